@@ -1,0 +1,154 @@
+package tracker
+
+import (
+	"fmt"
+	"time"
+)
+
+// The last ACK of a connection is acknowledged by nobody. If it is lost, the
+// end in LAST-ACK repeats its FIN, and TIME-WAIT is there to answer it.
+
+var finalAckLostRecovered = Kind{
+	Name:     "final-ack-lost-recovered",
+	Severity: Notice,
+	Title:    "Last ACK lost, TIME_WAIT repaired it",
+	RFC:      "RFC 9293 §3.10.7.4",
+	Sentence: "{X}'s last ACK did not arrive; {Y} repeated FIN after {t} and {X}, in TIME_WAIT, acknowledged it again. " +
+		"This is what TIME_WAIT is for; its {T2} s start again.",
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		if h.s == nil || h.odd == nil || h.before.states[x] != setOf(TimeWait) || !h.s.pureAck() {
+			return f, false
+		}
+		again := h.odd.closing[y]
+		if !again.unanswered || !h.acksFIN(y) {
+			return f, false
+		}
+		fin, _ := h.find(y, SndFIN)
+		f = finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			evidence: append(append([]int{fin.packet(), again.finCopy, h.s.Packet}, h.odd.closing[x].acks...), h.frames(y, RcvAckOfFIN)...),
+		}
+		after, hold := spanText(again.finCopyAt.Sub(fin.at)), h.ends[x].stack().TimeWait2MSL.Seconds()
+		if again.crossed {
+			f.cause = "spurious"
+			f.text = fmt.Sprintf("%v repeated its FIN after %s, while the ACK of it was on its way; %v, in TIME_WAIT, acknowledged it again. Its %.0f s start again.",
+				h.addr(y), after, h.addr(x), hold)
+			return f, true
+		}
+		f.text = fmt.Sprintf("%v's last ACK did not arrive; %v repeated FIN after %s and %v, in TIME_WAIT, acknowledged it again. This is what TIME_WAIT is for; its %.0f s start again.",
+			h.addr(x), h.addr(y), after, h.addr(x), hold)
+		return f, true
+	},
+}
+
+var timeWaitAssassination = Kind{
+	Name:     "time-wait-assassination",
+	Severity: Warning,
+	Title:    "TIME_WAIT killed by a RST",
+	RFC:      "RFC 1337 §1",
+	Sentence: "Old segment {S} made {X} repeat its ACK; {Y}, which no longer knew the connection, answered RST, " +
+		"which ended {X}'s TIME_WAIT after {dt} of {T2} s. The tuple can now be reused too early.",
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from.Peer(), h.from
+		if h.s == nil || h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.before.states[x] != setOf(TimeWait) {
+			return f, false
+		}
+		if h.odd == nil || len(h.odd.closing[x].acks) == 0 || h.s.Seq != h.ends[y].fin+1 {
+			return f, false
+		}
+		closing := h.odd.closing[x]
+		f = finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			evidence: append(append(h.frames(x, SndFIN), h.frames(y, SndFIN)...), closing.acks[len(closing.acks)-1], h.s.Packet),
+		}
+		what := "A segment that was not captured"
+		switch {
+		case closing.strayInto != 0 && closing.strayFlags&FIN != 0:
+			f.cause, what = "spurious-fin-retransmission", fmt.Sprintf("A second copy of the FIN (#%d)", closing.strayInto)
+		case closing.strayInto != 0:
+			f.cause, what = "old-duplicate", fmt.Sprintf("Old segment #%d", closing.strayInto)
+		case h.newer != nil:
+			if syn, ok := h.newer.find(Client, SndSYN); ok {
+				f.cause, what = "syn", fmt.Sprintf("A new SYN (#%d)", syn.packet())
+				f.evidence = append(f.evidence, syn.packet())
+			}
+		}
+		if closing.strayInto != 0 {
+			f.evidence = append(f.evidence, closing.strayInto)
+		}
+		held, hold := spanText(h.timeWaitHeld(x, h.now)), h.ends[x].stack().TimeWait2MSL.Seconds()
+		f.text = fmt.Sprintf("%s made %v repeat its ACK; %v, which no longer knew the connection, answered RST, ", what, h.addr(x), h.addr(y))
+		if h.before.accepted {
+			f.text += fmt.Sprintf("which ended %v's TIME_WAIT after %s of %.0f s. The tuple can now be reused too early.", h.addr(x), held, hold)
+		} else {
+			f.text += fmt.Sprintf("which %v's stack ignores in TIME_WAIT.", h.addr(x))
+		}
+		return f, true
+	},
+}
+
+var rstInsteadOfAck = Kind{
+	Name:     "rst-instead-of-ack",
+	Severity: Error,
+	Title:    "Repeated FIN answered by RST: the closer was gone",
+	RFC:      "RFC 9293 §3.5.2, §3.6.1",
+	Sentence: "{Y} never got the last ACK and repeated FIN {t} later; {X}, which closed first, no longer holds TIME_WAIT " +
+		"(should last {T2} s; {dt} had passed) and answered RST seq {a}. {Y} ends with an error instead of a clean close.",
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		if h.s == nil || h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.odd == nil {
+			return f, false
+		}
+		again := h.odd.closing[y]
+		if !again.unanswered || !h.closedFirst(x) || h.s.Seq != h.ends[x].fin+1 {
+			return f, false
+		}
+		fin, _ := h.find(y, SndFIN)
+		hold := h.ends[x].stack().TimeWait2MSL
+		held := min(h.timeWaitHeld(x, h.now), h.now.Sub(h.before.sentAt)) // its last ACK shows that it still held it
+		f = finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			cause:    "time-wait-shortened",
+			evidence: append(append(append(h.frames(x, SndFIN), fin.packet(), again.finCopy, h.s.Packet), h.odd.closing[x].acks...), h.frames(y, RcvAckOfFIN)...),
+		}
+		why := "TIME_WAIT was shortened (bucket limit, reuse, an earlier RST), or the host rebooted, or a NAT, load balancer or firewall lost the flow, or the RST is forged"
+		if held >= hold {
+			f.cause = "time-wait-expired"
+			why = "TIME_WAIT had expired normally; the retransmission timeout of the other end was longer"
+		}
+		f.text = fmt.Sprintf("%v never got the last ACK and repeated FIN %s later; %v, which closed first, no longer holds TIME_WAIT (should last %.0f s; %s had passed) and answered RST seq %d. %v ends with an error instead of a clean close. %s.",
+			h.addr(y), spanText(again.finCopyAt.Sub(fin.at)), h.addr(x), hold.Seconds(), spanText(held), h.s.Seq, h.addr(y), why)
+		return f, true
+	},
+}
+
+// acksFIN reports whether the segment acknowledges the FIN of the given end.
+func (h *happening) acksFIN(y End) bool {
+	return h.ends[y].has(hasFIN) && h.s.Flags&ACK != 0 && h.ends[y].fin.Before(h.s.Ack)
+}
+
+// closedFirst reports whether the end sent its FIN before it had received its
+// peer's: it, not the peer, goes through TIME-WAIT.
+func (h *happening) closedFirst(x End) bool {
+	for _, st := range h.steps {
+		if st.end() == x && st.state() == LastAck {
+			return false
+		}
+	}
+	return h.ends[x].has(hasFIN) && h.ends[x.Peer()].has(hasFIN)
+}
+
+// timeWaitHeld returns for how long the end had been in TIME-WAIT at the given
+// time.
+func (h *happening) timeWaitHeld(x End, at Time) time.Duration {
+	for _, st := range h.steps {
+		if st.end() == x && st.state() == TimeWait {
+			return at.Sub(st.at)
+		}
+	}
+	return 0
+}

@@ -1,0 +1,270 @@
+package tracker
+
+import (
+	"net/netip"
+	"time"
+)
+
+// A Conn is one connection: an incarnation of a pair of addresses and ports.
+type Conn struct {
+	key   flowKey
+	older *Conn // the incarnation before it, or another flow with the same hash
+
+	ends  [2]end
+	steps []step
+	odd   *oddments // what only unusual connections need; nil until then
+
+	start Time
+	due   Time // when the alarm rings next; 0: not set
+
+	id          uint32 // 0 while provisional
+	incarnation uint16
+	bits        connBits
+}
+
+// connBits are the yes-or-no facts of a connection, and in the top bits who
+// closed it.
+type connBits uint16
+
+const (
+	clientIsLow   connBits = 1 << iota // the client is the end whose address sorts first
+	isProvisional                      // its SYN may be forged or old: not told to anybody yet
+	originSYNACK
+	originMidstream
+	gone // no longer in the flow table
+
+	closedByShift = 8
+)
+
+func (c *Conn) provisional() bool { return c.bits&isProvisional != 0 }
+
+func (c *Conn) origin() Origin {
+	switch {
+	case c.bits&originSYNACK != 0:
+		return FromSYNACK
+	case c.bits&originMidstream != 0:
+		return FromMidstream
+	}
+	return FromSYN
+}
+
+func (c *Conn) closedBy() ClosedBy { return ClosedBy(c.bits >> closedByShift & 15) }
+
+func (c *Conn) setClosedBy(by ClosedBy) {
+	c.bits = c.bits&^(15<<closedByShift) | connBits(by)<<closedByShift
+}
+
+// oddments are what only some connections need.
+type oddments struct {
+	holes              [2][]hole
+	retransmits        [2]uint64
+	retransmittedBytes [2]uint64
+	synData            [2]Size // octets that rode on the SYN (RFC 7413)
+	sackEdge           [2]Seq  // the highest edge that the end reported by SACK
+	hasSACK            [2]bool
+	refuted            [2]inputSet // inputs that were taken back once
+	closing            [2]closing
+	anomalies          []Anomaly
+}
+
+// closing is what the close of a connection left for the anomalies to cite.
+type closing struct {
+	finCopy    int   // frame of the newest repetition of the end's FIN; 0: none
+	finCopyAt  Time  // when it was captured
+	crossed    bool  // that copy left before the ACK of an earlier one can have arrived
+	unanswered bool  // the peer has not acknowledged that copy yet
+	acks       []int // frames by which the end acknowledged the peer's FIN, the newest few
+	strayInto  int   // frame of the newest segment that reached the end in TIME-WAIT
+	strayFlags Flags
+}
+
+func (k *closing) keepACK(packet int) {
+	if len(k.acks) < maxAcksKept && packet != 0 {
+		k.acks = append(k.acks, packet)
+	}
+}
+
+// maxAcksKept bounds closing.acks.
+const maxAcksKept = 8
+
+func (c *Conn) oddments() *oddments {
+	if c.odd == nil {
+		c.odd = new(oddments)
+	}
+	return c.odd
+}
+
+// last returns the time of the connection's newest packet.
+func (c *Conn) last() Time { return max(c.ends[Client].sentAt, c.ends[Server].sentAt, c.start) }
+
+// closed reports whether nothing more is expected of an end.
+func (x *end) closed() bool { return x.assumed&^setOf(Closed, Listen, Unknown) == 0 }
+
+// quiet is how long nothing must contradict an assumed arrival before it
+// counts as settled: longer than the sender would have waited to repeat.
+func (c *Conn) quiet(e End) time.Duration {
+	rto := 2*c.ends[e].response() + 2*c.ends[e.Peer()].response() + 200*time.Millisecond
+	return max(3*time.Second, 4*rto)
+}
+
+// certainty tells how sure the assumed state of an end is at the given time.
+func (c *Conn) certainty(e End, now Time) Certainty {
+	x := &c.ends[e]
+	if x.assumed == x.proved && x.assumed.Len() == 1 {
+		return Proved
+	}
+	if x.assumed.Len() > 1 {
+		return Assumed
+	}
+	var newest step
+	for _, st := range c.steps {
+		if st.end() == e {
+			newest = st
+		}
+	}
+	ins, rested := newest.inputs(), now.Sub(newest.at) >= c.quiet(e)
+	switch {
+	case newest.bits == 0:
+		if x.assumed.only() == Closed { // erased: it answered with RST from the first
+			return Settled
+		}
+	case ins.has(NoTCB) || newest.basis() == ByTimer:
+		return Settled
+	case ins&inputs(RcvAckOfSYN, RcvAckOfFIN, Unreachable, SndRST) != 0 && rested && !c.ends[e.Peer()].has(lossy):
+		return Settled // it would have repeated its SYN or FIN by now, or gone on
+	case ins&inputs(RcvRST, RcvRSTPassive) != 0 && rested && x.una(&c.ends[e.Peer()]).Before(x.nxt):
+		return Settled // it would have repeated what was outstanding
+	}
+	return Assumed
+}
+
+// possible returns all states that the end may be in, where there are more
+// than one: those of the assumed set, or else every state from the last that
+// its own segments show up to the assumed one.
+func (c *Conn) possible(e End, certainty Certainty) StateSet {
+	x := &c.ends[e]
+	if x.assumed.Len() > 1 {
+		return x.assumed
+	}
+	if certainty != Assumed {
+		return 0
+	}
+	var set StateSet
+	for _, st := range c.steps {
+		if st.end() != e {
+			continue
+		}
+		if st.basis() == BySending || st.basis() == ByProof || st.inputs() == 0 {
+			set = 0
+		}
+		set |= 1 << st.state()
+	}
+	if set.Len() < 2 {
+		set |= x.proved
+	}
+	if set.Len() < 2 || set.Has(Unknown) {
+		return 0
+	}
+	return set
+}
+
+// fill makes r tell what is known of the connection now. It reuses what r
+// holds.
+func (t *Tracker) fill(r *Record, c *Conn) {
+	*r = Record{
+		Conn:        int(c.id),
+		Incarnation: int(c.incarnation),
+		Ends:        r.Ends,
+		Origin:      c.origin(),
+		ClosedBy:    c.closedBy(),
+		Start:       c.start,
+		End:         c.last(),
+		Anomalies:   r.Anomalies[:0],
+	}
+	for e := range End(2) {
+		t.fillEnd(&r.Ends[e], c, e)
+	}
+	if up, ok := c.find(Server, RcvAckOfSYN); ok && c.odd.syncedOnce() && c.ends[Client].has(sentSYN) {
+		if syn, ok := c.find(Client, SndSYN); ok && syn.basis() == BySending {
+			r.HandshakeRTT = up.at.Sub(syn.at)
+		}
+	}
+	if c.odd != nil {
+		r.Anomalies = append(r.Anomalies, c.odd.anomalies...)
+	}
+}
+
+// syncedOnce reports whether no part of the handshake was taken back.
+func (o *oddments) syncedOnce() bool {
+	return o == nil || (o.refuted[Client]|o.refuted[Server])&inputs(RcvSYN, RcvAckOfSYN) == 0
+}
+
+func (t *Tracker) fillEnd(r *EndRecord, c *Conn, e End) {
+	x, y := &c.ends[e], &c.ends[e.Peer()]
+	*r = EndRecord{
+		Addr:        c.addr(e),
+		State:       x.assumed.shown(),
+		Certainty:   c.certainty(e, t.now),
+		Proved:      x.proved.only(),
+		Packets:     uint64(x.packets),
+		Bytes:       x.bytes,
+		ISN:         x.iss,
+		HasISN:      x.has(hasISS),
+		MSS:         x.mss,
+		WindowScale: -1,
+		SACK:        x.has(sackOK),
+		Timestamps:  x.has(hasTS),
+		Window:      x.window(y),
+		Listener:    x.has(sentSYNACK) && !x.has(sentSYN),
+		History:     r.History[:0],
+	}
+	if x.has(hasShift) {
+		r.WindowScale = int(x.shift)
+	}
+	if x.seen() && y.has(hasAcked) && y.acked.Before(x.nxt) {
+		r.Unacked = uint64(x.nxt.Minus(y.acked))
+	}
+	if c.odd != nil {
+		r.Retransmits, r.RetransmittedBytes = c.odd.retransmits[e], c.odd.retransmittedBytes[e]
+	}
+	if due, kind := t.deadline(c, e); kind != "" && due > t.now {
+		r.Timer = Timer{Kind: kind, Remaining: due.Sub(t.now).Round(10 * time.Microsecond)}
+	}
+	r.Possible = c.possible(e, r.Certainty)
+	for _, st := range c.steps {
+		if st.end() == e {
+			r.History = append(r.History, Step{Time: st.at, Packet: st.packet(), State: st.state(), Event: stepEvent(st), Basis: st.basis()})
+		}
+	}
+}
+
+// stepEvent names what made a step.
+func stepEvent(st step) string {
+	if st.inputs() == 0 {
+		return "seen"
+	}
+	return st.inputs().String()
+}
+
+// A flowKey names a connection's addresses and ports, the lower end first.
+type flowKey struct {
+	lo, hi         [16]byte
+	loPort, hiPort uint16
+}
+
+// addr returns the address and port of an end.
+func (c *Conn) addr(e End) netip.AddrPort {
+	if (e == Client) == (c.bits&clientIsLow != 0) {
+		return netip.AddrPortFrom(netip.AddrFrom16(c.key.lo).Unmap(), c.key.loPort)
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(c.key.hi).Unmap(), c.key.hiPort)
+}
+
+// endOf returns which end sends the segments that come from the lower, or the
+// higher, address of the key.
+func (c *Conn) endOf(low bool) End {
+	if low == (c.bits&clientIsLow != 0) {
+		return Client
+	}
+	return Server
+}

@@ -1,0 +1,437 @@
+package tracker
+
+import "time"
+
+// An end is what the capture tells of one end of a connection: the sequence
+// variables of RFC 9293 §3.3.1 as a bystander can know them, and the two
+// states. There are two of them in every Conn, so their size is most of what
+// a connection costs; what ordinary connections do not need is in oddments.
+type end struct {
+	sentAt Time   // its newest segment; 0: none captured yet
+	bytes  uint64 // payload octets, each number once
+
+	iss     Seq // its initial sequence number, with hasISS
+	nxt     Seq // after the highest octet captured of it (SND.NXT); while it is unseen, what its peer acknowledged
+	acked   Seq // the highest ACK it sent: RCV.NXT at least, with hasAcked
+	edge    Seq // the right edge of its window, the furthest it ever offered, with hasAcked
+	fin     Seq // the number of its FIN, with hasFIN
+	clean   Seq // its octets from here on were only ever sent along with an ACK of the peer's FIN
+	probe   Seq // the response time is being measured by the ACK that covers this, with probing
+	lastAck Seq // the ACK field of its newest segment
+
+	tsval     uint32 // its newest timestamp, with hasTS
+	tsUnclean uint32 // its newest timestamp on a segment that did not acknowledge the peer's FIN
+
+	clock   tick // when its running timer was last set: by a SYN, a FIN, or what restarted TIME-WAIT
+	probeAt tick // when the octets before probe went toward it
+
+	packets uint32
+
+	assumed StateSet // the two views; more than one state only where the packets cannot decide
+	proved  StateSet
+	start   StateSet // the assumed view before its first input
+
+	mss     uint16
+	wnd     uint16 // its newest window, before scaling
+	id      uint16 // the IP identification of its newest segment
+	bits    endBits
+	respond uint16 // the shortest response time measured, see responseUnit; 0: none yet
+	gap     uint8  // between the last two copies of its SYN or FIN, see gapUnit
+	copies  uint8  // of its SYN or FIN, up to 255
+	shift   uint8  // window scale it announced, with hasShift
+	ttl     uint8  // of its newest segment that was not a RST
+}
+
+// endBits are the yes-or-no facts of an end, and in the top bits the index of
+// its stack.
+type endBits uint16
+
+const (
+	hasISS   endBits = 1 << iota
+	hasAcked         // it sent an ACK
+	hasFIN           // its FIN was captured
+	hasTS            // it sends timestamps
+	hasShift         // its SYN had a window scale
+	sackOK           // its SYN permitted SACK
+	sentSYN          // a SYN without ACK was captured of it
+	sentSYNACK
+	stillReads // it acknowledged data after its own FIN: the socket is not orphaned
+	lossy      // the capture misses octets of it
+	answered   // its newest segment was answered by a RST in reply
+	probing
+	goodSum // a checksum of it was right: it does not leave them to the network card
+
+	stackShift = 13
+)
+
+func (e *end) has(b endBits) bool { return e.bits&b != 0 }
+
+// stack returns the profile of the end.
+func (e *end) stack() *Stack { return &stacks[e.bits>>stackShift] }
+
+func (e *end) setStack(index uint8) {
+	e.bits = e.bits&(1<<stackShift-1) | endBits(index)<<stackShift
+}
+
+// seen reports whether a segment of the end was captured.
+func (e *end) seen() bool { return e.sentAt != 0 }
+
+// A tick is a Time in units of 1,024 ns, cut to 32 bits. Ages told from ticks
+// hold up to 73 minutes, which is more than any timer here.
+type tick uint32
+
+func tickOf(t Time) tick { return tick(t >> 10) }
+
+// age returns how long ago k was.
+func (k tick) age(now Time) time.Duration { return time.Duration(tickOf(now)-k) << 10 }
+
+const (
+	responseUnit    = 1 << 16 // ns
+	gapUnit         = 1 << 28 // ns, about a quarter of a second
+	unknownResponse = 200 * time.Millisecond
+	responseSlack   = 10 * time.Millisecond // stands for the variance, which is not measured
+)
+
+// response is the end's response time seen from the tap: the shortest span
+// from octets toward it to its ACK of them. Until one was measured it is
+// 200 ms.
+func (e *end) response() time.Duration {
+	if e.respond == 0 {
+		return unknownResponse
+	}
+	return time.Duration(e.respond) * responseUnit
+}
+
+// inFlight is how long a segment captured toward the end may still be on its
+// way, or the end's answer to it.
+func (e *end) inFlight() time.Duration { return 2*e.response() + responseSlack }
+
+// clockGap is the span between the last two copies of the SYN or FIN.
+func (e *end) clockGap() time.Duration { return time.Duration(e.gap) * gapUnit }
+
+// setClock starts the end's timer. A further copy of a SYN or FIN tells the
+// gap to the one before.
+func (e *end) setClock(now Time, again bool) {
+	e.gap = 0
+	if again {
+		e.gap = uint8(min(e.clock.age(now)/gapUnit, 255))
+		e.copies += min(1, 255-e.copies)
+	} else {
+		e.copies = 1
+	}
+	e.clock = tickOf(now)
+}
+
+// window returns the newest advertised window in octets.
+func (e *end) window(peer *end) uint64 {
+	if e.has(hasShift) && peer.has(hasShift) {
+		return uint64(e.wnd) << e.shift
+	}
+	return uint64(e.wnd)
+}
+
+// una returns SND.UNA: what of the end's octets the peer has acknowledged.
+func (e *end) una(peer *end) Seq {
+	if !peer.has(hasAcked) {
+		return e.iss
+	}
+	if e.nxt.Before(peer.acked) {
+		return e.nxt
+	}
+	return peer.acked
+}
+
+// A hole is a stretch [from, to) of an end's octets that was passed over: not
+// captured, or not yet.
+type hole struct {
+	from, to Seq
+	ack      Seq // what the end had acknowledged before; with hasAck
+	hasAck   bool
+}
+
+// maxHoles bounds the memory of octets that the capture missed or that came
+// late. The oldest is forgotten first.
+const maxHoles = 32
+
+// holesOf returns the stretches below nxt that were not captured of the end.
+func (c *Conn) holesOf(e End) []hole {
+	if c.odd == nil {
+		return nil
+	}
+	return c.odd.holes[e]
+}
+
+// contiguous returns how far the octets of the end are captured without a
+// hole that its peer has not acknowledged: RCV.NXT of the peer if all that was
+// captured arrived.
+func (c *Conn) contiguous(e End) Seq {
+	x, y := &c.ends[e], &c.ends[e.Peer()]
+	lowest := x.nxt
+	for _, h := range c.holesOf(e) {
+		if y.has(hasAcked) && h.to.AtMost(y.acked) {
+			continue
+		}
+		if h.from.Before(lowest) {
+			lowest = h.from
+		}
+	}
+	if y.has(hasAcked) && lowest.Before(y.acked) && y.acked.AtMost(x.nxt) {
+		lowest = y.acked
+	}
+	return lowest
+}
+
+// A reading is what a segment is in the light of what its sender sent before.
+type reading struct {
+	fresh     Size // payload octets that were not captured before
+	old       bool // occupies sequence space, none of it new
+	stale     bool // sent before something already captured, or a copy made by the network: no news of its sender
+	keepalive bool // RFC 9293 §3.8.4
+	foreign   bool // its numbers fit neither window
+}
+
+// read tells what s is, before it is noted.
+func (c *Conn) read(s *Segment, from End) (r reading) {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	if !x.seen() {
+		r.fresh = s.Data
+		return r
+	}
+	if s.Seq == x.nxt && s.Len() > 0 {
+		r.fresh = s.Data
+	} else {
+		r.foreign = c.fit(s, from) == fitsNot
+		r.keepalive = s.Data <= 1 && s.Flags&(SYN|FIN) == 0 && s.Seq.Add(1) == x.nxt && y.has(hasAcked) && x.nxt.AtMost(y.acked)
+		if !r.foreign {
+			r.fresh = c.freshOctets(s, from)
+		}
+		r.old = s.Len() > 0 && r.fresh == 0 && s.End().AtMost(x.nxt) && !(s.Flags&SYN != 0 && !x.has(sentSYN|sentSYNACK))
+	}
+	r.stale = x.stale(s)
+	return r
+}
+
+// stale reports whether s left the end before something that was already
+// captured of it, or is a copy of its newest segment: a true retransmission
+// has a newer timestamp or a new IP identification.
+func (x *end) stale(s *Segment) bool {
+	if s.Options.HasTS && x.has(hasTS) {
+		if d := int32(s.Options.TSVal - x.tsval); d != 0 {
+			return d < 0
+		}
+		return s.ID == x.id && s.Len() > 0
+	}
+	return s.ID != 0 && int16(s.ID-x.id) <= 0
+}
+
+// freshOctets counts the payload octets of s that were not captured before.
+func (c *Conn) freshOctets(s *Segment, from End) Size {
+	x := &c.ends[from]
+	first := s.Seq
+	if s.Flags&SYN != 0 {
+		first++
+	}
+	last := first.Add(s.Data)
+	if x.nxt.AtMost(first) {
+		return s.Data
+	}
+	var fresh Size
+	if x.nxt.Before(last) {
+		fresh = last.Minus(x.nxt)
+	}
+	for _, h := range c.holesOf(from) {
+		lo, hi := later(h.from, first), h.to
+		if last.Before(hi) {
+			hi = last
+		}
+		if lo.Before(hi) {
+			fresh += hi.Minus(lo)
+		}
+	}
+	return min(fresh, s.Data)
+}
+
+// note takes down the sequence numbers, the window and the options of s.
+func (c *Conn) note(s *Segment, from End, r reading, now Time) {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	x.packets++
+	if r.foreign {
+		c.oddments().retransmittedBytes[from] += uint64(s.Data)
+		return
+	}
+	x.bytes += uint64(r.fresh)
+	if r.fresh != s.Data || r.old {
+		c.noteRepeat(s, from, r)
+	}
+	first := !x.seen()
+	if s.Flags&(SYN|FIN) != 0 || first {
+		c.noteControls(s, from, first)
+	}
+	ackBefore := x.acked
+	if s.Flags&ACK != 0 {
+		c.noteAck(s, from, now)
+	}
+	c.noteOctets(s, from, first, ackBefore)
+	if s.Len() > 0 && !r.old && !y.has(probing) {
+		y.bits |= probing
+		y.probe, y.probeAt = s.End(), tickOf(now)
+	} else if r.old {
+		y.bits &^= probing // Karn: an answer may be to either copy
+	}
+	if !r.stale || first {
+		x.wnd, x.id, x.ttl = s.Wnd, s.ID, s.TTL
+		if s.Options.HasTS {
+			x.bits |= hasTS
+			x.tsval = s.Options.TSVal
+		}
+	}
+	if s.Sum == SumGood {
+		x.bits |= goodSum
+	}
+	x.lastAck = s.Ack
+	x.bits &^= answered
+	x.sentAt = now
+}
+
+// noteRepeat counts what was sent again.
+func (c *Conn) noteRepeat(s *Segment, from End, r reading) {
+	o := c.oddments()
+	o.retransmittedBytes[from] += uint64(s.Data - r.fresh)
+	if r.old && !r.keepalive {
+		o.retransmits[from]++
+	}
+}
+
+// noteControls takes down what SYN and FIN carry, and where the end's numbers
+// begin in a capture that starts in the middle.
+func (c *Conn) noteControls(s *Segment, from End, first bool) {
+	x := &c.ends[from]
+	switch {
+	case s.Flags&SYN != 0:
+		if first || !x.has(hasISS) {
+			x.iss, x.nxt = s.Seq, s.Seq
+		}
+		x.bits |= hasISS
+		if s.Flags&ACK != 0 {
+			x.bits |= sentSYNACK
+		} else {
+			x.bits |= sentSYN
+		}
+		x.mss = s.Options.MSS
+		if s.Options.SACKOK {
+			x.bits |= sackOK
+		}
+		if s.Options.HasShift {
+			x.bits |= hasShift
+			x.shift = min(s.Options.Shift, 14)
+		}
+		if s.Data > 0 {
+			c.oddments().synData[from] = s.Data
+		}
+	case first && !x.has(hasISS):
+		x.nxt = s.Seq
+	}
+	if s.Flags&FIN != 0 && !x.has(hasFIN) {
+		x.fin = s.Seq.Add(s.Len() - 1)
+		x.bits |= hasFIN
+	}
+}
+
+// noteAck takes down the ACK field and the window.
+func (c *Conn) noteAck(s *Segment, from End, now Time) {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	scaled := Size(s.Wnd)
+	if s.Flags&SYN == 0 && x.has(hasShift) && y.has(hasShift) {
+		scaled <<= x.shift
+	}
+	edge := s.Ack.Add(scaled)
+	if !y.seen() {
+		// Nothing was captured of the peer; what is acknowledged, it sent.
+		if !x.has(hasAcked) && x.has(sentSYN) {
+			y.iss = s.Ack - 1
+			y.bits |= hasISS
+		}
+		if !x.has(hasAcked) || y.nxt.Before(s.Ack) {
+			y.nxt = s.Ack
+		}
+	}
+	if !x.has(hasAcked) {
+		x.bits |= hasAcked
+		x.acked, x.edge = s.Ack, edge
+	} else {
+		if x.acked.Before(s.Ack) && x.has(hasFIN) && !(y.has(hasFIN) && s.Ack == y.fin+1 && x.acked == y.fin) {
+			x.bits |= stillReads
+		}
+		x.acked, x.edge = later(x.acked, s.Ack), later(x.edge, edge)
+	}
+	if x.has(probing) && x.probe.AtMost(s.Ack) {
+		x.bits &^= probing
+		took := min(x.probeAt.age(now)/responseUnit+1, 1<<16-1)
+		if x.respond == 0 || uint16(took) < x.respond {
+			x.respond = uint16(took)
+		}
+	}
+	if s.Options.NumSACK > 0 {
+		c.noteSACK(s, from)
+	}
+}
+
+// noteSACK remembers the highest edge of the octets reported by SACK.
+func (c *Conn) noteSACK(s *Segment, from End) {
+	o := c.oddments()
+	for _, b := range s.Options.SACK[:s.Options.NumSACK] {
+		if s.Ack.Before(b.Right) && (!o.hasSACK[from] || o.sackEdge[from].Before(b.Right)) {
+			o.sackEdge[from], o.hasSACK[from] = b.Right, true
+		}
+	}
+}
+
+// noteOctets moves nxt, and keeps the holes below it.
+// ackBefore is what the end had acknowledged before this segment.
+func (c *Conn) noteOctets(s *Segment, from End, first bool, ackBefore Seq) {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	end := s.End()
+	if !(s.Flags&ACK != 0 && y.has(hasFIN) && y.fin.Before(s.Ack)) {
+		if first || x.clean.Before(end) {
+			x.clean = end
+		}
+		if s.Options.HasTS && (first || int32(s.Options.TSVal-x.tsUnclean) > 0) {
+			x.tsUnclean = s.Options.TSVal
+		}
+	}
+	if x.nxt.Before(s.Seq) {
+		o := c.oddments()
+		// An ACK of the peer's first FIN was asked for by that alone. One of a
+		// repeated FIN tells nothing of when the first was received.
+		repeated := y.has(hasFIN) && y.copies > 1 && y.fin.Before(s.Ack)
+		o.holes[from] = append(o.holes[from], hole{x.nxt, s.Seq, ackBefore, x.has(hasAcked) && !repeated})
+		if y.has(hasAcked) && x.nxt.Before(y.acked) {
+			x.bits |= lossy
+		}
+		if len(o.holes[from]) > maxHoles {
+			o.holes[from] = o.holes[from][1:]
+		}
+		x.nxt = s.Seq
+	} else if s.Len() > 0 && c.odd != nil && len(c.odd.holes[from]) > 0 {
+		c.odd.holes[from] = fill(c.odd.holes[from], s.Seq, end)
+	}
+	x.nxt = later(x.nxt, end)
+}
+
+// fill takes [from, to) out of the holes.
+func fill(holes []hole, from, to Seq) []hole {
+	var left []hole
+	for _, h := range holes {
+		if to.AtMost(h.from) || h.to.AtMost(from) {
+			left = append(left, h)
+			continue
+		}
+		if h.from.Before(from) {
+			left = append(left, hole{h.from, from, h.ack, h.hasAck})
+		}
+		if to.Before(h.to) {
+			left = append(left, hole{to, h.to, h.ack, h.hasAck})
+		}
+	}
+	return left
+}

@@ -1,0 +1,27 @@
+package tracker
+
+// EventKind is what an Event reports.
+type EventKind uint8
+
+const (
+	Moved EventKind = iota // an end changed its state in the assumed view
+	Odd                    // an anomaly was found
+	Over                   // a connection will not change any more
+)
+
+// An Event is what the tracker tells its caller. It is a flat value.
+type Event struct {
+	Kind   EventKind
+	Time   Time
+	Packet int // the frame that caused it; 0 for a timer
+	Conn   int // the connection's number; 0 for an anomaly over many connections
+
+	// Of a Moved event.
+	End      End
+	From, To State
+	On       string // what happened: "send SYN", "recv FIN", "2MSL over"
+	Basis    Basis
+
+	Anomaly *Anomaly // of an Odd event
+	Over    *Record  // of an Over event; lent for the call only, see Record.Clone
+}

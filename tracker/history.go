@@ -1,0 +1,237 @@
+package tracker
+
+import "slices"
+
+// The history of a connection is also its memory: the assumed state of an end
+// is where its steps lead from its start. To take back an input that later
+// packets refute is to strike it out of the steps and walk them again.
+
+// A step is a Step packed into 16 bytes: a connection keeps about ten.
+type step struct {
+	at   Time
+	bits uint64 // packet number, inputs, state, basis, end, from the low bits
+}
+
+const (
+	stepPacketBits = 38
+	stepInputsAt   = stepPacketBits
+	stepStateAt    = stepInputsAt + 16
+	stepBasisAt    = stepStateAt + 4
+	stepEndAt      = stepBasisAt + 3
+	stepMaybeAt    = stepEndAt + 1
+)
+
+func newStep(at Time, packet int, e End, ins inputSet, to State, b Basis, maybe bool) step {
+	bits := uint64(packet)&(1<<stepPacketBits-1) | uint64(ins)<<stepInputsAt | uint64(to)<<stepStateAt |
+		uint64(b)<<stepBasisAt | uint64(e)<<stepEndAt
+	if maybe {
+		bits |= 1 << stepMaybeAt
+	}
+	return step{at, bits}
+}
+
+func (st step) packet() int      { return int(st.bits & (1<<stepPacketBits - 1)) }
+func (st step) inputs() inputSet { return inputSet(st.bits >> stepInputsAt) }
+func (st step) state() State     { return State(st.bits >> stepStateAt & 15) }
+func (st step) basis() Basis     { return Basis(st.bits >> stepBasisAt & 7) }
+func (st step) end() End         { return End(st.bits >> stepEndAt & 1) }
+
+// maybe reports whether the inputs may or may not have happened, so that the
+// state before remains possible.
+func (st step) maybe() bool { return st.bits>>stepMaybeAt&1 == 1 }
+
+func (st step) set(ins inputSet, to State, b Basis) step {
+	return newStep(st.at, st.packet(), st.end(), ins, to, b, st.maybe())
+}
+
+// maxSteps bounds the history that hostile traffic can make a connection keep.
+const maxSteps = 64
+
+// A cause is what makes an end move: a segment or a timer.
+type cause struct {
+	at     Time
+	packet int // 0: a timer
+	basis  Basis
+}
+
+// defaults are the states shown for sets of more than one: the likelier one.
+// Such a state is never more than assumed, and the record lists the others.
+// For all other sets it is Unknown.
+var defaults = []struct {
+	among StateSet
+	shown State
+}{
+	{setOf(TimeWait, Closed), TimeWait},
+	{setOf(Established, CloseWait), Established},
+	{setOf(Established, FinWait1, FinWait2), Established},
+	{setOf(Closing, TimeWait), TimeWait},
+}
+
+// shown returns the one state by which the set is named in tables.
+func (set StateSet) shown() State {
+	if one := set.only(); one != Unknown {
+		return one
+	}
+	for _, d := range defaults {
+		if d.among == set {
+			return d.shown
+		}
+	}
+	return Unknown
+}
+
+// apply lets the inputs happen to an end in the assumed view and takes down
+// the step, if there is one.
+func (t *Tracker) apply(c *Conn, e End, ins inputSet, why cause) {
+	t.enter(c, e, ins, c.ends[e].assumed.after(ins), why, false)
+}
+
+// applyMaybe is apply for inputs of which no packet tells whether they
+// happened.
+func (t *Tracker) applyMaybe(c *Conn, e End, ins inputSet, why cause) {
+	before := c.ends[e].assumed
+	t.enter(c, e, ins, before|before.after(ins), why, true)
+}
+
+// enter is the one place that moves the assumed view on.
+func (t *Tracker) enter(c *Conn, e End, ins inputSet, after StateSet, why cause, maybe bool) {
+	x := &c.ends[e]
+	before := x.assumed
+	if before == after {
+		return
+	}
+	x.assumed = after
+	ins = before.effective(ins)
+	if why.basis == ByAssumption && c.odd != nil && c.odd.refuted[e]&ins != 0 {
+		why.basis = ByCorrection
+	}
+	if ins&inputs(SndSYN, SndSYNACK, SndFIN) != 0 {
+		x.setClock(why.at, false)
+	} else if to := after.shown(); to == TimeWait || to == FinWait2 {
+		x.clock = tickOf(why.at)
+	}
+	if before.shown() == after.shown() {
+		x.start = after // still undecided: nothing to tell yet
+	} else if len(c.steps) < maxSteps {
+		c.keep(newStep(why.at, why.packet, e, ins, after.shown(), why.basis, maybe))
+	}
+	t.moved(c, e, before, after, ins.String(), why)
+}
+
+// keep appends a step, growing by what a short connection needs.
+func (c *Conn) keep(st step) {
+	if len(c.steps) == cap(c.steps) {
+		grown := make([]step, len(c.steps), max(4, len(c.steps)+3))
+		copy(grown, c.steps)
+		c.steps = grown
+	}
+	c.steps = append(c.steps, st)
+}
+
+// moved tells the caller of a move, and sets the connection's alarm.
+func (t *Tracker) moved(c *Conn, e End, before, after StateSet, on string, why cause) {
+	if from, to := before.shown(), after.shown(); from != to && !c.provisional() {
+		t.emit(Event{Kind: Moved, Time: why.at, Packet: why.packet, Conn: int(c.id), End: e, From: from, To: to, On: on, Basis: why.basis})
+	}
+	t.arm(c)
+}
+
+// pickUp narrows what an end may be in to the states of allowed, where more
+// than one was possible. It is how a connection that was open before the
+// capture comes to a state.
+func (t *Tracker) pickUp(c *Conn, e End, allowed StateSet, why cause) {
+	x := &c.ends[e]
+	if narrowed := x.proved & allowed; x.proved.Len() > 1 && narrowed != 0 {
+		x.proved = narrowed
+	}
+	narrowed := x.assumed & allowed
+	if x.assumed.Len() < 2 || narrowed == 0 || narrowed == x.assumed {
+		return
+	}
+	before := x.assumed
+	x.assumed, x.start = narrowed, narrowed
+	if narrowed.shown() != Unknown && narrowed.shown() != before.shown() {
+		c.keep(newStep(why.at, why.packet, e, 0, narrowed.shown(), why.basis, false))
+	}
+	t.moved(c, e, before, narrowed, "seen", why)
+}
+
+// find returns the newest step by which the input happened to the end.
+func (c *Conn) find(e End, in Input) (step, bool) {
+	for _, st := range slices.Backward(c.steps) {
+		if st.end() == e && st.inputs().has(in) {
+			return st, true
+		}
+	}
+	return step{}, false
+}
+
+// happened reports whether the input is part of the end's history.
+func (c *Conn) happened(e End, in Input) bool {
+	_, ok := c.find(e, in)
+	return ok
+}
+
+// refute takes the inputs back out of the end's history, as if they had never
+// happened, and reports whether any was there.
+func (t *Tracker) refute(c *Conn, e End, ins inputSet, why cause) bool {
+	x := &c.ends[e]
+	set, first, struck := x.start, 0, inputSet(0)
+	for i, st := range c.steps {
+		if st.end() == e && st.inputs() == 0 {
+			first = i + 1 // picked up midway: start is what it was then
+		}
+	}
+	kept := c.steps[:first]
+	for _, st := range c.steps[first:] {
+		if st.end() != e {
+			kept = append(kept, st)
+			continue
+		}
+		left, basis := st.inputs()&^ins, st.basis()
+		struck |= st.inputs() & ins
+		after := set.after(left)
+		if st.maybe() {
+			after |= set
+		}
+		if after == set {
+			continue
+		}
+		if after.shown() != st.state() {
+			basis = ByCorrection
+		}
+		kept = append(kept, st.set(left, after.shown(), basis))
+		set = after
+	}
+	if struck == 0 {
+		return false
+	}
+	c.steps = kept
+	c.oddments().refuted[e] |= struck
+	before := x.assumed
+	x.assumed = set
+	if before != set {
+		why.basis = ByCorrection
+		t.moved(c, e, before, set, "not: "+struck.String(), why)
+	}
+	return true
+}
+
+// confirm marks the steps by which the inputs happened as proved.
+func (c *Conn) confirm(e End, ins inputSet) {
+	for i, st := range c.steps {
+		if st.end() == e && st.inputs()&ins != 0 && st.basis() == ByAssumption {
+			c.steps[i] = st.set(st.inputs(), st.state(), ByProof)
+		}
+	}
+}
+
+// erase forgets the end's history: it had no part in this connection.
+func (t *Tracker) erase(c *Conn, e End, to State, why cause) {
+	x := &c.ends[e]
+	before := x.assumed
+	c.steps = slices.DeleteFunc(c.steps, func(st step) bool { return st.end() == e })
+	x.assumed, x.start = setOf(to), setOf(to)
+	why.basis = ByCorrection
+	t.moved(c, e, before, x.assumed, NoTCB.String(), why)
+}

@@ -1,0 +1,347 @@
+package tracker
+
+// One pair of addresses and ports may see many connections. The newest is
+// called from the flow table and knows the one before it. A closed one is
+// remembered for as long as its segments may still wander in the network.
+
+// remembered is how long after its end a connection's late segments are still
+// told from those of another: twice the maximum segment lifetime of RFC 9293
+// §3.4.2.
+const remembered = 240 * second
+
+// maxProvisional bounds the SYNs that wait, on one pair of addresses and
+// ports, for a sign that they are real.
+const maxProvisional = 4
+
+// choose finds the connection that the segment belongs to, or opens one.
+func (t *Tracker) choose(s *Segment) (c *Conn, from End) {
+	k, low := keyOf(s)
+	newest := t.newestOf(k)
+	if s.Flags&(SYN|ACK|RST) == SYN {
+		c = t.chooseForSYN(newest, s, low)
+	} else {
+		c = t.chooseByNumbers(newest, s, low)
+	}
+	if c == nil {
+		c = t.open(k, low, s)
+	}
+	return c, c.endOf(low)
+}
+
+// chooseForSYN returns the connection that a SYN without ACK is part of, or
+// nil if it opens one. A SYN on a connection that its sender still has may be
+// forged, or old, or the sender has lost its memory: it opens a connection that
+// is provisional until an answer tells.
+func (t *Tracker) chooseForSYN(newest *Conn, s *Segment, low bool) *Conn {
+	for c := newest; c != nil; c = t.olderOf(c) {
+		from := c.endOf(low)
+		x := &c.ends[from]
+		if x.has(hasISS) && x.iss == s.Seq {
+			if c == newest || !x.closed() {
+				return c
+			}
+			break // an old SYN, which the peer may take for a new one
+		}
+		if from == Server && !x.seen() && c.ends[Client].assumed == setOf(SynSent) {
+			return c // simultaneous open: the other end's SYN
+		}
+	}
+	return nil
+}
+
+// fits says how well a segment's numbers agree with a connection.
+type fits uint8
+
+const (
+	fitsNot   fits = iota
+	fitsLoose      // near enough, if the capture missed packets
+	fitsWell
+)
+
+// chooseByNumbers returns the newest connection that the segment fits, or nil
+// if there is none on its addresses and ports.
+func (t *Tracker) chooseByNumbers(newest *Conn, s *Segment, low bool) *Conn {
+	if newest == nil {
+		return nil
+	}
+	best, fit := newest, newest.fit(s, newest.endOf(low))
+	for c := t.olderOf(newest); c != nil && fit != fitsWell; c = t.olderOf(c) {
+		if f := c.fit(s, c.endOf(low)); f > fit {
+			best, fit = c, f
+		}
+	}
+	if fit == fitsNot && s.Flags&RST == 0 && (s.Len() > 0) && newest.ends[Client].closed() && newest.ends[Server].closed() {
+		return nil // a connection whose SYN was not captured
+	}
+	return best
+}
+
+// fit tells whether the segment's numbers lie in the windows of the connection.
+func (c *Conn) fit(s *Segment, from End) fits {
+	const far = 1 << 30
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	fit := fitsWell
+	if s.Flags&ACK != 0 {
+		switch {
+		case s.Flags&SYN != 0 && y.has(hasISS):
+			if !(y.iss.Before(s.Ack) && s.Ack.AtMost(y.nxt)) {
+				return fitsNot
+			}
+		case y.has(hasISS) && !y.iss.Before(s.Ack):
+			return fitsNot
+		case !y.seen() && !y.has(hasISS) && !x.has(hasAcked):
+			// nothing known to measure by
+		case y.assumed == setOf(SynSent) && y.nxt.Before(s.Ack):
+			return fitsNot
+		default:
+			switch d := int32(s.Ack - y.nxt); {
+			case d > far || d < -far:
+				return fitsNot
+			case d > 0:
+				fit = fitsLoose
+			}
+		}
+	}
+	if s.Flags&(SYN|ACK) == SYN|ACK && !x.seen() || s.Flags&(RST|ACK) == RST|ACK && s.Seq == 0 {
+		return fit // the ACK field alone tells
+	}
+	if !x.seen() && !x.has(hasISS) && !y.has(hasAcked) {
+		if s.Flags&RST != 0 || x.assumed == setOf(Closed) {
+			return fitsNot
+		}
+		return fit
+	}
+	d := int32(s.Seq - x.nxt)
+	switch {
+	case x.has(hasISS) && s.Seq.Before(x.iss), d > far, d < -far:
+		return fitsNot
+	case x.assumed == setOf(SynSent) && (s.Seq.Before(x.iss) || d > 0):
+		return fitsNot
+	case d > 0 && !(y.has(hasAcked) && s.Seq.AtMost(y.edge)):
+		return min(fit, fitsLoose)
+	}
+	return fit
+}
+
+// newestOf returns the newest connection on the addresses and ports, or nil.
+func (t *Tracker) newestOf(k flowKey) *Conn {
+	c := t.flows[t.hash(k)]
+	for c != nil && c.key != k {
+		c = c.older
+	}
+	return c
+}
+
+// olderOf returns the incarnation before c.
+func (t *Tracker) olderOf(c *Conn) *Conn {
+	for o := c.older; o != nil; o = o.older {
+		if o.key == c.key {
+			return o
+		}
+	}
+	return nil
+}
+
+// open begins a connection with the segment.
+func (t *Tracker) open(k flowKey, low bool, s *Segment) *Conn {
+	h := t.hash(k)
+	c := &Conn{key: k, older: t.flows[h], start: t.now}
+	t.flows[h] = c
+	t.live++
+	fromClient := true
+	switch {
+	case s.Flags&(SYN|ACK|RST) == SYN:
+	case s.Flags&(SYN|ACK|RST) == SYN|ACK:
+		fromClient, c.bits = false, originSYNACK
+	default:
+		fromClient, c.bits = s.Src.Port() >= s.Dst.Port(), originMidstream // the lower port serves
+	}
+	if low == fromClient {
+		c.bits |= clientIsLow
+	}
+	for e := range End(2) {
+		c.ends[e].setStack(t.stack)
+	}
+	old := t.olderOf(c)
+	c.incarnation = 1
+	if old != nil {
+		c.incarnation = old.incarnation + 1
+	}
+	t.begin(c, s, old)
+	return c
+}
+
+// begin gives both ends the states that they are in before the segment.
+func (t *Tracker) begin(c *Conn, s *Segment, old *Conn) {
+	set := func(e End, states StateSet) {
+		x := &c.ends[e]
+		x.start, x.assumed, x.proved = states, states, states
+	}
+	switch c.origin() {
+	case FromSYN:
+		set(Client, setOf(Closed))
+		set(Server, setOf(Listen))
+		if old != nil {
+			t.succeed(c, old, s)
+		}
+	case FromSYNACK:
+		// Its SYN was not captured, but is what this answers.
+		set(Client, setOf(Closed))
+		set(Server, setOf(Listen))
+		x := &c.ends[Client]
+		x.iss = s.Ack - 1
+		x.nxt = s.Ack
+		x.bits |= hasISS | sentSYN
+		x.proved = setOf(SynSent)
+		t.number(c)
+		t.apply(c, Client, inputs(SndSYN), t.cause(s, ByAssumption))
+		return
+	case FromMidstream:
+		set(Client, anyState)
+		set(Server, anyState)
+	}
+	if !c.provisional() {
+		t.number(c)
+	}
+}
+
+// anyState are all eleven: nothing is known.
+const anyState = StateSet(1<<numStates - 2)
+
+// number makes a connection known to the caller.
+func (t *Tracker) number(c *Conn) {
+	t.conns++
+	c.id = uint32(t.conns)
+}
+
+// succeed decides what a SYN on the addresses and ports of an older
+// connection means for that one.
+func (t *Tracker) succeed(c *Conn, old *Conn, s *Segment) {
+	low := c.endOf(true) == Client
+	from := old.endOf(low)
+	x, y := &old.ends[from], &old.ends[from.Peer()]
+	server := &c.ends[Server]
+	replay := x.has(hasISS) && x.iss == s.Seq
+	switch {
+	case !replay && old.rejected(from, t.now):
+		// The end answered the SYN+ACK to that one with RST: the SYN was never its own.
+		t.erase(old, from, Closed, t.cause(s, ByCorrection))
+	case !replay && (x.closed() || x.assumed == setOf(TimeWait)) && y.closed():
+		t.reuse(old, from, t.cause(s, BySending))
+	case !replay && x.assumed == setOf(SynSent) && !y.seen():
+		t.apply(old, from, inputs(NoTCB), t.cause(s, BySending)) // a new attempt
+		old.setClosedBy(ByTimeoutOfEnd)
+	case !replay && x.closed():
+		if y.assumed == setOf(TimeWait) && yields(y, x, s) {
+			t.reuse(old, from.Peer(), t.cause(s, ByAssumption))
+			return
+		}
+		// The peer still holds the old connection, and will not open this one.
+		server.start, server.assumed, server.proved = setOf(Closed), setOf(Closed), setOf(Closed)
+	default:
+		c.bits |= isProvisional
+		t.waiting++
+		server.start, server.assumed, server.proved = setOf(Closed), setOf(Closed), setOf(Closed)
+		t.boundProvisional(c)
+	}
+}
+
+// reuse ends an old connection at an end that opens a new one in its place.
+// TIME-WAIT is left for the new connection directly (RFC 9293 §3.6.1), with no
+// state between; every other state is found gone.
+func (t *Tracker) reuse(old *Conn, e End, why cause) {
+	x := &old.ends[e]
+	if before := x.assumed; before == setOf(TimeWait) {
+		x.assumed = setOf(Closed)
+		t.moved(old, e, before, x.assumed, "connection reopened", why)
+		return
+	}
+	t.apply(old, e, inputs(NoTCB), why)
+}
+
+// rejected reports whether the end, of which only a SYN was seen, answered the
+// SYN+ACK with RST not long ago. A SYN with another number then shows that the
+// first was an old duplicate (RFC 9293 §3.5, figure 8).
+func (c *Conn) rejected(e End, now Time) bool {
+	const soon = 5 * second
+	x := &c.ends[e]
+	st, ok := c.find(e, NoTCB)
+	return ok && !x.has(hasAcked) && x.has(sentSYN) && x.bytes == 0 && now-st.at < soon
+}
+
+// yields reports whether an end in TIME-WAIT opens a new connection for the
+// SYN, by the rule of its stack.
+func yields(y, x *end, syn *Segment) bool {
+	newerSeq := x.nxt.Before(syn.Seq)
+	hasBoth := syn.Options.HasTS && x.has(hasTS)
+	newerTS := hasBoth && int32(syn.Options.TSVal-x.tsval) > 0
+	olderTS := hasBoth && int32(syn.Options.TSVal-x.tsval) < 0
+	switch y.stack().TimeWaitReuse {
+	case reuseNewerSeqOrTS:
+		return !olderTS && (newerSeq || newerTS)
+	case reuseNewerSeq:
+		return newerSeq
+	default: // RFC 6191 §2
+		return newerTS || !olderTS && newerSeq
+	}
+}
+
+// boundProvisional drops the oldest of too many provisional connections.
+func (t *Tracker) boundProvisional(c *Conn) {
+	n := 0
+	for o := t.olderOf(c); o != nil; o = t.olderOf(o) {
+		if o.provisional() {
+			if n++; n >= maxProvisional {
+				t.remove(o)
+				return
+			}
+		}
+	}
+}
+
+// settleProvisional looks at what a segment tells of SYNs that wait for a sign
+// of being real.
+func (t *Tracker) settleProvisional(c *Conn, s *Segment, from End) {
+	if c.provisional() {
+		if s.Flags&ACK != 0 && s.Flags&(SYN|RST) != 0 && from == Server {
+			t.promote(c, s)
+		}
+		return
+	}
+	for p := t.newestOf(c.key); p != nil && p != c; {
+		next := t.olderOf(p)
+		if p.provisional() {
+			mine := p.addr(Client) == c.addr(from)
+			switch {
+			case mine && s.Flags&RST != 0 && c.repliesTo(s, from, t.now):
+				t.promote(p, s) // it does not know the old connection: the SYN was its own
+			case mine && s.Flags&RST == 0 && !c.ends[from].stale(s):
+				t.remove(p) // it goes on as before: the SYN was not its own
+			}
+		}
+		p = next
+	}
+}
+
+// promote makes a provisional connection a real one. Its client has left the
+// older connection; where the server answers, it has too.
+func (t *Tracker) promote(c *Conn, s *Segment) {
+	c.bits &^= isProvisional
+	t.waiting--
+	t.number(c)
+	for _, st := range c.steps {
+		t.emit(Event{Kind: Moved, Time: st.at, Packet: st.packet(), Conn: int(c.id), End: st.end(),
+			From: Closed, To: st.state(), On: stepEvent(st), Basis: st.basis()})
+	}
+	for o := t.olderOf(c); o != nil; o = t.olderOf(o) {
+		if o.provisional() {
+			continue
+		}
+		from := o.endOf(c.endOf(true) == Client)
+		t.apply(o, from, inputs(NoTCB), t.cause(s, ByProof))
+		if s.Flags&SYN != 0 {
+			t.reuse(o, from.Peer(), t.cause(s, ByProof))
+		}
+		return
+	}
+}

@@ -1,0 +1,245 @@
+package tracker
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A ladder is a connection drawn as RFC 9293 §3.5 draws it: two ends, the
+// segments between them, and beside every segment the states of both ends after
+// it. Here each rung is what the tap captured; a cell reads PROVED..ASSUMED, or
+// one state where the views agree.
+//
+//	 1.          CLOSED                                               LISTEN
+//	 2.          SYN-SENT              --> <SEQ=100><CTL=SYN>      --> LISTEN..SYN-RECEIVED
+//	 3. +0.250   SYN-SENT..ESTABLISHED <-- <SEQ=300><ACK=101>...   <-- SYN-RECEIVED
+//	 4. +60      CLOSED                    (2 MSL)                     CLOSED
+//
+// A number with + is the seconds since the rung before; without it 1 ms pass. A
+// rung without a segment lets time pass. A line that begins with "!" names the
+// anomalies that the rung above raises. Lines that begin with "#" are comments;
+// "stack: NAME" chooses the profile of both ends.
+//
+// UPDATE=1 rewrites the cells and the anomalies with what the tracker says.
+// Commit such a change only if you understand what caused it.
+
+var (
+	peerA = netip.MustParseAddrPort("192.0.2.1:49152")
+	peerB = netip.MustParseAddrPort("198.51.100.1:80")
+)
+
+// ladderDirs are where the ladders are: the RFCs' figures, one for every row of
+// the table that they do not reach, what the two views make of a capture, and
+// the anomalies with their innocent neighbours.
+var ladderDirs = []string{"rfc9293", "rfc1337", "states", "views", "anomaly"}
+
+type rung struct {
+	line    int
+	number  string
+	pause   time.Duration
+	cells   [2]string
+	fromA   bool
+	segment *Segment
+	text    string // of the segment, or the comment in parentheses
+	odd     []string
+}
+
+type ladder struct {
+	head  []string // the lines before the first rung
+	stack string
+	rungs []rung
+}
+
+var rungForm = regexp.MustCompile(`^\s*([0-9a-z.]+\.)(?:\s+\+([0-9.]+))?\s+(?:([A-Z0-9.-]+)\s+)?(?:(-->|<--)\s*)?((?:<[^<>]*>)+|\(.*\))?(?:\s*(-->|<--))?(?:\s+([A-Z0-9.-]+))?\s*$`)
+
+func parseLadder(text string) (ladder, error) {
+	var l ladder
+	for i, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
+		bare := strings.TrimSpace(line)
+		if odd, ok := strings.CutPrefix(bare, "!"); ok && len(l.rungs) > 0 {
+			last := &l.rungs[len(l.rungs)-1]
+			last.odd = append(last.odd, strings.Fields(odd)...)
+			continue
+		}
+		if name, ok := strings.CutPrefix(bare, "stack:"); ok {
+			l.stack = strings.TrimSpace(name)
+		}
+		m := rungForm.FindStringSubmatch(line)
+		if m == nil || strings.HasPrefix(bare, "#") {
+			if len(l.rungs) > 0 && bare != "" && !strings.HasPrefix(bare, "#") {
+				return l, fmt.Errorf("line %d is no rung: %s", i+1, line)
+			}
+			if len(l.rungs) == 0 {
+				l.head = append(l.head, line)
+			}
+			continue
+		}
+		r := rung{line: i + 1, number: m[1], pause: time.Millisecond, cells: [2]string{m[3], m[7]}, text: m[5]}
+		if m[2] != "" {
+			seconds, err := strconv.ParseFloat(m[2], 64)
+			if err != nil {
+				return l, fmt.Errorf("line %d: %w", i+1, err)
+			}
+			r.pause = time.Duration(seconds * float64(time.Second))
+		}
+		if strings.HasPrefix(r.text, "<") {
+			if m[4] == "" || m[4] != m[6] {
+				return l, fmt.Errorf("line %d: a segment has an arrow on both sides", i+1)
+			}
+			s, err := ParseSegment(r.text)
+			if err != nil {
+				return l, fmt.Errorf("line %d: %w", i+1, err)
+			}
+			r.segment, r.fromA = &s, m[4] == "-->"
+		}
+		l.rungs = append(l.rungs, r)
+	}
+	return l, nil
+}
+
+// play runs the ladder and calls after with each rung's index and the anomalies
+// that it raised.
+func (l ladder) play(t *testing.T, after func(tk *Tracker, i int, odd []string)) {
+	var odd []string
+	tk, err := New(Config{Stack: l.stack}, func(e Event) {
+		if e.Kind == Odd {
+			odd = append(odd, e.Anomaly.Kind)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, frame := Time(1_000_000*second), 0
+	for i, r := range l.rungs {
+		odd = nil
+		if i > 0 {
+			now = now.Add(r.pause)
+		}
+		if r.segment != nil {
+			frame++
+			s := *r.segment
+			s.Time, s.Packet, s.Src, s.Dst = now, frame, peerA, peerB
+			if !r.fromA {
+				s.Src, s.Dst = peerB, peerA
+			}
+			tk.Observe(&s)
+		}
+		tk.Advance(now)
+		if frame > 0 {
+			after(tk, i, odd)
+		}
+	}
+}
+
+// cell returns what both views say of the host: of the newest connection in
+// which it has a socket.
+func (t *Tracker) cell(host netip.AddrPort) string {
+	k, low := ladderKey()
+	if host == peerB {
+		low = !low
+	}
+	newest := t.newestOf(k)
+	if newest == nil {
+		return Closed.RFC()
+	}
+	x := &newest.ends[newest.endOf(low)]
+	for c := newest; c != nil; c = t.olderOf(c) {
+		if e := &c.ends[c.endOf(low)]; e.assumed != setOf(Closed) {
+			x = e
+			break
+		}
+	}
+	proved, assumed := x.proved.only().RFC(), x.assumed.shown().RFC()
+	if proved == assumed {
+		return proved
+	}
+	return proved + ".." + assumed
+}
+
+// ladderKey is the flow of every ladder, and whether A is its lower end.
+func ladderKey() (flowKey, bool) { return keyOf(&Segment{Src: peerA, Dst: peerB}) }
+
+// ladders runs every ladder of the directory.
+func ladders(t *testing.T, dir string, f func(t *testing.T, file string, l ladder)) {
+	files, err := filepath.Glob(filepath.Join("testdata", dir, "*.txt"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no ladders in testdata/%s: %v", dir, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := parseLadder(string(text))
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { f(t, file, l) })
+	}
+}
+
+// write prints the ladder as its file has it.
+func (l ladder) write() []byte {
+	var b bytes.Buffer
+	w := bufio.NewWriter(&b)
+	for _, line := range l.head {
+		fmt.Fprintln(w, line)
+	}
+	left, middle := 0, 0
+	for _, r := range l.rungs {
+		left, middle = max(left, len(r.cells[0])), max(middle, len(r.text))
+	}
+	for _, r := range l.rungs {
+		pause := ""
+		if r.pause != time.Millisecond {
+			pause = "+" + strconv.FormatFloat(r.pause.Seconds(), 'f', -1, 64)
+		}
+		arrow := "   "
+		if r.segment != nil {
+			arrow = map[bool]string{true: "-->", false: "<--"}[r.fromA]
+		}
+		line := fmt.Sprintf("%4s %-7s %-*s %s %-*s %s %s", r.number, pause, left, r.cells[0], arrow, middle, r.text, arrow, r.cells[1])
+		fmt.Fprintln(w, strings.TrimRight(line, " "))
+		if len(r.odd) > 0 {
+			fmt.Fprintf(w, "     ! %s\n", strings.Join(r.odd, " "))
+		}
+	}
+	w.Flush()
+	return b.Bytes()
+}
+
+func TestLadders(t *testing.T) {
+	update := os.Getenv("UPDATE") != ""
+	for _, dir := range ladderDirs {
+		ladders(t, dir, func(t *testing.T, file string, l ladder) {
+			l.play(t, func(tk *Tracker, i int, odd []string) {
+				r, cells := &l.rungs[i], [2]string{tk.cell(peerA), tk.cell(peerB)}
+				if update {
+					r.cells, r.odd = cells, odd
+					return
+				}
+				if cells != r.cells {
+					t.Errorf("%s:%d: states are %s and %s, want %s and %s", file, r.line, cells[0], cells[1], r.cells[0], r.cells[1])
+				}
+				if !slices.Equal(odd, r.odd) {
+					t.Errorf("%s:%d: anomalies are %v, want %v", file, r.line, odd, r.odd)
+				}
+			})
+			if update {
+				if err := os.WriteFile(file, l.write(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,217 @@
+package tracker
+
+import "time"
+
+// A RST says by its numbers who made it.
+//
+// A stack that has no connection for a segment answers it with a RST made of
+// that segment: SEQ is its ACK field, or, if it had none, SEQ is 0 and ACK is
+// what follows it (RFC 9293 §3.5.2, §3.10.7.1). An end that aborts builds the
+// RST from its own variables: SEQ is SND.NXT (§3.10.5). A RST that is neither
+// was not made by the end it names, or the capture misses packets.
+
+// resetKind says what a RST is by its numbers.
+type resetKind uint8
+
+const (
+	resetUnmatched resetKind = iota
+	resetReply               // its sender had no connection for the segment it answers
+	resetAbort               // its sender had the connection, and ended it
+)
+
+// observeRST takes in a RST.
+func (t *Tracker) observeRST(c *Conn, s *Segment, from End) {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	before := c.look(from)
+	kind := c.resetKind(s, from, t.now)
+	accepted := c.acceptsRST(s, from)
+	r := reading{foreign: kind == resetUnmatched}
+
+	t.resetSender(c, s, from, kind)
+	if accepted {
+		t.resetReceiver(c, s, from, kind)
+	}
+	if kind == resetReply {
+		y.bits |= answered
+	}
+	x.packets++
+	x.sentAt = t.now
+	before.rst, before.accepted = kind, accepted
+	t.judge(c, s, from, before, r)
+}
+
+// resetKind tells a reply from an abort.
+func (c *Conn) resetKind(s *Segment, from End, now Time) resetKind {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	if c.repliesTo(s, from, now) {
+		return resetReply
+	}
+	if !x.seen() && y.assumed != setOf(SynSent) || !y.seen() {
+		return resetAbort // picked up midway: nothing to measure it by
+	}
+	if !x.seen() {
+		return resetUnmatched
+	}
+	inWindow := s.Seq == x.nxt || x.una(y).AtMost(s.Seq) && s.Seq.AtMost(x.nxt) && y.has(hasAcked) && s.Seq == y.edge
+	knows := s.Flags&ACK == 0 || !x.has(hasAcked) || x.acked.AtMost(s.Ack) && s.Ack.AtMost(c.contiguous(from.Peer()))
+	if inWindow && knows && !x.impostor(s) {
+		return resetAbort
+	}
+	return resetUnmatched
+}
+
+// repliesTo reports whether the RST answers the newest segment of the peer. A
+// stack answers at once: that segment is not older than three response times,
+// or a second where nothing else tells.
+//
+// An ACK that asks for nothing is answered by a stack that has no connection,
+// but the same numbers are those of an abort. If the RST is late and came
+// another way than its alleged sender's segments do, it is not taken for a
+// reply.
+func (c *Conn) repliesTo(s *Segment, from End, now Time) bool {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	took := now.Sub(y.sentAt)
+	if !y.seen() || y.has(answered) || took > max(3*x.response(), time.Second) {
+		return false
+	}
+	if s.Flags&ACK != 0 {
+		return !y.has(hasAcked) && s.Seq == 0 && s.Ack == y.nxt
+	}
+	if !y.has(hasAcked) || s.Seq != y.lastAck {
+		return false
+	}
+	asked := !x.has(hasAcked) || x.acked.Before(y.nxt)
+	return asked || x.closed() || took <= 3*x.response() || !x.seen() || sameWay(s.TTL, x.ttl)
+}
+
+// sameWay reports whether two TTLs are those of one path, but for a hop.
+func sameWay(a, b uint8) bool { return a-b+1 <= 2 }
+
+// impostor reports whether a RST that its alleged sender should have made from
+// its own connection looks as if somebody else had: it came another way, and
+// has not the next IP identification, or lacks the timestamps of all else. One
+// of the two alone is no reason: routes change, and stacks differ.
+func (x *end) impostor(s *Segment) bool {
+	if sameWay(s.TTL, x.ttl) {
+		return false
+	}
+	outOfTurn := s.ID != 0 && x.id != 0 && s.ID-x.id > 1<<10
+	return outOfTurn || x.has(hasTS) && !s.Options.HasTS
+}
+
+// resetSender moves the end that sent the RST, in the assumed view. The proved
+// view does not move: anyone may forge a RST.
+func (t *Tracker) resetSender(c *Conn, s *Segment, from End, kind resetKind) {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	why := t.cause(s, BySending)
+	switch kind {
+	case resetAbort:
+		t.pickUp(c, from, ^setOf(Listen, TimeWait), why)
+		t.apply(c, from, inputs(SndRST), why)
+		c.abortedBy(from)
+	case resetReply:
+		if s.Flags&ACK != 0 && !x.seen() {
+			t.erase(c, from, Closed, why) // it never had a connection
+			return
+		}
+		if s.Flags&ACK == 0 && x.has(hasISS) && !(x.iss.Before(s.Seq) && s.Seq.AtMost(x.nxt)) && x.assumed&setOf(SynSent, SynReceived) != 0 {
+			return // the answer to a bad ACK, from a connection that goes on (RFC 9293 §3.10.7.3, §3.10.7.4)
+		}
+		t.refute(c, from, c.takenSince(from, y.sentAt), why) // it had no connection that could receive this
+		t.apply(c, from, inputs(NoTCB), why)
+		c.abortedBy(from)
+	}
+}
+
+// takenSince returns the inputs that the assumed view took the end to have
+// received from the given time on.
+func (c *Conn) takenSince(e End, at Time) inputSet {
+	var ins inputSet
+	for _, st := range c.steps {
+		if st.end() == e && st.at >= at && st.basis() == ByAssumption {
+			ins |= st.inputs()
+		}
+	}
+	return ins
+}
+
+// abortedBy notes which end ended the connection, unless it was being closed.
+func (c *Conn) abortedBy(e End) {
+	if c.closedBy() == NotClosed {
+		c.setClosedBy(ByClientReset + ClosedBy(e))
+	}
+}
+
+// acceptsRST reports whether the receiver of the RST will act on it, by the
+// rules of its stack.
+func (c *Conn) acceptsRST(s *Segment, from End) bool {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	stack := y.stack()
+	rcvNxt := c.contiguous(from)
+	if x.has(hasFIN) && x.fin.Before(rcvNxt) && !c.happened(from.Peer(), RcvFIN) {
+		rcvNxt = x.fin // captured, but shown not to have arrived
+	}
+	switch state := y.assumed.only(); state {
+	case Closed, Listen:
+		return false
+	case SynSent:
+		return s.Flags&ACK != 0 && y.iss.Before(s.Ack) && s.Ack.AtMost(y.nxt)
+	case TimeWait:
+		return stack.RSTInTimeWait && s.Seq == rcvNxt
+	case SynReceived:
+		// Linux drops the request for any RST in the window; RFC 9293 asks for
+		// the exact number. The window of a request is that of its SYN+ACK.
+		return s.Seq == rcvNxt || stack.RSTAtSACK && y.has(hasAcked) && s.Seq.In(rcvNxt, later(y.edge, rcvNxt+1))
+	default:
+		if !x.seen() || s.Seq == rcvNxt {
+			return true
+		}
+		if stack.RSTAtSACK && c.odd != nil && c.odd.hasSACK[from.Peer()] && s.Seq == c.odd.sackEdge[from.Peer()] {
+			return true
+		}
+		return stack.RSTBelowFIN && s.Seq+1 == rcvNxt && (state == CloseWait || state == LastAck || state == Closing)
+	}
+}
+
+// resetReceiver moves the end that accepts the RST.
+func (t *Tracker) resetReceiver(c *Conn, s *Segment, from End, kind resetKind) {
+	y := &c.ends[from.Peer()]
+	why := t.cause(s, ByAssumption)
+	refused := y.assumed == setOf(SynSent)
+	switch {
+	case y.assumed == setOf(SynReceived) && !y.has(sentSYN):
+		t.apply(c, from.Peer(), inputs(RcvRSTPassive), why)
+	default:
+		t.pickUp(c, from.Peer(), ^setOf(Listen), why)
+		t.apply(c, from.Peer(), inputs(RcvRST), why)
+	}
+	switch {
+	case refused:
+		c.setClosedBy(ByRefusal)
+	case kind == resetUnmatched:
+		c.abortedBy(from)
+	}
+}
+
+// observeICMP takes in an ICMP error about a segment of the connection. Only
+// an attempt to open is ended by it (RFC 9293 §3.9.2.2, RFC 5461); in an open
+// connection it is a hint that the stack may note.
+func (t *Tracker) observeICMP(c *Conn, s *Segment, from End) {
+	x := &c.ends[from]
+	if x.assumed != setOf(SynSent) || s.Seq != x.iss || !s.ICMP.unreachable() {
+		return
+	}
+	before := c.look(from)
+	t.apply(c, from, inputs(Unreachable), t.cause(s, ByAssumption))
+	c.setClosedBy(ByUnreachable)
+	t.judge(c, s, from, before, reading{})
+}
+
+// unreachable reports whether the error says that the destination cannot be
+// reached. "Fragmentation needed" and "packet too big" are path MTU discovery.
+func (m ICMP) unreachable() bool {
+	if m.V6 {
+		return m.Type == 1
+	}
+	return m.Type == 3 && m.Code != 4
+}

@@ -1,0 +1,49 @@
+package tracker
+
+import (
+	"testing"
+)
+
+// Every row of the table is used by a ladder: one that none reaches is a claim
+// that nothing checks.
+func TestEveryRowHasAWitness(t *testing.T) {
+	used := map[Transition]bool{}
+	for _, dir := range ladderDirs {
+		ladders(t, dir, func(t *testing.T, _ string, l ladder) {
+			l.play(t, func(tk *Tracker, _ int, _ []string) {
+				k, _ := ladderKey()
+				for c := tk.newestOf(k); c != nil; c = tk.olderOf(c) {
+					for e := range End(2) {
+						c.walk(e, used)
+					}
+				}
+			})
+		})
+	}
+	for _, row := range transitions {
+		if !used[row] {
+			t.Errorf("no ladder takes %v on %q to %v", row.From, row.On, row.To)
+		}
+	}
+}
+
+// walk marks the rows that the steps of an end took.
+func (c *Conn) walk(e End, used map[Transition]bool) {
+	set := c.ends[e].start
+	for _, st := range c.steps {
+		if st.end() != e {
+			continue
+		}
+		for in := range numInputs {
+			if !st.inputs().has(in) {
+				continue
+			}
+			for _, row := range transitions {
+				if row.On == in && set.Has(row.From) {
+					used[row] = true
+				}
+			}
+			set = set.after(1 << in)
+		}
+	}
+}

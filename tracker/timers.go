@@ -1,0 +1,219 @@
+package tracker
+
+import "time"
+
+// Timers run in trace time. A connection has one alarm, set to the earliest
+// deadline of its ends. An alarm that must ring later is left where it is: when
+// it rings too early it is set again, which costs a tenth of keeping the heap
+// right at every segment.
+
+// An alarm is when a connection wants to be looked at.
+type alarm struct {
+	at   Time
+	conn *Conn
+}
+
+// alarms is a heap, the earliest first.
+type alarms []alarm
+
+func (h *alarms) push(a alarm) {
+	*h = append(*h, a)
+	s := *h
+	for i := len(s) - 1; i > 0; {
+		up := (i - 1) / 2
+		if s[up].at <= s[i].at {
+			return
+		}
+		s[up], s[i] = s[i], s[up]
+		i = up
+	}
+}
+
+func (h *alarms) pop() alarm {
+	s := *h
+	top := s[0]
+	last := len(s) - 1
+	s[0], s[last] = s[last], alarm{}
+	s = s[:last]
+	*h = s
+	for i := 0; ; {
+		least := i
+		for child := 2*i + 1; child <= 2*i+2 && child < last; child++ {
+			if s[child].at < s[least].at {
+				least = child
+			}
+		}
+		if least == i {
+			return top
+		}
+		s[least], s[i] = s[i], s[least]
+		i = least
+	}
+}
+
+// arm sets the connection's alarm, if it must ring earlier than it is set to.
+func (t *Tracker) arm(c *Conn) {
+	due := t.nextDue(c)
+	if due == 0 || c.due != 0 && c.due <= due || c.bits&gone != 0 {
+		return
+	}
+	c.due = due
+	t.alarms.push(alarm{due, c})
+}
+
+// ring fires every timer that is due by now, in the order of their deadlines.
+func (t *Tracker) ring(now Time) {
+	for len(t.alarms) > 0 && t.alarms[0].at <= now {
+		a := t.alarms.pop()
+		c := a.conn
+		if c.due != a.at || c.bits&gone != 0 {
+			continue
+		}
+		c.due = 0
+		t.now = max(t.now, a.at)
+		t.expire(c, a.at)
+		if c.bits&gone == 0 {
+			t.arm(c)
+		}
+	}
+}
+
+// nextDue returns the connection's earliest deadline, or 0.
+func (t *Tracker) nextDue(c *Conn) Time {
+	var due Time
+	earlier := func(at Time) {
+		if at != 0 && (due == 0 || at < due) {
+			due = at
+		}
+	}
+	for e := range End(2) {
+		at, _ := t.deadline(c, e)
+		earlier(at)
+	}
+	if c.provisional() || c.ends[Client].closed() && c.ends[Server].closed() {
+		earlier(max(c.last(), t.now) + remembered)
+	}
+	return due
+}
+
+// The names of the timers, as records print them.
+const (
+	timer2MSL     = "2msl"
+	timerFinWait2 = "fin-wait-2"
+	timerSYN      = "syn"
+	timerSYNACK   = "syn-ack"
+	timerFIN      = "fin"
+)
+
+// deadline returns when the end's timer fires, and its name; 0 and "" where
+// none runs.
+//
+// A sender that repeats a SYN, SYN+ACK or FIN doubles the pause each time. When
+// the next copy is overdue it has given up.
+func (t *Tracker) deadline(c *Conn, e End) (Time, string) {
+	x, y := &c.ends[e], &c.ends[e.Peer()]
+	stack := x.stack()
+	base := t.now - Time(x.clock.age(t.now))
+	after := func(d time.Duration) Time { return base.Add(d) }
+	overdue := 2*x.clockGap() + 2*gapUnit + time.Second
+	switch x.assumed {
+	case setOf(TimeWait):
+		return after(t.twoMSLOf(stack)), timer2MSL
+	case setOf(TimeWait, Closed):
+		return after(stack.TimeWaitMax), timer2MSL
+	case setOf(FinWait2):
+		if stack.FinWait2 != 0 && !x.has(stillReads) {
+			return after(stack.FinWait2), timerFinWait2
+		}
+	case setOf(SynSent):
+		if x.copies >= 2 {
+			return after(overdue), timerSYN
+		}
+		return after(stack.SynGiveUp), timerSYN
+	case setOf(SynReceived):
+		if !x.has(sentSYNACK) {
+			break
+		}
+		if x.copies >= 2 {
+			return after(overdue), timerSYNACK
+		}
+		return after(stack.SynAckGiveUp), timerSYNACK
+	case setOf(FinWait1), setOf(Closing), setOf(LastAck):
+		if !y.seen() {
+			break // a one-way capture: the ACK would not be seen
+		}
+		if x.copies >= 3 {
+			return after(overdue), timerFIN
+		}
+		return after(stack.FinGiveUp), timerFIN
+	}
+	return 0, ""
+}
+
+func (t *Tracker) twoMSLOf(stack *Stack) time.Duration {
+	if t.twoMSL != 0 {
+		return t.twoMSL
+	}
+	return stack.TimeWait2MSL
+}
+
+// expire acts on the connection's timers that are due at the given time.
+func (t *Tracker) expire(c *Conn, at Time) {
+	for e := range End(2) {
+		due, kind := t.deadline(c, e)
+		if kind == "" || due > at {
+			continue
+		}
+		t.expireEnd(c, e, kind, cause{at: at, basis: ByTimer})
+	}
+	if at.Sub(max(c.last(), c.newestMove())) < time.Duration(remembered) {
+		return
+	}
+	switch {
+	case c.provisional():
+		t.remove(c)
+	case c.ends[Client].closed() && c.ends[Server].closed():
+		t.over(c)
+		t.remove(c)
+	}
+}
+
+// newestMove returns when an end last changed its state.
+func (c *Conn) newestMove() Time {
+	if len(c.steps) == 0 {
+		return 0
+	}
+	return c.steps[len(c.steps)-1].at
+}
+
+// expireEnd lets a timer of an end fire.
+func (t *Tracker) expireEnd(c *Conn, e End, kind string, why cause) {
+	x, y := &c.ends[e], &c.ends[e.Peer()]
+	before := c.look(e)
+	switch kind {
+	case timer2MSL:
+		if x.stack().TimeWaitMax != 0 && t.twoMSL == 0 && x.assumed == setOf(TimeWait) {
+			t.applyMaybe(c, e, inputs(Timeout2MSL), why)
+		} else {
+			t.apply(c, e, inputs(Timeout2MSL), why)
+		}
+	case timerSYN:
+		t.apply(c, e, inputs(GiveUp), why)
+		if !y.seen() {
+			t.erase(c, e.Peer(), Unknown, why) // it never spoke: nothing is known of it
+		}
+		c.setClosedBy(ByTimeoutOfEnd)
+	case timerSYNACK:
+		if x.has(sentSYN) {
+			t.apply(c, e, inputs(GiveUp), why)
+		} else {
+			t.apply(c, e, inputs(GiveUpPassive), why)
+		}
+		if c.closedBy() == NotClosed {
+			c.setClosedBy(ByTimeoutOfEnd)
+		}
+	default:
+		t.apply(c, e, inputs(GiveUp), why)
+	}
+	t.judge(c, nil, e, before, reading{})
+}

@@ -1,0 +1,235 @@
+package tracker
+
+import (
+	"hash/maphash"
+	"slices"
+	"time"
+)
+
+// second is a second of trace time.
+const second = Time(time.Second)
+
+// Config says how to track. The zero Config is right for Linux hosts.
+type Config struct {
+	// Stack names the profile of the endpoints' timers and choices, one of
+	// Stacks(); "" is linux, "auto" guesses each host's from its SYN.
+	Stack string
+
+	// TwoMSL overrides how long TIME-WAIT is held; 0 leaves it to the stack.
+	TwoMSL time.Duration
+
+	// MaxConns bounds how many connections are kept at once; beyond it those
+	// whose next timer is due first are given up (Stats.Evicted). 0 is ten
+	// million.
+	MaxConns int
+}
+
+// Stats counts what a Tracker did.
+type Stats struct {
+	Segments   uint64 // taken in, duplicates not counted
+	Duplicates uint64 // captured twice, and so taken once
+	Conns      uint64 // connections seen
+	Live       int    // of these, still kept
+	Evicted    uint64 // given up for want of room
+	ClockSteps uint64 // segments stamped earlier than the one before
+}
+
+// A Tracker follows connections. It is pushed by its caller, who hands it
+// segments in capture order, and is not safe for concurrent use.
+type Tracker struct {
+	emit    func(Event)
+	now     Time
+	flows   map[uint64]*Conn
+	seed    maphash.Seed
+	recent  recent
+	alarms  alarms
+	live    int // connections in flows
+	waiting int // of these, provisional
+	conns   int // numbers given out
+	max     int
+	stack   uint8
+	guess   bool
+	twoMSL  time.Duration
+	stats   Stats
+	record  Record // lent out with every Over event
+}
+
+// New returns a Tracker that tells emit what happens. It fails on a Config
+// with an unknown stack.
+func New(cfg Config, emit func(Event)) (*Tracker, error) {
+	t := &Tracker{
+		emit:   emit,
+		flows:  make(map[uint64]*Conn),
+		seed:   maphash.MakeSeed(),
+		max:    cfg.MaxConns,
+		twoMSL: cfg.TwoMSL,
+	}
+	if t.max == 0 {
+		t.max = 10_000_000
+	}
+	if cfg.Stack != "" {
+		s, err := ParseStack(cfg.Stack)
+		if err != nil {
+			return nil, err
+		}
+		t.stack = uint8(slices.IndexFunc(stacks, func(row Stack) bool { return row.Name == s.Name }))
+		t.guess = t.stack == stackAuto
+	}
+	return t, nil
+}
+
+// Now returns the tracker's time: that of the newest segment, or of the last
+// Advance.
+func (t *Tracker) Now() Time { return t.now }
+
+// Stats returns what was counted so far.
+func (t *Tracker) Stats() Stats {
+	s := t.stats
+	s.Conns, s.Live = uint64(t.conns), t.live
+	return s
+}
+
+// Observe takes in the next segment of the capture. It keeps nothing of s. A
+// segment stamped earlier than the one before is taken at the present.
+func (t *Tracker) Observe(s *Segment) {
+	if s.Time < t.now {
+		t.stats.ClockSteps++
+	}
+	t.Advance(s.Time)
+	if s.ICMP.Type != 0 {
+		t.quoted(s)
+		return
+	}
+	if t.recent.repeats(s, t.now) {
+		t.stats.Duplicates++
+		return
+	}
+	t.stats.Segments++
+	c, from := t.choose(s)
+	if s.Sum == SumBad && c.ends[from].has(goodSum) {
+		return // corrupted on the way: its receiver drops it
+	}
+	if t.guess && s.Flags&SYN != 0 {
+		c.ends[from].setStack(guessStack(s))
+	}
+	if t.waiting > 0 {
+		t.settleProvisional(c, s, from)
+	}
+	if s.Flags&RST != 0 {
+		t.observeRST(c, s, from)
+	} else {
+		t.observe(c, s, from)
+	}
+	if c.due == 0 {
+		t.arm(c)
+	}
+	if t.live > t.max {
+		t.evict()
+	}
+}
+
+// quoted takes in an ICMP error.
+func (t *Tracker) quoted(s *Segment) {
+	k, low := keyOf(s)
+	if c := t.newestOf(k); c != nil {
+		t.observeICMP(c, s, c.endOf(low))
+	}
+}
+
+// Advance moves the tracker's time on to now and fires the timers due by then.
+// A time that lies before the present changes nothing.
+func (t *Tracker) Advance(now Time) {
+	if now <= t.now {
+		return
+	}
+	t.ring(now)
+	t.now = now
+}
+
+// Close ends the tracking at the present time: every connection left is Over,
+// in the order of their numbers. It invents no time; call Advance before it to
+// let timers run on.
+func (t *Tracker) Close() {
+	left := make([]*Conn, 0, t.live)
+	for _, c := range t.flows {
+		for ; c != nil; c = c.older {
+			if !c.provisional() {
+				left = append(left, c)
+			}
+		}
+	}
+	slices.SortFunc(left, func(a, b *Conn) int { return int(a.id) - int(b.id) })
+	for _, c := range left {
+		t.over(c)
+	}
+	t.flows, t.alarms, t.live, t.waiting = make(map[uint64]*Conn), nil, 0, 0
+}
+
+// over tells the caller that the connection will not change any more.
+func (t *Tracker) over(c *Conn) {
+	t.fill(&t.record, c)
+	t.emit(Event{Kind: Over, Time: t.now, Conn: int(c.id), Over: &t.record})
+}
+
+// remove forgets the connection.
+func (t *Tracker) remove(c *Conn) {
+	h := t.hash(c.key)
+	if t.flows[h] == c {
+		if c.older == nil {
+			delete(t.flows, h)
+		} else {
+			t.flows[h] = c.older
+		}
+	} else {
+		for p := t.flows[h]; p != nil; p = p.older {
+			if p.older == c {
+				p.older = c.older
+				break
+			}
+		}
+	}
+	if c.provisional() {
+		t.waiting--
+	}
+	t.live--
+	c.bits |= gone
+	c.due = 0
+}
+
+// evict gives up the connection whose alarm is nearest.
+func (t *Tracker) evict() {
+	for len(t.alarms) > 0 {
+		a := t.alarms.pop()
+		if c := a.conn; c.due == a.at && c.bits&gone == 0 {
+			if !c.provisional() {
+				t.over(c)
+			}
+			t.remove(c)
+			t.stats.Evicted++
+			return
+		}
+	}
+}
+
+// keyOf returns the segment's flow, and whether it comes from its lower end.
+func keyOf(s *Segment) (k flowKey, low bool) {
+	src, dst := s.Src.Addr().As16(), s.Dst.Addr().As16()
+	sp, dp := s.Src.Port(), s.Dst.Port()
+	low = true
+	for i := range src {
+		if src[i] != dst[i] {
+			low = src[i] < dst[i]
+			break
+		}
+		if i == len(src)-1 {
+			low = sp <= dp
+		}
+	}
+	if low {
+		return flowKey{src, dst, sp, dp}, true
+	}
+	return flowKey{dst, src, dp, sp}, false
+}
+
+// hash is seeded, so that traffic cannot choose its collisions.
+func (t *Tracker) hash(k flowKey) uint64 { return maphash.Comparable(t.seed, k) }

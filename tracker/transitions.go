@@ -1,0 +1,208 @@
+package tracker
+
+import (
+	"fmt"
+	"strings"
+)
+
+// An Input is something that happens to an end and may move it to another
+// state. The user's calls of RFC 9293 §3.10.1 to 3.10.5 show only as what they
+// send; exceptions are inputs of their own, so that nothing has to override
+// the table after the look-up.
+//
+// One segment may be several inputs. They are applied in the order of these
+// constants, which is the order in which RFC 9293 §3.10.7.4 checks a segment:
+// RST, SYN, ACK, FIN. So a SYN,ACK takes SYN-SENT through SYN-RECEIVED to
+// ESTABLISHED, and a FIN that acknowledges ours takes FIN-WAIT-1 through
+// FIN-WAIT-2 to TIME-WAIT, without rows of their own.
+type Input uint8
+
+const (
+	RcvRST        Input = iota // an acceptable RST arrived
+	RcvRSTPassive              // the same, at an end that came from LISTEN
+	NoTCB                      // the end showed that it has no connection here: a RST in reply, or a new life
+	RcvSYN
+	RcvAckOfSYN
+	RcvAckOfFIN
+	RcvFIN
+	SndRST
+	SndSYN
+	SndSYNACK
+	SndFIN
+	Timeout2MSL   // TIME-WAIT is over
+	GiveUp        // a retransmission or user timeout, or that of an orphaned FIN-WAIT-2
+	GiveUpPassive // the same, at an end that came from LISTEN
+	Unreachable   // an ICMP error ended the attempt
+
+	numInputs
+)
+
+var inputNames = [numInputs]string{
+	"recv RST", "recv RST (passive open)", "has no connection", "recv SYN", "recv ACK of SYN",
+	"recv ACK of FIN", "recv FIN", "send RST", "send SYN", "send SYN,ACK", "send FIN",
+	"2MSL over", "gave up", "gave up (passive open)", "ICMP unreachable",
+}
+
+func (in Input) String() string { return inputNames[in] }
+
+// An inputSet is a set of inputs: those that one segment or timer is.
+type inputSet uint16
+
+func inputs(list ...Input) inputSet {
+	var set inputSet
+	for _, in := range list {
+		set |= 1 << in
+	}
+	return set
+}
+
+func (set inputSet) has(in Input) bool { return set&(1<<in) != 0 }
+
+// String names the set as people would: "recv SYN,ACK".
+func (set inputSet) String() string {
+	switch set {
+	case inputs(RcvSYN, RcvAckOfSYN):
+		return "recv SYN,ACK"
+	case inputs(RcvAckOfFIN, RcvFIN):
+		return "recv FIN,ACK"
+	}
+	var names []string
+	for in := range numInputs {
+		if set.has(in) {
+			names = append(names, in.String())
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// A Transition is one row of the table: in state From, On takes the end to To.
+type Transition struct {
+	From State
+	On   Input
+	To   State
+	RFC  string // where it is written; a bare section is RFC 9293's
+}
+
+// transitions is the whole machine. Everything that speaks of states (the
+// tracker, the README's table and diagram) reads it. An input that has no row
+// for a state leaves the state as it is.
+var transitions = []Transition{
+	// Opening.
+	{Closed, SndSYN, SynSent, "3.10.1"},
+	{Listen, SndSYN, SynSent, "3.10.1"},
+	{Closed, SndSYNACK, SynReceived, "3.10.7.2"}, // it listens again, unseen
+	{Listen, RcvSYN, SynReceived, "3.10.7.2"},
+	{SynSent, RcvSYN, SynReceived, "3.10.7.3"},
+	{SynReceived, RcvAckOfSYN, Established, "3.10.7.4"},
+
+	// Closing.
+	{SynReceived, SndFIN, FinWait1, "3.10.4"},
+	{Established, SndFIN, FinWait1, "3.10.4"},
+	{CloseWait, SndFIN, LastAck, "3.10.4"},
+	{Established, RcvFIN, CloseWait, "3.10.7.4"}, // from SYN-RECEIVED the FIN's own ACK leads here first
+	{FinWait1, RcvFIN, Closing, "3.10.7.4"},
+	{FinWait2, RcvFIN, TimeWait, "3.10.7.4"},
+	{FinWait1, RcvAckOfFIN, FinWait2, "3.10.7.4"},
+	{Closing, RcvAckOfFIN, TimeWait, "3.10.7.4"},
+	{LastAck, RcvAckOfFIN, Closed, "3.10.7.4"},
+	{TimeWait, Timeout2MSL, Closed, "3.10.8"},
+
+	// Aborting. RFC 9293 §3.5.2 would have the side that resets enter
+	// TIME-WAIT; its own §3.10.5, and every stack read, go to CLOSED.
+	{SynSent, SndRST, Closed, "3.10.5"},
+	{SynReceived, SndRST, Closed, "3.10.5"},
+	{Established, SndRST, Closed, "3.10.5"},
+	{FinWait1, SndRST, Closed, "3.10.5"},
+	{FinWait2, SndRST, Closed, "3.10.5"},
+	{CloseWait, SndRST, Closed, "3.10.5"},
+	{Closing, SndRST, Closed, "3.10.5"},
+	{LastAck, SndRST, Closed, "3.10.5"},
+	{TimeWait, SndRST, Closed, "3.10.5"},
+
+	// Being reset.
+	{SynSent, RcvRST, Closed, "3.10.7.3"},
+	{SynReceived, RcvRST, Closed, "3.10.7.4"},
+	{SynReceived, RcvRSTPassive, Listen, "3.10.7.4"},
+	{Established, RcvRST, Closed, "3.10.7.4"},
+	{FinWait1, RcvRST, Closed, "3.10.7.4"},
+	{FinWait2, RcvRST, Closed, "3.10.7.4"},
+	{CloseWait, RcvRST, Closed, "3.10.7.4"},
+	{Closing, RcvRST, Closed, "3.10.7.4"},
+	{LastAck, RcvRST, Closed, "3.10.7.4"},
+	{TimeWait, RcvRST, Closed, "3.10.7.4"},
+
+	// Found gone: a stack without the connection answers with RST
+	// (§3.10.7.1), and one that opens anew has left the old one.
+	{SynSent, NoTCB, Closed, "3.10.7.1"},
+	{SynReceived, NoTCB, Closed, "3.10.7.1"},
+	{Established, NoTCB, Closed, "3.5.1"},
+	{FinWait1, NoTCB, Closed, "3.10.7.1"},
+	{FinWait2, NoTCB, Closed, "3.10.7.1"},
+	{CloseWait, NoTCB, Closed, "3.5.1"},
+	{Closing, NoTCB, Closed, "3.10.7.1"},
+	{LastAck, NoTCB, Closed, "3.10.7.1"},
+	{TimeWait, NoTCB, Closed, "3.6.1"},
+
+	// Giving up.
+	{SynSent, GiveUp, Closed, "3.8.3"},
+	{SynSent, Unreachable, Closed, "3.9.2.2"},
+	{SynReceived, GiveUp, Closed, "3.8.3"},
+	{SynReceived, GiveUpPassive, Listen, "3.8.3"},
+	{FinWait1, GiveUp, Closed, "3.8.3"},
+	{FinWait2, GiveUp, Closed, "3.6"}, // no RFC has this timer; most stacks do, for orphans
+	{Closing, GiveUp, Closed, "3.8.3"},
+	{LastAck, GiveUp, Closed, "3.8.3"},
+}
+
+// Transitions returns the rows of the table that the tracker runs.
+func Transitions() []Transition { return append([]Transition(nil), transitions...) }
+
+// next is the table compiled: next[state][input].
+var next = compile(transitions)
+
+func compile(rows []Transition) (table [numStates][numInputs]State) {
+	for s := range numStates {
+		for in := range numInputs {
+			table[s][in] = s
+		}
+	}
+	for _, row := range rows {
+		if table[row.From][row.On] != row.From {
+			panic(fmt.Sprintf("tracker: two rows for %v on %v", row.From, row.On))
+		}
+		table[row.From][row.On] = row.To
+	}
+	return table
+}
+
+// after returns where the inputs take each state of the set: the machine
+// itself. It is the only reader of the table.
+func (set StateSet) after(ins inputSet) StateSet {
+	for in := range numInputs {
+		if !ins.has(in) {
+			continue
+		}
+		var moved StateSet
+		for s := Unknown; s < numStates; s++ {
+			if set.Has(s) {
+				moved |= 1 << next[s][in]
+			}
+		}
+		set = moved
+	}
+	return set
+}
+
+// effective returns those of the inputs that move the set, applied in order.
+func (set StateSet) effective(ins inputSet) inputSet {
+	var moving inputSet
+	for in := range numInputs {
+		if !ins.has(in) {
+			continue
+		}
+		if moved := set.after(1 << in); moved != set {
+			set, moving = moved, moving|1<<in
+		}
+	}
+	return moving
+}

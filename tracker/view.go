@@ -1,0 +1,351 @@
+package tracker
+
+import "time"
+
+// What a captured segment tells of the two views. The rules:
+//
+// A segment that an end sends is proof of what that end had received before:
+// the ACK field covers it (heard). In the proved view nothing else counts as
+// received. In the assumed view everything that was captured counts, at once,
+// until the end sends what it would not send had it received it (refuteBy).
+
+// observe takes in one segment of the connection that is not a RST.
+func (t *Tracker) observe(c *Conn, s *Segment, from End) {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	r := c.read(s, from)
+	if s.Flags&(SYN|FIN) == 0 && x.assumed == up && x.proved == up && y.assumed == up && y.proved == up {
+		c.note(s, from, r, t.now) // the everyday case: nothing can move
+		return
+	}
+	if r.foreign {
+		c.note(s, from, r, t.now)
+		return
+	}
+	before, firstFIN := c.look(from), s.Flags&FIN != 0 && !x.has(hasFIN)
+	c.keepClosing(s, from, r, t.now)
+	t.refuteBy(c, s, from, r)
+	t.heard(c, s, from)
+	t.send(c, s, from, r)
+	c.note(s, from, r, t.now)
+	t.deliver(c, s, from)
+	if firstFIN {
+		t.inverted(c, s, from)
+	}
+	t.judge(c, s, from, before, r)
+	if c.odd != nil && s.Flags&ACK != 0 && y.has(hasFIN) && y.fin.Before(s.Ack) {
+		c.odd.closing[from.Peer()].unanswered = false
+	}
+}
+
+// keepClosing notes the frames of an unusual close: copies of a FIN, ACKs of
+// them, and what reaches an end in TIME-WAIT.
+func (c *Conn) keepClosing(s *Segment, from End, r reading, now Time) {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	if s.Flags&FIN != 0 && x.has(hasFIN) {
+		k := &c.oddments().closing[from]
+		acked, ok := c.find(from, RcvAckOfFIN)
+		k.finCopy, k.finCopyAt, k.unanswered = s.Packet, now, true
+		k.crossed = r.stale || ok && now.Sub(acked.at) <= x.inFlight()
+		if ok {
+			c.odd.closing[from.Peer()].keepACK(acked.packet())
+		}
+	}
+	if y.assumed == setOf(TimeWait) {
+		k := &c.oddments().closing[from.Peer()]
+		k.strayInto, k.strayFlags = s.Packet, s.Flags
+	}
+	if x.assumed == setOf(TimeWait) && y.assumed == setOf(Closed) && s.pureAck() {
+		c.oddments().closing[from].keepACK(s.Packet)
+	}
+}
+
+// up is the state of an end in an ordinary open connection.
+var up = setOf(Established)
+
+// cause returns the segment as the cause of a move.
+func (t *Tracker) cause(s *Segment, b Basis) cause {
+	return cause{at: t.now, packet: s.Packet, basis: b}
+}
+
+// heard applies what the segment shows its sender to have received.
+//
+// Both views: an ACK that covers SYN or FIN, or an octet that was only ever
+// sent along with an ACK of ours, shows that these were received.
+func (t *Tracker) heard(c *Conn, s *Segment, from End) {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	if s.Flags&ACK == 0 {
+		return
+	}
+	var ins inputSet
+	if !y.has(hasISS) || y.iss.Before(s.Ack) {
+		ins |= 1 << RcvSYN
+	}
+	if s.Flags&SYN == 0 && c.ackOfSYNHeard(s, from) {
+		ins |= 1 << RcvAckOfSYN
+	}
+	if x.has(hasFIN) && c.ackOfFINHeard(s, from) {
+		ins |= 1 << RcvAckOfFIN
+	}
+	if y.has(hasFIN) && y.fin.Before(s.Ack) {
+		ins |= 1 << RcvFIN
+	}
+	if s.Flags&SYN == 0 && x.proved == setOf(SynSent) {
+		ins |= inputs(RcvSYN, RcvAckOfSYN) // without them it would be silent, or send SYNs
+	}
+	x.proved = x.proved.after(ins)
+	if ins.has(RcvFIN) && !x.has(hasFIN) && x.proved == setOf(CloseWait) && (x.nxt.Before(s.Seq) || s.Flags&FIN != 0 && x.skipped(s)) {
+		x.proved |= setOf(Closing) // its own FIN may be among what was not captured
+	}
+	t.apply(c, from, ins, t.cause(s, ByProof))
+	c.confirm(from, ins)
+}
+
+// skipped reports whether the IP identification shows that segments between
+// the end's newest and s were not captured, as far as its stack counts there.
+func (x *end) skipped(s *Segment) bool {
+	gap := s.ID - x.id
+	return s.ID != 0 && x.id != 0 && 1 < gap && gap < 1<<8
+}
+
+// ackOfSYNHeard reports whether s, which has no SYN, shows that its sender's
+// SYN was acknowledged: it acknowledges an octet behind the peer's SYN, which
+// the peer sent along with an ACK; or it carries new data, which an end in
+// SYN-RECEIVED would queue (RFC 9293 §3.10.2), but for TCP Fast Open.
+func (c *Conn) ackOfSYNHeard(s *Segment, from End) bool {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	onSYN := Size(0)
+	if c.odd != nil {
+		onSYN = c.odd.synData[from.Peer()]
+	}
+	if y.has(hasISS) && y.seen() && !y.has(lossy) && y.iss.Add(1+onSYN).Before(s.Ack) && s.Ack.AtMost(y.nxt) {
+		return true
+	}
+	return s.Data > 0 && onSYN == 0 && x.has(hasISS) && x.nxt.AtMost(s.Seq)
+}
+
+// ackOfFINHeard reports whether s shows that its sender's FIN was
+// acknowledged: it acknowledges an octet of which all captured copies carried
+// that ACK, or it echoes a timestamp that only segments with that ACK had.
+func (c *Conn) ackOfFINHeard(s *Segment, from End) bool {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	if !y.seen() || y.has(lossy) || !y.has(hasAcked) || !x.fin.Before(y.acked) {
+		return false
+	}
+	if y.clean.Before(s.Ack) && s.Ack.AtMost(y.nxt) {
+		return true
+	}
+	return s.Options.HasTS && y.has(hasTS) &&
+		int32(s.Options.TSEcr-y.tsUnclean) > 0 && int32(s.Options.TSEcr-y.tsval) <= 0
+}
+
+// send applies what the sender did by sending: SYN, SYN+ACK or FIN.
+//
+// The ACK of a first SYN or FIN pins what its sender had received by then: a
+// receipt that the assumed view took for granted, and that the ACK does not
+// cover, came after it, if it came.
+func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	why := t.cause(s, BySending)
+	switch {
+	case s.Flags&(SYN|ACK) == SYN:
+		if x.has(sentSYN) || x.has(sentSYNACK) {
+			t.repeated(c, from)
+			c.sawSYN(s, from)
+			return
+		}
+		pending := t.refute(c, from, inputs(RcvSYN), why)
+		x.proved = x.proved.after(inputs(SndSYN))
+		t.apply(c, from, inputs(SndSYN), why)
+		if pending {
+			t.apply(c, from, inputs(RcvSYN), t.cause(s, ByCorrection))
+		}
+	case s.Flags&SYN != 0:
+		if x.has(sentSYNACK) {
+			t.repeated(c, from)
+			return
+		}
+		x.proved = x.proved.after(inputs(SndSYNACK))
+		t.apply(c, from, inputs(SndSYNACK), why)
+		c.sentFirstSYNACK(from, why)
+	case s.Flags&FIN != 0:
+		if x.has(hasFIN) {
+			t.repeated(c, from)
+			return
+		}
+		t.pickUp(c, from, setOf(SynReceived, Established, CloseWait), why)
+		t.pickUp(c, from.Peer(), noFINReceived, t.cause(s, ByProof)) // it was not sent till now
+		pending := y.has(hasFIN) && !y.fin.Before(c.ackOfFirst(s, from)) && t.refute(c, from, inputs(RcvFIN), why)
+		x.proved = x.proved.after(inputs(SndFIN))
+		if pending && x.proved.Has(Closing) {
+			x.proved = setOf(Closing)
+		}
+		t.apply(c, from, inputs(SndFIN), why)
+		c.closing(s, from)
+		if pending && (y.clock.age(t.now) <= x.inFlight() || y.fin.Before(s.Ack)) {
+			t.apply(c, from, inputs(RcvFIN), t.cause(s, ByCorrection))
+		}
+	case r.fresh > 0 && (!x.seen() || x.nxt.AtMost(s.Seq)):
+		t.pickUp(c, from, setOf(Established, CloseWait), why)
+		t.pickUp(c, from.Peer(), noFINReceived, t.cause(s, ByProof))
+	default:
+		t.pickUp(c, from, ^setOf(Closed, Listen, SynSent), why)
+	}
+}
+
+// ackOfFirst returns what the FIN acknowledged when it was first sent. A FIN
+// that fills a hole is a repetition; the first copy left before the segment
+// that showed the hole, and acknowledged no more than what came before that.
+func (c *Conn) ackOfFirst(s *Segment, from End) Seq {
+	fin := s.End() - 1
+	for _, h := range c.holesOf(from) {
+		if h.hasAck && fin.In(h.from, h.to) {
+			return h.ack
+		}
+	}
+	return s.Ack
+}
+
+// repeated notes another copy of the end's SYN or FIN.
+func (t *Tracker) repeated(c *Conn, e End) {
+	x := &c.ends[e]
+	x.setClock(t.now, x.seen())
+	t.arm(c)
+}
+
+// freed lets a server listen again that still held an older connection when
+// the SYN came first, and does no longer.
+func (t *Tracker) freed(c *Conn, s *Segment, from End) {
+	y := &c.ends[Server]
+	if s.Flags&(SYN|ACK) != SYN || from != Client || y.seen() || y.assumed != setOf(Closed) || c.provisional() {
+		return
+	}
+	if old := t.olderOf(c); old != nil && old.ends[old.endOf(c.bits&clientIsLow == 0)].closed() {
+		y.start, y.assumed, y.proved = setOf(Listen), setOf(Listen), setOf(Listen)
+	}
+}
+
+// noFINReceived are the states of an end whose peer has not sent a FIN.
+const noFINReceived = ^StateSet(1<<CloseWait | 1<<Closing | 1<<LastAck | 1<<TimeWait)
+
+// sawSYN mends the history of a client whose SYN the capture has only behind
+// the SYN+ACK.
+func (c *Conn) sawSYN(s *Segment, from End) {
+	for i, st := range c.steps {
+		if st.end() == from && st.inputs().has(SndSYN) && st.basis() == ByAssumption && !c.ends[from].seen() {
+			c.steps[i] = newStep(min(st.at, s.Time), s.Packet, from, st.inputs(), st.state(), BySending, false)
+			c.bits &^= originSYNACK
+		}
+	}
+}
+
+// sentFirstSYNACK makes the step into SYN-RECEIVED, which the assumed view
+// took when the SYN was captured, the end's own.
+func (c *Conn) sentFirstSYNACK(e End, why cause) {
+	x := &c.ends[e]
+	x.setClock(why.at, false)
+	for i, st := range c.steps {
+		if st.end() == e && st.state() == SynReceived && st.basis() == ByAssumption {
+			c.steps[i] = st.set(st.inputs(), st.state(), ByProof)
+		}
+	}
+}
+
+// closing notes who sent the first FIN.
+func (c *Conn) closing(s *Segment, from End) {
+	y := &c.ends[from.Peer()]
+	switch {
+	case !y.has(hasFIN):
+		c.setClosedBy(ByClient + ClosedBy(from))
+	case !y.fin.Before(s.Ack) && c.closedBy() == ByClient+ClosedBy(from.Peer()):
+		c.setClosedBy(ByBoth)
+	}
+}
+
+// deliver lets the segment arrive at its receiver in the assumed view.
+func (t *Tracker) deliver(c *Conn, s *Segment, from End) {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	t.freed(c, s, from)
+	var ins inputSet
+	acks := s.Flags&ACK != 0 && s.Ack.AtMost(y.nxt)
+	if acks && y.has(hasISS) && y.iss.Before(s.Ack) {
+		ins |= 1 << RcvAckOfSYN
+	}
+	if acks && y.has(hasFIN) && y.fin.Before(s.Ack) {
+		ins |= 1 << RcvAckOfFIN
+	}
+	if s.Flags&SYN != 0 && (s.Flags&ACK == 0 || ins.has(RcvAckOfSYN) || y.assumed != setOf(SynSent)) {
+		ins |= 1 << RcvSYN
+	}
+	if x.has(hasFIN) && x.fin.AtMost(c.contiguous(from)) {
+		if s.Flags&FIN != 0 || !c.happened(from.Peer(), RcvFIN) && !c.refutedFIN(from.Peer()) {
+			ins |= 1 << RcvFIN
+		}
+	}
+	t.apply(c, from.Peer(), ins, t.cause(s, ByAssumption))
+	if y.assumed == setOf(TimeWait) && s.Len() > 0 {
+		y.clock = tickOf(t.now) // it answers, and holds TIME-WAIT for another 2 MSL
+		t.arm(c)
+	}
+}
+
+// inverted counts an ACK that the capture has before the FIN it acknowledges,
+// which is s.
+func (t *Tracker) inverted(c *Conn, s *Segment, from End) {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	if !y.has(hasAcked) || !x.fin.Before(y.acked) {
+		return
+	}
+	y.proved = y.proved.after(inputs(RcvFIN))
+	t.apply(c, from.Peer(), inputs(RcvFIN), t.cause(s, ByProof))
+	t.apply(c, from, inputs(RcvAckOfFIN), t.cause(s, ByAssumption))
+}
+
+// refutedFIN reports whether the end was once found not to have received the
+// FIN; then only another copy of it counts.
+func (c *Conn) refutedFIN(e End) bool { return c.odd != nil && c.odd.refuted[e].has(RcvFIN) }
+
+// refuteBy takes back what the assumed view took for received and what the
+// segment's sender cannot have received, since it would not send this
+// otherwise. What is no older than a round trip to the sender may still have
+// been on its way, and stands.
+func (t *Tracker) refuteBy(c *Conn, s *Segment, from End, r reading) {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	if r.stale || r.keepalive {
+		return
+	}
+	why := t.cause(s, ByCorrection)
+	var gone inputSet
+	switch {
+	case s.Flags&(SYN|ACK) == SYN && x.has(sentSYN):
+		gone = inputs(RcvSYN, RcvAckOfSYN)
+	case s.Flags&SYN != 0 && x.has(sentSYNACK):
+		gone = inputs(RcvAckOfSYN)
+	case r.old && x.has(hasFIN):
+		gone = inputs(RcvAckOfFIN)
+	}
+	if s.Flags&SYN == 0 {
+		gone |= inputs(RcvRST, RcvRSTPassive, SndRST, NoTCB, Timeout2MSL, GiveUp, GiveUpPassive, Unreachable)
+	}
+	if s.Flags&(SYN|ACK) == ACK && y.has(hasFIN) && !y.fin.Before(s.Ack) && x.acked.AtMost(s.Ack) &&
+		y.clock.age(t.now) > x.inFlight() && c.happened(from, RcvFIN) {
+		gone |= inputs(RcvFIN)
+	}
+	if gone == 0 {
+		return
+	}
+	if late := c.olderThan(from, gone, t.now, x.inFlight()); late != 0 {
+		t.refute(c, from, late, why)
+	}
+}
+
+// olderThan returns those of the inputs that happened to the end longer than
+// d ago.
+func (c *Conn) olderThan(e End, ins inputSet, now Time, d time.Duration) inputSet {
+	var old inputSet
+	for _, st := range c.steps {
+		if st.end() == e && now.Sub(st.at) > d {
+			old |= st.inputs() & ins
+		}
+	}
+	return old
+}
