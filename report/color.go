@@ -1,0 +1,67 @@
+package report
+
+import (
+	"strings"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// A color is the parameter of a terminal's SGR sequence; "" leaves text as it is.
+type color string
+
+const (
+	plain   color = ""
+	bold    color = "1"
+	faint   color = "2"
+	boldRed color = "1;31"
+	red     color = "31"
+	green   color = "32"
+	yellow  color = "33"
+	magenta color = "35"
+	cyan    color = "36"
+)
+
+// paint returns text in that color.
+func (c color) paint(text string) string {
+	if c == plain || text == "" {
+		return text
+	}
+	return "\x1b[" + string(c) + "m" + text + "\x1b[0m"
+}
+
+// paintIf is paint where colours are wanted.
+func (c color) paintIf(wanted bool, text string) string {
+	if !wanted {
+		return text
+	}
+	return c.paint(text)
+}
+
+// stateColor returns the color of a cell that begins with the name of a state.
+// Opening is cyan, open is green, closing is yellow, over is faint; CLOSE_WAIT,
+// where an application is asked to close, and what nobody knows, stand out.
+func stateColor(cell string) color {
+	name, _, _ := strings.Cut(cell, "{")
+	s, err := tracker.ParseState(strings.TrimSuffix(name, assumedMark))
+	if err != nil {
+		return plain
+	}
+	switch s {
+	case tracker.Established:
+		return green
+	case tracker.Listen, tracker.SynSent, tracker.SynReceived:
+		return cyan
+	case tracker.CloseWait:
+		return red
+	case tracker.FinWait1, tracker.FinWait2, tracker.Closing, tracker.LastAck, tracker.TimeWait:
+		return yellow
+	case tracker.Unknown:
+		return magenta
+	}
+	return faint
+}
+
+// severityColor returns the color of a severity.
+func severityColor(s tracker.Severity) color {
+	return [...]color{faint, cyan, yellow, boldRed}[s]
+}

@@ -1,0 +1,191 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// A field is one field of the connection record. The list of them is the only
+// place where one is defined: JSON nests them by their paths, CSV has a column
+// for each, sorting takes any, and the tables their numeric columns.
+type field struct {
+	path  string // in JSON: "client.timer.kind"
+	title string // as a column of a table; "" where no table has it
+	value func(*tracker.Record) value
+
+	// A derived field is a key to sort by, and not in the record itself.
+	derived bool
+
+	parents []string // of the path: client, timer
+	leaf    string   // of the path: kind
+}
+
+// fields are the fields of a connection record, in the order of JSON.
+var fields = makeFields()
+
+func makeFields() []field {
+	list := []field{
+		{path: "type", value: func(*tracker.Record) value { return word("connection") }},
+		{path: "conn", title: "Conn", value: func(r *tracker.Record) value { return count(r.Conn) }},
+		{path: "community_id", value: func(r *tracker.Record) value {
+			return word(communityID(r.Ends[tracker.Client].Addr, r.Ends[tracker.Server].Addr))
+		}},
+		{path: "incarnation", value: func(r *tracker.Record) value { return count(r.Incarnation) }},
+	}
+	list = append(list, fieldsOfEnd(tracker.Client)...)
+	list = append(list, fieldsOfEnd(tracker.Server)...)
+	list = append(list, []field{
+		{path: "origin", value: func(r *tracker.Record) value { return word(r.Origin.String()) }},
+		{path: "closed_by", title: "Closed By", value: func(r *tracker.Record) value { return word(r.ClosedBy.String()) }},
+		{path: "handshake_rtt", title: "RTT", value: func(r *tracker.Record) value {
+			return span(r.HandshakeRTT).unless(r.HandshakeRTT == 0)
+		}},
+		{path: "start", title: "Start", value: func(r *tracker.Record) value { return moment(r.Start) }},
+		{path: "end", value: func(r *tracker.Record) value { return moment(r.End) }},
+		{path: "duration", title: "Duration", value: func(r *tracker.Record) value { return span(r.End.Sub(r.Start)) }},
+		{path: "anomalies", value: func(r *tracker.Record) value {
+			return value{kind: anomalies, num: int64(len(r.Anomalies)), odd: r.Anomalies}
+		}},
+
+		// What people sort by: both ends together.
+		{path: "bytes", derived: true, value: both(func(e *tracker.EndRecord) uint64 { return e.Bytes })},
+		{path: "packets", derived: true, value: both(func(e *tracker.EndRecord) uint64 { return e.Packets })},
+		{path: "retransmits", derived: true, value: both(func(e *tracker.EndRecord) uint64 { return e.Retransmits })},
+	}...)
+	for i := range list {
+		path := strings.Split(list[i].path, ".")
+		list[i].parents, list[i].leaf = path[:len(path)-1], path[len(path)-1]
+	}
+	return list
+}
+
+// both returns the sum of a number over the two ends.
+func both(of func(*tracker.EndRecord) uint64) func(*tracker.Record) value {
+	return func(r *tracker.Record) value { return count(of(&r.Ends[0]) + of(&r.Ends[1])) }
+}
+
+// endFields are the fields of one end. Titles are seen from the client: what
+// it sent, and what the server sent.
+var endFields = []struct {
+	leaf   string
+	titles [2]string
+	value  func(*tracker.EndRecord) value
+}{
+	{"addr", [2]string{}, func(e *tracker.EndRecord) value {
+		return value{kind: address, addr: e.Addr.Addr()}
+	}},
+	{"port", [2]string{}, func(e *tracker.EndRecord) value { return count(e.Addr.Port()) }},
+	{"state", [2]string{}, func(e *tracker.EndRecord) value { return stateValue(e.State) }},
+	{"possible", [2]string{}, func(e *tracker.EndRecord) value {
+		return value{kind: states, num: int64(e.Possible)}.unless(e.Possible.Len() < 2)
+	}},
+	{"certainty", [2]string{}, func(e *tracker.EndRecord) value { return word(e.Certainty.String()) }},
+	{"proved_state", [2]string{"Client Proved", "Server Proved"}, func(e *tracker.EndRecord) value { return stateValue(e.Proved) }},
+	{"packets", [2]string{"Pkts Sent", "Pkts Rcvd"}, func(e *tracker.EndRecord) value { return count(e.Packets) }},
+	{"bytes", [2]string{"Sent", "Received"}, func(e *tracker.EndRecord) value { return count(e.Bytes) }},
+	{"retransmits", [2]string{"Retr Sent", "Retr Rcvd"}, func(e *tracker.EndRecord) value { return count(e.Retransmits) }},
+	{"retransmitted_bytes", [2]string{}, func(e *tracker.EndRecord) value { return count(e.RetransmittedBytes) }},
+	{"isn", [2]string{}, func(e *tracker.EndRecord) value { return count(uint32(e.ISN)).unless(!e.HasISN) }},
+	{"mss", [2]string{}, func(e *tracker.EndRecord) value { return count(e.MSS).unless(e.MSS == 0) }},
+	{"window_scale", [2]string{}, func(e *tracker.EndRecord) value { return count(e.WindowScale).unless(e.WindowScale < 0) }},
+	{"sack", [2]string{}, func(e *tracker.EndRecord) value { return flag(e.SACK).unless(!e.SACK && !e.HasISN) }},
+	{"timestamps", [2]string{}, func(e *tracker.EndRecord) value { return flag(e.Timestamps).unless(!e.Timestamps && !e.HasISN) }},
+	{"timer.kind", [2]string{}, func(e *tracker.EndRecord) value { return word(e.Timer.Kind) }},
+	{"timer.remaining", [2]string{}, func(e *tracker.EndRecord) value { return span(e.Timer.Remaining).unless(e.Timer.Kind == "") }},
+	{"history", [2]string{}, func(e *tracker.EndRecord) value {
+		return value{kind: steps, num: int64(len(e.History)), steps: e.History}
+	}},
+}
+
+// fieldsOfEnd returns the fields of one end as fields of the record.
+func fieldsOfEnd(end tracker.End) []field {
+	var list []field
+	for _, f := range endFields {
+		of := f.value
+		list = append(list, field{
+			path:  end.String() + "." + f.leaf,
+			title: f.titles[end],
+			value: func(r *tracker.Record) value { return of(&r.Ends[end]) },
+		})
+	}
+	return list
+}
+
+// fieldAt returns the field of that path, or nil.
+func fieldAt(path string) *field {
+	i := slices.IndexFunc(fields, func(f field) bool { return f.path == path })
+	if i < 0 {
+		return nil
+	}
+	return &fields[i]
+}
+
+// SortFields returns the paths that Options.Sort takes.
+func SortFields() []string {
+	var paths []string
+	for _, f := range fields {
+		if f.path != "type" {
+			paths = append(paths, f.path)
+		}
+	}
+	return paths
+}
+
+// An order is how connections are sorted. The zero order is by conn.
+type order struct {
+	by      *field
+	reverse bool
+}
+
+// parseOrder reads Options.Sort.
+func parseOrder(path string) (order, error) {
+	if path == "" {
+		return order{}, nil
+	}
+	path, reverse := strings.CutPrefix(path, "-")
+	if by := fieldAt(path); by != nil && by.path != "type" {
+		return order{by: by, reverse: reverse}, nil
+	}
+	return order{}, fmt.Errorf("unknown field %q to sort by (%s)", Escape(path), strings.Join(SortFields(), ", "))
+}
+
+// A key is what a connection is sorted by.
+type key struct {
+	conn  int
+	value value // of the order's field; lists are reduced to their length
+}
+
+// key returns the key of r.
+func (o order) key(r *tracker.Record) key {
+	k := key{conn: r.Conn}
+	if o.by != nil {
+		k.value = o.by.value(r)
+		k.value.steps, k.value.odd = nil, nil
+	}
+	return k
+}
+
+// compare orders two keys: what is absent comes last in either direction, and
+// what is equal stays in the order of conn.
+func (o order) compare(a, b key) int {
+	known := func(v value) int {
+		if v.kind == absent {
+			return 1
+		}
+		return 0
+	}
+	if c := known(a.value) - known(b.value); c != 0 {
+		return c
+	}
+	c := a.value.compare(b.value)
+	if o.reverse {
+		c = -c
+	}
+	if c == 0 {
+		c = a.conn - b.conn
+	}
+	return c
+}

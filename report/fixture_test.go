@@ -1,0 +1,169 @@
+package report
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// begin is when the captures of these tests begin.
+const begin = tracker.Time(1_767_322_800_000_000_000) // 2026-01-02T03:00:00Z
+
+// at returns the instant so many milliseconds after begin.
+func at(ms int) tracker.Time { return begin.Add(time.Duration(ms) * time.Millisecond) }
+
+// setOf returns the set of the given states.
+func setOf(states ...tracker.State) tracker.StateSet {
+	var set tracker.StateSet
+	for _, s := range states {
+		set |= 1 << s
+	}
+	return set
+}
+
+// sample is a capture with a connection of every sort, in the order in which
+// they end: what was closed, what was refused, and what was open at the end.
+func sample() []tracker.Record {
+	return []tracker.Record{closedByClient(), refused(), sending(), midstream()}
+}
+
+// closedByClient is a connection whose whole life was captured, and whose
+// server answered the last ACK with a RST.
+func closedByClient() tracker.Record {
+	return tracker.Record{
+		Conn: 1, Incarnation: 1, Origin: tracker.FromSYN, ClosedBy: tracker.ByClient,
+		HandshakeRTT: 10_200 * time.Microsecond, Start: at(0), End: at(620),
+		Ends: [2]tracker.EndRecord{{
+			Addr:  netip.MustParseAddrPort("10.9.0.1:37520"),
+			State: tracker.TimeWait, Certainty: tracker.Proved, Proved: tracker.TimeWait,
+			Packets: 6, Bytes: 3, Retransmits: 1, RetransmittedBytes: 3,
+			ISN: 3533801517, HasISN: true, MSS: 1460, WindowScale: 10, SACK: true, Timestamps: true,
+			Timer: tracker.Timer{Kind: "2msl", Remaining: 58_200 * time.Millisecond},
+			History: []tracker.Step{
+				{Time: at(0), Packet: 1, State: tracker.SynSent, Event: "send SYN", Basis: tracker.BySending},
+				{Time: at(10), Packet: 2, State: tracker.Established, Event: "recv SYN+ACK", Basis: tracker.ByProof},
+				{Time: at(500), Packet: 7, State: tracker.FinWait1, Event: "send FIN", Basis: tracker.BySending},
+				{Time: at(600), Packet: 8, State: tracker.TimeWait, Event: "recv FIN+ACK", Basis: tracker.ByProof},
+			},
+		}, {
+			Addr:  netip.MustParseAddrPort("10.9.0.2:80"),
+			State: tracker.Closed, Certainty: tracker.Assumed, Proved: tracker.LastAck,
+			Packets: 5, ISN: 7, HasISN: true, MSS: 1460, WindowScale: -1, Listener: true,
+			History: []tracker.Step{
+				{Time: at(10), Packet: 2, State: tracker.SynReceived, Event: "send SYN+ACK", Basis: tracker.BySending},
+				{Time: at(20), Packet: 3, State: tracker.Established, Event: "recv ACK of SYN", Basis: tracker.ByProof},
+				{Time: at(600), Packet: 8, State: tracker.LastAck, Event: "send FIN", Basis: tracker.ByCorrection},
+				{Time: at(610), State: tracker.Closed, Event: "2MSL over", Basis: tracker.ByTimer},
+			},
+		}},
+		Anomalies: []tracker.Anomaly{{
+			Conn: 1, Kind: "rst-instead-of-ack", Severity: tracker.Error, Cause: "not-established", Time: at(620), Packet: 11,
+			End: tracker.Server, Evidence: []int{8, 10, 11}, RFC: "RFC 9293 §3.6.1", Count: 1,
+			Text:       "10.9.0.2:80 answered the last ACK with a RST | \x1b[31m<b>bold</b>\nand so on, in a sentence that is longer than a line of most terminals is wide.",
+			Supersedes: []string{"rst-unmatched"},
+		}},
+	}
+}
+
+// refused is an attempt that a closed port answered.
+func refused() tracker.Record {
+	return tracker.Record{
+		Conn: 3, Incarnation: 2, Origin: tracker.FromSYN, ClosedBy: tracker.ByRefusal, Start: at(1000), End: at(1000).Add(85 * time.Microsecond),
+		Ends: [2]tracker.EndRecord{{
+			Addr:  netip.MustParseAddrPort("10.9.0.1:37522"),
+			State: tracker.Closed, Certainty: tracker.Settled, Proved: tracker.SynSent,
+			Packets: 1, ISN: 1, HasISN: true, WindowScale: 0,
+		}, {
+			Addr:  netip.MustParseAddrPort("10.9.0.2:81"),
+			State: tracker.Closed, Certainty: tracker.Settled, Proved: tracker.Closed,
+			Packets: 1, WindowScale: -1,
+		}},
+		Anomalies: []tracker.Anomaly{{
+			Conn: 3, Kind: "connection-refused", Severity: tracker.Notice, Time: at(1000), Packet: 13, Certain: tracker.ConfidenceAssumed,
+			RFC: "RFC 9293 §3.5.2", Count: 3, Until: at(1400), Text: "10.9.0.2:81 has nothing listening.",
+		}},
+	}
+}
+
+// sending is a connection with unacknowledged data.
+func sending() tracker.Record {
+	return tracker.Record{
+		Conn: 4, Incarnation: 1, Origin: tracker.FromSYN, HandshakeRTT: 1500 * time.Microsecond, Start: at(2000), End: at(125_000),
+		Ends: [2]tracker.EndRecord{{
+			Addr:  netip.MustParseAddrPort("10.9.0.1:37524"),
+			State: tracker.Established, Certainty: tracker.Proved, Proved: tracker.Established,
+			Packets: 900, Bytes: 1_234_567, WindowScale: 7, ISN: 2, HasISN: true, SACK: true, MSS: 1440, Unacked: 512,
+		}, {
+			Addr:  netip.MustParseAddrPort("10.9.0.2:80"),
+			State: tracker.CloseWait, Certainty: tracker.Assumed, Proved: tracker.Established,
+			Packets: 450, Bytes: 99, WindowScale: 7, ISN: 3, HasISN: true, Listener: true,
+			Timer:   tracker.Timer{Kind: "fin", Remaining: 1200 * time.Millisecond},
+			History: []tracker.Step{{Time: at(2001), Packet: 20, State: tracker.Established, Event: "recv ACK of SYN", Basis: tracker.ByProof}},
+		}},
+	}
+}
+
+// midstream is a connection over IPv6 that was open when the capture began,
+// and of whose end several readings remain.
+func midstream() tracker.Record {
+	return tracker.Record{
+		Conn: 2, Incarnation: 1, Origin: tracker.FromMidstream, ClosedBy: tracker.ByServerReset, Start: at(5), End: at(7_505_000),
+		Ends: [2]tracker.EndRecord{{
+			Addr:     netip.MustParseAddrPort("[2001:db8::1]:443"),
+			State:    tracker.Unknown,
+			Possible: setOf(tracker.FinWait2, tracker.Closed),
+			Packets:  10, Bytes: 1, WindowScale: -1,
+		}, {
+			Addr:  netip.MustParseAddrPort("[2001:db8:ffff:ffff:ffff:ffff:ffff:2]:50000"),
+			State: tracker.Established, Proved: tracker.Established, Possible: setOf(tracker.Established, tracker.CloseWait),
+			Packets: 12, Bytes: 2, WindowScale: -1, Timestamps: true,
+		}},
+	}
+}
+
+// flood is an anomaly over many connections.
+func flood() tracker.Anomaly {
+	return tracker.Anomaly{
+		Kind: "syn-flood", Severity: tracker.Warning, Time: at(3000), Packet: 30, Evidence: []int{30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40},
+		Certain: tracker.ConfidenceAmbiguous, RFC: "RFC 4987", Count: 250, Text: "250 SYNs/s to 10.9.0.2:80, 99 % never complete.",
+	}
+}
+
+// whole is the summary of sample.
+func whole() Summary {
+	return Summary{
+		Packets: 1500, TCPPackets: 1400, Bytes: 1_400_000, First: at(0), Last: at(7_505_000),
+		Truncated: true, Dropped: 5, Undecodable: 1, Evicted: 2,
+	}
+}
+
+// play gives p the sample with its events, in capture order.
+func play(p Printer) error {
+	records := sample()
+	flooded := flood()
+	moved := func(conn, packet int, ms int, end tracker.End, from, to tracker.State, on string) tracker.Event {
+		return tracker.Event{Kind: tracker.Moved, Time: at(ms), Packet: packet, Conn: conn, End: end, From: from, To: to, On: on}
+	}
+	for _, e := range []tracker.Event{
+		moved(1, 1, 0, tracker.Client, tracker.Closed, tracker.SynSent, "send SYN"),
+		moved(2, 1, 5, tracker.Client, tracker.Unknown, tracker.Established, "send data"),
+		moved(1, 0, 610, tracker.Server, tracker.LastAck, tracker.Closed, "2MSL over"),
+		{Kind: tracker.Odd, Time: at(620), Packet: 11, Conn: 1, Anomaly: &records[0].Anomalies[0]},
+	} {
+		if err := p.Event(e); err != nil {
+			return err
+		}
+	}
+	for i := range records {
+		if err := p.Event(tracker.Event{Kind: tracker.Over, Conn: records[i].Conn, Over: &records[i]}); err != nil {
+			return err
+		}
+		if i == 0 {
+			if err := p.Event(tracker.Event{Kind: tracker.Odd, Time: flooded.Time, Packet: flooded.Packet, Anomaly: &flooded}); err != nil {
+				return err
+			}
+		}
+	}
+	return p.Close(whole())
+}

@@ -1,0 +1,236 @@
+package report
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// The table of one host, line for line as Linux netstat -tan prints it, with
+// states as BSD spells them and a "?" where one is assumed:
+//
+//	Active Internet connections (servers and established)
+//	Proto Recv-Q Send-Q Local Address           Foreign Address         State
+//	tcp        0      0 10.9.0.2:80             0.0.0.0:*               LISTEN
+//	tcp        0    512 10.9.0.2:80             10.9.0.1:37520          ESTABLISHED
+//
+// An end is listed unless it is CLOSED, or back in LISTEN. Send-Q is what the
+// host sent and nobody acknowledged yet. Recv-Q, what its application has not
+// read, no packet tells: it is always 0. A listening socket is one that
+// answered a SYN with SYN+ACK; it is listed with the address that was called,
+// though it may be bound to more.
+//
+// The listening sockets of all hosts have a table of their own:
+//
+//	Proto  Local Address  State   Accepted
+//	tcp    10.9.0.2:80    LISTEN        12
+
+// sockets keeps the sockets that the connections show.
+type sockets struct {
+	on        netip.Addr // of this host only; not valid: of all
+	listening bool       // only those that listen
+	by        order
+	ends      []socket
+	listeners map[netip.AddrPort]int // with the connections they accepted
+}
+
+// A socket is one line of the table.
+type socket struct {
+	key
+	local    netip.AddrPort
+	foreign  netip.AddrPort // not valid: any, of a listening socket
+	state    string
+	sendQ    uint64
+	accepted int // connections that a listening socket accepted
+}
+
+func newSockets(o *Options, by order) sockets {
+	return sockets{on: o.On, listening: o.Listening, by: by, listeners: make(map[netip.AddrPort]int)}
+}
+
+// add takes the sockets of one connection.
+func (k *sockets) add(r *tracker.Record) {
+	for i := range r.Ends {
+		e := &r.Ends[i]
+		if k.on.IsValid() && e.Addr.Addr().Unmap() != k.on.Unmap() {
+			continue
+		}
+		if e.Listener {
+			n := k.listeners[e.Addr]
+			if accepted(e) {
+				n++
+			}
+			k.listeners[e.Addr] = n
+		}
+		if k.listening || e.State == tracker.Closed || e.State == tracker.Listen {
+			continue
+		}
+		k.ends = append(k.ends, socket{
+			key:     k.by.key(r),
+			local:   e.Addr,
+			foreign: r.Ends[tracker.End(i).Peer()].Addr,
+			state:   stateText(e),
+			sendQ:   e.Unacked,
+		})
+	}
+}
+
+// accepted reports whether an end that answered a SYN came to be connected.
+func accepted(e *tracker.EndRecord) bool {
+	return slices.ContainsFunc(e.History, func(s tracker.Step) bool { return s.State >= tracker.Established })
+}
+
+// list returns the sockets in netstat's order: those of IPv4 first, and of each
+// those that listen.
+func (k *sockets) list() []socket {
+	var list []socket
+	for addr, n := range k.listeners {
+		list = append(list, socket{local: addr, state: tracker.Listen.String(), accepted: n})
+	}
+	slices.SortFunc(list, func(a, b socket) int { return a.local.Compare(b.local) })
+	slices.SortStableFunc(k.ends, func(a, b socket) int { return k.by.compare(a.key, b.key) })
+	list = append(list, k.ends...)
+	slices.SortStableFunc(list, func(a, b socket) int {
+		return cmp.Compare(protocol(a.local), protocol(b.local))
+	})
+	return list
+}
+
+// grid lays the sockets out; only the two-blank look of tables is not
+// netstat's.
+func (k *sockets) grid(o *Options) *grid {
+	g := &grid{noHeader: o.NoHeader, color: o.Color}
+	if k.on.IsValid() {
+		g.columns = []gridColumn{
+			{title: "Proto"}, {title: "Recv-Q", right: true}, {title: "Send-Q", right: true},
+			{title: "Local Address"}, {title: "Foreign Address"}, {title: "State", color: stateColor},
+		}
+	} else {
+		g.columns = []gridColumn{
+			{title: "Proto"}, {title: "Local Address"}, {title: "State", color: stateColor}, {title: "Accepted", right: true},
+		}
+	}
+	for _, s := range k.list() {
+		row := []string{protocol(s.local), "0", strconv.FormatUint(s.sendQ, 10), netstatAddr(s.local), s.peer(), s.state}
+		if !k.on.IsValid() {
+			row = []string{protocol(s.local), s.local.String(), s.state, strconv.Itoa(s.accepted)}
+		}
+		g.rows = append(g.rows, row)
+	}
+	return g
+}
+
+// peer returns the foreign address as netstat prints it.
+func (s *socket) peer() string {
+	switch {
+	case s.foreign.IsValid():
+		return netstatAddr(s.foreign)
+	case s.local.Addr().Is4():
+		return "0.0.0.0:*"
+	}
+	return ":::*"
+}
+
+// netstatAddr writes an address as netstat does, without the brackets that
+// others put around IPv6.
+func netstatAddr(a netip.AddrPort) string {
+	return a.Addr().String() + ":" + strconv.Itoa(int(a.Port()))
+}
+
+// noListeners is what is said where nothing is known to listen.
+const noListeners = "No listening socket: none answered a SYN in this capture."
+
+// netstat prints Options.On and Options.Listening.
+type netstat struct {
+	quiet
+	sockets
+	out  *bufio.Writer
+	opts *Options
+}
+
+func newNetstat(out *bufio.Writer, o *Options, by order) format {
+	return &netstat{out: out, opts: o, sockets: newSockets(o, by)}
+}
+
+func (p *netstat) connection(r *tracker.Record) error {
+	p.add(r)
+	return nil
+}
+
+func (p *netstat) close(*Summary, *tally) error {
+	g := p.grid(p.opts)
+	if !p.on.IsValid() {
+		if len(g.rows) == 0 {
+			return writeLine(p.out, noListeners)
+		}
+		return g.writeTo(p.out)
+	}
+	what := "servers and established"
+	if p.listening {
+		what = "only servers"
+	}
+	local, foreign := 23, 23 // netstat's widths, which addresses of IPv6 exceed
+	for _, row := range g.rows {
+		local, foreign = max(local, len(row[3])), max(foreign, len(row[4]))
+	}
+	line := func(cells []string) error {
+		_, err := fmt.Fprintf(p.out, "%-5s %6s %6s %-*s %-*s %s\n",
+			cells[0], cells[1], cells[2], local, cells[3], foreign, cells[4], cells[5])
+		return err
+	}
+	if !p.opts.NoHeader {
+		writeLine(p.out, "Active Internet connections ("+what+")")
+		line(g.titles())
+	}
+	for _, row := range g.rows {
+		row[5] = stateColor(row[5]).paintIf(p.opts.Color, row[5])
+		if err := line(row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// socketSummary counts the sockets of Options.On and Options.Listening by
+// state.
+type socketSummary struct {
+	quiet
+	sockets
+	out  *bufio.Writer
+	opts *Options
+}
+
+func newSocketSummary(out *bufio.Writer, o *Options, by order) format {
+	return &socketSummary{out: out, opts: o, sockets: newSockets(o, by)}
+}
+
+func (p *socketSummary) connection(r *tracker.Record) error {
+	p.add(r)
+	return nil
+}
+
+func (p *socketSummary) close(*Summary, *tally) error {
+	counts := make(map[string]int)
+	for _, s := range p.list() {
+		counts[strings.TrimSuffix(s.state, assumedMark)]++
+	}
+	g := &grid{noHeader: p.opts.NoHeader, color: p.opts.Color, columns: []gridColumn{
+		{title: "State", color: stateColor}, {title: "Sockets", right: true},
+	}}
+	for state, n := range counts {
+		g.rows = append(g.rows, []string{state, strconv.Itoa(n)})
+	}
+	slices.SortFunc(g.rows, func(a, b []string) int {
+		return cmp.Or(cmp.Compare(counts[b[0]], counts[a[0]]), cmp.Compare(a[0], b[0]))
+	})
+	if len(g.rows) == 0 {
+		return writeLine(p.out, "No sockets.")
+	}
+	return g.writeTo(p.out)
+}
