@@ -1,0 +1,266 @@
+// Package capture turns capture files into TCP segments.
+//
+// A [Source] reads pcap and pcapng files, compressed or not, and hands out a
+// [tracker.Segment] for every packet that carries TCP, and for every ICMP
+// error about one. Traffic is never an error: what cannot be decoded is
+// counted. Files are: what is no capture is refused with a sentence that says
+// what it is instead; but a capture that is cut off or corrupt somewhere is
+// read up to there, and [Stats] says so.
+//
+//	file -> input.go -> window.go -> pcap.go, pcapng.go -> record
+//	record -> filter.go -> decode.go (fast) or slow.go (the rest) -> Segment
+//
+// Nothing is copied on the way: records lie in the window that the file is
+// read into, and Segments hold numbers only.
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// Options say how to read a capture. The zero value reads everything.
+type Options struct {
+	// Outer leaves tunnels (IP in IP, GRE, EtherIP, VXLAN, Geneve) closed:
+	// only TCP that no tunnel carries is a segment. Without it tunnels are
+	// entered, and the innermost TCP counts.
+	Outer bool
+
+	// VerifyChecksums checks the TCP checksum of every segment that was
+	// captured whole, not only of those with SYN, FIN or RST.
+	VerifyChecksums bool
+
+	// Filter, unless nil, passes over the packets that it does not match.
+	Filter *Filter
+
+	// Until ends the capture at a moment; packets after it are not counted.
+	Until Until
+}
+
+// Stats are what a Source has read so far.
+type Stats struct {
+	Packets       int   // packets in the capture, of any kind
+	Bytes         int64 // octets that these measured on the wire
+	Filtered      int   // packets that the filter did not match
+	FilteredBytes int64 // octets that these measured on the wire
+	Segments      int   // TCP segments
+	Errors        int   // ICMP errors about TCP segments
+	Undecodable   int   // packets that are cut before the end of the TCP header, malformed, or of an unknown link type
+	Dropped       int64 // packets that the capturing hosts say they lost, in the files that were read to the end
+
+	First, Last tracker.Time // earliest and latest time of a packet; 0: none has a time
+
+	Until tracker.Time // the moment of Options.Until; without one, Last
+
+	Truncated bool     // some file is cut off or corrupt
+	Warnings  []string // a sentence for each such file
+
+	Read int64 // octets of the files, as they are on disk, that were read
+	Size int64 // octets of the files in all; 0 if that is not known
+}
+
+// A Source reads one capture. Its methods are for one goroutine; Stats may be
+// called from the loop over Segments.
+type Source struct {
+	options Options
+	inputs  []*input
+	size    int64
+	read    int64 // of the inputs that are closed
+	current *input
+	stats   Stats
+	slow    slowPath
+	segment tracker.Segment
+	frame   int // number of the newest packet, looked at or not
+}
+
+// Open opens capture files as one capture: ordered by their first packets,
+// read one after the other, packet numbers counting on. A path of "-" is
+// standard input. The error says which file is none that can be read, why, and
+// what to do about it.
+func Open(paths []string, o Options) (*Source, error) {
+	s := &Source{options: o}
+	s.slow.o = &s.options
+	for _, path := range paths {
+		in, err := openInput(path)
+		if err != nil {
+			s.Close()
+			return nil, err
+		}
+		s.inputs = append(s.inputs, in)
+	}
+	if err := s.arrange(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// arrange puts several inputs in the order of their first packets.
+func (s *Source) arrange() error {
+	known := true
+	for _, in := range s.inputs {
+		s.size += in.size
+		known = known && in.size > 0
+		if len(s.inputs) < 2 {
+			continue
+		}
+		if err := in.lookAhead(); err != nil {
+			return err
+		}
+	}
+	if !known {
+		s.size = 0
+	}
+	sortInputs(s.inputs)
+	return nil
+}
+
+// Close closes the files. It is safe to call more than once.
+func (s *Source) Close() error {
+	var errs []error
+	for _, in := range s.inputs {
+		errs = append(errs, in.close())
+	}
+	return errors.Join(errs...)
+}
+
+// Stats returns what was read so far.
+func (s *Source) Stats() Stats {
+	stats := s.stats
+	stats.Read, stats.Size = s.read, s.size
+	if stats.Until = s.options.Until.moment(stats.First); stats.Until == 0 {
+		stats.Until = stats.Last
+	}
+	if s.current != nil {
+		stats.Read += s.current.position()
+	}
+	return stats
+}
+
+// Segments reads the capture, once. There is one Segment, which is filled in
+// anew for every step of the loop: who wants to keep it copies it. An error
+// ends the loop, and comes with a nil Segment.
+func (s *Source) Segments() iter.Seq2[*tracker.Segment, error] {
+	return func(yield func(*tracker.Segment, error) bool) {
+		for _, in := range s.inputs {
+			s.current = in
+			more, err := s.readInput(in, yield)
+			s.current = nil
+			s.read += in.position()
+			if closeErr := in.close(); err == nil && closeErr != nil {
+				err = closeErr
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// readInput reads one file. It returns more as false when the loop over the
+// segments was left.
+func (s *Source) readInput(in *input, yield func(*tracker.Segment, error) bool) (more bool, err error) {
+	if err := in.reopen(); err != nil {
+		return true, err
+	}
+	return s.readRecords(in, yield)
+}
+
+func (s *Source) readRecords(in *input, yield func(*tracker.Segment, error) bool) (more bool, err error) {
+	var r record
+	first := s.stats.Packets
+	unknown := 0 // packets of a link type that is not known
+	for {
+		if err := in.format.next(&r); err != nil {
+			if err = s.end(in, err); err == nil && unknown > 0 && unknown == s.stats.Packets-first {
+				err = fmt.Errorf("%s: link type %d (%s) is not one tcpwatch can read", in.name, r.link, r.link)
+			}
+			s.stats.Dropped += in.format.drops()
+			return true, err
+		}
+		if last := s.options.Until.Packet; last != 0 && s.frame == last {
+			return false, nil
+		}
+		s.frame++
+		if s.after(r.time) {
+			continue
+		}
+		if f := s.options.Filter; f != nil && !f.Reads(r.link) {
+			return true, fmt.Errorf("%s: the filter cannot look into link type %d (%s)", in.name, r.link, r.link)
+		}
+		if s.decode(&r) == isTCP {
+			if !yield(&s.segment, nil) {
+				return false, nil
+			}
+		} else if !r.link.known() {
+			unknown++
+		}
+	}
+}
+
+// after reports whether a packet of the given time is later than Options.Until.
+func (s *Source) after(t tracker.Time) bool {
+	if u := s.options.Until; u.Relative && s.stats.First == 0 {
+		return false // the first packet
+	}
+	end := s.options.Until.moment(s.stats.First)
+	return end != 0 && t > end
+}
+
+// decode counts a packet and makes a Segment of it.
+func (s *Source) decode(r *record) verdict {
+	st := &s.stats
+	if r.time == 0 {
+		r.time = st.Last // simple packet blocks: not before the packet before
+	}
+	if r.time > st.Last {
+		st.Last = r.time
+	}
+	if r.time < st.First || st.First == 0 {
+		st.First = r.time
+	}
+	st.Packets++
+	st.Bytes += int64(r.wire)
+	if f := s.options.Filter; f != nil && !f.Match(r.link, r.data, r.wire) {
+		st.Filtered++
+		st.FilteredBytes += int64(r.wire)
+		return notTCP
+	}
+	v := decodeFast(r.link, r.data, r.wire, &s.options, &s.segment)
+	if v == ask {
+		v = s.slow.decode(r.link, frame{r.data, r.wire}, r.time, &s.segment)
+	}
+	switch {
+	case v == undecodable:
+		st.Undecodable++
+	case v == isTCP && s.segment.ICMP.Type != 0:
+		st.Errors++
+	case v == isTCP:
+		st.Segments++
+	}
+	s.segment.Time, s.segment.Packet = r.time, s.frame
+	return v
+}
+
+// end says what the end of a file means: nothing, a warning, or an error.
+func (s *Source) end(in *input, err error) error {
+	if err == io.EOF {
+		return nil
+	}
+	var d *damage
+	if errors.As(err, &d) {
+		s.stats.Truncated = true
+		s.stats.Warnings = append(s.stats.Warnings,
+			fmt.Sprintf("%s: %v after packet %d; read up to there", in.name, d, s.stats.Packets))
+		return nil
+	}
+	return fmt.Errorf("reading %s: after packet %d: %w", in.name, s.stats.Packets, err)
+}

@@ -1,0 +1,297 @@
+package capture
+
+import "encoding/binary"
+
+// Link layers. Each method reads one header and passes on what is behind it.
+// A header that is cut makes the packet undecodable: TCP may have been behind.
+
+func (p *slowPath) link(link LinkType, f frame) verdict {
+	switch link {
+	case LinkEthernet:
+		return p.ethernet(f)
+	case LinkRaw, LinkIPv4, LinkIPv6, LinkRawBSD, LinkRawOpenBSD:
+		return p.ip(f)
+	case LinkNull, LinkLoop:
+		if len(f.data) >= 4 && !ipFamily(f.data) {
+			return notTCP
+		}
+		return p.then(f, 4, p.ip)
+	case LinkLinuxSLL:
+		return p.cooked(f, 14, sllSize)
+	case LinkLinuxSLL2:
+		return p.cooked(f, 0, sll2Size)
+	case LinkPPP:
+		return p.ppp(f)
+	case LinkPPPWithDir:
+		return p.then(f, 1, p.ppp)
+	case LinkPPPHDLC:
+		if len(f.data) > 0 && (f.data[0] == 0x0f || f.data[0] == 0x8f) {
+			return p.ciscoHDLC(f)
+		}
+		return p.ppp(f)
+	case LinkCiscoHDLC:
+		return p.ciscoHDLC(f)
+	case LinkPPPoE:
+		return p.pppoe(f)
+	case LinkATM:
+		return p.llc(f)
+	case LinkMPLS:
+		return p.mpls(f)
+	case LinkWiFi:
+		return p.wifi(f, 0)
+	case LinkRadiotap:
+		return p.radiotap(f)
+	case LinkNetAnalyzer:
+		return p.then(f, 4, p.ethernet)
+	case LinkPFLog:
+		return p.pfLog(f)
+	case LinkNFLog:
+		return p.nfLog(f)
+	case LinkPPI:
+		return p.wrapped(f, 2, 4)
+	case LinkPktap:
+		return p.wrapped(f, 0, 8)
+	}
+	return undecodable
+}
+
+// then passes on what is behind n octets of f.
+func (p *slowPath) then(f frame, n int, next func(frame) verdict) verdict {
+	rest, ok := f.after(n)
+	if !ok {
+		return undecodable
+	}
+	return next(rest)
+}
+
+// ip reads IPv4 or IPv6, told by the version.
+func (p *slowPath) ip(f frame) verdict {
+	if len(f.data) == 0 {
+		return undecodable
+	}
+	switch f.data[0] >> 4 {
+	case 4:
+		return p.ipv4(f)
+	case 6:
+		return p.ipv6(f)
+	}
+	return undecodable
+}
+
+func (p *slowPath) ethernet(f frame) verdict {
+	rest, ok := f.after(ethernetSize)
+	if !ok {
+		return undecodable
+	}
+	return p.etherType(be16(f.data[12:]), rest)
+}
+
+// etherType reads what an Ethernet type names.
+func (p *slowPath) etherType(kind uint16, f frame) verdict {
+	if p.tags++; p.tags > maxTags+1 {
+		return undecodable
+	}
+	switch kind {
+	case typeIPv4:
+		return p.ipv4(f)
+	case typeIPv6:
+		return p.ipv6(f)
+	case typeVLAN, typeQinQ, typeQinQOld:
+		rest, ok := f.after(4)
+		if !ok {
+			return undecodable
+		}
+		return p.etherType(be16(f.data[2:]), rest)
+	case typeMPLS, typeMPLSMulti:
+		return p.mpls(f)
+	case typePPPoE:
+		return p.pppoe(f)
+	case typePBB: // IEEE 802.1ah: four octets of tag, then a whole frame
+		return p.then(f, 4, p.ethernet)
+	case typeTEB:
+		return p.ethernet(f)
+	}
+	if kind < minType && int(kind) <= f.wire {
+		return p.llc(f.limit(int(kind)))
+	}
+	return notTCP
+}
+
+// cooked reads a Linux cooked capture header of the given size, with the
+// Ethernet type at the given place.
+func (p *slowPath) cooked(f frame, typeAt, size int) verdict {
+	const protocolLLC = 4 // ETH_P_802_2
+	rest, ok := f.after(size)
+	if !ok {
+		return undecodable
+	}
+	switch kind := be16(f.data[typeAt:]); {
+	case kind == protocolLLC:
+		return p.llc(rest)
+	case kind >= minType:
+		return p.etherType(kind, rest)
+	}
+	return notTCP
+}
+
+// mpls reads a label stack. It does not say what is behind it: IP is told by
+// its version, and a first nibble of 0 is the control word of a pseudowire
+// (RFC 4385 §3), which is taken to carry Ethernet.
+func (p *slowPath) mpls(f frame) verdict {
+	for range maxTags {
+		rest, ok := f.after(4)
+		if !ok {
+			return undecodable
+		}
+		bottom := f.data[2]&1 != 0
+		if f = rest; !bottom {
+			continue
+		}
+		if len(f.data) == 0 {
+			return undecodable
+		}
+		switch f.data[0] >> 4 {
+		case 4:
+			return p.ipv4(f)
+		case 6:
+			return p.ipv6(f)
+		case 0:
+			if p.tags++; p.tags > maxTags {
+				return undecodable
+			}
+			return p.then(f, 4, p.ethernet)
+		}
+		return notTCP
+	}
+	return undecodable
+}
+
+// pppoe reads the header of a PPPoE session (RFC 2516 §4).
+func (p *slowPath) pppoe(f frame) verdict {
+	rest, ok := f.after(6)
+	if !ok {
+		return undecodable
+	}
+	if f.data[0] != 0x11 || f.data[1] != 0 { // version and type 1, session data
+		return notTCP
+	}
+	if length := int(be16(f.data[4:])); length <= rest.wire {
+		rest = rest.limit(length)
+	}
+	return p.ppp(rest)
+}
+
+// ppp reads PPP, whose address and control octets, and the first octet of
+// whose protocol, may have been compressed away (RFC 1661 §6.5, §6.6).
+func (p *slowPath) ppp(f frame) verdict {
+	if len(f.data) >= 2 && f.data[0] == 0xff && f.data[1] == 0x03 {
+		f, _ = f.after(2)
+	}
+	if len(f.data) == 0 {
+		return undecodable
+	}
+	protocol, size := uint16(f.data[0]), 1
+	if protocol&1 == 0 {
+		if len(f.data) < 2 {
+			return undecodable
+		}
+		protocol, size = be16(f.data), 2
+	}
+	switch protocol {
+	case 0x0021:
+		return p.then(f, size, p.ipv4)
+	case 0x0057:
+		return p.then(f, size, p.ipv6)
+	case 0x0281, 0x0283:
+		return p.then(f, size, p.mpls)
+	}
+	return notTCP
+}
+
+func (p *slowPath) ciscoHDLC(f frame) verdict {
+	rest, ok := f.after(4)
+	if !ok {
+		return undecodable
+	}
+	if kind := be16(f.data[2:]); kind >= minType {
+		return p.etherType(kind, rest)
+	}
+	return notTCP
+}
+
+// radiotap reads the header that tells how a Wi-Fi frame was received. Of its
+// fields only the flags matter: they say whether the 802.11 header is padded.
+func (p *slowPath) radiotap(f frame) verdict {
+	const (
+		hasTime, hasFlags, more = 1 << 0, 1 << 1, 1 << 31
+		flagPadded              = 0x20
+	)
+	if len(f.data) < 8 {
+		return undecodable
+	}
+	size := int(binary.LittleEndian.Uint16(f.data[2:]))
+	rest, ok := f.after(size)
+	if !ok || size < 8 {
+		return undecodable
+	}
+	present := binary.LittleEndian.Uint32(f.data[4:])
+	at := 8
+	for word := present; word&more != 0; at += 4 {
+		if at+4 > size {
+			return undecodable
+		}
+		word = binary.LittleEndian.Uint32(f.data[at:])
+	}
+	if present&hasTime != 0 {
+		at = (at+7)&^7 + 8
+	}
+	padding := 1
+	if present&hasFlags != 0 && at < size && f.data[at]&flagPadded != 0 {
+		padding = 4
+	}
+	return p.wifi(rest, padding)
+}
+
+// pfLog reads the header of OpenBSD's packet filter log: its length, padded to
+// four octets, is all that matters.
+func (p *slowPath) pfLog(f frame) verdict {
+	if len(f.data) == 0 {
+		return undecodable
+	}
+	return p.then(f, (int(f.data[0])+3)&^3, p.ip)
+}
+
+// nfLog reads a netfilter log message: a header of four octets, then
+// attributes, one of which is the packet. Their lengths are in the byte order
+// of the host that logged; little endian is assumed.
+func (p *slowPath) nfLog(f frame) verdict {
+	const payload = 9 // NFULA_PAYLOAD
+	f, ok := f.after(4)
+	for ok && len(f.data) >= 4 {
+		length := int(binary.LittleEndian.Uint16(f.data))
+		kind := binary.LittleEndian.Uint16(f.data[2:]) & 0x7fff
+		if length < 4 {
+			return undecodable
+		}
+		if kind == payload {
+			return p.then(f.limit(length), 4, p.ip)
+		}
+		f, ok = f.after((length + 3) &^ 3)
+	}
+	return undecodable
+}
+
+// wrapped reads a little endian header that names its own length and the link
+// type of what is behind it.
+func (p *slowPath) wrapped(f frame, lengthAt, linkAt int) verdict {
+	if len(f.data) < linkAt+4 {
+		return undecodable
+	}
+	length := int(binary.LittleEndian.Uint16(f.data[lengthAt:]))
+	link := binary.LittleEndian.Uint32(f.data[linkAt:])
+	rest, ok := f.after(length)
+	if !ok || length < linkAt+4 || link == uint32(LinkPPI) || link == uint32(LinkPktap) || link > 0xffff {
+		return undecodable
+	}
+	return p.link(LinkType(link), rest)
+}

@@ -1,0 +1,113 @@
+package capture
+
+// The slow path. What the fast path asks for is taken apart here, header by
+// header: link layers in peel.go, tunnels in tunnel.go, ICMP errors in
+// icmp.go, fragments in defrag.go; IP, its extension headers and TCP with
+// gopacket's layers in decode_gopacket.go.
+//
+// A header hands what is behind it to the next as a frame, so that every one
+// of them can be behind every other. Three counts keep that finite: IP headers
+// in a packet, tags between two of them, extension headers behind one. What is
+// deeper than the limits is counted as undecodable, not guessed at.
+
+import (
+	"net/netip"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+const (
+	maxDepth      = 8 // IP headers in a packet
+	maxExtensions = 16
+)
+
+// A frame is what remains of a packet behind the headers read so far.
+type frame struct {
+	data []byte // what was captured of it
+	wire int    // the octets it had on the wire, or has by its header's word
+}
+
+// after returns the frame behind a header of n octets. It is not ok if the
+// header is not all there.
+func (f frame) after(n int) (rest frame, ok bool) {
+	if n > len(f.data) || n > f.wire {
+		return frame{}, false
+	}
+	return frame{f.data[n:], f.wire - n}, true
+}
+
+// limit returns the frame as a header says its length is: without padding, and
+// with all that the capture lacks.
+func (f frame) limit(n int) frame {
+	return frame{f.data[:min(n, len(f.data))], n}
+}
+
+// whole reports whether the capture lacks nothing of the frame.
+func (f frame) whole() bool { return len(f.data) >= f.wire }
+
+// A network is what the innermost IP header says of the segment behind it.
+type network struct {
+	src, dst netip.Addr // dst is the last hop of a source route
+	ttl      uint8
+	id       uint16
+	fragment bool // put together from fragments
+}
+
+// slowPath decodes the packets that the fast path passes on. It keeps the
+// fragments that wait for others.
+type slowPath struct {
+	o         *Options
+	segment   *tracker.Segment // to be filled in
+	now       tracker.Time
+	depth     int // IP headers entered
+	tags      int // other headers since the last of them
+	layers    gopacketLayers
+	fragments fragments
+}
+
+// decode reads one packet, captured at now. gopacket's decoders have crashed
+// on malformed packets before: if one does, the packet is undecodable.
+func (p *slowPath) decode(link LinkType, f frame, now tracker.Time, s *tracker.Segment) (v verdict) {
+	defer func() {
+		if recover() != nil {
+			v = undecodable
+		}
+	}()
+	return p.decodeUnguarded(link, f, now, s)
+}
+
+func (p *slowPath) decodeUnguarded(link LinkType, f frame, now tracker.Time, s *tracker.Segment) verdict {
+	*s = tracker.Segment{}
+	p.segment, p.now, p.depth, p.tags = s, now, 0, 0
+	return p.link(link, f)
+}
+
+// payload reads what an IP header carries.
+func (p *slowPath) payload(proto uint8, f frame, n *network) verdict {
+	switch proto {
+	case protoTCP:
+		return p.tcp(f, n)
+	case protoICMP:
+		return p.icmp(f, n, false)
+	case protoICMPv6:
+		return p.icmp(f, n, true)
+	case protoAH: // of IPv4; IPv6 has read its own
+		return p.extensions(proto, f, n)
+	}
+	if p.o.Outer {
+		return notTCP
+	}
+	switch proto {
+	case protoIPv4:
+		return p.ipv4(f)
+	case protoIPv6:
+		return p.ipv6(f)
+	case protoGRE:
+		return p.gre(f)
+	case protoEtherIP:
+		return p.etherIP(f)
+	case protoUDP:
+		return p.udp(f)
+	}
+	return notTCP
+}
