@@ -15,7 +15,7 @@ type Conn struct {
 	odd   *oddments // what only unusual connections need; nil until then
 
 	start Time
-	due   Time // when the alarm rings next; 0: not set
+	slot  uint32 // of its alarm, from 1; 0: none is set
 
 	id          uint32 // 0 while provisional
 	incarnation uint16

@@ -48,6 +48,9 @@ type fingerprint struct {
 // repeats reports whether s is a second record of a packet that was captured
 // before, and remembers it.
 func (r *recent) repeats(s *Segment, now Time) bool {
+	if s.Flags&RST != 0 && s.ID == 0 && !s.Options.HasTS {
+		return false // a stack without the connection answers every segment alike
+	}
 	if r.slots == nil {
 		r.slots = make([]recentSlot, recentSize)
 		r.seed = maphash.MakeSeed()

@@ -203,6 +203,9 @@ func (t *Tracker) observeICMP(c *Conn, s *Segment, from End) {
 	}
 	before := c.look(from)
 	t.apply(c, from, inputs(Unreachable), t.cause(s, ByAssumption))
+	if peer := from.Peer(); !c.ends[peer].seen() {
+		t.erase(c, peer, Unknown, t.cause(s, ByCorrection)) // the SYN did not arrive there
+	}
 	c.setClosedBy(ByUnreachable)
 	t.judge(c, s, from, before, reading{})
 }

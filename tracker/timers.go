@@ -13,40 +13,63 @@ type alarm struct {
 	conn *Conn
 }
 
-// alarms is a heap, the earliest first.
+// alarms is a heap, the earliest first. Every connection has at most one, and
+// knows its place: slot, counted from 1.
 type alarms []alarm
 
-func (h *alarms) push(a alarm) {
-	*h = append(*h, a)
+// set makes the connection's alarm ring at the given time, which is not later
+// than it was set to.
+func (h *alarms) set(c *Conn, at Time) {
+	if c.slot == 0 {
+		*h = append(*h, alarm{at, c})
+		c.slot = uint32(len(*h))
+	}
 	s := *h
-	for i := len(s) - 1; i > 0; {
+	i := int(c.slot) - 1
+	s[i].at = at
+	for i > 0 && s[(i-1)/2].at > at {
 		up := (i - 1) / 2
-		if s[up].at <= s[i].at {
-			return
-		}
-		s[up], s[i] = s[i], s[up]
+		s.swap(i, up)
 		i = up
 	}
 }
 
-func (h *alarms) pop() alarm {
+func (h alarms) swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].conn.slot, h[j].conn.slot = uint32(i+1), uint32(j+1)
+}
+
+// drop takes the connection's alarm away.
+func (h *alarms) drop(c *Conn) {
+	if c.slot == 0 {
+		return
+	}
 	s := *h
-	top := s[0]
-	last := len(s) - 1
-	s[0], s[last] = s[last], alarm{}
-	s = s[:last]
-	*h = s
-	for i := 0; ; {
+	i, last := int(c.slot)-1, len(s)-1
+	s.swap(i, last)
+	moved := s[i]
+	s[last] = alarm{}
+	*h = s[:last]
+	c.slot = 0
+	if i < last {
+		h.set(moved.conn, moved.at) // up, if it belongs there
+		h.sink(i)
+	}
+}
+
+// sink moves the alarm at i down to where it belongs.
+func (h alarms) sink(i int) {
+	for {
 		least := i
-		for child := 2*i + 1; child <= 2*i+2 && child < last; child++ {
-			if s[child].at < s[least].at {
+		for child := 2*i + 1; child <= 2*i+2 && child < len(h); child++ {
+			if h[child].at < h[least].at {
 				least = child
 			}
 		}
 		if least == i {
-			return top
+			return
 		}
-		s[least], s[i] = s[i], s[least]
+		h.swap(i, least)
 		i = least
 	}
 }
@@ -54,27 +77,20 @@ func (h *alarms) pop() alarm {
 // arm sets the connection's alarm, if it must ring earlier than it is set to.
 func (t *Tracker) arm(c *Conn) {
 	due := t.nextDue(c)
-	if due == 0 || c.due != 0 && c.due <= due || c.bits&gone != 0 {
+	if due == 0 || c.bits&gone != 0 || c.slot != 0 && t.alarms[c.slot-1].at <= due {
 		return
 	}
-	c.due = due
-	t.alarms.push(alarm{due, c})
+	t.alarms.set(c, due)
 }
 
 // ring fires every timer that is due by now, in the order of their deadlines.
 func (t *Tracker) ring(now Time) {
 	for len(t.alarms) > 0 && t.alarms[0].at <= now {
-		a := t.alarms.pop()
-		c := a.conn
-		if c.due != a.at || c.bits&gone != 0 {
-			continue
-		}
-		c.due = 0
+		a := t.alarms[0]
+		t.alarms.drop(a.conn)
 		t.now = max(t.now, a.at)
-		t.expire(c, a.at)
-		if c.bits&gone == 0 {
-			t.arm(c)
-		}
+		t.expire(a.conn, a.at)
+		t.arm(a.conn)
 	}
 }
 

@@ -120,7 +120,7 @@ func (t *Tracker) Observe(s *Segment) {
 	} else {
 		t.observe(c, s, from)
 	}
-	if c.due == 0 {
+	if c.slot == 0 {
 		t.arm(c)
 	}
 	if t.live > t.max {
@@ -193,22 +193,20 @@ func (t *Tracker) remove(c *Conn) {
 	}
 	t.live--
 	c.bits |= gone
-	c.due = 0
+	t.alarms.drop(c)
 }
 
 // evict gives up the connection whose alarm is nearest.
 func (t *Tracker) evict() {
-	for len(t.alarms) > 0 {
-		a := t.alarms.pop()
-		if c := a.conn; c.due == a.at && c.bits&gone == 0 {
-			if !c.provisional() {
-				t.over(c)
-			}
-			t.remove(c)
-			t.stats.Evicted++
-			return
-		}
+	if len(t.alarms) == 0 {
+		return
 	}
+	c := t.alarms[0].conn
+	if !c.provisional() {
+		t.over(c)
+	}
+	t.remove(c)
+	t.stats.Evicted++
 }
 
 // keyOf returns the segment's flow, and whether it comes from its lower end.

@@ -1,0 +1,36 @@
+package cmd
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// parseAt reads the moment of --at: an RFC 3339 time, +12.5s from the first
+// packet, or #1234, just after that frame.
+func parseAt(text string) (u capture.Until, err error) {
+	switch {
+	case text == "":
+		return u, nil
+	case strings.HasPrefix(text, "#"):
+		if u.Packet, err = strconv.Atoi(text[1:]); err == nil && u.Packet > 0 {
+			return u, nil
+		}
+	case strings.HasPrefix(text, "+"):
+		if u.After, err = time.ParseDuration(text[1:]); err == nil && u.After >= 0 {
+			u.Relative = true
+			return u, nil
+		}
+	default:
+		var at time.Time
+		if at, err = time.Parse(time.RFC3339Nano, text); err == nil {
+			u.Time = tracker.Time(at.UnixNano())
+			return u, nil
+		}
+	}
+	return u, fmt.Errorf("--at %q is no moment: give an RFC 3339 time (2026-01-02T15:04:05Z), +12.5s from the first packet, or #1234 for just after that frame", text)
+}

@@ -1,0 +1,117 @@
+// Package cmd is the command line: it joins capture, tracker and report, and
+// holds no logic of its own. A command is a file.
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tcpwatch/tcpwatch/report"
+)
+
+// The rules of what goes where. Standard output carries data only. Everything
+// else goes to standard error, prefixed "tcpwatch: ", one line a matter, without
+// a period; where there is a way out, "tcpwatch: hint: " names it. The exit
+// status is 0 when done, also after Ctrl-C or when the reader of a pipe has
+// gone, and 2 for wrong usage and for files that cannot be read.
+
+const (
+	exitDone  = 0
+	exitUsage = 2
+)
+
+// Main runs the command line of the process and returns its exit status.
+func Main() int {
+	signal.Ignore(syscall.SIGPIPE) // a closed pipe is an error of the write, and then no error
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+}
+
+// run executes the arguments.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil || report.IsBrokenPipe(err) {
+		return exitDone
+	}
+	fmt.Fprintf(stderr, "tcpwatch: %v\n", err)
+	var h *hinted
+	if errors.As(err, &h) {
+		fmt.Fprintf(stderr, "tcpwatch: hint: %s\n", h.hint)
+	}
+	return exitUsage
+}
+
+// hinted is an error with a way out.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Unwrap() error { return h.error }
+
+// withHint adds a way out to an error.
+func withHint(err error, hint string) error { return &hinted{err, hint} }
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tcpwatch",
+		Short: "Watch TCP from outside: the states of both ends of every connection",
+		Long: `tcpwatch works out, from packets alone, which of the 11 states of RFC 9293 both
+ends of every TCP connection are in, says how sure that is, and names what went
+wrong. It reads captures as tcpdump and Wireshark write them.`,
+		Example: `  tcpwatch replay file.pcap
+  tcpwatch replay -o wide --state time-wait,close-wait *.pcap
+  tcpdump -w - tcp | tcpwatch replay -o jsonl --events -`,
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetVersionTemplate("tcpwatch {{.Version}}\n")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return withHint(err, fmt.Sprintf("%s --help lists the flags", c.CommandPath()))
+	})
+	root.PersistentFlags().SortFlags = false
+	root.AddCommand(newReplay(), newVersion(), newMan())
+	return root
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(c.OutOrStdout(), "tcpwatch %s\n", version())
+			return err
+		},
+	}
+}
+
+// version is what the Go tool recorded of the build.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "(unknown)"
+	}
+	words := []string{info.Main.Version}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			words = append(words, s.Value)
+		}
+	}
+	return strings.Join(append(words, info.GoVersion), " ")
+}

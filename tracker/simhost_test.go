@@ -1,0 +1,768 @@
+package tracker
+
+import (
+	"container/heap"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+)
+
+// Two simulated hosts, a path between them that loses, delays, reorders and
+// repeats segments, and a tap somewhere on the path. The hosts are a small
+// honest TCP written from RFC 9293 §3.10 with Linux's choices, and share
+// nothing with the tracker but the names of things: they are the truth that it
+// is held against.
+
+// A sim is one exchange between two hosts, from the first segment until all
+// timers have run out.
+type sim struct {
+	rnd   *rand.Rand
+	now   Time
+	queue simQueue
+	order int
+	hosts [2]*simHost
+	path  simPath
+
+	captured []capturedSegment
+	lostRST  bool // a RST was lost on either side of the tap
+}
+
+// A capturedSegment is what the tap saw, and when it had been sent.
+type capturedSegment struct {
+	Segment
+	sentAt Time
+}
+
+// A simPath is how the network treats segments. The two halves of a path are
+// those before and behind the tap, seen from host 0.
+type simPath struct {
+	delay   [2]time.Duration // of each half, one way
+	jitter  time.Duration    // added at random, so that segments overtake each other
+	loss    float64          // in each half
+	repeat  float64          // a segment is delivered twice
+	linger  float64          // a copy of it comes seconds later
+	miss    float64          // the tap does not see it
+	healsAt Time             // from then on nothing is lost and nothing delayed
+	deadAt  Time             // from then on nothing arrives anywhere; 0: never
+}
+
+type simEvent struct {
+	at    Time
+	order int
+	do    func()
+}
+
+type simQueue []simEvent
+
+func (q simQueue) Len() int { return len(q) }
+func (q simQueue) Less(i, j int) bool {
+	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].order < q[j].order
+}
+func (q simQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *simQueue) Push(e any)   { *q = append(*q, e.(simEvent)) }
+func (q *simQueue) Pop() any {
+	last := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	return last
+}
+
+// after has do run when d has passed.
+func (m *sim) after(d time.Duration, do func()) {
+	m.order++
+	heap.Push(&m.queue, simEvent{m.now.Add(d), m.order, do})
+}
+
+// run lets the exchange happen, until nothing is left to happen or the given
+// time.
+func (m *sim) run(until Time) {
+	for len(m.queue) > 0 && m.queue[0].at <= until {
+		e := heap.Pop(&m.queue).(simEvent)
+		m.now = e.at
+		e.do()
+	}
+	m.now = until
+}
+
+func (m *sim) chance(p float64) bool { return m.rnd.Float64() < p }
+
+// between returns a random span.
+func (m *sim) between(lo, hi time.Duration) time.Duration {
+	return lo + time.Duration(m.rnd.Int64N(int64(hi-lo)+1))
+}
+
+// carry takes a segment from the host over the first half of its way to the
+// tap, and over the second to its receiver.
+func (m *sim) carry(from *simHost, s Segment) {
+	sentAt := m.now
+	m.half(from.side, s, func() {
+		if !m.chance(m.path.miss) {
+			seen := s
+			seen.Time, seen.Packet = m.now, len(m.captured)+1
+			m.captured = append(m.captured, capturedSegment{seen, sentAt})
+			from.seen.add(s)
+		}
+		m.half(1-from.side, s, func() { m.hosts[1-from.side].receive(s) })
+	})
+}
+
+// half carries a segment over one half of the path.
+func (m *sim) half(half int, s Segment, arrive func()) {
+	p, healed := &m.path, m.now >= m.path.healsAt
+	if p.deadAt != 0 && m.now >= p.deadAt || !healed && m.chance(p.loss) {
+		m.lostRST = m.lostRST || s.Flags&RST != 0
+		return
+	}
+	delay := p.delay[half]
+	if !healed {
+		delay += m.between(0, p.jitter)
+	}
+	m.after(delay, arrive)
+	if !healed && m.chance(p.repeat) {
+		m.after(delay+m.between(2*time.Millisecond, 30*time.Millisecond), arrive)
+	}
+	if !healed && m.chance(p.linger) {
+		m.after(delay+m.between(time.Second, 20*time.Second), arrive)
+	}
+}
+
+// An octets is a set of sequence numbers, told by their distance from the
+// first.
+type octets struct {
+	iss  uint32
+	have []bool
+}
+
+func (o *octets) add(s Segment) {
+	first := uint32(s.Seq)
+	if s.Flags&SYN != 0 {
+		first++
+	}
+	for i := range uint32(s.Data) {
+		at := int(first + i - o.iss)
+		for len(o.have) <= at {
+			o.have = append(o.have, false)
+		}
+		o.have[at] = true
+	}
+}
+
+func (o *octets) count() (n uint64) {
+	for _, have := range o.have {
+		if have {
+			n++
+		}
+	}
+	return n
+}
+
+// Sequence numbers of the simulated hosts are plain numbers of 32 bits.
+
+func seqLT(a, b uint32) bool { return int32(a-b) < 0 }
+func seqLE(a, b uint32) bool { return int32(a-b) <= 0 }
+
+// A simMove is one state in the true history of a host.
+type simMove struct {
+	at    Time
+	state State
+}
+
+// simHabits are what stacks do differently.
+type simHabits struct {
+	stamps    bool          // offers timestamps
+	idStep    uint16        // of the IP identification; 0: it is always 0
+	rstHasACK bool          // an abort's RST carries an ACK, as Linux's does
+	delayACK  time.Duration // of data in order; 0: at once
+	finAlone  bool          // a FIN does not ride on data
+	listens   bool
+	mss       uint32
+}
+
+const (
+	simWindow     = 60_000
+	simFirstRTO   = time.Second
+	simLeastRTO   = 200 * time.Millisecond
+	simMostRTO    = 60 * time.Second
+	simTimeWait   = 60 * time.Second
+	simFinWait2   = 60 * time.Second
+	simSYNTries   = 6
+	simSYNACKs    = 5
+	simOrphanFINs = 8
+	simDataTries  = 10
+)
+
+// A simHost is one end. It has one connection at a time.
+type simHost struct {
+	m       *sim
+	side    int
+	addr    netip.AddrPort
+	habits  simHabits
+	state   State
+	history []simMove
+
+	id        uint16
+	passive   bool // came from LISTEN
+	iss, irs  uint32
+	una, nxt  uint32 // SND.UNA, SND.NXT
+	rcvNxt    uint32
+	queued    uint32 // octets handed over by the application, from iss+1
+	finAsked  bool   // the application closed its sending side
+	finSeq    uint32 // number of the FIN, once sent
+	finSent   bool
+	orphan    bool // the application is gone: nobody reads
+	neverRead bool // the application reads nothing
+	stamping  bool // both ends have timestamps
+	tsRecent  uint32
+	early     []Segment // that arrived before their turn
+	unread    uint32
+	respond   func(h *simHost) // what the application does on the peer's FIN
+	opened    func(h *simHost) // and when the connection is open
+	seen      octets           // of its octets, those that the tap captured
+	half      bool             // stays in FIN-WAIT-2 for as long as it takes: shutdown, not close
+	crashed   bool
+
+	rto   time.Duration
+	tries int
+	timer int // the running retransmission, 2MSL or FIN-WAIT-2 timer
+	acks  int // the running delayed ACK
+}
+
+// become enters a state.
+func (h *simHost) become(s State) {
+	h.state = s
+	h.history = append(h.history, simMove{h.m.now, s})
+}
+
+// arm starts the host's timer, in place of the one that runs.
+func (h *simHost) arm(d time.Duration, do func()) {
+	h.timer++
+	mine := h.timer
+	h.m.after(d, func() {
+		if h.timer == mine {
+			do()
+		}
+	})
+}
+
+func (h *simHost) disarm() { h.timer++ }
+
+// clear ends the connection: no TCB is left.
+func (h *simHost) clear(to State) {
+	h.disarm()
+	h.acks++
+	h.early = nil
+	h.become(to)
+}
+
+// transmit puts a segment on the wire.
+func (h *simHost) transmit(flags Flags, seq, ack uint32, data uint32) {
+	s := Segment{
+		Src: h.addr, Dst: h.m.hosts[1-h.side].addr,
+		Seq: Seq(seq), Ack: Seq(ack), Flags: flags, Data: Size(data), Wnd: simWindow, TTL: 64, ID: h.id,
+	}
+	h.id += h.habits.idStep
+	if h.habits.idStep != 0 && h.id == 0 {
+		h.id = 1
+	}
+	if flags&SYN != 0 {
+		s.Options.MSS = uint16(h.habits.mss)
+	}
+	if flags&RST == 0 && (h.stamping || flags&(SYN|ACK) == SYN && h.habits.stamps) {
+		s.Options.HasTS = true
+		s.Options.TSVal = uint32(h.m.now/Time(time.Millisecond)) + uint32(h.side)*77_777_777
+		if flags&ACK != 0 {
+			s.Options.TSEcr = h.tsRecent
+		}
+	}
+	if flags&RST != 0 {
+		s.Wnd = 0
+	}
+	h.m.carry(h, s)
+}
+
+// acknowledge sends what is received so far, and nothing else.
+func (h *simHost) acknowledge() {
+	h.acks++
+	h.transmit(ACK, h.nxt, h.rcvNxt, 0)
+}
+
+// refuse answers a segment for which there is no connection (RFC 9293
+// §3.10.7.1).
+func (h *simHost) refuse(s Segment) {
+	switch {
+	case s.Flags&RST != 0:
+	case s.Flags&ACK != 0:
+		h.transmit(RST, uint32(s.Ack), 0, 0)
+	default:
+		h.transmit(RST|ACK, 0, uint32(s.End()), 0)
+	}
+}
+
+// start makes the TCB of a new connection.
+func (h *simHost) start(passive bool) {
+	h.passive = passive
+	h.iss = h.m.rnd.Uint32()
+	if h.m.chance(0.1) {
+		h.iss = -h.m.rnd.Uint32N(4000) // about to wrap
+	}
+	h.una, h.nxt = h.iss, h.iss+1
+	h.queued, h.finAsked, h.finSent, h.unread = 0, false, false, 0
+	h.orphan, h.half = false, false
+	h.rto, h.tries = simFirstRTO, 0
+	h.stamping = false
+	h.seen = octets{iss: h.iss}
+}
+
+// open is the application's active OPEN.
+func (h *simHost) open() {
+	if h.state != Closed && h.state != Listen {
+		return
+	}
+	h.start(false)
+	h.become(SynSent)
+	h.transmit(SYN, h.iss, 0, 0)
+	h.await()
+}
+
+// send hands over n octets.
+func (h *simHost) send(n uint32) {
+	if h.finAsked || h.state == Closed || h.state == Listen || h.state == SynSent {
+		return
+	}
+	h.queued += n
+	h.output()
+}
+
+// shutdown closes the sending side; the host goes on reading.
+func (h *simHost) shutdown() {
+	switch h.state {
+	case SynSent:
+		h.clear(Closed)
+	case SynReceived, Established, CloseWait:
+		h.half = true
+		h.finAsked = true
+		h.output()
+	}
+}
+
+// close closes both directions: the application reads no more.
+func (h *simHost) close() {
+	switch {
+	case h.state == Closed || h.state == Listen:
+		return
+	case h.unread > 0 && h.state != SynSent && h.state != TimeWait:
+		h.abort() // octets are lost: RFC 9293 §3.10.4, SHLD-3
+		return
+	}
+	h.shutdown()
+	h.half, h.orphan = false, true
+	if h.state == FinWait2 {
+		h.arm(simFinWait2, func() { h.clear(Closed) })
+	}
+}
+
+// abort is the application's ABORT.
+func (h *simHost) abort() {
+	switch h.state {
+	case Closed, Listen, TimeWait:
+		return
+	case SynSent:
+	default:
+		flags, ack := RST, uint32(0)
+		if h.habits.rstHasACK {
+			flags, ack = RST|ACK, h.rcvNxt
+		}
+		h.transmit(flags, h.nxt, ack, 0)
+	}
+	h.clear(Closed)
+}
+
+// crash makes the host forget the connection without a word.
+func (h *simHost) crash() {
+	if h.state != Closed && h.state != Listen {
+		h.crashed = true
+		h.clear(Closed)
+	}
+}
+
+// output sends what may be sent.
+func (h *simHost) output() {
+	switch h.state {
+	case Established, CloseWait:
+	case SynReceived:
+		if h.finAsked && h.queued == 0 && !h.finSent {
+			h.sendFIN(h.nxt, 0)
+			h.become(FinWait1)
+			h.await()
+		}
+		return
+	default:
+		return
+	}
+	last := h.iss + 1 + h.queued
+	for !h.finSent && seqLT(h.nxt, last) && h.nxt-h.una < simWindow/2 {
+		n := min(h.habits.mss, last-h.nxt)
+		seq := h.nxt
+		if seq+n == last && h.finAsked && !h.habits.finAlone {
+			h.sendFIN(seq, n)
+			break
+		}
+		h.nxt += n
+		h.acks++
+		h.transmit(ACK|PSH, seq, h.rcvNxt, n)
+	}
+	if h.finAsked && !h.finSent && h.nxt == last {
+		h.sendFIN(last, 0)
+	}
+	if h.finSent {
+		if h.state == Established {
+			h.become(FinWait1)
+		} else {
+			h.become(LastAck)
+		}
+	}
+	if h.una != h.nxt {
+		h.await()
+	}
+}
+
+// sendFIN sends the FIN behind n octets from seq.
+func (h *simHost) sendFIN(seq, n uint32) {
+	h.finSent, h.finSeq = true, seq+n
+	h.nxt = h.finSeq + 1
+	h.acks++
+	h.transmit(ACK|FIN, seq, h.rcvNxt, n)
+}
+
+// await starts the retransmission timer.
+func (h *simHost) await() { h.arm(h.rto, h.retransmit) }
+
+// retransmit sends the oldest outstanding again, or gives up.
+func (h *simHost) retransmit() {
+	h.tries++
+	h.rto = min(2*h.rto, simMostRTO)
+	limit := simDataTries
+	switch {
+	case h.state == SynSent:
+		limit = simSYNTries
+	case h.state == SynReceived:
+		limit = simSYNACKs
+	case h.orphan:
+		limit = simOrphanFINs
+	}
+	if h.tries > limit {
+		if h.state == SynReceived && h.passive {
+			h.clear(Listen)
+		} else {
+			h.clear(Closed)
+		}
+		return
+	}
+	h.resend()
+	h.await()
+}
+
+// resend sends the oldest outstanding again.
+func (h *simHost) resend() {
+	switch {
+	case h.state == SynSent:
+		h.transmit(SYN, h.iss, 0, 0)
+	case h.una == h.iss:
+		h.transmit(SYN|ACK, h.iss, h.rcvNxt, 0)
+	default:
+		last := h.nxt
+		if h.finSent {
+			last = h.finSeq
+		}
+		n := min(h.habits.mss, last-h.una)
+		flags := ACK
+		if h.finSent && h.una+n == h.finSeq {
+			flags |= FIN
+		}
+		h.transmit(flags, h.una, h.rcvNxt, n)
+	}
+}
+
+// receive is SEGMENT ARRIVES, RFC 9293 §3.10.7.
+func (h *simHost) receive(s Segment) {
+	switch h.state {
+	case Closed:
+		if h.habits.listens && !h.crashed && s.Flags&(SYN|ACK|RST) == SYN {
+			h.accept(s)
+			return
+		}
+		h.refuse(s)
+	case Listen:
+		if s.Flags&(SYN|ACK|RST) == SYN {
+			h.accept(s)
+			return
+		}
+		if s.Flags&ACK != 0 {
+			h.refuse(s)
+		}
+	case SynSent:
+		h.receiveInSynSent(s)
+	case TimeWait:
+		h.receiveInTimeWait(s)
+	default:
+		h.receiveSynchronized(s)
+	}
+}
+
+// accept answers a SYN in LISTEN.
+func (h *simHost) accept(s Segment) {
+	h.start(true)
+	h.irs = uint32(s.Seq)
+	h.rcvNxt = h.irs + 1
+	h.learnStamps(s)
+	h.become(SynReceived)
+	h.transmit(SYN|ACK, h.iss, h.rcvNxt, 0)
+	h.await()
+}
+
+func (h *simHost) learnStamps(syn Segment) {
+	h.stamping = h.habits.stamps && syn.Options.HasTS
+	h.tsRecent = syn.Options.TSVal
+}
+
+// receiveInSynSent is §3.10.7.3.
+func (h *simHost) receiveInSynSent(s Segment) {
+	ack := uint32(s.Ack)
+	acceptable := s.Flags&ACK != 0 && seqLT(h.iss, ack) && seqLE(ack, h.nxt)
+	switch {
+	case s.Flags&ACK != 0 && !acceptable:
+		h.refuse(s)
+	case s.Flags&RST != 0:
+		if acceptable {
+			h.clear(Closed)
+		}
+	case s.Flags&SYN != 0:
+		h.irs = uint32(s.Seq)
+		h.rcvNxt = h.irs + 1
+		h.learnStamps(s)
+		h.tries, h.rto = 0, simFirstRTO
+		if acceptable {
+			h.una = ack
+			h.become(Established)
+			h.disarm()
+			h.established()
+			return
+		}
+		h.become(SynReceived)
+		h.transmit(SYN|ACK, h.iss, h.rcvNxt, 0)
+		h.await()
+	}
+}
+
+// established lets the application know.
+func (h *simHost) established() {
+	h.rto, h.tries = simLeastRTO+4*(h.m.path.delay[0]+h.m.path.delay[1]), 0
+	before := h.acks
+	if h.opened != nil {
+		h.opened(h)
+	}
+	h.output()
+	if h.acks == before && !h.passive {
+		h.acknowledge()
+	}
+}
+
+// receiveInTimeWait is §3.10.7.4 with Linux's choices.
+func (h *simHost) receiveInTimeWait(s Segment) {
+	exact := uint32(s.Seq) == h.rcvNxt
+	switch {
+	case s.Flags&RST != 0:
+		if exact {
+			h.clear(Closed)
+		}
+	case s.Flags&(SYN|ACK) == SYN && h.habits.listens && h.renews(s):
+		h.clear(Closed)
+		h.accept(s)
+	case exact && s.Len() == 0:
+		h.waitTwoMSL()
+	default:
+		if s.Flags&ACK != 0 {
+			h.waitTwoMSL()
+		}
+		h.acknowledge()
+	}
+}
+
+// renews reports whether a SYN in TIME-WAIT opens a new connection.
+func (h *simHost) renews(s Segment) bool {
+	if h.stamping && s.Options.HasTS {
+		if d := int32(s.Options.TSVal - h.tsRecent); d != 0 {
+			return d > 0
+		}
+	}
+	return seqLT(h.rcvNxt, uint32(s.Seq))
+}
+
+func (h *simHost) waitTwoMSL() { h.arm(simTimeWait, func() { h.clear(Closed) }) }
+
+// receiveSynchronized is §3.10.7.4, with the checks of RFC 5961.
+func (h *simHost) receiveSynchronized(s Segment) {
+	seq, end, ack := uint32(s.Seq), uint32(s.End()), uint32(s.Ack)
+	if h.stamping && s.Options.HasTS && s.Flags&RST == 0 && seqLT(s.Options.TSVal, h.tsRecent) {
+		h.acknowledge() // PAWS
+		return
+	}
+	crossing := h.state == SynReceived && s.Flags&(SYN|ACK) == SYN|ACK && seq == h.irs && ack == h.nxt
+	inWindow := seqLE(h.rcvNxt, seq) && seqLT(seq, h.rcvNxt+simWindow) || s.Len() > 0 && seqLT(h.rcvNxt, end) && seqLE(end, h.rcvNxt+simWindow)
+	switch {
+	case s.Flags&RST != 0:
+		h.receiveRST(seq)
+		return
+	case h.state == SynReceived && s.Flags&SYN != 0 && seq == h.irs && !crossing:
+		h.transmit(SYN|ACK, h.iss, h.rcvNxt, 0)
+		return
+	case !inWindow && !crossing, s.Flags&SYN != 0 && !crossing:
+		if s.Flags&(ACK|SYN) == ACK && seqLE(end, h.rcvNxt) {
+			h.acceptACK(ack) // old octets, but a sound ACK (§3.10.7.4, first check)
+		}
+		if h.state == Closed || h.state == TimeWait && s.Len() == 0 {
+			return
+		}
+		if s.Len() > 0 || !seqLE(seq, h.rcvNxt) || s.Flags&SYN != 0 {
+			h.acknowledge()
+		}
+		return
+	case s.Flags&ACK == 0:
+		return
+	}
+	if h.state == SynReceived {
+		if !seqLT(h.una, ack) || !seqLE(ack, h.nxt) {
+			h.refuse(s)
+			return
+		}
+		h.una = h.iss + 1
+		h.become(Established)
+		h.disarm()
+		h.established()
+	}
+	if seqLT(h.nxt, ack) {
+		h.acknowledge()
+		return
+	}
+	if h.stamping && s.Options.HasTS && seqLE(seq, h.rcvNxt) {
+		h.tsRecent = s.Options.TSVal
+	}
+	h.acceptACK(ack)
+	if h.state != Closed && s.Len() > 0 && !crossing {
+		h.acceptOctets(s)
+	}
+}
+
+// receiveRST is the second check of §3.10.7.4.
+func (h *simHost) receiveRST(seq uint32) {
+	inWindow := seqLE(h.rcvNxt, seq) && seqLT(seq, h.rcvNxt+simWindow)
+	afterFIN := h.state == CloseWait || h.state == LastAck || h.state == Closing
+	switch {
+	case h.state == SynReceived && h.passive:
+		if inWindow {
+			h.clear(Listen)
+		}
+	case seq == h.rcvNxt, afterFIN && seq == h.rcvNxt-1:
+		h.clear(Closed)
+	case inWindow:
+		h.acknowledge() // challenge
+	}
+}
+
+// acceptACK is the fifth check.
+func (h *simHost) acceptACK(ack uint32) {
+	if !seqLT(h.una, ack) || !seqLE(ack, h.nxt) {
+		return
+	}
+	h.una = ack
+	h.tries, h.rto = 0, simLeastRTO+4*(h.m.path.delay[0]+h.m.path.delay[1])
+	if h.una == h.nxt {
+		h.disarm()
+	} else {
+		h.await()
+	}
+	if h.finSent && seqLT(h.finSeq, h.una) {
+		switch h.state {
+		case FinWait1:
+			h.become(FinWait2)
+			if h.orphan {
+				h.arm(simFinWait2, func() { h.clear(Closed) })
+			}
+		case Closing:
+			h.become(TimeWait)
+			h.waitTwoMSL()
+		case LastAck:
+			h.clear(Closed)
+		}
+		return
+	}
+	h.output()
+}
+
+// acceptOctets is the seventh and eighth check: the segment text and the FIN.
+func (h *simHost) acceptOctets(s Segment) {
+	if seqLT(h.rcvNxt, uint32(s.Seq)) {
+		h.early = append(h.early, s)
+		h.acknowledge() // at once, for the hole
+		return
+	}
+	if h.orphan && s.Data > 0 && seqLT(h.rcvNxt, uint32(s.Seq)+uint32(s.Data)) && (h.state == FinWait1 || h.state == FinWait2) {
+		h.refuse(s) // nobody will read this
+		h.clear(Closed)
+		return
+	}
+	fin := h.take(s)
+	for again := true; again && !fin; {
+		again = false
+		for _, e := range h.early {
+			if seqLE(uint32(e.Seq), h.rcvNxt) && seqLT(h.rcvNxt, uint32(e.End())) {
+				fin, again = h.take(e), true
+				break
+			}
+		}
+	}
+	if fin {
+		h.finArrived()
+		return
+	}
+	if h.acks++; h.habits.delayACK == 0 || len(h.early) > 0 {
+		h.acknowledge()
+		return
+	}
+	mine := h.acks
+	h.m.after(h.habits.delayACK, func() {
+		if h.acks == mine {
+			h.acknowledge()
+		}
+	})
+}
+
+// take moves RCV.NXT over the segment, and reports whether its FIN is reached.
+func (h *simHost) take(s Segment) (fin bool) {
+	if !seqLT(h.rcvNxt, uint32(s.End())) {
+		return false
+	}
+	if h.neverRead {
+		h.unread += uint32(s.End()) - h.rcvNxt
+	}
+	h.rcvNxt = uint32(s.End())
+	return s.Flags&FIN != 0
+}
+
+// finArrived is the eighth check.
+func (h *simHost) finArrived() {
+	switch h.state {
+	case Established:
+		h.become(CloseWait)
+	case FinWait1:
+		h.become(Closing)
+	case FinWait2:
+		h.become(TimeWait)
+		h.waitTwoMSL()
+	default:
+		return
+	}
+	h.acknowledge()
+	if h.state == CloseWait && h.respond != nil {
+		h.respond(h)
+	}
+}
