@@ -111,7 +111,15 @@ type happening struct {
 	now    Time
 	before sight
 	reading
-	newer *Conn // a later connection on the same addresses and ports
+	t *Tracker
+}
+
+// newer returns the next connection on the same addresses and ports, or nil.
+func (h *happening) newer() (next *Conn) {
+	for n := h.t.newestOf(h.key); n != nil && n != h.Conn; n = h.t.olderOf(n) {
+		next = n
+	}
+	return next
 }
 
 // A finding is what a check returns when it finds its anomaly.
@@ -128,10 +136,7 @@ func (t *Tracker) judge(c *Conn, s *Segment, from End, before sight, r reading) 
 	if c.provisional() {
 		return
 	}
-	h := happening{Conn: c, s: s, from: from, now: t.now, before: before, reading: r}
-	for n := t.newestOf(c.key); n != nil && n != c; n = t.olderOf(n) {
-		h.newer = n
-	}
+	h := happening{Conn: c, t: t, s: s, from: from, now: t.now, before: before, reading: r}
 	for _, k := range kinds {
 		if f, found := k.check(&h); found {
 			t.report(c, s, k, f)

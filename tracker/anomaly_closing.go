@@ -70,8 +70,8 @@ var timeWaitAssassination = Kind{
 			f.cause, what = "spurious-fin-retransmission", fmt.Sprintf("A second copy of the FIN (#%d)", closing.strayInto)
 		case closing.strayInto != 0:
 			f.cause, what = "old-duplicate", fmt.Sprintf("Old segment #%d", closing.strayInto)
-		case h.newer != nil:
-			if syn, ok := h.newer.find(Client, SndSYN); ok {
+		case h.newer() != nil:
+			if syn, ok := h.newer().find(Client, SndSYN); ok {
 				f.cause, what = "syn", fmt.Sprintf("A new SYN (#%d)", syn.packet())
 				f.evidence = append(f.evidence, syn.packet())
 			}

@@ -1,7 +1,7 @@
 package tracker
 
 import (
-	"hash/maphash"
+	"math/bits"
 	"time"
 )
 
@@ -22,11 +22,9 @@ const (
 // packets a second it is some ten milliseconds.
 const recentSize = 1 << 13
 
-// recent remembers the newest packets by a hash of all that a copy shares.
-type recent struct {
-	slots []recentSlot
-	seed  maphash.Seed
-}
+// recent remembers the newest packets by a hash of all that a copy shares. A
+// packet whose place is taken by another is only forgotten sooner.
+type recent []recentSlot
 
 type recentSlot struct {
 	sum uint64
@@ -34,36 +32,25 @@ type recentSlot struct {
 	ttl uint8
 }
 
-// fingerprint is what a copy of a packet shares with it.
-type fingerprint struct {
-	src, dst     [16]byte
-	ports        uint32
-	seq, ack     Seq
-	wndSum       uint32
-	flagsID      uint32
-	data         Size
-	tsval, tsecr uint32
-}
-
 // repeats reports whether s is a second record of a packet that was captured
-// before, and remembers it.
-func (r *recent) repeats(s *Segment, now Time) bool {
+// before, and remembers it. flow is the seeded hash of its flow, low its
+// direction.
+func (r *recent) repeats(s *Segment, flow uint64, low bool, now Time) bool {
 	if s.Flags&RST != 0 && s.ID == 0 && !s.Options.HasTS {
 		return false // a stack without the connection answers every segment alike
 	}
-	if r.slots == nil {
-		r.slots = make([]recentSlot, recentSize)
-		r.seed = maphash.MakeSeed()
+	if *r == nil {
+		*r = make(recent, recentSize)
 	}
-	sum := maphash.Comparable(r.seed, fingerprint{
-		src: s.Src.Addr().As16(), dst: s.Dst.Addr().As16(),
-		ports: uint32(s.Src.Port())<<16 | uint32(s.Dst.Port()),
-		seq:   s.Seq, ack: s.Ack,
-		wndSum:  uint32(s.Wnd)<<16 | uint32(s.Checksum),
-		flagsID: uint32(s.Flags)<<16 | uint32(s.ID),
-		data:    s.Data, tsval: s.Options.TSVal, tsecr: s.Options.TSEcr,
-	})
-	slot := &r.slots[sum%recentSize]
+	sum := flow
+	if low {
+		sum = ^sum
+	}
+	sum = mix(sum, uint64(s.Seq)<<32|uint64(s.Ack))
+	sum = mix(sum, uint64(s.Wnd)<<48|uint64(s.Checksum)<<32|uint64(s.Flags)<<16|uint64(s.ID))
+	sum = mix(sum, uint64(s.Options.TSVal)<<32|uint64(s.Options.TSEcr))
+	sum = mix(sum, uint64(s.Data))
+	slot := &(*r)[sum%recentSize]
 	old := *slot
 	*slot = recentSlot{sum, now, s.TTL}
 	if old.sum != sum {
@@ -80,4 +67,10 @@ func (r *recent) repeats(s *Segment, now Time) bool {
 		within = featureless
 	}
 	return now.Sub(old.at) <= within
+}
+
+// mix folds v into the hash.
+func mix(hash, v uint64) uint64 {
+	hi, lo := bits.Mul64(hash^0x9e3779b97f4a7c15, v^0xd1b54a32d192ed03)
+	return hi ^ lo
 }

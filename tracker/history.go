@@ -83,6 +83,9 @@ func (set StateSet) shown() State {
 // apply lets the inputs happen to an end in the assumed view and takes down
 // the step, if there is one.
 func (t *Tracker) apply(c *Conn, e End, ins inputSet, why cause) {
+	if ins == 0 {
+		return
+	}
 	t.enter(c, e, ins, c.ends[e].assumed.after(ins), why, false)
 }
 

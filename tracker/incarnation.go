@@ -14,16 +14,15 @@ const remembered = 240 * second
 const maxProvisional = 4
 
 // choose finds the connection that the segment belongs to, or opens one.
-func (t *Tracker) choose(s *Segment) (c *Conn, from End) {
-	k, low := keyOf(s)
-	newest := t.newestOf(k)
+func (t *Tracker) choose(s *Segment, k flowKey, h uint64, low bool) (c *Conn, from End) {
+	newest := t.newestIn(h, k)
 	if s.Flags&(SYN|ACK|RST) == SYN {
 		c = t.chooseForSYN(newest, s, low)
 	} else {
 		c = t.chooseByNumbers(newest, s, low)
 	}
 	if c == nil {
-		c = t.open(k, low, s)
+		c = t.open(k, h, low, s)
 	}
 	return c, c.endOf(low)
 }
@@ -124,8 +123,11 @@ func (c *Conn) fit(s *Segment, from End) fits {
 }
 
 // newestOf returns the newest connection on the addresses and ports, or nil.
-func (t *Tracker) newestOf(k flowKey) *Conn {
-	c := t.flows[t.hash(k)]
+func (t *Tracker) newestOf(k flowKey) *Conn { return t.newestIn(t.hash(k), k) }
+
+// newestIn is newestOf with the hash at hand.
+func (t *Tracker) newestIn(h uint64, k flowKey) *Conn {
+	c := t.flows[h]
 	for c != nil && c.key != k {
 		c = c.older
 	}
@@ -143,8 +145,7 @@ func (t *Tracker) olderOf(c *Conn) *Conn {
 }
 
 // open begins a connection with the segment.
-func (t *Tracker) open(k flowKey, low bool, s *Segment) *Conn {
-	h := t.hash(k)
+func (t *Tracker) open(k flowKey, h uint64, low bool, s *Segment) *Conn {
 	c := &Conn{key: k, older: t.flows[h], start: t.now}
 	t.flows[h] = c
 	t.live++

@@ -1,6 +1,8 @@
 package tracker
 
 import (
+	"cmp"
+	"encoding/binary"
 	"hash/maphash"
 	"slices"
 	"time"
@@ -100,12 +102,14 @@ func (t *Tracker) Observe(s *Segment) {
 		t.quoted(s)
 		return
 	}
-	if t.recent.repeats(s, t.now) {
+	k, low := keyOf(s)
+	h := t.hash(k)
+	if t.recent.repeats(s, h, low, t.now) {
 		t.stats.Duplicates++
 		return
 	}
 	t.stats.Segments++
-	c, from := t.choose(s)
+	c, from := t.choose(s, k, h, low)
 	if s.Sum == SumBad && c.ends[from].has(goodSum) {
 		return // corrupted on the way: its receiver drops it
 	}
@@ -213,17 +217,11 @@ func (t *Tracker) evict() {
 func keyOf(s *Segment) (k flowKey, low bool) {
 	src, dst := s.Src.Addr().As16(), s.Dst.Addr().As16()
 	sp, dp := s.Src.Port(), s.Dst.Port()
-	low = true
-	for i := range src {
-		if src[i] != dst[i] {
-			low = src[i] < dst[i]
-			break
-		}
-		if i == len(src)-1 {
-			low = sp <= dp
-		}
-	}
-	if low {
+	order := cmp.Or(
+		cmp.Compare(binary.BigEndian.Uint64(src[:8]), binary.BigEndian.Uint64(dst[:8])),
+		cmp.Compare(binary.BigEndian.Uint64(src[8:]), binary.BigEndian.Uint64(dst[8:])),
+		cmp.Compare(sp, dp))
+	if order <= 0 {
 		return flowKey{src, dst, sp, dp}, true
 	}
 	return flowKey{dst, src, dp, sp}, false

@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
 )
 
@@ -60,6 +61,9 @@ func (set inputSet) has(in Input) bool { return set&(1<<in) != 0 }
 
 // String names the set as people would: "recv SYN,ACK".
 func (set inputSet) String() string {
+	if set&(set-1) == 0 && set != 0 {
+		return inputNames[bits.TrailingZeros16(uint16(set))]
+	}
 	switch set {
 	case inputs(RcvSYN, RcvAckOfSYN):
 		return "recv SYN,ACK"
@@ -175,9 +179,26 @@ func compile(rows []Transition) (table [numStates][numInputs]State) {
 	return table
 }
 
+// acts[state] are the inputs that have a row for the state.
+var acts = func() (set [numStates]inputSet) {
+	for _, row := range transitions {
+		set[row.From] |= 1 << row.On
+	}
+	return set
+}()
+
 // after returns where the inputs take each state of the set: the machine
 // itself. It is the only reader of the table.
 func (set StateSet) after(ins inputSet) StateSet {
+	if set&(set-1) == 0 { // one state, as nearly always
+		s := State(bits.TrailingZeros16(uint16(set)))
+		for ins&acts[s] != 0 {
+			in := Input(bits.TrailingZeros16(uint16(ins & acts[s])))
+			s = next[s][in]
+			ins &^= 1<<(in+1) - 1 // those before it had no effect
+		}
+		return 1 << s
+	}
 	for in := range numInputs {
 		if !ins.has(in) {
 			continue
