@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 )
@@ -10,8 +11,14 @@ import (
 // from, the sentence that people read, and the check that finds it. The
 // catalogue is a list of Kinds; what documents it reads the same values.
 //
-// A check sees the connection before and after one happening (a segment, or a
-// timer) and changes nothing.
+// A check sees the connection before and after one happening (a segment, a
+// timer, the end of the capture) and changes nothing. It says on which
+// occasions it wants to be asked, so that ordinary traffic asks none: what is
+// noteworthy of a segment in an open connection is a handful of bits.
+//
+// What a check must remember of the past it finds in the connection's history
+// (find, frames), in the trail of its newest segments (back), or in what
+// endpoint.go and view.go keep for everyone.
 
 // Severity grades an anomaly.
 type Severity uint8
@@ -56,14 +63,40 @@ type Anomaly struct {
 
 // A Kind is one entry of the catalogue.
 type Kind struct {
-	Name     string // as printed; never renamed once released
-	Severity Severity
-	Title    string
-	RFC      string
-	Sentence string // what is printed, with names in braces for what is filled in
+	Name       string // as printed; never renamed once released
+	Severity   Severity
+	Title      string
+	RFC        string   // what it departs from, or where it is described
+	Sentence   string   // what is printed, with names in braces for what is filled in
+	Supersedes []string // kinds that this one explains better
 
+	on    occasions
 	check func(*happening) (finding, bool)
 }
+
+// occasions is a set of reasons to ask a check.
+type occasions uint32
+
+const (
+	onSYN       occasions = 1 << iota // a SYN without ACK
+	onSYNACK                          // a SYN+ACK
+	onFIN                             // a FIN
+	onRST                             // a RST
+	onICMP                            // an ICMP error about the connection
+	onTimer                           // a timer of the end h.from fired; h.s is nil
+	onEnd                             // the capture, or the connection, is over; asked for each end; h.s is nil
+	onMove                            // an end changed its state
+	onRepeat                          // octets that were sent before
+	onKeepalive                       // a keepalive probe
+	onStale                           // older than what its sender sent before, or a copy made by the network
+	onForeign                         // numbers that fit neither window
+	onWindow                          // a window of zero, one that reopens, or one that shrank
+	onGap                             // an ACK of what was not captured, or numbers passed over
+	onFlags                           // flags or an urgent pointer that do not fit together
+	onQuality                         // cut headers, fragments, checksums, more octets than a segment has
+	onUnsettled                       // any segment while an end is not in ESTABLISHED, or not proved to be
+	onImpostor                        // a SYN was found not to be its alleged sender's: h.impostor
+)
 
 // kinds is the catalogue. Its order is that in which the checks run.
 var kinds = []*Kind{
@@ -90,29 +123,43 @@ func ParseKind(name string) (*Kind, error) {
 // the happening.
 type sight struct {
 	states   [2]StateSet
-	sentAt   Time // the newest segment of the end that the happening is of
-	rst      resetKind
-	accepted bool // the RST was
+	proved   [2]StateSet
+	sentAt   [2]Time // the newest segment of each end; 0: none
+	acked    [2]Seq
+	nxt      [2]Seq
+	edge     [2]Seq
+	wnd      [2]uint16
+	tsval    [2]uint32
+	rst      resetKind // what the RST is by its numbers
+	accepted bool      // its receiver acts on it
 }
 
-// look takes in the connection before a happening of the given end.
-func (c *Conn) look(from End) sight {
-	return sight{
-		states: [2]StateSet{c.ends[Client].assumed, c.ends[Server].assumed},
-		sentAt: c.ends[from].sentAt,
+// look takes in the connection before a happening.
+func (c *Conn) look() (b sight) {
+	for e := range End(2) {
+		x := &c.ends[e]
+		b.states[e], b.proved[e], b.sentAt[e] = x.assumed, x.proved, x.sentAt
+		b.acked[e], b.nxt[e], b.edge[e], b.wnd[e], b.tsval[e] = x.acked, x.nxt, x.edge, x.wnd, x.tsval
 	}
+	return b
 }
 
-// A happening is one segment, or one timer, of a connection.
+// A happening is one segment, one timer, or the end of a connection.
 type happening struct {
-	*Conn
-	s      *Segment // nil: a timer
-	from   End      // the end that sent it, or whose timer fired
-	now    Time
-	before sight
+	*Conn // as it is after it
 	reading
-	t *Tracker
+	t        *Tracker
+	s        *Segment // nil: no segment
+	from     End      // the end that sent it, whose timer fired, or that is asked about
+	now      Time
+	before   sight
+	on       occasions
+	impostor *Conn // with onImpostor: the connection that its SYN would have opened
 }
+
+// x and y are the end that the happening is of, and its peer.
+func (h *happening) x() *end { return &h.ends[h.from] }
+func (h *happening) y() *end { return &h.ends[h.from.Peer()] }
 
 // newer returns the next connection on the same addresses and ports, or nil.
 func (h *happening) newer() (next *Conn) {
@@ -122,24 +169,87 @@ func (h *happening) newer() (next *Conn) {
 	return next
 }
 
+// back yields what is remembered of the connection's segments, the newest
+// first, beginning with the one that happens.
+func (h *happening) back() iter.Seq[*glimpse] { return h.t.trail.back(h.Conn) }
+
+// visible reports whether the capture can show the absence of a segment of the
+// end: it has captured the end, and missed nothing of it.
+func (h *happening) visible(e End) bool { return h.ends[e].seen() && !h.ends[e].has(lossy) }
+
 // A finding is what a check returns when it finds its anomaly.
 type finding struct {
 	end      End // the catalogue's X
 	cause    string
 	certain  Confidence
-	evidence []int
+	severity Severity // where it is graver than its Kind
+	evidence []int    // frames, in any order; 0 is left out
 	text     string
 }
 
-// judge runs the checks.
-func (t *Tracker) judge(c *Conn, s *Segment, from End, before sight, r reading) {
-	if c.provisional() {
+// occasionsOf returns what is noteworthy of a segment that is not a RST.
+func (c *Conn) occasionsOf(s *Segment, from End, r reading) (on occasions) {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	if s.Flags&(SYN|FIN|ACK|URG) != ACK || s.Urg != 0 {
+		switch {
+		case s.Flags&(SYN|ACK) == SYN:
+			on |= onSYN
+		case s.Flags&SYN != 0:
+			on |= onSYNACK
+		}
+		if s.Flags&FIN != 0 {
+			on |= onFIN
+		}
+		if s.Flags&(SYN|ACK) == 0 || s.Flags&(SYN|FIN) == SYN|FIN || s.Flags&URG != 0 || s.Urg != 0 {
+			on |= onFlags
+		}
+	}
+	if r.old {
+		on |= onRepeat
+	}
+	if r.keepalive {
+		on |= onKeepalive
+	}
+	if r.stale {
+		on |= onStale
+	}
+	if r.foreign {
+		on |= onForeign
+	}
+	if s.Flags&ACK != 0 && x.seen() && !r.stale {
+		if edge := s.Ack.Add(Size(s.Wnd) << x.scale(y)); s.Wnd == 0 || x.wnd == 0 || edge.Before(x.edge) && s.Flags&SYN == 0 {
+			on |= onWindow
+		}
+	}
+	if y.seen() && s.Flags&ACK != 0 && y.nxt.Before(s.Ack) || x.seen() && x.nxt.Before(s.Seq) {
+		on |= onGap
+	}
+	if s.Cut == CutOptions || s.Fragment || s.Sum > SumGood || y.mss != 0 && s.Data > Size(y.mss) {
+		on |= onQuality
+	}
+	if x.assumed != up || y.assumed != up || x.proved != up || y.proved != up {
+		on |= onUnsettled
+	}
+	return on
+}
+
+// judge asks the checks.
+func (t *Tracker) judge(h happening) {
+	if h.provisional() {
 		return
 	}
-	h := happening{Conn: c, t: t, s: s, from: from, now: t.now, before: before, reading: r}
+	h.t, h.now = t, t.now
+	for e := range End(2) {
+		if h.before.states[e] != h.ends[e].assumed {
+			h.on |= onMove
+		}
+	}
 	for _, k := range kinds {
+		if k.on&h.on == 0 {
+			continue
+		}
 		if f, found := k.check(&h); found {
-			t.report(c, s, k, f)
+			t.report(h.Conn, h.s, k, f)
 		}
 	}
 }
@@ -156,9 +266,10 @@ func (t *Tracker) report(c *Conn, s *Segment, k *Kind, f finding) {
 		}
 	}
 	slices.Sort(f.evidence)
+	f.evidence = slices.DeleteFunc(slices.Compact(f.evidence), func(frame int) bool { return frame == 0 })
 	a := Anomaly{
-		Conn: int(c.id), Kind: k.Name, Severity: k.Severity, Cause: f.cause, Certain: f.certain,
-		Time: t.now, End: f.end, Evidence: slices.Compact(f.evidence), Text: f.text, RFC: k.RFC, Count: 1,
+		Conn: int(c.id), Kind: k.Name, Severity: max(k.Severity, f.severity), Supersedes: k.Supersedes, Cause: f.cause, Certain: f.certain,
+		Time: t.now, End: f.end, Evidence: f.evidence, Text: f.text, RFC: k.RFC, Count: 1,
 	}
 	if s != nil {
 		a.Packet = s.Packet

@@ -15,9 +15,10 @@ var finalAckLostRecovered = Kind{
 	RFC:      "RFC 9293 §3.10.7.4",
 	Sentence: "{X}'s last ACK did not arrive; {Y} repeated FIN after {t} and {X}, in TIME_WAIT, acknowledged it again. " +
 		"This is what TIME_WAIT is for; its {T2} s start again.",
+	on: onUnsettled,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from, h.from.Peer()
-		if h.s == nil || h.odd == nil || h.before.states[x] != setOf(TimeWait) || !h.s.pureAck() {
+		if h.odd == nil || h.before.states[x] != setOf(TimeWait) || !h.s.pureAck() {
 			return f, false
 		}
 		again := h.odd.closing[y]
@@ -50,9 +51,10 @@ var timeWaitAssassination = Kind{
 	RFC:      "RFC 1337 §1",
 	Sentence: "Old segment {S} made {X} repeat its ACK; {Y}, which no longer knew the connection, answered RST, " +
 		"which ended {X}'s TIME_WAIT after {dt} of {T2} s. The tuple can now be reused too early.",
+	on: onRST,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from.Peer(), h.from
-		if h.s == nil || h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.before.states[x] != setOf(TimeWait) {
+		if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.before.states[x] != setOf(TimeWait) {
 			return f, false
 		}
 		if h.odd == nil || len(h.odd.closing[x].acks) == 0 || h.s.Seq != h.ends[y].fin+1 {
@@ -97,9 +99,10 @@ var rstInsteadOfAck = Kind{
 	RFC:      "RFC 9293 §3.5.2, §3.6.1",
 	Sentence: "{Y} never got the last ACK and repeated FIN {t} later; {X}, which closed first, no longer holds TIME_WAIT " +
 		"(should last {T2} s; {dt} had passed) and answered RST seq {a}. {Y} ends with an error instead of a clean close.",
+	on: onRST,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from, h.from.Peer()
-		if h.s == nil || h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.odd == nil {
+		if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.odd == nil {
 			return f, false
 		}
 		again := h.odd.closing[y]
@@ -108,7 +111,7 @@ var rstInsteadOfAck = Kind{
 		}
 		fin, _ := h.find(y, SndFIN)
 		hold := h.ends[x].stack().TimeWait2MSL
-		held := min(h.timeWaitHeld(x, h.now), h.now.Sub(h.before.sentAt)) // its last ACK shows that it still held it
+		held := min(h.timeWaitHeld(x, h.now), h.now.Sub(h.before.sentAt[x])) // its last ACK shows that it still held it
 		f = finding{
 			end:      x,
 			certain:  ConfidenceAssumed,

@@ -8,9 +8,10 @@ var connectionRefused = Kind{
 	Title:    "SYN answered by RST",
 	RFC:      "RFC 9293 §3.5.2, §3.10.7.3",
 	Sentence: "{Y} has nothing listening on port {p} (or a firewall answered): RST to the SYN after {dt}.",
+	on:       onRST,
 	check: func(h *happening) (f finding, found bool) {
 		x := h.from.Peer()
-		if h.s == nil || h.s.Flags&RST == 0 || !h.before.accepted || h.before.states[x] != setOf(SynSent) {
+		if !h.before.accepted || h.before.states[x] != setOf(SynSent) {
 			return f, false
 		}
 		server := h.addr(h.from)

@@ -16,6 +16,7 @@ type Conn struct {
 
 	start Time
 	slot  uint32 // of its alarm, from 1; 0: none is set
+	trail uint32 // place of its newest segment in the trail; 0: none
 
 	id          uint32 // 0 while provisional
 	incarnation uint16

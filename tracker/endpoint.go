@@ -123,11 +123,15 @@ func (e *end) setClock(now Time, again bool) {
 }
 
 // window returns the newest advertised window in octets.
-func (e *end) window(peer *end) uint64 {
+func (e *end) window(peer *end) uint64 { return uint64(e.wnd) << e.scale(peer) }
+
+// scale is the shift of the end's windows: what its SYN announced, if the
+// peer's announced one too (RFC 7323 §2.2).
+func (e *end) scale(peer *end) uint8 {
 	if e.has(hasShift) && peer.has(hasShift) {
-		return uint64(e.wnd) << e.shift
+		return e.shift
 	}
-	return uint64(e.wnd)
+	return 0
 }
 
 // una returns SND.UNA: what of the end's octets the peer has acknowledged.
@@ -341,8 +345,8 @@ func (c *Conn) noteControls(s *Segment, from End, first bool) {
 func (c *Conn) noteAck(s *Segment, from End, now Time) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	scaled := Size(s.Wnd)
-	if s.Flags&SYN == 0 && x.has(hasShift) && y.has(hasShift) {
-		scaled <<= x.shift
+	if s.Flags&SYN == 0 {
+		scaled <<= x.scale(y)
 	}
 	edge := s.Ack.Add(scaled)
 	if !y.seen() {

@@ -317,7 +317,9 @@ func (t *Tracker) settleProvisional(c *Conn, s *Segment, from End) {
 			case mine && s.Flags&RST != 0 && c.repliesTo(s, from, t.now):
 				t.promote(p, s) // it does not know the old connection: the SYN was its own
 			case mine && s.Flags&RST == 0 && !c.ends[from].stale(s):
-				t.remove(p) // it goes on as before: the SYN was not its own
+				// It goes on as before: the SYN was not its own.
+				t.judge(happening{Conn: c, s: s, from: from, before: c.look(), on: onImpostor, impostor: p})
+				t.remove(p)
 			}
 		}
 		p = next

@@ -22,7 +22,7 @@ const (
 // observeRST takes in a RST.
 func (t *Tracker) observeRST(c *Conn, s *Segment, from End) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
-	before := c.look(from)
+	before := c.look()
 	kind := c.resetKind(s, from, t.now)
 	accepted := c.acceptsRST(s, from)
 	r := reading{foreign: kind == resetUnmatched}
@@ -37,7 +37,15 @@ func (t *Tracker) observeRST(c *Conn, s *Segment, from End) {
 	x.packets++
 	x.sentAt = t.now
 	before.rst, before.accepted = kind, accepted
-	t.judge(c, s, from, before, r)
+	is := r.bits()
+	if kind == resetReply {
+		is |= wasReply
+	}
+	if accepted {
+		is |= wasAccepted
+	}
+	t.trail.put(c, s, from, is, t.now)
+	t.judge(happening{Conn: c, reading: r, s: s, from: from, before: before, on: onRST})
 }
 
 // resetKind tells a reply from an abort.
@@ -197,17 +205,20 @@ func (t *Tracker) resetReceiver(c *Conn, s *Segment, from End, kind resetKind) {
 // an attempt to open is ended by it (RFC 9293 §3.9.2.2, RFC 5461); in an open
 // connection it is a hint that the stack may note.
 func (t *Tracker) observeICMP(c *Conn, s *Segment, from End) {
-	x := &c.ends[from]
-	if x.assumed != setOf(SynSent) || s.Seq != x.iss || !s.ICMP.unreachable() {
-		return
+	before := c.look()
+	if x := &c.ends[from]; x.assumed == setOf(SynSent) && s.Seq == x.iss && s.ICMP.unreachable() {
+		t.unreachable(c, s, from)
 	}
-	before := c.look(from)
+	t.judge(happening{Conn: c, s: s, from: from, before: before, on: onICMP})
+}
+
+// unreachable ends an attempt to open.
+func (t *Tracker) unreachable(c *Conn, s *Segment, from End) {
 	t.apply(c, from, inputs(Unreachable), t.cause(s, ByAssumption))
 	if peer := from.Peer(); !c.ends[peer].seen() {
 		t.erase(c, peer, Unknown, t.cause(s, ByCorrection)) // the SYN did not arrive there
 	}
 	c.setClosedBy(ByUnreachable)
-	t.judge(c, s, from, before, reading{})
 }
 
 // unreachable reports whether the error says that the destination cannot be

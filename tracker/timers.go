@@ -205,7 +205,7 @@ func (c *Conn) newestMove() Time {
 // expireEnd lets a timer of an end fire.
 func (t *Tracker) expireEnd(c *Conn, e End, kind string, why cause) {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
-	before := c.look(e)
+	before := c.look()
 	switch kind {
 	case timer2MSL:
 		if x.stack().TimeWaitMax != 0 && t.twoMSL == 0 && x.assumed == setOf(TimeWait) {
@@ -231,5 +231,5 @@ func (t *Tracker) expireEnd(c *Conn, e End, kind string, why cause) {
 	default:
 		t.apply(c, e, inputs(GiveUp), why)
 	}
-	t.judge(c, nil, e, before, reading{})
+	t.judge(happening{Conn: c, from: e, before: before, on: onTimer})
 }

@@ -44,6 +44,7 @@ type Tracker struct {
 	flows   map[uint64]*Conn
 	seed    maphash.Seed
 	recent  recent
+	trail   trail
 	alarms  alarms
 	live    int // connections in flows
 	waiting int // of these, provisional
@@ -171,6 +172,9 @@ func (t *Tracker) Close() {
 
 // over tells the caller that the connection will not change any more.
 func (t *Tracker) over(c *Conn) {
+	for e := range End(2) {
+		t.judge(happening{Conn: c, from: e, before: c.look(), on: onEnd})
+	}
 	t.fill(&t.record, c)
 	t.emit(Event{Kind: Over, Time: t.now, Conn: int(c.id), Over: &t.record})
 }

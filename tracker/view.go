@@ -11,17 +11,27 @@ import "time"
 
 // observe takes in one segment of the connection that is not a RST.
 func (t *Tracker) observe(c *Conn, s *Segment, from End) {
-	x, y := &c.ends[from], &c.ends[from.Peer()]
 	r := c.read(s, from)
-	if s.Flags&(SYN|FIN) == 0 && x.assumed == up && x.proved == up && y.assumed == up && y.proved == up {
-		c.note(s, from, r, t.now) // the everyday case: nothing can move
+	on := c.occasionsOf(s, from, r)
+	if on == 0 { // the everyday case: nothing can move
+		c.note(s, from, r, t.now)
+		t.trail.put(c, s, from, 0, t.now)
 		return
 	}
+	before := c.look()
 	if r.foreign {
 		c.note(s, from, r, t.now)
-		return
+	} else {
+		t.take(c, s, from, r)
 	}
-	before, firstFIN := c.look(from), s.Flags&FIN != 0 && !x.has(hasFIN)
+	t.trail.put(c, s, from, r.bits(), t.now)
+	t.judge(happening{Conn: c, reading: r, s: s, from: from, before: before, on: on})
+	c.answeredFIN(s, from)
+}
+
+// take lets the segment move both ends in both views.
+func (t *Tracker) take(c *Conn, s *Segment, from End, r reading) {
+	firstFIN := s.Flags&FIN != 0 && !c.ends[from].has(hasFIN)
 	c.keepClosing(s, from, r, t.now)
 	t.refuteBy(c, s, from, r)
 	t.heard(c, s, from)
@@ -31,8 +41,11 @@ func (t *Tracker) observe(c *Conn, s *Segment, from End) {
 	if firstFIN {
 		t.inverted(c, s, from)
 	}
-	t.judge(c, s, from, before, r)
-	if c.odd != nil && s.Flags&ACK != 0 && y.has(hasFIN) && y.fin.Before(s.Ack) {
+}
+
+// answeredFIN notes that a repeated FIN has its answer.
+func (c *Conn) answeredFIN(s *Segment, from End) {
+	if y := &c.ends[from.Peer()]; c.odd != nil && s.Flags&ACK != 0 && y.has(hasFIN) && y.fin.Before(s.Ack) {
 		c.odd.closing[from.Peer()].unanswered = false
 	}
 }

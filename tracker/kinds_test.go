@@ -1,0 +1,52 @@
+package tracker
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Every kind has a ladder in which it is flagged, testdata/anomaly/KIND.txt or
+// KIND-*.txt, and one in which its innocent neighbour is not, KIND-not-*.txt.
+func TestEveryKindHasItsLadders(t *testing.T) {
+	flagged := func(file, kind string) bool {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range strings.Split(string(text), "\n") {
+			if odd, ok := strings.CutPrefix(strings.TrimSpace(line), "!"); ok && slices.Contains(strings.Fields(odd), kind) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, k := range Kinds() {
+		files, err := filepath.Glob("testdata/anomaly/" + k.Name + "*.txt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		guilty, innocent := false, false
+		for _, file := range files {
+			if strings.HasPrefix(filepath.Base(file), k.Name+"-not-") {
+				innocent = true
+				if flagged(file, k.Name) {
+					t.Errorf("%s: %s is flagged, and should not be", file, k.Name)
+				}
+				continue
+			}
+			guilty = guilty || flagged(file, k.Name)
+		}
+		if !guilty {
+			t.Errorf("no ladder in testdata/anomaly flags %s", k.Name)
+		}
+		if !innocent {
+			t.Errorf("no ladder testdata/anomaly/%s-not-*.txt shows its innocent neighbour", k.Name)
+		}
+		if k.on == 0 || k.Title == "" || k.RFC == "" || k.Sentence == "" {
+			t.Errorf("%s lacks an occasion, a title, a source or a sentence", k.Name)
+		}
+	}
+}

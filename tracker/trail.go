@@ -1,0 +1,109 @@
+package tracker
+
+import "iter"
+
+// The trail is the memory of the newest segments of all connections together,
+// for the anomalies to look back at and to cite. It is of a fixed size: what a
+// busy capture overwrites is forgotten, and cited no more. Every connection
+// finds its own segments by a chain through it.
+
+// trailSize is how many segments are remembered, a power of two.
+const trailSize = 1 << 15
+
+// A glimpse is what is remembered of a segment.
+type glimpse struct {
+	at     Time
+	packet int
+	seq    Seq
+	ack    Seq
+	data   Size
+	tsval  uint32
+	conn   uint32 // its connection's number, against chains into what was overwritten
+	prev   uint32 // place of the connection's segment before it
+	flags  Flags
+	wnd    uint16
+	id     uint16
+	ttl    uint8
+	from   End
+	is     glimpseBits
+}
+
+// glimpseBits say what the segment was to its connection.
+type glimpseBits uint8
+
+const (
+	wasOld       glimpseBits = 1 << iota // reading.old
+	wasStale                             // reading.stale
+	wasKeepalive                         // reading.keepalive
+	wasForeign                           // reading.foreign
+	wasReply                             // a RST in reply
+	wasAccepted                          // a RST that its receiver takes
+)
+
+// pure reports whether the segment did nothing but acknowledge.
+func (g *glimpse) pure() bool { return g.flags&(ACK|SYN|FIN|RST) == ACK && g.data == 0 }
+
+// end is the sequence number after the segment's last.
+func (g *glimpse) end() Seq {
+	n := g.data
+	if g.flags&SYN != 0 {
+		n++
+	}
+	if g.flags&FIN != 0 {
+		n++
+	}
+	return g.seq.Add(n)
+}
+
+// trail is a ring. next counts all that was ever put in, from 1.
+type trail struct {
+	ring []glimpse
+	next uint32
+}
+
+// put remembers a segment of the connection.
+func (tr *trail) put(c *Conn, s *Segment, from End, is glimpseBits, now Time) {
+	if tr.ring == nil {
+		tr.ring = make([]glimpse, trailSize)
+	}
+	tr.next++
+	tr.ring[tr.next%trailSize] = glimpse{
+		at: now, packet: s.Packet, seq: s.Seq, ack: s.Ack, data: s.Data, tsval: s.Options.TSVal,
+		conn: c.id, prev: c.trail, flags: s.Flags, wnd: s.Wnd, id: s.ID, ttl: s.TTL, from: from, is: is,
+	}
+	c.trail = tr.next
+}
+
+// back yields the segments of the connection that are still remembered, the
+// newest first.
+func (tr *trail) back(c *Conn) iter.Seq[*glimpse] {
+	return func(yield func(*glimpse) bool) {
+		for at := c.trail; at != 0 && tr.next-at < trailSize; {
+			g := &tr.ring[at%trailSize]
+			if g.conn != c.id || !yield(g) {
+				return
+			}
+			if g.prev >= at {
+				return
+			}
+			at = g.prev
+		}
+	}
+}
+
+// bits packs a reading.
+func (r reading) bits() (b glimpseBits) {
+	if r.old {
+		b |= wasOld
+	}
+	if r.stale {
+		b |= wasStale
+	}
+	if r.keepalive {
+		b |= wasKeepalive
+	}
+	if r.foreign {
+		b |= wasForeign
+	}
+	return b
+}
