@@ -64,6 +64,7 @@ type oddments struct {
 	sackEdge           [2]Seq  // the highest edge that the end reported by SACK
 	hasSACK            [2]bool
 	refuted            [2]inputSet // inputs that were taken back once
+	lateFIN            [2]bool     // the FIN was captured behind a segment sent after it
 	closing            [2]closing
 	anomalies          []Anomaly
 }

@@ -100,17 +100,53 @@ func (t *Tracker) heard(c *Conn, s *Segment, from End) {
 		ins |= 1 << RcvAckOfFIN
 	}
 	if y.has(hasFIN) && y.fin.Before(s.Ack) {
-		ins |= 1 << RcvFIN
+		ins |= inputs(RcvAckOfSYN, RcvFIN) // no FIN is looked at before the SYN is acknowledged (RFC 9293 §3.10.7.4)
 	}
 	if s.Flags&SYN == 0 && x.proved == setOf(SynSent) {
 		ins |= inputs(RcvSYN, RcvAckOfSYN) // without them it would be silent, or send SYNs
 	}
-	x.proved = x.proved.after(ins)
-	if ins.has(RcvFIN) && !x.has(hasFIN) && x.proved == setOf(CloseWait) && (x.nxt.Before(s.Seq) || s.Flags&FIN != 0 && x.skipped(s)) {
-		x.proved |= setOf(Closing) // its own FIN may be among what was not captured
-	}
+	x.proved = t.provedBy(c, s, from, ins)
 	t.apply(c, from, ins, t.cause(s, ByProof))
 	c.confirm(from, ins)
+}
+
+// provedBy returns where the inputs take the proved view of the end that sent
+// s. That it received the peer's FIN does not tell what came before: an ACK of
+// its own FIN, or that FIN itself among what was not captured.
+func (t *Tracker) provedBy(c *Conn, s *Segment, from End, ins inputSet) StateSet {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	after := x.proved.after(ins)
+	if after == x.proved || !ins.has(RcvFIN) {
+		return after
+	}
+	switch {
+	case after == setOf(CloseWait) && (x.nxt.Before(s.Seq) || c.hidden(from) || s.Flags&FIN != 0 && x.skipped(s)):
+		after |= setOf(Closing, TimeWait)
+	case after == setOf(Closing) && y.has(hasAcked) && x.fin.Before(y.acked) && (y.copies > 1 || y.has(lossy) || c.lateFIN(from.Peer()) || y.clock.age(t.now) > x.inFlight()):
+		after |= setOf(TimeWait) // the ACK of its FIN may have come before a FIN that was late
+	}
+	return after
+}
+
+// lateFIN reports whether the end's FIN was captured behind a later segment.
+func (c *Conn) lateFIN(e End) bool { return c.odd != nil && c.odd.lateFIN[e] }
+
+// hidden reports whether the newest octets that the end is known to have sent
+// were not captured. Its FIN may be among them.
+func (c *Conn) hidden(e End) bool {
+	x, y := &c.ends[e], &c.ends[e.Peer()]
+	if x.has(hasFIN) || !y.has(hasAcked) {
+		return false
+	}
+	if !x.seen() {
+		return !x.has(hasISS) || (x.iss + 1).Before(y.acked)
+	}
+	for _, h := range c.holesOf(e) {
+		if h.to == x.nxt {
+			return true
+		}
+	}
+	return x.nxt.Before(y.acked)
 }
 
 // skipped reports whether the IP identification shows that segments between
@@ -185,15 +221,17 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 			t.repeated(c, from)
 			return
 		}
-		t.pickUp(c, from, setOf(SynReceived, Established, CloseWait), why)
+		if c.origin() == FromMidstream {
+			t.pickUp(c, from, c.beforeFIN(from), why)
+		}
 		t.pickUp(c, from.Peer(), noFINReceived, t.cause(s, ByProof)) // it was not sent till now
 		pending := y.has(hasFIN) && !y.fin.Before(c.ackOfFirst(s, from)) && t.refute(c, from, inputs(RcvFIN), why)
-		x.proved = x.proved.after(inputs(SndFIN))
-		if pending && x.proved.Has(Closing) {
-			x.proved = setOf(Closing)
-		}
+		x.proved = c.provedFIN(s, from)
 		t.apply(c, from, inputs(SndFIN), why)
 		c.closing(s, from)
+		if x.has(hasAcked) && y.has(hasFIN) && y.fin.Before(x.acked) && !y.fin.Before(s.Ack) {
+			c.oddments().lateFIN[from] = true
+		}
 		if pending && (y.clock.age(t.now) <= x.inFlight() || y.fin.Before(s.Ack)) {
 			t.apply(c, from, inputs(RcvFIN), t.cause(s, ByCorrection))
 		}
@@ -203,6 +241,27 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 	default:
 		t.pickUp(c, from, ^setOf(Closed, Listen, SynSent), why)
 	}
+}
+
+// beforeFIN are the states in which an end may be that sends a FIN. If it is the
+// first segment seen of it, the FIN may be a repetition.
+func (c *Conn) beforeFIN(e End) StateSet {
+	set := setOf(SynReceived, Established, CloseWait)
+	if !c.ends[e].seen() {
+		set |= setOf(FinWait1, Closing, LastAck)
+	}
+	return set
+}
+
+// provedFIN returns where its FIN takes the proved view of the end that sent
+// it.
+func (c *Conn) provedFIN(s *Segment, from End) StateSet {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	after := x.proved.after(inputs(SndFIN))
+	if after == setOf(FinWait1) && (c.hidden(from.Peer()) || !y.has(hasFIN) && y.seen() && y.nxt.Before(s.Ack)) {
+		after |= setOf(LastAck) // it may answer a FIN that was not captured
+	}
+	return after
 }
 
 // ackOfFirst returns what the FIN acknowledged when it was first sent. A FIN
