@@ -395,11 +395,12 @@ func (c *Conn) noteSACK(s *Segment, from End) {
 func (c *Conn) noteOctets(s *Segment, from End, first bool, ackBefore Seq) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	end := s.End()
+	if first {
+		x.clean, x.tsUnclean = s.Seq, s.Options.TSVal-1
+	}
 	if !(s.Flags&ACK != 0 && y.has(hasFIN) && y.fin.Before(s.Ack)) {
-		if first || x.clean.Before(end) {
-			x.clean = end
-		}
-		if s.Options.HasTS && (first || int32(s.Options.TSVal-x.tsUnclean) > 0) {
+		x.clean = later(x.clean, end)
+		if s.Options.HasTS && int32(s.Options.TSVal-x.tsUnclean) > 0 {
 			x.tsUnclean = s.Options.TSVal
 		}
 	}

@@ -24,7 +24,7 @@ func (t *Tracker) observeRST(c *Conn, s *Segment, from End) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	before := c.look()
 	kind := c.resetKind(s, from, t.now)
-	accepted := c.acceptsRST(s, from)
+	accepted := c.acceptsRST(s, from, t.now)
 	r := reading{foreign: kind == resetUnmatched}
 
 	t.resetSender(c, s, from, kind)
@@ -152,11 +152,14 @@ func (c *Conn) abortedBy(e End) {
 
 // acceptsRST reports whether the receiver of the RST will act on it, by the
 // rules of its stack.
-func (c *Conn) acceptsRST(s *Segment, from End) bool {
+func (c *Conn) acceptsRST(s *Segment, from End, now Time) bool {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	stack := y.stack()
 	rcvNxt := c.contiguous(from)
-	if x.has(hasFIN) && x.fin.Before(rcvNxt) && !c.happened(from.Peer(), RcvFIN) {
+	switch {
+	case c.repliesTo(s, from, now):
+		rcvNxt = y.acked // what the segment that it answers asked for; the end that is gone sent nothing since
+	case x.has(hasFIN) && x.fin.Before(rcvNxt) && !c.happened(from.Peer(), RcvFIN):
 		rcvNxt = x.fin // captured, but shown not to have arrived
 	}
 	switch state := y.assumed.only(); state {

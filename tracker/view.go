@@ -247,8 +247,8 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 // first segment seen of it, the FIN may be a repetition.
 func (c *Conn) beforeFIN(e End) StateSet {
 	set := setOf(SynReceived, Established, CloseWait)
-	if !c.ends[e].seen() {
-		set |= setOf(FinWait1, Closing, LastAck)
+	if !c.ends[e].seen() || c.hidden(e) {
+		set |= setOf(FinWait1, FinWait2, Closing, LastAck, TimeWait)
 	}
 	return set
 }
@@ -285,14 +285,19 @@ func (t *Tracker) repeated(c *Conn, e End) {
 }
 
 // freed lets a server listen again that still held an older connection when
-// the SYN came first, and does no longer.
+// the SYN came first, and does no longer, or that was given up with its client.
 func (t *Tracker) freed(c *Conn, s *Segment, from End) {
 	y := &c.ends[Server]
-	if s.Flags&(SYN|ACK) != SYN || from != Client || y.seen() || y.assumed != setOf(Closed) || c.provisional() {
+	if s.Flags&(SYN|ACK) != SYN || from != Client || y.seen() || c.provisional() {
 		return
 	}
-	if old := t.olderOf(c); old != nil && old.ends[old.endOf(c.bits&clientIsLow == 0)].closed() {
-		y.start, y.assumed, y.proved = setOf(Listen), setOf(Listen), setOf(Listen)
+	old := t.olderOf(c)
+	held := old != nil && !old.ends[old.endOf(c.bits&clientIsLow == 0)].closed()
+	if y.assumed == setOf(Unknown) || y.assumed == setOf(Closed) && old != nil && !held {
+		y.start, y.assumed = setOf(Listen), setOf(Listen)
+		if y.proved == setOf(Closed) {
+			y.proved = setOf(Listen)
+		}
 	}
 }
 
@@ -395,15 +400,13 @@ func (t *Tracker) refuteBy(c *Conn, s *Segment, from End, r reading) {
 	case r.old && x.has(hasFIN):
 		gone = inputs(RcvAckOfFIN)
 	}
+	gone |= inputs(GiveUp, GiveUpPassive, Unreachable)
 	if s.Flags&SYN == 0 {
-		gone |= inputs(RcvRST, RcvRSTPassive, SndRST, NoTCB, Timeout2MSL, GiveUp, GiveUpPassive, Unreachable)
+		gone |= inputs(RcvRST, RcvRSTPassive, SndRST, NoTCB, Timeout2MSL)
 	}
 	if s.Flags&(SYN|ACK) == ACK && y.has(hasFIN) && !y.fin.Before(s.Ack) && x.acked.AtMost(s.Ack) &&
 		y.clock.age(t.now) > x.inFlight() && c.happened(from, RcvFIN) {
 		gone |= inputs(RcvFIN)
-	}
-	if gone == 0 {
-		return
 	}
 	if late := c.olderThan(from, gone, t.now, x.inFlight()); late != 0 {
 		t.refute(c, from, late, why)
