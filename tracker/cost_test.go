@@ -108,6 +108,25 @@ func TestHeapPerConnection(t *testing.T) {
 	runtime.KeepAlive(w)
 }
 
+// A flood of SYNs on one pair of addresses and ports leaves behind no more than
+// the few that may be real, on an open connection and on none.
+func TestFloodOfSYNsIsForgotten(t *testing.T) {
+	const flood, allowed = 2000, 16
+	for _, open := range []bool{true, false} {
+		w := newWire(t)
+		client := clientOf(0)
+		if open {
+			w.open(client)
+		}
+		for i := range flood {
+			w.put(client, true, SYN, Seq(10_000_000+1000*i), 0, 0)
+		}
+		if got := w.tk.Stats().Live; got > allowed {
+			t.Errorf("%d SYNs from one port leave %d connections (open before: %v), want at most %d", flood, got, open, allowed)
+		}
+	}
+}
+
 func TestEverydaySegmentAllocatesNothing(t *testing.T) {
 	w := newWire(t)
 	client := clientOf(0)

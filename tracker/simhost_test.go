@@ -25,6 +25,8 @@ type sim struct {
 
 	captured []capturedSegment
 	lostRST  bool // a RST was lost on either side of the tap
+	aheadRST bool // a RST passed the tap before octets of its sender that it follows
+	strays   bool // a copy came seconds later that nothing tells from a repetition
 }
 
 // A capturedSegment is what the tap saw, and when it had been sent.
@@ -100,6 +102,11 @@ func (m *sim) carry(from *simHost, s Segment) {
 			seen.Time, seen.Packet = m.now, len(m.captured)+1
 			m.captured = append(m.captured, capturedSegment{seen, sentAt})
 			from.seen.add(s)
+			if s.Flags&RST != 0 {
+				m.aheadRST = m.aheadRST || from.top != 0 && s.Seq != 0 && seqLT(from.top, uint32(s.Seq))
+			} else if from.top == 0 || seqLT(from.top, uint32(s.End())) {
+				from.top = uint32(s.End())
+			}
 		}
 		m.half(1-from.side, s, func() { m.hosts[1-from.side].receive(s) })
 	})
@@ -122,6 +129,7 @@ func (m *sim) half(half int, s Segment, arrive func()) {
 	}
 	if !healed && m.chance(p.linger) {
 		m.after(delay+m.between(time.Second, 20*time.Second), arrive)
+		m.strays = m.strays || s.ID == 0 && !s.Options.HasTS
 	}
 }
 
@@ -138,8 +146,11 @@ func (o *octets) add(s Segment) {
 		first++
 	}
 	for i := range uint32(s.Data) {
-		at := int(first + i - o.iss)
-		for len(o.have) <= at {
+		at := first + i - o.iss
+		if at > 1<<20 {
+			return // of an earlier connection
+		}
+		for uint32(len(o.have)) <= at {
 			o.have = append(o.have, false)
 		}
 		o.have[at] = true
@@ -173,6 +184,7 @@ type simHabits struct {
 	rstHasACK bool          // an abort's RST carries an ACK, as Linux's does
 	delayACK  time.Duration // of data in order; 0: at once
 	finAlone  bool          // a FIN does not ride on data
+	oldACKs   bool          // takes the ACK of a segment that holds nothing new, as BSD does and RFC 9293 does not
 	listens   bool
 	mss       uint32
 }
@@ -187,6 +199,7 @@ const (
 	simSYNTries   = 6
 	simSYNACKs    = 5
 	simOrphanFINs = 8
+	simDoubts     = 500 * time.Millisecond
 	simDataTries  = 10
 )
 
@@ -219,6 +232,9 @@ type simHost struct {
 	seen      octets           // of its octets, those that the tap captured
 	half      bool             // stays in FIN-WAIT-2 for as long as it takes: shutdown, not close
 	crashed   bool
+	doubted   Time   // when it last answered a mere ACK that it did not accept
+	lives     int    // connections so far
+	top       uint32 // after the highest octet that the tap captured
 
 	rto   time.Duration
 	tries int
@@ -285,6 +301,19 @@ func (h *simHost) acknowledge() {
 	h.transmit(ACK, h.nxt, h.rcvNxt, 0)
 }
 
+// doubt acknowledges a segment that is not acceptable. As Linux does, it answers
+// those that are mere ACKs twice a second at most: two ends that doubt each
+// other would never stop.
+func (h *simHost) doubt(s Segment) {
+	if s.Data == 0 && s.Flags&SYN == 0 {
+		if h.doubted != 0 && h.m.now.Sub(h.doubted) < simDoubts {
+			return
+		}
+		h.doubted = h.m.now
+	}
+	h.acknowledge()
+}
+
 // refuse answers a segment for which there is no connection (RFC 9293
 // §3.10.7.1).
 func (h *simHost) refuse(s Segment) {
@@ -300,6 +329,7 @@ func (h *simHost) refuse(s Segment) {
 // start makes the TCB of a new connection.
 func (h *simHost) start(passive bool) {
 	h.passive = passive
+	h.lives++
 	h.iss = h.m.rnd.Uint32()
 	if h.m.chance(0.1) {
 		h.iss = -h.m.rnd.Uint32N(4000) // about to wrap
@@ -583,7 +613,7 @@ func (h *simHost) receiveInTimeWait(s Segment) {
 		if s.Flags&ACK != 0 {
 			h.waitTwoMSL()
 		}
-		h.acknowledge()
+		h.doubt(s)
 	}
 }
 
@@ -603,7 +633,7 @@ func (h *simHost) waitTwoMSL() { h.arm(simTimeWait, func() { h.clear(Closed) }) 
 func (h *simHost) receiveSynchronized(s Segment) {
 	seq, end, ack := uint32(s.Seq), uint32(s.End()), uint32(s.Ack)
 	if h.stamping && s.Options.HasTS && s.Flags&RST == 0 && seqLT(s.Options.TSVal, h.tsRecent) {
-		h.acknowledge() // PAWS
+		h.doubt(s) // PAWS
 		return
 	}
 	crossing := h.state == SynReceived && s.Flags&(SYN|ACK) == SYN|ACK && seq == h.irs && ack == h.nxt
@@ -616,14 +646,11 @@ func (h *simHost) receiveSynchronized(s Segment) {
 		h.transmit(SYN|ACK, h.iss, h.rcvNxt, 0)
 		return
 	case !inWindow && !crossing, s.Flags&SYN != 0 && !crossing:
-		if s.Flags&(ACK|SYN) == ACK && seqLE(end, h.rcvNxt) {
-			h.acceptACK(ack) // old octets, but a sound ACK (§3.10.7.4, first check)
+		if h.habits.oldACKs && h.state != SynReceived && s.Flags&(ACK|SYN) == ACK && seqLE(end, h.rcvNxt) {
+			h.acceptACK(ack)
 		}
-		if h.state == Closed || h.state == TimeWait && s.Len() == 0 {
-			return
-		}
-		if s.Len() > 0 || !seqLE(seq, h.rcvNxt) || s.Flags&SYN != 0 {
-			h.acknowledge()
+		if h.state != Closed {
+			h.doubt(s)
 		}
 		return
 	case s.Flags&ACK == 0:
@@ -640,7 +667,7 @@ func (h *simHost) receiveSynchronized(s Segment) {
 		h.established()
 	}
 	if seqLT(h.nxt, ack) {
-		h.acknowledge()
+		h.doubt(s)
 		return
 	}
 	if h.stamping && s.Options.HasTS && seqLE(seq, h.rcvNxt) {
@@ -664,7 +691,7 @@ func (h *simHost) receiveRST(seq uint32) {
 	case seq == h.rcvNxt, afterFIN && seq == h.rcvNxt-1:
 		h.clear(Closed)
 	case inWindow:
-		h.acknowledge() // challenge
+		h.doubt(Segment{}) // a challenge
 	}
 }
 
