@@ -238,7 +238,13 @@ func (t *Tracker) judge(h happening) {
 	if h.provisional() {
 		return
 	}
-	h.t, h.now = t, t.now
+	t.scene = h // kept here so that it is not allocated anew each time
+	t.scene.t, t.scene.now = t, t.now
+	t.ask(&t.scene)
+}
+
+// ask runs the checks that the happening is an occasion for.
+func (t *Tracker) ask(h *happening) {
 	for e := range End(2) {
 		if h.before.states[e] != h.ends[e].assumed {
 			h.on |= onMove
@@ -248,7 +254,7 @@ func (t *Tracker) judge(h happening) {
 		if k.on&h.on == 0 {
 			continue
 		}
-		if f, found := k.check(&h); found {
+		if f, found := k.check(h); found {
 			t.report(h.Conn, h.s, k, f)
 		}
 	}

@@ -66,7 +66,11 @@ func (r *recent) repeats(s *Segment, flow uint64, low bool, now Time) bool {
 	if s.ID == 0 && !s.Options.HasTS {
 		within = featureless
 	}
-	return now.Sub(old.at) <= within
+	if now.Sub(old.at) > within {
+		return false
+	}
+	slot.at = old.at // copies of copies do not stretch the time
+	return true
 }
 
 // mix folds v into the hash.

@@ -418,7 +418,8 @@ func (c *Conn) noteOctets(s *Segment, from End, first bool, ackBefore Seq) {
 		}
 		x.nxt = s.Seq
 	} else if s.Len() > 0 && c.odd != nil && len(c.odd.holes[from]) > 0 {
-		c.odd.holes[from] = fill(c.odd.holes[from], s.Seq, end)
+		left := fill(c.odd.holes[from], s.Seq, end)
+		c.odd.holes[from] = left[max(0, len(left)-maxHoles):]
 	}
 	x.nxt = later(x.nxt, end)
 }

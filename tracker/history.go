@@ -213,6 +213,9 @@ func (t *Tracker) refute(c *Conn, e End, ins inputSet, why cause) bool {
 	c.oddments().refuted[e] |= struck
 	before := x.assumed
 	x.assumed = set
+	if struck&inputs(GiveUp, GiveUpPassive, Timeout2MSL) != 0 {
+		x.clock = tickOf(why.at) // it lives: its timer was set anew
+	}
 	if before != set {
 		why.basis = ByCorrection
 		t.moved(c, e, before, set, "not: "+struck.String(), why)

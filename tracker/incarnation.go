@@ -13,6 +13,10 @@ const remembered = 240 * second
 // ports, for a sign that they are real.
 const maxProvisional = 4
 
+// maxIncarnations bounds the connections, dead ones too, that are remembered on
+// one pair of addresses and ports.
+const maxIncarnations = 8
+
 // choose finds the connection that the segment belongs to, or opens one.
 func (t *Tracker) choose(s *Segment, k flowKey, h uint64, low bool) (c *Conn, from End) {
 	newest := t.newestIn(h, k)
@@ -164,12 +168,31 @@ func (t *Tracker) open(k flowKey, h uint64, low bool, s *Segment) *Conn {
 		c.ends[e].setStack(t.stack)
 	}
 	old := t.olderOf(c)
+	for old != nil && old.provisional() {
+		old = t.olderOf(old) // a SYN that may be forged tells nothing of the ends
+	}
 	c.incarnation = 1
 	if old != nil {
 		c.incarnation = old.incarnation + 1
 	}
 	t.begin(c, s, old)
+	t.boundIncarnations(c)
 	return c
+}
+
+// boundIncarnations forgets the oldest of too many incarnations.
+func (t *Tracker) boundIncarnations(c *Conn) {
+	n := 0
+	for o := c; o != nil; o = t.olderOf(o) {
+		if o.provisional() {
+			continue
+		}
+		if n++; n > maxIncarnations {
+			t.over(o)
+			t.remove(o)
+			return
+		}
+	}
 }
 
 // begin gives both ends the states that they are in before the segment.
@@ -332,9 +355,11 @@ func (t *Tracker) promote(c *Conn, s *Segment) {
 	c.bits &^= isProvisional
 	t.waiting--
 	t.number(c)
-	for _, st := range c.steps {
-		t.emit(Event{Kind: Moved, Time: st.at, Packet: st.packet(), Conn: int(c.id), End: st.end(),
-			From: Closed, To: st.state(), On: stepEvent(st), Basis: st.basis()})
+	was := [2]State{c.ends[Client].start.shown(), c.ends[Server].start.shown()}
+	for _, st := range c.steps { // told only now
+		t.emit(Event{Kind: Moved, Time: t.now, Packet: st.packet(), Conn: int(c.id), End: st.end(),
+			From: was[st.end()], To: st.state(), On: stepEvent(st), Basis: st.basis()})
+		was[st.end()] = st.state()
 	}
 	for o := t.olderOf(c); o != nil; o = t.olderOf(o) {
 		if o.provisional() {

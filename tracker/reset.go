@@ -58,6 +58,9 @@ func (c *Conn) resetKind(s *Segment, from End, now Time) resetKind {
 		return resetAbort // picked up midway: nothing to measure it by
 	}
 	if !x.seen() {
+		if s.Flags&ACK != 0 && s.Seq != 0 && y.has(hasISS) && y.iss.Before(s.Ack) && s.Ack.AtMost(y.nxt) {
+			return resetAbort // it acknowledges the SYN: its SYN+ACK was not captured
+		}
 		return resetUnmatched
 	}
 	inWindow := s.Seq == x.nxt || x.una(y).AtMost(s.Seq) && s.Seq.AtMost(x.nxt) && y.has(hasAcked) && s.Seq == y.edge

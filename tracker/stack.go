@@ -17,6 +17,7 @@ type Stack struct {
 	SynGiveUp     time.Duration // from the first SYN to the end of the attempt (RFC 9293 §3.8.3 MUST-23: at least 3 minutes)
 	SynAckGiveUp  time.Duration // from the last SYN+ACK of an unfinished handshake
 	FinGiveUp     time.Duration // from the last copy of a FIN that nobody acknowledges
+	AnyRestarts   bool          // any ACK that arrives in TIME-WAIT starts its time again, not only a repeated FIN (RFC 9293 §3.10.7.4)
 	RSTInTimeWait bool          // an acceptable RST ends TIME-WAIT (RFC 9293 §3.10.7.4; RFC 1337 warns of it)
 	RSTBelowFIN   bool          // a RST one below RCV.NXT is taken after the peer's FIN
 	RSTAtSACK     bool          // a RST at the highest SACK edge is taken
@@ -39,10 +40,11 @@ var stacks = []Stack{
 		// Linux: TCP_TIMEWAIT_LEN and tcp_fin_timeout are 60 s; tcp_syn_retries 6
 		// with four linear retries gives up after 131 s, tcp_synack_retries 5
 		// after 63 s, orphan retries (8) after 102 s at the least RTO.
+		// tcp_timewait_state_process starts TIME-WAIT again for every ACK.
 		Name:         "linux",
 		TimeWait2MSL: 60 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 131 * time.Second, SynAckGiveUp: 63 * time.Second, FinGiveUp: 102 * time.Second,
-		RSTInTimeWait: true, RSTBelowFIN: true, RSTAtSACK: true, TimeWaitReuse: reuseNewerSeqOrTS,
+		AnyRestarts: true, RSTInTimeWait: true, RSTBelowFIN: true, RSTAtSACK: true, TimeWaitReuse: reuseNewerSeqOrTS,
 	},
 	{
 		// FreeBSD: net.inet.tcp.msl 30 s; finwait2_timeout 60 s; keepinit 75 s.

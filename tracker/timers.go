@@ -77,6 +77,9 @@ func (h alarms) sink(i int) {
 // arm sets the connection's alarm, if it must ring earlier than it is set to.
 func (t *Tracker) arm(c *Conn) {
 	due := t.nextDue(c)
+	if due != 0 {
+		due = max(due, t.now) // no timer fires in the past
+	}
 	if due == 0 || c.bits&gone != 0 || c.slot != 0 && t.alarms[c.slot-1].at <= due {
 		return
 	}

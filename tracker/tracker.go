@@ -55,6 +55,7 @@ type Tracker struct {
 	twoMSL  time.Duration
 	stats   Stats
 	record  Record // lent out with every Over event
+	scene   happening
 }
 
 // New returns a Tracker that tells emit what happens. It fails on a Config

@@ -8,7 +8,7 @@ import "iter"
 // finds its own segments by a chain through it.
 
 // trailSize is how many segments are remembered, a power of two.
-const trailSize = 1 << 15
+const trailSize = 1 << 13
 
 // A glimpse is what is remembered of a segment.
 type glimpse struct {

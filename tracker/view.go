@@ -229,7 +229,7 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 		x.proved = c.provedFIN(s, from)
 		t.apply(c, from, inputs(SndFIN), why)
 		c.closing(s, from)
-		if x.has(hasAcked) && y.has(hasFIN) && y.fin.Before(x.acked) && !y.fin.Before(s.Ack) {
+		if x.has(hasAcked) && y.has(hasFIN) && y.fin.Before(x.acked) && (!y.fin.Before(s.Ack) || s.Seq.Before(x.nxt)) {
 			c.oddments().lateFIN[from] = true
 		}
 		if pending && (y.clock.age(t.now) <= x.inFlight() || y.fin.Before(s.Ack)) {
@@ -359,8 +359,8 @@ func (t *Tracker) deliver(c *Conn, s *Segment, from End) {
 		}
 	}
 	t.apply(c, from.Peer(), ins, t.cause(s, ByAssumption))
-	if y.assumed == setOf(TimeWait) && s.Len() > 0 {
-		y.clock = tickOf(t.now) // it answers, and holds TIME-WAIT for another 2 MSL
+	if y.assumed == setOf(TimeWait) && s.Flags&ACK != 0 && (s.Flags&FIN != 0 || y.stack().AnyRestarts) {
+		y.clock = tickOf(t.now) // it holds TIME-WAIT for another 2 MSL
 		t.arm(c)
 	}
 }
