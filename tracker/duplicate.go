@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"encoding/binary"
 	"math/bits"
 	"time"
 )
@@ -33,18 +34,21 @@ type recentSlot struct {
 }
 
 // repeats reports whether s is a second record of a packet that was captured
-// before, and remembers it. flow is the seeded hash of its flow, low its
-// direction.
-func (r *recent) repeats(s *Segment, flow uint64, low bool, now Time) bool {
+// before, and remembers it. The hash is not seeded, so that a replay is always
+// the same; traffic that seeks collisions only has copies of it counted.
+func (r *recent) repeats(s *Segment, k *flowKey, low bool, now Time) bool {
 	if s.Flags&RST != 0 && s.ID == 0 && !s.Options.HasTS {
 		return false // a stack without the connection answers every segment alike
 	}
 	if *r == nil {
 		*r = make(recent, recentSize)
 	}
-	sum := flow
+	sum := uint64(k.loPort)<<16 | uint64(k.hiPort)
 	if low {
 		sum = ^sum
+	}
+	for _, half := range [][]byte{k.lo[:8], k.lo[8:], k.hi[:8], k.hi[8:]} {
+		sum = mix(sum, binary.LittleEndian.Uint64(half))
 	}
 	sum = mix(sum, uint64(s.Seq)<<32|uint64(s.Ack))
 	sum = mix(sum, uint64(s.Wnd)<<48|uint64(s.Checksum)<<32|uint64(s.Flags)<<16|uint64(s.ID))

@@ -106,7 +106,7 @@ func (t *Tracker) Observe(s *Segment) {
 	}
 	k, low := keyOf(s)
 	h := t.hash(k)
-	if t.recent.repeats(s, h, low, t.now) {
+	if t.recent.repeats(s, &k, low, t.now) {
 		t.stats.Duplicates++
 		return
 	}
