@@ -96,14 +96,23 @@ const (
 	onQuality                         // cut headers, fragments, checksums, more octets than a segment has
 	onUnsettled                       // any segment while an end is not in ESTABLISHED, or not proved to be
 	onImpostor                        // a SYN was found not to be its alleged sender's: h.impostor
+	onHaunted                         // any segment of a connection among whose segments those of an older one fell, or may
 )
 
 // kinds is the catalogue. Its order is that in which the checks run.
 var kinds = []*Kind{
 	&connectionRefused,
 	&finalAckLostRecovered,
-	&timeWaitAssassination,
 	&rstInsteadOfAck,
+	&timeWaitAssassination,
+	&timeWaitTruncated,
+	&timeWaitSYNChallenged,
+	&timeWaitReuseSafe,
+	&timeWaitReuseUnsafe,
+	&wanderingDuplicate,
+	&timeWaitHazardH1,
+	&timeWaitHazardH2,
+	&timeWaitHazardH3,
 }
 
 // Kinds returns the catalogue.
@@ -229,6 +238,9 @@ func (c *Conn) occasionsOf(s *Segment, from End, r reading) (on occasions) {
 	}
 	if x.assumed != up || y.assumed != up || x.proved != up || y.proved != up {
 		on |= onUnsettled
+	}
+	if c.bits&haunted != 0 {
+		on |= onHaunted
 	}
 	return on
 }

@@ -44,54 +44,6 @@ var finalAckLostRecovered = Kind{
 	},
 }
 
-var timeWaitAssassination = Kind{
-	Name:     "time-wait-assassination",
-	Severity: Warning,
-	Title:    "TIME_WAIT killed by a RST",
-	RFC:      "RFC 1337 §1",
-	Sentence: "Old segment {S} made {X} repeat its ACK; {Y}, which no longer knew the connection, answered RST, " +
-		"which ended {X}'s TIME_WAIT after {dt} of {T2} s. The tuple can now be reused too early.",
-	on: onRST,
-	check: func(h *happening) (f finding, found bool) {
-		x, y := h.from.Peer(), h.from
-		if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.before.states[x] != setOf(TimeWait) {
-			return f, false
-		}
-		if h.odd == nil || len(h.odd.closing[x].acks) == 0 || h.s.Seq != h.ends[y].fin+1 {
-			return f, false
-		}
-		closing := h.odd.closing[x]
-		f = finding{
-			end:      x,
-			certain:  ConfidenceAssumed,
-			evidence: append(append(h.frames(x, SndFIN), h.frames(y, SndFIN)...), closing.acks[len(closing.acks)-1], h.s.Packet),
-		}
-		what := "A segment that was not captured"
-		switch {
-		case closing.strayInto != 0 && closing.strayFlags&FIN != 0:
-			f.cause, what = "spurious-fin-retransmission", fmt.Sprintf("A second copy of the FIN (#%d)", closing.strayInto)
-		case closing.strayInto != 0:
-			f.cause, what = "old-duplicate", fmt.Sprintf("Old segment #%d", closing.strayInto)
-		case h.newer() != nil:
-			if syn, ok := h.newer().find(Client, SndSYN); ok {
-				f.cause, what = "syn", fmt.Sprintf("A new SYN (#%d)", syn.packet())
-				f.evidence = append(f.evidence, syn.packet())
-			}
-		}
-		if closing.strayInto != 0 {
-			f.evidence = append(f.evidence, closing.strayInto)
-		}
-		held, hold := spanText(h.timeWaitHeld(x, h.now)), h.ends[x].stack().TimeWait2MSL.Seconds()
-		f.text = fmt.Sprintf("%s made %v repeat its ACK; %v, which no longer knew the connection, answered RST, ", what, h.addr(x), h.addr(y))
-		if h.before.accepted {
-			f.text += fmt.Sprintf("which ended %v's TIME_WAIT after %s of %.0f s. The tuple can now be reused too early.", h.addr(x), held, hold)
-		} else {
-			f.text += fmt.Sprintf("which %v's stack ignores in TIME_WAIT.", h.addr(x))
-		}
-		return f, true
-	},
-}
-
 var rstInsteadOfAck = Kind{
 	Name:     "rst-instead-of-ack",
 	Severity: Error,

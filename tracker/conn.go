@@ -32,7 +32,8 @@ const (
 	isProvisional                      // its SYN may be forged or old: not told to anybody yet
 	originSYNACK
 	originMidstream
-	gone // no longer in the flow table
+	gone    // no longer in the flow table
+	haunted // segments of an older connection fell among its own, or may: oddments.haunts
 
 	closedByShift = 8
 )
@@ -66,6 +67,7 @@ type oddments struct {
 	refuted            [2]inputSet // inputs that were taken back once
 	lateFIN            [2]bool     // the FIN was captured behind a segment sent after it
 	closing            [2]closing
+	haunts             *[2]haunt // by the end that the segment claims to be of; nil until there is one
 	anomalies          []Anomaly
 }
 

@@ -19,6 +19,10 @@ func (t *Tracker) observe(c *Conn, s *Segment, from End) {
 		return
 	}
 	before := c.look()
+	if c.older != nil && on&mayBeOlder != 0 && t.keepHaunt(c, s, from) {
+		c.bits |= haunted
+		on |= onHaunted
+	}
 	if r.foreign {
 		c.note(s, from, r, t.now)
 	} else {
@@ -216,6 +220,7 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 		x.proved = x.proved.after(inputs(SndSYNACK))
 		t.apply(c, from, inputs(SndSYNACK), why)
 		c.sentFirstSYNACK(from, why)
+		t.leaveOlder(c, s, from)
 	case s.Flags&FIN != 0:
 		if x.has(hasFIN) {
 			t.repeated(c, from)
@@ -325,6 +330,35 @@ func (c *Conn) sentFirstSYNACK(e End, why cause) {
 			c.steps[i] = st.set(st.inputs(), st.state(), ByProof)
 		}
 	}
+}
+
+// leaveOlder ends the connection before, on the same addresses and ports, at an
+// end that accepts this one: it cannot hold both. Where the numbers of the two
+// overlap, an old segment may pass for one of this connection, and all of them
+// are looked at.
+func (t *Tracker) leaveOlder(c *Conn, synACK *Segment, e End) {
+	if c.older == nil || c.provisional() {
+		return
+	}
+	old := t.formerOf(c)
+	if old == nil {
+		return
+	}
+	then := c.endIn(old, e)
+	if !old.ends[then].closed() {
+		t.reuse(old, then, t.cause(synACK, BySending))
+	}
+	x, y := &old.ends[then], &old.ends[then.Peer()]
+	if x.reachedFrom(synACK.Seq) || y.reachedFrom(c.ends[e.Peer()].iss) {
+		c.bits |= haunted
+	}
+}
+
+// reachedFrom reports whether a new connection that begins at iss soon comes to
+// the numbers of the end.
+func (x *end) reachedFrom(iss Seq) bool {
+	const soon = 1 << 28 // some seconds at 1 Gbit/s
+	return x.seen() && iss.Before(x.nxt) && x.nxt.Minus(iss) < soon
 }
 
 // closing notes who sent the first FIN.

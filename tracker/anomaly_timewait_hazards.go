@@ -1,0 +1,340 @@
+package tracker
+
+import (
+	"fmt"
+	"time"
+)
+
+// What old segments do. One that fits no connection that is alive belongs to
+// the dead one whose numbers it has, and is observed there. One whose numbers
+// also lie in the windows of a new connection is taken for that connection's by
+// its receiver, and so by the tracker; that it is old shows only because the
+// very same segment was captured before, in the old connection. Such a new
+// connection is haunted: its further segments tell whether harm was done
+// (RFC 1337 §2). One whose numbers overlap the old ones is watched from the
+// start, since an old segment may fit it exactly.
+
+const (
+	// wanders is how long ago a segment must have been sent to be called a
+	// wandering duplicate; closer copies are made by captures, links and
+	// switches.
+	wanders = 50 * time.Millisecond
+	// fingerprints bounds how many of the old connection's segments a segment
+	// is compared with.
+	fingerprints = 256
+	// loopACKs is how many empty ACKs in turns make a loop.
+	loopACKs = 5
+	// loopPause is the longest pause between two of them.
+	loopPause = time.Second
+)
+
+// mayBeOlder are the occasions on which a segment in a connection that follows
+// another may be one of that.
+const mayBeOlder = onRepeat | onStale | onForeign | onGap | onHaunted
+
+// A haunt is a segment of an older connection that fell among those of a new
+// one.
+type haunt struct {
+	packet   int // 0: none
+	original int // the frame in which it was captured first
+	age      time.Duration
+	ended    Time // when the older connection ended
+	seq, end Seq
+	nxt      Seq // what follows the sender's own octets up to then
+}
+
+// keepHaunt looks whether the segment, which is out of turn in its connection,
+// is one of the connection before, and takes that down.
+func (t *Tracker) keepHaunt(c *Conn, s *Segment, from End) bool {
+	old := t.formerOf(c)
+	if old == nil || s.Flags&(SYN|RST) != 0 || c.provisional() {
+		return false
+	}
+	then := c.endIn(old, from)
+	if x := &old.ends[then]; !x.closed() || !(x.iss.AtMost(s.Seq) && s.End().AtMost(x.nxt)) {
+		return false
+	}
+	g := t.sameAs(old, s, then, 0)
+	if g == nil || t.now.Sub(g.at) < wanders {
+		return false
+	}
+	o := c.oddments()
+	if o.haunts == nil {
+		o.haunts = new([2]haunt)
+	}
+	o.haunts[from] = haunt{
+		packet: s.Packet, original: g.packet, age: t.now.Sub(g.at), ended: old.newestMove(),
+		seq: s.Seq, end: s.End(), nxt: c.ends[from].nxt,
+	}
+	return true
+}
+
+// hauntOf returns the old segment that fell among those of the end, the newest
+// if there are several; without a packet if there is none.
+func (c *Conn) hauntOf(e End) haunt {
+	if c.odd == nil || c.odd.haunts == nil {
+		return haunt{}
+	}
+	return c.odd.haunts[e]
+}
+
+// sameAs returns the segment of the connection of which s is a copy: all that
+// a copy shares is the same, and there is a mark, an IP identification or a
+// timestamp, that a retransmission would not share. skip is the frame of s.
+func (t *Tracker) sameAs(c *Conn, s *Segment, from End, skip int) *glimpse {
+	if s.ID == 0 && !s.Options.HasTS {
+		return nil
+	}
+	n := 0
+	for g := range t.trail.back(c) {
+		if n++; n > fingerprints {
+			break
+		}
+		if g.from == from && g.packet != skip && g.seq == s.Seq && g.ack == s.Ack && g.data == s.Data && g.flags == s.Flags &&
+			g.id == s.ID && g.tsval == s.Options.TSVal {
+			return g
+		}
+	}
+	return nil
+}
+
+var wanderingDuplicate = Kind{
+	Name:     "wandering-duplicate",
+	Severity: Warning,
+	Title:    "Segment of a dead connection",
+	RFC:      "RFC 9293 §3.4.1, §3.4.3, RFC 1337 §2",
+	Sentence: "Segment {S} of {X} belongs to the connection that ended {dt} ago (sent {age} ago, first seen as {pkt}); " +
+		"it was delayed or replayed in the network.",
+	on: onRepeat | onStale | onUnsettled | onHaunted,
+	check: func(h *happening) (f finding, found bool) {
+		if h.on&onHaunted != 0 {
+			if k := h.hauntOf(h.from); k.packet == h.s.Packet && k.packet != 0 {
+				return h.wanderer(k.original, k.age, h.now.Sub(k.ended), ConfidenceProved), true
+			}
+		}
+		return h.strayOfDead()
+	},
+}
+
+// strayOfDead judges a segment that its own dead connection observed. Its sender
+// is CLOSED there and stays so: it cannot have sent it now. A copy of what was
+// captured proves itself. Anything else must repeat data, and have a timestamp
+// older than the sender's last, or come when the ports already have a new
+// connection. An older IP identification is not enough: some stacks draw them
+// at random.
+func (h *happening) strayOfDead() (f finding, found bool) {
+	x := h.from
+	if h.s.Flags&SYN != 0 || h.before.states[x] != setOf(Closed) || h.ends[x].assumed != setOf(Closed) || h.before.sentAt[x] == 0 {
+		return f, false
+	}
+	ended := h.endedBefore()
+	if g := h.t.sameAs(h.Conn, h.s, x, h.s.Packet); g != nil {
+		if age := h.now.Sub(g.at); age >= wanders {
+			return h.wanderer(g.packet, age, h.now.Sub(ended), ConfidenceProved), true
+		}
+		return f, false
+	}
+	if !h.old || h.s.Data == 0 {
+		return f, false
+	}
+	sentBy := max(h.before.sentAt[x], ended) // a closed end sends nothing more
+	if h.s.Options.HasTS && h.x().has(hasTS) && int32(h.s.Options.TSVal-h.before.tsval[x]) < 0 {
+		sentBy = h.before.sentAt[x]
+	} else if n := h.newer(); n == nil || n.provisional() {
+		return f, false
+	}
+	if age := h.now.Sub(sentBy); age >= wanders {
+		return h.wanderer(0, age, h.now.Sub(ended), ConfidenceAssumed), true
+	}
+	return f, false
+}
+
+// endedBefore returns when an end of the connection last changed its state
+// before this segment.
+func (h *happening) endedBefore() (at Time) {
+	for _, st := range h.steps {
+		if st.at < h.now {
+			at = max(at, st.at)
+		}
+	}
+	return at
+}
+
+func (h *happening) wanderer(original int, age, ended time.Duration, certain Confidence) finding {
+	what := fmt.Sprintf("%d octets, seq %d", h.s.Data, uint32(h.s.Seq))
+	if h.s.Data == 0 {
+		what = fmt.Sprintf("%v, seq %d", h.s.Flags, uint32(h.s.Seq))
+	}
+	sent := fmt.Sprintf("it was sent %s ago, first seen as #%d", spanText(age), original)
+	if original == 0 {
+		sent = fmt.Sprintf("it was sent at least %s ago", spanText(age))
+	}
+	return finding{
+		end:      h.from,
+		certain:  certain,
+		evidence: []int{original, h.s.Packet},
+		text: fmt.Sprintf("Segment #%d of %v (%s) belongs to the connection that ended %s ago: %s. Something in the network held it back, or sent it again.",
+			h.s.Packet, h.addr(h.from), what, spanText(ended), sent),
+	}
+}
+
+var timeWaitHazardH1 = Kind{
+	Name:     "time-wait-hazard-h1",
+	Severity: Error,
+	Title:    "Old data accepted by a new connection",
+	RFC:      "RFC 1337 §2.2",
+	Sentence: "A segment of the previous connection ({n} octets, seq {s}) fell into this one's window and was acknowledged: " +
+		"{Y}'s application got wrong data.",
+	Supersedes: []string{"wandering-duplicate"},
+	on:         onHaunted,
+	check: func(h *happening) (f finding, found bool) {
+		y, x := h.from, h.from.Peer()
+		k := h.hauntOf(x)
+		if k.packet == 0 || k.seq == k.end || h.s.Flags&ACK == 0 || !h.before.acked[y].Before(k.end) || !k.end.AtMost(h.s.Ack) {
+			return f, false
+		}
+		own, ok := h.ownOctets(x, k)
+		if !ok || !own.Before(k.end) || !h.visible(x) {
+			return f, false // it had sent all of that itself by then
+		}
+		return finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			evidence: []int{k.original, k.packet, h.s.Packet},
+			text: fmt.Sprintf("A segment of the previous connection (%d octets, seq %d, #%d, first seen as #%d) fell into this one's window, and %v acknowledged it up to %d, while %v had sent no more than up to %d: "+
+				"%v's application got wrong data. Find out why the ports were used again so early.",
+				uint32(k.end.Minus(k.seq)), uint32(k.seq), k.packet, k.original, h.addr(y), uint32(h.s.Ack), h.addr(x), uint32(own), h.addr(y)),
+		}, true
+	},
+}
+
+// ownOctets returns what follows the last octet that the end sent itself, the
+// haunt not counted, as long as all since the haunt is remembered.
+func (h *happening) ownOctets(x End, k haunt) (own Seq, ok bool) {
+	own = k.nxt
+	for g := range h.back() {
+		if g.packet == k.packet {
+			return own, true
+		}
+		if g.from == x && g.flags&RST == 0 {
+			own = later(own, g.end())
+		}
+	}
+	return own, false
+}
+
+var timeWaitHazardH2 = Kind{
+	Name:       "time-wait-hazard-h2",
+	Severity:   Error,
+	Title:      "Old segment desynchronised a new connection",
+	RFC:        "RFC 1337 §2.3",
+	Sentence:   "An old duplicate left {X} and {Y} with different sequence numbers; they exchange empty ACKs.",
+	Supersedes: []string{"wandering-duplicate", "ack-loop"},
+	on:         onHaunted,
+	check: func(h *happening) (f finding, found bool) {
+		x, k := Client, h.hauntOf(Client)
+		if k.packet == 0 {
+			x, k = Server, h.hauntOf(Server)
+		}
+		if k.packet == 0 || !h.s.pureAck() {
+			return f, false
+		}
+		loop := h.loop(k.packet)
+		if len(loop) < loopACKs {
+			return f, false
+		}
+		newest, other := loop[0], loop[1]
+		if newest.from != x {
+			newest, other = other, newest
+		}
+		if newest.seq == other.ack && other.seq == newest.ack {
+			return f, false // they agree
+		}
+		return finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			evidence: []int{k.original, k.packet, loop[len(loop)-1].packet, loop[len(loop)-2].packet, loop[len(loop)-3].packet},
+			text: fmt.Sprintf("A segment of the previous connection (seq %d, #%d, first seen as #%d) left the two ends with different sequence numbers: %v sends from %d, %v expects %d. "+
+				"They answer each other's empty ACKs without end; only closing the connection helps.",
+				uint32(k.seq), k.packet, k.original, h.addr(x), uint32(newest.seq), h.addr(x.Peer()), uint32(other.ack)),
+		}, true
+	},
+}
+
+// loop returns the empty ACKs, newest first, that the ends sent in turns since
+// the given frame, each end always the same.
+func (h *happening) loop(since int) (run []*glimpse) {
+	for g := range h.back() {
+		n := len(run)
+		if g.packet <= since || !g.pure() || n >= 1 && (run[n-1].from == g.from || run[n-1].at.Sub(g.at) > loopPause) ||
+			n >= 2 && (run[n-2].seq != g.seq || run[n-2].ack != g.ack) {
+			break
+		}
+		run = append(run, g)
+		if n+1 == loopACKs {
+			break
+		}
+	}
+	return run
+}
+
+var timeWaitHazardH3 = Kind{
+	Name:       "time-wait-hazard-h3",
+	Severity:   Error,
+	Title:      "Old segment killed a new open",
+	RFC:        "RFC 1337 §2.4",
+	Sentence:   "An old segment made {X} reset its own new attempt: the connection appeared open and died at once. Retrying works.",
+	Supersedes: []string{"wandering-duplicate"},
+	on:         onRST,
+	check: func(h *happening) (f finding, found bool) {
+		x := &h.ends[Client]
+		if h.from != Server || h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.before.states[Client] != setOf(Established) ||
+			h.before.proved[Server] != setOf(SynReceived) || !h.ends[Server].has(sentSYNACK) || h.s.Seq != h.ends[Server].iss+1 {
+			return f, false
+		}
+		stray, reset := h.strayAndReset(h.Conn)
+		certain := ConfidenceAmbiguous // nothing shows how old the segment is
+		if old := h.t.formerOf(h.Conn); reset == nil && old != nil {
+			if stray, reset = h.strayAndReset(old); reset != nil {
+				certain = ConfidenceAssumed
+			}
+		}
+		_, synACK := h.opening()
+		if reset == nil || synACK == nil || !reset.seq.In(x.iss+1, synACK.ack.Add(Size(synACK.wnd))) {
+			return f, false // it cannot have hit the attempt
+		}
+		ack := 0
+		for g := range h.back() {
+			if g.from == Client && g.flags&RST == 0 {
+				ack = g.packet
+				break
+			}
+		}
+		return finding{
+			end:      Client,
+			certain:  certain,
+			evidence: []int{stray.packet, reset.packet, synACK.packet, ack, h.s.Packet},
+			text: fmt.Sprintf("An old segment (#%d, ack %d) made %v answer with a RST (#%d), which hit the attempt to open that it was just making: %v forgot the attempt, "+
+				"the connection appeared open and died at once. Trying again works.",
+				stray.packet, uint32(stray.ack), h.addr(Client), reset.packet, h.addr(Server)),
+		}, true
+	},
+}
+
+// strayAndReset looks, in the connection or the one before it, for an ACK that
+// reached the client while it was opening this one and could not be an answer
+// to its SYN, and for the RST by which the client answered it.
+func (h *happening) strayAndReset(c *Conn) (stray, reset *glimpse) {
+	client := h.endIn(c, Client)
+	for g := range h.t.trail.back(c) {
+		switch {
+		case g.at < h.start:
+			return nil, nil
+		case reset == nil && g.from == client && g.flags&(RST|ACK) == RST && g.seq != h.ends[Client].iss+1:
+			reset = g
+		case reset != nil && g.from != client && g.flags&(ACK|SYN|RST) == ACK && g.ack == reset.seq:
+			return g, reset
+		}
+	}
+	return nil, nil
+}

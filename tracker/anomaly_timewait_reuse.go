@@ -1,0 +1,298 @@
+package tracker
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A pair of addresses and ports may be used again while one of the ends holds
+// TIME-WAIT, if no segment of the old connection can be taken for one of the
+// new. RFC 6191 §2 and RFC 9293 §3.6.1 say when that is: in both directions the
+// new numbers begin above the old ones, or newer timestamps let the receiver
+// tell them apart (RFC 7323 §5.3).
+//
+// A SYN alone may be old or forged: the reuse is judged when the handshake of
+// the new connection is complete.
+
+// linuxISNStep is what Linux adds to the number after the last of the old
+// connection for the first of the new one, at an end that leaves TIME-WAIT for
+// it, as acceptor and, with tcp_tw_reuse, as opener.
+const linuxISNStep = 65537
+
+// segmentLife is the maximum segment lifetime of RFC 9293 §3.4.2: older
+// segments wander no more.
+const segmentLife = 120 * time.Second
+
+var timeWaitReuseSafe = Kind{
+	Name:     "time-wait-reuse-safe",
+	Severity: Info,
+	Title:    "Ports reused inside TIME_WAIT, rules respected",
+	RFC:      "RFC 9293 §3.6.1 MAY-2, RFC 6191 §2",
+	Sentence: "The ports were used again {dt} after {X} entered TIME_WAIT, which is to last {T2}. That is allowed: " +
+		"the {sequence numbers|timestamps} are newer than all of the old connection.",
+	on: onMove,
+	check: func(h *happening) (f finding, found bool) {
+		r, ok := h.reused()
+		if !ok || !r.held || r.behind[Client] || r.behind[Server] || h.reported("time-wait-reuse-safe") {
+			return f, false
+		}
+		syn, synACK := h.openingFrames()
+		f = finding{
+			end:      r.holder,
+			certain:  ConfidenceAssumed,
+			evidence: []int{r.began.packet(), syn, synACK},
+		}
+		newer := "the sequence numbers of both ends begin"
+		switch {
+		case r.byTime[Client] && r.byTime[Server]:
+			newer = "the timestamps of both ends are"
+		case r.byTime[Client] || r.byTime[Server]:
+			newer = "the sequence numbers of one end and the timestamps of the other are"
+		}
+		where := "newer than"
+		if strings.HasSuffix(newer, "begin") {
+			where = "above"
+		}
+		f.text = fmt.Sprintf("The ports were used again %s after %v entered TIME_WAIT, which is to last %s. That is allowed: %s %s all of the old connection, so no late segment of that can be taken for new data.",
+			spanText(r.age), h.addr(r.holder), holdText(r.hold), newer, where)
+		if r.linuxISN(h, r.holder) {
+			f.cause = "linux"
+			f.text += fmt.Sprintf(" %v chose its first number as Linux does, %d above the last.", h.addr(r.holder), linuxISNStep)
+		}
+		return f, true
+	},
+}
+
+var timeWaitReuseUnsafe = Kind{
+	Name:     "time-wait-reuse-unsafe",
+	Severity: Error,
+	Title:    "Ports reused inside TIME_WAIT, old segments can leak in",
+	RFC:      "RFC 9293 §3.6.1, RFC 1337 §2.1, RFC 6191 §2",
+	Sentence: "The ports were used again {dt} after the last connection, inside the {T2} of TIME_WAIT, with numbers that do not keep the two apart: " +
+		"{X} begins at {new}, its old numbers went up to {old}. A delayed segment of the old connection can be taken for new data.",
+	on: onMove,
+	check: func(h *happening) (f finding, found bool) {
+		r, ok := h.reused()
+		if !ok || h.reported("time-wait-reuse-unsafe") {
+			return f, false
+		}
+		var at []End // the ends whose new numbers do not stand clear
+		for e := range End(2) {
+			if r.held && r.behind[e] || !r.held && r.overlaps[e] {
+				at = append(at, e)
+			}
+		}
+		if len(at) == 0 {
+			return f, false
+		}
+		syn, synACK := h.openingFrames()
+		f = finding{
+			end:      r.holder,
+			cause:    r.cause(h, at),
+			certain:  ConfidenceAssumed,
+			evidence: append(r.old.frames(Client, SndFIN, SndRST), r.old.frames(Server, SndFIN, SndRST)...),
+		}
+		f.evidence = append(f.evidence, r.began.packet(), syn, synACK)
+		var numbers []string
+		for _, e := range at {
+			numbers = append(numbers, fmt.Sprintf("%v begins at %d, its old numbers went up to %d", h.addr(e), uint32(h.ends[e].iss), uint32(r.then(h, e).nxt-1)))
+		}
+		when := fmt.Sprintf("%v entered TIME_WAIT, which is to last %s", h.addr(r.holder), holdText(r.hold))
+		if !r.held && r.old.passed(r.holderThen, TimeWait) {
+			when = fmt.Sprintf("a RST ended %v's TIME_WAIT, which was to last %s", h.addr(r.holder), holdText(r.hold))
+		} else if !r.held {
+			when = fmt.Sprintf("a RST ended the last connection, for which nobody then held the %s of TIME_WAIT", holdText(r.hold))
+		}
+		f.text = fmt.Sprintf("The ports were used again %s after %s, with numbers that do not keep the two connections apart: %s.", spanText(r.age), when, strings.Join(numbers, "; "))
+		if r.live(h, at) {
+			f.text += " A delayed segment of the old connection can be taken for new data; timestamps (RFC 7323) at both ends would prevent it."
+		} else {
+			f.text += " No old segment fits yet; one can be taken for new data when the new connection reaches the old numbers soon."
+		}
+		if strings.HasPrefix(f.cause, causeNAT) {
+			f.text += fmt.Sprintf(" The new segments look like those of another host: there may be several behind %v.", h.addr(Client).Addr())
+		}
+		return f, true
+	},
+}
+
+// causeNAT is the cause where another host seems to use the same address.
+const causeNAT = "nat"
+
+// A reuse is a connection that was just opened, seen beside the one before it
+// on the same addresses and ports. Its ends are those of the new connection.
+type reuse struct {
+	old        *Conn
+	holder     End           // the end that had the duty to hold TIME-WAIT
+	holderThen End           // the same, as an end of the old connection
+	began      step          // the last step of its old self before the new connection
+	age        time.Duration // from there, or from what restarted TIME-WAIT, to the new SYN
+	hold       time.Duration // how long TIME-WAIT is to be held
+	held       bool          // nothing was seen to end TIME-WAIT before the new SYN
+
+	behind   [2]bool // the end's first number is not above its old ones, and no newer timestamp tells the two apart
+	overlaps [2]bool // the same, and there were octets of data that can be taken for new ones
+	byTime   [2]bool // the end's timestamps are newer than its old ones
+	older    [2]bool // the end's timestamps are older: those of another host, perhaps
+}
+
+// reused tells of the connection before, if the segment completes a handshake
+// within the TIME-WAIT of it, or within what would have been its TIME-WAIT had
+// no RST ended it.
+func (h *happening) reused() (r reuse, ok bool) {
+	if h.s == nil || h.from != Client || h.origin() != FromSYN || h.before.states[Server] != setOf(SynReceived) ||
+		h.ends[Server].assumed&setOf(SynReceived, Listen, Closed) != 0 || !h.ends[Server].has(sentSYNACK) {
+		return r, false
+	}
+	syn, synACK := h.opening()
+	at := h.start
+	if syn != nil {
+		at = syn.at
+	}
+	if r.old = h.t.formerOf(h.Conn); r.old == nil || !r.find(h, at) {
+		return r, false
+	}
+	for e, s := range [2]*glimpse{Client: syn, Server: synACK} {
+		x, then := &h.ends[e], r.then(h, End(e))
+		if !then.seen() {
+			continue // nothing to measure by
+		}
+		tsval := x.tsval
+		if s != nil {
+			tsval = s.tsval
+		}
+		if x.has(hasTS) {
+			r.byTime[e] = !then.has(hasTS) || int32(tsval-then.tsval) > 0
+			r.older[e] = then.has(hasTS) && int32(tsval-then.tsval) < 0
+		}
+		r.behind[e] = x.iss.AtMost(then.nxt) && !r.byTime[e]
+		r.overlaps[e] = x.iss.Before(then.nxt) && !r.byTime[e] && then.bytes > 0
+	}
+	return r, true
+}
+
+// find looks for the end that holds, or should hold, TIME-WAIT, and reports
+// whether the SYN that was accepted, sent at the given time, came too early.
+func (r *reuse) find(h *happening, at Time) bool {
+	for _, e := range [2]End{Server, Client} { // of two it is the acceptor that decides
+		then := h.endIn(r.old, e)
+		x := &r.old.ends[then]
+		r.holder, r.holderThen, r.hold = e, then, h.t.twoMSLOf(x.stack())
+		var ok bool
+		if r.began, ok = r.old.intoTimeWait(then); ok {
+			r.held = true
+			r.age = max(0, x.clock.age(h.now)-h.now.Sub(at))
+			return r.age < r.hold
+		}
+		if r.began.inputs()&inputs(RcvRST, NoTCB) != 0 && r.old.passed(then, TimeWait) {
+			r.age = at.Sub(r.began.at)
+			return 0 <= r.age && r.age < r.hold
+		}
+	}
+	// Neither end came to TIME-WAIT: was it a RST that spared them it?
+	r.holder, r.holderThen = Server, h.endIn(r.old, Server)
+	for _, st := range slices.Backward(r.old.steps) {
+		if st.at < at && st.inputs()&inputs(RcvRST, RcvRSTPassive, SndRST, NoTCB) != 0 {
+			r.began, r.age = st, at.Sub(st.at)
+			return r.age < r.hold
+		}
+	}
+	return false
+}
+
+// then returns what the host that is the end e now was in the old connection.
+func (r *reuse) then(h *happening, e End) *end { return &r.old.ends[h.endIn(r.old, e)] }
+
+// acknowledged reports whether the holder was in TIME-WAIT indeed: it had
+// acknowledged the FIN of the other end.
+func (r *reuse) acknowledged() bool {
+	x, y := &r.old.ends[r.holderThen], &r.old.ends[r.holderThen.Peer()]
+	return x.has(hasAcked) && y.has(hasFIN) && y.fin.Before(x.acked)
+}
+
+// linuxISN reports whether the end chose its first number as Linux does when it
+// leaves TIME-WAIT: it remembered the old connection.
+func (r *reuse) linuxISN(h *happening, e End) bool {
+	iss := r.then(h, e).nxt.Add(linuxISNStep)
+	if iss == 0 {
+		iss = 1
+	}
+	return h.ends[e].has(hasISS) && h.ends[e].iss == iss
+}
+
+// cause names what is not as it should be, and whether it can do harm at once.
+func (r *reuse) cause(h *happening, at []End) string {
+	what := "time-wait-cut-short"
+	switch {
+	case r.otherHost(h, Client):
+		what = causeNAT
+	case !r.held:
+	case len(at) == 2:
+		what = "both-numbers-behind"
+	case at[0] == Client:
+		what = "syn-number-behind"
+	default:
+		what = "answer-number-behind"
+	}
+	if r.live(h, at) {
+		return what + "-live"
+	}
+	return what + "-latent"
+}
+
+// otherHost reports whether the end looks like another host behind the address
+// of its old self: its segments come another way, or its clock is behind.
+func (r *reuse) otherHost(h *happening, e End) bool {
+	return r.older[e] || !sameWay(h.ends[e].ttl, r.then(h, e).ttl)
+}
+
+// live reports whether a window of the new connection holds octets that the old
+// one sent within the life of a segment.
+func (r *reuse) live(h *happening, at []End) bool {
+	return slices.ContainsFunc(at, func(e End) bool {
+		y, then := &h.ends[e.Peer()], h.endIn(r.old, e)
+		lowest, any := Seq(0), false
+		for g := range h.t.trail.back(r.old) {
+			if h.now.Sub(g.at) > segmentLife {
+				break
+			}
+			if g.from == then && g.data > 0 && (!any || g.seq.Before(lowest)) {
+				lowest, any = g.seq, true
+			}
+		}
+		return any && y.has(hasAcked) && y.acked.Before(r.old.ends[then].nxt) && lowest.Before(y.edge)
+	})
+}
+
+// passed reports whether the end went through the state.
+func (c *Conn) passed(e End, through State) bool {
+	return slices.ContainsFunc(c.steps, func(st step) bool { return st.end() == e && st.state() == through })
+}
+
+// opening returns the newest SYN and SYN+ACK of the connection, nil where they
+// are not remembered any more.
+func (h *happening) opening() (syn, synACK *glimpse) {
+	for g := range h.back() {
+		switch {
+		case synACK == nil && g.flags&(SYN|ACK) == SYN|ACK:
+			synACK = g
+		case syn == nil && g.flags&(SYN|ACK) == SYN:
+			syn = g
+		}
+	}
+	return syn, synACK
+}
+
+// openingFrames is opening for those who only cite it.
+func (h *happening) openingFrames() (syn, synACK int) {
+	first, second := h.opening()
+	if first != nil {
+		syn = first.packet
+	}
+	if second != nil {
+		synACK = second.packet
+	}
+	return syn, synACK
+}
