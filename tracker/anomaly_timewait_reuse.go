@@ -146,12 +146,15 @@ func (h *happening) reused() (r reuse, ok bool) {
 		h.ends[Server].assumed&setOf(SynReceived, Listen, Closed) != 0 || !h.ends[Server].has(sentSYNACK) {
 		return r, false
 	}
+	if r.old = h.t.formerOf(h.Conn); r.old == nil {
+		return r, false
+	}
 	syn, synACK := h.opening()
 	at := h.start
 	if syn != nil {
 		at = syn.at
 	}
-	if r.old = h.t.formerOf(h.Conn); r.old == nil || !r.find(h, at) {
+	if !r.find(h, at) {
 		return r, false
 	}
 	for e, s := range [2]*glimpse{Client: syn, Server: synACK} {
