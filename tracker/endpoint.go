@@ -114,11 +114,17 @@ func (e *end) clockGap() time.Duration { return time.Duration(e.gap) * gapUnit }
 func (e *end) setClock(now Time, again bool) {
 	e.gap = 0
 	if again {
-		e.gap = uint8(min(e.clock.age(now)/gapUnit, 255))
+		e.backOff(now)
 		e.copies += min(1, 255-e.copies)
 	} else {
 		e.copies = 1
 	}
+	e.clock = tickOf(now)
+}
+
+// backOff sets the end's timer again, after a pause that it doubles next time.
+func (e *end) backOff(now Time) {
+	e.gap = uint8(min(e.clock.age(now)/gapUnit, 255))
 	e.clock = tickOf(now)
 }
 

@@ -245,6 +245,9 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 		t.pickUp(c, from.Peer(), noFINReceived, t.cause(s, ByProof))
 	default:
 		t.pickUp(c, from, ^setOf(Closed, Listen, SynSent), why)
+		if r.old && !r.stale && !r.keepalive && x.has(hasFIN) && x.assumed&^setOf(FinWait1, Closing, LastAck) == 0 {
+			x.backOff(t.now) // what precedes the FIN is repeated by the same timer
+		}
 	}
 }
 
