@@ -3,6 +3,7 @@ package tracker
 import (
 	"fmt"
 	"iter"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -83,7 +84,7 @@ const (
 	onFIN                             // a FIN
 	onRST                             // a RST
 	onICMP                            // an ICMP error about the connection
-	onTimer                           // a timer of the end h.from fired; h.s is nil
+	onTimer                           // a timer of the end h.from fired, or it was to be watched; h.s is nil
 	onEnd                             // the capture, or the connection, is over; asked for each end; h.s is nil
 	onMove                            // an end changed its state
 	onRepeat                          // octets that were sent before
@@ -113,6 +114,20 @@ var kinds = []*Kind{
 	&timeWaitHazardH1,
 	&timeWaitHazardH2,
 	&timeWaitHazardH3,
+	&finRetransmitted,
+	&finNeverAcked,
+	&lastAckTimeout,
+	&simultaneousClose,
+	&dataAfterFIN,
+	&lateFINReset,
+	&dataAfterCloseReset,
+	&closeWithUnreadData,
+	&lingerZeroAbort,
+	&abortAfterFIN,
+	&closeWaitLeak,
+	&finWait2Stuck,
+	&halfCloseLingering,
+	&noCloseSeen,
 }
 
 // Kinds returns the catalogue.
@@ -183,8 +198,12 @@ func (h *happening) newer() (next *Conn) {
 func (h *happening) back() iter.Seq[*glimpse] { return h.t.trail.back(h.Conn) }
 
 // visible reports whether the capture can show the absence of a segment of the
-// end: it has captured the end, and missed nothing of it.
-func (h *happening) visible(e End) bool { return h.ends[e].seen() && !h.ends[e].has(lossy) }
+// end: it has captured the end, and missed nothing of it. What its peer has
+// acknowledged and the capture has not is missed, or not there yet.
+func (h *happening) visible(e End) bool {
+	x, y := &h.ends[e], &h.ends[e.Peer()]
+	return x.seen() && !x.has(lossy) && !(y.has(hasAcked) && x.nxt.Before(y.acked))
+}
 
 // A finding is what a check returns when it finds its anomaly.
 type finding struct {
@@ -194,6 +213,13 @@ type finding struct {
 	severity Severity // where it is graver than its Kind
 	evidence []int    // frames, in any order; 0 is left out
 	text     string
+	tally    bool // to be counted over all connections by the end's address, see Tracker.tallies
+}
+
+// A tallyKey is what some kinds are counted by over all connections.
+type tallyKey struct {
+	kind string
+	addr netip.AddrPort // of the end
 }
 
 // occasionsOf returns what is noteworthy of a segment that is not a RST.
@@ -282,6 +308,9 @@ func (t *Tracker) report(c *Conn, s *Segment, k *Kind, f finding) {
 			a.Until = t.now
 			return
 		}
+	}
+	if f.tally {
+		t.tallies[tallyKey{k.Name, c.addr(f.end)}]++
 	}
 	slices.Sort(f.evidence)
 	f.evidence = slices.DeleteFunc(slices.Compact(f.evidence), func(frame int) bool { return frame == 0 })

@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -34,7 +35,7 @@ var finalAckLostRecovered = Kind{
 		after, hold := spanText(again.finCopyAt.Sub(fin.at)), h.ends[x].stack().TimeWait2MSL.Seconds()
 		if again.crossed {
 			f.cause = "spurious"
-			f.text = fmt.Sprintf("%v repeated its FIN after %s, while the ACK of it was on its way; %v, in TIME_WAIT, acknowledged it again. Its %.0f s start again.",
+			f.text = fmt.Sprintf("A second copy of %v's FIN came %s after the first, while the ACK of that was on its way; %v, in TIME_WAIT, acknowledged it again. Its %.0f s start again.",
 				h.addr(y), after, h.addr(x), hold)
 			return f, true
 		}
@@ -44,41 +45,222 @@ var finalAckLostRecovered = Kind{
 	},
 }
 
-var rstInsteadOfAck = Kind{
-	Name:     "rst-instead-of-ack",
-	Severity: Error,
-	Title:    "Repeated FIN answered by RST: the closer was gone",
-	RFC:      "RFC 9293 §3.5.2, §3.6.1",
-	Sentence: "{Y} never got the last ACK and repeated FIN {t} later; {X}, which closed first, no longer holds TIME_WAIT " +
-		"(should last {T2} s; {dt} had passed) and answered RST seq {a}. {Y} ends with an error instead of a clean close.",
-	on: onRST,
+// A FIN that is repeated, that nobody answers, or that does not end what its
+// sender sends.
+
+var finRetransmitted = Kind{
+	Name:     "fin-retransmitted",
+	Severity: Notice,
+	Title:    "FIN sent again",
+	RFC:      "RFC 9293 §3.8.1",
+	Sentence: "{X} repeated its FIN {t} later: {its FIN | the ACK of it} was lost {before | after} the capture point.",
+	on:       onFIN,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from, h.from.Peer()
-		if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.odd == nil {
-			return f, false
+		if h.stale || h.odd == nil || h.odd.closing[x].finCopy != h.s.Packet || h.s.Seq.Add(h.s.Len()-1) != h.ends[x].fin {
+			return f, false // the first one, or a copy made by the network
 		}
-		again := h.odd.closing[y]
-		if !again.unanswered || !h.closedFirst(x) || h.s.Seq != h.ends[x].fin+1 {
-			return f, false
-		}
-		fin, _ := h.find(y, SndFIN)
-		hold := h.ends[x].stack().TimeWait2MSL
-		held := min(h.timeWaitHeld(x, h.now), h.now.Sub(h.before.sentAt[x])) // its last ACK shows that it still held it
+		fin, known := h.find(x, SndFIN)
 		f = finding{
 			end:      x,
-			certain:  ConfidenceAssumed,
-			cause:    "time-wait-shortened",
-			evidence: append(append(append(h.frames(x, SndFIN), fin.packet(), again.finCopy, h.s.Packet), h.odd.closing[x].acks...), h.frames(y, RcvAckOfFIN)...),
+			certain:  ConfidenceProved,
+			evidence: []int{fin.packet(), h.s.Packet},
 		}
-		why := "TIME_WAIT was shortened (bucket limit, reuse, an earlier RST), or the host rebooted, or a NAT, load balancer or firewall lost the flow, or the RST is forged"
-		if held >= hold {
-			f.cause = "time-wait-expired"
-			why = "TIME_WAIT had expired normally; the retransmission timeout of the other end was longer"
+		if h.s.ID == 0 && !h.s.Options.HasTS {
+			f.certain = ConfidenceAssumed // nothing in it tells it from a copy made by the network
 		}
-		f.text = fmt.Sprintf("%v never got the last ACK and repeated FIN %s later; %v, which closed first, no longer holds TIME_WAIT (should last %.0f s; %s had passed) and answered RST seq %d. %v ends with an error instead of a clean close. %s.",
-			h.addr(y), spanText(again.finCopyAt.Sub(fin.at)), h.addr(x), hold.Seconds(), spanText(held), h.s.Seq, h.addr(y), why)
+		after := ""
+		if known {
+			after = " after " + spanText(h.now.Sub(fin.at))
+		}
+		acked := h.ends[y].has(hasAcked) && h.ends[x].fin.Before(h.before.acked[y])
+		for g := range h.back() {
+			if acked && g.from == y && g.flags&ACK != 0 && h.ends[x].fin.Before(g.ack) {
+				f.evidence = append(f.evidence, g.packet) // the newest ACK of it
+				break
+			}
+		}
+		switch {
+		case acked && h.odd.closing[x].crossed:
+			f.cause = "spurious"
+			f.text = fmt.Sprintf("%v repeated its FIN%s, before the ACK of it can have arrived: nothing need be lost, but the ACK took longer than %v waits.", h.addr(x), after, h.addr(x))
+		case acked:
+			f.cause = "ack-captured-then-lost"
+			f.text = fmt.Sprintf("%v repeated its FIN%s, although %v's ACK of it had been captured: that ACK was lost, or is late, after the capture point.", h.addr(x), after, h.addr(y))
+		case h.visible(y):
+			f.cause = "ack-not-seen"
+			f.text = fmt.Sprintf("%v repeated its FIN%s and no ACK of it had been captured: the FIN was lost after the capture point, or the ACK of it is lost, or late, before it.", h.addr(x), after)
+		default:
+			f.text = fmt.Sprintf("%v repeated its FIN%s; of what %v answers the capture shows too little to say what was lost.", h.addr(x), after, h.addr(y))
+		}
 		return f, true
 	},
+}
+
+// finsGivenUp is how often a FIN must have been sent for the silence after it
+// to mean that its sender gave up.
+const finsGivenUp = 3
+
+var finNeverAcked = Kind{
+	Name:       "fin-never-acked",
+	Severity:   Warning,
+	Title:      "FIN got no answer",
+	RFC:        "RFC 9293 §3.6, §3.8.3",
+	Sentence:   "{X} sent its FIN {k} times in {t} without an answer and gave up; {Y} may still believe the connection is open.",
+	Supersedes: []string{"fin-retransmitted"},
+	on:         onTimer,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		before := h.before.states[x]
+		// Behind a closed window the FIN is a probe of the window.
+		if before != setOf(FinWait1) && before != setOf(Closing) || !h.gaveUpFIN(x) || h.before.wnd[y] == 0 {
+			return f, false
+		}
+		frames, took := h.finCopies(x)
+		return finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			evidence: frames,
+			text: fmt.Sprintf("%v sent its FIN %d times in %s without an answer and gave up. %v may still believe that the connection is open: look for a broken path, or a host or firewall that forgot it.",
+				h.addr(x), h.ends[x].copies, spanText(took), h.addr(y)),
+		}, true
+	},
+}
+
+var lastAckTimeout = Kind{
+	Name:     "last-ack-timeout",
+	Severity: Warning,
+	Title:    "Passive closer never got the last ACK",
+	RFC:      "RFC 9293 §3.6, §3.8.3",
+	Sentence: "{Y} sent its FIN {k} times in {t} without a final ACK and gave up. " +
+		"{X} did answer {j} times, so ACKs are lost after the capture point.",
+	Supersedes: []string{"fin-retransmitted"},
+	on:         onTimer,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from.Peer(), h.from
+		if h.before.states[y] != setOf(LastAck) || !h.gaveUpFIN(y) {
+			return f, false
+		}
+		frames, took := h.finCopies(y)
+		f = finding{
+			end:      y,
+			certain:  ConfidenceAssumed,
+			evidence: append(h.frames(x, SndFIN), frames...),
+			text: fmt.Sprintf("%v sent its FIN %d times in %s without getting the last ACK and gave up.",
+				h.addr(y), h.ends[y].copies, spanText(took)),
+		}
+		var acks []int
+		if h.odd != nil {
+			acks = slices.Compact(slices.Sorted(slices.Values(h.odd.closing[x].acks)))
+		}
+		if len(acks) > 0 {
+			f.cause = "acks-lost"
+			f.evidence = append(f.evidence, acks...)
+			f.text += fmt.Sprintf(" %v did acknowledge it (%s captured), so its ACKs are lost after the capture point.", h.addr(x), countOf(len(acks), "ACK", "ACKs"))
+			return f, true
+		}
+		f.cause = "no-ack"
+		f.text += fmt.Sprintf(" %v may wait in FIN_WAIT_2 for it still, or be gone.", h.addr(x))
+		return f, true
+	},
+}
+
+var simultaneousClose = Kind{
+	Name:     "simultaneous-close",
+	Severity: Info,
+	Title:    "Both sides closed at once",
+	RFC:      "RFC 9293 §3.6",
+	Sentence: "Both sides closed within {t}: neither FIN acknowledges the other. Both go through CLOSING and keep TIME_WAIT.",
+	on:       onFIN,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		mine, ok := h.find(x, SndFIN)
+		if h.closedBy() != ByBoth || !ok || mine.packet() != h.s.Packet {
+			return f, false
+		}
+		if h.ends[x].fin.Before(h.before.acked[y]) {
+			return f, false // this is a copy of one that the capture missed, and the other end answered
+		}
+		theirs, _ := h.find(y, SndFIN)
+		return finding{
+			end:      x,
+			certain:  ConfidenceProved,
+			evidence: []int{theirs.packet(), mine.packet()},
+			text: fmt.Sprintf("%v and %v closed within %s of each other: neither FIN acknowledges the other's. Both ends go through CLOSING and keep TIME_WAIT.",
+				h.addr(y), h.addr(x), spanText(mine.at.Sub(theirs.at))),
+		}, true
+	},
+}
+
+var dataAfterFIN = Kind{
+	Name:     "data-after-fin",
+	Severity: Warning,
+	Title:    "Bytes beyond one's own FIN",
+	RFC:      "RFC 9293 §3.10.7.4",
+	Sentence: "{X} sent {n} bytes after its FIN: broken stack or injected packet.",
+	on:       onUnsettled,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		e := &h.ends[x]
+		if !e.has(hasFIN) || h.s.Flags&(SYN|ACK) != ACK || h.foreign || h.s.Len() == 0 {
+			return f, false
+		}
+		// Another connection's segment, of which the SYN was not captured, has
+		// numbers somewhere near only by chance: it must fit both windows.
+		if !h.s.End().AtMost(later(h.before.edge[y], e.fin+1).Add(1)) || h.s.Ack.Before(h.before.acked[x]) || h.ends[y].nxt.Before(h.s.Ack) {
+			return f, false
+		}
+		fin, _ := h.find(x, SndFIN)
+		f = finding{end: x, certain: ConfidenceProved, evidence: []int{fin.packet(), h.s.Packet}}
+		switch last := h.s.End() - 1; {
+		case e.fin.Before(last) && h.s.Data > 0:
+			f.cause = "data"
+			n := min(last.Minus(e.fin), h.s.Data)
+			f.text = fmt.Sprintf("%v sent %s after its FIN. No end may do that: its stack is broken, or the FIN or these bytes were injected by somebody else. The receiver ignores them.",
+				h.addr(x), countOf(int(n), "byte", "bytes"))
+		case h.s.Flags&FIN != 0 && last != e.fin && !h.stale:
+			f.cause = "second-fin"
+			f.text = fmt.Sprintf("%v sent a second FIN at another place: sequence number %d, after %d. Its stack is broken, or one of the two was injected by somebody else.",
+				h.addr(x), last, e.fin)
+		default:
+			return f, false
+		}
+		return f, true
+	},
+}
+
+// gaveUpFIN reports whether the end's FIN was sent often enough for its timer
+// to mean something, nothing at all came after the last copy, and the capture
+// can show that.
+func (h *happening) gaveUpFIN(x End) bool {
+	if h.odd == nil || !h.ends[x].has(hasFIN) || h.ends[x].copies < finsGivenUp || !h.visible(x.Peer()) {
+		return false
+	}
+	last := h.odd.closing[x].finCopyAt
+	return h.before.sentAt[x] <= last && h.before.sentAt[x.Peer()] <= last
+}
+
+// finCopies returns the frames of the end's FIN and its newest copies, and the
+// span from the first to the last.
+func (h *happening) finCopies(x End) (frames []int, took time.Duration) {
+	frames = h.frames(x, SndFIN)
+	for g := range h.back() {
+		if g.from == x && g.flags&FIN != 0 && len(frames) < maxAcksKept {
+			frames = append(frames, g.packet)
+		}
+	}
+	if fin, ok := h.find(x, SndFIN); ok {
+		took = h.odd.closing[x].finCopyAt.Sub(fin.at)
+	}
+	return frames, took
+}
+
+// countOf prints a number of things: "1 byte", "2 bytes".
+func countOf(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // acksFIN reports whether the segment acknowledges the FIN of the given end.

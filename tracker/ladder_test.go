@@ -26,7 +26,8 @@ import (
 //	 4. +60      CLOSED                    (2 MSL)                     CLOSED
 //
 // A number with + is the seconds since the rung before; without it 1 ms pass. A
-// rung without a segment lets time pass. A line that begins with "!" names the
+// rung without a segment lets time pass; the one that says "(end of the
+// capture)" is judged as Close would. A line that begins with "!" names the
 // anomalies that the rung above raises. Lines that begin with "#" are comments;
 // "stack: NAME" chooses the profile of both ends.
 //
@@ -42,6 +43,8 @@ var (
 // the table that they do not reach, what the two views make of a capture, and
 // the anomalies with their innocent neighbours.
 var ladderDirs = []string{"rfc9293", "rfc1337", "states", "views", "anomaly"}
+
+const endOfCapture = "(end of the capture)"
 
 type rung struct {
 	line    int
@@ -135,6 +138,12 @@ func (l ladder) play(t *testing.T, after func(tk *Tracker, i int, odd []string))
 			tk.Observe(&s)
 		}
 		tk.Advance(now)
+		if r.text == endOfCapture {
+			k, _ := ladderKey()
+			for c := tk.newestOf(k); c != nil; c = tk.olderOf(c) {
+				tk.over(c)
+			}
+		}
 		if frame > 0 {
 			after(tk, i, odd)
 		}

@@ -108,6 +108,9 @@ func (t *Tracker) nextDue(c *Conn) Time {
 	for e := range End(2) {
 		at, _ := t.deadline(c, e)
 		earlier(at)
+		if at := c.watch(e); at > t.now {
+			earlier(at)
+		}
 	}
 	if c.provisional() || c.ends[Client].closed() && c.ends[Server].closed() {
 		earlier(max(c.last(), t.now) + remembered)
@@ -169,6 +172,16 @@ func (t *Tracker) deadline(c *Conn, e End) (Time, string) {
 	return 0, ""
 }
 
+// watch returns when the end is to be looked at although no timer of its stack
+// fires; 0 if it is not. What is found then would else be told only when the
+// connection, or the capture, is over.
+func (c *Conn) watch(e End) Time {
+	if c.ends[e].assumed == setOf(CloseWait) {
+		return c.last().Add(closeWaitLeaked)
+	}
+	return 0
+}
+
 func (t *Tracker) twoMSLOf(stack *Stack) time.Duration {
 	if t.twoMSL != 0 {
 		return t.twoMSL
@@ -179,6 +192,9 @@ func (t *Tracker) twoMSLOf(stack *Stack) time.Duration {
 // expire acts on the connection's timers that are due at the given time.
 func (t *Tracker) expire(c *Conn, at Time) {
 	for e := range End(2) {
+		if c.watch(e) == at {
+			t.judge(happening{Conn: c, from: e, before: c.look(), on: onTimer})
+		}
 		due, kind := t.deadline(c, e)
 		if kind == "" || due > at {
 			continue

@@ -54,7 +54,8 @@ type Tracker struct {
 	guess   bool
 	twoMSL  time.Duration
 	stats   Stats
-	record  Record // lent out with every Over event
+	tallies map[tallyKey]int // how many connections some rare kinds were found in
+	record  Record           // lent out with every Over event
 	scene   happening
 }
 
@@ -62,11 +63,12 @@ type Tracker struct {
 // with an unknown stack.
 func New(cfg Config, emit func(Event)) (*Tracker, error) {
 	t := &Tracker{
-		emit:   emit,
-		flows:  make(map[uint64]*Conn),
-		seed:   maphash.MakeSeed(),
-		max:    cfg.MaxConns,
-		twoMSL: cfg.TwoMSL,
+		emit:    emit,
+		flows:   make(map[uint64]*Conn),
+		seed:    maphash.MakeSeed(),
+		max:     cfg.MaxConns,
+		tallies: make(map[tallyKey]int),
+		twoMSL:  cfg.TwoMSL,
 	}
 	if t.max == 0 {
 		t.max = 10_000_000

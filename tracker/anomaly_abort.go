@@ -1,0 +1,417 @@
+package tracker
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+)
+
+// Connections that end, or whose close ends, in a RST. Who made the RST is told
+// by its numbers (reset.go); what made its sender do so, by what went before.
+
+// beforeFIN are the states of an open connection whose end has not closed yet.
+var beforeFIN = setOf(SynReceived, Established, CloseWait)
+
+var lingerZeroAbort = Kind{
+	Name:     "linger-zero-abort",
+	Severity: Notice,
+	Title:    "Closed with RST instead of FIN",
+	RFC:      "RFC 9293 §3.6, §3.10.5",
+	Sentence: "{X} aborted with RST instead of FIN (SO_LINGER 0, close() with bytes unread, or firewall policy); " +
+		"{n} bytes were not acknowledged and may be lost. No TIME_WAIT on either side.",
+	on: onRST,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		if !h.abortsOpen() || h.triedInVain(x) {
+			return f, false
+		}
+		if _, certain := h.unreadBy(x); certain {
+			return f, false
+		}
+		f = finding{
+			end:      x,
+			certain:  h.abortCertainty(),
+			cause:    "clean",
+			evidence: append(h.lastDataOf(x), h.s.Packet),
+		}
+		f.text = fmt.Sprintf("%v aborted the connection with RST instead of closing it with FIN: SO_LINGER with a time of 0, a close() with received bytes unread, or the policy of a firewall.", h.addr(x))
+		if n := h.unackedOf(x); n > 0 {
+			f.cause, f.severity = "unacked", Warning
+			f.text += fmt.Sprintf(" %s that it had sent were not acknowledged and may be lost.", countOf(int(n), "byte", "bytes"))
+		} else if h.visible(y) {
+			f.text += " All that it had sent was acknowledged."
+		}
+		f.text += " Neither end keeps TIME_WAIT."
+		return f, true
+	},
+}
+
+var closeWithUnreadData = Kind{
+	Name:     "close-with-unread-data",
+	Severity: Warning,
+	Title:    "Closed with received data unread",
+	RFC:      "RFC 9293 §3.6.1, RFC 2525 §2.17",
+	Sentence: "{X} closed while {n} received bytes were unread and sent RST; {Y} may lose even data {X} had sent it.",
+	on:       onRST,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		if !h.abortsOpen() || h.triedInVain(x) {
+			return f, false
+		}
+		n, enough := h.unreadBy(x)
+		if !enough {
+			return f, false
+		}
+		f = finding{
+			end:      x,
+			cause:    "window-stood-still",
+			certain:  ConfidenceAmbiguous,
+			evidence: append(append(h.lastDataOf(y), h.lastAckOf(x)), h.s.Packet),
+		}
+		unread, sign := countOf(int(n), "received byte", "received bytes"), "its window had not moved while it acknowledged them"
+		if n == 0 {
+			unread = "received bytes"
+		}
+		if h.before.wnd[x] == 0 {
+			f.cause, f.certain, sign = "window-zero", h.abortCertainty(), "its window was closed"
+		}
+		f.text = fmt.Sprintf("%v closed with %s unread (%s) and so sent RST instead of FIN. %v may lose even what %v had sent it before; a program should read to the end of the stream before it closes.",
+			h.addr(x), unread, sign, h.addr(y), h.addr(x))
+		return f, true
+	},
+}
+
+var dataAfterCloseReset = Kind{
+	Name:     "data-after-close-reset",
+	Severity: Warning,
+	Title:    "Data met a fully closed socket",
+	RFC:      "RFC 9293 §3.6.1, RFC 2525 §2.16",
+	Sentence: "{X} had closed both directions (close(), not shutdown()); {n} bytes from {Y} could not be delivered, so {X} reset.",
+	on:       onRST,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		data, ok := h.refusedData()
+		if !ok || !h.ends[x].has(hasFIN) {
+			return f, false
+		}
+		lost := countOf(int(h.streamEnd(y).Minus(h.before.acked[x])), "byte", "bytes")
+		f = finding{
+			end:      x,
+			cause:    "closed",
+			certain:  ConfidenceAssumed,
+			evidence: append(h.frames(x, SndFIN), data, h.s.Packet),
+		}
+		fin, _ := h.find(x, SndFIN)
+		after := spanText(h.now.Sub(fin.at))
+		if h.forgot(x) {
+			f.cause = "timer-expired"
+			f.text = fmt.Sprintf("%v had closed %s before and given up FIN_WAIT_2 since; %s from %v came too late and met a RST.", h.addr(x), after, lost, h.addr(y))
+			return f, true
+		}
+		f.text = fmt.Sprintf("%v had closed both directions %s before (close(), not shutdown()), so %s from %v could not be delivered and it answered with RST.",
+			h.addr(x), after, lost, h.addr(y))
+		return f, true
+	},
+}
+
+var lateFINReset = Kind{
+	Name:       "late-fin-reset",
+	Severity:   Warning,
+	Title:      "FIN came after the closer had forgotten",
+	RFC:        "RFC 9293 §3.10.7.1",
+	Sentence:   "{Y} closed {t} after {X}; {X} had dropped FIN_WAIT_2 and answered RST. Y's data after {X}'s FIN may be unread.",
+	Supersedes: []string{"fin-wait-2-stuck"},
+	on:         onRST,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || !h.closedFirst(x) || h.s.Seq != h.ends[x].fin+1 {
+			return f, false
+		}
+		if h.ends[y].fin.Before(h.before.acked[x]) || h.odd != nil && h.odd.closing[y].finCopy != 0 {
+			return f, false // it was repeated, or had its ACK: another matter
+		}
+		closed, _ := h.find(x, SndFIN)
+		fin, ok := h.find(y, SndFIN)
+		if _, data := h.refusedData(); data || !ok || fin.at != h.before.sentAt[y] {
+			return f, false // what it answers is not the FIN, or not the FIN alone
+		}
+		since := closed
+		if ack, ok := h.find(x, RcvAckOfFIN); ok {
+			since = ack
+		}
+		f = finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			evidence: []int{closed.packet(), since.packet(), fin.packet(), h.s.Packet},
+		}
+		f.text = fmt.Sprintf("%v closed %s after %v, which no longer knew the connection and answered its FIN with RST", h.addr(y), spanText(fin.at.Sub(closed.at)), h.addr(x))
+		if held := h.ends[x].stack().FinWait2; held != 0 && h.now.Sub(since.at) >= held {
+			f.cause = "timer-expired"
+			f.text += fmt.Sprintf(": FIN_WAIT_2 of a closed socket lasts %s.", spanText(held))
+		} else {
+			f.cause = "closed-early"
+			f.text += ": its FIN_WAIT_2 timer is set short, or the host rebooted, or what is between them lost the flow."
+		}
+		if clean := h.ends[y].clean; clean.Before(h.ends[y].fin) {
+			f.text += fmt.Sprintf(" The %s that %v sent after that FIN may never have been read.", countOf(int(h.ends[y].fin.Minus(clean)), "byte", "bytes"), h.addr(y))
+		}
+		return f, true
+	},
+}
+
+var abortAfterFIN = Kind{
+	Name:     "abort-after-fin",
+	Severity: Notice,
+	Title:    "RST after own FIN without new data",
+	RFC:      "RFC 9293 §3.10.5",
+	Sentence: "{X} closed, then aborted after {t} (FIN_WAIT_2 timeout with reset, linger timeout, load balancer).",
+	on:       onRST,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		if h.before.rst != resetAbort || !h.ends[x].has(hasFIN) || h.s.Seq != h.ends[x].fin+1 {
+			return f, false
+		}
+		bare := h.s.Flags&ACK == 0
+		if _, answers := h.refusedData(); answers || bare && !h.visible(y) {
+			return f, false // the answer to data, or to what was not captured
+		}
+		if h.resetBefore() || bare && h.before.states[x] == setOf(Closed) {
+			return f, false // there was nothing left to abort
+		}
+		fin, ok := h.find(x, SndFIN)
+		if !ok {
+			return f, false
+		}
+		f = finding{
+			end:      x,
+			certain:  h.abortCertainty(),
+			evidence: []int{fin.packet(), h.s.Packet},
+		}
+		f.text = fmt.Sprintf("%v closed with FIN and then aborted with RST after %s: a timeout of its FIN_WAIT_2 or of SO_LINGER, or a load balancer that clears up.", h.addr(x), spanText(h.now.Sub(fin.at)))
+		if n := h.streamEnd(y).Minus(h.before.acked[x]); h.before.acked[x].Before(h.streamEnd(y)) {
+			f.text += fmt.Sprintf(" %s from %v had not been acknowledged.", countOf(int(n), "byte", "bytes"), h.addr(y))
+		}
+		return f, true
+	},
+}
+
+var rstInsteadOfAck = Kind{
+	Name:     "rst-instead-of-ack",
+	Severity: Error,
+	Title:    "Repeated FIN answered by RST: the closer was gone",
+	RFC:      "RFC 9293 §3.5.2, §3.6.1",
+	Sentence: "{Y} never got the last ACK and repeated FIN {t} later; {X}, which closed first, no longer holds TIME_WAIT " +
+		"(should last {T2} s; {dt} had passed) and answered RST seq {a}. {Y} ends with an error instead of a clean close.",
+	on: onRST,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.odd == nil {
+			return f, false
+		}
+		again := h.odd.closing[y]
+		if !again.unanswered || !h.closedFirst(x) || h.s.Seq != h.ends[x].fin+1 {
+			return f, false
+		}
+		fin, _ := h.find(y, SndFIN)
+		_, forgot := h.find(x, GiveUp)
+		hold := h.ends[x].stack().TimeWait2MSL
+		held := min(h.timeWaitHeld(x, h.now), h.now.Sub(h.before.sentAt[x])) // its last ACK shows that it still held it
+		f = finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			cause:    "time-wait-shortened",
+			evidence: append(append(append(h.frames(x, SndFIN), fin.packet(), again.finCopy, h.s.Packet), h.odd.closing[x].acks...), h.frames(y, RcvAckOfFIN)...),
+		}
+		why := "TIME_WAIT was shortened (bucket limit, reuse, an earlier RST), or the host rebooted, or a NAT, load balancer or firewall lost the flow, or the RST is forged"
+		switch {
+		case forgot:
+			f.cause = "fin-wait-2-expired"
+			f.text = fmt.Sprintf("%v repeated its FIN after %s and got a RST (seq %d): %v, which closed first, had waited so long in FIN_WAIT_2 that it forgot the connection, and never came to TIME_WAIT. %v ends with an error instead of a clean close.",
+				h.addr(y), spanText(again.finCopyAt.Sub(fin.at)), h.s.Seq, h.addr(x), h.addr(y))
+			return f, true
+		case held >= hold:
+			f.cause = "time-wait-expired"
+			why = "TIME_WAIT had expired normally; the retransmission timeout of the other end was longer"
+		}
+		f.text = fmt.Sprintf("%v never got the last ACK and repeated FIN %s later; %v, which closed first, no longer holds TIME_WAIT (should last %.0f s; %s had passed) and answered RST seq %d, so that %v ends with an error instead of a clean close. %s.",
+			h.addr(y), spanText(again.finCopyAt.Sub(fin.at)), h.addr(x), hold.Seconds(), spanText(held), h.s.Seq, h.addr(y), why)
+		return f, true
+	},
+}
+
+// abortsOpen reports whether the RST comes from its sender's own connection,
+// which was open and which it had not closed.
+func (h *happening) abortsOpen() bool {
+	x, y := h.from, h.from.Peer()
+	before := h.before.states[x]
+	if h.before.rst != resetAbort || before == 0 || before&^beforeFIN != 0 || !h.ends[x].has(hasAcked) {
+		return false // it has spoken by nothing but RST
+	}
+	// Without ACK it may be the answer to a segment that was not captured.
+	return h.s.Flags&ACK != 0 || h.visible(y)
+}
+
+// abortCertainty is that of an abort: a RST without ACK has the numbers of an
+// abort by RFC 9293 §3.10.5, and of a reply to something older. Most stacks
+// send RST,ACK when they abort.
+func (h *happening) abortCertainty() Confidence {
+	if h.s.Flags&ACK == 0 {
+		return ConfidenceAmbiguous
+	}
+	return ConfidenceAssumed
+}
+
+// What an end does in vain before its timer, and not its program, aborts.
+const (
+	probesInVain  = 2 // keepalives
+	repeatsInVain = 4 // copies of what is not acknowledged
+)
+
+// triedInVain reports whether the end had probed or repeated without an answer
+// before it sent the RST, so that a timer of its own explains the RST.
+func (h *happening) triedInVain(x End) bool {
+	probes, repeats := 0, 0
+	for g := range h.back() {
+		switch {
+		case g.from != x:
+			return false
+		case g.is&wasKeepalive != 0:
+			probes++
+		case g.is&wasOld != 0:
+			repeats++
+		}
+		if probes >= probesInVain || repeats >= repeatsInVain {
+			return true
+		}
+	}
+	return false
+}
+
+// Window evidence of unread octets: at least so many full segments were
+// acknowledged while the right edge stood still, for longer than a program that
+// reads needs to be woken.
+const (
+	unreadSegments = 2
+	unknownMSS     = 1460
+	unreadFor      = 200 * time.Millisecond
+)
+
+// unreadBy returns how many octets the end's window shows to lie unread in its
+// buffer when it sends the RST, and whether that is enough to say so: its right
+// edge has not moved while its ACKs went on, or the window is closed. The
+// window of the RST itself tells nothing: Linux empties the buffer first, and
+// other stacks write 0.
+func (h *happening) unreadBy(x End) (n Size, enough bool) {
+	e := &h.ends[x]
+	if !e.has(hasAcked) {
+		return 0, false
+	}
+	shift, edge := e.scale(&h.ends[x.Peer()]), h.before.edge[x]
+	stands := func(ack Seq, wnd uint16) bool { // but for what scaling rounds off
+		return edge.Minus(ack.Add(Size(wnd)<<shift))>>shift == 0
+	}
+	var run []*glimpse // the ACKs with that edge, the newest first
+	for g := range h.back() {
+		if g.from != x || g.flags&(SYN|RST|ACK) != ACK || g.is&(wasStale|wasForeign) != 0 {
+			continue
+		}
+		if !stands(g.ack, g.wnd) {
+			break
+		}
+		run = append(run, g)
+	}
+	if len(run) == 0 {
+		return 0, h.before.wnd[x] == 0
+	}
+	oldest := run[len(run)-1].ack
+	n = h.before.acked[x].Minus(oldest)
+	much := unreadSegments * cmp.Or(Size(e.mss), unknownMSS)
+	for _, g := range run {
+		if g.ack.Minus(oldest) >= much && h.now.Sub(g.at) >= unreadFor {
+			enough = true
+		}
+	}
+	return n, enough || h.before.wnd[x] == 0
+}
+
+// unackedOf returns how many octets of the end its peer has not acknowledged,
+// as far as the capture can tell.
+func (h *happening) unackedOf(x End) Size {
+	e, peer := &h.ends[x], &h.ends[x.Peer()]
+	if una := e.una(peer); h.visible(x.Peer()) && peer.has(hasAcked) && una.Before(e.nxt) {
+		return e.nxt.Minus(una)
+	}
+	return 0
+}
+
+// streamEnd is the number after the last octet of data captured of the end.
+func (h *happening) streamEnd(x End) Seq {
+	if h.ends[x].has(hasFIN) {
+		return h.ends[x].fin
+	}
+	return h.ends[x].nxt
+}
+
+// refusedData returns the frame that the RST, made by a stack without a reader,
+// answers: the newest with octets that its sender had not acknowledged; 0 if
+// that is forgotten already.
+func (h *happening) refusedData() (frame int, ok bool) {
+	x, y := h.from, h.from.Peer()
+	if h.s.Flags&ACK != 0 || h.before.sentAt[x] == 0 || !h.before.acked[x].Before(h.streamEnd(y)) {
+		return 0, false
+	}
+	soon := max(3*h.ends[x].response(), time.Second)
+	for g := range h.back() {
+		if h.now.Sub(g.at) > soon {
+			break
+		}
+		if g.from == y && g.data > 0 && g.is&(wasKeepalive|wasForeign) == 0 && g.flags&ACK != 0 &&
+			g.ack == h.s.Seq && h.before.acked[x].Before(g.seq.Add(g.data)) {
+			return g.packet, true
+		}
+	}
+	return 0, h.before.rst == resetReply
+}
+
+// lastDataOf returns the frame of the end's newest segment with data, and that
+// of the ACK of it, as far as they are remembered.
+func (h *happening) lastDataOf(x End) []int {
+	ack := 0
+	for g := range h.back() {
+		switch {
+		case g.from != x && g.flags&(ACK|RST) == ACK:
+			ack = g.packet // the oldest of the peer's that came after
+		case g.from == x && g.data > 0:
+			return []int{g.packet, ack}
+		}
+	}
+	return nil
+}
+
+// lastAckOf returns the frame of the end's newest segment with an ACK.
+func (h *happening) lastAckOf(x End) int {
+	for g := range h.back() {
+		if g.from == x && g.flags&(ACK|RST) == ACK {
+			return g.packet
+		}
+	}
+	return 0
+}
+
+// forgot reports whether the end's FIN-WAIT-2 was over, by its stack's timer,
+// before the happening.
+func (h *happening) forgot(x End) bool {
+	st, ok := h.find(x, GiveUp)
+	return ok && st.at < h.now
+}
+
+// resetBefore reports whether another RST had ended the connection before this
+// one.
+func (h *happening) resetBefore() bool {
+	for _, st := range h.steps {
+		if st.packet() != h.s.Packet && st.inputs()&inputs(SndRST, RcvRST, NoTCB) != 0 {
+			return true
+		}
+	}
+	return false
+}

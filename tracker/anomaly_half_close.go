@@ -1,0 +1,213 @@
+package tracker
+
+import (
+	"fmt"
+	"time"
+)
+
+// What does not happen after one end has closed, or at all. Such things show
+// only when time has passed: at a timer, or where the capture ends.
+
+// How long nothing must have happened.
+const (
+	halfCloseLinger = 10 * time.Second  // one end still flushing what it had to send takes less
+	finWait2Wait    = 60 * time.Second  // FIN-WAIT-2, where the stack has no timer for it
+	closeWaitLeaked = 120 * time.Second // CLOSE-WAIT
+	closeUnseen     = 300 * time.Second // an open connection at the end of the capture
+)
+
+// leaksOfServer is how many leaked sockets on one address and port are more
+// than an accident.
+const leaksOfServer = 10
+
+const (
+	closeWaitLeakName = "close-wait-leak"
+	finWait2StuckName = "fin-wait-2-stuck"
+	halfCloseName     = "half-close-lingering"
+)
+
+var closeWaitLeak = Kind{
+	Name:       closeWaitLeakName,
+	Severity:   Warning, // an error from leaksOfServer on
+	Title:      "Application never closes",
+	RFC:        "RFC 9293 §3.6",
+	Sentence:   "{Y} got FIN {t} ago, acknowledged it and never closed: most likely its application leaks this socket ({n} on {ip:port}).",
+	Supersedes: []string{finWait2StuckName, halfCloseName},
+	on:         onTimer | onEnd,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from.Peer(), h.from
+		leaker := &h.ends[y]
+		if leaker.assumed != setOf(CloseWait) || leaker.proved != setOf(CloseWait) || !h.visible(y) || h.flagged(closeWaitLeakName, y) {
+			return f, false
+		}
+		if h.ends[x].wnd == 0 || h.ends[x].acked.Before(leaker.nxt) {
+			return f, false // it has something to send first
+		}
+		since := h.silentSince(x, y)
+		if since == 0 || h.now.Sub(since) < closeWaitLeaked {
+			return f, false
+		}
+		n := h.t.tallies[tallyKey{closeWaitLeakName, h.addr(y)}] + 1
+		f = finding{
+			end:      y,
+			certain:  ConfidenceProved,
+			evidence: h.frames(x, SndFIN, RcvAckOfFIN),
+			tally:    true,
+			text: fmt.Sprintf("%v acknowledged the FIN of %v but has not closed its side %s later: most likely its application leaks this socket.",
+				h.addr(y), h.addr(x), spanText(h.now.Sub(since))),
+		}
+		if n > 1 {
+			f.text += fmt.Sprintf(" It is number %d on %v.", n, h.addr(y))
+		}
+		if n >= leaksOfServer {
+			f.severity = Error
+		}
+		if h.ends[x].assumed == setOf(Closed) {
+			f.text += fmt.Sprintf(" %v has probably forgotten the connection by now.", h.addr(x))
+		}
+		return f, true
+	},
+}
+
+var finWait2Stuck = Kind{
+	Name:       finWait2StuckName,
+	Severity:   Warning,
+	Title:      "Closed side waits for a FIN that does not come",
+	RFC:        "RFC 9293 §3.6",
+	Sentence:   "{Y} has not closed {t} after {X}; Linux/BSD now forget an orphaned FIN_WAIT_2, and a later FIN will get RST.",
+	Supersedes: []string{halfCloseName},
+	on:         onTimer | onEnd,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		if h.before.states[x] != setOf(FinWait2) || h.ends[y].has(hasFIN) || !h.visible(y) || h.flagged(finWait2StuckName, x) {
+			return f, false
+		}
+		since, held := h.silentSince(x, y), h.ends[x].stack().FinWait2
+		if held == 0 {
+			held = finWait2Wait
+		}
+		if since == 0 || h.now.Sub(since) < held-time.Millisecond { // the timer counts in coarser units
+			return f, false
+		}
+		f = finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			evidence: h.frames(x, SndFIN, RcvAckOfFIN),
+		}
+		f.text = fmt.Sprintf("%v has not closed %s after %v did.", h.addr(y), spanText(h.now.Sub(since)), h.addr(x))
+		if h.ends[x].assumed != h.before.states[x] {
+			f.text += fmt.Sprintf(" If %v had called close(), and not only shutdown(), its stack now forgets FIN_WAIT_2, and a later FIN will get RST.", h.addr(x))
+		} else {
+			f.text += fmt.Sprintf(" %v waits for its FIN, which only the application there can bring about.", h.addr(x))
+		}
+		return f, true
+	},
+}
+
+var halfCloseLingering = Kind{
+	Name:     halfCloseName,
+	Severity: Info,
+	Title:    "One direction closed, the other still in use",
+	RFC:      "RFC 9293 §3.6",
+	Sentence: "{X} shut down sending {t} ago; {Y} still sends ({n} bytes since).",
+	on:       onUnsettled | onEnd,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		if h.ends[x].assumed != setOf(FinWait2) || h.ends[y].assumed != setOf(CloseWait) || !h.visible(y) {
+			return f, false
+		}
+		// Data alone may be met by a RST. That it is acknowledged shows the
+		// connection to be in use.
+		if h.s != nil && (h.sentSinceFIN(y) == 0 || !h.before.acked[x].Before(h.s.Ack)) {
+			return f, false
+		}
+		if h.flagged(halfCloseName, x) || h.flagged(finWait2StuckName, x) || h.flagged(closeWaitLeakName, y) {
+			return f, false
+		}
+		ack, ok := h.find(x, RcvAckOfFIN)
+		if !ok || h.now.Sub(ack.at) <= halfCloseLinger {
+			return f, false
+		}
+		f = finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			evidence: append(h.frames(x, SndFIN), ack.packet()),
+		}
+		f.text = fmt.Sprintf("%v closed its direction %s ago; ", h.addr(x), spanText(h.now.Sub(ack.at)))
+		if n := h.sentSinceFIN(y); n > 0 {
+			f.evidence = append(f.evidence, h.lastDataOf(y)...)
+			f.text += fmt.Sprintf("%v still has the other one and has sent %s since. A half-closed connection is legal, and often meant.", h.addr(y), countOf(int(n), "byte", "bytes"))
+		} else {
+			f.text += fmt.Sprintf("%v has not closed its own, nor sent anything since. A half-closed connection is legal, and often meant.", h.addr(y))
+		}
+		return f, true
+	},
+}
+
+var noCloseSeen = Kind{
+	Name:     "no-close-seen",
+	Severity: Notice,
+	Title:    "Connection just stopped",
+	RFC:      "RFC 9293 §3.6",
+	Sentence: "No close was captured; last packet {t} ago from {X}.",
+	on:       onEnd,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		idle := h.now.Sub(h.ends[x].sentAt)
+		if h.ends[x].sentAt <= h.ends[y].sentAt && x == Server || h.ends[x].sentAt < h.ends[y].sentAt || idle < closeUnseen {
+			return f, false // once, for the end that spoke last
+		}
+		if h.ends[x].assumed.shown() != Established || h.ends[y].assumed.shown() != Established || !h.visible(x) || !h.visible(y) {
+			return f, false
+		}
+		f = finding{end: x, certain: ConfidenceAssumed}
+		for g := range h.back() {
+			f.evidence = append(f.evidence, g.packet)
+			if len(f.evidence) == 2 {
+				break
+			}
+		}
+		f.text = fmt.Sprintf("No close was captured, neither FIN nor RST: the last segment came from %v, %s before the end of the capture. An idle connection is legal; both ends may hold it still, or have lost it unseen.",
+			h.addr(x), spanText(idle))
+		return f, true
+	},
+}
+
+// silentSince returns when the end y, which has not closed, acknowledged x's
+// FIN or had flushed what it still had to send; 0 if that is not known, or if
+// it made use of its direction later than that.
+func (h *happening) silentSince(x, y End) Time {
+	ack, ok := h.find(x, RcvAckOfFIN)
+	switch {
+	case !ok:
+		return 0
+	case h.sentSinceFIN(y) == 0:
+		return ack.at
+	case h.ends[y].sentAt.Sub(ack.at) > halfCloseLinger:
+		return 0
+	}
+	return h.ends[y].sentAt
+}
+
+// sentSinceFIN returns how many octets the end has sent since it received its
+// peer's FIN.
+func (h *happening) sentSinceFIN(y End) Size {
+	if e := &h.ends[y]; e.clean.Before(e.nxt) {
+		return e.nxt.Minus(e.clean)
+	}
+	return 0
+}
+
+// flagged reports whether the kind was reported of the end already: what lasts
+// is told once, when it has lasted long enough.
+func (h *happening) flagged(kind string, e End) bool {
+	if h.odd == nil {
+		return false
+	}
+	for i := range h.odd.anomalies {
+		if a := &h.odd.anomalies[i]; a.Kind == kind && a.End == e {
+			return true
+		}
+	}
+	return false
+}

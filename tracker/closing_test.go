@@ -1,0 +1,129 @@
+package tracker
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+// playOdd plays an anomaly's ladder and returns what it raised.
+func playOdd(t *testing.T, name string) (list []Anomaly) {
+	text, err := os.ReadFile(filepath.Join("testdata", "anomaly", name+".txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := parseLadder(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.play(t, func(tk *Tracker, i int, odd []string) {
+		if k, _ := ladderKey(); i == len(l.rungs)-1 {
+			for c := tk.newestOf(k); c != nil; c = tk.olderOf(c) {
+				if c.odd != nil {
+					list = append(list, c.odd.anomalies...)
+				}
+			}
+		}
+	})
+	return list
+}
+
+func TestCausesAndEvidenceOfClosing(t *testing.T) {
+	for _, want := range []struct {
+		ladder, kind, cause string
+		severity            Severity
+		certain             Confidence
+		end                 End
+		evidence            []int
+	}{
+		{"fin-retransmitted", "fin-retransmitted", "ack-not-seen", Notice, ConfidenceAssumed, Client, []int{7, 8}},
+		{"fin-retransmitted-ack-lost", "fin-retransmitted", "ack-captured-then-lost", Notice, ConfidenceAssumed, Client, []int{7, 8, 9}},
+		{"fin-retransmitted-spurious", "fin-retransmitted", "spurious", Notice, ConfidenceAssumed, Client, []int{7, 8, 9}},
+		{"fin-never-acked", "fin-never-acked", "", Warning, ConfidenceAssumed, Client, []int{7, 8, 9, 10}},
+		{"fin-never-acked-closing", "fin-never-acked", "", Warning, ConfidenceAssumed, Client, []int{7, 10, 11}},
+		{"last-ack-timeout", "last-ack-timeout", "no-ack", Warning, ConfidenceAssumed, Server, []int{7, 9, 10, 11}},
+		{"last-ack-timeout-acks-lost", "last-ack-timeout", "acks-lost", Warning, ConfidenceAssumed, Server, []int{7, 9, 10, 11, 12, 13}},
+		{"simultaneous-close", "simultaneous-close", "", Info, ConfidenceProved, Server, []int{7, 8}},
+		{"data-after-fin", "data-after-fin", "data", Warning, ConfidenceProved, Client, []int{7, 8}},
+		{"data-after-fin-second-fin", "data-after-fin", "second-fin", Warning, ConfidenceProved, Client, []int{8, 9}},
+		{"rst-instead-of-ack", "rst-instead-of-ack", "time-wait-shortened", Error, ConfidenceAssumed, Client, []int{7, 9, 10, 11, 12}},
+		{"rst-instead-of-ack-expired", "rst-instead-of-ack", "time-wait-expired", Error, ConfidenceAssumed, Client, []int{7, 9, 10, 11}},
+		{"rst-instead-of-ack-forgotten", "rst-instead-of-ack", "fin-wait-2-expired", Error, ConfidenceAssumed, Client, []int{7, 9, 10, 11}},
+		{"late-fin-reset", "late-fin-reset", "timer-expired", Warning, ConfidenceAssumed, Client, []int{7, 8, 9, 10}},
+		{"late-fin-reset-early", "late-fin-reset", "closed-early", Warning, ConfidenceAssumed, Client, []int{7, 8, 9, 10}},
+		{"data-after-close-reset", "data-after-close-reset", "closed", Warning, ConfidenceAssumed, Client, []int{7, 9, 10}},
+		{"data-after-close-reset-expired", "data-after-close-reset", "timer-expired", Warning, ConfidenceAssumed, Client, []int{7, 9, 10}},
+		{"data-after-close-reset-crossing", "data-after-close-reset", "closed", Warning, ConfidenceAssumed, Client, []int{7, 8, 10}},
+		{"linger-zero-abort", "linger-zero-abort", "clean", Notice, ConfidenceAssumed, Client, []int{4, 5, 7}},
+		{"linger-zero-abort-unacked", "linger-zero-abort", "unacked", Warning, ConfidenceAssumed, Client, []int{7, 8}},
+		{"linger-zero-abort-bare", "linger-zero-abort", "clean", Notice, ConfidenceAmbiguous, Client, []int{4, 5, 7}},
+		{"close-with-unread-data", "close-with-unread-data", "window-stood-still", Warning, ConfidenceAmbiguous, Client, []int{10, 11, 12}},
+		{"close-with-unread-data-window-zero", "close-with-unread-data", "window-zero", Warning, ConfidenceAssumed, Client, []int{7, 8, 9}},
+		{"abort-after-fin", "abort-after-fin", "", Notice, ConfidenceAssumed, Client, []int{7, 9}},
+		{"half-close-lingering", "half-close-lingering", "", Info, ConfidenceAssumed, Client, []int{7, 8, 11, 12}},
+		{"half-close-lingering-silent", "half-close-lingering", "", Info, ConfidenceAssumed, Client, []int{7, 8}},
+		{"close-wait-leak", "close-wait-leak", "", Warning, ConfidenceProved, Server, []int{7, 8}},
+		{"fin-wait-2-stuck", "fin-wait-2-stuck", "", Warning, ConfidenceAssumed, Client, []int{7, 8}},
+		{"no-close-seen", "no-close-seen", "", Notice, ConfidenceAssumed, Client, []int{5, 6}},
+	} {
+		list := playOdd(t, want.ladder)
+		i := slices.IndexFunc(list, func(a Anomaly) bool { return a.Kind == want.kind })
+		if i < 0 {
+			t.Errorf("%s: no %s is flagged", want.ladder, want.kind)
+			continue
+		}
+		got := list[i]
+		if got.Cause != want.cause || got.Severity != want.severity || got.Certain != want.certain || got.End != want.end || !slices.Equal(got.Evidence, want.evidence) {
+			t.Errorf("%s: %s is %q, %v, %v, of the %v, by frames %v, want %q, %v, %v, of the %v, by frames %v", want.ladder, want.kind,
+				got.Cause, got.Severity, got.Certain, got.End, got.Evidence, want.cause, want.severity, want.certain, want.end, want.evidence)
+		}
+		if testing.Verbose() {
+			t.Logf("%s: %s", want.ladder, got.Text)
+		}
+	}
+}
+
+// A server that never closes is told of once for each connection, as soon as
+// it has lasted long enough, and gravely from the tenth on.
+func TestLeaksOfOneServerAreCounted(t *testing.T) {
+	var got []Anomaly
+	w := newWire(t)
+	w.tk.emit = func(e Event) {
+		if e.Kind == Odd && e.Anomaly.Kind == closeWaitLeak.Name {
+			got = append(got, *e.Anomaly)
+		}
+	}
+	for i := range leaksOfServer + 2 {
+		client := clientOf(i)
+		w.open(client)
+		w.put(client, true, FIN|ACK, 1, 1_000_001, 0)
+		w.put(client, false, ACK, 1_000_001, 2, 0)
+	}
+	w.tk.Advance(w.now.Add(closeWaitLeaked - time.Second))
+	if len(got) != 0 {
+		t.Errorf("after %v, %d connections are leaked, want none", closeWaitLeaked-time.Second, len(got))
+	}
+	w.tk.Advance(w.now.Add(time.Hour))
+	w.tk.Close()
+	if len(got) != leaksOfServer+2 {
+		t.Fatalf("%d connections are leaked, want %d", len(got), leaksOfServer+2)
+	}
+	for i, a := range got {
+		want := Warning
+		if i+1 >= leaksOfServer {
+			want = Error
+		}
+		if a.Severity != want {
+			t.Errorf("leak number %d is %v, want %v", i+1, a.Severity, want)
+		}
+		if late := a.Time.Sub(w.now); late > closeWaitLeaked {
+			t.Errorf("leak number %d is told %v after the last segment, want %v", i+1, late, closeWaitLeaked)
+		}
+	}
+	if testing.Verbose() {
+		fmt.Println(got[leaksOfServer].Text)
+	}
+}
