@@ -201,8 +201,8 @@ var dataAfterFIN = Kind{
 	on:       onUnsettled,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from, h.from.Peer()
-		e := &h.ends[x]
-		if !e.has(hasFIN) || h.s.Flags&(SYN|ACK) != ACK || h.foreign || h.s.Len() == 0 {
+		e, last := &h.ends[x], h.s.End()-1
+		if !e.has(hasFIN) || h.s.Len() == 0 || last == e.fin || h.s.Flags&(SYN|ACK) != ACK || h.foreign {
 			return f, false
 		}
 		// Another connection's segment, of which the SYN was not captured, has
@@ -210,21 +210,21 @@ var dataAfterFIN = Kind{
 		if !h.s.End().AtMost(later(h.before.edge[y], e.fin+1).Add(1)) || h.s.Ack.Before(h.before.acked[x]) || h.ends[y].nxt.Before(h.s.Ack) {
 			return f, false
 		}
-		fin, _ := h.find(x, SndFIN)
-		f = finding{end: x, certain: ConfidenceProved, evidence: []int{fin.packet(), h.s.Packet}}
-		switch last := h.s.End() - 1; {
+		switch {
 		case e.fin.Before(last) && h.s.Data > 0:
 			f.cause = "data"
 			n := min(last.Minus(e.fin), h.s.Data)
 			f.text = fmt.Sprintf("%v sent %s after its FIN. No end may do that: its stack is broken, or the FIN or these bytes were injected by somebody else. The receiver ignores them.",
 				h.addr(x), countOf(int(n), "byte", "bytes"))
-		case h.s.Flags&FIN != 0 && last != e.fin && !h.stale:
+		case h.s.Flags&FIN != 0 && !h.stale:
 			f.cause = "second-fin"
 			f.text = fmt.Sprintf("%v sent a second FIN at another place: sequence number %d, after %d. Its stack is broken, or one of the two was injected by somebody else.",
 				h.addr(x), last, e.fin)
 		default:
 			return f, false
 		}
+		fin, _ := h.find(x, SndFIN)
+		f.end, f.certain, f.evidence = x, ConfidenceProved, []int{fin.packet(), h.s.Packet}
 		return f, true
 	},
 }
