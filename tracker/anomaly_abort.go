@@ -127,13 +127,13 @@ var lateFINReset = Kind{
 		if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || !h.closedFirst(x) || h.s.Seq != h.ends[x].fin+1 {
 			return f, false
 		}
-		if h.ends[y].fin.Before(h.before.acked[x]) || h.odd != nil && h.odd.closing[y].finCopy != 0 {
-			return f, false // it was repeated, or had its ACK: another matter
+		if h.ends[y].fin.Before(h.before.acked[x]) {
+			return f, false // it had its ACK
 		}
 		closed, _ := h.find(x, SndFIN)
 		fin, ok := h.find(y, SndFIN)
 		if _, data := h.refusedData(); data || !ok || fin.at != h.before.sentAt[y] {
-			return f, false // what it answers is not the FIN, or not the FIN alone
+			return f, false // what it answers is not the first FIN, or not that alone
 		}
 		since := closed
 		if ack, ok := h.find(x, RcvAckOfFIN); ok {

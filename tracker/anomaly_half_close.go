@@ -40,8 +40,8 @@ var closeWaitLeak = Kind{
 		if leaker.assumed != setOf(CloseWait) || leaker.proved != setOf(CloseWait) || !h.visible(y) || h.flagged(closeWaitLeakName, y) {
 			return f, false
 		}
-		if h.ends[x].wnd == 0 || h.ends[x].acked.Before(leaker.nxt) {
-			return f, false // it has something to send first
+		if h.hasMoreToSend(y) {
+			return f, false
 		}
 		since := h.silentSince(x, y)
 		if since == 0 || h.now.Sub(since) < closeWaitLeaked {
@@ -80,6 +80,9 @@ var finWait2Stuck = Kind{
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from, h.from.Peer()
 		if h.before.states[x] != setOf(FinWait2) || h.ends[y].has(hasFIN) || !h.visible(y) || h.flagged(finWait2StuckName, x) {
+			return f, false
+		}
+		if h.hasMoreToSend(y) {
 			return f, false
 		}
 		since, held := h.silentSince(x, y), h.ends[x].stack().FinWait2
@@ -171,6 +174,13 @@ var noCloseSeen = Kind{
 			h.addr(x), spanText(idle))
 		return f, true
 	},
+}
+
+// hasMoreToSend reports whether the end may have something to send before its
+// FIN: its peer has closed the window, or not acknowledged all yet.
+func (h *happening) hasMoreToSend(y End) bool {
+	x := &h.ends[y.Peer()]
+	return x.wnd == 0 || x.acked.Before(h.ends[y].nxt)
 }
 
 // silentSince returns when the end y, which has not closed, acknowledged x's

@@ -95,6 +95,13 @@ func TestLeaksOfOneServerAreCounted(t *testing.T) {
 		if e.Kind == Odd && e.Anomaly.Kind == closeWaitLeak.Name {
 			got = append(got, *e.Anomaly)
 		}
+		if e.Kind == Over {
+			for _, a := range e.Over.Anomalies {
+				if a.Count != 1 {
+					t.Errorf("connection %d: %s is counted %d times, want once", e.Conn, a.Kind, a.Count)
+				}
+			}
+		}
 	}
 	for i := range leaksOfServer + 2 {
 		client := clientOf(i)
