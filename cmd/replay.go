@@ -165,11 +165,12 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 		return err
 	}
 	var printed error
-	tk, err := tracker.New(tracker.Config{Stack: f.stack, TwoMSL: f.twoMSL}, func(e tracker.Event) {
+	crowd := tracker.NewCrowd(func(e tracker.Event) {
 		if printed == nil {
 			printed = printer.Event(e)
 		}
 	})
+	tk, err := tracker.New(tracker.Config{Stack: f.stack, TwoMSL: f.twoMSL}, crowd.Event)
 	if err != nil {
 		return fmt.Errorf("--stack: %w", err)
 	}
@@ -191,6 +192,7 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 	stats := src.Stats()
 	tk.Advance(stats.Until)
 	tk.Close()
+	crowd.Close()
 	if printed != nil {
 		return printed
 	}

@@ -196,11 +196,7 @@ func appendAnomaly(b []byte, a *tracker.Anomaly) []byte {
 	if a.Conn > 0 {
 		b = appendString(appendKey(b, "endpoint"), a.End.String())
 	}
-	b = append(appendKey(b, "evidence"), '[')
-	for _, n := range a.Evidence {
-		b = appendInt(appendComma(b), n)
-	}
-	b = append(b, ']')
+	b = appendInts(appendKey(b, "evidence"), a.Evidence)
 	b = appendString(appendKey(b, "text"), a.Text)
 	if a.RFC != "" {
 		b = appendString(appendKey(b, "reference"), a.RFC)
@@ -209,8 +205,17 @@ func appendAnomaly(b []byte, a *tracker.Anomaly) []byte {
 		b = appendInstant(appendKey(b, "since"), a.Time)
 		b = appendInstant(appendKey(b, "until"), a.Until)
 	}
+	if a.Addr.IsValid() {
+		b = appendString(appendKey(b, "addr"), a.Addr.String())
+	}
+	if a.Port != 0 {
+		b = appendInt(appendKey(b, "port"), int(a.Port))
+	}
 	if a.Count > 1 || a.Conn == 0 {
 		b = appendInt(appendKey(b, "count"), a.Count)
+	}
+	if len(a.Samples) > 0 {
+		b = appendInts(appendKey(b, "samples"), a.Samples)
 	}
 	if len(a.Supersedes) > 0 {
 		b = append(appendKey(b, "supersedes"), '[')
@@ -275,6 +280,15 @@ func appendInstant(b []byte, t tracker.Time) []byte {
 }
 
 func appendInt(b []byte, n int) []byte { return strconv.AppendInt(b, int64(n), 10) }
+
+// appendInts appends an array of numbers.
+func appendInts(b []byte, list []int) []byte {
+	b = append(b, '[')
+	for _, n := range list {
+		b = appendInt(appendComma(b), n)
+	}
+	return append(b, ']')
+}
 
 func appendUint(b []byte, n uint64) []byte { return strconv.AppendUint(b, n, 10) }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -99,10 +100,18 @@ func (c *connections) writeAnomalies(out *bufio.Writer, o *Options, s *Summary, 
 func (l *look) facts(a *tracker.Anomaly) []string {
 	var facts []string
 	add := func(format string, args ...any) { facts = append(facts, fmt.Sprintf(format, args...)) }
-	if a.Conn > 0 {
+	switch {
+	case a.Conn > 0:
 		add("conn %d", a.Conn)
-	} else {
-		add("many connections")
+	case !a.Addr.IsValid():
+		add("whole capture")
+	case a.Port != 0:
+		add("%v", netip.AddrPortFrom(a.Addr, a.Port))
+	default:
+		add("%v", a.Addr)
+	}
+	if len(a.Samples) > 0 {
+		add("conns %s", frameList(a.Samples))
 	}
 	if frames := evidence(a); len(frames) == 1 {
 		add("frame %d", frames[0])
@@ -113,7 +122,9 @@ func (l *look) facts(a *tracker.Anomaly) []string {
 	if a.Cause != "" {
 		add("%s", Escape(a.Cause))
 	}
-	if a.Count > 1 {
+	if a.Addr.IsValid() {
+		add("%d connections", a.Count)
+	} else if a.Count > 1 {
 		add("%d times", a.Count)
 	}
 	if a.Until != 0 {

@@ -60,6 +60,11 @@ type Anomaly struct {
 	Count      int    // how often; at least 1
 	Until      Time   // of the last of them; 0 where it happened once
 	Supersedes []string
+
+	// Of an anomaly over many connections.
+	Addr    netip.Addr // the host that it is about; invalid: the capture itself
+	Port    uint16     // of that host; 0: no one port
+	Samples []int      // numbers of some of the connections
 }
 
 // A Kind is one entry of the catalogue.
@@ -70,6 +75,7 @@ type Kind struct {
 	RFC        string   // what it departs from, or where it is described
 	Sentence   string   // what is printed, with names in braces for what is filled in
 	Supersedes []string // kinds that this one explains better
+	Many       bool     // over many connections, or of the whole capture: no check on a connection finds it
 
 	on    occasions
 	check func(*happening) (finding, bool)
@@ -98,6 +104,7 @@ const (
 	onUnsettled                       // any segment while an end is not in ESTABLISHED, or not proved to be
 	onImpostor                        // a SYN was found not to be its alleged sender's: h.impostor
 	onHaunted                         // any segment of a connection among whose segments those of an older one fell, or may
+	onCorrupt                         // a checksum is wrong of an end whose checksums were right; the segment is dropped
 )
 
 // kinds is the catalogue. Its order is that in which the checks run.
@@ -128,6 +135,23 @@ var kinds = []*Kind{
 	&finWait2Stuck,
 	&halfCloseLingering,
 	&noCloseSeen,
+
+	&midstreamPickup,
+	&captureGap,
+	&asymmetricCapture,
+	&duplicateCapture,
+	&captureReordering,
+	&clockStep,
+	&snaplenTruncated,
+	&offloadSegments,
+	&badChecksum,
+	&fragmentedSegment,
+
+	&portScan,
+	&synFlood,
+	&backscatter,
+	&serverTimeWaitAccumulation,
+	&ephemeralPortExhaustion,
 }
 
 // Kinds returns the catalogue.
@@ -259,9 +283,7 @@ func (c *Conn) occasionsOf(s *Segment, from End, r reading) (on occasions) {
 	if y.seen() && s.Flags&ACK != 0 && y.nxt.Before(s.Ack) || x.seen() && x.nxt.Before(s.Seq) {
 		on |= onGap
 	}
-	if s.Cut == CutOptions || s.Fragment || s.Sum > SumGood || y.mss != 0 && s.Data > Size(y.mss) {
-		on |= onQuality
-	}
+	on |= c.qualityOf(s, from)
 	if x.assumed != up || y.assumed != up || x.proved != up || y.proved != up {
 		on |= onUnsettled
 	}
@@ -269,6 +291,15 @@ func (c *Conn) occasionsOf(s *Segment, from End, r reading) (on occasions) {
 		on |= onHaunted
 	}
 	return on
+}
+
+// qualityOf returns onQuality where the capture has the segment other than it
+// was on the wire.
+func (c *Conn) qualityOf(s *Segment, from End) occasions {
+	if s.Cut == CutOptions || s.Fragment || s.Sum > SumGood || s.Data > c.largest(from) {
+		return onQuality
+	}
+	return 0
 }
 
 // judge asks the checks.
@@ -312,17 +343,28 @@ func (t *Tracker) report(c *Conn, s *Segment, k *Kind, f finding) {
 	if f.tally {
 		t.tallies[tallyKey{k.Name, c.addr(f.end)}]++
 	}
-	slices.Sort(f.evidence)
-	f.evidence = slices.DeleteFunc(slices.Compact(f.evidence), func(frame int) bool { return frame == 0 })
-	a := Anomaly{
-		Conn: int(c.id), Kind: k.Name, Severity: max(k.Severity, f.severity), Supersedes: k.Supersedes, Cause: f.cause, Certain: f.certain,
-		Time: t.now, End: f.end, Evidence: f.evidence, Text: f.text, RFC: k.RFC, Count: 1,
-	}
+	a := k.found(f)
+	a.Conn, a.Time = int(c.id), t.now
 	if s != nil {
 		a.Packet = s.Packet
 	}
 	o.anomalies = append(o.anomalies, a)
-	t.emit(Event{Kind: Odd, Time: t.now, Packet: a.Packet, Conn: a.Conn, End: a.End, Anomaly: &a})
+	t.emit(Event{Kind: Odd, Time: t.now, Packet: a.Packet, Conn: a.Conn, Client: c.addr(Client), Server: c.addr(Server), End: a.End, Anomaly: &a})
+}
+
+// found makes an anomaly of a finding.
+func (k *Kind) found(f finding) Anomaly {
+	slices.Sort(f.evidence)
+	f.evidence = slices.DeleteFunc(slices.Compact(f.evidence), func(frame int) bool { return frame == 0 })
+	return Anomaly{
+		Kind: k.Name, Severity: max(k.Severity, f.severity), Supersedes: k.Supersedes, Cause: f.cause, Certain: f.certain,
+		End: f.end, Evidence: f.evidence, Text: f.text, RFC: k.RFC, Count: 1,
+	}
+}
+
+// flagged reports whether the kind was found at the end before.
+func (c *Conn) flagged(name string, e End) bool {
+	return c.odd != nil && slices.ContainsFunc(c.odd.anomalies, func(a Anomaly) bool { return a.Kind == name && a.End == e })
 }
 
 // frames returns the frames of the steps by which the inputs happened to the

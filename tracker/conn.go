@@ -68,6 +68,8 @@ type oddments struct {
 	lateFIN            [2]bool     // the FIN was captured behind a segment sent after it
 	closing            [2]closing
 	haunts             *[2]haunt // by the end that the segment claims to be of; nil until there is one
+	gaps               [2]gap    // what is missing of the end's octets
+	badSums            [2]badSums
 	anomalies          []Anomaly
 }
 

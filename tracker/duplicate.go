@@ -28,17 +28,19 @@ const recentSize = 1 << 13
 type recent []recentSlot
 
 type recentSlot struct {
-	sum uint64
-	at  Time
-	ttl uint8
+	sum    uint64
+	at     Time
+	packet uint32
+	ttl    uint8
 }
 
 // repeats reports whether s is a second record of a packet that was captured
-// before, and remembers it. The hash is not seeded, so that a replay is always
-// the same; traffic that seeks collisions only has copies of it counted.
-func (r *recent) repeats(s *Segment, k *flowKey, low bool, now Time) bool {
+// before, returns what is remembered of that, and remembers it. The hash is not
+// seeded, so that a replay is always the same; traffic that seeks collisions
+// only has copies of it counted.
+func (r *recent) repeats(s *Segment, k *flowKey, low bool, now Time) (first recentSlot, again bool) {
 	if s.Flags&RST != 0 && s.ID == 0 && !s.Options.HasTS {
-		return false // a stack without the connection answers every segment alike
+		return first, false // a stack without the connection answers every segment alike
 	}
 	if *r == nil {
 		*r = make(recent, recentSize)
@@ -56,14 +58,14 @@ func (r *recent) repeats(s *Segment, k *flowKey, low bool, now Time) bool {
 	sum = mix(sum, uint64(s.Data))
 	slot := &(*r)[sum%recentSize]
 	old := *slot
-	*slot = recentSlot{sum, now, s.TTL}
+	*slot = recentSlot{sum, now, uint32(s.Packet), s.TTL}
 	if old.sum != sum {
-		return false
+		return first, false
 	}
 	within := sameHop
 	if hops := int(old.ttl) - int(s.TTL); hops != 0 {
 		if hops < -2 || hops > 2 {
-			return false
+			return first, false
 		}
 		within = nextHop
 	}
@@ -71,10 +73,10 @@ func (r *recent) repeats(s *Segment, k *flowKey, low bool, now Time) bool {
 		within = featureless
 	}
 	if now.Sub(old.at) > within {
-		return false
+		return old, false
 	}
 	slot.at = old.at // copies of copies do not stretch the time
-	return true
+	return old, true
 }
 
 // mix folds v into the hash.

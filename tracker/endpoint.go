@@ -315,10 +315,11 @@ func (c *Conn) noteRepeat(s *Segment, from End, r reading) {
 // noteControls takes down what SYN and FIN carry, and where the end's numbers
 // begin in a capture that starts in the middle.
 func (c *Conn) noteControls(s *Segment, from End, first bool) {
-	x := &c.ends[from]
+	x, y := &c.ends[from], &c.ends[from.Peer()]
 	switch {
 	case s.Flags&SYN != 0:
-		if first || !x.has(hasISS) {
+		anew := s.Seq != x.iss && x.nxt == x.iss+1 && !(y.has(hasAcked) && x.iss.Before(y.acked))
+		if first || !x.has(hasISS) || anew { // anew: the one before answered an old duplicate SYN
 			x.iss, x.nxt = s.Seq, s.Seq
 		}
 		x.bits |= hasISS

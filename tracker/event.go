@@ -1,5 +1,7 @@
 package tracker
 
+import "net/netip"
+
 // EventKind is what an Event reports.
 type EventKind uint8
 
@@ -7,6 +9,7 @@ const (
 	Moved EventKind = iota // an end changed its state in the assumed view
 	Odd                    // an anomaly was found
 	Over                   // a connection will not change any more
+	Begun                  // a connection came into sight
 )
 
 // An Event is what the tracker tells its caller. It is a flat value.
@@ -16,11 +19,21 @@ type Event struct {
 	Packet int // the frame that caused it; 0 for a timer
 	Conn   int // the connection's number; 0 for an anomaly over many connections
 
-	// Of a Moved event.
-	End      End
+	Client, Server netip.AddrPort // of the connection
+
+	End End // that moved, or sent
+
+	// Of a Moved event. Bytes are the payload octets that each end had sent.
+	Bytes    [2]uint64
 	From, To State
 	On       string // what happened: "send SYN", "recv FIN", "2MSL over"
 	Basis    Basis
+
+	// Of a Begun event, in which End sent the first segment.
+	Origin      Origin
+	Incarnation int   // as in Record
+	Flags       Flags // of that segment
+	Seq         Seq   // of that segment
 
 	Anomaly *Anomaly // of an Odd event
 	Over    *Record  // of an Over event; lent for the call only, see Record.Clone

@@ -217,7 +217,7 @@ func (t *Tracker) begin(c *Conn, s *Segment, old *Conn) {
 		x.nxt = s.Ack
 		x.bits |= hasISS | sentSYN
 		x.proved = setOf(SynSent)
-		t.number(c)
+		t.number(c, s)
 		t.apply(c, Client, inputs(SndSYN), t.cause(s, ByAssumption))
 		return
 	case FromMidstream:
@@ -225,17 +225,27 @@ func (t *Tracker) begin(c *Conn, s *Segment, old *Conn) {
 		set(Server, anyState)
 	}
 	if !c.provisional() {
-		t.number(c)
+		t.number(c, s)
 	}
 }
 
 // anyState are all eleven: nothing is known.
 const anyState = StateSet(1<<numStates - 2)
 
-// number makes a connection known to the caller.
-func (t *Tracker) number(c *Conn) {
+// number makes a connection known to the caller. first is its first segment;
+// nil stands for the SYN of one that was provisional.
+func (t *Tracker) number(c *Conn, first *Segment) {
 	t.conns++
 	c.id = uint32(t.conns)
+	e := Event{
+		Kind: Begun, Time: t.now, Conn: t.conns, Client: c.addr(Client), Server: c.addr(Server),
+		Origin: c.origin(), Incarnation: int(c.incarnation), Flags: SYN, Seq: c.ends[Client].iss,
+	}
+	if first != nil {
+		_, low := keyOf(first)
+		e.Packet, e.End, e.Flags, e.Seq = first.Packet, c.endOf(low), first.Flags, first.Seq
+	}
+	t.emit(e)
 }
 
 // succeed decides what a SYN on the addresses and ports of an older
@@ -354,12 +364,13 @@ func (t *Tracker) settleProvisional(c *Conn, s *Segment, from End) {
 func (t *Tracker) promote(c *Conn, s *Segment) {
 	c.bits &^= isProvisional
 	t.waiting--
-	t.number(c)
+	t.number(c, nil)
 	was := [2]State{c.ends[Client].start.shown(), c.ends[Server].start.shown()}
 	for _, st := range c.steps { // told only now
-		t.emit(Event{Kind: Moved, Time: t.now, Packet: st.packet(), Conn: int(c.id), End: st.end(),
-			From: was[st.end()], To: st.state(), On: stepEvent(st), Basis: st.basis()})
-		was[st.end()] = st.state()
+		e := st.end()
+		t.emit(Event{Kind: Moved, Time: t.now, Packet: st.packet(), Conn: int(c.id), Client: c.addr(Client), Server: c.addr(Server), End: e,
+			From: was[e], To: st.state(), On: stepEvent(st), Basis: st.basis()})
+		was[e] = st.state()
 	}
 	for o := t.olderOf(c); o != nil; o = t.olderOf(o) {
 		if o.provisional() {

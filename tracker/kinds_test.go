@@ -45,8 +45,11 @@ func TestEveryKindHasItsLadders(t *testing.T) {
 		if !innocent {
 			t.Errorf("no ladder testdata/anomaly/%s-not-*.txt shows its innocent neighbour", k.Name)
 		}
-		if k.on == 0 || k.Title == "" || k.RFC == "" || k.Sentence == "" {
-			t.Errorf("%s lacks an occasion, a title, a source or a sentence", k.Name)
+		if k.Many != (k.on == 0) || k.Many != (k.check == nil) {
+			t.Errorf("%s: a kind has a check and its occasions, or it is found in many connections or the whole capture", k.Name)
+		}
+		if k.Title == "" || k.RFC == "" || k.Sentence == "" {
+			t.Errorf("%s lacks a title, a source or a sentence", k.Name)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package tracker
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"os"
@@ -30,6 +31,13 @@ import (
 // capture)" is judged as Close would. A line that begins with "!" names the
 // anomalies that the rung above raises. Lines that begin with "#" are comments;
 // "stack: NAME" chooses the profile of both ends.
+//
+// "repeat: N clients|servers|client-ports|server-ports [+SECONDS]" plays the
+// ladder N times, each time with the next address or port of that end and
+// SECONDS (a millisecond) after the last rung of the time before. Cells and
+// anomalies are those of the last time; what the Crowd finds in all of them
+// stands below the last rung. A pause may be written with - instead of +: the
+// clock of the capture then steps back.
 //
 // UPDATE=1 rewrites the cells and the anomalies with what the tracker says.
 // Commit such a change only if you understand what caused it.
@@ -61,12 +69,51 @@ type ladder struct {
 	head  []string // the lines before the first rung
 	stack string
 	rungs []rung
+
+	times int    // that the ladder is played
+	each  string // what is another each time
+	every time.Duration
 }
 
-var rungForm = regexp.MustCompile(`^\s*([0-9a-z.]+\.)(?:\s+\+([0-9.]+))?\s+(?:([A-Z0-9.-]+)\s+)?(?:(-->|<--)\s*)?((?:<[^<>]*>)+|\(.*\))?(?:\s*(-->|<--))?(?:\s+([A-Z0-9.-]+))?\s*$`)
+// parseRepeat reads the line "repeat:".
+func (l *ladder) parseRepeat(text string) error {
+	var seconds float64
+	n, err := fmt.Sscanf(text, "%d %s +%g", &l.times, &l.each, &seconds)
+	if n == 3 {
+		l.every = time.Duration(seconds * float64(time.Second))
+	}
+	if n < 2 || !slices.Contains([]string{"clients", "servers", "client-ports", "server-ports"}, l.each) {
+		return fmt.Errorf("repeat: N clients|servers|client-ports|server-ports [+SECONDS]: %w", err)
+	}
+	return nil
+}
+
+// peers returns the two ends of the ladder when it is played for the given
+// time, from 0.
+func (l *ladder) peers(time int) (a, b netip.AddrPort) {
+	host := func(p netip.AddrPort) netip.AddrPort {
+		ip := p.Addr().As4()
+		binary.BigEndian.PutUint32(ip[:], binary.BigEndian.Uint32(ip[:])+uint32(time))
+		return netip.AddrPortFrom(netip.AddrFrom4(ip), p.Port())
+	}
+	port := func(p netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(p.Addr(), p.Port()+uint16(time)) }
+	switch a, b = peerA, peerB; l.each {
+	case "clients":
+		return host(a), b
+	case "servers":
+		return a, host(b)
+	case "client-ports":
+		return port(a), b
+	case "server-ports":
+		return a, port(b)
+	}
+	return a, b
+}
+
+var rungForm = regexp.MustCompile(`^\s*([0-9a-z.]+\.)(?:\s+([+-][0-9.]+))?\s+(?:([A-Z0-9.-]+)\s+)?(?:(-->|<--)\s*)?((?:<[^<>]*>)+|\(.*\))?(?:\s*(-->|<--))?(?:\s+([A-Z0-9.-]+))?\s*$`)
 
 func parseLadder(text string) (ladder, error) {
-	var l ladder
+	l := ladder{times: 1, every: time.Millisecond}
 	for i, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
 		bare := strings.TrimSpace(line)
 		if odd, ok := strings.CutPrefix(bare, "!"); ok && len(l.rungs) > 0 {
@@ -76,6 +123,11 @@ func parseLadder(text string) (ladder, error) {
 		}
 		if name, ok := strings.CutPrefix(bare, "stack:"); ok {
 			l.stack = strings.TrimSpace(name)
+		}
+		if repeat, ok := strings.CutPrefix(bare, "repeat:"); ok {
+			if err := l.parseRepeat(repeat); err != nil {
+				return l, fmt.Errorf("line %d: %w", i+1, err)
+			}
 		}
 		m := rungForm.FindStringSubmatch(line)
 		if m == nil || strings.HasPrefix(bare, "#") {
@@ -111,40 +163,56 @@ func parseLadder(text string) (ladder, error) {
 }
 
 // play runs the ladder and calls after with each rung's index and the anomalies
-// that it raised.
+// that it raised, the last time that it is played.
 func (l ladder) play(t *testing.T, after func(tk *Tracker, i int, odd []string)) {
-	var odd []string
-	tk, err := New(Config{Stack: l.stack}, func(e Event) {
-		if e.Kind == Odd {
+	var odd, crowded []string
+	crowd := NewCrowd(func(e Event) {
+		switch {
+		case e.Kind != Odd:
+		case e.Anomaly.Addr.IsValid():
+			crowded = append(crowded, e.Anomaly.Kind)
+		default:
 			odd = append(odd, e.Anomaly.Kind)
 		}
 	})
+	tk, err := New(Config{Stack: l.stack}, crowd.Event)
 	if err != nil {
 		t.Fatal(err)
 	}
 	now, frame := Time(1_000_000*second), 0
-	for i, r := range l.rungs {
-		odd = nil
-		if i > 0 {
-			now = now.Add(r.pause)
-		}
-		if r.segment != nil {
-			frame++
-			s := *r.segment
-			s.Time, s.Packet, s.Src, s.Dst = now, frame, peerA, peerB
-			if !r.fromA {
-				s.Src, s.Dst = peerB, peerA
+	for n := range l.times {
+		a, b := l.peers(n)
+		for i, r := range l.rungs {
+			odd = nil
+			switch {
+			case i > 0:
+				now = now.Add(r.pause)
+			case n > 0:
+				now = now.Add(l.every)
 			}
-			tk.Observe(&s)
-		}
-		tk.Advance(now)
-		if r.text == endOfCapture {
-			k, _ := ladderKey()
-			for c := tk.newestOf(k); c != nil; c = tk.olderOf(c) {
-				tk.over(c)
+			if r.segment != nil {
+				frame++
+				s := *r.segment
+				s.Time, s.Packet, s.Src, s.Dst = now, frame, a, b
+				if !r.fromA {
+					s.Src, s.Dst = b, a
+				}
+				tk.Observe(&s)
 			}
-		}
-		if frame > 0 {
+			tk.Advance(now)
+			if frame == 0 || n < l.times-1 {
+				continue
+			}
+			if r.text == endOfCapture {
+				k, _ := ladderKey()
+				for c := tk.newestOf(k); c != nil; c = tk.olderOf(c) {
+					tk.over(c)
+				}
+			}
+			if i == len(l.rungs)-1 {
+				crowd.Close()
+				odd = append(odd, crowded...)
+			}
 			after(tk, i, odd)
 		}
 	}
@@ -152,11 +220,8 @@ func (l ladder) play(t *testing.T, after func(tk *Tracker, i int, odd []string))
 
 // cell returns what both views say of the host: of the newest connection in
 // which it has a socket.
-func (t *Tracker) cell(host netip.AddrPort) string {
-	k, low := ladderKey()
-	if host == peerB {
-		low = !low
-	}
+func (t *Tracker) cell(host, peer netip.AddrPort) string {
+	k, low := keyOf(&Segment{Src: host, Dst: peer})
 	newest := t.newestOf(k)
 	if newest == nil {
 		return Closed.RFC()
@@ -211,7 +276,10 @@ func (l ladder) write() []byte {
 	for _, r := range l.rungs {
 		pause := ""
 		if r.pause != time.Millisecond {
-			pause = "+" + strconv.FormatFloat(r.pause.Seconds(), 'f', -1, 64)
+			pause = strconv.FormatFloat(r.pause.Seconds(), 'f', -1, 64)
+			if r.pause >= 0 {
+				pause = "+" + pause
+			}
 		}
 		arrow := "   "
 		if r.segment != nil {
@@ -231,8 +299,9 @@ func TestLadders(t *testing.T) {
 	update := os.Getenv("UPDATE") != ""
 	for _, dir := range ladderDirs {
 		ladders(t, dir, func(t *testing.T, file string, l ladder) {
+			a, b := l.peers(l.times - 1)
 			l.play(t, func(tk *Tracker, i int, odd []string) {
-				r, cells := &l.rungs[i], [2]string{tk.cell(peerA), tk.cell(peerB)}
+				r, cells := &l.rungs[i], [2]string{tk.cell(a, b), tk.cell(b, a)}
 				if update {
 					r.cells, r.odd = cells, odd
 					return

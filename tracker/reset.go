@@ -45,7 +45,7 @@ func (t *Tracker) observeRST(c *Conn, s *Segment, from End) {
 		is |= wasAccepted
 	}
 	t.trail.put(c, s, from, is, t.now)
-	t.judge(happening{Conn: c, reading: r, s: s, from: from, before: before, on: onRST})
+	t.judge(happening{Conn: c, reading: r, s: s, from: from, before: before, on: onRST | c.qualityOf(s, from)})
 }
 
 // resetKind tells a reply from an abort.

@@ -45,6 +45,7 @@ type Tracker struct {
 	seed    maphash.Seed
 	recent  recent
 	trail   trail
+	tape    tape
 	alarms  alarms
 	live    int // connections in flows
 	waiting int // of these, provisional
@@ -101,6 +102,7 @@ func (t *Tracker) Observe(s *Segment) {
 	if s.Time < t.now {
 		t.stats.ClockSteps++
 	}
+	jumped := t.timed(s)
 	t.Advance(s.Time)
 	if s.ICMP.Type != 0 {
 		t.quoted(s)
@@ -108,14 +110,25 @@ func (t *Tracker) Observe(s *Segment) {
 	}
 	k, low := keyOf(s)
 	h := t.hash(k)
-	if t.recent.repeats(s, &k, low, t.now) {
+	if first, again := t.recent.repeats(s, &k, low, t.now); again {
 		t.stats.Duplicates++
+		t.duplicated(s, first)
 		return
 	}
 	t.stats.Segments++
 	c, from := t.choose(s, k, h, low)
-	if s.Sum == SumBad && c.ends[from].has(goodSum) {
-		return // corrupted on the way: its receiver drops it
+	if jumped {
+		t.jumped(c, s, from)
+	}
+	if s.Cut == CutPayload && !t.tape.cut {
+		t.cut(s)
+	}
+	if s.Sum == SumBad {
+		if c.ends[from].has(goodSum) {
+			t.judge(happening{Conn: c, s: s, from: from, before: c.look(), on: onCorrupt})
+			return // corrupted on the way: its receiver drops it
+		}
+		c.oddments().badSums[from].add(s)
 	}
 	if t.guess && s.Flags&SYN != 0 {
 		c.ends[from].setStack(guessStack(s))

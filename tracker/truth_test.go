@@ -386,7 +386,7 @@ func drawn(segments []capturedSegment) string {
 	tk, _ := New(Config{}, func(Event) {})
 	for i := range segments {
 		tk.Observe(&segments[i].Segment)
-		l.rungs[i].cells = [2]string{tk.cell(peerA), tk.cell(peerB)}
+		l.rungs[i].cells = [2]string{tk.cell(peerA, peerB), tk.cell(peerB, peerA)}
 	}
 	return string(l.write())
 }

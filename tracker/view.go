@@ -13,6 +13,9 @@ import "time"
 func (t *Tracker) observe(c *Conn, s *Segment, from End) {
 	r := c.read(s, from)
 	on := c.occasionsOf(s, from, r)
+	if on&onGap != 0 || c.odd != nil {
+		on |= c.watchGaps(s, from, r, t.now)
+	}
 	if on == 0 { // the everyday case: nothing can move
 		c.note(s, from, r, t.now)
 		t.trail.put(c, s, from, 0, t.now)
@@ -31,6 +34,7 @@ func (t *Tracker) observe(c *Conn, s *Segment, from End) {
 	t.trail.put(c, s, from, r.bits(), t.now)
 	t.judge(happening{Conn: c, reading: r, s: s, from: from, before: before, on: on})
 	c.answeredFIN(s, from)
+	c.settleGaps()
 }
 
 // take lets the segment move both ends in both views.

@@ -1,0 +1,327 @@
+package tracker
+
+import (
+	"fmt"
+	"time"
+)
+
+// What is odd about the capture rather than about the connections. None of it
+// is the hosts' fault, but it tells how far the rest can be trusted.
+
+var midstreamPickup = Kind{
+	Name:     "midstream-pickup",
+	Severity: Info,
+	Title:    "Capture started inside the connection",
+	RFC:      "RFC 9293 §3.5",
+	Sentence: "The connection between {X} and {Y} was open before its first captured segment. Its window scale and initial sequence " +
+		"numbers are not known, and {X} is only taken for the client because its port is the higher one.",
+	on: onUnsettled,
+	// One ACK without data may also be a probe for open ports: it takes a
+	// second segment of the connection to tell.
+	check: func(h *happening) (f finding, found bool) {
+		if h.origin() != FromMidstream || h.s.Flags&(ACK|SYN|RST) != ACK {
+			return f, false
+		}
+		if h.x().packets+h.y().packets > 2 {
+			return f, false
+		}
+		var frames []int
+		for g := range h.back() {
+			frames = append(frames, g.packet)
+			if len(frames) > 2 || len(frames) == 2 && (!g.pure() || g.flags&RST != 0) {
+				return f, false // told before, or it began with a RST or without ACK
+			}
+		}
+		if len(frames) == 1 && h.s.pureAck() {
+			return f, false
+		}
+		return finding{
+			end:      Client,
+			certain:  ConfidenceAssumed,
+			evidence: frames,
+			text: fmt.Sprintf("The connection between %v and %v was open before its first captured segment. Its window scale and initial sequence numbers are not known, and %v is only taken for the client because its port is the higher one.",
+				h.addr(Client), h.addr(Server), h.addr(Client)),
+		}, true
+	},
+}
+
+var captureGap = Kind{
+	Name:     "capture-gap",
+	Severity: Notice,
+	Title:    "Packets missing from the capture",
+	RFC:      "RFC 9293 §3.4",
+	Sentence: "{n} octets of {Y} ({a} to {b}) were acknowledged by {X} but never captured: the capture lost packets, or they took another way. " +
+		"Counts and states of this connection may be off.",
+	on: onGap | onEnd,
+	check: func(h *happening) (f finding, found bool) {
+		if h.odd == nil {
+			return f, false
+		}
+		if h.s == nil {
+			return h.captureGap(h.from.Peer(), h.missingAtEnd(h.from.Peer()))
+		}
+		for e := range End(2) {
+			if h.odd.gaps[e].is == gapLost {
+				return h.captureGap(e, true)
+			}
+		}
+		return f, false
+	},
+}
+
+// captureGap is the finding of the gap in the octets of y.
+func (h *happening) captureGap(y End, found bool) (f finding, _ bool) {
+	if !found {
+		return f, false
+	}
+	g := &h.odd.gaps[y]
+	f = finding{end: y.Peer(), certain: ConfidenceAssumed, evidence: []int{g.ack}}
+	if h.s != nil {
+		f.evidence = append(f.evidence, h.s.Packet)
+	}
+	what, were := fmt.Sprintf("%d octets of %v (%d to %d)", g.size(), h.addr(y), g.from, g.to-1), "were"
+	if g.size() == 1 {
+		what, were = fmt.Sprintf("One octet, or the FIN, of %v (%d)", h.addr(y), g.from), "was"
+	}
+	f.text = fmt.Sprintf("%s %s acknowledged by %v but never captured: the capture lost packets, or they took another way. Counts and states of this connection may be off.",
+		what, were, h.addr(y.Peer()))
+	if !g.beyond {
+		f.certain = ConfidenceAmbiguous
+		f.text += fmt.Sprintf(" %v sent nothing afterwards, so that the acknowledgement may also be wrong.", h.addr(y))
+	}
+	return f, true
+}
+
+// missingAtEnd reports whether what was acknowledged of the end has not been
+// captured when the connection is over.
+func (h *happening) missingAtEnd(e End) bool {
+	g := &h.odd.gaps[e]
+	return g.is == gapOpen && (g.beyond || g.again) && g.due(&h.ends[e.Peer()], h.now)
+}
+
+const (
+	// An end is alone in a capture when so many of its segments were captured
+	// and none of its peer, or so many different acknowledgements.
+	aloneSegments = 10
+	aloneACKs     = 3
+	// A sender whom nobody answers repeats its oldest octets within this time
+	// (the first retransmission timeout of RFC 6298 §2.1 is 1 s, and 3 s after
+	// a lost SYN); a sender of new octets is being answered.
+	unansweredSpan = 3 * time.Second
+)
+
+var asymmetricCapture = Kind{
+	Name:     "asymmetric-capture",
+	Severity: Notice,
+	Title:    "Only one direction is visible",
+	RFC:      "RFC 9293 §3.4",
+	Sentence: "Only what {X} sends to {Y} is captured; what {Y} does is inferred from {X}'s acknowledgements. " +
+		"Capture where both directions pass, or on both paths.",
+	on: onUnsettled,
+	check: func(h *happening) (f finding, found bool) {
+		x := h.x()
+		if h.y().seen() || h.s.Flags&ACK == 0 || x.packets < aloneACKs || h.reading.stale || h.flagged("asymmetric-capture", h.from) || !h.answeredUnseen() {
+			return f, false
+		}
+		first := h.s.Packet
+		for g := range h.back() {
+			first = g.packet
+		}
+		return finding{
+			end:      h.from,
+			certain:  ConfidenceAssumed,
+			evidence: []int{first, h.s.Packet},
+			text: fmt.Sprintf("Only what %v sends to %v is captured; what %v does is inferred from %v's acknowledgements. Capture where both directions pass, or on both paths.",
+				h.addr(h.from), h.addr(h.from.Peer()), h.addr(h.from.Peer()), h.addr(h.from)),
+		}, true
+	},
+}
+
+// answeredUnseen reports whether the end of which alone segments are captured
+// shows that its peer speaks. A sender into the void does not: it repeats
+// itself, and acknowledges nothing new.
+func (h *happening) answeredUnseen() bool {
+	x := h.x()
+	many := x.packets >= aloneSegments
+	if many && h.origin() == FromSYN && h.s.Flags&SYN == 0 {
+		return true // it acknowledges a SYN+ACK
+	}
+	if many && h.fresh > 0 && (h.odd == nil || h.odd.retransmits[h.from] == 0) && h.now.Sub(h.start) > unansweredSpan {
+		return true
+	}
+	if h.before.acked[h.from] == x.acked {
+		return false
+	}
+	different, seen, last := 0, 0, Seq(0)
+	for g := range h.back() {
+		if g.flags&(ACK|RST) == ACK && (different == 0 || g.ack.Before(last)) {
+			different, last = different+1, g.ack
+		}
+		if seen++; different == aloneACKs || seen > 8*aloneSegments {
+			break
+		}
+	}
+	return different >= aloneACKs
+}
+
+var captureReordering = Kind{
+	Name:     "capture-reordering",
+	Severity: Info,
+	Title:    "Capture order contradicts cause",
+	RFC:      "RFC 9293 §3.4",
+	Sentence: "The capture has the answer (#{a}) before the segment of {X} that it answers (#{b}), as captures with several queues or from two taps do. " +
+		"Nothing was wrong on the network.",
+	on: onGap | onSYN,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		ack := 0
+		switch {
+		case h.odd != nil && h.odd.gaps[x].is == gapInverted:
+			ack = h.odd.gaps[x].ack
+		case h.s.Flags&(SYN|ACK) == SYN && h.before.sentAt[x] == 0 && h.ends[y].has(sentSYNACK) && h.now.Sub(h.ends[y].sentAt) <= captureSkew:
+			for g := range h.back() {
+				ack = g.packet // at last the first: the SYN+ACK
+			}
+		default:
+			return f, false
+		}
+		return finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			evidence: []int{ack, h.s.Packet},
+			text: fmt.Sprintf("The capture has the answer (#%d) before the segment of %v that it answers (#%d), as captures with several queues or from two taps do. Nothing was wrong on the network.",
+				ack, h.addr(x), h.s.Packet),
+		}, true
+	},
+}
+
+var snaplenTruncated = Kind{
+	Name:     "snaplen-truncated",
+	Severity: Info,
+	Title:    "Packets cut by the capture",
+	RFC:      "RFC 9293 §3.1",
+	Sentence: "The TCP header of segments from {X} is cut: options (window scale, timestamps, SACK) are missing. Capture with a larger snapshot length.",
+	on:       onQuality,
+	check: func(h *happening) (f finding, found bool) {
+		if h.s.Cut != CutOptions {
+			return f, false
+		}
+		return finding{
+			end:      h.from,
+			cause:    "header",
+			certain:  ConfidenceProved,
+			evidence: []int{h.s.Packet},
+			text: fmt.Sprintf("The TCP header of segments from %v is cut: options (window scale, timestamps, SACK) are missing. Capture with a larger snapshot length.",
+				h.addr(h.from)),
+		}, true
+	},
+}
+
+// jumboSegment is the most that one segment can hold in a jumbo frame of 9,000
+// octets. Where the SYN did not announce less, only what is larger must have
+// been put together by a network card.
+const jumboSegment Size = 9000 - 40
+
+// largest is the most data that one segment of the end may carry on the wire.
+func (c *Conn) largest(e End) Size {
+	if mss := c.ends[e.Peer()].mss; mss != 0 {
+		return Size(mss)
+	}
+	return jumboSegment
+}
+
+var offloadSegments = Kind{
+	Name:     "offload-segments",
+	Severity: Info,
+	Title:    "Segments larger than the network carries",
+	RFC:      "RFC 9293 §3.7.1",
+	Sentence: "{X} sent {n} octets in one segment, where {Y} takes {m}: the capture was made on a host whose network card splits or joins segments " +
+		"(TSO, GRO). One record may be several packets.",
+	on: onQuality,
+	check: func(h *happening) (f finding, found bool) {
+		limit := h.largest(h.from)
+		if h.s.Data <= limit {
+			return f, false
+		}
+		takes := fmt.Sprintf("where %v takes %d", h.addr(h.from.Peer()), limit)
+		if h.y().mss == 0 {
+			takes = "more than any frame holds"
+		}
+		return finding{
+			end:      h.from,
+			certain:  ConfidenceAssumed,
+			evidence: []int{h.s.Packet},
+			text: fmt.Sprintf("%v sent %d octets in one segment, %s: the capture was made on a host whose network card splits or joins segments (TSO, GRO). One record may be several packets.",
+				h.addr(h.from), h.s.Data, takes),
+		}, true
+	},
+}
+
+// badSums are the wrong checksums of an end that had sent no right one before.
+type badSums struct {
+	n           int
+	first, last int // frames
+}
+
+func (b *badSums) add(s *Segment) {
+	if b.n == 0 {
+		b.first = s.Packet
+	}
+	b.n++
+	b.last = s.Packet
+}
+
+var badChecksum = Kind{
+	Name:     "bad-checksum",
+	Severity: Info,
+	Title:    "TCP checksum wrong",
+	RFC:      "RFC 9293 §3.1",
+	Sentence: "The checksum of a segment from {X} is wrong although others of it are right: it was corrupted on the way, and {Y} drops it. " +
+		"Look for a faulty link or device.",
+	on: onCorrupt | onEnd,
+	// A host that leaves checksums to its network card has them wrong in all
+	// segments that are captured on it. So one of a kind is a corruption, and
+	// nothing can be said before a right one was seen, or all are over.
+	check: func(h *happening) (f finding, found bool) {
+		f = finding{end: h.from, cause: "corrupted", severity: Warning, certain: ConfidenceAssumed}
+		f.text = fmt.Sprintf("The checksum of a segment from %v is wrong although others of it are right: it was corrupted on the way, and %v drops it. Look for a faulty link or device.",
+			h.addr(h.from), h.addr(h.from.Peer()))
+		if h.s != nil {
+			f.evidence = []int{h.s.Packet}
+			return f, true
+		}
+		if h.odd == nil || h.odd.badSums[h.from].n == 0 {
+			return f, false
+		}
+		bad := h.odd.badSums[h.from]
+		f.evidence = []int{bad.first, bad.last}
+		if !h.x().has(goodSum) {
+			f.cause, f.severity, f.certain = "offload", Info, ConfidenceAmbiguous
+			f.text = fmt.Sprintf("No segment from %v that was checked has a right checksum: most likely its network card fills them in behind the capture. Only if it does not, the segments are corrupted.",
+				h.addr(h.from))
+		}
+		return f, true
+	},
+}
+
+var fragmentedSegment = Kind{
+	Name:     "fragmented-segment",
+	Severity: Info,
+	Title:    "TCP in IP fragments",
+	RFC:      "RFC 791 §3.2",
+	Sentence: "A segment from {X} came in IP fragments: path MTU discovery does not work between {X} and {Y}, or a tunnel is in the way. " +
+		"What counts is the segment put together.",
+	on: onQuality,
+	check: func(h *happening) (f finding, found bool) {
+		if !h.s.Fragment {
+			return f, false
+		}
+		return finding{
+			end:      h.from,
+			certain:  ConfidenceProved,
+			evidence: []int{h.s.Packet},
+			text: fmt.Sprintf("A segment from %v came in IP fragments: path MTU discovery does not work between %v and %v, or a tunnel is in the way. What counts is the segment put together.",
+				h.addr(h.from), h.addr(h.from), h.addr(h.from.Peer())),
+		}, true
+	},
+}

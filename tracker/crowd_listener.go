@@ -1,0 +1,310 @@
+package tracker
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// What many connections do to one listener, or to one client's ports.
+
+const (
+	// A flood is so many handshakes that are not completed, within this time,
+	floodWindow = 10
+	floodSYNs   = 200
+	// so many times more than those that are,
+	floodRatio = 5
+	// and at least one in so many of them from a source of its own.
+	floodSources = 2
+	// It is judged when the answers had the time to come.
+	floodPatience = 3 * time.Second
+)
+
+// A flood counts the handshakes of a listener by the second.
+type flood struct {
+	seconds [floodWindow]handshakes
+	samples []sighting
+	awaited bool
+	told    bool
+}
+
+// handshakes are those of one second.
+type handshakes struct {
+	second int64 // since the epoch
+	begun  int
+	done   int // completed, or refused
+	again  int // of the ones begun, from an address and port as before
+	first  Time
+	last   Time
+}
+
+// at returns the count of the second of now.
+func (f *flood) at(now Time) *handshakes {
+	second := int64(now / second)
+	h := &f.seconds[second%floodWindow]
+	if h.second != second {
+		*h = handshakes{second: second}
+	}
+	return h
+}
+
+// total adds up the window that ends now.
+func (f *flood) total(now Time) (sum handshakes) {
+	for _, h := range f.seconds {
+		if h.begun == 0 || h.second <= int64(now/second)-floodWindow {
+			continue
+		}
+		if sum.begun == 0 || h.first < sum.first {
+			sum.first = h.first
+		}
+		sum.begun, sum.done, sum.again, sum.last = sum.begun+h.begun, sum.done+h.done, sum.again+h.again, max(sum.last, h.last)
+	}
+	return sum
+}
+
+// flooded reports whether these handshakes are a flood.
+func (h *handshakes) flooded() bool {
+	left := h.begun - h.done
+	return left >= floodSYNs && left >= floodRatio*h.done && (h.begun-h.again)*floodSources >= h.begun
+}
+
+var synFlood = Kind{
+	Name:     "syn-flood",
+	Severity: Error,
+	Title:    "Listener flooded with SYNs",
+	RFC:      "RFC 4987 §2",
+	Sentence: "{n} SYNs in {t} to {ip:port}, {k} % of which never complete a handshake: a SYN flood, or clients that are cut off from the answers. " +
+		"SYN cookies keep the listener reachable.",
+	Many: true,
+
+	Supersedes: []string{"syn-rcvd-stuck"},
+}
+
+// flooded counts a SYN to a listener.
+func (c *Crowd) flooded(e *Event) {
+	f := c.floods.at(e.Server)
+	h := f.at(c.now)
+	h.begun++
+	h.last = e.Time
+	if e.Incarnation > 1 {
+		h.again++
+	}
+	sum := f.total(c.now)
+	if h.begun == 1 {
+		h.first = e.Time
+		f.told = f.told && sum.begun > floodSYNs/2
+		if !f.awaited && !f.told {
+			f.samples = f.samples[:0]
+		}
+	}
+	f.samples = sample(f.samples, e)
+	if !f.awaited && !f.told && sum.flooded() {
+		f.awaited = true
+		c.later(floodPatience, func() { c.judgeFlood(e.Server, f) })
+	}
+}
+
+// floodedTo counts a handshake that is completed, or refused: that is no work
+// for a listener.
+func (c *Crowd) floodedTo(e *Event) {
+	if e.End != Server || e.From != SynReceived {
+		return
+	}
+	if e.To == Listen || e.To == Closed && !e.hasNoConnection() || e.To == Unknown {
+		return
+	}
+	if f := c.floods.find(e.Server); f != nil {
+		f.at(c.now).done++
+	}
+}
+
+// judgeFlood tells whether a listener is flooded.
+func (c *Crowd) judgeFlood(listener netip.AddrPort, f *flood) {
+	f.awaited = false
+	sum := f.total(c.now)
+	if !sum.flooded() {
+		return
+	}
+	f.told = true
+	span := max(sum.last.Sub(sum.first), time.Millisecond)
+	c.report(&synFlood, finding{
+		certain: ConfidenceAssumed,
+		text: fmt.Sprintf("%d SYNs in %s to %v, %d %% of which never complete a handshake: a SYN flood, or clients that are cut off from the answers. SYN cookies keep the listener reachable.",
+			sum.begun, spanText(span), listener, 100*(sum.begun-sum.done)/sum.begun),
+	}, listener.Addr(), listener.Port(), sum.begun, sum.last, f.samples)
+}
+
+const (
+	// So many connections of a listener in TIME-WAIT at once are worth a word,
+	waitsMany = 50
+	// if it is the listener that closes first: in so many times as many cases.
+	waitsRatio = 4
+	// The count goes on this long before it is told.
+	waitsPatience = 10 * time.Second
+)
+
+// waits counts the connections of a listener that are in TIME-WAIT, at its
+// own end and at the clients'.
+type waits struct {
+	held    [2]int // by end
+	most    int    // at the listener, while a verdict is awaited
+	latest  Time   // when the newest of these began
+	samples []sighting
+	awaited bool
+	told    bool
+}
+
+// count adds n to those of the end, and reports whether any are left.
+func (w *waits) count(e End, n int) bool {
+	w.held[e] = max(w.held[e]+n, 0)
+	if w.held[Server] < waitsMany/2 {
+		w.told = false
+	}
+	return w.held[Client] > 0 || w.held[Server] > 0 || w.awaited
+}
+
+var serverTimeWaitAccumulation = Kind{
+	Name:     "server-time-wait-accumulation",
+	Severity: Warning,
+	Title:    "Server closes first and collects TIME_WAIT",
+	RFC:      "RFC 9293 §3.6.1",
+	Sentence: "{n} connections of {ip:port} are in TIME_WAIT because the server closes first. Until the last of them ends, {T2} after {time}, " +
+		"the port cannot be bound again without SO_REUSEADDR. Let the clients close first.",
+	Many: true,
+}
+
+// waiting counts an end that enters or leaves TIME-WAIT.
+func (c *Crowd) waiting(e *Event) {
+	switch {
+	case e.From == TimeWait:
+		c.waits.with(e.Server, func(w *waits) bool { return w.count(e.End, -1) })
+	case e.To == TimeWait:
+		w := c.waits.at(e.Server)
+		w.count(e.End, +1)
+		if e.End == Client {
+			return
+		}
+		if w.held[Server] == 1 && !w.awaited {
+			w.samples = w.samples[:0]
+		}
+		w.samples = sample(w.samples, e)
+		if w.held[Server] < waitsMany || w.held[Server] < waitsRatio*w.held[Client] || w.told {
+			return
+		}
+		if !w.awaited {
+			w.awaited, w.most = true, 0
+			c.later(waitsPatience, func() { c.judgeWaits(e.Server, w) })
+		}
+		if w.held[Server] > w.most {
+			w.most, w.latest = w.held[Server], e.Time
+		}
+	}
+}
+
+// judgeWaits tells of the connections of a listener in TIME-WAIT.
+func (c *Crowd) judgeWaits(listener netip.AddrPort, w *waits) {
+	w.awaited, w.told = false, true
+	c.report(&serverTimeWaitAccumulation, finding{
+		certain: ConfidenceAssumed,
+		text: fmt.Sprintf("%d connections of %v are in TIME_WAIT because the server closes first. Until the last of them ends, 2 MSL (60 s on Linux) after %s, the port cannot be bound again without SO_REUSEADDR. Let the clients close first.",
+			w.most, listener, w.latest.Std().Format("15:04:05 UTC")),
+	}, listener.Addr(), listener.Port(), w.most, w.latest, w.samples)
+}
+
+// A route is what a port of a client is used up for: with other hosts or
+// services it can be used again.
+type route struct {
+	client netip.Addr
+	server netip.AddrPort
+}
+
+// portUse counts the ports of a client that are in use on a route.
+type portUse struct {
+	open    int
+	lo, hi  uint16 // the ports that were used
+	most    int
+	until   Time
+	samples []sighting
+	told    bool
+	awaited bool
+}
+
+// The ranges that stacks take ports from when a client does not ask for one.
+var portRanges = []struct {
+	lo, hi uint16
+}{
+	{49152, 65535}, // RFC 6335 §6: BSD, macOS, Windows
+	{32768, 60999}, // Linux
+	{1024, 65535},  // any other
+}
+
+// size is how many ports the client can choose from: those of the smallest
+// range that holds all that it used.
+func (p *portUse) size() int {
+	for _, r := range portRanges {
+		if r.lo <= p.lo && p.hi <= r.hi {
+			return int(r.hi-r.lo) + 1
+		}
+	}
+	return 1 << 16
+}
+
+const (
+	// Ports are running out when so many in a hundred are in use.
+	portsFull = 80
+	// The count goes on this long before it is told.
+	portsPatience = 10 * time.Second
+)
+
+var ephemeralPortExhaustion = Kind{
+	Name:     "ephemeral-port-exhaustion",
+	Severity: Warning,
+	Title:    "Client is running out of ports to one destination",
+	RFC:      "RFC 6056 §3",
+	Sentence: "{src} uses {n} of about {m} ports toward {dst}, those in TIME_WAIT included; when none is left, connecting fails. " +
+		"With {T2} of TIME_WAIT about {r} new connections a second are the limit: keep connections open, or use more addresses.",
+	Many: true,
+}
+
+// using counts the ports of a client. One that is in TIME-WAIT is in use.
+func (c *Crowd) using(client, server netip.AddrPort, e *Event) {
+	if e.End != Client || holdsNoPort(e.From) == holdsNoPort(e.To) {
+		return
+	}
+	key := route{client.Addr(), server}
+	if holdsNoPort(e.To) {
+		c.ports.with(key, func(p *portUse) bool { p.open--; return p.open > 0 || p.awaited })
+		return
+	}
+	p := c.ports.at(key)
+	if p.open++; p.open == 1 || client.Port() < p.lo {
+		p.lo = client.Port()
+	}
+	p.hi = max(p.hi, client.Port())
+	p.samples = sample(p.samples, e)
+	full := p.open*100 >= portsFull*p.size()
+	p.told = p.told && p.open*2 >= portsFull*p.size()/100
+	if !full || p.told {
+		return
+	}
+	if !p.awaited {
+		p.awaited, p.most = true, 0
+		c.later(portsPatience, func() { c.judgePorts(key, p) })
+	}
+	if p.open > p.most {
+		p.most, p.until = p.open, e.Time
+	}
+}
+
+// holdsNoPort reports whether an end in this state leaves its port free.
+func holdsNoPort(s State) bool { return s == Closed || s == Listen || s == Unknown }
+
+// judgePorts tells of the ports of a client.
+func (c *Crowd) judgePorts(r route, p *portUse) {
+	p.awaited, p.told = false, true
+	c.report(&ephemeralPortExhaustion, finding{
+		certain: ConfidenceAssumed,
+		text: fmt.Sprintf("%v uses %d of about %d ports toward %v, those in TIME_WAIT included; when none is left, connecting fails. With 60 s of TIME_WAIT (Linux) about %d new connections a second are the limit: keep connections open, or use more addresses. If %v is a NAT gateway, the hosts behind it share these ports.",
+			r.client, p.most, p.size(), r.server, p.size()/60, r.client),
+	}, r.client, 0, p.most, p.until, p.samples)
+}

@@ -1,0 +1,287 @@
+package tracker
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// A sweep is what one host tries on many others, or answers to many: the
+// material of scans and of backscatter.
+
+const (
+	// A scan tries so many ports within this time, and gets little out of it.
+	scanWindow  = 60 * time.Second
+	scanTargets = 15
+	// One in so many attempts, or more, that goes on to carry data is no scan
+	// but a busy client.
+	scanUseful = 5
+	// A scan asks every target once or twice; a client that cannot connect, or
+	// a health check, asks the same ones again and again.
+	scanRepeats = 3
+	// Backscatter is so many answers within the same time.
+	echoTargets = 20
+	// What counts is judged so long after there is enough of it.
+	sweepPatience = 10 * time.Second
+	// A sweep remembers no more than this of its targets.
+	maxTries = 1 << 16
+)
+
+// A probe says how a target was tried.
+type probe uint8
+
+const (
+	probeSYN probe = iota
+	probeConnect
+	probeFIN
+	probeNull
+	probeXmas
+	probeACK
+	numProbes
+)
+
+var probeNames = [numProbes]string{"syn", "connect", "fin", "null", "xmas", "ack"}
+
+// An outcome says what came of a try.
+type outcome uint8
+
+const (
+	unanswered outcome = iota
+	refused            // by a RST
+	opened             // the target answered, and nothing was sent
+	useful             // the connection carries data, or may
+)
+
+// A try is one target of a sweep.
+type try struct {
+	sighting
+	target netip.AddrPort
+	times  int
+	how    probe
+	result outcome
+	up     bool // the handshake was completed
+}
+
+// A sweep is what one host tried lately: one try for each target, the oldest
+// first.
+type sweep struct {
+	tries   []try
+	index   map[netip.AddrPort]int // of each target in tries, from base
+	base    int
+	awaited bool // a verdict is to be given
+	told    bool // and was, of what still goes on
+}
+
+// find returns the try of the target, or nil.
+func (s *sweep) find(target netip.AddrPort) *try {
+	if s == nil {
+		return nil
+	}
+	if i, ok := s.index[target]; ok {
+		return &s.tries[i-s.base]
+	}
+	return nil
+}
+
+// purge forgets what lies before the given time.
+func (s *sweep) purge(before Time) (gone int) {
+	for gone < len(s.tries) && (s.tries[gone].at < before || len(s.tries)-gone > maxTries) {
+		delete(s.index, s.tries[gone].target)
+		gone++
+	}
+	s.tries = s.tries[gone:]
+	s.base += gone
+	return gone
+}
+
+// swept takes note of who begins a connection, and how.
+func (c *Crowd) swept(e *Event) {
+	from, to := e.addr(e.End), e.addr(e.End.Peer())
+	switch how, asks := probeOf(e); {
+	case asks:
+		c.tried(&c.scans, from.Addr(), to, how, e, scanTargets, c.judgeScan)
+	case e.Flags&(SYN|ACK) == SYN|ACK || e.Flags&(RST|ACK) == RST|ACK && e.Seq == 0:
+		c.tried(&c.echoes, from.Addr(), to, probeSYN, e, echoTargets, c.judgeEcho)
+	}
+}
+
+// probeOf tells what kind of probe a first segment would be.
+func probeOf(e *Event) (how probe, asks bool) {
+	switch e.Flags & (SYN | RST | FIN | ACK | PSH | URG) {
+	case SYN:
+		return probeSYN, true
+	case 0:
+		return probeNull, true
+	case FIN | PSH | URG:
+		return probeXmas, true
+	case FIN:
+		return probeFIN, true
+	case ACK:
+		return probeACK, true
+	}
+	return 0, false
+}
+
+// tried adds a try of a host.
+func (c *Crowd) tried(in *table[netip.Addr, sweep], host netip.Addr, target netip.AddrPort, how probe, e *Event, enough int, judge func(netip.Addr, *sweep)) {
+	s := in.at(host)
+	c.targets -= s.purge(c.now.Add(-scanWindow))
+	if len(s.tries) < enough {
+		s.told = false
+	}
+	if old := s.find(target); old != nil {
+		old.times++
+		return
+	}
+	if s.index == nil {
+		s.index = make(map[netip.AddrPort]int)
+	}
+	s.index[target] = s.base + len(s.tries)
+	t := try{sighting: sighting{e.Time, e.Conn, e.Packet}, target: target, times: 1, how: how}
+	if how == probeACK {
+		t.result = useful // an open connection, until it is answered with RST
+	}
+	s.tries = append(s.tries, t)
+	c.targets++
+	if len(s.tries) >= enough && !s.awaited && !s.told {
+		s.awaited = true
+		c.later(sweepPatience, func() { judge(host, s) })
+	}
+	for c.targets > maxTargets && len(in.rows) > 1 {
+		in.dropOldest()
+	}
+}
+
+// sweptTo takes note of what becomes of a try.
+func (c *Crowd) sweptTo(e *Event) {
+	client := e.End == Client
+	switch {
+	case e.hasNoConnection() || client && e.From == SynSent && e.To == Closed:
+		// The answer to a probe is a RST of its target.
+		asked := e.End.Peer()
+		if client && e.From == SynSent {
+			asked = Client
+		}
+		if t := c.scans.find(e.addr(asked).Addr()).find(e.addr(asked.Peer())); t != nil && e.Bytes == [2]uint64{} && t.result != opened {
+			if !client || e.On == RcvRST.String() || t.how != probeSYN {
+				t.result = refused
+			}
+		}
+	}
+	if e.To != Established && e.From != Established {
+		return
+	}
+	if t := c.scans.find(e.Client.Addr()).find(e.Server); t != nil {
+		switch {
+		case e.To == Established:
+			t.result = useful
+			t.up = t.up || !client
+		case e.Bytes == [2]uint64{}:
+			t.result = opened
+			if t.up && t.how == probeSYN {
+				t.how = probeConnect
+			}
+		default:
+			t.result = useful
+		}
+	}
+	if t := c.echoes.find(e.Server.Addr()).find(e.Client); t != nil && !client && e.To == Established {
+		t.result = useful
+	}
+}
+
+var portScan = Kind{
+	Name:     "port-scan",
+	Severity: Warning,
+	Title:    "One source tries many ports or hosts",
+	RFC:      "RFC 9293 §3.10.7.1, §3.10.7.2",
+	Sentence: "{src} probed {n} ports on {m} hosts ({type}): {open} open, {refused} refused, {silent} silent.",
+	Many:     true,
+}
+
+// judgeScan tells whether the tries of a host are a scan.
+func (c *Crowd) judgeScan(host netip.Addr, s *sweep) {
+	s.awaited = false
+	n := len(s.tries)
+	var results [4]int
+	var hows [numProbes]int
+	ports, hosts, times := map[uint16]bool{}, map[netip.Addr]bool{}, 0
+	for _, t := range s.tries {
+		results[t.result]++
+		hows[t.how]++
+		ports[t.target.Port()], hosts[t.target.Addr()] = true, true
+		times += t.times
+	}
+	failed := results[refused] + results[unanswered]
+	switch {
+	case n < scanTargets || results[useful]*scanUseful >= n:
+		return
+	case times > scanRepeats*n:
+		return
+	case len(ports) < scanTargets && failed*2 < n:
+		return // hosts that all answer on the same few ports: a check of their health
+	}
+	s.told = true
+	how := probeSYN
+	for p, of := range hows {
+		if of > hows[how] {
+			how = probe(p)
+		}
+	}
+	f := finding{cause: probeNames[how], certain: ConfidenceAssumed}
+	f.text = fmt.Sprintf("%v probed %s on %s (%s scan): %d open, %d refused, %d silent.",
+		host, count(len(ports), "port"), count(len(hosts), "host"), probeNames[how], results[opened]+results[useful], results[refused], results[unanswered])
+	if failed == results[unanswered] && results[opened]+results[useful] == 0 {
+		f.certain = ConfidenceAmbiguous
+		f.text += " Nothing answered at all, so that it may also be a host that has lost its network."
+	}
+	c.report(&portScan, f, host, 0, n, s.tries[n-1].at, s.samples())
+}
+
+var backscatter = Kind{
+	Name:     "backscatter",
+	Severity: Notice,
+	Title:    "Answers to packets that somebody forged",
+	RFC:      "RFC 9293 §3.10.7.1",
+	Sentence: "{src} is being flooded with your addresses as forged sources: {n} answers came to SYNs that were never sent.",
+	Many:     true,
+
+	Supersedes: []string{"unsolicited-syn-ack"},
+}
+
+// judgeEcho tells whether the answers of a host are to forged SYNs. Those of a
+// capture that has only one direction are followed by more.
+func (c *Crowd) judgeEcho(host netip.Addr, s *sweep) {
+	s.awaited = false
+	n, going := len(s.tries), 0
+	for _, t := range s.tries {
+		if t.result == useful {
+			going++
+		}
+	}
+	if n < echoTargets || going*scanUseful >= n {
+		return
+	}
+	s.told = true
+	f := finding{certain: ConfidenceAmbiguous}
+	f.text = fmt.Sprintf("%v sent %d answers to SYNs that were not captured, and nothing follows them: most likely it is being flooded by somebody who forges these source addresses. The hosts that received them need do nothing. If they did send SYNs, the capture has one direction only.",
+		host, n)
+	c.report(&backscatter, f, host, 0, n, s.tries[n-1].at, s.samples())
+}
+
+// samples returns some of the tries, evenly spread.
+func (s *sweep) samples() (list []sighting) {
+	step := max(1, len(s.tries)/maxSamples)
+	for i := 0; i < len(s.tries) && len(list) < maxSamples; i += step {
+		list = append(list, s.tries[i].sighting)
+	}
+	return list
+}
+
+// count prints a number of things: "1 port", "15 ports".
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

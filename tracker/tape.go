@@ -1,0 +1,172 @@
+package tracker
+
+import (
+	"fmt"
+	"time"
+)
+
+// What is odd about the capture as a whole: its clock, packets that it has
+// twice, and where it cut them. It is told once, and of no connection.
+
+// tape is what the tracker remembers of the capture itself.
+type tape struct {
+	newest     Time // the latest stamp, since the clock last stepped
+	behind     int  // how many segments in a row are stamped earlier
+	behindAt   Time // the stamp of the first of them
+	behindFrom int  // its frame
+	steps      int  // of the clock, told so far
+
+	counted    uint64 // segments and duplicates before the ones that are being counted
+	twice      int    // duplicates among these
+	twiceFrame [2]int // the first of them, and what it repeats
+	hops       bool   // one of them had another TTL
+	told       bool   // of duplicates
+
+	cut bool // told of cut payload
+}
+
+const (
+	// A stamp that lies back by less than this is no step of the clock: records
+	// of several queues are a little out of order.
+	clockSlack = time.Millisecond
+	// So many segments in a row are stamped earlier after a step; fewer are
+	// records that came late.
+	clockBehind = 3
+	// A capture may pause. Only beyond this the timestamps of the segments
+	// themselves are asked whether it did.
+	clockJump = 60 * time.Second
+	// The slowest clock that RFC 7323 §5.4 allows for timestamps.
+	slowestTick = time.Second
+	// A hostile capture could step at every segment.
+	maxClockSteps = 16
+	// Records out of order by less than this may come from several queues that
+	// were written in blocks.
+	certainStep = time.Second
+)
+
+var clockStep = Kind{
+	Name:     "clock-step",
+	Severity: Notice,
+	Title:    "Timestamps of the capture jump",
+	RFC:      "RFC 7323 §5.4",
+	Sentence: "The capture's clock stepped {back|forward} by {t} at frame {p}. Durations across this point are wrong, and timers of the connections " +
+		"may have ended early or late. Captures joined out of order look the same.",
+	Many: true,
+}
+
+// timed watches the stamps of the capture. It reports whether the segment
+// comes so long after the one before that the clock may have stepped forward.
+func (t *Tracker) timed(s *Segment) (jumped bool) {
+	k := &t.tape
+	ahead := s.Time.Sub(k.newest)
+	if ahead >= -clockSlack || k.newest == 0 {
+		jumped = ahead > clockJump && k.newest != 0
+		k.newest, k.behind = max(k.newest, s.Time), 0
+		return jumped
+	}
+	if k.behind++; k.behind == 1 {
+		k.behindAt, k.behindFrom = s.Time, s.Packet
+	}
+	if k.behind < clockBehind {
+		return false
+	}
+	back := k.newest.Sub(k.behindAt)
+	f := finding{cause: "backward", certain: ConfidenceAssumed, evidence: []int{k.behindFrom, s.Packet}}
+	f.text = fmt.Sprintf("The capture's clock stepped back by %s at frame %d. Until it has caught up, time stands still for the timers of the connections, and durations across this point are wrong. Captures joined out of order look the same.",
+		spanText(back), k.behindFrom)
+	if back < certainStep {
+		f.certain = ConfidenceAmbiguous
+		f.text += " So do records of several queues that were written in blocks."
+	}
+	k.newest, k.behind = s.Time, 0
+	t.stepped(f, s)
+	return false
+}
+
+// jumped looks whether a long pause of the capture is one for the sender of
+// the segment too, by its timestamps.
+func (t *Tracker) jumped(c *Conn, s *Segment, from End) {
+	x := &c.ends[from]
+	if !x.seen() || !x.has(hasTS) || !s.Options.HasTS {
+		return
+	}
+	pause := s.Time.Sub(x.sentAt)
+	ticks := int32(s.Options.TSVal - x.tsval)
+	if pause <= clockJump || ticks <= 0 || time.Duration(ticks)*slowestTick > pause/2 {
+		return
+	}
+	t.stepped(finding{
+		cause: "forward", certain: ConfidenceAssumed, evidence: []int{s.Packet},
+		text: fmt.Sprintf("The capture's clock stepped forward by up to %s at frame %d: the timestamps of %v advanced by only %d meanwhile, which is at most %d s. Timers of the connections may have ended too early here, and durations across this point are wrong.",
+			spanText(pause), s.Packet, c.addr(from), ticks, ticks),
+	}, s)
+}
+
+// stepped tells of a step of the clock.
+func (t *Tracker) stepped(f finding, s *Segment) {
+	if t.tape.steps++; t.tape.steps <= maxClockSteps {
+		t.reportMany(&clockStep, f, s.Packet)
+	}
+}
+
+const (
+	// Packets are recorded twice where one in so many is, and no fewer than
+	// these; a network that repeats packets does not do it so often.
+	duplicateShare = 20
+	minDuplicates  = 3
+	// Over how many segments the share is taken.
+	duplicateWindow = 1000
+)
+
+var duplicateCapture = Kind{
+	Name:     "duplicate-capture",
+	Severity: Notice,
+	Title:    "Same packets captured twice",
+	RFC:      "RFC 9293 §3.4",
+	Sentence: "Packets are recorded twice: {n} of {m} records are copies. " +
+		"The capture was made on several interfaces, or by a mirror port that copies both directions. The copies are left out.",
+	Many: true,
+}
+
+// duplicated counts a packet that is recorded twice.
+func (t *Tracker) duplicated(s *Segment, first recentSlot) {
+	k := &t.tape
+	records := t.stats.Segments + t.stats.Duplicates
+	if records-k.counted > duplicateWindow {
+		k.counted, k.twice, k.hops = records-1, 0, false
+	}
+	if k.twice == 0 {
+		k.twiceFrame = [2]int{int(first.packet), s.Packet}
+	}
+	k.twice++
+	k.hops = k.hops || first.ttl != s.TTL
+	n := int(records - k.counted)
+	if k.told || k.twice < minDuplicates || k.twice*duplicateShare < n {
+		return
+	}
+	k.told = true
+	f := finding{cause: "several-interfaces", certain: ConfidenceAssumed, evidence: []int{k.twiceFrame[0], k.twiceFrame[1], int(first.packet), s.Packet}}
+	where := "The capture was made on several interfaces (\"any\", a bridge), or by a mirror port that copies both directions."
+	if k.hops {
+		f.cause = "both-sides-of-a-router"
+		where = fmt.Sprintf("The capture holds both sides of a router (TTL %d and %d).", first.ttl, s.TTL)
+	}
+	f.text = fmt.Sprintf("Packets are recorded twice: %d of the last %d records are copies. %s The copies are left out.", k.twice, n, where)
+	t.reportMany(&duplicateCapture, f, s.Packet)
+}
+
+// cut tells that the capture has not all of the payload.
+func (t *Tracker) cut(s *Segment) {
+	t.tape.cut = true
+	t.reportMany(&snaplenTruncated, finding{
+		cause: "payload", certain: ConfidenceProved, evidence: []int{s.Packet},
+		text: fmt.Sprintf("The capture cuts packets, first frame %d, behind their headers. Lengths and states are right nevertheless; payload cannot be looked at, and checksums of cut packets are not checked.", s.Packet),
+	}, s.Packet)
+}
+
+// reportMany takes down a finding that is of no one connection.
+func (t *Tracker) reportMany(k *Kind, f finding, packet int) {
+	a := k.found(f)
+	a.Time, a.Packet = t.now, packet
+	t.emit(Event{Kind: Odd, Time: a.Time, Packet: packet, Anomaly: &a})
+}
