@@ -155,17 +155,9 @@ func (c *Crowd) tried(in *table[netip.Addr, sweep], host netip.Addr, target neti
 // sweptTo takes note of what becomes of a try.
 func (c *Crowd) sweptTo(e *Event) {
 	client := e.End == Client
-	switch {
-	case e.hasNoConnection() || client && e.From == SynSent && e.To == Closed:
-		// The answer to a probe is a RST of its target.
-		asked := e.End.Peer()
-		if client && e.From == SynSent {
-			asked = Client
-		}
-		if t := c.scans.find(e.addr(asked).Addr()).find(e.addr(asked.Peer())); t != nil && e.Bytes == [2]uint64{} && t.result != opened {
-			if !client || e.On == RcvRST.String() || t.how != probeSYN {
-				t.result = refused
-			}
+	if e.To == Closed && e.On == RcvRST.String() && e.Bytes == [2]uint64{} {
+		if t := c.scans.find(e.addr(e.End).Addr()).find(e.addr(e.End.Peer())); t != nil {
+			t.result = refused
 		}
 	}
 	if e.To != Established && e.From != Established {
@@ -229,6 +221,9 @@ func (c *Crowd) judgeScan(host netip.Addr, s *sweep) {
 		}
 	}
 	f := finding{cause: probeNames[how], certain: ConfidenceAssumed}
+	if how == probeACK {
+		f.certain = ConfidenceAmbiguous // idle connections that were open before the capture, and are reset
+	}
 	f.text = fmt.Sprintf("%v probed %s on %s (%s scan): %d open, %d refused, %d silent.",
 		host, count(len(ports), "port"), count(len(hosts), "host"), probeNames[how], results[opened]+results[useful], results[refused], results[unanswered])
 	if failed == results[unanswered] && results[opened]+results[useful] == 0 {

@@ -166,7 +166,7 @@ func parseLadder(text string) (ladder, error) {
 // that it raised, the last time that it is played.
 func (l ladder) play(t *testing.T, after func(tk *Tracker, i int, odd []string)) {
 	var odd, crowded []string
-	crowd := NewCrowd(func(e Event) {
+	l.run(t, func(e Event) {
 		switch {
 		case e.Kind != Odd:
 		case e.Anomaly.Addr.IsValid():
@@ -174,7 +174,21 @@ func (l ladder) play(t *testing.T, after func(tk *Tracker, i int, odd []string))
 		default:
 			odd = append(odd, e.Anomaly.Kind)
 		}
+	}, func(tk *Tracker, n, i int) {
+		if n == l.times-1 {
+			if i == len(l.rungs)-1 {
+				odd = append(odd, crowded...)
+			}
+			after(tk, i, odd)
+		}
+		odd = nil
 	})
+}
+
+// run plays the ladder as often as it says, with a Crowd behind the Tracker,
+// and calls after with the number of the time, from 0, and of the rung.
+func (l ladder) run(t *testing.T, emit func(Event), after func(tk *Tracker, n, i int)) {
+	crowd := NewCrowd(emit)
 	tk, err := New(Config{Stack: l.stack}, crowd.Event)
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +197,6 @@ func (l ladder) play(t *testing.T, after func(tk *Tracker, i int, odd []string))
 	for n := range l.times {
 		a, b := l.peers(n)
 		for i, r := range l.rungs {
-			odd = nil
 			switch {
 			case i > 0:
 				now = now.Add(r.pause)
@@ -200,20 +213,18 @@ func (l ladder) play(t *testing.T, after func(tk *Tracker, i int, odd []string))
 				tk.Observe(&s)
 			}
 			tk.Advance(now)
-			if frame == 0 || n < l.times-1 {
-				continue
-			}
 			if r.text == endOfCapture {
-				k, _ := ladderKey()
+				k, _ := keyOf(&Segment{Src: a, Dst: b})
 				for c := tk.newestOf(k); c != nil; c = tk.olderOf(c) {
 					tk.over(c)
 				}
 			}
-			if i == len(l.rungs)-1 {
+			if n == l.times-1 && i == len(l.rungs)-1 {
 				crowd.Close()
-				odd = append(odd, crowded...)
 			}
-			after(tk, i, odd)
+			if frame > 0 {
+				after(tk, n, i)
+			}
 		}
 	}
 }
