@@ -257,20 +257,6 @@ var offloadSegments = Kind{
 	},
 }
 
-// badSums are the wrong checksums of an end that had sent no right one before.
-type badSums struct {
-	n           int
-	first, last int // frames
-}
-
-func (b *badSums) add(s *Segment) {
-	if b.n == 0 {
-		b.first = s.Packet
-	}
-	b.n++
-	b.last = s.Packet
-}
-
 var badChecksum = Kind{
 	Name:     "bad-checksum",
 	Severity: Info,
@@ -278,29 +264,17 @@ var badChecksum = Kind{
 	RFC:      "RFC 9293 §3.1",
 	Sentence: "The checksum of a segment from {X} is wrong although others of it are right: it was corrupted on the way, and {Y} drops it. " +
 		"Look for a faulty link or device.",
-	on: onCorrupt | onEnd,
-	// A host that leaves checksums to its network card has them wrong in all
-	// segments that are captured on it. So one of a kind is a corruption, and
-	// nothing can be said before a right one was seen, or all are over.
+	on: onCorrupt,
 	check: func(h *happening) (f finding, found bool) {
-		f = finding{end: h.from, cause: "corrupted", severity: Warning, certain: ConfidenceAssumed}
-		f.text = fmt.Sprintf("The checksum of a segment from %v is wrong although others of it are right: it was corrupted on the way, and %v drops it. Look for a faulty link or device.",
-			h.addr(h.from), h.addr(h.from.Peer()))
-		if h.s != nil {
-			f.evidence = []int{h.s.Packet}
-			return f, true
-		}
-		if h.odd == nil || h.odd.badSums[h.from].n == 0 {
-			return f, false
-		}
-		bad := h.odd.badSums[h.from]
-		f.evidence = []int{bad.first, bad.last}
-		if !h.x().has(goodSum) {
-			f.cause, f.severity, f.certain = "offload", Info, ConfidenceAmbiguous
-			f.text = fmt.Sprintf("No segment from %v that was checked has a right checksum: most likely its network card fills them in behind the capture. Only if it does not, the segments are corrupted.",
-				h.addr(h.from))
-		}
-		return f, true
+		return finding{
+			end:      h.from,
+			cause:    "corrupted",
+			severity: Warning,
+			certain:  ConfidenceAssumed,
+			evidence: []int{h.s.Packet},
+			text: fmt.Sprintf("The checksum of a segment from %v is wrong although others of it are right: it was corrupted on the way, and %v drops it. Look for a faulty link or device.",
+				h.addr(h.from), h.addr(h.from.Peer())),
+		}, true
 	},
 }
 

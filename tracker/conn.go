@@ -69,7 +69,6 @@ type oddments struct {
 	closing            [2]closing
 	haunts             *[2]haunt // by the end that the segment claims to be of; nil until there is one
 	gaps               [2]gap    // what is missing of the end's octets
-	badSums            [2]badSums
 	anomalies          []Anomaly
 }
 

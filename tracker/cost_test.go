@@ -199,3 +199,17 @@ func BenchmarkConnection(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(10*b.N), "ns/packet")
 }
+
+// BenchmarkCrowd is BenchmarkConnection with a Crowd behind the Tracker.
+func BenchmarkCrowd(b *testing.B) {
+	w := newWire(b)
+	w.tk.emit = NewCrowd(func(Event) {}).Event
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		w.whole(clientOf(i))
+		w.now = w.now.Add(2 * time.Millisecond)
+		i++
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(10*b.N), "ns/packet")
+}

@@ -66,7 +66,7 @@ type try struct {
 // first.
 type sweep struct {
 	tries   []try
-	index   map[netip.AddrPort]int // of each target in tries, from base
+	index   map[netip.AddrPort]int // of each target in tries, from base; nil: there are few
 	base    int
 	awaited bool // a verdict is to be given
 	told    bool // and was, of what still goes on
@@ -80,7 +80,29 @@ func (s *sweep) find(target netip.AddrPort) *try {
 	if i, ok := s.index[target]; ok {
 		return &s.tries[i-s.base]
 	}
+	for i := 0; s.index == nil && i < len(s.tries); i++ {
+		if s.tries[i].target == target {
+			return &s.tries[i]
+		}
+	}
 	return nil
+}
+
+// indexed is from how many tries on a sweep has an index.
+const indexed = 8
+
+// add appends a try.
+func (s *sweep) add(t try) {
+	s.tries = append(s.tries, t)
+	switch {
+	case s.index != nil:
+		s.index[t.target] = s.base + len(s.tries) - 1
+	case len(s.tries) >= indexed:
+		s.index = make(map[netip.AddrPort]int)
+		for i, t := range s.tries {
+			s.index[t.target] = s.base + i
+		}
+	}
 }
 
 // purge forgets what lies before the given time.
@@ -133,15 +155,11 @@ func (c *Crowd) tried(in *table[netip.Addr, sweep], host netip.Addr, target neti
 		old.times++
 		return
 	}
-	if s.index == nil {
-		s.index = make(map[netip.AddrPort]int)
-	}
-	s.index[target] = s.base + len(s.tries)
 	t := try{sighting: sighting{e.Time, e.Conn, e.Packet}, target: target, times: 1, how: how}
 	if how == probeACK {
 		t.result = useful // an open connection, until it is answered with RST
 	}
-	s.tries = append(s.tries, t)
+	s.add(t)
 	c.targets++
 	if len(s.tries) >= enough && !s.awaited && !s.told {
 		s.awaited = true

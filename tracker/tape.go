@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -23,6 +24,9 @@ type tape struct {
 	told       bool   // of duplicates
 
 	cut bool // told of cut payload
+
+	sums     map[netip.Addr]*hostSums // of the hosts that sent wrong checksums
+	sumsTold bool
 }
 
 const (
@@ -162,6 +166,89 @@ func (t *Tracker) cut(s *Segment) {
 		cause: "payload", certain: ConfidenceProved, evidence: []int{s.Packet},
 		text: fmt.Sprintf("The capture cuts packets, first frame %d, behind their headers. Lengths and states are right nevertheless; payload cannot be looked at, and checksums of cut packets are not checked.", s.Packet),
 	}, s.Packet)
+}
+
+// hostSums counts the checksums of a host, from its first wrong one on.
+//
+// A host that leaves checksums to its network card has them wrong in all
+// segments that are captured on it, but for one that is right by chance. That
+// is of the host, and told once; a wrong one among right ones was corrupted.
+type hostSums struct {
+	bad, good   int
+	first, last int // frames of wrong ones
+}
+
+const (
+	// So many wrong checksums, and no right one, are those of a network card;
+	// at the end of the capture fewer will do.
+	manySums = 10
+	fewSums  = 2
+	// Bounds what hostile traffic can have remembered.
+	maxSumHosts = 1 << 10
+)
+
+// badSum counts a wrong checksum.
+func (k *tape) badSum(s *Segment) {
+	if k.sums == nil {
+		k.sums = make(map[netip.Addr]*hostSums)
+	}
+	h := k.sums[s.Src.Addr()]
+	if h == nil {
+		if len(k.sums) == maxSumHosts {
+			return
+		}
+		h = &hostSums{first: s.Packet}
+		k.sums[s.Src.Addr()] = h
+	}
+	h.bad++
+	h.last = s.Packet
+}
+
+// goodSum counts a right checksum of a host that sent wrong ones.
+func (k *tape) goodSum(s *Segment) {
+	if h := k.sums[s.Src.Addr()]; h != nil {
+		h.good++
+	}
+}
+
+// leftToCard reports whether wrong checksums are usual for the host.
+func (k *tape) leftToCard(host netip.Addr) bool {
+	h := k.sums[host]
+	return h != nil && h.bad >= manySums && h.bad > h.good
+}
+
+// offloadedSums tells of checksums that are left to the network card: when a
+// host has sent the given number of wrong ones and none that is right. s is
+// the newest segment; without it all hosts are looked at.
+func (t *Tracker) offloadedSums(s *Segment, enough int) {
+	k := &t.tape
+	if k.sumsTold || k.sums == nil {
+		return
+	}
+	var host netip.Addr
+	var sums *hostSums
+	packet := 0
+	if s != nil {
+		host, packet = s.Src.Addr(), s.Packet
+		sums = k.sums[host]
+	}
+	for a, h := range k.sums {
+		if s != nil {
+			break
+		}
+		if h.good == 0 && h.bad >= enough && (sums == nil || h.first < sums.first) {
+			host, sums = a, h
+		}
+	}
+	if sums == nil || sums.good > 0 || sums.bad < enough {
+		return
+	}
+	k.sumsTold = true
+	t.reportMany(&badChecksum, finding{
+		cause: "offload", certain: ConfidenceAmbiguous, evidence: []int{sums.first, sums.last},
+		text: fmt.Sprintf("None of the %d segments from %v that were checked has a right checksum: most likely its network card fills them in behind the capture. They count as right, here and for other hosts alike.",
+			sums.bad, host),
+	}, packet)
 }
 
 // reportMany takes down a finding that is of no one connection.

@@ -124,11 +124,16 @@ func (t *Tracker) Observe(s *Segment) {
 		t.cut(s)
 	}
 	if s.Sum == SumBad {
+		t.tape.badSum(s)
 		if c.ends[from].has(goodSum) {
-			t.judge(happening{Conn: c, s: s, from: from, before: c.look(), on: onCorrupt})
+			if !t.tape.leftToCard(s.Src.Addr()) {
+				t.judge(happening{Conn: c, s: s, from: from, before: c.look(), on: onCorrupt})
+			}
 			return // corrupted on the way: its receiver drops it
 		}
-		c.oddments().badSums[from].add(s)
+		t.offloadedSums(s, manySums)
+	} else if s.Sum == SumGood && t.tape.sums != nil {
+		t.tape.goodSum(s)
 	}
 	if t.guess && s.Flags&SYN != 0 {
 		c.ends[from].setStack(guessStack(s))
@@ -171,6 +176,7 @@ func (t *Tracker) Advance(now Time) {
 // in the order of their numbers. It invents no time; call Advance before it to
 // let timers run on.
 func (t *Tracker) Close() {
+	t.offloadedSums(nil, fewSums)
 	left := make([]*Conn, 0, t.live)
 	for _, c := range t.flows {
 		for ; c != nil; c = c.older {
