@@ -126,7 +126,8 @@ func midstream() tracker.Record {
 func flood() tracker.Anomaly {
 	return tracker.Anomaly{
 		Kind: "syn-flood", Severity: tracker.Warning, Time: at(3000), Packet: 30, Evidence: []int{30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40},
-		Certain: tracker.ConfidenceAmbiguous, RFC: "RFC 4987", Count: 250, Text: "250 SYNs/s to 10.9.0.2:80, 99 % never complete.",
+		Certain: tracker.ConfidenceAmbiguous, RFC: "RFC 4987", Count: 250,
+		Addr: netip.MustParseAddr("10.9.0.2"), Port: 80, Samples: []int{3, 4, 7}, Text: "250 SYNs/s to 10.9.0.2:80, 99 % never complete.",
 	}
 }
 

@@ -17,6 +17,9 @@ import (
 // occasions it wants to be asked, so that ordinary traffic asks none: what is
 // noteworthy of a segment in an open connection is a handful of bits.
 //
+// What is in no connection alone has a Kind too, but no check: the Crowd finds
+// it, or the tape.
+//
 // What a check must remember of the past it finds in the connection's history
 // (find, frames), in the trail of its newest segments (back), or in what
 // endpoint.go and view.go keep for everyone.

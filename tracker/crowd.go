@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -111,8 +112,9 @@ func (c *Crowd) over(r *Record) {
 
 // later has a verdict given after d.
 func (c *Crowd) later(d time.Duration, give func()) {
-	c.verdicts = append(c.verdicts, verdict{c.now.Add(d), give})
-	slices.SortStableFunc(c.verdicts, func(a, b verdict) int { return int(min(max(a.at-b.at, -1), 1)) })
+	v := verdict{c.now.Add(d), give}
+	at, _ := slices.BinarySearchFunc(c.verdicts, v.at+1, func(v verdict, at Time) int { return cmp.Compare(v.at, at) })
+	c.verdicts = slices.Insert(c.verdicts, at, v)
 	c.next = c.verdicts[0].at
 }
 

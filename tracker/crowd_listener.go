@@ -100,7 +100,8 @@ func (c *Crowd) flooded(e *Event) {
 	f.samples = sample(f.samples, e)
 	if !f.awaited && !f.told && sum.flooded() {
 		f.awaited = true
-		c.later(floodPatience, func() { c.judgeFlood(e.Server, f) })
+		listener := e.Server // so that e stays off the heap
+		c.later(floodPatience, func() { c.judgeFlood(listener, f) })
 	}
 }
 
@@ -193,7 +194,8 @@ func (c *Crowd) waiting(e *Event) {
 		}
 		if !w.awaited {
 			w.awaited, w.most = true, 0
-			c.later(waitsPatience, func() { c.judgeWaits(e.Server, w) })
+			listener := e.Server // so that e stays off the heap
+			c.later(waitsPatience, func() { c.judgeWaits(listener, w) })
 		}
 		if w.held[Server] > w.most {
 			w.most, w.latest = w.held[Server], e.Time
@@ -260,7 +262,7 @@ var ephemeralPortExhaustion = Kind{
 	Name:     "ephemeral-port-exhaustion",
 	Severity: Warning,
 	Title:    "Client is running out of ports to one destination",
-	RFC:      "RFC 6056 §3",
+	RFC:      "RFC 6056 §2.1",
 	Sentence: "{src} uses {n} of about {m} ports toward {dst}, those in TIME_WAIT included; when none is left, connecting fails. " +
 		"With {T2} of TIME_WAIT about {r} new connections a second are the limit: keep connections open, or use more addresses.",
 	Many: true,

@@ -121,9 +121,9 @@ func (c *Crowd) swept(e *Event) {
 	from, to := e.addr(e.End), e.addr(e.End.Peer())
 	switch how, asks := probeOf(e); {
 	case asks:
-		c.tried(&c.scans, from.Addr(), to, how, e, scanTargets, c.judgeScan)
+		c.tried(&c.scans, from.Addr(), to, how, e, scanTargets, (*Crowd).judgeScan)
 	case e.Flags&(SYN|ACK) == SYN|ACK || e.Flags&(RST|ACK) == RST|ACK && e.Seq == 0:
-		c.tried(&c.echoes, from.Addr(), to, probeSYN, e, echoTargets, c.judgeEcho)
+		c.tried(&c.echoes, from.Addr(), to, probeSYN, e, echoTargets, (*Crowd).judgeEcho)
 	}
 }
 
@@ -145,7 +145,7 @@ func probeOf(e *Event) (how probe, asks bool) {
 }
 
 // tried adds a try of a host.
-func (c *Crowd) tried(in *table[netip.Addr, sweep], host netip.Addr, target netip.AddrPort, how probe, e *Event, enough int, judge func(netip.Addr, *sweep)) {
+func (c *Crowd) tried(in *table[netip.Addr, sweep], host netip.Addr, target netip.AddrPort, how probe, e *Event, enough int, judge func(*Crowd, netip.Addr, *sweep)) {
 	s := in.at(host)
 	c.targets -= s.purge(c.now.Add(-scanWindow))
 	if len(s.tries) < enough {
@@ -163,7 +163,7 @@ func (c *Crowd) tried(in *table[netip.Addr, sweep], host netip.Addr, target neti
 	c.targets++
 	if len(s.tries) >= enough && !s.awaited && !s.told {
 		s.awaited = true
-		c.later(sweepPatience, func() { judge(host, s) })
+		c.later(sweepPatience, func() { judge(c, host, s) })
 	}
 	for c.targets > maxTargets && len(in.rows) > 1 {
 		in.dropOldest()

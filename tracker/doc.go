@@ -12,13 +12,16 @@
 // One segment takes this way through the package:
 //
 //	Tracker.Observe       fires the timers that are due       tracker.go
+//	  tape                watches the capture itself          tape.go
 //	  recent.repeats      drops what the capture saw twice    duplicate.go
 //	  Tracker.choose      finds the incarnation it belongs to incarnation.go
 //	  Conn.observe        what it tells of its sender ...     view.go
+//	    Conn.watchGaps    ... of what the capture misses      gap.go
 //	    end.note          ... and of sequence numbers         endpoint.go
 //	    Conn.observeRST   a reset, told by its numbers        reset.go
 //	    Conn.apply        moves an end along the table        history.go
 //	  catalogue           the anomalies                       anomaly.go
+//	Crowd.Event           those over many connections         crowd.go
 //
 // The package reads no clock, starts no goroutine and prints nothing. Its time
 // is the capture's. It imports the standard library only.
