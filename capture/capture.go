@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
@@ -39,6 +40,10 @@ type Options struct {
 
 	// Until ends the capture at a moment; packets after it are not counted.
 	Until Until
+
+	// Stdin is what the path "-" reads, from its offset on; nil is os.Stdin.
+	// It is left open.
+	Stdin *os.File
 }
 
 // Stats are what a Source has read so far.
@@ -85,7 +90,7 @@ func Open(paths []string, o Options) (*Source, error) {
 	s := &Source{options: o}
 	s.slow.o = &s.options
 	for _, path := range paths {
-		in, err := openInput(path)
+		in, err := openInput(path, o.Stdin)
 		if err != nil {
 			s.Close()
 			return nil, err

@@ -80,7 +80,7 @@ func readAll(t *testing.T, in *input, size int) {
 // agreed upon.
 func FuzzDecode(f *testing.F) {
 	for path := range captures(f) {
-		in, err := openInput(path)
+		in, err := openInput(path, nil)
 		if err != nil {
 			f.Fatal(err)
 		}

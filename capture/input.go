@@ -26,8 +26,9 @@ const maxZstdWindow = 128 << 20
 type input struct {
 	name    string // as error messages call it
 	path    string
-	size    int64 // 0: not known, because it is no regular file
-	regular bool  // it can be closed and opened again
+	stdin   *os.File // what it reads if it is standard input; else nil
+	size    int64    // 0: not known, because it is no regular file
+	regular bool     // it can be closed and opened again
 
 	file   *os.File // nil when closed
 	raw    *countingReader
@@ -36,18 +37,19 @@ type input struct {
 	first  tracker.Time // of the first packet, once lookAhead was called
 }
 
-// openInput opens a file and reads its header.
-func openInput(path string) (*input, error) {
+// openInput opens a file and reads its header. stdin is what the path "-"
+// reads; nil is os.Stdin.
+func openInput(path string, stdin *os.File) (*input, error) {
 	in := &input{name: path, path: path}
 	if path == "-" {
-		in.name = "standard input"
+		in.name, in.stdin = "standard input", cmp.Or(stdin, os.Stdin)
 	}
 	return in, in.open()
 }
 
 func (in *input) open() error {
-	in.file = os.Stdin
-	if in.path != "-" {
+	in.file = in.stdin
+	if in.stdin == nil {
 		f, err := os.Open(in.path)
 		if err != nil {
 			return err
@@ -63,7 +65,7 @@ func (in *input) open() error {
 		in.close()
 		return fmt.Errorf("%s: a directory, not a capture: name the files in it", in.name)
 	}
-	if in.regular = info.Mode().IsRegular() && in.path != "-"; in.regular {
+	if in.regular = info.Mode().IsRegular() && in.stdin == nil; in.regular {
 		in.size = info.Size()
 	}
 	if err := in.start(in.file); err != nil {
@@ -288,7 +290,7 @@ func (in *input) close() error {
 	}
 	f := in.file
 	in.file = nil
-	if f == nil || f == os.Stdin {
+	if f == nil || f == in.stdin {
 		return nil
 	}
 	return f.Close()

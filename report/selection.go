@@ -31,3 +31,6 @@ func (s *Selection) connection(r *tracker.Record) bool {
 func (s *Selection) anomaly(a *tracker.Anomaly) bool {
 	return len(s.Kinds) == 0 || slices.Contains(s.Kinds, a.Kind)
 }
+
+// Has reports whether r is in the Selection.
+func (s *Selection) Has(r *tracker.Record) bool { return s.connection(r) }

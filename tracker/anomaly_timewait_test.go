@@ -12,7 +12,7 @@ import (
 // the ladders' addresses, the oldest connection first, as "conn kind cause
 // severity certainty frames".
 func (t *Tracker) timeWaitFindings() (list []string) {
-	k, _ := ladderKey()
+	k, _ := keyOf(&Segment{Src: peerA, Dst: peerB})
 	for c := t.newestOf(k); c != nil; c = t.olderOf(c) {
 		if c.odd == nil {
 			continue
@@ -139,7 +139,7 @@ func TestTimeWaitCausesAndEvidence(t *testing.T) {
 // where it would not have yielded to the SYN had it been in TIME-WAIT.
 func TestAcceptingEndsTimeWait(t *testing.T) {
 	tk := playFile(t, "testdata/anomaly/time-wait-reuse-unsafe.txt")
-	k, low := ladderKey()
+	k, low := keyOf(&Segment{Src: peerA, Dst: peerB})
 	old := tk.olderOf(tk.newestOf(k))
 	if got := old.ends[old.endOf(low)].assumed; got != setOf(Closed) {
 		t.Errorf("the end that accepted is in %v of the old connection, want %v", got.List(), Closed)

@@ -10,6 +10,7 @@ const (
 	Odd                    // an anomaly was found
 	Over                   // a connection will not change any more
 	Begun                  // a connection came into sight
+	Seen                   // if Config.Seen: a segment, or a timer of a connection, was seen to; it follows all that came of it
 )
 
 // An Event is what the tracker tells its caller. It is a flat value.
@@ -17,7 +18,7 @@ type Event struct {
 	Kind   EventKind
 	Time   Time
 	Packet int // the frame that caused it; 0 for a timer
-	Conn   int // the connection's number; 0 for an anomaly over many connections
+	Conn   int // the connection's number; 0 for an anomaly over many connections, and while a SYN that was seen may yet prove forged or old
 
 	Client, Server netip.AddrPort // of the connection
 
@@ -26,7 +27,7 @@ type Event struct {
 	// Of a Moved event. Bytes are the payload octets that each end had sent.
 	Bytes    [2]uint64
 	From, To State
-	On       string // what happened: "send SYN", "recv FIN", "2MSL over"
+	On       string // what happened: "send SYN", "recv FIN", "2MSL over"; of a Seen event why the segment was not taken in, "" if it was
 	Basis    Basis
 
 	// Of a Begun event, in which End sent the first segment.
@@ -34,6 +35,10 @@ type Event struct {
 	Incarnation int   // as in Record
 	Flags       Flags // of that segment
 	Seq         Seq   // of that segment
+
+	// Of a Seen event: what both hosts then have on the connection's addresses
+	// and ports, which after a new SYN may be an older connection still.
+	Ends [2]Views
 
 	Anomaly *Anomaly // of an Odd event
 	Over    *Record  // of an Over event; lent for the call only, see Record.Clone

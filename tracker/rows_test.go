@@ -11,7 +11,7 @@ func TestEveryRowHasAWitness(t *testing.T) {
 	for _, dir := range ladderDirs {
 		ladders(t, dir, func(t *testing.T, _ string, l ladder) {
 			l.play(t, func(tk *Tracker, _ int, _ []string) {
-				k, _ := ladderKey()
+				k, _ := l.key()
 				for c := tk.newestOf(k); c != nil; c = tk.olderOf(c) {
 					for e := range End(2) {
 						c.walk(e, used)

@@ -93,6 +93,7 @@ func (t *Tracker) ring(now Time) {
 		t.alarms.drop(a.conn)
 		t.now = max(t.now, a.at)
 		t.expire(a.conn, a.at)
+		t.saw(a.conn, Client, 0, "")
 		t.arm(a.conn)
 	}
 }

@@ -20,6 +20,9 @@ type Config struct {
 	// TwoMSL overrides how long TIME-WAIT is held; 0 leaves it to the stack.
 	TwoMSL time.Duration
 
+	// Seen asks for a Seen event after every segment and every timer.
+	Seen bool
+
 	// MaxConns bounds how many connections are kept at once; beyond it those
 	// whose next timer is due first are given up (Stats.Evicted). 0 is ten
 	// million.
@@ -39,37 +42,39 @@ type Stats struct {
 // A Tracker follows connections. It is pushed by its caller, who hands it
 // segments in capture order, and is not safe for concurrent use.
 type Tracker struct {
-	emit    func(Event)
-	now     Time
-	flows   map[uint64]*Conn
-	seed    maphash.Seed
-	recent  recent
-	trail   trail
-	tape    tape
-	alarms  alarms
-	live    int // connections in flows
-	waiting int // of these, provisional
-	conns   int // numbers given out
-	max     int
-	stack   uint8
-	guess   bool
-	twoMSL  time.Duration
-	stats   Stats
-	tallies map[tallyKey]int // how many connections some rare kinds were found in
-	record  Record           // lent out with every Over event
-	scene   happening
+	emit     func(Event)
+	now      Time
+	flows    map[uint64]*Conn
+	seed     maphash.Seed
+	recent   recent
+	trail    trail
+	tape     tape
+	alarms   alarms
+	live     int // connections in flows
+	waiting  int // of these, provisional
+	conns    int // numbers given out
+	max      int
+	stack    uint8
+	guess    bool
+	twoMSL   time.Duration
+	stats    Stats
+	tallies  map[tallyKey]int // how many connections some rare kinds were found in
+	record   Record           // lent out with every Over event
+	scene    happening
+	tellSeen bool
 }
 
 // New returns a Tracker that tells emit what happens. It fails on a Config
 // with an unknown stack.
 func New(cfg Config, emit func(Event)) (*Tracker, error) {
 	t := &Tracker{
-		emit:    emit,
-		flows:   make(map[uint64]*Conn),
-		seed:    maphash.MakeSeed(),
-		max:     cfg.MaxConns,
-		tallies: make(map[tallyKey]int),
-		twoMSL:  cfg.TwoMSL,
+		emit:     emit,
+		flows:    make(map[uint64]*Conn),
+		seed:     maphash.MakeSeed(),
+		max:      cfg.MaxConns,
+		tallies:  make(map[tallyKey]int),
+		twoMSL:   cfg.TwoMSL,
+		tellSeen: cfg.Seen,
 	}
 	if t.max == 0 {
 		t.max = 10_000_000
@@ -113,6 +118,9 @@ func (t *Tracker) Observe(s *Segment) {
 	if first, again := t.recent.repeats(s, &k, low, t.now); again {
 		t.stats.Duplicates++
 		t.duplicated(s, first)
+		if c := t.newestIn(h, k); c != nil {
+			t.saw(c, c.endOf(low), s.Packet, seenTwice)
+		}
 		return
 	}
 	t.stats.Segments++
@@ -129,7 +137,8 @@ func (t *Tracker) Observe(s *Segment) {
 			if !t.tape.leftToCard(s.Src.Addr()) {
 				t.judge(happening{Conn: c, s: s, from: from, before: c.look(), on: onCorrupt})
 			}
-			return // corrupted on the way: its receiver drops it
+			t.saw(c, from, s.Packet, seenCorrupt) // corrupted on the way: its receiver drops it
+			return
 		}
 		t.offloadedSums(s, manySums)
 	} else if s.Sum == SumGood && t.tape.sums != nil {
@@ -149,6 +158,7 @@ func (t *Tracker) Observe(s *Segment) {
 	if c.slot == 0 {
 		t.arm(c)
 	}
+	t.saw(c, from, s.Packet, "")
 	if t.live > t.max {
 		t.evict()
 	}
@@ -159,6 +169,7 @@ func (t *Tracker) quoted(s *Segment) {
 	k, low := keyOf(s)
 	if c := t.newestOf(k); c != nil {
 		t.observeICMP(c, s, c.endOf(low))
+		t.saw(c, c.endOf(low), s.Packet, "")
 	}
 }
 

@@ -375,7 +375,7 @@ func hasTwin(segments []capturedSegment, i int) bool {
 // drawn prints what the tap saw as a ladder, with the cells that the tracker
 // gives it.
 func drawn(segments []capturedSegment) string {
-	l := ladder{}
+	l := ladder{peers: [2]netip.AddrPort{peerA, peerB}}
 	for i, s := range segments {
 		r := rung{number: fmt.Sprintf("%d.", s.Packet), pause: time.Millisecond, segment: &s.Segment, fromA: s.Src == peerA, text: s.Segment.String()}
 		if i > 0 {
@@ -386,7 +386,7 @@ func drawn(segments []capturedSegment) string {
 	tk, _ := New(Config{}, func(Event) {})
 	for i := range segments {
 		tk.Observe(&segments[i].Segment)
-		l.rungs[i].cells = [2]string{tk.cell(peerA, peerB), tk.cell(peerB, peerA)}
+		l.rungs[i].cells = [2]string{l.cell(tk, false), l.cell(tk, true)}
 	}
 	return string(l.write())
 }

@@ -1,0 +1,306 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// explain reads the captures twice: once to learn which connections there are
+// and what becomes of them, and once more to draw those that are wanted. What
+// comes from a pipe is kept in a temporary file in between. Where very many
+// segments are to be drawn they are drawn in several goes, so that not all of
+// them are in memory at once.
+
+// explainFlags are the flags of explain as they were typed.
+type explainFlags struct {
+	readFlags
+	output        string
+	conns         []int
+	tuple         string
+	absolute, all bool
+}
+
+func newExplain() *cobra.Command {
+	var f explainFlags
+	c := &cobra.Command{
+		Use:   "explain FILE...",
+		Short: "Draw connections segment by segment, with the states of both ends",
+		Long: `explain draws connections as the figures of RFC 9293 do: a segment a line, the
+client on the left, the server on the right, and beside each segment the states
+of both ends after it, as tcpwatch saw them at that packet. A cell PROVED..ASSUMED
+tells the state that the end's own segments show, and the one it is in if what
+was seen on the wire arrived; one state stands where the two agree. Below a
+segment stands what it moved and why, and what was odd about it.
+
+Times are seconds from the connection's first packet, numbers are the frames of
+the capture, and sequence numbers count from each end's own first. Of a segment,
+a window of 1,000 is not told. In an open connection segments that change
+nothing are folded, but for the first and the last few. A terminal that is too
+narrow loses the options of SYNs, then the windows, the times, the arrows on
+the right, and the proved states, in this order.
+
+With --absolute --all the output is a test: put into a file in
+tracker/testdata/views, it runs with the tests of tcpwatch.`,
+		Example: `  tcpwatch explain file.pcap
+  tcpwatch explain --conn 3 file.pcap | less -S
+  tcpwatch explain --anomaly time-wait-assassination *.pcap
+  tcpwatch explain --tuple 10.0.0.1:40034-10.0.0.2:443 --at '#120' file.pcapng.gz
+  tcpwatch explain --absolute --all --conn 3 file.pcap > tracker/testdata/views/bug.txt`,
+		Args: needsCapture,
+		RunE: func(c *cobra.Command, files []string) error {
+			return f.run(c.Context(), files, c.OutOrStdout(), c.ErrOrStderr())
+		},
+	}
+	fl := c.Flags()
+	fl.SortFlags = false
+	fl.StringVarP(&f.output, "output", "o", "text", "output `format`: text")
+	fl.IntSliceVar(&f.conns, "conn", nil, "only the connections of these `numbers`, as replay shows them")
+	fl.StringVar(&f.tuple, "tuple", "", "only the connections between these `addresses` and ports, A:P-B:Q")
+	f.selectionFlags(c)
+	f.trackingFlags(c)
+	fl.BoolVar(&f.absolute, "absolute", false, "sequence numbers as they were sent")
+	fl.BoolVar(&f.all, "all", false, "fold nothing")
+	f.displayFlags(c)
+	complete(c, "output", []string{"text"})
+	// The flag exists, so this cannot fail.
+	_ = c.RegisterFlagCompletionFunc("conn", f.completeConn)
+	return c
+}
+
+// segmentsAtOnce is how many segments are drawn in one go, at some 400 octets
+// each.
+const segmentsAtOnce = 1 << 20
+
+// run explains the files.
+func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr io.Writer) error {
+	if f.output != "text" {
+		return fmt.Errorf("unknown output format %q (text)", report.Escape(f.output))
+	}
+	wanted, err := f.wanted()
+	if err != nil {
+		return err
+	}
+	co, err := f.captureOptions()
+	if err != nil {
+		return err
+	}
+	lo := report.LadderOptions{
+		Absolute: f.absolute, All: f.all, Width: width(stdout), Stack: f.stack, TwoMSL: f.twoMSL,
+	}
+	if lo.Color, err = colour(f.color, stdout); err != nil {
+		return err
+	}
+	reread, done, err := spool(files, &co)
+	if err != nil {
+		return err
+	}
+	defer done()
+
+	var records []*tracker.Record
+	seen := 0
+	stats, err := f.pass(ctx, files, co, stderr, false, nil, func(e tracker.Event) {
+		if e.Kind != tracker.Over {
+			return
+		}
+		seen++
+		if wanted(e.Over) {
+			r := e.Over.Clone()
+			r.Ends[tracker.Client].History, r.Ends[tracker.Server].History = nil, nil
+			records = append(records, r)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for _, w := range stats.Warnings {
+		fmt.Fprintf(stderr, "tcpwatch: %s\n", w)
+	}
+	for _, n := range f.conns {
+		if n < 1 || n > seen {
+			return withHint(fmt.Errorf("--conn %d: the connections are numbered from 1 to %d", n, seen), "tcpwatch replay lists them")
+		}
+	}
+	if len(records) == 0 {
+		return report.NoLadders(stdout, summary(stats, tracker.Stats{}), seen)
+	}
+	slices.SortFunc(records, func(a, b *tracker.Record) int { return a.Conn - b.Conn })
+	for i, group := range inGoes(records) {
+		if err := reread(); err != nil {
+			return err
+		}
+		if i > 0 {
+			fmt.Fprintln(stdout)
+		}
+		ladders := report.NewLadders(stdout, group, lo)
+		if _, err := f.pass(ctx, files, co, stderr, true, ladders.Take, ladders.Event); err != nil {
+			return err
+		}
+		if err := ladders.Close(); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// pass plays the captures to a tracker once. take, unless nil, is given every
+// segment before the tracker is.
+func (f *explainFlags) pass(ctx context.Context, files []string, co capture.Options, stderr io.Writer, seen bool,
+	take func(*tracker.Segment), emit func(tracker.Event)) (capture.Stats, error) {
+	tk, err := f.track(seen, emit)
+	if err != nil {
+		return capture.Stats{}, err
+	}
+	src, err := capture.Open(files, co)
+	if err != nil {
+		return capture.Stats{}, err
+	}
+	defer src.Close()
+	bar := f.progress(stderr)
+	err = pump(ctx, src, bar, func(s *tracker.Segment) error {
+		if take != nil {
+			take(s)
+		}
+		tk.Observe(s)
+		return nil
+	})
+	bar.done()
+	stats := src.Stats()
+	if err == nil {
+		tk.Advance(stats.Until)
+		tk.Close()
+	}
+	return stats, err
+}
+
+// inGoes groups the connections so that each group has no more segments than
+// are drawn in one go. Those between the same addresses and ports stay together.
+func inGoes(records []*tracker.Record) (goes [][]*tracker.Record) {
+	type pair [2]netip.AddrPort
+	index := make(map[pair]int)
+	segments := uint64(segmentsAtOnce + 1)
+	for _, r := range records {
+		a, b := r.Ends[tracker.Client].Addr, r.Ends[tracker.Server].Addr
+		n := r.Ends[tracker.Client].Packets + r.Ends[tracker.Server].Packets
+		i, known := index[pair{a, b}]
+		if !known {
+			i, known = index[pair{b, a}]
+		}
+		if !known {
+			if segments += n; segments > segmentsAtOnce {
+				goes, segments = append(goes, nil), n
+			}
+			i = len(goes) - 1
+			index[pair{a, b}] = i
+		}
+		goes[i] = append(goes[i], r)
+	}
+	return goes
+}
+
+// wanted returns what tells whether a connection is to be drawn.
+func (f *explainFlags) wanted() (func(*tracker.Record) bool, error) {
+	filter, err := f.selection()
+	if err != nil {
+		return nil, err
+	}
+	var a, b netip.AddrPort
+	if f.tuple != "" {
+		if a, b, err = parseTuple(f.tuple); err != nil {
+			return nil, err
+		}
+	}
+	return func(r *tracker.Record) bool {
+		client, server := r.Ends[tracker.Client].Addr, r.Ends[tracker.Server].Addr
+		switch {
+		case len(f.conns) > 0 && !slices.Contains(f.conns, r.Conn):
+			return false
+		case f.tuple != "" && (client != a || server != b) && (client != b || server != a):
+			return false
+		}
+		return filter.Has(r)
+	}, nil
+}
+
+// parseTuple reads A:P-B:Q.
+func parseTuple(text string) (a, b netip.AddrPort, err error) {
+	left, right, _ := strings.Cut(text, "-")
+	a, err1 := netip.ParseAddrPort(left)
+	b, err2 := netip.ParseAddrPort(right)
+	if err1 != nil || err2 != nil {
+		return a, b, withHint(fmt.Errorf("--tuple %q is no pair of addresses and ports", report.Escape(text)),
+			"--tuple 10.0.0.1:40034-10.0.0.2:443, or --tuple '[2001:db8::1]:40034-[2001:db8::2]:443'")
+	}
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), netip.AddrPortFrom(b.Addr().Unmap(), b.Port()), nil
+}
+
+// spool makes standard input, if it is among the files, readable more than
+// once: a pipe is copied to a temporary file. reread goes back to its start,
+// done takes the temporary file away.
+func spool(files []string, co *capture.Options) (reread func() error, done func(), err error) {
+	nothing := func() {}
+	if !slices.Contains(files, "-") {
+		return func() error { return nil }, nothing, nil
+	}
+	from := func(start int64) func() error {
+		return func() error {
+			_, err := co.Stdin.Seek(start, io.SeekStart)
+			return err
+		}
+	}
+	if info, err := os.Stdin.Stat(); err == nil && info.Mode().IsRegular() {
+		co.Stdin = os.Stdin
+		start, err := co.Stdin.Seek(0, io.SeekCurrent)
+		return from(start), nothing, err
+	}
+	if co.Stdin, err = os.CreateTemp("", "tcpwatch-*"); err != nil {
+		return nil, nil, fmt.Errorf("keeping standard input, which is read twice: %w", err)
+	}
+	done = func() {
+		co.Stdin.Close()
+		os.Remove(co.Stdin.Name())
+	}
+	_, err = io.Copy(co.Stdin, os.Stdin)
+	if err = errors.Join(err, from(0)()); err != nil {
+		done()
+		return nil, nil, fmt.Errorf("keeping standard input, which is read twice: %w", err)
+	}
+	return from(0), done, nil
+}
+
+// completeConn completes the number of a connection, with its addresses, where
+// the captures are named already and are small.
+func (f *explainFlags) completeConn(c *cobra.Command, files []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	const small = 16 << 20
+	for _, file := range files {
+		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() || info.Size() > small {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+	co, err := f.captureOptions()
+	if err != nil || len(files) == 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var list []cobra.Completion
+	_, _ = f.pass(c.Context(), files, co, io.Discard, false, nil, func(e tracker.Event) {
+		if r := e.Over; e.Kind == tracker.Over {
+			what := fmt.Sprintf("%v %v", r.Ends[tracker.Client].Addr, r.Ends[tracker.Server].Addr)
+			list = append(list, cobra.CompletionWithDesc(fmt.Sprint(r.Conn), what))
+		}
+	}) // what cannot be read completes nothing
+	return list, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,130 @@
+package cmd
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// readFlags are the flags, as they were typed, of every command that reads
+// captures: how they are read and tracked, and which connections count.
+type readFlags struct {
+	filter, at, color string
+	states, kinds     []string
+	stack             string
+	twoMSL            time.Duration
+	outer, verify     bool
+	quiet, noProgress bool
+}
+
+// selectionFlags adds the flags that say which connections count.
+func (f *readFlags) selectionFlags(c *cobra.Command) {
+	fl := c.Flags()
+	fl.StringVarP(&f.filter, "filter", "f", "", "tcpdump filter, applied before tracking")
+	fl.StringSliceVar(&f.states, "state", nil, "only connections with an end in one of these `states` (any usual spelling)")
+	fl.StringSliceVar(&f.kinds, "anomaly", nil, "only connections flagged with one of these `kinds`")
+	complete(c, "state", stateNames())
+	complete(c, "anomaly", kindNames())
+}
+
+// trackingFlags adds the flags that say how the captures are read and tracked.
+func (f *readFlags) trackingFlags(c *cobra.Command) {
+	fl := c.Flags()
+	fl.StringVar(&f.at, "at", "", "what tcpwatch would have said at that `time`: RFC 3339, +12.5s from the first packet, or #1234 after that frame")
+	fl.StringVar(&f.stack, "stack", "linux", "timers and choices of the endpoints: "+strings.Join(tracker.Stacks(), ", "))
+	fl.DurationVar(&f.twoMSL, "2msl", 0, "how long TIME_WAIT is held; 0 leaves it to the stack")
+	fl.BoolVar(&f.outer, "outer", false, "leave tunnels closed: follow the outermost TCP")
+	fl.BoolVar(&f.verify, "verify-checksums", false, "check every TCP checksum, not only those of SYN, FIN and RST")
+	complete(c, "stack", tracker.Stacks())
+}
+
+// displayFlags adds the flags that say how the terminal is used.
+func (f *readFlags) displayFlags(c *cobra.Command) {
+	fl := c.Flags()
+	fl.StringVar(&f.color, "color", "auto", "auto, always, never")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress bar")
+	fl.BoolVar(&f.noProgress, "no-progress", false, "no progress bar")
+	complete(c, "color", []string{"auto", "always", "never"})
+}
+
+// complete completes a flag with fixed words.
+func complete(c *cobra.Command, flag string, words []string) {
+	// The flag exists, so this cannot fail.
+	_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func stateNames() (names []string) {
+	for _, s := range tracker.States() {
+		names = append(names, s.String())
+	}
+	return names
+}
+
+func kindNames() (names []string) {
+	for _, k := range tracker.Kinds() {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+// needsCapture is the check of arguments of a command that reads captures.
+func needsCapture(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return withHint(fmt.Errorf("%s needs a capture to read", c.Name()), c.CommandPath()+" file.pcap, or - for standard input")
+	}
+	return nil
+}
+
+// selection reads the flags that say which connections count.
+func (f *readFlags) selection() (s report.Selection, err error) {
+	for _, name := range f.states {
+		state, err := tracker.ParseState(name)
+		if err != nil {
+			return s, fmt.Errorf("--state: %w", err)
+		}
+		s.States = append(s.States, state)
+	}
+	for _, name := range f.kinds {
+		if _, err := tracker.ParseKind(name); err != nil {
+			return s, fmt.Errorf("--anomaly: %w (%s)", err, strings.Join(kindNames(), ", "))
+		}
+		s.Kinds = append(s.Kinds, name)
+	}
+	return s, nil
+}
+
+// captureOptions reads the flags that say how the captures are read.
+func (f *readFlags) captureOptions() (o capture.Options, err error) {
+	if f.filter != "" {
+		if o.Filter, err = capture.ParseFilter(f.filter); err != nil {
+			return o, err
+		}
+	}
+	if o.Until, err = parseAt(f.at); err != nil {
+		return o, err
+	}
+	o.Outer, o.VerifyChecksums = f.outer, f.verify
+	return o, nil
+}
+
+// track returns a tracker as the flags say, that tells emit what happens; with
+// seen also of every segment.
+func (f *readFlags) track(seen bool, emit func(tracker.Event)) (*tracker.Tracker, error) {
+	tk, err := tracker.New(tracker.Config{Stack: f.stack, TwoMSL: f.twoMSL, Seen: seen}, emit)
+	if err != nil {
+		return nil, fmt.Errorf("--stack: %w", err)
+	}
+	return tk, nil
+}
+
+// progress returns the progress bar of a run.
+func (f *readFlags) progress(stderr io.Writer) *progress {
+	return newProgress(stderr, !f.quiet && !f.noProgress)
+}

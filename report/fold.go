@@ -1,0 +1,182 @@
+package report
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// A stretch is a run of segments in an open connection that moved nothing and
+// raised nothing. Its first and last few are drawn, the rest is told in one
+// line:
+//
+//	... 1204 segments, 1.6 MB, 3 retransmitted ...
+
+const (
+	stretchFirst = 3 // are drawn at its beginning
+	stretchLast  = 2 // and at its end
+	stretchLeast = 4 // fewer than that are not worth a fold
+)
+
+// stretch is the run that a ladder is in.
+type stretch struct {
+	n    int         // segments, folded or not
+	tail []ladderRow // its newest, not drawn yet
+	fold *folded
+	nxt  [2]tracker.Seq // after the highest octet seen of either side
+	have [2]bool
+}
+
+// folded is what a fold tells of what it hides.
+type folded struct {
+	segments, repeated, twice int
+	octets                    uint64
+}
+
+// A ladderRow is a line of a ladder: a rung, or a fold.
+type ladderRow struct {
+	*rung
+	repeat bool // it carries nothing but what was sent before
+	fold   *folded
+}
+
+// add puts a rung on the ladder. With all nothing is folded.
+func (d *ladder) add(r *rung, all bool) {
+	w := ladderRow{rung: r}
+	if s := r.segment; s != nil {
+		w.repeat = d.repeats(r)
+		d.sight(r.side, s.Seq)
+		if s.Flags&tracker.ACK != 0 {
+			d.sight(1-r.side, s.Ack)
+		}
+	}
+	if all || !d.folds(r) {
+		d.unfold()
+		d.rows = append(d.rows, w)
+		return
+	}
+	k := &d.run
+	k.n++
+	if k.n <= stretchFirst {
+		d.rows = append(d.rows, w)
+		return
+	}
+	k.tail = append(k.tail, w)
+	switch {
+	case k.fold != nil:
+		k.hide(1)
+	case len(k.tail) == stretchLast+stretchLeast:
+		k.fold = new(folded)
+		k.hide(stretchLeast)
+	}
+}
+
+// sight notes a sequence number of a side; the first is what the others are
+// relative to, where no SYN told.
+func (d *ladder) sight(side int, seq tracker.Seq) {
+	if !d.based[side] {
+		d.base[side], d.based[side] = seq, true
+	}
+}
+
+// repeats reports whether a segment carries only what was sent before.
+func (d *ladder) repeats(r *rung) bool {
+	s, k := r.segment, &d.run
+	if s.Len() == 0 || s.ICMP.Type != 0 || r.remark != "" {
+		return false
+	}
+	old := k.have[r.side] && s.End().AtMost(k.nxt[r.side])
+	if !old {
+		k.have[r.side], k.nxt[r.side] = true, s.End()
+	}
+	return old && !(s.Data <= 1 && s.End() == k.nxt[r.side]) // that would be a keepalive
+}
+
+// folds reports whether a rung may be folded.
+func (d *ladder) folds(r *rung) bool {
+	s := r.segment
+	if s == nil || s.ICMP.Type != 0 || s.Flags&(tracker.SYN|tracker.FIN|tracker.RST) != 0 || len(r.events) > 0 {
+		return false
+	}
+	if len(d.rows) == 0 || d.lastRung().cells != r.cells {
+		return false
+	}
+	return r.cells[0].State >= tracker.Established && r.cells[1].State >= tracker.Established
+}
+
+// lastRung returns the rung before.
+func (d *ladder) lastRung() *rung {
+	if n := len(d.run.tail); n > 0 {
+		return d.run.tail[n-1].rung
+	}
+	return d.rows[len(d.rows)-1].rung
+}
+
+// hide moves the oldest of the tail into the fold.
+func (k *stretch) hide(n int) {
+	for _, w := range k.tail[:n] {
+		k.fold.segments++
+		k.fold.octets += uint64(w.segment.Data)
+		if w.repeat {
+			k.fold.repeated++
+		}
+		if w.remark != "" {
+			k.fold.twice++
+		}
+	}
+	k.tail = append(k.tail[:0], k.tail[n:]...)
+}
+
+// unfold ends the stretch that the ladder is in.
+func (d *ladder) unfold() {
+	k := &d.run
+	if k.fold != nil {
+		d.rows = append(d.rows, ladderRow{fold: k.fold})
+	}
+	d.rows = append(d.rows, k.tail...)
+	k.n, k.tail, k.fold = 0, nil, nil
+}
+
+// String tells what is folded.
+func (f *folded) String() string {
+	parts := []string{thousands(uint64(f.segments)) + " segments"}
+	if f.octets > 0 {
+		parts = append(parts, octetsText(f.octets))
+	}
+	if f.repeated > 0 {
+		parts = append(parts, thousands(uint64(f.repeated))+" retransmitted")
+	}
+	if f.twice > 0 {
+		parts = append(parts, thousands(uint64(f.twice))+" not taken in")
+	}
+	return "... " + strings.Join(parts, ", ") + " ..."
+}
+
+// thousands writes a number with commas: 28,232.
+func thousands(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// octetsText writes a number of octets in about two digits: 512 B, 1.6 MB.
+func octetsText(n uint64) string {
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, unit := float64(n)/1e3, "kB"
+	for _, larger := range []string{"MB", "GB", "TB"} {
+		if f < 999.5 {
+			break
+		}
+		f, unit = f/1e3, larger
+	}
+	if f < 9.95 {
+		return fmt.Sprintf("%.1f %s", f, unit)
+	}
+	return fmt.Sprintf("%.0f %s", f, unit)
+}

@@ -1,0 +1,132 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// What stands under a segment of a ladder: what it moved, and why.
+
+// reasons tell why an end moved, by what the tracker says happened: when the
+// cause is the segment itself, when a later segment shows it, and, after "shows
+// that", when a segment shows that it did not happen.
+var reasons = map[string]struct{ plain, shown, refuted string }{
+	"send SYN":                {"it opens with %s", "", ""},
+	"send SYN,ACK":            {"it answers the SYN with %s", "", ""},
+	"send FIN":                {"it closes with %s", "", ""},
+	"send RST":                {"it aborts with %s", "", "it did not send that RST"},
+	"recv SYN":                {"the SYN arrives with %s", "%s shows that the SYN reached it", "no SYN had reached it"},
+	"recv ACK of SYN":         {"its SYN is acknowledged by %s", "%s shows that its SYN was acknowledged", "the ACK of its SYN had not reached it"},
+	"recv SYN,ACK":            {"its SYN is answered by %s", "%s shows that its SYN was answered", "the answer to its SYN had not reached it"},
+	"recv FIN":                {"the other end's FIN arrives with %s", "%s shows that the other end's FIN reached it", "the other end's FIN had not reached it"},
+	"recv ACK of FIN":         {"its FIN is acknowledged by %s", "%s shows that its FIN was acknowledged", "the ACK of its FIN had not reached it"},
+	"recv FIN,ACK":            {"its FIN is acknowledged by %s, and the other end's comes with it", "%s shows that its FIN was acknowledged, and that the other end's reached it", "neither FIN nor ACK had reached it"},
+	"recv RST":                {"it is reset by %s", "%s shows that it was reset", "it was not reset"},
+	"recv RST (passive open)": {"it is reset by %s, and listens again", "%s shows that it was reset, and listens again", "it was not reset"},
+	"has no connection":       {"it has no such connection, as %s shows", "%s shows that it has no such connection", "it still had the connection"},
+	"connection reopened":     {"it opens a new connection with %s", "%s shows that it has opened a new connection", ""},
+	"ICMP unreachable":        {"the other end cannot be reached, says %s", "", "it had not given up"},
+	"seen":                    {"it is picked up midway by %s", "%s shows it, midway", ""},
+	"2MSL over":               {"2 MSL are over", "", "2 MSL were not over"},
+	"gave up":                 {"it had no answer, and gave up", "", "it had not given up"},
+	"gave up (passive open)":  {"it had no answer, gave up, and listens again", "", "it had not given up"},
+}
+
+// reason says why an end moved.
+func reason(e *tracker.Event) string {
+	frame := fmt.Sprintf("#%d", e.Packet)
+	if e.To == tracker.Unknown {
+		return "it never sent a segment, and nothing shows what became of it"
+	}
+	what, refuted := strings.CutPrefix(e.On, "not: ")
+	var parts []string
+	for _, on := range strings.Split(what, ", ") {
+		r := reasons[on]
+		switch {
+		case r.plain == "":
+			parts = append(parts, on)
+		case refuted:
+			parts = append(parts, r.refuted)
+		case e.Basis == tracker.ByProof && r.shown != "":
+			parts = append(parts, fmt.Sprintf(r.shown, frame))
+		case e.Basis == tracker.ByCorrection:
+			parts = append(parts, strings.NewReplacer(" with %s", "", " by %s", "", ", as %s shows", "", ", says %s", "").Replace(r.plain))
+		default:
+			parts = append(parts, strings.ReplaceAll(r.plain, "%s", frame))
+		}
+	}
+	text := strings.Join(parts, ", ")
+	switch {
+	case refuted:
+		return frame + " shows that " + text
+	case e.Basis == tracker.ByCorrection:
+		return text + " after all"
+	}
+	return text
+}
+
+// note tells of a move: client FIN_WAIT_2?: its FIN is acknowledged by #9. As
+// in tables a "?" marks what holds if what was seen arrived.
+func note(e *tracker.Event) string {
+	mark := ""
+	if e.Basis == tracker.ByAssumption {
+		mark = assumedMark
+	}
+	return fmt.Sprintf("%v %v%s: %s", e.End, e.To, mark, reason(e))
+}
+
+// notes tells of the moves of a rung; with conn only of those of that
+// connection, else of all, each with its connection where there are several.
+func (r *rung) notes(conn int, several bool) []string {
+	var list []string
+	for i := range r.events {
+		e := &r.events[i]
+		if e.Kind != tracker.Moved || conn != 0 && e.Conn != conn {
+			continue
+		}
+		text := note(e)
+		if conn == 0 && several {
+			text = fmt.Sprintf("conn %d %s", e.Conn, text)
+		}
+		list = append(list, text)
+	}
+	if r.remark != "" {
+		list = append(list, r.remark+": not taken in")
+	}
+	return list
+}
+
+// odd returns the anomalies of a rung; with conn only those of that
+// connection.
+func (r *rung) odd(conn int) []*tracker.Anomaly {
+	var list []*tracker.Anomaly
+	for i := range r.events {
+		if e := &r.events[i]; e.Kind == tracker.Odd && (conn == 0 || e.Conn == conn) {
+			list = append(list, e.Anomaly)
+		}
+	}
+	return list
+}
+
+// heading tells of a connection in one line, as known at the end of the
+// capture.
+func heading(r *tracker.Record) string {
+	client, server := &r.Ends[tracker.Client], &r.Ends[tracker.Server]
+	parts := []string{
+		fmt.Sprintf("conn %d", r.Conn),
+		fmt.Sprintf("%v %s", client.Addr, stateText(client)),
+		fmt.Sprintf("%v %s", server.Addr, stateText(server)),
+	}
+	if r.ClosedBy != tracker.NotClosed {
+		parts = append(parts, "closed by "+r.ClosedBy.String())
+	} else {
+		parts = append(parts, "open")
+	}
+	if r.Origin != tracker.FromSYN {
+		parts = append(parts, "seen from its "+strings.NewReplacer("syn-ack", "SYN,ACK on", "midstream", "middle on").Replace(r.Origin.String()))
+	}
+	segments := plural(client.Packets+server.Packets, "segment", "segments")
+	return strings.Join(append(parts, segments+" in "+human(r.End.Sub(r.Start))), gap)
+}

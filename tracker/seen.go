@@ -1,0 +1,49 @@
+package tracker
+
+// What is drawn beside a segment: the sockets of both hosts after it. A ladder
+// test compares them, and who asks for Seen events (Config.Seen) is told them.
+
+// Views is the state of one end in both views.
+type Views struct {
+	State  State // the assumed view
+	Proved State // the proved view; Unknown where the packets cannot tell
+}
+
+// Why a segment was not taken in, as a Seen event has it.
+const (
+	seenTwice   = "captured twice"
+	seenCorrupt = "bad checksum"
+)
+
+// saw tells the caller, if it asked, that a segment or, with packet 0, a timer
+// of the connection was seen to, and all that came of it was told. on says why
+// a segment was not taken in; "" means that it was.
+func (t *Tracker) saw(c *Conn, from End, packet int, on string) {
+	if !t.tellSeen || c == nil {
+		return
+	}
+	e := Event{Kind: Seen, Time: t.now, Packet: packet, Conn: int(c.id), End: from, On: on}
+	for end := range End(2) {
+		e.Ends[end] = t.socket(c, end)
+	}
+	t.emit(e)
+}
+
+// socket returns what the host of an end has on the connection's addresses and
+// ports: the end of the newest connection there that is not CLOSED in the
+// assumed view, or of the newest of all.
+func (t *Tracker) socket(c *Conn, e End) Views {
+	low := (e == Client) == (c.bits&clientIsLow != 0)
+	newest := t.newestOf(c.key)
+	if newest == nil {
+		return Views{Closed, Closed}
+	}
+	x := &newest.ends[newest.endOf(low)]
+	for o := newest; o != nil; o = t.olderOf(o) {
+		if end := &o.ends[o.endOf(low)]; end.assumed != setOf(Closed) {
+			x = end
+			break
+		}
+	}
+	return Views{State: x.assumed.shown(), Proved: x.proved.only()}
+}
