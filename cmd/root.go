@@ -85,7 +85,7 @@ wrong. It reads captures as tcpdump and Wireshark write them.`,
 		return withHint(err, fmt.Sprintf("%s --help lists the flags", c.CommandPath()))
 	})
 	root.PersistentFlags().SortFlags = false
-	root.AddCommand(newReplay(), newExplain(), newVersion(), newMan())
+	root.AddCommand(newReplay(), newExplain(), newAnomalies(), newStates(), newVersion(), newMan())
 	return root
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -16,11 +17,15 @@ func terminal(w io.Writer) (*os.File, bool) {
 	return f, ok && term.IsTerminal(int(f.Fd()))
 }
 
-// width returns how many columns w has; 0 if it is no terminal.
+// width returns how many columns w has: COLUMNS, or what the terminal says; 0
+// if it is no terminal.
 func width(w io.Writer) int {
 	f, ok := terminal(w)
 	if !ok {
 		return 0
+	}
+	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n > 0 {
+		return n
 	}
 	columns, _, err := term.GetSize(int(f.Fd()))
 	if err != nil {

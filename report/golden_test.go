@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -18,7 +19,8 @@ var goldens = []struct {
 	name   string
 	format string
 	opts   Options
-	play   func(Printer) error // nil: the sample
+	play   func(Printer) error     // nil: the sample
+	text   func(testing.TB) []byte // instead of all these
 }{
 	{name: "table", format: "table"},
 	{name: "table-120", format: "table", opts: Options{Width: 120}},
@@ -68,6 +70,23 @@ var goldens = []struct {
 	{name: "jsonl", format: "jsonl"},
 	{name: "jsonl-events", format: "jsonl", opts: Options{Events: true}},
 	{name: "jsonl-events-selected", format: "jsonl", opts: Options{Events: true, Filter: Selection{States: []tracker.State{tracker.TimeWait}}}},
+	{name: "ladder", text: ladderOf(LadderOptions{})},
+	{name: "ladder-all", text: ladderOf(LadderOptions{All: true})},
+	{name: "ladder-absolute", text: ladderOf(LadderOptions{Absolute: true, Color: true})},
+	{name: "ladder-120", text: ladderOf(LadderOptions{Width: 120})},
+	{name: "ladder-100", text: ladderOf(LadderOptions{Width: 100})},
+	{name: "ladder-80", text: ladderOf(LadderOptions{Width: 80})},
+	{name: "ladder-60", text: ladderOf(LadderOptions{Width: 60})},
+	{name: "ladder-notation", text: ladderOf(LadderOptions{Absolute: true, All: true, Stack: "linux", TwoMSL: 30 * time.Second})},
+	{name: "kinds", text: kindsOf("table", KindOptions{})},
+	{name: "kinds-60", text: kindsOf("table", KindOptions{Width: 60, Color: true})},
+	{name: "kinds-json", text: kindsOf("json", KindOptions{})},
+	{name: "kind", text: oneKind("table", KindOptions{Width: 70, Color: true})},
+	{name: "kind-json", text: oneKind("json", KindOptions{})},
+	{name: "kind-markdown", text: oneKind("markdown", KindOptions{})},
+	{name: "states", text: func(t testing.TB) []byte { return written(t, func(w io.Writer) error { return WriteStates(w, false) }) }},
+	{name: "states-dot", text: func(testing.TB) []byte { return StatesDot() }},
+	{name: "states-svg", text: func(testing.TB) []byte { return StatesSVG() }},
 	{name: "csv", format: "csv"},
 	{name: "csv-by-state", format: "csv", opts: Options{Sort: "client.state", NoHeader: true}},
 }
@@ -84,7 +103,11 @@ func TestGoldens(t *testing.T) {
 			if test.play == nil {
 				test.play = play
 			}
-			got := strings.ReplaceAll(string(print(t, test.format, test.opts, test.play)), "\x1b", "^[")
+			text := test.text
+			if text == nil {
+				text = func(t testing.TB) []byte { return print(t, test.format, test.opts, test.play) }
+			}
+			got := strings.ReplaceAll(string(text(t)), "\x1b", "^[")
 			if os.Getenv("UPDATE") != "" {
 				if err := os.WriteFile(file, []byte(got), 0o666); err != nil {
 					t.Fatal(err)

@@ -22,8 +22,9 @@ import (
 // segment are told the numbers, the control bits, the octets of data, the
 // window unless it is 1,000, the options of a SYN, and what is unusual. A
 // terminal that is too narrow loses the options of SYNs first, then the
-// windows, the time, the arrows on the right, and the proved states last; never
-// a number, a control bit or an assumed state.
+// windows, the time, the arrows on the right, and the proved states last (a "?"
+// then marks where they differ); never a number, a control bit or an assumed
+// state.
 
 // The ranks at which a narrow terminal loses what.
 const (
@@ -203,7 +204,9 @@ func (d *ladder) drawn(w *ladderRow, rank int) (out drawnRow) {
 	for side, views := range r.cells {
 		out.cells[side] = cellText(views)
 		if rank >= dropProved {
-			out.cells[side] = views.State.RFC()
+			if out.cells[side] = views.State.RFC(); views.Proved != views.State {
+				out.cells[side] += assumedMark
+			}
 		}
 	}
 	if r.segment == nil {

@@ -41,6 +41,7 @@ func reason(e *tracker.Event) string {
 		return "it never sent a segment, and nothing shows what became of it"
 	}
 	what, refuted := strings.CutPrefix(e.On, "not: ")
+	after := e.Basis == tracker.ByCorrection && strings.HasPrefix(what, "recv")
 	var parts []string
 	for _, on := range strings.Split(what, ", ") {
 		r := reasons[on]
@@ -49,10 +50,10 @@ func reason(e *tracker.Event) string {
 			parts = append(parts, on)
 		case refuted:
 			parts = append(parts, r.refuted)
-		case e.Basis == tracker.ByProof && r.shown != "":
+		case (e.Basis == tracker.ByProof || e.Basis == tracker.ByCorrection && !after) && r.shown != "":
 			parts = append(parts, fmt.Sprintf(r.shown, frame))
-		case e.Basis == tracker.ByCorrection:
-			parts = append(parts, strings.NewReplacer(" with %s", "", " by %s", "", ", as %s shows", "", ", says %s", "").Replace(r.plain))
+		case after:
+			parts = append(parts, strings.NewReplacer(" with %s", "", " by %s", "").Replace(r.plain))
 		default:
 			parts = append(parts, strings.ReplaceAll(r.plain, "%s", frame))
 		}
@@ -61,7 +62,7 @@ func reason(e *tracker.Event) string {
 	switch {
 	case refuted:
 		return frame + " shows that " + text
-	case e.Basis == tracker.ByCorrection:
+	case after:
 		return text + " after all"
 	}
 	return text

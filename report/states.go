@@ -1,8 +1,10 @@
 package report
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -10,6 +12,28 @@ import (
 
 // Pictures of the tracker's transition table and catalogue. They are drawn
 // from the values that the tracker itself runs on.
+
+// StatesFormats returns the names of what the transition table is drawn as.
+func StatesFormats() []string { return []string{"table", "dot", "mermaid", "svg"} }
+
+// WriteStates prints the transition table, a row a line.
+func WriteStates(w io.Writer, colors bool) error {
+	g := &grid{color: colors, columns: []gridColumn{
+		{title: "In State", color: stateColor}, {title: "On"}, {title: "Goes To", color: stateColor}, {title: "RFC 9293"},
+	}}
+	for _, state := range tracker.States() {
+		for _, row := range tracker.Transitions() {
+			if row.From == state {
+				g.rows = append(g.rows, []string{row.From.String(), row.On.String(), row.To.String(), "§" + row.RFC})
+			}
+		}
+	}
+	out := bufio.NewWriter(w)
+	if err := g.writeTo(out); err != nil {
+		return err
+	}
+	return out.Flush()
+}
 
 // StatesMarkdown draws the transition table as a GitHub table, a row a state.
 func StatesMarkdown() []byte {
@@ -44,11 +68,37 @@ func StatesMermaid() []byte {
 		fmt.Fprintf(&b, "    %s : %v\n", id(s), s)
 	}
 	for _, row := range tracker.Transitions() {
-		orderly := row.To != tracker.Closed || row.On == tracker.RcvAckOfFIN || row.On == tracker.Timeout2MSL
-		if orderly {
+		if orderly(row) {
 			fmt.Fprintf(&b, "    %s --> %s : %v\n", id(row.From), id(row.To), row.On)
 		}
 	}
+	return b.Bytes()
+}
+
+// orderly reports whether a row is part of opening or closing a connection, as
+// opposed to cutting it short.
+func orderly(row tracker.Transition) bool {
+	return row.To != tracker.Closed || row.On == tracker.RcvAckOfFIN || row.On == tracker.Timeout2MSL
+}
+
+// StatesDot draws the whole transition table for Graphviz. How a connection is
+// cut short is drawn thin.
+func StatesDot() []byte {
+	var b bytes.Buffer
+	b.WriteString("digraph tcp {\n" +
+		"    node [shape=box, style=rounded, fontname=\"sans-serif\"];\n" +
+		"    edge [fontname=\"sans-serif\", fontsize=10];\n")
+	for _, s := range tracker.States() {
+		fmt.Fprintf(&b, "    %v;\n", s)
+	}
+	for _, row := range tracker.Transitions() {
+		style := ""
+		if !orderly(row) {
+			style = ", color=gray, fontcolor=gray"
+		}
+		fmt.Fprintf(&b, "    %v -> %v [label=%q, tooltip=\"RFC 9293 §%s\"%s];\n", row.From, row.To, row.On.String(), row.RFC, style)
+	}
+	b.WriteString("}\n")
 	return b.Bytes()
 }
 

@@ -1,0 +1,107 @@
+package cmd
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// newAnomalies prints the catalogue.
+func newAnomalies() *cobra.Command {
+	var output, color string
+	c := &cobra.Command{
+		Use:   "anomalies [KIND]",
+		Short: "Print the catalogue of what can be flagged, or one entry in full",
+		Long: `anomalies lists what tcpwatch flags: the kind by which --anomaly selects it, how
+grave it is, and the RFC that it departs from or that describes it. With KIND it
+prints one entry in full, with the sentence that reports print; names in braces
+stand for what is filled in.`,
+		Example: `  tcpwatch anomalies
+  tcpwatch anomalies rst-instead-of-ack
+  tcpwatch anomalies -o json | jq -r '.[] | select(.severity == "error") | .kind'`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeKind,
+		RunE: func(c *cobra.Command, args []string) error {
+			colors, err := colour(color, c.OutOrStdout())
+			if err != nil {
+				return err
+			}
+			return printKinds(c.OutOrStdout(), output, args, report.KindOptions{Width: width(c.OutOrStdout()), Color: colors})
+		},
+	}
+	c.Flags().SortFlags = false
+	c.Flags().StringVarP(&output, "output", "o", "table", "output `format`: "+strings.Join(report.KindFormats(), ", "))
+	c.Flags().StringVar(&color, "color", "auto", "auto, always, never")
+	complete(c, "output", report.KindFormats())
+	complete(c, "color", []string{"auto", "always", "never"})
+	return c
+}
+
+func printKinds(w io.Writer, output string, args []string, o report.KindOptions) error {
+	if len(args) == 0 {
+		return report.WriteKinds(w, output, tracker.Kinds(), o)
+	}
+	k, err := tracker.ParseKind(args[0])
+	if err != nil {
+		near := nearest(args[0], kindNames())
+		return withHint(err, fmt.Sprintf("did you mean %s? tcpwatch anomalies lists all", strings.Join(near, ", ")))
+	}
+	return report.WriteKind(w, output, k, o)
+}
+
+// completeKind completes the name of a kind, with its title.
+func completeKind(_ *cobra.Command, args []string, _ string) (list []cobra.Completion, _ cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		for _, k := range tracker.Kinds() {
+			list = append(list, cobra.CompletionWithDesc(k.Name, k.Title))
+		}
+	}
+	return list, cobra.ShellCompDirectiveNoFileComp
+}
+
+// nearest returns the three names that are most like the given one: those that
+// contain it, or share words with it, before those that need few changes.
+func nearest(name string, names []string) []string {
+	fold := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+	likeness := func(other string) int {
+		n := distance(fold, other)
+		for _, word := range strings.Split(fold, "-") {
+			if len(word) > 2 && strings.Contains(other, word) {
+				n -= len(word)
+			}
+		}
+		return n
+	}
+	sorted := slices.Clone(names)
+	slices.SortStableFunc(sorted, func(a, b string) int { return cmp.Compare(likeness(a), likeness(b)) })
+	return sorted[:min(3, len(sorted))]
+}
+
+// distance is how many characters must be put in, taken out or changed to make
+// a of b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
