@@ -170,7 +170,7 @@ func pump(ctx context.Context, src *capture.Source, bar *progress, observe func(
 func summary(c capture.Stats, t tracker.Stats) report.Summary {
 	return report.Summary{
 		Packets: uint64(c.Packets), TCPPackets: uint64(c.Segments), Bytes: uint64(c.Bytes),
-		First: c.First, Last: c.Last,
+		First: c.First, Last: c.Last, Now: c.Until,
 		Truncated: c.Truncated, Dropped: uint64(c.Dropped), Undecodable: uint64(c.Undecodable), Evicted: t.Evicted,
 	}
 }

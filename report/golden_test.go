@@ -49,6 +49,8 @@ var goldens = []struct {
 		p.Record(&r)
 		return p.Close(whole())
 	}},
+	{name: "table-time-wait", format: "table", play: timeWaits},
+	{name: "table-time-wait-relative-80", format: "table", opts: Options{Time: Relative, Width: 80, NoHeader: true}, play: timeWaits},
 	{name: "wide", format: "wide"},
 	{name: "wide-relative", format: "wide", opts: Options{Time: Relative, Color: true, Width: 80}},
 	{name: "markdown", format: "markdown"},
@@ -155,6 +157,28 @@ func ipv4(p Printer) error {
 		}
 	}
 	return p.Close(whole())
+}
+
+// timeWaits are connections left in TIME_WAIT: many of one client, on 12
+// servers, of which the first closes first itself.
+func timeWaits(p Printer) error {
+	conn := 0
+	for server := range 12 {
+		for client := range 14 - server {
+			conn++
+			r := closedByClient()
+			r.Conn, r.Anomalies = conn, nil
+			r.Ends[0].Addr = netip.AddrPortFrom(r.Ends[0].Addr.Addr(), uint16(40000+client))
+			r.Ends[1].Addr = netip.AddrPortFrom(r.Ends[1].Addr.Addr(), uint16(80+server))
+			if server == 0 && client < 3 {
+				r.ClosedBy = tracker.ByServer
+				r.Ends[0].State, r.Ends[1].State = tracker.Closed, tracker.TimeWait
+				r.Ends[0].Timer, r.Ends[1].Timer = tracker.Timer{}, tracker.Timer{Kind: "2msl", Remaining: time.Duration(50+client) * time.Second}
+			}
+			p.Record(&r)
+		}
+	}
+	return p.Close(Summary{Packets: 11, TCPPackets: 11, First: begin, Last: begin.Add(time.Second), Now: begin.Add(2 * time.Second)})
 }
 
 // manyAnomalies is a connection with more anomalies of one kind than are shown.

@@ -13,6 +13,7 @@
 //	jsonl.go     the records, one a line, as they happen
 //	csv.go       the records, one a line
 //	summary.go   counts only
+//	timewait.go  below tables: who is left in TIME_WAIT, and for how long
 //
 // What a record holds is one list, in fields.go: JSON, CSV, the sort keys and
 // the columns of tables read it. grid.go lays out text tables.
@@ -65,6 +66,7 @@ type Summary struct {
 	TCPPackets  uint64       // of these, TCP
 	Bytes       uint64       // what the packets measured on the wire
 	First, Last tracker.Time // of the first and the last packet; no meaning without Packets
+	Now         tracker.Time // the moment at which the records were taken; 0: Last
 	Truncated   bool         // the capture is cut off in mid-packet
 	Dropped     uint64       // packets that the capture lost, as far as it says
 	Undecodable uint64       // packets whose headers could not be read

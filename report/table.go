@@ -134,6 +134,9 @@ func (t *table) close(s *Summary, tally *tally) error {
 		}
 	}
 	t.writeAnomalies(t.out, t.opts, s, t.wide)
+	if err := t.writeTimeWaits(t.out, t.opts, s, t.wide); err != nil {
+		return err
+	}
 	writeLine(t.out, "")
 	if tally.listed > 0 {
 		writeLine(t.out, statesLine(tally, t.opts.Color))

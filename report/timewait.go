@@ -1,0 +1,145 @@
+package report
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// Below a table, where ends are left in TIME_WAIT: on which side they stand,
+// and what they cost there.
+//
+//	Server Address  Closed First        TIME_WAIT on Server  on Client  Port Bound Until
+//	10.9.0.2:80     client 1, server 3                    3          1  2026-01-02T03:01:04.000000Z
+//
+//	Client Address  Destination  Ports Held
+//	10.9.0.1        10.9.0.2:80  1 of 28,232
+//
+// On the server they keep its port: until the last of them ends, a server that
+// starts anew cannot bind it without SO_REUSEADDR. On a client each keeps one of
+// the ports from which it can connect to that destination.
+
+// shownTimeWaits is how many servers, and how many clients, are listed.
+const shownTimeWaits = 10
+
+// ephemeralPorts is how many ports Linux hands out to clients: 32768 to 60999,
+// the default of net.ipv4.ip_local_port_range.
+const ephemeralPorts = 60999 - 32768 + 1
+
+// A timeWaitServer is a server address with connections in TIME_WAIT.
+type timeWaitServer struct {
+	addr   netip.AddrPort
+	first  [2]int // who closed first, by end
+	stands [2]int // TIME_WAITs, by end
+	until  tracker.Time
+}
+
+// A timeWaitClient is a host with its TIME_WAITs to one destination.
+type timeWaitClient struct {
+	host        netip.Addr
+	destination netip.AddrPort
+	held        int
+}
+
+// writeTimeWaits writes the section, after a blank line, if there is one. wide
+// never leaves a column out.
+func (c *connections) writeTimeWaits(out *bufio.Writer, o *Options, s *Summary, wide bool) error {
+	servers, clients := c.timeWaits(cmp.Or(s.Now, s.Last))
+	if len(servers) == 0 {
+		return nil
+	}
+	l, width := &look{time: o.Time, first: s.First}, o.Width
+	if wide {
+		width = 0
+	}
+	byServer := &grid{width: width, noHeader: o.NoHeader, color: o.Color, columns: []gridColumn{
+		{title: "Server Address"}, {title: "Closed First", drop: 1},
+		{title: "TIME_WAIT on Server", right: true}, {title: "on Client", right: true}, {title: "Port Bound Until"},
+	}}
+	for _, v := range servers[:min(len(servers), shownTimeWaits)] {
+		until := "-"
+		if v.until != 0 {
+			until = l.time.format(v.until, l.first)
+		}
+		first := fmt.Sprintf("client %d, server %d", v.first[tracker.Client], v.first[tracker.Server])
+		byServer.rows = append(byServer.rows, []string{v.addr.String(), first,
+			fmt.Sprint(v.stands[tracker.Server]), fmt.Sprint(v.stands[tracker.Client]), until})
+	}
+	byClient := &grid{width: width, noHeader: o.NoHeader, color: o.Color, columns: []gridColumn{
+		{title: "Client Address"}, {title: "Destination"}, {title: "Ports Held"},
+	}}
+	for _, v := range clients[:min(len(clients), shownTimeWaits)] {
+		byClient.rows = append(byClient.rows, []string{v.host.String(), v.destination.String(),
+			fmt.Sprintf("%s of %s", thousands(uint64(v.held)), thousands(ephemeralPorts))})
+	}
+	for _, part := range []struct {
+		grid *grid
+		all  int
+	}{{byServer, len(servers)}, {byClient, len(clients)}} {
+		if part.all == 0 {
+			continue
+		}
+		writeLine(out, "")
+		if err := part.grid.writeTo(out); err != nil {
+			return err
+		}
+		if part.all > shownTimeWaits {
+			writeLine(out, fmt.Sprintf("and %d more", part.all-shownTimeWaits))
+		}
+	}
+	return nil
+}
+
+// timeWaits returns the servers and the clients with TIME_WAITs, those with
+// the most first. now is the moment at which the records were taken.
+func (c *connections) timeWaits(now tracker.Time) ([]timeWaitServer, []timeWaitClient) {
+	type hostTo struct {
+		host netip.Addr
+		to   netip.AddrPort
+	}
+	servers, clients := make(map[netip.AddrPort]*timeWaitServer), make(map[hostTo]int)
+	for _, row := range c.rows {
+		client, server := &row.rec.Ends[tracker.Client], &row.rec.Ends[tracker.Server]
+		v := servers[server.Addr]
+		if v == nil {
+			v = &timeWaitServer{addr: server.Addr}
+			servers[server.Addr] = v
+		}
+		switch row.rec.ClosedBy {
+		case tracker.ByClient:
+			v.first[tracker.Client]++
+		case tracker.ByServer:
+			v.first[tracker.Server]++
+		}
+		if client.State == tracker.TimeWait {
+			v.stands[tracker.Client]++
+			clients[hostTo{client.Addr.Addr(), server.Addr}]++
+		}
+		if server.State == tracker.TimeWait {
+			v.stands[tracker.Server]++
+			v.until = max(v.until, now.Add(server.Timer.Remaining.Truncate(time.Microsecond)))
+		}
+	}
+	var listed []timeWaitServer
+	for _, v := range servers {
+		if v.stands != [2]int{} {
+			listed = append(listed, *v)
+		}
+	}
+	slices.SortFunc(listed, func(a, b timeWaitServer) int {
+		return cmp.Or(cmp.Compare(b.stands[0]+b.stands[1], a.stands[0]+a.stands[1]), a.addr.Compare(b.addr))
+	})
+	var held []timeWaitClient
+	for k, n := range clients {
+		held = append(held, timeWaitClient{k.host, k.to, n})
+	}
+	slices.SortFunc(held, func(a, b timeWaitClient) int {
+		return cmp.Or(cmp.Compare(b.held, a.held), a.host.Compare(b.host), a.destination.Compare(b.destination))
+	})
+	return listed, held
+}
