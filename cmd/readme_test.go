@@ -18,6 +18,7 @@ func TestReadmeBlocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	sample, _ := replayed(t, "replay", "../pcaps/rst-instead-of-ack.pcap")
+	ladder, _ := replayed(t, "explain", "../pcaps/time-wait-assassination.pcap")
 	fenced := func(language string, text []byte) []byte {
 		return fmt.Appendf(nil, "```%s\n%s```\n", language, text)
 	}
@@ -27,6 +28,7 @@ func TestReadmeBlocks(t *testing.T) {
 		text []byte
 	}{
 		{"sample", fenced("", sample)},
+		{"explain", fenced("", ladder)},
 		{"states", report.StatesMarkdown()},
 		{"diagram", fenced("mermaid", report.StatesMermaid())},
 		{"anomalies", report.KindsMarkdown()},

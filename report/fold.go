@@ -31,8 +31,8 @@ type stretch struct {
 
 // folded is what a fold tells of what it hides.
 type folded struct {
-	segments, repeated, twice int
-	octets                    uint64
+	segments, repeated, unread int // unread: not taken in
+	octets                     uint64
 }
 
 // A ladderRow is a line of a ladder: a rung, or a fold.
@@ -118,13 +118,14 @@ func (d *ladder) lastRung() *rung {
 func (k *stretch) hide(n int) {
 	for _, w := range k.tail[:n] {
 		k.fold.segments++
-		k.fold.octets += uint64(w.segment.Data)
-		if w.repeat {
+		switch {
+		case w.remark != "":
+			k.fold.unread++
+			continue
+		case w.repeat:
 			k.fold.repeated++
 		}
-		if w.remark != "" {
-			k.fold.twice++
-		}
+		k.fold.octets += uint64(w.segment.Data)
 	}
 	k.tail = append(k.tail[:0], k.tail[n:]...)
 }
@@ -148,8 +149,8 @@ func (f *folded) String() string {
 	if f.repeated > 0 {
 		parts = append(parts, thousands(uint64(f.repeated))+" retransmitted")
 	}
-	if f.twice > 0 {
-		parts = append(parts, thousands(uint64(f.twice))+" not taken in")
+	if f.unread > 0 {
+		parts = append(parts, thousands(uint64(f.unread))+" not taken in")
 	}
 	return "... " + strings.Join(parts, ", ") + " ..."
 }

@@ -97,6 +97,7 @@ type rung struct {
 	side    int // of the sender
 	cells   [2]tracker.Views
 	remark  string          // why the segment was not taken in
+	waits   bool            // a SYN that opens nothing until an answer tells that it is real
 	events  []tracker.Event // Moved and Odd
 }
 
@@ -175,7 +176,7 @@ func (l *Ladders) seen(e tracker.Event) {
 	if f == nil {
 		return
 	}
-	r := &rung{at: e.Time, packet: e.Packet, remark: e.On}
+	r := &rung{at: e.Time, packet: e.Packet, remark: e.On, waits: e.Conn == 0}
 	l.pending = slices.DeleteFunc(l.pending, func(p tracker.Event) bool {
 		mine := e.Packet != 0 && p.Packet != 0 || e.Packet == 0 && p.Packet == 0 && p.Conn == e.Conn
 		if mine {

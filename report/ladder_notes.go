@@ -93,6 +93,9 @@ func (r *rung) notes(conn int, several bool) []string {
 		}
 		list = append(list, text)
 	}
+	if r.waits && len(list) == 0 {
+		list = append(list, "it opens nothing yet: it may be old, or forged")
+	}
 	if r.remark != "" {
 		list = append(list, r.remark+": not taken in")
 	}
