@@ -15,6 +15,10 @@
 //	summary.go   counts only
 //	timewait.go  below tables: who is left in TIME_WAIT, and for how long
 //
+// Ladders (ladder.go) are no format: they draw connections segment by segment,
+// and are given the segments, too. states.go, states_svg.go and kinds.go print
+// the tracker's table and catalogue.
+//
 // What a record holds is one list, in fields.go: JSON, CSV, the sort keys and
 // the columns of tables read it. grid.go lays out text tables.
 //

@@ -80,7 +80,7 @@ var regions = []struct {
 }{
 	{point{24, 84}, 972, 256, "opening", point{44, 326}},
 	{point{24, 524}, 632, 366, "closes first", point{44, 874}},
-	{point{680, 524}, 316, 226, "closes second", point{700, 734}},
+	{point{680, 524}, 316, 240, "closes second", point{700, 754}},
 }
 
 // inks are the colours of what an end does, what it receives, and its timers.

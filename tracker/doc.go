@@ -21,6 +21,7 @@
 //	    Conn.observeRST   a reset, told by its numbers        reset.go
 //	    Conn.apply        moves an end along the table        history.go
 //	  catalogue           the anomalies                       anomaly.go
+//	  Tracker.saw         the states after it, if asked for   seen.go
 //	Crowd.Event           those over many connections         crowd.go
 //
 // The package reads no clock, starts no goroutine and prints nothing. Its time

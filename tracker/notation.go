@@ -14,7 +14,7 @@ import (
 // This file reads and writes it, with fields of our own for what the tracker
 // looks at: <DATA=n> octets, <WND=n>, <URG=n>, <MSS=n>, <WS=n>, <SACKOK>,
 // <TS=value,echo>, <SACK=left:right,...>, <TFO>, <TTL=n>, <ID=n>,
-// <SUM=good|partial|bad>, <CUT=payload|options>, <FRAG>, and <ICMP=type,code>
+// <CHECKSUM=n> as sent, <SUM=good|partial|bad>, <CUT=payload|options>, <FRAG>, and <ICMP=type,code>
 // or <ICMP6=type,code>, with <FROM=address>, for an error that quotes the
 // segment. A field that is left out has its default: no data, a window of
 // 1,000, a TTL of 64, everything else absent.
