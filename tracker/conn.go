@@ -257,6 +257,9 @@ type flowKey struct {
 	loPort, hiPort uint16
 }
 
+// self reports whether the flow leads from a port to the same port.
+func (k *flowKey) self() bool { return k.loPort == k.hiPort && k.lo == k.hi }
+
 // addr returns the address and port of an end.
 func (c *Conn) addr(e End) netip.AddrPort {
 	if (e == Client) == (c.bits&clientIsLow != 0) {

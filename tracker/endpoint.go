@@ -215,7 +215,7 @@ func (c *Conn) read(s *Segment, from End) (r reading) {
 		if !r.foreign {
 			r.fresh = c.freshOctets(s, from)
 		}
-		r.old = s.Len() > 0 && r.fresh == 0 && s.End().AtMost(x.nxt) && !(s.Flags&SYN != 0 && !x.has(sentSYN|sentSYNACK))
+		r.old = s.Len() > 0 && r.fresh == 0 && s.End().AtMost(x.nxt) && !(s.Flags&SYN != 0 && (!x.has(sentSYN|sentSYNACK) || s.Seq != x.iss))
 	}
 	r.stale = x.stale(s)
 	return r
@@ -307,7 +307,8 @@ func (c *Conn) note(s *Segment, from End, r reading, now Time) {
 func (c *Conn) noteRepeat(s *Segment, from End, r reading) {
 	o := c.oddments()
 	o.retransmittedBytes[from] += uint64(s.Data - r.fresh)
-	if r.old && !r.keepalive {
+	answers := s.Flags&(SYN|ACK) == SYN|ACK && !c.ends[from].has(sentSYNACK) // the other SYN, in a simultaneous open
+	if r.old && !r.keepalive && !answers {
 		o.retransmits[from]++
 	}
 }
@@ -315,11 +316,10 @@ func (c *Conn) noteRepeat(s *Segment, from End, r reading) {
 // noteControls takes down what SYN and FIN carry, and where the end's numbers
 // begin in a capture that starts in the middle.
 func (c *Conn) noteControls(s *Segment, from End, first bool) {
-	x, y := &c.ends[from], &c.ends[from.Peer()]
+	x := &c.ends[from]
 	switch {
 	case s.Flags&SYN != 0:
-		anew := s.Seq != x.iss && x.nxt == x.iss+1 && !(y.has(hasAcked) && x.iss.Before(y.acked))
-		if first || !x.has(hasISS) || anew { // anew: the one before answered an old duplicate SYN
+		if first || !x.has(hasISS) || c.answersAnew(s, from) {
 			x.iss, x.nxt = s.Seq, s.Seq
 		}
 		x.bits |= hasISS
@@ -346,6 +346,15 @@ func (c *Conn) noteControls(s *Segment, from End, first bool) {
 		x.fin = s.Seq.Add(s.Len() - 1)
 		x.bits |= hasFIN
 	}
+}
+
+// answersAnew reports whether s is a SYN+ACK with other numbers than the end's
+// last, toward an end that still waits for one: the peer refused that, or did
+// not receive it, and nothing holds the numbers.
+func (c *Conn) answersAnew(s *Segment, from End) bool {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
+	return s.Flags&(SYN|ACK) == SYN|ACK && x.has(sentSYNACK) && s.Seq != x.iss &&
+		y.assumed == setOf(SynSent) && !y.has(hasAcked) && y.iss.Before(s.Ack) && s.Ack.AtMost(y.nxt)
 }
 
 // noteAck takes down the ACK field and the window.

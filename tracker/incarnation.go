@@ -105,7 +105,7 @@ func (c *Conn) fit(s *Segment, from End) fits {
 			}
 		}
 	}
-	if s.Flags&(SYN|ACK) == SYN|ACK && !x.seen() || s.Flags&(RST|ACK) == RST|ACK && s.Seq == 0 {
+	if s.Flags&(SYN|ACK) == SYN|ACK && (!x.seen() || y.assumed == setOf(SynSent)) || s.Flags&(RST|ACK) == RST|ACK && s.Seq == 0 {
 		return fit // the ACK field alone tells
 	}
 	if !x.seen() && !x.has(hasISS) && !y.has(hasAcked) {
@@ -263,8 +263,10 @@ func (t *Tracker) succeed(c *Conn, old *Conn, s *Segment) {
 	case !replay && (x.closed() || x.assumed == setOf(TimeWait)) && y.closed():
 		t.reuse(old, from, t.cause(s, BySending))
 	case !replay && x.assumed == setOf(SynSent) && !y.seen():
+		before := old.look()
 		t.apply(old, from, inputs(NoTCB), t.cause(s, BySending)) // a new attempt
 		old.setClosedBy(ByTimeoutOfEnd)
+		t.judge(happening{Conn: old, from: from, before: before, on: onTimer}) // its timer had run out
 	case !replay && x.closed():
 		if y.assumed == setOf(TimeWait) && yields(y, x, s) {
 			t.reuse(old, from.Peer(), t.cause(s, ByAssumption))

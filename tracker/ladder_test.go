@@ -35,6 +35,7 @@ import (
 //	stack: NAME                                the profile of both ends
 //	2msl: 30s                                  how long TIME-WAIT is held, if not as the stack does
 //	peers: 192.0.2.1:49152 198.51.100.1:80     the addresses of A and B
+//	ends: one                                  A sends all to itself
 //	begin: 2026-01-02T03:04:05.000000001Z      the time of the first rung
 //
 // "repeat: N clients|servers|client-ports|server-ports [+SECONDS]" plays the
@@ -179,6 +180,8 @@ func (l *ladder) parseHead(line string) (err error) {
 		if l.peers[0], err = netip.ParseAddrPort(a); err == nil {
 			l.peers[1], err = netip.ParseAddrPort(strings.TrimSpace(b))
 		}
+	case "ends":
+		l.peers[1] = l.peers[0]
 	case "begin":
 		var at time.Time
 		at, err = time.Parse(time.RFC3339Nano, value)

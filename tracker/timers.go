@@ -155,6 +155,9 @@ func (t *Tracker) deadline(c *Conn, e End) (Time, string) {
 		return after(stack.SynGiveUp), timerSYN
 	case setOf(SynReceived):
 		if !x.has(sentSYNACK) {
+			if x.has(sentSYN) {
+				return after(stack.SynGiveUp), timerSYN // two SYNs that nothing followed
+			}
 			break
 		}
 		if x.copies >= 2 {

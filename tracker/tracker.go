@@ -44,6 +44,7 @@ type Stats struct {
 type Tracker struct {
 	emit     func(Event)
 	now      Time
+	began    Time // of the first segment
 	flows    map[uint64]*Conn
 	seed     maphash.Seed
 	recent   recent
@@ -124,6 +125,9 @@ func (t *Tracker) Observe(s *Segment) {
 		return
 	}
 	t.stats.Segments++
+	if t.began == 0 {
+		t.began = t.now
+	}
 	c, from := t.choose(s, k, h, low)
 	if jumped {
 		t.jumped(c, s, from)
@@ -150,10 +154,9 @@ func (t *Tracker) Observe(s *Segment) {
 	if t.waiting > 0 {
 		t.settleProvisional(c, s, from)
 	}
-	if s.Flags&RST != 0 {
-		t.observeRST(c, s, from)
-	} else {
-		t.observe(c, s, from)
+	t.pass(c, s, from)
+	if k.self() {
+		t.pass(c, s, from.Peer()) // the one socket there is both ends
 	}
 	if c.slot == 0 {
 		t.arm(c)
@@ -161,6 +164,17 @@ func (t *Tracker) Observe(s *Segment) {
 	t.saw(c, from, s.Packet, "")
 	if t.live > t.max {
 		t.evict()
+	}
+}
+
+// pass takes in a segment of the connection. One from a port to itself is
+// passed from either end: it opens and closes as two ends would that do the
+// same at the same time (RFC 9293 §3.5 figure 7, §3.6 figure 13).
+func (t *Tracker) pass(c *Conn, s *Segment, from End) {
+	if s.Flags&RST != 0 {
+		t.observeRST(c, s, from)
+	} else {
+		t.observe(c, s, from)
 	}
 }
 

@@ -80,7 +80,7 @@ func (tr *trail) back(c *Conn) iter.Seq[*glimpse] {
 	return func(yield func(*glimpse) bool) {
 		for at := c.trail; at != 0 && tr.next-at < trailSize; {
 			g := &tr.ring[at%trailSize]
-			if g.conn != c.id || !yield(g) {
+			if g.conn != c.id && g.conn != 0 || !yield(g) { // 0: it was provisional then
 				return
 			}
 			if g.prev >= at {

@@ -217,10 +217,11 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 			t.apply(c, from, inputs(RcvSYN), t.cause(s, ByCorrection))
 		}
 	case s.Flags&SYN != 0:
-		if x.has(sentSYNACK) {
+		if x.has(sentSYNACK) && !c.answersAnew(s, from) {
 			t.repeated(c, from)
 			return
 		}
+		x.listens()
 		x.proved = x.proved.after(inputs(SndSYNACK))
 		t.apply(c, from, inputs(SndSYNACK), why)
 		c.sentFirstSYNACK(from, why)
@@ -313,6 +314,14 @@ func (t *Tracker) freed(c *Conn, s *Segment, from End) {
 	}
 }
 
+// listens takes an end of which nothing was known, as nothing had answered in
+// its name, for one that listens.
+func (x *end) listens() {
+	if x.assumed == setOf(Unknown) {
+		x.start, x.assumed = setOf(Listen), setOf(Listen)
+	}
+}
+
 // noFINReceived are the states of an end whose peer has not sent a FIN.
 const noFINReceived = ^StateSet(1<<CloseWait | 1<<Closing | 1<<LastAck | 1<<TimeWait)
 
@@ -383,6 +392,9 @@ func (c *Conn) closing(s *Segment, from End) {
 func (t *Tracker) deliver(c *Conn, s *Segment, from End) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	t.freed(c, s, from)
+	if s.Flags&(SYN|ACK) == SYN && !y.seen() {
+		y.listens()
+	}
 	var ins inputSet
 	acks := s.Flags&ACK != 0 && s.Ack.AtMost(y.nxt)
 	if acks && y.has(hasISS) && y.iss.Before(s.Ack) {
@@ -435,9 +447,9 @@ func (t *Tracker) refuteBy(c *Conn, s *Segment, from End, r reading) {
 	var gone inputSet
 	switch {
 	case s.Flags&(SYN|ACK) == SYN && x.has(sentSYN):
-		gone = inputs(RcvSYN, RcvAckOfSYN)
+		gone = inputs(RcvSYN, RcvAckOfSYN, GiveUp, Unreachable)
 	case s.Flags&SYN != 0 && x.has(sentSYNACK):
-		gone = inputs(RcvAckOfSYN)
+		gone = inputs(RcvAckOfSYN, GiveUp)
 	case r.old && x.has(hasFIN):
 		gone = inputs(RcvAckOfFIN)
 	}
