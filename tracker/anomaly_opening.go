@@ -1,0 +1,484 @@
+package tracker
+
+import (
+	"fmt"
+	"iter"
+	"time"
+)
+
+// What goes wrong while a connection opens. Each check is asked for a handful
+// of segments, SYNs and what answers them, and finds the others of the
+// handshake in the trail.
+
+const (
+	// A handshake's segments are looked for among this many of the
+	// connection's newest.
+	handshakeDepth = 64
+
+	// Nothing repeats a SYN sooner: Linux does after some 10 ms, if a wrong
+	// answer came.
+	soonestRepeat = 5 * time.Millisecond
+
+	// An attempt that a new one from the same port follows this soon was not
+	// waited for.
+	briefAttempt = time.Second
+
+	// SYNs without an answer, by which an attempt that the capture does not see
+	// the end of counts as failed.
+	synsAtEnd = 3
+
+	// The ACK of a handshake may cross a SYN+ACK that is repeated.
+	ackCrosses = 50 * time.Millisecond
+
+	// An end that repeats its SYN+ACK after this many ACKs of it, sent at
+	// different times, does not act on them. One is a loss, and two may be,
+	// where the way from the capture point to the end is long.
+	ignoredAcks     = 3
+	ignoredAcksNear = 2
+
+	// An end that answers this soon is near the capture point.
+	nearEnd = 2 * time.Millisecond
+)
+
+var connectionRefused = Kind{
+	Name:     "connection-refused",
+	Severity: Warning,
+	Title:    "SYN answered by RST",
+	RFC:      "RFC 9293 §3.5.2, §3.10.7.3",
+	Sentence: "{Y} has nothing listening on port {p} (or a firewall answered): RST to the SYN after {dt}.",
+	on:       onRST,
+	check: func(h *happening) (f finding, found bool) {
+		x := h.from.Peer()
+		if !h.before.accepted || h.before.states[x] != setOf(SynSent) {
+			return f, false
+		}
+		server := h.addr(h.from)
+		return finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			evidence: append(h.frames(x, SndSYN), h.s.Packet),
+			text: fmt.Sprintf("%v has nothing listening on port %d (or a firewall answered): RST to the SYN %s.",
+				server.Addr(), server.Port(), soonText(h.now.Sub(h.before.sentAt[x]))),
+		}, true
+	},
+}
+
+var synRetransmitted = Kind{
+	Name:     "syn-retransmitted",
+	Severity: Notice,
+	Title:    "SYN sent again",
+	RFC:      "RFC 9293 §3.8.3",
+	Sentence: "{X} sent its SYN again after {t}: no answer had been seen, or the answer was captured but did not reach {X}.",
+	on:       onSYN,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		if h.ends[x].copies < 2 {
+			return f, false
+		}
+		sent, again := h.lastSent(x, SYN)
+		waits := h.ends[x].assumed == setOf(SynSent) ||
+			h.ends[x].proved == setOf(SynSent) && h.ends[x].assumed == up // the answer is on its way to it
+		if !again || !waits || h.s.Seq != h.ends[x].iss || h.isCopyOf(sent) {
+			return f, false
+		}
+		f = finding{end: x, certain: ConfidenceAssumed, cause: "no-answer", evidence: h.framesOf(x, SYN)}
+		f.text = fmt.Sprintf("%v sent its SYN again after %s: ", h.addr(x), spanText(h.now.Sub(sent.at)))
+		answer, answered := h.lastSent(y, SYN|ACK)
+		switch {
+		case h.refusedSince(sent.at):
+			f.cause = "answer-refused"
+			f.text += "the first was answered with an ACK of an older connection, which it refused with RST."
+		case !answered:
+			f.text += "no answer had been seen. One lost SYN or SYN+ACK is harmless; many mean a full listen queue, a firewall, or a host that is down."
+		case !h.acceptableTo(x, answer):
+			f.cause = "answer-refused"
+			f.evidence = append(f.evidence, answer.packet)
+			f.text += "the answer to the first acknowledged something that it had not sent, and so was none."
+		default:
+			f.cause = "answer-not-received"
+			f.evidence = append(f.evidence, answer.packet)
+			f.text += "the answer was captured but had not reached it by then. It was lost or delayed behind the capture point."
+		}
+		return f, true
+	},
+}
+
+var synTimeout = Kind{
+	Name:     "syn-timeout",
+	Severity: Error,
+	Title:    "Connection attempt got no answer",
+	RFC:      "RFC 9293 §3.8.3",
+	Sentence: "Nothing answered {k} SYNs from {X} to {Y} in {t}: a firewall drops them, the host is down, or its listen queue is full. " +
+		"{X}'s stack gives up after about {T}.",
+	Supersedes: []string{"syn-retransmitted"},
+	on:         onTimer | onEnd,
+	check: func(h *happening) (f finding, found bool) {
+		x := h.x()
+		if h.before.states[h.from] != setOf(SynSent) || h.y().seen() || !x.seen() {
+			return f, false
+		}
+		first, ok := h.find(h.from, SndSYN)
+		if !ok || h.on&onEnd != 0 && x.copies < synsAtEnd {
+			return f, false
+		}
+		waited := h.now.Sub(first.at)
+		if h.newer() != nil && x.copies < 2 && waited < briefAttempt {
+			return f, false
+		}
+		syns := "the SYN"
+		if x.copies > 1 {
+			syns = fmt.Sprintf("%d SYNs", x.copies)
+		}
+		return finding{
+			end:      h.from,
+			certain:  ConfidenceAssumed,
+			evidence: append(h.framesOf(h.from, SYN), first.packet()),
+			text: fmt.Sprintf("Nothing answered %s from %v to %v in %s: a firewall drops them, the host is down, or its listen queue is full. By default %v's stack gives up after about %s.",
+				syns, h.addr(h.from), h.addr(h.from.Peer()), spanText(waited), h.addr(h.from).Addr(), spanText(x.stack().SynGiveUp)),
+		}, true
+	},
+}
+
+var synAckRetransmitted = Kind{
+	Name:     "syn-ack-retransmitted",
+	Severity: Notice,
+	Title:    "SYN+ACK sent again",
+	RFC:      "RFC 9293 §3.10.8",
+	Sentence: "{Y} sent its SYN+ACK again after {t}: it, or the ACK of it, was lost or delayed before or behind the capture point.",
+	on:       onSYNACK,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from.Peer(), h.from
+		if h.ends[y].copies < 2 {
+			return f, false
+		}
+		sent, again := h.lastSent(y, SYN|ACK)
+		if !again || sent.seq != h.s.Seq || h.isCopyOf(sent) {
+			return f, false
+		}
+		f = finding{end: y, certain: ConfidenceAssumed, cause: "no-ack", evidence: h.framesOf(y, SYN|ACK)}
+		f.text = fmt.Sprintf("%v sent its SYN+ACK again after %s: ", h.addr(y), spanText(h.now.Sub(sent.at)))
+		ack, acked := h.ackOf(sent)
+		switch {
+		case h.countOf(x, SYN) > h.countOf(y, SYN|ACK):
+			f.cause = "duplicate-syn"
+			f.evidence = append(f.evidence, h.framesOf(x, SYN)...)
+			f.text += fmt.Sprintf("%v had repeated its SYN, and this answers it.", h.addr(x))
+		case acked:
+			f.cause = "ack-not-received"
+			f.evidence = append(f.evidence, ack.packet)
+			f.text += fmt.Sprintf("%v's ACK of the first was captured but had not reached it by then. It was lost or delayed behind the capture point, or %v does not act on it.",
+				h.addr(x), h.addr(y))
+		default:
+			f.text += fmt.Sprintf("no ACK of it was seen. The SYN+ACK or the ACK was lost, or %v is not there or did not ask.", h.addr(x))
+		}
+		return f, true
+	},
+}
+
+// A server that answers with SYN cookies keeps nothing, and repeats nothing of
+// its own accord. One that has an unfinished connection repeats its SYN+ACK
+// without being asked by a SYN, and only that shows that it waited.
+var synRcvdStuck = Kind{
+	Name:       "syn-rcvd-stuck",
+	Severity:   Warning,
+	Title:      "Half-open server side ran out of retries",
+	RFC:        "RFC 9293 §3.8.3",
+	Sentence:   "{Y} sent its SYN+ACK {k} times and waited {t} in SYN_RCVD; {X} never completed the handshake.",
+	Supersedes: []string{"syn-ack-retransmitted"},
+	on:         onTimer,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from.Peer(), h.from
+		in := setOf(SynReceived)
+		if h.before.states[y] != in || h.before.proved[y] != in || h.ends[x].has(hasAcked) || !h.visible(x) {
+			return f, false
+		}
+		syns, synAcks := h.countOf(x, SYN), h.countOf(y, SYN|ACK)
+		first, ok := h.find(y, RcvSYN)
+		if !ok || synAcks < 2 || synAcks <= syns {
+			return f, false
+		}
+		return finding{
+			end:      y,
+			certain:  ConfidenceAssumed,
+			evidence: append(h.framesOf(y, SYN|ACK), h.framesOf(x, SYN)...),
+			text: fmt.Sprintf("%v sent its SYN+ACK %d times and waited %s in SYN_RCVD; %v never completed the handshake. It has gone, its ACKs are lost on the way, or somebody else sent the SYN in its name.",
+				h.addr(y), synAcks, spanText(h.now.Sub(first.at)), h.addr(x)),
+		}, true
+	},
+}
+
+var acceptStalled = Kind{
+	Name:     "accept-stalled",
+	Severity: Warning,
+	Title:    "Handshake ACK was captured but the server keeps sending SYN+ACK",
+	RFC:      "RFC 9293 §3.10.7.4",
+	Sentence: "{Y} does not act on the ACK of its SYN+ACK: its accept queue is full (Linux then drops the ACK silently), " +
+		"it waits for data (TCP_DEFER_ACCEPT), or everything is lost behind the capture point.",
+	Supersedes: []string{"syn-ack-retransmitted"},
+	on:         onSYNACK,
+	check: func(h *happening) (f finding, found bool) {
+		y := h.from
+		if h.ends[y].copies < 2 {
+			return f, false
+		}
+		sent, again := h.lastSent(y, SYN|ACK)
+		if !again || sent.seq != h.s.Seq || h.isCopyOf(sent) {
+			return f, false
+		}
+		hold := max(2*h.ends[y].response(), ackCrosses)
+		least := ignoredAcks
+		if h.ends[y].response() <= nearEnd {
+			least = ignoredAcksNear
+		}
+		f = finding{end: y, certain: ConfidenceAmbiguous, cause: "ack-ignored", evidence: append(h.framesOf(y, SYN|ACK), h.s.Packet)}
+		var first Time
+		acks, next := 0, h.now.Add(-hold)
+		for g := range h.handshake() {
+			if g.from == y || !g.acksFrom(h.s.Seq) || g.at > h.now.Add(-hold) {
+				continue
+			}
+			if g.data > 0 && g.is&wasOld != 0 {
+				f.cause = "data-ignored"
+			}
+			f.evidence = append(f.evidence, g.packet)
+			first = g.at
+			if g.at <= next { // else it went along with the ACK counted before
+				next = g.at.Add(-ackCrosses)
+				acks++
+			}
+		}
+		if acks < least {
+			return f, false
+		}
+		f.text = fmt.Sprintf("%v repeats its SYN+ACK %s after the first of %d ACKs of it: its accept queue is full (Linux then drops the ACK silently), it waits for data (TCP_DEFER_ACCEPT), or everything is lost behind the capture point. See whether the application still accepts, and how long its listen queue is.",
+			h.addr(y), spanText(h.now.Sub(first)), acks)
+		return f, true
+	},
+}
+
+var synRcvdReset = Kind{
+	Name:     "syn-rcvd-reset",
+	Severity: Notice,
+	Title:    "RST during the handshake",
+	RFC:      "RFC 9293 §3.10.7.4",
+	Sentence: "{X} reset right after the SYN+ACK: an abandoned connect, a half-open scan, or a SYN that {X} no longer remembers.",
+	on:       onRST,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		if !h.before.accepted || h.before.states[y] != setOf(SynReceived) || h.ends[x].has(hasAcked) || h.origin() != FromSYN {
+			return f, false
+		}
+		synAck, answered := h.lastSent(y, SYN|ACK)
+		if _, old := h.rejectsOldSYN(); old || !answered || !h.ends[x].has(sentSYN) {
+			return f, false
+		}
+		f = finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			cause:    "aborted",
+			evidence: append(h.framesOf(x, SYN), synAck.packet, h.s.Packet),
+			text: fmt.Sprintf("%v gave up the connection that it had begun to open: RST to the SYN+ACK of %v %s.",
+				h.addr(x), h.addr(y), soonText(h.now.Sub(synAck.at))),
+		}
+		if h.before.rst == resetReply {
+			f.cause, f.certain = "no-connection", ConfidenceAmbiguous
+			f.text = fmt.Sprintf("%v answered the SYN+ACK of %v with RST %s: it had abandoned the attempt, or scans without opening, or no longer remembers the SYN, or never sent it.",
+				h.addr(x), h.addr(y), soonText(h.now.Sub(synAck.at)))
+		}
+		return f, true
+	},
+}
+
+var tfoSYNData = Kind{
+	Name:     "tfo-syn-data",
+	Severity: Info,
+	Title:    "Data on the SYN",
+	RFC:      "RFC 7413 §2, RFC 9293 §3.10.7.3",
+	Sentence: "{n} octets rode on the SYN of {X}: {Y} accepted them all, or some, or none, or the SYN was sent again without them.",
+	on:       onSYN | onSYNACK,
+	check: func(h *happening) (f finding, found bool) {
+		x := h.from
+		if h.on&onSYNACK != 0 {
+			x = x.Peer()
+		}
+		if h.odd == nil || h.odd.synData[x] == 0 {
+			return f, false
+		}
+		syn, ok := h.lastSent(x, SYN)
+		if !ok || syn.data == 0 { // told when the SYN came without them
+			return f, false
+		}
+		f = finding{end: x, evidence: []int{syn.packet, h.s.Packet}}
+		what := ""
+		if h.on&onSYN != 0 {
+			if h.s.Data > 0 || h.s.Seq != syn.seq {
+				return f, false
+			}
+			f.cause, f.certain = "sent-without", ConfidenceAmbiguous
+			what = "the SYN was sent again without them. They were dropped together, or lost"
+		} else {
+			if _, again := h.lastSent(h.from, SYN|ACK); again || !h.s.Ack.In(syn.seq+1, syn.end()+1) {
+				return f, false
+			}
+			switch taken := h.s.Ack.Minus(syn.seq + 1); taken {
+			case syn.data:
+				f.cause, what = "accepted", fmt.Sprintf("%v accepted them, a round trip early", h.addr(h.from))
+			case 0:
+				f.cause, what = "ignored", fmt.Sprintf("%v ignored them, and they must be sent again", h.addr(h.from))
+			default:
+				f.cause, what = "partial", fmt.Sprintf("%v accepted the first %d of them, and the rest must be sent again", h.addr(h.from), taken)
+			}
+		}
+		f.text = fmt.Sprintf("%d octets rode on the SYN of %v: %s.", syn.data, h.addr(x), what)
+		return f, true
+	},
+}
+
+// A FIN behind the ACK of the handshake finds the server in ESTABLISHED if that
+// arrived, and is the ordinary end of a connection that carried nothing. It is
+// told only where no such ACK was seen before it.
+var handshakeFIN = Kind{
+	Name:     "handshake-fin",
+	Severity: Info,
+	Title:    "FIN before the server saw ESTABLISHED",
+	RFC:      "RFC 9293 §3.10.4, §3.10.7.4",
+	Sentence: "{X} closed before the handshake had settled.",
+	on:       onFIN,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		switch in := setOf(SynReceived); {
+		case h.s.Flags&SYN != 0 || h.stale || h.foreign:
+			return f, false
+		case h.before.states[y] == in && h.ends[y].has(sentSYNACK):
+			f.cause = "instead-of-ack"
+			f.text = fmt.Sprintf("%v closed before the handshake had settled: its FIN was the first that %v saw of its ACK.", h.addr(x), h.addr(y))
+		case h.before.states[x] == in && h.ends[x].has(sentSYNACK):
+			f.cause = "in-syn-rcvd"
+			f.text = fmt.Sprintf("%v closed before the handshake had settled: it sent FIN before it had an ACK of its SYN+ACK.", h.addr(x))
+			y = x
+		default:
+			return f, false
+		}
+		f.end, f.certain = x, ConfidenceAssumed
+		f.evidence = append(h.framesOf(y, SYN|ACK), h.s.Packet)
+		return f, true
+	},
+}
+
+// soonText says how long something took to follow.
+func soonText(d time.Duration) string {
+	if d < time.Millisecond {
+		return "within a millisecond"
+	}
+	return "after " + spanText(d)
+}
+
+// handshake yields the connection's segments before the one that happens, the
+// newest first, as far back as a handshake is looked for.
+func (h *happening) handshake() iter.Seq[*glimpse] {
+	return func(yield func(*glimpse) bool) {
+		n := 0
+		for g := range h.back() {
+			if h.s != nil && g.packet == h.s.Packet {
+				continue
+			}
+			if n++; n > handshakeDepth || !yield(g) {
+				return
+			}
+		}
+	}
+}
+
+// opens reports whether the segment has exactly these of the SYN and ACK bits.
+func (g *glimpse) opens(flags Flags) bool { return g.flags&(SYN|ACK|RST) == flags }
+
+// lastSent returns the newest earlier segment of the end that has exactly
+// these of the SYN and ACK bits.
+func (h *happening) lastSent(e End, flags Flags) (glimpse, bool) {
+	for g := range h.handshake() {
+		if g.from == e && g.opens(flags) {
+			return *g, true
+		}
+	}
+	return glimpse{}, false
+}
+
+// refusedSince reports whether the sender of the segment answered its peer with
+// RST, in the connection before this one, later than the given time.
+func (h *happening) refusedSince(at Time) bool {
+	old := h.t.olderOf(h.Conn)
+	if old == nil {
+		return false
+	}
+	n := 0
+	for g := range h.t.trail.back(old) {
+		if n++; g.at <= at || n > handshakeDepth {
+			return false
+		}
+		if g.is&wasReply != 0 && old.addr(g.from) == h.addr(h.from) {
+			return true
+		}
+	}
+	return false
+}
+
+// framesOf returns the frames of all the end's segments with exactly these of
+// the SYN and ACK bits, and of the one that happens if it is a SYN.
+func (h *happening) framesOf(e End, flags Flags) (frames []int) {
+	for g := range h.handshake() {
+		if g.from == e && g.opens(flags) {
+			frames = append(frames, g.packet)
+		}
+	}
+	if h.s != nil && h.s.Flags&SYN != 0 {
+		frames = append(frames, h.s.Packet)
+	}
+	return frames
+}
+
+// countOf counts the end's earlier segments with exactly these of the SYN and
+// ACK bits.
+func (h *happening) countOf(e End, flags Flags) (n int) {
+	for g := range h.handshake() {
+		if g.from == e && g.opens(flags) {
+			n++
+		}
+	}
+	return n
+}
+
+// isCopyOf reports whether the segment is one that the network made of g. A
+// stack that repeats a SYN gives it a new IP identification or a newer
+// timestamp; where it counts neither, only the pause tells.
+func (h *happening) isCopyOf(g glimpse) bool {
+	if h.s.ID != g.id || h.s.Options.TSVal != g.tsval {
+		return false
+	}
+	return h.s.ID != 0 || h.s.Options.HasTS || h.now.Sub(g.at) < soonestRepeat
+}
+
+// acceptableTo reports whether the end's SYN is what g acknowledges.
+func (h *happening) acceptableTo(e End, g glimpse) bool {
+	x := &h.ends[e]
+	return x.iss.Before(g.ack) && g.ack.AtMost(x.nxt)
+}
+
+// ackOf returns the oldest segment that acknowledges the SYN+ACK and came
+// between it and what happens.
+func (h *happening) ackOf(synAck glimpse) (ack glimpse, found bool) {
+	for g := range h.handshake() {
+		if g.packet == synAck.packet {
+			break
+		}
+		if g.from != synAck.from && g.acksFrom(synAck.seq) {
+			ack, found = *g, true
+		}
+	}
+	return ack, found
+}
+
+// acksFrom reports whether the segment is no part of the handshake but
+// acknowledges the SYN with the given number.
+func (g *glimpse) acksFrom(syn Seq) bool {
+	return g.flags&(SYN|ACK|RST) == ACK && syn.Before(g.ack)
+}
