@@ -108,6 +108,7 @@ const (
 	onImpostor                        // a SYN was found not to be its alleged sender's: h.impostor
 	onHaunted                         // any segment of a connection among whose segments those of an older one fell, or may
 	onCorrupt                         // a checksum is wrong of an end whose checksums were right; the segment is dropped
+	onDoubt                           // the answer to, or what follows, a segment that its receiver has reason to doubt
 )
 
 // kinds is the catalogue. Its order is that in which the checks run.
@@ -169,6 +170,25 @@ var kinds = []*Kind{
 	&backscatter,
 	&serverTimeWaitAccumulation,
 	&ephemeralPortExhaustion,
+
+	&challengeAck,
+	&blindRSTInWindow,
+	&rstOutOfWindow,
+	&rstIgnoredInSynSent,
+	&rstUnmatched,
+	&rstStorm,
+	&dataAfterRST,
+	&forgedRST,
+	&rstWithData,
+
+	&blindSYN,
+	&nullFlags,
+	&xmasFlags,
+	&synFIN,
+	&synRST,
+	&finWithoutAck,
+	&dataWithoutAck,
+	&connectionTampering,
 }
 
 // Kinds returns the catalogue.
@@ -252,6 +272,8 @@ type finding struct {
 	cause    string
 	certain  Confidence
 	severity Severity // where it is graver than its Kind
+	mild     bool     // it is only for information here, whatever its Kind
+	more     bool     // it tells more of what was reported before, and is no further case
 	evidence []int    // frames, in any order; 0 is left out
 	text     string
 	tally    bool // to be counted over all connections by the end's address, see Tracker.tallies
@@ -301,6 +323,9 @@ func (c *Conn) occasionsOf(s *Segment, from End, r reading) (on occasions) {
 		on |= onGap
 	}
 	on |= c.qualityOf(s, from)
+	if c.bits&doubtful != 0 {
+		on |= onDoubt
+	}
 	if x.assumed != up || y.assumed != up || x.proved != up || y.proved != up {
 		on |= onUnsettled
 	}
@@ -347,15 +372,29 @@ func (t *Tracker) ask(h *happening) {
 }
 
 // report takes down a finding. A kind is reported once for each end of a
-// connection; what comes again is counted.
+// connection; what comes again is counted, and told again only if it is graver.
 func (t *Tracker) report(c *Conn, s *Segment, k *Kind, f finding) {
 	o := c.oddments()
+	severity := k.severityOf(f)
 	for i := range o.anomalies {
-		if a := &o.anomalies[i]; a.Kind == k.Name && a.End == f.end {
+		a := &o.anomalies[i]
+		if a.Kind != k.Name || a.End != f.end {
+			continue
+		}
+		if !f.more {
 			a.Count++
 			a.Until = t.now
-			return
 		}
+		graver := severity > a.Severity
+		if f.more || graver {
+			a.Severity, a.Cause, a.Certain, a.Text = max(a.Severity, severity), f.cause, f.certain, f.text
+			a.Evidence = framesInOrder(append(f.evidence, a.Evidence...))
+		}
+		if graver {
+			again := *a
+			t.emit(Event{Kind: Odd, Time: t.now, Packet: a.Packet, Conn: a.Conn, End: a.End, Anomaly: &again})
+		}
+		return
 	}
 	if f.tally {
 		t.tallies[tallyKey{k.Name, c.addr(f.end)}]++
@@ -371,17 +410,38 @@ func (t *Tracker) report(c *Conn, s *Segment, k *Kind, f finding) {
 
 // found makes an anomaly of a finding.
 func (k *Kind) found(f finding) Anomaly {
-	slices.Sort(f.evidence)
-	f.evidence = slices.DeleteFunc(slices.Compact(f.evidence), func(frame int) bool { return frame == 0 })
 	return Anomaly{
-		Kind: k.Name, Severity: max(k.Severity, f.severity), Supersedes: k.Supersedes, Cause: f.cause, Certain: f.certain,
-		End: f.end, Evidence: f.evidence, Text: f.text, RFC: k.RFC, Count: 1,
+		Kind: k.Name, Severity: k.severityOf(f), Supersedes: k.Supersedes, Cause: f.cause, Certain: f.certain,
+		End: f.end, Evidence: framesInOrder(f.evidence), Text: f.text, RFC: k.RFC, Count: 1,
 	}
 }
 
-// flagged reports whether the kind was found at the end before.
-func (c *Conn) flagged(name string, e End) bool {
-	return c.odd != nil && slices.ContainsFunc(c.odd.anomalies, func(a Anomaly) bool { return a.Kind == name && a.End == e })
+// severityOf is the kind's severity, or what the finding makes of it.
+func (k *Kind) severityOf(f finding) Severity {
+	if f.mild {
+		return Info
+	}
+	return max(k.Severity, f.severity)
+}
+
+// flagged returns the anomaly of the kind that was found at the end before, or
+// nil.
+func (c *Conn) flagged(kind string, e End) *Anomaly {
+	if c.odd == nil {
+		return nil
+	}
+	for i := range c.odd.anomalies {
+		if a := &c.odd.anomalies[i]; a.Kind == kind && a.End == e {
+			return a
+		}
+	}
+	return nil
+}
+
+// framesInOrder sorts frames, each once, without those that are not known.
+func framesInOrder(list []int) []int {
+	slices.Sort(list)
+	return slices.DeleteFunc(slices.Compact(list), func(frame int) bool { return frame == 0 })
 }
 
 // frames returns the frames of the steps by which the inputs happened to the

@@ -120,7 +120,7 @@ var asymmetricCapture = Kind{
 	on: onUnsettled,
 	check: func(h *happening) (f finding, found bool) {
 		x := h.x()
-		if h.y().seen() || h.s.Flags&ACK == 0 || x.packets < aloneACKs || h.reading.stale || h.flagged("asymmetric-capture", h.from) || !h.answeredUnseen() {
+		if h.y().seen() || h.s.Flags&ACK == 0 || x.packets < aloneACKs || h.reading.stale || h.flagged("asymmetric-capture", h.from) != nil || !h.answeredUnseen() {
 			return f, false
 		}
 		first := h.s.Packet

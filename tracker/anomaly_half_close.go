@@ -37,7 +37,7 @@ var closeWaitLeak = Kind{
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from.Peer(), h.from
 		leaker := &h.ends[y]
-		if leaker.assumed != setOf(CloseWait) || leaker.proved != setOf(CloseWait) || !h.visible(y) || h.flagged(closeWaitLeakName, y) {
+		if leaker.assumed != setOf(CloseWait) || leaker.proved != setOf(CloseWait) || !h.visible(y) || h.flagged(closeWaitLeakName, y) != nil {
 			return f, false
 		}
 		if h.hasMoreToSend(y) {
@@ -79,7 +79,7 @@ var finWait2Stuck = Kind{
 	on:         onTimer | onEnd,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from, h.from.Peer()
-		if h.before.states[x] != setOf(FinWait2) || h.ends[y].has(hasFIN) || !h.visible(y) || h.flagged(finWait2StuckName, x) {
+		if h.before.states[x] != setOf(FinWait2) || h.ends[y].has(hasFIN) || !h.visible(y) || h.flagged(finWait2StuckName, x) != nil {
 			return f, false
 		}
 		if h.hasMoreToSend(y) {
@@ -124,7 +124,7 @@ var halfCloseLingering = Kind{
 		if h.s != nil && (h.sentSinceFIN(y) == 0 || !h.before.acked[x].Before(h.s.Ack)) {
 			return f, false
 		}
-		if h.flagged(halfCloseName, x) || h.flagged(finWait2StuckName, x) || h.flagged(closeWaitLeakName, y) {
+		if h.flagged(halfCloseName, x) != nil || h.flagged(finWait2StuckName, x) != nil || h.flagged(closeWaitLeakName, y) != nil {
 			return f, false
 		}
 		ack, ok := h.find(x, RcvAckOfFIN)
@@ -206,18 +206,4 @@ func (h *happening) sentSinceFIN(y End) Size {
 		return e.nxt.Minus(e.clean)
 	}
 	return 0
-}
-
-// flagged reports whether the kind was reported of the end already: what lasts
-// is told once, when it has lasted long enough.
-func (h *happening) flagged(kind string, e End) bool {
-	if h.odd == nil {
-		return false
-	}
-	for i := range h.odd.anomalies {
-		if a := &h.odd.anomalies[i]; a.Kind == kind && a.End == e {
-			return true
-		}
-	}
-	return false
 }

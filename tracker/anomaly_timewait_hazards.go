@@ -299,7 +299,7 @@ var timeWaitHazardH3 = Kind{
 				certain = ConfidenceAssumed
 			}
 		}
-		_, synACK := h.opening()
+		_, synACK := h.synAndAnswer()
 		if reset == nil || synACK == nil || !reset.seq.In(x.iss+1, synACK.ack.Add(Size(synACK.wnd))) {
 			return f, false // it cannot have hit the attempt
 		}

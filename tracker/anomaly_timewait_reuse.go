@@ -149,7 +149,7 @@ func (h *happening) reused() (r reuse, ok bool) {
 	if r.old = h.t.formerOf(h.Conn); r.old == nil {
 		return r, false
 	}
-	syn, synACK := h.opening()
+	syn, synACK := h.synAndAnswer()
 	at := h.start
 	if syn != nil {
 		at = syn.at
@@ -274,9 +274,9 @@ func (c *Conn) passed(e End, through State) bool {
 	return slices.ContainsFunc(c.steps, func(st step) bool { return st.end() == e && st.state() == through })
 }
 
-// opening returns the newest SYN and SYN+ACK of the connection, nil where they
+// synAndAnswer returns the newest SYN and SYN+ACK of the connection, nil where they
 // are not remembered any more.
-func (h *happening) opening() (syn, synACK *glimpse) {
+func (h *happening) synAndAnswer() (syn, synACK *glimpse) {
 	for g := range h.back() {
 		switch {
 		case synACK == nil && g.flags&(SYN|ACK) == SYN|ACK:
@@ -288,9 +288,9 @@ func (h *happening) opening() (syn, synACK *glimpse) {
 	return syn, synACK
 }
 
-// openingFrames is opening for those who only cite it.
+// openingFrames is synAndAnswer for those who only cite it.
 func (h *happening) openingFrames() (syn, synACK int) {
-	first, second := h.opening()
+	first, second := h.synAndAnswer()
 	if first != nil {
 		syn = first.packet
 	}

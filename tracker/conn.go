@@ -32,8 +32,9 @@ const (
 	isProvisional                      // its SYN may be forged or old: not told to anybody yet
 	originSYNACK
 	originMidstream
-	gone    // no longer in the flow table
-	haunted // segments of an older connection fell among its own, or may: oddments.haunts
+	gone     // no longer in the flow table
+	haunted  // segments of an older connection fell among its own, or may: oddments.haunts
+	doubtful // oddments.doubt waits for what the alleged sender does next
 
 	closedByShift = 8
 )
@@ -69,6 +70,7 @@ type oddments struct {
 	closing            [2]closing
 	haunts             *[2]haunt // by the end that the segment claims to be of; nil until there is one
 	gaps               [2]gap    // what is missing of the end's octets
+	doubt              doubt
 	anomalies          []Anomaly
 }
 

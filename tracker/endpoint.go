@@ -269,6 +269,9 @@ func (c *Conn) note(s *Segment, from End, r reading, now Time) {
 		c.oddments().retransmittedBytes[from] += uint64(s.Data)
 		return
 	}
+	if s.lawless() && (x.bits|y.bits)&(hasISS|hasAcked) != 0 {
+		return // whoever gets it drops it; without a connection its numbers are those of the answer
+	}
 	x.bytes += uint64(r.fresh)
 	if r.fresh != s.Data || r.old {
 		c.noteRepeat(s, from, r)
@@ -342,7 +345,7 @@ func (c *Conn) noteControls(s *Segment, from End, first bool) {
 	case first && !x.has(hasISS):
 		x.nxt = s.Seq
 	}
-	if s.Flags&FIN != 0 && !x.has(hasFIN) {
+	if s.Flags&(FIN|ACK|SYN) == FIN|ACK && !x.has(hasFIN) {
 		x.fin = s.Seq.Add(s.Len() - 1)
 		x.bits |= hasFIN
 	}
@@ -365,6 +368,9 @@ func (c *Conn) noteAck(s *Segment, from End, now Time) {
 		scaled <<= x.scale(y)
 	}
 	edge := s.Ack.Add(scaled)
+	if s.Flags&SYN != 0 && y.has(hasISS) && s.Ack == y.iss.Add(1) && s.Ack.Add(1) == y.nxt && (c.odd == nil || c.odd.synData[from.Peer()] == 0) {
+		y.nxt = s.Ack // a FIN on the SYN was not taken
+	}
 	if !y.seen() {
 		// Nothing was captured of the peer; what is acknowledged, it sent.
 		if !x.has(hasAcked) && x.has(sentSYN) {

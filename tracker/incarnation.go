@@ -277,6 +277,7 @@ func (t *Tracker) succeed(c *Conn, old *Conn, s *Segment) {
 	default:
 		c.bits |= isProvisional
 		t.waiting++
+		old.doubtSYN(s, from, t.now)
 		server.start, server.assumed, server.proved = setOf(Closed), setOf(Closed), setOf(Closed)
 		t.boundProvisional(c)
 	}

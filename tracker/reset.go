@@ -24,6 +24,9 @@ func (t *Tracker) observeRST(c *Conn, s *Segment, from End) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	before := c.look()
 	kind := c.resetKind(s, from, t.now)
+	if kind == resetUnmatched && t.repliesToOlder(c, s, from) {
+		kind = resetReply
+	}
 	accepted := c.acceptsRST(s, from, t.now)
 	r := reading{foreign: kind == resetUnmatched}
 
@@ -46,7 +49,16 @@ func (t *Tracker) observeRST(c *Conn, s *Segment, from End) {
 	}
 	t.trail.put(c, s, from, is, t.now)
 	t.judge(happening{Conn: c, reading: r, s: s, from: from, before: before, on: onRST | c.qualityOf(s, from)})
+	c.weigh(s, from, &before, t.now)
 }
+
+// maxIDStep is how far apart the IP identifications of two segments of one end
+// may be that were sent shortly after one another.
+const maxIDStep = 1 << 10
+
+// maxLookBack bounds how many segments of a connection are looked through for
+// what a RST has to do with.
+const maxLookBack = 64
 
 // resetKind tells a reply from an abort.
 func (c *Conn) resetKind(s *Segment, from End, now Time) resetKind {
@@ -95,6 +107,26 @@ func (c *Conn) repliesTo(s *Segment, from End, now Time) bool {
 	return asked || x.closed() || took <= 3*x.response() || !x.seen() || sameWay(s.TTL, x.ttl)
 }
 
+// repliesToOlder reports whether the RST answers a segment of the peer that was
+// not its newest: of several that are on their way to a stack without the
+// connection, each is answered.
+func (t *Tracker) repliesToOlder(c *Conn, s *Segment, from End) bool {
+	x := &c.ends[from]
+	if s.Flags&ACK != 0 || x.seen() && !sameWay(s.TTL, x.ttl) {
+		return false
+	}
+	since, n := t.now.Add(-max(3*x.response(), time.Second)), 0
+	for g := range t.trail.back(c) {
+		if n++; n > maxLookBack || g.at < since {
+			break
+		}
+		if g.from != from && g.flags&(ACK|RST) == ACK && g.ack == s.Seq {
+			return true
+		}
+	}
+	return false
+}
+
 // sameWay reports whether two TTLs are those of one path, but for a hop.
 func sameWay(a, b uint8) bool { return a-b+1 <= 2 }
 
@@ -106,9 +138,12 @@ func (x *end) impostor(s *Segment) bool {
 	if sameWay(s.TTL, x.ttl) {
 		return false
 	}
-	outOfTurn := s.ID != 0 && x.id != 0 && s.ID-x.id > 1<<10
-	return outOfTurn || x.has(hasTS) && !s.Options.HasTS
+	return x.outOfTurn(s) || x.has(hasTS) && !s.Options.HasTS
 }
+
+// outOfTurn reports whether the IP identification of s does not follow that of
+// the end's newest segment. A RST from no connection has none, often.
+func (x *end) outOfTurn(s *Segment) bool { return s.ID != 0 && x.id != 0 && s.ID-x.id > maxIDStep }
 
 // resetSender moves the end that sent the RST, in the assumed view. The proved
 // view does not move: anyone may forge a RST.

@@ -26,7 +26,7 @@ func (t *Tracker) observe(c *Conn, s *Segment, from End) {
 		c.bits |= haunted
 		on |= onHaunted
 	}
-	if r.foreign {
+	if r.foreign || s.lawless() {
 		c.note(s, from, r, t.now)
 	} else {
 		t.take(c, s, from, r)
@@ -35,7 +35,15 @@ func (t *Tracker) observe(c *Conn, s *Segment, from End) {
 	t.judge(happening{Conn: c, reading: r, s: s, from: from, before: before, on: on})
 	c.answeredFIN(s, from)
 	c.settleGaps()
+	if on&(onDoubt|onGap) != 0 {
+		c.weigh(s, from, &before, t.now)
+	}
 }
+
+// lawless reports whether the segment has none of the flags without which none
+// is sent. No state takes anything from it (RFC 9293 §3.10.7.2 to §3.10.7.4,
+// where "if the ACK bit is off, drop the segment"), and no end sends it.
+func (s *Segment) lawless() bool { return s.Flags&(SYN|ACK|RST) == 0 }
 
 // take lets the segment move both ends in both views.
 func (t *Tracker) take(c *Conn, s *Segment, from End, r reading) {
@@ -388,7 +396,8 @@ func (c *Conn) closing(s *Segment, from End) {
 	}
 }
 
-// deliver lets the segment arrive at its receiver in the assumed view.
+// deliver lets the segment arrive at its receiver in the assumed view. Of a SYN
+// that is also a FIN only the answer tells whether it was taken: Linux drops it.
 func (t *Tracker) deliver(c *Conn, s *Segment, from End) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	t.freed(c, s, from)
@@ -403,7 +412,7 @@ func (t *Tracker) deliver(c *Conn, s *Segment, from End) {
 	if acks && y.has(hasFIN) && y.fin.Before(s.Ack) {
 		ins |= 1 << RcvAckOfFIN
 	}
-	if s.Flags&SYN != 0 && (s.Flags&ACK == 0 || ins.has(RcvAckOfSYN) || y.assumed != setOf(SynSent)) {
+	if s.Flags&(SYN|FIN) == SYN && (s.Flags&ACK == 0 || ins.has(RcvAckOfSYN) || y.assumed != setOf(SynSent)) {
 		ins |= 1 << RcvSYN
 	}
 	if x.has(hasFIN) && x.fin.AtMost(c.contiguous(from)) {

@@ -1,0 +1,399 @@
+package tracker
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// A RST in the name of an end that did not send it is never exactly what that
+// end would have sent: the forger does not share its counters, its place in the
+// network or its knowledge. What speaks against a RST is counted; one sign
+// alone is none.
+
+// signsOfForgery is how many signs make a RST a forged one.
+const signsOfForgery = 2
+
+// A burst is RSTs at most this far apart. No stack sends several that differ
+// within it, but in reply to several segments.
+const burst = 10 * time.Millisecond
+
+// leastResponse is the shortest response time that is measured well enough to
+// call a RST too fast.
+const leastResponse = 2 * time.Millisecond
+
+// A forgery is what speaks against the RST that happens.
+type forgery struct {
+	signs    int
+	proved   bool
+	reasons  []string
+	evidence []int
+}
+
+func (f *forgery) add(evidence []int, format string, args ...any) {
+	f.signs++
+	f.reasons = append(f.reasons, fmt.Sprintf(format, args...))
+	f.evidence = append(f.evidence, evidence...)
+}
+
+// forgery looks for signs that the RST that happens is forged.
+//
+// A stack that answers without a connection uses its default TTL, the IP
+// identification 0 and no options, whatever its sockets use; of such a RST the
+// TTL tells nothing.
+func (h *happening) forgery() (f forgery) {
+	x := h.x()
+	if h.before.sentAt[h.from] == 0 {
+		return f // nothing to compare it with
+	}
+	habits := h.habits()
+	reply := h.before.rst == resetReply
+	if h.before.rst == resetUnmatched && h.s.Seq != x.nxt && !h.numberOfFIN() && !x.has(lossy) {
+		f.add(nil, "its seq %d is not the next number, %d, nor that of an ACK toward it", h.s.Seq, x.nxt)
+	}
+	stateless := reply && h.s.ID == 0 && !h.s.Options.HasTS
+	if !sameWay(h.s.TTL, x.ttl) && habits.oneWay && !stateless {
+		f.add(habits.frames, "its TTL is %d where all else from there has %d", h.s.TTL, x.ttl)
+	}
+	if habits.counts && x.outOfTurn(h.s) {
+		f.add(habits.frames, "its IP identification, %d, does not follow %d", h.s.ID, x.id)
+	}
+	if !reply {
+		h.burstOf(&f)
+	}
+	h.tooFast(&f)
+	return f
+}
+
+// habits are how the alleged sender's newest segments look.
+type habits struct {
+	oneWay bool // all with one TTL, but for a hop
+	counts bool // with IP identifications that count up
+	frames []int
+}
+
+// habitsSeen is how many segments are looked at for what is usual.
+const habitsSeen = 8
+
+func (h *happening) habits() (u habits) {
+	x := h.x()
+	u.oneWay = true
+	seen, steps, n, id := 0, 0, 0, uint16(0)
+	for g := range h.back() {
+		if n++; n > maxLookBack || seen == habitsSeen {
+			break
+		}
+		if g.from != h.from || g.flags&RST != 0 || g.is&wasForeign != 0 {
+			continue
+		}
+		if seen++; seen == 1 {
+			u.frames = append(u.frames, g.packet)
+		}
+		u.oneWay = u.oneWay && sameWay(g.ttl, x.ttl)
+		if g.id != 0 && id != 0 {
+			if step := id - g.id; step == 0 || step > maxIDStep {
+				steps = -habitsSeen
+			}
+			steps++
+		}
+		if g.id != 0 {
+			id = g.id
+		}
+	}
+	u.counts = steps > 0
+	u.oneWay = u.oneWay && seen > 0
+	return u
+}
+
+// burstOf looks for other RSTs close by, that one end would not send with this
+// one: of the same end with other numbers or other flags, or of both ends.
+func (h *happening) burstOf(f *forgery) {
+	n, differ, both := 0, false, false
+	for g := range h.back() {
+		if n++; n > maxLookBack || h.now.Sub(g.at) > burst {
+			return
+		}
+		if g.packet == h.s.Packet || g.flags&RST == 0 || g.is&wasReply != 0 {
+			continue
+		}
+		switch {
+		case g.from != h.from && !both:
+			both = true
+			f.add([]int{g.packet}, "both ends seem to reset at once")
+		case g.from == h.from && !differ && g.is&wasForeign != 0 && h.before.rst == resetUnmatched && (g.seq != h.s.Seq || (g.flags^h.s.Flags)&ACK != 0):
+			differ = true
+			f.add([]int{g.packet}, "several differ within %s", spanText(max(h.now.Sub(g.at), time.Microsecond)))
+		}
+	}
+}
+
+// tooFast looks whether the RST acknowledges what its alleged sender cannot
+// have received yet. It takes that end half of its shortest response at least.
+// Data are often acknowledged late, so the response to the handshake must have
+// been measured; and a proxy that first dials its own connection is slow to
+// answer a SYN, so it is a proof only where data were acknowledged too.
+func (h *happening) tooFast(f *forgery) {
+	x, y := h.x(), h.y()
+	least := x.response()
+	if !h.scaleKnown() || y.copies > 1 || y.has(hasFIN) || x.respond == 0 || least < leastResponse {
+		return
+	}
+	if h.s.Flags&ACK == 0 || h.s.Ack != y.nxt || !y.has(hasISS) || !x.has(hasAcked) || !x.acked.Before(y.nxt) {
+		return
+	}
+	var newest *glimpse
+	n := 0
+	for g := range h.back() {
+		if n++; n > maxLookBack {
+			return
+		}
+		if g.from == h.from {
+			continue
+		}
+		if g.end().Before(h.s.Ack) {
+			break
+		}
+		if g.data > 0 || g.flags&(SYN|FIN) != 0 {
+			newest = g // the first to reach that number
+		}
+	}
+	if newest == nil || h.now.Sub(newest.at) >= least/2 {
+		return
+	}
+	f.add([]int{newest.packet}, "it acknowledges #%d after %s, where an answer from there takes %s at least",
+		newest.packet, spanText(h.now.Sub(newest.at)), spanText(least))
+	f.proved = y.iss.Add(1).Before(x.acked)
+}
+
+var forgedRST = Kind{
+	Name:       "forged-rst",
+	Severity:   Warning,
+	Title:      "RST probably injected",
+	RFC:        "RFC 3360, RFC 5961 §3",
+	Sentence:   "RST claims {X} but {reasons}.",
+	Supersedes: []string{"data-after-rst", "rst-unmatched"},
+	on:         onRST | onUnsettled,
+	check: func(h *happening) (f finding, found bool) {
+		x := h.addr(h.from)
+		f = finding{end: h.from, certain: ConfidenceAssumed}
+		if h.s.Flags&RST == 0 {
+			rst, ok := h.talksOn()
+			if a := h.flagged("forged-rst", h.from); !ok || a != nil && a.Severity == Error {
+				return f, false
+			}
+			f.more, f.severity, f.certain, f.cause = true, Error, ConfidenceProved, "data-after-rst"
+			f.evidence = []int{rst.packet(), h.s.Packet}
+			f.text = fmt.Sprintf("The RST #%d claims to come from %v, but %v went on sending %s later: somebody else sent it. %v took it, and answers what still comes with RST.",
+				rst.packet(), x, x, spanText(h.now.Sub(rst.at)), h.addr(h.from.Peer()))
+			return f, true
+		}
+		signs := h.forgery()
+		if signs.signs < signsOfForgery && !signs.proved {
+			return f, false
+		}
+		if signs.proved {
+			f.severity, f.certain = Error, ConfidenceProved
+		}
+		f.evidence = append(signs.evidence, h.s.Packet)
+		f.text = fmt.Sprintf("A RST claims to come from %v, but %s. ", x, strings.Join(signs.reasons, ", and "))
+		if h.before.accepted {
+			f.text += fmt.Sprintf("%v takes it. A firewall, a load balancer or an attacker on the path sent it.", h.addr(h.from.Peer()))
+		} else {
+			f.text += fmt.Sprintf("%v does not take it. A device on the path or an attacker sent it.", h.addr(h.from.Peer()))
+		}
+		return f, true
+	},
+}
+
+// Of connection-tampering: how many segments of the client count as early, and
+// how long the silence must be that counts as an end.
+const (
+	earlySegments = 10
+	silence       = 3 * time.Second
+)
+
+var connectionTampering = Kind{
+	Name:     "connection-tampering",
+	Severity: Warning,
+	Title:    "Early teardown matching a tampering signature",
+	RFC:      "RFC 3360",
+	Sentence: "The connection was cut off {stage} by {suffix} in the name of {X}, the pattern of a censor or firewall: {reasons}.",
+	on:       onRST | onUnsettled | onEnd,
+	check: func(h *happening) (f finding, found bool) {
+		if h.ends[Client].packets > earlySegments+stormSize {
+			return f, false
+		}
+		switch {
+		case h.s == nil:
+			return h.fellSilent()
+		case h.s.Flags&RST != 0:
+			return h.cutOff()
+		}
+		rst, ok := h.talksOn()
+		if !ok {
+			return f, false
+		}
+		a := h.flagged("connection-tampering", h.from)
+		if a == nil || a.Severity == Error {
+			return f, false
+		}
+		f.end, f.cause, f.text = h.from, a.Cause, a.Text
+		f.more, f.severity, f.certain = true, Error, ConfidenceProved
+		f.evidence = []int{rst.packet(), h.s.Packet}
+		f.text += fmt.Sprintf(" %v went on sending, which proves that it did not reset.", h.addr(h.from))
+		return f, true
+	},
+}
+
+// opening is what the client delivered before the connection was cut off, and
+// by what.
+type opening struct {
+	acked    bool
+	data     int   // segments of the client with new octets
+	resets   []Seq // the ACK fields of the RSTs, as sent, the newest first
+	bare     int   // how many of them have no ACK flag
+	segments int   // of the client, RSTs aside
+	frames   []int
+}
+
+// opening looks back at the whole connection, as long as it is short. resetter
+// is the end whose RSTs count.
+func (h *happening) opening(resetter End) (o opening, whole bool) {
+	n := 0
+	for g := range h.back() {
+		if n++; n > maxLookBack {
+			return o, false
+		}
+		switch {
+		case g.flags&RST != 0:
+			if g.from == resetter {
+				o.resets = append(o.resets, g.ack)
+				if g.flags&ACK == 0 {
+					o.bare++
+				}
+				o.frames = append(o.frames, g.packet)
+			}
+		case g.flags&FIN != 0:
+			return o, false
+		case g.from == Client && g.is&wasForeign == 0:
+			o.segments++
+			o.frames = append(o.frames, g.packet)
+			o.acked = o.acked || g.flags&ACK != 0
+			if g.data > 0 && g.flags&SYN == 0 && g.is&(wasOld|wasKeepalive) == 0 {
+				o.data++
+			}
+		}
+	}
+	return o, o.segments > 0 && o.segments <= earlySegments && h.origin() == FromSYN
+}
+
+// stage names how far the client came.
+func (o *opening) stage() string {
+	switch {
+	case !o.acked:
+		return "post-syn"
+	case o.data == 0:
+		return "post-ack"
+	case o.data == 1:
+		return "post-psh"
+	}
+	return "later-data"
+}
+
+// when tells the stage in words.
+func (o *opening) when() string {
+	switch {
+	case !o.acked:
+		return "right after the SYN"
+	case o.data == 0:
+		return "as soon as it was open"
+	case o.data == 1:
+		return "after the client's first data"
+	}
+	return "after the client's first few segments"
+}
+
+// signature names what cut the connection off, as the stage has it.
+func (o *opening) signature() string {
+	stage, resets, withAck := o.stage(), len(o.resets), len(o.resets)-o.bare
+	sole := stage + "-rst"
+	if o.bare == 0 {
+		sole += "-ack"
+	}
+	switch {
+	case stage == "later-data" || resets == 1:
+		return sole
+	case o.bare > 0 && withAck > 0 && stage != "post-ack":
+		return stage + "-rst-and-rst-ack"
+	case stage == "post-syn":
+		return sole
+	case o.bare == 0:
+		return stage + "-rst-ack-twice"
+	case stage == "post-ack":
+		return stage + "-rst-twice"
+	}
+	same, zero := true, false
+	for _, ack := range o.resets {
+		same = same && ack == o.resets[0]
+		zero = zero || ack == 0
+	}
+	switch {
+	case same:
+		return stage + "-rst-same-ack"
+	case zero:
+		return stage + "-rst-ack-0"
+	}
+	return stage + "-rst-other-ack"
+}
+
+// cutOff finds a RST that ends a young connection and does not look like its
+// alleged sender's. A port that refuses, a client that gives up and a server
+// that aborts look like themselves, and are not meant.
+func (h *happening) cutOff() (f finding, found bool) {
+	earlier := h.flagged("connection-tampering", h.from) != nil
+	if h.flagged("connection-tampering", h.from.Peer()) != nil || earlier && h.before.rst == resetReply {
+		return f, false
+	}
+	signs := h.forgery()
+	ended := h.before.accepted || h.before.states[Client] == setOf(Closed) || h.before.states[Server] == setOf(Closed)
+	if !earlier && (signs.signs < signsOfForgery && !signs.proved || !ended) {
+		return f, false
+	}
+	o, whole := h.opening(h.from)
+	if !whole {
+		return f, false
+	}
+	f = finding{end: h.from, cause: o.signature(), certain: ConfidenceAmbiguous, evidence: o.frames, more: earlier}
+	if signs.proved {
+		f.severity, f.certain = Error, ConfidenceProved
+	}
+	f.text = fmt.Sprintf("The connection was cut off %s by RST in the name of %v, the pattern of a censor or firewall", o.when(), h.addr(h.from))
+	if len(signs.reasons) > 0 {
+		f.text += ": " + strings.Join(signs.reasons, ", and ")
+	}
+	f.text += "."
+	return f, true
+}
+
+// fellSilent finds a young connection in which the client went silent for good,
+// so that the server's data, though repeated, are never acknowledged. A SYN that
+// nothing follows is what every scan and every spoofed SYN leaves, and an open
+// connection without data is only idle: neither tells of tampering, and so the
+// signature of a lone SYN is not among the causes. Even this is more often an
+// outage, and no more than a remark.
+func (h *happening) fellSilent() (f finding, found bool) {
+	c, s := &h.ends[Client], &h.ends[Server]
+	if h.from != Client || h.odd == nil || h.odd.retransmits[Server] < 2 || !h.visible(Client) || !h.visible(Server) ||
+		(c.bits|s.bits)&hasFIN != 0 || s.bytes == 0 || !c.acked.Before(s.nxt) || !h.wasOpen(Client) || s.sentAt.Sub(c.sentAt) < silence {
+		return f, false
+	}
+	o, whole := h.opening(Server)
+	if !whole || len(o.resets) > 0 || o.stage() == "later-data" {
+		return f, false
+	}
+	return finding{
+		end: Client, cause: o.stage() + "-none", certain: ConfidenceAmbiguous, evidence: o.frames, mild: true,
+		text: fmt.Sprintf("%v fell silent %s: %v repeated its data for %s without an answer, and nobody closed. A firewall or censor that drops what it dislikes looks so; so does an outage.",
+			h.addr(Client), o.when(), h.addr(Server), spanText(s.sentAt.Sub(c.sentAt))),
+	}, true
+}

@@ -1,0 +1,135 @@
+package tracker
+
+import "time"
+
+// RFC 5961 has an end doubt what a stranger could have guessed: a RST in its
+// window that is not exactly the next number (§3), a SYN in an open connection
+// (§4), an ACK of what it never sent (§5). It asks the alleged sender, by a
+// challenge ACK. A true sender confirms with a RST; one who knows nothing of
+// the doubted segment goes on as before. That takes up to three segments, the
+// last of which may be long in coming, so a connection remembers one doubt.
+
+// doubted says what kind of segment is doubted.
+type doubted uint8
+
+const (
+	nothingDoubted doubted = iota
+	doubtedRST
+	doubtedAbort // a RST with the next number of its sender, ahead of octets that its receiver misses
+	doubtedSYN
+	doubtedAck
+)
+
+// A doubt is a segment that the end it went to has reason not to believe.
+type doubt struct {
+	what      doubted
+	into      End   // who got it
+	spoken    bool  // that end has sent something since
+	ttl       uint8 // of the segment
+	guesses   uint8 // RSTs with other numbers that were not taken, up to 255
+	id        uint16
+	number    Seq // its SEQ; of an ACK, its ACK field
+	next      Seq // what its receiver expected then, and the edge of its window
+	edge      Seq
+	guess     Seq // the newest of the guesses
+	packet    int
+	at        Time
+	challenge int // frame of the challenge ACK, 0: none
+}
+
+// pending returns the doubt that awaits its outcome, or nil.
+func (c *Conn) pending() *doubt {
+	if c.bits&doubtful == 0 {
+		return nil
+	}
+	return &c.odd.doubt
+}
+
+// wonder begins a doubt about s, which went to the end into.
+func (c *Conn) wonder(what doubted, s *Segment, into End, number Seq, now Time) {
+	d := &c.oddments().doubt
+	*d = doubt{
+		what: what, into: into, id: s.ID, ttl: s.TTL, number: number, next: c.contiguous(into.Peer()), edge: c.ends[into].edge,
+		packet: s.Packet, at: now, guesses: d.guesses, guess: d.guess,
+	}
+	c.bits |= doubtful
+}
+
+// doubtSYN is called for a SYN of the end from, when it has still to be shown
+// that this end has left the connection.
+func (c *Conn) doubtSYN(s *Segment, from End, now Time) {
+	if into := from.Peer(); synchronized(c.ends[into].assumed) {
+		c.wonder(doubtedSYN, s, into, s.Seq, now)
+	}
+}
+
+// weigh settles the doubt about an earlier segment, once the checks were asked,
+// and begins one about s. before is what was known without s.
+func (c *Conn) weigh(s *Segment, from End, before *sight, now Time) {
+	if d := c.pending(); d != nil && d.into == from {
+		if d.challenge == 0 && !d.spoken && c.challenges(s, d, before, now) {
+			d.challenge = s.Packet
+		}
+		d.spoken = true
+	} else if d != nil {
+		c.bits &^= doubtful
+	}
+	into := from.Peer()
+	y := &c.ends[into]
+	if before.sentAt[from] == 0 || before.sentAt[into] == 0 || !synchronized(before.states[into]) {
+		return
+	}
+	switch {
+	case s.Flags&RST != 0 && !before.accepted && before.rst != resetReply:
+		c.countGuess(s)
+		if !c.inWindow(s.Seq, into) || !c.scaleKnown() {
+			return
+		}
+		what := doubtedRST
+		if before.rst == resetAbort {
+			what = doubtedAbort
+		}
+		c.wonder(what, s, into, s.Seq, now)
+	case s.Flags&(SYN|RST|ACK) == ACK && y.nxt.Before(s.Ack):
+		c.wonder(doubtedAck, s, into, s.Ack, now)
+	}
+}
+
+// countGuess counts a RST that was not taken, if its number is a new one.
+func (c *Conn) countGuess(s *Segment) {
+	d := &c.oddments().doubt
+	if d.guesses == 0 || d.guess != s.Seq {
+		d.guesses += min(1, 255-d.guesses)
+		d.guess = s.Seq
+	}
+}
+
+// challenges reports whether s may be the challenge ACK that the doubt drew: it
+// comes at once and says nothing new.
+func (c *Conn) challenges(s *Segment, d *doubt, before *sight, now Time) bool {
+	const soon = 100 * time.Millisecond
+	x := d.into
+	return s.pureAck() && s.Seq == before.nxt[x] && s.Ack == before.acked[x] && s.Wnd == before.wnd[x] &&
+		now.Sub(d.at) <= max(3*c.ends[x].response(), soon)
+}
+
+// synchronized reports whether the end is known to be in a state in which both
+// ends know each other's numbers, and not in TIME-WAIT.
+func synchronized(set StateSet) bool {
+	one := set.only()
+	return one >= Established && one != TimeWait
+}
+
+// inWindow reports whether the number lies in the receive window of the end,
+// behind what it expects next.
+func (c *Conn) inWindow(seq Seq, into End) bool {
+	y := &c.ends[into]
+	next := c.contiguous(into.Peer())
+	return y.has(hasAcked) && next.Before(seq) && seq.Before(y.edge)
+}
+
+// scaleKnown reports whether the windows are known in octets: both SYNs, which
+// carry the scales, were captured.
+func (c *Conn) scaleKnown() bool {
+	return c.origin() == FromSYN && c.ends[Server].has(sentSYN|sentSYNACK)
+}
