@@ -17,7 +17,7 @@ var challengeAck = Kind{
 	on:       onDoubt | onRST | onEnd,
 	check: func(h *happening) (f finding, found bool) {
 		d := h.pending()
-		if d == nil || d.challenge == 0 || (h.s != nil) != (h.from != d.into) {
+		if d == nil || d.challenge == 0 || !h.settles(d) {
 			return f, false
 		}
 		x, y := h.addr(d.into), h.addr(d.into.Peer())
@@ -43,7 +43,7 @@ var challengeAck = Kind{
 			f.text += fmt.Sprintf("%v said nothing more.", y)
 		case h.s.Flags&RST == 0:
 			f.text += fmt.Sprintf("%v went on as before: the doubted segment was not from it, or old.", y)
-		case h.before.accepted:
+		case h.before.accepted || h.before.rst == resetReply:
 			f.text += fmt.Sprintf("%v confirmed with a RST that fits: it has left the connection.", y)
 		default:
 			f.text += "Another RST followed that fits no better."
@@ -53,6 +53,12 @@ var challengeAck = Kind{
 		}
 		return f, true
 	},
+}
+
+// settles reports whether the happening shows what became of the doubt: the
+// alleged sender's next segment, or the end of everything.
+func (h *happening) settles(d *doubt) bool {
+	return h.s == nil && h.from == d.into || h.s != nil && d.settledBy(h.s, h.from, h.now)
 }
 
 // guessesOfAttack is how many RSTs with different wrong numbers are no accident
@@ -68,7 +74,7 @@ var blindRSTInWindow = Kind{
 	on:       onDoubt | onRST | onEnd,
 	check: func(h *happening) (f finding, found bool) {
 		d := h.pending()
-		if d == nil || d.what != doubtedRST || (h.s != nil) != (h.from != d.into) {
+		if d == nil || d.what != doubtedRST || !h.settles(d) || h.ends[d.into.Peer()].has(lossy) {
 			return f, false
 		}
 		f = finding{end: d.into, certain: ConfidenceAssumed, evidence: []int{d.packet, d.challenge}}
@@ -77,11 +83,10 @@ var blindRSTInWindow = Kind{
 		switch {
 		case h.s == nil:
 			f.certain = ConfidenceAmbiguous
+			f.mild = sameWay(d.ttl, h.ends[d.into.Peer()].ttl)
 			f.text += fmt.Sprintf("It is a guess, or %v's own, ahead of data that was lost; %v said nothing more. A stack that follows RFC 5961 ignores it, an older one drops the connection.", y, y)
-		case h.s.Flags&RST != 0 && h.before.accepted:
-			return f, false // the sender confirms it: its RST overtook data
-		case h.now.Sub(d.at) <= outlived && sameWay(d.ttl, h.s.TTL) && h.s.ID != 0 && d.id-h.s.ID-1 < maxIDStep:
-			return f, false // sent before the RST, which overtook it
+		case h.s.Flags&RST != 0 && (h.before.accepted || h.before.rst != resetUnmatched || h.s.Seq == d.number):
+			return f, false // the sender confirms it, or repeats itself: its RST overtook data
 		case h.s.Flags&RST != 0:
 			f.text += "Another RST follows with a number that fits no better: somebody is guessing."
 		default:
@@ -150,7 +155,7 @@ var rstIgnoredInSynSent = Kind{
 		if h.before.accepted || h.before.states[x] != setOf(SynSent) || !h.ends[x].seen() {
 			return f, false
 		}
-		fault := "does not acknowledge anything"
+		fault := "acknowledges nothing"
 		if h.s.Flags&ACK != 0 {
 			fault = fmt.Sprintf("acknowledges %d", h.s.Ack)
 		}
@@ -158,7 +163,7 @@ var rstIgnoredInSynSent = Kind{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: append(h.frames(x, SndSYN), h.s.Packet),
-			text: fmt.Sprintf("A RST in the name of %v %s, and not the SYN of %v, which is %d; a conforming client ignores it and goes on trying. It is forged, or meant for an older connection.",
+			text: fmt.Sprintf("A RST in the name of %v %s, where the SYN of %v has seq %d; a conforming client ignores it and goes on trying. It is forged, or meant for an older connection.",
 				h.addr(h.from), fault, h.addr(x), h.ends[x].iss),
 		}, true
 	},
@@ -233,7 +238,7 @@ var rstStorm = Kind{
 		resets, received, n := 0, 0, 0
 		var first *glimpse
 		for g := range h.back() {
-			if n++; n > maxLookBack || h.now.Sub(g.at) > stormSpan || resets > stormSize && received >= resets {
+			if n++; n > maxLookBack || h.now.Sub(g.at) > stormSpan || resets > stormSize && resets <= 2*received {
 				break
 			}
 			switch {
@@ -249,7 +254,7 @@ var rstStorm = Kind{
 		}
 		f = finding{end: h.from, certain: ConfidenceAssumed, evidence: []int{first.packet, h.s.Packet}}
 		f.text = fmt.Sprintf("%v sent %d RSTs in %s, ", h.addr(h.from), resets, spanText(h.now.Sub(first.at)))
-		if received >= resets {
+		if resets <= 2*received { // the capture may have each RST twice, or the network a segment
 			f.cause, f.mild = "replies", true
 			f.text += "one for each segment that arrived: the data was in flight when the socket closed, which is the normal form."
 		} else {

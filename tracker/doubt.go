@@ -27,9 +27,8 @@ type doubt struct {
 	spoken    bool  // that end has sent something since
 	ttl       uint8 // of the segment
 	guesses   uint8 // RSTs with other numbers that were not taken, up to 255
-	id        uint16
-	number    Seq // its SEQ; of an ACK, its ACK field
-	next      Seq // what its receiver expected then, and the edge of its window
+	number    Seq   // its SEQ; of an ACK, its ACK field
+	next      Seq   // what its receiver expected then, and the edge of its window
 	edge      Seq
 	guess     Seq // the newest of the guesses
 	packet    int
@@ -45,11 +44,18 @@ func (c *Conn) pending() *doubt {
 	return &c.odd.doubt
 }
 
+// settledBy reports whether s shows what its sender thinks of the doubted
+// segment. What comes shortly after that, and the same way, may have been sent
+// before it.
+func (d *doubt) settledBy(s *Segment, from End, now Time) bool {
+	return from != d.into && (s.Flags&RST != 0 || now.Sub(d.at) > outlived || !sameWay(d.ttl, s.TTL))
+}
+
 // wonder begins a doubt about s, which went to the end into.
 func (c *Conn) wonder(what doubted, s *Segment, into End, number Seq, now Time) {
 	d := &c.oddments().doubt
 	*d = doubt{
-		what: what, into: into, id: s.ID, ttl: s.TTL, number: number, next: c.contiguous(into.Peer()), edge: c.ends[into].edge,
+		what: what, into: into, ttl: s.TTL, number: number, next: c.contiguous(into.Peer()), edge: c.ends[into].edge,
 		packet: s.Packet, at: now, guesses: d.guesses, guess: d.guess,
 	}
 	c.bits |= doubtful
@@ -71,7 +77,7 @@ func (c *Conn) weigh(s *Segment, from End, before *sight, now Time) {
 			d.challenge = s.Packet
 		}
 		d.spoken = true
-	} else if d != nil {
+	} else if d != nil && d.settledBy(s, from, now) {
 		c.bits &^= doubtful
 	}
 	into := from.Peer()
@@ -90,7 +96,7 @@ func (c *Conn) weigh(s *Segment, from End, before *sight, now Time) {
 			what = doubtedAbort
 		}
 		c.wonder(what, s, into, s.Seq, now)
-	case s.Flags&(SYN|RST|ACK) == ACK && y.nxt.Before(s.Ack):
+	case s.Flags&(SYN|RST|ACK) == ACK && y.nxt.Before(s.Ack) && c.pending() == nil:
 		c.wonder(doubtedAck, s, into, s.Ack, now)
 	}
 }
