@@ -22,7 +22,7 @@ var lingerZeroAbort = Kind{
 	on: onRST,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from, h.from.Peer()
-		if !h.abortsOpen() || h.triedInVain(x) {
+		if h.s.Flags&SYN != 0 || !h.abortsOpen() || h.triedInVain(x) {
 			return f, false
 		}
 		if _, certain := h.unreadBy(x); certain {

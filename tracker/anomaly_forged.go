@@ -171,7 +171,7 @@ var forgedRST = Kind{
 	Title:      "RST probably injected",
 	RFC:        "RFC 3360, RFC 5961 §3",
 	Sentence:   "RST claims {X} but {reasons}.",
-	Supersedes: []string{"data-after-rst", "rst-unmatched"},
+	Supersedes: []string{"data-after-rst", "rst-unmatched", "linger-zero-abort"},
 	on:         onRST | onUnsettled,
 	check: func(h *happening) (f finding, found bool) {
 		x := h.addr(h.from)
