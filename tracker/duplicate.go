@@ -45,17 +45,16 @@ func (r *recent) repeats(s *Segment, k *flowKey, low bool, now Time) (first rece
 	if *r == nil {
 		*r = make(recent, recentSize)
 	}
-	sum := uint64(k.loPort)<<16 | uint64(k.hiPort)
+	word := func(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
+	sum := uint64(k.loPort)<<48 | uint64(k.hiPort)<<32 | uint64(s.Data)
 	if low {
 		sum = ^sum
 	}
-	for _, half := range [][]byte{k.lo[:8], k.lo[8:], k.hi[:8], k.hi[8:]} {
-		sum = mix(sum, binary.LittleEndian.Uint64(half))
-	}
+	sum = mix(sum, word(k.lo[:8])^bits.RotateLeft64(word(k.hi[:8]), 17))
+	sum = mix(sum, word(k.lo[8:])^bits.RotateLeft64(word(k.hi[8:]), 31))
 	sum = mix(sum, uint64(s.Seq)<<32|uint64(s.Ack))
 	sum = mix(sum, uint64(s.Wnd)<<48|uint64(s.Checksum)<<32|uint64(s.Flags)<<16|uint64(s.ID))
 	sum = mix(sum, uint64(s.Options.TSVal)<<32|uint64(s.Options.TSEcr))
-	sum = mix(sum, uint64(s.Data))
 	slot := &(*r)[sum%recentSize]
 	old := *slot
 	*slot = recentSlot{sum, now, uint32(s.Packet), s.TTL}

@@ -207,8 +207,9 @@ func (c *Conn) read(s *Segment, from End) (r reading) {
 		r.fresh = s.Data
 		return r
 	}
-	if s.Seq == x.nxt && s.Len() > 0 {
-		r.fresh = s.Data
+	const acks = SYN | RST | ACK
+	if s.Seq == x.nxt && (s.Len() > 0 || s.Flags&acks == ACK && y.nxt-s.Ack < 1<<30) {
+		r.fresh = s.Data // in its turn, as nearly always
 	} else {
 		r.foreign = c.fit(s, from) == fitsNot
 		r.keepalive = s.Data <= 1 && s.Flags&(SYN|FIN) == 0 && s.Seq.Add(1) == x.nxt && y.has(hasAcked) && x.nxt.AtMost(y.acked)
