@@ -17,6 +17,7 @@ package capture
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"iter"
 	"os"
@@ -34,6 +35,12 @@ type Options struct {
 	// VerifyChecksums checks the TCP checksum of every segment that was
 	// captured whole, not only of those with SYN, FIN or RST.
 	VerifyChecksums bool
+
+	// Payload hashes what every segment carries that was captured whole and
+	// whose checksum is right or left to the network card.
+	Payload bool
+
+	seed maphash.Seed // of those hashes
 
 	// Filter, unless nil, passes over the packets that it does not match.
 	Filter *Filter

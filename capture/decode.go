@@ -242,11 +242,15 @@ func (o *Options) fastTCP(data []byte, length int, src, dst netip.Addr, s *track
 	s.Fragment = false
 	s.ICMP = tracker.ICMP{}
 	s.Sum = tracker.SumUnchecked
+	s.Payload = 0
 	switch {
 	case len(data) >= length:
 		s.Cut = tracker.CutNone
 		if o.VerifyChecksums || s.Flags&(tracker.SYN|tracker.FIN|tracker.RST) != 0 {
 			s.Sum = checkTCP(data, src, dst)
+		}
+		if o.Payload {
+			s.Payload = o.hash(data, header, src, dst)
 		}
 	case len(data) >= header:
 		s.Cut = tracker.CutPayload

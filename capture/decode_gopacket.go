@@ -264,6 +264,9 @@ func (p *slowPath) tcp(f frame, n *network) verdict {
 		if p.o.VerifyChecksums || s.Flags.Any(tracker.SYN|tracker.FIN|tracker.RST) {
 			s.Sum = checkTCP(f.data, n.src, n.dst)
 		}
+		if p.o.Payload {
+			s.Payload = p.o.hash(f.data, header, n.src, n.dst)
+		}
 	case len(f.data) >= header:
 		s.Cut = tracker.CutPayload
 	default: // gopacket reads no options from a header that is cut

@@ -333,3 +333,41 @@ func TestSlowPathDoesNotAllocateWithoutFragments(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestPayloadIsHashedOnRequestWhereItIsWhole(t *testing.T) {
+	hashed := func(o *Options, payload string, cut int, spoil bool) uint64 {
+		ip := inIPv4(tcpSegment(1, 0x10, nil, []byte(payload)))
+		tcp := ip[ipv4Size:]
+		copy(tcp[16:18], []byte{0, 0})
+		sum := ^fold(pseudoHeader(ip) + addOctets(0, tcp))
+		tcp[16], tcp[17] = byte(sum>>8), byte(sum)
+		if spoil {
+			tcp[16] ^= 0x55
+		}
+		var s tracker.Segment
+		if v := decodeFast(LinkRaw, ip[:len(ip)-cut], len(ip), o, &s); v != isTCP {
+			t.Fatalf("%q: verdict %d", payload, v)
+		}
+		return s.Payload
+	}
+	o := &Options{Payload: true}
+	one := hashed(o, "one", 0, false)
+	if one == 0 || one != hashed(o, "one", 0, false) || one == hashed(o, "two", 0, false) {
+		t.Errorf("equal octets must have equal hashes, and others others: got %d", one)
+	}
+	for name, got := range map[string]uint64{
+		"not asked for": hashed(&Options{}, "one", 0, false),
+		"cut":           hashed(o, "one", 1, false),
+		"corrupt":       hashed(o, "one", 0, true),
+		"none":          hashed(o, "", 0, false),
+	} {
+		if got != 0 {
+			t.Errorf("%s: got %d, want 0", name, got)
+		}
+	}
+}
+
+// pseudoHeader sums what a TCP checksum takes from an IPv4 header of 20 octets.
+func pseudoHeader(ip []byte) uint64 {
+	return addOctets(uint64(protoTCP)+uint64(len(ip)-ipv4Size), ip[12:20])
+}

@@ -87,7 +87,7 @@ func FuzzDecode(f *testing.F) {
 		var r record
 		for i := 0; in.format.next(&r) == nil; i++ {
 			if i%7 == 0 || i < 4 {
-				f.Add(uint16(r.link), bytes.Clone(r.data), uint16(r.wire-len(r.data)), uint8(i%4))
+				f.Add(uint16(r.link), bytes.Clone(r.data), uint16(r.wire-len(r.data)), uint8(i%8))
 			}
 		}
 		in.close()
@@ -98,7 +98,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(uint16(LinkEthernet), octets(f, syn4), uint16(0), uint8(0))
 	f.Add(uint16(LinkLinuxSLL2), appendAll(nil, uint16(typeIPv6), make([]byte, 18), octets(f, data6)), uint16(3), uint8(0))
 	f.Fuzz(func(t *testing.T, link uint16, data []byte, cut uint16, options uint8) {
-		o := &Options{Outer: options&1 != 0, VerifyChecksums: options&2 != 0}
+		o := &Options{Outer: options&1 != 0, VerifyChecksums: options&2 != 0, Payload: options&4 != 0}
 		wire := len(data) + int(cut)
 		var fast, slow tracker.Segment
 		v := decodeFast(LinkType(link), data, wire, o, &fast)

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"encoding/binary"
+	"hash/maphash"
 	"math/bits"
 	"net/netip"
 
@@ -111,6 +112,18 @@ func checkTCP(segment []byte, src, dst netip.Addr) tracker.Sum {
 		return tracker.SumPartial
 	}
 	return tracker.SumBad
+}
+
+// hash hashes the payload of a whole TCP segment: 0 if there is none, or if the
+// checksum is wrong. It is seeded, so that traffic cannot choose its collisions.
+func (o *Options) hash(segment []byte, header int, src, dst netip.Addr) uint64 {
+	if header == len(segment) || checkTCP(segment, src, dst) == tracker.SumBad {
+		return 0
+	}
+	if o.seed == (maphash.Seed{}) {
+		o.seed = maphash.MakeSeed()
+	}
+	return max(1, maphash.Bytes(o.seed, segment[header:]))
 }
 
 // addOctets adds b to a ones' complement sum that is not folded yet

@@ -21,6 +21,7 @@ type readFlags struct {
 	stack             string
 	twoMSL            time.Duration
 	outer, verify     bool
+	payload           bool
 	quiet, noProgress bool
 }
 
@@ -42,6 +43,7 @@ func (f *readFlags) trackingFlags(c *cobra.Command) {
 	fl.DurationVar(&f.twoMSL, "2msl", 0, "how long TIME_WAIT is held; 0 leaves it to the stack")
 	fl.BoolVar(&f.outer, "outer", false, "leave tunnels closed: follow the outermost TCP")
 	fl.BoolVar(&f.verify, "verify-checksums", false, "check every TCP checksum, not only those of SYN, FIN and RST")
+	fl.BoolVar(&f.payload, "payload", false, "keep hashes of the payload in flight, to notice the same octets sent with two contents")
 	complete(c, "stack", tracker.Stacks())
 }
 
@@ -110,7 +112,7 @@ func (f *readFlags) captureOptions() (o capture.Options, err error) {
 	if o.Until, err = parseAt(f.at); err != nil {
 		return o, err
 	}
-	o.Outer, o.VerifyChecksums = f.outer, f.verify
+	o.Outer, o.VerifyChecksums, o.Payload = f.outer, f.verify, f.payload
 	return o, nil
 }
 

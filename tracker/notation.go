@@ -14,7 +14,8 @@ import (
 // This file reads and writes it, with fields of our own for what the tracker
 // looks at: <DATA=n> octets, <WND=n>, <URG=n>, <MSS=n>, <WS=n>, <SACKOK>,
 // <TS=value,echo>, <SACK=left:right,...>, <TFO>, <TTL=n>, <ID=n>,
-// <CHECKSUM=n> as sent, <SUM=good|partial|bad>, <CUT=payload|options>, <FRAG>, and <ICMP=type,code>
+// <CHECKSUM=n> as sent, <PAYLOAD=n> for a hash of the payload,
+// <SUM=good|partial|bad>, <CUT=payload|options>, <FRAG>, and <ICMP=type,code>
 // or <ICMP6=type,code>, with <FROM=address>, for an error that quotes the
 // segment. A field that is left out has its default: no data, a window of
 // 1,000, a TTL of 64, everything else absent.
@@ -86,6 +87,7 @@ func (s *Segment) String() string {
 	}
 	number("TTL", uint64(s.TTL), defaultTTL)
 	number("ID", uint64(s.ID), 0)
+	number("PAYLOAD", s.Payload, 0)
 	number("CHECKSUM", uint64(s.Checksum), 0)
 	if s.Sum != SumUnchecked {
 		field("SUM=%s", sumNames[s.Sum])
@@ -190,6 +192,8 @@ func (s *Segment) parseField(name, value string) (err error) {
 		s.TTL = uint8(number(8))
 	case "ID":
 		s.ID = uint16(number(16))
+	case "PAYLOAD":
+		s.Payload = number(64)
 	case "CHECKSUM":
 		s.Checksum = uint16(number(16))
 	case "SUM":

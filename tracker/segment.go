@@ -61,6 +61,7 @@ type Segment struct {
 
 	TTL      uint8  // IPv4 TTL or IPv6 hop limit
 	ID       uint16 // IPv4 identification; 0 on IPv6
+	Payload  uint64 // a hash of the payload, equal for equal octets; 0: not asked for, cut, corrupt, or none
 	Checksum uint16 // the TCP checksum field, as sent
 	Sum      Sum    // what checking it gave
 	Cut      Cut    // what of the TCP header the capture lacks

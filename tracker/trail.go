@@ -12,20 +12,21 @@ const trailSize = 1 << 13
 
 // A glimpse is what is remembered of a segment.
 type glimpse struct {
-	at     Time
-	packet int
-	seq    Seq
-	ack    Seq
-	data   Size
-	tsval  uint32
-	conn   uint32 // its connection's number, against chains into what was overwritten
-	prev   uint32 // place of the connection's segment before it
-	flags  Flags
-	wnd    uint16
-	id     uint16
-	ttl    uint8
-	from   End
-	is     glimpseBits
+	at      Time
+	packet  int
+	payload uint64 // Segment.Payload
+	seq     Seq
+	ack     Seq
+	data    Size
+	tsval   uint32
+	conn    uint32 // its connection's number, against chains into what was overwritten
+	prev    uint32 // place of the connection's segment before it
+	flags   Flags
+	wnd     uint16
+	id      uint16
+	ttl     uint8
+	from    End
+	is      glimpseBits
 }
 
 // glimpseBits say what the segment was to its connection.
@@ -68,7 +69,7 @@ func (tr *trail) put(c *Conn, s *Segment, from End, is glimpseBits, now Time) {
 	}
 	tr.next++
 	tr.ring[tr.next%trailSize] = glimpse{
-		at: now, packet: s.Packet, seq: s.Seq, ack: s.Ack, data: s.Data, tsval: s.Options.TSVal,
+		at: now, packet: s.Packet, seq: s.Seq, ack: s.Ack, data: s.Data, payload: s.Payload, tsval: s.Options.TSVal,
 		conn: c.id, prev: c.trail, flags: s.Flags, wnd: s.Wnd, id: s.ID, ttl: s.TTL, from: from, is: is,
 	}
 	c.trail = tr.next
