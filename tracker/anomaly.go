@@ -105,6 +105,10 @@ const (
 	onFlags                           // flags or an urgent pointer that do not fit together
 	onQuality                         // cut headers, fragments, checksums, more octets than a segment has
 	onUnsettled                       // any segment while an end is not in ESTABLISHED, or not proved to be
+	onBelow                           // it begins below what its receiver had acknowledged
+	onBeyond                          // data that begins at or behind the right edge of its receiver's window
+	onWrap                            // the numbers of its sender came round to where they began
+	onWatched                         // any segment while one sent before waits to be accepted or refused
 	onImpostor                        // a SYN was found not to be its alleged sender's: h.impostor
 	onHaunted                         // any segment of a connection among whose segments those of an older one fell, or may
 	onCorrupt                         // a checksum is wrong of an end whose checksums were right; the segment is dropped
@@ -189,6 +193,23 @@ var kinds = []*Kind{
 	&finWithoutAck,
 	&dataWithoutAck,
 	&connectionTampering,
+
+	&halfOpenDiscovered,
+	&ackOfUnsentData,
+	&ackLoop,
+	&outOfWindowData,
+	&windowShrunk,
+	&pawsRejected,
+	&seqWrapIn2MSL,
+	&inconsistentRetransmission,
+	&urgentAnomaly,
+	&retransmissionTimeout,
+	&keepaliveProbe,
+	&keepaliveTimeout,
+	&zeroWindowStall,
+	&zeroWindowAbort,
+	&icmpUnreachableTerminated,
+	&middleboxIdleDrop,
 }
 
 // occasionsOfKinds are the occasions of each of kinds, side by side in memory:
@@ -330,6 +351,20 @@ func (c *Conn) occasionsOf(s *Segment, from End, r reading) (on occasions) {
 	}
 	if y.seen() && s.Flags&ACK != 0 && y.nxt.Before(s.Ack) || x.seen() && x.nxt.Before(s.Seq) {
 		on |= onGap
+	}
+	if y.has(hasAcked) && x.seen() {
+		if s.Seq.Before(y.acked) {
+			on |= onBelow
+		}
+		if y.edge.AtMost(s.Seq) && s.Data > 0 && c.scaleKnown() {
+			on |= onBeyond
+		}
+		if end := s.End(); x.nxt.Before(end) && end.Minus(x.iss) < x.nxt.Minus(x.iss) {
+			on |= onWrap
+		}
+	}
+	if c.bits&watched != 0 {
+		on |= onWatched
 	}
 	on |= c.qualityOf(s, from)
 	if c.bits&doubtful != 0 {

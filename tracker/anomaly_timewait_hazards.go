@@ -22,10 +22,6 @@ const (
 	// fingerprints bounds how many of the old connection's segments a segment
 	// is compared with.
 	fingerprints = 256
-	// loopACKs is how many empty ACKs in turns make a loop.
-	loopACKs = 5
-	// loopPause is the longest pause between two of them.
-	loopPause = time.Second
 )
 
 // mayBeOlder are the occasions on which a segment in a connection that follows
@@ -240,7 +236,7 @@ var timeWaitHazardH2 = Kind{
 			return f, false
 		}
 		loop := h.loop(k.packet)
-		if len(loop) < loopACKs {
+		if len(loop) < loopTurns {
 			return f, false
 		}
 		newest, other := loop[0], loop[1]
@@ -271,7 +267,7 @@ func (h *happening) loop(since int) (run []*glimpse) {
 			break
 		}
 		run = append(run, g)
-		if n+1 == loopACKs {
+		if n+1 == loopTurns {
 			break
 		}
 	}

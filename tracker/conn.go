@@ -35,6 +35,7 @@ const (
 	gone     // no longer in the flow table
 	haunted  // segments of an older connection fell among its own, or may: oddments.haunts
 	doubtful // oddments.doubt waits for what the alleged sender does next
+	watched  // a segment waits to be accepted or refused: trouble.beyond
 
 	closedByShift = 8
 )
@@ -71,6 +72,7 @@ type oddments struct {
 	haunts             *[2]haunt // by the end that the segment claims to be of; nil until there is one
 	gaps               [2]gap    // what is missing of the end's octets
 	doubt              doubt
+	trouble            *[2]trouble
 	anomalies          []Anomaly
 }
 

@@ -140,6 +140,14 @@ func (e *end) scale(peer *end) uint8 {
 	return 0
 }
 
+// knowsISS reports whether numbers before the end's initial one can be told
+// from later ones. They no longer can once it has sent a good part of the
+// sequence space (RFC 9293 §3.4).
+func (e *end) knowsISS() bool {
+	const far = 1 << 30
+	return e.has(hasISS) && e.bytes < far && e.nxt.Minus(e.iss) < far
+}
+
 // una returns SND.UNA: what of the end's octets the peer has acknowledged.
 func (e *end) una(peer *end) Seq {
 	if !peer.has(hasAcked) {

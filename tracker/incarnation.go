@@ -90,7 +90,7 @@ func (c *Conn) fit(s *Segment, from End) fits {
 			if !(y.iss.Before(s.Ack) && s.Ack.AtMost(y.nxt)) {
 				return fitsNot
 			}
-		case y.has(hasISS) && !y.iss.Before(s.Ack):
+		case y.knowsISS() && !y.iss.Before(s.Ack):
 			return fitsNot
 		case !y.seen() && !y.has(hasISS) && !x.has(hasAcked):
 			// nothing known to measure by
@@ -116,7 +116,7 @@ func (c *Conn) fit(s *Segment, from End) fits {
 	}
 	d := int32(s.Seq - x.nxt)
 	switch {
-	case x.has(hasISS) && s.Seq.Before(x.iss), d > far, d < -far:
+	case x.knowsISS() && s.Seq.Before(x.iss), d > far, d < -far:
 		return fitsNot
 	case x.assumed == setOf(SynSent) && (s.Seq.Before(x.iss) || d > 0):
 		return fitsNot

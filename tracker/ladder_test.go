@@ -26,6 +26,9 @@ import (
 //	 3. +0.250   SYN-SENT..ESTABLISHED <-- <SEQ=300><ACK=101>...   <-- SYN-RECEIVED
 //	 4. +60      CLOSED                    (2 MSL)                     CLOSED
 //
+// A rung that reads (end of capture) closes the tracker; its cells are what was
+// known before.
+//
 // A number with + is the seconds since the rung before; without it 1 ms pass. A
 // rung without a segment lets time pass; the one that says "(end of the
 // capture)" is judged as Close would. A line that begins with "!" names the

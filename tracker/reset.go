@@ -247,6 +247,7 @@ func (t *Tracker) resetReceiver(c *Conn, s *Segment, from End, kind resetKind) {
 // connection it is a hint that the stack may note.
 func (t *Tracker) observeICMP(c *Conn, s *Segment, from End) {
 	before := c.look()
+	c.keepICMP(s, from, t.now)
 	if x := &c.ends[from]; x.assumed == setOf(SynSent) && s.Seq == x.iss && s.ICMP.unreachable() {
 		t.unreachable(c, s, from)
 	}

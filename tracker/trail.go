@@ -14,10 +14,10 @@ const trailSize = 1 << 13
 type glimpse struct {
 	at      Time
 	packet  int
-	payload uint64 // Segment.Payload
 	seq     Seq
 	ack     Seq
 	data    Size
+	content uint32 // Segment.Payload, folded; 0: none
 	tsval   uint32
 	conn    uint32 // its connection's number, against chains into what was overwritten
 	prev    uint32 // place of the connection's segment before it
@@ -69,10 +69,18 @@ func (tr *trail) put(c *Conn, s *Segment, from End, is glimpseBits, now Time) {
 	}
 	tr.next++
 	tr.ring[tr.next%trailSize] = glimpse{
-		at: now, packet: s.Packet, seq: s.Seq, ack: s.Ack, data: s.Data, payload: s.Payload, tsval: s.Options.TSVal,
+		at: now, packet: s.Packet, seq: s.Seq, ack: s.Ack, data: s.Data, content: fold(s.Payload), tsval: s.Options.TSVal,
 		conn: c.id, prev: c.trail, flags: s.Flags, wnd: s.Wnd, id: s.ID, ttl: s.TTL, from: from, is: is,
 	}
 	c.trail = tr.next
+}
+
+// fold halves a hash, keeping 0 apart.
+func fold(hash uint64) uint32 {
+	if hash == 0 {
+		return 0
+	}
+	return max(1, uint32(hash^hash>>32))
 }
 
 // back yields the segments of the connection that are still remembered, the

@@ -26,6 +26,7 @@ func (t *Tracker) observe(c *Conn, s *Segment, from End) {
 		c.bits |= haunted
 		on |= onHaunted
 	}
+	t.keepTrouble(c, s, from, r, on)
 	if r.foreign || s.lawless() {
 		c.note(s, from, r, t.now)
 	} else {

@@ -1,0 +1,326 @@
+package tracker
+
+import (
+	"fmt"
+	"time"
+)
+
+// In an open connection both ends agree on the numbers: what one sends lies in
+// the window of the other, and what one acknowledges the other has sent. Here
+// is what breaks that.
+
+const (
+	// inversionSlack is how far apart a capture may have the two directions in
+	// the wrong order.
+	inversionSlack = 5 * time.Millisecond
+
+	// An ACK loop has this many changes of direction at least, no two ACKs
+	// further apart than the pause. Linux limits such answers to two a second.
+	loopTurns = 5
+	loopPause = time.Second
+
+	// farAway is where a sequence number tells nothing of before or behind.
+	farAway = 1 << 30
+)
+
+// open are the states of an end that has a connection and has not closed it.
+var open = setOf(Established, CloseWait)
+
+// within reports whether the set has states, all of them of the other.
+func (set StateSet) within(of StateSet) bool { return set != 0 && set&^of == 0 }
+
+var halfOpenDiscovered = Kind{
+	Name:     "half-open-discovered",
+	Severity: Error,
+	Title:    "One side had lost the connection",
+	RFC:      "RFC 9293 §3.5.1",
+	Sentence: "{X} no longer knows this connection: it answered {what} with RST seq {a}. It crashed or restarted, its process was killed, " +
+		"or a NAT or load balancer sent the segment elsewhere. It had last been heard {t} before.",
+	on: onRST,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || !h.wasOpen(x) {
+			return f, false
+		}
+		if !h.before.states[y].within(open | setOf(FinWait1, FinWait2, Closing, LastAck)) {
+			return f, false
+		}
+		if asked, _ := h.idleReset(); asked != nil {
+			return f, false // middlebox-idle-drop
+		}
+		asked, normal := h.newest(y), h.newest(x)
+		if asked == nil || asked.is&(wasStale|wasForeign) != 0 {
+			return f, false
+		}
+		f = finding{end: x, certain: ConfidenceAssumed, evidence: []int{asked.packet, h.s.Packet}}
+		if normal != nil {
+			f.evidence = append(f.evidence, normal.packet)
+		}
+		what := ""
+		switch next := h.newer(); {
+		case asked.data > 0:
+			f.cause, what = "data", fmt.Sprintf("%d octets of data", asked.data)
+		case asked.flags&FIN != 0:
+			f.cause, what = "fin", "a FIN"
+		case asked.is&wasKeepalive != 0:
+			f.cause, what = "keepalive", "a keepalive"
+		case next != nil && next.addr(Client) == h.addr(x) && next.start > h.before.sentAt[x]:
+			f.cause, what = "new-syn", "the ACK of its old numbers, which its new SYN had drawn,"
+			f.evidence = append(f.evidence, next.frames(Client, SndSYN)...)
+		default:
+			return f, false // an abort has the same numbers
+		}
+		f.text = fmt.Sprintf("%v no longer knows this connection: it answered %s with RST seq %d. It crashed or restarted, its process was killed, or a NAT or load balancer sent the segment elsewhere. It had last been heard %s before.",
+			h.addr(x), what, h.s.Seq, spanText(h.now.Sub(h.before.sentAt[x])))
+		return f, true
+	},
+}
+
+// wasOpen reports whether the end had the connection, as its own segments
+// showed, and had closed or aborted it in no way that was seen. A RST that its
+// alleged sender denies by going on may have ended it.
+func (h *happening) wasOpen(x End) bool {
+	if h.ends[x].has(hasFIN) || h.before.sentAt[x] == 0 || !h.before.proved[x].within(open) {
+		return false
+	}
+	if h.before.states[x].within(open) {
+		return true
+	}
+	state := Unknown
+	for _, st := range h.steps {
+		if st.end() != x {
+			continue
+		}
+		if ins := st.inputs(); ins.has(RcvRST) || ins.has(NoTCB) && st.packet() == h.s.Packet {
+			return open.Has(state)
+		}
+		state = st.state()
+	}
+	return false
+}
+
+// newest returns the newest segment of the end before this one, or nil if that
+// is forgotten.
+func (h *happening) newest(e End) *glimpse {
+	n := 0
+	for g := range h.back() {
+		if n++; n > lookBack {
+			break
+		}
+		if n > 1 && g.from == e {
+			return g
+		}
+	}
+	return nil
+}
+
+var ackOfUnsentData = Kind{
+	Name:     "ack-of-unsent-data",
+	Severity: Warning,
+	Title:    "ACK beyond anything sent",
+	RFC:      "RFC 9293 §3.10.7.4, RFC 5961 §5",
+	Sentence: "{X} acknowledged {n} octets that {Y} had not sent: the two disagree about the numbers, the ACK was injected, or a middlebox changed it.",
+	on:       onBelow,
+	check: func(h *happening) (f finding, found bool) {
+		y, x := h.from, h.from.Peer()
+		if h.stale || h.foreign || h.keepalive || h.old || !h.visible(y) || h.s.Flags&SYN != 0 || !h.before.nxt[y].Before(h.before.acked[x]) || !h.s.Seq.AtMost(h.before.nxt[y]) {
+			return f, false
+		}
+		slack := inversionSlack
+		if h.ends[x].respond != 0 {
+			slack = max(slack, h.ends[x].response())
+		}
+		ack, latest := h.firstAck(x, h.before.acked[x])
+		if ack == nil || h.now.Sub(ack.at) <= slack || latest != 0 && latest.Sub(ack.at) > slack {
+			return f, false // not known, in the wrong order, or told before
+		}
+		if h.missed(y) || h.s.ID == 0 && !h.s.pureAck() {
+			return f, false // the capture may lack the octets, and this repeats them
+		}
+		return finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			evidence: []int{ack.packet, h.s.Packet},
+			text: fmt.Sprintf("%v acknowledged %d octets that %v had not sent: the two disagree about the numbers, the ACK was injected, or a middlebox changed it.",
+				h.addr(x), h.before.acked[x].Minus(h.before.nxt[y]), h.addr(y)),
+		}, true
+	},
+}
+
+// firstAck returns the first segment of x that acknowledges just up to the
+// number, as far as that is remembered, and when the peer was captured last
+// before this segment.
+func (h *happening) firstAck(x End, upTo Seq) (ack *glimpse, latest Time) {
+	n := 0
+	for g := range h.back() {
+		if n++; n > lookBack {
+			break
+		}
+		switch {
+		case n == 1:
+		case g.from != x && latest == 0:
+			latest = g.at
+		case g.from == x && g.flags&(ACK|RST) == ACK && g.ack == upTo:
+			ack = g
+		case g.from == x && ack != nil:
+			return ack, latest
+		}
+	}
+	return ack, latest
+}
+
+// missed reports whether the IP identification says that the capture lacks
+// segments of the end before this one.
+func (h *happening) missed(e End) bool {
+	before := h.newest(e)
+	if before == nil || h.s.ID == 0 || before.id == 0 {
+		return false
+	}
+	gap := h.s.ID - before.id
+	return 1 < gap && gap < 1<<8
+}
+
+var ackLoop = Kind{
+	Name:     "ack-loop",
+	Severity: Error,
+	Title:    "Two ends exchange empty ACKs for ever",
+	RFC:      "RFC 1337 §2",
+	Sentence: "{X} (at {a}) and {Y} (at {b}) disagree about the sequence numbers, and each answers the other's ACKs with an ACK: {k} so far. " +
+		"Nothing can pass until one of them aborts.",
+	on: onBelow | onGap | onStale,
+	check: func(h *happening) (f finding, found bool) {
+		if !h.s.pureAck() || h.keepalive {
+			return f, false
+		}
+		var acks []*glimpse
+		for g := range h.back() {
+			if n := len(acks); n > 0 && (g.from == acks[n-1].from || acks[n-1].at.Sub(g.at) > loopPause) || !h.refusedAck(g) || n > lookBack {
+				break
+			}
+			acks = append(acks, g)
+		}
+		n := len(acks)
+		if n <= loopTurns {
+			return f, false
+		}
+		x, y := acks[n-1], acks[n-2]
+		return finding{
+			end:      Client,
+			certain:  ConfidenceAssumed,
+			evidence: []int{x.packet, y.packet, acks[1].packet, acks[0].packet},
+			text: fmt.Sprintf("%v (at %d) and %v (at %d) disagree about the sequence numbers, and each answers the other's ACKs with an ACK: %d so far. Nothing can pass until one of them aborts.",
+				h.addr(x.from), x.seq, h.addr(y.from), y.seq, n),
+		}, true
+	},
+}
+
+// refusedAck reports whether the segment is a pure ACK that its receiver cannot
+// accept: below what it has acknowledged, of what it has not sent, or with a
+// timestamp older than what it has.
+func (h *happening) refusedAck(g *glimpse) bool {
+	x, y := &h.ends[g.from], &h.ends[g.from.Peer()]
+	if !g.pure() || g.is&wasKeepalive != 0 {
+		return false
+	}
+	return g.seq.Before(y.acked) || y.nxt.Before(g.ack) || g.tsval != 0 && x.has(hasTS) && g.is&wasStale != 0 && int32(g.tsval-x.tsval) < 0
+}
+
+var outOfWindowData = Kind{
+	Name:     "out-of-window-data",
+	Severity: Notice,
+	Title:    "Data the receiver must refuse",
+	RFC:      "RFC 9293 §3.4",
+	Sentence: "{X} sent octets {seq} to {end}, but {Y} accepts {A} to {R}: {why}. {Y} drops them.",
+	on:       onForeign | onWatched,
+	check: func(h *happening) (f finding, found bool) {
+		if h.foreign {
+			return h.foreignData()
+		}
+		y, x := h.from, h.from.Peer()
+		tr := h.odd.troubleOf(x)
+		if tr == nil || tr.beyond.answer != h.s.Packet || tr.beyond.at == 0 {
+			return f, false
+		}
+		b := &tr.beyond
+		return finding{
+			end:      x,
+			cause:    "above-window",
+			certain:  ConfidenceAssumed,
+			evidence: []int{b.frame, b.answer},
+			text: fmt.Sprintf("%v sent octets %d to %d, but %v accepts %d to %d: the sender ignores the window, or the segment is forged. %[4]v drops them.",
+				h.addr(x), b.seq, b.end-1, h.addr(y), b.acked, b.edge-1),
+		}, true
+	},
+}
+
+// foreignData reports data with numbers that the connection never had: before
+// its first, or so far away that nothing tells on which side.
+func (h *happening) foreignData() (f finding, found bool) {
+	x, y := h.from, h.from.Peer()
+	if h.s.Data == 0 || h.s.Flags&SYN != 0 || !h.ends[y].has(hasAcked) || !h.visible(x) {
+		return f, false
+	}
+	f = finding{end: x, certain: ConfidenceAssumed, evidence: []int{h.s.Packet}}
+	why := ""
+	switch d := int32(h.s.Seq - h.ends[x].nxt); {
+	case h.ends[x].knowsISS() && h.s.Seq.Before(h.ends[x].iss) && d > -farAway && h.s.End().AtMost(h.ends[y].acked):
+		f.cause, why = "below-window", "an old duplicate of an earlier connection, or a forged segment"
+	case d > farAway || d < -farAway:
+		why = "of another connection, corrupt, or forged"
+	default:
+		return f, false // it is the ACK field that does not fit
+	}
+	accepts := fmt.Sprintf("from %d on", h.ends[y].acked)
+	if h.scaleKnown() {
+		accepts = fmt.Sprintf("%d to %d", h.ends[y].acked, h.ends[y].edge-1)
+	}
+	f.text = fmt.Sprintf("%v sent octets %d to %d, but %v accepts %s: %s. %[4]v drops them.",
+		h.addr(x), h.s.Seq, h.s.Seq.Add(h.s.Data)-1, h.addr(y), accepts, why)
+	return f, true
+}
+
+var windowShrunk = Kind{
+	Name:     "window-shrunk",
+	Severity: Notice,
+	Title:    "Right edge moved left",
+	RFC:      "RFC 9293 §3.8.6",
+	Sentence: "{X} withdrew {n} octets of window that it had offered. What {Y} had already sent into it is refused and must be sent again.",
+	on:       onWindow,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		if h.s.Flags&(SYN|FIN|RST|ACK) != ACK || h.stale || h.foreign || h.before.sentAt[x] == 0 || h.s.Ack.Before(h.before.acked[x]) {
+			return f, false
+		}
+		scale := h.ends[x].scale(&h.ends[y])
+		edge := h.s.Ack.Add(Size(h.s.Wnd) << scale)
+		last := h.before.acked[x].Add(Size(h.before.wnd[x]) << scale)
+		before := h.newest(x)
+		if before == nil || before.flags&(SYN|FIN) != 0 || !h.followsACK(before) || !edge.Before(last) || !edge.Before(h.before.edge[x]) {
+			return f, false
+		}
+		lost := h.before.edge[x].Minus(edge)
+		if lost < 1<<scale {
+			return f, false // rounded to the scale
+		}
+		atLeast := ""
+		if !h.scaleKnown() {
+			atLeast = "at least "
+		}
+		return finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			evidence: []int{before.packet, h.s.Packet},
+			text: fmt.Sprintf("%v withdrew %s%d octets of window that it had offered. What %v had already sent into it is refused and must be sent again.",
+				h.addr(x), atLeast, lost, h.addr(y)),
+		}, true
+	},
+}
+
+// followsACK reports whether the segment was sent after the one before it, as
+// its ACK, its timestamp or its IP identification tells.
+func (h *happening) followsACK(before *glimpse) bool {
+	s, x := h.s, h.from
+	return h.before.acked[x].Before(s.Ack) ||
+		s.Options.HasTS && int32(s.Options.TSVal-h.before.tsval[x]) > 0 ||
+		s.ID != 0 && before.id != 0 && int16(s.ID-before.id) > 0
+}

@@ -1,0 +1,381 @@
+package tracker
+
+import (
+	"fmt"
+	"time"
+)
+
+// An end that is not answered sends again, more and more rarely, and at last
+// gives up, often without a word. A bystander can tell the reasons apart only
+// by what was sent: data, probes of an idle connection, or probes of a window
+// that is closed.
+
+const (
+	// A sender has given up when it had sent the same octets this often ...
+	copiesOfGivingUp = 5
+	// ... the pauses growing as those of a retransmission timer do, so often in a row.
+	growingPauses = 2
+
+	// Probes without an answer, before a RST and before silence.
+	probesBeforeRST     = 2
+	probesBeforeSilence = 3
+
+	// stallAtLeast is how long a window must be closed to be worth a line; and
+	// at least stallRTOs retransmission timeouts.
+	stallAtLeast = time.Second
+	stallRTOs    = 3
+
+	// What is silent for longAlone may have been forgotten by a middlebox, and
+	// is tried anew with firstTries segments before that is said.
+	longAlone       = time.Minute
+	firstTries      = 4
+	firstKeepalives = 3
+
+	// After an ICMP error an end that goes on would have sent again by then.
+	icmpSilence = 3 * time.Second
+)
+
+var retransmissionTimeout = Kind{
+	Name:     "retransmission-timeout",
+	Severity: Error,
+	Title:    "Sender gave up",
+	RFC:      "RFC 9293 §3.8.3",
+	Sentence: "{X} sent the same {n} octets {k} times in {t} without an ACK and gave up; {Y} was last heard {u} before the last of them.",
+	on:       onRST | onEnd,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		tr := h.odd.troubleOf(x)
+		if tr == nil || !h.visible(x) || !h.visible(y) || h.ends[y].wnd == 0 || h.happened(x, RcvRST) {
+			return f, false
+		}
+		w := &tr.data
+		if w.copies < copiesOfGivingUp || w.doublings < growingPauses || h.ends[x].una(&h.ends[y]) != w.seq {
+			return f, false
+		}
+		f = finding{end: x, certain: ConfidenceAssumed, evidence: []int{w.heardFrame, w.frames[0], w.frames[1]}}
+		how := "and gave up"
+		switch {
+		case h.s == nil && h.ends[x].sentAt == w.last && h.now.Sub(w.last) > 2*w.gap:
+			f.cause = "silent"
+		case h.s != nil && h.before.rst == resetAbort && h.before.sentAt[x] == w.last:
+			f.cause, how = "reset", "and gave up with a RST"
+			f.evidence = append(f.evidence, h.s.Packet)
+		default:
+			return f, false
+		}
+		f.text = fmt.Sprintf("%v sent the same %d octets %d times in %s without an ACK %s; %v was last heard %s before the last of them.",
+			h.addr(x), w.size, w.copies, spanText(w.last.Sub(w.first)), how, h.addr(y), spanText(max(0, w.last.Sub(h.ends[y].sentAt))))
+		return f, true
+	},
+}
+
+var keepaliveProbe = Kind{
+	Name:     "keepalive-probe",
+	Severity: Info,
+	Title:    "Keepalive seen",
+	RFC:      "RFC 9293 §3.8.4",
+	Sentence: "{X} probes whether {Y} is still there: the connection was idle for {t}. Keepalives are no retransmissions and carry nothing.",
+	on:       onKeepalive,
+	check: func(h *happening) (f finding, found bool) {
+		x := h.from
+		tr := h.odd.troubleOf(x)
+		if tr == nil || tr.probes.frames[1] != h.s.Packet {
+			return f, false
+		}
+		return finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			evidence: []int{h.s.Packet},
+			text: fmt.Sprintf("%v probes whether %v is still there: the connection was idle for %s. Keepalives are no retransmissions and carry nothing.",
+				h.addr(x), h.addr(x.Peer()), spanText(h.now.Sub(max(h.before.sentAt[x], h.before.sentAt[x.Peer()])))),
+		}, true
+	},
+}
+
+var keepaliveTimeout = Kind{
+	Name:     "keepalive-timeout",
+	Severity: Error,
+	Title:    "Peer stopped answering keepalives",
+	RFC:      "RFC 9293 §3.8.4",
+	Sentence: "{Y} did not answer {k} keepalives in {t}; {X} dropped the connection. {Y}'s host is down, or the path to it is cut.",
+	on:       onRST | onEnd,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		tr := h.odd.troubleOf(x)
+		if tr == nil || !h.visible(x) || !h.visible(y) || h.happened(x, RcvRST) {
+			return f, false
+		}
+		p := &tr.probes
+		if p.copies == 0 || h.ends[y].sentAt != p.heard {
+			return f, false
+		}
+		f = finding{end: x, certain: ConfidenceAssumed, evidence: []int{p.heardFrame, p.frames[0], p.frames[1]}}
+		over, did := p.last, "sends nothing more"
+		switch {
+		case h.s == nil && h.ends[x].sentAt == p.last && p.copies >= probesBeforeSilence && h.now.Sub(p.last) >= 2*p.gap:
+			f.cause = "silent"
+		case h.s != nil && h.before.rst == resetAbort && h.before.sentAt[x] == p.last && p.copies >= probesBeforeRST:
+			f.cause, over, did = "reset", h.now, "dropped the connection with a RST"
+			f.evidence = append(f.evidence, h.s.Packet)
+		default:
+			return f, false
+		}
+		f.text = fmt.Sprintf("%v did not answer %d keepalives in %s; %v %s. %[1]v's host is down, or the path to it is cut.",
+			h.addr(y), p.copies, spanText(over.Sub(p.first)), h.addr(x), did)
+		return f, true
+	},
+}
+
+// stallFrom is how long the window of the end must be closed to be a stall.
+func (h *happening) stallFrom() time.Duration {
+	rto := h.ends[Client].response() + h.ends[Server].response() + 200*time.Millisecond
+	return max(stallAtLeast, stallRTOs*rto)
+}
+
+var zeroWindowStall = Kind{
+	Name:     "zero-window-stall",
+	Severity: Warning,
+	Title:    "Receiver does not read",
+	RFC:      "RFC 9293 §3.8.6.1",
+	Sentence: "{Y} has had a zero window for {t} ({k} probes by {X}): its application does not read what arrives. Look there, not at the network.",
+	on:       onWindow | onKeepalive | onRepeat | onBeyond | onRST | onEnd,
+	check: func(h *happening) (f finding, found bool) {
+		for _, y := range []End{h.from, h.from.Peer()} {
+			if f, found = h.stalled(y); found {
+				return f, true
+			}
+		}
+		return f, false
+	},
+}
+
+// stalled reports a window of the end that is closed for too long by now, at
+// the first moment that shows it.
+func (h *happening) stalled(y End) (f finding, found bool) {
+	tr := h.odd.troubleOf(y)
+	if tr == nil || tr.shut.since == 0 || h.s == nil && y != h.from {
+		return f, false
+	}
+	w, limit, seenAt := &tr.shut, h.stallFrom(), tr.shut.lastTime
+	over := h.now
+	switch {
+	case h.s == nil || h.s.Flags&RST != 0:
+		if w.until != 0 || h.before.states[Client]|h.before.states[Server] == setOf(Closed) || h.over(y) || h.over(y.Peer()) {
+			return f, false
+		}
+	case h.s.Packet == w.untilFrame:
+		over = w.until
+	case h.s.Packet == w.frames[1]:
+		seenAt = w.asked
+	default:
+		return f, false
+	}
+	if over.Sub(w.since) < limit || seenAt != 0 && seenAt.Sub(w.since) >= limit {
+		return f, false // too short, or told before
+	}
+	text := "has had"
+	if w.until != 0 {
+		text = "had"
+	}
+	return finding{
+		end:      y,
+		certain:  ConfidenceAssumed,
+		evidence: []int{w.sinceFrame, w.frames[0], w.frames[1], w.untilFrame},
+		text: fmt.Sprintf("%v %s a zero window for %s (%d probes by %v): its application does not read what arrives. Look there, not at the network.",
+			h.addr(y), text, spanText(over.Sub(w.since)), w.probes, h.addr(y.Peer())),
+	}, true
+}
+
+// over reports whether the end had no connection any more before this.
+func (h *happening) over(e End) bool {
+	return h.before.states[e]&^setOf(Closed, Listen, Unknown) == 0
+}
+
+var zeroWindowAbort = Kind{
+	Name:       "zero-window-abort",
+	Severity:   Error,
+	Title:      "Persist ended in reset",
+	RFC:        "RFC 9293 §3.8.6.1",
+	Sentence:   "{X} dropped the connection: {Y} had offered a zero window for {t}, and did not read on. What {X} had left to send is lost.",
+	Supersedes: []string{"zero-window-stall"},
+	on:         onRST | onEnd,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		tr := h.odd.troubleOf(y)
+		if tr == nil || h.ends[y].wnd != 0 || tr.shut.since == 0 || tr.shut.until != 0 || h.happened(x, RcvRST) {
+			return f, false
+		}
+		w := &tr.shut
+		f = finding{end: x, certain: ConfidenceAssumed, evidence: []int{w.sinceFrame, w.frames[0], w.frames[1]}}
+		over, did := h.now, "dropped the connection with a RST"
+		switch {
+		case h.s != nil && h.before.rst == resetAbort:
+			f.cause = "reset"
+			f.evidence = append(f.evidence, h.s.Packet)
+		case h.s == nil && h.visible(x) && w.probes >= probesBeforeRST && h.ends[x].sentAt == w.lastTime && h.now.Sub(w.lastTime) > 2*w.gap:
+			f.cause, over, did = "silent", w.lastTime, "stopped probing"
+		default:
+			return f, false
+		}
+		if over.Sub(w.since) < h.stallFrom() {
+			return f, false
+		}
+		f.text = fmt.Sprintf("%v %s: %v had offered a zero window for %s, and did not read on. What %[1]v had left to send is lost.",
+			h.addr(x), did, h.addr(y), spanText(over.Sub(w.since)))
+		return f, true
+	},
+}
+
+var icmpUnreachableTerminated = Kind{
+	Name:     "icmp-unreachable-terminated",
+	Severity: Error,
+	Title:    "ICMP ended the attempt or connection",
+	RFC:      "RFC 9293 §3.9.2.2, RFC 5461",
+	Sentence: "{router} reported {type} for {X}>{Y}, and {X} gave up.",
+	on:       onEnd,
+	check: func(h *happening) (f finding, found bool) {
+		x, y := h.from, h.from.Peer()
+		tr := h.odd.troubleOf(x)
+		if tr == nil || tr.icmp.at == 0 {
+			return f, false
+		}
+		m := tr.icmp
+		f = finding{end: x, cause: m.name(), certain: ConfidenceAssumed, evidence: []int{m.frame}}
+		what := "connection"
+		switch {
+		case h.happened(x, Unreachable):
+			what = "attempt to connect"
+			f.evidence = append(f.evidence, h.frames(x, SndSYN)...)
+		case !m.hard() || !h.visible(x) || h.ends[x].una(&h.ends[y]) == h.ends[x].nxt || h.happened(x, RcvRST) || h.happened(x, SndSYN) && !h.ends[y].seen():
+			return f, false // soft, or nothing is left to send
+		case h.ends[x].sentAt > m.at && !(h.happened(x, SndRST) && h.ends[x].sentAt.Sub(m.at) <= icmpSilence), h.now.Sub(m.at) < icmpSilence:
+			return f, false // it carries on, or it is too early to say
+		}
+		from := "A router"
+		if m.From.IsValid() {
+			from = m.From.String()
+		}
+		f.text = fmt.Sprintf("%s reported that %v cannot be reached (%s), and %v gave up its %s.", from, h.addr(y), m.text(), h.addr(x), what)
+		return f, true
+	},
+}
+
+// hard reports whether the error condemns a connection that is open: the other
+// host has no such protocol or port (RFC 1122 §4.2.3.9, RFC 4443 §3.1).
+func (m ICMP) hard() bool {
+	if m.V6 {
+		return m.Type == 1 && (m.Code == 1 || m.Code == 4)
+	}
+	return m.Type == 3 && (m.Code == 2 || m.Code == 3)
+}
+
+// unreachables are the names of the codes of "destination unreachable".
+var unreachables = [2]map[uint8]string{
+	{0: "network-unreachable", 1: "host-unreachable", 2: "protocol-unreachable", 3: "port-unreachable", 9: "prohibited", 10: "prohibited", 13: "prohibited"},
+	{0: "no-route", 1: "prohibited", 3: "address-unreachable", 4: "port-unreachable"},
+}
+
+func (m ICMP) name() string {
+	version := 0
+	if m.V6 {
+		version = 1
+	}
+	if name := unreachables[version][m.Code]; name != "" {
+		return name
+	}
+	return "unreachable"
+}
+
+// text is the error as people look it up.
+func (m ICMP) text() string {
+	version := "ICMP"
+	if m.V6 {
+		version = "ICMPv6"
+	}
+	return fmt.Sprintf("%s type %d code %d, %s", version, m.Type, m.Code, m.name())
+}
+
+var middleboxIdleDrop = Kind{
+	Name:     "middlebox-idle-drop",
+	Severity: Warning,
+	Title:    "Flow died after idle",
+	RFC:      "RFC 5382 §5",
+	Sentence: "After {t} idle nothing passes any more: {k} tries of {X} had no answer. A NAT or firewall has forgotten the flow, or {Y} is gone; " +
+		"keepalives more often than its idle limit (common are 60 s to an hour) would help.",
+	on: onRepeat | onKeepalive | onRST,
+	check: func(h *happening) (f finding, found bool) {
+		if h.s.Flags&RST != 0 {
+			return h.resetAfterIdle()
+		}
+		x, y := h.from, h.from.Peer()
+		tr := h.odd.troubleOf(x)
+		if tr == nil || !h.visible(x) || !h.visible(y) || h.ends[y].wnd == 0 || h.over(y) {
+			return f, false
+		}
+		w, what := &tr.data, "retransmissions"
+		switch h.s.Packet {
+		case tr.data.frames[1]:
+			if w.copies != firstTries {
+				return f, false
+			}
+		case tr.probes.frames[1]:
+			if w, what = &tr.probes, "keepalives"; w.copies != firstKeepalives {
+				return f, false
+			}
+		default:
+			return f, false
+		}
+		idle := w.first.Sub(w.heard)
+		if h.ends[y].sentAt != w.heard || idle < longAlone {
+			return f, false
+		}
+		return finding{
+			end:      x,
+			cause:    what,
+			certain:  ConfidenceAmbiguous,
+			evidence: []int{w.heardFrame, w.frames[0], w.frames[1]},
+			text: fmt.Sprintf("After %s idle nothing passes any more: %d tries of %v had no answer. A NAT or firewall has forgotten the flow, or %v is gone; keepalives more often than its idle limit (common are 60 s to an hour) would help.",
+				spanText(idle), w.copies, h.addr(x), h.addr(y)),
+		}, true
+	},
+}
+
+// idleReset returns the segment that the RST answers, if a long silence was
+// before it and the RST came another way than its alleged sender's segments:
+// something between the ends made it.
+func (h *happening) idleReset() (asked *glimpse, idle time.Duration) {
+	x, y := h.from, h.from.Peer()
+	if !h.ends[x].seen() || h.before.sentAt[x] == 0 || h.over(x) || h.over(y) || sameWay(h.s.TTL, h.ends[x].ttl) {
+		return nil, 0
+	}
+	n := 0
+	for g := range h.back() {
+		if n++; n > 1 {
+			if g.from != y {
+				return asked, idle
+			}
+			asked, idle = g, g.at.Sub(h.before.sentAt[x])
+			if idle < longAlone {
+				return nil, 0
+			}
+		}
+	}
+	return asked, idle
+}
+
+// resetAfterIdle reports a RST by a middlebox that has forgotten the flow.
+func (h *happening) resetAfterIdle() (f finding, found bool) {
+	x, y := h.from, h.from.Peer()
+	asked, idle := h.idleReset()
+	if asked == nil {
+		return f, false
+	}
+	return finding{
+		end:      y,
+		cause:    "reset",
+		certain:  ConfidenceAmbiguous,
+		evidence: []int{asked.packet, h.s.Packet},
+		text: fmt.Sprintf("After %s idle a RST in %v's name answered %v, with a TTL of %d where %[2]v's segments had %[5]d: a NAT, firewall or load balancer has forgotten the flow. Keepalives more often than its idle limit would help.",
+			spanText(idle), h.addr(x), h.addr(y), h.s.TTL, h.ends[x].ttl),
+	}, true
+}
