@@ -289,12 +289,16 @@ func (h *happening) newer() (next *Conn) {
 func (h *happening) back() iter.Seq[*glimpse] { return h.t.trail.back(h.Conn) }
 
 // visible reports whether the capture can show the absence of a segment of the
-// end: it has captured the end, and missed nothing of it. What its peer has
-// acknowledged and the capture has not is missed, or not there yet.
+// end: it has captured the end, missed nothing of it, and holds all that the
+// peer acknowledged.
 func (h *happening) visible(e End) bool {
 	x, y := &h.ends[e], &h.ends[e.Peer()]
-	return x.seen() && !x.has(lossy) && !(y.has(hasAcked) && x.nxt.Before(y.acked))
+	return h.whole(e) && !(y.has(hasAcked) && x.nxt.Before(y.acked))
 }
+
+// whole reports whether the end was captured, and nothing that it sent is known
+// to be missing. What its peer acknowledged beyond that is another matter.
+func (h *happening) whole(e End) bool { return h.ends[e].seen() && !h.ends[e].has(lossy) }
 
 // A finding is what a check returns when it finds its anomaly.
 type finding struct {

@@ -39,7 +39,7 @@ var halfOpenDiscovered = Kind{
 	on: onRST,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from, h.from.Peer()
-		if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || !h.wasOpen(x) {
+		if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || !h.heldOpen(x) {
 			return f, false
 		}
 		if !h.before.states[y].within(open | setOf(FinWait1, FinWait2, Closing, LastAck)) {
@@ -76,10 +76,10 @@ var halfOpenDiscovered = Kind{
 	},
 }
 
-// wasOpen reports whether the end had the connection, as its own segments
+// heldOpen reports whether the end had the connection, as its own segments
 // showed, and had closed or aborted it in no way that was seen. A RST that its
 // alleged sender denies by going on may have ended it.
-func (h *happening) wasOpen(x End) bool {
+func (h *happening) heldOpen(x End) bool {
 	if h.ends[x].has(hasFIN) || h.before.sentAt[x] == 0 || !h.before.proved[x].within(open) {
 		return false
 	}
@@ -123,7 +123,7 @@ var ackOfUnsentData = Kind{
 	on:       onBelow,
 	check: func(h *happening) (f finding, found bool) {
 		y, x := h.from, h.from.Peer()
-		if h.stale || h.foreign || h.keepalive || h.old || !h.visible(y) || h.s.Flags&SYN != 0 || !h.before.nxt[y].Before(h.before.acked[x]) || !h.s.Seq.AtMost(h.before.nxt[y]) {
+		if h.stale || h.foreign || h.keepalive || h.old || !h.whole(y) || h.s.Flags&SYN != 0 || !h.before.nxt[y].Before(h.before.acked[x]) || !h.s.Seq.AtMost(h.before.nxt[y]) {
 			return f, false
 		}
 		slack := inversionSlack

@@ -256,7 +256,7 @@ var badSYNACK = Kind{
 	on:       onSYN | onForeign | onUnsettled | onTimer | onEnd,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from, h.from.Peer()
-		if h.before.states[x] != setOf(SynSent) || !h.ends[x].seen() || h.ends[x].has(lossy) || !h.ends[y].seen() {
+		if h.before.states[x] != setOf(SynSent) || !h.whole(x) || !h.ends[y].seen() {
 			return f, false
 		}
 		var bad *glimpse

@@ -350,15 +350,21 @@ func (h *happening) idleReset() (asked *glimpse, idle time.Duration) {
 	}
 	n := 0
 	for g := range h.back() {
-		if n++; n > 1 {
-			if g.from != y {
-				return asked, idle
-			}
-			asked, idle = g, g.at.Sub(h.before.sentAt[x])
-			if idle < longAlone {
-				return nil, 0
-			}
+		if n++; n == 1 {
+			continue
 		}
+		if g.from != y || n > lookBack {
+			break
+		}
+		if g.data > 0 || g.flags&FIN != 0 || g.is&wasKeepalive != 0 {
+			asked = g // the first of those that asked for an answer
+		}
+	}
+	if asked != nil {
+		idle = asked.at.Sub(h.before.sentAt[x])
+	}
+	if idle < longAlone {
+		return nil, 0
 	}
 	return asked, idle
 }

@@ -473,6 +473,9 @@ func (t *Tracker) refuteBy(c *Conn, s *Segment, from End, r reading) {
 	}
 	if late := c.olderThan(from, gone, t.now, x.inFlight()); late != 0 {
 		t.refute(c, from, late, why)
+		if s.Flags&SYN != 0 && late&inputs(Unreachable, GiveUp) != 0 {
+			c.setClosedBy(NotClosed) // the attempt goes on
+		}
 	}
 }
 
