@@ -157,37 +157,48 @@ func socket(records []*tracker.Record, addr netip.AddrPort) (state, proved track
 func TestStatesEqualKernels(t *testing.T) {
 	right, all := 0, 0
 	stories(t, func(t *testing.T, dir string, tr truth) {
-		conns := tr.Connections
-		if len(conns) == 0 {
-			conns = []truth{tr}
-		}
-		for _, tap := range tr.Taps {
-			segments := load(t, filepath.Join(dir, tap))
-			for _, conn := range conns {
-				for i, cp := range conn.Checkpoints {
-					records := between(replay(t, segments, unix(cp.T)), conn.addr("client"), conn.addr("server"))
-					if len(records) == 0 {
-						continue // nothing of it was captured here
-					}
-					for _, end := range []string{"client", "server"} {
-						got, _ := socket(records, conn.addr(end))
-						if slices.Contains(cp.InDoubt[tap], end) {
-							continue
-						}
-						all++
-						if want := cp.accepts(tap, end); slices.Contains(want, got.String()) {
-							right++
-						} else {
-							t.Errorf("%s: %v checkpoint %d (%.6f): %s is %v, want %v\n%s", tap, conn.addr("client"), i, cp.T, end, got, want, describe(records))
-						}
-					}
-				}
+		checkpoints(t, dir, tr, func(tap, end string, conn truth, cp checkpoint, records []*tracker.Record) {
+			if slices.Contains(cp.InDoubt[tap], end) {
+				return
 			}
-		}
+			all++
+			got, _ := socket(records, conn.addr(end))
+			if want := cp.accepts(tap, end); slices.Contains(want, got.String()) {
+				right++
+			} else {
+				t.Errorf("%s: %v at %.6f: %s is %v, want %v\n%s", tap, conn.addr("client"), cp.T, end, got, want, describe(records))
+			}
+		})
 	})
 	t.Logf("%d of %d states at checkpoints equal the kernel's", right, all)
 	if all < 100 {
 		t.Errorf("only %d states compared", all)
+	}
+}
+
+// conversations are the story's connections: itself, or those it lists.
+func (tr truth) conversations() []truth {
+	if len(tr.Connections) > 0 {
+		return tr.Connections
+	}
+	return []truth{tr}
+}
+
+// checkpoints calls f for each end at every checkpoint of the story, with what
+// the tracker says at that moment of the captures that hold the connection.
+func checkpoints(t *testing.T, dir string, tr truth, f func(tap, end string, conn truth, cp checkpoint, records []*tracker.Record)) {
+	for _, tap := range tr.Taps {
+		segments := load(t, filepath.Join(dir, tap))
+		for _, conn := range tr.conversations() {
+			for _, cp := range conn.Checkpoints {
+				records := between(replay(t, segments, unix(cp.T)), conn.addr("client"), conn.addr("server"))
+				if len(records) == 0 {
+					continue // nothing of it was captured here
+				}
+				f(tap, "client", conn, cp, records)
+				f(tap, "server", conn, cp, records)
+			}
+		}
 	}
 }
 
@@ -226,29 +237,14 @@ func follows(a, b tracker.State) bool {
 func TestProvedIsNeverAheadOfKernels(t *testing.T) {
 	compared := 0
 	stories(t, func(t *testing.T, dir string, tr truth) {
-		conns := tr.Connections
-		if len(conns) == 0 {
-			conns = []truth{tr}
-		}
-		for _, tap := range tr.Taps {
-			segments := load(t, filepath.Join(dir, tap))
-			for _, conn := range conns {
-				for _, cp := range conn.Checkpoints {
-					records := between(replay(t, segments, unix(cp.T)), conn.addr("client"), conn.addr("server"))
-					if len(records) == 0 {
-						continue
-					}
-					for _, end := range []string{"client", "server"} {
-						_, proved := socket(records, conn.addr(end))
-						kernel, _ := tracker.ParseState(cp.state(end))
-						compared++
-						if proved != tracker.Unknown && !follows(proved, kernel) {
-							t.Errorf("%s: %v %s: %v is proved, the kernel is in %v\n%s", tap, conn.addr("client"), end, proved, kernel, describe(records))
-						}
-					}
-				}
+		checkpoints(t, dir, tr, func(tap, end string, conn truth, cp checkpoint, records []*tracker.Record) {
+			_, proved := socket(records, conn.addr(end))
+			kernel, _ := tracker.ParseState(cp.state(end))
+			compared++
+			if proved != tracker.Unknown && !follows(proved, kernel) {
+				t.Errorf("%s: %v %s: %v is proved, the kernel is in %v\n%s", tap, conn.addr("client"), end, proved, kernel, describe(records))
 			}
-		}
+		})
 	})
 	t.Logf("%d proved states compared", compared)
 }
@@ -327,17 +323,13 @@ var unseen = map[string]string{
 func TestHistoriesEqualKernels(t *testing.T) {
 	right, all := 0, 0
 	stories(t, func(t *testing.T, dir string, tr truth) {
-		conns := tr.Connections
-		if len(conns) == 0 {
-			conns = []truth{tr}
-		}
 		host := map[string][]tracker.Segment{}
 		for _, tap := range tr.Taps {
 			host[strings.SplitN(tap, ".", 2)[0]] = load(t, filepath.Join(dir, tap))
 		}
 		for _, tap := range tr.Taps {
 			segments := host[strings.SplitN(tap, ".", 2)[0]]
-			for _, conn := range conns {
+			for _, conn := range tr.conversations() {
 				last := conn.Checkpoints[len(conn.Checkpoints)-1]
 				records := between(replay(t, segments, unix(last.T)), conn.addr("client"), conn.addr("server"))
 				if len(records) == 0 {
@@ -347,7 +339,7 @@ func TestHistoriesEqualKernels(t *testing.T) {
 					if slices.Contains(last.InDoubt[tap], end) || len(last.Accept[end])+len(last.AcceptAt[tap][end]) > 0 {
 						continue
 					}
-					atHost := between2(host[end], conn.addr("client"), conn.addr("server"))
+					atHost := crossing(host[end], conn.addr("client"), conn.addr("server"))
 					kernel := kernelHistory(conn, end)
 					var ours [][]visit
 					for _, r := range records {
@@ -383,8 +375,8 @@ func TestHistoriesEqualKernels(t *testing.T) {
 	t.Logf("%d of %d histories equal the kernel's", right, all)
 }
 
-// between2 returns the segments between the two ends.
-func between2(segments []tracker.Segment, a, b netip.AddrPort) []tracker.Segment {
+// crossing returns the segments between the two ends.
+func crossing(segments []tracker.Segment, a, b netip.AddrPort) []tracker.Segment {
 	var list []tracker.Segment
 	for _, s := range segments {
 		if s.Src == a && s.Dst == b || s.Src == b && s.Dst == a {
