@@ -110,7 +110,7 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 
 	var records []*tracker.Record
 	seen := 0
-	stats, err := f.pass(ctx, files, co, stderr, false, nil, func(e tracker.Event) {
+	stats, whole, err := f.pass(ctx, files, co, stderr, false, nil, func(e tracker.Event) {
 		if e.Kind != tracker.Over {
 			return
 		}
@@ -124,8 +124,9 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 	if err != nil {
 		return err
 	}
-	for _, w := range stats.Warnings {
-		fmt.Fprintf(stderr, "tcpwatch: %s\n", w)
+	warn(stderr, stats, whole)
+	if !whole {
+		return nil // nothing is drawn of connections known in part
 	}
 	for _, n := range f.conns {
 		if n < 1 || n > seen {
@@ -144,13 +145,15 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 			fmt.Fprintln(stdout)
 		}
 		ladders := report.NewLadders(stdout, group, lo)
-		if _, err := f.pass(ctx, files, co, stderr, true, ladders.Take, ladders.Event); err != nil {
+		_, whole, err := f.pass(ctx, files, co, stderr, true, ladders.Take, ladders.Event)
+		if err != nil {
 			return err
 		}
 		if err := ladders.Close(); err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
+		if !whole {
+			warn(stderr, capture.Stats{}, whole)
 			return nil
 		}
 	}
@@ -160,18 +163,18 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 // pass plays the captures to a tracker once. take, unless nil, is given every
 // segment before the tracker is.
 func (f *explainFlags) pass(ctx context.Context, files []string, co capture.Options, stderr io.Writer, seen bool,
-	take func(*tracker.Segment), emit func(tracker.Event)) (capture.Stats, error) {
+	take func(*tracker.Segment), emit func(tracker.Event)) (stats capture.Stats, whole bool, err error) {
 	tk, err := f.track(seen, emit)
 	if err != nil {
-		return capture.Stats{}, err
+		return stats, true, err
 	}
 	src, err := capture.Open(files, co)
 	if err != nil {
-		return capture.Stats{}, err
+		return stats, true, err
 	}
 	defer src.Close()
 	bar := f.progress(stderr)
-	err = pump(ctx, src, bar, func(s *tracker.Segment) error {
+	whole, err = pump(ctx, src, bar, func(s *tracker.Segment) error {
 		if take != nil {
 			take(s)
 		}
@@ -179,12 +182,12 @@ func (f *explainFlags) pass(ctx context.Context, files []string, co capture.Opti
 		return nil
 	})
 	bar.done()
-	stats := src.Stats()
+	stats = src.Stats()
 	if err == nil {
 		tk.Advance(stats.Until)
 		tk.Close()
 	}
-	return stats, err
+	return stats, whole, err
 }
 
 // inGoes groups the connections so that each group has no more segments than
@@ -296,7 +299,7 @@ func (f *explainFlags) completeConn(c *cobra.Command, files []string, _ string) 
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var list []cobra.Completion
-	_, _ = f.pass(c.Context(), files, co, io.Discard, false, nil, func(e tracker.Event) {
+	_, _, _ = f.pass(c.Context(), files, co, io.Discard, false, nil, func(e tracker.Event) {
 		if r := e.Over; e.Kind == tracker.Over {
 			what := fmt.Sprintf("%v %v", r.Ends[tracker.Client].Addr, r.Ends[tracker.Server].Addr)
 			list = append(list, cobra.CompletionWithDesc(fmt.Sprint(r.Conn), what))

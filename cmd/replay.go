@@ -116,7 +116,7 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 	defer src.Close()
 
 	bar := f.progress(stderr)
-	err = pump(ctx, src, bar, func(s *tracker.Segment) error {
+	whole, err := pump(ctx, src, bar, func(s *tracker.Segment) error {
 		tk.Observe(s)
 		return printed
 	})
@@ -131,9 +131,7 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 	if printed != nil {
 		return printed
 	}
-	for _, w := range stats.Warnings {
-		fmt.Fprintf(stderr, "tcpwatch: %s\n", w)
-	}
+	warn(stderr, stats, whole)
 	if err := printer.Close(summary(stats, tk.Stats())); err != nil {
 		return err
 	}
@@ -144,8 +142,9 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 }
 
 // pump hands every segment of the source to observe, until there are no more,
-// the user interrupts, or observe returns an error, which pump returns.
-func pump(ctx context.Context, src *capture.Source, bar *progress, observe func(*tracker.Segment) error) error {
+// the user interrupts, or observe returns an error, which pump returns. whole is
+// false if the user interrupted.
+func pump(ctx context.Context, src *capture.Source, bar *progress, observe func(*tracker.Segment) error) (whole bool, err error) {
 	const often = 1 << 12
 	n := 0
 	for s, err := range src.Segments() {
@@ -153,17 +152,27 @@ func pump(ctx context.Context, src *capture.Source, bar *progress, observe func(
 			err = observe(s)
 		}
 		if err != nil {
-			return err
+			return true, err
 		}
 		if n++; n%often == 0 {
 			stats := src.Stats()
 			bar.at(stats.Read, stats.Size)
 			if ctx.Err() != nil {
-				return nil
+				return false, nil
 			}
 		}
 	}
-	return nil
+	return true, nil
+}
+
+// warn says what was not read.
+func warn(stderr io.Writer, stats capture.Stats, whole bool) {
+	if !whole {
+		fmt.Fprintln(stderr, "tcpwatch: interrupted: the rest was not read")
+	}
+	for _, w := range stats.Warnings {
+		fmt.Fprintf(stderr, "tcpwatch: %s\n", w)
+	}
 }
 
 // summary joins what the capture and the tracker counted.

@@ -60,20 +60,10 @@ func (m *markdown) close(s *Summary, t *tally) error {
 }
 
 // markdownSockets prints Options.On and Options.Listening.
-type markdownSockets struct {
-	quiet
-	sockets
-	out  *bufio.Writer
-	opts *Options
-}
+type markdownSockets struct{ sockets }
 
 func newMarkdownSockets(out *bufio.Writer, o *Options, by order) format {
-	return &markdownSockets{out: out, opts: o, sockets: newSockets(o, by)}
-}
-
-func (m *markdownSockets) connection(r *tracker.Record) error {
-	m.add(r)
-	return nil
+	return &markdownSockets{newSockets(out, o, by)}
 }
 
 func (m *markdownSockets) close(*Summary, *tally) error {

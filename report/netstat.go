@@ -31,8 +31,12 @@ import (
 //	Proto  Local Address  State   Accepted
 //	tcp    10.9.0.2:80    LISTEN        12
 
-// sockets keeps the sockets that the connections show.
+// sockets keeps the sockets that the connections show, for the formats of
+// Options.On and Options.Listening.
 type sockets struct {
+	quiet
+	out       *bufio.Writer
+	opts      *Options
 	on        netip.Addr // of this host only; not valid: of all
 	listening bool       // only those that listen
 	by        order
@@ -50,12 +54,12 @@ type socket struct {
 	accepted int // connections that a listening socket accepted
 }
 
-func newSockets(o *Options, by order) sockets {
-	return sockets{on: o.On, listening: o.Listening, by: by, listeners: make(map[netip.AddrPort]int)}
+func newSockets(out *bufio.Writer, o *Options, by order) sockets {
+	return sockets{out: out, opts: o, on: o.On, listening: o.Listening, by: by, listeners: make(map[netip.AddrPort]int)}
 }
 
-// add takes the sockets of one connection.
-func (k *sockets) add(r *tracker.Record) {
+// connection takes the sockets of one connection.
+func (k *sockets) connection(r *tracker.Record) error {
 	for i := range r.Ends {
 		e := &r.Ends[i]
 		if k.on.IsValid() && e.Addr.Addr().Unmap() != k.on.Unmap() {
@@ -79,6 +83,7 @@ func (k *sockets) add(r *tracker.Record) {
 			sendQ:   e.Unacked,
 		})
 	}
+	return nil
 }
 
 // accepted reports whether an end that answered a SYN came to be connected.
@@ -147,20 +152,10 @@ func netstatAddr(a netip.AddrPort) string {
 const noListeners = "No listening socket: none answered a SYN in this capture."
 
 // netstat prints Options.On and Options.Listening.
-type netstat struct {
-	quiet
-	sockets
-	out  *bufio.Writer
-	opts *Options
-}
+type netstat struct{ sockets }
 
 func newNetstat(out *bufio.Writer, o *Options, by order) format {
-	return &netstat{out: out, opts: o, sockets: newSockets(o, by)}
-}
-
-func (p *netstat) connection(r *tracker.Record) error {
-	p.add(r)
-	return nil
+	return &netstat{newSockets(out, o, by)}
 }
 
 func (p *netstat) close(*Summary, *tally) error {
@@ -199,20 +194,10 @@ func (p *netstat) close(*Summary, *tally) error {
 
 // socketSummary counts the sockets of Options.On and Options.Listening by
 // state.
-type socketSummary struct {
-	quiet
-	sockets
-	out  *bufio.Writer
-	opts *Options
-}
+type socketSummary struct{ sockets }
 
 func newSocketSummary(out *bufio.Writer, o *Options, by order) format {
-	return &socketSummary{out: out, opts: o, sockets: newSockets(o, by)}
-}
-
-func (p *socketSummary) connection(r *tracker.Record) error {
-	p.add(r)
-	return nil
+	return &socketSummary{newSockets(out, o, by)}
 }
 
 func (p *socketSummary) close(*Summary, *tally) error {

@@ -1,0 +1,47 @@
+package cmd
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What an interrupted command prints is of a part of the capture, and it says so.
+func TestInterrupted(t *testing.T) {
+	const header = 24 // of a pcap file
+	pcap, err := os.ReadFile("../pcaps/refused.pcap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := filepath.Join(t.TempDir(), "long.pcap")
+	if err := os.WriteFile(long, append(pcap[:header:header], bytes.Repeat(pcap[header:], 10_000)...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	interrupted, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	for _, c := range []struct {
+		command string
+		prints  bool
+	}{{"replay", true}, {"explain", false}} {
+		t.Run(c.command, func(t *testing.T) {
+			for ctx, notice := range map[context.Context]string{
+				t.Context(): "",
+				interrupted: "tcpwatch: interrupted: the rest was not read\n",
+			} {
+				var stdout, stderr strings.Builder
+				if status := run(ctx, []string{c.command, long}, &stdout, &stderr); status != exitDone {
+					t.Errorf("exit status %d, want %d", status, exitDone)
+				}
+				if got := stderr.String(); got != notice {
+					t.Errorf("standard error has %q, want %q", got, notice)
+				}
+				if prints := stdout.Len() > 0; prints != (c.prints || notice == "") {
+					t.Errorf("printed something: %t", prints)
+				}
+			}
+		})
+	}
+}
