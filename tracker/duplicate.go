@@ -31,6 +31,7 @@ type recentSlot struct {
 	sum    uint64
 	at     Time
 	packet uint32
+	held   uint16 // of Segment.Payload
 	ttl    uint8
 }
 
@@ -57,8 +58,8 @@ func (r *recent) repeats(s *Segment, k *flowKey, low bool, now Time) (first rece
 	sum = mix(sum, uint64(s.Options.TSVal)<<32|uint64(s.Options.TSEcr))
 	slot := &(*r)[sum%recentSize]
 	old := *slot
-	*slot = recentSlot{sum, now, uint32(s.Packet), s.TTL}
-	if old.sum != sum {
+	*slot = recentSlot{sum, now, uint32(s.Packet), uint16(s.Payload), s.TTL}
+	if old.sum != sum || old.held != uint16(s.Payload) {
 		return first, false
 	}
 	within := sameHop
