@@ -21,6 +21,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
@@ -69,7 +70,7 @@ type Stats struct {
 	Until tracker.Time // the moment of Options.Until; without one, Last
 
 	Truncated bool     // some file is cut off or corrupt
-	Warnings  []string // a sentence for each such file
+	Warnings  []string // a sentence for each such file, and for each that begins before the one before it ends
 
 	Read int64 // octets of the files, as they are on disk, that were read
 	Size int64 // octets of the files in all; 0 if that is not known
@@ -88,6 +89,9 @@ type Source struct {
 	segment tracker.Segment
 	frame   int // number of the newest packet, looked at or not
 }
+
+// The parts of a capture that was written to several files overlap by no more.
+const overlap = time.Millisecond
 
 // Open opens capture files as one capture: ordered by their first packets,
 // read one after the other, packet numbers counting on. A path of "-" is
@@ -189,6 +193,7 @@ func (s *Source) readInput(in *input, yield func(*tracker.Segment, error) bool) 
 func (s *Source) readRecords(in *input, yield func(*tracker.Segment, error) bool) (more bool, err error) {
 	var r record
 	first := s.stats.Packets
+	read := 0    // packets up to Options.Until
 	unknown := 0 // packets of a link type that is not known
 	for {
 		if err := in.format.next(&r); err != nil {
@@ -204,6 +209,11 @@ func (s *Source) readRecords(in *input, yield func(*tracker.Segment, error) bool
 		s.frame++
 		if s.after(r.time) {
 			continue
+		}
+		if read++; read == 1 && r.time != 0 && s.stats.Last.Sub(r.time) > overlap {
+			s.stats.Warnings = append(s.stats.Warnings, fmt.Sprintf(
+				"%s: begins %v before the file before it ends; files are read one after the other (mergecap merges those of one time)",
+				in.name, s.stats.Last.Sub(r.time).Round(time.Millisecond)))
 		}
 		if f := s.options.Filter; f != nil && !f.Reads(r.link) {
 			return true, fmt.Errorf("%s: the filter cannot look into link type %d (%s)", in.name, r.link, r.link)

@@ -51,7 +51,7 @@ func (t *Tracker) keepHaunt(c *Conn, s *Segment, from End) bool {
 		return false
 	}
 	g := t.sameAs(old, s, then, 0)
-	if g == nil || t.now.Sub(g.at) < wanders {
+	if g == nil || s.Time.Sub(g.at) < wanders {
 		return false
 	}
 	o := c.oddments()
@@ -59,7 +59,7 @@ func (t *Tracker) keepHaunt(c *Conn, s *Segment, from End) bool {
 		o.haunts = new([2]haunt)
 	}
 	o.haunts[from] = haunt{
-		packet: s.Packet, original: g.packet, age: t.now.Sub(g.at), ended: old.newestMove(),
+		packet: s.Packet, original: g.packet, age: s.Time.Sub(g.at), ended: old.newestMove(),
 		seq: s.Seq, end: s.End(), nxt: c.ends[from].nxt,
 	}
 	return true
@@ -125,7 +125,7 @@ func (h *happening) strayOfDead() (f finding, found bool) {
 	}
 	ended := h.endedBefore()
 	if g := h.t.sameAs(h.Conn, h.s, x, h.s.Packet); g != nil {
-		if age := h.now.Sub(g.at); age >= wanders {
+		if age := h.s.Time.Sub(g.at); age >= wanders {
 			return h.wanderer(g.packet, age, h.now.Sub(ended), ConfidenceProved), true
 		}
 		return f, false
