@@ -198,3 +198,22 @@ func TestLongTablesAreCheap(t *testing.T) {
 		t.Errorf("%.0f allocations a row", perRow)
 	}
 }
+
+// What is odd about many connections explains what is odd about each of them.
+func TestManyComeFirst(t *testing.T) {
+	var c connections
+	r := closedByClient()
+	r.Anomalies = []tracker.Anomaly{
+		{Kind: "connection-refused", Severity: tracker.Warning, Conn: r.Conn},
+		{Kind: "rst-instead-of-ack", Severity: tracker.Error, Conn: r.Conn},
+	}
+	c.keep(&r)
+	c.keepMany(&tracker.Anomaly{Kind: "port-scan", Severity: tracker.Warning})
+	var got []string
+	for _, g := range c.groups(false) {
+		got = append(got, g.kind)
+	}
+	if want := []string{"rst-instead-of-ack", "port-scan", "connection-refused"}; !slices.Equal(got, want) {
+		t.Errorf("the order is %v, want %v", got, want)
+	}
+}

@@ -31,7 +31,8 @@ type group struct {
 	hidden   int // how many more there are
 }
 
-// groups returns the anomalies that were kept, the worst kinds first.
+// groups returns the anomalies that were kept, the worst kinds first, and of
+// those the ones over many connections: a port scan explains what follows.
 func (c *connections) groups(all bool) []group {
 	var list []*tracker.Anomaly
 	for i := range c.over {
@@ -44,7 +45,7 @@ func (c *connections) groups(all bool) []group {
 	}
 	slices.SortStableFunc(list, func(a, b *tracker.Anomaly) int {
 		return cmp.Or(
-			cmp.Compare(b.Severity, a.Severity), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.RFC, b.RFC),
+			cmp.Compare(b.Severity, a.Severity), cmp.Compare(min(a.Conn, 1), min(b.Conn, 1)), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.RFC, b.RFC),
 			cmp.Compare(a.Time, b.Time), cmp.Compare(a.Conn, b.Conn))
 	})
 	var groups []group
