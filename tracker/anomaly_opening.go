@@ -36,8 +36,9 @@ const (
 	ignoredAcks     = 3
 	ignoredAcksNear = 2
 
-	// An end that answers this soon is near the capture point.
-	nearEnd = 2 * time.Millisecond
+	// An end that answers this soon is the host of the capture: nothing is lost
+	// between the two.
+	nearEnd = 500 * time.Microsecond
 )
 
 var connectionRefused = Kind{
