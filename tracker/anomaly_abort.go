@@ -18,7 +18,7 @@ var lingerZeroAbort = Kind{
 	Title:    "Closed with RST instead of FIN",
 	RFC:      "RFC 9293 §3.6, §3.10.5",
 	Sentence: "{X} aborted with RST instead of FIN (SO_LINGER 0, close() with bytes unread, or firewall policy); " +
-		"{n} bytes were not acknowledged and may be lost. No TIME_WAIT on either side.",
+		"{n} bytes that it had sent were not acknowledged and may be lost. Neither end keeps TIME_WAIT.",
 	on: onRST,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from, h.from.Peer()
@@ -38,6 +38,8 @@ var lingerZeroAbort = Kind{
 		if n := h.unackedOf(x); n > 0 {
 			f.cause, f.severity = "unacked", Warning
 			f.text += fmt.Sprintf(" %s that it had sent were not acknowledged and may be lost.", countOf(int(n), "byte", "bytes"))
+		} else if e := &h.ends[x]; e.has(hasISS) && e.nxt == e.iss+1 {
+			f.text += " It had sent no data."
 		} else if h.visible(y) {
 			f.text += " All that it had sent was acknowledged."
 		}
@@ -51,7 +53,7 @@ var closeWithUnreadData = Kind{
 	Severity: Warning,
 	Title:    "Closed with received data unread",
 	RFC:      "RFC 9293 §3.6.1, RFC 2525 §2.17",
-	Sentence: "{X} closed while {n} received bytes were unread and sent RST; {Y} may lose even data {X} had sent it.",
+	Sentence: "{X} closed with {n} received bytes unread ({sign}) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before.",
 	on:       onRST,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from, h.from.Peer()
@@ -86,7 +88,7 @@ var dataAfterCloseReset = Kind{
 	Severity: Warning,
 	Title:    "Data met a fully closed socket",
 	RFC:      "RFC 9293 §3.6.1, RFC 2525 §2.16",
-	Sentence: "{X} had closed both directions (close(), not shutdown()); {n} bytes from {Y} could not be delivered, so {X} reset.",
+	Sentence: "{X} had closed both directions {t} before (close(), not shutdown()), so {n} bytes from {Y} could not be delivered and it answered with RST.",
 	on:       onRST,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from, h.from.Peer()
@@ -119,7 +121,7 @@ var lateFINReset = Kind{
 	Severity:   Warning,
 	Title:      "FIN came after the closer had forgotten",
 	RFC:        "RFC 9293 §3.10.7.1",
-	Sentence:   "{Y} closed {t} after {X}; {X} had dropped FIN_WAIT_2 and answered RST. Y's data after {X}'s FIN may be unread.",
+	Sentence:   "{Y} closed {t} after {X}, which no longer knew the connection and answered its FIN with RST. What {Y} sent after {X}'s FIN may never have been read.",
 	Supersedes: []string{"fin-wait-2-stuck"},
 	on:         onRST,
 	check: func(h *happening) (f finding, found bool) {
@@ -164,7 +166,7 @@ var abortAfterFIN = Kind{
 	Severity: Notice,
 	Title:    "RST after own FIN without new data",
 	RFC:      "RFC 9293 §3.10.5",
-	Sentence: "{X} closed, then aborted after {t} (FIN_WAIT_2 timeout with reset, linger timeout, load balancer).",
+	Sentence: "{X} closed with FIN and then aborted with RST after {t}: a timeout of its FIN_WAIT_2 or of SO_LINGER, or a load balancer that clears up.",
 	on:       onRST,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from, h.from.Peer()
@@ -200,8 +202,8 @@ var rstInsteadOfAck = Kind{
 	Severity: Error,
 	Title:    "Repeated FIN answered by RST: the closer was gone",
 	RFC:      "RFC 9293 §3.5.2, §3.6.1",
-	Sentence: "{Y} never got the last ACK and repeated FIN {t} later; {X}, which closed first, no longer holds TIME_WAIT " +
-		"(should last {T2} s; {dt} had passed) and answered RST seq {a}. {Y} ends with an error instead of a clean close.",
+	Sentence: "{Y} had not got the last ACK and repeated its FIN {t} after the first; {X}, which closed first, no longer holds TIME_WAIT " +
+		"(should last {T2} s; its last ACK was sent {dt} before) and answered RST seq {a}. {Y} ends with an error instead of a clean close.",
 	on: onRST,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from, h.from.Peer()
@@ -215,7 +217,10 @@ var rstInsteadOfAck = Kind{
 		fin, _ := h.find(y, SndFIN)
 		_, forgot := h.find(x, GiveUp)
 		hold := h.ends[x].stack().TimeWait2MSL
-		held := min(h.timeWaitHeld(x, h.now), h.now.Sub(h.before.sentAt[x])) // its last ACK shows that it still held it
+		held, since := h.timeWaitHeld(x, h.now), "it was entered"
+		if acked := h.now.Sub(h.before.sentAt[x]); acked <= held { // that ACK shows that it still held it
+			held, since = acked, "its last ACK was sent"
+		}
 		f = finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
@@ -233,8 +238,8 @@ var rstInsteadOfAck = Kind{
 			f.cause = "time-wait-expired"
 			why = "TIME_WAIT had expired normally; the retransmission timeout of the other end was longer"
 		}
-		f.text = fmt.Sprintf("%v never got the last ACK and repeated FIN %s later; %v, which closed first, no longer holds TIME_WAIT (should last %.0f s; %s had passed) and answered RST seq %d, so that %v ends with an error instead of a clean close. %s.",
-			h.addr(y), spanText(again.finCopyAt.Sub(fin.at)), h.addr(x), hold.Seconds(), spanText(held), h.s.Seq, h.addr(y), why)
+		f.text = fmt.Sprintf("%v had not got the last ACK and repeated its FIN %s after the first; %v, which closed first, no longer holds TIME_WAIT (should last %.0f s; %s %s before) and answered RST seq %d, so that %v ends with an error instead of a clean close. %s.",
+			h.addr(y), spanText(again.finCopyAt.Sub(fin.at)), h.addr(x), hold.Seconds(), since, spanText(held), h.s.Seq, h.addr(y), why)
 		return f, true
 	},
 }

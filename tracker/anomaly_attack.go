@@ -9,7 +9,7 @@ var blindSYN = Kind{
 	Severity: Warning,
 	Title:    "SYN inside a live connection that its owner did not send",
 	RFC:      "RFC 5961 §4, RFC 9293 §3.10.7.4",
-	Sentence: "A SYN hit the open connection of {X}; {Y} did not send it (it kept going).",
+	Sentence: "A SYN in the name of {Y} (seq {s}) hit its open connection to {X}. {Y} went on as before {t} later, so it did not send that SYN: somebody tries to disturb the connection.",
 	on:       onImpostor,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from.Peer(), h.from
@@ -53,7 +53,7 @@ var nullFlags = Kind{
 	Severity: Warning,
 	Title:    "Segment without flags",
 	RFC:      "RFC 9293 §3.10.7",
-	Sentence: "A segment without any flag never occurs in legal TCP: a probe or corruption; {X} {answered ..}.",
+	Sentence: "A segment without any flag never occurs in legal TCP: a probe or corruption; {X} {answered with RST | answered with SYN+ACK | did not answer}.",
 	on:       onFlags | onRST,
 	check: func(h *happening) (finding, bool) {
 		return h.illegal("without any flag", func(g *glimpse) bool { return g.flags&plainFlags == 0 })
@@ -65,7 +65,7 @@ var xmasFlags = Kind{
 	Severity: Warning,
 	Title:    "FIN+PSH+URG",
 	RFC:      "RFC 9293 §3.10.7",
-	Sentence: "A segment with FIN, PSH and URG alone never occurs in legal TCP: a probe or corruption; {X} {answered ..}.",
+	Sentence: "A segment with FIN, PSH and URG alone never occurs in legal TCP: a probe or corruption; {X} {answered with RST | answered with SYN+ACK | did not answer}.",
 	on:       onFlags | onRST,
 	check: func(h *happening) (finding, bool) {
 		return h.illegal("with FIN, PSH and URG alone", func(g *glimpse) bool { return g.flags&plainFlags == FIN|PSH|URG })
@@ -77,7 +77,7 @@ var synFIN = Kind{
 	Severity: Warning,
 	Title:    "Opens and closes at once",
 	RFC:      "RFC 9293 §3.10.7",
-	Sentence: "A segment with both SYN and FIN never occurs in legal TCP: a probe or corruption; {X} {answered ..}.",
+	Sentence: "A segment with both SYN and FIN never occurs in legal TCP: a probe or corruption; {X} {answered with RST | answered with SYN+ACK | did not answer}.",
 	on:       onFlags | onRST | onSYNACK,
 	check: func(h *happening) (finding, bool) {
 		return h.illegal("with both SYN and FIN", func(g *glimpse) bool { return g.flags&(SYN|FIN|RST) == SYN|FIN })
@@ -101,7 +101,7 @@ var finWithoutAck = Kind{
 	Severity: Warning,
 	Title:    "FIN without ACK",
 	RFC:      "RFC 9293 §3.10.7",
-	Sentence: "A FIN without ACK never occurs in legal TCP: a probe or corruption; {X} {answered ..}.",
+	Sentence: "A FIN without ACK never occurs in legal TCP: a probe or corruption; {X} {answered with RST | answered with SYN+ACK | did not answer}.",
 	on:       onFlags | onRST,
 	check: func(h *happening) (finding, bool) {
 		return h.illegal("with FIN but without ACK", func(g *glimpse) bool {
@@ -115,7 +115,7 @@ var dataWithoutAck = Kind{
 	Severity: Notice,
 	Title:    "Data without ACK",
 	RFC:      "RFC 9293 §3.10.7",
-	Sentence: "A segment with data but without ACK never occurs in legal TCP: a probe or corruption; {X} {answered ..}.",
+	Sentence: "A segment with data but without ACK never occurs in legal TCP: a probe or corruption; {X} {answered with RST | answered with SYN+ACK | did not answer}.",
 	on:       onFlags | onRST,
 	check: func(h *happening) (finding, bool) {
 		return h.illegal("with data but without ACK", func(g *glimpse) bool {

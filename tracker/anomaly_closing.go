@@ -12,9 +12,9 @@ import (
 var finalAckLostRecovered = Kind{
 	Name:     "final-ack-lost-recovered",
 	Severity: Notice,
-	Title:    "Last ACK lost, TIME_WAIT repaired it",
+	Title:    "Last ACK lost or late, TIME_WAIT repaired it",
 	RFC:      "RFC 9293 §3.10.7.4",
-	Sentence: "{X}'s last ACK did not arrive; {Y} repeated FIN after {t} and {X}, in TIME_WAIT, acknowledged it again. " +
+	Sentence: "{X}'s last ACK had not arrived in time; {Y} repeated FIN after {t} and {X}, in TIME_WAIT, acknowledged it again. " +
 		"This is what TIME_WAIT is for; its {T2} s start again.",
 	on: onUnsettled,
 	check: func(h *happening) (f finding, found bool) {
@@ -39,7 +39,7 @@ var finalAckLostRecovered = Kind{
 				h.addr(y), after, h.addr(x), hold)
 			return f, true
 		}
-		f.text = fmt.Sprintf("%v's last ACK did not arrive; %v repeated FIN after %s and %v, in TIME_WAIT, acknowledged it again. This is what TIME_WAIT is for; its %.0f s start again.",
+		f.text = fmt.Sprintf("%v's last ACK had not arrived in time; %v repeated FIN after %s and %v, in TIME_WAIT, acknowledged it again. This is what TIME_WAIT is for; its %.0f s start again.",
 			h.addr(x), h.addr(y), after, h.addr(x), hold)
 		return f, true
 	},
@@ -53,7 +53,7 @@ var finRetransmitted = Kind{
 	Severity: Notice,
 	Title:    "FIN sent again",
 	RFC:      "RFC 9293 §3.8.1",
-	Sentence: "{X} repeated its FIN {t} later: {its FIN | the ACK of it} was lost {before | after} the capture point.",
+	Sentence: "{X} repeated its FIN after {t}: the FIN was lost, or its ACK was lost or is late.",
 	on:       onFIN,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from, h.from.Peer()
@@ -89,7 +89,7 @@ var finRetransmitted = Kind{
 			f.text = fmt.Sprintf("%v repeated its FIN%s, although %v's ACK of it had been captured: that ACK was lost, or is late, after the capture point.", h.addr(x), after, h.addr(y))
 		case h.visible(y):
 			f.cause = "ack-not-seen"
-			f.text = fmt.Sprintf("%v repeated its FIN%s and no ACK of it had been captured: the FIN was lost after the capture point, or the ACK of it is lost, or late, before it.", h.addr(x), after)
+			f.text = fmt.Sprintf("%v repeated its FIN%s and no ACK of it had been captured: the FIN was lost after the capture point, or its ACK was lost, or is late, on the way to the capture point.", h.addr(x), after)
 		default:
 			f.text = fmt.Sprintf("%v repeated its FIN%s; of what %v answers the capture shows too little to say what was lost.", h.addr(x), after, h.addr(y))
 		}

@@ -35,7 +35,7 @@ var halfOpenDiscovered = Kind{
 	Title:    "One side had lost the connection",
 	RFC:      "RFC 9293 §3.5.1",
 	Sentence: "{X} no longer knows this connection: it answered {what} with RST seq {a}. It crashed or restarted, its process was killed, " +
-		"or a NAT or load balancer sent the segment elsewhere. It had last been heard {t} before.",
+		"or a NAT or load balancer sent the segment elsewhere. {X} had last been heard {t} before.",
 	on: onRST,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from, h.from.Peer()
@@ -59,7 +59,7 @@ var halfOpenDiscovered = Kind{
 		what := ""
 		switch next := h.newer(); {
 		case asked.data > 0:
-			f.cause, what = "data", fmt.Sprintf("%d octets of data", asked.data)
+			f.cause, what = "data", countOf(int(asked.data), "octet", "octets")+" of data"
 		case asked.flags&FIN != 0:
 			f.cause, what = "fin", "a FIN"
 		case asked.is&wasKeepalive != 0:
@@ -70,8 +70,15 @@ var halfOpenDiscovered = Kind{
 		default:
 			return f, false // an abort has the same numbers
 		}
-		f.text = fmt.Sprintf("%v no longer knows this connection: it answered %s with RST seq %d. It crashed or restarted, its process was killed, or a NAT or load balancer sent the segment elsewhere. It had last been heard %s before.",
-			h.addr(x), what, h.s.Seq, spanText(h.now.Sub(h.before.sentAt[x])))
+		f.text = fmt.Sprintf("%v no longer knows this connection: it answered %s with RST seq %d", h.addr(x), what, h.s.Seq)
+		if rst, ok := h.find(x, RcvRST); ok {
+			f.mild = true
+			f.evidence = append(f.evidence, rst.packet())
+			f.text += fmt.Sprintf(", because it took the RST #%d.", rst.packet())
+			return f, true
+		}
+		f.text += fmt.Sprintf(". It crashed or restarted, its process was killed, or a NAT or load balancer sent the segment elsewhere. %v had last been heard %s before.",
+			h.addr(x), spanText(h.now.Sub(h.before.sentAt[x])))
 		return f, true
 	},
 }
@@ -141,8 +148,8 @@ var ackOfUnsentData = Kind{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: []int{ack.packet, h.s.Packet},
-			text: fmt.Sprintf("%v acknowledged %d octets that %v had not sent: the two disagree about the numbers, the ACK was injected, or a middlebox changed it.",
-				h.addr(x), h.before.acked[x].Minus(h.before.nxt[y]), h.addr(y)),
+			text: fmt.Sprintf("%v acknowledged %s that %v had not sent: the two disagree about the numbers, the ACK was injected, or a middlebox changed it.",
+				h.addr(x), countOf(int(h.before.acked[x].Minus(h.before.nxt[y])), "octet", "octets"), h.addr(y)),
 		}, true
 	},
 }
@@ -310,8 +317,8 @@ var windowShrunk = Kind{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: []int{before.packet, h.s.Packet},
-			text: fmt.Sprintf("%v withdrew %s%d octets of window that it had offered. What %v had already sent into it is refused and must be sent again.",
-				h.addr(x), atLeast, lost, h.addr(y)),
+			text: fmt.Sprintf("%v withdrew %s%s of window that it had offered. What %v had already sent into it is refused and must be sent again.",
+				h.addr(x), atLeast, countOf(int(lost), "octet", "octets"), h.addr(y)),
 		}, true
 	},
 }

@@ -170,8 +170,8 @@ var forgedRST = Kind{
 	Severity:   Warning,
 	Title:      "RST probably injected",
 	RFC:        "RFC 3360, RFC 5961 §3",
-	Sentence:   "RST claims {X} but {reasons}.",
-	Supersedes: []string{"data-after-rst", "rst-unmatched", "linger-zero-abort"},
+	Sentence:   "A RST claims to come from {X}, but {reasons}. {Y} {takes it | does not take it}. A device on the path or an attacker sent it.",
+	Supersedes: []string{"data-after-rst", "rst-unmatched", "rst-out-of-window", "blind-rst-in-window", "linger-zero-abort"},
 	on:         onRST | onUnsettled,
 	check: func(h *happening) (f finding, found bool) {
 		x := h.addr(h.from)

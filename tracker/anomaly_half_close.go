@@ -31,7 +31,7 @@ var closeWaitLeak = Kind{
 	Severity:   Warning, // an error from leaksOfServer on
 	Title:      "Application never closes",
 	RFC:        "RFC 9293 §3.6",
-	Sentence:   "{Y} got FIN {t} ago, acknowledged it and never closed: most likely its application leaks this socket ({n} on {ip:port}).",
+	Sentence:   "{Y} acknowledged the FIN of {X} but has not closed its side {t} later: most likely its application leaks this socket.",
 	Supersedes: []string{finWait2StuckName, halfCloseName},
 	on:         onTimer | onEnd,
 	check: func(h *happening) (f finding, found bool) {
@@ -74,7 +74,7 @@ var finWait2Stuck = Kind{
 	Severity:   Warning,
 	Title:      "Closed side waits for a FIN that does not come",
 	RFC:        "RFC 9293 §3.6",
-	Sentence:   "{Y} has not closed {t} after {X}; Linux/BSD now forget an orphaned FIN_WAIT_2, and a later FIN will get RST.",
+	Sentence:   "{Y} has not closed {t} after {X} did. If {X} had called close(), and not only shutdown(), its stack now forgets FIN_WAIT_2, and a later FIN will get RST.",
 	Supersedes: []string{halfCloseName},
 	on:         onTimer | onEnd,
 	check: func(h *happening) (f finding, found bool) {
@@ -112,7 +112,7 @@ var halfCloseLingering = Kind{
 	Severity: Info,
 	Title:    "One direction closed, the other still in use",
 	RFC:      "RFC 9293 §3.6",
-	Sentence: "{X} shut down sending {t} ago; {Y} still sends ({n} bytes since).",
+	Sentence: "{X} closed its direction {t} ago; {Y} still has the other one and has sent {n} bytes since.",
 	on:       onUnsettled | onEnd,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from, h.from.Peer()
@@ -152,7 +152,7 @@ var noCloseSeen = Kind{
 	Severity: Notice,
 	Title:    "Connection just stopped",
 	RFC:      "RFC 9293 §3.6",
-	Sentence: "No close was captured; last packet {t} ago from {X}.",
+	Sentence: "No close was captured, neither FIN nor RST: the last segment came from {X}, {t} before the end of the capture.",
 	on:       onEnd,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from, h.from.Peer()

@@ -110,7 +110,7 @@ var synTimeout = Kind{
 	Title:    "Connection attempt got no answer",
 	RFC:      "RFC 9293 §3.8.3",
 	Sentence: "Nothing answered {k} SYNs from {X} to {Y} in {t}: a firewall drops them, the host is down, or its listen queue is full. " +
-		"{X}'s stack gives up after about {T}.",
+		"By default {X}'s stack gives up after about {T}.",
 	Supersedes: []string{"syn-retransmitted"},
 	on:         onTimer | onEnd,
 	check: func(h *happening) (f finding, found bool) {
@@ -130,13 +130,17 @@ var synTimeout = Kind{
 		if x.copies > 1 {
 			syns = fmt.Sprintf("%d SYNs", x.copies)
 		}
-		return finding{
+		f = finding{
 			end:      h.from,
 			certain:  ConfidenceAssumed,
 			evidence: append(h.framesOf(h.from, SYN), first.packet()),
 			text: fmt.Sprintf("Nothing answered %s from %v to %v in %s: a firewall drops them, the host is down, or its listen queue is full. By default %v's stack gives up after about %s.",
 				syns, h.addr(h.from), h.addr(h.from.Peer()), spanText(waited), h.addr(h.from).Addr(), spanText(x.stack().SynGiveUp)),
-		}, true
+		}
+		if waited < x.stack().SynGiveUp/2 {
+			f.text += " Here it is set to fewer tries, or the program gave up, or the capture ended first."
+		}
+		return f, true
 	},
 }
 
@@ -330,7 +334,7 @@ var tfoSYNData = Kind{
 				f.cause, what = "partial", fmt.Sprintf("%v accepted the first %d of them, and the rest must be sent again", h.addr(h.from), taken)
 			}
 		}
-		f.text = fmt.Sprintf("%d octets rode on the SYN of %v: %s.", syn.data, h.addr(x), what)
+		f.text = fmt.Sprintf("%s rode on the SYN of %v: %s.", countOf(int(syn.data), "octet", "octets"), h.addr(x), what)
 		return f, true
 	},
 }

@@ -13,7 +13,7 @@ var challengeAck = Kind{
 	Severity: Notice,
 	Title:    "ACK sent to verify a suspicious SYN, RST or ACK",
 	RFC:      "RFC 5961 §3, §4, §5",
-	Sentence: "{X} doubted {S} and asked {Y} to confirm it; {Y} {confirmed with RST | went on as before, so {S} was not from it}.",
+	Sentence: "{X} doubted {S} and asked {Y} to confirm it (challenge ACK). {Y} {confirmed with a RST that fits | went on as before: {S} was not from it, or old}.",
 	on:       onDoubt | onRST | onEnd,
 	check: func(h *happening) (f finding, found bool) {
 		d := h.pending()
@@ -70,7 +70,7 @@ var blindRSTInWindow = Kind{
 	Severity: Warning,
 	Title:    "RST in window but not at RCV.NXT",
 	RFC:      "RFC 5961 §3",
-	Sentence: "RST seq {s} hits {X}'s window ({a}..{b}) but not its start: a guess, or {Y}'s RST overtook lost data.",
+	Sentence: "A RST in the name of {Y} has seq {s}, which hits {X}'s window ({a}..{b}) but not its start: it is a guess, or {Y}'s own, ahead of data that was lost.",
 	on:       onDoubt | onRST | onEnd,
 	check: func(h *happening) (f finding, found bool) {
 		d := h.pending()
@@ -108,7 +108,7 @@ var rstOutOfWindow = Kind{
 	Severity: Notice,
 	Title:    "RST the receiver ignores",
 	RFC:      "RFC 9293 §3.10.7.4",
-	Sentence: "RST seq {s} is outside {X}'s window ({a}..{b}); {X} ignores it.",
+	Sentence: "A RST in the name of {Y} has seq {s}, which is outside {X}'s window ({a}..{b}); {X} ignores it.",
 	on:       onRST,
 	check: func(h *happening) (f finding, found bool) {
 		if !h.outOfWindow() {
@@ -148,7 +148,7 @@ var rstIgnoredInSynSent = Kind{
 	Severity: Notice,
 	Title:    "RST without acceptable ACK during connect",
 	RFC:      "RFC 9293 §3.10.7.3",
-	Sentence: "RST does not acknowledge {X}'s SYN; a conforming client ignores it.",
+	Sentence: "A RST in the name of {Y} acknowledges {nothing | a}, where the SYN of {X} has seq {s}; a conforming client ignores it and goes on trying.",
 	on:       onRST,
 	check: func(h *happening) (f finding, found bool) {
 		x := h.from.Peer()
@@ -178,7 +178,7 @@ var rstUnmatched = Kind{
 	Severity: Notice,
 	Title:    "RST whose numbers fit neither rule",
 	RFC:      "RFC 9293 §3.5.2",
-	Sentence: "RST seq {s}: {X}'s next number was {n} and no recent ACK said {s}. Missing packets or a third party.",
+	Sentence: "A RST in the name of {X} has seq {s}; its next number was {n} and no recent ACK to it said {s}. Either packets are missing from the capture, or a third party sent it.",
 	on:       onRST,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.x(), h.y()
@@ -259,7 +259,7 @@ var rstStorm = Kind{
 			f.text += "one for each segment that arrived: the data was in flight when the socket closed, which is the normal form."
 		} else {
 			f.cause = "unprovoked"
-			f.text += fmt.Sprintf("more than the %d segments that it can have answered: a device on the path, or a forger, repeats them.", received)
+			f.text += fmt.Sprintf("more than the %s that it can have answered: a device on the path, or a forger, repeats them.", countOf(received, "segment", "segments"))
 		}
 		return f, true
 	},
@@ -279,7 +279,7 @@ var dataAfterRST = Kind{
 	Severity: Warning,
 	Title:    "Endpoint speaks after its own RST",
 	RFC:      "RFC 9293 §3.10.7.4",
-	Sentence: "{X} kept talking {t} after \"its\" RST: the RST was not sent by {X}.",
+	Sentence: "{X} kept talking {t} after \"its\" RST: the RST was not sent by {X}. {Y} took it all the same, and has lost the connection.",
 	on:       onUnsettled,
 	check: func(h *happening) (f finding, found bool) {
 		rst, ok := h.talksOn()
@@ -345,7 +345,7 @@ var rstWithData = Kind{
 	Severity: Info,
 	Title:    "RST carries payload",
 	RFC:      "RFC 9293 §3.5.3",
-	Sentence: "RST carries {n} bytes of diagnostic text.",
+	Sentence: "The RST of {X} carries {n} bytes of payload, which RFC 9293 allows for diagnostic text. It is not part of the stream.",
 	on:       onRST,
 	check: func(h *happening) (f finding, found bool) {
 		if h.s.Data == 0 {
@@ -355,8 +355,8 @@ var rstWithData = Kind{
 			end:      h.from,
 			certain:  ConfidenceProved,
 			evidence: []int{h.s.Packet},
-			text: fmt.Sprintf("The RST of %v carries %d bytes of payload, which RFC 9293 allows for diagnostic text. They are not part of the stream; read them in the capture for the reason.",
-				h.addr(h.from), h.s.Data),
+			text: fmt.Sprintf("The RST of %v carries %s of payload, which RFC 9293 allows for diagnostic text. It is not part of the stream; read it in the capture for the reason.",
+				h.addr(h.from), countOf(int(h.s.Data), "byte", "bytes")),
 		}, true
 	},
 }

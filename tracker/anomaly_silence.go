@@ -63,8 +63,8 @@ var retransmissionTimeout = Kind{
 		default:
 			return f, false
 		}
-		f.text = fmt.Sprintf("%v sent the same %d octets %d times in %s without an ACK %s; %v was last heard %s before the last of them.",
-			h.addr(x), w.size, w.copies, spanText(w.last.Sub(w.first)), how, h.addr(y), spanText(max(0, w.last.Sub(h.ends[y].sentAt))))
+		f.text = fmt.Sprintf("%v sent the same %s %d times in %s without an ACK %s; %v was last heard %s before the last of them.",
+			h.addr(x), countOf(int(w.size), "octet", "octets"), w.copies, spanText(w.last.Sub(w.first)), how, h.addr(y), spanText(max(0, w.last.Sub(h.ends[y].sentAt))))
 		return f, true
 	},
 }
@@ -181,8 +181,8 @@ func (h *happening) stalled(y End) (f finding, found bool) {
 		end:      y,
 		certain:  ConfidenceAssumed,
 		evidence: []int{w.sinceFrame, w.frames[0], w.frames[1], w.untilFrame},
-		text: fmt.Sprintf("%v %s a zero window for %s (%d probes by %v): its application does not read what arrives. Look there, not at the network.",
-			h.addr(y), text, spanText(over.Sub(w.since)), w.probes, h.addr(y.Peer())),
+		text: fmt.Sprintf("%v %s a zero window for %s (%s by %v): its application does not read what arrives. Look there, not at the network.",
+			h.addr(y), text, spanText(over.Sub(w.since)), countOf(int(w.probes), "probe", "probes"), h.addr(y.Peer())),
 	}, true
 }
 
@@ -231,7 +231,7 @@ var icmpUnreachableTerminated = Kind{
 	Severity: Error,
 	Title:    "ICMP ended the attempt or connection",
 	RFC:      "RFC 9293 §3.9.2.2, RFC 5461",
-	Sentence: "{router} reported {type} for {X}>{Y}, and {X} gave up.",
+	Sentence: "{router} reported that {Y} cannot be reached ({type}), and {X} gave up its {connection | attempt to connect}.",
 	on:       onEnd,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from, h.from.Peer()

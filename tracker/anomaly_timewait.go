@@ -19,7 +19,7 @@ var timeWaitAssassination = Kind{
 	Title:    "TIME_WAIT killed by a RST",
 	RFC:      "RFC 1337 §1",
 	Sentence: "Old segment {S} made {X} repeat its ACK; {Y}, which no longer knew the connection, answered RST, " +
-		"which ended {X}'s TIME_WAIT after {dt} of {T2}. The same ports can now be used again too early.",
+		"which ends {X}'s TIME_WAIT after {dt} of {T2}, unless {X} ignores it (on Linux net.ipv4.tcp_rfc1337=1). If it ends, the same ports can be used again too early.",
 	on: onRST,
 	check: func(h *happening) (f finding, found bool) {
 		x, y := h.from.Peer(), h.from
@@ -50,9 +50,9 @@ var timeWaitAssassination = Kind{
 		}
 		f.text = fmt.Sprintf("%s made %v repeat its ACK; %v, which no longer knew the connection, answered RST, ", what, h.addr(x), h.addr(y))
 		if h.before.accepted {
-			f.text += fmt.Sprintf("which ended %v's TIME_WAIT after %s of %s. The same ports can now be used again too early; "+
-				"a stack that ignores a RST in TIME_WAIT (on Linux net.ipv4.tcp_rfc1337=1) prevents it.",
-				h.addr(x), spanText(h.timeWaitHeld(x, h.now)), holdText(h.t.twoMSLOf(h.ends[x].stack())))
+			f.text += fmt.Sprintf("which ends %v's TIME_WAIT after %s of %s, unless %v ignores it (on Linux net.ipv4.tcp_rfc1337=1). "+
+				"If it ends, the same ports can be used again too early.",
+				h.addr(x), spanText(h.timeWaitHeld(x, h.now)), holdText(h.t.twoMSLOf(h.ends[x].stack())), h.addr(x))
 		} else {
 			f.text += fmt.Sprintf("which %v's stack ignores in TIME_WAIT.", h.addr(x))
 		}

@@ -157,7 +157,7 @@ func (h *happening) endedBefore() (at Time) {
 }
 
 func (h *happening) wanderer(original int, age, ended time.Duration, certain Confidence) finding {
-	what := fmt.Sprintf("%d octets, seq %d", h.s.Data, uint32(h.s.Seq))
+	what := fmt.Sprintf("%s, seq %d", countOf(int(h.s.Data), "octet", "octets"), uint32(h.s.Seq))
 	if h.s.Data == 0 {
 		what = fmt.Sprintf("%v, seq %d", h.s.Flags, uint32(h.s.Seq))
 	}
@@ -197,9 +197,9 @@ var timeWaitHazardH1 = Kind{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: []int{k.original, k.packet, h.s.Packet},
-			text: fmt.Sprintf("A segment of the previous connection (%d octets, seq %d, #%d, first seen as #%d) fell into this one's window, and %v acknowledged it up to %d, while %v had sent no more than up to %d: "+
+			text: fmt.Sprintf("A segment of the previous connection (%s, seq %d, #%d, first seen as #%d) fell into this one's window, and %v acknowledged it up to %d, while %v had sent no more than up to %d: "+
 				"%v's application got wrong data. Find out why the ports were used again so early.",
-				uint32(k.end.Minus(k.seq)), uint32(k.seq), k.packet, k.original, h.addr(y), uint32(h.s.Ack), h.addr(x), uint32(own), h.addr(y)),
+				countOf(int(k.end.Minus(k.seq)), "octet", "octets"), uint32(k.seq), k.packet, k.original, h.addr(y), uint32(h.s.Ack), h.addr(x), uint32(own), h.addr(y)),
 		}, true
 	},
 }

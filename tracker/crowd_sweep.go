@@ -256,7 +256,7 @@ var backscatter = Kind{
 	Severity: Notice,
 	Title:    "Answers to packets that somebody forged",
 	RFC:      "RFC 9293 §3.10.7.1",
-	Sentence: "{src} is being flooded with your addresses as forged sources: {n} answers came to SYNs that were never sent.",
+	Sentence: "{src} sent {n} answers to SYNs that were not captured, and nothing follows them: most likely it is being flooded by somebody who forges these source addresses.",
 	Many:     true,
 
 	Supersedes: []string{"unsolicited-syn-ack"},
