@@ -69,6 +69,7 @@ type oddments struct {
 	refuted            [2]inputSet // inputs that were taken back once
 	lateFIN            [2]bool     // the FIN was captured behind a segment sent after it
 	closing            [2]closing
+	repeatedSYN        bool      // a SYN, with or without ACK, was sent again
 	haunts             *[2]haunt // by the end that the segment claims to be of; nil until there is one
 	gaps               [2]gap    // what is missing of the end's octets
 	doubt              doubt
@@ -193,7 +194,7 @@ func (t *Tracker) fill(r *Record, c *Conn) {
 	for e := range End(2) {
 		t.fillEnd(&r.Ends[e], c, e)
 	}
-	if up, ok := c.find(Server, RcvAckOfSYN); ok && c.odd.syncedOnce() && c.ends[Client].has(sentSYN) {
+	if up, ok := c.find(Server, RcvAckOfSYN); ok && c.odd.openedOnce() && c.ends[Client].has(sentSYN) {
 		if syn, ok := c.find(Client, SndSYN); ok && syn.basis() == BySending {
 			r.HandshakeRTT = up.at.Sub(syn.at)
 		}
@@ -203,9 +204,10 @@ func (t *Tracker) fill(r *Record, c *Conn) {
 	}
 }
 
-// syncedOnce reports whether no part of the handshake was taken back.
-func (o *oddments) syncedOnce() bool {
-	return o == nil || (o.refuted[Client]|o.refuted[Server])&inputs(RcvSYN, RcvAckOfSYN) == 0
+// openedOnce reports whether no part of the handshake was repeated or taken
+// back: an answer may else be to either copy (Karn, RFC 6298 §3).
+func (o *oddments) openedOnce() bool {
+	return o == nil || !o.repeatedSYN && (o.refuted[Client]|o.refuted[Server])&inputs(RcvSYN, RcvAckOfSYN) == 0
 }
 
 func (t *Tracker) fillEnd(r *EndRecord, c *Conn, e End) {
