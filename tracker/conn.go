@@ -126,10 +126,10 @@ func (c *Conn) certainty(e End, now Time) Certainty {
 	if x.assumed.Len() > 1 {
 		return Assumed
 	}
-	var newest step
+	var newest, before step
 	for _, st := range c.steps {
 		if st.end() == e {
-			newest = st
+			before, newest = newest, st
 		}
 	}
 	ins, rested := newest.inputs(), now.Sub(newest.at) >= c.quiet(e)
@@ -138,6 +138,8 @@ func (c *Conn) certainty(e End, now Time) Certainty {
 		if x.assumed.only() == Closed { // erased: it answered with RST from the first
 			return Settled
 		}
+	case newest.basis() == ByTimer && before.state() == FinWait2 && !c.ends[e.Peer()].has(answered):
+		return Assumed // the timer is that of orphans, and no packet tells whether this is one
 	case ins.has(NoTCB) || newest.basis() == ByTimer:
 		return Settled
 	case ins&inputs(RcvAckOfSYN, RcvAckOfFIN, Unreachable, SndRST) != 0 && rested && !c.ends[e.Peer()].has(lossy):
@@ -159,15 +161,19 @@ func (c *Conn) possible(e End, certainty Certainty) StateSet {
 	if certainty != Assumed {
 		return 0
 	}
-	var set StateSet
+	var set, newest StateSet
 	for _, st := range c.steps {
 		if st.end() != e {
 			continue
 		}
-		if st.basis() == BySending || st.basis() == ByProof || st.inputs() == 0 {
+		switch {
+		case st.basis() == BySending, st.basis() == ByProof, st.inputs() == 0:
 			set = 0
+		case st.basis() == ByTimer:
+			set = newest // it had settled there
 		}
-		set |= 1 << st.state()
+		newest = setOf(st.state())
+		set |= newest
 	}
 	if set.Len() < 2 {
 		set |= x.proved
