@@ -205,3 +205,19 @@ func TestHandshakeRTTNeedsOneSYN(t *testing.T) {
 		}
 	}
 }
+
+// An end that does not answer a repeated SYN+ACK may never have got one.
+func TestUnansweredHandshakeIsNotSettled(t *testing.T) {
+	for _, test := range []struct {
+		ladder  string
+		certain Certainty
+	}{
+		{"syn-rcvd-stuck", Assumed},
+		{"syn-rcvd-stuck-not-cookies", Settled},
+	} {
+		r := recordsOf(t, ladderOf(t, test.ladder))[0].Ends[Client]
+		if r.State != Established || r.Certainty != test.certain {
+			t.Errorf("%s: client is %v, %v, want ESTABLISHED, %v", test.ladder, r.State, r.Certainty, test.certain)
+		}
+	}
+}

@@ -119,7 +119,7 @@ func (c *Conn) quiet(e End) time.Duration {
 
 // certainty tells how sure the assumed state of an end is at the given time.
 func (c *Conn) certainty(e End, now Time) Certainty {
-	x := &c.ends[e]
+	x, peer := &c.ends[e], &c.ends[e.Peer()]
 	if x.assumed == x.proved && x.assumed.Len() == 1 {
 		return Proved
 	}
@@ -138,13 +138,15 @@ func (c *Conn) certainty(e End, now Time) Certainty {
 		if x.assumed.only() == Closed { // erased: it answered with RST from the first
 			return Settled
 		}
-	case newest.basis() == ByTimer && before.state() == FinWait2 && !c.ends[e.Peer()].has(answered):
+	case newest.basis() == ByTimer && before.state() == FinWait2 && !peer.has(answered):
 		return Assumed // the timer is that of orphans, and no packet tells whether this is one
 	case ins.has(NoTCB) || newest.basis() == ByTimer:
 		return Settled
-	case ins&inputs(RcvAckOfSYN, RcvAckOfFIN, Unreachable, SndRST) != 0 && rested && !c.ends[e.Peer()].has(lossy):
+	case ins.has(RcvAckOfSYN) && int32(peer.clock-tickOf(newest.at)) > 0:
+		return Assumed // the peer sent its SYN again: it got no answer
+	case ins&inputs(RcvAckOfSYN, RcvAckOfFIN, Unreachable, SndRST) != 0 && rested && !peer.has(lossy):
 		return Settled // it would have repeated its SYN or FIN by now, or gone on
-	case ins&inputs(RcvRST, RcvRSTPassive) != 0 && rested && x.una(&c.ends[e.Peer()]).Before(x.nxt):
+	case ins&inputs(RcvRST, RcvRSTPassive) != 0 && rested && x.una(peer).Before(x.nxt):
 		return Settled // it would have repeated what was outstanding
 	}
 	return Assumed
