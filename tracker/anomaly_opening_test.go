@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // anomaliesOf returns what is flagged in the ladder, its end included.
@@ -164,6 +165,59 @@ func TestSimultaneousOpenRetransmitsNothing(t *testing.T) {
 			if end.Retransmits != 0 {
 				t.Errorf("%v retransmitted %d segments, want 0", End(e), end.Retransmits)
 			}
+		}
+	}
+}
+
+// An RTT is measured only where no SYN was repeated (RFC 6298 §3).
+func TestHandshakeRTTNeedsOneSYN(t *testing.T) {
+	for _, test := range []struct {
+		name, text string
+		want       time.Duration
+	}{
+		{"once", `
+1.      CLOSED      --> <SEQ=100><CTL=SYN>              --> LISTEN
+2. +0.1 ESTABLISHED <-- <SEQ=300><ACK=101><CTL=SYN,ACK> <-- SYN-RECEIVED
+3. +0.2 ESTABLISHED --> <SEQ=101><ACK=301><CTL=ACK>     --> ESTABLISHED
+`, 300 * time.Millisecond},
+		{"SYN repeated", `
+1.      CLOSED      --> <SEQ=100><CTL=SYN>              --> LISTEN
+2. +1   SYN-SENT    --> <SEQ=100><CTL=SYN>              --> LISTEN
+3.      ESTABLISHED <-- <SEQ=300><ACK=101><CTL=SYN,ACK> <-- SYN-RECEIVED
+4.      ESTABLISHED --> <SEQ=101><ACK=301><CTL=ACK>     --> ESTABLISHED
+`, 0},
+		{"SYN+ACK repeated", `
+1.      CLOSED      --> <SEQ=100><CTL=SYN>              --> LISTEN
+2.      ESTABLISHED <-- <SEQ=300><ACK=101><CTL=SYN,ACK> <-- SYN-RECEIVED
+3. +1   ESTABLISHED <-- <SEQ=300><ACK=101><CTL=SYN,ACK> <-- SYN-RECEIVED
+4.      ESTABLISHED --> <SEQ=101><ACK=301><CTL=ACK>     --> ESTABLISHED
+`, 0},
+		{"SYN+ACK repeated after the handshake", `
+1.      CLOSED      --> <SEQ=100><CTL=SYN>              --> LISTEN
+2.      ESTABLISHED <-- <SEQ=300><ACK=101><CTL=SYN,ACK> <-- SYN-RECEIVED
+3.      ESTABLISHED --> <SEQ=101><ACK=301><CTL=ACK>     --> ESTABLISHED
+4. +1   ESTABLISHED <-- <SEQ=300><ACK=101><CTL=SYN,ACK> <-- SYN-RECEIVED
+5.      ESTABLISHED --> <SEQ=101><ACK=301><CTL=ACK>     --> ESTABLISHED
+`, 0},
+	} {
+		if got := recordsOf(t, "0. CLOSED LISTEN"+test.text)[0].HandshakeRTT; got != test.want {
+			t.Errorf("%s: RTT is %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+// An end that does not answer a repeated SYN+ACK may never have got one.
+func TestUnansweredHandshakeIsNotSettled(t *testing.T) {
+	for _, test := range []struct {
+		ladder  string
+		certain Certainty
+	}{
+		{"syn-rcvd-stuck", Assumed},
+		{"syn-rcvd-stuck-not-cookies", Settled},
+	} {
+		r := recordsOf(t, ladderOf(t, test.ladder))[0].Ends[Client]
+		if r.State != Established || r.Certainty != test.certain {
+			t.Errorf("%s: client is %v, %v, want ESTABLISHED, %v", test.ladder, r.State, r.Certainty, test.certain)
 		}
 	}
 }

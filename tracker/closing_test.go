@@ -134,3 +134,22 @@ func TestLeaksOfOneServerAreCounted(t *testing.T) {
 		fmt.Println(got[leaksOfServer].Text)
 	}
 }
+
+// That the timer of an orphaned FIN-WAIT-2 ran is not settled before the end
+// answers with a RST: the socket may be held.
+func TestFinWait2MayBeHeld(t *testing.T) {
+	for _, test := range []struct {
+		ladder   string
+		certain  Certainty
+		possible StateSet
+	}{
+		{"fin-wait-2-stuck", Assumed, setOf(FinWait2, Closed)},
+		{"late-fin-reset", Settled, 0},
+		{"data-after-close-reset-expired", Settled, 0},
+	} {
+		r := recordsOf(t, ladderOf(t, test.ladder))[0].Ends[Client]
+		if r.State != Closed || r.Certainty != test.certain || r.Possible != test.possible {
+			t.Errorf("%s: client is %v, %v, %v, want CLOSED, %v, %v", test.ladder, r.State, r.Certainty, r.Possible.List(), test.certain, test.possible.List())
+		}
+	}
+}

@@ -69,6 +69,7 @@ type oddments struct {
 	refuted            [2]inputSet // inputs that were taken back once
 	lateFIN            [2]bool     // the FIN was captured behind a segment sent after it
 	closing            [2]closing
+	repeatedSYN        bool      // a SYN, with or without ACK, was sent again
 	haunts             *[2]haunt // by the end that the segment claims to be of; nil until there is one
 	gaps               [2]gap    // what is missing of the end's octets
 	doubt              doubt
@@ -118,17 +119,17 @@ func (c *Conn) quiet(e End) time.Duration {
 
 // certainty tells how sure the assumed state of an end is at the given time.
 func (c *Conn) certainty(e End, now Time) Certainty {
-	x := &c.ends[e]
+	x, peer := &c.ends[e], &c.ends[e.Peer()]
 	if x.assumed == x.proved && x.assumed.Len() == 1 {
 		return Proved
 	}
 	if x.assumed.Len() > 1 {
 		return Assumed
 	}
-	var newest step
+	var newest, before step
 	for _, st := range c.steps {
 		if st.end() == e {
-			newest = st
+			before, newest = newest, st
 		}
 	}
 	ins, rested := newest.inputs(), now.Sub(newest.at) >= c.quiet(e)
@@ -137,11 +138,15 @@ func (c *Conn) certainty(e End, now Time) Certainty {
 		if x.assumed.only() == Closed { // erased: it answered with RST from the first
 			return Settled
 		}
+	case newest.basis() == ByTimer && before.state() == FinWait2 && !peer.has(answered):
+		return Assumed // the timer is that of orphans, and no packet tells whether this is one
 	case ins.has(NoTCB) || newest.basis() == ByTimer:
 		return Settled
-	case ins&inputs(RcvAckOfSYN, RcvAckOfFIN, Unreachable, SndRST) != 0 && rested && !c.ends[e.Peer()].has(lossy):
+	case ins.has(RcvAckOfSYN) && int32(peer.clock-tickOf(newest.at)) > 0:
+		return Assumed // the peer sent its SYN again: it got no answer
+	case ins&inputs(RcvAckOfSYN, RcvAckOfFIN, Unreachable, SndRST) != 0 && rested && !peer.has(lossy):
 		return Settled // it would have repeated its SYN or FIN by now, or gone on
-	case ins&inputs(RcvRST, RcvRSTPassive) != 0 && rested && x.una(&c.ends[e.Peer()]).Before(x.nxt):
+	case ins&inputs(RcvRST, RcvRSTPassive) != 0 && rested && x.una(peer).Before(x.nxt):
 		return Settled // it would have repeated what was outstanding
 	}
 	return Assumed
@@ -158,15 +163,19 @@ func (c *Conn) possible(e End, certainty Certainty) StateSet {
 	if certainty != Assumed {
 		return 0
 	}
-	var set StateSet
+	var set, newest StateSet
 	for _, st := range c.steps {
 		if st.end() != e {
 			continue
 		}
-		if st.basis() == BySending || st.basis() == ByProof || st.inputs() == 0 {
+		switch {
+		case st.basis() == BySending, st.basis() == ByProof, st.inputs() == 0:
 			set = 0
+		case st.basis() == ByTimer:
+			set = newest // it had settled there
 		}
-		set |= 1 << st.state()
+		newest = setOf(st.state())
+		set |= newest
 	}
 	if set.Len() < 2 {
 		set |= x.proved
@@ -193,7 +202,7 @@ func (t *Tracker) fill(r *Record, c *Conn) {
 	for e := range End(2) {
 		t.fillEnd(&r.Ends[e], c, e)
 	}
-	if up, ok := c.find(Server, RcvAckOfSYN); ok && c.odd.syncedOnce() && c.ends[Client].has(sentSYN) {
+	if up, ok := c.find(Server, RcvAckOfSYN); ok && c.odd.openedOnce() && c.ends[Client].has(sentSYN) {
 		if syn, ok := c.find(Client, SndSYN); ok && syn.basis() == BySending {
 			r.HandshakeRTT = up.at.Sub(syn.at)
 		}
@@ -203,9 +212,10 @@ func (t *Tracker) fill(r *Record, c *Conn) {
 	}
 }
 
-// syncedOnce reports whether no part of the handshake was taken back.
-func (o *oddments) syncedOnce() bool {
-	return o == nil || (o.refuted[Client]|o.refuted[Server])&inputs(RcvSYN, RcvAckOfSYN) == 0
+// openedOnce reports whether no part of the handshake was repeated or taken
+// back: an answer may else be to either copy (Karn, RFC 6298 §3).
+func (o *oddments) openedOnce() bool {
+	return o == nil || !o.repeatedSYN && (o.refuted[Client]|o.refuted[Server])&inputs(RcvSYN, RcvAckOfSYN) == 0
 }
 
 func (t *Tracker) fillEnd(r *EndRecord, c *Conn, e End) {

@@ -322,6 +322,7 @@ func (c *Conn) noteRepeat(s *Segment, from End, r reading) {
 	answers := s.Flags&(SYN|ACK) == SYN|ACK && !c.ends[from].has(sentSYNACK) // the other SYN, in a simultaneous open
 	if r.old && !r.keepalive && !answers {
 		o.retransmits[from]++
+		o.repeatedSYN = o.repeatedSYN || s.Flags&SYN != 0
 	}
 }
 

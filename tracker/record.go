@@ -124,7 +124,7 @@ type Record struct {
 	Ends         [2]EndRecord
 	Origin       Origin
 	ClosedBy     ClosedBy
-	HandshakeRTT time.Duration // from the SYN to the ACK that ends the handshake, at the tap; 0: not seen
+	HandshakeRTT time.Duration // from the SYN to the ACK that ends the handshake, at the tap; 0: not seen, or a SYN was repeated
 	Start, End   Time          // its first and last packet
 	Anomalies    []Anomaly
 }
