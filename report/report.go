@@ -159,8 +159,10 @@ func New(name string, w io.Writer, o Options) (Printer, error) {
 			return nil, fmt.Errorf("%s cannot be sorted", name)
 		case o.Events && !f.events:
 			return nil, fmt.Errorf("%s prints no events (json and jsonl do)", name)
-		case o.socketsOnly() && f.sockets == nil:
-			return nil, fmt.Errorf("sockets of a host are no records: %s cannot print them (table, markdown and summary can)", name)
+		case o.On.IsValid() && f.sockets == nil:
+			return nil, fmt.Errorf("%s has no --on view: use table, wide, markdown or summary", name)
+		case o.Listening && f.sockets == nil:
+			return nil, fmt.Errorf("%s has no --listening view: use table, wide, markdown or summary", name)
 		}
 		p := &printer{opts: o, out: bufio.NewWriterSize(w, 1<<16), table: f.table, tally: newTally()}
 		if o.socketsOnly() {
