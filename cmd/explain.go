@@ -169,6 +169,9 @@ func (f *explainFlags) pass(ctx context.Context, files []string, co capture.Opti
 		return stats, true, err
 	}
 	src, err := capture.Open(files, co)
+	if err != nil && ctx.Err() != nil {
+		return stats, false, nil
+	}
 	if err != nil {
 		return stats, true, err
 	}

@@ -110,6 +110,10 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 		return err
 	}
 	src, err := capture.Open(files, co)
+	if err != nil && ctx.Err() != nil {
+		warn(stderr, capture.Stats{}, false)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
