@@ -214,7 +214,11 @@ func (d *ladder) drawn(w *ladderRow, rank int) (out drawnRow) {
 		return out
 	}
 	out.frame = strconv.Itoa(r.packet)
-	out.arrow = [...]string{"-->", "<--"}[r.side]
+	from := r.side
+	if r.segment.ICMP.Type != 0 {
+		from = 1 - from // it went to the sender of the segment that it quotes
+	}
+	out.arrow = [...]string{"-->", "<--"}[from]
 	out.text = d.segmentText(r, rank)
 	return out
 }
