@@ -124,7 +124,7 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 	if err != nil {
 		return err
 	}
-	warn(stderr, stats, whole)
+	warn(stderr, stats, whole, co.Until)
 	if !whole {
 		return nil // nothing is drawn of connections known in part
 	}
@@ -153,7 +153,7 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 			return err
 		}
 		if !whole {
-			warn(stderr, capture.Stats{}, whole)
+			warn(stderr, capture.Stats{}, whole, co.Until)
 			return nil
 		}
 	}

@@ -68,6 +68,8 @@ type Options struct {
 type Summary struct {
 	Packets     uint64       // in the capture
 	TCPPackets  uint64       // of these, TCP
+	Filtered    uint64       // of Packets, those that a filter left out
+	Later       uint64       // beyond Packets, those after the moment that was asked for
 	Bytes       uint64       // what the packets measured on the wire
 	First, Last tracker.Time // of the first and the last packet; no meaning without Packets
 	Now         tracker.Time // the moment at which the records were taken; 0: Last
