@@ -49,7 +49,8 @@ the capture, and sequence numbers count from each end's own first. Of a segment,
 a window of 1,000 is not told. In an open connection segments that change
 nothing are folded, but for the first and the last few. A terminal that is too
 narrow loses the options of SYNs, then the windows, the times, the arrows on
-the right, and the proved states, in this order.
+the right, and the proved states, in this order; at last the server's states
+stand below the segments.
 
 With --absolute --all the output is a test: put into a file in
 tracker/testdata/views, it runs with the tests of tcpwatch.`,
