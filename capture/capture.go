@@ -60,6 +60,7 @@ type Stats struct {
 	Bytes         int64 // octets that these measured on the wire
 	Filtered      int   // packets that the filter did not match
 	FilteredBytes int64 // octets that these measured on the wire
+	Later         int   // beyond Packets, those later than the moment of Options.Until
 	Segments      int   // TCP segments
 	Errors        int   // ICMP errors about TCP segments
 	Undecodable   int   // packets that are cut before the end of the TCP header, malformed, or of an unknown link type
@@ -208,6 +209,7 @@ func (s *Source) readRecords(in *input, yield func(*tracker.Segment, error) bool
 		}
 		s.frame++
 		if s.after(r.time) {
+			s.stats.Later++
 			continue
 		}
 		if read++; read == 1 && r.time != 0 && s.stats.Last.Sub(r.time) > overlap {

@@ -48,12 +48,21 @@ func printKinds(w io.Writer, output string, args []string, o report.KindOptions)
 	if len(args) == 0 {
 		return report.WriteKinds(w, output, tracker.Kinds(), o)
 	}
-	k, err := tracker.ParseKind(args[0])
+	k, err := parseKind(args[0])
 	if err != nil {
-		near := nearest(args[0], kindNames())
-		return withHint(err, fmt.Sprintf("did you mean %s? tcpwatch anomalies lists all", strings.Join(near, ", ")))
+		return err
 	}
 	return report.WriteKind(w, output, k, o)
+}
+
+// parseKind returns the kind of that name, or an error that suggests others.
+func parseKind(name string) (*tracker.Kind, error) {
+	k, err := tracker.ParseKind(name)
+	if err != nil {
+		near := nearest(name, kindNames())
+		return nil, withHint(err, fmt.Sprintf("did you mean %s? tcpwatch anomalies lists all", strings.Join(near, ", ")))
+	}
+	return k, nil
 }
 
 // completeKind completes the name of a kind, with its title.

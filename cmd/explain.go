@@ -49,7 +49,8 @@ the capture, and sequence numbers count from each end's own first. Of a segment,
 a window of 1,000 is not told. In an open connection segments that change
 nothing are folded, but for the first and the last few. A terminal that is too
 narrow loses the options of SYNs, then the windows, the times, the arrows on
-the right, and the proved states, in this order.
+the right, and the proved states, in this order; at last the server's states
+stand below the segments.
 
 With --absolute --all the output is a test: put into a file in
 tracker/testdata/views, it runs with the tests of tcpwatch.`,
@@ -124,7 +125,7 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 	if err != nil {
 		return err
 	}
-	warn(stderr, stats, whole)
+	warn(stderr, stats, whole, co.Until)
 	if !whole {
 		return nil // nothing is drawn of connections known in part
 	}
@@ -153,7 +154,7 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 			return err
 		}
 		if !whole {
-			warn(stderr, capture.Stats{}, whole)
+			warn(stderr, capture.Stats{}, whole, co.Until)
 			return nil
 		}
 	}
@@ -169,6 +170,9 @@ func (f *explainFlags) pass(ctx context.Context, files []string, co capture.Opti
 		return stats, true, err
 	}
 	src, err := capture.Open(files, co)
+	if err != nil && ctx.Err() != nil {
+		return stats, false, nil
+	}
 	if err != nil {
 		return stats, true, err
 	}

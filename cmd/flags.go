@@ -94,8 +94,8 @@ func (f *readFlags) selection() (s report.Selection, err error) {
 		s.States = append(s.States, state)
 	}
 	for _, name := range f.kinds {
-		if _, err := tracker.ParseKind(name); err != nil {
-			return s, fmt.Errorf("--anomaly: %w (%s)", err, strings.Join(kindNames(), ", "))
+		if _, err := parseKind(name); err != nil {
+			return s, fmt.Errorf("--anomaly: %w", err)
 		}
 		s.Kinds = append(s.Kinds, name)
 	}
@@ -111,6 +111,9 @@ func (f *readFlags) captureOptions() (o capture.Options, err error) {
 	}
 	if o.Until, err = parseAt(f.at); err != nil {
 		return o, err
+	}
+	if f.twoMSL < 0 {
+		return o, fmt.Errorf("--2msl %v: TIME_WAIT cannot be held for a negative time", f.twoMSL)
 	}
 	o.Outer, o.VerifyChecksums, o.Payload = f.outer, f.verify, f.payload
 	return o, nil

@@ -45,3 +45,22 @@ func TestInterrupted(t *testing.T) {
 		})
 	}
 }
+
+// Interrupted before a pipe delivered anything, a command is as little to blame.
+func TestInterruptedBeforeTheFirstPacket(t *testing.T) {
+	nothing := filepath.Join(t.TempDir(), "nothing")
+	if err := os.WriteFile(nothing, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	interrupted, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	for _, command := range []string{"replay", "explain"} {
+		var stdout, stderr strings.Builder
+		if status := run(interrupted, []string{command, nothing}, &stdout, &stderr); status != exitDone {
+			t.Errorf("%s: exit status %d, want %d", command, status, exitDone)
+		}
+		if got, want := stderr.String(), "tcpwatch: interrupted: the rest was not read\n"; got != want {
+			t.Errorf("%s: standard error has %q, want %q", command, got, want)
+		}
+	}
+}

@@ -110,6 +110,10 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 		return err
 	}
 	src, err := capture.Open(files, co)
+	if err != nil && ctx.Err() != nil {
+		warn(stderr, capture.Stats{}, false, co.Until)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -131,7 +135,7 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 	if printed != nil {
 		return printed
 	}
-	warn(stderr, stats, whole)
+	warn(stderr, stats, whole, co.Until)
 	if err := printer.Close(summary(stats, tk.Stats())); err != nil {
 		return err
 	}
@@ -165,10 +169,12 @@ func pump(ctx context.Context, src *capture.Source, bar *progress, observe func(
 	return true, nil
 }
 
-// warn says what was not read.
-func warn(stderr io.Writer, stats capture.Stats, whole bool) {
+// warn says what was not read, or is not there to be read.
+func warn(stderr io.Writer, stats capture.Stats, whole bool, until capture.Until) {
 	if !whole {
 		fmt.Fprintln(stderr, "tcpwatch: interrupted: the rest was not read")
+	} else if until.Packet > stats.Packets {
+		fmt.Fprintf(stderr, "tcpwatch: --at #%d: the capture ends with frame %d\n", until.Packet, stats.Packets)
 	}
 	for _, w := range stats.Warnings {
 		fmt.Fprintf(stderr, "tcpwatch: %s\n", w)
@@ -179,6 +185,7 @@ func warn(stderr io.Writer, stats capture.Stats, whole bool) {
 func summary(c capture.Stats, t tracker.Stats) report.Summary {
 	return report.Summary{
 		Packets: uint64(c.Packets), TCPPackets: uint64(c.Segments), Bytes: uint64(c.Bytes),
+		Filtered: uint64(c.Filtered), Later: uint64(c.Later),
 		First: c.First, Last: c.Last, Now: c.Until,
 		Truncated: c.Truncated, Dropped: uint64(c.Dropped), Undecodable: uint64(c.Undecodable), Evicted: t.Evicted,
 	}

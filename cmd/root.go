@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tcpwatch/tcpwatch/report"
 )
@@ -82,11 +83,28 @@ wrong. It reads captures as tcpdump and Wireshark write them.`,
 	}
 	root.SetVersionTemplate("tcpwatch {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return withHint(err, fmt.Sprintf("%s --help lists the flags", c.CommandPath()))
+		return withHint(flagError(err), fmt.Sprintf("%s --help lists the flags", c.CommandPath()))
 	})
 	root.PersistentFlags().SortFlags = false
 	root.AddCommand(newReplay(), newExplain(), newAnomalies(), newStates(), newVersion(), newMan())
 	return root
+}
+
+// flagError says in our words that a flag cannot have a value.
+func flagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	why := map[string]string{
+		"bool":     "is neither true nor false",
+		"duration": "is no duration, such as 30s or 1m30s",
+		"intSlice": "is no number, nor numbers such as 1,3",
+	}[invalid.GetFlag().Value.Type()]
+	if why == "" {
+		return err
+	}
+	return fmt.Errorf("--%s %q %s", invalid.GetFlag().Name, invalid.GetValue(), why)
 }
 
 func newVersion() *cobra.Command {

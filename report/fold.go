@@ -12,7 +12,7 @@ import (
 // raised nothing. Its first and last few are drawn, the rest is told in one
 // line:
 //
-//	... 1204 segments, 1.6 MB, 3 retransmitted ...
+//	... 1204 segments, 1.6 MB, 3 again or late ...
 
 const (
 	stretchFirst = 3 // are drawn at its beginning
@@ -38,7 +38,7 @@ type folded struct {
 // A ladderRow is a line of a ladder: a rung, or a fold.
 type ladderRow struct {
 	*rung
-	repeat bool // it carries nothing but what was sent before
+	repeat bool // it ends no further than what was seen before
 	fold   *folded
 }
 
@@ -81,7 +81,8 @@ func (d *ladder) sight(side int, seq tracker.Seq) {
 	}
 }
 
-// repeats reports whether a segment carries only what was sent before.
+// repeats reports whether a segment ends no further than what was seen before:
+// it was sent again, or overtaken on the way.
 func (d *ladder) repeats(r *rung) bool {
 	s, k := r.segment, &d.run
 	if s.Len() == 0 || s.ICMP.Type != 0 || r.remark != "" {
@@ -147,7 +148,7 @@ func (f *folded) String() string {
 		parts = append(parts, octetsText(f.octets))
 	}
 	if f.repeated > 0 {
-		parts = append(parts, thousands(uint64(f.repeated))+" retransmitted")
+		parts = append(parts, thousands(uint64(f.repeated))+" again or late")
 	}
 	if f.unread > 0 {
 		parts = append(parts, thousands(uint64(f.unread))+" not taken in")

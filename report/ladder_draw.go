@@ -22,9 +22,9 @@ import (
 // segment are told the numbers, the control bits, the octets of data, the
 // window unless it is 1,000, the options of a SYN, and what is unusual. A
 // terminal that is too narrow loses the options of SYNs first, then the
-// windows, the time, the arrows on the right, and the proved states last (a "?"
-// then marks where they differ); never a number, a control bit or an assumed
-// state.
+// windows, the time, the arrows on the right, and the proved states (a "?" then
+// marks where they differ); never a number, a control bit or an assumed state.
+// Where that is too wide still, the server's states stand below the segments.
 
 // The ranks at which a narrow terminal loses what.
 const (
@@ -33,6 +33,7 @@ const (
 	dropTime
 	dropArrow
 	dropProved
+	dropBeside
 	dropNoMore
 )
 
@@ -57,6 +58,10 @@ func (d *ladder) draw(out *bufio.Writer, o *LadderOptions) {
 	indent := strings.Repeat(" ", widths.margin(rank))
 	for i, row := range rows {
 		writeLine(out, widths.line(row, o.Color, rank))
+		if server := row.cells[1]; rank >= dropBeside && server != "" {
+			below := strings.Repeat(" ", widths.cells[0]+len(" --> "))
+			writeLine(out, indent+below+"server "+cellColor(server).paintIf(o.Color, server))
+		}
 		r := d.rows[i].rung
 		if r == nil {
 			continue
@@ -148,7 +153,10 @@ func (w columns) margin(rank int) int {
 
 // total is the width of a line.
 func (w columns) total(rank int) int {
-	n := w.margin(rank) + w.cells[0] + 1 + len("--> ") + w.text + 1 + w.cells[1]
+	n := w.margin(rank) + w.cells[0] + 1 + len("--> ") + w.text
+	if rank < dropBeside {
+		n += 1 + w.cells[1]
+	}
 	if rank < dropArrow {
 		n += len(" -->")
 	}
@@ -173,7 +181,7 @@ func (w columns) line(row drawnRow, colors bool, rank int) string {
 		arrow = "   "
 	}
 	b.WriteString(" " + arrow + " " + row.text)
-	if row.cells[1] != "" {
+	if row.cells[1] != "" && rank < dropBeside {
 		pad(w.text - utf8.RuneCountInString(row.text))
 		if rank < dropArrow {
 			b.WriteString(" " + arrow)
@@ -214,7 +222,11 @@ func (d *ladder) drawn(w *ladderRow, rank int) (out drawnRow) {
 		return out
 	}
 	out.frame = strconv.Itoa(r.packet)
-	out.arrow = [...]string{"-->", "<--"}[r.side]
+	from := r.side
+	if r.segment.ICMP.Type != 0 {
+		from = 1 - from // it went to the sender of the segment that it quotes
+	}
+	out.arrow = [...]string{"-->", "<--"}[from]
 	out.text = d.segmentText(r, rank)
 	return out
 }

@@ -68,6 +68,8 @@ type Options struct {
 type Summary struct {
 	Packets     uint64       // in the capture
 	TCPPackets  uint64       // of these, TCP
+	Filtered    uint64       // of Packets, those that a filter left out
+	Later       uint64       // beyond Packets, those after the moment that was asked for
 	Bytes       uint64       // what the packets measured on the wire
 	First, Last tracker.Time // of the first and the last packet; no meaning without Packets
 	Now         tracker.Time // the moment at which the records were taken; 0: Last
@@ -159,8 +161,10 @@ func New(name string, w io.Writer, o Options) (Printer, error) {
 			return nil, fmt.Errorf("%s cannot be sorted", name)
 		case o.Events && !f.events:
 			return nil, fmt.Errorf("%s prints no events (json and jsonl do)", name)
-		case o.socketsOnly() && f.sockets == nil:
-			return nil, fmt.Errorf("sockets of a host are no records: %s cannot print them (table, markdown and summary can)", name)
+		case o.On.IsValid() && f.sockets == nil:
+			return nil, fmt.Errorf("%s has no --on view: use table, wide, markdown or summary", name)
+		case o.Listening && f.sockets == nil:
+			return nil, fmt.Errorf("%s has no --listening view: use table, wide, markdown or summary", name)
 		}
 		p := &printer{opts: o, out: bufio.NewWriterSize(w, 1<<16), table: f.table, tally: newTally()}
 		if o.socketsOnly() {

@@ -32,8 +32,8 @@ func TestNewRefusesWhatItDoesNotUnderstand(t *testing.T) {
 		{"jsonl", Options{Sort: "conn"}, "jsonl cannot be sorted"},
 		{"summary", Options{Sort: "conn"}, "summary cannot be sorted"},
 		{"table", Options{Events: true}, "table prints no events (json and jsonl do)"},
-		{"json", Options{Listening: true}, "json cannot print them"},
-		{"csv", Options{On: netip.IPv6Loopback()}, "csv cannot print them"},
+		{"json", Options{Listening: true}, "json has no --listening view"},
+		{"csv", Options{On: netip.IPv6Loopback()}, "csv has no --on view"},
 	} {
 		p, err := New(test.format, io.Discard, test.opts)
 		switch {

@@ -204,8 +204,14 @@ func totalsLine(s *Summary, t *tally) string {
 // nothing says why there is no connection to show.
 func nothing(s *Summary, t *tally, o *Options) string {
 	switch {
+	case s.Packets == 0 && s.Later > 0:
+		return "No packets: the moment is before the first."
 	case s.Packets == 0:
 		return "No packets."
+	case s.TCPPackets == 0 && s.Filtered == s.Packets:
+		return "No TCP among " + plural(s.Packets, "packet", "packets") + ": the filter left none of them."
+	case s.TCPPackets == 0 && s.Filtered > 0:
+		return "No TCP among " + plural(s.Packets-s.Filtered, "packet", "packets") + " that the filter left of " + strconv.FormatUint(s.Packets, 10) + "."
 	case s.TCPPackets == 0:
 		return "No TCP among " + plural(s.Packets, "packet", "packets") + "."
 	case t.seen == 0:
