@@ -112,9 +112,6 @@ func (f *readFlags) captureOptions() (o capture.Options, err error) {
 	if o.Until, err = parseAt(f.at); err != nil {
 		return o, err
 	}
-	if f.twoMSL < 0 {
-		return o, fmt.Errorf("--2msl %v: TIME_WAIT cannot be held for a negative time", f.twoMSL)
-	}
 	o.Outer, o.VerifyChecksums, o.Payload = f.outer, f.verify, f.payload
 	return o, nil
 }
@@ -122,6 +119,9 @@ func (f *readFlags) captureOptions() (o capture.Options, err error) {
 // track returns a tracker as the flags say, that tells emit what happens; with
 // seen also of every segment.
 func (f *readFlags) track(seen bool, emit func(tracker.Event)) (*tracker.Tracker, error) {
+	if f.twoMSL < 0 {
+		return nil, fmt.Errorf("--2msl %v: TIME_WAIT cannot be held for a negative time", f.twoMSL)
+	}
 	tk, err := tracker.New(tracker.Config{Stack: f.stack, TwoMSL: f.twoMSL, Seen: seen}, emit)
 	if err != nil {
 		return nil, fmt.Errorf("--stack: %w", err)
