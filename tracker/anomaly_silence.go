@@ -181,8 +181,8 @@ func (h *happening) stalled(y End) (f finding, found bool) {
 		end:      y,
 		certain:  ConfidenceAssumed,
 		evidence: []int{w.sinceFrame, w.frames[0], w.frames[1], w.untilFrame},
-		text: fmt.Sprintf("%v %s a zero window for %s (%d probes by %v): its application does not read what arrives. Look there, not at the network.",
-			h.addr(y), text, spanText(over.Sub(w.since)), w.probes, h.addr(y.Peer())),
+		text: fmt.Sprintf("%v %s a zero window for %s (%s by %v): its application does not read what arrives. Look there, not at the network.",
+			h.addr(y), text, spanText(over.Sub(w.since)), count(w.probes, "probe"), h.addr(y.Peer())),
 	}, true
 }
 
