@@ -329,5 +329,5 @@ func (h *happening) followsACK(before *glimpse) bool {
 	s, x := h.s, h.from
 	return h.before.acked[x].Before(s.Ack) ||
 		s.Options.HasTS && int32(s.Options.TSVal-h.before.tsval[x]) > 0 ||
-		s.ID != 0 && before.id != 0 && int16(s.ID-before.id) > 0
+		s.ID != 0 && before.id != 0 && s.ID-before.id-1 < maxIDStep
 }

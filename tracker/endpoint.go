@@ -232,7 +232,8 @@ func (c *Conn) read(s *Segment, from End) (r reading) {
 
 // stale reports whether s left the end before something that was already
 // captured of it, or is a copy of its newest segment: a true retransmission
-// has a newer timestamp or a new IP identification.
+// has a newer timestamp or a new IP identification. One that is far below the
+// newest is of a stack that draws them at random, and tells no order.
 func (x *end) stale(s *Segment) bool {
 	if s.Options.HasTS && x.has(hasTS) {
 		if d := int32(s.Options.TSVal - x.tsval); d != 0 {
@@ -240,7 +241,7 @@ func (x *end) stale(s *Segment) bool {
 		}
 		return s.ID == x.id && s.Len() > 0
 	}
-	return s.ID != 0 && int16(s.ID-x.id) <= 0
+	return s.ID != 0 && x.id-s.ID < maxIDStep
 }
 
 // freshOctets counts the payload octets of s that were not captured before.
