@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -35,18 +34,7 @@ func TestExplained(t *testing.T) {
 			}
 			golden := filepath.Join(dir, name+".txt")
 			produced[golden] = true
-			if os.Getenv("UPDATE") != "" {
-				if err := os.WriteFile(golden, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(got, want) {
-				t.Errorf("explain prints\n%s\n%s has\n%s", got, golden, want)
-			}
+			equalsGolden(t, golden, got)
 		}
 	}
 	golden, _ := filepath.Glob(filepath.Join(dir, "*.txt"))

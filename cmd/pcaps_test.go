@@ -29,18 +29,7 @@ func TestPcaps(t *testing.T) {
 			if stderr != "" {
 				t.Errorf("standard error has %q, want nothing", stderr)
 			}
-			if os.Getenv("UPDATE") != "" {
-				if err := os.WriteFile(golden, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(got, want) {
-				t.Errorf("replay prints\n%s\n%s has\n%s", got, golden, want)
-			}
+			equalsGolden(t, golden, got)
 			if !bytes.Contains(readme, []byte("`"+name+"`")) {
 				t.Errorf("pcaps/README.md has no line for %s", name)
 			}
@@ -51,5 +40,22 @@ func TestPcaps(t *testing.T) {
 		if !tables[path] {
 			t.Errorf("%s is the table of no capture", path)
 		}
+	}
+}
+
+// equalsGolden compares what was printed with a file, which UPDATE=1 rewrites.
+func equalsGolden(t *testing.T, golden string, got []byte) {
+	t.Helper()
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(golden, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("printed was\n%s\n%s has\n%s", got, golden, want)
 	}
 }
