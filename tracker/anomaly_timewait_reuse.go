@@ -109,7 +109,6 @@ var timeWaitReuseUnsafe = Kind{
 		if r.live(h, at) {
 			f.text += " A delayed segment of the old connection can be taken for new data; timestamps (RFC 7323) at both ends would prevent it."
 		} else {
-			f.mild = true
 			f.text += " No old segment fits yet; one can be taken for new data when the new connection reaches the old numbers soon."
 		}
 		if strings.HasPrefix(f.cause, causeNAT) {

@@ -90,7 +90,7 @@ func TestTimeWaitCausesAndEvidence(t *testing.T) {
 		}},
 		{"time-wait-reuse-unsafe-latent", []string{
 			"2 time-wait-truncated new-connection notice assumed [7 9 10 11]",
-			"2 time-wait-reuse-unsafe syn-number-behind-latent info assumed [6 7 9 10]",
+			"2 time-wait-reuse-unsafe syn-number-behind-latent error assumed [6 7 9 10]",
 		}},
 		{"time-wait-reuse-unsafe-aborted", []string{
 			"2 time-wait-reuse-unsafe time-wait-cut-short-live error assumed [9 10 11]",
