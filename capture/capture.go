@@ -274,6 +274,19 @@ func (s *Source) decode(r *record) verdict {
 	return v
 }
 
+// DecodeIP makes a Segment of one whole IPv4 or IPv6 packet that no capture
+// holds, its Time and Packet left zero. It is not ok if the packet is neither
+// TCP nor an ICMP error about TCP, or a fragment.
+func DecodeIP(packet []byte) (s tracker.Segment, ok bool) {
+	var o Options
+	v := decodeFast(LinkRaw, packet, len(packet), &o, &s)
+	if v == ask {
+		slow := slowPath{o: &o}
+		v = slow.decode(LinkRaw, frame{packet, len(packet)}, 0, &s)
+	}
+	return s, v == isTCP
+}
+
 // end says what the end of a file means: nothing, a warning, or an error.
 func (s *Source) end(in *input, err error) error {
 	if err == io.EOF {

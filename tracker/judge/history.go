@@ -1,0 +1,119 @@
+package judge
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// A visit is one state of an end's history.
+type visit struct {
+	state string
+	at    float64
+}
+
+func (v visit) String() string { return fmt.Sprintf("%s at %.6f", v.state, v.at) }
+
+// kernelHistory returns the states that the kernel went through, one list for
+// each incarnation, LISTEN left aside.
+func kernelHistory(moves []Move) (lists [][]visit) {
+	for _, m := range moves {
+		if m.To == "LISTEN" {
+			continue
+		}
+		opens := m.To == "SYN_SENT" || m.To == "SYN_RCVD" && m.From != "SYN_SENT" || m.From == "LISTEN"
+		if opens || len(lists) == 0 {
+			lists = append(lists, nil)
+		}
+		lists[len(lists)-1] = append(lists[len(lists)-1], visit{m.To, m.T})
+	}
+	return lists
+}
+
+// ourHistory returns the states that the tracker saw the end in, one list for
+// each incarnation.
+func ourHistory(l look) (lists [][]visit) {
+	for _, r := range l.records {
+		var list []visit
+		for _, st := range endAt(r, l.conn.Addr(l.end)).History {
+			name := st.State.String()
+			if st.State == tracker.Listen {
+				name = "CLOSED" // where RFC 9293 returns to LISTEN, Linux drops the request
+			}
+			list = append(list, visit{name, float64(st.Time) / 1e9})
+		}
+		if list != nil {
+			lists = append(lists, list)
+		}
+	}
+	return lists
+}
+
+// shown reports whether a packet at the host, or TIME-WAIT's end, tells of a
+// move of its kernel.
+func shown(v visit, atHost []tracker.Segment) bool {
+	const polled = 0.012 // what was read by polling is late by some ms
+	for _, s := range atHost {
+		if d := v.at - float64(s.Time)/1e9; -0.001 < d && d < polled {
+			return true
+		}
+	}
+	return false
+}
+
+// settle drops what two sound observers may see differently: the state between
+// FIN_WAIT_1 and TIME_WAIT depends on which of two segments in flight arrives
+// first, and lasts microseconds where one segment is both; under SYN cookies the
+// kernel keeps no state before ESTABLISHED.
+func settle(list []visit, cookies bool) []visit {
+	var kept []visit
+	for i, v := range list {
+		between := (v.state == "FIN_WAIT_2" || v.state == "CLOSING") && i+1 < len(list) && list[i+1].state == "TIME_WAIT"
+		if !between && !(cookies && v.state == "SYN_RCVD") {
+			kept = append(kept, v)
+		}
+	}
+	return kept
+}
+
+// agree compares the history of one incarnation with the kernel's.
+func agree(ours, kernel []visit, atHost []tracker.Segment) bool {
+	cookies := kernel[0].state == "ESTABLISHED"
+	ours, kernel = settle(ours, cookies), settle(kernel, cookies)
+	i := 0
+	for _, k := range kernel {
+		if i < len(ours) && ours[i].state == k.state {
+			i++
+			continue
+		}
+		if shown(k, atHost) {
+			return false
+		}
+	}
+	return i == len(ours)
+}
+
+// Histories compares the order of the states that the tracker saw with that of
+// the kernels, up to the last checkpoint, unless the story says that the end
+// is in doubt then.
+func (c *Case) Histories() (compared int, misses []Miss) {
+	c.looks(func(l look) {
+		last := &l.conn.Checkpoints[len(l.conn.Checkpoints)-1]
+		if l.cp.T != last.T || slices.Contains(last.InDoubt[l.tap], l.end) || len(last.accepts(l.tap, l.end)) > 1 {
+			return
+		}
+		compared++
+		atHost := crossing(c.at(l.end), l.conn.Addr("client"), l.conn.Addr("server"))
+		ours, kernel := ourHistory(l), kernelHistory(l.conn.Moves[l.end])
+		ok := len(ours) == len(kernel)
+		for i := range ours {
+			ok = ok && agree(ours[i], kernel[i], atHost)
+		}
+		if !ok {
+			misses = append(misses, l.miss(fmt.Sprint(ours), fmt.Sprint(kernel), c.undecidable(l.tap, l.end, l.conn, last.T)))
+			misses[len(misses)-1].At = 0
+		}
+	})
+	return compared, misses
+}

@@ -1,0 +1,229 @@
+package judge
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// A Miss is a difference between the tracker and a kernel.
+type Miss struct {
+	Story     string // of the conversation
+	Tap       string
+	Addr      netip.AddrPort // the end
+	At        float64        // of the checkpoint; 0: the whole history
+	Got, Want string
+	Records   []*tracker.Record // what the tracker says of the conversation
+
+	// Why, unless empty, says why the packets of the tap cannot decide it.
+	Why string
+}
+
+func (m *Miss) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s", m.Story, m.Tap)
+	if m.At != 0 {
+		fmt.Fprintf(&b, " at %.6f", m.At)
+	}
+	fmt.Fprintf(&b, ": %v is %s, want %s\n", m.Addr, m.Got, m.Want)
+	if m.Why != "" {
+		fmt.Fprintf(&b, "  undecidable: %s\n", m.Why)
+	}
+	for _, r := range m.Records {
+		for e, end := range r.Ends {
+			fmt.Fprintf(&b, "  conn %d %v %v proved %v:", r.Conn, tracker.End(e), end.State, end.Proved)
+			for _, st := range end.History {
+				fmt.Fprintf(&b, " %v(#%d %s %v)", st.State, st.Packet, st.Event, st.Basis)
+			}
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
+}
+
+// replay tracks the segments up to the given moment, 0 for all of them, and
+// returns the records of all connections as they are then.
+func replay(segments []tracker.Segment, until tracker.Time) []*tracker.Record {
+	var records []*tracker.Record
+	tk, err := tracker.New(tracker.Config{}, func(e tracker.Event) {
+		if e.Kind == tracker.Over {
+			records = append(records, e.Over.Clone())
+		}
+	})
+	if err != nil {
+		panic("judge: the standard configuration is refused: " + err.Error())
+	}
+	for i := range segments {
+		if until != 0 && segments[i].Time > until {
+			continue
+		}
+		tk.Observe(&segments[i])
+	}
+	tk.Advance(until)
+	tk.Close()
+	slices.SortFunc(records, func(a, b *tracker.Record) int { return a.Conn - b.Conn })
+	return records
+}
+
+// between returns the records of the connections between the two ends.
+func between(records []*tracker.Record, a, b netip.AddrPort) []*tracker.Record {
+	var list []*tracker.Record
+	for _, r := range records {
+		c, s := r.Ends[tracker.Client].Addr, r.Ends[tracker.Server].Addr
+		if c == a && s == b || c == b && s == a {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// endAt returns the end with the given address.
+func endAt(r *tracker.Record, addr netip.AddrPort) *tracker.EndRecord {
+	if r.Ends[tracker.Client].Addr == addr {
+		return &r.Ends[tracker.Client]
+	}
+	return &r.Ends[tracker.Server]
+}
+
+// socket returns the state of the one socket that a host can have for a pair
+// of addresses: that of the newest connection in which it has one.
+func socket(records []*tracker.Record, addr netip.AddrPort) (state, proved tracker.State) {
+	for _, r := range slices.Backward(records) {
+		if e := endAt(r, addr); e.State != tracker.Closed {
+			return e.State, e.Proved
+		}
+	}
+	return tracker.Closed, tracker.Closed
+}
+
+// A look is one end at one checkpoint, from one tap.
+type look struct {
+	tap, end string
+	conn     *Story
+	cp       *Checkpoint
+	records  []*tracker.Record
+}
+
+// looks calls f for each end at every checkpoint of the story, with what the
+// tracker says at that moment of the captures that hold the conversation.
+func (c *Case) looks(f func(l look)) {
+	for _, tap := range c.Taps {
+		for _, conn := range c.conversations() {
+			for _, cp := range conn.Checkpoints {
+				records := between(replay(c.segments[tap], moment(cp.T)), conn.Addr("client"), conn.Addr("server"))
+				if len(records) == 0 {
+					continue // nothing of it was captured here
+				}
+				for _, end := range ends {
+					f(look{tap, end, &conn, &cp, records})
+				}
+			}
+		}
+	}
+}
+
+// miss makes a Miss of a look.
+func (l *look) miss(got, want, why string) Miss {
+	return Miss{
+		Story: l.conn.Name, Tap: l.tap, Addr: l.conn.Addr(l.end), At: l.cp.T,
+		Got: got, Want: want, Records: l.records, Why: why,
+	}
+}
+
+// States compares the tracker's states with the kernels' at all checkpoints
+// but those that the story says to be in doubt.
+func (c *Case) States() (compared int, misses []Miss) {
+	c.looks(func(l look) {
+		if slices.Contains(l.cp.InDoubt[l.tap], l.end) {
+			return
+		}
+		compared++
+		got, _ := socket(l.records, l.conn.Addr(l.end))
+		if want := l.cp.accepts(l.tap, l.end); !slices.Contains(want, got.String()) {
+			misses = append(misses, l.miss(got.String(), strings.Join(want, " or "), c.undecidable(l.tap, l.end, l.conn, l.cp.T)))
+		}
+	})
+	return compared, misses
+}
+
+// Proved finds the states, at all checkpoints, that the tracker calls proved
+// and that the kernels have not come to.
+func (c *Case) Proved() (compared int, misses []Miss) {
+	c.looks(func(l look) {
+		compared++
+		_, proved := socket(l.records, l.conn.Addr(l.end))
+		kernel, err := tracker.ParseState(l.cp.state(l.end))
+		if err != nil || proved != tracker.Unknown && !follows(proved, kernel) {
+			misses = append(misses, l.miss(proved.String()+", proved", l.cp.state(l.end), ""))
+		}
+	})
+	return compared, misses
+}
+
+// follows reports whether an end that is in state a may come to state b.
+func follows(a, b tracker.State) bool {
+	seen := map[tracker.State]bool{a: true}
+	for queue := []tracker.State{a}; len(queue) > 0; queue = queue[1:] {
+		if queue[0] == b {
+			return true
+		}
+		for _, row := range tracker.Transitions() {
+			if row.From == queue[0] && !seen[row.To] {
+				seen[row.To] = true
+				queue = append(queue, row.To)
+			}
+		}
+	}
+	return false
+}
+
+// Anomalies returns a sentence for each kind that should have been flagged and
+// was not, and for each that should not have been.
+func (c *Case) Anomalies() (complaints []string) {
+	flagged := map[string]map[string]*tracker.Anomaly{}
+	for _, tap := range c.Taps {
+		flagged[tap] = map[string]*tracker.Anomaly{}
+		for _, r := range replay(c.segments[tap], 0) {
+			for i := range r.Anomalies {
+				flagged[tap][r.Anomalies[i].Kind] = &r.Anomalies[i]
+			}
+		}
+	}
+	complain := func(format string, args ...any) {
+		complaints = append(complaints, fmt.Sprintf(format, args...))
+	}
+	for _, kinds := range c.Expect {
+		taps := c.Taps
+		if at := c.ExpectAt[strings.Join(kinds, "|")]; at != "" {
+			taps = []string{at}
+		}
+		found := false
+		for _, tap := range taps {
+			for _, kind := range kinds {
+				found = found || flagged[tap][kind] != nil
+			}
+		}
+		if !found {
+			complain("%v: none of %v is flagged", taps, kinds)
+		}
+	}
+	for _, tap := range c.Taps {
+		for _, kind := range c.Forbid {
+			if a := flagged[tap][kind]; a != nil {
+				complain("%s: %s is a false alarm: %s", tap, kind, a.Text)
+			}
+		}
+		if len(c.Expect) > 0 || len(c.Conversations) > 0 {
+			continue
+		}
+		for kind, a := range flagged[tap] {
+			if a.Severity > tracker.Notice {
+				complain("%s: nothing is wrong here, but %s is flagged: %s", tap, kind, a.Text)
+			}
+		}
+	}
+	return complaints
+}

@@ -1,0 +1,96 @@
+package judge
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// Two worlds that look the same at a tap cannot be told apart there. Where the
+// tracker differs from the kernel, the captures of both hosts together say
+// whether that was so:
+//
+//   - the other end has not been heard since a segment to it was lost, or is
+//     on its way still: it may have arrived as well;
+//   - a segment of the other end was lost that would have told, and none after
+//     it has come;
+//   - the kernel moved by itself, and sent nothing: a timer, or the process.
+
+// undecidable says why what the tap captured up to time t cannot tell the
+// state of the end; "" if it can.
+func (c *Case) undecidable(tap, end string, conn *Story, t float64) string {
+	if len(c.Taps) < 2 {
+		return ""
+	}
+	now := moment(t)
+	here := upTo(crossing(c.segments[tap], conn.Addr("client"), conn.Addr("server")), now)
+	there := upTo(crossing(c.at(end), conn.Addr("client"), conn.Addr("server")), now)
+	if host(tap) != end {
+		if why := unheard(here, there, conn.Addr(end).String()); why != "" {
+			return why
+		}
+	}
+	return silent(conn.Moves[end], there, t)
+}
+
+// upTo returns the segments captured until t.
+func upTo(list []tracker.Segment, t tracker.Time) []tracker.Segment {
+	for i := range list {
+		if list[i].Time > t {
+			return list[:i]
+		}
+	}
+	return list
+}
+
+// unheard says which segment between the tap (here) and the end (there) is
+// missing at one of them, and was followed by nothing of the end that reached
+// the tap.
+func unheard(here, there []tracker.Segment, end string) string {
+	arrivedHere, arrivedThere := count(here), count(there)
+	var heard tracker.Time // when the end sent the last of it that reached the tap
+	for i := range there {
+		if s := &there[i]; s.Src.String() == end && arrivedHere[bare(s)] > 0 {
+			heard = s.Time
+		}
+	}
+	const crossingTime = 50 * time.Millisecond // at most, of a segment that is not held back
+	for i := range here {
+		if s := &here[i]; s.Dst.String() == end && arrivedThere[bare(s)] == 0 && s.Time.Add(crossingTime) > heard {
+			return fmt.Sprintf("#%d %v did not arrive by then, and nothing that came after shows it", s.Packet, s)
+		}
+	}
+	for i := range there {
+		if s := &there[i]; s.Src.String() == end && arrivedHere[bare(s)] == 0 && s.Time > heard {
+			return fmt.Sprintf("%v of %s did not come to the tap by then, nor anything after it", s, end)
+		}
+	}
+	return ""
+}
+
+// bare returns what a segment has at both taps.
+func bare(s *tracker.Segment) tracker.Segment {
+	b := *s
+	b.Time, b.Packet = 0, 0
+	return b
+}
+
+// count counts the segments that are alike.
+func count(list []tracker.Segment) map[tracker.Segment]int {
+	n := map[tracker.Segment]int{}
+	for i := range list {
+		n[bare(&list[i])]++
+	}
+	return n
+}
+
+// silent says which of the kernel's moves up to t no packet of its host tells of.
+func silent(moves []Move, atHost []tracker.Segment, t float64) string {
+	for _, m := range moves {
+		if m.T <= t && m.To != "LISTEN" && !shown(visit{m.To, m.T}, atHost) {
+			return fmt.Sprintf("the kernel went from %s to %s at %.6f by itself and sent nothing", m.From, m.To, m.T)
+		}
+	}
+	return ""
+}
