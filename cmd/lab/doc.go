@@ -1,0 +1,11 @@
+// Package lab judges tcpwatch by a real kernel. Two network namespaces are two
+// hosts, between them a wire in user space loses, delays, repeats, holds back
+// and forges packets as a script says, and while real sockets talk over it, the
+// kernel is asked what state they are in. What both hosts captured is then
+// given to the tracker, which must say the same (package judge).
+//
+// The stories are in testdata/stories, a page each; story.go has their language.
+// Others are made up at random. It is all behind the build tag lab:
+//
+//	sudo go test -tags lab ./cmd/lab
+package lab

@@ -1,0 +1,210 @@
+//go:build lab && linux
+
+package lab
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// A host is a network namespace whose only way out is a TUN device, the near
+// end of the wire. The namespace has no name: it goes with the process.
+type host struct {
+	name string
+	addr netip.Addr
+	work chan func() // run on the thread that is in the namespace
+	tun  *os.File
+	tap  int // an AF_PACKET socket
+	diag *netlink.Handle
+
+	captured []captured
+	stopped  chan struct{} // the tap has read all
+	stop     chan struct{}
+}
+
+// A captured packet, as the tap saw it.
+type captured struct {
+	at     tracker.Time
+	packet []byte
+}
+
+// newHost makes a host with one address, that of its peer being on the same link.
+func newHost(name string, addr netip.Prefix) (*host, error) {
+	h := &host{
+		name: name, addr: addr.Addr(), work: make(chan func()),
+		stop: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	ready := make(chan error)
+	go func() {
+		// The thread is never unlocked, and so ends with the goroutine: no
+		// other goroutine finds itself in the namespace.
+		runtime.LockOSThread()
+		err := h.enter(addr)
+		ready <- err
+		if err != nil {
+			return
+		}
+		for f := range h.work {
+			f()
+		}
+	}()
+	if err := <-ready; err != nil {
+		return nil, fmt.Errorf("making %s: %w", name, err)
+	}
+	go h.listen()
+	return h, nil
+}
+
+// do runs f in the host's namespace.
+func (h *host) do(f func() error) error {
+	done := make(chan error)
+	h.work <- func() { done <- f() }
+	return <-done
+}
+
+// enter makes the namespace and what is in it.
+func (h *host) enter(addr netip.Prefix) error {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return err
+	}
+	// A namespace made in one that says so has a socket table of its own, which
+	// is read in microseconds instead of a millisecond. Kernels before 6.1 have
+	// no such setting, and read slowly.
+	if setSysctl("net.ipv4.tcp_child_ehash_entries", "1024") == nil {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+	}
+	for _, s := range []string{
+		"net.ipv4.tcp_no_metrics_save=1",
+		"net.ipv6.conf.default.router_solicitations=0",
+		"net.ipv6.conf.default.accept_ra=0",
+	} {
+		name, value, _ := strings.Cut(s, "=")
+		if err := setSysctl(name, value); err != nil {
+			return err
+		}
+	}
+	var err error
+	if h.tun, err = openTUN("wire"); err != nil {
+		return err
+	}
+	if err := h.configure(addr); err != nil {
+		return err
+	}
+	if h.tap, err = openTap(); err != nil {
+		return err
+	}
+	h.diag, err = netlink.NewHandle(unix.NETLINK_INET_DIAG)
+	return err
+}
+
+// openTUN makes a TUN device in the namespace of the thread.
+func openTUN(name string) (*os.File, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("/dev/net/tun: %w", err)
+	}
+	req, err := unix.NewIfreq(name)
+	if err != nil {
+		return nil, err
+	}
+	req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, req); err != nil {
+		return nil, fmt.Errorf("making a TUN device: %w", err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// configure gives the TUN device its address and turns it on.
+func (h *host) configure(addr netip.Prefix) error {
+	route, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer route.Close()
+	link, err := route.LinkByName("wire")
+	if err != nil {
+		return err
+	}
+	err = route.AddrAdd(link, &netlink.Addr{
+		IPNet: &net.IPNet{IP: addr.Addr().AsSlice(), Mask: net.CIDRMask(addr.Bits(), addr.Addr().BitLen())},
+		Flags: unix.IFA_F_NODAD,
+	})
+	if err != nil {
+		return err
+	}
+	return route.LinkSetUp(link)
+}
+
+func setSysctl(name, value string) error {
+	return os.WriteFile("/proc/sys/"+strings.ReplaceAll(name, ".", "/"), []byte(value), 0)
+}
+
+// openTap opens what tcpdump would: a socket that sees every packet of the
+// namespace, with the kernel's time of it.
+func openTap() (int, error) {
+	const all = unix.ETH_P_ALL>>8 | unix.ETH_P_ALL&0xff<<8 // in network byte order
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, all)
+	if err != nil {
+		return 0, err
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 32<<20); err != nil {
+		return 0, err
+	}
+	return fd, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+}
+
+// listen captures until the host is closed, and then what is there still.
+func (h *host) listen() {
+	defer close(h.stopped)
+	packet, control := make([]byte, 1<<16), make([]byte, 256)
+	poll := []unix.PollFd{{Fd: int32(h.tap), Events: unix.POLLIN}}
+	for {
+		n, nc, _, _, err := unix.Recvmsg(h.tap, packet, control, unix.MSG_DONTWAIT)
+		if err == nil {
+			h.captured = append(h.captured, captured{stamp(control[:nc]), append([]byte(nil), packet[:n]...)})
+			continue
+		}
+		select {
+		case <-h.stop:
+			return
+		default:
+			_, _ = unix.Poll(poll, 20) // interrupted or not, the loop looks again
+		}
+	}
+}
+
+// stamp returns the kernel's time of a packet.
+func stamp(control []byte) tracker.Time {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err == nil {
+		for _, m := range messages {
+			if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SO_TIMESTAMPNS && len(m.Data) >= 16 {
+				s, n := int64(native.Uint64(m.Data)), int64(native.Uint64(m.Data[8:]))
+				return tracker.Time(s*1e9 + n)
+			}
+		}
+	}
+	return tracker.Time(time.Now().UnixNano())
+}
+
+// close ends the host; captured is whole afterwards.
+func (h *host) close() {
+	close(h.stop)
+	<-h.stopped
+	_ = unix.Close(h.tap)
+	_ = h.tun.Close()
+	h.diag.Close()
+	close(h.work)
+}

@@ -1,0 +1,256 @@
+//go:build lab && linux
+
+package lab
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/cmd"
+	"github.com/tcpwatch/tcpwatch/tracker/judge"
+)
+
+var keepDir = flag.String("keep", "", "write the captures and the truth of every story into this `directory`, not only of those that fail")
+
+// The test binary is tcpwatch too, when asked, so that a failure can show a ladder.
+const beTcpwatch = "TCPWATCH_LAB_BE_TCPWATCH"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(beTcpwatch) != "" {
+		os.Exit(cmd.Main())
+	}
+	os.Exit(m.Run())
+}
+
+// needLab skips the test where there are no namespaces to be had.
+func needLab(t *testing.T) *tracer {
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: the lab needs root, for network namespaces")
+	}
+	w, err := newWorld(false, nil)
+	if err != nil {
+		t.Skipf("SKIPPED: there are no network namespaces to be had: %v", err)
+	}
+	if err := w.close(); err != nil {
+		t.Fatal(err)
+	}
+	trace, err := newTracer()
+	if err != nil {
+		t.Logf("no exact times of the kernels' moves, only polled ones: %v", err)
+		return nil
+	}
+	t.Cleanup(trace.close)
+	return trace
+}
+
+// A play is what came of a story.
+type play struct {
+	script *script
+	dir    string
+	err    error
+}
+
+// TestStories plays every story in IPv4 and IPv6, and compares.
+func TestStories(t *testing.T) {
+	trace := needLab(t)
+	files, err := filepath.Glob("testdata/stories/*.txt")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%d stories found, want at least 40: %v", len(files), err)
+	}
+	var plays []*play
+	var jobs []func()
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range []string{"ipv4", "ipv6"} {
+			p := &play{
+				script: parseScript(strings.TrimSuffix(filepath.Base(path), ".txt")+"/"+family, string(text)),
+				dir:    storyDir(t),
+			}
+			plays = append(plays, p)
+			jobs = append(jobs, func() { p.err = alone(p, family == "ipv6", trace) })
+		}
+	}
+	inParallel(jobs)
+	total := newTally(t)
+	for _, p := range plays {
+		t.Run(p.script.name, func(t *testing.T) { total.judge(t, p) })
+	}
+}
+
+// alone plays a story in a world of its own.
+func alone(p *play, v6 bool, trace *tracer) error {
+	w, err := newWorld(v6, trace)
+	if err != nil {
+		return err
+	}
+	c := w.converse(0)
+	played := c.play(p.script)
+	for _, process := range c.processes {
+		process.end()
+	}
+	if err := w.close(); err != nil {
+		return err
+	}
+	if err := c.keep(p.dir, p.script); played == nil {
+		played = err
+	}
+	return played
+}
+
+// inParallel runs jobs, some at a time. They wait much more than they work.
+func inParallel(jobs []func()) {
+	const atOnce = 12
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, atOnce)
+	for _, job := range jobs {
+		slots <- struct{}{}
+		wg.Go(func() {
+			job()
+			<-slots
+		})
+	}
+	wg.Wait()
+}
+
+// storyDir makes a directory for a story's captures.
+func storyDir(t *testing.T) string {
+	dir, err := os.MkdirTemp(t.TempDir(), "story-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// A tally counts how tcpwatch and the kernels agree.
+type tally struct {
+	states, wrong, undecidable int
+	proved, ahead              int
+	histories, differ, unseen  int
+}
+
+// newTally begins to count, and prints the figures when the test ends.
+func newTally(t *testing.T) *tally {
+	var n tally
+	t.Cleanup(func() {
+		t.Logf("states at quiet moments: %d of %d that the packets decide equal the kernel's; %d others they do not decide",
+			n.states-n.undecidable-n.wrong, n.states-n.undecidable, n.undecidable)
+		t.Logf("proved states ahead of the kernel: %d of %d", n.ahead, n.proved)
+		t.Logf("histories: %d of %d that the packets decide equal the kernel's; %d others they do not decide",
+			n.histories-n.unseen-n.differ, n.histories-n.unseen, n.unseen)
+	})
+	return &n
+}
+
+// judge compares the tracker with the truth of a story.
+func (n *tally) judge(t *testing.T, p *play) {
+	if *keepDir != "" {
+		keep(t, p, filepath.Join(*keepDir, strings.ReplaceAll(p.script.name, "/", "-")))
+	}
+	if p.err != nil {
+		t.Errorf("the story did not go as told: %v", p.err)
+		fail(t, p, judge.Miss{})
+		return
+	}
+	c, err := judge.Load(p.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var first *judge.Miss
+	report := func(misses []judge.Miss) (decidable, undecidable int) {
+		for i := range misses {
+			m := &misses[i]
+			if m.Why != "" {
+				undecidable++
+				t.Logf("%v", m)
+				continue
+			}
+			decidable++
+			t.Errorf("%v", m)
+			if first == nil {
+				first = m
+			}
+		}
+		return decidable, undecidable
+	}
+	add := func(compared, wrong, undecidable *int, compare func() (int, []judge.Miss)) {
+		all, misses := compare()
+		bad, open := report(misses)
+		*compared += all
+		*wrong += bad
+		*undecidable += open
+	}
+	var none int
+	add(&n.states, &n.wrong, &n.undecidable, c.States)
+	add(&n.proved, &n.ahead, &none, c.Proved)
+	add(&n.histories, &n.differ, &n.unseen, c.Histories)
+	for _, complaint := range c.Anomalies() {
+		t.Error(complaint)
+	}
+	if t.Failed() {
+		if first == nil {
+			first = &judge.Miss{}
+		}
+		fail(t, p, *first)
+	}
+}
+
+// fail keeps what a story left, and shows the ladder up to the first miss.
+func fail(t *testing.T, p *play, m judge.Miss) {
+	dir, err := os.MkdirTemp("", "tcpwatch-lab-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep(t, p, dir)
+	t.Logf("captures, truth and script are kept in %s", dir)
+	taps := []string{m.Tap}
+	if m.Tap == "" {
+		taps = []string{"client.pcap", "server.pcap"}
+	}
+	for _, tap := range taps {
+		args := []string{"explain", filepath.Join(dir, tap)}
+		if m.At != 0 {
+			args = append(args, "--at", time.Unix(0, int64(m.At*1e9)).UTC().Format(time.RFC3339Nano))
+		}
+		program, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		explain := exec.Command(program, args...)
+		explain.Env = append(os.Environ(), beTcpwatch+"=1")
+		out, _ := explain.CombinedOutput() // what goes wrong is part of it
+		t.Logf("%s:\n%s", tap, out)
+	}
+}
+
+// keep copies what a story left into a directory, with its script.
+func keep(t *testing.T, p *play, dir string) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(dir, os.DirFS(p.dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "story.txt"), []byte(p.script.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// String returns the script as it can be put into testdata/stories.
+func (s *script) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %s\n", s.description)
+	for _, st := range s.steps {
+		fmt.Fprintln(&b, st.text)
+	}
+	return b.String()
+}

@@ -1,0 +1,238 @@
+//go:build lab && linux
+
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+	"net"
+)
+
+// A process is one end's program: it may listen, and has at most one
+// connection. Its sockets do not block; pump is called again and again.
+type process struct {
+	host     *host
+	port     uint16
+	peer     netip.AddrPort
+	listener int // -1: none
+	socket   int // -1: none
+	deaf     bool
+	follows  bool // closes when the peer has
+	unsent   int  // octets that wait for room in the socket
+	leaving  bool // closes when all is sent
+}
+
+func newProcess(h *host, port uint16, peer netip.AddrPort) *process {
+	return &process{host: h, port: port, peer: peer, listener: -1, socket: -1}
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+}
+
+func (p *process) addr() netip.AddrPort { return netip.AddrPortFrom(p.host.addr, p.port) }
+
+// bound returns a new socket in the host's namespace, bound to the port.
+func (p *process) bound() (fd int, err error) {
+	family := unix.AF_INET
+	if p.host.addr.Is6() {
+		family = unix.AF_INET6
+	}
+	err = p.host.do(func() error {
+		fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return 0, err
+	}
+	return fd, unix.Bind(fd, sockaddr(p.addr()))
+}
+
+// listen opens a listener; set, if there is one, is called before.
+func (p *process) listen(backlog int, set func(fd int) error) (err error) {
+	if p.listener, err = p.bound(); err != nil {
+		return err
+	}
+	if set != nil {
+		if err := set(p.listener); err != nil {
+			return err
+		}
+	}
+	return unix.Listen(p.listener, backlog)
+}
+
+// open prepares a socket that connect or fastOpen uses.
+func (p *process) open(set func(fd int) error) (err error) {
+	p.drop()
+	if p.socket, err = p.bound(); err == nil && set != nil {
+		err = set(p.socket)
+	}
+	return err
+}
+
+func (p *process) connect() error {
+	if err := unix.Connect(p.socket, sockaddr(p.peer)); err != nil && err != unix.EINPROGRESS {
+		return err
+	}
+	return nil
+}
+
+// fastOpen connects with data in the SYN (RFC 7413).
+func (p *process) fastOpen(octets int) error {
+	err := unix.Sendto(p.socket, make([]byte, octets), unix.MSG_FASTOPEN, sockaddr(p.peer))
+	if err == unix.EINPROGRESS {
+		return nil
+	}
+	return err
+}
+
+// drop forgets the socket of a connection before, if its end was left to the kernel.
+func (p *process) drop() {
+	p.socket, p.deaf, p.follows, p.unsent, p.leaving = -1, false, false, 0, false
+}
+
+// pump does what the process does by itself: accept, read, send on, close.
+func (p *process) pump() {
+	if p.listener >= 0 && p.socket < 0 {
+		if fd, _, err := unix.Accept4(p.listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC); err == nil {
+			follows := p.follows
+			p.drop()
+			p.socket, p.follows = fd, follows
+		}
+	}
+	if p.socket < 0 {
+		return
+	}
+	for p.unsent > 0 {
+		n, err := unix.Write(p.socket, make([]byte, min(p.unsent, 1<<16)))
+		if err != nil {
+			if err != unix.EAGAIN {
+				p.unsent = 0 // the connection has ended
+			}
+			break
+		}
+		p.unsent -= n
+	}
+	if p.leaving && p.unsent == 0 {
+		p.shut()
+		return
+	}
+	for buf := make([]byte, 1<<16); !p.deaf; {
+		n, err := unix.Read(p.socket, buf)
+		if n == 0 && err == nil && p.follows {
+			p.leaving = true
+		}
+		if n <= 0 {
+			break
+		}
+	}
+}
+
+// shut closes the socket.
+func (p *process) shut() {
+	_ = unix.Close(p.socket)
+	p.drop()
+}
+
+var errNoSocket = errors.New("there is no connection")
+
+// connected waits until the process has a socket, as when it has to accept.
+func (p *process) connected() error {
+	for range 1000 {
+		if p.pump(); p.socket >= 0 {
+			return nil
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	return errNoSocket
+}
+
+// abort closes with RST.
+func (p *process) abort() error {
+	if err := unix.SetsockoptLinger(p.socket, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+		return err
+	}
+	p.shut()
+	return nil
+}
+
+// vanish drops the socket without a word, as the crash of a host does.
+func (p *process) vanish() error {
+	if err := unix.SetsockoptInt(p.socket, unix.IPPROTO_TCP, unix.TCP_REPAIR, 1); err != nil {
+		return err
+	}
+	p.shut()
+	return nil
+}
+
+// die hands the socket to a program that is killed.
+func (p *process) die() error {
+	program := exec.Command("sleep", "60")
+	program.ExtraFiles = []*os.File{os.NewFile(uintptr(p.socket), "socket")}
+	if err := program.Start(); err != nil {
+		return err
+	}
+	_ = program.ExtraFiles[0].Close()
+	p.drop()
+	if err := program.Process.Kill(); err != nil {
+		return err
+	}
+	_ = program.Wait() // says that it was killed
+	return nil
+}
+
+// destroy has the kernel forget what it has for the connection, as "ss -K".
+func (p *process) destroy() error {
+	at := func(a netip.AddrPort) *net.TCPAddr { return net.TCPAddrFromAddrPort(a) }
+	return p.host.do(func() error { return netlink.SocketDestroy(at(p.addr()), at(p.peer)) })
+}
+
+// keepAlive probes an idle connection.
+func (p *process) keepAlive(idle, interval, count int) error {
+	for option, value := range map[int]int{
+		unix.TCP_KEEPIDLE: idle, unix.TCP_KEEPINTVL: interval, unix.TCP_KEEPCNT: count,
+	} {
+		if err := unix.SetsockoptInt(p.socket, unix.IPPROTO_TCP, option, value); err != nil {
+			return err
+		}
+	}
+	return unix.SetsockoptInt(p.socket, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+}
+
+// sendQueue is TCP_SEND_QUEUE of linux/tcp.h.
+const sendQueue = 2
+
+// startAt sets the initial sequence number of a socket that is not connected.
+func startAt(fd, iss int) error {
+	for _, o := range [][2]int{
+		{unix.TCP_REPAIR, 1}, {unix.TCP_REPAIR_QUEUE, sendQueue}, {unix.TCP_QUEUE_SEQ, iss},
+		{unix.TCP_REPAIR, 0},
+	} {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, o[0], o[1]); err != nil {
+			return fmt.Errorf("setting the initial sequence number: %w", err)
+		}
+	}
+	return nil
+}
+
+// end closes what is left when a story is over.
+func (p *process) end() {
+	for _, fd := range []int{p.socket, p.listener} {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
+}

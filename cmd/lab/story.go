@@ -1,0 +1,489 @@
+//go:build lab && linux
+
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// A script is a story to be played. The comment at its head says what happens;
+// then every line is a step, and begins with who does it:
+//
+//	sysctl HOST NAME=VALUE          before anything else
+//	END listen [backlog=N] [window=N] [defer] [fastopen]
+//	END connect [window=N] [iss=N]
+//	END fastopen OCTETS             connect with data in the SYN
+//	END send OCTETS
+//	END shutdown|close              the second leaves the rest to the kernel
+//	END follow                      close when the peer has
+//	END abort                       close with RST
+//	END die                         the process is killed
+//	END vanish                      the host forgets the socket, as in a crash
+//	END destroy                     the kernel forgets what it has, as by "ss -K"
+//	END deaf|hear                   stop reading, read again
+//	END keepalive IDLE INTERVAL COUNT
+//	END unlisten
+//	wire drop|hold|delay|duplicate [every|N|Nth] SEGMENT from END [by TIME] [after SEGMENT from END]
+//	wire release                    what is held
+//	wire replay [Nth] SEGMENT from END
+//	wire inject from END <SEQ=next+1>...
+//	wire unreachable to END         by ICMP
+//	wire cut [from END], wire mend
+//	wire noise loss=P duplicate=P late=P jitter=TIME seed=N
+//	wait TIME
+//	quiet [CLIENT-STATE SERVER-STATE]
+//	allow END STATE: why            what a bystander may say instead at the last quiet moment
+//	expect KIND|KIND [at END]       one of these must be flagged
+//	never KIND...
+//
+// END is client or server; SEGMENT is SYN, SYN,ACK, ACK (with nothing else),
+// data, FIN, RST or segment. At a quiet moment, when nothing has moved for 200
+// ms, both kernels are asked for their states, which must be those of the line.
+type script struct {
+	name        string
+	description string
+	steps       []step
+}
+
+type step struct {
+	line  int
+	text  string
+	words []string
+}
+
+func parseScript(name, text string) *script {
+	s := &script{name: name}
+	for i, line := range strings.Split(text, "\n") {
+		line = strings.TrimSpace(line)
+		switch comment, is := strings.CutPrefix(line, "#"); {
+		case is && len(s.steps) == 0:
+			s.description = strings.TrimSpace(s.description + " " + strings.TrimSpace(comment))
+		case is, line == "":
+		default:
+			s.steps = append(s.steps, step{i + 1, line, strings.Fields(line)})
+		}
+	}
+	return s
+}
+
+const (
+	quietTime = 200 * time.Millisecond
+	patience  = 20 * time.Second // for a moment to become quiet
+)
+
+// play plays the steps of a script.
+func (c *conversation) play(s *script) error {
+	for _, st := range s.steps {
+		if err := c.step(st.words, st.text); err != nil {
+			return fmt.Errorf("%s:%d: %s: %w", s.name, st.line, st.text, err)
+		}
+		c.wait(0)
+	}
+	return nil
+}
+
+var errUsage = errors.New("no such step")
+
+func (c *conversation) step(words []string, text string) error {
+	args := words[1:]
+	switch words[0] {
+	case "client", "server":
+		if len(args) == 0 {
+			return errUsage
+		}
+		return c.act(c.processes[sideOf(words[0])], args[0], args[1:])
+	case "wire":
+		if len(args) == 0 {
+			return errUsage
+		}
+		return c.treat(args[0], args[1:], text)
+	case "sysctl":
+		return c.sysctl(args)
+	case "wait":
+		d, err := time.ParseDuration(strings.Join(args, ""))
+		c.wait(d)
+		return err
+	case "quiet":
+		return c.quiet(args)
+	case "allow":
+		return c.allow(text)
+	case "expect":
+		if len(args) == 0 {
+			return errUsage
+		}
+		c.story.Expect = append(c.story.Expect, strings.Split(args[0], "|"))
+		if len(args) == 3 && args[1] == "at" {
+			c.story.ExpectAt[args[0]] = args[2] + ".pcap"
+		}
+		return nil
+	case "never":
+		c.story.Forbid = append(c.story.Forbid, args...)
+		return nil
+	}
+	return errUsage
+}
+
+func sideOf(name string) side {
+	if name == "client" {
+		return client
+	}
+	return server
+}
+
+// wait lets time pass, in which the processes go on.
+func (c *conversation) wait(d time.Duration) {
+	for end := time.Now().Add(d); ; time.Sleep(2 * time.Millisecond) {
+		for _, p := range c.processes {
+			p.pump()
+		}
+		if !time.Now().Before(end) {
+			return
+		}
+	}
+}
+
+// options reads arguments such as "window=1000" and "defer", the latter being 1.
+func options(args []string) (map[string]int, error) {
+	found := map[string]int{}
+	for _, a := range args {
+		name, value, ok := strings.Cut(a, "=")
+		if !ok {
+			value = "1"
+		}
+		n, err := strconv.ParseInt(value, 0, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%s: want a number", a)
+		}
+		found[name] = int(n)
+	}
+	return found, nil
+}
+
+// act has a process do something.
+func (c *conversation) act(p *process, verb string, args []string) error {
+	given, err := options(args)
+	if err != nil {
+		return err
+	}
+	octets := 0
+	for name := range given { // "send 100"
+		octets, _ = strconv.Atoi(name)
+	}
+	set := func(fd int) error {
+		for name, value := range given {
+			var err error
+			switch name {
+			case "window":
+				err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, value)
+			case "defer":
+				err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 10)
+			case "fastopen":
+				err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_FASTOPEN, 10)
+			case "timeout":
+				err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, value)
+			case "iss":
+				err = startAt(fd, value)
+			case "backlog":
+			default:
+				err = fmt.Errorf("%s: no such option", name)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	switch verb {
+	case "listen":
+		backlog := 16
+		if n, ok := given["backlog"]; ok {
+			backlog = n
+		}
+		return p.listen(backlog, set)
+	case "unlisten":
+		_ = unix.Close(p.listener)
+		p.listener = -1
+		return nil
+	case "connect":
+		if err := p.open(set); err != nil {
+			return err
+		}
+		return p.connect()
+	case "fastopen":
+		if err := p.open(nil); err != nil {
+			return err
+		}
+		return p.fastOpen(octets)
+	case "follow":
+		p.follows = true
+		return nil
+	case "destroy":
+		return p.destroy()
+	}
+	if err := p.connected(); err != nil {
+		return err
+	}
+	switch verb {
+	case "send":
+		p.unsent += octets
+		return nil
+	case "close":
+		p.leaving = true
+		return nil
+	case "shutdown":
+		if err := unix.Shutdown(p.socket, unix.SHUT_WR); err != unix.ENOTCONN { // by a reset
+			return err
+		}
+		return nil
+	case "abort":
+		return p.abort()
+	case "die":
+		return p.die()
+	case "vanish":
+		return p.vanish()
+	case "deaf":
+		p.deaf = true
+		return nil
+	case "hear":
+		p.deaf = false
+		return nil
+	case "keepalive":
+		var n [3]int
+		if len(args) != len(n) {
+			return errUsage
+		}
+		for i := range n {
+			if n[i], err = strconv.Atoi(args[i]); err != nil {
+				return err
+			}
+		}
+		return p.keepAlive(n[0], n[1], n[2])
+	}
+	return errUsage
+}
+
+// treat tells the wire what to do.
+func (c *conversation) treat(verb string, args []string, text string) error {
+	w := c.world.wire
+	from := func() (side, error) {
+		if len(args) < 2 || args[0] != "from" && args[0] != "to" || args[1] != "client" && args[1] != "server" {
+			return 0, errUsage
+		}
+		return sideOf(args[1]), nil
+	}
+	switch verb {
+	case "release":
+		w.release(c.channel)
+		return nil
+	case "mend", "cut":
+		cut := [2]bool{verb == "cut", verb == "cut"}
+		if len(args) > 0 {
+			only, err := from()
+			if err != nil {
+				return err
+			}
+			cut[only.peer()] = false
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		c.channel.cut = cut
+		return nil
+	case "unreachable":
+		to, err := from()
+		if err != nil {
+			return err
+		}
+		return w.unreachable(c.channel, to)
+	case "inject":
+		sender, err := from()
+		if err != nil {
+			return err
+		}
+		return w.inject(c.channel, sender, text[strings.Index(text, "<"):], c)
+	case "noise":
+		n, err := parseNoise(args)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		c.channel.noise = n
+		return err
+	case "replay":
+		r, err := parseRule(verb, args)
+		if err != nil {
+			return err
+		}
+		return w.replay(c.channel, r.from, r.what, r.skip+1)
+	case "drop", "hold", "delay", "duplicate":
+		r, err := parseRule(verb, args)
+		if err != nil {
+			return err
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		c.channel.rules = append(c.channel.rules, r)
+		return nil
+	}
+	return errUsage
+}
+
+// parseRule reads what stands behind the verb of a rule.
+func parseRule(verb string, words []string) (*rule, error) {
+	r := &rule{action: verb, left: 1}
+	next := func() (word string) {
+		if len(words) > 0 {
+			word, words = words[0], words[1:]
+		}
+		return word
+	}
+	segment := func(word string) (what matcher, from side, err error) {
+		what = matchers[word]
+		if is, end := next(), next(); what == nil || is != "from" || end != "client" && end != "server" {
+			return nil, 0, errUsage
+		} else {
+			from = sideOf(end)
+		}
+		return what, from, nil
+	}
+	word := next()
+	if nth, err := strconv.Atoi(strings.TrimRight(word, "stndrh")); err == nil {
+		if strings.Trim(word, "0123456789") == "" {
+			r.left = nth
+		} else {
+			r.skip = nth - 1
+		}
+		word = next()
+	} else if word == "every" {
+		r.left, word = -1, next()
+	}
+	var err error
+	if r.what, r.from, err = segment(word); err != nil {
+		return nil, err
+	}
+	for len(words) > 0 {
+		switch next() {
+		case "by":
+			if r.by, err = time.ParseDuration(next()); err != nil {
+				return nil, err
+			}
+		case "after":
+			r.after = new(trigger)
+			if r.after.what, r.after.from, err = segment(next()); err != nil {
+				return nil, err
+			}
+		default:
+			return nil, errUsage
+		}
+	}
+	return r, nil
+}
+
+// parseNoise reads the arguments of "wire noise".
+func parseNoise(args []string) (n noise, err error) {
+	for _, a := range args {
+		name, value, _ := strings.Cut(a, "=")
+		switch name {
+		case "loss":
+			n.loss, err = strconv.ParseFloat(value, 64)
+		case "duplicate":
+			n.duplicate, err = strconv.ParseFloat(value, 64)
+		case "late":
+			n.late, err = strconv.ParseFloat(value, 64)
+		case "jitter":
+			n.jitter, err = time.ParseDuration(value)
+		case "seed":
+			var seed uint64
+			seed, err = strconv.ParseUint(value, 10, 64)
+			n.rnd = rand.New(rand.NewPCG(seed, 0))
+		default:
+			err = errUsage
+		}
+		if err != nil {
+			return noise{}, err
+		}
+	}
+	if n.rnd == nil {
+		return noise{}, errors.New("want a seed")
+	}
+	return n, nil
+}
+
+// sysctl sets what "sysctl HOST NAME=VALUE" says.
+func (c *conversation) sysctl(args []string) error {
+	if len(args) != 2 {
+		return errUsage
+	}
+	name, value, _ := strings.Cut(args[1], "=")
+	if name == "net.ipv4.tcp_syncookies" && value == "2" {
+		c.cookies = true
+	}
+	return c.world.hosts[sideOf(args[0])].do(func() error { return setSysctl(name, value) })
+}
+
+// allow notes what "allow END STATE: why" says.
+func (c *conversation) allow(text string) error {
+	what, why, ok := strings.Cut(text, ":")
+	words := strings.Fields(what)
+	if !ok || strings.TrimSpace(why) == "" || len(words) != 3 || len(c.marks) == 0 {
+		return errUsage
+	}
+	if _, err := tracker.ParseState(words[2]); err != nil {
+		return err
+	}
+	m := &c.marks[len(c.marks)-1]
+	m.accept[words[1]] = append(m.accept[words[1]], words[2])
+	return nil
+}
+
+// quiet waits until nothing has moved for a while, and asks both kernels for
+// their states.
+func (c *conversation) quiet(want []string) error {
+	began := time.Now() // what the step before causes may not be on the wire yet
+	for end := began.Add(patience); time.Now().Before(end); c.wait(5 * time.Millisecond) {
+		since, ok := c.world.wire.quietSince(c.channel)
+		if !ok || time.Since(since) < quietTime || time.Since(began) < quietTime {
+			continue
+		}
+		m := mark{at: time.Now(), want: want, accept: map[string][]string{}}
+		for i, p := range c.processes {
+			all, err := p.host.sockets()
+			if err != nil {
+				return err
+			}
+			m.state[i] = all[tuple{p.addr(), p.peer}]
+			_, m.listening[i] = all[tuple{local: p.addr()}]
+		}
+		if still, _ := c.world.wire.quietSince(c.channel); still != since {
+			continue // something moved meanwhile
+		}
+		c.marks = append(c.marks, m)
+		return nil
+	}
+	return fmt.Errorf("no moment was quiet for %v", patience)
+}
+
+// A mark is a quiet moment.
+type mark struct {
+	at        time.Time
+	state     [2]string // "": no socket
+	listening [2]bool
+	want      []string
+	accept    map[string][]string
+}
+
+// played complains about a mark at which the kernels were not in the states
+// that the script tells.
+func (m *mark) played(states []string) error {
+	if len(m.want) == 0 || slices.Equal(m.want, states) {
+		return nil
+	}
+	return fmt.Errorf("the story tells %v, the kernels are in %v", m.want, states)
+}
