@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +18,11 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/judge"
 )
 
-var keepDir = flag.String("keep", "", "write the captures and the truth of every story into this `directory`, not only of those that fail")
+var (
+	keepDir       = flag.String("keep", "", "write the captures and the truth of every story into this `directory`, not only of those that fail")
+	conversations = flag.Int("conversations", 500, "how many random conversations are played")
+	seed          = flag.Uint64("seed", 0, "of the first random conversation, the next ones counting on; 0 takes the time")
+)
 
 // The test binary is tcpwatch too, when asked, so that a failure can show a ladder.
 const beTcpwatch = "TCPWATCH_LAB_BE_TCPWATCH"
@@ -61,7 +66,7 @@ type play struct {
 func TestStories(t *testing.T) {
 	trace := needLab(t)
 	files, err := filepath.Glob("testdata/stories/*.txt")
-	if err != nil || len(files) < 3 {
+	if err != nil || len(files) < 40 {
 		t.Fatalf("%d stories found, want at least 40: %v", len(files), err)
 	}
 	var plays []*play
@@ -77,39 +82,80 @@ func TestStories(t *testing.T) {
 				dir:    storyDir(t),
 			}
 			plays = append(plays, p)
-			jobs = append(jobs, func() { p.err = alone(p, family == "ipv6", trace) })
+			jobs = append(jobs, func() { playAll([]*play{p}, family == "ipv6", trace) })
 		}
 	}
-	inParallel(jobs)
+	inParallel(12, jobs) // they wait much more than they work
 	total := newTally(t)
 	for _, p := range plays {
-		t.Run(p.script.name, func(t *testing.T) { total.judge(t, p) })
+		t.Run(p.script.name, func(t *testing.T) {
+			total.judge(t, p, func(c *judge.Case) {
+				for _, complaint := range c.Anomalies() {
+					t.Error(complaint)
+				}
+			})
+		})
 	}
 }
 
-// alone plays a story in a world of its own.
-func alone(p *play, v6 bool, trace *tracer) error {
+// TestRandomConversations plays conversations made up at random, and compares.
+func TestRandomConversations(t *testing.T) {
+	trace := needLab(t)
+	first := *seed
+	if first == 0 {
+		first = uint64(time.Now().UnixNano()) / 1e6 % 1e9 * 1000
+	}
+	t.Logf("seeds %d to %d", first, first+uint64(*conversations)-1)
+	var plays []*play
+	for i := range *conversations {
+		plays = append(plays, &play{script: randomScript(first + uint64(i)), dir: storyDir(t)})
+	}
+	var jobs []func()
+	for group := range slices.Chunk(plays, 20) {
+		jobs = append(jobs, func() { playAll(group, group[0].script.seed%2 == 1, trace) })
+	}
+	inParallel(4, jobs)
+	total := newTally(t)
+	for _, p := range plays {
+		t.Run(p.script.name, func(t *testing.T) { total.judge(t, p, func(*judge.Case) {}) })
+	}
+}
+
+// playAll plays stories side by side in a world of their own.
+func playAll(plays []*play, v6 bool, trace *tracer) {
 	w, err := newWorld(v6, trace)
 	if err != nil {
-		return err
+		for _, p := range plays {
+			p.err = err
+		}
+		return
 	}
-	c := w.converse(0)
-	played := c.play(p.script)
-	for _, process := range c.processes {
-		process.end()
+	conversations := make([]*conversation, len(plays))
+	var wg sync.WaitGroup
+	for i, p := range plays {
+		c := w.converse(i)
+		conversations[i] = c
+		wg.Go(func() {
+			p.err = c.play(p.script)
+			for _, process := range c.processes {
+				process.end()
+			}
+		})
 	}
-	if err := w.close(); err != nil {
-		return err
+	wg.Wait()
+	failed := w.close()
+	for i, p := range plays {
+		if err := conversations[i].keep(p.dir, p.script); p.err == nil {
+			p.err = err
+		}
+		if p.err == nil {
+			p.err = failed
+		}
 	}
-	if err := c.keep(p.dir, p.script); played == nil {
-		played = err
-	}
-	return played
 }
 
-// inParallel runs jobs, some at a time. They wait much more than they work.
-func inParallel(jobs []func()) {
-	const atOnce = 12
+// inParallel does jobs, some at a time.
+func inParallel(atOnce int, jobs []func()) {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, atOnce)
 	for _, job := range jobs {
@@ -151,8 +197,8 @@ func newTally(t *testing.T) *tally {
 	return &n
 }
 
-// judge compares the tracker with the truth of a story.
-func (n *tally) judge(t *testing.T, p *play) {
+// judge compares the tracker with the truth of a story, and has more judge it too.
+func (n *tally) judge(t *testing.T, p *play, more func(c *judge.Case)) {
 	if *keepDir != "" {
 		keep(t, p, filepath.Join(*keepDir, strings.ReplaceAll(p.script.name, "/", "-")))
 	}
@@ -193,9 +239,7 @@ func (n *tally) judge(t *testing.T, p *play) {
 	add(&n.states, &n.wrong, &n.undecidable, c.States)
 	add(&n.proved, &n.ahead, &none, c.Proved)
 	add(&n.histories, &n.differ, &n.unseen, c.Histories)
-	for _, complaint := range c.Anomalies() {
-		t.Error(complaint)
-	}
+	more(c)
 	if t.Failed() {
 		if first == nil {
 			first = &judge.Miss{}

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -10,9 +11,8 @@ import (
 	"os/exec"
 	"time"
 
-	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
-	"net"
 )
 
 // A process is one end's program: it may listen, and has at most one
@@ -27,10 +27,11 @@ type process struct {
 	follows  bool // closes when the peer has
 	unsent   int  // octets that wait for room in the socket
 	leaving  bool // closes when all is sent
+	buf      []byte
 }
 
 func newProcess(h *host, port uint16, peer netip.AddrPort) *process {
-	return &process{host: h, port: port, peer: peer, listener: -1, socket: -1}
+	return &process{host: h, port: port, peer: peer, listener: -1, socket: -1, buf: make([]byte, 1<<16)}
 }
 
 func sockaddr(a netip.AddrPort) unix.Sockaddr {
@@ -117,7 +118,7 @@ func (p *process) pump() {
 		return
 	}
 	for p.unsent > 0 {
-		n, err := unix.Write(p.socket, make([]byte, min(p.unsent, 1<<16)))
+		n, err := unix.Write(p.socket, p.buf[:min(p.unsent, len(p.buf))])
 		if err != nil {
 			if err != unix.EAGAIN {
 				p.unsent = 0 // the connection has ended
@@ -130,8 +131,8 @@ func (p *process) pump() {
 		p.shut()
 		return
 	}
-	for buf := make([]byte, 1<<16); !p.deaf; {
-		n, err := unix.Read(p.socket, buf)
+	for !p.deaf {
+		n, err := unix.Read(p.socket, p.buf)
 		if n == 0 && err == nil && p.follows {
 			p.leaving = true
 		}
@@ -196,8 +197,29 @@ func (p *process) die() error {
 
 // destroy has the kernel forget what it has for the connection, as "ss -K".
 func (p *process) destroy() error {
-	at := func(a netip.AddrPort) *net.TCPAddr { return net.TCPAddrFromAddrPort(a) }
-	return p.host.do(func() error { return netlink.SocketDestroy(at(p.addr()), at(p.peer)) })
+	return p.host.do(func() error {
+		request := nl.NewNetlinkRequest(sockDestroy, unix.NLM_F_ACK)
+		request.AddRawData(p.socketRequest())
+		_, err := request.Execute(unix.NETLINK_INET_DIAG, 0)
+		return err
+	})
+}
+
+// socketRequest is the inet_diag_req_v2 that names the connection.
+func (p *process) socketRequest() []byte {
+	family := byte(unix.AF_INET)
+	if p.host.addr.Is6() {
+		family = unix.AF_INET6
+	}
+	address := func(a netip.Addr) []byte { return append(a.AsSlice(), make([]byte, 16)...)[:16] }
+	b := []byte{family, unix.IPPROTO_TCP, 0, 0}
+	b = native.AppendUint32(b, ^uint32(0)) // in any state
+	b = binary.BigEndian.AppendUint16(b, p.port)
+	b = binary.BigEndian.AppendUint16(b, p.peer.Port())
+	b = append(b, address(p.host.addr)...)
+	b = append(b, address(p.peer.Addr())...)
+	b = native.AppendUint32(b, 0)             // on any interface
+	return native.AppendUint64(b, ^uint64(0)) // whatever its cookie
 }
 
 // keepAlive probes an idle connection.
@@ -212,8 +234,11 @@ func (p *process) keepAlive(idle, interval, count int) error {
 	return unix.SetsockoptInt(p.socket, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
 }
 
-// sendQueue is TCP_SEND_QUEUE of linux/tcp.h.
-const sendQueue = 2
+// Numbers that package unix lacks.
+const (
+	sendQueue   = 2  // TCP_SEND_QUEUE of linux/tcp.h
+	sockDestroy = 21 // SOCK_DESTROY of linux/sock_diag.h
+)
 
 // startAt sets the initial sequence number of a socket that is not connected.
 func startAt(fd, iss int) error {

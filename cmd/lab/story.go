@@ -21,8 +21,9 @@ import (
 //
 //	sysctl HOST NAME=VALUE          before anything else
 //	END listen [backlog=N] [window=N] [defer] [fastopen]
-//	END connect [window=N] [iss=N]
+//	END connect [window=N] [iss=N] [timeout=MS]
 //	END fastopen OCTETS             connect with data in the SYN
+//	END cork                        send nothing but full segments, until the FIN
 //	END send OCTETS
 //	END shutdown|close              the second leaves the rest to the kernel
 //	END follow                      close when the peer has
@@ -40,6 +41,7 @@ import (
 //	wire unreachable to END         by ICMP
 //	wire cut [from END], wire mend
 //	wire noise loss=P duplicate=P late=P jitter=TIME seed=N
+//	try STEP                        and go on if that fails
 //	wait TIME
 //	quiet [CLIENT-STATE SERVER-STATE]
 //	allow END STATE: why            what a bystander may say instead at the last quiet moment
@@ -52,6 +54,7 @@ import (
 type script struct {
 	name        string
 	description string
+	seed        uint64 // of a random one
 	steps       []step
 }
 
@@ -97,6 +100,11 @@ var errUsage = errors.New("no such step")
 func (c *conversation) step(words []string, text string) error {
 	args := words[1:]
 	switch words[0] {
+	case "try":
+		if len(args) > 0 {
+			_ = c.step(args, text)
+		}
+		return nil
 	case "client", "server":
 		if len(args) == 0 {
 			return errUsage
@@ -240,6 +248,8 @@ func (c *conversation) act(p *process, verb string, args []string) error {
 	case "close":
 		p.leaving = true
 		return nil
+	case "cork":
+		return unix.SetsockoptInt(p.socket, unix.IPPROTO_TCP, unix.TCP_CORK, 1)
 	case "shutdown":
 		if err := unix.Shutdown(p.socket, unix.SHUT_WR); err != unix.ENOTCONN { // by a reset
 			return err

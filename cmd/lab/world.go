@@ -9,11 +9,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/judge"
 )
 
@@ -92,17 +94,22 @@ func (w *world) converse(n int) *conversation {
 func (c *conversation) addr(s side) netip.AddrPort { return c.processes[s].addr() }
 
 // keep writes the captures and the truth of a conversation into a directory,
-// after its world is closed. It fails if the kernels did not do what the script
-// tells.
+// after its world is closed, up to the last quiet moment. It fails if the kernels
+// did not do what the script tells.
 func (c *conversation) keep(dir string, s *script) error {
+	if len(c.marks) == 0 {
+		return fmt.Errorf("%s: there was no quiet moment", s.name)
+	}
+	end := c.marks[len(c.marks)-1].at
 	c.story.Name, c.story.Description = s.name, s.description
 	c.story.Endpoints, c.story.Moves = map[string]judge.Endpoint{}, map[string][]judge.Move{}
 	for i, p := range c.processes {
 		name, key := side(i).String(), tuple{p.addr(), p.peer}
 		c.story.Endpoints[name] = judge.Endpoint{Addr: p.host.addr.String(), Port: p.port}
-		c.story.Moves[name] = moves(c.world.trace.of(key), c.world.watchers[i].sightings(key), c.cookies)
+		all := moves(c.world.trace.of(key), c.world.watchers[i].sightings(key), c.cookies)
+		c.story.Moves[name] = slices.DeleteFunc(all, func(m judge.Move) bool { return m.T > seconds(end) })
 		c.story.Taps = append(c.story.Taps, name+".pcap")
-		if err := c.writeCapture(filepath.Join(dir, name+".pcap"), p.host); err != nil {
+		if err := c.writeCapture(filepath.Join(dir, name+".pcap"), p.host, tracker.Time(end.UnixNano())); err != nil {
 			return err
 		}
 	}
@@ -152,14 +159,17 @@ func (c *conversation) kernelState(m *mark, s side, cp judge.Checkpoint) string 
 	return "CLOSED"
 }
 
-// writeCapture writes what a host's tap saw of the conversation.
-func (c *conversation) writeCapture(path string, h *host) error {
+// writeCapture writes what a host's tap saw of the conversation until the end.
+func (c *conversation) writeCapture(path string, h *host, end tracker.Time) error {
 	var b bytes.Buffer
 	w, err := forge.NewPcap(&b, capture.LinkRaw, 1<<16)
 	if err != nil {
 		return err
 	}
 	for _, p := range h.captured {
+		if p.at > end {
+			break
+		}
 		s, ok := capture.DecodeIP(p.packet)
 		if ok && (s.Src == c.addr(client) && s.Dst == c.addr(server) || s.Src == c.addr(server) && s.Dst == c.addr(client)) {
 			if err := w.Write(p.at, p.packet); err != nil {

@@ -111,7 +111,7 @@ func (c *Case) Histories() (compared int, misses []Miss) {
 			ok = ok && agree(ours[i], kernel[i], atHost)
 		}
 		if !ok {
-			misses = append(misses, l.miss(fmt.Sprint(ours), fmt.Sprint(kernel), c.undecidable(l.tap, l.end, l.conn, last.T)))
+			misses = append(misses, l.miss(fmt.Sprint(ours), fmt.Sprint(kernel), c.unordered(l.tap, l.end, l.conn, last.T)))
 			misses[len(misses)-1].At = 0
 		}
 	})

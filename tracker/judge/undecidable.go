@@ -15,6 +15,8 @@ import (
 //     on its way still: it may have arrived as well;
 //   - a segment of the other end was lost that would have told, and none after
 //     it has come;
+//   - the other end got a segment that never passed the tap, forged behind it,
+//     and has not been heard since;
 //   - the kernel moved by itself, and sent nothing: a timer, or the process.
 
 // undecidable says why what the tap captured up to time t cannot tell the
@@ -23,15 +25,30 @@ func (c *Case) undecidable(tap, end string, conn *Story, t float64) string {
 	if len(c.Taps) < 2 {
 		return ""
 	}
-	now := moment(t)
-	here := upTo(crossing(c.segments[tap], conn.Addr("client"), conn.Addr("server")), now)
-	there := upTo(crossing(c.at(end), conn.Addr("client"), conn.Addr("server")), now)
+	here, there := c.bothSides(tap, end, conn, t)
 	if host(tap) != end {
 		if why := unheard(here, there, conn.Addr(end).String()); why != "" {
 			return why
 		}
 	}
 	return silent(conn.Moves[end], there, t)
+}
+
+// unordered says why what the tap captured cannot tell the order of the end's
+// states up to time t.
+func (c *Case) unordered(tap, end string, conn *Story, t float64) string {
+	if why := c.undecidable(tap, end, conn, t); why != "" || len(c.Taps) < 2 {
+		return why
+	}
+	here, there := c.bothSides(tap, end, conn, t)
+	return passedBy(here, there, conn.Addr(end).String(), 0)
+}
+
+// bothSides returns what was captured of the conversation up to time t at the
+// tap (here), and at the host of the end (there).
+func (c *Case) bothSides(tap, end string, conn *Story, t float64) (here, there []tracker.Segment) {
+	a, b := conn.Addr("client"), conn.Addr("server")
+	return upTo(crossing(c.segments[tap], a, b), moment(t)), upTo(crossing(c.at(end), a, b), moment(t))
 }
 
 // upTo returns the segments captured until t.
@@ -64,6 +81,18 @@ func unheard(here, there []tracker.Segment, end string) string {
 	for i := range there {
 		if s := &there[i]; s.Src.String() == end && arrivedHere[bare(s)] == 0 && s.Time > heard {
 			return fmt.Sprintf("%v of %s did not come to the tap by then, nor anything after it", s, end)
+		}
+	}
+	return passedBy(here, there, end, heard)
+}
+
+// passedBy says which segment came to the end, after some time, without having
+// passed the tap.
+func passedBy(here, there []tracker.Segment, end string, after tracker.Time) string {
+	arrivedHere := count(here)
+	for i := range there {
+		if s := &there[i]; s.Dst.String() == end && arrivedHere[bare(s)] == 0 && s.Time > after {
+			return fmt.Sprintf("%v came to %s without having passed the tap", s, end)
 		}
 	}
 	return ""
