@@ -77,7 +77,9 @@ func (p *process) listen(backlog int, set func(fd int) error) (err error) {
 
 // open prepares a socket that connect or fastOpen uses.
 func (p *process) open(set func(fd int) error) (err error) {
-	p.drop()
+	if p.socket >= 0 {
+		return errors.New("there is a connection already")
+	}
 	if p.socket, err = p.bound(); err == nil && set != nil {
 		err = set(p.socket)
 	}
@@ -85,10 +87,12 @@ func (p *process) open(set func(fd int) error) (err error) {
 }
 
 func (p *process) connect() error {
-	if err := unix.Connect(p.socket, sockaddr(p.peer)); err != nil && err != unix.EINPROGRESS {
-		return err
+	err := unix.Connect(p.socket, sockaddr(p.peer))
+	if err == nil || err == unix.EINPROGRESS {
+		return nil
 	}
-	return nil
+	p.shut()
+	return err
 }
 
 // fastOpen connects with data in the SYN (RFC 7413).
@@ -100,7 +104,7 @@ func (p *process) fastOpen(octets int) error {
 	return err
 }
 
-// drop forgets the socket of a connection before, if its end was left to the kernel.
+// drop forgets the socket.
 func (p *process) drop() {
 	p.socket, p.deaf, p.follows, p.unsent, p.leaving = -1, false, false, 0, false
 }
@@ -136,6 +140,10 @@ func (p *process) pump() {
 		if n == 0 && err == nil && p.follows {
 			p.leaving = true
 		}
+		if err != nil && err != unix.EAGAIN && err != unix.EINTR {
+			p.shut() // the connection has ended with an error
+			return
+		}
 		if n <= 0 {
 			break
 		}
@@ -155,6 +163,9 @@ func (p *process) connected() error {
 	for range 1000 {
 		if p.pump(); p.socket >= 0 {
 			return nil
+		}
+		if p.listener < 0 {
+			break
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

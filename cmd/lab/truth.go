@@ -317,6 +317,7 @@ func moves(events []event, sightings []sighting, cookies bool) (list []judge.Mov
 			state = to
 		}
 	}
+	traced := len(events) > 0
 	socket := false // there is one, and the events tell of it exactly
 	for len(events) > 0 || len(sightings) > 0 {
 		if len(events) > 0 && (len(sightings) == 0 || events[0].at <= sightings[0].at) {
@@ -324,6 +325,8 @@ func moves(events []event, sightings []sighting, cookies bool) (list []judge.Mov
 			events = events[1:]
 			switch {
 			case e.to == "LISTEN" || e.from == "LISTEN" && e.to == "CLOSED":
+			case e.to == "SYN_SENT" && len(events) > 0 && events[0].from == "SYN_SENT" && events[0].at < e.at+0.001:
+				events = events[1:] // the ports were not to be had: nothing was sent
 			case e.to == "SYN_RCVD" && cookies:
 				socket = true
 			case e.to == "CLOSED":
@@ -338,13 +341,13 @@ func moves(events []event, sightings []sighting, cookies bool) (list []judge.Mov
 		s := sightings[0]
 		sightings, polled = sightings[1:], s.state
 		switch {
-		case socket:
+		case socket || s.state == "LISTEN":
 		case s.state == "":
 			// A request that becomes a socket may be in neither table for a moment.
 			if len(events) == 0 || events[0].from != "LISTEN" || events[0].at > s.at+0.010 {
 				move(s.at, "CLOSED", "diag")
 			}
-		case s.state != "LISTEN":
+		case !traced || s.state == "SYN_RCVD" || s.state == "TIME_WAIT" || s.state == "FIN_WAIT_2":
 			move(s.at, s.state, "diag")
 		}
 	}
@@ -353,17 +356,24 @@ func moves(events []event, sightings []sighting, cookies bool) (list []judge.Mov
 
 // remains returns what is left of a socket that the event closed. What waits in
 // TIME_WAIT or FIN_WAIT_2 afterwards shows in the next polls, which note only
-// what differs from the poll before.
+// what differs from the poll before, and the first of which may have begun
+// before the event.
 func remains(e event, polled string, next []sighting) string {
 	if e.from != "FIN_WAIT_1" && e.from != "FIN_WAIT_2" && e.from != "CLOSING" {
 		return "CLOSED"
 	}
-	const late = 0.015 // of a poll
-	if polled == "FIN_WAIT_2" && (len(next) == 0 || next[0].at > e.at+late) {
-		return "FIN_WAIT_2"
+	const late = 0.030 // of a poll
+	for _, s := range next {
+		switch {
+		case s.at > e.at+late:
+		case s.state == "TIME_WAIT":
+			return s.state
+		default:
+			polled = s.state
+		}
 	}
-	if len(next) > 0 && (next[0].state == "TIME_WAIT" || next[0].state == "FIN_WAIT_2") {
-		return next[0].state
+	if polled == "FIN_WAIT_2" {
+		return polled
 	}
 	return "CLOSED"
 }

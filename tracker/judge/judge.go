@@ -89,10 +89,12 @@ func endAt(r *tracker.Record, addr netip.AddrPort) *tracker.EndRecord {
 }
 
 // socket returns the state of the one socket that a host can have for a pair
-// of addresses: that of the newest connection in which it has one.
+// of addresses: that of the newest connection in which it has one. A connection
+// that returned to LISTEN has none.
 func socket(records []*tracker.Record, addr netip.AddrPort) (state, proved tracker.State) {
-	for _, r := range slices.Backward(records) {
-		if e := endAt(r, addr); e.State != tracker.Closed {
+	for i, r := range slices.Backward(records) {
+		e := endAt(r, addr)
+		if e.State != tracker.Closed && (e.State != tracker.Listen || i == len(records)-1) {
 			return e.State, e.Proved
 		}
 	}

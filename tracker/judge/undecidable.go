@@ -15,6 +15,8 @@ import (
 //     on its way still: it may have arrived as well;
 //   - a segment of the other end was lost that would have told, and none after
 //     it has come;
+//   - the FIN of the other end never came to the tap: a number that is missing
+//     may be that of an octet;
 //   - the other end got a segment that never passed the tap, forged behind it,
 //     and has not been heard since;
 //   - the kernel moved by itself, and sent nothing: a timer, or the process.
@@ -31,7 +33,7 @@ func (c *Case) undecidable(tap, end string, conn *Story, t float64) string {
 			return why
 		}
 	}
-	return silent(conn.Moves[end], there, t)
+	return silent(conn.Moves[end], there, conn.Addr(end).String(), t)
 }
 
 // unordered says why what the tap captured cannot tell the order of the end's
@@ -83,7 +85,23 @@ func unheard(here, there []tracker.Segment, end string) string {
 			return fmt.Sprintf("%v of %s did not come to the tap by then, nor anything after it", s, end)
 		}
 	}
+	for i := range there {
+		if s := &there[i]; s.Src.String() == end && s.Flags.Any(tracker.FIN) && !repeated(here, s) {
+			return fmt.Sprintf("%v of %s never came to the tap", s, end)
+		}
+	}
 	return passedBy(here, there, end, heard)
+}
+
+// repeated reports whether a segment was captured, or another that ends with
+// the same number and FIN.
+func repeated(list []tracker.Segment, s *tracker.Segment) bool {
+	for i := range list {
+		if r := &list[i]; r.Src == s.Src && r.Flags.Any(tracker.FIN) && r.End() == s.End() {
+			return true
+		}
+	}
+	return false
 }
 
 // passedBy says which segment came to the end, after some time, without having
@@ -114,12 +132,29 @@ func count(list []tracker.Segment) map[tracker.Segment]int {
 	return n
 }
 
-// silent says which of the kernel's moves up to t no packet of its host tells of.
-func silent(moves []Move, atHost []tracker.Segment, t float64) string {
+// silent says which of the kernel's moves up to t no packet of its host tells
+// of. A close is told by the FIN, which waits where there is data to be sent
+// before it.
+func silent(moves []Move, atHost []tracker.Segment, end string, t float64) string {
 	for _, m := range moves {
-		if m.T <= t && m.To != "LISTEN" && !shown(visit{m.To, m.T}, atHost) {
-			return fmt.Sprintf("the kernel went from %s to %s at %.6f by itself and sent nothing", m.From, m.To, m.T)
+		told := shown(visit{m.To, m.T}, atHost)
+		if m.To == "FIN_WAIT_1" || m.To == "LAST_ACK" {
+			told = closes(atHost, end, m.T)
+		}
+		if m.T <= t && m.To != "LISTEN" && !told {
+			return fmt.Sprintf("the kernel went from %s to %s at %.6f by itself, and sent nothing then", m.From, m.To, m.T)
 		}
 	}
 	return ""
+}
+
+// closes reports whether the end sent a FIN at time t.
+func closes(atHost []tracker.Segment, end string, t float64) bool {
+	for i := range atHost {
+		s := &atHost[i]
+		if d := float64(s.Time)/1e9 - t; s.Flags.Any(tracker.FIN) && s.Src.String() == end && -0.001 < d && d < 0.001 {
+			return true
+		}
+	}
+	return false
 }
