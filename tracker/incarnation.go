@@ -380,7 +380,7 @@ func (t *Tracker) promote(c *Conn, s *Segment) {
 			continue
 		}
 		from := o.endOf(c.endOf(true) == Client)
-		t.apply(o, from, inputs(NoTCB), t.cause(s, ByProof))
+		t.reuse(o, from, t.cause(s, ByProof))
 		if s.Flags&SYN != 0 {
 			t.reuse(o, from.Peer(), t.cause(s, ByProof))
 		}

@@ -152,6 +152,9 @@ func (t *Tracker) resetSender(c *Conn, s *Segment, from End, kind resetKind) {
 	why := t.cause(s, BySending)
 	switch kind {
 	case resetAbort:
+		if s.Flags&ACK != 0 && y.has(hasFIN) && x.acked.AtMost(s.Ack) && !y.fin.Before(s.Ack) {
+			t.refute(c, from, inputs(RcvFIN), why) // its ACK says what it had received
+		}
 		t.pickUp(c, from, ^setOf(Listen, TimeWait), why)
 		t.apply(c, from, inputs(SndRST), why)
 		c.abortedBy(from)

@@ -244,6 +244,8 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 			t.pickUp(c, from, c.beforeFIN(from), why)
 		}
 		t.pickUp(c, from.Peer(), noFINReceived, t.cause(s, ByProof)) // it was not sent till now
+		rst, reset := c.find(from, RcvRST)
+		reset = reset && t.refute(c, from, inputs(RcvRST), why)
 		pending := y.has(hasFIN) && !y.fin.Before(c.ackOfFirst(s, from)) && t.refute(c, from, inputs(RcvFIN), why)
 		x.proved = c.provedFIN(s, from)
 		t.apply(c, from, inputs(SndFIN), why)
@@ -253,6 +255,9 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 		}
 		if pending && (y.clock.age(t.now) <= x.inFlight() || y.fin.Before(s.Ack)) {
 			t.apply(c, from, inputs(RcvFIN), t.cause(s, ByCorrection))
+		}
+		if reset { // the two crossed
+			t.apply(c, from, inputs(RcvRST), cause{at: t.now, packet: rst.packet(), basis: ByCorrection})
 		}
 	case r.fresh > 0 && (!x.seen() || x.nxt.AtMost(s.Seq)):
 		t.pickUp(c, from, setOf(Established, CloseWait), why)

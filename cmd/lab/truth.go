@@ -325,7 +325,7 @@ func moves(events []event, sightings []sighting, cookies bool) (list []judge.Mov
 			events = events[1:]
 			switch {
 			case e.to == "LISTEN" || e.from == "LISTEN" && e.to == "CLOSED":
-			case e.to == "SYN_SENT" && len(events) > 0 && events[0].from == "SYN_SENT" && events[0].at < e.at+0.001:
+			case e.to == "SYN_SENT" && state != "CLOSED" && len(events) > 0 && events[0].from == "SYN_SENT" && events[0].at < e.at+0.001:
 				events = events[1:] // the ports were not to be had: nothing was sent
 			case e.to == "SYN_RCVD" && cookies:
 				socket = true
@@ -366,10 +366,10 @@ func remains(e event, polled string, next []sighting) string {
 	for _, s := range next {
 		switch {
 		case s.at > e.at+late:
-		case s.state == "TIME_WAIT":
+		case s.state == "TIME_WAIT", s.state == "FIN_WAIT_2":
 			return s.state
-		default:
-			polled = s.state
+		case s.state == "":
+			return "CLOSED"
 		}
 	}
 	if polled == "FIN_WAIT_2" {
