@@ -24,13 +24,16 @@ func (t *Tracker) observeRST(c *Conn, s *Segment, from End) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	before := c.look()
 	kind := c.resetKind(s, from, t.now)
-	if kind == resetUnmatched && t.repliesToOlder(c, s, from) {
-		kind = resetReply
+	asked := y.sentAt // when what it answers was sent
+	if kind == resetUnmatched {
+		if at, ok := t.repliesToOlder(c, s, from); ok {
+			kind, asked = resetReply, at
+		}
 	}
 	accepted := c.acceptsRST(s, from, t.now)
 	r := reading{foreign: kind == resetUnmatched}
 
-	t.resetSender(c, s, from, kind)
+	t.resetSender(c, s, from, kind, asked)
 	if accepted {
 		t.resetReceiver(c, s, from, kind)
 	}
@@ -108,12 +111,12 @@ func (c *Conn) repliesTo(s *Segment, from End, now Time) bool {
 }
 
 // repliesToOlder reports whether the RST answers a segment of the peer that was
-// not its newest: of several that are on their way to a stack without the
-// connection, each is answered.
-func (t *Tracker) repliesToOlder(c *Conn, s *Segment, from End) bool {
+// not its newest, and when that was sent: of several that are on their way to a
+// stack without the connection, each is answered.
+func (t *Tracker) repliesToOlder(c *Conn, s *Segment, from End) (asked Time, ok bool) {
 	x := &c.ends[from]
 	if s.Flags&ACK != 0 || x.seen() && !sameWay(s.TTL, x.ttl) {
-		return false
+		return 0, false
 	}
 	since, n := t.now.Add(-max(3*x.response(), time.Second)), 0
 	for g := range t.trail.back(c) {
@@ -121,10 +124,10 @@ func (t *Tracker) repliesToOlder(c *Conn, s *Segment, from End) bool {
 			break
 		}
 		if g.from != from && g.flags&(ACK|RST) == ACK && g.ack == s.Seq {
-			return true
+			return g.at, true
 		}
 	}
-	return false
+	return 0, false
 }
 
 // sameWay reports whether two TTLs are those of one path, but for a hop.
@@ -146,8 +149,9 @@ func (x *end) impostor(s *Segment) bool {
 func (x *end) outOfTurn(s *Segment) bool { return s.ID != 0 && x.id != 0 && s.ID-x.id > maxIDStep }
 
 // resetSender moves the end that sent the RST, in the assumed view. The proved
-// view does not move: anyone may forge a RST.
-func (t *Tracker) resetSender(c *Conn, s *Segment, from End, kind resetKind) {
+// view does not move: anyone may forge a RST. Of a reply, asked is when the
+// segment was sent that it answers.
+func (t *Tracker) resetSender(c *Conn, s *Segment, from End, kind resetKind, asked Time) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	why := t.cause(s, BySending)
 	switch kind {
@@ -166,22 +170,22 @@ func (t *Tracker) resetSender(c *Conn, s *Segment, from End, kind resetKind) {
 		if s.Flags&ACK == 0 && x.has(hasISS) && !(x.iss.Before(s.Seq) && s.Seq.AtMost(x.nxt)) && x.assumed&setOf(SynSent, SynReceived) != 0 {
 			return // the answer to a bad ACK, from a connection that goes on (RFC 9293 §3.10.7.3, §3.10.7.4)
 		}
-		t.refute(c, from, c.takenSince(from, y.sentAt), why) // it had no connection that could receive this
+		t.refute(c, from, c.takenSince(from, asked), why) // it had no connection that could receive this
 		t.apply(c, from, inputs(NoTCB), why)
 		c.abortedBy(from)
 	}
 }
 
 // takenSince returns the inputs that the assumed view took the end to have
-// received from the given time on.
+// received from the given time on, at first or after a correction.
 func (c *Conn) takenSince(e End, at Time) inputSet {
 	var ins inputSet
 	for _, st := range c.steps {
-		if st.end() == e && st.at >= at && st.basis() == ByAssumption {
+		if st.end() == e && st.at >= at && (st.basis() == ByAssumption || st.basis() == ByCorrection) {
 			ins |= st.inputs()
 		}
 	}
-	return ins
+	return ins & inputs(RcvSYN, RcvAckOfSYN, RcvFIN, RcvAckOfFIN)
 }
 
 // abortedBy notes which end ended the connection, unless it was being closed.

@@ -49,6 +49,9 @@ func (s *Segment) lawless() bool { return s.Flags&(SYN|ACK|RST) == 0 }
 // take lets the segment move both ends in both views.
 func (t *Tracker) take(c *Conn, s *Segment, from End, r reading) {
 	firstFIN := s.Flags&FIN != 0 && !c.ends[from].has(hasFIN)
+	if n := t.newestOf(c.key); n != c {
+		t.notYet(n, c, s, from)
+	}
 	c.keepClosing(s, from, r, t.now)
 	t.refuteBy(c, s, from, r)
 	t.heard(c, s, from)
@@ -58,6 +61,20 @@ func (t *Tracker) take(c *Conn, s *Segment, from End, r reading) {
 	if firstFIN {
 		t.inverted(c, s, from)
 	}
+}
+
+// notYet takes back that the newest connection on these addresses and ports had
+// reached an end that, as s shows, still held an older one. A host has one
+// connection there at a time.
+func (t *Tracker) notYet(newest, older *Conn, s *Segment, from End) {
+	e := newest.endOf((older.endOf(true) == Client) == (from == Client))
+	x := &newest.ends[e]
+	st, ok := newest.find(e, RcvSYN)
+	if !ok || newest.provisional() || x.seen() || older.ends[from].stale(s) || t.now.Sub(st.at) <= older.ends[from].inFlight() {
+		return
+	}
+	t.refute(newest, e, inputs(RcvSYN, RcvAckOfSYN), t.cause(s, ByCorrection))
+	x.start, x.assumed = setOf(Closed), setOf(Closed)
 }
 
 // answeredFIN notes that a repeated FIN has its answer.
@@ -426,6 +443,9 @@ func (t *Tracker) deliver(c *Conn, s *Segment, from End) {
 			ins |= 1 << RcvFIN
 		}
 	}
+	if ins.has(RcvFIN) && s.Flags&FIN == 0 && y.has(hasAcked) && y.acked.Before(s.End()) {
+		c.oddments().filled[from.Peer()], c.odd.hasFilled[from.Peer()] = s.End(), true
+	}
 	t.apply(c, from.Peer(), ins, t.cause(s, ByAssumption))
 	if y.assumed == setOf(TimeWait) && s.Flags&ACK != 0 && (s.Flags&FIN != 0 || y.stack().AnyRestarts) {
 		y.clock = tickOf(t.now) // it holds TIME-WAIT for another 2 MSL
@@ -476,12 +496,24 @@ func (t *Tracker) refuteBy(c *Conn, s *Segment, from End, r reading) {
 		y.clock.age(t.now) > x.inFlight() && c.happened(from, RcvFIN) {
 		gone |= inputs(RcvFIN)
 	}
-	if late := c.olderThan(from, gone, t.now, x.inFlight()); late != 0 {
+	late := c.olderThan(from, gone, t.now, x.inFlight())
+	if c.lacksFIN(s, from) {
+		late |= inputs(RcvFIN)
+	}
+	if late != 0 {
 		t.refute(c, from, late, why)
 		if s.Flags&SYN != 0 && late&inputs(Unreachable, GiveUp) != 0 {
 			c.setClosedBy(NotClosed) // the attempt goes on
 		}
 	}
+}
+
+// lacksFIN reports whether s acknowledges the segment that, as captured,
+// completed all before the peer's FIN, but not the FIN: some of what was
+// captured earlier did not arrive.
+func (c *Conn) lacksFIN(s *Segment, from End) bool {
+	y := &c.ends[from.Peer()]
+	return c.odd != nil && c.odd.hasFilled[from] && s.Flags&(SYN|ACK) == ACK && c.odd.filled[from].AtMost(s.Ack) && !y.fin.Before(s.Ack)
 }
 
 // olderThan returns those of the inputs that happened to the end longer than

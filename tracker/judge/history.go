@@ -53,9 +53,14 @@ func ourHistory(l look) (lists [][]visit) {
 // shown reports whether a packet at the host, or TIME-WAIT's end, tells of a
 // move of its kernel.
 func shown(v visit, atHost []tracker.Segment) bool {
+	return shownBy(v, atHost, func(*tracker.Segment) bool { return true })
+}
+
+// shownBy is shown for some of the packets.
+func shownBy(v visit, atHost []tracker.Segment, tells func(s *tracker.Segment) bool) bool {
 	const polled = 0.012 // what was read by polling is late by some ms
-	for _, s := range atHost {
-		if d := v.at - float64(s.Time)/1e9; -0.001 < d && d < polled {
+	for i := range atHost {
+		if d := v.at - float64(atHost[i].Time)/1e9; -0.001 < d && d < polled && tells(&atHost[i]) {
 			return true
 		}
 	}

@@ -133,28 +133,28 @@ func count(list []tracker.Segment) map[tracker.Segment]int {
 }
 
 // silent says which of the kernel's moves up to t no packet of its host tells
-// of. A close is told by the FIN, which waits where there is data to be sent
-// before it.
+// of. A close, for example, is told by the FIN, which waits where there is data
+// to be sent before it.
 func silent(moves []Move, atHost []tracker.Segment, end string, t float64) string {
 	for _, m := range moves {
-		told := shown(visit{m.To, m.T}, atHost)
-		if m.To == "FIN_WAIT_1" || m.To == "LAST_ACK" {
-			told = closes(atHost, end, m.T)
-		}
-		if m.T <= t && m.To != "LISTEN" && !told {
+		if m.T <= t && m.To != "LISTEN" && !told(m, atHost, end) {
 			return fmt.Sprintf("the kernel went from %s to %s at %.6f by itself, and sent nothing then", m.From, m.To, m.T)
 		}
 	}
 	return ""
 }
 
-// closes reports whether the end sent a FIN at time t.
-func closes(atHost []tracker.Segment, end string, t float64) bool {
-	for i := range atHost {
-		s := &atHost[i]
-		if d := float64(s.Time)/1e9 - t; s.Flags.Any(tracker.FIN) && s.Src.String() == end && -0.001 < d && d < 0.001 {
-			return true
+// told reports whether a packet at the host tells of a move of its kernel: a FIN
+// that its process closed, a RST, an ICMP error or the last ACK that the
+// connection is gone, and any of other moves.
+func told(m Move, atHost []tracker.Segment, end string) bool {
+	return shownBy(visit{m.To, m.T}, atHost, func(s *tracker.Segment) bool {
+		switch {
+		case m.To == "FIN_WAIT_1" || m.To == "LAST_ACK":
+			return s.Flags.Any(tracker.FIN) && s.Src.String() == end
+		case m.To == "CLOSED" && m.From != "TIME_WAIT":
+			return s.Flags.Any(tracker.RST) || s.ICMP.Type != 0 || m.From == "LAST_ACK" && s.Src.String() != end
 		}
-	}
-	return false
+		return true
+	})
 }
