@@ -13,6 +13,9 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
 // A process is one end's program: it may listen, and has at most one
@@ -231,6 +234,19 @@ func (p *process) socketRequest() []byte {
 	b = append(b, address(p.peer.Addr())...)
 	b = native.AppendUint32(b, 0)             // on any interface
 	return native.AppendUint64(b, ^uint64(0)) // whatever its cookie
+}
+
+// sentSYN reports whether the host sent a SYN of the connection at a time, once
+// its tap has read all.
+func (p *process) sentSYN(at float64) bool {
+	for _, c := range p.host.captured {
+		if d := float64(c.at)/1e9 - at; -0.001 < d && d < 0.001 {
+			if s, ok := capture.DecodeIP(c.packet); ok && s.Src == p.addr() && s.Dst == p.peer && s.Flags.Any(tracker.SYN) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // keepAlive probes an idle connection.

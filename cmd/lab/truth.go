@@ -309,7 +309,8 @@ func (t *tracer) of(key tuple) []event {
 
 // moves puts together what the events and the polls tell of one socket.
 // Without SYN cookies every connection that was accepted has been in SYN_RCVD.
-func moves(events []event, sightings []sighting, cookies bool) (list []judge.Move) {
+// opened says whether a SYN was sent at a time.
+func moves(events []event, sightings []sighting, cookies bool, opened func(at float64) bool) (list []judge.Move) {
 	state, polled := "CLOSED", ""
 	move := func(at float64, to, src string) {
 		if to != state {
@@ -325,8 +326,8 @@ func moves(events []event, sightings []sighting, cookies bool) (list []judge.Mov
 			events = events[1:]
 			switch {
 			case e.to == "LISTEN" || e.from == "LISTEN" && e.to == "CLOSED":
-			case e.to == "SYN_SENT" && state != "CLOSED" && len(events) > 0 && events[0].from == "SYN_SENT" && events[0].at < e.at+0.001:
-				events = events[1:] // the ports were not to be had: nothing was sent
+			case e.to == "SYN_SENT" && len(events) > 0 && events[0].from == "SYN_SENT" && !opened(e.at):
+				events = events[1:] // the ports were not to be had
 			case e.to == "SYN_RCVD" && cookies:
 				socket = true
 			case e.to == "CLOSED":

@@ -106,7 +106,7 @@ func (c *conversation) keep(dir string, s *script) error {
 	for i, p := range c.processes {
 		name, key := side(i).String(), tuple{p.addr(), p.peer}
 		c.story.Endpoints[name] = judge.Endpoint{Addr: p.host.addr.String(), Port: p.port}
-		all := moves(c.world.trace.of(key), c.world.watchers[i].sightings(key), c.cookies)
+		all := moves(c.world.trace.of(key), c.world.watchers[i].sightings(key), c.cookies, p.sentSYN)
 		c.story.Moves[name] = slices.DeleteFunc(all, func(m judge.Move) bool { return m.T > seconds(end) })
 		c.story.Taps = append(c.story.Taps, name+".pcap")
 		if err := c.writeCapture(filepath.Join(dir, name+".pcap"), p.host, tracker.Time(end.UnixNano())); err != nil {

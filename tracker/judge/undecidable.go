@@ -2,6 +2,7 @@ package judge
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -15,8 +16,9 @@ import (
 //     on its way still: it may have arrived as well;
 //   - a segment of the other end was lost that would have told, and none after
 //     it has come;
-//   - the FIN of the other end never came to the tap: a number that is missing
-//     may be that of an octet;
+//   - the FIN of the other end, as first sent, never came to the tap: what it
+//     had received by then is not known, and a number that is missing may be
+//     that of an octet;
 //   - the other end got a segment that never passed the tap, forged behind it,
 //     and has not been heard since;
 //   - the kernel moved by itself, and sent nothing: a timer, or the process.
@@ -37,13 +39,43 @@ func (c *Case) undecidable(tap, end string, conn *Story, t float64) string {
 }
 
 // unordered says why what the tap captured cannot tell the order of the end's
-// states up to time t.
+// states up to time t: what made them was lost, or came in another order.
 func (c *Case) unordered(tap, end string, conn *Story, t float64) string {
 	if why := c.undecidable(tap, end, conn, t); why != "" || len(c.Taps) < 2 {
 		return why
 	}
 	here, there := c.bothSides(tap, end, conn, t)
-	return passedBy(here, there, conn.Addr(end).String(), 0)
+	if why := passedBy(here, there, conn.Addr(end).String(), 0); why != "" {
+		return why
+	}
+	if why := controlsDiffer(here, there); why != "" {
+		return why
+	}
+	return controlsDiffer(there, here)
+}
+
+// controlsDiffer says which SYN, FIN or RST of one capture the other lacks, or
+// has in another place among the segments of its sender.
+func controlsDiffer(a, b []tracker.Segment) string {
+	place := map[tracker.Segment]int{}
+	for i := range b {
+		place[bare(&b[i])] = i + 1
+	}
+	last := map[netip.AddrPort]int{}
+	for i := range a {
+		s := &a[i]
+		p := place[bare(s)]
+		if s.Flags.Any(tracker.SYN | tracker.FIN | tracker.RST) {
+			switch {
+			case p == 0:
+				return fmt.Sprintf("%v passed at one host only", s)
+			case p < last[s.Src]:
+				return fmt.Sprintf("%v was overtaken", s)
+			}
+		}
+		last[s.Src] = max(last[s.Src], p)
+	}
+	return ""
 }
 
 // bothSides returns what was captured of the conversation up to time t at the
@@ -85,23 +117,18 @@ func unheard(here, there []tracker.Segment, end string) string {
 			return fmt.Sprintf("%v of %s did not come to the tap by then, nor anything after it", s, end)
 		}
 	}
+	closed := map[tracker.Seq]bool{} // by the number of the FIN
 	for i := range there {
-		if s := &there[i]; s.Src.String() == end && s.Flags.Any(tracker.FIN) && !repeated(here, s) {
-			return fmt.Sprintf("%v of %s never came to the tap", s, end)
+		s := &there[i]
+		if s.Src.String() != end || !s.Flags.Any(tracker.FIN) || closed[s.End()] {
+			continue
 		}
+		if arrivedHere[bare(s)] == 0 {
+			return fmt.Sprintf("%v of %s never came to the tap, later copies at most", s, end)
+		}
+		closed[s.End()] = true
 	}
 	return passedBy(here, there, end, heard)
-}
-
-// repeated reports whether a segment was captured, or another that ends with
-// the same number and FIN.
-func repeated(list []tracker.Segment, s *tracker.Segment) bool {
-	for i := range list {
-		if r := &list[i]; r.Src == s.Src && r.Flags.Any(tracker.FIN) && r.End() == s.End() {
-			return true
-		}
-	}
-	return false
 }
 
 // passedBy says which segment came to the end, after some time, without having
