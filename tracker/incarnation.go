@@ -262,6 +262,9 @@ func (t *Tracker) succeed(c *Conn, old *Conn, s *Segment) {
 		t.erase(old, from, Closed, t.cause(s, ByCorrection))
 	case !replay && (x.closed() || x.assumed == setOf(TimeWait)) && y.closed():
 		t.reuse(old, from, t.cause(s, BySending))
+	case !replay && x.assumed == setOf(TimeWait) && y.assumed == setOf(TimeWait) && yields(y, x, s):
+		t.reuse(old, from, t.cause(s, BySending))
+		t.reuse(old, from.Peer(), t.cause(s, ByAssumption))
 	case !replay && x.assumed == setOf(SynSent) && !y.seen():
 		before := old.look()
 		t.apply(old, from, inputs(NoTCB), t.cause(s, BySending)) // a new attempt

@@ -270,7 +270,7 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 		if x.has(hasAcked) && y.has(hasFIN) && y.fin.Before(x.acked) && (!y.fin.Before(s.Ack) || s.Seq.Before(x.nxt)) {
 			c.oddments().lateFIN[from] = true
 		}
-		if pending && (y.clock.age(t.now) <= x.inFlight() || y.fin.Before(s.Ack)) {
+		if pending && (y.clock.age(t.now) <= x.inFlight() || y.fin.Before(s.Ack) || x.has(hasAcked) && y.fin.Before(x.acked)) {
 			t.apply(c, from, inputs(RcvFIN), t.cause(s, ByCorrection))
 		}
 		if reset { // the two crossed
