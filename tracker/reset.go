@@ -24,11 +24,9 @@ func (t *Tracker) observeRST(c *Conn, s *Segment, from End) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	before := c.look()
 	kind := c.resetKind(s, from, t.now)
-	asked := y.sentAt // when what it answers was sent
-	if kind == resetUnmatched {
-		if at, ok := t.repliesToOlder(c, s, from); ok {
-			kind, asked = resetReply, at
-		}
+	asked, found := t.answers(c, s, from)
+	if kind == resetUnmatched && found {
+		kind = resetReply
 	}
 	accepted := c.acceptsRST(s, from, t.now)
 	r := reading{foreign: kind == resetUnmatched}
@@ -110,24 +108,33 @@ func (c *Conn) repliesTo(s *Segment, from End, now Time) bool {
 	return asked || x.closed() || took <= 3*x.response() || !x.seen() || sameWay(s.TTL, x.ttl)
 }
 
-// repliesToOlder reports whether the RST answers a segment of the peer that was
-// not its newest, and when that was sent: of several that are on their way to a
-// stack without the connection, each is answered.
-func (t *Tracker) repliesToOlder(c *Conn, s *Segment, from End) (asked Time, ok bool) {
-	x := &c.ends[from]
+// answers returns when the segment was sent that the RST, if it is a reply,
+// answers: the newest of the peer with that ACK field, but for one that is too
+// young to have its answer yet; failing these, the peer's newest of all. Found
+// says that there is such a field, and so that the RST may be a reply to an
+// older segment: of several that are on their way to a stack without the
+// connection, each is answered.
+func (t *Tracker) answers(c *Conn, s *Segment, from End) (asked Time, found bool) {
+	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if s.Flags&ACK != 0 || x.seen() && !sameWay(s.TTL, x.ttl) {
-		return 0, false
+		return y.sentAt, false
 	}
 	since, n := t.now.Add(-max(3*x.response(), time.Second)), 0
 	for g := range t.trail.back(c) {
 		if n++; n > maxLookBack || g.at < since {
 			break
 		}
-		if g.from != from && g.flags&(ACK|RST) == ACK && g.ack == s.Seq {
-			return g.at, true
+		if g.from == from || g.flags&(ACK|RST) != ACK || g.ack != s.Seq {
+			continue
+		}
+		if !found || t.now.Sub(asked) < x.response()/2 {
+			asked, found = g.at, true
 		}
 	}
-	return 0, false
+	if !found {
+		return y.sentAt, false
+	}
+	return asked, true
 }
 
 // sameWay reports whether two TTLs are those of one path, but for a hop.

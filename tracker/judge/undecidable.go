@@ -54,18 +54,18 @@ func (c *Case) unordered(tap, end string, conn *Story, t float64) string {
 	return controlsDiffer(there, here)
 }
 
-// controlsDiffer says which SYN, FIN or RST of one capture the other lacks, or
-// has in another place among the segments of its sender.
+// controlsDiffer says which SYN, FIN, RST or first ACK of one capture the other
+// lacks, or has in another place among the segments of its sender.
 func controlsDiffer(a, b []tracker.Segment) string {
 	place := map[tracker.Segment]int{}
 	for i := range b {
 		place[bare(&b[i])] = i + 1
 	}
-	last := map[netip.AddrPort]int{}
+	last, opening := map[netip.AddrPort]int{}, map[netip.AddrPort]bool{}
 	for i := range a {
 		s := &a[i]
 		p := place[bare(s)]
-		if s.Flags.Any(tracker.SYN | tracker.FIN | tracker.RST) {
+		if s.Flags.Any(tracker.SYN|tracker.FIN|tracker.RST) || opening[s.Src] {
 			switch {
 			case p == 0:
 				return fmt.Sprintf("%v passed at one host only", s)
@@ -73,6 +73,7 @@ func controlsDiffer(a, b []tracker.Segment) string {
 				return fmt.Sprintf("%v was overtaken", s)
 			}
 		}
+		opening[s.Src] = s.Flags.Any(tracker.SYN)
 		last[s.Src] = max(last[s.Src], p)
 	}
 	return ""
@@ -117,10 +118,17 @@ func unheard(here, there []tracker.Segment, end string) string {
 			return fmt.Sprintf("%v of %s did not come to the tap by then, nor anything after it", s, end)
 		}
 	}
+	const telling = 2 * time.Second  // after which others show what a lost RST would have
 	closed := map[tracker.Seq]bool{} // by the number of the FIN
 	for i := range there {
 		s := &there[i]
-		if s.Src.String() != end || !s.Flags.Any(tracker.FIN) || closed[s.End()] {
+		if s.Src.String() != end {
+			continue
+		}
+		if s.Flags.Any(tracker.RST) && arrivedHere[bare(s)] == 0 && heard.Sub(s.Time) < telling {
+			return fmt.Sprintf("%v of %s never came to the tap", s, end)
+		}
+		if !s.Flags.Any(tracker.FIN) || closed[s.End()] {
 			continue
 		}
 		if arrivedHere[bare(s)] == 0 {
