@@ -109,11 +109,10 @@ func (c *Conn) repliesTo(s *Segment, from End, now Time) bool {
 }
 
 // answers returns when the segment was sent that the RST, if it is a reply,
-// answers: the newest of the peer with that ACK field, but for one that is too
-// young to have its answer yet; failing these, the peer's newest of all. Found
-// says that there is such a field, and so that the RST may be a reply to an
-// older segment: of several that are on their way to a stack without the
-// connection, each is answered.
+// answers: the newest of the peer with that ACK field; failing that, the peer's
+// newest of all. Found says that there is such a field, and so that the RST may
+// be a reply to an older segment: of several that are on their way to a stack
+// without the connection, each is answered.
 func (t *Tracker) answers(c *Conn, s *Segment, from End) (asked Time, found bool) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if s.Flags&ACK != 0 || x.seen() && !sameWay(s.TTL, x.ttl) {
@@ -124,17 +123,11 @@ func (t *Tracker) answers(c *Conn, s *Segment, from End) (asked Time, found bool
 		if n++; n > maxLookBack || g.at < since {
 			break
 		}
-		if g.from == from || g.flags&(ACK|RST) != ACK || g.ack != s.Seq {
-			continue
-		}
-		if !found || t.now.Sub(asked) < x.response()/2 {
-			asked, found = g.at, true
+		if g.from != from && g.flags&(ACK|RST) == ACK && g.ack == s.Seq {
+			return g.at, true
 		}
 	}
-	if !found {
-		return y.sentAt, false
-	}
-	return asked, true
+	return y.sentAt, false
 }
 
 // sameWay reports whether two TTLs are those of one path, but for a hop.

@@ -200,7 +200,7 @@ func newTally(t *testing.T) *tally {
 // judge compares the tracker with the truth of a story, and has more judge it too.
 func (n *tally) judge(t *testing.T, p *play, more func(c *judge.Case)) {
 	if *keepDir != "" {
-		keep(t, p, filepath.Join(*keepDir, strings.ReplaceAll(p.script.name, "/", "-")))
+		keep(t, p, filepath.Join(*keepDir, strings.ReplaceAll(p.script.name, "/", "-")+time.Now().Format("-150405")))
 	}
 	if p.err != nil {
 		t.Errorf("the story did not go as told: %v", p.err)
