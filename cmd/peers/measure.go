@@ -60,7 +60,7 @@ func (s *settings) measure(kind forge.TrafficKind, path string, tools []tool, pr
 			}
 			c, err := s.read(t, path)
 			if err != nil {
-				r.failed = err.Error()
+				r.failed = strings.TrimSpace(err.Error() + " " + t.bound)
 				continue
 			}
 			if n > 0 {

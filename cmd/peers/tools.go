@@ -18,6 +18,7 @@ type tool struct {
 	name    string // as the table has it
 	command []string
 	env     []string          // beside the environment
+	bound   string            // on what it may use, told if it fails
 	share   int               // packets that it reads; 0: all
 	only    forge.TrafficKind // the only traffic it is asked to read; "": any
 }
@@ -32,11 +33,13 @@ const baseline = "tcpdump"
 // are not installed.
 func (s *settings) tools() (found []tool, missing []string) {
 	share := strconv.Itoa(s.share)
-	memory := "ulimit -v " + strconv.Itoa(memoryLimit()) + " && exec "
+	limit := memoryLimit()
+	bounded := fmt.Sprintf("ulimit -v %d && exec ", limit)
 	peers := []tool{
 		{name: "tcpdump", command: []string{"tcpdump", "-nr", file, "-w", os.DevNull, "tcp"}},
 		{name: "argus", command: []string{"argus", "-r", file, "-w", os.DevNull}},
-		{name: "tcptrace", command: []string{"sh", "-c", memory + `tcptrace -n "$1"`, "sh", file}}, // takes gigabytes
+		{name: "tcptrace", command: []string{"sh", "-c", bounded + `tcptrace -n "$1"`, "sh", file}, // takes gigabytes
+			bound: fmt.Sprintf("with at most %.0f GB", float64(limit)/1e6)},
 		{name: "tshark", command: []string{"tshark", "-n", "-q", "-z", "conv,tcp", "-c", share, "-r", file}, share: s.share},
 	}
 	summary := []string{s.program, "replay", "-o", "summary"}
