@@ -16,6 +16,7 @@ var be = binary.BigEndian
 const (
 	protoICMP   = 1
 	protoTCP    = 6
+	protoUDP    = 17
 	protoICMPv6 = 58
 )
 
@@ -38,6 +39,13 @@ func Append(b []byte, s *tracker.Segment) []byte {
 	if s.ICMP.Type != 0 {
 		return appendICMP(b, s)
 	}
+	b = appendHeaders(b, s)
+	return append(b, make([]byte, s.Data)...)
+}
+
+// appendHeaders appends the packet of a TCP segment as Append does, but for its
+// data.
+func appendHeaders(b []byte, s *tracker.Segment) []byte {
 	start := len(b)
 	b = appendIP(b, s.Src.Addr(), s.Dst.Addr(), protoTCP, s)
 	tcp := len(b)
@@ -51,8 +59,7 @@ func Append(b []byte, s *tracker.Segment) []byte {
 	b = be.AppendUint16(b, s.Urg)
 	b = appendOptions(b, &s.Options)
 	b[tcp+12] |= byte(len(b)-tcp) / 4 << 4
-	b = append(b, make([]byte, s.Data)...)
-	finish(b[start:], b[tcp:], protoTCP, 16)
+	finish(b[start:], b[tcp:], int(s.Data), protoTCP, 16)
 	return b
 }
 
@@ -72,8 +79,18 @@ func appendIP(b []byte, src, dst netip.Addr, proto uint8, s *tracker.Segment) []
 	} else {
 		b = append(b, 0x60, 0, 0, 0, 0, 0, proto, ttl)
 	}
-	b = append(b, src.AsSlice()...)
-	return append(b, dst.AsSlice()...)
+	b = appendAddr(b, src)
+	return appendAddr(b, dst)
+}
+
+// appendAddr appends the octets of an address.
+func appendAddr(b []byte, a netip.Addr) []byte {
+	if a.Is4() {
+		octets := a.As4()
+		return append(b, octets[:]...)
+	}
+	octets := a.As16()
+	return append(b, octets[:]...)
 }
 
 // appendOptions appends TCP options, each where hosts align it.
@@ -122,35 +139,41 @@ func appendICMP(b []byte, s *tracker.Segment) []byte {
 	message := len(b)
 	b = append(b, s.ICMP.Type, s.ICMP.Code, 0, 0, 0, 0, 0, 0)
 	b = append(b, quote...)
-	finish(b[start:], b[message:], proto, 2)
+	finish(b[start:], b[message:], 0, proto, 2)
 	return b
 }
 
 // finish puts lengths and checksums into a packet whose protocol's header and
-// data are body, with the checksum at the given offset in it.
-func finish(packet, body []byte, proto uint8, at int) {
-	if len(packet) > 65535 {
-		panic(fmt.Sprintf("forge: a packet of %d octets", len(packet)))
+// data are body, with the checksum at the given offset in it. So many zeros
+// follow that are not in packet.
+func finish(packet, body []byte, zeros int, proto uint8, at int) {
+	length := len(packet) + zeros
+	if length > 65535 {
+		panic(fmt.Sprintf("forge: a packet of %d octets", length))
 	}
 	var pseudo uint64 // the sum of the pseudo-header
 	if packet[0]>>4 == 4 {
-		be.PutUint16(packet[2:], uint16(len(packet)))
+		be.PutUint16(packet[2:], uint16(length))
 		be.PutUint16(packet[10:], fold(sum(packet[:ipv4Size])))
 		pseudo = sum(packet[12:20])
 	} else {
-		be.PutUint16(packet[4:], uint16(len(packet)-ipv6Size))
+		be.PutUint16(packet[4:], uint16(length-ipv6Size))
 		pseudo = sum(packet[8:40])
 	}
 	if proto == protoICMP { // has no pseudo-header
 		pseudo = 0
 	} else {
-		pseudo += uint64(proto) + uint64(len(body))
+		pseudo += uint64(proto) + uint64(len(body)+zeros)
 	}
 	be.PutUint16(body[at:], fold(pseudo+sum(body)))
 }
 
-// sum adds up the 16-bit words of b, the last one filled up with zero (RFC 1071).
+// sum adds up the 16-bit words of b, the last one filled up with zero, or what
+// is the same modulo 2^16-1, its 32-bit words (RFC 1071 §2).
 func sum(b []byte) (total uint64) {
+	for ; len(b) >= 4; b = b[4:] {
+		total += uint64(be.Uint32(b))
+	}
 	for ; len(b) >= 2; b = b[2:] {
 		total += uint64(be.Uint16(b))
 	}

@@ -3,6 +3,7 @@ package forge
 import (
 	"encoding/binary"
 	"io"
+	"net/netip"
 
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -10,12 +11,24 @@ import (
 
 var le = binary.LittleEndian
 
-// A Pcap writes a capture in the pcap format, with times in nanoseconds.
+// Values of Ethernet's type field.
+const (
+	typeIPv4 = 0x0800
+	typeARP  = 0x0806
+	typeVLAN = 0x8100
+	typeIPv6 = 0x86dd
+)
+
+// A Pcap writes a capture in the pcap format, with times in nanoseconds. It
+// writes record by record, so w should be buffered.
 type Pcap struct {
 	w      io.Writer
+	link   capture.LinkType
 	snap   int
 	record []byte
 }
+
+const recordHeaderSize = 16
 
 // NewPcap begins a capture whose packets are of the given link type and are
 // cut to snap octets. The error is that of w.
@@ -27,17 +40,68 @@ func NewPcap(w io.Writer, link capture.LinkType, snap int) (*Pcap, error) {
 	h = le.AppendUint32(h, uint32(snap))
 	h = le.AppendUint32(h, uint32(link))
 	_, err := w.Write(h)
-	return &Pcap{w: w, snap: snap}, err
+	return &Pcap{w: w, link: link, snap: snap}, err
 }
 
 // Write writes a packet that was captured at time t. It does not keep it. The
 // error is that of the writer.
 func (p *Pcap) Write(t tracker.Time, packet []byte) error {
-	kept := packet[:min(len(packet), p.snap)]
-	p.record = le.AppendUint32(p.record[:0], uint32(t/1e9))
-	p.record = le.AppendUint32(p.record, uint32(t%1e9))
-	p.record = le.AppendUint32(p.record, uint32(len(kept)))
-	p.record = le.AppendUint32(p.record, uint32(len(packet)))
-	_, err := p.w.Write(append(p.record, kept...))
+	return p.put(t, append(p.begin(), packet...), len(packet))
+}
+
+// WriteSegment writes the packet that Append makes of the segment, captured at
+// s.Time. In an Ethernet capture it is given a header, with a VLAN tag unless
+// vlan is 0; in any other it begins with IP. The error is that of the writer.
+func (p *Pcap) WriteSegment(s *tracker.Segment, vlan uint16) error {
+	b := p.begin()
+	if p.link == capture.LinkEthernet {
+		b = appendEthernet(b, s.Src.Addr(), s.Dst.Addr(), vlan)
+	}
+	if s.ICMP.Type != 0 {
+		b = Append(b, s)
+		return p.put(s.Time, b, len(b)-recordHeaderSize)
+	}
+	b = appendHeaders(b, s)
+	wire := len(b) - recordHeaderSize + int(s.Data)
+	if room := min(int(s.Data), recordHeaderSize+p.snap-len(b)); room > 0 {
+		b = append(b, make([]byte, room)...)
+	}
+	return p.put(s.Time, b, wire)
+}
+
+// begin returns the buffer of a record, its header still to be filled in.
+func (p *Pcap) begin() []byte {
+	return append(p.record[:0], make([]byte, recordHeaderSize)...)
+}
+
+// put writes the record b of a packet that measured wire octets.
+func (p *Pcap) put(t tracker.Time, b []byte, wire int) error {
+	p.record = b
+	b = b[:min(len(b), recordHeaderSize+p.snap)]
+	le.PutUint32(b, uint32(t/1e9))
+	le.PutUint32(b[4:], uint32(t%1e9))
+	le.PutUint32(b[8:], uint32(len(b)-recordHeaderSize))
+	le.PutUint32(b[12:], uint32(wire))
+	_, err := p.w.Write(b)
 	return err
+}
+
+// appendEthernet appends the header of a frame that carries IP, with a VLAN
+// tag unless vlan is 0. Hardware addresses are made of those of IP.
+func appendEthernet(b []byte, src, dst netip.Addr, vlan uint16) []byte {
+	b = appendHardware(b, dst)
+	b = appendHardware(b, src)
+	if vlan != 0 {
+		b = be.AppendUint16(be.AppendUint16(b, typeVLAN), vlan)
+	}
+	if src.Is4() {
+		return be.AppendUint16(b, typeIPv4)
+	}
+	return be.AppendUint16(b, typeIPv6)
+}
+
+// appendHardware appends a locally administered hardware address.
+func appendHardware(b []byte, a netip.Addr) []byte {
+	octets := a.As16()
+	return append(append(b, 2, 0), octets[12:]...)
 }

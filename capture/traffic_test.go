@@ -1,0 +1,64 @@
+package capture_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/forge"
+)
+
+// benchTraffic runs a benchmark of something that reads captures, and returns
+// how many packets or segments it found, on traffic of many kinds.
+func benchTraffic(b *testing.B, read func(path string, content []byte) (int, error)) {
+	for _, kind := range forge.TrafficKinds() {
+		b.Run(string(kind), func(b *testing.B) {
+			var file bytes.Buffer
+			packets, err := forge.Traffic{Kind: kind, Packets: 100_000, Seed: 1}.Write(&file)
+			if err != nil {
+				b.Fatal(err)
+			}
+			path := filepath.Join(b.TempDir(), "traffic.pcap")
+			if err := os.WriteFile(path, file.Bytes(), 0o644); err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(int64(file.Len()))
+			b.ReportAllocs()
+			for b.Loop() {
+				n, err := read(path, file.Bytes())
+				if err != nil || n > packets || n < packets/2 {
+					b.Fatalf("%d of %d packets are read: %v", n, packets, err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(packets), "ns/packet")
+		})
+	}
+}
+
+// BenchmarkRecords is the file's format alone, read from memory.
+func BenchmarkRecords(b *testing.B) {
+	benchTraffic(b, func(_ string, content []byte) (int, error) {
+		return capture.Records(bytes.NewReader(content))
+	})
+}
+
+// BenchmarkSegments is all of package capture: the file, its format, the
+// decoding, and the loop.
+func BenchmarkSegments(b *testing.B) {
+	benchTraffic(b, func(path string, _ []byte) (n int, err error) {
+		src, err := capture.Open([]string{path}, capture.Options{})
+		if err != nil {
+			return 0, err
+		}
+		defer src.Close()
+		for _, err := range src.Segments() {
+			if err != nil {
+				return n, err
+			}
+			n++
+		}
+		return n, nil
+	})
+}

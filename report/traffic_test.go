@@ -1,0 +1,47 @@
+package report
+
+import (
+	"testing"
+
+	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// BenchmarkTraffic prints the 10,000 connections of some traffic in every
+// format. ns/packet is in relation to the packets of that traffic.
+func BenchmarkTraffic(b *testing.B) {
+	const packets = 100_000
+	var records []*tracker.Record
+	tk, err := tracker.New(tracker.Config{}, func(e tracker.Event) {
+		if e.Kind == tracker.Over {
+			records = append(records, e.Over.Clone())
+		}
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for k := range (forge.Traffic{Kind: forge.ShortConnections, Packets: packets, Seed: 1}).All() {
+		tk.Observe(&k.Segment)
+	}
+	tk.Close()
+	for _, format := range Formats() {
+		b.Run(format, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				p, err := New(format, discard{}, Options{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				for _, r := range records {
+					if err := p.Record(r); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if err := p.Close(Summary{Packets: packets, TCPPackets: packets}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/packets, "ns/packet")
+		})
+	}
+}

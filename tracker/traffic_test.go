@@ -1,0 +1,41 @@
+package tracker_test
+
+import (
+	"testing"
+
+	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// BenchmarkTraffic follows traffic of many kinds from the first segment to the
+// last, with a Crowd behind the Tracker, as replay does.
+func BenchmarkTraffic(b *testing.B) {
+	for _, kind := range forge.TrafficKinds() {
+		if kind == forge.FullPayloads {
+			continue // to the tracker they are LongFlows
+		}
+		b.Run(string(kind), func(b *testing.B) {
+			var segments []tracker.Segment
+			for k := range (forge.Traffic{Kind: kind, Packets: 100_000, Seed: 1}).All() {
+				if k.Frame == nil {
+					k.Packet = len(segments) + 1
+					segments = append(segments, k.Segment)
+				}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				crowd := tracker.NewCrowd(func(tracker.Event) {})
+				tk, err := tracker.New(tracker.Config{}, crowd.Event)
+				if err != nil {
+					b.Fatal(err)
+				}
+				for i := range segments {
+					tk.Observe(&segments[i])
+				}
+				tk.Close()
+				crowd.Close()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(segments)), "ns/packet")
+		})
+	}
+}
