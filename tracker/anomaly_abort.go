@@ -10,7 +10,7 @@ import (
 // by its numbers (reset.go); what made its sender do so, by what went before.
 
 // beforeFIN are the states of an open connection whose end has not closed yet.
-var beforeFIN = setOf(SynReceived, Established, CloseWait)
+var beforeFIN = setOf(SynReceived) | setOf(Established) | setOf(CloseWait)
 
 var lingerZeroAbort = Kind{
 	Name:     "linger-zero-abort",
@@ -414,7 +414,7 @@ func (h *happening) forgot(x End) bool {
 // one.
 func (h *happening) resetBefore() bool {
 	for _, st := range h.steps {
-		if st.packet() != h.s.Packet && st.inputs()&inputs(SndRST, RcvRST, NoTCB) != 0 {
+		if st.packet() != h.s.Packet && st.inputs()&(inputs(SndRST)|inputs(RcvRST)|inputs(NoTCB)) != 0 {
 			return true
 		}
 	}

@@ -24,7 +24,7 @@ const (
 )
 
 // open are the states of an end that has a connection and has not closed it.
-var open = setOf(Established, CloseWait)
+var open = setOf(Established) | setOf(CloseWait)
 
 // within reports whether the set has states, all of them of the other.
 func (set StateSet) within(of StateSet) bool { return set != 0 && set&^of == 0 }
@@ -42,7 +42,7 @@ var halfOpenDiscovered = Kind{
 		if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || !h.heldOpen(x) {
 			return f, false
 		}
-		if !h.before.states[y].within(open | setOf(FinWait1, FinWait2, Closing, LastAck)) {
+		if !h.before.states[y].within(open | setOf(FinWait1) | setOf(FinWait2) | setOf(Closing) | setOf(LastAck)) {
 			return f, false
 		}
 		if asked, _ := h.idleReset(); asked != nil {

@@ -188,7 +188,7 @@ func (h *happening) stalled(y End) (f finding, found bool) {
 
 // over reports whether the end had no connection any more before this.
 func (h *happening) over(e End) bool {
-	return h.before.states[e]&^setOf(Closed, Listen, Unknown) == 0
+	return h.before.states[e]&^(setOf(Closed)|setOf(Listen)|setOf(Unknown)) == 0
 }
 
 var zeroWindowAbort = Kind{

@@ -143,7 +143,7 @@ func TestFinWait2MayBeHeld(t *testing.T) {
 		certain  Certainty
 		possible StateSet
 	}{
-		{"fin-wait-2-stuck", Assumed, setOf(FinWait2, Closed)},
+		{"fin-wait-2-stuck", Assumed, (setOf(FinWait2) | setOf(Closed))},
 		{"late-fin-reset", Settled, 0},
 		{"data-after-close-reset-expired", Settled, 0},
 	} {

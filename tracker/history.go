@@ -61,10 +61,10 @@ var defaults = []struct {
 	among StateSet
 	shown State
 }{
-	{setOf(TimeWait, Closed), TimeWait},
-	{setOf(Established, CloseWait), Established},
-	{setOf(Established, FinWait1, FinWait2), Established},
-	{setOf(Closing, TimeWait), TimeWait},
+	{setOf(TimeWait) | setOf(Closed), TimeWait},
+	{setOf(Established) | setOf(CloseWait), Established},
+	{setOf(Established) | setOf(FinWait1) | setOf(FinWait2), Established},
+	{setOf(Closing) | setOf(TimeWait), TimeWait},
 }
 
 // shown returns the one state by which the set is named in tables.
@@ -108,7 +108,7 @@ func (t *Tracker) enter(c *Conn, e End, ins inputSet, after StateSet, why cause,
 	if why.basis == ByAssumption && c.odd != nil && c.odd.refuted[e]&ins != 0 {
 		why.basis = ByCorrection
 	}
-	if ins&inputs(SndSYN, SndSYNACK, SndFIN) != 0 {
+	if ins&(inputs(SndSYN)|inputs(SndSYNACK)|inputs(SndFIN)) != 0 {
 		x.setClock(why.at, false)
 	} else if to := after.shown(); to == TimeWait || to == FinWait2 {
 		x.clock = tickOf(why.at)
@@ -217,7 +217,7 @@ func (t *Tracker) refute(c *Conn, e End, ins inputSet, why cause) bool {
 	c.oddments().refuted[e] |= struck
 	before := x.assumed
 	x.assumed = set
-	if struck&inputs(GiveUp, GiveUpPassive, Timeout2MSL) != 0 {
+	if struck&(inputs(GiveUp)|inputs(GiveUpPassive)|inputs(Timeout2MSL)) != 0 {
 		x.clock = tickOf(why.at) // it lives: its timer was set anew
 	}
 	if before != set {

@@ -266,7 +266,7 @@ func (t *Tracker) succeed(c *Conn, old *Conn, s *Segment) {
 		before := old.look()
 		t.apply(old, from, inputs(NoTCB), t.cause(s, BySending)) // a new attempt
 		old.setClosedBy(ByTimeoutOfEnd)
-		t.judge(happening{Conn: old, from: from, before: before, on: onTimer}) // its timer had run out
+		t.judge(old, nil, from, reading{}, &before, onTimer) // its timer had run out
 	case !replay && x.closed():
 		if y.assumed == setOf(TimeWait) && yields(y, x, s) {
 			t.reuse(old, from.Peer(), t.cause(s, ByAssumption))
@@ -354,7 +354,10 @@ func (t *Tracker) settleProvisional(c *Conn, s *Segment, from End) {
 				t.promote(p, s) // it does not know the old connection: the SYN was its own
 			case mine && s.Flags&RST == 0 && !c.ends[from].stale(s):
 				// It goes on as before: the SYN was not its own.
-				t.judge(happening{Conn: c, s: s, from: from, before: c.look(), on: onImpostor, impostor: p})
+				before := c.look()
+				t.scene.impostor = p
+				t.judge(c, s, from, reading{}, &before, onImpostor)
+				t.scene.impostor = nil
 				t.remove(p)
 			}
 		}

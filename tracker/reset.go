@@ -48,7 +48,7 @@ func (t *Tracker) observeRST(c *Conn, s *Segment, from End) {
 		is |= wasAccepted
 	}
 	t.trail.put(c, s, from, is, t.now)
-	t.judge(happening{Conn: c, reading: r, s: s, from: from, before: before, on: onRST | c.qualityOf(s, from)})
+	t.judge(c, s, from, r, &before, onRST|c.qualityOf(s, from))
 	c.weigh(s, from, &before, t.now)
 }
 
@@ -152,7 +152,7 @@ func (t *Tracker) resetSender(c *Conn, s *Segment, from End, kind resetKind) {
 	why := t.cause(s, BySending)
 	switch kind {
 	case resetAbort:
-		t.pickUp(c, from, ^setOf(Listen, TimeWait), why)
+		t.pickUp(c, from, ^(setOf(Listen) | setOf(TimeWait)), why)
 		t.apply(c, from, inputs(SndRST), why)
 		c.abortedBy(from)
 	case resetReply:
@@ -160,7 +160,7 @@ func (t *Tracker) resetSender(c *Conn, s *Segment, from End, kind resetKind) {
 			t.erase(c, from, Closed, why) // it never had a connection
 			return
 		}
-		if s.Flags&ACK == 0 && x.has(hasISS) && !(x.iss.Before(s.Seq) && s.Seq.AtMost(x.nxt)) && x.assumed&setOf(SynSent, SynReceived) != 0 {
+		if s.Flags&ACK == 0 && x.has(hasISS) && !(x.iss.Before(s.Seq) && s.Seq.AtMost(x.nxt)) && x.assumed&(setOf(SynSent)|setOf(SynReceived)) != 0 {
 			return // the answer to a bad ACK, from a connection that goes on (RFC 9293 §3.10.7.3, §3.10.7.4)
 		}
 		t.refute(c, from, c.takenSince(from, y.sentAt), why) // it had no connection that could receive this
@@ -251,7 +251,7 @@ func (t *Tracker) observeICMP(c *Conn, s *Segment, from End) {
 	if x := &c.ends[from]; x.assumed == setOf(SynSent) && s.Seq == x.iss && s.ICMP.unreachable() {
 		t.unreachable(c, s, from)
 	}
-	t.judge(happening{Conn: c, s: s, from: from, before: before, on: onICMP})
+	t.judge(c, s, from, reading{}, &before, onICMP)
 }
 
 // unreachable ends an attempt to open.

@@ -51,6 +51,8 @@ type Tracker struct {
 	trail    trail
 	tape     tape
 	alarms   alarms
+	passing  *Conn // that a segment is being passed to
+	unset    bool  // its alarm is to be set after that
 	live     int // connections in flows
 	waiting  int // of these, provisional
 	conns    int // numbers given out
@@ -139,7 +141,8 @@ func (t *Tracker) Observe(s *Segment) {
 		t.tape.badSum(s)
 		if c.ends[from].has(goodSum) {
 			if !t.tape.leftToCard(s.Src.Addr()) {
-				t.judge(happening{Conn: c, s: s, from: from, before: c.look(), on: onCorrupt})
+				before := c.look()
+				t.judge(c, s, from, reading{}, &before, onCorrupt)
 			}
 			t.saw(c, from, s.Packet, seenCorrupt) // corrupted on the way: its receiver drops it
 			return
@@ -154,11 +157,12 @@ func (t *Tracker) Observe(s *Segment) {
 	if t.waiting > 0 {
 		t.settleProvisional(c, s, from)
 	}
+	t.passing, t.unset = c, c.slot == 0
 	t.pass(c, s, from)
 	if k.self() {
 		t.pass(c, s, from.Peer()) // the one socket there is both ends
 	}
-	if c.slot == 0 {
+	if t.passing = nil; t.unset {
 		t.arm(c)
 	}
 	t.saw(c, from, s.Packet, "")
@@ -219,8 +223,9 @@ func (t *Tracker) Close() {
 
 // over tells the caller that the connection will not change any more.
 func (t *Tracker) over(c *Conn) {
+	before := c.look()
 	for e := range End(2) {
-		t.judge(happening{Conn: c, from: e, before: c.look(), on: onEnd})
+		t.judge(c, nil, e, reading{}, &before, onEnd)
 	}
 	t.fill(&t.record, c)
 	t.emit(Event{Kind: Over, Time: t.now, Conn: int(c.id), Over: &t.record})
