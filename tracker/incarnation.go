@@ -18,8 +18,8 @@ const maxProvisional = 4
 const maxIncarnations = 8
 
 // choose finds the connection that the segment belongs to, or opens one.
-func (t *Tracker) choose(s *Segment, k flowKey, h uint64, low bool) (c *Conn, from End) {
-	newest := t.newestIn(h, k)
+// newest is the newest on its addresses and ports, or nil.
+func (t *Tracker) choose(newest *Conn, s *Segment, k flowKey, h uint64, low bool) (c *Conn, from End) {
 	if s.Flags&(SYN|ACK|RST) == SYN {
 		c = t.chooseForSYN(newest, s, low)
 	} else {

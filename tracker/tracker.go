@@ -65,6 +65,7 @@ type Tracker struct {
 	record   Record           // lent out with every Over event
 	scene    happening
 	tellSeen bool
+	plodding bool // takes no segment in by steady; for tests
 }
 
 // New returns a Tracker that tells emit what happens. It fails on a Config
@@ -130,7 +131,14 @@ func (t *Tracker) Observe(s *Segment) {
 	if t.began == 0 {
 		t.began = t.now
 	}
-	c, from := t.choose(s, k, h, low)
+	newest := t.newestIn(h, k)
+	if newest != nil && !jumped && !k.self() && !t.plodding {
+		if from := newest.endOf(low); t.steady(newest, s, from) {
+			t.saw(newest, from, s.Packet, "")
+			return
+		}
+	}
+	c, from := t.choose(newest, s, k, h, low)
 	if jumped {
 		t.jumped(c, s, from)
 	}
