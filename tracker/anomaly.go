@@ -290,7 +290,7 @@ func (h *happening) y() *end { return &h.ends[h.from.Peer()] }
 
 // newer returns the next connection on the same addresses and ports, or nil.
 func (h *happening) newer() (next *Conn) {
-	for n := h.t.newestOf(h.key); n != nil && n != h.Conn; n = h.t.olderOf(n) {
+	for n := h.t.newestOf(h.key); n != nil && n != h.Conn; n = n.older {
 		next = n
 	}
 	return next

@@ -274,7 +274,7 @@ func (c *Conn) reported(kind string) bool {
 // formerOf returns the real connection before c on the same addresses and
 // ports, or nil.
 func (t *Tracker) formerOf(c *Conn) *Conn {
-	for o := t.olderOf(c); o != nil; o = t.olderOf(o) {
+	for o := c.older; o != nil; o = o.older {
 		if !o.provisional() {
 			return o
 		}

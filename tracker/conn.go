@@ -8,7 +8,7 @@ import (
 // A Conn is one connection: an incarnation of a pair of addresses and ports.
 type Conn struct {
 	key   flowKey
-	older *Conn // the incarnation before it, or another flow with the same hash
+	older *Conn // the incarnation before it
 
 	ends  [2]end
 	steps []step
@@ -265,21 +265,9 @@ func stepEvent(st step) string {
 	return st.inputs().String()
 }
 
-// A flowKey names a connection's addresses and ports, the lower end first.
-type flowKey struct {
-	lo, hi         [16]byte
-	loPort, hiPort uint16
-}
-
-// self reports whether the flow leads from a port to the same port.
-func (k *flowKey) self() bool { return k.loPort == k.hiPort && k.lo == k.hi }
-
 // addr returns the address and port of an end.
 func (c *Conn) addr(e End) netip.AddrPort {
-	if (e == Client) == (c.bits&clientIsLow != 0) {
-		return netip.AddrPortFrom(netip.AddrFrom16(c.key.lo).Unmap(), c.key.loPort)
-	}
-	return netip.AddrPortFrom(netip.AddrFrom16(c.key.hi).Unmap(), c.key.hiPort)
+	return c.key.addr((e == Client) == (c.bits&clientIsLow != 0))
 }
 
 // endOf returns which end sends the segments that come from the lower, or the

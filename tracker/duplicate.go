@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"time"
 )
@@ -46,16 +45,14 @@ func (r *recent) repeats(s *Segment, k *flowKey, low bool, now Time) (first rece
 	if *r == nil {
 		*r = make(recent, recentSize)
 	}
-	word := func(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
-	sum := uint64(k.loPort)<<48 | uint64(k.hiPort)<<32 | uint64(s.Data)
+	const c0, c1, c2, c3 = 0x9e3779b97f4a7c15, 0xd1b54a32d192ed03, 0xbf58476d1ce4e5b9, 0x94d049bb133111eb
+	way := uint64(k.ports)<<32 | uint64(s.Data)
 	if low {
-		sum = ^sum
+		way = ^way
 	}
-	sum = mix(sum, word(k.lo[:8])^bits.RotateLeft64(word(k.hi[:8]), 17))
-	sum = mix(sum, word(k.lo[8:])^bits.RotateLeft64(word(k.hi[8:]), 31))
-	sum = mix(sum, uint64(s.Seq)<<32|uint64(s.Ack))
-	sum = mix(sum, uint64(s.Wnd)<<48|uint64(s.Checksum)<<32|uint64(s.Flags)<<16|uint64(s.ID))
-	sum = mix(sum, uint64(s.Options.TSVal)<<32|uint64(s.Options.TSEcr))
+	sum := mix(c0^k.lo[0]^bits.RotateLeft64(k.hi[0], 17), c1^k.lo[1]^bits.RotateLeft64(k.hi[1], 31))
+	sum += mix(c2^uint64(s.Seq)<<32^uint64(s.Ack), c3^uint64(s.Wnd)<<48^uint64(s.Checksum)<<32^uint64(s.Flags)<<16^uint64(s.ID))
+	sum = mix(sum^c0, c1^way) ^ mix(sum^c2, c3^uint64(s.Options.TSVal)<<32^uint64(s.Options.TSEcr))
 	slot := &(*r)[sum%recentSize]
 	old := *slot
 	*slot = recentSlot{sum, now, uint32(s.Packet), uint16(s.Payload), s.TTL}
@@ -77,10 +74,4 @@ func (r *recent) repeats(s *Segment, k *flowKey, low bool, now Time) (first rece
 	}
 	slot.at = old.at // copies of copies do not stretch the time
 	return old, true
-}
-
-// mix folds v into the hash.
-func mix(hash, v uint64) uint64 {
-	hi, lo := bits.Mul64(hash^0x9e3779b97f4a7c15, v^0xd1b54a32d192ed03)
-	return hi ^ lo
 }

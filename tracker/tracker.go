@@ -1,9 +1,6 @@
 package tracker
 
 import (
-	"cmp"
-	"encoding/binary"
-	"hash/maphash"
 	"slices"
 	"time"
 )
@@ -45,17 +42,16 @@ type Tracker struct {
 	emit     func(Event)
 	now      Time
 	began    Time // of the first segment
-	flows    map[uint64]*Conn
-	seed     maphash.Seed
+	flows    flows
 	recent   recent
 	trail    trail
 	tape     tape
 	alarms   alarms
 	passing  *Conn // that a segment is being passed to
 	unset    bool  // its alarm is to be set after that
-	live     int // connections in flows
-	waiting  int // of these, provisional
-	conns    int // numbers given out
+	live     int   // connections in flows
+	waiting  int   // of these, provisional
+	conns    int   // numbers given out
 	max      int
 	stack    uint8
 	guess    bool
@@ -73,8 +69,7 @@ type Tracker struct {
 func New(cfg Config, emit func(Event)) (*Tracker, error) {
 	t := &Tracker{
 		emit:     emit,
-		flows:    make(map[uint64]*Conn),
-		seed:     maphash.MakeSeed(),
+		flows:    newFlows(),
 		max:      cfg.MaxConns,
 		tallies:  make(map[tallyKey]int),
 		twoMSL:   cfg.TwoMSL,
@@ -118,11 +113,11 @@ func (t *Tracker) Observe(s *Segment) {
 		return
 	}
 	k, low := keyOf(s)
-	h := t.hash(k)
+	h := t.flows.hash(&k)
 	if first, again := t.recent.repeats(s, &k, low, t.now); again {
 		t.stats.Duplicates++
 		t.duplicated(s, first)
-		if c := t.newestIn(h, k); c != nil {
+		if c := t.flows.find(h, &k); c != nil {
 			t.saw(c, c.endOf(low), s.Packet, seenTwice)
 		}
 		return
@@ -131,14 +126,14 @@ func (t *Tracker) Observe(s *Segment) {
 	if t.began == 0 {
 		t.began = t.now
 	}
-	newest := t.newestIn(h, k)
+	newest := t.flows.find(h, &k)
 	if newest != nil && !jumped && !k.self() && !t.plodding {
 		if from := newest.endOf(low); t.steady(newest, s, from) {
 			t.saw(newest, from, s.Packet, "")
 			return
 		}
 	}
-	c, from := t.choose(newest, s, k, h, low)
+	c, from := t.choose(newest, s, &k, h, low)
 	if jumped {
 		t.jumped(c, s, from)
 	}
@@ -215,18 +210,16 @@ func (t *Tracker) Advance(now Time) {
 func (t *Tracker) Close() {
 	t.offloadedSums(nil, fewSums)
 	left := make([]*Conn, 0, t.live)
-	for _, c := range t.flows {
-		for ; c != nil; c = c.older {
-			if !c.provisional() {
-				left = append(left, c)
-			}
+	for c := range t.flows.all() {
+		if !c.provisional() {
+			left = append(left, c)
 		}
 	}
 	slices.SortFunc(left, func(a, b *Conn) int { return int(a.id) - int(b.id) })
 	for _, c := range left {
 		t.over(c)
 	}
-	t.flows, t.alarms, t.live, t.waiting = make(map[uint64]*Conn), nil, 0, 0
+	t.flows, t.alarms, t.live, t.waiting = newFlows(), nil, 0, 0
 }
 
 // over tells the caller that the connection will not change any more.
@@ -241,20 +234,17 @@ func (t *Tracker) over(c *Conn) {
 
 // remove forgets the connection.
 func (t *Tracker) remove(c *Conn) {
-	h := t.hash(c.key)
-	if t.flows[h] == c {
-		if c.older == nil {
-			delete(t.flows, h)
-		} else {
-			t.flows[h] = c.older
+	h := t.flows.hash(&c.key)
+	switch p := t.flows.find(h, &c.key); {
+	case p != c:
+		for p.older != c {
+			p = p.older
 		}
-	} else {
-		for p := t.flows[h]; p != nil; p = p.older {
-			if p.older == c {
-				p.older = c.older
-				break
-			}
-		}
+		p.older = c.older
+	case c.older != nil:
+		t.flows.set(h, c.older)
+	default:
+		t.flows.drop(h, &c.key)
 	}
 	if c.provisional() {
 		t.waiting--
@@ -276,20 +266,3 @@ func (t *Tracker) evict() {
 	t.remove(c)
 	t.stats.Evicted++
 }
-
-// keyOf returns the segment's flow, and whether it comes from its lower end.
-func keyOf(s *Segment) (k flowKey, low bool) {
-	src, dst := s.Src.Addr().As16(), s.Dst.Addr().As16()
-	sp, dp := s.Src.Port(), s.Dst.Port()
-	order := cmp.Or(
-		cmp.Compare(binary.BigEndian.Uint64(src[:8]), binary.BigEndian.Uint64(dst[:8])),
-		cmp.Compare(binary.BigEndian.Uint64(src[8:]), binary.BigEndian.Uint64(dst[8:])),
-		cmp.Compare(sp, dp))
-	if order <= 0 {
-		return flowKey{src, dst, sp, dp}, true
-	}
-	return flowKey{dst, src, dp, sp}, false
-}
-
-// hash is seeded, so that traffic cannot choose its collisions.
-func (t *Tracker) hash(k flowKey) uint64 { return maphash.Comparable(t.seed, k) }

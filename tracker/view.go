@@ -313,7 +313,7 @@ func (t *Tracker) freed(c *Conn, s *Segment, from End) {
 	if s.Flags&(SYN|ACK) != SYN || from != Client || y.seen() || c.provisional() {
 		return
 	}
-	old := t.olderOf(c)
+	old := c.older
 	held := old != nil && !old.ends[old.endOf(c.bits&clientIsLow == 0)].closed()
 	if y.assumed == setOf(Unknown) || y.assumed == setOf(Closed) && old != nil && !held {
 		y.start, y.assumed = setOf(Listen), setOf(Listen)
