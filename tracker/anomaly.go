@@ -82,7 +82,7 @@ type Kind struct {
 	Many       bool     // over many connections, or of the whole capture: no check on a connection finds it
 
 	on    occasions
-	check func(*happening) (finding, bool)
+	check func(*happening) *finding // nil if there is none, as nearly always: to return 80 octets of nothing cost 14 % of a short connection
 }
 
 // occasions is a set of reasons to ask a check.
@@ -261,16 +261,6 @@ type sight struct {
 	accepted bool      // its receiver acts on it
 }
 
-// look takes in the connection before a happening.
-func (c *Conn) look() (b sight) {
-	for e := range End(2) {
-		x := &c.ends[e]
-		b.states[e], b.proved[e], b.sentAt[e] = x.assumed, x.proved, x.sentAt
-		b.acked[e], b.nxt[e], b.edge[e], b.wnd[e], b.tsval[e] = x.acked, x.nxt, x.edge, x.wnd, x.tsval
-	}
-	return b
-}
-
 // A happening is one segment, one timer, or the end of a connection.
 type happening struct {
 	*Conn // as it is after it
@@ -404,12 +394,27 @@ func (c *Conn) qualityOf(s *Segment, from End) occasions {
 	return 0
 }
 
+// look takes in the connection before a happening that is to be judged. It is
+// kept where judge wants it: to copy it there, freshly written, cost 3 % of a
+// short connection.
+func (t *Tracker) look(c *Conn) *sight {
+	b := &t.scene.before
+	for e := range End(2) {
+		x := &c.ends[e]
+		b.states[e], b.proved[e], b.sentAt[e] = x.assumed, x.proved, x.sentAt
+		b.acked[e], b.nxt[e], b.edge[e], b.wnd[e], b.tsval[e] = x.acked, x.nxt, x.edge, x.wnd, x.tsval
+	}
+	b.rst, b.accepted = 0, false
+	return b
+}
+
 // judge asks the checks about what happened to the connection by the segment,
-// if it is not nil, or to its end from.
-func (t *Tracker) judge(c *Conn, s *Segment, from End, r reading, before *sight, on occasions) {
+// if it is not nil, or to its end from. Before it happened there was a look at
+// the connection, and at no other since.
+func (t *Tracker) judge(c *Conn, s *Segment, from End, r reading, on occasions) {
 	if !c.provisional() {
-		h := &t.scene // filled in place: 250 octets that would else be copied twice
-		h.Conn, h.reading, h.s, h.from, h.before, h.on = c, r, s, from, *before, on
+		h := &t.scene
+		h.Conn, h.reading, h.s, h.from, h.on = c, r, s, from, on
 		h.t, h.now = t, t.now
 		t.ask(h)
 	}
@@ -429,8 +434,8 @@ func (t *Tracker) ask(h *happening) {
 	for i, word := range asked {
 		for ; word != 0; word &= word - 1 {
 			k := kinds[64*i+bits.TrailingZeros64(word)]
-			if f, found := k.check(h); found {
-				t.report(h.Conn, h.s, k, f)
+			if f := k.check(h); f != nil {
+				t.report(h.Conn, h.s, k, *f)
 			}
 		}
 	}

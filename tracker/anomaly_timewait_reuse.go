@@ -33,13 +33,13 @@ var timeWaitReuseSafe = Kind{
 	Sentence: "The ports were used again {dt} after {X} entered TIME_WAIT, which is to last {T2}. That is allowed: " +
 		"the {sequence numbers|timestamps} are newer than all of the old connection.",
 	on: onMove,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		r, ok := h.reused()
 		if !ok || !r.held || r.behind[Client] || r.behind[Server] || h.reported("time-wait-reuse-safe") {
-			return f, false
+			return nil
 		}
 		syn, synACK := h.openingFrames()
-		f = finding{
+		f := &finding{
 			end:      r.holder,
 			certain:  ConfidenceAssumed,
 			evidence: []int{r.began.packet(), syn, synACK},
@@ -61,7 +61,7 @@ var timeWaitReuseSafe = Kind{
 			f.cause = "linux"
 			f.text += fmt.Sprintf(" %v chose its first number as Linux does, %d above the last.", h.addr(r.holder), linuxISNStep)
 		}
-		return f, true
+		return f
 	},
 }
 
@@ -73,10 +73,10 @@ var timeWaitReuseUnsafe = Kind{
 	Sentence: "The ports were used again {dt} after the last connection, inside the {T2} of TIME_WAIT, with numbers that do not keep the two apart: " +
 		"{X} begins at {new}, its old numbers went up to {old}. A delayed segment of the old connection can be taken for new data.",
 	on: onMove,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		r, ok := h.reused()
 		if !ok || h.reported("time-wait-reuse-unsafe") {
-			return f, false
+			return nil
 		}
 		var at []End // the ends whose new numbers do not stand clear
 		for e := range End(2) {
@@ -85,10 +85,10 @@ var timeWaitReuseUnsafe = Kind{
 			}
 		}
 		if len(at) == 0 {
-			return f, false
+			return nil
 		}
 		syn, synACK := h.openingFrames()
-		f = finding{
+		f := &finding{
 			end:      r.holder,
 			cause:    r.cause(h, at),
 			certain:  ConfidenceAssumed,
@@ -114,7 +114,7 @@ var timeWaitReuseUnsafe = Kind{
 		if strings.HasPrefix(f.cause, causeNAT) {
 			f.text += fmt.Sprintf(" The new segments look like those of another host: there may be several behind %v.", h.addr(Client).Addr())
 		}
-		return f, true
+		return f
 	},
 }
 

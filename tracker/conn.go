@@ -273,8 +273,9 @@ func (c *Conn) addr(e End) netip.AddrPort {
 // endOf returns which end sends the segments that come from the lower, or the
 // higher, address of the key.
 func (c *Conn) endOf(low bool) End {
-	if low == (c.bits&clientIsLow != 0) {
-		return Client
+	var lower End
+	if low {
+		lower = 1
 	}
-	return Server
+	return lower ^ End(c.bits&clientIsLow) // without a branch, as keyOf
 }

@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"cmp"
 	"encoding/binary"
 	"iter"
 	"math/bits"
@@ -9,50 +8,70 @@ import (
 	"net/netip"
 )
 
-// A flowKey names a connection's addresses and ports, the lower end first. The
-// addresses are 16 octets as two numbers: what compares and hashes them does so
-// in registers.
+// A flowKey names a connection's addresses and ports, the lower end first. Of
+// the 16 octets of an address a is the first half and b the second: as numbers,
+// and not in arrays, they are compared, hashed and copied in registers.
 type flowKey struct {
-	lo, hi [2]uint64
-	ports  uint32 // that of lo in the upper half
+	loA, loB, hiA, hiB uint64
+	ports              uint32 // that of the lower end in the upper half
 }
 
 // keyOf returns the segment's flow, and whether it comes from its lower end.
 func keyOf(s *Segment) (k flowKey, low bool) {
-	src, dst := words(s.Src.Addr()), words(s.Dst.Addr())
-	sp, dp := uint32(s.Src.Port()), uint32(s.Dst.Port())
-	order := 0
-	if order = cmp.Compare(src[0], dst[0]); order == 0 {
-		if order = cmp.Compare(src[1], dst[1]); order == 0 {
-			order = cmp.Compare(sp, dp)
-		}
-	}
-	if order <= 0 {
-		return flowKey{src, dst, sp<<16 | dp}, true
-	}
-	return flowKey{dst, src, dp<<16 | sp}, false
+	low = k.set(s)
+	return k, low
 }
 
-// words returns the 16 octets of an address.
-func words(a netip.Addr) [2]uint64 {
-	b := a.As16()
-	return [2]uint64{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
+// set makes k the segment's flow, and reports whether the segment comes from
+// its lower end. It has no branch: who sends next is what no processor can
+// predict.
+func (k *flowKey) set(s *Segment) (low bool) {
+	srcA, srcB := words(s.Src.Addr())
+	dstA, dstB := words(s.Dst.Addr())
+	sp, dp := uint64(s.Src.Port()), uint64(s.Dst.Port())
+	_, borrow := bits.Sub64(dp, sp, 0)
+	_, borrow = bits.Sub64(dstB, srcB, borrow)
+	_, borrow = bits.Sub64(dstA, srcA, borrow)
+	swap := -borrow // all bits where src is the higher
+	a, b, p := (srcA^dstA)&swap, (srcB^dstB)&swap, (sp^dp)&swap
+	k.loA, k.loB, k.hiA, k.hiB, k.ports = srcA^a, srcB^b, dstA^a, dstB^b, uint32((sp^p)<<16|dp^p)
+	return borrow == 0
+}
+
+// words returns the two halves of an address of 16 octets.
+func words(of netip.Addr) (a, b uint64) {
+	if of.Is4() {
+		o := of.As4()
+		return 0, 0xffff<<32 | uint64(binary.BigEndian.Uint32(o[:]))
+	}
+	o := of.As16()
+	return binary.BigEndian.Uint64(o[:8]), binary.BigEndian.Uint64(o[8:])
+}
+
+// is reports whether both are one flow.
+func (k *flowKey) is(o *flowKey) bool {
+	return k.loB == o.loB && k.hiB == o.hiB && k.ports == o.ports && k.loA == o.loA && k.hiA == o.hiA
 }
 
 // addr returns the address and port of the lower, or the higher, end.
 func (k *flowKey) addr(low bool) netip.AddrPort {
-	of, port := k.hi, uint16(k.ports)
+	a, b, port := k.hiA, k.hiB, uint16(k.ports)
 	if low {
-		of, port = k.lo, uint16(k.ports>>16)
+		a, b, port = k.loA, k.loB, uint16(k.ports>>16)
 	}
-	var b [16]byte
-	binary.BigEndian.PutUint64(b[:8], of[0])
-	binary.BigEndian.PutUint64(b[8:], of[1])
-	return netip.AddrPortFrom(netip.AddrFrom16(b).Unmap(), port)
+	var o [16]byte
+	binary.BigEndian.PutUint64(o[:8], a)
+	binary.BigEndian.PutUint64(o[8:], b)
+	if a == 0 && b>>32 == 0xffff { // IPv4
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(o[12:])), port)
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(o), port)
 }
 
 // self reports whether the flow leads from a port to the same port.
-func (k *flowKey) self() bool { return k.ports>>16 == k.ports&0xffff && k.lo == k.hi }
+func (k *flowKey) self() bool {
+	return k.ports>>16 == k.ports&0xffff && k.loA == k.hiA && k.loB == k.hiB
+}
 
 // flows finds the newest connection of every flow: a table with open
 // addressing, the next place being tried where one is taken. The tags lie apart
@@ -76,8 +95,8 @@ func newFlows() flows {
 
 // hash is seeded, so that traffic cannot choose its collisions. It is never 0.
 func (f *flows) hash(k *flowKey) uint32 {
-	lo := mix(k.lo[0]^f.seed[0], k.lo[1]^f.seed[1])
-	hi := mix(k.hi[0]^f.seed[2], k.hi[1]^f.seed[3])
+	lo := mix(k.loA^f.seed[0], k.loB^f.seed[1])
+	hi := mix(k.hiA^f.seed[2], k.hiB^f.seed[3])
 	return max(1, uint32(mix(lo^bits.RotateLeft64(hi, 32)^uint64(k.ports), f.seed[4])))
 }
 
@@ -93,7 +112,7 @@ func (f *flows) find(h uint32, k *flowKey) *Conn {
 func (f *flows) place(h uint32, k *flowKey) uint32 {
 	last := uint32(len(f.tags) - 1)
 	i := h & last
-	for tag := f.tags[i]; tag != 0 && (tag != h || f.conns[i].key != *k); tag = f.tags[i] {
+	for tag := f.tags[i]; tag != 0 && (tag != h || !f.conns[i].key.is(k)); tag = f.tags[i] {
 		i = (i + 1) & last
 	}
 	return i

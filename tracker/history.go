@@ -121,10 +121,11 @@ func (t *Tracker) enter(c *Conn, e End, ins inputSet, after StateSet, why cause,
 	t.moved(c, e, before, after, ins.String(), why)
 }
 
-// keep appends a step, growing by what a short connection needs.
+// keep appends a step, growing to what an open connection needs, and then to
+// what one that is closed does.
 func (c *Conn) keep(st step) {
 	if len(c.steps) == cap(c.steps) {
-		grown := make([]step, len(c.steps), max(4, len(c.steps)+3))
+		grown := make([]step, len(c.steps), max(4, min(2*len(c.steps)+2, len(c.steps)+6)))
 		copy(grown, c.steps)
 		c.steps = grown
 	}

@@ -244,10 +244,10 @@ func (t *Tracker) succeed(c *Conn, old *Conn, s *Segment) {
 	case !replay && (x.closed() || x.assumed == setOf(TimeWait)) && y.closed():
 		t.reuse(old, from, t.cause(s, BySending))
 	case !replay && x.assumed == setOf(SynSent) && !y.seen():
-		before := old.look()
+		t.look(old)
 		t.apply(old, from, inputs(NoTCB), t.cause(s, BySending)) // a new attempt
 		old.setClosedBy(ByTimeoutOfEnd)
-		t.judge(old, nil, from, reading{}, &before, onTimer) // its timer had run out
+		t.judge(old, nil, from, reading{}, onTimer) // its timer had run out
 	case !replay && x.closed():
 		if y.assumed == setOf(TimeWait) && yields(y, x, s) {
 			t.reuse(old, from.Peer(), t.cause(s, ByAssumption))
@@ -335,9 +335,9 @@ func (t *Tracker) settleProvisional(c *Conn, s *Segment, from End) {
 				t.promote(p, s) // it does not know the old connection: the SYN was its own
 			case mine && s.Flags&RST == 0 && !c.ends[from].stale(s):
 				// It goes on as before: the SYN was not its own.
-				before := c.look()
+				t.look(c)
 				t.scene.impostor = p
-				t.judge(c, s, from, reading{}, &before, onImpostor)
+				t.judge(c, s, from, reading{}, onImpostor)
 				t.scene.impostor = nil
 				t.remove(p)
 			}

@@ -22,7 +22,7 @@ const (
 // observeRST takes in a RST.
 func (t *Tracker) observeRST(c *Conn, s *Segment, from End) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
-	before := c.look()
+	before := t.look(c)
 	kind := c.resetKind(s, from, t.now)
 	if kind == resetUnmatched && t.repliesToOlder(c, s, from) {
 		kind = resetReply
@@ -48,8 +48,8 @@ func (t *Tracker) observeRST(c *Conn, s *Segment, from End) {
 		is |= wasAccepted
 	}
 	t.trail.put(c, s, from, is, t.now)
-	t.judge(c, s, from, r, &before, onRST|c.qualityOf(s, from))
-	c.weigh(s, from, &before, t.now)
+	t.judge(c, s, from, r, onRST|c.qualityOf(s, from))
+	c.weigh(s, from, before, t.now)
 }
 
 // maxIDStep is how far apart the IP identifications of two segments of one end
@@ -246,12 +246,12 @@ func (t *Tracker) resetReceiver(c *Conn, s *Segment, from End, kind resetKind) {
 // an attempt to open is ended by it (RFC 9293 §3.9.2.2, RFC 5461); in an open
 // connection it is a hint that the stack may note.
 func (t *Tracker) observeICMP(c *Conn, s *Segment, from End) {
-	before := c.look()
+	t.look(c)
 	c.keepICMP(s, from, t.now)
 	if x := &c.ends[from]; x.assumed == setOf(SynSent) && s.Seq == x.iss && s.ICMP.unreachable() {
 		t.unreachable(c, s, from)
 	}
-	t.judge(c, s, from, reading{}, &before, onICMP)
+	t.judge(c, s, from, reading{}, onICMP)
 }
 
 // unreachable ends an attempt to open.

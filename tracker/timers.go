@@ -204,8 +204,8 @@ func (t *Tracker) twoMSLOf(stack *Stack) time.Duration {
 func (t *Tracker) expire(c *Conn, at Time) {
 	for e := range End(2) {
 		if c.watch(e) == at {
-			before := c.look()
-			t.judge(c, nil, e, reading{}, &before, onTimer)
+			t.look(c)
+			t.judge(c, nil, e, reading{}, onTimer)
 		}
 		due, kind := t.deadline(c, e)
 		if kind == "" || due > at {
@@ -236,7 +236,7 @@ func (c *Conn) newestMove() Time {
 // expireEnd lets a timer of an end fire.
 func (t *Tracker) expireEnd(c *Conn, e End, kind string, why cause) {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
-	before := c.look()
+	t.look(c)
 	switch kind {
 	case timer2MSL:
 		if x.stack().TimeWaitMax != 0 && t.twoMSL == 0 && x.assumed == setOf(TimeWait) {
@@ -262,5 +262,5 @@ func (t *Tracker) expireEnd(c *Conn, e End, kind string, why cause) {
 	default:
 		t.apply(c, e, inputs(GiveUp), why)
 	}
-	t.judge(c, nil, e, reading{}, &before, onTimer)
+	t.judge(c, nil, e, reading{}, onTimer)
 }

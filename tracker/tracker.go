@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -58,6 +59,7 @@ type Tracker struct {
 	twoMSL   time.Duration
 	stats    Stats
 	tallies  map[tallyKey]int // how many connections some rare kinds were found in
+	key      flowKey          // of the segment that is observed
 	record   Record           // lent out with every Over event
 	scene    happening
 	tellSeen bool
@@ -112,12 +114,13 @@ func (t *Tracker) Observe(s *Segment) {
 		t.quoted(s)
 		return
 	}
-	k, low := keyOf(s)
-	h := t.flows.hash(&k)
-	if first, again := t.recent.repeats(s, &k, low, t.now); again {
+	k := &t.key
+	low := k.set(s)
+	h := t.flows.hash(k)
+	if first := t.recent.repeats(s, k, low, t.now); first != nil {
 		t.stats.Duplicates++
 		t.duplicated(s, first)
-		if c := t.flows.find(h, &k); c != nil {
+		if c := t.flows.find(h, k); c != nil {
 			t.saw(c, c.endOf(low), s.Packet, seenTwice)
 		}
 		return
@@ -126,14 +129,14 @@ func (t *Tracker) Observe(s *Segment) {
 	if t.began == 0 {
 		t.began = t.now
 	}
-	newest := t.flows.find(h, &k)
+	newest := t.flows.find(h, k)
 	if newest != nil && !jumped && !k.self() && !t.plodding {
 		if from := newest.endOf(low); t.steady(newest, s, from) {
 			t.saw(newest, from, s.Packet, "")
 			return
 		}
 	}
-	c, from := t.choose(newest, s, &k, h, low)
+	c, from := t.choose(newest, s, k, h, low)
 	if jumped {
 		t.jumped(c, s, from)
 	}
@@ -144,8 +147,8 @@ func (t *Tracker) Observe(s *Segment) {
 		t.tape.badSum(s)
 		if c.ends[from].has(goodSum) {
 			if !t.tape.leftToCard(s.Src.Addr()) {
-				before := c.look()
-				t.judge(c, s, from, reading{}, &before, onCorrupt)
+				t.look(c)
+				t.judge(c, s, from, reading{}, onCorrupt)
 			}
 			t.saw(c, from, s.Packet, seenCorrupt) // corrupted on the way: its receiver drops it
 			return
@@ -215,7 +218,7 @@ func (t *Tracker) Close() {
 			left = append(left, c)
 		}
 	}
-	slices.SortFunc(left, func(a, b *Conn) int { return int(a.id) - int(b.id) })
+	slices.SortFunc(left, func(a, b *Conn) int { return cmp.Compare(a.id, b.id) })
 	for _, c := range left {
 		t.over(c)
 	}
@@ -224,9 +227,9 @@ func (t *Tracker) Close() {
 
 // over tells the caller that the connection will not change any more.
 func (t *Tracker) over(c *Conn) {
-	before := c.look()
+	t.look(c)
 	for e := range End(2) {
-		t.judge(c, nil, e, reading{}, &before, onEnd)
+		t.judge(c, nil, e, reading{}, onEnd)
 	}
 	t.fill(&t.record, c)
 	t.emit(Event{Kind: Over, Time: t.now, Conn: int(c.id), Over: &t.record})

@@ -21,7 +21,7 @@ func (t *Tracker) observe(c *Conn, s *Segment, from End) {
 		t.trail.put(c, s, from, 0, t.now)
 		return
 	}
-	before := c.look()
+	before := t.look(c)
 	if c.older != nil && on&mayBeOlder != 0 && t.keepHaunt(c, s, from) {
 		c.bits |= haunted
 		on |= onHaunted
@@ -33,11 +33,11 @@ func (t *Tracker) observe(c *Conn, s *Segment, from End) {
 		t.take(c, s, from, r)
 	}
 	t.trail.put(c, s, from, r.bits(), t.now)
-	t.judge(c, s, from, r, &before, on)
+	t.judge(c, s, from, r, on)
 	c.answeredFIN(s, from)
 	c.settleGaps()
 	if on&(onDoubt|onGap) != 0 {
-		c.weigh(s, from, &before, t.now)
+		c.weigh(s, from, before, t.now)
 	}
 }
 
