@@ -414,7 +414,8 @@ func (t *Tracker) look(c *Conn) *sight {
 func (t *Tracker) judge(c *Conn, s *Segment, from End, r reading, on occasions) {
 	if !c.provisional() {
 		h := &t.scene
-		h.Conn, h.reading, h.s, h.from, h.on = c, r, s, from, on
+		h.Conn, h.s, h.from, h.on = c, s, from, on
+		h.fresh, h.old, h.stale, h.keepalive, h.foreign = r.fresh, r.old, r.stale, r.keepalive, r.foreign
 		h.t, h.now = t, t.now
 		t.ask(h)
 	}

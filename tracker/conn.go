@@ -7,20 +7,20 @@ import (
 
 // A Conn is one connection: an incarnation of a pair of addresses and ports.
 type Conn struct {
-	key   flowKey
-	older *Conn // the incarnation before it
+	// What every segment asks first fills one line of the cache.
+	key         flowKey
+	odd         *oddments // what only unusual connections need; nil until then
+	older       *Conn     // the incarnation before it
+	id          uint32    // 0 while provisional
+	incarnation uint16
+	bits        connBits
 
 	ends  [2]end
 	steps []step
-	odd   *oddments // what only unusual connections need; nil until then
-
 	start Time
-	slot  uint32 // of its alarm, from 1; 0: none is set
-	trail uint32 // place of its newest segment in the trail; 0: none
-
-	id          uint32 // 0 while provisional
-	incarnation uint16
-	bits        connBits
+	slot  uint32   // of its alarm, from 1; 0: none is set
+	trail uint32   // place of its newest segment in the trail; 0: none
+	past  inputSet // that ever were in steps; what is not spares the look, which cost 3 % of a short connection
 }
 
 // connBits are the yes-or-no facts of a connection, and in the top bits who

@@ -130,6 +130,7 @@ func (c *Conn) keep(st step) {
 		c.steps = grown
 	}
 	c.steps = append(c.steps, st)
+	c.past |= st.inputs()
 }
 
 // moved tells the caller of a move, and sets the connection's alarm.
@@ -166,6 +167,9 @@ func (t *Tracker) pickUp(c *Conn, e End, allowed StateSet, why cause) {
 
 // find returns the newest step by which the input happened to the end.
 func (c *Conn) find(e End, in Input) (step, bool) {
+	if !c.past.has(in) {
+		return step{}, false
+	}
 	for _, st := range slices.Backward(c.steps) {
 		if st.end() == e && st.inputs().has(in) {
 			return st, true

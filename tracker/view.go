@@ -483,6 +483,9 @@ func (t *Tracker) refuteBy(c *Conn, s *Segment, from End, r reading) {
 // d ago.
 func (c *Conn) olderThan(e End, ins inputSet, now Time, d time.Duration) inputSet {
 	var old inputSet
+	if c.past&ins == 0 {
+		return old
+	}
 	for _, st := range c.steps {
 		if st.end() == e && now.Sub(st.at) > d {
 			old |= st.inputs() & ins
