@@ -132,7 +132,9 @@ func (t *Tracker) Observe(s *Segment) {
 	newest := t.flows.find(h, k)
 	if newest != nil && !jumped && !k.self() && !t.plodding {
 		if from := newest.endOf(low); t.steady(newest, s, from) {
-			t.saw(newest, from, s.Packet, "")
+			if t.tellSeen {
+				t.saw(newest, from, s.Packet, "")
+			}
 			return
 		}
 	}
@@ -203,7 +205,9 @@ func (t *Tracker) Advance(now Time) {
 	if now <= t.now {
 		return
 	}
-	t.ring(now)
+	if len(t.alarms) > 0 && t.alarms[0].at <= now {
+		t.ring(now)
+	}
 	t.now = now
 }
 
