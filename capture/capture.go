@@ -232,10 +232,11 @@ func (s *Source) readRecords(in *input, yield func(*tracker.Segment, error) bool
 
 // after reports whether a packet of the given time is later than Options.Until.
 func (s *Source) after(t tracker.Time) bool {
-	if u := s.options.Until; u.Relative && s.stats.First == 0 {
-		return false // the first packet
+	u := &s.options.Until
+	if u.Time == 0 && (!u.Relative || s.stats.First == 0) {
+		return false // there is no such moment, or this is the first packet
 	}
-	end := s.options.Until.moment(s.stats.First)
+	end := u.moment(s.stats.First)
 	return end != 0 && t > end
 }
 

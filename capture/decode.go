@@ -240,7 +240,9 @@ func (o *Options) fastTCP(data []byte, length int, src, dst netip.Addr, s *track
 	s.Data = tracker.Size(length - header)
 	s.Options = tracker.Options{}
 	s.Fragment = false
-	s.ICMP = tracker.ICMP{}
+	if s.ICMP.Type != 0 {
+		s.ICMP = tracker.ICMP{}
+	}
 	s.Sum = tracker.SumUnchecked
 	s.Payload = 0
 	switch {

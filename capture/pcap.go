@@ -87,10 +87,14 @@ func newPcapFile(w *window) (*pcapFile, error) {
 func (f *pcapFile) drops() int64 { return 0 }
 
 func (f *pcapFile) next(r *record) error {
-	h, err := f.w.peek(f.headerSize)
-	if err != nil {
-		return endOfRecords(err)
+	h := f.w.ahead()
+	if len(h) < f.headerSize {
+		var err error
+		if h, err = f.w.peek(f.headerSize); err != nil {
+			return endOfRecords(err)
+		}
 	}
+	h = h[:16] // all that is looked at
 	seconds, fraction := f.order.u32(h), f.order.u32(h[4:])
 	captured, wire := f.order.u32(h[8:]), f.order.u32(h[12:])
 	if f.lengths == wireFirst || f.lengths == smallerIsCaptured && captured > wire {
@@ -99,12 +103,16 @@ func (f *pcapFile) next(r *record) error {
 	if captured > f.limit {
 		return corrupt(fmt.Sprintf("a record of %d octets", captured))
 	}
-	b, err := f.w.peek(f.headerSize + int(captured))
-	if err != nil {
-		return cut(err)
+	size := f.headerSize + int(captured)
+	b := f.w.ahead()
+	if len(b) < size {
+		var err error
+		if b, err = f.w.peek(size); err != nil {
+			return cut(err)
+		}
 	}
-	f.w.consume(len(b))
-	r.data = b[f.headerSize:]
+	f.w.consume(size)
+	r.data = b[f.headerSize:size:size]
 	r.wire = max(int(wire), len(r.data))
 	r.time = tracker.Time(int64(seconds)*1e9 + int64(fraction)*f.tick)
 	r.link = f.link

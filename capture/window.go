@@ -38,6 +38,9 @@ func (w *window) peek(n int) ([]byte, error) {
 	return w.buf[w.lo : w.lo+n : w.lo+n], nil
 }
 
+// ahead returns what is in memory of the stream, which may be nothing.
+func (w *window) ahead() []byte { return w.buf[w.lo:w.hi] }
+
 // consume passes over n octets that peek returned.
 func (w *window) consume(n int) { w.lo += n }
 

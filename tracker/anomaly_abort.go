@@ -10,7 +10,7 @@ import (
 // by its numbers (reset.go); what made its sender do so, by what went before.
 
 // beforeFIN are the states of an open connection whose end has not closed yet.
-var beforeFIN = setOf(SynReceived, Established, CloseWait)
+var beforeFIN = setOf(SynReceived) | setOf(Established) | setOf(CloseWait)
 
 var lingerZeroAbort = Kind{
 	Name:     "linger-zero-abort",
@@ -20,15 +20,15 @@ var lingerZeroAbort = Kind{
 	Sentence: "{X} aborted with RST instead of FIN (SO_LINGER 0, close() with bytes unread, or firewall policy); " +
 		"{n} bytes that it had sent were not acknowledged and may be lost. Neither end keeps TIME_WAIT.",
 	on: onRST,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.s.Flags&SYN != 0 || !h.abortsOpen() || h.triedInVain(x) {
-			return f, false
+			return nil
 		}
 		if _, certain := h.unreadBy(x); certain {
-			return f, false
+			return nil
 		}
-		f = finding{
+		f := &finding{
 			end:      x,
 			certain:  h.abortCertainty(),
 			cause:    "clean",
@@ -44,7 +44,7 @@ var lingerZeroAbort = Kind{
 			f.text += " All that it had sent was acknowledged."
 		}
 		f.text += " Neither end keeps TIME_WAIT."
-		return f, true
+		return f
 	},
 }
 
@@ -55,16 +55,16 @@ var closeWithUnreadData = Kind{
 	RFC:      "RFC 9293 §3.6.1, RFC 2525 §2.17",
 	Sentence: "{X} closed with {n} received bytes unread ({sign}) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before.",
 	on:       onRST,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if !h.abortsOpen() || h.triedInVain(x) {
-			return f, false
+			return nil
 		}
 		n, enough := h.unreadBy(x)
 		if !enough {
-			return f, false
+			return nil
 		}
-		f = finding{
+		f := &finding{
 			end:      x,
 			cause:    "window-stood-still",
 			certain:  ConfidenceAmbiguous,
@@ -79,7 +79,7 @@ var closeWithUnreadData = Kind{
 		}
 		f.text = fmt.Sprintf("%v closed with %s unread (%s) and so sent RST instead of FIN. %v may lose even what %v had sent it before; a program should read to the end of the stream before it closes.",
 			h.addr(x), unread, sign, h.addr(y), h.addr(x))
-		return f, true
+		return f
 	},
 }
 
@@ -90,14 +90,14 @@ var dataAfterCloseReset = Kind{
 	RFC:      "RFC 9293 §3.6.1, RFC 2525 §2.16",
 	Sentence: "{X} had closed both directions {t} before (close(), not shutdown()), so {n} bytes from {Y} could not be delivered and it answered with RST.",
 	on:       onRST,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		data, ok := h.refusedData()
 		if !ok || !h.ends[x].has(hasFIN) {
-			return f, false
+			return nil
 		}
 		lost := countOf(int(h.streamEnd(y).Minus(h.before.acked[x])), "byte", "bytes")
-		f = finding{
+		f := &finding{
 			end:      x,
 			cause:    "closed",
 			certain:  ConfidenceAssumed,
@@ -108,11 +108,11 @@ var dataAfterCloseReset = Kind{
 		if h.forgot(x) {
 			f.cause = "timer-expired"
 			f.text = fmt.Sprintf("%v had closed %s before and given up FIN_WAIT_2 since; %s from %v came too late and met a RST.", h.addr(x), after, lost, h.addr(y))
-			return f, true
+			return f
 		}
 		f.text = fmt.Sprintf("%v had closed both directions %s before (close(), not shutdown()), so %s from %v could not be delivered and it answered with RST.",
 			h.addr(x), after, lost, h.addr(y))
-		return f, true
+		return f
 	},
 }
 
@@ -124,24 +124,24 @@ var lateFINReset = Kind{
 	Sentence:   "{Y} closed {t} after {X}, which no longer knew the connection and answered its FIN with RST. What {Y} sent after {X}'s FIN may never have been read.",
 	Supersedes: []string{"fin-wait-2-stuck"},
 	on:         onRST,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || !h.closedFirst(x) || h.s.Seq != h.ends[x].fin+1 {
-			return f, false
+			return nil
 		}
 		if h.ends[y].fin.Before(h.before.acked[x]) {
-			return f, false // it had its ACK
+			return nil // it had its ACK
 		}
 		closed, _ := h.find(x, SndFIN)
 		fin, ok := h.find(y, SndFIN)
 		if _, data := h.refusedData(); data || !ok || fin.at != h.before.sentAt[y] {
-			return f, false // what it answers is not the first FIN, or not that alone
+			return nil // what it answers is not the first FIN, or not that alone
 		}
 		since := closed
 		if ack, ok := h.find(x, RcvAckOfFIN); ok {
 			since = ack
 		}
-		f = finding{
+		f := &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: []int{closed.packet(), since.packet(), fin.packet(), h.s.Packet},
@@ -157,7 +157,7 @@ var lateFINReset = Kind{
 		if clean := h.ends[y].clean; clean.Before(h.ends[y].fin) {
 			f.text += fmt.Sprintf(" The %s that %v sent after that FIN may never have been read.", countOf(int(h.ends[y].fin.Minus(clean)), "byte", "bytes"), h.addr(y))
 		}
-		return f, true
+		return f
 	},
 }
 
@@ -168,23 +168,23 @@ var abortAfterFIN = Kind{
 	RFC:      "RFC 9293 §3.10.5",
 	Sentence: "{X} closed with FIN and then aborted with RST after {t}: a timeout of its FIN_WAIT_2 or of SO_LINGER, or a load balancer that clears up.",
 	on:       onRST,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.before.rst != resetAbort || !h.ends[x].has(hasFIN) || h.s.Seq != h.ends[x].fin+1 {
-			return f, false
+			return nil
 		}
 		bare := h.s.Flags&ACK == 0
 		if _, answers := h.refusedData(); answers || bare && !h.visible(y) {
-			return f, false // the answer to data, or to what was not captured
+			return nil // the answer to data, or to what was not captured
 		}
 		if h.resetBefore() || bare && h.before.states[x] == setOf(Closed) {
-			return f, false // there was nothing left to abort
+			return nil // there was nothing left to abort
 		}
 		fin, ok := h.find(x, SndFIN)
 		if !ok {
-			return f, false
+			return nil
 		}
-		f = finding{
+		f := &finding{
 			end:      x,
 			certain:  h.abortCertainty(),
 			evidence: []int{fin.packet(), h.s.Packet},
@@ -193,7 +193,7 @@ var abortAfterFIN = Kind{
 		if n := h.streamEnd(y).Minus(h.before.acked[x]); h.before.acked[x].Before(h.streamEnd(y)) {
 			f.text += fmt.Sprintf(" %s from %v had not been acknowledged.", countOf(int(n), "byte", "bytes"), h.addr(y))
 		}
-		return f, true
+		return f
 	},
 }
 
@@ -205,14 +205,14 @@ var rstInsteadOfAck = Kind{
 	Sentence: "{Y} had not got the last ACK and repeated its FIN {t} after the first; {X}, which closed first, no longer holds TIME_WAIT " +
 		"(should last {T2} s; its last ACK was sent {dt} before) and answered RST seq {a}. {Y} ends with an error instead of a clean close.",
 	on: onRST,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.odd == nil {
-			return f, false
+			return nil
 		}
 		again := h.odd.closing[y]
 		if !again.unanswered || !h.closedFirst(x) || h.s.Seq != h.ends[x].fin+1 {
-			return f, false
+			return nil
 		}
 		fin, _ := h.find(y, SndFIN)
 		_, forgot := h.find(x, GiveUp)
@@ -221,7 +221,7 @@ var rstInsteadOfAck = Kind{
 		if acked := h.now.Sub(h.before.sentAt[x]); acked <= held { // that ACK shows that it still held it
 			held, since = acked, "its last ACK was sent"
 		}
-		f = finding{
+		f := &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			cause:    "time-wait-shortened",
@@ -233,14 +233,14 @@ var rstInsteadOfAck = Kind{
 			f.cause = "fin-wait-2-expired"
 			f.text = fmt.Sprintf("%v repeated its FIN after %s and got a RST (seq %d): %v, which closed first, had waited so long in FIN_WAIT_2 that it forgot the connection, and never came to TIME_WAIT. %v ends with an error instead of a clean close.",
 				h.addr(y), spanText(again.finCopyAt.Sub(fin.at)), h.s.Seq, h.addr(x), h.addr(y))
-			return f, true
+			return f
 		case held >= hold:
 			f.cause = "time-wait-expired"
 			why = "TIME_WAIT had expired normally; the retransmission timeout of the other end was longer"
 		}
 		f.text = fmt.Sprintf("%v had not got the last ACK and repeated its FIN %s after the first; %v, which closed first, no longer holds TIME_WAIT (should last %.0f s; %s %s before) and answered RST seq %d, so that %v ends with an error instead of a clean close. %s.",
 			h.addr(y), spanText(again.finCopyAt.Sub(fin.at)), h.addr(x), hold.Seconds(), since, spanText(held), h.s.Seq, h.addr(y), why)
-		return f, true
+		return f
 	},
 }
 
@@ -414,7 +414,7 @@ func (h *happening) forgot(x End) bool {
 // one.
 func (h *happening) resetBefore() bool {
 	for _, st := range h.steps {
-		if st.packet() != h.s.Packet && st.inputs()&inputs(SndRST, RcvRST, NoTCB) != 0 {
+		if st.packet() != h.s.Packet && st.inputs()&(inputs(SndRST)|inputs(RcvRST)|inputs(NoTCB)) != 0 {
 			return true
 		}
 	}

@@ -11,16 +11,16 @@ var blindSYN = Kind{
 	RFC:      "RFC 5961 §4, RFC 9293 §3.10.7.4",
 	Sentence: "A SYN in the name of {Y} (seq {s}) hit its open connection to {X}. {Y} went on as before {t} later, so it did not send that SYN: somebody tries to disturb the connection.",
 	on:       onImpostor,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from.Peer(), h.from
 		if !synchronized(h.before.states[x]) || h.foreign || h.oldSYN() {
-			return f, false
+			return nil
 		}
 		syn, ok := h.impostor.find(Client, SndSYN)
 		if !ok {
-			return f, false
+			return nil
 		}
-		f = finding{end: x, certain: ConfidenceAssumed, evidence: []int{syn.packet(), h.s.Packet}}
+		f := &finding{end: x, certain: ConfidenceAssumed, evidence: []int{syn.packet(), h.s.Packet}}
 		answer := "gave no answer to it that was captured"
 		if d := h.pending(); d != nil && d.what == doubtedSYN && d.challenge != 0 {
 			answer = "asked by a challenge ACK whether it was meant"
@@ -28,7 +28,7 @@ var blindSYN = Kind{
 		}
 		f.text = fmt.Sprintf("A SYN in the name of %v (seq %d) hit its open connection to %v, which %s. %v went on as before %s later, so it did not send that SYN: somebody tries to disturb the connection.",
 			h.addr(y), h.impostor.ends[Client].iss, h.addr(x), answer, h.addr(y), spanText(h.now.Sub(syn.at)))
-		return f, true
+		return f
 	},
 }
 
@@ -36,7 +36,7 @@ var blindSYN = Kind{
 // earlier connection.
 func (h *happening) oldSYN() bool {
 	iss := h.impostor.ends[Client].iss
-	for c := h.t.newestOf(h.key); c != nil; c = h.t.olderOf(c) {
+	for c := h.t.newestOf(h.key); c != nil; c = c.older {
 		if x := &c.ends[c.endOf(h.impostor.bits&clientIsLow != 0)]; c != h.impostor && !c.provisional() && x.has(hasISS) && x.iss == iss {
 			return true
 		}
@@ -55,7 +55,7 @@ var nullFlags = Kind{
 	RFC:      "RFC 9293 §3.10.7",
 	Sentence: "A segment without any flag never occurs in legal TCP: a probe or corruption; {X} {answered with RST | answered with SYN+ACK | did not answer}.",
 	on:       onFlags | onRST,
-	check: func(h *happening) (finding, bool) {
+	check: func(h *happening) *finding {
 		return h.illegal("without any flag", func(g *glimpse) bool { return g.flags&plainFlags == 0 })
 	},
 }
@@ -67,7 +67,7 @@ var xmasFlags = Kind{
 	RFC:      "RFC 9293 §3.10.7",
 	Sentence: "A segment with FIN, PSH and URG alone never occurs in legal TCP: a probe or corruption; {X} {answered with RST | answered with SYN+ACK | did not answer}.",
 	on:       onFlags | onRST,
-	check: func(h *happening) (finding, bool) {
+	check: func(h *happening) *finding {
 		return h.illegal("with FIN, PSH and URG alone", func(g *glimpse) bool { return g.flags&plainFlags == FIN|PSH|URG })
 	},
 }
@@ -79,7 +79,7 @@ var synFIN = Kind{
 	RFC:      "RFC 9293 §3.10.7",
 	Sentence: "A segment with both SYN and FIN never occurs in legal TCP: a probe or corruption; {X} {answered with RST | answered with SYN+ACK | did not answer}.",
 	on:       onFlags | onRST | onSYNACK,
-	check: func(h *happening) (finding, bool) {
+	check: func(h *happening) *finding {
 		return h.illegal("with both SYN and FIN", func(g *glimpse) bool { return g.flags&(SYN|FIN|RST) == SYN|FIN })
 	},
 }
@@ -91,7 +91,7 @@ var synRST = Kind{
 	RFC:      "RFC 9293 §3.10.7",
 	Sentence: "A segment with both SYN and RST never occurs in legal TCP: a probe or corruption; its RST counts.",
 	on:       onRST,
-	check: func(h *happening) (finding, bool) {
+	check: func(h *happening) *finding {
 		return h.illegal("with both SYN and RST", func(g *glimpse) bool { return g.flags&(SYN|RST) == SYN|RST })
 	},
 }
@@ -103,7 +103,7 @@ var finWithoutAck = Kind{
 	RFC:      "RFC 9293 §3.10.7",
 	Sentence: "A FIN without ACK never occurs in legal TCP: a probe or corruption; {X} {answered with RST | answered with SYN+ACK | did not answer}.",
 	on:       onFlags | onRST,
-	check: func(h *happening) (finding, bool) {
+	check: func(h *happening) *finding {
 		return h.illegal("with FIN but without ACK", func(g *glimpse) bool {
 			return g.flags&(FIN|ACK|SYN|RST) == FIN && g.flags&plainFlags != FIN|PSH|URG
 		})
@@ -117,7 +117,7 @@ var dataWithoutAck = Kind{
 	RFC:      "RFC 9293 §3.10.7",
 	Sentence: "A segment with data but without ACK never occurs in legal TCP: a probe or corruption; {X} {answered with RST | answered with SYN+ACK | did not answer}.",
 	on:       onFlags | onRST,
-	check: func(h *happening) (finding, bool) {
+	check: func(h *happening) *finding {
 		return h.illegal("with data but without ACK", func(g *glimpse) bool {
 			return g.flags&(FIN|ACK|SYN|RST) == 0 && g.flags&plainFlags != 0 && g.data > 0
 		})
@@ -126,9 +126,9 @@ var dataWithoutAck = Kind{
 
 // illegal finds a segment that is like none of an end that obeys the rules, and
 // once more when it is answered.
-func (h *happening) illegal(how string, like func(*glimpse) bool) (f finding, found bool) {
+func (h *happening) illegal(how string, like func(*glimpse) bool) *finding {
 	if h.s.Sum == SumBad || h.s.Fragment {
-		return f, false // corrupted, or only part of a segment
+		return nil // corrupted, or only part of a segment
 	}
 	var newest [2]*glimpse // this segment, and the one before it
 	n := 0
@@ -146,13 +146,13 @@ func (h *happening) illegal(how string, like func(*glimpse) bool) (f finding, fo
 	case answer != nil && answer.from != probe.from && like(answer):
 		probe, answer = answer, probe
 		if answer.flags&RST != 0 && answer.flags&ACK == 0 && probe.flags&ACK == 0 {
-			return f, false // answers something else: that had no number to make it of
+			return nil // answers something else: that had no number to make it of
 		}
 	default:
-		return f, false
+		return nil
 	}
 	from, to := h.addr(probe.from), h.addr(probe.from.Peer())
-	f = finding{end: probe.from.Peer(), certain: ConfidenceProved, evidence: []int{probe.packet}}
+	f := &finding{end: probe.from.Peer(), certain: ConfidenceProved, evidence: []int{probe.packet}}
 	f.text = fmt.Sprintf("%v sent %v a segment %s, which never occurs in legal TCP: it is a probe or corrupted. ", from, to, how)
 	isOpen := synchronized(h.before.states[probe.from.Peer()])
 	if answer != nil {
@@ -174,5 +174,5 @@ func (h *happening) illegal(how string, like func(*glimpse) bool) (f finding, fo
 	default:
 		f.text += "A closed port answers with RST, an open one drops it."
 	}
-	return f, true
+	return f
 }

@@ -18,30 +18,30 @@ var midstreamPickup = Kind{
 	on: onUnsettled,
 	// One ACK without data may also be a probe for open ports: it takes a
 	// second segment of the connection to tell.
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		if h.origin() != FromMidstream || h.s.Flags&(ACK|SYN|RST) != ACK {
-			return f, false
+			return nil
 		}
 		if h.x().packets+h.y().packets > 2 {
-			return f, false
+			return nil
 		}
 		var frames []int
 		for g := range h.back() {
 			frames = append(frames, g.packet)
 			if len(frames) > 2 || len(frames) == 2 && (!g.pure() || g.flags&RST != 0) {
-				return f, false // told before, or it began with a RST or without ACK
+				return nil // told before, or it began with a RST or without ACK
 			}
 		}
 		if len(frames) == 1 && h.s.pureAck() {
-			return f, false
+			return nil
 		}
-		return finding{
+		return &finding{
 			end:      Client,
 			certain:  ConfidenceAssumed,
 			evidence: frames,
 			text: fmt.Sprintf("The connection between %v and %v was open before its first captured segment. Its window scale and initial sequence numbers are not known, and %v is only taken for the client because its port is the higher one.",
 				h.addr(Client), h.addr(Server), h.addr(Client)),
-		}, true
+		}
 	},
 }
 
@@ -53,9 +53,9 @@ var captureGap = Kind{
 	Sentence: "{n} octets of {Y} ({a} to {b}) were acknowledged by {X} but never captured: the capture lost packets, or they took another way. " +
 		"Counts and states of this connection may be off.",
 	on: onGap | onEnd,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		if h.odd == nil {
-			return f, false
+			return nil
 		}
 		if h.s == nil {
 			return h.captureGap(h.from.Peer(), h.missingAtEnd(h.from.Peer()))
@@ -65,17 +65,17 @@ var captureGap = Kind{
 				return h.captureGap(e, true)
 			}
 		}
-		return f, false
+		return nil
 	},
 }
 
 // captureGap is the finding of the gap in the octets of y.
-func (h *happening) captureGap(y End, found bool) (f finding, _ bool) {
+func (h *happening) captureGap(y End, found bool) *finding {
 	if !found {
-		return f, false
+		return nil
 	}
 	g := &h.odd.gaps[y]
-	f = finding{end: y.Peer(), certain: ConfidenceAssumed, evidence: []int{g.ack}}
+	f := &finding{end: y.Peer(), certain: ConfidenceAssumed, evidence: []int{g.ack}}
 	if h.s != nil {
 		f.evidence = append(f.evidence, h.s.Packet)
 	}
@@ -89,7 +89,7 @@ func (h *happening) captureGap(y End, found bool) (f finding, _ bool) {
 		f.certain = ConfidenceAmbiguous
 		f.text += fmt.Sprintf(" %v sent nothing afterwards, so that the acknowledgement may also be wrong.", h.addr(y))
 	}
-	return f, true
+	return f
 }
 
 // missingAtEnd reports whether what was acknowledged of the end has not been
@@ -118,22 +118,22 @@ var asymmetricCapture = Kind{
 	Sentence: "Only what {X} sends to {Y} is captured; what {Y} does is inferred from {X}'s acknowledgements. " +
 		"Capture where both directions pass, or on both paths.",
 	on: onUnsettled,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x := h.x()
 		if h.y().seen() || h.s.Flags&ACK == 0 || x.packets < aloneACKs || h.reading.stale || h.flagged("asymmetric-capture", h.from) != nil || !h.answeredUnseen() {
-			return f, false
+			return nil
 		}
 		first := h.s.Packet
 		for g := range h.back() {
 			first = g.packet
 		}
-		return finding{
+		return &finding{
 			end:      h.from,
 			certain:  ConfidenceAssumed,
 			evidence: []int{first, h.s.Packet},
 			text: fmt.Sprintf("Only what %v sends to %v is captured; what %v does is inferred from %v's acknowledgements. Capture where both directions pass, or on both paths.",
 				h.addr(h.from), h.addr(h.from.Peer()), h.addr(h.from.Peer()), h.addr(h.from)),
-		}, true
+		}
 	},
 }
 
@@ -172,7 +172,7 @@ var captureReordering = Kind{
 	Sentence: "The capture has the answer (#{a}) before the segment of {X} that it answers (#{b}), as captures with several queues or from two taps do. " +
 		"Nothing was wrong on the network.",
 	on: onGap | onSYN,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		ack := 0
 		switch {
@@ -183,15 +183,15 @@ var captureReordering = Kind{
 				ack = g.packet // at last the first: the SYN+ACK
 			}
 		default:
-			return f, false
+			return nil
 		}
-		return finding{
+		return &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: []int{ack, h.s.Packet},
 			text: fmt.Sprintf("The capture has the answer (#%d) before the segment of %v that it answers (#%d), as captures with several queues or from two taps do. Nothing was wrong on the network.",
 				ack, h.addr(x), h.s.Packet),
-		}, true
+		}
 	},
 }
 
@@ -202,18 +202,18 @@ var snaplenTruncated = Kind{
 	RFC:      "RFC 9293 §3.1",
 	Sentence: "The TCP header of segments from {X} is cut: options (window scale, timestamps, SACK) are missing. Capture with a larger snapshot length.",
 	on:       onQuality,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		if h.s.Cut != CutOptions {
-			return f, false
+			return nil
 		}
-		return finding{
+		return &finding{
 			end:      h.from,
 			cause:    "header",
 			certain:  ConfidenceProved,
 			evidence: []int{h.s.Packet},
 			text: fmt.Sprintf("The TCP header of segments from %v is cut: options (window scale, timestamps, SACK) are missing. Capture with a larger snapshot length.",
 				h.addr(h.from)),
-		}, true
+		}
 	},
 }
 
@@ -238,22 +238,22 @@ var offloadSegments = Kind{
 	Sentence: "{X} sent {n} octets in one segment, where {Y} takes {m}: the capture was made on a host whose network card splits or joins segments " +
 		"(TSO, GRO). One record may be several packets.",
 	on: onQuality,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		limit := h.largest(h.from)
 		if h.s.Data <= limit {
-			return f, false
+			return nil
 		}
 		takes := fmt.Sprintf("where %v takes %d", h.addr(h.from.Peer()), limit)
 		if h.y().mss == 0 {
 			takes = "more than any frame holds"
 		}
-		return finding{
+		return &finding{
 			end:      h.from,
 			certain:  ConfidenceAssumed,
 			evidence: []int{h.s.Packet},
 			text: fmt.Sprintf("%v sent %d octets in one segment, %s: the capture was made on a host whose network card splits or joins segments (TSO, GRO). One record may be several packets.",
 				h.addr(h.from), h.s.Data, takes),
-		}, true
+		}
 	},
 }
 
@@ -265,8 +265,8 @@ var badChecksum = Kind{
 	Sentence: "The checksum of a segment from {X} is wrong although others of it are right: it was corrupted on the way, and {Y} drops it. " +
 		"Look for a faulty link or device.",
 	on: onCorrupt,
-	check: func(h *happening) (f finding, found bool) {
-		return finding{
+	check: func(h *happening) *finding {
+		return &finding{
 			end:      h.from,
 			cause:    "corrupted",
 			severity: Warning,
@@ -274,7 +274,7 @@ var badChecksum = Kind{
 			evidence: []int{h.s.Packet},
 			text: fmt.Sprintf("The checksum of a segment from %v is wrong although others of it are right: it was corrupted on the way, and %v drops it. Look for a faulty link or device.",
 				h.addr(h.from), h.addr(h.from.Peer())),
-		}, true
+		}
 	},
 }
 
@@ -286,16 +286,16 @@ var fragmentedSegment = Kind{
 	Sentence: "A segment from {X} came in IP fragments: path MTU discovery does not work between {X} and {Y}, or a tunnel is in the way. " +
 		"What counts is the segment put together.",
 	on: onQuality,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		if !h.s.Fragment {
-			return f, false
+			return nil
 		}
-		return finding{
+		return &finding{
 			end:      h.from,
 			certain:  ConfidenceProved,
 			evidence: []int{h.s.Packet},
 			text: fmt.Sprintf("A segment from %v came in IP fragments: path MTU discovery does not work between %v and %v, or a tunnel is in the way. What counts is the segment put together.",
 				h.addr(h.from), h.addr(h.from), h.addr(h.from.Peer())),
-		}, true
+		}
 	},
 }

@@ -17,17 +17,17 @@ var finalAckLostRecovered = Kind{
 	Sentence: "{X}'s last ACK had not arrived in time; {Y} repeated FIN after {t} and {X}, in TIME_WAIT, acknowledged it again. " +
 		"This is what TIME_WAIT is for; its {T2} s start again.",
 	on: onUnsettled,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.odd == nil || h.before.states[x] != setOf(TimeWait) || !h.s.pureAck() {
-			return f, false
+			return nil
 		}
 		again := h.odd.closing[y]
 		if !again.unanswered || !h.acksFIN(y) {
-			return f, false
+			return nil
 		}
 		fin, _ := h.find(y, SndFIN)
-		f = finding{
+		f := &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: append(append([]int{fin.packet(), again.finCopy, h.s.Packet}, h.odd.closing[x].acks...), h.frames(y, RcvAckOfFIN)...),
@@ -37,11 +37,11 @@ var finalAckLostRecovered = Kind{
 			f.cause = "spurious"
 			f.text = fmt.Sprintf("A second copy of %v's FIN came %s after the first, while the ACK of that was on its way; %v, in TIME_WAIT, acknowledged it again. Its %.0f s start again.",
 				h.addr(y), after, h.addr(x), hold)
-			return f, true
+			return f
 		}
 		f.text = fmt.Sprintf("%v's last ACK had not arrived in time; %v repeated FIN after %s and %v, in TIME_WAIT, acknowledged it again. This is what TIME_WAIT is for; its %.0f s start again.",
 			h.addr(x), h.addr(y), after, h.addr(x), hold)
-		return f, true
+		return f
 	},
 }
 
@@ -55,13 +55,13 @@ var finRetransmitted = Kind{
 	RFC:      "RFC 9293 §3.8.1",
 	Sentence: "{X} repeated its FIN after {t}: the FIN was lost, or its ACK was lost or is late.",
 	on:       onFIN,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.stale || h.odd == nil || h.odd.closing[x].finCopy != h.s.Packet || h.s.Seq.Add(h.s.Len()-1) != h.ends[x].fin {
-			return f, false // the first one, or a copy made by the network
+			return nil // the first one, or a copy made by the network
 		}
 		fin, known := h.find(x, SndFIN)
-		f = finding{
+		f := &finding{
 			end:      x,
 			certain:  ConfidenceProved,
 			evidence: []int{fin.packet(), h.s.Packet},
@@ -93,7 +93,7 @@ var finRetransmitted = Kind{
 		default:
 			f.text = fmt.Sprintf("%v repeated its FIN%s; of what %v answers the capture shows too little to say what was lost.", h.addr(x), after, h.addr(y))
 		}
-		return f, true
+		return f
 	},
 }
 
@@ -109,21 +109,21 @@ var finNeverAcked = Kind{
 	Sentence:   "{X} sent its FIN {k} times in {t} without an answer and gave up; {Y} may still believe the connection is open.",
 	Supersedes: []string{"fin-retransmitted"},
 	on:         onTimer,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		before := h.before.states[x]
 		// Behind a closed window the FIN is a probe of the window.
 		if before != setOf(FinWait1) && before != setOf(Closing) || !h.gaveUpFIN(x) || h.before.wnd[y] == 0 {
-			return f, false
+			return nil
 		}
 		frames, took := h.finCopies(x)
-		return finding{
+		return &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: frames,
 			text: fmt.Sprintf("%v sent its FIN %d times in %s without an answer and gave up. %v may still believe that the connection is open: look for a broken path, or a host or firewall that forgot it.",
 				h.addr(x), h.ends[x].copies, spanText(took), h.addr(y)),
-		}, true
+		}
 	},
 }
 
@@ -136,13 +136,13 @@ var lastAckTimeout = Kind{
 		"{X} did answer {j} times, so ACKs are lost after the capture point.",
 	Supersedes: []string{"fin-retransmitted"},
 	on:         onTimer,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from.Peer(), h.from
 		if h.before.states[y] != setOf(LastAck) || !h.gaveUpFIN(y) {
-			return f, false
+			return nil
 		}
 		frames, took := h.finCopies(y)
-		f = finding{
+		f := &finding{
 			end:      y,
 			certain:  ConfidenceAssumed,
 			evidence: append(h.frames(x, SndFIN), frames...),
@@ -157,11 +157,11 @@ var lastAckTimeout = Kind{
 			f.cause = "acks-lost"
 			f.evidence = append(f.evidence, acks...)
 			f.text += fmt.Sprintf(" %v did acknowledge it (%s captured), so its ACKs are lost after the capture point.", h.addr(x), countOf(len(acks), "ACK", "ACKs"))
-			return f, true
+			return f
 		}
 		f.cause = "no-ack"
 		f.text += fmt.Sprintf(" %v may wait in FIN_WAIT_2 for it still, or be gone.", h.addr(x))
-		return f, true
+		return f
 	},
 }
 
@@ -172,23 +172,23 @@ var simultaneousClose = Kind{
 	RFC:      "RFC 9293 §3.6",
 	Sentence: "Both sides closed within {t}: neither FIN acknowledges the other. Both go through CLOSING and keep TIME_WAIT.",
 	on:       onFIN,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		mine, ok := h.find(x, SndFIN)
 		if h.closedBy() != ByBoth || !ok || mine.packet() != h.s.Packet {
-			return f, false
+			return nil
 		}
 		if h.ends[x].fin.Before(h.before.acked[y]) {
-			return f, false // this is a copy of one that the capture missed, and the other end answered
+			return nil // this is a copy of one that the capture missed, and the other end answered
 		}
 		theirs, _ := h.find(y, SndFIN)
-		return finding{
+		return &finding{
 			end:      x,
 			certain:  ConfidenceProved,
 			evidence: []int{theirs.packet(), mine.packet()},
 			text: fmt.Sprintf("%v and %v closed within %s of each other: neither FIN acknowledges the other's. Both ends go through CLOSING and keep TIME_WAIT.",
 				h.addr(y), h.addr(x), spanText(mine.at.Sub(theirs.at))),
-		}, true
+		}
 	},
 }
 
@@ -199,17 +199,18 @@ var dataAfterFIN = Kind{
 	RFC:      "RFC 9293 §3.10.7.4",
 	Sentence: "{X} sent {n} bytes after its FIN: broken stack or injected packet.",
 	on:       onUnsettled,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		e, last := &h.ends[x], h.s.End()-1
 		if !e.has(hasFIN) || h.s.Len() == 0 || last == e.fin || h.s.Flags&(SYN|ACK) != ACK || h.foreign {
-			return f, false
+			return nil
 		}
 		// Another connection's segment, of which the SYN was not captured, has
 		// numbers somewhere near only by chance: it must fit both windows.
 		if !h.s.End().AtMost(later(h.before.edge[y], e.fin+1).Add(1)) || h.s.Ack.Before(h.before.acked[x]) || h.ends[y].nxt.Before(h.s.Ack) {
-			return f, false
+			return nil
 		}
+		f := new(finding)
 		switch {
 		case e.fin.Before(last) && h.s.Data > 0:
 			f.cause = "data"
@@ -221,11 +222,11 @@ var dataAfterFIN = Kind{
 			f.text = fmt.Sprintf("%v sent a second FIN at another place: sequence number %d, after %d. Its stack is broken, or one of the two was injected by somebody else.",
 				h.addr(x), last, e.fin)
 		default:
-			return f, false
+			return nil
 		}
 		fin, _ := h.find(x, SndFIN)
 		f.end, f.certain, f.evidence = x, ConfidenceProved, []int{fin.packet(), h.s.Packet}
-		return f, true
+		return f
 	},
 }
 

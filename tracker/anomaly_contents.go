@@ -26,11 +26,11 @@ var pawsRejected = Kind{
 		"If that happens often, two hosts behind one address may be using the same port.",
 	on: onStale,
 	// An ACK without data that comes late is harmless, and Linux lets it pass.
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		s := h.s
 		if !s.Options.HasTS || s.Len() == 0 || s.Flags&(SYN|RST) != 0 || int32(s.Options.TSVal-h.before.tsval[x]) >= 0 {
-			return f, false
+			return nil
 		}
 		n := 0
 		for g := range h.back() {
@@ -41,15 +41,15 @@ var pawsRejected = Kind{
 			if !newer || !g.end().AtMost(h.ends[y].acked) || h.now.Sub(g.at) <= max(wanderedFor, h.ends[y].inFlight()) {
 				continue
 			}
-			return finding{
+			return &finding{
 				end:      x,
 				certain:  ConfidenceProved,
 				evidence: []int{g.packet, s.Packet},
 				text: fmt.Sprintf("%v's segment carries timestamp %d, but %v has already received %d: it is dropped as an old duplicate. If that happens often, two hosts behind one address may be using the same port.",
 					h.addr(x), s.Options.TSVal, h.addr(y), g.tsval),
-			}, true
+			}
 		}
-		return f, false
+		return nil
 	},
 }
 
@@ -60,23 +60,23 @@ var seqWrapIn2MSL = Kind{
 	RFC:      "RFC 9293 §3.4.3, RFC 7323 §5",
 	Sentence: "{X} went through all 2^32 sequence numbers in {t} without timestamps: an old segment can be taken for a new one. Switch timestamps on at both ends.",
 	on:       onWrap,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x := h.from
 		tr := h.odd.troubleOf(x)
 		if tr == nil || tr.wrapped.frame != h.s.Packet || tr.wrapped.since == 0 || h.ends[x].has(hasTS) || !h.visible(x) {
-			return f, false
+			return nil
 		}
 		took := tr.wrapped.at.Sub(tr.wrapped.since)
 		if took > min(wrapWithin, h.ends[x].stack().TimeWait2MSL) {
-			return f, false
+			return nil
 		}
-		return finding{
+		return &finding{
 			end:      x,
 			certain:  ConfidenceProved,
 			evidence: []int{tr.wrapped.sinceFrame, h.s.Packet},
 			text: fmt.Sprintf("%v went through all 2^32 sequence numbers in %s without timestamps: an old segment can be taken for a new one. Switch timestamps on at both ends.",
 				h.addr(x), spanText(took)),
-		}, true
+		}
 	},
 }
 
@@ -87,11 +87,11 @@ var inconsistentRetransmission = Kind{
 	RFC:      "RFC 2525 §2.5, RFC 1337 §2",
 	Sentence: "{X}'s octets {a} to {b} were sent with two contents: one copy is injected, or of an earlier connection, or the stack is broken. What {Y} read may be either.",
 	on:       onRepeat,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		s := h.s
 		if s.Payload == 0 || h.keepalive || h.foreign || s.Sum == SumBad || s.Data == 1 && h.before.wnd[y] == 0 {
-			return f, false // a probe may carry any octet
+			return nil // a probe may carry any octet
 		}
 		n := 0
 		for g := range h.back() {
@@ -102,17 +102,17 @@ var inconsistentRetransmission = Kind{
 				continue
 			}
 			if g.content == fold(s.Payload) {
-				return f, false
+				return nil
 			}
-			return finding{
+			return &finding{
 				end:      x,
 				certain:  ConfidenceProved,
 				evidence: []int{g.packet, s.Packet},
 				text: fmt.Sprintf("%v's octets %d to %d were sent with two contents: one copy is injected, or of an earlier connection, or the stack is broken. What %v read may be either.",
 					h.addr(x), s.Seq, s.Seq.Add(s.Data)-1, h.addr(y)),
-			}, true
+			}
 		}
-		return f, false
+		return nil
 	},
 }
 
@@ -123,12 +123,12 @@ var urgentAnomaly = Kind{
 	RFC:      "RFC 9293 §3.8.5, RFC 6093",
 	Sentence: "{X}'s urgent field makes no sense: {detail}. Receivers and middleboxes read such segments differently.",
 	on:       onFlags,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		s, y := h.s, h.from.Peer()
 		if s.Flags&(ACK|SYN) != ACK {
-			return f, false // the flags themselves are odd
+			return nil // the flags themselves are odd
 		}
-		f = finding{end: h.from, certain: ConfidenceProved, evidence: []int{s.Packet}}
+		f := &finding{end: h.from, certain: ConfidenceProved, evidence: []int{s.Packet}}
 		detail := ""
 		switch {
 		case s.Flags&URG == 0 && s.Urg != 0:
@@ -138,9 +138,9 @@ var urgentAnomaly = Kind{
 		case s.Flags&URG != 0 && s.Data == 0 && h.ends[y].wnd != 0:
 			f.cause, detail = "no-data", "the flag URG on a segment without data, although the window is open"
 		default:
-			return f, false // with a closed window urgency is told ahead of its data
+			return nil // with a closed window urgency is told ahead of its data
 		}
 		f.text = fmt.Sprintf("%v's urgent field makes no sense: %s. Receivers and middleboxes read such segments differently.", h.addr(h.from), detail)
-		return f, true
+		return f
 	},
 }

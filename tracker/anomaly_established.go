@@ -24,7 +24,7 @@ const (
 )
 
 // open are the states of an end that has a connection and has not closed it.
-var open = setOf(Established, CloseWait)
+var open = setOf(Established) | setOf(CloseWait)
 
 // within reports whether the set has states, all of them of the other.
 func (set StateSet) within(of StateSet) bool { return set != 0 && set&^of == 0 }
@@ -37,22 +37,22 @@ var halfOpenDiscovered = Kind{
 	Sentence: "{X} no longer knows this connection: it answered {what} with RST seq {a}. It crashed or restarted, its process was killed, " +
 		"or a NAT or load balancer sent the segment elsewhere. {X} had last been heard {t} before.",
 	on: onRST,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || !h.heldOpen(x) {
-			return f, false
+			return nil
 		}
-		if !h.before.states[y].within(open | setOf(FinWait1, FinWait2, Closing, LastAck)) {
-			return f, false
+		if !h.before.states[y].within(open | setOf(FinWait1) | setOf(FinWait2) | setOf(Closing) | setOf(LastAck)) {
+			return nil
 		}
 		if asked, _ := h.idleReset(); asked != nil {
-			return f, false // middlebox-idle-drop
+			return nil // middlebox-idle-drop
 		}
 		asked, normal := h.newest(y), h.newest(x)
 		if asked == nil || asked.is&(wasStale|wasForeign) != 0 {
-			return f, false
+			return nil
 		}
-		f = finding{end: x, certain: ConfidenceAssumed, evidence: []int{asked.packet, h.s.Packet}}
+		f := &finding{end: x, certain: ConfidenceAssumed, evidence: []int{asked.packet, h.s.Packet}}
 		if normal != nil {
 			f.evidence = append(f.evidence, normal.packet)
 		}
@@ -68,18 +68,18 @@ var halfOpenDiscovered = Kind{
 			f.cause, what = "new-syn", "the ACK of its old numbers, which its new SYN had drawn,"
 			f.evidence = append(f.evidence, next.frames(Client, SndSYN)...)
 		default:
-			return f, false // an abort has the same numbers
+			return nil // an abort has the same numbers
 		}
 		f.text = fmt.Sprintf("%v no longer knows this connection: it answered %s with RST seq %d", h.addr(x), what, h.s.Seq)
 		if rst, ok := h.find(x, RcvRST); ok {
 			f.mild = true
 			f.evidence = append(f.evidence, rst.packet())
 			f.text += fmt.Sprintf(", because it took the RST #%d.", rst.packet())
-			return f, true
+			return f
 		}
 		f.text += fmt.Sprintf(". It crashed or restarted, its process was killed, or a NAT or load balancer sent the segment elsewhere. %v had last been heard %s before.",
 			h.addr(x), spanText(h.now.Sub(h.before.sentAt[x])))
-		return f, true
+		return f
 	},
 }
 
@@ -128,10 +128,10 @@ var ackOfUnsentData = Kind{
 	RFC:      "RFC 9293 §3.10.7.4, RFC 5961 §5",
 	Sentence: "{X} acknowledged {n} octets that {Y} had not sent: the two disagree about the numbers, the ACK was injected, or a middlebox changed it.",
 	on:       onBelow,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		y, x := h.from, h.from.Peer()
 		if h.stale || h.foreign || h.keepalive || h.old || !h.whole(y) || h.s.Flags&SYN != 0 || !h.before.nxt[y].Before(h.before.acked[x]) || !h.s.Seq.AtMost(h.before.nxt[y]) {
-			return f, false
+			return nil
 		}
 		slack := inversionSlack
 		if h.ends[x].respond != 0 {
@@ -139,18 +139,18 @@ var ackOfUnsentData = Kind{
 		}
 		ack, latest := h.firstAck(x, h.before.acked[x])
 		if ack == nil || h.now.Sub(ack.at) <= slack || latest != 0 && latest.Sub(ack.at) > slack {
-			return f, false // not known, in the wrong order, or told before
+			return nil // not known, in the wrong order, or told before
 		}
 		if h.missed(y) || h.s.ID == 0 && !h.s.pureAck() {
-			return f, false // the capture may lack the octets, and this repeats them
+			return nil // the capture may lack the octets, and this repeats them
 		}
-		return finding{
+		return &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: []int{ack.packet, h.s.Packet},
 			text: fmt.Sprintf("%v acknowledged %s that %v had not sent: the two disagree about the numbers, the ACK was injected, or a middlebox changed it.",
 				h.addr(x), countOf(int(h.before.acked[x].Minus(h.before.nxt[y])), "octet", "octets"), h.addr(y)),
-		}, true
+		}
 	},
 }
 
@@ -195,9 +195,9 @@ var ackLoop = Kind{
 	Sentence: "{X} (at {a}) and {Y} (at {b}) disagree about the sequence numbers, and each answers the other's ACKs with an ACK: {k} so far. " +
 		"Nothing can pass until one of them aborts.",
 	on: onBelow | onGap | onStale,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		if !h.s.pureAck() || h.keepalive {
-			return f, false
+			return nil
 		}
 		var acks []*glimpse
 		for g := range h.back() {
@@ -208,16 +208,16 @@ var ackLoop = Kind{
 		}
 		n := len(acks)
 		if n <= loopTurns {
-			return f, false
+			return nil
 		}
 		x, y := acks[n-1], acks[n-2]
-		return finding{
+		return &finding{
 			end:      Client,
 			certain:  ConfidenceAssumed,
 			evidence: []int{x.packet, y.packet, acks[1].packet, acks[0].packet},
 			text: fmt.Sprintf("%v (at %d) and %v (at %d) disagree about the sequence numbers, and each answers the other's ACKs with an ACK: %d so far. Nothing can pass until one of them aborts.",
 				h.addr(x.from), x.seq, h.addr(y.from), y.seq, n),
-		}, true
+		}
 	},
 }
 
@@ -239,35 +239,35 @@ var outOfWindowData = Kind{
 	RFC:      "RFC 9293 §3.4",
 	Sentence: "{X} sent octets {seq} to {end}, but {Y} accepts {A} to {R}: {why}. {Y} drops them.",
 	on:       onForeign | onWatched,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		if h.foreign {
 			return h.foreignData()
 		}
 		y, x := h.from, h.from.Peer()
 		tr := h.odd.troubleOf(x)
 		if tr == nil || tr.beyond.answer != h.s.Packet || tr.beyond.at == 0 {
-			return f, false
+			return nil
 		}
 		b := &tr.beyond
-		return finding{
+		return &finding{
 			end:      x,
 			cause:    "above-window",
 			certain:  ConfidenceAssumed,
 			evidence: []int{b.frame, b.answer},
 			text: fmt.Sprintf("%v sent octets %d to %d, but %v accepts %d to %d: the sender ignores the window, or the segment is forged. %[4]v drops them.",
 				h.addr(x), b.seq, b.end-1, h.addr(y), b.acked, b.edge-1),
-		}, true
+		}
 	},
 }
 
 // foreignData reports data with numbers that the connection never had: before
 // its first, or so far away that nothing tells on which side.
-func (h *happening) foreignData() (f finding, found bool) {
+func (h *happening) foreignData() *finding {
 	x, y := h.from, h.from.Peer()
 	if h.s.Data == 0 || h.s.Flags&SYN != 0 || !h.ends[y].has(hasAcked) || !h.visible(x) {
-		return f, false
+		return nil
 	}
-	f = finding{end: x, certain: ConfidenceAssumed, evidence: []int{h.s.Packet}}
+	f := &finding{end: x, certain: ConfidenceAssumed, evidence: []int{h.s.Packet}}
 	why := ""
 	switch d := int32(h.s.Seq - h.ends[x].nxt); {
 	case h.ends[x].knowsISS() && h.s.Seq.Before(h.ends[x].iss) && d > -farAway && h.s.End().AtMost(h.ends[y].acked):
@@ -275,7 +275,7 @@ func (h *happening) foreignData() (f finding, found bool) {
 	case d > farAway || d < -farAway:
 		why = "of another connection, corrupt, or forged"
 	default:
-		return f, false // it is the ACK field that does not fit
+		return nil // it is the ACK field that does not fit
 	}
 	accepts := fmt.Sprintf("from %d on", h.ends[y].acked)
 	if h.scaleKnown() {
@@ -283,7 +283,7 @@ func (h *happening) foreignData() (f finding, found bool) {
 	}
 	f.text = fmt.Sprintf("%v sent octets %d to %d, but %v accepts %s: %s. %[4]v drops them.",
 		h.addr(x), h.s.Seq, h.s.Seq.Add(h.s.Data)-1, h.addr(y), accepts, why)
-	return f, true
+	return f
 }
 
 var windowShrunk = Kind{
@@ -293,33 +293,33 @@ var windowShrunk = Kind{
 	RFC:      "RFC 9293 §3.8.6",
 	Sentence: "{X} withdrew {n} octets of window that it had offered. What {Y} had already sent into it is refused and must be sent again.",
 	on:       onWindow,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.s.Flags&(SYN|FIN|RST|ACK) != ACK || h.stale || h.foreign || h.before.sentAt[x] == 0 || h.s.Ack.Before(h.before.acked[x]) {
-			return f, false
+			return nil
 		}
 		scale := h.ends[x].scale(&h.ends[y])
 		edge := h.s.Ack.Add(Size(h.s.Wnd) << scale)
 		last := h.before.acked[x].Add(Size(h.before.wnd[x]) << scale)
 		before := h.newest(x)
 		if before == nil || before.flags&(SYN|FIN) != 0 || !h.followsACK(before) || !edge.Before(last) || !edge.Before(h.before.edge[x]) {
-			return f, false
+			return nil
 		}
 		lost := h.before.edge[x].Minus(edge)
 		if lost < 1<<scale {
-			return f, false // rounded to the scale
+			return nil // rounded to the scale
 		}
 		atLeast := ""
 		if !h.scaleKnown() {
 			atLeast = "at least "
 		}
-		return finding{
+		return &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: []int{before.packet, h.s.Packet},
 			text: fmt.Sprintf("%v withdrew %s%s of window that it had offered. What %v had already sent into it is refused and must be sent again.",
 				h.addr(x), atLeast, countOf(int(lost), "octet", "octets"), h.addr(y)),
-		}, true
+		}
 	},
 }
 

@@ -173,24 +173,23 @@ var forgedRST = Kind{
 	Sentence:   "A RST claims to come from {X}, but {reasons}. {Y} {takes it | does not take it}. A device on the path or an attacker sent it.",
 	Supersedes: []string{"data-after-rst", "rst-unmatched", "rst-out-of-window", "blind-rst-in-window", "linger-zero-abort"},
 	on:         onRST | onUnsettled,
-	check: func(h *happening) (f finding, found bool) {
-		x := h.addr(h.from)
-		f = finding{end: h.from, certain: ConfidenceAssumed}
+	check: func(h *happening) *finding {
 		if h.s.Flags&RST == 0 {
 			rst, ok := h.talksOn()
 			if a := h.flagged("forged-rst", h.from); !ok || a != nil && a.Severity == Error {
-				return f, false
+				return nil
 			}
-			f.more, f.severity, f.certain, f.cause = true, Error, ConfidenceProved, "data-after-rst"
-			f.evidence = []int{rst.packet(), h.s.Packet}
+			x := h.addr(h.from)
+			f := &finding{end: h.from, cause: "data-after-rst", certain: ConfidenceProved, severity: Error, more: true, evidence: []int{rst.packet(), h.s.Packet}}
 			f.text = fmt.Sprintf("The RST #%d claims to come from %v, but %v went on sending %s later: somebody else sent it. %v took it, and answers what still comes with RST.",
 				rst.packet(), x, x, spanText(h.now.Sub(rst.at)), h.addr(h.from.Peer()))
-			return f, true
+			return f
 		}
-		signs := h.forgery()
+		x, signs := h.addr(h.from), h.forgery()
 		if signs.signs < signsOfForgery && !signs.proved {
-			return f, false
+			return nil
 		}
+		f := &finding{end: h.from, certain: ConfidenceAssumed}
 		if signs.proved {
 			f.severity, f.certain = Error, ConfidenceProved
 		}
@@ -201,7 +200,7 @@ var forgedRST = Kind{
 		} else {
 			f.text += fmt.Sprintf("%v does not take it. A device on the path or an attacker sent it.", h.addr(h.from.Peer()))
 		}
-		return f, true
+		return f
 	},
 }
 
@@ -219,9 +218,9 @@ var connectionTampering = Kind{
 	RFC:      "RFC 3360",
 	Sentence: "The connection was cut off {stage} by {suffix} in the name of {X}, the pattern of a censor or firewall: {reasons}.",
 	on:       onRST | onUnsettled | onEnd,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		if h.ends[Client].packets > earlySegments+stormSize {
-			return f, false
+			return nil
 		}
 		switch {
 		case h.s == nil:
@@ -231,17 +230,18 @@ var connectionTampering = Kind{
 		}
 		rst, ok := h.talksOn()
 		if !ok {
-			return f, false
+			return nil
 		}
 		a := h.flagged("connection-tampering", h.from)
 		if a == nil || a.Severity == Error {
-			return f, false
+			return nil
 		}
+		f := new(finding)
 		f.end, f.cause, f.text = h.from, a.Cause, a.Text
 		f.more, f.severity, f.certain = true, Error, ConfidenceProved
 		f.evidence = []int{rst.packet(), h.s.Packet}
 		f.text += fmt.Sprintf(" %v went on sending, which proves that it did not reset.", h.addr(h.from))
-		return f, true
+		return f
 	},
 }
 
@@ -349,21 +349,21 @@ func (o *opening) signature() string {
 // cutOff finds a RST that ends a young connection and does not look like its
 // alleged sender's. A port that refuses, a client that gives up and a server
 // that aborts look like themselves, and are not meant.
-func (h *happening) cutOff() (f finding, found bool) {
+func (h *happening) cutOff() *finding {
 	earlier := h.flagged("connection-tampering", h.from) != nil
 	if h.flagged("connection-tampering", h.from.Peer()) != nil || earlier && h.before.rst == resetReply {
-		return f, false
+		return nil
 	}
 	signs := h.forgery()
 	ended := h.before.accepted || h.before.states[Client] == setOf(Closed) || h.before.states[Server] == setOf(Closed)
 	if !earlier && (signs.signs < signsOfForgery && !signs.proved || !ended) {
-		return f, false
+		return nil
 	}
 	o, whole := h.opening(h.from)
 	if !whole {
-		return f, false
+		return nil
 	}
-	f = finding{end: h.from, cause: o.signature(), certain: ConfidenceAmbiguous, evidence: o.frames, more: earlier}
+	f := &finding{end: h.from, cause: o.signature(), certain: ConfidenceAmbiguous, evidence: o.frames, more: earlier}
 	if signs.proved {
 		f.severity, f.certain = Error, ConfidenceProved
 	}
@@ -372,7 +372,7 @@ func (h *happening) cutOff() (f finding, found bool) {
 		f.text += ": " + strings.Join(signs.reasons, ", and ")
 	}
 	f.text += "."
-	return f, true
+	return f
 }
 
 // fellSilent finds a young connection in which the client went silent for good,
@@ -381,19 +381,19 @@ func (h *happening) cutOff() (f finding, found bool) {
 // connection without data is only idle: neither tells of tampering, and so the
 // signature of a lone SYN is not among the causes. Even this is more often an
 // outage, and no more than a remark.
-func (h *happening) fellSilent() (f finding, found bool) {
+func (h *happening) fellSilent() *finding {
 	c, s := &h.ends[Client], &h.ends[Server]
 	if h.from != Client || h.odd == nil || h.odd.retransmits[Server] < 2 || !h.visible(Client) || !h.visible(Server) ||
 		(c.bits|s.bits)&hasFIN != 0 || s.bytes == 0 || !c.acked.Before(s.nxt) || !h.wasOpen(Client) || s.sentAt.Sub(c.sentAt) < silence {
-		return f, false
+		return nil
 	}
 	o, whole := h.opening(Server)
 	if !whole || len(o.resets) > 0 || o.stage() == "later-data" {
-		return f, false
+		return nil
 	}
-	return finding{
+	return &finding{
 		end: Client, cause: o.stage() + "-none", certain: ConfidenceAmbiguous, evidence: o.frames, mild: true,
 		text: fmt.Sprintf("%v fell silent %s: %v repeated its data for %s without an answer, and nobody closed. A firewall or censor that drops what it dislikes looks so; so does an outage.",
 			h.addr(Client), o.when(), h.addr(Server), spanText(s.sentAt.Sub(c.sentAt))),
-	}, true
+	}
 }

@@ -34,21 +34,21 @@ var closeWaitLeak = Kind{
 	Sentence:   "{Y} acknowledged the FIN of {X} but has not closed its side {t} later: most likely its application leaks this socket.",
 	Supersedes: []string{finWait2StuckName, halfCloseName},
 	on:         onTimer | onEnd,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from.Peer(), h.from
 		leaker := &h.ends[y]
 		if leaker.assumed != setOf(CloseWait) || leaker.proved != setOf(CloseWait) || !h.visible(y) || h.flagged(closeWaitLeakName, y) != nil {
-			return f, false
+			return nil
 		}
 		if h.hasMoreToSend(y) {
-			return f, false
+			return nil
 		}
 		since := h.silentSince(x, y)
 		if since == 0 || h.now.Sub(since) < closeWaitLeaked {
-			return f, false
+			return nil
 		}
 		n := h.t.tallies[tallyKey{closeWaitLeakName, h.addr(y)}] + 1
-		f = finding{
+		f := &finding{
 			end:      y,
 			certain:  ConfidenceProved,
 			evidence: h.frames(x, SndFIN, RcvAckOfFIN),
@@ -65,7 +65,7 @@ var closeWaitLeak = Kind{
 		if h.ends[x].assumed == setOf(Closed) {
 			f.text += fmt.Sprintf(" %v has probably forgotten the connection by now.", h.addr(x))
 		}
-		return f, true
+		return f
 	},
 }
 
@@ -77,22 +77,22 @@ var finWait2Stuck = Kind{
 	Sentence:   "{Y} has not closed {t} after {X} did. If {X} had called close(), and not only shutdown(), its stack now forgets FIN_WAIT_2, and a later FIN will get RST.",
 	Supersedes: []string{halfCloseName},
 	on:         onTimer | onEnd,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.before.states[x] != setOf(FinWait2) || h.ends[y].has(hasFIN) || !h.visible(y) || h.flagged(finWait2StuckName, x) != nil {
-			return f, false
+			return nil
 		}
 		if h.hasMoreToSend(y) {
-			return f, false
+			return nil
 		}
 		since, held := h.silentSince(x, y), h.ends[x].stack().FinWait2
 		if held == 0 {
 			held = finWait2Wait
 		}
 		if since == 0 || h.now.Sub(since) < held-time.Millisecond { // the timer counts in coarser units
-			return f, false
+			return nil
 		}
-		f = finding{
+		f := &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: h.frames(x, SndFIN, RcvAckOfFIN),
@@ -103,7 +103,7 @@ var finWait2Stuck = Kind{
 		} else {
 			f.text += fmt.Sprintf(" %v waits for its FIN, which only the application there can bring about.", h.addr(x))
 		}
-		return f, true
+		return f
 	},
 }
 
@@ -114,24 +114,24 @@ var halfCloseLingering = Kind{
 	RFC:      "RFC 9293 §3.6",
 	Sentence: "{X} closed its direction {t} ago; {Y} still has the other one and has sent {n} bytes since.",
 	on:       onUnsettled | onEnd,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.ends[x].assumed != setOf(FinWait2) || h.ends[y].assumed != setOf(CloseWait) || !h.visible(y) {
-			return f, false
+			return nil
 		}
 		// Data alone may be met by a RST. That it is acknowledged shows the
 		// connection to be in use.
 		if h.s != nil && (h.sentSinceFIN(y) == 0 || !h.before.acked[x].Before(h.s.Ack)) {
-			return f, false
+			return nil
 		}
 		if h.flagged(halfCloseName, x) != nil || h.flagged(finWait2StuckName, x) != nil || h.flagged(closeWaitLeakName, y) != nil {
-			return f, false
+			return nil
 		}
 		ack, ok := h.find(x, RcvAckOfFIN)
 		if !ok || h.now.Sub(ack.at) <= halfCloseLinger {
-			return f, false
+			return nil
 		}
-		f = finding{
+		f := &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: append(h.frames(x, SndFIN), ack.packet()),
@@ -143,7 +143,7 @@ var halfCloseLingering = Kind{
 		} else {
 			f.text += fmt.Sprintf("%v has not closed its own, nor sent anything since. A half-closed connection is legal, and often meant.", h.addr(y))
 		}
-		return f, true
+		return f
 	},
 }
 
@@ -154,16 +154,16 @@ var noCloseSeen = Kind{
 	RFC:      "RFC 9293 §3.6",
 	Sentence: "No close was captured, neither FIN nor RST: the last segment came from {X}, {t} before the end of the capture.",
 	on:       onEnd,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		idle := h.now.Sub(h.ends[x].sentAt)
 		if h.ends[x].sentAt <= h.ends[y].sentAt && x == Server || h.ends[x].sentAt < h.ends[y].sentAt || idle < closeUnseen {
-			return f, false // once, for the end that spoke last
+			return nil // once, for the end that spoke last
 		}
 		if h.ends[x].assumed.shown() != Established || h.ends[y].assumed.shown() != Established || !h.visible(x) || !h.visible(y) {
-			return f, false
+			return nil
 		}
-		f = finding{end: x, certain: ConfidenceAssumed}
+		f := &finding{end: x, certain: ConfidenceAssumed}
 		for g := range h.back() {
 			f.evidence = append(f.evidence, g.packet)
 			if len(f.evidence) == 2 {
@@ -172,7 +172,7 @@ var noCloseSeen = Kind{
 		}
 		f.text = fmt.Sprintf("No close was captured, neither FIN nor RST: the last segment came from %v, %s before the end of the capture. An idle connection is legal; both ends may hold it still, or have lost it unseen.",
 			h.addr(x), spanText(idle))
-		return f, true
+		return f
 	},
 }
 

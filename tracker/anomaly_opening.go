@@ -48,19 +48,19 @@ var connectionRefused = Kind{
 	RFC:      "RFC 9293 §3.5.2, §3.10.7.3",
 	Sentence: "{Y} has nothing listening on port {p} (or a firewall answered): RST to the SYN after {dt}.",
 	on:       onRST,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x := h.from.Peer()
 		if !h.before.accepted || h.before.states[x] != setOf(SynSent) {
-			return f, false
+			return nil
 		}
 		server := h.addr(h.from)
-		return finding{
+		return &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: append(h.frames(x, SndSYN), h.s.Packet),
 			text: fmt.Sprintf("%v has nothing listening on port %d (or a firewall answered): RST to the SYN %s.",
 				server.Addr(), server.Port(), soonText(h.now.Sub(h.before.sentAt[x]))),
-		}, true
+		}
 	},
 }
 
@@ -71,18 +71,18 @@ var synRetransmitted = Kind{
 	RFC:      "RFC 9293 §3.8.3",
 	Sentence: "{X} sent its SYN again after {t}: no answer had been seen, or the answer was captured but did not reach {X}.",
 	on:       onSYN,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.ends[x].copies < 2 {
-			return f, false
+			return nil
 		}
 		sent, again := h.lastSent(x, SYN)
 		waits := h.ends[x].assumed == setOf(SynSent) ||
 			h.ends[x].proved == setOf(SynSent) && h.ends[x].assumed == up // the answer is on its way to it
 		if !again || !waits || h.s.Seq != h.ends[x].iss || h.isCopyOf(sent) {
-			return f, false
+			return nil
 		}
-		f = finding{end: x, certain: ConfidenceAssumed, cause: "no-answer", evidence: h.framesOf(x, SYN)}
+		f := &finding{end: x, certain: ConfidenceAssumed, cause: "no-answer", evidence: h.framesOf(x, SYN)}
 		f.text = fmt.Sprintf("%v sent its SYN again after %s: ", h.addr(x), spanText(h.now.Sub(sent.at)))
 		answer, answered := h.lastSent(y, SYN|ACK)
 		switch {
@@ -100,7 +100,7 @@ var synRetransmitted = Kind{
 			f.evidence = append(f.evidence, answer.packet)
 			f.text += "the answer was captured but had not reached it by then. It was lost or delayed behind the capture point."
 		}
-		return f, true
+		return f
 	},
 }
 
@@ -113,24 +113,24 @@ var synTimeout = Kind{
 		"By default {X}'s stack gives up after about {T}.",
 	Supersedes: []string{"syn-retransmitted"},
 	on:         onTimer | onEnd,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x := h.x()
 		if h.before.states[h.from] != setOf(SynSent) || h.y().seen() || !x.seen() {
-			return f, false
+			return nil
 		}
 		first, ok := h.find(h.from, SndSYN)
 		if !ok || h.on&onEnd != 0 && x.copies < synsAtEnd {
-			return f, false
+			return nil
 		}
 		waited := h.now.Sub(first.at)
 		if h.newer() != nil && x.copies < 2 && waited < briefAttempt {
-			return f, false
+			return nil
 		}
 		syns := "the SYN"
 		if x.copies > 1 {
 			syns = fmt.Sprintf("%d SYNs", x.copies)
 		}
-		f = finding{
+		f := &finding{
 			end:      h.from,
 			certain:  ConfidenceAssumed,
 			evidence: append(h.framesOf(h.from, SYN), first.packet()),
@@ -140,7 +140,7 @@ var synTimeout = Kind{
 		if waited < x.stack().SynGiveUp/2 {
 			f.text += " Here it is set to fewer tries, or the program gave up, or the capture ended first."
 		}
-		return f, true
+		return f
 	},
 }
 
@@ -151,16 +151,16 @@ var synAckRetransmitted = Kind{
 	RFC:      "RFC 9293 §3.10.8",
 	Sentence: "{Y} sent its SYN+ACK again after {t}: it, or the ACK of it, was lost or delayed before or behind the capture point.",
 	on:       onSYNACK,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from.Peer(), h.from
 		if h.ends[y].copies < 2 {
-			return f, false
+			return nil
 		}
 		sent, again := h.lastSent(y, SYN|ACK)
 		if !again || sent.seq != h.s.Seq || h.isCopyOf(sent) {
-			return f, false
+			return nil
 		}
-		f = finding{end: y, certain: ConfidenceAssumed, cause: "no-ack", evidence: h.framesOf(y, SYN|ACK)}
+		f := &finding{end: y, certain: ConfidenceAssumed, cause: "no-ack", evidence: h.framesOf(y, SYN|ACK)}
 		f.text = fmt.Sprintf("%v sent its SYN+ACK again after %s: ", h.addr(y), spanText(h.now.Sub(sent.at)))
 		ack, acked := h.ackOf(sent)
 		switch {
@@ -176,7 +176,7 @@ var synAckRetransmitted = Kind{
 		default:
 			f.text += fmt.Sprintf("no ACK of it was seen. The SYN+ACK or the ACK was lost, or %v is not there or did not ask.", h.addr(x))
 		}
-		return f, true
+		return f
 	},
 }
 
@@ -191,24 +191,24 @@ var synRcvdStuck = Kind{
 	Sentence:   "{Y} sent its SYN+ACK {k} times and waited {t} in SYN_RCVD; {X} never completed the handshake.",
 	Supersedes: []string{"syn-ack-retransmitted"},
 	on:         onTimer,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from.Peer(), h.from
 		in := setOf(SynReceived)
 		if h.before.states[y] != in || h.before.proved[y] != in || h.ends[x].has(hasAcked) || !h.visible(x) {
-			return f, false
+			return nil
 		}
 		syns, synAcks := h.countOf(x, SYN), h.countOf(y, SYN|ACK)
 		first, ok := h.find(y, RcvSYN)
 		if !ok || synAcks < 2 || synAcks <= syns {
-			return f, false
+			return nil
 		}
-		return finding{
+		return &finding{
 			end:      y,
 			certain:  ConfidenceAssumed,
 			evidence: append(h.framesOf(y, SYN|ACK), h.framesOf(x, SYN)...),
 			text: fmt.Sprintf("%v sent its SYN+ACK %d times and waited %s in SYN_RCVD; %v never completed the handshake. It has gone, its ACKs are lost on the way, or somebody else sent the SYN in its name.",
 				h.addr(y), synAcks, spanText(h.now.Sub(first.at)), h.addr(x)),
-		}, true
+		}
 	},
 }
 
@@ -221,21 +221,21 @@ var acceptStalled = Kind{
 		"it waits for data (TCP_DEFER_ACCEPT), or everything is lost behind the capture point.",
 	Supersedes: []string{"syn-ack-retransmitted"},
 	on:         onSYNACK,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		y := h.from
 		if h.ends[y].copies < 2 {
-			return f, false
+			return nil
 		}
 		sent, again := h.lastSent(y, SYN|ACK)
 		if !again || sent.seq != h.s.Seq || h.isCopyOf(sent) {
-			return f, false
+			return nil
 		}
 		hold := max(2*h.ends[y].response(), ackCrosses)
 		least := ignoredAcks
 		if h.ends[y].response() <= nearEnd {
 			least = ignoredAcksNear
 		}
-		f = finding{end: y, certain: ConfidenceAmbiguous, cause: "ack-ignored", evidence: append(h.framesOf(y, SYN|ACK), h.s.Packet)}
+		f := &finding{end: y, certain: ConfidenceAmbiguous, cause: "ack-ignored", evidence: append(h.framesOf(y, SYN|ACK), h.s.Packet)}
 		var first Time
 		acks, next := 0, h.now.Add(-hold)
 		for g := range h.handshake() {
@@ -253,11 +253,11 @@ var acceptStalled = Kind{
 			}
 		}
 		if acks < least {
-			return f, false
+			return nil
 		}
 		f.text = fmt.Sprintf("%v repeats its SYN+ACK %s after the first of %d ACKs of it: its accept queue is full (Linux then drops the ACK silently), it waits for data (TCP_DEFER_ACCEPT), or everything is lost behind the capture point. See whether the application still accepts, and how long its listen queue is.",
 			h.addr(y), spanText(h.now.Sub(first)), acks)
-		return f, true
+		return f
 	},
 }
 
@@ -268,16 +268,16 @@ var synRcvdReset = Kind{
 	RFC:      "RFC 9293 §3.10.7.4",
 	Sentence: "{X} reset right after the SYN+ACK: an abandoned connect, a half-open scan, or a SYN that {X} no longer remembers.",
 	on:       onRST,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if !h.before.accepted || h.before.states[y] != setOf(SynReceived) || h.ends[x].has(hasAcked) || h.origin() != FromSYN {
-			return f, false
+			return nil
 		}
 		synAck, answered := h.lastSent(y, SYN|ACK)
 		if _, old := h.rejectsOldSYN(); old || !answered || !h.ends[x].has(sentSYN) {
-			return f, false
+			return nil
 		}
-		f = finding{
+		f := &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			cause:    "aborted",
@@ -290,7 +290,7 @@ var synRcvdReset = Kind{
 			f.text = fmt.Sprintf("%v answered the SYN+ACK of %v with RST %s: it had abandoned the attempt, or scans without opening, or no longer remembers the SYN, or never sent it.",
 				h.addr(x), h.addr(y), soonText(h.now.Sub(synAck.at)))
 		}
-		return f, true
+		return f
 	},
 }
 
@@ -301,29 +301,29 @@ var tfoSYNData = Kind{
 	RFC:      "RFC 7413 §2, RFC 9293 §3.10.7.3",
 	Sentence: "{n} octets rode on the SYN of {X}: {Y} accepted them all, or some, or none, or the SYN was sent again without them.",
 	on:       onSYN | onSYNACK,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x := h.from
 		if h.on&onSYNACK != 0 {
 			x = x.Peer()
 		}
 		if h.odd == nil || h.odd.synData[x] == 0 {
-			return f, false
+			return nil
 		}
 		syn, ok := h.lastSent(x, SYN)
 		if !ok || syn.data == 0 { // told when the SYN came without them
-			return f, false
+			return nil
 		}
-		f = finding{end: x, evidence: []int{syn.packet, h.s.Packet}}
+		f := &finding{end: x, evidence: []int{syn.packet, h.s.Packet}}
 		what := ""
 		if h.on&onSYN != 0 {
 			if h.s.Data > 0 || h.s.Seq != syn.seq {
-				return f, false
+				return nil
 			}
 			f.cause, f.certain = "sent-without", ConfidenceAmbiguous
 			what = "the SYN was sent again without them. They were dropped together, or lost"
 		} else {
 			if _, again := h.lastSent(h.from, SYN|ACK); again || !h.s.Ack.In(syn.seq+1, syn.end()+1) {
-				return f, false
+				return nil
 			}
 			switch taken := h.s.Ack.Minus(syn.seq + 1); taken {
 			case syn.data:
@@ -335,7 +335,7 @@ var tfoSYNData = Kind{
 			}
 		}
 		f.text = fmt.Sprintf("%s rode on the SYN of %v: %s.", countOf(int(syn.data), "octet", "octets"), h.addr(x), what)
-		return f, true
+		return f
 	},
 }
 
@@ -349,24 +349,23 @@ var handshakeFIN = Kind{
 	RFC:      "RFC 9293 §3.10.4, §3.10.7.4",
 	Sentence: "{X} closed before the handshake had settled.",
 	on:       onFIN,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
+		var cause, text string
 		switch in := setOf(SynReceived); {
 		case h.s.Flags&SYN != 0 || h.stale || h.foreign:
-			return f, false
+			return nil
 		case h.before.states[y] == in && h.ends[y].has(sentSYNACK):
-			f.cause = "instead-of-ack"
-			f.text = fmt.Sprintf("%v closed before the handshake had settled: its FIN was the first that %v saw of its ACK.", h.addr(x), h.addr(y))
+			cause = "instead-of-ack"
+			text = fmt.Sprintf("%v closed before the handshake had settled: its FIN was the first that %v saw of its ACK.", h.addr(x), h.addr(y))
 		case h.before.states[x] == in && h.ends[x].has(sentSYNACK):
-			f.cause = "in-syn-rcvd"
-			f.text = fmt.Sprintf("%v closed before the handshake had settled: it sent FIN before it had an ACK of its SYN+ACK.", h.addr(x))
+			cause = "in-syn-rcvd"
+			text = fmt.Sprintf("%v closed before the handshake had settled: it sent FIN before it had an ACK of its SYN+ACK.", h.addr(x))
 			y = x
 		default:
-			return f, false
+			return nil
 		}
-		f.end, f.certain = x, ConfidenceAssumed
-		f.evidence = append(h.framesOf(y, SYN|ACK), h.s.Packet)
-		return f, true
+		return &finding{end: x, cause: cause, certain: ConfidenceAssumed, evidence: append(h.framesOf(y, SYN|ACK), h.s.Packet), text: text}
 	},
 }
 
@@ -411,7 +410,7 @@ func (h *happening) lastSent(e End, flags Flags) (glimpse, bool) {
 // refusedSince reports whether the sender of the segment answered its peer with
 // RST, in the connection before this one, later than the given time.
 func (h *happening) refusedSince(at Time) bool {
-	old := h.t.olderOf(h.Conn)
+	old := h.Conn.older
 	if old == nil {
 		return false
 	}

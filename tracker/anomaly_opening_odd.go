@@ -24,16 +24,16 @@ var simultaneousOpen = Kind{
 	RFC:      "RFC 9293 §3.5 figure 7",
 	Sentence: "{A} and {B} opened the same connection at the same time; one connection results.",
 	on:       onSYNACK | onUnsettled,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		if h.dialled() != bothDialled {
-			return f, false
+			return nil
 		}
-		return finding{
+		return &finding{
 			end:      Client,
 			evidence: append(append(append(h.framesOf(Client, SYN), h.framesOf(Server, SYN)...), h.framesOf(Client, SYN|ACK)...), h.framesOf(Server, SYN|ACK)...),
 			text: fmt.Sprintf("%v and %v opened the same connection at the same time; one connection results. Both ends opened actively: there is no server in it.",
 				h.addr(Client), h.addr(Server)),
-		}, true
+		}
 	},
 }
 
@@ -44,18 +44,18 @@ var splitHandshake = Kind{
 	RFC:      "RFC 9293 §3.5 figure 7",
 	Sentence: "{Y} answered the SYN of {X} with a SYN of its own instead of SYN+ACK (a split handshake); some firewalls then take the client for the server.",
 	on:       onSYNACK | onUnsettled,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		if h.dialled() != splitAnswer {
-			return f, false
+			return nil
 		}
 		x, y := h.from.Peer(), h.from
-		return finding{
+		return &finding{
 			end:      y,
 			certain:  ConfidenceAssumed,
 			evidence: append(append(h.framesOf(x, SYN), h.framesOf(y, SYN)...), append(h.framesOf(x, SYN|ACK), h.s.Packet)...),
 			text: fmt.Sprintf("%v answered the SYN of %v with a SYN of its own instead of SYN+ACK (a split handshake); some firewalls and filters then take the client for the server. No ordinary stack does this when it listens.",
 				h.addr(y), h.addr(x)),
-		}, true
+		}
 	},
 }
 
@@ -110,17 +110,17 @@ var selfConnect = Kind{
 	RFC:      "RFC 9293 §3.5 figure 7",
 	Sentence: "Port {p} of {X} connected to itself: the port that the system chose for the client was the one to connect to, where nobody listened.",
 	on:       onSYNACK,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		if !h.self() || h.from != Server {
-			return f, false
+			return nil
 		}
 		x := h.addr(Client)
-		return finding{
+		return &finding{
 			end:      Client,
 			evidence: append(h.framesOf(Client, SYN), h.s.Packet),
 			text: fmt.Sprintf("Port %d of %v connected to itself: the port that the system chose for the client was the one to connect to, where nobody listened. The program now talks to itself, and the real server cannot bind the port.",
 				x.Port(), x.Addr()),
-		}, true
+		}
 	},
 }
 
@@ -132,23 +132,23 @@ var oldDuplicateSYN = Kind{
 	Sentence:   "{Y} answered an old SYN (seq {s}); {X} rejected it with RST seq {a}. The real SYN follows.",
 	Supersedes: []string{"syn-rcvd-reset"},
 	on:         onRST | onSYN,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		old, ok := h.rejectsOldSYN()
 		if h.on&onSYN != 0 {
 			old, ok = h.followsOldSYN()
 		}
 		if !ok {
-			return f, false
+			return nil
 		}
 		x := h.from
-		return finding{
+		return &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			cause:    old.cause,
 			evidence: old.evidence,
 			text: fmt.Sprintf("%v answered an old SYN (seq %d); %v rejected it with RST seq %d. %s",
 				h.addr(x.Peer()), uint32(old.rejected-1), h.addr(x), uint32(old.rejected), old.next),
-		}, true
+		}
 	},
 }
 
@@ -191,7 +191,7 @@ func (h *happening) rejectsOldSYN() (o oldSYN, found bool) {
 		o.cause, o.next = "real-syn-sent", "Its real SYN was on the way already."
 		return o, true
 	}
-	for c := h.t.olderOf(h.Conn); c != nil; c = h.t.olderOf(c) {
+	for c := h.Conn.older; c != nil; c = c.older {
 		if e := c.endOn(h.addr(x) == c.addr(Client)); e.has(hasISS|sentSYN) && e.iss == h.s.Seq-1 {
 			o.cause, o.next = "earlier-connection", "The SYN is that of an earlier connection."
 			return o, true
@@ -203,7 +203,7 @@ func (h *happening) rejectsOldSYN() (o oldSYN, found bool) {
 // followsOldSYN reports whether the SYN follows another of its sender, the
 // answer to which that rejected a moment ago.
 func (h *happening) followsOldSYN() (o oldSYN, found bool) {
-	old := h.t.olderOf(h.Conn)
+	old := h.Conn.older
 	if old == nil || h.from != Client || h.before.sentAt[Client] != 0 {
 		return o, false
 	}
@@ -254,15 +254,15 @@ var badSYNACK = Kind{
 	RFC:      "RFC 9293 §3.10.7.3",
 	Sentence: "{Y}'s SYN+ACK acknowledges {a}, but {X}'s SYN has the number {s}: a proxy or firewall that rewrites numbers, a forged answer, or a SYN that the capture missed.",
 	on:       onSYN | onForeign | onUnsettled | onTimer | onEnd,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.before.states[x] != setOf(SynSent) || !h.whole(x) || !h.ends[y].seen() {
-			return f, false
+			return nil
 		}
 		var bad *glimpse
 		for g := range h.handshake() {
 			if g.from == x {
-				return f, false // a RST, or another segment at which it was told
+				return nil // a RST, or another segment at which it was told
 			}
 			if g.opens(SYN | ACK) {
 				bad = g
@@ -270,20 +270,20 @@ var badSYNACK = Kind{
 			}
 		}
 		if bad == nil || h.acceptableTo(x, *bad) {
-			return f, false
+			return nil
 		}
-		f = finding{end: y, certain: ConfidenceAmbiguous, cause: "ignored", evidence: append(h.framesOf(x, SYN), bad.packet)}
+		f := &finding{end: y, certain: ConfidenceAmbiguous, cause: "ignored", evidence: append(h.framesOf(x, SYN), bad.packet)}
 		what := "did not even reject it"
 		switch {
 		case h.s != nil && h.s.Flags&(SYN|ACK) == ACK && h.s.Ack == bad.seq+1:
 			f.cause, what = "completed", "goes on as if it were right"
 			f.evidence = append(f.evidence, h.s.Packet)
 		case h.now.Sub(bad.at) <= h.ends[x].inFlight():
-			return f, false // the RST to it may be on its way
+			return nil // the RST to it may be on its way
 		}
 		f.text = fmt.Sprintf("%v's SYN+ACK acknowledges %d, but %v's SYN has the number %d, and %v %s: a proxy or firewall rewrites the numbers, the answer is forged, or the capture missed a SYN.",
 			h.addr(y), uint32(bad.ack), h.addr(x), uint32(h.ends[x].iss), h.addr(x), what)
-		return f, true
+		return f
 	},
 }
 
@@ -294,34 +294,34 @@ var unsolicitedSYNACK = Kind{
 	RFC:      "RFC 9293 §3.10.7.1",
 	Sentence: "{Y} sent {X} a SYN+ACK that nobody had asked for: backscatter of a flood with forged addresses, or a scan.",
 	on:       onRST | onEnd,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := Client, Server
 		if h.origin() != FromSYNACK || h.start.Sub(h.t.began) < promptly || h.ends[x].seen() && h.on&onEnd != 0 {
-			return f, false
+			return nil
 		}
-		f = finding{end: y, certain: ConfidenceAmbiguous, evidence: h.framesOf(y, SYN|ACK)}
+		f := &finding{end: y, certain: ConfidenceAmbiguous, evidence: h.framesOf(y, SYN|ACK)}
 		f.text = fmt.Sprintf("%v sent %v a SYN+ACK, but no SYN was seen that asked for it", h.addr(y), h.addr(x))
 		switch {
 		case h.on&onRST != 0:
 			synAck, ok := h.lastSent(y, SYN|ACK)
 			if h.from != x || h.before.sentAt[x] != 0 || h.before.rst != resetReply || !ok || h.now.Sub(synAck.at) > promptly {
-				return f, false
+				return nil
 			}
 			f.cause = "rejected"
 			f.evidence = append(f.evidence, h.s.Packet)
 			f.text += fmt.Sprintf(", and %v answered RST: backscatter of a flood with forged addresses, or a scan. It needs no action there.", h.addr(x))
 		case h.from != y || h.now.Sub(h.start) < promptly:
-			return f, false
+			return nil
 		default:
 			for g := range h.handshake() {
 				if !g.opens(SYN | ACK) {
-					return f, false // it went on: the other direction is not captured
+					return nil // it went on: the other direction is not captured
 				}
 			}
 			f.cause = "unanswered"
 			f.text += ", and nothing answered it: backscatter of a flood with forged addresses, a scan, or a capture of one direction only."
 		}
-		return f, true
+		return f
 	},
 }
 

@@ -15,13 +15,13 @@ var challengeAck = Kind{
 	RFC:      "RFC 5961 §3, §4, §5",
 	Sentence: "{X} doubted {S} and asked {Y} to confirm it (challenge ACK). {Y} {confirmed with a RST that fits | went on as before: {S} was not from it, or old}.",
 	on:       onDoubt | onRST | onEnd,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		d := h.pending()
 		if d == nil || d.challenge == 0 || !h.settles(d) {
-			return f, false
+			return nil
 		}
 		x, y := h.addr(d.into), h.addr(d.into.Peer())
-		f = finding{end: d.into, certain: ConfidenceAssumed, evidence: []int{d.packet, d.challenge}}
+		f := &finding{end: d.into, certain: ConfidenceAssumed, evidence: []int{d.packet, d.challenge}}
 		var what string
 		switch d.what {
 		case doubtedRST:
@@ -35,7 +35,7 @@ var challengeAck = Kind{
 				f.cause, what = "ack", fmt.Sprintf("an ACK of %d, up to which it had not sent,", d.number)
 				break
 			}
-			return f, false // it had sent that: the capture has it late, or not at all
+			return nil // it had sent that: the capture has it late, or not at all
 		}
 		f.text = fmt.Sprintf("%v doubted %s and asked %v to confirm it (challenge ACK). ", x, what, y)
 		switch {
@@ -51,7 +51,7 @@ var challengeAck = Kind{
 		if h.s != nil {
 			f.evidence = append(f.evidence, h.s.Packet)
 		}
-		return f, true
+		return f
 	},
 }
 
@@ -72,12 +72,12 @@ var blindRSTInWindow = Kind{
 	RFC:      "RFC 5961 §3",
 	Sentence: "A RST in the name of {Y} has seq {s}, which hits {X}'s window ({a}..{b}) but not its start: it is a guess, or {Y}'s own, ahead of data that was lost.",
 	on:       onDoubt | onRST | onEnd,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		d := h.pending()
 		if d == nil || d.what != doubtedRST || !h.settles(d) || h.ends[d.into.Peer()].has(lossy) {
-			return f, false
+			return nil
 		}
-		f = finding{end: d.into, certain: ConfidenceAssumed, evidence: []int{d.packet, d.challenge}}
+		f := &finding{end: d.into, certain: ConfidenceAssumed, evidence: []int{d.packet, d.challenge}}
 		x, y := h.addr(d.into), h.addr(d.into.Peer())
 		f.text = fmt.Sprintf("A RST in the name of %v has seq %d, which hits %v's window (%d..%d) but not its start. ", y, d.number, x, d.next, d.edge)
 		switch {
@@ -86,7 +86,7 @@ var blindRSTInWindow = Kind{
 			f.mild = sameWay(d.ttl, h.ends[d.into.Peer()].ttl)
 			f.text += fmt.Sprintf("It is a guess, or %v's own, ahead of data that was lost; %v said nothing more. A stack that follows RFC 5961 ignores it, an older one drops the connection.", y, y)
 		case h.s.Flags&RST != 0 && (h.before.accepted || h.before.rst != resetUnmatched || h.s.Seq == d.number):
-			return f, false // the sender confirms it, or repeats itself: its RST overtook data
+			return nil // the sender confirms it, or repeats itself: its RST overtook data
 		case h.s.Flags&RST != 0:
 			f.text += "Another RST follows with a number that fits no better: somebody is guessing."
 		default:
@@ -99,7 +99,7 @@ var blindRSTInWindow = Kind{
 			f.severity = Error
 			f.text += fmt.Sprintf(" %d RSTs with different numbers were seen: this is an attack on the connection.", d.guesses)
 		}
-		return f, true
+		return f
 	},
 }
 
@@ -110,22 +110,22 @@ var rstOutOfWindow = Kind{
 	RFC:      "RFC 9293 §3.10.7.4",
 	Sentence: "A RST in the name of {Y} has seq {s}, which is outside {X}'s window ({a}..{b}); {X} ignores it.",
 	on:       onRST,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		if !h.outOfWindow() {
-			return f, false
+			return nil
 		}
 		x, y := h.from.Peer(), h.from
 		to := &h.ends[x]
-		f = finding{end: x, certain: ConfidenceAssumed, evidence: []int{h.s.Packet}}
+		f := &finding{end: x, certain: ConfidenceAssumed, evidence: []int{h.s.Packet}}
 		f.text = fmt.Sprintf("A RST in the name of %v has seq %d, which is outside %v's window (%d..%d); %v ignores it. ",
 			h.addr(y), h.s.Seq, h.addr(x), to.acked, to.edge, h.addr(x))
 		if h.before.rst == resetReply {
 			f.cause, f.mild = "reply-to-old-segment", true
 			f.text += "It answers a segment that is older than what was acknowledged since."
-			return f, true
+			return f
 		}
 		f.text += "It is a blind guess, or left over from something older; the connection goes on."
-		return f, true
+		return f
 	},
 }
 
@@ -150,22 +150,22 @@ var rstIgnoredInSynSent = Kind{
 	RFC:      "RFC 9293 §3.10.7.3",
 	Sentence: "A RST in the name of {Y} acknowledges {nothing | a}, where the SYN of {X} has seq {s}; a conforming client ignores it and goes on trying.",
 	on:       onRST,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x := h.from.Peer()
 		if h.before.accepted || h.before.states[x] != setOf(SynSent) || !h.ends[x].seen() {
-			return f, false
+			return nil
 		}
 		fault := "acknowledges nothing"
 		if h.s.Flags&ACK != 0 {
 			fault = fmt.Sprintf("acknowledges %d", h.s.Ack)
 		}
-		return finding{
+		return &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: append(h.frames(x, SndSYN), h.s.Packet),
 			text: fmt.Sprintf("A RST in the name of %v %s, where the SYN of %v has seq %d; a conforming client ignores it and goes on trying. It is forged, or meant for an older connection.",
 				h.addr(h.from), fault, h.addr(x), h.ends[x].iss),
-		}, true
+		}
 	},
 }
 
@@ -180,18 +180,18 @@ var rstUnmatched = Kind{
 	RFC:      "RFC 9293 §3.5.2",
 	Sentence: "A RST in the name of {X} has seq {s}; its next number was {n} and no recent ACK to it said {s}. Either packets are missing from the capture, or a third party sent it.",
 	on:       onRST,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.x(), h.y()
 		to := h.from.Peer()
 		state := h.before.states[to]
 		if h.before.rst != resetUnmatched || !x.seen() || h.before.sentAt[h.from] == 0 || !y.seen() || x.has(lossy) || y.has(lossy) || h.numberOfFIN() ||
 			!synchronized(state) && state != setOf(SynReceived) {
-			return f, false
+			return nil
 		}
 		if h.outOfWindow() || !h.before.accepted && h.inWindow(h.s.Seq, to) {
-			return f, false // told better by other kinds
+			return nil // told better by other kinds
 		}
-		f = finding{end: h.from, certain: ConfidenceAmbiguous, evidence: []int{h.s.Packet}}
+		f := &finding{end: h.from, certain: ConfidenceAmbiguous, evidence: []int{h.s.Packet}}
 		who := h.addr(h.from)
 		switch {
 		case h.s.Seq != x.nxt:
@@ -201,7 +201,7 @@ var rstUnmatched = Kind{
 			f.cause = "ack"
 			f.text = fmt.Sprintf("A RST in the name of %v acknowledges %d, but it had received up to %d and was sent up to %d. ", who, h.s.Ack, x.acked, y.nxt)
 		default:
-			return f, false // the numbers fit; what does not is told by forged-rst
+			return nil // the numbers fit; what does not is told by forged-rst
 		}
 		f.text += "Either packets are missing from the capture, or a third party sent it."
 		n, cited := 0, 0
@@ -214,7 +214,7 @@ var rstUnmatched = Kind{
 				cited++
 			}
 		}
-		return f, true
+		return f
 	},
 }
 
@@ -231,9 +231,12 @@ var rstStorm = Kind{
 	RFC:      "RFC 2525 §2.16",
 	Sentence: "{X} sent {n} RSTs in {t}, {one per arriving segment | more than it received}.",
 	on:       onRST,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		if a := h.flagged("rst-storm", h.from); a != nil {
-			return finding{end: h.from, mild: a.Severity == Info}, h.now.Sub(max(a.Time, a.Until)) <= stormSpan
+			if h.now.Sub(max(a.Time, a.Until)) > stormSpan {
+				return nil
+			}
+			return &finding{end: h.from, mild: a.Severity == Info}
 		}
 		resets, received, n := 0, 0, 0
 		var first *glimpse
@@ -250,9 +253,9 @@ var rstStorm = Kind{
 			}
 		}
 		if resets <= stormSize {
-			return f, false
+			return nil
 		}
-		f = finding{end: h.from, certain: ConfidenceAssumed, evidence: []int{first.packet, h.s.Packet}}
+		f := &finding{end: h.from, certain: ConfidenceAssumed, evidence: []int{first.packet, h.s.Packet}}
 		f.text = fmt.Sprintf("%v sent %d RSTs in %s, ", h.addr(h.from), resets, spanText(h.now.Sub(first.at)))
 		if resets <= 2*received { // the capture may have each RST twice, or the network a segment
 			f.cause, f.mild = "replies", true
@@ -261,7 +264,7 @@ var rstStorm = Kind{
 			f.cause = "unprovoked"
 			f.text += fmt.Sprintf("more than the %s that it can have answered: a device on the path, or a forger, repeats them.", countOf(received, "segment", "segments"))
 		}
-		return f, true
+		return f
 	},
 }
 
@@ -281,19 +284,19 @@ var dataAfterRST = Kind{
 	RFC:      "RFC 9293 §3.10.7.4",
 	Sentence: "{X} kept talking {t} after \"its\" RST: the RST was not sent by {X}. {Y} took it all the same, and has lost the connection.",
 	on:       onUnsettled,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		rst, ok := h.talksOn()
 		if !ok {
-			return f, false
+			return nil
 		}
 		x := h.addr(h.from)
-		return finding{
+		return &finding{
 			end:      h.from,
 			certain:  ConfidenceProved,
 			evidence: []int{rst.packet(), h.s.Packet},
 			text: fmt.Sprintf("%v kept talking %s after \"its\" RST: the RST was not sent by %v. %v took it all the same, and has lost the connection.",
 				x, spanText(h.now.Sub(rst.at)), x, h.addr(h.from.Peer())),
-		}, true
+		}
 	},
 }
 
@@ -347,16 +350,16 @@ var rstWithData = Kind{
 	RFC:      "RFC 9293 §3.5.3",
 	Sentence: "The RST of {X} carries {n} bytes of payload, which RFC 9293 allows for diagnostic text. It is not part of the stream.",
 	on:       onRST,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		if h.s.Data == 0 {
-			return f, false
+			return nil
 		}
-		return finding{
+		return &finding{
 			end:      h.from,
 			certain:  ConfidenceProved,
 			evidence: []int{h.s.Packet},
 			text: fmt.Sprintf("The RST of %v carries %s of payload, which RFC 9293 allows for diagnostic text. It is not part of the stream; read it in the capture for the reason.",
 				h.addr(h.from), countOf(int(h.s.Data), "byte", "bytes")),
-		}, true
+		}
 	},
 }

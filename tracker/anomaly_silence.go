@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -42,17 +43,17 @@ var retransmissionTimeout = Kind{
 	RFC:      "RFC 9293 §3.8.3",
 	Sentence: "{X} sent the same {n} octets {k} times in {t} without an ACK and gave up; {Y} was last heard {u} before the last of them.",
 	on:       onRST | onEnd,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		tr := h.odd.troubleOf(x)
 		if tr == nil || !h.visible(x) || !h.visible(y) || h.ends[y].wnd == 0 || h.happened(x, RcvRST) {
-			return f, false
+			return nil
 		}
 		w := &tr.data
 		if w.copies < copiesOfGivingUp || w.doublings < growingPauses || h.ends[x].una(&h.ends[y]) != w.seq {
-			return f, false
+			return nil
 		}
-		f = finding{end: x, certain: ConfidenceAssumed, evidence: []int{w.heardFrame, w.frames[0], w.frames[1]}}
+		f := &finding{end: x, certain: ConfidenceAssumed, evidence: []int{w.heardFrame, w.frames[0], w.frames[1]}}
 		how := "and gave up"
 		switch {
 		case h.s == nil && h.ends[x].sentAt == w.last && h.now.Sub(w.last) > 2*w.gap:
@@ -61,11 +62,11 @@ var retransmissionTimeout = Kind{
 			f.cause, how = "reset", "and gave up with a RST"
 			f.evidence = append(f.evidence, h.s.Packet)
 		default:
-			return f, false
+			return nil
 		}
 		f.text = fmt.Sprintf("%v sent the same %s %d times in %s without an ACK %s; %v was last heard %s before the last of them.",
 			h.addr(x), countOf(int(w.size), "octet", "octets"), w.copies, spanText(w.last.Sub(w.first)), how, h.addr(y), spanText(max(0, w.last.Sub(h.ends[y].sentAt))))
-		return f, true
+		return f
 	},
 }
 
@@ -76,19 +77,19 @@ var keepaliveProbe = Kind{
 	RFC:      "RFC 9293 §3.8.4",
 	Sentence: "{X} probes whether {Y} is still there: the connection was idle for {t}. Keepalives are no retransmissions and carry nothing.",
 	on:       onKeepalive,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x := h.from
 		tr := h.odd.troubleOf(x)
 		if tr == nil || tr.probes.frames[1] != h.s.Packet {
-			return f, false
+			return nil
 		}
-		return finding{
+		return &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: []int{h.s.Packet},
 			text: fmt.Sprintf("%v probes whether %v is still there: the connection was idle for %s. Keepalives are no retransmissions and carry nothing.",
 				h.addr(x), h.addr(x.Peer()), spanText(h.now.Sub(max(h.before.sentAt[x], h.before.sentAt[x.Peer()])))),
-		}, true
+		}
 	},
 }
 
@@ -99,17 +100,17 @@ var keepaliveTimeout = Kind{
 	RFC:      "RFC 9293 §3.8.4",
 	Sentence: "{Y} did not answer {k} keepalives in {t}; {X} dropped the connection. {Y}'s host is down, or the path to it is cut.",
 	on:       onRST | onEnd,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		tr := h.odd.troubleOf(x)
 		if tr == nil || !h.visible(x) || !h.visible(y) || h.happened(x, RcvRST) {
-			return f, false
+			return nil
 		}
 		p := &tr.probes
 		if p.copies == 0 || h.ends[y].sentAt != p.heard {
-			return f, false
+			return nil
 		}
-		f = finding{end: x, certain: ConfidenceAssumed, evidence: []int{p.heardFrame, p.frames[0], p.frames[1]}}
+		f := &finding{end: x, certain: ConfidenceAssumed, evidence: []int{p.heardFrame, p.frames[0], p.frames[1]}}
 		over, did := p.last, "sends nothing more"
 		switch {
 		case h.s == nil && h.ends[x].sentAt == p.last && p.copies >= probesBeforeSilence && h.now.Sub(p.last) >= 2*p.gap:
@@ -118,11 +119,11 @@ var keepaliveTimeout = Kind{
 			f.cause, over, did = "reset", h.now, "dropped the connection with a RST"
 			f.evidence = append(f.evidence, h.s.Packet)
 		default:
-			return f, false
+			return nil
 		}
 		f.text = fmt.Sprintf("%v did not answer %d keepalives in %s; %v %s. %[1]v's host is down, or the path to it is cut.",
 			h.addr(y), p.copies, spanText(over.Sub(p.first)), h.addr(x), did)
-		return f, true
+		return f
 	},
 }
 
@@ -139,56 +140,51 @@ var zeroWindowStall = Kind{
 	RFC:      "RFC 9293 §3.8.6.1",
 	Sentence: "{Y} has had a zero window for {t} ({k} probes by {X}): its application does not read what arrives. Look there, not at the network.",
 	on:       onWindow | onKeepalive | onRepeat | onBeyond | onRST | onEnd,
-	check: func(h *happening) (f finding, found bool) {
-		for _, y := range []End{h.from, h.from.Peer()} {
-			if f, found = h.stalled(y); found {
-				return f, true
-			}
-		}
-		return f, false
+	check: func(h *happening) *finding {
+		return cmp.Or(h.stalled(h.from), h.stalled(h.from.Peer()))
 	},
 }
 
 // stalled reports a window of the end that is closed for too long by now, at
 // the first moment that shows it.
-func (h *happening) stalled(y End) (f finding, found bool) {
+func (h *happening) stalled(y End) *finding {
 	tr := h.odd.troubleOf(y)
 	if tr == nil || tr.shut.since == 0 || h.s == nil && y != h.from {
-		return f, false
+		return nil
 	}
 	w, limit, seenAt := &tr.shut, h.stallFrom(), tr.shut.lastTime
 	over := h.now
 	switch {
 	case h.s == nil || h.s.Flags&RST != 0:
 		if w.until != 0 || h.before.states[Client]|h.before.states[Server] == setOf(Closed) || h.over(y) || h.over(y.Peer()) {
-			return f, false
+			return nil
 		}
 	case h.s.Packet == w.untilFrame:
 		over = w.until
 	case h.s.Packet == w.frames[1]:
 		seenAt = w.asked
 	default:
-		return f, false
+		return nil
 	}
 	if over.Sub(w.since) < limit || seenAt != 0 && seenAt.Sub(w.since) >= limit {
-		return f, false // too short, or told before
+		return nil // too short, or told before
 	}
 	text := "has had"
 	if w.until != 0 {
 		text = "had"
 	}
-	return finding{
+	return &finding{
 		end:      y,
 		certain:  ConfidenceAssumed,
 		evidence: []int{w.sinceFrame, w.frames[0], w.frames[1], w.untilFrame},
 		text: fmt.Sprintf("%v %s a zero window for %s (%s by %v): its application does not read what arrives. Look there, not at the network.",
 			h.addr(y), text, spanText(over.Sub(w.since)), countOf(int(w.probes), "probe", "probes"), h.addr(y.Peer())),
-	}, true
+	}
 }
 
 // over reports whether the end had no connection any more before this.
 func (h *happening) over(e End) bool {
-	return h.before.states[e]&^setOf(Closed, Listen, Unknown) == 0
+	return h.before.states[e]&^(setOf(Closed)|setOf(Listen)|setOf(Unknown)) == 0
 }
 
 var zeroWindowAbort = Kind{
@@ -199,14 +195,14 @@ var zeroWindowAbort = Kind{
 	Sentence:   "{X} dropped the connection: {Y} had offered a zero window for {t}, and did not read on. What {X} had left to send is lost.",
 	Supersedes: []string{"zero-window-stall"},
 	on:         onRST | onEnd,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		tr := h.odd.troubleOf(y)
 		if tr == nil || h.ends[y].wnd != 0 || tr.shut.since == 0 || tr.shut.until != 0 || h.happened(x, RcvRST) {
-			return f, false
+			return nil
 		}
 		w := &tr.shut
-		f = finding{end: x, certain: ConfidenceAssumed, evidence: []int{w.sinceFrame, w.frames[0], w.frames[1]}}
+		f := &finding{end: x, certain: ConfidenceAssumed, evidence: []int{w.sinceFrame, w.frames[0], w.frames[1]}}
 		over, did := h.now, "dropped the connection with a RST"
 		switch {
 		case h.s != nil && h.before.rst == resetAbort:
@@ -215,14 +211,14 @@ var zeroWindowAbort = Kind{
 		case h.s == nil && h.visible(x) && w.probes >= probesBeforeRST && h.ends[x].sentAt == w.lastTime && h.now.Sub(w.lastTime) > 2*w.gap:
 			f.cause, over, did = "silent", w.lastTime, "stopped probing"
 		default:
-			return f, false
+			return nil
 		}
 		if over.Sub(w.since) < h.stallFrom() {
-			return f, false
+			return nil
 		}
 		f.text = fmt.Sprintf("%v %s: %v had offered a zero window for %s, and did not read on. What %[1]v had left to send is lost.",
 			h.addr(x), did, h.addr(y), spanText(over.Sub(w.since)))
-		return f, true
+		return f
 	},
 }
 
@@ -233,30 +229,30 @@ var icmpUnreachableTerminated = Kind{
 	RFC:      "RFC 9293 §3.9.2.2, RFC 5461",
 	Sentence: "{router} reported that {Y} cannot be reached ({type}), and {X} gave up its {connection | attempt to connect}.",
 	on:       onEnd,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		tr := h.odd.troubleOf(x)
 		if tr == nil || tr.icmp.at == 0 {
-			return f, false
+			return nil
 		}
 		m := tr.icmp
-		f = finding{end: x, cause: m.name(), certain: ConfidenceAssumed, evidence: []int{m.frame}}
+		f := &finding{end: x, cause: m.name(), certain: ConfidenceAssumed, evidence: []int{m.frame}}
 		what := "connection"
 		switch {
 		case h.happened(x, Unreachable):
 			what = "attempt to connect"
 			f.evidence = append(f.evidence, h.frames(x, SndSYN)...)
 		case !m.hard() || !h.visible(x) || h.ends[x].una(&h.ends[y]) == h.ends[x].nxt || h.happened(x, RcvRST) || h.happened(x, SndSYN) && !h.ends[y].seen():
-			return f, false // soft, or nothing is left to send
+			return nil // soft, or nothing is left to send
 		case h.ends[x].sentAt > m.at && !(h.happened(x, SndRST) && h.ends[x].sentAt.Sub(m.at) <= icmpSilence), h.now.Sub(m.at) < icmpSilence:
-			return f, false // it carries on, or it is too early to say
+			return nil // it carries on, or it is too early to say
 		}
 		from := "A router"
 		if m.From.IsValid() {
 			from = m.From.String()
 		}
 		f.text = fmt.Sprintf("%s reported that %v cannot be reached (%s), and %v gave up its %s.", from, h.addr(y), m.text(), h.addr(x), what)
-		return f, true
+		return f
 	},
 }
 
@@ -303,40 +299,40 @@ var middleboxIdleDrop = Kind{
 	Sentence: "After {t} idle nothing passes any more: {k} tries of {X} had no answer. A NAT or firewall has forgotten the flow, or {Y} is gone; " +
 		"keepalives more often than its idle limit (common are 60 s to an hour) would help.",
 	on: onRepeat | onKeepalive | onRST,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		if h.s.Flags&RST != 0 {
 			return h.resetAfterIdle()
 		}
 		x, y := h.from, h.from.Peer()
 		tr := h.odd.troubleOf(x)
 		if tr == nil || !h.visible(x) || !h.visible(y) || h.ends[y].wnd == 0 || h.over(y) {
-			return f, false
+			return nil
 		}
 		w, what := &tr.data, "retransmissions"
 		switch h.s.Packet {
 		case tr.data.frames[1]:
 			if w.copies != firstTries {
-				return f, false
+				return nil
 			}
 		case tr.probes.frames[1]:
 			if w, what = &tr.probes, "keepalives"; w.copies != firstKeepalives {
-				return f, false
+				return nil
 			}
 		default:
-			return f, false
+			return nil
 		}
 		idle := w.first.Sub(w.heard)
 		if h.ends[y].sentAt != w.heard || idle < longAlone {
-			return f, false
+			return nil
 		}
-		return finding{
+		return &finding{
 			end:      x,
 			cause:    what,
 			certain:  ConfidenceAmbiguous,
 			evidence: []int{w.heardFrame, w.frames[0], w.frames[1]},
 			text: fmt.Sprintf("After %s idle nothing passes any more: %d tries of %v had no answer. A NAT or firewall has forgotten the flow, or %v is gone; keepalives more often than its idle limit (common are 60 s to an hour) would help.",
 				spanText(idle), w.copies, h.addr(x), h.addr(y)),
-		}, true
+		}
 	},
 }
 
@@ -370,18 +366,18 @@ func (h *happening) idleReset() (asked *glimpse, idle time.Duration) {
 }
 
 // resetAfterIdle reports a RST by a middlebox that has forgotten the flow.
-func (h *happening) resetAfterIdle() (f finding, found bool) {
+func (h *happening) resetAfterIdle() *finding {
 	x, y := h.from, h.from.Peer()
 	asked, idle := h.idleReset()
 	if asked == nil {
-		return f, false
+		return nil
 	}
-	return finding{
+	return &finding{
 		end:      y,
 		cause:    "reset",
 		certain:  ConfidenceAmbiguous,
 		evidence: []int{asked.packet, h.s.Packet},
 		text: fmt.Sprintf("After %s idle a RST in %v's name answered %v, with a TTL of %d where %[2]v's segments had %[5]d: a NAT, firewall or load balancer has forgotten the flow. Keepalives more often than its idle limit would help.",
 			spanText(idle), h.addr(x), h.addr(y), h.s.TTL, h.ends[x].ttl),
-	}, true
+	}
 }

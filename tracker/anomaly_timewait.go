@@ -21,13 +21,13 @@ var timeWaitAssassination = Kind{
 	Sentence: "Old segment {S} made {X} repeat its ACK; {Y}, which no longer knew the connection, answered RST, " +
 		"which ends {X}'s TIME_WAIT after {dt} of {T2}, unless {X} ignores it (on Linux net.ipv4.tcp_rfc1337=1). If it ends, the same ports can be used again too early.",
 	on: onRST,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, y := h.from.Peer(), h.from
 		if !h.resetsTimeWait() || h.odd == nil || len(h.odd.closing[x].acks) == 0 {
-			return f, false
+			return nil
 		}
 		stray := h.odd.closing[x]
-		f = finding{
+		f := &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: append(append(h.frames(x, SndFIN), h.frames(y, SndFIN)...), h.newestACK(x), h.s.Packet),
@@ -56,7 +56,7 @@ var timeWaitAssassination = Kind{
 		} else {
 			f.text += fmt.Sprintf("which %v's stack ignores in TIME_WAIT.", h.addr(x))
 		}
-		return f, true
+		return f
 	},
 }
 
@@ -67,17 +67,17 @@ var timeWaitTruncated = Kind{
 	RFC:      "RFC 9293 §3.6.1 MUST-13",
 	Sentence: "{X} left TIME_WAIT within {dt} of entering it, and should hold it for {T2} (profile {p}): {proof}.",
 	on:       onRST | onMove,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		if h.s != nil && h.s.Flags&RST != 0 {
 			return h.truncatedByReply()
 		}
 		r, ok := h.reused()
 		if !ok || !r.held || h.reported("time-wait-truncated") || !r.acknowledged() ||
 			r.old.reported(timeWaitAssassination.Name) || r.linuxISN(h, r.holder) {
-			return f, false
+			return nil
 		}
 		syn, synACK := h.openingFrames()
-		f = finding{
+		f := &finding{
 			end:      r.holder,
 			cause:    "new-connection",
 			certain:  ConfidenceAssumed,
@@ -89,25 +89,25 @@ var timeWaitTruncated = Kind{
 		proof := "it opened a new connection from the same ports itself"
 		if r.holder == Server {
 			if !r.behind[Client] {
-				return f, false // a TIME-WAIT yields to this SYN
+				return nil // a TIME-WAIT yields to this SYN
 			}
 			proof = "it accepted a SYN to which a TIME_WAIT does not yield"
 		}
 		f.text = h.truncatedText(r.holder, r.age, r.hold, r.old.ends[r.holderThen].stack(), proof)
-		return f, true
+		return f
 	},
 }
 
 // truncatedByReply finds an end that acknowledged its peer's FIN, and thus was
 // in TIME-WAIT, and a while later answers that peer as one that has no
 // connection. Without the ACK the end may not have got the FIN at all.
-func (h *happening) truncatedByReply() (f finding, found bool) {
+func (h *happening) truncatedByReply() *finding {
 	x, y := h.from, h.from.Peer()
 	if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.before.states[x] != setOf(TimeWait) {
-		return f, false
+		return nil
 	}
 	if !h.ends[y].fin.Before(h.before.acked[x]) || h.reported(timeWaitAssassination.Name) {
-		return f, false
+		return nil
 	}
 	began, answered := step{}, 0
 	for _, st := range h.steps {
@@ -121,7 +121,7 @@ func (h *happening) truncatedByReply() (f finding, found bool) {
 			break
 		}
 	}
-	f = finding{
+	f := &finding{
 		end:      x,
 		cause:    "reset-in-reply",
 		certain:  ConfidenceAssumed,
@@ -129,7 +129,7 @@ func (h *happening) truncatedByReply() (f finding, found bool) {
 	}
 	proof := "it answered a segment of the old connection with RST, as a host that does not know it"
 	f.text = h.truncatedText(x, h.now.Sub(began.at), h.t.twoMSLOf(h.ends[x].stack()), h.ends[x].stack(), proof)
-	return f, true
+	return f
 }
 
 func (h *happening) truncatedText(x End, age, hold time.Duration, stack *Stack, proof string) string {
@@ -154,22 +154,22 @@ var timeWaitSYNChallenged = Kind{
 	Sentence: "{Y} reused port {p} {dt} after the close; {X} still held TIME_WAIT and answered its SYN with an ACK, " +
 		"which {Y} reset. The connection can open only when {Y} repeats its SYN.",
 	on: onRST | onSYN,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		if h.on&onSYN != 0 {
 			return h.unansweredSYN()
 		}
 		x, y := h.from.Peer(), h.from
 		n := h.newer()
 		if !h.resetsTimeWait() || n == nil || n.addr(Client) != h.addr(y) || n.ends[Client].assumed != setOf(SynSent) {
-			return f, false
+			return nil
 		}
 		syn := h.newestSYN(n)
 		k := h.newestACK(x)
 		if syn == 0 || k < syn {
-			return f, false
+			return nil
 		}
 		age, peer := spanText(h.timeWaitHeld(x, n.start)), h.addr(y)
-		f = finding{
+		f := &finding{
 			end:      x,
 			cause:    "reset",
 			certain:  ConfidenceAssumed,
@@ -184,24 +184,24 @@ var timeWaitSYNChallenged = Kind{
 				"%v's stack ignores the RST in TIME_WAIT: until that is over, no connection opens between these ports.",
 				peer.Addr(), peer.Port(), age, h.addr(x), peer.Addr(), h.addr(x))
 		}
-		return f, true
+		return f
 	},
 }
 
 // unansweredSYN finds a SYN that is repeated toward an end in TIME-WAIT to no
 // avail, without any RST: the end drops it, or its answer is lost on the way.
-func (h *happening) unansweredSYN() (f finding, found bool) {
+func (h *happening) unansweredSYN() *finding {
 	old := h.t.formerOf(h.Conn)
 	if h.from != Client || h.ends[Client].assumed != setOf(SynSent) || h.ends[Client].copies < manySYNs || h.ends[Server].seen() || old == nil {
-		return f, false
+		return nil
 	}
 	x := h.endIn(old, Server)
 	began, ok := old.intoTimeWait(x)
 	if !ok || old.ends[x].assumed != setOf(TimeWait) || old.ends[x].has(lossy) || !old.ends[x].seen() || old.reported(synChallenged) {
-		return f, false
+		return nil
 	}
 	first, _ := h.find(Client, SndSYN)
-	f = finding{end: Server, cause: "silent", certain: ConfidenceAmbiguous, evidence: []int{began.packet(), first.packet(), h.s.Packet}}
+	f := &finding{end: Server, cause: "silent", certain: ConfidenceAmbiguous, evidence: []int{began.packet(), first.packet(), h.s.Packet}}
 	answer := "does not answer the SYN: some stacks drop it then without a word, or it does not arrive"
 	for g := range h.t.trail.back(old) {
 		if g.at < first.at {
@@ -214,7 +214,7 @@ func (h *happening) unansweredSYN() (f finding, found bool) {
 	}
 	f.text = fmt.Sprintf("%v reused its port %d %s after the close; %v still holds TIME_WAIT and %s. The SYN was repeated for %s so far.",
 		h.addr(Client).Addr(), h.addr(Client).Port(), spanText(first.at.Sub(began.at)), h.addr(Server), answer, spanText(h.now.Sub(first.at)))
-	return f, true
+	return f
 }
 
 // resetsTimeWait reports whether the RST that happens is its sender's answer to
@@ -274,7 +274,7 @@ func (c *Conn) reported(kind string) bool {
 // formerOf returns the real connection before c on the same addresses and
 // ports, or nil.
 func (t *Tracker) formerOf(c *Conn) *Conn {
-	for o := t.olderOf(c); o != nil; o = t.olderOf(o) {
+	for o := c.older; o != nil; o = o.older {
 		if !o.provisional() {
 			return o
 		}

@@ -102,10 +102,10 @@ var wanderingDuplicate = Kind{
 	Sentence: "Segment {S} of {X} belongs to the connection that ended {dt} ago (sent {age} ago, first seen as {pkt}); " +
 		"it was delayed or replayed in the network.",
 	on: onRepeat | onStale | onUnsettled | onHaunted,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		if h.on&onHaunted != 0 {
 			if k := h.hauntOf(h.from); k.packet == h.s.Packet && k.packet != 0 {
-				return h.wanderer(k.original, k.age, h.now.Sub(k.ended), ConfidenceProved), true
+				return h.wanderer(k.original, k.age, h.now.Sub(k.ended), ConfidenceProved)
 			}
 		}
 		return h.strayOfDead()
@@ -118,31 +118,31 @@ var wanderingDuplicate = Kind{
 // older than the sender's last, or come when the ports already have a new
 // connection. An older IP identification is not enough: some stacks draw them
 // at random.
-func (h *happening) strayOfDead() (f finding, found bool) {
+func (h *happening) strayOfDead() *finding {
 	x := h.from
 	if h.s.Flags&SYN != 0 || h.before.states[x] != setOf(Closed) || h.ends[x].assumed != setOf(Closed) || h.before.sentAt[x] == 0 {
-		return f, false
+		return nil
 	}
 	ended := h.endedBefore()
 	if g := h.t.sameAs(h.Conn, h.s, x, h.s.Packet); g != nil {
 		if age := h.s.Time.Sub(g.at); age >= wanders {
-			return h.wanderer(g.packet, age, h.now.Sub(ended), ConfidenceProved), true
+			return h.wanderer(g.packet, age, h.now.Sub(ended), ConfidenceProved)
 		}
-		return f, false
+		return nil
 	}
 	if !h.old || h.s.Data == 0 {
-		return f, false
+		return nil
 	}
 	sentBy := max(h.before.sentAt[x], ended) // a closed end sends nothing more
 	if h.s.Options.HasTS && h.x().has(hasTS) && int32(h.s.Options.TSVal-h.before.tsval[x]) < 0 {
 		sentBy = h.before.sentAt[x]
 	} else if n := h.newer(); n == nil || n.provisional() {
-		return f, false
+		return nil
 	}
 	if age := h.now.Sub(sentBy); age >= wanders {
-		return h.wanderer(0, age, h.now.Sub(ended), ConfidenceAssumed), true
+		return h.wanderer(0, age, h.now.Sub(ended), ConfidenceAssumed)
 	}
-	return f, false
+	return nil
 }
 
 // endedBefore returns when an end of the connection last changed its state
@@ -156,7 +156,7 @@ func (h *happening) endedBefore() (at Time) {
 	return at
 }
 
-func (h *happening) wanderer(original int, age, ended time.Duration, certain Confidence) finding {
+func (h *happening) wanderer(original int, age, ended time.Duration, certain Confidence) *finding {
 	what := fmt.Sprintf("%s, seq %d", countOf(int(h.s.Data), "octet", "octets"), uint32(h.s.Seq))
 	if h.s.Data == 0 {
 		what = fmt.Sprintf("%v, seq %d", h.s.Flags, uint32(h.s.Seq))
@@ -165,7 +165,7 @@ func (h *happening) wanderer(original int, age, ended time.Duration, certain Con
 	if original == 0 {
 		sent = fmt.Sprintf("it was sent at least %s ago", spanText(age))
 	}
-	return finding{
+	return &finding{
 		end:      h.from,
 		certain:  certain,
 		evidence: []int{original, h.s.Packet},
@@ -183,24 +183,24 @@ var timeWaitHazardH1 = Kind{
 		"{Y}'s application got wrong data.",
 	Supersedes: []string{"wandering-duplicate"},
 	on:         onHaunted,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		y, x := h.from, h.from.Peer()
 		k := h.hauntOf(x)
 		if k.packet == 0 || k.seq == k.end || h.s.Flags&ACK == 0 || !h.before.acked[y].Before(k.end) || !k.end.AtMost(h.s.Ack) {
-			return f, false
+			return nil
 		}
 		own, ok := h.ownOctets(x, k)
 		if !ok || !own.Before(k.end) || !h.visible(x) {
-			return f, false // it had sent all of that itself by then
+			return nil // it had sent all of that itself by then
 		}
-		return finding{
+		return &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: []int{k.original, k.packet, h.s.Packet},
 			text: fmt.Sprintf("A segment of the previous connection (%s, seq %d, #%d, first seen as #%d) fell into this one's window, and %v acknowledged it up to %d, while %v had sent no more than up to %d: "+
 				"%v's application got wrong data. Find out why the ports were used again so early.",
 				countOf(int(k.end.Minus(k.seq)), "octet", "octets"), uint32(k.seq), k.packet, k.original, h.addr(y), uint32(h.s.Ack), h.addr(x), uint32(own), h.addr(y)),
-		}, true
+		}
 	},
 }
 
@@ -227,33 +227,33 @@ var timeWaitHazardH2 = Kind{
 	Sentence:   "An old duplicate left {X} and {Y} with different sequence numbers; they exchange empty ACKs.",
 	Supersedes: []string{"wandering-duplicate", "ack-loop"},
 	on:         onHaunted,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x, k := Client, h.hauntOf(Client)
 		if k.packet == 0 {
 			x, k = Server, h.hauntOf(Server)
 		}
 		if k.packet == 0 || !h.s.pureAck() {
-			return f, false
+			return nil
 		}
 		loop := h.loop(k.packet)
 		if len(loop) < loopTurns {
-			return f, false
+			return nil
 		}
 		newest, other := loop[0], loop[1]
 		if newest.from != x {
 			newest, other = other, newest
 		}
 		if newest.seq == other.ack && other.seq == newest.ack {
-			return f, false // they agree
+			return nil // they agree
 		}
-		return finding{
+		return &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: []int{k.original, k.packet, loop[len(loop)-1].packet, loop[len(loop)-2].packet, loop[len(loop)-3].packet},
 			text: fmt.Sprintf("A segment of the previous connection (seq %d, #%d, first seen as #%d) left the two ends with different sequence numbers: %v sends from %d, %v expects %d. "+
 				"They answer each other's empty ACKs without end; only closing the connection helps.",
 				uint32(k.seq), k.packet, k.original, h.addr(x), uint32(newest.seq), h.addr(x.Peer()), uint32(other.ack)),
-		}, true
+		}
 	},
 }
 
@@ -282,11 +282,11 @@ var timeWaitHazardH3 = Kind{
 	Sentence:   "An old segment made {X} reset its own new attempt: the connection appeared open and died at once. Retrying works.",
 	Supersedes: []string{"wandering-duplicate"},
 	on:         onRST,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		x := &h.ends[Client]
 		if h.from != Server || h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.before.states[Client] != setOf(Established) ||
 			h.before.proved[Server] != setOf(SynReceived) || !h.ends[Server].has(sentSYNACK) || h.s.Seq != h.ends[Server].iss+1 {
-			return f, false
+			return nil
 		}
 		stray, reset := h.strayAndReset(h.Conn)
 		certain := ConfidenceAmbiguous // nothing shows how old the segment is
@@ -297,7 +297,7 @@ var timeWaitHazardH3 = Kind{
 		}
 		_, synACK := h.synAndAnswer()
 		if reset == nil || synACK == nil || !reset.seq.In(x.iss+1, synACK.ack.Add(Size(synACK.wnd))) {
-			return f, false // it cannot have hit the attempt
+			return nil // it cannot have hit the attempt
 		}
 		ack := 0
 		for g := range h.back() {
@@ -306,14 +306,14 @@ var timeWaitHazardH3 = Kind{
 				break
 			}
 		}
-		return finding{
+		return &finding{
 			end:      Client,
 			certain:  certain,
 			evidence: []int{stray.packet, reset.packet, synACK.packet, ack, h.s.Packet},
 			text: fmt.Sprintf("An old segment (#%d, ack %d) made %v answer with a RST (#%d), which hit the attempt to open that it was just making: %v forgot the attempt, "+
 				"the connection appeared open and died at once. Trying again works.",
 				stray.packet, uint32(stray.ack), h.addr(Client), reset.packet, h.addr(Server)),
-		}, true
+		}
 	},
 }
 

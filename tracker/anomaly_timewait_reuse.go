@@ -33,13 +33,13 @@ var timeWaitReuseSafe = Kind{
 	Sentence: "The ports were used again {dt} after {X} entered TIME_WAIT, which is to last {T2}. That is allowed: " +
 		"the {sequence numbers|timestamps} are newer than all of the old connection.",
 	on: onMove,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		r, ok := h.reused()
 		if !ok || !r.held || r.behind[Client] || r.behind[Server] || h.reported("time-wait-reuse-safe") {
-			return f, false
+			return nil
 		}
 		syn, synACK := h.openingFrames()
-		f = finding{
+		f := &finding{
 			end:      r.holder,
 			certain:  ConfidenceAssumed,
 			evidence: []int{r.began.packet(), syn, synACK},
@@ -61,7 +61,7 @@ var timeWaitReuseSafe = Kind{
 			f.cause = "linux"
 			f.text += fmt.Sprintf(" %v chose its first number as Linux does, %d above the last.", h.addr(r.holder), linuxISNStep)
 		}
-		return f, true
+		return f
 	},
 }
 
@@ -73,10 +73,10 @@ var timeWaitReuseUnsafe = Kind{
 	Sentence: "The ports were used again {dt} after the last connection, inside the {T2} of TIME_WAIT, with numbers that do not keep the two apart: " +
 		"{X} begins at {new}, its old numbers went up to {old}. A delayed segment of the old connection can be taken for new data.",
 	on: onMove,
-	check: func(h *happening) (f finding, found bool) {
+	check: func(h *happening) *finding {
 		r, ok := h.reused()
 		if !ok || h.reported("time-wait-reuse-unsafe") {
-			return f, false
+			return nil
 		}
 		var at []End // the ends whose new numbers do not stand clear
 		for e := range End(2) {
@@ -85,10 +85,10 @@ var timeWaitReuseUnsafe = Kind{
 			}
 		}
 		if len(at) == 0 {
-			return f, false
+			return nil
 		}
 		syn, synACK := h.openingFrames()
-		f = finding{
+		f := &finding{
 			end:      r.holder,
 			cause:    r.cause(h, at),
 			certain:  ConfidenceAssumed,
@@ -114,7 +114,7 @@ var timeWaitReuseUnsafe = Kind{
 		if strings.HasPrefix(f.cause, causeNAT) {
 			f.text += fmt.Sprintf(" The new segments look like those of another host: there may be several behind %v.", h.addr(Client).Addr())
 		}
-		return f, true
+		return f
 	},
 }
 
@@ -143,7 +143,7 @@ type reuse struct {
 // no RST ended it.
 func (h *happening) reused() (r reuse, ok bool) {
 	if h.s == nil || h.from != Client || h.origin() != FromSYN || h.before.states[Server] != setOf(SynReceived) ||
-		h.ends[Server].assumed&setOf(SynReceived, Listen, Closed) != 0 || !h.ends[Server].has(sentSYNACK) {
+		h.ends[Server].assumed&(setOf(SynReceived)|setOf(Listen)|setOf(Closed)) != 0 || !h.ends[Server].has(sentSYNACK) {
 		return r, false
 	}
 	if r.old = h.t.formerOf(h.Conn); r.old == nil {
@@ -189,7 +189,7 @@ func (r *reuse) find(h *happening, at Time) bool {
 			r.age = max(0, x.clock.age(h.now)-h.now.Sub(at))
 			return r.age < r.hold
 		}
-		if r.began.inputs()&inputs(RcvRST, NoTCB) != 0 && r.old.passed(then, TimeWait) {
+		if r.began.inputs()&(inputs(RcvRST)|inputs(NoTCB)) != 0 && r.old.passed(then, TimeWait) {
 			r.age = at.Sub(r.began.at)
 			return 0 <= r.age && r.age < r.hold
 		}
@@ -197,7 +197,7 @@ func (r *reuse) find(h *happening, at Time) bool {
 	// Neither end came to TIME-WAIT: was it a RST that spared them it?
 	r.holder, r.holderThen = Server, h.endIn(r.old, Server)
 	for _, st := range slices.Backward(r.old.steps) {
-		if st.at < at && st.inputs()&inputs(RcvRST, RcvRSTPassive, SndRST, NoTCB) != 0 {
+		if st.at < at && st.inputs()&(inputs(RcvRST)|inputs(RcvRSTPassive)|inputs(SndRST)|inputs(NoTCB)) != 0 {
 			r.began, r.age = st, at.Sub(st.at)
 			return r.age < r.hold
 		}

@@ -21,7 +21,7 @@ func playOdd(t *testing.T, name string) (list []Anomaly) {
 	}
 	l.play(t, func(tk *Tracker, i int, odd []string) {
 		if k, _ := keyOf(&Segment{Src: peerA, Dst: peerB}); i == len(l.rungs)-1 {
-			for c := tk.newestOf(k); c != nil; c = tk.olderOf(c) {
+			for c := tk.newestOf(k); c != nil; c = c.older {
 				if c.odd != nil {
 					list = append(list, c.odd.anomalies...)
 				}
@@ -143,7 +143,7 @@ func TestFinWait2MayBeHeld(t *testing.T) {
 		certain  Certainty
 		possible StateSet
 	}{
-		{"fin-wait-2-stuck", Assumed, setOf(FinWait2, Closed)},
+		{"fin-wait-2-stuck", Assumed, (setOf(FinWait2) | setOf(Closed))},
 		{"late-fin-reset", Settled, 0},
 		{"data-after-close-reset-expired", Settled, 0},
 	} {

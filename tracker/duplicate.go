@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"time"
 )
@@ -25,7 +24,10 @@ const recentSize = 1 << 13
 
 // recent remembers the newest packets by a hash of all that a copy shares. A
 // packet whose place is taken by another is only forgotten sooner.
-type recent []recentSlot
+type recent struct {
+	slots []recentSlot
+	first recentSlot // what the newest copy is one of
+}
 
 type recentSlot struct {
 	sum    uint64
@@ -35,52 +37,48 @@ type recentSlot struct {
 	ttl    uint8
 }
 
-// repeats reports whether s is a second record of a packet that was captured
-// before, returns what is remembered of that, and remembers it. The hash is not
-// seeded, so that a replay is always the same; traffic that seeks collisions
-// only has copies of it counted.
-func (r *recent) repeats(s *Segment, k *flowKey, low bool, now Time) (first recentSlot, again bool) {
+// repeats returns what is remembered of a packet that s is a second record of,
+// or nil if it is none, and remembers s. The hash is not seeded, so that a
+// replay is always the same; traffic that seeks collisions only has copies of
+// it counted.
+func (r *recent) repeats(s *Segment, k *flowKey, low bool, now Time) *recentSlot {
 	if s.Flags&RST != 0 && s.ID == 0 && !s.Options.HasTS {
-		return first, false // a stack without the connection answers every segment alike
+		return nil // a stack without the connection answers every segment alike
 	}
-	if *r == nil {
-		*r = make(recent, recentSize)
+	if r.slots == nil {
+		r.slots = make([]recentSlot, recentSize)
 	}
-	word := func(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
-	sum := uint64(k.loPort)<<48 | uint64(k.hiPort)<<32 | uint64(s.Data)
+	const c0, c1, c2, c3 = 0x9e3779b97f4a7c15, 0xd1b54a32d192ed03, 0xbf58476d1ce4e5b9, 0x94d049bb133111eb
+	way := uint64(k.ports)<<32 | uint64(s.Data)
 	if low {
-		sum = ^sum
+		way ^= 1 << 31
 	}
-	sum = mix(sum, word(k.lo[:8])^bits.RotateLeft64(word(k.hi[:8]), 17))
-	sum = mix(sum, word(k.lo[8:])^bits.RotateLeft64(word(k.hi[8:]), 31))
-	sum = mix(sum, uint64(s.Seq)<<32|uint64(s.Ack))
-	sum = mix(sum, uint64(s.Wnd)<<48|uint64(s.Checksum)<<32|uint64(s.Flags)<<16|uint64(s.ID))
-	sum = mix(sum, uint64(s.Options.TSVal)<<32|uint64(s.Options.TSEcr))
-	slot := &(*r)[sum%recentSize]
-	old := *slot
-	*slot = recentSlot{sum, now, uint32(s.Packet), uint16(s.Payload), s.TTL}
-	if old.sum != sum || old.held != uint16(s.Payload) {
-		return first, false
+	sum := mix(c0^k.loA^bits.RotateLeft64(k.hiA, 17), c1^k.loB^bits.RotateLeft64(k.hiB, 31))
+	sum += mix(c2^uint64(s.Seq)<<32^uint64(s.Ack), c3^uint64(s.Wnd)<<48^uint64(s.Checksum)<<32^uint64(s.Flags)<<16^uint64(s.ID))
+	sum = mix(sum^c0, c1^way) ^ mix(sum^c2, c3^uint64(s.Options.TSVal)<<32^uint64(s.Options.TSEcr))
+	slot := &r.slots[sum%recentSize]
+	held := uint16(s.Payload)
+	same := slot.sum == sum && slot.held == held
+	if same {
+		r.first = *slot
+	}
+	slot.sum, slot.at, slot.packet, slot.held, slot.ttl = sum, now, uint32(s.Packet), held, s.TTL
+	if !same {
+		return nil
 	}
 	within := sameHop
-	if hops := int(old.ttl) - int(s.TTL); hops != 0 {
+	if hops := int(r.first.ttl) - int(s.TTL); hops != 0 {
 		if hops < -2 || hops > 2 {
-			return first, false
+			return nil
 		}
 		within = nextHop
 	}
 	if s.ID == 0 && !s.Options.HasTS {
 		within = featureless
 	}
-	if now.Sub(old.at) > within {
-		return old, false
+	if now.Sub(r.first.at) > within {
+		return nil
 	}
-	slot.at = old.at // copies of copies do not stretch the time
-	return old, true
-}
-
-// mix folds v into the hash.
-func mix(hash, v uint64) uint64 {
-	hi, lo := bits.Mul64(hash^0x9e3779b97f4a7c15, v^0xd1b54a32d192ed03)
-	return hi ^ lo
+	slot.at = r.first.at // copies of copies do not stretch the time
+	return &r.first
 }

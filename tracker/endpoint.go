@@ -296,24 +296,51 @@ func (c *Conn) note(s *Segment, from End, r reading, now Time) {
 	}
 	c.noteOctets(s, from, first, ackBefore)
 	if s.Len() > 0 && !r.old && !y.has(probing) {
-		y.bits |= probing
-		y.probe, y.probeAt = s.End(), tickOf(now)
+		y.ask(s.End(), now)
 	} else if r.old {
 		y.bits &^= probing // Karn: an answer may be to either copy
 	}
 	if !r.stale || first {
-		x.wnd, x.id, x.ttl = s.Wnd, s.ID, s.TTL
-		if s.Options.HasTS {
-			x.bits |= hasTS
-			x.tsval = s.Options.TSVal
-		}
+		x.noteHeader(s)
 	}
+	x.noteNewest(s, now)
+}
+
+// noteHeader takes down what the header of the end's newest segment has.
+func (x *end) noteHeader(s *Segment) {
+	x.wnd, x.id, x.ttl = s.Wnd, s.ID, s.TTL
+	if s.Options.HasTS {
+		x.bits |= hasTS
+		x.tsval = s.Options.TSVal
+	}
+}
+
+// noteNewest takes down what every segment leaves behind, stale ones too.
+func (x *end) noteNewest(s *Segment, now Time) {
 	if s.Sum == SumGood {
 		x.bits |= goodSum
 	}
 	x.lastAck = s.Ack
 	x.bits &^= answered
 	x.sentAt = now
+}
+
+// ask begins to measure the end's response time, by octets sent toward it
+// that its ACK of the given number will cover.
+func (x *end) ask(until Seq, now Time) {
+	x.bits |= probing
+	x.probe, x.probeAt = until, tickOf(now)
+}
+
+// answer takes the response time, if the end's ACK covers what is waited for.
+func (x *end) answer(ack Seq, now Time) {
+	if x.has(probing) && x.probe.AtMost(ack) {
+		x.bits &^= probing
+		took := min(x.probeAt.age(now)/responseUnit+1, 1<<16-1)
+		if x.respond == 0 || uint16(took) < x.respond {
+			x.respond = uint16(took)
+		}
+	}
 }
 
 // noteRepeat counts what was sent again.
@@ -401,13 +428,7 @@ func (c *Conn) noteAck(s *Segment, from End, now Time) {
 		}
 		x.acked, x.edge = later(x.acked, s.Ack), later(x.edge, edge)
 	}
-	if x.has(probing) && x.probe.AtMost(s.Ack) {
-		x.bits &^= probing
-		took := min(x.probeAt.age(now)/responseUnit+1, 1<<16-1)
-		if x.respond == 0 || uint16(took) < x.respond {
-			x.respond = uint16(took)
-		}
-	}
+	x.answer(s.Ack, now)
 	if s.Options.NumSACK > 0 {
 		c.noteSACK(s, from)
 	}

@@ -256,21 +256,19 @@ func (f *fuzzRun) run(segments []Segment) {
 func (f *fuzzRun) bounded(tk *Tracker) {
 	live, waiting := 0, 0
 	perFlow, lives := map[flowKey]int{}, map[flowKey]int{}
-	for _, c := range tk.flows {
-		for ; c != nil; c = c.older {
-			live++
-			lives[c.key]++
-			if c.provisional() {
-				waiting++
-				perFlow[c.key]++
-			}
-			if len(c.steps) > maxSteps {
-				f.t.Fatalf("%d steps are held", len(c.steps))
-			}
-			for e := range End(2) {
-				if n := len(c.holesOf(e)); n > maxHoles {
-					f.t.Fatalf("%d holes are held", n)
-				}
+	for c := range tk.flows.all() {
+		live++
+		lives[c.key]++
+		if c.provisional() {
+			waiting++
+			perFlow[c.key]++
+		}
+		if len(c.steps) > maxSteps {
+			f.t.Fatalf("%d steps are held", len(c.steps))
+		}
+		for e := range End(2) {
+			if n := len(c.holesOf(e)); n > maxHoles {
+				f.t.Fatalf("%d holes are held", n)
 			}
 		}
 	}

@@ -61,10 +61,10 @@ var defaults = []struct {
 	among StateSet
 	shown State
 }{
-	{setOf(TimeWait, Closed), TimeWait},
-	{setOf(Established, CloseWait), Established},
-	{setOf(Established, FinWait1, FinWait2), Established},
-	{setOf(Closing, TimeWait), TimeWait},
+	{setOf(TimeWait) | setOf(Closed), TimeWait},
+	{setOf(Established) | setOf(CloseWait), Established},
+	{setOf(Established) | setOf(FinWait1) | setOf(FinWait2), Established},
+	{setOf(Closing) | setOf(TimeWait), TimeWait},
 }
 
 // shown returns the one state by which the set is named in tables.
@@ -108,7 +108,7 @@ func (t *Tracker) enter(c *Conn, e End, ins inputSet, after StateSet, why cause,
 	if why.basis == ByAssumption && c.odd != nil && c.odd.refuted[e]&ins != 0 {
 		why.basis = ByCorrection
 	}
-	if ins&inputs(SndSYN, SndSYNACK, SndFIN) != 0 {
+	if ins&(inputs(SndSYN)|inputs(SndSYNACK)|inputs(SndFIN)) != 0 {
 		x.setClock(why.at, false)
 	} else if to := after.shown(); to == TimeWait || to == FinWait2 {
 		x.clock = tickOf(why.at)
@@ -121,14 +121,16 @@ func (t *Tracker) enter(c *Conn, e End, ins inputSet, after StateSet, why cause,
 	t.moved(c, e, before, after, ins.String(), why)
 }
 
-// keep appends a step, growing by what a short connection needs.
+// keep appends a step, growing to what an open connection needs, and then to
+// what one that is closed does.
 func (c *Conn) keep(st step) {
 	if len(c.steps) == cap(c.steps) {
-		grown := make([]step, len(c.steps), max(4, len(c.steps)+3))
+		grown := make([]step, len(c.steps), max(4, min(2*len(c.steps)+2, len(c.steps)+6)))
 		copy(grown, c.steps)
 		c.steps = grown
 	}
 	c.steps = append(c.steps, st)
+	c.past |= st.inputs()
 }
 
 // moved tells the caller of a move, and sets the connection's alarm.
@@ -165,6 +167,9 @@ func (t *Tracker) pickUp(c *Conn, e End, allowed StateSet, why cause) {
 
 // find returns the newest step by which the input happened to the end.
 func (c *Conn) find(e End, in Input) (step, bool) {
+	if !c.past.has(in) {
+		return step{}, false
+	}
 	for _, st := range slices.Backward(c.steps) {
 		if st.end() == e && st.inputs().has(in) {
 			return st, true
@@ -217,7 +222,7 @@ func (t *Tracker) refute(c *Conn, e End, ins inputSet, why cause) bool {
 	c.oddments().refuted[e] |= struck
 	before := x.assumed
 	x.assumed = set
-	if struck&inputs(GiveUp, GiveUpPassive, Timeout2MSL) != 0 {
+	if struck&(inputs(GiveUp)|inputs(GiveUpPassive)|inputs(Timeout2MSL)) != 0 {
 		x.clock = tickOf(why.at) // it lives: its timer was set anew
 	}
 	if before != set {

@@ -18,15 +18,15 @@ const maxProvisional = 4
 const maxIncarnations = 8
 
 // choose finds the connection that the segment belongs to, or opens one.
-func (t *Tracker) choose(s *Segment, k flowKey, h uint64, low bool) (c *Conn, from End) {
-	newest := t.newestIn(h, k)
+// newest is the newest on its addresses and ports, or nil.
+func (t *Tracker) choose(newest *Conn, s *Segment, k *flowKey, h uint32, low bool) (c *Conn, from End) {
 	if s.Flags&(SYN|ACK|RST) == SYN {
 		c = t.chooseForSYN(newest, s, low)
 	} else {
 		c = t.chooseByNumbers(newest, s, low)
 	}
 	if c == nil {
-		c = t.open(k, h, low, s)
+		c = t.open(newest, k, h, low, s)
 	}
 	return c, c.endOf(low)
 }
@@ -36,7 +36,7 @@ func (t *Tracker) choose(s *Segment, k flowKey, h uint64, low bool) (c *Conn, fr
 // forged, or old, or the sender has lost its memory: it opens a connection that
 // is provisional until an answer tells.
 func (t *Tracker) chooseForSYN(newest *Conn, s *Segment, low bool) *Conn {
-	for c := newest; c != nil; c = t.olderOf(c) {
+	for c := newest; c != nil; c = c.older {
 		from := c.endOf(low)
 		x := &c.ends[from]
 		if x.has(hasISS) && x.iss == s.Seq {
@@ -68,7 +68,7 @@ func (t *Tracker) chooseByNumbers(newest *Conn, s *Segment, low bool) *Conn {
 		return nil
 	}
 	best, fit := newest, newest.fit(s, newest.endOf(low))
-	for c := t.olderOf(newest); c != nil && fit != fitsWell; c = t.olderOf(c) {
+	for c := newest.older; c != nil && fit != fitsWell; c = c.older {
 		if f := c.fit(s, c.endOf(low)); f > fit {
 			best, fit = c, f
 		}
@@ -127,31 +127,12 @@ func (c *Conn) fit(s *Segment, from End) fits {
 }
 
 // newestOf returns the newest connection on the addresses and ports, or nil.
-func (t *Tracker) newestOf(k flowKey) *Conn { return t.newestIn(t.hash(k), k) }
-
-// newestIn is newestOf with the hash at hand.
-func (t *Tracker) newestIn(h uint64, k flowKey) *Conn {
-	c := t.flows[h]
-	for c != nil && c.key != k {
-		c = c.older
-	}
-	return c
-}
-
-// olderOf returns the incarnation before c.
-func (t *Tracker) olderOf(c *Conn) *Conn {
-	for o := c.older; o != nil; o = o.older {
-		if o.key == c.key {
-			return o
-		}
-	}
-	return nil
-}
+func (t *Tracker) newestOf(k flowKey) *Conn { return t.flows.find(t.flows.hash(&k), &k) }
 
 // open begins a connection with the segment.
-func (t *Tracker) open(k flowKey, h uint64, low bool, s *Segment) *Conn {
-	c := &Conn{key: k, older: t.flows[h], start: t.now}
-	t.flows[h] = c
+func (t *Tracker) open(newest *Conn, k *flowKey, h uint32, low bool, s *Segment) *Conn {
+	c := &Conn{key: *k, older: newest, start: t.now}
+	t.flows.set(h, c)
 	t.live++
 	fromClient := true
 	switch {
@@ -167,9 +148,9 @@ func (t *Tracker) open(k flowKey, h uint64, low bool, s *Segment) *Conn {
 	for e := range End(2) {
 		c.ends[e].setStack(t.stack)
 	}
-	old := t.olderOf(c)
+	old := c.older
 	for old != nil && old.provisional() {
-		old = t.olderOf(old) // a SYN that may be forged tells nothing of the ends
+		old = old.older // a SYN that may be forged tells nothing of the ends
 	}
 	c.incarnation = 1
 	if old != nil {
@@ -183,7 +164,7 @@ func (t *Tracker) open(k flowKey, h uint64, low bool, s *Segment) *Conn {
 // boundIncarnations forgets the oldest of too many incarnations.
 func (t *Tracker) boundIncarnations(c *Conn) {
 	n := 0
-	for o := c; o != nil; o = t.olderOf(o) {
+	for o := c; o != nil; o = o.older {
 		if o.provisional() {
 			continue
 		}
@@ -266,10 +247,10 @@ func (t *Tracker) succeed(c *Conn, old *Conn, s *Segment) {
 		t.reuse(old, from, t.cause(s, BySending))
 		t.reuse(old, from.Peer(), t.cause(s, ByAssumption))
 	case !replay && x.assumed == setOf(SynSent) && !y.seen():
-		before := old.look()
+		t.look(old)
 		t.apply(old, from, inputs(NoTCB), t.cause(s, BySending)) // a new attempt
 		old.setClosedBy(ByTimeoutOfEnd)
-		t.judge(happening{Conn: old, from: from, before: before, on: onTimer}) // its timer had run out
+		t.judge(old, nil, from, reading{}, onTimer) // its timer had run out
 	case !replay && x.closed():
 		if y.assumed == setOf(TimeWait) && yields(y, x, s) {
 			t.reuse(old, from.Peer(), t.cause(s, ByAssumption))
@@ -329,7 +310,7 @@ func yields(y, x *end, syn *Segment) bool {
 // boundProvisional drops the oldest of too many provisional connections.
 func (t *Tracker) boundProvisional(c *Conn) {
 	n := 0
-	for o := t.olderOf(c); o != nil; o = t.olderOf(o) {
+	for o := c.older; o != nil; o = o.older {
 		if o.provisional() {
 			if n++; n >= maxProvisional {
 				t.remove(o)
@@ -349,7 +330,7 @@ func (t *Tracker) settleProvisional(c *Conn, s *Segment, from End) {
 		return
 	}
 	for p := t.newestOf(c.key); p != nil && p != c; {
-		next := t.olderOf(p)
+		next := p.older
 		if p.provisional() {
 			mine := p.addr(Client) == c.addr(from)
 			switch {
@@ -357,7 +338,10 @@ func (t *Tracker) settleProvisional(c *Conn, s *Segment, from End) {
 				t.promote(p, s) // it does not know the old connection: the SYN was its own
 			case mine && s.Flags&RST == 0 && !c.ends[from].stale(s):
 				// It goes on as before: the SYN was not its own.
-				t.judge(happening{Conn: c, s: s, from: from, before: c.look(), on: onImpostor, impostor: p})
+				t.look(c)
+				t.scene.impostor = p
+				t.judge(c, s, from, reading{}, onImpostor)
+				t.scene.impostor = nil
 				t.remove(p)
 			}
 		}
@@ -378,7 +362,7 @@ func (t *Tracker) promote(c *Conn, s *Segment) {
 			From: was[e], To: st.state(), On: stepEvent(st), Basis: st.basis()})
 		was[e] = st.state()
 	}
-	for o := t.olderOf(c); o != nil; o = t.olderOf(o) {
+	for o := c.older; o != nil; o = o.older {
 		if o.provisional() {
 			continue
 		}

@@ -22,7 +22,7 @@ const (
 // observeRST takes in a RST.
 func (t *Tracker) observeRST(c *Conn, s *Segment, from End) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
-	before := c.look()
+	before := t.look(c)
 	kind := c.resetKind(s, from, t.now)
 	asked, found := t.answers(c, s, from)
 	if kind == resetUnmatched && found {
@@ -49,8 +49,8 @@ func (t *Tracker) observeRST(c *Conn, s *Segment, from End) {
 		is |= wasAccepted
 	}
 	t.trail.put(c, s, from, is, t.now)
-	t.judge(happening{Conn: c, reading: r, s: s, from: from, before: before, on: onRST | c.qualityOf(s, from)})
-	c.weigh(s, from, &before, t.now)
+	t.judge(c, s, from, r, onRST|c.qualityOf(s, from))
+	c.weigh(s, from, before, t.now)
 }
 
 // maxIDStep is how far apart the IP identifications of two segments of one end
@@ -159,7 +159,7 @@ func (t *Tracker) resetSender(c *Conn, s *Segment, from End, kind resetKind, ask
 		if s.Flags&ACK != 0 && y.has(hasFIN) && x.acked.AtMost(s.Ack) && !y.fin.Before(s.Ack) {
 			t.refute(c, from, inputs(RcvFIN), why) // its ACK says what it had received
 		}
-		t.pickUp(c, from, ^setOf(Listen, TimeWait), why)
+		t.pickUp(c, from, ^(setOf(Listen) | setOf(TimeWait)), why)
 		t.apply(c, from, inputs(SndRST), why)
 		c.abortedBy(from)
 	case resetReply:
@@ -167,7 +167,7 @@ func (t *Tracker) resetSender(c *Conn, s *Segment, from End, kind resetKind, ask
 			t.erase(c, from, Closed, why) // it never had a connection
 			return
 		}
-		if s.Flags&ACK == 0 && x.has(hasISS) && !(x.iss.Before(s.Seq) && s.Seq.AtMost(x.nxt)) && x.assumed&setOf(SynSent, SynReceived) != 0 {
+		if s.Flags&ACK == 0 && x.has(hasISS) && !(x.iss.Before(s.Seq) && s.Seq.AtMost(x.nxt)) && x.assumed&(setOf(SynSent)|setOf(SynReceived)) != 0 {
 			return // the answer to a bad ACK, from a connection that goes on (RFC 9293 §3.10.7.3, §3.10.7.4)
 		}
 		t.refute(c, from, c.takenSince(from, asked), why) // it had no connection that could receive this
@@ -185,7 +185,7 @@ func (c *Conn) takenSince(e End, at Time) inputSet {
 			ins |= st.inputs()
 		}
 	}
-	return ins & inputs(RcvSYN, RcvAckOfSYN, RcvFIN, RcvAckOfFIN)
+	return ins & (inputs(RcvSYN) | inputs(RcvAckOfSYN) | inputs(RcvFIN) | inputs(RcvAckOfFIN))
 }
 
 // abortedBy notes which end ended the connection, unless it was being closed.
@@ -253,12 +253,12 @@ func (t *Tracker) resetReceiver(c *Conn, s *Segment, from End, kind resetKind) {
 // an attempt to open is ended by it (RFC 9293 §3.9.2.2, RFC 5461); in an open
 // connection it is a hint that the stack may note.
 func (t *Tracker) observeICMP(c *Conn, s *Segment, from End) {
-	before := c.look()
+	t.look(c)
 	c.keepICMP(s, from, t.now)
 	if x := &c.ends[from]; x.assumed == setOf(SynSent) && s.Seq == x.iss && s.ICMP.unreachable() {
 		t.unreachable(c, s, from)
 	}
-	t.judge(happening{Conn: c, s: s, from: from, before: before, on: onICMP})
+	t.judge(c, s, from, reading{}, onICMP)
 }
 
 // unreachable ends an attempt to open.

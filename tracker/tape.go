@@ -133,7 +133,7 @@ var duplicateCapture = Kind{
 }
 
 // duplicated counts a packet that is recorded twice.
-func (t *Tracker) duplicated(s *Segment, first recentSlot) {
+func (t *Tracker) duplicated(s *Segment, first *recentSlot) {
 	k := &t.tape
 	records := t.stats.Segments + t.stats.Duplicates
 	if records-k.counted > duplicateWindow {

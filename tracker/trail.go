@@ -68,10 +68,10 @@ func (tr *trail) put(c *Conn, s *Segment, from End, is glimpseBits, now Time) {
 		tr.ring = make([]glimpse, trailSize)
 	}
 	tr.next++
-	tr.ring[tr.next%trailSize] = glimpse{
-		at: now, packet: s.Packet, seq: s.Seq, ack: s.Ack, data: s.Data, content: fold(s.Payload), tsval: s.Options.TSVal,
-		conn: c.id, prev: c.trail, flags: s.Flags, wnd: s.Wnd, id: s.ID, ttl: s.TTL, from: from, is: is,
-	}
+	g := &tr.ring[tr.next%trailSize]
+	g.at, g.packet, g.conn, g.prev, g.from, g.is = now, s.Packet, c.id, c.trail, from, is
+	g.seq, g.ack, g.data, g.flags, g.wnd = s.Seq, s.Ack, s.Data, s.Flags, s.Wnd
+	g.content, g.tsval, g.id, g.ttl = fold(s.Payload), s.Options.TSVal, s.ID, s.TTL
 	c.trail = tr.next
 }
 

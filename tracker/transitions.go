@@ -49,13 +49,8 @@ func (in Input) String() string { return inputNames[in] }
 // An inputSet is a set of inputs: those that one segment or timer is.
 type inputSet uint16
 
-func inputs(list ...Input) inputSet {
-	var set inputSet
-	for _, in := range list {
-		set |= 1 << in
-	}
-	return set
-}
+// inputs returns the set of one input, a constant to the compiler, as setOf is.
+func inputs(in Input) inputSet { return 1 << in }
 
 func (set inputSet) has(in Input) bool { return set&(1<<in) != 0 }
 
@@ -65,9 +60,9 @@ func (set inputSet) String() string {
 		return inputNames[bits.TrailingZeros16(uint16(set))]
 	}
 	switch set {
-	case inputs(RcvSYN, RcvAckOfSYN):
+	case inputs(RcvSYN) | inputs(RcvAckOfSYN):
 		return "recv SYN,ACK"
-	case inputs(RcvAckOfFIN, RcvFIN):
+	case inputs(RcvAckOfFIN) | inputs(RcvFIN):
 		return "recv FIN,ACK"
 	}
 	var names []string
@@ -217,6 +212,16 @@ func (set StateSet) after(ins inputSet) StateSet {
 // effective returns those of the inputs that move the set, applied in order.
 func (set StateSet) effective(ins inputSet) inputSet {
 	var moving inputSet
+	if set&(set-1) == 0 { // as in after
+		s := State(bits.TrailingZeros16(uint16(set)))
+		for ins&acts[s] != 0 {
+			in := Input(bits.TrailingZeros16(uint16(ins & acts[s])))
+			s = next[s][in]
+			moving |= 1 << in
+			ins &^= 1<<(in+1) - 1
+		}
+		return moving
+	}
 	for in := range numInputs {
 		if !ins.has(in) {
 			continue

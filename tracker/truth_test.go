@@ -251,9 +251,9 @@ func since(history []simMove, at Time) int {
 
 // beforeSending are the states of an end that has not sent the control yet.
 var beforeSending = map[string]StateSet{
-	"send SYN":     setOf(Closed, Listen),
-	"send SYN,ACK": setOf(Closed, Listen, SynSent),
-	"send FIN":     setOf(Closed, Listen, SynSent, SynReceived, Established, CloseWait),
+	"send SYN":     (setOf(Closed) | setOf(Listen)),
+	"send SYN,ACK": (setOf(Closed) | setOf(Listen) | setOf(SynSent)),
+	"send FIN":     (setOf(Closed) | setOf(Listen) | setOf(SynSent) | setOf(SynReceived) | setOf(Established) | setOf(CloseWait)),
 }
 
 // A replayed exchange is what the tracker made of it.
@@ -271,7 +271,7 @@ func watch(m *sim, segments []capturedSegment, failf func(string, ...any)) repla
 	tk, err := New(Config{}, func(e Event) {
 		switch e.Kind {
 		case Moved:
-			r.visited |= setOf(e.From, e.To)
+			r.visited |= setOf(e.From) | setOf(e.To)
 			if e.Basis == BySending && beforeSending[e.On] != 0 {
 				sent = append(sent, e)
 			}
@@ -288,7 +288,7 @@ func watch(m *sim, segments []capturedSegment, failf func(string, ...any)) repla
 		sent = sent[:0]
 		tk.Observe(&s.Segment)
 		k, _ := keyOf(&s.Segment)
-		for c := tk.newestOf(k); c != nil; c = tk.olderOf(c) {
+		for c := tk.newestOf(k); c != nil; c = c.older {
 			w := witnesses[c]
 			if w == nil {
 				w = new([2]witness)

@@ -21,7 +21,7 @@ func (t *Tracker) observe(c *Conn, s *Segment, from End) {
 		t.trail.put(c, s, from, 0, t.now)
 		return
 	}
-	before := c.look()
+	before := t.look(c)
 	if c.older != nil && on&mayBeOlder != 0 && t.keepHaunt(c, s, from) {
 		c.bits |= haunted
 		on |= onHaunted
@@ -33,11 +33,11 @@ func (t *Tracker) observe(c *Conn, s *Segment, from End) {
 		t.take(c, s, from, r)
 	}
 	t.trail.put(c, s, from, r.bits(), t.now)
-	t.judge(happening{Conn: c, reading: r, s: s, from: from, before: before, on: on})
+	t.judge(c, s, from, r, on)
 	c.answeredFIN(s, from)
 	c.settleGaps()
 	if on&(onDoubt|onGap) != 0 {
-		c.weigh(s, from, &before, t.now)
+		c.weigh(s, from, before, t.now)
 	}
 }
 
@@ -73,7 +73,7 @@ func (t *Tracker) notYet(newest, older *Conn, s *Segment, from End) {
 	if !ok || newest.provisional() || x.seen() || older.ends[from].stale(s) || t.now.Sub(st.at) <= older.ends[from].inFlight() {
 		return
 	}
-	t.refute(newest, e, inputs(RcvSYN, RcvAckOfSYN), t.cause(s, ByCorrection))
+	t.refute(newest, e, inputs(RcvSYN)|inputs(RcvAckOfSYN), t.cause(s, ByCorrection))
 	x.start, x.assumed = setOf(Closed), setOf(Closed)
 }
 
@@ -134,10 +134,10 @@ func (t *Tracker) heard(c *Conn, s *Segment, from End) {
 		ins |= 1 << RcvAckOfFIN
 	}
 	if y.has(hasFIN) && y.fin.Before(s.Ack) {
-		ins |= inputs(RcvAckOfSYN, RcvFIN) // no FIN is looked at before the SYN is acknowledged (RFC 9293 §3.10.7.4)
+		ins |= inputs(RcvAckOfSYN) | inputs(RcvFIN) // no FIN is looked at before the SYN is acknowledged (RFC 9293 §3.10.7.4)
 	}
 	if s.Flags&SYN == 0 && x.proved == setOf(SynSent) {
-		ins |= inputs(RcvSYN, RcvAckOfSYN) // without them it would be silent, or send SYNs
+		ins |= inputs(RcvSYN) | inputs(RcvAckOfSYN) // without them it would be silent, or send SYNs
 	}
 	x.proved = t.provedBy(c, s, from, ins)
 	t.apply(c, from, ins, t.cause(s, ByProof))
@@ -155,7 +155,7 @@ func (t *Tracker) provedBy(c *Conn, s *Segment, from End, ins inputSet) StateSet
 	}
 	switch {
 	case after == setOf(CloseWait) && (x.nxt.Before(s.Seq) || c.hidden(from) || s.Flags&FIN != 0 && x.skipped(s)):
-		after |= setOf(Closing, TimeWait)
+		after |= setOf(Closing) | setOf(TimeWait)
 	case after == setOf(Closing) && y.has(hasAcked) && x.fin.Before(y.acked) && (y.copies > 1 || y.has(lossy) || c.lateFIN(from.Peer()) || y.clock.age(t.now) > x.inFlight()):
 		after |= setOf(TimeWait) // the ACK of its FIN may have come before a FIN that was late
 	}
@@ -277,11 +277,11 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 			t.apply(c, from, inputs(RcvRST), cause{at: t.now, packet: rst.packet(), basis: ByCorrection})
 		}
 	case r.fresh > 0 && (!x.seen() || x.nxt.AtMost(s.Seq)):
-		t.pickUp(c, from, setOf(Established, CloseWait), why)
+		t.pickUp(c, from, setOf(Established)|setOf(CloseWait), why)
 		t.pickUp(c, from.Peer(), noFINReceived, t.cause(s, ByProof))
 	default:
-		t.pickUp(c, from, ^setOf(Closed, Listen, SynSent), why)
-		if r.old && !r.stale && !r.keepalive && x.has(hasFIN) && x.assumed&^setOf(FinWait1, Closing, LastAck) == 0 {
+		t.pickUp(c, from, ^(setOf(Closed) | setOf(Listen) | setOf(SynSent)), why)
+		if r.old && !r.stale && !r.keepalive && x.has(hasFIN) && x.assumed&^(setOf(FinWait1)|setOf(Closing)|setOf(LastAck)) == 0 {
 			x.backOff(t.now) // what precedes the FIN is repeated by the same timer
 		}
 	}
@@ -290,9 +290,9 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 // beforeFIN are the states in which an end may be that sends a FIN. If it is the
 // first segment seen of it, the FIN may be a repetition.
 func (c *Conn) beforeFIN(e End) StateSet {
-	set := setOf(SynReceived, Established, CloseWait)
+	set := setOf(SynReceived) | setOf(Established) | setOf(CloseWait)
 	if !c.ends[e].seen() || c.hidden(e) {
-		set |= setOf(FinWait1, FinWait2, Closing, LastAck, TimeWait)
+		set |= setOf(FinWait1) | setOf(FinWait2) | setOf(Closing) | setOf(LastAck) | setOf(TimeWait)
 	}
 	return set
 }
@@ -335,7 +335,7 @@ func (t *Tracker) freed(c *Conn, s *Segment, from End) {
 	if s.Flags&(SYN|ACK) != SYN || from != Client || y.seen() || c.provisional() {
 		return
 	}
-	old := t.olderOf(c)
+	old := c.older
 	held := old != nil && !old.ends[old.endOf(c.bits&clientIsLow == 0)].closed()
 	if y.assumed == setOf(Unknown) || y.assumed == setOf(Closed) && old != nil && !held {
 		y.start, y.assumed = setOf(Listen), setOf(Listen)
@@ -482,15 +482,15 @@ func (t *Tracker) refuteBy(c *Conn, s *Segment, from End, r reading) {
 	var gone inputSet
 	switch {
 	case s.Flags&(SYN|ACK) == SYN && x.has(sentSYN):
-		gone = inputs(RcvSYN, RcvAckOfSYN, GiveUp, Unreachable)
+		gone = inputs(RcvSYN) | inputs(RcvAckOfSYN) | inputs(GiveUp) | inputs(Unreachable)
 	case s.Flags&SYN != 0 && x.has(sentSYNACK):
-		gone = inputs(RcvAckOfSYN, GiveUp)
+		gone = inputs(RcvAckOfSYN) | inputs(GiveUp)
 	case r.old && x.has(hasFIN):
 		gone = inputs(RcvAckOfFIN)
 	}
-	gone |= inputs(GiveUp, GiveUpPassive, Unreachable)
+	gone |= inputs(GiveUp) | inputs(GiveUpPassive) | inputs(Unreachable)
 	if s.Flags&SYN == 0 {
-		gone |= inputs(RcvRST, RcvRSTPassive, SndRST, NoTCB, Timeout2MSL)
+		gone |= inputs(RcvRST) | inputs(RcvRSTPassive) | inputs(SndRST) | inputs(NoTCB) | inputs(Timeout2MSL)
 	}
 	if s.Flags&(SYN|ACK) == ACK && y.has(hasFIN) && !y.fin.Before(s.Ack) && x.acked.AtMost(s.Ack) &&
 		y.clock.age(t.now) > x.inFlight() && c.happened(from, RcvFIN) {
@@ -502,7 +502,7 @@ func (t *Tracker) refuteBy(c *Conn, s *Segment, from End, r reading) {
 	}
 	if late != 0 {
 		t.refute(c, from, late, why)
-		if s.Flags&SYN != 0 && late&inputs(Unreachable, GiveUp) != 0 {
+		if s.Flags&SYN != 0 && late&(inputs(Unreachable)|inputs(GiveUp)) != 0 {
 			c.setClosedBy(NotClosed) // the attempt goes on
 		}
 	}
@@ -520,6 +520,9 @@ func (c *Conn) lacksFIN(s *Segment, from End) bool {
 // d ago.
 func (c *Conn) olderThan(e End, ins inputSet, now Time, d time.Duration) inputSet {
 	var old inputSet
+	if c.past&ins == 0 {
+		return old
+	}
 	for _, st := range c.steps {
 		if st.end() == e && now.Sub(st.at) > d {
 			old |= st.inputs() & ins

@@ -1,0 +1,116 @@
+package tracker
+
+import (
+	"math/rand/v2"
+	"reflect"
+	"testing"
+	"time"
+)
+
+// A segment that Tracker.steady takes in leaves everything as it would be if it
+// had gone the whole way, whatever the traffic, and however it is disfigured.
+func TestSteadyIsAsGoodAsTheWholeWay(t *testing.T) {
+	const seeds = 800
+	taken := 0
+	for seed := range uint64(seeds) {
+		m, _ := simulate(seed)
+		if seed%2 == 1 {
+			m = calm(seed)
+		}
+		rnd := rand.New(rand.NewPCG(seed, 3))
+		var told [2][]Event
+		var tks [2]*Tracker
+		for i := range tks {
+			tk, err := New(Config{Seen: true}, func(e Event) {
+				if e.Over != nil {
+					e.Over = e.Over.Clone()
+				}
+				told[i] = append(told[i], e)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tks[i] = tk
+		}
+		tks[1].plodding = true
+		for i := range m.captured {
+			s := m.captured[i].Segment
+			if seed%8 > 3 {
+				s.Sum = SumGood
+			}
+			if seed%4 > 1 && rnd.IntN(8) == 0 {
+				disfigure(&s, rnd)
+			}
+			k, low := keyOf(&s)
+			if c := tks[0].newestOf(k); c != nil && steadyFrom(tks[0], c, &s, c.endOf(low)) {
+				taken++
+			}
+			for _, tk := range tks {
+				copied := s
+				tk.Observe(&copied)
+			}
+			if got, want := tks[0].newestOf(k), tks[1].newestOf(k); !reflect.DeepEqual(got, want) {
+				t.Fatalf("seed %d, frame %d (%+v): the connection is\n%+v\nwant\n%+v", seed, s.Packet, s, got, want)
+			}
+		}
+		for _, tk := range tks {
+			tk.Advance(m.now)
+			tk.Close()
+		}
+		if !reflect.DeepEqual(told[0], told[1]) {
+			t.Fatalf("seed %d: other events are told than by the whole way", seed)
+		}
+		if !reflect.DeepEqual(tks[0].trail, tks[1].trail) || tks[0].stats != tks[1].stats {
+			t.Fatalf("seed %d: the trail, or the statistics, differ from those of the whole way", seed)
+		}
+	}
+	if taken < 5*seeds {
+		t.Errorf("%d segments were taken in by steady, too few to tell", taken)
+	}
+}
+
+// steadyFrom reports whether steady would take the segment in.
+func steadyFrom(t *Tracker, c *Conn, s *Segment, from End) bool {
+	tried, connection := *t, *c
+	tried.trail.ring = nil
+	return tried.steady(&connection, s, from)
+}
+
+// disfigure changes something about a segment.
+func disfigure(s *Segment, rnd *rand.Rand) {
+	near := func() Size { return pick[Size](rnd, 1, 2, 100, 1460, 65_535, 1<<30, 1<<31, 1<<31+5) }
+	switch rnd.IntN(16) {
+	case 0:
+		s.Seq = s.Seq.Add(near())
+	case 1:
+		s.Seq -= Seq(near())
+	case 2:
+		s.Ack = s.Ack.Add(near())
+	case 3:
+		s.Ack -= Seq(near())
+	case 4:
+		s.Data = near() &^ (1 << 31)
+	case 5:
+		s.Flags ^= pick(rnd, FIN, SYN, RST, PSH, ACK, URG, ECE, CWR)
+	case 6:
+		s.Wnd = uint16(rnd.IntN(3)) * 100
+	case 7:
+		s.ID -= uint16(near())
+	case 8:
+		s.Options.TSVal += uint32(near())
+	case 9:
+		s.Options.TSVal -= uint32(near())
+	case 10:
+		s.Options.HasTS = !s.Options.HasTS
+	case 11:
+		s.Sum = Sum(rnd.IntN(4))
+	case 12:
+		s.Cut = Cut(rnd.IntN(3))
+	case 13:
+		s.Fragment, s.Urg = rnd.IntN(2) == 0, uint16(rnd.IntN(2))
+	case 14:
+		s.Options.NumSACK, s.Options.SACK[0] = 1, Block{s.Ack.Add(100), s.Ack.Add(near())}
+	case 15:
+		s.Time = s.Time.Add(time.Duration(rnd.IntN(200)-100) * time.Second)
+	}
+}
