@@ -379,8 +379,8 @@ func (c *Conn) sentFirstSYNACK(e End, why cause) {
 	}
 }
 
-// leaveOlder ends the connection before, on the same addresses and ports, at an
-// end that accepts this one: it cannot hold both. Where the numbers of the two
+// leaveOlder ends the connections before, on the same addresses and ports, at an
+// end that accepts this one: it cannot hold two. Where the numbers of the two
 // overlap, an old segment may pass for one of this connection, and all of them
 // are looked at.
 func (t *Tracker) leaveOlder(c *Conn, synACK *Segment, e End) {
@@ -391,10 +391,12 @@ func (t *Tracker) leaveOlder(c *Conn, synACK *Segment, e End) {
 	if old == nil {
 		return
 	}
-	then := c.endIn(old, e)
-	if !old.ends[then].closed() {
-		t.reuse(old, then, t.cause(synACK, BySending))
+	for o := old; o != nil; o = t.formerOf(o) {
+		if then := c.endIn(o, e); !o.ends[then].closed() {
+			t.reuse(o, then, t.cause(synACK, BySending))
+		}
 	}
+	then := c.endIn(old, e)
 	x, y := &old.ends[then], &old.ends[then.Peer()]
 	if x.reachedFrom(synACK.Seq) || y.reachedFrom(c.ends[e.Peer()].iss) {
 		c.bits |= haunted

@@ -171,7 +171,11 @@ func count(list []tracker.Segment) map[tracker.Segment]int {
 // of. A close, for example, is told by the FIN, which waits where there is data
 // to be sent before it.
 func silent(moves []Move, atHost []tracker.Segment, end string, t float64) string {
+	const unanswered = 3.0 // seconds that a SYN goes without an answer, twice
 	for _, m := range moves {
+		if m.T <= t && m.To == "SYN_SENT" && m.From != "CLOSED" && m.From != "TIME_WAIT" && m.T > t-unanswered {
+			return fmt.Sprintf("the kernel sent a SYN at %.6f although it was in %s: until it is answered it may be forged", m.T, m.From)
+		}
 		if m.T <= t && m.To != "LISTEN" && !told(m, atHost, end) {
 			return fmt.Sprintf("the kernel went from %s to %s at %.6f by itself, and sent nothing then", m.From, m.To, m.T)
 		}
