@@ -55,26 +55,34 @@ func (c *Case) unordered(tap, end string, conn *Story, t float64) string {
 }
 
 // controlsDiffer says which SYN, FIN, RST or first ACK of one capture the other
-// lacks, or has in another place among the segments of its sender.
+// lacks, or has in another place among the segments of its sender. A FIN counts
+// only when all before it has arrived.
 func controlsDiffer(a, b []tracker.Segment) string {
-	place := map[tracker.Segment]int{}
+	place, left := map[tracker.Segment]int{}, count(b)
 	for i := range b {
 		place[bare(&b[i])] = i + 1
 	}
-	last, opening := map[netip.AddrPort]int{}, map[netip.AddrPort]bool{}
+	last, opening, lost := map[netip.AddrPort]int{}, map[netip.AddrPort]bool{}, map[netip.AddrPort]bool{}
 	for i := range a {
 		s := &a[i]
-		p := place[bare(s)]
-		if s.Flags.Any(tracker.SYN|tracker.FIN|tracker.RST) || opening[s.Src] {
+		key := bare(s)
+		missing := left[key] == 0
+		left[key]--
+		switch {
+		case s.Flags.Any(tracker.SYN|tracker.FIN|tracker.RST) || opening[s.Src]:
 			switch {
-			case p == 0:
+			case missing:
 				return fmt.Sprintf("%v passed at one host only", s)
-			case p < last[s.Src]:
+			case place[key] < last[s.Src]:
 				return fmt.Sprintf("%v was overtaken", s)
+			case lost[s.Src] && s.Flags.Any(tracker.FIN):
+				return fmt.Sprintf("octets before %v were lost", s)
 			}
+		case missing && s.Data > 0:
+			lost[s.Src] = true
 		}
 		opening[s.Src] = s.Flags.Any(tracker.SYN)
-		last[s.Src] = max(last[s.Src], p)
+		last[s.Src] = max(last[s.Src], place[key])
 	}
 	return ""
 }
