@@ -70,6 +70,8 @@ type oddments struct {
 	lateFIN            [2]bool     // the FIN was captured behind a segment sent after it
 	filled             [2]Seq      // the end of what completed the octets before the peer's FIN, from the end's view
 	hasFilled          [2]bool
+	lacks              [2]Seq // what the end still waits for, as it shows, although a copy was captured before the peer's FIN
+	isLacking          [2]bool
 	closing            [2]closing
 	repeatedSYN        bool      // a SYN, with or without ACK, was sent again
 	haunts             *[2]haunt // by the end that the segment claims to be of; nil until there is one

@@ -233,8 +233,12 @@ func (c *Conn) read(s *Segment, from End) (r reading) {
 // stale reports whether s left the end before something that was already
 // captured of it, or is a copy of its newest segment: a true retransmission
 // has a newer timestamp or a new IP identification. One that is far below the
-// newest is of a stack that draws them at random, and tells no order.
+// newest is of a stack that draws them at random, and tells no order. An ACK
+// that takes back what another acknowledged left before that.
 func (x *end) stale(s *Segment) bool {
+	if s.pureAck() && x.has(hasAcked) && s.Ack.Before(x.acked) {
+		return true
+	}
 	if s.Options.HasTS && x.has(hasTS) {
 		if d := int32(s.Options.TSVal - x.tsval); d != 0 {
 			return d < 0

@@ -440,8 +440,9 @@ func (t *Tracker) deliver(c *Conn, s *Segment, from End) {
 	if s.Flags&(SYN|FIN) == SYN && (s.Flags&ACK == 0 || ins.has(RcvAckOfSYN) || y.assumed != setOf(SynSent)) {
 		ins |= 1 << RcvSYN
 	}
-	if x.has(hasFIN) && x.fin.AtMost(c.contiguous(from)) {
-		if s.Flags&FIN != 0 || !c.happened(from.Peer(), RcvFIN) && !c.refutedFIN(from.Peer()) {
+	lacked, lacks := c.stillLacks(s, from)
+	if x.has(hasFIN) && x.fin.AtMost(c.contiguous(from)) && !lacks {
+		if s.Flags&FIN != 0 || !c.happened(from.Peer(), RcvFIN) && (lacked || !c.refutedFIN(from.Peer())) {
 			ins |= 1 << RcvFIN
 		}
 	}
@@ -500,6 +501,7 @@ func (t *Tracker) refuteBy(c *Conn, s *Segment, from End, r reading) {
 	}
 	late := c.olderThan(from, gone, t.now, x.inFlight())
 	if c.lacksFIN(s, from) {
+		c.odd.lacks[from], c.odd.isLacking[from] = s.Ack, true
 		late |= inputs(RcvFIN)
 	}
 	if late != 0 {
@@ -510,12 +512,35 @@ func (t *Tracker) refuteBy(c *Conn, s *Segment, from End, r reading) {
 	}
 }
 
-// lacksFIN reports whether s acknowledges the segment that, as captured,
-// completed all before the peer's FIN, but not the FIN: some of what was
-// captured earlier did not arrive.
+// lacksFIN reports whether s shows that octets before the peer's FIN, captured as
+// they were, did not reach its sender: it acknowledges the segment that completed
+// them, but not the FIN; or it reports by SACK that it has the FIN, and a gap.
 func (c *Conn) lacksFIN(s *Segment, from End) bool {
 	y := &c.ends[from.Peer()]
-	return c.odd != nil && c.odd.hasFilled[from] && s.Flags&(SYN|ACK) == ACK && c.odd.filled[from].AtMost(s.Ack) && !y.fin.Before(s.Ack)
+	if s.Flags&(SYN|ACK) != ACK || !y.has(hasFIN) || y.fin.Before(s.Ack) || !c.happened(from, RcvFIN) {
+		return false
+	}
+	for _, k := range s.Options.SACK[:s.Options.NumSACK] {
+		if y.fin.In(k.Left, k.Right) && s.Ack.Before(k.Left) {
+			c.oddments()
+			return true
+		}
+	}
+	return c.odd != nil && c.odd.hasFilled[from] && c.odd.filled[from].AtMost(s.Ack)
+}
+
+// stillLacks reports whether the receiver of s waits for octets before the FIN
+// that s has not either, and whether it did so until s.
+func (c *Conn) stillLacks(s *Segment, from End) (lacked, lacks bool) {
+	into := from.Peer()
+	if c.odd == nil || !c.odd.isLacking[into] {
+		return false, false
+	}
+	if c.odd.lacks[into].In(s.Seq, s.End()) || c.odd.lacks[into].Before(c.ends[into].acked) {
+		c.odd.isLacking[into] = false
+		return true, false
+	}
+	return true, true
 }
 
 // olderThan returns those of the inputs that happened to the end longer than

@@ -95,7 +95,8 @@ func agree(ours, kernel []visit, atHost []tracker.Segment, replaced bool) bool {
 			continue
 		}
 		brief := n+1 < len(kernel) && kernel[n+1].at-k.at < atOnce
-		if !brief && shown(k, atHost) {
+		gone := replaced && n+1 == len(kernel) && k.state == "CLOSED"
+		if !brief && !gone && shown(k, atHost) {
 			return false
 		}
 	}
