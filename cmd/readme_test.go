@@ -10,7 +10,7 @@ import (
 )
 
 // The parts of the README between "<!-- name -->" and "<!-- /name -->" are what
-// the program prints. UPDATE=1 writes them anew.
+// the program prints, or what a file has. UPDATE=1 writes them anew.
 func TestReadmeBlocks(t *testing.T) {
 	const path = "../README.md"
 	readme, err := os.ReadFile(path)
@@ -19,6 +19,10 @@ func TestReadmeBlocks(t *testing.T) {
 	}
 	sample, _ := replayed(t, "replay", "../pcaps/rst-instead-of-ack.pcap")
 	ladder, _ := replayed(t, "explain", "../pcaps/time-wait-assassination.pcap")
+	story, err := os.ReadFile("lab/testdata/stories/final-ack-lost-once.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
 	fenced := func(language string, text []byte) []byte {
 		return fmt.Appendf(nil, "```%s\n%s```\n", language, text)
 	}
@@ -29,6 +33,7 @@ func TestReadmeBlocks(t *testing.T) {
 	}{
 		{"sample", fenced("", sample)},
 		{"explain", fenced("", ladder)},
+		{"story", fenced("", story)},
 		{"states", report.StatesMarkdown()},
 		{"diagram", fenced("mermaid", report.StatesMermaid())},
 		{"anomalies", report.KindsMarkdown()},

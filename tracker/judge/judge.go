@@ -22,6 +22,8 @@ type Miss struct {
 	Why string
 }
 
+// String returns what differs, and, where packets could decide it, all that the
+// tracker says of the conversation.
 func (m *Miss) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", m.Story, m.Tap)
@@ -30,7 +32,8 @@ func (m *Miss) String() string {
 	}
 	fmt.Fprintf(&b, ": %v is %s, want %s\n", m.Addr, m.Got, m.Want)
 	if m.Why != "" {
-		fmt.Fprintf(&b, "  undecidable: %s\n", m.Why)
+		fmt.Fprintf(&b, "  undecidable: %s", m.Why)
+		return b.String()
 	}
 	for _, r := range m.Records {
 		for e, end := range r.Ends {
