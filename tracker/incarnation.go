@@ -40,7 +40,8 @@ func (t *Tracker) chooseForSYN(newest *Conn, s *Segment, low bool) *Conn {
 		from := c.endOf(low)
 		x := &c.ends[from]
 		if x.has(hasISS) && x.iss == s.Seq {
-			if c == newest || !x.closed() {
+			over := x.closed() && c.ends[from.Peer()].closed() && c.ends[from.Peer()].has(sentSYNACK)
+			if c == newest && !over || !x.closed() {
 				return c
 			}
 			break // an old SYN, which the peer may take for a new one
