@@ -321,15 +321,10 @@ func (c *Conn) ackOfFirst(s *Segment, from End) Seq {
 	return s.Ack
 }
 
-// repeated notes another copy of the end's SYN or FIN. The peer's response is
-// measured from that one: the first was lost, more likely than late by as much
-// as a retransmission timeout.
+// repeated notes another copy of the end's SYN or FIN.
 func (t *Tracker) repeated(c *Conn, e End) {
-	x, y := &c.ends[e], &c.ends[e.Peer()]
+	x := &c.ends[e]
 	x.setClock(t.now, x.seen())
-	if y.has(probing) {
-		y.probeAt = tickOf(t.now)
-	}
 	t.arm(c)
 }
 

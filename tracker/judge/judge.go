@@ -148,7 +148,11 @@ func (c *Case) States() (compared int, misses []Miss) {
 		compared++
 		got, _ := socket(l.records, l.conn.Addr(l.end))
 		if want := l.cp.accepts(l.tap, l.end); !slices.Contains(want, got.String()) {
-			misses = append(misses, l.miss(got.String(), strings.Join(want, " or "), c.undecidable(l.tap, l.end, l.conn, l.cp.T)))
+			why := c.undecidable(l.tap, l.end, l.conn, l.cp.T)
+			if newest := endAt(l.records[len(l.records)-1], l.conn.Addr(l.end)); got == tracker.Unknown && newest.Packets == 0 {
+				why = "the end has not sent a packet, and the tracker says that it does not know"
+			}
+			misses = append(misses, l.miss(got.String(), strings.Join(want, " or "), why))
 		}
 	})
 	return compared, misses

@@ -19,6 +19,8 @@ import (
 //   - the FIN of the other end, as first sent, never came to the tap: what it
 //     had received by then is not known, and a number that is missing may be
 //     that of an octet;
+//   - octets before its RST never came to the tap, which then has a number that
+//     others could have guessed as well;
 //   - the other end got a segment that never passed the tap, forged behind it,
 //     and has not been heard since;
 //   - the kernel moved by itself, and sent nothing: a timer, or the process.
@@ -115,7 +117,10 @@ func unheard(here, there []tracker.Segment, end string) string {
 			heard = s.Time
 		}
 	}
-	const crossingTime = 50 * time.Millisecond // at most, of a segment that is not held back
+	crossingTime := 50 * time.Millisecond // at most, of a segment that is not held back
+	if repeats(here, tracker.SYN) {
+		crossingTime = 450 * time.Millisecond // no round trip was measured: two of 200 ms are assumed
+	}
 	for i := range here {
 		if s := &here[i]; s.Dst.String() == end && arrivedThere[bare(s)] == 0 && s.Time.Add(crossingTime) > heard {
 			return fmt.Sprintf("#%d %v did not arrive by then, and nothing that came after shows it", s.Packet, s)
@@ -127,14 +132,20 @@ func unheard(here, there []tracker.Segment, end string) string {
 		}
 	}
 	const telling = 2 * time.Second  // after which others show what a lost RST would have
+	gap := false
 	closed := map[tracker.Seq]bool{} // by the number of the FIN
 	for i := range there {
 		s := &there[i]
 		if s.Src.String() != end {
 			continue
 		}
-		if s.Flags.Any(tracker.RST) && arrivedHere[bare(s)] == 0 && heard.Sub(s.Time) < telling {
+		switch missing := arrivedHere[bare(s)] == 0; {
+		case s.Flags.Any(tracker.RST) && missing && heard.Sub(s.Time) < telling:
 			return fmt.Sprintf("%v of %s never came to the tap", s, end)
+		case s.Flags.Any(tracker.RST) && gap:
+			return fmt.Sprintf("octets before %v of %s never came to the tap", s, end)
+		case s.Data > 0:
+			gap = missing
 		}
 		if !s.Flags.Any(tracker.FIN) || closed[s.End()] {
 			continue
@@ -157,6 +168,20 @@ func passedBy(here, there []tracker.Segment, end string, after tracker.Time) str
 		}
 	}
 	return ""
+}
+
+// repeats reports whether a segment with the flag was captured twice.
+func repeats(list []tracker.Segment, flag tracker.Flags) bool {
+	seen := map[netip.AddrPort]tracker.Seq{}
+	for i := range list {
+		if s := &list[i]; s.Flags.Any(flag) {
+			if before, ok := seen[s.Src]; ok && before == s.Seq {
+				return true
+			}
+			seen[s.Src] = s.Seq
+		}
+	}
+	return false
 }
 
 // bare returns what a segment has at both taps.
