@@ -57,12 +57,16 @@ func (p *process) bound() (fd int, err error) {
 		return err
 	})
 	if err != nil {
-		return 0, err
+		return -1, err
 	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
-		return 0, err
+	if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil {
+		err = unix.Bind(fd, sockaddr(p.addr()))
 	}
-	return fd, unix.Bind(fd, sockaddr(p.addr()))
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
 
 // listen opens a listener; set, if there is one, is called before.
@@ -78,7 +82,15 @@ func (p *process) listen(backlog int, set func(fd int) error) (err error) {
 	return unix.Listen(p.listener, backlog)
 }
 
-// open prepares a socket that connect or fastOpen uses.
+// unlisten closes the listener.
+func (p *process) unlisten() error {
+	err := unix.Close(p.listener)
+	p.listener = -1
+	return err
+}
+
+// open makes the socket of a new connection; set, if there is one, is called
+// before it is used.
 func (p *process) open(set func(fd int) error) (err error) {
 	if p.socket >= 0 {
 		return errors.New("there is a connection already")
@@ -89,21 +101,28 @@ func (p *process) open(set func(fd int) error) (err error) {
 	return err
 }
 
-func (p *process) connect() error {
-	err := unix.Connect(p.socket, sockaddr(p.peer))
+// connect opens a connection.
+func (p *process) connect(set func(fd int) error) error {
+	if err := p.open(set); err != nil {
+		return err
+	}
+	return p.begun(unix.Connect(p.socket, sockaddr(p.peer)))
+}
+
+// fastOpen opens a connection with data in the SYN (RFC 7413).
+func (p *process) fastOpen(octets int) error {
+	if err := p.open(nil); err != nil {
+		return err
+	}
+	return p.begun(unix.Sendto(p.socket, make([]byte, octets), unix.MSG_FASTOPEN, sockaddr(p.peer)))
+}
+
+// begun takes the error with which a connection began.
+func (p *process) begun(err error) error {
 	if err == nil || err == unix.EINPROGRESS {
 		return nil
 	}
 	p.shut()
-	return err
-}
-
-// fastOpen connects with data in the SYN (RFC 7413).
-func (p *process) fastOpen(octets int) error {
-	err := unix.Sendto(p.socket, make([]byte, octets), unix.MSG_FASTOPEN, sockaddr(p.peer))
-	if err == unix.EINPROGRESS {
-		return nil
-	}
 	return err
 }
 

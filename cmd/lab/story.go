@@ -177,61 +177,52 @@ func options(args []string) (map[string]int, error) {
 	return found, nil
 }
 
+// socketOptions are the options of "listen" and "connect".
+var socketOptions = map[string]func(fd, value int) error{
+	"backlog":  func(int, int) error { return nil }, // of listen itself
+	"window":   func(fd, octets int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, octets) },
+	"defer":    func(fd, _ int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 10) },
+	"fastopen": func(fd, _ int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_FASTOPEN, 10) },
+	"timeout":  func(fd, ms int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, ms) },
+	"iss":      startAt,
+}
+
 // act has a process do something.
 func (c *conversation) act(p *process, verb string, args []string) error {
-	given, err := options(args)
-	if err != nil {
-		return err
-	}
-	octets := 0
-	for name := range given { // "send 100"
-		octets, _ = strconv.Atoi(name)
-	}
-	set := func(fd int) error {
-		for name, value := range given {
-			var err error
-			switch name {
-			case "window":
-				err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, value)
-			case "defer":
-				err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 10)
-			case "fastopen":
-				err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_FASTOPEN, 10)
-			case "timeout":
-				err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, value)
-			case "iss":
-				err = startAt(fd, value)
-			case "backlog":
-			default:
-				err = fmt.Errorf("%s: no such option", name)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	}
 	switch verb {
-	case "listen":
-		backlog := 16
-		if n, ok := given["backlog"]; ok {
-			backlog = n
+	case "listen", "connect":
+		given, err := options(args)
+		if err != nil {
+			return err
+		}
+		set := func(fd int) error {
+			for name, value := range given {
+				option, ok := socketOptions[name]
+				if !ok {
+					return fmt.Errorf("%s: no such option", name)
+				}
+				if err := option(fd, value); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		if verb == "connect" {
+			return p.connect(set)
+		}
+		backlog, ok := given["backlog"]
+		if !ok {
+			backlog = 16
 		}
 		return p.listen(backlog, set)
-	case "unlisten":
-		_ = unix.Close(p.listener)
-		p.listener = -1
-		return nil
-	case "connect":
-		if err := p.open(set); err != nil {
-			return err
-		}
-		return p.connect()
 	case "fastopen":
-		if err := p.open(nil); err != nil {
+		n, err := numbers(args, 1)
+		if err != nil {
 			return err
 		}
-		return p.fastOpen(octets)
+		return p.fastOpen(n[0])
+	case "unlisten":
+		return p.unlisten()
 	case "follow":
 		p.follows = true
 		return nil
@@ -243,10 +234,11 @@ func (c *conversation) act(p *process, verb string, args []string) error {
 	}
 	switch verb {
 	case "send":
-		p.unsent += octets
-		return nil
-	case "close":
-		p.leaving = true
+		n, err := numbers(args, 1)
+		if err != nil {
+			return err
+		}
+		p.unsent += n[0]
 		return nil
 	case "cork":
 		return unix.SetsockoptInt(p.socket, unix.IPPROTO_TCP, unix.TCP_CORK, 1)
@@ -255,31 +247,41 @@ func (c *conversation) act(p *process, verb string, args []string) error {
 			return err
 		}
 		return nil
+	case "close":
+		p.leaving = true
+		return nil
 	case "abort":
 		return p.abort()
 	case "die":
 		return p.die()
 	case "vanish":
 		return p.vanish()
-	case "deaf":
-		p.deaf = true
-		return nil
-	case "hear":
-		p.deaf = false
+	case "deaf", "hear":
+		p.deaf = verb == "deaf"
 		return nil
 	case "keepalive":
-		var n [3]int
-		if len(args) != len(n) {
-			return errUsage
-		}
-		for i := range n {
-			if n[i], err = strconv.Atoi(args[i]); err != nil {
-				return err
-			}
+		n, err := numbers(args, 3)
+		if err != nil {
+			return err
 		}
 		return p.keepAlive(n[0], n[1], n[2])
 	}
 	return errUsage
+}
+
+// numbers reads so many arguments.
+func numbers(args []string, want int) (list []int, err error) {
+	for _, a := range args {
+		n, err := strconv.Atoi(a)
+		if err != nil {
+			return nil, fmt.Errorf("%s: want a number", a)
+		}
+		list = append(list, n)
+	}
+	if len(list) != want {
+		return nil, fmt.Errorf("want %d numbers", want)
+	}
+	return list, nil
 }
 
 // treat tells the wire what to do.

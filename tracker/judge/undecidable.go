@@ -131,7 +131,7 @@ func unheard(here, there []tracker.Segment, end string) string {
 			return fmt.Sprintf("%v of %s did not come to the tap by then, nor anything after it", s, end)
 		}
 	}
-	const telling = 2 * time.Second  // after which others show what a lost RST would have
+	const telling = 2 * time.Second // after which others show what a lost RST would have
 	gap := false
 	closed := map[tracker.Seq]bool{} // by the number of the FIN
 	for i := range there {
