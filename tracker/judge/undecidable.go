@@ -3,6 +3,7 @@ package judge
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -25,28 +26,39 @@ import (
 //     and has not been heard since;
 //   - the kernel moved by itself, and sent nothing: a timer, or the process.
 
-// undecidable says why what the tap captured up to time t cannot tell the
-// state of the end; "" if it can.
+// undecidable says why what the tap captured up to time t, since the end last
+// opened a connection, cannot tell its state; "" if it can.
 func (c *Case) undecidable(tap, end string, conn *Story, t float64) string {
+	const before = 0.1 // seconds: what made it open
+	opened := 0.0
+	for _, m := range conn.Moves[end] {
+		if m.T <= t && (m.To == "SYN_SENT" || m.To == "SYN_RCVD" && m.From != "SYN_SENT") {
+			opened = m.T
+		}
+	}
+	return c.undecidableSince(max(0, opened-before), tap, end, conn, t)
+}
+
+func (c *Case) undecidableSince(begin float64, tap, end string, conn *Story, t float64) string {
 	if len(c.Taps) < 2 {
 		return ""
 	}
-	here, there := c.bothSides(tap, end, conn, t)
+	here, there := c.bothSides(tap, end, conn, begin, t)
 	if host(tap) != end {
 		if why := unheard(here, there, conn.Addr(end).String()); why != "" {
 			return why
 		}
 	}
-	return silent(conn.Moves[end], there, conn.Addr(end).String(), t)
+	return silent(conn.Moves[end], there, conn.Addr(end).String(), begin, t)
 }
 
 // unordered says why what the tap captured cannot tell the order of the end's
 // states up to time t: what made them was lost, or came in another order.
 func (c *Case) unordered(tap, end string, conn *Story, t float64) string {
-	if why := c.undecidable(tap, end, conn, t); why != "" || len(c.Taps) < 2 {
+	if why := c.undecidableSince(0, tap, end, conn, t); why != "" || len(c.Taps) < 2 {
 		return why
 	}
-	here, there := c.bothSides(tap, end, conn, t)
+	here, there := c.bothSides(tap, end, conn, 0, t)
 	if why := passedBy(here, there, conn.Addr(end).String(), 0); why != "" {
 		return why
 	}
@@ -89,21 +101,15 @@ func controlsDiffer(a, b []tracker.Segment) string {
 	return ""
 }
 
-// bothSides returns what was captured of the conversation up to time t at the
-// tap (here), and at the host of the end (there).
-func (c *Case) bothSides(tap, end string, conn *Story, t float64) (here, there []tracker.Segment) {
-	a, b := conn.Addr("client"), conn.Addr("server")
-	return upTo(crossing(c.segments[tap], a, b), moment(t)), upTo(crossing(c.at(end), a, b), moment(t))
-}
-
-// upTo returns the segments captured until t.
-func upTo(list []tracker.Segment, t tracker.Time) []tracker.Segment {
-	for i := range list {
-		if list[i].Time > t {
-			return list[:i]
-		}
+// bothSides returns what was captured of the conversation between two times at
+// the tap (here), and at the host of the end (there).
+func (c *Case) bothSides(tap, end string, conn *Story, from, to float64) (here, there []tracker.Segment) {
+	within := func(list []tracker.Segment) []tracker.Segment {
+		return slices.DeleteFunc(crossing(list, conn.Addr("client"), conn.Addr("server")), func(s tracker.Segment) bool {
+			return s.Time < moment(from) || s.Time > moment(to)
+		})
 	}
-	return list
+	return within(c.segments[tap]), within(c.at(end))
 }
 
 // unheard says which segment between the tap (here) and the end (there) is
@@ -200,12 +206,15 @@ func count(list []tracker.Segment) map[tracker.Segment]int {
 	return n
 }
 
-// silent says which of the kernel's moves up to t no packet of its host tells
-// of. A close, for example, is told by the FIN, which waits where there is data
-// to be sent before it.
-func silent(moves []Move, atHost []tracker.Segment, end string, t float64) string {
+// silent says which of the kernel's moves between two times no packet of its host
+// tells of. A close, for example, is told by the FIN, which waits where there is
+// data to be sent before it.
+func silent(moves []Move, atHost []tracker.Segment, end string, from, t float64) string {
 	const unanswered = 3.0 // seconds that a SYN goes without an answer, twice
 	for _, m := range moves {
+		if m.T < from {
+			continue
+		}
 		if m.T <= t && m.To == "SYN_SENT" && m.From != "CLOSED" && m.From != "TIME_WAIT" && m.T > t-unanswered {
 			return fmt.Sprintf("the kernel sent a SYN at %.6f although it was in %s: until it is answered it may be forged", m.T, m.From)
 		}
