@@ -166,12 +166,26 @@ func newTracer() (*tracer, error) {
 			return nil, fmt.Errorf("mounting tracefs: %w", err)
 		}
 	}
-	t.dir = filepath.Join(root, "instances", fmt.Sprintf("tcpwatch-lab-%d", os.Getpid()))
+	removeStale(root)
+	t.dir = filepath.Join(root, "instances", fmt.Sprint(instancePrefix, os.Getpid()))
 	if err := t.begin(); err != nil {
 		t.remove()
 		return nil, err
 	}
 	return t, nil
+}
+
+const instancePrefix = "tcpwatch-lab-" // before the number of the process
+
+// removeStale removes what a lab left that was killed.
+func removeStale(root string) {
+	left, _ := filepath.Glob(filepath.Join(root, "instances", instancePrefix+"*"))
+	for _, dir := range left {
+		pid := strings.TrimPrefix(filepath.Base(dir), instancePrefix)
+		if _, err := os.Stat(filepath.Join("/proc", pid)); err != nil {
+			_ = unix.Rmdir(dir)
+		}
+	}
 }
 
 func (t *tracer) begin() error {
