@@ -227,14 +227,16 @@ func silent(moves []Move, atHost []tracker.Segment, end string, from, t float64)
 
 // told reports whether a packet at the host tells of a move of its kernel: a FIN
 // that its process closed, a RST, an ICMP error or the last ACK that the
-// connection is gone, and any of other moves.
+// connection is gone, and any of other moves. An end in SYN_SENT sends RSTs that
+// do not end it.
 func told(m Move, atHost []tracker.Segment, end string) bool {
 	return shownBy(visit{m.To, m.T}, atHost, func(s *tracker.Segment) bool {
+		sent := s.Src.String() == end
 		switch {
 		case m.To == "FIN_WAIT_1" || m.To == "LAST_ACK":
-			return s.Flags.Any(tracker.FIN) && s.Src.String() == end
+			return s.Flags.Any(tracker.FIN) && sent
 		case m.To == "CLOSED" && m.From != "TIME_WAIT":
-			return s.Flags.Any(tracker.RST) || s.ICMP.Type != 0 || m.From == "LAST_ACK" && s.Src.String() != end
+			return s.Flags.Any(tracker.RST) && !(sent && m.From == "SYN_SENT") || s.ICMP.Type != 0 || m.From == "LAST_ACK" && !sent
 		}
 		return true
 	})
