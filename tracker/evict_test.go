@@ -66,7 +66,6 @@ func TestOrderOfEviction(t *testing.T) {
 			syn(w, 4) // for 1
 			syn(w, 5) // for 4
 		}, []int{2, 1, 4}},
-		{"a-syn-again-is-not-idle", 2, func(w *wire) { syn(w, 1); syn(w, 2); w.put(clientOf(1), true, SYN, 0, 0, 0); syn(w, 3) }, []int{2}},
 		{"idle-for-longest-first", 3, func(w *wire) {
 			for i := range 3 {
 				w.open(clientOf(i))
@@ -140,16 +139,19 @@ func TestFloodLeavesOpenConnections(t *testing.T) {
 	if s.Live != most || s.Evicted != open+flood-most {
 		t.Errorf("%d are kept and %d evicted, want %d and %d", s.Live, s.Evicted, most, open+flood-most)
 	}
-	placed := 0
-	for worth, list := range w.tk.order {
-		placed += len(list)
-		for i, x := range list {
-			if got, want := x.conn.place, uint32(i+1)<<worthBits|uint32(worth); got != want || x.conn.bits&gone != 0 {
-				t.Fatalf("a connection is at %#x and believes %#x", want, got)
-			}
-			if up := (i - 1) / 2; i > 0 && list[up].since > x.since {
-				t.Fatalf("place %d of %d comes before its parent", i, worth)
-			}
+	o := w.tk.order
+	placed := o.lines[worthClosed].n + o.lines[worthSYN].n + len(o.heap)
+	for i, x := range o.heap {
+		if got := int(x.conn.place >> worthBits); got != i || x.conn.placedAs() != worthOpen {
+			t.Fatalf("the connection at %d believes to be at %d of %d", i, got, x.conn.placedAs())
+		}
+		if up := (i - 1) / 2; i > 0 && o.heap[up].since > x.since {
+			t.Fatalf("place %d comes before its parent", i)
+		}
+	}
+	for worth, l := range o.lines {
+		if len(l.conns) > 2*most+65 {
+			t.Errorf("the line of %d has %d places for %d connections", worth, len(l.conns), l.n)
 		}
 	}
 	if placed != most {

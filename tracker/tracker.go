@@ -52,6 +52,7 @@ type Tracker struct {
 	trail    trail
 	tape     tape
 	alarms   alarms
+	spare    *Conn  // one that was given up, to be used again
 	order    *order // in which connections are given up; nil until one must be
 	passing  *Conn  // that a segment is being passed to
 	unset    bool   // its alarm is to be set after that
