@@ -25,9 +25,10 @@ const (
 	// more time, which is still no more than without a limit.
 	boundedGC = 50
 
-	// minMemory is the least that can be asked for: what a replay takes before
-	// the first connection, twice.
-	minMemory = 32 << 20
+	// ownMemory is what a replay takes before the first connection, and minMemory
+	// the least that can be asked for.
+	ownMemory = 16 << 20
+	minMemory = 2 * ownMemory
 )
 
 // boundMemory reads the flags that bound the memory, has the garbage collector
@@ -51,8 +52,8 @@ func (f *readFlags) boundMemory() (conns int, err error) {
 	if size < minMemory {
 		return 0, fmt.Errorf("--max-memory %s is too little: a replay takes %d MiB", f.maxMemory, minMemory>>20)
 	}
-	debug.SetMemoryLimit(size)
-	if most := int(min(size/connMemory, math.MaxInt32)); conns == 0 || most < conns {
+	debug.SetMemoryLimit(size - ownMemory)
+	if most := int(min((size-ownMemory)/connMemory, math.MaxInt32)); conns == 0 || most < conns {
 		conns, f.boundBy = most, "--max-memory"
 	}
 	return conns, nil
@@ -104,6 +105,6 @@ func maxConnsUsage() string {
 
 // maxMemoryUsage is what the help says of --max-memory.
 func maxMemoryUsage() string {
-	return fmt.Sprintf("bound the memory of the tracker to about this `size` (512MiB, 2GB): a connection is kept for every %d octets. "+
-		"It does not bound what a table, or json, keeps to print at the end", connMemory)
+	return fmt.Sprintf("bound the memory of the tracker to about this `size` (512MiB, 2GB): a connection is kept for every %d octets, but for %d MiB. "+
+		"It does not bound what a table, or json, keeps to print at the end", connMemory, ownMemory>>20)
 }
