@@ -15,8 +15,8 @@ import (
 // reached, and until then costs nothing. Connections that are closed, and SYNs,
 // wait in the order in which they became so; the open ones are a heap, keyed by
 // a time that is never later than the newest segment, and put right when that
-// comes up: their segments do not touch it. A heap for all three made a flood
-// take a fifth longer.
+// comes up: their segments do not touch it. A heap for all three cost a flood of
+// SYNs 14 %.
 
 // newestSYNs is which part of all connections SYNs without an answer may be
 // before they are given up for one that is open.
