@@ -78,7 +78,8 @@ type Stats struct {
 }
 
 // A Source reads one capture. Its methods are for one goroutine; Stats may be
-// called from the loop over Segments.
+// called from the loop over Segments. That may read ahead on a goroutine of its
+// own, which ends with the loop.
 type Source struct {
 	options Options
 	inputs  []*input
@@ -87,8 +88,9 @@ type Source struct {
 	current *input
 	stats   Stats
 	slow    slowPath
-	segment tracker.Segment
-	frame   int // number of the newest packet, looked at or not
+	segment *tracker.Segment // to be filled in
+	frame   int              // number of the newest packet, looked at or not
+	ahead   ahead
 }
 
 // The parts of a capture that was written to several files overlap by no more.
@@ -99,7 +101,7 @@ const overlap = time.Millisecond
 // standard input. The error says which file is none that can be read, why, and
 // what to do about it.
 func Open(paths []string, o Options) (*Source, error) {
-	s := &Source{options: o}
+	s := &Source{options: o, segment: new(tracker.Segment)}
 	s.slow.o = &s.options
 	for _, path := range paths {
 		in, err := openInput(path, o.Stdin)
@@ -145,8 +147,17 @@ func (s *Source) Close() error {
 	return errors.Join(errs...)
 }
 
-// Stats returns what was read so far.
+// Stats returns what was read so far: in the loop over Segments, or when it was
+// left early, up to that segment, or a few hundred more.
 func (s *Source) Stats() Stats {
+	if s.ahead.reading {
+		return s.ahead.stats
+	}
+	return s.count()
+}
+
+// count is Stats of all that was read.
+func (s *Source) count() Stats {
 	stats := s.stats
 	stats.Read, stats.Size = s.read, s.size
 	if stats.Until = s.options.Until.moment(stats.First); stats.Until == 0 {
@@ -158,10 +169,18 @@ func (s *Source) Stats() Stats {
 	return stats
 }
 
-// Segments reads the capture, once. There is one Segment, which is filled in
-// anew for every step of the loop: who wants to keep it copies it. An error
-// ends the loop, and comes with a nil Segment.
+// Segments reads the capture, once. A Segment is lent for a step of the loop,
+// and filled in anew for another: who wants to keep it copies it. An error ends
+// the loop, and comes with a nil Segment.
 func (s *Source) Segments() iter.Seq2[*tracker.Segment, error] {
+	if s.worthReadingAhead() {
+		return s.readAhead()
+	}
+	return s.readAll()
+}
+
+// readAll is Segments, one step after the other.
+func (s *Source) readAll() iter.Seq2[*tracker.Segment, error] {
 	return func(yield func(*tracker.Segment, error) bool) {
 		for _, in := range s.inputs {
 			s.current = in
@@ -197,6 +216,9 @@ func (s *Source) readRecords(in *input, yield func(*tracker.Segment, error) bool
 	read := 0    // packets up to Options.Until
 	unknown := 0 // packets of a link type that is not known
 	for {
+		if s.ahead.left.Load() {
+			return false, nil
+		}
 		if err := in.format.next(&r); err != nil {
 			if err = s.end(in, err); err == nil && unknown > 0 && unknown == s.stats.Packets-first {
 				err = fmt.Errorf("%s: link type %d (%s) is not one tcpwatch can read", in.name, r.link, r.link)
@@ -221,7 +243,7 @@ func (s *Source) readRecords(in *input, yield func(*tracker.Segment, error) bool
 			return true, fmt.Errorf("%s: the filter cannot look into link type %d (%s)", in.name, r.link, r.link)
 		}
 		if s.decode(&r) == isTCP {
-			if !yield(&s.segment, nil) {
+			if !yield(s.segment, nil) {
 				return false, nil
 			}
 		} else if !r.link.known() {
@@ -259,9 +281,9 @@ func (s *Source) decode(r *record) verdict {
 		st.FilteredBytes += int64(r.wire)
 		return notTCP
 	}
-	v := decodeFast(r.link, r.data, r.wire, &s.options, &s.segment)
+	v := decodeFast(r.link, r.data, r.wire, &s.options, s.segment)
 	if v == ask {
-		v = s.slow.decode(r.link, frame{r.data, r.wire}, r.time, &s.segment)
+		v = s.slow.decode(r.link, frame{r.data, r.wire}, r.time, s.segment)
 	}
 	switch {
 	case v == undecodable:

@@ -1,6 +1,11 @@
 package capture
 
-import "io"
+import (
+	"io"
+	"iter"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
 
 // Records counts the records of a pcap file, and looks into none.
 func Records(r io.Reader) (n int, err error) {
@@ -18,3 +23,22 @@ func Records(r io.Reader) (n int, err error) {
 		n++
 	}
 }
+
+// Serial is Segments on one core.
+func (s *Source) Serial() iter.Seq2[*tracker.Segment, error] { return s.readAll() }
+
+// Ahead is Segments on two.
+func (s *Source) Ahead() iter.Seq2[*tracker.Segment, error] { return s.readAhead() }
+
+// OpenFiles counts the files that are open.
+func (s *Source) OpenFiles() (n int) {
+	for _, in := range s.inputs {
+		if in.file != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// BatchSize is how many segments are handed over at once.
+const BatchSize = batchSize

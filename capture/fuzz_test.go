@@ -59,7 +59,7 @@ func FuzzReader(f *testing.F) {
 }
 
 func readAll(t *testing.T, in *input, size int) {
-	s := &Source{}
+	s := &Source{segment: new(tracker.Segment)}
 	s.slow.o = &s.options
 	packets := 0
 	s.readRecords(in, func(g *tracker.Segment, _ error) bool {

@@ -190,6 +190,9 @@ func (f *explainFlags) pass(ctx context.Context, files []string, co capture.Opti
 	if err == nil {
 		tk.Advance(stats.Until)
 		tk.Close()
+		if !seen {
+			f.gaveUp(stderr, tk.Stats().Evicted) // once, not at every pass
+		}
 	}
 	return stats, whole, err
 }

@@ -23,6 +23,9 @@ type readFlags struct {
 	outer, verify     bool
 	payload           bool
 	quiet, noProgress bool
+	maxConns          int
+	maxMemory         string
+	boundBy           string // the flag that bounds how many connections are kept
 }
 
 // selectionFlags adds the flags that say which connections count.
@@ -44,6 +47,8 @@ func (f *readFlags) trackingFlags(c *cobra.Command) {
 	fl.BoolVar(&f.outer, "outer", false, "leave tunnels closed: follow the outermost TCP")
 	fl.BoolVar(&f.verify, "verify-checksums", false, "check every TCP checksum, not only those of SYN, FIN and RST")
 	fl.BoolVar(&f.payload, "payload", false, "keep hashes of the payload in flight, to notice the same octets sent with two contents")
+	fl.IntVar(&f.maxConns, "max-connections", 0, maxConnsUsage())
+	fl.StringVar(&f.maxMemory, "max-memory", "", maxMemoryUsage())
 	complete(c, "stack", tracker.Stacks())
 }
 
@@ -122,7 +127,11 @@ func (f *readFlags) track(seen bool, emit func(tracker.Event)) (*tracker.Tracker
 	if f.twoMSL < 0 {
 		return nil, fmt.Errorf("--2msl %v: TIME_WAIT cannot be held for a negative time", f.twoMSL)
 	}
-	tk, err := tracker.New(tracker.Config{Stack: f.stack, TwoMSL: f.twoMSL, Seen: seen}, emit)
+	conns, err := f.boundMemory()
+	if err != nil {
+		return nil, err
+	}
+	tk, err := tracker.New(tracker.Config{Stack: f.stack, TwoMSL: f.twoMSL, Seen: seen, MaxConns: conns}, emit)
 	if err != nil {
 		return nil, fmt.Errorf("--stack: %w", err)
 	}

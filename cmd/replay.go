@@ -136,6 +136,7 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 		return printed
 	}
 	warn(stderr, stats, whole, co.Until)
+	f.gaveUp(stderr, tk.Stats().Evicted)
 	if err := printer.Close(summary(stats, tk.Stats())); err != nil {
 		return err
 	}

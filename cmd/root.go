@@ -87,6 +87,7 @@ wrong. It reads captures as tcpdump and Wireshark write them.`,
 	})
 	root.PersistentFlags().SortFlags = false
 	root.AddCommand(newReplay(), newExplain(), newAnomalies(), newStates(), newVersion(), newMan())
+	profiles(root)
 	return root
 }
 
@@ -98,6 +99,7 @@ func flagError(err error) error {
 	}
 	why := map[string]string{
 		"bool":     "is neither true nor false",
+		"int":      "is no number",
 		"duration": "is no duration, such as 30s or 1m30s",
 		"intSlice": "is no number, nor numbers such as 1,3",
 	}[invalid.GetFlag().Value.Type()]

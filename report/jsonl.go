@@ -70,7 +70,8 @@ type eventLines struct {
 	selecting bool
 	emit      func(line []byte) error // keeps nothing of the line
 	waiting   []eventLine
-	selected  map[int]bool // the connections that are decided
+	lines     map[int]int  // how many of these there are of each connection
+	selected  map[int]bool // the connections of these that are decided
 }
 
 // An eventLine is a line that waits.
@@ -83,6 +84,7 @@ func newEventLines(o *Options, emit func([]byte) error) *eventLines {
 	return &eventLines{
 		selecting: o.Filter.active() || o.Where != nil,
 		emit:      emit,
+		lines:     make(map[int]int),
 		selected:  make(map[int]bool),
 	}
 }
@@ -93,12 +95,13 @@ func (l *eventLines) add(conn int, text []byte) error {
 		return l.emit(text)
 	}
 	l.waiting = append(l.waiting, eventLine{conn, slices.Clone(text)})
+	l.lines[conn]++
 	return l.drain()
 }
 
 // decide says whether a connection is selected.
 func (l *eventLines) decide(conn int, selected bool) error {
-	if l == nil || !l.selecting {
+	if l == nil || !l.selecting || l.lines[conn] == 0 {
 		return nil
 	}
 	l.selected[conn] = selected
@@ -115,6 +118,10 @@ func (l *eventLines) drain() error {
 		}
 		l.waiting[0] = eventLine{}
 		l.waiting = l.waiting[1:]
+		if l.lines[line.conn]--; l.lines[line.conn] == 0 {
+			delete(l.lines, line.conn)
+			delete(l.selected, line.conn)
+		}
 		if line.conn > 0 && !selected {
 			continue
 		}

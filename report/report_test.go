@@ -218,3 +218,31 @@ func (s spoiler) Event(e tracker.Event) error {
 	}
 	return err
 }
+
+// Lines that waited leave nothing behind.
+func TestEventLinesAreForgotten(t *testing.T) {
+	var got []string
+	l := newEventLines(&Options{Where: func(*tracker.Record) bool { return true }}, func(line []byte) error {
+		got = append(got, string(line))
+		return nil
+	})
+	for _, step := range []func() error{
+		func() error { return l.add(1, []byte("a")) },
+		func() error { return l.add(2, []byte("b")) },
+		func() error { return l.add(0, []byte("c")) },
+		func() error { return l.decide(2, false) },
+		func() error { return l.decide(3, true) },
+		func() error { return l.add(1, []byte("d")) },
+		func() error { return l.decide(1, true) },
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"a", "c", "d"}; !slices.Equal(got, want) {
+		t.Errorf("passed on were %q, want %q", got, want)
+	}
+	if n := len(l.waiting) + len(l.lines) + len(l.selected); n != 0 {
+		t.Errorf("%d things are kept of what was passed on", n)
+	}
+}

@@ -20,6 +20,7 @@ type Conn struct {
 	start Time
 	slot  uint32   // of its alarm, from 1; 0: none is set
 	trail uint32   // place of its newest segment in the trail; 0: none
+	place uint32   // in the order of eviction, see order; 0: there is none
 	past  inputSet // that ever were in steps; what is not spares the look, which cost 3 % of a short connection
 }
 

@@ -132,7 +132,8 @@ func (t *Tracker) newestOf(k flowKey) *Conn { return t.flows.find(t.flows.hash(&
 
 // open begins a connection with the segment.
 func (t *Tracker) open(newest *Conn, k *flowKey, h uint32, low bool, s *Segment) *Conn {
-	c := &Conn{key: *k, older: newest, start: t.now}
+	c := t.newConn()
+	c.key, c.older, c.start = *k, newest, t.now
 	t.flows.set(h, c)
 	t.live++
 	fromClient := true

@@ -83,6 +83,9 @@ func (t *Tracker) arm(c *Conn) {
 		t.unset = true
 		return
 	}
+	if t.order != nil && c.bits&gone == 0 {
+		t.order.put(c)
+	}
 	due := t.nextDue(c)
 	if due != 0 {
 		due = max(due, t.now) // no timer fires in the past

@@ -21,11 +21,15 @@ type Config struct {
 	// Seen asks for a Seen event after every segment and every timer.
 	Seen bool
 
-	// MaxConns bounds how many connections are kept at once; beyond it those
-	// whose next timer is due first are given up (Stats.Evicted). 0 is ten
-	// million.
+	// MaxConns bounds how many connections are kept at once. Beyond it are
+	// given up (Stats.Evicted) those that are closed, then SYNs without an
+	// answer, then those idle for the longest time; all are Over then, as at
+	// their end. 0 is DefaultMaxConns.
 	MaxConns int
 }
+
+// DefaultMaxConns is how many connections are kept at once where nobody says.
+const DefaultMaxConns = 10_000_000
 
 // Stats counts what a Tracker did.
 type Stats struct {
@@ -48,11 +52,13 @@ type Tracker struct {
 	trail    trail
 	tape     tape
 	alarms   alarms
-	passing  *Conn // that a segment is being passed to
-	unset    bool  // its alarm is to be set after that
-	live     int   // connections in flows
-	waiting  int   // of these, provisional
-	conns    int   // numbers given out
+	spare    *Conn  // one that was given up, to be used again
+	order    *order // in which connections are given up; nil until one must be
+	passing  *Conn  // that a segment is being passed to
+	unset    bool   // its alarm is to be set after that
+	live     int    // connections in flows
+	waiting  int    // of these, provisional
+	conns    int    // numbers given out
 	max      int
 	stack    uint8
 	guess    bool
@@ -78,7 +84,7 @@ func New(cfg Config, emit func(Event)) (*Tracker, error) {
 		tellSeen: cfg.Seen,
 	}
 	if t.max == 0 {
-		t.max = 10_000_000
+		t.max = DefaultMaxConns
 	}
 	if cfg.Stack != "" {
 		s, err := ParseStack(cfg.Stack)
@@ -175,7 +181,7 @@ func (t *Tracker) Observe(s *Segment) {
 	}
 	t.saw(c, from, s.Packet, "")
 	if t.live > t.max {
-		t.evict()
+		t.evict(c)
 	}
 }
 
@@ -230,7 +236,7 @@ func (t *Tracker) Close() {
 	for _, c := range left {
 		t.over(c.conn)
 	}
-	t.flows, t.alarms, t.live, t.waiting = newFlows(), nil, 0, 0
+	t.flows, t.alarms, t.order, t.live, t.waiting = newFlows(), nil, nil, 0, 0
 }
 
 // over tells the caller that the connection will not change any more.
@@ -263,17 +269,7 @@ func (t *Tracker) remove(c *Conn) {
 	t.live--
 	c.bits |= gone
 	t.alarms.drop(c)
-}
-
-// evict gives up the connection whose alarm is nearest.
-func (t *Tracker) evict() {
-	if len(t.alarms) == 0 {
-		return
+	if t.order != nil {
+		t.order.drop(c)
 	}
-	c := t.alarms[0].conn
-	if !c.provisional() {
-		t.over(c)
-	}
-	t.remove(c)
-	t.stats.Evicted++
 }

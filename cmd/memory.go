@@ -1,0 +1,110 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"regexp"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+const (
+	// connMemory is what a connection is reckoned to cost, in octets. One that
+	// is closed has 505 of heap with its history, a SYN that nobody answers takes
+	// 600 of the process at its peak; the rest is for anomalies.
+	connMemory = 1 << 10
+
+	// boundedGC is how much garbage may lie about where memory is short, in
+	// hundredths of what is used. A flood of SYNs that 100,000 connections are
+	// kept of takes a quarter less memory than at the usual 100, and a tenth
+	// more time, which is still no more than without a limit.
+	boundedGC = 50
+
+	// ownMemory is what a replay takes before the first connection, and minMemory
+	// the least that can be asked for.
+	ownMemory = 16 << 20
+	minMemory = 2 * ownMemory
+)
+
+// boundMemory reads the flags that bound the memory, has the garbage collector
+// keep to them, and returns how many connections the tracker may keep; 0 leaves
+// that to it.
+func (f *readFlags) boundMemory() (conns int, err error) {
+	if f.maxConns < 0 {
+		return 0, fmt.Errorf("--max-connections %d: there cannot be less than none", f.maxConns)
+	}
+	conns, f.boundBy = f.maxConns, "--max-connections"
+	if conns > 0 || f.maxMemory != "" {
+		debug.SetGCPercent(boundedGC)
+	}
+	if f.maxMemory == "" {
+		return conns, nil
+	}
+	size, err := parseSize(f.maxMemory)
+	if err != nil {
+		return 0, withHint(fmt.Errorf("--max-memory %q %w", f.maxMemory, err), "--max-memory 512MiB, or 2GB")
+	}
+	if size < minMemory {
+		return 0, fmt.Errorf("--max-memory %s is too little: a replay takes %d MiB", f.maxMemory, minMemory>>20)
+	}
+	debug.SetMemoryLimit(size - ownMemory)
+	if most := int(min((size-ownMemory)/connMemory, math.MaxInt32)); conns == 0 || most < conns {
+		conns, f.boundBy = most, "--max-memory"
+	}
+	return conns, nil
+}
+
+// gaveUp says how many connections were given up, and what keeps them.
+func (f *readFlags) gaveUp(stderr io.Writer, evicted uint64) {
+	what := "connections were"
+	if evicted == 1 {
+		what = "connection was"
+	}
+	if evicted > 0 {
+		fmt.Fprintf(stderr, "tcpwatch: %d %s given up for want of room, and told of as far as seen; a larger %s keeps more\n", evicted, what, f.boundBy)
+	}
+}
+
+// sizeText is a number and a unit of memory.
+var sizeText = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) ?(?:([kmgt])(i?)b?|b?)$`)
+
+// parseSize reads a size in octets: 512MiB, 2GB, 1.5G, 1000000. K, M, G and T
+// are decimal, with an i binary.
+func parseSize(text string) (int64, error) {
+	m := sizeText.FindStringSubmatch(strings.ToLower(text))
+	if m == nil {
+		return 0, errors.New("is no size")
+	}
+	n, err := strconv.ParseFloat(m[1], 64)
+	if err != nil {
+		return 0, errors.New("is no size")
+	}
+	base := 1000.0
+	if m[3] != "" {
+		base = 1024
+	}
+	if m[2] != "" {
+		n *= math.Pow(base, float64(strings.Index("kmgt", m[2])+1))
+	}
+	if n >= math.MaxInt64 {
+		return 0, errors.New("is more than there can be")
+	}
+	return int64(n), nil
+}
+
+// maxConnsUsage is what the help says of --max-connections.
+func maxConnsUsage() string {
+	return fmt.Sprintf("keep at most so many connections at once; 0 is %d. Beyond it are given up closed connections, the longest closed first, "+
+		"then SYNs without an answer, then those idle for the longest time; what was seen of them is printed, and how many they were", tracker.DefaultMaxConns)
+}
+
+// maxMemoryUsage is what the help says of --max-memory.
+func maxMemoryUsage() string {
+	return fmt.Sprintf("bound the memory of the tracker to about this `size` (512MiB, 2GB): a connection is kept for every %d octets, but for %d MiB. "+
+		"It does not bound what a table, or json, keeps to print at the end", connMemory, ownMemory>>20)
+}

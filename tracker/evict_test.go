@@ -1,0 +1,160 @@
+package tracker
+
+import (
+	"slices"
+	"testing"
+)
+
+// newBounded returns a wire to a tracker that keeps so many connections, and
+// what is told to be over, by number.
+func newBounded(tb testing.TB, most int) (*wire, *[]int) {
+	var over []int
+	w := newWire(tb)
+	w.tk.max = most
+	w.tk.emit = func(e Event) {
+		if e.Kind == Over {
+			over = append(over, e.Conn)
+		}
+	}
+	return w, &over
+}
+
+func TestOrderOfEviction(t *testing.T) {
+	syn := func(w *wire, i int) { w.put(clientOf(i), true, SYN, 0, 0, 0) }
+	for _, c := range []struct {
+		claim string
+		most  int
+		play  func(w *wire)
+		want  []int // over before the end, in order
+	}{
+		{"nothing-below-the-limit", 3, func(w *wire) { w.open(clientOf(1)); syn(w, 2); syn(w, 3) }, nil},
+		{"closed-before-syn-before-idle", 4, func(w *wire) {
+			w.open(clientOf(1))
+			syn(w, 2)
+			w.put(clientOf(3), true, SYN, 0, 0, 0)
+			w.put(clientOf(3), false, RST|ACK, 0, 1, 0)
+			w.open(clientOf(4))
+			w.open(clientOf(5))
+			w.open(clientOf(6))
+			w.open(clientOf(7))
+			w.open(clientOf(8))
+		}, []int{3, 2, 1, 4}},
+		{"closed-for-longest-first", 2, func(w *wire) {
+			for i := range 4 {
+				w.put(clientOf(i), true, SYN, 0, 0, 0)
+				w.put(clientOf(i), false, RST|ACK, 0, 1, 0)
+			}
+		}, []int{1, 2}},
+		{"a-close-after-the-limit-was-reached-counts", 2, func(w *wire) {
+			w.open(clientOf(1))
+			w.open(clientOf(2))
+			w.open(clientOf(3)) // for 1
+			w.put(clientOf(3), true, RST|ACK, 1, 1_000_001, 0)
+			w.open(clientOf(4)) // for 3
+		}, []int{1, 3}},
+		{"oldest-syn-first", 2, func(w *wire) {
+			for i := range 5 {
+				syn(w, i)
+			}
+		}, []int{1, 2, 3}},
+		{"an-answered-syn-is-none", 2, func(w *wire) {
+			w.open(clientOf(1))
+			syn(w, 2)
+			syn(w, 3) // for 2
+			w.put(clientOf(3), false, SYN|ACK, 1_000_000, 1, 0)
+			w.put(clientOf(3), true, ACK, 1, 1_000_001, 0)
+			syn(w, 4) // for 1
+			syn(w, 5) // for 4
+		}, []int{2, 1, 4}},
+		{"idle-for-longest-first", 3, func(w *wire) {
+			for i := range 3 {
+				w.open(clientOf(i))
+			}
+			w.open(clientOf(3)) // for 1
+			w.put(clientOf(1), true, PSH|ACK, 1, 1_000_001, 10)
+			w.put(clientOf(2), true, PSH|ACK, 1, 1_000_001, 10)
+			w.open(clientOf(4)) // for 4: 2 and 3 spoke since
+			w.open(clientOf(5))
+		}, []int{1, 4, 2}},
+	} {
+		t.Run(c.claim, func(t *testing.T) {
+			w, over := newBounded(t, c.most)
+			c.play(w)
+			got := slices.Clone(*over)
+			if !slices.Equal(got, c.want) {
+				t.Errorf("given up were %v, want %v", got, c.want)
+			}
+			if s := w.tk.Stats(); int(s.Evicted) != len(c.want) || s.Live > c.most {
+				t.Errorf("%d counted as evicted and %d kept, want %d and at most %d", s.Evicted, s.Live, len(c.want), c.most)
+			}
+			w.tk.Close()
+			slices.Sort(*over)
+			if s := w.tk.Stats(); len(*over) != int(s.Conns) || len(slices.Compact(*over)) != int(s.Conns) {
+				t.Errorf("%v are over of %d connections, want each once", *over, s.Conns)
+			}
+		})
+	}
+}
+
+// Where all are open, one that begins has the time to.
+func TestNewestSYNsAreNotEvicted(t *testing.T) {
+	const most = 4 * newestSYNs
+	w, over := newBounded(t, most)
+	for i := range most {
+		w.open(clientOf(i))
+	}
+	a, b := clientOf(most), clientOf(most+1)
+	w.put(a, true, SYN, 0, 0, 0)
+	w.put(b, true, SYN, 0, 0, 0)
+	w.put(a, false, SYN|ACK, 1_000_000, 1, 0)
+	w.put(b, false, SYN|ACK, 1_000_000, 1, 0)
+	w.put(a, true, ACK, 1, 1_000_001, 0)
+	w.put(b, true, ACK, 1, 1_000_001, 0)
+	if want := []int{1, 2}; !slices.Equal(*over, want) {
+		t.Errorf("given up were %v, want %v", *over, want)
+	}
+	if got := w.tk.Stats().Conns; got != most+2 {
+		t.Errorf("%d connections were seen, want %d", got, most+2)
+	}
+}
+
+// A flood takes nothing from who is connected, and the order holds no more than
+// there is.
+func TestFloodLeavesOpenConnections(t *testing.T) {
+	const open, most, flood = 50, 200, 5000
+	w, over := newBounded(t, most)
+	for i := range open {
+		w.open(clientOf(i))
+	}
+	for i := range flood {
+		w.put(clientOf(open+i), true, SYN, 0, 0, 0)
+		if i%7 == 0 { // some are closed, some open
+			w.put(clientOf(open+i), false, RST|ACK, 0, 1, 0)
+		}
+	}
+	if got := slices.Min(*over); got <= open {
+		t.Errorf("connection %d was given up, which is open", got)
+	}
+	s := w.tk.Stats()
+	if s.Live != most || s.Evicted != open+flood-most {
+		t.Errorf("%d are kept and %d evicted, want %d and %d", s.Live, s.Evicted, most, open+flood-most)
+	}
+	o := w.tk.order
+	placed := o.lines[worthClosed].n + o.lines[worthSYN].n + len(o.heap)
+	for i, x := range o.heap {
+		if got := int(x.conn.place >> worthBits); got != i || x.conn.placedAs() != worthOpen {
+			t.Fatalf("the connection at %d believes to be at %d of %d", i, got, x.conn.placedAs())
+		}
+		if up := (i - 1) / 2; i > 0 && o.heap[up].since > x.since {
+			t.Fatalf("place %d comes before its parent", i)
+		}
+	}
+	for worth, l := range o.lines {
+		if len(l.conns) > 2*most+65 {
+			t.Errorf("the line of %d has %d places for %d connections", worth, len(l.conns), l.n)
+		}
+	}
+	if placed != most {
+		t.Errorf("%d connections are in the order, want %d", placed, most)
+	}
+}
