@@ -70,7 +70,7 @@ func (t *Tracker) notYet(newest, older *Conn, s *Segment, from End) {
 	e := newest.endOf((older.endOf(true) == Client) == (from == Client))
 	x := &newest.ends[e]
 	st, ok := newest.find(e, RcvSYN)
-	if !ok || newest.provisional() || x.seen() || older.ends[from].stale(s) || t.now.Sub(st.at) <= older.ends[from].inFlight() {
+	if !ok || newest.provisional() || x.seen() || older.ends[from].stale(s) || t.now.Sub(st.at) <= older.ends[from].response()+responseSlack {
 		return
 	}
 	t.refute(newest, e, inputs(RcvSYN)|inputs(RcvAckOfSYN), t.cause(s, ByCorrection))

@@ -123,10 +123,7 @@ func unheard(here, there []tracker.Segment, end string) string {
 			heard = s.Time
 		}
 	}
-	crossingTime := 50 * time.Millisecond // at most, of a segment that is not held back
-	if repeats(here, tracker.SYN) {
-		crossingTime = 450 * time.Millisecond // no round trip was measured: two of 200 ms are assumed
-	}
+	crossingTime := max(2*response(here, end)+10*time.Millisecond, 50*time.Millisecond)
 	for i := range here {
 		if s := &here[i]; s.Dst.String() == end && arrivedThere[bare(s)] == 0 && s.Time.Add(crossingTime) > heard {
 			return fmt.Sprintf("#%d %v did not arrive by then, and nothing that came after shows it", s.Packet, s)
@@ -176,18 +173,32 @@ func passedBy(here, there []tracker.Segment, end string, after tracker.Time) str
 	return ""
 }
 
-// repeats reports whether a segment with the flag was captured twice.
-func repeats(list []tracker.Segment, flag tracker.Flags) bool {
-	seen := map[netip.AddrPort]tracker.Seq{}
-	for i := range list {
-		if s := &list[i]; s.Flags.Any(flag) {
-			if before, ok := seen[s.Src]; ok && before == s.Seq {
-				return true
+// response returns the shortest time in which the end, as seen from the tap,
+// acknowledged what was sent to it once; 200 ms if that was never seen.
+func response(here []tracker.Segment, end string) time.Duration {
+	shortest := time.Duration(0)
+	for i := range here {
+		s := &here[i]
+		if s.Dst.String() != end || s.Len() == 0 {
+			continue
+		}
+		for j := i + 1; j < len(here); j++ {
+			r := &here[j]
+			if r.Src == s.Src && r.Seq == s.Seq {
+				break // sent again
 			}
-			seen[s.Src] = s.Seq
+			if took := r.Time.Sub(s.Time); r.Src == s.Dst && r.Flags.Any(tracker.ACK) && s.End().AtMost(r.Ack) {
+				if shortest == 0 || took < shortest {
+					shortest = took
+				}
+				break
+			}
 		}
 	}
-	return false
+	if shortest == 0 {
+		return 200 * time.Millisecond
+	}
+	return shortest
 }
 
 // bare returns what a segment has at both taps.
