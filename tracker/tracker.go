@@ -63,7 +63,7 @@ type Tracker struct {
 	record   Record           // lent out with every Over event
 	scene    happening
 	tellSeen bool
-	plodding bool // takes no segment in by steady; for tests
+	plodding bool // takes no segment in by steady, and asks whatever the facts are; for tests
 }
 
 // New returns a Tracker that tells emit what happens. It fails on a Config
