@@ -183,7 +183,7 @@ func TestCrowdIsBounded(t *testing.T) {
 	for i := range 3 * maxTries {
 		c.Event(Event{Kind: Begun, Time: c.now, Conn: 1, Client: peerA, Server: clientOf(i), Incarnation: 1, Flags: SYN})
 	}
-	if s := c.scans.find(peerA.Addr()); len(s.tries) > maxTries+1 || len(s.index) != len(s.tries) {
+	if s := &c.scans.find(hostOf(peerA.Addr())).value; len(s.tries) > maxTries+1 || len(s.index) != len(s.tries) {
 		t.Errorf("%d tries and %d targets are kept of one source, want %d", len(s.tries), len(s.index), maxTries)
 	}
 }
