@@ -548,7 +548,7 @@ func (t *Tracker) report(c *Conn, s *Segment, k *Kind, f finding) {
 		}
 		if graver {
 			again := *a
-			t.emit(Event{Kind: Odd, Time: t.now, Packet: a.Packet, Conn: a.Conn, End: a.End, Anomaly: &again})
+			t.tell(Event{Kind: Odd, Time: t.now, Packet: a.Packet, Conn: a.Conn, End: a.End, Anomaly: &again})
 		}
 		return
 	}
@@ -561,7 +561,7 @@ func (t *Tracker) report(c *Conn, s *Segment, k *Kind, f finding) {
 		a.Packet = s.Packet
 	}
 	o.anomalies = append(o.anomalies, a)
-	t.emit(Event{Kind: Odd, Time: t.now, Packet: a.Packet, Conn: a.Conn, Client: c.addr(Client), Server: c.addr(Server), End: a.End, Anomaly: &a})
+	t.tell(Event{Kind: Odd, Time: t.now, Packet: a.Packet, Conn: a.Conn, Client: c.addr(Client), Server: c.addr(Server), End: a.End, Anomaly: &a})
 }
 
 // found makes an anomaly of a finding.

@@ -20,7 +20,7 @@ import (
 // A Crowd finds the anomalies over many connections. It is not safe for
 // concurrent use.
 type Crowd struct {
-	emit func(Event)
+	emit func(*Event)
 	now  Time
 
 	scans    table[hostKey, sweep] // by who connects
@@ -67,7 +67,7 @@ const (
 
 // NewCrowd returns a Crowd that passes every Event on to emit, and its own
 // findings among them.
-func NewCrowd(emit func(Event)) *Crowd {
+func NewCrowd(emit func(*Event)) *Crowd {
 	c := &Crowd{emit: emit}
 	forget := func(s *sweep) (free bool) {
 		c.targets -= len(s.tries)
@@ -82,7 +82,7 @@ func NewCrowd(emit func(Event)) *Crowd {
 }
 
 // Event takes the next of the Tracker's Events.
-func (c *Crowd) Event(e Event) {
+func (c *Crowd) Event(e *Event) {
 	c.emit(e)
 	c.now = max(c.now, e.Time)
 	if c.next != 0 && c.next <= c.now {
@@ -90,12 +90,12 @@ func (c *Crowd) Event(e Event) {
 	}
 	switch e.Kind {
 	case Begun:
-		c.begun(&e)
+		c.begun(e)
 	case Moved:
-		c.sweptTo(&e)
-		c.floodedTo(&e)
-		c.waiting(&e)
-		c.using(e.Client, e.Server, &e)
+		c.sweptTo(e)
+		c.floodedTo(e)
+		c.waiting(e)
+		c.using(e.Client, e.Server, e)
 	case Over:
 		c.over(e.Over)
 	}
@@ -172,7 +172,7 @@ func (c *Crowd) report(k *Kind, f finding, addr netip.Addr, port uint16, count i
 			a.Time, a.Packet = s.at, s.packet
 		}
 	}
-	c.emit(Event{Kind: Odd, Time: c.now, Packet: a.Packet, Anomaly: &a})
+	c.emit(&Event{Kind: Odd, Time: c.now, Packet: a.Packet, Anomaly: &a})
 }
 
 // sample keeps the first few of what it is given.

@@ -136,11 +136,12 @@ func (c *Conn) keep(st step) {
 // moved tells the caller of a move, and sets the connection's alarm.
 func (t *Tracker) moved(c *Conn, e End, before, after StateSet, on string, why cause) {
 	if from, to := before.shown(), after.shown(); from != to && !c.provisional() {
-		t.emit(Event{
+		t.told = Event{
 			Kind: Moved, Time: why.at, Packet: why.packet, Conn: int(c.id), Client: c.addr(Client), Server: c.addr(Server),
 			End: e, Bytes: [2]uint64{c.ends[Client].bytes, c.ends[Server].bytes},
 			From: from, To: to, On: on, Basis: why.basis,
-		})
+		}
+		t.emit(&t.told)
 	}
 	t.arm(c)
 }
