@@ -121,11 +121,20 @@ func (t *Tracker) enter(c *Conn, e End, ins inputSet, after StateSet, why cause,
 	t.moved(c, e, before, after, ins.String(), why)
 }
 
-// keep appends a step, growing to what an open connection needs, and then to
-// what one that is closed does.
+// keep appends a step, growing to what a lone SYN needs, then to what an open
+// connection does, and then to what one that is closed does.
 func (c *Conn) keep(st step) {
 	if len(c.steps) == cap(c.steps) {
-		grown := make([]step, len(c.steps), max(4, min(2*len(c.steps)+2, len(c.steps)+6)))
+		most := 10
+		switch n := len(c.steps); {
+		case n < 2:
+			most = 2
+		case n < 4:
+			most = 4
+		case n >= 10:
+			most = n + 6
+		}
+		grown := make([]step, len(c.steps), most)
 		copy(grown, c.steps)
 		c.steps = grown
 	}
