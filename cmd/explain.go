@@ -111,7 +111,7 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 
 	var records []*tracker.Record
 	seen := 0
-	stats, whole, err := f.pass(ctx, files, co, stderr, false, nil, func(e tracker.Event) {
+	stats, whole, err := f.pass(ctx, files, co, stderr, false, nil, func(e *tracker.Event) {
 		if e.Kind != tracker.Over {
 			return
 		}
@@ -164,7 +164,7 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 // pass plays the captures to a tracker once. take, unless nil, is given every
 // segment before the tracker is.
 func (f *explainFlags) pass(ctx context.Context, files []string, co capture.Options, stderr io.Writer, seen bool,
-	take func(*tracker.Segment), emit func(tracker.Event)) (stats capture.Stats, whole bool, err error) {
+	take func(*tracker.Segment), emit func(*tracker.Event)) (stats capture.Stats, whole bool, err error) {
 	tk, err := f.track(seen, emit)
 	if err != nil {
 		return stats, true, err
@@ -306,7 +306,7 @@ func (f *explainFlags) completeConn(c *cobra.Command, files []string, _ string) 
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var list []cobra.Completion
-	_, _, _ = f.pass(c.Context(), files, co, io.Discard, false, nil, func(e tracker.Event) {
+	_, _, _ = f.pass(c.Context(), files, co, io.Discard, false, nil, func(e *tracker.Event) {
 		if r := e.Over; e.Kind == tracker.Over {
 			what := fmt.Sprintf("%v %v", r.Ends[tracker.Client].Addr, r.Ends[tracker.Server].Addr)
 			list = append(list, cobra.CompletionWithDesc(fmt.Sprint(r.Conn), what))

@@ -123,7 +123,7 @@ func (f *readFlags) captureOptions() (o capture.Options, err error) {
 
 // track returns a tracker as the flags say, that tells emit what happens; with
 // seen also of every segment.
-func (f *readFlags) track(seen bool, emit func(tracker.Event)) (*tracker.Tracker, error) {
+func (f *readFlags) track(seen bool, emit func(*tracker.Event)) (*tracker.Tracker, error) {
 	if f.twoMSL < 0 {
 		return nil, fmt.Errorf("--2msl %v: TIME_WAIT cannot be held for a negative time", f.twoMSL)
 	}

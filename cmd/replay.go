@@ -100,7 +100,7 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 		return err
 	}
 	var printed error
-	crowd := tracker.NewCrowd(func(e tracker.Event) {
+	crowd := tracker.NewCrowd(func(e *tracker.Event) {
 		if printed == nil {
 			printed = printer.Event(e)
 		}

@@ -213,7 +213,7 @@ func BenchmarkRecords(b *testing.B) {
 		e := tracker.Event{Kind: tracker.Moved, Time: at(1), Packet: 7, Conn: 1, From: tracker.SynSent, To: tracker.Established, On: "recv SYN+ACK"}
 		b.ReportAllocs()
 		for b.Loop() {
-			p.Event(e)
+			p.Event(&e)
 		}
 	})
 }
@@ -231,7 +231,7 @@ func TestStreamingAllocates(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := tracker.Event{Kind: tracker.Moved, Time: at(1), Packet: 7, Conn: 1, From: tracker.SynSent, To: tracker.Established, On: "recv SYN+ACK"}
-	if got := testing.AllocsPerRun(100, func() { p.Event(e) }); got > 0 {
+	if got := testing.AllocsPerRun(100, func() { p.Event(&e) }); got > 0 {
 		t.Errorf("a transition costs %v allocations", got)
 	}
 	r := refused()

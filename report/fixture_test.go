@@ -152,16 +152,16 @@ func play(p Printer) error {
 		moved(1, 0, 610, tracker.Server, tracker.LastAck, tracker.Closed, "2MSL over"),
 		{Kind: tracker.Odd, Time: at(620), Packet: 11, Conn: 1, Anomaly: &records[0].Anomalies[0]},
 	} {
-		if err := p.Event(e); err != nil {
+		if err := p.Event(&e); err != nil {
 			return err
 		}
 	}
 	for i := range records {
-		if err := p.Event(tracker.Event{Kind: tracker.Over, Conn: records[i].Conn, Over: &records[i]}); err != nil {
+		if err := p.Event(&tracker.Event{Kind: tracker.Over, Conn: records[i].Conn, Over: &records[i]}); err != nil {
 			return err
 		}
 		if i == 0 {
-			if err := p.Event(tracker.Event{Kind: tracker.Odd, Time: flooded.Time, Packet: flooded.Packet, Anomaly: &flooded}); err != nil {
+			if err := p.Event(&tracker.Event{Kind: tracker.Odd, Time: flooded.Time, Packet: flooded.Packet, Anomaly: &flooded}); err != nil {
 				return err
 			}
 		}

@@ -149,7 +149,7 @@ func TestNothingSteersATerminal(t *testing.T) {
 			{Kind: tracker.Odd, Conn: 1, Anomaly: a},
 			{Kind: tracker.Odd, Anomaly: &over},
 		} {
-			if err := p.Event(e); err != nil {
+			if err := p.Event(&e); err != nil {
 				return err
 			}
 		}

@@ -70,8 +70,8 @@ func (p *jsonObject) many(a *tracker.Anomaly) error {
 	return nil
 }
 
-func (p *jsonObject) moved(e tracker.Event) error {
-	p.buf = appendTransition(p.buf[:0], &e)
+func (p *jsonObject) moved(e *tracker.Event) error {
+	p.buf = appendTransition(p.buf[:0], e)
 	return p.events.add(e.Conn, p.buf)
 }
 

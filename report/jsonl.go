@@ -39,8 +39,8 @@ func (p *jsonLines) connection(r *tracker.Record) error {
 
 func (p *jsonLines) skip(conn int) error { return p.events.decide(conn, false) }
 
-func (p *jsonLines) moved(e tracker.Event) error {
-	p.buf = appendTransition(p.buf[:0], &e)
+func (p *jsonLines) moved(e *tracker.Event) error {
+	p.buf = appendTransition(p.buf[:0], e)
 	return p.events.add(e.Conn, p.buf)
 }
 

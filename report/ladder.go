@@ -157,18 +157,18 @@ func (l *Ladders) Take(s *tracker.Segment) {
 }
 
 // Event takes the tracker's next event.
-func (l *Ladders) Event(e tracker.Event) {
+func (l *Ladders) Event(e *tracker.Event) {
 	switch {
 	case e.Kind == tracker.Seen:
 		l.seen(e)
 	case e.Conn == 0 || e.Kind != tracker.Moved && e.Kind != tracker.Odd:
 	case e.Packet != 0 && l.flow != nil || e.Packet == 0 && l.flowOf[e.Conn] != nil:
-		l.pending = append(l.pending, e)
+		l.pending = append(l.pending, *e)
 	}
 }
 
 // seen makes a rung of a segment or a timer and what came of it.
-func (l *Ladders) seen(e tracker.Event) {
+func (l *Ladders) seen(e *tracker.Event) {
 	f := l.flow
 	if e.Packet == 0 {
 		f = l.flowOf[e.Conn]

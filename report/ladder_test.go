@@ -60,7 +60,7 @@ func ladderOf(o LadderOptions) func(testing.TB) []byte {
 	return func(t testing.TB) []byte {
 		return written(t, func(w io.Writer) error {
 			var records []*tracker.Record
-			observe(t, nil, func(e tracker.Event) {
+			observe(t, nil, func(e *tracker.Event) {
 				if e.Kind == tracker.Over {
 					records = append(records, e.Over.Clone())
 				}
@@ -73,7 +73,7 @@ func ladderOf(o LadderOptions) func(testing.TB) []byte {
 }
 
 // observe plays what drawn returns to a tracker.
-func observe(t testing.TB, take func(*tracker.Segment), emit func(tracker.Event)) {
+func observe(t testing.TB, take func(*tracker.Segment), emit func(*tracker.Event)) {
 	tk, err := tracker.New(tracker.Config{Seen: take != nil, TwoMSL: 30 * time.Second}, emit)
 	if err != nil {
 		t.Fatal(err)

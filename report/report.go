@@ -83,7 +83,7 @@ type Summary struct {
 // first, every call that writes returns it, and nothing more is written.
 type Printer interface {
 	// Event takes the next of the tracker's Events. It keeps nothing of it.
-	Event(tracker.Event) error
+	Event(*tracker.Event) error
 
 	// Record takes a connection as an Over event does. A display that shows
 	// connections still open gives them to a new Printer this way.
@@ -103,7 +103,7 @@ type format interface {
 	connection(r *tracker.Record) error
 	skip(conn int) error           // connection conn is not selected
 	many(a *tracker.Anomaly) error // an anomaly over many connections
-	moved(e tracker.Event) error   // with Options.Events
+	moved(e *tracker.Event) error  // with Options.Events
 	odd(a *tracker.Anomaly) error  // with Options.Events, as it happens
 	close(s *Summary, t *tally) error
 }
@@ -114,7 +114,7 @@ type quiet struct{}
 func (quiet) connection(*tracker.Record) error { return nil }
 func (quiet) skip(int) error                   { return nil }
 func (quiet) many(*tracker.Anomaly) error      { return nil }
-func (quiet) moved(tracker.Event) error        { return nil }
+func (quiet) moved(*tracker.Event) error       { return nil }
 func (quiet) odd(*tracker.Anomaly) error       { return nil }
 
 // formats lists the output formats. What one does not understand is refused
@@ -189,7 +189,7 @@ type printer struct {
 	tally  *tally
 }
 
-func (p *printer) Event(e tracker.Event) error {
+func (p *printer) Event(e *tracker.Event) error {
 	switch e.Kind {
 	case tracker.Over:
 		return p.Record(e.Over)

@@ -200,7 +200,7 @@ func TestKeepsNothing(t *testing.T) {
 // A spoiler overwrites what its Printer was given, after each call.
 type spoiler struct{ Printer }
 
-func (s spoiler) Event(e tracker.Event) error {
+func (s spoiler) Event(e *tracker.Event) error {
 	err := s.Printer.Event(e)
 	if r := e.Over; r != nil {
 		for i := range r.Anomalies {

@@ -27,7 +27,7 @@ func TestOnTheTrackersEvents(t *testing.T) {
 // track runs a tracker over the segments of one connection.
 func track(p Printer) error {
 	var failed error
-	tr, err := tracker.New(tracker.Config{}, func(e tracker.Event) {
+	tr, err := tracker.New(tracker.Config{}, func(e *tracker.Event) {
 		if err := p.Event(e); err != nil {
 			failed = err
 		}

@@ -12,7 +12,7 @@ import (
 func BenchmarkTraffic(b *testing.B) {
 	const packets = 100_000
 	var records []*tracker.Record
-	tk, err := tracker.New(tracker.Config{}, func(e tracker.Event) {
+	tk, err := tracker.New(tracker.Config{}, func(e *tracker.Event) {
 		if e.Kind == tracker.Over {
 			records = append(records, e.Over.Clone())
 		}

@@ -82,6 +82,7 @@ type Kind struct {
 	Many       bool     // over many connections, or of the whole capture: no check on a connection finds it
 
 	on    occasions
+	only  facts                     // what must be true besides, one of these at least; 0: nothing
 	check func(*happening) *finding // nil if there is none, as nearly always: to return 80 octets of nothing cost 14 % of a short connection
 }
 
@@ -115,6 +116,69 @@ const (
 	onCorrupt                         // a checksum is wrong of an end whose checksums were right; the segment is dropped
 	onDoubt                           // the answer to, or what follows, a segment that its receiver has reason to doubt
 )
+
+// facts is a set of what is true of few connections, or of few moments of one.
+// A check that finds nothing elsewhere names one, and is not asked there: that
+// is half of all questions that a short connection gives occasion for.
+type facts uint16
+
+const (
+	isOdd       facts = 1 << iota // there are oddments
+	isReset                       // a RST was received by an end
+	isSuccessor                   // an older connection is known on the same addresses and ports
+	isMidstream                   // neither SYN nor SYN+ACK was captured
+	isAnswer                      // its SYN was not captured, but the SYN+ACK
+	isDialled                     // both ends sent a SYN without ACK
+	isOneSided                    // of the peer nothing was captured
+	isFinished                    // the end sent its FIN
+	wasDead                       // the end was CLOSED before
+	wasCalling                    // the end was in SYN-SENT before
+	isWaiting                     // the end is in FIN-WAIT-2 or CLOSE-WAIT, or was before
+	isResetting                   // it is a RST that happens
+)
+
+// facts returns what is true of the happening.
+func (h *happening) facts() (is facts) {
+	x, y := h.x(), h.y()
+	if h.odd != nil {
+		is |= isOdd
+	}
+	if h.past.has(RcvRST) {
+		is |= isReset
+	}
+	if h.older != nil {
+		is |= isSuccessor
+	}
+	if h.Conn.bits&originMidstream != 0 {
+		is |= isMidstream
+	}
+	if h.Conn.bits&originSYNACK != 0 {
+		is |= isAnswer
+	}
+	if x.bits&y.bits&sentSYN != 0 {
+		is |= isDialled
+	}
+	if !y.seen() {
+		is |= isOneSided
+	}
+	if x.has(hasFIN) {
+		is |= isFinished
+	}
+	before := h.before.states[h.from]
+	if before == setOf(Closed) {
+		is |= wasDead
+	}
+	if before == setOf(SynSent) {
+		is |= wasCalling
+	}
+	if (before|x.assumed)&(setOf(FinWait2)|setOf(CloseWait)) != 0 {
+		is |= isWaiting
+	}
+	if h.on&onRST != 0 {
+		is |= isResetting
+	}
+	return is
+}
 
 // kinds is the catalogue. Its order is that in which the checks run.
 var kinds = []*Kind{
@@ -228,6 +292,20 @@ var kindsOn = func() (sets [32]kindSet) {
 	for i, k := range kinds {
 		for on := k.on; on != 0; on &= on - 1 {
 			sets[bits.TrailingZeros32(uint32(on))][i/64] |= 1 << (i % 64)
+		}
+	}
+	return sets
+}()
+
+// kindsIf are the kinds to be asked where a fact is true, and, last of all,
+// those that need none.
+var kindsIf = func() (sets [17]kindSet) {
+	for i, k := range kinds {
+		for only := uint32(k.only); only != 0; only &= only - 1 {
+			sets[bits.TrailingZeros32(only)][i/64] |= 1 << (i % 64)
+		}
+		if k.only == 0 {
+			sets[16][i/64] |= 1 << (i % 64)
 		}
 	}
 	return sets
@@ -432,7 +510,14 @@ func (t *Tracker) ask(h *happening) {
 	for on := h.on; on != 0; on &= on - 1 {
 		asked.add(&kindsOn[bits.TrailingZeros32(uint32(on))])
 	}
+	worth := kindsIf[16]
+	for is := uint32(h.facts()); is != 0; is &= is - 1 {
+		worth.add(&kindsIf[bits.TrailingZeros32(is)])
+	}
 	for i, word := range asked {
+		if !t.plodding {
+			word &= worth[i]
+		}
 		for ; word != 0; word &= word - 1 {
 			k := kinds[64*i+bits.TrailingZeros64(word)]
 			if f := k.check(h); f != nil {
@@ -463,7 +548,7 @@ func (t *Tracker) report(c *Conn, s *Segment, k *Kind, f finding) {
 		}
 		if graver {
 			again := *a
-			t.emit(Event{Kind: Odd, Time: t.now, Packet: a.Packet, Conn: a.Conn, End: a.End, Anomaly: &again})
+			t.tell(Event{Kind: Odd, Time: t.now, Packet: a.Packet, Conn: a.Conn, End: a.End, Anomaly: &again})
 		}
 		return
 	}
@@ -476,7 +561,7 @@ func (t *Tracker) report(c *Conn, s *Segment, k *Kind, f finding) {
 		a.Packet = s.Packet
 	}
 	o.anomalies = append(o.anomalies, a)
-	t.emit(Event{Kind: Odd, Time: t.now, Packet: a.Packet, Conn: a.Conn, Client: c.addr(Client), Server: c.addr(Server), End: a.End, Anomaly: &a})
+	t.tell(Event{Kind: Odd, Time: t.now, Packet: a.Packet, Conn: a.Conn, Client: c.addr(Client), Server: c.addr(Server), End: a.End, Anomaly: &a})
 }
 
 // found makes an anomaly of a finding.

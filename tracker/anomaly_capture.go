@@ -15,7 +15,8 @@ var midstreamPickup = Kind{
 	RFC:      "RFC 9293 §3.5",
 	Sentence: "The connection between {X} and {Y} was open before its first captured segment. Its window scale and initial sequence " +
 		"numbers are not known, and {X} is only taken for the client because its port is the higher one.",
-	on: onUnsettled,
+	on:   onUnsettled,
+	only: isMidstream,
 	// One ACK without data may also be a probe for open ports: it takes a
 	// second segment of the connection to tell.
 	check: func(h *happening) *finding {
@@ -117,7 +118,8 @@ var asymmetricCapture = Kind{
 	RFC:      "RFC 9293 §3.4",
 	Sentence: "Only what {X} sends to {Y} is captured; what {Y} does is inferred from {X}'s acknowledgements. " +
 		"Capture where both directions pass, or on both paths.",
-	on: onUnsettled,
+	on:   onUnsettled,
+	only: isOneSided,
 	check: func(h *happening) *finding {
 		x := h.x()
 		if h.y().seen() || h.s.Flags&ACK == 0 || x.packets < aloneACKs || h.reading.stale || h.flagged("asymmetric-capture", h.from) != nil || !h.answeredUnseen() {

@@ -16,7 +16,8 @@ var finalAckLostRecovered = Kind{
 	RFC:      "RFC 9293 §3.10.7.4",
 	Sentence: "{X}'s last ACK had not arrived in time; {Y} repeated FIN after {t} and {X}, in TIME_WAIT, acknowledged it again. " +
 		"This is what TIME_WAIT is for; its {T2} s start again.",
-	on: onUnsettled,
+	on:   onUnsettled,
+	only: isOdd,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.odd == nil || h.before.states[x] != setOf(TimeWait) || !h.s.pureAck() {
@@ -55,6 +56,7 @@ var finRetransmitted = Kind{
 	RFC:      "RFC 9293 §3.8.1",
 	Sentence: "{X} repeated its FIN after {t}: the FIN was lost, or its ACK was lost or is late.",
 	on:       onFIN,
+	only:     isOdd,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.stale || h.odd == nil || h.odd.closing[x].finCopy != h.s.Packet || h.s.Seq.Add(h.s.Len()-1) != h.ends[x].fin {
@@ -199,6 +201,7 @@ var dataAfterFIN = Kind{
 	RFC:      "RFC 9293 §3.10.7.4",
 	Sentence: "{X} sent {n} bytes after its FIN: broken stack or injected packet.",
 	on:       onUnsettled,
+	only:     isFinished,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		e, last := &h.ends[x], h.s.End()-1

@@ -173,6 +173,7 @@ var forgedRST = Kind{
 	Sentence:   "A RST claims to come from {X}, but {reasons}. {Y} {takes it | does not take it}. A device on the path or an attacker sent it.",
 	Supersedes: []string{"data-after-rst", "rst-unmatched", "rst-out-of-window", "blind-rst-in-window", "linger-zero-abort"},
 	on:         onRST | onUnsettled,
+	only:       isReset | isResetting,
 	check: func(h *happening) *finding {
 		if h.s.Flags&RST == 0 {
 			rst, ok := h.talksOn()
@@ -218,6 +219,7 @@ var connectionTampering = Kind{
 	RFC:      "RFC 3360",
 	Sentence: "The connection was cut off {stage} by {suffix} in the name of {X}, the pattern of a censor or firewall: {reasons}.",
 	on:       onRST | onUnsettled | onEnd,
+	only:     isReset | isResetting | isOdd,
 	check: func(h *happening) *finding {
 		if h.ends[Client].packets > earlySegments+stormSize {
 			return nil

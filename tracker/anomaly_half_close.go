@@ -34,6 +34,7 @@ var closeWaitLeak = Kind{
 	Sentence:   "{Y} acknowledged the FIN of {X} but has not closed its side {t} later: most likely its application leaks this socket.",
 	Supersedes: []string{finWait2StuckName, halfCloseName},
 	on:         onTimer | onEnd,
+	only:       isWaiting,
 	check: func(h *happening) *finding {
 		x, y := h.from.Peer(), h.from
 		leaker := &h.ends[y]
@@ -77,6 +78,7 @@ var finWait2Stuck = Kind{
 	Sentence:   "{Y} has not closed {t} after {X} did. If {X} had called close(), and not only shutdown(), its stack now forgets FIN_WAIT_2, and a later FIN will get RST.",
 	Supersedes: []string{halfCloseName},
 	on:         onTimer | onEnd,
+	only:       isWaiting,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.before.states[x] != setOf(FinWait2) || h.ends[y].has(hasFIN) || !h.visible(y) || h.flagged(finWait2StuckName, x) != nil {
@@ -114,6 +116,7 @@ var halfCloseLingering = Kind{
 	RFC:      "RFC 9293 §3.6",
 	Sentence: "{X} closed its direction {t} ago; {Y} still has the other one and has sent {n} bytes since.",
 	on:       onUnsettled | onEnd,
+	only:     isWaiting,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.ends[x].assumed != setOf(FinWait2) || h.ends[y].assumed != setOf(CloseWait) || !h.visible(y) {

@@ -113,6 +113,7 @@ var synTimeout = Kind{
 		"By default {X}'s stack gives up after about {T}.",
 	Supersedes: []string{"syn-retransmitted"},
 	on:         onTimer | onEnd,
+	only:       wasCalling,
 	check: func(h *happening) *finding {
 		x := h.x()
 		if h.before.states[h.from] != setOf(SynSent) || h.y().seen() || !x.seen() {
@@ -301,6 +302,7 @@ var tfoSYNData = Kind{
 	RFC:      "RFC 7413 §2, RFC 9293 §3.10.7.3",
 	Sentence: "{n} octets rode on the SYN of {X}: {Y} accepted them all, or some, or none, or the SYN was sent again without them.",
 	on:       onSYN | onSYNACK,
+	only:     isOdd,
 	check: func(h *happening) *finding {
 		x := h.from
 		if h.on&onSYNACK != 0 {

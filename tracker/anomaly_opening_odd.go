@@ -24,6 +24,7 @@ var simultaneousOpen = Kind{
 	RFC:      "RFC 9293 §3.5 figure 7",
 	Sentence: "{A} and {B} opened the same connection at the same time; one connection results.",
 	on:       onSYNACK | onUnsettled,
+	only:     isDialled,
 	check: func(h *happening) *finding {
 		if h.dialled() != bothDialled {
 			return nil
@@ -44,6 +45,7 @@ var splitHandshake = Kind{
 	RFC:      "RFC 9293 §3.5 figure 7",
 	Sentence: "{Y} answered the SYN of {X} with a SYN of its own instead of SYN+ACK (a split handshake); some firewalls then take the client for the server.",
 	on:       onSYNACK | onUnsettled,
+	only:     isDialled,
 	check: func(h *happening) *finding {
 		if h.dialled() != splitAnswer {
 			return nil
@@ -254,6 +256,7 @@ var badSYNACK = Kind{
 	RFC:      "RFC 9293 §3.10.7.3",
 	Sentence: "{Y}'s SYN+ACK acknowledges {a}, but {X}'s SYN has the number {s}: a proxy or firewall that rewrites numbers, a forged answer, or a SYN that the capture missed.",
 	on:       onSYN | onForeign | onUnsettled | onTimer | onEnd,
+	only:     wasCalling,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.before.states[x] != setOf(SynSent) || !h.whole(x) || !h.ends[y].seen() {
@@ -294,6 +297,7 @@ var unsolicitedSYNACK = Kind{
 	RFC:      "RFC 9293 §3.10.7.1",
 	Sentence: "{Y} sent {X} a SYN+ACK that nobody had asked for: backscatter of a flood with forged addresses, or a scan.",
 	on:       onRST | onEnd,
+	only:     isAnswer,
 	check: func(h *happening) *finding {
 		x, y := Client, Server
 		if h.origin() != FromSYNACK || h.start.Sub(h.t.began) < promptly || h.ends[x].seen() && h.on&onEnd != 0 {

@@ -22,7 +22,7 @@ func recordsOf(t *testing.T, text string) (list []*Record) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tk, err := New(l.config, func(e Event) {
+	tk, err := New(l.config, func(e *Event) {
 		if e.Kind == Over {
 			list = append(list, e.Over.Clone())
 		}

@@ -15,6 +15,7 @@ var challengeAck = Kind{
 	RFC:      "RFC 5961 §3, §4, §5",
 	Sentence: "{X} doubted {S} and asked {Y} to confirm it (challenge ACK). {Y} {confirmed with a RST that fits | went on as before: {S} was not from it, or old}.",
 	on:       onDoubt | onRST | onEnd,
+	only:     isOdd,
 	check: func(h *happening) *finding {
 		d := h.pending()
 		if d == nil || d.challenge == 0 || !h.settles(d) {
@@ -72,6 +73,7 @@ var blindRSTInWindow = Kind{
 	RFC:      "RFC 5961 §3",
 	Sentence: "A RST in the name of {Y} has seq {s}, which hits {X}'s window ({a}..{b}) but not its start: it is a guess, or {Y}'s own, ahead of data that was lost.",
 	on:       onDoubt | onRST | onEnd,
+	only:     isOdd,
 	check: func(h *happening) *finding {
 		d := h.pending()
 		if d == nil || d.what != doubtedRST || !h.settles(d) || h.ends[d.into.Peer()].has(lossy) {
@@ -284,6 +286,7 @@ var dataAfterRST = Kind{
 	RFC:      "RFC 9293 §3.10.7.4",
 	Sentence: "{X} kept talking {t} after \"its\" RST: the RST was not sent by {X}. {Y} took it all the same, and has lost the connection.",
 	on:       onUnsettled,
+	only:     isReset,
 	check: func(h *happening) *finding {
 		rst, ok := h.talksOn()
 		if !ok {

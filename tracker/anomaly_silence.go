@@ -43,6 +43,7 @@ var retransmissionTimeout = Kind{
 	RFC:      "RFC 9293 §3.8.3",
 	Sentence: "{X} sent the same {n} octets {k} times in {t} without an ACK and gave up; {Y} was last heard {u} before the last of them.",
 	on:       onRST | onEnd,
+	only:     isOdd,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		tr := h.odd.troubleOf(x)
@@ -100,6 +101,7 @@ var keepaliveTimeout = Kind{
 	RFC:      "RFC 9293 §3.8.4",
 	Sentence: "{Y} did not answer {k} keepalives in {t}; {X} dropped the connection. {Y}'s host is down, or the path to it is cut.",
 	on:       onRST | onEnd,
+	only:     isOdd,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		tr := h.odd.troubleOf(x)
@@ -140,6 +142,7 @@ var zeroWindowStall = Kind{
 	RFC:      "RFC 9293 §3.8.6.1",
 	Sentence: "{Y} has had a zero window for {t} ({k} probes by {X}): its application does not read what arrives. Look there, not at the network.",
 	on:       onWindow | onKeepalive | onRepeat | onBeyond | onRST | onEnd,
+	only:     isOdd,
 	check: func(h *happening) *finding {
 		return cmp.Or(h.stalled(h.from), h.stalled(h.from.Peer()))
 	},
@@ -195,6 +198,7 @@ var zeroWindowAbort = Kind{
 	Sentence:   "{X} dropped the connection: {Y} had offered a zero window for {t}, and did not read on. What {X} had left to send is lost.",
 	Supersedes: []string{"zero-window-stall"},
 	on:         onRST | onEnd,
+	only:       isOdd,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		tr := h.odd.troubleOf(y)
@@ -229,6 +233,7 @@ var icmpUnreachableTerminated = Kind{
 	RFC:      "RFC 9293 §3.9.2.2, RFC 5461",
 	Sentence: "{router} reported that {Y} cannot be reached ({type}), and {X} gave up its {connection | attempt to connect}.",
 	on:       onEnd,
+	only:     isOdd,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		tr := h.odd.troubleOf(x)

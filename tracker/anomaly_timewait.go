@@ -67,6 +67,7 @@ var timeWaitTruncated = Kind{
 	RFC:      "RFC 9293 §3.6.1 MUST-13",
 	Sentence: "{X} left TIME_WAIT within {dt} of entering it, and should hold it for {T2} (profile {p}): {proof}.",
 	on:       onRST | onMove,
+	only:     isSuccessor | isResetting,
 	check: func(h *happening) *finding {
 		if h.s != nil && h.s.Flags&RST != 0 {
 			return h.truncatedByReply()

@@ -101,7 +101,8 @@ var wanderingDuplicate = Kind{
 	RFC:      "RFC 9293 §3.4.1, §3.4.3, RFC 1337 §2",
 	Sentence: "Segment {S} of {X} belongs to the connection that ended {dt} ago (sent {age} ago, first seen as {pkt}); " +
 		"it was delayed or replayed in the network.",
-	on: onRepeat | onStale | onUnsettled | onHaunted,
+	on:   onRepeat | onStale | onUnsettled | onHaunted,
+	only: wasDead | isOdd,
 	check: func(h *happening) *finding {
 		if h.on&onHaunted != 0 {
 			if k := h.hauntOf(h.from); k.packet == h.s.Packet && k.packet != 0 {

@@ -32,7 +32,8 @@ var timeWaitReuseSafe = Kind{
 	RFC:      "RFC 9293 §3.6.1 MAY-2, RFC 6191 §2",
 	Sentence: "The ports were used again {dt} after {X} entered TIME_WAIT, which is to last {T2}. That is allowed: " +
 		"the {sequence numbers|timestamps} are newer than all of the old connection.",
-	on: onMove,
+	on:   onMove,
+	only: isSuccessor,
 	check: func(h *happening) *finding {
 		r, ok := h.reused()
 		if !ok || !r.held || r.behind[Client] || r.behind[Server] || h.reported("time-wait-reuse-safe") {
@@ -72,7 +73,8 @@ var timeWaitReuseUnsafe = Kind{
 	RFC:      "RFC 9293 §3.6.1, RFC 1337 §2.1, RFC 6191 §2",
 	Sentence: "The ports were used again {dt} after the last connection, inside the {T2} of TIME_WAIT, with numbers that do not keep the two apart: " +
 		"{X} begins at {new}, its old numbers went up to {old}. A delayed segment of the old connection can be taken for new data.",
-	on: onMove,
+	on:   onMove,
+	only: isSuccessor,
 	check: func(h *happening) *finding {
 		r, ok := h.reused()
 		if !ok || h.reported("time-wait-reuse-unsafe") {

@@ -91,7 +91,7 @@ func TestCausesAndEvidenceOfClosing(t *testing.T) {
 func TestLeaksOfOneServerAreCounted(t *testing.T) {
 	var got []Anomaly
 	w := newWire(t)
-	w.tk.emit = func(e Event) {
+	w.tk.emit = func(e *Event) {
 		if e.Kind == Odd && e.Anomaly.Kind == closeWaitLeak.Name {
 			got = append(got, *e.Anomaly)
 		}

@@ -28,7 +28,7 @@ type wire struct {
 }
 
 func newWire(tb testing.TB) *wire {
-	tk, err := New(Config{}, func(Event) {})
+	tk, err := New(Config{}, func(*Event) {})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func BenchmarkConnection(b *testing.B) {
 // BenchmarkCrowd is BenchmarkConnection with a Crowd behind the Tracker.
 func BenchmarkCrowd(b *testing.B) {
 	w := newWire(b)
-	w.tk.emit = NewCrowd(func(Event) {}).Event
+	w.tk.emit = NewCrowd(func(*Event) {}).Event
 	i := 0
 	b.ReportAllocs()
 	for b.Loop() {

@@ -20,18 +20,35 @@ import (
 // A Crowd finds the anomalies over many connections. It is not safe for
 // concurrent use.
 type Crowd struct {
-	emit func(Event)
+	emit func(*Event)
 	now  Time
 
-	scans    table[netip.Addr, sweep]     // by who connects
-	echoes   table[netip.Addr, sweep]     // by who answers what was not asked
-	floods   table[netip.AddrPort, flood] // by listener
-	waits    table[netip.AddrPort, waits] // by listener
-	ports    table[route, portUse]        // by client and listener
-	targets  int                          // in all sweeps together
-	verdicts []verdict                    // to be given
-	next     Time                         // the earliest of them; 0: none
+	scans    table[hostKey, sweep] // by who connects
+	echoes   table[hostKey, sweep] // by who answers what was not asked
+	floods   table[portKey, flood] // by listener
+	waits    table[portKey, waits] // by listener
+	ports    table[route, portUse] // by client and listener
+	targets  int                   // in all sweeps together
+	verdicts []verdict             // to be given
+	next     Time                  // the earliest of them; 0: none
 }
+
+// A hostKey is an address, and a portKey one with a port, as flowKey has them:
+// maps hash and compare them as plain memory, in half the time that those of
+// netip take.
+type hostKey struct{ a, b uint64 }
+
+type portKey struct {
+	host hostKey
+	port uint64
+}
+
+func hostOf(a netip.Addr) (k hostKey) {
+	k.a, k.b = words(a)
+	return k
+}
+
+func portOf(a netip.AddrPort) portKey { return portKey{hostOf(a.Addr()), uint64(a.Port())} }
 
 // A verdict is given when its time has come.
 type verdict struct {
@@ -50,19 +67,22 @@ const (
 
 // NewCrowd returns a Crowd that passes every Event on to emit, and its own
 // findings among them.
-func NewCrowd(emit func(Event)) *Crowd {
+func NewCrowd(emit func(*Event)) *Crowd {
 	c := &Crowd{emit: emit}
-	forget := func(s *sweep) { c.targets -= len(s.tries) }
-	c.scans = newTable[netip.Addr](maxHosts, forget)
-	c.echoes = newTable[netip.Addr](maxHosts, forget)
-	c.floods = newTable[netip.AddrPort, flood](maxHosts, nil)
-	c.waits = newTable[netip.AddrPort, waits](maxRoutes, nil)
-	c.ports = newTable[route, portUse](maxRoutes, nil)
+	forget := func(s *sweep) (free bool) {
+		c.targets -= len(s.tries)
+		return !s.awaited
+	}
+	c.scans = newTable[hostKey](maxHosts, forget)
+	c.echoes = newTable[hostKey](maxHosts, forget)
+	c.floods = newTable[portKey](maxHosts, func(f *flood) bool { return !f.awaited })
+	c.waits = newTable[portKey](maxRoutes, func(w *waits) bool { return !w.awaited })
+	c.ports = newTable[route](maxRoutes, func(p *portUse) bool { return !p.awaited })
 	return c
 }
 
 // Event takes the next of the Tracker's Events.
-func (c *Crowd) Event(e Event) {
+func (c *Crowd) Event(e *Event) {
 	c.emit(e)
 	c.now = max(c.now, e.Time)
 	if c.next != 0 && c.next <= c.now {
@@ -70,12 +90,12 @@ func (c *Crowd) Event(e Event) {
 	}
 	switch e.Kind {
 	case Begun:
-		c.begun(&e)
+		c.begun(e)
 	case Moved:
-		c.sweptTo(&e)
-		c.floodedTo(&e)
-		c.waiting(&e)
-		c.using(e.Client, e.Server, &e)
+		c.sweptTo(e)
+		c.floodedTo(e)
+		c.waiting(e)
+		c.using(e.Client, e.Server, e)
 	case Over:
 		c.over(e.Over)
 	}
@@ -99,14 +119,14 @@ func (c *Crowd) begun(e *Event) {
 
 // over takes a connection off what is counted.
 func (c *Crowd) over(r *Record) {
-	client, server := r.Ends[Client], r.Ends[Server]
+	client, server := &r.Ends[Client], &r.Ends[Server]
 	for e := range End(2) {
 		if r.Ends[e].State == TimeWait {
-			c.waits.with(server.Addr, func(w *waits) bool { return w.count(e, -1) })
+			c.waited(server.Addr, e)
 		}
 	}
 	if !holdsNoPort(client.State) {
-		c.ports.with(route{client.Addr.Addr(), server.Addr}, func(p *portUse) bool { p.open--; return p.open > 0 || p.awaited })
+		c.unused(route{hostOf(client.Addr.Addr()), portOf(server.Addr)})
 	}
 }
 
@@ -152,7 +172,7 @@ func (c *Crowd) report(k *Kind, f finding, addr netip.Addr, port uint16, count i
 			a.Time, a.Packet = s.at, s.packet
 		}
 	}
-	c.emit(Event{Kind: Odd, Time: c.now, Packet: a.Packet, Anomaly: &a})
+	c.emit(&Event{Kind: Odd, Time: c.now, Packet: a.Packet, Anomaly: &a})
 }
 
 // sample keeps the first few of what it is given.
@@ -181,7 +201,8 @@ type table[K comparable, V any] struct {
 	rows   map[K]*row[K, V]
 	ends   *row[K, V] // its next is the newest row, its prev the oldest
 	most   int
-	forget func(*V) // what to do before a row is forgotten; may be nil
+	forget func(*V) (free bool) // called before a row is forgotten; free: nobody else holds its value
+	spare  *row[K, V]           // one to be used again, or nil: a flood would have a new one made for every SYN
 }
 
 type row[K comparable, V any] struct {
@@ -190,10 +211,10 @@ type row[K comparable, V any] struct {
 	prev, next *row[K, V]
 }
 
-func newTable[K comparable, V any](most int, forget func(*V)) table[K, V] {
+func newTable[K comparable, V any](most int, forget func(*V) bool) table[K, V] {
 	ends := new(row[K, V])
 	ends.prev, ends.next = ends, ends
-	return table[K, V]{make(map[K]*row[K, V]), ends, most, forget}
+	return table[K, V]{rows: make(map[K]*row[K, V]), ends: ends, most: most, forget: forget}
 }
 
 // at returns the value of the key, which becomes the newest, and makes one if
@@ -204,7 +225,10 @@ func (t *table[K, V]) at(key K) *V {
 		if len(t.rows) >= t.most {
 			t.dropOldest()
 		}
-		r = &row[K, V]{key: key}
+		if r, t.spare = t.spare, nil; r == nil {
+			r = new(row[K, V])
+		}
+		r.key = key
 		t.rows[key] = r
 	} else {
 		r.prev.next, r.next.prev = r.next, r.prev
@@ -214,28 +238,21 @@ func (t *table[K, V]) at(key K) *V {
 	return &r.value
 }
 
-// find returns the value of the key, or nil.
-func (t *table[K, V]) find(key K) *V {
-	if r := t.rows[key]; r != nil {
-		return &r.value
+// find returns the row of the key, or nil.
+func (t *table[K, V]) find(key K) *row[K, V] {
+	if len(t.rows) == 0 {
+		return nil // as nearly always of echoes
 	}
-	return nil
-}
-
-// with calls f with the value of the key, if there is one, and forgets the row
-// if f says that it is not needed any more.
-func (t *table[K, V]) with(key K, f func(*V) (needed bool)) {
-	if r := t.rows[key]; r != nil && !f(&r.value) {
-		t.drop(r)
-	}
+	return t.rows[key]
 }
 
 func (t *table[K, V]) drop(r *row[K, V]) {
-	if t.forget != nil {
-		t.forget(&r.value)
-	}
 	r.prev.next, r.next.prev = r.next, r.prev
 	delete(t.rows, r.key)
+	if t.forget(&r.value) {
+		*r = row[K, V]{}
+		t.spare = r
+	}
 }
 
 func (t *table[K, V]) dropOldest() {

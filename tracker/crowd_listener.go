@@ -82,7 +82,7 @@ var synFlood = Kind{
 
 // flooded counts a SYN to a listener.
 func (c *Crowd) flooded(e *Event) {
-	f := c.floods.at(e.Server)
+	f := c.floods.at(portOf(e.Server))
 	h := f.at(c.now)
 	h.begun++
 	h.last = e.Time
@@ -114,8 +114,8 @@ func (c *Crowd) floodedTo(e *Event) {
 	if e.To == Listen || e.To == Closed && !e.hasNoConnection() || e.To == Unknown {
 		return
 	}
-	if f := c.floods.find(e.Server); f != nil {
-		f.at(c.now).done++
+	if r := c.floods.find(portOf(e.Server)); r != nil {
+		r.value.at(c.now).done++
 	}
 }
 
@@ -178,9 +178,9 @@ var serverTimeWaitAccumulation = Kind{
 func (c *Crowd) waiting(e *Event) {
 	switch {
 	case e.From == TimeWait:
-		c.waits.with(e.Server, func(w *waits) bool { return w.count(e.End, -1) })
+		c.waited(e.Server, e.End)
 	case e.To == TimeWait:
-		w := c.waits.at(e.Server)
+		w := c.waits.at(portOf(e.Server))
 		w.count(e.End, +1)
 		if e.End == Client {
 			return
@@ -203,6 +203,13 @@ func (c *Crowd) waiting(e *Event) {
 	}
 }
 
+// waited counts an end that is no longer in TIME-WAIT.
+func (c *Crowd) waited(listener netip.AddrPort, e End) {
+	if r := c.waits.find(portOf(listener)); r != nil && !r.value.count(e, -1) {
+		c.waits.drop(r)
+	}
+}
+
 // judgeWaits tells of the connections of a listener in TIME-WAIT.
 func (c *Crowd) judgeWaits(listener netip.AddrPort, w *waits) {
 	w.awaited, w.told = false, true
@@ -216,8 +223,8 @@ func (c *Crowd) judgeWaits(listener netip.AddrPort, w *waits) {
 // A route is what a port of a client is used up for: with other hosts or
 // services it can be used again.
 type route struct {
-	client netip.Addr
-	server netip.AddrPort
+	client hostKey
+	server portKey
 }
 
 // portUse counts the ports of a client that are in use on a route.
@@ -273,9 +280,9 @@ func (c *Crowd) using(client, server netip.AddrPort, e *Event) {
 	if e.End != Client || holdsNoPort(e.From) == holdsNoPort(e.To) {
 		return
 	}
-	key := route{client.Addr(), server}
+	key := route{hostOf(client.Addr()), portOf(server)}
 	if holdsNoPort(e.To) {
-		c.ports.with(key, func(p *portUse) bool { p.open--; return p.open > 0 || p.awaited })
+		c.unused(key)
 		return
 	}
 	p := c.ports.at(key)
@@ -291,10 +298,19 @@ func (c *Crowd) using(client, server netip.AddrPort, e *Event) {
 	}
 	if !p.awaited {
 		p.awaited, p.most = true, 0
-		c.later(portsPatience, func() { c.judgePorts(key, p) })
+		c.later(portsPatience, func() { c.judgePorts(client.Addr(), server, p) })
 	}
 	if p.open > p.most {
 		p.most, p.until = p.open, e.Time
+	}
+}
+
+// unused counts a port that is no longer in use.
+func (c *Crowd) unused(key route) {
+	if r := c.ports.find(key); r != nil {
+		if r.value.open--; r.value.open <= 0 && !r.value.awaited {
+			c.ports.drop(r)
+		}
 	}
 }
 
@@ -302,11 +318,11 @@ func (c *Crowd) using(client, server netip.AddrPort, e *Event) {
 func holdsNoPort(s State) bool { return s == Closed || s == Listen || s == Unknown }
 
 // judgePorts tells of the ports of a client.
-func (c *Crowd) judgePorts(r route, p *portUse) {
+func (c *Crowd) judgePorts(client netip.Addr, server netip.AddrPort, p *portUse) {
 	p.awaited, p.told = false, true
 	c.report(&ephemeralPortExhaustion, finding{
 		certain: ConfidenceAssumed,
 		text: fmt.Sprintf("%v uses %d of about %d ports toward %v, those in TIME_WAIT included; when none is left, connecting fails. With 60 s of TIME_WAIT (Linux) about %d new connections a second are the limit: keep connections open, or use more addresses. If %v is a NAT gateway, the hosts behind it share these ports.",
-			r.client, p.most, p.size(), r.server, p.size()/60, r.client),
-	}, r.client, 0, p.most, p.until, p.samples)
+			client, p.most, p.size(), server, p.size()/60, client),
+	}, client, 0, p.most, p.until, p.samples)
 }

@@ -55,7 +55,7 @@ const (
 // A try is one target of a sweep.
 type try struct {
 	sighting
-	target netip.AddrPort
+	target portKey
 	times  int
 	how    probe
 	result outcome
@@ -66,17 +66,14 @@ type try struct {
 // first.
 type sweep struct {
 	tries   []try
-	index   map[netip.AddrPort]int // of each target in tries, from base; nil: there are few
+	index   map[portKey]int // of each target in tries, from base; nil: there are few
 	base    int
 	awaited bool // a verdict is to be given
 	told    bool // and was, of what still goes on
 }
 
 // find returns the try of the target, or nil.
-func (s *sweep) find(target netip.AddrPort) *try {
-	if s == nil {
-		return nil
-	}
+func (s *sweep) find(target portKey) *try {
 	if i, ok := s.index[target]; ok {
 		return &s.tries[i-s.base]
 	}
@@ -98,7 +95,7 @@ func (s *sweep) add(t try) {
 	case s.index != nil:
 		s.index[t.target] = s.base + len(s.tries) - 1
 	case len(s.tries) >= indexed:
-		s.index = make(map[netip.AddrPort]int)
+		s.index = make(map[portKey]int)
 		for i, t := range s.tries {
 			s.index[t.target] = s.base + i
 		}
@@ -121,9 +118,9 @@ func (c *Crowd) swept(e *Event) {
 	from, to := e.addr(e.End), e.addr(e.End.Peer())
 	switch how, asks := probeOf(e); {
 	case asks:
-		c.tried(&c.scans, from.Addr(), to, how, e, scanTargets, (*Crowd).judgeScan)
+		c.tried(&c.scans, from.Addr(), portOf(to), how, e, scanTargets, (*Crowd).judgeScan)
 	case e.Flags&(SYN|ACK) == SYN|ACK || e.Flags&(RST|ACK) == RST|ACK && e.Seq == 0:
-		c.tried(&c.echoes, from.Addr(), to, probeSYN, e, echoTargets, (*Crowd).judgeEcho)
+		c.tried(&c.echoes, from.Addr(), portOf(to), probeSYN, e, echoTargets, (*Crowd).judgeEcho)
 	}
 }
 
@@ -145,8 +142,8 @@ func probeOf(e *Event) (how probe, asks bool) {
 }
 
 // tried adds a try of a host.
-func (c *Crowd) tried(in *table[netip.Addr, sweep], host netip.Addr, target netip.AddrPort, how probe, e *Event, enough int, judge func(*Crowd, netip.Addr, *sweep)) {
-	s := in.at(host)
+func (c *Crowd) tried(in *table[hostKey, sweep], host netip.Addr, target portKey, how probe, e *Event, enough int, judge func(*Crowd, netip.Addr, *sweep)) {
+	s := in.at(hostOf(host))
 	c.targets -= s.purge(c.now.Add(-scanWindow))
 	if len(s.tries) < enough {
 		s.told = false
@@ -170,18 +167,26 @@ func (c *Crowd) tried(in *table[netip.Addr, sweep], host netip.Addr, target neti
 	}
 }
 
+// tryOf returns what is remembered of a host's try of the target, or nil.
+func (c *Crowd) tryOf(in *table[hostKey, sweep], host, target netip.AddrPort) *try {
+	if r := in.find(hostOf(host.Addr())); r != nil {
+		return r.value.find(portOf(target))
+	}
+	return nil
+}
+
 // sweptTo takes note of what becomes of a try.
 func (c *Crowd) sweptTo(e *Event) {
 	client := e.End == Client
 	if e.To == Closed && e.On == RcvRST.String() && e.Bytes == [2]uint64{} {
-		if t := c.scans.find(e.addr(e.End).Addr()).find(e.addr(e.End.Peer())); t != nil {
+		if t := c.tryOf(&c.scans, e.addr(e.End), e.addr(e.End.Peer())); t != nil {
 			t.result = refused
 		}
 	}
 	if e.To != Established && e.From != Established {
 		return
 	}
-	if t := c.scans.find(e.Client.Addr()).find(e.Server); t != nil {
+	if t := c.tryOf(&c.scans, e.Client, e.Server); t != nil {
 		switch {
 		case e.To == Established:
 			t.result = useful
@@ -195,7 +200,7 @@ func (c *Crowd) sweptTo(e *Event) {
 			t.result = useful
 		}
 	}
-	if t := c.echoes.find(e.Server.Addr()).find(e.Client); t != nil && !client && e.To == Established {
+	if t := c.tryOf(&c.echoes, e.Server, e.Client); t != nil && !client && e.To == Established {
 		t.result = useful
 	}
 }
@@ -215,11 +220,11 @@ func (c *Crowd) judgeScan(host netip.Addr, s *sweep) {
 	n := len(s.tries)
 	var results [4]int
 	var hows [numProbes]int
-	ports, hosts, times := map[uint16]bool{}, map[netip.Addr]bool{}, 0
+	ports, hosts, times := map[uint64]bool{}, map[hostKey]bool{}, 0
 	for _, t := range s.tries {
 		results[t.result]++
 		hows[t.how]++
-		ports[t.target.Port()], hosts[t.target.Addr()] = true, true
+		ports[t.target.port], hosts[t.target.host] = true, true
 		times += t.times
 	}
 	failed := results[refused] + results[unanswered]

@@ -16,7 +16,7 @@ func crowded(t *testing.T, text string) (found []*Anomaly) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.run(t, func(e Event) {
+	l.run(t, func(e *Event) {
 		if e.Kind == Odd && e.Conn == 0 {
 			found = append(found, e.Anomaly)
 		}
@@ -84,7 +84,7 @@ func TestScanThatGoesOnIsToldOnce(t *testing.T) {
 
 func TestFloodThatPausesIsToldAgain(t *testing.T) {
 	var found []string
-	c := NewCrowd(func(e Event) {
+	c := NewCrowd(func(e *Event) {
 		if e.Kind == Odd {
 			found = append(found, e.Anomaly.Kind)
 		}
@@ -94,7 +94,7 @@ func TestFloodThatPausesIsToldAgain(t *testing.T) {
 		for range n {
 			conn++
 			now = now.Add(time.Millisecond)
-			c.Event(Event{Kind: Begun, Time: now, Conn: conn, Packet: conn, Client: clientOf(conn), Server: peerB, Incarnation: 1, Flags: SYN})
+			c.Event(&Event{Kind: Begun, Time: now, Conn: conn, Packet: conn, Client: clientOf(conn), Server: peerB, Incarnation: 1, Flags: SYN})
 		}
 	}
 	for _, pause := range []time.Duration{0, time.Minute} {
@@ -109,20 +109,20 @@ func TestFloodThatPausesIsToldAgain(t *testing.T) {
 
 // A flood from one address and port is a client that is stuck.
 func TestFloodNeedsManySources(t *testing.T) {
-	c := NewCrowd(func(e Event) {
+	c := NewCrowd(func(e *Event) {
 		if e.Kind == Odd {
 			t.Errorf("found %s", e.Anomaly.Text)
 		}
 	})
 	for i := range 1000 {
-		c.Event(Event{Kind: Begun, Time: Time(1_000_000*second) + Time(i)*1e6, Conn: i + 1, Client: peerA, Server: peerB, Incarnation: i + 1, Flags: SYN})
+		c.Event(&Event{Kind: Begun, Time: Time(1_000_000*second) + Time(i)*1e6, Conn: i + 1, Client: peerA, Server: peerB, Incarnation: i + 1, Flags: SYN})
 	}
 	c.Close()
 }
 
 func TestCrowdPassesEventsOn(t *testing.T) {
 	var kinds []EventKind
-	c := NewCrowd(func(e Event) { kinds = append(kinds, e.Kind) })
+	c := NewCrowd(func(e *Event) { kinds = append(kinds, e.Kind) })
 	tk, err := New(Config{}, c.Event)
 	if err != nil {
 		t.Fatal(err)
@@ -142,7 +142,7 @@ func TestCrowdForgetsWhatIsOver(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		crowd := NewCrowd(func(Event) {})
+		crowd := NewCrowd(func(*Event) {})
 		l.run(t, crowd.Event, func(tk *Tracker, n, i int) {
 			if n == l.times-1 && i == len(l.rungs)-1 {
 				tk.Advance(tk.Now().Add(time.Hour))
@@ -157,13 +157,13 @@ func TestCrowdForgetsWhatIsOver(t *testing.T) {
 }
 
 func TestCrowdIsBounded(t *testing.T) {
-	c := NewCrowd(func(Event) {})
+	c := NewCrowd(func(*Event) {})
 	for i := range 3 * maxRoutes {
 		a, b := clientOf(i*60_001), clientOf(i) // a new address each time
 		now := Time(1_000_000*second) + Time(i)
-		c.Event(Event{Kind: Begun, Time: now, Conn: i + 1, Client: a, Server: b, Incarnation: 1, Flags: SYN})
-		c.Event(Event{Kind: Moved, Time: now, Conn: i + 1, Client: a, Server: b, End: Client, From: Closed, To: SynSent})
-		c.Event(Event{Kind: Moved, Time: now, Conn: i + 1, Client: a, Server: b, End: Server, From: FinWait2, To: TimeWait})
+		c.Event(&Event{Kind: Begun, Time: now, Conn: i + 1, Client: a, Server: b, Incarnation: 1, Flags: SYN})
+		c.Event(&Event{Kind: Moved, Time: now, Conn: i + 1, Client: a, Server: b, End: Client, From: Closed, To: SynSent})
+		c.Event(&Event{Kind: Moved, Time: now, Conn: i + 1, Client: a, Server: b, End: Server, From: FinWait2, To: TimeWait})
 	}
 	for _, tt := range []struct {
 		what      string
@@ -181,9 +181,9 @@ func TestCrowdIsBounded(t *testing.T) {
 	}
 	// One source with very many targets.
 	for i := range 3 * maxTries {
-		c.Event(Event{Kind: Begun, Time: c.now, Conn: 1, Client: peerA, Server: clientOf(i), Incarnation: 1, Flags: SYN})
+		c.Event(&Event{Kind: Begun, Time: c.now, Conn: 1, Client: peerA, Server: clientOf(i), Incarnation: 1, Flags: SYN})
 	}
-	if s := c.scans.find(peerA.Addr()); len(s.tries) > maxTries+1 || len(s.index) != len(s.tries) {
+	if s := &c.scans.find(hostOf(peerA.Addr())).value; len(s.tries) > maxTries+1 || len(s.index) != len(s.tries) {
 		t.Errorf("%d tries and %d targets are kept of one source, want %d", len(s.tries), len(s.index), maxTries)
 	}
 }

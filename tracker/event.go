@@ -13,7 +13,8 @@ const (
 	Seen                   // if Config.Seen: a segment, or a timer of a connection, was seen to; it follows all that came of it
 )
 
-// An Event is what the tracker tells its caller. It is a flat value.
+// An Event is what the tracker tells its caller. It is a flat value: who
+// keeps one copies it.
 type Event struct {
 	Kind   EventKind
 	Time   Time

@@ -164,7 +164,7 @@ type fuzzRun struct {
 	reach  [numStates]StateSet
 }
 
-func (f *fuzzRun) event(e Event) {
+func (f *fuzzRun) event(e *Event) {
 	text := fmt.Sprint(e.Kind, e.Time, e.Packet, e.Conn, e.End, e.From, e.To, e.On, e.Basis)
 	if e.Anomaly != nil {
 		text += fmt.Sprintf(" %+v", *e.Anomaly)
@@ -192,7 +192,7 @@ func (f *fuzzRun) event(e Event) {
 }
 
 // moved checks a move against the one before it.
-func (f *fuzzRun) moved(e Event, text string) {
+func (f *fuzzRun) moved(e *Event, text string) {
 	if e.Time < f.now {
 		f.t.Fatalf("time ran back by %v: %s", f.now.Sub(e.Time), text)
 	}
@@ -213,7 +213,7 @@ func (f *fuzzRun) moved(e Event, text string) {
 }
 
 // ended checks a last record against the events.
-func (f *fuzzRun) ended(e Event) {
+func (f *fuzzRun) ended(e *Event) {
 	r := e.Over
 	if r.Conn != e.Conn {
 		f.t.Fatalf("record is of connection %d, its event of %d", r.Conn, e.Conn)

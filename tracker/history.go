@@ -121,11 +121,20 @@ func (t *Tracker) enter(c *Conn, e End, ins inputSet, after StateSet, why cause,
 	t.moved(c, e, before, after, ins.String(), why)
 }
 
-// keep appends a step, growing to what an open connection needs, and then to
-// what one that is closed does.
+// keep appends a step, growing to what a lone SYN needs, then to what an open
+// connection does, and then to what one that is closed does.
 func (c *Conn) keep(st step) {
 	if len(c.steps) == cap(c.steps) {
-		grown := make([]step, len(c.steps), max(4, min(2*len(c.steps)+2, len(c.steps)+6)))
+		most := 10
+		switch n := len(c.steps); {
+		case n < 2:
+			most = 2
+		case n < 4:
+			most = 4
+		case n >= 10:
+			most = n + 6
+		}
+		grown := make([]step, len(c.steps), most)
 		copy(grown, c.steps)
 		c.steps = grown
 	}
@@ -136,11 +145,12 @@ func (c *Conn) keep(st step) {
 // moved tells the caller of a move, and sets the connection's alarm.
 func (t *Tracker) moved(c *Conn, e End, before, after StateSet, on string, why cause) {
 	if from, to := before.shown(), after.shown(); from != to && !c.provisional() {
-		t.emit(Event{
+		t.told = Event{
 			Kind: Moved, Time: why.at, Packet: why.packet, Conn: int(c.id), Client: c.addr(Client), Server: c.addr(Server),
 			End: e, Bytes: [2]uint64{c.ends[Client].bytes, c.ends[Server].bytes},
 			From: from, To: to, On: on, Basis: why.basis,
-		})
+		}
+		t.emit(&t.told)
 	}
 	t.arm(c)
 }

@@ -220,7 +220,8 @@ const anyState = StateSet(1<<numStates - 2)
 func (t *Tracker) number(c *Conn, first *Segment) {
 	t.conns++
 	c.id = uint32(t.conns)
-	e := Event{
+	e := &t.told
+	*e = Event{
 		Kind: Begun, Time: t.now, Conn: t.conns, Client: c.addr(Client), Server: c.addr(Server),
 		Origin: c.origin(), Incarnation: int(c.incarnation), Flags: SYN, Seq: c.ends[Client].iss,
 	}
@@ -360,7 +361,7 @@ func (t *Tracker) promote(c *Conn, s *Segment) {
 	was := [2]State{c.ends[Client].start.shown(), c.ends[Server].start.shown()}
 	for _, st := range c.steps { // told only now
 		e := st.end()
-		t.emit(Event{Kind: Moved, Time: t.now, Packet: st.packet(), Conn: int(c.id), Client: c.addr(Client), Server: c.addr(Server), End: e,
+		t.tell(Event{Kind: Moved, Time: t.now, Packet: st.packet(), Conn: int(c.id), Client: c.addr(Client), Server: c.addr(Server), End: e,
 			From: was[e], To: st.state(), On: stepEvent(st), Basis: st.basis()})
 		was[e] = st.state()
 	}

@@ -199,7 +199,7 @@ func (l *ladder) parseHead(line string) (err error) {
 // that it raised, the last time that it is played.
 func (l ladder) play(t *testing.T, after func(tk *Tracker, i int, odd []string)) {
 	var odd, crowded []string
-	l.run(t, func(e Event) {
+	l.run(t, func(e *Event) {
 		switch {
 		case e.Kind != Odd:
 		case e.Anomaly.Addr.IsValid():
@@ -220,7 +220,7 @@ func (l ladder) play(t *testing.T, after func(tk *Tracker, i int, odd []string))
 
 // run plays the ladder as often as it says, with a Crowd behind the Tracker,
 // and calls after with the number of the time, from 0, and of the rung.
-func (l ladder) run(t *testing.T, emit func(Event), after func(tk *Tracker, n, i int)) {
+func (l ladder) run(t *testing.T, emit func(*Event), after func(tk *Tracker, n, i int)) {
 	crowd := NewCrowd(emit)
 	tk, err := New(l.config, crowd.Event)
 	if err != nil {

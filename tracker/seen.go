@@ -22,7 +22,8 @@ func (t *Tracker) saw(c *Conn, from End, packet int, on string) {
 	if !t.tellSeen || c == nil {
 		return
 	}
-	e := Event{Kind: Seen, Time: t.now, Packet: packet, Conn: int(c.id), End: from, On: on}
+	e := &t.told
+	*e = Event{Kind: Seen, Time: t.now, Packet: packet, Conn: int(c.id), End: from, On: on}
 	for end := range End(2) {
 		e.Ends[end] = t.socket(c, end)
 	}

@@ -24,14 +24,14 @@ func TestSeenFollowsEverySegment(t *testing.T) {
 	for _, asked := range []bool{false, true} {
 		var seen []Event
 		var newest Event
-		tk, err := New(Config{Seen: asked}, func(e Event) {
+		tk, err := New(Config{Seen: asked}, func(e *Event) {
 			if e.Kind == Seen {
-				seen = append(seen, e)
+				seen = append(seen, *e)
 			}
 			if newest.Kind == Seen && newest.Packet == e.Packet && e.Packet != 0 {
-				t.Errorf("after the Seen event of #%d comes %+v", e.Packet, e)
+				t.Errorf("after the Seen event of #%d comes %+v", e.Packet, *e)
 			}
-			newest = e
+			newest = *e
 		})
 		if err != nil {
 			t.Fatal(err)

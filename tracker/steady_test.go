@@ -21,11 +21,11 @@ func TestSteadyIsAsGoodAsTheWholeWay(t *testing.T) {
 		var told [2][]Event
 		var tks [2]*Tracker
 		for i := range tks {
-			tk, err := New(Config{Seen: true}, func(e Event) {
+			tk, err := New(Config{Seen: true}, func(e *Event) {
 				if e.Over != nil {
 					e.Over = e.Over.Clone()
 				}
-				told[i] = append(told[i], e)
+				told[i] = append(told[i], *e)
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -255,5 +255,5 @@ func (t *Tracker) offloadedSums(s *Segment, enough int) {
 func (t *Tracker) reportMany(k *Kind, f finding, packet int) {
 	a := k.found(f)
 	a.Time, a.Packet = t.now, packet
-	t.emit(Event{Kind: Odd, Time: a.Time, Packet: packet, Anomaly: &a})
+	t.tell(Event{Kind: Odd, Time: a.Time, Packet: packet, Anomaly: &a})
 }

@@ -44,7 +44,7 @@ type Stats struct {
 // A Tracker follows connections. It is pushed by its caller, who hands it
 // segments in capture order, and is not safe for concurrent use.
 type Tracker struct {
-	emit     func(Event)
+	emit     func(*Event)
 	now      Time
 	began    Time // of the first segment
 	flows    flows
@@ -66,15 +66,17 @@ type Tracker struct {
 	stats    Stats
 	tallies  map[tallyKey]int // how many connections some rare kinds were found in
 	key      flowKey          // of the segment that is observed
+	told     Event            // lent out: by value it was copied five times, to the Crowd and the printer
 	record   Record           // lent out with every Over event
 	scene    happening
 	tellSeen bool
-	plodding bool // takes no segment in by steady; for tests
+	plodding bool // takes no segment in by steady, and asks whatever the facts are; for tests
 }
 
-// New returns a Tracker that tells emit what happens. It fails on a Config
+// New returns a Tracker that tells emit what happens. An Event is lent to emit
+// for the call only. It fails on a Config
 // with an unknown stack.
-func New(cfg Config, emit func(Event)) (*Tracker, error) {
+func New(cfg Config, emit func(*Event)) (*Tracker, error) {
 	t := &Tracker{
 		emit:     emit,
 		flows:    newFlows(),
@@ -246,7 +248,13 @@ func (t *Tracker) over(c *Conn) {
 		t.judge(c, nil, e, reading{}, onEnd)
 	}
 	t.fill(&t.record, c)
-	t.emit(Event{Kind: Over, Time: t.now, Conn: int(c.id), Over: &t.record})
+	t.tell(Event{Kind: Over, Time: t.now, Conn: int(c.id), Over: &t.record})
+}
+
+// tell tells the caller of an event.
+func (t *Tracker) tell(e Event) {
+	t.told = e
+	t.emit(&t.told)
 }
 
 // remove forgets the connection.

@@ -24,7 +24,7 @@ func BenchmarkTraffic(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				crowd := tracker.NewCrowd(func(tracker.Event) {})
+				crowd := tracker.NewCrowd(func(*tracker.Event) {})
 				tk, err := tracker.New(tracker.Config{}, crowd.Event)
 				if err != nil {
 					b.Fatal(err)

@@ -268,12 +268,12 @@ type replayed struct {
 func watch(m *sim, segments []capturedSegment, failf func(string, ...any)) replayed {
 	var r replayed
 	var sent []Event
-	tk, err := New(Config{}, func(e Event) {
+	tk, err := New(Config{}, func(e *Event) {
 		switch e.Kind {
 		case Moved:
 			r.visited |= setOf(e.From) | setOf(e.To)
 			if e.Basis == BySending && beforeSending[e.On] != 0 {
-				sent = append(sent, e)
+				sent = append(sent, *e)
 			}
 		case Over:
 			r.records = append(r.records, e.Over.Clone())
@@ -383,7 +383,7 @@ func drawn(segments []capturedSegment) string {
 		}
 		l.rungs = append(l.rungs, r)
 	}
-	tk, _ := New(Config{}, func(Event) {})
+	tk, _ := New(Config{}, func(*Event) {})
 	for i := range segments {
 		tk.Observe(&segments[i].Segment)
 		l.rungs[i].cells = [2]string{l.cell(tk, false), l.cell(tk, true)}

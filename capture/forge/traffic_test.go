@@ -117,7 +117,7 @@ func replay(t *testing.T, traffic forge.Traffic) replayed {
 	return r
 }
 
-func (r *replayed) event(e tracker.Event) {
+func (r *replayed) event(e *tracker.Event) {
 	switch e.Kind {
 	case tracker.Odd:
 		a := e.Anomaly

@@ -51,7 +51,7 @@ func (m *Miss) String() string {
 // returns the records of all connections as they are then.
 func replay(segments []tracker.Segment, until tracker.Time) []*tracker.Record {
 	var records []*tracker.Record
-	tk, err := tracker.New(tracker.Config{}, func(e tracker.Event) {
+	tk, err := tracker.New(tracker.Config{}, func(e *tracker.Event) {
 		if e.Kind == tracker.Over {
 			records = append(records, e.Over.Clone())
 		}
