@@ -11,7 +11,7 @@ func newBounded(tb testing.TB, most int) (*wire, *[]int) {
 	var over []int
 	w := newWire(tb)
 	w.tk.max = most
-	w.tk.emit = func(e Event) {
+	w.tk.emit = func(e *Event) {
 		if e.Kind == Over {
 			over = append(over, e.Conn)
 		}
