@@ -244,7 +244,11 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 		}
 	case s.Flags&SYN != 0:
 		if x.has(sentSYNACK) && !c.answersAnew(s, from) {
-			t.repeated(c, from)
+			if y.assumed == setOf(SynSent) && y.sentAt > x.sentAt {
+				x.copies += min(1, 255-x.copies) // it answers another SYN: no timer ran out
+			} else {
+				t.repeated(c, from)
+			}
 			return
 		}
 		x.listens()

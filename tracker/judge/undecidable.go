@@ -177,11 +177,13 @@ func passedBy(here, there []tracker.Segment, end string, after tracker.Time) str
 // acknowledged what was sent to it once; 200 ms if that was never seen.
 func response(here []tracker.Segment, end string) time.Duration {
 	shortest := time.Duration(0)
+	sent := map[tracker.Seq]bool{}
 	for i := range here {
 		s := &here[i]
-		if s.Dst.String() != end || s.Len() == 0 {
+		if s.Dst.String() != end || s.Len() == 0 || sent[s.Seq] {
 			continue
 		}
+		sent[s.Seq] = true
 		for j := i + 1; j < len(here); j++ {
 			r := &here[j]
 			if r.Src == s.Src && r.Seq == s.Seq {
