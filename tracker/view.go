@@ -313,9 +313,13 @@ func (c *Conn) provedFIN(s *Segment, from End) StateSet {
 }
 
 // ackOfFirst returns what the FIN acknowledged when it was first sent. A FIN
-// that fills a hole is a repetition; the first copy left before the segment
-// that showed the hole, and acknowledged no more than what came before that.
+// that fills a hole is a repetition, unless it is shown to be late itself; the
+// first copy left before the segment that showed the hole, and acknowledged no
+// more than what came before that.
 func (c *Conn) ackOfFirst(s *Segment, from End) Seq {
+	if c.ends[from].stale(s) {
+		return s.Ack
+	}
 	fin := s.End() - 1
 	for _, h := range c.holesOf(from) {
 		if h.hasAck && fin.In(h.from, h.to) {

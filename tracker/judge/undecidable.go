@@ -94,6 +94,8 @@ func controlsDiffer(a, b []tracker.Segment) string {
 			}
 		case missing && s.Data > 0:
 			lost[s.Src] = true
+		case s.Data > 0 && place[key] < last[s.Src]:
+			return fmt.Sprintf("%v was overtaken", s)
 		}
 		opening[s.Src] = s.Flags.Any(tracker.SYN)
 		last[s.Src] = max(last[s.Src], place[key])
