@@ -49,11 +49,11 @@ func (s *Segment) lawless() bool { return s.Flags&(SYN|ACK|RST) == 0 }
 // take lets the segment move both ends in both views.
 func (t *Tracker) take(c *Conn, s *Segment, from End, r reading) {
 	firstFIN := s.Flags&FIN != 0 && !c.ends[from].has(hasFIN)
+	c.keepClosing(s, from, r, t.now)
+	t.refuteBy(c, s, from, r)
 	if n := t.newestOf(c.key); n != c {
 		t.notYet(n, c, s, from)
 	}
-	c.keepClosing(s, from, r, t.now)
-	t.refuteBy(c, s, from, r)
 	t.heard(c, s, from)
 	t.send(c, s, from, r)
 	c.note(s, from, r, t.now)
@@ -65,16 +65,20 @@ func (t *Tracker) take(c *Conn, s *Segment, from End, r reading) {
 
 // notYet takes back that the newest connection on these addresses and ports had
 // reached an end that, as s shows, still held an older one. A host has one
-// connection there at a time.
+// connection there at a time. What left the end before the SYN can have arrived
+// shows it only where nothing that could end the older one was on its way too.
 func (t *Tracker) notYet(newest, older *Conn, s *Segment, from End) {
 	e := newest.endOf((older.endOf(true) == Client) == (from == Client))
 	x := &newest.ends[e]
 	st, ok := newest.find(e, RcvSYN)
-	if !ok || newest.provisional() || x.seen() || older.ends[from].stale(s) || t.now.Sub(st.at) <= older.ends[from].response()+responseSlack {
+	if !ok || newest.provisional() || x.seen() || older.ends[from].stale(s) {
 		return
 	}
+	if !synchronized(older.ends[from].assumed) && t.now.Sub(st.at) <= older.ends[from].response()+responseSlack {
+		return
+	}
+	x.start = setOf(Closed)
 	t.refute(newest, e, inputs(RcvSYN)|inputs(RcvAckOfSYN), t.cause(s, ByCorrection))
-	x.start, x.assumed = setOf(Closed), setOf(Closed)
 }
 
 // answeredFIN notes that a repeated FIN has its answer.
@@ -496,8 +500,8 @@ func (t *Tracker) refuteBy(c *Conn, s *Segment, from End, r reading) {
 		gone = inputs(RcvSYN) | inputs(RcvAckOfSYN) | inputs(GiveUp) | inputs(Unreachable)
 	case s.Flags&SYN != 0 && x.has(sentSYNACK):
 		gone = inputs(RcvAckOfSYN) | inputs(GiveUp)
-	case r.old && x.has(hasFIN):
-		gone = inputs(RcvAckOfFIN)
+	case r.old && x.has(hasFIN), x.assumed == setOf(Closed) && s.pureAck():
+		gone = inputs(RcvAckOfFIN) // from CLOSED it would have sent a RST
 	}
 	gone |= inputs(GiveUp) | inputs(GiveUpPassive) | inputs(Unreachable)
 	if s.Flags&SYN == 0 {

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -32,8 +33,15 @@ func TestMain(m *testing.M) {
 	if os.Getenv(beTcpwatch) != "" {
 		os.Exit(cmd.Main())
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	for _, f := range failures {
+		fmt.Println(f) // once more, behind all that is only shown
+	}
+	os.Exit(status)
 }
+
+// failures has a line for each story that failed, or differed.
+var failures []string
 
 // needLab skips the test where there are no namespaces to be had.
 func needLab(t *testing.T) *tracer {
@@ -60,6 +68,7 @@ func needLab(t *testing.T) *tracer {
 type play struct {
 	script *script
 	dir    string
+	takes  int // of which the last counts
 	err    error
 }
 
@@ -83,7 +92,13 @@ func TestStories(t *testing.T) {
 				dir:    storyDir(t),
 			}
 			plays = append(plays, p)
-			jobs = append(jobs, func() { playAll([]*play{p}, family == "ipv6", trace) })
+			jobs = append(jobs, func() {
+				const takes = 3 // of a story that the kernels do not play as told, since the machine was busy
+				for p.takes < takes && (p.takes == 0 || errors.Is(p.err, errNotAsTold)) {
+					p.takes, p.err = p.takes+1, nil
+					playAll([]*play{p}, family == "ipv6", trace)
+				}
+			})
 		}
 	}
 	inParallel(12, jobs) // they wait much more than they work
@@ -209,9 +224,12 @@ func (n *tally) judge(t *testing.T, p *play, more func(c *judge.Case)) {
 	if *keepDir != "" {
 		keep(t, p, filepath.Join(*keepDir, strings.ReplaceAll(p.script.name, "/", "-")+time.Now().Format("-150405")))
 	}
+	if p.takes > 1 {
+		t.Logf("this is take %d: before, the kernels did not do as told", p.takes)
+	}
 	if p.err != nil {
-		t.Errorf("the story did not go as told: %v", p.err)
-		fail(t, p, judge.Miss{})
+		t.Error(p.err)
+		fail(t, p, judge.Miss{}, p.err)
 		return
 	}
 	c, err := judge.Load(p.dir)
@@ -253,19 +271,21 @@ func (n *tally) judge(t *testing.T, p *play, more func(c *judge.Case)) {
 	more(c)
 	if t.Failed() || first != nil {
 		if first == nil {
-			first = &judge.Miss{}
+			fail(t, p, judge.Miss{}, "its anomalies")
+		} else {
+			fail(t, p, *first, first)
 		}
-		fail(t, p, *first)
 	}
 }
 
 // fail keeps what a story left, and shows the ladder up to the first miss.
-func fail(t *testing.T, p *play, m judge.Miss) {
+func fail(t *testing.T, p *play, m judge.Miss, what any) {
 	dir, err := os.MkdirTemp("", "tcpwatch-lab-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	keep(t, p, dir)
+	failures = append(failures, fmt.Sprintf("WRONG: %s: %v (%s)", p.script.name, what, dir))
 	t.Logf("captures, truth and script are kept in %s", dir)
 	taps := []string{m.Tap}
 	if m.Tap == "" {

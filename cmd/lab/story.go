@@ -491,11 +491,13 @@ type mark struct {
 	accept    map[string][]string
 }
 
+var errNotAsTold = errors.New("the story did not go as told")
+
 // played complains about a mark at which the kernels were not in the states
 // that the script tells.
 func (m *mark) played(states []string) error {
 	if len(m.want) == 0 || slices.Equal(m.want, states) {
 		return nil
 	}
-	return fmt.Errorf("the story tells %v, the kernels are in %v", m.want, states)
+	return fmt.Errorf("%w: it tells %v, the kernels are in %v", errNotAsTold, m.want, states)
 }

@@ -251,8 +251,34 @@ func told(m Move, atHost []tracker.Segment, end string) bool {
 		case m.To == "FIN_WAIT_1" || m.To == "LAST_ACK":
 			return s.Flags.Any(tracker.FIN) && sent
 		case m.To == "CLOSED" && m.From != "TIME_WAIT":
-			return s.Flags.Any(tracker.RST) && !(sent && m.From == "SYN_SENT") || s.ICMP.Type != 0 || m.From == "LAST_ACK" && !sent
+			switch {
+			case s.ICMP.Type != 0, m.From == "LAST_ACK" && !sent:
+				return true
+			case sent:
+				return s.Flags.Any(tracker.RST) && m.From != "SYN_SENT"
+			default:
+				return s.Flags.Any(tracker.RST) && (m.From == "SYN_SENT" || m.From == "SYN_RCVD" || expected(s, atHost, end))
+			}
 		}
 		return true
 	})
+}
+
+// expected reports whether a RST to the end has the number that it asks for by
+// what it sent last, or the one before, or that behind what it has by SACK: by
+// no other does Linux let a connection be reset (RFC 5961 §3.2).
+func expected(rst *tracker.Segment, atHost []tracker.Segment, end string) bool {
+	for i := range slices.Backward(atHost) {
+		s := &atHost[i]
+		if s.Src.String() != end || s.Time > rst.Time || !s.Flags.Any(tracker.ACK) {
+			continue
+		}
+		for _, k := range s.Options.SACK[:s.Options.NumSACK] {
+			if rst.Seq == k.Right {
+				return true
+			}
+		}
+		return rst.Seq == s.Ack || rst.Seq+1 == s.Ack
+	}
+	return true // it has said nothing yet
 }
