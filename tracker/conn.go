@@ -37,8 +37,9 @@ const (
 	haunted  // segments of an older connection fell among its own, or may: oddments.haunts
 	doubtful // oddments.doubt waits for what the alleged sender does next
 	watched  // a segment waits to be accepted or refused: trouble.beyond
+	copied   // its SYN is an old one, copied by the network: the client did not send it now
 
-	closedByShift = 8
+	closedByShift = 12
 )
 
 func (c *Conn) provisional() bool { return c.bits&isProvisional != 0 }

@@ -263,6 +263,9 @@ func (t *Tracker) succeed(c *Conn, old *Conn, s *Segment) {
 		server.start, server.assumed, server.proved = setOf(Closed), setOf(Closed), setOf(Closed)
 	default:
 		c.bits |= isProvisional
+		if replay && x.stale(s) {
+			c.bits |= copied
+		}
 		t.waiting++
 		old.doubtSYN(s, from, t.now)
 		server.start, server.assumed, server.proved = setOf(Closed), setOf(Closed), setOf(Closed)

@@ -144,7 +144,12 @@ func (t *Tracker) heard(c *Conn, s *Segment, from End) {
 		ins |= inputs(RcvSYN) | inputs(RcvAckOfSYN) // without them it would be silent, or send SYNs
 	}
 	x.proved = t.provedBy(c, s, from, ins)
+	rst, reset := c.find(from, RcvRST)
+	reset = reset && ins.has(RcvFIN) && !c.happened(from, RcvFIN) && t.refute(c, from, inputs(RcvRST), t.cause(s, ByProof))
 	t.apply(c, from, ins, t.cause(s, ByProof))
+	if reset && x.stack().RSTBelowFIN { // it came behind the FIN
+		t.apply(c, from, inputs(RcvRST), cause{at: t.now, packet: rst.packet(), basis: ByCorrection})
+	}
 	c.confirm(from, ins)
 }
 
@@ -238,6 +243,9 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 		if x.has(sentSYN) || x.has(sentSYNACK) {
 			t.repeated(c, from)
 			c.sawSYN(s, from)
+			return
+		}
+		if c.bits&copied != 0 {
 			return
 		}
 		pending := t.refute(c, from, inputs(RcvSYN), why)

@@ -118,21 +118,22 @@ func (c *Case) bothSides(tap, end string, conn *Story, from, to float64) (here, 
 // missing at one of them, and was followed by nothing of the end that reached
 // the tap.
 func unheard(here, there []tracker.Segment, end string) string {
-	arrivedHere, arrivedThere := count(here), count(there)
+	lostThere, lostHere := lost(here, there, func(s *tracker.Segment) bool { return s.Dst.String() == end }),
+		lost(there, here, func(s *tracker.Segment) bool { return s.Src.String() == end })
 	var heard tracker.Time // when the end sent the last of it that reached the tap
 	for i := range there {
-		if s := &there[i]; s.Src.String() == end && arrivedHere[bare(s)] > 0 {
+		if s := &there[i]; s.Src.String() == end && !lostHere[i] {
 			heard = s.Time
 		}
 	}
 	crossingTime := max(2*response(here, end)+10*time.Millisecond, 50*time.Millisecond)
 	for i := range here {
-		if s := &here[i]; s.Dst.String() == end && arrivedThere[bare(s)] == 0 && s.Time.Add(crossingTime) > heard {
+		if s := &here[i]; lostThere[i] && s.Time.Add(crossingTime) > heard {
 			return fmt.Sprintf("#%d %v did not arrive by then, and nothing that came after shows it", s.Packet, s)
 		}
 	}
 	for i := range there {
-		if s := &there[i]; s.Src.String() == end && arrivedHere[bare(s)] == 0 && s.Time > heard {
+		if s := &there[i]; lostHere[i] && s.Time > heard {
 			return fmt.Sprintf("%v of %s did not come to the tap by then, nor anything after it", s, end)
 		}
 	}
@@ -144,23 +145,50 @@ func unheard(here, there []tracker.Segment, end string) string {
 		if s.Src.String() != end {
 			continue
 		}
-		switch missing := arrivedHere[bare(s)] == 0; {
-		case s.Flags.Any(tracker.RST) && missing && heard.Sub(s.Time) < telling:
+		switch {
+		case s.Flags.Any(tracker.RST) && lostHere[i] && heard.Sub(s.Time) < telling:
 			return fmt.Sprintf("%v of %s never came to the tap", s, end)
 		case s.Flags.Any(tracker.RST) && gap:
 			return fmt.Sprintf("octets before %v of %s never came to the tap", s, end)
 		case s.Data > 0:
-			gap = missing
+			gap = lostHere[i]
 		}
 		if !s.Flags.Any(tracker.FIN) || closed[s.End()] {
 			continue
 		}
-		if arrivedHere[bare(s)] == 0 {
+		if lostHere[i] {
 			return fmt.Sprintf("%v of %s never came to the tap, later copies at most", s, end)
 		}
 		closed[s.End()] = true
 	}
 	return passedBy(here, there, end, heard)
+}
+
+// lost finds the segments of one capture, of those meant, that the host at the
+// other end of the path did not get. Those that are alike are told apart by time:
+// what arrived is the last that was sent before. A copy made on the path has none
+// left that it could be.
+func lost(sent, got []tracker.Segment, meant func(s *tracker.Segment) bool) map[int]bool {
+	open := map[tracker.Segment][]int{}
+	gone := map[int]bool{}
+	for i := range sent {
+		if s := &sent[i]; meant(s) {
+			gone[i] = true
+			open[bare(s)] = append(open[bare(s)], i)
+		}
+	}
+	for i := range slices.Backward(got) {
+		r := &got[i]
+		list := open[bare(r)]
+		for n, j := range slices.Backward(list) {
+			if sent[j].Time <= r.Time {
+				delete(gone, j)
+				open[bare(r)] = slices.Delete(list, n, n+1)
+				break
+			}
+		}
+	}
+	return gone
 }
 
 // passedBy says which segment came to the end, after some time, without having
