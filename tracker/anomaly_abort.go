@@ -214,6 +214,9 @@ var rstInsteadOfAck = Kind{
 		if !again.unanswered || !h.closedFirst(x) || h.s.Seq != h.ends[x].fin+1 {
 			return nil
 		}
+		if gone, ok := h.find(x, NoTCB); ok && gone.packet() != h.s.Packet {
+			return nil // it had ended the connection before the FIN came, and never was in TIME_WAIT
+		}
 		fin, _ := h.find(y, SndFIN)
 		_, forgot := h.find(x, GiveUp)
 		hold := h.ends[x].stack().TimeWait2MSL

@@ -112,20 +112,20 @@ func (e *end) clockGap() time.Duration { return time.Duration(e.gap) * gapUnit }
 // setClock starts the end's timer. A further copy of a SYN or FIN tells the
 // gap to the one before.
 func (e *end) setClock(now Time, again bool) {
-	e.gap = 0
 	if again {
 		e.backOff(now)
 		e.copies += min(1, 255-e.copies)
-	} else {
-		e.copies = 1
+		return
 	}
-	e.clock = tickOf(now)
+	e.gap, e.copies, e.clock = 0, 1, tickOf(now)
 }
 
 // backOff sets the end's timer again, after a pause that it doubles next time.
 func (e *end) backOff(now Time) {
-	e.gap = uint8(min(e.clock.age(now)/gapUnit, 255))
-	e.clock = tickOf(now)
+	if e.clock != tickOf(now) { // else it was just set
+		e.gap = uint8(min(e.clock.age(now)/gapUnit, 255))
+		e.clock = tickOf(now)
+	}
 }
 
 // window returns the newest advertised window in octets.

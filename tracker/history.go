@@ -233,7 +233,7 @@ func (t *Tracker) refute(c *Conn, e End, ins inputSet, why cause) bool {
 	before := x.assumed
 	x.assumed = set
 	if struck&(inputs(GiveUp)|inputs(GiveUpPassive)|inputs(Timeout2MSL)) != 0 {
-		x.clock = tickOf(why.at) // it lives: its timer was set anew
+		x.backOff(why.at) // it lives: its timer was set anew
 	}
 	if before != set {
 		why.basis = ByCorrection

@@ -149,6 +149,7 @@ func (t *Tracker) deadline(c *Conn, e End) (Time, string) {
 	base := t.now - Time(x.clock.age(t.now))
 	after := func(d time.Duration) Time { return base.Add(d) }
 	overdue := 2*x.clockGap() + 2*gapUnit + time.Second
+	backsOff := x.copies >= 2 && x.gap > 0 // or else the copies answer those of the peer
 	switch x.assumed {
 	case setOf(TimeWait):
 		return after(t.twoMSLOf(stack)), timer2MSL
@@ -159,7 +160,7 @@ func (t *Tracker) deadline(c *Conn, e End) (Time, string) {
 			return after(stack.FinWait2), timerFinWait2
 		}
 	case setOf(SynSent):
-		if x.copies >= 2 {
+		if backsOff {
 			return after(overdue), timerSYN
 		}
 		return after(stack.SynGiveUp), timerSYN
@@ -170,7 +171,7 @@ func (t *Tracker) deadline(c *Conn, e End) (Time, string) {
 			}
 			break
 		}
-		if x.copies >= 2 {
+		if backsOff {
 			return after(overdue), timerSYNACK
 		}
 		return after(stack.SynAckGiveUp), timerSYNACK

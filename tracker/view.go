@@ -526,10 +526,30 @@ func (t *Tracker) refuteBy(c *Conn, s *Segment, from End, r reading) {
 	}
 	if late != 0 {
 		t.refute(c, from, late, why)
+		if again := c.comingTo(from, t.now) & late; again != 0 {
+			why.packet = t.newestFrame(c, from.Peer())
+			t.apply(c, from, again, why)
+		}
 		if s.Flags&SYN != 0 && late&(inputs(Unreachable)|inputs(GiveUp)) != 0 {
 			c.setClosedBy(NotClosed) // the attempt goes on
 		}
 	}
+}
+
+// comingTo returns what the newest segment of the peer brings the end, while it
+// is no older than one that may still be on its way.
+func (c *Conn) comingTo(e End, now Time) (ins inputSet) {
+	x, y := &c.ends[e], &c.ends[e.Peer()]
+	if !y.seen() || now.Sub(y.sentAt) > x.inFlight() {
+		return 0
+	}
+	if x.has(hasISS) && x.iss.Before(y.lastAck) {
+		ins |= 1 << RcvAckOfSYN
+	}
+	if x.has(hasFIN) && x.fin.Before(y.lastAck) {
+		ins |= 1 << RcvAckOfFIN
+	}
+	return ins
 }
 
 // lacksFIN reports whether s shows that octets before the peer's FIN, captured as

@@ -277,7 +277,7 @@ func told(m Move, atHost []tracker.Segment, end string) bool {
 		sent := s.Src.String() == end
 		switch {
 		case m.To == "FIN_WAIT_1" || m.To == "LAST_ACK":
-			return s.Flags.Any(tracker.FIN) && sent
+			return s.Flags.Any(tracker.FIN) && sent && !heardBetween(atHost, end, moment(m.T), s.Time)
 		case m.To == "CLOSED" && m.From != "TIME_WAIT":
 			switch {
 			case s.ICMP.Type != 0, m.From == "LAST_ACK" && !sent:
@@ -289,6 +289,13 @@ func told(m Move, atHost []tracker.Segment, end string) bool {
 			}
 		}
 		return true
+	})
+}
+
+// heardBetween reports whether anything came to the end between two times.
+func heardBetween(atHost []tracker.Segment, end string, from, to tracker.Time) bool {
+	return slices.ContainsFunc(atHost, func(s tracker.Segment) bool {
+		return s.Dst.String() == end && from < s.Time && s.Time < to
 	})
 }
 
