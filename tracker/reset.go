@@ -170,6 +170,9 @@ func (t *Tracker) resetSender(c *Conn, s *Segment, from End, kind resetKind, ask
 		if s.Flags&ACK == 0 && x.has(hasISS) && !(x.iss.Before(s.Seq) && s.Seq.AtMost(x.nxt)) && x.assumed&(setOf(SynSent)|setOf(SynReceived)) != 0 {
 			return // the answer to a bad ACK, from a connection that goes on (RFC 9293 §3.10.7.3, §3.10.7.4)
 		}
+		if x.closed() && c.happened(from, SndRST) {
+			return // it had aborted: what it answers may be a copy of what it had received before
+		}
 		t.refute(c, from, c.takenSince(from, asked), why) // it had no connection that could receive this
 		t.apply(c, from, inputs(NoTCB), why)
 		c.abortedBy(from)
