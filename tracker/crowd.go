@@ -23,32 +23,38 @@ type Crowd struct {
 	emit func(*Event)
 	now  Time
 
-	scans    table[hostKey, sweep] // by who connects
-	echoes   table[hostKey, sweep] // by who answers what was not asked
-	floods   table[portKey, flood] // by listener
-	waits    table[portKey, waits] // by listener
-	ports    table[route, portUse] // by client and listener
-	targets  int                   // in all sweeps together
-	verdicts []verdict             // to be given
-	next     Time                  // the earliest of them; 0: none
+	scans    table[sweep]   // by who connects
+	echoes   table[sweep]   // by who answers what was not asked
+	floods   table[flood]   // by listener
+	waits    table[waits]   // by listener
+	ports    table[portUse] // by client and listener
+	seed     seed           // of their indexes
+	targets  int            // in all sweeps together
+	verdicts []verdict      // to be given
+	next     Time           // the earliest of them; 0: none
 }
 
-// A hostKey is an address, and a portKey one with a port, as flowKey has them:
-// maps hash and compare them as plain memory, in half the time that those of
-// netip take.
-type hostKey struct{ a, b uint64 }
+// What is counted has a flowKey, of which a host fills one address, and a
+// listener that and a port.
 
-type portKey struct {
-	host hostKey
-	port uint64
-}
-
-func hostOf(a netip.Addr) (k hostKey) {
-	k.a, k.b = words(a)
+func hostOf(a netip.Addr) (k flowKey) {
+	k.loA, k.loB = words(a)
 	return k
 }
 
-func portOf(a netip.AddrPort) portKey { return portKey{hostOf(a.Addr()), uint64(a.Port())} }
+func portOf(a netip.AddrPort) (k flowKey) {
+	k.loA, k.loB = words(a.Addr())
+	k.ports = uint32(a.Port())
+	return k
+}
+
+// routeOf names what a port of a client is used up for: with other hosts or
+// services it can be used again.
+func routeOf(client netip.Addr, server netip.AddrPort) flowKey {
+	k := portOf(server)
+	k.hiA, k.hiB = words(client)
+	return k
+}
 
 // A verdict is given when its time has come.
 type verdict struct {
@@ -56,8 +62,7 @@ type verdict struct {
 	give func()
 }
 
-// Bounds of what a Crowd keeps. Beyond them the keys not used for the longest
-// time are forgotten.
+// Bounds of what a Crowd keeps, see table.
 const (
 	maxHosts   = 1 << 14 // that are watched for scans, echoes and floods, each
 	maxRoutes  = 1 << 16 // that are watched for ports in use and TIME-WAIT, each
@@ -68,16 +73,20 @@ const (
 // NewCrowd returns a Crowd that passes every Event on to emit, and its own
 // findings among them.
 func NewCrowd(emit func(*Event)) *Crowd {
-	c := &Crowd{emit: emit}
-	forget := func(s *sweep) (free bool) {
+	c := &Crowd{emit: emit, seed: newSeed()}
+	forget := func(s *sweep) {
 		c.targets -= len(s.tries)
-		return !s.awaited
+		*s = sweep{tries: s.tries[:0]}
+		if cap(s.tries) > indexed {
+			s.tries = nil
+		}
 	}
-	c.scans = newTable[hostKey](maxHosts, forget)
-	c.echoes = newTable[hostKey](maxHosts, forget)
-	c.floods = newTable[portKey](maxHosts, func(f *flood) bool { return !f.awaited })
-	c.waits = newTable[portKey](maxRoutes, func(w *waits) bool { return !w.awaited })
-	c.ports = newTable[route](maxRoutes, func(p *portUse) bool { return !p.awaited })
+	awaited := func(s *sweep) bool { return s.awaited }
+	c.scans = newTable(maxHosts, awaited, forget)
+	c.echoes = newTable(maxHosts, awaited, forget)
+	c.floods = newTable(maxHosts, func(f *flood) bool { return f.awaited }, func(f *flood) { *f = flood{samples: f.samples[:0]} })
+	c.waits = newTable(maxRoutes, func(w *waits) bool { return w.awaited }, func(w *waits) { *w = waits{samples: w.samples[:0]} })
+	c.ports = newTable(maxRoutes, func(p *portUse) bool { return p.awaited }, func(p *portUse) { *p = portUse{samples: p.samples[:0]} })
 	return c
 }
 
@@ -126,7 +135,7 @@ func (c *Crowd) over(r *Record) {
 		}
 	}
 	if !holdsNoPort(client.State) {
-		c.unused(route{hostOf(client.Addr.Addr()), portOf(server.Addr)})
+		c.unused(routeOf(client.Addr.Addr(), server.Addr))
 	}
 }
 
@@ -193,70 +202,4 @@ func (e *Event) addr(end End) netip.AddrPort {
 		return e.Client
 	}
 	return e.Server
-}
-
-// A table is a map of bounded size that forgets what was not used for the
-// longest time.
-type table[K comparable, V any] struct {
-	rows   map[K]*row[K, V]
-	ends   *row[K, V] // its next is the newest row, its prev the oldest
-	most   int
-	forget func(*V) (free bool) // called before a row is forgotten; free: nobody else holds its value
-	spare  *row[K, V]           // one to be used again, or nil: a flood would have a new one made for every SYN
-}
-
-type row[K comparable, V any] struct {
-	key        K
-	value      V
-	prev, next *row[K, V]
-}
-
-func newTable[K comparable, V any](most int, forget func(*V) bool) table[K, V] {
-	ends := new(row[K, V])
-	ends.prev, ends.next = ends, ends
-	return table[K, V]{rows: make(map[K]*row[K, V]), ends: ends, most: most, forget: forget}
-}
-
-// at returns the value of the key, which becomes the newest, and makes one if
-// there is none.
-func (t *table[K, V]) at(key K) *V {
-	r := t.rows[key]
-	if r == nil {
-		if len(t.rows) >= t.most {
-			t.dropOldest()
-		}
-		if r, t.spare = t.spare, nil; r == nil {
-			r = new(row[K, V])
-		}
-		r.key = key
-		t.rows[key] = r
-	} else {
-		r.prev.next, r.next.prev = r.next, r.prev
-	}
-	r.prev, r.next = t.ends, t.ends.next
-	r.prev.next, r.next.prev = r, r
-	return &r.value
-}
-
-// find returns the row of the key, or nil.
-func (t *table[K, V]) find(key K) *row[K, V] {
-	if len(t.rows) == 0 {
-		return nil // as nearly always of echoes
-	}
-	return t.rows[key]
-}
-
-func (t *table[K, V]) drop(r *row[K, V]) {
-	r.prev.next, r.next.prev = r.next, r.prev
-	delete(t.rows, r.key)
-	if t.forget(&r.value) {
-		*r = row[K, V]{}
-		t.spare = r
-	}
-}
-
-func (t *table[K, V]) dropOldest() {
-	if t.ends.prev != t.ends {
-		t.drop(t.ends.prev)
-	}
 }

@@ -114,8 +114,8 @@ func (c *Crowd) floodedTo(e *Event) {
 	if e.To == Listen || e.To == Closed && !e.hasNoConnection() || e.To == Unknown {
 		return
 	}
-	if r := c.floods.find(portOf(e.Server)); r != nil {
-		r.value.at(c.now).done++
+	if f := c.floods.find(portOf(e.Server)); f != nil {
+		f.at(c.now).done++
 	}
 }
 
@@ -205,8 +205,9 @@ func (c *Crowd) waiting(e *Event) {
 
 // waited counts an end that is no longer in TIME-WAIT.
 func (c *Crowd) waited(listener netip.AddrPort, e End) {
-	if r := c.waits.find(portOf(listener)); r != nil && !r.value.count(e, -1) {
-		c.waits.drop(r)
+	key := portOf(listener)
+	if w := c.waits.find(key); w != nil && !w.count(e, -1) {
+		c.waits.drop(key)
 	}
 }
 
@@ -218,13 +219,6 @@ func (c *Crowd) judgeWaits(listener netip.AddrPort, w *waits) {
 		text: fmt.Sprintf("%d connections of %v are in TIME_WAIT because the server closes first. Until the last of them ends, 2 MSL (60 s on Linux) after %s, the port cannot be bound again without SO_REUSEADDR. Let the clients close first.",
 			w.most, listener, w.latest.Std().Format("15:04:05 UTC")),
 	}, listener.Addr(), listener.Port(), w.most, w.latest, w.samples)
-}
-
-// A route is what a port of a client is used up for: with other hosts or
-// services it can be used again.
-type route struct {
-	client hostKey
-	server portKey
 }
 
 // portUse counts the ports of a client that are in use on a route.
@@ -280,7 +274,7 @@ func (c *Crowd) using(client, server netip.AddrPort, e *Event) {
 	if e.End != Client || holdsNoPort(e.From) == holdsNoPort(e.To) {
 		return
 	}
-	key := route{hostOf(client.Addr()), portOf(server)}
+	key := routeOf(client.Addr(), server)
 	if holdsNoPort(e.To) {
 		c.unused(key)
 		return
@@ -306,10 +300,10 @@ func (c *Crowd) using(client, server netip.AddrPort, e *Event) {
 }
 
 // unused counts a port that is no longer in use.
-func (c *Crowd) unused(key route) {
-	if r := c.ports.find(key); r != nil {
-		if r.value.open--; r.value.open <= 0 && !r.value.awaited {
-			c.ports.drop(r)
+func (c *Crowd) unused(key flowKey) {
+	if p := c.ports.find(key); p != nil {
+		if p.open--; p.open <= 0 && !p.awaited {
+			c.ports.drop(key)
 		}
 	}
 }

@@ -55,7 +55,7 @@ const (
 // A try is one target of a sweep.
 type try struct {
 	sighting
-	target portKey
+	target flowKey
 	times  int
 	how    probe
 	result outcome
@@ -66,51 +66,70 @@ type try struct {
 // first.
 type sweep struct {
 	tries   []try
-	index   map[portKey]int // of each target in tries, from base; nil: there are few
-	base    int
+	index   places[uint32] // of each target in tries, from base; empty while there are few
+	base    uint32
 	awaited bool // a verdict is to be given
 	told    bool // and was, of what still goes on
 }
 
+// indexed is from how many tries on a sweep has an index.
+const indexed = 8
+
 // find returns the try of the target, or nil.
-func (s *sweep) find(target portKey) *try {
-	if i, ok := s.index[target]; ok {
-		return &s.tries[i-s.base]
+func (c *Crowd) find(s *sweep, target *flowKey) *try {
+	if s.index.n > 0 {
+		if i := c.placeOf(s, target); s.index.tags[i] != 0 {
+			return &s.tries[s.index.items[i]-s.base]
+		}
+		return nil
 	}
-	for i := 0; s.index == nil && i < len(s.tries); i++ {
-		if s.tries[i].target == target {
+	for i := range s.tries {
+		if s.tries[i].target.is(target) {
 			return &s.tries[i]
 		}
 	}
 	return nil
 }
 
-// indexed is from how many tries on a sweep has an index.
-const indexed = 8
+// placeOf returns where in a sweep's index the target is, or the free place
+// where it would be.
+func (c *Crowd) placeOf(s *sweep, target *flowKey) uint32 {
+	x, h := &s.index, c.seed.hash(target)
+	i := x.first(h)
+	for tag := x.tags[i]; tag != 0 && (tag != h || !s.tries[x.items[i]-s.base].target.is(target)); tag = x.tags[i] {
+		i = x.next(i)
+	}
+	return i
+}
 
 // add appends a try.
-func (s *sweep) add(t try) {
-	s.tries = append(s.tries, t)
-	switch {
-	case s.index != nil:
-		s.index[t.target] = s.base + len(s.tries) - 1
-	case len(s.tries) >= indexed:
-		s.index = make(map[portKey]int)
-		for i, t := range s.tries {
-			s.index[t.target] = s.base + i
+func (c *Crowd) add(s *sweep, t *try) {
+	s.tries = append(s.tries, *t)
+	from := len(s.tries) - 1
+	if s.index.n == 0 {
+		if len(s.tries) < indexed {
+			return
 		}
+		s.index, from = newPlaces[uint32](), 0
+	}
+	for i := from; i < len(s.tries); i++ {
+		h := c.seed.hash(&s.tries[i].target)
+		s.index.add(s.index.free(h), h, s.base+uint32(i))
 	}
 }
 
-// purge forgets what lies before the given time.
-func (s *sweep) purge(before Time) (gone int) {
-	for gone < len(s.tries) && (s.tries[gone].at < before || len(s.tries)-gone > maxTries) {
-		delete(s.index, s.tries[gone].target)
-		gone++
+// purge forgets what lies before the given time, and the oldest of more than so
+// many.
+func (c *Crowd) purge(s *sweep, before Time, most int) {
+	gone := 0
+	for ; gone < len(s.tries) && (s.tries[gone].at < before || len(s.tries)-gone > most); gone++ {
+		if s.index.n > 0 {
+			s.index.remove(c.placeOf(s, &s.tries[gone].target))
+		}
 	}
 	s.tries = s.tries[gone:]
-	s.base += gone
-	return gone
+	s.base += uint32(gone)
+	c.targets -= gone
 }
 
 // swept takes note of who begins a connection, and how.
@@ -142,13 +161,13 @@ func probeOf(e *Event) (how probe, asks bool) {
 }
 
 // tried adds a try of a host.
-func (c *Crowd) tried(in *table[hostKey, sweep], host netip.Addr, target portKey, how probe, e *Event, enough int, judge func(*Crowd, netip.Addr, *sweep)) {
+func (c *Crowd) tried(in *table[sweep], host netip.Addr, target flowKey, how probe, e *Event, enough int, judge func(*Crowd, netip.Addr, *sweep)) {
 	s := in.at(hostOf(host))
-	c.targets -= s.purge(c.now.Add(-scanWindow))
+	c.purge(s, c.now.Add(-scanWindow), maxTries)
 	if len(s.tries) < enough {
 		s.told = false
 	}
-	if old := s.find(target); old != nil {
+	if old := c.find(s, &target); old != nil {
 		old.times++
 		return
 	}
@@ -156,21 +175,22 @@ func (c *Crowd) tried(in *table[hostKey, sweep], host netip.Addr, target portKey
 	if how == probeACK {
 		t.result = useful // an open connection, until it is answered with RST
 	}
-	s.add(t)
+	c.add(s, &t)
 	c.targets++
 	if len(s.tries) >= enough && !s.awaited && !s.told {
 		s.awaited = true
 		c.later(sweepPatience, func() { judge(c, host, s) })
 	}
-	for c.targets > maxTargets && len(in.rows) > 1 {
-		in.dropOldest()
+	if c.targets > maxTargets {
+		c.purge(s, 0, max(1, len(s.tries)-1)) // one in place of another
 	}
 }
 
 // tryOf returns what is remembered of a host's try of the target, or nil.
-func (c *Crowd) tryOf(in *table[hostKey, sweep], host, target netip.AddrPort) *try {
-	if r := in.find(hostOf(host.Addr())); r != nil {
-		return r.value.find(portOf(target))
+func (c *Crowd) tryOf(in *table[sweep], host, target netip.AddrPort) *try {
+	if s := in.find(hostOf(host.Addr())); s != nil {
+		key := portOf(target)
+		return c.find(s, &key)
 	}
 	return nil
 }
@@ -220,11 +240,11 @@ func (c *Crowd) judgeScan(host netip.Addr, s *sweep) {
 	n := len(s.tries)
 	var results [4]int
 	var hows [numProbes]int
-	ports, hosts, times := map[uint64]bool{}, map[hostKey]bool{}, 0
+	ports, hosts, times := map[uint32]bool{}, map[flowKey]bool{}, 0
 	for _, t := range s.tries {
 		results[t.result]++
 		hows[t.how]++
-		ports[t.target.port], hosts[t.target.host] = true, true
+		ports[t.target.ports], hosts[flowKey{loA: t.target.loA, loB: t.target.loB}] = true, true
 		times += t.times
 	}
 	failed := results[refused] + results[unanswered]

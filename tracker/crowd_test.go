@@ -150,8 +150,8 @@ func TestCrowdForgetsWhatIsOver(t *testing.T) {
 				crowd.Close()
 			}
 		})
-		if len(crowd.waits.rows) > 0 || len(crowd.ports.rows) > 0 {
-			t.Errorf("%s: %d listeners and %d clients are still counted", file, len(crowd.waits.rows), len(crowd.ports.rows))
+		if crowd.waits.n > 0 || crowd.ports.n > 0 {
+			t.Errorf("%s: %d listeners and %d clients are still counted", file, crowd.waits.n, crowd.ports.n)
 		}
 	}
 }
@@ -169,10 +169,10 @@ func TestCrowdIsBounded(t *testing.T) {
 		what      string
 		got, most int
 	}{
-		{"scans", len(c.scans.rows), maxHosts},
-		{"floods", len(c.floods.rows), maxHosts},
-		{"listeners in TIME-WAIT", len(c.waits.rows), maxRoutes},
-		{"routes", len(c.ports.rows), maxRoutes},
+		{"scans", c.scans.n, maxHosts},
+		{"floods", c.floods.n, maxHosts},
+		{"listeners in TIME-WAIT", c.waits.n, maxRoutes},
+		{"routes", c.ports.n, maxRoutes},
 		{"targets", c.targets, maxTargets},
 	} {
 		if tt.got != tt.most && (tt.what != "targets" || tt.got != maxHosts) {
@@ -183,7 +183,7 @@ func TestCrowdIsBounded(t *testing.T) {
 	for i := range 3 * maxTries {
 		c.Event(&Event{Kind: Begun, Time: c.now, Conn: 1, Client: peerA, Server: clientOf(i), Incarnation: 1, Flags: SYN})
 	}
-	if s := &c.scans.find(hostOf(peerA.Addr())).value; len(s.tries) > maxTries+1 || len(s.index) != len(s.tries) {
-		t.Errorf("%d tries and %d targets are kept of one source, want %d", len(s.tries), len(s.index), maxTries)
+	if s := c.scans.find(hostOf(peerA.Addr())); len(s.tries) > maxTries+1 || s.index.n != len(s.tries) {
+		t.Errorf("%d tries and %d targets are kept of one source, want %d", len(s.tries), s.index.n, maxTries)
 	}
 }

@@ -73,98 +73,50 @@ func (k *flowKey) self() bool {
 	return k.ports>>16 == k.ports&0xffff && k.loA == k.hiA && k.loB == k.hiB
 }
 
-// flows finds the newest connection of every flow: a table with open
-// addressing, the next place being tried where one is taken. The tags lie apart
-// from the connections, so that what is passed over costs no cache line, and
-// hold all of a hash that is ever needed, so that growing looks at no
-// connection. A Go map took twice as long.
+// flows finds the newest connection of every flow.
 type flows struct {
-	tags  []uint32 // hashes; 0: free
-	conns []*Conn
-	n     int
-	seed  [5]uint64
+	places[*Conn]
+	seed seed
 }
 
-func newFlows() flows {
-	f := flows{tags: make([]uint32, 1<<6), conns: make([]*Conn, 1<<6)}
-	for i := range f.seed {
-		f.seed[i] = rand.Uint64()
-	}
-	return f
-}
+func newFlows() flows { return flows{newPlaces[*Conn](), newSeed()} }
 
-// hash is seeded, so that traffic cannot choose its collisions. It is never 0.
-func (f *flows) hash(k *flowKey) uint32 {
-	lo := mix(k.loA^f.seed[0], k.loB^f.seed[1])
-	hi := mix(k.hiA^f.seed[2], k.hiB^f.seed[3])
-	return max(1, uint32(mix(lo^bits.RotateLeft64(hi, 32)^uint64(k.ports), f.seed[4])))
-}
+// hash returns the flow's hash.
+func (f *flows) hash(k *flowKey) uint32 { return f.seed.hash(k) }
 
 // find returns the newest connection of the flow, whose hash is h, or nil.
 func (f *flows) find(h uint32, k *flowKey) *Conn {
 	if i := f.place(h, k); f.tags[i] != 0 {
-		return f.conns[i]
+		return f.items[i]
 	}
 	return nil
 }
 
 // place returns where the flow is, or the free place where it would be.
 func (f *flows) place(h uint32, k *flowKey) uint32 {
-	last := uint32(len(f.tags) - 1)
-	i := h & last
-	for tag := f.tags[i]; tag != 0 && (tag != h || !f.conns[i].key.is(k)); tag = f.tags[i] {
-		i = (i + 1) & last
+	i := f.first(h)
+	for tag := f.tags[i]; tag != 0 && (tag != h || !f.items[i].key.is(k)); tag = f.tags[i] {
+		i = f.next(i)
 	}
 	return i
 }
 
 // set makes c the newest connection of its flow.
 func (f *flows) set(h uint32, c *Conn) {
-	i := f.place(h, &c.key)
-	if f.tags[i] == 0 {
-		if f.n++; f.n*4 > len(f.tags)*3 {
-			f.grow()
-			i = f.place(h, &c.key)
-		}
-	}
-	f.tags[i], f.conns[i] = h, c
-}
-
-// grow doubles the table.
-func (f *flows) grow() {
-	tags, conns := f.tags, f.conns
-	f.tags, f.conns = make([]uint32, 2*len(tags)), make([]*Conn, 2*len(tags))
-	last := uint32(len(f.tags) - 1)
-	for i, tag := range tags {
-		if tag == 0 {
-			continue
-		}
-		j := tag & last
-		for f.tags[j] != 0 {
-			j = (j + 1) & last
-		}
-		f.tags[j], f.conns[j] = tag, conns[i]
+	if i := f.place(h, &c.key); f.tags[i] != 0 {
+		f.items[i] = c
+	} else {
+		f.add(i, h, c)
 	}
 }
 
-// drop forgets the flow, and moves up those that its place was in the way of.
-func (f *flows) drop(h uint32, k *flowKey) {
-	last := uint32(len(f.tags) - 1)
-	free := f.place(h, k)
-	for i := (free + 1) & last; f.tags[i] != 0; i = (i + 1) & last {
-		if (i-f.tags[i])&last >= (i-free)&last {
-			f.tags[free], f.conns[free] = f.tags[i], f.conns[i]
-			free = i
-		}
-	}
-	f.tags[free], f.conns[free] = 0, nil
-	f.n--
-}
+// drop forgets the flow.
+func (f *flows) drop(h uint32, k *flowKey) { f.remove(f.place(h, k)) }
 
 // all yields every connection.
 func (f *flows) all() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
-		for _, c := range f.conns {
+		for _, c := range f.items {
 			for ; c != nil; c = c.older {
 				if !yield(c) {
 					return
@@ -172,6 +124,84 @@ func (f *flows) all() iter.Seq[*Conn] {
 			}
 		}
 	}
+}
+
+// A seed makes hashes of flows that traffic cannot foresee, so that it cannot
+// choose which of them collide.
+type seed [5]uint64
+
+func newSeed() (s seed) {
+	for i := range s {
+		s[i] = rand.Uint64()
+	}
+	return s
+}
+
+// hash is never 0.
+func (s *seed) hash(k *flowKey) uint32 {
+	lo := mix(k.loA^s[0], k.loB^s[1])
+	hi := mix(k.hiA^s[2], k.hiB^s[3])
+	return max(1, uint32(mix(lo^bits.RotateLeft64(hi, 32)^uint64(k.ports), s[4])))
+}
+
+// places is a table with open addressing, the next place being tried where one
+// is taken; who looks for an item compares it. The tags lie apart from the items,
+// so that what is passed over costs no cache line, and hold all of a hash that is
+// ever needed, so that growing looks at no item. A Go map took twice as long.
+type places[T any] struct {
+	tags  []uint32 // hashes; 0: free
+	items []T
+	n     int
+}
+
+func newPlaces[T any]() places[T] {
+	const few = 1 << 6
+	return places[T]{tags: make([]uint32, few), items: make([]T, few)}
+}
+
+// first returns the place where an item with the hash is looked for first, and
+// next the one after place i.
+func (p *places[T]) first(h uint32) uint32 { return h & uint32(len(p.tags)-1) }
+func (p *places[T]) next(i uint32) uint32  { return (i + 1) & uint32(len(p.tags)-1) }
+
+// add puts an item, with its hash, into the free place i, or elsewhere if the
+// table has to grow.
+func (p *places[T]) add(i, h uint32, item T) {
+	if p.n++; p.n*4 > len(p.tags)*3 {
+		tags, items := p.tags, p.items
+		p.tags, p.items = make([]uint32, 2*len(tags)), make([]T, 2*len(tags))
+		for j, tag := range tags {
+			if tag != 0 {
+				k := p.free(tag)
+				p.tags[k], p.items[k] = tag, items[j]
+			}
+		}
+		i = p.free(h)
+	}
+	p.tags[i], p.items[i] = h, item
+}
+
+// free returns the first free place for the hash.
+func (p *places[T]) free(h uint32) uint32 {
+	i := p.first(h)
+	for p.tags[i] != 0 {
+		i = p.next(i)
+	}
+	return i
+}
+
+// remove frees a place, and moves up those that it was in the way of.
+func (p *places[T]) remove(free uint32) {
+	last := uint32(len(p.tags) - 1)
+	for i := p.next(free); p.tags[i] != 0; i = p.next(i) {
+		if (i-p.tags[i])&last >= (i-free)&last {
+			p.tags[free], p.items[free] = p.tags[i], p.items[i]
+			free = i
+		}
+	}
+	var none T
+	p.tags[free], p.items[free] = 0, none
+	p.n--
 }
 
 // mix folds the product of two numbers.
