@@ -219,6 +219,18 @@ func (t *Tracker) Advance(now Time) {
 	t.now = now
 }
 
+// Each calls f with the record of every connection that is kept, as it is at the
+// present time, in no order. The Record is lent to f for the call only, see
+// Record.Clone.
+func (t *Tracker) Each(f func(*Record)) {
+	for c := range t.flows.all() {
+		if !c.provisional() {
+			t.fill(&t.record, c)
+			f(&t.record)
+		}
+	}
+}
+
 // Close ends the tracking at the present time: every connection left is Over,
 // in the order of their numbers. It invents no time; call Advance before it to
 // let timers run on.
