@@ -146,7 +146,7 @@ func (h *happening) facts() (is facts) {
 	if h.past.has(RcvRST) {
 		is |= isReset
 	}
-	if h.older != nil {
+	if h.older() != nil {
 		is |= isSuccessor
 	}
 	if h.Conn.bits&originMidstream != 0 {
@@ -358,7 +358,7 @@ func (h *happening) y() *end { return &h.ends[h.from.Peer()] }
 
 // newer returns the next connection on the same addresses and ports, or nil.
 func (h *happening) newer() (next *Conn) {
-	for n := h.t.newestOf(h.key); n != nil && n != h.Conn; n = n.older {
+	for n := h.t.newestOf(h.key); n != nil && n != h.Conn; n = n.older() {
 		next = n
 	}
 	return next

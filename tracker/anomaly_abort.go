@@ -416,7 +416,7 @@ func (h *happening) forgot(x End) bool {
 // resetBefore reports whether another RST had ended the connection before this
 // one.
 func (h *happening) resetBefore() bool {
-	for _, st := range h.steps {
+	for _, st := range h.steps() {
 		if st.packet() != h.s.Packet && st.inputs()&(inputs(SndRST)|inputs(RcvRST)|inputs(NoTCB)) != 0 {
 			return true
 		}

@@ -36,7 +36,7 @@ var blindSYN = Kind{
 // earlier connection.
 func (h *happening) oldSYN() bool {
 	iss := h.impostor.ends[Client].iss
-	for c := h.t.newestOf(h.key); c != nil; c = c.older {
+	for c := h.t.newestOf(h.key); c != nil; c = c.older() {
 		if x := &c.ends[c.endOf(h.impostor.bits&clientIsLow != 0)]; c != h.impostor && !c.provisional() && x.has(hasISS) && x.iss == iss {
 			return true
 		}

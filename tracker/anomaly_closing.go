@@ -275,7 +275,7 @@ func (h *happening) acksFIN(y End) bool {
 // closedFirst reports whether the end sent its FIN before it had received its
 // peer's: it, not the peer, goes through TIME-WAIT.
 func (h *happening) closedFirst(x End) bool {
-	for _, st := range h.steps {
+	for _, st := range h.steps() {
 		if st.end() == x && st.state() == LastAck {
 			return false
 		}
@@ -286,7 +286,7 @@ func (h *happening) closedFirst(x End) bool {
 // timeWaitHeld returns for how long the end had been in TIME-WAIT at the given
 // time.
 func (h *happening) timeWaitHeld(x End, at Time) time.Duration {
-	for _, st := range h.steps {
+	for _, st := range h.steps() {
 		if st.end() == x && st.state() == TimeWait {
 			return at.Sub(st.at)
 		}

@@ -94,7 +94,7 @@ func (h *happening) heldOpen(x End) bool {
 		return true
 	}
 	state := Unknown
-	for _, st := range h.steps {
+	for _, st := range h.steps() {
 		if st.end() != x {
 			continue
 		}

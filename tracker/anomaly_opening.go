@@ -412,7 +412,7 @@ func (h *happening) lastSent(e End, flags Flags) (glimpse, bool) {
 // refusedSince reports whether the sender of the segment answered its peer with
 // RST, in the connection before this one, later than the given time.
 func (h *happening) refusedSince(at Time) bool {
-	old := h.Conn.older
+	old := h.Conn.older()
 	if old == nil {
 		return false
 	}

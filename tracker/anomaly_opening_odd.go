@@ -193,7 +193,7 @@ func (h *happening) rejectsOldSYN() (o oldSYN, found bool) {
 		o.cause, o.next = "real-syn-sent", "Its real SYN was on the way already."
 		return o, true
 	}
-	for c := h.Conn.older; c != nil; c = c.older {
+	for c := h.Conn.older(); c != nil; c = c.older() {
 		if e := c.endOn(h.addr(x) == c.addr(Client)); e.has(hasISS|sentSYN) && e.iss == h.s.Seq-1 {
 			o.cause, o.next = "earlier-connection", "The SYN is that of an earlier connection."
 			return o, true
@@ -205,7 +205,7 @@ func (h *happening) rejectsOldSYN() (o oldSYN, found bool) {
 // followsOldSYN reports whether the SYN follows another of its sender, the
 // answer to which that rejected a moment ago.
 func (h *happening) followsOldSYN() (o oldSYN, found bool) {
-	old := h.Conn.older
+	old := h.Conn.older()
 	if old == nil || h.from != Client || h.before.sentAt[Client] != 0 {
 		return o, false
 	}

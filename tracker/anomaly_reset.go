@@ -338,7 +338,7 @@ func (c *Conn) wasOpen(e End) bool {
 	if c.origin() == FromMidstream {
 		return true
 	}
-	for _, st := range c.steps {
+	for _, st := range c.steps() {
 		if st.end() == e && st.state() == Established {
 			return true
 		}

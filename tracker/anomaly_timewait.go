@@ -111,7 +111,7 @@ func (h *happening) truncatedByReply() *finding {
 		return nil
 	}
 	began, answered := step{}, 0
-	for _, st := range h.steps {
+	for _, st := range h.steps() {
 		if st.end() == x && st.state() == TimeWait {
 			began = st
 		}
@@ -259,7 +259,7 @@ func holdText(d time.Duration) string {
 // intoTimeWait returns the step by which the end came to the TIME-WAIT in which
 // its steps leave it.
 func (c *Conn) intoTimeWait(e End) (began step, ok bool) {
-	for _, st := range slices.Backward(c.steps) {
+	for _, st := range slices.Backward(c.steps()) {
 		if st.end() == e {
 			return st, st.state() == TimeWait
 		}
@@ -275,7 +275,7 @@ func (c *Conn) reported(kind string) bool {
 // formerOf returns the real connection before c on the same addresses and
 // ports, or nil.
 func (t *Tracker) formerOf(c *Conn) *Conn {
-	for o := c.older; o != nil; o = o.older {
+	for o := c.older(); o != nil; o = o.older() {
 		if !o.provisional() {
 			return o
 		}

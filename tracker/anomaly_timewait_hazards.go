@@ -149,7 +149,7 @@ func (h *happening) strayOfDead() *finding {
 // endedBefore returns when an end of the connection last changed its state
 // before this segment.
 func (h *happening) endedBefore() (at Time) {
-	for _, st := range h.steps {
+	for _, st := range h.steps() {
 		if st.at < h.now {
 			at = max(at, st.at)
 		}

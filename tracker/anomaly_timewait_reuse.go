@@ -198,7 +198,7 @@ func (r *reuse) find(h *happening, at Time) bool {
 	}
 	// Neither end came to TIME-WAIT: was it a RST that spared them it?
 	r.holder, r.holderThen = Server, h.endIn(r.old, Server)
-	for _, st := range slices.Backward(r.old.steps) {
+	for _, st := range slices.Backward(r.old.steps()) {
 		if st.at < at && st.inputs()&(inputs(RcvRST)|inputs(RcvRSTPassive)|inputs(SndRST)|inputs(NoTCB)) != 0 {
 			r.began, r.age = st, at.Sub(st.at)
 			return r.age < r.hold
@@ -273,7 +273,7 @@ func (r *reuse) live(h *happening, at []End) bool {
 
 // passed reports whether the end went through the state.
 func (c *Conn) passed(e End, through State) bool {
-	return slices.ContainsFunc(c.steps, func(st step) bool { return st.end() == e && st.state() == through })
+	return slices.ContainsFunc(c.steps(), func(st step) bool { return st.end() == e && st.state() == through })
 }
 
 // synAndAnswer returns the newest SYN and SYN+ACK of the connection, nil where they

@@ -13,7 +13,7 @@ import (
 // severity certainty frames".
 func (t *Tracker) timeWaitFindings() (list []string) {
 	k, _ := keyOf(&Segment{Src: peerA, Dst: peerB})
-	for c := t.newestOf(k); c != nil; c = c.older {
+	for c := t.newestOf(k); c != nil; c = c.older() {
 		if c.odd == nil {
 			continue
 		}
@@ -140,7 +140,7 @@ func TestTimeWaitCausesAndEvidence(t *testing.T) {
 func TestAcceptingEndsTimeWait(t *testing.T) {
 	tk := playFile(t, "testdata/anomaly/time-wait-reuse-unsafe.txt")
 	k, low := keyOf(&Segment{Src: peerA, Dst: peerB})
-	old := tk.newestOf(k).older
+	old := tk.newestOf(k).older()
 	if got := old.ends[old.endOf(low)].assumed; got != setOf(Closed) {
 		t.Errorf("the end that accepted is in %v of the old connection, want %v", got.List(), Closed)
 	}

@@ -21,7 +21,7 @@ func playOdd(t *testing.T, name string) (list []Anomaly) {
 	}
 	l.play(t, func(tk *Tracker, i int, odd []string) {
 		if k, _ := keyOf(&Segment{Src: peerA, Dst: peerB}); i == len(l.rungs)-1 {
-			for c := tk.newestOf(k); c != nil; c = c.older {
+			for c := tk.newestOf(k); c != nil; c = c.older() {
 				if c.odd != nil {
 					list = append(list, c.odd.anomalies...)
 				}

@@ -3,6 +3,7 @@ package tracker
 import (
 	"net/netip"
 	"time"
+	"unsafe"
 )
 
 // A Conn is one connection: an incarnation of a pair of addresses and ports.
@@ -10,18 +11,38 @@ type Conn struct {
 	// What every segment asks first fills one line of the cache.
 	key         flowKey
 	odd         *oddments // what only unusual connections need; nil until then
-	older       *Conn     // the incarnation before it
 	id          uint32    // 0 while provisional
 	incarnation uint16
 	bits        connBits
 
 	ends  [2]end
-	steps []step
+	first *step // of its history, see steps: a slice is longer by 14 octets
 	start Time
 	slot  uint32   // of its alarm, from 1; 0: none is set
 	trail uint32   // place of its newest segment in the trail; 0: none
 	place uint32   // in the order of eviction, see order; 0: there is none
+	have  uint8    // steps
+	room  uint8    // for steps
 	past  inputSet // that ever were in steps; what is not spares the look, which cost 3 % of a short connection
+}
+
+// chunkConns is how many connections are made at once, 16 KiB: one by one each
+// would take 288 octets.
+const chunkConns = 16 << 10 / int(unsafe.Sizeof(Conn{}))
+
+// newConn returns a connection of which nothing is known: one that was removed,
+// so that a flood leaves no garbage, or a new one.
+func (t *Tracker) newConn() (c *Conn) {
+	if len(t.spare) == 0 {
+		chunk := make([]Conn, chunkConns)
+		for i := range chunk {
+			t.spare = append(t.spare, &chunk[i])
+		}
+	}
+	last := len(t.spare) - 1
+	c, t.spare = t.spare[last], t.spare[:last]
+	*c = Conn{first: c.first, room: c.room}
+	return c
 }
 
 // connBits are the yes-or-no facts of a connection, and in the top bits who
@@ -62,6 +83,7 @@ func (c *Conn) setClosedBy(by ClosedBy) {
 
 // oddments are what only some connections need.
 type oddments struct {
+	older              *Conn // the incarnation before it
 	holes              [2][]hole
 	retransmits        [2]uint64
 	retransmittedBytes [2]uint64
@@ -110,6 +132,20 @@ func (c *Conn) oddments() *oddments {
 	return c.odd
 }
 
+// older returns the incarnation before it, or nil.
+func (c *Conn) older() *Conn {
+	if c.odd == nil {
+		return nil
+	}
+	return c.odd.older
+}
+
+func (c *Conn) setOlder(old *Conn) {
+	if old != nil || c.odd != nil {
+		c.oddments().older = old
+	}
+}
+
 // last returns the time of the connection's newest packet.
 func (c *Conn) last() Time { return max(c.ends[Client].sentAt, c.ends[Server].sentAt, c.start) }
 
@@ -133,7 +169,7 @@ func (c *Conn) certainty(e End, now Time) Certainty {
 		return Assumed
 	}
 	var newest, before step
-	for _, st := range c.steps {
+	for _, st := range c.steps() {
 		if st.end() == e {
 			before, newest = newest, st
 		}
@@ -170,7 +206,7 @@ func (c *Conn) possible(e End, certainty Certainty) StateSet {
 		return 0
 	}
 	var set, newest StateSet
-	for _, st := range c.steps {
+	for _, st := range c.steps() {
 		if st.end() != e {
 			continue
 		}
@@ -256,7 +292,7 @@ func (t *Tracker) fillEnd(r *EndRecord, c *Conn, e End) {
 		r.Timer = Timer{Kind: kind, Remaining: due.Sub(t.now).Round(10 * time.Microsecond)}
 	}
 	r.Possible = c.possible(e, r.Certainty)
-	for _, st := range c.steps {
+	for _, st := range c.steps() {
 		if st.end() == e {
 			r.History = append(r.History, Step{Time: st.at, Packet: st.packet(), State: st.state(), Event: stepEvent(st), Basis: st.basis()})
 		}

@@ -15,7 +15,7 @@ import (
 
 // maxConnHeap is what an ordinary closed connection may cost, in octets of
 // heap, with all that the tracker holds for it.
-const maxConnHeap = 512
+const maxConnHeap = 488
 
 // A wire writes the segments of many connections between one server and as
 // many clients as are asked for. Every segment is one microsecond after the

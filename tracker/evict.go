@@ -224,17 +224,4 @@ func (t *Tracker) evict(c *Conn) {
 	t.remove(least)
 	t.order.put(c)
 	t.stats.Evicted++
-	t.spare = least
-}
-
-// newConn returns a connection of which nothing is known: the one given up
-// last, so that a flood leaves no garbage, or a new one.
-func (t *Tracker) newConn() *Conn {
-	c := t.spare
-	if c == nil {
-		return new(Conn)
-	}
-	t.spare = nil
-	*c = Conn{steps: c.steps[:0]}
-	return c
 }

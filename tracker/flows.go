@@ -117,7 +117,7 @@ func (f *flows) drop(h uint32, k *flowKey) { f.remove(f.place(h, k)) }
 func (f *flows) all() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
 		for _, c := range f.items {
-			for ; c != nil; c = c.older {
+			for ; c != nil; c = c.older() {
 				if !yield(c) {
 					return
 				}

@@ -51,7 +51,7 @@ func findings(t *testing.T, name string) map[string]Anomaly {
 				return
 			}
 			k, _ := keyOf(&Segment{Src: peerA, Dst: peerB})
-			for c := tk.newestOf(k); c != nil; c = c.older {
+			for c := tk.newestOf(k); c != nil; c = c.older() {
 				if c.odd == nil {
 					continue
 				}

@@ -263,8 +263,8 @@ func (f *fuzzRun) bounded(tk *Tracker) {
 			waiting++
 			perFlow[c.key]++
 		}
-		if len(c.steps) > maxSteps {
-			f.t.Fatalf("%d steps are held", len(c.steps))
+		if len(c.steps()) > maxSteps {
+			f.t.Fatalf("%d steps are held", len(c.steps()))
 		}
 		for e := range End(2) {
 			if n := len(c.holesOf(e)); n > maxHoles {

@@ -1,6 +1,9 @@
 package tracker
 
-import "slices"
+import (
+	"slices"
+	"unsafe"
+)
 
 // The history of a connection is also its memory: the assumed state of an end
 // is where its steps lead from its start. To take back an input that later
@@ -115,18 +118,26 @@ func (t *Tracker) enter(c *Conn, e End, ins inputSet, after StateSet, why cause,
 	}
 	if before.shown() == after.shown() {
 		x.start = after // still undecided: nothing to tell yet
-	} else if len(c.steps) < maxSteps {
+	} else if len(c.steps()) < maxSteps {
 		c.keep(newStep(why.at, why.packet, e, ins, after.shown(), why.basis, maybe))
 	}
 	t.moved(c, e, before, after, ins.String(), why)
 }
 
+// steps returns the history. It is the connection's own, to be changed in place.
+func (c *Conn) steps() []step { return unsafe.Slice(c.first, c.room)[:c.have] }
+
+func (c *Conn) setSteps(list []step) {
+	c.first, c.have, c.room = unsafe.SliceData(list), uint8(len(list)), uint8(cap(list))
+}
+
 // keep appends a step, growing to what a lone SYN needs, then to what an open
 // connection does, and then to what one that is closed does.
 func (c *Conn) keep(st step) {
-	if len(c.steps) == cap(c.steps) {
+	steps := c.steps()
+	if len(steps) == cap(steps) {
 		most := 10
-		switch n := len(c.steps); {
+		switch n := len(steps); {
 		case n < 2:
 			most = 2
 		case n < 4:
@@ -134,11 +145,11 @@ func (c *Conn) keep(st step) {
 		case n >= 10:
 			most = n + 6
 		}
-		grown := make([]step, len(c.steps), most)
-		copy(grown, c.steps)
-		c.steps = grown
+		grown := make([]step, len(steps), most)
+		copy(grown, steps)
+		steps = grown
 	}
-	c.steps = append(c.steps, st)
+	c.setSteps(append(steps, st))
 	c.past |= st.inputs()
 }
 
@@ -180,7 +191,7 @@ func (c *Conn) find(e End, in Input) (step, bool) {
 	if !c.past.has(in) {
 		return step{}, false
 	}
-	for _, st := range slices.Backward(c.steps) {
+	for _, st := range slices.Backward(c.steps()) {
 		if st.end() == e && st.inputs().has(in) {
 			return st, true
 		}
@@ -199,13 +210,13 @@ func (c *Conn) happened(e End, in Input) bool {
 func (t *Tracker) refute(c *Conn, e End, ins inputSet, why cause) bool {
 	x := &c.ends[e]
 	set, first, struck := x.start, 0, inputSet(0)
-	for i, st := range c.steps {
+	for i, st := range c.steps() {
 		if st.end() == e && st.inputs() == 0 {
 			first = i + 1 // picked up midway: start is what it was then
 		}
 	}
-	kept := c.steps[:first]
-	for _, st := range c.steps[first:] {
+	kept := c.steps()[:first]
+	for _, st := range c.steps()[first:] {
 		if st.end() != e {
 			kept = append(kept, st)
 			continue
@@ -228,7 +239,7 @@ func (t *Tracker) refute(c *Conn, e End, ins inputSet, why cause) bool {
 	if struck == 0 {
 		return false
 	}
-	c.steps = kept
+	c.setSteps(kept)
 	c.oddments().refuted[e] |= struck
 	before := x.assumed
 	x.assumed = set
@@ -244,9 +255,10 @@ func (t *Tracker) refute(c *Conn, e End, ins inputSet, why cause) bool {
 
 // confirm marks the steps by which the inputs happened as proved.
 func (c *Conn) confirm(e End, ins inputSet) {
-	for i, st := range c.steps {
+	steps := c.steps()
+	for i, st := range steps {
 		if st.end() == e && st.inputs()&ins != 0 && st.basis() == ByAssumption {
-			c.steps[i] = st.set(st.inputs(), st.state(), ByProof)
+			steps[i] = st.set(st.inputs(), st.state(), ByProof)
 		}
 	}
 }
@@ -255,7 +267,7 @@ func (c *Conn) confirm(e End, ins inputSet) {
 func (t *Tracker) erase(c *Conn, e End, to State, why cause) {
 	x := &c.ends[e]
 	before := x.assumed
-	c.steps = slices.DeleteFunc(c.steps, func(st step) bool { return st.end() == e })
+	c.setSteps(slices.DeleteFunc(c.steps(), func(st step) bool { return st.end() == e }))
 	x.assumed, x.start = setOf(to), setOf(to)
 	why.basis = ByCorrection
 	t.moved(c, e, before, x.assumed, NoTCB.String(), why)

@@ -36,7 +36,7 @@ func (t *Tracker) choose(newest *Conn, s *Segment, k *flowKey, h uint32, low boo
 // forged, or old, or the sender has lost its memory: it opens a connection that
 // is provisional until an answer tells.
 func (t *Tracker) chooseForSYN(newest *Conn, s *Segment, low bool) *Conn {
-	for c := newest; c != nil; c = c.older {
+	for c := newest; c != nil; c = c.older() {
 		from := c.endOf(low)
 		x := &c.ends[from]
 		if x.has(hasISS) && x.iss == s.Seq {
@@ -69,7 +69,7 @@ func (t *Tracker) chooseByNumbers(newest *Conn, s *Segment, low bool) *Conn {
 		return nil
 	}
 	best, fit := newest, newest.fit(s, newest.endOf(low))
-	for c := newest.older; c != nil && fit != fitsWell; c = c.older {
+	for c := newest.older(); c != nil && fit != fitsWell; c = c.older() {
 		if f := c.fit(s, c.endOf(low)); f > fit {
 			best, fit = c, f
 		}
@@ -133,7 +133,8 @@ func (t *Tracker) newestOf(k flowKey) *Conn { return t.flows.find(t.flows.hash(&
 // open begins a connection with the segment.
 func (t *Tracker) open(newest *Conn, k *flowKey, h uint32, low bool, s *Segment) *Conn {
 	c := t.newConn()
-	c.key, c.older, c.start = *k, newest, t.now
+	c.key, c.start = *k, t.now
+	c.setOlder(newest)
 	t.flows.set(h, c)
 	t.live++
 	fromClient := true
@@ -150,9 +151,9 @@ func (t *Tracker) open(newest *Conn, k *flowKey, h uint32, low bool, s *Segment)
 	for e := range End(2) {
 		c.ends[e].setStack(t.stack)
 	}
-	old := c.older
+	old := c.older()
 	for old != nil && old.provisional() {
-		old = old.older // a SYN that may be forged tells nothing of the ends
+		old = old.older() // a SYN that may be forged tells nothing of the ends
 	}
 	c.incarnation = 1
 	if old != nil {
@@ -166,7 +167,7 @@ func (t *Tracker) open(newest *Conn, k *flowKey, h uint32, low bool, s *Segment)
 // boundIncarnations forgets the oldest of too many incarnations.
 func (t *Tracker) boundIncarnations(c *Conn) {
 	n := 0
-	for o := c; o != nil; o = o.older {
+	for o := c; o != nil; o = o.older() {
 		if o.provisional() {
 			continue
 		}
@@ -316,7 +317,7 @@ func yields(y, x *end, syn *Segment) bool {
 // boundProvisional drops the oldest of too many provisional connections.
 func (t *Tracker) boundProvisional(c *Conn) {
 	n := 0
-	for o := c.older; o != nil; o = o.older {
+	for o := c.older(); o != nil; o = o.older() {
 		if o.provisional() {
 			if n++; n >= maxProvisional {
 				t.remove(o)
@@ -336,7 +337,7 @@ func (t *Tracker) settleProvisional(c *Conn, s *Segment, from End) {
 		return
 	}
 	for p := t.newestOf(c.key); p != nil && p != c; {
-		next := p.older
+		next := p.older()
 		if p.provisional() {
 			mine := p.addr(Client) == c.addr(from)
 			switch {
@@ -362,13 +363,13 @@ func (t *Tracker) promote(c *Conn, s *Segment) {
 	t.waiting--
 	t.number(c, nil)
 	was := [2]State{c.ends[Client].start.shown(), c.ends[Server].start.shown()}
-	for _, st := range c.steps { // told only now
+	for _, st := range c.steps() { // told only now
 		e := st.end()
 		t.tell(Event{Kind: Moved, Time: t.now, Packet: st.packet(), Conn: int(c.id), Client: c.addr(Client), Server: c.addr(Server), End: e,
 			From: was[e], To: st.state(), On: stepEvent(st), Basis: st.basis()})
 		was[e] = st.state()
 	}
-	for o := c.older; o != nil; o = o.older {
+	for o := c.older(); o != nil; o = o.older() {
 		if o.provisional() {
 			continue
 		}

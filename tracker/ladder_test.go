@@ -248,7 +248,7 @@ func (l ladder) run(t *testing.T, emit func(*Event), after func(tk *Tracker, n, 
 			tk.Advance(now)
 			if r.text == endOfCapture {
 				k, _ := keyOf(&Segment{Src: a, Dst: b})
-				for c := tk.newestOf(k); c != nil; c = c.older {
+				for c := tk.newestOf(k); c != nil; c = c.older() {
 					tk.over(c)
 				}
 			}

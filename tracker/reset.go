@@ -183,7 +183,7 @@ func (t *Tracker) resetSender(c *Conn, s *Segment, from End, kind resetKind, ask
 // received from the given time on, at first or after a correction.
 func (c *Conn) takenSince(e End, at Time) inputSet {
 	var ins inputSet
-	for _, st := range c.steps {
+	for _, st := range c.steps() {
 		if st.end() == e && st.at >= at && (st.basis() == ByAssumption || st.basis() == ByCorrection) {
 			ins |= st.inputs()
 		}

@@ -12,7 +12,7 @@ func TestEveryRowHasAWitness(t *testing.T) {
 		ladders(t, dir, func(t *testing.T, _ string, l ladder) {
 			l.play(t, func(tk *Tracker, _ int, _ []string) {
 				k, _ := l.key()
-				for c := tk.newestOf(k); c != nil; c = c.older {
+				for c := tk.newestOf(k); c != nil; c = c.older() {
 					for e := range End(2) {
 						c.walk(e, used)
 					}
@@ -30,7 +30,7 @@ func TestEveryRowHasAWitness(t *testing.T) {
 // walk marks the rows that the steps of an end took.
 func (c *Conn) walk(e End, used map[Transition]bool) {
 	set := c.ends[e].start
-	for _, st := range c.steps {
+	for _, st := range c.steps() {
 		if st.end() != e {
 			continue
 		}

@@ -40,7 +40,7 @@ func (t *Tracker) socket(c *Conn, e End) Views {
 		return Views{Closed, Closed}
 	}
 	x := &newest.ends[newest.endOf(low)]
-	for o := newest; o != nil; o = o.older {
+	for o := newest; o != nil; o = o.older() {
 		if end := &o.ends[o.endOf(low)]; end.assumed != setOf(Closed) {
 			x = end
 			break

@@ -231,10 +231,10 @@ func (t *Tracker) expire(c *Conn, at Time) {
 
 // newestMove returns when an end last changed its state.
 func (c *Conn) newestMove() Time {
-	if len(c.steps) == 0 {
+	if len(c.steps()) == 0 {
 		return 0
 	}
-	return c.steps[len(c.steps)-1].at
+	return c.steps()[len(c.steps())-1].at
 }
 
 // expireEnd lets a timer of an end fire.

@@ -52,13 +52,13 @@ type Tracker struct {
 	trail    trail
 	tape     tape
 	alarms   alarms
-	spare    *Conn  // one that was given up, to be used again
-	order    *order // in which connections are given up; nil until one must be
-	passing  *Conn  // that a segment is being passed to
-	unset    bool   // its alarm is to be set after that
-	live     int    // connections in flows
-	waiting  int    // of these, provisional
-	conns    int    // numbers given out
+	spare    []*Conn // that were removed, to be used again
+	order    *order  // in which connections are given up; nil until one must be
+	passing  *Conn   // that a segment is being passed to
+	unset    bool    // its alarm is to be set after that
+	live     int     // connections in flows
+	waiting  int     // of these, provisional
+	conns    int     // numbers given out
 	max      int
 	stack    uint8
 	guess    bool
@@ -236,17 +236,15 @@ func (t *Tracker) Each(f func(*Record)) {
 // let timers run on.
 func (t *Tracker) Close() {
 	t.offloadedSums(nil, fewSums)
-	type numbered struct { // the number beside it: to look it up there at every comparison cost 4 % of a short connection
-		id   uint32
-		conn *Conn
-	}
-	left := make([]numbered, 0, t.live)
+	// Where the alarms are there is room for the numbers beside the connections: to
+	// look them up there at every comparison cost 4 % of a short connection.
+	left := t.alarms[:0]
 	for c := range t.flows.all() {
 		if !c.provisional() {
-			left = append(left, numbered{c.id, c})
+			left = append(left, alarm{Time(c.id), c})
 		}
 	}
-	slices.SortFunc(left, func(a, b numbered) int { return cmp.Compare(a.id, b.id) })
+	slices.SortFunc(left, func(a, b alarm) int { return cmp.Compare(a.at, b.at) })
 	for _, c := range left {
 		t.over(c.conn)
 	}
@@ -274,12 +272,12 @@ func (t *Tracker) remove(c *Conn) {
 	h := t.flows.hash(&c.key)
 	switch p := t.flows.find(h, &c.key); {
 	case p != c:
-		for p.older != c {
-			p = p.older
+		for p.older() != c {
+			p = p.older()
 		}
-		p.older = c.older
-	case c.older != nil:
-		t.flows.set(h, c.older)
+		p.setOlder(c.older())
+	case c.older() != nil:
+		t.flows.set(h, c.older())
 	default:
 		t.flows.drop(h, &c.key)
 	}
@@ -292,4 +290,5 @@ func (t *Tracker) remove(c *Conn) {
 	if t.order != nil {
 		t.order.drop(c)
 	}
+	t.spare = append(t.spare, c)
 }

@@ -22,7 +22,7 @@ func (t *Tracker) observe(c *Conn, s *Segment, from End) {
 		return
 	}
 	before := t.look(c)
-	if c.older != nil && on&mayBeOlder != 0 && t.keepHaunt(c, s, from) {
+	if c.older() != nil && on&mayBeOlder != 0 && t.keepHaunt(c, s, from) {
 		c.bits |= haunted
 		on |= onHaunted
 	}
@@ -355,7 +355,7 @@ func (t *Tracker) freed(c *Conn, s *Segment, from End) {
 	if s.Flags&(SYN|ACK) != SYN || from != Client || y.seen() || c.provisional() {
 		return
 	}
-	old := c.older
+	old := c.older()
 	held := old != nil && !old.ends[old.endOf(c.bits&clientIsLow == 0)].closed()
 	if y.assumed == setOf(Unknown) || y.assumed == setOf(Closed) && old != nil && !held {
 		y.start, y.assumed = setOf(Listen), setOf(Listen)
@@ -379,9 +379,10 @@ const noFINReceived = ^StateSet(1<<CloseWait | 1<<Closing | 1<<LastAck | 1<<Time
 // sawSYN mends the history of a client whose SYN the capture has only behind
 // the SYN+ACK.
 func (c *Conn) sawSYN(s *Segment, from End) {
-	for i, st := range c.steps {
+	steps := c.steps()
+	for i, st := range steps {
 		if st.end() == from && st.inputs().has(SndSYN) && st.basis() == ByAssumption && !c.ends[from].seen() {
-			c.steps[i] = newStep(min(st.at, s.Time), s.Packet, from, st.inputs(), st.state(), BySending, false)
+			steps[i] = newStep(min(st.at, s.Time), s.Packet, from, st.inputs(), st.state(), BySending, false)
 			c.bits &^= originSYNACK
 		}
 	}
@@ -392,9 +393,10 @@ func (c *Conn) sawSYN(s *Segment, from End) {
 func (c *Conn) sentFirstSYNACK(e End, why cause) {
 	x := &c.ends[e]
 	x.setClock(why.at, false)
-	for i, st := range c.steps {
+	steps := c.steps()
+	for i, st := range steps {
 		if st.end() == e && st.state() == SynReceived && st.basis() == ByAssumption {
-			c.steps[i] = st.set(st.inputs(), st.state(), ByProof)
+			steps[i] = st.set(st.inputs(), st.state(), ByProof)
 		}
 	}
 }
@@ -404,7 +406,7 @@ func (c *Conn) sentFirstSYNACK(e End, why cause) {
 // overlap, an old segment may pass for one of this connection, and all of them
 // are looked at.
 func (t *Tracker) leaveOlder(c *Conn, synACK *Segment, e End) {
-	if c.older == nil || c.provisional() {
+	if c.older() == nil || c.provisional() {
 		return
 	}
 	old := t.formerOf(c)
@@ -590,7 +592,7 @@ func (c *Conn) olderThan(e End, ins inputSet, now Time, d time.Duration) inputSe
 	if c.past&ins == 0 {
 		return old
 	}
-	for _, st := range c.steps {
+	for _, st := range c.steps() {
 		if st.end() == e && now.Sub(st.at) > d {
 			old |= st.inputs() & ins
 		}
