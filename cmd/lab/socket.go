@@ -259,7 +259,7 @@ func (p *process) socketRequest() []byte {
 // its tap has read all.
 func (p *process) sentSYN(at float64) bool {
 	for _, c := range p.host.captured {
-		if d := float64(c.at)/1e9 - at; -0.001 < d && d < 0.001 {
+		if d := float64(c.at)/1e9 - at; -0.010 < d && d < 0.010 { // either clock may be read late
 			if s, ok := capture.DecodeIP(c.packet); ok && s.Src == p.addr() && s.Dst == p.peer && s.Flags.Any(tracker.SYN) {
 				return true
 			}

@@ -340,7 +340,7 @@ func moves(events []event, sightings []sighting, cookies bool, opened func(at fl
 			events = events[1:]
 			switch {
 			case e.to == "LISTEN" || e.from == "LISTEN" && e.to == "CLOSED":
-			case e.to == "SYN_SENT" && len(events) > 0 && events[0].from == "SYN_SENT" && !opened(e.at):
+			case e.to == "SYN_SENT" && len(events) > 0 && events[0].from == "SYN_SENT" && events[0].to == "CLOSED" && !opened(e.at):
 				events = events[1:] // the ports were not to be had
 			case e.to == "SYN_RCVD" && cookies:
 				socket = true
