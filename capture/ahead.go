@@ -3,7 +3,6 @@ package capture
 import (
 	"iter"
 	"runtime"
-	"sync/atomic"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
@@ -40,7 +39,6 @@ type batch struct {
 type ahead struct {
 	stats   Stats // of the newest batch that the loop was given
 	reading bool  // they are what Stats returns
-	left    atomic.Bool
 }
 
 // worthReadingAhead reports whether there are the core and the files for it.
@@ -58,7 +56,7 @@ func (s *Source) readAhead() iter.Seq2[*tracker.Segment, error] {
 		s.ahead.reading = true
 		go s.fill(free, full)
 		defer func() { // the goroutine ends, and has closed the files, before the loop does
-			s.ahead.left.Store(true)
+			s.Stop()
 			close(free)
 			for range full {
 			}

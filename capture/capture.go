@@ -21,6 +21,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -91,6 +92,7 @@ type Source struct {
 	segment *tracker.Segment // to be filled in
 	frame   int              // number of the newest packet, looked at or not
 	ahead   ahead
+	stopped atomic.Bool
 }
 
 // The parts of a capture that was written to several files overlap by no more.
@@ -146,6 +148,10 @@ func (s *Source) Close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Stop ends the loop over Segments before the next packet, as if there were no
+// more. It may be called from another goroutine, at any time.
+func (s *Source) Stop() { s.stopped.Store(true) }
 
 // Stats returns what was read so far: in the loop over Segments, or when it was
 // left early, up to that segment, or a few hundred more.
@@ -216,7 +222,7 @@ func (s *Source) readRecords(in *input, yield func(*tracker.Segment, error) bool
 	read := 0    // packets up to Options.Until
 	unknown := 0 // packets of a link type that is not known
 	for {
-		if s.ahead.left.Load() {
+		if s.stopped.Load() {
 			return false, nil
 		}
 		if err := in.format.next(&r); err != nil {

@@ -25,14 +25,15 @@ func TestInterrupted(t *testing.T) {
 	for _, c := range []struct {
 		command string
 		prints  bool
-	}{{"replay", true}, {"explain", false}} {
+	}{{"replay", true}, {"explain", false}, {"replay -f udp", true}} { // of which no packet is handed on
 		t.Run(c.command, func(t *testing.T) {
+			args := append(strings.Fields(c.command), long)
 			for ctx, notice := range map[context.Context]string{
 				t.Context(): "",
 				interrupted: "tcpwatch: interrupted: the rest was not read\n",
 			} {
 				var stdout, stderr strings.Builder
-				if status := run(ctx, []string{c.command, long}, &stdout, &stderr); status != exitDone {
+				if status := run(ctx, args, &stdout, &stderr); status != exitDone {
 					t.Errorf("exit status %d, want %d", status, exitDone)
 				}
 				if got := stderr.String(); got != notice {

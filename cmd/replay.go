@@ -150,6 +150,7 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 // the user interrupts, or observe returns an error, which pump returns. whole is
 // false if the user interrupted.
 func pump(ctx context.Context, src *capture.Source, bar *progress, observe func(*tracker.Segment) error) (whole bool, err error) {
+	defer context.AfterFunc(ctx, src.Stop)()
 	const often = 1 << 12
 	n := 0
 	for s, err := range src.Segments() {
@@ -162,12 +163,9 @@ func pump(ctx context.Context, src *capture.Source, bar *progress, observe func(
 		if n++; n%often == 0 {
 			stats := src.Stats()
 			bar.at(stats.Read, stats.Size)
-			if ctx.Err() != nil {
-				return false, nil
-			}
 		}
 	}
-	return true, nil
+	return ctx.Err() == nil, nil
 }
 
 // warn says what was not read, or is not there to be read.
