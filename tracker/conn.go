@@ -90,6 +90,8 @@ type oddments struct {
 	synData            [2]Size // octets that rode on the SYN (RFC 7413)
 	sackEdge           [2]Seq  // the highest edge that the end reported by SACK
 	hasSACK            [2]bool
+	echo               [2]uint32 // the timestamp that the end echoed last: the newest that it has taken
+	hasEcho            [2]bool
 	refuted            [2]inputSet // inputs that were taken back once
 	lateFIN            [2]bool     // the FIN was captured behind a segment sent after it
 	filled             [2]Seq      // the end of what completed the octets before the peer's FIN, from the end's view

@@ -436,6 +436,16 @@ func (c *Conn) noteAck(s *Segment, from End, now Time) {
 	if s.Options.NumSACK > 0 {
 		c.noteSACK(s, from)
 	}
+	if c.odd != nil {
+		c.odd.noteEcho(s, from)
+	}
+}
+
+// noteEcho remembers the timestamp that s echoes.
+func (o *oddments) noteEcho(s *Segment, from End) {
+	if s.Options.HasTS && (!o.hasEcho[from] || int32(s.Options.TSEcr-o.echo[from]) > 0) {
+		o.echo[from], o.hasEcho[from] = s.Options.TSEcr, true
+	}
 }
 
 // noteSACK remembers the highest edge of the octets reported by SACK.

@@ -42,6 +42,9 @@ func (t *Tracker) steady(c *Conn, s *Segment, from End) bool {
 	if s.Options.HasTS && int32(s.Options.TSVal-x.tsUnclean) > 0 {
 		x.tsUnclean = s.Options.TSVal
 	}
+	if c.odd != nil {
+		c.odd.noteEcho(s, from)
+	}
 	x.noteHeader(s)
 	x.noteNewest(s, t.now)
 	t.trail.put(c, s, from, 0, t.now)

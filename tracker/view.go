@@ -447,6 +447,9 @@ func (c *Conn) closing(s *Segment, from End) {
 // that is also a FIN only the answer tells whether it was taken: Linux drops it.
 func (t *Tracker) deliver(c *Conn, s *Segment, from End) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
+	if s.Flags&SYN == 0 && c.outdated(s, from) {
+		return
+	}
 	t.freed(c, s, from)
 	if s.Flags&(SYN|ACK) == SYN && !y.seen() {
 		y.listens()
@@ -476,6 +479,13 @@ func (t *Tracker) deliver(c *Conn, s *Segment, from End) {
 		y.clock = tickOf(t.now) // it holds TIME-WAIT for another 2 MSL
 		t.arm(c)
 	}
+}
+
+// outdated reports whether the receiver of s drops it because it has taken a newer
+// timestamp (RFC 7323 §5.3, PAWS), as an ACK of its own shows.
+func (c *Conn) outdated(s *Segment, from End) bool {
+	o, into := c.odd, from.Peer()
+	return o != nil && s.Options.HasTS && o.hasEcho[into] && int32(s.Options.TSVal-o.echo[into]) < 0
 }
 
 // inverted counts an ACK that the capture has before the FIN it acknowledges,

@@ -283,7 +283,7 @@ func told(m Move, atHost []tracker.Segment, end string) bool {
 			case s.ICMP.Type != 0, m.From == "LAST_ACK" && !sent:
 				return true
 			case sent:
-				return s.Flags.Any(tracker.RST) && m.From != "SYN_SENT"
+				return s.Flags.Any(tracker.RST) && m.From != "SYN_SENT" && !heardBetween(atHost, end, moment(m.T), s.Time)
 			default:
 				return s.Flags.Any(tracker.RST) && (m.From == "SYN_SENT" || m.From == "SYN_RCVD" || expected(s, atHost, end))
 			}
