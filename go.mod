@@ -3,6 +3,7 @@ module github.com/tcpwatch/tcpwatch
 go 1.25.0
 
 require (
+	github.com/expr-lang/expr v1.17.8
 	github.com/google/gopacket v1.1.19
 	github.com/klauspost/compress v1.20.3
 	github.com/olekukonko/tablewriter v1.1.5

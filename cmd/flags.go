@@ -10,6 +10,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/policy"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
@@ -18,6 +19,7 @@ import (
 type readFlags struct {
 	filter, at, color string
 	states, kinds     []string
+	where             string
 	stack             string
 	twoMSL            time.Duration
 	outer, verify     bool
@@ -34,6 +36,7 @@ func (f *readFlags) selectionFlags(c *cobra.Command) {
 	fl.StringVarP(&f.filter, "filter", "f", "", "tcpdump filter, applied before tracking")
 	fl.StringSliceVar(&f.states, "state", nil, "only connections with an end in one of these `states` (any usual spelling)")
 	fl.StringSliceVar(&f.kinds, "anomaly", nil, "only connections flagged with one of these `kinds`")
+	fl.StringVar(&f.where, "where", "", "only connections for which this `expression` over the fields of the jsonl record is true: client.state == TIME_WAIT && duration > 60")
 	complete(c, "state", stateNames())
 	complete(c, "anomaly", kindNames())
 }
@@ -105,6 +108,18 @@ func (f *readFlags) selection() (s report.Selection, err error) {
 		s.Kinds = append(s.Kinds, name)
 	}
 	return s, nil
+}
+
+// condition compiles --where; nil, if there is none.
+func (f *readFlags) condition() (func(*tracker.Record) bool, error) {
+	if f.where == "" {
+		return nil, nil
+	}
+	where, err := policy.Where(f.where)
+	if err != nil {
+		return nil, fmt.Errorf("--where: %w", err)
+	}
+	return where, nil
 }
 
 // captureOptions reads the flags that say how the captures are read.
