@@ -136,21 +136,31 @@ func (f *readFlags) captureOptions() (o capture.Options, err error) {
 	return o, nil
 }
 
+// config reads the flags that say how the tracker works. It is called once a
+// run: it bounds the memory of the process.
+func (f *readFlags) config() (c tracker.Config, err error) {
+	if f.twoMSL < 0 {
+		return c, fmt.Errorf("--2msl %v: TIME_WAIT cannot be held for a negative time", f.twoMSL)
+	}
+	if f.stack != "" {
+		if _, err := tracker.ParseStack(f.stack); err != nil {
+			return c, fmt.Errorf("--stack: %w", err)
+		}
+	}
+	c.Stack, c.TwoMSL = f.stack, f.twoMSL
+	c.MaxConns, err = f.boundMemory()
+	return c, err
+}
+
 // track returns a tracker as the flags say, that tells emit what happens; with
 // seen also of every segment.
 func (f *readFlags) track(seen bool, emit func(*tracker.Event)) (*tracker.Tracker, error) {
-	if f.twoMSL < 0 {
-		return nil, fmt.Errorf("--2msl %v: TIME_WAIT cannot be held for a negative time", f.twoMSL)
-	}
-	conns, err := f.boundMemory()
+	c, err := f.config()
 	if err != nil {
 		return nil, err
 	}
-	tk, err := tracker.New(tracker.Config{Stack: f.stack, TwoMSL: f.twoMSL, Seen: seen, MaxConns: conns}, emit)
-	if err != nil {
-		return nil, fmt.Errorf("--stack: %w", err)
-	}
-	return tk, nil
+	c.Seen = seen
+	return tracker.New(c, emit)
 }
 
 // progress returns the progress bar of a run.

@@ -243,3 +243,33 @@ func EnvNames(t reflect.Type) []string {
 	}
 	return names
 }
+
+// FieldText returns what the record holds in the field of that path; ok is
+// false if there is no such field, or it is a list.
+func FieldText(r *tracker.Record, path string) (text string, ok bool) {
+	f := fieldAt(path)
+	if f == nil || f.derived {
+		return "", false
+	}
+	switch v := f.value(r); v.kind {
+	case absent:
+		return "absent", true
+	case steps, anomalies:
+		return "", false
+	default:
+		return string(v.appendText(nil)), true
+	}
+}
+
+// ConnOf returns the number of the connection of an environment.
+func ConnOf(v reflect.Value) int { return int(leafOf(v, "conn").Int()) }
+
+// SetState puts an end of an environment in another state.
+func SetState(v reflect.Value, e tracker.End, s tracker.State) {
+	leafOf(leafOf(v, e.String()), "state").SetString(s.String())
+}
+
+// leafOf returns the field of that name.
+func leafOf(v reflect.Value, name string) reflect.Value {
+	return v.Field(slices.Index(EnvNames(v.Type()), name))
+}

@@ -46,7 +46,7 @@ const setName = "connections"
 
 // setType is what an expression over the set sees.
 var setType = reflect.StructOf([]reflect.StructField{{
-	Name: "F0", Type: reflect.SliceOf(report.EnvType()), Tag: `expr:"connections"`,
+	Name: "F0", Type: reflect.SliceOf(reflect.PointerTo(report.EnvType())), Tag: `expr:"connections"`,
 }})
 
 // An Expr is an expression that was compiled. It is for one goroutine.
@@ -55,6 +55,7 @@ type Expr struct {
 	program *vm.Program
 	vm      vm.VM
 	names   map[string]bool // of fields that it mentions, and more: every string and identifier in it
+	paths   []string        // of fields that it mentions, in their order
 	steps   *int            // that it may still take
 }
 
@@ -117,6 +118,7 @@ func compile(text string, env reflect.Type, steps *int) (*Expr, error) {
 	if err != nil {
 		return nil, explainError(err, env)
 	}
+	x.paths = reader.paths
 	x.program, x.vm = program, vm.VM{MemoryBudget: 1e6}
 	return x, nil
 }
@@ -217,6 +219,7 @@ const stepName = "step "
 // kinds in, has every predicate counted, and finds what is not allowed.
 type reader struct {
 	names map[string]bool
+	paths []string
 	fault *file.Error
 }
 
@@ -228,6 +231,9 @@ func (v *reader) Visit(node *ast.Node) {
 		if word, ok := words[n.Value]; ok {
 			v.patch(node, &ast.StringNode{Value: word})
 		}
+		v.path(n)
+	case *ast.MemberNode:
+		v.path(n)
 	case *ast.StringNode:
 		v.names[n.Value] = true
 	case *ast.VariableDeclaratorNode:
@@ -245,6 +251,27 @@ func (v *reader) Visit(node *ast.Node) {
 	case *ast.BinaryNode:
 		v.binary(n)
 	}
+}
+
+// path notes the path of a field.
+func (v *reader) path(n ast.Node) {
+	if path := pathOf(n); path != "" && !slices.Contains(v.paths, path) {
+		v.paths = append(v.paths, path)
+	}
+}
+
+// pathOf returns the path of a member, client.state; "" if it has none.
+func pathOf(n ast.Node) string {
+	switch n := n.(type) {
+	case *ast.IdentifierNode:
+		return n.Value
+	case *ast.MemberNode:
+		name, ok := n.Property.(*ast.StringNode)
+		if of := pathOf(n.Node); ok && of != "" {
+			return of + "." + name.Value
+		}
+	}
+	return ""
 }
 
 func (v *reader) patch(node *ast.Node, by ast.Node) {
