@@ -159,8 +159,10 @@ func explainError(err error, env reflect.Type) error {
 		allowed := append(report.EnvNames(env), "states such as TIME_WAIT", "kinds such as rst_instead_of_ack", "and the functions "+strings.Join(functions, ", "))
 		what = fmt.Sprintf("unknown name %q (%s)", name, strings.Join(allowed, ", "))
 	} else {
-		for t, name := range typeNames(env) {
-			what = strings.ReplaceAll(what, t, name)
+		names := typeNames(env)
+		outermost := slices.SortedFunc(maps.Keys(names), func(a, b string) int { return len(b) - len(a) })
+		for _, t := range outermost {
+			what = strings.ReplaceAll(what, t, names[t])
 		}
 		what = structText.ReplaceAllString(what, "a record")
 	}

@@ -165,7 +165,7 @@ func (j *Judge) expect(i int, r *rule, c *tracker.Record) {
 		if len(want) == 0 || slices.Contains(want, x.State) {
 			continue
 		}
-		text := fmt.Sprintf("%s is in %s, not %s", tracker.End(e), describe(x), stateList(want))
+		text := fmt.Sprintf("the %s is in %s, not %s", tracker.End(e), describe(x), stateList(want))
 		verdict := report.Failed
 		if x.State == tracker.Unknown {
 			verdict = report.Undecided

@@ -355,7 +355,7 @@ func readExpr(p *Policy, r *rule, n *yaml.Node) (err error) {
 // expression compiles an expression, over the set or one connection.
 func (p *Policy) expression(n *yaml.Node, set bool) (*Expr, error) {
 	s := n.Value
-	if n.Kind != yaml.ScalarNode {
+	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
 		return nil, at(n, "an expression is allowed here")
 	}
 	env := report.EnvType()
