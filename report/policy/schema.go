@@ -1,7 +1,10 @@
 package policy
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
@@ -74,4 +77,15 @@ func gradeSchema() map[string]any {
 		grades = append(grades, k.Name)
 	}
 	return oneOrMore(map[string]any{"enum": grades})
+}
+
+// KeysMarkdown returns the keys of a rule as a table for GitHub.
+func KeysMarkdown() []byte {
+	var out bytes.Buffer
+	out.WriteString("| key | what it is |\n| --- | --- |\n")
+	for _, k := range keys {
+		fmt.Fprintf(&out, "| `%s` | %s |\n", k.name, k.doc)
+	}
+	fmt.Fprintf(&out, "\nA rule asks by one of `%s`; `deny` and `allow` may stand together.\n", strings.Join(asks(), "`, `"))
+	return out.Bytes()
 }
