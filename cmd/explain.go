@@ -228,6 +228,10 @@ func (f *explainFlags) wanted() (func(*tracker.Record) bool, error) {
 	if err != nil {
 		return nil, err
 	}
+	where, err := f.condition()
+	if err != nil {
+		return nil, err
+	}
 	var a, b netip.AddrPort
 	if f.tuple != "" {
 		if a, b, err = parseTuple(f.tuple); err != nil {
@@ -242,7 +246,7 @@ func (f *explainFlags) wanted() (func(*tracker.Record) bool, error) {
 		case f.tuple != "" && (client != a || server != b) && (client != b || server != a):
 			return false
 		}
-		return filter.Has(r)
+		return filter.Has(r) && (where == nil || where(r))
 	}, nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/policy"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
@@ -18,6 +19,7 @@ import (
 type readFlags struct {
 	filter, at, color string
 	states, kinds     []string
+	where             string
 	stack             string
 	twoMSL            time.Duration
 	outer, verify     bool
@@ -34,6 +36,7 @@ func (f *readFlags) selectionFlags(c *cobra.Command) {
 	fl.StringVarP(&f.filter, "filter", "f", "", "tcpdump filter, applied before tracking")
 	fl.StringSliceVar(&f.states, "state", nil, "only connections with an end in one of these `states` (any usual spelling)")
 	fl.StringSliceVar(&f.kinds, "anomaly", nil, "only connections flagged with one of these `kinds`")
+	fl.StringVar(&f.where, "where", "", "only connections for which this `expression` over the fields of the jsonl record is true: client.state == TIME_WAIT && duration > 60")
 	complete(c, "state", stateNames())
 	complete(c, "anomaly", kindNames())
 }
@@ -107,6 +110,18 @@ func (f *readFlags) selection() (s report.Selection, err error) {
 	return s, nil
 }
 
+// condition compiles --where; nil, if there is none.
+func (f *readFlags) condition() (func(*tracker.Record) bool, error) {
+	if f.where == "" {
+		return nil, nil
+	}
+	where, err := policy.Where(f.where)
+	if err != nil {
+		return nil, fmt.Errorf("--where: %w", err)
+	}
+	return where, nil
+}
+
 // captureOptions reads the flags that say how the captures are read.
 func (f *readFlags) captureOptions() (o capture.Options, err error) {
 	if f.filter != "" {
@@ -121,21 +136,31 @@ func (f *readFlags) captureOptions() (o capture.Options, err error) {
 	return o, nil
 }
 
+// config reads the flags that say how the tracker works. It is called once a
+// run: it bounds the memory of the process.
+func (f *readFlags) config() (c tracker.Config, err error) {
+	if f.twoMSL < 0 {
+		return c, fmt.Errorf("--2msl %v: TIME_WAIT cannot be held for a negative time", f.twoMSL)
+	}
+	if f.stack != "" {
+		if _, err := tracker.ParseStack(f.stack); err != nil {
+			return c, fmt.Errorf("--stack: %w", err)
+		}
+	}
+	c.Stack, c.TwoMSL = f.stack, f.twoMSL
+	c.MaxConns, err = f.boundMemory()
+	return c, err
+}
+
 // track returns a tracker as the flags say, that tells emit what happens; with
 // seen also of every segment.
 func (f *readFlags) track(seen bool, emit func(*tracker.Event)) (*tracker.Tracker, error) {
-	if f.twoMSL < 0 {
-		return nil, fmt.Errorf("--2msl %v: TIME_WAIT cannot be held for a negative time", f.twoMSL)
-	}
-	conns, err := f.boundMemory()
+	c, err := f.config()
 	if err != nil {
 		return nil, err
 	}
-	tk, err := tracker.New(tracker.Config{Stack: f.stack, TwoMSL: f.twoMSL, Seen: seen, MaxConns: conns}, emit)
-	if err != nil {
-		return nil, fmt.Errorf("--stack: %w", err)
-	}
-	return tk, nil
+	c.Seen = seen
+	return tracker.New(c, emit)
 }
 
 // progress returns the progress bar of a run.

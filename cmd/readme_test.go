@@ -3,10 +3,13 @@ package cmd
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/policy"
 )
 
 // The parts of the README between "<!-- name -->" and "<!-- /name -->" are what
@@ -19,6 +22,7 @@ func TestReadmeBlocks(t *testing.T) {
 	}
 	sample, _ := replayed(t, "replay", "../pcaps/rst-instead-of-ack.pcap")
 	ladder, _ := replayed(t, "explain", "../pcaps/time-wait-assassination.pcap")
+	failing := violated(t, readme)
 	story, err := os.ReadFile("lab/testdata/stories/final-ack-lost-once.txt")
 	if err != nil {
 		t.Fatal(err)
@@ -34,6 +38,8 @@ func TestReadmeBlocks(t *testing.T) {
 		{"sample", fenced("", sample)},
 		{"explain", fenced("", ladder)},
 		{"story", fenced("", story)},
+		{"check", fenced("", failing)},
+		{"policy", policy.KeysMarkdown()},
 		{"states", report.StatesMarkdown()},
 		{"diagram", fenced("mermaid", report.StatesMermaid())},
 		{"anomalies", report.KindsMarkdown()},
@@ -56,5 +62,43 @@ func TestReadmeBlocks(t *testing.T) {
 		if err := os.WriteFile(path, changed, 0o644); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// violated returns what check prints of the capture that breaks the policy that
+// the README shows. The other captures that it names pass.
+func violated(t *testing.T, readme []byte) []byte {
+	_, rest, ok1 := bytes.Cut(readme, []byte("cat > tcpwatch.yaml <<'END'\n"))
+	text, _, ok2 := bytes.Cut(rest, []byte("END\n"))
+	if !ok1 || !ok2 {
+		t.Fatal("README.md shows no policy")
+	}
+	path := filepath.Join(t.TempDir(), "tcpwatch.yaml")
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	t.Run("policy", func(t *testing.T) {
+		t.Chdir("..") // the names of the captures are printed
+		for _, args := range [][]string{{"check", "pcaps/close-wait-leak.pcap"}, {"check", "--policy", path, "pcaps/normal-close.pcap"}} {
+			if _, stderr := replayed(t, args...); stderr != "" {
+				t.Errorf("%v: standard error has %q", args, stderr)
+			}
+		}
+		if status := run(t.Context(), []string{"check", "--policy", path, "pcaps/close-wait-leak.pcap"}, &out, io.Discard); status != exitViolation {
+			t.Errorf("exit status %d, want %d", status, exitViolation)
+		}
+	})
+	return out.Bytes()
+}
+
+// The samples are what their policy says.
+func TestPolicyOfSamples(t *testing.T) {
+	captures, err := filepath.Glob("../pcaps/*.pcap")
+	if err != nil || len(captures) < 15 {
+		t.Fatalf("%d captures found, want at least 15: %v", len(captures), err)
+	}
+	if _, stderr := replayed(t, append([]string{"check", "--policy", "../pcaps/tcpwatch.yaml"}, captures...)...); stderr != "" {
+		t.Errorf("standard error has %q, want nothing", stderr)
 	}
 }

@@ -68,6 +68,9 @@ func (f *replayFlags) reportOptions(stdout io.Writer) (o report.Options, err err
 	if o.Filter, err = f.selection(); err != nil {
 		return o, err
 	}
+	if o.Where, err = f.condition(); err != nil {
+		return o, err
+	}
 	if f.on != "" {
 		if o.On, err = netip.ParseAddr(f.on); err != nil {
 			return o, withHint(fmt.Errorf("--on %q is no address", f.on), "names are not looked up; give the host's address")

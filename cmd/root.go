@@ -23,12 +23,19 @@ import (
 // else goes to standard error, prefixed "tcpwatch: ", one line a matter, without
 // a period; where there is a way out, "tcpwatch: hint: " names it. The exit
 // status is 0 when done, also after Ctrl-C or when the reader of a pipe has
-// gone, and 2 for wrong usage and for files that cannot be read.
+// gone, 1 where check found a violation, and 2 for wrong usage and for files that
+// cannot be read.
 
 const (
-	exitDone  = 0
-	exitUsage = 2
+	exitDone      = 0
+	exitViolation = 1
+	exitUsage     = 2
 )
+
+// exitStatus is an error of which everything was said already.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
 // Main runs the command line of the process and returns its exit status.
 func Main() int {
@@ -48,12 +55,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil || report.IsBrokenPipe(err) {
 		return exitDone
 	}
+	var status exitStatus
+	if errors.As(err, &status) {
+		return int(status)
+	}
 	fmt.Fprintf(stderr, "tcpwatch: %v\n", err)
+	hint(stderr, err)
+	return exitUsage
+}
+
+// hint writes the way out of an error, if it has one.
+func hint(stderr io.Writer, err error) {
 	var h *hinted
 	if errors.As(err, &h) {
 		fmt.Fprintf(stderr, "tcpwatch: hint: %s\n", h.hint)
 	}
-	return exitUsage
 }
 
 // hinted is an error with a way out.
@@ -86,7 +102,7 @@ wrong. It reads captures as tcpdump and Wireshark write them.`,
 		return withHint(flagError(err), fmt.Sprintf("%s --help lists the flags", c.CommandPath()))
 	})
 	root.PersistentFlags().SortFlags = false
-	root.AddCommand(newReplay(), newExplain(), newAnomalies(), newStates(), newVersion(), newMan())
+	root.AddCommand(newReplay(), newExplain(), newCheck(), newAnomalies(), newStates(), newVersion(), newMan())
 	profiles(root)
 	return root
 }

@@ -51,12 +51,14 @@ func colour(when string, w io.Writer) (bool, error) {
 // progress draws a bar on a terminal once a replay has taken a second.
 type progress struct {
 	w     io.Writer // nil: never
+	what  string    // is going on
 	begun time.Time
 	bar   *progressbar.ProgressBar
+	tell  func(read int64) // unless nil, told instead: this is a part of a larger run
 }
 
 func newProgress(w io.Writer, wanted bool) *progress {
-	p := &progress{begun: time.Now()}
+	p := &progress{begun: time.Now(), what: "replaying"}
 	if _, tty := terminal(w); tty && wanted {
 		p.w = w
 	}
@@ -65,6 +67,10 @@ func newProgress(w io.Writer, wanted bool) *progress {
 
 // at tells how much was read, in octets, of how much; 0: not known.
 func (p *progress) at(read, size int64) {
+	if p.tell != nil {
+		p.tell(read)
+		return
+	}
 	if p.w == nil || p.bar == nil && time.Since(p.begun) < time.Second {
 		return
 	}
@@ -74,7 +80,7 @@ func (p *progress) at(read, size int64) {
 		}
 		p.bar = progressbar.NewOptions64(size,
 			progressbar.OptionSetWriter(p.w),
-			progressbar.OptionSetDescription("replaying"),
+			progressbar.OptionSetDescription(p.what),
 			progressbar.OptionShowBytes(true),
 			progressbar.OptionThrottle(100*time.Millisecond),
 			progressbar.OptionClearOnFinish(),

@@ -19,6 +19,10 @@ type field struct {
 	// A derived field is a key to sort by, and not in the record itself.
 	derived bool
 
+	// A field that counts, or dates, what was captured tells of the connection
+	// itself only where all of it was captured.
+	whole bool
+
 	parents []string // of the path: client, timer
 	leaf    string   // of the path: kind
 }
@@ -39,13 +43,13 @@ func makeFields() []field {
 	list = append(list, fieldsOfEnd(tracker.Server)...)
 	list = append(list, []field{
 		{path: "origin", value: func(r *tracker.Record) value { return word(r.Origin.String()) }},
-		{path: "closed_by", title: "Closed By", value: func(r *tracker.Record) value { return word(r.ClosedBy.String()) }},
-		{path: "handshake_rtt", title: "RTT", value: func(r *tracker.Record) value {
+		{path: "closed_by", title: "Closed By", whole: true, value: func(r *tracker.Record) value { return word(r.ClosedBy.String()) }},
+		{path: "handshake_rtt", title: "RTT", whole: true, value: func(r *tracker.Record) value {
 			return span(r.HandshakeRTT).unless(r.HandshakeRTT == 0)
 		}},
-		{path: "start", title: "Start", value: func(r *tracker.Record) value { return moment(r.Start) }},
-		{path: "end", value: func(r *tracker.Record) value { return moment(r.End) }},
-		{path: "duration", title: "Duration", value: func(r *tracker.Record) value { return span(r.End.Sub(r.Start)) }},
+		{path: "start", title: "Start", whole: true, value: func(r *tracker.Record) value { return moment(r.Start) }},
+		{path: "end", whole: true, value: func(r *tracker.Record) value { return moment(r.End) }},
+		{path: "duration", title: "Duration", whole: true, value: func(r *tracker.Record) value { return span(r.End.Sub(r.Start)) }},
 		{path: "anomalies", value: func(r *tracker.Record) value {
 			return value{kind: anomalies, num: int64(len(r.Anomalies)), odd: r.Anomalies}
 		}},
@@ -72,32 +76,83 @@ func both(of func(*tracker.EndRecord) uint64) func(*tracker.Record) value {
 var endFields = []struct {
 	leaf   string
 	titles [2]string
+	whole  bool
 	value  func(*tracker.EndRecord) value
 }{
-	{"addr", [2]string{}, func(e *tracker.EndRecord) value {
+	{"addr", [2]string{}, false, func(e *tracker.EndRecord) value {
 		return value{kind: address, addr: e.Addr.Addr()}
 	}},
-	{"port", [2]string{}, func(e *tracker.EndRecord) value { return count(e.Addr.Port()) }},
-	{"state", [2]string{}, func(e *tracker.EndRecord) value { return stateValue(e.State) }},
-	{"possible", [2]string{}, func(e *tracker.EndRecord) value {
+	{"port", [2]string{}, false, func(e *tracker.EndRecord) value { return count(e.Addr.Port()) }},
+	{"state", [2]string{}, false, func(e *tracker.EndRecord) value { return stateValue(e.State) }},
+	{"possible", [2]string{}, false, func(e *tracker.EndRecord) value {
 		return value{kind: states, num: int64(e.Possible)}.unless(e.Possible.Len() < 2)
 	}},
-	{"certainty", [2]string{}, func(e *tracker.EndRecord) value { return word(e.Certainty.String()) }},
-	{"proved_state", [2]string{"Client Proved", "Server Proved"}, func(e *tracker.EndRecord) value { return stateValue(e.Proved) }},
-	{"packets", [2]string{"Pkts Sent", "Pkts Rcvd"}, func(e *tracker.EndRecord) value { return count(e.Packets) }},
-	{"bytes", [2]string{"Sent", "Received"}, func(e *tracker.EndRecord) value { return count(e.Bytes) }},
-	{"retransmits", [2]string{"Retr Sent", "Retr Rcvd"}, func(e *tracker.EndRecord) value { return count(e.Retransmits) }},
-	{"retransmitted_bytes", [2]string{}, func(e *tracker.EndRecord) value { return count(e.RetransmittedBytes) }},
-	{"isn", [2]string{}, func(e *tracker.EndRecord) value { return count(uint32(e.ISN)).unless(!e.HasISN) }},
-	{"mss", [2]string{}, func(e *tracker.EndRecord) value { return count(e.MSS).unless(e.MSS == 0) }},
-	{"window_scale", [2]string{}, func(e *tracker.EndRecord) value { return count(e.WindowScale).unless(e.WindowScale < 0) }},
-	{"sack", [2]string{}, func(e *tracker.EndRecord) value { return flag(e.SACK).unless(!e.SACK && !e.HasISN) }},
-	{"timestamps", [2]string{}, func(e *tracker.EndRecord) value { return flag(e.Timestamps).unless(!e.Timestamps && !e.HasISN) }},
-	{"timer.kind", [2]string{}, func(e *tracker.EndRecord) value { return word(e.Timer.Kind) }},
-	{"timer.remaining", [2]string{}, func(e *tracker.EndRecord) value { return span(e.Timer.Remaining).unless(e.Timer.Kind == "") }},
-	{"history", [2]string{}, func(e *tracker.EndRecord) value {
+	{"certainty", [2]string{}, false, func(e *tracker.EndRecord) value { return word(e.Certainty.String()) }},
+	{"proved_state", [2]string{"Client Proved", "Server Proved"}, false, func(e *tracker.EndRecord) value { return stateValue(e.Proved) }},
+	{"packets", [2]string{"Pkts Sent", "Pkts Rcvd"}, true, func(e *tracker.EndRecord) value { return count(e.Packets) }},
+	{"bytes", [2]string{"Sent", "Received"}, true, func(e *tracker.EndRecord) value { return count(e.Bytes) }},
+	{"retransmits", [2]string{"Retr Sent", "Retr Rcvd"}, true, func(e *tracker.EndRecord) value { return count(e.Retransmits) }},
+	{"retransmitted_bytes", [2]string{}, true, func(e *tracker.EndRecord) value { return count(e.RetransmittedBytes) }},
+	{"isn", [2]string{}, false, func(e *tracker.EndRecord) value { return count(uint32(e.ISN)).unless(!e.HasISN) }},
+	{"mss", [2]string{}, false, func(e *tracker.EndRecord) value { return count(e.MSS).unless(e.MSS == 0) }},
+	{"window_scale", [2]string{}, false, func(e *tracker.EndRecord) value { return count(e.WindowScale).unless(e.WindowScale < 0) }},
+	{"sack", [2]string{}, false, func(e *tracker.EndRecord) value { return flag(e.SACK).unless(!e.SACK && !e.HasISN) }},
+	{"timestamps", [2]string{}, false, func(e *tracker.EndRecord) value { return flag(e.Timestamps).unless(!e.Timestamps && !e.HasISN) }},
+	{"timer.kind", [2]string{}, false, func(e *tracker.EndRecord) value { return word(e.Timer.Kind) }},
+	{"timer.remaining", [2]string{}, false, func(e *tracker.EndRecord) value { return span(e.Timer.Remaining).unless(e.Timer.Kind == "") }},
+	{"history", [2]string{}, false, func(e *tracker.EndRecord) value {
 		return value{kind: steps, num: int64(len(e.History)), steps: e.History}
 	}},
+}
+
+// stepFields are the fields of an entry of an end's history.
+var stepFields = []part[tracker.Step]{
+	{"ts", func(s *tracker.Step) value { return moment(s.Time) }},
+	{"packet", func(s *tracker.Step) value { return count(s.Packet).unless(s.Packet == 0) }},
+	{"state", func(s *tracker.Step) value { return stateValue(s.State) }},
+	{"event", func(s *tracker.Step) value { return sentence(s.Event) }},
+	{"basis", func(s *tracker.Step) value { return word(s.Basis.String()) }},
+}
+
+// anomalyFields are the fields of an anomaly.
+var anomalyFields = []part[tracker.Anomaly]{
+	{"kind", func(a *tracker.Anomaly) value { return sentence(a.Kind) }},
+	{"severity", func(a *tracker.Anomaly) value { return word(a.Severity.String()) }},
+	{"cause", func(a *tracker.Anomaly) value { return sentence(a.Cause).unless(a.Cause == "") }},
+	{"certainty", func(a *tracker.Anomaly) value { return word(a.Certain.String()) }},
+	{"ts", func(a *tracker.Anomaly) value { return moment(a.Time) }},
+	{"packet", func(a *tracker.Anomaly) value { return count(a.Packet).unless(a.Packet == 0) }},
+	{"endpoint", func(a *tracker.Anomaly) value { return word(a.End.String()).unless(a.Conn == 0) }},
+	{"evidence", func(a *tracker.Anomaly) value { return value{kind: numbers, ints: &a.Evidence} }},
+	{"text", func(a *tracker.Anomaly) value { return sentence(a.Text) }},
+	{"reference", func(a *tracker.Anomaly) value { return sentence(a.RFC).unless(a.RFC == "") }},
+	{"since", func(a *tracker.Anomaly) value { return moment(a.Time).unless(a.Until == 0) }},
+	{"until", func(a *tracker.Anomaly) value { return moment(a.Until).unless(a.Until == 0) }},
+	{"addr", func(a *tracker.Anomaly) value { return value{kind: address, addr: a.Addr}.unless(!a.Addr.IsValid()) }},
+	{"port", func(a *tracker.Anomaly) value { return count(a.Port).unless(a.Port == 0) }},
+	{"count", func(a *tracker.Anomaly) value { return count(a.Count).unless(a.Count <= 1 && a.Conn != 0) }},
+	{"samples", func(a *tracker.Anomaly) value {
+		return value{kind: numbers, ints: &a.Samples}.unless(len(a.Samples) == 0)
+	}},
+	{"supersedes", func(a *tracker.Anomaly) value {
+		return value{kind: phrases, words: &a.Supersedes}.unless(len(a.Supersedes) == 0)
+	}},
+}
+
+// A part is one field of what a record holds a list of.
+type part[T any] struct {
+	name  string
+	value func(*T) value
+}
+
+// appendParts appends the fields of v, without braces.
+func appendParts[T any](b []byte, parts []part[T], v *T) []byte {
+	for i := range parts {
+		if field := parts[i].value(v); field.kind != absent {
+			b = field.appendJSON(appendKey(b, parts[i].name))
+		}
+	}
+	return b
 }
 
 // fieldsOfEnd returns the fields of one end as fields of the record.
@@ -108,6 +163,7 @@ func fieldsOfEnd(end tracker.End) []field {
 		list = append(list, field{
 			path:  end.String() + "." + f.leaf,
 			title: f.titles[end],
+			whole: f.whole,
 			value: func(r *tracker.Record) value { return of(&r.Ends[end]) },
 		})
 	}

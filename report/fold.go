@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -144,6 +145,9 @@ func (d *ladder) unfold() {
 // String tells what is folded.
 func (f *folded) String() string {
 	parts := []string{thousands(uint64(f.segments)) + " segments"}
+	if f.segments == 1 {
+		parts[0] = "1 segment"
+	}
 	if f.octets > 0 {
 		parts = append(parts, octetsText(f.octets))
 	}
@@ -181,4 +185,54 @@ func octetsText(n uint64) string {
 		return fmt.Sprintf("%.1f %s", f, unit)
 	}
 	return fmt.Sprintf("%.0f %s", f, unit)
+}
+
+// nearBefore and nearAfter are how many rows before and after a frame are near.
+const (
+	nearBefore = 8
+	nearAfter  = 4
+)
+
+// crop folds what is not near one of the frames.
+func (d *ladder) crop(frames []int) {
+	if len(frames) == 0 {
+		return
+	}
+	keep := make([]bool, len(d.rows))
+	some := false
+	for i, w := range d.rows {
+		if w.rung == nil || w.segment == nil || !slices.Contains(frames, w.packet) {
+			continue
+		}
+		some = true
+		for k := max(i-nearBefore, 0); k <= min(i+nearAfter, len(d.rows)-1); k++ {
+			keep[k] = true
+		}
+	}
+	if !some {
+		return
+	}
+	var rows []ladderRow
+	var fold *folded
+	for i, w := range d.rows {
+		if keep[i] {
+			rows, fold = append(rows, w), nil
+			continue
+		}
+		if fold == nil {
+			fold = new(folded)
+			rows = append(rows, ladderRow{fold: fold})
+		}
+		switch {
+		case w.fold != nil:
+			fold.segments += w.fold.segments
+			fold.repeated += w.fold.repeated
+			fold.unread += w.fold.unread
+			fold.octets += w.fold.octets
+		case w.segment != nil:
+			fold.segments++
+			fold.octets += uint64(w.segment.Data)
+		}
+	}
+	d.rows = rows
 }

@@ -55,6 +55,11 @@ var goldens = []struct {
 	{name: "wide-relative", format: "wide", opts: Options{Time: Relative, Color: true, Width: 80}},
 	{name: "markdown", format: "markdown"},
 	{name: "markdown-no-header", format: "markdown", opts: Options{NoHeader: true}},
+	{name: "check-text", text: func(t testing.TB) []byte { return printCheck(t, "text") }},
+	{name: "check-json", text: func(t testing.TB) []byte { return printCheck(t, "json") }},
+	{name: "check-junit", text: func(t testing.TB) []byte { return printCheck(t, "junit") }},
+	{name: "check-sarif", text: func(t testing.TB) []byte { return printCheck(t, "sarif") }},
+	{name: "check-github", text: func(t testing.TB) []byte { return printCheck(t, "github") }},
 	{name: "summary", format: "summary"},
 	{name: "summary-color", format: "summary", opts: Options{Color: true}},
 	{name: "summary-on", format: "summary", opts: Options{On: netip.MustParseAddr("10.9.0.2")}},
@@ -124,7 +129,7 @@ func TestGoldens(t *testing.T) {
 			}
 		})
 	}
-	files, err := filepath.Glob("testdata/*")
+	files, err := filepath.Glob("testdata/*.golden")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no goldens: %v", err)
 	}

@@ -154,12 +154,7 @@ func appendNesting(b []byte, from, to []string) []byte {
 
 // appendStep appends one entry of an end's history.
 func appendStep(b []byte, s *tracker.Step) []byte {
-	b = append(b, '{')
-	b = appendWhen(b, s.Time, s.Packet)
-	b = appendString(appendKey(b, "state"), s.State.String())
-	b = appendString(appendKey(b, "event"), s.Event)
-	b = appendString(appendKey(b, "basis"), s.Basis.String())
-	return append(b, '}')
+	return append(appendParts(append(b, '{'), stepFields, s), '}')
 }
 
 // appendTransition appends a Moved event.
@@ -186,45 +181,7 @@ func appendAnomalyLine(b []byte, a *tracker.Anomaly) []byte {
 
 // appendAnomaly appends the fields of an anomaly, without braces.
 func appendAnomaly(b []byte, a *tracker.Anomaly) []byte {
-	b = appendString(appendKey(b, "kind"), a.Kind)
-	b = appendString(appendKey(b, "severity"), a.Severity.String())
-	if a.Cause != "" {
-		b = appendString(appendKey(b, "cause"), a.Cause)
-	}
-	b = appendString(appendKey(b, "certainty"), a.Certain.String())
-	b = appendWhen(b, a.Time, a.Packet)
-	if a.Conn > 0 {
-		b = appendString(appendKey(b, "endpoint"), a.End.String())
-	}
-	b = appendInts(appendKey(b, "evidence"), a.Evidence)
-	b = appendString(appendKey(b, "text"), a.Text)
-	if a.RFC != "" {
-		b = appendString(appendKey(b, "reference"), a.RFC)
-	}
-	if a.Until != 0 {
-		b = appendInstant(appendKey(b, "since"), a.Time)
-		b = appendInstant(appendKey(b, "until"), a.Until)
-	}
-	if a.Addr.IsValid() {
-		b = appendString(appendKey(b, "addr"), a.Addr.String())
-	}
-	if a.Port != 0 {
-		b = appendInt(appendKey(b, "port"), int(a.Port))
-	}
-	if a.Count > 1 || a.Conn == 0 {
-		b = appendInt(appendKey(b, "count"), a.Count)
-	}
-	if len(a.Samples) > 0 {
-		b = appendInts(appendKey(b, "samples"), a.Samples)
-	}
-	if len(a.Supersedes) > 0 {
-		b = append(appendKey(b, "supersedes"), '[')
-		for _, kind := range a.Supersedes {
-			b = appendString(appendComma(b), kind)
-		}
-		b = append(b, ']')
-	}
-	return b
+	return appendParts(b, anomalyFields, a)
 }
 
 // appendSummary appends the record that ends every jsonl output.

@@ -30,6 +30,7 @@ type LadderOptions struct {
 	All      bool // fold nothing
 	Width    int  // columns of the terminal; 0: no limit
 	Color    bool
+	Around   []int // only what is near these frames; none: everything
 
 	Stack  string        // what the tracker was told, for the notation of tests
 	TwoMSL time.Duration // the same; 0: as the stack does
@@ -268,6 +269,7 @@ func (l *Ladders) Close() error {
 	}
 	for i, d := range l.ladders {
 		d.unfold()
+		d.crop(l.opts.Around)
 		if i > 0 {
 			writeLine(l.out, "")
 		}

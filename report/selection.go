@@ -34,3 +34,7 @@ func (s *Selection) anomaly(a *tracker.Anomaly) bool {
 
 // Has reports whether r is in the Selection.
 func (s *Selection) Has(r *tracker.Record) bool { return s.connection(r) }
+
+// HasAnomaly reports whether an anomaly over many connections is in the
+// Selection.
+func (s *Selection) HasAnomaly(a *tracker.Anomaly) bool { return s.anomaly(a) }

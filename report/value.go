@@ -25,6 +25,9 @@ const (
 	states                // num, a tracker.StateSet
 	steps                 // steps, num of them
 	anomalies             // odd, num of them
+	phrase                // text: anything
+	phrases               // words
+	numbers               // ints
 )
 
 // A value is what a field of one record holds. The zero value is absent.
@@ -35,6 +38,8 @@ type value struct {
 	addr  netip.Addr
 	steps []tracker.Step
 	odd   []tracker.Anomaly
+	ints  *[]int
+	words *[]string
 }
 
 func count[N int | uint16 | uint32 | uint64](n N) value {
@@ -47,6 +52,8 @@ func word(s string) value {
 	}
 	return value{kind: name, text: s}
 }
+
+func sentence(s string) value { return value{kind: phrase, text: s} }
 
 func flag(b bool) value {
 	if b {
@@ -117,6 +124,16 @@ func (v value) appendJSON(b []byte) []byte {
 	case instant, name, state, address: // text without anything to escape
 		b = append(b, '"')
 		return append(v.appendText(b), '"')
+	case phrase:
+		return appendString(b, v.text)
+	case phrases:
+		b = append(b, '[')
+		for _, s := range *v.words {
+			b = appendString(appendComma(b), s)
+		}
+		return append(b, ']')
+	case numbers:
+		return appendInts(b, *v.ints)
 	case states:
 		b = append(b, '[')
 		for _, s := range tracker.StateSet(v.num).List() {

@@ -1,0 +1,180 @@
+package report
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+)
+
+// What check found is printed by a CheckPrinter, one capture after the other. A
+// format is a file of its own:
+//
+//	check_text.go    a table of what failed, the ladder around the first failure
+//	check_json.go    an object
+//	check_junit.go   JUnit's XML: a capture is a test suite, a rule a test case
+//	check_sarif.go   SARIF 2.1.0
+//	check_github.go  annotations of a workflow of GitHub's
+
+// A Verdict is what became of a rule.
+type Verdict uint8
+
+const (
+	Passed    Verdict = iota
+	Undecided         // the capture cannot answer it
+	Failed
+)
+
+func (v Verdict) String() string { return [...]string{"passed", "undecided", "failed"}[v] }
+
+// A Rule is what captures are judged by.
+type Rule struct {
+	Name        string
+	Description string // "" for none
+	Asks        string // what it asks, on one line
+	File        string // the policy; "": from the command line
+	Line        int
+}
+
+// where says where the rule stands.
+func (r *Rule) where() string {
+	if r.File == "" {
+		return "command line"
+	}
+	return fmt.Sprintf("%s:%d", Escape(r.File), r.Line)
+}
+
+// A Finding is a rule that a capture breaks, or cannot answer.
+type Finding struct {
+	Rule           int // index of the rule
+	Verdict        Verdict
+	Conn           int // 0: of no one connection
+	Client, Server netip.AddrPort
+	Packets        []int  // frames that show it
+	Kind           string // of an anomaly; "": none
+	Text           string // what was found, in a sentence
+	Short          string // the same for a table
+}
+
+// A CheckedCapture is what was found in one capture.
+type CheckedCapture struct {
+	Path     string
+	Conns    int
+	Packets  uint64
+	Verdicts []Verdict // of every rule
+	Findings []Finding
+	More     []int  // how many findings of every rule are left out
+	Asked    []bool // whether every rule was asked of anything
+	Ladder   string // of the connection of the first failure; "": none
+	Err      error  // it could not be read
+}
+
+// verdict is the worst of the capture's.
+func (c *CheckedCapture) verdict() (worst Verdict) {
+	for _, v := range c.Verdicts {
+		worst = max(worst, v)
+	}
+	return worst
+}
+
+// Verdict is the worst of all rules.
+func (c *CheckedCapture) Verdict() Verdict { return c.verdict() }
+
+// subject names what the finding is about.
+func (f *Finding) subject() string {
+	if f.Conn == 0 {
+		return ""
+	}
+	return fmt.Sprintf("conn %d, %v to %v", f.Conn, f.Client, f.Server)
+}
+
+// sentence is all that the finding says, on one line.
+func (f *Finding) sentence() string {
+	text := Escape(f.Text)
+	if f.Conn > 0 {
+		text = f.subject() + ": " + text
+	}
+	if len(f.Packets) > 0 {
+		text += " (frames " + frameList(f.Packets) + ")"
+	}
+	return text
+}
+
+// checkTotals are what a run comes to.
+type checkTotals struct {
+	captures, failed, undecided, unread int
+	conns                               int
+}
+
+func (t *checkTotals) add(c *CheckedCapture) {
+	t.captures++
+	t.conns += c.Conns
+	switch {
+	case c.Err != nil:
+		t.unread++
+	case c.verdict() == Failed:
+		t.failed++
+	case c.verdict() == Undecided:
+		t.undecided++
+	}
+}
+
+func (t *checkTotals) passed() int { return t.captures - t.failed - t.undecided - t.unread }
+
+// String is the line that ends a run.
+func (t *checkTotals) String() string {
+	parts := []string{fmt.Sprintf("%d failed", t.failed)}
+	if t.undecided > 0 {
+		parts = append(parts, fmt.Sprintf("%d undecided", t.undecided))
+	}
+	if t.unread > 0 {
+		parts = append(parts, fmt.Sprintf("%d not read", t.unread))
+	}
+	parts = append(parts, fmt.Sprintf("%d passed", t.passed()))
+	return fmt.Sprintf("%s, %s: %s", plural(uint64(t.captures), "capture", "captures"), plural(uint64(t.conns), "connection", "connections"), strings.Join(parts, ", "))
+}
+
+// A CheckPrinter writes one format. Its errors are those of its writer.
+type CheckPrinter interface {
+	Capture(*CheckedCapture) error
+	Close() error
+}
+
+// CheckOptions say what a CheckPrinter prints, and how.
+type CheckOptions struct {
+	Rules   []Rule
+	Version string // of tcpwatch
+	Width   int    // columns of the terminal; 0: no limit
+	Color   bool
+}
+
+// checkFormats lists the formats of check.
+var checkFormats = []struct {
+	name string
+	make func(*bufio.Writer, *CheckOptions) CheckPrinter
+}{
+	{"text", newCheckText},
+	{"json", newCheckJSON},
+	{"junit", newCheckJUnit},
+	{"sarif", newCheckSARIF},
+	{"github", newCheckGitHub},
+}
+
+// CheckFormats returns the names that NewCheck takes.
+func CheckFormats() (names []string) {
+	for _, f := range checkFormats {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// NewCheck returns a CheckPrinter of the named format that writes to w.
+func NewCheck(name string, w io.Writer, o CheckOptions) (CheckPrinter, error) {
+	for _, f := range checkFormats {
+		if f.name == name {
+			return f.make(bufio.NewWriterSize(w, 1<<16), &o), nil
+		}
+	}
+	return nil, fmt.Errorf("unknown output format %q (%s)", Escape(name), strings.Join(CheckFormats(), ", "))
+}

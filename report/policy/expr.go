@@ -1,0 +1,380 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/vm"
+
+	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// An expression is compiled against the type of the record when it is read, so
+// that a misspelt field, state or kind is an error then, with a caret under it.
+//
+// It may come from a stranger, so it is bounded: in length and nodes, in the
+// functions that it may call (none that builds one value out of another again
+// and again), in the memory that expr lets it use, and in how often its
+// predicates are asked.
+
+const (
+	maxText  = 4096
+	maxNodes = 1000
+
+	// maxSteps is how often the predicates of one capture's rules may be asked:
+	// about a second.
+	maxSteps = 5_000_000
+)
+
+// functions are the builtins that may be called.
+var functions = []string{
+	"all", "any", "one", "none", "filter", "map", "find", "first", "last", "len", "count",
+	"sum", "min", "max", "mean", "median", "abs", "ceil", "floor", "round", "int", "float", "lower", "upper", "date",
+}
+
+// setName is the name of the set in a rule of the kind count.
+const setName = "connections"
+
+// setType is what an expression over the set sees.
+var setType = reflect.StructOf([]reflect.StructField{{
+	Name: "F0", Type: reflect.SliceOf(reflect.PointerTo(report.EnvType())), Tag: `expr:"connections"`,
+}})
+
+// An Expr is an expression that was compiled. It is for one goroutine.
+type Expr struct {
+	text    string
+	program *vm.Program
+	vm      vm.VM
+	names   map[string]bool // of fields that it mentions, and more: every string and identifier in it
+	paths   []string        // of fields that it mentions, in their order
+	steps   *int            // that it may still take
+}
+
+// errTooLong says that an expression was cut short.
+var errTooLong = errors.New("it takes too many steps or too much memory")
+
+// A TextError is a fault in an expression.
+type TextError struct {
+	What   string
+	Source string // the line of the expression
+	Line   int    // of the expression, from 1
+	Column int    // on that line, from 0
+}
+
+func (e *TextError) Error() string {
+	return fmt.Sprintf("%s\n  %s\n  %s^", e.What, e.Source, strings.Repeat(" ", e.Column))
+}
+
+// Where compiles the expression of --where, over one connection.
+func Where(text string) (func(*tracker.Record) bool, error) {
+	steps := 0
+	x, err := compile(text, report.EnvType(), &steps)
+	if err != nil {
+		return nil, err
+	}
+	return func(r *tracker.Record) bool {
+		steps = maxSteps
+		ok, err := x.holds(report.EnvOf(r).Interface())
+		return ok && err == nil
+	}, nil
+}
+
+// compile compiles an expression over env, which must be true or false.
+func compile(text string, env reflect.Type, steps *int) (*Expr, error) {
+	if len(text) > maxText {
+		return nil, fmt.Errorf("the expression is longer than %d octets", maxText)
+	}
+	if strings.TrimSpace(text) == "" {
+		return nil, errors.New("the expression is empty")
+	}
+	x := &Expr{text: text, names: make(map[string]bool), steps: steps}
+	reader := &reader{names: x.names}
+	options := []expr.Option{
+		expr.Env(reflect.New(env).Elem().Interface()), expr.AsBool(), expr.Optimize(false), expr.MaxNodes(maxNodes),
+		expr.DisableAllBuiltins(), expr.Patch(reader),
+		expr.Function(stepName, func(...any) (any, error) {
+			if *steps--; *steps < 0 {
+				return nil, errTooLong
+			}
+			return 0, nil
+		}, new(func() int)),
+	}
+	for _, name := range functions {
+		options = append(options, expr.EnableBuiltin(name))
+	}
+	program, err := expr.Compile(text, options...)
+	if reader.fault != nil && (err == nil || !strings.HasPrefix(err.Error(), "unexpected")) {
+		err = reader.fault.Bind(file.NewSource(text))
+	}
+	if err != nil {
+		return nil, explainError(err, env)
+	}
+	x.paths = reader.paths
+	x.program, x.vm = program, vm.VM{MemoryBudget: 1e6}
+	return x, nil
+}
+
+// holds evaluates the expression. An error says why it is neither true nor
+// false; errTooLong that it was cut short.
+func (x *Expr) holds(env any) (bool, error) {
+	out, err := x.vm.Run(x.program, env)
+	if err == nil {
+		return out.(bool), nil
+	}
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	switch {
+	case errors.Is(err, errTooLong) || strings.Contains(text, "memory budget"):
+		return false, errTooLong
+	case strings.Contains(text, "nil"):
+		return false, errors.New("it asks for a field that the record lacks")
+	}
+	return false, errors.New(text)
+}
+
+// structText finds a struct in the messages of expr.
+var structText = regexp.MustCompile(`(\*|\[\])*struct \{[^}]*\}?`)
+
+// unknownField is what expr says of a field that does not exist.
+var unknownField = regexp.MustCompile(`^type (.*) has no field (\S+)`)
+
+// explainError says in our words what expr found.
+func explainError(err error, env reflect.Type) error {
+	var e *file.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	what, _, _ := strings.Cut(e.Message, "\n")
+	if m := unknownField.FindStringSubmatch(what); m != nil {
+		what = fmt.Sprintf("there is no field %q here (%s)", m[2], strings.Join(fieldsOf(env, m[1]), ", "))
+	} else if name, ok := strings.CutPrefix(what, "unknown name "); ok {
+		allowed := append(report.EnvNames(env), "states such as TIME_WAIT", "kinds such as rst_instead_of_ack", "and the functions "+strings.Join(functions, ", "))
+		what = fmt.Sprintf("unknown name %q (%s)", name, strings.Join(allowed, ", "))
+	} else {
+		names := typeNames(env)
+		outermost := slices.SortedFunc(maps.Keys(names), func(a, b string) int { return len(b) - len(a) })
+		for _, t := range outermost {
+			what = strings.ReplaceAll(what, t, names[t])
+		}
+		what = structText.ReplaceAllString(what, "a record")
+	}
+	if e.Line == 0 {
+		return errors.New(what)
+	}
+	lines := strings.Split(err.Error(), "\n | ")
+	source := ""
+	if len(lines) > 1 {
+		source = lines[1]
+	}
+	return &TextError{What: what, Source: report.Escape(source), Line: e.Line, Column: e.Column}
+}
+
+// fieldsOf returns the fields of the struct in env that expr writes so.
+func fieldsOf(env reflect.Type, text string) (names []string) {
+	walkTypes(env, "", func(t reflect.Type, _ string) {
+		if t.String() == text {
+			names = report.EnvNames(t)
+		}
+	})
+	return names
+}
+
+// typeNames returns what to call the structs in env.
+func typeNames(env reflect.Type) map[string]string {
+	names := make(map[string]string)
+	walkTypes(env, "a record", func(t reflect.Type, path string) {
+		if name, taken := names[t.String()]; taken && name != path {
+			path = "an end"
+		}
+		names[t.String()] = path
+	})
+	return names
+}
+
+// walkTypes calls f with every struct in env.
+func walkTypes(t reflect.Type, path string, f func(reflect.Type, string)) {
+	switch t.Kind() {
+	case reflect.Slice, reflect.Pointer:
+		walkTypes(t.Elem(), path, f)
+	case reflect.Struct:
+		if names := report.EnvNames(t); len(names) > 0 {
+			f(t, path)
+			for i, name := range names {
+				walkTypes(t.Field(i).Type, name, f)
+			}
+		}
+	}
+}
+
+// stepName is a name that nobody can type.
+const stepName = "step "
+
+// A reader goes through an expression once: it puts the names of states and
+// kinds in, has every predicate counted, and finds what is not allowed.
+type reader struct {
+	names map[string]bool
+	paths []string
+	fault *file.Error
+}
+
+// Visit takes one node; those inside it came before.
+func (v *reader) Visit(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.IdentifierNode:
+		v.names[n.Value] = true
+		if word, ok := words[n.Value]; ok {
+			v.patch(node, &ast.StringNode{Value: word})
+		}
+		v.path(n)
+	case *ast.MemberNode:
+		v.path(n)
+	case *ast.StringNode:
+		v.names[n.Value] = true
+	case *ast.VariableDeclaratorNode:
+		v.refuse(n, "let is not allowed")
+	case *ast.BuiltinNode:
+		if !slices.Contains(functions, n.Name) {
+			v.refuse(n, "%s is not allowed (%s)", n.Name, strings.Join(functions, ", "))
+		}
+	case *ast.PredicateNode:
+		call := &ast.CallNode{Callee: &ast.IdentifierNode{Value: stepName}}
+		call.SetLocation(n.Location())
+		body := &ast.SequenceNode{Nodes: []ast.Node{call, n.Node}}
+		body.SetLocation(n.Node.Location())
+		n.Node = body
+	case *ast.BinaryNode:
+		v.binary(n)
+	}
+}
+
+// path notes the path of a field.
+func (v *reader) path(n ast.Node) {
+	if path := pathOf(n); path != "" && !slices.Contains(v.paths, path) {
+		v.paths = append(v.paths, path)
+	}
+}
+
+// pathOf returns the path of a member, client.state; "" if it has none.
+func pathOf(n ast.Node) string {
+	switch n := n.(type) {
+	case *ast.IdentifierNode:
+		return n.Value
+	case *ast.MemberNode:
+		name, ok := n.Property.(*ast.StringNode)
+		if of := pathOf(n.Node); ok && of != "" {
+			return of + "." + name.Value
+		}
+	}
+	return ""
+}
+
+func (v *reader) patch(node *ast.Node, by ast.Node) {
+	by.SetLocation((*node).Location())
+	*node = by
+}
+
+// refuse notes the first thing that is not allowed.
+func (v *reader) refuse(n ast.Node, format string, args ...any) {
+	if v.fault == nil {
+		v.fault = &file.Error{Location: n.Location(), Message: fmt.Sprintf(format, args...)}
+	}
+}
+
+// binary checks an operator and what stands on both sides of it.
+func (v *reader) binary(n *ast.BinaryNode) {
+	switch n.Operator {
+	case "matches":
+		if _, ok := n.Right.(*ast.StringNode); !ok {
+			v.refuse(n, "matches needs a pattern in quotes")
+		}
+	case "==", "!=", "in":
+		v.known(n.Left, n.Right)
+		v.known(n.Right, n.Left)
+	}
+}
+
+// known refuses words that a field never has, compared with it.
+func (v *reader) known(field, with ast.Node) {
+	var name string
+	switch n := field.(type) {
+	case *ast.IdentifierNode:
+		name = n.Value
+	case *ast.MemberNode:
+		if s, ok := n.Property.(*ast.StringNode); ok {
+			name = s.Value
+		}
+	}
+	allowed := vocabulary[name]
+	if allowed == nil {
+		return
+	}
+	list := []ast.Node{with}
+	if a, ok := with.(*ast.ArrayNode); ok {
+		list = a.Nodes
+	}
+	for _, item := range list {
+		if s, ok := item.(*ast.StringNode); ok && !slices.Contains(allowed, s.Value) {
+			more := strings.Join(allowed, ", ")
+			if len(allowed) > 20 {
+				more = "tcpwatch anomalies lists them"
+			}
+			v.refuse(item, "%s is never %q (%s)", name, report.Escape(s.Value), more)
+		}
+	}
+}
+
+// words are the names of states and kinds as identifiers, with what they stand for.
+var words = makeWords()
+
+func makeWords() map[string]string {
+	words := map[string]string{tracker.Unknown.String(): tracker.Unknown.String()}
+	for _, s := range tracker.States() {
+		words[s.String()] = s.String()
+	}
+	for _, k := range tracker.Kinds() {
+		words[strings.ReplaceAll(k.Name, "-", "_")] = k.Name
+	}
+	return words
+}
+
+// vocabulary is, by field, the words that it can have.
+var vocabulary = makeVocabulary()
+
+func makeVocabulary() map[string][]string {
+	v := make(map[string][]string)
+	for _, s := range append(tracker.States(), tracker.Unknown) {
+		v["state"] = append(v["state"], s.String())
+	}
+	v["proved_state"] = v["state"]
+	for _, k := range tracker.Kinds() {
+		v["kind"] = append(v["kind"], k.Name)
+	}
+	v["kind"] = append(v["kind"], timerKinds...)
+	for s := tracker.Info; s <= tracker.Error; s++ {
+		v["severity"] = append(v["severity"], s.String())
+	}
+	for c := tracker.ByClient; c <= tracker.ByTimeoutOfEnd; c++ {
+		v["closed_by"] = append(v["closed_by"], c.String())
+	}
+	for o := tracker.FromSYN; o <= tracker.FromMidstream; o++ {
+		v["origin"] = append(v["origin"], o.String())
+	}
+	certainty := map[string]bool{tracker.ConfidenceAmbiguous.String(): true}
+	for c := tracker.Assumed; c <= tracker.Proved; c++ {
+		certainty[c.String()] = true
+	}
+	v["certainty"] = slices.Sorted(maps.Keys(certainty))
+	return v
+}
+
+// timerKinds are the kinds of timers; the field has the name of the one that
+// has kinds of anomalies.
+var timerKinds = []string{"2msl", "fin-wait-2", "syn", "syn-ack", "fin"}

@@ -1,0 +1,275 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+const (
+	// maxFindings is how many findings of one rule in one capture are told in
+	// full; the rest are counted.
+	maxFindings = 100
+
+	// maxSet is how many connections of one capture a rule can count over, at
+	// some 2 KB each.
+	maxSet = 100_000
+)
+
+// A Judge judges one capture.
+type Judge struct {
+	Truncated bool // the capture is cut off; to be set before the connections that are left are told
+
+	p     *Policy
+	o     Options
+	out   *report.CheckedCapture
+	set   []*member
+	shape *Shape // nil: not wanted
+	err   error  // the rules cannot be asked
+}
+
+// Judge returns what judges the capture of that path. The Policy serves one
+// Judge after the other.
+func (p *Policy) Judge(path string, o Options) *Judge {
+	p.steps = maxSteps
+	j := &Judge{p: p, o: o, out: &report.CheckedCapture{
+		Path: path, Verdicts: make([]report.Verdict, len(p.rules)), More: make([]int, len(p.rules)), Asked: make([]bool, len(p.rules)),
+	}}
+	if p.baseline != nil {
+		j.shape = newShape()
+	}
+	return j
+}
+
+// Connection takes a connection that is over, or left at the end. It keeps
+// nothing of it.
+func (j *Judge) Connection(c *tracker.Record) {
+	j.out.Conns++
+	if j.shape != nil {
+		j.shape.add(c)
+	}
+	allowed := j.allowed(c)
+	for i, r := range j.p.rules {
+		if j.err != nil {
+			return
+		}
+		if applies, ok := j.applies(i, r, c); !ok || !applies {
+			continue
+		}
+		j.out.Asked[i] = true
+		switch r.ask {
+		case askRequire, askForbid:
+			j.judge(i, r, c)
+		case askExpect:
+			j.expect(i, r, c)
+		case askKinds:
+			for k := range c.Anomalies {
+				if a := &c.Anomalies[k]; slices.ContainsFunc(r.deny, func(g grade) bool { return g.denies(a) }) && !slices.ContainsFunc(allowed, func(g grade) bool { return g.allows(a) }) {
+					j.denied(i, a, c)
+				}
+			}
+		case askCount:
+			j.keep(i, c)
+		}
+	}
+}
+
+// applies reports whether rule i is about the connection; ok is false where
+// that cannot be said.
+func (j *Judge) applies(i int, r *rule, c *tracker.Record) (applies, ok bool) {
+	if !r.about(c) || r.match == nil {
+		return r.about(c), true
+	}
+	applies, err := r.match.holds(report.EnvOf(c).Interface())
+	if err != nil {
+		j.failing(r, err)
+		j.found(i, report.Undecided, c, nil, fmt.Sprintf("whether %s matches cannot be said: %v", r.match.text, err))
+	}
+	return applies, err == nil
+}
+
+// allowed returns what the rules allow of the connection.
+func (j *Judge) allowed(c *tracker.Record) (list []grade) {
+	for i, r := range j.p.rules {
+		if len(r.allow) == 0 || len(c.Anomalies) == 0 {
+			continue
+		}
+		if applies, _ := j.applies(i, r, c); applies {
+			list = append(list, r.allow...)
+		}
+	}
+	return list
+}
+
+// failing notes that a rule takes too long: that is an error of the policy.
+func (j *Judge) failing(r *rule, err error) {
+	if j.err == nil && errors.Is(err, errTooLong) {
+		j.err = r.fault(err)
+	}
+}
+
+// fault is an error of the rule.
+func (r *rule) fault(err error) error {
+	err = fmt.Errorf("rule %q: %w", report.Escape(r.Name), err)
+	if r.File == "" {
+		return err
+	}
+	return &Error{File: report.Escape(r.File), Line: r.Line, Err: err}
+}
+
+// Anomaly takes an anomaly over many connections.
+func (j *Judge) Anomaly(a *tracker.Anomaly) {
+	if j.shape != nil {
+		j.shape.many(a)
+	}
+	var allowed []grade
+	for _, r := range j.p.rules {
+		if r.everything() {
+			allowed = append(allowed, r.allow...)
+		}
+	}
+	if slices.ContainsFunc(allowed, func(g grade) bool { return g.allows(a) }) {
+		return
+	}
+	for i, r := range j.p.rules {
+		if r.everything() && slices.ContainsFunc(r.deny, func(g grade) bool { return g.denies(a) }) {
+			j.denied(i, a, nil)
+		}
+	}
+}
+
+// denied tells of an anomaly that rule i denies.
+func (j *Judge) denied(i int, a *tracker.Anomaly, c *tracker.Record) {
+	verdict, short := report.Failed, a.Kind
+	if !j.counts(a) {
+		verdict, short = report.Undecided, fmt.Sprintf("%s, but it is only %v", a.Kind, a.Certain)
+	}
+	if f := j.found(i, verdict, c, a.Evidence, short+": "+a.Text); f != nil {
+		f.Kind, f.Short = a.Kind, short
+	}
+}
+
+// counts reports whether an anomaly is sure enough to fail a rule.
+func (j *Judge) counts(a *tracker.Anomaly) bool {
+	return a.Certain == tracker.ConfidenceProved || j.o.Strict && a.Certain == tracker.ConfidenceAssumed
+}
+
+// expect compares the states at the end, assumed or not.
+func (j *Judge) expect(i int, r *rule, c *tracker.Record) {
+	for e, want := range r.expect {
+		x := &c.Ends[e]
+		if len(want) == 0 || slices.Contains(want, x.State) {
+			continue
+		}
+		text := fmt.Sprintf("the %s is in %s, not %s", tracker.End(e), describe(x), stateList(want))
+		verdict := report.Failed
+		if x.State == tracker.Unknown {
+			verdict = report.Undecided
+			text = fmt.Sprintf("no packet tells the state of the %s; expected is %s", tracker.End(e), stateList(want))
+		} else if j.cut(c) {
+			verdict = report.Undecided
+			text += ", but the capture is cut off"
+		}
+		j.found(i, verdict, c, lastPackets(x), text)
+	}
+}
+
+// describe names the state of an end, and how sure it is.
+func describe(x *tracker.EndRecord) string { return fmt.Sprintf("%v (%v)", x.State, x.Certainty) }
+
+func stateList(list []tracker.State) string {
+	var names []string
+	for _, s := range list {
+		names = append(names, s.String())
+	}
+	return strings.Join(names, " or ")
+}
+
+// cut reports whether the connection was not over where the capture is cut off.
+func (j *Judge) cut(c *tracker.Record) bool {
+	over := func(x tracker.EndRecord) bool { return x.State == tracker.Closed }
+	return j.Truncated && !(over(c.Ends[0]) && over(c.Ends[1]))
+}
+
+// lastPackets returns the frame that moved the end last.
+func lastPackets(x *tracker.EndRecord) []int {
+	for _, s := range slices.Backward(x.History) {
+		if s.Packet > 0 {
+			return []int{s.Packet}
+		}
+	}
+	return nil
+}
+
+// found notes a finding of rule i, and returns it; nil if it is only counted.
+func (j *Judge) found(i int, v report.Verdict, c *tracker.Record, packets []int, text string) *report.Finding {
+	j.out.Verdicts[i] = max(j.out.Verdicts[i], v)
+	j.out.Asked[i] = true
+	same := 0
+	for _, f := range j.out.Findings {
+		if f.Rule == i && f.Verdict == v {
+			same++
+		}
+	}
+	if same >= maxFindings {
+		j.out.More[i]++
+		return nil
+	}
+	f := report.Finding{Rule: i, Verdict: v, Packets: slices.Clone(packets), Text: text, Short: text}
+	if c != nil {
+		f.Conn, f.Client, f.Server = c.Conn, c.Ends[tracker.Client].Addr, c.Ends[tracker.Server].Addr
+	}
+	j.out.Findings = append(j.out.Findings, f)
+	return &j.out.Findings[len(j.out.Findings)-1]
+}
+
+// Close judges what spans the capture, and returns what was found. The error
+// says that a rule cannot be asked of a capture as large.
+func (j *Judge) Close() (*report.CheckedCapture, error) {
+	if j.err == nil {
+		j.countAll()
+	}
+	if j.out.Conns == 0 {
+		j.found(j.p.whole, report.Undecided, nil, nil, "there is no TCP connection to judge")
+	}
+	if j.Truncated {
+		j.found(j.p.whole, report.Undecided, nil, nil, "the capture is cut off: what came after is not judged")
+	}
+	if j.shape != nil && j.err == nil {
+		j.compare()
+	}
+	j.settle()
+	slices.SortStableFunc(j.out.Findings, func(a, b report.Finding) int { return int(b.Verdict) - int(a.Verdict) })
+	return j.out, j.err
+}
+
+// settle makes of what is undecided what Options.Undecided says.
+func (j *Judge) settle() {
+	if j.o.Undecided == Warn {
+		return
+	}
+	for i, v := range j.out.Verdicts {
+		if v == report.Undecided {
+			j.out.Verdicts[i] = report.Passed
+			if j.o.Undecided == Fail {
+				j.out.Verdicts[i] = report.Failed
+			} else {
+				j.out.More[i] = 0
+			}
+		}
+	}
+	undecided := func(f report.Finding) bool { return f.Verdict == report.Undecided }
+	if j.o.Undecided == Ignore {
+		j.out.Findings = slices.DeleteFunc(j.out.Findings, undecided)
+		return
+	}
+	for i := range j.out.Findings {
+		if f := &j.out.Findings[i]; undecided(*f) {
+			f.Verdict, f.Text, f.Short = report.Failed, "undecided: "+f.Text, "undecided: "+f.Short
+		}
+	}
+}

@@ -1,0 +1,222 @@
+// Package policy judges captures by rules.
+//
+// Rules come from a policy, a YAML file (load.go; schema.go has its JSON
+// Schema, made from the same list of keys), or from the command line. Their
+// expressions see the record of jsonl (expr.go). A Judge is given what the
+// tracker tells of one capture, and says which rules it breaks, and which it
+// cannot answer (judge.go, readings.go). A baseline compares a capture with an
+// older one of the same test (baseline.go).
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// A Policy is a list of rules, compiled. It is for one goroutine.
+type Policy struct {
+	rules []*rule
+	steps int // that the expressions may still take of the capture at hand
+
+	baseline *Baseline // nil: none
+	whole    int       // index of the rule that a capture can be judged
+	same     int       // index of the rule that it is as in the baseline
+}
+
+// Options say how a Policy judges.
+type Options struct {
+	Strict    bool // what is only assumed fails a rule, too
+	Undecided Undecided
+}
+
+// Undecided says what becomes of a rule that a capture cannot answer.
+type Undecided uint8
+
+const (
+	Warn   Undecided = iota // it is told
+	Fail                    // it fails
+	Ignore                  // it passes
+)
+
+// undecided are the names of these.
+var undecided = []string{"warn", "fail", "ignore"}
+
+// UndecidedNames returns what ParseUndecided reads.
+func UndecidedNames() []string { return slices.Clone(undecided) }
+
+// ParseUndecided reads the name.
+func ParseUndecided(name string) (Undecided, error) {
+	i := slices.Index(undecided, name)
+	if i < 0 {
+		return 0, fmt.Errorf("%q is not one of %s", report.Escape(name), strings.Join(undecided, ", "))
+	}
+	return Undecided(i), nil
+}
+
+// ask is what a rule asks.
+type ask uint8
+
+const (
+	askNothing ask = iota
+	askRequire     // an expression is true of every connection
+	askForbid      // of none
+	askCount       // of the set
+	askExpect      // the states at the end
+	askKinds       // no anomaly that is denied and not allowed
+)
+
+// A rule is one of a policy.
+type rule struct {
+	report.Rule
+	ask    ask
+	match  *Expr
+	ports  []uint16 // of the server; none: any
+	tuple  [2]netip.AddrPort
+	expr   *Expr              // of askRequire, askForbid, askCount
+	expect [2][]tracker.State // of askExpect, by end; none: any
+	deny   []grade
+	allow  []grade
+}
+
+// A grade is a kind of anomaly, or a severity.
+type grade struct {
+	kind     string // "": the severity
+	severity tracker.Severity
+}
+
+// parseGrade reads a kind or a severity.
+func parseGrade(text string) (grade, error) {
+	for s := tracker.Info; s <= tracker.Error; s++ {
+		if s.String() == text {
+			return grade{severity: s}, nil
+		}
+	}
+	if _, err := tracker.ParseKind(text); err != nil {
+		return grade{}, fmt.Errorf("%q is neither a severity (%s) nor a kind of anomaly (tcpwatch anomalies lists them)",
+			report.Escape(text), strings.Join(Severities(), ", "))
+	}
+	return grade{kind: text}, nil
+}
+
+// denies reports whether the grade, denied, covers an anomaly: a severity means
+// it and above.
+func (g grade) denies(a *tracker.Anomaly) bool {
+	return g.kind == a.Kind || g.kind == "" && a.Severity >= g.severity
+}
+
+// allows reports whether the grade, allowed, covers an anomaly: a severity
+// means it and below.
+func (g grade) allows(a *tracker.Anomaly) bool {
+	return g.kind == a.Kind || g.kind == "" && a.Severity <= g.severity
+}
+
+// Severities returns the names of the severities, the least first.
+func Severities() (names []string) {
+	for s := tracker.Info; s <= tracker.Error; s++ {
+		names = append(names, s.String())
+	}
+	return names
+}
+
+// A Flag is a rule as it was typed.
+type Flag struct {
+	Key  string // deny, allow, require, forbid
+	Text string
+}
+
+// New returns the Policy of a file, unless path is "", of the flags, and of the
+// baseline, unless nil. Without a file no error may occur: --deny error.
+func New(path string, flags []Flag, b *Baseline) (*Policy, error) {
+	p := &Policy{baseline: b}
+	if path == "" {
+		flags = append([]Flag{{"deny", tracker.Error.String()}}, flags...)
+	} else if err := p.load(path); err != nil {
+		return nil, err
+	}
+	for _, f := range flags {
+		if err := p.add(f); err != nil {
+			return nil, fmt.Errorf("--%s: %w", f.Key, err)
+		}
+	}
+	p.whole = p.own("whole-capture", "the capture holds a connection, and is not cut off")
+	if b != nil {
+		p.same = p.own("baseline", "the capture shows what the baseline has")
+	}
+	return p, nil
+}
+
+// add adds the rule of a flag.
+func (p *Policy) add(f Flag) (err error) {
+	r := &rule{Rule: report.Rule{Name: "--" + f.Key + " " + f.Text, Asks: f.Key + " " + f.Text}}
+	if slices.ContainsFunc(p.rules, func(o *rule) bool { return o.Name == r.Name }) {
+		return nil
+	}
+	var g grade
+	switch f.Key {
+	case "deny", "allow":
+		if g, err = parseGrade(f.Text); err != nil {
+			return err
+		}
+		r.ask = askKinds
+		if f.Key == "deny" {
+			r.deny = []grade{g}
+		} else {
+			r.allow = []grade{g}
+		}
+	case "require", "forbid":
+		if r.ask = askRequire; f.Key == "forbid" {
+			r.ask = askForbid
+		}
+		r.expr, err = compile(f.Text, report.EnvType(), &p.steps)
+	}
+	p.rules = append(p.rules, r)
+	return err
+}
+
+// own adds a rule of our own, which no expression asks.
+func (p *Policy) own(name, asks string) int {
+	p.rules = append(p.rules, &rule{Rule: report.Rule{Name: name, Asks: asks}})
+	return len(p.rules) - 1
+}
+
+// Rules returns the rules as reports name them.
+func (p *Policy) Rules() (list []report.Rule) {
+	for _, r := range p.rules {
+		list = append(list, r.Rule)
+	}
+	return list
+}
+
+// parseTuple reads A:P-B:Q.
+func parseTuple(text string) (t [2]netip.AddrPort, err error) {
+	left, right, _ := strings.Cut(text, "-")
+	for i, part := range []string{left, right} {
+		end, err := netip.ParseAddrPort(part)
+		if err != nil {
+			return t, fmt.Errorf("%q is no pair of addresses and ports (10.0.0.1:40034-10.0.0.2:443, [2001:db8::1]:40034-[2001:db8::2]:443)", report.Escape(text))
+		}
+		t[i] = netip.AddrPortFrom(end.Addr().Unmap(), end.Port())
+	}
+	return t, nil
+}
+
+// about reports whether the rule is about the connection, its match aside.
+func (r *rule) about(c *tracker.Record) bool {
+	client, server := c.Ends[tracker.Client].Addr, c.Ends[tracker.Server].Addr
+	if len(r.ports) > 0 && !slices.Contains(r.ports, server.Port()) {
+		return false
+	}
+	a, b := r.tuple[0], r.tuple[1]
+	return !a.IsValid() || client == a && server == b || client == b && server == a
+}
+
+// everything reports whether the rule is about all connections, and so about
+// what is in none alone.
+func (r *rule) everything() bool {
+	return r.match == nil && len(r.ports) == 0 && !r.tuple[0].IsValid()
+}
