@@ -54,12 +54,10 @@ func (l *LiveLadder) forget() {
 }
 
 // Lines returns the lines of the ladder, drawn as LadderOptions say. r is what
-// is now known of the connection; nil: nothing new.
+// is now known of the connection.
 func (l *LiveLadder) Lines(r *tracker.Record, o LadderOptions) []string {
 	d := *l.ladder
-	if r != nil {
-		d.records = []*tracker.Record{r}
-	}
+	d.records = []*tracker.Record{r}
 	d.rows, d.run.tail = slices.Clone(d.rows), slices.Clone(d.run.tail)
 	d.unfold()
 	return linesOf(func(out *bufio.Writer) { d.draw(out, &o) })
