@@ -149,7 +149,7 @@ func (m *model) foot() string {
 	case m.typing:
 		return "/" + m.filter + "_"
 	case m.help || m.ladder != nil:
-		return "esc back  q quit"
+		return "up down  esc back  q quit"
 	}
 	return "? help  q quit  / filter  enter ladder  tab view  s a i b n c sort  p pause"
 }
