@@ -136,7 +136,7 @@ func TestPageInABrowser(t *testing.T) {
 	}
 	if file := os.Getenv("SCREENSHOT"); file != "" {
 		var png []byte
-		if err := chromedp.Run(tab, chromedp.FullScreenshot(&png, 90)); err != nil {
+		if err := chromedp.Run(tab, chromedp.FullScreenshot(&png, 100)); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(file, png, 0o644); err != nil {
