@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/serve"
 )
 
 // The parts of the README between "<!-- name -->" and "<!-- /name -->" are what
@@ -37,6 +38,7 @@ func TestReadmeBlocks(t *testing.T) {
 		{"states", report.StatesMarkdown()},
 		{"diagram", fenced("mermaid", report.StatesMermaid())},
 		{"anomalies", report.KindsMarkdown()},
+		{"metrics", serve.MetricsMarkdown()},
 	} {
 		begin, end := []byte("<!-- "+block.name+" -->\n"), []byte("<!-- /"+block.name+" -->\n")
 		_, rest, ok1 := bytes.Cut(changed, begin)

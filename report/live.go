@@ -236,11 +236,10 @@ func StatusLines(s *Snapshot, o Options) (totals, states string) {
 	for _, r := range s.Records {
 		t.connection(r)
 	}
-	parts := []string{
+	parts := append(shortfalls(&s.Summary), // first, where no terminal is too narrow for them
 		plural(uint64(len(s.Records)), "connection", "connections"),
-		plural(s.Summary.TCPPackets, "TCP segment", "TCP segments"),
-	}
-	return strings.Join(append(parts, shortfalls(&s.Summary)...), ", "), statesLine(t, o.Color)
+		plural(s.Summary.TCPPackets, "TCP segment", "TCP segments"))
+	return strings.Join(parts, ", "), statesLine(t, o.Color)
 }
 
 // TimeOf writes the time of a Snapshot as tables do.

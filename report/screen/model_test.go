@@ -83,7 +83,7 @@ func holds(t *testing.T, m *model, texts ...string) {
 
 func TestViews(t *testing.T) {
 	m := at(t, crowd(30), 120, 24)
-	holds(t, m, "both ends", "30 connections, 8 TCP segments, 7 packets dropped by the capture", "States: ESTABLISHED 54", "Client Address", ">   tcp    10.9.0.1:1109")
+	holds(t, m, "both ends", "7 packets dropped by the capture, 30 connections, 8 TCP segments", "States: ESTABLISHED 54", "Client Address", ">   tcp    10.9.0.1:1109")
 	press(m, "2")
 	holds(t, m, "on 10.9.0.2", "Local Address", "10.9.0.2:80")
 	press(m, "2")

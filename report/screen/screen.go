@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/colorprofile"
 
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -73,6 +74,9 @@ func New(o Options) (*Display, error) {
 		return nil, err
 	}
 	options := []tea.ProgramOption{tea.WithoutSignalHandler()}
+	if o.Report.Color {
+		options = append(options, tea.WithColorProfile(colorprofile.ANSI)) // it was decided by who asks for it
+	}
 	if o.In != nil {
 		options = append(options, tea.WithInput(o.In))
 	}
@@ -98,12 +102,12 @@ func (d *Display) Run(ctx context.Context) error {
 	return err
 }
 
-// Close ends Run, and returns when the terminal is as it was. It may be
-// deferred where a panic could leave the terminal full screen: in the tracker's
-// goroutine.
+// Close ends Run, if that has begun, and returns when the terminal is as it was.
+// It is for a defer where a panic would leave the terminal full screen: in the
+// tracker's goroutine. It is not for the goroutine of Run.
 func (d *Display) Close() {
 	if d.started.Load() {
-		d.program.Kill()
+		d.program.Quit()
 		<-d.ended
 	}
 }
@@ -113,8 +117,8 @@ func (d *Display) Close() {
 func (d *Display) Take(s *tracker.Segment) {
 	if w := d.ladder.Load(); w != nil {
 		w.mu.Lock()
+		defer w.mu.Unlock() // also on a panic, for Close to have a screen to end
 		w.ladder.Take(s)
-		w.mu.Unlock()
 	}
 }
 
@@ -133,8 +137,8 @@ func (d *Display) Event(e *tracker.Event) {
 	}
 	if w := d.ladder.Load(); w != nil {
 		w.mu.Lock()
+		defer w.mu.Unlock()
 		w.ladder.Event(e)
-		w.mu.Unlock()
 	}
 }
 

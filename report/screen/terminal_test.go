@@ -215,6 +215,13 @@ func TestLeavesTheTerminalAsItWas(t *testing.T) {
 			defer d.Close()
 			panic("the tracker")
 		}},
+		{"the tracker panics under an open ladder", func(c *console, d *Display, _ func()) {
+			c.press("\r")
+			c.see("segments from now on")
+			defer func() { recover() }()
+			defer d.Close()
+			d.Take(nil)
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := newConsole(t, 80, 24)

@@ -13,7 +13,7 @@ import (
 // How it looks:
 //
 //	tcpwatch  both ends  newest first  2026-01-02T03:04:05.000000Z      what is shown
-//	2 connections, 17 TCP segments, 3 packets dropped by the capture    of what
+//	3 packets dropped by the capture, 2 connections, 17 TCP segments    of what
 //	States: ESTABLISHED 2  TIME_WAIT 1  CLOSED 1
 //	    Proto  Client Address  State       ...
 //	>*  tcp    10.9.0.1:37520  TIME_WAIT   ...
@@ -148,7 +148,9 @@ func (m *model) foot() string {
 	switch {
 	case m.typing:
 		return "/" + m.filter + "_"
-	case m.help || m.ladder != nil:
+	case m.ladder != nil:
+		return "segments from now on  up down  esc back  q quit  p pause"
+	case m.help:
 		return "up down  esc back  q quit"
 	}
 	return "? help  q quit  / filter  enter ladder  tab view  s a i b n c sort  p pause"

@@ -30,7 +30,7 @@ var list = []metric{
 	{"tcpwatch_connections_seen_total", "counter", []string{"origin"}, "Connections that came into sight, by how: with their SYN, their SYN+ACK, or midstream.", nil},
 	{"tcpwatch_transitions_total", "counter", []string{"endpoint", "from", "to"}, "Changes of state, by end.", nil},
 	{"tcpwatch_anomalies_total", "counter", []string{"kind", "severity"}, "Anomalies found.", nil},
-	{"tcpwatch_handshake_rtt_seconds", "histogram", nil, "From the SYN to the ACK that ends the handshake, where nothing was sent again.", nil},
+	{"tcpwatch_handshake_rtt_seconds", "histogram", nil, "From the SYN to the ACK that ends the handshake, unless the SYN was sent again.", nil},
 	{"tcpwatch_captured_packets_total", "counter", nil, "Packets that the capture delivered.", count(func(s *report.Summary) uint64 { return s.Packets })},
 	{"tcpwatch_captured_bytes_total", "counter", nil, "What these packets measured on the wire.", count(func(s *report.Summary) uint64 { return s.Bytes })},
 	{"tcpwatch_filtered_packets_total", "counter", nil, "Of these packets, those that a filter left out.", count(func(s *report.Summary) uint64 { return s.Filtered })},
