@@ -264,6 +264,10 @@ func (m *model) rows() *report.List {
 // draw lays out what is shown anew.
 func (m *model) draw() {
 	if m.now == nil {
+		if m.lines = nil; m.help {
+			m.lines = helpLines(m.keys)
+		}
+		m.settle()
 		return
 	}
 	conn := 0

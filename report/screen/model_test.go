@@ -104,6 +104,42 @@ func TestViews(t *testing.T) {
 	holds(t, m, "both ends")
 }
 
+// Before anything was captured keys do what they can.
+func TestBeforeTheFirstPacket(t *testing.T) {
+	m, err := newModel(report.Options{}, func() tea.Msg { return nil }, func(*tracker.Record) *watched { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range m.keys {
+		k.do(m)
+		m.View()
+	}
+	m.help, m.typing = false, false
+	press(m, "1", "?")
+	holds(t, m, "Waiting for packets.", "sort by age, the oldest first")
+	press(m, "esc")
+	m.Update(&refresh{Snapshot: &report.Snapshot{}})
+	m.paused, m.filter = false, ""
+	m.refresh()
+	holds(t, m, "Waiting for packets.")
+}
+
+// No two keys are the same, and every one is told in the help.
+func TestKeys(t *testing.T) {
+	does := map[string]string{}
+	for _, k := range allKeys() {
+		for _, name := range k.names {
+			if other := does[name]; other != "" {
+				t.Errorf("%s is for %q and for %q", name, other, k.help)
+			}
+			does[name] = k.help
+		}
+	}
+	if _, err := newModel(report.Options{Sort: "colour"}, nil, nil); err == nil {
+		t.Error("it is sorted by colour")
+	}
+}
+
 func TestSorts(t *testing.T) {
 	m := at(t, crowd(30), 120, 24)
 	for _, test := range []struct{ key, first string }{

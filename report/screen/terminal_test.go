@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,6 +119,12 @@ func (c *console) press(keys string) {
 func (c *console) isAsBefore() {
 	c.t.Helper()
 	c.see("what was there before")
+	c.hasItsModes()
+}
+
+// hasItsModes fails unless the terminal has the modes that it had.
+func (c *console) hasItsModes() {
+	c.t.Helper()
 	after, err := term.GetState(int(c.tty.Fd()))
 	if err != nil {
 		c.t.Fatal(err)
@@ -241,6 +248,29 @@ func TestLeavesTheTerminalAsItWas(t *testing.T) {
 			d.Close()
 		})
 	}
+}
+
+func TestResize(t *testing.T) {
+	c := newConsole(t, 80, 24)
+	d, ended := c.start(t.Context(), report.Options{})
+	d.Refresh(crowd(100))
+	c.see("10.9.0.1:1161 ") // in the last row of 19
+	for _, size := range []struct {
+		columns, rows int
+		last          string
+	}{{120, 40, "10.9.0.1:1145 "}, {40, 10, "10.9.0.1:1175 "}, {80, 24, "10.9.0.1:1161 "}} {
+		c.resize(size.columns, size.rows)
+		// The terminal is not that of the process, which would be told by the system.
+		if err := syscall.Kill(os.Getpid(), syscall.SIGWINCH); err != nil {
+			t.Fatal(err)
+		}
+		c.see(size.last, "? help")
+	}
+	c.press("q")
+	if err := c.ends(ended); err != nil {
+		t.Error(err)
+	}
+	c.hasItsModes() // vt10x loses what stood there when it gets smaller
 }
 
 // A panic of the screen is told of, by the library, on standard error.

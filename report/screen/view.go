@@ -57,7 +57,7 @@ func (m *model) summary() []string {
 	if m.opts.Sort != "" && m.rows() != nil {
 		what = append(what, "by "+m.opts.Sort)
 	}
-	if m.now == nil {
+	if m.now == nil || m.now.Time == 0 {
 		return []string{strings.Join(what, "  "), "Waiting for packets.", ""}
 	}
 	if m.paused {

@@ -430,3 +430,16 @@ func TestShutdownEndsWhatIsOpen(t *testing.T) {
 	}
 	s.Refresh(&report.Snapshot{Time: 1})
 }
+
+// BenchmarkEvent is what a Server costs the tracker, by event.
+func BenchmarkEvent(b *testing.B) {
+	s, err := New(Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Event(&tracker.Event{Kind: tracker.Seen})
+		s.Event(&tracker.Event{Kind: tracker.Moved, From: tracker.SynSent, To: tracker.Established})
+	}
+}

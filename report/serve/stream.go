@@ -102,6 +102,9 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.clients.Add(-1)
 	w.Header().Set("Content-Type", "text/event-stream")
+	if r.Method == http.MethodHead {
+		return
+	}
 	to := http.NewResponseController(w)
 	var sent int64 // time of the last point
 	for {
