@@ -10,6 +10,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/report/policy"
+	"github.com/tcpwatch/tcpwatch/report/serve"
 )
 
 // The parts of the README between "<!-- name -->" and "<!-- /name -->" are what
@@ -43,6 +44,7 @@ func TestReadmeBlocks(t *testing.T) {
 		{"states", report.StatesMarkdown()},
 		{"diagram", fenced("mermaid", report.StatesMermaid())},
 		{"anomalies", report.KindsMarkdown()},
+		{"metrics", serve.MetricsMarkdown()},
 	} {
 		begin, end := []byte("<!-- "+block.name+" -->\n"), []byte("<!-- /"+block.name+" -->\n")
 		_, rest, ok1 := bytes.Cut(changed, begin)

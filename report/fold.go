@@ -119,17 +119,28 @@ func (d *ladder) lastRung() *rung {
 // hide moves the oldest of the tail into the fold.
 func (k *stretch) hide(n int) {
 	for _, w := range k.tail[:n] {
-		k.fold.segments++
-		switch {
-		case w.remark != "":
-			k.fold.unread++
-			continue
-		case w.repeat:
-			k.fold.repeated++
-		}
-		k.fold.octets += uint64(w.segment.Data)
+		k.fold.add(w)
 	}
 	k.tail = append(k.tail[:0], k.tail[n:]...)
+}
+
+// add hides one more row, which may be a fold itself.
+func (f *folded) add(w ladderRow) {
+	switch {
+	case w.fold == f:
+	case w.fold != nil:
+		f.segments, f.repeated = f.segments+w.fold.segments, f.repeated+w.fold.repeated
+		f.unread, f.octets = f.unread+w.fold.unread, f.octets+w.fold.octets
+	case w.segment == nil: // a timer
+	case w.remark != "":
+		f.segments, f.unread = f.segments+1, f.unread+1
+	default:
+		f.segments++
+		if w.repeat {
+			f.repeated++
+		}
+		f.octets += uint64(w.segment.Data)
+	}
 }
 
 // unfold ends the stretch that the ladder is in.

@@ -110,25 +110,32 @@ func (k *sockets) list() []socket {
 // grid lays the sockets out; only the two-blank look of tables is not
 // netstat's.
 func (k *sockets) grid(o *Options) *grid {
-	g := &grid{noHeader: o.NoHeader, color: o.Color}
+	g := &grid{noHeader: o.NoHeader, color: o.Color, columns: k.columns()}
+	for _, s := range k.list() {
+		g.rows = append(g.rows, k.cells(&s))
+	}
+	return g
+}
+
+// columns returns the columns of one host, or of the listening sockets of all.
+func (k *sockets) columns() []gridColumn {
 	if k.on.IsValid() {
-		g.columns = []gridColumn{
+		return []gridColumn{
 			{title: "Proto"}, {title: "Recv-Q", right: true}, {title: "Send-Q", right: true},
 			{title: "Local Address"}, {title: "Foreign Address"}, {title: "State", color: stateColor},
 		}
-	} else {
-		g.columns = []gridColumn{
-			{title: "Proto"}, {title: "Local Address"}, {title: "State", color: stateColor}, {title: "Accepted", right: true},
-		}
 	}
-	for _, s := range k.list() {
-		row := []string{protocol(s.local), "0", strconv.FormatUint(s.sendQ, 10), netstatAddr(s.local), s.peer(), s.state}
-		if !k.on.IsValid() {
-			row = []string{protocol(s.local), s.local.String(), s.state, strconv.Itoa(s.accepted)}
-		}
-		g.rows = append(g.rows, row)
+	return []gridColumn{
+		{title: "Proto"}, {title: "Local Address"}, {title: "State", color: stateColor}, {title: "Accepted", right: true},
 	}
-	return g
+}
+
+// cells returns the cells of a socket.
+func (k *sockets) cells(s *socket) []string {
+	if k.on.IsValid() {
+		return []string{protocol(s.local), "0", strconv.FormatUint(s.sendQ, 10), netstatAddr(s.local), s.peer(), s.state}
+	}
+	return []string{protocol(s.local), s.local.String(), s.state, strconv.Itoa(s.accepted)}
 }
 
 // peer returns the foreign address as netstat prints it.

@@ -17,7 +17,8 @@
 //
 // Ladders (ladder.go) are no format: they draw connections segment by segment,
 // and are given the segments, too. states.go, states_svg.go and kinds.go print
-// the tracker's table and catalogue.
+// the tracker's table and catalogue. live.go and ladder_live.go have what is
+// shown of a capture while it goes on.
 //
 // What a record holds is one list, in fields.go: JSON, CSV, the sort keys and
 // the columns of tables read it. grid.go lays out text tables.
@@ -205,19 +206,20 @@ func (p *printer) Event(e *tracker.Event) error {
 
 func (p *printer) Record(r *tracker.Record) error {
 	p.tally.seen++
-	if !p.selects(r) {
+	if !p.opts.selects(r, p.table) {
 		return p.format.skip(r.Conn)
 	}
 	p.tally.connection(r)
 	return p.format.connection(r)
 }
 
-// selects reports whether r is one of the connections to print.
-func (p *printer) selects(r *tracker.Record) bool {
-	if p.table && p.opts.Existing && !exists(r) {
+// selects reports whether r is one of the connections to print, in a table or
+// not.
+func (o *Options) selects(r *tracker.Record, table bool) bool {
+	if table && o.Existing && !exists(r) {
 		return false
 	}
-	return p.opts.Filter.connection(r) && (p.opts.Where == nil || p.opts.Where(r))
+	return o.Filter.connection(r) && (o.Where == nil || o.Where(r))
 }
 
 // exists reports whether an end of r is anything but CLOSED or back in LISTEN.

@@ -71,7 +71,7 @@ func (c *connections) groups(all bool) []group {
 //	  conn 1  frames 8,10,11  2026-01-02T03:04:05.620000Z
 //	    The sentence, broken to the width of the terminal.
 func (c *connections) writeAnomalies(out *bufio.Writer, o *Options, s *Summary, all bool) {
-	l := &look{time: o.Time, first: s.First}
+	l := newLook(o, s)
 	for _, g := range c.groups(all || len(o.Filter.Kinds) > 0) {
 		severity := severityColor(g.severity).paintIf(o.Color, g.severity.String())
 		head := []string{severity, bold.paintIf(o.Color, Escape(g.kind))}
@@ -186,6 +186,11 @@ func totalsLine(s *Summary, t *tally) string {
 	if s.Packets > 0 {
 		parts = append(parts, human(s.Last.Sub(s.First))+" from "+UTC.format(s.First, s.First))
 	}
+	return "Totals: " + strings.Join(append(parts, shortfalls(s)...), ", ")
+}
+
+// shortfalls tell what makes what is shown less than the whole truth.
+func shortfalls(s *Summary) (parts []string) {
 	if s.Undecodable > 0 {
 		parts = append(parts, plural(s.Undecodable, "packet", "packets")+" not understood")
 	}
@@ -198,7 +203,7 @@ func totalsLine(s *Summary, t *tally) string {
 	if s.Truncated {
 		parts = append(parts, "cut off in mid-packet")
 	}
-	return "Totals: " + strings.Join(parts, ", ")
+	return parts
 }
 
 // nothing says why there is no connection to show.

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bufio"
+	"cmp"
 	"slices"
 	"time"
 
@@ -34,6 +35,7 @@ type column struct {
 type look struct {
 	time  TimeStyle
 	first tracker.Time // of the capture
+	now   tracker.Time // the moment that is shown
 }
 
 var tableColumns = []column{
@@ -70,6 +72,10 @@ func fieldColumn(path string, drop int, right bool) column {
 	return column{gridColumn{title: f.title, right: right, drop: drop}, func(r *tracker.Record, l *look) string {
 		return l.text(f.value(r))
 	}}
+}
+
+func newLook(o *Options, s *Summary) *look {
+	return &look{time: o.Time, first: s.First, now: cmp.Or(s.Now, s.Last)}
 }
 
 // text writes a value for people.
@@ -154,12 +160,13 @@ type connections struct {
 // A row is one connection to print.
 type row struct {
 	key
-	rec tracker.Record // without its history
+	rec *tracker.Record // without its history
 }
 
 // keep keeps a copy of r.
 func (c *connections) keep(r *tracker.Record) {
-	k := &row{key: c.by.key(r), rec: *r}
+	kept := *r
+	k := &row{key: c.by.key(r), rec: &kept}
 	for i := range k.rec.Ends {
 		k.rec.Ends[i].History = nil
 	}
@@ -189,12 +196,12 @@ func (c *connections) grid(columns []column, o *Options, s *Summary) *grid {
 	for _, col := range columns {
 		g.columns = append(g.columns, col.gridColumn)
 	}
-	l := &look{time: o.Time, first: s.First}
+	l := newLook(o, s)
 	cells := make([]string, len(c.rows)*len(columns))
 	for i := range c.rows {
 		row := cells[i*len(columns) : (i+1)*len(columns)]
 		for j, col := range columns {
-			row[j] = col.cell(&c.rows[i].rec, l)
+			row[j] = col.cell(c.rows[i].rec, l)
 		}
 		g.rows = append(g.rows, row)
 	}

@@ -49,11 +49,11 @@ type timeWaitClient struct {
 // writeTimeWaits writes the section, after a blank line, if there is one. wide
 // never leaves a column out.
 func (c *connections) writeTimeWaits(out *bufio.Writer, o *Options, s *Summary, wide bool) error {
-	servers, clients := c.timeWaits(cmp.Or(s.Now, s.Last))
+	l, width := newLook(o, s), o.Width
+	servers, clients := c.timeWaits(l.now)
 	if len(servers) == 0 {
 		return nil
 	}
-	l, width := &look{time: o.Time, first: s.First}, o.Width
 	if wide {
 		width = 0
 	}

@@ -1,0 +1,174 @@
+package serve
+
+import (
+	"fmt"
+	"runtime/metrics"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// A metric is one that is exported. The list of them is the only place where
+// one is named: the README prints it. No label holds an address: how many
+// series there are does not depend on the traffic.
+type metric struct {
+	name   string
+	kind   string // counter, gauge, histogram
+	labels []string
+	help   string
+
+	// Of a metric without labels that is read when it is asked for.
+	value func(*frame) float64
+}
+
+var list = []metric{
+	{"tcpwatch_connections", "gauge", []string{"endpoint", "state"}, "Ends of the connections that are kept, by the state they are in.", nil},
+	{"tcpwatch_connections_seen_total", "counter", []string{"origin"}, "Connections that came into sight, by how: with their SYN, their SYN+ACK, or midstream.", nil},
+	{"tcpwatch_transitions_total", "counter", []string{"endpoint", "from", "to"}, "Changes of state, by end.", nil},
+	{"tcpwatch_anomalies_total", "counter", []string{"kind", "severity"}, "Anomalies found.", nil},
+	{"tcpwatch_handshake_rtt_seconds", "histogram", nil, "From the SYN to the ACK that ends the handshake, unless the SYN was sent again.", nil},
+	{"tcpwatch_captured_packets_total", "counter", nil, "Packets that the capture delivered.", count(func(s *report.Summary) uint64 { return s.Packets })},
+	{"tcpwatch_captured_bytes_total", "counter", nil, "What these packets measured on the wire.", count(func(s *report.Summary) uint64 { return s.Bytes })},
+	{"tcpwatch_filtered_packets_total", "counter", nil, "Of these packets, those that a filter left out.", count(func(s *report.Summary) uint64 { return s.Filtered })},
+	{"tcpwatch_segments_total", "counter", nil, "Of these packets, those with a TCP segment.", count(func(s *report.Summary) uint64 { return s.TCPPackets })},
+	{"tcpwatch_undecodable_packets_total", "counter", nil, "Of these packets, those whose headers could not be read.", count(func(s *report.Summary) uint64 { return s.Undecodable })},
+	{"tcpwatch_dropped_packets_total", "counter", nil, "Packets that the capture lost: beyond those delivered.", count(func(s *report.Summary) uint64 { return s.Dropped })},
+	{"tcpwatch_evicted_connections_total", "counter", nil, "Connections forgotten for want of memory.", count(func(s *report.Summary) uint64 { return s.Evicted })},
+	{"tcpwatch_refresh_timestamp_seconds", "gauge", nil, "The moment that the other values are of, in the capture's time.", func(f *frame) float64 { return float64(f.snapshot.Time) / 1e9 }},
+	{"tcpwatch_memory_bytes", "gauge", nil, "Memory that the process has from the system.", func(*frame) float64 { return float64(memory()) }},
+}
+
+// count returns a value of the summary.
+func count(of func(*report.Summary) uint64) func(*frame) float64 {
+	return func(f *frame) float64 { return float64(of(&f.snapshot.Summary)) }
+}
+
+// memory returns how much memory the Go runtime has mapped, in octets.
+func memory() uint64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+// MetricsMarkdown draws the list of metrics as a GitHub table.
+func MetricsMarkdown() []byte {
+	var b []byte
+	b = append(b, "| metric | type | labels | what it is |\n| --- | --- | --- | --- |\n"...)
+	for _, m := range list {
+		b = fmt.Appendf(b, "| `%s` | %s | %s | %s |\n", m.name, m.kind, strings.Join(m.labels, ", "), m.help)
+	}
+	return b
+}
+
+// serverMetrics are those of one Server. It is a collector of what is read from the
+// newest frame; the others count by themselves.
+type serverMetrics struct {
+	registry    *prometheus.Registry
+	newest      func() *frame
+	descs       []*prometheus.Desc // of the list
+	seen        [3]prometheus.Counter
+	transitions [2][16][16]prometheus.Counter // by end, from, to; nil until there is one
+	transition  *prometheus.CounterVec
+	anomalies   *prometheus.CounterVec
+	rtt         prometheus.Histogram
+	timed       map[int]bool // connections of the newest frame whose handshake is in rtt
+}
+
+// newMetrics returns the metrics of a Server.
+func newMetrics(s *Server) *serverMetrics {
+	m := &serverMetrics{registry: prometheus.NewRegistry(), newest: s.frame.Load}
+	for _, row := range list {
+		m.descs = append(m.descs, prometheus.NewDesc(row.name, row.help, row.labels, nil))
+		vec := func() *prometheus.CounterVec {
+			v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: row.name, Help: row.help}, row.labels)
+			m.registry.MustRegister(v)
+			return v
+		}
+		switch row.name {
+		case "tcpwatch_connections_seen_total":
+			v := vec()
+			for o := range m.seen {
+				m.seen[o] = v.WithLabelValues(tracker.Origin(o).String())
+			}
+		case "tcpwatch_transitions_total":
+			m.transition = vec()
+		case "tcpwatch_anomalies_total":
+			m.anomalies = vec()
+		case "tcpwatch_handshake_rtt_seconds":
+			m.rtt = prometheus.NewHistogram(prometheus.HistogramOpts{Name: row.name, Help: row.help, Buckets: rttBuckets})
+			m.registry.MustRegister(m.rtt)
+		}
+	}
+	m.registry.MustRegister(m, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// rttBuckets are for round trips inside a host and around the world, and for
+// SYNs that wait.
+var rttBuckets = []float64{1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 10}
+
+// event counts an event.
+func (m *serverMetrics) event(e *tracker.Event) {
+	switch e.Kind {
+	case tracker.Begun:
+		m.seen[e.Origin].Inc()
+	case tracker.Moved:
+		c := &m.transitions[e.End][e.From][e.To]
+		if *c == nil {
+			*c = m.transition.WithLabelValues(e.End.String(), e.From.String(), e.To.String())
+		}
+		(*c).Inc()
+	case tracker.Odd:
+		m.anomalies.WithLabelValues(e.Anomaly.Kind, e.Anomaly.Severity.String()).Inc()
+	}
+}
+
+// refresh counts the handshakes of a Snapshot that were not counted yet. Every
+// connection is in the Snapshots until it is over, and once after.
+func (m *serverMetrics) refresh(s *report.Snapshot) {
+	timed := make(map[int]bool)
+	for _, r := range s.Records {
+		if r.HandshakeRTT == 0 {
+			continue
+		}
+		timed[r.Conn] = true
+		if !m.timed[r.Conn] {
+			m.rtt.Observe(r.HandshakeRTT.Seconds())
+		}
+	}
+	m.timed = timed
+}
+
+// Describe tells what Collect collects.
+func (m *serverMetrics) Describe(descs chan<- *prometheus.Desc) {
+	descs <- m.descs[0]
+	for i, row := range list {
+		if row.value != nil {
+			descs <- m.descs[i]
+		}
+	}
+}
+
+// Collect collects what is read from the newest frame.
+func (m *serverMetrics) Collect(to chan<- prometheus.Metric) {
+	f := m.newest()
+	for _, s := range append(tracker.States(), tracker.Unknown) {
+		for e := range tracker.End(2) {
+			to <- prometheus.MustNewConstMetric(m.descs[0], prometheus.GaugeValue, float64(f.states[s][e]), e.String(), s.String())
+		}
+	}
+	for i, row := range list {
+		if row.value == nil {
+			continue
+		}
+		kind := prometheus.GaugeValue
+		if row.kind == "counter" {
+			kind = prometheus.CounterValue
+		}
+		to <- prometheus.MustNewConstMetric(m.descs[i], kind, row.value(f))
+	}
+}

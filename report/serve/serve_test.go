@@ -1,0 +1,445 @@
+package serve
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/internal/played"
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// server returns a Server.
+func server(t *testing.T, o Options) *Server {
+	t.Helper()
+	s, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// play plays a capture to the server.
+func play(t *testing.T, s *Server, name string) {
+	t.Helper()
+	if err := played.File("../../pcaps/"+name+".pcap", 100*time.Millisecond, s, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// get asks the handler, with headers as "Name: value", and returns the answer.
+func get(h http.Handler, path string, headers ...string) *http.Response {
+	r := httptest.NewRequest("GET", path, nil)
+	for _, line := range headers {
+		name, value, _ := strings.Cut(line, ": ")
+		r.Header.Set(name, value)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Result()
+}
+
+// body returns the body of an answer.
+func body(t *testing.T, r *http.Response) string {
+	t.Helper()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestMetricsTellWhatTheTrackerSaw(t *testing.T) {
+	s := server(t, Options{})
+	play(t, s, "rst-instead-of-ack")
+	text := body(t, get(s.Handler(), "/metrics"))
+	for _, want := range []string{
+		`tcpwatch_connections{endpoint="client",state="CLOSED"} 1`,
+		`tcpwatch_connections{endpoint="client",state="ESTABLISHED"} 0`,
+		`tcpwatch_connections{endpoint="server",state="CLOSED"} 1`,
+		`tcpwatch_connections_seen_total{origin="syn"} 1`,
+		`tcpwatch_connections_seen_total{origin="midstream"} 0`,
+		`tcpwatch_transitions_total{endpoint="client",from="FIN_WAIT_2",to="TIME_WAIT"} 1`,
+		`tcpwatch_anomalies_total{kind="rst-instead-of-ack",severity="error"} 1`,
+		`tcpwatch_handshake_rtt_seconds_count 1`,
+		`tcpwatch_captured_packets_total 17`,
+		`tcpwatch_segments_total 17`,
+		`tcpwatch_dropped_packets_total 0`,
+		`tcpwatch_evicted_connections_total 0`,
+		`tcpwatch_undecodable_packets_total 0`,
+		`tcpwatch_refresh_timestamp_seconds 1.79`,
+		`tcpwatch_memory_bytes `,
+		`go_goroutines `,
+	} {
+		if !strings.Contains(text, "\n"+want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+}
+
+// What is exported is what the list names, in Prometheus's conventions, and
+// nothing in it says who talks to whom.
+func TestMetricsKeepToTheConventions(t *testing.T) {
+	s := server(t, Options{})
+	for _, name := range []string{"rst-instead-of-ack", "refused", "ipv6-cooked", "midstream"} {
+		play(t, s, name)
+	}
+	families, err := s.metrics.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "tcpwatch_") {
+			continue
+		}
+		names = append(names, f.GetName())
+		at := slices.IndexFunc(list, func(m metric) bool { return m.name == f.GetName() })
+		if at < 0 {
+			t.Errorf("%s is not in the list", f.GetName())
+			continue
+		}
+		m := list[at]
+		if kind := strings.ToLower(f.GetType().String()); kind != m.kind {
+			t.Errorf("%s is a %s, the list says %s", m.name, kind, m.kind)
+		}
+		for _, one := range f.Metric {
+			var labels []string
+			for _, l := range one.Label {
+				labels = append(labels, l.GetName())
+				_, err1 := netip.ParseAddr(l.GetValue())
+				_, err2 := netip.ParseAddrPort(l.GetValue())
+				if err1 == nil || err2 == nil {
+					t.Errorf("%s has the address %s in its label %s", m.name, l.GetValue(), l.GetName())
+				}
+			}
+			if !slices.Equal(labels, m.labels) {
+				t.Errorf("%s has the labels %v, the list says %v", m.name, labels, m.labels)
+			}
+		}
+	}
+	if len(names) != len(list) {
+		t.Errorf("exported are %v, of %d in the list", names, len(list))
+	}
+	problems, err := testutil.GatherAndLint(s.metrics.registry, names...)
+	if err != nil || len(problems) > 0 {
+		t.Errorf("the linter says %v, %v", problems, err)
+	}
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("promtool (Debian package prometheus) is not installed")
+	}
+	c := exec.Command(promtool, "check", "metrics")
+	c.Stdin = get(s.Handler(), "/metrics").Body
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("promtool: %v\n%s", err, out)
+	}
+}
+
+// A connection that is over is in one more Snapshot, but not kept any more; its
+// handshake counts once.
+func TestWhatIsOverIsNotCounted(t *testing.T) {
+	s := server(t, Options{})
+	r := &tracker.Record{Conn: 1, HandshakeRTT: time.Millisecond}
+	r.Ends[0].State, r.Ends[1].State = tracker.Established, tracker.Established
+	kept := func() int { return s.frame.Load().states[tracker.Established][tracker.Client] }
+	for range 3 {
+		s.Refresh(&report.Snapshot{Time: 1, Records: []*tracker.Record{r}})
+	}
+	if kept() != 1 {
+		t.Errorf("%d clients are in ESTABLISHED, want 1", kept())
+	}
+	s.Event(&tracker.Event{Kind: tracker.Over, Conn: 1, Over: r})
+	s.Refresh(&report.Snapshot{Time: 2, Records: []*tracker.Record{r}})
+	if kept() != 0 {
+		t.Errorf("%d clients are in ESTABLISHED after the end, want 0", kept())
+	}
+	if text := body(t, get(s.Handler(), "/metrics")); !strings.Contains(text, "tcpwatch_handshake_rtt_seconds_count 1\n") {
+		t.Error("the handshake is not counted once")
+	}
+}
+
+func TestPaths(t *testing.T) {
+	h := server(t, Options{}).Handler()
+	for _, test := range []struct {
+		path, kind string
+		status     int
+	}{
+		{"/", "text/html; charset=utf-8", 200},
+		{"/page.js", "text/javascript; charset=utf-8", 200},
+		{"/page.css", "text/css; charset=utf-8", 200},
+		{"/page.svg", "image/svg+xml", 200},
+		{"/healthz", "text/plain; charset=utf-8", 200},
+		{"/metrics", "text/plain; version=0.0.4; charset=utf-8; escaping=underscores", 200},
+		{"/index.html", "text/plain; charset=utf-8", 404},
+		{"/page/page.js", "text/plain; charset=utf-8", 404},
+		{"/../serve.go", "text/plain; charset=utf-8", 404},
+	} {
+		r := get(h, test.path)
+		if kind := r.Header.Get("Content-Type"); r.StatusCode != test.status && r.StatusCode/100 != 3 || r.StatusCode == 200 && kind != test.kind {
+			t.Errorf("%s: got %d %s, want %d %s", test.path, r.StatusCode, kind, test.status, test.kind)
+		}
+		if csp := r.Header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'; ") || strings.Contains(csp, "unsafe") {
+			t.Errorf("%s: the policy is %q", test.path, csp)
+		}
+	}
+	r := httptest.NewRequest("POST", "/", nil)
+	w := httptest.NewRecorder()
+	if h.ServeHTTP(w, r); w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("POST: got %d, want %d", w.Code, http.StatusMethodNotAllowed)
+	}
+}
+
+// The page has nothing from elsewhere, and nothing that the policy forbids.
+func TestPageIsWhole(t *testing.T) {
+	h := server(t, Options{}).Handler()
+	for _, path := range []string{"/", "/page.js", "/page.css"} {
+		text := strings.ReplaceAll(body(t, get(h, path)), "http://www.w3.org/2000/svg", "")
+		for _, forbidden := range []string{"http:", "https:", "//cdn", "innerHTML", "eval(", "style=", "onclick", "@import"} {
+			if strings.Contains(text, forbidden) {
+				t.Errorf("%s has %q", path, forbidden)
+			}
+		}
+	}
+}
+
+func TestToken(t *testing.T) {
+	s := server(t, Options{Token: "sesame"})
+	h := s.Handler()
+	for _, test := range []struct {
+		path, header string
+		want         int
+	}{
+		{"/healthz", "", 200},
+		{"/", "", 401},
+		{"/metrics", "", 401},
+		{"/events", "", 401},
+		{"/page.js", "", 401},
+		{"/metrics", "Authorization: Bearer sesame", 200},
+		{"/metrics", "Authorization: Bearer sesam", 401},
+		{"/metrics", "Authorization: Bearer ", 401},
+		{"/metrics", "Authorization: Basic sesame", 401},
+		{"/?token=sesame", "", 303},
+		{"/?token=", "", 401},
+		{"/metrics?token=sesame", "", 401},
+		{"/", "Cookie: tcpwatch=" + s.cookie, 200},
+		{"/", "Cookie: tcpwatch=sesame", 401},
+		{"/", "Cookie: tcpwatch=", 401},
+	} {
+		var headers []string
+		if test.header != "" {
+			headers = []string{test.header}
+		}
+		if got := get(h, test.path, headers...); got.StatusCode != test.want {
+			t.Errorf("%s %s: got %d, want %d", test.path, test.header, got.StatusCode, test.want)
+		}
+	}
+	c := get(h, "/?token=sesame").Cookies()
+	if len(c) != 1 || c[0].Value != s.cookie || !c[0].HttpOnly || c[0].SameSite != http.SameSiteStrictMode {
+		t.Errorf("the cookies are %v", c)
+	}
+}
+
+func TestLocalOnly(t *testing.T) {
+	h := localOnly(server(t, Options{}).Handler())
+	for host, want := range map[string]int{"localhost:9555": 200, "127.0.0.1:9555": 200, "[::1]:9555": 200, "::1": 200, "LocalHost": 200, "evil.example": 403, "evil.example:9555": 403, "": 403} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != want {
+			t.Errorf("Host %q: got %d, want %d", host, w.Code, want)
+		}
+	}
+}
+
+func TestWarning(t *testing.T) {
+	for _, test := range []struct {
+		addr, token string
+		warns       bool
+	}{
+		{"127.0.0.1:9555", "", false}, {"127.8.9.1:1", "", false}, {"[::1]:9555", "", false}, {"[::ffff:127.0.0.1]:1", "", false},
+		{"0.0.0.0:9555", "", true}, {"[::]:9555", "", true}, {"10.0.0.1:9555", "", true}, {"10.0.0.1:9555", "sesame", false},
+	} {
+		addr := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(test.addr))
+		if got := Warning(addr, test.token); (got != "") != test.warns {
+			t.Errorf("Warning(%s, %q) = %q", test.addr, test.token, got)
+		}
+	}
+}
+
+// A reader reads server-sent events.
+type reader struct {
+	t *testing.T
+	*bufio.Scanner
+}
+
+// follow opens /events.
+func follow(t *testing.T, url string) reader {
+	t.Helper()
+	r, err := http.Get(url + "/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Body.Close() })
+	if kind := r.Header.Get("Content-Type"); kind != "text/event-stream" {
+		t.Fatalf("the events are %s", kind)
+	}
+	lines := bufio.NewScanner(r.Body)
+	lines.Buffer(nil, 1<<22)
+	return reader{t, lines}
+}
+
+// next reads the data of the next event of that name.
+func (r reader) next(name string, into any) {
+	r.t.Helper()
+	event := ""
+	for r.Scan() {
+		if what, ok := strings.CutPrefix(r.Text(), "event: "); ok {
+			event = what
+		}
+		if data, ok := strings.CutPrefix(r.Text(), "data: "); ok && event == name {
+			if err := json.Unmarshal([]byte(data), into); err != nil {
+				r.t.Fatal(err)
+			}
+			return
+		}
+	}
+	r.t.Fatalf("no event %q: %v", name, r.Err())
+}
+
+type table struct {
+	Time, Totals, States string
+	Titles               []string
+	Rows                 [][]string
+	All                  int
+}
+
+func TestEvents(t *testing.T) {
+	s := server(t, Options{})
+	web := httptest.NewServer(s.Handler())
+	t.Cleanup(web.Close)
+	play(t, s, "normal-close")
+	events := follow(t, web.URL)
+	var points []point
+	events.next("points", &points)
+	if len(points) < 3 || points[len(points)-1].States["CLOSED"]+points[len(points)-1].States["TIME_WAIT"] != 2 {
+		t.Errorf("the points are %v", points)
+	}
+	var now table
+	events.next("table", &now)
+	if now.All != 1 || len(now.Rows) != 1 || now.Titles[1] != "Client Address" || !strings.HasPrefix(now.Rows[0][1], "10.9.0.1:") {
+		t.Errorf("the table is %+v", now)
+	}
+	rows := &report.Snapshot{Time: tracker.Time(time.Hour) + s.frame.Load().snapshot.Time}
+	for i := range shownRows + 7 {
+		r := &tracker.Record{Conn: i + 1, Anomalies: []tracker.Anomaly{{Kind: "<script>\x1b"}}}
+		rows.Records = append(rows.Records, r)
+	}
+	s.Refresh(rows)
+	events.next("points", &points)
+	if len(points) != 1 {
+		t.Errorf("%d points after one refresh", len(points))
+	}
+	events.next("table", &now)
+	if len(now.Rows) != shownRows || now.All != shownRows+7 || !slices.Contains(now.Rows[0], `<script>\x1b`) {
+		t.Errorf("%d rows of %d, the first %q", len(now.Rows), now.All, now.Rows[0])
+	}
+}
+
+// A client that reads nothing holds nobody up.
+func TestStuckClientHoldsNobodyUp(t *testing.T) {
+	s := server(t, Options{})
+	web := httptest.NewServer(s.Handler())
+	t.Cleanup(web.Close)
+	stuck, err := net.Dial("tcp", web.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stuck.Close() })
+	io.WriteString(stuck, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	events := follow(t, web.URL)
+	big := &report.Snapshot{}
+	for i := range shownRows {
+		big.Records = append(big.Records, &tracker.Record{Conn: i + 1})
+	}
+	for i := range 2000 {
+		s.Refresh(&report.Snapshot{Time: tracker.Time(i + 1), Records: big.Records})
+	}
+	var now table
+	for now.Time != "1970-01-01T00:00:00.000002Z" { // that of the last
+		events.next("table", &now)
+	}
+}
+
+func TestTooManyClients(t *testing.T) {
+	s := server(t, Options{})
+	s.clients.Store(maxClients)
+	if got := get(s.Handler(), "/events").StatusCode; got != http.StatusServiceUnavailable {
+		t.Errorf("got %d, want %d", got, http.StatusServiceUnavailable)
+	}
+	if s.clients.Load() != maxClients {
+		t.Error("who was sent away is counted")
+	}
+}
+
+func TestHistoryIsBounded(t *testing.T) {
+	s := server(t, Options{})
+	for i := range 5 * keptPoints {
+		s.Refresh(&report.Snapshot{Time: tracker.Time(i+1) * 1e6})
+		if n := len(s.frame.Load().points); n > 2*keptPoints {
+			t.Fatalf("%d points are kept", n)
+		}
+	}
+	p := s.frame.Load().points
+	if last := p[len(p)-1].Time; last != 5*keptPoints || len(p) < keptPoints {
+		t.Errorf("%d points up to %d", len(p), last)
+	}
+}
+
+func TestShutdownEndsWhatIsOpen(t *testing.T) {
+	s := server(t, Options{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() { ended <- s.Serve(l) }()
+	events := follow(t, "http://"+l.Addr().String())
+	var now table
+	events.next("table", &now)
+	if err := s.Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("Serve returned %v", err)
+	}
+	for events.Scan() { // ends
+	}
+	s.Refresh(&report.Snapshot{Time: 1})
+}
+
+// BenchmarkEvent is what a Server costs the tracker, by event.
+func BenchmarkEvent(b *testing.B) {
+	s, err := New(Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Event(&tracker.Event{Kind: tracker.Seen})
+		s.Event(&tracker.Event{Kind: tracker.Moved, From: tracker.SynSent, To: tracker.Established})
+	}
+}

@@ -1,0 +1,135 @@
+package serve
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+const (
+	shownRows  = 500              // of the table, on the page
+	keptPoints = 600              // in time: ten minutes, at a refresh a second
+	maxClients = 64               // that are sent events at once
+	patience   = 15 * time.Second // for a client to take what it is sent
+)
+
+// A frame is what is shown of one Snapshot.
+type frame struct {
+	snapshot *report.Snapshot
+	states   [16][2]int // ends of the connections that are kept, by state
+	points   []point    // the newest, up to this frame
+	outdated chan struct{}
+
+	once  sync.Once
+	table []byte // for the page; made when the first client asks
+}
+
+// A point is how many ends were in which state at one moment.
+type point struct {
+	Time   int64          `json:"t"` // in milliseconds since the epoch
+	States map[string]int `json:"states"`
+}
+
+// newFrame returns the frame of a Snapshot, in which the connections that are
+// over are not kept any more, and which follows the points before it.
+func newFrame(s *report.Snapshot, over map[int]bool, before []point) *frame {
+	f := &frame{snapshot: s, outdated: make(chan struct{})}
+	for _, r := range s.Records {
+		if !over[r.Conn] {
+			for e := range r.Ends {
+				f.states[r.Ends[e].State][e]++
+			}
+		}
+	}
+	if s.Time == 0 {
+		return f // of no moment: nothing was captured yet
+	}
+	p := point{Time: s.Time.Std().UnixMilli(), States: make(map[string]int)}
+	for state, n := range f.states {
+		if sum := n[0] + n[1]; sum > 0 {
+			p.States[tracker.State(state).String()] = sum
+		}
+	}
+	if len(before) == 2*keptPoints {
+		// A new array: clients may be reading the old one.
+		before = append(make([]point, 0, 2*keptPoints), before[keptPoints:]...)
+	}
+	f.points = append(before, p)
+	return f
+}
+
+// tableOf returns the table of a frame in JSON.
+func (s *Server) tableOf(f *frame) []byte {
+	f.once.Do(func() {
+		o := s.opts.Report
+		l, err := report.NewList(report.BothEnds, f.snapshot, o, "")
+		if err != nil {
+			panic("serve: " + err.Error()) // New has tried it
+		}
+		totals, states := report.StatusLines(f.snapshot, o)
+		t := struct {
+			Time   string     `json:"time"`
+			Totals string     `json:"totals"`
+			States string     `json:"states"`
+			Titles []string   `json:"titles"`
+			Rows   [][]string `json:"rows"`
+			All    int        `json:"all"`
+		}{"", totals, states, l.Titles(), [][]string{}, l.Len()}
+		if f.snapshot.Time != 0 {
+			t.Time = o.TimeOf(f.snapshot)
+		}
+		for i := range min(l.Len(), shownRows) {
+			t.Rows = append(t.Rows, l.Cells(i))
+		}
+		f.table, _ = json.Marshal(t) // strings and numbers: no error
+	})
+	return f.table
+}
+
+// events sends the page what is new, until the client goes or the Server is
+// shut down.
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	if s.clients.Add(1) > maxClients {
+		s.clients.Add(-1)
+		http.Error(w, "too many pages are open", http.StatusServiceUnavailable)
+		return
+	}
+	defer s.clients.Add(-1)
+	w.Header().Set("Content-Type", "text/event-stream")
+	if r.Method == http.MethodHead {
+		return
+	}
+	to := http.NewResponseController(w)
+	var sent int64 // time of the last point
+	for {
+		f := s.frame.Load()
+		var b bytes.Buffer
+		points := f.points[max(len(f.points)-keptPoints, 0):]
+		for len(points) > 0 && points[0].Time <= sent {
+			points = points[1:]
+		}
+		if len(points) > 0 {
+			sent = points[len(points)-1].Time
+			text, _ := json.Marshal(points) // strings and numbers: no error
+			fmt.Fprintf(&b, "event: points\ndata: %s\n\n", text)
+		}
+		fmt.Fprintf(&b, "event: table\ndata: %s\n\n", s.tableOf(f))
+		_ = to.SetWriteDeadline(time.Now().Add(patience)) // a recorder of a test has none
+		if _, err := w.Write(b.Bytes()); err != nil || to.Flush() != nil {
+			return
+		}
+		select {
+		case <-f.outdated:
+		case <-r.Context().Done():
+			return
+		case <-s.done:
+			return
+		}
+	}
+}
