@@ -65,7 +65,10 @@ func (c *Case) unordered(tap, end string, conn *Story, t float64) string {
 	if why := controlsDiffer(here, there); why != "" {
 		return why
 	}
-	return controlsDiffer(there, here)
+	if why := controlsDiffer(there, here); why != "" {
+		return why
+	}
+	return dawdled(here, there, conn.Addr(end).String())
 }
 
 // controlsDiffer says which SYN, FIN, RST or first ACK of one capture the other
@@ -126,9 +129,9 @@ func unheard(here, there []tracker.Segment, end string) string {
 			heard = s.Time
 		}
 	}
-	crossingTime := max(2*response(here, end)+10*time.Millisecond, 50*time.Millisecond)
+	onItsWay := transit(here, end)
 	for i := range here {
-		if s := &here[i]; lostThere[i] && s.Time.Add(crossingTime) > heard {
+		if s := &here[i]; lostThere[i] && s.Time.Add(onItsWay) > heard {
 			return fmt.Sprintf("#%d %v did not arrive by then, and nothing that came after shows it", s.Packet, s)
 		}
 	}
@@ -165,30 +168,60 @@ func unheard(here, there []tracker.Segment, end string) string {
 }
 
 // lost finds the segments of one capture, of those meant, that the host at the
-// other end of the path did not get. Those that are alike are told apart by time:
-// what arrived is the last that was sent before. A copy made on the path has none
-// left that it could be.
+// other end of the path did not get.
 func lost(sent, got []tracker.Segment, meant func(s *tracker.Segment) bool) map[int]bool {
-	open := map[tracker.Segment][]int{}
+	arrived := arrivals(sent, got)
 	gone := map[int]bool{}
 	for i := range sent {
-		if s := &sent[i]; meant(s) {
+		if _, ok := arrived[i]; !ok && meant(&sent[i]) {
 			gone[i] = true
-			open[bare(s)] = append(open[bare(s)], i)
 		}
 	}
+	return gone
+}
+
+// arrivals finds, for the segments of one capture, where they are in that of the
+// host at the other end of the path. Those that are alike are told apart by time:
+// what arrived is the last that was sent before. A copy made on the path has none
+// left that it could be.
+func arrivals(sent, got []tracker.Segment) map[int]int {
+	open := map[tracker.Segment][]int{}
+	for i := range sent {
+		open[bare(&sent[i])] = append(open[bare(&sent[i])], i)
+	}
+	arrived := map[int]int{}
 	for i := range slices.Backward(got) {
 		r := &got[i]
 		list := open[bare(r)]
 		for n, j := range slices.Backward(list) {
 			if sent[j].Time <= r.Time {
-				delete(gone, j)
+				arrived[j] = i
 				open[bare(r)] = slices.Delete(list, n, n+1)
 				break
 			}
 		}
 	}
-	return gone
+	return arrived
+}
+
+// dawdled says which SYN, FIN or RST to the end was on its way for longer than
+// the tap can take it to have been.
+func dawdled(here, there []tracker.Segment, end string) string {
+	arrived := arrivals(here, there)
+	for i := range here {
+		s := &here[i]
+		j, ok := arrived[i]
+		if ok && s.Dst.String() == end && s.Flags.Any(tracker.SYN|tracker.FIN|tracker.RST) && there[j].Time.Sub(s.Time) > transit(here, end) {
+			return fmt.Sprintf("#%d %v was %v on its way", s.Packet, s, there[j].Time.Sub(s.Time))
+		}
+	}
+	return ""
+}
+
+// transit is how long a segment toward the end may be on its way, as seen from
+// the tap.
+func transit(here []tracker.Segment, end string) time.Duration {
+	return max(2*response(here, end)+10*time.Millisecond, 50*time.Millisecond)
 }
 
 // passedBy says which segment came to the end, after some time, without having
