@@ -98,12 +98,16 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 
 // titleOf names captures, without their directories.
 func titleOf(files []string) string {
+	const shown = 3
 	var names []string
-	for _, file := range files {
+	for _, file := range files[:min(len(files), shown)] {
 		if file == "-" {
 			file = "standard input"
 		}
 		names = append(names, filepath.Base(file))
+	}
+	if more := len(files) - shown; more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(names, ", ")
 }

@@ -49,6 +49,7 @@ const patience = time.Second
 type sender struct {
 	open    []int               // rungs that nothing has acknowledged
 	ackedBy map[tracker.Seq]int // the rung that acknowledged the segment with that number
+	endAt   map[tracker.Seq]int // the newest rung that ends there
 	probe   int                 // the rung of a keepalive without an answer, plus 1
 	nxt     tracker.Seq         // after the highest octet seen
 	known   bool                // nxt is
@@ -61,7 +62,7 @@ func (d *ladder) fates(last tracker.Time) ([]arrival, map[int]*hole) {
 	fates, gaps := make([]arrival, len(d.rows)), make(map[int]*hole)
 	var sides [2]sender
 	for i := range sides {
-		sides[i] = sender{ackedBy: make(map[tracker.Seq]int), holes: make(map[tracker.Seq]int)}
+		sides[i] = sender{ackedBy: make(map[tracker.Seq]int), endAt: make(map[tracker.Seq]int), holes: make(map[tracker.Seq]int)}
 	}
 	set := func(i int, f fate, by int, why string) {
 		if fates[i].fate == arrived || f == missed && fates[i].fate == unanswered {
@@ -74,6 +75,7 @@ func (d *ladder) fates(last tracker.Time) ([]arrival, map[int]*hole) {
 			for k := range sides {
 				sides[k].open, sides[k].known, sides[k].probe = nil, false, 0
 				clear(sides[k].ackedBy)
+				clear(sides[k].endAt)
 			}
 			continue
 		}
@@ -117,7 +119,7 @@ func (d *ladder) fates(last tracker.Time) ([]arrival, map[int]*hole) {
 		if !own.known || own.nxt.Before(s.End()) {
 			own.nxt, own.known = s.End(), true
 		}
-		own.open = append(own.open, i)
+		own.open, own.endAt[s.End()] = append(own.open, i), i
 	}
 	for k := range sides {
 		for _, i := range append(sides[k].open, sides[k].probe-1) {
@@ -170,7 +172,7 @@ func (d *ladder) answer(i int, peer *sender, set func(int, fate, int, string)) {
 			}
 			if b.Left.AtMost(o.Seq) && o.End().AtMost(b.Right) {
 				acked = true
-			} else if o.End().AtMost(b.Left) && s.Ack.AtMost(o.Seq) {
+			} else if o.End().AtMost(b.Left) && s.Ack.AtMost(o.Seq) && peer.endAt[b.Right] > j { // what was sent later is there
 				set(j, missed, d.rows[i].packet, "had not arrived when later octets had")
 			}
 		}

@@ -315,11 +315,10 @@ func (c arrowCounts) rows() []arrowRow {
 // machineSVG draws the transition diagram with the counts at its arrows.
 func machineSVG(counts arrowCounts) string {
 	picture := drawMachine("", func(row tracker.Transition) string {
-		n := 0
 		if c := counts[row]; c != nil {
-			n = c.taken
+			return fmt.Sprintf("%v ×%s", row.On, thousands(uint64(c.taken)))
 		}
-		return fmt.Sprintf("%v ×%s", row.On, thousands(uint64(n)))
+		return row.On.String()
 	})
 	return strings.Replace(string(picture), `viewBox="0 0 1020 990"`, `viewBox="0 74 1020 916"`, 1) // the page has a title of its own
 }

@@ -37,32 +37,38 @@ function human(us) {
 
 const seconds = us => (us / 1e6).toFixed(6);
 
-// Connections, as html_rows.go packs them.
+// Connections, as html_rows.go packs them. There may be 100,000: what is asked
+// of one is read from its array only then.
 
-function unpackEnd(row, at, history, possible) {
-	const host = data.hosts[row[at]];
-	const state = data.states[Math.floor(row[at + 2] / 3)], certainty = row[at + 2] % 3;
-	return {
-		addr: (host.includes(':') ? '[' + host + ']' : host) + ':' + row[at + 1],
-		state, code: row[at + 2], assumed: certainty === 0 && state !== 'UNKNOWN',
-		text: state + (certainty === 0 && state !== 'UNKNOWN' ? '?' : ''),
-		bytes: row[at + 3], packets: row[at + 4], again: row[at + 5], history,
-		possible: possible ? data.states.filter((_, i) => possible >> i & 1) : [],
-	};
+class End {
+	constructor(row, at, history) { this.row = row; this.at = at; this.history = row[history]; }
+	get host() { return data.hosts[this.row[this.at]]; }
+	get addr() { return (this.host.includes(':') ? '[' + this.host + ']' : this.host) + ':' + this.row[this.at + 1]; }
+	get code() { return this.row[this.at + 2]; } // three times the state and the certainty
+	get state() { return data.states[Math.floor(this.code / 3)]; }
+	get assumed() { return this.code % 3 === 0 && this.code > 0; } // state 0 is UNKNOWN
+	get text() { return this.state + (this.assumed ? '?' : ''); }
+	get bytes() { return this.row[this.at + 3]; }
+	get packets() { return this.row[this.at + 4]; }
+	get again() { return this.row[this.at + 5]; }
+	get possible() { return data.states.filter((_, i) => this.row[this.at === 1 ? 20 : 21] >> i & 1); }
 }
 
-function unpack(row) {
-	const odd = [];
-	for (let i = 0; i < row[17].length; i += 2) odd.push({kind: data.kinds[row[17][i]], at: row[17][i + 1]});
-	return {
-		conn: row[0], client: unpackEnd(row, 1, row[18], row[20]), server: unpackEnd(row, 7, row[19], row[21]),
-		start: row[13], span: row[14], closedBy: data.closers[row[15]], origin: data.origins[row[16]],
-		odd, kinds: [...new Set(odd.map(a => a.kind))],
-	};
+class Connection {
+	constructor(row) { this.row = row; this.client = new End(row, 1, 18); this.server = new End(row, 7, 19); }
+	get conn() { return this.row[0]; }
+	get start() { return this.row[13]; }
+	get span() { return this.row[14]; }
+	get closedBy() { return data.closers[this.row[15]]; }
+	get origin() { return data.origins[this.row[16]]; }
+	get odd() { // in pairs: the kind, and when
+		return this.row[17].flatMap((kind, i, list) => i % 2 ? [] : [{kind: data.kinds[kind], at: list[i + 1]}]);
+	}
+	get kinds() { return this.row[17].length ? [...new Set(this.odd.map(a => a.kind))] : []; }
 }
 
-const all = data.rows ? data.rows.map(unpack) : [];
-const byConn = new Map(all.map(c => [c.conn, c]));
+const all = data.rows.map(row => new Connection(row));
+const find = conn => all.find(c => c.conn === conn);
 const ladders = data.ladders || {};
 
 // steps unpacks the history of an end: times are from the connection's start.
@@ -96,7 +102,7 @@ const columns = [
 	{title: 'Start', n: true, key: c => c.start, text: c => '+' + seconds(c.start)},
 	{title: 'Duration', n: true, key: c => c.span, text: c => human(c.span)},
 	{title: 'Closed by', key: c => c.closedBy},
-	{title: 'Anomalies', key: c => c.kinds.join(' '), wrap: true},
+	{title: 'Anomalies', key: c => c.kinds.join(' '), cell: c => el('span', {}, ...c.kinds.flatMap(k => [el('span', {class: 'kind'}, k), ' '])), wrap: true},
 ];
 const textOf = (column, c) => column.text ? column.text(c) : column.n ? thousands(column.key(c)) : column.key(c);
 
@@ -120,8 +126,9 @@ function filter() {
 		words.every(w => (c.words ??= columns.map(k => textOf(k, c)).join('\n').toLowerCase()).includes(w)));
 	if (sorted.column) {
 		const key = sorted.column.key, sign = sorted.down ? -1 : 1;
-		const compare = typeof key(all[0]) === 'number' ? (a, b) => a - b : (a, b) => a < b ? -1 : a > b ? 1 : 0;
-		shown.sort((a, b) => sign * compare(key(a), key(b)) || a.conn - b.conn);
+		const keys = new Map(shown.map(c => [c, key(c)]));
+		const compare = (a, b) => a < b ? -1 : a > b ? 1 : 0;
+		shown.sort((a, b) => sign * compare(keys.get(a), keys.get(b)) || a.conn - b.conn);
 	}
 	page = 0;
 	showPage();
@@ -225,7 +232,7 @@ function showTimelines(list) {
 
 // Ladders.
 
-const X = {time: 74, frame: 116, stateL: 250, left: 258, right: 720, lane: 14, stateR: 742, flags: 880, width: 1200};
+const X = {time: 74, frame: 116, stateL: 250, left: 258, right: 720, lane: 14, stateR: 742, flags: 866, width: 1200};
 const slant = 16;
 const ends = ['gives up', 'aborts', 'has no connection'];
 
@@ -268,10 +275,10 @@ function arrow(r, y) {
 	return g;
 }
 
-// fateText says what a broken or dashed arrow means.
-function fateText(r) {
+// fateText says what a broken or dashed arrow means, in short or in full.
+function fateText(r, short) {
 	if (r.k === 3) return r.b ? `#${r.b} brings them` : 'they never come';
-	if (r.l === 1) return `lost, or late: ${r.w}` + (r.b ? ` (#${r.b})` : '');
+	if (r.l === 1) return `lost, or late: ` + (short ? `#${r.b} shows it` : `${r.w} (#${r.b})`);
 	if (r.l === 2) return r.w + (r.b && !r.w.startsWith('#') ? ` (#${r.b})` : '');
 	return '';
 }
@@ -331,7 +338,7 @@ function drawLadder(c, l, toScale) {
 		if (r.k !== 1 && (y - labels > 15 || !toScale)) {
 			const share = r.l ? (r.d ? 0.6 : 0.4) : 0.5;
 			const x = X.left + X.lane + (X.right - X.left - X.lane) * share;
-			row.append(svg('text', {class: 'label', x, y: y + slant * (r.l ? 0.4 : 0.5) - 6, 'text-anchor': 'middle'},
+			row.append(svg('text', {class: 'label', x, y: y + slant * (r.l ? 0.4 : 0.5) - 9, 'text-anchor': 'middle'},
 				svg('tspan', {class: 'flags'}, flagsText(r)), ' ' + (r.x || '')));
 			labels = y;
 		}
@@ -345,7 +352,7 @@ function drawLadder(c, l, toScale) {
 			row.append(svg('text', {x: side ? X.stateR + (stops ? 6 : 0) : X.stateL - (stops ? 6 : 0), y: at + 20, 'text-anchor': side ? 'start' : 'end',
 				class: 'deed' + (stops ? ' end' : '')}, deed));
 		});
-		const fate = fateText(r);
+		const fate = fateText(r, true);
 		const start = y + 4;
 		if (fate) {
 			flags = Math.max(start, flags + 22);
@@ -390,7 +397,7 @@ function ladderTable(c, l) {
 }
 
 function showLadder(conn, focus) {
-	const c = byConn.get(conn);
+	const c = find(conn);
 	if (!c) {
 		byId('l-empty').textContent = 'Connection ' + conn + ' is not listed in this page.';
 		byId('l-empty').hidden = false;
@@ -448,7 +455,8 @@ for (const k of columns) {
 	head.append(el('th', {scope: 'col', class: k.n ? 'n' : undefined},
 		el('button', {type: 'button', onclick: () => sortBy(k)}, k.title, el('span', {'aria-hidden': 'true'}))));
 }
-const present = new Set(all.flatMap(c => [c.client.state, c.server.state]));
+const present = new Set();
+for (const c of all) present.add(c.client.state).add(c.server.state);
 byId('f-state').append(...data.states.filter(s => present.has(s)).map(s => el('option', {}, s)));
 byId('f-kind').append(...[...(data.kinds || [])].sort().map(k => el('option', {}, k)));
 byId('legend').append(...data.states.filter(s => s !== 'LISTEN').map(s => el('span', {}, el('i', {class: 'swatch s-' + s}), ' ' + s)),
@@ -466,5 +474,5 @@ byId('l-next').addEventListener('click', () => step(1));
 window.addEventListener('hashchange', () => followHash(true));
 window.addEventListener('beforeprint', () => { for (const d of document.querySelectorAll('details.kind')) d.open = true; });
 showPage();
-if (!followHash(true)) showLadder(byConn.has(data.open) ? data.open : all[0].conn);
+if (!followHash(true)) showLadder(find(data.open) ? data.open : all[0].conn);
 })();
