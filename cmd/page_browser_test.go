@@ -35,7 +35,9 @@ import (
 //	go test -tags browser ./cmd -run Browser -v -pictures /tmp/pictures
 //
 // and skip where there is none. With -pictures what was seen is kept as PNG
-// files; those in .pictures, which README.md shows, are among them.
+// files. Those that README.md shows are made by
+//
+//	go test -tags browser ./cmd -run BrowserReadme -pictures ../.pictures
 
 var pictures = flag.String("pictures", "", "the `directory` where screenshots are kept")
 
@@ -219,7 +221,22 @@ func TestBrowserTable(t *testing.T) {
 	set("f-text", "")
 	b.equal(shownRows, all)
 	b.value(head("Conn") + ".click()")
+	b.keep("sorted", "#connections .scroll")
+	b.quiet()
+}
+
+// What README.md shows.
+func TestBrowserReadme(t *testing.T) {
+	var files []string
+	for _, name := range []string{"final-ack-lost", "rst-instead-of-ack", "time-wait-assassination", "time-wait-refuses-syn", "close-wait-leak", "keepalive-timeout", "forged-rst"} {
+		files = append(files, "../pcaps/"+name+".pcap")
+	}
+	b := openPage(t, printedPage(t, append([]string{"replay", "-o", "html"}, files...)...), "")
 	b.keep("table", "#connections .scroll")
+	b = openPage(t, printedPage(t, "replay", "-o", "html", "../pcaps/time-wait-refuses-syn.pcap"), "")
+	b.keep("timelines", "#timelines")
+	b = openPage(t, printedPage(t, "replay", "-o", "html", "../pcaps/rst-instead-of-ack.pcap"), "")
+	b.keep("ladder", "#l-picture")
 	b.quiet()
 }
 
@@ -262,8 +279,7 @@ func TestBrowserLadder(t *testing.T) {
 	b.equal(count(".cross"), "3") // the last ACK, three times
 	b.equal(count(".stop"), "1")
 	b.equal(count(".deed.end")+" && document.querySelector('#l-picture .deed.end').textContent", "has no connection")
-	b.keep("ladder", "#l-picture")
-	b.keep("timeline", "#l-line")
+	b.keep("ladder-even", "#l-picture")
 	b.keep("states", "#over-time")
 	b.keep("machine", "#machine")
 	b.do(chromedp.Click("input[value=scale]", chromedp.ByQuery))

@@ -91,7 +91,7 @@ func (d *ladder) fates(last tracker.Time) ([]arrival, map[int]*hole) {
 		}
 		if s.Flags&tracker.RST != 0 {
 			if own.probe > 0 {
-				set(own.probe-1, unanswered, r.packet, "nothing came in return")
+				set(own.probe-1, unanswered, r.packet, fmt.Sprintf("nothing came in return before #%d", r.packet))
 			}
 			own.open, peer.open, own.probe = nil, nil, 0
 			continue
@@ -99,7 +99,7 @@ func (d *ladder) fates(last tracker.Time) ([]arrival, map[int]*hole) {
 		probe := s.Flags&^(tracker.PSH) == tracker.ACK && s.Data <= 1 && own.known && s.Seq+1 == own.nxt
 		if probe {
 			if own.probe > 0 {
-				set(own.probe-1, unanswered, r.packet, "nothing came in return")
+				set(own.probe-1, unanswered, r.packet, fmt.Sprintf("nothing came in return before #%d", r.packet))
 			}
 			own.probe = i + 1
 			continue
@@ -142,7 +142,7 @@ func (d *ladder) refute(i int, set func(int, fate, int, string)) {
 		}
 		for j := i - 1; j >= 0; j-- {
 			if d.rows[j].rung != nil && d.rows[j].moved(e.Conn, e.End, what) {
-				set(j, missed, e.Packet, "had not arrived by then")
+				set(j, missed, e.Packet, fmt.Sprintf("had not arrived by #%d", e.Packet))
 				break
 			}
 		}
@@ -173,7 +173,7 @@ func (d *ladder) answer(i int, peer *sender, set func(int, fate, int, string)) {
 			if b.Left.AtMost(o.Seq) && o.End().AtMost(b.Right) {
 				acked = true
 			} else if o.End().AtMost(b.Left) && s.Ack.AtMost(o.Seq) && peer.endAt[b.Right] > j { // what was sent later is there
-				set(j, missed, d.rows[i].packet, "had not arrived when later octets had")
+				set(j, missed, d.rows[i].packet, fmt.Sprintf("#%d acknowledges what was sent later", d.rows[i].packet))
 			}
 		}
 		if acked {
@@ -194,7 +194,7 @@ func (d *ladder) resent(i int, own *sender, set func(int, fate, int, string)) bo
 	for _, j := range own.open {
 		o := d.rows[j].segment
 		if s.Seq.AtMost(o.Seq) && o.End().AtMost(s.End()) {
-			set(j, unanswered, packet, "sent again before an answer was seen")
+			set(j, unanswered, packet, fmt.Sprintf("sent again as #%d before an answer was seen", packet))
 			again = true
 			continue
 		}

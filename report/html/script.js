@@ -98,7 +98,7 @@ const columns = [
 	{title: 'State', key: c => c.server.code, cell: c => stateCell(c.server), text: c => c.server.text},
 	{title: 'Sent', n: true, key: c => c.client.bytes},
 	{title: 'Received', n: true, key: c => c.server.bytes},
-	{title: 'Sent again', n: true, key: c => c.client.again + c.server.again},
+	{title: 'Again', n: true, key: c => c.client.again + c.server.again},
 	{title: 'Start', n: true, key: c => c.start, text: c => '+' + seconds(c.start)},
 	{title: 'Duration', n: true, key: c => c.span, text: c => human(c.span)},
 	{title: 'Closed by', key: c => c.closedBy},
@@ -278,9 +278,8 @@ function arrow(r, y) {
 // fateText says what a broken or dashed arrow means, in short or in full.
 function fateText(r, short) {
 	if (r.k === 3) return r.b ? `#${r.b} brings them` : 'they never come';
-	if (r.l === 1) return `lost, or late: ` + (short ? `#${r.b} shows it` : `${r.w} (#${r.b})`);
-	if (r.l === 2) return r.w + (r.b && !r.w.startsWith('#') ? ` (#${r.b})` : '');
-	return '';
+	if (r.l === 1) return 'lost, or late: ' + (short ? `#${r.b} shows it` : r.w);
+	return r.w || '';
 }
 
 const flagsText = r => (r.f || '').replaceAll(',', ' ');
