@@ -58,6 +58,7 @@ tracker/testdata/views, it runs with the tests of tcpwatch.`,
   tcpwatch explain --conn 3 file.pcap | less -S
   tcpwatch explain --anomaly time-wait-assassination *.pcap
   tcpwatch explain --tuple 10.0.0.1:40034-10.0.0.2:443 --at '#120' file.pcapng.gz
+  tcpwatch explain -o html --conn 3 file.pcap > report.html
   tcpwatch explain --absolute --all --conn 3 file.pcap > tracker/testdata/views/bug.txt`,
 		Args: needsCapture,
 		RunE: func(c *cobra.Command, files []string) error {
@@ -66,7 +67,7 @@ tracker/testdata/views, it runs with the tests of tcpwatch.`,
 	}
 	fl := c.Flags()
 	fl.SortFlags = false
-	fl.StringVarP(&f.output, "output", "o", "text", "output `format`: text")
+	fl.StringVarP(&f.output, "output", "o", "text", "output `format`: "+strings.Join(explainFormats, ", "))
 	fl.IntSliceVar(&f.conns, "conn", nil, "only the connections of these `numbers`, as replay shows them")
 	fl.StringVar(&f.tuple, "tuple", "", "only the connections between these `addresses` and ports, A:P-B:Q")
 	f.selectionFlags(c)
@@ -74,11 +75,14 @@ tracker/testdata/views, it runs with the tests of tcpwatch.`,
 	fl.BoolVar(&f.absolute, "absolute", false, "sequence numbers as they were sent")
 	fl.BoolVar(&f.all, "all", false, "fold nothing")
 	f.displayFlags(c)
-	complete(c, "output", []string{"text"})
+	complete(c, "output", explainFormats)
 	// The flag exists, so this cannot fail.
 	_ = c.RegisterFlagCompletionFunc("conn", f.completeConn)
 	return c
 }
+
+// explainFormats are the output formats of explain.
+var explainFormats = []string{"text", "html"}
 
 // segmentsAtOnce is how many segments are drawn in one go, at some 400 octets
 // each.
@@ -86,12 +90,15 @@ const segmentsAtOnce = 1 << 20
 
 // run explains the files.
 func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr io.Writer) error {
-	if f.output != "text" {
-		return fmt.Errorf("unknown output format %q (text)", report.Escape(f.output))
+	if !slices.Contains(explainFormats, f.output) {
+		return fmt.Errorf("unknown output format %q (%s)", report.Escape(f.output), strings.Join(explainFormats, ", "))
 	}
 	wanted, err := f.wanted()
 	if err != nil {
 		return err
+	}
+	if f.output == "html" {
+		return f.page(ctx, files, wanted, stdout, stderr)
 	}
 	co, err := f.captureOptions()
 	if err != nil {
@@ -129,10 +136,8 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 	if !whole {
 		return nil // nothing is drawn of connections known in part
 	}
-	for _, n := range f.conns {
-		if n < 1 || n > seen {
-			return withHint(fmt.Errorf("--conn %d: the connections are numbered from 1 to %d", n, seen), "tcpwatch replay lists them")
-		}
+	if err := f.numbered(seen); err != nil {
+		return err
 	}
 	if len(records) == 0 {
 		return report.NoLadders(stdout, summary(stats, tracker.Stats{}), seen)
@@ -161,9 +166,30 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 	return nil
 }
 
+// numbered checks the numbers of connections that were asked for.
+func (f *explainFlags) numbered(seen int) error {
+	for _, n := range f.conns {
+		if n < 1 || n > seen {
+			return withHint(fmt.Errorf("--conn %d: the connections are numbered from 1 to %d", n, seen), "tcpwatch replay lists them")
+		}
+	}
+	return nil
+}
+
+// page prints the connections as a page for the browser.
+func (f *explainFlags) page(ctx context.Context, files []string, wanted func(*tracker.Record) bool, stdout, stderr io.Writer) error {
+	r := replayFlags{readFlags: f.readFlags, output: "html"}
+	seen := 0
+	o := report.Options{Name: titleOf(files), Absolute: f.absolute, All: f.all, Where: func(r *tracker.Record) bool {
+		seen++
+		return wanted(r)
+	}}
+	return r.replay(ctx, files, o, stdout, stderr, func() error { return f.numbered(seen) })
+}
+
 // pass plays the captures to a tracker once. take, unless nil, is given every
 // segment before the tracker is.
-func (f *explainFlags) pass(ctx context.Context, files []string, co capture.Options, stderr io.Writer, seen bool,
+func (f *readFlags) pass(ctx context.Context, files []string, co capture.Options, stderr io.Writer, seen bool,
 	take func(*tracker.Segment), emit func(*tracker.Event)) (stats capture.Stats, whole bool, err error) {
 	tk, err := f.track(seen, emit)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -90,18 +91,48 @@ func (f *replayFlags) reportOptions(stdout io.Writer) (o report.Options, err err
 
 // run replays the files.
 func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io.Writer) error {
-	ro, err := f.reportOptions(stdout)
+	o, err := f.reportOptions(stdout)
 	if err != nil {
 		return err
 	}
+	o.Name = titleOf(files)
+	return f.replay(ctx, files, o, stdout, stderr, func() error { return nil })
+}
+
+// titleOf names captures, without their directories.
+func titleOf(files []string) string {
+	const shown = 3
+	var names []string
+	for _, file := range files[:min(len(files), shown)] {
+		if file == "-" {
+			file = "standard input"
+		}
+		names = append(names, filepath.Base(file))
+	}
+	if more := len(files) - shown; more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(names, ", ")
+}
+
+// replay prints the files; check is asked before anything is printed. For a
+// page with ladders the files are read twice.
+func (f *replayFlags) replay(ctx context.Context, files []string, o report.Options, stdout, stderr io.Writer, check func() error) error {
 	co, err := f.captureOptions()
 	if err != nil {
 		return err
 	}
-	printer, err := report.New(f.output, stdout, ro)
+	printer, err := report.New(f.output, stdout, o)
 	if err != nil {
 		return err
 	}
+	reread, done := func() error { return nil }, func() {}
+	if f.output == "html" {
+		if reread, done, err = spool(files, &co); err != nil {
+			return err
+		}
+	}
+	defer done()
 	var printed error
 	crowd := tracker.NewCrowd(func(e *tracker.Event) {
 		if printed == nil {
@@ -138,8 +169,20 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 	if printed != nil {
 		return printed
 	}
+	if err := check(); err != nil {
+		return err
+	}
 	warn(stderr, stats, whole, co.Until)
 	f.gaveUp(stderr, tk.Stats().Evicted)
+	if f.output == "html" && whole {
+		ladders := report.LaddersOf(printer)
+		if err := reread(); err != nil {
+			return err
+		}
+		if _, _, err := f.pass(ctx, files, co, stderr, true, ladders.Take, ladders.Event); err != nil {
+			return err
+		}
+	}
 	if err := printer.Close(summary(stats, tk.Stats())); err != nil {
 		return err
 	}

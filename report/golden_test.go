@@ -94,6 +94,10 @@ var goldens = []struct {
 	{name: "states", text: func(t testing.TB) []byte { return written(t, func(w io.Writer) error { return WriteStates(w, false) }) }},
 	{name: "states-dot", text: func(testing.TB) []byte { return StatesDot() }},
 	{name: "states-svg", text: func(testing.TB) []byte { return StatesSVG() }},
+	{name: "html", text: pageOf(play)},
+	{name: "html-ladder", text: pageOf(drawnPage)},
+	{name: "html-judged", text: pageOf(judged)},
+	{name: "html-empty", text: pageOf(func(p Printer) error { return p.Close(Summary{}) })},
 	{name: "csv", format: "csv"},
 	{name: "csv-by-state", format: "csv", opts: Options{Sort: "client.state", NoHeader: true}},
 }

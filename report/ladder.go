@@ -32,6 +32,8 @@ type LadderOptions struct {
 	Color    bool
 	Around   []int // only what is near these frames; none: everything
 
+	whole int // so many rungs of each ladder are never folded
+
 	Stack  string        // what the tracker was told, for the notation of tests
 	TwoMSL time.Duration // the same; 0: as the stack does
 }
@@ -234,7 +236,7 @@ func (l *Ladders) place(f *ladderFlow, r *rung, conn int) {
 			for _, w := range f.waiting {
 				if w.packet == e.Packet {
 					w.events = append(w.events, e)
-					f.onto(w, e.Conn, l.opts.All)
+					f.onto(w, e.Conn, &l.opts)
 				}
 			}
 		}
@@ -246,30 +248,22 @@ func (l *Ladders) place(f *ladderFlow, r *rung, conn int) {
 		return e.Packet != 0 && e.Packet != r.packet
 	})
 	for _, conn := range conns {
-		f.onto(r, conn, l.opts.All)
+		f.onto(r, conn, &l.opts)
 	}
 }
 
 // onto puts the rung on the connection's ladder, if that is wanted, once.
-func (f *ladderFlow) onto(r *rung, conn int, all bool) {
+func (f *ladderFlow) onto(r *rung, conn int, o *LadderOptions) {
 	d := f.ladders[conn]
 	if d == nil || len(d.rows) > 0 && d.rows[len(d.rows)-1].rung == r {
 		return
 	}
-	d.add(r, all)
+	d.add(r, o.All || len(d.rows) < o.whole)
 }
 
 // Close draws the ladders. The tracker was closed before.
 func (l *Ladders) Close() error {
-	for _, e := range l.pending {
-		if f := l.flowOf[e.Conn]; f != nil && e.Kind == tracker.Odd && f.ladders[e.Conn] != nil {
-			d := f.ladders[e.Conn]
-			d.atEnd = append(d.atEnd, e.Anomaly)
-		}
-	}
-	for i, d := range l.ladders {
-		d.unfold()
-		d.crop(l.opts.Around)
+	for i, d := range l.finish() {
 		if i > 0 {
 			writeLine(l.out, "")
 		}
@@ -280,6 +274,21 @@ func (l *Ladders) Close() error {
 		}
 	}
 	return l.out.Flush()
+}
+
+// finish returns the ladders, to which nothing comes any more.
+func (l *Ladders) finish() []*ladder {
+	for _, e := range l.pending {
+		if f := l.flowOf[e.Conn]; f != nil && e.Kind == tracker.Odd && f.ladders[e.Conn] != nil {
+			d := f.ladders[e.Conn]
+			d.atEnd = append(d.atEnd, e.Anomaly)
+		}
+	}
+	for _, d := range l.ladders {
+		d.unfold()
+		d.crop(l.opts.Around)
+	}
+	return l.ladders
 }
 
 // NoLadders says on w why there is no connection to draw, out of those seen.

@@ -252,15 +252,7 @@ func (r *rung) timerText() string {
 // segmentText writes a segment in the notation of RFC 9293 §3.5, with what
 // people look at.
 func (d *ladder) segmentText(r *rung, rank int) string {
-	s := *r.segment
-	s.Seq -= d.base[r.side]
-	if s.Ack -= d.base[1-r.side]; s.Flags&tracker.ACK == 0 {
-		s.Ack = 0
-	}
-	for i := range s.Options.SACK[:s.Options.NumSACK] {
-		b := &s.Options.SACK[i]
-		b.Left, b.Right = b.Left-d.base[1-r.side], b.Right-d.base[1-r.side]
-	}
+	s := d.relative(r)
 	// What the notation leaves out where it is as usual.
 	s.TTL, s.ID, s.Checksum = 64, 0, 0
 	s.Options.HasTS = false
@@ -277,4 +269,18 @@ func (d *ladder) segmentText(r *rung, rank int) string {
 		s.Options = tracker.Options{FastOpen: s.Options.FastOpen}
 	}
 	return s.String()
+}
+
+// relative returns the segment of a rung with the numbers that are drawn.
+func (d *ladder) relative(r *rung) tracker.Segment {
+	s := *r.segment
+	s.Seq -= d.base[r.side]
+	if s.Ack -= d.base[1-r.side]; s.Flags&tracker.ACK == 0 {
+		s.Ack = 0
+	}
+	for i := range s.Options.SACK[:s.Options.NumSACK] {
+		b := &s.Options.SACK[i]
+		b.Left, b.Right = b.Left-d.base[1-r.side], b.Right-d.base[1-r.side]
+	}
+	return s
 }

@@ -74,13 +74,18 @@ func ladderOf(o LadderOptions) func(testing.TB) []byte {
 
 // observe plays what drawn returns to a tracker.
 func observe(t testing.TB, take func(*tracker.Segment), emit func(*tracker.Event)) {
+	observeLines(t, drawn(), take, emit)
+}
+
+// observeLines plays segments, written as drawn writes them, to a tracker.
+func observeLines(t testing.TB, lines []string, take func(*tracker.Segment), emit func(*tracker.Event)) {
 	tk, err := tracker.New(tracker.Config{Seen: take != nil, TwoMSL: 30 * time.Second}, emit)
 	if err != nil {
 		t.Fatal(err)
 	}
 	client, server := netip.MustParseAddrPort("10.9.0.1:37520"), netip.MustParseAddrPort("10.9.0.2:80")
 	now := begin
-	for i, line := range drawn() {
+	for i, line := range lines {
 		pause, rest, _ := strings.Cut(line, " ")
 		from, text, _ := strings.Cut(rest, " ")
 		s, err := tracker.ParseSegment(text)

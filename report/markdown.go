@@ -40,7 +40,7 @@ func (m *markdown) close(s *Summary, t *tally) error {
 		return err
 	}
 	l := &look{time: m.opts.Time, first: s.First}
-	for _, g := range m.groups(len(m.opts.Filter.Kinds) > 0) {
+	for _, g := range m.groups(shownOf(len(m.opts.Filter.Kinds) > 0)) {
 		head := fmt.Sprintf("**%s: %s**", g.severity, escapeMarkdown(g.kind))
 		if g.rfc != "" {
 			head += " (" + escapeMarkdown(g.rfc) + ")"

@@ -13,6 +13,7 @@
 //	jsonl.go     the records, one a line, as they happen
 //	csv.go       the records, one a line
 //	summary.go   counts only
+//	html.go      a page for the browser, with pictures
 //	timewait.go  below tables: who is left in TIME_WAIT, and for how long
 //
 // Ladders (ladder.go) are no format: they draw connections segment by segment,
@@ -62,6 +63,10 @@ type Options struct {
 	Time     TimeStyle
 	Color    bool
 	Width    int // columns of the terminal; table leaves columns out to fit it. 0: no limit
+
+	// Of html.
+	Name          string // what was read
+	Absolute, All bool   // as in LadderOptions
 }
 
 // A Summary is what the capture and the tracker know of the whole, given to a
@@ -134,6 +139,7 @@ var formats = []struct {
 	{name: "jsonl", make: newJSONLines, events: true},
 	{name: "csv", make: newCSV, sorts: true},
 	{name: "markdown", make: newMarkdown, sockets: newMarkdownSockets, table: true, sorts: true},
+	{name: "html", make: newHTML, sorts: true},
 	{name: "summary", make: newSummary, sockets: newSocketSummary, table: true},
 }
 

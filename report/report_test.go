@@ -23,7 +23,7 @@ func TestNewRefusesWhatItDoesNotUnderstand(t *testing.T) {
 		{"table", Options{Sort: "client.state"}, ""},
 		{"csv", Options{Sort: "-anomalies"}, ""},
 		{"wide", Options{On: netip.IPv6Loopback()}, ""},
-		{"yaml", Options{}, `unknown output format "yaml" (table, wide, json, jsonl, csv, markdown, summary)`},
+		{"yaml", Options{}, `unknown output format "yaml" (table, wide, json, jsonl, csv, markdown, html, summary)`},
 		{"\x1b[2J", Options{}, `unknown output format`},
 		{"", Options{}, `unknown output format ""`},
 		{"table", Options{Sort: "colour"}, `unknown field "colour" to sort by (conn, community_id, incarnation, client.addr,`},

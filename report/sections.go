@@ -32,8 +32,9 @@ type group struct {
 }
 
 // groups returns the anomalies that were kept, the worst kinds first, and of
-// those the ones over many connections: a port scan explains what follows.
-func (c *connections) groups(all bool) []group {
+// those the ones over many connections: a port scan explains what follows. Of
+// each kind the first are listed, as many as shown says; 0: all.
+func (c *connections) groups(shown int) []group {
 	var list []*tracker.Anomaly
 	for i := range c.over {
 		list = append(list, &c.over[i])
@@ -56,13 +57,21 @@ func (c *connections) groups(all bool) []group {
 			n++
 		}
 		g := &groups[n-1]
-		if !all && len(g.list) == shownOfKind {
+		if shown > 0 && len(g.list) == shown {
 			g.hidden++
 			continue
 		}
 		g.list = append(g.list, a)
 	}
 	return groups
+}
+
+// shownOf is how many anomalies of one kind are listed; 0: all.
+func shownOf(all bool) int {
+	if all {
+		return 0
+	}
+	return shownOfKind
 }
 
 // writeAnomalies writes the anomalies, after a blank line, if there are any:
@@ -72,7 +81,7 @@ func (c *connections) groups(all bool) []group {
 //	    The sentence, broken to the width of the terminal.
 func (c *connections) writeAnomalies(out *bufio.Writer, o *Options, s *Summary, all bool) {
 	l := newLook(o, s)
-	for _, g := range c.groups(all || len(o.Filter.Kinds) > 0) {
+	for _, g := range c.groups(shownOf(all || len(o.Filter.Kinds) > 0)) {
 		severity := severityColor(g.severity).paintIf(o.Color, g.severity.String())
 		head := []string{severity, bold.paintIf(o.Color, Escape(g.kind))}
 		if g.rfc != "" {

@@ -115,15 +115,21 @@ text { font-family: "Helvetica Neue", Helvetica, Arial, "DejaVu Sans", sans-seri
 
 // StatesSVG draws the transition table as a picture that needs nothing else.
 func StatesSVG() []byte {
+	style := arrowStyle
+	for _, ink := range inks {
+		style += fmt.Sprintf(".%s { stroke: %s; } .label.%s { fill: %s; stroke: #f8fafc; }\n", ink.name, ink.color, ink.name, ink.color)
+	}
+	return drawMachine("<style>"+style+"</style>\n", func(row tracker.Transition) string { return row.On.String() })
+}
+
+// drawMachine draws the picture; style comes first in it, and label tells what
+// is written at the arrow of a row.
+func drawMachine(style string, label func(tracker.Transition) string) []byte {
 	var b bytes.Buffer
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1020 990" width="1020" height="990" role="img" aria-labelledby="title">`)
 	line(`<title id="title">The states of a TCP connection, RFC 9293, as tcpwatch runs them</title>`)
-	b.WriteString("<style>" + arrowStyle)
-	for _, ink := range inks {
-		line(".%s { stroke: %s; } .label.%s { fill: %s; stroke: #f8fafc; }", ink.name, ink.color, ink.name, ink.color)
-	}
-	line("</style>\n<defs>")
+	b.WriteString(style + "<defs>\n")
 	for _, ink := range inks {
 		line(`<marker id="%s" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0.8 10 5 0 9.2Z" fill="%s"/></marker>`, ink.name, ink.color)
 	}
@@ -135,7 +141,7 @@ func StatesSVG() []byte {
 		line(`<rect class="region" x="%d" y="%d" width="%d" height="%d" rx="16"/>`, r.at.x, r.at.y, r.w, r.h)
 		line(`<text class="caption" x="%d" y="%d">%s</text>`, r.caption.x, r.caption.y, r.name)
 	}
-	drawArrows(line)
+	drawArrows(line, label)
 	for _, s := range tracker.States() {
 		class := "state"
 		if s == tracker.Established {
@@ -157,7 +163,7 @@ func drawState(line func(string, ...any), at point, class string, s tracker.Stat
 
 // drawArrows draws an arrow for every two states between which the table has
 // an orderly row, and writes what all these rows are on.
-func drawArrows(line func(string, ...any)) {
+func drawArrows(line func(string, ...any), label func(tracker.Transition) string) {
 	drawn := make(map[stateMove]bool)
 	var labels []func()
 	for _, row := range tracker.Transitions() {
@@ -176,14 +182,14 @@ func drawArrows(line func(string, ...any)) {
 			y := r.text.y
 			for _, other := range tracker.Transitions() {
 				if (stateMove{other.From, other.To}) == m && orderly(other) {
-					line(`<text class="label %s" x="%d" y="%d" text-anchor="%s">%v</text>`, inkOf(other.On), r.text.x, y, r.anchor, other.On)
+					line(`<text class="label %s" x="%d" y="%d" text-anchor="%s">%s</text>`, inkOf(other.On), r.text.x, y, r.anchor, label(other))
 					y -= 18
 				}
 			}
 		})
 	}
-	for _, label := range labels {
-		label()
+	for _, write := range labels {
+		write()
 	}
 }
 

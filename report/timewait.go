@@ -49,18 +49,36 @@ type timeWaitClient struct {
 // writeTimeWaits writes the section, after a blank line, if there is one. wide
 // never leaves a column out.
 func (c *connections) writeTimeWaits(out *bufio.Writer, o *Options, s *Summary, wide bool) error {
-	l, width := newLook(o, s), o.Width
+	for _, g := range c.timeWaitGrids(o, s) {
+		if wide {
+			g.width = 0
+		}
+		writeLine(out, "")
+		if err := g.writeTo(out); err != nil {
+			return err
+		}
+		if g.more > 0 {
+			writeLine(out, fmt.Sprintf("and %d more", g.more))
+		}
+	}
+	return nil
+}
+
+// A timeWaitGrid is a table of the section, and how many rows it lacks.
+type timeWaitGrid struct {
+	grid
+	more int
+}
+
+// timeWaitGrids lays the section out: the servers, then the clients, as far as
+// there are any.
+func (c *connections) timeWaitGrids(o *Options, s *Summary) []*timeWaitGrid {
+	l := newLook(o, s)
 	servers, clients := c.timeWaits(l.now)
-	if len(servers) == 0 {
-		return nil
-	}
-	if wide {
-		width = 0
-	}
-	byServer := &grid{width: width, noHeader: o.NoHeader, color: o.Color, columns: []gridColumn{
+	byServer := &timeWaitGrid{grid: grid{width: o.Width, noHeader: o.NoHeader, color: o.Color, columns: []gridColumn{
 		{title: "Server Address"}, {title: "Closed First", drop: 1},
 		{title: "TIME_WAIT on Server", right: true}, {title: "on Client", right: true}, {title: "Port Bound Until"},
-	}}
+	}}}
 	for _, v := range servers[:min(len(servers), shownTimeWaits)] {
 		until := "-"
 		if v.until != 0 {
@@ -70,29 +88,15 @@ func (c *connections) writeTimeWaits(out *bufio.Writer, o *Options, s *Summary, 
 		byServer.rows = append(byServer.rows, []string{v.addr.String(), first,
 			fmt.Sprint(v.stands[tracker.Server]), fmt.Sprint(v.stands[tracker.Client]), until})
 	}
-	byClient := &grid{width: width, noHeader: o.NoHeader, color: o.Color, columns: []gridColumn{
+	byClient := &timeWaitGrid{grid: grid{width: o.Width, noHeader: o.NoHeader, color: o.Color, columns: []gridColumn{
 		{title: "Client Address"}, {title: "Destination"}, {title: "Ports Held"},
-	}}
+	}}}
 	for _, v := range clients[:min(len(clients), shownTimeWaits)] {
 		byClient.rows = append(byClient.rows, []string{v.host.String(), v.destination.String(),
 			fmt.Sprintf("%s of %s", thousands(uint64(v.held)), thousands(ephemeralPorts))})
 	}
-	for _, part := range []struct {
-		grid *grid
-		all  int
-	}{{byServer, len(servers)}, {byClient, len(clients)}} {
-		if part.all == 0 {
-			continue
-		}
-		writeLine(out, "")
-		if err := part.grid.writeTo(out); err != nil {
-			return err
-		}
-		if part.all > shownTimeWaits {
-			writeLine(out, fmt.Sprintf("and %d more", part.all-shownTimeWaits))
-		}
-	}
-	return nil
+	byServer.more, byClient.more = len(servers)-len(byServer.rows), len(clients)-len(byClient.rows)
+	return slices.DeleteFunc([]*timeWaitGrid{byServer, byClient}, func(g *timeWaitGrid) bool { return len(g.rows) == 0 })
 }
 
 // timeWaits returns the servers and the clients with TIME_WAITs, those with

@@ -1,0 +1,477 @@
+'use strict';
+// Draws the table, the timelines and the ladders of a report from the data in
+// the page. Text is only ever set as text, never as markup.
+(() => {
+const data = JSON.parse(document.getElementById('data').textContent);
+const byId = id => document.getElementById(id);
+
+// Elements.
+
+function fill(e, attrs, children) {
+	for (const name in attrs) {
+		if (name === 'onclick') e.addEventListener('click', attrs[name]);
+		else if (attrs[name] !== undefined) e.setAttribute(name, attrs[name]);
+	}
+	e.append(...children);
+	return e;
+}
+const el = (tag, attrs, ...children) => fill(document.createElement(tag), attrs, children);
+const svg = (tag, attrs, ...children) => fill(document.createElementNS('http://www.w3.org/2000/svg', tag), attrs, children);
+
+// Text.
+
+const thousands = n => String(n).replace(/\B(?=(\d{3})+$)/g, ',');
+
+function human(us) {
+	const short = (n, unit) => String(+n.toFixed(n < 9.995 ? 2 : n < 99.95 ? 1 : 0)) + unit;
+	const pair = (n, big, a, small, b) => Math.floor(n / big) + a + String(Math.floor(n % big / small)).padStart(2, '0') + b;
+	const s = us / 1e6;
+	if (us === 0) return '0s';
+	if (us < 1e3) return short(us, 'us');
+	if (s < 1) return short(us / 1e3, 'ms');
+	if (s < 60) return short(s, 's');
+	if (s < 3600) return pair(s, 60, 'm', 1, 's');
+	if (s < 86400) return pair(s, 3600, 'h', 60, 'm');
+	return pair(s, 86400, 'd', 3600, 'h');
+}
+
+const seconds = us => (us / 1e6).toFixed(6);
+
+// Connections, as html_rows.go packs them. There may be 100,000: what is asked
+// of one is read from its array only then.
+
+class End {
+	constructor(row, at, history) { this.row = row; this.at = at; this.history = row[history]; }
+	get host() { return data.hosts[this.row[this.at]]; }
+	get addr() { return (this.host.includes(':') ? '[' + this.host + ']' : this.host) + ':' + this.row[this.at + 1]; }
+	get code() { return this.row[this.at + 2]; } // three times the state and the certainty
+	get state() { return data.states[Math.floor(this.code / 3)]; }
+	get assumed() { return this.code % 3 === 0 && this.code > 0; } // state 0 is UNKNOWN
+	get text() { return this.state + (this.assumed ? '?' : ''); }
+	get bytes() { return this.row[this.at + 3]; }
+	get packets() { return this.row[this.at + 4]; }
+	get again() { return this.row[this.at + 5]; }
+	get possible() { return data.states.filter((_, i) => this.row[this.at === 1 ? 20 : 21] >> i & 1); }
+}
+
+class Connection {
+	constructor(row) { this.row = row; this.client = new End(row, 1, 18); this.server = new End(row, 7, 19); }
+	get conn() { return this.row[0]; }
+	get start() { return this.row[13]; }
+	get span() { return this.row[14]; }
+	get closedBy() { return data.closers[this.row[15]]; }
+	get origin() { return data.origins[this.row[16]]; }
+	get odd() { // in pairs: the kind, and when
+		return this.row[17].flatMap((kind, i, list) => i % 2 ? [] : [{kind: data.kinds[kind], at: list[i + 1]}]);
+	}
+	get kinds() { return this.row[17].length ? [...new Set(this.odd.map(a => a.kind))] : []; }
+}
+
+const all = data.rows.map(row => new Connection(row));
+const find = conn => all.find(c => c.conn === conn);
+const ladders = data.ladders || {};
+
+// steps unpacks the history of an end: times are from the connection's start.
+function steps(end) {
+	let at = 0, packet = 0;
+	return end.history === '' ? [] : end.history.split(' ').map((text, i, list) => {
+		const code = data.letters.indexOf(text[0]), [event, dt, frames] = text.slice(1).split('.');
+		at += parseInt(dt, 36);
+		if (frames !== undefined) packet += parseInt(frames, 36);
+		const basis = data.bases[code % 5];
+		return {
+			at, packet: frames === undefined ? 0 : packet, state: data.states[Math.floor(code / 5)], basis,
+			event: data.events[parseInt(event, 36)],
+			assumed: i === list.length - 1 ? end.assumed : basis === 'assumed',
+		};
+	});
+}
+const stepText = s => s.state + (s.assumed ? '?' : '');
+
+// The table.
+
+const columns = [
+	{title: 'Conn', n: true, key: c => c.conn, cell: c => el('a', {href: '#conn=' + c.conn}, String(c.conn))},
+	{title: 'Client', key: c => c.client.addr},
+	{title: 'State', key: c => c.client.code, cell: c => stateCell(c.client), text: c => c.client.text},
+	{title: 'Server', key: c => c.server.addr},
+	{title: 'State', key: c => c.server.code, cell: c => stateCell(c.server), text: c => c.server.text},
+	{title: 'Sent', n: true, key: c => c.client.bytes},
+	{title: 'Received', n: true, key: c => c.server.bytes},
+	{title: 'Again', n: true, key: c => c.client.again + c.server.again},
+	{title: 'Start', n: true, key: c => c.start, text: c => '+' + seconds(c.start)},
+	{title: 'Duration', n: true, key: c => c.span, text: c => human(c.span)},
+	{title: 'Closed by', key: c => c.closedBy},
+	{title: 'Anomalies', key: c => c.kinds.join(' '), cell: c => el('span', {}, ...c.kinds.flatMap(k => [el('span', {class: 'kind'}, k), ' '])), wrap: true},
+];
+const textOf = (column, c) => column.text ? column.text(c) : column.n ? thousands(column.key(c)) : column.key(c);
+
+function stateCell(end) {
+	const span = el('span', {}, el('i', {class: 'swatch s-' + end.state + (end.assumed ? ' assumed' : '')}), ' ' + end.text);
+	if (end.possible.length) span.title = 'may be: ' + end.possible.join(', ');
+	return span;
+}
+
+const perPage = 50;
+let sorted = {column: null, down: false}, shown = all, page = 0, open = null;
+
+function filter() {
+	const words = byId('f-text').value.toLowerCase().split(/\s+/).filter(w => w);
+	const host = byId('f-host').value.trim().toLowerCase(), state = byId('f-state').value, kind = byId('f-kind').value;
+	const at = end => host.startsWith(':') ? end.addr.endsWith(host) : end.addr.includes(host);
+	shown = all.filter(c =>
+		(!host || at(c.client) || at(c.server)) &&
+		(!state || c.client.state === state || c.server.state === state) &&
+		(!kind || (kind === '*' ? c.kinds.length > 0 : c.kinds.includes(kind))) &&
+		words.every(w => (c.words ??= columns.map(k => textOf(k, c)).join('\n').toLowerCase()).includes(w)));
+	if (sorted.column) {
+		const key = sorted.column.key, sign = sorted.down ? -1 : 1;
+		const keys = new Map(shown.map(c => [c, key(c)]));
+		const compare = (a, b) => a < b ? -1 : a > b ? 1 : 0;
+		shown.sort((a, b) => sign * compare(keys.get(a), keys.get(b)) || a.conn - b.conn);
+	}
+	page = 0;
+	showPage();
+}
+
+function sortBy(column) {
+	sorted = {column, down: sorted.column === column && !sorted.down};
+	for (const [i, th] of [...byId('table').tHead.rows[0].cells].entries()) {
+		const mine = columns[i] === column;
+		if (mine) th.setAttribute('aria-sort', sorted.down ? 'descending' : 'ascending');
+		else th.removeAttribute('aria-sort');
+		th.querySelector('span').textContent = mine ? (sorted.down ? ' ▼' : ' ▲') : '';
+	}
+	filter();
+}
+
+function showPage() {
+	const pages = Math.max(1, Math.ceil(shown.length / perPage));
+	page = Math.min(Math.max(page, 0), pages - 1);
+	const list = shown.slice(page * perPage, (page + 1) * perPage);
+	byId('table').tBodies[0].replaceChildren(...list.map(c => el('tr', {'data-conn': c.conn, class: c.conn === open ? 'open' : ''},
+		...columns.map((k, i) => el(i ? 'td' : 'th', {scope: i ? undefined : 'row', class: k.n ? 'n' : k.wrap ? 'wrap' : undefined},
+			k.cell ? k.cell(c) : textOf(k, c))))));
+	byId('status').textContent = shown.length === all.length ? thousands(all.length) + (all.length === 1 ? ' connection' : ' connections')
+		: thousands(shown.length) + ' of ' + thousands(all.length) + ' connections';
+	byId('p-at').textContent = 'Page ' + thousands(page + 1) + ' of ' + thousands(pages);
+	byId('p-first').disabled = byId('p-prev').disabled = page === 0;
+	byId('p-last').disabled = byId('p-next').disabled = page === pages - 1;
+	showTimelines(list);
+}
+
+// Timelines.
+
+const laneLeft = 330, laneWidth = 850, laneHeight = 14;
+
+// lane draws the states of one end from x on; scale takes microseconds of the
+// connection to pixels.
+function lane(end, name, y, scale, until) {
+	const g = svg('g', {}), list = steps(end);
+	list.forEach((s, i) => {
+		const x1 = scale(s.at), x2 = i + 1 < list.length ? scale(list[i + 1].at) : until;
+		const width = Math.max(x2 - x1, 0.8), over = s.state === 'CLOSED' && i === list.length - 1;
+		const title = name + ' ' + stepText(s) + ' from +' + seconds(s.at) + ': ' + s.event;
+		const box = {x: x1, y: over ? y + laneHeight / 2 - 1.5 : y, width, height: over ? 3 : laneHeight};
+		g.append(svg('rect', {...box, class: 'lane s-' + s.state}, svg('title', {}, title)));
+		if (s.assumed) g.append(svg('rect', {...box, fill: 'url(#hatch)', 'pointer-events': 'none'}));
+		if (width > 8 * stepText(s).length + 6 && !over) {
+			g.append(svg('text', {x: x1 + 4, y: y + 11, class: 'lane-label t-' + s.state}, stepText(s)));
+		}
+	});
+	return g;
+}
+
+// timeline draws both ends of a connection, and its anomalies as marks.
+function timeline(c, y, scale, until) {
+	const g = svg('g', {class: 'row'}, lane(c.client, 'client', y + 8, scale, until), lane(c.server, 'server', y + 24, scale, until));
+	for (const a of c.odd) {
+		const x = scale(a.at);
+		if (x >= laneLeft - 1 && x <= laneLeft + laneWidth + 1) {
+			g.append(svg('path', {class: 'mark', d: `M${x} ${y + 9}l-5 -9h10Z`}, svg('title', {}, a.kind + ' at +' + seconds(a.at))));
+		}
+	}
+	return g;
+}
+
+// axis draws a time axis from one microsecond to another.
+function axis(from, to, y, height) {
+	const g = svg('g', {}), raw = (to - from) / 6;
+	const power = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].map(f => f * power).find(s => s >= raw);
+	for (let t = Math.ceil(from / step) * step; t <= to; t += step) {
+		const x = laneLeft + (t - from) / (to - from) * laneWidth;
+		g.append(svg('path', {class: 'grid', d: `M${x} ${y}v${height}`}), svg('text', {class: 'tick', x, y: y - 4, 'text-anchor': 'middle'}, '+' + human(Math.round(t))));
+	}
+	return g;
+}
+
+function showTimelines(list) {
+	if (!list.length) return byId('timelines').replaceChildren();
+	let from = 0, to = data.span;
+	if (document.querySelector('input[name=axis]:checked').value === 'page') {
+		from = Math.min(...list.map(c => c.start));
+		to = Math.max(...list.map(c => c.start + Math.max(c.span, ...[c.client, c.server].flatMap(steps).map(s => s.at))));
+		to += (to - from) * 0.03;
+	}
+	to = Math.max(to, from + 1);
+	const height = 42, picture = svg('svg', {viewBox: `0 0 1200 ${30 + height * list.length}`, width: 1200, height: 30 + height * list.length,
+		role: 'group', 'aria-label': 'Timelines of ' + list.length + ' connections'});
+	picture.append(axis(from, to, 20, height * list.length));
+	list.forEach((c, i) => {
+		const y = 22 + height * i, scale = us => laneLeft + (c.start + us - from) / (to - from) * laneWidth;
+		const words = 'conn ' + c.conn + ', client ' + c.client.addr + ': ' + steps(c.client).map(stepText).join(', ') +
+			'; server ' + c.server.addr + ': ' + steps(c.server).map(stepText).join(', ') + (c.kinds.length ? '; ' + c.kinds.join(', ') : '');
+		picture.append(svg('a', {href: '#conn=' + c.conn, class: 'line-link', 'aria-label': words},
+			svg('text', {x: laneLeft - 8, y: y + 19, 'text-anchor': 'end', class: 'small'}, c.conn + '  client ' + c.client.addr),
+			svg('text', {x: laneLeft - 8, y: y + 35, 'text-anchor': 'end', class: 'small'}, 'server ' + c.server.addr)));
+		const until = Math.min(Math.max(scale(data.span - c.start), laneLeft), laneLeft + laneWidth);
+		picture.append(timeline(c, y, scale, until));
+	});
+	byId('timelines').replaceChildren(picture);
+}
+
+// Ladders.
+
+const X = {time: 74, frame: 116, stateL: 250, left: 258, right: 720, lane: 14, stateR: 742, flags: 866, width: 1200};
+const slant = 16;
+const ends = ['gives up', 'aborts', 'has no connection'];
+
+// places returns the vertical position of every rung.
+function places(l, toScale) {
+	let y = 64;
+	if (!toScale) {
+		return l.rows.map((r, i) => {
+			const at = y, lines = (r.a || []).length + (r.w ? 1 : 0);
+			const deeds = r.m ? 14 : 0;
+			y += r.k === 2 ? 44 : Math.max(38 + deeds, 22 * lines + 8);
+			return at;
+		});
+	}
+	const first = l.rows[0].t, span = Math.max(l.rows[l.rows.length - 1].t - first, 1);
+	const height = Math.min(Math.max(38 * l.rows.length, 420), 4000);
+	let before = y - 5;
+	return l.rows.map(r => before = Math.max(before + 5, y + (r.t - first) / span * height));
+}
+
+// arrow draws a segment from one lane to the other.
+function arrow(r, y) {
+	const [from, to] = r.d ? [X.right, X.left + X.lane] : [X.left + X.lane, X.right];
+	const at = share => [from + (to - from) * share, y + slant * share];
+	const line = (a, b, kind, head) => {
+		const [x1, y1] = at(a), [x2, y2] = at(b);
+		return svg('path', {class: 'arrow ' + kind, d: `M${x1} ${y1}L${x2} ${y2}`, 'marker-end': head ? `url(#${head})` : undefined});
+	};
+	const rst = /RST/.test(r.f || '') || r.f === 'ICMP', head = rst ? 'head-rst' : 'head', kind = rst ? 'rst' : '';
+	const g = svg('g', {});
+	if (r.k === 3) g.append(line(0.4, 1, 'gap', 'head-rst'));
+	else if (r.l === 1) {
+		const [x, cy] = at(0.78);
+		g.append(line(0, 0.78, 'missed'), line(0.8, 1, 'rest'), svg('path', {class: 'cross', d: `M${x - 8} ${cy - 8}l16 16m0 -16l-16 16`}));
+	} else if (r.l === 2) {
+		const [x, cy] = at(0.86);
+		g.append(line(0, 1, kind + ' unanswered', head), svg('circle', {class: 'disc', cx: x, cy, r: 9}),
+			svg('text', {x, y: cy + 4.5, 'text-anchor': 'middle', class: 'flags'}, '?'));
+	} else g.append(line(0, 1, kind, head));
+	return g;
+}
+
+// fateText says what a broken or dashed arrow means, in short or in full.
+function fateText(r, short) {
+	if (r.k === 3) return r.b ? `#${r.b} brings them` : 'they never come';
+	if (r.l === 1) return 'lost, or late: ' + (short ? `#${r.b} shows it` : r.w);
+	return r.w || '';
+}
+
+const flagsText = r => (r.f || '').replaceAll(',', ' ');
+
+function drawLadder(c, l, toScale) {
+	const ys = places(l, toScale), bottom = ys[ys.length - 1] + 64, g = svg('g', {});
+	const leftEnd = l.left === 0 ? 'client' : 'server', rightEnd = l.left === 0 ? 'server' : 'client';
+	const lost = l.rows.filter(r => r.l === 1).length;
+	const title = `Ladder of connection ${c.conn}, ${c[leftEnd].addr} on the left, ${c[rightEnd].addr} on the right: ${l.rows.length} rows` +
+		(lost ? `, ${lost} of them lost or late` : '') + '. The same stands below as a table.';
+	// The lanes: the states as known at the end, from the frames that moved them.
+	for (const [side, name] of [[0, leftEnd], [1, rightEnd]]) {
+		const x = side ? X.right : X.left, list = steps(c[name]);
+		let before = 0;
+		const spots = list.map(s => {
+			let i = s.packet ? l.rows.findIndex(r => r.n === s.packet) : l.rows.findIndex(r => r.k === 1 && Math.abs(r.t - s.at) < 2);
+			if (i < 0) i = l.rows.findIndex(r => r.t >= s.at);
+			const y = i < 0 ? bottom - 20 : ys[i] + (l.rows[i].k === undefined && l.rows[i].d !== undefined !== (side === 1) ? slant : 0);
+			return before = Math.max(y, before);
+		});
+		g.append(svg('rect', {x, y: 50, width: X.lane, height: bottom - 50, class: 'lane s-LISTEN'}));
+		let label = 0;
+		list.forEach((s, i) => {
+			const y1 = spots[i], y2 = i + 1 < list.length ? spots[i + 1] : bottom, over = s.state === 'CLOSED' && i === list.length - 1;
+			const box = {x: over ? x + X.lane / 2 - 1.5 : x, y: y1, width: over ? 3 : X.lane, height: Math.max(y2 - y1, 1)};
+			if (over) g.append(svg('rect', {x, y: y1, width: X.lane, height: bottom - y1, fill: 'var(--bg)'}));
+			g.append(svg('rect', {...box, class: 'lane s-' + s.state}, svg('title', {}, `${name} ${stepText(s)}: ${s.event}`)));
+			if (s.assumed) g.append(svg('rect', {...box, fill: 'url(#hatch)', 'pointer-events': 'none'}));
+			if (y2 - y1 > 5 || over || i === list.length - 1) {
+				const y = label = Math.max(y1 + 5, label + 13);
+				g.append(svg('text', {x: side ? X.stateR : X.stateL, y, 'text-anchor': side ? 'start' : 'end', class: 'state'}, stepText(s)));
+			}
+		});
+		g.append(svg('text', {x: side ? X.right - 20 : X.left - 20, y: 20, class: 'host'}, c[name].addr),
+			svg('text', {x: side ? X.right - 20 : X.left - 20, y: 37, class: 'small'}, name));
+	}
+	let times = 0, labels = 0, flags = 0;
+	l.rows.forEach((r, i) => {
+		const y = ys[i], row = svg('g', {class: 'row'}, svg('title', {}, rowText(r, l)));
+		g.append(row);
+		if (r.k !== 2 && y - times > 13 || !i) {
+			row.append(svg('text', {x: X.time, y: y + 4, 'text-anchor': 'end', class: 'small'}, seconds(r.t)));
+			if (r.n) row.append(svg('text', {x: X.frame, y: y + 4, 'text-anchor': 'end', class: 'small'}, '#' + r.n));
+			times = y;
+		}
+		const middle = (X.left + X.lane + X.right) / 2;
+		if (r.k === 2) {
+			row.append(svg('rect', {class: 'fold', x: middle - 150, y: y - 4, width: 300, height: 24, rx: 12}),
+				svg('text', {x: middle, y: y + 13, 'text-anchor': 'middle'}, '⋮  ' + r.x + '  ⋮'));
+			labels = y;
+			return;
+		}
+		if (r.k === 1) row.append(svg('text', {x: middle, y: y + 4, 'text-anchor': 'middle', class: 'deed'}, '(' + r.x + ')'));
+		else row.append(arrow(r, y));
+		if (r.k !== 1 && (y - labels > 15 || !toScale)) {
+			const share = r.l ? (r.d ? 0.6 : 0.4) : 0.5;
+			const x = X.left + X.lane + (X.right - X.left - X.lane) * share;
+			row.append(svg('text', {class: 'label', x, y: y + slant * (r.l ? 0.4 : 0.5) - 9, 'text-anchor': 'middle'},
+				svg('tspan', {class: 'flags'}, flagsText(r)), ' ' + (r.x || '')));
+			labels = y;
+		}
+		(r.m || []).forEach((deed, side) => {
+			if (!deed) return;
+			const stops = ends.includes(deed), at = r.d === undefined === (side === 0) ? y : y + slant, x = side ? X.right : X.left;
+			if (stops) {
+				row.append(svg('circle', {class: 'stop', cx: x + X.lane / 2, cy: at, r: 12}),
+					svg('path', {class: 'stop-x', d: `M${x + X.lane / 2 - 5} ${at - 5}l10 10m0 -10l-10 10`}));
+			}
+			row.append(svg('text', {x: side ? X.stateR + (stops ? 6 : 0) : X.stateL - (stops ? 6 : 0), y: at + 20, 'text-anchor': side ? 'start' : 'end',
+				class: 'deed' + (stops ? ' end' : '')}, deed));
+		});
+		const fate = fateText(r, true);
+		const start = y + 4;
+		if (fate) {
+			flags = Math.max(start, flags + 22);
+			row.append(svg('path', {class: 'leader', d: `M${X.stateR} ${y}H${X.flags - 30}L${X.flags - 6} ${flags - 4}`}),
+				svg('text', {class: 'why', x: X.flags, y: flags}, (r.l === 2 ? '? ' : '✕ ') + fate));
+		}
+		for (const n of r.a || []) {
+			const a = l.odd[n];
+			flags = Math.max(start, flags + 22);
+			row.append(svg('path', {class: 'leader', d: `M${X.stateR + 90} ${y}L${X.flags - 6} ${flags - 4}`}),
+				svg('rect', {class: 'flag ' + a.severity, x: X.flags - 4, y: flags - 14, width: a.kind.length * 7.4 + 26, height: 20, rx: 4}),
+				svg('text', {x: X.flags + 3, y: flags}, '⚑ ' + a.kind, svg('title', {}, a.severity + ': ' + a.text)));
+		}
+	});
+	const height = Math.max(bottom, flags + 14) + 6;
+	return svg('svg', {class: 'ladder', viewBox: `0 0 ${X.width} ${height}`, width: X.width, height, role: 'img', 'aria-label': title},
+		svg('title', {}, title), g);
+}
+
+// rowText tells all of a rung, for a tooltip.
+function rowText(r, l) {
+	if (r.k === 2) return r.x;
+	return [(r.n ? '#' + r.n + ' ' : '') + (r.o || r.x), fateText(r), ...(r.s || []), ...(r.a || []).map(n => l.odd[n].kind + ': ' + l.odd[n].text)]
+		.filter(t => t).join('\n');
+}
+
+function table(titles, rows) {
+	return el('table', {}, el('thead', {}, el('tr', {}, ...titles.map(t => el('th', {scope: 'col'}, t)))),
+		el('tbody', {}, ...rows.map(r => el('tr', {}, ...r.map((cell, i) => el(i ? 'td' : 'th', i ? {} : {scope: 'row'}, cell))))));
+}
+
+function ladderTable(c, l) {
+	const views = (r, side) => {
+		if (!r.c) return '';
+		const [state, proved] = [r.c[2 * side], r.c[2 * side + 1]].map(i => data.states[i]);
+		return state === proved ? state : proved + '..' + state;
+	};
+	const names = l.left === 0 ? ['client', 'server'] : ['server', 'client'];
+	return table(['Time', 'Frame', 'From', 'Segment', names[0] + ', as seen then', names[1] + ', as seen then', 'What it did'], l.rows.map(r => [
+		seconds(r.t), r.n ? String(r.n) : '', r.k === 2 || r.k === 1 ? '' : names[r.d || 0], r.o || r.x || '', views(r, 0), views(r, 1),
+		[fateText(r), ...(r.s || []), ...(r.a || []).map(n => l.odd[n].kind)].filter(t => t).join('; ')]));
+}
+
+function showLadder(conn, focus) {
+	const c = find(conn);
+	if (!c) {
+		byId('l-empty').textContent = 'Connection ' + conn + ' is not listed in this page.';
+		byId('l-empty').hidden = false;
+		byId('l-body').hidden = true;
+		return;
+	}
+	open = conn;
+	for (const tr of byId('table').tBodies[0].rows) tr.className = tr.dataset.conn === String(conn) ? 'open' : '';
+	const l = ladders[conn];
+	byId('l-empty').hidden = true;
+	byId('l-body').hidden = false;
+	byId('ladder-title').textContent = 'Ladder of connection ' + conn;
+	byId('l-heading').textContent = `${c.client.addr} ${c.client.text} (client), ${c.server.addr} ${c.server.text} (server), ` +
+		(c.closedBy ? 'closed by ' + c.closedBy : 'open') + `, ${thousands(c.client.packets + c.server.packets)} segments in ${human(c.span)}` +
+		(c.origin === 'syn' ? '' : ', seen from its ' + (c.origin === 'syn-ack' ? 'SYN,ACK' : 'middle') + ' on');
+	const last = Math.max(c.span, ...[c.client, c.server].flatMap(steps).map(s => s.at), 1) * 1.04;
+	const scale = us => laneLeft + us / last * laneWidth;
+	byId('l-line').replaceChildren(svg('svg', {viewBox: '0 0 1200 64', width: 1200, height: 64, class: 'own', role: 'img', 'aria-label': 'Timeline of connection ' + conn},
+		axis(0, last, 16, 46), svg('text', {x: laneLeft - 8, y: 37, 'text-anchor': 'end', class: 'small'}, 'client ' + c.client.addr),
+		svg('text', {x: laneLeft - 8, y: 53, 'text-anchor': 'end', class: 'small'}, 'server ' + c.server.addr),
+		timeline(c, 18, scale, Math.min(scale(data.span - c.start), laneLeft + laneWidth))));
+	const toScale = document.querySelector('input[name=spacing]:checked').value === 'scale';
+	byId('l-picture').replaceChildren(l ? drawLadder(c, l, toScale) : el('p', {class: 'note'}, 'The segments of this connection are not in this page.'));
+	byId('l-table').hidden = !l;
+	byId('l-table').querySelector('div').replaceChildren(l ? ladderTable(c, l) : '');
+	byId('l-history').querySelector('div').replaceChildren(table(['Time', 'Frame', 'End', 'State', 'On', 'Basis'],
+		[['client', c.client], ['server', c.server]].flatMap(([name, end]) => steps(end).map(s => ({...s, name})))
+			.sort((a, b) => a.at - b.at).map(s => [seconds(s.at), s.packet ? String(s.packet) : '', s.name, stepText(s), s.event, s.basis])));
+	byId('l-odd').replaceChildren(...(l && l.odd || []).flatMap(a => [
+		el('h4', {}, el('span', {class: 'severity ' + a.severity}, a.severity), ' ' + a.kind + ' ', el('span', {class: 'rfc'}, a.facts || '')), el('p', {}, a.text)]));
+	if (focus) {
+		byId('ladder-title').focus({preventScroll: true});
+		byId('ladder').scrollIntoView();
+	}
+}
+
+// step opens the connection before or after the open one, in the order of the
+// table.
+function step(by) {
+	const list = shown.length ? shown : all, i = list.findIndex(c => c.conn === open);
+	location.hash = '#conn=' + list[(i + by + list.length) % list.length].conn;
+}
+
+function followHash(focus) {
+	const m = /^#conn=(\d+)$/.exec(location.hash);
+	if (m) showLadder(Number(m[1]), focus);
+	return m;
+}
+
+// The page.
+
+if (!all.length) return;
+const head = byId('table').tHead.rows[0];
+for (const k of columns) {
+	head.append(el('th', {scope: 'col', class: k.n ? 'n' : undefined},
+		el('button', {type: 'button', onclick: () => sortBy(k)}, k.title, el('span', {'aria-hidden': 'true'}))));
+}
+const present = new Set();
+for (const c of all) present.add(c.client.state).add(c.server.state);
+byId('f-state').append(...data.states.filter(s => present.has(s)).map(s => el('option', {}, s)));
+byId('f-kind').append(...[...(data.kinds || [])].sort().map(k => el('option', {}, k)));
+byId('legend').append(...data.states.filter(s => s !== 'LISTEN').map(s => el('span', {}, el('i', {class: 'swatch s-' + s}), ' ' + s)),
+	el('span', {}, el('i', {class: 'swatch s-TIME_WAIT assumed'}), ' hatched: assumed'), el('span', {}, '▼ anomaly'));
+for (const id of ['f-text', 'f-host', 'f-state', 'f-kind']) byId(id).addEventListener('input', filter);
+byId('filters').addEventListener('submit', e => e.preventDefault());
+byId('filters').addEventListener('reset', () => setTimeout(filter));
+for (const [id, go] of [['first', () => 0], ['prev', () => page - 1], ['next', () => page + 1], ['last', () => Infinity]]) {
+	byId('p-' + id).addEventListener('click', () => { page = go(); showPage(); });
+}
+for (const radio of document.querySelectorAll('input[name=axis]')) radio.addEventListener('change', showPage);
+for (const radio of document.querySelectorAll('input[name=spacing]')) radio.addEventListener('change', () => showLadder(open));
+byId('l-prev').addEventListener('click', () => step(-1));
+byId('l-next').addEventListener('click', () => step(1));
+window.addEventListener('hashchange', () => followHash(true));
+window.addEventListener('beforeprint', () => { for (const d of document.querySelectorAll('details.kind')) d.open = true; });
+showPage();
+if (!followHash(true)) showLadder(find(data.open) ? data.open : all[0].conn);
+})();
