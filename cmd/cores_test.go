@@ -18,7 +18,8 @@ func TestCoresPrintTheSame(t *testing.T) {
 		t.Fatalf("%d and %d captures found, want at least 15 and 100", len(pcaps), len(traces))
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
-	commands := [][]string{{"replay", "-o", "jsonl", "--events"}, {"replay", "--at", "+30s"}, {"explain", "--conn", "7"}}
+	commands := [][]string{{"replay", "-o", "jsonl", "--events"}, {"replay", "--at", "+30s"}, {"explain", "--conn", "7"},
+		{"check", "-o", "json", "--allow", "error"}, {"check", "--allow", "error", "--forbid", "client.state == LISTEN"}}
 	if !testing.Short() {
 		for _, format := range report.Formats() {
 			commands = append(commands, []string{"replay", "-o", format})
