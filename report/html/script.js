@@ -254,7 +254,7 @@ function places(l, toScale) {
 }
 
 // arrow draws a segment from one lane to the other.
-function arrow(r, y, slant) {
+function arrow(r, y, slant, forged) {
 	const [from, to] = r.d ? [X.right, X.left + X.lane] : [X.left + X.lane, X.right];
 	const at = share => [from + (to - from) * share, y + slant * share];
 	const line = (a, b, kind, head) => {
@@ -264,6 +264,7 @@ function arrow(r, y, slant) {
 	const rst = /RST/.test(r.f || '') || r.f === 'ICMP', head = rst ? 'head-rst' : 'head', kind = rst ? 'rst' : '';
 	const g = svg('g', {});
 	if (r.k === 3) g.append(line(0.4, 1, 'gap', 'head-rst'));
+	else if (forged) g.append(line(0.3, 1, kind, head)); // nobody knows where it came from
 	else if (r.l === 1) {
 		const [x, cy] = at(0.78);
 		g.append(line(0, 0.78, 'missed'), line(0.8, 1, 'rest'), svg('path', {class: 'cross', d: `M${x - 8} ${cy - 8}l16 16m0 -16l-16 16`}));
@@ -330,7 +331,7 @@ function drawLadder(c, l, toScale) {
 			return;
 		}
 		if (r.k === 1) row.append(svg('text', {x: middle, y: y + 4, 'text-anchor': 'middle', class: 'deed'}, '(' + r.x + ')'));
-		else row.append(arrow(r, y, slant));
+		else row.append(arrow(r, y, slant, (r.a || []).some(n => l.odd[n].kind === 'forged-rst')));
 		if (r.k !== 1 && (y - labels > 15 || !toScale)) {
 			const share = r.l ? (r.d ? 0.6 : 0.4) : 0.5;
 			const x = X.left + X.lane + (X.right - X.left - X.lane) * share;
