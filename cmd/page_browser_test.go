@@ -297,13 +297,8 @@ func TestBrowserLadder(t *testing.T) {
 
 	b = openPage(t, printedPage(t, "replay", "-o", "html", "../tracker/testdata/traces/bulk-loss/client.pcap"), "")
 	b.keep("ladder-bulk", "#l-picture")
-	b.do(chromedp.ActionFunc(func(ctx context.Context) error {
-		pdf, _, err := page.PrintToPDF().WithPrintBackground(true).Do(ctx)
-		if err == nil && *pictures != "" {
-			err = os.WriteFile(filepath.Join(*pictures, "print.pdf"), pdf, 0o644)
-		}
-		return err
-	}))
+	b.do(emulation.SetEmulatedMedia().WithMedia("print"), chromedp.EmulateViewport(760, 1000))
+	b.keep("print", "")
 	b.quiet()
 }
 

@@ -233,7 +233,7 @@ function showTimelines(list) {
 // Ladders.
 
 const X = {time: 74, frame: 116, stateL: 250, left: 258, right: 720, lane: 14, stateR: 742, flags: 866, width: 1200};
-const slant = 16;
+const slants = {even: 16, scale: 5}; // by which an arrow falls; no rung is nearer to the next
 const ends = ['gives up', 'aborts', 'has no connection'];
 
 // places returns the vertical position of every rung.
@@ -249,12 +249,12 @@ function places(l, toScale) {
 	}
 	const first = l.rows[0].t, span = Math.max(l.rows[l.rows.length - 1].t - first, 1);
 	const height = Math.min(Math.max(38 * l.rows.length, 420), 4000);
-	let before = y - 5;
-	return l.rows.map(r => before = Math.max(before + 5, y + (r.t - first) / span * height));
+	let before = y - slants.scale;
+	return l.rows.map(r => before = Math.max(before + slants.scale, y + (r.t - first) / span * height));
 }
 
 // arrow draws a segment from one lane to the other.
-function arrow(r, y) {
+function arrow(r, y, slant, forged) {
 	const [from, to] = r.d ? [X.right, X.left + X.lane] : [X.left + X.lane, X.right];
 	const at = share => [from + (to - from) * share, y + slant * share];
 	const line = (a, b, kind, head) => {
@@ -264,6 +264,7 @@ function arrow(r, y) {
 	const rst = /RST/.test(r.f || '') || r.f === 'ICMP', head = rst ? 'head-rst' : 'head', kind = rst ? 'rst' : '';
 	const g = svg('g', {});
 	if (r.k === 3) g.append(line(0.4, 1, 'gap', 'head-rst'));
+	else if (forged) g.append(line(0.3, 1, kind, head)); // nobody knows where it came from
 	else if (r.l === 1) {
 		const [x, cy] = at(0.78);
 		g.append(line(0, 0.78, 'missed'), line(0.8, 1, 'rest'), svg('path', {class: 'cross', d: `M${x - 8} ${cy - 8}l16 16m0 -16l-16 16`}));
@@ -285,11 +286,12 @@ function fateText(r, short) {
 const flagsText = r => (r.f || '').replaceAll(',', ' ');
 
 function drawLadder(c, l, toScale) {
-	const ys = places(l, toScale), bottom = ys[ys.length - 1] + 64, g = svg('g', {});
+	const slant = toScale ? slants.scale : slants.even, ys = places(l, toScale), bottom = ys[ys.length - 1] + 64, g = svg('g', {});
 	const leftEnd = l.left === 0 ? 'client' : 'server', rightEnd = l.left === 0 ? 'server' : 'client';
 	const lost = l.rows.filter(r => r.l === 1).length;
 	const title = `Ladder of connection ${c.conn}, ${c[leftEnd].addr} on the left, ${c[rightEnd].addr} on the right: ${l.rows.length} rows` +
 		(lost ? `, ${lost} of them lost or late` : '') + '. The same stands below as a table.';
+	const beside = [[], []]; // what is written beside the lanes
 	// The lanes: the states as known at the end, from the frames that moved them.
 	for (const [side, name] of [[0, leftEnd], [1, rightEnd]]) {
 		const x = side ? X.right : X.left, list = steps(c[name]);
@@ -301,17 +303,13 @@ function drawLadder(c, l, toScale) {
 			return before = Math.max(y, before);
 		});
 		g.append(svg('rect', {x, y: 50, width: X.lane, height: bottom - 50, class: 'lane s-LISTEN'}));
-		let label = 0;
 		list.forEach((s, i) => {
 			const y1 = spots[i], y2 = i + 1 < list.length ? spots[i + 1] : bottom, over = s.state === 'CLOSED' && i === list.length - 1;
 			const box = {x: over ? x + X.lane / 2 - 1.5 : x, y: y1, width: over ? 3 : X.lane, height: Math.max(y2 - y1, 1)};
 			if (over) g.append(svg('rect', {x, y: y1, width: X.lane, height: bottom - y1, fill: 'var(--bg)'}));
 			g.append(svg('rect', {...box, class: 'lane s-' + s.state}, svg('title', {}, `${name} ${stepText(s)}: ${s.event}`)));
 			if (s.assumed) g.append(svg('rect', {...box, fill: 'url(#hatch)', 'pointer-events': 'none'}));
-			if (y2 - y1 > 5 || over || i === list.length - 1) {
-				const y = label = Math.max(y1 + 5, label + 13);
-				g.append(svg('text', {x: side ? X.stateR : X.stateL, y, 'text-anchor': side ? 'start' : 'end', class: 'state'}, stepText(s)));
-			}
+			if (y2 - y1 > 5 || over || i === list.length - 1) beside[side].push({y: y1 + 5, text: stepText(s), kind: 'state', must: true});
 		});
 		g.append(svg('text', {x: side ? X.right - 20 : X.left - 20, y: 20, class: 'host'}, c[name].addr),
 			svg('text', {x: side ? X.right - 20 : X.left - 20, y: 37, class: 'small'}, name));
@@ -333,7 +331,7 @@ function drawLadder(c, l, toScale) {
 			return;
 		}
 		if (r.k === 1) row.append(svg('text', {x: middle, y: y + 4, 'text-anchor': 'middle', class: 'deed'}, '(' + r.x + ')'));
-		else row.append(arrow(r, y));
+		else row.append(arrow(r, y, slant, (r.a || []).some(n => l.odd[n].kind === 'forged-rst')));
 		if (r.k !== 1 && (y - labels > 15 || !toScale)) {
 			const share = r.l ? (r.d ? 0.6 : 0.4) : 0.5;
 			const x = X.left + X.lane + (X.right - X.left - X.lane) * share;
@@ -348,14 +346,13 @@ function drawLadder(c, l, toScale) {
 				row.append(svg('circle', {class: 'stop', cx: x + X.lane / 2, cy: at, r: 12}),
 					svg('path', {class: 'stop-x', d: `M${x + X.lane / 2 - 5} ${at - 5}l10 10m0 -10l-10 10`}));
 			}
-			row.append(svg('text', {x: side ? X.stateR + (stops ? 6 : 0) : X.stateL - (stops ? 6 : 0), y: at + 20, 'text-anchor': side ? 'start' : 'end',
-				class: 'deed' + (stops ? ' end' : '')}, deed));
+			beside[side].push({y: at + 20, text: deed, kind: 'deed' + (stops ? ' end' : ''), must: stops});
 		});
 		const fate = fateText(r, true);
 		const start = y + 4;
 		if (fate) {
 			flags = Math.max(start, flags + 22);
-			row.append(svg('path', {class: 'leader', d: `M${X.stateR} ${y}H${X.flags - 30}L${X.flags - 6} ${flags - 4}`}),
+			row.append(svg('path', {class: 'leader', d: `M${X.stateR + 90} ${y}L${X.flags - 6} ${flags - 4}`}),
 				svg('text', {class: 'why', x: X.flags, y: flags}, (r.l === 2 ? '? ' : '✕ ') + fate));
 		}
 		for (const n of r.a || []) {
@@ -366,6 +363,14 @@ function drawLadder(c, l, toScale) {
 				svg('text', {x: X.flags + 3, y: flags}, '⚑ ' + a.kind, svg('title', {}, a.severity + ': ' + a.text)));
 		}
 	});
+	for (const [side, list] of beside.entries()) {
+		let last = 0;
+		for (const t of list.sort((a, b) => a.y - b.y)) {
+			if (t.y < last + 13 && !t.must) continue;
+			last = Math.max(t.y, last + 13);
+			g.append(svg('text', {x: side ? X.stateR + 4 : X.stateL - 4, y: last, 'text-anchor': side ? 'start' : 'end', class: t.kind}, t.text));
+		}
+	}
 	const height = Math.max(bottom, flags + 14) + 6;
 	return svg('svg', {class: 'ladder', viewBox: `0 0 ${X.width} ${height}`, width: X.width, height, role: 'img', 'aria-label': title},
 		svg('title', {}, title), g);
