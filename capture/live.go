@@ -54,9 +54,10 @@ const (
 
 // A tap is where the packets of a Live come from.
 type tap interface {
-	// next reads the next record. It returns false without an error when there
-	// is none by the deadline, or when it was woken; idle then says that all that
-	// had come was read. At the end of what there is the error is io.EOF.
+	// next reads the next record. It returns false without an error once before
+	// it waits, when the deadline has passed, and when it was woken; idle then
+	// says that all that had come was read. At the end of what there is the error
+	// is io.EOF.
 	next(r *record, deadline time.Time) (ok, idle bool, err error)
 
 	// taken is when the newest record was taken from the system, at the earliest.
@@ -85,7 +86,8 @@ type Live struct {
 	segment tracker.Segment
 	newest  tracker.Time // of the last packet, which need not be the latest
 	idle    bool
-	file    *Writer // nil: none
+	stopped tracker.Time // what Now returns since Stop; 0: not yet
+	file    *Writer      // nil: none
 }
 
 // OpenLive begins a capture. Errors are ErrNotPermitted, ErrNoInterface, and
@@ -115,8 +117,10 @@ func OpenLive(o LiveOptions) (*Live, error) {
 }
 
 // Next returns the next segment, which is lent until the call after. It
-// returns nil and no error when the deadline has passed, or sooner if Wake was
-// called. At the end of a capture that has one the error is io.EOF.
+// returns nil and no error when all that had come was handed out, then waits
+// for more until the deadline, and returns that again when it has passed or Wake
+// was called. On a busy capture it does so, too, soon after the deadline. At the
+// end of a capture that has one the error is io.EOF.
 func (l *Live) Next(deadline time.Time) (*tracker.Segment, error) {
 	var r record
 	for {
@@ -194,11 +198,18 @@ func (l *Live) take(r *record) (verdict, error) {
 // It is reckoned from the newest packet with a clock that never steps, so that
 // the timers of a quiet capture do not run off when the wall clock is set.
 func (l *Live) Now() tracker.Time {
+	if l.stopped != 0 {
+		return l.stopped
+	}
 	if l.newest == 0 || !l.idle {
 		return l.newest
 	}
 	return l.newest.Add(max(0, time.Since(l.tap.taken())-l.tap.lag()))
 }
+
+// Stop ends the time of the capture: Now stays what it is, and the file that is
+// written says that the capture ended then. Next is not called any more.
+func (l *Live) Stop() { l.stopped = max(l.Now(), l.stats.Last) }
 
 // Stats returns what was captured so far. Packets that a filter left out are
 // not counted. Until is Now.
@@ -220,7 +231,8 @@ func (l *Live) Wake() { l.tap.wake() }
 func (l *Live) Close() error {
 	var err error
 	if l.file != nil {
-		err = l.file.close(l, max(l.Now(), l.stats.Last))
+		l.Stop()
+		err = l.file.close(l, l.stopped)
 		l.file = nil
 	}
 	return errors.Join(err, l.tap.close())

@@ -76,6 +76,7 @@ type ring struct {
 	packet int  // where its next packet begins
 	left   int  // packets that are left in it
 	ours   bool // it was handed over
+	fresh  bool // it was not told yet that there is no more for now
 	paused bool // the deadline was told to have passed before it was begun
 
 	lost   int64
@@ -270,6 +271,10 @@ func (g *ring) next(r *record, deadline time.Time) (ok, idle bool, err error) {
 			g.look(now)
 		}
 		ready := atomic.LoadUint32(g.status())&unix.TP_STATUS_USER != 0
+		if !ready && g.fresh {
+			g.fresh = false
+			return false, true, nil
+		}
 		if !ready && now.Before(deadline) {
 			if woken, err := g.wait(deadline.Sub(now)); err != nil || woken {
 				return false, true, err
@@ -284,7 +289,7 @@ func (g *ring) next(r *record, deadline time.Time) (ok, idle bool, err error) {
 		if !ready {
 			return false, true, nil
 		}
-		g.ours, g.read = true, now
+		g.ours, g.fresh, g.read = true, true, now
 		g.left = int(native.Uint32(g.mem[g.block+blockPackets:]))
 		g.packet = g.block + int(native.Uint32(g.mem[g.block+blockFirst:]))
 	}

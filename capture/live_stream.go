@@ -38,6 +38,7 @@ type stream struct {
 	cancel  func()
 	delay   time.Duration // lag
 	read    time.Time
+	fresh   bool // it was not told yet that there is no more for now
 	paused  bool // the deadline was told to have passed
 }
 
@@ -93,9 +94,13 @@ func (s *stream) next(r *record, deadline time.Time) (ok, idle bool, err error) 
 	case <-s.bell:
 		return false, len(s.records) == 0, nil
 	case *r = <-s.records:
-		s.read = time.Now()
+		s.fresh, s.read = true, time.Now()
 		return true, false, nil
 	default:
+	}
+	if s.fresh {
+		s.fresh = false
+		return false, true, nil
 	}
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
@@ -107,7 +112,7 @@ func (s *stream) next(r *record, deadline time.Time) (ok, idle bool, err error) 
 			return false, true, s.err
 		}
 	case *r = <-s.records:
-		s.read = time.Now()
+		s.fresh, s.read = true, time.Now()
 		return true, false, nil
 	}
 	return false, len(s.records) == 0, nil
