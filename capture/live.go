@@ -83,6 +83,7 @@ type Live struct {
 	tap     tap
 	stats   Stats
 	slow    slowPath
+	record  record
 	segment tracker.Segment
 	newest  tracker.Time // of the last packet, which need not be the latest
 	idle    bool
@@ -122,12 +123,12 @@ func OpenLive(o LiveOptions) (*Live, error) {
 // was called. On a busy capture it does so, too, soon after the deadline. At the
 // end of a capture that has one the error is io.EOF.
 func (l *Live) Next(deadline time.Time) (*tracker.Segment, error) {
-	var r record
+	r := &l.record
 	for {
 		if l.options.Count > 0 && l.stats.Packets == l.options.Count {
 			return nil, io.EOF
 		}
-		ok, idle, err := l.tap.next(&r, deadline)
+		ok, idle, err := l.tap.next(r, deadline)
 		if l.idle = idle; !ok {
 			if err == nil && l.file != nil {
 				err = l.file.flush()
@@ -140,7 +141,7 @@ func (l *Live) Next(deadline time.Time) (*tracker.Segment, error) {
 			}
 			return nil, err
 		}
-		v, err := l.take(&r)
+		v, err := l.take(r)
 		if err != nil {
 			return nil, err
 		}
