@@ -214,7 +214,9 @@ func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) (err erro
 		return f.openError(err)
 	}
 	defer func() { err = errors.Join(err, w.src.Close()) }()
-	if err := dropPrivileges(f.user); err != nil {
+	if err := dropPrivileges(f.user); errors.Is(err, errKeepsRights) {
+		w.notice(err.Error())
+	} else if err != nil {
 		return err
 	}
 	if writes {

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"errors"
 	"os"
 	"os/user"
 	"strconv"
@@ -17,3 +18,7 @@ func currentUser() string {
 	}
 	return id
 }
+
+// errKeepsRights says that capabilities could not be given up, which is worth a
+// warning, but is no reason not to go on.
+var errKeepsRights = errors.New("this build (with cgo) keeps the capabilities of its file: one with CGO_ENABLED=0 gives them up")

@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"errors"
 	"fmt"
 	"syscall"
 	"unsafe"
@@ -24,7 +23,7 @@ func clearCapabilities() error {
 	case errno == syscall.ENOTSUP && had == none:
 		return nil // with cgo; they went with root
 	case errno == syscall.ENOTSUP:
-		return errors.New("a build with cgo cannot give up the capabilities of its file: run it as root, or build with CGO_ENABLED=0")
+		return errKeepsRights
 	case errno != 0:
 		return fmt.Errorf("giving up capabilities: %w", errno)
 	}

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -38,6 +39,8 @@ var (
 	soakFor  = flag.Duration("soak", 10*time.Second, "how long the soak test takes")
 	soakRate = flag.Int("soakrate", 1000, "how many connections a second the soak test opens")
 	flood    = flag.Int("flood", 500_000, "how many packets the flood has")
+
+	withLibpcap = flag.Bool("libpcap", false, "have tcpwatch capture through libpcap")
 )
 
 // A netns is a network namespace with one interface, veth, and one address. It
@@ -152,6 +155,10 @@ var program = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(dir, "tcpwatch")
 	build := exec.Command("go", "build", "-o", path, "../..")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if *withLibpcap {
+		build = exec.Command("go", "build", "-tags", "libpcap", "-o", path, "../..")
+		build.Env = append(os.Environ(), "CGO_ENABLED=1")
+	}
 	out, err := build.CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%w: %s", err, out)
@@ -203,8 +210,10 @@ func startIn(t *testing.T, n *netns, path string, as *syscall.Credential, args .
 	n.must(t, r.cmd.Start)
 	go func() { r.ended <- r.cmd.Wait() }()
 	t.Cleanup(func() { r.cmd.Process.Kill() })
-	// It captures once it has given up its rights.
-	eventually(t, func() bool { return len(r.ended) > 0 || r.status("NoNewPrivs") == "1" })
+	// It captures once it has given up its rights, which with cgo shows by the user alone.
+	eventually(t, func() bool {
+		return len(r.ended) > 0 || r.status("NoNewPrivs") == "1" || *withLibpcap && strings.HasPrefix(r.status("Uid"), "65534")
+	})
 	return r
 }
 
@@ -406,6 +415,19 @@ func TestLiveCountsEveryPacket(t *testing.T) {
 
 // floodFrom sends small TCP segments as fast as it goes.
 func floodFrom(name string, packets int) (sent int, err error) {
+	s := tracker.Segment{
+		Src: netip.MustParseAddrPort("10.77.0.2:7000"), Dst: netip.MustParseAddrPort("10.77.0.1:40000"),
+		Flags: tracker.ACK, Wnd: 1000, Data: 6,
+	}
+	frame := append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0}, forge.Append(nil, &s)...)
+	return sendFrames(name, packets, func(i int) []byte {
+		binary.BigEndian.PutUint32(frame[38:], uint32(6*i))
+		return frame
+	})
+}
+
+// sendFrames sends frames from an interface of the thread's namespace.
+func sendFrames(name string, n int, frame func(i int) []byte) (sent int, err error) {
 	device, err := net.InterfaceByName(name)
 	if err != nil {
 		return 0, err
@@ -415,15 +437,9 @@ func floodFrom(name string, packets int) (sent int, err error) {
 		return 0, err
 	}
 	defer unix.Close(fd)
-	s := tracker.Segment{
-		Src: netip.MustParseAddrPort("10.77.0.2:7000"), Dst: netip.MustParseAddrPort("10.77.0.1:40000"),
-		Flags: tracker.ACK, Wnd: 1000, Data: 6,
-	}
-	frame := append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0}, forge.Append(nil, &s)...)
 	to := &unix.SockaddrLinklayer{Ifindex: device.Index}
-	for sent < packets {
-		binary.BigEndian.PutUint32(frame[38:], uint32(6*sent))
-		switch err := unix.Sendto(fd, frame, 0, to); err {
+	for sent < n {
+		switch err := unix.Sendto(fd, frame(sent), 0, to); err {
 		case nil:
 			sent++
 		case unix.ENOBUFS, unix.EAGAIN, unix.EINTR:
@@ -432,6 +448,113 @@ func floodFrom(name string, packets int) (sent int, err error) {
 		}
 	}
 	return sent, nil
+}
+
+// Segments that are left to the card to divide are seen whole, and may be longer
+// than IP can say.
+func TestLiveOfBigSegments(t *testing.T) {
+	client, server := joined(t)
+	for _, n := range []*netns{client, server} {
+		n.must(t, func() error {
+			link, err := netlink.LinkByName("veth")
+			if err != nil {
+				return err
+			}
+			for _, set := range []func(netlink.Link, int) error{netlink.LinkSetGSOMaxSize, netlink.LinkSetGROMaxSize, netlink.LinkSetGSOIPv4MaxSize, netlink.LinkSetGROIPv4MaxSize} {
+				if err := set(link, 180_000); err != nil {
+					t.Logf("no BIG TCP here: %v", err)
+				}
+			}
+			return nil
+		})
+	}
+	const octets = 20_000_000
+	w := watchIn(t, client, "live", "-i", "veth")
+	var listener net.Listener
+	server.must(t, func() (err error) { listener, err = net.Listen("tcp4", "10.77.0.2:7000"); return err })
+	defer listener.Close()
+	client.must(t, func() error {
+		c, err := net.Dial("tcp4", "10.77.0.2:7000")
+		if err != nil {
+			return err
+		}
+		go func() {
+			c.Write(make([]byte, octets))
+			c.Close()
+		}()
+		return nil
+	})
+	s, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.Copy(io.Discard, s); n != octets || err != nil {
+		t.Fatal(n, err)
+	}
+	s.Close()
+	out := w.stop(t)
+	if !strings.Contains(out, fmt.Sprintf(`"bytes":%d,"retransmits":0,`, octets)) || strings.Contains(out, "capture-gap") {
+		t.Errorf("it has not seen all %d octets once: %s", octets, out)
+	}
+	var records struct {
+		Packets int   `json:"packets"`
+		Bytes   int64 `json:"bytes"`
+	}
+	all := lines(out)
+	if err := json.Unmarshal([]byte(all[len(all)-1]), &records); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d octets in %d packets", records.Bytes, records.Packets)
+}
+
+// Loopback shows every packet twice; it is captured once, on any interface too.
+func TestLiveOfLoopback(t *testing.T) {
+	client, _ := joined(t)
+	client.must(t, func() error {
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		if err := netlink.LinkSetUp(lo); err != nil {
+			return err
+		}
+		return netlink.AddrAdd(lo, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(10, 77, 0, 2), Mask: net.CIDRMask(32, 32)}})
+	})
+	for _, name := range []string{"lo", "any"} {
+		w := watchIn(t, client, "live", "-i", name, "-f", "port 7000")
+		dialed(t, client, client, 1)
+		out := w.stop(t)
+		if !strings.Contains(out, `"closed_by":"client"`) || strings.Contains(out, "duplicate") || strings.Count(out, `"to":"SYN_SENT"`) != 1 {
+			t.Errorf("%s: %s", name, out)
+		}
+		if n := strings.Count(out, `"packets":`); n == 0 {
+			t.Errorf("%s: no summary in %s", name, out)
+		}
+	}
+}
+
+// The kernel keeps VLAN tags apart; they are put back.
+func TestLiveOfVLAN(t *testing.T) {
+	client, server := joined(t)
+	syn := tracker.Segment{
+		Src: netip.MustParseAddrPort("10.77.0.2:40000"), Dst: netip.MustParseAddrPort("10.77.0.1:7000"), Flags: tracker.SYN, Wnd: 1000,
+	}
+	frame := append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x81, 0, 0x60, 100, 8, 0}, forge.Append(nil, &syn)...)
+	for filter, want := range map[string]int{"vlan 100 and tcp port 7000": 1, "vlan 99": 0, "tcp": 0} {
+		file := filepath.Join(openDir(t), "x.pcapng")
+		w := watchIn(t, client, "live", "-i", "veth", "-f", filter, "-w", file)
+		server.must(t, func() error {
+			_, err := sendFrames("veth", 1, func(int) []byte { return frame })
+			return err
+		})
+		time.Sleep(100 * time.Millisecond)
+		if out := w.stop(t); strings.Count(out, `"to":"SYN_SENT"`) != want {
+			t.Errorf("%q: want %d connections in %s", filter, want, out)
+		}
+		if kept, err := os.ReadFile(file); err != nil || bytes.Contains(kept, frame) != (want > 0) {
+			t.Errorf("%q: %v, the file has %q", filter, err, kept)
+		}
+	}
 }
 
 // Ctrl-C ends a capture that waits, and one that never had a packet.
