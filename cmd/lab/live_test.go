@@ -123,6 +123,13 @@ func joined(t *testing.T) (a, b *netns) {
 	})
 	for _, n := range []*netns{a, b} {
 		n.must(t, func() error {
+			lo, err := netlink.LinkByName("lo")
+			if err == nil {
+				err = netlink.LinkSetUp(lo)
+			}
+			if err != nil {
+				return err
+			}
 			if err := setSysctl("net.ipv6.conf.veth.disable_ipv6", "1"); err != nil {
 				return err
 			}
@@ -513,9 +520,6 @@ func TestLiveOfLoopback(t *testing.T) {
 	client.must(t, func() error {
 		lo, err := netlink.LinkByName("lo")
 		if err != nil {
-			return err
-		}
-		if err := netlink.LinkSetUp(lo); err != nil {
 			return err
 		}
 		return netlink.AddrAdd(lo, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(10, 77, 0, 2), Mask: net.CIDRMask(32, 32)}})
