@@ -69,7 +69,7 @@ type Stats struct {
 
 	First, Last tracker.Time // earliest and latest time of a packet; 0: none has a time
 
-	Until tracker.Time // the moment of Options.Until; without one, Last
+	Until tracker.Time // the moment of Options.Until; without one, when the capture ended: at Last, or when it says
 
 	Truncated bool     // some file is cut off or corrupt
 	Warnings  []string // a sentence for each such file, and for each that begins before the one before it ends
@@ -88,6 +88,7 @@ type Source struct {
 	read    int64 // of the inputs that are closed
 	current *input
 	stats   Stats
+	ended   tracker.Time // when the newest of the files that were read to the end says that it ended
 	slow    slowPath
 	segment *tracker.Segment // to be filled in
 	frame   int              // number of the newest packet, looked at or not
@@ -166,7 +167,9 @@ func (s *Source) Stats() Stats {
 func (s *Source) count() Stats {
 	stats := s.stats
 	stats.Read, stats.Size = s.read, s.size
-	if stats.Until = s.options.Until.moment(stats.First); stats.Until == 0 {
+	if s.options.Until == (Until{}) {
+		stats.Until = max(stats.Last, s.ended)
+	} else if stats.Until = s.options.Until.moment(stats.First); stats.Until == 0 {
 		stats.Until = stats.Last
 	}
 	if s.current != nil {
@@ -230,6 +233,7 @@ func (s *Source) readRecords(in *input, yield func(*tracker.Segment, error) bool
 				err = fmt.Errorf("%s: link type %d (%s) is not one tcpwatch can read", in.name, r.link, r.link)
 			}
 			s.stats.Dropped += in.format.drops()
+			s.ended = max(s.ended, in.format.ended())
 			return true, err
 		}
 		if last := s.options.Until.Packet; last != 0 && s.frame == last {

@@ -84,7 +84,8 @@ func newPcapFile(w *window) (*pcapFile, error) {
 }
 
 // drops is 0: a pcap file does not tell.
-func (f *pcapFile) drops() int64 { return 0 }
+func (f *pcapFile) drops() int64        { return 0 }
+func (f *pcapFile) ended() tracker.Time { return 0 }
 
 func (f *pcapFile) next(r *record) error {
 	h := f.w.ahead()

@@ -23,11 +23,15 @@ const (
 
 	byteOrderMagic = 0x1a2b3c4d
 
-	optEnd       = 0
-	optTimeUnit  = 9  // if_tsresol
-	optTimeShift = 14 // if_tsoffset
-	optDropped   = 5  // isb_ifdrop, in a statistics block
-	optDroppedOS = 7  // isb_osdrop, likewise
+	optEnd         = 0
+	optName        = 2  // if_name
+	optApplication = 4  // shb_userappl
+	optReceived    = 4  // isb_ifrecv
+	optTimeUnit    = 9  // if_tsresol
+	optTimeShift   = 14 // if_tsoffset
+	optEnded       = 3  // isb_endtime, in a statistics block
+	optDropped     = 5  // isb_ifdrop, likewise
+	optDroppedOS   = 7  // isb_osdrop, likewise
 )
 
 const (
@@ -40,6 +44,7 @@ type pcapngFile struct {
 	order      byteOrder
 	interfaces []captureInterface // of the present section
 	dropped    int64              // by the interfaces of past sections
+	end        tracker.Time       // when the capture ended, as far as it says
 }
 
 // A captureInterface is what an interface description block says.
@@ -198,11 +203,17 @@ func (f *pcapngFile) count(b []byte) {
 	i := &f.interfaces[f.order.u32(b)]
 	i.dropped = 0
 	f.options(b[12:], func(code uint16, value []byte) {
-		if (code == optDropped || code == optDroppedOS) && len(value) >= 8 {
+		switch {
+		case len(value) < 8:
+		case code == optDropped, code == optDroppedOS:
 			i.dropped += int64(min(f.order.u64(value), 1<<32))
+		case code == optEnded:
+			f.end = max(f.end, i.clock.time(uint64(f.order.u32(value))<<32|uint64(f.order.u32(value[4:]))))
 		}
 	})
 }
+
+func (f *pcapngFile) ended() tracker.Time { return f.end }
 
 func (f *pcapngFile) drops() int64 {
 	n := f.dropped

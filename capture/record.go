@@ -15,6 +15,8 @@ type record struct {
 	wire int          // octets that it had on the wire, never less than len(data)
 	time tracker.Time // zero: the file does not say
 	link LinkType
+
+	device int // of a live capture: the interface, as the tap numbers it
 }
 
 // A format reads the records of one capture file.
@@ -27,6 +29,11 @@ type format interface {
 	// drops is how many packets the capturing hosts say that they lost, as
 	// far as the file was read.
 	drops() int64
+
+	// ended is when the file says, as far as it was read, that the capture
+	// ended: later than its last packet, if all was quiet by then. 0: it does
+	// not say.
+	ended() tracker.Time
 }
 
 // damage says that a file is cut off or corrupt from some point on. What came

@@ -71,6 +71,7 @@ tracker/testdata/views, it runs with the tests of tcpwatch.`,
 	fl.IntSliceVar(&f.conns, "conn", nil, "only the connections of these `numbers`, as replay shows them")
 	fl.StringVar(&f.tuple, "tuple", "", "only the connections between these `addresses` and ports, A:P-B:Q")
 	f.selectionFlags(c)
+	f.atFlag(c)
 	f.trackingFlags(c)
 	fl.BoolVar(&f.absolute, "absolute", false, "sequence numbers as they were sent")
 	fl.BoolVar(&f.all, "all", false, "fold nothing")

@@ -41,10 +41,14 @@ func (f *readFlags) selectionFlags(c *cobra.Command) {
 	complete(c, "anomaly", kindNames())
 }
 
+// atFlag adds the flag that ends a capture at a moment.
+func (f *readFlags) atFlag(c *cobra.Command) {
+	c.Flags().StringVar(&f.at, "at", "", "what tcpwatch would have said at that `time`: RFC 3339, +12.5s from the first packet, or #1234 after that frame")
+}
+
 // trackingFlags adds the flags that say how the captures are read and tracked.
 func (f *readFlags) trackingFlags(c *cobra.Command) {
 	fl := c.Flags()
-	fl.StringVar(&f.at, "at", "", "what tcpwatch would have said at that `time`: RFC 3339, +12.5s from the first packet, or #1234 after that frame")
 	fl.StringVar(&f.stack, "stack", "linux", "timers and choices of the endpoints: "+strings.Join(tracker.Stacks(), ", "))
 	fl.DurationVar(&f.twoMSL, "2msl", 0, "how long TIME_WAIT is held; 0 leaves it to the stack")
 	fl.BoolVar(&f.outer, "outer", false, "leave tunnels closed: follow the outermost TCP")

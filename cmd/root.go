@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -41,7 +42,10 @@ func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)
 func Main() int {
 	signal.Ignore(syscall.SIGPIPE) // a closed pipe is an error of the write, and then no error
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+	context.AfterFunc(ctx, func() { // a second Ctrl-C ends the process at once
+		time.Sleep(100 * time.Millisecond) // timeout(1) sends two together
+		stop()
+	})
 	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 }
 
@@ -102,7 +106,7 @@ wrong. It reads captures as tcpdump and Wireshark write them.`,
 		return withHint(flagError(err), fmt.Sprintf("%s --help lists the flags", c.CommandPath()))
 	})
 	root.PersistentFlags().SortFlags = false
-	root.AddCommand(newReplay(), newExplain(), newCheck(), newAnomalies(), newStates(), newVersion(), newMan())
+	root.AddCommand(newReplay(), newLive(), newExplain(), newCheck(), newAnomalies(), newStates(), newInterfaces(), newVersion(), newMan())
 	profiles(root)
 	return root
 }

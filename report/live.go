@@ -243,4 +243,4 @@ func StatusLines(s *Snapshot, o Options) (totals, states string) {
 }
 
 // TimeOf writes the time of a Snapshot as tables do.
-func (o *Options) TimeOf(s *Snapshot) string { return o.Time.format(s.Time, s.Summary.First) }
+func (o *Options) TimeOf(s *Snapshot) string { return o.Time.Format(s.Time, s.Summary.First) }

@@ -128,7 +128,7 @@ func (l *look) facts(a *tracker.Anomaly) []string {
 	} else if len(frames) > 1 {
 		add("frames %s", frameList(frames))
 	}
-	add("%s", l.time.format(a.Time, l.first))
+	add("%s", l.time.Format(a.Time, l.first))
 	if a.Cause != "" {
 		add("%s", Escape(a.Cause))
 	}
@@ -138,7 +138,7 @@ func (l *look) facts(a *tracker.Anomaly) []string {
 		add("%d times", a.Count)
 	}
 	if a.Until != 0 {
-		add("until %s", l.time.format(a.Until, l.first))
+		add("until %s", l.time.Format(a.Until, l.first))
 	}
 	if a.Certain != tracker.ConfidenceProved {
 		add("%s", a.Certain.String())
@@ -193,7 +193,7 @@ func totalsLine(s *Summary, t *tally) string {
 	}
 	parts = append(parts, connections)
 	if s.Packets > 0 {
-		parts = append(parts, human(s.Last.Sub(s.First))+" from "+UTC.format(s.First, s.First))
+		parts = append(parts, human(s.Last.Sub(s.First))+" from "+UTC.Format(s.First, s.First))
 	}
 	return "Totals: " + strings.Join(append(parts, shortfalls(s)...), ", ")
 }

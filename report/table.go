@@ -86,7 +86,7 @@ func (l *look) text(v value) string {
 	case seconds:
 		return human(time.Duration(v.num))
 	case instant:
-		return l.time.format(tracker.Time(v.num), l.first)
+		return l.time.Format(tracker.Time(v.num), l.first)
 	}
 	var buf [32]byte
 	return string(v.appendText(buf[:0]))

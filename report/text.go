@@ -33,9 +33,9 @@ func ParseTimeStyle(s string) (TimeStyle, error) {
 	return UTC, fmt.Errorf("unknown time style %q (%s)", Escape(s), strings.Join(timeStyles, ", "))
 }
 
-// format writes t for people, in microseconds; first is the capture's first
+// Format writes t for people, in microseconds; first is the capture's first
 // packet.
-func (s TimeStyle) format(t, first tracker.Time) string {
+func (s TimeStyle) Format(t, first tracker.Time) string {
 	const layout = "2006-01-02T15:04:05.000000Z07:00"
 	switch s {
 	case Local:

@@ -131,7 +131,7 @@ func TestTimeStyles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := style.format(at(12_500), begin); got != test.want {
+		if got := style.Format(at(12_500), begin); got != test.want {
 			t.Errorf("%s: got %s, want %s", test.style, got, test.want)
 		}
 	}

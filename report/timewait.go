@@ -82,7 +82,7 @@ func (c *connections) timeWaitGrids(o *Options, s *Summary) []*timeWaitGrid {
 	for _, v := range servers[:min(len(servers), shownTimeWaits)] {
 		until := "-"
 		if v.until != 0 {
-			until = l.time.format(v.until, l.first)
+			until = l.time.Format(v.until, l.first)
 		}
 		first := fmt.Sprintf("client %d, server %d", v.first[tracker.Client], v.first[tracker.Server])
 		byServer.rows = append(byServer.rows, []string{v.addr.String(), first,

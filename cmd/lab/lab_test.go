@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 		os.Exit(cmd.Main())
 	}
 	status := m.Run()
+	os.RemoveAll(programDir)
 	for _, f := range failures {
 		fmt.Println(f) // once more, behind all that is only shown
 	}

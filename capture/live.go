@@ -1,0 +1,243 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// Live captures. What a Source is to files, a Live is to interfaces and to
+// captures that are being written: it hands out the segments as they come, and
+// between them it says how far time has come without one. Its taps are
+//
+//	live_linux.go   interfaces of Linux: a ring that the kernel fills (AF_PACKET)
+//	live_pcap.go    interfaces through libpcap (-tags libpcap) and, on Windows, wpcap.dll
+//	live_bsd.go     interfaces of the BSDs and macOS: /dev/bpf
+//	live_stream.go  a capture on a pipe, and a file that grows
+
+// LiveOptions say what is captured, and how. One of Interfaces, Stream and
+// Follow is set. Of Options, Until and Stdin have no effect.
+type LiveOptions struct {
+	Options
+	Interfaces []string // names; "any" is all there are
+	Stream     *os.File // a capture that is read as it comes; left open
+	Follow     string   // a capture file that is read as it grows
+
+	Snap    int  // how many octets are taken of a packet; 0: all
+	Buffer  int  // octets of the kernel's buffer; 0: 32 MiB
+	Promisc bool // take packets for other hosts too
+	Count   int  // end after so many packets; 0: no limit
+
+	// Notice, unless nil, is told in a sentence when an interface goes down or
+	// comes back. It is called by Next.
+	Notice func(string)
+}
+
+// ErrNotPermitted says that the process may not capture.
+var ErrNotPermitted = errors.New("not permitted to capture")
+
+// ErrNoInterface says that there is no interface of that name.
+var ErrNoInterface = errors.New("no such interface")
+
+const (
+	// maxSnap is more than any packet has.
+	maxSnap = 1 << 18
+
+	// defaultBuffer holds a fifth of a second of the small packets that a core
+	// can send.
+	defaultBuffer = 32 << 20
+)
+
+// A tap is where the packets of a Live come from.
+type tap interface {
+	// next reads the next record. It returns false without an error once before
+	// it waits, when the deadline has passed, and when it was woken; idle then
+	// says that all that had come was read. At the end of what there is the error
+	// is io.EOF.
+	next(r *record, deadline time.Time) (ok, idle bool, err error)
+
+	// taken is when the newest record was taken from the system, at the earliest.
+	taken() time.Time
+
+	// lag bounds how long a packet is on its way from its time stamp to next.
+	lag() time.Duration
+
+	// drops is how many packets were lost so far for want of room or time.
+	drops() int64
+
+	// device names the interface that a record came from.
+	device(index int) string
+
+	wake()
+	close() error
+}
+
+// A Live reads packets as they come. Its methods are for one goroutine, but
+// for Wake.
+type Live struct {
+	options LiveOptions
+	tap     tap
+	stats   Stats
+	slow    slowPath
+	record  record
+	segment tracker.Segment
+	newest  tracker.Time // of the last packet, which need not be the latest
+	idle    bool
+	stopped tracker.Time // what Now returns since Stop; 0: not yet
+	file    *Writer      // nil: none
+}
+
+// OpenLive begins a capture. Errors are ErrNotPermitted, ErrNoInterface, and
+// others that say which interface or file cannot be read and why.
+func OpenLive(o LiveOptions) (*Live, error) {
+	if o.Snap <= 0 || o.Snap > maxSnap {
+		o.Snap = maxSnap
+	}
+	if o.Buffer <= 0 {
+		o.Buffer = defaultBuffer
+	}
+	l := &Live{options: o}
+	l.slow.o = &l.options.Options
+	var err error
+	switch {
+	case o.Stream != nil:
+		l.tap = newStreamTap("standard input", o.Stream, func() {})
+	case o.Follow != "":
+		l.tap, err = followTap(o.Follow)
+	default:
+		l.tap, err = openInterfaces(&l.options)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// Next returns the next segment, which is lent until the call after. It
+// returns nil and no error when all that had come was handed out, then waits
+// for more until the deadline, and returns that again when it has passed or Wake
+// was called. On a busy capture it does so, too, soon after the deadline. At the
+// end of a capture that has one the error is io.EOF.
+func (l *Live) Next(deadline time.Time) (*tracker.Segment, error) {
+	r := &l.record
+	for {
+		if l.options.Count > 0 && l.stats.Packets == l.options.Count {
+			return nil, io.EOF
+		}
+		ok, idle, err := l.tap.next(r, deadline)
+		if l.idle = idle; !ok {
+			if err == nil && l.file != nil {
+				err = l.file.flush()
+			}
+			var d *damage
+			if errors.As(err, &d) {
+				l.stats.Truncated = true
+				l.stats.Warnings = append(l.stats.Warnings, fmt.Sprintf("%v after packet %d; read up to there", d, l.stats.Packets))
+				err = io.EOF
+			}
+			return nil, err
+		}
+		v, err := l.take(r)
+		if err != nil {
+			return nil, err
+		}
+		if v == isTCP {
+			return &l.segment, nil
+		}
+	}
+}
+
+// take counts, decodes and writes one packet.
+func (l *Live) take(r *record) (verdict, error) {
+	st := &l.stats
+	if f := l.options.Filter; f != nil {
+		if !f.Reads(r.link) {
+			return notTCP, fmt.Errorf("%s: the filter cannot look into link type %d (%s)", l.tap.device(r.device), r.link, r.link)
+		}
+		if !f.Match(r.link, r.data, r.wire) {
+			return notTCP, nil // most of these are left out by the kernel, and not counted either
+		}
+	}
+	if r.time == 0 {
+		r.time = st.Last
+	}
+	l.newest = r.time
+	st.Last = max(st.Last, r.time)
+	if r.time < st.First || st.First == 0 {
+		st.First = r.time
+	}
+	st.Packets++
+	st.Bytes += int64(r.wire)
+	v := decodeFast(r.link, r.data, r.wire, &l.options.Options, &l.segment)
+	if v == ask {
+		v = l.slow.decode(r.link, frame{r.data, r.wire}, r.time, &l.segment)
+	}
+	switch {
+	case v == undecodable:
+		st.Undecodable++
+	case v == isTCP && l.segment.ICMP.Type != 0:
+		st.Errors++
+	case v == isTCP:
+		st.Segments++
+	}
+	l.segment.Time, l.segment.Packet = r.time, st.Packets
+	if l.file != nil {
+		return v, l.file.write(l, r)
+	}
+	return v, nil
+}
+
+// Now returns a time, on the clock that stamps the packets, that the capture
+// has come to: no packet with an earlier stamp is still to be handed out. On a
+// quiet interface it is a little behind the present. It is 0 before the first
+// packet.
+//
+// It is reckoned from the newest packet with a clock that never steps, so that
+// the timers of a quiet capture do not run off when the wall clock is set.
+func (l *Live) Now() tracker.Time {
+	if l.stopped != 0 {
+		return l.stopped
+	}
+	if l.newest == 0 || !l.idle {
+		return l.newest
+	}
+	return l.newest.Add(max(0, time.Since(l.tap.taken())-l.tap.lag()))
+}
+
+// Stop ends the time of the capture: Now stays what it is, and the file that is
+// written says that the capture ended then. Next is not called any more.
+func (l *Live) Stop() { l.stopped = max(l.Now(), l.stats.Last) }
+
+// Stats returns what was captured so far. Packets that a filter left out are
+// not counted. Until is Now.
+func (l *Live) Stats() Stats {
+	s := l.stats
+	s.Dropped = l.tap.drops()
+	s.Until = l.Now()
+	return s
+}
+
+// Save writes every packet from now on to w, which Close ends.
+func (l *Live) Save(w *Writer) { l.file = w }
+
+// Wake has Next return at once, now or when it is called next. Any goroutine
+// may call it.
+func (l *Live) Wake() { l.tap.wake() }
+
+// Close ends the capture, and the file that it is written to.
+func (l *Live) Close() error {
+	var err error
+	if l.file != nil {
+		l.Stop()
+		err = l.file.close(l, l.stopped)
+		l.file = nil
+	}
+	return errors.Join(err, l.tap.close())
+}
+
+// anyInterface names all interfaces.
+const anyInterface = "any"

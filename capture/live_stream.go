@@ -1,0 +1,175 @@
+package capture
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A capture on a pipe is read by a goroutine of its own: the pipe may pause in
+// mid-packet, and Next must come back all the same.
+
+const (
+	// streamLag is how much later than another packet one may come through a
+	// pipe. tcpdump -U writes each packet at once.
+	streamLag = time.Second
+
+	// streamRoom is how many packets wait between the two goroutines.
+	streamRoom = 1024
+
+	// followPause is how often a file is looked at that does not grow.
+	followPause = 50 * time.Millisecond
+)
+
+// A stream is the tap of what blocks while it is read.
+type stream struct {
+	name    string
+	records chan record
+	failed  chan struct{} // closed: err says why there are no more records, but for those that wait
+	err     error
+	lost    atomic.Int64
+	bell    chan struct{}
+	stop    chan struct{}
+	once    sync.Once
+	cancel  func()
+	delay   time.Duration // lag
+	read    time.Time
+	fresh   bool // it was not told yet that there is no more for now
+	paused  bool // the deadline was told to have passed
+}
+
+func newStream(name string, lag time.Duration, cancel func()) *stream {
+	return &stream{
+		name: name, records: make(chan record, streamRoom), failed: make(chan struct{}), delay: lag,
+		bell: make(chan struct{}, 1), stop: make(chan struct{}), cancel: cancel,
+	}
+}
+
+// newStreamTap reads a capture, pcap or pcapng, from r. cancel ends a Read that
+// blocks, if that can be.
+func newStreamTap(name string, r io.Reader, cancel func()) tap {
+	s := newStream(name, streamLag, cancel)
+	go s.pump(func() (func(*record) error, error) {
+		in := &input{name: name, path: "-"}
+		if err := in.start(r); err != nil {
+			return nil, err
+		}
+		return func(r *record) error {
+			err := in.format.next(r)
+			s.lost.Store(in.format.drops())
+			return err
+		}, nil
+	})
+	return s
+}
+
+// pump reads records until there are no more.
+func (s *stream) pump(open func() (func(*record) error, error)) {
+	defer close(s.failed)
+	next, err := open()
+	for err == nil {
+		var r record
+		if err = next(&r); err != nil {
+			break
+		}
+		r.data = slices.Clone(r.data)
+		select {
+		case s.records <- r:
+		case <-s.stop:
+			return
+		}
+	}
+	s.err = err
+}
+
+func (s *stream) next(r *record, deadline time.Time) (ok, idle bool, err error) {
+	if s.paused = !s.paused && !time.Now().Before(deadline); s.paused {
+		return false, len(s.records) == 0, nil // once; if it is asked again there are packets to be had
+	}
+	select {
+	case <-s.bell:
+		return false, len(s.records) == 0, nil
+	case *r = <-s.records:
+		s.fresh, s.read = true, time.Now()
+		return true, false, nil
+	default:
+	}
+	if s.fresh {
+		s.fresh = false
+		return false, true, nil
+	}
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	select {
+	case <-s.bell:
+	case <-timer.C:
+	case <-s.failed:
+		if len(s.records) == 0 {
+			return false, true, s.err
+		}
+	case *r = <-s.records:
+		s.fresh, s.read = true, time.Now()
+		return true, false, nil
+	}
+	return false, len(s.records) == 0, nil
+}
+
+func (s *stream) taken() time.Time   { return s.read }
+func (s *stream) lag() time.Duration { return s.delay }
+func (s *stream) drops() int64       { return s.lost.Load() }
+func (s *stream) device(int) string  { return s.name }
+
+func (s *stream) wake() {
+	select {
+	case s.bell <- struct{}{}:
+	default:
+	}
+}
+
+func (s *stream) close() error {
+	s.once.Do(func() {
+		close(s.stop)
+		s.cancel()
+	})
+	return nil
+}
+
+// followTap reads a capture file that another program still writes.
+func followTap(path string) (tap, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	g := &growing{file: f, stop: make(chan struct{})}
+	return newStreamTap(path, g, func() { close(g.stop) }), nil
+}
+
+// growing reads a file that has no end: where it ends now, Read waits.
+type growing struct {
+	file *os.File
+	read int64
+	stop chan struct{}
+}
+
+func (g *growing) Read(b []byte) (int, error) {
+	for {
+		n, err := g.file.Read(b)
+		g.read += int64(n)
+		if n > 0 || err != nil && err != io.EOF {
+			return n, err
+		}
+		if info, err := g.file.Stat(); err == nil && info.Size() < g.read {
+			return 0, fmt.Errorf("%s was cut shorter while it was followed", g.file.Name())
+		}
+		select {
+		case <-g.stop:
+			g.file.Close()
+			return 0, io.EOF
+		case <-time.After(followPause):
+		}
+	}
+}
