@@ -30,6 +30,7 @@ type liveFlags struct {
 	promisc            bool
 	duration, interval time.Duration
 	write, user        string
+	listen, token      string
 	rotateSize         string
 	rotateEvery        time.Duration
 	rotateKeep         int
@@ -44,17 +45,19 @@ func newLive() *cobra.Command {
 input, --follow a file that grows) and shows the connections as they open, stall
 and close, at both ends.
 
-Piped, it writes a line for every transition and every anomaly as it happens, and
-for every connection when it is over (-o jsonl); -o table writes a table at every
---interval instead. Ctrl-C ends it with a summary of the whole run; a second one
-ends it at once.
+On a terminal it fills the screen; ? lists the keys. Piped, it writes a line for
+every transition and every anomaly as it happens, and for every connection when it
+is over (-o jsonl); -o table writes a table at every --interval instead. Ctrl-C ends
+it with a summary of the whole run; a second one ends it at once. With --listen a
+browser shows the same, and Prometheus finds metrics at /metrics.
 
 It needs the right to capture (CAP_NET_RAW), which root has, and gives up all
 rights as soon as it captures: started as root it becomes --user.`,
 		Example: `  sudo tcpwatch live -i eth0
   sudo tcpwatch live -i any -f 'port 443' -o table --interval 5s | less
   sudo tcpwatch live -i eth0 -w /var/lib/tcpwatch/x.pcapng --rotate-size 100MB --rotate-keep 10
-  ssh host sudo tcpdump -U -w - tcp | tcpwatch live -i -`,
+  ssh host sudo tcpdump -U -w - tcp | tcpwatch live -i -
+  sudo tcpwatch live -i eth0 -o summary --listen 127.0.0.1:9555`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return f.run(c.Context(), c.OutOrStdout(), c.ErrOrStderr())
@@ -78,6 +81,8 @@ rights as soon as it captures: started as root it becomes --user.`,
 	fl.StringVar(&f.rotateSize, "rotate-size", "", "with -w: begin another file when one has this `size` (100MB)")
 	fl.DurationVar(&f.rotateEvery, "rotate-every", 0, "with -w: begin another file when one covers that time")
 	fl.IntVar(&f.rotateKeep, "rotate-keep", 0, "with -w: keep so many files, the newest; 0 is all")
+	fl.StringVar(&f.listen, "listen", "", "serve a page, and metrics for Prometheus, at this `address` (127.0.0.1:9555)")
+	fl.StringVar(&f.token, "token", "", "with --listen: who asks has to know this `word`")
 	fl.StringVar(&f.user, "user", defaultUser, "become this `user` once the capture is open, if started as root")
 	f.trackingFlags(c)
 	fl.BoolVar(&f.events, "events", false, "every transition and anomaly too, in json (jsonl has them anyway)")
@@ -107,19 +112,6 @@ const (
 	// lossEvery is how often it is told, at most, that packets were lost.
 	lossEvery = 10 * time.Second
 )
-
-// A display shows a live run as it goes on.
-type display interface {
-	// Event takes what the tracker tells, as it happens. It keeps nothing of it.
-	Event(*tracker.Event)
-
-	// Refresh shows how things stand, at every interval and at the end. The
-	// Snapshot is its to keep.
-	Refresh(*report.Snapshot) error
-
-	// Close gives the terminal back.
-	Close() error
-}
 
 // captureOptions reads the flags that say what is captured.
 func (f *liveFlags) captureOptions(notice func(string)) (o capture.LiveOptions, err error) {
@@ -198,10 +190,13 @@ func (f *liveFlags) writeOptions() (o capture.WriteOptions, ok bool, err error) 
 
 // run captures until it is ended.
 func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
 	w := &watch{flags: f, stderr: stderr}
 	if err := w.prepare(stdout); err != nil {
 		return err
 	}
+	defer w.close() // in any case, a panic's too: the terminal may be full screen
 	co, err := f.captureOptions(w.notice)
 	if err != nil {
 		return err
@@ -214,6 +209,9 @@ func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) (err erro
 		return f.openError(err)
 	}
 	defer func() { err = errors.Join(err, w.src.Close()) }()
+	if err := w.listen(); err != nil {
+		return err
+	}
 	if err := dropPrivileges(f.user); errors.Is(err, errKeepsRights) {
 		w.notice(err.Error())
 	} else if err != nil {
@@ -227,10 +225,17 @@ func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) (err erro
 		w.src.Save(file)
 	}
 	defer context.AfterFunc(ctx, w.src.Wake)()
+	if w.screen {
+		d, err := openScreen(ctx, w.options, quit)
+		if err != nil {
+			return err
+		}
+		w.displays = append(w.displays, d)
+	}
 	if err := w.loop(ctx); err != nil {
 		return err
 	}
-	return w.end(stdout)
+	return w.end()
 }
 
 // openError adds to an error of opening the capture what can be done about it.
@@ -270,12 +275,16 @@ type watch struct {
 	tk      *tracker.Tracker
 	crowd   *tracker.Crowd
 	printer report.Printer // of a stream, or of the summary at the end
-	display display        // nil: a stream
+	options report.Options // of what is shown
 
-	over   []*tracker.Record // since the last Snapshot
-	failed error             // of the printer
-	lost   int64             // packets, as far as told
-	lostAt time.Time         // when it was told
+	screen   bool // fills the terminal
+	displays []display
+	over     []*tracker.Record // since the last Snapshot
+	later    []string          // notices that wait until the screen is given back
+
+	failed error     // of the printer
+	lost   int64     // packets, as far as told
+	lostAt time.Time // when it was told
 }
 
 // prepare makes what the packets will go through.
@@ -298,18 +307,21 @@ func (w *watch) prepare(stdout io.Writer) (err error) {
 		o.Events = len(f.states) == 0 && len(f.kinds) == 0
 	}
 	format := f.output
+	w.options = o
 	if refreshed(format) {
 		if _, err := report.New(format, io.Discard, o); err != nil {
 			return err
 		}
-		w.display = &tables{out: stdout, format: format, options: o}
+		if w.screen = tty && format == "table" && os.Getenv("TERM") != "dumb"; !w.screen {
+			w.displays = append(w.displays, &tables{out: stdout, format: format, options: o})
+		}
 		format, o.Sort = "summary", ""
 	}
 	if w.printer, err = report.New(format, stdout, o); err != nil {
 		return err
 	}
 	w.crowd = tracker.NewCrowd(w.event)
-	w.tk, err = f.track(false, w.crowd.Event)
+	w.tk, err = f.track(w.screen, w.crowd.Event)
 	return err
 }
 
@@ -323,11 +335,10 @@ func (w *watch) event(e *tracker.Event) {
 	if w.failed == nil {
 		w.failed = w.printer.Event(e)
 	}
-	if w.display == nil {
-		return
+	for _, d := range w.displays {
+		d.Event(e)
 	}
-	w.display.Event(e)
-	if e.Kind == tracker.Over {
+	if e.Kind == tracker.Over && len(w.displays) > 0 {
 		w.over = append(w.over, e.Over.Clone())
 	}
 }
@@ -345,6 +356,9 @@ func (w *watch) loop(ctx context.Context) error {
 	for {
 		s, err := w.src.Next(deadline)
 		if s != nil {
+			for _, d := range w.displays {
+				d.Take(s)
+			}
 			w.tk.Observe(s)
 			if w.failed != nil {
 				return w.failed
@@ -352,7 +366,7 @@ func (w *watch) loop(ctx context.Context) error {
 			continue
 		}
 		w.tk.Advance(w.src.Now())
-		if w.failed == nil && w.display == nil {
+		if w.failed == nil {
 			w.failed = w.printer.Flush()
 		}
 		if err == nil {
@@ -375,7 +389,7 @@ func (w *watch) loop(ctx context.Context) error {
 			looked = now
 			w.tellLoss(now)
 		}
-		if w.display != nil && !now.Before(refresh) {
+		if len(w.displays) > 0 && !now.Before(refresh) {
 			if err := w.refresh(); err != nil {
 				return err
 			}
@@ -384,7 +398,7 @@ func (w *watch) loop(ctx context.Context) error {
 			}
 		}
 		deadline = now.Add(timersEvery)
-		if w.display != nil && refresh.Before(deadline) {
+		if len(w.displays) > 0 && refresh.Before(deadline) {
 			deadline = refresh
 		}
 		if !stop.IsZero() && stop.Before(deadline) {
@@ -393,7 +407,7 @@ func (w *watch) loop(ctx context.Context) error {
 	}
 }
 
-// refresh has the display show how things stand.
+// refresh has the displays show how things stand.
 func (w *watch) refresh() error {
 	s := &report.Snapshot{Time: w.tk.Now(), Records: w.over, Summary: w.summary()}
 	if s.Time == 0 {
@@ -401,20 +415,59 @@ func (w *watch) refresh() error {
 	}
 	w.over = nil
 	w.tk.Each(func(r *tracker.Record) { s.Records = append(s.Records, r.Clone()) })
-	return w.display.Refresh(s)
+	for _, d := range w.displays {
+		if err := d.Refresh(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close closes the displays, and tells what had to wait for that.
+func (w *watch) close() error {
+	var errs []error
+	for _, d := range w.displays {
+		errs = append(errs, d.Close())
+	}
+	w.displays, w.screen = nil, false
+	for _, text := range w.later {
+		w.notice(text)
+	}
+	w.later = nil
+	return errors.Join(errs...)
+}
+
+// listen begins to serve what is seen over HTTP, if that was asked for.
+func (w *watch) listen() error {
+	f := w.flags
+	if f.listen == "" {
+		if f.token != "" {
+			return errors.New("--token needs --listen")
+		}
+		return nil
+	}
+	p, warning, err := openPage(f.listen, f.token, w.options)
+	if err != nil {
+		return err
+	}
+	if warning != "" {
+		w.notice(warning)
+	}
+	w.displays = append(w.displays, p)
+	return nil
 }
 
 func (w *watch) summary() report.Summary { return summary(w.src.Stats(), w.tk.Stats()) }
 
 // end ends the run: with the records of the connections that are left, or with
 // a last table, and with the summary of the whole.
-func (w *watch) end(stdout io.Writer) error {
+func (w *watch) end() error {
 	w.src.Stop()
 	stats := w.src.Stats()
 	w.tk.Advance(stats.Until)
 	w.tellLoss(time.Time{})
-	if w.display != nil {
-		if err := errors.Join(w.refresh(), w.display.Close()); err != nil {
+	if len(w.displays) > 0 {
+		if err := errors.Join(w.refresh(), w.close()); err != nil {
 			return err
 		}
 	}
@@ -449,55 +502,11 @@ func (w *watch) tellLoss(now time.Time) {
 
 // notice tells what the user may want to know while the run goes on.
 func (w *watch) notice(text string) {
-	if !w.flags.quiet {
+	switch {
+	case w.flags.quiet:
+	case w.screen:
+		w.later = append(w.later, text)
+	default:
 		fmt.Fprintf(w.stderr, "tcpwatch: %s\n", text)
 	}
 }
-
-// tables is the display of what is no terminal: a table at every interval, below
-// a line with the time.
-type tables struct {
-	out     io.Writer
-	format  string
-	options report.Options
-	odd     []tracker.Anomaly // over many connections, since the last table
-}
-
-// maxOdd bounds how many of these are kept.
-const maxOdd = 1000
-
-func (t *tables) Event(e *tracker.Event) {
-	if e.Kind == tracker.Odd && e.Anomaly.Conn == 0 && len(t.odd) < maxOdd {
-		t.odd = append(t.odd, *e.Anomaly)
-	}
-}
-
-func (t *tables) Refresh(s *report.Snapshot) error {
-	o := t.options
-	o.Existing = true
-	p, err := report.New(t.format, t.out, o)
-	if err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintf(t.out, "# %s\n", o.Time.Format(s.Time, s.Summary.First)); err != nil {
-		return err
-	}
-	for i := range t.odd {
-		if err := p.Event(&tracker.Event{Kind: tracker.Odd, Anomaly: &t.odd[i]}); err != nil {
-			return err
-		}
-	}
-	t.odd = t.odd[:0]
-	for _, r := range s.Records {
-		if err := p.Record(r); err != nil {
-			return err
-		}
-	}
-	if err := p.Close(s.Summary); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(t.out)
-	return err
-}
-
-func (t *tables) Close() error { return nil }
