@@ -38,7 +38,7 @@ func (p *checkText) Capture(c *CheckedCapture) error {
 			conn = strconv.Itoa(f.Conn)
 		}
 		p.rows = append(p.rows, []string{
-			f.Verdict.String(), Escape(c.Path), Escape(p.o.Rules[f.Rule].Name), conn, frameList(f.Packets), Escape(f.Short),
+			f.Verdict.String(), Escape(c.Path), cell(p.o.Rules[f.Rule].Name), conn, frameList(f.Packets), cell(f.Short),
 		})
 	}
 	for _, n := range c.More {
@@ -65,6 +65,19 @@ func (p *checkText) Close() error {
 	}
 	writeLine(p.out, p.totals.String())
 	return p.out.Flush()
+}
+
+// maxCell is how many characters of a name or a text the table has; the other
+// formats have all.
+const maxCell = 200
+
+// cell returns text as a cell of the table.
+func cell(text string) string {
+	text = Escape(text)
+	if runes := []rune(text); len(runes) > maxCell {
+		return string(runes[:maxCell-3]) + "..."
+	}
+	return text
 }
 
 // verdictColor is the color of the name of a verdict.

@@ -21,8 +21,12 @@
 // the tracker's table and catalogue. live.go and ladder_live.go have what is
 // shown of a capture while it goes on.
 //
-// What a record holds is one list, in fields.go: JSON, CSV, the sort keys and
-// the columns of tables read it. grid.go lays out text tables.
+// What a record holds is one list, in fields.go: JSON, CSV, the sort keys, the
+// columns of tables and expressions (env.go) read it. grid.go lays out text
+// tables.
+//
+// What check found has printers of its own (check.go); package policy, below,
+// judges.
 //
 // Rules of the output. Nothing that came from a packet or a file name reaches
 // the output unescaped (Escape). Colour is added after the layout, and never

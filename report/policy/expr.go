@@ -31,8 +31,9 @@ const (
 	maxNodes = 1000
 
 	// maxSteps is how often the predicates of one capture's rules may be asked:
-	// about a second.
-	maxSteps = 5_000_000
+	// about a second. Every connection allows for moreSteps anew.
+	maxSteps  = 5_000_000
+	moreSteps = 1_000
 )
 
 // functions are the builtins that may be called.
@@ -150,6 +151,9 @@ var unknownField = regexp.MustCompile(`^type (.*) has no field (\S+)`)
 func explainError(err error, env reflect.Type) error {
 	var e *file.Error
 	if !errors.As(err, &e) {
+		if err.Error() == "expected bool, but got *bool" {
+			return errors.New("a field that a record may lack is no condition by itself; compare it: == true")
+		}
 		return err
 	}
 	what, _, _ := strings.Cut(e.Message, "\n")

@@ -42,6 +42,8 @@ func TestFaultsOfExpressions(t *testing.T) {
 		{`client.port == "80"`, "mismatched types int and string"},
 		{`client == 3`, "mismatched types an end and int"},
 		{`duration`, "expected bool, but got float64"},
+		{`client.sack`, "compare it: == true"},
+		{`client.sack == true && !(server.sack ?? false)`, ""},
 		{`duration >`, "unexpected token EOF"},
 		{`let x = "a"; x + x == "aa"`, "let is not allowed"},
 		{`reduce(1..9, #acc + #acc, "x") == "x"`, `reduce is not allowed (all, any,`},

@@ -30,13 +30,21 @@ type Judge struct {
 	set   []*member
 	shape *Shape // nil: not wanted
 	err   error  // the rules cannot be asked
+	env   any    // of the connection at hand; nil: not made yet
+	told  map[told]int
+}
+
+// told is what findings are counted by.
+type told struct {
+	rule    int
+	verdict report.Verdict
 }
 
 // Judge returns what judges the capture of that path. The Policy serves one
 // Judge after the other.
 func (p *Policy) Judge(path string, o Options) *Judge {
 	p.steps = maxSteps
-	j := &Judge{p: p, o: o, out: &report.CheckedCapture{
+	j := &Judge{p: p, o: o, told: make(map[told]int), out: &report.CheckedCapture{
 		Path: path, Verdicts: make([]report.Verdict, len(p.rules)), More: make([]int, len(p.rules)), Asked: make([]bool, len(p.rules)),
 	}}
 	if p.baseline != nil {
@@ -49,6 +57,7 @@ func (p *Policy) Judge(path string, o Options) *Judge {
 // nothing of it.
 func (j *Judge) Connection(c *tracker.Record) {
 	j.out.Conns++
+	j.env, j.p.steps = nil, min(j.p.steps+moreSteps, maxSteps)
 	if j.shape != nil {
 		j.shape.add(c)
 	}
@@ -84,12 +93,20 @@ func (j *Judge) applies(i int, r *rule, c *tracker.Record) (applies, ok bool) {
 	if !r.about(c) || r.match == nil {
 		return r.about(c), true
 	}
-	applies, err := r.match.holds(report.EnvOf(c).Interface())
+	applies, err := r.match.holds(j.envOf(c))
 	if err != nil {
 		j.failing(r, err)
 		j.found(i, report.Undecided, c, nil, fmt.Sprintf("whether %s matches cannot be said: %v", r.match.text, err))
 	}
 	return applies, err == nil
+}
+
+// envOf returns the connection at hand as expressions see it.
+func (j *Judge) envOf(c *tracker.Record) any {
+	if j.env == nil {
+		j.env = report.EnvOf(c).Interface()
+	}
+	return j.env
 }
 
 // allowed returns what the rules allow of the connection.
@@ -209,13 +226,7 @@ func lastPackets(x *tracker.EndRecord) []int {
 func (j *Judge) found(i int, v report.Verdict, c *tracker.Record, packets []int, text string) *report.Finding {
 	j.out.Verdicts[i] = max(j.out.Verdicts[i], v)
 	j.out.Asked[i] = true
-	same := 0
-	for _, f := range j.out.Findings {
-		if f.Rule == i && f.Verdict == v {
-			same++
-		}
-	}
-	if same >= maxFindings {
+	if j.told[told{i, v}]++; j.told[told{i, v}] > maxFindings {
 		j.out.More[i]++
 		return nil
 	}

@@ -24,7 +24,7 @@ import (
 
 // judge asks rule i, which requires or forbids an expression, of a connection.
 func (j *Judge) judge(i int, r *rule, c *tracker.Record) {
-	bad, err := r.breaks(c)
+	bad, err := r.breaks(j.envOf(c))
 	if err != nil {
 		j.failing(r, err)
 		j.found(i, report.Undecided, c, nil, fmt.Sprintf("%s cannot be said: %v", r.expr.text, err))
@@ -49,10 +49,9 @@ func (j *Judge) judge(i int, r *rule, c *tracker.Record) {
 	j.found(i, verdict, c, slices.Compact(packets), text)
 }
 
-// breaks reports whether the connection, as it stands, breaks a rule that
-// requires or forbids.
-func (r *rule) breaks(c *tracker.Record) (bool, error) {
-	holds, err := r.expr.holds(report.EnvOf(c).Interface())
+// breaks reports whether a connection breaks a rule that requires or forbids.
+func (r *rule) breaks(env any) (bool, error) {
+	holds, err := r.expr.holds(env)
 	return holds == (r.ask == askForbid), err
 }
 
@@ -86,7 +85,7 @@ func (j *Judge) doubt(r *rule, c *tracker.Record, bad bool) string {
 		return ""
 	}
 	if sure, dropped := j.sureOf(c); dropped {
-		if still, err := r.breaks(sure); err != nil || !still {
+		if still, err := r.breaks(report.EnvOf(sure).Interface()); err != nil || !still {
 			return "an anomaly is not proved"
 		}
 	}
@@ -123,7 +122,7 @@ func (j *Judge) otherwise(r *rule, c *tracker.Record, bad bool, e int, states, p
 		other.Ends[1-e].State = peer
 		for _, s := range states {
 			other.Ends[e].State = s
-			if now, err := r.breaks(&other); err != nil || now != bad {
+			if now, err := r.breaks(report.EnvOf(&other).Interface()); err != nil || now != bad {
 				return true
 			}
 		}
