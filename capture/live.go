@@ -208,6 +208,10 @@ func (l *Live) Now() tracker.Time {
 	return l.newest.Add(max(0, time.Since(l.tap.taken())-l.tap.lag()))
 }
 
+// Idle reports whether Next, when it last returned nil, had handed out all that
+// had come.
+func (l *Live) Idle() bool { return l.idle }
+
 // Stop ends the time of the capture: Now stays what it is, and the file that is
 // written says that the capture ended then. Next is not called any more.
 func (l *Live) Stop() { l.stopped = max(l.Now(), l.stats.Last) }

@@ -138,8 +138,10 @@ func (g *ring) open() (err error) {
 	if err := g.mapRing(); err != nil {
 		return err
 	}
-	for i := range g.watched {
-		g.tellDown(&g.watched[i])
+	for _, w := range g.watched {
+		if !w.up {
+			g.notice(w.name + " is down: waiting for it to come up")
+		}
 	}
 	return g.bind()
 }
@@ -393,12 +395,13 @@ func (g *ring) look(now time.Time) {
 		if index != 0 {
 			w.index = index
 		}
-		w.up = up
-		if up {
+		switch was := w.up; {
+		case up && !was:
 			g.notice(w.name + " is up again")
-		} else {
-			g.tellDown(w)
+		case was && !up:
+			g.notice(w.name + " is down: waiting for it to come up")
 		}
+		w.up = up
 	}
 	if moved { // it needs no rights to bind again
 		err := g.filter()
@@ -408,12 +411,6 @@ func (g *ring) look(now time.Time) {
 		if err != nil {
 			g.notice(err.Error())
 		}
-	}
-}
-
-func (g *ring) tellDown(w *watched) {
-	if !w.up {
-		g.notice(w.name + " is down: waiting for it to come up")
 	}
 }
 

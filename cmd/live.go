@@ -60,6 +60,9 @@ rights as soon as it captures: started as root it becomes --user.`,
   sudo tcpwatch live -i eth0 -o summary --listen 127.0.0.1:9555`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if (f.verify || f.payload) && !c.Flags().Changed("snapshot-length") {
+				f.snap = 0 // what these look at lies behind the headers
+			}
 			return f.run(c.Context(), c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
@@ -72,7 +75,7 @@ rights as soon as it captures: started as root it becomes --user.`,
 	f.selectionFlags(c)
 	fl.StringVar(&f.on, "on", "", "what netstat -tan shows on that `host` (an address)")
 	fl.BoolVarP(&f.listening, "listening", "l", false, "the listening sockets that the traffic gives away")
-	fl.IntVarP(&f.snap, "snapshot-length", "s", defaultSnap, "capture so many `octets` of a packet, which are its headers; 0 is all of it")
+	fl.IntVarP(&f.snap, "snapshot-length", "s", defaultSnap, "capture so many `octets` of a packet, which are its headers; 0 is all of it, as it is with --verify-checksums and --payload")
 	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "`size` of the kernel's buffer; a plain number is KiB, as tcpdump has it")
 	fl.BoolVar(&f.promisc, "promisc", false, "capture what is sent to other hosts too")
 	fl.IntVarP(&f.count, "count", "c", 0, "end after so many packets")
@@ -108,6 +111,9 @@ const (
 	// lastCall is how long the packets are waited for that were on their way to us
 	// when the run was ended.
 	lastCall = 50 * time.Millisecond
+
+	// longCall is how much longer it may take to work off those that had come.
+	longCall = 2 * time.Second
 
 	// lossEvery is how often it is told, at most, that packets were lost.
 	lossEvery = 10 * time.Second
@@ -382,7 +388,7 @@ func (w *watch) loop(ctx context.Context) error {
 		if !interrupted && ctx.Err() != nil {
 			interrupted, stop = true, now.Add(lastCall)
 		}
-		if !stop.IsZero() && !now.Before(stop) {
+		if !stop.IsZero() && !now.Before(stop) && (w.src.Idle() || now.Sub(stop) > longCall) {
 			return nil
 		}
 		if now.Sub(looked) >= time.Second {
