@@ -452,7 +452,7 @@ func (w *watch) listen() error {
 		}
 		return nil
 	}
-	p, warning, err := openPage(f.listen, f.token, w.options)
+	p, warning, err := servePage(f.listen, f.token, w.options)
 	if err != nil {
 		return err
 	}

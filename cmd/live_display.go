@@ -59,15 +59,15 @@ func (s *fullScreen) Close() error {
 	return <-s.ended
 }
 
-// page is the display of browsers and of Prometheus.
-type page struct {
+// httpPage is the display of browsers and of Prometheus.
+type httpPage struct {
 	*serve.Server
 	ended chan error
 }
 
-// openPage begins to serve at an address. A warning says who else could see it.
-func openPage(address, token string, o report.Options) (p *page, warning string, err error) {
-	p = &page{ended: make(chan error, 1)}
+// servePage begins to serve at an address. A warning says who else could see it.
+func servePage(address, token string, o report.Options) (p *httpPage, warning string, err error) {
+	p = &httpPage{ended: make(chan error, 1)}
 	if p.Server, err = serve.New(serve.Options{Report: o, Token: token}); err != nil {
 		return nil, "", err
 	}
@@ -79,14 +79,14 @@ func openPage(address, token string, o report.Options) (p *page, warning string,
 	return p, serve.Warning(l.Addr(), token), nil
 }
 
-func (p *page) Take(*tracker.Segment) {}
+func (p *httpPage) Take(*tracker.Segment) {}
 
-func (p *page) Refresh(s *report.Snapshot) error {
+func (p *httpPage) Refresh(s *report.Snapshot) error {
 	p.Server.Refresh(s)
 	return nil
 }
 
-func (p *page) Close() error {
+func (p *httpPage) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = p.Shutdown(ctx) // who still reads by then is cut off
