@@ -40,8 +40,8 @@ const (
 
 	// minBlock is the least size of a block. A block is handed over with whatever
 	// is in it, so that on a slow link the ring bridges as many times ringPatience
-	// as it has blocks.
-	minBlock = 256 << 10
+	// as it has blocks: 10 s, with 32 MiB.
+	minBlock = 64 << 10
 
 	// lookEvery is how often the interfaces are looked at.
 	lookEvery = time.Second

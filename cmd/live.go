@@ -503,7 +503,7 @@ func (w *watch) tellLoss(now time.Time) {
 	}
 	w.lost, w.lostAt = lost, now
 	w.event(&tracker.Event{Kind: tracker.Odd, Time: a.Time, Anomaly: &a})
-	w.notice(fmt.Sprintf("%d packets were lost for want of room: -f, a smaller -s, or a larger -B than %s helps", lost, w.flags.buffer))
+	w.notice(fmt.Sprintf("%d packets were lost so far for want of room: -f, a smaller -s, or a larger -B than %s helps", lost, w.flags.buffer))
 }
 
 // notice tells what the user may want to know while the run goes on.
