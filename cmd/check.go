@@ -166,7 +166,7 @@ func (f *checkFlags) run(ctx context.Context, files []string, stdout, stderr io.
 	if o.Color, err = colour(f.color, stdout); err != nil {
 		return err
 	}
-	printer, err := report.NewCheck(f.output, stdout, o)
+	printer, err := f.printer(files, stdout, o)
 	if err != nil {
 		return err
 	}
@@ -234,6 +234,11 @@ func (f *checkFlags) run(ctx context.Context, files []string, stdout, stderr io.
 	if err := printer.Close(); err != nil {
 		return err
 	}
+	if page, is := printer.(*checkPage); is && status != exitUsage {
+		if err := f.page(ctx, files, page.failures, stdout); err != nil {
+			return err
+		}
+	}
 	if k.base != nil {
 		if err := k.base.Write(); err != nil {
 			return err
@@ -243,6 +248,53 @@ func (f *checkFlags) run(ctx context.Context, files []string, stdout, stderr io.
 		return status
 	}
 	return nil
+}
+
+// checkPage gathers what the page of a capture tells of its check.
+type checkPage struct {
+	rules    []report.Rule
+	failures []report.Failure
+}
+
+func (p *checkPage) Capture(c *report.CheckedCapture) error {
+	for _, found := range c.Findings {
+		if found.Verdict != report.Failed {
+			continue
+		}
+		failure := report.Failure{Rule: p.rules[found.Rule].Name, Text: found.Text, Conn: found.Conn}
+		if len(found.Packets) > 0 {
+			failure.Packet = found.Packets[0]
+		}
+		p.failures = append(p.failures, failure)
+	}
+	return nil
+}
+
+func (p *checkPage) Close() error { return nil }
+
+// printer returns what prints the findings.
+func (f *checkFlags) printer(files []string, stdout io.Writer, o report.CheckOptions) (report.CheckPrinter, error) {
+	if f.output != "html" {
+		return report.NewCheck(f.output, stdout, o)
+	}
+	if len(files) != 1 || files[0] == "-" {
+		return nil, withHint(errors.New("-o html shows one capture, a file"), "tcpwatch check -o html FILE > report.html")
+	}
+	return &checkPage{rules: o.Rules}, nil
+}
+
+// page writes the page of a capture, for which it is read once more.
+func (f *checkFlags) page(ctx context.Context, files []string, failures []report.Failure, stdout io.Writer) error {
+	r := replayFlags{readFlags: f.readFlags, output: "html", times: "utc"}
+	o, err := r.reportOptions(stdout)
+	if err != nil {
+		return err
+	}
+	o.Name = titleOf(files)
+	return r.replay(ctx, files, o, stdout, io.Discard, func(p report.Printer) error {
+		report.Fail(p, failures)
+		return nil
+	})
 }
 
 // prepare reads the flags.

@@ -185,7 +185,7 @@ func (f *explainFlags) page(ctx context.Context, files []string, wanted func(*tr
 		seen++
 		return wanted(r)
 	}}
-	return r.replay(ctx, files, o, stdout, stderr, func() error { return f.numbered(seen) })
+	return r.replay(ctx, files, o, stdout, stderr, func(report.Printer) error { return f.numbered(seen) })
 }
 
 // pass plays the captures to a tracker once. take, unless nil, is given every

@@ -97,7 +97,7 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 		return err
 	}
 	o.Name = titleOf(files)
-	return f.replay(ctx, files, o, stdout, stderr, func() error { return nil })
+	return f.replay(ctx, files, o, stdout, stderr, func(report.Printer) error { return nil })
 }
 
 // titleOf names captures, without their directories.
@@ -116,9 +116,9 @@ func titleOf(files []string) string {
 	return strings.Join(names, ", ")
 }
 
-// replay prints the files; check is asked before anything is printed. For a
-// page with ladders the files are read twice.
-func (f *replayFlags) replay(ctx context.Context, files []string, o report.Options, stdout, stderr io.Writer, check func() error) error {
+// replay prints the files; check is given the printer before anything is printed.
+// For a page with ladders the files are read twice.
+func (f *replayFlags) replay(ctx context.Context, files []string, o report.Options, stdout, stderr io.Writer, check func(report.Printer) error) error {
 	co, err := f.captureOptions()
 	if err != nil {
 		return err
@@ -170,7 +170,7 @@ func (f *replayFlags) replay(ctx context.Context, files []string, o report.Optio
 	if printed != nil {
 		return printed
 	}
-	if err := check(); err != nil {
+	if err := check(printer); err != nil {
 		return err
 	}
 	warn(stderr, stats, whole, co.Until)

@@ -16,6 +16,9 @@ import (
 //	check_junit.go   JUnit's XML: a capture is a test suite, a rule a test case
 //	check_sarif.go   SARIF 2.1.0
 //	check_github.go  annotations of a workflow of GitHub's
+//
+// The page for the browser is that of a replay, with the failures at its head: see
+// Fail.
 
 // A Verdict is what became of a rule.
 type Verdict uint8
@@ -161,12 +164,13 @@ var checkFormats = []struct {
 	{"github", newCheckGitHub},
 }
 
-// CheckFormats returns the names that NewCheck takes.
+// CheckFormats returns the names that NewCheck takes, and last html, which is the
+// page of a replay: see Fail.
 func CheckFormats() (names []string) {
 	for _, f := range checkFormats {
 		names = append(names, f.name)
 	}
-	return names
+	return append(names, "html")
 }
 
 // NewCheck returns a CheckPrinter of the named format that writes to w.

@@ -55,13 +55,13 @@ func printCheck(t testing.TB, format string) []byte {
 
 // What is printed is in the goldens check-*.
 func TestCheckFormats(t *testing.T) {
-	for _, format := range CheckFormats() {
-		got := printCheck(t, format)
+	for _, format := range checkFormats {
+		got := printCheck(t, format.name)
 		if bytes.ContainsAny(got, "\x1b\x07") {
-			t.Errorf("%s: a control character is in the output", format)
+			t.Errorf("%s: a control character is in the output", format.name)
 		}
 	}
-	if _, err := NewCheck("yaml", nil, CheckOptions{}); err == nil || !strings.Contains(err.Error(), "(text, json, junit, sarif, github)") {
+	if _, err := NewCheck("yaml", nil, CheckOptions{}); err == nil || !strings.Contains(err.Error(), "(text, json, junit, sarif, github, html)") {
 		t.Errorf("an unknown format: %v", err)
 	}
 }
