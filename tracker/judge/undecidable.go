@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -204,18 +205,22 @@ func arrivals(sent, got []tracker.Segment) map[int]int {
 	return arrived
 }
 
-// dawdled says which SYN, FIN or RST to the end was on its way for longer than
-// the tap can take it to have been.
+// dawdled says which SYN, FIN or RST to the end, or which segment of it, was on
+// its way for longer than the tap can take it to have been.
 func dawdled(here, there []tracker.Segment, end string) string {
-	arrived := arrivals(here, there)
-	for i := range here {
-		s := &here[i]
-		j, ok := arrived[i]
-		if ok && s.Dst.String() == end && s.Flags.Any(tracker.SYN|tracker.FIN|tracker.RST) && there[j].Time.Sub(s.Time) > transit(here, end) {
-			return fmt.Sprintf("#%d %v was %v on its way", s.Packet, s, there[j].Time.Sub(s.Time))
+	most := transit(here, end)
+	late := func(sent, got []tracker.Segment, meant func(s *tracker.Segment) bool) string {
+		for i, j := range arrivals(sent, got) {
+			if s := &sent[i]; meant(s) && got[j].Time.Sub(s.Time) > most {
+				return fmt.Sprintf("%v was %v on its way", s, got[j].Time.Sub(s.Time))
+			}
 		}
+		return ""
 	}
-	return ""
+	why := late(here, there, func(s *tracker.Segment) bool {
+		return s.Dst.String() == end && s.Flags.Any(tracker.SYN|tracker.FIN|tracker.RST)
+	})
+	return cmp.Or(why, late(there, here, func(s *tracker.Segment) bool { return s.Src.String() == end }))
 }
 
 // transit is how long a segment toward the end may be on its way, as seen from
