@@ -410,7 +410,7 @@ func (c *Conn) noteAck(s *Segment, from End, now Time) {
 		scaled <<= x.scale(y)
 	}
 	edge := s.Ack.Add(scaled)
-	if s.Flags&SYN != 0 && y.has(hasISS) && s.Ack == y.iss.Add(1) && s.Ack.Add(1) == y.nxt && (c.odd == nil || c.odd.synData[from.Peer()] == 0) {
+	if s.Flags&SYN != 0 && y.has(hasISS) && !y.has(hasAcked) && s.Ack == y.iss.Add(1) && s.Ack.Add(1) == y.nxt && (c.odd == nil || c.odd.synData[from.Peer()] == 0) {
 		y.nxt = s.Ack // a FIN on the SYN was not taken
 	}
 	if !y.seen() {
