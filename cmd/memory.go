@@ -21,8 +21,7 @@ const (
 
 	// boundedGC is how much garbage may lie about where memory is short, in
 	// hundredths of what is used. A flood of SYNs that 100,000 connections are
-	// kept of takes two thirds of the memory that it would at the usual 100, and a
-	// tenth more time.
+	// kept of takes 96 MB, and 109 MB at 50; the time differs by less than the noise.
 	boundedGC = 25
 
 	// ownMemory is what a replay takes before the first connection, and minMemory
