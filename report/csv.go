@@ -78,7 +78,8 @@ func appendCSV(b []byte, r *tracker.Record) []byte {
 			b = append(b, ',')
 		}
 		start := len(b)
-		b = fields[i].value(r).appendText(b)
+		v := fields[i].value(r)
+		b = v.appendText(b)
 		if bytes.ContainsAny(b[start:], "\",\r\n") {
 			cell := bytes.ReplaceAll(b[start:], []byte(`"`), []byte(`""`))
 			b = append(append(append(b[:start], '"'), cell...), '"')

@@ -188,9 +188,9 @@ func setValue(to reflect.Value, v value) {
 	case states:
 		to.Set(reflect.ValueOf(strings.Fields(string(v.appendText(nil)))))
 	case steps:
-		setList(to, stepFields, v.steps)
+		setList(to, stepFields, *v.steps)
 	case anomalies:
-		setList(to, anomalyFields, v.odd)
+		setList(to, anomalyFields, *v.odd)
 	default:
 		to.SetString(string(v.appendText(nil)))
 	}

@@ -51,7 +51,7 @@ func makeFields() []field {
 		{path: "end", whole: true, value: func(r *tracker.Record) value { return moment(r.End) }},
 		{path: "duration", title: "Duration", whole: true, value: func(r *tracker.Record) value { return span(r.End.Sub(r.Start)) }},
 		{path: "anomalies", value: func(r *tracker.Record) value {
-			return value{kind: anomalies, num: int64(len(r.Anomalies)), odd: r.Anomalies}
+			return value{kind: anomalies, num: int64(len(r.Anomalies)), odd: &r.Anomalies}
 		}},
 
 		// What people sort by: both ends together.
@@ -101,7 +101,7 @@ var endFields = []struct {
 	{"timer.kind", [2]string{}, false, func(e *tracker.EndRecord) value { return word(e.Timer.Kind) }},
 	{"timer.remaining", [2]string{}, false, func(e *tracker.EndRecord) value { return span(e.Timer.Remaining).unless(e.Timer.Kind == "") }},
 	{"history", [2]string{}, false, func(e *tracker.EndRecord) value {
-		return value{kind: steps, num: int64(len(e.History)), steps: e.History}
+		return value{kind: steps, num: int64(len(e.History)), steps: &e.History}
 	}},
 }
 

@@ -36,8 +36,8 @@ type value struct {
 	num   int64
 	text  string
 	addr  netip.Addr
-	steps []tracker.Step
-	odd   []tracker.Anomaly
+	steps *[]tracker.Step
+	odd   *[]tracker.Anomaly
 	ints  *[]int
 	words *[]string
 }
@@ -78,7 +78,7 @@ func (v value) unless(unknown bool) value {
 
 // appendText appends v as CSV has it: a list is its items with a blank between
 // them, of steps the states and of anomalies the kinds.
-func (v value) appendText(b []byte) []byte {
+func (v *value) appendText(b []byte) []byte {
 	switch v.kind {
 	case number:
 		return strconv.AppendInt(b, v.num, 10)
@@ -99,12 +99,12 @@ func (v value) appendText(b []byte) []byte {
 			b = append(appendBlank(b, i), s.String()...)
 		}
 	case steps:
-		for i := range v.steps {
-			b = append(appendBlank(b, i), v.steps[i].State.String()...)
+		for i := range *v.steps {
+			b = append(appendBlank(b, i), (*v.steps)[i].State.String()...)
 		}
 	case anomalies:
-		for i := range v.odd {
-			b = append(appendBlank(b, i), v.odd[i].Kind...)
+		for i := range *v.odd {
+			b = append(appendBlank(b, i), (*v.odd)[i].Kind...)
 		}
 	}
 	return b
@@ -119,7 +119,7 @@ func appendBlank(b []byte, i int) []byte {
 }
 
 // appendJSON appends v as the value of a JSON key. An absent value has none.
-func (v value) appendJSON(b []byte) []byte {
+func (v *value) appendJSON(b []byte) []byte {
 	switch v.kind {
 	case instant, name, state, address: // text without anything to escape
 		b = append(b, '"')
@@ -142,15 +142,15 @@ func (v value) appendJSON(b []byte) []byte {
 		return append(b, ']')
 	case steps:
 		b = append(b, '[')
-		for i := range v.steps {
-			b = appendStep(appendComma(b), &v.steps[i])
+		for i := range *v.steps {
+			b = appendStep(appendComma(b), &(*v.steps)[i])
 		}
 		return append(b, ']')
 	case anomalies:
 		b = append(b, '[')
-		for i := range v.odd {
+		for i := range *v.odd {
 			b = append(appendComma(b), '{')
-			b = append(appendAnomaly(b, &v.odd[i]), '}')
+			b = append(appendAnomaly(b, &(*v.odd)[i]), '}')
 		}
 		return append(b, ']')
 	}

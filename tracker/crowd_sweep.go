@@ -240,20 +240,23 @@ func (c *Crowd) judgeScan(host netip.Addr, s *sweep) {
 	n := len(s.tries)
 	var results [4]int
 	var hows [numProbes]int
-	ports, hosts, times := map[uint32]bool{}, map[flowKey]bool{}, 0
-	for _, t := range s.tries {
+	times := 0
+	for i := range s.tries {
+		t := &s.tries[i]
 		results[t.result]++
 		hows[t.how]++
-		ports[t.target.ports], hosts[flowKey{loA: t.target.loA, loB: t.target.loB}] = true, true
 		times += t.times
 	}
 	failed := results[refused] + results[unanswered]
-	switch {
-	case n < scanTargets || results[useful]*scanUseful >= n:
-		return
-	case times > scanRepeats*n:
-		return
-	case len(ports) < scanTargets && failed*2 < n:
+	if n < scanTargets || results[useful]*scanUseful >= n || times > scanRepeats*n {
+		return // a busy client, as nearly always: the rest is not worth counting
+	}
+	ports, hosts := map[uint32]bool{}, map[flowKey]bool{}
+	for i := range s.tries {
+		to := &s.tries[i].target
+		ports[to.ports], hosts[flowKey{loA: to.loA, loB: to.loB}] = true, true
+	}
+	if len(ports) < scanTargets && failed*2 < n {
 		return // hosts that all answer on the same few ports: a check of their health
 	}
 	s.told = true
