@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"iter"
 	"net/netip"
 	"time"
 	"unsafe"
@@ -30,19 +31,50 @@ type Conn struct {
 // would take 288 octets.
 const chunkConns = 16 << 10 / int(unsafe.Sizeof(Conn{}))
 
-// newConn returns a connection of which nothing is known: one that was removed,
-// so that a flood leaves no garbage, or a new one.
-func (t *Tracker) newConn() (c *Conn) {
-	if len(t.spare) == 0 {
-		chunk := make([]Conn, chunkConns)
-		for i := range chunk {
-			t.spare = append(t.spare, &chunk[i])
+// A pool is where connections lie.
+type pool struct {
+	chunks []*[chunkConns]Conn
+	fresh  int     // of the last chunk, never used
+	spare  []*Conn // that were removed, to be used again, so that a flood leaves no garbage
+}
+
+// take returns a connection of which nothing is known.
+func (p *pool) take() (c *Conn) {
+	if last := len(p.spare) - 1; last >= 0 {
+		c, p.spare = p.spare[last], p.spare[:last]
+		*c = Conn{first: c.first, room: c.room}
+		return c
+	}
+	if p.fresh == 0 {
+		p.chunks, p.fresh = append(p.chunks, new([chunkConns]Conn)), chunkConns
+	}
+	c = &p.chunks[len(p.chunks)-1][chunkConns-p.fresh]
+	p.fresh--
+	return c
+}
+
+// giveBack takes a connection that was removed.
+func (p *pool) giveBack(c *Conn) {
+	c.bits |= gone
+	p.spare = append(p.spare, c)
+}
+
+// all yields every connection, as long as none is evicted in the order in which
+// they began.
+func (p *pool) all() iter.Seq[*Conn] {
+	return func(yield func(*Conn) bool) {
+		for i, chunk := range p.chunks {
+			used := chunk[:]
+			if i == len(p.chunks)-1 {
+				used = chunk[:chunkConns-p.fresh]
+			}
+			for j := range used {
+				if c := &used[j]; c.bits&gone == 0 && !yield(c) {
+					return
+				}
+			}
 		}
 	}
-	last := len(t.spare) - 1
-	c, t.spare = t.spare[last], t.spare[:last]
-	*c = Conn{first: c.first, room: c.room}
-	return c
 }
 
 // connBits are the yes-or-no facts of a connection, and in the top bits who

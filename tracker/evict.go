@@ -58,9 +58,9 @@ func (c *Conn) placedAs() worth      { return worth(c.place&(1<<worthBits-1)) - 
 func (c *Conn) putAt(w worth, i int) { c.place = uint32(i)<<worthBits | uint32(w+1) }
 
 // newOrder makes the order of the connections.
-func newOrder(f *flows) *order {
+func newOrder(p *pool) *order {
 	var all []idler
-	for c := range f.all() {
+	for c := range p.all() {
 		all = append(all, idler{c.last(), c})
 	}
 	slices.SortFunc(all, func(a, b idler) int { return cmp.Or(cmp.Compare(a.since, b.since), cmp.Compare(a.conn.id, b.conn.id)) })
@@ -214,7 +214,7 @@ func (o *order) sink(i int, x idler) {
 // evict gives up one connection, but not c, which has just begun.
 func (t *Tracker) evict(c *Conn) {
 	if t.order == nil {
-		t.order = newOrder(&t.flows)
+		t.order = newOrder(&t.pool)
 	}
 	t.order.drop(c)
 	least := t.order.first()

@@ -2,7 +2,6 @@ package tracker
 
 import (
 	"encoding/binary"
-	"iter"
 	"math/bits"
 	"math/rand/v2"
 	"net/netip"
@@ -112,19 +111,6 @@ func (f *flows) set(h uint32, c *Conn) {
 
 // drop forgets the flow.
 func (f *flows) drop(h uint32, k *flowKey) { f.remove(f.place(h, k)) }
-
-// all yields every connection.
-func (f *flows) all() iter.Seq[*Conn] {
-	return func(yield func(*Conn) bool) {
-		for _, c := range f.items {
-			for ; c != nil; c = c.older() {
-				if !yield(c) {
-					return
-				}
-			}
-		}
-	}
-}
 
 // A seed makes hashes of flows that traffic cannot foresee, so that it cannot
 // choose which of them collide.

@@ -256,7 +256,7 @@ func (f *fuzzRun) run(segments []Segment) {
 func (f *fuzzRun) bounded(tk *Tracker) {
 	live, waiting := 0, 0
 	perFlow, lives := map[flowKey]int{}, map[flowKey]int{}
-	for c := range tk.flows.all() {
+	for c := range tk.pool.all() {
 		live++
 		lives[c.key]++
 		if c.provisional() {

@@ -132,7 +132,7 @@ func (t *Tracker) newestOf(k flowKey) *Conn { return t.flows.find(t.flows.hash(&
 
 // open begins a connection with the segment.
 func (t *Tracker) open(newest *Conn, k *flowKey, h uint32, low bool, s *Segment) *Conn {
-	c := t.newConn()
+	c := t.pool.take()
 	c.key, c.start = *k, t.now
 	c.setOlder(newest)
 	t.flows.set(h, c)

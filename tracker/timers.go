@@ -13,30 +13,40 @@ type alarm struct {
 	conn *Conn
 }
 
-// alarms is a heap, the earliest first. Every connection has at most one, and
-// knows its place: slot, counted from 1.
-type alarms []alarm
+// alarms is a heap, the earliest first, in chunks: one that grows as a slice
+// left a flood of SYNs a fifth of all memory as garbage. Every connection has
+// at most one alarm, and knows its place: slot, counted from 1.
+type alarms struct {
+	chunks []*[chunkAlarms]alarm
+	n      int
+}
+
+const chunkAlarms = 1 << 12
+
+func (h *alarms) at(i int) *alarm { return &h.chunks[i/chunkAlarms][i%chunkAlarms] }
 
 // set makes the connection's alarm ring at the given time, which is not later
 // than it was set to.
 func (h *alarms) set(c *Conn, at Time) {
 	if c.slot == 0 {
-		*h = append(*h, alarm{at, c})
-		c.slot = uint32(len(*h))
+		if h.n == len(h.chunks)*chunkAlarms {
+			h.chunks = append(h.chunks, new([chunkAlarms]alarm))
+		}
+		h.n++
+		c.slot = uint32(h.n)
 	}
-	s := *h
 	i := int(c.slot) - 1
-	s[i].at = at
-	for i > 0 && s[(i-1)/2].at > at {
-		up := (i - 1) / 2
-		s.swap(i, up)
-		i = up
+	for i > 0 && h.at((i-1)/2).at > at {
+		h.put(i, *h.at((i - 1) / 2))
+		i = (i - 1) / 2
 	}
+	h.put(i, alarm{at, c})
 }
 
-func (h alarms) swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].conn.slot, h[j].conn.slot = uint32(i+1), uint32(j+1)
+// put puts an alarm into place i.
+func (h *alarms) put(i int, a alarm) {
+	*h.at(i) = a
+	a.conn.slot = uint32(i + 1)
 }
 
 // drop takes the connection's alarm away.
@@ -44,34 +54,29 @@ func (h *alarms) drop(c *Conn) {
 	if c.slot == 0 {
 		return
 	}
-	s := *h
-	i, last := int(c.slot)-1, len(s)-1
-	s.swap(i, last)
-	moved := s[i]
-	s[last] = alarm{}
-	*h = s[:last]
+	i, last := int(c.slot)-1, h.at(h.n-1)
+	moved := *last
+	*last = alarm{}
 	c.slot = 0
-	if i < last {
+	if h.n--; i < h.n {
+		h.sink(i, moved)
 		h.set(moved.conn, moved.at) // up, if it belongs there
-		h.sink(i)
 	}
 }
 
-// sink moves the alarm at i down to where it belongs.
-func (h alarms) sink(i int) {
-	for {
-		least := i
-		for child := 2*i + 1; child <= 2*i+2 && child < len(h); child++ {
-			if h[child].at < h[least].at {
-				least = child
-			}
+// sink puts an alarm into place i, or below it where it belongs.
+func (h *alarms) sink(i int, a alarm) {
+	for child := 2*i + 1; child < h.n; child = 2*i + 1 {
+		if child+1 < h.n && h.at(child+1).at < h.at(child).at {
+			child++
 		}
-		if least == i {
-			return
+		if h.at(child).at >= a.at {
+			break
 		}
-		h.swap(i, least)
-		i = least
+		h.put(i, *h.at(child))
+		i = child
 	}
+	h.put(i, a)
 }
 
 // arm sets the connection's alarm, if it must ring earlier than it is set to.
@@ -90,7 +95,7 @@ func (t *Tracker) arm(c *Conn) {
 	if due != 0 {
 		due = max(due, t.now) // no timer fires in the past
 	}
-	if due == 0 || c.bits&gone != 0 || c.slot != 0 && t.alarms[c.slot-1].at <= due {
+	if due == 0 || c.bits&gone != 0 || c.slot != 0 && t.alarms.at(int(c.slot-1)).at <= due {
 		return
 	}
 	t.alarms.set(c, due)
@@ -98,8 +103,8 @@ func (t *Tracker) arm(c *Conn) {
 
 // ring fires every timer that is due by now, in the order of their deadlines.
 func (t *Tracker) ring(now Time) {
-	for len(t.alarms) > 0 && t.alarms[0].at <= now {
-		a := t.alarms[0]
+	for t.alarms.n > 0 && t.alarms.at(0).at <= now {
+		a := *t.alarms.at(0)
 		t.alarms.drop(a.conn)
 		t.now = max(t.now, a.at)
 		t.expire(a.conn, a.at)

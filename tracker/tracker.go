@@ -47,18 +47,18 @@ type Tracker struct {
 	emit     func(*Event)
 	now      Time
 	began    Time // of the first segment
-	flows    flows
+	pool     pool
+	flows    flows // the newest of those on the same addresses and ports
 	recent   recent
 	trail    trail
 	tape     tape
 	alarms   alarms
-	spare    []*Conn // that were removed, to be used again
-	order    *order  // in which connections are given up; nil until one must be
-	passing  *Conn   // that a segment is being passed to
-	unset    bool    // its alarm is to be set after that
-	live     int     // connections in flows
-	waiting  int     // of these, provisional
-	conns    int     // numbers given out
+	order    *order // in which connections are given up; nil until one must be
+	passing  *Conn  // that a segment is being passed to
+	unset    bool   // its alarm is to be set after that
+	live     int    // connections in flows
+	waiting  int    // of these, provisional
+	conns    int    // numbers given out
 	max      int
 	stack    uint8
 	guess    bool
@@ -213,7 +213,7 @@ func (t *Tracker) Advance(now Time) {
 	if now <= t.now {
 		return
 	}
-	if len(t.alarms) > 0 && t.alarms[0].at <= now {
+	if t.alarms.n > 0 && t.alarms.at(0).at <= now {
 		t.ring(now)
 	}
 	t.now = now
@@ -223,7 +223,7 @@ func (t *Tracker) Advance(now Time) {
 // present time, in no order. The Record is lent to f for the call only, see
 // Record.Clone.
 func (t *Tracker) Each(f func(*Record)) {
-	for c := range t.flows.all() {
+	for c := range t.pool.all() {
 		if !c.provisional() {
 			t.fill(&t.record, c)
 			f(&t.record)
@@ -236,19 +236,18 @@ func (t *Tracker) Each(f func(*Record)) {
 // let timers run on.
 func (t *Tracker) Close() {
 	t.offloadedSums(nil, fewSums)
-	// Where the alarms are there is room for the numbers beside the connections: to
-	// look them up there at every comparison cost 4 % of a short connection.
-	left := t.alarms[:0]
-	for c := range t.flows.all() {
+	t.alarms, t.order = alarms{}, nil
+	left := make([]*Conn, 0, t.live)
+	for c := range t.pool.all() {
 		if !c.provisional() {
-			left = append(left, alarm{Time(c.id), c})
+			left = append(left, c)
 		}
 	}
-	slices.SortFunc(left, func(a, b alarm) int { return cmp.Compare(a.at, b.at) })
+	slices.SortFunc(left, func(a, b *Conn) int { return cmp.Compare(a.id, b.id) }) // nearly so already
 	for _, c := range left {
-		t.over(c.conn)
+		t.over(c)
 	}
-	t.flows, t.alarms, t.order, t.live, t.waiting = newFlows(), nil, nil, 0, 0
+	t.pool, t.flows, t.live, t.waiting = pool{}, newFlows(), 0, 0
 }
 
 // over tells the caller that the connection will not change any more.
@@ -285,10 +284,9 @@ func (t *Tracker) remove(c *Conn) {
 		t.waiting--
 	}
 	t.live--
-	c.bits |= gone
 	t.alarms.drop(c)
 	if t.order != nil {
 		t.order.drop(c)
 	}
-	t.spare = append(t.spare, c)
+	t.pool.giveBack(c)
 }
