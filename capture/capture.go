@@ -275,6 +275,19 @@ func (s *Source) after(t tracker.Time) bool {
 // decode counts a packet and makes a Segment of it.
 func (s *Source) decode(r *record) verdict {
 	st := &s.stats
+	st.count(r)
+	if f := s.options.Filter; f != nil && !f.Match(r.link, r.data, r.wire) {
+		st.Filtered++
+		st.FilteredBytes += int64(r.wire)
+		return notTCP
+	}
+	v := st.decode(r, &s.slow, s.segment)
+	s.segment.Time, s.segment.Packet = r.time, s.frame
+	return v
+}
+
+// count counts a packet, whatever it is.
+func (st *Stats) count(r *record) {
 	if r.time == 0 {
 		r.time = st.Last // simple packet blocks: not before the packet before
 	}
@@ -286,24 +299,23 @@ func (s *Source) decode(r *record) verdict {
 	}
 	st.Packets++
 	st.Bytes += int64(r.wire)
-	if f := s.options.Filter; f != nil && !f.Match(r.link, r.data, r.wire) {
-		st.Filtered++
-		st.FilteredBytes += int64(r.wire)
-		return notTCP
-	}
-	v := decodeFast(r.link, r.data, r.wire, &s.options, s.segment)
+}
+
+// decode makes a Segment of a packet, by the fast path if it can, and counts
+// what it is.
+func (st *Stats) decode(r *record, slow *slowPath, s *tracker.Segment) verdict {
+	v := decodeFast(r.link, r.data, r.wire, slow.o, s)
 	if v == ask {
-		v = s.slow.decode(r.link, frame{r.data, r.wire}, r.time, s.segment)
+		v = slow.decode(r.link, frame{r.data, r.wire}, r.time, s)
 	}
 	switch {
 	case v == undecodable:
 		st.Undecodable++
-	case v == isTCP && s.segment.ICMP.Type != 0:
+	case v == isTCP && s.ICMP.Type != 0:
 		st.Errors++
 	case v == isTCP:
 		st.Segments++
 	}
-	s.segment.Time, s.segment.Packet = r.time, s.frame
 	return v
 }
 

@@ -162,28 +162,9 @@ func (l *Live) take(r *record) (verdict, error) {
 			return notTCP, nil // most of these are left out by the kernel, and not counted either
 		}
 	}
-	if r.time == 0 {
-		r.time = st.Last
-	}
+	st.count(r)
 	l.newest = r.time
-	st.Last = max(st.Last, r.time)
-	if r.time < st.First || st.First == 0 {
-		st.First = r.time
-	}
-	st.Packets++
-	st.Bytes += int64(r.wire)
-	v := decodeFast(r.link, r.data, r.wire, &l.options.Options, &l.segment)
-	if v == ask {
-		v = l.slow.decode(r.link, frame{r.data, r.wire}, r.time, &l.segment)
-	}
-	switch {
-	case v == undecodable:
-		st.Undecodable++
-	case v == isTCP && l.segment.ICMP.Type != 0:
-		st.Errors++
-	case v == isTCP:
-		st.Segments++
-	}
+	v := st.decode(r, &l.slow, &l.segment)
 	l.segment.Time, l.segment.Packet = r.time, st.Packets
 	if l.file != nil {
 		return v, l.file.write(l, r)

@@ -119,10 +119,10 @@ func TestLivePastItsDeadline(t *testing.T) {
 	}
 }
 
-// A file that was written live says when the capture ended, and a replay goes on
-// until then.
-func TestLiveSavesWhenItEnded(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.pcapng")
+// saved returns a Live that has read a capture to its end and writes it to a
+// file, which is not closed yet.
+func saved(t *testing.T) (l *capture.Live, path string) {
+	path = filepath.Join(t.TempDir(), "x.pcapng")
 	l, w := piped(t, capture.LiveOptions{})
 	file, err := capture.CreateWriter(capture.WriteOptions{Path: path})
 	if err != nil {
@@ -133,6 +133,13 @@ func TestLiveSavesWhenItEnded(t *testing.T) {
 	w.Close()
 	for next(t, l) >= 0 {
 	}
+	return l, path
+}
+
+// A file that was written live says when the capture ended, and a replay goes on
+// until then.
+func TestLiveSavesWhenItEnded(t *testing.T) {
+	l, path := saved(t)
 	l.Stop()
 	want := l.Stats()
 	if err := l.Close(); err != nil {
@@ -157,17 +164,7 @@ func TestLiveSavesWhenItEnded(t *testing.T) {
 // A statistics block tells when the capture ended; without --at time runs on to
 // it, with it no further.
 func TestCaptureEndsWhenItSays(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.pcapng")
-	l, w := piped(t, capture.LiveOptions{})
-	file, err := capture.CreateWriter(capture.WriteOptions{Path: path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Save(file)
-	w.Write(mustRead(t, "../pcaps/refused.pcap"))
-	w.Close()
-	for next(t, l) >= 0 {
-	}
+	l, path := saved(t)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -85,10 +85,7 @@ func (f *flows) hash(k *flowKey) uint32 { return f.seed.hash(k) }
 
 // find returns the newest connection of the flow, whose hash is h, or nil.
 func (f *flows) find(h uint32, k *flowKey) *Conn {
-	if i := f.place(h, k); f.tags[i] != 0 {
-		return f.items[i]
-	}
-	return nil
+	return f.items[f.place(h, k)]
 }
 
 // place returns where the flow is, or the free place where it would be.

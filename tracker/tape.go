@@ -63,16 +63,23 @@ var clockStep = Kind{
 func (t *Tracker) timed(s *Segment) (jumped bool) {
 	k := &t.tape
 	ahead := s.Time.Sub(k.newest)
-	if ahead >= -clockSlack || k.newest == 0 {
-		jumped = ahead > clockJump && k.newest != 0
-		k.newest, k.behind = max(k.newest, s.Time), 0
-		return jumped
+	if ahead < -clockSlack && k.newest != 0 {
+		t.late(s)
+		return false
 	}
+	jumped = ahead > clockJump && k.newest != 0
+	k.newest, k.behind = max(k.newest, s.Time), 0
+	return jumped
+}
+
+// late watches a segment that is stamped earlier than the newest.
+func (t *Tracker) late(s *Segment) {
+	k := &t.tape
 	if k.behind++; k.behind == 1 {
 		k.behindAt, k.behindFrom = s.Time, s.Packet
 	}
 	if k.behind < clockBehind {
-		return false
+		return
 	}
 	back := k.newest.Sub(k.behindAt)
 	f := finding{cause: "backward", certain: ConfidenceAssumed, evidence: []int{k.behindFrom, s.Packet}}
@@ -84,7 +91,6 @@ func (t *Tracker) timed(s *Segment) (jumped bool) {
 	}
 	k.newest, k.behind = s.Time, 0
 	t.stepped(f, s)
-	return false
 }
 
 // jumped looks whether a long pause of the capture is one for the sender of
