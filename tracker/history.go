@@ -86,26 +86,25 @@ func (set StateSet) shown() State {
 // apply lets the inputs happen to an end in the assumed view and takes down
 // the step, if there is one.
 func (t *Tracker) apply(c *Conn, e End, ins inputSet, why cause) {
-	if ins == 0 {
-		return
+	before := c.ends[e].assumed
+	if after := before.after(ins); after != before {
+		t.enter(c, e, ins, after, why, false)
 	}
-	t.enter(c, e, ins, c.ends[e].assumed.after(ins), why, false)
 }
 
 // applyMaybe is apply for inputs of which no packet tells whether they
 // happened.
 func (t *Tracker) applyMaybe(c *Conn, e End, ins inputSet, why cause) {
 	before := c.ends[e].assumed
-	t.enter(c, e, ins, before|before.after(ins), why, true)
+	if after := before | before.after(ins); after != before {
+		t.enter(c, e, ins, after, why, true)
+	}
 }
 
 // enter is the one place that moves the assumed view on.
 func (t *Tracker) enter(c *Conn, e End, ins inputSet, after StateSet, why cause, maybe bool) {
 	x := &c.ends[e]
 	before := x.assumed
-	if before == after {
-		return
-	}
 	x.assumed = after
 	ins = before.effective(ins)
 	if why.basis == ByAssumption && c.odd != nil && c.odd.refuted[e]&ins != 0 {
@@ -156,11 +155,13 @@ func (c *Conn) keep(st step) {
 // moved tells the caller of a move, and sets the connection's alarm.
 func (t *Tracker) moved(c *Conn, e End, before, after StateSet, on string, why cause) {
 	if from, to := before.shown(), after.shown(); from != to && !c.provisional() {
-		t.told = Event{
-			Kind: Moved, Time: why.at, Packet: why.packet, Conn: int(c.id), Client: c.addr(Client), Server: c.addr(Server),
-			End: e, Bytes: [2]uint64{c.ends[Client].bytes, c.ends[Server].bytes},
-			From: from, To: to, On: on, Basis: why.basis,
+		m := &t.told
+		if m.Conn != int(c.id) || m.Kind != Moved { // two in a row are often of one connection
+			*m = Event{Kind: Moved, Conn: int(c.id), Client: c.addr(Client), Server: c.addr(Server)}
 		}
+		m.Time, m.Packet, m.End = why.at, why.packet, e
+		m.Bytes = [2]uint64{c.ends[Client].bytes, c.ends[Server].bytes}
+		m.From, m.To, m.On, m.Basis = from, to, on, why.basis
 		t.emit(&t.told)
 	}
 	t.arm(c)

@@ -136,6 +136,7 @@ func (t *Tracker) open(newest *Conn, k *flowKey, h uint32, low bool, s *Segment)
 	c.key, c.start = *k, t.now
 	c.setOlder(newest)
 	t.flows.set(h, c)
+	t.newest = c
 	t.live++
 	fromClient := true
 	switch {

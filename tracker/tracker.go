@@ -66,6 +66,7 @@ type Tracker struct {
 	stats    Stats
 	tallies  map[tallyKey]int // how many connections some rare kinds were found in
 	key      flowKey          // of the segment that is observed
+	newest   *Conn            // on its addresses and ports
 	told     Event            // lent out: by value it was copied five times, to the Crowd and the printer
 	record   Record           // lent out with every Over event
 	scene    happening
@@ -146,6 +147,7 @@ func (t *Tracker) Observe(s *Segment) {
 			return
 		}
 	}
+	t.newest = newest
 	c, from := t.choose(newest, s, k, h, low)
 	if jumped {
 		t.jumped(c, s, from)
@@ -172,6 +174,7 @@ func (t *Tracker) Observe(s *Segment) {
 	}
 	if t.waiting > 0 {
 		t.settleProvisional(c, s, from)
+		t.newest = t.flows.find(h, k)
 	}
 	t.passing, t.unset = c, c.slot == 0
 	t.pass(c, s, from)

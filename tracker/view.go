@@ -51,8 +51,8 @@ func (t *Tracker) take(c *Conn, s *Segment, from End, r reading) {
 	firstFIN := s.Flags&FIN != 0 && !c.ends[from].has(hasFIN)
 	c.keepClosing(s, from, r, t.now)
 	t.refuteBy(c, s, from, r)
-	if n := t.newestOf(c.key); n != c {
-		t.notYet(n, c, s, from)
+	if t.newest != c {
+		t.notYet(t.newest, c, s, from)
 	}
 	t.heard(c, s, from)
 	t.send(c, s, from, r)
