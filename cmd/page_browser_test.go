@@ -173,6 +173,20 @@ func samples(t testing.TB) []string {
 	return files
 }
 
+// forged writes a capture of short connections, of ten packets each.
+func forged(t testing.TB, packets int) string {
+	file := filepath.Join(t.TempDir(), "many.pcap")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = forge.Traffic{Kind: forge.ShortConnections, Packets: packets, Seed: 1}.Write(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 const (
 	firstRow  = "document.querySelector('#table tbody tr')"
 	shownRows = "document.querySelectorAll('#table tbody tr').length"
@@ -297,24 +311,49 @@ func TestBrowserLadder(t *testing.T) {
 
 	b = openPage(t, printedPage(t, "replay", "-o", "html", "../tracker/testdata/traces/bulk-loss/client.pcap"), "")
 	b.keep("ladder-bulk", "#l-picture")
-	b.do(emulation.SetEmulatedMedia().WithMedia("print"), chromedp.EmulateViewport(760, 1000))
-	b.keep("print", "")
+	b.quiet()
+}
+
+// On paper a page is light, tells what of it is not printed, and has no
+// picture that ends in the middle of a row.
+func TestBrowserPrint(t *testing.T) {
+	many := forged(t, 1000)
+	b := openPage(t, printedPage(t, "replay", "-q", "-o", "html", many, "../pcaps/rst-instead-of-ack.pcap"), "")
+	b.value("document.querySelectorAll('#table th button')[9].click()")
+	b.value("before = document.body.innerHTML")
+	b.do(emulation.SetEmulatedMedia().WithMedia("print").WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}))
+	b.value("dispatchEvent(new Event('beforeprint'))")
+	b.equal("getComputedStyle(document.body).backgroundColor", "rgb(255, 255, 255)")
+	for _, want := range []string{"Sorted by Duration. Printed are 1 to 50 of ", "Printed is the ladder that was open, of "} {
+		if text := b.value("document.body.innerText"); !strings.Contains(text, want) {
+			t.Errorf("the page does not say %q on paper", want)
+		}
+	}
+	b.equal("[...document.querySelectorAll('button, input, select, details:not([open])')].filter(e => e.getClientRects().length && getComputedStyle(e).display !== 'contents').length", "0")
+	b.equal("document.querySelectorAll('#timelines .slices tbody tr').length", "50")
+	b.equal("document.querySelectorAll('#l-picture .slices thead .host').length", "2")
+	b.equal("document.querySelectorAll('#l-picture .slices tbody tr').length > 1", "true")
+	// A row of a ladder stands in one slice, whole.
+	b.equal(`[...document.querySelectorAll('#l-picture .slices .cross')].filter(e => {
+		const cross = e.getBoundingClientRect(), slice = e.closest('svg').getBoundingClientRect();
+		return cross.top >= slice.top && cross.bottom <= slice.bottom;
+	}).length`, "3")
+	b.value("dispatchEvent(new Event('afterprint'))")
+	b.equal("document.body.innerHTML === before", "true")
+	b.do(chromedp.ActionFunc(func(ctx context.Context) error {
+		pdf, _, err := page.PrintToPDF().WithPrintBackground(true).Do(ctx)
+		if err == nil && *pictures != "" {
+			err = os.WriteFile(filepath.Join(*pictures, "print.pdf"), pdf, 0o644)
+		}
+		return err
+	}))
 	b.quiet()
 }
 
 // 50,000 connections fit into 15 MB, and turning their pages is quick. How
 // long they take to load is told, not judged: that depends on the machine.
 func TestBrowserManyConnections(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "many.pcap")
-	f, err := os.Create(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = forge.Traffic{Kind: forge.ShortConnections, Packets: 500_000, Seed: 1}.Write(f)
-	if err := errors.Join(err, f.Close()); err != nil {
-		t.Fatal(err)
-	}
-	contents := printedPage(t, "replay", "-o", "html", file)
+	contents := printedPage(t, "replay", "-o", "html", forged(t, 500_000))
 	if len(contents) > 15_000_000 {
 		t.Errorf("the page has %d octets, want at most 15 MB", len(contents))
 	}

@@ -154,7 +154,8 @@ function showPage() {
 			k.cell ? k.cell(c) : textOf(k, c))))));
 	byId('status').textContent = shown.length === all.length ? thousands(all.length) + (all.length === 1 ? ' connection' : ' connections')
 		: thousands(shown.length) + ' of ' + thousands(all.length) + ' connections';
-	byId('p-at').textContent = 'Page ' + thousands(page + 1) + ' of ' + thousands(pages);
+	byId('p-at').textContent = 'Page ' + thousands(page + 1) + ' of ' + thousands(pages) +
+		(pages > 1 ? ': ' + thousands(page * perPage + 1) + ' to ' + thousands(page * perPage + list.length) : '');
 	byId('p-first').disabled = byId('p-prev').disabled = page === 0;
 	byId('p-last').disabled = byId('p-next').disabled = page === pages - 1;
 	showTimelines(list);
@@ -184,7 +185,7 @@ function lane(end, name, y, scale, until) {
 
 // timeline draws both ends of a connection, and its anomalies as marks.
 function timeline(c, y, scale, until) {
-	const g = svg('g', {class: 'row'}, lane(c.client, 'client', y + 8, scale, until), lane(c.server, 'server', y + 24, scale, until));
+	const g = svg('g', {}, lane(c.client, 'client', y + 8, scale, until), lane(c.server, 'server', y + 24, scale, until));
 	for (const a of c.odd) {
 		const x = scale(a.at);
 		if (x >= laneLeft - 1 && x <= laneLeft + laneWidth + 1) {
@@ -215,7 +216,7 @@ function showTimelines(list) {
 	}
 	to = Math.max(to, from + 1);
 	const height = 42, picture = svg('svg', {viewBox: `0 0 1200 ${30 + height * list.length}`, width: 1200, height: 30 + height * list.length,
-		role: 'group', 'aria-label': 'Timelines of ' + list.length + ' connections'});
+		role: 'group', 'aria-label': 'Timelines of ' + list.length + ' connections', 'data-cuts': list.map((_, i) => 21 + height * i).join(' ')});
 	picture.append(axis(from, to, 20, height * list.length));
 	list.forEach((c, i) => {
 		const y = 22 + height * i, scale = us => laneLeft + (c.start + us - from) / (to - from) * laneWidth;
@@ -316,7 +317,7 @@ function drawLadder(c, l, toScale) {
 	}
 	let times = 0, labels = 0, flags = 0;
 	l.rows.forEach((r, i) => {
-		const y = ys[i], row = svg('g', {class: 'row'}, svg('title', {}, rowText(r, l)));
+		const y = ys[i], row = svg('g', {}, svg('title', {}, rowText(r, l)));
 		g.append(row);
 		if (r.k !== 2 && y - times > 13 || !i) {
 			row.append(svg('text', {x: X.time, y: y + 4, 'text-anchor': 'end', class: 'small'}, seconds(r.t)));
@@ -372,8 +373,18 @@ function drawLadder(c, l, toScale) {
 		}
 	}
 	const height = Math.max(bottom, flags + 14) + 6;
-	return svg('svg', {class: 'ladder', viewBox: `0 0 ${X.width} ${height}`, width: X.width, height, role: 'img', 'aria-label': title},
-		svg('title', {}, title), g);
+	return svg('svg', {class: 'ladder', viewBox: `0 0 ${X.width} ${height}`, width: X.width, height, role: 'img', 'aria-label': title, 'data-cuts': cuts(l, ys).join(' ')},
+		svg('title', {}, title), ...g.children);
+}
+
+// cuts returns where a ladder can be cut: below the hosts, and between rungs.
+function cuts(l, ys) {
+	const list = [46];
+	ys.forEach((y, i) => {
+		const free = i > 0 && y - ys[i - 1] >= (l.rows[i - 1].m ? 50 : 36);
+		if (free && y - list[list.length - 1] > 150) list.push(y - 14);
+	});
+	return list;
 }
 
 // rowText tells all of a rung, for a tooltip.
@@ -451,6 +462,54 @@ function followHash(focus) {
 	return m;
 }
 
+// Paper.
+
+let undo = []; // what brings the page back from paper
+
+// sliced returns a picture as a table: what is above the first of cuts is its
+// head, which stands on every sheet, and what is between two cuts is a row,
+// which no sheet ends in.
+function sliced(picture, cuts) {
+	const [, , width, height] = picture.getAttribute('viewBox').split(' ').map(Number);
+	const parts = [...picture.children].filter(e => e.tagName !== 'title').map(e => [e, e.getBBox()]);
+	const slice = (top, bottom) => svg('svg', {viewBox: `0 ${top} ${width} ${bottom - top}`, width, height: bottom - top, class: picture.getAttribute('class') || ''},
+		...parts.filter(([, box]) => box.y < bottom && box.y + box.height > top).map(([e]) => e.cloneNode(true)));
+	const row = (top, bottom) => el('tr', {}, el('td', {}, slice(top, bottom)));
+	return el('table', {class: 'slices', role: 'presentation'}, el('thead', {}, row(0, cuts[0])),
+		el('tbody', {}, ...cuts.map((top, i) => row(top, i + 1 < cuts.length ? cuts[i + 1] : height))));
+}
+
+// said tells how the table is filtered and sorted.
+function said() {
+	const set = [['text', 'f-text'], ['host', 'f-host'], ['state', 'f-state'], ['anomaly', 'f-kind']].map(([name, id]) => [name, byId(id).value])
+		.filter(([, value]) => value).map(([name, value]) => name + ' ' + (value === '*' ? 'of some kind' : value));
+	return (set.length ? 'Filtered by ' + set.join(', ') + '. ' : '') +
+		(sorted.column ? 'Sorted by ' + sorted.column.title + (sorted.down ? ', descending. ' : '. ') : '');
+}
+
+// toPaper makes the page fit for sheets of paper, and has it say what of it is
+// not printed.
+function toPaper() {
+	toScreen();
+	const add = (before, e) => { before.before(e); undo.push(() => e.remove()); };
+	for (const d of document.querySelectorAll('details.kind:not([open])')) {
+		d.open = true;
+		undo.push(() => { d.open = false; });
+	}
+	const note = (before, text) => text && add(before, el('p', {class: 'note'}, text));
+	const first = page * perPage, n = Math.min(perPage, shown.length - first), drawn = Object.keys(ladders).length;
+	note(byId('table').parentNode, said() + (n < shown.length
+		? `Printed are ${thousands(first + 1)} to ${thousands(first + n)} of ${thousands(shown.length)}, the page of the table that was open.` : ''));
+	note(byId('l-heading'), drawn > 1 ? `Printed is the ladder that was open, of ${thousands(drawn)} in this file.` : '');
+	for (const picture of document.querySelectorAll('svg[data-cuts]')) {
+		if (picture.getClientRects().length) add(picture, sliced(picture, picture.dataset.cuts.split(' ').map(Number)));
+	}
+}
+
+function toScreen() {
+	for (const step of undo.splice(0)) step();
+}
+
 // The page.
 
 if (!all.length) return;
@@ -476,7 +535,8 @@ for (const radio of document.querySelectorAll('input[name=spacing]')) radio.addE
 byId('l-prev').addEventListener('click', () => step(-1));
 byId('l-next').addEventListener('click', () => step(1));
 window.addEventListener('hashchange', () => followHash(true));
-window.addEventListener('beforeprint', () => { for (const d of document.querySelectorAll('details.kind')) d.open = true; });
+window.addEventListener('beforeprint', toPaper);
+window.addEventListener('afterprint', toScreen);
 showPage();
 if (!followHash(true)) showLadder(find(data.open) ? data.open : all[0].conn);
 })();
