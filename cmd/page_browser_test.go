@@ -301,6 +301,14 @@ func TestBrowserLadder(t *testing.T) {
 	b.keep("ladder-scale", "#l-picture")
 	b.scheme("dark")
 	b.keep("dark", "")
+	// On the screen of a telephone it is all there, without scrolling to the side.
+	b.do(chromedp.EmulateViewport(400, 900))
+	b.equal(`[...document.querySelectorAll('#l-picture :is(text, .cross, .stop), #l-line svg, #timelines svg')].filter(e => {
+		const box = e.getBoundingClientRect();
+		return box.left < 0 || box.right > innerWidth;
+	}).length`, "0")
+	b.equal(count(".cross"), "3")
+	b.keep("ladder-narrow", "#l-picture")
 	b.quiet()
 
 	b = openPage(t, printedPage(t, "explain", "-o", "html", "../pcaps/keepalive-timeout.pcap"), "")
