@@ -276,11 +276,54 @@ func TestBrowserKeyboard(t *testing.T) {
 	b.equal("document.querySelector('input[name=spacing]:checked').value", "scale")
 	b.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter)) // the next connection
 	b.equal("location.hash !== '#conn="+conn+"'", "true")
-	// Everything that can be chosen has a name, and every picture a title.
+	b.quiet()
+}
+
+// Everything that can be chosen is reached with Tab, has a name, and shows that
+// it is chosen; every picture and table has a title.
+func TestBrowserAccess(t *testing.T) {
+	b := openPage(t, printedPage(t, "check", "-o", "html", "--undecided", "ignore", "--allow", "error", "../pcaps/time-wait-refuses-syn.pcap"), "")
+	b.value(`[...document.querySelectorAll('details')].forEach(d => d.open = true)`)
+	b.value(`left = new Set([...document.querySelectorAll('a, button:enabled, input, select, summary, [tabindex="0"]')].filter(e => e.type !== 'radio' || e.checked))`)
+	for range 200 {
+		b.do(chromedp.KeyEvent(kb.Tab))
+		b.value("left.delete(" + focused + ")")
+		if got := b.value("getComputedStyle(" + focused + ").outlineStyle"); got != "solid" && b.value(focused) != "[object HTMLBodyElement]" {
+			t.Errorf("%s has the focus, and the outline %q", b.value(focused+".outerHTML.slice(0, 80)"), got)
+		}
+	}
+	b.equal("[...left].map(e => e.outerHTML.slice(0, 80)).join()", "")
 	b.equal(`[...document.querySelectorAll('a, button, input, select, summary, [tabindex="0"]')]
 		.filter(e => !(e.textContent.trim() || e.ariaLabel || e.getAttribute('aria-labelledby') || e.labels?.length)).length`, "0")
 	b.equal(`[...document.querySelectorAll('svg[role=img]')].filter(e => !e.querySelector('title') && !e.ariaLabel).length`, "0")
 	b.equal(`[...document.querySelectorAll('th')].filter(e => !e.scope).length`, "0")
+	b.equal(`[...document.querySelectorAll('table')].filter(e => !e.caption && !e.ariaLabel && !document.getElementById(e.getAttribute('aria-labelledby'))).length`, "0")
+	b.equal(`document.querySelectorAll('#table [aria-current]').length`, "1")
+	b.quiet()
+}
+
+// Text stands out from what is behind it, light and dark, by 4.5 to 1 at least.
+func TestBrowserContrast(t *testing.T) {
+	b := openPage(t, printedPage(t, append([]string{"replay", "-q", "-o", "html"}, samples(t)...)...), "")
+	b.value(`[...document.querySelectorAll('details')].forEach(d => d.open = true)`)
+	for _, scheme := range []string{"light", "dark"} {
+		b.scheme(scheme)
+		b.equal(`(() => {
+			const parts = color => color.match(/[\d.]+/g).map(Number);
+			const linear = c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+			const light = color => { const [r, g, b] = parts(color).map(linear); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+			const contrast = (a, b) => { const [x, y] = [light(a), light(b)]; return (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05); };
+			const behind = e => { for (; ; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if ((parts(c)[3] ?? 1) === 1) return c; } };
+			const bad = [];
+			for (const e of document.querySelectorAll('body *')) {
+				if (![...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) || !e.getClientRects().length || e.matches(':disabled, script, style, title, desc')) continue;
+				const style = getComputedStyle(e), drawn = e instanceof SVGElement;
+				const ground = drawn && style.stroke !== 'none' ? style.stroke : behind(e), ratio = contrast(drawn ? style.fill : style.color, ground);
+				if (ratio < 4.5) bad.push(ratio.toFixed(1) + ' ' + e.outerHTML.slice(0, 60));
+			}
+			return [...new Set(bad)].slice(0, 12).join('\n');
+		})()`, "")
+	}
 	b.quiet()
 }
 

@@ -149,7 +149,7 @@ function showPage() {
 	const pages = Math.max(1, Math.ceil(shown.length / perPage));
 	page = Math.min(Math.max(page, 0), pages - 1);
 	const list = shown.slice(page * perPage, (page + 1) * perPage);
-	byId('table').tBodies[0].replaceChildren(...list.map(c => el('tr', {'data-conn': c.conn, class: c.conn === open ? 'open' : ''},
+	byId('table').tBodies[0].replaceChildren(...list.map(c => el('tr', {'data-conn': c.conn},
 		...columns.map((k, i) => el(i ? 'td' : 'th', {scope: i ? undefined : 'row', class: k.n ? 'n' : k.wrap ? 'wrap' : undefined},
 			k.cell ? k.cell(c) : textOf(k, c))))));
 	byId('status').textContent = shown.length === all.length ? thousands(all.length) + (all.length === 1 ? ' connection' : ' connections')
@@ -158,7 +158,17 @@ function showPage() {
 		(pages > 1 ? ': ' + thousands(page * perPage + 1) + ' to ' + thousands(page * perPage + list.length) : '');
 	byId('p-first').disabled = byId('p-prev').disabled = page === 0;
 	byId('p-last').disabled = byId('p-next').disabled = page === pages - 1;
+	markOpen();
 	showTimelines(list);
+}
+
+// markOpen marks the connection whose ladder is shown.
+function markOpen() {
+	for (const tr of byId('table').tBodies[0].rows) {
+		const mine = tr.dataset.conn === String(open);
+		tr.className = mine ? 'open' : '';
+		tr.querySelector('a').ariaCurrent = mine ? 'true' : null;
+	}
 }
 
 // Timelines.
@@ -185,19 +195,26 @@ function names(c, y, number) {
 // connection to pixels.
 function lane(end, name, y, scale, until) {
 	const g = svg('g', {}), list = steps(end);
+	let last = until;
 	list.forEach((s, i) => {
 		const x1 = scale(s.at), x2 = i + 1 < list.length ? scale(list[i + 1].at) : until;
 		const width = Math.max(x2 - x1, 0.8), over = s.state === 'CLOSED' && i === list.length - 1;
 		const title = name + ' ' + stepText(s) + ' from +' + seconds(s.at) + ': ' + s.event;
 		const box = {x: x1, y: over ? y + laneHeight / 2 - 1.5 : y, width, height: over ? 3 : laneHeight};
+		if (over) last = x1;
 		g.append(svg('rect', {...box, class: 'lane s-' + s.state}, svg('title', {}, title)));
 		if (s.assumed) g.append(svg('rect', {...box, fill: 'url(#hatch)', 'pointer-events': 'none'}));
 		if (width > 8 * stepText(s).length + 6 && !over) {
 			g.append(svg('text', {x: x1 + 4, y: y + 11, class: 'lane-label t-' + s.state}, stepText(s)));
 		}
 	});
+	if (list.length) g.append(edge({x: scale(list[0].at), y, width: last - scale(list[0].at), height: laneHeight}));
 	return g;
 }
+
+// edge is drawn around a lane, for the pale states are hard to tell from the
+// page.
+const edge = box => svg('rect', {...box, class: 'edge', 'pointer-events': 'none'});
 
 // timeline draws both ends of a connection, and its anomalies as marks.
 function timeline(c, y, scale, until) {
@@ -326,15 +343,19 @@ function drawLadder(c, l, toScale) {
 			return before = Math.max(y, before);
 		});
 		g.append(svg('rect', {x, y: 50, width: X.lane, height: bottom - 50, class: 'lane s-LISTEN'}));
+		let lowest = bottom;
 		list.forEach((s, i) => {
 			const y1 = spots[i], y2 = i + 1 < list.length ? spots[i + 1] : bottom, over = s.state === 'CLOSED' && i === list.length - 1;
 			const box = {x: over ? x + X.lane / 2 - 1.5 : x, y: y1, width: over ? 3 : X.lane, height: Math.max(y2 - y1, 1)};
-			if (over) g.append(svg('rect', {x, y: y1, width: X.lane, height: bottom - y1, fill: 'var(--bg)'}));
+			if (over) {
+				g.append(svg('rect', {x, y: y1, width: X.lane, height: bottom - y1, fill: 'var(--bg)'}));
+				lowest = y1;
+			}
 			g.append(svg('rect', {...box, class: 'lane s-' + s.state}, svg('title', {}, `${name} ${stepText(s)}: ${s.event}`)));
 			if (s.assumed) g.append(svg('rect', {...box, fill: 'url(#hatch)', 'pointer-events': 'none'}));
 			if (y2 - y1 > 5 || over || i === list.length - 1) beside[side].push({y: y1 + 5, text: stepText(s), kind: 'state', must: true});
 		});
-		g.append(svg('text', {x: side ? X.right - 20 : X.left - 20, y: 20, class: 'host'}, c[name].addr),
+		g.append(edge({x, y: 50, width: X.lane, height: lowest - 50}), svg('text', {x: side ? X.right - 20 : X.left - 20, y: 20, class: 'host'}, c[name].addr),
 			svg('text', {x: side ? X.right - 20 : X.left - 20, y: 37, class: 'small'}, name));
 	}
 	let times = 0, labels = 0, flags = 0;
@@ -420,8 +441,8 @@ function rowText(r, l) {
 		.filter(t => t).join('\n');
 }
 
-function table(titles, rows) {
-	return el('table', {}, el('thead', {}, el('tr', {}, ...titles.map(t => el('th', {scope: 'col'}, t)))),
+function table(name, titles, rows) {
+	return el('table', {'aria-label': name}, el('thead', {}, el('tr', {}, ...titles.map(t => el('th', {scope: 'col'}, t)))),
 		el('tbody', {}, ...rows.map(r => el('tr', {}, ...r.map((cell, i) => el(i ? 'td' : 'th', i ? {} : {scope: 'row'}, cell))))));
 }
 
@@ -432,7 +453,7 @@ function ladderTable(c, l) {
 		return state === proved ? state : proved + '..' + state;
 	};
 	const names = l.left === 0 ? ['client', 'server'] : ['server', 'client'];
-	return table(['Time', 'Frame', 'From', 'Segment', names[0] + ', as seen then', names[1] + ', as seen then', 'What it did'], l.rows.map(r => [
+	return table('Segments', ['Time', 'Frame', 'From', 'Segment', names[0] + ', as seen then', names[1] + ', as seen then', 'What it did'], l.rows.map(r => [
 		seconds(r.t), r.n ? String(r.n) : '', r.k === 2 || r.k === 1 ? '' : names[r.d || 0], r.o || r.x || '', views(r, 0), views(r, 1),
 		[fateText(r), ...(r.s || []), ...(r.a || []).map(n => l.odd[n].kind)].filter(t => t).join('; ')]));
 }
@@ -446,7 +467,7 @@ function showLadder(conn, focus) {
 		return;
 	}
 	open = conn;
-	for (const tr of byId('table').tBodies[0].rows) tr.className = tr.dataset.conn === String(conn) ? 'open' : '';
+	markOpen();
 	const l = ladders[conn];
 	byId('l-empty').hidden = true;
 	byId('l-body').hidden = false;
@@ -463,7 +484,7 @@ function showLadder(conn, focus) {
 	byId('l-picture').replaceChildren(l ? drawLadder(c, l, toScale) : el('p', {class: 'note'}, 'The segments of this connection are not in this page.'));
 	byId('l-table').hidden = !l;
 	byId('l-table').querySelector('div').replaceChildren(l ? ladderTable(c, l) : '');
-	byId('l-history').querySelector('div').replaceChildren(table(['Time', 'Frame', 'End', 'State', 'On', 'Basis'],
+	byId('l-history').querySelector('div').replaceChildren(table('States of both ends', ['Time', 'Frame', 'End', 'State', 'On', 'Basis'],
 		[['client', c.client], ['server', c.server]].flatMap(([name, end]) => steps(end).map(s => ({...s, name})))
 			.sort((a, b) => a.at - b.at).map(s => [seconds(s.at), s.packet ? String(s.packet) : '', s.name, stepText(s), s.event, s.basis])));
 	byId('l-odd').replaceChildren(...(l && l.odd || []).flatMap(a => [
