@@ -16,6 +16,7 @@ done
 for shell in $(commands completion); do
 	"$out/tcpwatch" man completion "$shell" >"$out/man/tcpwatch-completion-$shell.1"
 done
+gzip -9n "$out"/man/*.1
 for shell in bash zsh fish; do
 	"$out/tcpwatch" completion "$shell" >"$out/completions/tcpwatch.$shell"
 done
