@@ -354,6 +354,12 @@ func TestBrowserLadder(t *testing.T) {
 	b.keep("ladder-narrow", "#l-picture")
 	b.quiet()
 
+	b = openPage(t, printedPage(t, "replay", "--at", "+3m", "-o", "html", "../pcaps/syn-timeout.pcap"), "")
+	b.equal(count(".disc"), "2") // nobody answers the SYNs
+	b.equal(count(".stop")+" + document.querySelector('#l-picture .deed.end').textContent", "1gives up")
+	b.keep("ladder-syn", "#l-picture")
+	b.quiet()
+
 	b = openPage(t, printedPage(t, "explain", "-o", "html", "../pcaps/keepalive-timeout.pcap"), "")
 	b.equal(count(".disc"), "2") // two keepalives
 	b.equal("document.querySelector('#l-picture .deed.end').textContent", "aborts")
