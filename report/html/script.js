@@ -342,7 +342,8 @@ function drawLadder(c, l, toScale) {
 			const y = i < 0 ? bottom - 20 : ys[i] + (l.rows[i].k === undefined && l.rows[i].d !== undefined !== (side === 1) ? slant : 0);
 			return before = Math.max(y, before);
 		});
-		g.append(svg('rect', {x, y: 50, width: X.lane, height: bottom - 50, class: 'lane s-LISTEN'}));
+		g.append(svg('rect', {x, y: 50, width: X.lane, height: bottom - 50, class: 'lane s-' + (list.length ? 'LISTEN' : c[name].state)}));
+		if (!list.length) beside[side].push({y: 69, text: c[name].text, kind: 'state', must: true});
 		let lowest = bottom;
 		list.forEach((s, i) => {
 			const y1 = spots[i], y2 = i + 1 < list.length ? spots[i + 1] : bottom, over = s.state === 'CLOSED' && i === list.length - 1;
