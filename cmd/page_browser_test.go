@@ -173,6 +173,20 @@ func samples(t testing.TB) []string {
 	return files
 }
 
+// forged writes a capture of short connections, of ten packets each.
+func forged(t testing.TB, packets int) string {
+	file := filepath.Join(t.TempDir(), "many.pcap")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = forge.Traffic{Kind: forge.ShortConnections, Packets: packets, Seed: 1}.Write(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 const (
 	firstRow  = "document.querySelector('#table tbody tr')"
 	shownRows = "document.querySelectorAll('#table tbody tr').length"
@@ -262,11 +276,54 @@ func TestBrowserKeyboard(t *testing.T) {
 	b.equal("document.querySelector('input[name=spacing]:checked').value", "scale")
 	b.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter)) // the next connection
 	b.equal("location.hash !== '#conn="+conn+"'", "true")
-	// Everything that can be chosen has a name, and every picture a title.
+	b.quiet()
+}
+
+// Everything that can be chosen is reached with Tab, has a name, and shows that
+// it is chosen; every picture and table has a title.
+func TestBrowserAccess(t *testing.T) {
+	b := openPage(t, printedPage(t, "check", "-o", "html", "--undecided", "ignore", "--allow", "error", "../pcaps/time-wait-refuses-syn.pcap"), "")
+	b.value(`[...document.querySelectorAll('details')].forEach(d => d.open = true)`)
+	b.value(`left = new Set([...document.querySelectorAll('a, button:enabled, input, select, summary, [tabindex="0"]')].filter(e => e.type !== 'radio' || e.checked))`)
+	for range 200 {
+		b.do(chromedp.KeyEvent(kb.Tab))
+		b.value("left.delete(" + focused + ")")
+		if got := b.value("getComputedStyle(" + focused + ").outlineStyle"); got != "solid" && b.value(focused) != "[object HTMLBodyElement]" {
+			t.Errorf("%s has the focus, and the outline %q", b.value(focused+".outerHTML.slice(0, 80)"), got)
+		}
+	}
+	b.equal("[...left].map(e => e.outerHTML.slice(0, 80)).join()", "")
 	b.equal(`[...document.querySelectorAll('a, button, input, select, summary, [tabindex="0"]')]
 		.filter(e => !(e.textContent.trim() || e.ariaLabel || e.getAttribute('aria-labelledby') || e.labels?.length)).length`, "0")
 	b.equal(`[...document.querySelectorAll('svg[role=img]')].filter(e => !e.querySelector('title') && !e.ariaLabel).length`, "0")
 	b.equal(`[...document.querySelectorAll('th')].filter(e => !e.scope).length`, "0")
+	b.equal(`[...document.querySelectorAll('table')].filter(e => !e.caption && !e.ariaLabel && !document.getElementById(e.getAttribute('aria-labelledby'))).length`, "0")
+	b.equal(`document.querySelectorAll('#table [aria-current]').length`, "1")
+	b.quiet()
+}
+
+// Text stands out from what is behind it, light and dark, by 4.5 to 1 at least.
+func TestBrowserContrast(t *testing.T) {
+	b := openPage(t, printedPage(t, append([]string{"replay", "-q", "-o", "html"}, samples(t)...)...), "")
+	b.value(`[...document.querySelectorAll('details')].forEach(d => d.open = true)`)
+	for _, scheme := range []string{"light", "dark"} {
+		b.scheme(scheme)
+		b.equal(`(() => {
+			const parts = color => color.match(/[\d.]+/g).map(Number);
+			const linear = c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+			const light = color => { const [r, g, b] = parts(color).map(linear); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+			const contrast = (a, b) => { const [x, y] = [light(a), light(b)]; return (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05); };
+			const behind = e => { for (; ; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if ((parts(c)[3] ?? 1) === 1) return c; } };
+			const bad = [];
+			for (const e of document.querySelectorAll('body *')) {
+				if (![...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) || !e.getClientRects().length || e.matches(':disabled, script, style, title, desc')) continue;
+				const style = getComputedStyle(e), drawn = e instanceof SVGElement;
+				const ground = drawn && style.stroke !== 'none' ? style.stroke : behind(e), ratio = contrast(drawn ? style.fill : style.color, ground);
+				if (ratio < 4.5) bad.push(ratio.toFixed(1) + ' ' + e.outerHTML.slice(0, 60));
+			}
+			return [...new Set(bad)].slice(0, 12).join('\n');
+		})()`, "")
+	}
 	b.quiet()
 }
 
@@ -287,6 +344,20 @@ func TestBrowserLadder(t *testing.T) {
 	b.keep("ladder-scale", "#l-picture")
 	b.scheme("dark")
 	b.keep("dark", "")
+	// On the screen of a telephone it is all there, without scrolling to the side.
+	b.do(chromedp.EmulateViewport(400, 900))
+	b.equal(`[...document.querySelectorAll('#l-picture :is(text, .cross, .stop), #l-line svg, #timelines svg')].filter(e => {
+		const box = e.getBoundingClientRect();
+		return box.left < 0 || box.right > innerWidth;
+	}).length`, "0")
+	b.equal(count(".cross"), "3")
+	b.keep("ladder-narrow", "#l-picture")
+	b.quiet()
+
+	b = openPage(t, printedPage(t, "replay", "--at", "+3m", "-o", "html", "../pcaps/syn-timeout.pcap"), "")
+	b.equal(count(".disc"), "2") // nobody answers the SYNs
+	b.equal(count(".stop")+" + document.querySelector('#l-picture .deed.end').textContent", "1gives up")
+	b.keep("ladder-syn", "#l-picture")
 	b.quiet()
 
 	b = openPage(t, printedPage(t, "explain", "-o", "html", "../pcaps/keepalive-timeout.pcap"), "")
@@ -297,24 +368,49 @@ func TestBrowserLadder(t *testing.T) {
 
 	b = openPage(t, printedPage(t, "replay", "-o", "html", "../tracker/testdata/traces/bulk-loss/client.pcap"), "")
 	b.keep("ladder-bulk", "#l-picture")
-	b.do(emulation.SetEmulatedMedia().WithMedia("print"), chromedp.EmulateViewport(760, 1000))
-	b.keep("print", "")
+	b.quiet()
+}
+
+// On paper a page is light, tells what of it is not printed, and has no
+// picture that ends in the middle of a row.
+func TestBrowserPrint(t *testing.T) {
+	many := forged(t, 1000)
+	b := openPage(t, printedPage(t, "replay", "-q", "-o", "html", many, "../pcaps/rst-instead-of-ack.pcap"), "")
+	b.value("document.querySelectorAll('#table th button')[9].click()")
+	b.value("before = document.body.innerHTML")
+	b.do(emulation.SetEmulatedMedia().WithMedia("print").WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}))
+	b.value("dispatchEvent(new Event('beforeprint'))")
+	b.equal("getComputedStyle(document.body).backgroundColor", "rgb(255, 255, 255)")
+	for _, want := range []string{"Sorted by Duration. Printed are 1 to 50 of ", "Printed is the ladder that was open, of "} {
+		if text := b.value("document.body.innerText"); !strings.Contains(text, want) {
+			t.Errorf("the page does not say %q on paper", want)
+		}
+	}
+	b.equal("[...document.querySelectorAll('button, input, select, details:not([open])')].filter(e => e.getClientRects().length && getComputedStyle(e).display !== 'contents').length", "0")
+	b.equal("document.querySelectorAll('#timelines .slices tbody tr').length", "50")
+	b.equal("document.querySelectorAll('#l-picture .slices thead .host').length", "2")
+	b.equal("document.querySelectorAll('#l-picture .slices tbody tr').length > 1", "true")
+	// A row of a ladder stands in one slice, whole.
+	b.equal(`[...document.querySelectorAll('#l-picture .slices .cross')].filter(e => {
+		const cross = e.getBoundingClientRect(), slice = e.closest('svg').getBoundingClientRect();
+		return cross.top >= slice.top && cross.bottom <= slice.bottom;
+	}).length`, "3")
+	b.value("dispatchEvent(new Event('afterprint'))")
+	b.equal("document.body.innerHTML === before", "true")
+	b.do(chromedp.ActionFunc(func(ctx context.Context) error {
+		pdf, _, err := page.PrintToPDF().WithPrintBackground(true).Do(ctx)
+		if err == nil && *pictures != "" {
+			err = os.WriteFile(filepath.Join(*pictures, "print.pdf"), pdf, 0o644)
+		}
+		return err
+	}))
 	b.quiet()
 }
 
 // 50,000 connections fit into 15 MB, and turning their pages is quick. How
 // long they take to load is told, not judged: that depends on the machine.
 func TestBrowserManyConnections(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "many.pcap")
-	f, err := os.Create(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = forge.Traffic{Kind: forge.ShortConnections, Packets: 500_000, Seed: 1}.Write(f)
-	if err := errors.Join(err, f.Close()); err != nil {
-		t.Fatal(err)
-	}
-	contents := printedPage(t, "replay", "-o", "html", file)
+	contents := printedPage(t, "replay", "-o", "html", forged(t, 500_000))
 	if len(contents) > 15_000_000 {
 		t.Errorf("the page has %d octets, want at most 15 MB", len(contents))
 	}

@@ -2,10 +2,14 @@ package cmd
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/report"
@@ -64,6 +68,33 @@ func TestReadmeBlocks(t *testing.T) {
 		if err := os.WriteFile(path, changed, 0o644); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// The commands in README.md that begin with "go run . " do what they say they
+// do: all print something, and those that say "exits 1" exit 1.
+func TestReadmeTours(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tours := regexp.MustCompile(`(?m)^go run \. (.*?)(?: > \S+)?(?:\s+# (.*))?$`).FindAllSubmatch(readme, -1)
+	if len(tours) < 14 {
+		t.Errorf("%d commands found, want at least 14", len(tours))
+	}
+	for _, tour := range tours {
+		t.Run(string(tour[1]), func(t *testing.T) {
+			shell := exec.Command("sh", "-c", "tcpwatch "+string(tour[1]))
+			shell.Dir = ".."
+			out, err := shell.Output()
+			var exit *exec.ExitError
+			if fails := strings.Contains(string(tour[2]), "exits 1"); fails != (errors.As(err, &exit) && exit.ExitCode() == exitViolation) || !fails && err != nil {
+				t.Errorf("%v, which is not what README.md says", err)
+			}
+			if len(out) == 0 {
+				t.Error("it prints nothing")
+			}
+		})
 	}
 }
 

@@ -200,9 +200,10 @@ type htmlAnomaly struct {
 
 // htmlTable is a table of which not all may be shown.
 type htmlTable struct {
-	Titles []string
-	Rows   [][]string
-	More   int
+	Caption string
+	Titles  []string
+	Rows    [][]string
+	More    int
 }
 
 func (h *html) close(s *Summary, t *tally) error {
@@ -264,6 +265,7 @@ func (h *html) htmlGroups(s *Summary) []htmlGroup {
 func (h *html) timeWaitTables(s *Summary) (byServer, byClient htmlTable) {
 	for i, g := range h.timeWaitGrids(h.opts, s) {
 		table := []*htmlTable{&byServer, &byClient}[i]
+		table.Caption = []string{"Servers", "Clients"}[i]
 		for _, c := range g.columns {
 			table.Titles = append(table.Titles, c.title)
 		}

@@ -133,7 +133,8 @@ func (d *ladder) pageRung(r *rung, f arrival, p *pageLadder) pageRung {
 	}
 	for i := range r.events {
 		e := &r.events[i]
-		if deed := deeds[e.On]; e.Kind == tracker.Moved && e.Conn == conn && deed != "" {
+		// An end of which nothing is known any more does nothing.
+		if deed := deeds[e.On]; e.Kind == tracker.Moved && e.Conn == conn && e.To != tracker.Unknown && deed != "" {
 			if row.Marks == nil {
 				row.Marks = new([2]string)
 			}

@@ -149,45 +149,79 @@ function showPage() {
 	const pages = Math.max(1, Math.ceil(shown.length / perPage));
 	page = Math.min(Math.max(page, 0), pages - 1);
 	const list = shown.slice(page * perPage, (page + 1) * perPage);
-	byId('table').tBodies[0].replaceChildren(...list.map(c => el('tr', {'data-conn': c.conn, class: c.conn === open ? 'open' : ''},
+	byId('table').tBodies[0].replaceChildren(...list.map(c => el('tr', {'data-conn': c.conn},
 		...columns.map((k, i) => el(i ? 'td' : 'th', {scope: i ? undefined : 'row', class: k.n ? 'n' : k.wrap ? 'wrap' : undefined},
 			k.cell ? k.cell(c) : textOf(k, c))))));
 	byId('status').textContent = shown.length === all.length ? thousands(all.length) + (all.length === 1 ? ' connection' : ' connections')
 		: thousands(shown.length) + ' of ' + thousands(all.length) + ' connections';
-	byId('p-at').textContent = 'Page ' + thousands(page + 1) + ' of ' + thousands(pages);
+	byId('p-at').textContent = 'Page ' + thousands(page + 1) + ' of ' + thousands(pages) +
+		(pages > 1 ? ': ' + thousands(page * perPage + 1) + ' to ' + thousands(page * perPage + list.length) : '');
 	byId('p-first').disabled = byId('p-prev').disabled = page === 0;
 	byId('p-last').disabled = byId('p-next').disabled = page === pages - 1;
+	markOpen();
 	showTimelines(list);
+}
+
+// markOpen marks the connection whose ladder is shown.
+function markOpen() {
+	for (const tr of byId('table').tBodies[0].rows) {
+		const mine = tr.dataset.conn === String(open);
+		tr.className = mine ? 'open' : '';
+		tr.querySelector('a').ariaCurrent = mine ? 'true' : null;
+	}
 }
 
 // Timelines.
 
-const laneLeft = 330, laneWidth = 850, laneHeight = 14;
+// Where lanes stand: their names are beside them, or, on a small screen, above.
+const wideLanes = {left: 330, width: 850, all: 1200, names: 0, row: 42};
+const narrowLanes = {left: 10, width: 460, all: 480, names: 16, row: 62};
+const small = matchMedia('(max-width: 700px)');
+let lanes = wideLanes;
+const laneHeight = 14;
+
+// fit chooses what has room on the screen.
+function fit() { lanes = small.matches ? narrowLanes : wideLanes; }
+
+// names writes whose lanes they are.
+function names(c, y, number) {
+	const client = (number ? c.conn + '  ' : '') + 'client ' + c.client.addr, server = 'server ' + c.server.addr;
+	const text = (x, y, anchor, what) => svg('text', {x, y, 'text-anchor': anchor, class: 'small'}, what);
+	return lanes.names ? [text(lanes.left, y + 12, 'start', client + ', ' + server)]
+		: [text(lanes.left - 8, y + 19, 'end', client), text(lanes.left - 8, y + 35, 'end', server)];
+}
 
 // lane draws the states of one end from x on; scale takes microseconds of the
 // connection to pixels.
 function lane(end, name, y, scale, until) {
 	const g = svg('g', {}), list = steps(end);
+	let last = until;
 	list.forEach((s, i) => {
 		const x1 = scale(s.at), x2 = i + 1 < list.length ? scale(list[i + 1].at) : until;
 		const width = Math.max(x2 - x1, 0.8), over = s.state === 'CLOSED' && i === list.length - 1;
 		const title = name + ' ' + stepText(s) + ' from +' + seconds(s.at) + ': ' + s.event;
 		const box = {x: x1, y: over ? y + laneHeight / 2 - 1.5 : y, width, height: over ? 3 : laneHeight};
+		if (over) last = x1;
 		g.append(svg('rect', {...box, class: 'lane s-' + s.state}, svg('title', {}, title)));
 		if (s.assumed) g.append(svg('rect', {...box, fill: 'url(#hatch)', 'pointer-events': 'none'}));
 		if (width > 8 * stepText(s).length + 6 && !over) {
 			g.append(svg('text', {x: x1 + 4, y: y + 11, class: 'lane-label t-' + s.state}, stepText(s)));
 		}
 	});
+	if (list.length) g.append(edge({x: scale(list[0].at), y, width: last - scale(list[0].at), height: laneHeight}));
 	return g;
 }
 
+// edge is drawn around a lane, for the pale states are hard to tell from the
+// page.
+const edge = box => svg('rect', {...box, class: 'edge', 'pointer-events': 'none'});
+
 // timeline draws both ends of a connection, and its anomalies as marks.
 function timeline(c, y, scale, until) {
-	const g = svg('g', {class: 'row'}, lane(c.client, 'client', y + 8, scale, until), lane(c.server, 'server', y + 24, scale, until));
+	const g = svg('g', {}, lane(c.client, 'client', y + 8, scale, until), lane(c.server, 'server', y + 24, scale, until));
 	for (const a of c.odd) {
 		const x = scale(a.at);
-		if (x >= laneLeft - 1 && x <= laneLeft + laneWidth + 1) {
+		if (x >= lanes.left - 1 && x <= lanes.left + lanes.width + 1) {
 			g.append(svg('path', {class: 'mark', d: `M${x} ${y + 9}l-5 -9h10Z`}, svg('title', {}, a.kind + ' at +' + seconds(a.at))));
 		}
 	}
@@ -196,10 +230,10 @@ function timeline(c, y, scale, until) {
 
 // axis draws a time axis from one microsecond to another.
 function axis(from, to, y, height) {
-	const g = svg('g', {}), raw = (to - from) / 6;
+	const g = svg('g', {}), raw = (to - from) * 150 / lanes.width;
 	const power = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].map(f => f * power).find(s => s >= raw);
 	for (let t = Math.ceil(from / step) * step; t <= to; t += step) {
-		const x = laneLeft + (t - from) / (to - from) * laneWidth;
+		const x = lanes.left + (t - from) / (to - from) * lanes.width;
 		g.append(svg('path', {class: 'grid', d: `M${x} ${y}v${height}`}), svg('text', {class: 'tick', x, y: y - 4, 'text-anchor': 'middle'}, '+' + human(Math.round(t))));
 	}
 	return g;
@@ -214,36 +248,41 @@ function showTimelines(list) {
 		to += (to - from) * 0.03;
 	}
 	to = Math.max(to, from + 1);
-	const height = 42, picture = svg('svg', {viewBox: `0 0 1200 ${30 + height * list.length}`, width: 1200, height: 30 + height * list.length,
-		role: 'group', 'aria-label': 'Timelines of ' + list.length + ' connections'});
+	const height = lanes.row, picture = svg('svg', {viewBox: `0 0 ${lanes.all} ${30 + height * list.length}`, width: lanes.all, height: 30 + height * list.length,
+		class: 'timelines', role: 'group', 'aria-label': 'Timelines of ' + list.length + ' connections', 'data-cuts': list.map((_, i) => 21 + height * i).join(' ')});
 	picture.append(axis(from, to, 20, height * list.length));
 	list.forEach((c, i) => {
-		const y = 22 + height * i, scale = us => laneLeft + (c.start + us - from) / (to - from) * laneWidth;
+		const y = 22 + height * i, scale = us => lanes.left + (c.start + us - from) / (to - from) * lanes.width;
 		const words = 'conn ' + c.conn + ', client ' + c.client.addr + ': ' + steps(c.client).map(stepText).join(', ') +
 			'; server ' + c.server.addr + ': ' + steps(c.server).map(stepText).join(', ') + (c.kinds.length ? '; ' + c.kinds.join(', ') : '');
-		picture.append(svg('a', {href: '#conn=' + c.conn, class: 'line-link', 'aria-label': words},
-			svg('text', {x: laneLeft - 8, y: y + 19, 'text-anchor': 'end', class: 'small'}, c.conn + '  client ' + c.client.addr),
-			svg('text', {x: laneLeft - 8, y: y + 35, 'text-anchor': 'end', class: 'small'}, 'server ' + c.server.addr)));
-		const until = Math.min(Math.max(scale(data.span - c.start), laneLeft), laneLeft + laneWidth);
-		picture.append(timeline(c, y, scale, until));
+		picture.append(svg('a', {href: '#conn=' + c.conn, class: 'line-link', 'aria-label': words}, ...names(c, y, true)));
+		const until = Math.min(Math.max(scale(data.span - c.start), lanes.left), lanes.left + lanes.width);
+		picture.append(timeline(c, y + lanes.names, scale, until));
 	});
 	byId('timelines').replaceChildren(picture);
 }
 
 // Ladders.
 
-const X = {time: 74, frame: 116, stateL: 250, left: 258, right: 720, lane: 14, stateR: 742, flags: 866, width: 1200};
+// Where things stand in a ladder: what a segment means is beside it, or, on a
+// small screen, under it.
+const wideLadder = {time: 74, frame: 116, stateL: 250, left: 258, right: 720, lane: 14, stateR: 742, flags: 866, width: 1200, rung: 38, beside: true};
+const narrowLadder = {frame: 34, stateL: 138, left: 144, right: 356, lane: 14, stateR: 376, flags: 166, width: 496, rung: 54, beside: false};
 const slants = {even: 16, scale: 5}; // by which an arrow falls; no rung is nearer to the next
 const ends = ['gives up', 'aborts', 'has no connection'];
+const endings = {
+	client: 'closed by the client', server: 'closed by the server', both: 'closed by both at once',
+	'client-reset': 'reset by the client', 'server-reset': 'reset by the server', timeout: 'timed out',
+};
 
 // places returns the vertical position of every rung.
-function places(l, toScale) {
+function places(X, l, toScale) {
 	let y = 64;
 	if (!toScale) {
 		return l.rows.map((r, i) => {
 			const at = y, lines = (r.a || []).length + (r.w ? 1 : 0);
 			const deeds = r.m ? 14 : 0;
-			y += r.k === 2 ? 44 : Math.max(38 + deeds, 22 * lines + 8);
+			y += r.k === 2 ? 44 : X.beside ? Math.max(X.rung + deeds, 22 * lines + 8) : X.rung + Math.max(deeds, 22 * lines);
 			return at;
 		});
 	}
@@ -254,7 +293,7 @@ function places(l, toScale) {
 }
 
 // arrow draws a segment from one lane to the other.
-function arrow(r, y, slant, forged) {
+function arrow(X, r, y, slant, forged) {
 	const [from, to] = r.d ? [X.right, X.left + X.lane] : [X.left + X.lane, X.right];
 	const at = share => [from + (to - from) * share, y + slant * share];
 	const line = (a, b, kind, head) => {
@@ -270,8 +309,8 @@ function arrow(r, y, slant, forged) {
 		g.append(line(0, 0.78, 'missed'), line(0.8, 1, 'rest'), svg('path', {class: 'cross', d: `M${x - 8} ${cy - 8}l16 16m0 -16l-16 16`}));
 	} else if (r.l === 2) {
 		const [x, cy] = at(0.86);
-		g.append(line(0, 1, kind + ' unanswered', head), svg('circle', {class: 'disc', cx: x, cy, r: 9}),
-			svg('text', {x, y: cy + 4.5, 'text-anchor': 'middle', class: 'flags'}, '?'));
+		g.append(line(0, 1, 'unanswered', 'head-rst'), svg('circle', {class: 'disc', cx: x, cy, r: 10}),
+			svg('text', {x, y: cy + 5, 'text-anchor': 'middle', class: 'doubt'}, '?'));
 	} else g.append(line(0, 1, kind, head));
 	return g;
 }
@@ -286,11 +325,12 @@ function fateText(r, short) {
 const flagsText = r => (r.f || '').replaceAll(',', ' ');
 
 function drawLadder(c, l, toScale) {
-	const slant = toScale ? slants.scale : slants.even, ys = places(l, toScale), bottom = ys[ys.length - 1] + 64, g = svg('g', {});
+	const X = small.matches ? narrowLadder : wideLadder, slant = toScale ? slants.scale : slants.even, ys = places(X, l, toScale), bottom = ys[ys.length - 1] + 64, g = svg('g', {});
 	const leftEnd = l.left === 0 ? 'client' : 'server', rightEnd = l.left === 0 ? 'server' : 'client';
 	const lost = l.rows.filter(r => r.l === 1).length;
 	const title = `Ladder of connection ${c.conn}, ${c[leftEnd].addr} on the left, ${c[rightEnd].addr} on the right: ${l.rows.length} rows` +
 		(lost ? `, ${lost} of them lost or late` : '') + '. The same stands below as a table.';
+	const middle = (X.left + X.lane + X.right) / 2;
 	const beside = [[], []]; // what is written beside the lanes
 	// The lanes: the states as known at the end, from the frames that moved them.
 	for (const [side, name] of [[0, leftEnd], [1, rightEnd]]) {
@@ -302,41 +342,50 @@ function drawLadder(c, l, toScale) {
 			const y = i < 0 ? bottom - 20 : ys[i] + (l.rows[i].k === undefined && l.rows[i].d !== undefined !== (side === 1) ? slant : 0);
 			return before = Math.max(y, before);
 		});
-		g.append(svg('rect', {x, y: 50, width: X.lane, height: bottom - 50, class: 'lane s-LISTEN'}));
+		g.append(svg('rect', {x, y: 50, width: X.lane, height: bottom - 50, class: 'lane s-' + (list.length ? 'LISTEN' : c[name].state)}));
+		if (!list.length) beside[side].push({y: 69, text: c[name].text, kind: 'state', must: true});
+		let lowest = bottom;
 		list.forEach((s, i) => {
 			const y1 = spots[i], y2 = i + 1 < list.length ? spots[i + 1] : bottom, over = s.state === 'CLOSED' && i === list.length - 1;
 			const box = {x: over ? x + X.lane / 2 - 1.5 : x, y: y1, width: over ? 3 : X.lane, height: Math.max(y2 - y1, 1)};
-			if (over) g.append(svg('rect', {x, y: y1, width: X.lane, height: bottom - y1, fill: 'var(--bg)'}));
+			if (over) {
+				g.append(svg('rect', {x, y: y1, width: X.lane, height: bottom - y1, fill: 'var(--bg)'}));
+				lowest = y1;
+			}
 			g.append(svg('rect', {...box, class: 'lane s-' + s.state}, svg('title', {}, `${name} ${stepText(s)}: ${s.event}`)));
 			if (s.assumed) g.append(svg('rect', {...box, fill: 'url(#hatch)', 'pointer-events': 'none'}));
 			if (y2 - y1 > 5 || over || i === list.length - 1) beside[side].push({y: y1 + 5, text: stepText(s), kind: 'state', must: true});
 		});
-		g.append(svg('text', {x: side ? X.right - 20 : X.left - 20, y: 20, class: 'host'}, c[name].addr),
+		g.append(edge({x, y: 50, width: X.lane, height: lowest - 50}), svg('text', {x: side ? X.right - 20 : X.left - 20, y: 20, class: 'host'}, c[name].addr),
 			svg('text', {x: side ? X.right - 20 : X.left - 20, y: 37, class: 'small'}, name));
 	}
 	let times = 0, labels = 0, flags = 0;
 	l.rows.forEach((r, i) => {
-		const y = ys[i], row = svg('g', {class: 'row'}, svg('title', {}, rowText(r, l)));
+		const y = ys[i], row = svg('g', {}, svg('title', {}, rowText(r, l)));
 		g.append(row);
 		if (r.k !== 2 && y - times > 13 || !i) {
-			row.append(svg('text', {x: X.time, y: y + 4, 'text-anchor': 'end', class: 'small'}, seconds(r.t)));
+			if (X.time) row.append(svg('text', {x: X.time, y: y + 4, 'text-anchor': 'end', class: 'small'}, seconds(r.t)));
 			if (r.n) row.append(svg('text', {x: X.frame, y: y + 4, 'text-anchor': 'end', class: 'small'}, '#' + r.n));
 			times = y;
 		}
-		const middle = (X.left + X.lane + X.right) / 2;
 		if (r.k === 2) {
-			row.append(svg('rect', {class: 'fold', x: middle - 150, y: y - 4, width: 300, height: 24, rx: 12}),
+			row.append(svg('rect', {class: 'fold', x: middle - 100, y: y - 4, width: 200, height: 24, rx: 12}),
 				svg('text', {x: middle, y: y + 13, 'text-anchor': 'middle'}, '⋮  ' + r.x + '  ⋮'));
 			labels = y;
 			return;
 		}
 		if (r.k === 1) row.append(svg('text', {x: middle, y: y + 4, 'text-anchor': 'middle', class: 'deed'}, '(' + r.x + ')'));
-		else row.append(arrow(r, y, slant, (r.a || []).some(n => l.odd[n].kind === 'forged-rst')));
+		else row.append(arrow(X, r, y, slant, (r.a || []).some(n => l.odd[n].kind === 'forged-rst')));
 		if (r.k !== 1 && (y - labels > 15 || !toScale)) {
 			const share = r.l ? (r.d ? 0.6 : 0.4) : 0.5;
 			const x = X.left + X.lane + (X.right - X.left - X.lane) * share;
-			row.append(svg('text', {class: 'label', x, y: y + slant * (r.l ? 0.4 : 0.5) - 9, 'text-anchor': 'middle'},
-				svg('tspan', {class: 'flags'}, flagsText(r)), ' ' + (r.x || '')));
+			const label = (x, y, ...text) => row.append(svg('text', {class: 'label', x, y, 'text-anchor': 'middle'}, ...text));
+			const control = svg('tspan', {class: 'flags'}, flagsText(r)), above = y + slant * (r.l ? 0.4 : 0.5) - 9;
+			if (X.beside || !r.f) label(x, above, control, ' ' + (r.x || ''));
+			else {
+				label(x, above, control);
+				label(middle, y + slant + 12, r.x || '');
+			}
 			labels = y;
 		}
 		(r.m || []).forEach((deed, side) => {
@@ -349,17 +398,17 @@ function drawLadder(c, l, toScale) {
 			beside[side].push({y: at + 20, text: deed, kind: 'deed' + (stops ? ' end' : ''), must: stops});
 		});
 		const fate = fateText(r, true);
-		const start = y + 4;
+		const remark = (...what) => row.append(...what, ...X.beside ? [svg('path', {class: 'leader', d: `M${X.stateR + 90} ${y}L${X.flags - 6} ${flags - 4}`})] : []);
+		const start = X.beside ? y + 4 : y + slant + 32;
 		if (fate) {
 			flags = Math.max(start, flags + 22);
-			row.append(svg('path', {class: 'leader', d: `M${X.stateR + 90} ${y}L${X.flags - 6} ${flags - 4}`}),
-				svg('text', {class: 'why', x: X.flags, y: flags}, (r.l === 2 ? '? ' : '✕ ') + fate));
+			remark(svg('text', {class: 'why label', x: X.beside ? X.flags : middle, y: flags, 'text-anchor': X.beside ? 'start' : 'middle'},
+				(r.l === 2 ? '? ' : '✕ ') + fate));
 		}
 		for (const n of r.a || []) {
 			const a = l.odd[n];
 			flags = Math.max(start, flags + 22);
-			row.append(svg('path', {class: 'leader', d: `M${X.stateR + 90} ${y}L${X.flags - 6} ${flags - 4}`}),
-				svg('rect', {class: 'flag ' + a.severity, x: X.flags - 4, y: flags - 14, width: a.kind.length * 7.4 + 26, height: 20, rx: 4}),
+			remark(svg('rect', {class: 'flag ' + a.severity, x: X.flags - 4, y: flags - 14, width: a.kind.length * 7.4 + 26, height: 20, rx: 4}),
 				svg('text', {x: X.flags + 3, y: flags}, '⚑ ' + a.kind, svg('title', {}, a.severity + ': ' + a.text)));
 		}
 	});
@@ -372,8 +421,18 @@ function drawLadder(c, l, toScale) {
 		}
 	}
 	const height = Math.max(bottom, flags + 14) + 6;
-	return svg('svg', {class: 'ladder', viewBox: `0 0 ${X.width} ${height}`, width: X.width, height, role: 'img', 'aria-label': title},
-		svg('title', {}, title), g);
+	return svg('svg', {class: 'ladder', viewBox: `0 0 ${X.width} ${height}`, width: X.width, height, role: 'img', 'aria-label': title, 'data-cuts': cuts(l, ys).join(' ')},
+		svg('title', {}, title), ...g.children);
+}
+
+// cuts returns where a ladder can be cut: below the hosts, and between rungs.
+function cuts(l, ys) {
+	const list = [46];
+	ys.forEach((y, i) => {
+		const free = i > 0 && y - ys[i - 1] >= (l.rows[i - 1].m ? 50 : 36);
+		if (free && y - list[list.length - 1] > 150) list.push(y - 14);
+	});
+	return list;
 }
 
 // rowText tells all of a rung, for a tooltip.
@@ -383,8 +442,8 @@ function rowText(r, l) {
 		.filter(t => t).join('\n');
 }
 
-function table(titles, rows) {
-	return el('table', {}, el('thead', {}, el('tr', {}, ...titles.map(t => el('th', {scope: 'col'}, t)))),
+function table(name, titles, rows) {
+	return el('table', {'aria-label': name}, el('thead', {}, el('tr', {}, ...titles.map(t => el('th', {scope: 'col'}, t)))),
 		el('tbody', {}, ...rows.map(r => el('tr', {}, ...r.map((cell, i) => el(i ? 'td' : 'th', i ? {} : {scope: 'row'}, cell))))));
 }
 
@@ -395,7 +454,7 @@ function ladderTable(c, l) {
 		return state === proved ? state : proved + '..' + state;
 	};
 	const names = l.left === 0 ? ['client', 'server'] : ['server', 'client'];
-	return table(['Time', 'Frame', 'From', 'Segment', names[0] + ', as seen then', names[1] + ', as seen then', 'What it did'], l.rows.map(r => [
+	return table('Segments', ['Time', 'Frame', 'From', 'Segment', names[0] + ', as seen then', names[1] + ', as seen then', 'What it did'], l.rows.map(r => [
 		seconds(r.t), r.n ? String(r.n) : '', r.k === 2 || r.k === 1 ? '' : names[r.d || 0], r.o || r.x || '', views(r, 0), views(r, 1),
 		[fateText(r), ...(r.s || []), ...(r.a || []).map(n => l.odd[n].kind)].filter(t => t).join('; ')]));
 }
@@ -409,25 +468,24 @@ function showLadder(conn, focus) {
 		return;
 	}
 	open = conn;
-	for (const tr of byId('table').tBodies[0].rows) tr.className = tr.dataset.conn === String(conn) ? 'open' : '';
+	markOpen();
 	const l = ladders[conn];
 	byId('l-empty').hidden = true;
 	byId('l-body').hidden = false;
 	byId('ladder-title').textContent = 'Ladder of connection ' + conn;
 	byId('l-heading').textContent = `${c.client.addr} ${c.client.text} (client), ${c.server.addr} ${c.server.text} (server), ` +
-		(c.closedBy ? 'closed by ' + c.closedBy : 'open') + `, ${thousands(c.client.packets + c.server.packets)} segments in ${human(c.span)}` +
+		(endings[c.closedBy] || c.closedBy || 'open') + `, ${thousands(c.client.packets + c.server.packets)} segments in ${human(c.span)}` +
 		(c.origin === 'syn' ? '' : ', seen from its ' + (c.origin === 'syn-ack' ? 'SYN,ACK' : 'middle') + ' on');
 	const last = Math.max(c.span, ...[c.client, c.server].flatMap(steps).map(s => s.at), 1) * 1.04;
-	const scale = us => laneLeft + us / last * laneWidth;
-	byId('l-line').replaceChildren(svg('svg', {viewBox: '0 0 1200 64', width: 1200, height: 64, class: 'own', role: 'img', 'aria-label': 'Timeline of connection ' + conn},
-		axis(0, last, 16, 46), svg('text', {x: laneLeft - 8, y: 37, 'text-anchor': 'end', class: 'small'}, 'client ' + c.client.addr),
-		svg('text', {x: laneLeft - 8, y: 53, 'text-anchor': 'end', class: 'small'}, 'server ' + c.server.addr),
-		timeline(c, 18, scale, Math.min(scale(data.span - c.start), laneLeft + laneWidth))));
+	const scale = us => lanes.left + us / last * lanes.width, height = lanes.row + 22;
+	byId('l-line').replaceChildren(svg('svg', {viewBox: `0 0 ${lanes.all} ${height}`, width: lanes.all, height, class: 'timelines', role: 'img',
+		'aria-label': 'Timeline of connection ' + conn}, axis(0, last, 16, height - 18), ...names(c, 18, false),
+	timeline(c, 18 + lanes.names, scale, Math.min(scale(data.span - c.start), lanes.left + lanes.width))));
 	const toScale = document.querySelector('input[name=spacing]:checked').value === 'scale';
 	byId('l-picture').replaceChildren(l ? drawLadder(c, l, toScale) : el('p', {class: 'note'}, 'The segments of this connection are not in this page.'));
 	byId('l-table').hidden = !l;
 	byId('l-table').querySelector('div').replaceChildren(l ? ladderTable(c, l) : '');
-	byId('l-history').querySelector('div').replaceChildren(table(['Time', 'Frame', 'End', 'State', 'On', 'Basis'],
+	byId('l-history').querySelector('div').replaceChildren(table('States of both ends', ['Time', 'Frame', 'End', 'State', 'On', 'Basis'],
 		[['client', c.client], ['server', c.server]].flatMap(([name, end]) => steps(end).map(s => ({...s, name})))
 			.sort((a, b) => a.at - b.at).map(s => [seconds(s.at), s.packet ? String(s.packet) : '', s.name, stepText(s), s.event, s.basis])));
 	byId('l-odd').replaceChildren(...(l && l.odd || []).flatMap(a => [
@@ -449,6 +507,54 @@ function followHash(focus) {
 	const m = /^#conn=(\d+)$/.exec(location.hash);
 	if (m) showLadder(Number(m[1]), focus);
 	return m;
+}
+
+// Paper.
+
+let undo = []; // what brings the page back from paper
+
+// sliced returns a picture as a table: what is above the first of cuts is its
+// head, which stands on every sheet, and what is between two cuts is a row,
+// which no sheet ends in.
+function sliced(picture, cuts) {
+	const [, , width, height] = picture.getAttribute('viewBox').split(' ').map(Number);
+	const parts = [...picture.children].filter(e => e.tagName !== 'title').map(e => [e, e.getBBox()]);
+	const slice = (top, bottom) => svg('svg', {viewBox: `0 ${top} ${width} ${bottom - top}`, width, height: bottom - top, class: picture.getAttribute('class') || ''},
+		...parts.filter(([, box]) => box.y < bottom && box.y + box.height > top).map(([e]) => e.cloneNode(true)));
+	const row = (top, bottom) => el('tr', {}, el('td', {}, slice(top, bottom)));
+	return el('table', {class: 'slices', role: 'presentation'}, el('thead', {}, row(0, cuts[0])),
+		el('tbody', {}, ...cuts.map((top, i) => row(top, i + 1 < cuts.length ? cuts[i + 1] : height))));
+}
+
+// said tells how the table is filtered and sorted.
+function said() {
+	const set = [['text', 'f-text'], ['host', 'f-host'], ['state', 'f-state'], ['anomaly', 'f-kind']].map(([name, id]) => [name, byId(id).value])
+		.filter(([, value]) => value).map(([name, value]) => name + ' ' + (value === '*' ? 'of some kind' : value));
+	return (set.length ? 'Filtered by ' + set.join(', ') + '. ' : '') +
+		(sorted.column ? 'Sorted by ' + sorted.column.title + (sorted.down ? ', descending. ' : '. ') : '');
+}
+
+// toPaper makes the page fit for sheets of paper, and has it say what of it is
+// not printed.
+function toPaper() {
+	toScreen();
+	const add = (before, e) => { before.before(e); undo.push(() => e.remove()); };
+	for (const d of document.querySelectorAll('details.kind:not([open])')) {
+		d.open = true;
+		undo.push(() => { d.open = false; });
+	}
+	const note = (before, text) => text && add(before, el('p', {class: 'note'}, text));
+	const first = page * perPage, n = Math.min(perPage, shown.length - first), drawn = Object.keys(ladders).length;
+	note(byId('table').parentNode, said() + (n < shown.length
+		? `Printed are ${thousands(first + 1)} to ${thousands(first + n)} of ${thousands(shown.length)}, the page of the table that was open.` : ''));
+	note(byId('l-heading'), drawn > 1 ? `Printed is the ladder that was open, of ${thousands(drawn)} in this file.` : '');
+	for (const picture of document.querySelectorAll('svg[data-cuts]')) {
+		if (picture.getClientRects().length) add(picture, sliced(picture, picture.dataset.cuts.split(' ').map(Number)));
+	}
+}
+
+function toScreen() {
+	for (const step of undo.splice(0)) step();
 }
 
 // The page.
@@ -473,10 +579,13 @@ for (const [id, go] of [['first', () => 0], ['prev', () => page - 1], ['next', (
 }
 for (const radio of document.querySelectorAll('input[name=axis]')) radio.addEventListener('change', showPage);
 for (const radio of document.querySelectorAll('input[name=spacing]')) radio.addEventListener('change', () => showLadder(open));
+small.addEventListener('change', () => { fit(); showPage(); showLadder(open); });
 byId('l-prev').addEventListener('click', () => step(-1));
 byId('l-next').addEventListener('click', () => step(1));
 window.addEventListener('hashchange', () => followHash(true));
-window.addEventListener('beforeprint', () => { for (const d of document.querySelectorAll('details.kind')) d.open = true; });
+window.addEventListener('beforeprint', toPaper);
+window.addEventListener('afterprint', toScreen);
+fit();
 showPage();
 if (!followHash(true)) showLadder(find(data.open) ? data.open : all[0].conn);
 })();
