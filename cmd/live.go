@@ -327,7 +327,13 @@ func (w *watch) prepare(stdout io.Writer) (err error) {
 		return err
 	}
 	w.crowd = tracker.NewCrowd(w.event)
-	w.tk, err = f.track(w.screen, w.crowd.Event)
+	c, err := f.config()
+	if err != nil {
+		return err
+	}
+	c.Seen = w.screen
+	c.Cut = f.follow == "" && !slices.Contains(f.interfaces, "-") // by -s
+	w.tk, err = tracker.New(c, w.crowd.Event)
 	return err
 }
 

@@ -21,6 +21,10 @@ type Config struct {
 	// Seen asks for a Seen event after every segment and every timer.
 	Seen bool
 
+	// Cut says that the capture is cut on purpose: no snaplen-truncated tells of
+	// cut payload then.
+	Cut bool
+
 	// MaxConns bounds how many connections are kept at once. Beyond it are
 	// given up (Stats.Evicted) those that are closed, then SYNs without an
 	// answer, then those idle for the longest time; all are Over then, as at
@@ -86,6 +90,7 @@ func New(cfg Config, emit func(*Event)) (*Tracker, error) {
 		twoMSL:   cfg.TwoMSL,
 		tellSeen: cfg.Seen,
 	}
+	t.tape.cut = cfg.Cut
 	if t.max == 0 {
 		t.max = DefaultMaxConns
 	}
