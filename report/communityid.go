@@ -1,7 +1,6 @@
 package report
 
 import (
-	"bytes"
 	"crypto/sha1"
 	"encoding/base64"
 	"encoding/binary"
@@ -15,20 +14,17 @@ import (
 func communityID(a, b netip.AddrPort) string {
 	const tcp = 6
 	lesser, greater := a, b
-	if bytes.Compare(flowEnd(b), flowEnd(a)) < 0 {
+	if b.Compare(a) < 0 {
 		lesser, greater = b, a
 	}
-	flow := make([]byte, 2, 64) // the seed
-	flow = append(flow, lesser.Addr().AsSlice()...)
-	flow = append(flow, greater.Addr().AsSlice()...)
+	flow := make([]byte, 2, 40) // the seed
+	flow, _ = lesser.Addr().AppendBinary(flow)
+	flow, _ = greater.Addr().AppendBinary(flow)
 	flow = append(flow, tcp, 0)
 	flow = binary.BigEndian.AppendUint16(flow, lesser.Port())
 	flow = binary.BigEndian.AppendUint16(flow, greater.Port())
 	sum := sha1.Sum(flow)
-	return "1:" + base64.StdEncoding.EncodeToString(sum[:])
-}
-
-// flowEnd returns address and port as the bytes by which ends are ordered.
-func flowEnd(end netip.AddrPort) []byte {
-	return binary.BigEndian.AppendUint16(end.Addr().AsSlice(), end.Port())
+	id := make([]byte, 2, 30)
+	copy(id, "1:")
+	return string(base64.StdEncoding.AppendEncode(id, sum[:]))
 }
