@@ -89,16 +89,19 @@ func (c *Crowd) flooded(e *Event) {
 	if e.Incarnation > 1 {
 		h.again++
 	}
-	sum := f.total(c.now)
 	if h.begun == 1 {
 		h.first = e.Time
+		sum := f.total(c.now)
 		f.told = f.told && sum.begun > floodSYNs/2
 		if !f.awaited && !f.told {
 			f.samples = f.samples[:0]
 		}
 	}
 	f.samples = sample(f.samples, e)
-	if !f.awaited && !f.told && sum.flooded() {
+	if f.awaited || f.told {
+		return
+	}
+	if sum := f.total(c.now); sum.flooded() {
 		f.awaited = true
 		listener := e.Server // so that e stays off the heap
 		c.later(floodPatience, func() { c.judgeFlood(listener, f) })
