@@ -5,7 +5,9 @@ package lab
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +60,41 @@ func kernels(t *testing.T, client, server *netns) map[[2]string][2]string {
 	return states
 }
 
+// alike waits for a moment at which the table of a run equals what both kernels
+// have, with as many connections in some pairs of states as are wanted at least,
+// and fails the test if none comes.
+func alike(t *testing.T, w *run, client, server *netns, what string, wanted ...[2]string) {
+	t.Helper()
+	var got, want map[[2]string][2]string
+	equal := func() bool {
+		got, want = w.table(), kernels(t, client, server)
+		maps.DeleteFunc(got, func(_, states [2]string) bool { return states == [2]string{"CLOSED", "CLOSED"} })
+		left := slices.Collect(maps.Values(want))
+		for _, states := range wanted {
+			i := slices.Index(left, states)
+			if i < 0 {
+				return false
+			}
+			left = slices.Delete(left, i, i+1)
+		}
+		return maps.Equal(got, want)
+	}
+	for end := time.Now().Add(5 * time.Second); !equal(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Errorf("%s: want %v of %v", what, wanted, slices.Collect(maps.Values(want)))
+			for key := range want {
+				if got[key] == want[key] {
+					delete(got, key)
+					delete(want, key)
+				}
+			}
+			t.Errorf("%s: not alike:\ntcpwatch has %v\nthe kernels  %v", what, got, want)
+			return
+		}
+	}
+	t.Logf("%s: %d connections, all alike", what, len(want))
+}
+
 // At quiet moments the table equals what both kernels have.
 func TestLiveEqualsTheKernels(t *testing.T) {
 	client, server := joined(t)
@@ -88,51 +125,31 @@ func TestLiveEqualsTheKernels(t *testing.T) {
 			}
 		}
 	}
-	quiet := func(what string) {
-		t.Helper()
-		var got, want map[[2]string][2]string
-		equal := func() bool {
-			got, want = w.table(), kernels(t, client, server)
-			for key, states := range got {
-				if states == [2]string{"CLOSED", "CLOSED"} {
-					delete(got, key)
-				}
-			}
-			return fmt.Sprint(got) == fmt.Sprint(want)
-		}
-		for end := time.Now().Add(3 * time.Second); !equal(); time.Sleep(50 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Errorf("%s:\ntcpwatch has %v\nthe kernels  %v", what, got, want)
-				return
-			}
-		}
-		t.Logf("%s: %d connections, all alike", what, len(want))
-	}
 	open(20)
-	quiet("opened")
+	alike(t, w, client, server, "opened")
 	talk(clients, servers, 100_000) // in segments beyond the MTU
 	talk(servers, clients, 3)
-	quiet("talked")
+	alike(t, w, client, server, "talked")
 	for i := range 5 {
 		clients[i].CloseWrite()
 		servers[5+i].CloseWrite()
 	}
-	quiet("half closed")
+	alike(t, w, client, server, "half closed")
 	for i := range 3 {
 		servers[i].Close()
 		clients[5+i].Close()
 	}
-	quiet("closed")
+	alike(t, w, client, server, "closed")
 	for i := 10; i < 13; i++ {
 		clients[i].SetLinger(0)
 		clients[i].Close()
 		servers[i+3].SetLinger(0)
 		servers[i+3].Close()
 	}
-	quiet("aborted")
+	alike(t, w, client, server, "aborted")
 	client.do(func() error { _, err := net.Dial("tcp4", "10.77.0.2:7001"); return err }) // refused
 	open(5)
-	quiet("refused, and opened")
+	alike(t, w, client, server, "refused, and opened")
 	summary := w.stop(t)
 	if !strings.Contains(summary[strings.LastIndex(summary, "\nState"):], "ESTABLISHED") {
 		t.Errorf("the summary has no state: %s", summary)
