@@ -86,6 +86,8 @@ type Live struct {
 	record  record
 	segment tracker.Segment
 	newest  tracker.Time // of the last packet, which need not be the latest
+	reached tracker.Time // the latest that Now returned
+	behind  setBack
 	idle    bool
 	stopped tracker.Time // what Now returns since Stop; 0: not yet
 	file    *Writer      // nil: none
@@ -151,6 +153,43 @@ func (l *Live) Next(deadline time.Time) (*tracker.Segment, error) {
 	}
 }
 
+// A setBack is what may be a clock that was set back: packets in a row that are
+// stamped long before the one that came before them.
+type setBack struct {
+	packets int
+	by      time.Duration // the first of them, behind the time that the capture had come to
+}
+
+const (
+	// Stamps that lie back by less are waited for: time stands still meanwhile.
+	setBackSlack = 5 * time.Second
+
+	// So many packets in a row are stamped earlier after the clock was set; fewer
+	// are packets that came late.
+	setBackPackets = 3
+)
+
+// carryOn puts right the stamp of a packet after the clock was set back: time
+// goes on from where it was, for timers would else wait until the clock has
+// caught up. Until it is known that it was, time stands still.
+func (l *Live) carryOn(r *record) {
+	st, b := &l.stats, &l.behind
+	r.time = r.time.Add(st.SetBack)
+	if st.Last.Sub(r.time) < setBackSlack {
+		b.packets = 0
+		return
+	}
+	if b.packets++; b.packets == 1 {
+		b.by = max(st.Last, l.reached).Sub(r.time)
+	}
+	if b.packets < setBackPackets {
+		r.time = st.Last
+		return
+	}
+	st.SetBack += b.by
+	r.time, b.packets = r.time.Add(b.by), 0
+}
+
 // take counts, decodes and writes one packet.
 func (l *Live) take(r *record) (verdict, error) {
 	st := &l.stats
@@ -164,6 +203,8 @@ func (l *Live) take(r *record) (verdict, error) {
 	}
 	if r.time == 0 {
 		r.time = st.Last
+	} else {
+		l.carryOn(r)
 	}
 	l.newest = r.time
 	st.Last = max(st.Last, r.time)
@@ -191,8 +232,8 @@ func (l *Live) take(r *record) (verdict, error) {
 	return v, nil
 }
 
-// Now returns a time, on the clock that stamps the packets, that the capture
-// has come to: no packet with an earlier stamp is still to be handed out. On a
+// Now returns a time, on the clock that stamps the packets as it was before it
+// was ever set back, that the capture has come to: no packet with an earlier stamp is still to be handed out. On a
 // quiet interface it is a little behind the present. It is 0 before the first
 // packet.
 //
@@ -205,7 +246,9 @@ func (l *Live) Now() tracker.Time {
 	if l.newest == 0 || !l.idle {
 		return l.newest
 	}
-	return l.newest.Add(max(0, time.Since(l.tap.taken())-l.tap.lag()))
+	now := l.newest.Add(max(0, time.Since(l.tap.taken())-l.tap.lag()))
+	l.reached = max(l.reached, now)
+	return now
 }
 
 // Idle reports whether Next, when it last returned nil, had handed out all that

@@ -288,9 +288,10 @@ type watch struct {
 	over     []*tracker.Record // since the last Snapshot
 	later    []string          // notices that wait until the screen is given back
 
-	failed error     // of the printer
-	lost   int64     // packets, as far as told
-	lostAt time.Time // when it was told
+	failed  error         // of the printer
+	lost    int64         // packets, as far as told
+	lostAt  time.Time     // when it was told
+	setBack time.Duration // the clock, as far as told
 }
 
 // prepare makes what the packets will go through.
@@ -394,6 +395,7 @@ func (w *watch) loop(ctx context.Context) error {
 		if now.Sub(looked) >= time.Second {
 			looked = now
 			w.tellLoss(now)
+			w.tellClock()
 		}
 		if len(w.displays) > 0 && !now.Before(refresh) {
 			if err := w.refresh(); err != nil {
@@ -472,6 +474,7 @@ func (w *watch) end() error {
 	stats := w.src.Stats()
 	w.tk.Advance(stats.Until)
 	w.tellLoss(time.Time{})
+	w.tellClock()
 	if len(w.displays) > 0 {
 		if err := errors.Join(w.refresh(), w.close()); err != nil {
 			return err
@@ -504,6 +507,24 @@ func (w *watch) tellLoss(now time.Time) {
 	w.lost, w.lostAt = lost, now
 	w.event(&tracker.Event{Kind: tracker.Odd, Time: a.Time, Anomaly: &a})
 	w.notice(fmt.Sprintf("%d packets were lost so far for want of room: -f, a smaller -s, or a larger -B than %s helps", lost, w.flags.buffer))
+}
+
+// tellClock tells that the clock was set back since it last did. That it was set
+// forward the tracker finds out.
+func (w *watch) tellClock() {
+	all := w.src.Stats().SetBack
+	if all == w.setBack {
+		return
+	}
+	text := fmt.Sprintf("the clock that stamps the packets was set back by %v: times go on as before, and are ahead of it by %v",
+		(all - w.setBack).Round(time.Millisecond), all.Round(time.Millisecond))
+	w.setBack = all
+	a := tracker.Anomaly{
+		Kind: "clock-step", Severity: tracker.Notice, Cause: "backward", Certain: tracker.ConfidenceAssumed, Time: w.tk.Now(), Count: 1,
+		Text: strings.ToUpper(text[:1]) + text[1:] + ". The timers of the connections are right.",
+	}
+	w.event(&tracker.Event{Kind: tracker.Odd, Time: a.Time, Anomaly: &a})
+	w.notice(text)
 }
 
 // notice tells what the user may want to know while the run goes on.
