@@ -3,12 +3,16 @@
 package lab
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -115,4 +119,26 @@ func joined(t *testing.T) (a, b *netns) {
 		}
 	}
 	return a, b
+}
+
+// get fetches a page as a browser on the host does.
+func (n *netns) get(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	browser := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(_ context.Context, network, address string) (c net.Conn, err error) {
+			err = n.do(func() (err error) { c, err = net.Dial(network, address); return err })
+			return c, err
+		},
+	}}
+	r, err := browser.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, string(text)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,12 +19,12 @@ var (
 	soakRate = flag.Int("soakrate", 1000, "how many connections a second the soak test opens")
 )
 
-// Memory and threads do not grow with the connections that have been.
+// Memory, threads and goroutines do not grow with the connections that have been.
 func TestLiveSoak(t *testing.T) {
 	client, server := joined(t)
 	client.must(t, func() error { return setSysctl("net.ipv4.ip_local_port_range", "1024 65535") })
 	full := min(50_000, int(soakFor.Seconds())**soakRate/4) // connections, long before half time
-	w := watchIn(t, client, "live", "-i", "veth", "-o", "table", "--interval", "5s", "--2msl", "2s", "--max-connections", strconv.Itoa(full))
+	w := watchIn(t, client, "live", "-i", "veth", "-o", "table", "--interval", "5s", "--2msl", "2s", "--max-connections", strconv.Itoa(full), "--listen", "127.0.0.1:9555")
 	const ports = 8
 	for i := range ports {
 		var l net.Listener
@@ -45,16 +46,21 @@ func TestLiveSoak(t *testing.T) {
 			}
 		}()
 	}
-	memory := func() (kb int) {
-		kb, _ = strconv.Atoi(strings.Fields(w.status("VmRSS") + " 0")[0])
-		return kb
-	}
-	threads := func() (n int) {
-		n, _ = strconv.Atoi(w.status("Threads"))
-		return n
+	type size struct{ memory, threads, goroutines int } // memory in kB
+	measure := func() (z size) {
+		z.memory, _ = strconv.Atoi(strings.Fields(w.status("VmRSS") + " 0")[0])
+		z.threads, _ = strconv.Atoi(w.status("Threads"))
+		_, metrics := client.get(t, "http://127.0.0.1:9555/metrics")
+		if m := regexp.MustCompile(`(?m)^go_goroutines (\d+)$`).FindStringSubmatch(metrics); m != nil {
+			z.goroutines, _ = strconv.Atoi(m[1])
+		}
+		if z.memory == 0 || z.threads == 0 || z.goroutines == 0 {
+			t.Fatalf("it cannot be measured: %+v", z)
+		}
+		return z
 	}
 	began, opened := time.Now(), 0
-	var halfMemory, halfThreads int
+	var half size
 	for time.Since(began) < *soakFor {
 		if wait := time.Duration(opened)*time.Second/time.Duration(*soakRate) - time.Since(began); wait > 0 {
 			time.Sleep(wait)
@@ -69,15 +75,16 @@ func TestLiveSoak(t *testing.T) {
 			return c.Close()
 		})
 		opened++
-		if halfMemory == 0 && time.Since(began) > *soakFor/2 {
-			halfMemory, halfThreads = memory(), threads()
+		if half.memory == 0 && time.Since(began) > *soakFor/2 {
+			half = measure()
 		}
 	}
-	m, n := memory(), threads()
-	t.Logf("%d connections in %v: %d kB and %d threads at half time, %d kB and %d threads at the end", opened, *soakFor, halfMemory, halfThreads, m, n)
-	if m > halfMemory+halfMemory/4+8<<10 || n > halfThreads+4 {
+	end := measure()
+	t.Logf("%d connections in %v: at half time %+v, at the end %+v", opened, *soakFor, half, end)
+	if end.memory > half.memory+half.memory/4+8<<10 || end.threads > half.threads+4 || end.goroutines > half.goroutines+4 {
 		t.Errorf("it has grown")
 	}
-	w.stop(t)
+	summary := w.stop(t)
+	t.Logf("%s", summary[strings.LastIndex(summary, "\nTotals: "):])
 	t.Logf("standard error has %q", w.stderr.String()) // how many packets were lost on a busy machine, for one
 }
