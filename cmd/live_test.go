@@ -21,47 +21,59 @@ import (
 // patience is how long a test waits for what must come.
 const patience = 20 * time.Second
 
-// A following is live in this process, following a capture that the test writes.
-type following struct {
-	t      *testing.T
-	file   *os.File
-	pcap   *forge.Pcap
-	packet int
-	out    sharedBuffer // both outputs
-	ended  chan int     // the exit status
-	quit   func()
+// when is the time of the first packet of most captures here.
+const when = tracker.Time(1_800_000_000_000_000_000)
+
+// A growing capture is one that the test goes on writing.
+type growing struct {
+	t    *testing.T
+	file *os.File
+	pcap *forge.Pcap
 }
 
-// follow starts live on a capture that has no packets yet.
-func follow(t *testing.T, args ...string) *following {
+// newGrowing makes one that has no packets yet.
+func newGrowing(t *testing.T) *growing {
 	t.Helper()
 	file, err := os.Create(filepath.Join(t.TempDir(), "x.pcap"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &following{t: t, file: file, ended: make(chan int, 1)}
-	if f.pcap, err = forge.NewPcap(file, capture.LinkEthernet, 1<<16); err != nil {
+	t.Cleanup(func() { file.Close() })
+	pcap, err := forge.NewPcap(file, capture.LinkEthernet, 1<<16)
+	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, quit := context.WithCancel(t.Context())
-	f.quit = quit
-	t.Cleanup(func() {
-		quit()
-		file.Close()
-	})
-	args = append([]string{"live", "--follow", file.Name(), "--user", strconv.Itoa(os.Geteuid())}, args...)
-	go func() { f.ended <- run(ctx, args, &f.out, &f.out) }()
-	return f
+	return &growing{t, file, pcap}
 }
 
-// write adds segments to the capture.
-func (f *following) write(segments ...tracker.Segment) {
-	f.t.Helper()
+// write adds segments to it.
+func (g *growing) write(segments ...tracker.Segment) {
+	g.t.Helper()
 	for i := range segments {
-		if err := f.pcap.WriteSegment(&segments[i], 0); err != nil {
-			f.t.Fatal(err)
+		if err := g.pcap.WriteSegment(&segments[i], 0); err != nil {
+			g.t.Fatal(err)
 		}
 	}
+}
+
+// A following is live in this process, which follows a growing capture.
+type following struct {
+	*growing
+	out   sharedBuffer // both outputs
+	ended chan int     // the exit status
+	quit  func()
+}
+
+// follow starts live on a capture that has no packets yet.
+func follow(t *testing.T, args ...string) *following {
+	t.Helper()
+	f := &following{growing: newGrowing(t), ended: make(chan int, 1)}
+	ctx, quit := context.WithCancel(t.Context())
+	f.quit = quit
+	t.Cleanup(quit)
+	args = append([]string{"live", "--follow", f.file.Name(), "--user", strconv.Itoa(os.Geteuid())}, args...)
+	go func() { f.ended <- run(ctx, args, &f.out, &f.out) }()
+	return f
 }
 
 // prints waits until all the texts were printed.
@@ -165,7 +177,7 @@ func TestLiveWhenTheClockIsSet(t *testing.T) {
 			t.Parallel()
 			kept := filepath.Join(t.TempDir(), "kept.pcapng")
 			f := follow(t, "--2msl", "300ms", "-w", kept)
-			now := tracker.Time(time.Now().UnixNano())
+			now := when
 			f.write(opened(40001, now)...)
 			f.write(opened(40002, now.Add(time.Second))...)
 			f.prints(`"conn":2,"endpoint":"client","from":"SYN_SENT","to":"ESTABLISHED"`)
