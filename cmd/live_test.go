@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -218,4 +219,50 @@ func transitions(out string) (all []string) {
 		}
 	}
 	return all
+}
+
+// A run that is over leaves no goroutine behind, and no file open.
+func TestLiveLeavesNothingBehind(t *testing.T) {
+	left := func() (goroutines, files int) {
+		list, _ := os.ReadDir("/proc/self/fd")
+		return runtime.NumGoroutine(), len(list)
+	}
+	const runs = 10 // of which each that leaves something adds to what is left
+	for _, source := range []string{"--follow", "-i"} {
+		t.Run(source, func(t *testing.T) {
+			if source == "-i" && (runtime.GOOS != "linux" || os.Geteuid() != 0) {
+				t.Skip("SKIPPED: only root may capture")
+			}
+			capture := newGrowing(t)
+			capture.write(opened(40001, when)...)
+			from := map[string]string{"--follow": capture.file.Name(), "-i": "lo"}[source]
+			address := "127.0.0.1:" + freePort(t)
+			args := []string{"live", source, from, "--user", strconv.Itoa(os.Geteuid()), "-o", "table", "--interval", "10ms", "--listen", address, "-w", filepath.Join(t.TempDir(), "kept.pcapng")}
+			once := func() {
+				var out sharedBuffer
+				ctx, quit := context.WithCancel(t.Context())
+				defer quit()
+				ended := make(chan int, 1)
+				go func() { ended <- run(ctx, args, &out, &out) }()
+				fetch(t, "http://"+address+"/", "")
+				quit()
+				if status := <-ended; status != exitDone || !strings.Contains(out.String(), "Totals: ") {
+					t.Fatalf("exit status %d: %s", status, out.String())
+				}
+			}
+			once() // what there is once for all runs
+			goroutines, files := left()
+			for range runs {
+				once()
+			}
+			g1, f1 := left()
+			for end := time.Now().Add(patience); (g1 > goroutines || f1 > files) && time.Now().Before(end); g1, f1 = left() {
+				time.Sleep(10 * time.Millisecond)
+			}
+			if g1 > goroutines || f1 > files {
+				stacks := make([]byte, 1<<20)
+				t.Errorf("%d goroutines and %d files before, %d and %d after %d runs:\n%s", goroutines, files, g1, f1, runs, stacks[:runtime.Stack(stacks, true)])
+			}
+		})
+	}
 }
