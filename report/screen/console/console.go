@@ -70,12 +70,12 @@ func New(t *testing.T, columns, rows int) *Console {
 // Resize gives the terminal another size. Of that the system tells a process
 // whose own terminal it is, and no other.
 func (c *Console) Resize(columns, rows int) {
+	c.mu.Lock() // what is written from now on is for the new size
+	defer c.mu.Unlock()
+	c.vt.Resize(columns, rows)
 	if err := pty.Setsize(c.master, &pty.Winsize{Cols: uint16(columns), Rows: uint16(rows)}); err != nil {
 		c.t.Fatal(err)
 	}
-	c.mu.Lock()
-	c.vt.Resize(columns, rows)
-	c.mu.Unlock()
 }
 
 // Patience is how long a test waits for what must come.
