@@ -67,6 +67,10 @@ type Stats struct {
 	Undecodable   int   // packets that are cut before the end of the TCP header, malformed, or of an unknown link type
 	Dropped       int64 // packets that the capturing hosts say they lost, in the files that were read to the end
 
+	// DroppedBy is when the newest of these was lost, at the latest. Only a live
+	// capture has it.
+	DroppedBy tracker.Time
+
 	// SetBack is by how much the clock was set back in the course of a live
 	// capture. Times go on as before, and are ahead of the clock by that.
 	SetBack time.Duration

@@ -262,10 +262,22 @@ func (l *Live) Stop() { l.stopped = max(l.Now(), l.stats.Last) }
 // Stats returns what was captured so far. Packets that a filter left out are
 // not counted. Until is Now.
 func (l *Live) Stats() Stats {
+	if n := l.tap.drops(); n != l.stats.Dropped {
+		l.stats.Dropped, l.stats.DroppedBy = n, l.present()
+	}
 	s := l.stats
-	s.Dropped = l.tap.drops()
 	s.Until = l.Now()
 	return s
+}
+
+// present returns the present on the clock that stamps the packets. What was
+// captured by then may not have been handed out yet. Of a capture that another
+// program makes it is only known when its newest packet was captured.
+func (l *Live) present() tracker.Time {
+	if len(l.options.Interfaces) == 0 {
+		return l.stats.Last
+	}
+	return tracker.Time(time.Now().UnixNano()).Add(l.stats.SetBack)
 }
 
 // Save writes every packet from now on to w, which Close ends.

@@ -385,6 +385,7 @@ func (w *watch) loop(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		w.heedLoss()
 		now := time.Now()
 		if !interrupted && ctx.Err() != nil {
 			interrupted, stop = true, now.Add(lastCall)
@@ -473,6 +474,7 @@ func (w *watch) end() error {
 	w.src.Stop()
 	stats := w.src.Stats()
 	w.tk.Advance(stats.Until)
+	w.heedLoss()
 	w.tellLoss(time.Time{})
 	w.tellClock()
 	if len(w.displays) > 0 {
@@ -490,6 +492,13 @@ func (w *watch) end() error {
 	}
 	w.flags.gaveUp(w.stderr, w.tk.Stats().Evicted)
 	return w.printer.Close(summary(stats, w.tk.Stats()))
+}
+
+// heedLoss has the tracker know of packets that were lost.
+func (w *watch) heedLoss() {
+	if s := w.src.Stats(); s.Dropped > 0 {
+		w.tk.Lost(s.DroppedBy)
+	}
 }
 
 // tellLoss tells of packets that were lost since it last did; at the end, when

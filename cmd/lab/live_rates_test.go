@@ -4,11 +4,15 @@ package lab
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"flag"
+	"maps"
 	"net"
 	"net/netip"
 	"regexp"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -95,4 +99,50 @@ func sendFrames(name string, n int, frame func(i int) []byte) (sent int, err err
 		}
 	}
 	return sent, nil
+}
+
+// What is found in a connection in whose life packets were lost is less certain,
+// and says so.
+func TestLiveWhenPacketsAreLost(t *testing.T) {
+	client, server := joined(t)
+	w := watchIn(t, client, "live", "-i", "veth", "-B", "512KiB")
+	syn := func(port uint16, wanted string, times int) {
+		s := tracker.Segment{
+			Src: netip.AddrPortFrom(server.addr, port), Dst: netip.MustParseAddrPort("10.77.0.3:7000"), // nobody's
+			Flags: tracker.SYN, Wnd: 1000,
+		}
+		frame := append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0}, forge.Append(nil, &s)...)
+		server.must(t, func() error {
+			_, err := sendFrames("veth", 1, func(int) []byte { return frame })
+			return err
+		})
+		eventually(t, func() bool { return strings.Count(w.stdout.String(), wanted) == times })
+	}
+	const begun = `"from":"CLOSED","to":"SYN_SENT"`
+	syn(40001, begun, 1)
+	w.cmd.Process.Signal(syscall.SIGSTOP)
+	server.must(t, func() error { _, err := floodFrom("veth", 20_000); return err })
+	w.cmd.Process.Signal(syscall.SIGCONT)
+	eventually(t, func() bool { return strings.Contains(w.stderr.String(), "packets were lost so far") })
+	syn(40002, begun, 2)
+	time.Sleep(time.Second) // or the second is a copy that the network made
+	syn(40001, `"kind":"syn-retransmitted"`, 1)
+	syn(40002, `"kind":"syn-retransmitted"`, 2)
+	certainties := map[string]string{}
+	for line := range strings.Lines(w.stop(t)) {
+		var a struct{ Type, Kind, Certainty, Text string }
+		if err := json.Unmarshal([]byte(line), &a); err != nil {
+			t.Fatal(err)
+		}
+		if a.Type == "anomaly" && a.Kind == "syn-retransmitted" {
+			from, _, _ := strings.Cut(a.Text, " ")
+			certainties[from] = a.Certainty
+			if says := strings.Contains(a.Text, "The capture lost packets meanwhile"); says != (a.Certainty == "ambiguous") {
+				t.Errorf("it says %s", line)
+			}
+		}
+	}
+	if want := map[string]string{"10.77.0.2:40001": "ambiguous", "10.77.0.2:40002": "assumed"}; !maps.Equal(certainties, want) {
+		t.Errorf("the certainties are %v, want %v", certainties, want)
+	}
 }
