@@ -71,9 +71,9 @@ type Stats struct {
 	// capture has it.
 	DroppedBy tracker.Time
 
-	// SetBack is by how much the clock was set back in the course of a live
-	// capture. Times go on as before, and are ahead of the clock by that.
-	SetBack time.Duration
+	// Ahead is by how much times are ahead of the clock that stamps the packets
+	// (or behind, below 0) since it was set in the course of a live capture.
+	Ahead time.Duration
 
 	First, Last tracker.Time // earliest and latest time of a packet; 0: none has a time
 

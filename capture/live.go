@@ -66,6 +66,10 @@ type tap interface {
 	// lag bounds how long a packet is on its way from its time stamp to next.
 	lag() time.Duration
 
+	// set is how far the clock that stamps the packets was set forward since the
+	// capture began, or back, below 0. It is 0 where nobody knows.
+	set() time.Duration
+
 	// drops is how many packets were lost so far for want of room or time.
 	drops() int64
 
@@ -161,22 +165,32 @@ type setBack struct {
 }
 
 const (
-	// Stamps that lie back by less are waited for: time stands still meanwhile.
-	setBackSlack = 5 * time.Second
+	// Steps of the clock that are shorter are left alone: time stands still until
+	// the clock has caught up, or there was a pause.
+	clockSlack = 5 * time.Second
 
-	// So many packets in a row are stamped earlier after the clock was set; fewer
-	// are packets that came late.
+	// So many packets in a row are stamped earlier after the clock was set back;
+	// fewer are packets that came late.
 	setBackPackets = 3
 )
 
-// carryOn puts right the stamp of a packet after the clock was set back: time
-// goes on from where it was, for timers would else wait until the clock has
-// caught up. Until it is known that it was, time stands still.
+// carryOn puts right the stamp of a packet after the clock was set: time goes on
+// from where it was, for timers would else wait until the clock has caught up, or
+// run off. Until it is known that it was set back, time stands still. That it was
+// set forward, and there was no pause, only the tap can know.
 func (l *Live) carryOn(r *record) {
 	st, b := &l.stats, &l.behind
-	r.time = r.time.Add(st.SetBack)
-	if st.Last.Sub(r.time) < setBackSlack {
+	r.time = r.time.Add(st.Ahead)
+	later := r.time.Sub(st.Last)
+	if later > -clockSlack {
 		b.packets = 0
+		if later < clockSlack || st.Last == 0 {
+			return
+		}
+		if by := l.tap.set() + st.Ahead; by >= clockSlack && by <= later {
+			st.Ahead -= by
+			r.time = r.time.Add(-by)
+		}
 		return
 	}
 	if b.packets++; b.packets == 1 {
@@ -186,7 +200,7 @@ func (l *Live) carryOn(r *record) {
 		r.time = st.Last
 		return
 	}
-	st.SetBack += b.by
+	st.Ahead += b.by
 	r.time, b.packets = r.time.Add(b.by), 0
 }
 
@@ -233,7 +247,7 @@ func (l *Live) take(r *record) (verdict, error) {
 }
 
 // Now returns a time, on the clock that stamps the packets as it was before it
-// was ever set back, that the capture has come to: no packet with an earlier stamp is still to be handed out. On a
+// was ever set, that the capture has come to: no packet with an earlier stamp is still to be handed out. On a
 // quiet interface it is a little behind the present. It is 0 before the first
 // packet.
 //
@@ -277,7 +291,7 @@ func (l *Live) present() tracker.Time {
 	if len(l.options.Interfaces) == 0 {
 		return l.stats.Last
 	}
-	return tracker.Time(time.Now().UnixNano()).Add(l.stats.SetBack)
+	return tracker.Time(time.Now().UnixNano()).Add(l.stats.Ahead)
 }
 
 // Save writes every packet from now on to w, which Close ends.

@@ -288,10 +288,10 @@ type watch struct {
 	over     []*tracker.Record // since the last Snapshot
 	later    []string          // notices that wait until the screen is given back
 
-	failed  error         // of the printer
-	lost    int64         // packets, as far as told
-	lostAt  time.Time     // when it was told
-	setBack time.Duration // the clock, as far as told
+	failed error         // of the printer
+	lost   int64         // packets, as far as told
+	lostAt time.Time     // when it was told
+	ahead  time.Duration // of the clock, as far as told
 }
 
 // prepare makes what the packets will go through.
@@ -518,19 +518,26 @@ func (w *watch) tellLoss(now time.Time) {
 	w.notice(fmt.Sprintf("%d packets were lost so far for want of room: -f, a smaller -s, or a larger -B than %s helps", lost, w.flags.buffer))
 }
 
-// tellClock tells that the clock was set back since it last did. That it was set
-// forward the tracker finds out.
+// tellClock tells that the clock was set since it last did. That the clock of
+// another host was set forward the tracker finds out.
 func (w *watch) tellClock() {
-	all := w.src.Stats().SetBack
-	if all == w.setBack {
+	ahead := w.src.Stats().Ahead
+	by := ahead - w.ahead
+	if by == 0 {
 		return
 	}
-	text := fmt.Sprintf("the clock that stamps the packets was set back by %v: times go on as before, and are ahead of it by %v",
-		(all - w.setBack).Round(time.Millisecond), all.Round(time.Millisecond))
-	w.setBack = all
+	w.ahead = ahead
+	cause, set, are := "backward", "back", "ahead of"
+	if by < 0 {
+		cause, set = "forward", "forward"
+	}
+	if ahead < 0 {
+		are = "behind"
+	}
+	text := fmt.Sprintf("the clock that stamps the packets was set %s by %v: times go on as before, and are %v %s it", set, by.Abs().Round(time.Millisecond), ahead.Abs().Round(time.Millisecond), are)
 	a := tracker.Anomaly{
-		Kind: "clock-step", Severity: tracker.Notice, Cause: "backward", Certain: tracker.ConfidenceAssumed, Time: w.tk.Now(), Count: 1,
-		Text: strings.ToUpper(text[:1]) + text[1:] + ". The timers of the connections are right.",
+		Kind: "clock-step", Severity: tracker.Notice, Cause: cause, Certain: tracker.ConfidenceAssumed, Time: w.tk.Now(), Count: 1,
+		Text: "T" + text[1:] + ". The timers of the connections are right.",
 	}
 	w.event(&tracker.Event{Kind: tracker.Odd, Time: a.Time, Anomaly: &a})
 	w.notice(text)
