@@ -372,6 +372,7 @@ func (w *watch) loop(ctx context.Context) error {
 			}
 			continue
 		}
+		w.heedLoss()
 		w.tk.Advance(w.src.Now())
 		if w.failed == nil {
 			w.failed = w.printer.Flush()
@@ -385,7 +386,6 @@ func (w *watch) loop(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		w.heedLoss()
 		now := time.Now()
 		if !interrupted && ctx.Err() != nil {
 			interrupted, stop = true, now.Add(lastCall)
@@ -473,8 +473,8 @@ func (w *watch) summary() report.Summary { return summary(w.src.Stats(), w.tk.St
 func (w *watch) end() error {
 	w.src.Stop()
 	stats := w.src.Stats()
-	w.tk.Advance(stats.Until)
 	w.heedLoss()
+	w.tk.Advance(stats.Until)
 	w.tellLoss(time.Time{})
 	w.tellClock()
 	if len(w.displays) > 0 {
