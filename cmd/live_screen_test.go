@@ -40,7 +40,7 @@ func onConsole(t *testing.T, c *console.Console, args ...string) *os.Process {
 		shell.Process.Kill()
 		shell.Wait()
 	})
-	c.See("Waiting for packets.")
+	c.See("? help")
 	text, err := os.ReadFile(pid)
 	if err != nil {
 		t.Fatal(err)
