@@ -67,6 +67,14 @@ type Stats struct {
 	Undecodable   int   // packets that are cut before the end of the TCP header, malformed, or of an unknown link type
 	Dropped       int64 // packets that the capturing hosts say they lost, in the files that were read to the end
 
+	// DroppedBy is when the newest of these was lost, at the latest. Only a live
+	// capture has it.
+	DroppedBy tracker.Time
+
+	// Ahead is by how much times are ahead of the clock that stamps the packets
+	// (or behind, below 0) since it was set in the course of a live capture.
+	Ahead time.Duration
+
 	First, Last tracker.Time // earliest and latest time of a packet; 0: none has a time
 
 	Until tracker.Time // the moment of Options.Until; without one, when the capture ended: at Last, or when it says

@@ -66,6 +66,10 @@ type tap interface {
 	// lag bounds how long a packet is on its way from its time stamp to next.
 	lag() time.Duration
 
+	// set is how far the clock that stamps the packets was set forward since the
+	// capture began, or back, below 0. It is 0 where nobody knows.
+	set() time.Duration
+
 	// drops is how many packets were lost so far for want of room or time.
 	drops() int64
 
@@ -86,6 +90,8 @@ type Live struct {
 	record  record
 	segment tracker.Segment
 	newest  tracker.Time // of the last packet, which need not be the latest
+	reached tracker.Time // the latest that Now returned
+	behind  setBack
 	idle    bool
 	stopped tracker.Time // what Now returns since Stop; 0: not yet
 	file    *Writer      // nil: none
@@ -151,6 +157,53 @@ func (l *Live) Next(deadline time.Time) (*tracker.Segment, error) {
 	}
 }
 
+// A setBack is what may be a clock that was set back: packets in a row that are
+// stamped long before the one that came before them.
+type setBack struct {
+	packets int
+	by      time.Duration // the first of them, behind the time that the capture had come to
+}
+
+const (
+	// Steps of the clock that are shorter are left alone: time stands still until
+	// the clock has caught up, or there was a pause.
+	clockSlack = 5 * time.Second
+
+	// So many packets in a row are stamped earlier after the clock was set back;
+	// fewer are packets that came late.
+	setBackPackets = 3
+)
+
+// carryOn puts right the stamp of a packet after the clock was set: time goes on
+// from where it was, for timers would else wait until the clock has caught up, or
+// run off. Until it is known that it was set back, time stands still. That it was
+// set forward, and there was no pause, only the tap can know.
+func (l *Live) carryOn(r *record) {
+	st, b := &l.stats, &l.behind
+	r.time = r.time.Add(st.Ahead)
+	later := r.time.Sub(st.Last)
+	if later > -clockSlack {
+		b.packets = 0
+		if later < clockSlack || st.Last == 0 {
+			return
+		}
+		if by := l.tap.set() + st.Ahead; by >= clockSlack && by <= later {
+			st.Ahead -= by
+			r.time = r.time.Add(-by)
+		}
+		return
+	}
+	if b.packets++; b.packets == 1 {
+		b.by = max(st.Last, l.reached).Sub(r.time)
+	}
+	if b.packets < setBackPackets {
+		r.time = st.Last
+		return
+	}
+	st.Ahead += b.by
+	r.time, b.packets = r.time.Add(b.by), 0
+}
+
 // take counts, decodes and writes one packet.
 func (l *Live) take(r *record) (verdict, error) {
 	st := &l.stats
@@ -162,6 +215,9 @@ func (l *Live) take(r *record) (verdict, error) {
 			return notTCP, nil // most of these are left out by the kernel, and not counted either
 		}
 	}
+	if r.time != 0 {
+		l.carryOn(r)
+	}
 	st.count(r)
 	l.newest = r.time
 	v := st.decode(r, &l.slow, &l.segment)
@@ -172,10 +228,10 @@ func (l *Live) take(r *record) (verdict, error) {
 	return v, nil
 }
 
-// Now returns a time, on the clock that stamps the packets, that the capture
-// has come to: no packet with an earlier stamp is still to be handed out. On a
-// quiet interface it is a little behind the present. It is 0 before the first
-// packet.
+// Now returns a time, on the clock that stamps the packets as it was before it
+// was ever set, that the capture has come to: no packet with an earlier stamp is
+// still to be handed out. On a quiet interface it is a little behind the present.
+// It is 0 before the first packet.
 //
 // It is reckoned from the newest packet with a clock that never steps, so that
 // the timers of a quiet capture do not run off when the wall clock is set.
@@ -186,7 +242,9 @@ func (l *Live) Now() tracker.Time {
 	if l.newest == 0 || !l.idle {
 		return l.newest
 	}
-	return l.newest.Add(max(0, time.Since(l.tap.taken())-l.tap.lag()))
+	now := l.newest.Add(max(0, time.Since(l.tap.taken())-l.tap.lag()))
+	l.reached = max(l.reached, now)
+	return now
 }
 
 // Idle reports whether Next, when it last returned nil, had handed out all that
@@ -200,10 +258,22 @@ func (l *Live) Stop() { l.stopped = max(l.Now(), l.stats.Last) }
 // Stats returns what was captured so far. Packets that a filter left out are
 // not counted. Until is Now.
 func (l *Live) Stats() Stats {
+	if n := l.tap.drops(); n != l.stats.Dropped {
+		l.stats.Dropped, l.stats.DroppedBy = n, l.present()
+	}
 	s := l.stats
-	s.Dropped = l.tap.drops()
 	s.Until = l.Now()
 	return s
+}
+
+// present returns the present on the clock that stamps the packets. What was
+// captured by then may not have been handed out yet. Of a capture that another
+// program makes it is only known when its newest packet was captured.
+func (l *Live) present() tracker.Time {
+	if len(l.options.Interfaces) == 0 {
+		return l.stats.Last
+	}
+	return tracker.Time(time.Now().UnixNano()).Add(l.stats.Ahead)
 }
 
 // Save writes every packet from now on to w, which Close ends.

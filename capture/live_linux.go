@@ -81,8 +81,9 @@ type ring struct {
 	paused bool // the deadline was told to have passed before it was begun
 
 	lost   int64
-	read   time.Time // when the newest block was found to be ours
-	looked time.Time // when the interfaces were last looked at
+	boot   time.Duration // bootTime when the capture began
+	read   time.Time     // when the newest block was found to be ours
+	looked time.Time     // when the interfaces were last looked at
 
 	all     bool // every interface there is
 	watched []watched
@@ -100,7 +101,7 @@ var native = binary.NativeEndian
 
 // openInterfaces opens the ring.
 func openInterfaces(o *LiveOptions) (tap, error) {
-	g := &ring{options: o, fd: -1, bell: -1, names: map[int]string{}, looked: time.Now()}
+	g := &ring{options: o, fd: -1, bell: -1, names: map[int]string{}, boot: bootTime(), looked: time.Now()}
 	if err := g.open(); err != nil {
 		g.close()
 		return nil, err
@@ -467,6 +468,16 @@ func (g *ring) device(index int) string {
 
 func (g *ring) taken() time.Time   { return g.read }
 func (g *ring) lag() time.Duration { return ringLag }
+func (g *ring) set() time.Duration { return bootTime() - g.boot }
+
+// bootTime returns when the machine was started, which changes when its clock is
+// set, and for nothing else: the time it was suspended counts.
+func bootTime() time.Duration {
+	var now, up unix.Timespec
+	unix.ClockGettime(unix.CLOCK_REALTIME, &now)
+	unix.ClockGettime(unix.CLOCK_BOOTTIME, &up)
+	return time.Duration(now.Nano() - up.Nano())
+}
 
 func (g *ring) wake() {
 	one := make([]byte, 8)

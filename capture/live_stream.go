@@ -120,6 +120,7 @@ func (s *stream) next(r *record, deadline time.Time) (ok, idle bool, err error) 
 
 func (s *stream) taken() time.Time   { return s.read }
 func (s *stream) lag() time.Duration { return s.delay }
+func (s *stream) set() time.Duration { return 0 }
 func (s *stream) drops() int64       { return s.lost.Load() }
 func (s *stream) device(int) string  { return s.name }
 

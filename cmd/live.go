@@ -288,9 +288,10 @@ type watch struct {
 	over     []*tracker.Record // since the last Snapshot
 	later    []string          // notices that wait until the screen is given back
 
-	failed error     // of the printer
-	lost   int64     // packets, as far as told
-	lostAt time.Time // when it was told
+	failed error         // of the printer
+	lost   int64         // packets, as far as told
+	lostAt time.Time     // when it was told
+	ahead  time.Duration // of the clock, as far as told
 }
 
 // prepare makes what the packets will go through.
@@ -377,6 +378,7 @@ func (w *watch) loop(ctx context.Context) error {
 			}
 			continue
 		}
+		w.heedLoss()
 		w.tk.Advance(w.src.Now())
 		if w.failed == nil {
 			w.failed = w.printer.Flush()
@@ -400,6 +402,7 @@ func (w *watch) loop(ctx context.Context) error {
 		if now.Sub(looked) >= time.Second {
 			looked = now
 			w.tellLoss(now)
+			w.tellClock()
 		}
 		if len(w.displays) > 0 && !now.Before(refresh) {
 			if err := w.refresh(); err != nil {
@@ -476,8 +479,10 @@ func (w *watch) summary() report.Summary { return summary(w.src.Stats(), w.tk.St
 func (w *watch) end() error {
 	w.src.Stop()
 	stats := w.src.Stats()
+	w.heedLoss()
 	w.tk.Advance(stats.Until)
 	w.tellLoss(time.Time{})
+	w.tellClock()
 	if len(w.displays) > 0 {
 		if err := errors.Join(w.refresh(), w.close()); err != nil {
 			return err
@@ -495,6 +500,13 @@ func (w *watch) end() error {
 	return w.printer.Close(summary(stats, w.tk.Stats()))
 }
 
+// heedLoss has the tracker know of packets that were lost.
+func (w *watch) heedLoss() {
+	if s := w.src.Stats(); s.Dropped > 0 {
+		w.tk.Lost(s.DroppedBy)
+	}
+}
+
 // tellLoss tells of packets that were lost since it last did; at the end, when
 // now is zero, also if that was a moment ago.
 func (w *watch) tellLoss(now time.Time) {
@@ -510,6 +522,31 @@ func (w *watch) tellLoss(now time.Time) {
 	w.lost, w.lostAt = lost, now
 	w.event(&tracker.Event{Kind: tracker.Odd, Time: a.Time, Anomaly: &a})
 	w.notice(fmt.Sprintf("%d packets were lost so far for want of room: -f, a smaller -s, or a larger -B than %s helps", lost, w.flags.buffer))
+}
+
+// tellClock tells that the clock was set since it last did. That the clock of
+// another host was set forward the tracker finds out.
+func (w *watch) tellClock() {
+	ahead := w.src.Stats().Ahead
+	by := ahead - w.ahead
+	if by == 0 {
+		return
+	}
+	w.ahead = ahead
+	cause, set, are := "backward", "back", "ahead of"
+	if by < 0 {
+		cause, set = "forward", "forward"
+	}
+	if ahead < 0 {
+		are = "behind"
+	}
+	text := fmt.Sprintf("the clock that stamps the packets was set %s by %v: times go on as before, and are %v %s it", set, by.Abs().Round(time.Millisecond), ahead.Abs().Round(time.Millisecond), are)
+	a := tracker.Anomaly{
+		Kind: "clock-step", Severity: tracker.Notice, Cause: cause, Certain: tracker.ConfidenceAssumed, Time: w.tk.Now(), Count: 1,
+		Text: "T" + text[1:] + ". The timers of the connections are right.",
+	}
+	w.event(&tracker.Event{Kind: tracker.Odd, Time: a.Time, Anomaly: &a})
+	w.notice(text)
 }
 
 // notice tells what the user may want to know while the run goes on.

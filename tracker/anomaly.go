@@ -349,6 +349,7 @@ type happening struct {
 	now      Time
 	before   sight
 	on       occasions
+	relied   bool  // the check that is asked was told that nothing of an end is missing
 	impostor *Conn // with onImpostor: the connection that its SYN would have opened
 }
 
@@ -378,7 +379,11 @@ func (h *happening) visible(e End) bool {
 
 // whole reports whether the end was captured, and nothing that it sent is known
 // to be missing. What its peer acknowledged beyond that is another matter.
-func (h *happening) whole(e End) bool { return h.ends[e].seen() && !h.ends[e].has(lossy) }
+func (h *happening) whole(e End) bool {
+	ok := h.ends[e].seen() && !h.ends[e].has(lossy)
+	h.relied = h.relied || ok
+	return ok
+}
 
 // A finding is what a check returns when it finds its anomaly.
 type finding struct {
@@ -520,11 +525,23 @@ func (t *Tracker) ask(h *happening) {
 		}
 		for ; word != 0; word &= word - 1 {
 			k := kinds[64*i+bits.TrailingZeros64(word)]
+			h.relied = false
 			if f := k.check(h); f != nil {
+				h.temper(f)
 				t.report(h.Conn, h.s, k, *f)
 			}
 		}
 	}
+}
+
+// temper takes back some of the certainty of a finding in a connection in whose
+// life the capture lost packets, unless it rests on the packets at hand alone.
+func (h *happening) temper(f *finding) {
+	if h.start > h.t.lost || f.certain == ConfidenceProved && !h.relied {
+		return
+	}
+	f.certain = ConfidenceAmbiguous
+	f.text += " The capture lost packets meanwhile, perhaps some of this connection: what seems to be missing, or sent again, may only not have been captured."
 }
 
 // report takes down a finding. A kind is reported once for each end of a

@@ -51,6 +51,7 @@ type Tracker struct {
 	emit     func(*Event)
 	now      Time
 	began    Time // of the first segment
+	lost     Time // up to which the capture may have lost packets; 0: it lost none
 	pool     pool
 	flows    flows // the newest of those on the same addresses and ports
 	recent   recent
@@ -226,6 +227,11 @@ func (t *Tracker) Advance(now Time) {
 	}
 	t.now = now
 }
+
+// Lost tells that the capture lost packets, by the given time at the latest, and
+// that nobody knows of which connections. What is found from now on in those that
+// had begun by then is ambiguous, unless the packets at hand prove it.
+func (t *Tracker) Lost(by Time) { t.lost = max(t.lost, by) }
 
 // Each calls f with the record of every connection that is kept, as it is at the
 // present time, in no order. The Record is lent to f for the call only, see

@@ -66,7 +66,11 @@ func (m *model) summary() []string {
 	if m.filter != "" {
 		what = append(what, "only "+m.filter)
 		if list := m.rows(); list != nil {
-			what = append(what, strconv.Itoa(list.Len())+" rows")
+			rows := strconv.Itoa(list.Len()) + " rows"
+			if list.Len() == 1 {
+				rows = "1 row"
+			}
+			what = append(what, rows)
 		}
 	}
 	return []string{strings.Join(append(what, m.opts.TimeOf(m.now.Snapshot)), "  "), m.head[0], m.head[1]}

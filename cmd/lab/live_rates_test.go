@@ -1,0 +1,148 @@
+//go:build lab && linux
+
+package lab
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"flag"
+	"maps"
+	"net"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+var flood = flag.Int("flood", 500_000, "how many packets the flood has")
+
+// Every packet that was sent was captured, or the kernel says that it was lost.
+func TestLiveCountsEveryPacket(t *testing.T) {
+	client, server := joined(t)
+	for _, args := range [][]string{nil, {"-B", "1MiB"}, {"-f", "tcp and port 7000"}} {
+		w := watchIn(t, client, append([]string{"live", "-i", "veth", "-o", "summary"}, args...)...)
+		began := time.Now()
+		sent, before := 0, lostByDevice(t, server)
+		server.must(t, func() (err error) { sent, err = floodFrom("veth", *flood); return err })
+		took := time.Since(began)
+		sent -= lostByDevice(t, server) - before // these did not get to the other end
+		time.Sleep(200 * time.Millisecond)
+		totals := regexp.MustCompile(`(?m)^Totals: (\d+) packets?`).FindStringSubmatch(w.stop(t))
+		lost := regexp.MustCompile(`(\d+) packets? dropped by the capture`).FindStringSubmatch(w.stdout.String())
+		seen, dropped := 0, 0
+		if totals != nil {
+			seen, _ = strconv.Atoi(totals[1])
+		}
+		if lost != nil {
+			dropped, _ = strconv.Atoi(lost[1])
+		}
+		t.Logf("%v: %d sent at %.0f a second, %d seen, %d dropped", args, sent, float64(sent)/took.Seconds(), seen, dropped)
+		if seen+dropped != sent {
+			t.Errorf("%v: %d packets were sent, %d seen and %d dropped", args, sent, seen, dropped)
+		}
+	}
+}
+
+// lostByDevice is how many packets the interface had to drop itself.
+func lostByDevice(t *testing.T, n *netns) (lost int) {
+	n.must(t, func() error {
+		link, err := netlink.LinkByName("veth")
+		if err == nil {
+			lost = int(link.Attrs().Statistics.TxDropped)
+		}
+		return err
+	})
+	return lost
+}
+
+// floodFrom sends small TCP segments as fast as it goes.
+func floodFrom(name string, packets int) (sent int, err error) {
+	s := tracker.Segment{
+		Src: netip.MustParseAddrPort("10.77.0.2:7000"), Dst: netip.MustParseAddrPort("10.77.0.1:40000"),
+		Flags: tracker.ACK, Wnd: 1000, Data: 6,
+	}
+	frame := append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0}, forge.Append(nil, &s)...)
+	return sendFrames(name, packets, func(i int) []byte {
+		binary.BigEndian.PutUint32(frame[38:], uint32(6*i))
+		return frame
+	})
+}
+
+// sendFrames sends frames from an interface of the thread's namespace.
+func sendFrames(name string, n int, frame func(i int) []byte) (sent int, err error) {
+	device, err := net.InterfaceByName(name)
+	if err != nil {
+		return 0, err
+	}
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fd)
+	to := &unix.SockaddrLinklayer{Ifindex: device.Index}
+	for sent < n {
+		switch err := unix.Sendto(fd, frame(sent), 0, to); err {
+		case nil:
+			sent++
+		case unix.ENOBUFS, unix.EAGAIN, unix.EINTR:
+		default:
+			return sent, err
+		}
+	}
+	return sent, nil
+}
+
+// What is found in a connection in whose life packets were lost is less certain,
+// and says so.
+func TestLiveWhenPacketsAreLost(t *testing.T) {
+	client, server := joined(t)
+	w := watchIn(t, client, "live", "-i", "veth", "-B", "512KiB")
+	syn := func(port uint16, wanted string, times int) {
+		s := tracker.Segment{
+			Src: netip.AddrPortFrom(server.addr, port), Dst: netip.MustParseAddrPort("10.77.0.3:7000"), // nobody's
+			Flags: tracker.SYN, Wnd: 1000,
+		}
+		frame := append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0}, forge.Append(nil, &s)...)
+		server.must(t, func() error {
+			_, err := sendFrames("veth", 1, func(int) []byte { return frame })
+			return err
+		})
+		eventually(t, func() bool { return strings.Count(w.stdout.String(), wanted) == times })
+	}
+	const begun = `"from":"CLOSED","to":"SYN_SENT"`
+	syn(40001, begun, 1)
+	w.cmd.Process.Signal(syscall.SIGSTOP)
+	server.must(t, func() error { _, err := floodFrom("veth", 20_000); return err })
+	w.cmd.Process.Signal(syscall.SIGCONT)
+	eventually(t, func() bool { return strings.Contains(w.stderr.String(), "packets were lost so far") })
+	syn(40002, begun, 2)
+	time.Sleep(time.Second) // or the second is a copy that the network made
+	syn(40001, `"kind":"syn-retransmitted"`, 1)
+	syn(40002, `"kind":"syn-retransmitted"`, 2)
+	certainties := map[string]string{}
+	for line := range strings.Lines(w.stop(t)) {
+		var a struct{ Type, Kind, Certainty, Text string }
+		if err := json.Unmarshal([]byte(line), &a); err != nil {
+			t.Fatal(err)
+		}
+		if a.Type == "anomaly" && a.Kind == "syn-retransmitted" {
+			from, _, _ := strings.Cut(a.Text, " ")
+			certainties[from] = a.Certainty
+			if says := strings.Contains(a.Text, "The capture lost packets meanwhile"); says != (a.Certainty == "ambiguous") {
+				t.Errorf("it says %s", line)
+			}
+		}
+	}
+	if want := map[string]string{"10.77.0.2:40001": "ambiguous", "10.77.0.2:40002": "assumed"}; !maps.Equal(certainties, want) {
+		t.Errorf("the certainties are %v, want %v", certainties, want)
+	}
+}

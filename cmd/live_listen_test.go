@@ -1,0 +1,144 @@
+package cmd
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// freePort returns a port of this host that is free now.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// fetch gets a page, with a token unless that is empty.
+func fetch(t *testing.T, url, token string) (status int, body string) {
+	t.Helper()
+	r, err := http.NewRequest("GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	browser := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	var a *http.Response
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) { // it may not listen yet
+		if a, err = browser.Do(r); err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+	defer a.Body.Close()
+	text, err := io.ReadAll(a.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.StatusCode, string(text)
+}
+
+// With --listen a browser sees what the screen shows, and Prometheus finds
+// metrics, until the run ends.
+func TestLiveListens(t *testing.T) {
+	address := "127.0.0.1:" + freePort(t)
+	f := follow(t, "--listen", address, "--interval", "50ms", "-o", "summary")
+	f.write(opened(40001, when)...)
+	f.write(opened(40002, when)...)
+	f.write(closed(40001, when.Add(time.Second))...)
+	metrics := ""
+	for end := time.Now().Add(patience); !strings.Contains(metrics, `tcpwatch_connections{endpoint="client",state="TIME_WAIT"} 1`); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("there is no TIME_WAIT in %s", metrics)
+		}
+		_, metrics = fetch(t, "http://"+address+"/metrics", "")
+	}
+	for _, want := range []string{`tcpwatch_connections{endpoint="server",state="ESTABLISHED"} 1`, "tcpwatch_captured_packets_total 9\n", "go_goroutines"} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("there is no %s in %s", want, metrics)
+		}
+	}
+	for path, want := range map[string]string{"/healthz": "ok\n", "/": "<title>tcpwatch"} {
+		if status, body := fetch(t, "http://"+address+path, ""); status != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+	events, err := http.Get("http://" + address + "/events") // which go on for as long as the run
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := f.stop(); !strings.Contains(out, "Totals: 9 packets") || strings.Contains(out, "tcpwatch:") {
+		t.Errorf("printed was\n%s", out)
+	}
+	if body, err := io.ReadAll(events.Body); !strings.Contains(string(body), "10.9.0.1:40001") {
+		t.Errorf("%v: the page was sent\n%s", err, body)
+	}
+	events.Body.Close()
+	if c, err := net.Dial("tcp", address); err == nil {
+		c.Close()
+		t.Error("it still listens")
+	}
+	t.Run("promtool", func(t *testing.T) {
+		promtool, err := exec.LookPath("promtool")
+		if err != nil {
+			t.Skip("SKIPPED: promtool (Debian package prometheus) is not installed")
+		}
+		c := exec.Command(promtool, "check", "metrics")
+		c.Stdin = strings.NewReader(metrics)
+		if out, err := c.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("promtool: %v\n%s", err, out)
+		}
+	})
+}
+
+// Who listens where other hosts can ask is warned, unless they need a token.
+func TestLiveListensToOthers(t *testing.T) {
+	port := freePort(t)
+	f := follow(t, "--listen", "0.0.0.0:"+port)
+	f.prints(fmt.Sprintf(":%s can be reached from other hosts, and shows every connection to whoever asks; set a token, or listen on 127.0.0.1\n", port))
+	f.stop()
+	f = follow(t, "--listen", "0.0.0.0:"+port, "--token", "secret")
+	for token, want := range map[string]int{"": http.StatusUnauthorized, "wrong": http.StatusUnauthorized, "secret": http.StatusOK} {
+		if status, _ := fetch(t, "http://127.0.0.1:"+port+"/metrics", token); status != want {
+			t.Errorf("with the token %q the status is %d, want %d", token, status, want)
+		}
+	}
+	if out := f.stop(); strings.Contains(out, "tcpwatch:") {
+		t.Errorf("printed was\n%s", out)
+	}
+}
+
+// Where it cannot listen it says so, and does not run.
+func TestLiveCannotListen(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--listen", l.Addr().String()}, "tcpwatch: hint: --listen 127.0.0.1:9555\n"},
+		{[]string{"--listen", "here"}, "tcpwatch: hint: --listen 127.0.0.1:9555\n"},
+		{[]string{"--token", "secret"}, "tcpwatch: --token needs --listen\n"},
+	} {
+		f := follow(t, c.args...)
+		if status := <-f.ended; status != exitUsage || !strings.HasSuffix(f.out.String(), c.want) {
+			t.Errorf("%v: exit status %d: %s", c.args, status, f.out.String())
+		}
+	}
+}

@@ -1,0 +1,63 @@
+package tracker
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// What is found in a connection in whose life the capture lost packets says so,
+// unless the packets at hand prove it.
+func TestLost(t *testing.T) {
+	const (
+		first  = 0 // connections: one that the server does not close,
+		second = 1 // one that nobody answers,
+		third  = 2 // one with flags that do not fit together
+	)
+	play := func(w *wire) {
+		w.open(clientOf(first))
+		w.put(clientOf(first), true, FIN|ACK, 1, 1_000_001, 0)
+		w.put(clientOf(first), false, ACK, 1_000_001, 2, 0)
+		w.put(clientOf(second), true, SYN, 0, 0, 0)
+		w.open(clientOf(third))
+	}
+	goOn := func(w *wire) {
+		w.put(clientOf(third), true, 0, 1, 0, 0)
+		w.put(clientOf(third), true, 0, 1, 0, 0)
+		w.tk.Advance(w.now.Add(time.Hour))
+		w.tk.Close()
+	}
+	for _, c := range []struct {
+		claim string
+		play  func(w *wire)
+		want  map[string]Confidence
+	}{
+		{"nothing-was-lost", func(w *wire) { play(w); goOn(w) },
+			map[string]Confidence{closeWaitLeakName: ConfidenceProved, "syn-timeout": ConfidenceAssumed, "null-flags": ConfidenceProved}},
+		{"lost-before", func(w *wire) { w.tk.Lost(w.now); play(w); goOn(w) },
+			map[string]Confidence{closeWaitLeakName: ConfidenceProved, "syn-timeout": ConfidenceAssumed, "null-flags": ConfidenceProved}},
+		{"lost-meanwhile", func(w *wire) { play(w); w.tk.Lost(w.now); goOn(w) },
+			map[string]Confidence{closeWaitLeakName: ConfidenceAmbiguous, "syn-timeout": ConfidenceAmbiguous, "null-flags": ConfidenceProved}},
+		{"lost-when-it-was-too-late", func(w *wire) { play(w); goOn(w); w.tk.Lost(w.now) },
+			map[string]Confidence{closeWaitLeakName: ConfidenceProved, "syn-timeout": ConfidenceAssumed, "null-flags": ConfidenceProved}},
+	} {
+		t.Run(c.claim, func(t *testing.T) {
+			w, got := newWire(t), map[string]Confidence{}
+			w.tk.emit = func(e *Event) {
+				if e.Kind != Odd || e.Conn == 0 {
+					return
+				}
+				got[e.Anomaly.Kind] = e.Anomaly.Certain
+				if says, ambiguous := strings.Contains(e.Anomaly.Text, "The capture lost packets"), e.Anomaly.Certain == ConfidenceAmbiguous; says != ambiguous {
+					t.Errorf("%s is %v, and its text is %q", e.Anomaly.Kind, e.Anomaly.Certain, e.Anomaly.Text)
+				}
+			}
+			c.play(w)
+			for kind, want := range c.want {
+				if certain, found := got[kind]; !found || certain != want {
+					t.Errorf("%s: found %t, %v, want %v", kind, found, certain, want)
+				}
+			}
+		})
+	}
+}
