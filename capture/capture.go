@@ -257,14 +257,24 @@ func (s *Source) readRecords(in *input, yield func(*tracker.Segment, error) bool
 				"%s: begins %v before the file before it ends; files are read one after the other (mergecap merges those of one time)",
 				in.name, s.stats.Last.Sub(r.time).Round(time.Millisecond)))
 		}
-		if f := s.options.Filter; f != nil && !f.Reads(r.link) {
+		f, st := s.options.Filter, &s.stats
+		if f != nil && !f.Reads(r.link) {
 			return true, fmt.Errorf("%s: the filter cannot look into link type %d (%s)", in.name, r.link, r.link)
 		}
-		if s.decode(&r) == isTCP {
+		st.count(&r)
+		if f != nil && !f.Match(r.link, r.data, r.wire) {
+			st.Filtered++
+			st.FilteredBytes += int64(r.wire)
+			continue
+		}
+		v := st.decode(&r, &s.slow, s.segment)
+		s.segment.Time, s.segment.Packet = r.time, s.frame
+		switch {
+		case v == isTCP:
 			if !yield(s.segment, nil) {
 				return false, nil
 			}
-		} else if !r.link.known() {
+		case !r.link.known():
 			unknown++
 		}
 	}
@@ -278,20 +288,6 @@ func (s *Source) after(t tracker.Time) bool {
 	}
 	end := u.moment(s.stats.First)
 	return end != 0 && t > end
-}
-
-// decode counts a packet and makes a Segment of it.
-func (s *Source) decode(r *record) verdict {
-	st := &s.stats
-	st.count(r)
-	if f := s.options.Filter; f != nil && !f.Match(r.link, r.data, r.wire) {
-		st.Filtered++
-		st.FilteredBytes += int64(r.wire)
-		return notTCP
-	}
-	v := st.decode(r, &s.slow, s.segment)
-	s.segment.Time, s.segment.Packet = r.time, s.frame
-	return v
 }
 
 // count counts a packet, whatever it is.
