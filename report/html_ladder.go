@@ -99,17 +99,7 @@ func (d *ladder) page(last tracker.Time, all bool) *pageLadder {
 
 // odd adds an anomaly and returns its number.
 func (p *pageLadder) odd(a *tracker.Anomaly) int {
-	var facts []string
-	if a.Cause != "" {
-		facts = append(facts, Escape(a.Cause))
-	}
-	if len(a.Evidence) > 0 {
-		facts = append(facts, "frames "+frameList(a.Evidence))
-	}
-	if a.Certain != tracker.ConfidenceProved {
-		facts = append(facts, a.Certain.String())
-	}
-	p.Odd = append(p.Odd, pageAnomaly{Escape(a.Kind), a.Severity.String(), strings.Join(append(facts, Escape(a.RFC)), ", "), Escape(a.Text)})
+	p.Odd = append(p.Odd, pageAnomaly{Escape(a.Kind), a.Severity.String(), strings.Join(append(oddFacts(a), Escape(a.RFC)), ", "), Escape(a.Text)})
 	return len(p.Odd) - 1
 }
 

@@ -81,22 +81,28 @@ func (d *ladder) draw(out *bufio.Writer, o *LadderOptions) {
 	}
 }
 
+// oddFacts returns what is known of an anomaly besides its kind: its cause, the
+// frames that show it, and how certain it is.
+func oddFacts(a *tracker.Anomaly) (facts []string) {
+	if a.Cause != "" {
+		facts = append(facts, Escape(a.Cause))
+	}
+	if len(a.Evidence) > 0 {
+		facts = append(facts, "frames "+frameList(a.Evidence))
+	}
+	if a.Certain != tracker.ConfidenceProved {
+		facts = append(facts, a.Certain.String())
+	}
+	return facts
+}
+
 // writeOdd writes an anomaly under its segment.
 func writeOdd(out *bufio.Writer, indent string, a *tracker.Anomaly, o *LadderOptions) {
 	head := []string{"! " + Escape(a.Kind), a.Severity.String()}
 	if a.RFC != "" {
 		head = append(head, Escape(a.RFC))
 	}
-	if a.Cause != "" {
-		head = append(head, Escape(a.Cause))
-	}
-	if len(a.Evidence) > 0 {
-		head = append(head, "frames "+frameList(a.Evidence))
-	}
-	if a.Certain != tracker.ConfidenceProved {
-		head = append(head, a.Certain.String())
-	}
-	writeWrapped(out, indent, strings.Join(head, gap), o, severityColor(a.Severity))
+	writeWrapped(out, indent, strings.Join(append(head, oddFacts(a)...), gap), o, severityColor(a.Severity))
 	writeWrapped(out, indent+"  ", Escape(a.Text), o, plain)
 }
 
