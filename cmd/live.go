@@ -514,14 +514,23 @@ func (w *watch) tellLoss(now time.Time) {
 	if lost == w.lost || !now.IsZero() && !w.lostAt.IsZero() && now.Sub(w.lostAt) < lossEvery {
 		return
 	}
-	a := tracker.Anomaly{
-		Kind: "capture-gap", Severity: tracker.Notice, Cause: "dropped", Certain: tracker.ConfidenceProved, Time: w.tk.Now(), Count: int(lost - w.lost),
+	w.found("capture-gap", tracker.Anomaly{
+		Cause: "dropped", Certain: tracker.ConfidenceProved, Count: int(lost - w.lost),
 		Text: fmt.Sprintf("The kernel had no room for %d packets (%d in all), which may be of any connection: what seems to be missing, or sent again, may only not have been captured.",
 			lost-w.lost, lost),
-	}
+	})
 	w.lost, w.lostAt = lost, now
-	w.event(&tracker.Event{Kind: tracker.Odd, Time: a.Time, Anomaly: &a})
 	w.notice(fmt.Sprintf("%d packets were lost so far for want of room: -f, a smaller -s, or a larger -B than %s helps", lost, w.flags.buffer))
+}
+
+// found tells of an anomaly of the capture itself, of a kind in the catalogue.
+func (w *watch) found(kind string, a tracker.Anomaly) {
+	k, err := tracker.ParseKind(kind)
+	if err != nil {
+		panic(err) // a mistake of this program
+	}
+	a.Kind, a.Severity, a.RFC, a.Time = k.Name, k.Severity, k.RFC, w.tk.Now()
+	w.event(&tracker.Event{Kind: tracker.Odd, Time: a.Time, Anomaly: &a})
 }
 
 // tellClock tells that the clock was set since it last did. That the clock of
@@ -541,11 +550,7 @@ func (w *watch) tellClock() {
 		are = "behind"
 	}
 	text := fmt.Sprintf("the clock that stamps the packets was set %s by %v: times go on as before, and are %v %s it", set, by.Abs().Round(time.Millisecond), ahead.Abs().Round(time.Millisecond), are)
-	a := tracker.Anomaly{
-		Kind: "clock-step", Severity: tracker.Notice, Cause: cause, Certain: tracker.ConfidenceAssumed, Time: w.tk.Now(), Count: 1,
-		Text: "T" + text[1:] + ". The timers of the connections are right.",
-	}
-	w.event(&tracker.Event{Kind: tracker.Odd, Time: a.Time, Anomaly: &a})
+	w.found("clock-step", tracker.Anomaly{Cause: cause, Certain: tracker.ConfidenceAssumed, Count: 1, Text: "T" + text[1:] + ". The timers of the connections are right."})
 	w.notice(text)
 }
 

@@ -186,7 +186,7 @@ func TestLiveWhenTheClockIsSet(t *testing.T) {
 			f.write(closed(40001, now.Add(2*time.Second))...)
 			f.write(opened(40003, now.Add(3*time.Second))...)
 			f.prints(
-				`"kind":"clock-step"`, c.told,
+				`"kind":"clock-step"`, c.told, `"reference":"RFC 7323 §5.4"`,
 				`"conn":1,"endpoint":"client","from":"TIME_WAIT","to":"CLOSED","event":"2MSL over"`,
 				`"conn":3,"endpoint":"client","from":"SYN_SENT","to":"ESTABLISHED"`,
 			)

@@ -132,7 +132,7 @@ func (s *seed) hash(k *flowKey) uint32 {
 // so that what is passed over costs no cache line, and hold all of a hash that is
 // ever needed, so that growing looks at no item. A Go map took twice as long.
 type places[T any] struct {
-	tags  []uint32 // hashes; 0: free
+	tags  []uint32 // hashes; 0: free, and the item is the zero one
 	items []T
 	n     int
 }
