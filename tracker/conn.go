@@ -125,7 +125,6 @@ type oddments struct {
 	echo               [2]uint32 // the timestamp that the end echoed last: the newest that it has taken
 	hasEcho            [2]bool
 	refuted            [2]inputSet // inputs that were taken back once
-	lateFIN            [2]bool     // the FIN was captured behind a segment sent after it
 	filled             [2]Seq      // the end of what completed the octets before the peer's FIN, from the end's view
 	hasFilled          [2]bool
 	lacks              [2]Seq // what the end still waits for, as it shows, although a copy was captured before the peer's FIN

@@ -157,22 +157,28 @@ func (t *Tracker) heard(c *Conn, s *Segment, from End) {
 // s. That it received the peer's FIN does not tell what came before: an ACK of
 // its own FIN, or that FIN itself among what was not captured.
 func (t *Tracker) provedBy(c *Conn, s *Segment, from End, ins inputSet) StateSet {
-	x, y := &c.ends[from], &c.ends[from.Peer()]
+	x := &c.ends[from]
 	after := x.proved.after(ins)
 	if after == x.proved || !ins.has(RcvFIN) {
 		return after
 	}
-	switch {
-	case after == setOf(CloseWait) && (x.nxt.Before(s.Seq) || c.hidden(from) || s.Flags&FIN != 0 && x.skipped(s)):
-		after |= setOf(Closing) | setOf(TimeWait)
-	case after == setOf(Closing) && y.has(hasAcked) && x.fin.Before(y.acked) && (y.copies > 1 || y.has(lossy) || c.lateFIN(from.Peer()) || y.clock.age(t.now) > x.inFlight()):
-		after |= setOf(TimeWait) // the ACK of its FIN may have come before a FIN that was late
+	if after == setOf(CloseWait) && (x.nxt.Before(s.Seq) || c.hidden(from) || s.Flags&FIN != 0 && x.skipped(s)) {
+		return after | setOf(Closing) | setOf(TimeWait)
+	}
+	return c.orTimeWait(from, after)
+}
+
+// orTimeWait returns where the proof that it received the peer's FIN took an
+// end, with what else is possible: an ACK of the end's own FIN that was captured
+// before may have overtaken the peer's FIN, and led from FIN-WAIT-1 through
+// FIN-WAIT-2.
+func (c *Conn) orTimeWait(e End, after StateSet) StateSet {
+	x, y := &c.ends[e], &c.ends[e.Peer()]
+	if after == setOf(Closing) && y.has(hasAcked) && x.fin.Before(y.acked) {
+		after |= setOf(TimeWait)
 	}
 	return after
 }
-
-// lateFIN reports whether the end's FIN was captured behind a later segment.
-func (c *Conn) lateFIN(e End) bool { return c.odd != nil && c.odd.lateFIN[e] }
 
 // hidden reports whether the newest octets that the end is known to have sent
 // were not captured. Its FIN may be among them.
@@ -283,9 +289,6 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 		x.proved = c.provedFIN(s, from)
 		t.apply(c, from, inputs(SndFIN), why)
 		c.closing(s, from)
-		if x.has(hasAcked) && y.has(hasFIN) && y.fin.Before(x.acked) && (!y.fin.Before(s.Ack) || s.Seq.Before(x.nxt)) {
-			c.oddments().lateFIN[from] = true
-		}
 		if pending && (y.clock.age(t.now) <= x.inFlight() || y.fin.Before(s.Ack) || x.has(hasAcked) && y.fin.Before(x.acked)) {
 			t.apply(c, from, inputs(RcvFIN), t.cause(s, ByCorrection))
 		}
@@ -495,7 +498,7 @@ func (t *Tracker) inverted(c *Conn, s *Segment, from End) {
 	if !y.has(hasAcked) || !x.fin.Before(y.acked) {
 		return
 	}
-	y.proved = y.proved.after(inputs(RcvFIN))
+	y.proved = c.orTimeWait(from.Peer(), y.proved.after(inputs(RcvFIN)))
 	t.apply(c, from.Peer(), inputs(RcvFIN), t.cause(s, ByProof))
 	t.apply(c, from, inputs(RcvAckOfFIN), t.cause(s, ByAssumption))
 }
