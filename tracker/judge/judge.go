@@ -18,8 +18,10 @@ type Miss struct {
 	Got, Want string
 	Records   []*tracker.Record // what the tracker says of the conversation
 
-	// Why, unless empty, says why the packets of the tap cannot decide it.
-	Why string
+	// Why, unless empty, says why the packets of the tap cannot decide it, and
+	// Excuse which of the few reasons for that it is.
+	Excuse Excuse
+	Why    string
 }
 
 // String returns what differs, and, where packets could decide it, all that the
@@ -30,9 +32,12 @@ func (m *Miss) String() string {
 	if m.At != 0 {
 		fmt.Fprintf(&b, " at %.6f", m.At)
 	}
-	fmt.Fprintf(&b, ": %v is %s, want %s\n", m.Addr, m.Got, m.Want)
+	if m.Addr.IsValid() {
+		fmt.Fprintf(&b, ": %v", m.Addr)
+	}
+	fmt.Fprintf(&b, ": got %s, want %s\n", m.Got, m.Want)
 	if m.Why != "" {
-		fmt.Fprintf(&b, "  undecidable: %s", m.Why)
+		fmt.Fprintf(&b, "  undecidable (%s): %s", m.Excuse, m.Why)
 		return b.String()
 	}
 	for _, r := range m.Records {
@@ -91,17 +96,18 @@ func endAt(r *tracker.Record, addr netip.AddrPort) *tracker.EndRecord {
 	return &r.Ends[tracker.Server]
 }
 
-// socket returns the state of the one socket that a host can have for a pair
-// of addresses: that of the newest connection in which it has one. A connection
-// that returned to LISTEN has none.
-func socket(records []*tracker.Record, addr netip.AddrPort) (state, proved tracker.State) {
+// socket returns what the tracker says of the one socket that a host can have
+// for a pair of addresses: the newest connection in which it has one. In one that
+// returned to LISTEN it has none. Where it has none, the newest connection's word
+// counts.
+func socket(records []*tracker.Record, addr netip.AddrPort) *tracker.Record {
+	newest := len(records) - 1
 	for i, r := range slices.Backward(records) {
-		e := endAt(r, addr)
-		if e.State != tracker.Closed && (e.State != tracker.Listen || i == len(records)-1) {
-			return e.State, e.Proved
+		if state := endAt(r, addr).State; state != tracker.Closed && (state != tracker.Listen || i == newest) {
+			return r
 		}
 	}
-	return tracker.Closed, tracker.Closed
+	return records[newest]
 }
 
 // A look is one end at one checkpoint, from one tap.
@@ -130,11 +136,14 @@ func (c *Case) looks(f func(l look)) {
 	}
 }
 
+// addr returns the address of the end.
+func (l *look) addr() netip.AddrPort { return l.conn.Addr(l.end) }
+
 // miss makes a Miss of a look.
-func (l *look) miss(got, want, why string) Miss {
+func (l *look) miss(got, want string, why excuse) Miss {
 	return Miss{
-		Story: l.conn.Name, Tap: l.tap, Addr: l.conn.Addr(l.end), At: l.cp.T,
-		Got: got, Want: want, Records: l.records, Why: why,
+		Story: l.conn.Name, Tap: l.tap, Addr: l.addr(), At: l.cp.T,
+		Got: got, Want: want, Records: l.records, Excuse: why.kind, Why: why.text,
 	}
 }
 
@@ -146,11 +155,11 @@ func (c *Case) States() (compared int, misses []Miss) {
 			return
 		}
 		compared++
-		got, _ := socket(l.records, l.conn.Addr(l.end))
+		got := endAt(socket(l.records, l.addr()), l.addr()).State
 		if want := l.cp.accepts(l.tap, l.end); !slices.Contains(want, got.String()) {
 			why := c.undecidable(l.tap, l.end, l.conn, l.cp.T)
-			if newest := endAt(l.records[len(l.records)-1], l.conn.Addr(l.end)); got == tracker.Unknown && newest.Packets == 0 {
-				why = "the end has not sent a packet, and the tracker says that it does not know"
+			if newest := endAt(l.records[len(l.records)-1], l.addr()); got == tracker.Unknown && newest.Packets == 0 {
+				why = excuse{SaysUnknown, "the end has not sent a packet, and the tracker says that it does not know"}
 			}
 			misses = append(misses, l.miss(got.String(), strings.Join(want, " or "), why))
 		}
@@ -158,40 +167,10 @@ func (c *Case) States() (compared int, misses []Miss) {
 	return compared, misses
 }
 
-// Proved finds the states, at all checkpoints, that the tracker calls proved
-// and that the kernels have not come to.
-func (c *Case) Proved() (compared int, misses []Miss) {
-	c.looks(func(l look) {
-		compared++
-		_, proved := socket(l.records, l.conn.Addr(l.end))
-		kernel, err := tracker.ParseState(l.cp.state(l.end))
-		if err != nil || proved != tracker.Unknown && !follows(proved, kernel) {
-			misses = append(misses, l.miss(proved.String()+", proved", l.cp.state(l.end), ""))
-		}
-	})
-	return compared, misses
-}
-
-// follows reports whether an end that is in state a may come to state b.
-func follows(a, b tracker.State) bool {
-	seen := map[tracker.State]bool{a: true}
-	for queue := []tracker.State{a}; len(queue) > 0; queue = queue[1:] {
-		if queue[0] == b {
-			return true
-		}
-		for _, row := range tracker.Transitions() {
-			if row.From == queue[0] && !seen[row.To] {
-				seen[row.To] = true
-				queue = append(queue, row.To)
-			}
-		}
-	}
-	return false
-}
-
-// Anomalies returns a sentence for each kind that should have been flagged and
-// was not, and for each that should not have been.
-func (c *Case) Anomalies() (complaints []string) {
+// Anomalies finds each kind that should have been flagged and was not, and each
+// that should not have been. How many were compared is of those that were asked
+// for and of the captures.
+func (c *Case) Anomalies() (compared int, misses []Miss) {
 	flagged := map[string]map[string]*tracker.Anomaly{}
 	for _, tap := range c.Taps {
 		flagged[tap] = map[string]*tracker.Anomaly{}
@@ -201,14 +180,15 @@ func (c *Case) Anomalies() (complaints []string) {
 			}
 		}
 	}
-	complain := func(format string, args ...any) {
-		complaints = append(complaints, fmt.Sprintf(format, args...))
+	miss := func(tap, got, want string) {
+		misses = append(misses, Miss{Story: c.Name, Tap: tap, Got: got, Want: want})
 	}
 	for _, kinds := range c.Expect {
 		taps := c.Taps
 		if at := c.ExpectAt[strings.Join(kinds, "|")]; at != "" {
 			taps = []string{at}
 		}
+		compared++
 		found := false
 		for _, tap := range taps {
 			for _, kind := range kinds {
@@ -216,23 +196,24 @@ func (c *Case) Anomalies() (complaints []string) {
 			}
 		}
 		if !found {
-			complain("%v: none of %v is flagged", taps, kinds)
+			miss(strings.Join(taps, " and "), "not flagged", strings.Join(kinds, " or "))
 		}
 	}
 	for _, tap := range c.Taps {
+		compared++
 		for _, kind := range c.Forbid {
 			if a := flagged[tap][kind]; a != nil {
-				complain("%s: %s is a false alarm: %s", tap, kind, a.Text)
+				miss(tap, a.Kind+" ("+a.Text+")", "no such false alarm")
 			}
 		}
 		if len(c.Expect) > 0 || len(c.Conversations) > 0 {
 			continue
 		}
-		for kind, a := range flagged[tap] {
+		for _, a := range flagged[tap] {
 			if a.Severity > tracker.Notice {
-				complain("%s: nothing is wrong here, but %s is flagged: %s", tap, kind, a.Text)
+				miss(tap, a.Kind+" ("+a.Text+")", "nothing, as nothing is wrong here")
 			}
 		}
 	}
-	return complaints
+	return compared, misses
 }

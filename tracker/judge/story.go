@@ -95,10 +95,14 @@ func (s *Story) Addr(end string) netip.AddrPort {
 
 // conversations are those of the story, or it alone.
 func (s *Story) conversations() []Story {
-	if len(s.Conversations) > 0 {
-		return s.Conversations
+	if len(s.Conversations) == 0 {
+		return []Story{*s}
 	}
-	return []Story{*s}
+	list := slices.Clone(s.Conversations)
+	for i := range list {
+		list[i].Name = fmt.Sprintf("%s %v", s.Name, list[i].Addr("client"))
+	}
+	return list
 }
 
 // A Case is a story with the segments of its captures.

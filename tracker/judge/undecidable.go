@@ -12,24 +12,71 @@ import (
 
 // Two worlds that look the same at a tap cannot be told apart there. Where the
 // tracker differs from the kernel, the captures of both hosts together say
-// whether that was so:
-//
-//   - the other end has not been heard since a segment to it was lost, or is
-//     on its way still: it may have arrived as well;
-//   - a segment of the other end was lost that would have told, and none after
-//     it has come;
-//   - the FIN of the other end, as first sent, never came to the tap: what it
-//     had received by then is not known, and a number that is missing may be
-//     that of an octet;
-//   - octets before its RST never came to the tap, which then has a number that
-//     others could have guessed as well;
-//   - the other end got a segment that never passed the tap, forged behind it,
-//     and has not been heard since;
-//   - the kernel moved by itself, and sent nothing: a timer, or the process.
+// whether that was so.
+
+// An Excuse is a reason for which the packets of a tap cannot decide a state.
+type Excuse string
+
+const (
+	// A segment to the end was lost behind the tap, or is on its way still, and
+	// the end has not been heard since: it may have arrived as well.
+	LostBehindTap Excuse = "lost behind the tap"
+
+	// A segment of the end that would have told was lost before the tap, and
+	// nothing after it has come.
+	LostBeforeTap Excuse = "lost before the tap"
+
+	// The FIN of the end, as first sent, never came to the tap: what it had
+	// received by then is not known, and a number that is missing may be that
+	// of an octet.
+	FirstFINLost Excuse = "first FIN lost before the tap"
+
+	// A RST never came to the tap, or octets before it did not, so that its
+	// number is one that others could have guessed as well.
+	RSTLost Excuse = "RST, or octets before it, lost before the tap"
+
+	// The end got a segment that never passed the tap, forged behind it, and
+	// has not been heard since.
+	PassedBy Excuse = "came to the end without passing the tap"
+
+	// The kernel moved by itself, and sent nothing: a timer, or the process.
+	MovedSilently Excuse = "moved silently"
+
+	// The kernel sent a SYN from an open connection: until it is answered, it
+	// may be forged.
+	SYNUnanswered Excuse = "SYN not answered yet"
+
+	// What made the end move was lost, or came in another order than it passed
+	// the tap. An excuse for the order of states only.
+	OtherOrder Excuse = "lost, late or in another order at the end"
+
+	// Nothing was captured of the end, and the tracker does not guess.
+	SaysUnknown Excuse = "UNKNOWN of an end that sent nothing"
+
+	// Its process had closed, and the FIN waited for what was to be sent before
+	// it: Linux says FIN_WAIT_1 then, RFC 9293 §3.10.4 when the FIN is sent. An
+	// excuse for firm states only.
+	FINWaited Excuse = "closed before its FIN was sent"
+
+	// Its peer accepted a segment that somebody sent in the end's name. An
+	// excuse for firm states only.
+	ForgedAndAccepted Excuse = "forged in its name, and accepted"
+)
+
+// An excuse is one of them, with the segment or the move that it is about. The
+// zero excuse is none.
+type excuse struct {
+	kind Excuse
+	text string
+}
+
+func because(kind Excuse, format string, args ...any) excuse {
+	return excuse{kind, fmt.Sprintf(format, args...)}
+}
 
 // undecidable says why what the tap captured up to time t, since the end last
-// opened a connection, cannot tell its state; "" if it can.
-func (c *Case) undecidable(tap, end string, conn *Story, t float64) string {
+// opened a connection, cannot tell its state, if it cannot.
+func (c *Case) undecidable(tap, end string, conn *Story, t float64) excuse {
 	const before = 0.1 // seconds: what made it open
 	opened := 0.0
 	for _, m := range conn.Moves[end] {
@@ -40,13 +87,13 @@ func (c *Case) undecidable(tap, end string, conn *Story, t float64) string {
 	return c.undecidableSince(max(0, opened-before), tap, end, conn, t)
 }
 
-func (c *Case) undecidableSince(begin float64, tap, end string, conn *Story, t float64) string {
+func (c *Case) undecidableSince(begin float64, tap, end string, conn *Story, t float64) excuse {
 	if len(c.Taps) < 2 {
-		return ""
+		return excuse{}
 	}
 	here, there := c.bothSides(tap, end, conn, begin, t)
 	if host(tap) != end {
-		if why := unheard(here, there, conn.Addr(end).String()); why != "" {
+		if why := unheard(here, there, conn.Addr(end).String()); why != (excuse{}) {
 			return why
 		}
 	}
@@ -55,18 +102,18 @@ func (c *Case) undecidableSince(begin float64, tap, end string, conn *Story, t f
 
 // unordered says why what the tap captured cannot tell the order of the end's
 // states up to time t: what made them was lost, or came in another order.
-func (c *Case) unordered(tap, end string, conn *Story, t float64) string {
-	if why := c.undecidableSince(0, tap, end, conn, t); why != "" || len(c.Taps) < 2 {
+func (c *Case) unordered(tap, end string, conn *Story, t float64) excuse {
+	if why := c.undecidableSince(0, tap, end, conn, t); why != (excuse{}) || len(c.Taps) < 2 {
 		return why
 	}
 	here, there := c.bothSides(tap, end, conn, 0, t)
-	if why := passedBy(here, there, conn.Addr(end).String(), 0); why != "" {
+	if why := passedBy(here, there, conn.Addr(end).String(), 0); why != (excuse{}) {
 		return why
 	}
-	if why := controlsDiffer(here, there); why != "" {
+	if why := controlsDiffer(here, there); why != (excuse{}) {
 		return why
 	}
-	if why := controlsDiffer(there, here); why != "" {
+	if why := controlsDiffer(there, here); why != (excuse{}) {
 		return why
 	}
 	return dawdled(here, there, conn.Addr(end).String())
@@ -75,7 +122,7 @@ func (c *Case) unordered(tap, end string, conn *Story, t float64) string {
 // controlsDiffer says which SYN, FIN, RST or first ACK of one capture the other
 // lacks, or has in another place among the segments of its sender. A FIN counts
 // only when all before it has arrived.
-func controlsDiffer(a, b []tracker.Segment) string {
+func controlsDiffer(a, b []tracker.Segment) excuse {
 	place, left := map[tracker.Segment]int{}, count(b)
 	for i := range b {
 		place[bare(&b[i])] = i + 1
@@ -90,21 +137,21 @@ func controlsDiffer(a, b []tracker.Segment) string {
 		case s.Flags.Any(tracker.SYN|tracker.FIN|tracker.RST) || opening[s.Src]:
 			switch {
 			case missing:
-				return fmt.Sprintf("%v passed at one host only", s)
+				return because(OtherOrder, "%v passed at one host only", s)
 			case place[key] < last[s.Src]:
-				return fmt.Sprintf("%v was overtaken", s)
+				return because(OtherOrder, "%v was overtaken", s)
 			case lost[s.Src] && s.Flags.Any(tracker.FIN):
-				return fmt.Sprintf("octets before %v were lost", s)
+				return because(OtherOrder, "octets before %v were lost", s)
 			}
 		case missing && s.Data > 0:
 			lost[s.Src] = true
 		case s.Data > 0 && place[key] < last[s.Src]:
-			return fmt.Sprintf("%v was overtaken", s)
+			return because(OtherOrder, "%v was overtaken", s)
 		}
 		opening[s.Src] = s.Flags.Any(tracker.SYN)
 		last[s.Src] = max(last[s.Src], place[key])
 	}
-	return ""
+	return excuse{}
 }
 
 // bothSides returns what was captured of the conversation between two times at
@@ -121,25 +168,17 @@ func (c *Case) bothSides(tap, end string, conn *Story, from, to float64) (here, 
 // unheard says which segment between the tap (here) and the end (there) is
 // missing at one of them, and was followed by nothing of the end that reached
 // the tap.
-func unheard(here, there []tracker.Segment, end string) string {
-	lostThere, lostHere := lost(here, there, func(s *tracker.Segment) bool { return s.Dst.String() == end }),
-		lost(there, here, func(s *tracker.Segment) bool { return s.Src.String() == end })
-	var heard tracker.Time // when the end sent the last of it that reached the tap
-	for i := range there {
-		if s := &there[i]; s.Src.String() == end && !lostHere[i] {
-			heard = s.Time
-		}
-	}
+func unheard(here, there []tracker.Segment, end string) excuse {
+	lostThere, lostHere := lost(here, there, func(s *tracker.Segment) bool { return s.Dst.String() == end }), notCaptured(here, there, end)
+	heard := lastHeard(there, lostHere, end)
 	onItsWay := transit(here, end)
 	for i := range here {
 		if s := &here[i]; lostThere[i] && s.Time.Add(onItsWay) > heard {
-			return fmt.Sprintf("#%d %v did not arrive by then, and nothing that came after shows it", s.Packet, s)
+			return because(LostBehindTap, "#%d %v did not arrive by then, and nothing that came after shows it", s.Packet, s)
 		}
 	}
-	for i := range there {
-		if s := &there[i]; lostHere[i] && s.Time > heard {
-			return fmt.Sprintf("%v of %s did not come to the tap by then, nor anything after it", s, end)
-		}
+	if why := untold(there, lostHere, heard, end); why != (excuse{}) {
+		return why
 	}
 	const telling = 2 * time.Second // after which others show what a lost RST would have
 	gap := false
@@ -151,9 +190,9 @@ func unheard(here, there []tracker.Segment, end string) string {
 		}
 		switch {
 		case s.Flags.Any(tracker.RST) && lostHere[i] && heard.Sub(s.Time) < telling:
-			return fmt.Sprintf("%v of %s never came to the tap", s, end)
+			return because(RSTLost, "%v of %s never came to the tap", s, end)
 		case s.Flags.Any(tracker.RST) && gap:
-			return fmt.Sprintf("octets before %v of %s never came to the tap", s, end)
+			return because(RSTLost, "octets before %v of %s never came to the tap", s, end)
 		case s.Data > 0:
 			gap = lostHere[i]
 		}
@@ -161,11 +200,37 @@ func unheard(here, there []tracker.Segment, end string) string {
 			continue
 		}
 		if lostHere[i] {
-			return fmt.Sprintf("%v of %s never came to the tap, later copies at most", s, end)
+			return because(FirstFINLost, "%v of %s never came to the tap, later copies at most", s, end)
 		}
 		closed[s.End()] = true
 	}
 	return passedBy(here, there, end, heard)
+}
+
+// notCaptured finds the segments that the end sent (there) and that never came to
+// the tap (here).
+func notCaptured(here, there []tracker.Segment, end string) map[int]bool {
+	return lost(there, here, func(s *tracker.Segment) bool { return s.Src.String() == end })
+}
+
+// lastHeard returns when the end sent the last segment that reached the tap.
+func lastHeard(there []tracker.Segment, lostHere map[int]bool, end string) (heard tracker.Time) {
+	for i := range there {
+		if s := &there[i]; s.Src.String() == end && !lostHere[i] {
+			heard = s.Time
+		}
+	}
+	return heard
+}
+
+// untold says which segment of the end never came to the tap, nor any after it.
+func untold(there []tracker.Segment, lostHere map[int]bool, heard tracker.Time, end string) excuse {
+	for i := range there {
+		if s := &there[i]; lostHere[i] && s.Time > heard {
+			return because(LostBeforeTap, "%v of %s did not come to the tap by then, nor anything after it", s, end)
+		}
+	}
+	return excuse{}
 }
 
 // lost finds the segments of one capture, of those meant, that the host at the
@@ -207,15 +272,15 @@ func arrivals(sent, got []tracker.Segment) map[int]int {
 
 // dawdled says which SYN, FIN or RST to the end, or which segment of it, was on
 // its way for longer than the tap can take it to have been.
-func dawdled(here, there []tracker.Segment, end string) string {
+func dawdled(here, there []tracker.Segment, end string) excuse {
 	most := transit(here, end)
-	late := func(sent, got []tracker.Segment, meant func(s *tracker.Segment) bool) string {
+	late := func(sent, got []tracker.Segment, meant func(s *tracker.Segment) bool) excuse {
 		for i, j := range arrivals(sent, got) {
 			if s := &sent[i]; meant(s) && got[j].Time.Sub(s.Time) > most {
-				return fmt.Sprintf("%v was %v on its way", s, got[j].Time.Sub(s.Time))
+				return because(OtherOrder, "%v was %v on its way", s, got[j].Time.Sub(s.Time))
 			}
 		}
-		return ""
+		return excuse{}
 	}
 	why := late(here, there, func(s *tracker.Segment) bool {
 		return s.Dst.String() == end && s.Flags.Any(tracker.SYN|tracker.FIN|tracker.RST)
@@ -231,14 +296,14 @@ func transit(here []tracker.Segment, end string) time.Duration {
 
 // passedBy says which segment came to the end, after some time, without having
 // passed the tap.
-func passedBy(here, there []tracker.Segment, end string, after tracker.Time) string {
+func passedBy(here, there []tracker.Segment, end string, after tracker.Time) excuse {
 	arrivedHere := count(here)
 	for i := range there {
 		if s := &there[i]; s.Dst.String() == end && arrivedHere[bare(s)] == 0 && s.Time > after {
-			return fmt.Sprintf("%v came to %s without having passed the tap", s, end)
+			return because(PassedBy, "%v came to %s without having passed the tap", s, end)
 		}
 	}
-	return ""
+	return excuse{}
 }
 
 // response returns the shortest time in which the end, as seen from the tap,
@@ -290,20 +355,20 @@ func count(list []tracker.Segment) map[tracker.Segment]int {
 // silent says which of the kernel's moves between two times no packet of its host
 // tells of. A close, for example, is told by the FIN, which waits where there is
 // data to be sent before it.
-func silent(moves []Move, atHost []tracker.Segment, end string, from, t float64) string {
+func silent(moves []Move, atHost []tracker.Segment, end string, from, t float64) excuse {
 	const unanswered = 3.0 // seconds that a SYN goes without an answer, twice
 	for _, m := range moves {
 		if m.T < from {
 			continue
 		}
 		if m.T <= t && m.To == "SYN_SENT" && m.From != "CLOSED" && m.From != "TIME_WAIT" && m.T > t-unanswered {
-			return fmt.Sprintf("the kernel sent a SYN at %.6f although it was in %s: until it is answered it may be forged", m.T, m.From)
+			return because(SYNUnanswered, "the kernel sent a SYN at %.6f although it was in %s: until it is answered it may be forged", m.T, m.From)
 		}
 		if m.T <= t && m.To != "LISTEN" && !told(m, atHost, end) {
-			return fmt.Sprintf("the kernel went from %s to %s at %.6f by itself, and sent nothing then", m.From, m.To, m.T)
+			return because(MovedSilently, "the kernel went from %s to %s at %.6f by itself, and sent nothing then", m.From, m.To, m.T)
 		}
 	}
-	return ""
+	return excuse{}
 }
 
 // told reports whether a packet at the host tells of a move of its kernel: a FIN

@@ -1,0 +1,243 @@
+package judge
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// A firm state is one that the tracker calls proved, or settled. The kernel
+// must have come to it by then. It may have gone on since, but not to a state
+// that the end's own segments, as far as they passed the tap, show.
+
+// A claim is a firm state.
+type claim struct {
+	state tracker.State
+	how   tracker.Certainty
+	since tracker.Time // when the connection began of which it is said
+}
+
+// claims returns what the tracker is firm about in a connection.
+func claims(r *tracker.Record, addr netip.AddrPort) (list []claim) {
+	e := endAt(r, addr)
+	if e.Certainty != tracker.Assumed {
+		list = append(list, claim{e.State, e.Certainty, r.Start})
+	}
+	if e.Proved != tracker.Unknown && (e.Certainty != tracker.Proved || e.Proved != e.State) {
+		list = append(list, claim{e.Proved, tracker.Proved, r.Start})
+	}
+	return list
+}
+
+// Firm finds the firm states, at all checkpoints, that the kernels had not come
+// to, or had left for others that their segments show. proved is how many of
+// those compared the tracker calls proved.
+func (c *Case) Firm() (compared, proved int, misses []Miss) {
+	c.looks(func(l look) {
+		for _, claim := range claims(socket(l.records, l.addr()), l.addr()) {
+			compared++
+			if claim.how == tracker.Proved {
+				proved++
+			}
+			if want, wrong := c.contradicts(&l, claim); wrong {
+				misses = append(misses, l.miss(claim.state.String()+", "+claim.how.String(), want, c.excuseOf(&l, claim)))
+			}
+		}
+	})
+	return compared, proved, misses
+}
+
+// contradicts reports whether the kernel contradicts a claim, and where it was
+// instead. That there is no socket is said of one connection only: what the
+// kernel had of those before it counts no more.
+func (c *Case) contradicts(l *look, claim claim) (want string, wrong bool) {
+	const polled = 0.012 // seconds by which a move may be told late
+	visits := visitsUntil(l.conn.Moves[l.end], l.cp.T)
+	state, last := socketless(claim.state.String()), -1
+	for i, v := range visits {
+		if v.state == state {
+			last = i
+		}
+	}
+	if last < 0 {
+		return l.cp.state(l.end) + ", and never that", true
+	}
+	for i, v := range visits[last+1:] {
+		if v.state == "TIME_WAIT" && visits[last+i].state == "CLOSING" {
+			continue // the ACK of its own FIN takes it there: nothing that it sends shows that
+		}
+		if state == "CLOSED" && v.at < float64(claim.since)/1e9-polled {
+			continue
+		}
+		if s := c.shownAtTap(l, v); s != nil {
+			return fmt.Sprintf("%s, as its %v shows", v, s), true
+		}
+	}
+	return "", false
+}
+
+// socketless gives the two states in which a host has no socket of its own for
+// a connection one name: where RFC 9293 returns to LISTEN, Linux drops the
+// request, and whether a listener is up no packet tells before it answers.
+func socketless(state string) string {
+	if state == "LISTEN" {
+		return "CLOSED"
+	}
+	return state
+}
+
+// visitsUntil returns the states that the kernel was in up to time t, in all
+// incarnations, and those that RFC 9293 has between two of them: a FIN that
+// acknowledges ours takes FIN_WAIT_1 through FIN_WAIT_2, or CLOSING, to TIME_WAIT,
+// and under SYN cookies the kernel keeps nothing in SYN_RCVD.
+func visitsUntil(moves []Move, t float64) []visit {
+	list := []visit{{state: "CLOSED"}}
+	for _, m := range moves {
+		if m.T > t {
+			break
+		}
+		switch from := list[len(list)-1].state; {
+		case from == "FIN_WAIT_1" && m.To == "TIME_WAIT":
+			list = append(list, visit{"FIN_WAIT_2", m.T}, visit{"CLOSING", m.T})
+		case from == "CLOSED" && m.To == "ESTABLISHED":
+			list = append(list, visit{"SYN_RCVD", m.T})
+		}
+		list = append(list, visit{socketless(m.To), m.T})
+	}
+	return list
+}
+
+// excuseOf returns why the packets cannot decide a claim, if they cannot.
+func (c *Case) excuseOf(l *look, claim claim) excuse {
+	if why := c.finWaited(l, claim.state); why != (excuse{}) {
+		return why
+	}
+	if claim.how == tracker.Settled && len(c.Taps) > 1 { // by silence, and it was not silent
+		here, there := c.bothSides(l.tap, l.end, l.conn, 0, l.cp.T)
+		gone := notCaptured(here, there, l.addr().String())
+		if why := untold(there, gone, lastHeard(there, gone, l.addr().String()), l.addr().String()); why != (excuse{}) {
+			return why
+		}
+	}
+	return c.forgedAndAccepted(l)
+}
+
+// finWaited excuses a passive close where the kernel's was an active one, and
+// its FIN was first sent after the peer's had come.
+func (c *Case) finWaited(l *look, state tracker.State) excuse {
+	if state != tracker.CloseWait && state != tracker.LastAck && state != tracker.Closed {
+		return excuse{}
+	}
+	atHost := crossing(c.at(l.end), l.conn.Addr("client"), l.conn.Addr("server"))
+	for _, m := range l.conn.Moves[l.end] {
+		if m.To == "FIN_WAIT_1" && m.T <= l.cp.T && len(atHost) > 0 && !told(m, atHost, l.addr().String()) {
+			return because(FINWaited, "its process closed at %.6f, and its FIN came later", m.T)
+		}
+	}
+	return excuse{}
+}
+
+// forgedAndAccepted excuses a firm state where, as the captures of both hosts
+// show, the end's peer accepted a segment in the end's name that the end did not
+// send: by its numbers it is the end's own.
+func (c *Case) forgedAndAccepted(l *look) excuse {
+	peer := ends[0]
+	if l.end == peer {
+		peer = ends[1]
+	}
+	if len(c.Taps) < 2 {
+		return excuse{}
+	}
+	sent := count(crossing(c.at(l.end), l.addr(), l.conn.Addr(peer)))
+	for _, s := range crossing(c.at(peer), l.addr(), l.conn.Addr(peer)) {
+		if at := float64(s.Time) / 1e9; s.Src != l.addr() || sent[bare(&s)] > 0 || at > l.cp.T {
+			continue
+		}
+		if moved := func(m Move) bool { return movedBy(m, &s) }; slices.ContainsFunc(l.conn.Moves[peer], moved) {
+			return because(ForgedAndAccepted, "%v came to %s, which accepted it", &s, peer)
+		}
+	}
+	return excuse{}
+}
+
+// movedBy reports whether the kernel moved when the segment came to it.
+func movedBy(m Move, s *tracker.Segment) bool {
+	const soon, polled = 0.001, 0.012 // seconds
+	late := m.T - float64(s.Time)/1e9
+	return -soon < late && late < polled
+}
+
+// shownAtTap returns a segment of the end that passed the tap by the checkpoint
+// and that it sends only once it has come to the state: the FIN by which it got
+// there, an ACK of the peer's FIN, an ACK after its SYN, and so on. That its
+// peer acknowledged its FIN, that it was reset or gave up, nothing shows that
+// it sends; a RST shows nothing, as anyone may forge it.
+func (c *Case) shownAtTap(l *look, v visit) *tracker.Segment {
+	atHost := crossing(c.at(l.end), l.conn.Addr("client"), l.conn.Addr("server"))
+	if len(atHost) == 0 {
+		atHost = crossing(c.segments[l.tap], l.conn.Addr("client"), l.conn.Addr("server"))
+	}
+	for _, s := range crossing(c.segments[l.tap], l.conn.Addr("client"), l.conn.Addr("server")) {
+		const polled = 0.012 // seconds by which a move may be told late
+		at := float64(s.Time) / 1e9
+		if s.Src != l.addr() || at < v.at-polled || at > l.cp.T || s.Flags.Any(tracker.RST) {
+			continue
+		}
+		if shows(&s, v.state, atHost) {
+			return &s
+		}
+	}
+	return nil
+}
+
+// shows reports whether an end sends such a segment only once it has come to
+// the state. atHost is what was captured at its host.
+func shows(s *tracker.Segment, state string, atHost []tracker.Segment) bool {
+	switch state {
+	case "SYN_SENT":
+		return s.Flags.Any(tracker.SYN) && !s.Flags.Any(tracker.ACK)
+	case "SYN_RCVD":
+		return s.Flags.All(tracker.SYN | tracker.ACK)
+	case "ESTABLISHED":
+		return !s.Flags.Any(tracker.SYN) && s.Flags.Any(tracker.ACK) && (calledBefore(s, atHost) || acknowledgesData(s, atHost))
+	case "FIN_WAIT_1", "LAST_ACK":
+		return s.Flags.Any(tracker.FIN)
+	case "CLOSE_WAIT", "CLOSING", "TIME_WAIT":
+		return acknowledgesFIN(s, atHost)
+	}
+	return false
+}
+
+// calledBefore reports whether the newest SYN that the sender of s had sent
+// before it was one without ACK: such an end acknowledges nothing before it is
+// in ESTABLISHED.
+func calledBefore(s *tracker.Segment, atHost []tracker.Segment) bool {
+	for i := range slices.Backward(atHost) {
+		if o := &atHost[i]; o.Src == s.Src && o.Time <= s.Time && o.Flags.Any(tracker.SYN) {
+			return !o.Flags.Any(tracker.ACK)
+		}
+	}
+	return false
+}
+
+// acknowledgesData reports whether s acknowledges an octet behind the newest SYN
+// that came to its sender, and what rode on it: the peer sends those with an ACK
+// of the sender's own SYN.
+func acknowledgesData(s *tracker.Segment, atHost []tracker.Segment) bool {
+	for i := range slices.Backward(atHost) {
+		if o := &atHost[i]; o.Dst == s.Src && o.Time <= s.Time && o.Flags.Any(tracker.SYN) {
+			return o.End().Before(s.Ack)
+		}
+	}
+	return false
+}
+
+// acknowledgesFIN reports whether s acknowledges a FIN that had come to its
+// sender.
+func acknowledgesFIN(s *tracker.Segment, atHost []tracker.Segment) bool {
+	return s.Flags.Any(tracker.ACK) && slices.ContainsFunc(atHost, func(o tracker.Segment) bool {
+		return o.Dst == s.Src && o.Time <= s.Time && o.Flags.Any(tracker.FIN) && o.End() == s.Ack
+	})
+}
