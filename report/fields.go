@@ -110,7 +110,7 @@ var stepFields = []part[tracker.Step]{
 	{"ts", func(s *tracker.Step) value { return moment(s.Time) }},
 	{"packet", func(s *tracker.Step) value { return count(s.Packet).unless(s.Packet == 0) }},
 	{"state", func(s *tracker.Step) value { return stateValue(s.State) }},
-	{"event", func(s *tracker.Step) value { return sentence(s.Event) }},
+	{"event", func(s *tracker.Step) value { return sentence(s.Inputs.String()) }},
 	{"basis", func(s *tracker.Step) value { return word(s.Basis.String()) }},
 }
 

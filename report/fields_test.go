@@ -210,7 +210,7 @@ func BenchmarkRecords(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		e := tracker.Event{Kind: tracker.Moved, Time: at(1), Packet: 7, Conn: 1, From: tracker.SynSent, To: tracker.Established, On: "recv SYN+ACK"}
+		e := tracker.Event{Kind: tracker.Moved, Time: at(1), Packet: 7, Conn: 1, From: tracker.SynSent, To: tracker.Established, Inputs: tracker.InputsOf(tracker.RcvSYN, tracker.RcvAckOfSYN)}
 		b.ReportAllocs()
 		for b.Loop() {
 			p.Event(&e)
@@ -230,7 +230,7 @@ func TestStreamingAllocates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := tracker.Event{Kind: tracker.Moved, Time: at(1), Packet: 7, Conn: 1, From: tracker.SynSent, To: tracker.Established, On: "recv SYN+ACK"}
+	e := tracker.Event{Kind: tracker.Moved, Time: at(1), Packet: 7, Conn: 1, From: tracker.SynSent, To: tracker.Established, Inputs: tracker.InputsOf(tracker.RcvSYN, tracker.RcvAckOfSYN)}
 	if got := testing.AllocsPerRun(100, func() { p.Event(&e) }); got > 0 {
 		t.Errorf("a transition costs %v allocations", got)
 	}

@@ -141,11 +141,10 @@ func TestNothingSteersATerminal(t *testing.T) {
 		r := closedByClient()
 		a := &r.Anomalies[0]
 		a.Kind, a.Cause, a.Text, a.RFC, a.Supersedes = "kind"+text, text, text, text, []string{text}
-		r.Ends[0].History[0].Event = text
 		over := *a
 		over.Conn = 0
 		for _, e := range []tracker.Event{
-			{Kind: tracker.Moved, Conn: 1, On: text},
+			{Kind: tracker.Moved, Conn: 1},
 			{Kind: tracker.Odd, Conn: 1, Anomaly: a},
 			{Kind: tracker.Odd, Anomaly: &over},
 		} {

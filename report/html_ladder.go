@@ -105,10 +105,11 @@ func (p *pageLadder) odd(a *tracker.Anomaly) int {
 
 // deeds are what the moves that open, close or end a connection are called
 // beside the end that makes them.
-var deeds = map[string]string{
-	"send SYN": "opens", "send FIN": "closes", "send RST": "aborts", "recv RST": "is reset", "recv RST (passive open)": "is reset",
-	"gave up": "gives up", "gave up (passive open)": "gives up", "has no connection": "has no connection",
-	"ICMP unreachable": "told: unreachable", "2MSL over": "2 MSL over",
+var deeds = map[tracker.InputSet]string{
+	only(tracker.SndSYN): "opens", only(tracker.SndFIN): "closes", only(tracker.SndRST): "aborts",
+	only(tracker.RcvRST): "is reset", only(tracker.RcvRSTPassive): "is reset",
+	only(tracker.GiveUp): "gives up", only(tracker.GiveUpPassive): "gives up", only(tracker.NoTCB): "has no connection",
+	only(tracker.Unreachable): "told: unreachable", only(tracker.Timeout2MSL): "2 MSL over",
 }
 
 // pageRung returns what is drawn of a rung.
@@ -124,7 +125,7 @@ func (d *ladder) pageRung(r *rung, f arrival, p *pageLadder) pageRung {
 	for i := range r.events {
 		e := &r.events[i]
 		// An end of which nothing is known any more does nothing.
-		if deed := deeds[e.On]; e.Kind == tracker.Moved && e.Conn == conn && e.To != tracker.Unknown && deed != "" {
+		if deed := deeds[e.Inputs]; e.Kind == tracker.Moved && !e.Refuted && e.Conn == conn && e.To != tracker.Unknown && deed != "" {
 			if row.Marks == nil {
 				row.Marks = new([2]string)
 			}

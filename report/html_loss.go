@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -136,12 +135,11 @@ func (d *ladder) refute(i int, set func(int, fate, int, string)) {
 	r := d.rows[i].rung
 	for k := range r.events {
 		e := &r.events[k]
-		what, refuted := strings.CutPrefix(e.On, "not: ")
-		if !refuted || e.Kind != tracker.Moved || !strings.HasPrefix(what, "recv ") || strings.HasPrefix(what, "recv RST") {
+		if e.Kind != tracker.Moved || !e.Refuted || !e.Inputs.First().Received() || e.Inputs.Has(tracker.RcvRST) || e.Inputs.Has(tracker.RcvRSTPassive) {
 			continue
 		}
 		for j := i - 1; j >= 0; j-- {
-			if d.rows[j].rung != nil && d.rows[j].moved(e.Conn, e.End, what) {
+			if d.rows[j].rung != nil && d.rows[j].moved(e.Conn, e.End, e.Inputs) {
 				set(j, missed, e.Packet, fmt.Sprintf("had not arrived by #%d", e.Packet))
 				break
 			}
@@ -150,9 +148,9 @@ func (d *ladder) refute(i int, set func(int, fate, int, string)) {
 }
 
 // moved reports whether that is how the rung moved that end.
-func (r *rung) moved(conn int, end tracker.End, on string) bool {
+func (r *rung) moved(conn int, end tracker.End, ins tracker.InputSet) bool {
 	for k := range r.events {
-		if e := &r.events[k]; e.Kind == tracker.Moved && e.Conn == conn && e.End == end && e.On == on {
+		if e := &r.events[k]; e.Kind == tracker.Moved && e.Conn == conn && e.End == end && e.Inputs == ins && !e.Refuted {
 			return true
 		}
 	}

@@ -227,15 +227,6 @@ type arrowCounts map[tracker.Transition]*arrowCount
 // An arrowCount is of one row.
 type arrowCount struct{ taken, assumed int }
 
-// inputsByName are the inputs that the table has rows for.
-var inputsByName = func() map[string]tracker.Input {
-	inputs := make(map[string]tracker.Input)
-	for _, row := range tracker.Transitions() {
-		inputs[row.On.String()] = row.On
-	}
-	return inputs
-}()
-
 // count counts the rows by which an end went through its history. A step that
 // no row leads to (an end seen midway, or one that a proof puts elsewhere) is
 // left out.
@@ -244,7 +235,7 @@ func (c arrowCounts) count(history []tracker.Step) {
 	for i := range history {
 		s := &history[i]
 		for _, f := range from {
-			rows, to := walk(f, inputsOf(s.Event))
+			rows, to := walk(f, s.Inputs)
 			if to != s.State {
 				continue
 			}
@@ -263,30 +254,11 @@ func (c arrowCounts) count(history []tracker.Step) {
 	}
 }
 
-// inputsOf returns the inputs that an event names, in the order in which they
-// are applied.
-func inputsOf(event string) []tracker.Input {
-	switch event {
-	case "recv SYN,ACK":
-		event = "recv SYN, recv ACK of SYN"
-	case "recv FIN,ACK":
-		event = "recv ACK of FIN, recv FIN"
-	}
-	var list []tracker.Input
-	for _, name := range strings.Split(event, ", ") {
-		if in, ok := inputsByName[name]; ok {
-			list = append(list, in)
-		}
-	}
-	slices.Sort(list)
-	return list
-}
-
-// walk applies inputs to a state and returns the rows taken.
-func walk(s tracker.State, inputs []tracker.Input) (rows []tracker.Transition, to tracker.State) {
-	for _, in := range inputs {
+// walk applies inputs, in their order, to a state and returns the rows taken.
+func walk(s tracker.State, inputs tracker.InputSet) (rows []tracker.Transition, to tracker.State) {
+	for ; inputs != 0; inputs &= inputs - 1 {
 		for _, row := range tracker.Transitions() {
-			if row.From == s && row.On == in {
+			if row.From == s && row.On == inputs.First() {
 				rows, s = append(rows, row), row.To
 				break
 			}

@@ -56,7 +56,7 @@ func (h *html) encodeHistory(r *tracker.Record, e tracker.End) string {
 			b = append(b, ' ')
 		}
 		b = append(b, stepLetters[5*int(s.State)+int(s.Basis)])
-		b = strconv.AppendInt(b, int64(h.names.events.number(Escape(s.Event))), 36)
+		b = strconv.AppendInt(b, int64(h.names.events.number(s.Inputs.String())), 36)
 		t := micros(s.Time.Sub(r.Start))
 		b = strconv.AppendInt(append(b, '.'), t-at, 36)
 		if at = t; s.Packet > 0 {

@@ -76,11 +76,6 @@ func TestPageCannotBeScripted(t *testing.T) {
 		r.Ends[0].Addr = netip.MustParseAddrPort("[fe80::1%<script>alert`1`]:1")
 		a := &r.Anomalies[0]
 		a.Kind, a.Text, a.Cause, a.RFC = evil, evil, evil, evil
-		for e := range r.Ends {
-			for i := range r.Ends[e].History {
-				r.Ends[e].History[i].Event = evil
-			}
-		}
 		over := *a
 		over.Conn = 0
 		Fail(p, []Failure{{Rule: evil, Text: evil}})
@@ -210,11 +205,11 @@ func TestArrowCounts(t *testing.T) {
 	counts := make(arrowCounts)
 	for range 2 {
 		counts.count([]tracker.Step{
-			{State: tracker.SynSent, Event: "send SYN"},
-			{State: tracker.Established, Event: "recv SYN,ACK", Basis: tracker.ByAssumption},
-			{State: tracker.FinWait1, Event: "send FIN"},
-			{State: tracker.TimeWait, Event: "recv FIN,ACK", Basis: tracker.ByProof},
-			{State: tracker.Established, Event: "seen"}, // by no row
+			{State: tracker.SynSent, Inputs: only(tracker.SndSYN)},
+			{State: tracker.Established, Inputs: tracker.InputsOf(tracker.RcvSYN, tracker.RcvAckOfSYN), Basis: tracker.ByAssumption},
+			{State: tracker.FinWait1, Inputs: only(tracker.SndFIN)},
+			{State: tracker.TimeWait, Inputs: tracker.InputsOf(tracker.RcvAckOfFIN, tracker.RcvFIN), Basis: tracker.ByProof},
+			{State: tracker.Established}, // by no row
 		})
 	}
 	var got []string

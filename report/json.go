@@ -165,7 +165,7 @@ func appendTransition(b []byte, e *tracker.Event) []byte {
 	b = appendString(appendKey(b, "endpoint"), e.End.String())
 	b = appendString(appendKey(b, "from"), e.From.String())
 	b = appendString(appendKey(b, "to"), e.To.String())
-	b = appendString(appendKey(b, "event"), e.On)
+	b = appendString(appendKey(b, "event"), happened(e))
 	b = appendString(appendKey(b, "basis"), e.Basis.String())
 	return append(b, '}')
 }

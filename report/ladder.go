@@ -179,7 +179,7 @@ func (l *Ladders) seen(e *tracker.Event) {
 	if f == nil {
 		return
 	}
-	r := &rung{at: e.Time, packet: e.Packet, remark: e.On, waits: e.Conn == 0}
+	r := &rung{at: e.Time, packet: e.Packet, remark: e.Skipped.String(), waits: e.Conn == 0}
 	l.pending = slices.DeleteFunc(l.pending, func(p tracker.Event) bool {
 		mine := e.Packet != 0 && p.Packet != 0 || e.Packet == 0 && p.Packet == 0 && p.Conn == e.Conn
 		if mine {

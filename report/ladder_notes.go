@@ -12,26 +12,37 @@ import (
 // reasons tell why an end moved, by what the tracker says happened: when the
 // cause is the segment itself, when a later segment shows it, and, after "shows
 // that", when a segment shows that it did not happen.
-var reasons = map[string]struct{ plain, shown, refuted string }{
-	"send SYN":                {"it opens with %s", "", ""},
-	"send SYN,ACK":            {"it answers the SYN with %s", "", ""},
-	"send FIN":                {"it closes with %s", "", ""},
-	"send RST":                {"it aborts with %s", "", "it did not send that RST"},
-	"recv SYN":                {"the SYN arrives with %s", "%s shows that the SYN reached it", "no SYN had reached it"},
-	"recv ACK of SYN":         {"its SYN is acknowledged by %s", "%s shows that its SYN was acknowledged", "the ACK of its SYN had not reached it"},
-	"recv SYN,ACK":            {"its SYN is answered by %s", "%s shows that its SYN was answered", "the answer to its SYN had not reached it"},
-	"recv FIN":                {"the other end's FIN arrives with %s", "%s shows that the other end's FIN reached it", "the other end's FIN had not reached it"},
-	"recv ACK of FIN":         {"its FIN is acknowledged by %s", "%s shows that its FIN was acknowledged", "the ACK of its FIN had not reached it"},
-	"recv FIN,ACK":            {"its FIN is acknowledged by %s, and the other end's comes with it", "%s shows that its FIN was acknowledged, and that the other end's reached it", "neither FIN nor ACK had reached it"},
-	"recv RST":                {"it is reset by %s", "%s shows that it was reset", "it was not reset"},
-	"recv RST (passive open)": {"it is reset by %s, and listens again", "%s shows that it was reset, and listens again", "it was not reset"},
-	"has no connection":       {"it has no such connection, as %s shows", "%s shows that it has no such connection", "it still had the connection"},
-	"connection reopened":     {"it opens a new connection with %s", "%s shows that it has opened a new connection", ""},
-	"ICMP unreachable":        {"the other end cannot be reached, says %s", "", "it had not given up"},
-	"seen":                    {"it is picked up midway by %s", "%s shows it, midway", ""},
-	"2MSL over":               {"2 MSL are over", "", "2 MSL were not over"},
-	"gave up":                 {"it had no answer, and gave up", "", "it had not given up"},
-	"gave up (passive open)":  {"it had no answer, gave up, and listens again", "", "it had not given up"},
+var reasons = map[tracker.InputSet]struct{ plain, shown, refuted string }{
+	only(tracker.SndSYN):                                  {"it opens with %s", "", ""},
+	only(tracker.SndSYNACK):                               {"it answers the SYN with %s", "", ""},
+	only(tracker.SndFIN):                                  {"it closes with %s", "", ""},
+	only(tracker.SndRST):                                  {"it aborts with %s", "", "it did not send that RST"},
+	only(tracker.RcvSYN):                                  {"the SYN arrives with %s", "%s shows that the SYN reached it", "no SYN had reached it"},
+	only(tracker.RcvAckOfSYN):                             {"its SYN is acknowledged by %s", "%s shows that its SYN was acknowledged", "the ACK of its SYN had not reached it"},
+	tracker.InputsOf(tracker.RcvSYN, tracker.RcvAckOfSYN): {"its SYN is answered by %s", "%s shows that its SYN was answered", "the answer to its SYN had not reached it"},
+	only(tracker.RcvFIN):                                  {"the other end's FIN arrives with %s", "%s shows that the other end's FIN reached it", "the other end's FIN had not reached it"},
+	only(tracker.RcvAckOfFIN):                             {"its FIN is acknowledged by %s", "%s shows that its FIN was acknowledged", "the ACK of its FIN had not reached it"},
+	tracker.InputsOf(tracker.RcvAckOfFIN, tracker.RcvFIN): {"its FIN is acknowledged by %s, and the other end's comes with it", "%s shows that its FIN was acknowledged, and that the other end's reached it", "neither FIN nor ACK had reached it"},
+	only(tracker.RcvRST):                                  {"it is reset by %s", "%s shows that it was reset", "it was not reset"},
+	only(tracker.RcvRSTPassive):                           {"it is reset by %s, and listens again", "%s shows that it was reset, and listens again", "it was not reset"},
+	only(tracker.NoTCB):                                   {"it has no such connection, as %s shows", "%s shows that it has no such connection", "it still had the connection"},
+	only(tracker.Reopened):                                {"it opens a new connection with %s", "%s shows that it has opened a new connection", ""},
+	only(tracker.Unreachable):                             {"the other end cannot be reached, says %s", "", "it had not given up"},
+	0:                                                     {"it is picked up midway by %s", "%s shows it, midway", ""},
+	only(tracker.Timeout2MSL):                             {"2 MSL are over", "", "2 MSL were not over"},
+	only(tracker.GiveUp):                                  {"it had no answer, and gave up", "", "it had not given up"},
+	only(tracker.GiveUpPassive):                           {"it had no answer, gave up, and listens again", "", "it had not given up"},
+}
+
+// only is the set of one input.
+func only(in tracker.Input) tracker.InputSet { return tracker.InputsOf(in) }
+
+// happened names what happened to an end, as records of events do.
+func happened(e *tracker.Event) string {
+	if e.Refuted {
+		return "not: " + e.Inputs.String()
+	}
+	return e.Inputs.String()
 }
 
 // reason says why an end moved.
@@ -40,15 +51,16 @@ func reason(e *tracker.Event) string {
 	if e.To == tracker.Unknown {
 		return "it never sent a segment, and nothing shows what became of it"
 	}
-	what, refuted := strings.CutPrefix(e.On, "not: ")
-	after := e.Basis == tracker.ByCorrection && strings.HasPrefix(what, "recv")
+	ways := e.Inputs.Parts()
+	if e.Inputs == 0 {
+		ways = []tracker.InputSet{0}
+	}
+	after := e.Basis == tracker.ByCorrection && e.Inputs != 0 && e.Inputs.First().Received()
 	var parts []string
-	for _, on := range strings.Split(what, ", ") {
-		r := reasons[on]
+	for _, way := range ways {
+		r := reasons[way]
 		switch {
-		case r.plain == "":
-			parts = append(parts, on)
-		case refuted:
+		case e.Refuted:
 			parts = append(parts, r.refuted)
 		case (e.Basis == tracker.ByProof || e.Basis == tracker.ByCorrection && !after) && r.shown != "":
 			parts = append(parts, fmt.Sprintf(r.shown, frame))
@@ -60,7 +72,7 @@ func reason(e *tracker.Event) string {
 	}
 	text := strings.Join(parts, ", ")
 	switch {
-	case refuted:
+	case e.Refuted:
 		return frame + " shows that " + text
 	case after:
 		return text + " after all"

@@ -143,7 +143,7 @@ func (h *happening) facts() (is facts) {
 	if h.odd != nil {
 		is |= isOdd
 	}
-	if h.past.has(RcvRST) {
+	if h.past&past(inputs(RcvRST)) != 0 {
 		is |= isReset
 	}
 	if h.older() != nil {

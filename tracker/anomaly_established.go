@@ -98,7 +98,7 @@ func (h *happening) heldOpen(x End) bool {
 		if st.end() != x {
 			continue
 		}
-		if ins := st.inputs(); ins.has(RcvRST) || ins.has(NoTCB) && st.packet() == h.s.Packet {
+		if ins := st.inputs(); ins.Has(RcvRST) || ins.Has(NoTCB) && st.packet() == h.s.Packet {
 			return open.Has(state)
 		}
 		state = st.state()

@@ -257,10 +257,10 @@ func holdText(d time.Duration) string {
 }
 
 // intoTimeWait returns the step by which the end came to the TIME-WAIT in which
-// its steps leave it.
+// its steps leave it, or which a new connection ended.
 func (c *Conn) intoTimeWait(e End) (began step, ok bool) {
 	for _, st := range slices.Backward(c.steps()) {
-		if st.end() == e {
+		if st.end() == e && !st.reopens() {
 			return st, st.state() == TimeWait
 		}
 	}

@@ -150,7 +150,7 @@ func (h *happening) strayOfDead() *finding {
 // before this segment.
 func (h *happening) endedBefore() (at Time) {
 	for _, st := range h.steps() {
-		if st.at < h.now {
+		if st.at < h.now && !st.reopens() {
 			at = max(at, st.at)
 		}
 	}

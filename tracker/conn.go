@@ -19,12 +19,12 @@ type Conn struct {
 	ends  [2]end
 	first *step // of its history, see steps: a slice is longer by 14 octets
 	start Time
-	slot  uint32   // of its alarm, from 1; 0: none is set
-	trail uint32   // place of its newest segment in the trail; 0: none
-	place uint32   // in the order of eviction, see order; 0: there is none
-	have  uint8    // steps
-	room  uint8    // for steps
-	past  inputSet // that ever were in steps; what is not spares the look, which cost 3 % of a short connection
+	slot  uint32     // of its alarm, from 1; 0: none is set
+	trail uint32     // place of its newest segment in the trail; 0: none
+	place uint32     // in the order of eviction, see order; 0: there is none
+	have  uint8      // steps
+	room  uint8      // for steps
+	past  pastInputs // that ever were in steps; what is not spares the look, which cost 3 % of a short connection
 }
 
 // chunkConns is how many connections are made at once, 16 KiB: one by one each
@@ -124,7 +124,7 @@ type oddments struct {
 	hasSACK            [2]bool
 	echo               [2]uint32 // the timestamp that the end echoed last: the newest that it has taken
 	hasEcho            [2]bool
-	refuted            [2]inputSet // inputs that were taken back once
+	refuted            [2]InputSet // inputs that were taken back once
 	filled             [2]Seq      // the end of what completed the octets before the peer's FIN, from the end's view
 	hasFilled          [2]bool
 	lacks              [2]Seq // what the end still waits for, as it shows, although a copy was captured before the peer's FIN
@@ -215,9 +215,9 @@ func (c *Conn) certainty(e End, now Time) Certainty {
 		}
 	case newest.basis() == ByTimer && before.state() == FinWait2 && !peer.has(answered):
 		return Assumed // the timer is that of orphans, and no packet tells whether this is one
-	case ins.has(NoTCB) || newest.basis() == ByTimer:
+	case ins.Has(NoTCB) || ins.Has(Reopened) && newest.basis() != ByAssumption || newest.basis() == ByTimer:
 		return Settled
-	case ins.has(RcvAckOfSYN) && int32(peer.clock-tickOf(newest.at)) > 0:
+	case ins.Has(RcvAckOfSYN) && int32(peer.clock-tickOf(newest.at)) > 0:
 		return Assumed // the peer sent its SYN again: it got no answer
 	case ins&(inputs(RcvAckOfSYN)|inputs(RcvAckOfFIN)|inputs(Unreachable)|inputs(SndRST)) != 0 && rested && !peer.has(lossy):
 		return Settled // it would have repeated its SYN or FIN by now, or gone on
@@ -313,7 +313,7 @@ func (t *Tracker) fillEnd(r *EndRecord, c *Conn, e End) {
 		History:     r.History[:0],
 	}
 	if x.has(hasShift) {
-		r.WindowScale = int(x.shift)
+		r.WindowScale = int(x.shift())
 	}
 	if x.seen() && y.has(hasAcked) && y.acked.Before(x.nxt) {
 		r.Unacked = uint64(x.nxt.Minus(y.acked))
@@ -327,17 +327,9 @@ func (t *Tracker) fillEnd(r *EndRecord, c *Conn, e End) {
 	r.Possible = c.possible(e, r.Certainty)
 	for _, st := range c.steps() {
 		if st.end() == e {
-			r.History = append(r.History, Step{Time: st.at, Packet: st.packet(), State: st.state(), Event: stepEvent(st), Basis: st.basis()})
+			r.History = append(r.History, Step{Time: st.at, Packet: st.packet(), State: st.state(), Inputs: st.inputs(), Basis: st.basis()})
 		}
 	}
-}
-
-// stepEvent names what made a step.
-func stepEvent(st step) string {
-	if st.inputs() == 0 {
-		return "seen"
-	}
-	return st.inputs().String()
 }
 
 // addr returns the address and port of an end.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -194,7 +193,7 @@ func sample(list []sighting, e *Event) []sighting {
 
 // hasNoConnection reports whether a Moved event is that of an end that answers
 // with RST because it has no connection.
-func (e *Event) hasNoConnection() bool { return strings.Contains(e.On, NoTCB.String()) }
+func (e *Event) hasNoConnection() bool { return e.Inputs.Has(NoTCB) }
 
 // addr returns the address and port of an end.
 func (e *Event) addr(end End) netip.AddrPort {

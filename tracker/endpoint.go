@@ -27,9 +27,7 @@ type end struct {
 
 	packets uint32
 
-	assumed StateSet // the two views; more than one state only where the packets cannot decide
-	proved  StateSet
-	start   StateSet // the assumed view before its first input
+	endStates
 
 	mss     uint16
 	wnd     uint16 // its newest window, before scaling
@@ -38,12 +36,11 @@ type end struct {
 	respond uint16 // the shortest response time measured, see responseUnit; 0: none yet
 	gap     uint8  // between the last two copies of its SYN or FIN, see gapUnit
 	copies  uint8  // of its SYN or FIN, up to 255
-	shift   uint8  // window scale it announced, with hasShift
+	packed  uint8  // window scale it announced, with hasShift, and index of its stack: 4 bits each
 	ttl     uint8  // of its newest segment that was not a RST
 }
 
-// endBits are the yes-or-no facts of an end, and in the top bits the index of
-// its stack.
+// endBits are the yes-or-no facts of an end.
 type endBits uint16
 
 const (
@@ -60,17 +57,31 @@ const (
 	answered   // its newest segment was answered by a RST in reply
 	probing
 	goodSum // a checksum of it was right: it does not leave them to the network card
+)
 
-	stackShift = 13
+const (
+	maxShift   = 14 // RFC 7323 §2.3
+	stackShift = 4
+)
+
+// The window scale and the stack have room in a byte, or this does not compile.
+var (
+	_ [1<<stackShift - 1 - maxShift]struct{}
+	_ [1<<(8-stackShift) - numStacks]struct{}
 )
 
 func (e *end) has(b endBits) bool { return e.bits&b != 0 }
 
 // stack returns the profile of the end.
-func (e *end) stack() *Stack { return &stacks[e.bits>>stackShift] }
+func (e *end) stack() *Stack { return &stacks[e.packed>>stackShift] }
+
+// shift returns the window scale that the end announced, with hasShift.
+func (e *end) shift() uint8 { return e.packed & (1<<stackShift - 1) }
+
+func (e *end) setShift(n uint8) { e.packed = e.packed&^(1<<stackShift-1) | min(n, maxShift) }
 
 func (e *end) setStack(index uint8) {
-	e.bits = e.bits&(1<<stackShift-1) | endBits(index)<<stackShift
+	e.packed = e.packed&(1<<stackShift-1) | index<<stackShift
 }
 
 // seen reports whether a segment of the end was captured.
@@ -135,7 +146,7 @@ func (e *end) window(peer *end) uint64 { return uint64(e.wnd) << e.scale(peer) }
 // peer's announced one too (RFC 7323 §2.2).
 func (e *end) scale(peer *end) uint8 {
 	if e.has(hasShift) && peer.has(hasShift) {
-		return e.shift
+		return e.shift()
 	}
 	return 0
 }
@@ -379,7 +390,7 @@ func (c *Conn) noteControls(s *Segment, from End, first bool) {
 		}
 		if s.Options.HasShift {
 			x.bits |= hasShift
-			x.shift = min(s.Options.Shift, 14)
+			x.setShift(s.Options.Shift)
 		}
 		if s.Data > 0 {
 			c.oddments().synData[from] = s.Data

@@ -28,7 +28,8 @@ type Event struct {
 	// Of a Moved event. Bytes are the payload octets that each end had sent.
 	Bytes    [2]uint64
 	From, To State
-	On       string // what happened: "send SYN", "recv FIN", "2MSL over"; of a Seen event why the segment was not taken in, "" if it was
+	Inputs   InputSet // what happened to the end; empty where it was first seen there, midway
+	Refuted  bool     // it did not happen: Inputs are taken back
 	Basis    Basis
 
 	// Of a Begun event, in which End sent the first segment.
@@ -39,7 +40,8 @@ type Event struct {
 
 	// Of a Seen event: what both hosts then have on the connection's addresses
 	// and ports, which after a new SYN may be an older connection still.
-	Ends [2]Views
+	Ends    [2]Views
+	Skipped Skip // why the segment was not taken in
 
 	Anomaly *Anomaly // of an Odd event
 	Over    *Record  // of an Over event; lent for the call only, see Record.Clone

@@ -165,7 +165,7 @@ type fuzzRun struct {
 }
 
 func (f *fuzzRun) event(e *Event) {
-	text := fmt.Sprint(e.Kind, e.Time, e.Packet, e.Conn, e.End, e.From, e.To, e.On, e.Basis)
+	text := fmt.Sprint(e.Kind, e.Time, e.Packet, e.Conn, e.End, e.From, e.To, e.Inputs, e.Refuted, e.Basis)
 	if e.Anomaly != nil {
 		text += fmt.Sprintf(" %+v", *e.Anomaly)
 	}
@@ -206,7 +206,7 @@ func (f *fuzzRun) moved(e *Event, text string) {
 		f.t.Fatalf("end was last told to be %v: %s", last[e.End], text)
 	}
 	onTable := e.From == Unknown || e.To == Unknown || f.reach[e.From].Has(e.To)
-	if !onTable && e.Basis != ByCorrection && e.On != "seen" {
+	if !onTable && e.Basis != ByCorrection && e.Inputs != 0 {
 		f.t.Fatalf("no way in the table: %s", text)
 	}
 	last[e.End] = e.To

@@ -12,19 +12,28 @@ import (
 // A step is a Step packed into 16 bytes: a connection keeps about ten.
 type step struct {
 	at   Time
-	bits uint64 // packet number, inputs, state, basis, end, from the low bits
+	bits uint64 // packet number, inputs, state, basis, end, maybe, from the low bits
 }
 
 const (
-	stepPacketBits = 38
+	stepPacketBits = 34 // 17 billion packets: beyond, the steps of a capture cite the wrong frames
+	stepInputBits  = 21
 	stepInputsAt   = stepPacketBits
-	stepStateAt    = stepInputsAt + 16
+	stepStateAt    = stepInputsAt + stepInputBits
 	stepBasisAt    = stepStateAt + 4
 	stepEndAt      = stepBasisAt + 3
 	stepMaybeAt    = stepEndAt + 1
 )
 
-func newStep(at Time, packet int, e End, ins inputSet, to State, b Basis, maybe bool) step {
+// A step has room for all inputs, states and bases, or this does not compile.
+var (
+	_ [stepInputBits - int(numInputs)]struct{}
+	_ [1<<(stepBasisAt-stepStateAt) - int(numStates)]struct{}
+	_ [1<<(stepEndAt-stepBasisAt) - int(ByTimer) - 1]struct{}
+	_ [63 - stepMaybeAt]struct{}
+)
+
+func newStep(at Time, packet int, e End, ins InputSet, to State, b Basis, maybe bool) step {
 	bits := uint64(packet)&(1<<stepPacketBits-1) | uint64(ins)<<stepInputsAt | uint64(to)<<stepStateAt |
 		uint64(b)<<stepBasisAt | uint64(e)<<stepEndAt
 	if maybe {
@@ -34,7 +43,7 @@ func newStep(at Time, packet int, e End, ins inputSet, to State, b Basis, maybe 
 }
 
 func (st step) packet() int      { return int(st.bits & (1<<stepPacketBits - 1)) }
-func (st step) inputs() inputSet { return inputSet(st.bits >> stepInputsAt) }
+func (st step) inputs() InputSet { return InputSet(st.bits >> stepInputsAt & (1<<stepInputBits - 1)) }
 func (st step) state() State     { return State(st.bits >> stepStateAt & 15) }
 func (st step) basis() Basis     { return Basis(st.bits >> stepBasisAt & 7) }
 func (st step) end() End         { return End(st.bits >> stepEndAt & 1) }
@@ -43,7 +52,11 @@ func (st step) end() End         { return End(st.bits >> stepEndAt & 1) }
 // state before remains possible.
 func (st step) maybe() bool { return st.bits>>stepMaybeAt&1 == 1 }
 
-func (st step) set(ins inputSet, to State, b Basis) step {
+// reopens reports whether it is the step by which a new connection ended
+// TIME-WAIT.
+func (st step) reopens() bool { return st.inputs().Has(Reopened) }
+
+func (st step) set(ins InputSet, to State, b Basis) step {
 	return newStep(st.at, st.packet(), st.end(), ins, to, b, st.maybe())
 }
 
@@ -85,7 +98,7 @@ func (set StateSet) shown() State {
 
 // apply lets the inputs happen to an end in the assumed view and takes down
 // the step, if there is one.
-func (t *Tracker) apply(c *Conn, e End, ins inputSet, why cause) {
+func (t *Tracker) apply(c *Conn, e End, ins InputSet, why cause) {
 	before := c.ends[e].assumed
 	if after := before.after(ins); after != before {
 		t.enter(c, e, ins, after, why, false)
@@ -94,7 +107,7 @@ func (t *Tracker) apply(c *Conn, e End, ins inputSet, why cause) {
 
 // applyMaybe is apply for inputs of which no packet tells whether they
 // happened.
-func (t *Tracker) applyMaybe(c *Conn, e End, ins inputSet, why cause) {
+func (t *Tracker) applyMaybe(c *Conn, e End, ins InputSet, why cause) {
 	before := c.ends[e].assumed
 	if after := before | before.after(ins); after != before {
 		t.enter(c, e, ins, after, why, true)
@@ -102,10 +115,10 @@ func (t *Tracker) applyMaybe(c *Conn, e End, ins inputSet, why cause) {
 }
 
 // enter is the one place that moves the assumed view on.
-func (t *Tracker) enter(c *Conn, e End, ins inputSet, after StateSet, why cause, maybe bool) {
+func (t *Tracker) enter(c *Conn, e End, ins InputSet, after StateSet, why cause, maybe bool) {
 	x := &c.ends[e]
 	before := x.assumed
-	x.assumed = after
+	x.enter(after)
 	ins = before.effective(ins)
 	if why.basis == ByAssumption && c.odd != nil && c.odd.refuted[e]&ins != 0 {
 		why.basis = ByCorrection
@@ -116,11 +129,11 @@ func (t *Tracker) enter(c *Conn, e End, ins inputSet, after StateSet, why cause,
 		x.clock = tickOf(why.at)
 	}
 	if before.shown() == after.shown() {
-		x.start = after // still undecided: nothing to tell yet
+		x.foundIn(after) // still undecided: nothing to tell yet
 	} else if len(c.steps()) < maxSteps {
 		c.keep(newStep(why.at, why.packet, e, ins, after.shown(), why.basis, maybe))
 	}
-	t.moved(c, e, before, after, ins.String(), why)
+	t.moved(c, e, before, after, ins, why)
 }
 
 // steps returns the history. It is the connection's own, to be changed in place.
@@ -149,11 +162,15 @@ func (c *Conn) keep(st step) {
 		steps = grown
 	}
 	c.setSteps(append(steps, st))
-	c.past |= st.inputs()
+	c.past |= past(st.inputs())
 }
 
 // moved tells the caller of a move, and sets the connection's alarm.
-func (t *Tracker) moved(c *Conn, e End, before, after StateSet, on string, why cause) {
+func (t *Tracker) moved(c *Conn, e End, before, after StateSet, ins InputSet, why cause) {
+	t.tellMove(c, e, before, after, ins, false, why)
+}
+
+func (t *Tracker) tellMove(c *Conn, e End, before, after StateSet, ins InputSet, refuted bool, why cause) {
 	if from, to := before.shown(), after.shown(); from != to && !c.provisional() {
 		m := &t.told
 		if m.Conn != int(c.id) || m.Kind != Moved { // two in a row are often of one connection
@@ -161,7 +178,7 @@ func (t *Tracker) moved(c *Conn, e End, before, after StateSet, on string, why c
 		}
 		m.Time, m.Packet, m.End = why.at, why.packet, e
 		m.Bytes = [2]uint64{c.ends[Client].bytes, c.ends[Server].bytes}
-		m.From, m.To, m.On, m.Basis = from, to, on, why.basis
+		m.From, m.To, m.Inputs, m.Refuted, m.Basis = from, to, ins, refuted, why.basis
 		t.emit(&t.told)
 	}
 	t.arm(c)
@@ -173,27 +190,33 @@ func (t *Tracker) moved(c *Conn, e End, before, after StateSet, on string, why c
 func (t *Tracker) pickUp(c *Conn, e End, allowed StateSet, why cause) {
 	x := &c.ends[e]
 	if narrowed := x.proved & allowed; x.proved.Len() > 1 && narrowed != 0 {
-		x.proved = narrowed
+		x.show(narrowed)
 	}
 	narrowed := x.assumed & allowed
 	if x.assumed.Len() < 2 || narrowed == 0 || narrowed == x.assumed {
 		return
 	}
 	before := x.assumed
-	x.assumed, x.start = narrowed, narrowed
+	x.foundIn(narrowed)
 	if narrowed.shown() != Unknown && narrowed.shown() != before.shown() {
 		c.keep(newStep(why.at, why.packet, e, 0, narrowed.shown(), why.basis, false))
 	}
-	t.moved(c, e, before, narrowed, "seen", why)
+	t.moved(c, e, before, narrowed, 0, why)
 }
+
+// pastInputs has a bit for each input that may be among the steps: some share
+// one.
+type pastInputs uint16
+
+func past(ins InputSet) pastInputs { return pastInputs(ins | ins>>16) }
 
 // find returns the newest step by which the input happened to the end.
 func (c *Conn) find(e End, in Input) (step, bool) {
-	if !c.past.has(in) {
+	if c.past&past(inputs(in)) == 0 {
 		return step{}, false
 	}
 	for _, st := range slices.Backward(c.steps()) {
-		if st.end() == e && st.inputs().has(in) {
+		if st.end() == e && st.inputs().Has(in) {
 			return st, true
 		}
 	}
@@ -208,9 +231,9 @@ func (c *Conn) happened(e End, in Input) bool {
 
 // refute takes the inputs back out of the end's history, as if they had never
 // happened, and reports whether any was there.
-func (t *Tracker) refute(c *Conn, e End, ins inputSet, why cause) bool {
+func (t *Tracker) refute(c *Conn, e End, ins InputSet, why cause) bool {
 	x := &c.ends[e]
-	set, first, struck := x.start, 0, inputSet(0)
+	set, first, struck := x.initial, 0, InputSet(0)
 	for i, st := range c.steps() {
 		if st.end() == e && st.inputs() == 0 {
 			first = i + 1 // picked up midway: start is what it was then
@@ -243,19 +266,19 @@ func (t *Tracker) refute(c *Conn, e End, ins inputSet, why cause) bool {
 	c.setSteps(kept)
 	c.oddments().refuted[e] |= struck
 	before := x.assumed
-	x.assumed = set
+	x.enter(set)
 	if struck&(inputs(GiveUp)|inputs(GiveUpPassive)|inputs(Timeout2MSL)) != 0 {
 		x.backOff(why.at) // it lives: its timer was set anew
 	}
 	if before != set {
 		why.basis = ByCorrection
-		t.moved(c, e, before, set, "not: "+struck.String(), why)
+		t.tellMove(c, e, before, set, struck, true, why)
 	}
 	return true
 }
 
 // confirm marks the steps by which the inputs happened as proved.
-func (c *Conn) confirm(e End, ins inputSet) {
+func (c *Conn) confirm(e End, ins InputSet) {
 	steps := c.steps()
 	for i, st := range steps {
 		if st.end() == e && st.inputs()&ins != 0 && st.basis() == ByAssumption {
@@ -269,7 +292,7 @@ func (t *Tracker) erase(c *Conn, e End, to State, why cause) {
 	x := &c.ends[e]
 	before := x.assumed
 	c.setSteps(slices.DeleteFunc(c.steps(), func(st step) bool { return st.end() == e }))
-	x.assumed, x.start = setOf(to), setOf(to)
+	x.foundIn(setOf(to))
 	why.basis = ByCorrection
-	t.moved(c, e, before, x.assumed, NoTCB.String(), why)
+	t.moved(c, e, before, x.assumed, inputs(NoTCB), why)
 }

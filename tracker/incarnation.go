@@ -182,32 +182,28 @@ func (t *Tracker) boundIncarnations(c *Conn) {
 
 // begin gives both ends the states that they are in before the segment.
 func (t *Tracker) begin(c *Conn, s *Segment, old *Conn) {
-	set := func(e End, states StateSet) {
-		x := &c.ends[e]
-		x.start, x.assumed, x.proved = states, states, states
-	}
 	switch c.origin() {
 	case FromSYN:
-		set(Client, setOf(Closed))
-		set(Server, setOf(Listen))
+		c.ends[Client].begin(setOf(Closed))
+		c.ends[Server].begin(setOf(Listen))
 		if old != nil {
 			t.succeed(c, old, s)
 		}
 	case FromSYNACK:
 		// Its SYN was not captured, but is what this answers.
-		set(Client, setOf(Closed))
-		set(Server, setOf(Listen))
+		c.ends[Client].begin(setOf(Closed))
+		c.ends[Server].begin(setOf(Listen))
 		x := &c.ends[Client]
 		x.iss = s.Ack - 1
 		x.nxt = s.Ack
 		x.bits |= hasISS | sentSYN
-		x.proved = setOf(SynSent)
+		x.show(setOf(SynSent))
 		t.number(c, s)
 		t.apply(c, Client, inputs(SndSYN), t.cause(s, ByAssumption))
 		return
 	case FromMidstream:
-		set(Client, anyState)
-		set(Server, anyState)
+		c.ends[Client].begin(anyState)
+		c.ends[Server].begin(anyState)
 	}
 	if !c.provisional() {
 		t.number(c, s)
@@ -262,7 +258,7 @@ func (t *Tracker) succeed(c *Conn, old *Conn, s *Segment) {
 			return
 		}
 		// The peer still holds the old connection, and will not open this one.
-		server.start, server.assumed, server.proved = setOf(Closed), setOf(Closed), setOf(Closed)
+		server.begin(setOf(Closed))
 	default:
 		c.bits |= isProvisional
 		if replay && x.stale(s) {
@@ -270,7 +266,7 @@ func (t *Tracker) succeed(c *Conn, old *Conn, s *Segment) {
 		}
 		t.waiting++
 		old.doubtSYN(s, from, t.now)
-		server.start, server.assumed, server.proved = setOf(Closed), setOf(Closed), setOf(Closed)
+		server.begin(setOf(Closed))
 		t.boundProvisional(c)
 	}
 }
@@ -279,13 +275,11 @@ func (t *Tracker) succeed(c *Conn, old *Conn, s *Segment) {
 // TIME-WAIT is left for the new connection directly (RFC 9293 §3.6.1), with no
 // state between; every other state is found gone.
 func (t *Tracker) reuse(old *Conn, e End, why cause) {
-	x := &old.ends[e]
-	if before := x.assumed; before == setOf(TimeWait) {
-		x.assumed = setOf(Closed)
-		t.moved(old, e, before, x.assumed, "connection reopened", why)
-		return
+	if old.ends[e].assumed == setOf(TimeWait) {
+		t.apply(old, e, inputs(Reopened), why)
+	} else {
+		t.apply(old, e, inputs(NoTCB), why)
 	}
-	t.apply(old, e, inputs(NoTCB), why)
 }
 
 // rejected reports whether the end, of which only a SYN was seen, answered the
@@ -363,11 +357,11 @@ func (t *Tracker) promote(c *Conn, s *Segment) {
 	c.bits &^= isProvisional
 	t.waiting--
 	t.number(c, nil)
-	was := [2]State{c.ends[Client].start.shown(), c.ends[Server].start.shown()}
+	was := [2]State{c.ends[Client].initial.shown(), c.ends[Server].initial.shown()}
 	for _, st := range c.steps() { // told only now
 		e := st.end()
 		t.tell(Event{Kind: Moved, Time: t.now, Packet: st.packet(), Conn: int(c.id), Client: c.addr(Client), Server: c.addr(Server), End: e,
-			From: was[e], To: st.state(), On: stepEvent(st), Basis: st.basis()})
+			From: was[e], To: st.state(), Inputs: st.inputs(), Basis: st.basis()})
 		was[e] = st.state()
 	}
 	for o := c.older(); o != nil; o = o.older() {

@@ -60,7 +60,7 @@ type Step struct {
 	Time   Time
 	Packet int // the frame that caused it; 0 for a timer
 	State  State
-	Event  string // what happened: "send SYN", "recv FIN", "2MSL over"
+	Inputs InputSet // what happened; empty where it was first seen there, midway
 	Basis  Basis
 }
 

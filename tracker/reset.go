@@ -181,8 +181,8 @@ func (t *Tracker) resetSender(c *Conn, s *Segment, from End, kind resetKind, ask
 
 // takenSince returns the inputs that the assumed view took the end to have
 // received from the given time on, at first or after a correction.
-func (c *Conn) takenSince(e End, at Time) inputSet {
-	var ins inputSet
+func (c *Conn) takenSince(e End, at Time) InputSet {
+	var ins InputSet
 	for _, st := range c.steps() {
 		if st.end() == e && st.at >= at && (st.basis() == ByAssumption || st.basis() == ByCorrection) {
 			ins |= st.inputs()

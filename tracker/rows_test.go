@@ -29,13 +29,13 @@ func TestEveryRowHasAWitness(t *testing.T) {
 
 // walk marks the rows that the steps of an end took.
 func (c *Conn) walk(e End, used map[Transition]bool) {
-	set := c.ends[e].start
+	set := c.ends[e].initial
 	for _, st := range c.steps() {
 		if st.end() != e {
 			continue
 		}
 		for in := range numInputs {
-			if !st.inputs().has(in) {
+			if !st.inputs().Has(in) {
 				continue
 			}
 			for _, row := range transitions {

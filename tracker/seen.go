@@ -9,21 +9,25 @@ type Views struct {
 	Proved State // the proved view; Unknown where the packets cannot tell
 }
 
-// Why a segment was not taken in, as a Seen event has it.
+// A Skip is why a segment was not taken in. The zero Skip says that it was.
+type Skip uint8
+
 const (
-	seenTwice   = "captured twice"
-	seenCorrupt = "bad checksum"
+	NotSkipped    Skip = iota
+	CapturedTwice      // it is a second record of a packet
+	BadChecksum        // it was damaged on the way: its receiver drops it
 )
 
+func (s Skip) String() string { return [...]string{"", "captured twice", "bad checksum"}[s] }
+
 // saw tells the caller, if it asked, that a segment or, with packet 0, a timer
-// of the connection was seen to, and all that came of it was told. on says why
-// a segment was not taken in; "" means that it was.
-func (t *Tracker) saw(c *Conn, from End, packet int, on string) {
+// of the connection was seen to, and all that came of it was told.
+func (t *Tracker) saw(c *Conn, from End, packet int, skipped Skip) {
 	if !t.tellSeen || c == nil {
 		return
 	}
 	e := &t.told
-	*e = Event{Kind: Seen, Time: t.now, Packet: packet, Conn: int(c.id), End: from, On: on}
+	*e = Event{Kind: Seen, Time: t.now, Packet: packet, Conn: int(c.id), End: from, Skipped: skipped}
 	for end := range End(2) {
 		e.Ends[end] = t.socket(c, end)
 	}

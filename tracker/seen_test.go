@@ -56,13 +56,13 @@ func TestSeenFollowsEverySegment(t *testing.T) {
 		if len(seen) < len(l.rungs)+1 {
 			t.Fatalf("%d Seen events, want %d and one of a timer", len(seen), len(l.rungs))
 		}
-		why := map[int]string{2: seenTwice, 4: seenCorrupt}
+		why := map[int]Skip{2: CapturedTwice, 4: BadChecksum}
 		for i, e := range seen[:len(l.rungs)] {
 			from := Server
 			if l.rungs[i].fromA {
 				from = Client
 			}
-			if e.Packet != i+1 || e.Conn != 1 || e.End != from || e.On != why[i+1] {
+			if e.Packet != i+1 || e.Conn != 1 || e.End != from || e.Skipped != why[i+1] {
 				t.Errorf("#%d: got %+v, want one of conn 1 from the %v, on %q", i+1, e, from, why[i+1])
 			}
 		}

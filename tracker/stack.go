@@ -35,7 +35,7 @@ const (
 
 // stacks are the profiles that --stack names. Where a figure comes from is
 // told in its row; those without a source are engineering estimates.
-var stacks = []Stack{
+var stacks = [numStacks]Stack{
 	{
 		// Linux: TCP_TIMEWAIT_LEN and tcp_fin_timeout are 60 s; tcp_syn_retries 6
 		// with four linear retries gives up after 131 s, tcp_synack_retries 5
@@ -102,6 +102,8 @@ const (
 	stackSolaris
 	stackRFC
 	stackAuto
+
+	numStacks
 )
 
 // Stacks returns the names that ParseStack knows.

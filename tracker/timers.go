@@ -1,6 +1,9 @@
 package tracker
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Timers run in trace time. A connection has one alarm, set to the earliest
 // deadline of its ends. An alarm that must ring later is left where it is: when
@@ -108,7 +111,7 @@ func (t *Tracker) ring(now Time) {
 		t.alarms.drop(a.conn)
 		t.now = max(t.now, a.at)
 		t.expire(a.conn, a.at)
-		t.saw(a.conn, Client, 0, "")
+		t.saw(a.conn, Client, 0, NotSkipped)
 		t.arm(a.conn)
 	}
 }
@@ -234,12 +237,15 @@ func (t *Tracker) expire(c *Conn, at Time) {
 	}
 }
 
-// newestMove returns when an end last changed its state.
+// newestMove returns when an end last changed its state, a new connection in
+// its place left aside.
 func (c *Conn) newestMove() Time {
-	if len(c.steps()) == 0 {
-		return 0
+	for _, st := range slices.Backward(c.steps()) {
+		if !st.reopens() {
+			return st.at
+		}
 	}
-	return c.steps()[len(c.steps())-1].at
+	return 0
 }
 
 // expireEnd lets a timer of an end fire.

@@ -100,7 +100,7 @@ func New(cfg Config, emit func(*Event)) (*Tracker, error) {
 		if err != nil {
 			return nil, err
 		}
-		t.stack = uint8(slices.IndexFunc(stacks, func(row Stack) bool { return row.Name == s.Name }))
+		t.stack = uint8(slices.IndexFunc(stacks[:], func(row Stack) bool { return row.Name == s.Name }))
 		t.guess = t.stack == stackAuto
 	}
 	return t, nil
@@ -136,7 +136,7 @@ func (t *Tracker) Observe(s *Segment) {
 		t.stats.Duplicates++
 		t.duplicated(s, first)
 		if c := t.flows.find(h, k); c != nil {
-			t.saw(c, c.endOf(low), s.Packet, seenTwice)
+			t.saw(c, c.endOf(low), s.Packet, CapturedTwice)
 		}
 		return
 	}
@@ -148,7 +148,7 @@ func (t *Tracker) Observe(s *Segment) {
 	if newest != nil && !jumped && !k.self() && !t.plodding {
 		if from := newest.endOf(low); t.steady(newest, s, from) {
 			if t.tellSeen {
-				t.saw(newest, from, s.Packet, "")
+				t.saw(newest, from, s.Packet, NotSkipped)
 			}
 			return
 		}
@@ -168,7 +168,7 @@ func (t *Tracker) Observe(s *Segment) {
 				t.look(c)
 				t.judge(c, s, from, reading{}, onCorrupt)
 			}
-			t.saw(c, from, s.Packet, seenCorrupt) // corrupted on the way: its receiver drops it
+			t.saw(c, from, s.Packet, BadChecksum)
 			return
 		}
 		t.offloadedSums(s, manySums)
@@ -190,7 +190,7 @@ func (t *Tracker) Observe(s *Segment) {
 	if t.passing = nil; t.unset {
 		t.arm(c)
 	}
-	t.saw(c, from, s.Packet, "")
+	t.saw(c, from, s.Packet, NotSkipped)
 	if t.live > t.max {
 		t.evict(c)
 	}
@@ -212,7 +212,7 @@ func (t *Tracker) quoted(s *Segment) {
 	k, low := keyOf(s)
 	if c := t.newestOf(k); c != nil {
 		t.observeICMP(c, s, c.endOf(low))
-		t.saw(c, c.endOf(low), s.Packet, "")
+		t.saw(c, c.endOf(low), s.Packet, NotSkipped)
 	}
 }
 

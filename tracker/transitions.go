@@ -22,6 +22,7 @@ const (
 	RcvRST        Input = iota // an acceptable RST arrived
 	RcvRSTPassive              // the same, at an end that came from LISTEN
 	NoTCB                      // the end showed that it has no connection here: a RST in reply, or a new life
+	Reopened                   // a SYN that it sent, or that reached it, opens a new connection in the place of this
 	RcvSYN
 	RcvAckOfSYN
 	RcvAckOfFIN
@@ -39,37 +40,78 @@ const (
 )
 
 var inputNames = [numInputs]string{
-	"recv RST", "recv RST (passive open)", "has no connection", "recv SYN", "recv ACK of SYN",
+	"recv RST", "recv RST (passive open)", "has no connection", "connection reopened", "recv SYN", "recv ACK of SYN",
 	"recv ACK of FIN", "recv FIN", "send RST", "send SYN", "send SYN,ACK", "send FIN",
 	"2MSL over", "gave up", "gave up (passive open)", "ICMP unreachable",
 }
 
 func (in Input) String() string { return inputNames[in] }
 
-// An inputSet is a set of inputs: those that one segment or timer is.
-type inputSet uint16
+// An InputSet is a set of inputs: those that one segment or timer is. The zero
+// InputSet is empty.
+type InputSet uint32
 
 // inputs returns the set of one input, a constant to the compiler, as setOf is.
-func inputs(in Input) inputSet { return 1 << in }
+func inputs(in Input) InputSet { return 1 << in }
 
-func (set inputSet) has(in Input) bool { return set&(1<<in) != 0 }
+// Has reports whether the input is in the set.
+func (set InputSet) Has(in Input) bool { return set&(1<<in) != 0 }
 
-// String names the set as people would: "recv SYN,ACK".
-func (set inputSet) String() string {
-	if set&(set-1) == 0 && set != 0 {
-		return inputNames[bits.TrailingZeros16(uint16(set))]
+// InputsOf returns the set of the inputs.
+func InputsOf(list ...Input) (set InputSet) {
+	for _, in := range list {
+		set |= 1 << in
 	}
-	switch set {
-	case inputs(RcvSYN) | inputs(RcvAckOfSYN):
-		return "recv SYN,ACK"
-	case inputs(RcvAckOfFIN) | inputs(RcvFIN):
-		return "recv FIN,ACK"
+	return set
+}
+
+// together are inputs that one segment often is, with the name of that segment.
+var together = []struct {
+	set  InputSet
+	name string
+}{
+	{inputs(RcvSYN) | inputs(RcvAckOfSYN), "recv SYN,ACK"},
+	{inputs(RcvAckOfFIN) | inputs(RcvFIN), "recv FIN,ACK"},
+}
+
+// Parts divides the set into what people name by itself: the inputs, or a
+// SYN,ACK or FIN,ACK if the set is one. They are in the order of the inputs.
+func (set InputSet) Parts() []InputSet {
+	for _, t := range together {
+		if t.set == set {
+			return []InputSet{set}
+		}
+	}
+	var list []InputSet
+	for rest := set; rest != 0; rest &= rest - 1 {
+		list = append(list, rest&-rest)
+	}
+	return list
+}
+
+// First returns the first input of the set, which must not be empty.
+func (set InputSet) First() Input { return Input(bits.TrailingZeros32(uint32(set))) }
+
+// Received reports whether the input is a segment that arrived.
+func (in Input) Received() bool { return in <= RcvRSTPassive || RcvSYN <= in && in <= RcvFIN }
+
+// String names the set as people would: "recv SYN,ACK". The name of the empty
+// set is "seen": nothing happened, but the state that the end is in was seen.
+func (set InputSet) String() string {
+	if set == 0 {
+		return "seen"
+	}
+	if set&(set-1) == 0 {
+		return inputNames[set.First()]
+	}
+	for _, t := range together {
+		if t.set == set {
+			return t.name
+		}
 	}
 	var names []string
-	for in := range numInputs {
-		if set.has(in) {
-			names = append(names, in.String())
-		}
+	for _, part := range set.Parts() {
+		names = append(names, inputNames[part.First()])
 	}
 	return strings.Join(names, ", ")
 }
@@ -140,7 +182,10 @@ var transitions = []Transition{
 	{CloseWait, NoTCB, Closed, "3.5.1"},
 	{Closing, NoTCB, Closed, "3.10.7.1"},
 	{LastAck, NoTCB, Closed, "3.10.7.1"},
-	{TimeWait, NoTCB, Closed, "3.6.1"},
+	{TimeWait, NoTCB, Closed, "3.10.7.1"},
+
+	// Left for a new connection, with no state between.
+	{TimeWait, Reopened, Closed, "3.6.1"},
 
 	// Giving up.
 	{SynSent, GiveUp, Closed, "3.8.3"},
@@ -175,7 +220,7 @@ func compile(rows []Transition) (table [numStates][numInputs]State) {
 }
 
 // acts[state] are the inputs that have a row for the state.
-var acts = func() (set [numStates]inputSet) {
+var acts = func() (set [numStates]InputSet) {
 	for _, row := range transitions {
 		set[row.From] |= 1 << row.On
 	}
@@ -184,18 +229,18 @@ var acts = func() (set [numStates]inputSet) {
 
 // after returns where the inputs take each state of the set: the machine
 // itself. It is the only reader of the table.
-func (set StateSet) after(ins inputSet) StateSet {
+func (set StateSet) after(ins InputSet) StateSet {
 	if set&(set-1) == 0 { // one state, as nearly always
 		s := State(bits.TrailingZeros16(uint16(set)))
 		for ins&acts[s] != 0 {
-			in := Input(bits.TrailingZeros16(uint16(ins & acts[s])))
+			in := Input(bits.TrailingZeros32(uint32(ins & acts[s])))
 			s = next[s][in]
 			ins &^= 1<<(in+1) - 1 // those before it had no effect
 		}
 		return 1 << s
 	}
 	for in := range numInputs {
-		if !ins.has(in) {
+		if !ins.Has(in) {
 			continue
 		}
 		var moved StateSet
@@ -210,12 +255,12 @@ func (set StateSet) after(ins inputSet) StateSet {
 }
 
 // effective returns those of the inputs that move the set, applied in order.
-func (set StateSet) effective(ins inputSet) inputSet {
-	var moving inputSet
+func (set StateSet) effective(ins InputSet) InputSet {
+	var moving InputSet
 	if set&(set-1) == 0 { // as in after
 		s := State(bits.TrailingZeros16(uint16(set)))
 		for ins&acts[s] != 0 {
-			in := Input(bits.TrailingZeros16(uint16(ins & acts[s])))
+			in := Input(bits.TrailingZeros32(uint32(ins & acts[s])))
 			s = next[s][in]
 			moving |= 1 << in
 			ins &^= 1<<(in+1) - 1
@@ -223,7 +268,7 @@ func (set StateSet) effective(ins inputSet) inputSet {
 		return moving
 	}
 	for in := range numInputs {
-		if !ins.has(in) {
+		if !ins.Has(in) {
 			continue
 		}
 		if moved := set.after(1 << in); moved != set {

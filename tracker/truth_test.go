@@ -250,10 +250,10 @@ func since(history []simMove, at Time) int {
 }
 
 // beforeSending are the states of an end that has not sent the control yet.
-var beforeSending = map[string]StateSet{
-	"send SYN":     (setOf(Closed) | setOf(Listen)),
-	"send SYN,ACK": (setOf(Closed) | setOf(Listen) | setOf(SynSent)),
-	"send FIN":     (setOf(Closed) | setOf(Listen) | setOf(SynSent) | setOf(SynReceived) | setOf(Established) | setOf(CloseWait)),
+var beforeSending = map[InputSet]StateSet{
+	inputs(SndSYN):    (setOf(Closed) | setOf(Listen)),
+	inputs(SndSYNACK): (setOf(Closed) | setOf(Listen) | setOf(SynSent)),
+	inputs(SndFIN):    (setOf(Closed) | setOf(Listen) | setOf(SynSent) | setOf(SynReceived) | setOf(Established) | setOf(CloseWait)),
 }
 
 // A replayed exchange is what the tracker made of it.
@@ -272,7 +272,7 @@ func watch(m *sim, segments []capturedSegment, failf func(string, ...any)) repla
 		switch e.Kind {
 		case Moved:
 			r.visited |= setOf(e.From) | setOf(e.To)
-			if e.Basis == BySending && beforeSending[e.On] != 0 {
+			if e.Basis == BySending && beforeSending[e.Inputs] != 0 {
 				sent = append(sent, *e)
 			}
 		case Over:
@@ -305,8 +305,8 @@ func watch(m *sim, segments []capturedSegment, failf func(string, ...any)) repla
 				}
 			}
 			for _, e := range sent {
-				if proved := c.ends[e.End].proved; e.Conn == int(c.id) && proved&beforeSending[e.On] != 0 {
-					failf("at frame %d the %v %s, but is still proved %v", s.Packet, e.End, e.On, proved.List())
+				if proved := c.ends[e.End].proved; e.Conn == int(c.id) && proved&beforeSending[e.Inputs] != 0 {
+					failf("at frame %d the %v %s, but is still proved %v", s.Packet, e.End, e.Inputs, proved.List())
 				}
 			}
 		}

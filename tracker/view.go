@@ -77,7 +77,7 @@ func (t *Tracker) notYet(newest, older *Conn, s *Segment, from End) {
 	if !synchronized(older.ends[from].assumed) && t.now.Sub(st.at) <= older.ends[from].response()+responseSlack {
 		return
 	}
-	x.start = setOf(Closed)
+	x.beganIn(setOf(Closed))
 	t.refute(newest, e, inputs(RcvSYN)|inputs(RcvAckOfSYN), t.cause(s, ByCorrection))
 }
 
@@ -127,7 +127,7 @@ func (t *Tracker) heard(c *Conn, s *Segment, from End) {
 	if s.Flags&ACK == 0 {
 		return
 	}
-	var ins inputSet
+	var ins InputSet
 	if !y.has(hasISS) || y.iss.Before(s.Ack) {
 		ins |= 1 << RcvSYN
 	}
@@ -143,9 +143,9 @@ func (t *Tracker) heard(c *Conn, s *Segment, from End) {
 	if s.Flags&SYN == 0 && x.proved == setOf(SynSent) {
 		ins |= inputs(RcvSYN) | inputs(RcvAckOfSYN) // without them it would be silent, or send SYNs
 	}
-	x.proved = t.provedBy(c, s, from, ins)
+	x.show(t.provedBy(c, s, from, ins))
 	rst, reset := c.find(from, RcvRST)
-	reset = reset && ins.has(RcvFIN) && !c.happened(from, RcvFIN) && t.refute(c, from, inputs(RcvRST), t.cause(s, ByProof))
+	reset = reset && ins.Has(RcvFIN) && !c.happened(from, RcvFIN) && t.refute(c, from, inputs(RcvRST), t.cause(s, ByProof))
 	t.apply(c, from, ins, t.cause(s, ByProof))
 	if reset && x.stack().RSTBelowFIN { // it came behind the FIN
 		t.apply(c, from, inputs(RcvRST), cause{at: t.now, packet: rst.packet(), basis: ByCorrection})
@@ -156,10 +156,10 @@ func (t *Tracker) heard(c *Conn, s *Segment, from End) {
 // provedBy returns where the inputs take the proved view of the end that sent
 // s. That it received the peer's FIN does not tell what came before: an ACK of
 // its own FIN, or that FIN itself among what was not captured.
-func (t *Tracker) provedBy(c *Conn, s *Segment, from End, ins inputSet) StateSet {
+func (t *Tracker) provedBy(c *Conn, s *Segment, from End, ins InputSet) StateSet {
 	x := &c.ends[from]
 	after := x.proved.after(ins)
-	if after == x.proved || !ins.has(RcvFIN) {
+	if after == x.proved || !ins.Has(RcvFIN) {
 		return after
 	}
 	if after == setOf(CloseWait) && (x.nxt.Before(s.Seq) || c.hidden(from) || s.Flags&FIN != 0 && x.skipped(s)) {
@@ -255,7 +255,7 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 			return
 		}
 		pending := t.refute(c, from, inputs(RcvSYN), why)
-		x.proved = x.proved.after(inputs(SndSYN))
+		x.show(x.proved.after(inputs(SndSYN)))
 		t.apply(c, from, inputs(SndSYN), why)
 		if pending {
 			t.apply(c, from, inputs(RcvSYN), t.cause(s, ByCorrection))
@@ -270,7 +270,7 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 			return
 		}
 		x.listens()
-		x.proved = x.proved.after(inputs(SndSYNACK))
+		x.show(x.proved.after(inputs(SndSYNACK)))
 		t.apply(c, from, inputs(SndSYNACK), why)
 		c.sentFirstSYNACK(from, why)
 		t.leaveOlder(c, s, from)
@@ -286,7 +286,7 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 		rst, reset := c.find(from, RcvRST)
 		reset = reset && t.refute(c, from, inputs(RcvRST), why)
 		pending := y.has(hasFIN) && !y.fin.Before(c.ackOfFirst(s, from)) && t.refute(c, from, inputs(RcvFIN), why)
-		x.proved = c.provedFIN(s, from)
+		x.show(c.provedFIN(s, from))
 		t.apply(c, from, inputs(SndFIN), why)
 		c.closing(s, from)
 		if pending && (y.clock.age(t.now) <= x.inFlight() || y.fin.Before(s.Ack) || x.has(hasAcked) && y.fin.Before(x.acked)) {
@@ -361,9 +361,9 @@ func (t *Tracker) freed(c *Conn, s *Segment, from End) {
 	old := c.older()
 	held := old != nil && !old.ends[old.endOf(c.bits&clientIsLow == 0)].closed()
 	if y.assumed == setOf(Unknown) || y.assumed == setOf(Closed) && old != nil && !held {
-		y.start, y.assumed = setOf(Listen), setOf(Listen)
+		y.foundIn(setOf(Listen))
 		if y.proved == setOf(Closed) {
-			y.proved = setOf(Listen)
+			y.show(setOf(Listen))
 		}
 	}
 }
@@ -372,7 +372,7 @@ func (t *Tracker) freed(c *Conn, s *Segment, from End) {
 // its name, for one that listens.
 func (x *end) listens() {
 	if x.assumed == setOf(Unknown) {
-		x.start, x.assumed = setOf(Listen), setOf(Listen)
+		x.foundIn(setOf(Listen))
 	}
 }
 
@@ -384,7 +384,7 @@ const noFINReceived = ^StateSet(1<<CloseWait | 1<<Closing | 1<<LastAck | 1<<Time
 func (c *Conn) sawSYN(s *Segment, from End) {
 	steps := c.steps()
 	for i, st := range steps {
-		if st.end() == from && st.inputs().has(SndSYN) && st.basis() == ByAssumption && !c.ends[from].seen() {
+		if st.end() == from && st.inputs().Has(SndSYN) && st.basis() == ByAssumption && !c.ends[from].seen() {
 			steps[i] = newStep(min(st.at, s.Time), s.Packet, from, st.inputs(), st.state(), BySending, false)
 			c.bits &^= originSYNACK
 		}
@@ -457,7 +457,7 @@ func (t *Tracker) deliver(c *Conn, s *Segment, from End) {
 	if s.Flags&(SYN|ACK) == SYN && !y.seen() {
 		y.listens()
 	}
-	var ins inputSet
+	var ins InputSet
 	acks := s.Flags&ACK != 0 && s.Ack.AtMost(y.nxt)
 	if acks && y.has(hasISS) && y.iss.Before(s.Ack) {
 		ins |= 1 << RcvAckOfSYN
@@ -465,7 +465,7 @@ func (t *Tracker) deliver(c *Conn, s *Segment, from End) {
 	if acks && y.has(hasFIN) && y.fin.Before(s.Ack) {
 		ins |= 1 << RcvAckOfFIN
 	}
-	if s.Flags&(SYN|FIN) == SYN && (s.Flags&ACK == 0 || ins.has(RcvAckOfSYN) || y.assumed != setOf(SynSent)) {
+	if s.Flags&(SYN|FIN) == SYN && (s.Flags&ACK == 0 || ins.Has(RcvAckOfSYN) || y.assumed != setOf(SynSent)) {
 		ins |= 1 << RcvSYN
 	}
 	lacked, lacks := c.stillLacks(s, from)
@@ -474,7 +474,7 @@ func (t *Tracker) deliver(c *Conn, s *Segment, from End) {
 			ins |= 1 << RcvFIN
 		}
 	}
-	if ins.has(RcvFIN) && s.Flags&FIN == 0 && y.has(hasAcked) && y.acked.Before(s.End()) {
+	if ins.Has(RcvFIN) && s.Flags&FIN == 0 && y.has(hasAcked) && y.acked.Before(s.End()) {
 		c.oddments().filled[from.Peer()], c.odd.hasFilled[from.Peer()] = s.End(), true
 	}
 	t.apply(c, from.Peer(), ins, t.cause(s, ByAssumption))
@@ -498,14 +498,14 @@ func (t *Tracker) inverted(c *Conn, s *Segment, from End) {
 	if !y.has(hasAcked) || !x.fin.Before(y.acked) {
 		return
 	}
-	y.proved = c.orTimeWait(from.Peer(), y.proved.after(inputs(RcvFIN)))
+	y.show(c.orTimeWait(from.Peer(), y.proved.after(inputs(RcvFIN))))
 	t.apply(c, from.Peer(), inputs(RcvFIN), t.cause(s, ByProof))
 	t.apply(c, from, inputs(RcvAckOfFIN), t.cause(s, ByAssumption))
 }
 
 // refutedFIN reports whether the end was once found not to have received the
 // FIN; then only another copy of it counts.
-func (c *Conn) refutedFIN(e End) bool { return c.odd != nil && c.odd.refuted[e].has(RcvFIN) }
+func (c *Conn) refutedFIN(e End) bool { return c.odd != nil && c.odd.refuted[e].Has(RcvFIN) }
 
 // refuteBy takes back what the assumed view took for received and what the
 // segment's sender cannot have received, since it would not send this
@@ -517,7 +517,7 @@ func (t *Tracker) refuteBy(c *Conn, s *Segment, from End, r reading) {
 		return
 	}
 	why := t.cause(s, ByCorrection)
-	var gone inputSet
+	var gone InputSet
 	switch {
 	case s.Flags&(SYN|ACK) == SYN && x.has(sentSYN):
 		gone = inputs(RcvSYN) | inputs(RcvAckOfSYN) | inputs(GiveUp) | inputs(Unreachable)
@@ -553,7 +553,7 @@ func (t *Tracker) refuteBy(c *Conn, s *Segment, from End, r reading) {
 
 // comingTo returns what the newest segment of the peer brings the end, while it
 // is no older than one that may still be on its way.
-func (c *Conn) comingTo(e End, now Time) (ins inputSet) {
+func (c *Conn) comingTo(e End, now Time) (ins InputSet) {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
 	if !y.seen() || now.Sub(y.sentAt) > x.inFlight() {
 		return 0
@@ -600,9 +600,9 @@ func (c *Conn) stillLacks(s *Segment, from End) (lacked, lacks bool) {
 
 // olderThan returns those of the inputs that happened to the end longer than
 // d ago.
-func (c *Conn) olderThan(e End, ins inputSet, now Time, d time.Duration) inputSet {
-	var old inputSet
-	if c.past&ins == 0 {
+func (c *Conn) olderThan(e End, ins InputSet, now Time, d time.Duration) InputSet {
+	var old InputSet
+	if c.past&past(ins) == 0 {
 		return old
 	}
 	for _, st := range c.steps() {

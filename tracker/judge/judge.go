@@ -44,7 +44,7 @@ func (m *Miss) String() string {
 		for e, end := range r.Ends {
 			fmt.Fprintf(&b, "  conn %d %v %v proved %v:", r.Conn, tracker.End(e), end.State, end.Proved)
 			for _, st := range end.History {
-				fmt.Fprintf(&b, " %v(#%d %s %v)", st.State, st.Packet, st.Event, st.Basis)
+				fmt.Fprintf(&b, " %v(#%d %s %v)", st.State, st.Packet, st.Inputs, st.Basis)
 			}
 			b.WriteByte('\n')
 		}
