@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tcpwatch/tcpwatch/cmd/lab/story"
 	"github.com/tcpwatch/tcpwatch/tracker/judge"
 )
 
@@ -96,13 +97,13 @@ func (w *watcher) run() {
 			return
 		case <-time.After(pollPause):
 		}
-		began := seconds(time.Now())
+		began := story.Seconds(time.Now())
 		now, err := w.host.sockets()
 		if err != nil {
 			w.err = err
 			return
 		}
-		ended := seconds(time.Now())
+		ended := story.Seconds(time.Now())
 		w.mu.Lock()
 		for t, state := range now {
 			if last[t] != state {
@@ -132,8 +133,6 @@ func (w *watcher) sightings(t tuple) []sighting {
 	defer w.mu.Unlock()
 	return slices.Clone(w.seen[t])
 }
-
-func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
 
 // An event is one of sock:inet_sock_set_state.
 type event struct {
@@ -229,7 +228,7 @@ func (t *tracer) run(fd int) {
 	defer unix.Close(fd)
 	var mono unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono) // cannot fail
-	offset := seconds(time.Now()) - float64(mono.Nano())/1e9
+	offset := story.Seconds(time.Now()) - float64(mono.Nano())/1e9
 	buf, rest := make([]byte, 1<<16), []byte(nil)
 	for {
 		n, err := unix.Read(fd, buf)
