@@ -28,6 +28,8 @@ type host struct {
 	tap  int // an AF_PACKET socket
 	diag *netlink.Handle
 
+	strangers []int // sockets that fill the queues of listeners
+
 	captured []story.Packet
 	stopped  chan struct{} // the tap has read all
 	stop     chan struct{}
@@ -128,6 +130,13 @@ func (h *host) configure(addr netip.Prefix) error {
 		return err
 	}
 	defer route.Close()
+	lo, err := route.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	if err := route.LinkSetUp(lo); err != nil {
+		return err
+	}
 	link, err := route.LinkByName("wire")
 	if err != nil {
 		return err
@@ -200,5 +209,8 @@ func (h *host) close() {
 	_ = unix.Close(h.tap)
 	_ = h.tun.Close()
 	h.diag.Close()
+	for _, fd := range h.strangers {
+		_ = unix.Close(fd)
+	}
 	close(h.work)
 }

@@ -4,12 +4,15 @@ package lab
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
 	"os/exec"
+	"strings"
 
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
@@ -42,10 +45,21 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 }
 
+// addrPort is the other way around.
+func addrPort(s unix.Sockaddr) netip.AddrPort {
+	switch s := s.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(s.Addr), uint16(s.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(s.Addr), uint16(s.Port))
+	}
+	return netip.AddrPort{}
+}
+
 // socketOptions are the options of "listen" and "connect" that sockets have.
 var socketOptions = map[string]func(fd, value int) error{
 	"window":   func(fd, octets int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, octets) },
-	"defer":    func(fd, _ int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 10) },
+	"defer":    func(fd, s int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, s) },
 	"fastopen": func(fd, _ int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_FASTOPEN, 10) },
 	"timeout":  func(fd, ms int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, ms) },
 	"iss":      startAt,
@@ -59,14 +73,17 @@ func (e *end) bound(options map[string]int) (fd int, err error) {
 		family = unix.AF_INET6
 	}
 	err = e.host.do(func() error {
-		fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, options["mptcp"]*unix.IPPROTO_MPTCP)
 		return err
 	})
 	if err != nil {
-		return -1, err
+		return -1, orUnsupported(err)
 	}
 	if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil {
 		err = unix.Bind(fd, sockaddr(e.addr))
+	}
+	if err == nil && options["md5"] != 0 {
+		err = e.sign(fd)
 	}
 	for name, value := range options {
 		if set := socketOptions[name]; set != nil && err == nil {
@@ -78,6 +95,33 @@ func (e *end) bound(options map[string]int) (fd int, err error) {
 		return -1, err
 	}
 	return fd, nil
+}
+
+// orUnsupported marks the errors with which a kernel says that it was built, or
+// set, without a protocol or an option.
+func orUnsupported(err error) error {
+	if err == unix.EPROTONOSUPPORT || err == unix.ENOPROTOOPT {
+		return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
+	}
+	return err
+}
+
+// sign gives the socket the key with which it and its peer sign segments
+// (RFC 2385).
+func (e *end) sign(fd int) error {
+	key := "tcpwatch"
+	s := unix.TCPMD5Sig{Keylen: uint16(len(key))}
+	copy(s.Key[:], key)
+	port := binary.BigEndian.AppendUint16(nil, e.peer.Port())
+	if addr := e.peer.Addr(); addr.Is4() {
+		s.Addr.Family = unix.AF_INET
+		copy(s.Addr.Data[:], append(port, addr.AsSlice()...))
+	} else {
+		s.Addr.Family = unix.AF_INET6
+		const flow = 4 // octets of sockaddr_in6 before the address
+		copy(s.Addr.Data[:], append(append(port, make([]byte, flow)...), addr.AsSlice()...))
+	}
+	return orUnsupported(unix.SetsockoptTCPMD5Sig(fd, unix.IPPROTO_TCP, unix.TCP_MD5SIG, &s))
 }
 
 // Listen opens a listener.
@@ -93,10 +137,16 @@ func (e *end) Listen(options map[string]int) (story.Listener, error) {
 	return &listener{fd, e}, unix.Listen(fd, backlog)
 }
 
-// Accept takes a connection.
+// Accept takes a connection of the peer. Those of others, which filled the
+// queue, it closes.
 func (l *listener) Accept() (story.Socket, error) {
-	fd, _, err := unix.Accept4(l.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-	return &socket{fd, l.end}, err
+	for {
+		fd, from, err := unix.Accept4(l.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		if err != nil || addrPort(from) == l.peer {
+			return &socket{fd, l.end}, err
+		}
+		_ = unix.Close(fd)
+	}
 }
 
 // Close closes the listener.
@@ -211,6 +261,48 @@ func (e *end) Sysctl(name, value string) error {
 		e.cookies = true
 	}
 	return e.host.do(func() error { return setSysctl(name, value) })
+}
+
+// Fill connects to the host's own listener, over its loopback.
+func (e *end) Fill(connections int) error {
+	for range connections {
+		stranger := &end{host: e.host, addr: netip.AddrPortFrom(e.addr.Addr(), 0)}
+		fd, err := stranger.bound(nil)
+		if err != nil {
+			return err
+		}
+		err = e.host.do(func() error {
+			e.host.strangers = append(e.host.strangers, fd)
+			return unix.Connect(fd, sockaddr(e.addr))
+		})
+		if err != nil && err != unix.EINPROGRESS {
+			return err
+		}
+	}
+	return nil
+}
+
+// Filter adds a rule to the host's firewall. The tap is before it.
+func (e *end) Filter(rule string) error {
+	nft := exec.Command("nft", "-f", "-")
+	nft.Stdin = strings.NewReader("add table inet lab\n" +
+		"add chain inet lab in { type filter hook input priority 0; }\n" +
+		"add rule inet lab in " + rule + "\n")
+	return e.host.do(func() error {
+		out, err := nft.CombinedOutput()
+		switch {
+		case errors.Is(err, exec.ErrNotFound):
+			return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
+		case err != nil:
+			return fmt.Errorf("nft: %w: %s", err, out)
+		}
+		return nil
+	})
+}
+
+// Forget empties the connection table of the host's firewall.
+func (e *end) Forget() error {
+	return e.host.do(func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) })
 }
 
 // State asks the kernel for the states of the socket and of the listener.

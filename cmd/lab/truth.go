@@ -271,6 +271,9 @@ func (t *tracer) take(lines string, offset float64) {
 			name, value, _ := strings.Cut(f, "=")
 			field[name] = value
 		}
+		if field["protocol"] != "IPPROTO_TCP" {
+			continue // MPTCP's own state, above that of its subflows
+		}
 		v6 := ""
 		if field["family"] == "AF_INET6" {
 			v6 = "v6"

@@ -21,9 +21,21 @@ type Host interface {
 	State() (state string, listening bool, err error)
 }
 
+// A Crowded host connects to its own listener, which fills the queue of those
+// that wait to be accepted.
+type Crowded interface {
+	Fill(connections int) error
+}
+
+// A Filtered host has a firewall that knows connections.
+type Filtered interface {
+	Filter(rule string) error // for what comes to the host, in the words of nft
+	Forget() error            // all connections
+}
+
 // A Listener takes connections.
 type Listener interface {
-	Accept() (Socket, error) // does not wait: any error says that there is none
+	Accept() (Socket, error) // of the peer; does not wait: any error says that there is none
 	Close() error
 }
 
@@ -51,6 +63,7 @@ type process struct {
 	clock    Clock
 	listener Listener // nil: none
 	socket   Socket   // nil: none
+	busy     bool     // does not accept
 	deaf     bool
 	follows  bool // closes when the peer has
 	unsent   int  // octets that wait for room in the socket
@@ -92,7 +105,7 @@ func (p *process) forget() {
 
 // pump does what the process does by itself: accept, read, send on, close.
 func (p *process) pump() {
-	if p.listener != nil && p.socket == nil {
+	if p.listener != nil && p.socket == nil && !p.busy {
 		if s, err := p.listener.Accept(); err == nil {
 			follows := p.follows
 			p.forget()

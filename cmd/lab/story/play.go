@@ -1,6 +1,7 @@
 package story
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -119,7 +120,7 @@ func (c *Conversation) wait(d time.Duration) {
 	}
 }
 
-// options reads arguments such as "window=1000" and "defer", the latter being 1.
+// options reads arguments such as "window=1000" and "md5", the latter being 1.
 func options(args []string) (map[string]int, error) {
 	found := map[string]int{}
 	for _, a := range args {
@@ -140,7 +141,7 @@ func options(args []string) (map[string]int, error) {
 }
 
 // Options are the names of the options of "listen" and "connect".
-var Options = []string{"backlog", "window", "defer", "fastopen", "timeout", "iss"}
+var Options = []string{"backlog", "window", "defer", "fastopen", "timeout", "iss", "md5", "mptcp", "noaccept"}
 
 // act has a process do something.
 func (c *Conversation) act(p *process, verb string, args []string) error {
@@ -151,6 +152,7 @@ func (c *Conversation) act(p *process, verb string, args []string) error {
 			return err
 		}
 		if verb == "listen" {
+			p.busy = given["noaccept"] != 0
 			return p.listen(given)
 		}
 		return p.open(func() (Socket, error) { return p.host.Connect(given) })
@@ -167,6 +169,25 @@ func (c *Conversation) act(p *process, verb string, args []string) error {
 		return nil
 	case "destroy":
 		return p.host.Destroy()
+	case "accept":
+		p.busy = false
+		return nil
+	case "fill":
+		n, err := numbers(args, 1)
+		if h, ok := p.host.(Crowded); ok && err == nil {
+			return h.Fill(n[0])
+		}
+		return cmp.Or(err, errors.ErrUnsupported)
+	case "filter":
+		if h, ok := p.host.(Filtered); ok {
+			return h.Filter(strings.Join(args, " "))
+		}
+		return errors.ErrUnsupported
+	case "forget":
+		if h, ok := p.host.(Filtered); ok {
+			return h.Forget()
+		}
+		return errors.ErrUnsupported
 	}
 	if err := p.connected(); err != nil {
 		return err

@@ -9,8 +9,12 @@ import (
 // then every line is a step, and begins with who does it:
 //
 //	sysctl HOST NAME=VALUE          before anything else
-//	END listen [backlog=N] [window=N] [defer] [fastopen]
-//	END connect [window=N] [iss=N] [timeout=MS]
+//	END filter RULE                 the host's firewall, in the words of nft: "tcp flags fin drop"
+//	END listen [backlog=N] [window=N] [defer=SECONDS] [fastopen] [md5] [mptcp] [noaccept]
+//	END connect [window=N] [iss=N] [timeout=MS] [md5] [mptcp]
+//	END accept                      after "noaccept": take connections from now on
+//	END fill N                      the host connects N times to its own listener
+//	END forget                      the host's firewall forgets all connections
 //	END fastopen OCTETS             connect with data in the SYN
 //	END cork                        send nothing but full segments, until the FIN
 //	END send OCTETS
@@ -26,7 +30,7 @@ import (
 //	wire drop|hold|delay|duplicate [every|N|Nth] SEGMENT from END [by TIME] [after SEGMENT from END]
 //	wire release                    what is held
 //	wire replay [Nth] SEGMENT from END
-//	wire inject from END <SEQ=next+1>...
+//	wire inject from END <SEQ=next+1><TS=last-1>...
 //	wire unreachable to END         by ICMP
 //	wire cut [from END], wire mend
 //	wire noise loss=P duplicate=P late=P jitter=TIME seed=N
@@ -40,6 +44,7 @@ import (
 // END is client or server; SEGMENT is SYN, SYN,ACK, ACK (with nothing else),
 // data, FIN, RST or segment. At a quiet moment, when nothing has moved for 200
 // ms, both hosts are asked for their states, which must be those of the line.
+// A story that asks for what a host lacks is skipped.
 type Script struct {
 	Name        string
 	Description string

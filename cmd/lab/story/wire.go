@@ -391,9 +391,13 @@ func (w *Wire) replay(c *channel, from Side, what matcher, nth int) error {
 // sent: "next" after its last, "next+100".
 var relative = regexp.MustCompile(`next([+-]\d+)?`)
 
+// lastTS is a timestamp option that counts from the last that an end has sent.
+var lastTS = regexp.MustCompile(`<TS=last([+-]\d+)?>`)
+
 // inject delivers a segment that nobody sent. In its text, as tracker's notation
 // has it, SEQ and ACK may count from "next", the number after the highest that
-// the sender, or its peer, sent; <TS=last> is the sender's last timestamp option.
+// the sender, or its peer, sent; <TS=last> is the sender's last timestamp option,
+// whose value may be moved: <TS=last-1000>.
 func (w *Wire) inject(c *channel, from Side, text string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -404,14 +408,15 @@ func (w *Wire) inject(c *channel, from Side, text string) error {
 		})
 	}
 	text = number(number(text, "SEQ", c.next[from]), "ACK", c.next[from.Peer()])
-	if strings.Contains(text, "<TS=last>") {
+	text = lastTS.ReplaceAllStringFunc(text, func(f string) string {
+		offset, _ := strconv.Atoi(lastTS.FindStringSubmatch(f)[1])
 		for _, s := range slices.Backward(c.sent[from]) {
 			if o := s.segment.Options; o.HasTS {
-				text = strings.ReplaceAll(text, "<TS=last>", fmt.Sprintf("<TS=%d,%d>", o.TSVal, o.TSEcr))
-				break
+				return fmt.Sprintf("<TS=%d,%d>", o.TSVal+uint32(offset), o.TSEcr)
 			}
 		}
-	}
+		return f
+	})
 	s, err := tracker.ParseSegment(text)
 	if err != nil {
 		return err
