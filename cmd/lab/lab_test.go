@@ -57,11 +57,12 @@ func TestStories(t *testing.T) {
 	}
 	inParallel(12, jobs) // they wait much more than they work
 	total := trial.NewTally(t)
+	total.Knows(t, plays, known())
 	for _, p := range plays {
 		t.Run(p.Script.Name, func(t *testing.T) {
 			total.Judge(t, p, func(c *judge.Case) {
-				for _, complaint := range c.Anomalies() {
-					t.Error(complaint)
+				for _, miss := range c.Anomalies() {
+					total.Complain(t, p, "anomalies", miss)
 				}
 			})
 		})
