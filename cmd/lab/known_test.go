@@ -60,7 +60,6 @@ func known() (list []trial.Known) {
 
 		{"conntrack-forgets-reset", "*", "states", "the server is CLOSED", otherRST},
 		{"conntrack-forgets-reset", "*", "histories", "the server has come to CLOSED", otherRST},
-		{"conntrack-forgets-reset", "*", "anomalies", "the RST is called the server's", otherRST},
 	} {
 		list = append(list, trial.Known{Story: k[0], Family: k[1], Check: k[2], What: k[3], Why: k[4]})
 	}

@@ -25,7 +25,8 @@ import (
 type end struct {
 	host       *host
 	addr, peer netip.AddrPort
-	cookies    bool // SYN cookies alone
+	outside    netip.AddrPort // what a NAT of the host makes of addr; without one it is the same
+	cookies    bool           // SYN cookies alone
 	buf        []byte
 }
 
@@ -284,10 +285,23 @@ func (e *end) Fill(connections int) error {
 
 // Filter adds a rule to the host's firewall. The tap is before it.
 func (e *end) Filter(rule string) error {
+	return e.firewall("in", "filter hook input priority 0", rule)
+}
+
+// Translate has the process use another port than that of the story, and a NAT
+// translate it. The tap is outside.
+func (e *end) Translate() error {
+	const apart = 10000
+	e.addr = netip.AddrPortFrom(e.addr.Addr(), e.outside.Port()+apart)
+	return e.firewall("out", "nat hook postrouting priority srcnat",
+		fmt.Sprintf("tcp sport %d masquerade to :%d", e.addr.Port(), e.outside.Port()))
+}
+
+// firewall adds a rule to a chain of the host's.
+func (e *end) firewall(chain, kind, rule string) error {
 	nft := exec.Command("nft", "-f", "-")
-	nft.Stdin = strings.NewReader("add table inet lab\n" +
-		"add chain inet lab in { type filter hook input priority 0; }\n" +
-		"add rule inet lab in " + rule + "\n")
+	nft.Stdin = strings.NewReader(fmt.Sprintf("add table inet lab\nadd chain inet lab %s { type %s; }\nadd rule inet lab %s %s\n",
+		chain, kind, chain, rule))
 	return e.host.do(func() error {
 		out, err := nft.CombinedOutput()
 		switch {
@@ -344,7 +358,7 @@ func (e *end) socketRequest() []byte {
 func (e *end) sentSYN(at float64) bool {
 	for _, c := range e.host.captured {
 		if d := story.Seconds(c.At) - at; -0.010 < d && d < 0.010 { // either clock may be read late
-			if s, ok := capture.DecodeIP(c.Data); ok && s.Src == e.addr && s.Dst == e.peer && s.Flags.Any(tracker.SYN) {
+			if s, ok := capture.DecodeIP(c.Data); ok && s.Src == e.outside && s.Dst == e.peer && s.Flags.Any(tracker.SYN) {
 				return true
 			}
 		}

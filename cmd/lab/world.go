@@ -77,7 +77,7 @@ func (w *world) converse(n int) *conversation {
 		addrs[i] = netip.AddrPortFrom(w.hosts[i].addr, uint16(port))
 	}
 	for i := range hosts {
-		c.ends[i] = &end{host: w.hosts[i], addr: addrs[i], peer: addrs[1-i], buf: make([]byte, 1<<16)}
+		c.ends[i] = &end{host: w.hosts[i], addr: addrs[i], outside: addrs[i], peer: addrs[1-i], buf: make([]byte, 1<<16)}
 		hosts[i] = c.ends[i]
 	}
 	c.Conversation = w.wire.Converse(hosts, addrs)

@@ -30,6 +30,7 @@ type Crowded interface {
 // A Filtered host has a firewall that knows connections.
 type Filtered interface {
 	Filter(rule string) error // for what comes to the host, in the words of nft
+	Translate() error         // the port with which the host connects
 	Forget() error            // all connections
 }
 

@@ -183,6 +183,11 @@ func (c *Conversation) act(p *process, verb string, args []string) error {
 			return h.Filter(strings.Join(args, " "))
 		}
 		return errors.ErrUnsupported
+	case "translate":
+		if h, ok := p.host.(Filtered); ok {
+			return h.Translate()
+		}
+		return errors.ErrUnsupported
 	case "forget":
 		if h, ok := p.host.(Filtered); ok {
 			return h.Forget()

@@ -10,6 +10,7 @@ import (
 //
 //	sysctl HOST NAME=VALUE          before anything else
 //	END filter RULE                 the host's firewall, in the words of nft: "tcp flags fin drop"
+//	END translate                   it gives the host's process another port than it has inside
 //	END listen [backlog=N] [window=N] [defer=SECONDS] [fastopen] [md5] [mptcp] [noaccept]
 //	END connect [window=N] [iss=N] [timeout=MS] [md5] [mptcp]
 //	END accept                      after "noaccept": take connections from now on
