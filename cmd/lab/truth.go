@@ -348,7 +348,7 @@ func moves(events []event, sightings []sighting, cookies bool, opened func(at fl
 				socket = true
 			case e.to == "CLOSED":
 				socket = false
-				move(e.at, remains(e, polled, sightings), "trace")
+				move(e.at, remains(e, polled, sightings, events), "trace")
 			default:
 				socket = true
 				move(e.at, e.to, "trace")
@@ -374,15 +374,19 @@ func moves(events []event, sightings []sighting, cookies bool, opened func(at fl
 // remains returns what is left of a socket that the event closed. What waits in
 // TIME_WAIT or FIN_WAIT_2 afterwards shows in the next polls, which note only
 // what differs from the poll before, and the first of which may have begun
-// before the event.
-func remains(e event, polled string, next []sighting) string {
+// before the event. On a busy machine they may be late: until the next event
+// nothing else can come to those states.
+func remains(e event, polled string, next []sighting, events []event) string {
 	if e.from != "FIN_WAIT_1" && e.from != "FIN_WAIT_2" && e.from != "CLOSING" {
 		return "CLOSED"
 	}
 	const late = 0.030 // of a poll
 	for _, s := range next {
 		switch {
-		case s.at > e.at+late:
+		case s.at > e.at+late && polled == "FIN_WAIT_2":
+			return polled
+		case len(events) > 0 && s.at > events[0].at:
+			return "CLOSED"
 		case s.state == "TIME_WAIT", s.state == "FIN_WAIT_2":
 			return s.state
 		case s.state == "":
