@@ -4,7 +4,8 @@
 // kernel is asked what state they are in. What both hosts captured is then
 // given to the tracker, which must say the same (package judge).
 //
-// The stories are in testdata/stories, a page each; story.go has their language.
+// The stories are in testdata/stories, a page each; package story has their
+// language and the wire, package trial judges what came of them.
 // Others are made up at random. It is all behind the build tag lab:
 //
 //	sudo go test -tags lab ./cmd/lab

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"net/netip"
@@ -14,7 +15,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/cmd/lab/story"
 )
 
 // A host is a network namespace whose only way out is a TUN device, the near
@@ -27,15 +28,11 @@ type host struct {
 	tap  int // an AF_PACKET socket
 	diag *netlink.Handle
 
-	captured []captured
+	strangers []int // sockets that fill the queues of listeners
+
+	captured []story.Packet
 	stopped  chan struct{} // the tap has read all
 	stop     chan struct{}
-}
-
-// A captured packet, as the tap saw it.
-type captured struct {
-	at     tracker.Time
-	packet []byte
 }
 
 // newHost makes a host with one address, that of its peer being on the same link.
@@ -133,6 +130,13 @@ func (h *host) configure(addr netip.Prefix) error {
 		return err
 	}
 	defer route.Close()
+	lo, err := route.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	if err := route.LinkSetUp(lo); err != nil {
+		return err
+	}
 	link, err := route.LinkByName("wire")
 	if err != nil {
 		return err
@@ -173,7 +177,7 @@ func (h *host) listen() {
 	for {
 		n, nc, _, _, err := unix.Recvmsg(h.tap, packet, control, unix.MSG_DONTWAIT)
 		if err == nil {
-			h.captured = append(h.captured, captured{stamp(control[:nc]), append([]byte(nil), packet[:n]...)})
+			h.captured = append(h.captured, story.Packet{At: stamp(control[:nc]), Data: bytes.Clone(packet[:n])})
 			continue
 		}
 		select {
@@ -186,17 +190,16 @@ func (h *host) listen() {
 }
 
 // stamp returns the kernel's time of a packet.
-func stamp(control []byte) tracker.Time {
+func stamp(control []byte) time.Time {
 	messages, err := unix.ParseSocketControlMessage(control)
 	if err == nil {
 		for _, m := range messages {
 			if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SO_TIMESTAMPNS && len(m.Data) >= 16 {
-				s, n := int64(native.Uint64(m.Data)), int64(native.Uint64(m.Data[8:]))
-				return tracker.Time(s*1e9 + n)
+				return time.Unix(int64(native.Uint64(m.Data)), int64(native.Uint64(m.Data[8:])))
 			}
 		}
 	}
-	return tracker.Time(time.Now().UnixNano())
+	return time.Now()
 }
 
 // close ends the host; captured is whole afterwards.
@@ -206,5 +209,8 @@ func (h *host) close() {
 	_ = unix.Close(h.tap)
 	_ = h.tun.Close()
 	h.diag.Close()
+	for _, fd := range h.strangers {
+		_ = unix.Close(fd)
+	}
 	close(h.work)
 }

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tcpwatch/tcpwatch/cmd/lab/story"
 	"github.com/tcpwatch/tcpwatch/tracker/judge"
 )
 
@@ -96,13 +97,13 @@ func (w *watcher) run() {
 			return
 		case <-time.After(pollPause):
 		}
-		began := seconds(time.Now())
+		began := story.Seconds(time.Now())
 		now, err := w.host.sockets()
 		if err != nil {
 			w.err = err
 			return
 		}
-		ended := seconds(time.Now())
+		ended := story.Seconds(time.Now())
 		w.mu.Lock()
 		for t, state := range now {
 			if last[t] != state {
@@ -132,8 +133,6 @@ func (w *watcher) sightings(t tuple) []sighting {
 	defer w.mu.Unlock()
 	return slices.Clone(w.seen[t])
 }
-
-func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
 
 // An event is one of sock:inet_sock_set_state.
 type event struct {
@@ -229,7 +228,7 @@ func (t *tracer) run(fd int) {
 	defer unix.Close(fd)
 	var mono unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono) // cannot fail
-	offset := seconds(time.Now()) - float64(mono.Nano())/1e9
+	offset := story.Seconds(time.Now()) - float64(mono.Nano())/1e9
 	buf, rest := make([]byte, 1<<16), []byte(nil)
 	for {
 		n, err := unix.Read(fd, buf)
@@ -271,6 +270,9 @@ func (t *tracer) take(lines string, offset float64) {
 		for _, f := range strings.Fields(text) {
 			name, value, _ := strings.Cut(f, "=")
 			field[name] = value
+		}
+		if field["protocol"] != "IPPROTO_TCP" {
+			continue // MPTCP's own state, above that of its subflows
 		}
 		v6 := ""
 		if field["family"] == "AF_INET6" {
@@ -346,7 +348,7 @@ func moves(events []event, sightings []sighting, cookies bool, opened func(at fl
 				socket = true
 			case e.to == "CLOSED":
 				socket = false
-				move(e.at, remains(e, polled, sightings), "trace")
+				move(e.at, remains(e, polled, sightings, events), "trace")
 			default:
 				socket = true
 				move(e.at, e.to, "trace")
@@ -372,15 +374,19 @@ func moves(events []event, sightings []sighting, cookies bool, opened func(at fl
 // remains returns what is left of a socket that the event closed. What waits in
 // TIME_WAIT or FIN_WAIT_2 afterwards shows in the next polls, which note only
 // what differs from the poll before, and the first of which may have begun
-// before the event.
-func remains(e event, polled string, next []sighting) string {
+// before the event. On a busy machine they may be late: until the next event
+// nothing else can come to those states.
+func remains(e event, polled string, next []sighting, events []event) string {
 	if e.from != "FIN_WAIT_1" && e.from != "FIN_WAIT_2" && e.from != "CLOSING" {
 		return "CLOSED"
 	}
 	const late = 0.030 // of a poll
 	for _, s := range next {
 		switch {
-		case s.at > e.at+late:
+		case s.at > e.at+late && polled == "FIN_WAIT_2":
+			return polled
+		case len(events) > 0 && s.at > events[0].at:
+			return "CLOSED"
 		case s.state == "TIME_WAIT", s.state == "FIN_WAIT_2":
 			return s.state
 		case s.state == "":

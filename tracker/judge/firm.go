@@ -114,6 +114,11 @@ func (c *Case) excuseOf(l *look, claim claim) excuse {
 	if why := c.finWaited(l, claim.state); why != (excuse{}) {
 		return why
 	}
+	if claim.state == tracker.SynReceived && socketless(l.cp.state(l.end)) == "CLOSED" {
+		if s := c.shownAtTap(l, visit{"SYN_RCVD", float64(claim.since) / 1e9}); s != nil {
+			return because(KeepsNoRequest, "%v was sent with a SYN cookie", s)
+		}
+	}
 	if claim.how == tracker.Settled && len(c.Taps) > 1 { // by silence, and it was not silent
 		here, there := c.bothSides(l.tap, l.end, l.conn, 0, l.cp.T)
 		gone := notCaptured(here, there, l.addr().String())
@@ -179,13 +184,14 @@ func (c *Case) shownAtTap(l *look, v visit) *tracker.Segment {
 	if len(atHost) == 0 {
 		atHost = crossing(c.segments[l.tap], l.conn.Addr("client"), l.conn.Addr("server"))
 	}
-	for _, s := range crossing(c.segments[l.tap], l.conn.Addr("client"), l.conn.Addr("server")) {
+	atTap := crossing(c.segments[l.tap], l.conn.Addr("client"), l.conn.Addr("server"))
+	for _, s := range atTap {
 		const polled = 0.012 // seconds by which a move may be told late
 		at := float64(s.Time) / 1e9
 		if s.Src != l.addr() || at < v.at-polled || at > l.cp.T || s.Flags.Any(tracker.RST) {
 			continue
 		}
-		if shows(&s, v.state, atHost) {
+		if shows(&s, v.state, atTap, atHost) {
 			return &s
 		}
 	}
@@ -193,8 +199,8 @@ func (c *Case) shownAtTap(l *look, v visit) *tracker.Segment {
 }
 
 // shows reports whether an end sends such a segment only once it has come to
-// the state. atHost is what was captured at its host.
-func shows(s *tracker.Segment, state string, atHost []tracker.Segment) bool {
+// the state, by what was captured at the tap and at its host.
+func shows(s *tracker.Segment, state string, atTap, atHost []tracker.Segment) bool {
 	switch state {
 	case "SYN_SENT":
 		return s.Flags.Any(tracker.SYN) && !s.Flags.Any(tracker.ACK)
@@ -205,7 +211,7 @@ func shows(s *tracker.Segment, state string, atHost []tracker.Segment) bool {
 	case "FIN_WAIT_1", "LAST_ACK":
 		return s.Flags.Any(tracker.FIN)
 	case "CLOSE_WAIT", "CLOSING", "TIME_WAIT":
-		return acknowledgesFIN(s, atHost)
+		return acknowledgesFIN(s, atTap)
 	}
 	return false
 }
@@ -234,10 +240,10 @@ func acknowledgesData(s *tracker.Segment, atHost []tracker.Segment) bool {
 	return false
 }
 
-// acknowledgesFIN reports whether s acknowledges a FIN that had come to its
-// sender.
-func acknowledgesFIN(s *tracker.Segment, atHost []tracker.Segment) bool {
-	return s.Flags.Any(tracker.ACK) && slices.ContainsFunc(atHost, func(o tracker.Segment) bool {
-		return o.Dst == s.Src && o.Time <= s.Time && o.Flags.Any(tracker.FIN) && o.End() == s.Ack
+// acknowledgesFIN reports whether s acknowledges a FIN that passed the tap: what
+// did not may as well have been an octet.
+func acknowledgesFIN(s *tracker.Segment, atTap []tracker.Segment) bool {
+	return s.Flags.Any(tracker.ACK) && slices.ContainsFunc(atTap, func(o tracker.Segment) bool {
+		return o.Dst == s.Src && o.Flags.Any(tracker.FIN) && o.End() == s.Ack
 	})
 }

@@ -2,7 +2,6 @@ package judge
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
@@ -109,7 +108,7 @@ func agree(ours, kernel []visit, atHost []tracker.Segment, replaced bool) bool {
 func (c *Case) Histories() (compared int, misses []Miss) {
 	c.looks(func(l look) {
 		last := &l.conn.Checkpoints[len(l.conn.Checkpoints)-1]
-		if l.cp.T != last.T || slices.Contains(last.InDoubt[l.tap], l.end) || len(last.accepts(l.tap, l.end)) > 1 {
+		if l.cp.T != last.T || last.inDoubt(l.tap, l.end) || len(last.accepts(l.tap, l.end)) > 1 {
 			return
 		}
 		compared++

@@ -151,7 +151,7 @@ func (l *look) miss(got, want string, why excuse) Miss {
 // but those that the story says to be in doubt.
 func (c *Case) States() (compared int, misses []Miss) {
 	c.looks(func(l look) {
-		if slices.Contains(l.cp.InDoubt[l.tap], l.end) {
+		if l.cp.inDoubt(l.tap, l.end) {
 			return
 		}
 		compared++

@@ -61,6 +61,7 @@ type Checkpoint struct {
 	Accept   map[string][]string            `json:"accept,omitempty"`    // by end: what a bystander may say too
 	AcceptAt map[string]map[string][]string `json:"accept_at,omitempty"` // by tap and end: the same
 	InDoubt  map[string][]string            `json:"in_doubt,omitempty"`  // by tap: ends that cannot be known from there
+	Silent   []string                       `json:"silent,omitempty"`    // ends that moved without sending: in doubt at every tap
 }
 
 // A Move is a change of a kernel's state.
@@ -85,6 +86,21 @@ func (c *Checkpoint) state(end string) string {
 // accepts returns what a bystander at the tap may say of the end.
 func (c *Checkpoint) accepts(tap, end string) []string {
 	return slices.Concat([]string{c.state(end)}, c.Accept[end], c.AcceptAt[tap][end])
+}
+
+// inDoubt reports whether a bystander at the tap cannot know the end.
+func (c *Checkpoint) inDoubt(tap, end string) bool {
+	return slices.Contains(c.InDoubt[tap], end) || slices.Contains(c.Silent, end)
+}
+
+// Silent counts the ends at checkpoints that moved without sending.
+func (s *Story) Silent() (n int) {
+	for _, conn := range s.conversations() {
+		for _, cp := range conn.Checkpoints {
+			n += len(cp.Silent)
+		}
+	}
+	return n
 }
 
 // Addr returns the address of the end.

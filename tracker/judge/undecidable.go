@@ -58,6 +58,11 @@ const (
 	// excuse for firm states only.
 	FINWaited Excuse = "closed before its FIN was sent"
 
+	// It answered the SYN with a cookie, and keeps nothing in SYN_RCVD, or it has
+	// given up what it kept: nothing that it sends tells. An excuse for firm
+	// states only.
+	KeepsNoRequest Excuse = "no socket for what it answered with SYN,ACK"
+
 	// Its peer accepted a segment that somebody sent in the end's name. An
 	// excuse for firm states only.
 	ForgedAndAccepted Excuse = "forged in its name, and accepted"

@@ -1,6 +1,4 @@
-//go:build lab && linux
-
-package lab
+package story
 
 import (
 	"fmt"
@@ -8,10 +6,10 @@ import (
 	"strings"
 )
 
-// randomScript makes up a story: an opening, some talk over a bad path, one of
+// Random makes up a story: an opening, some talk over a bad path, one of
 // many ways to end, and perhaps the same ports once more. A seed always gives
-// the same story; what the kernels make of it depends on the moment too.
-func randomScript(seed uint64) *script {
+// the same story; what hosts make of it may depend on the moment too.
+func Random(seed uint64) *Script {
 	r := &author{rnd: rand.New(rand.NewPCG(seed, 1))}
 	r.line("# A random conversation.")
 	r.line("server listen")
@@ -27,8 +25,8 @@ func randomScript(seed uint64) *script {
 		r.incarnation()
 	}
 	r.line("quiet")
-	s := parseScript(fmt.Sprintf("seed-%d", seed), r.text.String())
-	s.seed = seed
+	s := Parse(fmt.Sprintf("seed-%d", seed), r.text.String())
+	s.Seed = seed
 	return s
 }
 

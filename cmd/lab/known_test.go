@@ -1,0 +1,67 @@
+//go:build lab && linux
+
+package lab
+
+import "github.com/tcpwatch/tcpwatch/cmd/lab/trial"
+
+// What the tracker does wrong in more than one story.
+const (
+	believesPAWS   = "a FIN that PAWS refuses is believed (RFC 7323 §5.3)"
+	believesAck    = "a FIN whose ACK the receiver refuses is believed (RFC 5961 §5)"
+	believesMD5    = "a segment without the signature that all else carries is believed (RFC 2385 §2)"
+	believesBeyond = "a FIN beyond the window is believed, and its sender taken to have closed (RFC 9293 §3.10.7.4)"
+	believesHole   = "a FIN behind a hole is not given up when its alleged sender closes elsewhere"
+	believesNext   = "a FIN is believed although its alleged sender goes on to use its number"
+	ownRST         = "a RST that answers data beyond a FIN is taken for one of a host without the connection"
+	noSYNACK       = "a listener that sends no SYN+ACK is taken to be in SYN_RCVD"
+	acksIgnored    = "ACKs are believed although the SYN+ACK is repeated after them"
+	cookies        = "SYN cookies are not told by a SYN+ACK that is never repeated"
+	otherRST       = "a RST is believed although its alleged sender goes on to send data"
+)
+
+// known returns the stories on which the tracker is wrong, until it is mended:
+// story, family, check, what differs, and why.
+func known() (list []trial.Known) {
+	for _, k := range [][5]string{
+		{"refused-fin-old-timestamp", "*", "states", "both ends have closed, at the server's tap", believesPAWS},
+		{"refused-fin-old-timestamp", "*", "anomalies", "the client's data is called data after its FIN", believesPAWS},
+		{"refused-fin-future-ack", "*", "states", "both ends have closed, at the server's tap", believesAck},
+		{"refused-fin-ancient-ack", "*", "states", "both ends have closed, at the server's tap", believesAck},
+		{"refused-fin-ancient-ack", "*", "anomalies", "the client's data is called data after its FIN", believesAck},
+		{"md5-forged-fin", "*", "states", "both ends have closed, at the server's tap", believesMD5},
+		{"md5-forged-fin", "*", "anomalies", "the client's data is called data after its FIN", believesMD5},
+		{"md5-forged-rst", "*", "states", "both ends are CLOSED, at the server's tap", believesMD5},
+
+		{"forged-fin", "*", "states", "the client has closed, at the server's tap", believesNext},
+		{"forged-fin", "*", "anomalies", "half-open-discovered", ownRST},
+		{"forged-fin-reached", "*", "states", "the client has closed, at the server's tap", believesNext},
+		{"forged-fin-reached", "*", "anomalies", "nothing is told of the octet that the client did not send", believesNext},
+		{"forged-fin-beyond-hole", "*", "states", "the client closed early, and its own FIN is not taken for one", believesHole},
+		{"forged-fin-beyond-hole", "*", "histories", "the server never gets the client's own FIN", believesHole},
+		{"forged-fin-beyond-window", "*", "states", "the client has closed, at the server's tap", believesBeyond},
+		{"forged-fin-beyond-window", "*", "histories", "the server never gets the client's own FIN", believesBeyond},
+		{"forged-fin-beyond-window", "*", "anomalies", "the client's own FIN is called its second", believesBeyond},
+		{"forged-data-next", "ipv6", "anomalies", "none", "without IP identification, what is sent below an ACK is held to repeat what the capture lacks"},
+		{"forged-syn-ack-in-window", "*", "anomalies", "none", "a SYN+ACK that is challenged as a SYN is told of by nothing (RFC 5961 §4)"},
+
+		{"md5-client-without-key", "*", "states", "the server is in SYN_RCVD", noSYNACK},
+		{"md5-client-without-key", "*", "histories", "the server has been in SYN_RCVD", noSYNACK},
+		{"syn-filtered", "*", "states", "the server is in SYN_RCVD", noSYNACK},
+		{"syn-filtered", "*", "histories", "the server has been in SYN_RCVD", noSYNACK},
+		{"accept-queue-full-at-syn", "*", "states", "the server is in SYN_RCVD", noSYNACK},
+		{"syn-queue-full", "*", "states", "the server is in SYN_RCVD", noSYNACK},
+
+		{"accept-queue-full-at-ack", "*", "states", "the server is ESTABLISHED", acksIgnored},
+		{"handshake-ack-filtered", "*", "states", "the server is ESTABLISHED", acksIgnored},
+		{"defer-accept-expires", "*", "anomalies", "none", "a RST of a server that forgot the request, in answer to the client's first data, is told of by nothing"},
+
+		{"syn-cookies-ack-lost-silence", "*", "states", "the server is in SYN_RCVD for ever", cookies},
+		{"syn-cookies-ack-lost-silence", "*", "histories", "the server has been in SYN_RCVD", cookies},
+
+		{"conntrack-forgets-reset", "*", "states", "the server is CLOSED", otherRST},
+		{"conntrack-forgets-reset", "*", "histories", "the server has come to CLOSED", otherRST},
+	} {
+		list = append(list, trial.Known{Story: k[0], Family: k[1], Check: k[2], What: k[3], Why: k[4]})
+	}
+	return list
+}

@@ -1,0 +1,119 @@
+package story
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/judge"
+)
+
+// A Packet is one that a host's tap saw.
+type Packet struct {
+	At   time.Time
+	Data []byte
+}
+
+// A Witness has what was seen at a host while a conversation was played. It may
+// be of other conversations too.
+type Witness struct {
+	Captured []Packet
+	Moves    []judge.Move // of the conversation alone
+}
+
+// Seconds is a time as truth.json has it.
+func Seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
+
+// Keep writes the captures and the truth of a conversation into a directory, up
+// to the last quiet moment. It fails if the hosts did not do what the script
+// tells.
+func (c *Conversation) Keep(dir string, s *Script, witnesses [2]Witness) error {
+	if len(c.marks) == 0 {
+		return fmt.Errorf("%s: there was no quiet moment", s.Name)
+	}
+	end := c.marks[len(c.marks)-1].at
+	c.story.Name, c.story.Description = s.Name, s.Description
+	c.story.Endpoints, c.story.Moves = map[string]judge.Endpoint{}, map[string][]judge.Move{}
+	for i, w := range witnesses {
+		name, addr := Side(i).String(), c.channel.addrs[i]
+		c.story.Endpoints[name] = judge.Endpoint{Addr: addr.Addr().String(), Port: addr.Port()}
+		c.story.Moves[name] = slices.DeleteFunc(w.Moves, func(m judge.Move) bool { return m.T > Seconds(end) })
+		c.story.Taps = append(c.story.Taps, name+".pcap")
+		if err := c.writeCapture(filepath.Join(dir, name+".pcap"), w.Captured, end); err != nil {
+			return err
+		}
+	}
+	var wrong error
+	for i := range c.marks {
+		m := &c.marks[i]
+		cp := judge.Checkpoint{T: Seconds(m.at), Accept: m.accept}
+		cp.Client = c.stateAt(m, Client, cp)
+		cp.Server = c.stateAt(m, Server, cp)
+		if err := m.played([]string{cp.Client, cp.Server}); err != nil && wrong == nil {
+			wrong = fmt.Errorf("%s: quiet moment %d: %w", s.Name, i+1, err)
+		}
+		c.story.Checkpoints = append(c.story.Checkpoints, cp)
+	}
+	truth, err := json.MarshalIndent(&c.story, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "truth.json"), append(truth, '\n'), 0o644); err != nil {
+		return err
+	}
+	return wrong
+}
+
+// stateAt returns the state of an end at a mark. An end that has no socket is
+// CLOSED, or LISTEN if its listener waits and no connection began there. Where
+// one began and went no further than SYN_RCVD, RFC 9293 has LISTEN too.
+func (c *Conversation) stateAt(m *mark, s Side, cp judge.Checkpoint) string {
+	if m.state[s] != "" {
+		return m.state[s]
+	}
+	if !m.listening[s] {
+		return "CLOSED"
+	}
+	newest := ""
+	for _, move := range c.story.Moves[s.String()] {
+		if move.T <= cp.T && move.To != "CLOSED" {
+			newest = move.To
+		}
+	}
+	switch newest {
+	case "":
+		return "LISTEN"
+	case "SYN_RCVD":
+		cp.Accept[s.String()] = append(cp.Accept[s.String()], "LISTEN")
+	}
+	return "CLOSED"
+}
+
+// writeCapture writes what a host's tap saw of the conversation until the end.
+func (c *Conversation) writeCapture(path string, captured []Packet, end time.Time) error {
+	var b bytes.Buffer
+	w, err := forge.NewPcap(&b, capture.LinkRaw, 1<<16)
+	if err != nil {
+		return err
+	}
+	one, other := c.channel.addrs[Client], c.channel.addrs[Server]
+	for _, p := range captured {
+		if p.At.After(end) {
+			break
+		}
+		s, ok := capture.DecodeIP(p.Data)
+		if ok && (s.Src == one && s.Dst == other || s.Src == other && s.Dst == one) {
+			if err := w.Write(tracker.Time(p.At.UnixNano()), p.Data); err != nil {
+				return err
+			}
+		}
+	}
+	return os.WriteFile(path, b.Bytes(), 0o644)
+}
