@@ -336,6 +336,7 @@ func (c *Conversation) quiet(want []string) error {
 			continue // something moved meanwhile
 		}
 		c.marks = append(c.marks, m)
+		c.wait(time.Millisecond) // the next step is later, even where steps take no time
 		return nil
 	}
 	return fmt.Errorf("no moment was quiet for %v", patience)
