@@ -130,7 +130,7 @@ func (h *host) settle() {
 }
 
 // look settles, puts on the wire what the stack has sent, and notes a move of
-// the state.
+// the state. What the stack goes through within one segment is not seen.
 func (h *host) look() {
 	h.settle()
 	for p := h.link.Read(); p != nil; p = h.link.Read() {
@@ -208,10 +208,6 @@ var settings = map[string]func(value int) tcpip.SettableTransportProtocolOption{
 		v := tcpip.TCPAlwaysUseSynCookies(n == 2)
 		return &v
 	},
-	"net.ipv4.tcp_syn_retries": func(n int) tcpip.SettableTransportProtocolOption {
-		v := tcpip.TCPSynRetriesOption(n)
-		return &v
-	},
 	"net.ipv4.tcp_retries2": func(n int) tcpip.SettableTransportProtocolOption {
 		v := tcpip.TCPMaxRetriesOption(n)
 		return &v
@@ -237,10 +233,18 @@ func (h *host) Sysctl(name, value string) error {
 // Destroy has the stack forget what it has for the connection.
 func (h *host) Destroy() error {
 	if e := h.find(); e != nil {
-		e.Abort()
+		h.forget(e)
 	}
-	h.look()
 	return nil
+}
+
+// forget aborts while nothing that the host sends comes out of it.
+func (h *host) forget(e tcpip.Endpoint) {
+	h.look()
+	e.Abort()
+	h.settle()
+	h.link.Drain()
+	h.look()
 }
 
 // bound returns a new endpoint, bound to the port, with these options.
@@ -361,8 +365,13 @@ func (s *socket) Write(octets int) (int, error) {
 // Read reads from the socket.
 func (s *socket) Read() (int, error) {
 	n, err := s.Endpoint.Read(io.Discard, tcpip.ReadOptions{})
-	if _, is := err.(*tcpip.ErrClosedForReceive); is {
+	switch err.(type) {
+	case *tcpip.ErrClosedForReceive:
 		return 0, io.EOF
+	case *tcpip.ErrNotConnected: // a simultaneous open may be in SYN_RCVD
+		if tcp.EndpointState(s.State()) == tcp.StateSynRecv {
+			return 0, story.ErrWait
+		}
 	}
 	return n.Count, wait(err)
 }
@@ -393,13 +402,9 @@ func (s *socket) Abort() error {
 	return s.Close()
 }
 
-// Vanish aborts while nothing that the host sends comes out of it.
+// Vanish has the stack forget the connection.
 func (s *socket) Vanish() error {
-	s.host.look()
-	s.Endpoint.Abort()
-	s.host.settle()
-	s.host.link.Drain()
-	s.host.look()
+	s.host.forget(s.Endpoint)
 	return nil
 }
 
