@@ -5,8 +5,10 @@
 // given to the tracker, which must say the same (package judge).
 //
 // The stories are in testdata/stories, a page each; package story has their
-// language and the wire, package trial judges what came of them.
-// Others are made up at random. It is all behind the build tag lab:
+// language and the wire, package trial judges what came of them. Others are made up at
+// random. It is all behind the build tag lab:
 //
 //	sudo go test -tags lab ./cmd/lab
+//
+// Package gvisor, a module of its own, plays the same stories with another TCP.
 package lab

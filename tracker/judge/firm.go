@@ -72,7 +72,7 @@ func (c *Case) contradicts(l *look, claim claim) (want string, wrong bool) {
 			continue
 		}
 		if s := c.shownAtTap(l, v); s != nil {
-			return fmt.Sprintf("%s, as its %v shows", v, s), true
+			return fmt.Sprintf("%s: its %v shows that it came to %s", l.cp.state(l.end), s, v.state), true
 		}
 	}
 	return "", false

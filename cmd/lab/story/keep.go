@@ -3,6 +3,7 @@ package story
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,8 +33,7 @@ type Witness struct {
 func Seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
 
 // Keep writes the captures and the truth of a conversation into a directory, up
-// to the last quiet moment. It fails if the hosts did not do what the script
-// tells.
+// to the last quiet moment. It fails with every NotAsTold, having written all.
 func (c *Conversation) Keep(dir string, s *Script, witnesses [2]Witness) error {
 	if len(c.marks) == 0 {
 		return fmt.Errorf("%s: there was no quiet moment", s.Name)
@@ -50,14 +50,14 @@ func (c *Conversation) Keep(dir string, s *Script, witnesses [2]Witness) error {
 			return err
 		}
 	}
-	var wrong error
+	var wrong []error
 	for i := range c.marks {
 		m := &c.marks[i]
 		cp := judge.Checkpoint{T: Seconds(m.at), Accept: m.accept}
 		cp.Client = c.stateAt(m, Client, cp)
 		cp.Server = c.stateAt(m, Server, cp)
-		if err := m.played([]string{cp.Client, cp.Server}); err != nil && wrong == nil {
-			wrong = fmt.Errorf("%s: quiet moment %d: %w", s.Name, i+1, err)
+		if were := []string{cp.Client, cp.Server}; len(m.want) > 0 && !slices.Equal(m.want, were) {
+			wrong = append(wrong, &NotAsTold{s.Name, i + 1, m.want, were})
 		}
 		c.story.Checkpoints = append(c.story.Checkpoints, cp)
 	}
@@ -68,7 +68,7 @@ func (c *Conversation) Keep(dir string, s *Script, witnesses [2]Witness) error {
 	if err := os.WriteFile(filepath.Join(dir, "truth.json"), append(truth, '\n'), 0o644); err != nil {
 		return err
 	}
-	return wrong
+	return errors.Join(wrong...)
 }
 
 // stateAt returns the state of an end at a mark. An end that has no socket is

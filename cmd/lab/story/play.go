@@ -362,6 +362,7 @@ func (c *Conversation) quiet(want []string) error {
 			continue // something moved meanwhile
 		}
 		c.marks = append(c.marks, m)
+		c.wait(time.Millisecond) // the next step is later, even where steps take no time
 		return nil
 	}
 	return fmt.Errorf("no moment was quiet for %v", patience)
@@ -376,14 +377,14 @@ type mark struct {
 	accept    map[string][]string
 }
 
-// ErrNotAsTold is returned when hosts were not in the states that a story tells.
-var ErrNotAsTold = errors.New("the story did not go as told")
+// NotAsTold is the error of a quiet moment at which the hosts were not in the
+// states that the story tells.
+type NotAsTold struct {
+	Story      string
+	Moment     int // the first is 1
+	Told, Were []string
+}
 
-// played complains about a mark at which the hosts were not in the states
-// that the script tells.
-func (m *mark) played(states []string) error {
-	if len(m.want) == 0 || slices.Equal(m.want, states) {
-		return nil
-	}
-	return fmt.Errorf("%w: it tells %v, the hosts are in %v", ErrNotAsTold, m.want, states)
+func (e *NotAsTold) Error() string {
+	return fmt.Sprintf("%s: quiet moment %d did not go as told: it tells %v, the hosts are in %v", e.Story, e.Moment, e.Told, e.Were)
 }

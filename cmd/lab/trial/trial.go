@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,9 +83,14 @@ func Random(t *testing.T) (plays []*Play) {
 	}
 	t.Logf("seeds %d to %d", first, first+uint64(*conversations)-1)
 	for i := range *conversations {
-		plays = append(plays, &Play{Script: story.Random(first + uint64(i)), Dir: storyDir(t)})
+		plays = append(plays, Seeded(t, first+uint64(i)))
 	}
 	return plays
+}
+
+// Seeded returns the random conversation of a seed.
+func Seeded(t *testing.T, seed uint64) *Play {
+	return &Play{Script: story.Random(seed), V6: seed%2 == 1, Dir: storyDir(t)}
 }
 
 // storyDir makes a directory for a story's captures.
@@ -98,19 +104,31 @@ func storyDir(t *testing.T) string {
 
 // A Tally counts how tcpwatch and the hosts agree.
 type Tally struct {
-	states, wrong, undecidable int
-	firm, ahead, unsure        int
-	histories, differ, unseen  int
-	excused                    map[judge.Excuse]int
-	Tolerant                   bool // what differs is shown and counted
+	states, firm, histories count
+	excused                 map[judge.Excuse]int
+	Tolerant                bool          // what differs is shown and counted
+	Differences             []*Difference // that are known between the tracker and the stack, whatever the story
 
 	known  []Known
 	judged map[string]bool // the stories, by name and family
 	missed map[string]bool // the stories and checks that missed something
 }
 
-// Known is a difference between the tracker and the hosts that is to be mended
-// in the tracker.
+// A count is of what was compared, and of that which was missed: wrongly, as is
+// known, or undecided by the packets.
+type count struct{ all, wrong, known, undecided int }
+
+func (c *count) String() string {
+	decided := c.all - c.undecided
+	text := fmt.Sprintf("%d of %d that the packets decide are the hosts'; %d others they do not decide", decided-c.wrong-c.known, decided, c.undecided)
+	if c.known > 0 {
+		text += fmt.Sprintf("; %d of those that differ are known to", c.known)
+	}
+	return text
+}
+
+// Known is a difference between the tracker and the hosts in one story, that is
+// to be mended in the tracker.
 type Known struct {
 	Story  string
 	Family string // ipv4, ipv6, or * for both
@@ -144,21 +162,39 @@ func (n *Tally) Knows(t *testing.T, plays []*Play, list []Known) {
 	})
 }
 
+// A Difference is a way in which the tracker's rules differ from a stack's.
+type Difference struct {
+	Why   string
+	Is    func(m *judge.Miss) bool
+	Share float64 // of what is compared, at most
+	seen  []string
+}
+
+// Times returns how often the difference was met.
+func (d *Difference) Times() int { return len(d.seen) }
+
 // Complain reports that a story misses something of a check: as an error, or to
 // the log if that is known.
-func (n *Tally) Complain(t *testing.T, p *Play, check string, miss any) (known bool) {
+func (n *Tally) Complain(t *testing.T, p *Play, check string, m *judge.Miss) (known bool) {
 	t.Helper()
 	n.missed[p.Script.Name+" "+check] = true
 	for _, k := range n.known {
 		if k.is(p.Script.Name) && k.Check == check {
-			t.Logf("known: %s: %s\n%v", k.What, k.Why, miss)
+			t.Logf("known: %s: %s\n%v", k.What, k.Why, m)
+			return true
+		}
+	}
+	for _, d := range n.Differences {
+		if d.Is(m) {
+			d.seen = append(d.seen, m.Story)
+			t.Logf("known: %s\n%v", d.Why, m)
 			return true
 		}
 	}
 	if n.Tolerant {
-		t.Log(miss)
+		t.Log(m)
 	} else {
-		t.Error(miss)
+		t.Error(m)
 	}
 	return false
 }
@@ -171,16 +207,18 @@ const mostExcused = 0.1
 func NewTally(t *testing.T) *Tally {
 	n := Tally{judged: map[string]bool{}, missed: map[string]bool{}, excused: map[judge.Excuse]int{}}
 	t.Cleanup(func() {
-		t.Logf("states at quiet moments: %d of %d that the packets decide equal the hosts'; %d others they do not decide",
-			n.states-n.undecidable-n.wrong, n.states-n.undecidable, n.undecidable)
-		t.Logf("firm states: %d of %d that the packets decide are the hosts'; %d others they do not decide",
-			n.firm-n.unsure-n.ahead, n.firm-n.unsure, n.unsure)
-		t.Logf("histories: %d of %d that the packets decide equal the hosts'; %d others they do not decide",
-			n.histories-n.unseen-n.differ, n.histories-n.unseen, n.unseen)
+		t.Logf("states at quiet moments: %v", &n.states)
+		t.Logf("firm states: %v", &n.firm)
+		t.Logf("histories: %v", &n.histories)
 		for excuse, times := range n.excused {
 			t.Logf("excused %d times: %s", times, excuse)
-			if most := max(5, mostExcused*float64(n.states)); float64(times) > most {
+			if most := max(5, mostExcused*float64(n.states.all)); float64(times) > most {
 				t.Errorf("excused %d times that %q, want at most %.0f", times, excuse, most)
+			}
+		}
+		for _, d := range n.Differences {
+			if d.Times() > 0 {
+				t.Logf("known: %d times: %s: %s", d.Times(), d.Why, strings.Join(slices.Compact(slices.Clone(d.seen)), " "))
 			}
 		}
 	})
@@ -209,30 +247,33 @@ func (n *Tally) Judge(t *testing.T, p *Play, more func(c *judge.Case)) {
 	}
 	n.judged[p.Script.Name] = true
 	var first *judge.Miss
-	add := func(check string, compare func() (int, []judge.Miss), compared, wrong, undecidable *int) {
+	add := func(check string, to *count, compare func() (int, []judge.Miss)) {
 		all, misses := compare()
-		*compared += all
+		to.all += all
 		for i := range misses {
 			m := &misses[i]
-			if m.Excuse != "" {
+			switch {
+			case m.Excuse != "":
 				n.missed[p.Script.Name+" "+check] = true
 				n.excused[m.Excuse]++
-				*undecidable++
-				t.Logf("%v", m)
-				continue
-			}
-			*wrong++
-			if !n.Complain(t, p, check, m) && first == nil {
-				first = m
+				to.undecided++
+				t.Log(m)
+			case n.Complain(t, p, check, m):
+				to.known++
+			default:
+				to.wrong++
+				if first == nil {
+					first = m
+				}
 			}
 		}
 	}
-	add("states", c.States, &n.states, &n.wrong, &n.undecidable)
-	add("firm states", func() (int, []judge.Miss) {
+	add("states", &n.states, c.States)
+	add("firm states", &n.firm, func() (int, []judge.Miss) {
 		all, _, misses := c.Firm()
 		return all, misses
-	}, &n.firm, &n.ahead, &n.unsure)
-	add("histories", c.Histories, &n.histories, &n.differ, &n.unseen)
+	})
+	add("histories", &n.histories, c.Histories)
 	more(c)
 	if t.Failed() || first != nil {
 		if first == nil {
@@ -285,10 +326,18 @@ func keep(t *testing.T, p *Play, dir string) {
 	}
 }
 
-// Bound fails the test if more differs than the flags tolerate.
+// Bound fails the test if more differs than the flags tolerate, or than is known.
 func (n *Tally) Bound(t *testing.T) {
-	wrong, all := n.wrong+n.differ+n.ahead, n.states+n.histories+n.firm
+	wrong, all := 0, 0
+	for _, c := range []count{n.states, n.firm, n.histories} {
+		wrong, all = wrong+c.wrong, all+c.all
+	}
 	if float64(wrong) > *tolerate*float64(all) {
-		t.Errorf("%d of %d states, histories and firm states differ, at most %g of them may", wrong, all, *tolerate)
+		t.Errorf("%d of %d states, firm states and histories differ, at most %g of them may", wrong, all, *tolerate)
+	}
+	for _, d := range n.Differences {
+		if float64(d.Times()) > d.Share*float64(all) {
+			t.Errorf("%d of %d states, firm states and histories differ, at most %g of them may: %s", d.Times(), all, d.Share, d.Why)
+		}
 	}
 }
