@@ -297,30 +297,33 @@ func spool(files []string, co *capture.Options) (reread func() error, done func(
 	if !slices.Contains(files, "-") {
 		return func() error { return nil }, nothing, nil
 	}
-	from := func(start int64) func() error {
-		return func() error {
-			_, err := co.Stdin.Seek(start, io.SeekStart)
-			return err
-		}
-	}
 	if info, err := os.Stdin.Stat(); err == nil && info.Mode().IsRegular() {
-		co.Stdin = os.Stdin
-		start, err := co.Stdin.Seek(0, io.SeekCurrent)
-		return from(start), nothing, err
+		start, err := os.Stdin.Seek(0, io.SeekCurrent)
+		return from(os.Stdin, start), nothing, err
 	}
-	if co.Stdin, err = os.CreateTemp("", "tcpwatch-*"); err != nil {
+	kept, err := os.CreateTemp("", "tcpwatch-*")
+	if err != nil {
 		return nil, nil, fmt.Errorf("keeping standard input, which is read twice: %w", err)
 	}
+	co.Stdin, reread = kept, from(kept, 0)
 	done = func() {
-		co.Stdin.Close()
-		os.Remove(co.Stdin.Name())
+		kept.Close()
+		os.Remove(kept.Name())
 	}
-	_, err = io.Copy(co.Stdin, os.Stdin)
-	if err = errors.Join(err, from(0)()); err != nil {
+	_, err = io.Copy(kept, os.Stdin)
+	if err = errors.Join(err, reread()); err != nil {
 		done()
 		return nil, nil, fmt.Errorf("keeping standard input, which is read twice: %w", err)
 	}
-	return from(0), done, nil
+	return reread, done, nil
+}
+
+// from returns what goes to a place in a file.
+func from(f *os.File, start int64) func() error {
+	return func() error {
+		_, err := f.Seek(start, io.SeekStart)
+		return err
+	}
 }
 
 // completeConn completes the number of a connection, with its addresses, where
