@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/report/policy"
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -132,11 +133,9 @@ func (f *ruleFlag) Set(text string) error {
 // A judged is what came of one file.
 type judged struct {
 	*report.CheckedCapture
-	stats   capture.Stats
-	whole   bool
-	evicted uint64
-	shape   func()
-	fault   error // of the rules: the run ends
+	sum   watch.Summary
+	shape func()
+	fault error // of the rules: the run ends
 }
 
 // A checker is one run of check.
@@ -192,13 +191,13 @@ func (f *checkFlags) run(ctx context.Context, files []string, stdout, stderr io.
 			hint(stderr, r.Err)
 			status = exitUsage
 		}
-		warn(stderr, r.stats, r.whole, k.capture.Until)
-		f.gaveUp(stderr, r.evicted)
-		if !r.whole {
+		warn(stderr, r.sum, k.capture.Until)
+		f.gaveUp(stderr, r.sum.Tracker.Evicted)
+		if r.sum.Interrupted {
 			k.bar.done()
 			return printer.Close()
 		}
-		if f.strict && r.stats.Truncated {
+		if f.strict && r.sum.Capture.Truncated {
 			fmt.Fprintf(stderr, "tcpwatch: %s: the capture is cut off (--strict)\n", report.Escape(r.Path))
 			status = exitUsage
 		}
@@ -223,7 +222,7 @@ func (f *checkFlags) run(ctx context.Context, files []string, stdout, stderr io.
 	}
 	k.bar.done()
 	if ctx.Err() != nil {
-		warn(stderr, capture.Stats{}, false, k.capture.Until)
+		warn(stderr, watch.Summary{Interrupted: true}, k.capture.Until)
 		return printer.Close()
 	}
 	for i, r := range o.Rules {
@@ -396,22 +395,22 @@ func (k *checker) worker() func(ctx context.Context, path string) *judged {
 // judge judges one file.
 func (k *checker) judge(ctx context.Context, path string, rules *policy.Policy, where func(*tracker.Record) bool) *judged {
 	j := rules.Judge(path, k.options)
-	take := func(e *tracker.Event) {
+	take := func(e *tracker.Event) error {
 		switch {
 		case e.Kind == tracker.Over && k.chosen.Has(e.Over) && (where == nil || where(e.Over)):
 			j.Connection(e.Over)
 		case e.Kind == tracker.Odd && e.Conn == 0 && k.chosen.HasAnomaly(e.Anomaly):
 			j.Anomaly(e.Anomaly)
 		}
+		return nil
 	}
-	crowd := tracker.NewCrowd(take)
-	out := &judged{whole: true}
-	stats, evicted, err := k.track(ctx, path, crowd, j, out)
-	out.stats, out.evicted = stats, evicted
+	out := new(judged)
+	var err error
+	out.sum, err = k.read(ctx, path, j, take)
 	out.CheckedCapture, out.fault = j.Close()
-	out.Packets, out.Err = uint64(stats.Packets), err
+	out.Packets, out.Err = uint64(out.sum.Capture.Packets), err
 	if err != nil {
-		out.Findings, out.stats.Warnings = nil, nil
+		out.Findings, out.sum = nil, watch.Summary{Capture: capture.Stats{Truncated: out.sum.Capture.Truncated}}
 	}
 	if k.base != nil && k.update && err == nil {
 		out.shape = func() { k.base.Set(j) }
@@ -419,32 +418,20 @@ func (k *checker) judge(ctx context.Context, path string, rules *policy.Policy, 
 	return out
 }
 
-// track plays a file to a tracker.
-func (k *checker) track(ctx context.Context, path string, crowd *tracker.Crowd, j *policy.Judge, out *judged) (stats capture.Stats, evicted uint64, err error) {
-	tk, err := tracker.New(k.tracker, crowd.Event)
+// read takes a file through tcpwatch.
+func (k *checker) read(ctx context.Context, path string, j *policy.Judge, take func(*tracker.Event) error) (watch.Summary, error) {
+	w, err := watch.Files([]string{path}, k.capture, k.tracker)
 	if err != nil {
-		return stats, 0, err
+		return watch.Summary{}, err
 	}
-	src, err := capture.Open([]string{path}, k.capture)
-	if err != nil {
-		return stats, 0, err
-	}
-	defer src.Close()
+	defer w.Close()
 	bar := k.bar.part()
-	out.whole, err = pump(ctx, src, bar, func(s *tracker.Segment) error {
-		tk.Observe(s)
+	sum, err := w.Run(ctx, watch.Sink{Event: take, Progress: bar.at, Tick: func(bool) error {
+		j.Truncated = w.Summary().Capture.Truncated
 		return nil
-	})
-	stats = src.Stats()
-	bar.at(stats.Read, stats.Size)
-	if err != nil {
-		return stats, 0, err
-	}
-	j.Truncated = stats.Truncated
-	tk.Advance(stats.Until)
-	tk.Close()
-	crowd.Close()
-	return stats, tk.Stats().Evicted, nil
+	}})
+	bar.at(sum.Capture.Read, sum.Capture.Size)
+	return sum, err
 }
 
 // draw draws the ladder around the first failure of the capture, if it is of a
@@ -461,11 +448,12 @@ func (k *checker) draw(ctx context.Context, c *report.CheckedCapture, reread fun
 	if err := reread(); err != nil {
 		return true, err
 	}
-	_, _, err = f.pass(ctx, []string{c.Path}, k.capture, io.Discard, false, nil, func(e *tracker.Event) {
+	_, err = f.read(ctx, []string{c.Path}, k.capture, false, io.Discard, watch.Sink{Apart: true, Event: func(e *tracker.Event) error {
 		if e.Kind == tracker.Over && e.Over.Conn == found.Conn {
 			record = e.Over.Clone()
 		}
-	})
+		return nil
+	}})
 	if err != nil || record == nil {
 		return true, err
 	}
@@ -474,7 +462,7 @@ func (k *checker) draw(ctx context.Context, c *report.CheckedCapture, reread fun
 	}
 	var text strings.Builder
 	ladders := report.NewLadders(&text, []*tracker.Record{record}, report.LadderOptions{Width: o.Width, Color: o.Color, Around: found.Packets})
-	if _, _, err := f.pass(ctx, []string{c.Path}, k.capture, io.Discard, true, ladders.Take, ladders.Event); err != nil {
+	if _, err := f.read(ctx, []string{c.Path}, k.capture, true, io.Discard, draws(ladders)); err != nil {
 		return true, err
 	}
 	err = ladders.Close()

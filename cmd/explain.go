@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
@@ -119,9 +120,9 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 
 	var records []*tracker.Record
 	seen := 0
-	stats, whole, err := f.pass(ctx, files, co, stderr, false, nil, func(e *tracker.Event) {
+	sum, err := f.read(ctx, files, co, false, stderr, watch.Sink{Apart: true, Event: func(e *tracker.Event) error {
 		if e.Kind != tracker.Over {
-			return
+			return nil
 		}
 		seen++
 		if wanted(e.Over) {
@@ -129,19 +130,21 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 			r.Ends[tracker.Client].History, r.Ends[tracker.Server].History = nil, nil
 			records = append(records, r)
 		}
-	})
+		return nil
+	}})
 	if err != nil {
 		return err
 	}
-	warn(stderr, stats, whole, co.Until)
-	if !whole {
+	f.gaveUp(stderr, sum.Tracker.Evicted) // once, not at every pass
+	warn(stderr, sum, co.Until)
+	if sum.Interrupted {
 		return nil // nothing is drawn of connections known in part
 	}
 	if err := f.numbered(seen); err != nil {
 		return err
 	}
 	if len(records) == 0 {
-		return report.NoLadders(stdout, summary(stats, tracker.Stats{}), seen)
+		return report.NoLadders(stdout, summary(sum), seen)
 	}
 	slices.SortFunc(records, func(a, b *tracker.Record) int { return a.Conn - b.Conn })
 	for i, group := range inGoes(records) {
@@ -152,15 +155,15 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 			fmt.Fprintln(stdout)
 		}
 		ladders := report.NewLadders(stdout, group, lo)
-		_, whole, err := f.pass(ctx, files, co, stderr, true, ladders.Take, ladders.Event)
+		sum, err := f.read(ctx, files, co, true, stderr, draws(ladders))
 		if err != nil {
 			return err
 		}
 		if err := ladders.Close(); err != nil {
 			return err
 		}
-		if !whole {
-			warn(stderr, capture.Stats{}, whole, co.Until)
+		if sum.Interrupted {
+			warn(stderr, watch.Summary{Interrupted: true}, co.Until)
 			return nil
 		}
 	}
@@ -186,42 +189,6 @@ func (f *explainFlags) page(ctx context.Context, files []string, wanted func(*tr
 		return wanted(r)
 	}}
 	return r.replay(ctx, files, o, stdout, stderr, func(report.Printer) error { return f.numbered(seen) })
-}
-
-// pass plays the captures to a tracker once. take, unless nil, is given every
-// segment before the tracker is.
-func (f *readFlags) pass(ctx context.Context, files []string, co capture.Options, stderr io.Writer, seen bool,
-	take func(*tracker.Segment), emit func(*tracker.Event)) (stats capture.Stats, whole bool, err error) {
-	tk, err := f.track(seen, emit)
-	if err != nil {
-		return stats, true, err
-	}
-	src, err := capture.Open(files, co)
-	if err != nil && ctx.Err() != nil {
-		return stats, false, nil
-	}
-	if err != nil {
-		return stats, true, err
-	}
-	defer src.Close()
-	bar := f.progress(stderr)
-	whole, err = pump(ctx, src, bar, func(s *tracker.Segment) error {
-		if take != nil {
-			take(s)
-		}
-		tk.Observe(s)
-		return nil
-	})
-	bar.done()
-	stats = src.Stats()
-	if err == nil {
-		tk.Advance(stats.Until)
-		tk.Close()
-		if !seen {
-			f.gaveUp(stderr, tk.Stats().Evicted) // once, not at every pass
-		}
-	}
-	return stats, whole, err
 }
 
 // inGoes groups the connections so that each group has no more segments than
@@ -340,11 +307,12 @@ func (f *explainFlags) completeConn(c *cobra.Command, files []string, _ string) 
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var list []cobra.Completion
-	_, _, _ = f.pass(c.Context(), files, co, io.Discard, false, nil, func(e *tracker.Event) {
+	_, _ = f.read(c.Context(), files, co, false, io.Discard, watch.Sink{Apart: true, Event: func(e *tracker.Event) error {
 		if r := e.Over; e.Kind == tracker.Over {
 			what := fmt.Sprintf("%v %v", r.Ends[tracker.Client].Addr, r.Ends[tracker.Server].Addr)
 			list = append(list, cobra.CompletionWithDesc(fmt.Sprint(r.Conn), what))
 		}
-	}) // what cannot be read completes nothing
+		return nil
+	}}) // what cannot be read completes nothing
 	return list, cobra.ShellCompDirectiveNoFileComp
 }
