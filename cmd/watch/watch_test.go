@@ -170,6 +170,35 @@ func TestErrorOfTheSinkEndsTheRun(t *testing.T) {
 	}
 }
 
+// When the capture has ended time goes on to the moment that was asked for. What
+// fails then ends the run as well.
+func TestTimeGoesOnToTheMoment(t *testing.T) {
+	broken := errors.New("the pipe is broken")
+	for _, want := range []error{nil, broken} {
+		w, err := watch.Files([]string{"../../pcaps/time-wait.pcap"}, capture.Options{Until: capture.Until{Relative: true, After: 2 * time.Minute}}, tracker.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		var got calls
+		if _, err := w.Run(t.Context(), got.sink(func(call string) error {
+			if call == "moved 0" { // by a timer, which is that of TIME_WAIT
+				return want
+			}
+			return nil
+		})); err != want {
+			t.Errorf("got the error %v, want %v", err, want)
+		}
+		last := "moved 0; tick true; over 0"
+		if want != nil {
+			last = "moved 0"
+		}
+		if !strings.HasSuffix(got.String(), last) {
+			t.Errorf("got %s, want %s last", got, last)
+		}
+	}
+}
+
 // What the context ends is told of as far as it came.
 func TestInterrupted(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
