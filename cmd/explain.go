@@ -226,34 +226,17 @@ func (f *explainFlags) wanted() (func(*tracker.Record) bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	var a, b netip.AddrPort
+	var tuple report.Tuple
 	if f.tuple != "" {
-		if a, b, err = parseTuple(f.tuple); err != nil {
-			return nil, err
+		if tuple, err = report.ParseTuple(f.tuple); err != nil {
+			return nil, withHint(fmt.Errorf("--tuple %w", err),
+				"--tuple 10.0.0.1:40034-10.0.0.2:443, or --tuple '[2001:db8::1]:40034-[2001:db8::2]:443'")
 		}
 	}
 	return func(r *tracker.Record) bool {
-		client, server := r.Ends[tracker.Client].Addr, r.Ends[tracker.Server].Addr
-		switch {
-		case len(f.conns) > 0 && !slices.Contains(f.conns, r.Conn):
-			return false
-		case f.tuple != "" && (client != a || server != b) && (client != b || server != a):
-			return false
-		}
-		return filter.Has(r) && (where == nil || where(r))
+		return (len(f.conns) == 0 || slices.Contains(f.conns, r.Conn)) &&
+			tuple.Has(r) && filter.Has(r) && (where == nil || where(r))
 	}, nil
-}
-
-// parseTuple reads A:P-B:Q.
-func parseTuple(text string) (a, b netip.AddrPort, err error) {
-	left, right, _ := strings.Cut(text, "-")
-	a, err1 := netip.ParseAddrPort(left)
-	b, err2 := netip.ParseAddrPort(right)
-	if err1 != nil || err2 != nil {
-		return a, b, withHint(fmt.Errorf("--tuple %q is no pair of addresses and ports", report.Escape(text)),
-			"--tuple 10.0.0.1:40034-10.0.0.2:443, or --tuple '[2001:db8::1]:40034-[2001:db8::2]:443'")
-	}
-	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), netip.AddrPortFrom(b.Addr().Unmap(), b.Port()), nil
 }
 
 // spool makes standard input, if it is among the files, readable more than
