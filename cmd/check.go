@@ -149,11 +149,20 @@ type checker struct {
 	chosen  report.Selection
 	workers int
 	bar     *sharedBar
+
+	stderr  io.Writer
+	shown   report.CheckOptions
+	printer report.CheckPrinter
+	reread  func() error // see spool
+	drawn   bool         // the ladder of the first failure
+	asked   []bool       // by rule: it was about some connection
+	status  exitStatus
+	told    bool // that it was interrupted
 }
 
 // run checks the files.
-func (f *checkFlags) run(ctx context.Context, files []string, stdout, stderr io.Writer) (err error) {
-	k := &checker{checkFlags: f, files: files, workers: min(runtime.GOMAXPROCS(0), len(files))}
+func (f *checkFlags) run(ctx context.Context, files []string, stdout, stderr io.Writer) error {
+	k := &checker{checkFlags: f, files: files, workers: min(runtime.GOMAXPROCS(0), len(files)), stderr: stderr}
 	if err := k.prepare(); err != nil {
 		return err
 	}
@@ -161,12 +170,11 @@ func (f *checkFlags) run(ctx context.Context, files []string, stdout, stderr io.
 	if err != nil {
 		return err
 	}
-	o := report.CheckOptions{Rules: rules.Rules(), Version: version(), Width: width(stdout)}
-	if o.Color, err = colour(f.color, stdout); err != nil {
+	k.shown = report.CheckOptions{Rules: rules.Rules(), Version: version(), Width: width(stdout)}
+	if k.shown.Color, err = colour(f.color, stdout); err != nil {
 		return err
 	}
-	printer, err := f.printer(files, stdout, o)
-	if err != nil {
+	if k.printer, err = f.printer(files, stdout, k.shown); err != nil {
 		return err
 	}
 	reread, done, err := spool(files, &k.capture)
@@ -174,67 +182,87 @@ func (f *checkFlags) run(ctx context.Context, files []string, stdout, stderr io.
 		return err
 	}
 	defer done()
-
+	k.reread, k.drawn, k.asked = reread, f.output != "text", make([]bool, len(k.shown.Rules))
 	k.bar = newSharedBar(f.progress(stderr), files)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	var status exitStatus
-	asked := make([]bool, len(o.Rules))
-	drawn := f.output != "text"
+	if err := k.each(ctx); err != nil {
+		return err
+	}
+	if ctx.Err() != nil || k.told {
+		if !k.told {
+			warn(stderr, watch.Summary{Interrupted: true}, k.capture.Until)
+		}
+		return k.printer.Close()
+	}
+	return k.finish(ctx, stdout)
+}
+
+// each judges every file, and prints what came of it.
+func (k *checker) each(ctx context.Context) error {
+	defer k.bar.done()
 	for r := range k.results(ctx) {
 		if r.fault != nil {
-			k.bar.done()
 			return r.fault
 		}
-		if r.Err != nil {
-			fmt.Fprintf(stderr, "tcpwatch: %v\n", r.Err)
-			hint(stderr, r.Err)
-			status = exitUsage
+		if k.say(r); k.told {
+			return nil
 		}
-		warn(stderr, r.sum, k.capture.Until)
-		f.gaveUp(stderr, r.sum.Tracker.Evicted)
-		if r.sum.Interrupted {
-			k.bar.done()
-			return printer.Close()
-		}
-		if f.strict && r.sum.Capture.Truncated {
-			fmt.Fprintf(stderr, "tcpwatch: %s: the capture is cut off (--strict)\n", report.Escape(r.Path))
-			status = exitUsage
-		}
-		for i, yes := range r.Asked {
-			asked[i] = asked[i] || yes
-		}
-		if r.Verdict() == report.Failed {
-			status = max(status, exitViolation)
-		}
-		if !drawn {
-			drawn, err = k.draw(ctx, r.CheckedCapture, reread, o)
-			if err != nil {
-				return err
-			}
-		}
-		if r.shape != nil {
-			r.shape()
-		}
-		if err := printer.Capture(r.CheckedCapture); err != nil {
+		if err := k.print(ctx, r); err != nil {
 			return err
 		}
 	}
-	k.bar.done()
-	if ctx.Err() != nil {
-		warn(stderr, watch.Summary{Interrupted: true}, k.capture.Until)
-		return printer.Close()
+	return nil
+}
+
+// say says what is to be known of the reading of a file.
+func (k *checker) say(r *judged) {
+	if r.Err != nil {
+		fmt.Fprintf(k.stderr, "tcpwatch: %v\n", r.Err)
+		hint(k.stderr, r.Err)
+		k.status = exitUsage
 	}
-	for i, r := range o.Rules {
-		if r.File != "" && !asked[i] {
-			fmt.Fprintf(stderr, "tcpwatch: %s:%d: rule %q was about no connection\n", report.Escape(r.File), r.Line, report.Escape(r.Name))
+	warn(k.stderr, r.sum, k.capture.Until)
+	k.gaveUp(k.stderr, r.sum.Tracker.Evicted)
+	k.told = r.sum.Interrupted
+	if k.strict && r.sum.Capture.Truncated && !k.told {
+		fmt.Fprintf(k.stderr, "tcpwatch: %s: the capture is cut off (--strict)\n", report.Escape(r.Path))
+		k.status = exitUsage
+	}
+}
+
+// print prints what was found in a file.
+func (k *checker) print(ctx context.Context, r *judged) (err error) {
+	for i, yes := range r.Asked {
+		k.asked[i] = k.asked[i] || yes
+	}
+	if r.Verdict() == report.Failed {
+		k.status = max(k.status, exitViolation)
+	}
+	if !k.drawn {
+		if k.drawn, err = k.draw(ctx, r.CheckedCapture); err != nil {
+			return err
 		}
 	}
-	if err := printer.Close(); err != nil {
+	if r.shape != nil {
+		r.shape()
+	}
+	return k.printer.Capture(r.CheckedCapture)
+}
+
+// finish ends a run that has judged all files. Its error is the exit status, if
+// there is no other.
+func (k *checker) finish(ctx context.Context, stdout io.Writer) error {
+	for i, r := range k.shown.Rules {
+		if r.File != "" && !k.asked[i] {
+			fmt.Fprintf(k.stderr, "tcpwatch: %s:%d: rule %q was about no connection\n", report.Escape(r.File), r.Line, report.Escape(r.Name))
+		}
+	}
+	if err := k.printer.Close(); err != nil {
 		return err
 	}
-	if page, is := printer.(*checkPage); is && status != exitUsage {
-		if err := f.page(ctx, files, page.failures, stdout); err != nil {
+	if page, is := k.printer.(*checkPage); is && k.status != exitUsage {
+		if err := k.page(ctx, k.files, page.failures, stdout); err != nil {
 			return err
 		}
 	}
@@ -243,8 +271,8 @@ func (f *checkFlags) run(ctx context.Context, files []string, stdout, stderr io.
 			return err
 		}
 	}
-	if status != exitDone {
-		return status
+	if k.status != exitDone {
+		return k.status
 	}
 	return nil
 }
@@ -436,7 +464,7 @@ func (k *checker) read(ctx context.Context, path string, j *policy.Judge, take f
 
 // draw draws the ladder around the first failure of the capture, if it is of a
 // connection.
-func (k *checker) draw(ctx context.Context, c *report.CheckedCapture, reread func() error, o report.CheckOptions) (drawn bool, err error) {
+func (k *checker) draw(ctx context.Context, c *report.CheckedCapture) (drawn bool, err error) {
 	i := slices.IndexFunc(c.Findings, func(f report.Finding) bool { return f.Verdict == report.Failed && f.Conn > 0 })
 	if i < 0 {
 		return false, nil
@@ -445,7 +473,7 @@ func (k *checker) draw(ctx context.Context, c *report.CheckedCapture, reread fun
 	f := explainFlags{readFlags: k.readFlags}
 	f.quiet = true
 	var record *tracker.Record
-	if err := reread(); err != nil {
+	if err := k.reread(); err != nil {
 		return true, err
 	}
 	_, err = f.read(ctx, []string{c.Path}, k.capture, false, io.Discard, watch.Sink{Apart: true, Event: func(e *tracker.Event) error {
@@ -457,11 +485,11 @@ func (k *checker) draw(ctx context.Context, c *report.CheckedCapture, reread fun
 	if err != nil || record == nil {
 		return true, err
 	}
-	if err := reread(); err != nil {
+	if err := k.reread(); err != nil {
 		return true, err
 	}
 	var text strings.Builder
-	ladders := report.NewLadders(&text, []*tracker.Record{record}, report.LadderOptions{Width: o.Width, Color: o.Color, Around: found.Packets})
+	ladders := report.NewLadders(&text, []*tracker.Record{record}, report.LadderOptions{Width: k.shown.Width, Color: k.shown.Color, Around: found.Packets})
 	if _, err := f.read(ctx, []string{c.Path}, k.capture, true, io.Discard, draws(ladders)); err != nil {
 		return true, err
 	}
