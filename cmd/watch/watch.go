@@ -1,7 +1,8 @@
-// Package watch takes a capture through the whole of tcpwatch: it opens what is
-// to be read, and tells a [Sink] what the TCP connections in it do, and what is
-// odd about them. It is all that a program needs that wants the answers of
-// tcpwatch and not its tables:
+// Package watch takes a capture through the whole of tcpwatch: it opens what is to
+// be read, and tells a [Sink] what the TCP connections in it do, and what is odd
+// about them. Files and readers are read to their end; a live capture runs until its
+// context ends it. The commands of tcpwatch are made of it, and so can other
+// programs be:
 //
 //	w, err := watch.Files([]string{"file.pcap"}, capture.Options{}, tracker.Config{})
 //	...
@@ -20,9 +21,9 @@
 //	what time brings:       Advance ----------+                  +-- Sink.Tick
 //
 // What a Sink is given is lent for the call: the Segment, the Event, and the
-// Record and the Anomaly that the Event points to. A copy of an Event or an
-// Anomaly may be kept, and of a Record what its Clone returns. All calls come from
-// the goroutine that called Run, one at a time.
+// Record and the Anomaly that the Event points to. Of a Segment, an Event and an
+// Anomaly a copy may be kept, of a Record what its Clone returns. All calls come
+// from the goroutine that called Run, one at a time.
 package watch
 
 import (
