@@ -1,6 +1,6 @@
 // Package capture turns capture files into TCP segments.
 //
-// A [Source] reads pcap and pcapng files, compressed or not, and hands out a
+// A [Source] reads pcap and pcapng files, or a reader, compressed or not, and hands out a
 // [tracker.Segment] for every packet that carries TCP, and for every ICMP
 // error about one. Traffic is never an error: what cannot be decoded is
 // counted. Files are: what is no capture is refused with a sentence that says
@@ -50,9 +50,9 @@ type Options struct {
 	// Until ends the capture at a moment; packets after it are not counted.
 	Until Until
 
-	// Stdin is what the path "-" reads, from its offset on; nil is os.Stdin.
+	// Stdin is what the path "-" reads, from where it stands; nil is os.Stdin.
 	// It is left open.
-	Stdin *os.File
+	Stdin io.Reader
 }
 
 // Stats are what a Source has read so far.
@@ -112,15 +112,36 @@ const overlap = time.Millisecond
 // standard input. The error says which file is none that can be read, why, and
 // what to do about it.
 func Open(paths []string, o Options) (*Source, error) {
-	s := &Source{options: o, segment: new(tracker.Segment)}
+	inputs := make([]*input, len(paths))
+	for i, path := range paths {
+		inputs[i] = &input{name: path, path: path}
+		if path != "-" {
+			continue
+		}
+		inputs[i].name, inputs[i].from = "standard input", o.Stdin
+		if o.Stdin == nil {
+			inputs[i].from = os.Stdin
+		}
+	}
+	return openInputs(inputs, o)
+}
+
+// OpenReader opens a capture that is read from r, which is left open. Errors
+// and warnings call it by the name. Neither Stop nor Close ends a Read that
+// blocks.
+func OpenReader(name string, r io.Reader, o Options) (*Source, error) {
+	return openInputs([]*input{{name: name, path: name, from: r}}, o)
+}
+
+// openInputs opens inputs as one capture.
+func openInputs(inputs []*input, o Options) (*Source, error) {
+	s := &Source{options: o, inputs: inputs, segment: new(tracker.Segment)}
 	s.slow.o = &s.options
-	for _, path := range paths {
-		in, err := openInput(path, o.Stdin)
-		if err != nil {
+	for _, in := range inputs {
+		if err := in.open(); err != nil {
 			s.Close()
 			return nil, err
 		}
-		s.inputs = append(s.inputs, in)
 	}
 	if err := s.arrange(); err != nil {
 		s.Close()

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -157,6 +160,60 @@ func TestStandardInputIsOneOfTheFiles(t *testing.T) {
 	}
 	if st := s.Stats(); st.Size != 0 {
 		t.Errorf("the size of a pipe is not known, got %d", st.Size)
+	}
+}
+
+// A readCloser tells whether it was closed, which only its owner does.
+type readCloser struct {
+	io.Reader
+	closed bool
+}
+
+func (r *readCloser) Close() error {
+	r.closed = true
+	return nil
+}
+
+func TestReaderIsReadAndLeftOpen(t *testing.T) {
+	broken := errors.New("the cable is out")
+	capture := pcap(1, numbered(1), numbered(2))
+	for _, c := range []struct {
+		r    io.Reader
+		want string // the sequence numbers, or how the error ends
+		last string // of what Stats warns of
+	}{
+		{r: bytes.NewReader(capture), want: "1:1 2:2"},
+		{r: bytes.NewReader(gzipped(capture)), want: "1:1 2:2"},
+		{r: iotest.OneByteReader(bytes.NewReader(capture)), want: "1:1 2:2"},
+		{r: bytes.NewReader(capture[:len(capture)-1]), want: "1:1", last: "a socket: cut off in mid-packet after packet 1; read up to there"},
+		{r: io.MultiReader(bytes.NewReader(capture), iotest.ErrReader(broken)), want: "reading a socket: after packet 2: the cable is out"},
+		{r: iotest.ErrReader(broken), want: "reading a socket: the cable is out"},
+		{r: strings.NewReader(""), want: "a socket: empty, not a capture"},
+	} {
+		r := &readCloser{Reader: c.r}
+		var all []tracker.Segment
+		s, err := OpenReader("a socket", r, Options{})
+		if err == nil {
+			for g, e := range s.Segments() {
+				if err = e; err == nil {
+					all = append(all, *g)
+				}
+			}
+			if st := s.Stats(); st.Size != 0 || c.last != strings.Join(st.Warnings, "") {
+				t.Errorf("%s: got the size %d, the warnings %q", c.want, st.Size, st.Warnings)
+			}
+			s.Close()
+		}
+		got := seqs(all)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("got %s, want %s", got, c.want)
+		}
+		if r.closed {
+			t.Errorf("%s: the reader was closed", c.want)
+		}
 	}
 }
 

@@ -80,8 +80,8 @@ func readAll(t *testing.T, in *input, size int) {
 // agreed upon.
 func FuzzDecode(f *testing.F) {
 	for path := range captures(f) {
-		in, err := openInput(path, nil)
-		if err != nil {
+		in := &input{name: path, path: path}
+		if err := in.open(); err != nil {
 			f.Fatal(err)
 		}
 		var r record

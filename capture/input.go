@@ -22,55 +22,57 @@ import (
 // zstd --long writes at most, and what the zstd command accepts by default.
 const maxZstdWindow = 128 << 20
 
-// An input is one capture file, or standard input.
+// An input is one capture file, or what somebody else has opened.
 type input struct {
 	name    string // as error messages call it
 	path    string
-	stdin   *os.File // what it reads if it is standard input; else nil
-	size    int64    // 0: not known, because it is no regular file
-	regular bool     // it can be closed and opened again
+	from    io.Reader // what it reads if that is no file to be opened; else nil
+	size    int64     // 0: not known, because it is no regular file
+	regular bool      // it can be closed and opened again
 
-	file   *os.File // nil when closed
+	file   *os.File // that was opened here; nil when closed
 	raw    *countingReader
 	zstd   *zstd.Decoder
 	format format
 	first  tracker.Time // of the first packet, once lookAhead was called
 }
 
-// openInput opens a file and reads its header. stdin is what the path "-"
-// reads; nil is os.Stdin.
-func openInput(path string, stdin *os.File) (*input, error) {
-	in := &input{name: path, path: path}
-	if path == "-" {
-		in.name, in.stdin = "standard input", cmp.Or(stdin, os.Stdin)
-	}
-	return in, in.open()
-}
-
+// open opens the file, if it is one, and reads the header.
 func (in *input) open() error {
-	in.file = in.stdin
-	if in.stdin == nil {
+	r := in.from
+	if r == nil {
 		f, err := os.Open(in.path)
 		if err != nil {
 			return err
 		}
-		in.file = f
+		in.file, r = f, f
 	}
-	info, err := in.file.Stat()
-	if err != nil {
+	if err := in.examine(r); err != nil {
 		in.close()
+		return err
+	}
+	if err := in.start(r); err != nil {
+		in.close()
+		return err
+	}
+	return nil
+}
+
+// examine asks the system what it is, if it is a file.
+func (in *input) examine(r io.Reader) error {
+	f, is := r.(*os.File)
+	if !is {
+		return nil
+	}
+	info, err := f.Stat()
+	if err != nil {
 		return err
 	}
 	if info.IsDir() {
-		in.close()
 		return fmt.Errorf("%s: a directory, not a capture: name the files in it", in.name)
 	}
-	if in.regular = info.Mode().IsRegular() && in.stdin == nil; in.regular {
+	if in.regular = info.Mode().IsRegular() && in.from == nil; in.regular {
 		in.size = info.Size()
-	}
-	if err := in.start(in.file); err != nil {
-		in.close()
-		return err
 	}
 	return nil
 }
@@ -268,7 +270,7 @@ func sortInputs(inputs []*input) {
 
 // reopen opens the file again if lookAhead closed it.
 func (in *input) reopen() error {
-	if in.file != nil {
+	if in.file != nil || in.from != nil {
 		return nil
 	}
 	return in.open()
@@ -282,17 +284,17 @@ func (in *input) position() int64 {
 	return in.raw.n
 }
 
-// close closes the file. Standard input is left to its owner.
+// close closes the file. What somebody else has opened is left to its owner.
 func (in *input) close() error {
 	if in.zstd != nil {
 		in.zstd.Close()
 		in.zstd = nil
 	}
-	f := in.file
-	in.file = nil
-	if f == nil || f == in.stdin {
+	if in.file == nil {
 		return nil
 	}
+	f := in.file
+	in.file = nil
 	return f.Close()
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/report/policy"
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -132,11 +133,9 @@ func (f *ruleFlag) Set(text string) error {
 // A judged is what came of one file.
 type judged struct {
 	*report.CheckedCapture
-	stats   capture.Stats
-	whole   bool
-	evicted uint64
-	shape   func()
-	fault   error // of the rules: the run ends
+	sum   watch.Summary
+	shape func()
+	fault error // of the rules: the run ends
 }
 
 // A checker is one run of check.
@@ -150,11 +149,20 @@ type checker struct {
 	chosen  report.Selection
 	workers int
 	bar     *sharedBar
+
+	stderr  io.Writer
+	shown   report.CheckOptions
+	printer report.CheckPrinter
+	reread  func() error // see spool
+	drawn   bool         // the ladder of the first failure
+	asked   []bool       // by rule: it was about some connection
+	status  exitStatus
+	told    bool // that it was interrupted
 }
 
 // run checks the files.
-func (f *checkFlags) run(ctx context.Context, files []string, stdout, stderr io.Writer) (err error) {
-	k := &checker{checkFlags: f, files: files, workers: min(runtime.GOMAXPROCS(0), len(files))}
+func (f *checkFlags) run(ctx context.Context, files []string, stdout, stderr io.Writer) error {
+	k := &checker{checkFlags: f, files: files, workers: min(runtime.GOMAXPROCS(0), len(files)), stderr: stderr}
 	if err := k.prepare(); err != nil {
 		return err
 	}
@@ -162,12 +170,11 @@ func (f *checkFlags) run(ctx context.Context, files []string, stdout, stderr io.
 	if err != nil {
 		return err
 	}
-	o := report.CheckOptions{Rules: rules.Rules(), Version: version(), Width: width(stdout)}
-	if o.Color, err = colour(f.color, stdout); err != nil {
+	k.shown = report.CheckOptions{Rules: rules.Rules(), Version: version(), Width: width(stdout)}
+	if k.shown.Color, err = colour(f.color, stdout); err != nil {
 		return err
 	}
-	printer, err := f.printer(files, stdout, o)
-	if err != nil {
+	if k.printer, err = f.printer(files, stdout, k.shown); err != nil {
 		return err
 	}
 	reread, done, err := spool(files, &k.capture)
@@ -175,67 +182,87 @@ func (f *checkFlags) run(ctx context.Context, files []string, stdout, stderr io.
 		return err
 	}
 	defer done()
-
+	k.reread, k.drawn, k.asked = reread, f.output != "text", make([]bool, len(k.shown.Rules))
 	k.bar = newSharedBar(f.progress(stderr), files)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	var status exitStatus
-	asked := make([]bool, len(o.Rules))
-	drawn := f.output != "text"
+	if err := k.each(ctx); err != nil {
+		return err
+	}
+	if ctx.Err() != nil || k.told {
+		if !k.told {
+			warn(stderr, watch.Summary{Interrupted: true}, k.capture.Until)
+		}
+		return k.printer.Close()
+	}
+	return k.finish(ctx, stdout)
+}
+
+// each judges every file, and prints what came of it.
+func (k *checker) each(ctx context.Context) error {
+	defer k.bar.done()
 	for r := range k.results(ctx) {
 		if r.fault != nil {
-			k.bar.done()
 			return r.fault
 		}
-		if r.Err != nil {
-			fmt.Fprintf(stderr, "tcpwatch: %v\n", r.Err)
-			hint(stderr, r.Err)
-			status = exitUsage
+		if k.say(r); k.told {
+			return nil
 		}
-		warn(stderr, r.stats, r.whole, k.capture.Until)
-		f.gaveUp(stderr, r.evicted)
-		if !r.whole {
-			k.bar.done()
-			return printer.Close()
-		}
-		if f.strict && r.stats.Truncated {
-			fmt.Fprintf(stderr, "tcpwatch: %s: the capture is cut off (--strict)\n", report.Escape(r.Path))
-			status = exitUsage
-		}
-		for i, yes := range r.Asked {
-			asked[i] = asked[i] || yes
-		}
-		if r.Verdict() == report.Failed {
-			status = max(status, exitViolation)
-		}
-		if !drawn {
-			drawn, err = k.draw(ctx, r.CheckedCapture, reread, o)
-			if err != nil {
-				return err
-			}
-		}
-		if r.shape != nil {
-			r.shape()
-		}
-		if err := printer.Capture(r.CheckedCapture); err != nil {
+		if err := k.print(ctx, r); err != nil {
 			return err
 		}
 	}
-	k.bar.done()
-	if ctx.Err() != nil {
-		warn(stderr, capture.Stats{}, false, k.capture.Until)
-		return printer.Close()
+	return nil
+}
+
+// say says what is to be known of the reading of a file.
+func (k *checker) say(r *judged) {
+	if r.Err != nil {
+		fmt.Fprintf(k.stderr, "tcpwatch: %v\n", r.Err)
+		hint(k.stderr, r.Err)
+		k.status = exitUsage
 	}
-	for i, r := range o.Rules {
-		if r.File != "" && !asked[i] {
-			fmt.Fprintf(stderr, "tcpwatch: %s:%d: rule %q was about no connection\n", report.Escape(r.File), r.Line, report.Escape(r.Name))
+	warn(k.stderr, r.sum, k.capture.Until)
+	k.gaveUp(k.stderr, r.sum.Tracker.Evicted)
+	k.told = r.sum.Interrupted
+	if k.strict && r.sum.Capture.Truncated && !k.told {
+		fmt.Fprintf(k.stderr, "tcpwatch: %s: the capture is cut off (--strict)\n", report.Escape(r.Path))
+		k.status = exitUsage
+	}
+}
+
+// print prints what was found in a file.
+func (k *checker) print(ctx context.Context, r *judged) (err error) {
+	for i, yes := range r.Asked {
+		k.asked[i] = k.asked[i] || yes
+	}
+	if r.Verdict() == report.Failed {
+		k.status = max(k.status, exitViolation)
+	}
+	if !k.drawn {
+		if k.drawn, err = k.draw(ctx, r.CheckedCapture); err != nil {
+			return err
 		}
 	}
-	if err := printer.Close(); err != nil {
+	if r.shape != nil {
+		r.shape()
+	}
+	return k.printer.Capture(r.CheckedCapture)
+}
+
+// finish ends a run that has judged all files. Its error is the exit status, if
+// there is no other.
+func (k *checker) finish(ctx context.Context, stdout io.Writer) error {
+	for i, r := range k.shown.Rules {
+		if r.File != "" && !k.asked[i] {
+			fmt.Fprintf(k.stderr, "tcpwatch: %s:%d: rule %q was about no connection\n", report.Escape(r.File), r.Line, report.Escape(r.Name))
+		}
+	}
+	if err := k.printer.Close(); err != nil {
 		return err
 	}
-	if page, is := printer.(*checkPage); is && status != exitUsage {
-		if err := f.page(ctx, files, page.failures, stdout); err != nil {
+	if page, is := k.printer.(*checkPage); is && k.status != exitUsage {
+		if err := k.page(ctx, k.files, page.failures, stdout); err != nil {
 			return err
 		}
 	}
@@ -244,8 +271,8 @@ func (f *checkFlags) run(ctx context.Context, files []string, stdout, stderr io.
 			return err
 		}
 	}
-	if status != exitDone {
-		return status
+	if k.status != exitDone {
+		return k.status
 	}
 	return nil
 }
@@ -396,22 +423,22 @@ func (k *checker) worker() func(ctx context.Context, path string) *judged {
 // judge judges one file.
 func (k *checker) judge(ctx context.Context, path string, rules *policy.Policy, where func(*tracker.Record) bool) *judged {
 	j := rules.Judge(path, k.options)
-	take := func(e *tracker.Event) {
+	take := func(e *tracker.Event) error {
 		switch {
 		case e.Kind == tracker.Over && k.chosen.Has(e.Over) && (where == nil || where(e.Over)):
 			j.Connection(e.Over)
 		case e.Kind == tracker.Odd && e.Conn == 0 && k.chosen.HasAnomaly(e.Anomaly):
 			j.Anomaly(e.Anomaly)
 		}
+		return nil
 	}
-	crowd := tracker.NewCrowd(take)
-	out := &judged{whole: true}
-	stats, evicted, err := k.track(ctx, path, crowd, j, out)
-	out.stats, out.evicted = stats, evicted
+	out := new(judged)
+	var err error
+	out.sum, err = k.read(ctx, path, j, take)
 	out.CheckedCapture, out.fault = j.Close()
-	out.Packets, out.Err = uint64(stats.Packets), err
+	out.Packets, out.Err = uint64(out.sum.Capture.Packets), err
 	if err != nil {
-		out.Findings, out.stats.Warnings = nil, nil
+		out.Findings, out.sum = nil, watch.Summary{Capture: capture.Stats{Truncated: out.sum.Capture.Truncated}}
 	}
 	if k.base != nil && k.update && err == nil {
 		out.shape = func() { k.base.Set(j) }
@@ -419,37 +446,25 @@ func (k *checker) judge(ctx context.Context, path string, rules *policy.Policy, 
 	return out
 }
 
-// track plays a file to a tracker.
-func (k *checker) track(ctx context.Context, path string, crowd *tracker.Crowd, j *policy.Judge, out *judged) (stats capture.Stats, evicted uint64, err error) {
-	tk, err := tracker.New(k.tracker, crowd.Event)
+// read takes a file through tcpwatch.
+func (k *checker) read(ctx context.Context, path string, j *policy.Judge, take func(*tracker.Event) error) (watch.Summary, error) {
+	w, err := watch.Files([]string{path}, k.capture, k.tracker)
 	if err != nil {
-		return stats, 0, err
+		return watch.Summary{}, err
 	}
-	src, err := capture.Open([]string{path}, k.capture)
-	if err != nil {
-		return stats, 0, err
-	}
-	defer src.Close()
+	defer w.Close()
 	bar := k.bar.part()
-	out.whole, err = pump(ctx, src, bar, func(s *tracker.Segment) error {
-		tk.Observe(s)
+	sum, err := w.Run(ctx, watch.Sink{Event: take, Progress: bar.at, Tick: func(bool) error {
+		j.Truncated = w.Summary().Capture.Truncated
 		return nil
-	})
-	stats = src.Stats()
-	bar.at(stats.Read, stats.Size)
-	if err != nil {
-		return stats, 0, err
-	}
-	j.Truncated = stats.Truncated
-	tk.Advance(stats.Until)
-	tk.Close()
-	crowd.Close()
-	return stats, tk.Stats().Evicted, nil
+	}})
+	bar.at(sum.Capture.Read, sum.Capture.Size)
+	return sum, err
 }
 
 // draw draws the ladder around the first failure of the capture, if it is of a
 // connection.
-func (k *checker) draw(ctx context.Context, c *report.CheckedCapture, reread func() error, o report.CheckOptions) (drawn bool, err error) {
+func (k *checker) draw(ctx context.Context, c *report.CheckedCapture) (drawn bool, err error) {
 	i := slices.IndexFunc(c.Findings, func(f report.Finding) bool { return f.Verdict == report.Failed && f.Conn > 0 })
 	if i < 0 {
 		return false, nil
@@ -458,23 +473,24 @@ func (k *checker) draw(ctx context.Context, c *report.CheckedCapture, reread fun
 	f := explainFlags{readFlags: k.readFlags}
 	f.quiet = true
 	var record *tracker.Record
-	if err := reread(); err != nil {
+	if err := k.reread(); err != nil {
 		return true, err
 	}
-	_, _, err = f.pass(ctx, []string{c.Path}, k.capture, io.Discard, false, nil, func(e *tracker.Event) {
+	_, err = f.read(ctx, []string{c.Path}, k.capture, false, io.Discard, watch.Sink{Apart: true, Event: func(e *tracker.Event) error {
 		if e.Kind == tracker.Over && e.Over.Conn == found.Conn {
 			record = e.Over.Clone()
 		}
-	})
+		return nil
+	}})
 	if err != nil || record == nil {
 		return true, err
 	}
-	if err := reread(); err != nil {
+	if err := k.reread(); err != nil {
 		return true, err
 	}
 	var text strings.Builder
-	ladders := report.NewLadders(&text, []*tracker.Record{record}, report.LadderOptions{Width: o.Width, Color: o.Color, Around: found.Packets})
-	if _, _, err := f.pass(ctx, []string{c.Path}, k.capture, io.Discard, true, ladders.Take, ladders.Event); err != nil {
+	ladders := report.NewLadders(&text, []*tracker.Record{record}, report.LadderOptions{Width: k.shown.Width, Color: k.shown.Color, Around: found.Packets})
+	if _, err := f.read(ctx, []string{c.Path}, k.capture, true, io.Discard, draws(ladders)); err != nil {
 		return true, err
 	}
 	err = ladders.Close()

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
@@ -119,9 +120,9 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 
 	var records []*tracker.Record
 	seen := 0
-	stats, whole, err := f.pass(ctx, files, co, stderr, false, nil, func(e *tracker.Event) {
+	sum, err := f.read(ctx, files, co, false, stderr, watch.Sink{Apart: true, Event: func(e *tracker.Event) error {
 		if e.Kind != tracker.Over {
-			return
+			return nil
 		}
 		seen++
 		if wanted(e.Over) {
@@ -129,19 +130,21 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 			r.Ends[tracker.Client].History, r.Ends[tracker.Server].History = nil, nil
 			records = append(records, r)
 		}
-	})
+		return nil
+	}})
 	if err != nil {
 		return err
 	}
-	warn(stderr, stats, whole, co.Until)
-	if !whole {
+	f.gaveUp(stderr, sum.Tracker.Evicted) // once, not at every pass
+	warn(stderr, sum, co.Until)
+	if sum.Interrupted {
 		return nil // nothing is drawn of connections known in part
 	}
 	if err := f.numbered(seen); err != nil {
 		return err
 	}
 	if len(records) == 0 {
-		return report.NoLadders(stdout, summary(stats, tracker.Stats{}), seen)
+		return report.NoLadders(stdout, summary(sum), seen)
 	}
 	slices.SortFunc(records, func(a, b *tracker.Record) int { return a.Conn - b.Conn })
 	for i, group := range inGoes(records) {
@@ -152,15 +155,15 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 			fmt.Fprintln(stdout)
 		}
 		ladders := report.NewLadders(stdout, group, lo)
-		_, whole, err := f.pass(ctx, files, co, stderr, true, ladders.Take, ladders.Event)
+		sum, err := f.read(ctx, files, co, true, stderr, draws(ladders))
 		if err != nil {
 			return err
 		}
 		if err := ladders.Close(); err != nil {
 			return err
 		}
-		if !whole {
-			warn(stderr, capture.Stats{}, whole, co.Until)
+		if sum.Interrupted {
+			warn(stderr, watch.Summary{Interrupted: true}, co.Until)
 			return nil
 		}
 	}
@@ -186,42 +189,6 @@ func (f *explainFlags) page(ctx context.Context, files []string, wanted func(*tr
 		return wanted(r)
 	}}
 	return r.replay(ctx, files, o, stdout, stderr, func(report.Printer) error { return f.numbered(seen) })
-}
-
-// pass plays the captures to a tracker once. take, unless nil, is given every
-// segment before the tracker is.
-func (f *readFlags) pass(ctx context.Context, files []string, co capture.Options, stderr io.Writer, seen bool,
-	take func(*tracker.Segment), emit func(*tracker.Event)) (stats capture.Stats, whole bool, err error) {
-	tk, err := f.track(seen, emit)
-	if err != nil {
-		return stats, true, err
-	}
-	src, err := capture.Open(files, co)
-	if err != nil && ctx.Err() != nil {
-		return stats, false, nil
-	}
-	if err != nil {
-		return stats, true, err
-	}
-	defer src.Close()
-	bar := f.progress(stderr)
-	whole, err = pump(ctx, src, bar, func(s *tracker.Segment) error {
-		if take != nil {
-			take(s)
-		}
-		tk.Observe(s)
-		return nil
-	})
-	bar.done()
-	stats = src.Stats()
-	if err == nil {
-		tk.Advance(stats.Until)
-		tk.Close()
-		if !seen {
-			f.gaveUp(stderr, tk.Stats().Evicted) // once, not at every pass
-		}
-	}
-	return stats, whole, err
 }
 
 // inGoes groups the connections so that each group has no more segments than
@@ -259,34 +226,17 @@ func (f *explainFlags) wanted() (func(*tracker.Record) bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	var a, b netip.AddrPort
+	var tuple report.Tuple
 	if f.tuple != "" {
-		if a, b, err = parseTuple(f.tuple); err != nil {
-			return nil, err
+		if tuple, err = report.ParseTuple(f.tuple); err != nil {
+			return nil, withHint(fmt.Errorf("--tuple %w", err),
+				"--tuple 10.0.0.1:40034-10.0.0.2:443, or --tuple '[2001:db8::1]:40034-[2001:db8::2]:443'")
 		}
 	}
 	return func(r *tracker.Record) bool {
-		client, server := r.Ends[tracker.Client].Addr, r.Ends[tracker.Server].Addr
-		switch {
-		case len(f.conns) > 0 && !slices.Contains(f.conns, r.Conn):
-			return false
-		case f.tuple != "" && (client != a || server != b) && (client != b || server != a):
-			return false
-		}
-		return filter.Has(r) && (where == nil || where(r))
+		return (len(f.conns) == 0 || slices.Contains(f.conns, r.Conn)) &&
+			tuple.Has(r) && filter.Has(r) && (where == nil || where(r))
 	}, nil
-}
-
-// parseTuple reads A:P-B:Q.
-func parseTuple(text string) (a, b netip.AddrPort, err error) {
-	left, right, _ := strings.Cut(text, "-")
-	a, err1 := netip.ParseAddrPort(left)
-	b, err2 := netip.ParseAddrPort(right)
-	if err1 != nil || err2 != nil {
-		return a, b, withHint(fmt.Errorf("--tuple %q is no pair of addresses and ports", report.Escape(text)),
-			"--tuple 10.0.0.1:40034-10.0.0.2:443, or --tuple '[2001:db8::1]:40034-[2001:db8::2]:443'")
-	}
-	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), netip.AddrPortFrom(b.Addr().Unmap(), b.Port()), nil
 }
 
 // spool makes standard input, if it is among the files, readable more than
@@ -297,30 +247,33 @@ func spool(files []string, co *capture.Options) (reread func() error, done func(
 	if !slices.Contains(files, "-") {
 		return func() error { return nil }, nothing, nil
 	}
-	from := func(start int64) func() error {
-		return func() error {
-			_, err := co.Stdin.Seek(start, io.SeekStart)
-			return err
-		}
-	}
 	if info, err := os.Stdin.Stat(); err == nil && info.Mode().IsRegular() {
-		co.Stdin = os.Stdin
-		start, err := co.Stdin.Seek(0, io.SeekCurrent)
-		return from(start), nothing, err
+		start, err := os.Stdin.Seek(0, io.SeekCurrent)
+		return from(os.Stdin, start), nothing, err
 	}
-	if co.Stdin, err = os.CreateTemp("", "tcpwatch-*"); err != nil {
+	kept, err := os.CreateTemp("", "tcpwatch-*")
+	if err != nil {
 		return nil, nil, fmt.Errorf("keeping standard input, which is read twice: %w", err)
 	}
+	co.Stdin, reread = kept, from(kept, 0)
 	done = func() {
-		co.Stdin.Close()
-		os.Remove(co.Stdin.Name())
+		kept.Close()
+		os.Remove(kept.Name())
 	}
-	_, err = io.Copy(co.Stdin, os.Stdin)
-	if err = errors.Join(err, from(0)()); err != nil {
+	_, err = io.Copy(kept, os.Stdin)
+	if err = errors.Join(err, reread()); err != nil {
 		done()
 		return nil, nil, fmt.Errorf("keeping standard input, which is read twice: %w", err)
 	}
-	return from(0), done, nil
+	return reread, done, nil
+}
+
+// from returns what goes to a place in a file.
+func from(f *os.File, start int64) func() error {
+	return func() error {
+		_, err := f.Seek(start, io.SeekStart)
+		return err
+	}
 }
 
 // completeConn completes the number of a connection, with its addresses, where
@@ -337,11 +290,12 @@ func (f *explainFlags) completeConn(c *cobra.Command, files []string, _ string) 
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var list []cobra.Completion
-	_, _, _ = f.pass(c.Context(), files, co, io.Discard, false, nil, func(e *tracker.Event) {
+	_, _ = f.read(c.Context(), files, co, false, io.Discard, watch.Sink{Apart: true, Event: func(e *tracker.Event) error {
 		if r := e.Over; e.Kind == tracker.Over {
 			what := fmt.Sprintf("%v %v", r.Ends[tracker.Client].Addr, r.Ends[tracker.Server].Addr)
 			list = append(list, cobra.CompletionWithDesc(fmt.Sprint(r.Conn), what))
 		}
-	}) // what cannot be read completes nothing
+		return nil
+	}}) // what cannot be read completes nothing
 	return list, cobra.ShellCompDirectiveNoFileComp
 }

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/report/policy"
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -156,15 +158,26 @@ func (f *readFlags) config() (c tracker.Config, err error) {
 	return c, err
 }
 
-// track returns a tracker as the flags say, that tells emit what happens; with
-// seen also of every segment.
-func (f *readFlags) track(seen bool, emit func(*tracker.Event)) (*tracker.Tracker, error) {
+// read takes captures through tcpwatch once, as the flags say. What was
+// interrupted before the first of them could be opened has read nothing.
+func (f *readFlags) read(ctx context.Context, files []string, co capture.Options, seen bool, stderr io.Writer, s watch.Sink) (watch.Summary, error) {
 	c, err := f.config()
 	if err != nil {
-		return nil, err
+		return watch.Summary{}, err
 	}
 	c.Seen = seen
-	return tracker.New(c, emit)
+	w, err := watch.Files(files, co, c)
+	if err != nil && ctx.Err() != nil {
+		return watch.Summary{Interrupted: true}, nil // a pipe that delivered nothing is not to blame
+	}
+	if err != nil {
+		return watch.Summary{}, err
+	}
+	defer w.Close()
+	bar := f.progress(stderr)
+	defer bar.done()
+	s.Progress = bar.at
+	return w.Run(ctx, s)
 }
 
 // progress returns the progress bar of a run.

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
@@ -101,23 +102,8 @@ rights as soon as it captures: started as root it becomes --user.`,
 	return c
 }
 
-const (
-	// defaultSnap holds the headers, also of a tunnel.
-	defaultSnap = 256
-
-	// timersEvery is how often timers are looked at while nothing comes.
-	timersEvery = 100 * time.Millisecond
-
-	// lastCall is how long the packets are waited for that were on their way to us
-	// when the run was ended.
-	lastCall = 50 * time.Millisecond
-
-	// longCall is how much longer it may take to work off those that had come.
-	longCall = 2 * time.Second
-
-	// lossEvery is how often it is told, at most, that packets were lost.
-	lossEvery = 10 * time.Second
-)
+// defaultSnap holds the headers, also of a tunnel.
+const defaultSnap = 256
 
 // captureOptions reads the flags that say what is captured.
 func (f *liveFlags) captureOptions(notice func(string)) (o capture.LiveOptions, err error) {
@@ -198,12 +184,13 @@ func (f *liveFlags) writeOptions() (o capture.WriteOptions, ok bool, err error) 
 func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
-	w := &watch{flags: f, stderr: stderr}
-	if err := w.prepare(stdout); err != nil {
+	l := &liveRun{flags: f, stderr: stderr}
+	config, err := l.prepare(stdout)
+	if err != nil {
 		return err
 	}
-	defer w.close() // in any case, a panic's too: the terminal may be full screen
-	co, err := f.captureOptions(w.notice)
+	defer l.close() // in any case, a panic's too: the terminal may be full screen
+	co, err := f.captureOptions(l.notice)
 	if err != nil {
 		return err
 	}
@@ -211,15 +198,15 @@ func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	if w.src, err = capture.OpenLive(co); err != nil {
+	if l.watch, err = watch.Live(co, config); err != nil {
 		return f.openError(err)
 	}
-	defer func() { err = errors.Join(err, w.src.Close()) }()
-	if err := w.listen(); err != nil {
+	defer func() { err = errors.Join(err, l.watch.Close()) }()
+	if err := l.listen(); err != nil {
 		return err
 	}
 	if err := dropPrivileges(f.user); errors.Is(err, errKeepsRights) {
-		w.notice(err.Error())
+		l.notice(err.Error())
 	} else if err != nil {
 		return err
 	}
@@ -228,20 +215,29 @@ func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) (err erro
 		if err != nil {
 			return f.writeError(err)
 		}
-		w.src.Save(file)
+		l.watch.Save(file)
 	}
-	defer context.AfterFunc(ctx, w.src.Wake)()
-	if w.screen {
-		d, err := openScreen(ctx, w.options, quit)
+	if l.screen {
+		d, err := openScreen(ctx, l.options, quit)
 		if err != nil {
 			return err
 		}
-		w.displays = append(w.displays, d)
+		l.displays = append(l.displays, d)
 	}
-	if err := w.loop(ctx); err != nil {
+	if f.duration > 0 {
+		ended := func() {}
+		ctx, ended = context.WithTimeout(ctx, f.duration)
+		defer ended()
+	}
+	sum, err := l.watch.Run(ctx, l.sink())
+	if err != nil {
 		return err
 	}
-	return w.end()
+	for _, text := range sum.Capture.Warnings {
+		fmt.Fprintf(stderr, "tcpwatch: %s\n", text)
+	}
+	f.gaveUp(stderr, sum.Tracker.Evicted)
+	return l.printer.Close(summary(sum))
 }
 
 // openError adds to an error of opening the capture what can be done about it.
@@ -272,14 +268,12 @@ func (f *liveFlags) writeError(err error) error {
 		fmt.Sprintf("sudo install -d -o %s %s, and -w %s; or --user and the name of who may write there", me, dir, filepath.Join(dir, filepath.Base(f.write))))
 }
 
-// A watch is one live run.
-type watch struct {
+// A liveRun is one run of live.
+type liveRun struct {
 	flags  *liveFlags
 	stderr io.Writer
 
-	src     *capture.Live
-	tk      *tracker.Tracker
-	crowd   *tracker.Crowd
+	watch   *watch.Watch
 	printer report.Printer // of a stream, or of the summary at the end
 	options report.Options // of what is shown
 
@@ -287,16 +281,11 @@ type watch struct {
 	displays []display
 	over     []*tracker.Record // since the last Snapshot
 	later    []string          // notices that wait until the screen is given back
-
-	failed error         // of the printer
-	lost   int64         // packets, as far as told
-	lostAt time.Time     // when it was told
-	ahead  time.Duration // of the clock, as far as told
 }
 
-// prepare makes what the packets will go through.
-func (w *watch) prepare(stdout io.Writer) (err error) {
-	f := w.flags
+// prepare makes what shows the run, and says how it is tracked.
+func (l *liveRun) prepare(stdout io.Writer) (c tracker.Config, err error) {
+	f := l.flags
 	_, tty := terminal(stdout)
 	if f.output == "" {
 		f.output = "jsonl"
@@ -306,7 +295,7 @@ func (w *watch) prepare(stdout io.Writer) (err error) {
 	}
 	o, err := f.reportOptions(stdout)
 	if err != nil {
-		return err
+		return c, err
 	}
 	// Events of a selection would have to wait until it is known that their
 	// connection is selected, which may be never.
@@ -314,28 +303,25 @@ func (w *watch) prepare(stdout io.Writer) (err error) {
 		o.Events = len(f.states) == 0 && len(f.kinds) == 0
 	}
 	format := f.output
-	w.options = o
+	l.options = o
 	if refreshed(format) {
 		if _, err := report.New(format, io.Discard, o); err != nil {
-			return err
+			return c, err
 		}
-		if w.screen = tty && format == "table" && os.Getenv("TERM") != "dumb"; !w.screen {
-			w.displays = append(w.displays, &tables{out: stdout, format: format, options: o})
+		if l.screen = tty && format == "table" && os.Getenv("TERM") != "dumb"; !l.screen {
+			l.displays = append(l.displays, &tables{out: stdout, format: format, options: o})
 		}
 		format, o.Sort = "summary", ""
 	}
-	if w.printer, err = report.New(format, stdout, o); err != nil {
-		return err
+	if l.printer, err = report.New(format, stdout, o); err != nil {
+		return c, err
 	}
-	w.crowd = tracker.NewCrowd(w.event)
-	c, err := f.config()
-	if err != nil {
-		return err
+	if c, err = f.config(); err != nil {
+		return c, err
 	}
-	c.Seen = w.screen
+	c.Seen = l.screen
 	c.Cut = f.follow == "" && !slices.Contains(f.interfaces, "-") // by -s
-	w.tk, err = tracker.New(c, w.crowd.Event)
-	return err
+	return c, nil
 }
 
 // refreshed reports whether a format shows how things stand, over and over.
@@ -343,94 +329,64 @@ func refreshed(format string) bool {
 	return format == "table" || format == "wide" || format == "markdown"
 }
 
-// event takes what the tracker tells.
-func (w *watch) event(e *tracker.Event) {
-	if w.failed == nil {
-		w.failed = w.printer.Event(e)
+// sink returns who is told: the printer, and every display.
+func (l *liveRun) sink() watch.Sink {
+	s := watch.Sink{
+		Event:   l.event,
+		Segment: l.take,
+		Tick:    l.refresh,
+		Idle:    l.printer.Flush,
+		Lost: func(packets int64) {
+			l.notice(fmt.Sprintf("%d packets were lost so far for want of room: -f, a smaller -s, or a larger -B than %s helps", packets, l.flags.buffer))
+		},
 	}
-	for _, d := range w.displays {
+	if len(l.displays) > 0 {
+		s.Interval = l.flags.interval
+	}
+	return s
+}
+
+// event takes what the tracker tells.
+func (l *liveRun) event(e *tracker.Event) error {
+	err := l.printer.Event(e)
+	for _, d := range l.displays {
 		d.Event(e)
 	}
-	if e.Kind == tracker.Over && len(w.displays) > 0 {
-		w.over = append(w.over, e.Over.Clone())
+	if e.Kind == tracker.Over && len(l.displays) > 0 {
+		l.over = append(l.over, e.Over.Clone())
+	}
+	return err
+}
+
+// take takes a segment before the tracker does.
+func (l *liveRun) take(s *tracker.Segment) {
+	for _, d := range l.displays {
+		d.Take(s)
 	}
 }
 
-// loop captures until there is no more, or the run is ended.
-func (w *watch) loop(ctx context.Context) error {
-	began := time.Now()
-	refresh, looked := began.Add(w.flags.interval), began
-	var stop time.Time // when the last packets are to be in; zero: not yet
-	if w.flags.duration > 0 {
-		stop = began.Add(w.flags.duration)
+// refresh has the displays show how things stand, and closes them after the last
+// time.
+func (l *liveRun) refresh(last bool) error {
+	if len(l.displays) == 0 {
+		return nil
 	}
-	interrupted := false
-	var deadline time.Time
-	for {
-		s, err := w.src.Next(deadline)
-		if s != nil {
-			for _, d := range w.displays {
-				d.Take(s)
-			}
-			w.tk.Observe(s)
-			if w.failed != nil {
-				return w.failed
-			}
-			continue
-		}
-		w.heedLoss()
-		w.tk.Advance(w.src.Now())
-		if w.failed == nil {
-			w.failed = w.printer.Flush()
-		}
-		if err == nil {
-			err = w.failed
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		now := time.Now()
-		if !interrupted && ctx.Err() != nil {
-			interrupted, stop = true, now.Add(lastCall)
-		}
-		if !stop.IsZero() && !now.Before(stop) && (w.src.Idle() || now.Sub(stop) > longCall) {
-			return nil
-		}
-		if now.Sub(looked) >= time.Second {
-			looked = now
-			w.tellLoss(now)
-			w.tellClock()
-		}
-		if len(w.displays) > 0 && !now.Before(refresh) {
-			if err := w.refresh(); err != nil {
-				return err
-			}
-			for !now.Before(refresh) {
-				refresh = refresh.Add(w.flags.interval)
-			}
-		}
-		deadline = now.Add(timersEvery)
-		if len(w.displays) > 0 && refresh.Before(deadline) {
-			deadline = refresh
-		}
-		if !stop.IsZero() && stop.Before(deadline) {
-			deadline = stop
-		}
+	err := l.show()
+	if last {
+		err = errors.Join(err, l.close())
 	}
+	return err
 }
 
-// refresh has the displays show how things stand.
-func (w *watch) refresh() error {
-	s := &report.Snapshot{Time: w.tk.Now(), Records: w.over, Summary: w.summary()}
+// show has the displays show how things stand.
+func (l *liveRun) show() error {
+	s := &report.Snapshot{Time: l.watch.Now(), Records: l.over, Summary: summary(l.watch.Summary())}
 	if s.Time == 0 {
 		s.Time = tracker.Time(time.Now().UnixNano()) // no packet has told the time yet
 	}
-	w.over = nil
-	w.tk.Each(func(r *tracker.Record) { s.Records = append(s.Records, r.Clone()) })
-	for _, d := range w.displays {
+	l.over = nil
+	l.watch.Each(func(r *tracker.Record) { s.Records = append(s.Records, r.Clone()) })
+	for _, d := range l.displays {
 		if err := d.Refresh(s); err != nil {
 			return err
 		}
@@ -439,128 +395,46 @@ func (w *watch) refresh() error {
 }
 
 // close closes the displays, and tells what had to wait for that.
-func (w *watch) close() error {
+func (l *liveRun) close() error {
 	var errs []error
-	for _, d := range w.displays {
+	for _, d := range l.displays {
 		errs = append(errs, d.Close())
 	}
-	w.displays, w.screen = nil, false
-	for _, text := range w.later {
-		w.notice(text)
+	l.displays, l.screen = nil, false
+	for _, text := range l.later {
+		l.notice(text)
 	}
-	w.later = nil
+	l.later = nil
 	return errors.Join(errs...)
 }
 
 // listen begins to serve what is seen over HTTP, if that was asked for.
-func (w *watch) listen() error {
-	f := w.flags
+func (l *liveRun) listen() error {
+	f := l.flags
 	if f.listen == "" {
 		if f.token != "" {
 			return errors.New("--token needs --listen")
 		}
 		return nil
 	}
-	p, warning, err := servePage(f.listen, f.token, w.options)
+	p, warning, err := servePage(f.listen, f.token, l.options)
 	if err != nil {
 		return err
 	}
 	if warning != "" {
-		w.notice(warning)
+		l.notice(warning)
 	}
-	w.displays = append(w.displays, p)
+	l.displays = append(l.displays, p)
 	return nil
 }
 
-func (w *watch) summary() report.Summary { return summary(w.src.Stats(), w.tk.Stats()) }
-
-// end ends the run: with the records of the connections that are left, or with
-// a last table, and with the summary of the whole.
-func (w *watch) end() error {
-	w.src.Stop()
-	stats := w.src.Stats()
-	w.heedLoss()
-	w.tk.Advance(stats.Until)
-	w.tellLoss(time.Time{})
-	w.tellClock()
-	if len(w.displays) > 0 {
-		if err := errors.Join(w.refresh(), w.close()); err != nil {
-			return err
-		}
-	}
-	w.tk.Close()
-	w.crowd.Close()
-	if w.failed != nil {
-		return w.failed
-	}
-	for _, text := range stats.Warnings {
-		fmt.Fprintf(w.stderr, "tcpwatch: %s\n", text)
-	}
-	w.flags.gaveUp(w.stderr, w.tk.Stats().Evicted)
-	return w.printer.Close(summary(stats, w.tk.Stats()))
-}
-
-// heedLoss has the tracker know of packets that were lost.
-func (w *watch) heedLoss() {
-	if s := w.src.Stats(); s.Dropped > 0 {
-		w.tk.Lost(s.DroppedBy)
-	}
-}
-
-// tellLoss tells of packets that were lost since it last did; at the end, when
-// now is zero, also if that was a moment ago.
-func (w *watch) tellLoss(now time.Time) {
-	lost := w.src.Stats().Dropped
-	if lost == w.lost || !now.IsZero() && !w.lostAt.IsZero() && now.Sub(w.lostAt) < lossEvery {
-		return
-	}
-	w.found("capture-gap", tracker.Anomaly{
-		Cause: "dropped", Certain: tracker.ConfidenceProved, Count: int(lost - w.lost),
-		Text: fmt.Sprintf("The kernel had no room for %d packets (%d in all), which may be of any connection: what seems to be missing, or sent again, may only not have been captured.",
-			lost-w.lost, lost),
-	})
-	w.lost, w.lostAt = lost, now
-	w.notice(fmt.Sprintf("%d packets were lost so far for want of room: -f, a smaller -s, or a larger -B than %s helps", lost, w.flags.buffer))
-}
-
-// found tells of an anomaly of the capture itself, of a kind in the catalogue.
-func (w *watch) found(kind string, a tracker.Anomaly) {
-	k, err := tracker.ParseKind(kind)
-	if err != nil {
-		panic(err) // a mistake of this program
-	}
-	a.Kind, a.Severity, a.RFC, a.Time = k.Name, k.Severity, k.RFC, w.tk.Now()
-	w.event(&tracker.Event{Kind: tracker.Odd, Time: a.Time, Anomaly: &a})
-}
-
-// tellClock tells that the clock was set since it last did. That the clock of
-// another host was set forward the tracker finds out.
-func (w *watch) tellClock() {
-	ahead := w.src.Stats().Ahead
-	by := ahead - w.ahead
-	if by == 0 {
-		return
-	}
-	w.ahead = ahead
-	cause, set, are := "backward", "back", "ahead of"
-	if by < 0 {
-		cause, set = "forward", "forward"
-	}
-	if ahead < 0 {
-		are = "behind"
-	}
-	text := fmt.Sprintf("the clock that stamps the packets was set %s by %v: times go on as before, and are %v %s it", set, by.Abs().Round(time.Millisecond), ahead.Abs().Round(time.Millisecond), are)
-	w.found("clock-step", tracker.Anomaly{Cause: cause, Certain: tracker.ConfidenceAssumed, Count: 1, Text: "T" + text[1:] + ". The timers of the connections are right."})
-	w.notice(text)
-}
-
 // notice tells what the user may want to know while the run goes on.
-func (w *watch) notice(text string) {
+func (l *liveRun) notice(text string) {
 	switch {
-	case w.flags.quiet:
-	case w.screen:
-		w.later = append(w.later, text)
+	case l.flags.quiet:
+	case l.screen:
+		l.later = append(l.later, text)
 	default:
-		fmt.Fprintf(w.stderr, "tcpwatch: %s\n", text)
+		fmt.Fprintf(l.stderr, "tcpwatch: %s\n", text)
 	}
 }

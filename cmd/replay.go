@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
@@ -134,106 +135,64 @@ func (f *replayFlags) replay(ctx context.Context, files []string, o report.Optio
 		}
 	}
 	defer done()
-	var printed error
-	crowd := tracker.NewCrowd(func(e *tracker.Event) {
-		if printed == nil {
-			printed = printer.Event(e)
-		}
-	})
-	tk, err := f.track(false, crowd.Event)
+	sum, err := f.read(ctx, files, co, false, stderr, watch.Sink{Event: printer.Event})
 	if err != nil {
 		return err
 	}
-	src, err := capture.Open(files, co)
-	if err != nil && ctx.Err() != nil {
-		warn(stderr, capture.Stats{}, false, co.Until)
+	if sum.Interrupted && sum.Capture.Read == 0 {
+		warn(stderr, sum, co.Until)
 		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-
-	bar := f.progress(stderr)
-	whole, err := pump(ctx, src, bar, func(s *tracker.Segment) error {
-		tk.Observe(s)
-		return printed
-	})
-	bar.done()
-	if err != nil {
-		return err
-	}
-	stats := src.Stats()
-	tk.Advance(stats.Until)
-	tk.Close()
-	crowd.Close()
-	if printed != nil {
-		return printed
 	}
 	if err := check(printer); err != nil {
 		return err
 	}
-	warn(stderr, stats, whole, co.Until)
-	f.gaveUp(stderr, tk.Stats().Evicted)
-	if f.output == "html" && whole {
-		ladders := report.LaddersOf(printer)
+	warn(stderr, sum, co.Until)
+	f.gaveUp(stderr, sum.Tracker.Evicted)
+	if f.output == "html" && !sum.Interrupted {
 		if err := reread(); err != nil {
 			return err
 		}
-		if _, _, err := f.pass(ctx, files, co, stderr, true, ladders.Take, ladders.Event); err != nil {
+		if _, err := f.read(ctx, files, co, true, stderr, draws(report.LaddersOf(printer))); err != nil {
 			return err
 		}
 	}
-	if err := printer.Close(summary(stats, tk.Stats())); err != nil {
+	if err := printer.Close(summary(sum)); err != nil {
 		return err
 	}
-	if f.strict && stats.Truncated {
+	if f.strict && sum.Capture.Truncated {
 		return errors.New("the capture is cut off (--strict)")
 	}
 	return nil
 }
 
-// pump hands every segment of the source to observe, until there are no more,
-// the user interrupts, or observe returns an error, which pump returns. whole is
-// false if the user interrupted.
-func pump(ctx context.Context, src *capture.Source, bar *progress, observe func(*tracker.Segment) error) (whole bool, err error) {
-	defer context.AfterFunc(ctx, src.Stop)()
-	const often = 1 << 12
-	n := 0
-	for s, err := range src.Segments() {
-		if err == nil {
-			err = observe(s)
-		}
-		if err != nil {
-			return true, err
-		}
-		if n++; n%often == 0 {
-			stats := src.Stats()
-			bar.at(stats.Read, stats.Size)
-		}
-	}
-	return ctx.Err() == nil, nil
+// draws is the sink of ladders.
+func draws(l *report.Ladders) watch.Sink {
+	return watch.Sink{Apart: true, Segment: l.Take, Event: func(e *tracker.Event) error {
+		l.Event(e)
+		return nil
+	}}
 }
 
 // warn says what was not read, or is not there to be read.
-func warn(stderr io.Writer, stats capture.Stats, whole bool, until capture.Until) {
-	if !whole {
+func warn(stderr io.Writer, sum watch.Summary, until capture.Until) {
+	if sum.Interrupted {
 		fmt.Fprintln(stderr, "tcpwatch: interrupted: the rest was not read")
-	} else if until.Packet > stats.Packets {
-		fmt.Fprintf(stderr, "tcpwatch: --at #%d: the capture ends with frame %d\n", until.Packet, stats.Packets)
+	} else if until.Packet > sum.Capture.Packets {
+		fmt.Fprintf(stderr, "tcpwatch: --at #%d: the capture ends with frame %d\n", until.Packet, sum.Capture.Packets)
 	}
-	for _, w := range stats.Warnings {
+	for _, w := range sum.Capture.Warnings {
 		fmt.Fprintf(stderr, "tcpwatch: %s\n", w)
 	}
 }
 
-// summary joins what the capture and the tracker counted.
-func summary(c capture.Stats, t tracker.Stats) report.Summary {
+// summary is what reports tell of a run.
+func summary(s watch.Summary) report.Summary {
+	c := &s.Capture
 	return report.Summary{
 		Packets: uint64(c.Packets), TCPPackets: uint64(c.Segments), Bytes: uint64(c.Bytes),
 		Filtered: uint64(c.Filtered), Later: uint64(c.Later),
 		First: c.First, Last: c.Last, Now: c.Until,
-		Truncated: c.Truncated, Dropped: uint64(c.Dropped), Undecodable: uint64(c.Undecodable), Evicted: t.Evicted,
+		Truncated: c.Truncated, Dropped: uint64(c.Dropped), Undecodable: uint64(c.Undecodable), Evicted: s.Tracker.Evicted,
 	}
 }
 

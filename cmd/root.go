@@ -1,5 +1,6 @@
 // Package cmd is the command line: it joins capture, tracker and report, and
-// holds no logic of its own. A command is a file.
+// holds no logic of its own. A command is a file; package watch, below, has the
+// way of a capture through it all.
 package cmd
 
 import (

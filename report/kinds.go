@@ -115,9 +115,17 @@ func writeJSON(out *bufio.Writer, v any) error {
 	return enc.Encode(v)
 }
 
+// Severities returns all severities, the least first.
+func Severities() (all []tracker.Severity) {
+	for s := tracker.Info; s <= tracker.Error; s++ {
+		all = append(all, s)
+	}
+	return all
+}
+
 // severityCellColor is the color of the name of a severity.
 func severityCellColor(cell string) color {
-	for s := tracker.Info; s <= tracker.Error; s++ {
+	for _, s := range Severities() {
 		if s.String() == cell {
 			return severityColor(s)
 		}

@@ -1,10 +1,36 @@
 package report
 
 import (
+	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
+
+// A Tuple is the two ends of a connection, in either order. The zero Tuple is
+// that of any connection.
+type Tuple [2]netip.AddrPort
+
+// ParseTuple reads A:P-B:Q.
+func ParseTuple(text string) (t Tuple, err error) {
+	left, right, _ := strings.Cut(text, "-")
+	for i, part := range []string{left, right} {
+		end, err := netip.ParseAddrPort(part)
+		if err != nil {
+			return t, fmt.Errorf("%q is no pair of addresses and ports", Escape(text))
+		}
+		t[i] = netip.AddrPortFrom(end.Addr().Unmap(), end.Port())
+	}
+	return t, nil
+}
+
+// Has reports whether r is between the two.
+func (t Tuple) Has(r *tracker.Record) bool {
+	client, server := r.Ends[tracker.Client].Addr, r.Ends[tracker.Server].Addr
+	return t == Tuple{} || t == Tuple{client, server} || t == Tuple{server, client}
+}
 
 // A Selection names the connections to print. The zero Selection is all; with
 // both States and Kinds, a connection must satisfy both.

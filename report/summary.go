@@ -53,16 +53,8 @@ func (p *summary) states(c *stateCounts) *grid {
 
 // anomalies lays out how many anomalies of each kind there are.
 func (p *summary) anomalies(t *tally) *grid {
-	color := func(cell string) color {
-		for s := tracker.Info; s <= tracker.Error; s++ {
-			if s.String() == cell {
-				return severityColor(s)
-			}
-		}
-		return plain
-	}
 	g := &grid{noHeader: p.opts.NoHeader, color: p.opts.Color, columns: []gridColumn{
-		{title: "Severity", color: color}, {title: "Anomaly"}, {title: "Count", right: true},
+		{title: "Severity", color: severityCellColor}, {title: "Anomaly"}, {title: "Count", right: true},
 	}}
 	for _, k := range t.worst() {
 		g.rows = append(g.rows, []string{k.severity.String(), Escape(k.kind), strconv.Itoa(t.kinds[k])})

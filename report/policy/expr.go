@@ -362,9 +362,7 @@ func makeVocabulary() map[string][]string {
 		v["kind"] = append(v["kind"], k.Name)
 	}
 	v["kind"] = append(v["kind"], timerKinds...)
-	for s := tracker.Info; s <= tracker.Error; s++ {
-		v["severity"] = append(v["severity"], s.String())
-	}
+	v["severity"] = Severities()
 	for c := tracker.ByClient; c <= tracker.ByTimeoutOfEnd; c++ {
 		v["closed_by"] = append(v["closed_by"], c.String())
 	}

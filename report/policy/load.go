@@ -67,8 +67,8 @@ var keys = []key{
 			if err != nil {
 				return err
 			}
-			if r.tuple, err = parseTuple(s); err != nil {
-				return at(n, "%w", err)
+			if r.tuple, err = report.ParseTuple(s); err != nil {
+				return at(n, "%w (10.0.0.1:40034-10.0.0.2:443, [2001:db8::1]:40034-[2001:db8::2]:443)", err)
 			}
 			return nil
 		}},

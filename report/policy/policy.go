@@ -10,7 +10,6 @@ package policy
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -76,7 +75,7 @@ type rule struct {
 	ask    ask
 	match  *Expr
 	ports  []uint16 // of the server; none: any
-	tuple  [2]netip.AddrPort
+	tuple  report.Tuple
 	expr   *Expr              // of askRequire, askForbid, askCount
 	expect [2][]tracker.State // of askExpect, by end; none: any
 	deny   []grade
@@ -91,7 +90,7 @@ type grade struct {
 
 // parseGrade reads a kind or a severity.
 func parseGrade(text string) (grade, error) {
-	for s := tracker.Info; s <= tracker.Error; s++ {
+	for _, s := range report.Severities() {
 		if s.String() == text {
 			return grade{severity: s}, nil
 		}
@@ -117,7 +116,7 @@ func (g grade) allows(a *tracker.Anomaly) bool {
 
 // Severities returns the names of the severities, the least first.
 func Severities() (names []string) {
-	for s := tracker.Info; s <= tracker.Error; s++ {
+	for _, s := range report.Severities() {
 		names = append(names, s.String())
 	}
 	return names
@@ -192,31 +191,16 @@ func (p *Policy) Rules() (list []report.Rule) {
 	return list
 }
 
-// parseTuple reads A:P-B:Q.
-func parseTuple(text string) (t [2]netip.AddrPort, err error) {
-	left, right, _ := strings.Cut(text, "-")
-	for i, part := range []string{left, right} {
-		end, err := netip.ParseAddrPort(part)
-		if err != nil {
-			return t, fmt.Errorf("%q is no pair of addresses and ports (10.0.0.1:40034-10.0.0.2:443, [2001:db8::1]:40034-[2001:db8::2]:443)", report.Escape(text))
-		}
-		t[i] = netip.AddrPortFrom(end.Addr().Unmap(), end.Port())
-	}
-	return t, nil
-}
-
 // about reports whether the rule is about the connection, its match aside.
 func (r *rule) about(c *tracker.Record) bool {
-	client, server := c.Ends[tracker.Client].Addr, c.Ends[tracker.Server].Addr
-	if len(r.ports) > 0 && !slices.Contains(r.ports, server.Port()) {
+	if len(r.ports) > 0 && !slices.Contains(r.ports, c.Ends[tracker.Server].Addr.Port()) {
 		return false
 	}
-	a, b := r.tuple[0], r.tuple[1]
-	return !a.IsValid() || client == a && server == b || client == b && server == a
+	return r.tuple.Has(c)
 }
 
 // everything reports whether the rule is about all connections, and so about
 // what is in none alone.
 func (r *rule) everything() bool {
-	return r.match == nil && len(r.ports) == 0 && !r.tuple[0].IsValid()
+	return r.match == nil && len(r.ports) == 0 && r.tuple == (report.Tuple{})
 }

@@ -1,0 +1,281 @@
+// Package watch takes a capture through the whole of tcpwatch: it opens what is to
+// be read, and tells a [Sink] what the TCP connections in it do, and what is odd
+// about them. Files and readers are read to their end; a live capture runs until its
+// context ends it. The commands of tcpwatch are made of it, and so can other
+// programs be:
+//
+//	w, err := watch.Files([]string{"file.pcap"}, capture.Options{}, tracker.Config{})
+//	...
+//	defer w.Close()
+//	summary, err := w.Run(ctx, watch.Sink{Event: func(e *tracker.Event) error {
+//		if e.Kind == tracker.Over {
+//			fmt.Println(e.Over.Conn, e.Over.Ends[tracker.Client].State)
+//		}
+//		return nil
+//	}})
+//
+// A segment takes this way:
+//
+//	Files, Reader, Live -> Sink.Segment -> Tracker -> Crowd -> Sink.Event
+//	                                          |  one connection  |  many
+//	what time brings:       Advance ----------+                  +-- Sink.Tick
+//
+// What a Sink is given is lent for the call: the Segment, the Event, and the
+// Record and the Anomaly that the Event points to. Of a Segment, an Event and an
+// Anomaly a copy may be kept, of a Record what its Clone returns. All calls come
+// from the goroutine that called Run, one at a time.
+package watch
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// A Sink is who is told. Any of its functions may be nil. An error that one of
+// them returns ends the run at once, which returns it; no more is told then.
+type Sink struct {
+	// Event is told what happens, as it happens. When the capture has ended it is
+	// told of every connection that is left (tracker.Over) as it is then.
+	Event func(*tracker.Event) error
+
+	// Apart leaves out what is found over many connections (a scan, a flood). Where
+	// connections are short that saves a third of the time.
+	Apart bool
+
+	// Segment is given every segment before the tracker is.
+	Segment func(*tracker.Segment)
+
+	// Tick is called at every interval, of the capture's time where files are
+	// read, else of the wall clock; and a last time when the capture has ended,
+	// before the connections that are left are told of. It may ask Each, Now and
+	// Summary. Without an Interval there is only the last call.
+	Tick     func(last bool) error
+	Interval time.Duration
+
+	// Progress is told now and then how many octets of the files were read, and of
+	// how many; 0 if that is not known. A live capture makes none.
+	Progress func(read, size int64)
+
+	// Idle is called before a live capture waits for more: all that had come was
+	// told.
+	Idle func() error
+
+	// Lost is told how many packets a live capture has lost so far for want of
+	// room, when that has grown, every ten seconds at most. The Event of it, a
+	// capture-gap, comes first.
+	Lost func(packets int64)
+}
+
+// A Summary is what was counted.
+type Summary struct {
+	Capture     capture.Stats
+	Tracker     tracker.Stats
+	Interrupted bool // the context ended the run, and not the capture
+}
+
+// A Watch is one run over one capture. It is not safe for concurrent use.
+type Watch struct {
+	files *capture.Source // one of these is nil
+	live  *capture.Live
+
+	tracker     *tracker.Tracker
+	crowd       *tracker.Crowd
+	emit        func(*tracker.Event) // what the tracker tells
+	sink        Sink
+	failed      error // of sink
+	interrupted bool
+
+	notice func(string) // of a live capture
+	told   told
+}
+
+// Files opens capture files as one capture, see capture.Open; "-" is standard
+// input.
+func Files(paths []string, c capture.Options, t tracker.Config) (*Watch, error) {
+	return newWatch(t, func(w *Watch) (err error) {
+		w.files, err = capture.Open(paths, c)
+		return err
+	})
+}
+
+// Reader opens a capture that is read from r, see capture.OpenReader; errors
+// call it by the name.
+func Reader(name string, r io.Reader, c capture.Options, t tracker.Config) (*Watch, error) {
+	return newWatch(t, func(w *Watch) (err error) {
+		w.files, err = capture.OpenReader(name, r, c)
+		return err
+	})
+}
+
+// Live begins to capture on interfaces, or to read a capture that is still
+// written, see capture.OpenLive. The Notice of c is also told when the clock that
+// stamps the packets is set.
+func Live(c capture.LiveOptions, t tracker.Config) (*Watch, error) {
+	return newWatch(t, func(w *Watch) (err error) {
+		if w.notice = c.Notice; w.notice == nil {
+			w.notice = func(string) {}
+		}
+		w.live, err = capture.OpenLive(c)
+		return err
+	})
+}
+
+// newWatch makes a Watch of what open opens.
+func newWatch(t tracker.Config, open func(*Watch) error) (_ *Watch, err error) {
+	w := new(Watch)
+	w.crowd = tracker.NewCrowd(w.event)
+	if w.tracker, err = tracker.New(t, func(e *tracker.Event) { w.emit(e) }); err != nil {
+		return nil, err
+	}
+	if err := open(w); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// Close closes the capture, after Run or in its place, and the file that it is
+// saved in.
+func (w *Watch) Close() error {
+	if w.live != nil {
+		return w.live.Close()
+	}
+	return w.files.Close()
+}
+
+// Save has a live capture write every packet to a file from now on. It is called
+// before Run.
+func (w *Watch) Save(file *capture.Writer) { w.live.Save(file) }
+
+// Run reads the capture to its end and tells the sink. It is called once.
+//
+// A run that ctx ends is no error, and told of as far as it came: files are read
+// no further, and a live capture, of which this is the usual end, takes in what
+// was on its way. A deadline of ctx is when a live capture is to end.
+func (w *Watch) Run(ctx context.Context, s Sink) (Summary, error) {
+	w.sink, w.emit = s, w.crowd.Event
+	if s.Apart {
+		w.emit = w.event
+	}
+	run := w.runFiles
+	if w.live != nil {
+		run = w.runLive
+	}
+	err := run(ctx)
+	w.interrupted = ctx.Err() != nil
+	if err != nil {
+		return w.Summary(), err
+	}
+	stats, err := w.end()
+	return Summary{stats, w.tracker.Stats(), w.interrupted}, err
+}
+
+// Now returns the time that the run has come to, on the clock of the capture; 0
+// before the first segment.
+func (w *Watch) Now() tracker.Time { return w.tracker.Now() }
+
+// Each calls f with the record of every connection that is kept, as it is now, in
+// no order. The Record is lent for the call.
+func (w *Watch) Each(f func(*tracker.Record)) { w.tracker.Each(f) }
+
+// Summary returns what was counted so far.
+func (w *Watch) Summary() Summary {
+	return Summary{w.stats(), w.tracker.Stats(), w.interrupted}
+}
+
+func (w *Watch) stats() capture.Stats {
+	if w.live != nil {
+		return w.live.Stats()
+	}
+	return w.files.Stats()
+}
+
+// runFiles reads files until there is no more, or the run is ended.
+func (w *Watch) runFiles(ctx context.Context) error {
+	const often = 1 << 12 // segments between two calls of Progress
+	defer context.AfterFunc(ctx, w.files.Stop)()
+	n := 0
+	var due tracker.Time // of Tick; 0: not yet known
+	for s, err := range w.files.Segments() {
+		if err != nil {
+			return err
+		}
+		if w.sink.Interval > 0 {
+			if due, err = w.ticks(ctx, due, s.Time); err != nil {
+				return err
+			}
+		}
+		if w.observe(s); w.failed != nil {
+			return w.failed
+		}
+		if n++; n%often == 0 && w.sink.Progress != nil {
+			stats := w.files.Stats()
+			w.sink.Progress(stats.Read, stats.Size)
+		}
+	}
+	return nil
+}
+
+// ticks calls Tick for every interval that is over by now, the first of which is
+// over at due, and returns when the next is. The first segment begins the first.
+func (w *Watch) ticks(ctx context.Context, due, now tracker.Time) (tracker.Time, error) {
+	if due == 0 {
+		return now.Add(w.sink.Interval), nil
+	}
+	for ; due <= now && ctx.Err() == nil; due = due.Add(w.sink.Interval) {
+		w.tracker.Advance(due)
+		if err := w.tick(false); err != nil {
+			return due, err
+		}
+	}
+	return due, nil
+}
+
+// observe takes in a segment.
+func (w *Watch) observe(s *tracker.Segment) {
+	if w.sink.Segment != nil {
+		w.sink.Segment(s)
+	}
+	w.tracker.Observe(s)
+}
+
+// event takes what the tracker and the crowd tell.
+func (w *Watch) event(e *tracker.Event) {
+	if w.failed == nil && w.sink.Event != nil {
+		w.failed = w.sink.Event(e)
+	}
+}
+
+// tick has the sink look at how things stand, unless an event has failed.
+func (w *Watch) tick(last bool) error {
+	if w.failed == nil && w.sink.Tick != nil {
+		w.failed = w.sink.Tick(last)
+	}
+	return w.failed
+}
+
+// end tells what there is to be told at the end of the capture, and returns what
+// that had come to.
+func (w *Watch) end() (capture.Stats, error) {
+	if w.live != nil {
+		w.live.Stop()
+	}
+	stats := w.stats()
+	if w.live != nil {
+		w.heedLoss()
+	}
+	w.tracker.Advance(stats.Until)
+	if w.live != nil {
+		w.tellLoss(time.Time{})
+		w.tellClock()
+	}
+	if err := w.tick(true); err != nil {
+		return stats, err
+	}
+	w.tracker.Close()
+	w.crowd.Close()
+	return stats, w.failed
+}
