@@ -257,8 +257,10 @@ var mutantOn = func() int {
 // discard takes away the mutants that the compiler rejects.
 func (r *run) discard(functions map[string][]function, complaints string) (some bool) {
 	wrong := map[string]bool{}
-	for _, complaint := range regexp.MustCompile(`(?m)^\S+\.go:\d+`).FindAllString(complaints, -1) {
-		wrong[complaint] = true
+	for _, complaint := range regexp.MustCompile(`(?m)^(\S+/)(\S+\.go:\d+)`).FindAllStringSubmatch(complaints, -1) {
+		if dir, _ := filepath.Abs(complaint[1]); dir == r.tmp {
+			wrong[filepath.Join(dir, complaint[2])] = true
+		}
 	}
 	remove(functions, func(m *mutant) (is bool) {
 		for line := m.first; line <= m.last; line++ {
