@@ -75,6 +75,8 @@ func TestLaterFindingsComplete(t *testing.T) {
 		{"null-flags-closed", "null-flags", "", Warning, 1, []int{1, 2}},
 		{"syn-fin-answered", "syn-fin", "", Warning, 1, []int{1, 2}},
 		{"blind-rst-in-window-guesses", "blind-rst-in-window", "", Error, 3, nil},
+		{"blind-rst-in-window-same-number", "blind-rst-in-window", "", Warning, 2, nil},
+		{"blind-rst-in-window-twice", "blind-rst-in-window", "", Warning, 2, nil},
 		{"forged-rst-proved", "forged-rst", "data-after-rst", Error, 1, []int{7, 8}},
 		{"rst-storm-replies", "rst-storm", "replies", Info, 2, nil},
 		{"connection-tampering-post-psh", "connection-tampering", "post-psh-rst-ack-twice", Warning, 1, nil},
