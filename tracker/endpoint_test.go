@@ -1,24 +1,26 @@
 package tracker
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
 
-// played returns the connection after its handshake and one octet each way, A
-// at 100 and B at 300, and the segments: "> <SEQ=100>..." is from A. The last
-// segment is not taken in, but returned.
+// underway is a connection after a handshake and one octet each way: A is at 100, and B at 300.
+var underway = []string{
+	"> <SEQ=98><CTL=SYN>", "< <SEQ=298><ACK=99><CTL=SYN,ACK>", "> <SEQ=99><ACK=299><CTL=ACK><DATA=1>",
+	"< <SEQ=299><ACK=100><CTL=ACK><DATA=1>", "> <SEQ=100><ACK=300><CTL=ACK>",
+}
+
+// played returns the connection after the segments, of which ">" are from A.
+// The last is not taken in, but returned with the end that it is from.
 func played(t *testing.T, segments ...string) (c *Conn, last *Segment, from End) {
 	t.Helper()
 	tk, err := New(Config{}, func(*Event) {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	opening := []string{
-		"> <SEQ=98><CTL=SYN>", "< <SEQ=298><ACK=99><CTL=SYN,ACK>", "> <SEQ=99><ACK=299><CTL=ACK><DATA=1>",
-		"< <SEQ=299><ACK=100><CTL=ACK><DATA=1>", "> <SEQ=100><ACK=300><CTL=ACK>",
-	}
-	for i, text := range append(opening, segments...) {
+	for i, text := range segments {
 		way, text, _ := strings.Cut(text, " ")
 		s, err := ParseSegment(text)
 		if err != nil {
@@ -28,13 +30,13 @@ func played(t *testing.T, segments ...string) (c *Conn, last *Segment, from End)
 		if from = Client; way == "<" {
 			from, s.Src, s.Dst = Server, peerB, peerA
 		}
-		k, _ := keyOf(&s)
-		if i == len(opening)+len(segments)-1 {
-			return tk.newestOf(k), &s, from
+		last = &s
+		if i < len(segments)-1 {
+			tk.Observe(last)
 		}
-		tk.Observe(&s)
 	}
-	return nil, nil, from
+	k, _ := keyOf(last)
+	return tk.newestOf(k), last, from
 }
 
 func TestRead(t *testing.T) {
@@ -86,11 +88,11 @@ func TestRead(t *testing.T) {
 		{"", "> <SEQ=98><CTL=SYN>", reading{old: true}},
 		{"", "> <SEQ=97><CTL=SYN>", reading{foreign: true}},
 	} {
-		segments := []string{test.segment}
+		segments := slices.Clone(underway)
 		if test.before != "" {
-			segments = []string{test.before, test.segment}
+			segments = append(segments, test.before)
 		}
-		c, s, from := played(t, segments...)
+		c, s, from := played(t, append(segments, test.segment)...)
 		if got := c.read(s, from); got != test.want {
 			t.Errorf("after %q %s is read as %+v, want %+v", test.before, test.segment, got, test.want)
 		}
@@ -114,7 +116,7 @@ func TestContiguous(t *testing.T) {
 		{[]string{hole, "< <SEQ=300><ACK=120><CTL=ACK>"}, 120, 120},
 		{[]string{hole, "< <SEQ=300><ACK=130><CTL=ACK>"}, 120, 120}, // more than A was seen to send
 	} {
-		c, _, _ := played(t, append(test.segments, "> <SEQ=100><CTL=ACK>")...)
+		c, _, _ := played(t, slices.Concat(underway, test.segments, underway[:1])...)
 		if got := c.contiguous(Client); got != test.contiguous {
 			t.Errorf("after %v A's octets are there up to %d, want %d", test.segments, got, test.contiguous)
 		}
