@@ -18,10 +18,10 @@
 // turned round, + and - are swapped, a call or an assignment is left out, zero
 // values are returned.
 //
-// accepted.txt lists the mutants that may survive, each with the reason: it does
-// what the original does, or costs time alone. It fails a run that a mutant
-// survives that is not listed, and a run of all that a listed mutant does not
-// survive.
+// accepted.txt lists the mutants that may survive, each with the reason: "same",
+// it does what the original does; "time", it costs time alone; "open", a test is
+// still to be written. It fails a run that a mutant survives that is not listed,
+// or that a listed one is killed or is none.
 package main
 
 import (
@@ -178,12 +178,12 @@ func (r *run) choose(functions map[string][]function) {
 			chosen = append(chosen, m)
 		}
 	}
-	if r.sample > 0 {
+	if r.sample > 0 && len(chosen) > 0 {
 		h := fnv.New64()
 		h.Write([]byte(r.seed))
 		rand.New(rand.NewPCG(h.Sum64(), 0)).Shuffle(len(chosen), func(i, j int) { chosen[i], chosen[j] = chosen[j], chosen[i] })
 		chosen = chosen[:min(r.sample, len(chosen))]
-		fmt.Printf("a sample of %d mutants, -seed %s\n", len(chosen), r.seed)
+		fmt.Printf("%d mutants by -seed %s\n", len(chosen), r.seed)
 	}
 	keep := map[*mutant]bool{}
 	for _, m := range chosen {
