@@ -1,0 +1,37 @@
+package tracker
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Which octets the capture misses, and which frames show it.
+func TestGapsAreToldExactly(t *testing.T) {
+	for _, want := range []struct {
+		ladder, octets string
+		count          int
+		certain        Confidence
+		evidence       []int
+	}{
+		{"capture-gap", "20 octets of 192.0.2.1:49152 (111 to 130)", 1, ConfidenceAssumed, []int{5, 7}},
+		{"capture-gap-fin", "One octet, or the FIN, of 192.0.2.1:49152 (111)", 1, ConfidenceAssumed, []int{7, 9}},
+		{"capture-gap-acked-twice", "20 octets of 192.0.2.1:49152 (111 to 130)", 1, ConfidenceAmbiguous, []int{5}},
+		{"capture-gap-no-syn-ack", "20 octets of 192.0.2.1:49152 (3000000111 to 3000000130)", 1, ConfidenceAssumed, []int{4, 6}},
+		{"capture-gap-first-of-two", "20 octets of 192.0.2.1:49152 (111 to 130)", 1, ConfidenceAssumed, []int{5, 8}},
+		{"capture-gap-passed-over", "20 octets of 192.0.2.1:49152 (111 to 130)", 1, ConfidenceAssumed, []int{6, 7}},
+		{"capture-gap-passed-over-next", "20 octets of 192.0.2.1:49152 (111 to 130)", 1, ConfidenceAssumed, []int{7, 8}},
+		{"capture-gap-passed-over-part", "10 octets of 192.0.2.1:49152 (111 to 120)", 1, ConfidenceAssumed, []int{6, 7}},
+		{"capture-gap-twice", "20 octets of 192.0.2.1:49152 (111 to 130)", 2, ConfidenceAssumed, []int{5, 7}},
+	} {
+		list := playOdd(t, want.ladder)
+		i := slices.IndexFunc(list, func(a Anomaly) bool { return a.Kind == captureGap.Name })
+		if i < 0 {
+			t.Errorf("%s: no %s is flagged", want.ladder, captureGap.Name)
+			continue
+		}
+		if got := list[i]; !strings.HasPrefix(got.Text, want.octets) || got.Count != want.count || got.Certain != want.certain || !slices.Equal(got.Evidence, want.evidence) {
+			t.Errorf("%s: %d times, %v, by frames %v: %s\nwant %d times, %v, by frames %v: %s", want.ladder, got.Count, got.Certain, got.Evidence, got.Text, want.count, want.certain, want.evidence, want.octets)
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package tracker
+
+import (
+	"slices"
+	"testing"
+)
+
+// moved walks the rows, one state and one input at a time.
+func moved(set StateSet, ins ...Input) (after StateSet, effective InputSet) {
+	for _, in := range ins {
+		var next StateSet
+		for s := range numStates {
+			if !set.Has(s) {
+				continue
+			}
+			to := s
+			for _, row := range transitions {
+				if row.From == s && row.On == in {
+					to = row.To
+				}
+			}
+			next |= setOf(to)
+		}
+		if next != set {
+			effective |= inputs(in)
+		}
+		set = next
+	}
+	return set, effective
+}
+
+// Whatever the set of states and the pair of inputs: the shortcuts come to what
+// the rows say.
+func TestShortcutsFollowTheRows(t *testing.T) {
+	for set := StateSet(1); set < 1<<numStates; set++ {
+		for a := range numInputs {
+			for b := a + 1; b < numInputs; b++ {
+				ins := inputs(a) | inputs(b)
+				after, effective := moved(set, a, b)
+				if got := set.after(ins); got != after {
+					t.Fatalf("%v takes %v to %v, want %v", ins, set.List(), got.List(), after.List())
+				}
+				if got := set.effective(ins); got != effective {
+					t.Fatalf("of %v, %v moves %v, want %v", ins, got, set.List(), effective)
+				}
+			}
+		}
+	}
+}
+
+func TestTwoRowsForOneInput(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("a table with two rows for an input is compiled")
+		}
+	}()
+	compile(append(slices.Clone(transitions), Transition{Established, RcvFIN, Closing, ""}))
+}
+
+func TestNamesOfInputs(t *testing.T) {
+	for set, want := range map[InputSet]string{
+		0:                                    "seen",
+		inputs(RcvRST):                       "recv RST",
+		inputs(Unreachable):                  "ICMP unreachable",
+		inputs(RcvSYN) | inputs(RcvAckOfSYN): "recv SYN,ACK",
+		inputs(RcvAckOfFIN) | inputs(RcvFIN): "recv FIN,ACK",
+		inputs(RcvAckOfSYN) | inputs(RcvFIN): "recv ACK of SYN, recv FIN",
+		inputs(RcvRST) | inputs(SndFIN) | 1<<SndRST: "recv RST, send RST, send FIN",
+	} {
+		if got := set.String(); got != want {
+			t.Errorf("%b is named %q, want %q", set, got, want)
+		}
+	}
+}
