@@ -10,7 +10,7 @@ import (
 func init() { strict = true }
 
 // valueForm is what a value looks like: an address, a number, a time, flags.
-const valueForm = `\S+(?: (?:ms|s|UTC))?`
+const valueForm = `(?:(?:after )?\S+(?: (?:ms|s|UTC))?|within a millisecond)`
 
 // A textForm is what can be printed of a cause of a kind: its template, and any
 // of the kind's phrases behind it.
@@ -35,6 +35,9 @@ func formOf(k *Kind, c Cause) *textForm {
 		}
 	}
 	f.form = regexp.MustCompile("^" + text + "(?:" + strings.Join(more, "|") + ")*(?:" + regexp.QuoteMeta(Lossy) + ")?$")
+	if f.form.NumSubexp() != len(f.groups) {
+		panic("a group of the pattern has no name")
+	}
 	return f
 }
 
@@ -68,8 +71,7 @@ func (f *textForm) blank(blank string) string {
 	if in == nil {
 		return valueForm
 	}
-	any := "(?:" + strings.Join(in, "|") + ")"
-	return "(?:" + any + "(?:, and " + any + ")*)?"
+	return "(?:(?:, and )?(?:" + strings.Join(in, "|") + "))*"
 }
 
 // match reports whether the text can have been printed of the cause, and notes
