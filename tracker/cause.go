@@ -186,6 +186,16 @@ func valueText(v any) string {
 	return fmt.Sprint(v)
 }
 
+// soon is how long something took to follow.
+type soon time.Duration
+
+func (d soon) String() string {
+	if time.Duration(d) < time.Millisecond {
+		return "within a millisecond"
+	}
+	return "after " + spanText(time.Duration(d))
+}
+
 // spanText prints a duration as people say it: "12 ms", "1.5 s", "2 min 5 s".
 func spanText(d time.Duration) string {
 	switch {
