@@ -196,6 +196,16 @@ func (d soon) String() string {
 	return "after " + spanText(time.Duration(d))
 }
 
+// hold is how long TIME-WAIT is to be held.
+type hold time.Duration
+
+func (d hold) String() string {
+	if d := time.Duration(d); d%time.Second != 0 {
+		return spanText(d)
+	}
+	return fmt.Sprintf("%d s", time.Duration(d)/time.Second)
+}
+
 // spanText prints a duration as people say it: "12 ms", "1.5 s", "2 min 5 s".
 func spanText(d time.Duration) string {
 	switch {
