@@ -261,7 +261,7 @@ var rstInsteadOfAck = Kind{
 		}
 		fin, _ := h.find(y, SndFIN)
 		_, forgot := h.find(x, GiveUp)
-		most := h.ends[x].stack().TimeWait2MSL
+		most := h.t.twoMSLOf(h.ends[x].stack())
 		held, since := h.timeWaitHeld(x, h.now), "entered"
 		if acked := h.now.Sub(h.before.sentAt[x]); acked <= held { // that ACK shows that it still held it
 			held, since = acked, "acked"
