@@ -21,8 +21,9 @@ func newAnomalies() *cobra.Command {
 		Short: "Print the catalogue of what can be flagged, or one entry in full",
 		Long: `anomalies lists what tcpwatch flags: the kind by which --anomaly selects it, how
 grave it is, and the RFC that it departs from or that describes it. With KIND it
-prints one entry in full, with the sentence that reports print; names in braces
-stand for what is filled in.`,
+prints one entry in full: every sentence that reports print, where names in braces
+stand for what is filled in, the numbers that decide, and when it is graver or less
+so than usual.`,
 		Example: `  tcpwatch anomalies
   tcpwatch anomalies rst-instead-of-ack
   tcpwatch anomalies -o json | jq -r '.[] | select(.severity == "error") | .kind'`,

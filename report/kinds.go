@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
@@ -70,22 +71,24 @@ func WriteKind(w io.Writer, format string, k *tracker.Kind, o KindOptions) error
 			bold.paintIf(o.Color, k.Name), severityColor(k.Severity).paintIf(o.Color, k.Severity.String()), k.RFC}, gap))
 		lo := &LadderOptions{Width: o.Width, Color: o.Color}
 		writeWrapped(out, "  ", k.Title, lo, plain)
-		writeLine(out, "")
-		writeLine(out, "What is printed:")
-		writeWrapped(out, "  ", k.Sentence, lo, plain)
-		if len(k.Supersedes) > 0 {
+		for _, s := range kindSections(k) {
 			writeLine(out, "")
-			writeLine(out, "It says more than:")
-			writeWrapped(out, "  ", strings.Join(k.Supersedes, ", "), lo, plain)
+			writeLine(out, s.title+":")
+			for _, item := range s.items {
+				writeWrapped(out, "  ", item, lo, plain)
+			}
 		}
 	case "json":
 		if err := writeJSON(out, kindAsJSON(k)); err != nil {
 			return err
 		}
 	case "markdown":
-		fmt.Fprintf(out, "## `%s`\n\n%s (%v, %s)\n\n> %s\n", k.Name, k.Title, k.Severity, k.RFC, k.Sentence)
-		if len(k.Supersedes) > 0 {
-			fmt.Fprintf(out, "\nIt says more than `%s`.\n", strings.Join(k.Supersedes, "`, `"))
+		fmt.Fprintf(out, "## `%s`\n\n%s (%v, %s)\n", k.Name, k.Title, k.Severity, k.RFC)
+		for _, s := range kindSections(k) {
+			fmt.Fprintf(out, "\n%s:\n\n", s.title)
+			for _, item := range s.items {
+				fmt.Fprintf(out, "- %s\n", item)
+			}
 		}
 	default:
 		return unknownKindFormat(format)
@@ -93,18 +96,122 @@ func WriteKind(w io.Writer, format string, k *tracker.Kind, o KindOptions) error
 	return out.Flush()
 }
 
+// A kindSection is one list in an entry of the catalogue.
+type kindSection struct {
+	title string
+	items []string
+}
+
+// kindSections are the lists of an entry that are not empty.
+func kindSections(k *tracker.Kind) []kindSection {
+	list := []kindSection{{title: "What is printed"}}
+	add := func(title, item string) {
+		if last := &list[len(list)-1]; last.title != title {
+			list = append(list, kindSection{title: title})
+		}
+		last := &list[len(list)-1]
+		last.items = append(last.items, item)
+	}
+	for _, c := range causesOf(k) {
+		add("What is printed", named(c.Name, c.Text))
+	}
+	for _, p := range k.Phrases {
+		if p.In == "" {
+			add("What may follow", strings.TrimSpace(p.Text))
+		}
+	}
+	for _, p := range k.Phrases {
+		if p.In != "" {
+			add("What may stand for {"+p.In+"}", strings.TrimSpace(p.Text))
+		}
+	}
+	for _, t := range k.Thresholds {
+		item := named(t.Name, fmt.Sprint(t.Value))
+		if t.Flag != "" {
+			item += " (--" + t.Flag + ")"
+		}
+		add("What decides", item)
+	}
+	for _, m := range k.Moves {
+		add("When it is graver, or less so", fmt.Sprintf("%v %s", m.To, m.When))
+	}
+	if len(k.Supersedes) > 0 {
+		add("It says more than", strings.Join(k.Supersedes, ", "))
+	}
+	return list
+}
+
+// named puts the name of something before it.
+func named(name, text string) string {
+	if name == "" {
+		return text
+	}
+	return name + ": " + text
+}
+
+// causesOf are the causes of a kind.
+func causesOf(k *tracker.Kind) []tracker.Cause {
+	if k.Causes == nil {
+		return []tracker.Cause{{Text: k.Sentence}}
+	}
+	return k.Causes
+}
+
 // kindJSON is an entry of the catalogue in JSON. Its keys are never renamed.
 type kindJSON struct {
-	Kind       string   `json:"kind"`
-	Severity   string   `json:"severity"`
-	Title      string   `json:"title"`
-	Reference  string   `json:"reference"`
-	Text       string   `json:"text"`
-	Supersedes []string `json:"supersedes,omitempty"`
+	Kind       string          `json:"kind"`
+	Severity   string          `json:"severity"`
+	Title      string          `json:"title"`
+	Reference  string          `json:"reference"`
+	Text       string          `json:"text"`
+	Causes     []causeJSON     `json:"causes"`
+	Phrases    []phraseJSON    `json:"phrases,omitempty"`
+	Thresholds []thresholdJSON `json:"thresholds,omitempty"`
+	Severities []moveJSON      `json:"severities,omitempty"`
+	Supersedes []string        `json:"supersedes,omitempty"`
+}
+
+type causeJSON struct {
+	Cause string `json:"cause,omitempty"`
+	Text  string `json:"text"`
+}
+
+// A phraseJSON fills the blank, or else follows the text of the cause.
+type phraseJSON struct {
+	Blank string `json:"blank,omitempty"`
+	Text  string `json:"text"`
+}
+
+// A thresholdJSON has a number, or a time in seconds.
+type thresholdJSON struct {
+	Name    string  `json:"name"`
+	Count   int     `json:"count,omitempty"`
+	Seconds float64 `json:"seconds,omitempty"`
+	Flag    string  `json:"flag,omitempty"`
+}
+
+type moveJSON struct {
+	Severity string `json:"severity"`
+	When     string `json:"when"`
 }
 
 func kindAsJSON(k *tracker.Kind) kindJSON {
-	return kindJSON{k.Name, k.Severity.String(), k.Title, k.RFC, k.Sentence, k.Supersedes}
+	j := kindJSON{Kind: k.Name, Severity: k.Severity.String(), Title: k.Title, Reference: k.RFC, Text: causesOf(k)[0].Text, Supersedes: k.Supersedes}
+	for _, c := range causesOf(k) {
+		j.Causes = append(j.Causes, causeJSON{c.Name, c.Text})
+	}
+	for _, p := range k.Phrases {
+		j.Phrases = append(j.Phrases, phraseJSON{p.In, p.Text})
+	}
+	for _, t := range k.Thresholds {
+		count, _ := t.Value.(int)
+		span, _ := t.Value.(time.Duration)
+		j.Thresholds = append(j.Thresholds, thresholdJSON{t.Name, count, span.Seconds(), t.Flag})
+	}
+	for _, m := range k.Moves {
+		j.Severities = append(j.Severities, moveJSON{m.To.String(), m.When})
+	}
+	return j
 }
 
 // writeJSON writes a value as indented JSON.

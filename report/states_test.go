@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
@@ -14,13 +15,25 @@ import (
 // aKind is an entry of a catalogue, with everything that can be printed.
 var aKind = tracker.Kind{
 	Name: "last-word-lost", Severity: tracker.Warning, Title: "The last word was lost", RFC: "RFC 9293 §3.6",
-	Sentence:   "{X} had the last word <after {t}>, and nobody heard it; this is a sentence that is long enough to be broken.",
+	Causes: []tracker.Cause{
+		{Text: "{X} had the last word <after {t}>, and nobody heard it; this is a sentence that is long enough to be broken."},
+		{Name: "muffled", Text: "{X} had the last word, {how}."},
+	},
+	Phrases: []tracker.Phrase{
+		{Name: "whispered", In: "how", Text: "and whispered it"},
+		{Name: "alone", Text: " It was alone."},
+	},
+	Thresholds: []tracker.Threshold{
+		{Name: "words, at most", Value: 3},
+		{Name: "silence after it", Value: 1500 * time.Millisecond, Flag: "silence"},
+	},
+	Moves:      []tracker.SeverityMove{{Name: "alone", To: tracker.Info, When: "if it was alone"}},
 	Supersedes: []string{"word-lost", "silence"},
 }
 
 // kindsOf prints a catalogue.
 func kindsOf(format string, o KindOptions) func(testing.TB) []byte {
-	other := tracker.Kind{Name: "silence", Severity: tracker.Error, Title: "Nobody says a word", RFC: "RFC 9293", Sentence: "{X} is silent."}
+	other := tracker.Kind{Name: "silence", Severity: tracker.Error, Title: "Nobody says a word", RFC: "RFC 9293", Causes: []tracker.Cause{{Text: "{X} is silent."}}}
 	return func(t testing.TB) []byte {
 		return written(t, func(w io.Writer) error { return WriteKinds(w, format, []*tracker.Kind{&aKind, &other}, o) })
 	}

@@ -6,7 +6,6 @@ import (
 	"math/bits"
 	"net/netip"
 	"slices"
-	"time"
 )
 
 // An anomaly is one value, a Kind: its name, how grave it is, what it departs
@@ -77,7 +76,11 @@ type Kind struct {
 	Severity   Severity
 	Title      string
 	RFC        string   // what it departs from, or where it is described
-	Sentence   string   // what is printed, with names in braces for what is filled in
+	Sentence   string   // what is printed, with names in braces for what is filled in; of kinds without Causes
+	Causes     []Cause  // how it comes about, and what is printed of it; one at least
+	Phrases    []Phrase // what is printed besides, as it applies
+	Thresholds []Threshold
+	Moves      []SeverityMove
 	Supersedes []string // kinds that this one explains better
 	Many       bool     // over many connections, or of the whole capture: no check on a connection finds it
 
@@ -387,9 +390,14 @@ func (h *happening) whole(e End) bool {
 
 // A finding is what a check returns when it finds its anomaly.
 type finding struct {
-	end      End // the catalogue's X
+	end      End // the templates' X
 	cause    string
+	phrases  []string // see say
+	values   values
+	told     string // what was printed before and this goes on from, instead of the cause's text
+	lossy    bool   // packets that were lost may explain it
 	certain  Confidence
+	move     string   // the name of a SeverityMove, where one applies
 	severity Severity // where it is graver than its Kind
 	mild     bool     // it is only for information here, whatever its Kind
 	more     bool     // it tells more of what was reported before, and is no further case
@@ -540,15 +548,14 @@ func (h *happening) temper(f *finding) {
 	if h.start > h.t.lost || f.certain == ConfidenceProved && !h.relied {
 		return
 	}
-	f.certain = ConfidenceAmbiguous
-	f.text += " The capture lost packets meanwhile, perhaps some of this connection: what seems to be missing, or sent again, may only not have been captured."
+	f.certain, f.lossy = ConfidenceAmbiguous, true
 }
 
 // report takes down a finding. A kind is reported once for each end of a
 // connection; what comes again is counted, and told again only if it is graver.
 func (t *Tracker) report(c *Conn, s *Segment, k *Kind, f finding) {
 	o := c.oddments()
-	severity := k.severityOf(f)
+	severity := k.severityOf(&f)
 	for i := range o.anomalies {
 		a := &o.anomalies[i]
 		if a.Kind != k.Name || a.End != f.end {
@@ -560,7 +567,7 @@ func (t *Tracker) report(c *Conn, s *Segment, k *Kind, f finding) {
 		}
 		graver := severity > a.Severity
 		if f.more || graver {
-			a.Severity, a.Cause, a.Certain, a.Text = max(a.Severity, severity), f.cause, f.certain, f.text
+			a.Severity, a.Cause, a.Certain, a.Text = max(a.Severity, severity), f.cause, f.certain, k.textOf(c, &f)
 			a.Evidence = framesInOrder(append(f.evidence, a.Evidence...))
 		}
 		if graver {
@@ -572,7 +579,7 @@ func (t *Tracker) report(c *Conn, s *Segment, k *Kind, f finding) {
 	if f.tally {
 		t.tallies[tallyKey{k.Name, c.addr(f.end)}]++
 	}
-	a := k.found(f)
+	a := k.found(c, f)
 	a.Conn, a.Time = int(c.id), t.now
 	if s != nil {
 		a.Packet = s.Packet
@@ -581,16 +588,24 @@ func (t *Tracker) report(c *Conn, s *Segment, k *Kind, f finding) {
 	t.tell(Event{Kind: Odd, Time: t.now, Packet: a.Packet, Conn: a.Conn, Client: c.addr(Client), Server: c.addr(Server), End: a.End, Anomaly: &a})
 }
 
-// found makes an anomaly of a finding.
-func (k *Kind) found(f finding) Anomaly {
+// found makes an anomaly of a finding, in the connection if it is not nil.
+func (k *Kind) found(c *Conn, f finding) Anomaly {
 	return Anomaly{
-		Kind: k.Name, Severity: k.severityOf(f), Supersedes: k.Supersedes, Cause: f.cause, Certain: f.certain,
-		End: f.end, Evidence: framesInOrder(f.evidence), Text: f.text, RFC: k.RFC, Count: 1,
+		Kind: k.Name, Severity: k.severityOf(&f), Supersedes: k.Supersedes, Cause: f.cause, Certain: f.certain,
+		End: f.end, Evidence: framesInOrder(f.evidence), Text: k.textOf(c, &f), RFC: k.RFC, Count: 1,
 	}
 }
 
 // severityOf is the kind's severity, or what the finding makes of it.
-func (k *Kind) severityOf(f finding) Severity {
+func (k *Kind) severityOf(f *finding) Severity {
+	for _, m := range k.Moves {
+		if m.Name == f.move {
+			return m.To
+		}
+	}
+	if f.move != "" {
+		k.undeclared("severity move", f.move)
+	}
 	if f.mild {
 		return Info
 	}
@@ -627,17 +642,4 @@ func (c *Conn) frames(e End, ins ...Input) []int {
 		}
 	}
 	return list
-}
-
-// spanText prints a duration as people say it: "12 ms", "1.5 s", "2 min 5 s".
-func spanText(d time.Duration) string {
-	switch {
-	case d < 10*time.Millisecond:
-		return fmt.Sprintf("%.1f ms", float64(d)/1e6)
-	case d < time.Second:
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	case d < 100*time.Second:
-		return fmt.Sprintf("%.1f s", d.Seconds())
-	}
-	return d.Round(time.Second).String()
 }

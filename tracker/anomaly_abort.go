@@ -2,7 +2,6 @@ package tracker
 
 import (
 	"cmp"
-	"fmt"
 	"time"
 )
 
@@ -12,14 +11,25 @@ import (
 // beforeFIN are the states of an open connection whose end has not closed yet.
 var beforeFIN = setOf(SynReceived) | setOf(Established) | setOf(CloseWait)
 
+const abortedText = "{X} aborted the connection with RST instead of closing it with FIN: SO_LINGER with a time of 0, a close() with received bytes unread, or the policy of a firewall.{sent} Neither end keeps TIME_WAIT."
+
 var lingerZeroAbort = Kind{
 	Name:     "linger-zero-abort",
 	Severity: Notice,
 	Title:    "Closed with RST instead of FIN",
 	RFC:      "RFC 9293 §3.6, §3.10.5",
-	Sentence: "{X} aborted with RST instead of FIN (SO_LINGER 0, close() with bytes unread, or firewall policy); " +
-		"{n} bytes that it had sent were not acknowledged and may be lost. Neither end keeps TIME_WAIT.",
-	on: onRST,
+	Causes: []Cause{
+		{"clean", abortedText},
+		{"unacked", abortedText},
+	},
+	Phrases: []Phrase{
+		{"lost", "sent", " {n bytes} that it had sent were not acknowledged and may be lost."},
+		{"nothing", "sent", " It had sent no data."},
+		{"all-acked", "sent", " All that it had sent was acknowledged."},
+	},
+	Thresholds: triesInVain,
+	Moves:      []SeverityMove{{"unacked", Warning, "if octets that {X} had sent were not acknowledged"}},
+	on:         onRST,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.s.Flags&SYN != 0 || !h.abortsOpen() || h.triedInVain(x) {
@@ -34,16 +44,14 @@ var lingerZeroAbort = Kind{
 			cause:    "clean",
 			evidence: append(h.lastDataOf(x), h.s.Packet),
 		}
-		f.text = fmt.Sprintf("%v aborted the connection with RST instead of closing it with FIN: SO_LINGER with a time of 0, a close() with received bytes unread, or the policy of a firewall.", h.addr(x))
 		if n := h.unackedOf(x); n > 0 {
-			f.cause, f.severity = "unacked", Warning
-			f.text += fmt.Sprintf(" %s that it had sent were not acknowledged and may be lost.", countOf(int(n), "byte", "bytes"))
+			f.cause, f.move, f.values = "unacked", "unacked", values{"n": n}
+			f.say("lost")
 		} else if e := &h.ends[x]; e.has(hasISS) && e.nxt == e.iss+1 {
-			f.text += " It had sent no data."
+			f.say("nothing")
 		} else if h.visible(y) {
-			f.text += " All that it had sent was acknowledged."
+			f.say("all-acked")
 		}
-		f.text += " Neither end keeps TIME_WAIT."
 		return f
 	},
 }
@@ -53,8 +61,20 @@ var closeWithUnreadData = Kind{
 	Severity: Warning,
 	Title:    "Closed with received data unread",
 	RFC:      "RFC 9293 §3.6.1, RFC 2525 §2.17",
-	Sentence: "{X} closed with {n} received bytes unread ({sign}) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before.",
-	on:       onRST,
+	Causes: []Cause{
+		{"window-zero", "{X} closed with {what} unread (its window was closed) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before; a program should read to the end of the stream before it closes."},
+		{"window-stood-still", "{X} closed with {what} unread (its window had not moved while it acknowledged them) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before; a program should read to the end of the stream before it closes."},
+	},
+	Phrases: []Phrase{
+		{"counted", "what", "{n received bytes}"},
+		{"uncounted", "what", "received bytes"},
+	},
+	Thresholds: append([]Threshold{
+		{"full segments acknowledged while the edge of the window stood still, at least", unreadSegments, ""},
+		{"size of a full segment, where no MSS was captured", unknownMSS, ""},
+		{"time that the edge stood still, at least", unreadFor, ""},
+	}, triesInVain...),
+	on: onRST,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if !h.abortsOpen() || h.triedInVain(x) {
@@ -69,16 +89,16 @@ var closeWithUnreadData = Kind{
 			cause:    "window-stood-still",
 			certain:  ConfidenceAmbiguous,
 			evidence: append(append(h.lastDataOf(y), h.lastAckOf(x)), h.s.Packet),
-		}
-		unread, sign := countOf(int(n), "received byte", "received bytes"), "its window had not moved while it acknowledged them"
-		if n == 0 {
-			unread = "received bytes"
+			values:   values{"n": n},
 		}
 		if h.before.wnd[x] == 0 {
-			f.cause, f.certain, sign = "window-zero", h.abortCertainty(), "its window was closed"
+			f.cause, f.certain = "window-zero", h.abortCertainty()
 		}
-		f.text = fmt.Sprintf("%v closed with %s unread (%s) and so sent RST instead of FIN. %v may lose even what %v had sent it before; a program should read to the end of the stream before it closes.",
-			h.addr(x), unread, sign, h.addr(y), h.addr(x))
+		if n == 0 {
+			f.say("uncounted")
+		} else {
+			f.say("counted")
+		}
 		return f
 	},
 }
@@ -88,40 +108,47 @@ var dataAfterCloseReset = Kind{
 	Severity: Warning,
 	Title:    "Data met a fully closed socket",
 	RFC:      "RFC 9293 §3.6.1, RFC 2525 §2.16",
-	Sentence: "{X} had closed both directions {t} before (close(), not shutdown()), so {n} bytes from {Y} could not be delivered and it answered with RST.",
-	on:       onRST,
+	Causes: []Cause{
+		{"closed", "{X} had closed both directions {span} before (close(), not shutdown()), so {n bytes} from {Y} could not be delivered and it answered with RST."},
+		{"timer-expired", "{X} had closed {span} before and given up FIN_WAIT_2 since; {n bytes} from {Y} came too late and met a RST."},
+	},
+	Thresholds: []Threshold{
+		{"time in FIN_WAIT_2, by the stack of {X}", stacks[stackLinux].FinWait2, "stack"},
+		refusalTime,
+	},
+	on: onRST,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		data, ok := h.refusedData()
 		if !ok || !h.ends[x].has(hasFIN) {
 			return nil
 		}
-		lost := countOf(int(h.streamEnd(y).Minus(h.before.acked[x])), "byte", "bytes")
+		fin, _ := h.find(x, SndFIN)
 		f := &finding{
 			end:      x,
 			cause:    "closed",
 			certain:  ConfidenceAssumed,
 			evidence: append(h.frames(x, SndFIN), data, h.s.Packet),
+			values:   values{"n": h.streamEnd(y).Minus(h.before.acked[x]), "span": h.now.Sub(fin.at)},
 		}
-		fin, _ := h.find(x, SndFIN)
-		after := spanText(h.now.Sub(fin.at))
 		if h.forgot(x) {
 			f.cause = "timer-expired"
-			f.text = fmt.Sprintf("%v had closed %s before and given up FIN_WAIT_2 since; %s from %v came too late and met a RST.", h.addr(x), after, lost, h.addr(y))
-			return f
 		}
-		f.text = fmt.Sprintf("%v had closed both directions %s before (close(), not shutdown()), so %s from %v could not be delivered and it answered with RST.",
-			h.addr(x), after, lost, h.addr(y))
 		return f
 	},
 }
 
 var lateFINReset = Kind{
-	Name:       "late-fin-reset",
-	Severity:   Warning,
-	Title:      "FIN came after the closer had forgotten",
-	RFC:        "RFC 9293 §3.10.7.1",
-	Sentence:   "{Y} closed {t} after {X}, which no longer knew the connection and answered its FIN with RST. What {Y} sent after {X}'s FIN may never have been read.",
+	Name:     "late-fin-reset",
+	Severity: Warning,
+	Title:    "FIN came after the closer had forgotten",
+	RFC:      "RFC 9293 §3.10.7.1",
+	Causes: []Cause{
+		{"timer-expired", "{Y} closed {span} after {X}, which no longer knew the connection and answered its FIN with RST: FIN_WAIT_2 of a closed socket lasts {limit}."},
+		{"closed-early", "{Y} closed {span} after {X}, which no longer knew the connection and answered its FIN with RST: its FIN_WAIT_2 timer is set short, or the host rebooted, or what is between them lost the flow."},
+	},
+	Phrases:    []Phrase{{"unread", "", " The {n bytes} that {Y} sent after that FIN may never have been read."}},
+	Thresholds: []Threshold{{"time in FIN_WAIT_2, by the stack of {X}", stacks[stackLinux].FinWait2, "stack"}},
 	Supersedes: []string{"fin-wait-2-stuck"},
 	on:         onRST,
 	check: func(h *happening) *finding {
@@ -146,16 +173,13 @@ var lateFINReset = Kind{
 			certain:  ConfidenceAssumed,
 			evidence: []int{closed.packet(), since.packet(), fin.packet(), h.s.Packet},
 		}
-		f.text = fmt.Sprintf("%v closed %s after %v, which no longer knew the connection and answered its FIN with RST", h.addr(y), spanText(fin.at.Sub(closed.at)), h.addr(x))
+		f.cause, f.values = "closed-early", values{"span": fin.at.Sub(closed.at)}
 		if held := h.ends[x].stack().FinWait2; held != 0 && h.now.Sub(since.at) >= held {
-			f.cause = "timer-expired"
-			f.text += fmt.Sprintf(": FIN_WAIT_2 of a closed socket lasts %s.", spanText(held))
-		} else {
-			f.cause = "closed-early"
-			f.text += ": its FIN_WAIT_2 timer is set short, or the host rebooted, or what is between them lost the flow."
+			f.cause, f.values["limit"] = "timer-expired", held
 		}
 		if clean := h.ends[y].clean; clean.Before(h.ends[y].fin) {
-			f.text += fmt.Sprintf(" The %s that %v sent after that FIN may never have been read.", countOf(int(h.ends[y].fin.Minus(clean)), "byte", "bytes"), h.addr(y))
+			f.values["n"] = h.ends[y].fin.Minus(clean)
+			f.say("unread")
 		}
 		return f
 	},
@@ -166,8 +190,12 @@ var abortAfterFIN = Kind{
 	Severity: Notice,
 	Title:    "RST after own FIN without new data",
 	RFC:      "RFC 9293 §3.10.5",
-	Sentence: "{X} closed with FIN and then aborted with RST after {t}: a timeout of its FIN_WAIT_2 or of SO_LINGER, or a load balancer that clears up.",
-	on:       onRST,
+	Causes: []Cause{
+		{"", "{X} closed with FIN and then aborted with RST after {span}: a timeout of its FIN_WAIT_2 or of SO_LINGER, or a load balancer that clears up."},
+	},
+	Phrases:    []Phrase{{"unacked", "", " {n bytes} from {Y} had not been acknowledged."}},
+	Thresholds: []Threshold{refusalTime},
+	on:         onRST,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.before.rst != resetAbort || !h.ends[x].has(hasFIN) || h.s.Seq != h.ends[x].fin+1 {
@@ -189,21 +217,35 @@ var abortAfterFIN = Kind{
 			certain:  h.abortCertainty(),
 			evidence: []int{fin.packet(), h.s.Packet},
 		}
-		f.text = fmt.Sprintf("%v closed with FIN and then aborted with RST after %s: a timeout of its FIN_WAIT_2 or of SO_LINGER, or a load balancer that clears up.", h.addr(x), spanText(h.now.Sub(fin.at)))
+		f.values = values{"span": h.now.Sub(fin.at)}
 		if n := h.streamEnd(y).Minus(h.before.acked[x]); h.before.acked[x].Before(h.streamEnd(y)) {
-			f.text += fmt.Sprintf(" %s from %v had not been acknowledged.", countOf(int(n), "byte", "bytes"), h.addr(y))
+			f.values["n"] = n
+			f.say("unacked")
 		}
 		return f
 	},
 }
+
+const lastAckText = "{Y} had not got the last ACK and repeated its FIN {span} after the first; {X}, which closed first, no longer holds TIME_WAIT (should last {hold}; {since} {held} before) and answered RST seq {seq}, so that {Y} ends with an error instead of a clean close. "
 
 var rstInsteadOfAck = Kind{
 	Name:     "rst-instead-of-ack",
 	Severity: Error,
 	Title:    "Repeated FIN answered by RST: the closer was gone",
 	RFC:      "RFC 9293 §3.5.2, §3.6.1",
-	Sentence: "{Y} had not got the last ACK and repeated its FIN {t} after the first; {X}, which closed first, no longer holds TIME_WAIT " +
-		"(should last {T2} s; its last ACK was sent {dt} before) and answered RST seq {a}. {Y} ends with an error instead of a clean close.",
+	Causes: []Cause{
+		{"time-wait-shortened", lastAckText + "TIME_WAIT was shortened (bucket limit, reuse, an earlier RST), or the host rebooted, or a NAT, load balancer or firewall lost the flow, or the RST is forged."},
+		{"time-wait-expired", lastAckText + "TIME_WAIT had expired normally; the retransmission timeout of the other end was longer."},
+		{"fin-wait-2-expired", "{Y} repeated its FIN after {span} and got a RST (seq {seq}): {X}, which closed first, had waited so long in FIN_WAIT_2 that it forgot the connection, and never came to TIME_WAIT. {Y} ends with an error instead of a clean close."},
+	},
+	Phrases: []Phrase{
+		{"acked", "since", "its last ACK was sent"},
+		{"entered", "since", "it was entered"},
+	},
+	Thresholds: []Threshold{
+		{"time in TIME_WAIT, by the stack of {X}", stacks[stackLinux].TimeWait2MSL, "2msl"},
+		{"time in FIN_WAIT_2, by the stack of {X}", stacks[stackLinux].FinWait2, "stack"},
+	},
 	on: onRST,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
@@ -219,30 +261,26 @@ var rstInsteadOfAck = Kind{
 		}
 		fin, _ := h.find(y, SndFIN)
 		_, forgot := h.find(x, GiveUp)
-		hold := h.ends[x].stack().TimeWait2MSL
-		held, since := h.timeWaitHeld(x, h.now), "it was entered"
+		most := h.t.twoMSLOf(h.ends[x].stack())
+		held, since := h.timeWaitHeld(x, h.now), "entered"
 		if acked := h.now.Sub(h.before.sentAt[x]); acked <= held { // that ACK shows that it still held it
-			held, since = acked, "its last ACK was sent"
+			held, since = acked, "acked"
 		}
 		f := &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			cause:    "time-wait-shortened",
+			values:   values{"span": again.finCopyAt.Sub(fin.at), "hold": hold(most), "held": held, "seq": h.s.Seq},
 			evidence: append(append(append(h.frames(x, SndFIN), fin.packet(), again.finCopy, h.s.Packet), h.odd.closing[x].acks...), h.frames(y, RcvAckOfFIN)...),
 		}
-		why := "TIME_WAIT was shortened (bucket limit, reuse, an earlier RST), or the host rebooted, or a NAT, load balancer or firewall lost the flow, or the RST is forged"
 		switch {
 		case forgot:
 			f.cause = "fin-wait-2-expired"
-			f.text = fmt.Sprintf("%v repeated its FIN after %s and got a RST (seq %d): %v, which closed first, had waited so long in FIN_WAIT_2 that it forgot the connection, and never came to TIME_WAIT. %v ends with an error instead of a clean close.",
-				h.addr(y), spanText(again.finCopyAt.Sub(fin.at)), h.s.Seq, h.addr(x), h.addr(y))
 			return f
-		case held >= hold:
+		case held >= most:
 			f.cause = "time-wait-expired"
-			why = "TIME_WAIT had expired normally; the retransmission timeout of the other end was longer"
 		}
-		f.text = fmt.Sprintf("%v had not got the last ACK and repeated its FIN %s after the first; %v, which closed first, no longer holds TIME_WAIT (should last %.0f s; %s %s before) and answered RST seq %d, so that %v ends with an error instead of a clean close. %s.",
-			h.addr(y), spanText(again.finCopyAt.Sub(fin.at)), h.addr(x), hold.Seconds(), since, spanText(held), h.s.Seq, h.addr(y), why)
+		f.say(since)
 		return f
 	},
 }
@@ -274,6 +312,12 @@ const (
 	probesInVain  = 2 // keepalives
 	repeatsInVain = 4 // copies of what is not acknowledged
 )
+
+// triesInVain is what explains an abort by a timer.
+var triesInVain = []Threshold{
+	{"keepalives without an answer, less than", probesInVain, ""},
+	{"copies of what is not acknowledged, less than", repeatsInVain, ""},
+}
 
 // triedInVain reports whether the end had probed or repeated without an answer
 // before it sent the RST, so that a timer of its own explains the RST.
@@ -360,6 +404,11 @@ func (h *happening) streamEnd(x End) Seq {
 	return h.ends[x].nxt
 }
 
+// refusedWithin is how soon a RST follows the octets that it answers.
+const refusedWithin = time.Second
+
+var refusalTime = Threshold{"time from octets to the RST that answers them, if three response times are not longer, at most", refusedWithin, ""}
+
 // refusedData returns the frame that the RST, made by a stack without a reader,
 // answers: the newest with octets that its sender had not acknowledged; 0 if
 // that is forgotten already.
@@ -368,9 +417,9 @@ func (h *happening) refusedData() (frame int, ok bool) {
 	if h.s.Flags&ACK != 0 || h.before.sentAt[x] == 0 || !h.before.acked[x].Before(h.streamEnd(y)) {
 		return 0, false
 	}
-	soon := max(3*h.ends[x].response(), time.Second)
+	limit := max(3*h.ends[x].response(), refusedWithin)
 	for g := range h.back() {
-		if h.now.Sub(g.at) > soon {
+		if h.now.Sub(g.at) > limit {
 			break
 		}
 		if g.from == y && g.data > 0 && g.is&(wasKeepalive|wasForeign) == 0 && g.flags&ACK != 0 &&

@@ -14,8 +14,10 @@ var finalAckLostRecovered = Kind{
 	Severity: Notice,
 	Title:    "Last ACK lost or late, TIME_WAIT repaired it",
 	RFC:      "RFC 9293 §3.10.7.4",
-	Sentence: "{X}'s last ACK had not arrived in time; {Y} repeated FIN after {t} and {X}, in TIME_WAIT, acknowledged it again. " +
-		"This is what TIME_WAIT is for; its {T2} s start again.",
+	Causes: []Cause{
+		{"", "{X}'s last ACK had not arrived in time; {Y} repeated FIN after {span} and {X}, in TIME_WAIT, acknowledged it again. This is what TIME_WAIT is for; its {hold} start again."},
+		{"spurious", "A second copy of {Y}'s FIN came {span} after the first, while the ACK of that was on its way; {X}, in TIME_WAIT, acknowledged it again. Its {hold} start again."},
+	},
 	on:   onUnsettled,
 	only: isOdd,
 	check: func(h *happening) *finding {
@@ -33,15 +35,10 @@ var finalAckLostRecovered = Kind{
 			certain:  ConfidenceAssumed,
 			evidence: append(append([]int{fin.packet(), again.finCopy, h.s.Packet}, h.odd.closing[x].acks...), h.frames(y, RcvAckOfFIN)...),
 		}
-		after, hold := spanText(again.finCopyAt.Sub(fin.at)), h.ends[x].stack().TimeWait2MSL.Seconds()
+		f.values = values{"span": again.finCopyAt.Sub(fin.at), "hold": hold(h.t.twoMSLOf(h.ends[x].stack()))}
 		if again.crossed {
 			f.cause = "spurious"
-			f.text = fmt.Sprintf("A second copy of %v's FIN came %s after the first, while the ACK of that was on its way; %v, in TIME_WAIT, acknowledged it again. Its %.0f s start again.",
-				h.addr(y), after, h.addr(x), hold)
-			return f
 		}
-		f.text = fmt.Sprintf("%v's last ACK had not arrived in time; %v repeated FIN after %s and %v, in TIME_WAIT, acknowledged it again. This is what TIME_WAIT is for; its %.0f s start again.",
-			h.addr(x), h.addr(y), after, h.addr(x), hold)
 		return f
 	},
 }
@@ -54,9 +51,15 @@ var finRetransmitted = Kind{
 	Severity: Notice,
 	Title:    "FIN sent again",
 	RFC:      "RFC 9293 §3.8.1",
-	Sentence: "{X} repeated its FIN after {t}: the FIN was lost, or its ACK was lost or is late.",
-	on:       onFIN,
-	only:     isOdd,
+	Causes: []Cause{
+		{"ack-not-seen", "{X} repeated its FIN{after} and no ACK of it had been captured: the FIN was lost after the capture point, or its ACK was lost, or is late, on the way to the capture point."},
+		{"ack-captured-then-lost", "{X} repeated its FIN{after}, although {Y}'s ACK of it had been captured: that ACK was lost, or is late, after the capture point."},
+		{"spurious", "{X} repeated its FIN{after}, before the ACK of it can have arrived: nothing need be lost, but the ACK took longer than {X} waits."},
+		{"", "{X} repeated its FIN{after}; of what {Y} answers the capture shows too little to say what was lost."},
+	},
+	Phrases: []Phrase{{"after", "after", " after {span}"}},
+	on:      onFIN,
+	only:    isOdd,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.stale || h.odd == nil || h.odd.closing[x].finCopy != h.s.Packet || h.s.Seq.Add(h.s.Len()-1) != h.ends[x].fin {
@@ -71,9 +74,9 @@ var finRetransmitted = Kind{
 		if h.s.ID == 0 && !h.s.Options.HasTS {
 			f.certain = ConfidenceAssumed // nothing in it tells it from a copy made by the network
 		}
-		after := ""
 		if known {
-			after = " after " + spanText(h.now.Sub(fin.at))
+			f.values = values{"span": h.now.Sub(fin.at)}
+			f.say("after")
 		}
 		acked := h.ends[y].has(hasAcked) && h.ends[x].fin.Before(h.before.acked[y])
 		for g := range h.back() {
@@ -85,15 +88,10 @@ var finRetransmitted = Kind{
 		switch {
 		case acked && h.odd.closing[x].crossed:
 			f.cause = "spurious"
-			f.text = fmt.Sprintf("%v repeated its FIN%s, before the ACK of it can have arrived: nothing need be lost, but the ACK took longer than %v waits.", h.addr(x), after, h.addr(x))
 		case acked:
 			f.cause = "ack-captured-then-lost"
-			f.text = fmt.Sprintf("%v repeated its FIN%s, although %v's ACK of it had been captured: that ACK was lost, or is late, after the capture point.", h.addr(x), after, h.addr(y))
 		case h.visible(y):
 			f.cause = "ack-not-seen"
-			f.text = fmt.Sprintf("%v repeated its FIN%s and no ACK of it had been captured: the FIN was lost after the capture point, or its ACK was lost, or is late, on the way to the capture point.", h.addr(x), after)
-		default:
-			f.text = fmt.Sprintf("%v repeated its FIN%s; of what %v answers the capture shows too little to say what was lost.", h.addr(x), after, h.addr(y))
 		}
 		return f
 	},
@@ -103,12 +101,21 @@ var finRetransmitted = Kind{
 // to mean that its sender gave up.
 const finsGivenUp = 3
 
+// givesUpFIN is what makes the silence after a FIN its end.
+var givesUpFIN = []Threshold{
+	{"times that the FIN was sent, at least", finsGivenUp, ""},
+	{"time after the last of them, by the stack of its sender", stacks[stackLinux].FinGiveUp, "stack"},
+}
+
 var finNeverAcked = Kind{
-	Name:       "fin-never-acked",
-	Severity:   Warning,
-	Title:      "FIN got no answer",
-	RFC:        "RFC 9293 §3.6, §3.8.3",
-	Sentence:   "{X} sent its FIN {k} times in {t} without an answer and gave up; {Y} may still believe the connection is open.",
+	Name:     "fin-never-acked",
+	Severity: Warning,
+	Title:    "FIN got no answer",
+	RFC:      "RFC 9293 §3.6, §3.8.3",
+	Causes: []Cause{
+		{"", "{X} sent its FIN {n} times in {span} without an answer and gave up. {Y} may still believe that the connection is open: look for a broken path, or a host or firewall that forgot it."},
+	},
+	Thresholds: givesUpFIN,
 	Supersedes: []string{"fin-retransmitted"},
 	on:         onTimer,
 	check: func(h *happening) *finding {
@@ -123,8 +130,7 @@ var finNeverAcked = Kind{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: frames,
-			text: fmt.Sprintf("%v sent its FIN %d times in %s without an answer and gave up. %v may still believe that the connection is open: look for a broken path, or a host or firewall that forgot it.",
-				h.addr(x), h.ends[x].copies, spanText(took), h.addr(y)),
+			values:   values{"n": h.ends[x].copies, "span": took},
 		}
 	},
 }
@@ -134,8 +140,11 @@ var lastAckTimeout = Kind{
 	Severity: Warning,
 	Title:    "Passive closer never got the last ACK",
 	RFC:      "RFC 9293 §3.6, §3.8.3",
-	Sentence: "{Y} sent its FIN {k} times in {t} without a final ACK and gave up. " +
-		"{X} did answer {j} times, so ACKs are lost after the capture point.",
+	Causes: []Cause{
+		{"acks-lost", "{X} sent its FIN {n} times in {span} without getting the last ACK and gave up. {Y} did acknowledge it ({acks ACKs} captured), so its ACKs are lost after the capture point."},
+		{"no-ack", "{X} sent its FIN {n} times in {span} without getting the last ACK and gave up. {Y} may wait in FIN_WAIT_2 for it still, or be gone."},
+	},
+	Thresholds: givesUpFIN,
 	Supersedes: []string{"fin-retransmitted"},
 	on:         onTimer,
 	check: func(h *happening) *finding {
@@ -148,21 +157,17 @@ var lastAckTimeout = Kind{
 			end:      y,
 			certain:  ConfidenceAssumed,
 			evidence: append(h.frames(x, SndFIN), frames...),
-			text: fmt.Sprintf("%v sent its FIN %d times in %s without getting the last ACK and gave up.",
-				h.addr(y), h.ends[y].copies, spanText(took)),
+			values:   values{"n": h.ends[y].copies, "span": took},
+			cause:    "no-ack",
 		}
 		var acks []int
 		if h.odd != nil {
 			acks = slices.Compact(slices.Sorted(slices.Values(h.odd.closing[x].acks)))
 		}
 		if len(acks) > 0 {
-			f.cause = "acks-lost"
+			f.cause, f.values["acks"] = "acks-lost", len(acks)
 			f.evidence = append(f.evidence, acks...)
-			f.text += fmt.Sprintf(" %v did acknowledge it (%s captured), so its ACKs are lost after the capture point.", h.addr(x), countOf(len(acks), "ACK", "ACKs"))
-			return f
 		}
-		f.cause = "no-ack"
-		f.text += fmt.Sprintf(" %v may wait in FIN_WAIT_2 for it still, or be gone.", h.addr(x))
 		return f
 	},
 }
@@ -172,8 +177,10 @@ var simultaneousClose = Kind{
 	Severity: Info,
 	Title:    "Both sides closed at once",
 	RFC:      "RFC 9293 §3.6",
-	Sentence: "Both sides closed within {t}: neither FIN acknowledges the other. Both go through CLOSING and keep TIME_WAIT.",
-	on:       onFIN,
+	Causes: []Cause{
+		{"", "{Y} and {X} closed within {span} of each other: neither FIN acknowledges the other's. Both ends go through CLOSING and keep TIME_WAIT."},
+	},
+	on: onFIN,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		mine, ok := h.find(x, SndFIN)
@@ -188,8 +195,7 @@ var simultaneousClose = Kind{
 			end:      x,
 			certain:  ConfidenceProved,
 			evidence: []int{theirs.packet(), mine.packet()},
-			text: fmt.Sprintf("%v and %v closed within %s of each other: neither FIN acknowledges the other's. Both ends go through CLOSING and keep TIME_WAIT.",
-				h.addr(y), h.addr(x), spanText(mine.at.Sub(theirs.at))),
+			values:   values{"span": mine.at.Sub(theirs.at)},
 		}
 	},
 }
@@ -199,9 +205,12 @@ var dataAfterFIN = Kind{
 	Severity: Warning,
 	Title:    "Bytes beyond one's own FIN",
 	RFC:      "RFC 9293 §3.10.7.4",
-	Sentence: "{X} sent {n} bytes after its FIN: broken stack or injected packet.",
-	on:       onUnsettled,
-	only:     isFinished,
+	Causes: []Cause{
+		{"data", "{X} sent {n bytes} after its FIN. No end may do that: its stack is broken, or the FIN or these bytes were injected by somebody else. The receiver ignores them."},
+		{"second-fin", "{X} sent a second FIN at another place: sequence number {seq}, after {fin}. Its stack is broken, or one of the two was injected by somebody else."},
+	},
+	on:   onUnsettled,
+	only: isFinished,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		e, last := &h.ends[x], h.s.End()-1
@@ -216,14 +225,9 @@ var dataAfterFIN = Kind{
 		f := new(finding)
 		switch {
 		case e.fin.Before(last) && h.s.Data > 0:
-			f.cause = "data"
-			n := min(last.Minus(e.fin), h.s.Data)
-			f.text = fmt.Sprintf("%v sent %s after its FIN. No end may do that: its stack is broken, or the FIN or these bytes were injected by somebody else. The receiver ignores them.",
-				h.addr(x), countOf(int(n), "byte", "bytes"))
+			f.cause, f.values = "data", values{"n": min(last.Minus(e.fin), h.s.Data)}
 		case h.s.Flags&FIN != 0 && !h.stale:
-			f.cause = "second-fin"
-			f.text = fmt.Sprintf("%v sent a second FIN at another place: sequence number %d, after %d. Its stack is broken, or one of the two was injected by somebody else.",
-				h.addr(x), last, e.fin)
+			f.cause, f.values = "second-fin", values{"seq": last, "fin": e.fin}
 		default:
 			return nil
 		}

@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"fmt"
 	"time"
 )
 
@@ -20,6 +19,9 @@ const (
 // than an accident.
 const leaksOfServer = 10
 
+// flushTime is how long the end that has not closed may go on sending.
+var flushTime = Threshold{"time that the end which has not closed may take to send what it still has", halfCloseLinger, ""}
+
 const (
 	closeWaitLeakName = "close-wait-leak"
 	finWait2StuckName = "fin-wait-2-stuck"
@@ -27,11 +29,23 @@ const (
 )
 
 var closeWaitLeak = Kind{
-	Name:       closeWaitLeakName,
-	Severity:   Warning, // an error from leaksOfServer on
-	Title:      "Application never closes",
-	RFC:        "RFC 9293 §3.6",
-	Sentence:   "{Y} acknowledged the FIN of {X} but has not closed its side {t} later: most likely its application leaks this socket.",
+	Name:     closeWaitLeakName,
+	Severity: Warning,
+	Title:    "Application never closes",
+	RFC:      "RFC 9293 §3.6",
+	Causes: []Cause{
+		{"", "{X} acknowledged the FIN of {Y} but has not closed its side {span} later: most likely its application leaks this socket."},
+	},
+	Phrases: []Phrase{
+		{"another", "", " It is number {n} on {X}."},
+		{"forgotten", "", " {Y} has probably forgotten the connection by now."},
+	},
+	Thresholds: []Threshold{
+		{"time since {X} acknowledged the FIN, or sent its last octets, at least", closeWaitLeaked, ""},
+		flushTime,
+		{"connections of one address and port that make it an error, at least", leaksOfServer, ""},
+	},
+	Moves:      []SeverityMove{{"many", Error, "if it is one of many on that address and port"}},
 	Supersedes: []string{finWait2StuckName, halfCloseName},
 	on:         onTimer | onEnd,
 	only:       isWaiting,
@@ -54,28 +68,36 @@ var closeWaitLeak = Kind{
 			certain:  ConfidenceProved,
 			evidence: h.frames(x, SndFIN, RcvAckOfFIN),
 			tally:    true,
-			text: fmt.Sprintf("%v acknowledged the FIN of %v but has not closed its side %s later: most likely its application leaks this socket.",
-				h.addr(y), h.addr(x), spanText(h.now.Sub(since))),
+			values:   values{"span": h.now.Sub(since), "n": n},
 		}
 		if n > 1 {
-			f.text += fmt.Sprintf(" It is number %d on %v.", n, h.addr(y))
+			f.say("another")
 		}
 		if n >= leaksOfServer {
-			f.severity = Error
+			f.move = "many"
 		}
 		if h.ends[x].assumed == setOf(Closed) {
-			f.text += fmt.Sprintf(" %v has probably forgotten the connection by now.", h.addr(x))
+			f.say("forgotten")
 		}
 		return f
 	},
 }
 
 var finWait2Stuck = Kind{
-	Name:       finWait2StuckName,
-	Severity:   Warning,
-	Title:      "Closed side waits for a FIN that does not come",
-	RFC:        "RFC 9293 §3.6",
-	Sentence:   "{Y} has not closed {t} after {X} did. If {X} had called close(), and not only shutdown(), its stack now forgets FIN_WAIT_2, and a later FIN will get RST.",
+	Name:     finWait2StuckName,
+	Severity: Warning,
+	Title:    "Closed side waits for a FIN that does not come",
+	RFC:      "RFC 9293 §3.6",
+	Causes:   []Cause{{"", "{Y} has not closed {span} after {X} did.{outcome}"}},
+	Phrases: []Phrase{
+		{"forgets", "outcome", " If {X} had called close(), and not only shutdown(), its stack now forgets FIN_WAIT_2, and a later FIN will get RST."},
+		{"waits", "outcome", " {X} waits for its FIN, which only the application there can bring about."},
+	},
+	Thresholds: []Threshold{
+		{"time in FIN_WAIT_2, by the stack of {X}", stacks[stackLinux].FinWait2, "stack"},
+		{"the same, where the stack has no timer for it", finWait2Wait, ""},
+		flushTime,
+	},
 	Supersedes: []string{halfCloseName},
 	on:         onTimer | onEnd,
 	only:       isWaiting,
@@ -99,11 +121,11 @@ var finWait2Stuck = Kind{
 			certain:  ConfidenceAssumed,
 			evidence: h.frames(x, SndFIN, RcvAckOfFIN),
 		}
-		f.text = fmt.Sprintf("%v has not closed %s after %v did.", h.addr(y), spanText(h.now.Sub(since)), h.addr(x))
+		f.values = values{"span": h.now.Sub(since)}
 		if h.ends[x].assumed != h.before.states[x] {
-			f.text += fmt.Sprintf(" If %v had called close(), and not only shutdown(), its stack now forgets FIN_WAIT_2, and a later FIN will get RST.", h.addr(x))
+			f.say("forgets")
 		} else {
-			f.text += fmt.Sprintf(" %v waits for its FIN, which only the application there can bring about.", h.addr(x))
+			f.say("waits")
 		}
 		return f
 	},
@@ -114,9 +136,14 @@ var halfCloseLingering = Kind{
 	Severity: Info,
 	Title:    "One direction closed, the other still in use",
 	RFC:      "RFC 9293 §3.6",
-	Sentence: "{X} closed its direction {t} ago; {Y} still has the other one and has sent {n} bytes since.",
-	on:       onUnsettled | onEnd,
-	only:     isWaiting,
+	Causes:   []Cause{{"", "{X} closed its direction {span} ago; {Y} {what}. A half-closed connection is legal, and often meant."}},
+	Phrases: []Phrase{
+		{"sends", "what", "still has the other one and has sent {n bytes} since"},
+		{"silent", "what", "has not closed its own, nor sent anything since"},
+	},
+	Thresholds: []Threshold{{"time since {Y} acknowledged the FIN, more than", halfCloseLinger, ""}},
+	on:         onUnsettled | onEnd,
+	only:       isWaiting,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.ends[x].assumed != setOf(FinWait2) || h.ends[y].assumed != setOf(CloseWait) || !h.visible(y) {
@@ -139,12 +166,13 @@ var halfCloseLingering = Kind{
 			certain:  ConfidenceAssumed,
 			evidence: append(h.frames(x, SndFIN), ack.packet()),
 		}
-		f.text = fmt.Sprintf("%v closed its direction %s ago; ", h.addr(x), spanText(h.now.Sub(ack.at)))
-		if n := h.sentSinceFIN(y); n > 0 {
+		n := h.sentSinceFIN(y)
+		f.values = values{"span": h.now.Sub(ack.at), "n": n}
+		if n > 0 {
 			f.evidence = append(f.evidence, h.lastDataOf(y)...)
-			f.text += fmt.Sprintf("%v still has the other one and has sent %s since. A half-closed connection is legal, and often meant.", h.addr(y), countOf(int(n), "byte", "bytes"))
+			f.say("sends")
 		} else {
-			f.text += fmt.Sprintf("%v has not closed its own, nor sent anything since. A half-closed connection is legal, and often meant.", h.addr(y))
+			f.say("silent")
 		}
 		return f
 	},
@@ -155,8 +183,11 @@ var noCloseSeen = Kind{
 	Severity: Notice,
 	Title:    "Connection just stopped",
 	RFC:      "RFC 9293 §3.6",
-	Sentence: "No close was captured, neither FIN nor RST: the last segment came from {X}, {t} before the end of the capture.",
-	on:       onEnd,
+	Causes: []Cause{
+		{"", "No close was captured, neither FIN nor RST: the last segment came from {X}, {span} before the end of the capture. An idle connection is legal; both ends may hold it still, or have lost it unseen."},
+	},
+	Thresholds: []Threshold{{"time from the last segment to the end of the capture, at least", closeUnseen, ""}},
+	on:         onEnd,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		idle := h.now.Sub(h.ends[x].sentAt)
@@ -166,15 +197,13 @@ var noCloseSeen = Kind{
 		if h.ends[x].assumed.shown() != Established || h.ends[y].assumed.shown() != Established || !h.visible(x) || !h.visible(y) {
 			return nil
 		}
-		f := &finding{end: x, certain: ConfidenceAssumed}
+		f := &finding{end: x, certain: ConfidenceAssumed, values: values{"span": idle}}
 		for g := range h.back() {
 			f.evidence = append(f.evidence, g.packet)
 			if len(f.evidence) == 2 {
 				break
 			}
 		}
-		f.text = fmt.Sprintf("No close was captured, neither FIN nor RST: the last segment came from %v, %s before the end of the capture. An idle connection is legal; both ends may hold it still, or have lost it unseen.",
-			h.addr(x), spanText(idle))
 		return f
 	},
 }

@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"fmt"
 	"iter"
 	"time"
 )
@@ -27,6 +26,9 @@ const (
 	// the end of counts as failed.
 	synsAtEnd = 3
 
+	// SYN+ACKs that show a server to have waited: one is sent by any.
+	synAcksStuck = 2
+
 	// The ACK of a handshake may cross a SYN+ACK that is repeated.
 	ackCrosses = 50 * time.Millisecond
 
@@ -46,20 +48,18 @@ var connectionRefused = Kind{
 	Severity: Warning,
 	Title:    "SYN answered by RST",
 	RFC:      "RFC 9293 §3.5.2, §3.10.7.3",
-	Sentence: "{Y} has nothing listening on port {p} (or a firewall answered): RST to the SYN after {dt}.",
+	Causes:   []Cause{{"", "{Y.ip} has nothing listening on port {Y.port} (or a firewall answered): RST to the SYN {soon}."}},
 	on:       onRST,
 	check: func(h *happening) *finding {
 		x := h.from.Peer()
 		if !h.before.accepted || h.before.states[x] != setOf(SynSent) {
 			return nil
 		}
-		server := h.addr(h.from)
 		return &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: append(h.frames(x, SndSYN), h.s.Packet),
-			text: fmt.Sprintf("%v has nothing listening on port %d (or a firewall answered): RST to the SYN %s.",
-				server.Addr(), server.Port(), soonText(h.now.Sub(h.before.sentAt[x]))),
+			values:   values{"soon": soon(h.now.Sub(h.before.sentAt[x]))},
 		}
 	},
 }
@@ -69,8 +69,17 @@ var synRetransmitted = Kind{
 	Severity: Notice,
 	Title:    "SYN sent again",
 	RFC:      "RFC 9293 §3.8.3",
-	Sentence: "{X} sent its SYN again after {t}: no answer had been seen, or the answer was captured but did not reach {X}.",
-	on:       onSYN,
+	Causes: []Cause{
+		{"no-answer", "{X} sent its SYN again after {span}: no answer had been seen. One lost SYN or SYN+ACK is harmless; many mean a full listen queue, a firewall, or a host that is down."},
+		{"answer-refused", "{X} sent its SYN again after {span}: {why}"},
+		{"answer-not-received", "{X} sent its SYN again after {span}: the answer was captured but had not reached it by then. It was lost or delayed behind the capture point."},
+	},
+	Phrases: []Phrase{
+		{"ack-of-older", "why", "the first was answered with an ACK of an older connection, which it refused with RST."},
+		{"ack-of-unsent", "why", "the answer to the first acknowledged something that it had not sent, and so was none."},
+	},
+	Thresholds: []Threshold{{"time before the copy, if it has no mark of its own, at least", soonestRepeat, ""}},
+	on:         onSYN,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.ends[x].copies < 2 {
@@ -82,23 +91,26 @@ var synRetransmitted = Kind{
 		if !again || !waits || h.s.Seq != h.ends[x].iss || h.isCopyOf(sent) {
 			return nil
 		}
-		f := &finding{end: x, certain: ConfidenceAssumed, cause: "no-answer", evidence: h.framesOf(x, SYN)}
-		f.text = fmt.Sprintf("%v sent its SYN again after %s: ", h.addr(x), spanText(h.now.Sub(sent.at)))
+		f := &finding{
+			end:      x,
+			cause:    "no-answer",
+			certain:  ConfidenceAssumed,
+			evidence: h.framesOf(x, SYN),
+			values:   values{"span": h.now.Sub(sent.at)},
+		}
 		answer, answered := h.lastSent(y, SYN|ACK)
 		switch {
 		case h.refusedSince(sent.at):
 			f.cause = "answer-refused"
-			f.text += "the first was answered with an ACK of an older connection, which it refused with RST."
+			f.say("ack-of-older")
 		case !answered:
-			f.text += "no answer had been seen. One lost SYN or SYN+ACK is harmless; many mean a full listen queue, a firewall, or a host that is down."
 		case !h.acceptableTo(x, answer):
 			f.cause = "answer-refused"
 			f.evidence = append(f.evidence, answer.packet)
-			f.text += "the answer to the first acknowledged something that it had not sent, and so was none."
+			f.say("ack-of-unsent")
 		default:
 			f.cause = "answer-not-received"
 			f.evidence = append(f.evidence, answer.packet)
-			f.text += "the answer was captured but had not reached it by then. It was lost or delayed behind the capture point."
 		}
 		return f
 	},
@@ -109,8 +121,19 @@ var synTimeout = Kind{
 	Severity: Error,
 	Title:    "Connection attempt got no answer",
 	RFC:      "RFC 9293 §3.8.3",
-	Sentence: "Nothing answered {k} SYNs from {X} to {Y} in {t}: a firewall drops them, the host is down, or its listen queue is full. " +
-		"By default {X}'s stack gives up after about {T}.",
+	Causes: []Cause{
+		{"", "Nothing answered {what} from {X} to {Y} in {span}: a firewall drops them, the host is down, or its listen queue is full. By default {X.ip}'s stack gives up after about {limit}."},
+	},
+	Phrases: []Phrase{
+		{"one", "what", "the SYN"},
+		{"several", "what", "{n} SYNs"},
+		{"early", "", " Here it is set to fewer tries, or the program gave up, or the capture ended first."},
+	},
+	Thresholds: []Threshold{
+		{"time that the stack of {X} tries", stacks[stackLinux].SynGiveUp, "stack"},
+		{"SYNs, if the capture ends first, at least", synsAtEnd, ""},
+		{"time after one SYN, if a new attempt follows, at least", briefAttempt, ""},
+	},
 	Supersedes: []string{"syn-retransmitted"},
 	on:         onTimer | onEnd,
 	only:       wasCalling,
@@ -127,19 +150,19 @@ var synTimeout = Kind{
 		if h.newer() != nil && x.copies < 2 && waited < briefAttempt {
 			return nil
 		}
-		syns := "the SYN"
-		if x.copies > 1 {
-			syns = fmt.Sprintf("%d SYNs", x.copies)
-		}
 		f := &finding{
 			end:      h.from,
 			certain:  ConfidenceAssumed,
 			evidence: append(h.framesOf(h.from, SYN), first.packet()),
-			text: fmt.Sprintf("Nothing answered %s from %v to %v in %s: a firewall drops them, the host is down, or its listen queue is full. By default %v's stack gives up after about %s.",
-				syns, h.addr(h.from), h.addr(h.from.Peer()), spanText(waited), h.addr(h.from).Addr(), spanText(x.stack().SynGiveUp)),
+			values:   values{"n": x.copies, "span": waited, "limit": x.stack().SynGiveUp},
+		}
+		if x.copies > 1 {
+			f.say("several")
+		} else {
+			f.say("one")
 		}
 		if waited < x.stack().SynGiveUp/2 {
-			f.text += " Here it is set to fewer tries, or the program gave up, or the capture ended first."
+			f.say("early")
 		}
 		return f
 	},
@@ -150,8 +173,13 @@ var synAckRetransmitted = Kind{
 	Severity: Notice,
 	Title:    "SYN+ACK sent again",
 	RFC:      "RFC 9293 §3.10.8",
-	Sentence: "{Y} sent its SYN+ACK again after {t}: it, or the ACK of it, was lost or delayed before or behind the capture point.",
-	on:       onSYNACK,
+	Causes: []Cause{
+		{"no-ack", "{X} sent its SYN+ACK again after {span}: no ACK of it was seen. The SYN+ACK or the ACK was lost, or {Y} is not there or did not ask."},
+		{"duplicate-syn", "{X} sent its SYN+ACK again after {span}: {Y} had repeated its SYN, and this answers it."},
+		{"ack-not-received", "{X} sent its SYN+ACK again after {span}: {Y}'s ACK of the first was captured but had not reached it by then. It was lost or delayed behind the capture point, or {X} does not act on it."},
+	},
+	Thresholds: []Threshold{{"time before the copy, if it has no mark of its own, at least", soonestRepeat, ""}},
+	on:         onSYNACK,
 	check: func(h *happening) *finding {
 		x, y := h.from.Peer(), h.from
 		if h.ends[y].copies < 2 {
@@ -161,21 +189,21 @@ var synAckRetransmitted = Kind{
 		if !again || sent.seq != h.s.Seq || h.isCopyOf(sent) {
 			return nil
 		}
-		f := &finding{end: y, certain: ConfidenceAssumed, cause: "no-ack", evidence: h.framesOf(y, SYN|ACK)}
-		f.text = fmt.Sprintf("%v sent its SYN+ACK again after %s: ", h.addr(y), spanText(h.now.Sub(sent.at)))
+		f := &finding{
+			end:      y,
+			cause:    "no-ack",
+			certain:  ConfidenceAssumed,
+			evidence: h.framesOf(y, SYN|ACK),
+			values:   values{"span": h.now.Sub(sent.at)},
+		}
 		ack, acked := h.ackOf(sent)
 		switch {
 		case h.countOf(x, SYN) > h.countOf(y, SYN|ACK):
 			f.cause = "duplicate-syn"
 			f.evidence = append(f.evidence, h.framesOf(x, SYN)...)
-			f.text += fmt.Sprintf("%v had repeated its SYN, and this answers it.", h.addr(x))
 		case acked:
 			f.cause = "ack-not-received"
 			f.evidence = append(f.evidence, ack.packet)
-			f.text += fmt.Sprintf("%v's ACK of the first was captured but had not reached it by then. It was lost or delayed behind the capture point, or %v does not act on it.",
-				h.addr(x), h.addr(y))
-		default:
-			f.text += fmt.Sprintf("no ACK of it was seen. The SYN+ACK or the ACK was lost, or %v is not there or did not ask.", h.addr(x))
 		}
 		return f
 	},
@@ -185,11 +213,17 @@ var synAckRetransmitted = Kind{
 // its own accord. One that has an unfinished connection repeats its SYN+ACK
 // without being asked by a SYN, and only that shows that it waited.
 var synRcvdStuck = Kind{
-	Name:       "syn-rcvd-stuck",
-	Severity:   Warning,
-	Title:      "Half-open server side ran out of retries",
-	RFC:        "RFC 9293 §3.8.3",
-	Sentence:   "{Y} sent its SYN+ACK {k} times and waited {t} in SYN_RCVD; {X} never completed the handshake.",
+	Name:     "syn-rcvd-stuck",
+	Severity: Warning,
+	Title:    "Half-open server side ran out of retries",
+	RFC:      "RFC 9293 §3.8.3",
+	Causes: []Cause{
+		{"", "{X} sent its SYN+ACK {n} times and waited {span} in SYN_RCVD; {Y} never completed the handshake. It has gone, its ACKs are lost on the way, or somebody else sent the SYN in its name."},
+	},
+	Thresholds: []Threshold{
+		{"time after the last SYN+ACK, by the stack of {X}", stacks[stackLinux].SynAckGiveUp, "stack"},
+		{"SYN+ACKs, and more than there were SYNs, at least", synAcksStuck, ""},
+	},
 	Supersedes: []string{"syn-ack-retransmitted"},
 	on:         onTimer,
 	check: func(h *happening) *finding {
@@ -200,26 +234,37 @@ var synRcvdStuck = Kind{
 		}
 		syns, synAcks := h.countOf(x, SYN), h.countOf(y, SYN|ACK)
 		first, ok := h.find(y, RcvSYN)
-		if !ok || synAcks < 2 || synAcks <= syns {
+		if !ok || synAcks < synAcksStuck || synAcks <= syns {
 			return nil
 		}
 		return &finding{
 			end:      y,
 			certain:  ConfidenceAssumed,
 			evidence: append(h.framesOf(y, SYN|ACK), h.framesOf(x, SYN)...),
-			text: fmt.Sprintf("%v sent its SYN+ACK %d times and waited %s in SYN_RCVD; %v never completed the handshake. It has gone, its ACKs are lost on the way, or somebody else sent the SYN in its name.",
-				h.addr(y), synAcks, spanText(h.now.Sub(first.at)), h.addr(x)),
+			values:   values{"n": synAcks, "span": h.now.Sub(first.at)},
 		}
 	},
 }
+
+const stalledText = "{X} repeats its SYN+ACK {span} after the first of {n} ACKs of it: its accept queue is full (Linux then drops the ACK silently), it waits for data (TCP_DEFER_ACCEPT), or everything is lost behind the capture point. " +
+	"See whether the application still accepts, and how long its listen queue is."
 
 var acceptStalled = Kind{
 	Name:     "accept-stalled",
 	Severity: Warning,
 	Title:    "Handshake ACK was captured but the server keeps sending SYN+ACK",
 	RFC:      "RFC 9293 §3.10.7.4",
-	Sentence: "{Y} does not act on the ACK of its SYN+ACK: its accept queue is full (Linux then drops the ACK silently), " +
-		"it waits for data (TCP_DEFER_ACCEPT), or everything is lost behind the capture point.",
+	Causes: []Cause{
+		{"ack-ignored", stalledText},
+		{"data-ignored", stalledText},
+	},
+	Thresholds: []Threshold{
+		{"ACKs of the SYN+ACK, sent at different times, at least", ignoredAcks, ""},
+		{"the same, if {X} is the host of the capture", ignoredAcksNear, ""},
+		{"response time of a host of the capture, at most", nearEnd, ""},
+		{"time since these ACKs, if twice the response time is not longer", ackCrosses, ""},
+		{"time before the copy, if it has no mark of its own, at least", soonestRepeat, ""},
+	},
 	Supersedes: []string{"syn-ack-retransmitted"},
 	on:         onSYNACK,
 	check: func(h *happening) *finding {
@@ -256,8 +301,7 @@ var acceptStalled = Kind{
 		if acks < least {
 			return nil
 		}
-		f.text = fmt.Sprintf("%v repeats its SYN+ACK %s after the first of %d ACKs of it: its accept queue is full (Linux then drops the ACK silently), it waits for data (TCP_DEFER_ACCEPT), or everything is lost behind the capture point. See whether the application still accepts, and how long its listen queue is.",
-			h.addr(y), spanText(h.now.Sub(first)), acks)
+		f.values = values{"span": h.now.Sub(first), "n": acks}
 		return f
 	},
 }
@@ -267,8 +311,11 @@ var synRcvdReset = Kind{
 	Severity: Notice,
 	Title:    "RST during the handshake",
 	RFC:      "RFC 9293 §3.10.7.4",
-	Sentence: "{X} reset right after the SYN+ACK: an abandoned connect, a half-open scan, or a SYN that {X} no longer remembers.",
-	on:       onRST,
+	Causes: []Cause{
+		{"aborted", "{X} gave up the connection that it had begun to open: RST to the SYN+ACK of {Y} {soon}."},
+		{"no-connection", "{X} answered the SYN+ACK of {Y} with RST {soon}: it had abandoned the attempt, or scans without opening, or no longer remembers the SYN, or never sent it."},
+	},
+	on: onRST,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if !h.before.accepted || h.before.states[y] != setOf(SynReceived) || h.ends[x].has(hasAcked) || h.origin() != FromSYN {
@@ -283,13 +330,10 @@ var synRcvdReset = Kind{
 			certain:  ConfidenceAssumed,
 			cause:    "aborted",
 			evidence: append(h.framesOf(x, SYN), synAck.packet, h.s.Packet),
-			text: fmt.Sprintf("%v gave up the connection that it had begun to open: RST to the SYN+ACK of %v %s.",
-				h.addr(x), h.addr(y), soonText(h.now.Sub(synAck.at))),
+			values:   values{"soon": soon(h.now.Sub(synAck.at))},
 		}
 		if h.before.rst == resetReply {
 			f.cause, f.certain = "no-connection", ConfidenceAmbiguous
-			f.text = fmt.Sprintf("%v answered the SYN+ACK of %v with RST %s: it had abandoned the attempt, or scans without opening, or no longer remembers the SYN, or never sent it.",
-				h.addr(x), h.addr(y), soonText(h.now.Sub(synAck.at)))
 		}
 		return f
 	},
@@ -300,9 +344,14 @@ var tfoSYNData = Kind{
 	Severity: Info,
 	Title:    "Data on the SYN",
 	RFC:      "RFC 7413 §2, RFC 9293 §3.10.7.3",
-	Sentence: "{n} octets rode on the SYN of {X}: {Y} accepted them all, or some, or none, or the SYN was sent again without them.",
-	on:       onSYN | onSYNACK,
-	only:     isOdd,
+	Causes: []Cause{
+		{"accepted", "{n octets} rode on the SYN of {X}: {Y} accepted them, a round trip early."},
+		{"ignored", "{n octets} rode on the SYN of {X}: {Y} ignored them, and they must be sent again."},
+		{"partial", "{n octets} rode on the SYN of {X}: {Y} accepted the first {taken} of them, and the rest must be sent again."},
+		{"sent-without", "{n octets} rode on the SYN of {X}: the SYN was sent again without them. They were dropped together, or lost."},
+	},
+	on:   onSYN | onSYNACK,
+	only: isOdd,
 	check: func(h *happening) *finding {
 		x := h.from
 		if h.on&onSYNACK != 0 {
@@ -315,28 +364,25 @@ var tfoSYNData = Kind{
 		if !ok || syn.data == 0 { // told when the SYN came without them
 			return nil
 		}
-		f := &finding{end: x, evidence: []int{syn.packet, h.s.Packet}}
-		what := ""
+		f := &finding{end: x, evidence: []int{syn.packet, h.s.Packet}, values: values{"n": syn.data}}
 		if h.on&onSYN != 0 {
 			if h.s.Data > 0 || h.s.Seq != syn.seq {
 				return nil
 			}
 			f.cause, f.certain = "sent-without", ConfidenceAmbiguous
-			what = "the SYN was sent again without them. They were dropped together, or lost"
-		} else {
-			if _, again := h.lastSent(h.from, SYN|ACK); again || !h.s.Ack.In(syn.seq+1, syn.end()+1) {
-				return nil
-			}
-			switch taken := h.s.Ack.Minus(syn.seq + 1); taken {
-			case syn.data:
-				f.cause, what = "accepted", fmt.Sprintf("%v accepted them, a round trip early", h.addr(h.from))
-			case 0:
-				f.cause, what = "ignored", fmt.Sprintf("%v ignored them, and they must be sent again", h.addr(h.from))
-			default:
-				f.cause, what = "partial", fmt.Sprintf("%v accepted the first %d of them, and the rest must be sent again", h.addr(h.from), taken)
-			}
+			return f
 		}
-		f.text = fmt.Sprintf("%s rode on the SYN of %v: %s.", countOf(int(syn.data), "octet", "octets"), h.addr(x), what)
+		if _, again := h.lastSent(h.from, SYN|ACK); again || !h.s.Ack.In(syn.seq+1, syn.end()+1) {
+			return nil
+		}
+		switch taken := h.s.Ack.Minus(syn.seq + 1); taken {
+		case syn.data:
+			f.cause = "accepted"
+		case 0:
+			f.cause = "ignored"
+		default:
+			f.cause, f.values["taken"] = "partial", taken
+		}
 		return f
 	},
 }
@@ -349,34 +395,25 @@ var handshakeFIN = Kind{
 	Severity: Info,
 	Title:    "FIN before the server saw ESTABLISHED",
 	RFC:      "RFC 9293 §3.10.4, §3.10.7.4",
-	Sentence: "{X} closed before the handshake had settled.",
-	on:       onFIN,
+	Causes: []Cause{
+		{"instead-of-ack", "{X} closed before the handshake had settled: its FIN was the first that {Y} saw of its ACK."},
+		{"in-syn-rcvd", "{X} closed before the handshake had settled: it sent FIN before it had an ACK of its SYN+ACK."},
+	},
+	on: onFIN,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
-		var cause, text string
+		cause := "instead-of-ack"
 		switch in := setOf(SynReceived); {
 		case h.s.Flags&SYN != 0 || h.stale || h.foreign:
 			return nil
 		case h.before.states[y] == in && h.ends[y].has(sentSYNACK):
-			cause = "instead-of-ack"
-			text = fmt.Sprintf("%v closed before the handshake had settled: its FIN was the first that %v saw of its ACK.", h.addr(x), h.addr(y))
 		case h.before.states[x] == in && h.ends[x].has(sentSYNACK):
-			cause = "in-syn-rcvd"
-			text = fmt.Sprintf("%v closed before the handshake had settled: it sent FIN before it had an ACK of its SYN+ACK.", h.addr(x))
-			y = x
+			cause, y = "in-syn-rcvd", x
 		default:
 			return nil
 		}
-		return &finding{end: x, cause: cause, certain: ConfidenceAssumed, evidence: append(h.framesOf(y, SYN|ACK), h.s.Packet), text: text}
+		return &finding{end: x, cause: cause, certain: ConfidenceAssumed, evidence: append(h.framesOf(y, SYN|ACK), h.s.Packet)}
 	},
-}
-
-// soonText says how long something took to follow.
-func soonText(d time.Duration) string {
-	if d < time.Millisecond {
-		return "within a millisecond"
-	}
-	return "after " + spanText(d)
 }
 
 // handshake yields the connection's segments before the one that happens, the

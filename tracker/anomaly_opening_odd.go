@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"fmt"
 	"time"
 )
 
@@ -13,6 +12,10 @@ const (
 	// The real SYN follows an old one that was rejected within this time.
 	oldSYNFollowed = 5 * time.Second
 
+	// The hundredths of the time that an answer takes, after which a SYN may be
+	// an answer too: a quarter is jitter.
+	answerShare = 75
+
 	// An answer, or the RST to one, comes within this time.
 	promptly = time.Second
 )
@@ -22,9 +25,12 @@ var simultaneousOpen = Kind{
 	Severity: Notice,
 	Title:    "Both sides dialled each other",
 	RFC:      "RFC 9293 §3.5 figure 7",
-	Sentence: "{A} and {B} opened the same connection at the same time; one connection results.",
-	on:       onSYNACK | onUnsettled,
-	only:     isDialled,
+	Causes:   []Cause{{"", "{X} and {Y} opened the same connection at the same time; one connection results. Both ends opened actively: there is no server in it."}},
+	Thresholds: []Threshold{
+		{"time between the SYNs, in hundredths of what an answer takes, less than", answerShare, ""},
+	},
+	on:   onSYNACK | onUnsettled,
+	only: isDialled,
 	check: func(h *happening) *finding {
 		if h.dialled() != bothDialled {
 			return nil
@@ -32,8 +38,6 @@ var simultaneousOpen = Kind{
 		return &finding{
 			end:      Client,
 			evidence: append(append(append(h.framesOf(Client, SYN), h.framesOf(Server, SYN)...), h.framesOf(Client, SYN|ACK)...), h.framesOf(Server, SYN|ACK)...),
-			text: fmt.Sprintf("%v and %v opened the same connection at the same time; one connection results. Both ends opened actively: there is no server in it.",
-				h.addr(Client), h.addr(Server)),
 		}
 	},
 }
@@ -43,9 +47,14 @@ var splitHandshake = Kind{
 	Severity: Warning,
 	Title:    "Listener answered SYN with a bare SYN",
 	RFC:      "RFC 9293 §3.5 figure 7",
-	Sentence: "{Y} answered the SYN of {X} with a SYN of its own instead of SYN+ACK (a split handshake); some firewalls then take the client for the server.",
-	on:       onSYNACK | onUnsettled,
-	only:     isDialled,
+	Causes: []Cause{
+		{"", "{X} answered the SYN of {Y} with a SYN of its own instead of SYN+ACK (a split handshake); some firewalls and filters then take the client for the server. No ordinary stack does this when it listens."},
+	},
+	Thresholds: []Threshold{
+		{"time between the SYNs, in hundredths of what an answer takes, at least", answerShare, ""},
+	},
+	on:   onSYNACK | onUnsettled,
+	only: isDialled,
 	check: func(h *happening) *finding {
 		if h.dialled() != splitAnswer {
 			return nil
@@ -55,8 +64,6 @@ var splitHandshake = Kind{
 			end:      y,
 			certain:  ConfidenceAssumed,
 			evidence: append(append(h.framesOf(x, SYN), h.framesOf(y, SYN)...), append(h.framesOf(x, SYN|ACK), h.s.Packet)...),
-			text: fmt.Sprintf("%v answered the SYN of %v with a SYN of its own instead of SYN+ACK (a split handshake); some firewalls and filters then take the client for the server. No ordinary stack does this when it listens.",
-				h.addr(y), h.addr(x)),
 		}
 	},
 }
@@ -99,7 +106,7 @@ func (h *happening) dialled() dialling {
 		return oneDialled
 	}
 	gap, took := own.at.Sub(other.at), h.now.Sub(synAck.at)
-	if 4*gap < 3*took { // but for a quarter of jitter
+	if 100*gap < answerShare*took {
 		return bothDialled
 	}
 	return splitAnswer
@@ -110,28 +117,29 @@ var selfConnect = Kind{
 	Severity: Notice,
 	Title:    "Connection to itself",
 	RFC:      "RFC 9293 §3.5 figure 7",
-	Sentence: "Port {p} of {X} connected to itself: the port that the system chose for the client was the one to connect to, where nobody listened.",
-	on:       onSYNACK,
+	Causes: []Cause{
+		{"", "Port {X.port} of {X.ip} connected to itself: the port that the system chose for the client was the one to connect to, where nobody listened. The program now talks to itself, and the real server cannot bind the port."},
+	},
+	on: onSYNACK,
 	check: func(h *happening) *finding {
 		if !h.self() || h.from != Server {
 			return nil
 		}
-		x := h.addr(Client)
-		return &finding{
-			end:      Client,
-			evidence: append(h.framesOf(Client, SYN), h.s.Packet),
-			text: fmt.Sprintf("Port %d of %v connected to itself: the port that the system chose for the client was the one to connect to, where nobody listened. The program now talks to itself, and the real server cannot bind the port.",
-				x.Port(), x.Addr()),
-		}
+		return &finding{end: Client, evidence: append(h.framesOf(Client, SYN), h.s.Packet)}
 	},
 }
 
 var oldDuplicateSYN = Kind{
-	Name:       "old-duplicate-syn",
-	Severity:   Notice,
-	Title:      "SYN of an earlier attempt was answered and rejected",
-	RFC:        "RFC 9293 §3.5 figures 8, 11",
-	Sentence:   "{Y} answered an old SYN (seq {s}); {X} rejected it with RST seq {a}. The real SYN follows.",
+	Name:     "old-duplicate-syn",
+	Severity: Notice,
+	Title:    "SYN of an earlier attempt was answered and rejected",
+	RFC:      "RFC 9293 §3.5 figures 8, 11",
+	Causes: []Cause{
+		{"real-syn-sent", "{Y} answered an old SYN (seq {seq}); {X} rejected it with RST seq {rst}. Its real SYN was on the way already."},
+		{"real-syn-follows", "{Y} answered an old SYN (seq {seq}); {X} rejected it with RST seq {rst}. Its real SYN (seq {real}) follows."},
+		{"earlier-connection", "{Y} answered an old SYN (seq {seq}); {X} rejected it with RST seq {rst}. The SYN is that of an earlier connection."},
+	},
+	Thresholds: []Threshold{{"time from the RST to the real SYN, at most", oldSYNFollowed, ""}},
 	Supersedes: []string{"syn-rcvd-reset"},
 	on:         onRST | onSYN,
 	check: func(h *happening) *finding {
@@ -142,14 +150,12 @@ var oldDuplicateSYN = Kind{
 		if !ok {
 			return nil
 		}
-		x := h.from
 		return &finding{
-			end:      x,
+			end:      h.from,
 			certain:  ConfidenceAssumed,
 			cause:    old.cause,
 			evidence: old.evidence,
-			text: fmt.Sprintf("%v answered an old SYN (seq %d); %v rejected it with RST seq %d. %s",
-				h.addr(x.Peer()), uint32(old.rejected-1), h.addr(x), uint32(old.rejected), old.next),
+			values:   values{"seq": old.rejected - 1, "rst": old.rejected, "real": h.s.Seq},
 		}
 	},
 }
@@ -158,7 +164,6 @@ var oldDuplicateSYN = Kind{
 type oldSYN struct {
 	rejected Seq // the number of the RST
 	cause    string
-	next     string // what became of the real SYN
 	evidence []int
 }
 
@@ -183,19 +188,19 @@ func (h *happening) rejectsOldSYN() (o oldSYN, found bool) {
 	o.rejected = h.s.Seq
 	o.evidence = append(h.framesOf(x, SYN), synAck.packet, h.s.Packet)
 	if h.before.states[x] == setOf(SynSent) && !h.acceptableTo(x, synAck) {
-		o.cause, o.next = "real-syn-sent", "Its real SYN was on the way already."
+		o.cause = "real-syn-sent"
 		return o, true
 	}
 	if n := h.newer(); n != nil && n.addr(Client) == h.addr(x) && !(n.ends[Client].has(hasISS) && n.ends[Client].iss == h.s.Seq-1) {
 		if syn, ok := n.find(Client, SndSYN); ok {
 			o.evidence = append(o.evidence, syn.packet())
 		}
-		o.cause, o.next = "real-syn-sent", "Its real SYN was on the way already."
+		o.cause = "real-syn-sent"
 		return o, true
 	}
 	for c := h.Conn.older(); c != nil; c = c.older() {
 		if e := c.endOn(h.addr(x) == c.addr(Client)); e.has(hasISS|sentSYN) && e.iss == h.s.Seq-1 {
-			o.cause, o.next = "earlier-connection", "The SYN is that of an earlier connection."
+			o.cause = "earlier-connection"
 			return o, true
 		}
 	}
@@ -236,7 +241,6 @@ func (h *happening) followsOldSYN() (o oldSYN, found bool) {
 	return oldSYN{
 		rejected: rst.seq,
 		cause:    "real-syn-follows",
-		next:     fmt.Sprintf("Its real SYN (seq %d) follows.", uint32(h.s.Seq)),
 		evidence: []int{syn.packet, synAck.packet, rst.packet, h.s.Packet},
 	}, true
 }
@@ -254,9 +258,12 @@ var badSYNACK = Kind{
 	Severity: Warning,
 	Title:    "SYN+ACK acknowledges what was never sent",
 	RFC:      "RFC 9293 §3.10.7.3",
-	Sentence: "{Y}'s SYN+ACK acknowledges {a}, but {X}'s SYN has the number {s}: a proxy or firewall that rewrites numbers, a forged answer, or a SYN that the capture missed.",
-	on:       onSYN | onForeign | onUnsettled | onTimer | onEnd,
-	only:     wasCalling,
+	Causes: []Cause{
+		{"ignored", "{X}'s SYN+ACK acknowledges {ack}, but {Y}'s SYN has the number {seq}, and {Y} did not even reject it: a proxy or firewall rewrites the numbers, the answer is forged, or the capture missed a SYN."},
+		{"completed", "{X}'s SYN+ACK acknowledges {ack}, but {Y}'s SYN has the number {seq}, and {Y} goes on as if it were right: a proxy or firewall rewrites the numbers, the answer is forged, or the capture missed a SYN."},
+	},
+	on:   onSYN | onForeign | onUnsettled | onTimer | onEnd,
+	only: wasCalling,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.before.states[x] != setOf(SynSent) || !h.whole(x) || !h.ends[y].seen() {
@@ -275,17 +282,20 @@ var badSYNACK = Kind{
 		if bad == nil || h.acceptableTo(x, *bad) {
 			return nil
 		}
-		f := &finding{end: y, certain: ConfidenceAmbiguous, cause: "ignored", evidence: append(h.framesOf(x, SYN), bad.packet)}
-		what := "did not even reject it"
+		f := &finding{
+			end:      y,
+			cause:    "ignored",
+			certain:  ConfidenceAmbiguous,
+			evidence: append(h.framesOf(x, SYN), bad.packet),
+			values:   values{"ack": bad.ack, "seq": h.ends[x].iss},
+		}
 		switch {
 		case h.s != nil && h.s.Flags&(SYN|ACK) == ACK && h.s.Ack == bad.seq+1:
-			f.cause, what = "completed", "goes on as if it were right"
+			f.cause = "completed"
 			f.evidence = append(f.evidence, h.s.Packet)
 		case h.now.Sub(bad.at) <= h.ends[x].inFlight():
 			return nil // the RST to it may be on its way
 		}
-		f.text = fmt.Sprintf("%v's SYN+ACK acknowledges %d, but %v's SYN has the number %d, and %v %s: a proxy or firewall rewrites the numbers, the answer is forged, or the capture missed a SYN.",
-			h.addr(y), uint32(bad.ack), h.addr(x), uint32(h.ends[x].iss), h.addr(x), what)
 		return f
 	},
 }
@@ -295,16 +305,22 @@ var unsolicitedSYNACK = Kind{
 	Severity: Notice,
 	Title:    "SYN+ACK without a SYN",
 	RFC:      "RFC 9293 §3.10.7.1",
-	Sentence: "{Y} sent {X} a SYN+ACK that nobody had asked for: backscatter of a flood with forged addresses, or a scan.",
-	on:       onRST | onEnd,
-	only:     isAnswer,
+	Causes: []Cause{
+		{"rejected", "{X} sent {Y} a SYN+ACK, but no SYN was seen that asked for it, and {Y} answered RST: backscatter of a flood with forged addresses, or a scan. It needs no action there."},
+		{"unanswered", "{X} sent {Y} a SYN+ACK, but no SYN was seen that asked for it, and nothing answered it: backscatter of a flood with forged addresses, a scan, or a capture of one direction only."},
+	},
+	Thresholds: []Threshold{
+		{"time from the first packet of the capture, at least", promptly, ""},
+		{"time from the SYN+ACK to the RST, at most, or to the end of the capture, at least", promptly, ""},
+	},
+	on:   onRST | onEnd,
+	only: isAnswer,
 	check: func(h *happening) *finding {
 		x, y := Client, Server
 		if h.origin() != FromSYNACK || h.start.Sub(h.t.began) < promptly || h.ends[x].seen() && h.on&onEnd != 0 {
 			return nil
 		}
 		f := &finding{end: y, certain: ConfidenceAmbiguous, evidence: h.framesOf(y, SYN|ACK)}
-		f.text = fmt.Sprintf("%v sent %v a SYN+ACK, but no SYN was seen that asked for it", h.addr(y), h.addr(x))
 		switch {
 		case h.on&onRST != 0:
 			synAck, ok := h.lastSent(y, SYN|ACK)
@@ -313,7 +329,6 @@ var unsolicitedSYNACK = Kind{
 			}
 			f.cause = "rejected"
 			f.evidence = append(f.evidence, h.s.Packet)
-			f.text += fmt.Sprintf(", and %v answered RST: backscatter of a flood with forged addresses, or a scan. It needs no action there.", h.addr(x))
 		case h.from != y || h.now.Sub(h.start) < promptly:
 			return nil
 		default:
@@ -323,7 +338,6 @@ var unsolicitedSYNACK = Kind{
 				}
 			}
 			f.cause = "unanswered"
-			f.text += ", and nothing answered it: backscatter of a flood with forged addresses, a scan, or a capture of one direction only."
 		}
 		return f
 	},

@@ -1,7 +1,7 @@
 package tracker
 
 import (
-	"fmt"
+	"cmp"
 	"time"
 )
 
@@ -13,41 +13,48 @@ var challengeAck = Kind{
 	Severity: Notice,
 	Title:    "ACK sent to verify a suspicious SYN, RST or ACK",
 	RFC:      "RFC 5961 §3, §4, §5",
-	Sentence: "{X} doubted {S} and asked {Y} to confirm it (challenge ACK). {Y} {confirmed with a RST that fits | went on as before: {S} was not from it, or old}.",
-	on:       onDoubt | onRST | onEnd,
-	only:     isOdd,
+	Causes: []Cause{
+		{"rst", "{X} doubted a RST with seq {seq}, which is in its window but not the next number, {next}, and asked {Y} to confirm it (challenge ACK)."},
+		{"rst-overtook-data", "{X} doubted a RST with seq {seq}, which came ahead of data that it still misses from {next}, and asked {Y} to confirm it (challenge ACK)."},
+		{"syn", "{X} doubted a SYN in the open connection and asked {Y} to confirm it (challenge ACK)."},
+		{"ack", "{X} doubted an ACK of {ack}, up to which it had not sent, and asked {Y} to confirm it (challenge ACK)."},
+	},
+	Phrases: []Phrase{
+		{"confirmed", "", " {Y} confirmed with a RST that fits: it has left the connection."},
+		{"went-on", "", " {Y} went on as before: the doubted segment was not from it, or old."},
+		{"another-rst", "", " Another RST followed that fits no better."},
+		{"silent", "", " {Y} said nothing more."},
+	},
+	on:   onDoubt | onRST | onEnd,
+	only: isOdd,
 	check: func(h *happening) *finding {
 		d := h.pending()
 		if d == nil || d.challenge == 0 || !h.settles(d) {
 			return nil
 		}
-		x, y := h.addr(d.into), h.addr(d.into.Peer())
 		f := &finding{end: d.into, certain: ConfidenceAssumed, evidence: []int{d.packet, d.challenge}}
-		var what string
 		switch d.what {
 		case doubtedRST:
-			f.cause, what = "rst", fmt.Sprintf("a RST with seq %d, which is in its window but not the next number, %d,", d.number, d.next)
+			f.cause, f.values = "rst", values{"seq": d.number, "next": d.next}
 		case doubtedAbort:
-			f.cause, what = "rst-overtook-data", fmt.Sprintf("a RST with seq %d, which came ahead of data that it still misses from %d,", d.number, d.next)
+			f.cause, f.values = "rst-overtook-data", values{"seq": d.number, "next": d.next}
 		case doubtedSYN:
-			f.cause, what = "syn", "a SYN in the open connection"
+			f.cause = "syn"
 		case doubtedAck:
-			if h.ends[d.into].nxt.Before(d.number) {
-				f.cause, what = "ack", fmt.Sprintf("an ACK of %d, up to which it had not sent,", d.number)
-				break
+			if !h.ends[d.into].nxt.Before(d.number) {
+				return nil // it had sent that: the capture has it late, or not at all
 			}
-			return nil // it had sent that: the capture has it late, or not at all
+			f.cause, f.values = "ack", values{"ack": d.number}
 		}
-		f.text = fmt.Sprintf("%v doubted %s and asked %v to confirm it (challenge ACK). ", x, what, y)
 		switch {
 		case h.s == nil:
-			f.text += fmt.Sprintf("%v said nothing more.", y)
+			f.say("silent")
 		case h.s.Flags&RST == 0:
-			f.text += fmt.Sprintf("%v went on as before: the doubted segment was not from it, or old.", y)
+			f.say("went-on")
 		case h.before.accepted || h.before.rst == resetReply:
-			f.text += fmt.Sprintf("%v confirmed with a RST that fits: it has left the connection.", y)
+			f.say("confirmed")
 		default:
-			f.text += "Another RST followed that fits no better."
+			f.say("another-rst")
 		}
 		if h.s != nil {
 			f.evidence = append(f.evidence, h.s.Packet)
@@ -71,35 +78,53 @@ var blindRSTInWindow = Kind{
 	Severity: Warning,
 	Title:    "RST in window but not at RCV.NXT",
 	RFC:      "RFC 5961 §3",
-	Sentence: "A RST in the name of {Y} has seq {s}, which hits {X}'s window ({a}..{b}) but not its start: it is a guess, or {Y}'s own, ahead of data that was lost.",
-	on:       onDoubt | onRST | onEnd,
-	only:     isOdd,
+	Causes: []Cause{
+		{"", "A RST in the name of {Y} has seq {seq}, which hits {X}'s window ({next}..{edge}) but not its start."},
+	},
+	Phrases: []Phrase{
+		{"silent", "", " It is a guess, or {Y}'s own, ahead of data that was lost; {Y} said nothing more. A stack that follows RFC 5961 ignores it, an older one drops the connection."},
+		{"another-rst", "", " Another RST follows with a number that fits no better: somebody is guessing."},
+		{"went-on", "", " {Y} goes on as before, so it did not send it: somebody is guessing."},
+		{"attack", "", " {n} RSTs with different numbers were seen: this is an attack on the connection."},
+	},
+	Thresholds: []Threshold{{"RSTs with different numbers that are an attack", guessesOfAttack, ""}},
+	Moves: []SeverityMove{
+		{"may-be-own", Info, "if {Y} said nothing more and the RST came as far as its other segments"},
+		{"attack", Error, "if so many RSTs with different numbers were seen that it is an attack"},
+	},
+	on:   onDoubt | onRST | onEnd,
+	only: isOdd,
 	check: func(h *happening) *finding {
 		d := h.pending()
 		if d == nil || d.what != doubtedRST || !h.settles(d) || h.ends[d.into.Peer()].has(lossy) {
 			return nil
 		}
-		f := &finding{end: d.into, certain: ConfidenceAssumed, evidence: []int{d.packet, d.challenge}}
-		x, y := h.addr(d.into), h.addr(d.into.Peer())
-		f.text = fmt.Sprintf("A RST in the name of %v has seq %d, which hits %v's window (%d..%d) but not its start. ", y, d.number, x, d.next, d.edge)
+		f := &finding{
+			end:      d.into,
+			certain:  ConfidenceAssumed,
+			evidence: []int{d.packet, d.challenge},
+			values:   values{"seq": d.number, "next": d.next, "edge": d.edge, "n": d.guesses},
+		}
 		switch {
 		case h.s == nil:
 			f.certain = ConfidenceAmbiguous
-			f.mild = sameWay(d.ttl, h.ends[d.into.Peer()].ttl)
-			f.text += fmt.Sprintf("It is a guess, or %v's own, ahead of data that was lost; %v said nothing more. A stack that follows RFC 5961 ignores it, an older one drops the connection.", y, y)
+			if sameWay(d.ttl, h.ends[d.into.Peer()].ttl) {
+				f.move = "may-be-own"
+			}
+			f.say("silent")
 		case h.s.Flags&RST != 0 && (h.before.accepted || h.before.rst != resetUnmatched || h.s.Seq == d.number):
 			return nil // the sender confirms it, or repeats itself: its RST overtook data
 		case h.s.Flags&RST != 0:
-			f.text += "Another RST follows with a number that fits no better: somebody is guessing."
+			f.say("another-rst")
 		default:
-			f.text += fmt.Sprintf("%v goes on as before, so it did not send it: somebody is guessing.", y)
+			f.say("went-on")
 		}
 		if h.s != nil {
 			f.evidence = append(f.evidence, h.s.Packet)
 		}
 		if d.guesses >= guessesOfAttack {
-			f.severity = Error
-			f.text += fmt.Sprintf(" %d RSTs with different numbers were seen: this is an attack on the connection.", d.guesses)
+			f.move = cmp.Or(f.move, "attack")
+			f.say("attack")
 		}
 		return f
 	},
@@ -110,23 +135,26 @@ var rstOutOfWindow = Kind{
 	Severity: Notice,
 	Title:    "RST the receiver ignores",
 	RFC:      "RFC 9293 §3.10.7.4",
-	Sentence: "A RST in the name of {Y} has seq {s}, which is outside {X}'s window ({a}..{b}); {X} ignores it.",
-	on:       onRST,
+	Causes: []Cause{
+		{"", "A RST in the name of {Y} has seq {seq}, which is outside {X}'s window ({next}..{edge}); {X} ignores it. It is a blind guess, or left over from something older; the connection goes on."},
+		{"reply-to-old-segment", "A RST in the name of {Y} has seq {seq}, which is outside {X}'s window ({next}..{edge}); {X} ignores it. It answers a segment that is older than what was acknowledged since."},
+	},
+	Moves: []SeverityMove{{"reply", Info, "if it answers an old segment"}},
+	on:    onRST,
 	check: func(h *happening) *finding {
 		if !h.outOfWindow() {
 			return nil
 		}
-		x, y := h.from.Peer(), h.from
-		to := &h.ends[x]
-		f := &finding{end: x, certain: ConfidenceAssumed, evidence: []int{h.s.Packet}}
-		f.text = fmt.Sprintf("A RST in the name of %v has seq %d, which is outside %v's window (%d..%d); %v ignores it. ",
-			h.addr(y), h.s.Seq, h.addr(x), to.acked, to.edge, h.addr(x))
-		if h.before.rst == resetReply {
-			f.cause, f.mild = "reply-to-old-segment", true
-			f.text += "It answers a segment that is older than what was acknowledged since."
-			return f
+		to := &h.ends[h.from.Peer()]
+		f := &finding{
+			end:      h.from.Peer(),
+			certain:  ConfidenceAssumed,
+			evidence: []int{h.s.Packet},
+			values:   values{"seq": h.s.Seq, "next": to.acked, "edge": to.edge},
 		}
-		f.text += "It is a blind guess, or left over from something older; the connection goes on."
+		if h.before.rst == resetReply {
+			f.cause, f.move = "reply-to-old-segment", "reply"
+		}
 		return f
 	},
 }
@@ -150,24 +178,31 @@ var rstIgnoredInSynSent = Kind{
 	Severity: Notice,
 	Title:    "RST without acceptable ACK during connect",
 	RFC:      "RFC 9293 §3.10.7.3",
-	Sentence: "A RST in the name of {Y} acknowledges {nothing | a}, where the SYN of {X} has seq {s}; a conforming client ignores it and goes on trying.",
-	on:       onRST,
+	Causes: []Cause{
+		{"", "A RST in the name of {Y} acknowledges {what}, where the SYN of {X} has seq {seq}; a conforming client ignores it and goes on trying. It is forged, or meant for an older connection."},
+	},
+	Phrases: []Phrase{
+		{"nothing", "what", "nothing"},
+		{"wrong-number", "what", "{ack}"},
+	},
+	on: onRST,
 	check: func(h *happening) *finding {
 		x := h.from.Peer()
 		if h.before.accepted || h.before.states[x] != setOf(SynSent) || !h.ends[x].seen() {
 			return nil
 		}
-		fault := "acknowledges nothing"
-		if h.s.Flags&ACK != 0 {
-			fault = fmt.Sprintf("acknowledges %d", h.s.Ack)
-		}
-		return &finding{
+		f := &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: append(h.frames(x, SndSYN), h.s.Packet),
-			text: fmt.Sprintf("A RST in the name of %v %s, where the SYN of %v has seq %d; a conforming client ignores it and goes on trying. It is forged, or meant for an older connection.",
-				h.addr(h.from), fault, h.addr(x), h.ends[x].iss),
+			values:   values{"seq": h.ends[x].iss, "ack": h.s.Ack},
 		}
+		if h.s.Flags&ACK == 0 {
+			f.say("nothing")
+		} else {
+			f.say("wrong-number")
+		}
+		return f
 	},
 }
 
@@ -180,8 +215,11 @@ var rstUnmatched = Kind{
 	Severity: Notice,
 	Title:    "RST whose numbers fit neither rule",
 	RFC:      "RFC 9293 §3.5.2",
-	Sentence: "A RST in the name of {X} has seq {s}; its next number was {n} and no recent ACK to it said {s}. Either packets are missing from the capture, or a third party sent it.",
-	on:       onRST,
+	Causes: []Cause{
+		{"seq", "A RST in the name of {X} has seq {seq}; its next number was {next} and no recent ACK to it said {seq}. Either packets are missing from the capture, or a third party sent it."},
+		{"ack", "A RST in the name of {X} acknowledges {ack}, but it had received up to {received} and was sent up to {sent}. Either packets are missing from the capture, or a third party sent it."},
+	},
+	on: onRST,
 	check: func(h *happening) *finding {
 		x, y := h.x(), h.y()
 		to := h.from.Peer()
@@ -194,18 +232,14 @@ var rstUnmatched = Kind{
 			return nil // told better by other kinds
 		}
 		f := &finding{end: h.from, certain: ConfidenceAmbiguous, evidence: []int{h.s.Packet}}
-		who := h.addr(h.from)
 		switch {
 		case h.s.Seq != x.nxt:
-			f.cause = "seq"
-			f.text = fmt.Sprintf("A RST in the name of %v has seq %d; its next number was %d and no recent ACK to it said %d. ", who, h.s.Seq, x.nxt, h.s.Seq)
+			f.cause, f.values = "seq", values{"seq": h.s.Seq, "next": x.nxt}
 		case h.s.Flags&ACK != 0 && !(x.acked.AtMost(h.s.Ack) && h.s.Ack.AtMost(y.nxt)):
-			f.cause = "ack"
-			f.text = fmt.Sprintf("A RST in the name of %v acknowledges %d, but it had received up to %d and was sent up to %d. ", who, h.s.Ack, x.acked, y.nxt)
+			f.cause, f.values = "ack", values{"ack": h.s.Ack, "received": x.acked, "sent": y.nxt}
 		default:
 			return nil // the numbers fit; what does not is told by forged-rst
 		}
-		f.text += "Either packets are missing from the capture, or a third party sent it."
 		n, cited := 0, 0
 		for g := range h.back() {
 			if n++; n > maxLookBack || cited == acksCited {
@@ -220,10 +254,13 @@ var rstUnmatched = Kind{
 	},
 }
 
-// A storm is more than stormSize RSTs of one end within stormSpan.
+// A storm is more than stormSize RSTs of one end within stormSpan. Up to
+// stormReplies of them answer each segment that arrived: the capture may have a
+// RST twice, or the network a segment.
 const (
-	stormSize = 10
-	stormSpan = time.Second
+	stormSize    = 10
+	stormSpan    = time.Second
+	stormReplies = 2
 )
 
 var rstStorm = Kind{
@@ -231,19 +268,32 @@ var rstStorm = Kind{
 	Severity: Warning,
 	Title:    "Many RSTs",
 	RFC:      "RFC 2525 §2.16",
-	Sentence: "{X} sent {n} RSTs in {t}, {one per arriving segment | more than it received}.",
-	on:       onRST,
+	Causes: []Cause{
+		{"replies", "{X} sent {n} RSTs in {span}, one for each segment that arrived: the data was in flight when the socket closed, which is the normal form."},
+		{"unprovoked", "{X} sent {n} RSTs in {span}, more than the {received segments} that it can have answered: a device on the path, or a forger, repeats them."},
+	},
+	Thresholds: []Threshold{
+		{"RSTs of one end, at most", stormSize, ""},
+		{"time in which they are counted", stormSpan, ""},
+		{"RSTs for each segment that arrived, at most", stormReplies, ""},
+	},
+	Moves: []SeverityMove{{"replies", Info, "if the RSTs answer segments that arrived"}},
+	on:    onRST,
 	check: func(h *happening) *finding {
 		if a := h.flagged("rst-storm", h.from); a != nil {
 			if h.now.Sub(max(a.Time, a.Until)) > stormSpan {
 				return nil
 			}
-			return &finding{end: h.from, mild: a.Severity == Info}
+			f := &finding{end: h.from} // it is counted only
+			if a.Severity == Info {
+				f.move = "replies"
+			}
+			return f
 		}
 		resets, received, n := 0, 0, 0
 		var first *glimpse
 		for g := range h.back() {
-			if n++; n > maxLookBack || h.now.Sub(g.at) > stormSpan || resets > stormSize && resets <= 2*received {
+			if n++; n > maxLookBack || h.now.Sub(g.at) > stormSpan || resets > stormSize && resets <= stormReplies*received {
 				break
 			}
 			switch {
@@ -258,14 +308,10 @@ var rstStorm = Kind{
 			return nil
 		}
 		f := &finding{end: h.from, certain: ConfidenceAssumed, evidence: []int{first.packet, h.s.Packet}}
-		f.text = fmt.Sprintf("%v sent %d RSTs in %s, ", h.addr(h.from), resets, spanText(h.now.Sub(first.at)))
-		if resets <= 2*received { // the capture may have each RST twice, or the network a segment
-			f.cause, f.mild = "replies", true
-			f.text += "one for each segment that arrived: the data was in flight when the socket closed, which is the normal form."
-		} else {
-			f.cause = "unprovoked"
-			f.text += fmt.Sprintf("more than the %s that it can have answered: a device on the path, or a forger, repeats them.", countOf(received, "segment", "segments"))
+		if f.cause = "unprovoked"; resets <= stormReplies*received {
+			f.cause, f.move = "replies", "replies"
 		}
+		f.values = values{"n": resets, "span": h.now.Sub(first.at), "received": received}
 		return f
 	},
 }
@@ -284,21 +330,25 @@ var dataAfterRST = Kind{
 	Severity: Warning,
 	Title:    "Endpoint speaks after its own RST",
 	RFC:      "RFC 9293 §3.10.7.4",
-	Sentence: "{X} kept talking {t} after \"its\" RST: the RST was not sent by {X}. {Y} took it all the same, and has lost the connection.",
-	on:       onUnsettled,
-	only:     isReset,
+	Causes: []Cause{
+		{"", "{X} kept talking {span} after \"its\" RST: the RST was not sent by {X}. {Y} took it all the same, and has lost the connection."},
+	},
+	Thresholds: []Threshold{
+		{"time after the RST, if the response time of {X} is not longer", outlived, ""},
+		{"time after a RST that bears no mark of its sender", outlivedReply, ""},
+	},
+	on:   onUnsettled,
+	only: isReset,
 	check: func(h *happening) *finding {
 		rst, ok := h.talksOn()
 		if !ok {
 			return nil
 		}
-		x := h.addr(h.from)
 		return &finding{
 			end:      h.from,
 			certain:  ConfidenceProved,
 			evidence: []int{rst.packet(), h.s.Packet},
-			text: fmt.Sprintf("%v kept talking %s after \"its\" RST: the RST was not sent by %v. %v took it all the same, and has lost the connection.",
-				x, spanText(h.now.Sub(rst.at)), x, h.addr(h.from.Peer())),
+			values:   values{"span": h.now.Sub(rst.at)},
 		}
 	},
 }
@@ -351,8 +401,10 @@ var rstWithData = Kind{
 	Severity: Info,
 	Title:    "RST carries payload",
 	RFC:      "RFC 9293 §3.5.3",
-	Sentence: "The RST of {X} carries {n} bytes of payload, which RFC 9293 allows for diagnostic text. It is not part of the stream.",
-	on:       onRST,
+	Causes: []Cause{
+		{"", "The RST of {X} carries {n bytes} of payload, which RFC 9293 allows for diagnostic text. It is not part of the stream; read it in the capture for the reason."},
+	},
+	on: onRST,
 	check: func(h *happening) *finding {
 		if h.s.Data == 0 {
 			return nil
@@ -361,8 +413,7 @@ var rstWithData = Kind{
 			end:      h.from,
 			certain:  ConfidenceProved,
 			evidence: []int{h.s.Packet},
-			text: fmt.Sprintf("The RST of %v carries %s of payload, which RFC 9293 allows for diagnostic text. It is not part of the stream; read it in the capture for the reason.",
-				h.addr(h.from), countOf(int(h.s.Data), "byte", "bytes")),
+			values:   values{"n": h.s.Data},
 		}
 	},
 }

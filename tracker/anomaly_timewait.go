@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"fmt"
 	"slices"
 	"time"
 )
@@ -13,14 +12,28 @@ import (
 // connection; anomaly_timewait_reuse.go has the new connection;
 // anomaly_timewait_hazards.go what the old segments do to it.
 
+// timeWaitTime is how long TIME-WAIT is to be held.
+var timeWaitTime = Threshold{"time in TIME_WAIT, by the stack of its end", stacks[stackLinux].TimeWait2MSL, "2msl"}
+
+const assassinText = " made {X} repeat its ACK; {Y}, which no longer knew the connection, answered RST, which {outcome}"
+
 var timeWaitAssassination = Kind{
 	Name:     "time-wait-assassination",
 	Severity: Warning,
 	Title:    "TIME_WAIT killed by a RST",
 	RFC:      "RFC 1337 §1",
-	Sentence: "Old segment {S} made {X} repeat its ACK; {Y}, which no longer knew the connection, answered RST, " +
-		"which ends {X}'s TIME_WAIT after {dt} of {T2}, unless {X} ignores it (on Linux net.ipv4.tcp_rfc1337=1). If it ends, the same ports can be used again too early.",
-	on: onRST,
+	Causes: []Cause{
+		{"old-duplicate", "Old segment #{frame}" + assassinText},
+		{"syn", "A new SYN (#{frame})" + assassinText},
+		{"spurious-fin-retransmission", "A second copy of the FIN (#{frame})" + assassinText},
+		{"", "A segment that was not captured" + assassinText},
+	},
+	Phrases: []Phrase{
+		{"ends", "outcome", "ends {X}'s TIME_WAIT after {span} of {hold}, unless {X} ignores it (on Linux net.ipv4.tcp_rfc1337=1). If it ends, the same ports can be used again too early."},
+		{"ignored", "outcome", "{X}'s stack ignores in TIME_WAIT."},
+	},
+	Thresholds: []Threshold{timeWaitTime},
+	on:         onRST,
 	check: func(h *happening) *finding {
 		x, y := h.from.Peer(), h.from
 		if !h.resetsTimeWait() || h.odd == nil || len(h.odd.closing[x].acks) == 0 {
@@ -32,42 +45,49 @@ var timeWaitAssassination = Kind{
 			certain:  ConfidenceAssumed,
 			evidence: append(append(h.frames(x, SndFIN), h.frames(y, SndFIN)...), h.newestACK(x), h.s.Packet),
 		}
-		what := "A segment that was not captured"
-		syn := 0
+		syn, frame := 0, 0
 		if n := h.newer(); n != nil && n.addr(Client) == h.addr(y) {
 			syn = h.newestSYN(n)
 		}
 		switch {
 		case syn > stray.strayInto:
-			f.cause, what = "syn", fmt.Sprintf("A new SYN (#%d)", syn)
-			f.evidence = append(f.evidence, syn)
+			f.cause, frame = "syn", syn
 		case stray.strayInto != 0 && stray.strayFlags&FIN != 0:
-			f.cause, what = "spurious-fin-retransmission", fmt.Sprintf("A second copy of the FIN (#%d)", stray.strayInto)
-			f.evidence = append(f.evidence, stray.strayInto)
+			f.cause, frame = "spurious-fin-retransmission", stray.strayInto
 		case stray.strayInto != 0:
-			f.cause, what = "old-duplicate", fmt.Sprintf("Old segment #%d", stray.strayInto)
-			f.evidence = append(f.evidence, stray.strayInto)
+			f.cause, frame = "old-duplicate", stray.strayInto
 		}
-		f.text = fmt.Sprintf("%s made %v repeat its ACK; %v, which no longer knew the connection, answered RST, ", what, h.addr(x), h.addr(y))
+		f.evidence = append(f.evidence, frame)
+		f.values = values{"frame": frame, "span": h.timeWaitHeld(x, h.now), "hold": hold(h.t.twoMSLOf(h.ends[x].stack()))}
 		if h.before.accepted {
-			f.text += fmt.Sprintf("which ends %v's TIME_WAIT after %s of %s, unless %v ignores it (on Linux net.ipv4.tcp_rfc1337=1). "+
-				"If it ends, the same ports can be used again too early.",
-				h.addr(x), spanText(h.timeWaitHeld(x, h.now)), holdText(h.t.twoMSLOf(h.ends[x].stack())), h.addr(x))
+			f.say("ends")
 		} else {
-			f.text += fmt.Sprintf("which %v's stack ignores in TIME_WAIT.", h.addr(x))
+			f.say("ignored")
 		}
 		return f
 	},
 }
+
+const truncatedText = "{X} left TIME_WAIT within {span} of entering it, and should hold it for {hold} (profile {stack}): {proof}. " +
+	"Look for a limit on TIME_WAIT sockets, a shortened timer, a restart of the host, or another host behind the same address."
 
 var timeWaitTruncated = Kind{
 	Name:     "time-wait-truncated",
 	Severity: Notice,
 	Title:    "TIME_WAIT provably shorter than 2 MSL",
 	RFC:      "RFC 9293 §3.6.1 MUST-13",
-	Sentence: "{X} left TIME_WAIT within {dt} of entering it, and should hold it for {T2} (profile {p}): {proof}.",
-	on:       onRST | onMove,
-	only:     isSuccessor | isResetting,
+	Causes: []Cause{
+		{"new-connection", truncatedText},
+		{"reset-in-reply", truncatedText},
+	},
+	Phrases: []Phrase{
+		{"opened", "proof", "it opened a new connection from the same ports itself"},
+		{"accepted", "proof", "it accepted a SYN to which a TIME_WAIT does not yield"},
+		{"answered", "proof", "it answered a segment of the old connection with RST, as a host that does not know it"},
+	},
+	Thresholds: []Threshold{timeWaitTime},
+	on:         onRST | onMove,
+	only:       isSuccessor | isResetting,
 	check: func(h *happening) *finding {
 		if h.s != nil && h.s.Flags&RST != 0 {
 			return h.truncatedByReply()
@@ -87,14 +107,15 @@ var timeWaitTruncated = Kind{
 		if r.otherHost(h, r.holder) {
 			f.certain = ConfidenceAmbiguous
 		}
-		proof := "it opened a new connection from the same ports itself"
-		if r.holder == Server {
-			if !r.behind[Client] {
-				return nil // a TIME-WAIT yields to this SYN
-			}
-			proof = "it accepted a SYN to which a TIME_WAIT does not yield"
+		f.values = truncated(r.age, r.hold, r.old.ends[r.holderThen].stack())
+		switch {
+		case r.holder == Client:
+			f.say("opened")
+		case !r.behind[Client]:
+			return nil // a TIME-WAIT yields to this SYN
+		default:
+			f.say("accepted")
 		}
-		f.text = h.truncatedText(r.holder, r.age, r.hold, r.old.ends[r.holderThen].stack(), proof)
 		return f
 	},
 }
@@ -128,15 +149,15 @@ func (h *happening) truncatedByReply() *finding {
 		certain:  ConfidenceAssumed,
 		evidence: []int{began.packet(), h.newestACK(x), answered, h.s.Packet},
 	}
-	proof := "it answered a segment of the old connection with RST, as a host that does not know it"
-	f.text = h.truncatedText(x, h.now.Sub(began.at), h.t.twoMSLOf(h.ends[x].stack()), h.ends[x].stack(), proof)
+	f.say("answered")
+	stack := h.ends[x].stack()
+	f.values = truncated(h.now.Sub(began.at), h.t.twoMSLOf(stack), stack)
 	return f
 }
 
-func (h *happening) truncatedText(x End, age, hold time.Duration, stack *Stack, proof string) string {
-	return fmt.Sprintf("%v left TIME_WAIT within %s of entering it, and should hold it for %s (profile %s): %s. "+
-		"Look for a limit on TIME_WAIT sockets, a shortened timer, a restart of the host, or another host behind the same address.",
-		h.addr(x), spanText(age), holdText(hold), stack.Name, proof)
+// truncated are the values of a TIME-WAIT that ended at the given age.
+func truncated(age, most time.Duration, stack *Stack) values {
+	return values{"span": age, "hold": hold(most), "stack": stack.Name}
 }
 
 // manySYNs is how many copies of a SYN make it unlikely that the others were
@@ -147,13 +168,23 @@ const manySYNs = 3
 // kind before.
 const synChallenged = "time-wait-syn-challenged"
 
+const challengedText = "{Y.ip} reused its port {Y.port} {span} after the close; {X} still held TIME_WAIT and answered the SYN with an ACK, which {Y.ip} reset. "
+
 var timeWaitSYNChallenged = Kind{
 	Name:     synChallenged,
 	Severity: Warning,
 	Title:    "New SYN met TIME_WAIT and was not accepted",
 	RFC:      "RFC 9293 §3.10.7.4, RFC 6191 §2",
-	Sentence: "{Y} reused port {p} {dt} after the close; {X} still held TIME_WAIT and answered its SYN with an ACK, " +
-		"which {Y} reset. The connection can open only when {Y} repeats its SYN.",
+	Causes: []Cause{
+		{"reset", challengedText + "The connection can open only when {Y.ip} repeats its SYN: at once on Linux, about a second later elsewhere."},
+		{"reset-ignored", challengedText + "{X}'s stack ignores the RST in TIME_WAIT: until that is over, no connection opens between these ports."},
+		{"silent", "{Y.ip} reused its port {Y.port} {span} after the close; {X} still holds TIME_WAIT and does not answer the SYN: some stacks drop it then without a word, or it does not arrive. The SYN was repeated for {repeated} so far."},
+		{"ack-not-heeded", "{Y.ip} reused its port {Y.port} {span} after the close; {X} still holds TIME_WAIT and answers the SYN with an ACK that does not seem to arrive: firewalls often drop it. The SYN was repeated for {repeated} so far."},
+	},
+	Thresholds: []Threshold{
+		timeWaitTime,
+		{"SYNs, where no RST was seen, at least", manySYNs, ""},
+	},
 	on: onRST | onSYN,
 	check: func(h *happening) *finding {
 		if h.on&onSYN != 0 {
@@ -169,21 +200,15 @@ var timeWaitSYNChallenged = Kind{
 		if syn == 0 || k < syn {
 			return nil
 		}
-		age, peer := spanText(h.timeWaitHeld(x, n.start)), h.addr(y)
 		f := &finding{
 			end:      x,
 			cause:    "reset",
 			certain:  ConfidenceAssumed,
 			evidence: append(append(h.frames(x, SndFIN), h.frames(y, SndFIN)...), syn, k, h.s.Packet),
-			text: fmt.Sprintf("%v reused its port %d %s after the close; %v still held TIME_WAIT and answered the SYN with an ACK, which %v reset. "+
-				"The connection can open only when %v repeats its SYN: at once on Linux, about a second later elsewhere.",
-				peer.Addr(), peer.Port(), age, h.addr(x), peer.Addr(), peer.Addr()),
+			values:   values{"span": h.timeWaitHeld(x, n.start)},
 		}
 		if !h.before.accepted {
 			f.cause = "reset-ignored"
-			f.text = fmt.Sprintf("%v reused its port %d %s after the close; %v still held TIME_WAIT and answered the SYN with an ACK, which %v reset. "+
-				"%v's stack ignores the RST in TIME_WAIT: until that is over, no connection opens between these ports.",
-				peer.Addr(), peer.Port(), age, h.addr(x), peer.Addr(), h.addr(x))
 		}
 		return f
 	},
@@ -202,19 +227,22 @@ func (h *happening) unansweredSYN() *finding {
 		return nil
 	}
 	first, _ := h.find(Client, SndSYN)
-	f := &finding{end: Server, cause: "silent", certain: ConfidenceAmbiguous, evidence: []int{began.packet(), first.packet(), h.s.Packet}}
-	answer := "does not answer the SYN: some stacks drop it then without a word, or it does not arrive"
+	f := &finding{
+		end:      Server,
+		cause:    "silent",
+		certain:  ConfidenceAmbiguous,
+		evidence: []int{began.packet(), first.packet(), h.s.Packet},
+		values:   values{"span": first.at.Sub(began.at), "repeated": h.now.Sub(first.at)},
+	}
 	for g := range h.t.trail.back(old) {
 		if g.at < first.at {
 			break
 		}
 		if g.from == x && g.pure() {
-			f.cause, answer = "ack-not-heeded", "answers the SYN with an ACK that does not seem to arrive: firewalls often drop it"
+			f.cause = "ack-not-heeded"
 			f.evidence = append(f.evidence, g.packet)
 		}
 	}
-	f.text = fmt.Sprintf("%v reused its port %d %s after the close; %v still holds TIME_WAIT and %s. The SYN was repeated for %s so far.",
-		h.addr(Client).Addr(), h.addr(Client).Port(), spanText(first.at.Sub(began.at)), h.addr(Server), answer, spanText(h.now.Sub(first.at)))
 	return f
 }
 
@@ -246,14 +274,6 @@ func (h *happening) newestSYN(c *Conn) int {
 	}
 	syn, _ := c.find(Client, SndSYN)
 	return syn.packet()
-}
-
-// holdText prints for how long TIME-WAIT is to be held.
-func holdText(d time.Duration) string {
-	if d%time.Second == 0 {
-		return fmt.Sprintf("%d s", d/time.Second)
-	}
-	return spanText(d)
 }
 
 // intoTimeWait returns the step by which the end came to the TIME-WAIT in which

@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"fmt"
 	"time"
 )
 
@@ -99,10 +98,18 @@ var wanderingDuplicate = Kind{
 	Severity: Warning,
 	Title:    "Segment of a dead connection",
 	RFC:      "RFC 9293 §3.4.1, §3.4.3, RFC 1337 §2",
-	Sentence: "Segment {S} of {X} belongs to the connection that ended {dt} ago (sent {age} ago, first seen as {pkt}); " +
-		"it was delayed or replayed in the network.",
-	on:   onRepeat | onStale | onUnsettled | onHaunted,
-	only: wasDead | isOdd,
+	Causes: []Cause{
+		{"", "Segment #{frame} of {X} ({what}) belongs to the connection that ended {ended} ago: {sent}. Something in the network held it back, or sent it again."},
+	},
+	Phrases: []Phrase{
+		{"data", "what", "{n octets}, seq {seq}"},
+		{"bare", "what", "{flags}, seq {seq}"},
+		{"original", "sent", "it was sent {age} ago, first seen as #{original}"},
+		{"original-not-seen", "sent", "it was sent at least {age} ago"},
+	},
+	Thresholds: []Threshold{{"time since it was sent, at least", wanders, ""}},
+	on:         onRepeat | onStale | onUnsettled | onHaunted,
+	only:       wasDead | isOdd,
 	check: func(h *happening) *finding {
 		if h.on&onHaunted != 0 {
 			if k := h.hauntOf(h.from); k.packet == h.s.Packet && k.packet != 0 {
@@ -158,21 +165,26 @@ func (h *happening) endedBefore() (at Time) {
 }
 
 func (h *happening) wanderer(original int, age, ended time.Duration, certain Confidence) *finding {
-	what := fmt.Sprintf("%s, seq %d", countOf(int(h.s.Data), "octet", "octets"), uint32(h.s.Seq))
-	if h.s.Data == 0 {
-		what = fmt.Sprintf("%v, seq %d", h.s.Flags, uint32(h.s.Seq))
-	}
-	sent := fmt.Sprintf("it was sent %s ago, first seen as #%d", spanText(age), original)
-	if original == 0 {
-		sent = fmt.Sprintf("it was sent at least %s ago", spanText(age))
-	}
-	return &finding{
+	f := &finding{
 		end:      h.from,
 		certain:  certain,
 		evidence: []int{original, h.s.Packet},
-		text: fmt.Sprintf("Segment #%d of %v (%s) belongs to the connection that ended %s ago: %s. Something in the network held it back, or sent it again.",
-			h.s.Packet, h.addr(h.from), what, spanText(ended), sent),
+		values: values{
+			"frame": h.s.Packet, "n": h.s.Data, "flags": h.s.Flags, "seq": h.s.Seq,
+			"ended": ended, "age": age, "original": original,
+		},
 	}
+	if h.s.Data > 0 {
+		f.say("data")
+	} else {
+		f.say("bare")
+	}
+	if original != 0 {
+		f.say("original")
+	} else {
+		f.say("original-not-seen")
+	}
+	return f
 }
 
 var timeWaitHazardH1 = Kind{
@@ -180,8 +192,10 @@ var timeWaitHazardH1 = Kind{
 	Severity: Error,
 	Title:    "Old data accepted by a new connection",
 	RFC:      "RFC 1337 §2.2",
-	Sentence: "A segment of the previous connection ({n} octets, seq {s}) fell into this one's window and was acknowledged: " +
-		"{Y}'s application got wrong data.",
+	Causes: []Cause{
+		{"", "A segment of the previous connection ({n octets}, seq {seq}, #{frame}, first seen as #{original}) fell into this one's window, and {Y} acknowledged it up to {ack}, while {X} had sent no more than up to {own}: {Y}'s application got wrong data. Find out why the ports were used again so early."},
+	},
+	Thresholds: []Threshold{{"time since the segment was sent, at least", wanders, ""}},
 	Supersedes: []string{"wandering-duplicate"},
 	on:         onHaunted,
 	check: func(h *happening) *finding {
@@ -198,9 +212,9 @@ var timeWaitHazardH1 = Kind{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: []int{k.original, k.packet, h.s.Packet},
-			text: fmt.Sprintf("A segment of the previous connection (%s, seq %d, #%d, first seen as #%d) fell into this one's window, and %v acknowledged it up to %d, while %v had sent no more than up to %d: "+
-				"%v's application got wrong data. Find out why the ports were used again so early.",
-				countOf(int(k.end.Minus(k.seq)), "octet", "octets"), uint32(k.seq), k.packet, k.original, h.addr(y), uint32(h.s.Ack), h.addr(x), uint32(own), h.addr(y)),
+			values: values{
+				"n": k.end.Minus(k.seq), "seq": k.seq, "frame": k.packet, "original": k.original, "ack": h.s.Ack, "own": own,
+			},
 		}
 	},
 }
@@ -221,11 +235,18 @@ func (h *happening) ownOctets(x End, k haunt) (own Seq, ok bool) {
 }
 
 var timeWaitHazardH2 = Kind{
-	Name:       "time-wait-hazard-h2",
-	Severity:   Error,
-	Title:      "Old segment desynchronised a new connection",
-	RFC:        "RFC 1337 §2.3",
-	Sentence:   "An old duplicate left {X} and {Y} with different sequence numbers; they exchange empty ACKs.",
+	Name:     "time-wait-hazard-h2",
+	Severity: Error,
+	Title:    "Old segment desynchronised a new connection",
+	RFC:      "RFC 1337 §2.3",
+	Causes: []Cause{
+		{"", "A segment of the previous connection (seq {seq}, #{frame}, first seen as #{original}) left the two ends with different sequence numbers: {X} sends from {from}, {Y} expects {expected}. They answer each other's empty ACKs without end; only closing the connection helps."},
+	},
+	Thresholds: []Threshold{
+		{"time since the segment was sent, at least", wanders, ""},
+		{"empty ACKs in turn, at least", loopTurns, ""},
+		{"time between two of them, at most", loopPause, ""},
+	},
 	Supersedes: []string{"wandering-duplicate", "ack-loop"},
 	on:         onHaunted,
 	check: func(h *happening) *finding {
@@ -251,9 +272,9 @@ var timeWaitHazardH2 = Kind{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: []int{k.original, k.packet, loop[len(loop)-1].packet, loop[len(loop)-2].packet, loop[len(loop)-3].packet},
-			text: fmt.Sprintf("A segment of the previous connection (seq %d, #%d, first seen as #%d) left the two ends with different sequence numbers: %v sends from %d, %v expects %d. "+
-				"They answer each other's empty ACKs without end; only closing the connection helps.",
-				uint32(k.seq), k.packet, k.original, h.addr(x), uint32(newest.seq), h.addr(x.Peer()), uint32(other.ack)),
+			values: values{
+				"seq": k.seq, "frame": k.packet, "original": k.original, "from": newest.seq, "expected": other.ack,
+			},
 		}
 	},
 }
@@ -276,11 +297,13 @@ func (h *happening) loop(since int) (run []*glimpse) {
 }
 
 var timeWaitHazardH3 = Kind{
-	Name:       "time-wait-hazard-h3",
-	Severity:   Error,
-	Title:      "Old segment killed a new open",
-	RFC:        "RFC 1337 §2.4",
-	Sentence:   "An old segment made {X} reset its own new attempt: the connection appeared open and died at once. Retrying works.",
+	Name:     "time-wait-hazard-h3",
+	Severity: Error,
+	Title:    "Old segment killed a new open",
+	RFC:      "RFC 1337 §2.4",
+	Causes: []Cause{
+		{"", "An old segment (#{frame}, ack {ack}) made {X} answer with a RST (#{rst}), which hit the attempt to open that it was just making: {Y} forgot the attempt, the connection appeared open and died at once. Trying again works."},
+	},
 	Supersedes: []string{"wandering-duplicate"},
 	on:         onRST,
 	check: func(h *happening) *finding {
@@ -311,9 +334,7 @@ var timeWaitHazardH3 = Kind{
 			end:      Client,
 			certain:  certain,
 			evidence: []int{stray.packet, reset.packet, synACK.packet, ack, h.s.Packet},
-			text: fmt.Sprintf("An old segment (#%d, ack %d) made %v answer with a RST (#%d), which hit the attempt to open that it was just making: %v forgot the attempt, "+
-				"the connection appeared open and died at once. Trying again works.",
-				stray.packet, uint32(stray.ack), h.addr(Client), reset.packet, h.addr(Server)),
+			values:   values{"frame": stray.packet, "ack": stray.ack, "rst": reset.packet},
 		}
 	},
 }

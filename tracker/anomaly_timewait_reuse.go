@@ -1,9 +1,7 @@
 package tracker
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -25,15 +23,25 @@ const linuxISNStep = 65537
 // segments wander no more.
 const segmentLife = 120 * time.Second
 
+const safeText = "The ports were used again {span} after {X} entered TIME_WAIT, which is to last {hold}. That is allowed: {newer} all of the old connection, so no late segment of that can be taken for new data."
+
 var timeWaitReuseSafe = Kind{
 	Name:     "time-wait-reuse-safe",
 	Severity: Info,
 	Title:    "Ports reused inside TIME_WAIT, rules respected",
 	RFC:      "RFC 9293 §3.6.1 MAY-2, RFC 6191 §2",
-	Sentence: "The ports were used again {dt} after {X} entered TIME_WAIT, which is to last {T2}. That is allowed: " +
-		"the {sequence numbers|timestamps} are newer than all of the old connection.",
-	on:   onMove,
-	only: isSuccessor,
+	Causes: []Cause{
+		{"", safeText},
+		{"linux", safeText + " {X} chose its first number as Linux does, {step} above the last."},
+	},
+	Phrases: []Phrase{
+		{"numbers", "newer", "the sequence numbers of both ends begin above"},
+		{"timestamps", "newer", "the timestamps of both ends are newer than"},
+		{"one-each", "newer", "the sequence numbers of one end and the timestamps of the other are newer than"},
+	},
+	Thresholds: []Threshold{timeWaitTime, {"what Linux adds to its last number", linuxISNStep, ""}},
+	on:         onMove,
+	only:       isSuccessor,
 	check: func(h *happening) *finding {
 		r, ok := h.reused()
 		if !ok || !r.held || r.behind[Client] || r.behind[Server] || h.reported("time-wait-reuse-safe") {
@@ -45,36 +53,56 @@ var timeWaitReuseSafe = Kind{
 			certain:  ConfidenceAssumed,
 			evidence: []int{r.began.packet(), syn, synACK},
 		}
-		newer := "the sequence numbers of both ends begin"
+		f.values = values{"span": r.age, "hold": hold(r.hold), "step": linuxISNStep}
 		switch {
 		case r.byTime[Client] && r.byTime[Server]:
-			newer = "the timestamps of both ends are"
+			f.say("timestamps")
 		case r.byTime[Client] || r.byTime[Server]:
-			newer = "the sequence numbers of one end and the timestamps of the other are"
+			f.say("one-each")
+		default:
+			f.say("numbers")
 		}
-		where := "newer than"
-		if strings.HasSuffix(newer, "begin") {
-			where = "above"
-		}
-		f.text = fmt.Sprintf("The ports were used again %s after %v entered TIME_WAIT, which is to last %s. That is allowed: %s %s all of the old connection, so no late segment of that can be taken for new data.",
-			spanText(r.age), h.addr(r.holder), holdText(r.hold), newer, where)
 		if r.linuxISN(h, r.holder) {
 			f.cause = "linux"
-			f.text += fmt.Sprintf(" %v chose its first number as Linux does, %d above the last.", h.addr(r.holder), linuxISNStep)
 		}
 		return f
 	},
 }
+
+const (
+	unsafeText = "The ports were used again {span} after {when}, with numbers that do not keep the two connections apart: {numbers}."
+	liveText   = " A delayed segment of the old connection can be taken for new data; timestamps (RFC 7323) at both ends would prevent it."
+	latentText = " No old segment fits yet; one can be taken for new data when the new connection reaches the old numbers soon."
+	natText    = " The new segments look like those of another host: there may be several behind {host}."
+)
 
 var timeWaitReuseUnsafe = Kind{
 	Name:     "time-wait-reuse-unsafe",
 	Severity: Error,
 	Title:    "Ports reused inside TIME_WAIT, old segments can leak in",
 	RFC:      "RFC 9293 §3.6.1, RFC 1337 §2.1, RFC 6191 §2",
-	Sentence: "The ports were used again {dt} after the last connection, inside the {T2} of TIME_WAIT, with numbers that do not keep the two apart: " +
-		"{X} begins at {new}, its old numbers went up to {old}. A delayed segment of the old connection can be taken for new data.",
-	on:   onMove,
-	only: isSuccessor,
+	Causes: []Cause{
+		{"both-numbers-behind-live", unsafeText + liveText},
+		{"both-numbers-behind-latent", unsafeText + latentText},
+		{"syn-number-behind-live", unsafeText + liveText},
+		{"syn-number-behind-latent", unsafeText + latentText},
+		{"answer-number-behind-live", unsafeText + liveText},
+		{"answer-number-behind-latent", unsafeText + latentText},
+		{"time-wait-cut-short-live", unsafeText + liveText},
+		{"time-wait-cut-short-latent", unsafeText + latentText},
+		{"nat-live", unsafeText + liveText + natText},
+		{"nat-latent", unsafeText + latentText + natText},
+	},
+	Phrases: []Phrase{
+		{"held", "when", "{X} entered TIME_WAIT, which is to last {hold}"},
+		{"reset", "when", "a RST ended {X}'s TIME_WAIT, which was to last {hold}"},
+		{"never-held", "when", "a RST ended the last connection, for which nobody then held the {hold} of TIME_WAIT"},
+		{"both", "numbers", "{A} begins at {A-new}, its old numbers went up to {A-old}; {B} begins at {B-new}, its old numbers went up to {B-old}"},
+		{"one", "numbers", "{A} begins at {A-new}, its old numbers went up to {A-old}"},
+	},
+	Thresholds: []Threshold{timeWaitTime, {"life of a segment", segmentLife, ""}},
+	on:         onMove,
+	only:       isSuccessor,
 	check: func(h *happening) *finding {
 		r, ok := h.reused()
 		if !ok || h.reported("time-wait-reuse-unsafe") {
@@ -97,31 +125,27 @@ var timeWaitReuseUnsafe = Kind{
 			evidence: append(r.old.frames(Client, SndFIN, SndRST), r.old.frames(Server, SndFIN, SndRST)...),
 		}
 		f.evidence = append(f.evidence, r.began.packet(), syn, synACK)
-		var numbers []string
-		for _, e := range at {
-			numbers = append(numbers, fmt.Sprintf("%v begins at %d, its old numbers went up to %d", h.addr(e), uint32(h.ends[e].iss), uint32(r.then(h, e).nxt-1)))
+		f.values = values{"span": r.age, "hold": hold(r.hold), "host": h.addr(Client).Addr()}
+		switch {
+		case r.held:
+			f.say("held")
+		case r.old.passed(r.holderThen, TimeWait):
+			f.say("reset")
+		default:
+			f.say("never-held")
 		}
-		when := fmt.Sprintf("%v entered TIME_WAIT, which is to last %s", h.addr(r.holder), holdText(r.hold))
-		if !r.held && r.old.passed(r.holderThen, TimeWait) {
-			when = fmt.Sprintf("a RST ended %v's TIME_WAIT, which was to last %s", h.addr(r.holder), holdText(r.hold))
-		} else if !r.held {
-			when = fmt.Sprintf("a RST ended the last connection, for which nobody then held the %s of TIME_WAIT", holdText(r.hold))
+		for i, e := range at {
+			end := [2]string{"A", "B"}[i]
+			f.values[end], f.values[end+"-new"], f.values[end+"-old"] = h.addr(e), h.ends[e].iss, r.then(h, e).nxt-1
 		}
-		f.text = fmt.Sprintf("The ports were used again %s after %s, with numbers that do not keep the two connections apart: %s.", spanText(r.age), when, strings.Join(numbers, "; "))
-		if r.live(h, at) {
-			f.text += " A delayed segment of the old connection can be taken for new data; timestamps (RFC 7323) at both ends would prevent it."
+		if len(at) == 2 {
+			f.say("both")
 		} else {
-			f.text += " No old segment fits yet; one can be taken for new data when the new connection reaches the old numbers soon."
-		}
-		if strings.HasPrefix(f.cause, causeNAT) {
-			f.text += fmt.Sprintf(" The new segments look like those of another host: there may be several behind %v.", h.addr(Client).Addr())
+			f.say("one")
 		}
 		return f
 	},
 }
-
-// causeNAT is the cause where another host seems to use the same address.
-const causeNAT = "nat"
 
 // A reuse is a connection that was just opened, seen beside the one before it
 // on the same addresses and ports. Its ends are those of the new connection.
@@ -232,7 +256,7 @@ func (r *reuse) cause(h *happening, at []End) string {
 	what := "time-wait-cut-short"
 	switch {
 	case r.otherHost(h, Client):
-		what = causeNAT
+		what = "nat" // another host seems to use the same address
 	case !r.held:
 	case len(at) == 2:
 		what = "both-numbers-behind"

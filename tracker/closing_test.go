@@ -51,6 +51,7 @@ func TestCausesAndEvidenceOfClosing(t *testing.T) {
 		{"data-after-fin-second-fin", "data-after-fin", "second-fin", Warning, ConfidenceProved, Client, []int{8, 9}},
 		{"rst-instead-of-ack", "rst-instead-of-ack", "time-wait-shortened", Error, ConfidenceAssumed, Client, []int{7, 9, 10, 11, 12}},
 		{"rst-instead-of-ack-expired", "rst-instead-of-ack", "time-wait-expired", Error, ConfidenceAssumed, Client, []int{7, 9, 10, 11}},
+		{"rst-instead-of-ack-2msl", "rst-instead-of-ack", "time-wait-shortened", Error, ConfidenceAssumed, Client, []int{7, 9, 10, 11}},
 		{"rst-instead-of-ack-forgotten", "rst-instead-of-ack", "fin-wait-2-expired", Error, ConfidenceAssumed, Client, []int{7, 9, 10, 11}},
 		{"late-fin-reset", "late-fin-reset", "timer-expired", Warning, ConfidenceAssumed, Client, []int{7, 8, 9, 10}},
 		{"late-fin-reset-early", "late-fin-reset", "closed-early", Warning, ConfidenceAssumed, Client, []int{7, 8, 9, 10}},

@@ -171,7 +171,7 @@ func (c *Crowd) report(k *Kind, f finding, addr netip.Addr, port uint16, count i
 	for _, s := range samples {
 		f.evidence = append(f.evidence, s.packet)
 	}
-	a := k.found(f)
+	a := k.found(nil, f)
 	a.Addr, a.Port, a.Count = addr, port, count
 	a.Time, a.Until = c.now, until
 	for i, s := range samples {

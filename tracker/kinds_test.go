@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Every kind has a ladder in which it is flagged, testdata/anomaly/KIND.txt or
@@ -48,8 +49,20 @@ func TestEveryKindHasItsLadders(t *testing.T) {
 		if k.Many != (k.on == 0) || k.Many != (k.check == nil) {
 			t.Errorf("%s: a kind has a check and its occasions, or it is found in many connections or the whole capture", k.Name)
 		}
-		if k.Title == "" || k.RFC == "" || k.Sentence == "" {
-			t.Errorf("%s lacks a title, a source or a sentence", k.Name)
+		if k.Title == "" || k.RFC == "" || k.Sentence == "" && len(k.Causes) == 0 {
+			t.Errorf("%s lacks a title, a source or a cause", k.Name)
+		}
+		for _, threshold := range k.Thresholds {
+			count, isCount := threshold.Value.(int)
+			span, isSpan := threshold.Value.(time.Duration)
+			if threshold.Name == "" || isCount == isSpan || count <= 0 && span <= 0 {
+				t.Errorf("%s has a threshold %+v, which has no name, or is neither a number nor a time", k.Name, threshold)
+			}
+		}
+		for _, m := range k.Moves {
+			if m.Name == "" || m.When == "" || m.To == k.Severity {
+				t.Errorf("%s has a move %+v, which has no name or reason, or leads nowhere", k.Name, m)
+			}
 		}
 	}
 }

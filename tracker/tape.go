@@ -259,7 +259,7 @@ func (t *Tracker) offloadedSums(s *Segment, enough int) {
 
 // reportMany takes down a finding that is of no one connection.
 func (t *Tracker) reportMany(k *Kind, f finding, packet int) {
-	a := k.found(f)
+	a := k.found(nil, f)
 	a.Time, a.Packet = t.now, packet
 	t.tell(Event{Kind: Odd, Time: a.Time, Packet: packet, Anomaly: &a})
 }
