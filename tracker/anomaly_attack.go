@@ -1,7 +1,5 @@
 package tracker
 
-import "fmt"
-
 // What only an attacker or a probe sends.
 
 var blindSYN = Kind{
@@ -9,10 +7,16 @@ var blindSYN = Kind{
 	Severity: Warning,
 	Title:    "SYN inside a live connection that its owner did not send",
 	RFC:      "RFC 5961 §4, RFC 9293 §3.10.7.4",
-	Sentence: "A SYN in the name of {Y} (seq {s}) hit its open connection to {X}. {Y} went on as before {t} later, so it did not send that SYN: somebody tries to disturb the connection.",
-	on:       onImpostor,
+	Causes: []Cause{
+		{"", "A SYN in the name of {Y} (seq {seq}) hit its open connection to {X}, which {answer}. {Y} went on as before {span} later, so it did not send that SYN: somebody tries to disturb the connection."},
+	},
+	Phrases: []Phrase{
+		{"challenged", "answer", "asked by a challenge ACK whether it was meant"},
+		{"silent", "answer", "gave no answer to it that was captured"},
+	},
+	on: onImpostor,
 	check: func(h *happening) *finding {
-		x, y := h.from.Peer(), h.from
+		x := h.from.Peer()
 		if !synchronized(h.before.states[x]) || h.foreign || h.oldSYN() {
 			return nil
 		}
@@ -20,14 +24,18 @@ var blindSYN = Kind{
 		if !ok {
 			return nil
 		}
-		f := &finding{end: x, certain: ConfidenceAssumed, evidence: []int{syn.packet(), h.s.Packet}}
-		answer := "gave no answer to it that was captured"
-		if d := h.pending(); d != nil && d.what == doubtedSYN && d.challenge != 0 {
-			answer = "asked by a challenge ACK whether it was meant"
-			f.evidence = append(f.evidence, d.challenge)
+		f := &finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			evidence: []int{syn.packet(), h.s.Packet},
+			values:   values{"seq": h.impostor.ends[Client].iss, "span": h.now.Sub(syn.at)},
 		}
-		f.text = fmt.Sprintf("A SYN in the name of %v (seq %d) hit its open connection to %v, which %s. %v went on as before %s later, so it did not send that SYN: somebody tries to disturb the connection.",
-			h.addr(y), h.impostor.ends[Client].iss, h.addr(x), answer, h.addr(y), spanText(h.now.Sub(syn.at)))
+		if d := h.pending(); d != nil && d.what == doubtedSYN && d.challenge != 0 {
+			f.evidence = append(f.evidence, d.challenge)
+			f.say("challenged")
+		} else {
+			f.say("silent")
+		}
 		return f
 	},
 }
@@ -48,15 +56,30 @@ func (h *happening) oldSYN() bool {
 // (RFC 3168, RFC 9768).
 const plainFlags = FIN | SYN | RST | PSH | ACK | URG
 
+// never is the cause of a segment that no such end sends.
+func never(how string) []Cause {
+	return []Cause{{"", "{Y} sent {X} a segment " + how + ", which never occurs in legal TCP: it is a probe or corrupted."}}
+}
+
+var refusedProbe = Phrase{"refused", "", " {X} answered with RST: it is up, and nobody listens on port {X.port}."}
+
+// withoutSYN is what becomes of such a segment.
+var withoutSYN = []Phrase{
+	refusedProbe,
+	{"dropped", "", " {X} has a connection open there, and drops the segment."},
+	{"unanswered", "", " A closed port answers with RST, an open one drops it."},
+}
+
 var nullFlags = Kind{
 	Name:     "null-flags",
 	Severity: Warning,
 	Title:    "Segment without flags",
 	RFC:      "RFC 9293 §3.10.7",
-	Sentence: "A segment without any flag never occurs in legal TCP: a probe or corruption; {X} {answered with RST | answered with SYN+ACK | did not answer}.",
+	Causes:   never("without any flag"),
+	Phrases:  withoutSYN,
 	on:       onFlags | onRST,
 	check: func(h *happening) *finding {
-		return h.illegal("without any flag", func(g *glimpse) bool { return g.flags&plainFlags == 0 })
+		return h.illegal(func(g *glimpse) bool { return g.flags&plainFlags == 0 })
 	},
 }
 
@@ -65,10 +88,11 @@ var xmasFlags = Kind{
 	Severity: Warning,
 	Title:    "FIN+PSH+URG",
 	RFC:      "RFC 9293 §3.10.7",
-	Sentence: "A segment with FIN, PSH and URG alone never occurs in legal TCP: a probe or corruption; {X} {answered with RST | answered with SYN+ACK | did not answer}.",
+	Causes:   never("with FIN, PSH and URG alone"),
+	Phrases:  withoutSYN,
 	on:       onFlags | onRST,
 	check: func(h *happening) *finding {
-		return h.illegal("with FIN, PSH and URG alone", func(g *glimpse) bool { return g.flags&plainFlags == FIN|PSH|URG })
+		return h.illegal(func(g *glimpse) bool { return g.flags&plainFlags == FIN|PSH|URG })
 	},
 }
 
@@ -77,10 +101,16 @@ var synFIN = Kind{
 	Severity: Warning,
 	Title:    "Opens and closes at once",
 	RFC:      "RFC 9293 §3.10.7",
-	Sentence: "A segment with both SYN and FIN never occurs in legal TCP: a probe or corruption; {X} {answered with RST | answered with SYN+ACK | did not answer}.",
-	on:       onFlags | onRST | onSYNACK,
+	Causes:   never("with both SYN and FIN"),
+	Phrases: []Phrase{
+		refusedProbe,
+		{"accepted", "", " {X} answered with SYN+ACK: it is up, and port {X.port} is open."},
+		{"doubted", "", " {X} has a connection open there, and takes it for a SYN to doubt."},
+		{"unanswered", "", " A closed port answers with RST, an open one drops it or answers with SYN+ACK."},
+	},
+	on: onFlags | onRST | onSYNACK,
 	check: func(h *happening) *finding {
-		return h.illegal("with both SYN and FIN", func(g *glimpse) bool { return g.flags&(SYN|FIN|RST) == SYN|FIN })
+		return h.illegal(func(g *glimpse) bool { return g.flags&(SYN|FIN|RST) == SYN|FIN })
 	},
 }
 
@@ -89,10 +119,11 @@ var synRST = Kind{
 	Severity: Warning,
 	Title:    "Opens and resets at once",
 	RFC:      "RFC 9293 §3.10.7",
-	Sentence: "A segment with both SYN and RST never occurs in legal TCP: a probe or corruption; its RST counts.",
+	Causes:   never("with both SYN and RST"),
+	Phrases:  []Phrase{{"reset", "", " The RST counts and not the SYN, so {X} does not answer."}},
 	on:       onRST,
 	check: func(h *happening) *finding {
-		return h.illegal("with both SYN and RST", func(g *glimpse) bool { return g.flags&(SYN|RST) == SYN|RST })
+		return h.illegal(func(g *glimpse) bool { return g.flags&(SYN|RST) == SYN|RST })
 	},
 }
 
@@ -101,10 +132,11 @@ var finWithoutAck = Kind{
 	Severity: Warning,
 	Title:    "FIN without ACK",
 	RFC:      "RFC 9293 §3.10.7",
-	Sentence: "A FIN without ACK never occurs in legal TCP: a probe or corruption; {X} {answered with RST | answered with SYN+ACK | did not answer}.",
+	Causes:   never("with FIN but without ACK"),
+	Phrases:  withoutSYN,
 	on:       onFlags | onRST,
 	check: func(h *happening) *finding {
-		return h.illegal("with FIN but without ACK", func(g *glimpse) bool {
+		return h.illegal(func(g *glimpse) bool {
 			return g.flags&(FIN|ACK|SYN|RST) == FIN && g.flags&plainFlags != FIN|PSH|URG
 		})
 	},
@@ -115,10 +147,11 @@ var dataWithoutAck = Kind{
 	Severity: Notice,
 	Title:    "Data without ACK",
 	RFC:      "RFC 9293 §3.10.7",
-	Sentence: "A segment with data but without ACK never occurs in legal TCP: a probe or corruption; {X} {answered with RST | answered with SYN+ACK | did not answer}.",
+	Causes:   never("with data but without ACK"),
+	Phrases:  withoutSYN,
 	on:       onFlags | onRST,
 	check: func(h *happening) *finding {
-		return h.illegal("with data but without ACK", func(g *glimpse) bool {
+		return h.illegal(func(g *glimpse) bool {
 			return g.flags&(FIN|ACK|SYN|RST) == 0 && g.flags&plainFlags != 0 && g.data > 0
 		})
 	},
@@ -126,7 +159,7 @@ var dataWithoutAck = Kind{
 
 // illegal finds a segment that is like none of an end that obeys the rules, and
 // once more when it is answered.
-func (h *happening) illegal(how string, like func(*glimpse) bool) *finding {
+func (h *happening) illegal(like func(*glimpse) bool) *finding {
 	if h.s.Sum == SumBad || h.s.Fragment {
 		return nil // corrupted, or only part of a segment
 	}
@@ -139,40 +172,45 @@ func (h *happening) illegal(how string, like func(*glimpse) bool) *finding {
 		newest[n] = g
 		n++
 	}
-	probe, answer := newest[0], newest[1]
+	last, before := newest[0], newest[1]
+	probe, answer := last, (*glimpse)(nil)
 	switch {
-	case like(probe):
-		answer = nil
-	case answer != nil && answer.from != probe.from && like(answer):
-		probe, answer = answer, probe
-		if answer.flags&RST != 0 && answer.flags&ACK == 0 && probe.flags&ACK == 0 {
-			return nil // answers something else: that had no number to make it of
-		}
+	case like(last):
+	case before != nil && before.from != last.from && like(before) && last.answers(before):
+		probe, answer = before, last
 	default:
 		return nil
 	}
-	from, to := h.addr(probe.from), h.addr(probe.from.Peer())
 	f := &finding{end: probe.from.Peer(), certain: ConfidenceProved, evidence: []int{probe.packet}}
-	f.text = fmt.Sprintf("%v sent %v a segment %s, which never occurs in legal TCP: it is a probe or corrupted. ", from, to, how)
-	isOpen := synchronized(h.before.states[probe.from.Peer()])
 	if answer != nil {
 		f.more, f.evidence = true, append(f.evidence, answer.packet)
 	}
+	isOpen := synchronized(h.before.states[f.end])
 	switch {
 	case answer != nil && answer.flags&RST != 0:
-		f.text += fmt.Sprintf("%v answered with RST: it is up, and nobody listens on port %d.", to, to.Port())
+		f.say("refused")
 	case answer != nil:
-		f.text += fmt.Sprintf("%v answered with SYN+ACK: it is up, and port %d is open.", to, to.Port())
+		f.say("accepted")
 	case probe.flags&RST != 0:
-		f.text += fmt.Sprintf("The RST counts and not the SYN, so %v does not answer.", to)
+		f.say("reset")
 	case isOpen && probe.flags&SYN == 0:
-		f.text += fmt.Sprintf("%v has a connection open there, and drops the segment.", to)
+		f.say("dropped")
 	case isOpen:
-		f.text += fmt.Sprintf("%v has a connection open there, and takes it for a SYN to doubt.", to)
-	case probe.flags&SYN != 0:
-		f.text += "A closed port answers with RST, an open one drops it or answers with SYN+ACK."
+		f.say("doubted")
 	default:
-		f.text += "A closed port answers with RST, an open one drops it."
+		f.say("unanswered")
 	}
 	return f
+}
+
+// answers reports whether the segment can answer a probe. Nothing answers a RST,
+// and a RST without ACK answers what had a number to make its own of.
+func (g *glimpse) answers(probe *glimpse) bool {
+	switch {
+	case probe.flags&RST != 0:
+		return false
+	case g.flags&RST != 0:
+		return (g.flags|probe.flags)&ACK != 0
+	}
+	return probe.flags&SYN != 0 && g.flags&(SYN|ACK) == SYN|ACK
 }

@@ -1,9 +1,6 @@
 package tracker
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // What is odd about the capture rather than about the connections. None of it
 // is the hosts' fault, but it tells how far the rest can be trusted.
@@ -13,8 +10,9 @@ var midstreamPickup = Kind{
 	Severity: Info,
 	Title:    "Capture started inside the connection",
 	RFC:      "RFC 9293 §3.5",
-	Sentence: "The connection between {X} and {Y} was open before its first captured segment. Its window scale and initial sequence " +
-		"numbers are not known, and {X} is only taken for the client because its port is the higher one.",
+	Causes: []Cause{
+		{"", "The connection between {X} and {Y} was open before its first captured segment. Its window scale and initial sequence numbers are not known, and {X} is only taken for the client because its port is the higher one."},
+	},
 	on:   onUnsettled,
 	only: isMidstream,
 	// One ACK without data may also be a probe for open ports: it takes a
@@ -40,8 +38,6 @@ var midstreamPickup = Kind{
 			end:      Client,
 			certain:  ConfidenceAssumed,
 			evidence: frames,
-			text: fmt.Sprintf("The connection between %v and %v was open before its first captured segment. Its window scale and initial sequence numbers are not known, and %v is only taken for the client because its port is the higher one.",
-				h.addr(Client), h.addr(Server), h.addr(Client)),
 		}
 	},
 }
@@ -51,9 +47,16 @@ var captureGap = Kind{
 	Severity: Notice,
 	Title:    "Packets missing from the capture",
 	RFC:      "RFC 9293 §3.4",
-	Sentence: "{n} octets of {Y} ({a} to {b}) were acknowledged by {X} but never captured: the capture lost packets, or they took another way. " +
-		"Counts and states of this connection may be off.",
-	on: onGap | onEnd,
+	Causes: []Cause{
+		{"", "{what} acknowledged by {X} but never captured: the capture lost packets, or they took another way. Counts and states of this connection may be off."},
+	},
+	Phrases: []Phrase{
+		{"several", "what", "{n} octets of {Y} ({from} to {to}) were"},
+		{"one", "what", "One octet, or the FIN, of {Y} ({from}) was"},
+		{"silent", "", " {Y} sent nothing afterwards, so that the acknowledgement may also be wrong."},
+	},
+	Thresholds: []Threshold{{"time from the ACK, if the response time of {X} is not longer, more than", captureSkew, ""}},
+	on:         onGap | onEnd,
 	check: func(h *happening) *finding {
 		if h.odd == nil {
 			return nil
@@ -76,19 +79,23 @@ func (h *happening) captureGap(y End, found bool) *finding {
 		return nil
 	}
 	g := &h.odd.gaps[y]
-	f := &finding{end: y.Peer(), certain: ConfidenceAssumed, evidence: []int{g.ack}}
+	f := &finding{
+		end:      y.Peer(),
+		certain:  ConfidenceAssumed,
+		evidence: []int{g.ack},
+		values:   values{"n": g.size(), "from": g.from, "to": g.to - 1},
+	}
 	if h.s != nil {
 		f.evidence = append(f.evidence, h.s.Packet)
 	}
-	what, were := fmt.Sprintf("%d octets of %v (%d to %d)", g.size(), h.addr(y), g.from, g.to-1), "were"
 	if g.size() == 1 {
-		what, were = fmt.Sprintf("One octet, or the FIN, of %v (%d)", h.addr(y), g.from), "was"
+		f.say("one")
+	} else {
+		f.say("several")
 	}
-	f.text = fmt.Sprintf("%s %s acknowledged by %v but never captured: the capture lost packets, or they took another way. Counts and states of this connection may be off.",
-		what, were, h.addr(y.Peer()))
 	if !g.beyond {
 		f.certain = ConfidenceAmbiguous
-		f.text += fmt.Sprintf(" %v sent nothing afterwards, so that the acknowledgement may also be wrong.", h.addr(y))
+		f.say("silent")
 	}
 	return f
 }
@@ -116,8 +123,14 @@ var asymmetricCapture = Kind{
 	Severity: Notice,
 	Title:    "Only one direction is visible",
 	RFC:      "RFC 9293 §3.4",
-	Sentence: "Only what {X} sends to {Y} is captured; what {Y} does is inferred from {X}'s acknowledgements. " +
-		"Capture where both directions pass, or on both paths.",
+	Causes: []Cause{
+		{"", "Only what {X} sends to {Y} is captured; what {Y} does is inferred from {X}'s acknowledgements. Capture where both directions pass, or on both paths."},
+	},
+	Thresholds: []Threshold{
+		{"segments of {X}, if it acknowledges a SYN+ACK or repeats nothing, at least", aloneSegments, ""},
+		{"time in which it repeats nothing, more than", unansweredSpan, ""},
+		{"different acknowledgements of {X} otherwise, at least", aloneACKs, ""},
+	},
 	on:   onUnsettled,
 	only: isOneSided,
 	check: func(h *happening) *finding {
@@ -133,8 +146,6 @@ var asymmetricCapture = Kind{
 			end:      h.from,
 			certain:  ConfidenceAssumed,
 			evidence: []int{first, h.s.Packet},
-			text: fmt.Sprintf("Only what %v sends to %v is captured; what %v does is inferred from %v's acknowledgements. Capture where both directions pass, or on both paths.",
-				h.addr(h.from), h.addr(h.from.Peer()), h.addr(h.from.Peer()), h.addr(h.from)),
 		}
 	},
 }
@@ -171,9 +182,11 @@ var captureReordering = Kind{
 	Severity: Info,
 	Title:    "Capture order contradicts cause",
 	RFC:      "RFC 9293 §3.4",
-	Sentence: "The capture has the answer (#{a}) before the segment of {X} that it answers (#{b}), as captures with several queues or from two taps do. " +
-		"Nothing was wrong on the network.",
-	on: onGap | onSYN,
+	Causes: []Cause{
+		{"", "The capture has the answer (#{answer}) before the segment of {X} that it answers (#{frame}), as captures with several queues or from two taps do. Nothing was wrong on the network."},
+	},
+	Thresholds: []Threshold{{"time between the two, at most", captureSkew, ""}},
+	on:         onGap | onSYN,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		ack := 0
@@ -191,8 +204,7 @@ var captureReordering = Kind{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: []int{ack, h.s.Packet},
-			text: fmt.Sprintf("The capture has the answer (#%d) before the segment of %v that it answers (#%d), as captures with several queues or from two taps do. Nothing was wrong on the network.",
-				ack, h.addr(x), h.s.Packet),
+			values:   values{"answer": ack, "frame": h.s.Packet},
 		}
 	},
 }
@@ -202,8 +214,11 @@ var snaplenTruncated = Kind{
 	Severity: Info,
 	Title:    "Packets cut by the capture",
 	RFC:      "RFC 9293 §3.1",
-	Sentence: "The TCP header of segments from {X} is cut: options (window scale, timestamps, SACK) are missing. Capture with a larger snapshot length.",
-	on:       onQuality,
+	Causes: []Cause{
+		{"header", "The TCP header of segments from {X} is cut: options (window scale, timestamps, SACK) are missing. Capture with a larger snapshot length."},
+		{"payload", "The capture cuts packets, first frame {frame}, behind their headers. Lengths and states are right nevertheless; payload cannot be looked at, and checksums of cut packets are not checked."},
+	},
+	on: onQuality,
 	check: func(h *happening) *finding {
 		if h.s.Cut != CutOptions {
 			return nil
@@ -213,8 +228,6 @@ var snaplenTruncated = Kind{
 			cause:    "header",
 			certain:  ConfidenceProved,
 			evidence: []int{h.s.Packet},
-			text: fmt.Sprintf("The TCP header of segments from %v is cut: options (window scale, timestamps, SACK) are missing. Capture with a larger snapshot length.",
-				h.addr(h.from)),
 		}
 	},
 }
@@ -237,25 +250,32 @@ var offloadSegments = Kind{
 	Severity: Info,
 	Title:    "Segments larger than the network carries",
 	RFC:      "RFC 9293 §3.7.1",
-	Sentence: "{X} sent {n} octets in one segment, where {Y} takes {m}: the capture was made on a host whose network card splits or joins segments " +
-		"(TSO, GRO). One record may be several packets.",
-	on: onQuality,
+	Causes: []Cause{
+		{"", "{X} sent {n} octets in one segment, {takes}: the capture was made on a host whose network card splits or joins segments (TSO, GRO). One record may be several packets."},
+	},
+	Phrases: []Phrase{
+		{"mss", "takes", "where {Y} takes {limit}"},
+		{"no-mss", "takes", "more than any frame holds"},
+	},
+	Thresholds: []Threshold{{"octets, where no MSS was captured, more than", int(jumboSegment), ""}},
+	on:         onQuality,
 	check: func(h *happening) *finding {
 		limit := h.largest(h.from)
 		if h.s.Data <= limit {
 			return nil
 		}
-		takes := fmt.Sprintf("where %v takes %d", h.addr(h.from.Peer()), limit)
-		if h.y().mss == 0 {
-			takes = "more than any frame holds"
-		}
-		return &finding{
+		f := &finding{
 			end:      h.from,
 			certain:  ConfidenceAssumed,
 			evidence: []int{h.s.Packet},
-			text: fmt.Sprintf("%v sent %d octets in one segment, %s: the capture was made on a host whose network card splits or joins segments (TSO, GRO). One record may be several packets.",
-				h.addr(h.from), h.s.Data, takes),
+			values:   values{"n": h.s.Data, "limit": limit},
 		}
+		if h.y().mss == 0 {
+			f.say("no-mss")
+		} else {
+			f.say("mss")
+		}
+		return f
 	},
 }
 
@@ -264,18 +284,23 @@ var badChecksum = Kind{
 	Severity: Info,
 	Title:    "TCP checksum wrong",
 	RFC:      "RFC 9293 §3.1",
-	Sentence: "The checksum of a segment from {X} is wrong although others of it are right: it was corrupted on the way, and {Y} drops it. " +
-		"Look for a faulty link or device.",
-	on: onCorrupt,
+	Causes: []Cause{
+		{"offload", "None of the {n} segments from {host} that were checked has a right checksum: most likely its network card fills them in behind the capture. They count as right, here and for other hosts alike."},
+		{"corrupted", "The checksum of a segment from {X} is wrong although others of it are right: it was corrupted on the way, and {Y} drops it. Look for a faulty link or device."},
+	},
+	Thresholds: []Threshold{
+		{"wrong checksums that a network card explains, at least", manySums, ""},
+		{"the same, when the capture ends", fewSums, ""},
+	},
+	Moves: []SeverityMove{{"corrupted", Warning, "if others of {X} are right"}},
+	on:    onCorrupt,
 	check: func(h *happening) *finding {
 		return &finding{
 			end:      h.from,
 			cause:    "corrupted",
-			severity: Warning,
+			move:     "corrupted",
 			certain:  ConfidenceAssumed,
 			evidence: []int{h.s.Packet},
-			text: fmt.Sprintf("The checksum of a segment from %v is wrong although others of it are right: it was corrupted on the way, and %v drops it. Look for a faulty link or device.",
-				h.addr(h.from), h.addr(h.from.Peer())),
 		}
 	},
 }
@@ -285,8 +310,9 @@ var fragmentedSegment = Kind{
 	Severity: Info,
 	Title:    "TCP in IP fragments",
 	RFC:      "RFC 791 §3.2",
-	Sentence: "A segment from {X} came in IP fragments: path MTU discovery does not work between {X} and {Y}, or a tunnel is in the way. " +
-		"What counts is the segment put together.",
+	Causes: []Cause{
+		{"", "A segment from {X} came in IP fragments: path MTU discovery does not work between {X} and {Y}, or a tunnel is in the way. What counts is the segment put together."},
+	},
 	on: onQuality,
 	check: func(h *happening) *finding {
 		if !h.s.Fragment {
@@ -296,8 +322,6 @@ var fragmentedSegment = Kind{
 			end:      h.from,
 			certain:  ConfidenceProved,
 			evidence: []int{h.s.Packet},
-			text: fmt.Sprintf("A segment from %v came in IP fragments: path MTU discovery does not work between %v and %v, or a tunnel is in the way. What counts is the segment put together.",
-				h.addr(h.from), h.addr(h.from), h.addr(h.from.Peer())),
 		}
 	},
 }

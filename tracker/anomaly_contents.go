@@ -1,9 +1,6 @@
 package tracker
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // What a segment carries beside its numbers: timestamps, which tell old from
 // new where numbers do not; octets, which must be the same each time they are
@@ -22,9 +19,11 @@ var pawsRejected = Kind{
 	Severity: Notice,
 	Title:    "Timestamp went backwards",
 	RFC:      "RFC 7323 §5",
-	Sentence: "{X}'s segment carries timestamp {a}, but {Y} has already received {b}: it is dropped as an old duplicate. " +
-		"If that happens often, two hosts behind one address may be using the same port.",
-	on: onStale,
+	Causes: []Cause{
+		{"", "{X}'s segment carries timestamp {tsval}, but {Y} has already received {newer}: it is dropped as an old duplicate. If that happens often, two hosts behind one address may be using the same port."},
+	},
+	Thresholds: []Threshold{{"time by which it is late, if the round trip is not longer, more than", wanderedFor, ""}},
+	on:         onStale,
 	// An ACK without data that comes late is harmless, and Linux lets it pass.
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
@@ -45,8 +44,7 @@ var pawsRejected = Kind{
 				end:      x,
 				certain:  ConfidenceProved,
 				evidence: []int{g.packet, s.Packet},
-				text: fmt.Sprintf("%v's segment carries timestamp %d, but %v has already received %d: it is dropped as an old duplicate. If that happens often, two hosts behind one address may be using the same port.",
-					h.addr(x), s.Options.TSVal, h.addr(y), g.tsval),
+				values:   values{"tsval": s.Options.TSVal, "newer": g.tsval},
 			}
 		}
 		return nil
@@ -58,8 +56,14 @@ var seqWrapIn2MSL = Kind{
 	Severity: Warning,
 	Title:    "Sequence space can repeat inside MSL",
 	RFC:      "RFC 9293 §3.4.3, RFC 7323 §5",
-	Sentence: "{X} went through all 2^32 sequence numbers in {t} without timestamps: an old segment can be taken for a new one. Switch timestamps on at both ends.",
-	on:       onWrap,
+	Causes: []Cause{
+		{"", "{X} went through all 2^32 sequence numbers in {span} without timestamps: an old segment can be taken for a new one. Switch timestamps on at both ends."},
+	},
+	Thresholds: []Threshold{
+		{"time for all numbers, at most", wrapWithin, ""},
+		{"the same, if 2 MSL of the stack of {X} is shorter", stacks[stackLinux].TimeWait2MSL, "2msl"},
+	},
+	on: onWrap,
 	check: func(h *happening) *finding {
 		x := h.from
 		tr := h.odd.troubleOf(x)
@@ -74,8 +78,7 @@ var seqWrapIn2MSL = Kind{
 			end:      x,
 			certain:  ConfidenceProved,
 			evidence: []int{tr.wrapped.sinceFrame, h.s.Packet},
-			text: fmt.Sprintf("%v went through all 2^32 sequence numbers in %s without timestamps: an old segment can be taken for a new one. Switch timestamps on at both ends.",
-				h.addr(x), spanText(took)),
+			values:   values{"span": took},
 		}
 	},
 }
@@ -85,8 +88,10 @@ var inconsistentRetransmission = Kind{
 	Severity: Error,
 	Title:    "Same numbers, different bytes",
 	RFC:      "RFC 2525 §2.5, RFC 1337 §2",
-	Sentence: "{X}'s octets {a} to {b} were sent with two contents: one copy is injected, or of an earlier connection, or the stack is broken. What {Y} read may be either.",
-	on:       onRepeat,
+	Causes: []Cause{
+		{"", "{X}'s octets {from} to {to} were sent with two contents: one copy is injected, or of an earlier connection, or the stack is broken. What {Y} read may be either."},
+	},
+	on: onRepeat,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		s := h.s
@@ -108,8 +113,7 @@ var inconsistentRetransmission = Kind{
 				end:      x,
 				certain:  ConfidenceProved,
 				evidence: []int{g.packet, s.Packet},
-				text: fmt.Sprintf("%v's octets %d to %d were sent with two contents: one copy is injected, or of an earlier connection, or the stack is broken. What %v read may be either.",
-					h.addr(x), s.Seq, s.Seq.Add(s.Data)-1, h.addr(y)),
+				values:   values{"from": s.Seq, "to": s.Seq.Add(s.Data) - 1},
 			}
 		}
 		return nil
@@ -121,26 +125,28 @@ var urgentAnomaly = Kind{
 	Severity: Notice,
 	Title:    "Urgent pointer misuse",
 	RFC:      "RFC 9293 §3.8.5, RFC 6093",
-	Sentence: "{X}'s urgent field makes no sense: {detail}. Receivers and middleboxes read such segments differently.",
-	on:       onFlags,
+	Causes: []Cause{
+		{"no-flag", "{X}'s urgent field makes no sense: a pointer of {pointer} without the flag URG. Receivers and middleboxes read such segments differently."},
+		{"pointer-zero", "{X}'s urgent field makes no sense: the flag URG with a pointer of 0. Receivers and middleboxes read such segments differently."},
+		{"no-data", "{X}'s urgent field makes no sense: the flag URG on a segment without data, although the window is open. Receivers and middleboxes read such segments differently."},
+	},
+	on: onFlags,
 	check: func(h *happening) *finding {
 		s, y := h.s, h.from.Peer()
 		if s.Flags&(ACK|SYN) != ACK {
 			return nil // the flags themselves are odd
 		}
 		f := &finding{end: h.from, certain: ConfidenceProved, evidence: []int{s.Packet}}
-		detail := ""
 		switch {
 		case s.Flags&URG == 0 && s.Urg != 0:
-			f.cause, detail = "no-flag", fmt.Sprintf("a pointer of %d without the flag URG", s.Urg)
+			f.cause, f.values = "no-flag", values{"pointer": s.Urg}
 		case s.Flags&URG != 0 && s.Urg == 0:
-			f.cause, detail = "pointer-zero", "the flag URG with a pointer of 0"
+			f.cause = "pointer-zero"
 		case s.Flags&URG != 0 && s.Data == 0 && h.ends[y].wnd != 0:
-			f.cause, detail = "no-data", "the flag URG on a segment without data, although the window is open"
+			f.cause = "no-data"
 		default:
 			return nil // with a closed window urgency is told ahead of its data
 		}
-		f.text = fmt.Sprintf("%v's urgent field makes no sense: %s. Receivers and middleboxes read such segments differently.", h.addr(h.from), detail)
 		return f
 	},
 }

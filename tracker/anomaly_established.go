@@ -1,9 +1,6 @@
 package tracker
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // In an open connection both ends agree on the numbers: what one sends lies in
 // the window of the other, and what one acknowledges the other has sent. Here
@@ -18,6 +15,9 @@ const (
 	// further apart than the pause. Linux limits such answers to two a second.
 	loopTurns = 5
 	loopPause = time.Second
+
+	// Up to so many IP identifications may be of segments that were not captured.
+	idsMissed = 1<<8 - 2
 
 	// farAway is where a sequence number tells nothing of before or behind.
 	farAway = 1 << 30
@@ -34,9 +34,18 @@ var halfOpenDiscovered = Kind{
 	Severity: Error,
 	Title:    "One side had lost the connection",
 	RFC:      "RFC 9293 §3.5.1",
-	Sentence: "{X} no longer knows this connection: it answered {what} with RST seq {a}. It crashed or restarted, its process was killed, " +
-		"or a NAT or load balancer sent the segment elsewhere. {X} had last been heard {t} before.",
-	on: onRST,
+	Causes: []Cause{
+		{"data", "{X} no longer knows this connection: it answered {n octets} of data with RST seq {seq}{why}."},
+		{"fin", "{X} no longer knows this connection: it answered a FIN with RST seq {seq}{why}."},
+		{"keepalive", "{X} no longer knows this connection: it answered a keepalive with RST seq {seq}{why}."},
+		{"new-syn", "{X} no longer knows this connection: it answered the ACK of its old numbers, which its new SYN had drawn, with RST seq {seq}{why}."},
+	},
+	Phrases: []Phrase{
+		{"took-rst", "why", ", because it took the RST #{frame}"},
+		{"lost", "", " It crashed or restarted, its process was killed, or a NAT or load balancer sent the segment elsewhere. {X} had last been heard {span} before."},
+	},
+	Moves: []SeverityMove{{"took-rst", Info, "if {X} had taken a RST that {Y} did not send"}},
+	on:    onRST,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || !h.heldOpen(x) {
@@ -52,33 +61,37 @@ var halfOpenDiscovered = Kind{
 		if asked == nil || asked.is&(wasStale|wasForeign) != 0 {
 			return nil
 		}
-		f := &finding{end: x, certain: ConfidenceAssumed, evidence: []int{asked.packet, h.s.Packet}}
+		f := &finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			evidence: []int{asked.packet, h.s.Packet},
+			values:   values{"n": asked.data, "seq": h.s.Seq, "span": h.now.Sub(h.before.sentAt[x])},
+		}
 		if normal != nil {
 			f.evidence = append(f.evidence, normal.packet)
 		}
-		what := ""
 		switch next := h.newer(); {
 		case asked.data > 0:
-			f.cause, what = "data", countOf(int(asked.data), "octet", "octets")+" of data"
+			f.cause = "data"
 		case asked.flags&FIN != 0:
-			f.cause, what = "fin", "a FIN"
+			f.cause = "fin"
 		case asked.is&wasKeepalive != 0:
-			f.cause, what = "keepalive", "a keepalive"
+			f.cause = "keepalive"
 		case next != nil && next.addr(Client) == h.addr(x) && next.start > h.before.sentAt[x]:
-			f.cause, what = "new-syn", "the ACK of its old numbers, which its new SYN had drawn,"
+			f.cause = "new-syn"
 			f.evidence = append(f.evidence, next.frames(Client, SndSYN)...)
 		default:
 			return nil // an abort has the same numbers
 		}
-		f.text = fmt.Sprintf("%v no longer knows this connection: it answered %s with RST seq %d", h.addr(x), what, h.s.Seq)
-		if rst, ok := h.find(x, RcvRST); ok {
-			f.mild = true
-			f.evidence = append(f.evidence, rst.packet())
-			f.text += fmt.Sprintf(", because it took the RST #%d.", rst.packet())
+		rst, ok := h.find(x, RcvRST)
+		if !ok {
+			f.say("lost")
 			return f
 		}
-		f.text += fmt.Sprintf(". It crashed or restarted, its process was killed, or a NAT or load balancer sent the segment elsewhere. %v had last been heard %s before.",
-			h.addr(x), spanText(h.now.Sub(h.before.sentAt[x])))
+		f.move = "took-rst"
+		f.evidence = append(f.evidence, rst.packet())
+		f.values["frame"] = rst.packet()
+		f.say("took-rst")
 		return f
 	},
 }
@@ -126,8 +139,14 @@ var ackOfUnsentData = Kind{
 	Severity: Warning,
 	Title:    "ACK beyond anything sent",
 	RFC:      "RFC 9293 §3.10.7.4, RFC 5961 §5",
-	Sentence: "{X} acknowledged {n} octets that {Y} had not sent: the two disagree about the numbers, the ACK was injected, or a middlebox changed it.",
-	on:       onBelow,
+	Causes: []Cause{
+		{"", "{X} acknowledged {n octets} that {Y} had not sent: the two disagree about the numbers, the ACK was injected, or a middlebox changed it."},
+	},
+	Thresholds: []Threshold{
+		{"time by which the ACK is too early, if the response time of {X} is not longer, more than", inversionSlack, ""},
+		{"IP identifications that the capture does not have, if {Y} has not sent the octets before, at most", idsMissed, ""},
+	},
+	on: onBelow,
 	check: func(h *happening) *finding {
 		y, x := h.from, h.from.Peer()
 		if h.stale || h.foreign || h.keepalive || h.old || !h.whole(y) || h.s.Flags&SYN != 0 || !h.before.nxt[y].Before(h.before.acked[x]) || !h.s.Seq.AtMost(h.before.nxt[y]) {
@@ -148,8 +167,7 @@ var ackOfUnsentData = Kind{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: []int{ack.packet, h.s.Packet},
-			text: fmt.Sprintf("%v acknowledged %s that %v had not sent: the two disagree about the numbers, the ACK was injected, or a middlebox changed it.",
-				h.addr(x), countOf(int(h.before.acked[x].Minus(h.before.nxt[y])), "octet", "octets"), h.addr(y)),
+			values:   values{"n": h.before.acked[x].Minus(h.before.nxt[y])},
 		}
 	},
 }
@@ -183,8 +201,8 @@ func (h *happening) missed(e End) bool {
 	if before == nil || h.s.ID == 0 || before.id == 0 {
 		return false
 	}
-	gap := h.s.ID - before.id
-	return 1 < gap && gap < 1<<8
+	between := h.s.ID - before.id - 1
+	return 0 < between && between <= idsMissed
 }
 
 var ackLoop = Kind{
@@ -192,8 +210,13 @@ var ackLoop = Kind{
 	Severity: Error,
 	Title:    "Two ends exchange empty ACKs for ever",
 	RFC:      "RFC 1337 §2",
-	Sentence: "{X} (at {a}) and {Y} (at {b}) disagree about the sequence numbers, and each answers the other's ACKs with an ACK: {k} so far. " +
-		"Nothing can pass until one of them aborts.",
+	Causes: []Cause{
+		{"", "{first} (at {seq}) and {other} (at {seq2}) disagree about the sequence numbers, and each answers the other's ACKs with an ACK: {n} so far. Nothing can pass until one of them aborts."},
+	},
+	Thresholds: []Threshold{
+		{"changes of direction, at least", loopTurns, ""},
+		{"time between two ACKs, at most", loopPause, ""},
+	},
 	on: onBelow | onGap | onStale,
 	check: func(h *happening) *finding {
 		if !h.s.pureAck() || h.keepalive {
@@ -215,8 +238,7 @@ var ackLoop = Kind{
 			end:      Client,
 			certain:  ConfidenceAssumed,
 			evidence: []int{x.packet, y.packet, acks[1].packet, acks[0].packet},
-			text: fmt.Sprintf("%v (at %d) and %v (at %d) disagree about the sequence numbers, and each answers the other's ACKs with an ACK: %d so far. Nothing can pass until one of them aborts.",
-				h.addr(x.from), x.seq, h.addr(y.from), y.seq, n),
+			values:   values{"first": h.addr(x.from), "seq": x.seq, "other": h.addr(y.from), "seq2": y.seq, "n": n},
 		}
 	},
 }
@@ -237,13 +259,25 @@ var outOfWindowData = Kind{
 	Severity: Notice,
 	Title:    "Data the receiver must refuse",
 	RFC:      "RFC 9293 §3.4",
-	Sentence: "{X} sent octets {seq} to {end}, but {Y} accepts {A} to {R}: {why}. {Y} drops them.",
-	on:       onForeign | onWatched,
+	Causes: []Cause{
+		{"above-window", "{X} sent octets {from} to {to}, but {Y} accepts {what}: the sender ignores the window, or the segment is forged. {Y} drops them."},
+		{"below-window", "{X} sent octets {from} to {to}, but {Y} accepts {what}: an old duplicate of an earlier connection, or a forged segment. {Y} drops them."},
+		{"", "{X} sent octets {from} to {to}, but {Y} accepts {what}: of another connection, corrupt, or forged. {Y} drops them."},
+	},
+	Phrases: []Phrase{
+		{"window", "what", "{next} to {edge}"},
+		{"no-scale", "what", "from {next} on"},
+	},
+	Thresholds: []Threshold{
+		{"time for {Y} to answer octets above its window, at most", overshootMemory, ""},
+		{"distance at which a number is neither before nor behind", farAway, ""},
+	},
+	on: onForeign | onWatched,
 	check: func(h *happening) *finding {
 		if h.foreign {
 			return h.foreignData()
 		}
-		y, x := h.from, h.from.Peer()
+		x := h.from.Peer()
 		tr := h.odd.troubleOf(x)
 		if tr == nil || tr.beyond.answer != h.s.Packet || tr.beyond.at == 0 {
 			return nil
@@ -254,8 +288,8 @@ var outOfWindowData = Kind{
 			cause:    "above-window",
 			certain:  ConfidenceAssumed,
 			evidence: []int{b.frame, b.answer},
-			text: fmt.Sprintf("%v sent octets %d to %d, but %v accepts %d to %d: the sender ignores the window, or the segment is forged. %[4]v drops them.",
-				h.addr(x), b.seq, b.end-1, h.addr(y), b.acked, b.edge-1),
+			phrases:  []string{"window"},
+			values:   values{"from": b.seq, "to": b.end - 1, "next": b.acked, "edge": b.edge - 1},
 		}
 	},
 }
@@ -267,22 +301,26 @@ func (h *happening) foreignData() *finding {
 	if h.s.Data == 0 || h.s.Flags&SYN != 0 || !h.ends[y].has(hasAcked) || !h.visible(x) {
 		return nil
 	}
-	f := &finding{end: x, certain: ConfidenceAssumed, evidence: []int{h.s.Packet}}
-	why := ""
+	cause := ""
 	switch d := int32(h.s.Seq - h.ends[x].nxt); {
 	case h.ends[x].knowsISS() && h.s.Seq.Before(h.ends[x].iss) && d > -farAway && h.s.End().AtMost(h.ends[y].acked):
-		f.cause, why = "below-window", "an old duplicate of an earlier connection, or a forged segment"
+		cause = "below-window"
 	case d > farAway || d < -farAway:
-		why = "of another connection, corrupt, or forged"
 	default:
 		return nil // it is the ACK field that does not fit
 	}
-	accepts := fmt.Sprintf("from %d on", h.ends[y].acked)
-	if h.scaleKnown() {
-		accepts = fmt.Sprintf("%d to %d", h.ends[y].acked, h.ends[y].edge-1)
+	f := &finding{
+		end:      x,
+		cause:    cause,
+		certain:  ConfidenceAssumed,
+		evidence: []int{h.s.Packet},
+		values:   values{"from": h.s.Seq, "to": h.s.Seq.Add(h.s.Data) - 1, "next": h.ends[y].acked, "edge": h.ends[y].edge - 1},
 	}
-	f.text = fmt.Sprintf("%v sent octets %d to %d, but %v accepts %s: %s. %[4]v drops them.",
-		h.addr(x), h.s.Seq, h.s.Seq.Add(h.s.Data)-1, h.addr(y), accepts, why)
+	if h.scaleKnown() {
+		f.say("window")
+	} else {
+		f.say("no-scale")
+	}
 	return f
 }
 
@@ -291,8 +329,11 @@ var windowShrunk = Kind{
 	Severity: Notice,
 	Title:    "Right edge moved left",
 	RFC:      "RFC 9293 §3.8.6",
-	Sentence: "{X} withdrew {n} octets of window that it had offered. What {Y} had already sent into it is refused and must be sent again.",
-	on:       onWindow,
+	Causes: []Cause{
+		{"", "{X} withdrew {least}{n octets} of window that it had offered. What {Y} had already sent into it is refused and must be sent again."},
+	},
+	Phrases: []Phrase{{"no-scale", "least", "at least "}},
+	on:      onWindow,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		if h.s.Flags&(SYN|FIN|RST|ACK) != ACK || h.stale || h.foreign || h.before.sentAt[x] == 0 || h.s.Ack.Before(h.before.acked[x]) {
@@ -309,17 +350,16 @@ var windowShrunk = Kind{
 		if lost < 1<<scale {
 			return nil // rounded to the scale
 		}
-		atLeast := ""
-		if !h.scaleKnown() {
-			atLeast = "at least "
-		}
-		return &finding{
+		f := &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: []int{before.packet, h.s.Packet},
-			text: fmt.Sprintf("%v withdrew %s%s of window that it had offered. What %v had already sent into it is refused and must be sent again.",
-				h.addr(x), atLeast, countOf(int(lost), "octet", "octets"), h.addr(y)),
+			values:   values{"n": lost},
 		}
+		if !h.scaleKnown() {
+			f.say("no-scale")
+		}
+		return f
 	},
 }
 

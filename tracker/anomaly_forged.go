@@ -1,8 +1,8 @@
 package tracker
 
 import (
-	"fmt"
-	"strings"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -22,18 +22,45 @@ const burst = 10 * time.Millisecond
 // call a RST too fast.
 const leastResponse = 2 * time.Millisecond
 
+// tooFastTimes is how many times faster than that such a RST is.
+const tooFastTimes = 2
+
 // A forgery is what speaks against the RST that happens.
 type forgery struct {
-	signs    int
+	signs    []string // phrases
 	proved   bool
-	reasons  []string
+	values   values // of the phrases
 	evidence []int
 }
 
-func (f *forgery) add(evidence []int, format string, args ...any) {
-	f.signs++
-	f.reasons = append(f.reasons, fmt.Sprintf(format, args...))
+// add adds a sign.
+func (f *forgery) add(sign string, v values, evidence ...int) {
+	if f.values == nil {
+		f.values = values{}
+	}
+	f.signs = append(f.signs, sign)
+	maps.Copy(f.values, v)
 	f.evidence = append(f.evidence, evidence...)
+}
+
+// signs are the phrases for what can speak against a RST.
+var signs = []Phrase{
+	{"number", "reasons", "its seq {seq} is not the next number, {next}, nor that of an ACK toward it"},
+	{"other-way", "reasons", "its TTL is {ttl} where all else from there has {usual}"},
+	{"out-of-turn", "reasons", "its IP identification, {id}, does not follow {last}"},
+	{"both-ends", "reasons", "both ends seem to reset at once"},
+	{"differ", "reasons", "several differ within {apart}"},
+	{"too-fast", "reasons", "it acknowledges #{acked} after {after}, where an answer from there takes {least} at least"},
+}
+
+// signTimes are by what a sign is told.
+var signTimes = []Threshold{
+	{"signs, if none proves it, at least", signsOfForgery, ""},
+	{"segments that show what is usual for {X}, at most", habitsSeen, ""},
+	{"IP identifications from one segment of {X} to the next, at most", maxIDStep, ""},
+	{"time between RSTs that no end sends together, at most", burst, ""},
+	{"shortest response of {X} that shows a RST to be too fast, at least", leastResponse, ""},
+	{"times that a RST is faster than that, more than", tooFastTimes, ""},
 }
 
 // forgery looks for signs that the RST that happens is forged.
@@ -49,14 +76,14 @@ func (h *happening) forgery() (f forgery) {
 	habits := h.habits()
 	reply := h.before.rst == resetReply
 	if h.before.rst == resetUnmatched && h.s.Seq != x.nxt && !h.numberOfFIN() && !x.has(lossy) {
-		f.add(nil, "its seq %d is not the next number, %d, nor that of an ACK toward it", h.s.Seq, x.nxt)
+		f.add("number", values{"seq": h.s.Seq, "next": x.nxt})
 	}
 	stateless := reply && h.s.ID == 0 && !h.s.Options.HasTS
 	if !sameWay(h.s.TTL, x.ttl) && habits.oneWay && !stateless {
-		f.add(habits.frames, "its TTL is %d where all else from there has %d", h.s.TTL, x.ttl)
+		f.add("other-way", values{"ttl": h.s.TTL, "usual": x.ttl}, habits.frames...)
 	}
 	if habits.counts && x.outOfTurn(h.s) {
-		f.add(habits.frames, "its IP identification, %d, does not follow %d", h.s.ID, x.id)
+		f.add("out-of-turn", values{"id": h.s.ID, "last": x.id}, habits.frames...)
 	}
 	if !reply {
 		h.burstOf(&f)
@@ -119,16 +146,16 @@ func (h *happening) burstOf(f *forgery) {
 		switch {
 		case g.from != h.from && !both:
 			both = true
-			f.add([]int{g.packet}, "both ends seem to reset at once")
+			f.add("both-ends", nil, g.packet)
 		case g.from == h.from && !differ && g.is&wasForeign != 0 && h.before.rst == resetUnmatched && (g.seq != h.s.Seq || (g.flags^h.s.Flags)&ACK != 0):
 			differ = true
-			f.add([]int{g.packet}, "several differ within %s", spanText(max(h.now.Sub(g.at), time.Microsecond)))
+			f.add("differ", values{"apart": h.now.Sub(g.at)}, g.packet)
 		}
 	}
 }
 
 // tooFast looks whether the RST acknowledges what its alleged sender cannot
-// have received yet. It takes that end half of its shortest response at least.
+// have received yet. It takes that end part of its shortest response at least.
 // Data are often acknowledged late, so the response to the handshake must have
 // been measured; and a proxy that first dials its own connection is slow to
 // answer a SYN, so it is a proof only where data were acknowledged too.
@@ -157,20 +184,31 @@ func (h *happening) tooFast(f *forgery) {
 			newest = g // the first to reach that number
 		}
 	}
-	if newest == nil || h.now.Sub(newest.at) >= least/2 {
+	if newest == nil || h.now.Sub(newest.at) >= least/tooFastTimes {
 		return
 	}
-	f.add([]int{newest.packet}, "it acknowledges #%d after %s, where an answer from there takes %s at least",
-		newest.packet, spanText(h.now.Sub(newest.at)), spanText(least))
+	f.add("too-fast", values{"acked": newest.packet, "after": h.now.Sub(newest.at), "least": least}, newest.packet)
 	f.proved = y.iss.Add(1).Before(x.acked)
 }
 
 var forgedRST = Kind{
-	Name:       "forged-rst",
-	Severity:   Warning,
-	Title:      "RST probably injected",
-	RFC:        "RFC 3360, RFC 5961 §3",
-	Sentence:   "A RST claims to come from {X}, but {reasons}. {Y} {takes it | does not take it}. A device on the path or an attacker sent it.",
+	Name:     "forged-rst",
+	Severity: Warning,
+	Title:    "RST probably injected",
+	RFC:      "RFC 3360, RFC 5961 §3",
+	Causes: []Cause{
+		{"", "A RST claims to come from {X}, but {reasons}."},
+		{"data-after-rst", "The RST #{rst} claims to come from {X}, but {X} went on sending {span} later: somebody else sent it. {Y} took it, and answers what still comes with RST."},
+	},
+	Phrases: append([]Phrase{
+		{"taken", "", " {Y} takes it. A firewall, a load balancer or an attacker on the path sent it."},
+		{"not-taken", "", " {Y} does not take it. A device on the path or an attacker sent it."},
+	}, signs...),
+	Thresholds: append(slices.Clone(signTimes), dataAfterRST.Thresholds...),
+	Moves: []SeverityMove{
+		{"proved", Error, "if it acknowledges what {X} cannot have received yet, and {X} acknowledged data before"},
+		{"went-on", Error, "if {X} went on sending"},
+	},
 	Supersedes: []string{"data-after-rst", "rst-unmatched", "rst-out-of-window", "blind-rst-in-window", "linger-zero-abort"},
 	on:         onRST | onUnsettled,
 	only:       isReset | isResetting,
@@ -180,36 +218,50 @@ var forgedRST = Kind{
 			if a := h.flagged("forged-rst", h.from); !ok || a != nil && a.Severity == Error {
 				return nil
 			}
-			x := h.addr(h.from)
-			f := &finding{end: h.from, cause: "data-after-rst", certain: ConfidenceProved, severity: Error, more: true, evidence: []int{rst.packet(), h.s.Packet}}
-			f.text = fmt.Sprintf("The RST #%d claims to come from %v, but %v went on sending %s later: somebody else sent it. %v took it, and answers what still comes with RST.",
-				rst.packet(), x, x, spanText(h.now.Sub(rst.at)), h.addr(h.from.Peer()))
-			return f
+			return &finding{
+				end:      h.from,
+				cause:    "data-after-rst",
+				certain:  ConfidenceProved,
+				move:     "went-on",
+				more:     true,
+				evidence: []int{rst.packet(), h.s.Packet},
+				values:   values{"rst": rst.packet(), "span": h.now.Sub(rst.at)},
+			}
 		}
-		x, signs := h.addr(h.from), h.forgery()
-		if signs.signs < signsOfForgery && !signs.proved {
+		against := h.forgery()
+		if !against.enough() {
 			return nil
 		}
-		f := &finding{end: h.from, certain: ConfidenceAssumed}
-		if signs.proved {
-			f.severity, f.certain = Error, ConfidenceProved
+		f := &finding{
+			end:      h.from,
+			certain:  ConfidenceAssumed,
+			evidence: append(against.evidence, h.s.Packet),
+			phrases:  against.signs,
+			values:   against.values,
 		}
-		f.evidence = append(signs.evidence, h.s.Packet)
-		f.text = fmt.Sprintf("A RST claims to come from %v, but %s. ", x, strings.Join(signs.reasons, ", and "))
+		if against.proved {
+			f.move, f.certain = "proved", ConfidenceProved
+		}
 		if h.before.accepted {
-			f.text += fmt.Sprintf("%v takes it. A firewall, a load balancer or an attacker on the path sent it.", h.addr(h.from.Peer()))
+			f.say("taken")
 		} else {
-			f.text += fmt.Sprintf("%v does not take it. A device on the path or an attacker sent it.", h.addr(h.from.Peer()))
+			f.say("not-taken")
 		}
 		return f
 	},
 }
 
-// Of connection-tampering: how many segments of the client count as early, and
-// how long the silence must be that counts as an end.
+// enough reports whether the RST is forged, as far as can be told.
+func (f *forgery) enough() bool { return len(f.signs) >= signsOfForgery || f.proved }
+
+// Of connection-tampering: how many segments of the client count as early, how
+// long the silence must be that counts as an end, and how often the server repeats
+// its data meanwhile.
 const (
 	earlySegments = 10
 	silence       = 3 * time.Second
+
+	copiesIntoSilence = 2
 )
 
 var connectionTampering = Kind{
@@ -217,9 +269,23 @@ var connectionTampering = Kind{
 	Severity: Warning,
 	Title:    "Early teardown matching a tampering signature",
 	RFC:      "RFC 3360",
-	Sentence: "The connection was cut off {stage} by {suffix} in the name of {X}, the pattern of a censor or firewall: {reasons}.",
-	on:       onRST | onUnsettled | onEnd,
-	only:     isReset | isResetting | isOdd,
+	Causes:   tamperings(),
+	Phrases: append([]Phrase{
+		{"signs", "why", ": {reasons}"},
+		{"went-on", "", " {X} went on sending, which proves that it did not reset."},
+	}, signs...),
+	Thresholds: append([]Threshold{
+		{"segments of the client, at most", earlySegments, ""},
+		{"silence of the client that counts as an end, at least", silence, ""},
+		{"copies of the server's data in that time, at least", copiesIntoSilence, ""},
+	}, slices.Concat(signTimes, dataAfterRST.Thresholds)...),
+	Moves: []SeverityMove{
+		{"proved", Error, "if the RST acknowledges what {X} cannot have received yet, and {X} acknowledged data before"},
+		{"went-on", Error, "if {X} went on sending"},
+		{"silence", Info, "if the client only fell silent"},
+	},
+	on:   onRST | onUnsettled | onEnd,
+	only: isReset | isResetting | isOdd,
 	check: func(h *happening) *finding {
 		if h.ends[Client].packets > earlySegments+stormSize {
 			return nil
@@ -238,12 +304,16 @@ var connectionTampering = Kind{
 		if a == nil || a.Severity == Error {
 			return nil
 		}
-		f := new(finding)
-		f.end, f.cause, f.text = h.from, a.Cause, a.Text
-		f.more, f.severity, f.certain = true, Error, ConfidenceProved
-		f.evidence = []int{rst.packet(), h.s.Packet}
-		f.text += fmt.Sprintf(" %v went on sending, which proves that it did not reset.", h.addr(h.from))
-		return f
+		return &finding{
+			end:      h.from,
+			cause:    a.Cause,
+			told:     a.Text,
+			phrases:  []string{"went-on"},
+			certain:  ConfidenceProved,
+			move:     "went-on",
+			more:     true,
+			evidence: []int{rst.packet(), h.s.Packet},
+		}
 	},
 }
 
@@ -289,35 +359,46 @@ func (h *happening) opening(resetter End) (o opening, whole bool) {
 	return o, o.segments > 0 && o.segments <= earlySegments && h.origin() == FromSYN
 }
 
-// stage names how far the client came.
-func (o *opening) stage() string {
-	switch {
-	case !o.acked:
-		return "post-syn"
-	case o.data == 0:
-		return "post-ack"
-	case o.data == 1:
-		return "post-psh"
+// stage is how far the client came: its place among the stages.
+func (o *opening) stage() int {
+	if !o.acked {
+		return 0
 	}
-	return "later-data"
+	return min(1+o.data, laterData)
 }
 
-// when tells the stage in words.
-func (o *opening) when() string {
-	switch {
-	case !o.acked:
-		return "right after the SYN"
-	case o.data == 0:
-		return "as soon as it was open"
-	case o.data == 1:
-		return "after the client's first data"
+const laterData = 3
+
+// stages are those of a connection, in words and with the ways in which it is cut
+// off there: "none" is silence.
+var stages = [laterData + 1]struct {
+	name, when string
+	ends       []string
+}{
+	{"post-syn", "right after the SYN", []string{"rst", "rst-ack", "rst-and-rst-ack", "none"}},
+	{"post-ack", "as soon as it was open", []string{"rst", "rst-ack", "rst-twice", "rst-ack-twice", "none"}},
+	{"post-psh", "after the client's first data",
+		[]string{"rst", "rst-ack", "rst-and-rst-ack", "rst-ack-twice", "rst-same-ack", "rst-ack-0", "rst-other-ack", "none"}},
+	{"later-data", "after the client's first few segments", []string{"rst", "rst-ack"}},
+}
+
+// tamperings are the causes of connection-tampering.
+func tamperings() (list []Cause) {
+	for _, s := range stages {
+		for _, how := range s.ends {
+			text := "The connection was cut off " + s.when + " by RST in the name of {X}, the pattern of a censor or firewall{why}."
+			if how == "none" {
+				text = "{X} fell silent " + s.when + ": {Y} repeated its data for {span} without an answer, and nobody closed. A firewall or censor that drops what it dislikes looks so; so does an outage."
+			}
+			list = append(list, Cause{s.name + "-" + how, text})
+		}
 	}
-	return "after the client's first few segments"
+	return list
 }
 
 // signature names what cut the connection off, as the stage has it.
 func (o *opening) signature() string {
-	stage, resets, withAck := o.stage(), len(o.resets), len(o.resets)-o.bare
+	stage, resets, withAck := stages[o.stage()].name, len(o.resets), len(o.resets)-o.bare
 	sole := stage + "-rst"
 	if o.bare == 0 {
 		sole += "-ack"
@@ -356,24 +437,30 @@ func (h *happening) cutOff() *finding {
 	if h.flagged("connection-tampering", h.from.Peer()) != nil || earlier && h.before.rst == resetReply {
 		return nil
 	}
-	signs := h.forgery()
+	against := h.forgery()
 	ended := h.before.accepted || h.before.states[Client] == setOf(Closed) || h.before.states[Server] == setOf(Closed)
-	if !earlier && (signs.signs < signsOfForgery && !signs.proved || !ended) {
+	if !earlier && !(against.enough() && ended) {
 		return nil
 	}
 	o, whole := h.opening(h.from)
 	if !whole {
 		return nil
 	}
-	f := &finding{end: h.from, cause: o.signature(), certain: ConfidenceAmbiguous, evidence: o.frames, more: earlier}
-	if signs.proved {
-		f.severity, f.certain = Error, ConfidenceProved
+	f := &finding{
+		end:      h.from,
+		cause:    o.signature(),
+		certain:  ConfidenceAmbiguous,
+		evidence: o.frames,
+		more:     earlier,
+		phrases:  against.signs,
+		values:   against.values,
 	}
-	f.text = fmt.Sprintf("The connection was cut off %s by RST in the name of %v, the pattern of a censor or firewall", o.when(), h.addr(h.from))
-	if len(signs.reasons) > 0 {
-		f.text += ": " + strings.Join(signs.reasons, ", and ")
+	if against.proved {
+		f.move, f.certain = "proved", ConfidenceProved
 	}
-	f.text += "."
+	if len(against.signs) > 0 {
+		f.say("signs")
+	}
 	return f
 }
 
@@ -385,17 +472,20 @@ func (h *happening) cutOff() *finding {
 // outage, and no more than a remark.
 func (h *happening) fellSilent() *finding {
 	c, s := &h.ends[Client], &h.ends[Server]
-	if h.from != Client || h.odd == nil || h.odd.retransmits[Server] < 2 || !h.visible(Client) || !h.visible(Server) ||
+	if h.from != Client || h.odd == nil || h.odd.retransmits[Server] < copiesIntoSilence || !h.visible(Client) || !h.visible(Server) ||
 		(c.bits|s.bits)&hasFIN != 0 || s.bytes == 0 || !c.acked.Before(s.nxt) || !h.wasOpen(Client) || s.sentAt.Sub(c.sentAt) < silence {
 		return nil
 	}
 	o, whole := h.opening(Server)
-	if !whole || len(o.resets) > 0 || o.stage() == "later-data" {
+	if !whole || len(o.resets) > 0 || o.stage() == laterData {
 		return nil
 	}
 	return &finding{
-		end: Client, cause: o.stage() + "-none", certain: ConfidenceAmbiguous, evidence: o.frames, mild: true,
-		text: fmt.Sprintf("%v fell silent %s: %v repeated its data for %s without an answer, and nobody closed. A firewall or censor that drops what it dislikes looks so; so does an outage.",
-			h.addr(Client), o.when(), h.addr(Server), spanText(s.sentAt.Sub(c.sentAt))),
+		end:      Client,
+		cause:    stages[o.stage()].name + "-none",
+		certain:  ConfidenceAmbiguous,
+		evidence: o.frames,
+		move:     "silence",
+		values:   values{"span": s.sentAt.Sub(c.sentAt)},
 	}
 }

@@ -2,7 +2,6 @@ package tracker
 
 import (
 	"cmp"
-	"fmt"
 	"time"
 )
 
@@ -16,6 +15,9 @@ const (
 	copiesOfGivingUp = 5
 	// ... the pauses growing as those of a retransmission timer do, so often in a row.
 	growingPauses = 2
+	// Whatever it repeated, it was silent then for so many times as long as it
+	// had waited at last.
+	silentPauses = 2
 
 	// Probes without an answer, before a RST and before silence.
 	probesBeforeRST     = 2
@@ -25,6 +27,8 @@ const (
 	// at least stallRTOs retransmission timeouts.
 	stallAtLeast = time.Second
 	stallRTOs    = 3
+	// rtoAbove is what such a timeout is above the response times (200 ms in Linux).
+	rtoAbove = 200 * time.Millisecond
 
 	// What is silent for longAlone may have been forgotten by a middlebox, and
 	// is tried anew with firstTries segments before that is said.
@@ -41,9 +45,19 @@ var retransmissionTimeout = Kind{
 	Severity: Error,
 	Title:    "Sender gave up",
 	RFC:      "RFC 9293 §3.8.3",
-	Sentence: "{X} sent the same {n} octets {k} times in {t} without an ACK and gave up; {Y} was last heard {u} before the last of them.",
-	on:       onRST | onEnd,
-	only:     isOdd,
+	Causes: []Cause{
+		{"silent", "{X} sent the same {n octets} {copies} times in {span} without an ACK and gave up; {Y} was last heard {heard} before the last of them."},
+		{"reset", "{X} sent the same {n octets} {copies} times in {span} without an ACK and gave up with a RST; {Y} was last heard {heard} before the last of them."},
+	},
+	Thresholds: []Threshold{
+		{"copies, at least", copiesOfGivingUp, ""},
+		{"pauses in a row that grow, at least", growingPauses, ""},
+		{"tenths of the pause before that one has grown to, at least", grownTenths, ""},
+		{"pause that need not grow", longestRTO, ""},
+		silenceAfterTries,
+	},
+	on:   onRST | onEnd,
+	only: isOdd,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		tr := h.odd.troubleOf(x)
@@ -54,30 +68,37 @@ var retransmissionTimeout = Kind{
 		if w.copies < copiesOfGivingUp || w.doublings < growingPauses || h.ends[x].una(&h.ends[y]) != w.seq {
 			return nil
 		}
-		f := &finding{end: x, certain: ConfidenceAssumed, evidence: []int{w.heardFrame, w.frames[0], w.frames[1]}}
-		how := "and gave up"
+		f := &finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			evidence: []int{w.heardFrame, w.frames[0], w.frames[1]},
+			values:   values{"n": w.size, "copies": w.copies, "span": w.last.Sub(w.first), "heard": max(0, w.last.Sub(h.ends[y].sentAt))},
+		}
 		switch {
-		case h.s == nil && h.ends[x].sentAt == w.last && h.now.Sub(w.last) > 2*w.gap:
+		case h.s == nil && h.ends[x].sentAt == w.last && h.now.Sub(w.last) > silentPauses*w.gap:
 			f.cause = "silent"
 		case h.s != nil && h.before.rst == resetAbort && h.before.sentAt[x] == w.last:
-			f.cause, how = "reset", "and gave up with a RST"
+			f.cause = "reset"
 			f.evidence = append(f.evidence, h.s.Packet)
 		default:
 			return nil
 		}
-		f.text = fmt.Sprintf("%v sent the same %s %d times in %s without an ACK %s; %v was last heard %s before the last of them.",
-			h.addr(x), countOf(int(w.size), "octet", "octets"), w.copies, spanText(w.last.Sub(w.first)), how, h.addr(y), spanText(max(0, w.last.Sub(h.ends[y].sentAt))))
 		return f
 	},
 }
+
+var silenceAfterTries = Threshold{"silence, if no RST tells that {X} gave up, in times of the last pause", silentPauses, ""}
 
 var keepaliveProbe = Kind{
 	Name:     "keepalive-probe",
 	Severity: Info,
 	Title:    "Keepalive seen",
 	RFC:      "RFC 9293 §3.8.4",
-	Sentence: "{X} probes whether {Y} is still there: the connection was idle for {t}. Keepalives are no retransmissions and carry nothing.",
-	on:       onKeepalive,
+	Causes: []Cause{
+		{"", "{X} probes whether {Y} is still there: the connection was idle for {span}. Keepalives are no retransmissions and carry nothing."},
+	},
+	Thresholds: []Threshold{{"time for which {X} was silent, at least", keepaliveRest, ""}},
+	on:         onKeepalive,
 	check: func(h *happening) *finding {
 		x := h.from
 		tr := h.odd.troubleOf(x)
@@ -88,8 +109,7 @@ var keepaliveProbe = Kind{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: []int{h.s.Packet},
-			text: fmt.Sprintf("%v probes whether %v is still there: the connection was idle for %s. Keepalives are no retransmissions and carry nothing.",
-				h.addr(x), h.addr(x.Peer()), spanText(h.now.Sub(max(h.before.sentAt[x], h.before.sentAt[x.Peer()])))),
+			values:   values{"span": h.now.Sub(max(h.before.sentAt[x], h.before.sentAt[x.Peer()]))},
 		}
 	},
 }
@@ -99,9 +119,17 @@ var keepaliveTimeout = Kind{
 	Severity: Error,
 	Title:    "Peer stopped answering keepalives",
 	RFC:      "RFC 9293 §3.8.4",
-	Sentence: "{Y} did not answer {k} keepalives in {t}; {X} dropped the connection. {Y}'s host is down, or the path to it is cut.",
-	on:       onRST | onEnd,
-	only:     isOdd,
+	Causes: []Cause{
+		{"silent", "{Y} did not answer {n} keepalives in {span}; {X} sends nothing more. {Y}'s host is down, or the path to it is cut."},
+		{"reset", "{Y} did not answer {n} keepalives in {span}; {X} dropped the connection with a RST. {Y}'s host is down, or the path to it is cut."},
+	},
+	Thresholds: []Threshold{
+		{"keepalives before silence, at least", probesBeforeSilence, ""},
+		{"keepalives before a RST, at least", probesBeforeRST, ""},
+		silenceAfterTries,
+	},
+	on:   onRST | onEnd,
+	only: isOdd,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		tr := h.odd.troubleOf(x)
@@ -112,27 +140,35 @@ var keepaliveTimeout = Kind{
 		if p.copies == 0 || h.ends[y].sentAt != p.heard {
 			return nil
 		}
-		f := &finding{end: x, certain: ConfidenceAssumed, evidence: []int{p.heardFrame, p.frames[0], p.frames[1]}}
-		over, did := p.last, "sends nothing more"
+		f := &finding{
+			end:      x,
+			certain:  ConfidenceAssumed,
+			evidence: []int{p.heardFrame, p.frames[0], p.frames[1]},
+			values:   values{"n": p.copies, "span": p.last.Sub(p.first)},
+		}
 		switch {
-		case h.s == nil && h.ends[x].sentAt == p.last && p.copies >= probesBeforeSilence && h.now.Sub(p.last) >= 2*p.gap:
+		case h.s == nil && h.ends[x].sentAt == p.last && p.copies >= probesBeforeSilence && h.now.Sub(p.last) >= silentPauses*p.gap:
 			f.cause = "silent"
 		case h.s != nil && h.before.rst == resetAbort && h.before.sentAt[x] == p.last && p.copies >= probesBeforeRST:
-			f.cause, over, did = "reset", h.now, "dropped the connection with a RST"
+			f.cause, f.values["span"] = "reset", h.now.Sub(p.first)
 			f.evidence = append(f.evidence, h.s.Packet)
 		default:
 			return nil
 		}
-		f.text = fmt.Sprintf("%v did not answer %d keepalives in %s; %v %s. %[1]v's host is down, or the path to it is cut.",
-			h.addr(y), p.copies, spanText(over.Sub(p.first)), h.addr(x), did)
 		return f
 	},
 }
 
 // stallFrom is how long the window of the end must be closed to be a stall.
 func (h *happening) stallFrom() time.Duration {
-	rto := h.ends[Client].response() + h.ends[Server].response() + 200*time.Millisecond
+	rto := h.ends[Client].response() + h.ends[Server].response() + rtoAbove
 	return max(stallAtLeast, stallRTOs*rto)
+}
+
+var stallTimes = []Threshold{
+	{"time for which the window is closed, at least", stallAtLeast, ""},
+	{"retransmission timeouts, if they are longer", stallRTOs, ""},
+	{"such a timeout, above the response times of both ends", rtoAbove, ""},
 }
 
 var zeroWindowStall = Kind{
@@ -140,9 +176,16 @@ var zeroWindowStall = Kind{
 	Severity: Warning,
 	Title:    "Receiver does not read",
 	RFC:      "RFC 9293 §3.8.6.1",
-	Sentence: "{Y} has had a zero window for {t} ({k} probes by {X}): its application does not read what arrives. Look there, not at the network.",
-	on:       onWindow | onKeepalive | onRepeat | onBeyond | onRST | onEnd,
-	only:     isOdd,
+	Causes: []Cause{
+		{"", "{X} {had} a zero window for {span} ({n probes} by {Y}): its application does not read what arrives. Look there, not at the network."},
+	},
+	Phrases: []Phrase{
+		{"closed", "had", "has had"},
+		{"reopened", "had", "had"},
+	},
+	Thresholds: stallTimes,
+	on:         onWindow | onKeepalive | onRepeat | onBeyond | onRST | onEnd,
+	only:       isOdd,
 	check: func(h *happening) *finding {
 		return cmp.Or(h.stalled(h.from), h.stalled(h.from.Peer()))
 	},
@@ -172,17 +215,18 @@ func (h *happening) stalled(y End) *finding {
 	if over.Sub(w.since) < limit || seenAt != 0 && seenAt.Sub(w.since) >= limit {
 		return nil // too short, or told before
 	}
-	text := "has had"
-	if w.until != 0 {
-		text = "had"
-	}
-	return &finding{
+	f := &finding{
 		end:      y,
 		certain:  ConfidenceAssumed,
 		evidence: []int{w.sinceFrame, w.frames[0], w.frames[1], w.untilFrame},
-		text: fmt.Sprintf("%v %s a zero window for %s (%s by %v): its application does not read what arrives. Look there, not at the network.",
-			h.addr(y), text, spanText(over.Sub(w.since)), countOf(int(w.probes), "probe", "probes"), h.addr(y.Peer())),
+		values:   values{"span": over.Sub(w.since), "n": w.probes},
 	}
+	if w.until != 0 {
+		f.say("reopened")
+	} else {
+		f.say("closed")
+	}
+	return f
 }
 
 // over reports whether the end had no connection any more before this.
@@ -191,11 +235,18 @@ func (h *happening) over(e End) bool {
 }
 
 var zeroWindowAbort = Kind{
-	Name:       "zero-window-abort",
-	Severity:   Error,
-	Title:      "Persist ended in reset",
-	RFC:        "RFC 9293 §3.8.6.1",
-	Sentence:   "{X} dropped the connection: {Y} had offered a zero window for {t}, and did not read on. What {X} had left to send is lost.",
+	Name:     "zero-window-abort",
+	Severity: Error,
+	Title:    "Persist ended in reset",
+	RFC:      "RFC 9293 §3.8.6.1",
+	Causes: []Cause{
+		{"reset", "{X} dropped the connection with a RST: {Y} had offered a zero window for {span}, and did not read on. What {X} had left to send is lost."},
+		{"silent", "{X} stopped probing: {Y} had offered a zero window for {span}, and did not read on. What {X} had left to send is lost."},
+	},
+	Thresholds: append([]Threshold{
+		{"probes, if no RST tells that {X} gave up, at least", probesBeforeRST, ""},
+		silenceAfterTries,
+	}, stallTimes...),
 	Supersedes: []string{"zero-window-stall"},
 	on:         onRST | onEnd,
 	only:       isOdd,
@@ -207,21 +258,20 @@ var zeroWindowAbort = Kind{
 		}
 		w := &tr.shut
 		f := &finding{end: x, certain: ConfidenceAssumed, evidence: []int{w.sinceFrame, w.frames[0], w.frames[1]}}
-		over, did := h.now, "dropped the connection with a RST"
+		over := h.now
 		switch {
 		case h.s != nil && h.before.rst == resetAbort:
 			f.cause = "reset"
 			f.evidence = append(f.evidence, h.s.Packet)
-		case h.s == nil && h.visible(x) && w.probes >= probesBeforeRST && h.ends[x].sentAt == w.lastTime && h.now.Sub(w.lastTime) > 2*w.gap:
-			f.cause, over, did = "silent", w.lastTime, "stopped probing"
+		case h.s == nil && h.visible(x) && w.probes >= probesBeforeRST && h.ends[x].sentAt == w.lastTime && h.now.Sub(w.lastTime) > silentPauses*w.gap:
+			f.cause, over = "silent", w.lastTime
 		default:
 			return nil
 		}
 		if over.Sub(w.since) < h.stallFrom() {
 			return nil
 		}
-		f.text = fmt.Sprintf("%v %s: %v had offered a zero window for %s, and did not read on. What %[1]v had left to send is lost.",
-			h.addr(x), did, h.addr(y), spanText(over.Sub(w.since)))
+		f.values = values{"span": over.Sub(w.since)}
 		return f
 	},
 }
@@ -231,9 +281,17 @@ var icmpUnreachableTerminated = Kind{
 	Severity: Error,
 	Title:    "ICMP ended the attempt or connection",
 	RFC:      "RFC 9293 §3.9.2.2, RFC 5461",
-	Sentence: "{router} reported that {Y} cannot be reached ({type}), and {X} gave up its {connection | attempt to connect}.",
-	on:       onEnd,
-	only:     isOdd,
+	Causes: unreachableBy("network-unreachable", "host-unreachable", "protocol-unreachable", "port-unreachable", "prohibited", "no-route", "address-unreachable",
+		"unreachable"),
+	Phrases: []Phrase{
+		{"router", "from", "{router}"},
+		{"unknown", "from", "A router"},
+		{"attempt", "what", "attempt to connect"},
+		{"connection", "what", "connection"},
+	},
+	Thresholds: []Threshold{{"time after the error in which an open connection would have gone on", icmpSilence, ""}},
+	on:         onEnd,
+	only:       isOdd,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		tr := h.odd.troubleOf(x)
@@ -241,24 +299,39 @@ var icmpUnreachableTerminated = Kind{
 			return nil
 		}
 		m := tr.icmp
-		f := &finding{end: x, cause: m.name(), certain: ConfidenceAssumed, evidence: []int{m.frame}}
+		f := &finding{
+			end:      x,
+			cause:    m.name(),
+			certain:  ConfidenceAssumed,
+			evidence: []int{m.frame},
+			values:   values{"router": m.From, "version": m.version(), "type": m.Type, "code": m.Code},
+		}
 		what := "connection"
 		switch {
 		case h.happened(x, Unreachable):
-			what = "attempt to connect"
+			what = "attempt"
 			f.evidence = append(f.evidence, h.frames(x, SndSYN)...)
 		case !m.hard() || !h.visible(x) || h.ends[x].una(&h.ends[y]) == h.ends[x].nxt || h.happened(x, RcvRST) || h.happened(x, SndSYN) && !h.ends[y].seen():
 			return nil // soft, or nothing is left to send
 		case h.ends[x].sentAt > m.at && !(h.happened(x, SndRST) && h.ends[x].sentAt.Sub(m.at) <= icmpSilence), h.now.Sub(m.at) < icmpSilence:
 			return nil // it carries on, or it is too early to say
 		}
-		from := "A router"
 		if m.From.IsValid() {
-			from = m.From.String()
+			f.say("router")
+		} else {
+			f.say("unknown")
 		}
-		f.text = fmt.Sprintf("%s reported that %v cannot be reached (%s), and %v gave up its %s.", from, h.addr(y), m.text(), h.addr(x), what)
+		f.say(what)
 		return f
 	},
+}
+
+// unreachableBy are the causes by what the ICMP error says.
+func unreachableBy(names ...string) (list []Cause) {
+	for _, name := range names {
+		list = append(list, Cause{name, "{from} reported that {Y} cannot be reached ({version} type {type} code {code}, " + name + "), and {X} gave up its {what}."})
+	}
+	return list
 }
 
 // hard reports whether the error condemns a connection that is open: the other
@@ -287,22 +360,30 @@ func (m ICMP) name() string {
 	return "unreachable"
 }
 
-// text is the error as people look it up.
-func (m ICMP) text() string {
-	version := "ICMP"
+func (m ICMP) version() string {
 	if m.V6 {
-		version = "ICMPv6"
+		return "ICMPv6"
 	}
-	return fmt.Sprintf("%s type %d code %d, %s", version, m.Type, m.Code, m.name())
+	return "ICMP"
 }
+
+const forgottenText = "After {span} idle nothing passes any more: {n} tries of {X} had no answer. A NAT or firewall has forgotten the flow, or {Y} is gone; keepalives more often than its idle limit (common are 60 s to an hour) would help."
 
 var middleboxIdleDrop = Kind{
 	Name:     "middlebox-idle-drop",
 	Severity: Warning,
 	Title:    "Flow died after idle",
 	RFC:      "RFC 5382 §5",
-	Sentence: "After {t} idle nothing passes any more: {k} tries of {X} had no answer. A NAT or firewall has forgotten the flow, or {Y} is gone; " +
-		"keepalives more often than its idle limit (common are 60 s to an hour) would help.",
+	Causes: []Cause{
+		{"retransmissions", forgottenText},
+		{"keepalives", forgottenText},
+		{"reset", "After {span} idle a RST in {Y}'s name answered {X}, with a TTL of {ttl} where {Y}'s segments had {usual}: a NAT, firewall or load balancer has forgotten the flow. Keepalives more often than its idle limit would help."},
+	},
+	Thresholds: []Threshold{
+		{"idle time, at least", longAlone, ""},
+		{"copies of the same octets", firstTries, ""},
+		{"keepalives", firstKeepalives, ""},
+	},
 	on: onRepeat | onKeepalive | onRST,
 	check: func(h *happening) *finding {
 		if h.s.Flags&RST != 0 {
@@ -335,8 +416,7 @@ var middleboxIdleDrop = Kind{
 			cause:    what,
 			certain:  ConfidenceAmbiguous,
 			evidence: []int{w.heardFrame, w.frames[0], w.frames[1]},
-			text: fmt.Sprintf("After %s idle nothing passes any more: %d tries of %v had no answer. A NAT or firewall has forgotten the flow, or %v is gone; keepalives more often than its idle limit (common are 60 s to an hour) would help.",
-				spanText(idle), w.copies, h.addr(x), h.addr(y)),
+			values:   values{"span": idle, "n": w.copies},
 		}
 	},
 }
@@ -382,7 +462,6 @@ func (h *happening) resetAfterIdle() *finding {
 		cause:    "reset",
 		certain:  ConfidenceAmbiguous,
 		evidence: []int{asked.packet, h.s.Packet},
-		text: fmt.Sprintf("After %s idle a RST in %v's name answered %v, with a TTL of %d where %[2]v's segments had %[5]d: a NAT, firewall or load balancer has forgotten the flow. Keepalives more often than its idle limit would help.",
-			spanText(idle), h.addr(x), h.addr(y), h.s.TTL, h.ends[x].ttl),
+		values:   values{"span": idle, "ttl": h.s.TTL, "usual": h.ends[x].ttl},
 	}
 }

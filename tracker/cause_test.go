@@ -103,19 +103,34 @@ func TestTextsComeFromTheCatalogue(t *testing.T) {
 	for _, dir := range append([]string{"explained"}, ladderDirs...) {
 		here := make(map[string]bool)
 		ladders(t, dir, func(t *testing.T, file string, l ladder) {
+			check := func(a *Anomaly) {
+				if k, err := ParseKind(a.Kind); err != nil || k.Causes == nil {
+					return
+				}
+				f := forms[a.Kind+" "+a.Cause]
+				here[a.Kind+" "+a.Severity.String()] = true
+				if f == nil || !f.match(a.Text, here) {
+					t.Errorf("%s: %s, cause %q, prints what the catalogue does not say: %s", file, a.Kind, a.Cause, a.Text)
+				}
+			}
 			l.run(t, func(e *Event) {
-				if e.Kind != Odd {
+				if e.Kind == Odd {
+					check(e.Anomaly)
+				}
+			}, func(tk *Tracker, n, i int) {
+				if n < l.times-1 || i < len(l.rungs)-1 {
 					return
 				}
-				if k, err := ParseKind(e.Anomaly.Kind); err != nil || k.Causes == nil {
-					return
+				key, _ := l.key() // what came to light after the event is told at the end
+				for c := tk.newestOf(key); c != nil; c = c.older() {
+					if c.odd == nil {
+						continue
+					}
+					for j := range c.odd.anomalies {
+						check(&c.odd.anomalies[j])
+					}
 				}
-				f := forms[e.Anomaly.Kind+" "+e.Anomaly.Cause]
-				here[e.Anomaly.Kind+" "+e.Anomaly.Severity.String()] = true
-				if f == nil || !f.match(e.Anomaly.Text, here) {
-					t.Errorf("%s: %s, cause %q, prints what the catalogue does not say: %s", file, e.Anomaly.Kind, e.Anomaly.Cause, e.Anomaly.Text)
-				}
-			}, func(*Tracker, int, int) {})
+			})
 		})
 		if dir == "anomaly" {
 			seen = here

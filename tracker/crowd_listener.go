@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
 )
@@ -73,11 +72,18 @@ var synFlood = Kind{
 	Severity: Error,
 	Title:    "Listener flooded with SYNs",
 	RFC:      "RFC 4987 §2",
-	Sentence: "{n} SYNs in {t} to {ip:port}, {k} % of which never complete a handshake: a SYN flood, or clients that are cut off from the answers. " +
-		"SYN cookies keep the listener reachable.",
-	Many: true,
-
+	Causes: []Cause{
+		{"", "{n} SYNs in {span} to {listener}, {share} % of which never complete a handshake: a SYN flood, or clients that are cut off from the answers. SYN cookies keep the listener reachable."},
+	},
+	Thresholds: []Threshold{
+		{"handshakes that are not completed, at least", floodSYNs, ""},
+		{"time in which they are counted", floodWindow * time.Second, ""},
+		{"handshakes that are not completed for each one that is, at least", floodRatio, ""},
+		{"SYNs for each address and port that they are from, at most", floodSources, ""},
+		{"time for the answers to come", floodPatience, ""},
+	},
 	Supersedes: []string{"syn-rcvd-stuck"},
+	Many:       true,
 }
 
 // flooded counts a SYN to a listener.
@@ -133,8 +139,7 @@ func (c *Crowd) judgeFlood(listener netip.AddrPort, f *flood) {
 	span := max(sum.last.Sub(sum.first), time.Millisecond)
 	c.report(&synFlood, finding{
 		certain: ConfidenceAssumed,
-		text: fmt.Sprintf("%d SYNs in %s to %v, %d %% of which never complete a handshake: a SYN flood, or clients that are cut off from the answers. SYN cookies keep the listener reachable.",
-			sum.begun, spanText(span), listener, 100*(sum.begun-sum.done)/sum.begun),
+		values:  values{"n": sum.begun, "span": span, "listener": listener, "share": 100 * (sum.begun - sum.done) / sum.begun},
 	}, listener.Addr(), listener.Port(), sum.begun, sum.last, f.samples)
 }
 
@@ -172,8 +177,14 @@ var serverTimeWaitAccumulation = Kind{
 	Severity: Warning,
 	Title:    "Server closes first and collects TIME_WAIT",
 	RFC:      "RFC 9293 §3.6.1",
-	Sentence: "{n} connections of {ip:port} are in TIME_WAIT because the server closes first. Until the last of them ends, {T2} after {time}, " +
-		"the port cannot be bound again without SO_REUSEADDR. Let the clients close first.",
+	Causes: []Cause{
+		{"", "{n} connections of {listener} are in TIME_WAIT because the server closes first. Until the last of them ends, 2 MSL (60 s on Linux) after {time}, the port cannot be bound again without SO_REUSEADDR. Let the clients close first."},
+	},
+	Thresholds: []Threshold{
+		{"connections in TIME_WAIT at the listener at once, at least", waitsMany, ""},
+		{"those for each one at a client, at least", waitsRatio, ""},
+		{"time for more to come", waitsPatience, ""},
+	},
 	Many: true,
 }
 
@@ -219,8 +230,7 @@ func (c *Crowd) judgeWaits(listener netip.AddrPort, w *waits) {
 	w.awaited, w.told = false, true
 	c.report(&serverTimeWaitAccumulation, finding{
 		certain: ConfidenceAssumed,
-		text: fmt.Sprintf("%d connections of %v are in TIME_WAIT because the server closes first. Until the last of them ends, 2 MSL (60 s on Linux) after %s, the port cannot be bound again without SO_REUSEADDR. Let the clients close first.",
-			w.most, listener, w.latest.Std().Format("15:04:05 UTC")),
+		values:  values{"n": w.most, "listener": listener, "time": w.latest.Std().Format("15:04:05 UTC")},
 	}, listener.Addr(), listener.Port(), w.most, w.latest, w.samples)
 }
 
@@ -267,8 +277,13 @@ var ephemeralPortExhaustion = Kind{
 	Severity: Warning,
 	Title:    "Client is running out of ports to one destination",
 	RFC:      "RFC 6056 §2.1",
-	Sentence: "{src} uses {n} of about {m} ports toward {dst}, those in TIME_WAIT included; when none is left, connecting fails. " +
-		"With {T2} of TIME_WAIT about {r} new connections a second are the limit: keep connections open, or use more addresses.",
+	Causes: []Cause{
+		{"", "{client} uses {n} of about {size} ports toward {listener}, those in TIME_WAIT included; when none is left, connecting fails. With 60 s of TIME_WAIT (Linux) about {rate} new connections a second are the limit: keep connections open, or use more addresses. If {client} is a NAT gateway, the hosts behind it share these ports."},
+	},
+	Thresholds: []Threshold{
+		{"ports in use of a hundred, at least", portsFull, ""},
+		{"time for more to come", portsPatience, ""},
+	},
 	Many: true,
 }
 
@@ -319,7 +334,6 @@ func (c *Crowd) judgePorts(client netip.Addr, server netip.AddrPort, p *portUse)
 	p.awaited, p.told = false, true
 	c.report(&ephemeralPortExhaustion, finding{
 		certain: ConfidenceAssumed,
-		text: fmt.Sprintf("%v uses %d of about %d ports toward %v, those in TIME_WAIT included; when none is left, connecting fails. With 60 s of TIME_WAIT (Linux) about %d new connections a second are the limit: keep connections open, or use more addresses. If %v is a NAT gateway, the hosts behind it share these ports.",
-			client, p.most, p.size(), server, p.size()/60, client),
+		values:  values{"client": client, "n": p.most, "size": p.size(), "listener": server, "rate": p.size() / 60},
 	}, client, 0, p.most, p.until, p.samples)
 }

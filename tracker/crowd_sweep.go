@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
 )
@@ -19,6 +18,9 @@ const (
 	// A scan asks every target once or twice; a client that cannot connect, or
 	// a health check, asks the same ones again and again.
 	scanRepeats = 3
+	// Hosts that are all tried on the same few ports, and answer in more than
+	// one of so many attempts, are checked for their health.
+	scanFailed = 2
 	// Backscatter is so many answers within the same time.
 	echoTargets = 20
 	// What counts is judged so long after there is enough of it.
@@ -230,8 +232,27 @@ var portScan = Kind{
 	Severity: Warning,
 	Title:    "One source tries many ports or hosts",
 	RFC:      "RFC 9293 §3.10.7.1, §3.10.7.2",
-	Sentence: "{src} probed {n} ports on {m} hosts ({type}): {open} open, {refused} refused, {silent} silent.",
-	Many:     true,
+	Causes:   scansOf(probeNames[:]),
+	Phrases: []Phrase{
+		{"nothing", "", " Nothing answered at all, so that it may also be a host that has lost its network."},
+	},
+	Thresholds: []Threshold{
+		{"ports tried, those of each host counted, at least", scanTargets, ""},
+		{"time in which they are counted", scanWindow, ""},
+		{"tries for each one that leads to data, more than", scanUseful, ""},
+		{"tries of the same port, on average, at most", scanRepeats, ""},
+		{"tries for each one that fails, if there are fewer ports than that, at most", scanFailed, ""},
+		{"time for the answers to come", sweepPatience, ""},
+	},
+	Many: true,
+}
+
+// scansOf are the causes of a scan by what it sends.
+func scansOf(probes []string) (list []Cause) {
+	for _, name := range probes {
+		list = append(list, Cause{name, "{host} probed {ports ports} on {hosts hosts} (" + name + " scan): {open} open, {refused} refused, {silent} silent."})
+	}
+	return list
 }
 
 // judgeScan tells whether the tries of a host are a scan.
@@ -256,8 +277,8 @@ func (c *Crowd) judgeScan(host netip.Addr, s *sweep) {
 		to := &s.tries[i].target
 		ports[to.ports], hosts[flowKey{loA: to.loA, loB: to.loB}] = true, true
 	}
-	if len(ports) < scanTargets && failed*2 < n {
-		return // hosts that all answer on the same few ports: a check of their health
+	if len(ports) < scanTargets && failed*scanFailed < n {
+		return
 	}
 	s.told = true
 	how := probeSYN
@@ -266,15 +287,20 @@ func (c *Crowd) judgeScan(host netip.Addr, s *sweep) {
 			how = probe(p)
 		}
 	}
-	f := finding{cause: probeNames[how], certain: ConfidenceAssumed}
+	f := finding{
+		cause:   probeNames[how],
+		certain: ConfidenceAssumed,
+		values: values{
+			"host": host, "ports": len(ports), "hosts": len(hosts),
+			"open": results[opened] + results[useful], "refused": results[refused], "silent": results[unanswered],
+		},
+	}
 	if how == probeACK {
 		f.certain = ConfidenceAmbiguous // idle connections that were open before the capture, and are reset
 	}
-	f.text = fmt.Sprintf("%v probed %s on %s (%s scan): %d open, %d refused, %d silent.",
-		host, count(len(ports), "port"), count(len(hosts), "host"), probeNames[how], results[opened]+results[useful], results[refused], results[unanswered])
 	if failed == results[unanswered] && results[opened]+results[useful] == 0 {
 		f.certain = ConfidenceAmbiguous
-		f.text += " Nothing answered at all, so that it may also be a host that has lost its network."
+		f.say("nothing")
 	}
 	c.report(&portScan, f, host, 0, n, s.tries[n-1].at, s.samples())
 }
@@ -284,10 +310,17 @@ var backscatter = Kind{
 	Severity: Notice,
 	Title:    "Answers to packets that somebody forged",
 	RFC:      "RFC 9293 §3.10.7.1",
-	Sentence: "{src} sent {n} answers to SYNs that were not captured, and nothing follows them: most likely it is being flooded by somebody who forges these source addresses.",
-	Many:     true,
-
+	Causes: []Cause{
+		{"", "{host} sent {n} answers to SYNs that were not captured, and nothing follows them: most likely it is being flooded by somebody who forges these source addresses. The hosts that received them need do nothing. If they did send SYNs, the capture has one direction only."},
+	},
+	Thresholds: []Threshold{
+		{"answers to different addresses and ports, at least", echoTargets, ""},
+		{"time in which they are counted", scanWindow, ""},
+		{"answers for each one whose connection goes on, more than", scanUseful, ""},
+		{"time for more to come", sweepPatience, ""},
+	},
 	Supersedes: []string{"unsolicited-syn-ack"},
+	Many:       true,
 }
 
 // judgeEcho tells whether the answers of a host are to forged SYNs. Those of a
@@ -304,9 +337,7 @@ func (c *Crowd) judgeEcho(host netip.Addr, s *sweep) {
 		return
 	}
 	s.told = true
-	f := finding{certain: ConfidenceAmbiguous}
-	f.text = fmt.Sprintf("%v sent %d answers to SYNs that were not captured, and nothing follows them: most likely it is being flooded by somebody who forges these source addresses. The hosts that received them need do nothing. If they did send SYNs, the capture has one direction only.",
-		host, n)
+	f := finding{certain: ConfidenceAmbiguous, values: values{"host": host, "n": n}}
 	c.report(&backscatter, f, host, 0, n, s.tries[n-1].at, s.samples())
 }
 
@@ -317,12 +348,4 @@ func (s *sweep) samples() (list []sighting) {
 		list = append(list, s.tries[i].sighting)
 	}
 	return list
-}
-
-// count prints a number of things: "1 port", "15 ports".
-func count(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }

@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
 )
@@ -53,8 +52,21 @@ var clockStep = Kind{
 	Severity: Notice,
 	Title:    "Timestamps of the capture jump",
 	RFC:      "RFC 7323 §5.4",
-	Sentence: "The capture's clock stepped {back|forward} by {t} at frame {p}. Durations across this point are wrong, and timers of the connections " +
-		"may have ended early or late. Captures joined out of order look the same.",
+	Causes: []Cause{
+		{"backward", "The capture's clock stepped back by {span} at frame {frame}. Until it has caught up, time stands still for the timers of the connections, and durations across this point are wrong. Captures joined out of order look the same."},
+		{"forward", "The capture's clock stepped forward by up to {span} at frame {frame}: the timestamps of {sender} advanced by only {ticks} meanwhile, which is at most {ticks} s. Timers of the connections may have ended too early here, and durations across this point are wrong."},
+	},
+	Phrases: []Phrase{
+		{"queues", "", " So do records of several queues that were written in blocks."},
+	},
+	Thresholds: []Threshold{
+		{"step back, more than", clockSlack, ""},
+		{"segments in a row behind a step back, at least", clockBehind, ""},
+		{"step back that several queues do not explain, at least", certainStep, ""},
+		{"pause that may be a step forward, more than", clockJump, ""},
+		{"longest time from one timestamp of a sender to the next", slowestTick, ""},
+		{"steps that are told, at most", maxClockSteps, ""},
+	},
 	Many: true,
 }
 
@@ -82,12 +94,15 @@ func (t *Tracker) late(s *Segment) {
 		return
 	}
 	back := k.newest.Sub(k.behindAt)
-	f := finding{cause: "backward", certain: ConfidenceAssumed, evidence: []int{k.behindFrom, s.Packet}}
-	f.text = fmt.Sprintf("The capture's clock stepped back by %s at frame %d. Until it has caught up, time stands still for the timers of the connections, and durations across this point are wrong. Captures joined out of order look the same.",
-		spanText(back), k.behindFrom)
+	f := finding{
+		cause:    "backward",
+		certain:  ConfidenceAssumed,
+		evidence: []int{k.behindFrom, s.Packet},
+		values:   values{"span": back, "frame": k.behindFrom},
+	}
 	if back < certainStep {
 		f.certain = ConfidenceAmbiguous
-		f.text += " So do records of several queues that were written in blocks."
+		f.say("queues")
 	}
 	k.newest, k.behind = s.Time, 0
 	t.stepped(f, s)
@@ -106,9 +121,10 @@ func (t *Tracker) jumped(c *Conn, s *Segment, from End) {
 		return
 	}
 	t.stepped(finding{
-		cause: "forward", certain: ConfidenceAssumed, evidence: []int{s.Packet},
-		text: fmt.Sprintf("The capture's clock stepped forward by up to %s at frame %d: the timestamps of %v advanced by only %d meanwhile, which is at most %d s. Timers of the connections may have ended too early here, and durations across this point are wrong.",
-			spanText(pause), s.Packet, c.addr(from), ticks, ticks),
+		cause:    "forward",
+		certain:  ConfidenceAssumed,
+		evidence: []int{s.Packet},
+		values:   values{"span": pause, "frame": s.Packet, "sender": c.addr(from), "ticks": ticks},
 	}, s)
 }
 
@@ -133,8 +149,15 @@ var duplicateCapture = Kind{
 	Severity: Notice,
 	Title:    "Same packets captured twice",
 	RFC:      "RFC 9293 §3.4",
-	Sentence: "Packets are recorded twice: {n} of {m} records are copies. " +
-		"The capture was made on several interfaces, or by a mirror port that copies both directions. The copies are left out.",
+	Causes: []Cause{
+		{"several-interfaces", "Packets are recorded twice: {n} of the last {records} records are copies. The capture was made on several interfaces (\"any\", a bridge), or by a mirror port that copies both directions. The copies are left out."},
+		{"both-sides-of-a-router", "Packets are recorded twice: {n} of the last {records} records are copies. The capture holds both sides of a router (TTL {before} and {after}). The copies are left out."},
+	},
+	Thresholds: []Threshold{
+		{"records for each copy, at most", duplicateShare, ""},
+		{"copies, at least", minDuplicates, ""},
+		{"records in which they are counted", duplicateWindow, ""},
+	},
 	Many: true,
 }
 
@@ -155,13 +178,15 @@ func (t *Tracker) duplicated(s *Segment, first *recentSlot) {
 		return
 	}
 	k.told = true
-	f := finding{cause: "several-interfaces", certain: ConfidenceAssumed, evidence: []int{k.twiceFrame[0], k.twiceFrame[1], int(first.packet), s.Packet}}
-	where := "The capture was made on several interfaces (\"any\", a bridge), or by a mirror port that copies both directions."
+	f := finding{
+		cause:    "several-interfaces",
+		certain:  ConfidenceAssumed,
+		evidence: []int{k.twiceFrame[0], k.twiceFrame[1], int(first.packet), s.Packet},
+		values:   values{"n": k.twice, "records": n, "before": first.ttl, "after": s.TTL},
+	}
 	if k.hops {
 		f.cause = "both-sides-of-a-router"
-		where = fmt.Sprintf("The capture holds both sides of a router (TTL %d and %d).", first.ttl, s.TTL)
 	}
-	f.text = fmt.Sprintf("Packets are recorded twice: %d of the last %d records are copies. %s The copies are left out.", k.twice, n, where)
 	t.reportMany(&duplicateCapture, f, s.Packet)
 }
 
@@ -169,8 +194,10 @@ func (t *Tracker) duplicated(s *Segment, first *recentSlot) {
 func (t *Tracker) cut(s *Segment) {
 	t.tape.cut = true
 	t.reportMany(&snaplenTruncated, finding{
-		cause: "payload", certain: ConfidenceProved, evidence: []int{s.Packet},
-		text: fmt.Sprintf("The capture cuts packets, first frame %d, behind their headers. Lengths and states are right nevertheless; payload cannot be looked at, and checksums of cut packets are not checked.", s.Packet),
+		cause:    "payload",
+		certain:  ConfidenceProved,
+		evidence: []int{s.Packet},
+		values:   values{"frame": s.Packet},
 	}, s.Packet)
 }
 
@@ -251,9 +278,10 @@ func (t *Tracker) offloadedSums(s *Segment, enough int) {
 	}
 	k.sumsTold = true
 	t.reportMany(&badChecksum, finding{
-		cause: "offload", certain: ConfidenceAmbiguous, evidence: []int{sums.first, sums.last},
-		text: fmt.Sprintf("None of the %d segments from %v that were checked has a right checksum: most likely its network card fills them in behind the capture. They count as right, here and for other hosts alike.",
-			sums.bad, host),
+		cause:    "offload",
+		certain:  ConfidenceAmbiguous,
+		evidence: []int{sums.first, sums.last},
+		values:   values{"n": sums.bad, "host": host},
 	}, packet)
 }
 
