@@ -112,7 +112,7 @@ func kindSections(k *tracker.Kind) []kindSection {
 		last := &list[len(list)-1]
 		last.items = append(last.items, item)
 	}
-	for _, c := range causesOf(k) {
+	for _, c := range k.Causes {
 		add("What is printed", named(c.Name, c.Text))
 	}
 	for _, p := range k.Phrases {
@@ -147,14 +147,6 @@ func named(name, text string) string {
 		return text
 	}
 	return name + ": " + text
-}
-
-// causesOf are the causes of a kind.
-func causesOf(k *tracker.Kind) []tracker.Cause {
-	if k.Causes == nil {
-		return []tracker.Cause{{Text: k.Sentence}}
-	}
-	return k.Causes
 }
 
 // kindJSON is an entry of the catalogue in JSON. Its keys are never renamed.
@@ -196,8 +188,8 @@ type moveJSON struct {
 }
 
 func kindAsJSON(k *tracker.Kind) kindJSON {
-	j := kindJSON{Kind: k.Name, Severity: k.Severity.String(), Title: k.Title, Reference: k.RFC, Text: causesOf(k)[0].Text, Supersedes: k.Supersedes}
-	for _, c := range causesOf(k) {
+	j := kindJSON{Kind: k.Name, Severity: k.Severity.String(), Title: k.Title, Reference: k.RFC, Text: k.Causes[0].Text, Supersedes: k.Supersedes}
+	for _, c := range k.Causes {
 		j.Causes = append(j.Causes, causeJSON{c.Name, c.Text})
 	}
 	for _, p := range k.Phrases {

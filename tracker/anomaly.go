@@ -9,8 +9,9 @@ import (
 )
 
 // An anomaly is one value, a Kind: its name, how grave it is, what it departs
-// from, the sentence that people read, and the check that finds it. The
-// catalogue is a list of Kinds; what documents it reads the same values.
+// from, all that is printed of it, the numbers that decide, and the check that
+// finds it. The catalogue is a list of Kinds; what documents it reads the same
+// values.
 //
 // A check sees the connection before and after one happening (a segment, a
 // timer, the end of the capture) and changes nothing. It says on which
@@ -76,7 +77,6 @@ type Kind struct {
 	Severity   Severity
 	Title      string
 	RFC        string   // what it departs from, or where it is described
-	Sentence   string   // what is printed, with names in braces for what is filled in; of kinds without Causes
 	Causes     []Cause  // how it comes about, and what is printed of it; one at least
 	Phrases    []Phrase // what is printed besides, as it applies
 	Thresholds []Threshold
@@ -397,13 +397,10 @@ type finding struct {
 	told     string // what was printed before and this goes on from, instead of the cause's text
 	lossy    bool   // packets that were lost may explain it
 	certain  Confidence
-	move     string   // the name of a SeverityMove, where one applies
-	severity Severity // where it is graver than its Kind
-	mild     bool     // it is only for information here, whatever its Kind
-	more     bool     // it tells more of what was reported before, and is no further case
-	evidence []int    // frames, in any order; 0 is left out
-	text     string
-	tally    bool // to be counted over all connections by the end's address, see Tracker.tallies
+	move     string // the name of a SeverityMove, where one applies
+	more     bool   // it tells more of what was reported before, and is no further case
+	evidence []int  // frames, in any order; 0 is left out
+	tally    bool   // to be counted over all connections by the end's address, see Tracker.tallies
 }
 
 // A tallyKey is what some kinds are counted by over all connections.
@@ -596,20 +593,18 @@ func (k *Kind) found(c *Conn, f finding) Anomaly {
 	}
 }
 
-// severityOf is the kind's severity, or what the finding makes of it.
+// severityOf is the kind's severity, or where the finding moves it.
 func (k *Kind) severityOf(f *finding) Severity {
+	if f.move == "" {
+		return k.Severity
+	}
 	for _, m := range k.Moves {
 		if m.Name == f.move {
 			return m.To
 		}
 	}
-	if f.move != "" {
-		k.undeclared("severity move", f.move)
-	}
-	if f.mild {
-		return Info
-	}
-	return max(k.Severity, f.severity)
+	k.undeclared("severity move", f.move)
+	return k.Severity
 }
 
 // flagged returns the anomaly of the kind that was found at the end before, or

@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"fmt"
 	"slices"
 	"time"
 )
@@ -261,14 +260,6 @@ func (h *happening) finCopies(x End) (frames []int, took time.Duration) {
 		took = h.odd.closing[x].finCopyAt.Sub(fin.at)
 	}
 	return frames, took
-}
-
-// countOf prints a number of things: "1 byte", "2 bytes".
-func countOf(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }
 
 // acksFIN reports whether the segment acknowledges the FIN of the given end.

@@ -76,10 +76,7 @@ type rendering struct {
 func (k *Kind) textOf(c *Conn, f *finding) string {
 	r := rendering{k, c, f}
 	text := f.told
-	switch {
-	case k.Causes == nil:
-		text = f.text
-	case text == "":
+	if text == "" {
 		text = r.fill(k.template(f.cause))
 	}
 	for _, name := range f.phrases {

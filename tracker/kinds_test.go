@@ -49,7 +49,7 @@ func TestEveryKindHasItsLadders(t *testing.T) {
 		if k.Many != (k.on == 0) || k.Many != (k.check == nil) {
 			t.Errorf("%s: a kind has a check and its occasions, or it is found in many connections or the whole capture", k.Name)
 		}
-		if k.Title == "" || k.RFC == "" || k.Sentence == "" && len(k.Causes) == 0 {
+		if k.Title == "" || k.RFC == "" || len(k.Causes) == 0 {
 			t.Errorf("%s lacks a title, a source or a cause", k.Name)
 		}
 		for _, threshold := range k.Thresholds {
