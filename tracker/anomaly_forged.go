@@ -28,7 +28,7 @@ const tooFastTimes = 2
 // A forgery is what speaks against the RST that happens.
 type forgery struct {
 	signs    []string // phrases
-	proved   bool
+	refuted  bool
 	values   values // of the phrases
 	evidence []int
 }
@@ -188,7 +188,7 @@ func (h *happening) tooFast(f *forgery) {
 		return
 	}
 	f.add("too-fast", values{"acked": newest.packet, "after": h.now.Sub(newest.at), "least": least}, newest.packet)
-	f.proved = y.iss.Add(1).Before(x.acked)
+	f.refuted = y.iss.Add(1).Before(x.acked)
 }
 
 var forgedRST = Kind{
@@ -239,7 +239,7 @@ var forgedRST = Kind{
 			phrases:  against.signs,
 			values:   against.values,
 		}
-		if against.proved {
+		if against.refuted {
 			f.move, f.certain = "proved", ConfidenceProved
 		}
 		if h.before.accepted {
@@ -252,7 +252,7 @@ var forgedRST = Kind{
 }
 
 // enough reports whether the RST is forged, as far as can be told.
-func (f *forgery) enough() bool { return len(f.signs) >= signsOfForgery || f.proved }
+func (f *forgery) enough() bool { return len(f.signs) >= signsOfForgery || f.refuted }
 
 // Of connection-tampering: how many segments of the client count as early, how
 // long the silence must be that counts as an end, and how often the server repeats
@@ -455,7 +455,7 @@ func (h *happening) cutOff() *finding {
 		phrases:  against.signs,
 		values:   against.values,
 	}
-	if against.proved {
+	if against.refuted {
 		f.move, f.certain = "proved", ConfidenceProved
 	}
 	if len(against.signs) > 0 {

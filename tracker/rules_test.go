@@ -1,0 +1,64 @@
+package tracker
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// sources parses the package, without its tests.
+func sources(t *testing.T) (*token.FileSet, map[string]*ast.File) {
+	paths, err := filepath.Glob("*.go")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no sources found: %v", err)
+	}
+	fset, files := token.NewFileSet(), map[string]*ast.File{}
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(fset, path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[path] = f
+	}
+	return fset, files
+}
+
+// The states of an end are written in states.go alone.
+func TestOneFileWritesStates(t *testing.T) {
+	states := map[string]bool{}
+	fset, files := sources(t)
+	ast.Inspect(files["states.go"], func(n ast.Node) bool {
+		if f, ok := n.(*ast.StructType); ok {
+			for _, field := range f.Fields.List {
+				for _, name := range field.Names {
+					states[name.Name] = true
+				}
+			}
+		}
+		return true
+	})
+	if len(states) != 3 {
+		t.Fatalf("states.go has the fields %v, want three", states)
+	}
+	for path, f := range files {
+		if path == "states.go" {
+			continue
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if a, ok := n.(*ast.AssignStmt); ok {
+				for _, to := range a.Lhs {
+					if field, ok := to.(*ast.SelectorExpr); ok && states[field.Sel.Name] {
+						t.Errorf("%v: %s is written outside states.go", fset.Position(a.Pos()), field.Sel.Name)
+					}
+				}
+			}
+			return true
+		})
+	}
+}
