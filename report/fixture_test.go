@@ -41,9 +41,9 @@ func closedByClient() tracker.Record {
 			ISN: 3533801517, HasISN: true, MSS: 1460, WindowScale: 10, SACK: true, Timestamps: true,
 			Timer: tracker.Timer{Kind: "2msl", Remaining: 58_200 * time.Millisecond},
 			History: []tracker.Step{
-				{Time: at(0), Packet: 1, State: tracker.SynSent, Inputs: only(tracker.SndSYN), Basis: tracker.BySending},
+				{Time: at(0), Packet: 1, State: tracker.SynSent, Inputs: tracker.SndSYN.Set(), Basis: tracker.BySending},
 				{Time: at(10), Packet: 2, State: tracker.Established, Inputs: tracker.InputsOf(tracker.RcvSYN, tracker.RcvAckOfSYN), Basis: tracker.ByProof},
-				{Time: at(500), Packet: 7, State: tracker.FinWait1, Inputs: only(tracker.SndFIN), Basis: tracker.BySending},
+				{Time: at(500), Packet: 7, State: tracker.FinWait1, Inputs: tracker.SndFIN.Set(), Basis: tracker.BySending},
 				{Time: at(600), Packet: 8, State: tracker.TimeWait, Inputs: tracker.InputsOf(tracker.RcvAckOfFIN, tracker.RcvFIN), Basis: tracker.ByProof},
 			},
 		}, {
@@ -51,10 +51,10 @@ func closedByClient() tracker.Record {
 			State: tracker.Closed, Certainty: tracker.Assumed, Proved: tracker.LastAck,
 			Packets: 5, ISN: 7, HasISN: true, MSS: 1460, WindowScale: -1, Listener: true,
 			History: []tracker.Step{
-				{Time: at(10), Packet: 2, State: tracker.SynReceived, Inputs: only(tracker.SndSYNACK), Basis: tracker.BySending},
-				{Time: at(20), Packet: 3, State: tracker.Established, Inputs: only(tracker.RcvAckOfSYN), Basis: tracker.ByProof},
-				{Time: at(600), Packet: 8, State: tracker.LastAck, Inputs: only(tracker.SndFIN), Basis: tracker.ByCorrection},
-				{Time: at(610), State: tracker.Closed, Inputs: only(tracker.Timeout2MSL), Basis: tracker.ByTimer},
+				{Time: at(10), Packet: 2, State: tracker.SynReceived, Inputs: tracker.SndSYNACK.Set(), Basis: tracker.BySending},
+				{Time: at(20), Packet: 3, State: tracker.Established, Inputs: tracker.RcvAckOfSYN.Set(), Basis: tracker.ByProof},
+				{Time: at(600), Packet: 8, State: tracker.LastAck, Inputs: tracker.SndFIN.Set(), Basis: tracker.ByCorrection},
+				{Time: at(610), State: tracker.Closed, Inputs: tracker.Timeout2MSL.Set(), Basis: tracker.ByTimer},
 			},
 		}},
 		Anomalies: []tracker.Anomaly{{
@@ -99,7 +99,7 @@ func sending() tracker.Record {
 			State: tracker.CloseWait, Certainty: tracker.Assumed, Proved: tracker.Established,
 			Packets: 450, Bytes: 99, WindowScale: 7, ISN: 3, HasISN: true, Listener: true,
 			Timer:   tracker.Timer{Kind: "fin", Remaining: 1200 * time.Millisecond},
-			History: []tracker.Step{{Time: at(2001), Packet: 20, State: tracker.Established, Inputs: only(tracker.RcvAckOfSYN), Basis: tracker.ByProof}},
+			History: []tracker.Step{{Time: at(2001), Packet: 20, State: tracker.Established, Inputs: tracker.RcvAckOfSYN.Set(), Basis: tracker.ByProof}},
 		}},
 	}
 }
@@ -147,9 +147,9 @@ func play(p Printer) error {
 		return tracker.Event{Kind: tracker.Moved, Time: at(ms), Packet: packet, Conn: conn, End: end, From: from, To: to, Inputs: on}
 	}
 	for _, e := range []tracker.Event{
-		moved(1, 1, 0, tracker.Client, tracker.Closed, tracker.SynSent, only(tracker.SndSYN)),
+		moved(1, 1, 0, tracker.Client, tracker.Closed, tracker.SynSent, tracker.SndSYN.Set()),
 		moved(2, 1, 5, tracker.Client, tracker.Unknown, tracker.Established, 0),
-		moved(1, 0, 610, tracker.Server, tracker.LastAck, tracker.Closed, only(tracker.Timeout2MSL)),
+		moved(1, 0, 610, tracker.Server, tracker.LastAck, tracker.Closed, tracker.Timeout2MSL.Set()),
 		{Kind: tracker.Odd, Time: at(620), Packet: 11, Conn: 1, Anomaly: &records[0].Anomalies[0]},
 	} {
 		if err := p.Event(&e); err != nil {

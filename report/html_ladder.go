@@ -106,10 +106,10 @@ func (p *pageLadder) odd(a *tracker.Anomaly) int {
 // deeds are what the moves that open, close or end a connection are called
 // beside the end that makes them.
 var deeds = map[tracker.InputSet]string{
-	only(tracker.SndSYN): "opens", only(tracker.SndFIN): "closes", only(tracker.SndRST): "aborts",
-	only(tracker.RcvRST): "is reset", only(tracker.RcvRSTPassive): "is reset",
-	only(tracker.GiveUp): "gives up", only(tracker.GiveUpPassive): "gives up", only(tracker.NoTCB): "has no connection",
-	only(tracker.Unreachable): "told: unreachable", only(tracker.Timeout2MSL): "2 MSL over",
+	tracker.SndSYN.Set(): "opens", tracker.SndFIN.Set(): "closes", tracker.SndRST.Set(): "aborts",
+	tracker.RcvRST.Set(): "is reset", tracker.RcvRSTPassive.Set(): "is reset",
+	tracker.GiveUp.Set(): "gives up", tracker.GiveUpPassive.Set(): "gives up", tracker.NoTCB.Set(): "has no connection",
+	tracker.Unreachable.Set(): "told: unreachable", tracker.Timeout2MSL.Set(): "2 MSL over",
 }
 
 // pageRung returns what is drawn of a rung.

@@ -205,9 +205,9 @@ func TestArrowCounts(t *testing.T) {
 	counts := make(arrowCounts)
 	for range 2 {
 		counts.count([]tracker.Step{
-			{State: tracker.SynSent, Inputs: only(tracker.SndSYN)},
+			{State: tracker.SynSent, Inputs: tracker.SndSYN.Set()},
 			{State: tracker.Established, Inputs: tracker.InputsOf(tracker.RcvSYN, tracker.RcvAckOfSYN), Basis: tracker.ByAssumption},
-			{State: tracker.FinWait1, Inputs: only(tracker.SndFIN)},
+			{State: tracker.FinWait1, Inputs: tracker.SndFIN.Set()},
 			{State: tracker.TimeWait, Inputs: tracker.InputsOf(tracker.RcvAckOfFIN, tracker.RcvFIN), Basis: tracker.ByProof},
 			{State: tracker.Established}, // by no row
 		})

@@ -248,7 +248,7 @@ func cellText(v tracker.Views) string {
 // timerText names the timer that fired, as the RFC's figures do.
 func (r *rung) timerText() string {
 	for i := range r.events {
-		if e := &r.events[i]; e.Inputs == only(tracker.Timeout2MSL) && !e.Refuted {
+		if e := &r.events[i]; e.Inputs == tracker.Timeout2MSL.Set() && !e.Refuted {
 			return "(2 MSL)"
 		}
 	}

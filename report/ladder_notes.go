@@ -13,29 +13,26 @@ import (
 // cause is the segment itself, when a later segment shows it, and, after "shows
 // that", when a segment shows that it did not happen.
 var reasons = map[tracker.InputSet]struct{ plain, shown, refuted string }{
-	only(tracker.SndSYN):                                  {"it opens with %s", "", ""},
-	only(tracker.SndSYNACK):                               {"it answers the SYN with %s", "", ""},
-	only(tracker.SndFIN):                                  {"it closes with %s", "", ""},
-	only(tracker.SndRST):                                  {"it aborts with %s", "", "it did not send that RST"},
-	only(tracker.RcvSYN):                                  {"the SYN arrives with %s", "%s shows that the SYN reached it", "no SYN had reached it"},
-	only(tracker.RcvAckOfSYN):                             {"its SYN is acknowledged by %s", "%s shows that its SYN was acknowledged", "the ACK of its SYN had not reached it"},
+	tracker.SndSYN.Set():                                  {"it opens with %s", "", ""},
+	tracker.SndSYNACK.Set():                               {"it answers the SYN with %s", "", ""},
+	tracker.SndFIN.Set():                                  {"it closes with %s", "", ""},
+	tracker.SndRST.Set():                                  {"it aborts with %s", "", "it did not send that RST"},
+	tracker.RcvSYN.Set():                                  {"the SYN arrives with %s", "%s shows that the SYN reached it", "no SYN had reached it"},
+	tracker.RcvAckOfSYN.Set():                             {"its SYN is acknowledged by %s", "%s shows that its SYN was acknowledged", "the ACK of its SYN had not reached it"},
 	tracker.InputsOf(tracker.RcvSYN, tracker.RcvAckOfSYN): {"its SYN is answered by %s", "%s shows that its SYN was answered", "the answer to its SYN had not reached it"},
-	only(tracker.RcvFIN):                                  {"the other end's FIN arrives with %s", "%s shows that the other end's FIN reached it", "the other end's FIN had not reached it"},
-	only(tracker.RcvAckOfFIN):                             {"its FIN is acknowledged by %s", "%s shows that its FIN was acknowledged", "the ACK of its FIN had not reached it"},
+	tracker.RcvFIN.Set():                                  {"the other end's FIN arrives with %s", "%s shows that the other end's FIN reached it", "the other end's FIN had not reached it"},
+	tracker.RcvAckOfFIN.Set():                             {"its FIN is acknowledged by %s", "%s shows that its FIN was acknowledged", "the ACK of its FIN had not reached it"},
 	tracker.InputsOf(tracker.RcvAckOfFIN, tracker.RcvFIN): {"its FIN is acknowledged by %s, and the other end's comes with it", "%s shows that its FIN was acknowledged, and that the other end's reached it", "neither FIN nor ACK had reached it"},
-	only(tracker.RcvRST):                                  {"it is reset by %s", "%s shows that it was reset", "it was not reset"},
-	only(tracker.RcvRSTPassive):                           {"it is reset by %s, and listens again", "%s shows that it was reset, and listens again", "it was not reset"},
-	only(tracker.NoTCB):                                   {"it has no such connection, as %s shows", "%s shows that it has no such connection", "it still had the connection"},
-	only(tracker.Reopened):                                {"it opens a new connection with %s", "%s shows that it has opened a new connection", ""},
-	only(tracker.Unreachable):                             {"the other end cannot be reached, says %s", "", "it had not given up"},
+	tracker.RcvRST.Set():                                  {"it is reset by %s", "%s shows that it was reset", "it was not reset"},
+	tracker.RcvRSTPassive.Set():                           {"it is reset by %s, and listens again", "%s shows that it was reset, and listens again", "it was not reset"},
+	tracker.NoTCB.Set():                                   {"it has no such connection, as %s shows", "%s shows that it has no such connection", "it still had the connection"},
+	tracker.Reopened.Set():                                {"it opens a new connection with %s", "%s shows that it has opened a new connection", ""},
+	tracker.Unreachable.Set():                             {"the other end cannot be reached, says %s", "", "it had not given up"},
 	0:                                                     {"it is picked up midway by %s", "%s shows it, midway", ""},
-	only(tracker.Timeout2MSL):                             {"2 MSL are over", "", "2 MSL were not over"},
-	only(tracker.GiveUp):                                  {"it had no answer, and gave up", "", "it had not given up"},
-	only(tracker.GiveUpPassive):                           {"it had no answer, gave up, and listens again", "", "it had not given up"},
+	tracker.Timeout2MSL.Set():                             {"2 MSL are over", "", "2 MSL were not over"},
+	tracker.GiveUp.Set():                                  {"it had no answer, and gave up", "", "it had not given up"},
+	tracker.GiveUpPassive.Set():                           {"it had no answer, gave up, and listens again", "", "it had not given up"},
 }
-
-// only is the set of one input.
-func only(in tracker.Input) tracker.InputSet { return tracker.InputsOf(in) }
 
 // happened names what happened to an end, as records of events do.
 func happened(e *tracker.Event) string {

@@ -146,7 +146,7 @@ func (h *happening) facts() (is facts) {
 	if h.odd != nil {
 		is |= isOdd
 	}
-	if h.past&past(inputs(RcvRST)) != 0 {
+	if h.past&past(RcvRST.Set()) != 0 {
 		is |= isReset
 	}
 	if h.older() != nil {
@@ -168,13 +168,13 @@ func (h *happening) facts() (is facts) {
 		is |= isFinished
 	}
 	before := h.before.states[h.from]
-	if before == setOf(Closed) {
+	if before == Closed.Set() {
 		is |= wasDead
 	}
-	if before == setOf(SynSent) {
+	if before == SynSent.Set() {
 		is |= wasCalling
 	}
-	if (before|x.assumed)&(setOf(FinWait2)|setOf(CloseWait)) != 0 {
+	if (before|x.assumed)&(FinWait2.Set()|CloseWait.Set()) != 0 {
 		is |= isWaiting
 	}
 	if h.on&onRST != 0 {

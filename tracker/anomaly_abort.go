@@ -9,7 +9,7 @@ import (
 // by its numbers (reset.go); what made its sender do so, by what went before.
 
 // beforeFIN are the states of an open connection whose end has not closed yet.
-var beforeFIN = setOf(SynReceived) | setOf(Established) | setOf(CloseWait)
+var beforeFIN = SynReceived.Set() | Established.Set() | CloseWait.Set()
 
 const abortedText = "{X} aborted the connection with RST instead of closing it with FIN: SO_LINGER with a time of 0, a close() with received bytes unread, or the policy of a firewall.{sent} Neither end keeps TIME_WAIT."
 
@@ -205,7 +205,7 @@ var abortAfterFIN = Kind{
 		if _, answers := h.refusedData(); answers || bare && !h.visible(y) {
 			return nil // the answer to data, or to what was not captured
 		}
-		if h.resetBefore() || bare && h.before.states[x] == setOf(Closed) {
+		if h.resetBefore() || bare && h.before.states[x] == Closed.Set() {
 			return nil // there was nothing left to abort
 		}
 		fin, ok := h.find(x, SndFIN)
@@ -466,7 +466,7 @@ func (h *happening) forgot(x End) bool {
 // one.
 func (h *happening) resetBefore() bool {
 	for _, st := range h.steps() {
-		if st.packet() != h.s.Packet && st.inputs()&(inputs(SndRST)|inputs(RcvRST)|inputs(NoTCB)) != 0 {
+		if st.packet() != h.s.Packet && st.inputs()&(SndRST.Set()|RcvRST.Set()|NoTCB.Set()) != 0 {
 			return true
 		}
 	}

@@ -21,7 +21,7 @@ var finalAckLostRecovered = Kind{
 	only: isOdd,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
-		if h.odd == nil || h.before.states[x] != setOf(TimeWait) || !h.s.pureAck() {
+		if h.odd == nil || h.before.states[x] != TimeWait.Set() || !h.s.pureAck() {
 			return nil
 		}
 		again := h.odd.closing[y]
@@ -121,7 +121,7 @@ var finNeverAcked = Kind{
 		x, y := h.from, h.from.Peer()
 		before := h.before.states[x]
 		// Behind a closed window the FIN is a probe of the window.
-		if before != setOf(FinWait1) && before != setOf(Closing) || !h.gaveUpFIN(x) || h.before.wnd[y] == 0 {
+		if before != FinWait1.Set() && before != Closing.Set() || !h.gaveUpFIN(x) || h.before.wnd[y] == 0 {
 			return nil
 		}
 		frames, took := h.finCopies(x)
@@ -148,7 +148,7 @@ var lastAckTimeout = Kind{
 	on:         onTimer,
 	check: func(h *happening) *finding {
 		x, y := h.from.Peer(), h.from
-		if h.before.states[y] != setOf(LastAck) || !h.gaveUpFIN(y) {
+		if h.before.states[y] != LastAck.Set() || !h.gaveUpFIN(y) {
 			return nil
 		}
 		frames, took := h.finCopies(y)

@@ -24,10 +24,7 @@ const (
 )
 
 // open are the states of an end that has a connection and has not closed it.
-var open = setOf(Established) | setOf(CloseWait)
-
-// within reports whether the set has states, all of them of the other.
-func (set StateSet) within(of StateSet) bool { return set != 0 && set&^of == 0 }
+var open = Established.Set() | CloseWait.Set()
 
 var halfOpenDiscovered = Kind{
 	Name:     "half-open-discovered",
@@ -51,7 +48,7 @@ var halfOpenDiscovered = Kind{
 		if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || !h.heldOpen(x) {
 			return nil
 		}
-		if !h.before.states[y].within(open | setOf(FinWait1) | setOf(FinWait2) | setOf(Closing) | setOf(LastAck)) {
+		if !h.before.states[y].within(open | FinWait1.Set() | FinWait2.Set() | Closing.Set() | LastAck.Set()) {
 			return nil
 		}
 		if asked, _ := h.idleReset(); asked != nil {

@@ -438,7 +438,7 @@ func (h *happening) cutOff() *finding {
 		return nil
 	}
 	against := h.forgery()
-	ended := h.before.accepted || h.before.states[Client] == setOf(Closed) || h.before.states[Server] == setOf(Closed)
+	ended := h.before.accepted || h.before.states[Client] == Closed.Set() || h.before.states[Server] == Closed.Set()
 	if !earlier && !(against.enough() && ended) {
 		return nil
 	}

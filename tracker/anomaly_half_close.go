@@ -52,7 +52,7 @@ var closeWaitLeak = Kind{
 	check: func(h *happening) *finding {
 		x, y := h.from.Peer(), h.from
 		leaker := &h.ends[y]
-		if leaker.assumed != setOf(CloseWait) || leaker.proved != setOf(CloseWait) || !h.visible(y) || h.flagged(closeWaitLeakName, y) != nil {
+		if leaker.assumed != CloseWait.Set() || leaker.proved != CloseWait.Set() || !h.visible(y) || h.flagged(closeWaitLeakName, y) != nil {
 			return nil
 		}
 		if h.hasMoreToSend(y) {
@@ -76,7 +76,7 @@ var closeWaitLeak = Kind{
 		if n >= leaksOfServer {
 			f.move = "many"
 		}
-		if h.ends[x].assumed == setOf(Closed) {
+		if h.ends[x].assumed == Closed.Set() {
 			f.say("forgotten")
 		}
 		return f
@@ -103,7 +103,7 @@ var finWait2Stuck = Kind{
 	only:       isWaiting,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
-		if h.before.states[x] != setOf(FinWait2) || h.ends[y].has(hasFIN) || !h.visible(y) || h.flagged(finWait2StuckName, x) != nil {
+		if h.before.states[x] != FinWait2.Set() || h.ends[y].has(hasFIN) || !h.visible(y) || h.flagged(finWait2StuckName, x) != nil {
 			return nil
 		}
 		if h.hasMoreToSend(y) {
@@ -146,7 +146,7 @@ var halfCloseLingering = Kind{
 	only:       isWaiting,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
-		if h.ends[x].assumed != setOf(FinWait2) || h.ends[y].assumed != setOf(CloseWait) || !h.visible(y) {
+		if h.ends[x].assumed != FinWait2.Set() || h.ends[y].assumed != CloseWait.Set() || !h.visible(y) {
 			return nil
 		}
 		// Data alone may be met by a RST. That it is acknowledged shows the

@@ -52,7 +52,7 @@ var connectionRefused = Kind{
 	on:       onRST,
 	check: func(h *happening) *finding {
 		x := h.from.Peer()
-		if !h.before.accepted || h.before.states[x] != setOf(SynSent) {
+		if !h.before.accepted || h.before.states[x] != SynSent.Set() {
 			return nil
 		}
 		return &finding{
@@ -86,8 +86,8 @@ var synRetransmitted = Kind{
 			return nil
 		}
 		sent, again := h.lastSent(x, SYN)
-		waits := h.ends[x].assumed == setOf(SynSent) ||
-			h.ends[x].proved == setOf(SynSent) && h.ends[x].assumed == up // the answer is on its way to it
+		waits := h.ends[x].assumed == SynSent.Set() ||
+			h.ends[x].proved == SynSent.Set() && h.ends[x].assumed == up // the answer is on its way to it
 		if !again || !waits || h.s.Seq != h.ends[x].iss || h.isCopyOf(sent) {
 			return nil
 		}
@@ -139,7 +139,7 @@ var synTimeout = Kind{
 	only:       wasCalling,
 	check: func(h *happening) *finding {
 		x := h.x()
-		if h.before.states[h.from] != setOf(SynSent) || h.y().seen() || !x.seen() {
+		if h.before.states[h.from] != SynSent.Set() || h.y().seen() || !x.seen() {
 			return nil
 		}
 		first, ok := h.find(h.from, SndSYN)
@@ -228,7 +228,7 @@ var synRcvdStuck = Kind{
 	on:         onTimer,
 	check: func(h *happening) *finding {
 		x, y := h.from.Peer(), h.from
-		in := setOf(SynReceived)
+		in := SynReceived.Set()
 		if h.before.states[y] != in || h.before.proved[y] != in || h.ends[x].has(hasAcked) || !h.visible(x) {
 			return nil
 		}
@@ -318,7 +318,7 @@ var synRcvdReset = Kind{
 	on: onRST,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
-		if !h.before.accepted || h.before.states[y] != setOf(SynReceived) || h.ends[x].has(hasAcked) || h.origin() != FromSYN {
+		if !h.before.accepted || h.before.states[y] != SynReceived.Set() || h.ends[x].has(hasAcked) || h.origin() != FromSYN {
 			return nil
 		}
 		synAck, answered := h.lastSent(y, SYN|ACK)
@@ -403,7 +403,7 @@ var handshakeFIN = Kind{
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		cause := "instead-of-ack"
-		switch in := setOf(SynReceived); {
+		switch in := SynReceived.Set(); {
 		case h.s.Flags&SYN != 0 || h.stale || h.foreign:
 			return nil
 		case h.before.states[y] == in && h.ends[y].has(sentSYNACK):

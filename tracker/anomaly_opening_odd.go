@@ -187,7 +187,7 @@ func (h *happening) rejectsOldSYN() (o oldSYN, found bool) {
 	}
 	o.rejected = h.s.Seq
 	o.evidence = append(h.framesOf(x, SYN), synAck.packet, h.s.Packet)
-	if h.before.states[x] == setOf(SynSent) && !h.acceptableTo(x, synAck) {
+	if h.before.states[x] == SynSent.Set() && !h.acceptableTo(x, synAck) {
 		o.cause = "real-syn-sent"
 		return o, true
 	}
@@ -266,7 +266,7 @@ var badSYNACK = Kind{
 	only: wasCalling,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
-		if h.before.states[x] != setOf(SynSent) || !h.whole(x) || !h.ends[y].seen() {
+		if h.before.states[x] != SynSent.Set() || !h.whole(x) || !h.ends[y].seen() {
 			return nil
 		}
 		var bad *glimpse

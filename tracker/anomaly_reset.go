@@ -188,7 +188,7 @@ var rstIgnoredInSynSent = Kind{
 	on: onRST,
 	check: func(h *happening) *finding {
 		x := h.from.Peer()
-		if h.before.accepted || h.before.states[x] != setOf(SynSent) || !h.ends[x].seen() {
+		if h.before.accepted || h.before.states[x] != SynSent.Set() || !h.ends[x].seen() {
 			return nil
 		}
 		f := &finding{
@@ -225,7 +225,7 @@ var rstUnmatched = Kind{
 		to := h.from.Peer()
 		state := h.before.states[to]
 		if h.before.rst != resetUnmatched || !x.seen() || h.before.sentAt[h.from] == 0 || !y.seen() || x.has(lossy) || y.has(lossy) || h.numberOfFIN() ||
-			!synchronized(state) && state != setOf(SynReceived) {
+			!synchronized(state) && state != SynReceived.Set() {
 			return nil
 		}
 		if h.outOfWindow() || !h.before.accepted && h.inWindow(h.s.Seq, to) {
@@ -358,7 +358,7 @@ var dataAfterRST = Kind{
 // of that RST.
 func (h *happening) talksOn() (rst step, ok bool) {
 	y := h.from.Peer()
-	if h.s.Flags&(SYN|RST|ACK) != ACK || h.stale || h.foreign || h.old || h.keepalive || h.s.Len() == 0 || h.before.states[y] != setOf(Closed) {
+	if h.s.Flags&(SYN|RST|ACK) != ACK || h.stale || h.foreign || h.old || h.keepalive || h.s.Len() == 0 || h.before.states[y] != Closed.Set() {
 		return rst, false
 	}
 	rst, ok = h.find(y, RcvRST)

@@ -202,7 +202,7 @@ func (h *happening) stalled(y End) *finding {
 	over := h.now
 	switch {
 	case h.s == nil || h.s.Flags&RST != 0:
-		if w.until != 0 || h.before.states[Client]|h.before.states[Server] == setOf(Closed) || h.over(y) || h.over(y.Peer()) {
+		if w.until != 0 || h.before.states[Client]|h.before.states[Server] == Closed.Set() || h.over(y) || h.over(y.Peer()) {
 			return nil
 		}
 	case h.s.Packet == w.untilFrame:
@@ -231,7 +231,7 @@ func (h *happening) stalled(y End) *finding {
 
 // over reports whether the end had no connection any more before this.
 func (h *happening) over(e End) bool {
-	return h.before.states[e]&^(setOf(Closed)|setOf(Listen)|setOf(Unknown)) == 0
+	return h.before.states[e]&^(Closed.Set()|Listen.Set()|Unknown.Set()) == 0
 }
 
 var zeroWindowAbort = Kind{
@@ -332,39 +332,6 @@ func unreachableBy(names ...string) (list []Cause) {
 		list = append(list, Cause{name, "{from} reported that {Y} cannot be reached ({version} type {type} code {code}, " + name + "), and {X} gave up its {what}."})
 	}
 	return list
-}
-
-// hard reports whether the error condemns a connection that is open: the other
-// host has no such protocol or port (RFC 1122 §4.2.3.9, RFC 4443 §3.1).
-func (m ICMP) hard() bool {
-	if m.V6 {
-		return m.Type == 1 && (m.Code == 1 || m.Code == 4)
-	}
-	return m.Type == 3 && (m.Code == 2 || m.Code == 3)
-}
-
-// unreachables are the names of the codes of "destination unreachable".
-var unreachables = [2]map[uint8]string{
-	{0: "network-unreachable", 1: "host-unreachable", 2: "protocol-unreachable", 3: "port-unreachable", 9: "prohibited", 10: "prohibited", 13: "prohibited"},
-	{0: "no-route", 1: "prohibited", 3: "address-unreachable", 4: "port-unreachable"},
-}
-
-func (m ICMP) name() string {
-	version := 0
-	if m.V6 {
-		version = 1
-	}
-	if name := unreachables[version][m.Code]; name != "" {
-		return name
-	}
-	return "unreachable"
-}
-
-func (m ICMP) version() string {
-	if m.V6 {
-		return "ICMPv6"
-	}
-	return "ICMP"
 }
 
 const forgottenText = "After {span} idle nothing passes any more: {n} tries of {X} had no answer. A NAT or firewall has forgotten the flow, or {Y} is gone; keepalives more often than its idle limit (common are 60 s to an hour) would help."

@@ -125,7 +125,7 @@ var timeWaitTruncated = Kind{
 // connection. Without the ACK the end may not have got the FIN at all.
 func (h *happening) truncatedByReply() *finding {
 	x, y := h.from, h.from.Peer()
-	if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.before.states[x] != setOf(TimeWait) {
+	if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.before.states[x] != TimeWait.Set() {
 		return nil
 	}
 	if !h.ends[y].fin.Before(h.before.acked[x]) || h.reported(timeWaitAssassination.Name) {
@@ -192,7 +192,7 @@ var timeWaitSYNChallenged = Kind{
 		}
 		x, y := h.from.Peer(), h.from
 		n := h.newer()
-		if !h.resetsTimeWait() || n == nil || n.addr(Client) != h.addr(y) || n.ends[Client].assumed != setOf(SynSent) {
+		if !h.resetsTimeWait() || n == nil || n.addr(Client) != h.addr(y) || n.ends[Client].assumed != SynSent.Set() {
 			return nil
 		}
 		syn := h.newestSYN(n)
@@ -218,12 +218,12 @@ var timeWaitSYNChallenged = Kind{
 // avail, without any RST: the end drops it, or its answer is lost on the way.
 func (h *happening) unansweredSYN() *finding {
 	old := h.t.formerOf(h.Conn)
-	if h.from != Client || h.ends[Client].assumed != setOf(SynSent) || h.ends[Client].copies < manySYNs || h.ends[Server].seen() || old == nil {
+	if h.from != Client || h.ends[Client].assumed != SynSent.Set() || h.ends[Client].copies < manySYNs || h.ends[Server].seen() || old == nil {
 		return nil
 	}
 	x := h.endIn(old, Server)
 	began, ok := old.intoTimeWait(x)
-	if !ok || old.ends[x].assumed != setOf(TimeWait) || old.ends[x].has(lossy) || !old.ends[x].seen() || old.reported(synChallenged) {
+	if !ok || old.ends[x].assumed != TimeWait.Set() || old.ends[x].has(lossy) || !old.ends[x].seen() || old.reported(synChallenged) {
 		return nil
 	}
 	first, _ := h.find(Client, SndSYN)
@@ -250,7 +250,7 @@ func (h *happening) unansweredSYN() *finding {
 // an ACK from a peer in TIME-WAIT. Such a RST has the exact number.
 func (h *happening) resetsTimeWait() bool {
 	x, y := h.from.Peer(), h.from
-	return h.s.Flags&(RST|ACK) == RST && h.before.rst == resetReply && h.before.states[x] == setOf(TimeWait) &&
+	return h.s.Flags&(RST|ACK) == RST && h.before.rst == resetReply && h.before.states[x] == TimeWait.Set() &&
 		h.ends[y].has(hasFIN) && h.s.Seq == h.ends[y].fin+1
 }
 

@@ -128,7 +128,7 @@ var wanderingDuplicate = Kind{
 // at random.
 func (h *happening) strayOfDead() *finding {
 	x := h.from
-	if h.s.Flags&SYN != 0 || h.before.states[x] != setOf(Closed) || h.ends[x].assumed != setOf(Closed) || h.before.sentAt[x] == 0 {
+	if h.s.Flags&SYN != 0 || h.before.states[x] != Closed.Set() || h.ends[x].assumed != Closed.Set() || h.before.sentAt[x] == 0 {
 		return nil
 	}
 	ended := h.endedBefore()
@@ -308,8 +308,8 @@ var timeWaitHazardH3 = Kind{
 	on:         onRST,
 	check: func(h *happening) *finding {
 		x := &h.ends[Client]
-		if h.from != Server || h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.before.states[Client] != setOf(Established) ||
-			h.before.proved[Server] != setOf(SynReceived) || !h.ends[Server].has(sentSYNACK) || h.s.Seq != h.ends[Server].iss+1 {
+		if h.from != Server || h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.before.states[Client] != Established.Set() ||
+			h.before.proved[Server] != SynReceived.Set() || !h.ends[Server].has(sentSYNACK) || h.s.Seq != h.ends[Server].iss+1 {
 			return nil
 		}
 		stray, reset := h.strayAndReset(h.Conn)

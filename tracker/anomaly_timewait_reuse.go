@@ -168,8 +168,8 @@ type reuse struct {
 // within the TIME-WAIT of it, or within what would have been its TIME-WAIT had
 // no RST ended it.
 func (h *happening) reused() (r reuse, ok bool) {
-	if h.s == nil || h.from != Client || h.origin() != FromSYN || h.before.states[Server] != setOf(SynReceived) ||
-		h.ends[Server].assumed&(setOf(SynReceived)|setOf(Listen)|setOf(Closed)) != 0 || !h.ends[Server].has(sentSYNACK) {
+	if h.s == nil || h.from != Client || h.origin() != FromSYN || h.before.states[Server] != SynReceived.Set() ||
+		h.ends[Server].assumed&(SynReceived.Set()|Listen.Set()|Closed.Set()) != 0 || !h.ends[Server].has(sentSYNACK) {
 		return r, false
 	}
 	if r.old = h.t.formerOf(h.Conn); r.old == nil {
@@ -215,7 +215,7 @@ func (r *reuse) find(h *happening, at Time) bool {
 			r.age = max(0, x.clock.age(h.now)-h.now.Sub(at))
 			return r.age < r.hold
 		}
-		if r.began.inputs()&(inputs(RcvRST)|inputs(NoTCB)) != 0 && r.old.passed(then, TimeWait) {
+		if r.began.inputs()&(RcvRST.Set()|NoTCB.Set()) != 0 && r.old.passed(then, TimeWait) {
 			r.age = at.Sub(r.began.at)
 			return 0 <= r.age && r.age < r.hold
 		}
@@ -223,7 +223,7 @@ func (r *reuse) find(h *happening, at Time) bool {
 	// Neither end came to TIME-WAIT: was it a RST that spared them it?
 	r.holder, r.holderThen = Server, h.endIn(r.old, Server)
 	for _, st := range slices.Backward(r.old.steps()) {
-		if st.at < at && st.inputs()&(inputs(RcvRST)|inputs(RcvRSTPassive)|inputs(SndRST)|inputs(NoTCB)) != 0 {
+		if st.at < at && st.inputs()&(RcvRST.Set()|RcvRSTPassive.Set()|SndRST.Set()|NoTCB.Set()) != 0 {
 			r.began, r.age = st, at.Sub(st.at)
 			return r.age < r.hold
 		}

@@ -141,7 +141,7 @@ func TestAcceptingEndsTimeWait(t *testing.T) {
 	tk := playFile(t, "testdata/anomaly/time-wait-reuse-unsafe.txt")
 	k, low := keyOf(&Segment{Src: peerA, Dst: peerB})
 	old := tk.newestOf(k).older()
-	if got := old.ends[old.endOf(low)].assumed; got != setOf(Closed) {
+	if got := old.ends[old.endOf(low)].assumed; got != Closed.Set() {
 		t.Errorf("the end that accepted is in %v of the old connection, want %v", got.List(), Closed)
 	}
 }

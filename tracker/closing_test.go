@@ -144,7 +144,7 @@ func TestFinWait2MayBeHeld(t *testing.T) {
 		certain  Certainty
 		possible StateSet
 	}{
-		{"fin-wait-2-stuck", Assumed, (setOf(FinWait2) | setOf(Closed))},
+		{"fin-wait-2-stuck", Assumed, (FinWait2.Set() | Closed.Set())},
 		{"late-fin-reset", Settled, 0},
 		{"data-after-close-reset-expired", Settled, 0},
 	} {

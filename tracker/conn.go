@@ -183,7 +183,7 @@ func (c *Conn) setOlder(old *Conn) {
 func (c *Conn) last() Time { return max(c.ends[Client].sentAt, c.ends[Server].sentAt, c.start) }
 
 // closed reports whether nothing more is expected of an end.
-func (x *end) closed() bool { return x.assumed&^(setOf(Closed)|setOf(Listen)|setOf(Unknown)) == 0 }
+func (x *end) closed() bool { return x.assumed&^(Closed.Set()|Listen.Set()|Unknown.Set()) == 0 }
 
 // quiet is how long nothing must contradict an assumed arrival before it
 // counts as settled: longer than the sender would have waited to repeat.
@@ -219,9 +219,9 @@ func (c *Conn) certainty(e End, now Time) Certainty {
 		return Settled
 	case ins.Has(RcvAckOfSYN) && int32(peer.clock-tickOf(newest.at)) > 0:
 		return Assumed // the peer sent its SYN again: it got no answer
-	case ins&(inputs(RcvAckOfSYN)|inputs(RcvAckOfFIN)|inputs(Unreachable)|inputs(SndRST)) != 0 && rested && !peer.has(lossy):
+	case ins&(RcvAckOfSYN.Set()|RcvAckOfFIN.Set()|Unreachable.Set()|SndRST.Set()) != 0 && rested && !peer.has(lossy):
 		return Settled // it would have repeated its SYN or FIN by now, or gone on
-	case ins&(inputs(RcvRST)|inputs(RcvRSTPassive)) != 0 && rested && x.una(peer).Before(x.nxt):
+	case ins&(RcvRST.Set()|RcvRSTPassive.Set()) != 0 && rested && x.una(peer).Before(x.nxt):
 		return Settled // it would have repeated what was outstanding
 	}
 	return Assumed
@@ -249,7 +249,7 @@ func (c *Conn) possible(e End, certainty Certainty) StateSet {
 		case st.basis() == ByTimer:
 			set = newest // it had settled there
 		}
-		newest = setOf(st.state())
+		newest = st.state().Set()
 		set |= newest
 	}
 	if set.Len() < 2 {
@@ -290,7 +290,7 @@ func (t *Tracker) fill(r *Record, c *Conn) {
 // openedOnce reports whether no part of the handshake was repeated or taken
 // back: an answer may else be to either copy (Karn, RFC 6298 §3).
 func (o *oddments) openedOnce() bool {
-	return o == nil || !o.repeatedSYN && (o.refuted[Client]|o.refuted[Server])&(inputs(RcvSYN)|inputs(RcvAckOfSYN)) == 0
+	return o == nil || !o.repeatedSYN && (o.refuted[Client]|o.refuted[Server])&(RcvSYN.Set()|RcvAckOfSYN.Set()) == 0
 }
 
 func (t *Tracker) fillEnd(r *EndRecord, c *Conn, e End) {

@@ -200,7 +200,7 @@ func (c *Crowd) tryOf(in *table[sweep], host, target netip.AddrPort) *try {
 // sweptTo takes note of what becomes of a try.
 func (c *Crowd) sweptTo(e *Event) {
 	client := e.End == Client
-	if e.To == Closed && e.Inputs == inputs(RcvRST) && !e.Refuted && e.Bytes == [2]uint64{} {
+	if e.To == Closed && e.Inputs == RcvRST.Set() && !e.Refuted && e.Bytes == [2]uint64{} {
 		if t := c.tryOf(&c.scans, e.addr(e.End), e.addr(e.End.Peer())); t != nil {
 			t.result = refused
 		}

@@ -410,7 +410,7 @@ func (c *Conn) noteControls(s *Segment, from End, first bool) {
 func (c *Conn) answersAnew(s *Segment, from End) bool {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	return s.Flags&(SYN|ACK) == SYN|ACK && x.has(sentSYNACK) && s.Seq != x.iss &&
-		y.assumed == setOf(SynSent) && !y.has(hasAcked) && y.iss.Before(s.Ack) && s.Ack.AtMost(y.nxt)
+		y.assumed == SynSent.Set() && !y.has(hasAcked) && y.iss.Before(s.Ack) && s.Ack.AtMost(y.nxt)
 }
 
 // noteAck takes down the ACK field and the window.

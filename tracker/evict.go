@@ -39,7 +39,7 @@ func (c *Conn) worth() worth {
 	switch {
 	case client.closed() && server.closed():
 		return worthClosed
-	case c.provisional(), client.assumed == setOf(SynSent), server.assumed == setOf(SynReceived):
+	case c.provisional(), client.assumed == SynSent.Set(), server.assumed == SynReceived.Set():
 		return worthSYN
 	}
 	return worthOpen

@@ -140,12 +140,12 @@ func fuzzOption(r *fuzzReader) (o Options) {
 // state, itself among them.
 func reachable() (to [numStates]StateSet) {
 	for s := range numStates {
-		to[s] = setOf(s)
+		to[s] = s.Set()
 		for before := StateSet(0); before != to[s]; {
 			before = to[s]
-			for _, row := range transitions {
+			for _, row := range Transitions() {
 				if to[s].Has(row.From) {
-					to[s] |= setOf(row.To)
+					to[s] |= row.To.Set()
 				}
 			}
 		}

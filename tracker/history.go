@@ -70,32 +70,6 @@ type cause struct {
 	basis  Basis
 }
 
-// defaults are the states shown for sets of more than one: the likelier one.
-// Such a state is never more than assumed, and the record lists the others.
-// For all other sets it is Unknown.
-var defaults = []struct {
-	among StateSet
-	shown State
-}{
-	{setOf(TimeWait) | setOf(Closed), TimeWait},
-	{setOf(Established) | setOf(CloseWait), Established},
-	{setOf(Established) | setOf(FinWait1) | setOf(FinWait2), Established},
-	{setOf(Closing) | setOf(TimeWait), TimeWait},
-}
-
-// shown returns the one state by which the set is named in tables.
-func (set StateSet) shown() State {
-	if one := set.only(); one != Unknown {
-		return one
-	}
-	for _, d := range defaults {
-		if d.among == set {
-			return d.shown
-		}
-	}
-	return Unknown
-}
-
 // apply lets the inputs happen to an end in the assumed view and takes down
 // the step, if there is one.
 func (t *Tracker) apply(c *Conn, e End, ins InputSet, why cause) {
@@ -123,7 +97,7 @@ func (t *Tracker) enter(c *Conn, e End, ins InputSet, after StateSet, why cause,
 	if why.basis == ByAssumption && c.odd != nil && c.odd.refuted[e]&ins != 0 {
 		why.basis = ByCorrection
 	}
-	if ins&(inputs(SndSYN)|inputs(SndSYNACK)|inputs(SndFIN)) != 0 {
+	if ins&(SndSYN.Set()|SndSYNACK.Set()|SndFIN.Set()) != 0 {
 		x.setClock(why.at, false)
 	} else if to := after.shown(); to == TimeWait || to == FinWait2 {
 		x.clock = tickOf(why.at)
@@ -212,7 +186,7 @@ func past(ins InputSet) pastInputs { return pastInputs(ins | ins>>16) }
 
 // find returns the newest step by which the input happened to the end.
 func (c *Conn) find(e End, in Input) (step, bool) {
-	if c.past&past(inputs(in)) == 0 {
+	if c.past&past(in.Set()) == 0 {
 		return step{}, false
 	}
 	for _, st := range slices.Backward(c.steps()) {
@@ -267,7 +241,7 @@ func (t *Tracker) refute(c *Conn, e End, ins InputSet, why cause) bool {
 	c.oddments().refuted[e] |= struck
 	before := x.assumed
 	x.enter(set)
-	if struck&(inputs(GiveUp)|inputs(GiveUpPassive)|inputs(Timeout2MSL)) != 0 {
+	if struck&(GiveUp.Set()|GiveUpPassive.Set()|Timeout2MSL.Set()) != 0 {
 		x.backOff(why.at) // it lives: its timer was set anew
 	}
 	if before != set {
@@ -292,7 +266,7 @@ func (t *Tracker) erase(c *Conn, e End, to State, why cause) {
 	x := &c.ends[e]
 	before := x.assumed
 	c.setSteps(slices.DeleteFunc(c.steps(), func(st step) bool { return st.end() == e }))
-	x.foundIn(setOf(to))
+	x.foundIn(to.Set())
 	why.basis = ByCorrection
-	t.moved(c, e, before, x.assumed, inputs(NoTCB), why)
+	t.moved(c, e, before, x.assumed, NoTCB.Set(), why)
 }

@@ -46,7 +46,7 @@ func (t *Tracker) chooseForSYN(newest *Conn, s *Segment, low bool) *Conn {
 			}
 			break // an old SYN, which the peer may take for a new one
 		}
-		if from == Server && !x.seen() && c.ends[Client].assumed == setOf(SynSent) {
+		if from == Server && !x.seen() && c.ends[Client].assumed == SynSent.Set() {
 			return c // simultaneous open: the other end's SYN
 		}
 	}
@@ -95,7 +95,7 @@ func (c *Conn) fit(s *Segment, from End) fits {
 			return fitsNot
 		case !y.seen() && !y.has(hasISS) && !x.has(hasAcked):
 			// nothing known to measure by
-		case y.assumed == setOf(SynSent) && y.nxt.Before(s.Ack):
+		case y.assumed == SynSent.Set() && y.nxt.Before(s.Ack):
 			return fitsNot
 		default:
 			switch d := int32(s.Ack - y.nxt); {
@@ -106,11 +106,11 @@ func (c *Conn) fit(s *Segment, from End) fits {
 			}
 		}
 	}
-	if s.Flags&(SYN|ACK) == SYN|ACK && (!x.seen() || y.assumed == setOf(SynSent)) || s.Flags&(RST|ACK) == RST|ACK && s.Seq == 0 {
+	if s.Flags&(SYN|ACK) == SYN|ACK && (!x.seen() || y.assumed == SynSent.Set()) || s.Flags&(RST|ACK) == RST|ACK && s.Seq == 0 {
 		return fit // the ACK field alone tells
 	}
 	if !x.seen() && !x.has(hasISS) && !y.has(hasAcked) {
-		if s.Flags&RST != 0 || x.assumed == setOf(Closed) {
+		if s.Flags&RST != 0 || x.assumed == Closed.Set() {
 			return fitsNot
 		}
 		return fit
@@ -119,7 +119,7 @@ func (c *Conn) fit(s *Segment, from End) fits {
 	switch {
 	case x.knowsISS() && s.Seq.Before(x.iss), d > far, d < -far:
 		return fitsNot
-	case x.assumed == setOf(SynSent) && (s.Seq.Before(x.iss) || d > 0):
+	case x.assumed == SynSent.Set() && (s.Seq.Before(x.iss) || d > 0):
 		return fitsNot
 	case d > 0 && !(y.has(hasAcked) && s.Seq.AtMost(y.edge)):
 		return min(fit, fitsLoose)
@@ -184,22 +184,22 @@ func (t *Tracker) boundIncarnations(c *Conn) {
 func (t *Tracker) begin(c *Conn, s *Segment, old *Conn) {
 	switch c.origin() {
 	case FromSYN:
-		c.ends[Client].begin(setOf(Closed))
-		c.ends[Server].begin(setOf(Listen))
+		c.ends[Client].begin(Closed.Set())
+		c.ends[Server].begin(Listen.Set())
 		if old != nil {
 			t.succeed(c, old, s)
 		}
 	case FromSYNACK:
 		// Its SYN was not captured, but is what this answers.
-		c.ends[Client].begin(setOf(Closed))
-		c.ends[Server].begin(setOf(Listen))
+		c.ends[Client].begin(Closed.Set())
+		c.ends[Server].begin(Listen.Set())
 		x := &c.ends[Client]
 		x.iss = s.Ack - 1
 		x.nxt = s.Ack
 		x.bits |= hasISS | sentSYN
-		x.show(setOf(SynSent))
+		x.show(SynSent.Set())
 		t.number(c, s)
-		t.apply(c, Client, inputs(SndSYN), t.cause(s, ByAssumption))
+		t.apply(c, Client, SndSYN.Set(), t.cause(s, ByAssumption))
 		return
 	case FromMidstream:
 		c.ends[Client].begin(anyState)
@@ -209,9 +209,6 @@ func (t *Tracker) begin(c *Conn, s *Segment, old *Conn) {
 		t.number(c, s)
 	}
 }
-
-// anyState are all eleven: nothing is known.
-const anyState = StateSet(1<<numStates - 2)
 
 // number makes a connection known to the caller. first is its first segment;
 // nil stands for the SYN of one that was provisional.
@@ -242,23 +239,23 @@ func (t *Tracker) succeed(c *Conn, old *Conn, s *Segment) {
 	case !replay && old.rejected(from, t.now):
 		// The end answered the SYN+ACK to that one with RST: the SYN was never its own.
 		t.erase(old, from, Closed, t.cause(s, ByCorrection))
-	case !replay && (x.closed() || x.assumed == setOf(TimeWait)) && y.closed():
+	case !replay && (x.closed() || x.assumed == TimeWait.Set()) && y.closed():
 		t.reuse(old, from, t.cause(s, BySending))
-	case !replay && x.assumed == setOf(TimeWait) && y.assumed == setOf(TimeWait) && yields(y, x, s):
+	case !replay && x.assumed == TimeWait.Set() && y.assumed == TimeWait.Set() && yields(y, x, s):
 		t.reuse(old, from, t.cause(s, BySending))
 		t.reuse(old, from.Peer(), t.cause(s, ByAssumption))
-	case !replay && x.assumed == setOf(SynSent) && !y.seen():
+	case !replay && x.assumed == SynSent.Set() && !y.seen():
 		t.look(old)
-		t.apply(old, from, inputs(NoTCB), t.cause(s, BySending)) // a new attempt
+		t.apply(old, from, NoTCB.Set(), t.cause(s, BySending)) // a new attempt
 		old.setClosedBy(ByTimeoutOfEnd)
 		t.judge(old, nil, from, reading{}, onTimer) // its timer had run out
 	case !replay && x.closed():
-		if y.assumed == setOf(TimeWait) && yields(y, x, s) {
+		if y.assumed == TimeWait.Set() && yields(y, x, s) {
 			t.reuse(old, from.Peer(), t.cause(s, ByAssumption))
 			return
 		}
 		// The peer still holds the old connection, and will not open this one.
-		server.begin(setOf(Closed))
+		server.begin(Closed.Set())
 	default:
 		c.bits |= isProvisional
 		if replay && x.stale(s) {
@@ -266,7 +263,7 @@ func (t *Tracker) succeed(c *Conn, old *Conn, s *Segment) {
 		}
 		t.waiting++
 		old.doubtSYN(s, from, t.now)
-		server.begin(setOf(Closed))
+		server.begin(Closed.Set())
 		t.boundProvisional(c)
 	}
 }
@@ -275,10 +272,10 @@ func (t *Tracker) succeed(c *Conn, old *Conn, s *Segment) {
 // TIME-WAIT is left for the new connection directly (RFC 9293 §3.6.1), with no
 // state between; every other state is found gone.
 func (t *Tracker) reuse(old *Conn, e End, why cause) {
-	if old.ends[e].assumed == setOf(TimeWait) {
-		t.apply(old, e, inputs(Reopened), why)
+	if old.ends[e].assumed == TimeWait.Set() {
+		t.apply(old, e, Reopened.Set(), why)
 	} else {
-		t.apply(old, e, inputs(NoTCB), why)
+		t.apply(old, e, NoTCB.Set(), why)
 	}
 }
 

@@ -67,7 +67,7 @@ func (c *Conn) resetKind(s *Segment, from End, now Time) resetKind {
 	if c.repliesTo(s, from, now) {
 		return resetReply
 	}
-	if !x.seen() && y.assumed != setOf(SynSent) || !y.seen() {
+	if !x.seen() && y.assumed != SynSent.Set() || !y.seen() {
 		return resetAbort // picked up midway: nothing to measure it by
 	}
 	if !x.seen() {
@@ -157,24 +157,24 @@ func (t *Tracker) resetSender(c *Conn, s *Segment, from End, kind resetKind, ask
 	switch kind {
 	case resetAbort:
 		if s.Flags&ACK != 0 && y.has(hasFIN) && x.acked.AtMost(s.Ack) && !y.fin.Before(s.Ack) {
-			t.refute(c, from, inputs(RcvFIN), why) // its ACK says what it had received
+			t.refute(c, from, RcvFIN.Set(), why) // its ACK says what it had received
 		}
-		t.pickUp(c, from, ^(setOf(Listen) | setOf(TimeWait)), why)
-		t.apply(c, from, inputs(SndRST), why)
+		t.pickUp(c, from, ^(Listen.Set() | TimeWait.Set()), why)
+		t.apply(c, from, SndRST.Set(), why)
 		c.abortedBy(from)
 	case resetReply:
 		if s.Flags&ACK != 0 && !x.seen() {
 			t.erase(c, from, Closed, why) // it never had a connection
 			return
 		}
-		if s.Flags&ACK == 0 && x.has(hasISS) && !(x.iss.Before(s.Seq) && s.Seq.AtMost(x.nxt)) && x.assumed&(setOf(SynSent)|setOf(SynReceived)) != 0 {
+		if s.Flags&ACK == 0 && x.has(hasISS) && !(x.iss.Before(s.Seq) && s.Seq.AtMost(x.nxt)) && x.assumed&(SynSent.Set()|SynReceived.Set()) != 0 {
 			return // the answer to a bad ACK, from a connection that goes on (RFC 9293 §3.10.7.3, §3.10.7.4)
 		}
 		if x.closed() && c.happened(from, SndRST) {
 			return // it had aborted: what it answers may be a copy of what it had received before
 		}
 		t.refute(c, from, c.takenSince(from, asked), why) // it had no connection that could receive this
-		t.apply(c, from, inputs(NoTCB), why)
+		t.apply(c, from, NoTCB.Set(), why)
 		c.abortedBy(from)
 	}
 }
@@ -188,7 +188,7 @@ func (c *Conn) takenSince(e End, at Time) InputSet {
 			ins |= st.inputs()
 		}
 	}
-	return ins & (inputs(RcvSYN) | inputs(RcvAckOfSYN) | inputs(RcvFIN) | inputs(RcvAckOfFIN))
+	return ins & (RcvSYN.Set() | RcvAckOfSYN.Set() | RcvFIN.Set() | RcvAckOfFIN.Set())
 }
 
 // abortedBy notes which end ended the connection, unless it was being closed.
@@ -236,13 +236,13 @@ func (c *Conn) acceptsRST(s *Segment, from End, now Time) bool {
 func (t *Tracker) resetReceiver(c *Conn, s *Segment, from End, kind resetKind) {
 	y := &c.ends[from.Peer()]
 	why := t.cause(s, ByAssumption)
-	refused := y.assumed == setOf(SynSent)
+	refused := y.assumed == SynSent.Set()
 	switch {
-	case y.assumed == setOf(SynReceived) && !y.has(sentSYN):
-		t.apply(c, from.Peer(), inputs(RcvRSTPassive), why)
+	case y.assumed == SynReceived.Set() && !y.has(sentSYN):
+		t.apply(c, from.Peer(), RcvRSTPassive.Set(), why)
 	default:
-		t.pickUp(c, from.Peer(), ^setOf(Listen), why)
-		t.apply(c, from.Peer(), inputs(RcvRST), why)
+		t.pickUp(c, from.Peer(), ^Listen.Set(), why)
+		t.apply(c, from.Peer(), RcvRST.Set(), why)
 	}
 	switch {
 	case refused:
@@ -258,7 +258,7 @@ func (t *Tracker) resetReceiver(c *Conn, s *Segment, from End, kind resetKind) {
 func (t *Tracker) observeICMP(c *Conn, s *Segment, from End) {
 	t.look(c)
 	c.keepICMP(s, from, t.now)
-	if x := &c.ends[from]; x.assumed == setOf(SynSent) && s.Seq == x.iss && s.ICMP.unreachable() {
+	if x := &c.ends[from]; x.assumed == SynSent.Set() && s.Seq == x.iss && s.ICMP.unreachable() {
 		t.unreachable(c, s, from)
 	}
 	t.judge(c, s, from, reading{}, onICMP)
@@ -266,18 +266,9 @@ func (t *Tracker) observeICMP(c *Conn, s *Segment, from End) {
 
 // unreachable ends an attempt to open.
 func (t *Tracker) unreachable(c *Conn, s *Segment, from End) {
-	t.apply(c, from, inputs(Unreachable), t.cause(s, ByAssumption))
+	t.apply(c, from, Unreachable.Set(), t.cause(s, ByAssumption))
 	if peer := from.Peer(); !c.ends[peer].seen() {
 		t.erase(c, peer, Unknown, t.cause(s, ByCorrection)) // the SYN did not arrive there
 	}
 	c.setClosedBy(ByUnreachable)
-}
-
-// unreachable reports whether the error says that the destination cannot be
-// reached. "Fragmentation needed" and "packet too big" are path MTU discovery.
-func (m ICMP) unreachable() bool {
-	if m.V6 {
-		return m.Type == 1
-	}
-	return m.Type == 3 && m.Code != 4
 }

@@ -20,7 +20,7 @@ func TestEveryRowHasAWitness(t *testing.T) {
 			})
 		})
 	}
-	for _, row := range transitions {
+	for _, row := range Transitions() {
 		if !used[row] {
 			t.Errorf("no ladder takes %v on %q to %v", row.From, row.On, row.To)
 		}
@@ -38,7 +38,7 @@ func (c *Conn) walk(e End, used map[Transition]bool) {
 			if !st.inputs().Has(in) {
 				continue
 			}
-			for _, row := range transitions {
+			for _, row := range Transitions() {
 				if row.On == in && set.Has(row.From) {
 					used[row] = true
 				}

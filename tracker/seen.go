@@ -45,7 +45,7 @@ func (t *Tracker) socket(c *Conn, e End) Views {
 	}
 	x := &newest.ends[newest.endOf(low)]
 	for o := newest; o != nil; o = o.older() {
-		if end := &o.ends[o.endOf(low)]; end.assumed != setOf(Closed) {
+		if end := &o.ends[o.endOf(low)]; end.assumed != Closed.Set() {
 			x = end
 			break
 		}

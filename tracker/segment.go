@@ -137,3 +137,8 @@ func (s *Segment) End() Seq { return s.Seq.Add(s.Len()) }
 func (s *Segment) pureAck() bool {
 	return s.Flags&(ACK|SYN|FIN|RST) == ACK && s.Data == 0
 }
+
+// lawless reports whether the segment has none of the flags without which none
+// is sent. No state takes anything from it (RFC 9293 §3.10.7.2 to §3.10.7.4,
+// where "if the ACK bit is off, drop the segment"), and no end sends it.
+func (s *Segment) lawless() bool { return s.Flags&(SYN|ACK|RST) == 0 }

@@ -82,9 +82,8 @@ func ParseState(name string) (State, error) {
 // The zero StateSet is empty.
 type StateSet uint16
 
-// setOf returns the set of one state, which the compiler knows as a constant:
-// a set of several, looped over, cost 4 % of a short connection.
-func setOf(s State) StateSet { return 1 << s }
+// Set returns the set of the state alone. The compiler knows it as a constant.
+func (s State) Set() StateSet { return 1 << s }
 
 // Has reports whether s is in the set.
 func (set StateSet) Has(s State) bool { return set&(1<<s) != 0 }
@@ -110,3 +109,35 @@ func (set StateSet) only() State {
 	}
 	return State(bits.TrailingZeros16(uint16(set)))
 }
+
+// defaults are the states shown for sets of more than one: the likelier one.
+// Such a state is never more than assumed, and the record lists the others.
+// For all other sets it is Unknown.
+var defaults = []struct {
+	among StateSet
+	shown State
+}{
+	{TimeWait.Set() | Closed.Set(), TimeWait},
+	{Established.Set() | CloseWait.Set(), Established},
+	{Established.Set() | FinWait1.Set() | FinWait2.Set(), Established},
+	{Closing.Set() | TimeWait.Set(), TimeWait},
+}
+
+// shown returns the one state by which the set is named in tables.
+func (set StateSet) shown() State {
+	if one := set.only(); one != Unknown {
+		return one
+	}
+	for _, d := range defaults {
+		if d.among == set {
+			return d.shown
+		}
+	}
+	return Unknown
+}
+
+// within reports whether the set has states, all of them of the other.
+func (set StateSet) within(of StateSet) bool { return set != 0 && set&^of == 0 }
+
+// AnyState are all eleven: nothing is known.
+const anyState = StateSet(1<<numStates - 2)

@@ -159,20 +159,20 @@ func (t *Tracker) deadline(c *Conn, e End) (Time, string) {
 	overdue := 2*x.clockGap() + 2*gapUnit + time.Second
 	backsOff := x.copies >= 2 && x.gap > 0 // or else the copies answer those of the peer
 	switch x.assumed {
-	case setOf(TimeWait):
+	case TimeWait.Set():
 		return after(t.twoMSLOf(stack)), timer2MSL
-	case setOf(TimeWait) | setOf(Closed):
+	case TimeWait.Set() | Closed.Set():
 		return after(stack.TimeWaitMax), timer2MSL
-	case setOf(FinWait2):
+	case FinWait2.Set():
 		if stack.FinWait2 != 0 && !x.has(stillReads) {
 			return after(stack.FinWait2), timerFinWait2
 		}
-	case setOf(SynSent):
+	case SynSent.Set():
 		if backsOff {
 			return after(overdue), timerSYN
 		}
 		return after(stack.SynGiveUp), timerSYN
-	case setOf(SynReceived):
+	case SynReceived.Set():
 		if !x.has(sentSYNACK) {
 			if x.has(sentSYN) {
 				return after(stack.SynGiveUp), timerSYN // two SYNs that nothing followed
@@ -183,7 +183,7 @@ func (t *Tracker) deadline(c *Conn, e End) (Time, string) {
 			return after(overdue), timerSYNACK
 		}
 		return after(stack.SynAckGiveUp), timerSYNACK
-	case setOf(FinWait1), setOf(Closing), setOf(LastAck):
+	case FinWait1.Set(), Closing.Set(), LastAck.Set():
 		if !y.seen() {
 			break // a one-way capture: the ACK would not be seen
 		}
@@ -199,7 +199,7 @@ func (t *Tracker) deadline(c *Conn, e End) (Time, string) {
 // fires; 0 if it is not. What is found then would else be told only when the
 // connection, or the capture, is over.
 func (c *Conn) watch(e End) Time {
-	if c.ends[e].assumed == setOf(CloseWait) {
+	if c.ends[e].assumed == CloseWait.Set() {
 		return c.last().Add(closeWaitLeaked)
 	}
 	return 0
@@ -254,28 +254,28 @@ func (t *Tracker) expireEnd(c *Conn, e End, kind string, why cause) {
 	t.look(c)
 	switch kind {
 	case timer2MSL:
-		if x.stack().TimeWaitMax != 0 && t.twoMSL == 0 && x.assumed == setOf(TimeWait) {
-			t.applyMaybe(c, e, inputs(Timeout2MSL), why)
+		if x.stack().TimeWaitMax != 0 && t.twoMSL == 0 && x.assumed == TimeWait.Set() {
+			t.applyMaybe(c, e, Timeout2MSL.Set(), why)
 		} else {
-			t.apply(c, e, inputs(Timeout2MSL), why)
+			t.apply(c, e, Timeout2MSL.Set(), why)
 		}
 	case timerSYN:
-		t.apply(c, e, inputs(GiveUp), why)
+		t.apply(c, e, GiveUp.Set(), why)
 		if !y.seen() {
 			t.erase(c, e.Peer(), Unknown, why) // it never spoke: nothing is known of it
 		}
 		c.setClosedBy(ByTimeoutOfEnd)
 	case timerSYNACK:
 		if x.has(sentSYN) {
-			t.apply(c, e, inputs(GiveUp), why)
+			t.apply(c, e, GiveUp.Set(), why)
 		} else {
-			t.apply(c, e, inputs(GiveUpPassive), why)
+			t.apply(c, e, GiveUpPassive.Set(), why)
 		}
 		if c.closedBy() == NotClosed {
 			c.setClosedBy(ByTimeoutOfEnd)
 		}
 	default:
-		t.apply(c, e, inputs(GiveUp), why)
+		t.apply(c, e, GiveUp.Set(), why)
 	}
 	t.judge(c, nil, e, reading{}, onTimer)
 }

@@ -51,8 +51,8 @@ func (in Input) String() string { return inputNames[in] }
 // InputSet is empty.
 type InputSet uint32
 
-// inputs returns the set of one input, a constant to the compiler, as setOf is.
-func inputs(in Input) InputSet { return 1 << in }
+// Set returns the set of the input alone, a constant to the compiler.
+func (in Input) Set() InputSet { return 1 << in }
 
 // Has reports whether the input is in the set.
 func (set InputSet) Has(in Input) bool { return set&(1<<in) != 0 }
@@ -70,8 +70,8 @@ var together = []struct {
 	set  InputSet
 	name string
 }{
-	{inputs(RcvSYN) | inputs(RcvAckOfSYN), "recv SYN,ACK"},
-	{inputs(RcvAckOfFIN) | inputs(RcvFIN), "recv FIN,ACK"},
+	{RcvSYN.Set() | RcvAckOfSYN.Set(), "recv SYN,ACK"},
+	{RcvAckOfFIN.Set() | RcvFIN.Set(), "recv FIN,ACK"},
 }
 
 // Parts divides the set into what people name by itself: the inputs, or a

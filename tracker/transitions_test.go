@@ -19,10 +19,10 @@ func moved(set StateSet, ins ...Input) (after StateSet, effective InputSet) {
 					to = row.To
 				}
 			}
-			next |= setOf(to)
+			next |= to.Set()
 		}
 		if next != set {
-			effective |= inputs(in)
+			effective |= in.Set()
 		}
 		set = next
 	}
@@ -35,7 +35,7 @@ func TestShortcutsFollowTheRows(t *testing.T) {
 	for set := StateSet(1); set < 1<<numStates; set++ {
 		for a := range numInputs {
 			for b := a + 1; b < numInputs; b++ {
-				ins := inputs(a) | inputs(b)
+				ins := a.Set() | b.Set()
 				after, effective := moved(set, a, b)
 				if got := set.after(ins); got != after {
 					t.Fatalf("%v takes %v to %v, want %v", ins, set.List(), got.List(), after.List())
@@ -59,13 +59,13 @@ func TestTwoRowsForOneInput(t *testing.T) {
 
 func TestNamesOfInputs(t *testing.T) {
 	for set, want := range map[InputSet]string{
-		0:                                    "seen",
-		inputs(RcvRST):                       "recv RST",
-		inputs(Unreachable):                  "ICMP unreachable",
-		inputs(RcvSYN) | inputs(RcvAckOfSYN): "recv SYN,ACK",
-		inputs(RcvAckOfFIN) | inputs(RcvFIN): "recv FIN,ACK",
-		inputs(RcvAckOfSYN) | inputs(RcvFIN): "recv ACK of SYN, recv FIN",
-		inputs(RcvRST) | inputs(SndFIN) | 1<<SndRST: "recv RST, send RST, send FIN",
+		0:                                       "seen",
+		RcvRST.Set():                            "recv RST",
+		Unreachable.Set():                       "ICMP unreachable",
+		RcvSYN.Set() | RcvAckOfSYN.Set():        "recv SYN,ACK",
+		RcvAckOfFIN.Set() | RcvFIN.Set():        "recv FIN,ACK",
+		RcvAckOfSYN.Set() | RcvFIN.Set():        "recv ACK of SYN, recv FIN",
+		RcvRST.Set() | SndFIN.Set() | 1<<SndRST: "recv RST, send RST, send FIN",
 	} {
 		if got := set.String(); got != want {
 			t.Errorf("%b is named %q, want %q", set, got, want)

@@ -251,9 +251,9 @@ func since(history []simMove, at Time) int {
 
 // beforeSending are the states of an end that has not sent the control yet.
 var beforeSending = map[InputSet]StateSet{
-	inputs(SndSYN):    (setOf(Closed) | setOf(Listen)),
-	inputs(SndSYNACK): (setOf(Closed) | setOf(Listen) | setOf(SynSent)),
-	inputs(SndFIN):    (setOf(Closed) | setOf(Listen) | setOf(SynSent) | setOf(SynReceived) | setOf(Established) | setOf(CloseWait)),
+	SndSYN.Set():    (Closed.Set() | Listen.Set()),
+	SndSYNACK.Set(): (Closed.Set() | Listen.Set() | SynSent.Set()),
+	SndFIN.Set():    (Closed.Set() | Listen.Set() | SynSent.Set() | SynReceived.Set() | Established.Set() | CloseWait.Set()),
 }
 
 // A replayed exchange is what the tracker made of it.
@@ -271,7 +271,7 @@ func watch(m *sim, segments []capturedSegment, failf func(string, ...any)) repla
 	tk, err := New(Config{}, func(e *Event) {
 		switch e.Kind {
 		case Moved:
-			r.visited |= setOf(e.From) | setOf(e.To)
+			r.visited |= e.From.Set() | e.To.Set()
 			if e.Basis == BySending && beforeSending[e.Inputs] != 0 {
 				sent = append(sent, *e)
 			}
@@ -413,7 +413,7 @@ func TestTruth(t *testing.T) {
 		r := watch(m, m.captured, failf)
 		for _, h := range m.hosts {
 			for _, mv := range h.history {
-				trueStates |= setOf(mv.state)
+				trueStates |= mv.state.Set()
 			}
 		}
 		seenStates |= r.visited

@@ -41,11 +41,6 @@ func (t *Tracker) observe(c *Conn, s *Segment, from End) {
 	}
 }
 
-// lawless reports whether the segment has none of the flags without which none
-// is sent. No state takes anything from it (RFC 9293 §3.10.7.2 to §3.10.7.4,
-// where "if the ACK bit is off, drop the segment"), and no end sends it.
-func (s *Segment) lawless() bool { return s.Flags&(SYN|ACK|RST) == 0 }
-
 // take lets the segment move both ends in both views.
 func (t *Tracker) take(c *Conn, s *Segment, from End, r reading) {
 	firstFIN := s.Flags&FIN != 0 && !c.ends[from].has(hasFIN)
@@ -77,8 +72,8 @@ func (t *Tracker) notYet(newest, older *Conn, s *Segment, from End) {
 	if !synchronized(older.ends[from].assumed) && t.now.Sub(st.at) <= older.ends[from].response()+responseSlack {
 		return
 	}
-	x.beganIn(setOf(Closed))
-	t.refute(newest, e, inputs(RcvSYN)|inputs(RcvAckOfSYN), t.cause(s, ByCorrection))
+	x.beganIn(Closed.Set())
+	t.refute(newest, e, RcvSYN.Set()|RcvAckOfSYN.Set(), t.cause(s, ByCorrection))
 }
 
 // answeredFIN notes that a repeated FIN has its answer.
@@ -101,17 +96,17 @@ func (c *Conn) keepClosing(s *Segment, from End, r reading, now Time) {
 			c.odd.closing[from.Peer()].keepACK(acked.packet())
 		}
 	}
-	if y.assumed == setOf(TimeWait) {
+	if y.assumed == TimeWait.Set() {
 		k := &c.oddments().closing[from.Peer()]
 		k.strayInto, k.strayFlags = s.Packet, s.Flags
 	}
-	if x.assumed == setOf(TimeWait) && y.assumed == setOf(Closed) && s.pureAck() {
+	if x.assumed == TimeWait.Set() && y.assumed == Closed.Set() && s.pureAck() {
 		c.oddments().closing[from].keepACK(s.Packet)
 	}
 }
 
 // up is the state of an end in an ordinary open connection.
-var up = setOf(Established)
+var up = Established.Set()
 
 // cause returns the segment as the cause of a move.
 func (t *Tracker) cause(s *Segment, b Basis) cause {
@@ -138,17 +133,17 @@ func (t *Tracker) heard(c *Conn, s *Segment, from End) {
 		ins |= 1 << RcvAckOfFIN
 	}
 	if y.has(hasFIN) && y.fin.Before(s.Ack) {
-		ins |= inputs(RcvAckOfSYN) | inputs(RcvFIN) // no FIN is looked at before the SYN is acknowledged (RFC 9293 §3.10.7.4)
+		ins |= RcvAckOfSYN.Set() | RcvFIN.Set() // no FIN is looked at before the SYN is acknowledged (RFC 9293 §3.10.7.4)
 	}
-	if s.Flags&SYN == 0 && x.proved == setOf(SynSent) {
-		ins |= inputs(RcvSYN) | inputs(RcvAckOfSYN) // without them it would be silent, or send SYNs
+	if s.Flags&SYN == 0 && x.proved == SynSent.Set() {
+		ins |= RcvSYN.Set() | RcvAckOfSYN.Set() // without them it would be silent, or send SYNs
 	}
 	x.show(t.provedBy(c, s, from, ins))
 	rst, reset := c.find(from, RcvRST)
-	reset = reset && ins.Has(RcvFIN) && !c.happened(from, RcvFIN) && t.refute(c, from, inputs(RcvRST), t.cause(s, ByProof))
+	reset = reset && ins.Has(RcvFIN) && !c.happened(from, RcvFIN) && t.refute(c, from, RcvRST.Set(), t.cause(s, ByProof))
 	t.apply(c, from, ins, t.cause(s, ByProof))
 	if reset && x.stack().RSTBelowFIN { // it came behind the FIN
-		t.apply(c, from, inputs(RcvRST), cause{at: t.now, packet: rst.packet(), basis: ByCorrection})
+		t.apply(c, from, RcvRST.Set(), cause{at: t.now, packet: rst.packet(), basis: ByCorrection})
 	}
 	c.confirm(from, ins)
 }
@@ -162,8 +157,8 @@ func (t *Tracker) provedBy(c *Conn, s *Segment, from End, ins InputSet) StateSet
 	if after == x.proved || !ins.Has(RcvFIN) {
 		return after
 	}
-	if after == setOf(CloseWait) && (x.nxt.Before(s.Seq) || c.hidden(from) || s.Flags&FIN != 0 && x.skipped(s)) {
-		return after | setOf(Closing) | setOf(TimeWait)
+	if after == CloseWait.Set() && (x.nxt.Before(s.Seq) || c.hidden(from) || s.Flags&FIN != 0 && x.skipped(s)) {
+		return after | Closing.Set() | TimeWait.Set()
 	}
 	return c.orTimeWait(from, after)
 }
@@ -174,8 +169,8 @@ func (t *Tracker) provedBy(c *Conn, s *Segment, from End, ins InputSet) StateSet
 // FIN-WAIT-2.
 func (c *Conn) orTimeWait(e End, after StateSet) StateSet {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
-	if after == setOf(Closing) && y.has(hasAcked) && x.fin.Before(y.acked) {
-		after |= setOf(TimeWait)
+	if after == Closing.Set() && y.has(hasAcked) && x.fin.Before(y.acked) {
+		after |= TimeWait.Set()
 	}
 	return after
 }
@@ -254,15 +249,15 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 		if c.bits&copied != 0 {
 			return
 		}
-		pending := t.refute(c, from, inputs(RcvSYN), why)
-		x.show(x.proved.after(inputs(SndSYN)))
-		t.apply(c, from, inputs(SndSYN), why)
+		pending := t.refute(c, from, RcvSYN.Set(), why)
+		x.show(x.proved.after(SndSYN.Set()))
+		t.apply(c, from, SndSYN.Set(), why)
 		if pending {
-			t.apply(c, from, inputs(RcvSYN), t.cause(s, ByCorrection))
+			t.apply(c, from, RcvSYN.Set(), t.cause(s, ByCorrection))
 		}
 	case s.Flags&SYN != 0:
 		if x.has(sentSYNACK) && !c.answersAnew(s, from) {
-			if y.assumed == setOf(SynSent) && y.sentAt > x.sentAt {
+			if y.assumed == SynSent.Set() && y.sentAt > x.sentAt {
 				x.copies += min(1, 255-x.copies) // it answers another SYN: no timer ran out
 			} else {
 				t.repeated(c, from)
@@ -270,8 +265,8 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 			return
 		}
 		x.listens()
-		x.show(x.proved.after(inputs(SndSYNACK)))
-		t.apply(c, from, inputs(SndSYNACK), why)
+		x.show(x.proved.after(SndSYNACK.Set()))
+		t.apply(c, from, SndSYNACK.Set(), why)
 		c.sentFirstSYNACK(from, why)
 		t.leaveOlder(c, s, from)
 	case s.Flags&FIN != 0:
@@ -284,23 +279,23 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 		}
 		t.pickUp(c, from.Peer(), noFINReceived, t.cause(s, ByProof)) // it was not sent till now
 		rst, reset := c.find(from, RcvRST)
-		reset = reset && t.refute(c, from, inputs(RcvRST), why)
-		pending := y.has(hasFIN) && !y.fin.Before(c.ackOfFirst(s, from)) && t.refute(c, from, inputs(RcvFIN), why)
+		reset = reset && t.refute(c, from, RcvRST.Set(), why)
+		pending := y.has(hasFIN) && !y.fin.Before(c.ackOfFirst(s, from)) && t.refute(c, from, RcvFIN.Set(), why)
 		x.show(c.provedFIN(s, from))
-		t.apply(c, from, inputs(SndFIN), why)
+		t.apply(c, from, SndFIN.Set(), why)
 		c.closing(s, from)
 		if pending && (y.clock.age(t.now) <= x.inFlight() || y.fin.Before(s.Ack) || x.has(hasAcked) && y.fin.Before(x.acked)) {
-			t.apply(c, from, inputs(RcvFIN), t.cause(s, ByCorrection))
+			t.apply(c, from, RcvFIN.Set(), t.cause(s, ByCorrection))
 		}
 		if reset { // the two crossed
-			t.apply(c, from, inputs(RcvRST), cause{at: t.now, packet: rst.packet(), basis: ByCorrection})
+			t.apply(c, from, RcvRST.Set(), cause{at: t.now, packet: rst.packet(), basis: ByCorrection})
 		}
 	case r.fresh > 0 && (!x.seen() || x.nxt.AtMost(s.Seq)):
-		t.pickUp(c, from, setOf(Established)|setOf(CloseWait), why)
+		t.pickUp(c, from, Established.Set()|CloseWait.Set(), why)
 		t.pickUp(c, from.Peer(), noFINReceived, t.cause(s, ByProof))
 	default:
-		t.pickUp(c, from, ^(setOf(Closed) | setOf(Listen) | setOf(SynSent)), why)
-		if r.old && !r.stale && !r.keepalive && x.has(hasFIN) && x.assumed&^(setOf(FinWait1)|setOf(Closing)|setOf(LastAck)) == 0 {
+		t.pickUp(c, from, ^(Closed.Set() | Listen.Set() | SynSent.Set()), why)
+		if r.old && !r.stale && !r.keepalive && x.has(hasFIN) && x.assumed&^(FinWait1.Set()|Closing.Set()|LastAck.Set()) == 0 {
 			x.backOff(t.now) // what precedes the FIN is repeated by the same timer
 		}
 	}
@@ -309,9 +304,9 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 // beforeFIN are the states in which an end may be that sends a FIN. If it is the
 // first segment seen of it, the FIN may be a repetition.
 func (c *Conn) beforeFIN(e End) StateSet {
-	set := setOf(SynReceived) | setOf(Established) | setOf(CloseWait)
+	set := SynReceived.Set() | Established.Set() | CloseWait.Set()
 	if !c.ends[e].seen() || c.hidden(e) {
-		set |= setOf(FinWait1) | setOf(FinWait2) | setOf(Closing) | setOf(LastAck) | setOf(TimeWait)
+		set |= FinWait1.Set() | FinWait2.Set() | Closing.Set() | LastAck.Set() | TimeWait.Set()
 	}
 	return set
 }
@@ -320,9 +315,9 @@ func (c *Conn) beforeFIN(e End) StateSet {
 // it.
 func (c *Conn) provedFIN(s *Segment, from End) StateSet {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
-	after := x.proved.after(inputs(SndFIN))
-	if after == setOf(FinWait1) && (c.hidden(from.Peer()) || !y.has(hasFIN) && y.seen() && y.nxt.Before(s.Ack)) {
-		after |= setOf(LastAck) // it may answer a FIN that was not captured
+	after := x.proved.after(SndFIN.Set())
+	if after == FinWait1.Set() && (c.hidden(from.Peer()) || !y.has(hasFIN) && y.seen() && y.nxt.Before(s.Ack)) {
+		after |= LastAck.Set() // it may answer a FIN that was not captured
 	}
 	return after
 }
@@ -360,10 +355,10 @@ func (t *Tracker) freed(c *Conn, s *Segment, from End) {
 	}
 	old := c.older()
 	held := old != nil && !old.ends[old.endOf(c.bits&clientIsLow == 0)].closed()
-	if y.assumed == setOf(Unknown) || y.assumed == setOf(Closed) && old != nil && !held {
-		y.foundIn(setOf(Listen))
-		if y.proved == setOf(Closed) {
-			y.show(setOf(Listen))
+	if y.assumed == Unknown.Set() || y.assumed == Closed.Set() && old != nil && !held {
+		y.foundIn(Listen.Set())
+		if y.proved == Closed.Set() {
+			y.show(Listen.Set())
 		}
 	}
 }
@@ -371,8 +366,8 @@ func (t *Tracker) freed(c *Conn, s *Segment, from End) {
 // listens takes an end of which nothing was known, as nothing had answered in
 // its name, for one that listens.
 func (x *end) listens() {
-	if x.assumed == setOf(Unknown) {
-		x.foundIn(setOf(Listen))
+	if x.assumed == Unknown.Set() {
+		x.foundIn(Listen.Set())
 	}
 }
 
@@ -465,7 +460,7 @@ func (t *Tracker) deliver(c *Conn, s *Segment, from End) {
 	if acks && y.has(hasFIN) && y.fin.Before(s.Ack) {
 		ins |= 1 << RcvAckOfFIN
 	}
-	if s.Flags&(SYN|FIN) == SYN && (s.Flags&ACK == 0 || ins.Has(RcvAckOfSYN) || y.assumed != setOf(SynSent)) {
+	if s.Flags&(SYN|FIN) == SYN && (s.Flags&ACK == 0 || ins.Has(RcvAckOfSYN) || y.assumed != SynSent.Set()) {
 		ins |= 1 << RcvSYN
 	}
 	lacked, lacks := c.stillLacks(s, from)
@@ -478,7 +473,7 @@ func (t *Tracker) deliver(c *Conn, s *Segment, from End) {
 		c.oddments().filled[from.Peer()], c.odd.hasFilled[from.Peer()] = s.End(), true
 	}
 	t.apply(c, from.Peer(), ins, t.cause(s, ByAssumption))
-	if y.assumed == setOf(TimeWait) && s.Flags&ACK != 0 && (s.Flags&FIN != 0 || y.stack().AnyRestarts) {
+	if y.assumed == TimeWait.Set() && s.Flags&ACK != 0 && (s.Flags&FIN != 0 || y.stack().AnyRestarts) {
 		y.clock = tickOf(t.now) // it holds TIME-WAIT for another 2 MSL
 		t.arm(c)
 	}
@@ -498,9 +493,9 @@ func (t *Tracker) inverted(c *Conn, s *Segment, from End) {
 	if !y.has(hasAcked) || !x.fin.Before(y.acked) {
 		return
 	}
-	y.show(c.orTimeWait(from.Peer(), y.proved.after(inputs(RcvFIN))))
-	t.apply(c, from.Peer(), inputs(RcvFIN), t.cause(s, ByProof))
-	t.apply(c, from, inputs(RcvAckOfFIN), t.cause(s, ByAssumption))
+	y.show(c.orTimeWait(from.Peer(), y.proved.after(RcvFIN.Set())))
+	t.apply(c, from.Peer(), RcvFIN.Set(), t.cause(s, ByProof))
+	t.apply(c, from, RcvAckOfFIN.Set(), t.cause(s, ByAssumption))
 }
 
 // refutedFIN reports whether the end was once found not to have received the
@@ -520,24 +515,24 @@ func (t *Tracker) refuteBy(c *Conn, s *Segment, from End, r reading) {
 	var gone InputSet
 	switch {
 	case s.Flags&(SYN|ACK) == SYN && x.has(sentSYN):
-		gone = inputs(RcvSYN) | inputs(RcvAckOfSYN) | inputs(GiveUp) | inputs(Unreachable)
+		gone = RcvSYN.Set() | RcvAckOfSYN.Set() | GiveUp.Set() | Unreachable.Set()
 	case s.Flags&SYN != 0 && x.has(sentSYNACK):
-		gone = inputs(RcvAckOfSYN) | inputs(GiveUp)
-	case r.old && x.has(hasFIN), x.assumed == setOf(Closed) && s.pureAck():
-		gone = inputs(RcvAckOfFIN) // from CLOSED it would have sent a RST
+		gone = RcvAckOfSYN.Set() | GiveUp.Set()
+	case r.old && x.has(hasFIN), x.assumed == Closed.Set() && s.pureAck():
+		gone = RcvAckOfFIN.Set() // from CLOSED it would have sent a RST
 	}
-	gone |= inputs(GiveUp) | inputs(GiveUpPassive) | inputs(Unreachable)
+	gone |= GiveUp.Set() | GiveUpPassive.Set() | Unreachable.Set()
 	if s.Flags&SYN == 0 {
-		gone |= inputs(RcvRST) | inputs(RcvRSTPassive) | inputs(SndRST) | inputs(NoTCB) | inputs(Timeout2MSL)
+		gone |= RcvRST.Set() | RcvRSTPassive.Set() | SndRST.Set() | NoTCB.Set() | Timeout2MSL.Set()
 	}
 	if s.Flags&(SYN|ACK) == ACK && y.has(hasFIN) && !y.fin.Before(s.Ack) && x.acked.AtMost(s.Ack) &&
 		y.clock.age(t.now) > x.inFlight() && c.happened(from, RcvFIN) {
-		gone |= inputs(RcvFIN)
+		gone |= RcvFIN.Set()
 	}
 	late := c.olderThan(from, gone, t.now, x.inFlight())
 	if c.lacksFIN(s, from) {
 		c.odd.lacks[from], c.odd.isLacking[from] = s.Ack, true
-		late |= inputs(RcvFIN)
+		late |= RcvFIN.Set()
 	}
 	if late != 0 {
 		t.refute(c, from, late, why)
@@ -545,7 +540,7 @@ func (t *Tracker) refuteBy(c *Conn, s *Segment, from End, r reading) {
 			why.packet = t.newestFrame(c, from.Peer())
 			t.apply(c, from, again, why)
 		}
-		if s.Flags&SYN != 0 && late&(inputs(Unreachable)|inputs(GiveUp)) != 0 {
+		if s.Flags&SYN != 0 && late&(Unreachable.Set()|GiveUp.Set()) != 0 {
 			c.setClosedBy(NotClosed) // the attempt goes on
 		}
 	}
