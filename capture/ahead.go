@@ -4,7 +4,7 @@ import (
 	"iter"
 	"runtime"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // With a second core the capture is read and decoded on a goroutine of its own
@@ -30,7 +30,7 @@ const (
 
 // A batch is segments on their way.
 type batch struct {
-	segments [batchSize]tracker.Segment
+	segments [batchSize]tcp.Segment
 	n        int
 	stats    Stats // when the last of them was read
 	err      error // that ended the reading behind them
@@ -48,8 +48,8 @@ func (s *Source) worthReadingAhead() bool {
 }
 
 // readAhead is readAll on another goroutine.
-func (s *Source) readAhead() iter.Seq2[*tracker.Segment, error] {
-	return func(yield func(*tracker.Segment, error) bool) {
+func (s *Source) readAhead() iter.Seq2[*tcp.Segment, error] {
+	return func(yield func(*tcp.Segment, error) bool) {
 		free, full := make(chan *batch, batches), make(chan *batch, batches)
 		for range batches {
 			free <- new(batch)

@@ -11,17 +11,17 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/capture/forge"
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A reading is all that a loop over a capture learns.
 type reading struct {
-	segments []tracker.Segment
+	segments []tcp.Segment
 	err      string
 	stats    capture.Stats
 }
 
-func readBy(t *testing.T, files []string, o capture.Options, way func(*capture.Source) iter.Seq2[*tracker.Segment, error]) (r reading) {
+func readBy(t *testing.T, files []string, o capture.Options, way func(*capture.Source) iter.Seq2[*tcp.Segment, error]) (r reading) {
 	t.Helper()
 	src, err := capture.Open(files, o)
 	if err != nil {

@@ -3,7 +3,7 @@ package capture
 import (
 	"testing"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // BenchmarkDecode makes Segments of packets at hand.
@@ -11,7 +11,7 @@ func BenchmarkDecode(b *testing.B) {
 	packet := octets(b, syn4)
 	data := inEthernet(inIPv4(tcpSegment(1, 0x10, []byte{1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2}, make([]byte, 1400))))
 	tagged := inFrame(typeMPLS, appendAll(nil, uint32(16<<12|0x100), data[ethernetSize:]))
-	var s tracker.Segment
+	var s tcp.Segment
 	for _, c := range []struct {
 		name string
 		data []byte

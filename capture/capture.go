@@ -1,7 +1,7 @@
 // Package capture turns capture files into TCP segments.
 //
 // A [Source] reads pcap and pcapng files, or a reader, compressed or not, and hands out a
-// [tracker.Segment] for every packet that carries TCP, and for every ICMP
+// [tcp.Segment] for every packet that carries TCP, and for every ICMP
 // error about one. Traffic is never an error: what cannot be decoded is
 // counted. Files are: what is no capture is refused with a sentence that says
 // what it is instead; but a capture that is cut off or corrupt somewhere is
@@ -24,7 +24,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Options say how to read a capture. The zero value reads everything.
@@ -69,15 +69,15 @@ type Stats struct {
 
 	// DroppedBy is when the newest of these was lost, at the latest. Only a live
 	// capture has it.
-	DroppedBy tracker.Time
+	DroppedBy tcp.Time
 
 	// Ahead is by how much times are ahead of the clock that stamps the packets
 	// (or behind, below 0) since it was set in the course of a live capture.
 	Ahead time.Duration
 
-	First, Last tracker.Time // earliest and latest time of a packet; 0: none has a time
+	First, Last tcp.Time // earliest and latest time of a packet; 0: none has a time
 
-	Until tracker.Time // the moment of Options.Until; without one, when the capture ended: at Last, or when it says
+	Until tcp.Time // the moment of Options.Until; without one, when the capture ended: at Last, or when it says
 
 	Truncated bool     // some file is cut off or corrupt
 	Warnings  []string // a sentence for each such file, and for each that begins before the one before it ends
@@ -96,10 +96,10 @@ type Source struct {
 	read    int64 // of the inputs that are closed
 	current *input
 	stats   Stats
-	ended   tracker.Time // when the newest of the files that were read to the end says that it ended
+	ended   tcp.Time // when the newest of the files that were read to the end says that it ended
 	slow    slowPath
-	segment *tracker.Segment // to be filled in
-	frame   int              // number of the newest packet, looked at or not
+	segment *tcp.Segment // to be filled in
+	frame   int          // number of the newest packet, looked at or not
 	ahead   ahead
 	stopped atomic.Bool
 }
@@ -135,7 +135,7 @@ func OpenReader(name string, r io.Reader, o Options) (*Source, error) {
 
 // openInputs opens inputs as one capture.
 func openInputs(inputs []*input, o Options) (*Source, error) {
-	s := &Source{options: o, inputs: inputs, segment: new(tracker.Segment)}
+	s := &Source{options: o, inputs: inputs, segment: new(tcp.Segment)}
 	s.slow.o = &s.options
 	for _, in := range inputs {
 		if err := in.open(); err != nil {
@@ -210,7 +210,7 @@ func (s *Source) count() Stats {
 // Segments reads the capture, once. A Segment is lent for a step of the loop,
 // and filled in anew for another: who wants to keep it copies it. An error ends
 // the loop, and comes with a nil Segment.
-func (s *Source) Segments() iter.Seq2[*tracker.Segment, error] {
+func (s *Source) Segments() iter.Seq2[*tcp.Segment, error] {
 	if s.worthReadingAhead() {
 		return s.readAhead()
 	}
@@ -218,8 +218,8 @@ func (s *Source) Segments() iter.Seq2[*tracker.Segment, error] {
 }
 
 // readAll is Segments, one step after the other.
-func (s *Source) readAll() iter.Seq2[*tracker.Segment, error] {
-	return func(yield func(*tracker.Segment, error) bool) {
+func (s *Source) readAll() iter.Seq2[*tcp.Segment, error] {
+	return func(yield func(*tcp.Segment, error) bool) {
 		for _, in := range s.inputs {
 			s.current = in
 			more, err := s.readInput(in, yield)
@@ -241,14 +241,14 @@ func (s *Source) readAll() iter.Seq2[*tracker.Segment, error] {
 
 // readInput reads one file. It returns more as false when the loop over the
 // segments was left.
-func (s *Source) readInput(in *input, yield func(*tracker.Segment, error) bool) (more bool, err error) {
+func (s *Source) readInput(in *input, yield func(*tcp.Segment, error) bool) (more bool, err error) {
 	if err := in.reopen(); err != nil {
 		return true, err
 	}
 	return s.readRecords(in, yield)
 }
 
-func (s *Source) readRecords(in *input, yield func(*tracker.Segment, error) bool) (more bool, err error) {
+func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (more bool, err error) {
 	var r record
 	first := s.stats.Packets
 	read := 0    // packets up to Options.Until
@@ -302,7 +302,7 @@ func (s *Source) readRecords(in *input, yield func(*tracker.Segment, error) bool
 }
 
 // after reports whether a packet of the given time is later than Options.Until.
-func (s *Source) after(t tracker.Time) bool {
+func (s *Source) after(t tcp.Time) bool {
 	u := &s.options.Until
 	if u.Time == 0 && (!u.Relative || s.stats.First == 0) {
 		return false // there is no such moment, or this is the first packet
@@ -328,7 +328,7 @@ func (st *Stats) count(r *record) {
 
 // decode makes a Segment of a packet, by the fast path if it can, and counts
 // what it is.
-func (st *Stats) decode(r *record, slow *slowPath, s *tracker.Segment) verdict {
+func (st *Stats) decode(r *record, slow *slowPath, s *tcp.Segment) verdict {
 	v := decodeFast(r.link, r.data, r.wire, slow.o, s)
 	if v == ask {
 		v = slow.decode(r.link, frame{r.data, r.wire}, r.time, s)
@@ -347,7 +347,7 @@ func (st *Stats) decode(r *record, slow *slowPath, s *tracker.Segment) verdict {
 // DecodeIP makes a Segment of one whole IPv4 or IPv6 packet that no capture
 // holds, its Time and Packet left zero. It is not ok if the packet is neither
 // TCP nor an ICMP error about TCP, or a fragment.
-func DecodeIP(packet []byte) (s tracker.Segment, ok bool) {
+func DecodeIP(packet []byte) (s tcp.Segment, ok bool) {
 	var o Options
 	v := decodeFast(LinkRaw, packet, len(packet), &o, &s)
 	if v == ask {

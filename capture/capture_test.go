@@ -14,8 +14,7 @@ import (
 	"testing/iotest"
 
 	"github.com/klauspost/compress/zstd"
-
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // open opens captures and closes them when the test is over.
@@ -40,9 +39,9 @@ func file(t testing.TB, name string, content []byte) string {
 }
 
 // read reads a whole capture.
-func read(t testing.TB, s *Source) []tracker.Segment {
+func read(t testing.TB, s *Source) []tcp.Segment {
 	t.Helper()
-	var all []tracker.Segment
+	var all []tcp.Segment
 	for g, err := range s.Segments() {
 		if err != nil {
 			t.Fatal(err)
@@ -53,7 +52,7 @@ func read(t testing.TB, s *Source) []tracker.Segment {
 }
 
 // seqs lists the sequence numbers of segments, by which tests tell them apart.
-func seqs(all []tracker.Segment) string {
+func seqs(all []tcp.Segment) string {
 	var b strings.Builder
 	for _, g := range all {
 		fmt.Fprintf(&b, "%d:%d ", g.Packet, g.Seq)
@@ -191,7 +190,7 @@ func TestReaderIsReadAndLeftOpen(t *testing.T) {
 		{r: strings.NewReader(""), want: "a socket: empty, not a capture"},
 	} {
 		r := &readCloser{Reader: c.r}
-		var all []tracker.Segment
+		var all []tcp.Segment
 		s, err := OpenReader("a socket", r, Options{})
 		if err == nil {
 			for g, e := range s.Segments() {
@@ -343,11 +342,11 @@ func TestUnknownLinkTypes(t *testing.T) {
 
 func TestOneSegmentIsReused(t *testing.T) {
 	s := open(t, Options{}, file(t, "x", pcap(1, inEthernet(inIPv4(tcpSegment(1, 0x02, []byte{2, 4, 5, 180}, nil))), numbered(2))))
-	var first *tracker.Segment
+	var first *tcp.Segment
 	for g := range s.Segments() {
 		if first == nil {
 			first = g
-		} else if g != first || g.Options != (tracker.Options{}) || g.Sum != tracker.SumUnchecked {
+		} else if g != first || g.Options != (tcp.Options{}) || g.Sum != tcp.SumUnchecked {
 			t.Errorf("got %+v", g)
 		}
 	}

@@ -1,17 +1,17 @@
 package capture
 
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
 // The fast path. Nearly every packet is TCP, or plainly not TCP, in IPv4 or
 // IPv6 behind Ethernet, a VLAN tag or two, Linux cooked capture, a loopback
 // header or nothing. Those are read here, in one pass and without allocating;
 // whatever else there is, the fast path asks the slow one (slow.go) for. What
 // both can read, both read alike: FuzzDecode holds them to it.
-
-import (
-	"encoding/binary"
-	"net/netip"
-
-	"github.com/tcpwatch/tcpwatch/tracker"
-)
 
 // A verdict is what decoding makes of a packet.
 type verdict uint8
@@ -68,7 +68,7 @@ const (
 // decodeFast reads one packet of wire octets, of which data was captured. It
 // fills in all of the Segment but the time and the number of the packet, which
 // are not the decoders' business. 30 ns for a data segment.
-func decodeFast(link LinkType, data []byte, wire int, o *Options, s *tracker.Segment) verdict {
+func decodeFast(link LinkType, data []byte, wire int, o *Options, s *tcp.Segment) verdict {
 	var kind uint16 // an Ethernet type
 	var at int      // where what it names begins
 	switch link {
@@ -131,7 +131,7 @@ func ipFamily(b []byte) bool {
 	return false
 }
 
-func fastIP(data []byte, wire int, o *Options, s *tracker.Segment) verdict {
+func fastIP(data []byte, wire int, o *Options, s *tcp.Segment) verdict {
 	if len(data) == 0 {
 		return undecodable
 	}
@@ -144,7 +144,7 @@ func fastIP(data []byte, wire int, o *Options, s *tracker.Segment) verdict {
 	return undecodable
 }
 
-func fastIPv4(data []byte, wire int, o *Options, s *tracker.Segment) verdict {
+func fastIPv4(data []byte, wire int, o *Options, s *tcp.Segment) verdict {
 	if len(data) < ipv4Size {
 		return undecodable
 	}
@@ -171,7 +171,7 @@ func fastIPv4(data []byte, wire int, o *Options, s *tracker.Segment) verdict {
 	return o.fastTCP(data[ipv4Size:], total-ipv4Size, src, dst, s)
 }
 
-func fastIPv6(data []byte, wire int, o *Options, s *tracker.Segment) verdict {
+func fastIPv6(data []byte, wire int, o *Options, s *tcp.Segment) verdict {
 	if len(data) < ipv6Size {
 		return undecodable
 	}
@@ -221,7 +221,7 @@ func (o *Options) fastOther(proto uint8, payload []byte) verdict {
 }
 
 // fastTCP reads a TCP header. length is what IP says the segment has.
-func (o *Options) fastTCP(data []byte, length int, src, dst netip.Addr, s *tracker.Segment) verdict {
+func (o *Options) fastTCP(data []byte, length int, src, dst netip.Addr, s *tcp.Segment) verdict {
 	if len(data) < tcpSize {
 		return undecodable
 	}
@@ -231,33 +231,33 @@ func (o *Options) fastTCP(data []byte, length int, src, dst netip.Addr, s *track
 	}
 	s.Src = netip.AddrPortFrom(src, be16(data))
 	s.Dst = netip.AddrPortFrom(dst, be16(data[2:]))
-	s.Seq = tracker.Seq(be32(data[4:]))
-	s.Ack = tracker.Seq(be32(data[8:]))
-	s.Flags = tracker.Flags(be16(data[12:]) & 0x01ff)
+	s.Seq = tcp.Seq(be32(data[4:]))
+	s.Ack = tcp.Seq(be32(data[8:]))
+	s.Flags = tcp.Flags(be16(data[12:]) & 0x01ff)
 	s.Wnd = be16(data[14:])
 	s.Checksum = be16(data[16:])
 	s.Urg = be16(data[18:])
-	s.Data = tracker.Size(length - header)
-	s.Options = tracker.Options{}
+	s.Data = tcp.Size(length - header)
+	s.Options = tcp.Options{}
 	s.Fragment = false
 	if s.ICMP.Type != 0 {
-		s.ICMP = tracker.ICMP{}
+		s.ICMP = tcp.ICMP{}
 	}
-	s.Sum = tracker.SumUnchecked
+	s.Sum = tcp.SumUnchecked
 	s.Payload = 0
 	switch {
 	case len(data) >= length:
-		s.Cut = tracker.CutNone
-		if o.VerifyChecksums || s.Flags&(tracker.SYN|tracker.FIN|tracker.RST) != 0 {
+		s.Cut = tcp.CutNone
+		if o.VerifyChecksums || s.Flags&(tcp.SYN|tcp.FIN|tcp.RST) != 0 {
 			s.Sum = checkTCP(data, src, dst)
 		}
 		if o.Payload {
 			s.Payload = o.hash(data, header, src, dst)
 		}
 	case len(data) >= header:
-		s.Cut = tracker.CutPayload
+		s.Cut = tcp.CutPayload
 	default:
-		s.Cut = tracker.CutOptions
+		s.Cut = tcp.CutOptions
 		header = len(data)
 	}
 	if header > tcpSize {

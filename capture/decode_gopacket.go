@@ -1,5 +1,13 @@
 package capture
 
+import (
+	"net/netip"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
 // The only file that knows gopacket. Its layers are decoded one by one, by
 // DecodeFromBytes, into structs that are reused: NewPacket would cost ten
 // times as much, guess at what is above TCP, and print to standard output on
@@ -11,15 +19,6 @@ package capture
 // themselves, because the decoders correct them by what was captured; and the
 // errors of IPv4, IPv6 and TCP are not looked at, because these fill in the
 // fixed header before anything can go wrong, and the rest is checked here.
-
-import (
-	"net/netip"
-
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/layers"
-
-	"github.com/tcpwatch/tcpwatch/tracker"
-)
 
 // gopacketLayers are the headers that are read by gopacket.
 type gopacketLayers struct {
@@ -243,17 +242,17 @@ func (p *slowPath) tcp(f frame, n *network) verdict {
 	s := p.segment
 	s.Src = netip.AddrPortFrom(n.src, uint16(t.SrcPort))
 	s.Dst = netip.AddrPortFrom(n.dst, uint16(t.DstPort))
-	s.Seq, s.Ack = tracker.Seq(t.Seq), tracker.Seq(t.Ack)
+	s.Seq, s.Ack = tcp.Seq(t.Seq), tcp.Seq(t.Ack)
 	s.Wnd, s.Urg, s.Checksum = t.Window, t.Urgent, t.Checksum
-	s.Data = tracker.Size(f.wire - header)
+	s.Data = tcp.Size(f.wire - header)
 	s.TTL, s.ID, s.Fragment = n.ttl, n.id, n.fragment
 	for _, f := range [...]struct {
 		set bool
-		tracker.Flags
+		tcp.Flags
 	}{
-		{t.FIN, tracker.FIN}, {t.SYN, tracker.SYN}, {t.RST, tracker.RST},
-		{t.PSH, tracker.PSH}, {t.ACK, tracker.ACK}, {t.URG, tracker.URG},
-		{t.ECE, tracker.ECE}, {t.CWR, tracker.CWR}, {t.NS, tracker.AE},
+		{t.FIN, tcp.FIN}, {t.SYN, tcp.SYN}, {t.RST, tcp.RST},
+		{t.PSH, tcp.PSH}, {t.ACK, tcp.ACK}, {t.URG, tcp.URG},
+		{t.ECE, tcp.ECE}, {t.CWR, tcp.CWR}, {t.NS, tcp.AE},
 	} {
 		if f.set {
 			s.Flags |= f.Flags
@@ -261,16 +260,16 @@ func (p *slowPath) tcp(f frame, n *network) verdict {
 	}
 	switch {
 	case f.whole():
-		if p.o.VerifyChecksums || s.Flags.Any(tracker.SYN|tracker.FIN|tracker.RST) {
+		if p.o.VerifyChecksums || s.Flags.Any(tcp.SYN|tcp.FIN|tcp.RST) {
 			s.Sum = checkTCP(f.data, n.src, n.dst)
 		}
 		if p.o.Payload {
 			s.Payload = p.o.hash(f.data, header, n.src, n.dst)
 		}
 	case len(f.data) >= header:
-		s.Cut = tracker.CutPayload
+		s.Cut = tcp.CutPayload
 	default: // gopacket reads no options from a header that is cut
-		s.Cut = tracker.CutOptions
+		s.Cut = tcp.CutOptions
 		readOptions(f.data[tcpSize:], &s.Options)
 		return isTCP
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // octets reads hexadecimal digits; what follows a # on a line is a comment.
@@ -56,22 +56,22 @@ const (
 
 func TestDecode(t *testing.T) {
 	v4 := func(a string) netip.AddrPort { return netip.MustParseAddrPort(a) }
-	syn := tracker.Segment{
+	syn := tcp.Segment{
 		Src: v4("10.9.0.1:40000"), Dst: v4("10.9.0.2:7000"), Seq: 0x991f3da0,
-		Wnd: 64240, Flags: tracker.SYN, TTL: 64, ID: 0x774f, Checksum: 0xa02d, Sum: tracker.SumBad,
-		Options: tracker.Options{MSS: 1460, HasShift: true, Shift: 10, SACKOK: true, HasTS: true, TSVal: 0x3ef6d49c},
+		Wnd: 64240, Flags: tcp.SYN, TTL: 64, ID: 0x774f, Checksum: 0xa02d, Sum: tcp.SumBad,
+		Options: tcp.Options{MSS: 1460, HasShift: true, Shift: 10, SACKOK: true, HasTS: true, TSVal: 0x3ef6d49c},
 	}
-	data := tracker.Segment{
+	data := tcp.Segment{
 		Src: v4("[2001:db8::1]:443"), Dst: v4("[2001:db8::2]:49152"), Seq: 0x1000, Ack: 0x2000,
-		Wnd: 256, Urg: 7, Flags: tracker.FIN | tracker.PSH | tracker.ACK, Data: 5, TTL: 63, Sum: tracker.SumBad,
-		Options: tracker.Options{HasTS: true, TSVal: 1, TSEcr: 2},
+		Wnd: 256, Urg: 7, Flags: tcp.FIN | tcp.PSH | tcp.ACK, Data: 5, TTL: 63, Sum: tcp.SumBad,
+		Options: tcp.Options{HasTS: true, TSVal: 1, TSEcr: 2},
 	}
-	sack := tracker.Segment{
+	sack := tcp.Segment{
 		Src: v4("192.0.2.1:1234"), Dst: v4("192.0.2.2:5678"), Seq: 0xffffffff, Ack: 0x7fffffff,
-		Flags: tracker.ACK | tracker.AE, TTL: 255, ID: 1, Checksum: 0xffff,
-		Options: tracker.Options{NumSACK: 2, SACK: [4]tracker.Block{{Left: 10, Right: 20}, {Left: 0xfffffff0, Right: 4}}, FastOpen: true},
+		Flags: tcp.ACK | tcp.AE, TTL: 255, ID: 1, Checksum: 0xffff,
+		Options: tcp.Options{NumSACK: 2, SACK: [4]tcp.Block{{Left: 10, Right: 20}, {Left: 0xfffffff0, Right: 4}}, FastOpen: true},
 	}
-	with := func(s tracker.Segment, change func(*tracker.Segment)) tracker.Segment {
+	with := func(s tcp.Segment, change func(*tcp.Segment)) tcp.Segment {
 		change(&s)
 		return s
 	}
@@ -82,7 +82,7 @@ func TestDecode(t *testing.T) {
 		link LinkType
 		hex  string
 		cut  int // octets that the snap length left; 0: all
-		want tracker.Segment
+		want tcp.Segment
 	}{
 		{"syn", LinkEthernet, syn4, 0, syn},
 		{"padding-is-no-data", LinkEthernet, syn4 + padding, 0, syn},
@@ -95,13 +95,13 @@ func TestDecode(t *testing.T) {
 		{"loopback-big-endian", LinkLoop, "00000018" + data6, 0, data},
 		{"ipv6-data-and-fin", LinkIPv6, data6, 0, data},
 		{"sack-and-fast-open", LinkIPv4, sack4, 0, sack},
-		{"payload-is-cut", LinkRaw, data6, 74, with(data, func(s *tracker.Segment) { s.Cut, s.Sum = tracker.CutPayload, tracker.SumUnchecked })},
-		{"options-are-cut", LinkEthernet, syn4, 58, with(syn, func(s *tracker.Segment) {
-			s.Cut, s.Sum = tracker.CutOptions, tracker.SumUnchecked
-			s.Options = tracker.Options{MSS: 1460}
+		{"payload-is-cut", LinkRaw, data6, 74, with(data, func(s *tcp.Segment) { s.Cut, s.Sum = tcp.CutPayload, tcp.SumUnchecked })},
+		{"options-are-cut", LinkEthernet, syn4, 58, with(syn, func(s *tcp.Segment) {
+			s.Cut, s.Sum = tcp.CutOptions, tcp.SumUnchecked
+			s.Options = tcp.Options{MSS: 1460}
 		})},
-		{"only-the-fixed-header-is-left", LinkEthernet, syn4, 54, with(syn, func(s *tracker.Segment) {
-			s.Cut, s.Sum, s.Options = tracker.CutOptions, tracker.SumUnchecked, tracker.Options{}
+		{"only-the-fixed-header-is-left", LinkEthernet, syn4, 54, with(syn, func(s *tcp.Segment) {
+			s.Cut, s.Sum, s.Options = tcp.CutOptions, tcp.SumUnchecked, tcp.Options{}
 		})},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestDecode(t *testing.T) {
 			if c.cut > 0 {
 				b = b[:c.cut]
 			}
-			var got tracker.Segment
+			var got tcp.Segment
 			if v := decodeFast(c.link, b, wire, &Options{}, &got); v != isTCP {
 				t.Fatalf("got verdict %d", v)
 			}
@@ -126,7 +126,7 @@ func TestDecode(t *testing.T) {
 }
 
 func TestWhatIsNoSegment(t *testing.T) {
-	tcp := tcpSegment(1, 0x10, nil, nil)
+	segment := tcpSegment(1, 0x10, nil, nil)
 	set := func(b []byte, at int, v byte) []byte {
 		b[at] = v
 		return b
@@ -142,7 +142,7 @@ func TestWhatIsNoSegment(t *testing.T) {
 		{"ping", LinkRaw, inIPv4Proto(protoICMP, []byte{8, 0, 0, 0, 0, 0, 0, 0}), notTCP},
 		{"neighbour-discovery", LinkRaw, inIPv6Next(protoICMPv6, []byte{135, 0, 0, 0, 0, 0, 0, 0}), notTCP},
 		{"spanning-tree", LinkEthernet, inFrame(38, appendAll(nil, "\x42\x42\x03", make([]byte, 35))), notTCP},
-		{"loopback-of-another-family", LinkNull, appendAll(nil, uint32(7), tcp), notTCP},
+		{"loopback-of-another-family", LinkNull, appendAll(nil, uint32(7), segment), notTCP},
 		{"ethernet-cut", LinkEthernet, make([]byte, 13), undecodable},
 		{"vlan-cut", LinkEthernet, inFrame(typeVLAN, []byte{0, 1, 8}), undecodable},
 		{"cooked-cut", LinkLinuxSLL, make([]byte, 15), undecodable},
@@ -150,18 +150,18 @@ func TestWhatIsNoSegment(t *testing.T) {
 		{"loopback-cut", LinkNull, make([]byte, 3), undecodable},
 		{"nothing", LinkRaw, nil, undecodable},
 		{"ip-version-5", LinkRaw, []byte{0x55}, undecodable},
-		{"ipv4-cut", LinkRaw, inIPv4(tcp)[:19], undecodable},
-		{"ipv6-cut", LinkRaw, inIPv6(tcp)[:39], undecodable},
+		{"ipv4-cut", LinkRaw, inIPv4(segment)[:19], undecodable},
+		{"ipv6-cut", LinkRaw, inIPv6(segment)[:39], undecodable},
 		{"ipv6-that-says-version-4", LinkEthernet, inFrame(typeIPv6, inIPv4(make([]byte, 40))), undecodable},
-		{"ipv4-that-says-version-6", LinkEthernet, inFrame(typeIPv4, inIPv6(tcp)), undecodable},
-		{"ipv4-shorter-than-its-header", LinkRaw, set(inIPv4(tcp), 3, 19), undecodable},
-		{"ipv4-header-of-16-octets", LinkRaw, set(inIPv4(tcp), 0, 0x44), undecodable},
-		{"tcp-cut", LinkRaw, inIPv4(tcp)[:39], undecodable},
-		{"tcp-shorter-than-its-header", LinkRaw, inIPv4(tcp[:19]), undecodable},
+		{"ipv4-that-says-version-6", LinkEthernet, inFrame(typeIPv4, inIPv6(segment)), undecodable},
+		{"ipv4-shorter-than-its-header", LinkRaw, set(inIPv4(segment), 3, 19), undecodable},
+		{"ipv4-header-of-16-octets", LinkRaw, set(inIPv4(segment), 0, 0x44), undecodable},
+		{"tcp-cut", LinkRaw, inIPv4(segment)[:39], undecodable},
+		{"tcp-shorter-than-its-header", LinkRaw, inIPv4(segment[:19]), undecodable},
 		{"tcp-header-of-16-octets", LinkRaw, inIPv4(set(tcpSegment(1, 0x10, nil, nil), 12, 0x40)), undecodable},
 		{"tcp-header-longer-than-the-packet", LinkRaw, inIPv4(set(tcpSegment(1, 0x10, nil, nil), 12, 0x60)), undecodable},
-		{"nine-tags", LinkEthernet, appendAll(inFrame(typeVLAN, nil), strings.Repeat("\x00\x01\x81\x00", 8), inTag(typeIPv4, inIPv4(tcp))), undecodable},
-		{"unknown-link-type", 147, inIPv4(tcp), undecodable},
+		{"nine-tags", LinkEthernet, appendAll(inFrame(typeVLAN, nil), strings.Repeat("\x00\x01\x81\x00", 8), inTag(typeIPv4, inIPv4(segment))), undecodable},
+		{"unknown-link-type", 147, inIPv4(segment), undecodable},
 	} {
 		if got := decodeBoth(&slowPath{o: &Options{}}, c.link, c.data); got != c.want {
 			t.Errorf("%s: got verdict %d, want %d", c.name, got, c.want)
@@ -171,7 +171,7 @@ func TestWhatIsNoSegment(t *testing.T) {
 
 // decodeBoth decodes a packet as a Source does.
 func decodeBoth(p *slowPath, link LinkType, data []byte) verdict {
-	var s tracker.Segment
+	var s tcp.Segment
 	v := decodeFast(link, data, len(data), p.o, &s)
 	if v == ask {
 		v = p.decodeUnguarded(link, frame{data, len(data)}, p.now, &s)
@@ -182,33 +182,33 @@ func decodeBoth(p *slowPath, link LinkType, data []byte) verdict {
 func TestOptions(t *testing.T) {
 	for _, c := range []struct {
 		name, hex string
-		want      tracker.Options
+		want      tcp.Options
 	}{
-		{"none", "", tracker.Options{}},
-		{"padding", "01010101 00000000", tracker.Options{}},
-		{"nothing-behind-the-end", "00 0204 05b4", tracker.Options{}},
-		{"mss", "0204 05b4", tracker.Options{MSS: 1460}},
-		{"mss-of-another-length-is-passed-over", "0203 05 0402", tracker.Options{SACKOK: true}},
-		{"shift-of-0", "030300", tracker.Options{HasShift: true}},
-		{"shift-over-14-counts-as-14", "0303ff", tracker.Options{HasShift: true, Shift: 14}},
-		{"sack-permitted", "0402", tracker.Options{SACKOK: true}},
-		{"one-block", "050a 00000001 00000002", tracker.Options{NumSACK: 1, SACK: [4]tracker.Block{{Left: 1, Right: 2}}}},
+		{"none", "", tcp.Options{}},
+		{"padding", "01010101 00000000", tcp.Options{}},
+		{"nothing-behind-the-end", "00 0204 05b4", tcp.Options{}},
+		{"mss", "0204 05b4", tcp.Options{MSS: 1460}},
+		{"mss-of-another-length-is-passed-over", "0203 05 0402", tcp.Options{SACKOK: true}},
+		{"shift-of-0", "030300", tcp.Options{HasShift: true}},
+		{"shift-over-14-counts-as-14", "0303ff", tcp.Options{HasShift: true, Shift: 14}},
+		{"sack-permitted", "0402", tcp.Options{SACKOK: true}},
+		{"one-block", "050a 00000001 00000002", tcp.Options{NumSACK: 1, SACK: [4]tcp.Block{{Left: 1, Right: 2}}}},
 		{"four-blocks", "0522 00000001 00000002 00000003 00000004 00000005 00000006 00000007 00000008",
-			tracker.Options{NumSACK: 4, SACK: [4]tracker.Block{{Left: 1, Right: 2}, {Left: 3, Right: 4}, {Left: 5, Right: 6}, {Left: 7, Right: 8}}}},
-		{"half-a-block-is-none", "0506 00000001", tracker.Options{}},
-		{"timestamps", "080a 00000001 00000002", tracker.Options{HasTS: true, TSVal: 1, TSEcr: 2}},
-		{"timestamps-aligned", "0101080a 00000001 00000002", tracker.Options{HasTS: true, TSVal: 1, TSEcr: 2}},
-		{"fast-open-request", "2202", tracker.Options{FastOpen: true}},
-		{"fast-open-cookie", "220a 0102030405060708", tracker.Options{FastOpen: true}},
-		{"fast-open-before-it-had-a-number", "fe04 f989", tracker.Options{FastOpen: true}},
-		{"another-experiment", "fe04 f988", tracker.Options{}},
-		{"unknown-is-passed-over", "fd04 0000 0402", tracker.Options{SACKOK: true}},
-		{"length-0-ends-reading", "0402 0800 0204 05b4", tracker.Options{SACKOK: true}},
-		{"length-1-ends-reading", "0402 0801 0204 05b4", tracker.Options{SACKOK: true}},
-		{"too-long-ends-reading", "0402 0204 05", tracker.Options{SACKOK: true}},
-		{"kind-alone-ends-reading", "0402 08", tracker.Options{SACKOK: true}},
+			tcp.Options{NumSACK: 4, SACK: [4]tcp.Block{{Left: 1, Right: 2}, {Left: 3, Right: 4}, {Left: 5, Right: 6}, {Left: 7, Right: 8}}}},
+		{"half-a-block-is-none", "0506 00000001", tcp.Options{}},
+		{"timestamps", "080a 00000001 00000002", tcp.Options{HasTS: true, TSVal: 1, TSEcr: 2}},
+		{"timestamps-aligned", "0101080a 00000001 00000002", tcp.Options{HasTS: true, TSVal: 1, TSEcr: 2}},
+		{"fast-open-request", "2202", tcp.Options{FastOpen: true}},
+		{"fast-open-cookie", "220a 0102030405060708", tcp.Options{FastOpen: true}},
+		{"fast-open-before-it-had-a-number", "fe04 f989", tcp.Options{FastOpen: true}},
+		{"another-experiment", "fe04 f988", tcp.Options{}},
+		{"unknown-is-passed-over", "fd04 0000 0402", tcp.Options{SACKOK: true}},
+		{"length-0-ends-reading", "0402 0800 0204 05b4", tcp.Options{SACKOK: true}},
+		{"length-1-ends-reading", "0402 0801 0204 05b4", tcp.Options{SACKOK: true}},
+		{"too-long-ends-reading", "0402 0204 05", tcp.Options{SACKOK: true}},
+		{"kind-alone-ends-reading", "0402 08", tcp.Options{SACKOK: true}},
 	} {
-		var got tracker.Options
+		var got tcp.Options
 		readOptions(octets(t, c.hex), &got)
 		if got != c.want {
 			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
@@ -217,22 +217,22 @@ func TestOptions(t *testing.T) {
 }
 
 func TestLengthsComeFromTheHeaders(t *testing.T) {
-	tcp := tcpSegment(1, 0x10, nil, make([]byte, 1000))
-	zero4 := inIPv4(tcp)
+	segment := tcpSegment(1, 0x10, nil, make([]byte, 1000))
+	zero4 := inIPv4(segment)
 	zero4[2], zero4[3] = 0, 0
-	zero6 := inIPv6(tcp)
+	zero6 := inIPv6(segment)
 	zero6[4], zero6[5] = 0, 0
-	jumbo := inIPv6Next(protoHopByHop, appendAll(nil, uint8(protoTCP), uint8(0), "\xc2\x04", uint32(8+20+70000), tcp))
+	jumbo := inIPv6Next(protoHopByHop, appendAll(nil, uint8(protoTCP), uint8(0), "\xc2\x04", uint32(8+20+70000), segment))
 	jumbo[4], jumbo[5] = 0, 0
 	for _, c := range []struct {
 		name       string
 		data       []byte
 		have, wire int
-		want       tracker.Size
+		want       tcp.Size
 	}{
-		{"captured", inIPv4(tcp), 1040, 1040, 1000},
-		{"cut", inIPv4(tcp), 60, 1040, 1000},
-		{"cut-by-a-tool-that-forgot-the-length", inIPv4(tcp), 60, 60, 1000},
+		{"captured", inIPv4(segment), 1040, 1040, 1000},
+		{"cut", inIPv4(segment), 60, 1040, 1000},
+		{"cut-by-a-tool-that-forgot-the-length", inIPv4(segment), 60, 60, 1000},
 		{"padded", append(inIPv4(tcpSegment(1, 0x10, nil, []byte("x"))), 0, 0, 0, 0, 0), 46, 46, 1},
 		{"ipv4-of-length-0", zero4, 1040, 1040, 1000},
 		{"ipv4-of-length-0-cut", zero4, 60, 150000, 150000 - 40},
@@ -240,7 +240,7 @@ func TestLengthsComeFromTheHeaders(t *testing.T) {
 		{"ipv6-of-length-0-cut", zero6, 80, 150000, 150000 - 60},
 		{"jumbogram", jumbo, 1068, 40 + 8 + 20 + 70000, 70000},
 	} {
-		var s tracker.Segment
+		var s tcp.Segment
 		p := slowPath{o: &Options{}}
 		if v := p.decodeUnguarded(LinkRaw, frame{c.data[:c.have], c.wire}, 0, &s); v != isTCP || s.Data != c.want {
 			t.Errorf("%s: slow path: got verdict %d, %d octets, want %d", c.name, v, s.Data, c.want)
@@ -262,8 +262,8 @@ func TestChecksums(t *testing.T) {
 			at = ipv6Size
 			src, dst = addrA6, addrB6
 		}
-		tcp := ip[at:]
-		set := func(v uint16) { tcp[16], tcp[17] = byte(v>>8), byte(v) }
+		segment := ip[at:]
+		set := func(v uint16) { segment[16], segment[17] = byte(v>>8), byte(v) }
 		sum := func(length int, b []byte) uint16 { // as RFC 9293 §3.1 has it, slowly
 			all := appendAll(nil, src, dst, uint32(protoTCP), uint32(length), b, uint8(0))
 			total := uint32(0)
@@ -276,19 +276,19 @@ func TestChecksums(t *testing.T) {
 			return uint16(total)
 		}
 		set(0)
-		good := ^sum(len(tcp), tcp)
+		good := ^sum(len(segment), segment)
 		for _, c := range []struct {
 			name string
 			sent uint16
-			want tracker.Sum
+			want tcp.Sum
 		}{
-			{"good", good, tracker.SumGood},
-			{"bad", good + 1, tracker.SumBad},
-			{"left-to-the-card", sum(len(tcp), nil), tracker.SumPartial},
-			{"left-to-the-card-with-segmentation", sum(0, nil), tracker.SumPartial},
+			{"good", good, tcp.SumGood},
+			{"bad", good + 1, tcp.SumBad},
+			{"left-to-the-card", sum(len(segment), nil), tcp.SumPartial},
+			{"left-to-the-card-with-segmentation", sum(0, nil), tcp.SumPartial},
 		} {
 			set(c.sent)
-			var s tracker.Segment
+			var s tcp.Segment
 			if v := decodeFast(LinkRaw, ip, len(ip), &Options{}, &s); v != isTCP || s.Sum != c.want {
 				t.Errorf("%s: got verdict %d, sum %d, want %d", c.name, v, s.Sum, c.want)
 			}
@@ -298,8 +298,8 @@ func TestChecksums(t *testing.T) {
 
 func TestChecksumsOfDataOnlyOnRequest(t *testing.T) {
 	ip := inIPv4(tcpSegment(1, 0x10, nil, []byte("data")))
-	for verify, want := range map[bool]tracker.Sum{false: tracker.SumUnchecked, true: tracker.SumBad} {
-		var s tracker.Segment
+	for verify, want := range map[bool]tcp.Sum{false: tcp.SumUnchecked, true: tcp.SumBad} {
+		var s tcp.Segment
 		if decodeFast(LinkRaw, ip, len(ip), &Options{VerifyChecksums: verify}, &s); s.Sum != want {
 			t.Errorf("verify %v: got %d, want %d", verify, s.Sum, want)
 		}
@@ -307,7 +307,7 @@ func TestChecksumsOfDataOnlyOnRequest(t *testing.T) {
 }
 
 func TestFastPathDoesNotAllocate(t *testing.T) {
-	var s tracker.Segment
+	var s tcp.Segment
 	o := &Options{VerifyChecksums: true}
 	for name, text := range map[string]string{"syn": syn4, "data": "000000000000 000000000000 86dd" + data6} {
 		b := octets(t, text)
@@ -323,7 +323,7 @@ func TestFastPathDoesNotAllocate(t *testing.T) {
 
 func TestSlowPathDoesNotAllocateWithoutFragments(t *testing.T) {
 	p := &slowPath{o: &Options{}}
-	var s tracker.Segment
+	var s tcp.Segment
 	b := inFrame(typeMPLS, appendAll(nil, uint32(16<<12|0x100), inIPv6Next(protoDestOpts, appendAll(nil, uint8(protoTCP), uint8(0), "\x01\x04\x00\x00\x00\x00", tcpSegment(1, 0x10, nil, nil)))))
 	if n := testing.AllocsPerRun(100, func() {
 		if p.decode(LinkEthernet, frame{b, len(b)}, 0, &s) != isTCP {
@@ -337,14 +337,14 @@ func TestSlowPathDoesNotAllocateWithoutFragments(t *testing.T) {
 func TestPayloadIsHashedOnRequestWhereItIsWhole(t *testing.T) {
 	hashed := func(o *Options, payload string, cut int, spoil bool) uint64 {
 		ip := inIPv4(tcpSegment(1, 0x10, nil, []byte(payload)))
-		tcp := ip[ipv4Size:]
-		copy(tcp[16:18], []byte{0, 0})
-		sum := ^fold(pseudoHeader(ip) + addOctets(0, tcp))
-		tcp[16], tcp[17] = byte(sum>>8), byte(sum)
+		segment := ip[ipv4Size:]
+		copy(segment[16:18], []byte{0, 0})
+		sum := ^fold(pseudoHeader(ip) + addOctets(0, segment))
+		segment[16], segment[17] = byte(sum>>8), byte(sum)
 		if spoil {
-			tcp[16] ^= 0x55
+			segment[16] ^= 0x55
 		}
-		var s tracker.Segment
+		var s tcp.Segment
 		if v := decodeFast(LinkRaw, ip[:len(ip)-cut], len(ip), o, &s); v != isTCP {
 			t.Fatalf("%q: verdict %d", payload, v)
 		}

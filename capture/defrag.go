@@ -1,5 +1,13 @@
 package capture
 
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
 // IP fragments. A datagram is put together when its fragments cover it, by the
 // lengths in their headers: what the snap length cut off does not hold it up.
 // The octets handed on are then those up to the first that was not captured,
@@ -12,14 +20,6 @@ package capture
 //
 // Memory is bounded: so many datagrams, so many octets, so many fragments in
 // one, and so long in trace time. What is in excess goes, oldest first.
-
-import (
-	"net/netip"
-	"slices"
-	"time"
-
-	"github.com/tcpwatch/tcpwatch/tracker"
-)
 
 const (
 	maxDatagram      = 65535   // octets of a datagram without its header
@@ -55,14 +55,14 @@ type fragment struct {
 // An assembly is a datagram that is being put together, or was.
 type assembly struct {
 	key     fragmentKey
-	begun   tracker.Time
+	begun   tcp.Time
 	pieces  []piece // in the order of their offsets
 	length  int     // in all; -1 while the last fragment is missing
 	covered int     // octets of the wire that the pieces have
 	kept    int     // octets of the capture that they have
 
-	over  bool         // whole, or given up: its fragments are not looked at
-	until tracker.Time // when over, how long that holds
+	over  bool     // whole, or given up: its fragments are not looked at
+	until tcp.Time // when over, how long that holds
 }
 
 // A piece is a fragment that is kept.
@@ -84,7 +84,7 @@ type fragments struct {
 
 // add takes a fragment. If its datagram is whole now it returns that, good
 // until the next call, and the protocol that it carries.
-func (fs *fragments) add(key fragmentKey, g fragment, now tracker.Time) (f frame, proto uint8, ok bool) {
+func (fs *fragments) add(key fragmentKey, g fragment, now tcp.Time) (f frame, proto uint8, ok bool) {
 	d := fs.find(key, now)
 	if d.over {
 		return frame{}, 0, false
@@ -104,13 +104,13 @@ func (fs *fragments) add(key fragmentKey, g fragment, now tracker.Time) (f frame
 }
 
 // refuse makes the fragments of a datagram be passed over.
-func (fs *fragments) refuse(key fragmentKey, now tracker.Time) {
+func (fs *fragments) refuse(key fragmentKey, now tcp.Time) {
 	fs.finish(fs.find(key, now), now.Add(fragmentTimeout))
 }
 
 // find returns the datagram with a key, a new one if there is none or if it
 // was over long ago.
-func (fs *fragments) find(key fragmentKey, now tracker.Time) *assembly {
+func (fs *fragments) find(key fragmentKey, now tcp.Time) *assembly {
 	for len(fs.order) > 0 && now.Sub(fs.order[0].begun) > fragmentTimeout {
 		fs.dropOldest()
 	}
@@ -131,7 +131,7 @@ func (fs *fragments) find(key fragmentKey, now tracker.Time) *assembly {
 }
 
 // finish gives back what a datagram holds.
-func (fs *fragments) finish(d *assembly, until tracker.Time) {
+func (fs *fragments) finish(d *assembly, until tcp.Time) {
 	fs.kept -= d.kept
 	d.pieces, d.kept = nil, 0
 	d.over, d.until = true, until

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // defragmenter feeds fragments and says what comes of each.
@@ -20,37 +20,37 @@ func newDefragmenter(t testing.TB) *defragmenter {
 
 // feed decodes a packet, captured that long after the first. The segment is
 // zero where there is none.
-func (d *defragmenter) feed(after time.Duration, ip []byte, wire int) (tracker.Segment, verdict) {
-	var s tracker.Segment
+func (d *defragmenter) feed(after time.Duration, ip []byte, wire int) (tcp.Segment, verdict) {
+	var s tcp.Segment
 	v := decodeFast(LinkRaw, ip, wire, d.p.o, &s)
 	if v == ask {
-		v = d.p.decodeUnguarded(LinkRaw, frame{ip, wire}, tracker.Time(time.Hour+after), &s)
+		v = d.p.decodeUnguarded(LinkRaw, frame{ip, wire}, tcp.Time(time.Hour+after), &s)
 	}
 	if v != isTCP {
-		s = tracker.Segment{}
+		s = tcp.Segment{}
 	}
 	return s, v
 }
 
 // pieces cuts a segment into IPv4 fragments of so many octets.
-func pieces(tcp []byte, size int) [][]byte {
+func pieces(segment []byte, size int) [][]byte {
 	var all [][]byte
-	for at := 0; at < len(tcp); at += size {
+	for at := 0; at < len(segment); at += size {
 		flags := uint16(at / 8)
-		end := min(at+size, len(tcp))
-		if end < len(tcp) {
+		end := min(at+size, len(segment))
+		if end < len(segment) {
 			flags |= 0x2000
 		}
-		all = append(all, inIPv4Fragment(protoTCP, flags, tcp[at:end]))
+		all = append(all, inIPv4Fragment(protoTCP, flags, segment[at:end]))
 	}
 	return all
 }
 
 // whole checks that a segment is the one that was cut up.
-func (d *defragmenter) whole(s tracker.Segment, tcp []byte) {
+func (d *defragmenter) whole(s tcp.Segment, segment []byte) {
 	d.t.Helper()
-	want := tracker.Segment{}
-	v := decodeFast(LinkRaw, inIPv4(tcp), 20+len(tcp), d.p.o, &want)
+	want := tcp.Segment{}
+	v := decodeFast(LinkRaw, inIPv4(segment), 20+len(segment), d.p.o, &want)
 	want.Fragment = true
 	if v != isTCP || s != want {
 		d.t.Errorf("got  %+v\nwant %+v", s, want)
@@ -58,8 +58,8 @@ func (d *defragmenter) whole(s tracker.Segment, tcp []byte) {
 }
 
 func TestFragmentsInAnyOrder(t *testing.T) {
-	tcp := tcpSegment(7, 0x19, []byte{1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2}, []byte("some octets of data"))
-	all := pieces(tcp, 16)
+	segment := tcpSegment(7, 0x19, []byte{1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2}, []byte("some octets of data"))
+	all := pieces(segment, 16)
 	if len(all) != 4 {
 		t.Fatalf("got %d fragments", len(all))
 	}
@@ -69,7 +69,7 @@ func TestFragmentsInAnyOrder(t *testing.T) {
 			for i, at := range order {
 				s, v := d.feed(0, all[at], len(all[at]))
 				if last := i == len(order)-1; last {
-					d.whole(s, tcp)
+					d.whole(s, segment)
 				} else if v != notTCP {
 					t.Errorf("fragment %d: got verdict %d", at, v)
 				}
@@ -82,13 +82,13 @@ func TestFragmentsInAnyOrder(t *testing.T) {
 }
 
 func TestRepeatedFragmentsAreNoOverlap(t *testing.T) {
-	tcp := tcpSegment(7, 0x18, nil, make([]byte, 40))
-	all := pieces(tcp, 40)
+	segment := tcpSegment(7, 0x18, nil, make([]byte, 40))
+	all := pieces(segment, 40)
 	d := newDefragmenter(t)
 	d.feed(0, all[0], len(all[0]))
 	d.feed(0, all[0], len(all[0]))
 	s, _ := d.feed(0, all[1], len(all[1]))
-	d.whole(s, tcp)
+	d.whole(s, segment)
 	// The copy of the last does not begin another datagram, so that the next
 	// with this identification is put together of its own fragments.
 	d.feed(time.Millisecond, all[1], len(all[1]))
@@ -102,13 +102,13 @@ func TestRepeatedFragmentsAreNoOverlap(t *testing.T) {
 }
 
 func TestFragmentsThatContradictEachOtherAreGivenUp(t *testing.T) {
-	tcp := tcpSegment(7, 0x18, nil, make([]byte, 60)) // 80 octets
+	segment := tcpSegment(7, 0x18, nil, make([]byte, 60)) // 80 octets
 	piece := func(from, to int, more bool) []byte {
 		flags := uint16(from / 8)
 		if more {
 			flags |= 0x2000
 		}
-		return inIPv4Fragment(protoTCP, flags, tcp[from:to])
+		return inIPv4Fragment(protoTCP, flags, segment[from:to])
 	}
 	first, last := piece(0, 40, true), piece(40, 80, false)
 	for name, bad := range map[string][]byte{
@@ -152,18 +152,18 @@ func TestMalformedFragments(t *testing.T) {
 // With fragments cut by the snap length the header is in the first and the
 // length follows from the last.
 func TestCutFragments(t *testing.T) {
-	tcp := tcpSegment(7, 0x18, nil, make([]byte, 3000))
+	segment := tcpSegment(7, 0x18, nil, make([]byte, 3000))
 	d := newDefragmenter(t)
-	var s tracker.Segment
-	for _, ip := range pieces(tcp, 1480) {
+	var s tcp.Segment
+	for _, ip := range pieces(segment, 1480) {
 		s, _ = d.feed(0, ip[:min(len(ip), 60)], len(ip))
 	}
-	if s.Seq != 7 || s.Data != 3000 || s.Cut != tracker.CutPayload || !s.Fragment || s.Sum != tracker.SumUnchecked {
+	if s.Seq != 7 || s.Data != 3000 || s.Cut != tcp.CutPayload || !s.Fragment || s.Sum != tcp.SumUnchecked {
 		t.Errorf("got %+v", s)
 	}
 	d = newDefragmenter(t)
 	var v verdict
-	for _, ip := range pieces(tcp, 1480) {
+	for _, ip := range pieces(segment, 1480) {
 		_, v = d.feed(0, ip[:min(len(ip), 39)], len(ip))
 	}
 	if v != undecodable {
@@ -172,8 +172,8 @@ func TestCutFragments(t *testing.T) {
 }
 
 func TestFragmentsTimeOut(t *testing.T) {
-	tcp := tcpSegment(7, 0x18, nil, make([]byte, 40))
-	all := pieces(tcp, 40)
+	segment := tcpSegment(7, 0x18, nil, make([]byte, 40))
+	all := pieces(segment, 40)
 	d := newDefragmenter(t)
 	d.feed(0, all[0], len(all[0]))
 	if _, v := d.feed(31*time.Second, all[1], len(all[1])); v != notTCP {
@@ -221,23 +221,23 @@ func TestFragmentsOfWhatIsNoTunnelAreNotKept(t *testing.T) {
 }
 
 func TestIPv6Fragments(t *testing.T) {
-	tcp := tcpSegment(7, 0x18, nil, make([]byte, 60))
-	with := appendAll(nil, uint8(protoTCP), uint8(0), "\x01\x04\x00\x00\x00\x00", tcp)
+	segment := tcpSegment(7, 0x18, nil, make([]byte, 60))
+	with := appendAll(nil, uint8(protoTCP), uint8(0), "\x01\x04\x00\x00\x00\x00", segment)
 	d := newDefragmenter(t)
 	first, last := inIPv6Fragment(protoDestOpts, 1, with[:48]), inIPv6Fragment(protoDestOpts, 48, with[48:])
 	d.feed(0, last, len(last))
 	if s, _ := d.feed(0, first, len(first)); s.Seq != 7 || s.Data != 60 || !s.Fragment {
 		t.Errorf("got %+v", s)
 	}
-	atomic := inIPv6Fragment(protoTCP, 0, tcp)
+	atomic := inIPv6Fragment(protoTCP, 0, segment)
 	if s, _ := d.feed(0, atomic, len(atomic)); s.Seq != 7 || s.Fragment {
 		t.Errorf("atomic: got %+v", s)
 	}
 }
 
 func TestFragmentsOfATunnel(t *testing.T) {
-	tcp := tcpSegment(7, 0x18, nil, make([]byte, 60))
-	datagram := inUDP(portVXLAN, appendAll(nil, "\x08\x00\x00\x00\x00\x00\x01\x00", inEthernet(inIPv4(tcp))))
+	segment := tcpSegment(7, 0x18, nil, make([]byte, 60))
+	datagram := inUDP(portVXLAN, appendAll(nil, "\x08\x00\x00\x00\x00\x00\x01\x00", inEthernet(inIPv4(segment))))
 	d := newDefragmenter(t)
 	first := inIPv4Fragment(protoUDP, 0x2000, datagram[:80])
 	last := inIPv4Fragment(protoUDP, 10, datagram[80:])

@@ -4,7 +4,7 @@ import (
 	"io"
 	"iter"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Records counts the records of a pcap file, and looks into none.
@@ -25,10 +25,10 @@ func Records(r io.Reader) (n int, err error) {
 }
 
 // Serial is Segments on one core.
-func (s *Source) Serial() iter.Seq2[*tracker.Segment, error] { return s.readAll() }
+func (s *Source) Serial() iter.Seq2[*tcp.Segment, error] { return s.readAll() }
 
 // Ahead is Segments on two.
-func (s *Source) Ahead() iter.Seq2[*tracker.Segment, error] { return s.readAhead() }
+func (s *Source) Ahead() iter.Seq2[*tcp.Segment, error] { return s.readAhead() }
 
 // OpenFiles counts the files that are open.
 func (s *Source) OpenFiles() (n int) {

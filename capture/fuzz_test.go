@@ -7,7 +7,7 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // captures returns the captures that seed the fuzzers.
@@ -59,10 +59,10 @@ func FuzzReader(f *testing.F) {
 }
 
 func readAll(t *testing.T, in *input, size int) {
-	s := &Source{segment: new(tracker.Segment)}
+	s := &Source{segment: new(tcp.Segment)}
 	s.slow.o = &s.options
 	packets := 0
-	s.readRecords(in, func(g *tracker.Segment, _ error) bool {
+	s.readRecords(in, func(g *tcp.Segment, _ error) bool {
 		if g.Packet <= packets {
 			t.Fatalf("packet %d after %d", g.Packet, packets)
 		}
@@ -100,7 +100,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, link uint16, data []byte, cut uint16, options uint8) {
 		o := &Options{Outer: options&1 != 0, VerifyChecksums: options&2 != 0, Payload: options&4 != 0}
 		wire := len(data) + int(cut)
-		var fast, slow tracker.Segment
+		var fast, slow tcp.Segment
 		v := decodeFast(LinkType(link), data, wire, o, &fast)
 		p := &slowPath{o: o}
 		w := p.decodeUnguarded(LinkType(link), frame{data, wire}, 0, &slow)
@@ -117,7 +117,7 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("a segment from nowhere: %+v", slow)
 		}
 		// A second time, for what the decoder keeps from packet to packet.
-		var again tracker.Segment
+		var again tcp.Segment
 		if w2 := p.decodeUnguarded(LinkType(link), frame{data, wire}, 0, &again); w == isTCP && !slow.Fragment && (w2 != w || again != slow) {
 			t.Fatalf("again: verdict %d, %+v\nfirst: %d, %+v", w2, again, w, slow)
 		}

@@ -3,7 +3,7 @@ package capture
 import (
 	"net/netip"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // ICMP errors quote the packet that they are about: its IP header and at least
@@ -39,15 +39,15 @@ func (p *slowPath) icmp(f frame, n *network, v6 bool) verdict {
 	if !ok {
 		return f.missing()
 	}
-	src, dst, tcp, v := quotedTCP(quote)
+	src, dst, header, v := quotedTCP(quote)
 	if v != isTCP {
 		return v
 	}
-	*p.segment = tracker.Segment{
-		Src: netip.AddrPortFrom(src, be16(tcp)),
-		Dst: netip.AddrPortFrom(dst, be16(tcp[2:])),
-		Seq: tracker.Seq(be32(tcp[4:])),
-		ICMP: tracker.ICMP{
+	*p.segment = tcp.Segment{
+		Src: netip.AddrPortFrom(src, be16(header)),
+		Dst: netip.AddrPortFrom(dst, be16(header[2:])),
+		Seq: tcp.Seq(be32(header[4:])),
+		ICMP: tcp.ICMP{
 			Type: f.data[0],
 			Code: f.data[1],
 			V6:   v6,
@@ -68,7 +68,7 @@ func (f frame) missing() verdict {
 
 // quotedTCP finds the beginning of a TCP header in a quoted packet. Lengths in
 // a quote are not to be trusted, so none is looked at.
-func quotedTCP(f frame) (src, dst netip.Addr, tcp []byte, v verdict) {
+func quotedTCP(f frame) (src, dst netip.Addr, header []byte, v verdict) {
 	var proto uint8
 	var rest frame
 	ok := false

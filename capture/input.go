@@ -14,8 +14,7 @@ import (
 	"slices"
 
 	"github.com/klauspost/compress/zstd"
-
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // maxZstdWindow bounds the memory that a zstd stream may ask for. It is what
@@ -34,7 +33,7 @@ type input struct {
 	raw    *countingReader
 	zstd   *zstd.Decoder
 	format format
-	first  tracker.Time // of the first packet, once lookAhead was called
+	first  tcp.Time // of the first packet, once lookAhead was called
 }
 
 // open opens the file, if it is one, and reads the header.

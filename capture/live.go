@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Live captures. What a Source is to files, a Live is to interfaces and to
@@ -88,13 +88,13 @@ type Live struct {
 	stats   Stats
 	slow    slowPath
 	record  record
-	segment tracker.Segment
-	newest  tracker.Time // of the last packet, which need not be the latest
-	reached tracker.Time // the latest that Now returned
+	segment tcp.Segment
+	newest  tcp.Time // of the last packet, which need not be the latest
+	reached tcp.Time // the latest that Now returned
 	behind  setBack
 	idle    bool
-	stopped tracker.Time // what Now returns since Stop; 0: not yet
-	file    *Writer      // nil: none
+	stopped tcp.Time // what Now returns since Stop; 0: not yet
+	file    *Writer  // nil: none
 }
 
 // OpenLive begins a capture. Errors are ErrNotPermitted, ErrNoInterface, and
@@ -128,7 +128,7 @@ func OpenLive(o LiveOptions) (*Live, error) {
 // for more until the deadline, and returns that again when it has passed or Wake
 // was called. On a busy capture it does so, too, soon after the deadline. At the
 // end of a capture that has one the error is io.EOF.
-func (l *Live) Next(deadline time.Time) (*tracker.Segment, error) {
+func (l *Live) Next(deadline time.Time) (*tcp.Segment, error) {
 	r := &l.record
 	for {
 		if l.options.Count > 0 && l.stats.Packets == l.options.Count {
@@ -235,7 +235,7 @@ func (l *Live) take(r *record) (verdict, error) {
 //
 // It is reckoned from the newest packet with a clock that never steps, so that
 // the timers of a quiet capture do not run off when the wall clock is set.
-func (l *Live) Now() tracker.Time {
+func (l *Live) Now() tcp.Time {
 	if l.stopped != 0 {
 		return l.stopped
 	}
@@ -269,11 +269,11 @@ func (l *Live) Stats() Stats {
 // present returns the present on the clock that stamps the packets. What was
 // captured by then may not have been handed out yet. Of a capture that another
 // program makes it is only known when its newest packet was captured.
-func (l *Live) present() tracker.Time {
+func (l *Live) present() tcp.Time {
 	if len(l.options.Interfaces) == 0 {
 		return l.stats.Last
 	}
-	return tracker.Time(time.Now().UnixNano()).Add(l.stats.Ahead)
+	return tcp.Time(time.Now().UnixNano()).Add(l.stats.Ahead)
 }
 
 // Save writes every packet from now on to w, which Close ends.

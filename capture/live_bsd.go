@@ -15,7 +15,7 @@ import (
 
 	"github.com/google/gopacket/bsdbpf"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Live capture by /dev/bpf. It knows neither how long a packet was before it
@@ -105,7 +105,7 @@ func (s *stream) readBPF(b *bsdbpf.BPFSniffer, link LinkType, device int) {
 			time.Sleep(bpfPatience / 10) // nothing came in time, or the interface is down
 			continue
 		}
-		r := record{data: data, wire: info.Length, time: tracker.Time(info.Timestamp.UnixNano()), link: link, device: device}
+		r := record{data: data, wire: info.Length, time: tcp.Time(info.Timestamp.UnixNano()), link: link, device: device}
 		select {
 		case s.records <- r:
 		case <-s.stop:

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A setClock is a tap whose clock is set by the test.
@@ -19,7 +19,7 @@ func (c *setClock) set() time.Duration { return c.by }
 // was set back, at which time stands still. What is late, and a pause, is left
 // alone.
 func TestTimesWhenTheClockIsSet(t *testing.T) {
-	const begin = tracker.Time(1_800_000_000_000_000_000)
+	const begin = tcp.Time(1_800_000_000_000_000_000)
 	type packet struct {
 		stamp time.Duration // after begin
 		set   time.Duration // how far the clock was set by then, as the tap knows

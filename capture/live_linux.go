@@ -13,10 +13,9 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
-
-	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
 // The ring is memory that the kernel and we both see (AF_PACKET, TPACKET_V3).
@@ -311,7 +310,7 @@ func (g *ring) fill(r *record, p int) (ok bool) {
 	captured, wire := int(native.Uint32(h[12:])), int(native.Uint32(h[16:]))
 	mac, network := p+int(native.Uint16(h[24:])), p+int(native.Uint16(h[26:]))
 	end := mac + captured
-	r.time = tracker.Time(int64(native.Uint32(h[4:]))*1e9 + int64(native.Uint32(h[8:])))
+	r.time = tcp.Time(int64(native.Uint32(h[4:]))*1e9 + int64(native.Uint32(h[8:])))
 	r.device = int(native.Uint32(sender[4:]))
 	status := native.Uint32(h[20:])
 	tagged := status&unix.TP_STATUS_VLAN_VALID != 0

@@ -11,7 +11,7 @@ import (
 
 	libpcap "github.com/google/gopacket/pcap"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Live capture through libpcap or, on Windows, the wpcap.dll of Npcap. Every
@@ -99,7 +99,7 @@ func (s *stream) readPcap(h *libpcap.Handle, device int) error {
 		var r record
 		switch err {
 		case nil:
-			r = record{data: data, wire: info.Length, time: tracker.Time(info.Timestamp.UnixNano()), link: link, device: device}
+			r = record{data: data, wire: info.Length, time: tcp.Time(info.Timestamp.UnixNano()), link: link, device: device}
 		case libpcap.NextErrorTimeoutExpired:
 			select {
 			case <-s.stop:

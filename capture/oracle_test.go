@@ -1,5 +1,17 @@
 package capture
 
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
 // What another program reads in the captures of testdata. Beside each lies a
 // text file with the fields that tshark 4.0 printed for it; a header line
 // names them. It was made, for a capture F, by
@@ -11,18 +23,6 @@ package capture
 // encapsulations.pcapng has an interface for each way of wrapping a packet,
 // named after it, with two packets of IPv4 and two of IPv6 that were captured
 // on Ethernet; the other captures were made by tcpdump.
-
-import (
-	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
-	"testing"
-
-	"github.com/tcpwatch/tcpwatch/tracker"
-)
 
 func TestTsharkAgrees(t *testing.T) {
 	captures, err := filepath.Glob("testdata/*.pcap*")
@@ -86,7 +86,7 @@ func compareWithTshark(t *testing.T, path, text string) {
 // asTshark prints a segment as tshark does. Of what tshark prints differently
 // now and then (an option that it prints in hexadecimal, addresses of the
 // headers around the innermost) it takes what it needs from the row.
-func asTshark(g *tracker.Segment, row map[string]string) map[string]string {
+func asTshark(g *tcp.Segment, row map[string]string) map[string]string {
 	number := func(n uint64) string { return strconv.FormatUint(n, 10) }
 	when := func(set bool, n uint64) string {
 		if !set {
@@ -107,7 +107,7 @@ func asTshark(g *tracker.Segment, row map[string]string) map[string]string {
 		"tcp.urgent_pointer":          number(uint64(g.Urg)),
 		"tcp.len":                     number(uint64(g.Data)),
 		"tcp.checksum":                fmt.Sprintf("0x%04x", g.Checksum),
-		"tcp.checksum.status":         map[tracker.Sum]string{tracker.SumGood: "1", tracker.SumUnchecked: "2", tracker.SumBad: "0", tracker.SumPartial: "0"}[g.Sum],
+		"tcp.checksum.status":         map[tcp.Sum]string{tcp.SumGood: "1", tcp.SumUnchecked: "2", tcp.SumBad: "0", tcp.SumPartial: "0"}[g.Sum],
 		"tcp.options.mss_val":         when(o.MSS > 0, uint64(o.MSS)),
 		"tcp.options.wscale.shift":    when(o.HasShift, uint64(o.Shift)),
 		"tcp.options.sack.count":      when(o.NumSACK > 0, uint64(o.NumSACK)),

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // The classic pcap format: a header of 24 octets, then records. Its magic
@@ -84,8 +84,8 @@ func newPcapFile(w *window) (*pcapFile, error) {
 }
 
 // drops is 0: a pcap file does not tell.
-func (f *pcapFile) drops() int64        { return 0 }
-func (f *pcapFile) ended() tracker.Time { return 0 }
+func (f *pcapFile) drops() int64    { return 0 }
+func (f *pcapFile) ended() tcp.Time { return 0 }
 
 func (f *pcapFile) next(r *record) error {
 	h := f.w.ahead()
@@ -115,7 +115,7 @@ func (f *pcapFile) next(r *record) error {
 	f.w.consume(size)
 	r.data = b[f.headerSize:size:size]
 	r.wire = max(int(wire), len(r.data))
-	r.time = tracker.Time(int64(seconds)*1e9 + int64(fraction)*f.tick)
+	r.time = tcp.Time(int64(seconds)*1e9 + int64(fraction)*f.tick)
 	r.link = f.link
 	return nil
 }

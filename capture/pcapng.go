@@ -6,7 +6,7 @@ import (
 	"math"
 	"math/bits"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // The pcapng format: a sequence of blocks, each with its type and length in
@@ -44,7 +44,7 @@ type pcapngFile struct {
 	order      byteOrder
 	interfaces []captureInterface // of the present section
 	dropped    int64              // by the interfaces of past sections
-	end        tracker.Time       // when the capture ended, as far as it says
+	end        tcp.Time           // when the capture ended, as far as it says
 }
 
 // A captureInterface is what an interface description block says.
@@ -213,7 +213,7 @@ func (f *pcapngFile) count(b []byte) {
 	})
 }
 
-func (f *pcapngFile) ended() tracker.Time { return f.end }
+func (f *pcapngFile) ended() tcp.Time { return f.end }
 
 func (f *pcapngFile) drops() int64 {
 	n := f.dropped
@@ -329,7 +329,7 @@ func pow10(n uint8) uint64 {
 // the tracker room to add its timers.
 const maxTime = 1 << 62
 
-func (c clock) time(ticks uint64) tracker.Time {
+func (c clock) time(ticks uint64) tcp.Time {
 	var ns uint64
 	switch {
 	case c.multiply != 0:
@@ -343,11 +343,11 @@ func (c clock) time(ticks uint64) tracker.Time {
 		ns = c.binaryTime(ticks)
 	}
 	if c.shift == 0 {
-		return tracker.Time(min(ns, maxTime))
+		return tcp.Time(min(ns, maxTime))
 	}
 	const second = 1_000_000_000
 	shift := max(min(c.shift, maxTime/second), -maxTime/second) * second
-	return tracker.Time(max(min(int64(min(ns, maxTime))+shift, maxTime), -maxTime))
+	return tcp.Time(max(min(int64(min(ns, maxTime))+shift, maxTime), -maxTime))
 }
 
 // binaryTime is ticks * 10^9 / 2^binary.

@@ -5,13 +5,13 @@ import (
 	"math"
 	"testing"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // times reads a capture and lists the times of its segments.
-func times(t *testing.T, b []byte) []tracker.Time {
+func times(t *testing.T, b []byte) []tcp.Time {
 	t.Helper()
-	var all []tracker.Time
+	var all []tcp.Time
 	for _, g := range read(t, open(t, Options{}, file(t, "x.pcapng", b))) {
 		all = append(all, g.Time)
 	}
@@ -30,7 +30,7 @@ func TestSectionsOfEitherByteOrder(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	for i, g := range all {
-		if want := tracker.Time(i+1) * 1_000_001_000; g.Time != want {
+		if want := tcp.Time(i+1) * 1_000_001_000; g.Time != want {
 			t.Errorf("packet %d: got time %d, want %d", i+1, g.Time, want)
 		}
 	}
@@ -66,7 +66,7 @@ func TestSimplePacketBlock(t *testing.T) {
 	if len(all) != 2 {
 		t.Fatalf("got %v", all)
 	}
-	if g := all[1]; g.Data != 100 || g.Cut != tracker.CutPayload || g.Time != 5_000_000_000 {
+	if g := all[1]; g.Data != 100 || g.Cut != tcp.CutPayload || g.Time != 5_000_000_000 {
 		t.Errorf("got %+v: want the length of the wire and the time of the packet before", g)
 	}
 }
@@ -76,7 +76,7 @@ func TestTimeUnits(t *testing.T) {
 		name  string
 		unit  uint8
 		ticks uint64
-		want  tracker.Time
+		want  tcp.Time
 	}{
 		{"seconds", 0, 1_700_000_000, 1_700_000_000e9},
 		{"milliseconds", 3, 1_700_000_000_123, 1_700_000_000_123e6},
@@ -109,7 +109,7 @@ func TestTimeOffset(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		offset int64
-		want   tracker.Time
+		want   tcp.Time
 	}{
 		{"forward", 1_700_000_000, 1_700_000_001_000_000_000},
 		{"back", -1, 0},
@@ -171,7 +171,7 @@ func TestPcapVariants(t *testing.T) {
 		name   string
 		header []byte
 		record []byte
-		want   tracker.Time
+		want   tcp.Time
 	}{
 		{"little-endian", header(le, pcapMicro, 4, 65535), record(le, 5, 6, n, n), 5_000_006_000},
 		{"big-endian", header(be, pcapMicro, 4, 65535), record(be, 5, 6, n, n), 5_000_006_000},
@@ -188,7 +188,7 @@ func TestPcapVariants(t *testing.T) {
 		b := append(append(c.header, c.record...), p...)
 		s := open(t, Options{}, file(t, "x", b))
 		all := read(t, s)
-		if len(all) != 1 || all[0].Time != c.want || all[0].Data != 5 || all[0].Cut != tracker.CutNone || s.Stats().Truncated {
+		if len(all) != 1 || all[0].Time != c.want || all[0].Data != 5 || all[0].Cut != tcp.CutNone || s.Stats().Truncated {
 			t.Errorf("%s: got %+v, %+v", c.name, all, s.Stats())
 		}
 	}

@@ -6,14 +6,14 @@ import (
 	"io"
 	"math/bits"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A record is one packet as a capture file holds it.
 type record struct {
-	data []byte       // the captured octets, valid until the next record is read
-	wire int          // octets that it had on the wire, never less than len(data)
-	time tracker.Time // zero: the file does not say
+	data []byte   // the captured octets, valid until the next record is read
+	wire int      // octets that it had on the wire, never less than len(data)
+	time tcp.Time // zero: the file does not say
 	link LinkType
 
 	device int // of a live capture: the interface, as the tap numbers it
@@ -33,7 +33,7 @@ type format interface {
 	// ended is when the file says, as far as it was read, that the capture
 	// ended: later than its last packet, if all was quiet by then. 0: it does
 	// not say.
-	ended() tracker.Time
+	ended() tcp.Time
 }
 
 // damage says that a file is cut off or corrupt from some point on. What came

@@ -1,5 +1,11 @@
 package capture
 
+import (
+	"net/netip"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
 // The slow path. What the fast path asks for is taken apart here, header by
 // header: link layers in peel.go, tunnels in tunnel.go, ICMP errors in
 // icmp.go, fragments in defrag.go; IP, its extension headers and TCP with
@@ -9,12 +15,6 @@ package capture
 // of them can be behind every other. Three counts keep that finite: IP headers
 // in a packet, tags between two of them, extension headers behind one. What is
 // deeper than the limits is counted as undecodable, not guessed at.
-
-import (
-	"net/netip"
-
-	"github.com/tcpwatch/tcpwatch/tracker"
-)
 
 const (
 	maxDepth      = 8 // IP headers in a packet
@@ -57,8 +57,8 @@ type network struct {
 // fragments that wait for others.
 type slowPath struct {
 	o         *Options
-	segment   *tracker.Segment // to be filled in
-	now       tracker.Time
+	segment   *tcp.Segment // to be filled in
+	now       tcp.Time
 	depth     int // IP headers entered
 	tags      int // other headers since the last of them
 	layers    gopacketLayers
@@ -67,7 +67,7 @@ type slowPath struct {
 
 // decode reads one packet, captured at now. gopacket's decoders have crashed
 // on malformed packets before: if one does, the packet is undecodable.
-func (p *slowPath) decode(link LinkType, f frame, now tracker.Time, s *tracker.Segment) (v verdict) {
+func (p *slowPath) decode(link LinkType, f frame, now tcp.Time, s *tcp.Segment) (v verdict) {
 	defer func() {
 		if recover() != nil {
 			v = undecodable
@@ -76,8 +76,8 @@ func (p *slowPath) decode(link LinkType, f frame, now tracker.Time, s *tracker.S
 	return p.decodeUnguarded(link, f, now, s)
 }
 
-func (p *slowPath) decodeUnguarded(link LinkType, f frame, now tracker.Time, s *tracker.Segment) verdict {
-	*s = tracker.Segment{}
+func (p *slowPath) decodeUnguarded(link LinkType, f frame, now tcp.Time, s *tcp.Segment) verdict {
+	*s = tcp.Segment{}
 	p.segment, p.now, p.depth, p.tags = s, now, 0, 0
 	return p.link(link, f)
 }

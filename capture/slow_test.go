@@ -1,16 +1,16 @@
 package capture
 
-// How packets are wrapped, and how far the slow path unwraps them. That it
-// reads what is inside as tshark does is shown by TestTsharkAgrees; here are
-// the wrappings that tshark 4.0 does not know, the choices and the limits.
-
 import (
 	"encoding/binary"
 	"net/netip"
 	"testing"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
+
+// How packets are wrapped, and how far the slow path unwraps them. That it
+// reads what is inside as tshark does is shown by TestTsharkAgrees; here are
+// the wrappings that tshark 4.0 does not know, the choices and the limits.
 
 // label is an MPLS label, the bottom of the stack or not.
 func label(bottom bool) []byte {
@@ -31,8 +31,8 @@ func gre(flags, kind uint16, payload []byte) []byte {
 }
 
 func TestWrappings(t *testing.T) {
-	tcp := tcpSegment(1234, 0x18, nil, []byte("hello"))
-	v4, v6 := inIPv4(tcp), inIPv6(tcp)
+	segment := tcpSegment(1234, 0x18, nil, []byte("hello"))
+	v4, v6 := inIPv4(segment), inIPv6(segment)
 	vxlan := func(p []byte) []byte { return appendAll(nil, "\x08\x00\x00\x00\x00\x00\x01\x00", p) }
 	for _, c := range []struct {
 		name  string
@@ -87,7 +87,7 @@ func TestWrappings(t *testing.T) {
 		{"geneve-of-a-later-version", LinkRaw, inIPv4Proto(protoUDP, inUDP(portGeneve, appendAll(nil, "\x40\x00\x08\x00\x00\x00\x00\x00", v4))), notTCP, notTCP},
 		{"another-udp-port", LinkRaw, inIPv4Proto(protoUDP, inUDP(53, vxlan(inEthernet(v4)))), notTCP, notTCP},
 		{"etherip", LinkRaw, inIPv4Proto(protoEtherIP, appendAll(nil, "\x30\x00", inEthernet(v4))), isTCP, notTCP},
-		{"esp", LinkRaw, inIPv4Proto(50, tcp), notTCP, notTCP},
+		{"esp", LinkRaw, inIPv4Proto(50, segment), notTCP, notTCP},
 	} {
 		for _, outer := range []bool{false, true} {
 			want := c.want
@@ -95,12 +95,12 @@ func TestWrappings(t *testing.T) {
 				want = c.outer
 			}
 			p := &slowPath{o: &Options{Outer: outer}}
-			var s tracker.Segment
+			var s tcp.Segment
 			v := decodeFast(c.link, c.data, len(c.data), p.o, &s)
 			if v == ask {
 				v = p.decodeUnguarded(c.link, frame{c.data, len(c.data)}, 0, &s)
 			}
-			if v != want || v == isTCP && (s.Seq != 1234 || s.Data != 5 || s.Cut != tracker.CutNone) {
+			if v != want || v == isTCP && (s.Seq != 1234 || s.Data != 5 || s.Cut != tcp.CutNone) {
 				t.Errorf("%s, outer %v: got verdict %d, %+v, want %d", c.name, outer, v, s, want)
 			}
 		}
@@ -118,9 +118,9 @@ func nested(n int, p []byte, wrap func([]byte) []byte) []byte {
 // The checksum of a routed packet is that of its last hop, and so is its flow.
 func TestRoutesLeadToTheLastHop(t *testing.T) {
 	last4, last6 := netip.MustParseAddr("192.0.2.9"), netip.MustParseAddr("2001:db8::9")
-	tcp := tcpSegment(1, 0x02, nil, nil)
+	segment := tcpSegment(1, 0x02, nil, nil)
 	ipv4Options := func(options string) []byte {
-		ip := appendAll(nil, inIPv4(nil), options, tcp)
+		ip := appendAll(nil, inIPv4(nil), options, segment)
 		ip[0] += byte(len(options) / 4)
 		binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
 		return ip
@@ -130,7 +130,7 @@ func TestRoutesLeadToTheLastHop(t *testing.T) {
 		if kind == 4 {
 			first, second = second, first
 		}
-		return inIPv6Next(protoRouting, appendAll(nil, uint8(protoTCP), uint8(4), kind, left, uint32(0), first, second, tcp))
+		return inIPv6Next(protoRouting, appendAll(nil, uint8(protoTCP), uint8(4), kind, left, uint32(0), first, second, segment))
 	}
 	for _, c := range []struct {
 		name string
@@ -148,7 +148,7 @@ func TestRoutesLeadToTheLastHop(t *testing.T) {
 		{"segment-routing-that-is-done", routing(4, 0), addrB6},
 		{"type-of-another-shape", routing(3, 1), addrB6},
 	} {
-		var s tracker.Segment
+		var s tcp.Segment
 		p := &slowPath{o: &Options{}}
 		if v := p.decodeUnguarded(LinkRaw, frame{c.data, len(c.data)}, 0, &s); v != isTCP || s.Dst.Addr() != c.want {
 			t.Errorf("%s: got verdict %d, %v, want %v", c.name, v, s.Dst, c.want)
@@ -157,12 +157,12 @@ func TestRoutesLeadToTheLastHop(t *testing.T) {
 }
 
 func TestExtensionHeaders(t *testing.T) {
-	tcp := tcpSegment(1, 0x10, nil, nil)
+	segment := tcpSegment(1, 0x10, nil, nil)
 	options := func(next uint8, p []byte) []byte {
 		return appendAll(nil, next, uint8(0), "\x01\x04\x00\x00\x00\x00", p)
 	}
 	chain := func(n int) []byte {
-		p := options(protoTCP, tcp)
+		p := options(protoTCP, segment)
 		for range n - 1 {
 			p = options(protoDestOpts, p)
 		}
@@ -173,9 +173,9 @@ func TestExtensionHeaders(t *testing.T) {
 		data []byte
 		want verdict
 	}{
-		{"hop-by-hop", inIPv6Next(protoHopByHop, options(protoTCP, tcp)), isTCP},
-		{"authentication", inIPv6Next(protoAH, appendAll(nil, uint8(protoTCP), uint8(4), make([]byte, 22), tcp)), isTCP},
-		{"authentication-in-ipv4", inIPv4Proto(protoAH, appendAll(nil, uint8(protoTCP), uint8(4), make([]byte, 22), tcp)), isTCP},
+		{"hop-by-hop", inIPv6Next(protoHopByHop, options(protoTCP, segment)), isTCP},
+		{"authentication", inIPv6Next(protoAH, appendAll(nil, uint8(protoTCP), uint8(4), make([]byte, 22), segment)), isTCP},
+		{"authentication-in-ipv4", inIPv4Proto(protoAH, appendAll(nil, uint8(protoTCP), uint8(4), make([]byte, 22), segment)), isTCP},
 		{"many", chain(maxExtensions - 1), isTCP},
 		{"too-many", chain(maxExtensions + 1), undecodable},
 		{"cut", inIPv6Next(protoDestOpts, []byte{protoTCP, 1, 0, 0, 0, 0, 0, 0}), undecodable},
@@ -188,8 +188,8 @@ func TestExtensionHeaders(t *testing.T) {
 }
 
 func TestICMPErrorsQuoteSegments(t *testing.T) {
-	tcp := tcpSegment(0xcafe, 0x18, nil, make([]byte, 100))
-	quote4, quote6 := inIPv4(tcp)[:28], inIPv6(tcp)[:48]
+	segment := tcpSegment(0xcafe, 0x18, nil, make([]byte, 100))
+	quote4, quote6 := inIPv4(segment)[:28], inIPv6(segment)[:48]
 	icmp := func(kind, code uint8, quote []byte) []byte { return appendAll(nil, kind, code, make([]byte, 6), quote) }
 	with := func(kind uint8, quote []byte) []byte { return inIPv4Proto(protoICMP, icmp(kind, 1, quote)) }
 	with6 := func(kind uint8, quote []byte) []byte { return inIPv6Next(protoICMPv6, icmp(kind, 1, quote)) }
@@ -206,8 +206,8 @@ func TestICMPErrorsQuoteSegments(t *testing.T) {
 		{"parameter-problem", with(12, quote4), isTCP},
 		{"echo", with(8, quote4), notTCP},
 		{"about-udp", with(3, udpQuote), notTCP},
-		{"about-a-later-fragment", with(3, inIPv4Fragment(protoTCP, 10, tcp)[:28]), notTCP},
-		{"about-a-first-fragment", with(3, inIPv4Fragment(protoTCP, 0x2000, tcp)[:28]), isTCP},
+		{"about-a-later-fragment", with(3, inIPv4Fragment(protoTCP, 10, segment)[:28]), notTCP},
+		{"about-a-first-fragment", with(3, inIPv4Fragment(protoTCP, 0x2000, segment)[:28]), isTCP},
 		{"too-short-a-quote", with(3, quote4[:27]), notTCP},
 		{"no-quote", with(3, nil), notTCP},
 		{"cut-by-the-capture", with(3, quote4)[:50], undecodable},
@@ -216,9 +216,9 @@ func TestICMPErrorsQuoteSegments(t *testing.T) {
 		{"v6-time-exceeded", with6(3, quote6), isTCP},
 		{"v6-parameter-problem", with6(4, quote6), isTCP},
 		{"v6-echo", with6(128, quote6), notTCP},
-		{"v6-about-extended", with6(1, inIPv6Next(protoHopByHop, appendAll(nil, uint8(protoTCP), make([]byte, 7), tcp))), isTCP},
-		{"v6-about-a-first-fragment", with6(1, inIPv6Fragment(protoTCP, 1, tcp)), isTCP},
-		{"v6-about-a-later-fragment", with6(1, inIPv6Fragment(protoTCP, 8, tcp)), notTCP},
+		{"v6-about-extended", with6(1, inIPv6Next(protoHopByHop, appendAll(nil, uint8(protoTCP), make([]byte, 7), segment))), isTCP},
+		{"v6-about-a-first-fragment", with6(1, inIPv6Fragment(protoTCP, 1, segment)), isTCP},
+		{"v6-about-a-later-fragment", with6(1, inIPv6Fragment(protoTCP, 8, segment)), notTCP},
 		{"v6-too-short-a-quote", with6(1, quote6[:47]), notTCP},
 	} {
 		wire := len(c.data)
@@ -226,7 +226,7 @@ func TestICMPErrorsQuoteSegments(t *testing.T) {
 			wire += 6
 		}
 		p := &slowPath{o: &Options{}}
-		s := tracker.Segment{Flags: tracker.SYN, Data: 7} // of the packet before
+		s := tcp.Segment{Flags: tcp.SYN, Data: 7} // of the packet before
 		v := decodeFast(LinkRaw, c.data, wire, p.o, &s)
 		if v == ask {
 			v = p.decodeUnguarded(LinkRaw, frame{c.data, wire}, 0, &s)
@@ -238,7 +238,7 @@ func TestICMPErrorsQuoteSegments(t *testing.T) {
 		if v != isTCP {
 			continue
 		}
-		want := tracker.Segment{Seq: 0xcafe, ICMP: tracker.ICMP{Code: 1}}
+		want := tcp.Segment{Seq: 0xcafe, ICMP: tcp.ICMP{Code: 1}}
 		v6 := c.data[0]>>4 == 6
 		want.Src, want.Dst, want.ICMP.From, want.ICMP.Type = netip.AddrPortFrom(addrA, 1000), netip.AddrPortFrom(addrB, 2000), addrA, c.data[20]
 		if v6 {
@@ -253,7 +253,7 @@ func TestICMPErrorsQuoteSegments(t *testing.T) {
 
 // Should a decoder crash after all, it costs one packet.
 func TestCrashesAreUndecodable(t *testing.T) {
-	var s tracker.Segment
+	var s tcp.Segment
 	p := &slowPath{} // without options, which a tunnel asks for
 	ip := inIPv4Proto(protoGRE, make([]byte, 40))
 	if v := p.decode(LinkRaw, frame{ip, len(ip)}, 0, &s); v != undecodable {

@@ -6,7 +6,7 @@ import (
 	"math/bits"
 	"net/netip"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // TCP option kinds.
@@ -31,7 +31,7 @@ const (
 
 // readOptions reads the options of a TCP header, up to its end, an
 // end-of-options octet, or the first option that does not fit.
-func readOptions(b []byte, o *tracker.Options) {
+func readOptions(b []byte, o *tcp.Options) {
 	// Timestamps aligned by two no-operations: what nearly every segment has.
 	if len(b) == 12 && be32(b) == 0x0101080a {
 		o.HasTS, o.TSVal, o.TSEcr = true, be32(b[4:]), be32(b[8:])
@@ -55,7 +55,7 @@ func readOptions(b []byte, o *tracker.Options) {
 
 // setOption takes one option. One whose length is not that of its kind is
 // passed over, as receivers do.
-func setOption(kind uint8, value []byte, o *tracker.Options) {
+func setOption(kind uint8, value []byte, o *tcp.Options) {
 	switch kind {
 	case optionMSS:
 		if len(value) == 2 {
@@ -72,9 +72,9 @@ func setOption(kind uint8, value []byte, o *tracker.Options) {
 	case optionSACK:
 		if n := len(value) / 8; len(value)%8 == 0 && n > 0 && n <= len(o.SACK) {
 			for i := range n {
-				o.SACK[i] = tracker.Block{
-					Left:  tracker.Seq(be32(value[8*i:])),
-					Right: tracker.Seq(be32(value[8*i+4:])),
+				o.SACK[i] = tcp.Block{
+					Left:  tcp.Seq(be32(value[8*i:])),
+					Right: tcp.Seq(be32(value[8*i+4:])),
 				}
 			}
 			o.NumSACK = uint8(n)
@@ -95,7 +95,7 @@ func setOption(kind uint8, value []byte, o *tracker.Options) {
 // checkTCP checks the checksum of a whole TCP segment (§3.1). What a sender
 // left to its network card holds the sum of the pseudo-header alone, or, if
 // the card is to cut the segment up, that sum without the length.
-func checkTCP(segment []byte, src, dst netip.Addr) tracker.Sum {
+func checkTCP(segment []byte, src, dst netip.Addr) tcp.Sum {
 	pseudo := uint64(protoTCP)
 	if src.Is4() {
 		s, d := src.As4(), dst.As4()
@@ -106,18 +106,18 @@ func checkTCP(segment []byte, src, dst netip.Addr) tracker.Sum {
 	}
 	length := uint64(len(segment))
 	if fold(addOctets(pseudo+length, segment)) == 0xffff {
-		return tracker.SumGood
+		return tcp.SumGood
 	}
 	if sent := be16(segment[16:]); sent == fold(pseudo+length) || sent == fold(pseudo) {
-		return tracker.SumPartial
+		return tcp.SumPartial
 	}
-	return tracker.SumBad
+	return tcp.SumBad
 }
 
 // hash hashes the payload of a whole TCP segment: 0 if there is none, or if the
 // checksum is wrong. It is seeded, so that traffic cannot choose its collisions.
 func (o *Options) hash(segment []byte, header int, src, dst netip.Addr) uint64 {
-	if header == len(segment) || checkTCP(segment, src, dst) == tracker.SumBad {
+	if header == len(segment) || checkTCP(segment, src, dst) == tcp.SumBad {
 		return 0
 	}
 	if o.seed == (maphash.Seed{}) {

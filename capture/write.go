@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // WriteOptions say where packets are written to. Without Size and Every all go
@@ -44,8 +44,8 @@ type Writer struct {
 	devices []savedDevice
 	number  int      // of the newest file of the row, from 1
 	kept    []string // files of the row, the oldest first
-	first   tracker.Time
-	last    tracker.Time
+	first   tcp.Time
+	last    tcp.Time
 	lost    int64 // packets, before this file
 }
 
@@ -128,7 +128,7 @@ func (w *Writer) full(r *record) bool {
 }
 
 // createNext begins the next file of the row.
-func (w *Writer) createNext(t tracker.Time) error {
+func (w *Writer) createNext(t tcp.Time) error {
 	if w.o.Keep > 0 && len(w.kept) >= w.o.Keep {
 		if err := os.Remove(w.kept[0]); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -178,7 +178,7 @@ func (w *Writer) flush() error {
 }
 
 // close ends the file: the capture ended at that time.
-func (w *Writer) close(l *Live, ended tracker.Time) error {
+func (w *Writer) close(l *Live, ended tcp.Time) error {
 	if w.file == nil {
 		return nil
 	}
@@ -227,7 +227,7 @@ func (b *blocks) end() {
 func (b *blocks) u32(v uint32) { b.buf = binary.LittleEndian.AppendUint32(b.buf, v) }
 
 // time appends a time in nanoseconds, its high half first.
-func (b *blocks) time(t tracker.Time) {
+func (b *blocks) time(t tcp.Time) {
 	b.u32(uint32(uint64(t) >> 32))
 	b.u32(uint32(t))
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture"
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // parseAt reads the moment of --at: an RFC 3339 time, +12.5s from the first
@@ -28,7 +28,7 @@ func parseAt(text string) (u capture.Until, err error) {
 	default:
 		var at time.Time
 		if at, err = time.Parse(time.RFC3339Nano, text); err == nil {
-			u.Time = tracker.Time(at.UnixNano())
+			u.Time = tcp.Time(at.UnixNano())
 			return u, nil
 		}
 	}

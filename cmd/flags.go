@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/report/policy"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // readFlags are the flags, as they were typed, of every command that reads
@@ -77,7 +77,7 @@ func complete(c *cobra.Command, flag string, words []string) {
 }
 
 func stateNames() (names []string) {
-	for _, s := range tracker.States() {
+	for _, s := range tcp.States() {
 		names = append(names, s.String())
 	}
 	return names
@@ -101,7 +101,7 @@ func needsCapture(c *cobra.Command, args []string) error {
 // selection reads the flags that say which connections count.
 func (f *readFlags) selection() (s report.Selection, err error) {
 	for _, name := range f.states {
-		state, err := tracker.ParseState(name)
+		state, err := tcp.ParseState(name)
 		if err != nil {
 			return s, fmt.Errorf("--state: %w", err)
 		}

@@ -14,11 +14,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // liveFlags are the flags of live as they were typed.
@@ -359,7 +359,7 @@ func (l *liveRun) event(e *tracker.Event) error {
 }
 
 // take takes a segment before the tracker does.
-func (l *liveRun) take(s *tracker.Segment) {
+func (l *liveRun) take(s *tcp.Segment) {
 	for _, d := range l.displays {
 		d.Take(s)
 	}
@@ -382,7 +382,7 @@ func (l *liveRun) refresh(last bool) error {
 func (l *liveRun) show() error {
 	s := &report.Snapshot{Time: l.watch.Now(), Records: l.over, Summary: summary(l.watch.Summary())}
 	if s.Time == 0 {
-		s.Time = tracker.Time(time.Now().UnixNano()) // no packet has told the time yet
+		s.Time = tcp.Time(time.Now().UnixNano()) // no packet has told the time yet
 	}
 	l.over = nil
 	l.watch.Each(func(r *tracker.Record) { s.Records = append(s.Records, r.Clone()) })

@@ -11,13 +11,14 @@ import (
 	"github.com/tcpwatch/tcpwatch/report/screen"
 	"github.com/tcpwatch/tcpwatch/report/serve"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A display shows a live run as it goes on.
 type display interface {
 	// Take is given every segment before the tracker is, and Event what that
 	// tells of it, as it happens. They keep nothing of it.
-	Take(*tracker.Segment)
+	Take(*tcp.Segment)
 	Event(*tracker.Event)
 
 	// Refresh shows how things stand, at every interval and at the end. It only
@@ -79,7 +80,7 @@ func servePage(address, token string, o report.Options) (p *httpPage, warning st
 	return p, serve.Warning(l.Addr(), token), nil
 }
 
-func (p *httpPage) Take(*tracker.Segment) {}
+func (p *httpPage) Take(*tcp.Segment) {}
 
 func (p *httpPage) Refresh(s *report.Snapshot) error {
 	p.Server.Refresh(s)
@@ -105,7 +106,7 @@ type tables struct {
 // maxOdd bounds how many of these are kept.
 const maxOdd = 1000
 
-func (t *tables) Take(*tracker.Segment) {}
+func (t *tables) Take(*tcp.Segment) {}
 
 func (t *tables) Event(e *tracker.Event) {
 	if e.Kind == tracker.Odd && e.Anomaly.Conn == 0 && len(t.odd) < maxOdd {

@@ -16,14 +16,14 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/capture/forge"
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // patience is how long a test waits for what must come.
 const patience = 20 * time.Second
 
 // when is the time of the first packet of most captures here.
-const when = tracker.Time(1_800_000_000_000_000_000)
+const when = tcp.Time(1_800_000_000_000_000_000)
 
 // A growing capture is one that the test goes on writing.
 type growing struct {
@@ -48,7 +48,7 @@ func newGrowing(t *testing.T) *growing {
 }
 
 // write adds segments to it.
-func (g *growing) write(segments ...tracker.Segment) {
+func (g *growing) write(segments ...tcp.Segment) {
 	g.t.Helper()
 	for i := range segments {
 		if err := g.pcap.WriteSegment(&segments[i], 0); err != nil {
@@ -131,32 +131,32 @@ func (s *sharedBuffer) String() string {
 
 // opened returns the segments that open a connection from a port, and closed
 // those that close it.
-func opened(port uint16, at tracker.Time) []tracker.Segment {
+func opened(port uint16, at tcp.Time) []tcp.Segment {
 	c, s := netip.AddrPortFrom(netip.MustParseAddr("10.9.0.1"), port), netip.MustParseAddrPort("10.9.0.2:7000")
-	return timed(at, 1000, []tracker.Segment{
-		{Src: c, Dst: s, Seq: 100, Flags: tracker.SYN},
-		{Src: s, Dst: c, Seq: 300, Ack: 101, Flags: tracker.SYN | tracker.ACK},
-		{Src: c, Dst: s, Seq: 101, Ack: 301, Flags: tracker.ACK},
+	return timed(at, 1000, []tcp.Segment{
+		{Src: c, Dst: s, Seq: 100, Flags: tcp.SYN},
+		{Src: s, Dst: c, Seq: 300, Ack: 101, Flags: tcp.SYN | tcp.ACK},
+		{Src: c, Dst: s, Seq: 101, Ack: 301, Flags: tcp.ACK},
 	})
 }
 
-func closed(port uint16, at tracker.Time) []tracker.Segment {
+func closed(port uint16, at tcp.Time) []tcp.Segment {
 	c, s := netip.AddrPortFrom(netip.MustParseAddr("10.9.0.1"), port), netip.MustParseAddrPort("10.9.0.2:7000")
-	return timed(at, 1002, []tracker.Segment{
-		{Src: c, Dst: s, Seq: 101, Ack: 301, Flags: tracker.FIN | tracker.ACK},
-		{Src: s, Dst: c, Seq: 301, Ack: 102, Flags: tracker.FIN | tracker.ACK},
-		{Src: c, Dst: s, Seq: 102, Ack: 302, Flags: tracker.ACK},
+	return timed(at, 1002, []tcp.Segment{
+		{Src: c, Dst: s, Seq: 101, Ack: 301, Flags: tcp.FIN | tcp.ACK},
+		{Src: s, Dst: c, Seq: 301, Ack: 102, Flags: tcp.FIN | tcp.ACK},
+		{Src: c, Dst: s, Seq: 102, Ack: 302, Flags: tcp.ACK},
 	})
 }
 
 // timed gives segments the times at which they were captured, and what their
 // hosts say that it is.
-func timed(at tracker.Time, theirs uint32, segments []tracker.Segment) []tracker.Segment {
+func timed(at tcp.Time, theirs uint32, segments []tcp.Segment) []tcp.Segment {
 	for i := range segments {
 		s := &segments[i]
 		s.Time, s.Wnd = at.Add(time.Duration(i)*time.Millisecond), 1000
 		s.Options.HasTS, s.Options.TSVal = true, theirs
-		if s.Flags&tracker.ACK != 0 {
+		if s.Flags&tcp.ACK != 0 {
 			s.Options.TSEcr = theirs
 		}
 	}

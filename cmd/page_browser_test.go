@@ -24,10 +24,10 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
-
 	"github.com/tcpwatch/tcpwatch/capture/forge"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // These tests open pages in a headless Chromium:
@@ -449,7 +449,7 @@ func TestBrowserHostile(t *testing.T) {
 	}
 	r := &tracker.Record{Conn: 1, Start: 1, End: 2, Anomalies: []tracker.Anomaly{{Conn: 1, Kind: evil, Text: evil, Cause: evil, RFC: evil, Time: 1}}}
 	for e := range r.Ends {
-		r.Ends[e].State, r.Ends[e].History = tracker.SynSent, []tracker.Step{{Time: 1, State: tracker.SynSent, Event: evil}}
+		r.Ends[e].State, r.Ends[e].History = tcp.SynSent, []tracker.Step{{Time: 1, State: tcp.SynSent}}
 	}
 	report.Fail(p, []report.Failure{{Rule: evil, Text: evil, Conn: 1}})
 	if err := errors.Join(p.Record(r), p.Close(report.Summary{Packets: 1, TCPPackets: 1, First: 1, Last: 1_000_000})); err != nil {

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A color is the parameter of a terminal's SGR sequence; "" leaves text as it is.
@@ -42,20 +43,20 @@ func (c color) paintIf(wanted bool, text string) string {
 // where an application is asked to close, and what nobody knows, stand out.
 func stateColor(cell string) color {
 	name, _, _ := strings.Cut(cell, "{")
-	s, err := tracker.ParseState(strings.TrimSuffix(name, assumedMark))
+	s, err := tcp.ParseState(strings.TrimSuffix(name, assumedMark))
 	if err != nil {
 		return plain
 	}
 	switch s {
-	case tracker.Established:
+	case tcp.Established:
 		return green
-	case tracker.Listen, tracker.SynSent, tracker.SynReceived:
+	case tcp.Listen, tcp.SynSent, tcp.SynReceived:
 		return cyan
-	case tracker.CloseWait:
+	case tcp.CloseWait:
 		return red
-	case tracker.FinWait1, tracker.FinWait2, tracker.Closing, tracker.LastAck, tracker.TimeWait:
+	case tcp.FinWait1, tcp.FinWait2, tcp.Closing, tcp.LastAck, tcp.TimeWait:
 		return yellow
-	case tracker.Unknown:
+	case tcp.Unknown:
 		return magenta
 	}
 	return faint

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Expressions see a record as a struct that is made here, at the start, from
@@ -46,7 +47,7 @@ func fullRecord() *tracker.Record {
 	r.ClosedBy, r.HandshakeRTT, r.Anomalies = tracker.ByClient, 1, []tracker.Anomaly{fullAnomaly()}
 	for e := range r.Ends {
 		x := &r.Ends[e]
-		x.Possible = 1<<tracker.Closed | 1<<tracker.TimeWait
+		x.Possible = 1<<tcp.Closed | 1<<tcp.TimeWait
 		x.HasISN, x.MSS, x.WindowScale, x.SACK, x.Timestamps = true, 1, 1, true, true
 		x.Timer = tracker.Timer{Kind: "fin", Remaining: 1}
 	}
@@ -265,7 +266,7 @@ func FieldText(r *tracker.Record, path string) (text string, ok bool) {
 func ConnOf(v reflect.Value) int { return int(leafOf(v, "conn").Int()) }
 
 // SetState puts an end of an environment in another state.
-func SetState(v reflect.Value, e tracker.End, s tracker.State) {
+func SetState(v reflect.Value, e tracker.End, s tcp.State) {
 	leafOf(leafOf(v, e.String()), "state").SetString(s.String())
 }
 

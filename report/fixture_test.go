@@ -5,17 +5,18 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // begin is when the captures of these tests begin.
-const begin = tracker.Time(1_767_322_800_000_000_000) // 2026-01-02T03:00:00Z
+const begin = tcp.Time(1_767_322_800_000_000_000) // 2026-01-02T03:00:00Z
 
 // at returns the instant so many milliseconds after begin.
-func at(ms int) tracker.Time { return begin.Add(time.Duration(ms) * time.Millisecond) }
+func at(ms int) tcp.Time { return begin.Add(time.Duration(ms) * time.Millisecond) }
 
 // setOf returns the set of the given states.
-func setOf(states ...tracker.State) tracker.StateSet {
-	var set tracker.StateSet
+func setOf(states ...tcp.State) tcp.StateSet {
+	var set tcp.StateSet
 	for _, s := range states {
 		set |= 1 << s
 	}
@@ -36,25 +37,25 @@ func closedByClient() tracker.Record {
 		HandshakeRTT: 10_200 * time.Microsecond, Start: at(0), End: at(620),
 		Ends: [2]tracker.EndRecord{{
 			Addr:  netip.MustParseAddrPort("10.9.0.1:37520"),
-			State: tracker.TimeWait, Certainty: tracker.Proved, Proved: tracker.TimeWait,
+			State: tcp.TimeWait, Certainty: tracker.Proved, Proved: tcp.TimeWait,
 			Packets: 6, Bytes: 3, Retransmits: 1, RetransmittedBytes: 3,
 			ISN: 3533801517, HasISN: true, MSS: 1460, WindowScale: 10, SACK: true, Timestamps: true,
 			Timer: tracker.Timer{Kind: "2msl", Remaining: 58_200 * time.Millisecond},
 			History: []tracker.Step{
-				{Time: at(0), Packet: 1, State: tracker.SynSent, Inputs: tracker.SndSYN.Set(), Basis: tracker.BySending},
-				{Time: at(10), Packet: 2, State: tracker.Established, Inputs: tracker.InputsOf(tracker.RcvSYN, tracker.RcvAckOfSYN), Basis: tracker.ByProof},
-				{Time: at(500), Packet: 7, State: tracker.FinWait1, Inputs: tracker.SndFIN.Set(), Basis: tracker.BySending},
-				{Time: at(600), Packet: 8, State: tracker.TimeWait, Inputs: tracker.InputsOf(tracker.RcvAckOfFIN, tracker.RcvFIN), Basis: tracker.ByProof},
+				{Time: at(0), Packet: 1, State: tcp.SynSent, Inputs: tcp.SndSYN.Set(), Basis: tracker.BySending},
+				{Time: at(10), Packet: 2, State: tcp.Established, Inputs: tcp.InputsOf(tcp.RcvSYN, tcp.RcvAckOfSYN), Basis: tracker.ByProof},
+				{Time: at(500), Packet: 7, State: tcp.FinWait1, Inputs: tcp.SndFIN.Set(), Basis: tracker.BySending},
+				{Time: at(600), Packet: 8, State: tcp.TimeWait, Inputs: tcp.InputsOf(tcp.RcvAckOfFIN, tcp.RcvFIN), Basis: tracker.ByProof},
 			},
 		}, {
 			Addr:  netip.MustParseAddrPort("10.9.0.2:80"),
-			State: tracker.Closed, Certainty: tracker.Assumed, Proved: tracker.LastAck,
+			State: tcp.Closed, Certainty: tracker.Assumed, Proved: tcp.LastAck,
 			Packets: 5, ISN: 7, HasISN: true, MSS: 1460, WindowScale: -1, Listener: true,
 			History: []tracker.Step{
-				{Time: at(10), Packet: 2, State: tracker.SynReceived, Inputs: tracker.SndSYNACK.Set(), Basis: tracker.BySending},
-				{Time: at(20), Packet: 3, State: tracker.Established, Inputs: tracker.RcvAckOfSYN.Set(), Basis: tracker.ByProof},
-				{Time: at(600), Packet: 8, State: tracker.LastAck, Inputs: tracker.SndFIN.Set(), Basis: tracker.ByCorrection},
-				{Time: at(610), State: tracker.Closed, Inputs: tracker.Timeout2MSL.Set(), Basis: tracker.ByTimer},
+				{Time: at(10), Packet: 2, State: tcp.SynReceived, Inputs: tcp.SndSYNACK.Set(), Basis: tracker.BySending},
+				{Time: at(20), Packet: 3, State: tcp.Established, Inputs: tcp.RcvAckOfSYN.Set(), Basis: tracker.ByProof},
+				{Time: at(600), Packet: 8, State: tcp.LastAck, Inputs: tcp.SndFIN.Set(), Basis: tracker.ByCorrection},
+				{Time: at(610), State: tcp.Closed, Inputs: tcp.Timeout2MSL.Set(), Basis: tracker.ByTimer},
 			},
 		}},
 		Anomalies: []tracker.Anomaly{{
@@ -72,11 +73,11 @@ func refused() tracker.Record {
 		Conn: 3, Incarnation: 2, Origin: tracker.FromSYN, ClosedBy: tracker.ByRefusal, Start: at(1000), End: at(1000).Add(85 * time.Microsecond),
 		Ends: [2]tracker.EndRecord{{
 			Addr:  netip.MustParseAddrPort("10.9.0.1:37522"),
-			State: tracker.Closed, Certainty: tracker.Settled, Proved: tracker.SynSent,
+			State: tcp.Closed, Certainty: tracker.Settled, Proved: tcp.SynSent,
 			Packets: 1, ISN: 1, HasISN: true, WindowScale: 0,
 		}, {
 			Addr:  netip.MustParseAddrPort("10.9.0.2:81"),
-			State: tracker.Closed, Certainty: tracker.Settled, Proved: tracker.Closed,
+			State: tcp.Closed, Certainty: tracker.Settled, Proved: tcp.Closed,
 			Packets: 1, WindowScale: -1,
 		}},
 		Anomalies: []tracker.Anomaly{{
@@ -92,14 +93,14 @@ func sending() tracker.Record {
 		Conn: 4, Incarnation: 1, Origin: tracker.FromSYN, HandshakeRTT: 1500 * time.Microsecond, Start: at(2000), End: at(125_000),
 		Ends: [2]tracker.EndRecord{{
 			Addr:  netip.MustParseAddrPort("10.9.0.1:37524"),
-			State: tracker.Established, Certainty: tracker.Proved, Proved: tracker.Established,
+			State: tcp.Established, Certainty: tracker.Proved, Proved: tcp.Established,
 			Packets: 900, Bytes: 1_234_567, WindowScale: 7, ISN: 2, HasISN: true, SACK: true, MSS: 1440, Unacked: 512,
 		}, {
 			Addr:  netip.MustParseAddrPort("10.9.0.2:80"),
-			State: tracker.CloseWait, Certainty: tracker.Assumed, Proved: tracker.Established,
+			State: tcp.CloseWait, Certainty: tracker.Assumed, Proved: tcp.Established,
 			Packets: 450, Bytes: 99, WindowScale: 7, ISN: 3, HasISN: true, Listener: true,
 			Timer:   tracker.Timer{Kind: "fin", Remaining: 1200 * time.Millisecond},
-			History: []tracker.Step{{Time: at(2001), Packet: 20, State: tracker.Established, Inputs: tracker.RcvAckOfSYN.Set(), Basis: tracker.ByProof}},
+			History: []tracker.Step{{Time: at(2001), Packet: 20, State: tcp.Established, Inputs: tcp.RcvAckOfSYN.Set(), Basis: tracker.ByProof}},
 		}},
 	}
 }
@@ -111,12 +112,12 @@ func midstream() tracker.Record {
 		Conn: 2, Incarnation: 1, Origin: tracker.FromMidstream, ClosedBy: tracker.ByServerReset, Start: at(5), End: at(7_505_000),
 		Ends: [2]tracker.EndRecord{{
 			Addr:     netip.MustParseAddrPort("[2001:db8::1]:443"),
-			State:    tracker.Unknown,
-			Possible: setOf(tracker.FinWait2, tracker.Closed),
+			State:    tcp.Unknown,
+			Possible: setOf(tcp.FinWait2, tcp.Closed),
 			Packets:  10, Bytes: 1, WindowScale: -1,
 		}, {
 			Addr:  netip.MustParseAddrPort("[2001:db8:ffff:ffff:ffff:ffff:ffff:2]:50000"),
-			State: tracker.Established, Proved: tracker.Established, Possible: setOf(tracker.Established, tracker.CloseWait),
+			State: tcp.Established, Proved: tcp.Established, Possible: setOf(tcp.Established, tcp.CloseWait),
 			Packets: 12, Bytes: 2, WindowScale: -1, Timestamps: true,
 		}},
 	}
@@ -143,13 +144,13 @@ func whole() Summary {
 func play(p Printer) error {
 	records := sample()
 	flooded := flood()
-	moved := func(conn, packet int, ms int, end tracker.End, from, to tracker.State, on tracker.InputSet) tracker.Event {
+	moved := func(conn, packet int, ms int, end tracker.End, from, to tcp.State, on tcp.InputSet) tracker.Event {
 		return tracker.Event{Kind: tracker.Moved, Time: at(ms), Packet: packet, Conn: conn, End: end, From: from, To: to, Inputs: on}
 	}
 	for _, e := range []tracker.Event{
-		moved(1, 1, 0, tracker.Client, tracker.Closed, tracker.SynSent, tracker.SndSYN.Set()),
-		moved(2, 1, 5, tracker.Client, tracker.Unknown, tracker.Established, 0),
-		moved(1, 0, 610, tracker.Server, tracker.LastAck, tracker.Closed, tracker.Timeout2MSL.Set()),
+		moved(1, 1, 0, tracker.Client, tcp.Closed, tcp.SynSent, tcp.SndSYN.Set()),
+		moved(2, 1, 5, tracker.Client, tcp.Unknown, tcp.Established, 0),
+		moved(1, 0, 610, tracker.Server, tcp.LastAck, tcp.Closed, tcp.Timeout2MSL.Set()),
 		{Kind: tracker.Odd, Time: at(620), Packet: 11, Conn: 1, Anomaly: &records[0].Anomalies[0]},
 	} {
 		if err := p.Event(&e); err != nil {

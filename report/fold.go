@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A stretch is a run of segments in an open connection that moved nothing and
@@ -26,7 +26,7 @@ type stretch struct {
 	n    int         // segments, folded or not
 	tail []ladderRow // its newest, not drawn yet
 	fold *folded
-	nxt  [2]tracker.Seq // after the highest octet seen of either side
+	nxt  [2]tcp.Seq // after the highest octet seen of either side
 	have [2]bool
 }
 
@@ -49,7 +49,7 @@ func (d *ladder) add(r *rung, all bool) {
 	if s := r.segment; s != nil {
 		w.repeat = d.repeats(r)
 		d.sight(r.side, s.Seq)
-		if s.Flags&tracker.ACK != 0 {
+		if s.Flags&tcp.ACK != 0 {
 			d.sight(1-r.side, s.Ack)
 		}
 	}
@@ -76,7 +76,7 @@ func (d *ladder) add(r *rung, all bool) {
 
 // sight notes a sequence number of a side; the first is what the others are
 // relative to, where no SYN told.
-func (d *ladder) sight(side int, seq tracker.Seq) {
+func (d *ladder) sight(side int, seq tcp.Seq) {
 	if !d.based[side] {
 		d.base[side], d.based[side] = seq, true
 	}
@@ -99,13 +99,13 @@ func (d *ladder) repeats(r *rung) bool {
 // folds reports whether a rung may be folded.
 func (d *ladder) folds(r *rung) bool {
 	s := r.segment
-	if s == nil || s.ICMP.Type != 0 || s.Flags&(tracker.SYN|tracker.FIN|tracker.RST) != 0 || len(r.events) > 0 {
+	if s == nil || s.ICMP.Type != 0 || s.Flags&(tcp.SYN|tcp.FIN|tcp.RST) != 0 || len(r.events) > 0 {
 		return false
 	}
 	if len(d.rows) == 0 || d.lastRung().cells != r.cells {
 		return false
 	}
-	return r.cells[0].State >= tracker.Established && r.cells[1].State >= tracker.Established
+	return r.cells[0].State >= tcp.Established && r.cells[1].State >= tcp.Established
 }
 
 // lastRung returns the rung before.

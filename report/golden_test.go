@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // goldens are outputs, each compared with testdata/<name>.golden, which
@@ -31,7 +32,7 @@ var goldens = []struct {
 	{name: "table-color", format: "table", opts: Options{Color: true}},
 	{name: "table-no-header", format: "table", opts: Options{NoHeader: true, Color: true}},
 	{name: "table-existing", format: "table", opts: Options{Existing: true}},
-	{name: "table-state", format: "table", opts: Options{Filter: Selection{States: []tracker.State{tracker.TimeWait, tracker.CloseWait}}}},
+	{name: "table-state", format: "table", opts: Options{Filter: Selection{States: []tcp.State{tcp.TimeWait, tcp.CloseWait}}}},
 	{name: "table-anomaly", format: "table", opts: Options{Filter: Selection{Kinds: []string{"connection-refused"}}}},
 	{name: "table-relative", format: "table", opts: Options{Time: Relative}},
 	{name: "table-by-bytes", format: "table", opts: Options{Sort: "-bytes"}},
@@ -76,7 +77,7 @@ var goldens = []struct {
 	{name: "json-empty", format: "json", opts: Options{Events: true}, play: func(p Printer) error { return p.Close(Summary{}) }},
 	{name: "jsonl", format: "jsonl"},
 	{name: "jsonl-events", format: "jsonl", opts: Options{Events: true}},
-	{name: "jsonl-events-selected", format: "jsonl", opts: Options{Events: true, Filter: Selection{States: []tracker.State{tracker.TimeWait}}}},
+	{name: "jsonl-events-selected", format: "jsonl", opts: Options{Events: true, Filter: Selection{States: []tcp.State{tcp.TimeWait}}}},
 	{name: "ladder", text: ladderOf(LadderOptions{})},
 	{name: "ladder-all", text: ladderOf(LadderOptions{All: true})},
 	{name: "ladder-absolute", text: ladderOf(LadderOptions{Absolute: true, Color: true})},
@@ -181,7 +182,7 @@ func timeWaits(p Printer) error {
 			r.Ends[1].Addr = netip.AddrPortFrom(r.Ends[1].Addr.Addr(), uint16(80+server))
 			if server == 0 && client < 3 {
 				r.ClosedBy = tracker.ByServer
-				r.Ends[0].State, r.Ends[1].State = tracker.Closed, tracker.TimeWait
+				r.Ends[0].State, r.Ends[1].State = tcp.Closed, tcp.TimeWait
 				r.Ends[0].Timer, r.Ends[1].Timer = tracker.Timer{}, tracker.Timer{Kind: "2msl", Remaining: time.Duration(50+client) * time.Second}
 			}
 			p.Record(&r)

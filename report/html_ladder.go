@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // The ladders of a page, as html/script.js draws them.
@@ -67,7 +68,7 @@ func (h *html) encodeLadders(s *Summary) map[int]*pageLadder {
 
 // page returns the ladder as a page draws it. The capture ends at last; with all
 // nothing is folded.
-func (d *ladder) page(last tracker.Time, all bool) *pageLadder {
+func (d *ladder) page(last tcp.Time, all bool) *pageLadder {
 	record := d.records[0]
 	p := &pageLadder{}
 	if d.sideOf(tracker.Client) != 0 {
@@ -105,11 +106,11 @@ func (p *pageLadder) odd(a *tracker.Anomaly) int {
 
 // deeds are what the moves that open, close or end a connection are called
 // beside the end that makes them.
-var deeds = map[tracker.InputSet]string{
-	tracker.SndSYN.Set(): "opens", tracker.SndFIN.Set(): "closes", tracker.SndRST.Set(): "aborts",
-	tracker.RcvRST.Set(): "is reset", tracker.RcvRSTPassive.Set(): "is reset",
-	tracker.GiveUp.Set(): "gives up", tracker.GiveUpPassive.Set(): "gives up", tracker.NoTCB.Set(): "has no connection",
-	tracker.Unreachable.Set(): "told: unreachable", tracker.Timeout2MSL.Set(): "2 MSL over",
+var deeds = map[tcp.InputSet]string{
+	tcp.SndSYN.Set(): "opens", tcp.SndFIN.Set(): "closes", tcp.SndRST.Set(): "aborts",
+	tcp.RcvRST.Set(): "is reset", tcp.RcvRSTPassive.Set(): "is reset",
+	tcp.GiveUp.Set(): "gives up", tcp.GiveUpPassive.Set(): "gives up", tcp.NoTCB.Set(): "has no connection",
+	tcp.Unreachable.Set(): "told: unreachable", tcp.Timeout2MSL.Set(): "2 MSL over",
 }
 
 // pageRung returns what is drawn of a rung.
@@ -125,7 +126,7 @@ func (d *ladder) pageRung(r *rung, f arrival, p *pageLadder) pageRung {
 	for i := range r.events {
 		e := &r.events[i]
 		// An end of which nothing is known any more does nothing.
-		if deed := deeds[e.Inputs]; e.Kind == tracker.Moved && !e.Refuted && e.Conn == conn && e.To != tracker.Unknown && deed != "" {
+		if deed := deeds[e.Inputs]; e.Kind == tracker.Moved && !e.Refuted && e.Conn == conn && e.To != tcp.Unknown && deed != "" {
 			if row.Marks == nil {
 				row.Marks = new([2]string)
 			}
@@ -146,13 +147,13 @@ func (d *ladder) pageRung(r *rung, f arrival, p *pageLadder) pageRung {
 	}
 	row.Flags = s.Flags.String()
 	parts := []string{fmt.Sprintf("seq %d", uint32(s.Seq))}
-	if s.Flags&tracker.ACK != 0 {
+	if s.Flags&tcp.ACK != 0 {
 		parts = append(parts, fmt.Sprintf("ack %d", uint32(s.Ack)))
 	}
 	if s.Data > 0 {
 		parts = append(parts, fmt.Sprintf("len %d", s.Data))
 	}
-	if s.Wnd == 0 && s.Flags&(tracker.RST|tracker.SYN) == 0 {
+	if s.Wnd == 0 && s.Flags&(tcp.RST|tcp.SYN) == 0 {
 		parts = append(parts, "win 0")
 	}
 	if f.again {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Which segments did not arrive, as far as a ladder tells. A capture shows a
@@ -46,22 +47,22 @@ const patience = time.Second
 
 // A sender is what fates knows of one side.
 type sender struct {
-	open    []int               // rungs that nothing has acknowledged
-	ackedBy map[tracker.Seq]int // the rung that acknowledged the segment with that number
-	endAt   map[tracker.Seq]int // the newest rung that ends there
-	probe   int                 // the rung of a keepalive without an answer, plus 1
-	nxt     tracker.Seq         // after the highest octet seen
-	known   bool                // nxt is
-	holes   map[tracker.Seq]int // where gaps begin, with the rung that they stand before
+	open    []int           // rungs that nothing has acknowledged
+	ackedBy map[tcp.Seq]int // the rung that acknowledged the segment with that number
+	endAt   map[tcp.Seq]int // the newest rung that ends there
+	probe   int             // the rung of a keepalive without an answer, plus 1
+	nxt     tcp.Seq         // after the highest octet seen
+	known   bool            // nxt is
+	holes   map[tcp.Seq]int // where gaps begin, with the rung that they stand before
 }
 
 // fates returns what became of each row, and the gaps, by the row that they
 // stand before. The capture ends at last.
-func (d *ladder) fates(last tracker.Time) ([]arrival, map[int]*hole) {
+func (d *ladder) fates(last tcp.Time) ([]arrival, map[int]*hole) {
 	fates, gaps := make([]arrival, len(d.rows)), make(map[int]*hole)
 	var sides [2]sender
 	for i := range sides {
-		sides[i] = sender{ackedBy: make(map[tracker.Seq]int), endAt: make(map[tracker.Seq]int), holes: make(map[tracker.Seq]int)}
+		sides[i] = sender{ackedBy: make(map[tcp.Seq]int), endAt: make(map[tcp.Seq]int), holes: make(map[tcp.Seq]int)}
 	}
 	set := func(i int, f fate, by int, why string) {
 		if fates[i].fate == arrived || f == missed && fates[i].fate == unanswered {
@@ -85,17 +86,17 @@ func (d *ladder) fates(last tracker.Time) ([]arrival, map[int]*hole) {
 		}
 		own, peer := &sides[r.side], &sides[1-r.side]
 		peer.probe = 0
-		if s.Flags&tracker.ACK != 0 {
+		if s.Flags&tcp.ACK != 0 {
 			d.answer(i, peer, set)
 		}
-		if s.Flags&tracker.RST != 0 {
+		if s.Flags&tcp.RST != 0 {
 			if own.probe > 0 {
 				set(own.probe-1, unanswered, r.packet, fmt.Sprintf("nothing came in return before #%d", r.packet))
 			}
 			own.open, peer.open, own.probe = nil, nil, 0
 			continue
 		}
-		probe := s.Flags&^(tracker.PSH) == tracker.ACK && s.Data <= 1 && own.known && s.Seq+1 == own.nxt
+		probe := s.Flags&^(tcp.PSH) == tcp.ACK && s.Data <= 1 && own.known && s.Seq+1 == own.nxt
 		if probe {
 			if own.probe > 0 {
 				set(own.probe-1, unanswered, r.packet, fmt.Sprintf("nothing came in return before #%d", r.packet))
@@ -107,7 +108,7 @@ func (d *ladder) fates(last tracker.Time) ([]arrival, map[int]*hole) {
 			continue
 		}
 		fates[i].again = d.resent(i, own, set)
-		if own.known && own.nxt.Before(s.Seq) && s.Flags&tracker.SYN == 0 {
+		if own.known && own.nxt.Before(s.Seq) && s.Flags&tcp.SYN == 0 {
 			own.holes[own.nxt] = i
 			gaps[i] = &hole{text: plural(uint64(s.Seq.Minus(own.nxt)), "octet", "octets") + " not captured before this"}
 		}
@@ -135,7 +136,7 @@ func (d *ladder) refute(i int, set func(int, fate, int, string)) {
 	r := d.rows[i].rung
 	for k := range r.events {
 		e := &r.events[k]
-		if e.Kind != tracker.Moved || !e.Refuted || !e.Inputs.First().Received() || e.Inputs.Has(tracker.RcvRST) || e.Inputs.Has(tracker.RcvRSTPassive) {
+		if e.Kind != tracker.Moved || !e.Refuted || !e.Inputs.First().Received() || e.Inputs.Has(tcp.RcvRST) || e.Inputs.Has(tcp.RcvRSTPassive) {
 			continue
 		}
 		for j := i - 1; j >= 0; j-- {
@@ -148,7 +149,7 @@ func (d *ladder) refute(i int, set func(int, fate, int, string)) {
 }
 
 // moved reports whether that is how the rung moved that end.
-func (r *rung) moved(conn int, end tracker.End, ins tracker.InputSet) bool {
+func (r *rung) moved(conn int, end tracker.End, ins tcp.InputSet) bool {
 	for k := range r.events {
 		if e := &r.events[k]; e.Kind == tracker.Moved && e.Conn == conn && e.End == end && e.Inputs == ins && !e.Refuted {
 			return true

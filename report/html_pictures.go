@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // The pictures of a page that do not change while it is read: how many ends
@@ -19,14 +20,14 @@ import (
 
 // A stateChange is one end going from a state to another.
 type stateChange struct {
-	at       tracker.Time
-	from, to tracker.State
+	at       tcp.Time
+	from, to tcp.State
 }
 
 // appendChanges appends the changes of a history. Before its first step an end
 // is taken for CLOSED.
 func appendChanges(list []stateChange, history []tracker.Step) []stateChange {
-	from := tracker.Closed
+	from := tcp.Closed
 	for i := range history {
 		list = append(list, stateChange{history[i].Time, from, history[i].State})
 		from = history[i].State
@@ -52,16 +53,16 @@ const (
 
 // drawOverTime draws how many ends were in each state but CLOSED and LISTEN,
 // from first to last: in each of areaBins equal spans the mean over the span.
-func drawOverTime(changes []stateChange, first, last tracker.Time) (o overTime) {
+func drawOverTime(changes []stateChange, first, last tcp.Time) (o overTime) {
 	span := last.Sub(first)
 	if span <= 0 || len(changes) == 0 {
 		return o
 	}
 	slices.SortStableFunc(changes, func(a, b stateChange) int { return cmp.Compare(a.at, b.at) })
 	means := meansOf(changes, first, span)
-	var shown []tracker.State
-	for _, s := range append(tracker.States(), tracker.Unknown) {
-		if s != tracker.Closed && s != tracker.Listen && slices.ContainsFunc(means, func(m [16]float64) bool { return m[s] > 0 }) {
+	var shown []tcp.State
+	for _, s := range append(tcp.States(), tcp.Unknown) {
+		if s != tcp.Closed && s != tcp.Listen && slices.ContainsFunc(means, func(m [16]float64) bool { return m[s] > 0 }) {
 			shown = append(shown, s)
 			o.States = append(o.States, s.String())
 		}
@@ -97,7 +98,7 @@ func drawOverTime(changes []stateChange, first, last tracker.Time) (o overTime) 
 
 // meansOf returns, for each of areaBins spans, the mean number of ends in each
 // state.
-func meansOf(changes []stateChange, first tracker.Time, span time.Duration) [][16]float64 {
+func meansOf(changes []stateChange, first tcp.Time, span time.Duration) [][16]float64 {
 	means := make([][16]float64, areaBins)
 	bin := float64(span) / areaBins
 	for _, c := range changes {
@@ -132,7 +133,7 @@ func meansOf(changes []stateChange, first tracker.Time, span time.Duration) [][1
 }
 
 // areaSVG draws the means as areas, one upon the other.
-func areaSVG(means [][16]float64, shown []tracker.State, top float64, span time.Duration) string {
+func areaSVG(means [][16]float64, shown []tcp.State, top float64, span time.Duration) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line(`<svg viewBox="0 0 1000 262" class="area" role="img" aria-labelledby="area-title area-desc">`)
@@ -222,7 +223,7 @@ func join[T fmt.Stringer](list []T, sep string) string {
 }
 
 // arrowCounts is how often each row of the transition table was taken.
-type arrowCounts map[tracker.Transition]*arrowCount
+type arrowCounts map[tcp.Transition]*arrowCount
 
 // An arrowCount is of one row.
 type arrowCount struct{ taken, assumed int }
@@ -231,7 +232,7 @@ type arrowCount struct{ taken, assumed int }
 // no row leads to (an end seen midway, or one that a proof puts elsewhere) is
 // left out.
 func (c arrowCounts) count(history []tracker.Step) {
-	from := []tracker.State{tracker.Closed, tracker.Listen}
+	from := []tcp.State{tcp.Closed, tcp.Listen}
 	for i := range history {
 		s := &history[i]
 		for _, f := range from {
@@ -250,14 +251,14 @@ func (c arrowCounts) count(history []tracker.Step) {
 			}
 			break
 		}
-		from = []tracker.State{s.State}
+		from = []tcp.State{s.State}
 	}
 }
 
 // walk applies inputs, in their order, to a state and returns the rows taken.
-func walk(s tracker.State, inputs tracker.InputSet) (rows []tracker.Transition, to tracker.State) {
+func walk(s tcp.State, inputs tcp.InputSet) (rows []tcp.Transition, to tcp.State) {
 	for ; inputs != 0; inputs &= inputs - 1 {
-		for _, row := range tracker.Transitions() {
+		for _, row := range tcp.Transitions() {
 			if row.From == s && row.On == inputs.First() {
 				rows, s = append(rows, row), row.To
 				break
@@ -276,7 +277,7 @@ type arrowRow struct {
 // rows returns the rows that were taken, in the order of the table.
 func (c arrowCounts) rows() []arrowRow {
 	var list []arrowRow
-	for _, row := range tracker.Transitions() {
+	for _, row := range tcp.Transitions() {
 		if n := c[row]; n != nil {
 			list = append(list, arrowRow{row.From.String(), row.On.String(), row.To.String(), n.taken, n.assumed})
 		}
@@ -286,7 +287,7 @@ func (c arrowCounts) rows() []arrowRow {
 
 // machineSVG draws the transition diagram with the counts at its arrows.
 func machineSVG(counts arrowCounts) string {
-	picture := drawMachine("", func(row tracker.Transition) string {
+	picture := drawMachine("", func(row tcp.Transition) string {
 		if c := counts[row]; c != nil {
 			return fmt.Sprintf("%v ×%s", row.On, thousands(uint64(c.taken)))
 		}

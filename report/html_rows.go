@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // The data of a page. A connection is an array, in the order in which
@@ -77,7 +78,7 @@ func (h *html) encode(s *Summary) ([]byte, int) {
 	}
 	rows = append(rows, "\n]"...)
 	var states []string
-	for _, state := range append([]tracker.State{tracker.Unknown}, tracker.States()...) {
+	for _, state := range append([]tcp.State{tcp.Unknown}, tcp.States()...) {
 		states = append(states, state.String())
 	}
 	var bases, closers, origins []string
@@ -109,7 +110,7 @@ func (h *html) encode(s *Summary) ([]byte, int) {
 }
 
 // appendRow appends a connection.
-func (h *html) appendRow(b []byte, r *tracker.Record, history [2]string, first tracker.Time) []byte {
+func (h *html) appendRow(b []byte, r *tracker.Record, history [2]string, first tcp.Time) []byte {
 	b = appendInt(append(b, '['), r.Conn)
 	number := func(n int64) { b = strconv.AppendInt(append(b, ','), n, 10) }
 	for e := range r.Ends {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // pageOf returns what the format html prints, without its style and script.
@@ -30,7 +31,7 @@ func pageOf(play func(Printer) error) func(testing.TB) []byte {
 // drawnPage gives p what drawn returns, twice, as a page with ladders wants it.
 func drawnPage(p Printer) error {
 	var t testing.T // what is drawn is known to be sound
-	first, last := tracker.Time(0), tracker.Time(0)
+	first, last := tcp.Time(0), tcp.Time(0)
 	observe(&t, nil, func(e *tracker.Event) {
 		if first == 0 {
 			first = e.Time
@@ -179,7 +180,7 @@ func TestFates(t *testing.T) {
 			page := print(t, "html", Options{}, func(p Printer) error {
 				observeLines(t, lines, nil, func(e *tracker.Event) { p.Event(e) })
 				l := LaddersOf(p)
-				last := tracker.Time(0)
+				last := tcp.Time(0)
 				observeLines(t, lines, l.Take, func(e *tracker.Event) { last = max(last, e.Time); l.Event(e) })
 				return p.Close(Summary{Packets: uint64(len(lines)), TCPPackets: uint64(len(lines)), First: begin, Last: last})
 			})
@@ -205,11 +206,11 @@ func TestArrowCounts(t *testing.T) {
 	counts := make(arrowCounts)
 	for range 2 {
 		counts.count([]tracker.Step{
-			{State: tracker.SynSent, Inputs: tracker.SndSYN.Set()},
-			{State: tracker.Established, Inputs: tracker.InputsOf(tracker.RcvSYN, tracker.RcvAckOfSYN), Basis: tracker.ByAssumption},
-			{State: tracker.FinWait1, Inputs: tracker.SndFIN.Set()},
-			{State: tracker.TimeWait, Inputs: tracker.InputsOf(tracker.RcvAckOfFIN, tracker.RcvFIN), Basis: tracker.ByProof},
-			{State: tracker.Established}, // by no row
+			{State: tcp.SynSent, Inputs: tcp.SndSYN.Set()},
+			{State: tcp.Established, Inputs: tcp.InputsOf(tcp.RcvSYN, tcp.RcvAckOfSYN), Basis: tracker.ByAssumption},
+			{State: tcp.FinWait1, Inputs: tcp.SndFIN.Set()},
+			{State: tcp.TimeWait, Inputs: tcp.InputsOf(tcp.RcvAckOfFIN, tcp.RcvFIN), Basis: tracker.ByProof},
+			{State: tcp.Established}, // by no row
 		})
 	}
 	var got []string

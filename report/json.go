@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // JSON is appended by hand to a buffer that is reused, which allocates nothing
@@ -37,7 +38,7 @@ type jsonRow struct {
 
 // A jsonAnomaly is an anomaly, encoded.
 type jsonAnomaly struct {
-	time tracker.Time
+	time tcp.Time
 	conn int
 	text []byte
 }
@@ -206,7 +207,7 @@ func appendSummary(b []byte, s *Summary, t *tally) []byte {
 	b = append(b, '}')
 	for _, when := range []struct {
 		key string
-		t   tracker.Time
+		t   tcp.Time
 	}{{"first", s.First}, {"last", s.Last}} {
 		b = appendKey(b, when.key)
 		if s.Packets == 0 {
@@ -224,7 +225,7 @@ func appendSummary(b []byte, s *Summary, t *tally) []byte {
 
 // appendWhen appends when something happened, and by which frame; a timer has
 // none.
-func appendWhen(b []byte, t tracker.Time, packet int) []byte {
+func appendWhen(b []byte, t tcp.Time, packet int) []byte {
 	b = appendInstant(appendKey(b, "ts"), t)
 	if packet > 0 {
 		b = appendInt(appendKey(b, "packet"), packet)
@@ -232,7 +233,7 @@ func appendWhen(b []byte, t tracker.Time, packet int) []byte {
 	return b
 }
 
-func appendInstant(b []byte, t tracker.Time) []byte {
+func appendInstant(b []byte, t tcp.Time) []byte {
 	return append(appendTime(append(b, '"'), t), '"')
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Ladders draw connections segment by segment, as the figures of RFC 9293 do:
@@ -49,9 +50,9 @@ type Ladders struct {
 	flowOf  map[int]*ladderFlow // by connection, of those that share a pair of addresses with one wanted
 	ladders []*ladder           // in the order in which they are drawn
 
-	segment *tracker.Segment // the one being observed
-	flow    *ladderFlow      // its flow; nil: not wanted
-	pending []tracker.Event  // Moved and Odd events that no Seen event followed yet
+	segment *tcp.Segment    // the one being observed
+	flow    *ladderFlow     // its flow; nil: not wanted
+	pending []tracker.Event // Moved and Odd events that no Seen event followed yet
 }
 
 // A flowPair names the two ends of a flow, the lower address first.
@@ -72,7 +73,7 @@ type ladderFlow struct {
 	ladders  map[int]*ladder   // by connection; in the notation of tests all have the same
 	newest   int               // connection
 	waiting  []*rung           // SYNs that may yet open a connection
-	at       tracker.Time      // of the newest rung
+	at       tcp.Time          // of the newest rung
 	frame    int               // the newest
 	timers   int               // since then
 }
@@ -85,7 +86,7 @@ type ladder struct {
 	records []*tracker.Record
 	flow    *ladderFlow
 	rows    []ladderRow
-	base    [2]tracker.Seq // what relative sequence numbers are relative to, on either side
+	base    [2]tcp.Seq // what relative sequence numbers are relative to, on either side
 	based   [2]bool
 	run     stretch
 	atEnd   []*tracker.Anomaly // found when the capture, or the connection, was over
@@ -93,10 +94,10 @@ type ladder struct {
 
 // A rung is a segment, or a timer, with what came of it.
 type rung struct {
-	at      tracker.Time
+	at      tcp.Time
 	packet  int // the frame; of a timer the one before
 	timer   int // of a timer: how many fired since that frame, from 1
-	segment *tracker.Segment
+	segment *tcp.Segment
 	side    int // of the sender
 	cells   [2]tracker.Views
 	remark  string          // why the segment was not taken in
@@ -155,7 +156,7 @@ func (d *ladder) sideOf(e tracker.End) int {
 
 // Take takes the segment that the tracker will observe next. It is read until
 // the next call.
-func (l *Ladders) Take(s *tracker.Segment) {
+func (l *Ladders) Take(s *tcp.Segment) {
 	l.segment, l.flow = s, l.flows[pairOf(s.Src, s.Dst)]
 }
 

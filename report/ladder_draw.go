@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A ladder for people:
@@ -248,7 +249,7 @@ func cellText(v tracker.Views) string {
 // timerText names the timer that fired, as the RFC's figures do.
 func (r *rung) timerText() string {
 	for i := range r.events {
-		if e := &r.events[i]; e.Inputs == tracker.Timeout2MSL.Set() && !e.Refuted {
+		if e := &r.events[i]; e.Inputs == tcp.Timeout2MSL.Set() && !e.Refuted {
 			return "(2 MSL)"
 		}
 	}
@@ -262,26 +263,26 @@ func (d *ladder) segmentText(r *rung, rank int) string {
 	// What the notation leaves out where it is as usual.
 	s.TTL, s.ID, s.Checksum = 64, 0, 0
 	s.Options.HasTS = false
-	if s.Cut == tracker.CutPayload {
-		s.Cut = tracker.CutNone
+	if s.Cut == tcp.CutPayload {
+		s.Cut = tcp.CutNone
 	}
-	if s.Sum != tracker.SumBad {
-		s.Sum = tracker.SumUnchecked
+	if s.Sum != tcp.SumBad {
+		s.Sum = tcp.SumUnchecked
 	}
-	if s.ICMP.Type != 0 || s.Flags&tracker.RST != 0 || rank >= dropWindow && s.Wnd != 0 {
+	if s.ICMP.Type != 0 || s.Flags&tcp.RST != 0 || rank >= dropWindow && s.Wnd != 0 {
 		s.Wnd = 1000
 	}
 	if rank >= dropOptions {
-		s.Options = tracker.Options{FastOpen: s.Options.FastOpen}
+		s.Options = tcp.Options{FastOpen: s.Options.FastOpen}
 	}
 	return s.String()
 }
 
 // relative returns the segment of a rung with the numbers that are drawn.
-func (d *ladder) relative(r *rung) tracker.Segment {
+func (d *ladder) relative(r *rung) tcp.Segment {
 	s := *r.segment
 	s.Seq -= d.base[r.side]
-	if s.Ack -= d.base[1-r.side]; s.Flags&tracker.ACK == 0 {
+	if s.Ack -= d.base[1-r.side]; s.Flags&tcp.ACK == 0 {
 		s.Ack = 0
 	}
 	for i := range s.Options.SACK[:s.Options.NumSACK] {

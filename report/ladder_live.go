@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // liveRungs is how many rows of a LiveLadder are kept; half of them go when it
@@ -29,7 +30,7 @@ func NewLiveLadder(r *tracker.Record) *LiveLadder {
 
 // Take takes the segment that the tracker will observe next. It is read until
 // the next call.
-func (l *LiveLadder) Take(s *tracker.Segment) { l.ladders.Take(s) }
+func (l *LiveLadder) Take(s *tcp.Segment) { l.ladders.Take(s) }
 
 // Event takes the tracker's next event, among them Seen events.
 func (l *LiveLadder) Event(e *tracker.Event) {

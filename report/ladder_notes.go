@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // What stands under a segment of a ladder: what it moved, and why.
@@ -12,26 +13,26 @@ import (
 // reasons tell why an end moved, by what the tracker says happened: when the
 // cause is the segment itself, when a later segment shows it, and, after "shows
 // that", when a segment shows that it did not happen.
-var reasons = map[tracker.InputSet]struct{ plain, shown, refuted string }{
-	tracker.SndSYN.Set():                                  {"it opens with %s", "", ""},
-	tracker.SndSYNACK.Set():                               {"it answers the SYN with %s", "", ""},
-	tracker.SndFIN.Set():                                  {"it closes with %s", "", ""},
-	tracker.SndRST.Set():                                  {"it aborts with %s", "", "it did not send that RST"},
-	tracker.RcvSYN.Set():                                  {"the SYN arrives with %s", "%s shows that the SYN reached it", "no SYN had reached it"},
-	tracker.RcvAckOfSYN.Set():                             {"its SYN is acknowledged by %s", "%s shows that its SYN was acknowledged", "the ACK of its SYN had not reached it"},
-	tracker.InputsOf(tracker.RcvSYN, tracker.RcvAckOfSYN): {"its SYN is answered by %s", "%s shows that its SYN was answered", "the answer to its SYN had not reached it"},
-	tracker.RcvFIN.Set():                                  {"the other end's FIN arrives with %s", "%s shows that the other end's FIN reached it", "the other end's FIN had not reached it"},
-	tracker.RcvAckOfFIN.Set():                             {"its FIN is acknowledged by %s", "%s shows that its FIN was acknowledged", "the ACK of its FIN had not reached it"},
-	tracker.InputsOf(tracker.RcvAckOfFIN, tracker.RcvFIN): {"its FIN is acknowledged by %s, and the other end's comes with it", "%s shows that its FIN was acknowledged, and that the other end's reached it", "neither FIN nor ACK had reached it"},
-	tracker.RcvRST.Set():                                  {"it is reset by %s", "%s shows that it was reset", "it was not reset"},
-	tracker.RcvRSTPassive.Set():                           {"it is reset by %s, and listens again", "%s shows that it was reset, and listens again", "it was not reset"},
-	tracker.NoTCB.Set():                                   {"it has no such connection, as %s shows", "%s shows that it has no such connection", "it still had the connection"},
-	tracker.Reopened.Set():                                {"it opens a new connection with %s", "%s shows that it has opened a new connection", ""},
-	tracker.Unreachable.Set():                             {"the other end cannot be reached, says %s", "", "it had not given up"},
-	0:                                                     {"it is picked up midway by %s", "%s shows it, midway", ""},
-	tracker.Timeout2MSL.Set():                             {"2 MSL are over", "", "2 MSL were not over"},
-	tracker.GiveUp.Set():                                  {"it had no answer, and gave up", "", "it had not given up"},
-	tracker.GiveUpPassive.Set():                           {"it had no answer, gave up, and listens again", "", "it had not given up"},
+var reasons = map[tcp.InputSet]struct{ plain, shown, refuted string }{
+	tcp.SndSYN.Set():                          {"it opens with %s", "", ""},
+	tcp.SndSYNACK.Set():                       {"it answers the SYN with %s", "", ""},
+	tcp.SndFIN.Set():                          {"it closes with %s", "", ""},
+	tcp.SndRST.Set():                          {"it aborts with %s", "", "it did not send that RST"},
+	tcp.RcvSYN.Set():                          {"the SYN arrives with %s", "%s shows that the SYN reached it", "no SYN had reached it"},
+	tcp.RcvAckOfSYN.Set():                     {"its SYN is acknowledged by %s", "%s shows that its SYN was acknowledged", "the ACK of its SYN had not reached it"},
+	tcp.InputsOf(tcp.RcvSYN, tcp.RcvAckOfSYN): {"its SYN is answered by %s", "%s shows that its SYN was answered", "the answer to its SYN had not reached it"},
+	tcp.RcvFIN.Set():                          {"the other end's FIN arrives with %s", "%s shows that the other end's FIN reached it", "the other end's FIN had not reached it"},
+	tcp.RcvAckOfFIN.Set():                     {"its FIN is acknowledged by %s", "%s shows that its FIN was acknowledged", "the ACK of its FIN had not reached it"},
+	tcp.InputsOf(tcp.RcvAckOfFIN, tcp.RcvFIN): {"its FIN is acknowledged by %s, and the other end's comes with it", "%s shows that its FIN was acknowledged, and that the other end's reached it", "neither FIN nor ACK had reached it"},
+	tcp.RcvRST.Set():                          {"it is reset by %s", "%s shows that it was reset", "it was not reset"},
+	tcp.RcvRSTPassive.Set():                   {"it is reset by %s, and listens again", "%s shows that it was reset, and listens again", "it was not reset"},
+	tcp.NoTCB.Set():                           {"it has no such connection, as %s shows", "%s shows that it has no such connection", "it still had the connection"},
+	tcp.Reopened.Set():                        {"it opens a new connection with %s", "%s shows that it has opened a new connection", ""},
+	tcp.Unreachable.Set():                     {"the other end cannot be reached, says %s", "", "it had not given up"},
+	0:                                         {"it is picked up midway by %s", "%s shows it, midway", ""},
+	tcp.Timeout2MSL.Set():                     {"2 MSL are over", "", "2 MSL were not over"},
+	tcp.GiveUp.Set():                          {"it had no answer, and gave up", "", "it had not given up"},
+	tcp.GiveUpPassive.Set():                   {"it had no answer, gave up, and listens again", "", "it had not given up"},
 }
 
 // happened names what happened to an end, as records of events do.
@@ -45,12 +46,12 @@ func happened(e *tracker.Event) string {
 // reason says why an end moved.
 func reason(e *tracker.Event) string {
 	frame := fmt.Sprintf("#%d", e.Packet)
-	if e.To == tracker.Unknown {
+	if e.To == tcp.Unknown {
 		return "it never sent a segment, and nothing shows what became of it"
 	}
 	ways := e.Inputs.Parts()
 	if e.Inputs == 0 {
-		ways = []tracker.InputSet{0}
+		ways = []tcp.InputSet{0}
 	}
 	after := e.Basis == tracker.ByCorrection && e.Inputs != 0 && e.Inputs.First().Received()
 	var parts []string

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // written returns what f writes.
@@ -34,15 +35,15 @@ func drawn() []string {
 		"10 < <SEQ=5001><ACK=1101><CTL=ACK><WND=509><ID=1>",
 	}
 	for i := range 40 {
-		seq := tracker.Seq(5001 + 1000*i)
-		s := tracker.Segment{Seq: seq, Ack: 1101, Flags: tracker.ACK, Data: 1000, Wnd: 509, TTL: 64, ID: uint16(i + 2)}
+		seq := tcp.Seq(5001 + 1000*i)
+		s := tcp.Segment{Seq: seq, Ack: 1101, Flags: tcp.ACK, Data: 1000, Wnd: 509, TTL: 64, ID: uint16(i + 2)}
 		list = append(list, "1 < "+s.String())
 		if i == 20 {
 			list = append(list, "0 < "+s.String()) // the capture has it twice
 			s.ID = 1000
 			list = append(list, "300 < "+s.String()) // and it was sent twice
 		}
-		a := tracker.Segment{Seq: 1101, Ack: seq + 1000, Flags: tracker.ACK, Wnd: 502, TTL: 64, ID: uint16(i + 4)}
+		a := tcp.Segment{Seq: 1101, Ack: seq + 1000, Flags: tcp.ACK, Wnd: 502, TTL: 64, ID: uint16(i + 4)}
 		list = append(list, "1 > "+a.String())
 	}
 	return append(list,
@@ -73,12 +74,12 @@ func ladderOf(o LadderOptions) func(testing.TB) []byte {
 }
 
 // observe plays what drawn returns to a tracker.
-func observe(t testing.TB, take func(*tracker.Segment), emit func(*tracker.Event)) {
+func observe(t testing.TB, take func(*tcp.Segment), emit func(*tracker.Event)) {
 	observeLines(t, drawn(), take, emit)
 }
 
 // observeLines plays segments, written as drawn writes them, to a tracker.
-func observeLines(t testing.TB, lines []string, take func(*tracker.Segment), emit func(*tracker.Event)) {
+func observeLines(t testing.TB, lines []string, take func(*tcp.Segment), emit func(*tracker.Event)) {
 	tk, err := tracker.New(tracker.Config{Seen: take != nil, TwoMSL: 30 * time.Second}, emit)
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +89,7 @@ func observeLines(t testing.TB, lines []string, take func(*tracker.Segment), emi
 	for i, line := range lines {
 		pause, rest, _ := strings.Cut(line, " ")
 		from, text, _ := strings.Cut(rest, " ")
-		s, err := tracker.ParseSegment(text)
+		s, err := tcp.ParseSegment(text)
 		if err != nil {
 			t.Fatal(err)
 		}

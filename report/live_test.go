@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // snapshot returns a Snapshot of the sample's connections.
@@ -22,7 +23,7 @@ func snapshot() *Snapshot {
 
 // A List has the rows that the table prints, in the same order.
 func TestListIsTheTable(t *testing.T) {
-	for _, o := range []Options{{}, {Sort: "-bytes"}, {Sort: "client.state"}, {Existing: true}, {Filter: Selection{States: []tracker.State{tracker.TimeWait}}}} {
+	for _, o := range []Options{{}, {Sort: "-bytes"}, {Sort: "client.state"}, {Existing: true}, {Filter: Selection{States: []tcp.State{tcp.TimeWait}}}} {
 		l, err := NewList(BothEnds, snapshot(), o, "")
 		if err != nil {
 			t.Fatal(err)
@@ -138,18 +139,18 @@ func TestLiveLadderIsBounded(t *testing.T) {
 		tk.Each(func(lent *tracker.Record) { r = lent.Clone() })
 		return r
 	}
-	observe := func(i int, flags tracker.Flags) {
-		s := tracker.Segment{Time: at(10 * i), Packet: i, Src: client, Dst: server, Seq: 100, Flags: flags, Wnd: 1000}
+	observe := func(i int, flags tcp.Flags) {
+		s := tcp.Segment{Time: at(10 * i), Packet: i, Src: client, Dst: server, Seq: 100, Flags: flags, Wnd: 1000}
 		if ladder != nil {
 			ladder.Take(&s)
 		}
 		tk.Observe(&s)
 	}
-	observe(1, tracker.SYN)
+	observe(1, tcp.SYN)
 	ladder = NewLiveLadder(record())
 	const last = 5*liveRungs + 1
 	for i := 2; i <= last; i++ {
-		observe(i, tracker.SYN)
+		observe(i, tcp.SYN)
 		if n := len(ladder.ladder.rows); n > liveRungs {
 			t.Fatalf("%d rows are kept", n)
 		}
@@ -171,9 +172,9 @@ func TestLiveLadderIsBounded(t *testing.T) {
 func TestLiveLadderFolds(t *testing.T) {
 	d := &ladder{flow: &ladderFlow{peers: [2]netip.AddrPort{}}, records: []*tracker.Record{{}}}
 	l := &LiveLadder{&Ladders{}, d}
-	open := tracker.Views{State: tracker.Established, Proved: tracker.Established}
+	open := tracker.Views{State: tcp.Established, Proved: tcp.Established}
 	for i := range 30 {
-		d.add(&rung{packet: i + 1, segment: &tracker.Segment{Seq: tracker.Seq(10 * i), Data: 10, Flags: tracker.ACK, Wnd: 1000}, cells: [2]tracker.Views{open, open}}, false)
+		d.add(&rung{packet: i + 1, segment: &tcp.Segment{Seq: tcp.Seq(10 * i), Data: 10, Flags: tcp.ACK, Wnd: 1000}, cells: [2]tracker.Views{open, open}}, false)
 	}
 	first := l.Lines(&tracker.Record{}, LadderOptions{})
 	if again := l.Lines(&tracker.Record{}, LadderOptions{}); !slices.Equal(first, again) {

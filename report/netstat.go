@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // The table of one host, line for line as Linux netstat -tan prints it, with
@@ -72,7 +73,7 @@ func (k *sockets) connection(r *tracker.Record) error {
 			}
 			k.listeners[e.Addr] = n
 		}
-		if k.listening || e.State == tracker.Closed || e.State == tracker.Listen {
+		if k.listening || e.State == tcp.Closed || e.State == tcp.Listen {
 			continue
 		}
 		k.ends = append(k.ends, socket{
@@ -88,7 +89,7 @@ func (k *sockets) connection(r *tracker.Record) error {
 
 // accepted reports whether an end that answered a SYN came to be connected.
 func accepted(e *tracker.EndRecord) bool {
-	return slices.ContainsFunc(e.History, func(s tracker.Step) bool { return s.State >= tracker.Established })
+	return slices.ContainsFunc(e.History, func(s tracker.Step) bool { return s.State >= tcp.Established })
 }
 
 // list returns the sockets in netstat's order: those of IPv4 first, and of each
@@ -96,7 +97,7 @@ func accepted(e *tracker.EndRecord) bool {
 func (k *sockets) list() []socket {
 	var list []socket
 	for addr, n := range k.listeners {
-		list = append(list, socket{local: addr, state: tracker.Listen.String(), accepted: n})
+		list = append(list, socket{local: addr, state: tcp.Listen.String(), accepted: n})
 	}
 	slices.SortFunc(list, func(a, b socket) int { return a.local.Compare(b.local) })
 	slices.SortStableFunc(k.ends, func(a, b socket) int { return k.by.compare(a.key, b.key) })

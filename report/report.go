@@ -45,6 +45,7 @@ import (
 	"syscall"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Options say what a Printer prints, and how. The zero Options print every
@@ -76,17 +77,17 @@ type Options struct {
 // A Summary is what the capture and the tracker know of the whole, given to a
 // Printer at the end.
 type Summary struct {
-	Packets     uint64       // in the capture
-	TCPPackets  uint64       // of these, TCP
-	Filtered    uint64       // of Packets, those that a filter left out
-	Later       uint64       // beyond Packets, those after the moment that was asked for
-	Bytes       uint64       // what the packets measured on the wire
-	First, Last tracker.Time // of the first and the last packet; no meaning without Packets
-	Now         tracker.Time // the moment at which the records were taken; 0: Last
-	Truncated   bool         // the capture is cut off in mid-packet
-	Dropped     uint64       // packets that the capture lost, as far as it says
-	Undecodable uint64       // packets whose headers could not be read
-	Evicted     uint64       // connections forgotten for want of memory
+	Packets     uint64   // in the capture
+	TCPPackets  uint64   // of these, TCP
+	Filtered    uint64   // of Packets, those that a filter left out
+	Later       uint64   // beyond Packets, those after the moment that was asked for
+	Bytes       uint64   // what the packets measured on the wire
+	First, Last tcp.Time // of the first and the last packet; no meaning without Packets
+	Now         tcp.Time // the moment at which the records were taken; 0: Last
+	Truncated   bool     // the capture is cut off in mid-packet
+	Dropped     uint64   // packets that the capture lost, as far as it says
+	Undecodable uint64   // packets whose headers could not be read
+	Evicted     uint64   // connections forgotten for want of memory
 }
 
 // A Printer writes one format. Its errors are those of its writer: after the
@@ -235,7 +236,7 @@ func (o *Options) selects(r *tracker.Record, table bool) bool {
 // exists reports whether an end of r is anything but CLOSED or back in LISTEN.
 func exists(r *tracker.Record) bool {
 	for _, e := range r.Ends {
-		if e.State != tracker.Closed && e.State != tracker.Listen {
+		if e.State != tcp.Closed && e.State != tcp.Listen {
 			return true
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 func TestNewRefusesWhatItDoesNotUnderstand(t *testing.T) {
@@ -139,10 +140,10 @@ func TestSelection(t *testing.T) {
 		want []string // the conns
 	}{
 		{"all", Options{}, []string{"1", "2", "3", "4"}},
-		{"either-end", Options{Filter: Selection{States: []tracker.State{tracker.CloseWait}}}, []string{"4"}},
-		{"any-of-the-states", Options{Filter: Selection{States: []tracker.State{tracker.Unknown, tracker.TimeWait}}}, []string{"1", "2"}},
+		{"either-end", Options{Filter: Selection{States: []tcp.State{tcp.CloseWait}}}, []string{"4"}},
+		{"any-of-the-states", Options{Filter: Selection{States: []tcp.State{tcp.Unknown, tcp.TimeWait}}}, []string{"1", "2"}},
 		{"kind", Options{Filter: Selection{Kinds: []string{"connection-refused"}}}, []string{"3"}},
-		{"state-and-kind", Options{Filter: Selection{States: []tracker.State{tracker.TimeWait}, Kinds: []string{"connection-refused"}}}, nil},
+		{"state-and-kind", Options{Filter: Selection{States: []tcp.State{tcp.TimeWait}, Kinds: []string{"connection-refused"}}}, nil},
 		{"where", Options{Where: func(r *tracker.Record) bool { return r.Conn%2 == 0 }}, []string{"2", "4"}},
 		{"records-ignore-existing", Options{Existing: true}, []string{"1", "2", "3", "4"}},
 	} {
@@ -161,15 +162,15 @@ func TestSelection(t *testing.T) {
 
 func TestExists(t *testing.T) {
 	for _, test := range []struct {
-		client, server tracker.State
+		client, server tcp.State
 		want           bool
 	}{
-		{tracker.Closed, tracker.Closed, false},
-		{tracker.Closed, tracker.Listen, false},
-		{tracker.SynSent, tracker.Listen, true},
-		{tracker.TimeWait, tracker.Closed, true},
-		{tracker.Closed, tracker.LastAck, true},
-		{tracker.Unknown, tracker.Closed, true},
+		{tcp.Closed, tcp.Closed, false},
+		{tcp.Closed, tcp.Listen, false},
+		{tcp.SynSent, tcp.Listen, true},
+		{tcp.TimeWait, tcp.Closed, true},
+		{tcp.Closed, tcp.LastAck, true},
+		{tcp.Unknown, tcp.Closed, true},
 	} {
 		var r tracker.Record
 		r.Ends[tracker.Client].State, r.Ends[tracker.Server].State = test.client, test.server

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A Tuple is the two ends of a connection, in either order. The zero Tuple is
@@ -35,8 +36,8 @@ func (t Tuple) Has(r *tracker.Record) bool {
 // A Selection names the connections to print. The zero Selection is all; with
 // both States and Kinds, a connection must satisfy both.
 type Selection struct {
-	States []tracker.State // an end is in one of these, in the assumed view
-	Kinds  []string        // flagged with one of these anomalies
+	States []tcp.State // an end is in one of these, in the assumed view
+	Kinds  []string    // flagged with one of these anomalies
 }
 
 // active reports whether the Selection leaves anything out.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Pictures of the tracker's transition table and catalogue. They are drawn
@@ -21,8 +22,8 @@ func WriteStates(w io.Writer, colors bool) error {
 	g := &grid{color: colors, columns: []gridColumn{
 		{title: "In State", color: stateColor}, {title: "On"}, {title: "Goes To", color: stateColor}, {title: "RFC 9293"},
 	}}
-	for _, state := range tracker.States() {
-		for _, row := range tracker.Transitions() {
+	for _, state := range tcp.States() {
+		for _, row := range tcp.Transitions() {
 			if row.From == state {
 				g.rows = append(g.rows, []string{row.From.String(), row.On.String(), row.To.String(), "§" + row.RFC})
 			}
@@ -39,9 +40,9 @@ func WriteStates(w io.Writer, colors bool) error {
 func StatesMarkdown() []byte {
 	var b bytes.Buffer
 	b.WriteString("| in state | on | goes to | RFC 9293 |\n| --- | --- | --- | --- |\n")
-	for _, state := range tracker.States() {
+	for _, state := range tcp.States() {
 		name := state.String()
-		for _, row := range tracker.Transitions() {
+		for _, row := range tcp.Transitions() {
 			if row.From == state {
 				fmt.Fprintf(&b, "| %s | %v | %v | §%s |\n", name, row.On, row.To, row.RFC)
 				name = ""
@@ -55,7 +56,7 @@ func StatesMarkdown() []byte {
 // to CLOSED by reset, by a timer or for want of a connection are left out:
 // nearly every state has them, and the table lists them.
 func StatesMermaid() []byte {
-	id := func(s tracker.State) string {
+	id := func(s tcp.State) string {
 		var b strings.Builder
 		for _, word := range strings.Split(s.String(), "_") {
 			b.WriteString(word[:1] + strings.ToLower(word[1:]))
@@ -64,10 +65,10 @@ func StatesMermaid() []byte {
 	}
 	var b bytes.Buffer
 	b.WriteString("stateDiagram-v2\n")
-	for _, s := range tracker.States() {
+	for _, s := range tcp.States() {
 		fmt.Fprintf(&b, "    %s : %v\n", id(s), s)
 	}
-	for _, row := range tracker.Transitions() {
+	for _, row := range tcp.Transitions() {
 		if orderly(row) {
 			fmt.Fprintf(&b, "    %s --> %s : %v\n", id(row.From), id(row.To), row.On)
 		}
@@ -77,8 +78,8 @@ func StatesMermaid() []byte {
 
 // orderly reports whether a row is part of opening or closing a connection, as
 // opposed to cutting it short.
-func orderly(row tracker.Transition) bool {
-	return row.To != tracker.Closed || row.On == tracker.RcvAckOfFIN || row.On == tracker.Timeout2MSL
+func orderly(row tcp.Transition) bool {
+	return row.To != tcp.Closed || row.On == tcp.RcvAckOfFIN || row.On == tcp.Timeout2MSL
 }
 
 // StatesDot draws the whole transition table for Graphviz. How a connection is
@@ -88,10 +89,10 @@ func StatesDot() []byte {
 	b.WriteString("digraph tcp {\n" +
 		"    node [shape=box, style=rounded, fontname=\"sans-serif\"];\n" +
 		"    edge [fontname=\"sans-serif\", fontsize=10];\n")
-	for _, s := range tracker.States() {
+	for _, s := range tcp.States() {
 		fmt.Fprintf(&b, "    %v;\n", s)
 	}
-	for _, row := range tracker.Transitions() {
+	for _, row := range tcp.Transitions() {
 		style := ""
 		if !orderly(row) {
 			style = ", color=gray, fontcolor=gray"

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // The picture of the states. Where they stand and how the arrows run is laid
@@ -24,18 +24,18 @@ const (
 )
 
 // places are where the states stand.
-var places = map[tracker.State]point{
-	tracker.Listen:      {240, 140},
-	tracker.Closed:      {820, 140},
-	tracker.SynReceived: {240, 300},
-	tracker.SynSent:     {820, 300},
-	tracker.Established: {530, 430},
-	tracker.FinWait1:    {240, 570},
-	tracker.CloseWait:   {820, 570},
-	tracker.FinWait2:    {240, 710},
-	tracker.Closing:     {530, 710},
-	tracker.LastAck:     {820, 710},
-	tracker.TimeWait:    {530, 850},
+var places = map[tcp.State]point{
+	tcp.Listen:      {240, 140},
+	tcp.Closed:      {820, 140},
+	tcp.SynReceived: {240, 300},
+	tcp.SynSent:     {820, 300},
+	tcp.Established: {530, 430},
+	tcp.FinWait1:    {240, 570},
+	tcp.CloseWait:   {820, 570},
+	tcp.FinWait2:    {240, 710},
+	tcp.Closing:     {530, 710},
+	tcp.LastAck:     {820, 710},
+	tcp.TimeWait:    {530, 850},
 }
 
 // closedAgain is where CLOSED stands as the end of a connection.
@@ -49,26 +49,26 @@ type route struct {
 	anchor   string // of the text: start, middle or end
 }
 
-type stateMove struct{ from, to tracker.State }
+type stateMove struct{ from, to tcp.State }
 
 var routes = map[stateMove]route{
-	{tracker.Listen, tracker.SynReceived}:      {point{268, 164}, point{268, 276}, point{279, 224}, "start"},
-	{tracker.SynReceived, tracker.Listen}:      {point{212, 276}, point{212, 164}, point{201, 233}, "end"},
-	{tracker.Closed, tracker.SynSent}:          {point{820, 164}, point{820, 276}, point{831, 224}, "start"},
-	{tracker.Listen, tracker.SynSent}:          {point{322, 150}, point{738, 286}, point{420, 168}, "start"},
-	{tracker.Closed, tracker.SynReceived}:      {point{738, 150}, point{322, 286}, point{640, 168}, "end"},
-	{tracker.SynSent, tracker.SynReceived}:     {point{738, 308}, point{322, 308}, point{530, 299}, "middle"},
-	{tracker.SynReceived, tracker.Established}: {point{300, 324}, point{478, 406}, point{402, 361}, "start"},
-	{tracker.SynReceived, tracker.FinWait1}:    {point{212, 324}, point{212, 546}, point{201, 440}, "end"},
-	{tracker.Established, tracker.FinWait1}:    {point{478, 454}, point{300, 546}, point{380, 492}, "end"},
-	{tracker.Established, tracker.CloseWait}:   {point{582, 454}, point{760, 546}, point{682, 492}, "start"},
-	{tracker.FinWait1, tracker.FinWait2}:       {point{240, 594}, point{240, 686}, point{229, 645}, "end"},
-	{tracker.FinWait1, tracker.Closing}:        {point{306, 594}, point{464, 686}, point{396, 634}, "start"},
-	{tracker.CloseWait, tracker.LastAck}:       {point{820, 594}, point{820, 686}, point{831, 645}, "start"},
-	{tracker.FinWait2, tracker.TimeWait}:       {point{306, 734}, point{464, 826}, point{374, 794}, "end"},
-	{tracker.Closing, tracker.TimeWait}:        {point{530, 734}, point{530, 826}, point{541, 785}, "start"},
-	{tracker.LastAck, tracker.Closed}:          {point{820, 734}, point{820, 826}, point{831, 785}, "start"},
-	{tracker.TimeWait, tracker.Closed}:         {point{612, 850}, point{738, 850}, point{675, 841}, "middle"},
+	{tcp.Listen, tcp.SynReceived}:      {point{268, 164}, point{268, 276}, point{279, 224}, "start"},
+	{tcp.SynReceived, tcp.Listen}:      {point{212, 276}, point{212, 164}, point{201, 233}, "end"},
+	{tcp.Closed, tcp.SynSent}:          {point{820, 164}, point{820, 276}, point{831, 224}, "start"},
+	{tcp.Listen, tcp.SynSent}:          {point{322, 150}, point{738, 286}, point{420, 168}, "start"},
+	{tcp.Closed, tcp.SynReceived}:      {point{738, 150}, point{322, 286}, point{640, 168}, "end"},
+	{tcp.SynSent, tcp.SynReceived}:     {point{738, 308}, point{322, 308}, point{530, 299}, "middle"},
+	{tcp.SynReceived, tcp.Established}: {point{300, 324}, point{478, 406}, point{402, 361}, "start"},
+	{tcp.SynReceived, tcp.FinWait1}:    {point{212, 324}, point{212, 546}, point{201, 440}, "end"},
+	{tcp.Established, tcp.FinWait1}:    {point{478, 454}, point{300, 546}, point{380, 492}, "end"},
+	{tcp.Established, tcp.CloseWait}:   {point{582, 454}, point{760, 546}, point{682, 492}, "start"},
+	{tcp.FinWait1, tcp.FinWait2}:       {point{240, 594}, point{240, 686}, point{229, 645}, "end"},
+	{tcp.FinWait1, tcp.Closing}:        {point{306, 594}, point{464, 686}, point{396, 634}, "start"},
+	{tcp.CloseWait, tcp.LastAck}:       {point{820, 594}, point{820, 686}, point{831, 645}, "start"},
+	{tcp.FinWait2, tcp.TimeWait}:       {point{306, 734}, point{464, 826}, point{374, 794}, "end"},
+	{tcp.Closing, tcp.TimeWait}:        {point{530, 734}, point{530, 826}, point{541, 785}, "start"},
+	{tcp.LastAck, tcp.Closed}:          {point{820, 734}, point{820, 826}, point{831, 785}, "start"},
+	{tcp.TimeWait, tcp.Closed}:         {point{612, 850}, point{738, 850}, point{675, 841}, "middle"},
 }
 
 // regions are the parts of a connection's life.
@@ -91,7 +91,7 @@ var inks = []struct{ name, color, legend string }{
 }
 
 // inkOf returns the class of an arrow.
-func inkOf(on tracker.Input) string {
+func inkOf(on tcp.Input) string {
 	if word, _, _ := strings.Cut(on.String(), " "); word == "send" || word == "recv" {
 		return word
 	}
@@ -119,12 +119,12 @@ func StatesSVG() []byte {
 	for _, ink := range inks {
 		style += fmt.Sprintf(".%s { stroke: %s; } .label.%s { fill: %s; stroke: #f8fafc; }\n", ink.name, ink.color, ink.name, ink.color)
 	}
-	return drawMachine("<style>"+style+"</style>\n", func(row tracker.Transition) string { return row.On.String() })
+	return drawMachine("<style>"+style+"</style>\n", func(row tcp.Transition) string { return row.On.String() })
 }
 
 // drawMachine draws the picture; style comes first in it, and label tells what
 // is written at the arrow of a row.
-func drawMachine(style string, label func(tracker.Transition) string) []byte {
+func drawMachine(style string, label func(tcp.Transition) string) []byte {
 	var b bytes.Buffer
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1020 990" width="1020" height="990" role="img" aria-labelledby="title">`)
@@ -142,31 +142,31 @@ func drawMachine(style string, label func(tracker.Transition) string) []byte {
 		line(`<text class="caption" x="%d" y="%d">%s</text>`, r.caption.x, r.caption.y, r.name)
 	}
 	drawArrows(line, label)
-	for _, s := range tracker.States() {
+	for _, s := range tcp.States() {
 		class := "state"
-		if s == tracker.Established {
+		if s == tcp.Established {
 			class += " open"
 		}
 		drawState(line, places[s], class, s)
 	}
-	drawState(line, closedAgain, "state over", tracker.Closed)
+	drawState(line, closedAgain, "state over", tcp.Closed)
 	drawLegend(line)
 	line(`</svg>`)
 	return b.Bytes()
 }
 
 // drawState draws the box of a state.
-func drawState(line func(string, ...any), at point, class string, s tracker.State) {
+func drawState(line func(string, ...any), at point, class string, s tcp.State) {
 	line(`<rect class="%s" x="%d" y="%d" width="%d" height="%d" rx="12"/>`, class, at.x-boxX, at.y-boxY, 2*boxX, 2*boxY)
 	line(`<text class="name" x="%d" y="%d">%v</text>`, at.x, at.y+5, s)
 }
 
 // drawArrows draws an arrow for every two states between which the table has
 // an orderly row, and writes what all these rows are on.
-func drawArrows(line func(string, ...any), label func(tracker.Transition) string) {
+func drawArrows(line func(string, ...any), label func(tcp.Transition) string) {
 	drawn := make(map[stateMove]bool)
 	var labels []func()
-	for _, row := range tracker.Transitions() {
+	for _, row := range tcp.Transitions() {
 		m := stateMove{row.From, row.To}
 		if !orderly(row) || drawn[m] {
 			continue
@@ -180,7 +180,7 @@ func drawArrows(line func(string, ...any), label func(tracker.Transition) string
 		line(`<path class="arrow %s" d="M%d %dL%d %d" marker-end="url(#%s)"/>`, ink, r.from.x, r.from.y, r.to.x, r.to.y, ink)
 		labels = append(labels, func() {
 			y := r.text.y
-			for _, other := range tracker.Transitions() {
+			for _, other := range tcp.Transitions() {
 				if (stateMove{other.From, other.To}) == m && orderly(other) {
 					line(`<text class="label %s" x="%d" y="%d" text-anchor="%s">%s</text>`, inkOf(other.On), r.text.x, y, r.anchor, label(other))
 					y -= 18

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // aKind is an entry of a catalogue, with everything that can be printed.
@@ -51,14 +52,14 @@ func oneKind(format string, o KindOptions) func(testing.TB) []byte {
 func TestPicturesOfStatesAreWhole(t *testing.T) {
 	table := string(written(t, func(w io.Writer) error { return WriteStates(w, false) }))
 	dot, mermaid, svg := string(StatesDot()), string(StatesMermaid()), string(StatesSVG())
-	for _, s := range tracker.States() {
+	for _, s := range tcp.States() {
 		for name, picture := range map[string]string{"table": table, "dot": dot, "mermaid": mermaid, "svg": svg} {
 			if !strings.Contains(picture, s.String()) {
 				t.Errorf("%s has no state %v", name, s)
 			}
 		}
 	}
-	mermaidID := func(s tracker.State) string {
+	mermaidID := func(s tcp.State) string {
 		for _, line := range strings.Split(mermaid, "\n") {
 			if id, ok := strings.CutSuffix(strings.TrimSpace(line), " : "+s.String()); ok && !strings.Contains(id, "-->") {
 				return id
@@ -66,7 +67,7 @@ func TestPicturesOfStatesAreWhole(t *testing.T) {
 		}
 		return ""
 	}
-	for _, row := range tracker.Transitions() {
+	for _, row := range tcp.Transitions() {
 		if !hasLine(table, row.From.String(), row.On.String(), row.To.String(), "§"+row.RFC) {
 			t.Errorf("table has no row %v", row)
 		}
@@ -89,7 +90,7 @@ func TestPicturesOfStatesAreWhole(t *testing.T) {
 	}
 	for m := range routes {
 		used := false
-		for _, row := range tracker.Transitions() {
+		for _, row := range tcp.Transitions() {
 			used = used || orderly(row) && m == stateMove{row.From, row.To}
 		}
 		if !used {

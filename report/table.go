@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // The table: one connection a line, with the state of each end beside its
@@ -34,8 +35,8 @@ type column struct {
 // A look is what cells depend on beside the record.
 type look struct {
 	time  TimeStyle
-	first tracker.Time // of the capture
-	now   tracker.Time // the moment that is shown
+	first tcp.Time // of the capture
+	now   tcp.Time // the moment that is shown
 }
 
 var tableColumns = []column{
@@ -86,7 +87,7 @@ func (l *look) text(v value) string {
 	case seconds:
 		return human(time.Duration(v.num))
 	case instant:
-		return l.time.Format(tracker.Time(v.num), l.first)
+		return l.time.Format(tcp.Time(v.num), l.first)
 	}
 	var buf [32]byte
 	return string(v.appendText(buf[:0]))

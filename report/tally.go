@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A tally counts what every format tells at its end.
@@ -45,9 +46,9 @@ func (t *tally) anomaly(a *tracker.Anomaly) {
 
 // present returns the states that were counted, in the order of RFC 9293, with
 // UNKNOWN at the end.
-func (c *stateCounts) present() []tracker.State {
-	var present []tracker.State
-	for _, s := range append(tracker.States(), tracker.Unknown) {
+func (c *stateCounts) present() []tcp.State {
+	var present []tcp.State
+	for _, s := range append(tcp.States(), tcp.Unknown) {
 		if c.total(s) > 0 {
 			present = append(present, s)
 		}
@@ -56,14 +57,14 @@ func (c *stateCounts) present() []tracker.State {
 }
 
 // frequent returns the states that were counted, the most frequent first.
-func (c *stateCounts) frequent() []tracker.State {
+func (c *stateCounts) frequent() []tcp.State {
 	states := c.present()
-	slices.SortStableFunc(states, func(a, b tracker.State) int { return cmp.Compare(c.total(b), c.total(a)) })
+	slices.SortStableFunc(states, func(a, b tcp.State) int { return cmp.Compare(c.total(b), c.total(a)) })
 	return states
 }
 
 // total returns how many ends are in state s.
-func (c *stateCounts) total(s tracker.State) int {
+func (c *stateCounts) total(s tcp.State) int {
 	return c[s][tracker.Client] + c[s][tracker.Server]
 }
 

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A TimeStyle is how tables write times. Records are always in UTC.
@@ -35,7 +36,7 @@ func ParseTimeStyle(s string) (TimeStyle, error) {
 
 // Format writes t for people, in microseconds; first is the capture's first
 // packet.
-func (s TimeStyle) Format(t, first tracker.Time) string {
+func (s TimeStyle) Format(t, first tcp.Time) string {
 	const layout = "2006-01-02T15:04:05.000000Z07:00"
 	switch s {
 	case Local:
@@ -47,7 +48,7 @@ func (s TimeStyle) Format(t, first tracker.Time) string {
 }
 
 // appendTime appends t in RFC 3339, UTC, always with nine digits of a second.
-func appendTime(b []byte, t tracker.Time) []byte {
+func appendTime(b []byte, t tcp.Time) []byte {
 	at := t.Std()
 	b = at.AppendFormat(b, time.RFC3339) // a layout with a fraction took three times as long
 	b[len(b)-1] = '.'
@@ -161,7 +162,7 @@ const assumedMark = "?"
 
 // stateText writes the state of an end as every table does.
 func stateText(e *tracker.EndRecord) string {
-	if e.Certainty == tracker.Assumed && e.State != tracker.Unknown {
+	if e.Certainty == tracker.Assumed && e.State != tcp.Unknown {
 		return e.State.String() + assumedMark
 	}
 	return e.State.String()

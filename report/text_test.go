@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 func TestEscape(t *testing.T) {
@@ -71,7 +72,7 @@ func TestAppendSeconds(t *testing.T) {
 
 func TestAppendTime(t *testing.T) {
 	for _, test := range []struct {
-		t    tracker.Time
+		t    tcp.Time
 		want string
 	}{
 		{0, "1970-01-01T00:00:00.000000000Z"}, {begin + 1, "2026-01-02T03:00:00.000000001Z"}, {-1, "1969-12-31T23:59:59.999999999Z"},

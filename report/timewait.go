@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Below a table, where ends are left in TIME_WAIT: on which side they stand,
@@ -36,7 +37,7 @@ type timeWaitServer struct {
 	addr   netip.AddrPort
 	first  [2]int // who closed first, by end
 	stands [2]int // TIME_WAITs, by end
-	until  tracker.Time
+	until  tcp.Time
 }
 
 // A timeWaitClient is a host with its TIME_WAITs to one destination.
@@ -101,7 +102,7 @@ func (c *connections) timeWaitGrids(o *Options, s *Summary) []*timeWaitGrid {
 
 // timeWaits returns the servers and the clients with TIME_WAITs, those with
 // the most first. now is the moment at which the records were taken.
-func (c *connections) timeWaits(now tracker.Time) ([]timeWaitServer, []timeWaitClient) {
+func (c *connections) timeWaits(now tcp.Time) ([]timeWaitServer, []timeWaitClient) {
 	type hostTo struct {
 		host netip.Addr
 		to   netip.AddrPort
@@ -120,11 +121,11 @@ func (c *connections) timeWaits(now tracker.Time) ([]timeWaitServer, []timeWaitC
 		case tracker.ByServer:
 			v.first[tracker.Server]++
 		}
-		if client.State == tracker.TimeWait {
+		if client.State == tcp.TimeWait {
 			v.stands[tracker.Client]++
 			clients[hostTo{client.Addr.Addr(), server.Addr}]++
 		}
-		if server.State == tracker.TimeWait {
+		if server.State == tcp.TimeWait {
 			v.stands[tracker.Server]++
 			v.until = max(v.until, now.Add(server.Timer.Remaining.Truncate(time.Microsecond)))
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // TestOnTheTrackersEvents: every format prints what a real tracker says of a
@@ -36,15 +37,15 @@ func track(p Printer) error {
 		return err
 	}
 	client, server := netip.MustParseAddrPort("10.9.0.1:37520"), netip.MustParseAddrPort("10.9.0.2:80")
-	for i, s := range []tracker.Segment{
-		{Src: client, Seq: 100, Flags: tracker.SYN, Options: tracker.Options{MSS: 1460}},
-		{Src: server, Seq: 300, Ack: 101, Flags: tracker.SYN | tracker.ACK, Options: tracker.Options{MSS: 1460}},
-		{Src: client, Seq: 101, Ack: 301, Flags: tracker.ACK},
-		{Src: client, Seq: 101, Ack: 301, Flags: tracker.ACK | tracker.PSH, Data: 3},
-		{Src: server, Seq: 301, Ack: 104, Flags: tracker.ACK},
-		{Src: client, Seq: 104, Ack: 301, Flags: tracker.FIN | tracker.ACK},
-		{Src: server, Seq: 301, Ack: 105, Flags: tracker.FIN | tracker.ACK},
-		{Src: client, Seq: 105, Ack: 302, Flags: tracker.ACK},
+	for i, s := range []tcp.Segment{
+		{Src: client, Seq: 100, Flags: tcp.SYN, Options: tcp.Options{MSS: 1460}},
+		{Src: server, Seq: 300, Ack: 101, Flags: tcp.SYN | tcp.ACK, Options: tcp.Options{MSS: 1460}},
+		{Src: client, Seq: 101, Ack: 301, Flags: tcp.ACK},
+		{Src: client, Seq: 101, Ack: 301, Flags: tcp.ACK | tcp.PSH, Data: 3},
+		{Src: server, Seq: 301, Ack: 104, Flags: tcp.ACK},
+		{Src: client, Seq: 104, Ack: 301, Flags: tcp.FIN | tcp.ACK},
+		{Src: server, Seq: 301, Ack: 105, Flags: tcp.FIN | tcp.ACK},
+		{Src: client, Seq: 105, Ack: 302, Flags: tcp.ACK},
 	} {
 		s.Time, s.Packet, s.Wnd, s.Dst = at(10*i), i+1, 1000, server
 		if s.Src == server {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // kind says of what sort a value is: how it is written and compared.
@@ -18,11 +19,11 @@ const (
 	number                // num
 	truth                 // num, 0 or 1
 	seconds               // num, in nanoseconds
-	instant               // num, a tracker.Time
+	instant               // num, a tcp.Time
 	name                  // text: a word of ours, never one of a packet's
-	state                 // num, a tracker.State
+	state                 // num, a tcp.State
 	address               // addr
-	states                // num, a tracker.StateSet
+	states                // num, a tcp.StateSet
 	steps                 // steps, num of them
 	anomalies             // odd, num of them
 	phrase                // text: anything
@@ -64,9 +65,9 @@ func flag(b bool) value {
 
 func span(d time.Duration) value { return value{kind: seconds, num: int64(d)} }
 
-func moment(t tracker.Time) value { return value{kind: instant, num: int64(t)} }
+func moment(t tcp.Time) value { return value{kind: instant, num: int64(t)} }
 
-func stateValue(s tracker.State) value { return value{kind: state, num: int64(s)} }
+func stateValue(s tcp.State) value { return value{kind: state, num: int64(s)} }
 
 // unless returns v, or nothing if it is known to mean nothing.
 func (v value) unless(unknown bool) value {
@@ -87,15 +88,15 @@ func (v *value) appendText(b []byte) []byte {
 	case seconds:
 		return appendSeconds(b, time.Duration(v.num))
 	case instant:
-		return appendTime(b, tracker.Time(v.num))
+		return appendTime(b, tcp.Time(v.num))
 	case name:
 		return append(b, v.text...)
 	case state:
-		return append(b, tracker.State(v.num).String()...)
+		return append(b, tcp.State(v.num).String()...)
 	case address:
 		return v.addr.AppendTo(b)
 	case states:
-		for i, s := range tracker.StateSet(v.num).List() {
+		for i, s := range tcp.StateSet(v.num).List() {
 			b = append(appendBlank(b, i), s.String()...)
 		}
 	case steps:
@@ -136,7 +137,7 @@ func (v *value) appendJSON(b []byte) []byte {
 		return appendInts(b, *v.ints)
 	case states:
 		b = append(b, '[')
-		for _, s := range tracker.StateSet(v.num).List() {
+		for _, s := range tcp.StateSet(v.num).List() {
 			b = appendString(appendComma(b), s.String())
 		}
 		return append(b, ']')
@@ -167,7 +168,7 @@ func (v value) compare(w value) int {
 	case address:
 		return v.addr.Compare(w.addr)
 	case states:
-		return cmp.Compare(tracker.StateSet(v.num).Len(), tracker.StateSet(w.num).Len())
+		return cmp.Compare(tcp.StateSet(v.num).Len(), tcp.StateSet(w.num).Len())
 	}
 	return cmp.Compare(v.num, w.num)
 }

@@ -6,6 +6,8 @@ import (
 	"math/bits"
 	"net/netip"
 	"slices"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // An anomaly is one value, a Kind: its name, how grave it is, what it departs
@@ -55,14 +57,14 @@ type Anomaly struct {
 	Severity   Severity
 	Cause      string // where the kind has sub-causes
 	Certain    Confidence
-	Time       Time
+	Time       tcp.Time
 	Packet     int // the frame that showed it
 	End        End
-	Evidence   []int  // frames, in capture order
-	Text       string // the sentence for people
-	RFC        string // "RFC 9293 §3.6.1"
-	Count      int    // how often; at least 1
-	Until      Time   // of the last of them; 0 where it happened once
+	Evidence   []int    // frames, in capture order
+	Text       string   // the sentence for people
+	RFC        string   // "RFC 9293 §3.6.1"
+	Count      int      // how often; at least 1
+	Until      tcp.Time // of the last of them; 0 where it happened once
 	Supersedes []string
 
 	// Of an anomaly over many connections.
@@ -146,7 +148,7 @@ func (h *happening) facts() (is facts) {
 	if h.odd != nil {
 		is |= isOdd
 	}
-	if h.past&past(RcvRST.Set()) != 0 {
+	if h.past&past(tcp.RcvRST.Set()) != 0 {
 		is |= isReset
 	}
 	if h.older() != nil {
@@ -168,13 +170,13 @@ func (h *happening) facts() (is facts) {
 		is |= isFinished
 	}
 	before := h.before.states[h.from]
-	if before == Closed.Set() {
+	if before == tcp.Closed.Set() {
 		is |= wasDead
 	}
-	if before == SynSent.Set() {
+	if before == tcp.SynSent.Set() {
 		is |= wasCalling
 	}
-	if (before|x.assumed)&(FinWait2.Set()|CloseWait.Set()) != 0 {
+	if (before|x.assumed)&(tcp.FinWait2.Set()|tcp.CloseWait.Set()) != 0 {
 		is |= isWaiting
 	}
 	if h.on&onRST != 0 {
@@ -330,12 +332,12 @@ func ParseKind(name string) (*Kind, error) {
 // A sight is what the checks want to know of the connection as it stood before
 // the happening.
 type sight struct {
-	states   [2]StateSet
-	proved   [2]StateSet
-	sentAt   [2]Time // the newest segment of each end; 0: none
-	acked    [2]Seq
-	nxt      [2]Seq
-	edge     [2]Seq
+	states   [2]tcp.StateSet
+	proved   [2]tcp.StateSet
+	sentAt   [2]tcp.Time // the newest segment of each end; 0: none
+	acked    [2]tcp.Seq
+	nxt      [2]tcp.Seq
+	edge     [2]tcp.Seq
 	wnd      [2]uint16
 	tsval    [2]uint32
 	rst      resetKind // what the RST is by its numbers
@@ -347,9 +349,9 @@ type happening struct {
 	*Conn // as it is after it
 	reading
 	t        *Tracker
-	s        *Segment // nil: no segment
-	from     End      // the end that sent it, whose timer fired, or that is asked about
-	now      Time
+	s        *tcp.Segment // nil: no segment
+	from     End          // the end that sent it, whose timer fired, or that is asked about
+	now      tcp.Time
 	before   sight
 	on       occasions
 	relied   bool  // the check that is asked was told that nothing of an end is missing
@@ -410,19 +412,19 @@ type tallyKey struct {
 }
 
 // occasionsOf returns what is noteworthy of a segment that is not a RST.
-func (c *Conn) occasionsOf(s *Segment, from End, r reading) (on occasions) {
+func (c *Conn) occasionsOf(s *tcp.Segment, from End, r reading) (on occasions) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
-	if s.Flags&(SYN|FIN|ACK|URG) != ACK || s.Urg != 0 {
+	if s.Flags&(tcp.SYN|tcp.FIN|tcp.ACK|tcp.URG) != tcp.ACK || s.Urg != 0 {
 		switch {
-		case s.Flags&(SYN|ACK) == SYN:
+		case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN:
 			on |= onSYN
-		case s.Flags&SYN != 0:
+		case s.Flags&tcp.SYN != 0:
 			on |= onSYNACK
 		}
-		if s.Flags&FIN != 0 {
+		if s.Flags&tcp.FIN != 0 {
 			on |= onFIN
 		}
-		if s.Flags&(SYN|ACK) == 0 || s.Flags&(SYN|FIN) == SYN|FIN || s.Flags&URG != 0 || s.Urg != 0 {
+		if s.Flags&(tcp.SYN|tcp.ACK) == 0 || s.Flags&(tcp.SYN|tcp.FIN) == tcp.SYN|tcp.FIN || s.Flags&tcp.URG != 0 || s.Urg != 0 {
 			on |= onFlags
 		}
 	}
@@ -438,12 +440,12 @@ func (c *Conn) occasionsOf(s *Segment, from End, r reading) (on occasions) {
 	if r.foreign {
 		on |= onForeign
 	}
-	if s.Flags&ACK != 0 && x.seen() && !r.stale {
-		if edge := s.Ack.Add(Size(s.Wnd) << x.scale(y)); s.Wnd == 0 || x.wnd == 0 || edge.Before(x.edge) && s.Flags&SYN == 0 {
+	if s.Flags&tcp.ACK != 0 && x.seen() && !r.stale {
+		if edge := s.Ack.Add(tcp.Size(s.Wnd) << x.scale(y)); s.Wnd == 0 || x.wnd == 0 || edge.Before(x.edge) && s.Flags&tcp.SYN == 0 {
 			on |= onWindow
 		}
 	}
-	if y.seen() && s.Flags&ACK != 0 && y.nxt.Before(s.Ack) || x.seen() && x.nxt.Before(s.Seq) {
+	if y.seen() && s.Flags&tcp.ACK != 0 && y.nxt.Before(s.Ack) || x.seen() && x.nxt.Before(s.Seq) {
 		on |= onGap
 	}
 	if y.has(hasAcked) && x.seen() {
@@ -475,8 +477,8 @@ func (c *Conn) occasionsOf(s *Segment, from End, r reading) (on occasions) {
 
 // qualityOf returns onQuality where the capture has the segment other than it
 // was on the wire.
-func (c *Conn) qualityOf(s *Segment, from End) occasions {
-	if s.Cut == CutOptions || s.Fragment || s.Sum > SumGood || s.Data > c.largest(from) {
+func (c *Conn) qualityOf(s *tcp.Segment, from End) occasions {
+	if s.Cut == tcp.CutOptions || s.Fragment || s.Sum > tcp.SumGood || s.Data > c.largest(from) {
 		return onQuality
 	}
 	return 0
@@ -499,7 +501,7 @@ func (t *Tracker) look(c *Conn) *sight {
 // judge asks the checks about what happened to the connection by the segment,
 // if it is not nil, or to its end from. Before it happened there was a look at
 // the connection, and at no other since.
-func (t *Tracker) judge(c *Conn, s *Segment, from End, r reading, on occasions) {
+func (t *Tracker) judge(c *Conn, s *tcp.Segment, from End, r reading, on occasions) {
 	if !c.provisional() {
 		h := &t.scene
 		h.Conn, h.s, h.from, h.on = c, s, from, on
@@ -550,7 +552,7 @@ func (h *happening) temper(f *finding) {
 
 // report takes down a finding. A kind is reported once for each end of a
 // connection; what comes again is counted, and told again only if it is graver.
-func (t *Tracker) report(c *Conn, s *Segment, k *Kind, f finding) {
+func (t *Tracker) report(c *Conn, s *tcp.Segment, k *Kind, f finding) {
 	o := c.oddments()
 	severity := k.severityOf(&f)
 	for i := range o.anomalies {
@@ -629,7 +631,7 @@ func framesInOrder(list []int) []int {
 
 // frames returns the frames of the steps by which the inputs happened to the
 // end, without those that did not.
-func (c *Conn) frames(e End, ins ...Input) []int {
+func (c *Conn) frames(e End, ins ...tcp.Input) []int {
 	var list []int
 	for _, in := range ins {
 		if st, ok := c.find(e, in); ok && st.packet() != 0 {

@@ -3,13 +3,15 @@ package tracker
 import (
 	"cmp"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Connections that end, or whose close ends, in a RST. Who made the RST is told
 // by its numbers (reset.go); what made its sender do so, by what went before.
 
 // beforeFIN are the states of an open connection whose end has not closed yet.
-var beforeFIN = SynReceived.Set() | Established.Set() | CloseWait.Set()
+var beforeFIN = tcp.SynReceived.Set() | tcp.Established.Set() | tcp.CloseWait.Set()
 
 const abortedText = "{X} aborted the connection with RST instead of closing it with FIN: SO_LINGER with a time of 0, a close() with received bytes unread, or the policy of a firewall.{sent} Neither end keeps TIME_WAIT."
 
@@ -32,7 +34,7 @@ var lingerZeroAbort = Kind{
 	on:         onRST,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
-		if h.s.Flags&SYN != 0 || !h.abortsOpen() || h.triedInVain(x) {
+		if h.s.Flags&tcp.SYN != 0 || !h.abortsOpen() || h.triedInVain(x) {
 			return nil
 		}
 		if _, certain := h.unreadBy(x); certain {
@@ -123,12 +125,12 @@ var dataAfterCloseReset = Kind{
 		if !ok || !h.ends[x].has(hasFIN) {
 			return nil
 		}
-		fin, _ := h.find(x, SndFIN)
+		fin, _ := h.find(x, tcp.SndFIN)
 		f := &finding{
 			end:      x,
 			cause:    "closed",
 			certain:  ConfidenceAssumed,
-			evidence: append(h.frames(x, SndFIN), data, h.s.Packet),
+			evidence: append(h.frames(x, tcp.SndFIN), data, h.s.Packet),
 			values:   values{"n": h.streamEnd(y).Minus(h.before.acked[x]), "span": h.now.Sub(fin.at)},
 		}
 		if h.forgot(x) {
@@ -153,19 +155,19 @@ var lateFINReset = Kind{
 	on:         onRST,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
-		if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || !h.closedFirst(x) || h.s.Seq != h.ends[x].fin+1 {
+		if h.s.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.before.rst != resetReply || !h.closedFirst(x) || h.s.Seq != h.ends[x].fin+1 {
 			return nil
 		}
 		if h.ends[y].fin.Before(h.before.acked[x]) {
 			return nil // it had its ACK
 		}
-		closed, _ := h.find(x, SndFIN)
-		fin, ok := h.find(y, SndFIN)
+		closed, _ := h.find(x, tcp.SndFIN)
+		fin, ok := h.find(y, tcp.SndFIN)
 		if _, data := h.refusedData(); data || !ok || fin.at != h.before.sentAt[y] {
 			return nil // what it answers is not the first FIN, or not that alone
 		}
 		since := closed
-		if ack, ok := h.find(x, RcvAckOfFIN); ok {
+		if ack, ok := h.find(x, tcp.RcvAckOfFIN); ok {
 			since = ack
 		}
 		f := &finding{
@@ -201,14 +203,14 @@ var abortAfterFIN = Kind{
 		if h.before.rst != resetAbort || !h.ends[x].has(hasFIN) || h.s.Seq != h.ends[x].fin+1 {
 			return nil
 		}
-		bare := h.s.Flags&ACK == 0
+		bare := h.s.Flags&tcp.ACK == 0
 		if _, answers := h.refusedData(); answers || bare && !h.visible(y) {
 			return nil // the answer to data, or to what was not captured
 		}
-		if h.resetBefore() || bare && h.before.states[x] == Closed.Set() {
+		if h.resetBefore() || bare && h.before.states[x] == tcp.Closed.Set() {
 			return nil // there was nothing left to abort
 		}
-		fin, ok := h.find(x, SndFIN)
+		fin, ok := h.find(x, tcp.SndFIN)
 		if !ok {
 			return nil
 		}
@@ -249,18 +251,18 @@ var rstInsteadOfAck = Kind{
 	on: onRST,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
-		if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.odd == nil {
+		if h.s.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.before.rst != resetReply || h.odd == nil {
 			return nil
 		}
 		again := h.odd.closing[y]
 		if !again.unanswered || !h.closedFirst(x) || h.s.Seq != h.ends[x].fin+1 {
 			return nil
 		}
-		if gone, ok := h.find(x, NoTCB); ok && gone.packet() != h.s.Packet {
+		if gone, ok := h.find(x, tcp.NoTCB); ok && gone.packet() != h.s.Packet {
 			return nil // it had ended the connection before the FIN came, and never was in TIME_WAIT
 		}
-		fin, _ := h.find(y, SndFIN)
-		_, forgot := h.find(x, GiveUp)
+		fin, _ := h.find(y, tcp.SndFIN)
+		_, forgot := h.find(x, tcp.GiveUp)
 		most := h.t.twoMSLOf(h.ends[x].stack())
 		held, since := h.timeWaitHeld(x, h.now), "entered"
 		if acked := h.now.Sub(h.before.sentAt[x]); acked <= held { // that ACK shows that it still held it
@@ -271,7 +273,7 @@ var rstInsteadOfAck = Kind{
 			certain:  ConfidenceAssumed,
 			cause:    "time-wait-shortened",
 			values:   values{"span": again.finCopyAt.Sub(fin.at), "hold": hold(most), "held": held, "seq": h.s.Seq},
-			evidence: append(append(append(h.frames(x, SndFIN), fin.packet(), again.finCopy, h.s.Packet), h.odd.closing[x].acks...), h.frames(y, RcvAckOfFIN)...),
+			evidence: append(append(append(h.frames(x, tcp.SndFIN), fin.packet(), again.finCopy, h.s.Packet), h.odd.closing[x].acks...), h.frames(y, tcp.RcvAckOfFIN)...),
 		}
 		switch {
 		case forgot:
@@ -294,14 +296,14 @@ func (h *happening) abortsOpen() bool {
 		return false // it has spoken by nothing but RST
 	}
 	// Without ACK it may be the answer to a segment that was not captured.
-	return h.s.Flags&ACK != 0 || h.visible(y)
+	return h.s.Flags&tcp.ACK != 0 || h.visible(y)
 }
 
 // abortCertainty is that of an abort: a RST without ACK has the numbers of an
 // abort by RFC 9293 §3.10.5, and of a reply to something older. Most stacks
 // send RST,ACK when they abort.
 func (h *happening) abortCertainty() Confidence {
-	if h.s.Flags&ACK == 0 {
+	if h.s.Flags&tcp.ACK == 0 {
 		return ConfidenceAmbiguous
 	}
 	return ConfidenceAssumed
@@ -353,18 +355,18 @@ const (
 // edge has not moved while its ACKs went on, or the window is closed. The
 // window of the RST itself tells nothing: Linux empties the buffer first, and
 // other stacks write 0.
-func (h *happening) unreadBy(x End) (n Size, enough bool) {
+func (h *happening) unreadBy(x End) (n tcp.Size, enough bool) {
 	e := &h.ends[x]
 	if !e.has(hasAcked) {
 		return 0, false
 	}
 	shift, edge := e.scale(&h.ends[x.Peer()]), h.before.edge[x]
-	stands := func(ack Seq, wnd uint16) bool { // but for what scaling rounds off
-		return edge.Minus(ack.Add(Size(wnd)<<shift))>>shift == 0
+	stands := func(ack tcp.Seq, wnd uint16) bool { // but for what scaling rounds off
+		return edge.Minus(ack.Add(tcp.Size(wnd)<<shift))>>shift == 0
 	}
 	var run []*glimpse // the ACKs with that edge, the newest first
 	for g := range h.back() {
-		if g.from != x || g.flags&(SYN|RST|ACK) != ACK || g.is&(wasStale|wasForeign) != 0 {
+		if g.from != x || g.flags&(tcp.SYN|tcp.RST|tcp.ACK) != tcp.ACK || g.is&(wasStale|wasForeign) != 0 {
 			continue
 		}
 		if !stands(g.ack, g.wnd) {
@@ -377,7 +379,7 @@ func (h *happening) unreadBy(x End) (n Size, enough bool) {
 	}
 	oldest := run[len(run)-1].ack
 	n = h.before.acked[x].Minus(oldest)
-	much := unreadSegments * cmp.Or(Size(e.mss), unknownMSS)
+	much := unreadSegments * cmp.Or(tcp.Size(e.mss), unknownMSS)
 	for _, g := range run {
 		if g.ack.Minus(oldest) >= much && h.now.Sub(g.at) >= unreadFor {
 			enough = true
@@ -388,7 +390,7 @@ func (h *happening) unreadBy(x End) (n Size, enough bool) {
 
 // unackedOf returns how many octets of the end its peer has not acknowledged,
 // as far as the capture can tell.
-func (h *happening) unackedOf(x End) Size {
+func (h *happening) unackedOf(x End) tcp.Size {
 	e, peer := &h.ends[x], &h.ends[x.Peer()]
 	if una := e.una(peer); h.visible(x.Peer()) && peer.has(hasAcked) && una.Before(e.nxt) {
 		return e.nxt.Minus(una)
@@ -397,7 +399,7 @@ func (h *happening) unackedOf(x End) Size {
 }
 
 // streamEnd is the number after the last octet of data captured of the end.
-func (h *happening) streamEnd(x End) Seq {
+func (h *happening) streamEnd(x End) tcp.Seq {
 	if h.ends[x].has(hasFIN) {
 		return h.ends[x].fin
 	}
@@ -414,7 +416,7 @@ var refusalTime = Threshold{"time from octets to the RST that answers them, if t
 // that is forgotten already.
 func (h *happening) refusedData() (frame int, ok bool) {
 	x, y := h.from, h.from.Peer()
-	if h.s.Flags&ACK != 0 || h.before.sentAt[x] == 0 || !h.before.acked[x].Before(h.streamEnd(y)) {
+	if h.s.Flags&tcp.ACK != 0 || h.before.sentAt[x] == 0 || !h.before.acked[x].Before(h.streamEnd(y)) {
 		return 0, false
 	}
 	limit := max(3*h.ends[x].response(), refusedWithin)
@@ -422,7 +424,7 @@ func (h *happening) refusedData() (frame int, ok bool) {
 		if h.now.Sub(g.at) > limit {
 			break
 		}
-		if g.from == y && g.data > 0 && g.is&(wasKeepalive|wasForeign) == 0 && g.flags&ACK != 0 &&
+		if g.from == y && g.data > 0 && g.is&(wasKeepalive|wasForeign) == 0 && g.flags&tcp.ACK != 0 &&
 			g.ack == h.s.Seq && h.before.acked[x].Before(g.seq.Add(g.data)) {
 			return g.packet, true
 		}
@@ -436,7 +438,7 @@ func (h *happening) lastDataOf(x End) []int {
 	ack := 0
 	for g := range h.back() {
 		switch {
-		case g.from != x && g.flags&(ACK|RST) == ACK:
+		case g.from != x && g.flags&(tcp.ACK|tcp.RST) == tcp.ACK:
 			ack = g.packet // the oldest of the peer's that came after
 		case g.from == x && g.data > 0:
 			return []int{g.packet, ack}
@@ -448,7 +450,7 @@ func (h *happening) lastDataOf(x End) []int {
 // lastAckOf returns the frame of the end's newest segment with an ACK.
 func (h *happening) lastAckOf(x End) int {
 	for g := range h.back() {
-		if g.from == x && g.flags&(ACK|RST) == ACK {
+		if g.from == x && g.flags&(tcp.ACK|tcp.RST) == tcp.ACK {
 			return g.packet
 		}
 	}
@@ -458,7 +460,7 @@ func (h *happening) lastAckOf(x End) int {
 // forgot reports whether the end's FIN-WAIT-2 was over, by its stack's timer,
 // before the happening.
 func (h *happening) forgot(x End) bool {
-	st, ok := h.find(x, GiveUp)
+	st, ok := h.find(x, tcp.GiveUp)
 	return ok && st.at < h.now
 }
 
@@ -466,7 +468,7 @@ func (h *happening) forgot(x End) bool {
 // one.
 func (h *happening) resetBefore() bool {
 	for _, st := range h.steps() {
-		if st.packet() != h.s.Packet && st.inputs()&(SndRST.Set()|RcvRST.Set()|NoTCB.Set()) != 0 {
+		if st.packet() != h.s.Packet && st.inputs()&(tcp.SndRST.Set()|tcp.RcvRST.Set()|tcp.NoTCB.Set()) != 0 {
 			return true
 		}
 	}

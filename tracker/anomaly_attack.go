@@ -1,5 +1,7 @@
 package tracker
 
+import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+
 // What only an attacker or a probe sends.
 
 var blindSYN = Kind{
@@ -20,7 +22,7 @@ var blindSYN = Kind{
 		if !synchronized(h.before.states[x]) || h.foreign || h.oldSYN() {
 			return nil
 		}
-		syn, ok := h.impostor.find(Client, SndSYN)
+		syn, ok := h.impostor.find(Client, tcp.SndSYN)
 		if !ok {
 			return nil
 		}
@@ -54,7 +56,7 @@ func (h *happening) oldSYN() bool {
 
 // The flags below no conforming end combines; ECE, CWR and AE are none of them
 // (RFC 3168, RFC 9768).
-const plainFlags = FIN | SYN | RST | PSH | ACK | URG
+const plainFlags = tcp.FIN | tcp.SYN | tcp.RST | tcp.PSH | tcp.ACK | tcp.URG
 
 // never is the cause of a segment that no such end sends.
 func never(how string) []Cause {
@@ -92,7 +94,7 @@ var xmasFlags = Kind{
 	Phrases:  withoutSYN,
 	on:       onFlags | onRST,
 	check: func(h *happening) *finding {
-		return h.illegal(func(g *glimpse) bool { return g.flags&plainFlags == FIN|PSH|URG })
+		return h.illegal(func(g *glimpse) bool { return g.flags&plainFlags == tcp.FIN|tcp.PSH|tcp.URG })
 	},
 }
 
@@ -110,7 +112,7 @@ var synFIN = Kind{
 	},
 	on: onFlags | onRST | onSYNACK,
 	check: func(h *happening) *finding {
-		return h.illegal(func(g *glimpse) bool { return g.flags&(SYN|FIN|RST) == SYN|FIN })
+		return h.illegal(func(g *glimpse) bool { return g.flags&(tcp.SYN|tcp.FIN|tcp.RST) == tcp.SYN|tcp.FIN })
 	},
 }
 
@@ -123,7 +125,7 @@ var synRST = Kind{
 	Phrases:  []Phrase{{"reset", "", " The RST counts and not the SYN, so {X} does not answer."}},
 	on:       onRST,
 	check: func(h *happening) *finding {
-		return h.illegal(func(g *glimpse) bool { return g.flags&(SYN|RST) == SYN|RST })
+		return h.illegal(func(g *glimpse) bool { return g.flags&(tcp.SYN|tcp.RST) == tcp.SYN|tcp.RST })
 	},
 }
 
@@ -137,7 +139,7 @@ var finWithoutAck = Kind{
 	on:       onFlags | onRST,
 	check: func(h *happening) *finding {
 		return h.illegal(func(g *glimpse) bool {
-			return g.flags&(FIN|ACK|SYN|RST) == FIN && g.flags&plainFlags != FIN|PSH|URG
+			return g.flags&(tcp.FIN|tcp.ACK|tcp.SYN|tcp.RST) == tcp.FIN && g.flags&plainFlags != tcp.FIN|tcp.PSH|tcp.URG
 		})
 	},
 }
@@ -152,7 +154,7 @@ var dataWithoutAck = Kind{
 	on:       onFlags | onRST,
 	check: func(h *happening) *finding {
 		return h.illegal(func(g *glimpse) bool {
-			return g.flags&(FIN|ACK|SYN|RST) == 0 && g.flags&plainFlags != 0 && g.data > 0
+			return g.flags&(tcp.FIN|tcp.ACK|tcp.SYN|tcp.RST) == 0 && g.flags&plainFlags != 0 && g.data > 0
 		})
 	},
 }
@@ -160,7 +162,7 @@ var dataWithoutAck = Kind{
 // illegal finds a segment that is like none of an end that obeys the rules, and
 // once more when it is answered.
 func (h *happening) illegal(like func(*glimpse) bool) *finding {
-	if h.s.Sum == SumBad || h.s.Fragment {
+	if h.s.Sum == tcp.SumBad || h.s.Fragment {
 		return nil // corrupted, or only part of a segment
 	}
 	var newest [2]*glimpse // this segment, and the one before it
@@ -187,13 +189,13 @@ func (h *happening) illegal(like func(*glimpse) bool) *finding {
 	}
 	isOpen := synchronized(h.before.states[f.end])
 	switch {
-	case answer != nil && answer.flags&RST != 0:
+	case answer != nil && answer.flags&tcp.RST != 0:
 		f.say("refused")
 	case answer != nil:
 		f.say("accepted")
-	case probe.flags&RST != 0:
+	case probe.flags&tcp.RST != 0:
 		f.say("reset")
-	case isOpen && probe.flags&SYN == 0:
+	case isOpen && probe.flags&tcp.SYN == 0:
 		f.say("dropped")
 	case isOpen:
 		f.say("doubted")
@@ -207,10 +209,10 @@ func (h *happening) illegal(like func(*glimpse) bool) *finding {
 // and a RST without ACK answers what had a number to make its own of.
 func (g *glimpse) answers(probe *glimpse) bool {
 	switch {
-	case probe.flags&RST != 0:
+	case probe.flags&tcp.RST != 0:
 		return false
-	case g.flags&RST != 0:
-		return (g.flags|probe.flags)&ACK != 0
+	case g.flags&tcp.RST != 0:
+		return (g.flags|probe.flags)&tcp.ACK != 0
 	}
-	return probe.flags&SYN != 0 && g.flags&(SYN|ACK) == SYN|ACK
+	return probe.flags&tcp.SYN != 0 && g.flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK
 }

@@ -1,6 +1,10 @@
 package tracker
 
-import "time"
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
 // What is odd about the capture rather than about the connections. None of it
 // is the hosts' fault, but it tells how far the rest can be trusted.
@@ -18,7 +22,7 @@ var midstreamPickup = Kind{
 	// One ACK without data may also be a probe for open ports: it takes a
 	// second segment of the connection to tell.
 	check: func(h *happening) *finding {
-		if h.origin() != FromMidstream || h.s.Flags&(ACK|SYN|RST) != ACK {
+		if h.origin() != FromMidstream || h.s.Flags&(tcp.ACK|tcp.SYN|tcp.RST) != tcp.ACK {
 			return nil
 		}
 		if h.x().packets+h.y().packets > 2 {
@@ -27,11 +31,11 @@ var midstreamPickup = Kind{
 		var frames []int
 		for g := range h.back() {
 			frames = append(frames, g.packet)
-			if len(frames) > 2 || len(frames) == 2 && (!g.pure() || g.flags&RST != 0) {
+			if len(frames) > 2 || len(frames) == 2 && (!g.pure() || g.flags&tcp.RST != 0) {
 				return nil // told before, or it began with a RST or without ACK
 			}
 		}
-		if len(frames) == 1 && h.s.pureAck() {
+		if len(frames) == 1 && h.s.PureAck() {
 			return nil
 		}
 		return &finding{
@@ -135,7 +139,7 @@ var asymmetricCapture = Kind{
 	only: isOneSided,
 	check: func(h *happening) *finding {
 		x := h.x()
-		if h.y().seen() || h.s.Flags&ACK == 0 || x.packets < aloneACKs || h.reading.stale || h.flagged("asymmetric-capture", h.from) != nil || !h.answeredUnseen() {
+		if h.y().seen() || h.s.Flags&tcp.ACK == 0 || x.packets < aloneACKs || h.reading.stale || h.flagged("asymmetric-capture", h.from) != nil || !h.answeredUnseen() {
 			return nil
 		}
 		first := h.s.Packet
@@ -156,7 +160,7 @@ var asymmetricCapture = Kind{
 func (h *happening) answeredUnseen() bool {
 	x := h.x()
 	many := x.packets >= aloneSegments
-	if many && h.origin() == FromSYN && h.s.Flags&SYN == 0 {
+	if many && h.origin() == FromSYN && h.s.Flags&tcp.SYN == 0 {
 		return true // it acknowledges a SYN+ACK
 	}
 	if many && h.fresh > 0 && (h.odd == nil || h.odd.retransmits[h.from] == 0) && h.now.Sub(h.start) > unansweredSpan {
@@ -165,9 +169,9 @@ func (h *happening) answeredUnseen() bool {
 	if h.before.acked[h.from] == x.acked {
 		return false
 	}
-	different, seen, last := 0, 0, Seq(0)
+	different, seen, last := 0, 0, tcp.Seq(0)
 	for g := range h.back() {
-		if g.flags&(ACK|RST) == ACK && (different == 0 || g.ack.Before(last)) {
+		if g.flags&(tcp.ACK|tcp.RST) == tcp.ACK && (different == 0 || g.ack.Before(last)) {
 			different, last = different+1, g.ack
 		}
 		if seen++; different == aloneACKs || seen > 8*aloneSegments {
@@ -193,7 +197,7 @@ var captureReordering = Kind{
 		switch {
 		case h.odd != nil && h.odd.gaps[x].is == gapInverted:
 			ack = h.odd.gaps[x].ack
-		case h.s.Flags&(SYN|ACK) == SYN && h.before.sentAt[x] == 0 && h.ends[y].has(sentSYNACK) && h.now.Sub(h.ends[y].sentAt) <= captureSkew:
+		case h.s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && h.before.sentAt[x] == 0 && h.ends[y].has(sentSYNACK) && h.now.Sub(h.ends[y].sentAt) <= captureSkew:
 			for g := range h.back() {
 				ack = g.packet // at last the first: the SYN+ACK
 			}
@@ -220,7 +224,7 @@ var snaplenTruncated = Kind{
 	},
 	on: onQuality,
 	check: func(h *happening) *finding {
-		if h.s.Cut != CutOptions {
+		if h.s.Cut != tcp.CutOptions {
 			return nil
 		}
 		return &finding{
@@ -235,12 +239,12 @@ var snaplenTruncated = Kind{
 // jumboSegment is the most that one segment can hold in a jumbo frame of 9,000
 // octets. Where the SYN did not announce less, only what is larger must have
 // been put together by a network card.
-const jumboSegment Size = 9000 - 40
+const jumboSegment tcp.Size = 9000 - 40
 
 // largest is the most data that one segment of the end may carry on the wire.
-func (c *Conn) largest(e End) Size {
+func (c *Conn) largest(e End) tcp.Size {
 	if mss := c.ends[e.Peer()].mss; mss != 0 {
-		return Size(mss)
+		return tcp.Size(mss)
 	}
 	return jumboSegment
 }

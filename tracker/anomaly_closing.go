@@ -3,6 +3,8 @@ package tracker
 import (
 	"slices"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // The last ACK of a connection is acknowledged by nobody. If it is lost, the
@@ -21,18 +23,18 @@ var finalAckLostRecovered = Kind{
 	only: isOdd,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
-		if h.odd == nil || h.before.states[x] != TimeWait.Set() || !h.s.pureAck() {
+		if h.odd == nil || h.before.states[x] != tcp.TimeWait.Set() || !h.s.PureAck() {
 			return nil
 		}
 		again := h.odd.closing[y]
 		if !again.unanswered || !h.acksFIN(y) {
 			return nil
 		}
-		fin, _ := h.find(y, SndFIN)
+		fin, _ := h.find(y, tcp.SndFIN)
 		f := &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
-			evidence: append(append([]int{fin.packet(), again.finCopy, h.s.Packet}, h.odd.closing[x].acks...), h.frames(y, RcvAckOfFIN)...),
+			evidence: append(append([]int{fin.packet(), again.finCopy, h.s.Packet}, h.odd.closing[x].acks...), h.frames(y, tcp.RcvAckOfFIN)...),
 		}
 		f.values = values{"span": again.finCopyAt.Sub(fin.at), "hold": hold(h.t.twoMSLOf(h.ends[x].stack()))}
 		if again.crossed {
@@ -64,7 +66,7 @@ var finRetransmitted = Kind{
 		if h.stale || h.odd == nil || h.odd.closing[x].finCopy != h.s.Packet || h.s.Seq.Add(h.s.Len()-1) != h.ends[x].fin {
 			return nil // the first one, or a copy made by the network
 		}
-		fin, known := h.find(x, SndFIN)
+		fin, known := h.find(x, tcp.SndFIN)
 		f := &finding{
 			end:      x,
 			certain:  ConfidenceProved,
@@ -79,7 +81,7 @@ var finRetransmitted = Kind{
 		}
 		acked := h.ends[y].has(hasAcked) && h.ends[x].fin.Before(h.before.acked[y])
 		for g := range h.back() {
-			if acked && g.from == y && g.flags&ACK != 0 && h.ends[x].fin.Before(g.ack) {
+			if acked && g.from == y && g.flags&tcp.ACK != 0 && h.ends[x].fin.Before(g.ack) {
 				f.evidence = append(f.evidence, g.packet) // the newest ACK of it
 				break
 			}
@@ -121,7 +123,7 @@ var finNeverAcked = Kind{
 		x, y := h.from, h.from.Peer()
 		before := h.before.states[x]
 		// Behind a closed window the FIN is a probe of the window.
-		if before != FinWait1.Set() && before != Closing.Set() || !h.gaveUpFIN(x) || h.before.wnd[y] == 0 {
+		if before != tcp.FinWait1.Set() && before != tcp.Closing.Set() || !h.gaveUpFIN(x) || h.before.wnd[y] == 0 {
 			return nil
 		}
 		frames, took := h.finCopies(x)
@@ -148,14 +150,14 @@ var lastAckTimeout = Kind{
 	on:         onTimer,
 	check: func(h *happening) *finding {
 		x, y := h.from.Peer(), h.from
-		if h.before.states[y] != LastAck.Set() || !h.gaveUpFIN(y) {
+		if h.before.states[y] != tcp.LastAck.Set() || !h.gaveUpFIN(y) {
 			return nil
 		}
 		frames, took := h.finCopies(y)
 		f := &finding{
 			end:      y,
 			certain:  ConfidenceAssumed,
-			evidence: append(h.frames(x, SndFIN), frames...),
+			evidence: append(h.frames(x, tcp.SndFIN), frames...),
 			values:   values{"n": h.ends[y].copies, "span": took},
 			cause:    "no-ack",
 		}
@@ -182,14 +184,14 @@ var simultaneousClose = Kind{
 	on: onFIN,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
-		mine, ok := h.find(x, SndFIN)
+		mine, ok := h.find(x, tcp.SndFIN)
 		if h.closedBy() != ByBoth || !ok || mine.packet() != h.s.Packet {
 			return nil
 		}
 		if h.ends[x].fin.Before(h.before.acked[y]) {
 			return nil // this is a copy of one that the capture missed, and the other end answered
 		}
-		theirs, _ := h.find(y, SndFIN)
+		theirs, _ := h.find(y, tcp.SndFIN)
 		return &finding{
 			end:      x,
 			certain:  ConfidenceProved,
@@ -213,24 +215,24 @@ var dataAfterFIN = Kind{
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		e, last := &h.ends[x], h.s.End()-1
-		if !e.has(hasFIN) || h.s.Len() == 0 || last == e.fin || h.s.Flags&(SYN|ACK) != ACK || h.foreign {
+		if !e.has(hasFIN) || h.s.Len() == 0 || last == e.fin || h.s.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || h.foreign {
 			return nil
 		}
 		// Another connection's segment, of which the SYN was not captured, has
 		// numbers somewhere near only by chance: it must fit both windows.
-		if !h.s.End().AtMost(later(h.before.edge[y], e.fin+1).Add(1)) || h.s.Ack.Before(h.before.acked[x]) || h.ends[y].nxt.Before(h.s.Ack) {
+		if !h.s.End().AtMost(tcp.Later(h.before.edge[y], e.fin+1).Add(1)) || h.s.Ack.Before(h.before.acked[x]) || h.ends[y].nxt.Before(h.s.Ack) {
 			return nil
 		}
 		f := new(finding)
 		switch {
 		case e.fin.Before(last) && h.s.Data > 0:
 			f.cause, f.values = "data", values{"n": min(last.Minus(e.fin), h.s.Data)}
-		case h.s.Flags&FIN != 0 && !h.stale:
+		case h.s.Flags&tcp.FIN != 0 && !h.stale:
 			f.cause, f.values = "second-fin", values{"seq": last, "fin": e.fin}
 		default:
 			return nil
 		}
-		fin, _ := h.find(x, SndFIN)
+		fin, _ := h.find(x, tcp.SndFIN)
 		f.end, f.certain, f.evidence = x, ConfidenceProved, []int{fin.packet(), h.s.Packet}
 		return f
 	},
@@ -250,13 +252,13 @@ func (h *happening) gaveUpFIN(x End) bool {
 // finCopies returns the frames of the end's FIN and its newest copies, and the
 // span from the first to the last.
 func (h *happening) finCopies(x End) (frames []int, took time.Duration) {
-	frames = h.frames(x, SndFIN)
+	frames = h.frames(x, tcp.SndFIN)
 	for g := range h.back() {
-		if g.from == x && g.flags&FIN != 0 && len(frames) < maxAcksKept {
+		if g.from == x && g.flags&tcp.FIN != 0 && len(frames) < maxAcksKept {
 			frames = append(frames, g.packet)
 		}
 	}
-	if fin, ok := h.find(x, SndFIN); ok {
+	if fin, ok := h.find(x, tcp.SndFIN); ok {
 		took = h.odd.closing[x].finCopyAt.Sub(fin.at)
 	}
 	return frames, took
@@ -264,14 +266,14 @@ func (h *happening) finCopies(x End) (frames []int, took time.Duration) {
 
 // acksFIN reports whether the segment acknowledges the FIN of the given end.
 func (h *happening) acksFIN(y End) bool {
-	return h.ends[y].has(hasFIN) && h.s.Flags&ACK != 0 && h.ends[y].fin.Before(h.s.Ack)
+	return h.ends[y].has(hasFIN) && h.s.Flags&tcp.ACK != 0 && h.ends[y].fin.Before(h.s.Ack)
 }
 
 // closedFirst reports whether the end sent its FIN before it had received its
 // peer's: it, not the peer, goes through TIME-WAIT.
 func (h *happening) closedFirst(x End) bool {
 	for _, st := range h.steps() {
-		if st.end() == x && st.state() == LastAck {
+		if st.end() == x && st.state() == tcp.LastAck {
 			return false
 		}
 	}
@@ -280,9 +282,9 @@ func (h *happening) closedFirst(x End) bool {
 
 // timeWaitHeld returns for how long the end had been in TIME-WAIT at the given
 // time.
-func (h *happening) timeWaitHeld(x End, at Time) time.Duration {
+func (h *happening) timeWaitHeld(x End, at tcp.Time) time.Duration {
 	for _, st := range h.steps() {
-		if st.end() == x && st.state() == TimeWait {
+		if st.end() == x && st.state() == tcp.TimeWait {
 			return at.Sub(st.at)
 		}
 	}

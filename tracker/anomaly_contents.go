@@ -1,6 +1,10 @@
 package tracker
 
-import "time"
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
 // What a segment carries beside its numbers: timestamps, which tell old from
 // new where numbers do not; octets, which must be the same each time they are
@@ -28,7 +32,7 @@ var pawsRejected = Kind{
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		s := h.s
-		if !s.Options.HasTS || s.Len() == 0 || s.Flags&(SYN|RST) != 0 || int32(s.Options.TSVal-h.before.tsval[x]) >= 0 {
+		if !s.Options.HasTS || s.Len() == 0 || s.Flags&(tcp.SYN|tcp.RST) != 0 || int32(s.Options.TSVal-h.before.tsval[x]) >= 0 {
 			return nil
 		}
 		n := 0
@@ -95,7 +99,7 @@ var inconsistentRetransmission = Kind{
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		s := h.s
-		if s.Payload == 0 || h.keepalive || h.foreign || s.Sum == SumBad || s.Data == 1 && h.before.wnd[y] == 0 {
+		if s.Payload == 0 || h.keepalive || h.foreign || s.Sum == tcp.SumBad || s.Data == 1 && h.before.wnd[y] == 0 {
 			return nil // a probe may carry any octet
 		}
 		n := 0
@@ -133,16 +137,16 @@ var urgentAnomaly = Kind{
 	on: onFlags,
 	check: func(h *happening) *finding {
 		s, y := h.s, h.from.Peer()
-		if s.Flags&(ACK|SYN) != ACK {
+		if s.Flags&(tcp.ACK|tcp.SYN) != tcp.ACK {
 			return nil // the flags themselves are odd
 		}
 		f := &finding{end: h.from, certain: ConfidenceProved, evidence: []int{s.Packet}}
 		switch {
-		case s.Flags&URG == 0 && s.Urg != 0:
+		case s.Flags&tcp.URG == 0 && s.Urg != 0:
 			f.cause, f.values = "no-flag", values{"pointer": s.Urg}
-		case s.Flags&URG != 0 && s.Urg == 0:
+		case s.Flags&tcp.URG != 0 && s.Urg == 0:
 			f.cause = "pointer-zero"
-		case s.Flags&URG != 0 && s.Data == 0 && h.ends[y].wnd != 0:
+		case s.Flags&tcp.URG != 0 && s.Data == 0 && h.ends[y].wnd != 0:
 			f.cause = "no-data"
 		default:
 			return nil // with a closed window urgency is told ahead of its data

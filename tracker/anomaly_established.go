@@ -1,6 +1,10 @@
 package tracker
 
-import "time"
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
 // In an open connection both ends agree on the numbers: what one sends lies in
 // the window of the other, and what one acknowledges the other has sent. Here
@@ -24,7 +28,7 @@ const (
 )
 
 // open are the states of an end that has a connection and has not closed it.
-var open = Established.Set() | CloseWait.Set()
+var open = tcp.Established.Set() | tcp.CloseWait.Set()
 
 var halfOpenDiscovered = Kind{
 	Name:     "half-open-discovered",
@@ -45,10 +49,10 @@ var halfOpenDiscovered = Kind{
 	on:    onRST,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
-		if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || !h.heldOpen(x) {
+		if h.s.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.before.rst != resetReply || !h.heldOpen(x) {
 			return nil
 		}
-		if !h.before.states[y].within(open | FinWait1.Set() | FinWait2.Set() | Closing.Set() | LastAck.Set()) {
+		if !h.before.states[y].Within(open | tcp.FinWait1.Set() | tcp.FinWait2.Set() | tcp.Closing.Set() | tcp.LastAck.Set()) {
 			return nil
 		}
 		if asked, _ := h.idleReset(); asked != nil {
@@ -70,17 +74,17 @@ var halfOpenDiscovered = Kind{
 		switch next := h.newer(); {
 		case asked.data > 0:
 			f.cause = "data"
-		case asked.flags&FIN != 0:
+		case asked.flags&tcp.FIN != 0:
 			f.cause = "fin"
 		case asked.is&wasKeepalive != 0:
 			f.cause = "keepalive"
 		case next != nil && next.addr(Client) == h.addr(x) && next.start > h.before.sentAt[x]:
 			f.cause = "new-syn"
-			f.evidence = append(f.evidence, next.frames(Client, SndSYN)...)
+			f.evidence = append(f.evidence, next.frames(Client, tcp.SndSYN)...)
 		default:
 			return nil // an abort has the same numbers
 		}
-		rst, ok := h.find(x, RcvRST)
+		rst, ok := h.find(x, tcp.RcvRST)
 		if !ok {
 			f.say("lost")
 			return f
@@ -97,18 +101,18 @@ var halfOpenDiscovered = Kind{
 // showed, and had closed or aborted it in no way that was seen. A RST that its
 // alleged sender denies by going on may have ended it.
 func (h *happening) heldOpen(x End) bool {
-	if h.ends[x].has(hasFIN) || h.before.sentAt[x] == 0 || !h.before.proved[x].within(open) {
+	if h.ends[x].has(hasFIN) || h.before.sentAt[x] == 0 || !h.before.proved[x].Within(open) {
 		return false
 	}
-	if h.before.states[x].within(open) {
+	if h.before.states[x].Within(open) {
 		return true
 	}
-	state := Unknown
+	state := tcp.Unknown
 	for _, st := range h.steps() {
 		if st.end() != x {
 			continue
 		}
-		if ins := st.inputs(); ins.Has(RcvRST) || ins.Has(NoTCB) && st.packet() == h.s.Packet {
+		if ins := st.inputs(); ins.Has(tcp.RcvRST) || ins.Has(tcp.NoTCB) && st.packet() == h.s.Packet {
 			return open.Has(state)
 		}
 		state = st.state()
@@ -146,7 +150,7 @@ var ackOfUnsentData = Kind{
 	on: onBelow,
 	check: func(h *happening) *finding {
 		y, x := h.from, h.from.Peer()
-		if h.stale || h.foreign || h.keepalive || h.old || !h.whole(y) || h.s.Flags&SYN != 0 || !h.before.nxt[y].Before(h.before.acked[x]) || !h.s.Seq.AtMost(h.before.nxt[y]) {
+		if h.stale || h.foreign || h.keepalive || h.old || !h.whole(y) || h.s.Flags&tcp.SYN != 0 || !h.before.nxt[y].Before(h.before.acked[x]) || !h.s.Seq.AtMost(h.before.nxt[y]) {
 			return nil
 		}
 		slack := inversionSlack
@@ -157,7 +161,7 @@ var ackOfUnsentData = Kind{
 		if ack == nil || h.now.Sub(ack.at) <= slack || latest != 0 && latest.Sub(ack.at) > slack {
 			return nil // not known, in the wrong order, or told before
 		}
-		if h.missed(y) || h.s.ID == 0 && !h.s.pureAck() {
+		if h.missed(y) || h.s.ID == 0 && !h.s.PureAck() {
 			return nil // the capture may lack the octets, and this repeats them
 		}
 		return &finding{
@@ -172,7 +176,7 @@ var ackOfUnsentData = Kind{
 // firstAck returns the first segment of x that acknowledges just up to the
 // number, as far as that is remembered, and when the peer was captured last
 // before this segment.
-func (h *happening) firstAck(x End, upTo Seq) (ack *glimpse, latest Time) {
+func (h *happening) firstAck(x End, upTo tcp.Seq) (ack *glimpse, latest tcp.Time) {
 	n := 0
 	for g := range h.back() {
 		if n++; n > lookBack {
@@ -182,7 +186,7 @@ func (h *happening) firstAck(x End, upTo Seq) (ack *glimpse, latest Time) {
 		case n == 1:
 		case g.from != x && latest == 0:
 			latest = g.at
-		case g.from == x && g.flags&(ACK|RST) == ACK && g.ack == upTo:
+		case g.from == x && g.flags&(tcp.ACK|tcp.RST) == tcp.ACK && g.ack == upTo:
 			ack = g
 		case g.from == x && ack != nil:
 			return ack, latest
@@ -216,7 +220,7 @@ var ackLoop = Kind{
 	},
 	on: onBelow | onGap | onStale,
 	check: func(h *happening) *finding {
-		if !h.s.pureAck() || h.keepalive {
+		if !h.s.PureAck() || h.keepalive {
 			return nil
 		}
 		var acks []*glimpse
@@ -295,7 +299,7 @@ var outOfWindowData = Kind{
 // its first, or so far away that nothing tells on which side.
 func (h *happening) foreignData() *finding {
 	x, y := h.from, h.from.Peer()
-	if h.s.Data == 0 || h.s.Flags&SYN != 0 || !h.ends[y].has(hasAcked) || !h.visible(x) {
+	if h.s.Data == 0 || h.s.Flags&tcp.SYN != 0 || !h.ends[y].has(hasAcked) || !h.visible(x) {
 		return nil
 	}
 	cause := ""
@@ -333,14 +337,14 @@ var windowShrunk = Kind{
 	on:      onWindow,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
-		if h.s.Flags&(SYN|FIN|RST|ACK) != ACK || h.stale || h.foreign || h.before.sentAt[x] == 0 || h.s.Ack.Before(h.before.acked[x]) {
+		if h.s.Flags&(tcp.SYN|tcp.FIN|tcp.RST|tcp.ACK) != tcp.ACK || h.stale || h.foreign || h.before.sentAt[x] == 0 || h.s.Ack.Before(h.before.acked[x]) {
 			return nil
 		}
 		scale := h.ends[x].scale(&h.ends[y])
-		edge := h.s.Ack.Add(Size(h.s.Wnd) << scale)
-		last := h.before.acked[x].Add(Size(h.before.wnd[x]) << scale)
+		edge := h.s.Ack.Add(tcp.Size(h.s.Wnd) << scale)
+		last := h.before.acked[x].Add(tcp.Size(h.before.wnd[x]) << scale)
 		before := h.newest(x)
-		if before == nil || before.flags&(SYN|FIN) != 0 || !h.followsACK(before) || !edge.Before(last) || !edge.Before(h.before.edge[x]) {
+		if before == nil || before.flags&(tcp.SYN|tcp.FIN) != 0 || !h.followsACK(before) || !edge.Before(last) || !edge.Before(h.before.edge[x]) {
 			return nil
 		}
 		lost := h.before.edge[x].Minus(edge)

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A RST in the name of an end that did not send it is never exactly what that
@@ -110,7 +112,7 @@ func (h *happening) habits() (u habits) {
 		if n++; n > maxLookBack || seen == habitsSeen {
 			break
 		}
-		if g.from != h.from || g.flags&RST != 0 || g.is&wasForeign != 0 {
+		if g.from != h.from || g.flags&tcp.RST != 0 || g.is&wasForeign != 0 {
 			continue
 		}
 		if seen++; seen == 1 {
@@ -140,14 +142,14 @@ func (h *happening) burstOf(f *forgery) {
 		if n++; n > maxLookBack || h.now.Sub(g.at) > burst {
 			return
 		}
-		if g.packet == h.s.Packet || g.flags&RST == 0 || g.is&wasReply != 0 {
+		if g.packet == h.s.Packet || g.flags&tcp.RST == 0 || g.is&wasReply != 0 {
 			continue
 		}
 		switch {
 		case g.from != h.from && !both:
 			both = true
 			f.add("both-ends", nil, g.packet)
-		case g.from == h.from && !differ && g.is&wasForeign != 0 && h.before.rst == resetUnmatched && (g.seq != h.s.Seq || (g.flags^h.s.Flags)&ACK != 0):
+		case g.from == h.from && !differ && g.is&wasForeign != 0 && h.before.rst == resetUnmatched && (g.seq != h.s.Seq || (g.flags^h.s.Flags)&tcp.ACK != 0):
 			differ = true
 			f.add("differ", values{"apart": h.now.Sub(g.at)}, g.packet)
 		}
@@ -165,7 +167,7 @@ func (h *happening) tooFast(f *forgery) {
 	if !h.scaleKnown() || y.copies > 1 || y.has(hasFIN) || x.respond == 0 || least < leastResponse {
 		return
 	}
-	if h.s.Flags&ACK == 0 || h.s.Ack != y.nxt || !y.has(hasISS) || !x.has(hasAcked) || !x.acked.Before(y.nxt) {
+	if h.s.Flags&tcp.ACK == 0 || h.s.Ack != y.nxt || !y.has(hasISS) || !x.has(hasAcked) || !x.acked.Before(y.nxt) {
 		return
 	}
 	var newest *glimpse
@@ -180,7 +182,7 @@ func (h *happening) tooFast(f *forgery) {
 		if g.end().Before(h.s.Ack) {
 			break
 		}
-		if g.data > 0 || g.flags&(SYN|FIN) != 0 {
+		if g.data > 0 || g.flags&(tcp.SYN|tcp.FIN) != 0 {
 			newest = g // the first to reach that number
 		}
 	}
@@ -213,7 +215,7 @@ var forgedRST = Kind{
 	on:         onRST | onUnsettled,
 	only:       isReset | isResetting,
 	check: func(h *happening) *finding {
-		if h.s.Flags&RST == 0 {
+		if h.s.Flags&tcp.RST == 0 {
 			rst, ok := h.talksOn()
 			if a := h.flagged("forged-rst", h.from); !ok || a != nil && a.Severity == Error {
 				return nil
@@ -293,7 +295,7 @@ var connectionTampering = Kind{
 		switch {
 		case h.s == nil:
 			return h.fellSilent()
-		case h.s.Flags&RST != 0:
+		case h.s.Flags&tcp.RST != 0:
 			return h.cutOff()
 		}
 		rst, ok := h.talksOn()
@@ -321,10 +323,10 @@ var connectionTampering = Kind{
 // by what.
 type opening struct {
 	acked    bool
-	data     int   // segments of the client with new octets
-	resets   []Seq // the ACK fields of the RSTs, as sent, the newest first
-	bare     int   // how many of them have no ACK flag
-	segments int   // of the client, RSTs aside
+	data     int       // segments of the client with new octets
+	resets   []tcp.Seq // the ACK fields of the RSTs, as sent, the newest first
+	bare     int       // how many of them have no ACK flag
+	segments int       // of the client, RSTs aside
 	frames   []int
 }
 
@@ -337,21 +339,21 @@ func (h *happening) opening(resetter End) (o opening, whole bool) {
 			return o, false
 		}
 		switch {
-		case g.flags&RST != 0:
+		case g.flags&tcp.RST != 0:
 			if g.from == resetter {
 				o.resets = append(o.resets, g.ack)
-				if g.flags&ACK == 0 {
+				if g.flags&tcp.ACK == 0 {
 					o.bare++
 				}
 				o.frames = append(o.frames, g.packet)
 			}
-		case g.flags&FIN != 0:
+		case g.flags&tcp.FIN != 0:
 			return o, false
 		case g.from == Client && g.is&wasForeign == 0:
 			o.segments++
 			o.frames = append(o.frames, g.packet)
-			o.acked = o.acked || g.flags&ACK != 0
-			if g.data > 0 && g.flags&SYN == 0 && g.is&(wasOld|wasKeepalive) == 0 {
+			o.acked = o.acked || g.flags&tcp.ACK != 0
+			if g.data > 0 && g.flags&tcp.SYN == 0 && g.is&(wasOld|wasKeepalive) == 0 {
 				o.data++
 			}
 		}
@@ -438,7 +440,7 @@ func (h *happening) cutOff() *finding {
 		return nil
 	}
 	against := h.forgery()
-	ended := h.before.accepted || h.before.states[Client] == Closed.Set() || h.before.states[Server] == Closed.Set()
+	ended := h.before.accepted || h.before.states[Client] == tcp.Closed.Set() || h.before.states[Server] == tcp.Closed.Set()
 	if !earlier && !(against.enough() && ended) {
 		return nil
 	}

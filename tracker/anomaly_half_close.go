@@ -2,6 +2,8 @@ package tracker
 
 import (
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // What does not happen after one end has closed, or at all. Such things show
@@ -52,7 +54,7 @@ var closeWaitLeak = Kind{
 	check: func(h *happening) *finding {
 		x, y := h.from.Peer(), h.from
 		leaker := &h.ends[y]
-		if leaker.assumed != CloseWait.Set() || leaker.proved != CloseWait.Set() || !h.visible(y) || h.flagged(closeWaitLeakName, y) != nil {
+		if leaker.assumed != tcp.CloseWait.Set() || leaker.proved != tcp.CloseWait.Set() || !h.visible(y) || h.flagged(closeWaitLeakName, y) != nil {
 			return nil
 		}
 		if h.hasMoreToSend(y) {
@@ -66,7 +68,7 @@ var closeWaitLeak = Kind{
 		f := &finding{
 			end:      y,
 			certain:  ConfidenceProved,
-			evidence: h.frames(x, SndFIN, RcvAckOfFIN),
+			evidence: h.frames(x, tcp.SndFIN, tcp.RcvAckOfFIN),
 			tally:    true,
 			values:   values{"span": h.now.Sub(since), "n": n},
 		}
@@ -76,7 +78,7 @@ var closeWaitLeak = Kind{
 		if n >= leaksOfServer {
 			f.move = "many"
 		}
-		if h.ends[x].assumed == Closed.Set() {
+		if h.ends[x].assumed == tcp.Closed.Set() {
 			f.say("forgotten")
 		}
 		return f
@@ -103,7 +105,7 @@ var finWait2Stuck = Kind{
 	only:       isWaiting,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
-		if h.before.states[x] != FinWait2.Set() || h.ends[y].has(hasFIN) || !h.visible(y) || h.flagged(finWait2StuckName, x) != nil {
+		if h.before.states[x] != tcp.FinWait2.Set() || h.ends[y].has(hasFIN) || !h.visible(y) || h.flagged(finWait2StuckName, x) != nil {
 			return nil
 		}
 		if h.hasMoreToSend(y) {
@@ -119,7 +121,7 @@ var finWait2Stuck = Kind{
 		f := &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
-			evidence: h.frames(x, SndFIN, RcvAckOfFIN),
+			evidence: h.frames(x, tcp.SndFIN, tcp.RcvAckOfFIN),
 		}
 		f.values = values{"span": h.now.Sub(since)}
 		if h.ends[x].assumed != h.before.states[x] {
@@ -146,7 +148,7 @@ var halfCloseLingering = Kind{
 	only:       isWaiting,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
-		if h.ends[x].assumed != FinWait2.Set() || h.ends[y].assumed != CloseWait.Set() || !h.visible(y) {
+		if h.ends[x].assumed != tcp.FinWait2.Set() || h.ends[y].assumed != tcp.CloseWait.Set() || !h.visible(y) {
 			return nil
 		}
 		// Data alone may be met by a RST. That it is acknowledged shows the
@@ -157,14 +159,14 @@ var halfCloseLingering = Kind{
 		if h.flagged(halfCloseName, x) != nil || h.flagged(finWait2StuckName, x) != nil || h.flagged(closeWaitLeakName, y) != nil {
 			return nil
 		}
-		ack, ok := h.find(x, RcvAckOfFIN)
+		ack, ok := h.find(x, tcp.RcvAckOfFIN)
 		if !ok || h.now.Sub(ack.at) <= halfCloseLinger {
 			return nil
 		}
 		f := &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
-			evidence: append(h.frames(x, SndFIN), ack.packet()),
+			evidence: append(h.frames(x, tcp.SndFIN), ack.packet()),
 		}
 		n := h.sentSinceFIN(y)
 		f.values = values{"span": h.now.Sub(ack.at), "n": n}
@@ -194,7 +196,7 @@ var noCloseSeen = Kind{
 		if h.ends[x].sentAt <= h.ends[y].sentAt && x == Server || h.ends[x].sentAt < h.ends[y].sentAt || idle < closeUnseen {
 			return nil // once, for the end that spoke last
 		}
-		if h.ends[x].assumed.shown() != Established || h.ends[y].assumed.shown() != Established || !h.visible(x) || !h.visible(y) {
+		if h.ends[x].assumed.Shown() != tcp.Established || h.ends[y].assumed.Shown() != tcp.Established || !h.visible(x) || !h.visible(y) {
 			return nil
 		}
 		f := &finding{end: x, certain: ConfidenceAssumed, values: values{"span": idle}}
@@ -218,8 +220,8 @@ func (h *happening) hasMoreToSend(y End) bool {
 // silentSince returns when the end y, which has not closed, acknowledged x's
 // FIN or had flushed what it still had to send; 0 if that is not known, or if
 // it made use of its direction later than that.
-func (h *happening) silentSince(x, y End) Time {
-	ack, ok := h.find(x, RcvAckOfFIN)
+func (h *happening) silentSince(x, y End) tcp.Time {
+	ack, ok := h.find(x, tcp.RcvAckOfFIN)
 	switch {
 	case !ok:
 		return 0
@@ -233,7 +235,7 @@ func (h *happening) silentSince(x, y End) Time {
 
 // sentSinceFIN returns how many octets the end has sent since it received its
 // peer's FIN.
-func (h *happening) sentSinceFIN(y End) Size {
+func (h *happening) sentSinceFIN(y End) tcp.Size {
 	if e := &h.ends[y]; e.clean.Before(e.nxt) {
 		return e.nxt.Minus(e.clean)
 	}

@@ -3,6 +3,8 @@ package tracker
 import (
 	"iter"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // What goes wrong while a connection opens. Each check is asked for a handful
@@ -52,13 +54,13 @@ var connectionRefused = Kind{
 	on:       onRST,
 	check: func(h *happening) *finding {
 		x := h.from.Peer()
-		if !h.before.accepted || h.before.states[x] != SynSent.Set() {
+		if !h.before.accepted || h.before.states[x] != tcp.SynSent.Set() {
 			return nil
 		}
 		return &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
-			evidence: append(h.frames(x, SndSYN), h.s.Packet),
+			evidence: append(h.frames(x, tcp.SndSYN), h.s.Packet),
 			values:   values{"soon": soon(h.now.Sub(h.before.sentAt[x]))},
 		}
 	},
@@ -85,9 +87,9 @@ var synRetransmitted = Kind{
 		if h.ends[x].copies < 2 {
 			return nil
 		}
-		sent, again := h.lastSent(x, SYN)
-		waits := h.ends[x].assumed == SynSent.Set() ||
-			h.ends[x].proved == SynSent.Set() && h.ends[x].assumed == up // the answer is on its way to it
+		sent, again := h.lastSent(x, tcp.SYN)
+		waits := h.ends[x].assumed == tcp.SynSent.Set() ||
+			h.ends[x].proved == tcp.SynSent.Set() && h.ends[x].assumed == up // the answer is on its way to it
 		if !again || !waits || h.s.Seq != h.ends[x].iss || h.isCopyOf(sent) {
 			return nil
 		}
@@ -95,10 +97,10 @@ var synRetransmitted = Kind{
 			end:      x,
 			cause:    "no-answer",
 			certain:  ConfidenceAssumed,
-			evidence: h.framesOf(x, SYN),
+			evidence: h.framesOf(x, tcp.SYN),
 			values:   values{"span": h.now.Sub(sent.at)},
 		}
-		answer, answered := h.lastSent(y, SYN|ACK)
+		answer, answered := h.lastSent(y, tcp.SYN|tcp.ACK)
 		switch {
 		case h.refusedSince(sent.at):
 			f.cause = "answer-refused"
@@ -139,10 +141,10 @@ var synTimeout = Kind{
 	only:       wasCalling,
 	check: func(h *happening) *finding {
 		x := h.x()
-		if h.before.states[h.from] != SynSent.Set() || h.y().seen() || !x.seen() {
+		if h.before.states[h.from] != tcp.SynSent.Set() || h.y().seen() || !x.seen() {
 			return nil
 		}
-		first, ok := h.find(h.from, SndSYN)
+		first, ok := h.find(h.from, tcp.SndSYN)
 		if !ok || h.on&onEnd != 0 && x.copies < synsAtEnd {
 			return nil
 		}
@@ -153,7 +155,7 @@ var synTimeout = Kind{
 		f := &finding{
 			end:      h.from,
 			certain:  ConfidenceAssumed,
-			evidence: append(h.framesOf(h.from, SYN), first.packet()),
+			evidence: append(h.framesOf(h.from, tcp.SYN), first.packet()),
 			values:   values{"n": x.copies, "span": waited, "limit": x.stack().SynGiveUp},
 		}
 		if x.copies > 1 {
@@ -185,7 +187,7 @@ var synAckRetransmitted = Kind{
 		if h.ends[y].copies < 2 {
 			return nil
 		}
-		sent, again := h.lastSent(y, SYN|ACK)
+		sent, again := h.lastSent(y, tcp.SYN|tcp.ACK)
 		if !again || sent.seq != h.s.Seq || h.isCopyOf(sent) {
 			return nil
 		}
@@ -193,14 +195,14 @@ var synAckRetransmitted = Kind{
 			end:      y,
 			cause:    "no-ack",
 			certain:  ConfidenceAssumed,
-			evidence: h.framesOf(y, SYN|ACK),
+			evidence: h.framesOf(y, tcp.SYN|tcp.ACK),
 			values:   values{"span": h.now.Sub(sent.at)},
 		}
 		ack, acked := h.ackOf(sent)
 		switch {
-		case h.countOf(x, SYN) > h.countOf(y, SYN|ACK):
+		case h.countOf(x, tcp.SYN) > h.countOf(y, tcp.SYN|tcp.ACK):
 			f.cause = "duplicate-syn"
-			f.evidence = append(f.evidence, h.framesOf(x, SYN)...)
+			f.evidence = append(f.evidence, h.framesOf(x, tcp.SYN)...)
 		case acked:
 			f.cause = "ack-not-received"
 			f.evidence = append(f.evidence, ack.packet)
@@ -228,19 +230,19 @@ var synRcvdStuck = Kind{
 	on:         onTimer,
 	check: func(h *happening) *finding {
 		x, y := h.from.Peer(), h.from
-		in := SynReceived.Set()
+		in := tcp.SynReceived.Set()
 		if h.before.states[y] != in || h.before.proved[y] != in || h.ends[x].has(hasAcked) || !h.visible(x) {
 			return nil
 		}
-		syns, synAcks := h.countOf(x, SYN), h.countOf(y, SYN|ACK)
-		first, ok := h.find(y, RcvSYN)
+		syns, synAcks := h.countOf(x, tcp.SYN), h.countOf(y, tcp.SYN|tcp.ACK)
+		first, ok := h.find(y, tcp.RcvSYN)
 		if !ok || synAcks < synAcksStuck || synAcks <= syns {
 			return nil
 		}
 		return &finding{
 			end:      y,
 			certain:  ConfidenceAssumed,
-			evidence: append(h.framesOf(y, SYN|ACK), h.framesOf(x, SYN)...),
+			evidence: append(h.framesOf(y, tcp.SYN|tcp.ACK), h.framesOf(x, tcp.SYN)...),
 			values:   values{"n": synAcks, "span": h.now.Sub(first.at)},
 		}
 	},
@@ -272,7 +274,7 @@ var acceptStalled = Kind{
 		if h.ends[y].copies < 2 {
 			return nil
 		}
-		sent, again := h.lastSent(y, SYN|ACK)
+		sent, again := h.lastSent(y, tcp.SYN|tcp.ACK)
 		if !again || sent.seq != h.s.Seq || h.isCopyOf(sent) {
 			return nil
 		}
@@ -281,8 +283,8 @@ var acceptStalled = Kind{
 		if h.ends[y].response() <= nearEnd {
 			least = ignoredAcksNear
 		}
-		f := &finding{end: y, certain: ConfidenceAmbiguous, cause: "ack-ignored", evidence: append(h.framesOf(y, SYN|ACK), h.s.Packet)}
-		var first Time
+		f := &finding{end: y, certain: ConfidenceAmbiguous, cause: "ack-ignored", evidence: append(h.framesOf(y, tcp.SYN|tcp.ACK), h.s.Packet)}
+		var first tcp.Time
 		acks, next := 0, h.now.Add(-hold)
 		for g := range h.handshake() {
 			if g.from == y || !g.acksFrom(h.s.Seq) || g.at > h.now.Add(-hold) {
@@ -318,10 +320,10 @@ var synRcvdReset = Kind{
 	on: onRST,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
-		if !h.before.accepted || h.before.states[y] != SynReceived.Set() || h.ends[x].has(hasAcked) || h.origin() != FromSYN {
+		if !h.before.accepted || h.before.states[y] != tcp.SynReceived.Set() || h.ends[x].has(hasAcked) || h.origin() != FromSYN {
 			return nil
 		}
-		synAck, answered := h.lastSent(y, SYN|ACK)
+		synAck, answered := h.lastSent(y, tcp.SYN|tcp.ACK)
 		if _, old := h.rejectsOldSYN(); old || !answered || !h.ends[x].has(sentSYN) {
 			return nil
 		}
@@ -329,7 +331,7 @@ var synRcvdReset = Kind{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			cause:    "aborted",
-			evidence: append(h.framesOf(x, SYN), synAck.packet, h.s.Packet),
+			evidence: append(h.framesOf(x, tcp.SYN), synAck.packet, h.s.Packet),
 			values:   values{"soon": soon(h.now.Sub(synAck.at))},
 		}
 		if h.before.rst == resetReply {
@@ -360,7 +362,7 @@ var tfoSYNData = Kind{
 		if h.odd == nil || h.odd.synData[x] == 0 {
 			return nil
 		}
-		syn, ok := h.lastSent(x, SYN)
+		syn, ok := h.lastSent(x, tcp.SYN)
 		if !ok || syn.data == 0 { // told when the SYN came without them
 			return nil
 		}
@@ -372,7 +374,7 @@ var tfoSYNData = Kind{
 			f.cause, f.certain = "sent-without", ConfidenceAmbiguous
 			return f
 		}
-		if _, again := h.lastSent(h.from, SYN|ACK); again || !h.s.Ack.In(syn.seq+1, syn.end()+1) {
+		if _, again := h.lastSent(h.from, tcp.SYN|tcp.ACK); again || !h.s.Ack.In(syn.seq+1, syn.end()+1) {
 			return nil
 		}
 		switch taken := h.s.Ack.Minus(syn.seq + 1); taken {
@@ -403,8 +405,8 @@ var handshakeFIN = Kind{
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		cause := "instead-of-ack"
-		switch in := SynReceived.Set(); {
-		case h.s.Flags&SYN != 0 || h.stale || h.foreign:
+		switch in := tcp.SynReceived.Set(); {
+		case h.s.Flags&tcp.SYN != 0 || h.stale || h.foreign:
 			return nil
 		case h.before.states[y] == in && h.ends[y].has(sentSYNACK):
 		case h.before.states[x] == in && h.ends[x].has(sentSYNACK):
@@ -412,7 +414,7 @@ var handshakeFIN = Kind{
 		default:
 			return nil
 		}
-		return &finding{end: x, cause: cause, certain: ConfidenceAssumed, evidence: append(h.framesOf(y, SYN|ACK), h.s.Packet)}
+		return &finding{end: x, cause: cause, certain: ConfidenceAssumed, evidence: append(h.framesOf(y, tcp.SYN|tcp.ACK), h.s.Packet)}
 	},
 }
 
@@ -433,11 +435,11 @@ func (h *happening) handshake() iter.Seq[*glimpse] {
 }
 
 // opens reports whether the segment has exactly these of the SYN and ACK bits.
-func (g *glimpse) opens(flags Flags) bool { return g.flags&(SYN|ACK|RST) == flags }
+func (g *glimpse) opens(flags tcp.Flags) bool { return g.flags&(tcp.SYN|tcp.ACK|tcp.RST) == flags }
 
 // lastSent returns the newest earlier segment of the end that has exactly
 // these of the SYN and ACK bits.
-func (h *happening) lastSent(e End, flags Flags) (glimpse, bool) {
+func (h *happening) lastSent(e End, flags tcp.Flags) (glimpse, bool) {
 	for g := range h.handshake() {
 		if g.from == e && g.opens(flags) {
 			return *g, true
@@ -448,7 +450,7 @@ func (h *happening) lastSent(e End, flags Flags) (glimpse, bool) {
 
 // refusedSince reports whether the sender of the segment answered its peer with
 // RST, in the connection before this one, later than the given time.
-func (h *happening) refusedSince(at Time) bool {
+func (h *happening) refusedSince(at tcp.Time) bool {
 	old := h.Conn.older()
 	if old == nil {
 		return false
@@ -467,13 +469,13 @@ func (h *happening) refusedSince(at Time) bool {
 
 // framesOf returns the frames of all the end's segments with exactly these of
 // the SYN and ACK bits, and of the one that happens if it is a SYN.
-func (h *happening) framesOf(e End, flags Flags) (frames []int) {
+func (h *happening) framesOf(e End, flags tcp.Flags) (frames []int) {
 	for g := range h.handshake() {
 		if g.from == e && g.opens(flags) {
 			frames = append(frames, g.packet)
 		}
 	}
-	if h.s != nil && h.s.Flags&SYN != 0 {
+	if h.s != nil && h.s.Flags&tcp.SYN != 0 {
 		frames = append(frames, h.s.Packet)
 	}
 	return frames
@@ -481,7 +483,7 @@ func (h *happening) framesOf(e End, flags Flags) (frames []int) {
 
 // countOf counts the end's earlier segments with exactly these of the SYN and
 // ACK bits.
-func (h *happening) countOf(e End, flags Flags) (n int) {
+func (h *happening) countOf(e End, flags tcp.Flags) (n int) {
 	for g := range h.handshake() {
 		if g.from == e && g.opens(flags) {
 			n++
@@ -522,6 +524,6 @@ func (h *happening) ackOf(synAck glimpse) (ack glimpse, found bool) {
 
 // acksFrom reports whether the segment is no part of the handshake but
 // acknowledges the SYN with the given number.
-func (g *glimpse) acksFrom(syn Seq) bool {
-	return g.flags&(SYN|ACK|RST) == ACK && syn.Before(g.ack)
+func (g *glimpse) acksFrom(syn tcp.Seq) bool {
+	return g.flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.ACK && syn.Before(g.ack)
 }

@@ -2,6 +2,8 @@ package tracker
 
 import (
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Handshakes that are not the three segments of RFC 9293 figure 6: two ends
@@ -37,7 +39,7 @@ var simultaneousOpen = Kind{
 		}
 		return &finding{
 			end:      Client,
-			evidence: append(append(append(h.framesOf(Client, SYN), h.framesOf(Server, SYN)...), h.framesOf(Client, SYN|ACK)...), h.framesOf(Server, SYN|ACK)...),
+			evidence: append(append(append(h.framesOf(Client, tcp.SYN), h.framesOf(Server, tcp.SYN)...), h.framesOf(Client, tcp.SYN|tcp.ACK)...), h.framesOf(Server, tcp.SYN|tcp.ACK)...),
 		}
 	},
 }
@@ -63,7 +65,7 @@ var splitHandshake = Kind{
 		return &finding{
 			end:      y,
 			certain:  ConfidenceAssumed,
-			evidence: append(append(h.framesOf(x, SYN), h.framesOf(y, SYN)...), append(h.framesOf(x, SYN|ACK), h.s.Packet)...),
+			evidence: append(append(h.framesOf(x, tcp.SYN), h.framesOf(y, tcp.SYN)...), append(h.framesOf(x, tcp.SYN|tcp.ACK), h.s.Packet)...),
 		}
 	},
 }
@@ -88,20 +90,20 @@ func (h *happening) dialled() dialling {
 		return oneDialled
 	}
 	if h.ends[y].has(sentSYNACK) {
-		if _, again := h.lastSent(y, SYN|ACK); h.on&onSYNACK == 0 || again {
+		if _, again := h.lastSent(y, tcp.SYN|tcp.ACK); h.on&onSYNACK == 0 || again {
 			return oneDialled
 		}
 		return bothDialled
 	}
-	synAck, ok := h.lastSent(x, SYN|ACK)
-	if !ok || h.s.Flags&(SYN|ACK) != ACK || !synAck.seq.Before(h.s.Ack) {
+	synAck, ok := h.lastSent(x, tcp.SYN|tcp.ACK)
+	if !ok || h.s.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || !synAck.seq.Before(h.s.Ack) {
 		return oneDialled
 	}
 	if _, again := h.ackOf(synAck); again {
 		return oneDialled
 	}
-	own, ok1 := h.lastSent(y, SYN)
-	other, ok2 := h.lastSent(x, SYN)
+	own, ok1 := h.lastSent(y, tcp.SYN)
+	other, ok2 := h.lastSent(x, tcp.SYN)
 	if !ok1 || !ok2 {
 		return oneDialled
 	}
@@ -125,7 +127,7 @@ var selfConnect = Kind{
 		if !h.self() || h.from != Server {
 			return nil
 		}
-		return &finding{end: Client, evidence: append(h.framesOf(Client, SYN), h.s.Packet)}
+		return &finding{end: Client, evidence: append(h.framesOf(Client, tcp.SYN), h.s.Packet)}
 	},
 }
 
@@ -162,7 +164,7 @@ var oldDuplicateSYN = Kind{
 
 // oldSYN is an old SYN that was answered, and the RST to the answer.
 type oldSYN struct {
-	rejected Seq // the number of the RST
+	rejected tcp.Seq // the number of the RST
 	cause    string
 	evidence []int
 }
@@ -172,7 +174,7 @@ type oldSYN struct {
 // long over.
 func (h *happening) rejectsOldSYN() (o oldSYN, found bool) {
 	x, y := h.from, h.from.Peer()
-	if h.s == nil || h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply {
+	if h.s == nil || h.s.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.before.rst != resetReply {
 		return o, false
 	}
 	var synAck glimpse
@@ -182,17 +184,17 @@ func (h *happening) rejectsOldSYN() (o oldSYN, found bool) {
 			break
 		}
 	}
-	if !synAck.opens(SYN|ACK) || synAck.ack != h.s.Seq {
+	if !synAck.opens(tcp.SYN|tcp.ACK) || synAck.ack != h.s.Seq {
 		return o, false
 	}
 	o.rejected = h.s.Seq
-	o.evidence = append(h.framesOf(x, SYN), synAck.packet, h.s.Packet)
-	if h.before.states[x] == SynSent.Set() && !h.acceptableTo(x, synAck) {
+	o.evidence = append(h.framesOf(x, tcp.SYN), synAck.packet, h.s.Packet)
+	if h.before.states[x] == tcp.SynSent.Set() && !h.acceptableTo(x, synAck) {
 		o.cause = "real-syn-sent"
 		return o, true
 	}
 	if n := h.newer(); n != nil && n.addr(Client) == h.addr(x) && !(n.ends[Client].has(hasISS) && n.ends[Client].iss == h.s.Seq-1) {
-		if syn, ok := n.find(Client, SndSYN); ok {
+		if syn, ok := n.find(Client, tcp.SndSYN); ok {
 			o.evidence = append(o.evidence, syn.packet())
 		}
 		o.cause = "real-syn-sent"
@@ -224,13 +226,13 @@ func (h *happening) followsOldSYN() (o oldSYN, found bool) {
 		switch {
 		case n == handshakeDepth:
 			return o, false
-		case g.from == x && g.flags&(RST|ACK) == RST && g.is&wasReply != 0 && rst == nil:
+		case g.from == x && g.flags&(tcp.RST|tcp.ACK) == tcp.RST && g.is&wasReply != 0 && rst == nil:
 			rst = g
-		case g.from != x && g.opens(SYN|ACK):
+		case g.from != x && g.opens(tcp.SYN|tcp.ACK):
 			synAck = g
-		case g.from == x && g.opens(SYN):
+		case g.from == x && g.opens(tcp.SYN):
 			syn = g
-		case g.flags&RST == 0:
+		case g.flags&tcp.RST == 0:
 			return o, false // it was more than a handshake
 		}
 		n++
@@ -266,7 +268,7 @@ var badSYNACK = Kind{
 	only: wasCalling,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
-		if h.before.states[x] != SynSent.Set() || !h.whole(x) || !h.ends[y].seen() {
+		if h.before.states[x] != tcp.SynSent.Set() || !h.whole(x) || !h.ends[y].seen() {
 			return nil
 		}
 		var bad *glimpse
@@ -274,7 +276,7 @@ var badSYNACK = Kind{
 			if g.from == x {
 				return nil // a RST, or another segment at which it was told
 			}
-			if g.opens(SYN | ACK) {
+			if g.opens(tcp.SYN | tcp.ACK) {
 				bad = g
 				break
 			}
@@ -286,11 +288,11 @@ var badSYNACK = Kind{
 			end:      y,
 			cause:    "ignored",
 			certain:  ConfidenceAmbiguous,
-			evidence: append(h.framesOf(x, SYN), bad.packet),
+			evidence: append(h.framesOf(x, tcp.SYN), bad.packet),
 			values:   values{"ack": bad.ack, "seq": h.ends[x].iss},
 		}
 		switch {
-		case h.s != nil && h.s.Flags&(SYN|ACK) == ACK && h.s.Ack == bad.seq+1:
+		case h.s != nil && h.s.Flags&(tcp.SYN|tcp.ACK) == tcp.ACK && h.s.Ack == bad.seq+1:
 			f.cause = "completed"
 			f.evidence = append(f.evidence, h.s.Packet)
 		case h.now.Sub(bad.at) <= h.ends[x].inFlight():
@@ -320,10 +322,10 @@ var unsolicitedSYNACK = Kind{
 		if h.origin() != FromSYNACK || h.start.Sub(h.t.began) < promptly || h.ends[x].seen() && h.on&onEnd != 0 {
 			return nil
 		}
-		f := &finding{end: y, certain: ConfidenceAmbiguous, evidence: h.framesOf(y, SYN|ACK)}
+		f := &finding{end: y, certain: ConfidenceAmbiguous, evidence: h.framesOf(y, tcp.SYN|tcp.ACK)}
 		switch {
 		case h.on&onRST != 0:
-			synAck, ok := h.lastSent(y, SYN|ACK)
+			synAck, ok := h.lastSent(y, tcp.SYN|tcp.ACK)
 			if h.from != x || h.before.sentAt[x] != 0 || h.before.rst != resetReply || !ok || h.now.Sub(synAck.at) > promptly {
 				return nil
 			}
@@ -333,7 +335,7 @@ var unsolicitedSYNACK = Kind{
 			return nil
 		default:
 			for g := range h.handshake() {
-				if !g.opens(SYN | ACK) {
+				if !g.opens(tcp.SYN | tcp.ACK) {
 					return nil // it went on: the other direction is not captured
 				}
 			}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // anomaliesOf returns what is flagged in the ladder, its end included.
@@ -30,7 +32,7 @@ func recordsOf(t *testing.T, text string) (list []*Record) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := Time(1_000_000 * second)
+	now := tcp.Time(1_000_000 * second)
 	for i, r := range l.rungs {
 		now = now.Add(r.pause)
 		if s := r.segment; s != nil {
@@ -216,7 +218,7 @@ func TestUnansweredHandshakeIsNotSettled(t *testing.T) {
 		{"syn-rcvd-stuck-not-cookies", Settled},
 	} {
 		r := recordsOf(t, ladderOf(t, test.ladder))[0].Ends[Client]
-		if r.State != Established || r.Certainty != test.certain {
+		if r.State != tcp.Established || r.Certainty != test.certain {
 			t.Errorf("%s: client is %v, %v, want ESTABLISHED, %v", test.ladder, r.State, r.Certainty, test.certain)
 		}
 	}

@@ -3,6 +3,8 @@ package tracker
 import (
 	"cmp"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // What can be wrong with a RST: who made it, and whether its receiver has
@@ -49,7 +51,7 @@ var challengeAck = Kind{
 		switch {
 		case h.s == nil:
 			f.say("silent")
-		case h.s.Flags&RST == 0:
+		case h.s.Flags&tcp.RST == 0:
 			f.say("went-on")
 		case h.before.accepted || h.before.rst == resetReply:
 			f.say("confirmed")
@@ -112,9 +114,9 @@ var blindRSTInWindow = Kind{
 				f.move = "may-be-own"
 			}
 			f.say("silent")
-		case h.s.Flags&RST != 0 && (h.before.accepted || h.before.rst != resetUnmatched || h.s.Seq == d.number):
+		case h.s.Flags&tcp.RST != 0 && (h.before.accepted || h.before.rst != resetUnmatched || h.s.Seq == d.number):
 			return nil // the sender confirms it, or repeats itself: its RST overtook data
-		case h.s.Flags&RST != 0:
+		case h.s.Flags&tcp.RST != 0:
 			f.say("another-rst")
 		default:
 			f.say("went-on")
@@ -188,16 +190,16 @@ var rstIgnoredInSynSent = Kind{
 	on: onRST,
 	check: func(h *happening) *finding {
 		x := h.from.Peer()
-		if h.before.accepted || h.before.states[x] != SynSent.Set() || !h.ends[x].seen() {
+		if h.before.accepted || h.before.states[x] != tcp.SynSent.Set() || !h.ends[x].seen() {
 			return nil
 		}
 		f := &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
-			evidence: append(h.frames(x, SndSYN), h.s.Packet),
+			evidence: append(h.frames(x, tcp.SndSYN), h.s.Packet),
 			values:   values{"seq": h.ends[x].iss, "ack": h.s.Ack},
 		}
-		if h.s.Flags&ACK == 0 {
+		if h.s.Flags&tcp.ACK == 0 {
 			f.say("nothing")
 		} else {
 			f.say("wrong-number")
@@ -225,7 +227,7 @@ var rstUnmatched = Kind{
 		to := h.from.Peer()
 		state := h.before.states[to]
 		if h.before.rst != resetUnmatched || !x.seen() || h.before.sentAt[h.from] == 0 || !y.seen() || x.has(lossy) || y.has(lossy) || h.numberOfFIN() ||
-			!synchronized(state) && state != SynReceived.Set() {
+			!synchronized(state) && state != tcp.SynReceived.Set() {
 			return nil
 		}
 		if h.outOfWindow() || !h.before.accepted && h.inWindow(h.s.Seq, to) {
@@ -235,7 +237,7 @@ var rstUnmatched = Kind{
 		switch {
 		case h.s.Seq != x.nxt:
 			f.cause, f.values = "seq", values{"seq": h.s.Seq, "next": x.nxt}
-		case h.s.Flags&ACK != 0 && !(x.acked.AtMost(h.s.Ack) && h.s.Ack.AtMost(y.nxt)):
+		case h.s.Flags&tcp.ACK != 0 && !(x.acked.AtMost(h.s.Ack) && h.s.Ack.AtMost(y.nxt)):
 			f.cause, f.values = "ack", values{"ack": h.s.Ack, "received": x.acked, "sent": y.nxt}
 		default:
 			return nil // the numbers fit; what does not is told by forged-rst
@@ -245,7 +247,7 @@ var rstUnmatched = Kind{
 			if n++; n > maxLookBack || cited == acksCited {
 				break
 			}
-			if g.from != h.from && g.flags&(ACK|RST) == ACK {
+			if g.from != h.from && g.flags&(tcp.ACK|tcp.RST) == tcp.ACK {
 				f.evidence = append(f.evidence, g.packet)
 				cited++
 			}
@@ -297,9 +299,9 @@ var rstStorm = Kind{
 				break
 			}
 			switch {
-			case g.from != h.from && g.flags&RST == 0:
+			case g.from != h.from && g.flags&tcp.RST == 0:
 				received++
-			case g.from == h.from && g.flags&RST != 0 && resets <= stormSize:
+			case g.from == h.from && g.flags&tcp.RST != 0 && resets <= stormSize:
 				resets++
 				first = g
 			}
@@ -358,10 +360,10 @@ var dataAfterRST = Kind{
 // of that RST.
 func (h *happening) talksOn() (rst step, ok bool) {
 	y := h.from.Peer()
-	if h.s.Flags&(SYN|RST|ACK) != ACK || h.stale || h.foreign || h.old || h.keepalive || h.s.Len() == 0 || h.before.states[y] != Closed.Set() {
+	if h.s.Flags&(tcp.SYN|tcp.RST|tcp.ACK) != tcp.ACK || h.stale || h.foreign || h.old || h.keepalive || h.s.Len() == 0 || h.before.states[y] != tcp.Closed.Set() {
 		return rst, false
 	}
-	rst, ok = h.find(y, RcvRST)
+	rst, ok = h.find(y, tcp.RcvRST)
 	if !ok || h.now.Sub(rst.at) <= max(h.x().inFlight(), outlived) || !h.wasOpen(y) {
 		return rst, false
 	}
@@ -389,7 +391,7 @@ func (c *Conn) wasOpen(e End) bool {
 		return true
 	}
 	for _, st := range c.steps() {
-		if st.end() == e && st.state() == Established {
+		if st.end() == e && st.state() == tcp.Established {
 			return true
 		}
 	}

@@ -3,6 +3,8 @@ package tracker
 import (
 	"cmp"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // An end that is not answered sends again, more and more rarely, and at last
@@ -61,7 +63,7 @@ var retransmissionTimeout = Kind{
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		tr := h.odd.troubleOf(x)
-		if tr == nil || !h.visible(x) || !h.visible(y) || h.ends[y].wnd == 0 || h.happened(x, RcvRST) {
+		if tr == nil || !h.visible(x) || !h.visible(y) || h.ends[y].wnd == 0 || h.happened(x, tcp.RcvRST) {
 			return nil
 		}
 		w := &tr.data
@@ -133,7 +135,7 @@ var keepaliveTimeout = Kind{
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		tr := h.odd.troubleOf(x)
-		if tr == nil || !h.visible(x) || !h.visible(y) || h.happened(x, RcvRST) {
+		if tr == nil || !h.visible(x) || !h.visible(y) || h.happened(x, tcp.RcvRST) {
 			return nil
 		}
 		p := &tr.probes
@@ -201,8 +203,8 @@ func (h *happening) stalled(y End) *finding {
 	w, limit, seenAt := &tr.shut, h.stallFrom(), tr.shut.lastTime
 	over := h.now
 	switch {
-	case h.s == nil || h.s.Flags&RST != 0:
-		if w.until != 0 || h.before.states[Client]|h.before.states[Server] == Closed.Set() || h.over(y) || h.over(y.Peer()) {
+	case h.s == nil || h.s.Flags&tcp.RST != 0:
+		if w.until != 0 || h.before.states[Client]|h.before.states[Server] == tcp.Closed.Set() || h.over(y) || h.over(y.Peer()) {
 			return nil
 		}
 	case h.s.Packet == w.untilFrame:
@@ -231,7 +233,7 @@ func (h *happening) stalled(y End) *finding {
 
 // over reports whether the end had no connection any more before this.
 func (h *happening) over(e End) bool {
-	return h.before.states[e]&^(Closed.Set()|Listen.Set()|Unknown.Set()) == 0
+	return h.before.states[e]&^(tcp.Closed.Set()|tcp.Listen.Set()|tcp.Unknown.Set()) == 0
 }
 
 var zeroWindowAbort = Kind{
@@ -253,7 +255,7 @@ var zeroWindowAbort = Kind{
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		tr := h.odd.troubleOf(y)
-		if tr == nil || h.ends[y].wnd != 0 || tr.shut.since == 0 || tr.shut.until != 0 || h.happened(x, RcvRST) {
+		if tr == nil || h.ends[y].wnd != 0 || tr.shut.since == 0 || tr.shut.until != 0 || h.happened(x, tcp.RcvRST) {
 			return nil
 		}
 		w := &tr.shut
@@ -301,19 +303,19 @@ var icmpUnreachableTerminated = Kind{
 		m := tr.icmp
 		f := &finding{
 			end:      x,
-			cause:    m.name(),
+			cause:    m.Name(),
 			certain:  ConfidenceAssumed,
 			evidence: []int{m.frame},
-			values:   values{"router": m.From, "version": m.version(), "type": m.Type, "code": m.Code},
+			values:   values{"router": m.From, "version": m.Version(), "type": m.Type, "code": m.Code},
 		}
 		what := "connection"
 		switch {
-		case h.happened(x, Unreachable):
+		case h.happened(x, tcp.Unreachable):
 			what = "attempt"
-			f.evidence = append(f.evidence, h.frames(x, SndSYN)...)
-		case !m.hard() || !h.visible(x) || h.ends[x].una(&h.ends[y]) == h.ends[x].nxt || h.happened(x, RcvRST) || h.happened(x, SndSYN) && !h.ends[y].seen():
+			f.evidence = append(f.evidence, h.frames(x, tcp.SndSYN)...)
+		case !m.Hard() || !h.visible(x) || h.ends[x].una(&h.ends[y]) == h.ends[x].nxt || h.happened(x, tcp.RcvRST) || h.happened(x, tcp.SndSYN) && !h.ends[y].seen():
 			return nil // soft, or nothing is left to send
-		case h.ends[x].sentAt > m.at && !(h.happened(x, SndRST) && h.ends[x].sentAt.Sub(m.at) <= icmpSilence), h.now.Sub(m.at) < icmpSilence:
+		case h.ends[x].sentAt > m.at && !(h.happened(x, tcp.SndRST) && h.ends[x].sentAt.Sub(m.at) <= icmpSilence), h.now.Sub(m.at) < icmpSilence:
 			return nil // it carries on, or it is too early to say
 		}
 		if m.From.IsValid() {
@@ -353,7 +355,7 @@ var middleboxIdleDrop = Kind{
 	},
 	on: onRepeat | onKeepalive | onRST,
 	check: func(h *happening) *finding {
-		if h.s.Flags&RST != 0 {
+		if h.s.Flags&tcp.RST != 0 {
 			return h.resetAfterIdle()
 		}
 		x, y := h.from, h.from.Peer()
@@ -404,7 +406,7 @@ func (h *happening) idleReset() (asked *glimpse, idle time.Duration) {
 		if g.from != y || n > lookBack {
 			break
 		}
-		if g.data > 0 || g.flags&FIN != 0 || g.is&wasKeepalive != 0 {
+		if g.data > 0 || g.flags&tcp.FIN != 0 || g.is&wasKeepalive != 0 {
 			asked = g // the first of those that asked for an answer
 		}
 	}

@@ -3,6 +3,8 @@ package tracker
 import (
 	"slices"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // TIME-WAIT is there to answer a FIN that is repeated, and to keep a pair of
@@ -43,7 +45,7 @@ var timeWaitAssassination = Kind{
 		f := &finding{
 			end:      x,
 			certain:  ConfidenceAssumed,
-			evidence: append(append(h.frames(x, SndFIN), h.frames(y, SndFIN)...), h.newestACK(x), h.s.Packet),
+			evidence: append(append(h.frames(x, tcp.SndFIN), h.frames(y, tcp.SndFIN)...), h.newestACK(x), h.s.Packet),
 		}
 		syn, frame := 0, 0
 		if n := h.newer(); n != nil && n.addr(Client) == h.addr(y) {
@@ -52,7 +54,7 @@ var timeWaitAssassination = Kind{
 		switch {
 		case syn > stray.strayInto:
 			f.cause, frame = "syn", syn
-		case stray.strayInto != 0 && stray.strayFlags&FIN != 0:
+		case stray.strayInto != 0 && stray.strayFlags&tcp.FIN != 0:
 			f.cause, frame = "spurious-fin-retransmission", stray.strayInto
 		case stray.strayInto != 0:
 			f.cause, frame = "old-duplicate", stray.strayInto
@@ -89,7 +91,7 @@ var timeWaitTruncated = Kind{
 	on:         onRST | onMove,
 	only:       isSuccessor | isResetting,
 	check: func(h *happening) *finding {
-		if h.s != nil && h.s.Flags&RST != 0 {
+		if h.s != nil && h.s.Flags&tcp.RST != 0 {
 			return h.truncatedByReply()
 		}
 		r, ok := h.reused()
@@ -125,7 +127,7 @@ var timeWaitTruncated = Kind{
 // connection. Without the ACK the end may not have got the FIN at all.
 func (h *happening) truncatedByReply() *finding {
 	x, y := h.from, h.from.Peer()
-	if h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.before.states[x] != TimeWait.Set() {
+	if h.s.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.before.rst != resetReply || h.before.states[x] != tcp.TimeWait.Set() {
 		return nil
 	}
 	if !h.ends[y].fin.Before(h.before.acked[x]) || h.reported(timeWaitAssassination.Name) {
@@ -133,12 +135,12 @@ func (h *happening) truncatedByReply() *finding {
 	}
 	began, answered := step{}, 0
 	for _, st := range h.steps() {
-		if st.end() == x && st.state() == TimeWait {
+		if st.end() == x && st.state() == tcp.TimeWait {
 			began = st
 		}
 	}
 	for g := range h.back() {
-		if g.from == y && g.flags&RST == 0 {
+		if g.from == y && g.flags&tcp.RST == 0 {
 			answered = g.packet
 			break
 		}
@@ -192,7 +194,7 @@ var timeWaitSYNChallenged = Kind{
 		}
 		x, y := h.from.Peer(), h.from
 		n := h.newer()
-		if !h.resetsTimeWait() || n == nil || n.addr(Client) != h.addr(y) || n.ends[Client].assumed != SynSent.Set() {
+		if !h.resetsTimeWait() || n == nil || n.addr(Client) != h.addr(y) || n.ends[Client].assumed != tcp.SynSent.Set() {
 			return nil
 		}
 		syn := h.newestSYN(n)
@@ -204,7 +206,7 @@ var timeWaitSYNChallenged = Kind{
 			end:      x,
 			cause:    "reset",
 			certain:  ConfidenceAssumed,
-			evidence: append(append(h.frames(x, SndFIN), h.frames(y, SndFIN)...), syn, k, h.s.Packet),
+			evidence: append(append(h.frames(x, tcp.SndFIN), h.frames(y, tcp.SndFIN)...), syn, k, h.s.Packet),
 			values:   values{"span": h.timeWaitHeld(x, n.start)},
 		}
 		if !h.before.accepted {
@@ -218,15 +220,15 @@ var timeWaitSYNChallenged = Kind{
 // avail, without any RST: the end drops it, or its answer is lost on the way.
 func (h *happening) unansweredSYN() *finding {
 	old := h.t.formerOf(h.Conn)
-	if h.from != Client || h.ends[Client].assumed != SynSent.Set() || h.ends[Client].copies < manySYNs || h.ends[Server].seen() || old == nil {
+	if h.from != Client || h.ends[Client].assumed != tcp.SynSent.Set() || h.ends[Client].copies < manySYNs || h.ends[Server].seen() || old == nil {
 		return nil
 	}
 	x := h.endIn(old, Server)
 	began, ok := old.intoTimeWait(x)
-	if !ok || old.ends[x].assumed != TimeWait.Set() || old.ends[x].has(lossy) || !old.ends[x].seen() || old.reported(synChallenged) {
+	if !ok || old.ends[x].assumed != tcp.TimeWait.Set() || old.ends[x].has(lossy) || !old.ends[x].seen() || old.reported(synChallenged) {
 		return nil
 	}
-	first, _ := h.find(Client, SndSYN)
+	first, _ := h.find(Client, tcp.SndSYN)
 	f := &finding{
 		end:      Server,
 		cause:    "silent",
@@ -250,7 +252,7 @@ func (h *happening) unansweredSYN() *finding {
 // an ACK from a peer in TIME-WAIT. Such a RST has the exact number.
 func (h *happening) resetsTimeWait() bool {
 	x, y := h.from.Peer(), h.from
-	return h.s.Flags&(RST|ACK) == RST && h.before.rst == resetReply && h.before.states[x] == TimeWait.Set() &&
+	return h.s.Flags&(tcp.RST|tcp.ACK) == tcp.RST && h.before.rst == resetReply && h.before.states[x] == tcp.TimeWait.Set() &&
 		h.ends[y].has(hasFIN) && h.s.Seq == h.ends[y].fin+1
 }
 
@@ -268,11 +270,11 @@ func (h *happening) newestACK(x End) int {
 // newestSYN returns the frame of the newest SYN of the connection's client.
 func (h *happening) newestSYN(c *Conn) int {
 	for g := range h.t.trail.back(c) {
-		if g.from == Client && g.flags&(SYN|ACK) == SYN {
+		if g.from == Client && g.flags&(tcp.SYN|tcp.ACK) == tcp.SYN {
 			return g.packet
 		}
 	}
-	syn, _ := c.find(Client, SndSYN)
+	syn, _ := c.find(Client, tcp.SndSYN)
 	return syn.packet()
 }
 
@@ -281,7 +283,7 @@ func (h *happening) newestSYN(c *Conn) int {
 func (c *Conn) intoTimeWait(e End) (began step, ok bool) {
 	for _, st := range slices.Backward(c.steps()) {
 		if st.end() == e && !st.reopens() {
-			return st, st.state() == TimeWait
+			return st, st.state() == tcp.TimeWait
 		}
 	}
 	return step{}, false

@@ -2,6 +2,8 @@ package tracker
 
 import (
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // What old segments do. One that fits no connection that is alive belongs to
@@ -33,16 +35,16 @@ type haunt struct {
 	packet   int // 0: none
 	original int // the frame in which it was captured first
 	age      time.Duration
-	ended    Time // when the older connection ended
-	seq, end Seq
-	nxt      Seq // what follows the sender's own octets up to then
+	ended    tcp.Time // when the older connection ended
+	seq, end tcp.Seq
+	nxt      tcp.Seq // what follows the sender's own octets up to then
 }
 
 // keepHaunt looks whether the segment, which is out of turn in its connection,
 // is one of the connection before, and takes that down.
-func (t *Tracker) keepHaunt(c *Conn, s *Segment, from End) bool {
+func (t *Tracker) keepHaunt(c *Conn, s *tcp.Segment, from End) bool {
 	old := t.formerOf(c)
-	if old == nil || s.Flags&(SYN|RST) != 0 || c.provisional() {
+	if old == nil || s.Flags&(tcp.SYN|tcp.RST) != 0 || c.provisional() {
 		return false
 	}
 	then := c.endIn(old, from)
@@ -76,7 +78,7 @@ func (c *Conn) hauntOf(e End) haunt {
 // sameAs returns the segment of the connection of which s is a copy: all that
 // a copy shares is the same, and there is a mark, an IP identification or a
 // timestamp, that a retransmission would not share. skip is the frame of s.
-func (t *Tracker) sameAs(c *Conn, s *Segment, from End, skip int) *glimpse {
+func (t *Tracker) sameAs(c *Conn, s *tcp.Segment, from End, skip int) *glimpse {
 	if s.ID == 0 && !s.Options.HasTS {
 		return nil
 	}
@@ -128,7 +130,7 @@ var wanderingDuplicate = Kind{
 // at random.
 func (h *happening) strayOfDead() *finding {
 	x := h.from
-	if h.s.Flags&SYN != 0 || h.before.states[x] != Closed.Set() || h.ends[x].assumed != Closed.Set() || h.before.sentAt[x] == 0 {
+	if h.s.Flags&tcp.SYN != 0 || h.before.states[x] != tcp.Closed.Set() || h.ends[x].assumed != tcp.Closed.Set() || h.before.sentAt[x] == 0 {
 		return nil
 	}
 	ended := h.endedBefore()
@@ -155,7 +157,7 @@ func (h *happening) strayOfDead() *finding {
 
 // endedBefore returns when an end of the connection last changed its state
 // before this segment.
-func (h *happening) endedBefore() (at Time) {
+func (h *happening) endedBefore() (at tcp.Time) {
 	for _, st := range h.steps() {
 		if st.at < h.now && !st.reopens() {
 			at = max(at, st.at)
@@ -201,7 +203,7 @@ var timeWaitHazardH1 = Kind{
 	check: func(h *happening) *finding {
 		y, x := h.from, h.from.Peer()
 		k := h.hauntOf(x)
-		if k.packet == 0 || k.seq == k.end || h.s.Flags&ACK == 0 || !h.before.acked[y].Before(k.end) || !k.end.AtMost(h.s.Ack) {
+		if k.packet == 0 || k.seq == k.end || h.s.Flags&tcp.ACK == 0 || !h.before.acked[y].Before(k.end) || !k.end.AtMost(h.s.Ack) {
 			return nil
 		}
 		own, ok := h.ownOctets(x, k)
@@ -221,14 +223,14 @@ var timeWaitHazardH1 = Kind{
 
 // ownOctets returns what follows the last octet that the end sent itself, the
 // haunt not counted, as long as all since the haunt is remembered.
-func (h *happening) ownOctets(x End, k haunt) (own Seq, ok bool) {
+func (h *happening) ownOctets(x End, k haunt) (own tcp.Seq, ok bool) {
 	own = k.nxt
 	for g := range h.back() {
 		if g.packet == k.packet {
 			return own, true
 		}
-		if g.from == x && g.flags&RST == 0 {
-			own = later(own, g.end())
+		if g.from == x && g.flags&tcp.RST == 0 {
+			own = tcp.Later(own, g.end())
 		}
 	}
 	return own, false
@@ -254,7 +256,7 @@ var timeWaitHazardH2 = Kind{
 		if k.packet == 0 {
 			x, k = Server, h.hauntOf(Server)
 		}
-		if k.packet == 0 || !h.s.pureAck() {
+		if k.packet == 0 || !h.s.PureAck() {
 			return nil
 		}
 		loop := h.loop(k.packet)
@@ -308,8 +310,8 @@ var timeWaitHazardH3 = Kind{
 	on:         onRST,
 	check: func(h *happening) *finding {
 		x := &h.ends[Client]
-		if h.from != Server || h.s.Flags&(RST|ACK) != RST || h.before.rst != resetReply || h.before.states[Client] != Established.Set() ||
-			h.before.proved[Server] != SynReceived.Set() || !h.ends[Server].has(sentSYNACK) || h.s.Seq != h.ends[Server].iss+1 {
+		if h.from != Server || h.s.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.before.rst != resetReply || h.before.states[Client] != tcp.Established.Set() ||
+			h.before.proved[Server] != tcp.SynReceived.Set() || !h.ends[Server].has(sentSYNACK) || h.s.Seq != h.ends[Server].iss+1 {
 			return nil
 		}
 		stray, reset := h.strayAndReset(h.Conn)
@@ -320,12 +322,12 @@ var timeWaitHazardH3 = Kind{
 			}
 		}
 		_, synACK := h.synAndAnswer()
-		if reset == nil || synACK == nil || !reset.seq.In(x.iss+1, synACK.ack.Add(Size(synACK.wnd))) {
+		if reset == nil || synACK == nil || !reset.seq.In(x.iss+1, synACK.ack.Add(tcp.Size(synACK.wnd))) {
 			return nil // it cannot have hit the attempt
 		}
 		ack := 0
 		for g := range h.back() {
-			if g.from == Client && g.flags&RST == 0 {
+			if g.from == Client && g.flags&tcp.RST == 0 {
 				ack = g.packet
 				break
 			}
@@ -348,9 +350,9 @@ func (h *happening) strayAndReset(c *Conn) (stray, reset *glimpse) {
 		switch {
 		case g.at < h.start:
 			return nil, nil
-		case reset == nil && g.from == client && g.flags&(RST|ACK) == RST && g.seq != h.ends[Client].iss+1:
+		case reset == nil && g.from == client && g.flags&(tcp.RST|tcp.ACK) == tcp.RST && g.seq != h.ends[Client].iss+1:
 			reset = g
-		case reset != nil && g.from != client && g.flags&(ACK|SYN|RST) == ACK && g.ack == reset.seq:
+		case reset != nil && g.from != client && g.flags&(tcp.ACK|tcp.SYN|tcp.RST) == tcp.ACK && g.ack == reset.seq:
 			return g, reset
 		}
 	}

@@ -3,6 +3,8 @@ package tracker
 import (
 	"slices"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A pair of addresses and ports may be used again while one of the ends holds
@@ -122,14 +124,14 @@ var timeWaitReuseUnsafe = Kind{
 			end:      r.holder,
 			cause:    r.cause(h, at),
 			certain:  ConfidenceAssumed,
-			evidence: append(r.old.frames(Client, SndFIN, SndRST), r.old.frames(Server, SndFIN, SndRST)...),
+			evidence: append(r.old.frames(Client, tcp.SndFIN, tcp.SndRST), r.old.frames(Server, tcp.SndFIN, tcp.SndRST)...),
 		}
 		f.evidence = append(f.evidence, r.began.packet(), syn, synACK)
 		f.values = values{"span": r.age, "hold": hold(r.hold), "host": h.addr(Client).Addr()}
 		switch {
 		case r.held:
 			f.say("held")
-		case r.old.passed(r.holderThen, TimeWait):
+		case r.old.passed(r.holderThen, tcp.TimeWait):
 			f.say("reset")
 		default:
 			f.say("never-held")
@@ -168,8 +170,8 @@ type reuse struct {
 // within the TIME-WAIT of it, or within what would have been its TIME-WAIT had
 // no RST ended it.
 func (h *happening) reused() (r reuse, ok bool) {
-	if h.s == nil || h.from != Client || h.origin() != FromSYN || h.before.states[Server] != SynReceived.Set() ||
-		h.ends[Server].assumed&(SynReceived.Set()|Listen.Set()|Closed.Set()) != 0 || !h.ends[Server].has(sentSYNACK) {
+	if h.s == nil || h.from != Client || h.origin() != FromSYN || h.before.states[Server] != tcp.SynReceived.Set() ||
+		h.ends[Server].assumed&(tcp.SynReceived.Set()|tcp.Listen.Set()|tcp.Closed.Set()) != 0 || !h.ends[Server].has(sentSYNACK) {
 		return r, false
 	}
 	if r.old = h.t.formerOf(h.Conn); r.old == nil {
@@ -204,7 +206,7 @@ func (h *happening) reused() (r reuse, ok bool) {
 
 // find looks for the end that holds, or should hold, TIME-WAIT, and reports
 // whether the SYN that was accepted, sent at the given time, came too early.
-func (r *reuse) find(h *happening, at Time) bool {
+func (r *reuse) find(h *happening, at tcp.Time) bool {
 	for _, e := range [2]End{Server, Client} { // of two it is the acceptor that decides
 		then := h.endIn(r.old, e)
 		x := &r.old.ends[then]
@@ -215,7 +217,7 @@ func (r *reuse) find(h *happening, at Time) bool {
 			r.age = max(0, x.clock.age(h.now)-h.now.Sub(at))
 			return r.age < r.hold
 		}
-		if r.began.inputs()&(RcvRST.Set()|NoTCB.Set()) != 0 && r.old.passed(then, TimeWait) {
+		if r.began.inputs()&(tcp.RcvRST.Set()|tcp.NoTCB.Set()) != 0 && r.old.passed(then, tcp.TimeWait) {
 			r.age = at.Sub(r.began.at)
 			return 0 <= r.age && r.age < r.hold
 		}
@@ -223,7 +225,7 @@ func (r *reuse) find(h *happening, at Time) bool {
 	// Neither end came to TIME-WAIT: was it a RST that spared them it?
 	r.holder, r.holderThen = Server, h.endIn(r.old, Server)
 	for _, st := range slices.Backward(r.old.steps()) {
-		if st.at < at && st.inputs()&(RcvRST.Set()|RcvRSTPassive.Set()|SndRST.Set()|NoTCB.Set()) != 0 {
+		if st.at < at && st.inputs()&(tcp.RcvRST.Set()|tcp.RcvRSTPassive.Set()|tcp.SndRST.Set()|tcp.NoTCB.Set()) != 0 {
 			r.began, r.age = st, at.Sub(st.at)
 			return r.age < r.hold
 		}
@@ -282,7 +284,7 @@ func (r *reuse) otherHost(h *happening, e End) bool {
 func (r *reuse) live(h *happening, at []End) bool {
 	return slices.ContainsFunc(at, func(e End) bool {
 		y, then := &h.ends[e.Peer()], h.endIn(r.old, e)
-		lowest, any := Seq(0), false
+		lowest, any := tcp.Seq(0), false
 		for g := range h.t.trail.back(r.old) {
 			if h.now.Sub(g.at) > segmentLife {
 				break
@@ -296,7 +298,7 @@ func (r *reuse) live(h *happening, at []End) bool {
 }
 
 // passed reports whether the end went through the state.
-func (c *Conn) passed(e End, through State) bool {
+func (c *Conn) passed(e End, through tcp.State) bool {
 	return slices.ContainsFunc(c.steps(), func(st step) bool { return st.end() == e && st.state() == through })
 }
 
@@ -305,9 +307,9 @@ func (c *Conn) passed(e End, through State) bool {
 func (h *happening) synAndAnswer() (syn, synACK *glimpse) {
 	for g := range h.back() {
 		switch {
-		case synACK == nil && g.flags&(SYN|ACK) == SYN|ACK:
+		case synACK == nil && g.flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK:
 			synACK = g
-		case syn == nil && g.flags&(SYN|ACK) == SYN:
+		case syn == nil && g.flags&(tcp.SYN|tcp.ACK) == tcp.SYN:
 			syn = g
 		}
 	}

@@ -6,13 +6,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // timeWaitFindings returns what this group of kinds found in all connections on
 // the ladders' addresses, the oldest connection first, as "conn kind cause
 // severity certainty frames".
 func (t *Tracker) timeWaitFindings() (list []string) {
-	k, _ := keyOf(&Segment{Src: peerA, Dst: peerB})
+	k, _ := keyOf(&tcp.Segment{Src: peerA, Dst: peerB})
 	for c := t.newestOf(k); c != nil; c = c.older() {
 		if c.odd == nil {
 			continue
@@ -139,9 +141,9 @@ func TestTimeWaitCausesAndEvidence(t *testing.T) {
 // where it would not have yielded to the SYN had it been in TIME-WAIT.
 func TestAcceptingEndsTimeWait(t *testing.T) {
 	tk := playFile(t, "testdata/anomaly/time-wait-reuse-unsafe.txt")
-	k, low := keyOf(&Segment{Src: peerA, Dst: peerB})
+	k, low := keyOf(&tcp.Segment{Src: peerA, Dst: peerB})
 	old := tk.newestOf(k).older()
-	if got := old.ends[old.endOf(low)].assumed; got != Closed.Set() {
-		t.Errorf("the end that accepted is in %v of the old connection, want %v", got.List(), Closed)
+	if got := old.ends[old.endOf(low)].assumed; got != tcp.Closed.Set() {
+		t.Errorf("the end that accepted is in %v of the old connection, want %v", got.List(), tcp.Closed)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Ordinary traffic is connections that open, carry data both ways over a path
@@ -34,7 +36,7 @@ func TestOrdinaryTrafficRaisesNothing(t *testing.T) {
 		m := calm(seed)
 		for i := range m.captured {
 			s := m.captured[i].Segment
-			s.Time += Time(seed) * Time(2*simEnd)
+			s.Time += tcp.Time(seed) * tcp.Time(2*simEnd)
 			tk.Observe(&s)
 		}
 		for _, a := range odd {
@@ -64,9 +66,9 @@ func calm(seed uint64) *sim {
 		h.habits = simHabits{stamps: stamps, idStep: 1, rstHasACK: true, delayACK: 40 * time.Millisecond,
 			finAlone: m.chance(0.5), oldACKs: true, mss: 1460, listens: side == 1}
 		h.id = uint16(rnd.Uint32()) | 1
-		h.state = Closed
+		h.state = tcp.Closed
 		if side == 1 {
-			h.state = Listen
+			h.state = tcp.Listen
 		}
 		h.history = []simMove{{simStart, h.state}}
 		h.opened = func(h *simHost) {

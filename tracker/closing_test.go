@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // playOdd plays an anomaly's ladder and returns what it raised.
@@ -20,7 +22,7 @@ func playOdd(t *testing.T, name string) (list []Anomaly) {
 		t.Fatal(err)
 	}
 	l.play(t, func(tk *Tracker, i int, odd []string) {
-		if k, _ := keyOf(&Segment{Src: peerA, Dst: peerB}); i == len(l.rungs)-1 {
+		if k, _ := keyOf(&tcp.Segment{Src: peerA, Dst: peerB}); i == len(l.rungs)-1 {
 			for c := tk.newestOf(k); c != nil; c = c.older() {
 				if c.odd != nil {
 					list = append(list, c.odd.anomalies...)
@@ -107,8 +109,8 @@ func TestLeaksOfOneServerAreCounted(t *testing.T) {
 	for i := range leaksOfServer + 2 {
 		client := clientOf(i)
 		w.open(client)
-		w.put(client, true, FIN|ACK, 1, 1_000_001, 0)
-		w.put(client, false, ACK, 1_000_001, 2, 0)
+		w.put(client, true, tcp.FIN|tcp.ACK, 1, 1_000_001, 0)
+		w.put(client, false, tcp.ACK, 1_000_001, 2, 0)
 	}
 	w.tk.Advance(w.now.Add(closeWaitLeaked - time.Second))
 	if len(got) != 0 {
@@ -142,14 +144,14 @@ func TestFinWait2MayBeHeld(t *testing.T) {
 	for _, test := range []struct {
 		ladder   string
 		certain  Certainty
-		possible StateSet
+		possible tcp.StateSet
 	}{
-		{"fin-wait-2-stuck", Assumed, (FinWait2.Set() | Closed.Set())},
+		{"fin-wait-2-stuck", Assumed, (tcp.FinWait2.Set() | tcp.Closed.Set())},
 		{"late-fin-reset", Settled, 0},
 		{"data-after-close-reset-expired", Settled, 0},
 	} {
 		r := recordsOf(t, ladderOf(t, test.ladder))[0].Ends[Client]
-		if r.State != Closed || r.Certainty != test.certain || r.Possible != test.possible {
+		if r.State != tcp.Closed || r.Certainty != test.certain || r.Possible != test.possible {
 			t.Errorf("%s: client is %v, %v, %v, want CLOSED, %v, %v", test.ladder, r.State, r.Certainty, r.Possible.List(), test.certain, test.possible.List())
 		}
 	}

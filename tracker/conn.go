@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"time"
 	"unsafe"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A Conn is one connection: an incarnation of a pair of addresses and ports.
@@ -18,7 +20,7 @@ type Conn struct {
 
 	ends  [2]end
 	first *step // of its history, see steps: a slice is longer by 14 octets
-	start Time
+	start tcp.Time
 	slot  uint32     // of its alarm, from 1; 0: none is set
 	trail uint32     // place of its newest segment in the trail; 0: none
 	place uint32     // in the order of eviction, see order; 0: there is none
@@ -119,15 +121,15 @@ type oddments struct {
 	holes              [2][]hole
 	retransmits        [2]uint64
 	retransmittedBytes [2]uint64
-	synData            [2]Size // octets that rode on the SYN (RFC 7413)
-	sackEdge           [2]Seq  // the highest edge that the end reported by SACK
+	synData            [2]tcp.Size // octets that rode on the SYN (RFC 7413)
+	sackEdge           [2]tcp.Seq  // the highest edge that the end reported by SACK
 	hasSACK            [2]bool
 	echo               [2]uint32 // the timestamp that the end echoed last: the newest that it has taken
 	hasEcho            [2]bool
-	refuted            [2]InputSet // inputs that were taken back once
-	filled             [2]Seq      // the end of what completed the octets before the peer's FIN, from the end's view
+	refuted            [2]tcp.InputSet // inputs that were taken back once
+	filled             [2]tcp.Seq      // the end of what completed the octets before the peer's FIN, from the end's view
 	hasFilled          [2]bool
-	lacks              [2]Seq // what the end still waits for, as it shows, although a copy was captured before the peer's FIN
+	lacks              [2]tcp.Seq // what the end still waits for, as it shows, although a copy was captured before the peer's FIN
 	isLacking          [2]bool
 	closing            [2]closing
 	repeatedSYN        bool      // a SYN, with or without ACK, was sent again
@@ -140,13 +142,13 @@ type oddments struct {
 
 // closing is what the close of a connection left for the anomalies to cite.
 type closing struct {
-	finCopy    int   // frame of the newest repetition of the end's FIN; 0: none
-	finCopyAt  Time  // when it was captured
-	crossed    bool  // that copy left before the ACK of an earlier one can have arrived
-	unanswered bool  // the peer has not acknowledged that copy yet
-	acks       []int // frames by which the end acknowledged the peer's FIN, the newest few
-	strayInto  int   // frame of the newest segment that reached the end in TIME-WAIT
-	strayFlags Flags
+	finCopy    int      // frame of the newest repetition of the end's FIN; 0: none
+	finCopyAt  tcp.Time // when it was captured
+	crossed    bool     // that copy left before the ACK of an earlier one can have arrived
+	unanswered bool     // the peer has not acknowledged that copy yet
+	acks       []int    // frames by which the end acknowledged the peer's FIN, the newest few
+	strayInto  int      // frame of the newest segment that reached the end in TIME-WAIT
+	strayFlags tcp.Flags
 }
 
 func (k *closing) keepACK(packet int) {
@@ -180,10 +182,12 @@ func (c *Conn) setOlder(old *Conn) {
 }
 
 // last returns the time of the connection's newest packet.
-func (c *Conn) last() Time { return max(c.ends[Client].sentAt, c.ends[Server].sentAt, c.start) }
+func (c *Conn) last() tcp.Time { return max(c.ends[Client].sentAt, c.ends[Server].sentAt, c.start) }
 
 // closed reports whether nothing more is expected of an end.
-func (x *end) closed() bool { return x.assumed&^(Closed.Set()|Listen.Set()|Unknown.Set()) == 0 }
+func (x *end) closed() bool {
+	return x.assumed&^(tcp.Closed.Set()|tcp.Listen.Set()|tcp.Unknown.Set()) == 0
+}
 
 // quiet is how long nothing must contradict an assumed arrival before it
 // counts as settled: longer than the sender would have waited to repeat.
@@ -193,7 +197,7 @@ func (c *Conn) quiet(e End) time.Duration {
 }
 
 // certainty tells how sure the assumed state of an end is at the given time.
-func (c *Conn) certainty(e End, now Time) Certainty {
+func (c *Conn) certainty(e End, now tcp.Time) Certainty {
 	x, peer := &c.ends[e], &c.ends[e.Peer()]
 	if x.assumed == x.proved && x.assumed.Len() == 1 {
 		return Proved
@@ -210,18 +214,18 @@ func (c *Conn) certainty(e End, now Time) Certainty {
 	ins, rested := newest.inputs(), now.Sub(newest.at) >= c.quiet(e)
 	switch {
 	case newest.bits == 0:
-		if x.assumed.only() == Closed { // erased: it answered with RST from the first
+		if x.assumed.Only() == tcp.Closed { // erased: it answered with RST from the first
 			return Settled
 		}
-	case newest.basis() == ByTimer && before.state() == FinWait2 && !peer.has(answered):
+	case newest.basis() == ByTimer && before.state() == tcp.FinWait2 && !peer.has(answered):
 		return Assumed // the timer is that of orphans, and no packet tells whether this is one
-	case ins.Has(NoTCB) || ins.Has(Reopened) && newest.basis() != ByAssumption || newest.basis() == ByTimer:
+	case ins.Has(tcp.NoTCB) || ins.Has(tcp.Reopened) && newest.basis() != ByAssumption || newest.basis() == ByTimer:
 		return Settled
-	case ins.Has(RcvAckOfSYN) && int32(peer.clock-tickOf(newest.at)) > 0:
+	case ins.Has(tcp.RcvAckOfSYN) && int32(peer.clock-tickOf(newest.at)) > 0:
 		return Assumed // the peer sent its SYN again: it got no answer
-	case ins&(RcvAckOfSYN.Set()|RcvAckOfFIN.Set()|Unreachable.Set()|SndRST.Set()) != 0 && rested && !peer.has(lossy):
+	case ins&(tcp.RcvAckOfSYN.Set()|tcp.RcvAckOfFIN.Set()|tcp.Unreachable.Set()|tcp.SndRST.Set()) != 0 && rested && !peer.has(lossy):
 		return Settled // it would have repeated its SYN or FIN by now, or gone on
-	case ins&(RcvRST.Set()|RcvRSTPassive.Set()) != 0 && rested && x.una(peer).Before(x.nxt):
+	case ins&(tcp.RcvRST.Set()|tcp.RcvRSTPassive.Set()) != 0 && rested && x.una(peer).Before(x.nxt):
 		return Settled // it would have repeated what was outstanding
 	}
 	return Assumed
@@ -230,7 +234,7 @@ func (c *Conn) certainty(e End, now Time) Certainty {
 // possible returns all states that the end may be in, where there are more
 // than one: those of the assumed set, or else every state from the last that
 // its own segments show up to the assumed one.
-func (c *Conn) possible(e End, certainty Certainty) StateSet {
+func (c *Conn) possible(e End, certainty Certainty) tcp.StateSet {
 	x := &c.ends[e]
 	if x.assumed.Len() > 1 {
 		return x.assumed
@@ -238,7 +242,7 @@ func (c *Conn) possible(e End, certainty Certainty) StateSet {
 	if certainty != Assumed {
 		return 0
 	}
-	var set, newest StateSet
+	var set, newest tcp.StateSet
 	for _, st := range c.steps() {
 		if st.end() != e {
 			continue
@@ -255,7 +259,7 @@ func (c *Conn) possible(e End, certainty Certainty) StateSet {
 	if set.Len() < 2 {
 		set |= x.proved
 	}
-	if set.Len() < 2 || set.Has(Unknown) {
+	if set.Len() < 2 || set.Has(tcp.Unknown) {
 		return 0
 	}
 	return set
@@ -277,8 +281,8 @@ func (t *Tracker) fill(r *Record, c *Conn) {
 	for e := range End(2) {
 		t.fillEnd(&r.Ends[e], c, e)
 	}
-	if up, ok := c.find(Server, RcvAckOfSYN); ok && c.odd.openedOnce() && c.ends[Client].has(sentSYN) {
-		if syn, ok := c.find(Client, SndSYN); ok && syn.basis() == BySending {
+	if up, ok := c.find(Server, tcp.RcvAckOfSYN); ok && c.odd.openedOnce() && c.ends[Client].has(sentSYN) {
+		if syn, ok := c.find(Client, tcp.SndSYN); ok && syn.basis() == BySending {
 			r.HandshakeRTT = up.at.Sub(syn.at)
 		}
 	}
@@ -290,16 +294,16 @@ func (t *Tracker) fill(r *Record, c *Conn) {
 // openedOnce reports whether no part of the handshake was repeated or taken
 // back: an answer may else be to either copy (Karn, RFC 6298 §3).
 func (o *oddments) openedOnce() bool {
-	return o == nil || !o.repeatedSYN && (o.refuted[Client]|o.refuted[Server])&(RcvSYN.Set()|RcvAckOfSYN.Set()) == 0
+	return o == nil || !o.repeatedSYN && (o.refuted[Client]|o.refuted[Server])&(tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set()) == 0
 }
 
 func (t *Tracker) fillEnd(r *EndRecord, c *Conn, e End) {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
 	*r = EndRecord{
 		Addr:        c.addr(e),
-		State:       x.assumed.shown(),
+		State:       x.assumed.Shown(),
 		Certainty:   c.certainty(e, t.now),
-		Proved:      x.proved.only(),
+		Proved:      x.proved.Only(),
 		Packets:     uint64(x.packets),
 		Bytes:       x.bytes,
 		ISN:         x.iss,

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // What the tracker may cost: memory for every connection it holds, nothing from
@@ -22,8 +24,8 @@ const maxConnHeap = 488
 // one before and has an IP identification of its own.
 type wire struct {
 	tk     *Tracker
-	s      Segment // reused, as a capture would
-	now    Time
+	s      tcp.Segment // reused, as a capture would
+	now    tcp.Time
 	packet int
 }
 
@@ -43,9 +45,9 @@ func clientOf(i int) netip.AddrPort {
 }
 
 // put has the tracker observe one segment of the i-th connection.
-func (w *wire) put(client netip.AddrPort, up bool, flags Flags, seq, ack Seq, data Size) {
+func (w *wire) put(client netip.AddrPort, up bool, flags tcp.Flags, seq, ack tcp.Seq, data tcp.Size) {
 	w.now, w.packet = w.now.Add(time.Microsecond), w.packet+1
-	w.s = Segment{
+	w.s = tcp.Segment{
 		Time: w.now, Packet: w.packet, Src: client, Dst: peerB,
 		Seq: seq, Ack: ack, Wnd: 64240, Flags: flags, Data: data, TTL: 64, ID: uint16(w.packet),
 	}
@@ -53,7 +55,7 @@ func (w *wire) put(client netip.AddrPort, up bool, flags Flags, seq, ack Seq, da
 	if !up {
 		w.s.Src, w.s.Dst = peerB, client
 	}
-	if flags&SYN != 0 {
+	if flags&tcp.SYN != 0 {
 		w.s.Options.MSS, w.s.Options.Shift, w.s.Options.HasShift, w.s.Options.SACKOK = 1460, 7, true, true
 	}
 	w.tk.Observe(&w.s)
@@ -62,22 +64,22 @@ func (w *wire) put(client netip.AddrPort, up bool, flags Flags, seq, ack Seq, da
 // open writes the three segments of a handshake. The client's numbers begin at
 // 1, the server's at 1,000,001.
 func (w *wire) open(client netip.AddrPort) {
-	w.put(client, true, SYN, 0, 0, 0)
-	w.put(client, false, SYN|ACK, 1_000_000, 1, 0)
-	w.put(client, true, ACK, 1, 1_000_001, 0)
+	w.put(client, true, tcp.SYN, 0, 0, 0)
+	w.put(client, false, tcp.SYN|tcp.ACK, 1_000_000, 1, 0)
+	w.put(client, true, tcp.ACK, 1, 1_000_001, 0)
 }
 
 // whole writes an ordinary connection of ten segments: a question, an answer,
 // and a close by the client.
 func (w *wire) whole(client netip.AddrPort) {
 	w.open(client)
-	w.put(client, true, PSH|ACK, 1, 1_000_001, 200)
-	w.put(client, false, ACK, 1_000_001, 201, 0)
-	w.put(client, false, PSH|ACK, 1_000_001, 201, 1400)
-	w.put(client, true, ACK, 201, 1_001_401, 0)
-	w.put(client, true, FIN|ACK, 201, 1_001_401, 0)
-	w.put(client, false, FIN|ACK, 1_001_401, 202, 0)
-	w.put(client, true, ACK, 202, 1_001_402, 0)
+	w.put(client, true, tcp.PSH|tcp.ACK, 1, 1_000_001, 200)
+	w.put(client, false, tcp.ACK, 1_000_001, 201, 0)
+	w.put(client, false, tcp.PSH|tcp.ACK, 1_000_001, 201, 1400)
+	w.put(client, true, tcp.ACK, 201, 1_001_401, 0)
+	w.put(client, true, tcp.FIN|tcp.ACK, 201, 1_001_401, 0)
+	w.put(client, false, tcp.FIN|tcp.ACK, 1_001_401, 202, 0)
+	w.put(client, true, tcp.ACK, 202, 1_001_402, 0)
 }
 
 // heapNow returns the octets of heap in use once all garbage is gone.
@@ -119,7 +121,7 @@ func TestFloodOfSYNsIsForgotten(t *testing.T) {
 			w.open(client)
 		}
 		for i := range flood {
-			w.put(client, true, SYN, Seq(10_000_000+1000*i), 0, 0)
+			w.put(client, true, tcp.SYN, tcp.Seq(10_000_000+1000*i), 0, 0)
 		}
 		if got := w.tk.Stats().Live; got > allowed {
 			t.Errorf("%d SYNs from one port leave %d connections (open before: %v), want at most %d", flood, got, open, allowed)
@@ -131,11 +133,11 @@ func TestEverydaySegmentAllocatesNothing(t *testing.T) {
 	w := newWire(t)
 	client := clientOf(0)
 	w.open(client)
-	next := Seq(1)
+	next := tcp.Seq(1)
 	got := testing.AllocsPerRun(1000, func() {
-		w.put(client, true, PSH|ACK, next, 1_000_001, 100)
+		w.put(client, true, tcp.PSH|tcp.ACK, next, 1_000_001, 100)
 		next = next.Add(100)
-		w.put(client, false, ACK, 1_000_001, next, 0)
+		w.put(client, false, tcp.ACK, 1_000_001, next, 0)
 	})
 	if got != 0 {
 		t.Errorf("a data segment and its ACK allocate %v times, want 0", got)
@@ -147,12 +149,12 @@ func BenchmarkObserve(b *testing.B) {
 	w := newWire(b)
 	client := clientOf(0)
 	w.open(client)
-	next := Seq(1)
+	next := tcp.Seq(1)
 	b.ReportAllocs()
 	for b.Loop() {
-		w.put(client, true, PSH|ACK, next, 1_000_001, 1448)
+		w.put(client, true, tcp.PSH|tcp.ACK, next, 1_000_001, 1448)
 		next = next.Add(1448)
-		w.put(client, false, ACK, 1_000_001, next, 0)
+		w.put(client, false, tcp.ACK, 1_000_001, next, 0)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(2*b.N), "ns/packet")
 }
@@ -163,15 +165,15 @@ func BenchmarkObserveManyConns(b *testing.B) {
 	for _, conns := range []int{1e3, 1e5, 3e6} {
 		b.Run(fmt.Sprint(conns), func(b *testing.B) {
 			w := newWire(b)
-			next := make([]Seq, conns)
+			next := make([]tcp.Seq, conns)
 			question := func(i int) {
-				w.put(clientOf(i), true, PSH|ACK, 1+next[i], 1_000_001, 100)
+				w.put(clientOf(i), true, tcp.PSH|tcp.ACK, 1+next[i], 1_000_001, 100)
 				next[i] = next[i].Add(100)
 			}
 			for i := range conns {
 				w.open(clientOf(i))
 				question(i) // which proves the server open
-				w.put(clientOf(i), false, ACK, 1_000_001, 1+next[i], 0)
+				w.put(clientOf(i), false, tcp.ACK, 1_000_001, 1+next[i], 0)
 			}
 			const stride = 7919 // prime: it meets every connection before the first again
 			i := 0
@@ -179,7 +181,7 @@ func BenchmarkObserveManyConns(b *testing.B) {
 			for b.Loop() {
 				question(i)
 				i = (i + stride) % conns
-				w.put(clientOf(i), false, ACK, 1_000_001, 1+next[i], 0)
+				w.put(clientOf(i), false, tcp.ACK, 1_000_001, 1+next[i], 0)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(2*b.N), "ns/packet")
 		})

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Some anomalies are in no connection but in many: a scan, a flood, ports that
@@ -20,7 +22,7 @@ import (
 // concurrent use.
 type Crowd struct {
 	emit func(*Event)
-	now  Time
+	now  tcp.Time
 
 	scans    table[sweep]   // by who connects
 	echoes   table[sweep]   // by who answers what was not asked
@@ -30,7 +32,7 @@ type Crowd struct {
 	seed     seed           // of their indexes
 	targets  int            // in all sweeps together
 	verdicts []verdict      // to be given
-	next     Time           // the earliest of them; 0: none
+	next     tcp.Time       // the earliest of them; 0: none
 }
 
 // What is counted has a flowKey, of which a host fills one address, and a
@@ -57,7 +59,7 @@ func routeOf(client netip.Addr, server netip.AddrPort) flowKey {
 
 // A verdict is given when its time has come.
 type verdict struct {
-	at   Time
+	at   tcp.Time
 	give func()
 }
 
@@ -120,7 +122,7 @@ func (c *Crowd) Close() {
 // begun takes note of a connection that came into sight.
 func (c *Crowd) begun(e *Event) {
 	c.swept(e)
-	if e.Flags&(SYN|ACK|RST) == SYN && e.Origin == FromSYN {
+	if e.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN && e.Origin == FromSYN {
 		c.flooded(e)
 	}
 }
@@ -129,7 +131,7 @@ func (c *Crowd) begun(e *Event) {
 func (c *Crowd) over(r *Record) {
 	client, server := &r.Ends[Client], &r.Ends[Server]
 	for e := range End(2) {
-		if r.Ends[e].State == TimeWait {
+		if r.Ends[e].State == tcp.TimeWait {
 			c.waited(server.Addr, e)
 		}
 	}
@@ -141,13 +143,13 @@ func (c *Crowd) over(r *Record) {
 // later has a verdict given after d.
 func (c *Crowd) later(d time.Duration, give func()) {
 	v := verdict{c.now.Add(d), give}
-	at, _ := slices.BinarySearchFunc(c.verdicts, v.at+1, func(v verdict, at Time) int { return cmp.Compare(v.at, at) })
+	at, _ := slices.BinarySearchFunc(c.verdicts, v.at+1, func(v verdict, at tcp.Time) int { return cmp.Compare(v.at, at) })
 	c.verdicts = slices.Insert(c.verdicts, at, v)
 	c.next = c.verdicts[0].at
 }
 
 // decide gives the verdicts that are due.
-func (c *Crowd) decide(now Time) {
+func (c *Crowd) decide(now tcp.Time) {
 	for len(c.verdicts) > 0 && c.verdicts[0].at <= now {
 		v := c.verdicts[0]
 		c.verdicts = c.verdicts[1:]
@@ -161,13 +163,13 @@ func (c *Crowd) decide(now Time) {
 
 // A sighting is what is kept of one connection as a sample.
 type sighting struct {
-	at     Time
+	at     tcp.Time
 	conn   int
 	packet int
 }
 
 // report tells of a finding.
-func (c *Crowd) report(k *Kind, f finding, addr netip.Addr, port uint16, count int, until Time, samples []sighting) {
+func (c *Crowd) report(k *Kind, f finding, addr netip.Addr, port uint16, count int, until tcp.Time, samples []sighting) {
 	for _, s := range samples {
 		f.evidence = append(f.evidence, s.packet)
 	}
@@ -193,7 +195,7 @@ func sample(list []sighting, e *Event) []sighting {
 
 // hasNoConnection reports whether a Moved event is that of an end that answers
 // with RST because it has no connection.
-func (e *Event) hasNoConnection() bool { return e.Inputs.Has(NoTCB) }
+func (e *Event) hasNoConnection() bool { return e.Inputs.Has(tcp.NoTCB) }
 
 // addr returns the address and port of an end.
 func (e *Event) addr(end End) netip.AddrPort {

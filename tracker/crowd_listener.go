@@ -3,6 +3,8 @@ package tracker
 import (
 	"net/netip"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // What many connections do to one listener, or to one client's ports.
@@ -33,12 +35,12 @@ type handshakes struct {
 	begun  int
 	done   int // completed, or refused
 	again  int // of the ones begun, from an address and port as before
-	first  Time
-	last   Time
+	first  tcp.Time
+	last   tcp.Time
 }
 
 // at returns the count of the second of now.
-func (f *flood) at(now Time) *handshakes {
+func (f *flood) at(now tcp.Time) *handshakes {
 	second := int64(now / second)
 	h := &f.seconds[second%floodWindow]
 	if h.second != second {
@@ -48,7 +50,7 @@ func (f *flood) at(now Time) *handshakes {
 }
 
 // total adds up the window that ends now.
-func (f *flood) total(now Time) (sum handshakes) {
+func (f *flood) total(now tcp.Time) (sum handshakes) {
 	for _, h := range f.seconds {
 		if h.begun == 0 || h.second <= int64(now/second)-floodWindow {
 			continue
@@ -117,10 +119,10 @@ func (c *Crowd) flooded(e *Event) {
 // floodedTo counts a handshake that is completed, or refused: that is no work
 // for a listener.
 func (c *Crowd) floodedTo(e *Event) {
-	if e.End != Server || e.From != SynReceived {
+	if e.End != Server || e.From != tcp.SynReceived {
 		return
 	}
-	if e.To == Listen || e.To == Closed && !e.hasNoConnection() || e.To == Unknown {
+	if e.To == tcp.Listen || e.To == tcp.Closed && !e.hasNoConnection() || e.To == tcp.Unknown {
 		return
 	}
 	if f := c.floods.find(portOf(e.Server)); f != nil {
@@ -155,9 +157,9 @@ const (
 // waits counts the connections of a listener that are in TIME-WAIT, at its
 // own end and at the clients'.
 type waits struct {
-	held    [2]int // by end
-	most    int    // at the listener, while a verdict is awaited
-	latest  Time   // when the newest of these began
+	held    [2]int   // by end
+	most    int      // at the listener, while a verdict is awaited
+	latest  tcp.Time // when the newest of these began
 	samples []sighting
 	awaited bool
 	told    bool
@@ -191,9 +193,9 @@ var serverTimeWaitAccumulation = Kind{
 // waiting counts an end that enters or leaves TIME-WAIT.
 func (c *Crowd) waiting(e *Event) {
 	switch {
-	case e.From == TimeWait:
+	case e.From == tcp.TimeWait:
 		c.waited(e.Server, e.End)
-	case e.To == TimeWait:
+	case e.To == tcp.TimeWait:
 		w := c.waits.at(portOf(e.Server))
 		w.count(e.End, +1)
 		if e.End == Client {
@@ -239,7 +241,7 @@ type portUse struct {
 	open    int
 	lo, hi  uint16 // the ports that were used
 	most    int
-	until   Time
+	until   tcp.Time
 	samples []sighting
 	told    bool
 	awaited bool
@@ -327,7 +329,7 @@ func (c *Crowd) unused(key flowKey) {
 }
 
 // holdsNoPort reports whether an end in this state leaves its port free.
-func holdsNoPort(s State) bool { return s == Closed || s == Listen || s == Unknown }
+func holdsNoPort(s tcp.State) bool { return s == tcp.Closed || s == tcp.Listen || s == tcp.Unknown }
 
 // judgePorts tells of the ports of a client.
 func (c *Crowd) judgePorts(client netip.Addr, server netip.AddrPort, p *portUse) {

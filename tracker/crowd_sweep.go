@@ -3,6 +3,8 @@ package tracker
 import (
 	"net/netip"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A sweep is what one host tries on many others, or answers to many: the
@@ -122,7 +124,7 @@ func (c *Crowd) add(s *sweep, t *try) {
 
 // purge forgets what lies before the given time, and the oldest of more than so
 // many.
-func (c *Crowd) purge(s *sweep, before Time, most int) {
+func (c *Crowd) purge(s *sweep, before tcp.Time, most int) {
 	gone := 0
 	for ; gone < len(s.tries) && (s.tries[gone].at < before || len(s.tries)-gone > most); gone++ {
 		if s.index.n > 0 {
@@ -140,23 +142,23 @@ func (c *Crowd) swept(e *Event) {
 	switch how, asks := probeOf(e); {
 	case asks:
 		c.tried(&c.scans, from.Addr(), portOf(to), how, e, scanTargets, (*Crowd).judgeScan)
-	case e.Flags&(SYN|ACK) == SYN|ACK || e.Flags&(RST|ACK) == RST|ACK && e.Seq == 0:
+	case e.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK || e.Flags&(tcp.RST|tcp.ACK) == tcp.RST|tcp.ACK && e.Seq == 0:
 		c.tried(&c.echoes, from.Addr(), portOf(to), probeSYN, e, echoTargets, (*Crowd).judgeEcho)
 	}
 }
 
 // probeOf tells what kind of probe a first segment would be.
 func probeOf(e *Event) (how probe, asks bool) {
-	switch e.Flags & (SYN | RST | FIN | ACK | PSH | URG) {
-	case SYN:
+	switch e.Flags & (tcp.SYN | tcp.RST | tcp.FIN | tcp.ACK | tcp.PSH | tcp.URG) {
+	case tcp.SYN:
 		return probeSYN, true
 	case 0:
 		return probeNull, true
-	case FIN | PSH | URG:
+	case tcp.FIN | tcp.PSH | tcp.URG:
 		return probeXmas, true
-	case FIN:
+	case tcp.FIN:
 		return probeFIN, true
-	case ACK:
+	case tcp.ACK:
 		return probeACK, true
 	}
 	return 0, false
@@ -200,17 +202,17 @@ func (c *Crowd) tryOf(in *table[sweep], host, target netip.AddrPort) *try {
 // sweptTo takes note of what becomes of a try.
 func (c *Crowd) sweptTo(e *Event) {
 	client := e.End == Client
-	if e.To == Closed && e.Inputs == RcvRST.Set() && !e.Refuted && e.Bytes == [2]uint64{} {
+	if e.To == tcp.Closed && e.Inputs == tcp.RcvRST.Set() && !e.Refuted && e.Bytes == [2]uint64{} {
 		if t := c.tryOf(&c.scans, e.addr(e.End), e.addr(e.End.Peer())); t != nil {
 			t.result = refused
 		}
 	}
-	if e.To != Established && e.From != Established {
+	if e.To != tcp.Established && e.From != tcp.Established {
 		return
 	}
 	if t := c.tryOf(&c.scans, e.Client, e.Server); t != nil {
 		switch {
-		case e.To == Established:
+		case e.To == tcp.Established:
 			t.result = useful
 			t.up = t.up || !client
 		case e.Bytes == [2]uint64{}:
@@ -222,7 +224,7 @@ func (c *Crowd) sweptTo(e *Event) {
 			t.result = useful
 		}
 	}
-	if t := c.tryOf(&c.echoes, e.Server, e.Client); t != nil && !client && e.To == Established {
+	if t := c.tryOf(&c.echoes, e.Server, e.Client); t != nil && !client && e.To == tcp.Established {
 		t.result = useful
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // crowded plays the ladder of the given text and returns what the Crowd found.
@@ -89,12 +91,12 @@ func TestFloodThatPausesIsToldAgain(t *testing.T) {
 			found = append(found, e.Anomaly.Kind)
 		}
 	})
-	now, conn := Time(1_000_000*second), 0
+	now, conn := tcp.Time(1_000_000*second), 0
 	flood := func(n int) {
 		for range n {
 			conn++
 			now = now.Add(time.Millisecond)
-			c.Event(&Event{Kind: Begun, Time: now, Conn: conn, Packet: conn, Client: clientOf(conn), Server: peerB, Incarnation: 1, Flags: SYN})
+			c.Event(&Event{Kind: Begun, Time: now, Conn: conn, Packet: conn, Client: clientOf(conn), Server: peerB, Incarnation: 1, Flags: tcp.SYN})
 		}
 	}
 	for _, pause := range []time.Duration{0, time.Minute} {
@@ -115,7 +117,7 @@ func TestFloodNeedsManySources(t *testing.T) {
 		}
 	})
 	for i := range 1000 {
-		c.Event(&Event{Kind: Begun, Time: Time(1_000_000*second) + Time(i)*1e6, Conn: i + 1, Client: peerA, Server: peerB, Incarnation: i + 1, Flags: SYN})
+		c.Event(&Event{Kind: Begun, Time: tcp.Time(1_000_000*second) + tcp.Time(i)*1e6, Conn: i + 1, Client: peerA, Server: peerB, Incarnation: i + 1, Flags: tcp.SYN})
 	}
 	c.Close()
 }
@@ -127,7 +129,7 @@ func TestCrowdPassesEventsOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tk.Observe(&Segment{Time: second, Packet: 1, Src: peerA, Dst: peerB, Flags: SYN, Seq: 1, TTL: 64})
+	tk.Observe(&tcp.Segment{Time: second, Packet: 1, Src: peerA, Dst: peerB, Flags: tcp.SYN, Seq: 1, TTL: 64})
 	tk.Close()
 	c.Close()
 	if want := []EventKind{Begun, Moved, Moved, Over}; !slices.Equal(kinds, want) {
@@ -160,10 +162,10 @@ func TestCrowdIsBounded(t *testing.T) {
 	c := NewCrowd(func(*Event) {})
 	for i := range 3 * maxRoutes {
 		a, b := clientOf(i*60_001), clientOf(i) // a new address each time
-		now := Time(1_000_000*second) + Time(i)
-		c.Event(&Event{Kind: Begun, Time: now, Conn: i + 1, Client: a, Server: b, Incarnation: 1, Flags: SYN})
-		c.Event(&Event{Kind: Moved, Time: now, Conn: i + 1, Client: a, Server: b, End: Client, From: Closed, To: SynSent})
-		c.Event(&Event{Kind: Moved, Time: now, Conn: i + 1, Client: a, Server: b, End: Server, From: FinWait2, To: TimeWait})
+		now := tcp.Time(1_000_000*second) + tcp.Time(i)
+		c.Event(&Event{Kind: Begun, Time: now, Conn: i + 1, Client: a, Server: b, Incarnation: 1, Flags: tcp.SYN})
+		c.Event(&Event{Kind: Moved, Time: now, Conn: i + 1, Client: a, Server: b, End: Client, From: tcp.Closed, To: tcp.SynSent})
+		c.Event(&Event{Kind: Moved, Time: now, Conn: i + 1, Client: a, Server: b, End: Server, From: tcp.FinWait2, To: tcp.TimeWait})
 	}
 	for _, tt := range []struct {
 		what      string
@@ -181,7 +183,7 @@ func TestCrowdIsBounded(t *testing.T) {
 	}
 	// One source with very many targets.
 	for i := range 3 * maxTries {
-		c.Event(&Event{Kind: Begun, Time: c.now, Conn: 1, Client: peerA, Server: clientOf(i), Incarnation: 1, Flags: SYN})
+		c.Event(&Event{Kind: Begun, Time: c.now, Conn: 1, Client: peerA, Server: clientOf(i), Incarnation: 1, Flags: tcp.SYN})
 	}
 	if s := c.scans.find(hostOf(peerA.Addr())); len(s.tries) > maxTries+1 || s.index.n != len(s.tries) {
 		t.Errorf("%d tries and %d targets are kept of one source, want %d", len(s.tries), s.index.n, maxTries)

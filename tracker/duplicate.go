@@ -3,6 +3,8 @@ package tracker
 import (
 	"math/bits"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A capture on several interfaces, or of both sides of a router, holds one
@@ -31,7 +33,7 @@ type recent struct {
 
 type recentSlot struct {
 	sum    uint64
-	at     Time
+	at     tcp.Time
 	packet uint32
 	held   uint16 // of Segment.Payload
 	ttl    uint8
@@ -41,8 +43,8 @@ type recentSlot struct {
 // or nil if it is none, and remembers s. The hash is not seeded, so that a
 // replay is always the same; traffic that seeks collisions only has copies of
 // it counted.
-func (r *recent) repeats(s *Segment, k *flowKey, low bool, now Time) *recentSlot {
-	if s.Flags&RST != 0 && s.ID == 0 && !s.Options.HasTS {
+func (r *recent) repeats(s *tcp.Segment, k *flowKey, low bool, now tcp.Time) *recentSlot {
+	if s.Flags&tcp.RST != 0 && s.ID == 0 && !s.Options.HasTS {
 		return nil // a stack without the connection answers every segment alike
 	}
 	if r.slots == nil {

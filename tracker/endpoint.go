@@ -1,23 +1,27 @@
 package tracker
 
-import "time"
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
 // An end is what the capture tells of one end of a connection: the sequence
 // variables of RFC 9293 §3.3.1 as a bystander can know them, and the two
 // states. There are two of them in every Conn, so their size is most of what
 // a connection costs; what ordinary connections do not need is in oddments.
 type end struct {
-	sentAt Time   // its newest segment; 0: none captured yet
-	bytes  uint64 // payload octets, each number once
+	sentAt tcp.Time // its newest segment; 0: none captured yet
+	bytes  uint64   // payload octets, each number once
 
-	iss     Seq // its initial sequence number, with hasISS
-	nxt     Seq // after the highest octet captured of it (SND.NXT); while it is unseen, what its peer acknowledged
-	acked   Seq // the highest ACK it sent: RCV.NXT at least, with hasAcked
-	edge    Seq // the right edge of its window, the furthest it ever offered, with hasAcked
-	fin     Seq // the number of its FIN, with hasFIN
-	clean   Seq // its octets from here on were only ever sent along with an ACK of the peer's FIN
-	probe   Seq // the response time is being measured by the ACK that covers this, with probing
-	lastAck Seq // the ACK field of its newest segment
+	iss     tcp.Seq // its initial sequence number, with hasISS
+	nxt     tcp.Seq // after the highest octet captured of it (SND.NXT); while it is unseen, what its peer acknowledged
+	acked   tcp.Seq // the highest ACK it sent: RCV.NXT at least, with hasAcked
+	edge    tcp.Seq // the right edge of its window, the furthest it ever offered, with hasAcked
+	fin     tcp.Seq // the number of its FIN, with hasFIN
+	clean   tcp.Seq // its octets from here on were only ever sent along with an ACK of the peer's FIN
+	probe   tcp.Seq // the response time is being measured by the ACK that covers this, with probing
+	lastAck tcp.Seq // the ACK field of its newest segment
 
 	tsval     uint32 // its newest timestamp, with hasTS
 	tsUnclean uint32 // its newest timestamp on a segment that did not acknowledge the peer's FIN
@@ -91,10 +95,10 @@ func (e *end) seen() bool { return e.sentAt != 0 }
 // hold up to 73 minutes, which is more than any timer here.
 type tick uint32
 
-func tickOf(t Time) tick { return tick(t >> 10) }
+func tickOf(t tcp.Time) tick { return tick(t >> 10) }
 
 // age returns how long ago k was.
-func (k tick) age(now Time) time.Duration { return time.Duration(tickOf(now)-k) << 10 }
+func (k tick) age(now tcp.Time) time.Duration { return time.Duration(tickOf(now)-k) << 10 }
 
 const (
 	responseUnit    = 1 << 16 // ns
@@ -122,7 +126,7 @@ func (e *end) clockGap() time.Duration { return time.Duration(e.gap) * gapUnit }
 
 // setClock starts the end's timer. A further copy of a SYN or FIN tells the
 // gap to the one before.
-func (e *end) setClock(now Time, again bool) {
+func (e *end) setClock(now tcp.Time, again bool) {
 	if again {
 		e.backOff(now)
 		e.copies += min(1, 255-e.copies)
@@ -132,7 +136,7 @@ func (e *end) setClock(now Time, again bool) {
 }
 
 // backOff sets the end's timer again, after a pause that it doubles next time.
-func (e *end) backOff(now Time) {
+func (e *end) backOff(now tcp.Time) {
 	if e.clock != tickOf(now) { // else it was just set
 		e.gap = uint8(min(e.clock.age(now)/gapUnit, 255))
 		e.clock = tickOf(now)
@@ -160,7 +164,7 @@ func (e *end) knowsISS() bool {
 }
 
 // una returns SND.UNA: what of the end's octets the peer has acknowledged.
-func (e *end) una(peer *end) Seq {
+func (e *end) una(peer *end) tcp.Seq {
 	if !peer.has(hasAcked) {
 		return e.iss
 	}
@@ -173,8 +177,8 @@ func (e *end) una(peer *end) Seq {
 // A hole is a stretch [from, to) of an end's octets that was passed over: not
 // captured, or not yet.
 type hole struct {
-	from, to Seq
-	ack      Seq // what the end had acknowledged before; with hasAck
+	from, to tcp.Seq
+	ack      tcp.Seq // what the end had acknowledged before; with hasAck
 	hasAck   bool
 }
 
@@ -193,7 +197,7 @@ func (c *Conn) holesOf(e End) []hole {
 // contiguous returns how far the octets of the end are captured without a
 // hole that its peer has not acknowledged: RCV.NXT of the peer if all that was
 // captured arrived.
-func (c *Conn) contiguous(e End) Seq {
+func (c *Conn) contiguous(e End) tcp.Seq {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
 	lowest := x.nxt
 	for _, h := range c.holesOf(e) {
@@ -212,30 +216,30 @@ func (c *Conn) contiguous(e End) Seq {
 
 // A reading is what a segment is in the light of what its sender sent before.
 type reading struct {
-	fresh     Size // payload octets that were not captured before
-	old       bool // occupies sequence space, none of it new
-	stale     bool // sent before something already captured, or a copy made by the network: no news of its sender
-	keepalive bool // RFC 9293 §3.8.4
-	foreign   bool // its numbers fit neither window
+	fresh     tcp.Size // payload octets that were not captured before
+	old       bool     // occupies sequence space, none of it new
+	stale     bool     // sent before something already captured, or a copy made by the network: no news of its sender
+	keepalive bool     // RFC 9293 §3.8.4
+	foreign   bool     // its numbers fit neither window
 }
 
 // read tells what s is, before it is noted.
-func (c *Conn) read(s *Segment, from End) (r reading) {
+func (c *Conn) read(s *tcp.Segment, from End) (r reading) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if !x.seen() {
 		r.fresh = s.Data
 		return r
 	}
-	const acks = SYN | RST | ACK
-	if s.Seq == x.nxt && (s.Len() > 0 || s.Flags&acks == ACK && y.nxt-s.Ack < 1<<30) {
+	const acks = tcp.SYN | tcp.RST | tcp.ACK
+	if s.Seq == x.nxt && (s.Len() > 0 || s.Flags&acks == tcp.ACK && y.nxt-s.Ack < 1<<30) {
 		r.fresh = s.Data // in its turn, as nearly always
 	} else {
 		r.foreign = c.fit(s, from) == fitsNot
-		r.keepalive = s.Data <= 1 && s.Flags&(SYN|FIN) == 0 && s.Seq.Add(1) == x.nxt && y.has(hasAcked) && x.nxt.AtMost(y.acked)
+		r.keepalive = s.Data <= 1 && s.Flags&(tcp.SYN|tcp.FIN) == 0 && s.Seq.Add(1) == x.nxt && y.has(hasAcked) && x.nxt.AtMost(y.acked)
 		if !r.foreign {
 			r.fresh = c.freshOctets(s, from)
 		}
-		r.old = s.Len() > 0 && r.fresh == 0 && s.End().AtMost(x.nxt) && !(s.Flags&SYN != 0 && (!x.has(sentSYN|sentSYNACK) || s.Seq != x.iss))
+		r.old = s.Len() > 0 && r.fresh == 0 && s.End().AtMost(x.nxt) && !(s.Flags&tcp.SYN != 0 && (!x.has(sentSYN|sentSYNACK) || s.Seq != x.iss))
 	}
 	r.stale = x.stale(s)
 	return r
@@ -246,8 +250,8 @@ func (c *Conn) read(s *Segment, from End) (r reading) {
 // has a newer timestamp or a new IP identification. One that is far below the
 // newest is of a stack that draws them at random, and tells no order. An ACK
 // that takes back what another acknowledged left before that.
-func (x *end) stale(s *Segment) bool {
-	if s.pureAck() && x.has(hasAcked) && s.Ack.Before(x.acked) {
+func (x *end) stale(s *tcp.Segment) bool {
+	if s.PureAck() && x.has(hasAcked) && s.Ack.Before(x.acked) {
 		return true
 	}
 	if s.Options.HasTS && x.has(hasTS) {
@@ -260,22 +264,22 @@ func (x *end) stale(s *Segment) bool {
 }
 
 // freshOctets counts the payload octets of s that were not captured before.
-func (c *Conn) freshOctets(s *Segment, from End) Size {
+func (c *Conn) freshOctets(s *tcp.Segment, from End) tcp.Size {
 	x := &c.ends[from]
 	first := s.Seq
-	if s.Flags&SYN != 0 {
+	if s.Flags&tcp.SYN != 0 {
 		first++
 	}
 	last := first.Add(s.Data)
 	if x.nxt.AtMost(first) {
 		return s.Data
 	}
-	var fresh Size
+	var fresh tcp.Size
 	if x.nxt.Before(last) {
 		fresh = last.Minus(x.nxt)
 	}
 	for _, h := range c.holesOf(from) {
-		lo, hi := later(h.from, first), h.to
+		lo, hi := tcp.Later(h.from, first), h.to
 		if last.Before(hi) {
 			hi = last
 		}
@@ -287,14 +291,14 @@ func (c *Conn) freshOctets(s *Segment, from End) Size {
 }
 
 // note takes down the sequence numbers, the window and the options of s.
-func (c *Conn) note(s *Segment, from End, r reading, now Time) {
+func (c *Conn) note(s *tcp.Segment, from End, r reading, now tcp.Time) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	x.packets++
 	if r.foreign {
 		c.oddments().retransmittedBytes[from] += uint64(s.Data)
 		return
 	}
-	if s.lawless() && (x.bits|y.bits)&(hasISS|hasAcked) != 0 {
+	if s.Lawless() && (x.bits|y.bits)&(hasISS|hasAcked) != 0 {
 		return // whoever gets it drops it; without a connection its numbers are those of the answer
 	}
 	x.bytes += uint64(r.fresh)
@@ -302,11 +306,11 @@ func (c *Conn) note(s *Segment, from End, r reading, now Time) {
 		c.noteRepeat(s, from, r)
 	}
 	first := !x.seen()
-	if s.Flags&(SYN|FIN) != 0 || first {
+	if s.Flags&(tcp.SYN|tcp.FIN) != 0 || first {
 		c.noteControls(s, from, first)
 	}
 	ackBefore := x.acked
-	if s.Flags&ACK != 0 {
+	if s.Flags&tcp.ACK != 0 {
 		c.noteAck(s, from, now)
 	}
 	c.noteOctets(s, from, first, ackBefore)
@@ -322,7 +326,7 @@ func (c *Conn) note(s *Segment, from End, r reading, now Time) {
 }
 
 // noteHeader takes down what the header of the end's newest segment has.
-func (x *end) noteHeader(s *Segment) {
+func (x *end) noteHeader(s *tcp.Segment) {
 	x.wnd, x.id, x.ttl = s.Wnd, s.ID, s.TTL
 	if s.Options.HasTS {
 		x.bits |= hasTS
@@ -331,8 +335,8 @@ func (x *end) noteHeader(s *Segment) {
 }
 
 // noteNewest takes down what every segment leaves behind, stale ones too.
-func (x *end) noteNewest(s *Segment, now Time) {
-	if s.Sum == SumGood {
+func (x *end) noteNewest(s *tcp.Segment, now tcp.Time) {
+	if s.Sum == tcp.SumGood {
 		x.bits |= goodSum
 	}
 	x.lastAck = s.Ack
@@ -342,13 +346,13 @@ func (x *end) noteNewest(s *Segment, now Time) {
 
 // ask begins to measure the end's response time, by octets sent toward it
 // that its ACK of the given number will cover.
-func (x *end) ask(until Seq, now Time) {
+func (x *end) ask(until tcp.Seq, now tcp.Time) {
 	x.bits |= probing
 	x.probe, x.probeAt = until, tickOf(now)
 }
 
 // answer takes the response time, if the end's ACK covers what is waited for.
-func (x *end) answer(ack Seq, now Time) {
+func (x *end) answer(ack tcp.Seq, now tcp.Time) {
 	if x.has(probing) && x.probe.AtMost(ack) {
 		x.bits &^= probing
 		took := min(x.probeAt.age(now)/responseUnit+1, 1<<16-1)
@@ -359,27 +363,27 @@ func (x *end) answer(ack Seq, now Time) {
 }
 
 // noteRepeat counts what was sent again.
-func (c *Conn) noteRepeat(s *Segment, from End, r reading) {
+func (c *Conn) noteRepeat(s *tcp.Segment, from End, r reading) {
 	o := c.oddments()
 	o.retransmittedBytes[from] += uint64(s.Data - r.fresh)
-	answers := s.Flags&(SYN|ACK) == SYN|ACK && !c.ends[from].has(sentSYNACK) // the other SYN, in a simultaneous open
+	answers := s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && !c.ends[from].has(sentSYNACK) // the other SYN, in a simultaneous open
 	if r.old && !r.keepalive && !answers {
 		o.retransmits[from]++
-		o.repeatedSYN = o.repeatedSYN || s.Flags&SYN != 0
+		o.repeatedSYN = o.repeatedSYN || s.Flags&tcp.SYN != 0
 	}
 }
 
 // noteControls takes down what SYN and FIN carry, and where the end's numbers
 // begin in a capture that starts in the middle.
-func (c *Conn) noteControls(s *Segment, from End, first bool) {
+func (c *Conn) noteControls(s *tcp.Segment, from End, first bool) {
 	x := &c.ends[from]
 	switch {
-	case s.Flags&SYN != 0:
+	case s.Flags&tcp.SYN != 0:
 		if first || !x.has(hasISS) || c.answersAnew(s, from) {
 			x.iss, x.nxt = s.Seq, s.Seq
 		}
 		x.bits |= hasISS
-		if s.Flags&ACK != 0 {
+		if s.Flags&tcp.ACK != 0 {
 			x.bits |= sentSYNACK
 		} else {
 			x.bits |= sentSYN
@@ -398,7 +402,7 @@ func (c *Conn) noteControls(s *Segment, from End, first bool) {
 	case first && !x.has(hasISS):
 		x.nxt = s.Seq
 	}
-	if s.Flags&(FIN|ACK|SYN) == FIN|ACK && !x.has(hasFIN) {
+	if s.Flags&(tcp.FIN|tcp.ACK|tcp.SYN) == tcp.FIN|tcp.ACK && !x.has(hasFIN) {
 		x.fin = s.Seq.Add(s.Len() - 1)
 		x.bits |= hasFIN
 	}
@@ -407,21 +411,21 @@ func (c *Conn) noteControls(s *Segment, from End, first bool) {
 // answersAnew reports whether s is a SYN+ACK with other numbers than the end's
 // last, toward an end that still waits for one: the peer refused that, or did
 // not receive it, and nothing holds the numbers.
-func (c *Conn) answersAnew(s *Segment, from End) bool {
+func (c *Conn) answersAnew(s *tcp.Segment, from End) bool {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
-	return s.Flags&(SYN|ACK) == SYN|ACK && x.has(sentSYNACK) && s.Seq != x.iss &&
-		y.assumed == SynSent.Set() && !y.has(hasAcked) && y.iss.Before(s.Ack) && s.Ack.AtMost(y.nxt)
+	return s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && x.has(sentSYNACK) && s.Seq != x.iss &&
+		y.assumed == tcp.SynSent.Set() && !y.has(hasAcked) && y.iss.Before(s.Ack) && s.Ack.AtMost(y.nxt)
 }
 
 // noteAck takes down the ACK field and the window.
-func (c *Conn) noteAck(s *Segment, from End, now Time) {
+func (c *Conn) noteAck(s *tcp.Segment, from End, now tcp.Time) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
-	scaled := Size(s.Wnd)
-	if s.Flags&SYN == 0 {
+	scaled := tcp.Size(s.Wnd)
+	if s.Flags&tcp.SYN == 0 {
 		scaled <<= x.scale(y)
 	}
 	edge := s.Ack.Add(scaled)
-	if s.Flags&SYN != 0 && y.has(hasISS) && !y.has(hasAcked) && s.Ack == y.iss.Add(1) && s.Ack.Add(1) == y.nxt && (c.odd == nil || c.odd.synData[from.Peer()] == 0) {
+	if s.Flags&tcp.SYN != 0 && y.has(hasISS) && !y.has(hasAcked) && s.Ack == y.iss.Add(1) && s.Ack.Add(1) == y.nxt && (c.odd == nil || c.odd.synData[from.Peer()] == 0) {
 		y.nxt = s.Ack // a FIN on the SYN was not taken
 	}
 	if !y.seen() {
@@ -441,7 +445,7 @@ func (c *Conn) noteAck(s *Segment, from End, now Time) {
 		if x.acked.Before(s.Ack) && x.has(hasFIN) && !(y.has(hasFIN) && s.Ack == y.fin+1 && x.acked == y.fin) {
 			x.bits |= stillReads
 		}
-		x.acked, x.edge = later(x.acked, s.Ack), later(x.edge, edge)
+		x.acked, x.edge = tcp.Later(x.acked, s.Ack), tcp.Later(x.edge, edge)
 	}
 	x.answer(s.Ack, now)
 	if s.Options.NumSACK > 0 {
@@ -453,14 +457,14 @@ func (c *Conn) noteAck(s *Segment, from End, now Time) {
 }
 
 // noteEcho remembers the timestamp that s echoes.
-func (o *oddments) noteEcho(s *Segment, from End) {
+func (o *oddments) noteEcho(s *tcp.Segment, from End) {
 	if s.Options.HasTS && (!o.hasEcho[from] || int32(s.Options.TSEcr-o.echo[from]) > 0) {
 		o.echo[from], o.hasEcho[from] = s.Options.TSEcr, true
 	}
 }
 
 // noteSACK remembers the highest edge of the octets reported by SACK.
-func (c *Conn) noteSACK(s *Segment, from End) {
+func (c *Conn) noteSACK(s *tcp.Segment, from End) {
 	o := c.oddments()
 	for _, b := range s.Options.SACK[:s.Options.NumSACK] {
 		if s.Ack.Before(b.Right) && (!o.hasSACK[from] || o.sackEdge[from].Before(b.Right)) {
@@ -471,14 +475,14 @@ func (c *Conn) noteSACK(s *Segment, from End) {
 
 // noteOctets moves nxt, and keeps the holes below it.
 // ackBefore is what the end had acknowledged before this segment.
-func (c *Conn) noteOctets(s *Segment, from End, first bool, ackBefore Seq) {
+func (c *Conn) noteOctets(s *tcp.Segment, from End, first bool, ackBefore tcp.Seq) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	end := s.End()
 	if first {
 		x.clean, x.tsUnclean = s.Seq, s.Options.TSVal-1
 	}
-	if !(s.Flags&ACK != 0 && y.has(hasFIN) && y.fin.Before(s.Ack)) {
-		x.clean = later(x.clean, end)
+	if !(s.Flags&tcp.ACK != 0 && y.has(hasFIN) && y.fin.Before(s.Ack)) {
+		x.clean = tcp.Later(x.clean, end)
 		if s.Options.HasTS && int32(s.Options.TSVal-x.tsUnclean) > 0 {
 			x.tsUnclean = s.Options.TSVal
 		}
@@ -500,11 +504,11 @@ func (c *Conn) noteOctets(s *Segment, from End, first bool, ackBefore Seq) {
 		left := fill(c.odd.holes[from], s.Seq, end)
 		c.odd.holes[from] = left[max(0, len(left)-maxHoles):]
 	}
-	x.nxt = later(x.nxt, end)
+	x.nxt = tcp.Later(x.nxt, end)
 }
 
 // fill takes [from, to) out of the holes.
-func fill(holes []hole, from, to Seq) []hole {
+func fill(holes []hole, from, to tcp.Seq) []hole {
 	var left []hole
 	for _, h := range holes {
 		if to.AtMost(h.from) || h.to.AtMost(from) {

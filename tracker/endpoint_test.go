@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // underway is a connection after a handshake and one octet each way: A is at 100, and B at 300.
@@ -14,7 +16,7 @@ var underway = []string{
 
 // played returns the connection after the segments, of which ">" are from A.
 // The last is not taken in, but returned with the end that it is from.
-func played(t *testing.T, segments ...string) (c *Conn, last *Segment, from End) {
+func played(t *testing.T, segments ...string) (c *Conn, last *tcp.Segment, from End) {
 	t.Helper()
 	tk, err := New(Config{}, func(*Event) {})
 	if err != nil {
@@ -22,11 +24,11 @@ func played(t *testing.T, segments ...string) (c *Conn, last *Segment, from End)
 	}
 	for i, text := range segments {
 		way, text, _ := strings.Cut(text, " ")
-		s, err := ParseSegment(text)
+		s, err := tcp.ParseSegment(text)
 		if err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
-		s.Time, s.Src, s.Dst = 1_000_000*second+Time(i)*second/100, peerA, peerB
+		s.Time, s.Src, s.Dst = 1_000_000*second+tcp.Time(i)*second/100, peerA, peerB
 		if from = Client; way == "<" {
 			from, s.Src, s.Dst = Server, peerB, peerA
 		}
@@ -104,7 +106,7 @@ func TestContiguous(t *testing.T) {
 	const hole = "> <SEQ=110><ACK=300><CTL=ACK><DATA=10>"
 	for _, test := range []struct {
 		segments        []string
-		contiguous, una Seq
+		contiguous, una tcp.Seq
 	}{
 		{nil, 100, 100},
 		{[]string{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10>"}, 110, 100},

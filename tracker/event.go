@@ -1,6 +1,10 @@
 package tracker
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
 // EventKind is what an Event reports.
 type EventKind uint8
@@ -17,7 +21,7 @@ const (
 // keeps one copies it.
 type Event struct {
 	Kind   EventKind
-	Time   Time
+	Time   tcp.Time
 	Packet int // the frame that caused it; 0 for a timer
 	Conn   int // the connection's number; 0 for an anomaly over many connections, and while a SYN that was seen may yet prove forged or old
 
@@ -27,16 +31,16 @@ type Event struct {
 
 	// Of a Moved event. Bytes are the payload octets that each end had sent.
 	Bytes    [2]uint64
-	From, To State
-	Inputs   InputSet // what happened to the end; empty where it was first seen there, midway
-	Refuted  bool     // it did not happen: Inputs are taken back
+	From, To tcp.State
+	Inputs   tcp.InputSet // what happened to the end; empty where it was first seen there, midway
+	Refuted  bool         // it did not happen: Inputs are taken back
 	Basis    Basis
 
 	// Of a Begun event, in which End sent the first segment.
 	Origin      Origin
-	Incarnation int   // as in Record
-	Flags       Flags // of that segment
-	Seq         Seq   // of that segment
+	Incarnation int       // as in Record
+	Flags       tcp.Flags // of that segment
+	Seq         tcp.Seq   // of that segment
 
 	// Of a Seen event: what both hosts then have on the connection's addresses
 	// and ports, which after a new SYN may be an older connection still.

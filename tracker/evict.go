@@ -3,6 +3,8 @@ package tracker
 import (
 	"cmp"
 	"slices"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Where there is no room for a connection more, another is given up, the one
@@ -39,7 +41,7 @@ func (c *Conn) worth() worth {
 	switch {
 	case client.closed() && server.closed():
 		return worthClosed
-	case c.provisional(), client.assumed == SynSent.Set(), server.assumed == SynReceived.Set():
+	case c.provisional(), client.assumed == tcp.SynSent.Set(), server.assumed == tcp.SynReceived.Set():
 		return worthSYN
 	}
 	return worthOpen
@@ -177,7 +179,7 @@ func (l *line) close(w worth) {
 
 // An idler is a connection that was silent from then on, at least.
 type idler struct {
-	since Time
+	since tcp.Time
 	conn  *Conn
 }
 

@@ -3,6 +3,8 @@ package tracker
 import (
 	"slices"
 	"testing"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // newBounded returns a wire to a tracker that keeps so many connections, and
@@ -20,7 +22,7 @@ func newBounded(tb testing.TB, most int) (*wire, *[]int) {
 }
 
 func TestOrderOfEviction(t *testing.T) {
-	syn := func(w *wire, i int) { w.put(clientOf(i), true, SYN, 0, 0, 0) }
+	syn := func(w *wire, i int) { w.put(clientOf(i), true, tcp.SYN, 0, 0, 0) }
 	for _, c := range []struct {
 		claim string
 		most  int
@@ -31,8 +33,8 @@ func TestOrderOfEviction(t *testing.T) {
 		{"closed-before-syn-before-idle", 4, func(w *wire) {
 			w.open(clientOf(1))
 			syn(w, 2)
-			w.put(clientOf(3), true, SYN, 0, 0, 0)
-			w.put(clientOf(3), false, RST|ACK, 0, 1, 0)
+			w.put(clientOf(3), true, tcp.SYN, 0, 0, 0)
+			w.put(clientOf(3), false, tcp.RST|tcp.ACK, 0, 1, 0)
 			w.open(clientOf(4))
 			w.open(clientOf(5))
 			w.open(clientOf(6))
@@ -41,15 +43,15 @@ func TestOrderOfEviction(t *testing.T) {
 		}, []int{3, 2, 1, 4}},
 		{"closed-for-longest-first", 2, func(w *wire) {
 			for i := range 4 {
-				w.put(clientOf(i), true, SYN, 0, 0, 0)
-				w.put(clientOf(i), false, RST|ACK, 0, 1, 0)
+				w.put(clientOf(i), true, tcp.SYN, 0, 0, 0)
+				w.put(clientOf(i), false, tcp.RST|tcp.ACK, 0, 1, 0)
 			}
 		}, []int{1, 2}},
 		{"a-close-after-the-limit-was-reached-counts", 2, func(w *wire) {
 			w.open(clientOf(1))
 			w.open(clientOf(2))
 			w.open(clientOf(3)) // for 1
-			w.put(clientOf(3), true, RST|ACK, 1, 1_000_001, 0)
+			w.put(clientOf(3), true, tcp.RST|tcp.ACK, 1, 1_000_001, 0)
 			w.open(clientOf(4)) // for 3
 		}, []int{1, 3}},
 		{"oldest-syn-first", 2, func(w *wire) {
@@ -61,8 +63,8 @@ func TestOrderOfEviction(t *testing.T) {
 			w.open(clientOf(1))
 			syn(w, 2)
 			syn(w, 3) // for 2
-			w.put(clientOf(3), false, SYN|ACK, 1_000_000, 1, 0)
-			w.put(clientOf(3), true, ACK, 1, 1_000_001, 0)
+			w.put(clientOf(3), false, tcp.SYN|tcp.ACK, 1_000_000, 1, 0)
+			w.put(clientOf(3), true, tcp.ACK, 1, 1_000_001, 0)
 			syn(w, 4) // for 1
 			syn(w, 5) // for 4
 		}, []int{2, 1, 4}},
@@ -71,8 +73,8 @@ func TestOrderOfEviction(t *testing.T) {
 				w.open(clientOf(i))
 			}
 			w.open(clientOf(3)) // for 1
-			w.put(clientOf(1), true, PSH|ACK, 1, 1_000_001, 10)
-			w.put(clientOf(2), true, PSH|ACK, 1, 1_000_001, 10)
+			w.put(clientOf(1), true, tcp.PSH|tcp.ACK, 1, 1_000_001, 10)
+			w.put(clientOf(2), true, tcp.PSH|tcp.ACK, 1, 1_000_001, 10)
 			w.open(clientOf(4)) // for 4: 2 and 3 spoke since
 			w.open(clientOf(5))
 		}, []int{1, 4, 2}},
@@ -104,12 +106,12 @@ func TestNewestSYNsAreNotEvicted(t *testing.T) {
 		w.open(clientOf(i))
 	}
 	a, b := clientOf(most), clientOf(most+1)
-	w.put(a, true, SYN, 0, 0, 0)
-	w.put(b, true, SYN, 0, 0, 0)
-	w.put(a, false, SYN|ACK, 1_000_000, 1, 0)
-	w.put(b, false, SYN|ACK, 1_000_000, 1, 0)
-	w.put(a, true, ACK, 1, 1_000_001, 0)
-	w.put(b, true, ACK, 1, 1_000_001, 0)
+	w.put(a, true, tcp.SYN, 0, 0, 0)
+	w.put(b, true, tcp.SYN, 0, 0, 0)
+	w.put(a, false, tcp.SYN|tcp.ACK, 1_000_000, 1, 0)
+	w.put(b, false, tcp.SYN|tcp.ACK, 1_000_000, 1, 0)
+	w.put(a, true, tcp.ACK, 1, 1_000_001, 0)
+	w.put(b, true, tcp.ACK, 1, 1_000_001, 0)
 	if want := []int{1, 2}; !slices.Equal(*over, want) {
 		t.Errorf("given up were %v, want %v", *over, want)
 	}
@@ -127,9 +129,9 @@ func TestFloodLeavesOpenConnections(t *testing.T) {
 		w.open(clientOf(i))
 	}
 	for i := range flood {
-		w.put(clientOf(open+i), true, SYN, 0, 0, 0)
+		w.put(clientOf(open+i), true, tcp.SYN, 0, 0, 0)
 		if i%7 == 0 { // some are closed, some open
-			w.put(clientOf(open+i), false, RST|ACK, 0, 1, 0)
+			w.put(clientOf(open+i), false, tcp.RST|tcp.ACK, 0, 1, 0)
 		}
 	}
 	if got := slices.Min(*over); got <= open {

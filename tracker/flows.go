@@ -5,6 +5,8 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"net/netip"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A flowKey names a connection's addresses and ports, the lower end first. Of
@@ -16,7 +18,7 @@ type flowKey struct {
 }
 
 // keyOf returns the segment's flow, and whether it comes from its lower end.
-func keyOf(s *Segment) (k flowKey, low bool) {
+func keyOf(s *tcp.Segment) (k flowKey, low bool) {
 	low = k.set(s)
 	return k, low
 }
@@ -24,7 +26,7 @@ func keyOf(s *Segment) (k flowKey, low bool) {
 // set makes k the segment's flow, and reports whether the segment comes from
 // its lower end. It has no branch: who sends next is what no processor can
 // predict.
-func (k *flowKey) set(s *Segment) (low bool) {
+func (k *flowKey) set(s *tcp.Segment) (low bool) {
 	srcA, srcB := words(s.Src.Addr())
 	dstA, dstB := words(s.Dst.Addr())
 	sp, dp := uint64(s.Src.Port()), uint64(s.Dst.Port())

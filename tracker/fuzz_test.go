@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Anything goes: whatever the segments, the tracker must not panic, must move
@@ -54,7 +56,7 @@ const (
 )
 
 // A fuzzFlow is what the two ends of a flow have sent so far.
-type fuzzFlow struct{ nxt, acked [2]Seq }
+type fuzzFlow struct{ nxt, acked [2]tcp.Seq }
 
 // fuzzAddr returns the addresses of a flow. Two flows differ in a port alone.
 func fuzzAddr(flow byte) (a, b netip.AddrPort) {
@@ -68,44 +70,44 @@ func fuzzAddr(flow byte) (a, b netip.AddrPort) {
 }
 
 // fuzzSegments reads a stream of segments.
-func fuzzSegments(data []byte) []Segment {
+func fuzzSegments(data []byte) []tcp.Segment {
 	r := fuzzReader{data[:min(len(data), fuzzMaxBytes)]}
-	now := Time(1_000_000 * second)
+	now := tcp.Time(1_000_000 * second)
 	var flows [fuzzFlows]fuzzFlow
-	var list []Segment
+	var list []tcp.Segment
 	for len(r.data) > 0 {
 		head := r.byte()
 		flow := head & 3 % fuzzFlows
 		side := 0
-		s := Segment{Packet: len(list) + 1, Wnd: 1000, TTL: 64}
+		s := tcp.Segment{Packet: len(list) + 1, Wnd: 1000, TTL: 64}
 		s.Src, s.Dst = fuzzAddr(flow)
 		if head&fuzzFromB != 0 {
 			side = 1
 			s.Src, s.Dst = s.Dst, s.Src
 		}
 		f := &flows[flow]
-		s.Flags = Flags(r.byte()) | Flags(head&fuzzWild)<<5 // AE, now and then
+		s.Flags = tcp.Flags(r.byte()) | tcp.Flags(head&fuzzWild)<<5 // AE, now and then
 		if head&fuzzWild != 0 {
-			s.Seq, s.Ack, s.Data, s.Wnd = Seq(r.uint32()), Seq(r.uint32()), Size(r.uint16())<<4, r.uint16()
+			s.Seq, s.Ack, s.Data, s.Wnd = tcp.Seq(r.uint32()), tcp.Seq(r.uint32()), tcp.Size(r.uint16())<<4, r.uint16()
 		} else {
-			s.Seq = f.nxt[side].Add(Size(int32(int8(r.byte()))))
-			s.Ack = f.nxt[1-side].Add(Size(int32(int8(r.byte()))))
-			s.Data = Size(r.byte())
+			s.Seq = f.nxt[side].Add(tcp.Size(int32(int8(r.byte()))))
+			s.Ack = f.nxt[1-side].Add(tcp.Size(int32(int8(r.byte()))))
+			s.Data = tcp.Size(r.byte())
 		}
 		if head&fuzzOptions != 0 {
 			s.Options = fuzzOption(&r)
 		}
 		if head&fuzzFrame != 0 {
-			s.TTL, s.ID, s.Sum, s.Cut = r.byte(), r.uint16(), Sum(r.byte()%4), Cut(r.byte()%3)
+			s.TTL, s.ID, s.Sum, s.Cut = r.byte(), r.uint16(), tcp.Sum(r.byte()%4), tcp.Cut(r.byte()%3)
 			s.Fragment = s.ID&1 != 0
 		}
 		if head&fuzzPause != 0 {
-			now += Time(int8(r.byte())) * second
+			now += tcp.Time(int8(r.byte())) * second
 		} else {
 			now = now.Add(time.Duration(r.byte()) * 500 * time.Microsecond)
 		}
 		if head&fuzzICMP != 0 {
-			s.ICMP = ICMP{Type: r.byte(), Code: r.byte(), V6: flow == 2, From: s.Dst.Addr()}
+			s.ICMP = tcp.ICMP{Type: r.byte(), Code: r.byte(), V6: flow == 2, From: s.Dst.Addr()}
 		}
 		s.Time = now
 		if s.ICMP.Type == 0 && f.nxt[side].Before(s.End()) {
@@ -117,7 +119,7 @@ func fuzzSegments(data []byte) []Segment {
 }
 
 // fuzzOption reads TCP options.
-func fuzzOption(r *fuzzReader) (o Options) {
+func fuzzOption(r *fuzzReader) (o tcp.Options) {
 	has := r.byte()
 	if has&1 != 0 {
 		o.MSS = r.uint16()
@@ -131,19 +133,19 @@ func fuzzOption(r *fuzzReader) (o Options) {
 	}
 	o.NumSACK = has >> 5 % 5
 	for i := range o.NumSACK {
-		o.SACK[i] = Block{Seq(r.uint16()), Seq(r.uint16())}
+		o.SACK[i] = tcp.Block{Left: tcp.Seq(r.uint16()), Right: tcp.Seq(r.uint16())}
 	}
 	return o
 }
 
 // reachable are the states to which some rows of the table lead from each
 // state, itself among them.
-func reachable() (to [numStates]StateSet) {
-	for s := range numStates {
+func reachable() (to [tcp.NumStates]tcp.StateSet) {
+	for s := range tcp.NumStates {
 		to[s] = s.Set()
-		for before := StateSet(0); before != to[s]; {
+		for before := tcp.StateSet(0); before != to[s]; {
 			before = to[s]
-			for _, row := range Transitions() {
+			for _, row := range tcp.Transitions() {
 				if to[s].Has(row.From) {
 					to[s] |= row.To.Set()
 				}
@@ -156,12 +158,12 @@ func reachable() (to [numStates]StateSet) {
 // A fuzzRun follows the events of a tracker and checks each.
 type fuzzRun struct {
 	t      *testing.T
-	last   map[int]*[2]State // of every connection, as the events told it
+	last   map[int]*[2]tcp.State // of every connection, as the events told it
 	over   map[int]bool
-	now    Time
+	now    tcp.Time
 	told   []string // all events, as text
 	closed bool
-	reach  [numStates]StateSet
+	reach  [tcp.NumStates]tcp.StateSet
 }
 
 func (f *fuzzRun) event(e *Event) {
@@ -199,13 +201,13 @@ func (f *fuzzRun) moved(e *Event, text string) {
 	f.now = e.Time
 	last := f.last[e.Conn]
 	if last == nil {
-		last = new([2]State)
+		last = new([2]tcp.State)
 		f.last[e.Conn] = last
 	}
-	if last[e.End] != Unknown && last[e.End] != e.From {
+	if last[e.End] != tcp.Unknown && last[e.End] != e.From {
 		f.t.Fatalf("end was last told to be %v: %s", last[e.End], text)
 	}
-	onTable := e.From == Unknown || e.To == Unknown || f.reach[e.From].Has(e.To)
+	onTable := e.From == tcp.Unknown || e.To == tcp.Unknown || f.reach[e.From].Has(e.To)
 	if !onTable && e.Basis != ByCorrection && e.Inputs != 0 {
 		f.t.Fatalf("no way in the table: %s", text)
 	}
@@ -220,7 +222,7 @@ func (f *fuzzRun) ended(e *Event) {
 	}
 	for end := range End(2) {
 		x := &r.Ends[end]
-		if last := f.last[e.Conn]; last != nil && last[end] != Unknown && last[end] != x.State {
+		if last := f.last[e.Conn]; last != nil && last[end] != tcp.Unknown && last[end] != x.State {
 			f.t.Fatalf("connection %d: the %v was last told to be %v, its record says %v", e.Conn, end, last[end], x.State)
 		}
 		if len(x.History) > maxSteps {
@@ -230,7 +232,7 @@ func (f *fuzzRun) ended(e *Event) {
 }
 
 // run tracks the segments and checks events and memory.
-func (f *fuzzRun) run(segments []Segment) {
+func (f *fuzzRun) run(segments []tcp.Segment) {
 	tk, err := New(Config{Stack: "auto", MaxConns: fuzzMaxConns}, f.event)
 	if err != nil {
 		f.t.Fatal(err)
@@ -293,14 +295,14 @@ func (f *fuzzRun) bounded(tk *Tracker) {
 // fuzzRecord writes a segment as a record, so that what is known to be
 // interesting can be a seed. The numbers become the nearest that records can
 // say.
-func fuzzRecord(f *fuzzFlow, s *Segment, fromB bool, pause time.Duration) []byte {
+func fuzzRecord(f *fuzzFlow, s *tcp.Segment, fromB bool, pause time.Duration) []byte {
 	side := 0
 	head := byte(0)
 	if fromB {
 		side, head = 1, fuzzFromB
 	}
-	far := func(a, b Seq) bool { d := int32(a - b); return d < -128 || d > 127 }
-	wild := far(s.Seq, f.nxt[side]) || far(s.Ack, f.nxt[1-side]) && s.Flags&ACK != 0 || s.Data > 255
+	far := func(a, b tcp.Seq) bool { d := int32(a - b); return d < -128 || d > 127 }
+	wild := far(s.Seq, f.nxt[side]) || far(s.Ack, f.nxt[1-side]) && s.Flags&tcp.ACK != 0 || s.Data > 255
 	if wild {
 		head |= fuzzWild
 	}
@@ -329,7 +331,7 @@ func fuzzRecord(f *fuzzFlow, s *Segment, fromB bool, pause time.Duration) []byte
 
 // ladderInputs returns every ladder as a fuzz input, and the segments of all of
 // them.
-func ladderInputs(f *testing.F) (inputs [][]byte, segments []Segment) {
+func ladderInputs(f *testing.F) (inputs [][]byte, segments []tcp.Segment) {
 	files, err := filepath.Glob(filepath.Join("testdata", "*", "*.txt"))
 	if err != nil || len(files) == 0 {
 		f.Fatalf("no ladders to start from: %v", err)
@@ -369,7 +371,7 @@ func FuzzTracker(f *testing.F) {
 		m, _ := simulate(seed)
 		var flow fuzzFlow
 		var input []byte
-		last := Time(simStart)
+		last := tcp.Time(simStart)
 		for _, s := range m.captured {
 			input = append(input, fuzzRecord(&flow, &s.Segment, s.Src == peerB, s.Time.Sub(last))...)
 			last = s.Time
@@ -380,7 +382,7 @@ func FuzzTracker(f *testing.F) {
 		segments := fuzzSegments(data)
 		var told [2][]string
 		for i := range told {
-			run := fuzzRun{t: t, last: map[int]*[2]State{}, over: map[int]bool{}, reach: reachable()}
+			run := fuzzRun{t: t, last: map[int]*[2]tcp.State{}, over: map[int]bool{}, reach: reachable()}
 			run.run(segments)
 			told[i] = run.told
 		}
@@ -405,9 +407,9 @@ func FuzzSegmentText(f *testing.F) {
 		for _, s := range fuzzSegments(data) {
 			s.Time, s.Packet, s.Src, s.Dst = 0, 0, netip.AddrPort{}, netip.AddrPort{}
 			if s.ICMP.Type == 0 {
-				s.ICMP = ICMP{}
+				s.ICMP = tcp.ICMP{}
 			}
-			got, err := ParseSegment(s.String())
+			got, err := tcp.ParseSegment(s.String())
 			if err != nil {
 				t.Fatalf("%s: %v", s.String(), err)
 			}
@@ -415,11 +417,11 @@ func FuzzSegmentText(f *testing.F) {
 				t.Fatalf("%s is read as %+v, want %+v", s.String(), got, s)
 			}
 		}
-		s, err := ParseSegment(text)
+		s, err := tcp.ParseSegment(text)
 		if err != nil {
 			return
 		}
-		again, err := ParseSegment(s.String())
+		again, err := tcp.ParseSegment(s.String())
 		if err != nil {
 			t.Fatalf("%q is written %s, which cannot be read: %v", text, s.String(), err)
 		}

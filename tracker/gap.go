@@ -1,6 +1,10 @@
 package tracker
 
-import "time"
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
 // A bystander who sees octets acknowledged that the capture does not have
 // waits: the segment may only have been recorded behind the ACK. If it does
@@ -16,9 +20,9 @@ type gap struct {
 	is       gapState
 	beyond   bool // the end went on behind it
 	again    bool // the peer acknowledged it once more, and later
-	from, to Seq
-	at       Time // of the ACK
-	ack      int  // its frame
+	from, to tcp.Seq
+	at       tcp.Time // of the ACK
+	ack      int      // its frame
 }
 
 // gapState says what is known of a gap.
@@ -32,11 +36,11 @@ const (
 )
 
 // size is how many sequence numbers are missing.
-func (g *gap) size() Size { return g.to.Minus(g.from) }
+func (g *gap) size() tcp.Size { return g.to.Minus(g.from) }
 
 // due reports whether octets that were recorded behind their ACK would have
 // come by now. It is the peer that acknowledged them.
-func (g *gap) due(peer *end, now Time) bool {
+func (g *gap) due(peer *end, now tcp.Time) bool {
 	return now.Sub(g.at) > max(captureSkew, peer.knownResponse())
 }
 
@@ -45,13 +49,13 @@ func (e *end) knownResponse() time.Duration { return time.Duration(e.respond) * 
 
 // watchGaps follows the gaps of both ends, before s is noted, and returns the
 // occasion if one of them turns out to be something.
-func (c *Conn) watchGaps(s *Segment, from End, r reading, now Time) (on occasions) {
+func (c *Conn) watchGaps(s *tcp.Segment, from End, r reading, now tcp.Time) (on occasions) {
 	if r.foreign {
 		return 0
 	}
 	y := &c.ends[from.Peer()]
 	c.fillGap(s, from, r, now)
-	if s.Flags&ACK != 0 && !r.stale && y.seen() {
+	if s.Flags&tcp.ACK != 0 && !r.stale && y.seen() {
 		c.openGap(s, from, now)
 	}
 	if c.odd == nil {
@@ -71,7 +75,7 @@ func (c *Conn) watchGaps(s *Segment, from End, r reading, now Time) (on occasion
 }
 
 // fillGap looks at what s tells of the gap in its sender's own octets.
-func (c *Conn) fillGap(s *Segment, from End, r reading, now Time) {
+func (c *Conn) fillGap(s *tcp.Segment, from End, r reading, now tcp.Time) {
 	if c.odd == nil || c.odd.gaps[from].is != gapOpen {
 		return
 	}
@@ -93,7 +97,7 @@ func (c *Conn) fillGap(s *Segment, from End, r reading, now Time) {
 // openGap looks whether s acknowledges octets of its peer that the capture
 // does not have. What was sent before the first ACK of a connection that was
 // open already may have been sent before the capture.
-func (c *Conn) openGap(s *Segment, from End, now Time) {
+func (c *Conn) openGap(s *tcp.Segment, from End, now tcp.Time) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	acked := x.acked
 	switch {
@@ -122,7 +126,7 @@ func (c *Conn) openGap(s *Segment, from End, now Time) {
 		}
 	}
 	if !g.beyond {
-		g.from, g.to = later(y.nxt, acked), s.Ack
+		g.from, g.to = tcp.Later(y.nxt, acked), s.Ack
 		probed := y.bytes == 0 && c.origin() == FromMidstream && g.size() == 1 // by a keepalive, which lies one below
 		if !y.nxt.Before(s.Ack) || probed {
 			return

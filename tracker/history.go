@@ -3,6 +3,8 @@ package tracker
 import (
 	"slices"
 	"unsafe"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // The history of a connection is also its memory: the assumed state of an end
@@ -11,7 +13,7 @@ import (
 
 // A step is a Step packed into 16 bytes: a connection keeps about ten.
 type step struct {
-	at   Time
+	at   tcp.Time
 	bits uint64 // packet number, inputs, state, basis, end, maybe, from the low bits
 }
 
@@ -27,13 +29,13 @@ const (
 
 // A step has room for all inputs, states and bases, or this does not compile.
 var (
-	_ [stepInputBits - int(numInputs)]struct{}
-	_ [1<<(stepBasisAt-stepStateAt) - int(numStates)]struct{}
+	_ [stepInputBits - int(tcp.NumInputs)]struct{}
+	_ [1<<(stepBasisAt-stepStateAt) - int(tcp.NumStates)]struct{}
 	_ [1<<(stepEndAt-stepBasisAt) - int(ByTimer) - 1]struct{}
 	_ [63 - stepMaybeAt]struct{}
 )
 
-func newStep(at Time, packet int, e End, ins InputSet, to State, b Basis, maybe bool) step {
+func newStep(at tcp.Time, packet int, e End, ins tcp.InputSet, to tcp.State, b Basis, maybe bool) step {
 	bits := uint64(packet)&(1<<stepPacketBits-1) | uint64(ins)<<stepInputsAt | uint64(to)<<stepStateAt |
 		uint64(b)<<stepBasisAt | uint64(e)<<stepEndAt
 	if maybe {
@@ -42,9 +44,11 @@ func newStep(at Time, packet int, e End, ins InputSet, to State, b Basis, maybe 
 	return step{at, bits}
 }
 
-func (st step) packet() int      { return int(st.bits & (1<<stepPacketBits - 1)) }
-func (st step) inputs() InputSet { return InputSet(st.bits >> stepInputsAt & (1<<stepInputBits - 1)) }
-func (st step) state() State     { return State(st.bits >> stepStateAt & 15) }
+func (st step) packet() int { return int(st.bits & (1<<stepPacketBits - 1)) }
+func (st step) inputs() tcp.InputSet {
+	return tcp.InputSet(st.bits >> stepInputsAt & (1<<stepInputBits - 1))
+}
+func (st step) state() tcp.State { return tcp.State(st.bits >> stepStateAt & 15) }
 func (st step) basis() Basis     { return Basis(st.bits >> stepBasisAt & 7) }
 func (st step) end() End         { return End(st.bits >> stepEndAt & 1) }
 
@@ -54,9 +58,9 @@ func (st step) maybe() bool { return st.bits>>stepMaybeAt&1 == 1 }
 
 // reopens reports whether it is the step by which a new connection ended
 // TIME-WAIT.
-func (st step) reopens() bool { return st.inputs().Has(Reopened) }
+func (st step) reopens() bool { return st.inputs().Has(tcp.Reopened) }
 
-func (st step) set(ins InputSet, to State, b Basis) step {
+func (st step) set(ins tcp.InputSet, to tcp.State, b Basis) step {
 	return newStep(st.at, st.packet(), st.end(), ins, to, b, st.maybe())
 }
 
@@ -65,47 +69,47 @@ const maxSteps = 64
 
 // A cause is what makes an end move: a segment or a timer.
 type cause struct {
-	at     Time
+	at     tcp.Time
 	packet int // 0: a timer
 	basis  Basis
 }
 
 // apply lets the inputs happen to an end in the assumed view and takes down
 // the step, if there is one.
-func (t *Tracker) apply(c *Conn, e End, ins InputSet, why cause) {
+func (t *Tracker) apply(c *Conn, e End, ins tcp.InputSet, why cause) {
 	before := c.ends[e].assumed
-	if after := before.after(ins); after != before {
+	if after := before.After(ins); after != before {
 		t.enter(c, e, ins, after, why, false)
 	}
 }
 
 // applyMaybe is apply for inputs of which no packet tells whether they
 // happened.
-func (t *Tracker) applyMaybe(c *Conn, e End, ins InputSet, why cause) {
+func (t *Tracker) applyMaybe(c *Conn, e End, ins tcp.InputSet, why cause) {
 	before := c.ends[e].assumed
-	if after := before | before.after(ins); after != before {
+	if after := before | before.After(ins); after != before {
 		t.enter(c, e, ins, after, why, true)
 	}
 }
 
 // enter is the one place that moves the assumed view on.
-func (t *Tracker) enter(c *Conn, e End, ins InputSet, after StateSet, why cause, maybe bool) {
+func (t *Tracker) enter(c *Conn, e End, ins tcp.InputSet, after tcp.StateSet, why cause, maybe bool) {
 	x := &c.ends[e]
 	before := x.assumed
 	x.enter(after)
-	ins = before.effective(ins)
+	ins = before.Effective(ins)
 	if why.basis == ByAssumption && c.odd != nil && c.odd.refuted[e]&ins != 0 {
 		why.basis = ByCorrection
 	}
-	if ins&(SndSYN.Set()|SndSYNACK.Set()|SndFIN.Set()) != 0 {
+	if ins&(tcp.SndSYN.Set()|tcp.SndSYNACK.Set()|tcp.SndFIN.Set()) != 0 {
 		x.setClock(why.at, false)
-	} else if to := after.shown(); to == TimeWait || to == FinWait2 {
+	} else if to := after.Shown(); to == tcp.TimeWait || to == tcp.FinWait2 {
 		x.clock = tickOf(why.at)
 	}
-	if before.shown() == after.shown() {
+	if before.Shown() == after.Shown() {
 		x.foundIn(after) // still undecided: nothing to tell yet
 	} else if len(c.steps()) < maxSteps {
-		c.keep(newStep(why.at, why.packet, e, ins, after.shown(), why.basis, maybe))
+		c.keep(newStep(why.at, why.packet, e, ins, after.Shown(), why.basis, maybe))
 	}
 	t.moved(c, e, before, after, ins, why)
 }
@@ -140,12 +144,12 @@ func (c *Conn) keep(st step) {
 }
 
 // moved tells the caller of a move, and sets the connection's alarm.
-func (t *Tracker) moved(c *Conn, e End, before, after StateSet, ins InputSet, why cause) {
+func (t *Tracker) moved(c *Conn, e End, before, after tcp.StateSet, ins tcp.InputSet, why cause) {
 	t.tellMove(c, e, before, after, ins, false, why)
 }
 
-func (t *Tracker) tellMove(c *Conn, e End, before, after StateSet, ins InputSet, refuted bool, why cause) {
-	if from, to := before.shown(), after.shown(); from != to && !c.provisional() {
+func (t *Tracker) tellMove(c *Conn, e End, before, after tcp.StateSet, ins tcp.InputSet, refuted bool, why cause) {
+	if from, to := before.Shown(), after.Shown(); from != to && !c.provisional() {
 		m := &t.told
 		if m.Conn != int(c.id) || m.Kind != Moved { // two in a row are often of one connection
 			*m = Event{Kind: Moved, Conn: int(c.id), Client: c.addr(Client), Server: c.addr(Server)}
@@ -161,7 +165,7 @@ func (t *Tracker) tellMove(c *Conn, e End, before, after StateSet, ins InputSet,
 // pickUp narrows what an end may be in to the states of allowed, where more
 // than one was possible. It is how a connection that was open before the
 // capture comes to a state.
-func (t *Tracker) pickUp(c *Conn, e End, allowed StateSet, why cause) {
+func (t *Tracker) pickUp(c *Conn, e End, allowed tcp.StateSet, why cause) {
 	x := &c.ends[e]
 	if narrowed := x.proved & allowed; x.proved.Len() > 1 && narrowed != 0 {
 		x.show(narrowed)
@@ -172,8 +176,8 @@ func (t *Tracker) pickUp(c *Conn, e End, allowed StateSet, why cause) {
 	}
 	before := x.assumed
 	x.foundIn(narrowed)
-	if narrowed.shown() != Unknown && narrowed.shown() != before.shown() {
-		c.keep(newStep(why.at, why.packet, e, 0, narrowed.shown(), why.basis, false))
+	if narrowed.Shown() != tcp.Unknown && narrowed.Shown() != before.Shown() {
+		c.keep(newStep(why.at, why.packet, e, 0, narrowed.Shown(), why.basis, false))
 	}
 	t.moved(c, e, before, narrowed, 0, why)
 }
@@ -182,10 +186,10 @@ func (t *Tracker) pickUp(c *Conn, e End, allowed StateSet, why cause) {
 // one.
 type pastInputs uint16
 
-func past(ins InputSet) pastInputs { return pastInputs(ins | ins>>16) }
+func past(ins tcp.InputSet) pastInputs { return pastInputs(ins | ins>>16) }
 
 // find returns the newest step by which the input happened to the end.
-func (c *Conn) find(e End, in Input) (step, bool) {
+func (c *Conn) find(e End, in tcp.Input) (step, bool) {
 	if c.past&past(in.Set()) == 0 {
 		return step{}, false
 	}
@@ -198,16 +202,16 @@ func (c *Conn) find(e End, in Input) (step, bool) {
 }
 
 // happened reports whether the input is part of the end's history.
-func (c *Conn) happened(e End, in Input) bool {
+func (c *Conn) happened(e End, in tcp.Input) bool {
 	_, ok := c.find(e, in)
 	return ok
 }
 
 // refute takes the inputs back out of the end's history, as if they had never
 // happened, and reports whether any was there.
-func (t *Tracker) refute(c *Conn, e End, ins InputSet, why cause) bool {
+func (t *Tracker) refute(c *Conn, e End, ins tcp.InputSet, why cause) bool {
 	x := &c.ends[e]
-	set, first, struck := x.initial, 0, InputSet(0)
+	set, first, struck := x.initial, 0, tcp.InputSet(0)
 	for i, st := range c.steps() {
 		if st.end() == e && st.inputs() == 0 {
 			first = i + 1 // picked up midway: start is what it was then
@@ -221,17 +225,17 @@ func (t *Tracker) refute(c *Conn, e End, ins InputSet, why cause) bool {
 		}
 		left, basis := st.inputs()&^ins, st.basis()
 		struck |= st.inputs() & ins
-		after := set.after(left)
+		after := set.After(left)
 		if st.maybe() {
 			after |= set
 		}
 		if after == set {
 			continue
 		}
-		if after.shown() != st.state() {
+		if after.Shown() != st.state() {
 			basis = ByCorrection
 		}
-		kept = append(kept, st.set(left, after.shown(), basis))
+		kept = append(kept, st.set(left, after.Shown(), basis))
 		set = after
 	}
 	if struck == 0 {
@@ -241,7 +245,7 @@ func (t *Tracker) refute(c *Conn, e End, ins InputSet, why cause) bool {
 	c.oddments().refuted[e] |= struck
 	before := x.assumed
 	x.enter(set)
-	if struck&(GiveUp.Set()|GiveUpPassive.Set()|Timeout2MSL.Set()) != 0 {
+	if struck&(tcp.GiveUp.Set()|tcp.GiveUpPassive.Set()|tcp.Timeout2MSL.Set()) != 0 {
 		x.backOff(why.at) // it lives: its timer was set anew
 	}
 	if before != set {
@@ -252,7 +256,7 @@ func (t *Tracker) refute(c *Conn, e End, ins InputSet, why cause) bool {
 }
 
 // confirm marks the steps by which the inputs happened as proved.
-func (c *Conn) confirm(e End, ins InputSet) {
+func (c *Conn) confirm(e End, ins tcp.InputSet) {
 	steps := c.steps()
 	for i, st := range steps {
 		if st.end() == e && st.inputs()&ins != 0 && st.basis() == ByAssumption {
@@ -262,11 +266,11 @@ func (c *Conn) confirm(e End, ins InputSet) {
 }
 
 // erase forgets the end's history: it had no part in this connection.
-func (t *Tracker) erase(c *Conn, e End, to State, why cause) {
+func (t *Tracker) erase(c *Conn, e End, to tcp.State, why cause) {
 	x := &c.ends[e]
 	before := x.assumed
 	c.setSteps(slices.DeleteFunc(c.steps(), func(st step) bool { return st.end() == e }))
 	x.foundIn(to.Set())
 	why.basis = ByCorrection
-	t.moved(c, e, before, x.assumed, NoTCB.Set(), why)
+	t.moved(c, e, before, x.assumed, tcp.NoTCB.Set(), why)
 }

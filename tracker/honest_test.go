@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Honest hosts over a path that loses, delays and repeats are accused of
@@ -57,12 +59,12 @@ func honest(seed uint64) *sim {
 		if side == 1 {
 			addr = peerB
 		}
-		m.hosts[side] = &simHost{m: m, side: side, addr: addr, state: Closed, id: uint16(rnd.Uint32()), habits: simHabits{
+		m.hosts[side] = &simHost{m: m, side: side, addr: addr, state: tcp.Closed, id: uint16(rnd.Uint32()), habits: simHabits{
 			stamps: m.chance(0.5), idStep: uint16(rnd.Uint32N(3)), rstHasACK: m.chance(0.5),
 			delayACK: m.between(0, 1) * 40 * time.Millisecond, finAlone: m.chance(0.5), listens: side == 1, mss: 1000,
 		}}
 	}
-	m.hosts[1].become(Listen)
+	m.hosts[1].become(tcp.Listen)
 	m.hosts[0].open()
 	for _, h := range m.hosts {
 		for range rnd.IntN(6) {

@@ -1,5 +1,7 @@
 package tracker
 
+import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+
 // One pair of addresses and ports may see many connections. The newest is
 // called from the flow table and knows the one before it. A closed one is
 // remembered for as long as its segments may still wander in the network.
@@ -19,8 +21,8 @@ const maxIncarnations = 8
 
 // choose finds the connection that the segment belongs to, or opens one.
 // newest is the newest on its addresses and ports, or nil.
-func (t *Tracker) choose(newest *Conn, s *Segment, k *flowKey, h uint32, low bool) (c *Conn, from End) {
-	if s.Flags&(SYN|ACK|RST) == SYN {
+func (t *Tracker) choose(newest *Conn, s *tcp.Segment, k *flowKey, h uint32, low bool) (c *Conn, from End) {
+	if s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN {
 		c = t.chooseForSYN(newest, s, low)
 	} else {
 		c = t.chooseByNumbers(newest, s, low)
@@ -35,7 +37,7 @@ func (t *Tracker) choose(newest *Conn, s *Segment, k *flowKey, h uint32, low boo
 // nil if it opens one. A SYN on a connection that its sender still has may be
 // forged, or old, or the sender has lost its memory: it opens a connection that
 // is provisional until an answer tells.
-func (t *Tracker) chooseForSYN(newest *Conn, s *Segment, low bool) *Conn {
+func (t *Tracker) chooseForSYN(newest *Conn, s *tcp.Segment, low bool) *Conn {
 	for c := newest; c != nil; c = c.older() {
 		from := c.endOf(low)
 		x := &c.ends[from]
@@ -46,7 +48,7 @@ func (t *Tracker) chooseForSYN(newest *Conn, s *Segment, low bool) *Conn {
 			}
 			break // an old SYN, which the peer may take for a new one
 		}
-		if from == Server && !x.seen() && c.ends[Client].assumed == SynSent.Set() {
+		if from == Server && !x.seen() && c.ends[Client].assumed == tcp.SynSent.Set() {
 			return c // simultaneous open: the other end's SYN
 		}
 	}
@@ -64,7 +66,7 @@ const (
 
 // chooseByNumbers returns the newest connection that the segment fits, or nil
 // if there is none on its addresses and ports.
-func (t *Tracker) chooseByNumbers(newest *Conn, s *Segment, low bool) *Conn {
+func (t *Tracker) chooseByNumbers(newest *Conn, s *tcp.Segment, low bool) *Conn {
 	if newest == nil {
 		return nil
 	}
@@ -74,20 +76,20 @@ func (t *Tracker) chooseByNumbers(newest *Conn, s *Segment, low bool) *Conn {
 			best, fit = c, f
 		}
 	}
-	if fit == fitsNot && s.Flags&RST == 0 && (s.Len() > 0) && newest.ends[Client].closed() && newest.ends[Server].closed() {
+	if fit == fitsNot && s.Flags&tcp.RST == 0 && (s.Len() > 0) && newest.ends[Client].closed() && newest.ends[Server].closed() {
 		return nil // a connection whose SYN was not captured
 	}
 	return best
 }
 
 // fit tells whether the segment's numbers lie in the windows of the connection.
-func (c *Conn) fit(s *Segment, from End) fits {
+func (c *Conn) fit(s *tcp.Segment, from End) fits {
 	const far = 1 << 30
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	fit := fitsWell
-	if s.Flags&ACK != 0 {
+	if s.Flags&tcp.ACK != 0 {
 		switch {
-		case s.Flags&SYN != 0 && y.has(hasISS):
+		case s.Flags&tcp.SYN != 0 && y.has(hasISS):
 			if !(y.iss.Before(s.Ack) && s.Ack.AtMost(y.nxt)) {
 				return fitsNot
 			}
@@ -95,7 +97,7 @@ func (c *Conn) fit(s *Segment, from End) fits {
 			return fitsNot
 		case !y.seen() && !y.has(hasISS) && !x.has(hasAcked):
 			// nothing known to measure by
-		case y.assumed == SynSent.Set() && y.nxt.Before(s.Ack):
+		case y.assumed == tcp.SynSent.Set() && y.nxt.Before(s.Ack):
 			return fitsNot
 		default:
 			switch d := int32(s.Ack - y.nxt); {
@@ -106,11 +108,11 @@ func (c *Conn) fit(s *Segment, from End) fits {
 			}
 		}
 	}
-	if s.Flags&(SYN|ACK) == SYN|ACK && (!x.seen() || y.assumed == SynSent.Set()) || s.Flags&(RST|ACK) == RST|ACK && s.Seq == 0 {
+	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && (!x.seen() || y.assumed == tcp.SynSent.Set()) || s.Flags&(tcp.RST|tcp.ACK) == tcp.RST|tcp.ACK && s.Seq == 0 {
 		return fit // the ACK field alone tells
 	}
 	if !x.seen() && !x.has(hasISS) && !y.has(hasAcked) {
-		if s.Flags&RST != 0 || x.assumed == Closed.Set() {
+		if s.Flags&tcp.RST != 0 || x.assumed == tcp.Closed.Set() {
 			return fitsNot
 		}
 		return fit
@@ -119,7 +121,7 @@ func (c *Conn) fit(s *Segment, from End) fits {
 	switch {
 	case x.knowsISS() && s.Seq.Before(x.iss), d > far, d < -far:
 		return fitsNot
-	case x.assumed == SynSent.Set() && (s.Seq.Before(x.iss) || d > 0):
+	case x.assumed == tcp.SynSent.Set() && (s.Seq.Before(x.iss) || d > 0):
 		return fitsNot
 	case d > 0 && !(y.has(hasAcked) && s.Seq.AtMost(y.edge)):
 		return min(fit, fitsLoose)
@@ -131,7 +133,7 @@ func (c *Conn) fit(s *Segment, from End) fits {
 func (t *Tracker) newestOf(k flowKey) *Conn { return t.flows.find(t.flows.hash(&k), &k) }
 
 // open begins a connection with the segment.
-func (t *Tracker) open(newest *Conn, k *flowKey, h uint32, low bool, s *Segment) *Conn {
+func (t *Tracker) open(newest *Conn, k *flowKey, h uint32, low bool, s *tcp.Segment) *Conn {
 	c := t.pool.take()
 	c.key, c.start = *k, t.now
 	c.setOlder(newest)
@@ -140,8 +142,8 @@ func (t *Tracker) open(newest *Conn, k *flowKey, h uint32, low bool, s *Segment)
 	t.live++
 	fromClient := true
 	switch {
-	case s.Flags&(SYN|ACK|RST) == SYN:
-	case s.Flags&(SYN|ACK|RST) == SYN|ACK:
+	case s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN:
+	case s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN|tcp.ACK:
 		fromClient, c.bits = false, originSYNACK
 	default:
 		fromClient, c.bits = s.Src.Port() >= s.Dst.Port(), originMidstream // the lower port serves
@@ -181,29 +183,29 @@ func (t *Tracker) boundIncarnations(c *Conn) {
 }
 
 // begin gives both ends the states that they are in before the segment.
-func (t *Tracker) begin(c *Conn, s *Segment, old *Conn) {
+func (t *Tracker) begin(c *Conn, s *tcp.Segment, old *Conn) {
 	switch c.origin() {
 	case FromSYN:
-		c.ends[Client].begin(Closed.Set())
-		c.ends[Server].begin(Listen.Set())
+		c.ends[Client].begin(tcp.Closed.Set())
+		c.ends[Server].begin(tcp.Listen.Set())
 		if old != nil {
 			t.succeed(c, old, s)
 		}
 	case FromSYNACK:
 		// Its SYN was not captured, but is what this answers.
-		c.ends[Client].begin(Closed.Set())
-		c.ends[Server].begin(Listen.Set())
+		c.ends[Client].begin(tcp.Closed.Set())
+		c.ends[Server].begin(tcp.Listen.Set())
 		x := &c.ends[Client]
 		x.iss = s.Ack - 1
 		x.nxt = s.Ack
 		x.bits |= hasISS | sentSYN
-		x.show(SynSent.Set())
+		x.show(tcp.SynSent.Set())
 		t.number(c, s)
-		t.apply(c, Client, SndSYN.Set(), t.cause(s, ByAssumption))
+		t.apply(c, Client, tcp.SndSYN.Set(), t.cause(s, ByAssumption))
 		return
 	case FromMidstream:
-		c.ends[Client].begin(anyState)
-		c.ends[Server].begin(anyState)
+		c.ends[Client].begin(tcp.AnyState)
+		c.ends[Server].begin(tcp.AnyState)
 	}
 	if !c.provisional() {
 		t.number(c, s)
@@ -212,13 +214,13 @@ func (t *Tracker) begin(c *Conn, s *Segment, old *Conn) {
 
 // number makes a connection known to the caller. first is its first segment;
 // nil stands for the SYN of one that was provisional.
-func (t *Tracker) number(c *Conn, first *Segment) {
+func (t *Tracker) number(c *Conn, first *tcp.Segment) {
 	t.conns++
 	c.id = uint32(t.conns)
 	e := &t.told
 	*e = Event{
 		Kind: Begun, Time: t.now, Conn: t.conns, Client: c.addr(Client), Server: c.addr(Server),
-		Origin: c.origin(), Incarnation: int(c.incarnation), Flags: SYN, Seq: c.ends[Client].iss,
+		Origin: c.origin(), Incarnation: int(c.incarnation), Flags: tcp.SYN, Seq: c.ends[Client].iss,
 	}
 	if first != nil {
 		_, low := keyOf(first)
@@ -229,7 +231,7 @@ func (t *Tracker) number(c *Conn, first *Segment) {
 
 // succeed decides what a SYN on the addresses and ports of an older
 // connection means for that one.
-func (t *Tracker) succeed(c *Conn, old *Conn, s *Segment) {
+func (t *Tracker) succeed(c *Conn, old *Conn, s *tcp.Segment) {
 	low := c.endOf(true) == Client
 	from := old.endOf(low)
 	x, y := &old.ends[from], &old.ends[from.Peer()]
@@ -238,24 +240,24 @@ func (t *Tracker) succeed(c *Conn, old *Conn, s *Segment) {
 	switch {
 	case !replay && old.rejected(from, t.now):
 		// The end answered the SYN+ACK to that one with RST: the SYN was never its own.
-		t.erase(old, from, Closed, t.cause(s, ByCorrection))
-	case !replay && (x.closed() || x.assumed == TimeWait.Set()) && y.closed():
+		t.erase(old, from, tcp.Closed, t.cause(s, ByCorrection))
+	case !replay && (x.closed() || x.assumed == tcp.TimeWait.Set()) && y.closed():
 		t.reuse(old, from, t.cause(s, BySending))
-	case !replay && x.assumed == TimeWait.Set() && y.assumed == TimeWait.Set() && yields(y, x, s):
+	case !replay && x.assumed == tcp.TimeWait.Set() && y.assumed == tcp.TimeWait.Set() && yields(y, x, s):
 		t.reuse(old, from, t.cause(s, BySending))
 		t.reuse(old, from.Peer(), t.cause(s, ByAssumption))
-	case !replay && x.assumed == SynSent.Set() && !y.seen():
+	case !replay && x.assumed == tcp.SynSent.Set() && !y.seen():
 		t.look(old)
-		t.apply(old, from, NoTCB.Set(), t.cause(s, BySending)) // a new attempt
+		t.apply(old, from, tcp.NoTCB.Set(), t.cause(s, BySending)) // a new attempt
 		old.setClosedBy(ByTimeoutOfEnd)
 		t.judge(old, nil, from, reading{}, onTimer) // its timer had run out
 	case !replay && x.closed():
-		if y.assumed == TimeWait.Set() && yields(y, x, s) {
+		if y.assumed == tcp.TimeWait.Set() && yields(y, x, s) {
 			t.reuse(old, from.Peer(), t.cause(s, ByAssumption))
 			return
 		}
 		// The peer still holds the old connection, and will not open this one.
-		server.begin(Closed.Set())
+		server.begin(tcp.Closed.Set())
 	default:
 		c.bits |= isProvisional
 		if replay && x.stale(s) {
@@ -263,7 +265,7 @@ func (t *Tracker) succeed(c *Conn, old *Conn, s *Segment) {
 		}
 		t.waiting++
 		old.doubtSYN(s, from, t.now)
-		server.begin(Closed.Set())
+		server.begin(tcp.Closed.Set())
 		t.boundProvisional(c)
 	}
 }
@@ -272,26 +274,26 @@ func (t *Tracker) succeed(c *Conn, old *Conn, s *Segment) {
 // TIME-WAIT is left for the new connection directly (RFC 9293 §3.6.1), with no
 // state between; every other state is found gone.
 func (t *Tracker) reuse(old *Conn, e End, why cause) {
-	if old.ends[e].assumed == TimeWait.Set() {
-		t.apply(old, e, Reopened.Set(), why)
+	if old.ends[e].assumed == tcp.TimeWait.Set() {
+		t.apply(old, e, tcp.Reopened.Set(), why)
 	} else {
-		t.apply(old, e, NoTCB.Set(), why)
+		t.apply(old, e, tcp.NoTCB.Set(), why)
 	}
 }
 
 // rejected reports whether the end, of which only a SYN was seen, answered the
 // SYN+ACK with RST not long ago. A SYN with another number then shows that the
 // first was an old duplicate (RFC 9293 §3.5, figure 8).
-func (c *Conn) rejected(e End, now Time) bool {
+func (c *Conn) rejected(e End, now tcp.Time) bool {
 	const soon = 5 * second
 	x := &c.ends[e]
-	st, ok := c.find(e, NoTCB)
+	st, ok := c.find(e, tcp.NoTCB)
 	return ok && !x.has(hasAcked) && x.has(sentSYN) && x.bytes == 0 && now-st.at < soon
 }
 
 // yields reports whether an end in TIME-WAIT opens a new connection for the
 // SYN, by the rule of its stack.
-func yields(y, x *end, syn *Segment) bool {
+func yields(y, x *end, syn *tcp.Segment) bool {
 	newerSeq := x.nxt.Before(syn.Seq)
 	hasBoth := syn.Options.HasTS && x.has(hasTS)
 	newerTS := hasBoth && int32(syn.Options.TSVal-x.tsval) > 0
@@ -321,9 +323,9 @@ func (t *Tracker) boundProvisional(c *Conn) {
 
 // settleProvisional looks at what a segment tells of SYNs that wait for a sign
 // of being real.
-func (t *Tracker) settleProvisional(c *Conn, s *Segment, from End) {
+func (t *Tracker) settleProvisional(c *Conn, s *tcp.Segment, from End) {
 	if c.provisional() {
-		if s.Flags&ACK != 0 && s.Flags&(SYN|RST) != 0 && from == Server {
+		if s.Flags&tcp.ACK != 0 && s.Flags&(tcp.SYN|tcp.RST) != 0 && from == Server {
 			t.promote(c, s)
 		}
 		return
@@ -333,9 +335,9 @@ func (t *Tracker) settleProvisional(c *Conn, s *Segment, from End) {
 		if p.provisional() {
 			mine := p.addr(Client) == c.addr(from)
 			switch {
-			case mine && s.Flags&RST != 0 && c.repliesTo(s, from, t.now):
+			case mine && s.Flags&tcp.RST != 0 && c.repliesTo(s, from, t.now):
 				t.promote(p, s) // it does not know the old connection: the SYN was its own
-			case mine && s.Flags&RST == 0 && !c.ends[from].stale(s):
+			case mine && s.Flags&tcp.RST == 0 && !c.ends[from].stale(s):
 				// It goes on as before: the SYN was not its own.
 				t.look(c)
 				t.scene.impostor = p
@@ -350,11 +352,11 @@ func (t *Tracker) settleProvisional(c *Conn, s *Segment, from End) {
 
 // promote makes a provisional connection a real one. Its client has left the
 // older connection; where the server answers, it has too.
-func (t *Tracker) promote(c *Conn, s *Segment) {
+func (t *Tracker) promote(c *Conn, s *tcp.Segment) {
 	c.bits &^= isProvisional
 	t.waiting--
 	t.number(c, nil)
-	was := [2]State{c.ends[Client].initial.shown(), c.ends[Server].initial.shown()}
+	was := [2]tcp.State{c.ends[Client].initial.Shown(), c.ends[Server].initial.Shown()}
 	for _, st := range c.steps() { // told only now
 		e := st.end()
 		t.tell(Event{Kind: Moved, Time: t.now, Packet: st.packet(), Conn: int(c.id), Client: c.addr(Client), Server: c.addr(Server), End: e,
@@ -367,7 +369,7 @@ func (t *Tracker) promote(c *Conn, s *Segment) {
 		}
 		from := o.endOf(c.endOf(true) == Client)
 		t.reuse(o, from, t.cause(s, ByProof))
-		if s.Flags&SYN != 0 {
+		if s.Flags&tcp.SYN != 0 {
 			t.reuse(o, from.Peer(), t.cause(s, ByProof))
 		}
 		return

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A ladder is a connection drawn as RFC 9293 §3.5 draws it: two ends, the
@@ -70,7 +72,7 @@ type rung struct {
 	pause   time.Duration
 	cells   [2]string
 	fromA   bool
-	segment *Segment
+	segment *tcp.Segment
 	text    string // of the segment, or the comment in parentheses
 	odd     []string
 }
@@ -79,7 +81,7 @@ type ladder struct {
 	head   []string // the lines before the first rung
 	config Config
 	peers  [2]netip.AddrPort
-	begin  Time
+	begin  tcp.Time
 	rungs  []rung
 
 	times int    // that the ladder is played
@@ -158,7 +160,7 @@ func parseLadder(text string) (ladder, error) {
 			if m[4] == "" || m[4] != m[6] {
 				return l, fmt.Errorf("line %d: a segment has an arrow on both sides", i+1)
 			}
-			s, err := ParseSegment(r.text)
+			s, err := tcp.ParseSegment(r.text)
 			if err != nil {
 				return l, fmt.Errorf("line %d: %w", i+1, err)
 			}
@@ -188,7 +190,7 @@ func (l *ladder) parseHead(line string) (err error) {
 	case "begin":
 		var at time.Time
 		at, err = time.Parse(time.RFC3339Nano, value)
-		l.begin = Time(at.UnixNano())
+		l.begin = tcp.Time(at.UnixNano())
 	case "repeat":
 		err = l.parseRepeat(value)
 	}
@@ -247,7 +249,7 @@ func (l ladder) run(t *testing.T, emit func(*Event), after func(tk *Tracker, n, 
 			}
 			tk.Advance(now)
 			if r.text == endOfCapture {
-				k, _ := keyOf(&Segment{Src: a, Dst: b})
+				k, _ := keyOf(&tcp.Segment{Src: a, Dst: b})
 				for c := tk.newestOf(k); c != nil; c = c.older() {
 					tk.over(c)
 				}
@@ -266,7 +268,7 @@ func (l ladder) run(t *testing.T, emit func(*Event), after func(tk *Tracker, n, 
 // is when the ladder is played for the last time.
 func (l *ladder) cell(t *Tracker, right bool) string {
 	k, low := l.key()
-	views := Views{Closed, Closed}
+	views := Views{tcp.Closed, tcp.Closed}
 	if newest := t.newestOf(k); newest != nil {
 		views = t.socket(newest, newest.endOf(low != right))
 	}
@@ -280,7 +282,7 @@ func (l *ladder) cell(t *Tracker, right bool) string {
 // whether A is its lower end.
 func (l *ladder) key() (flowKey, bool) {
 	a, b := l.peersOf(l.times - 1)
-	return keyOf(&Segment{Src: a, Dst: b})
+	return keyOf(&tcp.Segment{Src: a, Dst: b})
 }
 
 // ladders runs every ladder of the directory.

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // What is found in a connection in whose life the capture lost packets says so,
@@ -16,9 +18,9 @@ func TestLost(t *testing.T) {
 	)
 	play := func(w *wire) {
 		w.open(clientOf(first))
-		w.put(clientOf(first), true, FIN|ACK, 1, 1_000_001, 0)
-		w.put(clientOf(first), false, ACK, 1_000_001, 2, 0)
-		w.put(clientOf(second), true, SYN, 0, 0, 0)
+		w.put(clientOf(first), true, tcp.FIN|tcp.ACK, 1, 1_000_001, 0)
+		w.put(clientOf(first), false, tcp.ACK, 1_000_001, 2, 0)
+		w.put(clientOf(second), true, tcp.SYN, 0, 0, 0)
 		w.open(clientOf(third))
 	}
 	goOn := func(w *wire) {

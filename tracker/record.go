@@ -3,6 +3,8 @@ package tracker
 import (
 	"net/netip"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // An End names one of the two ends of a connection.
@@ -57,10 +59,10 @@ func (b Basis) String() string {
 
 // A Step is one state in the history of an end.
 type Step struct {
-	Time   Time
+	Time   tcp.Time
 	Packet int // the frame that caused it; 0 for a timer
-	State  State
-	Inputs InputSet // what happened; empty where it was first seen there, midway
+	State  tcp.State
+	Inputs tcp.InputSet // what happened; empty where it was first seen there, midway
 	Basis  Basis
 }
 
@@ -93,10 +95,10 @@ type Timer struct {
 // An EndRecord is what is known of one end of a connection.
 type EndRecord struct {
 	Addr      netip.AddrPort
-	State     State // the assumed view
+	State     tcp.State // the assumed view
 	Certainty Certainty
-	Proved    State    // the proved view; Unknown where the packets cannot tell
-	Possible  StateSet // where more than one state remains possible, all of them; else empty
+	Proved    tcp.State    // the proved view; Unknown where the packets cannot tell
+	Possible  tcp.StateSet // where more than one state remains possible, all of them; else empty
 
 	Packets            uint64 // segments sent, capture duplicates not counted
 	Bytes              uint64 // payload octets sent, each sequence number counted once
@@ -104,7 +106,7 @@ type EndRecord struct {
 	RetransmittedBytes uint64 // payload octets sent again
 	Unacked            uint64 // octets sent and not acknowledged yet: netstat's Send-Q
 
-	ISN         Seq // initial sequence number; meaningful with HasISN
+	ISN         tcp.Seq // initial sequence number; meaningful with HasISN
 	HasISN      bool
 	MSS         uint16 // from its SYN; 0: none seen
 	WindowScale int    // shift that it announced for its windows; -1: none seen
@@ -125,7 +127,7 @@ type Record struct {
 	Origin       Origin
 	ClosedBy     ClosedBy
 	HandshakeRTT time.Duration // from the SYN to the ACK that ends the handshake, at the tap; 0: not seen, or a SYN was repeated
-	Start, End   Time          // its first and last packet
+	Start, End   tcp.Time      // its first and last packet
 	Anomalies    []Anomaly
 }
 

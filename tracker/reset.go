@@ -1,6 +1,10 @@
 package tracker
 
-import "time"
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
 // A RST says by its numbers who made it.
 //
@@ -20,7 +24,7 @@ const (
 )
 
 // observeRST takes in a RST.
-func (t *Tracker) observeRST(c *Conn, s *Segment, from End) {
+func (t *Tracker) observeRST(c *Conn, s *tcp.Segment, from End) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	before := t.look(c)
 	kind := c.resetKind(s, from, t.now)
@@ -62,22 +66,22 @@ const maxIDStep = 1 << 10
 const maxLookBack = 64
 
 // resetKind tells a reply from an abort.
-func (c *Conn) resetKind(s *Segment, from End, now Time) resetKind {
+func (c *Conn) resetKind(s *tcp.Segment, from End, now tcp.Time) resetKind {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if c.repliesTo(s, from, now) {
 		return resetReply
 	}
-	if !x.seen() && y.assumed != SynSent.Set() || !y.seen() {
+	if !x.seen() && y.assumed != tcp.SynSent.Set() || !y.seen() {
 		return resetAbort // picked up midway: nothing to measure it by
 	}
 	if !x.seen() {
-		if s.Flags&ACK != 0 && s.Seq != 0 && y.has(hasISS) && y.iss.Before(s.Ack) && s.Ack.AtMost(y.nxt) {
+		if s.Flags&tcp.ACK != 0 && s.Seq != 0 && y.has(hasISS) && y.iss.Before(s.Ack) && s.Ack.AtMost(y.nxt) {
 			return resetAbort // it acknowledges the SYN: its SYN+ACK was not captured
 		}
 		return resetUnmatched
 	}
 	inWindow := s.Seq == x.nxt || x.una(y).AtMost(s.Seq) && s.Seq.AtMost(x.nxt) && y.has(hasAcked) && s.Seq == y.edge
-	knows := s.Flags&ACK == 0 || !x.has(hasAcked) || x.acked.AtMost(s.Ack) && s.Ack.AtMost(c.contiguous(from.Peer()))
+	knows := s.Flags&tcp.ACK == 0 || !x.has(hasAcked) || x.acked.AtMost(s.Ack) && s.Ack.AtMost(c.contiguous(from.Peer()))
 	if inWindow && knows && !x.impostor(s) {
 		return resetAbort
 	}
@@ -92,13 +96,13 @@ func (c *Conn) resetKind(s *Segment, from End, now Time) resetKind {
 // but the same numbers are those of an abort. If the RST is late and came
 // another way than its alleged sender's segments do, it is not taken for a
 // reply.
-func (c *Conn) repliesTo(s *Segment, from End, now Time) bool {
+func (c *Conn) repliesTo(s *tcp.Segment, from End, now tcp.Time) bool {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	took := now.Sub(y.sentAt)
 	if !y.seen() || y.has(answered) || took > max(3*x.response(), time.Second) {
 		return false
 	}
-	if s.Flags&ACK != 0 {
+	if s.Flags&tcp.ACK != 0 {
 		return !y.has(hasAcked) && s.Seq == 0 && s.Ack == y.nxt
 	}
 	if !y.has(hasAcked) || s.Seq != y.lastAck {
@@ -113,9 +117,9 @@ func (c *Conn) repliesTo(s *Segment, from End, now Time) bool {
 // newest of all. Found says that there is such a field, and so that the RST may
 // be a reply to an older segment: of several that are on their way to a stack
 // without the connection, each is answered.
-func (t *Tracker) answers(c *Conn, s *Segment, from End) (asked Time, found bool) {
+func (t *Tracker) answers(c *Conn, s *tcp.Segment, from End) (asked tcp.Time, found bool) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
-	if s.Flags&ACK != 0 || x.seen() && !sameWay(s.TTL, x.ttl) {
+	if s.Flags&tcp.ACK != 0 || x.seen() && !sameWay(s.TTL, x.ttl) {
 		return y.sentAt, false
 	}
 	since, n := t.now.Add(-max(3*x.response(), time.Second)), 0
@@ -123,7 +127,7 @@ func (t *Tracker) answers(c *Conn, s *Segment, from End) (asked Time, found bool
 		if n++; n > maxLookBack || g.at < since {
 			break
 		}
-		if g.from != from && g.flags&(ACK|RST) == ACK && g.ack == s.Seq {
+		if g.from != from && g.flags&(tcp.ACK|tcp.RST) == tcp.ACK && g.ack == s.Seq {
 			return g.at, true
 		}
 	}
@@ -137,7 +141,7 @@ func sameWay(a, b uint8) bool { return a-b+1 <= 2 }
 // its own connection looks as if somebody else had: it came another way, and
 // has not the next IP identification, or lacks the timestamps of all else. One
 // of the two alone is no reason: routes change, and stacks differ.
-func (x *end) impostor(s *Segment) bool {
+func (x *end) impostor(s *tcp.Segment) bool {
 	if sameWay(s.TTL, x.ttl) {
 		return false
 	}
@@ -146,49 +150,49 @@ func (x *end) impostor(s *Segment) bool {
 
 // outOfTurn reports whether the IP identification of s does not follow that of
 // the end's newest segment. A RST from no connection has none, often.
-func (x *end) outOfTurn(s *Segment) bool { return s.ID != 0 && x.id != 0 && s.ID-x.id > maxIDStep }
+func (x *end) outOfTurn(s *tcp.Segment) bool { return s.ID != 0 && x.id != 0 && s.ID-x.id > maxIDStep }
 
 // resetSender moves the end that sent the RST, in the assumed view. The proved
 // view does not move: anyone may forge a RST. Of a reply, asked is when the
 // segment was sent that it answers.
-func (t *Tracker) resetSender(c *Conn, s *Segment, from End, kind resetKind, asked Time) {
+func (t *Tracker) resetSender(c *Conn, s *tcp.Segment, from End, kind resetKind, asked tcp.Time) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	why := t.cause(s, BySending)
 	switch kind {
 	case resetAbort:
-		if s.Flags&ACK != 0 && y.has(hasFIN) && x.acked.AtMost(s.Ack) && !y.fin.Before(s.Ack) {
-			t.refute(c, from, RcvFIN.Set(), why) // its ACK says what it had received
+		if s.Flags&tcp.ACK != 0 && y.has(hasFIN) && x.acked.AtMost(s.Ack) && !y.fin.Before(s.Ack) {
+			t.refute(c, from, tcp.RcvFIN.Set(), why) // its ACK says what it had received
 		}
-		t.pickUp(c, from, ^(Listen.Set() | TimeWait.Set()), why)
-		t.apply(c, from, SndRST.Set(), why)
+		t.pickUp(c, from, ^(tcp.Listen.Set() | tcp.TimeWait.Set()), why)
+		t.apply(c, from, tcp.SndRST.Set(), why)
 		c.abortedBy(from)
 	case resetReply:
-		if s.Flags&ACK != 0 && !x.seen() {
-			t.erase(c, from, Closed, why) // it never had a connection
+		if s.Flags&tcp.ACK != 0 && !x.seen() {
+			t.erase(c, from, tcp.Closed, why) // it never had a connection
 			return
 		}
-		if s.Flags&ACK == 0 && x.has(hasISS) && !(x.iss.Before(s.Seq) && s.Seq.AtMost(x.nxt)) && x.assumed&(SynSent.Set()|SynReceived.Set()) != 0 {
+		if s.Flags&tcp.ACK == 0 && x.has(hasISS) && !(x.iss.Before(s.Seq) && s.Seq.AtMost(x.nxt)) && x.assumed&(tcp.SynSent.Set()|tcp.SynReceived.Set()) != 0 {
 			return // the answer to a bad ACK, from a connection that goes on (RFC 9293 §3.10.7.3, §3.10.7.4)
 		}
-		if x.closed() && c.happened(from, SndRST) {
+		if x.closed() && c.happened(from, tcp.SndRST) {
 			return // it had aborted: what it answers may be a copy of what it had received before
 		}
 		t.refute(c, from, c.takenSince(from, asked), why) // it had no connection that could receive this
-		t.apply(c, from, NoTCB.Set(), why)
+		t.apply(c, from, tcp.NoTCB.Set(), why)
 		c.abortedBy(from)
 	}
 }
 
 // takenSince returns the inputs that the assumed view took the end to have
 // received from the given time on, at first or after a correction.
-func (c *Conn) takenSince(e End, at Time) InputSet {
-	var ins InputSet
+func (c *Conn) takenSince(e End, at tcp.Time) tcp.InputSet {
+	var ins tcp.InputSet
 	for _, st := range c.steps() {
 		if st.end() == e && st.at >= at && (st.basis() == ByAssumption || st.basis() == ByCorrection) {
 			ins |= st.inputs()
 		}
 	}
-	return ins & (RcvSYN.Set() | RcvAckOfSYN.Set() | RcvFIN.Set() | RcvAckOfFIN.Set())
+	return ins & (tcp.RcvSYN.Set() | tcp.RcvAckOfSYN.Set() | tcp.RcvFIN.Set() | tcp.RcvAckOfFIN.Set())
 }
 
 // abortedBy notes which end ended the connection, unless it was being closed.
@@ -200,27 +204,27 @@ func (c *Conn) abortedBy(e End) {
 
 // acceptsRST reports whether the receiver of the RST will act on it, by the
 // rules of its stack.
-func (c *Conn) acceptsRST(s *Segment, from End, now Time) bool {
+func (c *Conn) acceptsRST(s *tcp.Segment, from End, now tcp.Time) bool {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	stack := y.stack()
 	rcvNxt := c.contiguous(from)
 	switch {
 	case c.repliesTo(s, from, now):
 		rcvNxt = y.acked // what the segment that it answers asked for; the end that is gone sent nothing since
-	case x.has(hasFIN) && x.fin.Before(rcvNxt) && !c.happened(from.Peer(), RcvFIN):
+	case x.has(hasFIN) && x.fin.Before(rcvNxt) && !c.happened(from.Peer(), tcp.RcvFIN):
 		rcvNxt = x.fin // captured, but shown not to have arrived
 	}
-	switch state := y.assumed.only(); state {
-	case Closed, Listen:
+	switch state := y.assumed.Only(); state {
+	case tcp.Closed, tcp.Listen:
 		return false
-	case SynSent:
-		return s.Flags&ACK != 0 && y.iss.Before(s.Ack) && s.Ack.AtMost(y.nxt)
-	case TimeWait:
+	case tcp.SynSent:
+		return s.Flags&tcp.ACK != 0 && y.iss.Before(s.Ack) && s.Ack.AtMost(y.nxt)
+	case tcp.TimeWait:
 		return stack.RSTInTimeWait && s.Seq == rcvNxt
-	case SynReceived:
+	case tcp.SynReceived:
 		// Linux drops the request for any RST in the window; RFC 9293 asks for
 		// the exact number. The window of a request is that of its SYN+ACK.
-		return s.Seq == rcvNxt || stack.RSTAtSACK && y.has(hasAcked) && s.Seq.In(rcvNxt, later(y.edge, rcvNxt+1))
+		return s.Seq == rcvNxt || stack.RSTAtSACK && y.has(hasAcked) && s.Seq.In(rcvNxt, tcp.Later(y.edge, rcvNxt+1))
 	default:
 		if !x.seen() || s.Seq == rcvNxt {
 			return true
@@ -228,21 +232,21 @@ func (c *Conn) acceptsRST(s *Segment, from End, now Time) bool {
 		if stack.RSTAtSACK && c.odd != nil && c.odd.hasSACK[from.Peer()] && s.Seq == c.odd.sackEdge[from.Peer()] {
 			return true
 		}
-		return stack.RSTBelowFIN && s.Seq+1 == rcvNxt && (state == CloseWait || state == LastAck || state == Closing)
+		return stack.RSTBelowFIN && s.Seq+1 == rcvNxt && (state == tcp.CloseWait || state == tcp.LastAck || state == tcp.Closing)
 	}
 }
 
 // resetReceiver moves the end that accepts the RST.
-func (t *Tracker) resetReceiver(c *Conn, s *Segment, from End, kind resetKind) {
+func (t *Tracker) resetReceiver(c *Conn, s *tcp.Segment, from End, kind resetKind) {
 	y := &c.ends[from.Peer()]
 	why := t.cause(s, ByAssumption)
-	refused := y.assumed == SynSent.Set()
+	refused := y.assumed == tcp.SynSent.Set()
 	switch {
-	case y.assumed == SynReceived.Set() && !y.has(sentSYN):
-		t.apply(c, from.Peer(), RcvRSTPassive.Set(), why)
+	case y.assumed == tcp.SynReceived.Set() && !y.has(sentSYN):
+		t.apply(c, from.Peer(), tcp.RcvRSTPassive.Set(), why)
 	default:
-		t.pickUp(c, from.Peer(), ^Listen.Set(), why)
-		t.apply(c, from.Peer(), RcvRST.Set(), why)
+		t.pickUp(c, from.Peer(), ^tcp.Listen.Set(), why)
+		t.apply(c, from.Peer(), tcp.RcvRST.Set(), why)
 	}
 	switch {
 	case refused:
@@ -255,20 +259,20 @@ func (t *Tracker) resetReceiver(c *Conn, s *Segment, from End, kind resetKind) {
 // observeICMP takes in an ICMP error about a segment of the connection. Only
 // an attempt to open is ended by it (RFC 9293 §3.9.2.2, RFC 5461); in an open
 // connection it is a hint that the stack may note.
-func (t *Tracker) observeICMP(c *Conn, s *Segment, from End) {
+func (t *Tracker) observeICMP(c *Conn, s *tcp.Segment, from End) {
 	t.look(c)
 	c.keepICMP(s, from, t.now)
-	if x := &c.ends[from]; x.assumed == SynSent.Set() && s.Seq == x.iss && s.ICMP.unreachable() {
+	if x := &c.ends[from]; x.assumed == tcp.SynSent.Set() && s.Seq == x.iss && s.ICMP.Unreachable() {
 		t.unreachable(c, s, from)
 	}
 	t.judge(c, s, from, reading{}, onICMP)
 }
 
 // unreachable ends an attempt to open.
-func (t *Tracker) unreachable(c *Conn, s *Segment, from End) {
-	t.apply(c, from, Unreachable.Set(), t.cause(s, ByAssumption))
+func (t *Tracker) unreachable(c *Conn, s *tcp.Segment, from End) {
+	t.apply(c, from, tcp.Unreachable.Set(), t.cause(s, ByAssumption))
 	if peer := from.Peer(); !c.ends[peer].seen() {
-		t.erase(c, peer, Unknown, t.cause(s, ByCorrection)) // the SYN did not arrive there
+		t.erase(c, peer, tcp.Unknown, t.cause(s, ByCorrection)) // the SYN did not arrive there
 	}
 	c.setClosedBy(ByUnreachable)
 }

@@ -2,12 +2,14 @@ package tracker
 
 import (
 	"testing"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Every row of the table is used by a ladder: one that none reaches is a claim
 // that nothing checks.
 func TestEveryRowHasAWitness(t *testing.T) {
-	used := map[Transition]bool{}
+	used := map[tcp.Transition]bool{}
 	for _, dir := range ladderDirs {
 		ladders(t, dir, func(t *testing.T, _ string, l ladder) {
 			l.play(t, func(tk *Tracker, _ int, _ []string) {
@@ -20,7 +22,7 @@ func TestEveryRowHasAWitness(t *testing.T) {
 			})
 		})
 	}
-	for _, row := range Transitions() {
+	for _, row := range tcp.Transitions() {
 		if !used[row] {
 			t.Errorf("no ladder takes %v on %q to %v", row.From, row.On, row.To)
 		}
@@ -28,22 +30,22 @@ func TestEveryRowHasAWitness(t *testing.T) {
 }
 
 // walk marks the rows that the steps of an end took.
-func (c *Conn) walk(e End, used map[Transition]bool) {
+func (c *Conn) walk(e End, used map[tcp.Transition]bool) {
 	set := c.ends[e].initial
 	for _, st := range c.steps() {
 		if st.end() != e {
 			continue
 		}
-		for in := range numInputs {
+		for in := range tcp.NumInputs {
 			if !st.inputs().Has(in) {
 				continue
 			}
-			for _, row := range Transitions() {
+			for _, row := range tcp.Transitions() {
 				if row.On == in && set.Has(row.From) {
 					used[row] = true
 				}
 			}
-			set = set.after(1 << in)
+			set = set.After(1 << in)
 		}
 	}
 }

@@ -1,12 +1,14 @@
 package tracker
 
+import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+
 // What is drawn beside a segment: the sockets of both hosts after it. A ladder
 // test compares them, and who asks for Seen events (Config.Seen) is told them.
 
 // Views is the state of one end in both views.
 type Views struct {
-	State  State // the assumed view
-	Proved State // the proved view; Unknown where the packets cannot tell
+	State  tcp.State // the assumed view
+	Proved tcp.State // the proved view; Unknown where the packets cannot tell
 }
 
 // A Skip is why a segment was not taken in. The zero Skip says that it was.
@@ -41,14 +43,14 @@ func (t *Tracker) socket(c *Conn, e End) Views {
 	low := (e == Client) == (c.bits&clientIsLow != 0)
 	newest := t.newestOf(c.key)
 	if newest == nil {
-		return Views{Closed, Closed}
+		return Views{tcp.Closed, tcp.Closed}
 	}
 	x := &newest.ends[newest.endOf(low)]
 	for o := newest; o != nil; o = o.older() {
-		if end := &o.ends[o.endOf(low)]; end.assumed != Closed.Set() {
+		if end := &o.ends[o.endOf(low)]; end.assumed != tcp.Closed.Set() {
 			x = end
 			break
 		}
 	}
-	return Views{State: x.assumed.shown(), Proved: x.proved.only()}
+	return Views{State: x.assumed.Shown(), Proved: x.proved.Only()}
 }

@@ -3,6 +3,8 @@ package tracker
 import (
 	"testing"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A Seen event comes after every segment and all that came of it, also after
@@ -66,10 +68,10 @@ func TestSeenFollowsEverySegment(t *testing.T) {
 				t.Errorf("#%d: got %+v, want one of conn 1 from the %v, on %q", i+1, e, from, why[i+1])
 			}
 		}
-		if got, want := seen[6].Ends, [2]Views{{TimeWait, FinWait1}, {LastAck, LastAck}}; got != want {
+		if got, want := seen[6].Ends, [2]Views{{tcp.TimeWait, tcp.FinWait1}, {tcp.LastAck, tcp.LastAck}}; got != want {
 			t.Errorf("after #7: got %v, want %v", got, want)
 		}
-		if got, want := seen[8].Ends[Client].State, Closed; got != want || seen[8].Packet != 0 {
+		if got, want := seen[8].Ends[Client].State, tcp.Closed; got != want || seen[8].Packet != 0 {
 			t.Errorf("after 2 MSL: got %v, want %v", got, want)
 		}
 	}

@@ -3,6 +3,8 @@ package tracker
 import (
 	"net/netip"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Two simulated hosts, a path between them that loses, delays, reorders and
@@ -18,9 +20,9 @@ type octets struct {
 	have []bool
 }
 
-func (o *octets) add(s Segment) {
+func (o *octets) add(s tcp.Segment) {
 	first := uint32(s.Seq)
-	if s.Flags&SYN != 0 {
+	if s.Flags&tcp.SYN != 0 {
 		first++
 	}
 	for i := range uint32(s.Data) {
@@ -51,8 +53,8 @@ func seqLE(a, b uint32) bool { return int32(a-b) <= 0 }
 
 // A simMove is one state in the true history of a host.
 type simMove struct {
-	at    Time
-	state State
+	at    tcp.Time
+	state tcp.State
 }
 
 // simHabits are what stacks do differently.
@@ -87,7 +89,7 @@ type simHost struct {
 	side    int
 	addr    netip.AddrPort
 	habits  simHabits
-	state   State
+	state   tcp.State
 	history []simMove
 
 	id        uint16
@@ -103,16 +105,16 @@ type simHost struct {
 	neverRead bool // the application reads nothing
 	stamping  bool // both ends have timestamps
 	tsRecent  uint32
-	early     []Segment // that arrived before their turn
+	early     []tcp.Segment // that arrived before their turn
 	unread    uint32
 	respond   func(h *simHost) // what the application does on the peer's FIN
 	opened    func(h *simHost) // and when the connection is open
 	seen      octets           // of its octets, those that the tap captured
 	half      bool             // stays in FIN-WAIT-2 for as long as it takes: shutdown, not close
 	crashed   bool
-	doubted   Time   // when it last answered a mere ACK that it did not accept
-	lives     int    // connections so far
-	top       uint32 // after the highest octet that the tap captured
+	doubted   tcp.Time // when it last answered a mere ACK that it did not accept
+	lives     int      // connections so far
+	top       uint32   // after the highest octet that the tap captured
 
 	rto   time.Duration
 	tries int
@@ -121,7 +123,7 @@ type simHost struct {
 }
 
 // become enters a state.
-func (h *simHost) become(s State) {
+func (h *simHost) become(s tcp.State) {
 	h.state = s
 	h.history = append(h.history, simMove{h.m.now, s})
 }
@@ -140,7 +142,7 @@ func (h *simHost) arm(d time.Duration, do func()) {
 func (h *simHost) disarm() { h.timer++ }
 
 // clear ends the connection: no TCB is left.
-func (h *simHost) clear(to State) {
+func (h *simHost) clear(to tcp.State) {
 	h.disarm()
 	h.acks++
 	h.early = nil
@@ -148,26 +150,26 @@ func (h *simHost) clear(to State) {
 }
 
 // transmit puts a segment on the wire.
-func (h *simHost) transmit(flags Flags, seq, ack uint32, data uint32) {
-	s := Segment{
+func (h *simHost) transmit(flags tcp.Flags, seq, ack uint32, data uint32) {
+	s := tcp.Segment{
 		Src: h.addr, Dst: h.m.hosts[1-h.side].addr,
-		Seq: Seq(seq), Ack: Seq(ack), Flags: flags, Data: Size(data), Wnd: simWindow, TTL: 64, ID: h.id,
+		Seq: tcp.Seq(seq), Ack: tcp.Seq(ack), Flags: flags, Data: tcp.Size(data), Wnd: simWindow, TTL: 64, ID: h.id,
 	}
 	h.id += h.habits.idStep
 	if h.habits.idStep != 0 && h.id == 0 {
 		h.id = 1
 	}
-	if flags&SYN != 0 {
+	if flags&tcp.SYN != 0 {
 		s.Options.MSS = uint16(h.habits.mss)
 	}
-	if flags&RST == 0 && (h.stamping || flags&(SYN|ACK) == SYN && h.habits.stamps) {
+	if flags&tcp.RST == 0 && (h.stamping || flags&(tcp.SYN|tcp.ACK) == tcp.SYN && h.habits.stamps) {
 		s.Options.HasTS = true
-		s.Options.TSVal = uint32(h.m.now/Time(time.Millisecond)) + uint32(h.side)*77_777_777
-		if flags&ACK != 0 {
+		s.Options.TSVal = uint32(h.m.now/tcp.Time(time.Millisecond)) + uint32(h.side)*77_777_777
+		if flags&tcp.ACK != 0 {
 			s.Options.TSEcr = h.tsRecent
 		}
 	}
-	if flags&RST != 0 {
+	if flags&tcp.RST != 0 {
 		s.Wnd = 0
 	}
 	h.m.carry(h, s)
@@ -176,14 +178,14 @@ func (h *simHost) transmit(flags Flags, seq, ack uint32, data uint32) {
 // acknowledge sends what is received so far, and nothing else.
 func (h *simHost) acknowledge() {
 	h.acks++
-	h.transmit(ACK, h.nxt, h.rcvNxt, 0)
+	h.transmit(tcp.ACK, h.nxt, h.rcvNxt, 0)
 }
 
 // doubt acknowledges a segment that is not acceptable. As Linux does, it answers
 // those that are mere ACKs twice a second at most: two ends that doubt each
 // other would never stop.
-func (h *simHost) doubt(s Segment) {
-	if s.Data == 0 && s.Flags&SYN == 0 {
+func (h *simHost) doubt(s tcp.Segment) {
+	if s.Data == 0 && s.Flags&tcp.SYN == 0 {
 		if h.doubted != 0 && h.m.now.Sub(h.doubted) < simDoubts {
 			return
 		}
@@ -194,13 +196,13 @@ func (h *simHost) doubt(s Segment) {
 
 // refuse answers a segment for which there is no connection (RFC 9293
 // §3.10.7.1).
-func (h *simHost) refuse(s Segment) {
+func (h *simHost) refuse(s tcp.Segment) {
 	switch {
-	case s.Flags&RST != 0:
-	case s.Flags&ACK != 0:
-		h.transmit(RST, uint32(s.Ack), 0, 0)
+	case s.Flags&tcp.RST != 0:
+	case s.Flags&tcp.ACK != 0:
+		h.transmit(tcp.RST, uint32(s.Ack), 0, 0)
 	default:
-		h.transmit(RST|ACK, 0, uint32(s.End()), 0)
+		h.transmit(tcp.RST|tcp.ACK, 0, uint32(s.End()), 0)
 	}
 }
 
@@ -222,18 +224,18 @@ func (h *simHost) start(passive bool) {
 
 // open is the application's active OPEN.
 func (h *simHost) open() {
-	if h.state != Closed && h.state != Listen {
+	if h.state != tcp.Closed && h.state != tcp.Listen {
 		return
 	}
 	h.start(false)
-	h.become(SynSent)
-	h.transmit(SYN, h.iss, 0, 0)
+	h.become(tcp.SynSent)
+	h.transmit(tcp.SYN, h.iss, 0, 0)
 	h.await()
 }
 
 // send hands over n octets.
 func (h *simHost) send(n uint32) {
-	if h.finAsked || h.state == Closed || h.state == Listen || h.state == SynSent {
+	if h.finAsked || h.state == tcp.Closed || h.state == tcp.Listen || h.state == tcp.SynSent {
 		return
 	}
 	h.queued += n
@@ -243,9 +245,9 @@ func (h *simHost) send(n uint32) {
 // shutdown closes the sending side; the host goes on reading.
 func (h *simHost) shutdown() {
 	switch h.state {
-	case SynSent:
-		h.clear(Closed)
-	case SynReceived, Established, CloseWait:
+	case tcp.SynSent:
+		h.clear(tcp.Closed)
+	case tcp.SynReceived, tcp.Established, tcp.CloseWait:
 		h.half = true
 		h.finAsked = true
 		h.output()
@@ -255,51 +257,51 @@ func (h *simHost) shutdown() {
 // close closes both directions: the application reads no more.
 func (h *simHost) close() {
 	switch {
-	case h.state == Closed || h.state == Listen:
+	case h.state == tcp.Closed || h.state == tcp.Listen:
 		return
-	case h.unread > 0 && h.state != SynSent && h.state != TimeWait:
+	case h.unread > 0 && h.state != tcp.SynSent && h.state != tcp.TimeWait:
 		h.abort() // octets are lost: RFC 9293 §3.10.4, SHLD-3
 		return
 	}
 	h.shutdown()
 	h.half, h.orphan = false, true
-	if h.state == FinWait2 {
-		h.arm(simFinWait2, func() { h.clear(Closed) })
+	if h.state == tcp.FinWait2 {
+		h.arm(simFinWait2, func() { h.clear(tcp.Closed) })
 	}
 }
 
 // abort is the application's ABORT.
 func (h *simHost) abort() {
 	switch h.state {
-	case Closed, Listen, TimeWait:
+	case tcp.Closed, tcp.Listen, tcp.TimeWait:
 		return
-	case SynSent:
+	case tcp.SynSent:
 	default:
-		flags, ack := RST, uint32(0)
+		flags, ack := tcp.RST, uint32(0)
 		if h.habits.rstHasACK {
-			flags, ack = RST|ACK, h.rcvNxt
+			flags, ack = tcp.RST|tcp.ACK, h.rcvNxt
 		}
 		h.transmit(flags, h.nxt, ack, 0)
 	}
-	h.clear(Closed)
+	h.clear(tcp.Closed)
 }
 
 // crash makes the host forget the connection without a word.
 func (h *simHost) crash() {
-	if h.state != Closed && h.state != Listen {
+	if h.state != tcp.Closed && h.state != tcp.Listen {
 		h.crashed = true
-		h.clear(Closed)
+		h.clear(tcp.Closed)
 	}
 }
 
 // output sends what may be sent.
 func (h *simHost) output() {
 	switch h.state {
-	case Established, CloseWait:
-	case SynReceived:
+	case tcp.Established, tcp.CloseWait:
+	case tcp.SynReceived:
 		if h.finAsked && h.queued == 0 && !h.finSent {
 			h.sendFIN(h.nxt, 0)
-			h.become(FinWait1)
+			h.become(tcp.FinWait1)
 			h.await()
 		}
 		return
@@ -316,16 +318,16 @@ func (h *simHost) output() {
 		}
 		h.nxt += n
 		h.acks++
-		h.transmit(ACK|PSH, seq, h.rcvNxt, n)
+		h.transmit(tcp.ACK|tcp.PSH, seq, h.rcvNxt, n)
 	}
 	if h.finAsked && !h.finSent && h.nxt == last {
 		h.sendFIN(last, 0)
 	}
 	if h.finSent {
-		if h.state == Established {
-			h.become(FinWait1)
+		if h.state == tcp.Established {
+			h.become(tcp.FinWait1)
 		} else {
-			h.become(LastAck)
+			h.become(tcp.LastAck)
 		}
 	}
 	if h.una != h.nxt {
@@ -338,7 +340,7 @@ func (h *simHost) sendFIN(seq, n uint32) {
 	h.finSent, h.finSeq = true, seq+n
 	h.nxt = h.finSeq + 1
 	h.acks++
-	h.transmit(ACK|FIN, seq, h.rcvNxt, n)
+	h.transmit(tcp.ACK|tcp.FIN, seq, h.rcvNxt, n)
 }
 
 // await starts the retransmission timer.
@@ -350,18 +352,18 @@ func (h *simHost) retransmit() {
 	h.rto = min(2*h.rto, simMostRTO)
 	limit := simDataTries
 	switch {
-	case h.state == SynSent:
+	case h.state == tcp.SynSent:
 		limit = simSYNTries
-	case h.state == SynReceived:
+	case h.state == tcp.SynReceived:
 		limit = simSYNACKs
 	case h.orphan:
 		limit = simOrphanFINs
 	}
 	if h.tries > limit {
-		if h.state == SynReceived && h.passive {
-			h.clear(Listen)
+		if h.state == tcp.SynReceived && h.passive {
+			h.clear(tcp.Listen)
 		} else {
-			h.clear(Closed)
+			h.clear(tcp.Closed)
 		}
 		return
 	}
@@ -372,44 +374,44 @@ func (h *simHost) retransmit() {
 // resend sends the oldest outstanding again.
 func (h *simHost) resend() {
 	switch {
-	case h.state == SynSent:
-		h.transmit(SYN, h.iss, 0, 0)
+	case h.state == tcp.SynSent:
+		h.transmit(tcp.SYN, h.iss, 0, 0)
 	case h.una == h.iss:
-		h.transmit(SYN|ACK, h.iss, h.rcvNxt, 0)
+		h.transmit(tcp.SYN|tcp.ACK, h.iss, h.rcvNxt, 0)
 	default:
 		last := h.nxt
 		if h.finSent {
 			last = h.finSeq
 		}
 		n := min(h.habits.mss, last-h.una)
-		flags := ACK
+		flags := tcp.ACK
 		if h.finSent && h.una+n == h.finSeq {
-			flags |= FIN
+			flags |= tcp.FIN
 		}
 		h.transmit(flags, h.una, h.rcvNxt, n)
 	}
 }
 
 // receive is SEGMENT ARRIVES, RFC 9293 §3.10.7.
-func (h *simHost) receive(s Segment) {
+func (h *simHost) receive(s tcp.Segment) {
 	switch h.state {
-	case Closed:
-		if h.habits.listens && !h.crashed && s.Flags&(SYN|ACK|RST) == SYN {
+	case tcp.Closed:
+		if h.habits.listens && !h.crashed && s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN {
 			h.accept(s)
 			return
 		}
 		h.refuse(s)
-	case Listen:
-		if s.Flags&(SYN|ACK|RST) == SYN {
+	case tcp.Listen:
+		if s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN {
 			h.accept(s)
 			return
 		}
-		if s.Flags&ACK != 0 {
+		if s.Flags&tcp.ACK != 0 {
 			h.refuse(s)
 		}
-	case SynSent:
+	case tcp.SynSent:
 		h.receiveInSynSent(s)
-	case TimeWait:
+	case tcp.TimeWait:
 		h.receiveInTimeWait(s)
 	default:
 		h.receiveSynchronized(s)
@@ -417,46 +419,46 @@ func (h *simHost) receive(s Segment) {
 }
 
 // accept answers a SYN in LISTEN.
-func (h *simHost) accept(s Segment) {
+func (h *simHost) accept(s tcp.Segment) {
 	h.start(true)
 	h.irs = uint32(s.Seq)
 	h.rcvNxt = h.irs + 1
 	h.learnStamps(s)
-	h.become(SynReceived)
-	h.transmit(SYN|ACK, h.iss, h.rcvNxt, 0)
+	h.become(tcp.SynReceived)
+	h.transmit(tcp.SYN|tcp.ACK, h.iss, h.rcvNxt, 0)
 	h.await()
 }
 
-func (h *simHost) learnStamps(syn Segment) {
+func (h *simHost) learnStamps(syn tcp.Segment) {
 	h.stamping = h.habits.stamps && syn.Options.HasTS
 	h.tsRecent = syn.Options.TSVal
 }
 
 // receiveInSynSent is §3.10.7.3.
-func (h *simHost) receiveInSynSent(s Segment) {
+func (h *simHost) receiveInSynSent(s tcp.Segment) {
 	ack := uint32(s.Ack)
-	acceptable := s.Flags&ACK != 0 && seqLT(h.iss, ack) && seqLE(ack, h.nxt)
+	acceptable := s.Flags&tcp.ACK != 0 && seqLT(h.iss, ack) && seqLE(ack, h.nxt)
 	switch {
-	case s.Flags&ACK != 0 && !acceptable:
+	case s.Flags&tcp.ACK != 0 && !acceptable:
 		h.refuse(s)
-	case s.Flags&RST != 0:
+	case s.Flags&tcp.RST != 0:
 		if acceptable {
-			h.clear(Closed)
+			h.clear(tcp.Closed)
 		}
-	case s.Flags&SYN != 0:
+	case s.Flags&tcp.SYN != 0:
 		h.irs = uint32(s.Seq)
 		h.rcvNxt = h.irs + 1
 		h.learnStamps(s)
 		h.tries, h.rto = 0, simFirstRTO
 		if acceptable {
 			h.una = ack
-			h.become(Established)
+			h.become(tcp.Established)
 			h.disarm()
 			h.established()
 			return
 		}
-		h.become(SynReceived)
-		h.transmit(SYN|ACK, h.iss, h.rcvNxt, 0)
+		h.become(tcp.SynReceived)
+		h.transmit(tcp.SYN|tcp.ACK, h.iss, h.rcvNxt, 0)
 		h.await()
 	}
 }
@@ -475,20 +477,20 @@ func (h *simHost) established() {
 }
 
 // receiveInTimeWait is §3.10.7.4 with Linux's choices.
-func (h *simHost) receiveInTimeWait(s Segment) {
+func (h *simHost) receiveInTimeWait(s tcp.Segment) {
 	exact := uint32(s.Seq) == h.rcvNxt
 	switch {
-	case s.Flags&RST != 0:
+	case s.Flags&tcp.RST != 0:
 		if exact {
-			h.clear(Closed)
+			h.clear(tcp.Closed)
 		}
-	case s.Flags&(SYN|ACK) == SYN && h.habits.listens && h.renews(s):
-		h.clear(Closed)
+	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && h.habits.listens && h.renews(s):
+		h.clear(tcp.Closed)
 		h.accept(s)
 	case exact && s.Len() == 0:
 		h.waitTwoMSL()
 	default:
-		if s.Flags&ACK != 0 {
+		if s.Flags&tcp.ACK != 0 {
 			h.waitTwoMSL()
 		}
 		h.doubt(s)
@@ -496,7 +498,7 @@ func (h *simHost) receiveInTimeWait(s Segment) {
 }
 
 // renews reports whether a SYN in TIME-WAIT opens a new connection.
-func (h *simHost) renews(s Segment) bool {
+func (h *simHost) renews(s tcp.Segment) bool {
 	if h.stamping && s.Options.HasTS {
 		if d := int32(s.Options.TSVal - h.tsRecent); d != 0 {
 			return d > 0
@@ -505,42 +507,42 @@ func (h *simHost) renews(s Segment) bool {
 	return seqLT(h.rcvNxt, uint32(s.Seq))
 }
 
-func (h *simHost) waitTwoMSL() { h.arm(simTimeWait, func() { h.clear(Closed) }) }
+func (h *simHost) waitTwoMSL() { h.arm(simTimeWait, func() { h.clear(tcp.Closed) }) }
 
 // receiveSynchronized is §3.10.7.4, with the checks of RFC 5961.
-func (h *simHost) receiveSynchronized(s Segment) {
+func (h *simHost) receiveSynchronized(s tcp.Segment) {
 	seq, end, ack := uint32(s.Seq), uint32(s.End()), uint32(s.Ack)
-	if h.stamping && s.Options.HasTS && s.Flags&RST == 0 && seqLT(s.Options.TSVal, h.tsRecent) {
+	if h.stamping && s.Options.HasTS && s.Flags&tcp.RST == 0 && seqLT(s.Options.TSVal, h.tsRecent) {
 		h.doubt(s) // PAWS
 		return
 	}
-	crossing := h.state == SynReceived && s.Flags&(SYN|ACK) == SYN|ACK && seq == h.irs && ack == h.nxt
+	crossing := h.state == tcp.SynReceived && s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && seq == h.irs && ack == h.nxt
 	inWindow := seqLE(h.rcvNxt, seq) && seqLT(seq, h.rcvNxt+simWindow) || s.Len() > 0 && seqLT(h.rcvNxt, end) && seqLE(end, h.rcvNxt+simWindow)
 	switch {
-	case s.Flags&RST != 0:
+	case s.Flags&tcp.RST != 0:
 		h.receiveRST(seq)
 		return
-	case h.state == SynReceived && s.Flags&SYN != 0 && seq == h.irs && !crossing:
-		h.transmit(SYN|ACK, h.iss, h.rcvNxt, 0)
+	case h.state == tcp.SynReceived && s.Flags&tcp.SYN != 0 && seq == h.irs && !crossing:
+		h.transmit(tcp.SYN|tcp.ACK, h.iss, h.rcvNxt, 0)
 		return
-	case !inWindow && !crossing, s.Flags&SYN != 0 && !crossing:
-		if h.habits.oldACKs && h.state != SynReceived && s.Flags&(ACK|SYN) == ACK && seqLE(end, h.rcvNxt) {
+	case !inWindow && !crossing, s.Flags&tcp.SYN != 0 && !crossing:
+		if h.habits.oldACKs && h.state != tcp.SynReceived && s.Flags&(tcp.ACK|tcp.SYN) == tcp.ACK && seqLE(end, h.rcvNxt) {
 			h.acceptACK(ack)
 		}
-		if h.state != Closed {
+		if h.state != tcp.Closed {
 			h.doubt(s)
 		}
 		return
-	case s.Flags&ACK == 0:
+	case s.Flags&tcp.ACK == 0:
 		return
 	}
-	if h.state == SynReceived {
+	if h.state == tcp.SynReceived {
 		if !seqLT(h.una, ack) || !seqLE(ack, h.nxt) {
 			h.refuse(s)
 			return
 		}
 		h.una = h.iss + 1
-		h.become(Established)
+		h.become(tcp.Established)
 		h.disarm()
 		h.established()
 	}
@@ -552,7 +554,7 @@ func (h *simHost) receiveSynchronized(s Segment) {
 		h.tsRecent = s.Options.TSVal
 	}
 	h.acceptACK(ack)
-	if h.state != Closed && s.Len() > 0 && !crossing {
+	if h.state != tcp.Closed && s.Len() > 0 && !crossing {
 		h.acceptOctets(s)
 	}
 }
@@ -560,16 +562,16 @@ func (h *simHost) receiveSynchronized(s Segment) {
 // receiveRST is the second check of §3.10.7.4.
 func (h *simHost) receiveRST(seq uint32) {
 	inWindow := seqLE(h.rcvNxt, seq) && seqLT(seq, h.rcvNxt+simWindow)
-	afterFIN := h.state == CloseWait || h.state == LastAck || h.state == Closing
+	afterFIN := h.state == tcp.CloseWait || h.state == tcp.LastAck || h.state == tcp.Closing
 	switch {
-	case h.state == SynReceived && h.passive:
+	case h.state == tcp.SynReceived && h.passive:
 		if inWindow {
-			h.clear(Listen)
+			h.clear(tcp.Listen)
 		}
 	case seq == h.rcvNxt, afterFIN && seq == h.rcvNxt-1:
-		h.clear(Closed)
+		h.clear(tcp.Closed)
 	case inWindow:
-		h.doubt(Segment{}) // a challenge
+		h.doubt(tcp.Segment{}) // a challenge
 	}
 }
 
@@ -587,16 +589,16 @@ func (h *simHost) acceptACK(ack uint32) {
 	}
 	if h.finSent && seqLT(h.finSeq, h.una) {
 		switch h.state {
-		case FinWait1:
-			h.become(FinWait2)
+		case tcp.FinWait1:
+			h.become(tcp.FinWait2)
 			if h.orphan {
-				h.arm(simFinWait2, func() { h.clear(Closed) })
+				h.arm(simFinWait2, func() { h.clear(tcp.Closed) })
 			}
-		case Closing:
-			h.become(TimeWait)
+		case tcp.Closing:
+			h.become(tcp.TimeWait)
 			h.waitTwoMSL()
-		case LastAck:
-			h.clear(Closed)
+		case tcp.LastAck:
+			h.clear(tcp.Closed)
 		}
 		return
 	}
@@ -604,15 +606,15 @@ func (h *simHost) acceptACK(ack uint32) {
 }
 
 // acceptOctets is the seventh and eighth check: the segment text and the FIN.
-func (h *simHost) acceptOctets(s Segment) {
+func (h *simHost) acceptOctets(s tcp.Segment) {
 	if seqLT(h.rcvNxt, uint32(s.Seq)) {
 		h.early = append(h.early, s)
 		h.acknowledge() // at once, for the hole
 		return
 	}
-	if h.orphan && s.Data > 0 && seqLT(h.rcvNxt, uint32(s.Seq)+uint32(s.Data)) && (h.state == FinWait1 || h.state == FinWait2) {
+	if h.orphan && s.Data > 0 && seqLT(h.rcvNxt, uint32(s.Seq)+uint32(s.Data)) && (h.state == tcp.FinWait1 || h.state == tcp.FinWait2) {
 		h.refuse(s) // nobody will read this
-		h.clear(Closed)
+		h.clear(tcp.Closed)
 		return
 	}
 	fin := h.take(s)
@@ -642,7 +644,7 @@ func (h *simHost) acceptOctets(s Segment) {
 }
 
 // take moves RCV.NXT over the segment, and reports whether its FIN is reached.
-func (h *simHost) take(s Segment) (fin bool) {
+func (h *simHost) take(s tcp.Segment) (fin bool) {
 	if !seqLT(h.rcvNxt, uint32(s.End())) {
 		return false
 	}
@@ -650,24 +652,24 @@ func (h *simHost) take(s Segment) (fin bool) {
 		h.unread += uint32(s.End()) - h.rcvNxt
 	}
 	h.rcvNxt = uint32(s.End())
-	return s.Flags&FIN != 0
+	return s.Flags&tcp.FIN != 0
 }
 
 // finArrived is the eighth check.
 func (h *simHost) finArrived() {
 	switch h.state {
-	case Established:
-		h.become(CloseWait)
-	case FinWait1:
-		h.become(Closing)
-	case FinWait2:
-		h.become(TimeWait)
+	case tcp.Established:
+		h.become(tcp.CloseWait)
+	case tcp.FinWait1:
+		h.become(tcp.Closing)
+	case tcp.FinWait2:
+		h.become(tcp.TimeWait)
 		h.waitTwoMSL()
 	default:
 		return
 	}
 	h.acknowledge()
-	if h.state == CloseWait && h.respond != nil {
+	if h.state == tcp.CloseWait && h.respond != nil {
 		h.respond(h)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"container/heap"
 	"math/rand/v2"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // What is between two simulated hosts: time, the path, and the tap.
@@ -12,7 +14,7 @@ import (
 // timers have run out.
 type sim struct {
 	rnd   *rand.Rand
-	now   Time
+	now   tcp.Time
 	queue simQueue
 	order int
 	hosts [2]*simHost
@@ -26,8 +28,8 @@ type sim struct {
 
 // A capturedSegment is what the tap saw, and when it had been sent.
 type capturedSegment struct {
-	Segment
-	sentAt Time
+	tcp.Segment
+	sentAt tcp.Time
 }
 
 // A simPath is how the network treats segments. The two halves of a path are
@@ -39,12 +41,12 @@ type simPath struct {
 	repeat  float64          // a segment is delivered twice
 	linger  float64          // a copy of it comes seconds later
 	miss    float64          // the tap does not see it
-	healsAt Time             // from then on nothing is lost and nothing delayed
-	deadAt  Time             // from then on nothing arrives anywhere; 0: never
+	healsAt tcp.Time         // from then on nothing is lost and nothing delayed
+	deadAt  tcp.Time         // from then on nothing arrives anywhere; 0: never
 }
 
 type simEvent struct {
-	at    Time
+	at    tcp.Time
 	order int
 	do    func()
 }
@@ -71,7 +73,7 @@ func (m *sim) after(d time.Duration, do func()) {
 
 // run lets the exchange happen, until nothing is left to happen or the given
 // time.
-func (m *sim) run(until Time) {
+func (m *sim) run(until tcp.Time) {
 	for len(m.queue) > 0 && m.queue[0].at <= until {
 		e := heap.Pop(&m.queue).(simEvent)
 		m.now = e.at
@@ -89,7 +91,7 @@ func (m *sim) between(lo, hi time.Duration) time.Duration {
 
 // carry takes a segment from the host over the first half of its way to the
 // tap, and over the second to its receiver.
-func (m *sim) carry(from *simHost, s Segment) {
+func (m *sim) carry(from *simHost, s tcp.Segment) {
 	sentAt := m.now
 	m.half(from.side, s, func() {
 		if !m.chance(m.path.miss) {
@@ -97,7 +99,7 @@ func (m *sim) carry(from *simHost, s Segment) {
 			seen.Time, seen.Packet = m.now, len(m.captured)+1
 			m.captured = append(m.captured, capturedSegment{seen, sentAt})
 			from.seen.add(s)
-			if s.Flags&RST != 0 {
+			if s.Flags&tcp.RST != 0 {
 				m.aheadRST = m.aheadRST || from.top != 0 && s.Seq != 0 && seqLT(from.top, uint32(s.Seq))
 			} else if from.top == 0 || seqLT(from.top, uint32(s.End())) {
 				from.top = uint32(s.End())
@@ -108,10 +110,10 @@ func (m *sim) carry(from *simHost, s Segment) {
 }
 
 // half carries a segment over one half of the path.
-func (m *sim) half(half int, s Segment, arrive func()) {
+func (m *sim) half(half int, s tcp.Segment, arrive func()) {
 	p, healed := &m.path, m.now >= m.path.healsAt
 	if p.deadAt != 0 && m.now >= p.deadAt || !healed && m.chance(p.loss) {
-		m.lostRST = m.lostRST || s.Flags&RST != 0
+		m.lostRST = m.lostRST || s.Flags&tcp.RST != 0
 		return
 	}
 	delay := p.delay[half]

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A Stack is how one kind of TCP implementation runs its timers and decides
@@ -127,7 +129,7 @@ func ParseStack(name string) (Stack, error) {
 
 // guessStack returns the index of the stack that a SYN looks like, or
 // stackAuto where its looks fit several.
-func guessStack(syn *Segment) uint8 {
+func guessStack(syn *tcp.Segment) uint8 {
 	switch {
 	case syn.TTL > 128:
 		return stackSolaris

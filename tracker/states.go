@@ -1,30 +1,32 @@
 package tracker
 
+import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+
 // endStates are the states of an end in the two views. More than one state is
 // in a set only where the packets cannot decide. They are written here and
 // nowhere else. Where an input takes them is told by the table (StateSet.after)
 // alone; what else can happen is that it becomes known in which states the end
 // has been all along (foundIn), or in which it began (beganIn).
 type endStates struct {
-	assumed StateSet
-	proved  StateSet
-	initial StateSet // the assumed view before its first input
+	assumed tcp.StateSet
+	proved  tcp.StateSet
+	initial tcp.StateSet // the assumed view before its first input
 }
 
 // begin is in these states in both views, and nothing has happened yet.
-func (v *endStates) begin(in StateSet) { v.initial, v.assumed, v.proved = in, in, in }
+func (v *endStates) begin(in tcp.StateSet) { v.initial, v.assumed, v.proved = in, in, in }
 
 // enter is where inputs lead in the assumed view: from where it was, or, when
 // some were taken back, from its start.
-func (v *endStates) enter(to StateSet) { v.assumed = to }
+func (v *endStates) enter(to tcp.StateSet) { v.assumed = to }
 
 // show goes on in the proved view to where the end's own segments show it.
-func (v *endStates) show(to StateSet) { v.proved = to }
+func (v *endStates) show(to tcp.StateSet) { v.proved = to }
 
 // foundIn has been in these states in the assumed view from the start: what
 // leads there are no inputs, but what becomes known of it.
-func (v *endStates) foundIn(in StateSet) { v.initial, v.assumed = in, in }
+func (v *endStates) foundIn(in tcp.StateSet) { v.initial, v.assumed = in, in }
 
 // beganIn says that the assumed view began there; the inputs since are to be
 // walked again.
-func (v *endStates) beganIn(in StateSet) { v.initial = in }
+func (v *endStates) beganIn(in tcp.StateSet) { v.initial = in }

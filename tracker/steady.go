@@ -1,5 +1,7 @@
 package tracker
 
+import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+
 // Nearly every segment is the next one of its sender, in an open connection in
 // which nothing else is going on: it moves no state and raises no anomaly, and
 // all that it tells is how far the numbers have come. Such a segment is taken
@@ -10,14 +12,14 @@ package tracker
 
 // steady takes the segment in, if it is such a one of the connection, which is
 // the newest on its addresses and ports, and reports whether it did.
-func (t *Tracker) steady(c *Conn, s *Segment, from End) bool {
+func (t *Tracker) steady(c *Conn, s *tcp.Segment, from End) bool {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	const plain = hasAcked | hasFIN
 	const odd = isProvisional | haunted | doubtful | watched
 	switch {
-	case s.Flags&(SYN|FIN|RST|ACK|URG) != ACK, s.Urg != 0, s.Options.NumSACK != 0,
-		s.Cut == CutOptions, s.Cut == CutPayload && !t.tape.cut, s.Fragment,
-		s.Sum > SumGood, s.Sum == SumGood && t.tape.sums != nil:
+	case s.Flags&(tcp.SYN|tcp.FIN|tcp.RST|tcp.ACK|tcp.URG) != tcp.ACK, s.Urg != 0, s.Options.NumSACK != 0,
+		s.Cut == tcp.CutOptions, s.Cut == tcp.CutPayload && !t.tape.cut, s.Fragment,
+		s.Sum > tcp.SumGood, s.Sum == tcp.SumGood && t.tape.sums != nil:
 		return false // the segment is not as usual
 	case x.assumed != up, y.assumed != up, x.proved != up, y.proved != up, c.bits&odd != 0,
 		x.bits&plain != hasAcked, y.bits&plain != hasAcked, !x.seen(), !y.seen(), t.waiting != 0, c.odd != nil && !c.odd.whole():
@@ -25,7 +27,7 @@ func (t *Tracker) steady(c *Conn, s *Segment, from End) bool {
 	case s.Seq != x.nxt, s.Seq.Before(y.acked), y.nxt-s.Ack >= 1<<30, y.nxt-y.iss < 1<<30 && !y.iss.Before(s.Ack), x.stale(s):
 		return false // out of turn
 	}
-	end, edge := s.Seq.Add(s.Data), s.Ack.Add(Size(s.Wnd)<<x.scale(y))
+	end, edge := s.Seq.Add(s.Data), s.Ack.Add(tcp.Size(s.Wnd)<<x.scale(y))
 	switch {
 	case s.Wnd == 0, x.wnd == 0, edge.Before(x.edge), y.edge.AtMost(s.Seq) && s.Data > 0 && c.scaleKnown(), s.Data > c.largest(from),
 		end.Before(s.Seq), end.Minus(x.iss) < s.Seq.Minus(x.iss):
@@ -33,9 +35,9 @@ func (t *Tracker) steady(c *Conn, s *Segment, from End) bool {
 	}
 	x.packets++
 	x.bytes += uint64(s.Data)
-	x.acked, x.edge = later(x.acked, s.Ack), edge
+	x.acked, x.edge = tcp.Later(x.acked, s.Ack), edge
 	x.answer(s.Ack, t.now)
-	x.clean, x.nxt = later(x.clean, end), end
+	x.clean, x.nxt = tcp.Later(x.clean, end), end
 	if s.Data > 0 && !y.has(probing) {
 		y.ask(end, t.now)
 	}

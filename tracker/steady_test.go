@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A segment that Tracker.steady takes in leaves everything as it would be if it
@@ -36,7 +38,7 @@ func TestSteadyIsAsGoodAsTheWholeWay(t *testing.T) {
 		for i := range m.captured {
 			s := m.captured[i].Segment
 			if seed%8 > 3 {
-				s.Sum = SumGood
+				s.Sum = tcp.SumGood
 			}
 			if seed%4 > 1 && rnd.IntN(8) == 0 {
 				disfigure(&s, rnd)
@@ -70,28 +72,28 @@ func TestSteadyIsAsGoodAsTheWholeWay(t *testing.T) {
 }
 
 // steadyFrom reports whether steady would take the segment in.
-func steadyFrom(t *Tracker, c *Conn, s *Segment, from End) bool {
+func steadyFrom(t *Tracker, c *Conn, s *tcp.Segment, from End) bool {
 	tried, connection := *t, *c
 	tried.trail.ring = nil
 	return tried.steady(&connection, s, from)
 }
 
 // disfigure changes something about a segment.
-func disfigure(s *Segment, rnd *rand.Rand) {
-	near := func() Size { return pick[Size](rnd, 1, 2, 100, 1460, 65_535, 1<<30, 1<<31, 1<<31+5) }
+func disfigure(s *tcp.Segment, rnd *rand.Rand) {
+	near := func() tcp.Size { return pick[tcp.Size](rnd, 1, 2, 100, 1460, 65_535, 1<<30, 1<<31, 1<<31+5) }
 	switch rnd.IntN(16) {
 	case 0:
 		s.Seq = s.Seq.Add(near())
 	case 1:
-		s.Seq -= Seq(near())
+		s.Seq -= tcp.Seq(near())
 	case 2:
 		s.Ack = s.Ack.Add(near())
 	case 3:
-		s.Ack -= Seq(near())
+		s.Ack -= tcp.Seq(near())
 	case 4:
 		s.Data = near() &^ (1 << 31)
 	case 5:
-		s.Flags ^= pick(rnd, FIN, SYN, RST, PSH, ACK, URG, ECE, CWR)
+		s.Flags ^= pick(rnd, tcp.FIN, tcp.SYN, tcp.RST, tcp.PSH, tcp.ACK, tcp.URG, tcp.ECE, tcp.CWR)
 	case 6:
 		s.Wnd = uint16(rnd.IntN(3)) * 100
 	case 7:
@@ -103,13 +105,13 @@ func disfigure(s *Segment, rnd *rand.Rand) {
 	case 10:
 		s.Options.HasTS = !s.Options.HasTS
 	case 11:
-		s.Sum = Sum(rnd.IntN(4))
+		s.Sum = tcp.Sum(rnd.IntN(4))
 	case 12:
-		s.Cut = Cut(rnd.IntN(3))
+		s.Cut = tcp.Cut(rnd.IntN(3))
 	case 13:
 		s.Fragment, s.Urg = rnd.IntN(2) == 0, uint16(rnd.IntN(2))
 	case 14:
-		s.Options.NumSACK, s.Options.SACK[0] = 1, Block{s.Ack.Add(100), s.Ack.Add(near())}
+		s.Options.NumSACK, s.Options.SACK[0] = 1, tcp.Block{Left: s.Ack.Add(100), Right: s.Ack.Add(near())}
 	case 15:
 		s.Time = s.Time.Add(time.Duration(rnd.IntN(200)-100) * time.Second)
 	}

@@ -3,6 +3,8 @@ package tracker
 import (
 	"net/netip"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // What is odd about the capture as a whole: its clock, packets that it has
@@ -10,11 +12,11 @@ import (
 
 // tape is what the tracker remembers of the capture itself.
 type tape struct {
-	newest     Time // the latest stamp, since the clock last stepped
-	behind     int  // how many segments in a row are stamped earlier
-	behindAt   Time // the stamp of the first of them
-	behindFrom int  // its frame
-	steps      int  // of the clock, told so far
+	newest     tcp.Time // the latest stamp, since the clock last stepped
+	behind     int      // how many segments in a row are stamped earlier
+	behindAt   tcp.Time // the stamp of the first of them
+	behindFrom int      // its frame
+	steps      int      // of the clock, told so far
 
 	counted    uint64 // segments and duplicates before the ones that are being counted
 	twice      int    // duplicates among these
@@ -72,7 +74,7 @@ var clockStep = Kind{
 
 // timed watches the stamps of the capture. It reports whether the segment
 // comes so long after the one before that the clock may have stepped forward.
-func (t *Tracker) timed(s *Segment) (jumped bool) {
+func (t *Tracker) timed(s *tcp.Segment) (jumped bool) {
 	k := &t.tape
 	ahead := s.Time.Sub(k.newest)
 	if ahead < -clockSlack && k.newest != 0 {
@@ -85,7 +87,7 @@ func (t *Tracker) timed(s *Segment) (jumped bool) {
 }
 
 // late watches a segment that is stamped earlier than the newest.
-func (t *Tracker) late(s *Segment) {
+func (t *Tracker) late(s *tcp.Segment) {
 	k := &t.tape
 	if k.behind++; k.behind == 1 {
 		k.behindAt, k.behindFrom = s.Time, s.Packet
@@ -110,7 +112,7 @@ func (t *Tracker) late(s *Segment) {
 
 // jumped looks whether a long pause of the capture is one for the sender of
 // the segment too, by its timestamps.
-func (t *Tracker) jumped(c *Conn, s *Segment, from End) {
+func (t *Tracker) jumped(c *Conn, s *tcp.Segment, from End) {
 	x := &c.ends[from]
 	if !x.seen() || !x.has(hasTS) || !s.Options.HasTS {
 		return
@@ -129,7 +131,7 @@ func (t *Tracker) jumped(c *Conn, s *Segment, from End) {
 }
 
 // stepped tells of a step of the clock.
-func (t *Tracker) stepped(f finding, s *Segment) {
+func (t *Tracker) stepped(f finding, s *tcp.Segment) {
 	if t.tape.steps++; t.tape.steps <= maxClockSteps {
 		t.reportMany(&clockStep, f, s.Packet)
 	}
@@ -162,7 +164,7 @@ var duplicateCapture = Kind{
 }
 
 // duplicated counts a packet that is recorded twice.
-func (t *Tracker) duplicated(s *Segment, first *recentSlot) {
+func (t *Tracker) duplicated(s *tcp.Segment, first *recentSlot) {
 	k := &t.tape
 	records := t.stats.Segments + t.stats.Duplicates
 	if records-k.counted > duplicateWindow {
@@ -191,7 +193,7 @@ func (t *Tracker) duplicated(s *Segment, first *recentSlot) {
 }
 
 // cut tells that the capture has not all of the payload.
-func (t *Tracker) cut(s *Segment) {
+func (t *Tracker) cut(s *tcp.Segment) {
 	t.tape.cut = true
 	t.reportMany(&snaplenTruncated, finding{
 		cause:    "payload",
@@ -221,7 +223,7 @@ const (
 )
 
 // badSum counts a wrong checksum.
-func (k *tape) badSum(s *Segment) {
+func (k *tape) badSum(s *tcp.Segment) {
 	if k.sums == nil {
 		k.sums = make(map[netip.Addr]*hostSums)
 	}
@@ -238,7 +240,7 @@ func (k *tape) badSum(s *Segment) {
 }
 
 // goodSum counts a right checksum of a host that sent wrong ones.
-func (k *tape) goodSum(s *Segment) {
+func (k *tape) goodSum(s *tcp.Segment) {
 	if h := k.sums[s.Src.Addr()]; h != nil {
 		h.good++
 	}
@@ -253,7 +255,7 @@ func (k *tape) leftToCard(host netip.Addr) bool {
 // offloadedSums tells of checksums that are left to the network card: when a
 // host has sent the given number of wrong ones and none that is right. s is
 // the newest segment; without it all hosts are looked at.
-func (t *Tracker) offloadedSums(s *Segment, enough int) {
+func (t *Tracker) offloadedSums(s *tcp.Segment, enough int) {
 	k := &t.tape
 	if k.sumsTold || k.sums == nil {
 		return

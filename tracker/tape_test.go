@@ -3,19 +3,21 @@ package tracker
 import (
 	"net/netip"
 	"testing"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // That a capture is cut is told, once, unless it is cut on purpose; what is cut
 // of the headers is told in any case.
 func TestCutOnPurpose(t *testing.T) {
 	for _, test := range []struct {
-		cut     Cut
+		cut     tcp.Cut
 		purpose bool
 		told    int
 	}{
-		{CutPayload, false, 1},
-		{CutPayload, true, 0},
-		{CutOptions, true, 2},
+		{tcp.CutPayload, false, 1},
+		{tcp.CutPayload, true, 0},
+		{tcp.CutOptions, true, 2},
 	} {
 		told := 0
 		tk, err := New(Config{Cut: test.purpose}, func(e *Event) {
@@ -28,7 +30,7 @@ func TestCutOnPurpose(t *testing.T) {
 		}
 		client, server := netip.MustParseAddrPort("10.0.0.1:40000"), netip.MustParseAddrPort("10.0.0.2:80")
 		for i := range 2 {
-			tk.Observe(&Segment{Time: Time(i+1) * second, Packet: i + 1, Src: client, Dst: server, Seq: Seq(100 * i), Flags: SYN, Data: 10, Cut: test.cut})
+			tk.Observe(&tcp.Segment{Time: tcp.Time(i+1) * second, Packet: i + 1, Src: client, Dst: server, Seq: tcp.Seq(100 * i), Flags: tcp.SYN, Data: 10, Cut: test.cut})
 		}
 		tk.Close()
 		if told != test.told {

@@ -3,6 +3,8 @@ package tracker
 import (
 	"slices"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Timers run in trace time. A connection has one alarm, set to the earliest
@@ -12,7 +14,7 @@ import (
 
 // An alarm is when a connection wants to be looked at.
 type alarm struct {
-	at   Time
+	at   tcp.Time
 	conn *Conn
 }
 
@@ -30,7 +32,7 @@ func (h *alarms) at(i int) *alarm { return &h.chunks[i/chunkAlarms][i%chunkAlarm
 
 // set makes the connection's alarm ring at the given time, which is not later
 // than it was set to.
-func (h *alarms) set(c *Conn, at Time) {
+func (h *alarms) set(c *Conn, at tcp.Time) {
 	if c.slot == 0 {
 		if h.n == len(h.chunks)*chunkAlarms {
 			h.chunks = append(h.chunks, new([chunkAlarms]alarm))
@@ -105,7 +107,7 @@ func (t *Tracker) arm(c *Conn) {
 }
 
 // ring fires every timer that is due by now, in the order of their deadlines.
-func (t *Tracker) ring(now Time) {
+func (t *Tracker) ring(now tcp.Time) {
 	for t.alarms.n > 0 && t.alarms.at(0).at <= now {
 		a := *t.alarms.at(0)
 		t.alarms.drop(a.conn)
@@ -117,9 +119,9 @@ func (t *Tracker) ring(now Time) {
 }
 
 // nextDue returns the connection's earliest deadline, or 0.
-func (t *Tracker) nextDue(c *Conn) Time {
-	var due Time
-	earlier := func(at Time) {
+func (t *Tracker) nextDue(c *Conn) tcp.Time {
+	var due tcp.Time
+	earlier := func(at tcp.Time) {
 		if at != 0 && (due == 0 || at < due) {
 			due = at
 		}
@@ -151,28 +153,28 @@ const (
 //
 // A sender that repeats a SYN, SYN+ACK or FIN doubles the pause each time. When
 // the next copy is overdue it has given up.
-func (t *Tracker) deadline(c *Conn, e End) (Time, string) {
+func (t *Tracker) deadline(c *Conn, e End) (tcp.Time, string) {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
 	stack := x.stack()
-	base := t.now - Time(x.clock.age(t.now))
-	after := func(d time.Duration) Time { return base.Add(d) }
+	base := t.now - tcp.Time(x.clock.age(t.now))
+	after := func(d time.Duration) tcp.Time { return base.Add(d) }
 	overdue := 2*x.clockGap() + 2*gapUnit + time.Second
 	backsOff := x.copies >= 2 && x.gap > 0 // or else the copies answer those of the peer
 	switch x.assumed {
-	case TimeWait.Set():
+	case tcp.TimeWait.Set():
 		return after(t.twoMSLOf(stack)), timer2MSL
-	case TimeWait.Set() | Closed.Set():
+	case tcp.TimeWait.Set() | tcp.Closed.Set():
 		return after(stack.TimeWaitMax), timer2MSL
-	case FinWait2.Set():
+	case tcp.FinWait2.Set():
 		if stack.FinWait2 != 0 && !x.has(stillReads) {
 			return after(stack.FinWait2), timerFinWait2
 		}
-	case SynSent.Set():
+	case tcp.SynSent.Set():
 		if backsOff {
 			return after(overdue), timerSYN
 		}
 		return after(stack.SynGiveUp), timerSYN
-	case SynReceived.Set():
+	case tcp.SynReceived.Set():
 		if !x.has(sentSYNACK) {
 			if x.has(sentSYN) {
 				return after(stack.SynGiveUp), timerSYN // two SYNs that nothing followed
@@ -183,7 +185,7 @@ func (t *Tracker) deadline(c *Conn, e End) (Time, string) {
 			return after(overdue), timerSYNACK
 		}
 		return after(stack.SynAckGiveUp), timerSYNACK
-	case FinWait1.Set(), Closing.Set(), LastAck.Set():
+	case tcp.FinWait1.Set(), tcp.Closing.Set(), tcp.LastAck.Set():
 		if !y.seen() {
 			break // a one-way capture: the ACK would not be seen
 		}
@@ -198,8 +200,8 @@ func (t *Tracker) deadline(c *Conn, e End) (Time, string) {
 // watch returns when the end is to be looked at although no timer of its stack
 // fires; 0 if it is not. What is found then would else be told only when the
 // connection, or the capture, is over.
-func (c *Conn) watch(e End) Time {
-	if c.ends[e].assumed == CloseWait.Set() {
+func (c *Conn) watch(e End) tcp.Time {
+	if c.ends[e].assumed == tcp.CloseWait.Set() {
 		return c.last().Add(closeWaitLeaked)
 	}
 	return 0
@@ -213,7 +215,7 @@ func (t *Tracker) twoMSLOf(stack *Stack) time.Duration {
 }
 
 // expire acts on the connection's timers that are due at the given time.
-func (t *Tracker) expire(c *Conn, at Time) {
+func (t *Tracker) expire(c *Conn, at tcp.Time) {
 	for e := range End(2) {
 		if c.watch(e) == at {
 			t.look(c)
@@ -239,7 +241,7 @@ func (t *Tracker) expire(c *Conn, at Time) {
 
 // newestMove returns when an end last changed its state, a new connection in
 // its place left aside.
-func (c *Conn) newestMove() Time {
+func (c *Conn) newestMove() tcp.Time {
 	for _, st := range slices.Backward(c.steps()) {
 		if !st.reopens() {
 			return st.at
@@ -254,28 +256,28 @@ func (t *Tracker) expireEnd(c *Conn, e End, kind string, why cause) {
 	t.look(c)
 	switch kind {
 	case timer2MSL:
-		if x.stack().TimeWaitMax != 0 && t.twoMSL == 0 && x.assumed == TimeWait.Set() {
-			t.applyMaybe(c, e, Timeout2MSL.Set(), why)
+		if x.stack().TimeWaitMax != 0 && t.twoMSL == 0 && x.assumed == tcp.TimeWait.Set() {
+			t.applyMaybe(c, e, tcp.Timeout2MSL.Set(), why)
 		} else {
-			t.apply(c, e, Timeout2MSL.Set(), why)
+			t.apply(c, e, tcp.Timeout2MSL.Set(), why)
 		}
 	case timerSYN:
-		t.apply(c, e, GiveUp.Set(), why)
+		t.apply(c, e, tcp.GiveUp.Set(), why)
 		if !y.seen() {
-			t.erase(c, e.Peer(), Unknown, why) // it never spoke: nothing is known of it
+			t.erase(c, e.Peer(), tcp.Unknown, why) // it never spoke: nothing is known of it
 		}
 		c.setClosedBy(ByTimeoutOfEnd)
 	case timerSYNACK:
 		if x.has(sentSYN) {
-			t.apply(c, e, GiveUp.Set(), why)
+			t.apply(c, e, tcp.GiveUp.Set(), why)
 		} else {
-			t.apply(c, e, GiveUpPassive.Set(), why)
+			t.apply(c, e, tcp.GiveUpPassive.Set(), why)
 		}
 		if c.closedBy() == NotClosed {
 			c.setClosedBy(ByTimeoutOfEnd)
 		}
 	default:
-		t.apply(c, e, GiveUp.Set(), why)
+		t.apply(c, e, tcp.GiveUp.Set(), why)
 	}
 	t.judge(c, nil, e, reading{}, onTimer)
 }

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // second is a second of trace time.
-const second = Time(time.Second)
+const second = tcp.Time(time.Second)
 
 // Config says how to track. The zero Config is right for Linux hosts.
 type Config struct {
@@ -49,9 +51,9 @@ type Stats struct {
 // segments in capture order, and is not safe for concurrent use.
 type Tracker struct {
 	emit     func(*Event)
-	now      Time
-	began    Time // of the first segment
-	lost     Time // up to which the capture may have lost packets; 0: it lost none
+	now      tcp.Time
+	began    tcp.Time // of the first segment
+	lost     tcp.Time // up to which the capture may have lost packets; 0: it lost none
 	pool     pool
 	flows    flows // the newest of those on the same addresses and ports
 	recent   recent
@@ -108,7 +110,7 @@ func New(cfg Config, emit func(*Event)) (*Tracker, error) {
 
 // Now returns the tracker's time: that of the newest segment, or of the last
 // Advance.
-func (t *Tracker) Now() Time { return t.now }
+func (t *Tracker) Now() tcp.Time { return t.now }
 
 // Stats returns what was counted so far.
 func (t *Tracker) Stats() Stats {
@@ -119,7 +121,7 @@ func (t *Tracker) Stats() Stats {
 
 // Observe takes in the next segment of the capture. It keeps nothing of s. A
 // segment stamped earlier than the one before is taken at the present.
-func (t *Tracker) Observe(s *Segment) {
+func (t *Tracker) Observe(s *tcp.Segment) {
 	if s.Time < t.now {
 		t.stats.ClockSteps++
 	}
@@ -158,10 +160,10 @@ func (t *Tracker) Observe(s *Segment) {
 	if jumped {
 		t.jumped(c, s, from)
 	}
-	if s.Cut == CutPayload && !t.tape.cut {
+	if s.Cut == tcp.CutPayload && !t.tape.cut {
 		t.cut(s)
 	}
-	if s.Sum == SumBad {
+	if s.Sum == tcp.SumBad {
 		t.tape.badSum(s)
 		if c.ends[from].has(goodSum) {
 			if !t.tape.leftToCard(s.Src.Addr()) {
@@ -172,10 +174,10 @@ func (t *Tracker) Observe(s *Segment) {
 			return
 		}
 		t.offloadedSums(s, manySums)
-	} else if s.Sum == SumGood && t.tape.sums != nil {
+	} else if s.Sum == tcp.SumGood && t.tape.sums != nil {
 		t.tape.goodSum(s)
 	}
-	if t.guess && s.Flags&SYN != 0 {
+	if t.guess && s.Flags&tcp.SYN != 0 {
 		c.ends[from].setStack(guessStack(s))
 	}
 	if t.waiting > 0 {
@@ -199,8 +201,8 @@ func (t *Tracker) Observe(s *Segment) {
 // pass takes in a segment of the connection. One from a port to itself is
 // passed from either end: it opens and closes as two ends would that do the
 // same at the same time (RFC 9293 §3.5 figure 7, §3.6 figure 13).
-func (t *Tracker) pass(c *Conn, s *Segment, from End) {
-	if s.Flags&RST != 0 {
+func (t *Tracker) pass(c *Conn, s *tcp.Segment, from End) {
+	if s.Flags&tcp.RST != 0 {
 		t.observeRST(c, s, from)
 	} else {
 		t.observe(c, s, from)
@@ -208,7 +210,7 @@ func (t *Tracker) pass(c *Conn, s *Segment, from End) {
 }
 
 // quoted takes in an ICMP error.
-func (t *Tracker) quoted(s *Segment) {
+func (t *Tracker) quoted(s *tcp.Segment) {
 	k, low := keyOf(s)
 	if c := t.newestOf(k); c != nil {
 		t.observeICMP(c, s, c.endOf(low))
@@ -218,7 +220,7 @@ func (t *Tracker) quoted(s *Segment) {
 
 // Advance moves the tracker's time on to now and fires the timers due by then.
 // A time that lies before the present changes nothing.
-func (t *Tracker) Advance(now Time) {
+func (t *Tracker) Advance(now tcp.Time) {
 	if now <= t.now {
 		return
 	}
@@ -231,7 +233,7 @@ func (t *Tracker) Advance(now Time) {
 // Lost tells that the capture lost packets, by the given time at the latest, and
 // that nobody knows of which connections. What is found from now on in those that
 // had begun by then is ambiguous, unless the packets at hand prove it.
-func (t *Tracker) Lost(by Time) { t.lost = max(t.lost, by) }
+func (t *Tracker) Lost(by tcp.Time) { t.lost = max(t.lost, by) }
 
 // Each calls f with the record of every connection that is kept, as it is at the
 // present time, in no order. The Record is lent to f for the call only, see

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/capture/forge"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // BenchmarkTraffic follows traffic of many kinds from the first segment to the
@@ -15,7 +16,7 @@ func BenchmarkTraffic(b *testing.B) {
 			continue // to the tracker they are LongFlows
 		}
 		b.Run(string(kind), func(b *testing.B) {
-			var segments []tracker.Segment
+			var segments []tcp.Segment
 			for k := range (forge.Traffic{Kind: kind, Packets: 100_000, Seed: 1}).All() {
 				if k.Frame == nil {
 					k.Packet = len(segments) + 1

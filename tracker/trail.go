@@ -1,6 +1,10 @@
 package tracker
 
-import "iter"
+import (
+	"iter"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
 // The trail is the memory of the newest segments of all connections together,
 // for the anomalies to look back at and to cite. It is of a fixed size: what a
@@ -12,16 +16,16 @@ const trailSize = 1 << 13
 
 // A glimpse is what is remembered of a segment.
 type glimpse struct {
-	at      Time
+	at      tcp.Time
 	packet  int
-	seq     Seq
-	ack     Seq
-	data    Size
+	seq     tcp.Seq
+	ack     tcp.Seq
+	data    tcp.Size
 	content uint32 // Segment.Payload, folded; 0: none
 	tsval   uint32
 	conn    uint32 // its connection's number, against chains into what was overwritten
 	prev    uint32 // place of the connection's segment before it
-	flags   Flags
+	flags   tcp.Flags
 	wnd     uint16
 	id      uint16
 	ttl     uint8
@@ -42,15 +46,17 @@ const (
 )
 
 // pure reports whether the segment did nothing but acknowledge.
-func (g *glimpse) pure() bool { return g.flags&(ACK|SYN|FIN|RST) == ACK && g.data == 0 }
+func (g *glimpse) pure() bool {
+	return g.flags&(tcp.ACK|tcp.SYN|tcp.FIN|tcp.RST) == tcp.ACK && g.data == 0
+}
 
 // end is the sequence number after the segment's last.
-func (g *glimpse) end() Seq {
+func (g *glimpse) end() tcp.Seq {
 	n := g.data
-	if g.flags&SYN != 0 {
+	if g.flags&tcp.SYN != 0 {
 		n++
 	}
-	if g.flags&FIN != 0 {
+	if g.flags&tcp.FIN != 0 {
 		n++
 	}
 	return g.seq.Add(n)
@@ -63,7 +69,7 @@ type trail struct {
 }
 
 // put remembers a segment of the connection.
-func (tr *trail) put(c *Conn, s *Segment, from End, is glimpseBits, now Time) {
+func (tr *trail) put(c *Conn, s *tcp.Segment, from End, is glimpseBits, now tcp.Time) {
 	if tr.ring == nil {
 		tr.ring = make([]glimpse, trailSize)
 	}

@@ -1,6 +1,10 @@
 package tracker
 
-import "time"
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
 // Trouble in an open connection shows over several segments: the same octets
 // again and again, probes without an answer, a window that stays closed. What
@@ -19,13 +23,13 @@ type trouble struct {
 
 // repeats is what an end sent again and again.
 type repeats struct {
-	seq         Seq
-	size        Size
+	seq         tcp.Seq
+	size        tcp.Size
 	copies      int           // the first included
-	first, last Time          // when the first and the last copy were captured
+	first, last tcp.Time      // when the first and the last copy were captured
 	gap         time.Duration // between the last two
 	doublings   int           // how often in a row the gap has grown, or is as long as it gets
-	heard       Time          // the peer's newest segment before the first
+	heard       tcp.Time      // the peer's newest segment before the first
 	frames      [2]int        // of the first and the last copy
 	heardFrame  int           // 0: forgotten
 }
@@ -45,7 +49,7 @@ const (
 )
 
 // again notes one more copy.
-func (w *repeats) again(s *Segment, now Time) {
+func (w *repeats) again(s *tcp.Segment, now tcp.Time) {
 	gap := now.Sub(w.last)
 	if w.gap != 0 && (gap*10 >= w.gap*grownTenths || gap >= longestRTO) {
 		w.doublings++
@@ -58,11 +62,11 @@ func (w *repeats) again(s *Segment, now Time) {
 
 // A shutWindow is a window of zero.
 type shutWindow struct {
-	since, until    Time // 0: never; still
+	since, until    tcp.Time // 0: never; still
 	sinceFrame      int
 	untilFrame      int
 	probes          int
-	asked, lastTime Time // the last probe but one, and the last
+	asked, lastTime tcp.Time // the last probe but one, and the last
 	gap             time.Duration
 	frames          [2]int // of the first and the last probe
 }
@@ -70,11 +74,11 @@ type shutWindow struct {
 // An overshoot is data that was sent beyond the window, until the receiver's
 // next segments show whether it took them.
 type overshoot struct {
-	at     Time // 0: none
-	seq    Seq
-	end    Seq
-	edge   Seq
-	acked  Seq
+	at     tcp.Time // 0: none
+	seq    tcp.Seq
+	end    tcp.Seq
+	edge   tcp.Seq
+	acked  tcp.Seq
 	frame  int
 	answer int // the frame in which the receiver refused it; 0: not yet
 }
@@ -84,14 +88,14 @@ const overshootMemory = 3 * time.Second
 
 // An icmpError is the newest ICMP error about segments of the end.
 type icmpError struct {
-	at    Time // 0: none
+	at    tcp.Time // 0: none
 	frame int
-	ICMP
+	tcp.ICMP
 }
 
 // A lap is the end's way once round the sequence space.
 type lap struct {
-	since, at         Time // 0: not known
+	since, at         tcp.Time // 0: not known
 	sinceFrame, frame int
 }
 
@@ -113,7 +117,7 @@ func (c *Conn) inTrouble(e End) *trouble {
 }
 
 // keepTrouble notes what an unusual segment tells, before it is taken in.
-func (t *Tracker) keepTrouble(c *Conn, s *Segment, from End, r reading, on occasions) {
+func (t *Tracker) keepTrouble(c *Conn, s *tcp.Segment, from End, r reading, on occasions) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if c.provisional() || r.foreign || !x.seen() || r.stale {
 		return
@@ -129,7 +133,7 @@ func (t *Tracker) keepTrouble(c *Conn, s *Segment, from End, r reading, on occas
 			peer.shut.probe(s, t.now)
 		}
 	case r.keepalive:
-		if t.now.Sub(x.sentAt) >= keepaliveRest && (s.Data == 0 || s.Flags&PSH == 0) && y.wnd != 0 {
+		if t.now.Sub(x.sentAt) >= keepaliveRest && (s.Data == 0 || s.Flags&tcp.PSH == 0) && y.wnd != 0 {
 			t.keepProbe(c, s, from)
 		}
 	case repeats:
@@ -147,8 +151,8 @@ func (t *Tracker) keepTrouble(c *Conn, s *Segment, from End, r reading, on occas
 }
 
 // keepWindow notes that the end's window closed, or opened.
-func (t *Tracker) keepWindow(c *Conn, s *Segment, from End) {
-	if s.Flags&(SYN|FIN) != 0 {
+func (t *Tracker) keepWindow(c *Conn, s *tcp.Segment, from End) {
+	if s.Flags&(tcp.SYN|tcp.FIN) != 0 {
 		return // those of a SYN are not scaled, those of a FIN often without a meaning
 	}
 	old := c.odd.troubleOf(from)
@@ -161,7 +165,7 @@ func (t *Tracker) keepWindow(c *Conn, s *Segment, from End) {
 }
 
 // probe notes a probe of the window.
-func (w *shutWindow) probe(s *Segment, now Time) {
+func (w *shutWindow) probe(s *tcp.Segment, now tcp.Time) {
 	if w.probes > 0 {
 		w.gap = now.Sub(w.lastTime)
 	} else {
@@ -172,7 +176,7 @@ func (w *shutWindow) probe(s *Segment, now Time) {
 }
 
 // keepProbe notes a keepalive probe.
-func (t *Tracker) keepProbe(c *Conn, s *Segment, from End) {
+func (t *Tracker) keepProbe(c *Conn, s *tcp.Segment, from End) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	p := &c.inTrouble(from).probes
 	if p.copies > 0 && y.sentAt <= p.last && x.sentAt == p.last {
@@ -186,7 +190,7 @@ func (t *Tracker) keepProbe(c *Conn, s *Segment, from End) {
 }
 
 // keepCopy notes that the octets at SND.UNA were sent again.
-func (t *Tracker) keepCopy(c *Conn, s *Segment, from End) {
+func (t *Tracker) keepCopy(c *Conn, s *tcp.Segment, from End) {
 	y := &c.ends[from.Peer()]
 	w := &c.inTrouble(from).data
 	if w.copies > 0 && w.seq == s.Seq {
@@ -224,7 +228,7 @@ func (t *Tracker) newestFrame(c *Conn, e End) int {
 
 // settleOvershoot looks at what the receiver of an overshoot says. A segment
 // that left it before the overshoot can have arrived says nothing.
-func (t *Tracker) settleOvershoot(c *Conn, s *Segment, from End) {
+func (t *Tracker) settleOvershoot(c *Conn, s *tcp.Segment, from End) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	tr := c.odd.troubleOf(from.Peer())
 	if tr == nil || tr.beyond.at == 0 {
@@ -234,22 +238,22 @@ func (t *Tracker) settleOvershoot(c *Conn, s *Segment, from End) {
 		return
 	}
 	b, took := &tr.beyond, t.now.Sub(tr.beyond.at)
-	edge := s.Ack.Add(Size(s.Wnd) << x.scale(y))
+	edge := s.Ack.Add(tcp.Size(s.Wnd) << x.scale(y))
 	switch {
 	case b.answer != 0, took > overshootMemory, b.seq.Before(s.Ack), b.seq.Before(edge):
 		*b, c.bits = overshoot{}, c.bits&^watched
-	case s.pureAck() && (x.respond == 0 || took >= x.response()):
+	case s.PureAck() && (x.respond == 0 || took >= x.response()):
 		b.answer = s.Packet
 	}
 }
 
 // keepLap notes that the end's numbers came round to where they began.
-func (t *Tracker) keepLap(c *Conn, s *Segment, from End) {
+func (t *Tracker) keepLap(c *Conn, s *tcp.Segment, from End) {
 	x := &c.ends[from]
 	l := &c.inTrouble(from).wrapped
 	if l.at == 0 && x.has(hasISS) {
 		l.at = c.start
-		if syn, ok := c.find(from, SndSYN); ok {
+		if syn, ok := c.find(from, tcp.SndSYN); ok {
 			l.at, l.frame = syn.at, syn.packet()
 		}
 	}
@@ -258,9 +262,9 @@ func (t *Tracker) keepLap(c *Conn, s *Segment, from End) {
 
 // keepICMP notes an ICMP error about octets of the end that are outstanding.
 // One about others was not caused by the connection (RFC 5927 §4.1).
-func (c *Conn) keepICMP(s *Segment, from End, now Time) {
+func (c *Conn) keepICMP(s *tcp.Segment, from End, now tcp.Time) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
-	if c.provisional() || !x.seen() || !s.ICMP.unreachable() || s.Seq.Before(x.una(y)) || x.nxt.AtMost(s.Seq) {
+	if c.provisional() || !x.seen() || !s.ICMP.Unreachable() || s.Seq.Before(x.una(y)) || x.nxt.AtMost(s.Seq) {
 		return
 	}
 	c.inTrouble(from).icmp = icmpError{at: now, frame: s.Packet, ICMP: s.ICMP}

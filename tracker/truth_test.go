@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // The tracker against the truth. Two simulated hosts (simhost_test.go) open,
@@ -92,11 +94,11 @@ func simulate(seed uint64) (*sim, simKind) {
 		h.neverRead = m.chance(0.1)
 		m.hosts[side] = h
 	}
-	m.hosts[0].state, m.hosts[1].state = Closed, Listen
+	m.hosts[0].state, m.hosts[1].state = tcp.Closed, tcp.Listen
 	m.hosts[1].habits.listens = true
 	switch kind {
 	case simRefused, simCrossing:
-		m.hosts[1].state, m.hosts[1].habits.listens = Closed, false
+		m.hosts[1].state, m.hosts[1].habits.listens = tcp.Closed, false
 	case simDead:
 		m.path.deadAt = simStart.Add(m.between(0, 3*time.Second))
 	case simMissing:
@@ -193,7 +195,7 @@ func undecidable(m *sim, kind simKind) string {
 			if i+1 < len(h.history) {
 				left = h.history[i+1].at
 			}
-			if mv.state == FinWait2 && left.Sub(mv.at) >= simFinWait2 {
+			if mv.state == tcp.FinWait2 && left.Sub(mv.at) >= simFinWait2 {
 				return "FIN-WAIT-2 for longer than an orphan's, held or not"
 			}
 		}
@@ -205,26 +207,26 @@ func undecidable(m *sim, kind simKind) string {
 // true history of its host.
 type witness struct {
 	at     int // index of the true history that the proved view has reached
-	proved StateSet
+	proved tcp.StateSet
 }
 
 // told returns the state as far as packets tell: not CLOSED from LISTEN.
-func told(s State) State {
-	if s == Listen {
-		return Closed
+func told(s tcp.State) tcp.State {
+	if s == tcp.Listen {
+		return tcp.Closed
 	}
 	return s
 }
 
 // follow takes the witness to a state that was proved by the given time, and
 // reports whether the host had been in it by then.
-func (w *witness) follow(history []simMove, proved StateSet, now Time) bool {
+func (w *witness) follow(history []simMove, proved tcp.StateSet, now tcp.Time) bool {
 	if w.proved == proved {
 		return true
 	}
 	first := w.proved == 0
 	w.proved = proved
-	if s := proved.only(); first && told(s) == Closed {
+	if s := proved.Only(); first && told(s) == tcp.Closed {
 		return true
 	}
 	for i := w.at; i < len(history) && history[i].at <= now; i++ {
@@ -241,7 +243,7 @@ func (w *witness) follow(history []simMove, proved StateSet, now Time) bool {
 }
 
 // since returns the index of the history in force at the given time.
-func since(history []simMove, at Time) int {
+func since(history []simMove, at tcp.Time) int {
 	i := 0
 	for i+1 < len(history) && history[i+1].at < at {
 		i++
@@ -250,16 +252,16 @@ func since(history []simMove, at Time) int {
 }
 
 // beforeSending are the states of an end that has not sent the control yet.
-var beforeSending = map[InputSet]StateSet{
-	SndSYN.Set():    (Closed.Set() | Listen.Set()),
-	SndSYNACK.Set(): (Closed.Set() | Listen.Set() | SynSent.Set()),
-	SndFIN.Set():    (Closed.Set() | Listen.Set() | SynSent.Set() | SynReceived.Set() | Established.Set() | CloseWait.Set()),
+var beforeSending = map[tcp.InputSet]tcp.StateSet{
+	tcp.SndSYN.Set():    (tcp.Closed.Set() | tcp.Listen.Set()),
+	tcp.SndSYNACK.Set(): (tcp.Closed.Set() | tcp.Listen.Set() | tcp.SynSent.Set()),
+	tcp.SndFIN.Set():    (tcp.Closed.Set() | tcp.Listen.Set() | tcp.SynSent.Set() | tcp.SynReceived.Set() | tcp.Established.Set() | tcp.CloseWait.Set()),
 }
 
 // A replayed exchange is what the tracker made of it.
 type replayed struct {
 	records []*Record
-	visited StateSet // by the assumed view
+	visited tcp.StateSet // by the assumed view
 	stats   Stats
 }
 
@@ -341,7 +343,7 @@ func (h *simHost) past() string {
 func twice(rnd *rand.Rand, segments []capturedSegment) (both []capturedSegment, copies uint64) {
 	for i, s := range segments {
 		both = append(both, s)
-		gap := Time(1000 + rnd.IntN(300_000))
+		gap := tcp.Time(1000 + rnd.IntN(300_000))
 		if hasTwin(segments, i) || rnd.IntN(3) > 0 || i+1 < len(segments) && segments[i+1].Time <= s.Time+gap {
 			continue
 		}
@@ -358,7 +360,7 @@ func twice(rnd *rand.Rand, segments []capturedSegment) (both []capturedSegment, 
 func hasTwin(segments []capturedSegment, i int) bool {
 	const near = 2 * time.Millisecond
 	s := segments[i].Segment
-	if s.ID == 0 && s.Flags&RST != 0 {
+	if s.ID == 0 && s.Flags&tcp.RST != 0 {
 		return true
 	}
 	for j := range segments {
@@ -393,7 +395,7 @@ func drawn(segments []capturedSegment) string {
 
 func TestTruth(t *testing.T) {
 	var (
-		trueStates, seenStates StateSet
+		trueStates, seenStates tcp.StateSet
 		ends, right            [simKinds]int
 		undecided              = map[string]int{}
 		failed                 int
@@ -451,7 +453,7 @@ func TestTruth(t *testing.T) {
 				if e.Addr != h.addr {
 					continue
 				}
-				if e.State == Unknown && e.Packets == 0 {
+				if e.State == tcp.Unknown && e.Packets == 0 {
 					undecided["the end never spoke, and is said to be unknown"]++
 					continue
 				}
@@ -479,7 +481,7 @@ func TestTruth(t *testing.T) {
 	if failed > 0 {
 		t.Errorf("%d of %d exchanges failed", failed, simulations)
 	}
-	for _, s := range States() {
+	for _, s := range tcp.States() {
 		if !trueStates.Has(s) {
 			t.Errorf("no host was ever in %v", s)
 		}

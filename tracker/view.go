@@ -1,6 +1,10 @@
 package tracker
 
-import "time"
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
 // What a captured segment tells of the two views. The rules:
 //
@@ -10,7 +14,7 @@ import "time"
 // until the end sends what it would not send had it received it (refuteBy).
 
 // observe takes in one segment of the connection that is not a RST.
-func (t *Tracker) observe(c *Conn, s *Segment, from End) {
+func (t *Tracker) observe(c *Conn, s *tcp.Segment, from End) {
 	r := c.read(s, from)
 	on := c.occasionsOf(s, from, r)
 	if on&onGap != 0 || c.odd != nil {
@@ -27,7 +31,7 @@ func (t *Tracker) observe(c *Conn, s *Segment, from End) {
 		on |= onHaunted
 	}
 	t.keepTrouble(c, s, from, r, on)
-	if r.foreign || s.lawless() {
+	if r.foreign || s.Lawless() {
 		c.note(s, from, r, t.now)
 	} else {
 		t.take(c, s, from, r)
@@ -42,8 +46,8 @@ func (t *Tracker) observe(c *Conn, s *Segment, from End) {
 }
 
 // take lets the segment move both ends in both views.
-func (t *Tracker) take(c *Conn, s *Segment, from End, r reading) {
-	firstFIN := s.Flags&FIN != 0 && !c.ends[from].has(hasFIN)
+func (t *Tracker) take(c *Conn, s *tcp.Segment, from End, r reading) {
+	firstFIN := s.Flags&tcp.FIN != 0 && !c.ends[from].has(hasFIN)
 	c.keepClosing(s, from, r, t.now)
 	t.refuteBy(c, s, from, r)
 	if t.newest != c {
@@ -62,54 +66,54 @@ func (t *Tracker) take(c *Conn, s *Segment, from End, r reading) {
 // reached an end that, as s shows, still held an older one. A host has one
 // connection there at a time. What left the end before the SYN can have arrived
 // shows it only where nothing that could end the older one was on its way too.
-func (t *Tracker) notYet(newest, older *Conn, s *Segment, from End) {
+func (t *Tracker) notYet(newest, older *Conn, s *tcp.Segment, from End) {
 	e := newest.endOf((older.endOf(true) == Client) == (from == Client))
 	x := &newest.ends[e]
-	st, ok := newest.find(e, RcvSYN)
+	st, ok := newest.find(e, tcp.RcvSYN)
 	if !ok || newest.provisional() || x.seen() || older.ends[from].stale(s) {
 		return
 	}
 	if !synchronized(older.ends[from].assumed) && t.now.Sub(st.at) <= older.ends[from].response()+responseSlack {
 		return
 	}
-	x.beganIn(Closed.Set())
-	t.refute(newest, e, RcvSYN.Set()|RcvAckOfSYN.Set(), t.cause(s, ByCorrection))
+	x.beganIn(tcp.Closed.Set())
+	t.refute(newest, e, tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set(), t.cause(s, ByCorrection))
 }
 
 // answeredFIN notes that a repeated FIN has its answer.
-func (c *Conn) answeredFIN(s *Segment, from End) {
-	if y := &c.ends[from.Peer()]; c.odd != nil && s.Flags&ACK != 0 && y.has(hasFIN) && y.fin.Before(s.Ack) {
+func (c *Conn) answeredFIN(s *tcp.Segment, from End) {
+	if y := &c.ends[from.Peer()]; c.odd != nil && s.Flags&tcp.ACK != 0 && y.has(hasFIN) && y.fin.Before(s.Ack) {
 		c.odd.closing[from.Peer()].unanswered = false
 	}
 }
 
 // keepClosing notes the frames of an unusual close: copies of a FIN, ACKs of
 // them, and what reaches an end in TIME-WAIT.
-func (c *Conn) keepClosing(s *Segment, from End, r reading, now Time) {
+func (c *Conn) keepClosing(s *tcp.Segment, from End, r reading, now tcp.Time) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
-	if s.Flags&FIN != 0 && x.has(hasFIN) {
+	if s.Flags&tcp.FIN != 0 && x.has(hasFIN) {
 		k := &c.oddments().closing[from]
-		acked, ok := c.find(from, RcvAckOfFIN)
+		acked, ok := c.find(from, tcp.RcvAckOfFIN)
 		k.finCopy, k.finCopyAt, k.unanswered = s.Packet, now, true
 		k.crossed = r.stale || ok && now.Sub(acked.at) <= x.inFlight()
 		if ok {
 			c.odd.closing[from.Peer()].keepACK(acked.packet())
 		}
 	}
-	if y.assumed == TimeWait.Set() {
+	if y.assumed == tcp.TimeWait.Set() {
 		k := &c.oddments().closing[from.Peer()]
 		k.strayInto, k.strayFlags = s.Packet, s.Flags
 	}
-	if x.assumed == TimeWait.Set() && y.assumed == Closed.Set() && s.pureAck() {
+	if x.assumed == tcp.TimeWait.Set() && y.assumed == tcp.Closed.Set() && s.PureAck() {
 		c.oddments().closing[from].keepACK(s.Packet)
 	}
 }
 
 // up is the state of an end in an ordinary open connection.
-var up = Established.Set()
+var up = tcp.Established.Set()
 
 // cause returns the segment as the cause of a move.
-func (t *Tracker) cause(s *Segment, b Basis) cause {
+func (t *Tracker) cause(s *tcp.Segment, b Basis) cause {
 	return cause{at: t.now, packet: s.Packet, basis: b}
 }
 
@@ -117,33 +121,33 @@ func (t *Tracker) cause(s *Segment, b Basis) cause {
 //
 // Both views: an ACK that covers SYN or FIN, or an octet that was only ever
 // sent along with an ACK of ours, shows that these were received.
-func (t *Tracker) heard(c *Conn, s *Segment, from End) {
+func (t *Tracker) heard(c *Conn, s *tcp.Segment, from End) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
-	if s.Flags&ACK == 0 {
+	if s.Flags&tcp.ACK == 0 {
 		return
 	}
-	var ins InputSet
+	var ins tcp.InputSet
 	if !y.has(hasISS) || y.iss.Before(s.Ack) {
-		ins |= 1 << RcvSYN
+		ins |= 1 << tcp.RcvSYN
 	}
-	if s.Flags&SYN == 0 && c.ackOfSYNHeard(s, from) {
-		ins |= 1 << RcvAckOfSYN
+	if s.Flags&tcp.SYN == 0 && c.ackOfSYNHeard(s, from) {
+		ins |= 1 << tcp.RcvAckOfSYN
 	}
 	if x.has(hasFIN) && c.ackOfFINHeard(s, from) {
-		ins |= 1 << RcvAckOfFIN
+		ins |= 1 << tcp.RcvAckOfFIN
 	}
 	if y.has(hasFIN) && y.fin.Before(s.Ack) {
-		ins |= RcvAckOfSYN.Set() | RcvFIN.Set() // no FIN is looked at before the SYN is acknowledged (RFC 9293 §3.10.7.4)
+		ins |= tcp.RcvAckOfSYN.Set() | tcp.RcvFIN.Set() // no FIN is looked at before the SYN is acknowledged (RFC 9293 §3.10.7.4)
 	}
-	if s.Flags&SYN == 0 && x.proved == SynSent.Set() {
-		ins |= RcvSYN.Set() | RcvAckOfSYN.Set() // without them it would be silent, or send SYNs
+	if s.Flags&tcp.SYN == 0 && x.proved == tcp.SynSent.Set() {
+		ins |= tcp.RcvSYN.Set() | tcp.RcvAckOfSYN.Set() // without them it would be silent, or send SYNs
 	}
 	x.show(t.provedBy(c, s, from, ins))
-	rst, reset := c.find(from, RcvRST)
-	reset = reset && ins.Has(RcvFIN) && !c.happened(from, RcvFIN) && t.refute(c, from, RcvRST.Set(), t.cause(s, ByProof))
+	rst, reset := c.find(from, tcp.RcvRST)
+	reset = reset && ins.Has(tcp.RcvFIN) && !c.happened(from, tcp.RcvFIN) && t.refute(c, from, tcp.RcvRST.Set(), t.cause(s, ByProof))
 	t.apply(c, from, ins, t.cause(s, ByProof))
 	if reset && x.stack().RSTBelowFIN { // it came behind the FIN
-		t.apply(c, from, RcvRST.Set(), cause{at: t.now, packet: rst.packet(), basis: ByCorrection})
+		t.apply(c, from, tcp.RcvRST.Set(), cause{at: t.now, packet: rst.packet(), basis: ByCorrection})
 	}
 	c.confirm(from, ins)
 }
@@ -151,14 +155,14 @@ func (t *Tracker) heard(c *Conn, s *Segment, from End) {
 // provedBy returns where the inputs take the proved view of the end that sent
 // s. That it received the peer's FIN does not tell what came before: an ACK of
 // its own FIN, or that FIN itself among what was not captured.
-func (t *Tracker) provedBy(c *Conn, s *Segment, from End, ins InputSet) StateSet {
+func (t *Tracker) provedBy(c *Conn, s *tcp.Segment, from End, ins tcp.InputSet) tcp.StateSet {
 	x := &c.ends[from]
-	after := x.proved.after(ins)
-	if after == x.proved || !ins.Has(RcvFIN) {
+	after := x.proved.After(ins)
+	if after == x.proved || !ins.Has(tcp.RcvFIN) {
 		return after
 	}
-	if after == CloseWait.Set() && (x.nxt.Before(s.Seq) || c.hidden(from) || s.Flags&FIN != 0 && x.skipped(s)) {
-		return after | Closing.Set() | TimeWait.Set()
+	if after == tcp.CloseWait.Set() && (x.nxt.Before(s.Seq) || c.hidden(from) || s.Flags&tcp.FIN != 0 && x.skipped(s)) {
+		return after | tcp.Closing.Set() | tcp.TimeWait.Set()
 	}
 	return c.orTimeWait(from, after)
 }
@@ -167,10 +171,10 @@ func (t *Tracker) provedBy(c *Conn, s *Segment, from End, ins InputSet) StateSet
 // end, with what else is possible: an ACK of the end's own FIN that was captured
 // before may have overtaken the peer's FIN, and led from FIN-WAIT-1 through
 // FIN-WAIT-2.
-func (c *Conn) orTimeWait(e End, after StateSet) StateSet {
+func (c *Conn) orTimeWait(e End, after tcp.StateSet) tcp.StateSet {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
-	if after == Closing.Set() && y.has(hasAcked) && x.fin.Before(y.acked) {
-		after |= TimeWait.Set()
+	if after == tcp.Closing.Set() && y.has(hasAcked) && x.fin.Before(y.acked) {
+		after |= tcp.TimeWait.Set()
 	}
 	return after
 }
@@ -195,7 +199,7 @@ func (c *Conn) hidden(e End) bool {
 
 // skipped reports whether the IP identification shows that segments between
 // the end's newest and s were not captured, as far as its stack counts there.
-func (x *end) skipped(s *Segment) bool {
+func (x *end) skipped(s *tcp.Segment) bool {
 	gap := s.ID - x.id
 	return s.ID != 0 && x.id != 0 && 1 < gap && gap < 1<<8
 }
@@ -204,9 +208,9 @@ func (x *end) skipped(s *Segment) bool {
 // SYN was acknowledged: it acknowledges an octet behind the peer's SYN, which
 // the peer sent along with an ACK; or it carries new data, which an end in
 // SYN-RECEIVED would queue (RFC 9293 §3.10.2), but for TCP Fast Open.
-func (c *Conn) ackOfSYNHeard(s *Segment, from End) bool {
+func (c *Conn) ackOfSYNHeard(s *tcp.Segment, from End) bool {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
-	onSYN := Size(0)
+	onSYN := tcp.Size(0)
 	if c.odd != nil {
 		onSYN = c.odd.synData[from.Peer()]
 	}
@@ -219,7 +223,7 @@ func (c *Conn) ackOfSYNHeard(s *Segment, from End) bool {
 // ackOfFINHeard reports whether s shows that its sender's FIN was
 // acknowledged: it acknowledges an octet of which all captured copies carried
 // that ACK, or it echoes a timestamp that only segments with that ACK had.
-func (c *Conn) ackOfFINHeard(s *Segment, from End) bool {
+func (c *Conn) ackOfFINHeard(s *tcp.Segment, from End) bool {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if !y.seen() || y.has(lossy) || !y.has(hasAcked) || !x.fin.Before(y.acked) {
 		return false
@@ -236,11 +240,11 @@ func (c *Conn) ackOfFINHeard(s *Segment, from End) bool {
 // The ACK of a first SYN or FIN pins what its sender had received by then: a
 // receipt that the assumed view took for granted, and that the ACK does not
 // cover, came after it, if it came.
-func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
+func (t *Tracker) send(c *Conn, s *tcp.Segment, from End, r reading) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	why := t.cause(s, BySending)
 	switch {
-	case s.Flags&(SYN|ACK) == SYN:
+	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN:
 		if x.has(sentSYN) || x.has(sentSYNACK) {
 			t.repeated(c, from)
 			c.sawSYN(s, from)
@@ -249,15 +253,15 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 		if c.bits&copied != 0 {
 			return
 		}
-		pending := t.refute(c, from, RcvSYN.Set(), why)
-		x.show(x.proved.after(SndSYN.Set()))
-		t.apply(c, from, SndSYN.Set(), why)
+		pending := t.refute(c, from, tcp.RcvSYN.Set(), why)
+		x.show(x.proved.After(tcp.SndSYN.Set()))
+		t.apply(c, from, tcp.SndSYN.Set(), why)
 		if pending {
-			t.apply(c, from, RcvSYN.Set(), t.cause(s, ByCorrection))
+			t.apply(c, from, tcp.RcvSYN.Set(), t.cause(s, ByCorrection))
 		}
-	case s.Flags&SYN != 0:
+	case s.Flags&tcp.SYN != 0:
 		if x.has(sentSYNACK) && !c.answersAnew(s, from) {
-			if y.assumed == SynSent.Set() && y.sentAt > x.sentAt {
+			if y.assumed == tcp.SynSent.Set() && y.sentAt > x.sentAt {
 				x.copies += min(1, 255-x.copies) // it answers another SYN: no timer ran out
 			} else {
 				t.repeated(c, from)
@@ -265,11 +269,11 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 			return
 		}
 		x.listens()
-		x.show(x.proved.after(SndSYNACK.Set()))
-		t.apply(c, from, SndSYNACK.Set(), why)
+		x.show(x.proved.After(tcp.SndSYNACK.Set()))
+		t.apply(c, from, tcp.SndSYNACK.Set(), why)
 		c.sentFirstSYNACK(from, why)
 		t.leaveOlder(c, s, from)
-	case s.Flags&FIN != 0:
+	case s.Flags&tcp.FIN != 0:
 		if x.has(hasFIN) {
 			t.repeated(c, from)
 			return
@@ -278,24 +282,24 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 			t.pickUp(c, from, c.beforeFIN(from), why)
 		}
 		t.pickUp(c, from.Peer(), noFINReceived, t.cause(s, ByProof)) // it was not sent till now
-		rst, reset := c.find(from, RcvRST)
-		reset = reset && t.refute(c, from, RcvRST.Set(), why)
-		pending := y.has(hasFIN) && !y.fin.Before(c.ackOfFirst(s, from)) && t.refute(c, from, RcvFIN.Set(), why)
+		rst, reset := c.find(from, tcp.RcvRST)
+		reset = reset && t.refute(c, from, tcp.RcvRST.Set(), why)
+		pending := y.has(hasFIN) && !y.fin.Before(c.ackOfFirst(s, from)) && t.refute(c, from, tcp.RcvFIN.Set(), why)
 		x.show(c.provedFIN(s, from))
-		t.apply(c, from, SndFIN.Set(), why)
+		t.apply(c, from, tcp.SndFIN.Set(), why)
 		c.closing(s, from)
 		if pending && (y.clock.age(t.now) <= x.inFlight() || y.fin.Before(s.Ack) || x.has(hasAcked) && y.fin.Before(x.acked)) {
-			t.apply(c, from, RcvFIN.Set(), t.cause(s, ByCorrection))
+			t.apply(c, from, tcp.RcvFIN.Set(), t.cause(s, ByCorrection))
 		}
 		if reset { // the two crossed
-			t.apply(c, from, RcvRST.Set(), cause{at: t.now, packet: rst.packet(), basis: ByCorrection})
+			t.apply(c, from, tcp.RcvRST.Set(), cause{at: t.now, packet: rst.packet(), basis: ByCorrection})
 		}
 	case r.fresh > 0 && (!x.seen() || x.nxt.AtMost(s.Seq)):
-		t.pickUp(c, from, Established.Set()|CloseWait.Set(), why)
+		t.pickUp(c, from, tcp.Established.Set()|tcp.CloseWait.Set(), why)
 		t.pickUp(c, from.Peer(), noFINReceived, t.cause(s, ByProof))
 	default:
-		t.pickUp(c, from, ^(Closed.Set() | Listen.Set() | SynSent.Set()), why)
-		if r.old && !r.stale && !r.keepalive && x.has(hasFIN) && x.assumed&^(FinWait1.Set()|Closing.Set()|LastAck.Set()) == 0 {
+		t.pickUp(c, from, ^(tcp.Closed.Set() | tcp.Listen.Set() | tcp.SynSent.Set()), why)
+		if r.old && !r.stale && !r.keepalive && x.has(hasFIN) && x.assumed&^(tcp.FinWait1.Set()|tcp.Closing.Set()|tcp.LastAck.Set()) == 0 {
 			x.backOff(t.now) // what precedes the FIN is repeated by the same timer
 		}
 	}
@@ -303,21 +307,21 @@ func (t *Tracker) send(c *Conn, s *Segment, from End, r reading) {
 
 // beforeFIN are the states in which an end may be that sends a FIN. If it is the
 // first segment seen of it, the FIN may be a repetition.
-func (c *Conn) beforeFIN(e End) StateSet {
-	set := SynReceived.Set() | Established.Set() | CloseWait.Set()
+func (c *Conn) beforeFIN(e End) tcp.StateSet {
+	set := tcp.SynReceived.Set() | tcp.Established.Set() | tcp.CloseWait.Set()
 	if !c.ends[e].seen() || c.hidden(e) {
-		set |= FinWait1.Set() | FinWait2.Set() | Closing.Set() | LastAck.Set() | TimeWait.Set()
+		set |= tcp.FinWait1.Set() | tcp.FinWait2.Set() | tcp.Closing.Set() | tcp.LastAck.Set() | tcp.TimeWait.Set()
 	}
 	return set
 }
 
 // provedFIN returns where its FIN takes the proved view of the end that sent
 // it.
-func (c *Conn) provedFIN(s *Segment, from End) StateSet {
+func (c *Conn) provedFIN(s *tcp.Segment, from End) tcp.StateSet {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
-	after := x.proved.after(SndFIN.Set())
-	if after == FinWait1.Set() && (c.hidden(from.Peer()) || !y.has(hasFIN) && y.seen() && y.nxt.Before(s.Ack)) {
-		after |= LastAck.Set() // it may answer a FIN that was not captured
+	after := x.proved.After(tcp.SndFIN.Set())
+	if after == tcp.FinWait1.Set() && (c.hidden(from.Peer()) || !y.has(hasFIN) && y.seen() && y.nxt.Before(s.Ack)) {
+		after |= tcp.LastAck.Set() // it may answer a FIN that was not captured
 	}
 	return after
 }
@@ -326,7 +330,7 @@ func (c *Conn) provedFIN(s *Segment, from End) StateSet {
 // that fills a hole is a repetition, unless it is shown to be late itself; the
 // first copy left before the segment that showed the hole, and acknowledged no
 // more than what came before that.
-func (c *Conn) ackOfFirst(s *Segment, from End) Seq {
+func (c *Conn) ackOfFirst(s *tcp.Segment, from End) tcp.Seq {
 	if c.ends[from].stale(s) {
 		return s.Ack
 	}
@@ -348,17 +352,17 @@ func (t *Tracker) repeated(c *Conn, e End) {
 
 // freed lets a server listen again that still held an older connection when
 // the SYN came first, and does no longer, or that was given up with its client.
-func (t *Tracker) freed(c *Conn, s *Segment, from End) {
+func (t *Tracker) freed(c *Conn, s *tcp.Segment, from End) {
 	y := &c.ends[Server]
-	if s.Flags&(SYN|ACK) != SYN || from != Client || y.seen() || c.provisional() {
+	if s.Flags&(tcp.SYN|tcp.ACK) != tcp.SYN || from != Client || y.seen() || c.provisional() {
 		return
 	}
 	old := c.older()
 	held := old != nil && !old.ends[old.endOf(c.bits&clientIsLow == 0)].closed()
-	if y.assumed == Unknown.Set() || y.assumed == Closed.Set() && old != nil && !held {
-		y.foundIn(Listen.Set())
-		if y.proved == Closed.Set() {
-			y.show(Listen.Set())
+	if y.assumed == tcp.Unknown.Set() || y.assumed == tcp.Closed.Set() && old != nil && !held {
+		y.foundIn(tcp.Listen.Set())
+		if y.proved == tcp.Closed.Set() {
+			y.show(tcp.Listen.Set())
 		}
 	}
 }
@@ -366,20 +370,20 @@ func (t *Tracker) freed(c *Conn, s *Segment, from End) {
 // listens takes an end of which nothing was known, as nothing had answered in
 // its name, for one that listens.
 func (x *end) listens() {
-	if x.assumed == Unknown.Set() {
-		x.foundIn(Listen.Set())
+	if x.assumed == tcp.Unknown.Set() {
+		x.foundIn(tcp.Listen.Set())
 	}
 }
 
 // noFINReceived are the states of an end whose peer has not sent a FIN.
-const noFINReceived = ^StateSet(1<<CloseWait | 1<<Closing | 1<<LastAck | 1<<TimeWait)
+const noFINReceived = ^tcp.StateSet(1<<tcp.CloseWait | 1<<tcp.Closing | 1<<tcp.LastAck | 1<<tcp.TimeWait)
 
 // sawSYN mends the history of a client whose SYN the capture has only behind
 // the SYN+ACK.
-func (c *Conn) sawSYN(s *Segment, from End) {
+func (c *Conn) sawSYN(s *tcp.Segment, from End) {
 	steps := c.steps()
 	for i, st := range steps {
-		if st.end() == from && st.inputs().Has(SndSYN) && st.basis() == ByAssumption && !c.ends[from].seen() {
+		if st.end() == from && st.inputs().Has(tcp.SndSYN) && st.basis() == ByAssumption && !c.ends[from].seen() {
 			steps[i] = newStep(min(st.at, s.Time), s.Packet, from, st.inputs(), st.state(), BySending, false)
 			c.bits &^= originSYNACK
 		}
@@ -393,7 +397,7 @@ func (c *Conn) sentFirstSYNACK(e End, why cause) {
 	x.setClock(why.at, false)
 	steps := c.steps()
 	for i, st := range steps {
-		if st.end() == e && st.state() == SynReceived && st.basis() == ByAssumption {
+		if st.end() == e && st.state() == tcp.SynReceived && st.basis() == ByAssumption {
 			steps[i] = st.set(st.inputs(), st.state(), ByProof)
 		}
 	}
@@ -403,7 +407,7 @@ func (c *Conn) sentFirstSYNACK(e End, why cause) {
 // end that accepts this one: it cannot hold two. Where the numbers of the two
 // overlap, an old segment may pass for one of this connection, and all of them
 // are looked at.
-func (t *Tracker) leaveOlder(c *Conn, synACK *Segment, e End) {
+func (t *Tracker) leaveOlder(c *Conn, synACK *tcp.Segment, e End) {
 	if c.older() == nil || c.provisional() {
 		return
 	}
@@ -425,13 +429,13 @@ func (t *Tracker) leaveOlder(c *Conn, synACK *Segment, e End) {
 
 // reachedFrom reports whether a new connection that begins at iss soon comes to
 // the numbers of the end.
-func (x *end) reachedFrom(iss Seq) bool {
+func (x *end) reachedFrom(iss tcp.Seq) bool {
 	const soon = 1 << 28 // some seconds at 1 Gbit/s
 	return x.seen() && iss.Before(x.nxt) && x.nxt.Minus(iss) < soon
 }
 
 // closing notes who sent the first FIN.
-func (c *Conn) closing(s *Segment, from End) {
+func (c *Conn) closing(s *tcp.Segment, from End) {
 	y := &c.ends[from.Peer()]
 	switch {
 	case !y.has(hasFIN):
@@ -443,37 +447,37 @@ func (c *Conn) closing(s *Segment, from End) {
 
 // deliver lets the segment arrive at its receiver in the assumed view. Of a SYN
 // that is also a FIN only the answer tells whether it was taken: Linux drops it.
-func (t *Tracker) deliver(c *Conn, s *Segment, from End) {
+func (t *Tracker) deliver(c *Conn, s *tcp.Segment, from End) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
-	if s.Flags&SYN == 0 && c.outdated(s, from) {
+	if s.Flags&tcp.SYN == 0 && c.outdated(s, from) {
 		return
 	}
 	t.freed(c, s, from)
-	if s.Flags&(SYN|ACK) == SYN && !y.seen() {
+	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && !y.seen() {
 		y.listens()
 	}
-	var ins InputSet
-	acks := s.Flags&ACK != 0 && s.Ack.AtMost(y.nxt)
+	var ins tcp.InputSet
+	acks := s.Flags&tcp.ACK != 0 && s.Ack.AtMost(y.nxt)
 	if acks && y.has(hasISS) && y.iss.Before(s.Ack) {
-		ins |= 1 << RcvAckOfSYN
+		ins |= 1 << tcp.RcvAckOfSYN
 	}
 	if acks && y.has(hasFIN) && y.fin.Before(s.Ack) {
-		ins |= 1 << RcvAckOfFIN
+		ins |= 1 << tcp.RcvAckOfFIN
 	}
-	if s.Flags&(SYN|FIN) == SYN && (s.Flags&ACK == 0 || ins.Has(RcvAckOfSYN) || y.assumed != SynSent.Set()) {
-		ins |= 1 << RcvSYN
+	if s.Flags&(tcp.SYN|tcp.FIN) == tcp.SYN && (s.Flags&tcp.ACK == 0 || ins.Has(tcp.RcvAckOfSYN) || y.assumed != tcp.SynSent.Set()) {
+		ins |= 1 << tcp.RcvSYN
 	}
 	lacked, lacks := c.stillLacks(s, from)
 	if x.has(hasFIN) && x.fin.AtMost(c.contiguous(from)) && !lacks {
-		if s.Flags&FIN != 0 || !c.happened(from.Peer(), RcvFIN) && (lacked || !c.refutedFIN(from.Peer())) {
-			ins |= 1 << RcvFIN
+		if s.Flags&tcp.FIN != 0 || !c.happened(from.Peer(), tcp.RcvFIN) && (lacked || !c.refutedFIN(from.Peer())) {
+			ins |= 1 << tcp.RcvFIN
 		}
 	}
-	if ins.Has(RcvFIN) && s.Flags&FIN == 0 && y.has(hasAcked) && y.acked.Before(s.End()) {
+	if ins.Has(tcp.RcvFIN) && s.Flags&tcp.FIN == 0 && y.has(hasAcked) && y.acked.Before(s.End()) {
 		c.oddments().filled[from.Peer()], c.odd.hasFilled[from.Peer()] = s.End(), true
 	}
 	t.apply(c, from.Peer(), ins, t.cause(s, ByAssumption))
-	if y.assumed == TimeWait.Set() && s.Flags&ACK != 0 && (s.Flags&FIN != 0 || y.stack().AnyRestarts) {
+	if y.assumed == tcp.TimeWait.Set() && s.Flags&tcp.ACK != 0 && (s.Flags&tcp.FIN != 0 || y.stack().AnyRestarts) {
 		y.clock = tickOf(t.now) // it holds TIME-WAIT for another 2 MSL
 		t.arm(c)
 	}
@@ -481,58 +485,58 @@ func (t *Tracker) deliver(c *Conn, s *Segment, from End) {
 
 // outdated reports whether the receiver of s drops it because it has taken a newer
 // timestamp (RFC 7323 §5.3, PAWS), as an ACK of its own shows.
-func (c *Conn) outdated(s *Segment, from End) bool {
+func (c *Conn) outdated(s *tcp.Segment, from End) bool {
 	o, into := c.odd, from.Peer()
 	return o != nil && s.Options.HasTS && o.hasEcho[into] && int32(s.Options.TSVal-o.echo[into]) < 0
 }
 
 // inverted counts an ACK that the capture has before the FIN it acknowledges,
 // which is s.
-func (t *Tracker) inverted(c *Conn, s *Segment, from End) {
+func (t *Tracker) inverted(c *Conn, s *tcp.Segment, from End) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if !y.has(hasAcked) || !x.fin.Before(y.acked) {
 		return
 	}
-	y.show(c.orTimeWait(from.Peer(), y.proved.after(RcvFIN.Set())))
-	t.apply(c, from.Peer(), RcvFIN.Set(), t.cause(s, ByProof))
-	t.apply(c, from, RcvAckOfFIN.Set(), t.cause(s, ByAssumption))
+	y.show(c.orTimeWait(from.Peer(), y.proved.After(tcp.RcvFIN.Set())))
+	t.apply(c, from.Peer(), tcp.RcvFIN.Set(), t.cause(s, ByProof))
+	t.apply(c, from, tcp.RcvAckOfFIN.Set(), t.cause(s, ByAssumption))
 }
 
 // refutedFIN reports whether the end was once found not to have received the
 // FIN; then only another copy of it counts.
-func (c *Conn) refutedFIN(e End) bool { return c.odd != nil && c.odd.refuted[e].Has(RcvFIN) }
+func (c *Conn) refutedFIN(e End) bool { return c.odd != nil && c.odd.refuted[e].Has(tcp.RcvFIN) }
 
 // refuteBy takes back what the assumed view took for received and what the
 // segment's sender cannot have received, since it would not send this
 // otherwise. What is no older than a round trip to the sender may still have
 // been on its way, and stands.
-func (t *Tracker) refuteBy(c *Conn, s *Segment, from End, r reading) {
+func (t *Tracker) refuteBy(c *Conn, s *tcp.Segment, from End, r reading) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if r.stale || r.keepalive {
 		return
 	}
 	why := t.cause(s, ByCorrection)
-	var gone InputSet
+	var gone tcp.InputSet
 	switch {
-	case s.Flags&(SYN|ACK) == SYN && x.has(sentSYN):
-		gone = RcvSYN.Set() | RcvAckOfSYN.Set() | GiveUp.Set() | Unreachable.Set()
-	case s.Flags&SYN != 0 && x.has(sentSYNACK):
-		gone = RcvAckOfSYN.Set() | GiveUp.Set()
-	case r.old && x.has(hasFIN), x.assumed == Closed.Set() && s.pureAck():
-		gone = RcvAckOfFIN.Set() // from CLOSED it would have sent a RST
+	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && x.has(sentSYN):
+		gone = tcp.RcvSYN.Set() | tcp.RcvAckOfSYN.Set() | tcp.GiveUp.Set() | tcp.Unreachable.Set()
+	case s.Flags&tcp.SYN != 0 && x.has(sentSYNACK):
+		gone = tcp.RcvAckOfSYN.Set() | tcp.GiveUp.Set()
+	case r.old && x.has(hasFIN), x.assumed == tcp.Closed.Set() && s.PureAck():
+		gone = tcp.RcvAckOfFIN.Set() // from CLOSED it would have sent a RST
 	}
-	gone |= GiveUp.Set() | GiveUpPassive.Set() | Unreachable.Set()
-	if s.Flags&SYN == 0 {
-		gone |= RcvRST.Set() | RcvRSTPassive.Set() | SndRST.Set() | NoTCB.Set() | Timeout2MSL.Set()
+	gone |= tcp.GiveUp.Set() | tcp.GiveUpPassive.Set() | tcp.Unreachable.Set()
+	if s.Flags&tcp.SYN == 0 {
+		gone |= tcp.RcvRST.Set() | tcp.RcvRSTPassive.Set() | tcp.SndRST.Set() | tcp.NoTCB.Set() | tcp.Timeout2MSL.Set()
 	}
-	if s.Flags&(SYN|ACK) == ACK && y.has(hasFIN) && !y.fin.Before(s.Ack) && x.acked.AtMost(s.Ack) &&
-		y.clock.age(t.now) > x.inFlight() && c.happened(from, RcvFIN) {
-		gone |= RcvFIN.Set()
+	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.ACK && y.has(hasFIN) && !y.fin.Before(s.Ack) && x.acked.AtMost(s.Ack) &&
+		y.clock.age(t.now) > x.inFlight() && c.happened(from, tcp.RcvFIN) {
+		gone |= tcp.RcvFIN.Set()
 	}
 	late := c.olderThan(from, gone, t.now, x.inFlight())
 	if c.lacksFIN(s, from) {
 		c.odd.lacks[from], c.odd.isLacking[from] = s.Ack, true
-		late |= RcvFIN.Set()
+		late |= tcp.RcvFIN.Set()
 	}
 	if late != 0 {
 		t.refute(c, from, late, why)
@@ -540,7 +544,7 @@ func (t *Tracker) refuteBy(c *Conn, s *Segment, from End, r reading) {
 			why.packet = t.newestFrame(c, from.Peer())
 			t.apply(c, from, again, why)
 		}
-		if s.Flags&SYN != 0 && late&(Unreachable.Set()|GiveUp.Set()) != 0 {
+		if s.Flags&tcp.SYN != 0 && late&(tcp.Unreachable.Set()|tcp.GiveUp.Set()) != 0 {
 			c.setClosedBy(NotClosed) // the attempt goes on
 		}
 	}
@@ -548,16 +552,16 @@ func (t *Tracker) refuteBy(c *Conn, s *Segment, from End, r reading) {
 
 // comingTo returns what the newest segment of the peer brings the end, while it
 // is no older than one that may still be on its way.
-func (c *Conn) comingTo(e End, now Time) (ins InputSet) {
+func (c *Conn) comingTo(e End, now tcp.Time) (ins tcp.InputSet) {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
 	if !y.seen() || now.Sub(y.sentAt) > x.inFlight() {
 		return 0
 	}
 	if x.has(hasISS) && x.iss.Before(y.lastAck) {
-		ins |= 1 << RcvAckOfSYN
+		ins |= 1 << tcp.RcvAckOfSYN
 	}
 	if x.has(hasFIN) && x.fin.Before(y.lastAck) {
-		ins |= 1 << RcvAckOfFIN
+		ins |= 1 << tcp.RcvAckOfFIN
 	}
 	return ins
 }
@@ -565,9 +569,9 @@ func (c *Conn) comingTo(e End, now Time) (ins InputSet) {
 // lacksFIN reports whether s shows that octets before the peer's FIN, captured as
 // they were, did not reach its sender: it acknowledges the segment that completed
 // them, but not the FIN; or it reports by SACK that it has the FIN, and a gap.
-func (c *Conn) lacksFIN(s *Segment, from End) bool {
+func (c *Conn) lacksFIN(s *tcp.Segment, from End) bool {
 	y := &c.ends[from.Peer()]
-	if s.Flags&(SYN|ACK) != ACK || !y.has(hasFIN) || y.fin.Before(s.Ack) || !c.happened(from, RcvFIN) {
+	if s.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || !y.has(hasFIN) || y.fin.Before(s.Ack) || !c.happened(from, tcp.RcvFIN) {
 		return false
 	}
 	for _, k := range s.Options.SACK[:s.Options.NumSACK] {
@@ -581,7 +585,7 @@ func (c *Conn) lacksFIN(s *Segment, from End) bool {
 
 // stillLacks reports whether the receiver of s waits for octets before the FIN
 // that s has not either, and whether it did so until s.
-func (c *Conn) stillLacks(s *Segment, from End) (lacked, lacks bool) {
+func (c *Conn) stillLacks(s *tcp.Segment, from End) (lacked, lacks bool) {
 	into := from.Peer()
 	if c.odd == nil || !c.odd.isLacking[into] {
 		return false, false
@@ -595,8 +599,8 @@ func (c *Conn) stillLacks(s *Segment, from End) (lacked, lacks bool) {
 
 // olderThan returns those of the inputs that happened to the end longer than
 // d ago.
-func (c *Conn) olderThan(e End, ins InputSet, now Time, d time.Duration) InputSet {
-	var old InputSet
+func (c *Conn) olderThan(e End, ins tcp.InputSet, now tcp.Time, d time.Duration) tcp.InputSet {
+	var old tcp.InputSet
 	if c.past&past(ins) == 0 {
 		return old
 	}

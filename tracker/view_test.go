@@ -3,6 +3,8 @@ package tracker
 import (
 	"slices"
 	"testing"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 func TestAckOfSYNHeard(t *testing.T) {
@@ -91,7 +93,7 @@ func TestSkipped(t *testing.T) {
 		{65535, 0, false}, {65535, 1, true}, {0, 2, false}, // 0 is no number
 	} {
 		x := end{id: test.before}
-		if got := x.skipped(&Segment{ID: test.id}); got != test.want {
+		if got := x.skipped(&tcp.Segment{ID: test.id}); got != test.want {
 			t.Errorf("from %d to %d segments were not captured: %v, want %v", test.before, test.id, got, test.want)
 		}
 	}

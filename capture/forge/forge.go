@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 var be = binary.BigEndian
@@ -35,7 +35,7 @@ const (
 //
 // It panics if the two addresses are not of one family, or if the packet is
 // longer than IP can say.
-func Append(b []byte, s *tracker.Segment) []byte {
+func Append(b []byte, s *tcp.Segment) []byte {
 	if s.ICMP.Type != 0 {
 		return appendICMP(b, s)
 	}
@@ -45,7 +45,7 @@ func Append(b []byte, s *tracker.Segment) []byte {
 
 // appendHeaders appends the packet of a TCP segment as Append does, but for its
 // data.
-func appendHeaders(b []byte, s *tracker.Segment) []byte {
+func appendHeaders(b []byte, s *tcp.Segment) []byte {
 	start := len(b)
 	b = appendIP(b, s.Src.Addr(), s.Dst.Addr(), protoTCP, s)
 	tcp := len(b)
@@ -64,7 +64,7 @@ func appendHeaders(b []byte, s *tracker.Segment) []byte {
 }
 
 // appendIP appends an IP header without its length and checksum.
-func appendIP(b []byte, src, dst netip.Addr, proto uint8, s *tracker.Segment) []byte {
+func appendIP(b []byte, src, dst netip.Addr, proto uint8, s *tcp.Segment) []byte {
 	if src.Is4() != dst.Is4() {
 		panic(fmt.Sprintf("forge: %v and %v are of two families", src, dst))
 	}
@@ -94,7 +94,7 @@ func appendAddr(b []byte, a netip.Addr) []byte {
 }
 
 // appendOptions appends TCP options, each where hosts align it.
-func appendOptions(b []byte, o *tracker.Options) []byte {
+func appendOptions(b []byte, o *tcp.Options) []byte {
 	if o.MSS != 0 {
 		b = be.AppendUint16(append(b, 2, 4), o.MSS)
 	}
@@ -122,20 +122,20 @@ func appendOptions(b []byte, o *tracker.Options) []byte {
 }
 
 // appendICMP appends the ICMP error that quotes the segment.
-func appendICMP(b []byte, s *tracker.Segment) []byte {
+func appendICMP(b []byte, s *tcp.Segment) []byte {
 	from := s.ICMP.From
 	if !from.IsValid() {
 		from = s.Dst.Addr()
 	}
 	quoted := *s
-	quoted.ICMP = tracker.ICMP{}
+	quoted.ICMP = tcp.ICMP{}
 	quote := Append(nil, &quoted)
 	proto := uint8(protoICMP)
 	if s.ICMP.V6 {
 		proto = protoICMPv6
 	}
 	start := len(b)
-	b = appendIP(b, from, s.Src.Addr(), proto, &tracker.Segment{})
+	b = appendIP(b, from, s.Src.Addr(), proto, &tcp.Segment{})
 	message := len(b)
 	b = append(b, s.ICMP.Type, s.ICMP.Code, 0, 0, 0, 0, 0, 0)
 	b = append(b, quote...)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/capture/forge"
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // What is written is what package capture reads.
@@ -26,7 +26,7 @@ func TestForgedIsRead(t *testing.T) {
 		"<SEQ=100><WND=0><TTL=0><ICMP=3,3><FROM=192.0.2.254>",
 		"<SEQ=100><WND=0><TTL=0><ICMP6=1,4><FROM=2001:db8::fe>",
 	} {
-		want, err := tracker.ParseSegment(text)
+		want, err := tcp.ParseSegment(text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +45,7 @@ func TestForgedIsRead(t *testing.T) {
 }
 
 // written returns the segment as it is read from a capture that was made of it.
-func written(t *testing.T, s *tracker.Segment) tracker.Segment {
+func written(t *testing.T, s *tcp.Segment) tcp.Segment {
 	path := filepath.Join(t.TempDir(), "forged.pcap")
 	f, err := os.Create(path)
 	if err != nil {
@@ -71,5 +71,5 @@ func written(t *testing.T, s *tracker.Segment) tracker.Segment {
 		return *got
 	}
 	t.Fatalf("no segment is read of %v", s)
-	return tracker.Segment{}
+	return tcp.Segment{}
 }

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Traffic comes from hosts that are simulated, in the time of the capture. A
@@ -28,7 +28,7 @@ type network struct {
 	kind     TrafficKind
 	rnd      *rand.Rand
 	yield    func(*Packet) bool
-	now      tracker.Time
+	now      tcp.Time
 	events   queue
 	packet   Packet
 	stopped  bool // the caller wants no more
@@ -50,7 +50,7 @@ const (
 // A flight is a segment on its way.
 type flight struct {
 	seq, ack, val, echo uint32
-	flags               tracker.Flags
+	flags               tcp.Flags
 	data, id            uint16
 }
 
@@ -123,7 +123,7 @@ type host struct {
 	acked    uint32        // the last ACK that it sent
 	recent   uint32        // TS.Recent (RFC 7323 §4.3)
 	clock    uint32        // of its timestamps, at time 0
-	free     tracker.Time  // when its network card has sent what it was given
+	free     tcp.Time      // when its network card has sent what it was given
 	wnd      uint16
 	id       uint16
 	ttl      uint8
@@ -140,7 +140,7 @@ func (n *network) begin() {
 	n.announce--
 	c := n.dial(n.begun)
 	n.begun++
-	n.send(c, 0, tracker.SYN, 0)
+	n.send(c, 0, tcp.SYN, 0)
 	gap := 100 * time.Microsecond // 10,000 a second
 	if n.kind != ShortConnections {
 		gap = 2 * time.Millisecond
@@ -203,25 +203,25 @@ func toIPv6(a netip.Addr) netip.Addr {
 }
 
 // send sends a segment with so many octets of data.
-func (n *network) send(c *link, side int, flags tracker.Flags, data int) {
+func (n *network) send(c *link, side int, flags tcp.Flags, data int) {
 	h := &c.ends[side]
 	const reaction = 10 * time.Microsecond
 	at := max(n.now.Add(reaction+time.Duration(n.rnd.Uint32()&0x1fff)), h.free)
 	h.free = at.Add(time.Duration(600 + 8*data)) // a gigabit a second
 	f := flight{seq: h.nxt, flags: flags, data: uint16(data), val: h.clock + uint32(at/1e6), echo: h.recent, id: h.id}
-	if flags.Any(tracker.ACK) {
+	if flags.Any(tcp.ACK) {
 		f.ack, h.acked, h.unacked = h.rcv, h.rcv, 0
 	}
-	if flags == tracker.SYN|tracker.ACK {
+	if flags == tcp.SYN|tcp.ACK {
 		f.id = 0 // as from Linux, which has no socket yet
 	} else {
 		h.id++
 	}
 	h.nxt += uint32(data)
-	if flags.Any(tracker.SYN | tracker.FIN) {
+	if flags.Any(tcp.SYN | tcp.FIN) {
 		h.nxt++
 	}
-	h.finished = h.finished || flags.Any(tracker.FIN)
+	h.finished = h.finished || flags.Any(tcp.FIN)
 	n.left--
 	n.later(at.Sub(n.now)+h.way, event{what: tapped, c: c, side: uint8(side), flight: f})
 }
@@ -229,36 +229,36 @@ func (n *network) send(c *link, side int, flags tracker.Flags, data int) {
 // receive has an end take in a segment. Everything arrives in order.
 func (n *network) receive(c *link, side int, f *flight) {
 	h := &c.ends[side]
-	if int32(f.seq-h.acked) <= 0 || f.flags.Any(tracker.SYN) {
+	if int32(f.seq-h.acked) <= 0 || f.flags.Any(tcp.SYN) {
 		h.recent = f.val
 	}
-	if f.flags.Any(tracker.ACK) {
+	if f.flags.Any(tcp.ACK) {
 		h.una = f.ack
 	}
 	switch {
-	case f.flags.Any(tracker.RST):
-	case f.flags.All(tracker.SYN | tracker.ACK):
+	case f.flags.Any(tcp.RST):
+	case f.flags.All(tcp.SYN | tcp.ACK):
 		h.rcv = f.seq + 1
-		n.send(c, side, tracker.ACK, 0)
+		n.send(c, side, tcp.ACK, 0)
 		n.think(c, side)
-	case f.flags.Any(tracker.SYN):
+	case f.flags.Any(tcp.SYN):
 		h.rcv = f.seq + 1
-		n.send(c, side, tracker.SYN|tracker.ACK, 0)
-	case f.flags.Any(tracker.FIN):
+		n.send(c, side, tcp.SYN|tcp.ACK, 0)
+	case f.flags.Any(tcp.FIN):
 		h.rcv += uint32(f.data) + 1
 		if h.finished {
-			n.send(c, side, tracker.ACK, 0)
+			n.send(c, side, tcp.ACK, 0)
 		} else {
-			n.send(c, side, tracker.FIN|tracker.ACK, 0)
+			n.send(c, side, tcp.FIN|tcp.ACK, 0)
 		}
 	case f.data > 0:
 		h.rcv += uint32(f.data)
 		h.unacked++
-		if f.flags.Any(tracker.PSH) {
-			n.send(c, side, tracker.ACK, 0)
+		if f.flags.Any(tcp.PSH) {
+			n.send(c, side, tcp.ACK, 0)
 			n.think(c, side)
 		} else if h.unacked == 2 {
-			n.send(c, side, tracker.ACK, 0)
+			n.send(c, side, tcp.ACK, 0)
 		}
 	case c.bulk && side == c.sender && h.nxt != h.una:
 		h.window = min(h.window+2, maxInFlight)
@@ -282,12 +282,12 @@ func (n *network) act(c *link, side int) {
 		n.pour(c)
 	case side == 0 && c.exchanges > 0:
 		c.exchanges--
-		n.send(c, side, tracker.PSH|tracker.ACK, 100+n.rnd.IntN(300))
+		n.send(c, side, tcp.PSH|tcp.ACK, 100+n.rnd.IntN(300))
 	case side == 1 && c.answer > 0:
 		for left := c.answer; left > 0; left -= payload {
-			flags := tracker.ACK
+			flags := tcp.ACK
 			if left <= payload {
-				flags |= tracker.PSH
+				flags |= tcp.PSH
 			}
 			n.send(c, side, flags, min(left, payload))
 		}
@@ -298,10 +298,10 @@ func (n *network) act(c *link, side int) {
 	case side == c.closer && c.exchanges == 0:
 		if c.aborts {
 			h.finished = true
-			n.send(c, side, tracker.RST|tracker.ACK, 0)
+			n.send(c, side, tcp.RST|tcp.ACK, 0)
 			return
 		}
-		n.send(c, side, tracker.FIN|tracker.ACK, 0)
+		n.send(c, side, tcp.FIN|tcp.ACK, 0)
 	}
 }
 
@@ -310,10 +310,10 @@ func (n *network) act(c *link, side int) {
 func (n *network) pour(c *link) {
 	h := &c.ends[c.sender]
 	for !h.finished && n.left > 0 && int(h.nxt-h.una) < h.window*payload {
-		n.send(c, c.sender, tracker.ACK, payload)
+		n.send(c, c.sender, tcp.ACK, payload)
 	}
 	if n.left <= 0 && !h.finished {
-		n.send(c, c.sender, tracker.FIN|tracker.ACK, 0)
+		n.send(c, c.sender, tcp.FIN|tcp.ACK, 0)
 	}
 }
 
@@ -323,14 +323,14 @@ func (n *network) capture(c *link, from int, f *flight) {
 	n.packet = Packet{VLAN: c.vlan}
 	s := &n.packet.Segment
 	s.Time, s.Src, s.Dst = n.now, h.addr, c.ends[1-from].addr
-	s.Seq, s.Ack, s.Flags, s.Data = tracker.Seq(f.seq), tracker.Seq(f.ack), f.flags, tracker.Size(f.data)
+	s.Seq, s.Ack, s.Flags, s.Data = tcp.Seq(f.seq), tcp.Seq(f.ack), f.flags, tcp.Size(f.data)
 	s.Wnd, s.TTL = h.wnd, h.ttl
 	if h.addr.Addr().Is4() {
 		s.ID = f.id
 	}
 	o := &s.Options
 	o.HasTS, o.TSVal, o.TSEcr = true, f.val, f.echo
-	if f.flags.Any(tracker.SYN) {
+	if f.flags.Any(tcp.SYN) {
 		s.Wnd = 64240
 		o.MSS, o.SACKOK, o.HasShift, o.Shift = mss, true, true, shift
 	}
@@ -343,7 +343,7 @@ func (n *network) capture(c *link, from int, f *flight) {
 
 // An event happens at a time.
 type event struct {
-	at    tracker.Time
+	at    tcp.Time
 	order uint64 // of those of one time
 	c     *link
 	what  action

@@ -3,7 +3,7 @@ package forge
 import (
 	"net/netip"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // mix hands out the packet at hand, now and then in fragments, and now and then
@@ -27,7 +27,7 @@ func (n *network) mix() {
 
 // other hands out a frame at the time of the packet at hand.
 func (n *network) other(frame []byte) {
-	k := Packet{Segment: tracker.Segment{Time: n.packet.Time}, Frame: frame}
+	k := Packet{Segment: tcp.Segment{Time: n.packet.Time}, Frame: frame}
 	n.stopped = n.stopped || !n.yield(&k)
 }
 
@@ -57,7 +57,7 @@ func (n *network) noise() []byte {
 	}
 	b := appendEthernet(nil, host, gateway, 0)
 	ethernet := len(b)
-	packet := tracker.Segment{ID: uint16(n.rnd.Uint32())}
+	packet := tcp.Segment{ID: uint16(n.rnd.Uint32())}
 	switch n.rnd.IntN(8) {
 	case 0: // ARP: who has the gateway
 		b = append(b[:ethernet-2], typeARP>>8, typeARP&0xff, 0, 1, typeIPv4>>8, typeIPv4&0xff, 6, 4, 0, 1)

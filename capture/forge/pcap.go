@@ -6,7 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/tcpwatch/tcpwatch/capture"
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 var le = binary.LittleEndian
@@ -45,14 +45,14 @@ func NewPcap(w io.Writer, link capture.LinkType, snap int) (*Pcap, error) {
 
 // Write writes a packet that was captured at time t. It does not keep it. The
 // error is that of the writer.
-func (p *Pcap) Write(t tracker.Time, packet []byte) error {
+func (p *Pcap) Write(t tcp.Time, packet []byte) error {
 	return p.put(t, append(p.begin(), packet...), len(packet))
 }
 
 // WriteSegment writes the packet that Append makes of the segment, captured at
 // s.Time. In an Ethernet capture it is given a header, with a VLAN tag unless
 // vlan is 0; in any other it begins with IP. The error is that of the writer.
-func (p *Pcap) WriteSegment(s *tracker.Segment, vlan uint16) error {
+func (p *Pcap) WriteSegment(s *tcp.Segment, vlan uint16) error {
 	b := p.begin()
 	if p.link == capture.LinkEthernet {
 		b = appendEthernet(b, s.Src.Addr(), s.Dst.Addr(), vlan)
@@ -75,7 +75,7 @@ func (p *Pcap) begin() []byte {
 }
 
 // put writes the record b of a packet that measured wire octets.
-func (p *Pcap) put(t tracker.Time, b []byte, wire int) error {
+func (p *Pcap) put(t tcp.Time, b []byte, wire int) error {
 	p.record = b
 	b = b[:min(len(b), recordHeaderSize+p.snap)]
 	le.PutUint32(b, uint32(t/1e9))

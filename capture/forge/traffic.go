@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture"
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A TrafficKind names what traffic consists of.
@@ -56,13 +56,13 @@ type Traffic struct {
 
 // A Packet of Traffic.
 type Packet struct {
-	tracker.Segment        // whose Packet and Checksum are not set
-	VLAN            uint16 // the tag of the frame; 0: none
-	Frame           []byte // unless nil, the Ethernet frame; of the Segment only Time has a meaning
+	tcp.Segment        // whose Packet and Checksum are not set
+	VLAN        uint16 // the tag of the frame; 0: none
+	Frame       []byte // unless nil, the Ethernet frame; of the Segment only Time has a meaning
 }
 
 // trafficStart is when all traffic begins.
-const trafficStart tracker.Time = 1_700_000_000 * 1e9
+const trafficStart tcp.Time = 1_700_000_000 * 1e9
 
 // All returns the packets in the order in which they are captured. There is one
 // Packet, which is filled in anew for every step of the loop. It panics if the
@@ -129,11 +129,11 @@ func (t Traffic) syns(yield func(*Packet) bool) {
 	server := netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), servicePort)
 	for i := range t.Packets {
 		now = now.Add(time.Duration(rnd.ExpFloat64() * 1e4))
-		k := Packet{Segment: tracker.Segment{
+		k := Packet{Segment: tcp.Segment{
 			Time: now, Src: netip.AddrPortFrom(clientAt(i), uint16(lowPort+rnd.IntN(ports))), Dst: server,
-			Seq: tracker.Seq(rnd.Uint32()), Wnd: 64240, Flags: tracker.SYN,
+			Seq: tcp.Seq(rnd.Uint32()), Wnd: 64240, Flags: tcp.SYN,
 			TTL: uint8(64 - rnd.IntN(20)), ID: uint16(rnd.Uint32()),
-			Options: tracker.Options{MSS: mss, SACKOK: true, HasTS: true, TSVal: rnd.Uint32(), HasShift: true, Shift: shift},
+			Options: tcp.Options{MSS: mss, SACKOK: true, HasTS: true, TSVal: rnd.Uint32(), HasShift: true, Shift: shift},
 		}}
 		if !yield(&k) {
 			return

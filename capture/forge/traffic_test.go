@@ -10,6 +10,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/capture/forge"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 func TestTrafficIsTheSameAgain(t *testing.T) {
@@ -106,7 +107,7 @@ func replay(t *testing.T, traffic forge.Traffic) replayed {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Sum == tracker.SumBad {
+		if s.Sum == tcp.SumBad {
 			t.Errorf("frame %d has a wrong checksum", s.Packet)
 		}
 		tk.Observe(s)
@@ -130,7 +131,7 @@ func (r *replayed) event(e *tracker.Event) {
 		over := e.Over.ClosedBy != tracker.NotClosed
 		for _, end := range e.Over.Ends {
 			r.states[end.State.String()]++
-			over = over && (end.State == tracker.Closed || end.State == tracker.TimeWait)
+			over = over && (end.State == tcp.Closed || end.State == tcp.TimeWait)
 		}
 		if over {
 			r.closed++

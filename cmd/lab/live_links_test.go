@@ -15,11 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-
-	"github.com/tcpwatch/tcpwatch/capture/forge"
-	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
 // Segments that are left to the card to divide are seen whole, and may be longer
@@ -124,8 +123,8 @@ func TestLiveOfLoopback(t *testing.T) {
 // The kernel keeps VLAN tags apart; they are put back.
 func TestLiveOfVLAN(t *testing.T) {
 	client, server := joined(t)
-	syn := tracker.Segment{
-		Src: netip.MustParseAddrPort("10.77.0.2:40000"), Dst: netip.MustParseAddrPort("10.77.0.1:7000"), Flags: tracker.SYN, Wnd: 1000,
+	syn := tcp.Segment{
+		Src: netip.MustParseAddrPort("10.77.0.2:40000"), Dst: netip.MustParseAddrPort("10.77.0.1:7000"), Flags: tcp.SYN, Wnd: 1000,
 	}
 	frame := append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x81, 0, 0x60, 100, 8, 0}, forge.Append(nil, &syn)...)
 	for filter, want := range map[string]int{"vlan 100 and tcp port 7000": 1, "vlan 99": 0, "tcp": 0} {

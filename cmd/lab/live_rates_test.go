@@ -16,11 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-
-	"github.com/tcpwatch/tcpwatch/capture/forge"
-	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
 var flood = flag.Int("flood", 500_000, "how many packets the flood has")
@@ -66,9 +65,9 @@ func lostByDevice(t *testing.T, n *netns) (lost int) {
 
 // floodFrom sends small TCP segments as fast as it goes.
 func floodFrom(name string, packets int) (sent int, err error) {
-	s := tracker.Segment{
+	s := tcp.Segment{
 		Src: netip.MustParseAddrPort("10.77.0.2:7000"), Dst: netip.MustParseAddrPort("10.77.0.1:40000"),
-		Flags: tracker.ACK, Wnd: 1000, Data: 6,
+		Flags: tcp.ACK, Wnd: 1000, Data: 6,
 	}
 	frame := append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0}, forge.Append(nil, &s)...)
 	return sendFrames(name, packets, func(i int) []byte {
@@ -107,9 +106,9 @@ func TestLiveWhenPacketsAreLost(t *testing.T) {
 	client, server := joined(t)
 	w := watchIn(t, client, "live", "-i", "veth", "-B", "512KiB")
 	syn := func(port uint16, wanted string, times int) {
-		s := tracker.Segment{
+		s := tcp.Segment{
 			Src: netip.AddrPortFrom(server.addr, port), Dst: netip.MustParseAddrPort("10.77.0.3:7000"), // nobody's
-			Flags: tracker.SYN, Wnd: 1000,
+			Flags: tcp.SYN, Wnd: 1000,
 		}
 		frame := append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0}, forge.Append(nil, &s)...)
 		server.must(t, func() error {

@@ -12,13 +12,12 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/cmd/lab/story"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
-
-	"github.com/tcpwatch/tcpwatch/capture"
-	"github.com/tcpwatch/tcpwatch/cmd/lab/story"
-	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
 // An end is a host in one conversation. Its sockets do not block.
@@ -358,7 +357,7 @@ func (e *end) socketRequest() []byte {
 func (e *end) sentSYN(at float64) bool {
 	for _, c := range e.host.captured {
 		if d := story.Seconds(c.At) - at; -0.010 < d && d < 0.010 { // either clock may be read late
-			if s, ok := capture.DecodeIP(c.Data); ok && s.Src == e.outside && s.Dst == e.peer && s.Flags.Any(tracker.SYN) {
+			if s, ok := capture.DecodeIP(c.Data); ok && s.Src == e.outside && s.Dst == e.peer && s.Flags.Any(tcp.SYN) {
 				return true
 			}
 		}

@@ -54,6 +54,10 @@ type target struct {
 }
 
 var targets = []target{
+	{"tracker/tcp", []tests{
+		{"tracker/tcp", "-test.run=."},
+		{"tracker", "-test.run=^TestLadders$"},
+	}},
 	{"tracker", []tests{
 		{"tracker", "-test.run=^TestLadders$"},
 		{"tracker", "-test.skip=^(TestLadders|TestTruth|TestSteady.*|Test.*Kernels|TestHeap.*|TestCrowdIsBounded|TestEveryday.*)$"},

@@ -11,6 +11,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Who is left in TIME_WAIT when the capture ends.
@@ -25,7 +26,7 @@ func Example() {
 			return nil
 		}
 		for _, end := range e.Over.Ends {
-			if end.State == tracker.TimeWait {
+			if end.State == tcp.TimeWait {
 				fmt.Println(end.Addr, end.State, "for another", end.Timer.Remaining.Round(time.Second))
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // patience is how long a test waits for what must come.
@@ -74,22 +75,22 @@ func TestQuietLiveCapture(t *testing.T) {
 	w, to := piped(t, capture.LiveOptions{}, tracker.Config{TwoMSL: 50 * time.Millisecond})
 	client, server := syn(when, 1), syn(when, 1)
 	server.Src, server.Dst = client.Dst, client.Src
-	segment := func(s tracker.Segment, at time.Duration, seq, ack tracker.Seq, flags tracker.Flags) tracker.Segment {
+	segment := func(s tcp.Segment, at time.Duration, seq, ack tcp.Seq, flags tcp.Flags) tcp.Segment {
 		s.Time, s.Seq, s.Ack, s.Flags = when.Add(at*time.Millisecond), seq, ack, flags
 		return s
 	}
 	write(t, to, pcapOf(t, client,
-		segment(server, 1, 300, 101, tracker.SYN|tracker.ACK),
-		segment(client, 2, 101, 301, tracker.FIN|tracker.ACK),
-		segment(server, 3, 301, 102, tracker.FIN|tracker.ACK),
-		segment(client, 4, 102, 302, tracker.ACK)))
+		segment(server, 1, 300, 101, tcp.SYN|tcp.ACK),
+		segment(client, 2, 101, 301, tcp.FIN|tcp.ACK),
+		segment(server, 3, 301, 102, tcp.FIN|tcp.ACK),
+		segment(client, 4, 102, 302, tcp.ACK)))
 	ctx, interrupt := context.WithTimeout(t.Context(), patience)
 	defer interrupt()
 	var ticks []bool
 	expired := false
 	sum, err := w.Run(ctx, watch.Sink{
 		Event: func(e *tracker.Event) error {
-			expired = expired || e.Kind == tracker.Moved && e.From == tracker.TimeWait
+			expired = expired || e.Kind == tracker.Moved && e.From == tcp.TimeWait
 			return nil
 		},
 		Interval: 10 * time.Millisecond,
@@ -226,7 +227,7 @@ func TestLostPacketsAreTold(t *testing.T) {
 func TestClockThatIsSetIsTold(t *testing.T) {
 	var notices []string
 	w, to := piped(t, capture.LiveOptions{Notice: func(text string) { notices = append(notices, text) }}, tracker.Config{})
-	var segments []tracker.Segment
+	var segments []tcp.Segment
 	for i := range 4 { // of which three are stamped an hour before the first
 		segments = append(segments, syn(when.Add(-time.Duration(min(i, 1))*time.Hour), uint16(1+i)))
 	}

@@ -33,6 +33,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A Sink is who is told. Any of its functions may be nil. An error that one of
@@ -47,7 +48,7 @@ type Sink struct {
 	Apart bool
 
 	// Segment is given every segment before the tracker is.
-	Segment func(*tracker.Segment)
+	Segment func(*tcp.Segment)
 
 	// Tick is called at every interval, of the capture's time where files are
 	// read, else of the wall clock; and a last time when the capture has ended,
@@ -175,7 +176,7 @@ func (w *Watch) Run(ctx context.Context, s Sink) (Summary, error) {
 
 // Now returns the time that the run has come to, on the clock of the capture; 0
 // before the first segment.
-func (w *Watch) Now() tracker.Time { return w.tracker.Now() }
+func (w *Watch) Now() tcp.Time { return w.tracker.Now() }
 
 // Each calls f with the record of every connection that is kept, as it is now, in
 // no order. The Record is lent for the call.
@@ -198,7 +199,7 @@ func (w *Watch) runFiles(ctx context.Context) error {
 	const often = 1 << 12 // segments between two calls of Progress
 	defer context.AfterFunc(ctx, w.files.Stop)()
 	n := 0
-	var due tracker.Time // of Tick; 0: not yet known
+	var due tcp.Time // of Tick; 0: not yet known
 	for s, err := range w.files.Segments() {
 		if err != nil {
 			return err
@@ -221,7 +222,7 @@ func (w *Watch) runFiles(ctx context.Context) error {
 
 // ticks calls Tick for every interval that is over by now, the first of which is
 // over at due, and returns when the next is. The first segment begins the first.
-func (w *Watch) ticks(ctx context.Context, due, now tracker.Time) (tracker.Time, error) {
+func (w *Watch) ticks(ctx context.Context, due, now tcp.Time) (tcp.Time, error) {
 	if due == 0 {
 		return now.Add(w.sink.Interval), nil
 	}
@@ -235,7 +236,7 @@ func (w *Watch) ticks(ctx context.Context, due, now tracker.Time) (tracker.Time,
 }
 
 // observe takes in a segment.
-func (w *Watch) observe(s *tracker.Segment) {
+func (w *Watch) observe(s *tcp.Segment) {
 	if w.sink.Segment != nil {
 		w.sink.Segment(s)
 	}

@@ -17,13 +17,14 @@ import (
 	"github.com/tcpwatch/tcpwatch/capture/forge"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // when is the time of the first packet of captures that are made here.
-const when = tracker.Time(1_800_000_000_000_000_000)
+const when = tcp.Time(1_800_000_000_000_000_000)
 
 // pcapOf returns a capture of the segments.
-func pcapOf(t testing.TB, segments ...tracker.Segment) []byte {
+func pcapOf(t testing.TB, segments ...tcp.Segment) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	p, err := forge.NewPcap(&out, capture.LinkEthernet, 1<<16)
@@ -39,10 +40,10 @@ func pcapOf(t testing.TB, segments ...tracker.Segment) []byte {
 }
 
 // syn returns one to a port.
-func syn(at tracker.Time, port uint16) tracker.Segment {
-	return tracker.Segment{
+func syn(at tcp.Time, port uint16) tcp.Segment {
+	return tcp.Segment{
 		Time: at, Src: netip.MustParseAddrPort("10.9.0.1:40001"), Dst: netip.AddrPortFrom(netip.MustParseAddr("10.9.0.2"), port),
-		Seq: 100, Flags: tracker.SYN, Wnd: 1000,
+		Seq: 100, Flags: tcp.SYN, Wnd: 1000,
 	}
 }
 
@@ -75,7 +76,7 @@ func (l *calls) sink(fail func(call string) error) watch.Sink {
 			what := [...]string{"moved", "odd", "over", "begun", "seen"}[e.Kind]
 			return call("%s %d", what, e.Packet)
 		},
-		Segment: func(s *tracker.Segment) { l.add("segment %d", s.Packet) },
+		Segment: func(s *tcp.Segment) { l.add("segment %d", s.Packet) },
 		Tick:    func(last bool) error { return call("tick %t", last) },
 	}
 }
@@ -121,11 +122,11 @@ func TestTicksOfFilesAreOfTheirTime(t *testing.T) {
 
 // What is found over many connections is told, unless each is looked at apart.
 func TestManyConnections(t *testing.T) {
-	var scan []tracker.Segment
+	var scan []tcp.Segment
 	for i := range 200 {
 		at := when.Add(time.Duration(i) * 10 * time.Millisecond)
 		s := syn(at, uint16(1+i))
-		scan = append(scan, s, tracker.Segment{Time: at.Add(time.Millisecond), Src: s.Dst, Dst: s.Src, Ack: s.Seq + 1, Flags: tracker.RST | tracker.ACK})
+		scan = append(scan, s, tcp.Segment{Time: at.Add(time.Millisecond), Src: s.Dst, Dst: s.Src, Ack: s.Seq + 1, Flags: tcp.RST | tcp.ACK})
 	}
 	for apart, want := range map[bool]string{false: "port-scan", true: ""} {
 		var got string
@@ -147,7 +148,7 @@ func TestManyConnections(t *testing.T) {
 func TestErrorOfTheSinkEndsTheRun(t *testing.T) {
 	broken := errors.New("the pipe is broken")
 	const later = 100 // segments that nobody is to be told of
-	var segments []tracker.Segment
+	var segments []tcp.Segment
 	for i := range later {
 		segments = append(segments, syn(when.Add(time.Duration(i)*time.Second), uint16(1+i)))
 	}
@@ -209,7 +210,7 @@ func TestInterrupted(t *testing.T) {
 	pcap := append(syn[:header:header], bytes.Repeat(syn[header:], packets)...)
 	over := 0
 	sum, err := read(t, pcap).Run(ctx, watch.Sink{
-		Segment: func(*tracker.Segment) { interrupt() },
+		Segment: func(*tcp.Segment) { interrupt() },
 		Event: func(e *tracker.Event) error {
 			if e.Kind == tracker.Over {
 				over++

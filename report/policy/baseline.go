@@ -16,6 +16,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A baseline is a text that people read and diff tools compare: of each capture,
@@ -52,7 +53,7 @@ func (s *Shape) add(c *tracker.Record) {
 	var ends []string
 	for _, x := range c.Ends {
 		mark := ""
-		if x.Certainty == tracker.Assumed && x.State != tracker.Unknown {
+		if x.Certainty == tracker.Assumed && x.State != tcp.Unknown {
 			mark = "?"
 		}
 		ends = append(ends, fmt.Sprintf("%v %v%s", x.Addr.Addr(), x.State, mark))

@@ -13,9 +13,9 @@ import (
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/vm"
-
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // An expression is compiled against the type of the record when it is read, so
@@ -339,8 +339,8 @@ func (v *reader) known(field, with ast.Node) {
 var words = makeWords()
 
 func makeWords() map[string]string {
-	words := map[string]string{tracker.Unknown.String(): tracker.Unknown.String()}
-	for _, s := range tracker.States() {
+	words := map[string]string{tcp.Unknown.String(): tcp.Unknown.String()}
+	for _, s := range tcp.States() {
 		words[s.String()] = s.String()
 	}
 	for _, k := range tracker.Kinds() {
@@ -354,7 +354,7 @@ var vocabulary = makeVocabulary()
 
 func makeVocabulary() map[string][]string {
 	v := make(map[string][]string)
-	for _, s := range append(tracker.States(), tracker.Unknown) {
+	for _, s := range append(tcp.States(), tcp.Unknown) {
 		v["state"] = append(v["state"], s.String())
 	}
 	v["proved_state"] = v["state"]

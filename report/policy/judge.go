@@ -8,6 +8,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 const (
@@ -184,7 +185,7 @@ func (j *Judge) expect(i int, r *rule, c *tracker.Record) {
 		}
 		text := fmt.Sprintf("the %s is in %s, not %s", tracker.End(e), describe(x), stateList(want))
 		verdict := report.Failed
-		if x.State == tracker.Unknown {
+		if x.State == tcp.Unknown {
 			verdict = report.Undecided
 			text = fmt.Sprintf("no packet tells the state of the %s; expected is %s", tracker.End(e), stateList(want))
 		} else if j.cut(c) {
@@ -198,7 +199,7 @@ func (j *Judge) expect(i int, r *rule, c *tracker.Record) {
 // describe names the state of an end, and how sure it is.
 func describe(x *tracker.EndRecord) string { return fmt.Sprintf("%v (%v)", x.State, x.Certainty) }
 
-func stateList(list []tracker.State) string {
+func stateList(list []tcp.State) string {
 	var names []string
 	for _, s := range list {
 		names = append(names, s.String())
@@ -208,7 +209,7 @@ func stateList(list []tracker.State) string {
 
 // cut reports whether the connection was not over where the capture is cut off.
 func (j *Judge) cut(c *tracker.Record) bool {
-	over := func(x tracker.EndRecord) bool { return x.State == tracker.Closed }
+	over := func(x tracker.EndRecord) bool { return x.State == tcp.Closed }
 	return j.Truncated && !(over(c.Ends[0]) && over(c.Ends[1]))
 }
 

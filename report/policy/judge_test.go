@@ -10,6 +10,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // connection returns a connection whose ends are in states as tables write
@@ -25,7 +26,7 @@ func connection(conn int, client, server string) *tracker.Record {
 			x.Certainty = tracker.Assumed
 		}
 		for i, name := range strings.Split(text, "|") {
-			s, err := tracker.ParseState(name)
+			s, err := tcp.ParseState(name)
 			if err != nil && name != "UNKNOWN" {
 				panic(err)
 			}

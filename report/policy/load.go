@@ -10,10 +10,10 @@ import (
 	"strconv"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+	"go.yaml.in/yaml/v3"
 )
 
 const (
@@ -320,17 +320,17 @@ func gradeOf(n *yaml.Node) (grade, error) {
 	return g, nil
 }
 
-func stateOf(n *yaml.Node) (tracker.State, error) {
+func stateOf(n *yaml.Node) (tcp.State, error) {
 	s, err := text(n)
 	if err != nil {
 		return 0, err
 	}
-	for _, state := range tracker.States() {
+	for _, state := range tcp.States() {
 		if state.String() == s {
 			return state, nil
 		}
 	}
-	return 0, at(n, "%q is no state (%s)", report.Escape(s), strings.Join(vocabulary["state"][:len(tracker.States())], ", "))
+	return 0, at(n, "%q is no state (%s)", report.Escape(s), strings.Join(vocabulary["state"][:len(tcp.States())], ", "))
 }
 
 // ends are the keys of expect.

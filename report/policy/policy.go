@@ -15,6 +15,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A Policy is a list of rules, compiled. It is for one goroutine.
@@ -76,8 +77,8 @@ type rule struct {
 	match  *Expr
 	ports  []uint16 // of the server; none: any
 	tuple  report.Tuple
-	expr   *Expr              // of askRequire, askForbid, askCount
-	expect [2][]tracker.State // of askExpect, by end; none: any
+	expr   *Expr          // of askRequire, askForbid, askCount
+	expect [2][]tcp.State // of askExpect, by end; none: any
 	deny   []grade
 	allow  []grade
 }

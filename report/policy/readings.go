@@ -8,6 +8,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A capture can often be read in more than one way, and a rule fails only if
@@ -68,13 +69,13 @@ func (x *Expr) values(c *tracker.Record) string {
 
 // doubt says why the answer to a rule may be another; "" if it may not.
 func (j *Judge) doubt(r *rule, c *tracker.Record, bad bool) string {
-	var states [2][]tracker.State
+	var states [2][]tcp.State
 	var whys [2]string
 	for e := range c.Ends {
 		x := &c.Ends[e]
 		states[e], whys[e] = j.otherStates(x, bad)
 		as := c.Ends[1-e].State
-		if states[e] != nil && j.otherwise(r, c, bad, e, states[e], []tracker.State{as}) {
+		if states[e] != nil && j.otherwise(r, c, bad, e, states[e], []tcp.State{as}) {
 			return fmt.Sprintf("the state of the %s is %s", tracker.End(e), whys[e])
 		}
 	}
@@ -100,23 +101,23 @@ func (j *Judge) doubt(r *rule, c *tracker.Record, bad bool) string {
 
 // otherStates returns the states that an end may be in besides, and why; nil if
 // there is no other.
-func (j *Judge) otherStates(x *tracker.EndRecord, bad bool) (states []tracker.State, why string) {
+func (j *Judge) otherStates(x *tracker.EndRecord, bad bool) (states []tcp.State, why string) {
 	switch {
-	case x.State == tracker.Unknown:
-		return tracker.States(), "not known"
+	case x.State == tcp.Unknown:
+		return tcp.States(), "not known"
 	case j.o.Strict:
 		return nil, ""
 	case x.Possible.Len() > 1:
 		return x.Possible.List(), "one of several"
 	case bad && x.Certainty == tracker.Assumed:
-		return tracker.States(), "only assumed"
+		return tcp.States(), "only assumed"
 	}
 	return nil, ""
 }
 
 // otherwise reports whether the answer is another in one of the states of end
 // e, with the other end in one of its own.
-func (j *Judge) otherwise(r *rule, c *tracker.Record, bad bool, e int, states, peers []tracker.State) bool {
+func (j *Judge) otherwise(r *rule, c *tracker.Record, bad bool, e int, states, peers []tcp.State) bool {
 	other := *c
 	for _, peer := range peers {
 		other.Ends[1-e].State = peer
@@ -196,7 +197,7 @@ func (j *Judge) keep(i int, c *tracker.Record) {
 	for e := range c.Ends {
 		if states, _ := j.otherStates(&c.Ends[e], true); states != nil {
 			m.ends = append(m.ends, tracker.End(e))
-			m.unknown = m.unknown || c.Ends[e].State == tracker.Unknown
+			m.unknown = m.unknown || c.Ends[e].State == tcp.Unknown
 		}
 	}
 	j.set = append(j.set, m)
@@ -262,7 +263,7 @@ func (j *Judge) doubtSet(r *rule, set []*member, list, env reflect.Value, bad bo
 			ends += len(m.ends)
 		}
 	}
-	states := tracker.States()
+	states := tcp.States()
 	if ends*len(states) > maxReadings || ends*len(states)*len(set) > maxSteps/10 {
 		return fmt.Sprintf("the states of %d ends are not sure, too many to try", ends)
 	}

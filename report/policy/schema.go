@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Schema returns the JSON Schema of a policy. It is made from the list of keys
@@ -61,7 +62,7 @@ func oneOrMore(item map[string]any) map[string]any {
 
 func expectSchema() map[string]any {
 	var states []string
-	for _, s := range tracker.States() {
+	for _, s := range tcp.States() {
 		states = append(states, s.String())
 	}
 	properties := map[string]any{}

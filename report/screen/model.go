@@ -5,8 +5,9 @@ import (
 	"slices"
 	"strings"
 
-	tea "charm.land/bubbletea/v2"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 
+	tea "charm.land/bubbletea/v2"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
@@ -333,7 +334,7 @@ type changes struct {
 
 // A standing is what of a connection counts as a change.
 type standing struct {
-	states    [2]tracker.State
+	states    [2]tcp.State
 	certain   [2]tracker.Certainty
 	anomalies int
 	packets   uint64
@@ -353,7 +354,7 @@ func (c *changes) to(s *report.Snapshot) {
 	c.stood, c.marks = make(map[int]standing, len(s.Records)), make(map[int]byte)
 	for _, r := range s.Records {
 		a, b := &r.Ends[0], &r.Ends[1]
-		now := standing{[2]tracker.State{a.State, b.State}, [2]tracker.Certainty{a.Certainty, b.Certainty}, len(r.Anomalies), a.Packets + b.Packets}
+		now := standing{[2]tcp.State{a.State, b.State}, [2]tracker.Certainty{a.Certainty, b.Certainty}, len(r.Anomalies), a.Packets + b.Packets}
 		c.stood[r.Conn] = now
 		was, known := before[r.Conn]
 		spoke := was

@@ -7,9 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
-
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
@@ -17,17 +18,17 @@ import (
 // crowd returns a Snapshot of n connections between two hosts, of which every
 // tenth is in TIME_WAIT.
 func crowd(n int) *report.Snapshot {
-	start := tracker.Time(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).UnixNano())
+	start := tcp.Time(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).UnixNano())
 	s := &report.Snapshot{Time: start.Add(time.Hour), Summary: report.Summary{Packets: 9, TCPPackets: 8, Dropped: 7, First: start}}
 	for i := range n {
 		r := &tracker.Record{Conn: i + 1, Start: start.Add(time.Duration(i) * time.Second), End: start.Add(time.Minute)}
 		for e := range r.Ends {
 			host := netip.AddrFrom4([4]byte{10, 9, 0, byte(1 + e)})
-			r.Ends[e] = tracker.EndRecord{Addr: netip.AddrPortFrom(host, uint16(80+(1-e)*(1000+i%60000))), State: tracker.Established, Certainty: tracker.Proved, Bytes: uint64(i)}
+			r.Ends[e] = tracker.EndRecord{Addr: netip.AddrPortFrom(host, uint16(80+(1-e)*(1000+i%60000))), State: tcp.Established, Certainty: tracker.Proved, Bytes: uint64(i)}
 		}
 		if i%10 == 0 {
-			r.Ends[0].State = tracker.TimeWait
-			r.Ends[1].State = tracker.Closed
+			r.Ends[0].State = tcp.TimeWait
+			r.Ends[1].State = tcp.Closed
 			r.Anomalies = []tracker.Anomaly{{Conn: i + 1, Kind: "evil\x1b[2Jkind", Text: "a \x1b]0;title\x07 text", Count: 1}}
 		}
 		s.Records = append(s.Records, r)
@@ -188,7 +189,7 @@ func TestMarksWhatChanged(t *testing.T) {
 		t.Errorf("at first the rows begin with %q", got)
 	}
 	next := crowd(5)
-	next.Records[1].Ends[0].State = tracker.FinWait1
+	next.Records[1].Ends[0].State = tcp.FinWait1
 	next.Records[2].Ends[0].Packets = 3
 	m.Update(&refresh{Snapshot: next})
 	for conn, want := range []string{1: "    ", 2: " *  ", 3: " .  ", 4: "    ", 5: ">+  "} {

@@ -19,9 +19,10 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
-
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
@@ -114,7 +115,7 @@ func (d *Display) Close() {
 
 // Take takes the segment that the tracker will observe next. It is read until
 // the next call.
-func (d *Display) Take(s *tracker.Segment) {
+func (d *Display) Take(s *tcp.Segment) {
 	if w := d.ladder.Load(); w != nil {
 		w.mu.Lock()
 		defer w.mu.Unlock() // also on a panic, for Close to have a screen to end

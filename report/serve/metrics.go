@@ -7,9 +7,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A metric is one that is exported. The list of them is the only place where
@@ -156,7 +156,7 @@ func (m *serverMetrics) Describe(descs chan<- *prometheus.Desc) {
 // Collect collects what is read from the newest frame.
 func (m *serverMetrics) Collect(to chan<- prometheus.Metric) {
 	f := m.newest()
-	for _, s := range append(tracker.States(), tracker.Unknown) {
+	for _, s := range append(tcp.States(), tcp.Unknown) {
 		for e := range tracker.End(2) {
 			to <- prometheus.MustNewConstMetric(m.descs[0], prometheus.GaugeValue, float64(f.states[s][e]), e.String(), s.String())
 		}

@@ -16,10 +16,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
-
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/report/internal/played"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // server returns a Server.
@@ -154,8 +154,8 @@ func TestMetricsKeepToTheConventions(t *testing.T) {
 func TestWhatIsOverIsNotCounted(t *testing.T) {
 	s := server(t, Options{})
 	r := &tracker.Record{Conn: 1, HandshakeRTT: time.Millisecond}
-	r.Ends[0].State, r.Ends[1].State = tracker.Established, tracker.Established
-	kept := func() int { return s.frame.Load().states[tracker.Established][tracker.Client] }
+	r.Ends[0].State, r.Ends[1].State = tcp.Established, tcp.Established
+	kept := func() int { return s.frame.Load().states[tcp.Established][tracker.Client] }
 	for range 3 {
 		s.Refresh(&report.Snapshot{Time: 1, Records: []*tracker.Record{r}})
 	}
@@ -343,7 +343,7 @@ func TestEvents(t *testing.T) {
 	if now.All != 1 || len(now.Rows) != 1 || now.Titles[1] != "Client Address" || !strings.HasPrefix(now.Rows[0][1], "10.9.0.1:") {
 		t.Errorf("the table is %+v", now)
 	}
-	rows := &report.Snapshot{Time: tracker.Time(time.Hour) + s.frame.Load().snapshot.Time}
+	rows := &report.Snapshot{Time: tcp.Time(time.Hour) + s.frame.Load().snapshot.Time}
 	for i := range shownRows + 7 {
 		r := &tracker.Record{Conn: i + 1, Anomalies: []tracker.Anomaly{{Kind: "<script>\x1b"}}}
 		rows.Records = append(rows.Records, r)
@@ -376,7 +376,7 @@ func TestStuckClientHoldsNobodyUp(t *testing.T) {
 		big.Records = append(big.Records, &tracker.Record{Conn: i + 1})
 	}
 	for i := range 2000 {
-		s.Refresh(&report.Snapshot{Time: tracker.Time(i + 1), Records: big.Records})
+		s.Refresh(&report.Snapshot{Time: tcp.Time(i + 1), Records: big.Records})
 	}
 	var now table
 	for now.Time != "1970-01-01T00:00:00.000002Z" { // that of the last
@@ -398,7 +398,7 @@ func TestTooManyClients(t *testing.T) {
 func TestHistoryIsBounded(t *testing.T) {
 	s := server(t, Options{})
 	for i := range 5 * keptPoints {
-		s.Refresh(&report.Snapshot{Time: tracker.Time(i+1) * 1e6})
+		s.Refresh(&report.Snapshot{Time: tcp.Time(i+1) * 1e6})
 		if n := len(s.frame.Load().points); n > 2*keptPoints {
 			t.Fatalf("%d points are kept", n)
 		}
@@ -440,6 +440,6 @@ func BenchmarkEvent(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		s.Event(&tracker.Event{Kind: tracker.Seen})
-		s.Event(&tracker.Event{Kind: tracker.Moved, From: tracker.SynSent, To: tracker.Established})
+		s.Event(&tracker.Event{Kind: tracker.Moved, From: tcp.SynSent, To: tcp.Established})
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/report"
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 const (
@@ -53,7 +53,7 @@ func newFrame(s *report.Snapshot, over map[int]bool, before []point) *frame {
 	p := point{Time: s.Time.Std().UnixMilli(), States: make(map[string]int)}
 	for state, n := range f.states {
 		if sum := n[0] + n[1]; sum > 0 {
-			p.States[tracker.State(state).String()] = sum
+			p.States[tcp.State(state).String()] = sum
 		}
 	}
 	if len(before) == 2*keptPoints {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A firm state is one that the tracker calls proved, or settled. The kernel
@@ -14,9 +15,9 @@ import (
 
 // A claim is a firm state.
 type claim struct {
-	state tracker.State
+	state tcp.State
 	how   tracker.Certainty
-	since tracker.Time // when the connection began of which it is said
+	since tcp.Time // when the connection began of which it is said
 }
 
 // claims returns what the tracker is firm about in a connection.
@@ -25,7 +26,7 @@ func claims(r *tracker.Record, addr netip.AddrPort) (list []claim) {
 	if e.Certainty != tracker.Assumed {
 		list = append(list, claim{e.State, e.Certainty, r.Start})
 	}
-	if e.Proved != tracker.Unknown && (e.Certainty != tracker.Proved || e.Proved != e.State) {
+	if e.Proved != tcp.Unknown && (e.Certainty != tracker.Proved || e.Proved != e.State) {
 		list = append(list, claim{e.Proved, tracker.Proved, r.Start})
 	}
 	return list
@@ -114,7 +115,7 @@ func (c *Case) excuseOf(l *look, claim claim) excuse {
 	if why := c.finWaited(l, claim.state); why != (excuse{}) {
 		return why
 	}
-	if claim.state == tracker.SynReceived && socketless(l.cp.state(l.end)) == "CLOSED" {
+	if claim.state == tcp.SynReceived && socketless(l.cp.state(l.end)) == "CLOSED" {
 		if s := c.shownAtTap(l, visit{"SYN_RCVD", float64(claim.since) / 1e9}); s != nil {
 			return because(KeepsNoRequest, "%v was sent with a SYN cookie", s)
 		}
@@ -131,8 +132,8 @@ func (c *Case) excuseOf(l *look, claim claim) excuse {
 
 // finWaited excuses a passive close where the kernel's was an active one, and
 // its FIN was first sent after the peer's had come.
-func (c *Case) finWaited(l *look, state tracker.State) excuse {
-	if state != tracker.CloseWait && state != tracker.LastAck && state != tracker.Closed {
+func (c *Case) finWaited(l *look, state tcp.State) excuse {
+	if state != tcp.CloseWait && state != tcp.LastAck && state != tcp.Closed {
 		return excuse{}
 	}
 	atHost := crossing(c.at(l.end), l.conn.Addr("client"), l.conn.Addr("server"))
@@ -168,7 +169,7 @@ func (c *Case) forgedAndAccepted(l *look) excuse {
 }
 
 // movedBy reports whether the kernel moved when the segment came to it.
-func movedBy(m Move, s *tracker.Segment) bool {
+func movedBy(m Move, s *tcp.Segment) bool {
 	const soon, polled = 0.001, 0.012 // seconds
 	late := m.T - float64(s.Time)/1e9
 	return -soon < late && late < polled
@@ -179,7 +180,7 @@ func movedBy(m Move, s *tracker.Segment) bool {
 // there, an ACK of the peer's FIN, an ACK after its SYN, and so on. That its
 // peer acknowledged its FIN, that it was reset or gave up, nothing shows that
 // it sends; a RST shows nothing, as anyone may forge it.
-func (c *Case) shownAtTap(l *look, v visit) *tracker.Segment {
+func (c *Case) shownAtTap(l *look, v visit) *tcp.Segment {
 	atHost := crossing(c.at(l.end), l.conn.Addr("client"), l.conn.Addr("server"))
 	if len(atHost) == 0 {
 		atHost = crossing(c.segments[l.tap], l.conn.Addr("client"), l.conn.Addr("server"))
@@ -188,7 +189,7 @@ func (c *Case) shownAtTap(l *look, v visit) *tracker.Segment {
 	for _, s := range atTap {
 		const polled = 0.012 // seconds by which a move may be told late
 		at := float64(s.Time) / 1e9
-		if s.Src != l.addr() || at < v.at-polled || at > l.cp.T || s.Flags.Any(tracker.RST) {
+		if s.Src != l.addr() || at < v.at-polled || at > l.cp.T || s.Flags.Any(tcp.RST) {
 			continue
 		}
 		if shows(&s, v.state, atTap, atHost) {
@@ -200,16 +201,16 @@ func (c *Case) shownAtTap(l *look, v visit) *tracker.Segment {
 
 // shows reports whether an end sends such a segment only once it has come to
 // the state, by what was captured at the tap and at its host.
-func shows(s *tracker.Segment, state string, atTap, atHost []tracker.Segment) bool {
+func shows(s *tcp.Segment, state string, atTap, atHost []tcp.Segment) bool {
 	switch state {
 	case "SYN_SENT":
-		return s.Flags.Any(tracker.SYN) && !s.Flags.Any(tracker.ACK)
+		return s.Flags.Any(tcp.SYN) && !s.Flags.Any(tcp.ACK)
 	case "SYN_RCVD":
-		return s.Flags.All(tracker.SYN | tracker.ACK)
+		return s.Flags.All(tcp.SYN | tcp.ACK)
 	case "ESTABLISHED":
-		return !s.Flags.Any(tracker.SYN) && s.Flags.Any(tracker.ACK) && (calledBefore(s, atHost) || acknowledgesData(s, atHost))
+		return !s.Flags.Any(tcp.SYN) && s.Flags.Any(tcp.ACK) && (calledBefore(s, atHost) || acknowledgesData(s, atHost))
 	case "FIN_WAIT_1", "LAST_ACK":
-		return s.Flags.Any(tracker.FIN)
+		return s.Flags.Any(tcp.FIN)
 	case "CLOSE_WAIT", "CLOSING", "TIME_WAIT":
 		return acknowledgesFIN(s, atTap)
 	}
@@ -219,10 +220,10 @@ func shows(s *tracker.Segment, state string, atTap, atHost []tracker.Segment) bo
 // calledBefore reports whether the newest SYN that the sender of s had sent
 // before it was one without ACK: such an end acknowledges nothing before it is
 // in ESTABLISHED.
-func calledBefore(s *tracker.Segment, atHost []tracker.Segment) bool {
+func calledBefore(s *tcp.Segment, atHost []tcp.Segment) bool {
 	for i := range slices.Backward(atHost) {
-		if o := &atHost[i]; o.Src == s.Src && o.Time <= s.Time && o.Flags.Any(tracker.SYN) {
-			return !o.Flags.Any(tracker.ACK)
+		if o := &atHost[i]; o.Src == s.Src && o.Time <= s.Time && o.Flags.Any(tcp.SYN) {
+			return !o.Flags.Any(tcp.ACK)
 		}
 	}
 	return false
@@ -231,9 +232,9 @@ func calledBefore(s *tracker.Segment, atHost []tracker.Segment) bool {
 // acknowledgesData reports whether s acknowledges an octet behind the newest SYN
 // that came to its sender, and what rode on it: the peer sends those with an ACK
 // of the sender's own SYN.
-func acknowledgesData(s *tracker.Segment, atHost []tracker.Segment) bool {
+func acknowledgesData(s *tcp.Segment, atHost []tcp.Segment) bool {
 	for i := range slices.Backward(atHost) {
-		if o := &atHost[i]; o.Dst == s.Src && o.Time <= s.Time && o.Flags.Any(tracker.SYN) {
+		if o := &atHost[i]; o.Dst == s.Src && o.Time <= s.Time && o.Flags.Any(tcp.SYN) {
 			return o.End().Before(s.Ack)
 		}
 	}
@@ -242,8 +243,8 @@ func acknowledgesData(s *tracker.Segment, atHost []tracker.Segment) bool {
 
 // acknowledgesFIN reports whether s acknowledges a FIN that passed the tap: what
 // did not may as well have been an octet.
-func acknowledgesFIN(s *tracker.Segment, atTap []tracker.Segment) bool {
-	return s.Flags.Any(tracker.ACK) && slices.ContainsFunc(atTap, func(o tracker.Segment) bool {
-		return o.Dst == s.Src && o.Flags.Any(tracker.FIN) && o.End() == s.Ack
+func acknowledgesFIN(s *tcp.Segment, atTap []tcp.Segment) bool {
+	return s.Flags.Any(tcp.ACK) && slices.ContainsFunc(atTap, func(o tcp.Segment) bool {
+		return o.Dst == s.Src && o.Flags.Any(tcp.FIN) && o.End() == s.Ack
 	})
 }

@@ -3,7 +3,7 @@ package judge
 import (
 	"fmt"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A visit is one state of an end's history.
@@ -37,7 +37,7 @@ func ourHistory(l look) (lists [][]visit) {
 		var list []visit
 		for _, st := range endAt(r, l.conn.Addr(l.end)).History {
 			name := st.State.String()
-			if st.State == tracker.Listen {
+			if st.State == tcp.Listen {
 				name = "CLOSED" // where RFC 9293 returns to LISTEN, Linux drops the request
 			}
 			list = append(list, visit{name, float64(st.Time) / 1e9})
@@ -51,12 +51,12 @@ func ourHistory(l look) (lists [][]visit) {
 
 // shown reports whether a packet at the host, or TIME-WAIT's end, tells of a
 // move of its kernel.
-func shown(v visit, atHost []tracker.Segment) bool {
-	return shownBy(v, atHost, func(*tracker.Segment) bool { return true })
+func shown(v visit, atHost []tcp.Segment) bool {
+	return shownBy(v, atHost, func(*tcp.Segment) bool { return true })
 }
 
 // shownBy is shown for some of the packets.
-func shownBy(v visit, atHost []tracker.Segment, tells func(s *tracker.Segment) bool) bool {
+func shownBy(v visit, atHost []tcp.Segment, tells func(s *tcp.Segment) bool) bool {
 	const polled = 0.012 // what was read by polling is late by some ms
 	for i := range atHost {
 		if d := v.at - float64(atHost[i].Time)/1e9; -0.001 < d && d < polled && tells(&atHost[i]) {
@@ -83,7 +83,7 @@ func settle(list []visit, cookies bool) []visit {
 // agree compares the history of one incarnation with the kernel's. A state that
 // the kernel passes through within one segment need not be told. What a new
 // incarnation replaced is gone, whether the kernel said so or not.
-func agree(ours, kernel []visit, atHost []tracker.Segment, replaced bool) bool {
+func agree(ours, kernel []visit, atHost []tcp.Segment, replaced bool) bool {
 	cookies := kernel[0].state == "ESTABLISHED"
 	ours, kernel = settle(ours, cookies), settle(kernel, cookies)
 	i := 0

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A Miss is a difference between the tracker and a kernel.
@@ -54,7 +55,7 @@ func (m *Miss) String() string {
 
 // replay tracks the segments up to the given moment, 0 for all of them, and
 // returns the records of all connections as they are then.
-func replay(segments []tracker.Segment, until tracker.Time) []*tracker.Record {
+func replay(segments []tcp.Segment, until tcp.Time) []*tracker.Record {
 	var records []*tracker.Record
 	tk, err := tracker.New(tracker.Config{}, func(e *tracker.Event) {
 		if e.Kind == tracker.Over {
@@ -103,7 +104,7 @@ func endAt(r *tracker.Record, addr netip.AddrPort) *tracker.EndRecord {
 func socket(records []*tracker.Record, addr netip.AddrPort) *tracker.Record {
 	newest := len(records) - 1
 	for i, r := range slices.Backward(records) {
-		if state := endAt(r, addr).State; state != tracker.Closed && (state != tracker.Listen || i == newest) {
+		if state := endAt(r, addr).State; state != tcp.Closed && (state != tcp.Listen || i == newest) {
 			return r
 		}
 	}
@@ -158,7 +159,7 @@ func (c *Case) States() (compared int, misses []Miss) {
 		got := endAt(socket(l.records, l.addr()), l.addr()).State
 		if want := l.cp.accepts(l.tap, l.end); !slices.Contains(want, got.String()) {
 			why := c.undecidable(l.tap, l.end, l.conn, l.cp.T)
-			if newest := endAt(l.records[len(l.records)-1], l.addr()); got == tracker.Unknown && newest.Packets == 0 {
+			if newest := endAt(l.records[len(l.records)-1], l.addr()); got == tcp.Unknown && newest.Packets == 0 {
 				why = excuse{SaysUnknown, "the end has not sent a packet, and the tracker says that it does not know"}
 			}
 			misses = append(misses, l.miss(got.String(), strings.Join(want, " or "), why))

@@ -17,7 +17,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/capture"
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // The two ends of a connection as stories name them: the server is the
@@ -73,7 +73,7 @@ type Move struct {
 }
 
 // moment is a time of truth.json as a tracker.Time.
-func moment(t float64) tracker.Time { return tracker.Time(t * 1e9) }
+func moment(t float64) tcp.Time { return tcp.Time(t * 1e9) }
 
 // state returns the kernel's state at the end.
 func (c *Checkpoint) state(end string) string {
@@ -124,7 +124,7 @@ func (s *Story) conversations() []Story {
 // A Case is a story with the segments of its captures.
 type Case struct {
 	Story
-	segments map[string][]tracker.Segment // by tap
+	segments map[string][]tcp.Segment // by tap
 }
 
 // Load reads the story in a directory.
@@ -133,7 +133,7 @@ func Load(dir string) (*Case, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Case{segments: map[string][]tracker.Segment{}}
+	c := &Case{segments: map[string][]tcp.Segment{}}
 	if err := json.Unmarshal(data, &c.Story); err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
@@ -146,7 +146,7 @@ func Load(dir string) (*Case, error) {
 }
 
 // read returns the segments of a capture.
-func read(path string) (list []tracker.Segment, err error) {
+func read(path string) (list []tcp.Segment, err error) {
 	src, err := capture.Open([]string{path}, capture.Options{})
 	if err != nil {
 		return nil, err
@@ -168,7 +168,7 @@ func host(tap string) string {
 }
 
 // at returns what was captured at the host of the end.
-func (c *Case) at(end string) []tracker.Segment {
+func (c *Case) at(end string) []tcp.Segment {
 	for tap, list := range c.segments {
 		if host(tap) == end {
 			return list
@@ -178,8 +178,8 @@ func (c *Case) at(end string) []tracker.Segment {
 }
 
 // crossing returns the segments between the two ends.
-func crossing(segments []tracker.Segment, a, b netip.AddrPort) []tracker.Segment {
-	var list []tracker.Segment
+func crossing(segments []tcp.Segment, a, b netip.AddrPort) []tcp.Segment {
+	var list []tcp.Segment
 	for _, s := range segments {
 		if s.Src == a && s.Dst == b || s.Src == b && s.Dst == a {
 			list = append(list, s)

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Two worlds that look the same at a tap cannot be told apart there. Where the
@@ -127,8 +127,8 @@ func (c *Case) unordered(tap, end string, conn *Story, t float64) excuse {
 // controlsDiffer says which SYN, FIN, RST or first ACK of one capture the other
 // lacks, or has in another place among the segments of its sender. A FIN counts
 // only when all before it has arrived.
-func controlsDiffer(a, b []tracker.Segment) excuse {
-	place, left := map[tracker.Segment]int{}, count(b)
+func controlsDiffer(a, b []tcp.Segment) excuse {
+	place, left := map[tcp.Segment]int{}, count(b)
 	for i := range b {
 		place[bare(&b[i])] = i + 1
 	}
@@ -139,13 +139,13 @@ func controlsDiffer(a, b []tracker.Segment) excuse {
 		missing := left[key] == 0
 		left[key]--
 		switch {
-		case s.Flags.Any(tracker.SYN|tracker.FIN|tracker.RST) || opening[s.Src]:
+		case s.Flags.Any(tcp.SYN|tcp.FIN|tcp.RST) || opening[s.Src]:
 			switch {
 			case missing:
 				return because(OtherOrder, "%v passed at one host only", s)
 			case place[key] < last[s.Src]:
 				return because(OtherOrder, "%v was overtaken", s)
-			case lost[s.Src] && s.Flags.Any(tracker.FIN):
+			case lost[s.Src] && s.Flags.Any(tcp.FIN):
 				return because(OtherOrder, "octets before %v were lost", s)
 			}
 		case missing && s.Data > 0:
@@ -153,7 +153,7 @@ func controlsDiffer(a, b []tracker.Segment) excuse {
 		case s.Data > 0 && place[key] < last[s.Src]:
 			return because(OtherOrder, "%v was overtaken", s)
 		}
-		opening[s.Src] = s.Flags.Any(tracker.SYN)
+		opening[s.Src] = s.Flags.Any(tcp.SYN)
 		last[s.Src] = max(last[s.Src], place[key])
 	}
 	return excuse{}
@@ -161,9 +161,9 @@ func controlsDiffer(a, b []tracker.Segment) excuse {
 
 // bothSides returns what was captured of the conversation between two times at
 // the tap (here), and at the host of the end (there).
-func (c *Case) bothSides(tap, end string, conn *Story, from, to float64) (here, there []tracker.Segment) {
-	within := func(list []tracker.Segment) []tracker.Segment {
-		return slices.DeleteFunc(crossing(list, conn.Addr("client"), conn.Addr("server")), func(s tracker.Segment) bool {
+func (c *Case) bothSides(tap, end string, conn *Story, from, to float64) (here, there []tcp.Segment) {
+	within := func(list []tcp.Segment) []tcp.Segment {
+		return slices.DeleteFunc(crossing(list, conn.Addr("client"), conn.Addr("server")), func(s tcp.Segment) bool {
 			return s.Time < moment(from) || s.Time > moment(to)
 		})
 	}
@@ -173,8 +173,8 @@ func (c *Case) bothSides(tap, end string, conn *Story, from, to float64) (here, 
 // unheard says which segment between the tap (here) and the end (there) is
 // missing at one of them, and was followed by nothing of the end that reached
 // the tap.
-func unheard(here, there []tracker.Segment, end string) excuse {
-	lostThere, lostHere := lost(here, there, func(s *tracker.Segment) bool { return s.Dst.String() == end }), notCaptured(here, there, end)
+func unheard(here, there []tcp.Segment, end string) excuse {
+	lostThere, lostHere := lost(here, there, func(s *tcp.Segment) bool { return s.Dst.String() == end }), notCaptured(here, there, end)
 	heard := lastHeard(there, lostHere, end)
 	onItsWay := transit(here, end)
 	for i := range here {
@@ -187,21 +187,21 @@ func unheard(here, there []tracker.Segment, end string) excuse {
 	}
 	const telling = 2 * time.Second // after which others show what a lost RST would have
 	gap := false
-	closed := map[tracker.Seq]bool{} // by the number of the FIN
+	closed := map[tcp.Seq]bool{} // by the number of the FIN
 	for i := range there {
 		s := &there[i]
 		if s.Src.String() != end {
 			continue
 		}
 		switch {
-		case s.Flags.Any(tracker.RST) && lostHere[i] && heard.Sub(s.Time) < telling:
+		case s.Flags.Any(tcp.RST) && lostHere[i] && heard.Sub(s.Time) < telling:
 			return because(RSTLost, "%v of %s never came to the tap", s, end)
-		case s.Flags.Any(tracker.RST) && gap:
+		case s.Flags.Any(tcp.RST) && gap:
 			return because(RSTLost, "octets before %v of %s never came to the tap", s, end)
 		case s.Data > 0:
 			gap = lostHere[i]
 		}
-		if !s.Flags.Any(tracker.FIN) || closed[s.End()] {
+		if !s.Flags.Any(tcp.FIN) || closed[s.End()] {
 			continue
 		}
 		if lostHere[i] {
@@ -214,12 +214,12 @@ func unheard(here, there []tracker.Segment, end string) excuse {
 
 // notCaptured finds the segments that the end sent (there) and that never came to
 // the tap (here).
-func notCaptured(here, there []tracker.Segment, end string) map[int]bool {
-	return lost(there, here, func(s *tracker.Segment) bool { return s.Src.String() == end })
+func notCaptured(here, there []tcp.Segment, end string) map[int]bool {
+	return lost(there, here, func(s *tcp.Segment) bool { return s.Src.String() == end })
 }
 
 // lastHeard returns when the end sent the last segment that reached the tap.
-func lastHeard(there []tracker.Segment, lostHere map[int]bool, end string) (heard tracker.Time) {
+func lastHeard(there []tcp.Segment, lostHere map[int]bool, end string) (heard tcp.Time) {
 	for i := range there {
 		if s := &there[i]; s.Src.String() == end && !lostHere[i] {
 			heard = s.Time
@@ -229,7 +229,7 @@ func lastHeard(there []tracker.Segment, lostHere map[int]bool, end string) (hear
 }
 
 // untold says which segment of the end never came to the tap, nor any after it.
-func untold(there []tracker.Segment, lostHere map[int]bool, heard tracker.Time, end string) excuse {
+func untold(there []tcp.Segment, lostHere map[int]bool, heard tcp.Time, end string) excuse {
 	for i := range there {
 		if s := &there[i]; lostHere[i] && s.Time > heard {
 			return because(LostBeforeTap, "%v of %s did not come to the tap by then, nor anything after it", s, end)
@@ -240,7 +240,7 @@ func untold(there []tracker.Segment, lostHere map[int]bool, heard tracker.Time, 
 
 // lost finds the segments of one capture, of those meant, that the host at the
 // other end of the path did not get.
-func lost(sent, got []tracker.Segment, meant func(s *tracker.Segment) bool) map[int]bool {
+func lost(sent, got []tcp.Segment, meant func(s *tcp.Segment) bool) map[int]bool {
 	arrived := arrivals(sent, got)
 	gone := map[int]bool{}
 	for i := range sent {
@@ -255,8 +255,8 @@ func lost(sent, got []tracker.Segment, meant func(s *tracker.Segment) bool) map[
 // host at the other end of the path. Those that are alike are told apart by time:
 // what arrived is the last that was sent before. A copy made on the path has none
 // left that it could be.
-func arrivals(sent, got []tracker.Segment) map[int]int {
-	open := map[tracker.Segment][]int{}
+func arrivals(sent, got []tcp.Segment) map[int]int {
+	open := map[tcp.Segment][]int{}
 	for i := range sent {
 		open[bare(&sent[i])] = append(open[bare(&sent[i])], i)
 	}
@@ -277,9 +277,9 @@ func arrivals(sent, got []tracker.Segment) map[int]int {
 
 // dawdled says which SYN, FIN or RST to the end, or which segment of it, was on
 // its way for longer than the tap can take it to have been.
-func dawdled(here, there []tracker.Segment, end string) excuse {
+func dawdled(here, there []tcp.Segment, end string) excuse {
 	most := transit(here, end)
-	late := func(sent, got []tracker.Segment, meant func(s *tracker.Segment) bool) excuse {
+	late := func(sent, got []tcp.Segment, meant func(s *tcp.Segment) bool) excuse {
 		for i, j := range arrivals(sent, got) {
 			if s := &sent[i]; meant(s) && got[j].Time.Sub(s.Time) > most {
 				return because(OtherOrder, "%v was %v on its way", s, got[j].Time.Sub(s.Time))
@@ -287,21 +287,21 @@ func dawdled(here, there []tracker.Segment, end string) excuse {
 		}
 		return excuse{}
 	}
-	why := late(here, there, func(s *tracker.Segment) bool {
-		return s.Dst.String() == end && s.Flags.Any(tracker.SYN|tracker.FIN|tracker.RST)
+	why := late(here, there, func(s *tcp.Segment) bool {
+		return s.Dst.String() == end && s.Flags.Any(tcp.SYN|tcp.FIN|tcp.RST)
 	})
-	return cmp.Or(why, late(there, here, func(s *tracker.Segment) bool { return s.Src.String() == end }))
+	return cmp.Or(why, late(there, here, func(s *tcp.Segment) bool { return s.Src.String() == end }))
 }
 
 // transit is how long a segment toward the end may be on its way, as seen from
 // the tap.
-func transit(here []tracker.Segment, end string) time.Duration {
+func transit(here []tcp.Segment, end string) time.Duration {
 	return max(2*response(here, end)+10*time.Millisecond, 50*time.Millisecond)
 }
 
 // passedBy says which segment came to the end, after some time, without having
 // passed the tap.
-func passedBy(here, there []tracker.Segment, end string, after tracker.Time) excuse {
+func passedBy(here, there []tcp.Segment, end string, after tcp.Time) excuse {
 	arrivedHere := count(here)
 	for i := range there {
 		if s := &there[i]; s.Dst.String() == end && arrivedHere[bare(s)] == 0 && s.Time > after {
@@ -313,9 +313,9 @@ func passedBy(here, there []tracker.Segment, end string, after tracker.Time) exc
 
 // response returns the shortest time in which the end, as seen from the tap,
 // acknowledged what was sent to it once; 200 ms if that was never seen.
-func response(here []tracker.Segment, end string) time.Duration {
+func response(here []tcp.Segment, end string) time.Duration {
 	shortest := time.Duration(0)
-	sent := map[tracker.Seq]bool{}
+	sent := map[tcp.Seq]bool{}
 	for i := range here {
 		s := &here[i]
 		if s.Dst.String() != end || s.Len() == 0 || sent[s.Seq] {
@@ -327,7 +327,7 @@ func response(here []tracker.Segment, end string) time.Duration {
 			if r.Src == s.Src && r.Seq == s.Seq {
 				break // sent again
 			}
-			if took := r.Time.Sub(s.Time); r.Src == s.Dst && r.Flags.Any(tracker.ACK) && s.End().AtMost(r.Ack) {
+			if took := r.Time.Sub(s.Time); r.Src == s.Dst && r.Flags.Any(tcp.ACK) && s.End().AtMost(r.Ack) {
 				if shortest == 0 || took < shortest {
 					shortest = took
 				}
@@ -342,15 +342,15 @@ func response(here []tracker.Segment, end string) time.Duration {
 }
 
 // bare returns what a segment has at both taps.
-func bare(s *tracker.Segment) tracker.Segment {
+func bare(s *tcp.Segment) tcp.Segment {
 	b := *s
 	b.Time, b.Packet = 0, 0
 	return b
 }
 
 // count counts the segments that are alike.
-func count(list []tracker.Segment) map[tracker.Segment]int {
-	n := map[tracker.Segment]int{}
+func count(list []tcp.Segment) map[tcp.Segment]int {
+	n := map[tcp.Segment]int{}
 	for i := range list {
 		n[bare(&list[i])]++
 	}
@@ -360,7 +360,7 @@ func count(list []tracker.Segment) map[tracker.Segment]int {
 // silent says which of the kernel's moves between two times no packet of its host
 // tells of. A close, for example, is told by the FIN, which waits where there is
 // data to be sent before it.
-func silent(moves []Move, atHost []tracker.Segment, end string, from, t float64) excuse {
+func silent(moves []Move, atHost []tcp.Segment, end string, from, t float64) excuse {
 	const unanswered = 3.0 // seconds that a SYN goes without an answer, twice
 	for _, m := range moves {
 		if m.T < from {
@@ -380,20 +380,20 @@ func silent(moves []Move, atHost []tracker.Segment, end string, from, t float64)
 // that its process closed, a RST, an ICMP error or the last ACK that the
 // connection is gone, and any of other moves. An end in SYN_SENT sends RSTs that
 // do not end it.
-func told(m Move, atHost []tracker.Segment, end string) bool {
-	return shownBy(visit{m.To, m.T}, atHost, func(s *tracker.Segment) bool {
+func told(m Move, atHost []tcp.Segment, end string) bool {
+	return shownBy(visit{m.To, m.T}, atHost, func(s *tcp.Segment) bool {
 		sent := s.Src.String() == end
 		switch {
 		case m.To == "FIN_WAIT_1" || m.To == "LAST_ACK":
-			return s.Flags.Any(tracker.FIN) && sent && !heardBetween(atHost, end, moment(m.T), s.Time)
+			return s.Flags.Any(tcp.FIN) && sent && !heardBetween(atHost, end, moment(m.T), s.Time)
 		case m.To == "CLOSED" && m.From != "TIME_WAIT":
 			switch {
 			case s.ICMP.Type != 0, m.From == "LAST_ACK" && !sent:
 				return true
 			case sent:
-				return s.Flags.Any(tracker.RST) && m.From != "SYN_SENT" && !heardBetween(atHost, end, moment(m.T), s.Time)
+				return s.Flags.Any(tcp.RST) && m.From != "SYN_SENT" && !heardBetween(atHost, end, moment(m.T), s.Time)
 			default:
-				return s.Flags.Any(tracker.RST) && (m.From == "SYN_SENT" || m.From == "SYN_RCVD" || expected(s, atHost, end))
+				return s.Flags.Any(tcp.RST) && (m.From == "SYN_SENT" || m.From == "SYN_RCVD" || expected(s, atHost, end))
 			}
 		}
 		return true
@@ -401,8 +401,8 @@ func told(m Move, atHost []tracker.Segment, end string) bool {
 }
 
 // heardBetween reports whether anything came to the end between two times.
-func heardBetween(atHost []tracker.Segment, end string, from, to tracker.Time) bool {
-	return slices.ContainsFunc(atHost, func(s tracker.Segment) bool {
+func heardBetween(atHost []tcp.Segment, end string, from, to tcp.Time) bool {
+	return slices.ContainsFunc(atHost, func(s tcp.Segment) bool {
 		return s.Dst.String() == end && from < s.Time && s.Time < to
 	})
 }
@@ -410,10 +410,10 @@ func heardBetween(atHost []tracker.Segment, end string, from, to tracker.Time) b
 // expected reports whether a RST to the end has the number that it asks for by
 // what it sent last, or the one before, or that behind what it has by SACK: by
 // no other does Linux let a connection be reset (RFC 5961 §3.2).
-func expected(rst *tracker.Segment, atHost []tracker.Segment, end string) bool {
+func expected(rst *tcp.Segment, atHost []tcp.Segment, end string) bool {
 	for i := range slices.Backward(atHost) {
 		s := &atHost[i]
-		if s.Src.String() != end || s.Time > rst.Time || !s.Flags.Any(tracker.ACK) {
+		if s.Src.String() != end || s.Time > rst.Time || !s.Flags.Any(tcp.ACK) {
 			continue
 		}
 		for _, k := range s.Options.SACK[:s.Options.NumSACK] {

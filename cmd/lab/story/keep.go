@@ -12,8 +12,8 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/capture/forge"
-	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/judge"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A Packet is one that a host's tap saw.
@@ -110,7 +110,7 @@ func (c *Conversation) writeCapture(path string, captured []Packet, end time.Tim
 		}
 		s, ok := capture.DecodeIP(p.Data)
 		if ok && (s.Src == one && s.Dst == other || s.Src == other && s.Dst == one) {
-			if err := w.Write(tracker.Time(p.At.UnixNano()), p.Data); err != nil {
+			if err := w.Write(tcp.Time(p.At.UnixNano()), p.Data); err != nil {
 				return err
 			}
 		}

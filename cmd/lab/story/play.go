@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/judge"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A Conversation is one story as two hosts play it.
@@ -333,7 +333,7 @@ func (c *Conversation) allow(text string) error {
 	if !ok || strings.TrimSpace(why) == "" || len(words) != 3 || len(c.marks) == 0 {
 		return errUsage
 	}
-	if _, err := tracker.ParseState(words[2]); err != nil {
+	if _, err := tcp.ParseState(words[2]); err != nil {
 		return err
 	}
 	m := &c.marks[len(c.marks)-1]

@@ -15,7 +15,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/capture/forge"
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // delay is how long the wire takes, each way.
@@ -36,7 +36,7 @@ func (s Side) Peer() Side { return 1 - s }
 
 // A sent packet is one that a host put on the wire.
 type sent struct {
-	segment tracker.Segment
+	segment tcp.Segment
 	packet  []byte
 }
 
@@ -59,19 +59,19 @@ type trigger struct {
 }
 
 // A matcher says which segments are meant.
-type matcher func(s *tracker.Segment) bool
+type matcher func(s *tcp.Segment) bool
 
 // matchers are the words for segments.
 var matchers = map[string]matcher{
-	"SYN":     func(s *tracker.Segment) bool { return s.Flags.All(tracker.SYN) && !s.Flags.Any(tracker.ACK) },
-	"SYN,ACK": func(s *tracker.Segment) bool { return s.Flags.All(tracker.SYN | tracker.ACK) },
-	"FIN":     func(s *tracker.Segment) bool { return s.Flags.Any(tracker.FIN) },
-	"RST":     func(s *tracker.Segment) bool { return s.Flags.Any(tracker.RST) },
-	"ACK": func(s *tracker.Segment) bool {
-		return s.Data == 0 && s.Flags.Any(tracker.ACK) && !s.Flags.Any(tracker.SYN|tracker.FIN|tracker.RST)
+	"SYN":     func(s *tcp.Segment) bool { return s.Flags.All(tcp.SYN) && !s.Flags.Any(tcp.ACK) },
+	"SYN,ACK": func(s *tcp.Segment) bool { return s.Flags.All(tcp.SYN | tcp.ACK) },
+	"FIN":     func(s *tcp.Segment) bool { return s.Flags.Any(tcp.FIN) },
+	"RST":     func(s *tcp.Segment) bool { return s.Flags.Any(tcp.RST) },
+	"ACK": func(s *tcp.Segment) bool {
+		return s.Data == 0 && s.Flags.Any(tcp.ACK) && !s.Flags.Any(tcp.SYN|tcp.FIN|tcp.RST)
 	},
-	"data":    func(s *tracker.Segment) bool { return s.Data > 0 },
-	"segment": func(s *tracker.Segment) bool { return true },
+	"data":    func(s *tcp.Segment) bool { return s.Data > 0 },
+	"segment": func(s *tcp.Segment) bool { return true },
 }
 
 // Noise is what happens to any segment of a conversation, with these
@@ -173,9 +173,9 @@ type channel struct {
 	cut   [2]bool // nothing of that side arrives
 	held  []delivery
 	sent  [2][]sent
-	next  [2]tracker.Seq // the number after the highest that was sent
-	busy  time.Time      // when a packet was last put on or taken off
-	queue int            // packets on their way
+	next  [2]tcp.Seq // the number after the highest that was sent
+	busy  time.Time  // when a packet was last put on or taken off
+	queue int        // packets on their way
 }
 
 // A delivery is a packet on its way.
@@ -255,14 +255,14 @@ func (w *Wire) Carry(from Side, packet []byte) {
 	}
 	c.busy = w.clock.Now()
 	c.sent[from] = append(c.sent[from], sent{s, packet})
-	if end := s.End(); len(c.sent[from]) == 1 || s.Flags.Any(tracker.SYN) || c.next[from].Before(end) {
+	if end := s.End(); len(c.sent[from]) == 1 || s.Flags.Any(tcp.SYN) || c.next[from].Before(end) {
 		c.next[from] = end
 	}
 	w.apply(c, from, &s, packet)
 }
 
 // apply does to a packet what the first rule for it says.
-func (w *Wire) apply(c *channel, from Side, s *tracker.Segment, packet []byte) {
+func (w *Wire) apply(c *channel, from Side, s *tcp.Segment, packet []byte) {
 	late := delay
 	if n := &c.noise; n.rnd != nil {
 		lost, again, slow := n.rnd.Float64() < n.loss, n.rnd.Float64() < n.duplicate, n.rnd.Float64() < n.late
@@ -298,7 +298,7 @@ func (w *Wire) apply(c *channel, from Side, s *tracker.Segment, packet []byte) {
 
 // match returns the first rule that applies to a segment, and arms those that
 // have waited for it.
-func (c *channel) match(from Side, s *tracker.Segment) (found *rule) {
+func (c *channel) match(from Side, s *tcp.Segment) (found *rule) {
 	for _, r := range c.rules {
 		if r.after == nil && found == nil && r.left != 0 && r.from == from && r.what(s) {
 			if r.skip > 0 {
@@ -401,7 +401,7 @@ var lastTS = regexp.MustCompile(`<TS=last([+-]\d+)?>`)
 func (w *Wire) inject(c *channel, from Side, text string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	number := func(text, field string, base tracker.Seq) string {
+	number := func(text, field string, base tcp.Seq) string {
 		return regexp.MustCompile(`<`+field+`=next[^>]*>`).ReplaceAllStringFunc(text, func(f string) string {
 			offset, _ := strconv.Atoi(relative.FindStringSubmatch(f)[1])
 			return fmt.Sprintf("<%s=%d>", field, uint32(base)+uint32(offset))
@@ -417,7 +417,7 @@ func (w *Wire) inject(c *channel, from Side, text string) error {
 		}
 		return f
 	})
-	s, err := tracker.ParseSegment(text)
+	s, err := tcp.ParseSegment(text)
 	if err != nil {
 		return err
 	}
@@ -435,9 +435,9 @@ func (w *Wire) unreachable(c *channel, to Side) error {
 		return fmt.Errorf("%v has sent nothing", to)
 	}
 	s := list[len(list)-1].segment
-	s.ICMP = tracker.ICMP{Type: 3, Code: 3}
+	s.ICMP = tcp.ICMP{Type: 3, Code: 3}
 	if s.Src.Addr().Is6() {
-		s.ICMP = tracker.ICMP{Type: 1, Code: 4, V6: true}
+		s.ICMP = tcp.ICMP{Type: 1, Code: 4, V6: true}
 	}
 	w.put(c, to.Peer(), forge.Append(nil, &s), 0)
 	return nil

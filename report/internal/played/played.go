@@ -9,6 +9,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A Display is what a capture is played to.
@@ -20,7 +21,7 @@ type Display interface {
 // File plays a capture to the display: refreshed once in every interval of the
 // capture's time, and after its end. take, unless nil, is given every segment
 // before the tracker is, and after of every refresh is called, unless nil.
-func File(path string, interval time.Duration, d Display, take func(*tracker.Segment), after func(*report.Snapshot)) error {
+func File(path string, interval time.Duration, d Display, take func(*tcp.Segment), after func(*report.Snapshot)) error {
 	w, err := watch.Files([]string{path}, capture.Options{}, tracker.Config{Seen: true})
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package tracker
+package tcp
 
 import (
 	"fmt"
@@ -25,10 +25,10 @@ const (
 	LastAck
 	TimeWait
 
-	numStates
+	NumStates
 )
 
-var stateNames = [numStates]string{
+var stateNames = [NumStates]string{
 	"UNKNOWN", "CLOSED", "LISTEN", "SYN_SENT", "SYN_RCVD", "ESTABLISHED",
 	"FIN_WAIT_1", "FIN_WAIT_2", "CLOSE_WAIT", "CLOSING", "LAST_ACK", "TIME_WAIT",
 }
@@ -50,7 +50,7 @@ func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // States returns the eleven states in the order of RFC 9293 §3.3.2.
 func States() []State {
 	var all []State
-	for s := Closed; s < numStates; s++ {
+	for s := Closed; s < NumStates; s++ {
 		all = append(all, s)
 	}
 	return all
@@ -70,7 +70,7 @@ func ParseState(name string) (State, error) {
 	case "CLOSE", "UNCONN":
 		return Closed, nil
 	}
-	for s := range numStates {
+	for s := range NumStates {
 		if strings.ReplaceAll(stateNames[s], "_", "") == fold {
 			return s, nil
 		}
@@ -94,7 +94,7 @@ func (set StateSet) Len() int { return bits.OnesCount16(uint16(set)) }
 // List returns the states of the set in their order.
 func (set StateSet) List() []State {
 	var list []State
-	for s := range numStates {
+	for s := range NumStates {
 		if set.Has(s) {
 			list = append(list, s)
 		}
@@ -103,7 +103,7 @@ func (set StateSet) List() []State {
 }
 
 // only returns the set's one state, or Unknown where it has none or several.
-func (set StateSet) only() State {
+func (set StateSet) Only() State {
 	if set.Len() != 1 {
 		return Unknown
 	}
@@ -124,8 +124,8 @@ var defaults = []struct {
 }
 
 // shown returns the one state by which the set is named in tables.
-func (set StateSet) shown() State {
-	if one := set.only(); one != Unknown {
+func (set StateSet) Shown() State {
+	if one := set.Only(); one != Unknown {
 		return one
 	}
 	for _, d := range defaults {
@@ -137,7 +137,7 @@ func (set StateSet) shown() State {
 }
 
 // within reports whether the set has states, all of them of the other.
-func (set StateSet) within(of StateSet) bool { return set != 0 && set&^of == 0 }
+func (set StateSet) Within(of StateSet) bool { return set != 0 && set&^of == 0 }
 
 // AnyState are all eleven: nothing is known.
-const anyState = StateSet(1<<numStates - 2)
+const AnyState = StateSet(1<<NumStates - 2)

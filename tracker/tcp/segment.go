@@ -1,4 +1,4 @@
-package tracker
+package tcp
 
 import (
 	"net/netip"
@@ -6,12 +6,21 @@ import (
 )
 
 // Time is an instant in trace time: nanoseconds since the Unix epoch, UTC, as
-// the capture stamped them. The tracker has no other clock. The zero Time
-// means "not known".
+// the capture stamped them. There is no other clock. The zero Time means "not
+// known".
 type Time int64
 
 // Std returns t as a time.Time in UTC.
 func (t Time) Std() time.Time { return time.Unix(0, int64(t)).UTC() }
+
+// String returns t as RFC 3339 writes it, with nanoseconds, and "not known" of
+// the zero Time.
+func (t Time) String() string {
+	if t == 0 {
+		return "not known"
+	}
+	return t.Std().Format("2006-01-02T15:04:05.000000000Z")
+}
 
 // Add returns the instant d after t.
 func (t Time) Add(d time.Duration) Time { return t + Time(d) }
@@ -134,11 +143,11 @@ func (s *Segment) Len() Size {
 func (s *Segment) End() Seq { return s.Seq.Add(s.Len()) }
 
 // pureAck reports whether the segment does nothing but acknowledge.
-func (s *Segment) pureAck() bool {
+func (s *Segment) PureAck() bool {
 	return s.Flags&(ACK|SYN|FIN|RST) == ACK && s.Data == 0
 }
 
 // lawless reports whether the segment has none of the flags without which none
 // is sent. No state takes anything from it (RFC 9293 §3.10.7.2 to §3.10.7.4,
 // where "if the ACK bit is off, drop the segment"), and no end sends it.
-func (s *Segment) lawless() bool { return s.Flags&(SYN|ACK|RST) == 0 }
+func (s *Segment) Lawless() bool { return s.Flags&(SYN|ACK|RST) == 0 }

@@ -1,4 +1,4 @@
-package tracker
+package tcp
 
 import (
 	"fmt"
@@ -36,10 +36,10 @@ const (
 	GiveUpPassive // the same, at an end that came from LISTEN
 	Unreachable   // an ICMP error ended the attempt
 
-	numInputs
+	NumInputs
 )
 
-var inputNames = [numInputs]string{
+var inputNames = [NumInputs]string{
 	"recv RST", "recv RST (passive open)", "has no connection", "connection reopened", "recv SYN", "recv ACK of SYN",
 	"recv ACK of FIN", "recv FIN", "send RST", "send SYN", "send SYN,ACK", "send FIN",
 	"2MSL over", "gave up", "gave up (passive open)", "ICMP unreachable",
@@ -204,9 +204,9 @@ func Transitions() []Transition { return append([]Transition(nil), transitions..
 // next is the table compiled: next[state][input].
 var next = compile(transitions)
 
-func compile(rows []Transition) (table [numStates][numInputs]State) {
-	for s := range numStates {
-		for in := range numInputs {
+func compile(rows []Transition) (table [NumStates][NumInputs]State) {
+	for s := range NumStates {
+		for in := range NumInputs {
 			table[s][in] = s
 		}
 	}
@@ -220,7 +220,7 @@ func compile(rows []Transition) (table [numStates][numInputs]State) {
 }
 
 // acts[state] are the inputs that have a row for the state.
-var acts = func() (set [numStates]InputSet) {
+var acts = func() (set [NumStates]InputSet) {
 	for _, row := range transitions {
 		set[row.From] |= 1 << row.On
 	}
@@ -229,7 +229,7 @@ var acts = func() (set [numStates]InputSet) {
 
 // after returns where the inputs take each state of the set: the machine
 // itself. It is the only reader of the table.
-func (set StateSet) after(ins InputSet) StateSet {
+func (set StateSet) After(ins InputSet) StateSet {
 	if set&(set-1) == 0 { // one state, as nearly always
 		s := State(bits.TrailingZeros16(uint16(set)))
 		for ins&acts[s] != 0 {
@@ -239,12 +239,12 @@ func (set StateSet) after(ins InputSet) StateSet {
 		}
 		return 1 << s
 	}
-	for in := range numInputs {
+	for in := range NumInputs {
 		if !ins.Has(in) {
 			continue
 		}
 		var moved StateSet
-		for s := Unknown; s < numStates; s++ {
+		for s := Unknown; s < NumStates; s++ {
 			if set.Has(s) {
 				moved |= 1 << next[s][in]
 			}
@@ -255,7 +255,7 @@ func (set StateSet) after(ins InputSet) StateSet {
 }
 
 // effective returns those of the inputs that move the set, applied in order.
-func (set StateSet) effective(ins InputSet) InputSet {
+func (set StateSet) Effective(ins InputSet) InputSet {
 	var moving InputSet
 	if set&(set-1) == 0 { // as in after
 		s := State(bits.TrailingZeros16(uint16(set)))
@@ -267,11 +267,11 @@ func (set StateSet) effective(ins InputSet) InputSet {
 		}
 		return moving
 	}
-	for in := range numInputs {
+	for in := range NumInputs {
 		if !ins.Has(in) {
 			continue
 		}
-		if moved := set.after(1 << in); moved != set {
+		if moved := set.After(1 << in); moved != set {
 			set, moving = moved, moving|1<<in
 		}
 	}

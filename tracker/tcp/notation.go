@@ -1,4 +1,4 @@
-package tracker
+package tcp
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package tracker
+package tcp
 
 import (
 	"slices"
@@ -9,7 +9,7 @@ import (
 func moved(set StateSet, ins ...Input) (after StateSet, effective InputSet) {
 	for _, in := range ins {
 		var next StateSet
-		for s := range numStates {
+		for s := range NumStates {
 			if !set.Has(s) {
 				continue
 			}
@@ -32,15 +32,15 @@ func moved(set StateSet, ins ...Input) (after StateSet, effective InputSet) {
 // Whatever the set of states and the pair of inputs: the shortcuts come to what
 // the rows say.
 func TestShortcutsFollowTheRows(t *testing.T) {
-	for set := StateSet(1); set < 1<<numStates; set++ {
-		for a := range numInputs {
-			for b := a + 1; b < numInputs; b++ {
+	for set := StateSet(1); set < 1<<NumStates; set++ {
+		for a := range NumInputs {
+			for b := a + 1; b < NumInputs; b++ {
 				ins := a.Set() | b.Set()
 				after, effective := moved(set, a, b)
-				if got := set.after(ins); got != after {
+				if got := set.After(ins); got != after {
 					t.Fatalf("%v takes %v to %v, want %v", ins, set.List(), got.List(), after.List())
 				}
-				if got := set.effective(ins); got != effective {
+				if got := set.Effective(ins); got != effective {
 					t.Fatalf("of %v, %v moves %v, want %v", ins, got, set.List(), effective)
 				}
 			}

@@ -1,8 +1,8 @@
-package tracker
+package tcp
 
 // hard reports whether the error condemns a connection that is open: the other
 // host has no such protocol or port (RFC 1122 §4.2.3.9, RFC 4443 §3.1).
-func (m ICMP) hard() bool {
+func (m ICMP) Hard() bool {
 	if m.V6 {
 		return m.Type == 1 && (m.Code == 1 || m.Code == 4)
 	}
@@ -16,7 +16,7 @@ var unreachables = [2]map[uint8]string{
 }
 
 // Name names the error.
-func (m ICMP) name() string {
+func (m ICMP) Name() string {
 	version := 0
 	if m.V6 {
 		version = 1
@@ -28,7 +28,7 @@ func (m ICMP) name() string {
 }
 
 // Version names the protocol.
-func (m ICMP) version() string {
+func (m ICMP) Version() string {
 	if m.V6 {
 		return "ICMPv6"
 	}
@@ -37,7 +37,7 @@ func (m ICMP) version() string {
 
 // unreachable reports whether the error says that the destination cannot be
 // reached. "Fragmentation needed" and "packet too big" are path MTU discovery.
-func (m ICMP) unreachable() bool {
+func (m ICMP) Unreachable() bool {
 	if m.V6 {
 		return m.Type == 1
 	}

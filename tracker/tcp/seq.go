@@ -1,4 +1,4 @@
-package tracker
+package tcp
 
 // A Seq is a TCP sequence number. Sequence numbers live on a circle of 2^32
 // (RFC 9293 §3.4): they have an order only for neighbours less than 2^31
@@ -27,7 +27,7 @@ func (s Seq) AtMost(t Seq) bool { return int32(s-t) <= 0 }
 func (s Seq) In(from, to Seq) bool { return s-from < to-from }
 
 // later returns whichever of s and t comes later.
-func later(s, t Seq) Seq {
+func Later(s, t Seq) Seq {
 	if s.Before(t) {
 		return t
 	}
