@@ -119,11 +119,17 @@ func (c *Case) excuseOf(l *look, claim claim) excuse {
 			return because(KeepsNoRequest, "%v was sent with a SYN cookie", s)
 		}
 	}
-	if claim.how == tracker.Settled && len(c.Taps) > 1 { // by silence, and it was not silent
+	if len(c.Taps) > 1 {
+		addr := l.addr().String()
 		here, there := c.bothSides(l.tap, l.end, l.conn, 0, l.cp.T)
-		gone := notCaptured(here, there, l.addr().String())
-		if why := untold(there, gone, lastHeard(there, gone, l.addr().String()), l.addr().String()); why != (excuse{}) {
+		if why := finPassedBy(here, there, addr, l.conn.Moves[l.end]); why != (excuse{}) {
 			return why
+		}
+		if claim.how == tracker.Settled { // by silence, and it was not silent
+			gone := notCaptured(here, there, addr)
+			if why := untold(there, gone, lastHeard(there, gone, addr), addr); why != (excuse{}) {
+				return why
+			}
 		}
 	}
 	return c.forgedAndAccepted(l)

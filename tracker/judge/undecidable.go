@@ -36,7 +36,8 @@ const (
 	RSTLost Excuse = "RST, or octets before it, lost before the tap"
 
 	// The end got a segment that never passed the tap, forged behind it, and
-	// has not been heard since.
+	// has not been heard since; or a FIN, which moved it: what acknowledges that
+	// may as well acknowledge an octet.
 	PassedBy Excuse = "came to the end without passing the tap"
 
 	// The kernel moved by itself, and sent nothing: a timer, or the process.
@@ -98,7 +99,8 @@ func (c *Case) undecidableSince(begin float64, tap, end string, conn *Story, t f
 	}
 	here, there := c.bothSides(tap, end, conn, begin, t)
 	if host(tap) != end {
-		if why := unheard(here, there, conn.Addr(end).String()); why != (excuse{}) {
+		why := cmp.Or(unheard(here, there, conn.Addr(end).String()), finPassedBy(here, there, conn.Addr(end).String(), conn.Moves[end]))
+		if why != (excuse{}) {
 			return why
 		}
 	}
@@ -306,6 +308,22 @@ func passedBy(here, there []tracker.Segment, end string, after tracker.Time) exc
 	for i := range there {
 		if s := &there[i]; s.Dst.String() == end && arrivedHere[bare(s)] == 0 && s.Time > after {
 			return because(PassedBy, "%v came to %s without having passed the tap", s, end)
+		}
+	}
+	return excuse{}
+}
+
+// finPassedBy says which FIN came to the end without having passed the tap, and
+// moved it.
+func finPassedBy(here, there []tracker.Segment, end string, moves []Move) excuse {
+	passed := count(here)
+	for i := range there {
+		s := &there[i]
+		if s.Dst.String() != end || !s.Flags.Any(tracker.FIN) || passed[bare(s)] > 0 {
+			continue
+		}
+		if slices.ContainsFunc(moves, func(m Move) bool { return movedBy(m, s) }) {
+			return because(PassedBy, "%v came to %s without having passed the tap, and moved it", s, end)
 		}
 	}
 	return excuse{}
