@@ -17,16 +17,17 @@ type claim struct {
 	state tracker.State
 	how   tracker.Certainty
 	since tracker.Time // when the connection began of which it is said
+	over  bool         // the tracker says that the end has closed since
 }
 
 // claims returns what the tracker is firm about in a connection.
 func claims(r *tracker.Record, addr netip.AddrPort) (list []claim) {
 	e := endAt(r, addr)
 	if e.Certainty != tracker.Assumed {
-		list = append(list, claim{e.State, e.Certainty, r.Start})
+		list = append(list, claim{e.State, e.Certainty, r.Start, false})
 	}
 	if e.Proved != tracker.Unknown && (e.Certainty != tracker.Proved || e.Proved != e.State) {
-		list = append(list, claim{e.Proved, tracker.Proved, r.Start})
+		list = append(list, claim{e.Proved, tracker.Proved, r.Start, socketless(e.State.String()) == "CLOSED"})
 	}
 	return list
 }
@@ -51,7 +52,8 @@ func (c *Case) Firm() (compared, proved int, misses []Miss) {
 
 // contradicts reports whether the kernel contradicts a claim, and where it was
 // instead. That there is no socket is said of one connection only: what the
-// kernel had of those before it counts no more.
+// kernel had of those before it counts no more. Of a connection that is over,
+// what the kernel opened after it says nothing.
 func (c *Case) contradicts(l *look, claim claim) (want string, wrong bool) {
 	const polled = 0.012 // seconds by which a move may be told late
 	visits := visitsUntil(l.conn.Moves[l.end], l.cp.T)
@@ -67,6 +69,9 @@ func (c *Case) contradicts(l *look, claim claim) (want string, wrong bool) {
 	for i, v := range visits[last+1:] {
 		if v.state == "TIME_WAIT" && visits[last+i].state == "CLOSING" {
 			continue // the ACK of its own FIN takes it there: nothing that it sends shows that
+		}
+		if claim.over && visits[last+i].state == "CLOSED" {
+			break
 		}
 		if state == "CLOSED" && v.at < float64(claim.since)/1e9-polled {
 			continue
@@ -111,7 +116,7 @@ func visitsUntil(moves []Move, t float64) []visit {
 
 // excuseOf returns why the packets cannot decide a claim, if they cannot.
 func (c *Case) excuseOf(l *look, claim claim) excuse {
-	if why := c.finWaited(l, claim.state); why != (excuse{}) {
+	if why := c.closedFirst(l, claim.state); why != (excuse{}) {
 		return why
 	}
 	if claim.state == tracker.SynReceived && socketless(l.cp.state(l.end)) == "CLOSED" {
@@ -135,11 +140,18 @@ func (c *Case) excuseOf(l *look, claim claim) excuse {
 	return c.forgedAndAccepted(l)
 }
 
-// finWaited excuses a passive close where the kernel's was an active one, and
-// its FIN was first sent after the peer's had come.
-func (c *Case) finWaited(l *look, state tracker.State) excuse {
+// closedFirst excuses a passive close where the kernel's was an active one: its
+// FIN was first sent after the peer's had come, or only later copies, which
+// acknowledge the peer's, came to the tap.
+func (c *Case) closedFirst(l *look, state tracker.State) excuse {
 	if state != tracker.CloseWait && state != tracker.LastAck && state != tracker.Closed {
 		return excuse{}
+	}
+	if host(l.tap) != l.end && len(c.Taps) > 1 {
+		here, there := c.bothSides(l.tap, l.end, l.conn, 0, l.cp.T)
+		if why := firstFINLost(there, notCaptured(here, there, l.addr().String()), l.addr().String()); why != (excuse{}) {
+			return why
+		}
 	}
 	atHost := crossing(c.at(l.end), l.conn.Addr("client"), l.conn.Addr("server"))
 	for _, m := range l.conn.Moves[l.end] {

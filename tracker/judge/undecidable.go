@@ -189,7 +189,6 @@ func unheard(here, there []tracker.Segment, end string) excuse {
 	}
 	const telling = 2 * time.Second // after which others show what a lost RST would have
 	gap := false
-	closed := map[tracker.Seq]bool{} // by the number of the FIN
 	for i := range there {
 		s := &there[i]
 		if s.Src.String() != end {
@@ -203,7 +202,19 @@ func unheard(here, there []tracker.Segment, end string) excuse {
 		case s.Data > 0:
 			gap = lostHere[i]
 		}
-		if !s.Flags.Any(tracker.FIN) || closed[s.End()] {
+	}
+	if why := firstFINLost(there, lostHere, end); why != (excuse{}) {
+		return why
+	}
+	return passedBy(here, there, end, heard)
+}
+
+// firstFINLost says which FIN of the end came to the tap in later copies at most.
+func firstFINLost(there []tracker.Segment, lostHere map[int]bool, end string) excuse {
+	closed := map[tracker.Seq]bool{} // by the number of the FIN
+	for i := range there {
+		s := &there[i]
+		if s.Src.String() != end || !s.Flags.Any(tracker.FIN) || closed[s.End()] {
 			continue
 		}
 		if lostHere[i] {
@@ -211,7 +222,7 @@ func unheard(here, there []tracker.Segment, end string) excuse {
 		}
 		closed[s.End()] = true
 	}
-	return passedBy(here, there, end, heard)
+	return excuse{}
 }
 
 // notCaptured finds the segments that the end sent (there) and that never came to
