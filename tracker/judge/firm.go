@@ -20,6 +20,12 @@ type claim struct {
 	over  bool         // the tracker says that the end has closed since
 }
 
+// began is when the connection may have begun at its host.
+func (c claim) began() float64 {
+	const onItsWay = 0.1 // seconds
+	return float64(c.since)/1e9 - onItsWay
+}
+
 // claims returns what the tracker is firm about in a connection.
 func claims(r *tracker.Record, addr netip.AddrPort) (list []claim) {
 	e := endAt(r, addr)
@@ -116,7 +122,7 @@ func visitsUntil(moves []Move, t float64) []visit {
 
 // excuseOf returns why the packets cannot decide a claim, if they cannot.
 func (c *Case) excuseOf(l *look, claim claim) excuse {
-	if why := c.closedFirst(l, claim.state); why != (excuse{}) {
+	if why := c.closedFirst(l, claim); why != (excuse{}) {
 		return why
 	}
 	if claim.state == tracker.SynReceived && socketless(l.cp.state(l.end)) == "CLOSED" {
@@ -126,12 +132,17 @@ func (c *Case) excuseOf(l *look, claim claim) excuse {
 	}
 	if len(c.Taps) > 1 {
 		addr := l.addr().String()
-		here, there := c.bothSides(l.tap, l.end, l.conn, 0, l.cp.T)
+		here, there := c.bothSides(l.tap, l.end, l.conn, claim.began(), l.cp.T)
 		if why := finPassedBy(here, there, addr, l.conn.Moves[l.end]); why != (excuse{}) {
 			return why
 		}
+		gone := notCaptured(here, there, addr)
+		if state := l.cp.state(l.end); state == "SYN_SENT" || state == "SYN_RCVD" {
+			if why := resetUnseen(there, gone, addr); why != (excuse{}) {
+				return why
+			}
+		}
 		if claim.how == tracker.Settled { // by silence, and it was not silent
-			gone := notCaptured(here, there, addr)
 			if why := untold(there, gone, lastHeard(there, gone, addr), addr); why != (excuse{}) {
 				return why
 			}
@@ -143,20 +154,31 @@ func (c *Case) excuseOf(l *look, claim claim) excuse {
 // closedFirst excuses a passive close where the kernel's was an active one: its
 // FIN was first sent after the peer's had come, or only later copies, which
 // acknowledge the peer's, came to the tap.
-func (c *Case) closedFirst(l *look, state tracker.State) excuse {
-	if state != tracker.CloseWait && state != tracker.LastAck && state != tracker.Closed {
+func (c *Case) closedFirst(l *look, claim claim) excuse {
+	if claim.state != tracker.CloseWait && claim.state != tracker.LastAck && claim.state != tracker.Closed {
 		return excuse{}
 	}
 	if host(l.tap) != l.end && len(c.Taps) > 1 {
-		here, there := c.bothSides(l.tap, l.end, l.conn, 0, l.cp.T)
+		here, there := c.bothSides(l.tap, l.end, l.conn, claim.began(), l.cp.T)
 		if why := firstFINLost(there, notCaptured(here, there, l.addr().String()), l.addr().String()); why != (excuse{}) {
 			return why
 		}
 	}
 	atHost := crossing(c.at(l.end), l.conn.Addr("client"), l.conn.Addr("server"))
 	for _, m := range l.conn.Moves[l.end] {
-		if m.To == "FIN_WAIT_1" && m.T <= l.cp.T && len(atHost) > 0 && !told(m, atHost, l.addr().String()) {
+		if m.To == "FIN_WAIT_1" && claim.began() <= m.T && m.T <= l.cp.T && len(atHost) > 0 && !told(m, atHost, l.addr().String()) {
 			return because(FINWaited, "its process closed at %.6f, and its FIN came later", m.T)
+		}
+	}
+	return excuse{}
+}
+
+// resetUnseen says which RST of the end never came to the tap, where the connection
+// goes on for all that it sees: what it opens then may be forged.
+func resetUnseen(there []tracker.Segment, gone map[int]bool, end string) excuse {
+	for i := range there {
+		if s := &there[i]; gone[i] && s.Flags.Any(tracker.RST) {
+			return because(RSTLost, "%v of %s never came to the tap, and what it opened since may be forged", s, end)
 		}
 	}
 	return excuse{}

@@ -129,7 +129,7 @@ var knownDifferences = []*known{
 		[]string{"CLOSED by recv RST, TIME_WAIT"}),
 	newKnown(113, 0.01, "the ACK of a FIN counts only in a segment that is next in order, and not in one that is answered by RST",
 		[]string{"FIN_WAIT_2 by recv ACK of FIN, FIN_WAIT_1", "TIME_WAIT by recv FIN, CLOSING", "TIME_WAIT by recv FIN, FIN_WAIT_1",
-			"TIME_WAIT by recv ACK of FIN, CLOSING", "CLOSED by recv ACK of FIN, LAST_ACK"},
+			"TIME_WAIT by recv ACK of FIN, CLOSING", "TIME_WAIT by recv ACK of FIN, FIN_WAIT_1", "CLOSED by recv ACK of FIN, LAST_ACK"},
 		"FIN_WAIT_1 FIN_WAIT_2 CLOSED", "FIN_WAIT_1 CLOSED", "FIN_WAIT_1 FIN_WAIT_2]", "FIN_WAIT_1]",
 		"FIN_WAIT_1 FIN_WAIT_2 TIME_WAIT]", "FIN_WAIT_1 CLOSING]",
 		"LAST_ACK CLOSED]", "LAST_ACK]"),
