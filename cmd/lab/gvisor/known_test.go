@@ -136,7 +136,7 @@ var knownDifferences = []*known{
 	newKnown(166, 0.001, "a FIN without data that came before its turn is forgotten when the gap fills",
 		[]string{"TIME_WAIT by recv FIN, FIN_WAIT_2", "CLOSE_WAIT by recv FIN, ESTABLISHED"}),
 	newKnown(11996, 0.001, "a RST counts only at RCV.NXT; Linux takes it at the end of what it had of later octets, too, and right before a FIN",
-		[]string{"CLOSED by recv RST, ESTABLISHED", "CLOSED by recv RST, CLOSE_WAIT"}, "ESTABLISHED CLOSED]", "ESTABLISHED]"),
+		[]string{"CLOSED by recv RST, ESTABLISHED", "CLOSED by recv RST, CLOSE_WAIT", "CLOSED by recv RST, FIN_WAIT_1", "CLOSED by recv RST, FIN_WAIT_2"}, "ESTABLISHED CLOSED]", "ESTABLISHED]"),
 }
 
 // newKnown makes a known difference. The states are what the tracker has, and by
