@@ -16,6 +16,7 @@ const (
 	noSYNACK       = "a listener that sends no SYN+ACK is taken to be in SYN_RCVD"
 	acksIgnored    = "ACKs are believed although the SYN+ACK is repeated after them"
 	cookies        = "SYN cookies are not told by a SYN+ACK that is never repeated"
+	foreignRST     = "a RST is held to prove that its alleged sender has no connection, when a NAT or a firewall on the way has none"
 	otherRST       = "a RST is believed although its alleged sender goes on to send data"
 )
 
@@ -24,21 +25,28 @@ const (
 func known() (list []trial.Known) {
 	for _, k := range [][5]string{
 		{"refused-fin-old-timestamp", "*", "states", "both ends have closed, at the server's tap", believesPAWS},
+		{"refused-fin-old-timestamp", "*", "firm states", "the client has closed, at the server's tap", believesPAWS},
 		{"refused-fin-old-timestamp", "*", "anomalies", "the client's data is called data after its FIN", believesPAWS},
 		{"refused-fin-future-ack", "*", "states", "both ends have closed, at the server's tap", believesAck},
 		{"refused-fin-ancient-ack", "*", "states", "both ends have closed, at the server's tap", believesAck},
+		{"refused-fin-ancient-ack", "*", "firm states", "the client has closed, at the server's tap", believesAck},
 		{"refused-fin-ancient-ack", "*", "anomalies", "the client's data is called data after its FIN", believesAck},
 		{"md5-forged-fin", "*", "states", "both ends have closed, at the server's tap", believesMD5},
+		{"md5-forged-fin", "*", "firm states", "the client has closed, at the server's tap", believesMD5},
 		{"md5-forged-fin", "*", "anomalies", "the client's data is called data after its FIN", believesMD5},
 		{"md5-forged-rst", "*", "states", "both ends are CLOSED, at the server's tap", believesMD5},
+		{"md5-forged-rst", "*", "firm states", "the client is CLOSED, at the server's tap", believesMD5},
 
 		{"forged-fin", "*", "states", "the client has closed, at the server's tap", believesNext},
 		{"forged-fin", "*", "anomalies", "half-open-discovered", ownRST},
 		{"forged-fin-reached", "*", "states", "the client has closed, at the server's tap", believesNext},
+		{"forged-fin-reached", "*", "firm states", "the client has closed, at the server's tap", believesNext},
 		{"forged-fin-reached", "*", "anomalies", "nothing is told of the octet that the client did not send", believesNext},
 		{"forged-fin-beyond-hole", "*", "states", "the client closed early, and its own FIN is not taken for one", believesHole},
+		{"forged-fin-beyond-hole", "*", "firm states", "the client closed early, and its own FIN is not taken for one", believesHole},
 		{"forged-fin-beyond-hole", "*", "histories", "the server never gets the client's own FIN", believesHole},
 		{"forged-fin-beyond-window", "*", "states", "the client has closed, at the server's tap", believesBeyond},
+		{"forged-fin-beyond-window", "*", "firm states", "the client has closed, at the server's tap", believesBeyond},
 		{"forged-fin-beyond-window", "*", "histories", "the server never gets the client's own FIN", believesBeyond},
 		{"forged-fin-beyond-window", "*", "anomalies", "the client's own FIN is called its second", believesBeyond},
 		{"forged-data-next", "ipv6", "anomalies", "none", "without IP identification, what is sent below an ACK is held to repeat what the capture lacks"},
@@ -53,13 +61,17 @@ func known() (list []trial.Known) {
 
 		{"accept-queue-full-at-ack", "*", "states", "the server is ESTABLISHED", acksIgnored},
 		{"handshake-ack-filtered", "*", "states", "the server is ESTABLISHED", acksIgnored},
+		{"handshake-ack-filtered", "*", "firm states", "the server is ESTABLISHED", acksIgnored},
 		{"defer-accept-expires", "*", "anomalies", "none", "a RST of a server that forgot the request, in answer to the client's first data, is told of by nothing"},
 
 		{"syn-cookies-ack-lost-silence", "*", "states", "the server is in SYN_RCVD for ever", cookies},
+		{"syn-cookies-ack-lost-silence", "*", "firm states", "the server is ESTABLISHED, at the client's tap", cookies},
 		{"syn-cookies-ack-lost-silence", "*", "histories", "the server has been in SYN_RCVD", cookies},
 
 		{"conntrack-forgets-reset", "*", "states", "the server is CLOSED", otherRST},
+		{"conntrack-forgets-reset", "*", "firm states", "the server is CLOSED", foreignRST},
 		{"conntrack-forgets-reset", "*", "histories", "the server has come to CLOSED", otherRST},
+		{"nat-forgets-reset", "*", "firm states", "the client is CLOSED", foreignRST},
 	} {
 		list = append(list, trial.Known{Story: k[0], Family: k[1], Check: k[2], What: k[3], Why: k[4]})
 	}

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/tcpwatch/tcpwatch/cmd/lab/story"
 	"github.com/tcpwatch/tcpwatch/cmd/lab/trial"
 	"github.com/tcpwatch/tcpwatch/tracker/judge"
 )
@@ -48,8 +47,8 @@ func TestStories(t *testing.T) {
 	var jobs []func()
 	for _, p := range plays {
 		jobs = append(jobs, func() {
-			const takes = 3 // of a story that the kernels do not play as told, since the machine was busy
-			for other := (*story.NotAsTold)(nil); p.Takes < takes && (p.Takes == 0 || errors.As(p.Err, &other)); {
+			const takes = 5 // of a story that does not go as told, since the machine was busy
+			for p.Takes < takes && (p.Takes == 0 || p.Err != nil && !errors.Is(p.Err, errors.ErrUnsupported)) {
 				p.Takes, p.Err = p.Takes+1, nil
 				playAll([]*trial.Play{p}, p.V6, trace)
 			}

@@ -18,16 +18,23 @@ type claim struct {
 	state tcp.State
 	how   tracker.Certainty
 	since tcp.Time // when the connection began of which it is said
+	over  bool     // the tracker says that the end has closed since
+}
+
+// began is when the connection may have begun at its host.
+func (c claim) began() float64 {
+	const onItsWay = 0.1 // seconds
+	return float64(c.since)/1e9 - onItsWay
 }
 
 // claims returns what the tracker is firm about in a connection.
 func claims(r *tracker.Record, addr netip.AddrPort) (list []claim) {
 	e := endAt(r, addr)
 	if e.Certainty != tracker.Assumed {
-		list = append(list, claim{e.State, e.Certainty, r.Start})
+		list = append(list, claim{e.State, e.Certainty, r.Start, false})
 	}
 	if e.Proved != tcp.Unknown && (e.Certainty != tracker.Proved || e.Proved != e.State) {
-		list = append(list, claim{e.Proved, tracker.Proved, r.Start})
+		list = append(list, claim{e.Proved, tracker.Proved, r.Start, socketless(e.State.String()) == "CLOSED"})
 	}
 	return list
 }
@@ -52,7 +59,8 @@ func (c *Case) Firm() (compared, proved int, misses []Miss) {
 
 // contradicts reports whether the kernel contradicts a claim, and where it was
 // instead. That there is no socket is said of one connection only: what the
-// kernel had of those before it counts no more.
+// kernel had of those before it counts no more. Of a connection that is over,
+// what the kernel opened after it says nothing.
 func (c *Case) contradicts(l *look, claim claim) (want string, wrong bool) {
 	const polled = 0.012 // seconds by which a move may be told late
 	visits := visitsUntil(l.conn.Moves[l.end], l.cp.T)
@@ -68,6 +76,9 @@ func (c *Case) contradicts(l *look, claim claim) (want string, wrong bool) {
 	for i, v := range visits[last+1:] {
 		if v.state == "TIME_WAIT" && visits[last+i].state == "CLOSING" {
 			continue // the ACK of its own FIN takes it there: nothing that it sends shows that
+		}
+		if claim.over && visits[last+i].state == "CLOSED" {
+			break
 		}
 		if state == "CLOSED" && v.at < float64(claim.since)/1e9-polled {
 			continue
@@ -112,7 +123,7 @@ func visitsUntil(moves []Move, t float64) []visit {
 
 // excuseOf returns why the packets cannot decide a claim, if they cannot.
 func (c *Case) excuseOf(l *look, claim claim) excuse {
-	if why := c.finWaited(l, claim.state); why != (excuse{}) {
+	if why := c.closedFirst(l, claim); why != (excuse{}) {
 		return why
 	}
 	if claim.state == tcp.SynReceived && socketless(l.cp.state(l.end)) == "CLOSED" {
@@ -120,26 +131,55 @@ func (c *Case) excuseOf(l *look, claim claim) excuse {
 			return because(KeepsNoRequest, "%v was sent with a SYN cookie", s)
 		}
 	}
-	if claim.how == tracker.Settled && len(c.Taps) > 1 { // by silence, and it was not silent
-		here, there := c.bothSides(l.tap, l.end, l.conn, 0, l.cp.T)
-		gone := notCaptured(here, there, l.addr().String())
-		if why := untold(there, gone, lastHeard(there, gone, l.addr().String()), l.addr().String()); why != (excuse{}) {
+	if len(c.Taps) > 1 {
+		addr := l.addr().String()
+		here, there := c.bothSides(l.tap, l.end, l.conn, claim.began(), l.cp.T)
+		if why := finPassedBy(here, there, addr, l.conn.Moves[l.end]); why != (excuse{}) {
 			return why
+		}
+		gone := notCaptured(here, there, addr)
+		if state := l.cp.state(l.end); state == "SYN_SENT" || state == "SYN_RCVD" {
+			if why := resetUnseen(there, gone, addr); why != (excuse{}) {
+				return why
+			}
+		}
+		if claim.how == tracker.Settled { // by silence, and it was not silent
+			if why := untold(there, gone, lastHeard(there, gone, addr), addr); why != (excuse{}) {
+				return why
+			}
 		}
 	}
 	return c.forgedAndAccepted(l)
 }
 
-// finWaited excuses a passive close where the kernel's was an active one, and
-// its FIN was first sent after the peer's had come.
-func (c *Case) finWaited(l *look, state tcp.State) excuse {
-	if state != tcp.CloseWait && state != tcp.LastAck && state != tcp.Closed {
+// closedFirst excuses a passive close where the kernel's was an active one: its
+// FIN was first sent after the peer's had come, or only later copies, which
+// acknowledge the peer's, came to the tap.
+func (c *Case) closedFirst(l *look, claim claim) excuse {
+	if claim.state != tcp.CloseWait && claim.state != tcp.LastAck && claim.state != tcp.Closed {
 		return excuse{}
+	}
+	if host(l.tap) != l.end && len(c.Taps) > 1 {
+		here, there := c.bothSides(l.tap, l.end, l.conn, claim.began(), l.cp.T)
+		if why := firstFINLost(there, notCaptured(here, there, l.addr().String()), l.addr().String()); why != (excuse{}) {
+			return why
+		}
 	}
 	atHost := crossing(c.at(l.end), l.conn.Addr("client"), l.conn.Addr("server"))
 	for _, m := range l.conn.Moves[l.end] {
-		if m.To == "FIN_WAIT_1" && m.T <= l.cp.T && len(atHost) > 0 && !told(m, atHost, l.addr().String()) {
+		if m.To == "FIN_WAIT_1" && claim.began() <= m.T && m.T <= l.cp.T && len(atHost) > 0 && !told(m, atHost, l.addr().String()) {
 			return because(FINWaited, "its process closed at %.6f, and its FIN came later", m.T)
+		}
+	}
+	return excuse{}
+}
+
+// resetUnseen says which RST of the end never came to the tap, where the connection
+// goes on for all that it sees: what it opens then may be forged.
+func resetUnseen(there []tcp.Segment, gone map[int]bool, end string) excuse {
+	for i := range there {
+		if s := &there[i]; gone[i] && s.Flags.Any(tcp.RST) {
+			return because(RSTLost, "%v of %s never came to the tap, and what it opened since may be forged", s, end)
 		}
 	}
 	return excuse{}

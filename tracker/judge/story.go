@@ -72,7 +72,7 @@ type Move struct {
 	Src  string  `json:"src"` // "trace": exact; "diag": polled, some milliseconds late
 }
 
-// moment is a time of truth.json as a tracker.Time.
+// moment is a time of truth.json as a tcp.Time.
 func moment(t float64) tcp.Time { return tcp.Time(t * 1e9) }
 
 // state returns the kernel's state at the end.

@@ -36,7 +36,8 @@ const (
 	RSTLost Excuse = "RST, or octets before it, lost before the tap"
 
 	// The end got a segment that never passed the tap, forged behind it, and
-	// has not been heard since.
+	// has not been heard since; or a FIN, which moved it: what acknowledges that
+	// may as well acknowledge an octet.
 	PassedBy Excuse = "came to the end without passing the tap"
 
 	// The kernel moved by itself, and sent nothing: a timer, or the process.
@@ -98,7 +99,8 @@ func (c *Case) undecidableSince(begin float64, tap, end string, conn *Story, t f
 	}
 	here, there := c.bothSides(tap, end, conn, begin, t)
 	if host(tap) != end {
-		if why := unheard(here, there, conn.Addr(end).String()); why != (excuse{}) {
+		why := cmp.Or(unheard(here, there, conn.Addr(end).String()), finPassedBy(here, there, conn.Addr(end).String(), conn.Moves[end]))
+		if why != (excuse{}) {
 			return why
 		}
 	}
@@ -187,7 +189,6 @@ func unheard(here, there []tcp.Segment, end string) excuse {
 	}
 	const telling = 2 * time.Second // after which others show what a lost RST would have
 	gap := false
-	closed := map[tcp.Seq]bool{} // by the number of the FIN
 	for i := range there {
 		s := &there[i]
 		if s.Src.String() != end {
@@ -201,7 +202,19 @@ func unheard(here, there []tcp.Segment, end string) excuse {
 		case s.Data > 0:
 			gap = lostHere[i]
 		}
-		if !s.Flags.Any(tcp.FIN) || closed[s.End()] {
+	}
+	if why := firstFINLost(there, lostHere, end); why != (excuse{}) {
+		return why
+	}
+	return passedBy(here, there, end, heard)
+}
+
+// firstFINLost says which FIN of the end came to the tap in later copies at most.
+func firstFINLost(there []tcp.Segment, lostHere map[int]bool, end string) excuse {
+	closed := map[tcp.Seq]bool{} // by the number of the FIN
+	for i := range there {
+		s := &there[i]
+		if s.Src.String() != end || !s.Flags.Any(tcp.FIN) || closed[s.End()] {
 			continue
 		}
 		if lostHere[i] {
@@ -209,7 +222,7 @@ func unheard(here, there []tcp.Segment, end string) excuse {
 		}
 		closed[s.End()] = true
 	}
-	return passedBy(here, there, end, heard)
+	return excuse{}
 }
 
 // notCaptured finds the segments that the end sent (there) and that never came to
@@ -306,6 +319,22 @@ func passedBy(here, there []tcp.Segment, end string, after tcp.Time) excuse {
 	for i := range there {
 		if s := &there[i]; s.Dst.String() == end && arrivedHere[bare(s)] == 0 && s.Time > after {
 			return because(PassedBy, "%v came to %s without having passed the tap", s, end)
+		}
+	}
+	return excuse{}
+}
+
+// finPassedBy says which FIN came to the end without having passed the tap, and
+// moved it.
+func finPassedBy(here, there []tcp.Segment, end string, moves []Move) excuse {
+	passed := count(here)
+	for i := range there {
+		s := &there[i]
+		if s.Dst.String() != end || !s.Flags.Any(tcp.FIN) || passed[bare(s)] > 0 {
+			continue
+		}
+		if slices.ContainsFunc(moves, func(m Move) bool { return movedBy(m, s) }) {
+			return because(PassedBy, "%v came to %s without having passed the tap, and moved it", s, end)
 		}
 	}
 	return excuse{}

@@ -249,7 +249,7 @@ func (h *host) forget(e tcpip.Endpoint) {
 
 // bound returns a new endpoint, bound to the port, with these options.
 func (h *host) bound(options map[string]int) (*socket, error) {
-	for _, name := range []string{"fastopen", "iss"} {
+	for _, name := range []string{"fastopen", "iss", "md5", "mptcp"} {
 		if _, given := options[name]; given {
 			return nil, fmt.Errorf("%s: %w", name, errors.ErrUnsupported)
 		}
