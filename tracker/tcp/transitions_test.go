@@ -72,3 +72,36 @@ func TestNamesOfInputs(t *testing.T) {
 		}
 	}
 }
+
+// What is received, and what people name by itself.
+func TestPartsOfInputs(t *testing.T) {
+	for set, want := range map[InputSet][]InputSet{
+		0:                                     nil,
+		RcvFIN.Set():                          {RcvFIN.Set()},
+		InputsOf(RcvSYN, RcvAckOfSYN):         {InputsOf(RcvSYN, RcvAckOfSYN)},
+		InputsOf(RcvAckOfFIN, RcvFIN):         {InputsOf(RcvAckOfFIN, RcvFIN)},
+		InputsOf(RcvAckOfSYN, RcvFIN):         {RcvAckOfSYN.Set(), RcvFIN.Set()},
+		InputsOf(RcvSYN, RcvAckOfSYN, RcvFIN): {RcvSYN.Set(), RcvAckOfSYN.Set(), RcvFIN.Set()},
+	} {
+		if got := set.Parts(); !slices.Equal(got, want) {
+			t.Errorf("the parts of %v are %v, want %v", set, got, want)
+		}
+	}
+	received := InputsOf(RcvRST, RcvRSTPassive, RcvSYN, RcvAckOfSYN, RcvAckOfFIN, RcvFIN)
+	for in := range NumInputs {
+		if got := in.Received(); got != received.Has(in) {
+			t.Errorf("%v is received: %v", in, got)
+		}
+	}
+}
+
+// The table that is handed out is not the one that the machine runs.
+func TestTransitionsAreACopy(t *testing.T) {
+	rows := Transitions()
+	if len(rows) != len(transitions) {
+		t.Fatalf("%d rows, want %d", len(rows), len(transitions))
+	}
+	if rows[0].To = Unknown; transitions[0].To == Unknown {
+		t.Error("the caller has changed the table")
+	}
+}
