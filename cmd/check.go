@@ -425,9 +425,9 @@ func (k *checker) judge(ctx context.Context, path string, rules *policy.Policy, 
 	j := rules.Judge(path, k.options)
 	take := func(e *tracker.Event) error {
 		switch {
-		case e.Kind == tracker.Over && k.chosen.Has(e.Over) && (where == nil || where(e.Over)):
-			j.Connection(e.Over)
-		case e.Kind == tracker.Odd && e.Conn == 0 && k.chosen.HasAnomaly(e.Anomaly):
+		case e.Kind == tracker.EventConnection && k.chosen.Has(e.Record) && (where == nil || where(e.Record)):
+			j.Connection(e.Record)
+		case e.Kind == tracker.EventAnomaly && e.Conn == 0 && k.chosen.HasAnomaly(e.Anomaly):
 			j.Anomaly(e.Anomaly)
 		}
 		return nil
@@ -477,8 +477,8 @@ func (k *checker) draw(ctx context.Context, c *report.CheckedCapture) (drawn boo
 		return true, err
 	}
 	_, err = f.read(ctx, []string{c.Path}, k.capture, false, io.Discard, watch.Sink{Apart: true, Event: func(e *tracker.Event) error {
-		if e.Kind == tracker.Over && e.Over.Conn == found.Conn {
-			record = e.Over.Clone()
+		if e.Kind == tracker.EventConnection && e.Record.Conn == found.Conn {
+			record = e.Record.Clone()
 		}
 		return nil
 	}})

@@ -121,12 +121,12 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 	var records []*tracker.Record
 	seen := 0
 	sum, err := f.read(ctx, files, co, false, stderr, watch.Sink{Apart: true, Event: func(e *tracker.Event) error {
-		if e.Kind != tracker.Over {
+		if e.Kind != tracker.EventConnection {
 			return nil
 		}
 		seen++
-		if wanted(e.Over) {
-			r := e.Over.Clone()
+		if wanted(e.Record) {
+			r := e.Record.Clone()
 			r.Ends[tracker.Client].History, r.Ends[tracker.Server].History = nil, nil
 			records = append(records, r)
 		}
@@ -291,7 +291,7 @@ func (f *explainFlags) completeConn(c *cobra.Command, files []string, _ string) 
 	}
 	var list []cobra.Completion
 	_, _ = f.read(c.Context(), files, co, false, io.Discard, watch.Sink{Apart: true, Event: func(e *tracker.Event) error {
-		if r := e.Over; e.Kind == tracker.Over {
+		if r := e.Record; e.Kind == tracker.EventConnection {
 			what := fmt.Sprintf("%v %v", r.Ends[tracker.Client].Addr, r.Ends[tracker.Server].Addr)
 			list = append(list, cobra.CompletionWithDesc(fmt.Sprint(r.Conn), what))
 		}

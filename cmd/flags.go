@@ -165,7 +165,7 @@ func (f *readFlags) read(ctx context.Context, files []string, co capture.Options
 	if err != nil {
 		return watch.Summary{}, err
 	}
-	c.Seen = seen
+	c.Segments = seen
 	w, err := watch.Files(files, co, c)
 	if err != nil && ctx.Err() != nil {
 		return watch.Summary{Interrupted: true}, nil // a pipe that delivered nothing is not to blame

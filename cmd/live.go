@@ -319,7 +319,7 @@ func (l *liveRun) prepare(stdout io.Writer) (c tracker.Config, err error) {
 	if c, err = f.config(); err != nil {
 		return c, err
 	}
-	c.Seen = l.screen
+	c.Segments = l.screen
 	c.Cut = f.follow == "" && !slices.Contains(f.interfaces, "-") // by -s
 	return c, nil
 }
@@ -352,8 +352,8 @@ func (l *liveRun) event(e *tracker.Event) error {
 	for _, d := range l.displays {
 		d.Event(e)
 	}
-	if e.Kind == tracker.Over && len(l.displays) > 0 {
-		l.over = append(l.over, e.Over.Clone())
+	if e.Kind == tracker.EventConnection && len(l.displays) > 0 {
+		l.over = append(l.over, e.Record.Clone())
 	}
 	return err
 }

@@ -109,7 +109,7 @@ const maxOdd = 1000
 func (t *tables) Take(*tcp.Segment) {}
 
 func (t *tables) Event(e *tracker.Event) {
-	if e.Kind == tracker.Odd && e.Anomaly.Conn == 0 && len(t.odd) < maxOdd {
+	if e.Kind == tracker.EventAnomaly && e.Anomaly.Conn == 0 && len(t.odd) < maxOdd {
 		t.odd = append(t.odd, *e.Anomaly)
 	}
 }
@@ -125,7 +125,7 @@ func (t *tables) Refresh(s *report.Snapshot) error {
 		return err
 	}
 	for i := range t.odd {
-		if err := p.Event(&tracker.Event{Kind: tracker.Odd, Anomaly: &t.odd[i]}); err != nil {
+		if err := p.Event(&tracker.Event{Kind: tracker.EventAnomaly, Anomaly: &t.odd[i]}); err != nil {
 			return err
 		}
 	}

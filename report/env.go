@@ -266,7 +266,7 @@ func FieldText(r *tracker.Record, path string) (text string, ok bool) {
 func ConnOf(v reflect.Value) int { return int(leafOf(v, "conn").Int()) }
 
 // SetState puts an end of an environment in another state.
-func SetState(v reflect.Value, e tracker.End, s tcp.State) {
+func SetState(v reflect.Value, e tracker.Endpoint, s tcp.State) {
 	leafOf(leafOf(v, e.String()), "state").SetString(s.String())
 }
 

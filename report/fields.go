@@ -119,7 +119,7 @@ var anomalyFields = []part[tracker.Anomaly]{
 	{"kind", func(a *tracker.Anomaly) value { return sentence(a.Kind) }},
 	{"severity", func(a *tracker.Anomaly) value { return word(a.Severity.String()) }},
 	{"cause", func(a *tracker.Anomaly) value { return sentence(a.Cause).unless(a.Cause == "") }},
-	{"certainty", func(a *tracker.Anomaly) value { return word(a.Certain.String()) }},
+	{"certainty", func(a *tracker.Anomaly) value { return word(a.Confidence.String()) }},
 	{"ts", func(a *tracker.Anomaly) value { return moment(a.Time) }},
 	{"packet", func(a *tracker.Anomaly) value { return count(a.Packet).unless(a.Packet == 0) }},
 	{"endpoint", func(a *tracker.Anomaly) value { return word(a.End.String()).unless(a.Conn == 0) }},
@@ -156,7 +156,7 @@ func appendParts[T any](b []byte, parts []part[T], v *T) []byte {
 }
 
 // fieldsOfEnd returns the fields of one end as fields of the record.
-func fieldsOfEnd(end tracker.End) []field {
+func fieldsOfEnd(end tracker.Endpoint) []field {
 	var list []field
 	for _, f := range endFields {
 		of := f.value

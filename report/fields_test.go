@@ -213,7 +213,7 @@ func BenchmarkRecords(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		e := tracker.Event{Kind: tracker.Moved, Time: at(1), Packet: 7, Conn: 1, From: tcp.SynSent, To: tcp.Established, Inputs: tcp.InputsOf(tcp.RcvSYN, tcp.RcvAckOfSYN)}
+		e := tracker.Event{Kind: tracker.EventTransition, Time: at(1), Packet: 7, Conn: 1, From: tcp.SynSent, To: tcp.Established, Inputs: tcp.InputsOf(tcp.RcvSYN, tcp.RcvAckOfSYN)}
 		b.ReportAllocs()
 		for b.Loop() {
 			p.Event(&e)
@@ -233,7 +233,7 @@ func TestStreamingAllocates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := tracker.Event{Kind: tracker.Moved, Time: at(1), Packet: 7, Conn: 1, From: tcp.SynSent, To: tcp.Established, Inputs: tcp.InputsOf(tcp.RcvSYN, tcp.RcvAckOfSYN)}
+	e := tracker.Event{Kind: tracker.EventTransition, Time: at(1), Packet: 7, Conn: 1, From: tcp.SynSent, To: tcp.Established, Inputs: tcp.InputsOf(tcp.RcvSYN, tcp.RcvAckOfSYN)}
 	if got := testing.AllocsPerRun(100, func() { p.Event(&e) }); got > 0 {
 		t.Errorf("a transition costs %v allocations", got)
 	}

@@ -81,7 +81,7 @@ func refused() tracker.Record {
 			Packets: 1, WindowScale: -1,
 		}},
 		Anomalies: []tracker.Anomaly{{
-			Conn: 3, Kind: "connection-refused", Severity: tracker.Notice, Time: at(1000), Packet: 13, Certain: tracker.ConfidenceAssumed,
+			Conn: 3, Kind: "connection-refused", Severity: tracker.Notice, Time: at(1000), Packet: 13, Confidence: tracker.ConfidenceAssumed,
 			RFC: "RFC 9293 §3.5.2", Count: 3, Until: at(1400), Text: "10.9.0.2:81 has nothing listening.",
 		}},
 	}
@@ -127,7 +127,7 @@ func midstream() tracker.Record {
 func flood() tracker.Anomaly {
 	return tracker.Anomaly{
 		Kind: "syn-flood", Severity: tracker.Warning, Time: at(3000), Packet: 30, Evidence: []int{30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40},
-		Certain: tracker.ConfidenceAmbiguous, RFC: "RFC 4987", Count: 250,
+		Confidence: tracker.ConfidenceAmbiguous, RFC: "RFC 4987", Count: 250,
 		Addr: netip.MustParseAddr("10.9.0.2"), Port: 80, Samples: []int{3, 4, 7}, Text: "250 SYNs/s to 10.9.0.2:80, 99 % never complete.",
 	}
 }
@@ -144,25 +144,25 @@ func whole() Summary {
 func play(p Printer) error {
 	records := sample()
 	flooded := flood()
-	moved := func(conn, packet int, ms int, end tracker.End, from, to tcp.State, on tcp.InputSet) tracker.Event {
-		return tracker.Event{Kind: tracker.Moved, Time: at(ms), Packet: packet, Conn: conn, End: end, From: from, To: to, Inputs: on}
+	moved := func(conn, packet int, ms int, end tracker.Endpoint, from, to tcp.State, on tcp.InputSet) tracker.Event {
+		return tracker.Event{Kind: tracker.EventTransition, Time: at(ms), Packet: packet, Conn: conn, End: end, From: from, To: to, Inputs: on}
 	}
 	for _, e := range []tracker.Event{
 		moved(1, 1, 0, tracker.Client, tcp.Closed, tcp.SynSent, tcp.SndSYN.Set()),
 		moved(2, 1, 5, tracker.Client, tcp.Unknown, tcp.Established, 0),
 		moved(1, 0, 610, tracker.Server, tcp.LastAck, tcp.Closed, tcp.Timeout2MSL.Set()),
-		{Kind: tracker.Odd, Time: at(620), Packet: 11, Conn: 1, Anomaly: &records[0].Anomalies[0]},
+		{Kind: tracker.EventAnomaly, Time: at(620), Packet: 11, Conn: 1, Anomaly: &records[0].Anomalies[0]},
 	} {
 		if err := p.Event(&e); err != nil {
 			return err
 		}
 	}
 	for i := range records {
-		if err := p.Event(&tracker.Event{Kind: tracker.Over, Conn: records[i].Conn, Over: &records[i]}); err != nil {
+		if err := p.Event(&tracker.Event{Kind: tracker.EventConnection, Conn: records[i].Conn, Record: &records[i]}); err != nil {
 			return err
 		}
 		if i == 0 {
-			if err := p.Event(&tracker.Event{Kind: tracker.Odd, Time: flooded.Time, Packet: flooded.Packet, Anomaly: &flooded}); err != nil {
+			if err := p.Event(&tracker.Event{Kind: tracker.EventAnomaly, Time: flooded.Time, Packet: flooded.Packet, Anomaly: &flooded}); err != nil {
 				return err
 			}
 		}

@@ -144,9 +144,9 @@ func TestNothingSteersATerminal(t *testing.T) {
 		over := *a
 		over.Conn = 0
 		for _, e := range []tracker.Event{
-			{Kind: tracker.Moved, Conn: 1},
-			{Kind: tracker.Odd, Conn: 1, Anomaly: a},
-			{Kind: tracker.Odd, Anomaly: &over},
+			{Kind: tracker.EventTransition, Conn: 1},
+			{Kind: tracker.EventAnomaly, Conn: 1, Anomaly: a},
+			{Kind: tracker.EventAnomaly, Anomaly: &over},
 		} {
 			if err := p.Event(&e); err != nil {
 				return err

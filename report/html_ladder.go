@@ -12,10 +12,10 @@ import (
 
 // A pageLadder is the ladder of one connection.
 type pageLadder struct {
-	Left tracker.End   `json:"left"` // the end on the left
-	Rows []pageRung    `json:"rows"`
-	Odd  []pageAnomaly `json:"odd,omitempty"`  // by the numbers that rungs have
-	Last []int         `json:"last,omitempty"` // of these, those found at the end
+	Left tracker.Endpoint `json:"left"` // the end on the left
+	Rows []pageRung       `json:"rows"`
+	Odd  []pageAnomaly    `json:"odd,omitempty"`  // by the numbers that rungs have
+	Last []int            `json:"last,omitempty"` // of these, those found at the end
 }
 
 // The kinds of a pageRung.
@@ -126,7 +126,7 @@ func (d *ladder) pageRung(r *rung, f arrival, p *pageLadder) pageRung {
 	for i := range r.events {
 		e := &r.events[i]
 		// An end of which nothing is known any more does nothing.
-		if deed := deeds[e.Inputs]; e.Kind == tracker.Moved && !e.Refuted && e.Conn == conn && e.To != tcp.Unknown && deed != "" {
+		if deed := deeds[e.Inputs]; e.Kind == tracker.EventTransition && !e.Refuted && e.Conn == conn && e.To != tcp.Unknown && deed != "" {
 			if row.Marks == nil {
 				row.Marks = new([2]string)
 			}

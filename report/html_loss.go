@@ -136,7 +136,7 @@ func (d *ladder) refute(i int, set func(int, fate, int, string)) {
 	r := d.rows[i].rung
 	for k := range r.events {
 		e := &r.events[k]
-		if e.Kind != tracker.Moved || !e.Refuted || !e.Inputs.First().Received() || e.Inputs.Has(tcp.RcvRST) || e.Inputs.Has(tcp.RcvRSTPassive) {
+		if e.Kind != tracker.EventTransition || !e.Refuted || !e.Inputs.First().Received() || e.Inputs.Has(tcp.RcvRST) || e.Inputs.Has(tcp.RcvRSTPassive) {
 			continue
 		}
 		for j := i - 1; j >= 0; j-- {
@@ -149,9 +149,9 @@ func (d *ladder) refute(i int, set func(int, fate, int, string)) {
 }
 
 // moved reports whether that is how the rung moved that end.
-func (r *rung) moved(conn int, end tracker.End, ins tcp.InputSet) bool {
+func (r *rung) moved(conn int, end tracker.Endpoint, ins tcp.InputSet) bool {
 	for k := range r.events {
-		if e := &r.events[k]; e.Kind == tracker.Moved && e.Conn == conn && e.End == end && e.Inputs == ins && !e.Refuted {
+		if e := &r.events[k]; e.Kind == tracker.EventTransition && e.Conn == conn && e.End == end && e.Inputs == ins && !e.Refuted {
 			return true
 		}
 	}

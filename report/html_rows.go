@@ -48,7 +48,7 @@ const stepLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 // its event, the time since the step before (of the first, since the
 // connection's start), and the frames since (left out of a timer), as in
 // "Q0.0.1 W1.2ye.1". Numbers have base 36.
-func (h *html) encodeHistory(r *tracker.Record, e tracker.End) string {
+func (h *html) encodeHistory(r *tracker.Record, e tracker.Endpoint) string {
 	var b []byte
 	at, packet := int64(0), 0
 	for i := range r.Ends[e].History {

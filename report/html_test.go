@@ -80,7 +80,7 @@ func TestPageCannotBeScripted(t *testing.T) {
 		over := *a
 		over.Conn = 0
 		Fail(p, []Failure{{Rule: evil, Text: evil}})
-		p.Event(&tracker.Event{Kind: tracker.Odd, Anomaly: &over})
+		p.Event(&tracker.Event{Kind: tracker.EventAnomaly, Anomaly: &over})
 		p.Record(&r)
 		return p.Close(whole())
 	}

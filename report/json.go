@@ -158,7 +158,7 @@ func appendStep(b []byte, s *tracker.Step) []byte {
 	return append(appendParts(append(b, '{'), stepFields, s), '}')
 }
 
-// appendTransition appends a Moved event.
+// appendTransition appends an EventTransition.
 func appendTransition(b []byte, e *tracker.Event) []byte {
 	b = append(b, `{"type":"transition"`...)
 	b = appendWhen(b, e.Time, e.Packet)

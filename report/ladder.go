@@ -22,7 +22,7 @@ import (
 // (ladder_notation.go); anything else is for people (ladder_draw.go).
 //
 // The caller hands over every segment before the tracker observes it (Take),
-// and the tracker's events, among them Seen events, as they come (Event).
+// and the tracker's events, among them EventSegments, as they come (Event).
 // Only rungs of the connections wanted are kept, in memory until Close.
 
 // LadderOptions say how Ladders are drawn.
@@ -52,7 +52,7 @@ type Ladders struct {
 
 	segment *tcp.Segment    // the one being observed
 	flow    *ladderFlow     // its flow; nil: not wanted
-	pending []tracker.Event // Moved and Odd events that no Seen event followed yet
+	pending []tracker.Event // EventTransition and EventAnomaly events that no EventSegment followed yet
 }
 
 // A flowPair names the two ends of a flow, the lower address first.
@@ -140,14 +140,14 @@ func (f *ladderFlow) want(l *Ladders, r *tracker.Record) {
 		d.based = [2]bool{true, true}
 		return
 	}
-	for e := range tracker.End(2) {
+	for e := range tracker.Endpoint(2) {
 		side := d.sideOf(e)
 		d.base[side], d.based[side] = r.Ends[e].ISN, r.Ends[e].HasISN
 	}
 }
 
 // sideOf returns where an end of the ladder's (first) connection is drawn.
-func (d *ladder) sideOf(e tracker.End) int {
+func (d *ladder) sideOf(e tracker.Endpoint) int {
 	if d.records[0].Ends[e].Addr == d.flow.peers[0] {
 		return 0
 	}
@@ -163,9 +163,9 @@ func (l *Ladders) Take(s *tcp.Segment) {
 // Event takes the tracker's next event.
 func (l *Ladders) Event(e *tracker.Event) {
 	switch {
-	case e.Kind == tracker.Seen:
+	case e.Kind == tracker.EventSegment:
 		l.seen(e)
-	case e.Conn == 0 || e.Kind != tracker.Moved && e.Kind != tracker.Odd:
+	case e.Conn == 0 || e.Kind != tracker.EventTransition && e.Kind != tracker.EventAnomaly:
 	case e.Packet != 0 && l.flow != nil || e.Packet == 0 && l.flowOf[e.Conn] != nil:
 		l.pending = append(l.pending, *e)
 	}
@@ -280,7 +280,7 @@ func (l *Ladders) Close() error {
 // finish returns the ladders, to which nothing comes any more.
 func (l *Ladders) finish() []*ladder {
 	for _, e := range l.pending {
-		if f := l.flowOf[e.Conn]; f != nil && e.Kind == tracker.Odd && f.ladders[e.Conn] != nil {
+		if f := l.flowOf[e.Conn]; f != nil && e.Kind == tracker.EventAnomaly && f.ladders[e.Conn] != nil {
 			d := f.ladders[e.Conn]
 			d.atEnd = append(d.atEnd, e.Anomaly)
 		}

@@ -91,8 +91,8 @@ func oddFacts(a *tracker.Anomaly) (facts []string) {
 	if len(a.Evidence) > 0 {
 		facts = append(facts, "frames "+frameList(a.Evidence))
 	}
-	if a.Certain != tracker.ConfidenceProved {
-		facts = append(facts, a.Certain.String())
+	if a.Confidence != tracker.ConfidenceProved {
+		facts = append(facts, a.Confidence.String())
 	}
 	return facts
 }

@@ -32,7 +32,7 @@ func NewLiveLadder(r *tracker.Record) *LiveLadder {
 // the next call.
 func (l *LiveLadder) Take(s *tcp.Segment) { l.ladders.Take(s) }
 
-// Event takes the tracker's next event, among them Seen events.
+// Event takes the tracker's next event, among them EventSegments.
 func (l *LiveLadder) Event(e *tracker.Event) {
 	l.ladders.Event(e)
 	l.forget()

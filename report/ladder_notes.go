@@ -94,7 +94,7 @@ func (r *rung) notes(conn int, several bool) []string {
 	var list []string
 	for i := range r.events {
 		e := &r.events[i]
-		if e.Kind != tracker.Moved || conn != 0 && e.Conn != conn {
+		if e.Kind != tracker.EventTransition || conn != 0 && e.Conn != conn {
 			continue
 		}
 		text := note(e)
@@ -117,7 +117,7 @@ func (r *rung) notes(conn int, several bool) []string {
 func (r *rung) odd(conn int) []*tracker.Anomaly {
 	var list []*tracker.Anomaly
 	for i := range r.events {
-		if e := &r.events[i]; e.Kind == tracker.Odd && (conn == 0 || e.Conn == conn) {
+		if e := &r.events[i]; e.Kind == tracker.EventAnomaly && (conn == 0 || e.Conn == conn) {
 			list = append(list, e.Anomaly)
 		}
 	}

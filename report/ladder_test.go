@@ -62,8 +62,8 @@ func ladderOf(o LadderOptions) func(testing.TB) []byte {
 		return written(t, func(w io.Writer) error {
 			var records []*tracker.Record
 			observe(t, nil, func(e *tracker.Event) {
-				if e.Kind == tracker.Over {
-					records = append(records, e.Over.Clone())
+				if e.Kind == tracker.EventConnection {
+					records = append(records, e.Record.Clone())
 				}
 			})
 			l := NewLadders(w, records, o)
@@ -80,7 +80,7 @@ func observe(t testing.TB, take func(*tcp.Segment), emit func(*tracker.Event)) {
 
 // observeLines plays segments, written as drawn writes them, to a tracker.
 func observeLines(t testing.TB, lines []string, take func(*tcp.Segment), emit func(*tracker.Event)) {
-	tk, err := tracker.New(tracker.Config{Seen: take != nil, TwoMSL: 30 * time.Second}, emit)
+	tk, err := tracker.New(tracker.Config{Segments: take != nil, TwoMSL: 30 * time.Second}, emit)
 	if err != nil {
 		t.Fatal(err)
 	}

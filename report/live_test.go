@@ -127,7 +127,7 @@ func TestAnomalyLines(t *testing.T) {
 func TestLiveLadderIsBounded(t *testing.T) {
 	client, server := netip.MustParseAddrPort("10.9.0.1:37520"), netip.MustParseAddrPort("10.9.0.2:80")
 	var ladder *LiveLadder
-	tk, err := tracker.New(tracker.Config{Seen: true}, func(e *tracker.Event) {
+	tk, err := tracker.New(tracker.Config{Segments: true}, func(e *tracker.Event) {
 		if ladder != nil {
 			ladder.Event(e)
 		}

@@ -96,7 +96,7 @@ type Printer interface {
 	// Event takes the next of the tracker's Events. It keeps nothing of it.
 	Event(*tracker.Event) error
 
-	// Record takes a connection as an Over event does. A display that shows
+	// Record takes a connection as an EventConnection does. A display that shows
 	// connections still open gives them to a new Printer this way.
 	Record(*tracker.Record) error
 
@@ -203,11 +203,11 @@ type printer struct {
 
 func (p *printer) Event(e *tracker.Event) error {
 	switch e.Kind {
-	case tracker.Over:
-		return p.Record(e.Over)
-	case tracker.Odd:
+	case tracker.EventConnection:
+		return p.Record(e.Record)
+	case tracker.EventAnomaly:
 		return p.odd(e.Anomaly)
-	case tracker.Moved:
+	case tracker.EventTransition:
 		if p.opts.Events {
 			return p.format.moved(e)
 		}

@@ -203,7 +203,7 @@ type spoiler struct{ Printer }
 
 func (s spoiler) Event(e *tracker.Event) error {
 	err := s.Printer.Event(e)
-	if r := e.Over; r != nil {
+	if r := e.Record; r != nil {
 		for i := range r.Anomalies {
 			clear(r.Anomalies[i].Evidence)
 		}

@@ -140,8 +140,8 @@ func (l *look) facts(a *tracker.Anomaly) []string {
 	if a.Until != 0 {
 		add("until %s", l.time.Format(a.Until, l.first))
 	}
-	if a.Certain != tracker.ConfidenceProved {
-		add("%s", a.Certain.String())
+	if a.Confidence != tracker.ConfidenceProved {
+		add("%s", a.Confidence.String())
 	}
 	return facts
 }

@@ -54,14 +54,14 @@ var tableColumns = []column{
 }
 
 // addressColumn is the column of the addresses of one end.
-func addressColumn(title string, end tracker.End) column {
+func addressColumn(title string, end tracker.Endpoint) column {
 	return column{gridColumn{title: title}, func(r *tracker.Record, _ *look) string {
 		return r.Ends[end].Addr.String()
 	}}
 }
 
 // stateColumn is the column of the states of one end.
-func stateColumn(end tracker.End, text func(*tracker.EndRecord) string) column {
+func stateColumn(end tracker.Endpoint, text func(*tracker.EndRecord) string) column {
 	return column{gridColumn{title: "State", color: stateColor}, func(r *tracker.Record, _ *look) string {
 		return text(&r.Ends[end])
 	}}

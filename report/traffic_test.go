@@ -13,8 +13,8 @@ func BenchmarkTraffic(b *testing.B) {
 	const packets = 100_000
 	var records []*tracker.Record
 	tk, err := tracker.New(tracker.Config{}, func(e *tracker.Event) {
-		if e.Kind == tracker.Over {
-			records = append(records, e.Over.Clone())
+		if e.Kind == tracker.EventConnection {
+			records = append(records, e.Record.Clone())
 		}
 	})
 	if err != nil {

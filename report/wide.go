@@ -58,7 +58,7 @@ func timersCell(r *tracker.Record, _ *look) string {
 	var timers []string
 	for i := range r.Ends {
 		if t := r.Ends[i].Timer; t.Kind != "" {
-			timers = append(timers, tracker.End(i).String()+":"+timerText(t))
+			timers = append(timers, tracker.Endpoint(i).String()+":"+timerText(t))
 		}
 	}
 	if len(timers) == 0 {

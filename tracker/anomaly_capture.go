@@ -68,7 +68,7 @@ var captureGap = Kind{
 		if h.s == nil {
 			return h.captureGap(h.from.Peer(), h.missingAtEnd(h.from.Peer()))
 		}
-		for e := range End(2) {
+		for e := range Endpoint(2) {
 			if h.odd.gaps[e].is == gapLost {
 				return h.captureGap(e, true)
 			}
@@ -78,7 +78,7 @@ var captureGap = Kind{
 }
 
 // captureGap is the finding of the gap in the octets of y.
-func (h *happening) captureGap(y End, found bool) *finding {
+func (h *happening) captureGap(y Endpoint, found bool) *finding {
 	if !found {
 		return nil
 	}
@@ -106,7 +106,7 @@ func (h *happening) captureGap(y End, found bool) *finding {
 
 // missingAtEnd reports whether what was acknowledged of the end has not been
 // captured when the connection is over.
-func (h *happening) missingAtEnd(e End) bool {
+func (h *happening) missingAtEnd(e Endpoint) bool {
 	g := &h.odd.gaps[e]
 	return g.is == gapOpen && (g.beyond || g.again) && g.due(&h.ends[e.Peer()], h.now)
 }
@@ -242,7 +242,7 @@ var snaplenTruncated = Kind{
 const jumboSegment tcp.Size = 9000 - 40
 
 // largest is the most data that one segment of the end may carry on the wire.
-func (c *Conn) largest(e End) tcp.Size {
+func (c *Conn) largest(e Endpoint) tcp.Size {
 	if mss := c.ends[e.Peer()].mss; mss != 0 {
 		return tcp.Size(mss)
 	}

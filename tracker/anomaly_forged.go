@@ -332,7 +332,7 @@ type opening struct {
 
 // opening looks back at the whole connection, as long as it is short. resetter
 // is the end whose RSTs count.
-func (h *happening) opening(resetter End) (o opening, whole bool) {
+func (h *happening) opening(resetter Endpoint) (o opening, whole bool) {
 	n := 0
 	for g := range h.back() {
 		if n++; n > maxLookBack {

@@ -212,7 +212,7 @@ var noCloseSeen = Kind{
 
 // hasMoreToSend reports whether the end may have something to send before its
 // FIN: its peer has closed the window, or not acknowledged all yet.
-func (h *happening) hasMoreToSend(y End) bool {
+func (h *happening) hasMoreToSend(y Endpoint) bool {
 	x := &h.ends[y.Peer()]
 	return x.wnd == 0 || x.acked.Before(h.ends[y].nxt)
 }
@@ -220,7 +220,7 @@ func (h *happening) hasMoreToSend(y End) bool {
 // silentSince returns when the end y, which has not closed, acknowledged x's
 // FIN or had flushed what it still had to send; 0 if that is not known, or if
 // it made use of its direction later than that.
-func (h *happening) silentSince(x, y End) tcp.Time {
+func (h *happening) silentSince(x, y Endpoint) tcp.Time {
 	ack, ok := h.find(x, tcp.RcvAckOfFIN)
 	switch {
 	case !ok:
@@ -235,7 +235,7 @@ func (h *happening) silentSince(x, y End) tcp.Time {
 
 // sentSinceFIN returns how many octets the end has sent since it received its
 // peer's FIN.
-func (h *happening) sentSinceFIN(y End) tcp.Size {
+func (h *happening) sentSinceFIN(y Endpoint) tcp.Size {
 	if e := &h.ends[y]; e.clean.Before(e.nxt) {
 		return e.nxt.Minus(e.clean)
 	}

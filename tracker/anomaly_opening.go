@@ -439,7 +439,7 @@ func (g *glimpse) opens(flags tcp.Flags) bool { return g.flags&(tcp.SYN|tcp.ACK|
 
 // lastSent returns the newest earlier segment of the end that has exactly
 // these of the SYN and ACK bits.
-func (h *happening) lastSent(e End, flags tcp.Flags) (glimpse, bool) {
+func (h *happening) lastSent(e Endpoint, flags tcp.Flags) (glimpse, bool) {
 	for g := range h.handshake() {
 		if g.from == e && g.opens(flags) {
 			return *g, true
@@ -469,7 +469,7 @@ func (h *happening) refusedSince(at tcp.Time) bool {
 
 // framesOf returns the frames of all the end's segments with exactly these of
 // the SYN and ACK bits, and of the one that happens if it is a SYN.
-func (h *happening) framesOf(e End, flags tcp.Flags) (frames []int) {
+func (h *happening) framesOf(e Endpoint, flags tcp.Flags) (frames []int) {
 	for g := range h.handshake() {
 		if g.from == e && g.opens(flags) {
 			frames = append(frames, g.packet)
@@ -483,7 +483,7 @@ func (h *happening) framesOf(e End, flags tcp.Flags) (frames []int) {
 
 // countOf counts the end's earlier segments with exactly these of the SYN and
 // ACK bits.
-func (h *happening) countOf(e End, flags tcp.Flags) (n int) {
+func (h *happening) countOf(e Endpoint, flags tcp.Flags) (n int) {
 	for g := range h.handshake() {
 		if g.from == e && g.opens(flags) {
 			n++
@@ -503,7 +503,7 @@ func (h *happening) isCopyOf(g glimpse) bool {
 }
 
 // acceptableTo reports whether the end's SYN is what g acknowledges.
-func (h *happening) acceptableTo(e End, g glimpse) bool {
+func (h *happening) acceptableTo(e Endpoint, g glimpse) bool {
 	x := &h.ends[e]
 	return x.iss.Before(g.ack) && g.ack.AtMost(x.nxt)
 }

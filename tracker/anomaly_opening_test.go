@@ -25,8 +25,8 @@ func recordsOf(t *testing.T, text string) (list []*Record) {
 		t.Fatal(err)
 	}
 	tk, err := New(l.config, func(e *Event) {
-		if e.Kind == Over {
-			list = append(list, e.Over.Clone())
+		if e.Kind == EventConnection {
+			list = append(list, e.Record.Clone())
 		}
 	})
 	if err != nil {
@@ -53,7 +53,7 @@ func recordsOf(t *testing.T, text string) (list []*Record) {
 func TestCausesOfOpening(t *testing.T) {
 	for _, c := range []struct {
 		ladder, kind, cause string
-		end                 End
+		end                 Endpoint
 		evidence            []int
 	}{
 		{"connection-refused", "connection-refused", "", Client, []int{1, 2}},
@@ -165,7 +165,7 @@ func TestSimultaneousOpenRetransmitsNothing(t *testing.T) {
 	for _, r := range recordsOf(t, string(text)) {
 		for e, end := range r.Ends {
 			if end.Retransmits != 0 {
-				t.Errorf("%v retransmitted %d segments, want 0", End(e), end.Retransmits)
+				t.Errorf("%v retransmitted %d segments, want 0", Endpoint(e), end.Retransmits)
 			}
 		}
 	}

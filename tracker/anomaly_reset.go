@@ -386,7 +386,7 @@ func (h *happening) talksOn() (rst step, ok bool) {
 }
 
 // wasOpen reports whether the end was in ESTABLISHED once.
-func (c *Conn) wasOpen(e End) bool {
+func (c *Conn) wasOpen(e Endpoint) bool {
 	if c.origin() == FromMidstream {
 		return true
 	}

@@ -195,7 +195,7 @@ var zeroWindowStall = Kind{
 
 // stalled reports a window of the end that is closed for too long by now, at
 // the first moment that shows it.
-func (h *happening) stalled(y End) *finding {
+func (h *happening) stalled(y Endpoint) *finding {
 	tr := h.odd.troubleOf(y)
 	if tr == nil || tr.shut.since == 0 || h.s == nil && y != h.from {
 		return nil
@@ -232,7 +232,7 @@ func (h *happening) stalled(y End) *finding {
 }
 
 // over reports whether the end had no connection any more before this.
-func (h *happening) over(e End) bool {
+func (h *happening) over(e Endpoint) bool {
 	return h.before.states[e]&^(tcp.Closed.Set()|tcp.Listen.Set()|tcp.Unknown.Set()) == 0
 }
 

@@ -258,7 +258,7 @@ func (h *happening) resetsTimeWait() bool {
 
 // newestACK returns the frame in which the end last did nothing but
 // acknowledge, or 0.
-func (h *happening) newestACK(x End) int {
+func (h *happening) newestACK(x Endpoint) int {
 	for g := range h.back() {
 		if g.from == x && g.pure() {
 			return g.packet
@@ -280,7 +280,7 @@ func (h *happening) newestSYN(c *Conn) int {
 
 // intoTimeWait returns the step by which the end came to the TIME-WAIT in which
 // its steps leave it, or which a new connection ended.
-func (c *Conn) intoTimeWait(e End) (began step, ok bool) {
+func (c *Conn) intoTimeWait(e Endpoint) (began step, ok bool) {
 	for _, st := range slices.Backward(c.steps()) {
 		if st.end() == e && !st.reopens() {
 			return st, st.state() == tcp.TimeWait
@@ -307,4 +307,4 @@ func (t *Tracker) formerOf(c *Conn) *Conn {
 
 // endIn returns which end of the other connection, on the same addresses and
 // ports, is the host that is the end e of c.
-func (c *Conn) endIn(other *Conn, e End) End { return other.endOf(c.endOf(true) == e) }
+func (c *Conn) endIn(other *Conn, e Endpoint) Endpoint { return other.endOf(c.endOf(true) == e) }

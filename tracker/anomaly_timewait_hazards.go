@@ -42,7 +42,7 @@ type haunt struct {
 
 // keepHaunt looks whether the segment, which is out of turn in its connection,
 // is one of the connection before, and takes that down.
-func (t *Tracker) keepHaunt(c *Conn, s *tcp.Segment, from End) bool {
+func (t *Tracker) keepHaunt(c *Conn, s *tcp.Segment, from Endpoint) bool {
 	old := t.formerOf(c)
 	if old == nil || s.Flags&(tcp.SYN|tcp.RST) != 0 || c.provisional() {
 		return false
@@ -68,7 +68,7 @@ func (t *Tracker) keepHaunt(c *Conn, s *tcp.Segment, from End) bool {
 
 // hauntOf returns the old segment that fell among those of the end, the newest
 // if there are several; without a packet if there is none.
-func (c *Conn) hauntOf(e End) haunt {
+func (c *Conn) hauntOf(e Endpoint) haunt {
 	if c.odd == nil || c.odd.haunts == nil {
 		return haunt{}
 	}
@@ -78,7 +78,7 @@ func (c *Conn) hauntOf(e End) haunt {
 // sameAs returns the segment of the connection of which s is a copy: all that
 // a copy shares is the same, and there is a mark, an IP identification or a
 // timestamp, that a retransmission would not share. skip is the frame of s.
-func (t *Tracker) sameAs(c *Conn, s *tcp.Segment, from End, skip int) *glimpse {
+func (t *Tracker) sameAs(c *Conn, s *tcp.Segment, from Endpoint, skip int) *glimpse {
 	if s.ID == 0 && !s.Options.HasTS {
 		return nil
 	}
@@ -223,7 +223,7 @@ var timeWaitHazardH1 = Kind{
 
 // ownOctets returns what follows the last octet that the end sent itself, the
 // haunt not counted, as long as all since the haunt is remembered.
-func (h *happening) ownOctets(x End, k haunt) (own tcp.Seq, ok bool) {
+func (h *happening) ownOctets(x Endpoint, k haunt) (own tcp.Seq, ok bool) {
 	own = k.nxt
 	for g := range h.back() {
 		if g.packet == k.packet {

@@ -110,8 +110,8 @@ var timeWaitReuseUnsafe = Kind{
 		if !ok || h.reported("time-wait-reuse-unsafe") {
 			return nil
 		}
-		var at []End // the ends whose new numbers do not stand clear
-		for e := range End(2) {
+		var at []Endpoint // the ends whose new numbers do not stand clear
+		for e := range Endpoint(2) {
 			if r.held && r.behind[e] || !r.held && r.overlaps[e] {
 				at = append(at, e)
 			}
@@ -153,8 +153,8 @@ var timeWaitReuseUnsafe = Kind{
 // on the same addresses and ports. Its ends are those of the new connection.
 type reuse struct {
 	old        *Conn
-	holder     End           // the end that had the duty to hold TIME-WAIT
-	holderThen End           // the same, as an end of the old connection
+	holder     Endpoint      // the end that had the duty to hold TIME-WAIT
+	holderThen Endpoint      // the same, as an end of the old connection
 	began      step          // the last step of its old self before the new connection
 	age        time.Duration // from there, or from what restarted TIME-WAIT, to the new SYN
 	hold       time.Duration // how long TIME-WAIT is to be held
@@ -186,7 +186,7 @@ func (h *happening) reused() (r reuse, ok bool) {
 		return r, false
 	}
 	for e, s := range [2]*glimpse{Client: syn, Server: synACK} {
-		x, then := &h.ends[e], r.then(h, End(e))
+		x, then := &h.ends[e], r.then(h, Endpoint(e))
 		if !then.seen() {
 			continue // nothing to measure by
 		}
@@ -207,7 +207,7 @@ func (h *happening) reused() (r reuse, ok bool) {
 // find looks for the end that holds, or should hold, TIME-WAIT, and reports
 // whether the SYN that was accepted, sent at the given time, came too early.
 func (r *reuse) find(h *happening, at tcp.Time) bool {
-	for _, e := range [2]End{Server, Client} { // of two it is the acceptor that decides
+	for _, e := range [2]Endpoint{Server, Client} { // of two it is the acceptor that decides
 		then := h.endIn(r.old, e)
 		x := &r.old.ends[then]
 		r.holder, r.holderThen, r.hold = e, then, h.t.twoMSLOf(x.stack())
@@ -234,7 +234,7 @@ func (r *reuse) find(h *happening, at tcp.Time) bool {
 }
 
 // then returns what the host that is the end e now was in the old connection.
-func (r *reuse) then(h *happening, e End) *end { return &r.old.ends[h.endIn(r.old, e)] }
+func (r *reuse) then(h *happening, e Endpoint) *end { return &r.old.ends[h.endIn(r.old, e)] }
 
 // acknowledged reports whether the holder was in TIME-WAIT indeed: it had
 // acknowledged the FIN of the other end.
@@ -245,7 +245,7 @@ func (r *reuse) acknowledged() bool {
 
 // linuxISN reports whether the end chose its first number as Linux does when it
 // leaves TIME-WAIT: it remembered the old connection.
-func (r *reuse) linuxISN(h *happening, e End) bool {
+func (r *reuse) linuxISN(h *happening, e Endpoint) bool {
 	iss := r.then(h, e).nxt.Add(linuxISNStep)
 	if iss == 0 {
 		iss = 1
@@ -254,7 +254,7 @@ func (r *reuse) linuxISN(h *happening, e End) bool {
 }
 
 // cause names what is not as it should be, and whether it can do harm at once.
-func (r *reuse) cause(h *happening, at []End) string {
+func (r *reuse) cause(h *happening, at []Endpoint) string {
 	what := "time-wait-cut-short"
 	switch {
 	case r.otherHost(h, Client):
@@ -275,14 +275,14 @@ func (r *reuse) cause(h *happening, at []End) string {
 
 // otherHost reports whether the end looks like another host behind the address
 // of its old self: its segments come another way, or its clock is behind.
-func (r *reuse) otherHost(h *happening, e End) bool {
+func (r *reuse) otherHost(h *happening, e Endpoint) bool {
 	return r.older[e] || !sameWay(h.ends[e].ttl, r.then(h, e).ttl)
 }
 
 // live reports whether a window of the new connection holds octets that the old
 // one sent within the life of a segment.
-func (r *reuse) live(h *happening, at []End) bool {
-	return slices.ContainsFunc(at, func(e End) bool {
+func (r *reuse) live(h *happening, at []Endpoint) bool {
+	return slices.ContainsFunc(at, func(e Endpoint) bool {
 		y, then := &h.ends[e.Peer()], h.endIn(r.old, e)
 		lowest, any := tcp.Seq(0), false
 		for g := range h.t.trail.back(r.old) {
@@ -298,7 +298,7 @@ func (r *reuse) live(h *happening, at []End) bool {
 }
 
 // passed reports whether the end went through the state.
-func (c *Conn) passed(e End, through tcp.State) bool {
+func (c *Conn) passed(e Endpoint, through tcp.State) bool {
 	return slices.ContainsFunc(c.steps(), func(st step) bool { return st.end() == e && st.state() == through })
 }
 

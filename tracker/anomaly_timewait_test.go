@@ -23,7 +23,7 @@ func (t *Tracker) timeWaitFindings() (list []string) {
 			if !strings.HasPrefix(a.Kind, "time-wait-") && a.Kind != wanderingDuplicate.Name {
 				continue
 			}
-			list = append(list, fmt.Sprintf("%d %s %s %v %v %v", a.Conn, a.Kind, a.Cause, a.Severity, a.Certain, a.Evidence))
+			list = append(list, fmt.Sprintf("%d %s %s %v %v %v", a.Conn, a.Kind, a.Cause, a.Severity, a.Confidence, a.Evidence))
 		}
 	}
 	slices.Reverse(list)

@@ -29,7 +29,7 @@ func TestOrdinaryTrafficRaisesNothing(t *testing.T) {
 	for seed := range uint64(n) {
 		var odd []*Anomaly
 		tk.emit = func(e *Event) {
-			if e.Kind == Odd && e.Anomaly.Severity > Notice {
+			if e.Kind == EventAnomaly && e.Anomaly.Severity > Notice {
 				odd = append(odd, e.Anomaly)
 			}
 		}

@@ -111,7 +111,7 @@ func TestTextsComeFromTheCatalogue(t *testing.T) {
 				}
 			}
 			l.run(t, func(e *Event) {
-				if e.Kind == Odd {
+				if e.Kind == EventAnomaly {
 					check(e.Anomaly)
 				}
 			}, func(tk *Tracker, n, i int) {

@@ -38,7 +38,7 @@ func TestCausesAndEvidenceOfClosing(t *testing.T) {
 		ladder, kind, cause string
 		severity            Severity
 		certain             Confidence
-		end                 End
+		end                 Endpoint
 		evidence            []int
 	}{
 		{"fin-retransmitted", "fin-retransmitted", "ack-not-seen", Notice, ConfidenceAssumed, Client, []int{7, 8}},
@@ -79,9 +79,9 @@ func TestCausesAndEvidenceOfClosing(t *testing.T) {
 			continue
 		}
 		got := list[i]
-		if got.Cause != want.cause || got.Severity != want.severity || got.Certain != want.certain || got.End != want.end || !slices.Equal(got.Evidence, want.evidence) {
+		if got.Cause != want.cause || got.Severity != want.severity || got.Confidence != want.certain || got.End != want.end || !slices.Equal(got.Evidence, want.evidence) {
 			t.Errorf("%s: %s is %q, %v, %v, of the %v, by frames %v, want %q, %v, %v, of the %v, by frames %v", want.ladder, want.kind,
-				got.Cause, got.Severity, got.Certain, got.End, got.Evidence, want.cause, want.severity, want.certain, want.end, want.evidence)
+				got.Cause, got.Severity, got.Confidence, got.End, got.Evidence, want.cause, want.severity, want.certain, want.end, want.evidence)
 		}
 		if testing.Verbose() {
 			t.Logf("%s: %s", want.ladder, got.Text)
@@ -95,11 +95,11 @@ func TestLeaksOfOneServerAreCounted(t *testing.T) {
 	var got []Anomaly
 	w := newWire(t)
 	w.tk.emit = func(e *Event) {
-		if e.Kind == Odd && e.Anomaly.Kind == closeWaitLeak.Name {
+		if e.Kind == EventAnomaly && e.Anomaly.Kind == closeWaitLeak.Name {
 			got = append(got, *e.Anomaly)
 		}
-		if e.Kind == Over {
-			for _, a := range e.Over.Anomalies {
+		if e.Kind == EventConnection {
+			for _, a := range e.Record.Anomalies {
 				if a.Count != 1 {
 					t.Errorf("connection %d: %s is counted %d times, want once", e.Conn, a.Kind, a.Count)
 				}

@@ -191,13 +191,13 @@ func (x *end) closed() bool {
 
 // quiet is how long nothing must contradict an assumed arrival before it
 // counts as settled: longer than the sender would have waited to repeat.
-func (c *Conn) quiet(e End) time.Duration {
+func (c *Conn) quiet(e Endpoint) time.Duration {
 	rto := 2*c.ends[e].response() + 2*c.ends[e.Peer()].response() + 200*time.Millisecond
 	return max(3*time.Second, 4*rto)
 }
 
 // certainty tells how sure the assumed state of an end is at the given time.
-func (c *Conn) certainty(e End, now tcp.Time) Certainty {
+func (c *Conn) certainty(e Endpoint, now tcp.Time) Certainty {
 	x, peer := &c.ends[e], &c.ends[e.Peer()]
 	if x.assumed == x.proved && x.assumed.Len() == 1 {
 		return Proved
@@ -234,7 +234,7 @@ func (c *Conn) certainty(e End, now tcp.Time) Certainty {
 // possible returns all states that the end may be in, where there are more
 // than one: those of the assumed set, or else every state from the last that
 // its own segments show up to the assumed one.
-func (c *Conn) possible(e End, certainty Certainty) tcp.StateSet {
+func (c *Conn) possible(e Endpoint, certainty Certainty) tcp.StateSet {
 	x := &c.ends[e]
 	if x.assumed.Len() > 1 {
 		return x.assumed
@@ -278,7 +278,7 @@ func (t *Tracker) fill(r *Record, c *Conn) {
 		End:         c.last(),
 		Anomalies:   r.Anomalies[:0],
 	}
-	for e := range End(2) {
+	for e := range Endpoint(2) {
 		t.fillEnd(&r.Ends[e], c, e)
 	}
 	if up, ok := c.find(Server, tcp.RcvAckOfSYN); ok && c.odd.openedOnce() && c.ends[Client].has(sentSYN) {
@@ -297,7 +297,7 @@ func (o *oddments) openedOnce() bool {
 	return o == nil || !o.repeatedSYN && (o.refuted[Client]|o.refuted[Server])&(tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set()) == 0
 }
 
-func (t *Tracker) fillEnd(r *EndRecord, c *Conn, e End) {
+func (t *Tracker) fillEnd(r *EndRecord, c *Conn, e Endpoint) {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
 	*r = EndRecord{
 		Addr:        c.addr(e),
@@ -337,16 +337,16 @@ func (t *Tracker) fillEnd(r *EndRecord, c *Conn, e End) {
 }
 
 // addr returns the address and port of an end.
-func (c *Conn) addr(e End) netip.AddrPort {
+func (c *Conn) addr(e Endpoint) netip.AddrPort {
 	return c.key.addr((e == Client) == (c.bits&clientIsLow != 0))
 }
 
 // endOf returns which end sends the segments that come from the lower, or the
 // higher, address of the key.
-func (c *Conn) endOf(low bool) End {
-	var lower End
+func (c *Conn) endOf(low bool) Endpoint {
+	var lower Endpoint
 	if low {
 		lower = 1
 	}
-	return lower ^ End(c.bits&clientIsLow) // without a branch, as keyOf
+	return lower ^ Endpoint(c.bits&clientIsLow) // without a branch, as keyOf
 }

@@ -99,15 +99,15 @@ func (c *Crowd) Event(e *Event) {
 		c.decide(c.now)
 	}
 	switch e.Kind {
-	case Begun:
+	case EventOpen:
 		c.begun(e)
-	case Moved:
+	case EventTransition:
 		c.sweptTo(e)
 		c.floodedTo(e)
 		c.waiting(e)
 		c.using(e.Client, e.Server, e)
-	case Over:
-		c.over(e.Over)
+	case EventConnection:
+		c.over(e.Record)
 	}
 }
 
@@ -130,7 +130,7 @@ func (c *Crowd) begun(e *Event) {
 // over takes a connection off what is counted.
 func (c *Crowd) over(r *Record) {
 	client, server := &r.Ends[Client], &r.Ends[Server]
-	for e := range End(2) {
+	for e := range Endpoint(2) {
 		if r.Ends[e].State == tcp.TimeWait {
 			c.waited(server.Addr, e)
 		}
@@ -182,7 +182,7 @@ func (c *Crowd) report(k *Kind, f finding, addr netip.Addr, port uint16, count i
 			a.Time, a.Packet = s.at, s.packet
 		}
 	}
-	c.emit(&Event{Kind: Odd, Time: c.now, Packet: a.Packet, Anomaly: &a})
+	c.emit(&Event{Kind: EventAnomaly, Time: c.now, Packet: a.Packet, Anomaly: &a})
 }
 
 // sample keeps the first few of what it is given.
@@ -193,12 +193,12 @@ func sample(list []sighting, e *Event) []sighting {
 	return list
 }
 
-// hasNoConnection reports whether a Moved event is that of an end that answers
+// hasNoConnection reports whether an EventTransition is that of an end that answers
 // with RST because it has no connection.
 func (e *Event) hasNoConnection() bool { return e.Inputs.Has(tcp.NoTCB) }
 
 // addr returns the address and port of an end.
-func (e *Event) addr(end End) netip.AddrPort {
+func (e *Event) addr(end Endpoint) netip.AddrPort {
 	if end == Client {
 		return e.Client
 	}

@@ -166,7 +166,7 @@ type waits struct {
 }
 
 // count adds n to those of the end, and reports whether any are left.
-func (w *waits) count(e End, n int) bool {
+func (w *waits) count(e Endpoint, n int) bool {
 	w.held[e] = max(w.held[e]+n, 0)
 	if w.held[Server] < waitsMany/2 {
 		w.told = false
@@ -220,7 +220,7 @@ func (c *Crowd) waiting(e *Event) {
 }
 
 // waited counts an end that is no longer in TIME-WAIT.
-func (c *Crowd) waited(listener netip.AddrPort, e End) {
+func (c *Crowd) waited(listener netip.AddrPort, e Endpoint) {
 	key := portOf(listener)
 	if w := c.waits.find(key); w != nil && !w.count(e, -1) {
 		c.waits.drop(key)

@@ -19,7 +19,7 @@ func crowded(t *testing.T, text string) (found []*Anomaly) {
 		t.Fatal(err)
 	}
 	l.run(t, func(e *Event) {
-		if e.Kind == Odd && e.Conn == 0 {
+		if e.Kind == EventAnomaly && e.Conn == 0 {
 			found = append(found, e.Anomaly)
 		}
 	}, func(*Tracker, int, int) {})
@@ -64,9 +64,9 @@ func TestCrowdTellsWhoAndHowMany(t *testing.T) {
 			continue
 		}
 		f := found[0]
-		if f.Addr != tt.addr || f.Port != tt.port || f.Count != tt.count || f.Cause != tt.cause || f.Certain != tt.certain || !strings.Contains(f.Text, tt.says) {
+		if f.Addr != tt.addr || f.Port != tt.port || f.Count != tt.count || f.Cause != tt.cause || f.Confidence != tt.certain || !strings.Contains(f.Text, tt.says) {
 			t.Errorf("%s: got %v port %d, count %d, cause %q, %v: %s\nwant %v port %d, count %d, cause %q, %v: %s", tt.ladder,
-				f.Addr, f.Port, f.Count, f.Cause, f.Certain, f.Text, tt.addr, tt.port, tt.count, tt.cause, tt.certain, tt.says)
+				f.Addr, f.Port, f.Count, f.Cause, f.Confidence, f.Text, tt.addr, tt.port, tt.count, tt.cause, tt.certain, tt.says)
 		}
 		if len(f.Samples) != maxSamples || !slices.IsSorted(f.Samples) || f.Samples[0] < 1 || len(f.Evidence) != maxSamples {
 			t.Errorf("%s: samples are %v, frames %v", tt.ladder, f.Samples, f.Evidence)
@@ -87,7 +87,7 @@ func TestScanThatGoesOnIsToldOnce(t *testing.T) {
 func TestFloodThatPausesIsToldAgain(t *testing.T) {
 	var found []string
 	c := NewCrowd(func(e *Event) {
-		if e.Kind == Odd {
+		if e.Kind == EventAnomaly {
 			found = append(found, e.Anomaly.Kind)
 		}
 	})
@@ -96,7 +96,7 @@ func TestFloodThatPausesIsToldAgain(t *testing.T) {
 		for range n {
 			conn++
 			now = now.Add(time.Millisecond)
-			c.Event(&Event{Kind: Begun, Time: now, Conn: conn, Packet: conn, Client: clientOf(conn), Server: peerB, Incarnation: 1, Flags: tcp.SYN})
+			c.Event(&Event{Kind: EventOpen, Time: now, Conn: conn, Packet: conn, Client: clientOf(conn), Server: peerB, Incarnation: 1, Flags: tcp.SYN})
 		}
 	}
 	for _, pause := range []time.Duration{0, time.Minute} {
@@ -112,12 +112,12 @@ func TestFloodThatPausesIsToldAgain(t *testing.T) {
 // A flood from one address and port is a client that is stuck.
 func TestFloodNeedsManySources(t *testing.T) {
 	c := NewCrowd(func(e *Event) {
-		if e.Kind == Odd {
+		if e.Kind == EventAnomaly {
 			t.Errorf("found %s", e.Anomaly.Text)
 		}
 	})
 	for i := range 1000 {
-		c.Event(&Event{Kind: Begun, Time: tcp.Time(1_000_000*second) + tcp.Time(i)*1e6, Conn: i + 1, Client: peerA, Server: peerB, Incarnation: i + 1, Flags: tcp.SYN})
+		c.Event(&Event{Kind: EventOpen, Time: tcp.Time(1_000_000*second) + tcp.Time(i)*1e6, Conn: i + 1, Client: peerA, Server: peerB, Incarnation: i + 1, Flags: tcp.SYN})
 	}
 	c.Close()
 }
@@ -132,7 +132,7 @@ func TestCrowdPassesEventsOn(t *testing.T) {
 	tk.Observe(&tcp.Segment{Time: second, Packet: 1, Src: peerA, Dst: peerB, Flags: tcp.SYN, Seq: 1, TTL: 64})
 	tk.Close()
 	c.Close()
-	if want := []EventKind{Begun, Moved, Moved, Over}; !slices.Equal(kinds, want) {
+	if want := []EventKind{EventOpen, EventTransition, EventTransition, EventConnection}; !slices.Equal(kinds, want) {
 		t.Errorf("events %v, want %v", kinds, want)
 	}
 }
@@ -163,9 +163,9 @@ func TestCrowdIsBounded(t *testing.T) {
 	for i := range 3 * maxRoutes {
 		a, b := clientOf(i*60_001), clientOf(i) // a new address each time
 		now := tcp.Time(1_000_000*second) + tcp.Time(i)
-		c.Event(&Event{Kind: Begun, Time: now, Conn: i + 1, Client: a, Server: b, Incarnation: 1, Flags: tcp.SYN})
-		c.Event(&Event{Kind: Moved, Time: now, Conn: i + 1, Client: a, Server: b, End: Client, From: tcp.Closed, To: tcp.SynSent})
-		c.Event(&Event{Kind: Moved, Time: now, Conn: i + 1, Client: a, Server: b, End: Server, From: tcp.FinWait2, To: tcp.TimeWait})
+		c.Event(&Event{Kind: EventOpen, Time: now, Conn: i + 1, Client: a, Server: b, Incarnation: 1, Flags: tcp.SYN})
+		c.Event(&Event{Kind: EventTransition, Time: now, Conn: i + 1, Client: a, Server: b, End: Client, From: tcp.Closed, To: tcp.SynSent})
+		c.Event(&Event{Kind: EventTransition, Time: now, Conn: i + 1, Client: a, Server: b, End: Server, From: tcp.FinWait2, To: tcp.TimeWait})
 	}
 	for _, tt := range []struct {
 		what      string
@@ -183,7 +183,7 @@ func TestCrowdIsBounded(t *testing.T) {
 	}
 	// One source with very many targets.
 	for i := range 3 * maxTries {
-		c.Event(&Event{Kind: Begun, Time: c.now, Conn: 1, Client: peerA, Server: clientOf(i), Incarnation: 1, Flags: tcp.SYN})
+		c.Event(&Event{Kind: EventOpen, Time: c.now, Conn: 1, Client: peerA, Server: clientOf(i), Incarnation: 1, Flags: tcp.SYN})
 	}
 	if s := c.scans.find(hostOf(peerA.Addr())); len(s.tries) > maxTries+1 || s.index.n != len(s.tries) {
 		t.Errorf("%d tries and %d targets are kept of one source, want %d", len(s.tries), s.index.n, maxTries)

@@ -15,8 +15,8 @@ func TestEachTellsWhatIsKept(t *testing.T) {
 	var each, over []*Record
 	var last *Tracker
 	l.run(t, func(e *Event) {
-		if e.Kind == Over {
-			over = append(over, e.Over.Clone())
+		if e.Kind == EventConnection {
+			over = append(over, e.Record.Clone())
 		}
 	}, func(tk *Tracker, _, _ int) { last = tk })
 	last.Each(func(r *Record) { each = append(each, r.Clone()) })

@@ -16,7 +16,7 @@ var underway = []string{
 
 // played returns the connection after the segments, of which ">" are from A.
 // The last is not taken in, but returned with the end that it is from.
-func played(t *testing.T, segments ...string) (c *Conn, last *tcp.Segment, from End) {
+func played(t *testing.T, segments ...string) (c *Conn, last *tcp.Segment, from Endpoint) {
 	t.Helper()
 	tk, err := New(Config{}, func(*Event) {})
 	if err != nil {

@@ -10,11 +10,11 @@ import (
 type EventKind uint8
 
 const (
-	Moved EventKind = iota // an end changed its state in the assumed view
-	Odd                    // an anomaly was found
-	Over                   // a connection will not change any more
-	Begun                  // a connection came into sight
-	Seen                   // if Config.Seen: a segment, or a timer of a connection, was seen to; it follows all that came of it
+	EventTransition EventKind = iota // an end changed its state in the assumed view
+	EventAnomaly                     // an anomaly was found
+	EventConnection                  // a connection will not change any more
+	EventOpen                        // a connection came into sight
+	EventSegment                     // if Config.Segments: a segment, or a timer of a connection, was seen to; it follows all that came of it
 )
 
 // An Event is what the tracker tells its caller. It is a flat value: who
@@ -27,26 +27,26 @@ type Event struct {
 
 	Client, Server netip.AddrPort // of the connection
 
-	End End // that moved, or sent
+	End Endpoint // that moved, or sent
 
-	// Of a Moved event. Bytes are the payload octets that each end had sent.
+	// Of an EventTransition. Bytes are the payload octets that each end had sent.
 	Bytes    [2]uint64
 	From, To tcp.State
 	Inputs   tcp.InputSet // what happened to the end; empty where it was first seen there, midway
 	Refuted  bool         // it did not happen: Inputs are taken back
 	Basis    Basis
 
-	// Of a Begun event, in which End sent the first segment.
+	// Of an EventOpen, in which End sent the first segment.
 	Origin      Origin
 	Incarnation int       // as in Record
 	Flags       tcp.Flags // of that segment
 	Seq         tcp.Seq   // of that segment
 
-	// Of a Seen event: what both hosts then have on the connection's addresses
+	// Of an EventSegment: what both hosts then have on the connection's addresses
 	// and ports, which after a new SYN may be an older connection still.
 	Ends    [2]Views
 	Skipped Skip // why the segment was not taken in
 
-	Anomaly *Anomaly // of an Odd event
-	Over    *Record  // of an Over event; lent for the call only, see Record.Clone
+	Anomaly *Anomaly // of an EventAnomaly
+	Record  *Record  // of an EventConnection; lent for the call only, see Record.Clone
 }

@@ -14,7 +14,7 @@ func newBounded(tb testing.TB, most int) (*wire, *[]int) {
 	w := newWire(tb)
 	w.tk.max = most
 	w.tk.emit = func(e *Event) {
-		if e.Kind == Over {
+		if e.Kind == EventConnection {
 			over = append(over, e.Conn)
 		}
 	}

@@ -171,12 +171,12 @@ func (f *fuzzRun) event(e *Event) {
 	if e.Anomaly != nil {
 		text += fmt.Sprintf(" %+v", *e.Anomaly)
 	}
-	if e.Over != nil {
-		text += fmt.Sprintf(" %+v", *e.Over)
+	if e.Record != nil {
+		text += fmt.Sprintf(" %+v", *e.Record)
 	}
 	f.told = append(f.told, text)
 	if e.Conn == 0 {
-		if e.Kind != Odd {
+		if e.Kind != EventAnomaly {
 			f.t.Fatalf("no connection in %s", text)
 		}
 		return
@@ -185,9 +185,9 @@ func (f *fuzzRun) event(e *Event) {
 		f.t.Fatalf("connection %d was over before %s", e.Conn, text)
 	}
 	switch e.Kind {
-	case Moved:
+	case EventTransition:
 		f.moved(e, text)
-	case Over:
+	case EventConnection:
 		f.over[e.Conn] = true
 		f.ended(e)
 	}
@@ -216,11 +216,11 @@ func (f *fuzzRun) moved(e *Event, text string) {
 
 // ended checks a last record against the events.
 func (f *fuzzRun) ended(e *Event) {
-	r := e.Over
+	r := e.Record
 	if r.Conn != e.Conn {
 		f.t.Fatalf("record is of connection %d, its event of %d", r.Conn, e.Conn)
 	}
-	for end := range End(2) {
+	for end := range Endpoint(2) {
 		x := &r.Ends[end]
 		if last := f.last[e.Conn]; last != nil && last[end] != tcp.Unknown && last[end] != x.State {
 			f.t.Fatalf("connection %d: the %v was last told to be %v, its record says %v", e.Conn, end, last[end], x.State)
@@ -268,7 +268,7 @@ func (f *fuzzRun) bounded(tk *Tracker) {
 		if len(c.steps()) > maxSteps {
 			f.t.Fatalf("%d steps are held", len(c.steps()))
 		}
-		for e := range End(2) {
+		for e := range Endpoint(2) {
 			if n := len(c.holesOf(e)); n > maxHoles {
 				f.t.Fatalf("%d holes are held", n)
 			}

@@ -49,7 +49,7 @@ func (e *end) knownResponse() time.Duration { return time.Duration(e.respond) * 
 
 // watchGaps follows the gaps of both ends, before s is noted, and returns the
 // occasion if one of them turns out to be something.
-func (c *Conn) watchGaps(s *tcp.Segment, from End, r reading, now tcp.Time) (on occasions) {
+func (c *Conn) watchGaps(s *tcp.Segment, from Endpoint, r reading, now tcp.Time) (on occasions) {
 	if r.foreign {
 		return 0
 	}
@@ -61,7 +61,7 @@ func (c *Conn) watchGaps(s *tcp.Segment, from End, r reading, now tcp.Time) (on 
 	if c.odd == nil {
 		return 0
 	}
-	for e := range End(2) {
+	for e := range Endpoint(2) {
 		g := &c.odd.gaps[e]
 		if g.is == gapOpen && g.beyond && g.due(&c.ends[e.Peer()], now) {
 			g.is = gapLost
@@ -75,7 +75,7 @@ func (c *Conn) watchGaps(s *tcp.Segment, from End, r reading, now tcp.Time) (on 
 }
 
 // fillGap looks at what s tells of the gap in its sender's own octets.
-func (c *Conn) fillGap(s *tcp.Segment, from End, r reading, now tcp.Time) {
+func (c *Conn) fillGap(s *tcp.Segment, from Endpoint, r reading, now tcp.Time) {
 	if c.odd == nil || c.odd.gaps[from].is != gapOpen {
 		return
 	}
@@ -97,7 +97,7 @@ func (c *Conn) fillGap(s *tcp.Segment, from End, r reading, now tcp.Time) {
 // openGap looks whether s acknowledges octets of its peer that the capture
 // does not have. What was sent before the first ACK of a connection that was
 // open already may have been sent before the capture.
-func (c *Conn) openGap(s *tcp.Segment, from End, now tcp.Time) {
+func (c *Conn) openGap(s *tcp.Segment, from Endpoint, now tcp.Time) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	acked := x.acked
 	switch {
@@ -142,7 +142,7 @@ func (c *Conn) settleGaps() {
 	if c.odd == nil {
 		return
 	}
-	for e := range End(2) {
+	for e := range Endpoint(2) {
 		if c.odd.gaps[e].is > gapOpen {
 			c.odd.gaps[e] = gap{}
 		}

@@ -30,8 +30,8 @@ func TestGapsAreToldExactly(t *testing.T) {
 			t.Errorf("%s: no %s is flagged", want.ladder, captureGap.Name)
 			continue
 		}
-		if got := list[i]; !strings.HasPrefix(got.Text, want.octets) || got.Count != want.count || got.Certain != want.certain || !slices.Equal(got.Evidence, want.evidence) {
-			t.Errorf("%s: %d times, %v, by frames %v: %s\nwant %d times, %v, by frames %v: %s", want.ladder, got.Count, got.Certain, got.Evidence, got.Text, want.count, want.certain, want.evidence, want.octets)
+		if got := list[i]; !strings.HasPrefix(got.Text, want.octets) || got.Count != want.count || got.Confidence != want.certain || !slices.Equal(got.Evidence, want.evidence) {
+			t.Errorf("%s: %d times, %v, by frames %v: %s\nwant %d times, %v, by frames %v: %s", want.ladder, got.Count, got.Confidence, got.Evidence, got.Text, want.count, want.certain, want.evidence, want.octets)
 		}
 	}
 }

@@ -35,7 +35,7 @@ var (
 	_ [63 - stepMaybeAt]struct{}
 )
 
-func newStep(at tcp.Time, packet int, e End, ins tcp.InputSet, to tcp.State, b Basis, maybe bool) step {
+func newStep(at tcp.Time, packet int, e Endpoint, ins tcp.InputSet, to tcp.State, b Basis, maybe bool) step {
 	bits := uint64(packet)&(1<<stepPacketBits-1) | uint64(ins)<<stepInputsAt | uint64(to)<<stepStateAt |
 		uint64(b)<<stepBasisAt | uint64(e)<<stepEndAt
 	if maybe {
@@ -50,7 +50,7 @@ func (st step) inputs() tcp.InputSet {
 }
 func (st step) state() tcp.State { return tcp.State(st.bits >> stepStateAt & 15) }
 func (st step) basis() Basis     { return Basis(st.bits >> stepBasisAt & 7) }
-func (st step) end() End         { return End(st.bits >> stepEndAt & 1) }
+func (st step) end() Endpoint    { return Endpoint(st.bits >> stepEndAt & 1) }
 
 // maybe reports whether the inputs may or may not have happened, so that the
 // state before remains possible.
@@ -76,7 +76,7 @@ type cause struct {
 
 // apply lets the inputs happen to an end in the assumed view and takes down
 // the step, if there is one.
-func (t *Tracker) apply(c *Conn, e End, ins tcp.InputSet, why cause) {
+func (t *Tracker) apply(c *Conn, e Endpoint, ins tcp.InputSet, why cause) {
 	before := c.ends[e].assumed
 	if after := before.After(ins); after != before {
 		t.enter(c, e, ins, after, why, false)
@@ -85,7 +85,7 @@ func (t *Tracker) apply(c *Conn, e End, ins tcp.InputSet, why cause) {
 
 // applyMaybe is apply for inputs of which no packet tells whether they
 // happened.
-func (t *Tracker) applyMaybe(c *Conn, e End, ins tcp.InputSet, why cause) {
+func (t *Tracker) applyMaybe(c *Conn, e Endpoint, ins tcp.InputSet, why cause) {
 	before := c.ends[e].assumed
 	if after := before | before.After(ins); after != before {
 		t.enter(c, e, ins, after, why, true)
@@ -93,7 +93,7 @@ func (t *Tracker) applyMaybe(c *Conn, e End, ins tcp.InputSet, why cause) {
 }
 
 // enter is the one place that moves the assumed view on.
-func (t *Tracker) enter(c *Conn, e End, ins tcp.InputSet, after tcp.StateSet, why cause, maybe bool) {
+func (t *Tracker) enter(c *Conn, e Endpoint, ins tcp.InputSet, after tcp.StateSet, why cause, maybe bool) {
 	x := &c.ends[e]
 	before := x.assumed
 	x.enter(after)
@@ -144,15 +144,15 @@ func (c *Conn) keep(st step) {
 }
 
 // moved tells the caller of a move, and sets the connection's alarm.
-func (t *Tracker) moved(c *Conn, e End, before, after tcp.StateSet, ins tcp.InputSet, why cause) {
+func (t *Tracker) moved(c *Conn, e Endpoint, before, after tcp.StateSet, ins tcp.InputSet, why cause) {
 	t.tellMove(c, e, before, after, ins, false, why)
 }
 
-func (t *Tracker) tellMove(c *Conn, e End, before, after tcp.StateSet, ins tcp.InputSet, refuted bool, why cause) {
+func (t *Tracker) tellMove(c *Conn, e Endpoint, before, after tcp.StateSet, ins tcp.InputSet, refuted bool, why cause) {
 	if from, to := before.Shown(), after.Shown(); from != to && !c.provisional() {
 		m := &t.told
-		if m.Conn != int(c.id) || m.Kind != Moved { // two in a row are often of one connection
-			*m = Event{Kind: Moved, Conn: int(c.id), Client: c.addr(Client), Server: c.addr(Server)}
+		if m.Conn != int(c.id) || m.Kind != EventTransition { // two in a row are often of one connection
+			*m = Event{Kind: EventTransition, Conn: int(c.id), Client: c.addr(Client), Server: c.addr(Server)}
 		}
 		m.Time, m.Packet, m.End = why.at, why.packet, e
 		m.Bytes = [2]uint64{c.ends[Client].bytes, c.ends[Server].bytes}
@@ -165,7 +165,7 @@ func (t *Tracker) tellMove(c *Conn, e End, before, after tcp.StateSet, ins tcp.I
 // pickUp narrows what an end may be in to the states of allowed, where more
 // than one was possible. It is how a connection that was open before the
 // capture comes to a state.
-func (t *Tracker) pickUp(c *Conn, e End, allowed tcp.StateSet, why cause) {
+func (t *Tracker) pickUp(c *Conn, e Endpoint, allowed tcp.StateSet, why cause) {
 	x := &c.ends[e]
 	if narrowed := x.proved & allowed; x.proved.Len() > 1 && narrowed != 0 {
 		x.show(narrowed)
@@ -189,7 +189,7 @@ type pastInputs uint16
 func past(ins tcp.InputSet) pastInputs { return pastInputs(ins | ins>>16) }
 
 // find returns the newest step by which the input happened to the end.
-func (c *Conn) find(e End, in tcp.Input) (step, bool) {
+func (c *Conn) find(e Endpoint, in tcp.Input) (step, bool) {
 	if c.past&past(in.Set()) == 0 {
 		return step{}, false
 	}
@@ -202,14 +202,14 @@ func (c *Conn) find(e End, in tcp.Input) (step, bool) {
 }
 
 // happened reports whether the input is part of the end's history.
-func (c *Conn) happened(e End, in tcp.Input) bool {
+func (c *Conn) happened(e Endpoint, in tcp.Input) bool {
 	_, ok := c.find(e, in)
 	return ok
 }
 
 // refute takes the inputs back out of the end's history, as if they had never
 // happened, and reports whether any was there.
-func (t *Tracker) refute(c *Conn, e End, ins tcp.InputSet, why cause) bool {
+func (t *Tracker) refute(c *Conn, e Endpoint, ins tcp.InputSet, why cause) bool {
 	x := &c.ends[e]
 	set, first, struck := x.initial, 0, tcp.InputSet(0)
 	for i, st := range c.steps() {
@@ -256,7 +256,7 @@ func (t *Tracker) refute(c *Conn, e End, ins tcp.InputSet, why cause) bool {
 }
 
 // confirm marks the steps by which the inputs happened as proved.
-func (c *Conn) confirm(e End, ins tcp.InputSet) {
+func (c *Conn) confirm(e Endpoint, ins tcp.InputSet) {
 	steps := c.steps()
 	for i, st := range steps {
 		if st.end() == e && st.inputs()&ins != 0 && st.basis() == ByAssumption {
@@ -266,7 +266,7 @@ func (c *Conn) confirm(e End, ins tcp.InputSet) {
 }
 
 // erase forgets the end's history: it had no part in this connection.
-func (t *Tracker) erase(c *Conn, e End, to tcp.State, why cause) {
+func (t *Tracker) erase(c *Conn, e Endpoint, to tcp.State, why cause) {
 	x := &c.ends[e]
 	before := x.assumed
 	c.setSteps(slices.DeleteFunc(c.steps(), func(st step) bool { return st.end() == e }))

@@ -24,7 +24,7 @@ func TestHonestHostsAreNotAccused(t *testing.T) {
 	for seed := range runs {
 		m := honest(seed)
 		tk, err := New(Config{}, func(e *Event) {
-			if e.Kind == Odd && accusing[e.Anomaly.Kind] && e.Anomaly.Severity > Info {
+			if e.Kind == EventAnomaly && accusing[e.Anomaly.Kind] && e.Anomaly.Severity > Info {
 				t.Errorf("seed %d: %s: %s", seed, e.Anomaly.Kind, e.Anomaly.Text)
 			}
 		})

@@ -21,7 +21,7 @@ const maxIncarnations = 8
 
 // choose finds the connection that the segment belongs to, or opens one.
 // newest is the newest on its addresses and ports, or nil.
-func (t *Tracker) choose(newest *Conn, s *tcp.Segment, k *flowKey, h uint32, low bool) (c *Conn, from End) {
+func (t *Tracker) choose(newest *Conn, s *tcp.Segment, k *flowKey, h uint32, low bool) (c *Conn, from Endpoint) {
 	if s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN {
 		c = t.chooseForSYN(newest, s, low)
 	} else {
@@ -83,7 +83,7 @@ func (t *Tracker) chooseByNumbers(newest *Conn, s *tcp.Segment, low bool) *Conn 
 }
 
 // fit tells whether the segment's numbers lie in the windows of the connection.
-func (c *Conn) fit(s *tcp.Segment, from End) fits {
+func (c *Conn) fit(s *tcp.Segment, from Endpoint) fits {
 	const far = 1 << 30
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	fit := fitsWell
@@ -151,7 +151,7 @@ func (t *Tracker) open(newest *Conn, k *flowKey, h uint32, low bool, s *tcp.Segm
 	if low == fromClient {
 		c.bits |= clientIsLow
 	}
-	for e := range End(2) {
+	for e := range Endpoint(2) {
 		c.ends[e].setStack(t.stack)
 	}
 	old := c.older()
@@ -219,7 +219,7 @@ func (t *Tracker) number(c *Conn, first *tcp.Segment) {
 	c.id = uint32(t.conns)
 	e := &t.told
 	*e = Event{
-		Kind: Begun, Time: t.now, Conn: t.conns, Client: c.addr(Client), Server: c.addr(Server),
+		Kind: EventOpen, Time: t.now, Conn: t.conns, Client: c.addr(Client), Server: c.addr(Server),
 		Origin: c.origin(), Incarnation: int(c.incarnation), Flags: tcp.SYN, Seq: c.ends[Client].iss,
 	}
 	if first != nil {
@@ -273,7 +273,7 @@ func (t *Tracker) succeed(c *Conn, old *Conn, s *tcp.Segment) {
 // reuse ends an old connection at an end that opens a new one in its place.
 // TIME-WAIT is left for the new connection directly (RFC 9293 §3.6.1), with no
 // state between; every other state is found gone.
-func (t *Tracker) reuse(old *Conn, e End, why cause) {
+func (t *Tracker) reuse(old *Conn, e Endpoint, why cause) {
 	if old.ends[e].assumed == tcp.TimeWait.Set() {
 		t.apply(old, e, tcp.Reopened.Set(), why)
 	} else {
@@ -284,7 +284,7 @@ func (t *Tracker) reuse(old *Conn, e End, why cause) {
 // rejected reports whether the end, of which only a SYN was seen, answered the
 // SYN+ACK with RST not long ago. A SYN with another number then shows that the
 // first was an old duplicate (RFC 9293 §3.5, figure 8).
-func (c *Conn) rejected(e End, now tcp.Time) bool {
+func (c *Conn) rejected(e Endpoint, now tcp.Time) bool {
 	const soon = 5 * second
 	x := &c.ends[e]
 	st, ok := c.find(e, tcp.NoTCB)
@@ -323,7 +323,7 @@ func (t *Tracker) boundProvisional(c *Conn) {
 
 // settleProvisional looks at what a segment tells of SYNs that wait for a sign
 // of being real.
-func (t *Tracker) settleProvisional(c *Conn, s *tcp.Segment, from End) {
+func (t *Tracker) settleProvisional(c *Conn, s *tcp.Segment, from Endpoint) {
 	if c.provisional() {
 		if s.Flags&tcp.ACK != 0 && s.Flags&(tcp.SYN|tcp.RST) != 0 && from == Server {
 			t.promote(c, s)
@@ -359,7 +359,7 @@ func (t *Tracker) promote(c *Conn, s *tcp.Segment) {
 	was := [2]tcp.State{c.ends[Client].initial.Shown(), c.ends[Server].initial.Shown()}
 	for _, st := range c.steps() { // told only now
 		e := st.end()
-		t.tell(Event{Kind: Moved, Time: t.now, Packet: st.packet(), Conn: int(c.id), Client: c.addr(Client), Server: c.addr(Server), End: e,
+		t.tell(Event{Kind: EventTransition, Time: t.now, Packet: st.packet(), Conn: int(c.id), Client: c.addr(Client), Server: c.addr(Server), End: e,
 			From: was[e], To: st.state(), Inputs: st.inputs(), Basis: st.basis()})
 		was[e] = st.state()
 	}

@@ -203,7 +203,7 @@ func (l ladder) play(t *testing.T, after func(tk *Tracker, i int, odd []string))
 	var odd, crowded []string
 	l.run(t, func(e *Event) {
 		switch {
-		case e.Kind != Odd:
+		case e.Kind != EventAnomaly:
 		case e.Anomaly.Addr.IsValid():
 			crowded = append(crowded, e.Anomaly.Kind)
 		default:

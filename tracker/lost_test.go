@@ -46,12 +46,12 @@ func TestLost(t *testing.T) {
 		t.Run(c.claim, func(t *testing.T) {
 			w, got := newWire(t), map[string]Confidence{}
 			w.tk.emit = func(e *Event) {
-				if e.Kind != Odd || e.Conn == 0 {
+				if e.Kind != EventAnomaly || e.Conn == 0 {
 					return
 				}
-				got[e.Anomaly.Kind] = e.Anomaly.Certain
-				if says, ambiguous := strings.Contains(e.Anomaly.Text, "The capture lost packets"), e.Anomaly.Certain == ConfidenceAmbiguous; says != ambiguous {
-					t.Errorf("%s is %v, and its text is %q", e.Anomaly.Kind, e.Anomaly.Certain, e.Anomaly.Text)
+				got[e.Anomaly.Kind] = e.Anomaly.Confidence
+				if says, ambiguous := strings.Contains(e.Anomaly.Text, "The capture lost packets"), e.Anomaly.Confidence == ConfidenceAmbiguous; says != ambiguous {
+					t.Errorf("%s is %v, and its text is %q", e.Anomaly.Kind, e.Anomaly.Confidence, e.Anomaly.Text)
 				}
 			}
 			c.play(w)

@@ -8,17 +8,17 @@ import (
 )
 
 // An End names one of the two ends of a connection.
-type End uint8
+type Endpoint uint8
 
 const (
-	Client End = iota // opened actively: sent the first SYN, as far as was seen
+	Client Endpoint = iota // opened actively: sent the first SYN, as far as was seen
 	Server
 )
 
-func (e End) String() string { return [...]string{"client", "server"}[e] }
+func (e Endpoint) String() string { return [...]string{"client", "server"}[e] }
 
 // Peer returns the other end.
-func (e End) Peer() End { return 1 - e }
+func (e Endpoint) Peer() Endpoint { return 1 - e }
 
 // Origin says how a connection came into sight.
 type Origin uint8

@@ -3,7 +3,7 @@ package tracker
 import "github.com/tcpwatch/tcpwatch/tracker/tcp"
 
 // What is drawn beside a segment: the sockets of both hosts after it. A ladder
-// test compares them, and who asks for Seen events (Config.Seen) is told them.
+// test compares them, and who asks for EventSegments (Config.Segments) is told them.
 
 // Views is the state of one end in both views.
 type Views struct {
@@ -24,13 +24,13 @@ func (s Skip) String() string { return [...]string{"", "captured twice", "bad ch
 
 // saw tells the caller, if it asked, that a segment or, with packet 0, a timer
 // of the connection was seen to, and all that came of it was told.
-func (t *Tracker) saw(c *Conn, from End, packet int, skipped Skip) {
+func (t *Tracker) saw(c *Conn, from Endpoint, packet int, skipped Skip) {
 	if !t.tellSeen || c == nil {
 		return
 	}
 	e := &t.told
-	*e = Event{Kind: Seen, Time: t.now, Packet: packet, Conn: int(c.id), End: from, Skipped: skipped}
-	for end := range End(2) {
+	*e = Event{Kind: EventSegment, Time: t.now, Packet: packet, Conn: int(c.id), End: from, Skipped: skipped}
+	for end := range Endpoint(2) {
 		e.Ends[end] = t.socket(c, end)
 	}
 	t.emit(e)
@@ -39,7 +39,7 @@ func (t *Tracker) saw(c *Conn, from End, packet int, skipped Skip) {
 // socket returns what the host of an end has on the connection's addresses and
 // ports: the end of the newest connection there that is not CLOSED in the
 // assumed view, or of the newest of all.
-func (t *Tracker) socket(c *Conn, e End) Views {
+func (t *Tracker) socket(c *Conn, e Endpoint) Views {
 	low := (e == Client) == (c.bits&clientIsLow != 0)
 	newest := t.newestOf(c.key)
 	if newest == nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
-// A Seen event comes after every segment and all that came of it, also after
+// An EventSegment comes after every segment and all that came of it, also after
 // those that are not taken in; and only to those who asked.
 func TestSeenFollowsEverySegment(t *testing.T) {
 	l, err := parseLadder(`
@@ -26,12 +26,12 @@ func TestSeenFollowsEverySegment(t *testing.T) {
 	for _, asked := range []bool{false, true} {
 		var seen []Event
 		var newest Event
-		tk, err := New(Config{Seen: asked}, func(e *Event) {
-			if e.Kind == Seen {
+		tk, err := New(Config{Segments: asked}, func(e *Event) {
+			if e.Kind == EventSegment {
 				seen = append(seen, *e)
 			}
-			if newest.Kind == Seen && newest.Packet == e.Packet && e.Packet != 0 {
-				t.Errorf("after the Seen event of #%d comes %+v", e.Packet, *e)
+			if newest.Kind == EventSegment && newest.Packet == e.Packet && e.Packet != 0 {
+				t.Errorf("after the EventSegment of #%d comes %+v", e.Packet, *e)
 			}
 			newest = *e
 		})
@@ -51,12 +51,12 @@ func TestSeenFollowsEverySegment(t *testing.T) {
 		tk.Advance(now.Add(2 * time.Minute))
 		if !asked {
 			if len(seen) > 0 {
-				t.Errorf("nobody asked, and there are %d Seen events", len(seen))
+				t.Errorf("nobody asked, and there are %d EventSegments", len(seen))
 			}
 			continue
 		}
 		if len(seen) < len(l.rungs)+1 {
-			t.Fatalf("%d Seen events, want %d and one of a timer", len(seen), len(l.rungs))
+			t.Fatalf("%d EventSegments, want %d and one of a timer", len(seen), len(l.rungs))
 		}
 		why := map[int]Skip{2: CapturedTwice, 4: BadChecksum}
 		for i, e := range seen[:len(l.rungs)] {

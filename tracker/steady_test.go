@@ -23,9 +23,9 @@ func TestSteadyIsAsGoodAsTheWholeWay(t *testing.T) {
 		var told [2][]Event
 		var tks [2]*Tracker
 		for i := range tks {
-			tk, err := New(Config{Seen: true}, func(e *Event) {
-				if e.Over != nil {
-					e.Over = e.Over.Clone()
+			tk, err := New(Config{Segments: true}, func(e *Event) {
+				if e.Record != nil {
+					e.Record = e.Record.Clone()
 				}
 				told[i] = append(told[i], *e)
 			})
@@ -72,7 +72,7 @@ func TestSteadyIsAsGoodAsTheWholeWay(t *testing.T) {
 }
 
 // steadyFrom reports whether steady would take the segment in.
-func steadyFrom(t *Tracker, c *Conn, s *tcp.Segment, from End) bool {
+func steadyFrom(t *Tracker, c *Conn, s *tcp.Segment, from Endpoint) bool {
 	tried, connection := *t, *c
 	tried.trail.ring = nil
 	return tried.steady(&connection, s, from)

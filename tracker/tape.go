@@ -112,7 +112,7 @@ func (t *Tracker) late(s *tcp.Segment) {
 
 // jumped looks whether a long pause of the capture is one for the sender of
 // the segment too, by its timestamps.
-func (t *Tracker) jumped(c *Conn, s *tcp.Segment, from End) {
+func (t *Tracker) jumped(c *Conn, s *tcp.Segment, from Endpoint) {
 	x := &c.ends[from]
 	if !x.seen() || !x.has(hasTS) || !s.Options.HasTS {
 		return
@@ -291,5 +291,5 @@ func (t *Tracker) offloadedSums(s *tcp.Segment, enough int) {
 func (t *Tracker) reportMany(k *Kind, f finding, packet int) {
 	a := k.found(nil, f)
 	a.Time, a.Packet = t.now, packet
-	t.tell(Event{Kind: Odd, Time: a.Time, Packet: packet, Anomaly: &a})
+	t.tell(Event{Kind: EventAnomaly, Time: a.Time, Packet: packet, Anomaly: &a})
 }

@@ -21,7 +21,7 @@ func TestCutOnPurpose(t *testing.T) {
 	} {
 		told := 0
 		tk, err := New(Config{Cut: test.purpose}, func(e *Event) {
-			if e.Kind == Odd && e.Anomaly.Kind == snaplenTruncated.Name {
+			if e.Kind == EventAnomaly && e.Anomaly.Kind == snaplenTruncated.Name {
 				told++
 			}
 		})

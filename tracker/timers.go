@@ -126,7 +126,7 @@ func (t *Tracker) nextDue(c *Conn) tcp.Time {
 			due = at
 		}
 	}
-	for e := range End(2) {
+	for e := range Endpoint(2) {
 		at, _ := t.deadline(c, e)
 		earlier(at)
 		if at := c.watch(e); at > t.now {
@@ -153,7 +153,7 @@ const (
 //
 // A sender that repeats a SYN, SYN+ACK or FIN doubles the pause each time. When
 // the next copy is overdue it has given up.
-func (t *Tracker) deadline(c *Conn, e End) (tcp.Time, string) {
+func (t *Tracker) deadline(c *Conn, e Endpoint) (tcp.Time, string) {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
 	stack := x.stack()
 	base := t.now - tcp.Time(x.clock.age(t.now))
@@ -200,7 +200,7 @@ func (t *Tracker) deadline(c *Conn, e End) (tcp.Time, string) {
 // watch returns when the end is to be looked at although no timer of its stack
 // fires; 0 if it is not. What is found then would else be told only when the
 // connection, or the capture, is over.
-func (c *Conn) watch(e End) tcp.Time {
+func (c *Conn) watch(e Endpoint) tcp.Time {
 	if c.ends[e].assumed == tcp.CloseWait.Set() {
 		return c.last().Add(closeWaitLeaked)
 	}
@@ -216,7 +216,7 @@ func (t *Tracker) twoMSLOf(stack *Stack) time.Duration {
 
 // expire acts on the connection's timers that are due at the given time.
 func (t *Tracker) expire(c *Conn, at tcp.Time) {
-	for e := range End(2) {
+	for e := range Endpoint(2) {
 		if c.watch(e) == at {
 			t.look(c)
 			t.judge(c, nil, e, reading{}, onTimer)
@@ -251,7 +251,7 @@ func (c *Conn) newestMove() tcp.Time {
 }
 
 // expireEnd lets a timer of an end fire.
-func (t *Tracker) expireEnd(c *Conn, e End, kind string, why cause) {
+func (t *Tracker) expireEnd(c *Conn, e Endpoint, kind string, why cause) {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
 	t.look(c)
 	switch kind {

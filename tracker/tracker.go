@@ -20,8 +20,8 @@ type Config struct {
 	// TwoMSL overrides how long TIME-WAIT is held; 0 leaves it to the stack.
 	TwoMSL time.Duration
 
-	// Seen asks for a Seen event after every segment and every timer.
-	Seen bool
+	// Segments asks for an EventSegment after every segment and every timer.
+	Segments bool
 
 	// Cut says that the capture is cut on purpose: no snaplen-truncated tells of
 	// cut payload then.
@@ -29,7 +29,7 @@ type Config struct {
 
 	// MaxConns bounds how many connections are kept at once. Beyond it are
 	// given up (Stats.Evicted) those that are closed, then SYNs without an
-	// answer, then those idle for the longest time; all are Over then, as at
+	// answer, then those idle for the longest time; all are told then, as at
 	// their end. 0 is DefaultMaxConns.
 	MaxConns int
 }
@@ -75,7 +75,7 @@ type Tracker struct {
 	key      flowKey          // of the segment that is observed
 	newest   *Conn            // on its addresses and ports
 	told     Event            // lent out: by value it was copied five times, to the Crowd and the printer
-	record   Record           // lent out with every Over event
+	record   Record           // lent out with every EventConnection
 	scene    happening
 	tellSeen bool
 	plodding bool // takes no segment in by steady, and asks whatever the facts are; for tests
@@ -91,7 +91,7 @@ func New(cfg Config, emit func(*Event)) (*Tracker, error) {
 		max:      cfg.MaxConns,
 		tallies:  make(map[tallyKey]int),
 		twoMSL:   cfg.TwoMSL,
-		tellSeen: cfg.Seen,
+		tellSeen: cfg.Segments,
 	}
 	t.tape.cut = cfg.Cut
 	if t.max == 0 {
@@ -201,7 +201,7 @@ func (t *Tracker) Observe(s *tcp.Segment) {
 // pass takes in a segment of the connection. One from a port to itself is
 // passed from either end: it opens and closes as two ends would that do the
 // same at the same time (RFC 9293 §3.5 figure 7, §3.6 figure 13).
-func (t *Tracker) pass(c *Conn, s *tcp.Segment, from End) {
+func (t *Tracker) pass(c *Conn, s *tcp.Segment, from Endpoint) {
 	if s.Flags&tcp.RST != 0 {
 		t.observeRST(c, s, from)
 	} else {
@@ -247,7 +247,7 @@ func (t *Tracker) Each(f func(*Record)) {
 	}
 }
 
-// Close ends the tracking at the present time: every connection left is Over,
+// Close ends the tracking at the present time: every connection left is told,
 // in the order of their numbers. It invents no time; call Advance before it to
 // let timers run on.
 func (t *Tracker) Close() {
@@ -269,11 +269,11 @@ func (t *Tracker) Close() {
 // over tells the caller that the connection will not change any more.
 func (t *Tracker) over(c *Conn) {
 	t.look(c)
-	for e := range End(2) {
+	for e := range Endpoint(2) {
 		t.judge(c, nil, e, reading{}, onEnd)
 	}
 	t.fill(&t.record, c)
-	t.tell(Event{Kind: Over, Time: t.now, Conn: int(c.id), Over: &t.record})
+	t.tell(Event{Kind: EventConnection, Time: t.now, Conn: int(c.id), Record: &t.record})
 }
 
 // tell tells the caller of an event.

@@ -272,13 +272,13 @@ func watch(m *sim, segments []capturedSegment, failf func(string, ...any)) repla
 	var sent []Event
 	tk, err := New(Config{}, func(e *Event) {
 		switch e.Kind {
-		case Moved:
+		case EventTransition:
 			r.visited |= e.From.Set() | e.To.Set()
 			if e.Basis == BySending && beforeSending[e.Inputs] != 0 {
 				sent = append(sent, *e)
 			}
-		case Over:
-			r.records = append(r.records, e.Over.Clone())
+		case EventConnection:
+			r.records = append(r.records, e.Record.Clone())
 		}
 	})
 	if err != nil {
@@ -300,7 +300,7 @@ func watch(m *sim, segments []capturedSegment, failf func(string, ...any)) repla
 				}
 				witnesses[c] = w
 			}
-			for e := range End(2) {
+			for e := range Endpoint(2) {
 				h := m.hostAt(c, e)
 				if was := w[e].proved; !w[e].follow(h.history, c.ends[e].proved, s.Time) {
 					failf("at frame %d %v is proved %v after %v; its history is %v", s.Packet, h.addr, c.ends[e].proved.List(), was.List(), h.past())
@@ -321,7 +321,7 @@ func watch(m *sim, segments []capturedSegment, failf func(string, ...any)) repla
 }
 
 // hostAt returns the host that is the given end of the connection.
-func (m *sim) hostAt(c *Conn, e End) *simHost {
+func (m *sim) hostAt(c *Conn, e Endpoint) *simHost {
 	if c.addr(e) == m.hosts[0].addr {
 		return m.hosts[0]
 	}

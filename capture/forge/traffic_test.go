@@ -120,16 +120,16 @@ func replay(t *testing.T, traffic forge.Traffic) replayed {
 
 func (r *replayed) event(e *tracker.Event) {
 	switch e.Kind {
-	case tracker.Odd:
+	case tracker.EventAnomaly:
 		a := e.Anomaly
 		r.kinds[a.Kind]++
 		if a.Severity > tracker.Notice && r.alarms[a.Kind] == "" {
 			r.alarms[a.Kind] = fmt.Sprintf("%s (frames %v)", a.Text, a.Evidence)
 		}
-	case tracker.Over:
+	case tracker.EventConnection:
 		r.conns++
-		over := e.Over.ClosedBy != tracker.NotClosed
-		for _, end := range e.Over.Ends {
+		over := e.Record.ClosedBy != tracker.NotClosed
+		for _, end := range e.Record.Ends {
 			r.states[end.State.String()]++
 			over = over && (end.State == tcp.Closed || end.State == tcp.TimeWait)
 		}

@@ -22,10 +22,10 @@ func Example() {
 	}
 	defer w.Close()
 	_, err = w.Run(context.Background(), watch.Sink{Event: func(e *tracker.Event) error {
-		if e.Kind != tracker.Over {
+		if e.Kind != tracker.EventConnection {
 			return nil
 		}
-		for _, end := range e.Over.Ends {
+		for _, end := range e.Record.Ends {
 			if end.State == tcp.TimeWait {
 				fmt.Println(end.Addr, end.State, "for another", end.Timer.Remaining.Round(time.Second))
 			}
@@ -54,9 +54,9 @@ func ExampleReader() {
 	defer w.Close()
 	sum, err := w.Run(context.Background(), watch.Sink{Event: func(e *tracker.Event) error {
 		switch e.Kind {
-		case tracker.Moved:
+		case tracker.EventTransition:
 			fmt.Printf("#%d %v %v -> %v (%s)\n", e.Packet, e.End, e.From, e.To, e.Inputs)
-		case tracker.Odd:
+		case tracker.EventAnomaly:
 			fmt.Printf("#%d %v: %s\n", e.Packet, e.Anomaly.Severity, e.Anomaly.Kind)
 		}
 		return nil
@@ -106,7 +106,7 @@ func ExampleLive() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	_, err = w.Run(ctx, watch.Sink{Event: func(e *tracker.Event) error {
-		if e.Kind == tracker.Odd {
+		if e.Kind == tracker.EventAnomaly {
 			fmt.Println(e.Anomaly.Kind, e.Anomaly.Text)
 		}
 		return nil

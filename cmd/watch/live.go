@@ -156,7 +156,7 @@ func (w *Watch) tellLoss(now time.Time) {
 		return
 	}
 	w.found("capture-gap", tracker.Anomaly{
-		Cause: "dropped", Certain: tracker.ConfidenceProved, Count: int(lost - t.lost),
+		Cause: "dropped", Confidence: tracker.ConfidenceProved, Count: int(lost - t.lost),
 		Text: fmt.Sprintf("The kernel had no room for %d packets (%d in all), which may be of any connection: what seems to be missing, or sent again, may only not have been captured.",
 			lost-t.lost, lost),
 	})
@@ -183,7 +183,7 @@ func (w *Watch) tellClock() {
 		are = "behind"
 	}
 	text := fmt.Sprintf("the clock that stamps the packets was set %s by %v: times go on as before, and are %v %s it", set, by.Abs().Round(time.Millisecond), ahead.Abs().Round(time.Millisecond), are)
-	w.found("clock-step", tracker.Anomaly{Cause: cause, Certain: tracker.ConfidenceAssumed, Count: 1, Text: "T" + text[1:] + ". The timers of the connections are right."})
+	w.found("clock-step", tracker.Anomaly{Cause: cause, Confidence: tracker.ConfidenceAssumed, Count: 1, Text: "T" + text[1:] + ". The timers of the connections are right."})
 	w.notice(text)
 }
 
@@ -194,5 +194,5 @@ func (w *Watch) found(kind string, a tracker.Anomaly) {
 		panic("watch: " + err.Error()) // a mistake of this package
 	}
 	a.Kind, a.Severity, a.RFC, a.Time = k.Name, k.Severity, k.RFC, w.tracker.Now()
-	w.event(&tracker.Event{Kind: tracker.Odd, Time: a.Time, Anomaly: &a})
+	w.event(&tracker.Event{Kind: tracker.EventAnomaly, Time: a.Time, Anomaly: &a})
 }

@@ -90,7 +90,7 @@ func TestQuietLiveCapture(t *testing.T) {
 	expired := false
 	sum, err := w.Run(ctx, watch.Sink{
 		Event: func(e *tracker.Event) error {
-			expired = expired || e.Kind == tracker.Moved && e.From == tcp.TimeWait
+			expired = expired || e.Kind == tracker.EventTransition && e.From == tcp.TimeWait
 			return nil
 		},
 		Interval: 10 * time.Millisecond,
@@ -192,10 +192,10 @@ func TestLostPacketsAreTold(t *testing.T) {
 	sum, err := w.Run(ctx, watch.Sink{
 		Event: func(e *tracker.Event) error {
 			switch {
-			case e.Kind == tracker.Odd && e.Conn == 0:
+			case e.Kind == tracker.EventAnomaly && e.Conn == 0:
 				told = append(told, e.Anomaly.Kind+" "+e.Anomaly.Severity.String()+" "+e.Anomaly.Text)
-			case e.Kind == tracker.Odd:
-				sure = append(sure, e.Anomaly.Kind+" "+e.Anomaly.Certain.String())
+			case e.Kind == tracker.EventAnomaly:
+				sure = append(sure, e.Anomaly.Kind+" "+e.Anomaly.Confidence.String())
 			}
 			return nil
 		},
@@ -235,7 +235,7 @@ func TestClockThatIsSetIsTold(t *testing.T) {
 	to.Close()
 	var told []string
 	if _, err := w.Run(t.Context(), watch.Sink{Event: func(e *tracker.Event) error {
-		if e.Kind == tracker.Odd {
+		if e.Kind == tracker.EventAnomaly {
 			told = append(told, e.Anomaly.Kind+" "+e.Anomaly.Cause+": "+e.Anomaly.Text)
 		}
 		return nil

@@ -131,7 +131,7 @@ func TestManyConnections(t *testing.T) {
 	for apart, want := range map[bool]string{false: "port-scan", true: ""} {
 		var got string
 		if _, err := read(t, pcapOf(t, scan...)).Run(t.Context(), watch.Sink{Apart: apart, Event: func(e *tracker.Event) error {
-			if e.Kind == tracker.Odd && e.Conn == 0 {
+			if e.Kind == tracker.EventAnomaly && e.Conn == 0 {
 				got += e.Anomaly.Kind
 			}
 			return nil
@@ -212,7 +212,7 @@ func TestInterrupted(t *testing.T) {
 	sum, err := read(t, pcap).Run(ctx, watch.Sink{
 		Segment: func(*tcp.Segment) { interrupt() },
 		Event: func(e *tracker.Event) error {
-			if e.Kind == tracker.Over {
+			if e.Kind == tracker.EventConnection {
 				over++
 			}
 			return nil

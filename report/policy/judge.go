@@ -164,7 +164,7 @@ func (j *Judge) Anomaly(a *tracker.Anomaly) {
 func (j *Judge) denied(i int, a *tracker.Anomaly, c *tracker.Record) {
 	verdict, short := report.Failed, a.Kind
 	if !j.counts(a) {
-		verdict, short = report.Undecided, fmt.Sprintf("%s, but it is only %v", a.Kind, a.Certain)
+		verdict, short = report.Undecided, fmt.Sprintf("%s, but it is only %v", a.Kind, a.Confidence)
 	}
 	if f := j.found(i, verdict, c, a.Evidence, short+": "+a.Text); f != nil {
 		f.Kind, f.Short = a.Kind, short
@@ -173,7 +173,7 @@ func (j *Judge) denied(i int, a *tracker.Anomaly, c *tracker.Record) {
 
 // counts reports whether an anomaly is sure enough to fail a rule.
 func (j *Judge) counts(a *tracker.Anomaly) bool {
-	return a.Certain == tracker.ConfidenceProved || j.o.Strict && a.Certain == tracker.ConfidenceAssumed
+	return a.Confidence == tracker.ConfidenceProved || j.o.Strict && a.Confidence == tracker.ConfidenceAssumed
 }
 
 // expect compares the states at the end, assumed or not.
@@ -183,11 +183,11 @@ func (j *Judge) expect(i int, r *rule, c *tracker.Record) {
 		if len(want) == 0 || slices.Contains(want, x.State) {
 			continue
 		}
-		text := fmt.Sprintf("the %s is in %s, not %s", tracker.End(e), describe(x), stateList(want))
+		text := fmt.Sprintf("the %s is in %s, not %s", tracker.Endpoint(e), describe(x), stateList(want))
 		verdict := report.Failed
 		if x.State == tcp.Unknown {
 			verdict = report.Undecided
-			text = fmt.Sprintf("no packet tells the state of the %s; expected is %s", tracker.End(e), stateList(want))
+			text = fmt.Sprintf("no packet tells the state of the %s; expected is %s", tracker.Endpoint(e), stateList(want))
 		} else if j.cut(c) {
 			verdict = report.Undecided
 			text += ", but the capture is cut off"

@@ -46,7 +46,7 @@ func connection(conn int, client, server string) *tracker.Record {
 
 // odd adds an anomaly.
 func odd(r *tracker.Record, kind string, severity tracker.Severity, certain tracker.Confidence) *tracker.Record {
-	r.Anomalies = append(r.Anomalies, tracker.Anomaly{Conn: r.Conn, Kind: kind, Severity: severity, Certain: certain, Packet: 9, Evidence: []int{8, 9}, Text: "so", Count: 1})
+	r.Anomalies = append(r.Anomalies, tracker.Anomaly{Conn: r.Conn, Kind: kind, Severity: severity, Confidence: certain, Packet: 9, Evidence: []int{8, 9}, Text: "so", Count: 1})
 	return r
 }
 

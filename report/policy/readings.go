@@ -76,7 +76,7 @@ func (j *Judge) doubt(r *rule, c *tracker.Record, bad bool) string {
 		states[e], whys[e] = j.otherStates(x, bad)
 		as := c.Ends[1-e].State
 		if states[e] != nil && j.otherwise(r, c, bad, e, states[e], []tcp.State{as}) {
-			return fmt.Sprintf("the state of the %s is %s", tracker.End(e), whys[e])
+			return fmt.Sprintf("the state of the %s is %s", tracker.Endpoint(e), whys[e])
 		}
 	}
 	if states[0] != nil && states[1] != nil && j.otherwise(r, c, bad, 0, states[0], states[1]) {
@@ -171,10 +171,10 @@ func partly(c *tracker.Record) string {
 // A member is a connection of the set that a rule counts over.
 type member struct {
 	rules   []int
-	as      reflect.Value // as it stands; a pointer
-	sure    reflect.Value // without the anomalies that are not sure; a pointer
-	ends    []tracker.End // whose state may be another
-	unknown bool          // of one of them nothing is known
+	as      reflect.Value      // as it stands; a pointer
+	sure    reflect.Value      // without the anomalies that are not sure; a pointer
+	ends    []tracker.Endpoint // whose state may be another
+	unknown bool               // of one of them nothing is known
 	partly  string
 }
 
@@ -196,7 +196,7 @@ func (j *Judge) keep(i int, c *tracker.Record) {
 	}
 	for e := range c.Ends {
 		if states, _ := j.otherStates(&c.Ends[e], true); states != nil {
-			m.ends = append(m.ends, tracker.End(e))
+			m.ends = append(m.ends, tracker.Endpoint(e))
 			m.unknown = m.unknown || c.Ends[e].State == tcp.Unknown
 		}
 	}

@@ -123,17 +123,17 @@ func (d *Display) Take(s *tcp.Segment) {
 	}
 }
 
-// Event takes the next of the tracker's Events, which asked for Seen events. It
+// Event takes the next of the tracker's Events, which asked for EventSegments. It
 // keeps nothing of it.
 func (d *Display) Event(e *tracker.Event) {
 	switch e.Kind {
-	case tracker.Odd:
+	case tracker.EventAnomaly:
 		if e.Conn == 0 {
 			d.keep(*e.Anomaly)
 		}
-	case tracker.Over:
-		for i := range e.Over.Anomalies {
-			d.keep(e.Over.Anomalies[i])
+	case tracker.EventConnection:
+		for i := range e.Record.Anomalies {
+			d.keep(e.Record.Anomalies[i])
 		}
 	}
 	if w := d.ladder.Load(); w != nil {

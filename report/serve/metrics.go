@@ -114,15 +114,15 @@ var rttBuckets = []float64{1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2,
 // event counts an event.
 func (m *serverMetrics) event(e *tracker.Event) {
 	switch e.Kind {
-	case tracker.Begun:
+	case tracker.EventOpen:
 		m.seen[e.Origin].Inc()
-	case tracker.Moved:
+	case tracker.EventTransition:
 		c := &m.transitions[e.End][e.From][e.To]
 		if *c == nil {
 			*c = m.transition.WithLabelValues(e.End.String(), e.From.String(), e.To.String())
 		}
 		(*c).Inc()
-	case tracker.Odd:
+	case tracker.EventAnomaly:
 		m.anomalies.WithLabelValues(e.Anomaly.Kind, e.Anomaly.Severity.String()).Inc()
 	}
 }
@@ -157,7 +157,7 @@ func (m *serverMetrics) Describe(descs chan<- *prometheus.Desc) {
 func (m *serverMetrics) Collect(to chan<- prometheus.Metric) {
 	f := m.newest()
 	for _, s := range append(tcp.States(), tcp.Unknown) {
-		for e := range tracker.End(2) {
+		for e := range tracker.Endpoint(2) {
 			to <- prometheus.MustNewConstMetric(m.descs[0], prometheus.GaugeValue, float64(f.states[s][e]), e.String(), s.String())
 		}
 	}

@@ -88,7 +88,7 @@ func New(o Options) (*Server, error) {
 // Event takes the next of the tracker's Events. It keeps nothing of it.
 func (s *Server) Event(e *tracker.Event) {
 	s.metrics.event(e)
-	if e.Kind == tracker.Over {
+	if e.Kind == tracker.EventConnection {
 		s.over[e.Conn] = true
 	}
 }

@@ -162,7 +162,7 @@ func TestWhatIsOverIsNotCounted(t *testing.T) {
 	if kept() != 1 {
 		t.Errorf("%d clients are in ESTABLISHED, want 1", kept())
 	}
-	s.Event(&tracker.Event{Kind: tracker.Over, Conn: 1, Over: r})
+	s.Event(&tracker.Event{Kind: tracker.EventConnection, Conn: 1, Record: r})
 	s.Refresh(&report.Snapshot{Time: 2, Records: []*tracker.Record{r}})
 	if kept() != 0 {
 		t.Errorf("%d clients are in ESTABLISHED after the end, want 0", kept())
@@ -439,7 +439,7 @@ func BenchmarkEvent(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		s.Event(&tracker.Event{Kind: tracker.Seen})
-		s.Event(&tracker.Event{Kind: tracker.Moved, From: tcp.SynSent, To: tcp.Established})
+		s.Event(&tracker.Event{Kind: tracker.EventSegment})
+		s.Event(&tracker.Event{Kind: tracker.EventTransition, From: tcp.SynSent, To: tcp.Established})
 	}
 }

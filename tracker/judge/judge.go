@@ -43,7 +43,7 @@ func (m *Miss) String() string {
 	}
 	for _, r := range m.Records {
 		for e, end := range r.Ends {
-			fmt.Fprintf(&b, "  conn %d %v %v proved %v:", r.Conn, tracker.End(e), end.State, end.Proved)
+			fmt.Fprintf(&b, "  conn %d %v %v proved %v:", r.Conn, tracker.Endpoint(e), end.State, end.Proved)
 			for _, st := range end.History {
 				fmt.Fprintf(&b, " %v(#%d %s %v)", st.State, st.Packet, st.Inputs, st.Basis)
 			}
@@ -58,8 +58,8 @@ func (m *Miss) String() string {
 func replay(segments []tcp.Segment, until tcp.Time) []*tracker.Record {
 	var records []*tracker.Record
 	tk, err := tracker.New(tracker.Config{}, func(e *tracker.Event) {
-		if e.Kind == tracker.Over {
-			records = append(records, e.Over.Clone())
+		if e.Kind == tracker.EventConnection {
+			records = append(records, e.Record.Clone())
 		}
 	})
 	if err != nil {

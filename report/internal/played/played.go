@@ -22,7 +22,7 @@ type Display interface {
 // capture's time, and after its end. take, unless nil, is given every segment
 // before the tracker is, and after of every refresh is called, unless nil.
 func File(path string, interval time.Duration, d Display, take func(*tcp.Segment), after func(*report.Snapshot)) error {
-	w, err := watch.Files([]string{path}, capture.Options{}, tracker.Config{Seen: true})
+	w, err := watch.Files([]string{path}, capture.Options{}, tracker.Config{Segments: true})
 	if err != nil {
 		return err
 	}
@@ -35,8 +35,8 @@ func File(path string, interval time.Duration, d Display, take func(*tcp.Segment
 			if ended {
 				return nil // a display is gone by then
 			}
-			if e.Kind == tracker.Over {
-				over = append(over, e.Over.Clone())
+			if e.Kind == tracker.EventConnection {
+				over = append(over, e.Record.Clone())
 			}
 			d.Event(e)
 			return nil
