@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/capture"
-	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -90,7 +90,7 @@ func TestReadAheadEndsWithTheLoop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (forge.Traffic{Kind: forge.LongFlows, Packets: 50 * capture.BatchSize, Seed: 1}).Write(f); err != nil {
+	if _, err := (pktgen.Traffic{Kind: pktgen.LongFlows, Packets: 50 * capture.BatchSize, Seed: 1}).Write(f); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {

@@ -7,16 +7,16 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/capture"
-	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 )
 
 // benchTraffic runs a benchmark of something that reads captures, and returns
 // how many packets or segments it found, on traffic of many kinds.
 func benchTraffic(b *testing.B, read func(path string, content []byte) (int, error)) {
-	for _, kind := range forge.TrafficKinds() {
+	for _, kind := range pktgen.TrafficKinds() {
 		b.Run(string(kind), func(b *testing.B) {
 			var file bytes.Buffer
-			packets, err := forge.Traffic{Kind: kind, Packets: 100_000, Seed: 1}.Write(&file)
+			packets, err := pktgen.Traffic{Kind: kind, Packets: 100_000, Seed: 1}.Write(&file)
 			if err != nil {
 				b.Fatal(err)
 			}

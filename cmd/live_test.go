@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture"
-	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -29,7 +29,7 @@ const when = tcp.Time(1_800_000_000_000_000_000)
 type growing struct {
 	t    *testing.T
 	file *os.File
-	pcap *forge.Pcap
+	pcap *pktgen.Pcap
 }
 
 // newGrowing makes one that has no packets yet.
@@ -40,7 +40,7 @@ func newGrowing(t *testing.T) *growing {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { file.Close() })
-	pcap, err := forge.NewPcap(file, capture.LinkEthernet, 1<<16)
+	pcap, err := pktgen.NewPcap(file, capture.LinkEthernet, 1<<16)
 	if err != nil {
 		t.Fatal(err)
 	}

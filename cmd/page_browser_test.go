@@ -24,7 +24,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
-	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -180,7 +180,7 @@ func forged(t testing.TB, packets int) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = forge.Traffic{Kind: forge.ShortConnections, Packets: packets, Seed: 1}.Write(f)
+	_, err = pktgen.Traffic{Kind: pktgen.ShortConnections, Packets: packets, Seed: 1}.Write(f)
 	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}

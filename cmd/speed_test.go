@@ -6,19 +6,19 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 )
 
 // BenchmarkReplay is a whole replay, from the file to what is printed. Other
-// programs are measured on the same traffic by ./peers.
+// programs are measured on the same traffic by ./bench.
 func BenchmarkReplay(b *testing.B) {
-	for _, kind := range forge.TrafficKinds() {
+	for _, kind := range pktgen.TrafficKinds() {
 		path := filepath.Join(b.TempDir(), string(kind)+".pcap")
 		f, err := os.Create(path)
 		if err != nil {
 			b.Fatal(err)
 		}
-		packets, err := forge.Traffic{Kind: kind, Packets: 100_000, Seed: 1}.Write(f)
+		packets, err := pktgen.Traffic{Kind: kind, Packets: 100_000, Seed: 1}.Write(f)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tcpwatch/tcpwatch/tracker/judge"
+	"github.com/tcpwatch/tcpwatch/tracker/oracle"
 )
 
 // What tshark counts in the captures of testdata/traces, a line a capture and
@@ -62,7 +62,7 @@ func TestCountsEqualTshark(t *testing.T) {
 		}
 		want[name] = append(want[name], c)
 	}
-	compared, known := 0, judge.NewExceptions(differs)
+	compared, known := 0, oracle.NewExceptions(differs)
 	for _, path := range captures {
 		name := nameOf(path)
 		got := count(t, path)

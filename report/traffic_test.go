@@ -3,7 +3,7 @@ package report
 import (
 	"testing"
 
-	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
@@ -20,7 +20,7 @@ func BenchmarkTraffic(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for k := range (forge.Traffic{Kind: forge.ShortConnections, Packets: packets, Seed: 1}).All() {
+	for k := range (pktgen.Traffic{Kind: pktgen.ShortConnections, Packets: packets, Seed: 1}).All() {
 		tk.Observe(&k.Segment)
 	}
 	tk.Close()

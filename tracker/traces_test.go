@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/tcpwatch/tcpwatch/tracker/judge"
+	"github.com/tcpwatch/tcpwatch/tracker/oracle"
 )
 
 // The stories in testdata/traces were played on two real hosts: Linux kernels,
@@ -15,15 +15,15 @@ import (
 // compareAll compares every story with its kernels. Misses that the packets
 // decide are errors, unless faults has so many of them in that story. excused
 // bounds how often each excuse may be used.
-func compareAll(t *testing.T, what string, excused map[judge.Excuse]int, compare func(c *judge.Case) (compared int, misses []judge.Miss)) {
+func compareAll(t *testing.T, what string, excused map[oracle.Excuse]int, compare func(c *oracle.Case) (compared int, misses []oracle.Miss)) {
 	files, err := filepath.Glob("testdata/traces/*/truth.json")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no stories found: %v", err)
 	}
-	known, used := judge.NewExceptions(faults[what]), map[judge.Excuse]int{}
+	known, used := oracle.NewExceptions(faults[what]), map[oracle.Excuse]int{}
 	played, compared, missed := 0, 0, 0
 	for _, file := range files {
-		c, err := judge.Load(filepath.Dir(file))
+		c, err := oracle.Load(filepath.Dir(file))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -31,7 +31,7 @@ func compareAll(t *testing.T, what string, excused map[judge.Excuse]int, compare
 			played++
 			all, misses := compare(c)
 			compared += all
-			var wrong []judge.Miss
+			var wrong []oracle.Miss
 			for _, m := range misses {
 				if m.Excuse == "" {
 					wrong = append(wrong, m)
@@ -71,14 +71,14 @@ func compareAll(t *testing.T, what string, excused map[judge.Excuse]int, compare
 }
 
 func TestStatesEqualKernels(t *testing.T) {
-	excused := map[judge.Excuse]int{judge.MovedSilently: 2, judge.PassedBy: 1}
-	compareAll(t, "states", excused, (*judge.Case).States)
+	excused := map[oracle.Excuse]int{oracle.MovedSilently: 2, oracle.PassedBy: 1}
+	compareAll(t, "states", excused, (*oracle.Case).States)
 }
 
 func TestFirmStatesAreTheKernels(t *testing.T) {
 	proved := 0
-	excused := map[judge.Excuse]int{judge.FINWaited: 2, judge.ForgedAndAccepted: 2, judge.KeepsNoRequest: 4}
-	compareAll(t, "firm states", excused, func(c *judge.Case) (int, []judge.Miss) {
+	excused := map[oracle.Excuse]int{oracle.FINWaited: 2, oracle.ForgedAndAccepted: 2, oracle.KeepsNoRequest: 4}
+	compareAll(t, "firm states", excused, func(c *oracle.Case) (int, []oracle.Miss) {
 		all, ofThese, misses := c.Firm()
 		proved += ofThese
 		return all, misses
@@ -87,10 +87,10 @@ func TestFirmStatesAreTheKernels(t *testing.T) {
 }
 
 func TestHistoriesEqualKernels(t *testing.T) {
-	excused := map[judge.Excuse]int{judge.PassedBy: 2, judge.OtherOrder: 5, judge.MovedSilently: 1}
-	compareAll(t, "histories", excused, (*judge.Case).Histories)
+	excused := map[oracle.Excuse]int{oracle.PassedBy: 2, oracle.OtherOrder: 5, oracle.MovedSilently: 1}
+	compareAll(t, "histories", excused, (*oracle.Case).Histories)
 }
 
 func TestAnomaliesOfKernels(t *testing.T) {
-	compareAll(t, "anomalies", nil, (*judge.Case).Anomalies)
+	compareAll(t, "anomalies", nil, (*oracle.Case).Anomalies)
 }

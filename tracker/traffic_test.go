@@ -3,7 +3,7 @@ package tracker_test
 import (
 	"testing"
 
-	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -11,13 +11,13 @@ import (
 // BenchmarkTraffic follows traffic of many kinds from the first segment to the
 // last, with a Crowd behind the Tracker, as replay does.
 func BenchmarkTraffic(b *testing.B) {
-	for _, kind := range forge.TrafficKinds() {
-		if kind == forge.FullPayloads {
+	for _, kind := range pktgen.TrafficKinds() {
+		if kind == pktgen.FullPayloads {
 			continue // to the tracker they are LongFlows
 		}
 		b.Run(string(kind), func(b *testing.B) {
 			var segments []tcp.Segment
-			for k := range (forge.Traffic{Kind: kind, Packets: 100_000, Seed: 1}).All() {
+			for k := range (pktgen.Traffic{Kind: kind, Packets: 100_000, Seed: 1}).All() {
 				if k.Frame == nil {
 					k.Packet = len(segments) + 1
 					segments = append(segments, k.Segment)

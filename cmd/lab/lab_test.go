@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/cmd/lab/trial"
-	"github.com/tcpwatch/tcpwatch/tracker/judge"
+	"github.com/tcpwatch/tcpwatch/tracker/oracle"
 )
 
 func TestMain(m *testing.M) {
@@ -59,7 +59,7 @@ func TestStories(t *testing.T) {
 	total.Knows(t, plays, known())
 	for _, p := range plays {
 		t.Run(p.Script.Name, func(t *testing.T) {
-			total.Judge(t, p, func(c *judge.Case) {
+			total.Judge(t, p, func(c *oracle.Case) {
 				_, misses := c.Anomalies()
 				for i := range misses {
 					total.Complain(t, p, "anomalies", &misses[i])
@@ -81,7 +81,7 @@ func TestRandomConversations(t *testing.T) {
 	total := trial.NewTally(t)
 	total.Tolerant = true
 	for _, p := range plays {
-		t.Run(p.Script.Name, func(t *testing.T) { total.Judge(t, p, func(*judge.Case) {}) })
+		t.Run(p.Script.Name, func(t *testing.T) { total.Judge(t, p, func(*oracle.Case) {}) })
 	}
 	total.Bound(t)
 }

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -126,7 +126,7 @@ func TestLiveOfVLAN(t *testing.T) {
 	syn := tcp.Segment{
 		Src: netip.MustParseAddrPort("10.77.0.2:40000"), Dst: netip.MustParseAddrPort("10.77.0.1:7000"), Flags: tcp.SYN, Wnd: 1000,
 	}
-	frame := append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x81, 0, 0x60, 100, 8, 0}, forge.Append(nil, &syn)...)
+	frame := append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x81, 0, 0x60, 100, 8, 0}, pktgen.Append(nil, &syn)...)
 	for filter, want := range map[string]int{"vlan 100 and tcp port 7000": 1, "vlan 99": 0, "tcp": 0} {
 		file := filepath.Join(openDir(t), "x.pcapng")
 		w := watchIn(t, client, "live", "-i", "veth", "-f", filter, "-w", file)

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -69,7 +69,7 @@ func floodFrom(name string, packets int) (sent int, err error) {
 		Src: netip.MustParseAddrPort("10.77.0.2:7000"), Dst: netip.MustParseAddrPort("10.77.0.1:40000"),
 		Flags: tcp.ACK, Wnd: 1000, Data: 6,
 	}
-	frame := append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0}, forge.Append(nil, &s)...)
+	frame := append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0}, pktgen.Append(nil, &s)...)
 	return sendFrames(name, packets, func(i int) []byte {
 		binary.BigEndian.PutUint32(frame[38:], uint32(6*i))
 		return frame
@@ -110,7 +110,7 @@ func TestLiveWhenPacketsAreLost(t *testing.T) {
 			Src: netip.AddrPortFrom(server.addr, port), Dst: netip.MustParseAddrPort("10.77.0.3:7000"), // nobody's
 			Flags: tcp.SYN, Wnd: 1000,
 		}
-		frame := append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0}, forge.Append(nil, &s)...)
+		frame := append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0}, pktgen.Append(nil, &s)...)
 		server.must(t, func() error {
 			_, err := sendFrames("veth", 1, func(int) []byte { return frame })
 			return err

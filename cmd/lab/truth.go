@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tcpwatch/tcpwatch/cmd/lab/story"
-	"github.com/tcpwatch/tcpwatch/tracker/judge"
+	"github.com/tcpwatch/tcpwatch/tracker/oracle"
 )
 
 // The truth is read from the kernel in two ways. The event
@@ -326,11 +326,11 @@ func (t *tracer) of(key tuple) []event {
 // moves puts together what the events and the polls tell of one socket.
 // Without SYN cookies every connection that was accepted has been in SYN_RCVD.
 // opened says whether a SYN was sent at a time.
-func moves(events []event, sightings []sighting, cookies bool, opened func(at float64) bool) (list []judge.Move) {
+func moves(events []event, sightings []sighting, cookies bool, opened func(at float64) bool) (list []oracle.Move) {
 	state, polled := "CLOSED", ""
 	move := func(at float64, to, src string) {
 		if to != state {
-			list = append(list, judge.Move{T: at, From: state, To: to, Src: src})
+			list = append(list, oracle.Move{T: at, From: state, To: to, Src: src})
 			state = to
 		}
 	}

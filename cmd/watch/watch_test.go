@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture"
-	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -27,7 +27,7 @@ const when = tcp.Time(1_800_000_000_000_000_000)
 func pcapOf(t testing.TB, segments ...tcp.Segment) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	p, err := forge.NewPcap(&out, capture.LinkEthernet, 1<<16)
+	p, err := pktgen.NewPcap(&out, capture.LinkEthernet, 1<<16)
 	if err != nil {
 		t.Fatal(err)
 	}

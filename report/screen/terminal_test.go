@@ -12,7 +12,7 @@ import (
 	"github.com/creack/pty"
 
 	"github.com/tcpwatch/tcpwatch/report"
-	"github.com/tcpwatch/tcpwatch/report/internal/played"
+	"github.com/tcpwatch/tcpwatch/report/internal/replaytest"
 	"github.com/tcpwatch/tcpwatch/report/screen/console"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
@@ -47,7 +47,7 @@ func TestShowsACaptureAsItGoesOn(t *testing.T) {
 	c := console.New(t, 80, 24)
 	d, ended := start(t.Context(), t, c, report.Options{Color: true})
 	refreshes := 0
-	err := played.File("../../pcaps/rst-instead-of-ack.pcap", 100*time.Millisecond, d, d.Take, func(s *report.Snapshot) {
+	err := replaytest.File("../../pcaps/rst-instead-of-ack.pcap", 100*time.Millisecond, d, d.Take, func(s *report.Snapshot) {
 		o := report.Options{}
 		c.See(o.TimeOf(s))
 		if refreshes++; refreshes == 1 {

@@ -17,7 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/tcpwatch/tcpwatch/report"
-	"github.com/tcpwatch/tcpwatch/report/internal/played"
+	"github.com/tcpwatch/tcpwatch/report/internal/replaytest"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -35,7 +35,7 @@ func server(t *testing.T, o Options) *Server {
 // play plays a capture to the server.
 func play(t *testing.T, s *Server, name string) {
 	t.Helper()
-	if err := played.File("../../pcaps/"+name+".pcap", 100*time.Millisecond, s, nil, nil); err != nil {
+	if err := replaytest.File("../../pcaps/"+name+".pcap", 100*time.Millisecond, s, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 }

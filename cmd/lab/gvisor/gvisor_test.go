@@ -12,7 +12,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/cmd/lab/story"
 	"github.com/tcpwatch/tcpwatch/cmd/lab/trial"
-	"github.com/tcpwatch/tcpwatch/tracker/judge"
+	"github.com/tcpwatch/tcpwatch/tracker/oracle"
 )
 
 func TestMain(m *testing.M) { os.Exit(trial.Main(m)) }
@@ -68,7 +68,7 @@ func TestStories(t *testing.T) {
 	total := newTally(t)
 	total.Knows(t, played, knownInStories())
 	for _, p := range played {
-		t.Run(p.Script.Name, func(t *testing.T) { total.Judge(t, p, func(*judge.Case) {}) })
+		t.Run(p.Script.Name, func(t *testing.T) { total.Judge(t, p, func(*oracle.Case) {}) })
 	}
 }
 
@@ -108,7 +108,7 @@ func TestRandomConversations(t *testing.T) {
 	total := newTally(t)
 	total.Tolerant = true
 	for _, p := range plays {
-		t.Run(p.Script.Name, func(t *testing.T) { total.Judge(t, p, func(*judge.Case) {}) })
+		t.Run(p.Script.Name, func(t *testing.T) { total.Judge(t, p, func(*oracle.Case) {}) })
 	}
 	t.Logf("and judged in %.1f s", time.Since(began).Seconds())
 	total.Bound(t)
@@ -121,7 +121,7 @@ func TestKnownDifferences(t *testing.T) {
 		p := trial.Seeded(t, k.seed)
 		playAll([]*trial.Play{p})
 		before := total.Differences[i].Times()
-		t.Run(p.Script.Name, func(t *testing.T) { total.Judge(t, p, func(*judge.Case) {}) })
+		t.Run(p.Script.Name, func(t *testing.T) { total.Judge(t, p, func(*oracle.Case) {}) })
 		if total.Differences[i].Times() == before {
 			t.Errorf("seed %d does not show it any more: %s", k.seed, k.Why)
 		}

@@ -24,7 +24,7 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 
 	"github.com/tcpwatch/tcpwatch/cmd/lab/story"
-	"github.com/tcpwatch/tcpwatch/tracker/judge"
+	"github.com/tcpwatch/tcpwatch/tracker/oracle"
 )
 
 // A host is a stack, and what was seen of its one conversation.
@@ -152,7 +152,7 @@ func (h *host) look() {
 // move notes a move.
 func (h *host) move(to string) {
 	if to != h.state {
-		h.witness.Moves = append(h.witness.Moves, judge.Move{
+		h.witness.Moves = append(h.witness.Moves, oracle.Move{
 			T: story.Seconds(h.lab.clock.Now()), From: h.state, To: to, Src: "api",
 		})
 		h.state = to

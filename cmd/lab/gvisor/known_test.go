@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/cmd/lab/trial"
-	"github.com/tcpwatch/tcpwatch/tracker/judge"
+	"github.com/tcpwatch/tcpwatch/tracker/oracle"
 )
 
 // cannotBePlayed has the stories that the stack cannot play, and why. The
@@ -144,7 +144,7 @@ var knownDifferences = []*known{
 // each pair of phrases is replaced by the second.
 func newKnown(seed uint64, share float64, why string, states []string, histories ...string) *known {
 	same := strings.NewReplacer(histories...)
-	return &known{seed: seed, Difference: trial.Difference{Why: why, Share: share, Is: func(m *judge.Miss) bool {
+	return &known{seed: seed, Difference: trial.Difference{Why: why, Share: share, Is: func(m *oracle.Miss) bool {
 		if m.At != 0 {
 			got, _, _ := strings.Cut(m.Got, ",")
 			return slices.Contains(states, fmt.Sprintf("%s by %s, %s", got, event(m), strings.FieldsFunc(m.Want, func(r rune) bool { return r == ',' || r == ':' || r == ' ' })[0]))
@@ -154,7 +154,7 @@ func newKnown(seed uint64, share float64, why string, states []string, histories
 }
 
 // event is what last moved the end.
-func event(m *judge.Miss) string {
+func event(m *oracle.Miss) string {
 	newest := m.Records[len(m.Records)-1]
 	for _, end := range newest.Ends {
 		if n := len(end.History); end.Addr == m.Addr && n > 0 {

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture"
-	"github.com/tcpwatch/tcpwatch/capture/forge"
-	"github.com/tcpwatch/tcpwatch/tracker/judge"
+	"github.com/tcpwatch/tcpwatch/capture/pktgen"
+	"github.com/tcpwatch/tcpwatch/tracker/oracle"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -26,7 +26,7 @@ type Packet struct {
 // be of other conversations too.
 type Witness struct {
 	Captured []Packet
-	Moves    []judge.Move // of the conversation alone
+	Moves    []oracle.Move // of the conversation alone
 }
 
 // Seconds is a time as truth.json has it.
@@ -40,11 +40,11 @@ func (c *Conversation) Keep(dir string, s *Script, witnesses [2]Witness) error {
 	}
 	end := c.marks[len(c.marks)-1].at
 	c.story.Name, c.story.Description = s.Name, s.Description
-	c.story.Endpoints, c.story.Moves = map[string]judge.Endpoint{}, map[string][]judge.Move{}
+	c.story.Endpoints, c.story.Moves = map[string]oracle.Endpoint{}, map[string][]oracle.Move{}
 	for i, w := range witnesses {
 		name, addr := Side(i).String(), c.channel.addrs[i]
-		c.story.Endpoints[name] = judge.Endpoint{Addr: addr.Addr().String(), Port: addr.Port()}
-		c.story.Moves[name] = slices.DeleteFunc(w.Moves, func(m judge.Move) bool { return m.T > Seconds(end) })
+		c.story.Endpoints[name] = oracle.Endpoint{Addr: addr.Addr().String(), Port: addr.Port()}
+		c.story.Moves[name] = slices.DeleteFunc(w.Moves, func(m oracle.Move) bool { return m.T > Seconds(end) })
 		c.story.Taps = append(c.story.Taps, name+".pcap")
 		if err := c.writeCapture(filepath.Join(dir, name+".pcap"), w.Captured, end); err != nil {
 			return err
@@ -53,7 +53,7 @@ func (c *Conversation) Keep(dir string, s *Script, witnesses [2]Witness) error {
 	var wrong []error
 	for i := range c.marks {
 		m := &c.marks[i]
-		cp := judge.Checkpoint{T: Seconds(m.at), Accept: m.accept}
+		cp := oracle.Checkpoint{T: Seconds(m.at), Accept: m.accept}
 		cp.Client = c.stateAt(m, Client, cp)
 		cp.Server = c.stateAt(m, Server, cp)
 		if were := []string{cp.Client, cp.Server}; len(m.want) > 0 && !slices.Equal(m.want, were) {
@@ -74,7 +74,7 @@ func (c *Conversation) Keep(dir string, s *Script, witnesses [2]Witness) error {
 // stateAt returns the state of an end at a mark. An end that has no socket is
 // CLOSED, or LISTEN if its listener waits and no connection began there. Where
 // one began and went no further than SYN_RCVD, RFC 9293 has LISTEN too.
-func (c *Conversation) stateAt(m *mark, s Side, cp judge.Checkpoint) string {
+func (c *Conversation) stateAt(m *mark, s Side, cp oracle.Checkpoint) string {
 	if m.state[s] != "" {
 		return m.state[s]
 	}
@@ -99,7 +99,7 @@ func (c *Conversation) stateAt(m *mark, s Side, cp judge.Checkpoint) string {
 // writeCapture writes what a host's tap saw of the conversation until the end.
 func (c *Conversation) writeCapture(path string, captured []Packet, end time.Time) error {
 	var b bytes.Buffer
-	w, err := forge.NewPcap(&b, capture.LinkRaw, 1<<16)
+	w, err := pktgen.NewPcap(&b, capture.LinkRaw, 1<<16)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/tracker/judge"
+	"github.com/tcpwatch/tcpwatch/tracker/oracle"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -20,7 +20,7 @@ type Conversation struct {
 	channel   *channel
 	processes [2]*process
 	marks     []mark
-	story     judge.Story
+	story     oracle.Story
 }
 
 // Converse begins a conversation of two hosts, client and server, at these

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture"
-	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -422,7 +422,7 @@ func (w *Wire) inject(c *channel, from Side, text string) error {
 		return err
 	}
 	s.Src, s.Dst = c.addrs[from], c.addrs[from.Peer()]
-	w.put(c, from, forge.Append(nil, &s), 0)
+	w.put(c, from, pktgen.Append(nil, &s), 0)
 	return nil
 }
 
@@ -439,6 +439,6 @@ func (w *Wire) unreachable(c *channel, to Side) error {
 	if s.Src.Addr().Is6() {
 		s.ICMP = tcp.ICMP{Type: 1, Code: 4, V6: true}
 	}
-	w.put(c, to.Peer(), forge.Append(nil, &s), 0)
+	w.put(c, to.Peer(), pktgen.Append(nil, &s), 0)
 	return nil
 }

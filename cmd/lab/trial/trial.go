@@ -17,7 +17,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/cmd"
 	"github.com/tcpwatch/tcpwatch/cmd/lab/story"
-	"github.com/tcpwatch/tcpwatch/tracker/judge"
+	"github.com/tcpwatch/tcpwatch/tracker/oracle"
 )
 
 var (
@@ -105,7 +105,7 @@ func storyDir(t *testing.T) string {
 // A Tally counts how tcpwatch and the hosts agree.
 type Tally struct {
 	states, firm, histories count
-	excused                 map[judge.Excuse]int
+	excused                 map[oracle.Excuse]int
 	Tolerant                bool          // what differs is shown and counted
 	Differences             []*Difference // that are known between the tracker and the stack, whatever the story
 
@@ -165,7 +165,7 @@ func (n *Tally) Knows(t *testing.T, plays []*Play, list []Known) {
 // A Difference is a way in which the tracker's rules differ from a stack's.
 type Difference struct {
 	Why   string
-	Is    func(m *judge.Miss) bool
+	Is    func(m *oracle.Miss) bool
 	Share float64 // of what is compared, at most
 	seen  []string
 }
@@ -175,7 +175,7 @@ func (d *Difference) Times() int { return len(d.seen) }
 
 // Complain reports that a story misses something of a check: as an error, or to
 // the log if that is known.
-func (n *Tally) Complain(t *testing.T, p *Play, check string, m *judge.Miss) (known bool) {
+func (n *Tally) Complain(t *testing.T, p *Play, check string, m *oracle.Miss) (known bool) {
 	t.Helper()
 	n.missed[p.Script.Name+" "+check] = true
 	for _, k := range n.known {
@@ -205,7 +205,7 @@ const mostExcused = 0.1
 
 // NewTally begins to count, and prints the figures when the test ends.
 func NewTally(t *testing.T) *Tally {
-	n := Tally{judged: map[string]bool{}, missed: map[string]bool{}, excused: map[judge.Excuse]int{}}
+	n := Tally{judged: map[string]bool{}, missed: map[string]bool{}, excused: map[oracle.Excuse]int{}}
 	t.Cleanup(func() {
 		t.Logf("states at quiet moments: %v", &n.states)
 		t.Logf("firm states: %v", &n.firm)
@@ -226,7 +226,7 @@ func NewTally(t *testing.T) *Tally {
 }
 
 // Judge compares the tracker with the truth of a story, and has more judge it too.
-func (n *Tally) Judge(t *testing.T, p *Play, more func(c *judge.Case)) {
+func (n *Tally) Judge(t *testing.T, p *Play, more func(c *oracle.Case)) {
 	if *keepDir != "" {
 		keep(t, p, filepath.Join(*keepDir, strings.ReplaceAll(p.Script.Name, "/", "-")+time.Now().Format("-150405")))
 	}
@@ -238,16 +238,16 @@ func (n *Tally) Judge(t *testing.T, p *Play, more func(c *judge.Case)) {
 	}
 	if p.Err != nil {
 		t.Error(p.Err)
-		fail(t, p, judge.Miss{}, p.Err)
+		fail(t, p, oracle.Miss{}, p.Err)
 		return
 	}
-	c, err := judge.Load(p.Dir)
+	c, err := oracle.Load(p.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n.judged[p.Script.Name] = true
-	var first *judge.Miss
-	add := func(check string, to *count, compare func() (int, []judge.Miss)) {
+	var first *oracle.Miss
+	add := func(check string, to *count, compare func() (int, []oracle.Miss)) {
 		all, misses := compare()
 		to.all += all
 		for i := range misses {
@@ -269,7 +269,7 @@ func (n *Tally) Judge(t *testing.T, p *Play, more func(c *judge.Case)) {
 		}
 	}
 	add("states", &n.states, c.States)
-	add("firm states", &n.firm, func() (int, []judge.Miss) {
+	add("firm states", &n.firm, func() (int, []oracle.Miss) {
 		all, _, misses := c.Firm()
 		return all, misses
 	})
@@ -277,7 +277,7 @@ func (n *Tally) Judge(t *testing.T, p *Play, more func(c *judge.Case)) {
 	more(c)
 	if t.Failed() || first != nil {
 		if first == nil {
-			fail(t, p, judge.Miss{}, "its anomalies")
+			fail(t, p, oracle.Miss{}, "its anomalies")
 		} else {
 			fail(t, p, *first, first)
 		}
@@ -285,7 +285,7 @@ func (n *Tally) Judge(t *testing.T, p *Play, more func(c *judge.Case)) {
 }
 
 // fail keeps what a story left, and shows the ladder up to the first miss.
-func fail(t *testing.T, p *Play, m judge.Miss, what any) {
+func fail(t *testing.T, p *Play, m oracle.Miss, what any) {
 	dir, err := os.MkdirTemp("", "tcpwatch-lab-")
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package forge_test
+package pktgen_test
 
 import (
 	"bytes"
@@ -8,16 +8,16 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/capture"
-	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 func TestTrafficIsTheSameAgain(t *testing.T) {
-	for _, kind := range forge.TrafficKinds() {
+	for _, kind := range pktgen.TrafficKinds() {
 		var written [3]bytes.Buffer
 		for i, seed := range []uint64{1, 1, 2} {
-			if _, err := (forge.Traffic{Kind: kind, Packets: 2000, Seed: seed}).Write(&written[i]); err != nil {
+			if _, err := (pktgen.Traffic{Kind: kind, Packets: 2000, Seed: seed}).Write(&written[i]); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -35,18 +35,18 @@ func TestTrafficIsTheSameAgain(t *testing.T) {
 func TestTrafficIsInOrder(t *testing.T) {
 	const packets = 20_000
 	for _, c := range []struct {
-		kind  forge.TrafficKind
+		kind  pktgen.TrafficKind
 		conns int // 0: as many as it comes to
 		alarm string
 	}{
-		{forge.LongFlows, 16, ""},
-		{forge.ShortConnections, packets / 10, ""},
-		{forge.SYNs, packets, "syn-flood"},
-		{forge.FullPayloads, 16, ""},
-		{forge.Mixed, 0, ""},
+		{pktgen.LongFlows, 16, ""},
+		{pktgen.ShortConnections, packets / 10, ""},
+		{pktgen.SYNs, packets, "syn-flood"},
+		{pktgen.FullPayloads, 16, ""},
+		{pktgen.Mixed, 0, ""},
 	} {
 		t.Run(string(c.kind), func(t *testing.T) {
-			got := replay(t, forge.Traffic{Kind: c.kind, Packets: packets, Seed: 1})
+			got := replay(t, pktgen.Traffic{Kind: c.kind, Packets: packets, Seed: 1})
 			if n := got.stats.Packets; n < packets*9/10 || n > packets*11/10 {
 				t.Errorf("%d packets are captured, want about %d", n, packets)
 			}
@@ -61,10 +61,10 @@ func TestTrafficIsInOrder(t *testing.T) {
 			if c.alarm != "" && got.alarms[c.alarm] == "" {
 				t.Errorf("no %s is found", c.alarm)
 			}
-			if c.kind != forge.SYNs && got.closed != got.conns {
+			if c.kind != pktgen.SYNs && got.closed != got.conns {
 				t.Errorf("%d of %d connections are closed; the states are %v", got.closed, got.conns, got.states)
 			}
-			if s := got.stats; c.kind == forge.Mixed && (s.Segments == s.Packets || s.Undecodable == 0) {
+			if s := got.stats; c.kind == pktgen.Mixed && (s.Segments == s.Packets || s.Undecodable == 0) {
 				t.Errorf("there is nothing but TCP: %+v", s)
 			}
 			t.Logf("%d connections, states %v, anomalies %v", got.conns, got.states, got.kinds)
@@ -82,7 +82,7 @@ type replayed struct {
 	kinds  map[string]int    // of all anomalies
 }
 
-func replay(t *testing.T, traffic forge.Traffic) replayed {
+func replay(t *testing.T, traffic pktgen.Traffic) replayed {
 	path := filepath.Join(t.TempDir(), "traffic.pcap")
 	f, err := os.Create(path)
 	if err != nil {

@@ -10,17 +10,17 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 )
 
 // A tool is a way to read a capture with a program.
 type tool struct {
 	name    string // as the table has it
 	command []string
-	env     []string          // beside the environment
-	bound   string            // on what it may use, told if it fails
-	share   int               // packets that it reads; 0: all
-	only    forge.TrafficKind // the only traffic it is asked to read; "": any
+	env     []string           // beside the environment
+	bound   string             // on what it may use, told if it fails
+	share   int                // packets that it reads; 0: all
+	only    pktgen.TrafficKind // the only traffic it is asked to read; "": any
 }
 
 // file stands for the capture in a tool's command.
@@ -50,7 +50,7 @@ func (s *settings) tools() (found []tool, missing []string) {
 	}
 	const bound = "--max-connections"
 	if help, err := exec.Command(s.program, "replay", "--help").Output(); err == nil && strings.Contains(string(help), bound) {
-		ours = append(ours, tool{name: "tcpwatch " + bound + " 100000", command: append(summary[:len(summary):len(summary)], bound, "100000"), only: forge.SYNs})
+		ours = append(ours, tool{name: "tcpwatch " + bound + " 100000", command: append(summary[:len(summary):len(summary)], bound, "100000"), only: pktgen.SYNs})
 	}
 	for i := range ours {
 		ours[i].command = append(ours[i].command[:len(ours[i].command):len(ours[i].command)], "--quiet", file)

@@ -1,4 +1,4 @@
-package forge
+package pktgen
 
 import (
 	"math/rand/v2"

@@ -1,10 +1,10 @@
 //go:build unix
 
-// Command peers measures tcpwatch beside the other programs that read captures
+// Command bench measures tcpwatch beside the other programs that read captures
 // and are installed: CPU time, wall time and peak memory on the same files.
 //
-//	go run ./cmd/peers             # a tenth of the size, about two minutes
-//	go run ./cmd/peers -scale 1    # the table in README.md
+//	go run ./cmd/bench             # a tenth of the size, about two minutes
+//	go run ./cmd/bench -scale 1    # the table in README.md
 //
 // Every program reads every file -runs times, by turns, so that a busy moment
 // of the machine meets all of them; the least of each quantity counts. The
@@ -22,19 +22,19 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 )
 
 // sizes are the files, and their packets at scale 1.
 var sizes = []struct {
-	kind    forge.TrafficKind
+	kind    pktgen.TrafficKind
 	packets int
 }{
-	{forge.LongFlows, 5_000_000},
-	{forge.ShortConnections, 5_000_000},
-	{forge.SYNs, 3_000_000},
-	{forge.FullPayloads, 500_000},
-	{forge.Mixed, 500_000},
+	{pktgen.LongFlows, 5_000_000},
+	{pktgen.ShortConnections, 5_000_000},
+	{pktgen.SYNs, 3_000_000},
+	{pktgen.FullPayloads, 500_000},
+	{pktgen.Mixed, 500_000},
 }
 
 // settings are the flags.
@@ -60,7 +60,7 @@ func main() {
 	flag.StringVar(&s.program, "tcpwatch", "", "the `program` to measure; without it one is built")
 	flag.Parse()
 	if err := s.run(os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintf(os.Stderr, "peers: %v\n", err)
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
 }
@@ -71,7 +71,7 @@ func (s *settings) run(out, progress io.Writer) error {
 		return errors.New("-scale, -runs and -share are more than 0")
 	}
 	if s.dir == "" {
-		dir, err := os.MkdirTemp("", "peers")
+		dir, err := os.MkdirTemp("", "bench")
 		if err != nil {
 			return err
 		}
@@ -81,7 +81,7 @@ func (s *settings) run(out, progress io.Writer) error {
 		return err
 	}
 	s.once = filepath.Join(s.dir, "once")
-	if err := build(s.once, module+"/cmd/peers/once"); err != nil {
+	if err := build(s.once, module+"/cmd/bench/once"); err != nil {
 		return err
 	}
 	if s.program == "" {
@@ -128,7 +128,7 @@ func build(program, pkg string) error {
 }
 
 // packets returns how many packets the file of a kind has, about.
-func (s *settings) packets(kind forge.TrafficKind) int {
+func (s *settings) packets(kind pktgen.TrafficKind) int {
 	for _, f := range sizes {
 		if f.kind == kind {
 			return max(int(float64(f.packets)*s.scale), 1000)
@@ -138,18 +138,18 @@ func (s *settings) packets(kind forge.TrafficKind) int {
 }
 
 // path returns the name of the file of a kind.
-func (s *settings) path(kind forge.TrafficKind) string {
+func (s *settings) path(kind pktgen.TrafficKind) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%s-%d.pcap", kind, s.packets(kind)))
 }
 
 // makeFile makes the file of a kind. Under its name it is whole.
-func (s *settings) makeFile(kind forge.TrafficKind) error {
+func (s *settings) makeFile(kind pktgen.TrafficKind) error {
 	f, err := os.CreateTemp(s.dir, "making")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
-	_, err = forge.Traffic{Kind: kind, Packets: s.packets(kind), Seed: 1}.Write(f)
+	_, err = pktgen.Traffic{Kind: kind, Packets: s.packets(kind), Seed: 1}.Write(f)
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}

@@ -1,4 +1,4 @@
-package judge
+package oracle
 
 import (
 	"fmt"
@@ -63,7 +63,7 @@ func replay(segments []tcp.Segment, until tcp.Time) []*tracker.Record {
 		}
 	})
 	if err != nil {
-		panic("judge: the standard configuration is refused: " + err.Error())
+		panic("oracle: the standard configuration is refused: " + err.Error())
 	}
 	for i := range segments {
 		if until != 0 && segments[i].Time > until {

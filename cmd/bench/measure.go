@@ -17,7 +17,7 @@ import (
 	"github.com/olekukonko/tablewriter/renderer"
 	"github.com/olekukonko/tablewriter/tw"
 
-	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 )
 
 // A cost is what reading a file took.
@@ -28,7 +28,7 @@ type cost struct {
 
 // A row is a line of the table.
 type row struct {
-	kind    forge.TrafficKind
+	kind    pktgen.TrafficKind
 	tool    string
 	packets int // that were read, about
 	cost    cost
@@ -37,7 +37,7 @@ type row struct {
 }
 
 // measure has every tool read a file.
-func (s *settings) measure(kind forge.TrafficKind, path string, tools []tool, progress io.Writer) []row {
+func (s *settings) measure(kind pktgen.TrafficKind, path string, tools []tool, progress io.Writer) []row {
 	var rows []row
 	var used []tool
 	for _, t := range tools {

@@ -1,5 +1,5 @@
-// Package played plays captures to displays in tests, as if they were live.
-package played
+// Package replaytest plays captures to displays in tests, as if they were live.
+package replaytest
 
 import (
 	"context"

@@ -1,11 +1,11 @@
-// Package judge holds the tracker against kernels. A story is a connection, or
+// Package oracle holds the tracker against kernels. A story is a connection, or
 // some, that two real hosts had: a directory with the capture of each host and
-// truth.json, which says what states the kernels were in. Package judge reads
+// truth.json, which says what states the kernels were in. Package oracle reads
 // stories, replays their captures, and tells where the tracker differs.
 //
 // Tests alone use it: those of the stories in tracker/testdata/traces, and the
 // lab, which makes new ones.
-package judge
+package oracle
 
 import (
 	"encoding/json"

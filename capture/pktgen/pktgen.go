@@ -1,6 +1,6 @@
-// Package forge makes packets and captures, the other way round than package
+// Package pktgen makes packets and captures, the other way round than package
 // capture reads them. The lab injects what it makes, the benchmarks read it.
-package forge
+package pktgen
 
 import (
 	"encoding/binary"
@@ -66,7 +66,7 @@ func appendHeaders(b []byte, s *tcp.Segment) []byte {
 // appendIP appends an IP header without its length and checksum.
 func appendIP(b []byte, src, dst netip.Addr, proto uint8, s *tcp.Segment) []byte {
 	if src.Is4() != dst.Is4() {
-		panic(fmt.Sprintf("forge: %v and %v are of two families", src, dst))
+		panic(fmt.Sprintf("pktgen: %v and %v are of two families", src, dst))
 	}
 	ttl := s.TTL
 	if ttl == 0 {
@@ -149,7 +149,7 @@ func appendICMP(b []byte, s *tcp.Segment) []byte {
 func finish(packet, body []byte, zeros int, proto uint8, at int) {
 	length := len(packet) + zeros
 	if length > 65535 {
-		panic(fmt.Sprintf("forge: a packet of %d octets", length))
+		panic(fmt.Sprintf("pktgen: a packet of %d octets", length))
 	}
 	var pseudo uint64 // the sum of the pseudo-header
 	if packet[0]>>4 == 4 {

@@ -1,4 +1,4 @@
-package forge_test
+package pktgen_test
 
 import (
 	"net/netip"
@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/capture"
-	"github.com/tcpwatch/tcpwatch/capture/forge"
+	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -52,11 +52,11 @@ func written(t *testing.T, s *tcp.Segment) tcp.Segment {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	w, err := forge.NewPcap(f, capture.LinkRaw, 65535)
+	w, err := pktgen.NewPcap(f, capture.LinkRaw, 65535)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Write(s.Time, forge.Append(nil, s)); err != nil {
+	if err := w.Write(s.Time, pktgen.Append(nil, s)); err != nil {
 		t.Fatal(err)
 	}
 	src, err := capture.Open([]string{path}, capture.Options{VerifyChecksums: true})
