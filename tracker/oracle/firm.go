@@ -138,7 +138,7 @@ func (c *Case) excuseOf(l *look, claim claim) excuse {
 			return why
 		}
 		gone := notCaptured(here, there, addr)
-		if state := l.cp.state(l.end); state == "SYN_SENT" || state == "SYN_RCVD" {
+		if l.opening() {
 			if why := resetUnseen(there, gone, addr); why != (excuse{}) {
 				return why
 			}
@@ -172,6 +172,17 @@ func (c *Case) closedFirst(l *look, claim claim) excuse {
 		}
 	}
 	return excuse{}
+}
+
+// opening reports whether the newest connection of the end had come no further
+// than to its SYN.
+func (l *look) opening() bool {
+	for _, m := range slices.Backward(l.conn.Moves[l.end]) {
+		if m.T <= l.cp.T && m.To != "CLOSED" {
+			return m.To == "SYN_SENT" || m.To == "SYN_RCVD"
+		}
+	}
+	return false
 }
 
 // resetUnseen says which RST of the end never came to the tap, where the connection

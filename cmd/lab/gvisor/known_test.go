@@ -126,7 +126,7 @@ type known struct {
 
 var knownDifferences = []*known{
 	newKnown(65, 0.02, "a RST does not end TIME_WAIT (RFC 1337)",
-		[]string{"CLOSED by recv RST, TIME_WAIT"}),
+		[]string{"CLOSED by recv RST, TIME_WAIT"}, "FIN_WAIT_2 TIME_WAIT]", "TIME_WAIT]", "CLOSING TIME_WAIT]", "TIME_WAIT]"),
 	newKnown(113, 0.01, "the ACK of a FIN counts only in a segment that is next in order, and not in one that is answered by RST",
 		[]string{"FIN_WAIT_2 by recv ACK of FIN, FIN_WAIT_1", "TIME_WAIT by recv FIN, CLOSING", "TIME_WAIT by recv FIN, FIN_WAIT_1",
 			"TIME_WAIT by recv ACK of FIN, CLOSING", "TIME_WAIT by recv ACK of FIN, FIN_WAIT_1", "CLOSED by recv ACK of FIN, LAST_ACK"},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -105,7 +106,6 @@ func storyDir(t *testing.T) string {
 // A Tally counts how tcpwatch and the hosts agree.
 type Tally struct {
 	states, firm, histories count
-	excused                 map[oracle.Excuse]int
 	Tolerant                bool          // what differs is shown and counted
 	Differences             []*Difference // that are known between the tracker and the stack, whatever the story
 
@@ -116,13 +116,19 @@ type Tally struct {
 
 // A count is of what was compared, and of that which was missed: wrongly, as is
 // known, or undecided by the packets.
-type count struct{ all, wrong, known, undecided int }
+type count struct {
+	all, wrong, known, undecided int
+	excused                      map[oracle.Excuse]int
+}
 
 func (c *count) String() string {
 	decided := c.all - c.undecided
 	text := fmt.Sprintf("%d of %d that the packets decide are the hosts'; %d others they do not decide", decided-c.wrong-c.known, decided, c.undecided)
 	if c.known > 0 {
 		text += fmt.Sprintf("; %d of those that differ are known to", c.known)
+	}
+	for _, why := range slices.Sorted(maps.Keys(c.excused)) {
+		text += fmt.Sprintf("\n  excused %d times: %s", c.excused[why], why)
 	}
 	return text
 }
@@ -205,15 +211,19 @@ const mostExcused = 0.1
 
 // NewTally begins to count, and prints the figures when the test ends.
 func NewTally(t *testing.T) *Tally {
-	n := Tally{judged: map[string]bool{}, missed: map[string]bool{}, excused: map[oracle.Excuse]int{}}
+	n := Tally{judged: map[string]bool{}, missed: map[string]bool{}}
+	for _, c := range []*count{&n.states, &n.firm, &n.histories} {
+		c.excused = map[oracle.Excuse]int{}
+	}
 	t.Cleanup(func() {
 		t.Logf("states at quiet moments: %v", &n.states)
 		t.Logf("firm states: %v", &n.firm)
 		t.Logf("histories: %v", &n.histories)
-		for excuse, times := range n.excused {
-			t.Logf("excused %d times: %s", times, excuse)
-			if most := max(5, mostExcused*float64(n.states.all)); float64(times) > most {
-				t.Errorf("excused %d times that %q, want at most %.0f", times, excuse, most)
+		for _, c := range []count{n.states, n.firm, n.histories} {
+			for excuse, times := range c.excused {
+				if most := max(5, mostExcused*float64(c.all)); float64(times) > most {
+					t.Errorf("excused %d times that %q, want at most %.0f", times, excuse, most)
+				}
 			}
 		}
 		for _, d := range n.Differences {
@@ -255,7 +265,7 @@ func (n *Tally) Judge(t *testing.T, p *Play, more func(c *oracle.Case)) {
 			switch {
 			case m.Excuse != "":
 				n.missed[p.Script.Name+" "+check] = true
-				n.excused[m.Excuse]++
+				to.excused[m.Excuse]++
 				to.undecided++
 				t.Log(m)
 			case n.Complain(t, p, check, m):
