@@ -225,7 +225,7 @@ func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) (err erro
 		l.displays = append(l.displays, d)
 	}
 	if f.duration > 0 {
-		ended := func() {}
+		var ended context.CancelFunc
 		ctx, ended = context.WithTimeout(ctx, f.duration)
 		defer ended()
 	}

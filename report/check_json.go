@@ -55,7 +55,7 @@ func newCheckJSON(out *bufio.Writer, o *CheckOptions) CheckPrinter {
 	p := &checkJSON{out: out, o: o}
 	rules := []ruleJSON{}
 	for _, r := range o.Rules {
-		rules = append(rules, ruleJSON{r.Name, r.Description, r.Asks, r.File, r.Line})
+		rules = append(rules, ruleJSON(r))
 	}
 	out.WriteString(`{"rules":`)
 	out.Write(compactJSON(rules))

@@ -20,7 +20,6 @@ import (
 // jsonObject prints the format json: one object, with a line for each record
 // in it.
 type jsonObject struct {
-	quiet
 	out       *bufio.Writer
 	by        order
 	rows      []jsonRow

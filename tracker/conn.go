@@ -190,10 +190,21 @@ func (x *end) closed() bool {
 }
 
 // quiet is how long nothing must contradict an assumed arrival before it
-// counts as settled: longer than the sender would have waited to repeat.
+// counts as settled: longer than either end would have waited to repeat
+// something.
 func (c *Conn) quiet(e Endpoint) time.Duration {
 	rto := 2*c.ends[e].response() + 2*c.ends[e.Peer()].response() + 200*time.Millisecond
-	return max(3*time.Second, 4*rto)
+	return max(3*time.Second, 4*rto, c.ends[Client].nextCopy(), c.ends[Server].nextCopy())
+}
+
+// nextCopy is how long an end waits that has to repeat something, if it had to
+// repeat its SYN or FIN: twice as long as the last time, until an answer to what
+// it sent once tells it better (RFC 6298 §5.5 to §5.7). 0: it repeated nothing.
+func (x *end) nextCopy() time.Duration {
+	if x.copies < 2 {
+		return 0
+	}
+	return 2*x.clockGap() + 2*gapUnit + time.Second
 }
 
 // certainty tells how sure the assumed state of an end is at the given time.

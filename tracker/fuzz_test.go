@@ -56,7 +56,7 @@ const (
 )
 
 // A fuzzFlow is what the two ends of a flow have sent so far.
-type fuzzFlow struct{ nxt, acked [2]tcp.Seq }
+type fuzzFlow struct{ nxt [2]tcp.Seq }
 
 // fuzzAddr returns the addresses of a flow. Two flows differ in a port alone.
 func fuzzAddr(flow byte) (a, b netip.AddrPort) {
@@ -157,13 +157,12 @@ func reachable() (to [tcp.NumStates]tcp.StateSet) {
 
 // A fuzzRun follows the events of a tracker and checks each.
 type fuzzRun struct {
-	t      *testing.T
-	last   map[int]*[2]tcp.State // of every connection, as the events told it
-	over   map[int]bool
-	now    tcp.Time
-	told   []string // all events, as text
-	closed bool
-	reach  [tcp.NumStates]tcp.StateSet
+	t     *testing.T
+	last  map[int]*[2]tcp.State // of every connection, as the events told it
+	over  map[int]bool
+	now   tcp.Time
+	told  []string // all events, as text
+	reach [tcp.NumStates]tcp.StateSet
 }
 
 func (f *fuzzRun) event(e *Event) {

@@ -158,7 +158,7 @@ func (t *Tracker) deadline(c *Conn, e Endpoint) (tcp.Time, string) {
 	stack := x.stack()
 	base := t.now - tcp.Time(x.clock.age(t.now))
 	after := func(d time.Duration) tcp.Time { return base.Add(d) }
-	overdue := 2*x.clockGap() + 2*gapUnit + time.Second
+	overdue := x.nextCopy()
 	backsOff := x.copies >= 2 && x.gap > 0 // or else the copies answer those of the peer
 	switch x.assumed {
 	case tcp.TimeWait.Set():
