@@ -122,15 +122,41 @@ func (t *Tracker) Stats() Stats {
 // Observe takes in the next segment of the capture. It keeps nothing of s. A
 // segment stamped earlier than the one before is taken at the present.
 func (t *Tracker) Observe(s *tcp.Segment) {
-	if s.Time < t.now {
-		t.stats.ClockSteps++
-	}
-	jumped := t.timed(s)
-	t.Advance(s.Time)
+	jumped := t.tick(s)
 	if s.ICMP.Type != 0 {
 		t.quoted(s)
 		return
 	}
+	c, from := t.find(s, jumped)
+	if c == nil {
+		return
+	}
+	t.examine(c, s, from, jumped)
+	skipped := t.gate(c, s, from)
+	if skipped == NotSkipped {
+		t.move(c, s, from)
+	}
+	t.saw(c, from, s.Packet, skipped)
+	if t.live > t.max {
+		t.evict(c)
+	}
+}
+
+// tick moves the time on to that of the segment, and reports whether the clock
+// of the capture was set meanwhile.
+func (t *Tracker) tick(s *tcp.Segment) (jumped bool) {
+	if s.Time < t.now {
+		t.stats.ClockSteps++
+	}
+	jumped = t.timed(s)
+	t.Advance(s.Time)
+	return jumped
+}
+
+// find returns the connection, and incarnation, that the segment is of, and its
+// end that sent it. It returns nil where there is nothing more to be done: the
+// segment is a second record of another, or moves nothing in an open connection.
+func (t *Tracker) find(s *tcp.Segment, jumped bool) (c *Conn, from Endpoint) {
 	k := &t.key
 	low := k.set(s)
 	h := t.flows.hash(k)
@@ -140,7 +166,7 @@ func (t *Tracker) Observe(s *tcp.Segment) {
 		if c := t.flows.find(h, k); c != nil {
 			t.saw(c, c.endOf(low), s.Packet, CapturedTwice)
 		}
-		return
+		return nil, 0
 	}
 	t.stats.Segments++
 	if t.began == 0 {
@@ -152,49 +178,61 @@ func (t *Tracker) Observe(s *tcp.Segment) {
 			if t.tellSeen {
 				t.saw(newest, from, s.Packet, NotSkipped)
 			}
-			return
+			return nil, 0
 		}
 	}
 	t.newest = newest
-	c, from := t.choose(newest, s, k, h, low)
+	return t.choose(newest, s, k, h, low)
+}
+
+// examine looks at the record itself: what it tells of the capture.
+func (t *Tracker) examine(c *Conn, s *tcp.Segment, from Endpoint, jumped bool) {
 	if jumped {
 		t.jumped(c, s, from)
 	}
 	if s.Cut == tcp.CutPayload && !t.tape.cut {
 		t.cut(s)
 	}
-	if s.Sum == tcp.SumBad {
-		t.tape.badSum(s)
-		if c.ends[from].has(goodSum) {
-			if !t.tape.leftToCard(s.Src.Addr()) {
-				t.look(c)
-				t.judge(c, s, from, reading{}, onCorrupt)
-			}
-			t.saw(c, from, s.Packet, BadChecksum)
-			return
-		}
-		t.offloadedSums(s, manySums)
-	} else if s.Sum == tcp.SumGood && t.tape.sums != nil {
+	switch {
+	case s.Sum == tcp.SumGood && t.tape.sums != nil:
 		t.tape.goodSum(s)
+	case s.Sum == tcp.SumBad:
+		t.tape.badSum(s)
+		if !c.ends[from].has(goodSum) {
+			t.offloadedSums(s, manySums)
+		}
 	}
+}
+
+// gate decides whether the segment counts. One that was damaged on the way, as
+// the checksums of its sender's others are right, its receiver drops.
+func (t *Tracker) gate(c *Conn, s *tcp.Segment, from Endpoint) Skip {
+	if s.Sum != tcp.SumBad || !c.ends[from].has(goodSum) {
+		return NotSkipped
+	}
+	if !t.tape.leftToCard(s.Src.Addr()) {
+		t.look(c)
+		t.judge(c, s, from, reading{}, onCorrupt)
+	}
+	return BadChecksum
+}
+
+// move lets the segment move the ends of the connection.
+func (t *Tracker) move(c *Conn, s *tcp.Segment, from Endpoint) {
 	if t.guess && s.Flags&tcp.SYN != 0 {
 		c.ends[from].setStack(guessStack(s))
 	}
 	if t.waiting > 0 {
 		t.settleProvisional(c, s, from)
-		t.newest = t.flows.find(h, k)
+		t.newest = t.newestOf(t.key)
 	}
 	t.passing, t.unset = c, c.slot == 0
 	t.pass(c, s, from)
-	if k.self() {
+	if t.key.self() {
 		t.pass(c, s, from.Peer()) // the one socket there is both ends
 	}
 	if t.passing = nil; t.unset {
 		t.arm(c)
-	}
-	t.saw(c, from, s.Packet, NotSkipped)
-	if t.live > t.max {
-		t.evict(c)
 	}
 }
 

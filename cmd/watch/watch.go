@@ -8,8 +8,8 @@
 //	...
 //	defer w.Close()
 //	summary, err := w.Run(ctx, watch.Sink{Event: func(e *tracker.Event) error {
-//		if e.Kind == tracker.Over {
-//			fmt.Println(e.Over.Conn, e.Over.Ends[tracker.Client].State)
+//		if e.Kind == tracker.EventConnection {
+//			fmt.Println(e.Record.Conn, e.Record.Ends[tracker.Client].State)
 //		}
 //		return nil
 //	}})
@@ -40,7 +40,7 @@ import (
 // them returns ends the run at once, which returns it; no more is told then.
 type Sink struct {
 	// Event is told what happens, as it happens. When the capture has ended it is
-	// told of every connection that is left (tracker.Over) as it is then.
+	// told of every connection that is left (tracker.EventConnection) as it is then.
 	Event func(*tracker.Event) error
 
 	// Apart leaves out what is found over many connections (a scan, a flood). Where

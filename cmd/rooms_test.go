@@ -1,0 +1,199 @@
+package cmd
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/tcpwatch/tcpwatch/tracker/oracle"
+)
+
+// The rules of the rooms. They are a statement of policy: what breaks one is
+// moved, the rule is not.
+
+const module = "github.com/tcpwatch/tcpwatch/"
+
+// A sourceFile is a source of the module that is no test.
+type sourceFile struct {
+	room string // its directory, from the root of the module
+	path string
+	file *ast.File
+}
+
+// sourceFiles parses the module, without its tests and without the labs, which
+// are tests too.
+func sourceFiles(t *testing.T) (fset *token.FileSet, files []sourceFile) {
+	fset = token.NewFileSet()
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		switch room := filepath.ToSlash(strings.TrimPrefix(filepath.Dir(path), "../")); {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "testdata" || d.Name() == "lab" || d.Name() == ".git"):
+			return filepath.SkipDir
+		case strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go"):
+			f, err := parser.ParseFile(fset, path, nil, parser.ParseComments)
+			if err != nil {
+				return err
+			}
+			files = append(files, sourceFile{room, path, f})
+		}
+		return nil
+	})
+	if err != nil || len(files) < 100 {
+		t.Fatalf("%d sources found: %v", len(files), err)
+	}
+	return fset, files
+}
+
+// within reports whether a package lies in a room, or in one of its own.
+func within(path, room string) bool { return path == room || strings.HasPrefix(path, room+"/") }
+
+// mayImport says which rooms each room may use, of this module, and which other
+// modules. The first row that fits counts. All may use the standard library.
+var mayImport = []struct {
+	room  string
+	rooms []string
+	std   bool // nothing but the standard library besides
+	why   string
+}{
+	{"tracker/oracle", []string{"tracker", "tracker/tcp", "capture"}, true, "it judges the tracker by captures, for tests"},
+	{"tracker/tcp", nil, true, "all others speak its terms"},
+	{"tracker", []string{"tracker/tcp"}, true, "it reads no clock, no file and no wire"},
+	{"capture", []string{"capture", "tracker/tcp"}, false, "it turns bytes into segments, and knows nothing of connections"},
+	{"report/internal/replaytest", []string{"report", "tracker", "tracker/tcp", "capture", "cmd/watch"}, false, "it plays captures to displays, for tests"},
+	{"report", []string{"report", "tracker", "tracker/tcp"}, false, "it turns events into what people read"},
+	{"cmd/watch", []string{"capture", "tracker", "tracker/tcp"}, false, "it joins the rooms, and a program without commands can use it"},
+	{"cmd", []string{"cmd", "capture", "tracker", "report"}, false, ""},
+	{"..", []string{"cmd"}, false, ""},
+}
+
+// onlyIn says where another module is used, and nowhere else.
+var onlyIn = map[string]string{
+	"github.com/google/gopacket": "capture",
+	"github.com/spf13/cobra":     "cmd",
+}
+
+func TestImports(t *testing.T) {
+	fset, files := sourceFiles(t)
+	for _, f := range files {
+		for _, spec := range f.file.Imports {
+			path, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, room := range onlyIn {
+				if within(path, name) && !within(f.room, room) {
+					t.Errorf("%v: %s is used in %s alone", fset.Position(spec.Pos()), name, room)
+				}
+			}
+			if within(f.room, "cmd/watch") && within(path, "github.com/spf13/cobra") {
+				t.Errorf("%v: cmd/watch has no commands", fset.Position(spec.Pos()))
+			}
+			for _, rule := range mayImport {
+				if !within(f.room, rule.room) {
+					continue
+				}
+				own, local := strings.CutPrefix(path, module)
+				ok := !local && (!rule.std || !strings.Contains(path, "."))
+				for _, room := range rule.rooms {
+					ok = ok || local && (own == room || room == rule.room && within(own, room) || rule.room == "cmd" && within(own, room))
+				}
+				if !ok {
+					t.Errorf("%v: %s may not import %s: %s", fset.Position(spec.Pos()), f.room, path, rule.why)
+				}
+				break
+			}
+		}
+	}
+}
+
+// mostLines is how many lines of code a package may have, comments and blank
+// lines apart. tooLarge are those that have more, and the number that they may
+// not pass until they are divided.
+const mostLines = 5000
+
+var tooLarge = map[string]int{"tracker": 10_100, "capture": 6300, "report": 5800}
+
+func TestPackagesAreSmall(t *testing.T) {
+	fset, files := sourceFiles(t)
+	lines := map[string]int{}
+	for _, f := range files {
+		code := map[int]bool{}
+		ast.Inspect(f.file, func(n ast.Node) bool {
+			switch n.(type) {
+			case nil, *ast.Comment, *ast.CommentGroup:
+				return false
+			}
+			code[fset.Position(n.Pos()).Line], code[fset.Position(n.End()-1).Line] = true, true
+			return true
+		})
+		lines[f.room] += len(code)
+	}
+	for room, n := range lines {
+		most := max(mostLines, tooLarge[room])
+		if n > most {
+			t.Errorf("%s has %d lines of code, want at most %d", room, n, most)
+		}
+		if tooLarge[room] > 0 && n <= mostLines {
+			t.Errorf("%s has %d lines of code: it need not be excepted", room, n)
+		}
+	}
+}
+
+// mostPaths is how complex a function may be: one, and one more for each
+// condition in it. tooComplex are those that pass it, and why.
+const mostPaths = 25
+
+var tooComplex = map[string]string{
+	"tracker.occasionsOf": "a list of independent questions, one line each, asked of every segment",
+	"tracker.fit":         "to be cut where connections are found",
+	"tracker.deliver":     "to be cut by the checks of the receiver",
+	"tracker.send":        "a case for each control that is sent, in the order of RFC 9293 §3.10.7",
+	"tracker.keepTrouble": "to be cut with what is kept of stalls",
+	"report.fates":        "to be cut with the arrivals that it draws",
+	"tcp.parseField":      "a case for each field of the notation",
+}
+
+func TestFunctionsAreSimple(t *testing.T) {
+	fset, files := sourceFiles(t)
+	known := oracle.NewExceptions(tooComplex)
+	for _, f := range files {
+		for _, d := range f.file.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			paths := 1
+			ast.Inspect(fn, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.IfStmt, *ast.ForStmt, *ast.RangeStmt:
+					paths++
+				case *ast.CaseClause:
+					if n.List != nil {
+						paths++
+					}
+				case *ast.CommClause:
+					if n.Comm != nil {
+						paths++
+					}
+				case *ast.BinaryExpr:
+					if n.Op == token.LAND || n.Op == token.LOR {
+						paths++
+					}
+				}
+				return true
+			})
+			if paths > mostPaths && known.Reason(f.file.Name.Name+"."+fn.Name.Name) == "" {
+				t.Errorf("%v: %s has %d paths, want at most %d", fset.Position(fn.Pos()), fn.Name.Name, paths, mostPaths)
+			}
+		}
+	}
+	for _, name := range known.Stale() {
+		t.Errorf("%s is simple: it need not be excepted", name)
+	}
+}
