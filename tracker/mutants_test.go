@@ -28,12 +28,12 @@ var mutants = []struct {
 	{
 		"every end is ESTABLISHED, proved", "conn.go",
 		"r.Possible = c.possible(e, r.Certainty)",
-		"r.State, r.Proved, r.Certainty = Established, Established, Proved",
+		"r.State, r.Proved, r.Certainty = tcp.Established, tcp.Established, Proved",
 		"TestFirmStatesAreTheKernels",
 	},
 	{
 		"the proved view is the assumed one", "conn.go",
-		"x.proved.only(),", "x.assumed.only(),",
+		"x.proved.Only(),", "x.assumed.Only(),",
 		"TestFirmStatesAreTheKernels",
 	},
 	{
@@ -42,7 +42,7 @@ var mutants = []struct {
 		"TestFirmStatesAreTheKernels",
 	},
 	{
-		"TIME_WAIT is forgotten", "transitions.go",
+		"TIME_WAIT is forgotten", "tcp/transitions.go",
 		`{FinWait2, RcvFIN, TimeWait, "3.10.7.4"}`, `{FinWait2, RcvFIN, Closed, "3.10.7.4"}`,
 		"TestStatesEqualKernels",
 	},
@@ -58,7 +58,7 @@ var mutants = []struct {
 	},
 	{
 		"an anomaly is blamed on the other end", "anomaly.go",
-		"\to := c.oddments()\n\tseverity := k.severityOf(f)", "\tf.end = f.end.Peer()\n\to := c.oddments()\n\tseverity := k.severityOf(f)",
+		"\to := c.oddments()\n\tseverity := k.severityOf(&f)", "\tf.end = f.end.Peer()\n\to := c.oddments()\n\tseverity := k.severityOf(&f)",
 		"TestLadders",
 	},
 	{
