@@ -48,6 +48,12 @@ func TestShortcutsFollowTheRows(t *testing.T) {
 	}
 }
 
+func TestNameOfAnInput(t *testing.T) {
+	if got := RcvFIN.String(); got != "recv FIN" {
+		t.Errorf("RcvFIN is %q", got)
+	}
+}
+
 func TestTwoRowsForOneInput(t *testing.T) {
 	defer func() {
 		if recover() == nil {
@@ -61,6 +67,7 @@ func TestNamesOfInputs(t *testing.T) {
 	for set, want := range map[InputSet]string{
 		0:                                       "seen",
 		RcvRST.Set():                            "recv RST",
+		InputsOf(RcvRST, RcvRSTPassive):         "recv RST, recv RST (passive open)",
 		Unreachable.Set():                       "ICMP unreachable",
 		RcvSYN.Set() | RcvAckOfSYN.Set():        "recv SYN,ACK",
 		RcvAckOfFIN.Set() | RcvFIN.Set():        "recv FIN,ACK",
