@@ -63,7 +63,8 @@ var mayImport = []struct {
 }{
 	{"tracker/oracle", []string{"tracker", "tracker/tcp", "capture"}, true, "it judges the tracker by captures, for tests"},
 	{"tracker/tcp", nil, true, "all others speak its terms"},
-	{"tracker", []string{"tracker/tcp"}, true, "it reads no clock, no file and no wire"},
+	{"tracker/internal/flow", []string{"tracker/tcp"}, true, "it names flows and finds them, and knows nothing of connections"},
+	{"tracker", []string{"tracker/tcp", "tracker/internal/flow"}, true, "it reads no clock, no file and no wire"},
 	{"capture", []string{"capture", "tracker/tcp"}, false, "it turns bytes into segments, and knows nothing of connections"},
 	{"report/internal/replaytest", []string{"report", "tracker", "tracker/tcp", "capture", "cmd/watch"}, false, "it plays captures to displays, for tests"},
 	{"report", []string{"report", "tracker", "tracker/tcp"}, false, "it turns events into what people read"},

@@ -346,4 +346,4 @@ var unsolicitedSYNACK = Kind{
 }
 
 // self reports whether both ends of the connection are the same.
-func (c *Conn) self() bool { return c.key.self() }
+func (c *Conn) self() bool { return c.key.Self() }

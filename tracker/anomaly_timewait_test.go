@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -14,7 +15,7 @@ import (
 // the ladders' addresses, the oldest connection first, as "conn kind cause
 // severity certainty frames".
 func (t *Tracker) timeWaitFindings() (list []string) {
-	k, _ := keyOf(&tcp.Segment{Src: peerA, Dst: peerB})
+	k, _ := flow.KeyOf(&tcp.Segment{Src: peerA, Dst: peerB})
 	for c := t.newestOf(k); c != nil; c = c.older() {
 		if c.odd == nil {
 			continue
@@ -141,7 +142,7 @@ func TestTimeWaitCausesAndEvidence(t *testing.T) {
 // where it would not have yielded to the SYN had it been in TIME-WAIT.
 func TestAcceptingEndsTimeWait(t *testing.T) {
 	tk := playFile(t, "testdata/anomaly/time-wait-reuse-unsafe.txt")
-	k, low := keyOf(&tcp.Segment{Src: peerA, Dst: peerB})
+	k, low := flow.KeyOf(&tcp.Segment{Src: peerA, Dst: peerB})
 	old := tk.newestOf(k).older()
 	if got := old.ends[old.endOf(low)].assumed; got != tcp.Closed.Set() {
 		t.Errorf("the end that accepted is in %v of the old connection, want %v", got.List(), tcp.Closed)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -22,7 +23,7 @@ func playOdd(t *testing.T, name string) (list []Anomaly) {
 		t.Fatal(err)
 	}
 	l.play(t, func(tk *Tracker, i int, odd []string) {
-		if k, _ := keyOf(&tcp.Segment{Src: peerA, Dst: peerB}); i == len(l.rungs)-1 {
+		if k, _ := flow.KeyOf(&tcp.Segment{Src: peerA, Dst: peerB}); i == len(l.rungs)-1 {
 			for c := tk.newestOf(k); c != nil; c = c.older() {
 				if c.odd != nil {
 					list = append(list, c.odd.anomalies...)

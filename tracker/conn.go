@@ -6,13 +6,14 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A Conn is one connection: an incarnation of a pair of addresses and ports.
 type Conn struct {
 	// What every segment asks first fills one line of the cache.
-	key         flowKey
+	key         flow.Key
 	odd         *oddments // what only unusual connections need; nil until then
 	id          uint32    // 0 while provisional
 	incarnation uint16
@@ -349,7 +350,7 @@ func (t *Tracker) fillEnd(r *EndRecord, c *Conn, e Endpoint) {
 
 // addr returns the address and port of an end.
 func (c *Conn) addr(e Endpoint) netip.AddrPort {
-	return c.key.addr((e == Client) == (c.bits&clientIsLow != 0))
+	return c.key.Addr((e == Client) == (c.bits&clientIsLow != 0))
 }
 
 // endOf returns which end sends the segments that come from the lower, or the

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -29,7 +30,7 @@ type Crowd struct {
 	floods   table[flood]   // by listener
 	waits    table[waits]   // by listener
 	ports    table[portUse] // by client and listener
-	seed     seed           // of their indexes
+	seed     flow.Seed      // of their indexes
 	targets  int            // in all sweeps together
 	verdicts []verdict      // to be given
 	next     tcp.Time       // the earliest of them; 0: none
@@ -38,22 +39,22 @@ type Crowd struct {
 // What is counted has a flowKey, of which a host fills one address, and a
 // listener that and a port.
 
-func hostOf(a netip.Addr) (k flowKey) {
-	k.loA, k.loB = words(a)
+func hostOf(a netip.Addr) (k flow.Key) {
+	k.LoA, k.LoB = flow.Words(a)
 	return k
 }
 
-func portOf(a netip.AddrPort) (k flowKey) {
-	k.loA, k.loB = words(a.Addr())
-	k.ports = uint32(a.Port())
+func portOf(a netip.AddrPort) (k flow.Key) {
+	k.LoA, k.LoB = flow.Words(a.Addr())
+	k.Ports = uint32(a.Port())
 	return k
 }
 
 // routeOf names what a port of a client is used up for: with other hosts or
 // services it can be used again.
-func routeOf(client netip.Addr, server netip.AddrPort) flowKey {
+func routeOf(client netip.Addr, server netip.AddrPort) flow.Key {
 	k := portOf(server)
-	k.hiA, k.hiB = words(client)
+	k.HiA, k.HiB = flow.Words(client)
 	return k
 }
 
@@ -74,7 +75,7 @@ const (
 // NewCrowd returns a Crowd that passes every Event on to emit, and its own
 // findings among them.
 func NewCrowd(emit func(*Event)) *Crowd {
-	c := &Crowd{emit: emit, seed: newSeed()}
+	c := &Crowd{emit: emit, seed: flow.NewSeed()}
 	forget := func(s *sweep) {
 		c.targets -= len(s.tries)
 		*s = sweep{tries: s.tries[:0]}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -320,7 +321,7 @@ func (c *Crowd) using(client, server netip.AddrPort, e *Event) {
 }
 
 // unused counts a port that is no longer in use.
-func (c *Crowd) unused(key flowKey) {
+func (c *Crowd) unused(key flow.Key) {
 	if p := c.ports.find(key); p != nil {
 		if p.open--; p.open <= 0 && !p.awaited {
 			c.ports.drop(key)

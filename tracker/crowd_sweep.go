@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -59,7 +60,7 @@ const (
 // A try is one target of a sweep.
 type try struct {
 	sighting
-	target flowKey
+	target flow.Key
 	times  int
 	how    probe
 	result outcome
@@ -70,7 +71,7 @@ type try struct {
 // first.
 type sweep struct {
 	tries   []try
-	index   places[uint32] // of each target in tries, from base; empty while there are few
+	index   flow.Table[uint32] // of each target in tries, from base; empty while there are few
 	base    uint32
 	awaited bool // a verdict is to be given
 	told    bool // and was, of what still goes on
@@ -80,15 +81,15 @@ type sweep struct {
 const indexed = 8
 
 // find returns the try of the target, or nil.
-func (c *Crowd) find(s *sweep, target *flowKey) *try {
-	if s.index.n > 0 {
-		if i := c.placeOf(s, target); s.index.tags[i] != 0 {
-			return &s.tries[s.index.items[i]-s.base]
+func (c *Crowd) find(s *sweep, target *flow.Key) *try {
+	if s.index.N > 0 {
+		if i := c.placeOf(s, target); s.index.Tags[i] != 0 {
+			return &s.tries[s.index.Items[i]-s.base]
 		}
 		return nil
 	}
 	for i := range s.tries {
-		if s.tries[i].target.is(target) {
+		if s.tries[i].target.Is(target) {
 			return &s.tries[i]
 		}
 	}
@@ -97,11 +98,11 @@ func (c *Crowd) find(s *sweep, target *flowKey) *try {
 
 // placeOf returns where in a sweep's index the target is, or the free place
 // where it would be.
-func (c *Crowd) placeOf(s *sweep, target *flowKey) uint32 {
-	x, h := &s.index, c.seed.hash(target)
-	i := x.first(h)
-	for tag := x.tags[i]; tag != 0 && (tag != h || !s.tries[x.items[i]-s.base].target.is(target)); tag = x.tags[i] {
-		i = x.next(i)
+func (c *Crowd) placeOf(s *sweep, target *flow.Key) uint32 {
+	x, h := &s.index, c.seed.Hash(target)
+	i := x.First(h)
+	for tag := x.Tags[i]; tag != 0 && (tag != h || !s.tries[x.Items[i]-s.base].target.Is(target)); tag = x.Tags[i] {
+		i = x.Next(i)
 	}
 	return i
 }
@@ -110,15 +111,15 @@ func (c *Crowd) placeOf(s *sweep, target *flowKey) uint32 {
 func (c *Crowd) add(s *sweep, t *try) {
 	s.tries = append(s.tries, *t)
 	from := len(s.tries) - 1
-	if s.index.n == 0 {
+	if s.index.N == 0 {
 		if len(s.tries) < indexed {
 			return
 		}
-		s.index, from = newPlaces[uint32](), 0
+		s.index, from = flow.NewTable[uint32](), 0
 	}
 	for i := from; i < len(s.tries); i++ {
-		h := c.seed.hash(&s.tries[i].target)
-		s.index.add(s.index.free(h), h, s.base+uint32(i))
+		h := c.seed.Hash(&s.tries[i].target)
+		s.index.Add(s.index.Free(h), h, s.base+uint32(i))
 	}
 }
 
@@ -127,8 +128,8 @@ func (c *Crowd) add(s *sweep, t *try) {
 func (c *Crowd) purge(s *sweep, before tcp.Time, most int) {
 	gone := 0
 	for ; gone < len(s.tries) && (s.tries[gone].at < before || len(s.tries)-gone > most); gone++ {
-		if s.index.n > 0 {
-			s.index.remove(c.placeOf(s, &s.tries[gone].target))
+		if s.index.N > 0 {
+			s.index.Remove(c.placeOf(s, &s.tries[gone].target))
 		}
 	}
 	s.tries = s.tries[gone:]
@@ -165,7 +166,7 @@ func probeOf(e *Event) (how probe, asks bool) {
 }
 
 // tried adds a try of a host.
-func (c *Crowd) tried(in *table[sweep], host netip.Addr, target flowKey, how probe, e *Event, enough int, judge func(*Crowd, netip.Addr, *sweep)) {
+func (c *Crowd) tried(in *table[sweep], host netip.Addr, target flow.Key, how probe, e *Event, enough int, judge func(*Crowd, netip.Addr, *sweep)) {
 	s := in.at(hostOf(host))
 	c.purge(s, c.now.Add(-scanWindow), maxTries)
 	if len(s.tries) < enough {
@@ -274,10 +275,10 @@ func (c *Crowd) judgeScan(host netip.Addr, s *sweep) {
 	if n < scanTargets || results[useful]*scanUseful >= n || times > scanRepeats*n {
 		return // a busy client, as nearly always: the rest is not worth counting
 	}
-	ports, hosts := map[uint32]bool{}, map[flowKey]bool{}
+	ports, hosts := map[uint32]bool{}, map[flow.Key]bool{}
 	for i := range s.tries {
 		to := &s.tries[i].target
-		ports[to.ports], hosts[flowKey{loA: to.loA, loB: to.loB}] = true, true
+		ports[to.Ports], hosts[flow.Key{LoA: to.LoA, LoB: to.LoB}] = true, true
 	}
 	if len(ports) < scanTargets && failed*scanFailed < n {
 		return

@@ -152,8 +152,8 @@ func TestCrowdForgetsWhatIsOver(t *testing.T) {
 				crowd.Close()
 			}
 		})
-		if crowd.waits.n > 0 || crowd.ports.n > 0 {
-			t.Errorf("%s: %d listeners and %d clients are still counted", file, crowd.waits.n, crowd.ports.n)
+		if crowd.waits.N > 0 || crowd.ports.N > 0 {
+			t.Errorf("%s: %d listeners and %d clients are still counted", file, crowd.waits.N, crowd.ports.N)
 		}
 	}
 }
@@ -171,10 +171,10 @@ func TestCrowdIsBounded(t *testing.T) {
 		what      string
 		got, most int
 	}{
-		{"scans", c.scans.n, maxHosts},
-		{"floods", c.floods.n, maxHosts},
-		{"listeners in TIME-WAIT", c.waits.n, maxRoutes},
-		{"routes", c.ports.n, maxRoutes},
+		{"scans", c.scans.N, maxHosts},
+		{"floods", c.floods.N, maxHosts},
+		{"listeners in TIME-WAIT", c.waits.N, maxRoutes},
+		{"routes", c.ports.N, maxRoutes},
 		{"targets", c.targets, maxTargets},
 	} {
 		if tt.got != tt.most && (tt.what != "targets" || tt.got != maxHosts) {
@@ -185,7 +185,7 @@ func TestCrowdIsBounded(t *testing.T) {
 	for i := range 3 * maxTries {
 		c.Event(&Event{Kind: EventOpen, Time: c.now, Conn: 1, Client: peerA, Server: clientOf(i), Incarnation: 1, Flags: tcp.SYN})
 	}
-	if s := c.scans.find(hostOf(peerA.Addr())); len(s.tries) > maxTries+1 || s.index.n != len(s.tries) {
-		t.Errorf("%d tries and %d targets are kept of one source, want %d", len(s.tries), s.index.n, maxTries)
+	if s := c.scans.find(hostOf(peerA.Addr())); len(s.tries) > maxTries+1 || s.index.N != len(s.tries) {
+		t.Errorf("%d tries and %d targets are kept of one source, want %d", len(s.tries), s.index.N, maxTries)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -43,7 +44,7 @@ type recentSlot struct {
 // or nil if it is none, and remembers s. The hash is not seeded, so that a
 // replay is always the same; traffic that seeks collisions only has copies of
 // it counted.
-func (r *recent) repeats(s *tcp.Segment, k *flowKey, low bool, now tcp.Time) *recentSlot {
+func (r *recent) repeats(s *tcp.Segment, k *flow.Key, low bool, now tcp.Time) *recentSlot {
 	if s.Flags&tcp.RST != 0 && s.ID == 0 && !s.Options.HasTS {
 		return nil // a stack without the connection answers every segment alike
 	}
@@ -51,13 +52,13 @@ func (r *recent) repeats(s *tcp.Segment, k *flowKey, low bool, now tcp.Time) *re
 		r.slots = make([]recentSlot, recentSize)
 	}
 	const c0, c1, c2, c3 = 0x9e3779b97f4a7c15, 0xd1b54a32d192ed03, 0xbf58476d1ce4e5b9, 0x94d049bb133111eb
-	way := uint64(k.ports)<<32 | uint64(s.Data)
+	way := uint64(k.Ports)<<32 | uint64(s.Data)
 	if low {
 		way ^= 1 << 31
 	}
-	sum := mix(c0^k.loA^bits.RotateLeft64(k.hiA, 17), c1^k.loB^bits.RotateLeft64(k.hiB, 31))
-	sum += mix(c2^uint64(s.Seq)<<32^uint64(s.Ack), c3^uint64(s.Wnd)<<48^uint64(s.Checksum)<<32^uint64(s.Flags)<<16^uint64(s.ID))
-	sum = mix(sum^c0, c1^way) ^ mix(sum^c2, c3^uint64(s.Options.TSVal)<<32^uint64(s.Options.TSEcr))
+	sum := flow.Mix(c0^k.LoA^bits.RotateLeft64(k.HiA, 17), c1^k.LoB^bits.RotateLeft64(k.HiB, 31))
+	sum += flow.Mix(c2^uint64(s.Seq)<<32^uint64(s.Ack), c3^uint64(s.Wnd)<<48^uint64(s.Checksum)<<32^uint64(s.Flags)<<16^uint64(s.ID))
+	sum = flow.Mix(sum^c0, c1^way) ^ flow.Mix(sum^c2, c3^uint64(s.Options.TSVal)<<32^uint64(s.Options.TSEcr))
 	slot := &r.slots[sum%recentSize]
 	held := uint16(s.Payload)
 	same := slot.sum == sum && slot.held == held

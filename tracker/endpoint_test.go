@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -37,7 +38,7 @@ func played(t *testing.T, segments ...string) (c *Conn, last *tcp.Segment, from 
 			tk.Observe(last)
 		}
 	}
-	k, _ := keyOf(last)
+	k, _ := flow.KeyOf(last)
 	return tk.newestOf(k), last, from
 }
 

@@ -1,38 +1,40 @@
 package tracker
 
+import "github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+
 // flows finds the newest connection of every flow.
 type flows struct {
-	places[*Conn]
-	seed seed
+	flow.Table[*Conn]
+	seed flow.Seed
 }
 
-func newFlows() flows { return flows{newPlaces[*Conn](), newSeed()} }
+func newFlows() flows { return flows{flow.NewTable[*Conn](), flow.NewSeed()} }
 
 // hash returns the flow's hash.
-func (f *flows) hash(k *flowKey) uint32 { return f.seed.hash(k) }
+func (f *flows) hash(k *flow.Key) uint32 { return f.seed.Hash(k) }
 
 // find returns the newest connection of the flow, whose hash is h, or nil.
-func (f *flows) find(h uint32, k *flowKey) *Conn {
-	return f.items[f.place(h, k)]
+func (f *flows) find(h uint32, k *flow.Key) *Conn {
+	return f.Items[f.place(h, k)]
 }
 
 // place returns where the flow is, or the free place where it would be.
-func (f *flows) place(h uint32, k *flowKey) uint32 {
-	i := f.first(h)
-	for tag := f.tags[i]; tag != 0 && (tag != h || !f.items[i].key.is(k)); tag = f.tags[i] {
-		i = f.next(i)
+func (f *flows) place(h uint32, k *flow.Key) uint32 {
+	i := f.First(h)
+	for tag := f.Tags[i]; tag != 0 && (tag != h || !f.Items[i].key.Is(k)); tag = f.Tags[i] {
+		i = f.Next(i)
 	}
 	return i
 }
 
 // set makes c the newest connection of its flow.
 func (f *flows) set(h uint32, c *Conn) {
-	if i := f.place(h, &c.key); f.tags[i] != 0 {
-		f.items[i] = c
+	if i := f.place(h, &c.key); f.Tags[i] != 0 {
+		f.Items[i] = c
 	} else {
-		f.add(i, h, c)
+		f.Add(i, h, c)
 	}
 }
 
 // drop forgets the flow.
-func (f *flows) drop(h uint32, k *flowKey) { f.remove(f.place(h, k)) }
+func (f *flows) drop(h uint32, k *flow.Key) { f.Remove(f.place(h, k)) }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -52,7 +53,7 @@ func findings(t *testing.T, name string) map[string]Anomaly {
 			if i < len(l.rungs)-1 {
 				return
 			}
-			k, _ := keyOf(&tcp.Segment{Src: peerA, Dst: peerB})
+			k, _ := flow.KeyOf(&tcp.Segment{Src: peerA, Dst: peerB})
 			for c := tk.newestOf(k); c != nil; c = c.older() {
 				if c.odd == nil {
 					continue

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -256,7 +257,7 @@ func (f *fuzzRun) run(segments []tcp.Segment) {
 // bounded checks that the tracker holds no more than it may.
 func (f *fuzzRun) bounded(tk *Tracker) {
 	live, waiting := 0, 0
-	perFlow, lives := map[flowKey]int{}, map[flowKey]int{}
+	perFlow, lives := map[flow.Key]int{}, map[flow.Key]int{}
 	for c := range tk.pool.all() {
 		live++
 		lives[c.key]++

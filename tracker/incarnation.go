@@ -1,6 +1,9 @@
 package tracker
 
-import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
 // One pair of addresses and ports may see many connections. The newest is
 // called from the flow table and knows the one before it. A closed one is
@@ -21,7 +24,7 @@ const maxIncarnations = 8
 
 // choose finds the connection that the segment belongs to, or opens one.
 // newest is the newest on its addresses and ports, or nil.
-func (t *Tracker) choose(newest *Conn, s *tcp.Segment, k *flowKey, h uint32, low bool) (c *Conn, from Endpoint) {
+func (t *Tracker) choose(newest *Conn, s *tcp.Segment, k *flow.Key, h uint32, low bool) (c *Conn, from Endpoint) {
 	if s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN {
 		c = t.chooseForSYN(newest, s, low)
 	} else {
@@ -130,10 +133,10 @@ func (c *Conn) fit(s *tcp.Segment, from Endpoint) fits {
 }
 
 // newestOf returns the newest connection on the addresses and ports, or nil.
-func (t *Tracker) newestOf(k flowKey) *Conn { return t.flows.find(t.flows.hash(&k), &k) }
+func (t *Tracker) newestOf(k flow.Key) *Conn { return t.flows.find(t.flows.hash(&k), &k) }
 
 // open begins a connection with the segment.
-func (t *Tracker) open(newest *Conn, k *flowKey, h uint32, low bool, s *tcp.Segment) *Conn {
+func (t *Tracker) open(newest *Conn, k *flow.Key, h uint32, low bool, s *tcp.Segment) *Conn {
 	c := t.pool.take()
 	c.key, c.start = *k, t.now
 	c.setOlder(newest)
@@ -223,7 +226,7 @@ func (t *Tracker) number(c *Conn, first *tcp.Segment) {
 		Origin: c.origin(), Incarnation: int(c.incarnation), Flags: tcp.SYN, Seq: c.ends[Client].iss,
 	}
 	if first != nil {
-		_, low := keyOf(first)
+		_, low := flow.KeyOf(first)
 		e.Packet, e.End, e.Flags, e.Seq = first.Packet, c.endOf(low), first.Flags, first.Seq
 	}
 	t.emit(e)

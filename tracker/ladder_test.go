@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -249,7 +250,7 @@ func (l ladder) run(t *testing.T, emit func(*Event), after func(tk *Tracker, n, 
 			}
 			tk.Advance(now)
 			if r.text == endOfCapture {
-				k, _ := keyOf(&tcp.Segment{Src: a, Dst: b})
+				k, _ := flow.KeyOf(&tcp.Segment{Src: a, Dst: b})
 				for c := tk.newestOf(k); c != nil; c = c.older() {
 					tk.over(c)
 				}
@@ -280,9 +281,9 @@ func (l *ladder) cell(t *Tracker, right bool) string {
 
 // key is the flow of the ladder when it is played for the last time, and
 // whether A is its lower end.
-func (l *ladder) key() (flowKey, bool) {
+func (l *ladder) key() (flow.Key, bool) {
 	a, b := l.peersOf(l.times - 1)
-	return keyOf(&tcp.Segment{Src: a, Dst: b})
+	return flow.KeyOf(&tcp.Segment{Src: a, Dst: b})
 }
 
 // ladders runs every ladder of the directory.

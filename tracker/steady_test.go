@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -43,7 +44,7 @@ func TestSteadyIsAsGoodAsTheWholeWay(t *testing.T) {
 			if seed%4 > 1 && rnd.IntN(8) == 0 {
 				disfigure(&s, rnd)
 			}
-			k, low := keyOf(&s)
+			k, low := flow.KeyOf(&s)
 			if c := tks[0].newestOf(k); c != nil && steadyFrom(tks[0], c, &s, c.endOf(low)) {
 				taken++
 			}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -72,7 +73,7 @@ type Tracker struct {
 	twoMSL   time.Duration
 	stats    Stats
 	tallies  map[tallyKey]int // how many connections some rare kinds were found in
-	key      flowKey          // of the segment that is observed
+	key      flow.Key         // of the segment that is observed
 	newest   *Conn            // on its addresses and ports
 	told     Event            // lent out: by value it was copied five times, to the Crowd and the printer
 	record   Record           // lent out with every EventConnection
@@ -158,7 +159,7 @@ func (t *Tracker) tick(s *tcp.Segment) (jumped bool) {
 // segment is a second record of another, or moves nothing in an open connection.
 func (t *Tracker) find(s *tcp.Segment, jumped bool) (c *Conn, from Endpoint) {
 	k := &t.key
-	low := k.set(s)
+	low := k.Set(s)
 	h := t.flows.hash(k)
 	if first := t.recent.repeats(s, k, low, t.now); first != nil {
 		t.stats.Duplicates++
@@ -173,7 +174,7 @@ func (t *Tracker) find(s *tcp.Segment, jumped bool) (c *Conn, from Endpoint) {
 		t.began = t.now
 	}
 	newest := t.flows.find(h, k)
-	if newest != nil && !jumped && !k.self() && !t.plodding {
+	if newest != nil && !jumped && !k.Self() && !t.plodding {
 		if from := newest.endOf(low); t.steady(newest, s, from) {
 			if t.tellSeen {
 				t.saw(newest, from, s.Packet, NotSkipped)
@@ -228,7 +229,7 @@ func (t *Tracker) move(c *Conn, s *tcp.Segment, from Endpoint) {
 	}
 	t.passing, t.unset = c, c.slot == 0
 	t.pass(c, s, from)
-	if t.key.self() {
+	if t.key.Self() {
 		t.pass(c, s, from.Peer()) // the one socket there is both ends
 	}
 	if t.passing = nil; t.unset {
@@ -249,7 +250,7 @@ func (t *Tracker) pass(c *Conn, s *tcp.Segment, from Endpoint) {
 
 // quoted takes in an ICMP error.
 func (t *Tracker) quoted(s *tcp.Segment) {
-	k, low := keyOf(s)
+	k, low := flow.KeyOf(s)
 	if c := t.newestOf(k); c != nil {
 		t.observeICMP(c, s, c.endOf(low))
 		t.saw(c, c.endOf(low), s.Packet, NotSkipped)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -289,7 +290,7 @@ func watch(m *sim, segments []capturedSegment, failf func(string, ...any)) repla
 		s := &segments[i]
 		sent = sent[:0]
 		tk.Observe(&s.Segment)
-		k, _ := keyOf(&s.Segment)
+		k, _ := flow.KeyOf(&s.Segment)
 		for c := tk.newestOf(k); c != nil; c = c.older() {
 			w := witnesses[c]
 			if w == nil {
