@@ -8,7 +8,7 @@
 // read up to there, and [Stats] says so.
 //
 //	file -> input.go -> window.go -> pcap.go, pcapng.go -> record
-//	record -> filter.go -> decode.go (fast) or slow.go (the rest) -> Segment
+//	record -> filter.go -> decode.go (fast) or decode_slow.go (the rest) -> Segment
 //
 // Nothing is copied on the way: records lie in the window that the file is
 // read into, and Segments hold numbers only.

@@ -10,7 +10,7 @@ import (
 // The fast path. Nearly every packet is TCP, or plainly not TCP, in IPv4 or
 // IPv6 behind Ethernet, a VLAN tag or two, Linux cooked capture, a loopback
 // header or nothing. Those are read here, in one pass and without allocating;
-// whatever else there is, the fast path asks the slow one (slow.go) for. What
+// whatever else there is, the fast path asks the slow one (decode_slow.go) for. What
 // both can read, both read alike: FuzzDecode holds them to it.
 
 // A verdict is what decoding makes of a packet.

@@ -7,7 +7,7 @@ import (
 )
 
 // The slow path. What the fast path asks for is taken apart here, header by
-// header: link layers in peel.go, tunnels in tunnel.go, ICMP errors in
+// header: link layers in decode_link.go, tunnels in tunnel.go, ICMP errors in
 // icmp.go, fragments in defrag.go; IP, its extension headers and TCP with
 // gopacket's layers in decode_gopacket.go.
 //

@@ -102,7 +102,7 @@ type rung struct {
 	cells   [2]tracker.Views
 	remark  string          // why the segment was not taken in
 	waits   bool            // a SYN that opens nothing until an answer tells that it is real
-	events  []tracker.Event // Moved and Odd
+	events  []tracker.Event // transitions and anomalies
 }
 
 // NewLadders returns Ladders of the given connections that write to w. The

@@ -193,14 +193,14 @@ func (x *end) closed() bool {
 // quiet is how long nothing must contradict an assumed arrival before it
 // counts as settled: longer than either end would have waited to repeat
 // something.
-func (c *Conn) quiet(e Endpoint) time.Duration {
-	rto := 2*c.ends[e].response() + 2*c.ends[e.Peer()].response() + 200*time.Millisecond
+func (c *Conn) quiet() time.Duration {
+	rto := 2*c.ends[Client].response() + 2*c.ends[Server].response() + 200*time.Millisecond
 	return max(3*time.Second, 4*rto, c.ends[Client].nextCopy(), c.ends[Server].nextCopy())
 }
 
 // nextCopy is how long an end waits that has to repeat something, if it had to
-// repeat its SYN or FIN: twice as long as the last time, until an answer to what
-// it sent once tells it better (RFC 6298 §5.5 to §5.7). 0: it repeated nothing.
+// repeat its SYN or FIN: twice as long as the last time (RFC 6298 §5.5). 0: it
+// repeated neither, or what it sent last is no copy.
 func (x *end) nextCopy() time.Duration {
 	if x.copies < 2 {
 		return 0
@@ -223,7 +223,7 @@ func (c *Conn) certainty(e Endpoint, now tcp.Time) Certainty {
 			before, newest = newest, st
 		}
 	}
-	ins, rested := newest.inputs(), now.Sub(newest.at) >= c.quiet(e)
+	ins, rested := newest.inputs(), now.Sub(newest.at) >= c.quiet()
 	switch {
 	case newest.bits == 0:
 		if x.assumed.Only() == tcp.Closed { // erased: it answered with RST from the first

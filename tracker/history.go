@@ -107,7 +107,7 @@ func (t *Tracker) enter(c *Conn, e Endpoint, ins tcp.InputSet, after tcp.StateSe
 		x.clock = tickOf(why.at)
 	}
 	if before.Shown() == after.Shown() {
-		x.foundIn(after) // still undecided: nothing to tell yet
+		x.beganIn(after) // still undecided: nothing to tell yet
 	} else if len(c.steps()) < maxSteps {
 		c.keep(newStep(why.at, why.packet, e, ins, after.Shown(), why.basis, maybe))
 	}
@@ -182,11 +182,12 @@ func (t *Tracker) pickUp(c *Conn, e Endpoint, allowed tcp.StateSet, why cause) {
 	t.moved(c, e, before, narrowed, 0, why)
 }
 
-// pastInputs has a bit for each input that may be among the steps: some share
-// one.
+// pastInputs has a bit for each input that may be among the steps.
 type pastInputs uint16
 
-func past(ins tcp.InputSet) pastInputs { return pastInputs(ins | ins>>16) }
+var _ [16 - int(tcp.NumInputs)]struct{} // it has room for all, or this does not compile
+
+func past(ins tcp.InputSet) pastInputs { return pastInputs(ins) }
 
 // find returns the newest step by which the input happened to the end.
 func (c *Conn) find(e Endpoint, in tcp.Input) (step, bool) {

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// A judge that cannot fail judges nothing. Here the tracker is made to lie, one
+// A test that cannot fail tests nothing. Here the tracker is made to lie, one
 // lie at a time, and the test that must see it has to fail:
 //
 //	go test -tags mutants ./tracker -run TestMutantsAreCaught
@@ -38,7 +38,7 @@ var mutants = []struct {
 	},
 	{
 		"what is assumed is settled at once", "conn.go",
-		"now.Sub(newest.at) >= c.quiet(e)", "true",
+		"now.Sub(newest.at) >= c.quiet()", "true",
 		"TestFirmStatesAreTheKernels",
 	},
 	{

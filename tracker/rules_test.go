@@ -51,11 +51,20 @@ func TestOneFileWritesStates(t *testing.T) {
 			continue
 		}
 		ast.Inspect(f, func(n ast.Node) bool {
-			if a, ok := n.(*ast.AssignStmt); ok {
-				for _, to := range a.Lhs {
-					if field, ok := to.(*ast.SelectorExpr); ok && states[field.Sel.Name] {
-						t.Errorf("%v: %s is written outside states.go", fset.Position(a.Pos()), field.Sel.Name)
-					}
+			var written []ast.Expr
+			switch n := n.(type) {
+			case *ast.AssignStmt:
+				written = n.Lhs
+			case *ast.IncDecStmt:
+				written = []ast.Expr{n.X}
+			case *ast.UnaryExpr:
+				if n.Op == token.AND {
+					written = []ast.Expr{n.X}
+				}
+			}
+			for _, to := range written {
+				if field, ok := to.(*ast.SelectorExpr); ok && (states[field.Sel.Name] || field.Sel.Name == "endStates") {
+					t.Errorf("%v: %s is written outside states.go", fset.Position(n.Pos()), field.Sel.Name)
 				}
 			}
 			return true

@@ -31,10 +31,15 @@ func TestSettledHeedsBackOff(t *testing.T) {
 		{10 * time.Second, Settled},
 	} {
 		tk.Advance(handshake.Add(row.after))
+		told := 0
 		tk.Each(func(r *Record) {
+			told++
 			if server := &r.Ends[Server]; server.State != tcp.Established || server.Certainty != row.want {
 				t.Errorf("after %v the server is %v, %v, want %v", row.after, server.State, server.Certainty, row.want)
 			}
 		})
+		if told != 1 {
+			t.Errorf("after %v there are %d connections, want 1", row.after, told)
+		}
 	}
 }

@@ -4,7 +4,7 @@ import "github.com/tcpwatch/tcpwatch/tracker/tcp"
 
 // endStates are the states of an end in the two views. More than one state is
 // in a set only where the packets cannot decide. They are written here and
-// nowhere else. Where an input takes them is told by the table (StateSet.after)
+// nowhere else. Where an input takes them is told by the table (tcp.StateSet.After)
 // alone; what else can happen is that it becomes known in which states the end
 // has been all along (foundIn), or in which it began (beganIn).
 type endStates struct {

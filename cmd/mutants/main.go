@@ -340,7 +340,7 @@ func (r *run) judge(end time.Time) error {
 		}
 	}
 	for name := range r.accepted {
-		if !r.known[name] && r.sample == 0 {
+		if !r.known[name] {
 			fmt.Println("listed as accepted, but no mutant:", name)
 			stale++
 		}

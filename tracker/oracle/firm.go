@@ -80,7 +80,7 @@ func (c *Case) contradicts(l *look, claim claim) (want string, wrong bool) {
 		if claim.over && visits[last+i].state == "CLOSED" {
 			break
 		}
-		if state == "CLOSED" && v.at < float64(claim.since)/1e9-polled {
+		if state == "CLOSED" && len(l.records) > 1 && v.at < float64(claim.since)/1e9-polled {
 			continue
 		}
 		if s := c.shownAtTap(l, v); s != nil {
@@ -126,7 +126,7 @@ func (c *Case) excuseOf(l *look, claim claim) excuse {
 	if why := c.closedFirst(l, claim); why != (excuse{}) {
 		return why
 	}
-	if claim.state == tcp.SynReceived && socketless(l.cp.state(l.end)) == "CLOSED" {
+	if claim.state == tcp.SynReceived && !l.cameTo(claim, func(state string) bool { return state != "SYN_RCVD" && state != "CLOSED" }) {
 		if s := c.shownAtTap(l, visit{"SYN_RCVD", float64(claim.since) / 1e9}); s != nil {
 			return because(KeepsNoRequest, "%v was sent with a SYN cookie", s)
 		}
@@ -138,8 +138,8 @@ func (c *Case) excuseOf(l *look, claim claim) excuse {
 			return why
 		}
 		gone := notCaptured(here, there, addr)
-		if l.opening() {
-			if why := resetUnseen(there, gone, addr); why != (excuse{}) {
+		if opened := l.opening(); opened != 0 {
+			if why := resetUnseen(there, gone, addr, moment(opened)); why != (excuse{}) {
 				return why
 			}
 		}
@@ -149,14 +149,23 @@ func (c *Case) excuseOf(l *look, claim claim) excuse {
 			}
 		}
 	}
-	return c.forgedAndAccepted(l)
+	return c.forgedAndAccepted(l, claim)
+}
+
+// cameTo reports whether the kernel came to such a state in the connection of the
+// claim.
+func (l *look) cameTo(claim claim, such func(state string) bool) bool {
+	return slices.ContainsFunc(l.conn.Moves[l.end], func(m Move) bool {
+		return claim.began() <= m.T && m.T <= l.cp.T && such(socketless(m.To))
+	})
 }
 
 // closedFirst excuses a passive close where the kernel's was an active one: its
 // FIN was first sent after the peer's had come, or only later copies, which
 // acknowledge the peer's, came to the tap.
 func (c *Case) closedFirst(l *look, claim claim) excuse {
-	if claim.state != tcp.CloseWait && claim.state != tcp.LastAck && claim.state != tcp.Closed {
+	closesFirst := func(state string) bool { return state == "FIN_WAIT_1" }
+	if claim.state != tcp.CloseWait && claim.state != tcp.LastAck && claim.state != tcp.Closed || !l.cameTo(claim, closesFirst) {
 		return excuse{}
 	}
 	if host(l.tap) != l.end && len(c.Taps) > 1 {
@@ -174,22 +183,26 @@ func (c *Case) closedFirst(l *look, claim claim) excuse {
 	return excuse{}
 }
 
-// opening reports whether the newest connection of the end had come no further
-// than to its SYN.
-func (l *look) opening() bool {
+// opening returns when the newest connection of the end was opened, if it had come
+// no further than to its SYN; else 0.
+func (l *look) opening() float64 {
 	for _, m := range slices.Backward(l.conn.Moves[l.end]) {
 		if m.T <= l.cp.T && m.To != "CLOSED" {
-			return m.To == "SYN_SENT" || m.To == "SYN_RCVD"
+			if m.To == "SYN_SENT" || m.To == "SYN_RCVD" {
+				return m.T
+			}
+			break
 		}
 	}
-	return false
+	return 0
 }
 
-// resetUnseen says which RST of the end never came to the tap, where the connection
-// goes on for all that it sees: what it opens then may be forged.
-func resetUnseen(there []tcp.Segment, gone map[int]bool, end string) excuse {
+// resetUnseen says which RST of the end before it opened anew never came to the
+// tap, where the connection goes on for all that it sees: what it opens then may
+// be forged.
+func resetUnseen(there []tcp.Segment, gone map[int]bool, end string, opened tcp.Time) excuse {
 	for i := range there {
-		if s := &there[i]; gone[i] && s.Flags.Any(tcp.RST) {
+		if s := &there[i]; gone[i] && s.Flags.Any(tcp.RST) && s.Time <= opened {
 			return because(RSTLost, "%v of %s never came to the tap, and what it opened since may be forged", s, end)
 		}
 	}
@@ -199,7 +212,7 @@ func resetUnseen(there []tcp.Segment, gone map[int]bool, end string) excuse {
 // forgedAndAccepted excuses a firm state where, as the captures of both hosts
 // show, the end's peer accepted a segment in the end's name that the end did not
 // send: by its numbers it is the end's own.
-func (c *Case) forgedAndAccepted(l *look) excuse {
+func (c *Case) forgedAndAccepted(l *look, claim claim) excuse {
 	peer := ends[0]
 	if l.end == peer {
 		peer = ends[1]
@@ -209,7 +222,7 @@ func (c *Case) forgedAndAccepted(l *look) excuse {
 	}
 	sent := count(crossing(c.at(l.end), l.addr(), l.conn.Addr(peer)))
 	for _, s := range crossing(c.at(peer), l.addr(), l.conn.Addr(peer)) {
-		if at := float64(s.Time) / 1e9; s.Src != l.addr() || sent[bare(&s)] > 0 || at > l.cp.T {
+		if at := float64(s.Time) / 1e9; s.Src != l.addr() || sent[bare(&s)] > 0 || at > l.cp.T || at < claim.began() {
 			continue
 		}
 		if moved := func(m Move) bool { return movedBy(m, &s) }; slices.ContainsFunc(l.conn.Moves[peer], moved) {

@@ -127,7 +127,10 @@ func (c *Case) looks(f func(l look)) {
 			for _, cp := range conn.Checkpoints {
 				records := between(replay(c.segments[tap], moment(cp.T)), conn.Addr("client"), conn.Addr("server"))
 				if len(records) == 0 {
-					continue // nothing of it was captured here
+					records = []*tracker.Record{{}} // it says nothing
+					if !c.captured(tap, &conn, cp.T) {
+						continue // and nothing was captured
+					}
 				}
 				for _, end := range ends {
 					f(look{tap, end, &conn, &cp, records})
@@ -135,6 +138,17 @@ func (c *Case) looks(f func(l look)) {
 			}
 		}
 	}
+}
+
+// captured reports whether the tap had a segment of the conversation by then.
+func (c *Case) captured(tap string, conn *Story, t float64) bool {
+	list := crossing(c.segments[tap], conn.Addr("client"), conn.Addr("server"))
+	return slices.ContainsFunc(list, func(s tcp.Segment) bool { return s.Time <= moment(t) && s.ICMP.Type == 0 })
+}
+
+// spoke reports whether the tap had a segment of the end by then.
+func (l *look) spoke(segments []tcp.Segment) bool {
+	return slices.ContainsFunc(segments, func(s tcp.Segment) bool { return s.Src == l.addr() && s.Time <= moment(l.cp.T) })
 }
 
 // addr returns the address of the end.
@@ -159,7 +173,7 @@ func (c *Case) States() (compared int, misses []Miss) {
 		got := endAt(socket(l.records, l.addr()), l.addr()).State
 		if want := l.cp.accepts(l.tap, l.end); !slices.Contains(want, got.String()) {
 			why := c.undecidable(l.tap, l.end, l.conn, l.cp.T)
-			if newest := endAt(l.records[len(l.records)-1], l.addr()); got == tcp.Unknown && newest.Packets == 0 {
+			if why == (excuse{}) && got == tcp.Unknown && !l.spoke(crossing(c.segments[l.tap], l.conn.Addr("client"), l.conn.Addr("server"))) {
 				why = excuse{SaysUnknown, "the end has not sent a packet, and the tracker says that it does not know"}
 			}
 			misses = append(misses, l.miss(got.String(), strings.Join(want, " or "), why))

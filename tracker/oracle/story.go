@@ -69,7 +69,7 @@ type Move struct {
 	T    float64 `json:"t"`
 	From string  `json:"from"`
 	To   string  `json:"to"`
-	Src  string  `json:"src"` // "trace": exact; "diag": polled, some milliseconds late
+	Src  string  `json:"src"` // "trace", "api": exact; "diag": polled, some milliseconds late
 }
 
 // moment is a time of truth.json as a tcp.Time.
@@ -91,16 +91,6 @@ func (c *Checkpoint) accepts(tap, end string) []string {
 // inDoubt reports whether a bystander at the tap cannot know the end.
 func (c *Checkpoint) inDoubt(tap, end string) bool {
 	return slices.Contains(c.InDoubt[tap], end) || slices.Contains(c.Silent, end)
-}
-
-// Silent counts the ends at checkpoints that moved without sending.
-func (s *Story) Silent() (n int) {
-	for _, conn := range s.conversations() {
-		for _, cp := range conn.Checkpoints {
-			n += len(cp.Silent)
-		}
-	}
-	return n
 }
 
 // Addr returns the address of the end.

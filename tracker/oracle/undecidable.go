@@ -333,7 +333,10 @@ func finPassedBy(here, there []tcp.Segment, end string, moves []Move) excuse {
 		if s.Dst.String() != end || !s.Flags.Any(tcp.FIN) || passed[bare(s)] > 0 {
 			continue
 		}
-		if slices.ContainsFunc(moves, func(m Move) bool { return movedBy(m, s) }) {
+		byFIN := func(m Move) bool {
+			return movedBy(m, s) && (m.To == "CLOSE_WAIT" || m.To == "CLOSING" || m.To == "TIME_WAIT")
+		}
+		if slices.ContainsFunc(moves, byFIN) {
 			return because(PassedBy, "%v came to %s without having passed the tap, and moved it", s, end)
 		}
 	}

@@ -1,6 +1,6 @@
 package tcp
 
-// hard reports whether the error condemns a connection that is open: the other
+// Hard reports whether the error condemns a connection that is open: the other
 // host has no such protocol or port (RFC 1122 §4.2.3.9, RFC 4443 §3.1).
 func (m ICMP) Hard() bool {
 	if m.V6 {
@@ -35,7 +35,7 @@ func (m ICMP) Version() string {
 	return "ICMP"
 }
 
-// unreachable reports whether the error says that the destination cannot be
+// Unreachable reports whether the error says that the destination cannot be
 // reached. "Fragmentation needed" and "packet too big" are path MTU discovery.
 func (m ICMP) Unreachable() bool {
 	if m.V6 {

@@ -142,12 +142,12 @@ func (s *Segment) Len() Size {
 // End is the sequence number after the segment's last.
 func (s *Segment) End() Seq { return s.Seq.Add(s.Len()) }
 
-// pureAck reports whether the segment does nothing but acknowledge.
+// PureAck reports whether the segment does nothing but acknowledge.
 func (s *Segment) PureAck() bool {
 	return s.Flags&(ACK|SYN|FIN|RST) == ACK && s.Data == 0
 }
 
-// lawless reports whether the segment has none of the flags without which none
+// Lawless reports whether the segment has none of the flags without which none
 // is sent. No state takes anything from it (RFC 9293 §3.10.7.2 to §3.10.7.4,
 // where "if the ACK bit is off, drop the segment"), and no end sends it.
 func (s *Segment) Lawless() bool { return s.Flags&(SYN|ACK|RST) == 0 }

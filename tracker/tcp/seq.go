@@ -26,7 +26,7 @@ func (s Seq) AtMost(t Seq) bool { return int32(s-t) <= 0 }
 // In reports whether s lies in [from, to), a window of the sequence space.
 func (s Seq) In(from, to Seq) bool { return s-from < to-from }
 
-// later returns whichever of s and t comes later.
+// Later returns whichever of s and t comes later.
 func Later(s, t Seq) Seq {
 	if s.Before(t) {
 		return t

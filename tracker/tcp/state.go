@@ -102,7 +102,7 @@ func (set StateSet) List() []State {
 	return list
 }
 
-// only returns the set's one state, or Unknown where it has none or several.
+// Only returns the set's one state, or Unknown where it has none or several.
 func (set StateSet) Only() State {
 	if set.Len() != 1 {
 		return Unknown
@@ -123,7 +123,7 @@ var defaults = []struct {
 	{Closing.Set() | TimeWait.Set(), TimeWait},
 }
 
-// shown returns the one state by which the set is named in tables.
+// Shown returns the one state by which the set is named in tables.
 func (set StateSet) Shown() State {
 	if one := set.Only(); one != Unknown {
 		return one
@@ -136,7 +136,7 @@ func (set StateSet) Shown() State {
 	return Unknown
 }
 
-// within reports whether the set has states, all of them of the other.
+// Within reports whether the set has states, all of them of the other.
 func (set StateSet) Within(of StateSet) bool { return set != 0 && set&^of == 0 }
 
 // AnyState are all eleven: nothing is known.

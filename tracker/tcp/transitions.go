@@ -212,7 +212,7 @@ func compile(rows []Transition) (table [NumStates][NumInputs]State) {
 	}
 	for _, row := range rows {
 		if table[row.From][row.On] != row.From {
-			panic(fmt.Sprintf("tracker: two rows for %v on %v", row.From, row.On))
+			panic(fmt.Sprintf("tcp: two rows for %v on %v", row.From, row.On))
 		}
 		table[row.From][row.On] = row.To
 	}
@@ -227,7 +227,7 @@ var acts = func() (set [NumStates]InputSet) {
 	return set
 }()
 
-// after returns where the inputs take each state of the set: the machine
+// After returns where the inputs take each state of the set: the machine
 // itself. It is the only reader of the table.
 func (set StateSet) After(ins InputSet) StateSet {
 	if set&(set-1) == 0 { // one state, as nearly always
@@ -254,10 +254,10 @@ func (set StateSet) After(ins InputSet) StateSet {
 	return set
 }
 
-// effective returns those of the inputs that move the set, applied in order.
+// Effective returns those of the inputs that move the set, applied in order.
 func (set StateSet) Effective(ins InputSet) InputSet {
 	var moving InputSet
-	if set&(set-1) == 0 { // as in after
+	if set&(set-1) == 0 { // as in After
 		s := State(bits.TrailingZeros16(uint16(set)))
 		for ins&acts[s] != 0 {
 			in := Input(bits.TrailingZeros32(uint32(ins & acts[s])))

@@ -8,7 +8,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 )
 
-// A clock is virtual time, with the timers of both stacks. Only run moves it.
+// A clock is virtual time, with the timers of both stacks. Only the lab moves it.
 type clock struct {
 	mu     sync.Mutex // a stack sets timers from goroutines of its own
 	now    time.Time

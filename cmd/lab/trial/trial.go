@@ -205,9 +205,13 @@ func (n *Tally) Complain(t *testing.T, p *Play, check string, m *oracle.Miss) (k
 	return false
 }
 
-// mostExcused is the share of what is compared that one excuse may have. The
-// wire loses up to 15 % of the segments of a conversation.
-const mostExcused = 0.1
+// The share of what is compared that one excuse may have. The wire loses up to
+// 15 % of the segments of a conversation; a firm state needs an excuse rarely.
+const (
+	mostStates    = 0.05
+	mostFirm      = 0.02
+	mostHistories = 0.1
+)
 
 // NewTally begins to count, and prints the figures when the test ends.
 func NewTally(t *testing.T) *Tally {
@@ -219,9 +223,12 @@ func NewTally(t *testing.T) *Tally {
 		t.Logf("states at quiet moments: %v", &n.states)
 		t.Logf("firm states: %v", &n.firm)
 		t.Logf("histories: %v", &n.histories)
-		for _, c := range []count{n.states, n.firm, n.histories} {
+		for _, c := range []struct {
+			count
+			share float64
+		}{{n.states, mostStates}, {n.firm, mostFirm}, {n.histories, mostHistories}} {
 			for excuse, times := range c.excused {
-				if most := max(5, mostExcused*float64(c.all)); float64(times) > most {
+				if most := max(5, c.share*float64(c.all)); float64(times) > most {
 					t.Errorf("excused %d times that %q, want at most %.0f", times, excuse, most)
 				}
 			}
