@@ -37,6 +37,17 @@ var mutants = []struct {
 		"TestFirmStatesAreTheKernels",
 	},
 	{
+		"a server that has closed is in SYN_RCVD, proved", "conn.go", // which no excuse may cover
+		"r.Possible = c.possible(e, r.Certainty)",
+		"if e == Server && x.assumed == tcp.Closed.Set() && x.has(sentSYNACK) {\n\t\tr.Proved = tcp.SynReceived\n\t}",
+		"TestFirmStatesAreTheKernels",
+	},
+	{
+		"the history forgets CLOSE_WAIT", "conn.go",
+		"if st.end() == e {\n\t\t\tr.History", "if st.end() == e && st.state() != tcp.CloseWait {\n\t\t\tr.History",
+		"TestHistoriesEqualKernels",
+	},
+	{
 		"what is assumed is settled at once", "conn.go",
 		"now.Sub(newest.at) >= c.quiet()", "true",
 		"TestFirmStatesAreTheKernels",

@@ -14,7 +14,7 @@ import (
 
 // compareAll compares every story with its kernels. Misses that the packets
 // decide are errors, unless faults has so many of them in that story. excused
-// bounds how often each excuse may be used.
+// says how often each excuse is used.
 func compareAll(t *testing.T, what string, excused map[oracle.Excuse]int, compare func(c *oracle.Case) (compared int, misses []oracle.Miss)) {
 	files, err := filepath.Glob("testdata/traces/*/truth.json")
 	if err != nil || len(files) == 0 {
@@ -63,9 +63,14 @@ func compareAll(t *testing.T, what string, excused map[oracle.Excuse]int, compar
 	for _, stale := range known.Stale() {
 		t.Errorf("the fault %q of %s is stale: it says %q", stale, what, faults[what][stale])
 	}
-	for excuse, n := range used {
-		if n > excused[excuse] {
-			t.Errorf("%s: excused %d times that %q, want at most %d", what, n, excuse, excused[excuse])
+	for excuse := range used {
+		if _, known := excused[excuse]; !known {
+			t.Errorf("%s: excused %d times that %q, want never", what, used[excuse], excuse)
+		}
+	}
+	for excuse, n := range excused {
+		if used[excuse] != n {
+			t.Errorf("%s: excused %d times that %q, want %d", what, used[excuse], excuse, n)
 		}
 	}
 }

@@ -19,6 +19,7 @@ type claim struct {
 	how   tracker.Certainty
 	since tcp.Time // when the connection began of which it is said
 	over  bool     // the tracker says that the end has closed since
+	quiet bool     // it is settled since nobody contradicted it, not by a timer or by what an end sent
 }
 
 // began is when the connection may have begun at its host.
@@ -31,12 +32,21 @@ func (c claim) began() float64 {
 func claims(r *tracker.Record, addr netip.AddrPort) (list []claim) {
 	e := endAt(r, addr)
 	if e.Certainty != tracker.Assumed {
-		list = append(list, claim{e.State, e.Certainty, r.Start, false})
+		list = append(list, claim{e.State, e.Certainty, r.Start, false, bySilence(e)})
 	}
 	if e.Proved != tcp.Unknown && (e.Certainty != tracker.Proved || e.Proved != e.State) {
-		list = append(list, claim{e.Proved, tracker.Proved, r.Start, socketless(e.State.String()) == "CLOSED"})
+		list = append(list, claim{e.Proved, tracker.Proved, r.Start, socketless(e.State.String()) == "CLOSED", false})
 	}
 	return list
+}
+
+// bySilence reports whether the state is settled since nobody contradicted it.
+func bySilence(e *tracker.EndRecord) bool {
+	if e.Certainty != tracker.Settled || len(e.History) == 0 {
+		return false
+	}
+	newest := &e.History[len(e.History)-1]
+	return newest.Basis != tracker.ByTimer && newest.Inputs&tcp.InputsOf(tcp.NoTCB, tcp.Reopened) == 0
 }
 
 // Firm finds the firm states, at all checkpoints, that the kernels had not come
@@ -143,7 +153,7 @@ func (c *Case) excuseOf(l *look, claim claim) excuse {
 				return why
 			}
 		}
-		if claim.how == tracker.Settled { // by silence, and it was not silent
+		if claim.quiet { // and it was not silent
 			if why := untold(there, gone, lastHeard(there, gone, addr), addr); why != (excuse{}) {
 				return why
 			}
