@@ -6,18 +6,14 @@ import "github.com/tcpwatch/tcpwatch/cmd/lab/trial"
 
 // What the tracker does wrong in more than one story.
 const (
-	believesPAWS   = "a FIN that PAWS refuses is believed (RFC 7323 §5.3)"
-	believesAck    = "a FIN whose ACK the receiver refuses is believed (RFC 5961 §5)"
-	believesMD5    = "a segment without the signature that all else carries is believed (RFC 2385 §2)"
-	believesBeyond = "a FIN beyond the window is believed, and its sender taken to have closed (RFC 9293 §3.10.7.4)"
-	believesHole   = "a FIN behind a hole is not given up when its alleged sender closes elsewhere"
-	believesNext   = "a FIN is believed although its alleged sender goes on to use its number"
-	ownRST         = "a RST that answers data beyond a FIN is taken for one of a host without the connection"
-	noSYNACK       = "a listener that sends no SYN+ACK is taken to be in SYN_RCVD"
-	acksIgnored    = "ACKs are believed although the SYN+ACK is repeated after them"
-	cookies        = "SYN cookies are not told by a SYN+ACK that is never repeated"
-	foreignRST     = "a RST is held to prove that its alleged sender has no connection, when a NAT or a firewall on the way has none"
-	otherRST       = "a RST is believed although its alleged sender goes on to send data"
+	believesPAWS = "a FIN that PAWS refuses is believed (RFC 7323 §5.3)"
+	believesAck  = "a FIN whose ACK the receiver refuses is believed (RFC 5961 §5)"
+	believesMD5  = "a segment without the signature that all else carries is believed (RFC 2385 §2)"
+	ownRST       = "a RST that answers data beyond a FIN is taken for one of a host without the connection"
+	noSYNACK     = "a listener that sends no SYN+ACK is taken to be in SYN_RCVD"
+	acksIgnored  = "ACKs are believed although the SYN+ACK is repeated after them"
+	foreignRST   = "a RST is held to prove that its alleged sender has no connection, when a NAT or a firewall on the way has none"
+	otherRST     = "a RST is believed although its alleged sender goes on to send data"
 )
 
 // known returns the stories on which the tracker is wrong, until it is mended:
@@ -37,18 +33,18 @@ func known() (list []trial.Known) {
 		{"md5-forged-rst", "*", "states", "both ends are CLOSED, at the server's tap", believesMD5},
 		{"md5-forged-rst", "*", "firm states", "the client is CLOSED, at the server's tap", believesMD5},
 
-		{"forged-fin", "*", "states", "the client has closed, at the server's tap", believesNext},
+		{"forged-fin", "*", "states", "the client has closed, at the server's tap", trial.BelievesNext},
 		{"forged-fin", "*", "anomalies", "half-open-discovered", ownRST},
-		{"forged-fin-reached", "*", "states", "the client has closed, at the server's tap", believesNext},
-		{"forged-fin-reached", "*", "firm states", "the client has closed, at the server's tap", believesNext},
-		{"forged-fin-reached", "*", "anomalies", "nothing is told of the octet that the client did not send", believesNext},
-		{"forged-fin-beyond-hole", "*", "states", "the client closed early, and its own FIN is not taken for one", believesHole},
-		{"forged-fin-beyond-hole", "*", "firm states", "the client closed early, and its own FIN is not taken for one", believesHole},
-		{"forged-fin-beyond-hole", "*", "histories", "the server never gets the client's own FIN", believesHole},
-		{"forged-fin-beyond-window", "*", "states", "the client has closed, at the server's tap", believesBeyond},
-		{"forged-fin-beyond-window", "*", "firm states", "the client has closed, at the server's tap", believesBeyond},
-		{"forged-fin-beyond-window", "*", "histories", "the server never gets the client's own FIN", believesBeyond},
-		{"forged-fin-beyond-window", "*", "anomalies", "the client's own FIN is called its second", believesBeyond},
+		{"forged-fin-reached", "*", "states", "the client has closed, at the server's tap", trial.BelievesNext},
+		{"forged-fin-reached", "*", "firm states", "the client has closed, at the server's tap", trial.BelievesNext},
+		{"forged-fin-reached", "*", "anomalies", "nothing is told of the octet that the client did not send", trial.BelievesNext},
+		{"forged-fin-beyond-hole", "*", "states", "the client closed early, and its own FIN is not taken for one", trial.BelievesHole},
+		{"forged-fin-beyond-hole", "*", "firm states", "the client closed early, and its own FIN is not taken for one", trial.BelievesHole},
+		{"forged-fin-beyond-hole", "*", "histories", "the server never gets the client's own FIN", trial.BelievesHole},
+		{"forged-fin-beyond-window", "*", "states", "the client has closed, at the server's tap", trial.BelievesBeyond},
+		{"forged-fin-beyond-window", "*", "firm states", "the client has closed, at the server's tap", trial.BelievesBeyond},
+		{"forged-fin-beyond-window", "*", "histories", "the server never gets the client's own FIN", trial.BelievesBeyond},
+		{"forged-fin-beyond-window", "*", "anomalies", "the client's own FIN is called its second", trial.BelievesBeyond},
 		{"forged-data-next", "ipv6", "anomalies", "none", "without IP identification, what is sent below an ACK is held to repeat what the capture lacks"},
 		{"forged-syn-ack-in-window", "*", "anomalies", "none", "a SYN+ACK that is challenged as a SYN is told of by nothing (RFC 5961 §4)"},
 
@@ -64,9 +60,9 @@ func known() (list []trial.Known) {
 		{"handshake-ack-filtered", "*", "firm states", "the server is ESTABLISHED", acksIgnored},
 		{"defer-accept-expires", "*", "anomalies", "none", "a RST of a server that forgot the request, in answer to the client's first data, is told of by nothing"},
 
-		{"syn-cookies-ack-lost-silence", "*", "states", "the server is in SYN_RCVD for ever", cookies},
-		{"syn-cookies-ack-lost-silence", "*", "firm states", "the server is ESTABLISHED, at the client's tap", cookies},
-		{"syn-cookies-ack-lost-silence", "*", "histories", "the server has been in SYN_RCVD", cookies},
+		{"syn-cookies-ack-lost-silence", "*", "states", "the server is in SYN_RCVD for ever", trial.Cookies},
+		{"syn-cookies-ack-lost-silence", "*", "firm states", "the server is ESTABLISHED, at the client's tap", trial.Cookies},
+		{"syn-cookies-ack-lost-silence", "*", "histories", "the server has been in SYN_RCVD", trial.Cookies},
 
 		{"conntrack-forgets-reset", "*", "states", "the server is CLOSED", otherRST},
 		{"conntrack-forgets-reset", "*", "firm states", "the server is CLOSED", foreignRST},

@@ -81,11 +81,7 @@ var deviations = []deviation{
 
 // What the tracker does wrong in more than one story.
 const (
-	believesBeyond = "a FIN beyond the window is believed, and its sender taken to have closed (RFC 9293 §3.10.7.4)"
-	believesHole   = "a FIN behind a hole is not given up when its alleged sender closes elsewhere"
-	believesNext   = "a FIN is believed although its alleged sender goes on to use its number"
-	cookies        = "SYN cookies are not told by a SYN+ACK that is never repeated"
-	deferred       = "the ACK of the handshake is held to be taken, since the SYN+ACK is not repeated"
+	deferred = "the ACK of the handshake is held to be taken, since the SYN+ACK is not repeated"
 )
 
 // knownInStories returns the stories on which the tracker is wrong, until it is
@@ -95,22 +91,22 @@ func knownInStories() (list []trial.Known) {
 		{"defer-accept-late-data", "states", "the server is ESTABLISHED", deferred},
 		{"defer-accept-late-data", "firm states", "the server is ESTABLISHED", deferred},
 
-		{"forged-fin", "states", "the client has closed, at the server's tap", believesNext},
-		{"forged-fin-reached", "states", "the client has closed, at the server's tap", believesNext},
-		{"forged-fin-reached", "firm states", "the client has closed, at the server's tap", believesNext},
-		{"refused-fin-ancient-ack", "states", "the client has closed, at the server's tap", believesNext},
-		{"refused-fin-future-ack", "states", "the client has closed, at the server's tap", believesNext},
-		{"refused-fin-old-timestamp", "states", "the client has closed, at the server's tap", believesNext},
-		{"forged-fin-beyond-hole", "states", "the client closed early, and its own FIN is not taken for one", believesHole},
-		{"forged-fin-beyond-hole", "firm states", "the client closed early, and its own FIN is not taken for one", believesHole},
-		{"forged-fin-beyond-hole", "histories", "the server never gets the client's own FIN", believesHole},
-		{"forged-fin-beyond-window", "states", "the client has closed, at the server's tap", believesBeyond},
-		{"forged-fin-beyond-window", "firm states", "the client has closed, at the server's tap", believesBeyond},
-		{"forged-fin-beyond-window", "histories", "the server never gets the client's own FIN", believesBeyond},
+		{"forged-fin", "states", "the client has closed, at the server's tap", trial.BelievesNext},
+		{"forged-fin-reached", "states", "the client has closed, at the server's tap", trial.BelievesNext},
+		{"forged-fin-reached", "firm states", "the client has closed, at the server's tap", trial.BelievesNext},
+		{"refused-fin-ancient-ack", "states", "the client has closed, at the server's tap", trial.BelievesNext},
+		{"refused-fin-future-ack", "states", "the client has closed, at the server's tap", trial.BelievesNext},
+		{"refused-fin-old-timestamp", "states", "the client has closed, at the server's tap", trial.BelievesNext},
+		{"forged-fin-beyond-hole", "states", "the client closed early, and its own FIN is not taken for one", trial.BelievesHole},
+		{"forged-fin-beyond-hole", "firm states", "the client closed early, and its own FIN is not taken for one", trial.BelievesHole},
+		{"forged-fin-beyond-hole", "histories", "the server never gets the client's own FIN", trial.BelievesHole},
+		{"forged-fin-beyond-window", "states", "the client has closed, at the server's tap", trial.BelievesBeyond},
+		{"forged-fin-beyond-window", "firm states", "the client has closed, at the server's tap", trial.BelievesBeyond},
+		{"forged-fin-beyond-window", "histories", "the server never gets the client's own FIN", trial.BelievesBeyond},
 
-		{"syn-cookies-ack-lost-silence", "states", "the server is in SYN_RCVD for ever", cookies},
-		{"syn-cookies-ack-lost-silence", "firm states", "the server is ESTABLISHED, at the client's tap", cookies},
-		{"syn-cookies-ack-lost-silence", "histories", "the server has been in SYN_RCVD", cookies},
+		{"syn-cookies-ack-lost-silence", "states", "the server is in SYN_RCVD for ever", trial.Cookies},
+		{"syn-cookies-ack-lost-silence", "firm states", "the server is ESTABLISHED, at the client's tap", trial.Cookies},
+		{"syn-cookies-ack-lost-silence", "histories", "the server has been in SYN_RCVD", trial.Cookies},
 	} {
 		list = append(list, trial.Known{Story: k[0], Family: "*", Check: k[1], What: k[2], Why: k[3]})
 	}
