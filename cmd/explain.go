@@ -11,11 +11,11 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // explain reads the captures twice: once to learn which connections there are
@@ -127,7 +127,7 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 		seen++
 		if wanted(e.Record) {
 			r := e.Record.Clone()
-			r.Ends[tracker.Client].History, r.Ends[tracker.Server].History = nil, nil
+			r.Ends[tcp.Client].History, r.Ends[tcp.Server].History = nil, nil
 			records = append(records, r)
 		}
 		return nil
@@ -198,8 +198,8 @@ func inGoes(records []*tracker.Record) (goes [][]*tracker.Record) {
 	index := make(map[pair]int)
 	segments := uint64(segmentsAtOnce + 1)
 	for _, r := range records {
-		a, b := r.Ends[tracker.Client].Addr, r.Ends[tracker.Server].Addr
-		n := r.Ends[tracker.Client].Packets + r.Ends[tracker.Server].Packets
+		a, b := r.Ends[tcp.Client].Addr, r.Ends[tcp.Server].Addr
+		n := r.Ends[tcp.Client].Packets + r.Ends[tcp.Server].Packets
 		i, known := index[pair{a, b}]
 		if !known {
 			i, known = index[pair{b, a}]
@@ -292,7 +292,7 @@ func (f *explainFlags) completeConn(c *cobra.Command, files []string, _ string) 
 	var list []cobra.Completion
 	_, _ = f.read(c.Context(), files, co, false, io.Discard, watch.Sink{Apart: true, Event: func(e *tracker.Event) error {
 		if r := e.Record; e.Kind == tracker.EventConnection {
-			what := fmt.Sprintf("%v %v", r.Ends[tracker.Client].Addr, r.Ends[tracker.Server].Addr)
+			what := fmt.Sprintf("%v %v", r.Ends[tcp.Client].Addr, r.Ends[tcp.Server].Addr)
 			list = append(list, cobra.CompletionWithDesc(fmt.Sprint(r.Conn), what))
 		}
 		return nil

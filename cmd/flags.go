@@ -51,14 +51,14 @@ func (f *readFlags) atFlag(c *cobra.Command) {
 // trackingFlags adds the flags that say how the captures are read and tracked.
 func (f *readFlags) trackingFlags(c *cobra.Command) {
 	fl := c.Flags()
-	fl.StringVar(&f.stack, "stack", "linux", "timers and choices of the endpoints: "+strings.Join(tracker.Stacks(), ", "))
+	fl.StringVar(&f.stack, "stack", "linux", "timers and choices of the endpoints: "+strings.Join(tcp.Stacks(), ", "))
 	fl.DurationVar(&f.twoMSL, "2msl", 0, "how long TIME_WAIT is held; 0 leaves it to the stack")
 	fl.BoolVar(&f.outer, "outer", false, "leave tunnels closed: follow the outermost TCP")
 	fl.BoolVar(&f.verify, "verify-checksums", false, "check every TCP checksum, not only those of SYN, FIN and RST")
 	fl.BoolVar(&f.payload, "payload", false, "keep hashes of the payload in flight, to notice the same octets sent with two contents")
 	fl.IntVar(&f.maxConns, "max-connections", 0, maxConnsUsage())
 	fl.StringVar(&f.maxMemory, "max-memory", "", maxMemoryUsage())
-	complete(c, "stack", tracker.Stacks())
+	complete(c, "stack", tcp.Stacks())
 }
 
 // displayFlags adds the flags that say how the terminal is used.
@@ -149,7 +149,7 @@ func (f *readFlags) config() (c tracker.Config, err error) {
 		return c, fmt.Errorf("--2msl %v: TIME_WAIT cannot be held for a negative time", f.twoMSL)
 	}
 	if f.stack != "" {
-		if _, err := tracker.ParseStack(f.stack); err != nil {
+		if _, err := tcp.ParseStack(f.stack); err != nil {
 			return c, fmt.Errorf("--stack: %w", err)
 		}
 	}

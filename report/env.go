@@ -44,7 +44,7 @@ func fullAnomaly() tracker.Anomaly {
 // nothing, and one that lacks all that may be lacking.
 func fullRecord() *tracker.Record {
 	r := bareRecord()
-	r.ClosedBy, r.HandshakeRTT, r.Anomalies = tracker.ByClient, 1, []tracker.Anomaly{fullAnomaly()}
+	r.ClosedBy, r.HandshakeRTT, r.Anomalies = tcp.ByClient, 1, []tracker.Anomaly{fullAnomaly()}
 	for e := range r.Ends {
 		x := &r.Ends[e]
 		x.Possible = 1<<tcp.Closed | 1<<tcp.TimeWait
@@ -266,7 +266,7 @@ func FieldText(r *tracker.Record, path string) (text string, ok bool) {
 func ConnOf(v reflect.Value) int { return int(leafOf(v, "conn").Int()) }
 
 // SetState puts an end of an environment in another state.
-func SetState(v reflect.Value, e tracker.Endpoint, s tcp.State) {
+func SetState(v reflect.Value, e tcp.Endpoint, s tcp.State) {
 	leafOf(leafOf(v, e.String()), "state").SetString(s.String())
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A field is one field of the connection record. The list of them is the only
@@ -35,12 +36,12 @@ func makeFields() []field {
 		{path: "type", value: func(*tracker.Record) value { return word("connection") }},
 		{path: "conn", title: "Conn", value: func(r *tracker.Record) value { return count(r.Conn) }},
 		{path: "community_id", value: func(r *tracker.Record) value {
-			return word(communityID(r.Ends[tracker.Client].Addr, r.Ends[tracker.Server].Addr))
+			return word(communityID(r.Ends[tcp.Client].Addr, r.Ends[tcp.Server].Addr))
 		}},
 		{path: "incarnation", value: func(r *tracker.Record) value { return count(r.Incarnation) }},
 	}
-	list = append(list, fieldsOfEnd(tracker.Client)...)
-	list = append(list, fieldsOfEnd(tracker.Server)...)
+	list = append(list, fieldsOfEnd(tcp.Client)...)
+	list = append(list, fieldsOfEnd(tcp.Server)...)
 	list = append(list, []field{
 		{path: "origin", value: func(r *tracker.Record) value { return word(r.Origin.String()) }},
 		{path: "closed_by", title: "Closed By", whole: true, value: func(r *tracker.Record) value { return word(r.ClosedBy.String()) }},
@@ -156,7 +157,7 @@ func appendParts[T any](b []byte, parts []part[T], v *T) []byte {
 }
 
 // fieldsOfEnd returns the fields of one end as fields of the record.
-func fieldsOfEnd(end tracker.Endpoint) []field {
+func fieldsOfEnd(end tcp.Endpoint) []field {
 	var list []field
 	for _, f := range endFields {
 		of := f.value

@@ -33,34 +33,34 @@ func sample() []tracker.Record {
 // server answered the last ACK with a RST.
 func closedByClient() tracker.Record {
 	return tracker.Record{
-		Conn: 1, Incarnation: 1, Origin: tracker.FromSYN, ClosedBy: tracker.ByClient,
+		Conn: 1, Incarnation: 1, Origin: tcp.FromSYN, ClosedBy: tcp.ByClient,
 		HandshakeRTT: 10_200 * time.Microsecond, Start: at(0), End: at(620),
 		Ends: [2]tracker.EndRecord{{
 			Addr:  netip.MustParseAddrPort("10.9.0.1:37520"),
-			State: tcp.TimeWait, Certainty: tracker.Proved, Proved: tcp.TimeWait,
+			State: tcp.TimeWait, Certainty: tcp.Proved, Proved: tcp.TimeWait,
 			Packets: 6, Bytes: 3, Retransmits: 1, RetransmittedBytes: 3,
 			ISN: 3533801517, HasISN: true, MSS: 1460, WindowScale: 10, SACK: true, Timestamps: true,
 			Timer: tracker.Timer{Kind: "2msl", Remaining: 58_200 * time.Millisecond},
 			History: []tracker.Step{
-				{Time: at(0), Packet: 1, State: tcp.SynSent, Inputs: tcp.SndSYN.Set(), Basis: tracker.BySending},
-				{Time: at(10), Packet: 2, State: tcp.Established, Inputs: tcp.InputsOf(tcp.RcvSYN, tcp.RcvAckOfSYN), Basis: tracker.ByProof},
-				{Time: at(500), Packet: 7, State: tcp.FinWait1, Inputs: tcp.SndFIN.Set(), Basis: tracker.BySending},
-				{Time: at(600), Packet: 8, State: tcp.TimeWait, Inputs: tcp.InputsOf(tcp.RcvAckOfFIN, tcp.RcvFIN), Basis: tracker.ByProof},
+				{Time: at(0), Packet: 1, State: tcp.SynSent, Inputs: tcp.SndSYN.Set(), Basis: tcp.BySending},
+				{Time: at(10), Packet: 2, State: tcp.Established, Inputs: tcp.InputsOf(tcp.RcvSYN, tcp.RcvAckOfSYN), Basis: tcp.ByProof},
+				{Time: at(500), Packet: 7, State: tcp.FinWait1, Inputs: tcp.SndFIN.Set(), Basis: tcp.BySending},
+				{Time: at(600), Packet: 8, State: tcp.TimeWait, Inputs: tcp.InputsOf(tcp.RcvAckOfFIN, tcp.RcvFIN), Basis: tcp.ByProof},
 			},
 		}, {
 			Addr:  netip.MustParseAddrPort("10.9.0.2:80"),
-			State: tcp.Closed, Certainty: tracker.Assumed, Proved: tcp.LastAck,
+			State: tcp.Closed, Certainty: tcp.Assumed, Proved: tcp.LastAck,
 			Packets: 5, ISN: 7, HasISN: true, MSS: 1460, WindowScale: -1, Listener: true,
 			History: []tracker.Step{
-				{Time: at(10), Packet: 2, State: tcp.SynReceived, Inputs: tcp.SndSYNACK.Set(), Basis: tracker.BySending},
-				{Time: at(20), Packet: 3, State: tcp.Established, Inputs: tcp.RcvAckOfSYN.Set(), Basis: tracker.ByProof},
-				{Time: at(600), Packet: 8, State: tcp.LastAck, Inputs: tcp.SndFIN.Set(), Basis: tracker.ByCorrection},
-				{Time: at(610), State: tcp.Closed, Inputs: tcp.Timeout2MSL.Set(), Basis: tracker.ByTimer},
+				{Time: at(10), Packet: 2, State: tcp.SynReceived, Inputs: tcp.SndSYNACK.Set(), Basis: tcp.BySending},
+				{Time: at(20), Packet: 3, State: tcp.Established, Inputs: tcp.RcvAckOfSYN.Set(), Basis: tcp.ByProof},
+				{Time: at(600), Packet: 8, State: tcp.LastAck, Inputs: tcp.SndFIN.Set(), Basis: tcp.ByCorrection},
+				{Time: at(610), State: tcp.Closed, Inputs: tcp.Timeout2MSL.Set(), Basis: tcp.ByTimer},
 			},
 		}},
 		Anomalies: []tracker.Anomaly{{
 			Conn: 1, Kind: "rst-instead-of-ack", Severity: tracker.Error, Cause: "not-established", Time: at(620), Packet: 11,
-			End: tracker.Server, Evidence: []int{8, 10, 11}, RFC: "RFC 9293 §3.6.1", Count: 1,
+			End: tcp.Server, Evidence: []int{8, 10, 11}, RFC: "RFC 9293 §3.6.1", Count: 1,
 			Text:       "10.9.0.2:80 answered the last ACK with a RST | \x1b[31m<b>bold</b>\nand so on, in a sentence that is longer than a line of most terminals is wide.",
 			Supersedes: []string{"rst-unmatched"},
 		}},
@@ -70,14 +70,14 @@ func closedByClient() tracker.Record {
 // refused is an attempt that a closed port answered.
 func refused() tracker.Record {
 	return tracker.Record{
-		Conn: 3, Incarnation: 2, Origin: tracker.FromSYN, ClosedBy: tracker.ByRefusal, Start: at(1000), End: at(1000).Add(85 * time.Microsecond),
+		Conn: 3, Incarnation: 2, Origin: tcp.FromSYN, ClosedBy: tcp.ByRefusal, Start: at(1000), End: at(1000).Add(85 * time.Microsecond),
 		Ends: [2]tracker.EndRecord{{
 			Addr:  netip.MustParseAddrPort("10.9.0.1:37522"),
-			State: tcp.Closed, Certainty: tracker.Settled, Proved: tcp.SynSent,
+			State: tcp.Closed, Certainty: tcp.Settled, Proved: tcp.SynSent,
 			Packets: 1, ISN: 1, HasISN: true, WindowScale: 0,
 		}, {
 			Addr:  netip.MustParseAddrPort("10.9.0.2:81"),
-			State: tcp.Closed, Certainty: tracker.Settled, Proved: tcp.Closed,
+			State: tcp.Closed, Certainty: tcp.Settled, Proved: tcp.Closed,
 			Packets: 1, WindowScale: -1,
 		}},
 		Anomalies: []tracker.Anomaly{{
@@ -90,17 +90,17 @@ func refused() tracker.Record {
 // sending is a connection with unacknowledged data.
 func sending() tracker.Record {
 	return tracker.Record{
-		Conn: 4, Incarnation: 1, Origin: tracker.FromSYN, HandshakeRTT: 1500 * time.Microsecond, Start: at(2000), End: at(125_000),
+		Conn: 4, Incarnation: 1, Origin: tcp.FromSYN, HandshakeRTT: 1500 * time.Microsecond, Start: at(2000), End: at(125_000),
 		Ends: [2]tracker.EndRecord{{
 			Addr:  netip.MustParseAddrPort("10.9.0.1:37524"),
-			State: tcp.Established, Certainty: tracker.Proved, Proved: tcp.Established,
+			State: tcp.Established, Certainty: tcp.Proved, Proved: tcp.Established,
 			Packets: 900, Bytes: 1_234_567, WindowScale: 7, ISN: 2, HasISN: true, SACK: true, MSS: 1440, Unacked: 512,
 		}, {
 			Addr:  netip.MustParseAddrPort("10.9.0.2:80"),
-			State: tcp.CloseWait, Certainty: tracker.Assumed, Proved: tcp.Established,
+			State: tcp.CloseWait, Certainty: tcp.Assumed, Proved: tcp.Established,
 			Packets: 450, Bytes: 99, WindowScale: 7, ISN: 3, HasISN: true, Listener: true,
 			Timer:   tracker.Timer{Kind: "fin", Remaining: 1200 * time.Millisecond},
-			History: []tracker.Step{{Time: at(2001), Packet: 20, State: tcp.Established, Inputs: tcp.RcvAckOfSYN.Set(), Basis: tracker.ByProof}},
+			History: []tracker.Step{{Time: at(2001), Packet: 20, State: tcp.Established, Inputs: tcp.RcvAckOfSYN.Set(), Basis: tcp.ByProof}},
 		}},
 	}
 }
@@ -109,7 +109,7 @@ func sending() tracker.Record {
 // and of whose end several readings remain.
 func midstream() tracker.Record {
 	return tracker.Record{
-		Conn: 2, Incarnation: 1, Origin: tracker.FromMidstream, ClosedBy: tracker.ByServerReset, Start: at(5), End: at(7_505_000),
+		Conn: 2, Incarnation: 1, Origin: tcp.FromMidstream, ClosedBy: tcp.ByServerReset, Start: at(5), End: at(7_505_000),
 		Ends: [2]tracker.EndRecord{{
 			Addr:     netip.MustParseAddrPort("[2001:db8::1]:443"),
 			State:    tcp.Unknown,
@@ -144,13 +144,13 @@ func whole() Summary {
 func play(p Printer) error {
 	records := sample()
 	flooded := flood()
-	moved := func(conn, packet int, ms int, end tracker.Endpoint, from, to tcp.State, on tcp.InputSet) tracker.Event {
+	moved := func(conn, packet int, ms int, end tcp.Endpoint, from, to tcp.State, on tcp.InputSet) tracker.Event {
 		return tracker.Event{Kind: tracker.EventTransition, Time: at(ms), Packet: packet, Conn: conn, End: end, From: from, To: to, Inputs: on}
 	}
 	for _, e := range []tracker.Event{
-		moved(1, 1, 0, tracker.Client, tcp.Closed, tcp.SynSent, tcp.SndSYN.Set()),
-		moved(2, 1, 5, tracker.Client, tcp.Unknown, tcp.Established, 0),
-		moved(1, 0, 610, tracker.Server, tcp.LastAck, tcp.Closed, tcp.Timeout2MSL.Set()),
+		moved(1, 1, 0, tcp.Client, tcp.Closed, tcp.SynSent, tcp.SndSYN.Set()),
+		moved(2, 1, 5, tcp.Client, tcp.Unknown, tcp.Established, 0),
+		moved(1, 0, 610, tcp.Server, tcp.LastAck, tcp.Closed, tcp.Timeout2MSL.Set()),
 		{Kind: tracker.EventAnomaly, Time: at(620), Packet: 11, Conn: 1, Anomaly: &records[0].Anomalies[0]},
 	} {
 		if err := p.Event(&e); err != nil {

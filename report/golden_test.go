@@ -181,7 +181,7 @@ func timeWaits(p Printer) error {
 			r.Ends[0].Addr = netip.AddrPortFrom(r.Ends[0].Addr.Addr(), uint16(40000+client))
 			r.Ends[1].Addr = netip.AddrPortFrom(r.Ends[1].Addr.Addr(), uint16(80+server))
 			if server == 0 && client < 3 {
-				r.ClosedBy = tracker.ByServer
+				r.ClosedBy = tcp.ByServer
 				r.Ends[0].State, r.Ends[1].State = tcp.Closed, tcp.TimeWait
 				r.Ends[0].Timer, r.Ends[1].Timer = tracker.Timer{}, tracker.Timer{Kind: "2msl", Remaining: time.Duration(50+client) * time.Second}
 			}

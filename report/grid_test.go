@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // TestTwoWritersOneLook: tablewriter and the plain writer draw the same bytes.
@@ -75,7 +76,7 @@ func many(n int) func(Printer) error {
 		r := sending()
 		for i := range n {
 			r.Conn = i + 1
-			r.Ends[tracker.Client].Addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), uint16(1023+i%50000))
+			r.Ends[tcp.Client].Addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), uint16(1023+i%50000))
 			if err := p.Record(&r); err != nil {
 				return err
 			}

@@ -5,6 +5,9 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+
 	_ "embed"
 	"encoding/base64"
 	"fmt"
@@ -118,7 +121,7 @@ func newHTML(out *bufio.Writer, o *Options, by order) format {
 func (h *html) connection(r *tracker.Record) error {
 	h.keep(r)
 	if len(h.rows) <= htmlRows {
-		h.history[r.Conn] = [2]string{h.encodeHistory(r, tracker.Client), h.encodeHistory(r, tracker.Server)}
+		h.history[r.Conn] = [2]string{h.encodeHistory(r, tcp.Client), h.encodeHistory(r, tcp.Server)}
 	}
 	for e := range r.Ends {
 		h.changes = appendChanges(h.changes, r.Ends[e].History)
@@ -150,7 +153,7 @@ func (h *html) wanted() []*tracker.Record {
 	})
 	room := uint64(htmlSegments)
 	for i, r := range list {
-		n := min(r.Ends[tracker.Client].Packets+r.Ends[tracker.Server].Packets, htmlOfLadder)
+		n := min(r.Ends[tcp.Client].Packets+r.Ends[tcp.Server].Packets, htmlOfLadder)
 		if n > room {
 			return list[:i]
 		}
@@ -218,7 +221,7 @@ func (h *html) close(s *Summary, t *tally) error {
 	}
 	for _, state := range t.states.frequent() {
 		n := t.states[state]
-		v.States = append(v.States, htmlCount{state.String(), n[tracker.Client], n[tracker.Server], t.states.total(state)})
+		v.States = append(v.States, htmlCount{state.String(), n[tcp.Client], n[tcp.Server], t.states.total(state)})
 	}
 	v.OverTime = drawOverTime(h.changes, s.First, max(s.Last, s.Now))
 	v.Servers, v.Clients = h.timeWaitTables(s)

@@ -12,10 +12,10 @@ import (
 
 // A pageLadder is the ladder of one connection.
 type pageLadder struct {
-	Left tracker.Endpoint `json:"left"` // the end on the left
-	Rows []pageRung       `json:"rows"`
-	Odd  []pageAnomaly    `json:"odd,omitempty"`  // by the numbers that rungs have
-	Last []int            `json:"last,omitempty"` // of these, those found at the end
+	Left tcp.Endpoint  `json:"left"` // the end on the left
+	Rows []pageRung    `json:"rows"`
+	Odd  []pageAnomaly `json:"odd,omitempty"`  // by the numbers that rungs have
+	Last []int         `json:"last,omitempty"` // of these, those found at the end
 }
 
 // The kinds of a pageRung.
@@ -71,8 +71,8 @@ func (h *html) encodeLadders(s *Summary) map[int]*pageLadder {
 func (d *ladder) page(last tcp.Time, all bool) *pageLadder {
 	record := d.records[0]
 	p := &pageLadder{}
-	if d.sideOf(tracker.Client) != 0 {
-		p.Left = tracker.Server
+	if d.sideOf(tcp.Client) != 0 {
+		p.Left = tcp.Server
 	}
 	fates, gaps := d.fates(last)
 	for i, w := range d.rows {

@@ -149,7 +149,7 @@ func (d *ladder) refute(i int, set func(int, fate, int, string)) {
 }
 
 // moved reports whether that is how the rung moved that end.
-func (r *rung) moved(conn int, end tracker.Endpoint, ins tcp.InputSet) bool {
+func (r *rung) moved(conn int, end tcp.Endpoint, ins tcp.InputSet) bool {
 	for k := range r.events {
 		if e := &r.events[k]; e.Kind == tracker.EventTransition && e.Conn == conn && e.End == end && e.Inputs == ins && !e.Refuted {
 			return true

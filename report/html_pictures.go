@@ -245,7 +245,7 @@ func (c arrowCounts) count(history []tracker.Step) {
 					c[row] = new(arrowCount)
 				}
 				c[row].taken++
-				if s.Basis == tracker.ByAssumption {
+				if s.Basis == tcp.ByAssumption {
 					c[row].assumed++
 				}
 			}

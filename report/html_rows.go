@@ -48,7 +48,7 @@ const stepLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 // its event, the time since the step before (of the first, since the
 // connection's start), and the frames since (left out of a timer), as in
 // "Q0.0.1 W1.2ye.1". Numbers have base 36.
-func (h *html) encodeHistory(r *tracker.Record, e tracker.Endpoint) string {
+func (h *html) encodeHistory(r *tracker.Record, e tcp.Endpoint) string {
 	var b []byte
 	at, packet := int64(0), 0
 	for i := range r.Ends[e].History {
@@ -82,13 +82,13 @@ func (h *html) encode(s *Summary) ([]byte, int) {
 		states = append(states, state.String())
 	}
 	var bases, closers, origins []string
-	for b := tracker.BySending; b <= tracker.ByTimer; b++ {
+	for b := tcp.BySending; b <= tcp.ByTimer; b++ {
 		bases = append(bases, b.String())
 	}
-	for c := tracker.NotClosed; c <= tracker.ByTimeoutOfEnd; c++ {
+	for c := tcp.NotClosed; c <= tcp.ByTimeoutOfEnd; c++ {
 		closers = append(closers, c.String())
 	}
-	for o := tracker.FromSYN; o <= tracker.FromMidstream; o++ {
+	for o := tcp.FromSYN; o <= tcp.FromMidstream; o++ {
 		origins = append(origins, o.String())
 	}
 	ladders := h.encodeLadders(s)

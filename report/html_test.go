@@ -207,9 +207,9 @@ func TestArrowCounts(t *testing.T) {
 	for range 2 {
 		counts.count([]tracker.Step{
 			{State: tcp.SynSent, Inputs: tcp.SndSYN.Set()},
-			{State: tcp.Established, Inputs: tcp.InputsOf(tcp.RcvSYN, tcp.RcvAckOfSYN), Basis: tracker.ByAssumption},
+			{State: tcp.Established, Inputs: tcp.InputsOf(tcp.RcvSYN, tcp.RcvAckOfSYN), Basis: tcp.ByAssumption},
 			{State: tcp.FinWait1, Inputs: tcp.SndFIN.Set()},
-			{State: tcp.TimeWait, Inputs: tcp.InputsOf(tcp.RcvAckOfFIN, tcp.RcvFIN), Basis: tracker.ByProof},
+			{State: tcp.TimeWait, Inputs: tcp.InputsOf(tcp.RcvAckOfFIN, tcp.RcvFIN), Basis: tcp.ByProof},
 			{State: tcp.Established}, // by no row
 		})
 	}

@@ -194,8 +194,8 @@ func appendSummary(b []byte, s *Summary, t *tally) []byte {
 	b = append(appendKey(b, "states"), '{')
 	for _, state := range t.states.present() {
 		b = append(appendKey(b, state.String()), '{')
-		b = appendInt(appendKey(b, "client"), t.states[state][tracker.Client])
-		b = appendInt(appendKey(b, "server"), t.states[state][tracker.Server])
+		b = appendInt(appendKey(b, "client"), t.states[state][tcp.Client])
+		b = appendInt(appendKey(b, "server"), t.states[state][tcp.Server])
 		b = append(b, '}')
 	}
 	b = append(appendKey(append(b, '}'), "anomalies"), '{')

@@ -99,7 +99,7 @@ type rung struct {
 	timer   int // of a timer: how many fired since that frame, from 1
 	segment *tcp.Segment
 	side    int // of the sender
-	cells   [2]tracker.Views
+	cells   [2]tcp.Views
 	remark  string          // why the segment was not taken in
 	waits   bool            // a SYN that opens nothing until an answer tells that it is real
 	events  []tracker.Event // transitions and anomalies
@@ -113,7 +113,7 @@ func NewLadders(w io.Writer, wanted []*tracker.Record, o LadderOptions) *Ladders
 		flows: make(map[flowPair]*ladderFlow), flowOf: make(map[int]*ladderFlow),
 	}
 	for _, r := range wanted {
-		client, server := r.Ends[tracker.Client].Addr, r.Ends[tracker.Server].Addr
+		client, server := r.Ends[tcp.Client].Addr, r.Ends[tcp.Server].Addr
 		f := l.flows[pairOf(client, server)]
 		if f == nil {
 			f = &ladderFlow{peers: [2]netip.AddrPort{client, server}, clientAt: make(map[int]int), ladders: make(map[int]*ladder)}
@@ -140,14 +140,14 @@ func (f *ladderFlow) want(l *Ladders, r *tracker.Record) {
 		d.based = [2]bool{true, true}
 		return
 	}
-	for e := range tracker.Endpoint(2) {
+	for e := range tcp.Endpoint(2) {
 		side := d.sideOf(e)
 		d.base[side], d.based[side] = r.Ends[e].ISN, r.Ends[e].HasISN
 	}
 }
 
 // sideOf returns where an end of the ladder's (first) connection is drawn.
-func (d *ladder) sideOf(e tracker.Endpoint) int {
+func (d *ladder) sideOf(e tcp.Endpoint) int {
 	if d.records[0].Ends[e].Addr == d.flow.peers[0] {
 		return 0
 	}
@@ -195,7 +195,7 @@ func (l *Ladders) seen(e *tracker.Event) {
 		if s.Src != f.peers[0] {
 			r.side = 1
 		}
-		if client = r.side; e.End != tracker.Client {
+		if client = r.side; e.End != tcp.Client {
 			client = 1 - r.side
 		}
 		f.frame, f.timers = e.Packet, 0
@@ -207,7 +207,7 @@ func (l *Ladders) seen(e *tracker.Event) {
 		r.at = max(r.at, f.at+1) // one that was overdue fires before what comes next
 	}
 	f.at = r.at
-	r.cells[client], r.cells[1-client] = e.Ends[tracker.Client], e.Ends[tracker.Server]
+	r.cells[client], r.cells[1-client] = e.Ends[tcp.Client], e.Ends[tcp.Server]
 	if e.Conn != 0 {
 		f.clientAt[e.Conn], f.newest = client, max(f.newest, e.Conn)
 		l.flowOf[e.Conn] = f

@@ -239,7 +239,7 @@ func (d *ladder) drawn(w *ladderRow, rank int) (out drawnRow) {
 }
 
 // cellText writes the state of an end in both views.
-func cellText(v tracker.Views) string {
+func cellText(v tcp.Views) string {
 	if v.Proved == v.State {
 		return v.State.RFC()
 	}

@@ -53,14 +53,14 @@ func reason(e *tracker.Event) string {
 	if e.Inputs == 0 {
 		ways = []tcp.InputSet{0}
 	}
-	after := e.Basis == tracker.ByCorrection && e.Inputs != 0 && e.Inputs.First().Received()
+	after := e.Basis == tcp.ByCorrection && e.Inputs != 0 && e.Inputs.First().Received()
 	var parts []string
 	for _, way := range ways {
 		r := reasons[way]
 		switch {
 		case e.Refuted:
 			parts = append(parts, r.refuted)
-		case (e.Basis == tracker.ByProof || e.Basis == tracker.ByCorrection && !after) && r.shown != "":
+		case (e.Basis == tcp.ByProof || e.Basis == tcp.ByCorrection && !after) && r.shown != "":
 			parts = append(parts, fmt.Sprintf(r.shown, frame))
 		case after:
 			parts = append(parts, strings.NewReplacer(" with %s", "", " by %s", "").Replace(r.plain))
@@ -82,7 +82,7 @@ func reason(e *tracker.Event) string {
 // in tables a "?" marks what holds if what was seen arrived.
 func note(e *tracker.Event) string {
 	mark := ""
-	if e.Basis == tracker.ByAssumption {
+	if e.Basis == tcp.ByAssumption {
 		mark = assumedMark
 	}
 	return fmt.Sprintf("%v %v%s: %s", e.End, e.To, mark, reason(e))
@@ -127,18 +127,18 @@ func (r *rung) odd(conn int) []*tracker.Anomaly {
 // heading tells of a connection in one line, as known at the end of the
 // capture.
 func heading(r *tracker.Record) string {
-	client, server := &r.Ends[tracker.Client], &r.Ends[tracker.Server]
+	client, server := &r.Ends[tcp.Client], &r.Ends[tcp.Server]
 	parts := []string{
 		fmt.Sprintf("conn %d", r.Conn),
 		fmt.Sprintf("%v %s", client.Addr, stateText(client)),
 		fmt.Sprintf("%v %s", server.Addr, stateText(server)),
 	}
-	if r.ClosedBy != tracker.NotClosed {
+	if r.ClosedBy != tcp.NotClosed {
 		parts = append(parts, "closed by "+r.ClosedBy.String())
 	} else {
 		parts = append(parts, "open")
 	}
-	if r.Origin != tracker.FromSYN {
+	if r.Origin != tcp.FromSYN {
 		parts = append(parts, "seen from its "+strings.NewReplacer("syn-ack", "SYN,ACK on", "midstream", "middle on").Replace(r.Origin.String()))
 	}
 	segments := plural(client.Packets+server.Packets, "segment", "segments")

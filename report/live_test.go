@@ -172,9 +172,9 @@ func TestLiveLadderIsBounded(t *testing.T) {
 func TestLiveLadderFolds(t *testing.T) {
 	d := &ladder{flow: &ladderFlow{peers: [2]netip.AddrPort{}}, records: []*tracker.Record{{}}}
 	l := &LiveLadder{&Ladders{}, d}
-	open := tracker.Views{State: tcp.Established, Proved: tcp.Established}
+	open := tcp.Views{State: tcp.Established, Proved: tcp.Established}
 	for i := range 30 {
-		d.add(&rung{packet: i + 1, segment: &tcp.Segment{Seq: tcp.Seq(10 * i), Data: 10, Flags: tcp.ACK, Wnd: 1000}, cells: [2]tracker.Views{open, open}}, false)
+		d.add(&rung{packet: i + 1, segment: &tcp.Segment{Seq: tcp.Seq(10 * i), Data: 10, Flags: tcp.ACK, Wnd: 1000}, cells: [2]tcp.Views{open, open}}, false)
 	}
 	first := l.Lines(&tracker.Record{}, LadderOptions{})
 	if again := l.Lines(&tracker.Record{}, LadderOptions{}); !slices.Equal(first, again) {

@@ -79,7 +79,7 @@ func (k *sockets) connection(r *tracker.Record) error {
 		k.ends = append(k.ends, socket{
 			key:     k.by.key(r),
 			local:   e.Addr,
-			foreign: r.Ends[tracker.Endpoint(i).Peer()].Addr,
+			foreign: r.Ends[tcp.Endpoint(i).Peer()].Addr,
 			state:   stateText(e),
 			sendQ:   e.Unacked,
 		})

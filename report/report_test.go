@@ -173,7 +173,7 @@ func TestExists(t *testing.T) {
 		{tcp.Unknown, tcp.Closed, true},
 	} {
 		var r tracker.Record
-		r.Ends[tracker.Client].State, r.Ends[tracker.Server].State = test.client, test.server
+		r.Ends[tcp.Client].State, r.Ends[tcp.Server].State = test.client, test.server
 		if got := exists(&r); got != test.want {
 			t.Errorf("exists(%v, %v) = %v", test.client, test.server, got)
 		}

@@ -29,7 +29,7 @@ func ParseTuple(text string) (t Tuple, err error) {
 
 // Has reports whether r is between the two.
 func (t Tuple) Has(r *tracker.Record) bool {
-	client, server := r.Ends[tracker.Client].Addr, r.Ends[tracker.Server].Addr
+	client, server := r.Ends[tcp.Client].Addr, r.Ends[tcp.Server].Addr
 	return t == Tuple{} || t == Tuple{client, server} || t == Tuple{server, client}
 }
 

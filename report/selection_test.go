@@ -5,12 +5,13 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 func TestParseTuple(t *testing.T) {
 	r := &tracker.Record{}
-	r.Ends[tracker.Client].Addr = netip.MustParseAddrPort("10.0.0.1:40034")
-	r.Ends[tracker.Server].Addr = netip.MustParseAddrPort("10.0.0.2:443")
+	r.Ends[tcp.Client].Addr = netip.MustParseAddrPort("10.0.0.1:40034")
+	r.Ends[tcp.Server].Addr = netip.MustParseAddrPort("10.0.0.2:443")
 	for _, c := range []struct {
 		text    string
 		ok, has bool

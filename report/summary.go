@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"strconv"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // summary prints counts only, and keeps nothing else: the states of the ends,
@@ -45,7 +45,7 @@ func (p *summary) states(c *stateCounts) *grid {
 	}}
 	for _, s := range c.frequent() {
 		g.rows = append(g.rows, []string{
-			s.String(), strconv.Itoa(c[s][tracker.Client]), strconv.Itoa(c[s][tracker.Server]), strconv.Itoa(c.total(s)),
+			s.String(), strconv.Itoa(c[s][tcp.Client]), strconv.Itoa(c[s][tcp.Server]), strconv.Itoa(c.total(s)),
 		})
 	}
 	return g

@@ -40,11 +40,11 @@ type look struct {
 }
 
 var tableColumns = []column{
-	{gridColumn{title: "Proto"}, func(r *tracker.Record, _ *look) string { return protocol(r.Ends[tracker.Client].Addr) }},
-	addressColumn("Client Address", tracker.Client),
-	stateColumn(tracker.Client, stateText),
-	addressColumn("Server Address", tracker.Server),
-	stateColumn(tracker.Server, stateText),
+	{gridColumn{title: "Proto"}, func(r *tracker.Record, _ *look) string { return protocol(r.Ends[tcp.Client].Addr) }},
+	addressColumn("Client Address", tcp.Client),
+	stateColumn(tcp.Client, stateText),
+	addressColumn("Server Address", tcp.Server),
+	stateColumn(tcp.Server, stateText),
 	fieldColumn("conn", 5, true),
 	fieldColumn("client.bytes", 3, true),
 	fieldColumn("server.bytes", 3, true),
@@ -54,14 +54,14 @@ var tableColumns = []column{
 }
 
 // addressColumn is the column of the addresses of one end.
-func addressColumn(title string, end tracker.Endpoint) column {
+func addressColumn(title string, end tcp.Endpoint) column {
 	return column{gridColumn{title: title}, func(r *tracker.Record, _ *look) string {
 		return r.Ends[end].Addr.String()
 	}}
 }
 
 // stateColumn is the column of the states of one end.
-func stateColumn(end tracker.Endpoint, text func(*tracker.EndRecord) string) column {
+func stateColumn(end tcp.Endpoint, text func(*tracker.EndRecord) string) column {
 	return column{gridColumn{title: "State", color: stateColor}, func(r *tracker.Record, _ *look) string {
 		return text(&r.Ends[end])
 	}}

@@ -65,7 +65,7 @@ func (c *stateCounts) frequent() []tcp.State {
 
 // total returns how many ends are in state s.
 func (c *stateCounts) total(s tcp.State) int {
-	return c[s][tracker.Client] + c[s][tracker.Server]
+	return c[s][tcp.Client] + c[s][tcp.Server]
 }
 
 // worst returns what anomalies were counted, the worst first, then by name.

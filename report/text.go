@@ -162,7 +162,7 @@ const assumedMark = "?"
 
 // stateText writes the state of an end as every table does.
 func stateText(e *tracker.EndRecord) string {
-	if e.Certainty == tracker.Assumed && e.State != tcp.Unknown {
+	if e.Certainty == tcp.Assumed && e.State != tcp.Unknown {
 		return e.State.String() + assumedMark
 	}
 	return e.State.String()

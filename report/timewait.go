@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -85,9 +84,9 @@ func (c *connections) timeWaitGrids(o *Options, s *Summary) []*timeWaitGrid {
 		if v.until != 0 {
 			until = l.time.Format(v.until, l.first)
 		}
-		first := fmt.Sprintf("client %d, server %d", v.first[tracker.Client], v.first[tracker.Server])
+		first := fmt.Sprintf("client %d, server %d", v.first[tcp.Client], v.first[tcp.Server])
 		byServer.rows = append(byServer.rows, []string{v.addr.String(), first,
-			fmt.Sprint(v.stands[tracker.Server]), fmt.Sprint(v.stands[tracker.Client]), until})
+			fmt.Sprint(v.stands[tcp.Server]), fmt.Sprint(v.stands[tcp.Client]), until})
 	}
 	byClient := &timeWaitGrid{grid: grid{width: o.Width, noHeader: o.NoHeader, color: o.Color, columns: []gridColumn{
 		{title: "Client Address"}, {title: "Destination"}, {title: "Ports Held"},
@@ -109,24 +108,24 @@ func (c *connections) timeWaits(now tcp.Time) ([]timeWaitServer, []timeWaitClien
 	}
 	servers, clients := make(map[netip.AddrPort]*timeWaitServer), make(map[hostTo]int)
 	for _, row := range c.rows {
-		client, server := &row.rec.Ends[tracker.Client], &row.rec.Ends[tracker.Server]
+		client, server := &row.rec.Ends[tcp.Client], &row.rec.Ends[tcp.Server]
 		v := servers[server.Addr]
 		if v == nil {
 			v = &timeWaitServer{addr: server.Addr}
 			servers[server.Addr] = v
 		}
 		switch row.rec.ClosedBy {
-		case tracker.ByClient:
-			v.first[tracker.Client]++
-		case tracker.ByServer:
-			v.first[tracker.Server]++
+		case tcp.ByClient:
+			v.first[tcp.Client]++
+		case tcp.ByServer:
+			v.first[tcp.Server]++
 		}
 		if client.State == tcp.TimeWait {
-			v.stands[tracker.Client]++
+			v.stands[tcp.Client]++
 			clients[hostTo{client.Addr.Addr(), server.Addr}]++
 		}
 		if server.State == tcp.TimeWait {
-			v.stands[tracker.Server]++
+			v.stands[tcp.Server]++
 			v.until = max(v.until, now.Add(server.Timer.Remaining.Truncate(time.Microsecond)))
 		}
 	}

@@ -5,15 +5,16 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // wideColumns are those of wide, after table's first ten; see table.go.
 var wideColumns = []column{
 	tableColumns[0],
-	addressColumn("Client Address", tracker.Client),
-	stateColumn(tracker.Client, stateSetText),
-	addressColumn("Server Address", tracker.Server),
-	stateColumn(tracker.Server, stateSetText),
+	addressColumn("Client Address", tcp.Client),
+	stateColumn(tcp.Client, stateSetText),
+	addressColumn("Server Address", tcp.Server),
+	stateColumn(tcp.Server, stateSetText),
 	fieldColumn("conn", 0, true),
 	fieldColumn("client.bytes", 0, true),
 	fieldColumn("server.bytes", 0, true),
@@ -58,7 +59,7 @@ func timersCell(r *tracker.Record, _ *look) string {
 	var timers []string
 	for i := range r.Ends {
 		if t := r.Ends[i].Timer; t.Kind != "" {
-			timers = append(timers, tracker.Endpoint(i).String()+":"+timerText(t))
+			timers = append(timers, tcp.Endpoint(i).String()+":"+timerText(t))
 		}
 	}
 	if len(timers) == 0 {

@@ -59,7 +59,7 @@ type Anomaly struct {
 	Confidence Confidence
 	Time       tcp.Time
 	Packet     int // the frame that showed it
-	End        Endpoint
+	End        tcp.Endpoint
 	Evidence   []int    // frames, in capture order
 	Text       string   // the sentence for people
 	RFC        string   // "RFC 9293 §3.6.1"
@@ -350,7 +350,7 @@ type happening struct {
 	reading
 	t        *Tracker
 	s        *tcp.Segment // nil: no segment
-	from     Endpoint     // the end that sent it, whose timer fired, or that is asked about
+	from     tcp.Endpoint // the end that sent it, whose timer fired, or that is asked about
 	now      tcp.Time
 	before   sight
 	on       occasions
@@ -377,14 +377,14 @@ func (h *happening) back() iter.Seq[*glimpse] { return h.t.trail.back(h.Conn) }
 // visible reports whether the capture can show the absence of a segment of the
 // end: it has captured the end, missed nothing of it, and holds all that the
 // peer acknowledged.
-func (h *happening) visible(e Endpoint) bool {
+func (h *happening) visible(e tcp.Endpoint) bool {
 	x, y := &h.ends[e], &h.ends[e.Peer()]
 	return h.whole(e) && !(y.has(hasAcked) && x.nxt.Before(y.acked))
 }
 
 // whole reports whether the end was captured, and nothing that it sent is known
 // to be missing. What its peer acknowledged beyond that is another matter.
-func (h *happening) whole(e Endpoint) bool {
+func (h *happening) whole(e tcp.Endpoint) bool {
 	ok := h.ends[e].seen() && !h.ends[e].has(lossy)
 	h.relied = h.relied || ok
 	return ok
@@ -392,7 +392,7 @@ func (h *happening) whole(e Endpoint) bool {
 
 // A finding is what a check returns when it finds its anomaly.
 type finding struct {
-	end      Endpoint // the templates' X
+	end      tcp.Endpoint // the templates' X
 	cause    string
 	phrases  []string // see say
 	values   values
@@ -412,7 +412,7 @@ type tallyKey struct {
 }
 
 // occasionsOf returns what is noteworthy of a segment that is not a RST.
-func (c *Conn) occasionsOf(s *tcp.Segment, from Endpoint, r reading) (on occasions) {
+func (c *Conn) occasionsOf(s *tcp.Segment, from tcp.Endpoint, r reading) (on occasions) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if s.Flags&(tcp.SYN|tcp.FIN|tcp.ACK|tcp.URG) != tcp.ACK || s.Urg != 0 {
 		switch {
@@ -477,7 +477,7 @@ func (c *Conn) occasionsOf(s *tcp.Segment, from Endpoint, r reading) (on occasio
 
 // qualityOf returns onQuality where the capture has the segment other than it
 // was on the wire.
-func (c *Conn) qualityOf(s *tcp.Segment, from Endpoint) occasions {
+func (c *Conn) qualityOf(s *tcp.Segment, from tcp.Endpoint) occasions {
 	if s.Cut == tcp.CutOptions || s.Fragment || s.Sum > tcp.SumGood || s.Data > c.largest(from) {
 		return onQuality
 	}
@@ -489,7 +489,7 @@ func (c *Conn) qualityOf(s *tcp.Segment, from Endpoint) occasions {
 // short connection.
 func (t *Tracker) look(c *Conn) *sight {
 	b := &t.scene.before
-	for e := range Endpoint(2) {
+	for e := range tcp.Endpoint(2) {
 		x := &c.ends[e]
 		b.states[e], b.proved[e], b.sentAt[e] = x.assumed, x.proved, x.sentAt
 		b.acked[e], b.nxt[e], b.edge[e], b.wnd[e], b.tsval[e] = x.acked, x.nxt, x.edge, x.wnd, x.tsval
@@ -501,7 +501,7 @@ func (t *Tracker) look(c *Conn) *sight {
 // judge asks the checks about what happened to the connection by the segment,
 // if it is not nil, or to its end from. Before it happened there was a look at
 // the connection, and at no other since.
-func (t *Tracker) judge(c *Conn, s *tcp.Segment, from Endpoint, r reading, on occasions) {
+func (t *Tracker) judge(c *Conn, s *tcp.Segment, from tcp.Endpoint, r reading, on occasions) {
 	if !c.provisional() {
 		h := &t.scene
 		h.Conn, h.s, h.from, h.on = c, s, from, on
@@ -513,7 +513,7 @@ func (t *Tracker) judge(c *Conn, s *tcp.Segment, from Endpoint, r reading, on oc
 
 // ask runs the checks that the happening is an occasion for.
 func (t *Tracker) ask(h *happening) {
-	for e := range Endpoint(2) {
+	for e := range tcp.Endpoint(2) {
 		if h.before.states[e] != h.ends[e].assumed {
 			h.on |= onMove
 		}
@@ -584,7 +584,7 @@ func (t *Tracker) report(c *Conn, s *tcp.Segment, k *Kind, f finding) {
 		a.Packet = s.Packet
 	}
 	o.anomalies = append(o.anomalies, a)
-	t.tell(Event{Kind: EventAnomaly, Time: t.now, Packet: a.Packet, Conn: a.Conn, Client: c.addr(Client), Server: c.addr(Server), End: a.End, Anomaly: &a})
+	t.tell(Event{Kind: EventAnomaly, Time: t.now, Packet: a.Packet, Conn: a.Conn, Client: c.addr(tcp.Client), Server: c.addr(tcp.Server), End: a.End, Anomaly: &a})
 }
 
 // found makes an anomaly of a finding, in the connection if it is not nil.
@@ -611,7 +611,7 @@ func (k *Kind) severityOf(f *finding) Severity {
 
 // flagged returns the anomaly of the kind that was found at the end before, or
 // nil.
-func (c *Conn) flagged(kind string, e Endpoint) *Anomaly {
+func (c *Conn) flagged(kind string, e tcp.Endpoint) *Anomaly {
 	if c.odd == nil {
 		return nil
 	}
@@ -631,7 +631,7 @@ func framesInOrder(list []int) []int {
 
 // frames returns the frames of the steps by which the inputs happened to the
 // end, without those that did not.
-func (c *Conn) frames(e Endpoint, ins ...tcp.Input) []int {
+func (c *Conn) frames(e tcp.Endpoint, ins ...tcp.Input) []int {
 	var list []int
 	for _, in := range ins {
 		if st, ok := c.find(e, in); ok && st.packet() != 0 {

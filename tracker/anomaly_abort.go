@@ -115,7 +115,7 @@ var dataAfterCloseReset = Kind{
 		{"timer-expired", "{X} had closed {span} before and given up FIN_WAIT_2 since; {n bytes} from {Y} came too late and met a RST."},
 	},
 	Thresholds: []Threshold{
-		{"time in FIN_WAIT_2, by the stack of {X}", stacks[stackLinux].FinWait2, "stack"},
+		{"time in FIN_WAIT_2, by the stack of {X}", tcp.StackLinux.Stack().FinWait2, "stack"},
 		refusalTime,
 	},
 	on: onRST,
@@ -150,7 +150,7 @@ var lateFINReset = Kind{
 		{"closed-early", "{Y} closed {span} after {X}, which no longer knew the connection and answered its FIN with RST: its FIN_WAIT_2 timer is set short, or the host rebooted, or what is between them lost the flow."},
 	},
 	Phrases:    []Phrase{{"unread", "", " The {n bytes} that {Y} sent after that FIN may never have been read."}},
-	Thresholds: []Threshold{{"time in FIN_WAIT_2, by the stack of {X}", stacks[stackLinux].FinWait2, "stack"}},
+	Thresholds: []Threshold{{"time in FIN_WAIT_2, by the stack of {X}", tcp.StackLinux.Stack().FinWait2, "stack"}},
 	Supersedes: []string{"fin-wait-2-stuck"},
 	on:         onRST,
 	check: func(h *happening) *finding {
@@ -245,8 +245,8 @@ var rstInsteadOfAck = Kind{
 		{"entered", "since", "it was entered"},
 	},
 	Thresholds: []Threshold{
-		{"time in TIME_WAIT, by the stack of {X}", stacks[stackLinux].TimeWait2MSL, "2msl"},
-		{"time in FIN_WAIT_2, by the stack of {X}", stacks[stackLinux].FinWait2, "stack"},
+		{"time in TIME_WAIT, by the stack of {X}", tcp.StackLinux.Stack().TimeWait2MSL, "2msl"},
+		{"time in FIN_WAIT_2, by the stack of {X}", tcp.StackLinux.Stack().FinWait2, "stack"},
 	},
 	on: onRST,
 	check: func(h *happening) *finding {
@@ -323,7 +323,7 @@ var triesInVain = []Threshold{
 
 // triedInVain reports whether the end had probed or repeated without an answer
 // before it sent the RST, so that a timer of its own explains the RST.
-func (h *happening) triedInVain(x Endpoint) bool {
+func (h *happening) triedInVain(x tcp.Endpoint) bool {
 	probes, repeats := 0, 0
 	for g := range h.back() {
 		switch {
@@ -355,7 +355,7 @@ const (
 // edge has not moved while its ACKs went on, or the window is closed. The
 // window of the RST itself tells nothing: Linux empties the buffer first, and
 // other stacks write 0.
-func (h *happening) unreadBy(x Endpoint) (n tcp.Size, enough bool) {
+func (h *happening) unreadBy(x tcp.Endpoint) (n tcp.Size, enough bool) {
 	e := &h.ends[x]
 	if !e.has(hasAcked) {
 		return 0, false
@@ -390,7 +390,7 @@ func (h *happening) unreadBy(x Endpoint) (n tcp.Size, enough bool) {
 
 // unackedOf returns how many octets of the end its peer has not acknowledged,
 // as far as the capture can tell.
-func (h *happening) unackedOf(x Endpoint) tcp.Size {
+func (h *happening) unackedOf(x tcp.Endpoint) tcp.Size {
 	e, peer := &h.ends[x], &h.ends[x.Peer()]
 	if una := e.una(peer); h.visible(x.Peer()) && peer.has(hasAcked) && una.Before(e.nxt) {
 		return e.nxt.Minus(una)
@@ -399,7 +399,7 @@ func (h *happening) unackedOf(x Endpoint) tcp.Size {
 }
 
 // streamEnd is the number after the last octet of data captured of the end.
-func (h *happening) streamEnd(x Endpoint) tcp.Seq {
+func (h *happening) streamEnd(x tcp.Endpoint) tcp.Seq {
 	if h.ends[x].has(hasFIN) {
 		return h.ends[x].fin
 	}
@@ -434,7 +434,7 @@ func (h *happening) refusedData() (frame int, ok bool) {
 
 // lastDataOf returns the frame of the end's newest segment with data, and that
 // of the ACK of it, as far as they are remembered.
-func (h *happening) lastDataOf(x Endpoint) []int {
+func (h *happening) lastDataOf(x tcp.Endpoint) []int {
 	ack := 0
 	for g := range h.back() {
 		switch {
@@ -448,7 +448,7 @@ func (h *happening) lastDataOf(x Endpoint) []int {
 }
 
 // lastAckOf returns the frame of the end's newest segment with an ACK.
-func (h *happening) lastAckOf(x Endpoint) int {
+func (h *happening) lastAckOf(x tcp.Endpoint) int {
 	for g := range h.back() {
 		if g.from == x && g.flags&(tcp.ACK|tcp.RST) == tcp.ACK {
 			return g.packet
@@ -459,7 +459,7 @@ func (h *happening) lastAckOf(x Endpoint) int {
 
 // forgot reports whether the end's FIN-WAIT-2 was over, by its stack's timer,
 // before the happening.
-func (h *happening) forgot(x Endpoint) bool {
+func (h *happening) forgot(x tcp.Endpoint) bool {
 	st, ok := h.find(x, tcp.GiveUp)
 	return ok && st.at < h.now
 }

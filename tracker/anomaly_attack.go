@@ -22,7 +22,7 @@ var blindSYN = Kind{
 		if !synchronized(h.before.states[x]) || h.foreign || h.oldSYN() {
 			return nil
 		}
-		syn, ok := h.impostor.find(Client, tcp.SndSYN)
+		syn, ok := h.impostor.find(tcp.Client, tcp.SndSYN)
 		if !ok {
 			return nil
 		}
@@ -30,7 +30,7 @@ var blindSYN = Kind{
 			end:      x,
 			certain:  ConfidenceAssumed,
 			evidence: []int{syn.packet(), h.s.Packet},
-			values:   values{"seq": h.impostor.ends[Client].iss, "span": h.now.Sub(syn.at)},
+			values:   values{"seq": h.impostor.ends[tcp.Client].iss, "span": h.now.Sub(syn.at)},
 		}
 		if d := h.pending(); d != nil && d.what == doubtedSYN && d.challenge != 0 {
 			f.evidence = append(f.evidence, d.challenge)
@@ -45,7 +45,7 @@ var blindSYN = Kind{
 // oldSYN reports whether the impostor's SYN is a copy of one that opened an
 // earlier connection.
 func (h *happening) oldSYN() bool {
-	iss := h.impostor.ends[Client].iss
+	iss := h.impostor.ends[tcp.Client].iss
 	for c := h.t.newestOf(h.key); c != nil; c = c.older() {
 		if x := &c.ends[c.endOf(h.impostor.bits&clientIsLow != 0)]; c != h.impostor && !c.provisional() && x.has(hasISS) && x.iss == iss {
 			return true

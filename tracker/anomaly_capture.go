@@ -22,7 +22,7 @@ var midstreamPickup = Kind{
 	// One ACK without data may also be a probe for open ports: it takes a
 	// second segment of the connection to tell.
 	check: func(h *happening) *finding {
-		if h.origin() != FromMidstream || h.s.Flags&(tcp.ACK|tcp.SYN|tcp.RST) != tcp.ACK {
+		if h.origin() != tcp.FromMidstream || h.s.Flags&(tcp.ACK|tcp.SYN|tcp.RST) != tcp.ACK {
 			return nil
 		}
 		if h.x().packets+h.y().packets > 2 {
@@ -39,7 +39,7 @@ var midstreamPickup = Kind{
 			return nil
 		}
 		return &finding{
-			end:      Client,
+			end:      tcp.Client,
 			certain:  ConfidenceAssumed,
 			evidence: frames,
 		}
@@ -68,7 +68,7 @@ var captureGap = Kind{
 		if h.s == nil {
 			return h.captureGap(h.from.Peer(), h.missingAtEnd(h.from.Peer()))
 		}
-		for e := range Endpoint(2) {
+		for e := range tcp.Endpoint(2) {
 			if h.odd.gaps[e].is == gapLost {
 				return h.captureGap(e, true)
 			}
@@ -78,7 +78,7 @@ var captureGap = Kind{
 }
 
 // captureGap is the finding of the gap in the octets of y.
-func (h *happening) captureGap(y Endpoint, found bool) *finding {
+func (h *happening) captureGap(y tcp.Endpoint, found bool) *finding {
 	if !found {
 		return nil
 	}
@@ -106,7 +106,7 @@ func (h *happening) captureGap(y Endpoint, found bool) *finding {
 
 // missingAtEnd reports whether what was acknowledged of the end has not been
 // captured when the connection is over.
-func (h *happening) missingAtEnd(e Endpoint) bool {
+func (h *happening) missingAtEnd(e tcp.Endpoint) bool {
 	g := &h.odd.gaps[e]
 	return g.is == gapOpen && (g.beyond || g.again) && g.due(&h.ends[e.Peer()], h.now)
 }
@@ -160,7 +160,7 @@ var asymmetricCapture = Kind{
 func (h *happening) answeredUnseen() bool {
 	x := h.x()
 	many := x.packets >= aloneSegments
-	if many && h.origin() == FromSYN && h.s.Flags&tcp.SYN == 0 {
+	if many && h.origin() == tcp.FromSYN && h.s.Flags&tcp.SYN == 0 {
 		return true // it acknowledges a SYN+ACK
 	}
 	if many && h.fresh > 0 && (h.odd == nil || h.odd.retransmits[h.from] == 0) && h.now.Sub(h.start) > unansweredSpan {
@@ -242,7 +242,7 @@ var snaplenTruncated = Kind{
 const jumboSegment tcp.Size = 9000 - 40
 
 // largest is the most data that one segment of the end may carry on the wire.
-func (c *Conn) largest(e Endpoint) tcp.Size {
+func (c *Conn) largest(e tcp.Endpoint) tcp.Size {
 	if mss := c.ends[e.Peer()].mss; mss != 0 {
 		return tcp.Size(mss)
 	}

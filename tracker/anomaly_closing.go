@@ -105,7 +105,7 @@ const finsGivenUp = 3
 // givesUpFIN is what makes the silence after a FIN its end.
 var givesUpFIN = []Threshold{
 	{"times that the FIN was sent, at least", finsGivenUp, ""},
-	{"time after the last of them, by the stack of its sender", stacks[stackLinux].FinGiveUp, "stack"},
+	{"time after the last of them, by the stack of its sender", tcp.StackLinux.Stack().FinGiveUp, "stack"},
 }
 
 var finNeverAcked = Kind{
@@ -185,7 +185,7 @@ var simultaneousClose = Kind{
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		mine, ok := h.find(x, tcp.SndFIN)
-		if h.closedBy() != ByBoth || !ok || mine.packet() != h.s.Packet {
+		if h.closedBy() != tcp.ByBoth || !ok || mine.packet() != h.s.Packet {
 			return nil
 		}
 		if h.ends[x].fin.Before(h.before.acked[y]) {
@@ -241,7 +241,7 @@ var dataAfterFIN = Kind{
 // gaveUpFIN reports whether the end's FIN was sent often enough for its timer
 // to mean something, nothing at all came after the last copy, and the capture
 // can show that.
-func (h *happening) gaveUpFIN(x Endpoint) bool {
+func (h *happening) gaveUpFIN(x tcp.Endpoint) bool {
 	if h.odd == nil || !h.ends[x].has(hasFIN) || h.ends[x].copies < finsGivenUp || !h.visible(x.Peer()) {
 		return false
 	}
@@ -251,7 +251,7 @@ func (h *happening) gaveUpFIN(x Endpoint) bool {
 
 // finCopies returns the frames of the end's FIN and its newest copies, and the
 // span from the first to the last.
-func (h *happening) finCopies(x Endpoint) (frames []int, took time.Duration) {
+func (h *happening) finCopies(x tcp.Endpoint) (frames []int, took time.Duration) {
 	frames = h.frames(x, tcp.SndFIN)
 	for g := range h.back() {
 		if g.from == x && g.flags&tcp.FIN != 0 && len(frames) < maxAcksKept {
@@ -265,13 +265,13 @@ func (h *happening) finCopies(x Endpoint) (frames []int, took time.Duration) {
 }
 
 // acksFIN reports whether the segment acknowledges the FIN of the given end.
-func (h *happening) acksFIN(y Endpoint) bool {
+func (h *happening) acksFIN(y tcp.Endpoint) bool {
 	return h.ends[y].has(hasFIN) && h.s.Flags&tcp.ACK != 0 && h.ends[y].fin.Before(h.s.Ack)
 }
 
 // closedFirst reports whether the end sent its FIN before it had received its
 // peer's: it, not the peer, goes through TIME-WAIT.
-func (h *happening) closedFirst(x Endpoint) bool {
+func (h *happening) closedFirst(x tcp.Endpoint) bool {
 	for _, st := range h.steps() {
 		if st.end() == x && st.state() == tcp.LastAck {
 			return false
@@ -282,7 +282,7 @@ func (h *happening) closedFirst(x Endpoint) bool {
 
 // timeWaitHeld returns for how long the end had been in TIME-WAIT at the given
 // time.
-func (h *happening) timeWaitHeld(x Endpoint, at tcp.Time) time.Duration {
+func (h *happening) timeWaitHeld(x tcp.Endpoint, at tcp.Time) time.Duration {
 	for _, st := range h.steps() {
 		if st.end() == x && st.state() == tcp.TimeWait {
 			return at.Sub(st.at)

@@ -65,7 +65,7 @@ var seqWrapIn2MSL = Kind{
 	},
 	Thresholds: []Threshold{
 		{"time for all numbers, at most", wrapWithin, ""},
-		{"the same, if 2 MSL of the stack of {X} is shorter", stacks[stackLinux].TimeWait2MSL, "2msl"},
+		{"the same, if 2 MSL of the stack of {X} is shorter", tcp.StackLinux.Stack().TimeWait2MSL, "2msl"},
 	},
 	on: onWrap,
 	check: func(h *happening) *finding {

@@ -78,9 +78,9 @@ var halfOpenDiscovered = Kind{
 			f.cause = "fin"
 		case asked.is&wasKeepalive != 0:
 			f.cause = "keepalive"
-		case next != nil && next.addr(Client) == h.addr(x) && next.start > h.before.sentAt[x]:
+		case next != nil && next.addr(tcp.Client) == h.addr(x) && next.start > h.before.sentAt[x]:
 			f.cause = "new-syn"
-			f.evidence = append(f.evidence, next.frames(Client, tcp.SndSYN)...)
+			f.evidence = append(f.evidence, next.frames(tcp.Client, tcp.SndSYN)...)
 		default:
 			return nil // an abort has the same numbers
 		}
@@ -100,7 +100,7 @@ var halfOpenDiscovered = Kind{
 // heldOpen reports whether the end had the connection, as its own segments
 // showed, and had closed or aborted it in no way that was seen. A RST that its
 // alleged sender denies by going on may have ended it.
-func (h *happening) heldOpen(x Endpoint) bool {
+func (h *happening) heldOpen(x tcp.Endpoint) bool {
 	if h.ends[x].has(hasFIN) || h.before.sentAt[x] == 0 || !h.before.proved[x].Within(open) {
 		return false
 	}
@@ -122,7 +122,7 @@ func (h *happening) heldOpen(x Endpoint) bool {
 
 // newest returns the newest segment of the end before this one, or nil if that
 // is forgotten.
-func (h *happening) newest(e Endpoint) *glimpse {
+func (h *happening) newest(e tcp.Endpoint) *glimpse {
 	n := 0
 	for g := range h.back() {
 		if n++; n > lookBack {
@@ -176,7 +176,7 @@ var ackOfUnsentData = Kind{
 // firstAck returns the first segment of x that acknowledges just up to the
 // number, as far as that is remembered, and when the peer was captured last
 // before this segment.
-func (h *happening) firstAck(x Endpoint, upTo tcp.Seq) (ack *glimpse, latest tcp.Time) {
+func (h *happening) firstAck(x tcp.Endpoint, upTo tcp.Seq) (ack *glimpse, latest tcp.Time) {
 	n := 0
 	for g := range h.back() {
 		if n++; n > lookBack {
@@ -197,7 +197,7 @@ func (h *happening) firstAck(x Endpoint, upTo tcp.Seq) (ack *glimpse, latest tcp
 
 // missed reports whether the IP identification says that the capture lacks
 // segments of the end before this one.
-func (h *happening) missed(e Endpoint) bool {
+func (h *happening) missed(e tcp.Endpoint) bool {
 	before := h.newest(e)
 	if before == nil || h.s.ID == 0 || before.id == 0 {
 		return false
@@ -236,7 +236,7 @@ var ackLoop = Kind{
 		}
 		x, y := acks[n-1], acks[n-2]
 		return &finding{
-			end:      Client,
+			end:      tcp.Client,
 			certain:  ConfidenceAssumed,
 			evidence: []int{x.packet, y.packet, acks[1].packet, acks[0].packet},
 			values:   values{"first": h.addr(x.from), "seq": x.seq, "other": h.addr(y.from), "seq2": y.seq, "n": n},

@@ -289,7 +289,7 @@ var connectionTampering = Kind{
 	on:   onRST | onUnsettled | onEnd,
 	only: isReset | isResetting | isOdd,
 	check: func(h *happening) *finding {
-		if h.ends[Client].packets > earlySegments+stormSize {
+		if h.ends[tcp.Client].packets > earlySegments+stormSize {
 			return nil
 		}
 		switch {
@@ -332,7 +332,7 @@ type opening struct {
 
 // opening looks back at the whole connection, as long as it is short. resetter
 // is the end whose RSTs count.
-func (h *happening) opening(resetter Endpoint) (o opening, whole bool) {
+func (h *happening) opening(resetter tcp.Endpoint) (o opening, whole bool) {
 	n := 0
 	for g := range h.back() {
 		if n++; n > maxLookBack {
@@ -349,7 +349,7 @@ func (h *happening) opening(resetter Endpoint) (o opening, whole bool) {
 			}
 		case g.flags&tcp.FIN != 0:
 			return o, false
-		case g.from == Client && g.is&wasForeign == 0:
+		case g.from == tcp.Client && g.is&wasForeign == 0:
 			o.segments++
 			o.frames = append(o.frames, g.packet)
 			o.acked = o.acked || g.flags&tcp.ACK != 0
@@ -358,7 +358,7 @@ func (h *happening) opening(resetter Endpoint) (o opening, whole bool) {
 			}
 		}
 	}
-	return o, o.segments > 0 && o.segments <= earlySegments && h.origin() == FromSYN
+	return o, o.segments > 0 && o.segments <= earlySegments && h.origin() == tcp.FromSYN
 }
 
 // stage is how far the client came: its place among the stages.
@@ -440,7 +440,7 @@ func (h *happening) cutOff() *finding {
 		return nil
 	}
 	against := h.forgery()
-	ended := h.before.accepted || h.before.states[Client] == tcp.Closed.Set() || h.before.states[Server] == tcp.Closed.Set()
+	ended := h.before.accepted || h.before.states[tcp.Client] == tcp.Closed.Set() || h.before.states[tcp.Server] == tcp.Closed.Set()
 	if !earlier && !(against.enough() && ended) {
 		return nil
 	}
@@ -473,17 +473,17 @@ func (h *happening) cutOff() *finding {
 // signature of a lone SYN is not among the causes. Even this is more often an
 // outage, and no more than a remark.
 func (h *happening) fellSilent() *finding {
-	c, s := &h.ends[Client], &h.ends[Server]
-	if h.from != Client || h.odd == nil || h.odd.retransmits[Server] < copiesIntoSilence || !h.visible(Client) || !h.visible(Server) ||
-		(c.bits|s.bits)&hasFIN != 0 || s.bytes == 0 || !c.acked.Before(s.nxt) || !h.wasOpen(Client) || s.sentAt.Sub(c.sentAt) < silence {
+	c, s := &h.ends[tcp.Client], &h.ends[tcp.Server]
+	if h.from != tcp.Client || h.odd == nil || h.odd.retransmits[tcp.Server] < copiesIntoSilence || !h.visible(tcp.Client) || !h.visible(tcp.Server) ||
+		(c.bits|s.bits)&hasFIN != 0 || s.bytes == 0 || !c.acked.Before(s.nxt) || !h.wasOpen(tcp.Client) || s.sentAt.Sub(c.sentAt) < silence {
 		return nil
 	}
-	o, whole := h.opening(Server)
+	o, whole := h.opening(tcp.Server)
 	if !whole || len(o.resets) > 0 || o.stage() == laterData {
 		return nil
 	}
 	return &finding{
-		end:      Client,
+		end:      tcp.Client,
 		cause:    stages[o.stage()].name + "-none",
 		certain:  ConfidenceAmbiguous,
 		evidence: o.frames,

@@ -96,7 +96,7 @@ var finWait2Stuck = Kind{
 		{"waits", "outcome", " {X} waits for its FIN, which only the application there can bring about."},
 	},
 	Thresholds: []Threshold{
-		{"time in FIN_WAIT_2, by the stack of {X}", stacks[stackLinux].FinWait2, "stack"},
+		{"time in FIN_WAIT_2, by the stack of {X}", tcp.StackLinux.Stack().FinWait2, "stack"},
 		{"the same, where the stack has no timer for it", finWait2Wait, ""},
 		flushTime,
 	},
@@ -193,7 +193,7 @@ var noCloseSeen = Kind{
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
 		idle := h.now.Sub(h.ends[x].sentAt)
-		if h.ends[x].sentAt <= h.ends[y].sentAt && x == Server || h.ends[x].sentAt < h.ends[y].sentAt || idle < closeUnseen {
+		if h.ends[x].sentAt <= h.ends[y].sentAt && x == tcp.Server || h.ends[x].sentAt < h.ends[y].sentAt || idle < closeUnseen {
 			return nil // once, for the end that spoke last
 		}
 		if h.ends[x].assumed.Shown() != tcp.Established || h.ends[y].assumed.Shown() != tcp.Established || !h.visible(x) || !h.visible(y) {
@@ -212,7 +212,7 @@ var noCloseSeen = Kind{
 
 // hasMoreToSend reports whether the end may have something to send before its
 // FIN: its peer has closed the window, or not acknowledged all yet.
-func (h *happening) hasMoreToSend(y Endpoint) bool {
+func (h *happening) hasMoreToSend(y tcp.Endpoint) bool {
 	x := &h.ends[y.Peer()]
 	return x.wnd == 0 || x.acked.Before(h.ends[y].nxt)
 }
@@ -220,7 +220,7 @@ func (h *happening) hasMoreToSend(y Endpoint) bool {
 // silentSince returns when the end y, which has not closed, acknowledged x's
 // FIN or had flushed what it still had to send; 0 if that is not known, or if
 // it made use of its direction later than that.
-func (h *happening) silentSince(x, y Endpoint) tcp.Time {
+func (h *happening) silentSince(x, y tcp.Endpoint) tcp.Time {
 	ack, ok := h.find(x, tcp.RcvAckOfFIN)
 	switch {
 	case !ok:
@@ -235,7 +235,7 @@ func (h *happening) silentSince(x, y Endpoint) tcp.Time {
 
 // sentSinceFIN returns how many octets the end has sent since it received its
 // peer's FIN.
-func (h *happening) sentSinceFIN(y Endpoint) tcp.Size {
+func (h *happening) sentSinceFIN(y tcp.Endpoint) tcp.Size {
 	if e := &h.ends[y]; e.clean.Before(e.nxt) {
 		return e.nxt.Minus(e.clean)
 	}

@@ -132,7 +132,7 @@ var synTimeout = Kind{
 		{"early", "", " Here it is set to fewer tries, or the program gave up, or the capture ended first."},
 	},
 	Thresholds: []Threshold{
-		{"time that the stack of {X} tries", stacks[stackLinux].SynGiveUp, "stack"},
+		{"time that the stack of {X} tries", tcp.StackLinux.Stack().SynGiveUp, "stack"},
 		{"SYNs, if the capture ends first, at least", synsAtEnd, ""},
 		{"time after one SYN, if a new attempt follows, at least", briefAttempt, ""},
 	},
@@ -223,7 +223,7 @@ var synRcvdStuck = Kind{
 		{"", "{X} sent its SYN+ACK {n} times and waited {span} in SYN_RCVD; {Y} never completed the handshake. It has gone, its ACKs are lost on the way, or somebody else sent the SYN in its name."},
 	},
 	Thresholds: []Threshold{
-		{"time after the last SYN+ACK, by the stack of {X}", stacks[stackLinux].SynAckGiveUp, "stack"},
+		{"time after the last SYN+ACK, by the stack of {X}", tcp.StackLinux.Stack().SynAckGiveUp, "stack"},
 		{"SYN+ACKs, and more than there were SYNs, at least", synAcksStuck, ""},
 	},
 	Supersedes: []string{"syn-ack-retransmitted"},
@@ -320,7 +320,7 @@ var synRcvdReset = Kind{
 	on: onRST,
 	check: func(h *happening) *finding {
 		x, y := h.from, h.from.Peer()
-		if !h.before.accepted || h.before.states[y] != tcp.SynReceived.Set() || h.ends[x].has(hasAcked) || h.origin() != FromSYN {
+		if !h.before.accepted || h.before.states[y] != tcp.SynReceived.Set() || h.ends[x].has(hasAcked) || h.origin() != tcp.FromSYN {
 			return nil
 		}
 		synAck, answered := h.lastSent(y, tcp.SYN|tcp.ACK)
@@ -439,7 +439,7 @@ func (g *glimpse) opens(flags tcp.Flags) bool { return g.flags&(tcp.SYN|tcp.ACK|
 
 // lastSent returns the newest earlier segment of the end that has exactly
 // these of the SYN and ACK bits.
-func (h *happening) lastSent(e Endpoint, flags tcp.Flags) (glimpse, bool) {
+func (h *happening) lastSent(e tcp.Endpoint, flags tcp.Flags) (glimpse, bool) {
 	for g := range h.handshake() {
 		if g.from == e && g.opens(flags) {
 			return *g, true
@@ -469,7 +469,7 @@ func (h *happening) refusedSince(at tcp.Time) bool {
 
 // framesOf returns the frames of all the end's segments with exactly these of
 // the SYN and ACK bits, and of the one that happens if it is a SYN.
-func (h *happening) framesOf(e Endpoint, flags tcp.Flags) (frames []int) {
+func (h *happening) framesOf(e tcp.Endpoint, flags tcp.Flags) (frames []int) {
 	for g := range h.handshake() {
 		if g.from == e && g.opens(flags) {
 			frames = append(frames, g.packet)
@@ -483,7 +483,7 @@ func (h *happening) framesOf(e Endpoint, flags tcp.Flags) (frames []int) {
 
 // countOf counts the end's earlier segments with exactly these of the SYN and
 // ACK bits.
-func (h *happening) countOf(e Endpoint, flags tcp.Flags) (n int) {
+func (h *happening) countOf(e tcp.Endpoint, flags tcp.Flags) (n int) {
 	for g := range h.handshake() {
 		if g.from == e && g.opens(flags) {
 			n++
@@ -503,7 +503,7 @@ func (h *happening) isCopyOf(g glimpse) bool {
 }
 
 // acceptableTo reports whether the end's SYN is what g acknowledges.
-func (h *happening) acceptableTo(e Endpoint, g glimpse) bool {
+func (h *happening) acceptableTo(e tcp.Endpoint, g glimpse) bool {
 	x := &h.ends[e]
 	return x.iss.Before(g.ack) && g.ack.AtMost(x.nxt)
 }

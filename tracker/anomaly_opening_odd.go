@@ -38,8 +38,8 @@ var simultaneousOpen = Kind{
 			return nil
 		}
 		return &finding{
-			end:      Client,
-			evidence: append(append(append(h.framesOf(Client, tcp.SYN), h.framesOf(Server, tcp.SYN)...), h.framesOf(Client, tcp.SYN|tcp.ACK)...), h.framesOf(Server, tcp.SYN|tcp.ACK)...),
+			end:      tcp.Client,
+			evidence: append(append(append(h.framesOf(tcp.Client, tcp.SYN), h.framesOf(tcp.Server, tcp.SYN)...), h.framesOf(tcp.Client, tcp.SYN|tcp.ACK)...), h.framesOf(tcp.Server, tcp.SYN|tcp.ACK)...),
 		}
 	},
 }
@@ -124,10 +124,10 @@ var selfConnect = Kind{
 	},
 	on: onSYNACK,
 	check: func(h *happening) *finding {
-		if !h.self() || h.from != Server {
+		if !h.self() || h.from != tcp.Server {
 			return nil
 		}
-		return &finding{end: Client, evidence: append(h.framesOf(Client, tcp.SYN), h.s.Packet)}
+		return &finding{end: tcp.Client, evidence: append(h.framesOf(tcp.Client, tcp.SYN), h.s.Packet)}
 	},
 }
 
@@ -193,15 +193,15 @@ func (h *happening) rejectsOldSYN() (o oldSYN, found bool) {
 		o.cause = "real-syn-sent"
 		return o, true
 	}
-	if n := h.newer(); n != nil && n.addr(Client) == h.addr(x) && !(n.ends[Client].has(hasISS) && n.ends[Client].iss == h.s.Seq-1) {
-		if syn, ok := n.find(Client, tcp.SndSYN); ok {
+	if n := h.newer(); n != nil && n.addr(tcp.Client) == h.addr(x) && !(n.ends[tcp.Client].has(hasISS) && n.ends[tcp.Client].iss == h.s.Seq-1) {
+		if syn, ok := n.find(tcp.Client, tcp.SndSYN); ok {
 			o.evidence = append(o.evidence, syn.packet())
 		}
 		o.cause = "real-syn-sent"
 		return o, true
 	}
 	for c := h.Conn.older(); c != nil; c = c.older() {
-		if e := c.endOn(h.addr(x) == c.addr(Client)); e.has(hasISS|sentSYN) && e.iss == h.s.Seq-1 {
+		if e := c.endOn(h.addr(x) == c.addr(tcp.Client)); e.has(hasISS|sentSYN) && e.iss == h.s.Seq-1 {
 			o.cause = "earlier-connection"
 			return o, true
 		}
@@ -213,12 +213,12 @@ func (h *happening) rejectsOldSYN() (o oldSYN, found bool) {
 // answer to which that rejected a moment ago.
 func (h *happening) followsOldSYN() (o oldSYN, found bool) {
 	old := h.Conn.older()
-	if old == nil || h.from != Client || h.before.sentAt[Client] != 0 {
+	if old == nil || h.from != tcp.Client || h.before.sentAt[tcp.Client] != 0 {
 		return o, false
 	}
-	x := Client
-	if old.addr(Client) != h.addr(Client) {
-		x = Server
+	x := tcp.Client
+	if old.addr(tcp.Client) != h.addr(tcp.Client) {
+		x = tcp.Server
 	}
 	var rst, synAck, syn *glimpse
 	n := 0
@@ -250,9 +250,9 @@ func (h *happening) followsOldSYN() (o oldSYN, found bool) {
 // endOn returns the client, or the server.
 func (c *Conn) endOn(client bool) *end {
 	if client {
-		return &c.ends[Client]
+		return &c.ends[tcp.Client]
 	}
-	return &c.ends[Server]
+	return &c.ends[tcp.Server]
 }
 
 var badSYNACK = Kind{
@@ -318,8 +318,8 @@ var unsolicitedSYNACK = Kind{
 	on:   onRST | onEnd,
 	only: isAnswer,
 	check: func(h *happening) *finding {
-		x, y := Client, Server
-		if h.origin() != FromSYNACK || h.start.Sub(h.t.began) < promptly || h.ends[x].seen() && h.on&onEnd != 0 {
+		x, y := tcp.Client, tcp.Server
+		if h.origin() != tcp.FromSYNACK || h.start.Sub(h.t.began) < promptly || h.ends[x].seen() && h.on&onEnd != 0 {
 			return nil
 		}
 		f := &finding{end: y, certain: ConfidenceAmbiguous, evidence: h.framesOf(y, tcp.SYN|tcp.ACK)}

@@ -53,37 +53,37 @@ func recordsOf(t *testing.T, text string) (list []*Record) {
 func TestCausesOfOpening(t *testing.T) {
 	for _, c := range []struct {
 		ladder, kind, cause string
-		end                 Endpoint
+		end                 tcp.Endpoint
 		evidence            []int
 	}{
-		{"connection-refused", "connection-refused", "", Client, []int{1, 2}},
-		{"syn-retransmitted", "syn-retransmitted", "no-answer", Client, []int{1, 2}},
-		{"syn-retransmitted-answered", "syn-retransmitted", "answer-not-received", Client, []int{1, 2, 3}},
-		{"syn-retransmitted-refused-answer", "syn-retransmitted", "answer-refused", Client, []int{1, 2, 4}},
-		{"syn-timeout", "syn-timeout", "", Client, []int{1, 2}},
-		{"syn-ack-retransmitted", "syn-ack-retransmitted", "no-ack", Server, []int{2, 3}},
-		{"syn-ack-retransmitted-behind-tap", "syn-ack-retransmitted", "ack-not-received", Server, []int{2, 3, 4}},
-		{"syn-ack-retransmitted-duplicate-syn", "syn-ack-retransmitted", "duplicate-syn", Server, []int{1, 2, 3, 4}},
-		{"syn-rcvd-stuck", "syn-rcvd-stuck", "", Server, []int{1, 2, 3, 4}},
-		{"accept-stalled", "accept-stalled", "ack-ignored", Server, []int{2, 3, 4, 5, 6}},
-		{"accept-stalled-data", "accept-stalled", "data-ignored", Server, []int{2, 3, 4, 5, 6, 7}},
-		{"syn-rcvd-reset", "syn-rcvd-reset", "no-connection", Client, []int{1, 2, 3}},
-		{"syn-rcvd-reset-aborted", "syn-rcvd-reset", "aborted", Client, []int{1, 2, 3}},
-		{"simultaneous-open", "simultaneous-open", "", Client, []int{1, 2, 3, 4}},
-		{"split-handshake", "split-handshake", "", Server, []int{1, 2, 3, 4}},
-		{"old-duplicate-syn", "old-duplicate-syn", "real-syn-follows", Client, []int{1, 2, 3, 4}},
-		{"old-duplicate-syn-at-a", "old-duplicate-syn", "real-syn-sent", Client, []int{1, 2, 3}},
-		{"old-duplicate-syn-overtaken", "old-duplicate-syn", "real-syn-sent", Client, []int{1, 2, 3, 4}},
-		{"old-duplicate-syn-earlier-connection", "old-duplicate-syn", "earlier-connection", Client, []int{5, 6, 7}},
-		{"bad-syn-ack", "bad-syn-ack", "ignored", Server, []int{1, 2, 3}},
-		{"bad-syn-ack-completed", "bad-syn-ack", "completed", Server, []int{1, 2, 3}},
-		{"tfo-syn-data", "tfo-syn-data", "accepted", Client, []int{1, 2}},
-		{"tfo-syn-data-ignored", "tfo-syn-data", "ignored", Client, []int{1, 2}},
-		{"tfo-syn-data-dropped", "tfo-syn-data", "sent-without", Client, []int{1, 2}},
-		{"bad-syn-ack-not-fast-open", "tfo-syn-data", "partial", Client, []int{1, 2}},
-		{"unsolicited-syn-ack", "unsolicited-syn-ack", "rejected", Server, []int{3, 4}},
-		{"handshake-fin", "handshake-fin", "instead-of-ack", Client, []int{2, 3}},
-		{"handshake-fin-of-server", "handshake-fin", "in-syn-rcvd", Server, []int{2, 3}},
+		{"connection-refused", "connection-refused", "", tcp.Client, []int{1, 2}},
+		{"syn-retransmitted", "syn-retransmitted", "no-answer", tcp.Client, []int{1, 2}},
+		{"syn-retransmitted-answered", "syn-retransmitted", "answer-not-received", tcp.Client, []int{1, 2, 3}},
+		{"syn-retransmitted-refused-answer", "syn-retransmitted", "answer-refused", tcp.Client, []int{1, 2, 4}},
+		{"syn-timeout", "syn-timeout", "", tcp.Client, []int{1, 2}},
+		{"syn-ack-retransmitted", "syn-ack-retransmitted", "no-ack", tcp.Server, []int{2, 3}},
+		{"syn-ack-retransmitted-behind-tap", "syn-ack-retransmitted", "ack-not-received", tcp.Server, []int{2, 3, 4}},
+		{"syn-ack-retransmitted-duplicate-syn", "syn-ack-retransmitted", "duplicate-syn", tcp.Server, []int{1, 2, 3, 4}},
+		{"syn-rcvd-stuck", "syn-rcvd-stuck", "", tcp.Server, []int{1, 2, 3, 4}},
+		{"accept-stalled", "accept-stalled", "ack-ignored", tcp.Server, []int{2, 3, 4, 5, 6}},
+		{"accept-stalled-data", "accept-stalled", "data-ignored", tcp.Server, []int{2, 3, 4, 5, 6, 7}},
+		{"syn-rcvd-reset", "syn-rcvd-reset", "no-connection", tcp.Client, []int{1, 2, 3}},
+		{"syn-rcvd-reset-aborted", "syn-rcvd-reset", "aborted", tcp.Client, []int{1, 2, 3}},
+		{"simultaneous-open", "simultaneous-open", "", tcp.Client, []int{1, 2, 3, 4}},
+		{"split-handshake", "split-handshake", "", tcp.Server, []int{1, 2, 3, 4}},
+		{"old-duplicate-syn", "old-duplicate-syn", "real-syn-follows", tcp.Client, []int{1, 2, 3, 4}},
+		{"old-duplicate-syn-at-a", "old-duplicate-syn", "real-syn-sent", tcp.Client, []int{1, 2, 3}},
+		{"old-duplicate-syn-overtaken", "old-duplicate-syn", "real-syn-sent", tcp.Client, []int{1, 2, 3, 4}},
+		{"old-duplicate-syn-earlier-connection", "old-duplicate-syn", "earlier-connection", tcp.Client, []int{5, 6, 7}},
+		{"bad-syn-ack", "bad-syn-ack", "ignored", tcp.Server, []int{1, 2, 3}},
+		{"bad-syn-ack-completed", "bad-syn-ack", "completed", tcp.Server, []int{1, 2, 3}},
+		{"tfo-syn-data", "tfo-syn-data", "accepted", tcp.Client, []int{1, 2}},
+		{"tfo-syn-data-ignored", "tfo-syn-data", "ignored", tcp.Client, []int{1, 2}},
+		{"tfo-syn-data-dropped", "tfo-syn-data", "sent-without", tcp.Client, []int{1, 2}},
+		{"bad-syn-ack-not-fast-open", "tfo-syn-data", "partial", tcp.Client, []int{1, 2}},
+		{"unsolicited-syn-ack", "unsolicited-syn-ack", "rejected", tcp.Server, []int{3, 4}},
+		{"handshake-fin", "handshake-fin", "instead-of-ack", tcp.Client, []int{2, 3}},
+		{"handshake-fin-of-server", "handshake-fin", "in-syn-rcvd", tcp.Server, []int{2, 3}},
 	} {
 		text, err := os.ReadFile("testdata/anomaly/" + c.ladder + ".txt")
 		if err != nil {
@@ -165,7 +165,7 @@ func TestSimultaneousOpenRetransmitsNothing(t *testing.T) {
 	for _, r := range recordsOf(t, string(text)) {
 		for e, end := range r.Ends {
 			if end.Retransmits != 0 {
-				t.Errorf("%v retransmitted %d segments, want 0", Endpoint(e), end.Retransmits)
+				t.Errorf("%v retransmitted %d segments, want 0", tcp.Endpoint(e), end.Retransmits)
 			}
 		}
 	}
@@ -212,12 +212,12 @@ func TestHandshakeRTTNeedsOneSYN(t *testing.T) {
 func TestUnansweredHandshakeIsNotSettled(t *testing.T) {
 	for _, test := range []struct {
 		ladder  string
-		certain Certainty
+		certain tcp.Certainty
 	}{
-		{"syn-rcvd-stuck", Assumed},
-		{"syn-rcvd-stuck-not-cookies", Settled},
+		{"syn-rcvd-stuck", tcp.Assumed},
+		{"syn-rcvd-stuck-not-cookies", tcp.Settled},
 	} {
-		r := recordsOf(t, ladderOf(t, test.ladder))[0].Ends[Client]
+		r := recordsOf(t, ladderOf(t, test.ladder))[0].Ends[tcp.Client]
 		if r.State != tcp.Established || r.Certainty != test.certain {
 			t.Errorf("%s: client is %v, %v, want ESTABLISHED, %v", test.ladder, r.State, r.Certainty, test.certain)
 		}

@@ -386,8 +386,8 @@ func (h *happening) talksOn() (rst step, ok bool) {
 }
 
 // wasOpen reports whether the end was in ESTABLISHED once.
-func (c *Conn) wasOpen(e Endpoint) bool {
-	if c.origin() == FromMidstream {
+func (c *Conn) wasOpen(e tcp.Endpoint) bool {
+	if c.origin() == tcp.FromMidstream {
 		return true
 	}
 	for _, st := range c.steps() {

@@ -163,7 +163,7 @@ var keepaliveTimeout = Kind{
 
 // stallFrom is how long the window of the end must be closed to be a stall.
 func (h *happening) stallFrom() time.Duration {
-	rto := h.ends[Client].response() + h.ends[Server].response() + rtoAbove
+	rto := h.ends[tcp.Client].response() + h.ends[tcp.Server].response() + rtoAbove
 	return max(stallAtLeast, stallRTOs*rto)
 }
 
@@ -195,7 +195,7 @@ var zeroWindowStall = Kind{
 
 // stalled reports a window of the end that is closed for too long by now, at
 // the first moment that shows it.
-func (h *happening) stalled(y Endpoint) *finding {
+func (h *happening) stalled(y tcp.Endpoint) *finding {
 	tr := h.odd.troubleOf(y)
 	if tr == nil || tr.shut.since == 0 || h.s == nil && y != h.from {
 		return nil
@@ -204,7 +204,7 @@ func (h *happening) stalled(y Endpoint) *finding {
 	over := h.now
 	switch {
 	case h.s == nil || h.s.Flags&tcp.RST != 0:
-		if w.until != 0 || h.before.states[Client]|h.before.states[Server] == tcp.Closed.Set() || h.over(y) || h.over(y.Peer()) {
+		if w.until != 0 || h.before.states[tcp.Client]|h.before.states[tcp.Server] == tcp.Closed.Set() || h.over(y) || h.over(y.Peer()) {
 			return nil
 		}
 	case h.s.Packet == w.untilFrame:
@@ -232,7 +232,7 @@ func (h *happening) stalled(y Endpoint) *finding {
 }
 
 // over reports whether the end had no connection any more before this.
-func (h *happening) over(e Endpoint) bool {
+func (h *happening) over(e tcp.Endpoint) bool {
 	return h.before.states[e]&^(tcp.Closed.Set()|tcp.Listen.Set()|tcp.Unknown.Set()) == 0
 }
 

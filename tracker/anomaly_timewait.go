@@ -15,7 +15,7 @@ import (
 // anomaly_timewait_hazards.go what the old segments do to it.
 
 // timeWaitTime is how long TIME-WAIT is to be held.
-var timeWaitTime = Threshold{"time in TIME_WAIT, by the stack of its end", stacks[stackLinux].TimeWait2MSL, "2msl"}
+var timeWaitTime = Threshold{"time in TIME_WAIT, by the stack of its end", tcp.StackLinux.Stack().TimeWait2MSL, "2msl"}
 
 const assassinText = " made {X} repeat its ACK; {Y}, which no longer knew the connection, answered RST, which {outcome}"
 
@@ -48,7 +48,7 @@ var timeWaitAssassination = Kind{
 			evidence: append(append(h.frames(x, tcp.SndFIN), h.frames(y, tcp.SndFIN)...), h.newestACK(x), h.s.Packet),
 		}
 		syn, frame := 0, 0
-		if n := h.newer(); n != nil && n.addr(Client) == h.addr(y) {
+		if n := h.newer(); n != nil && n.addr(tcp.Client) == h.addr(y) {
 			syn = h.newestSYN(n)
 		}
 		switch {
@@ -111,9 +111,9 @@ var timeWaitTruncated = Kind{
 		}
 		f.values = truncated(r.age, r.hold, r.old.ends[r.holderThen].stack())
 		switch {
-		case r.holder == Client:
+		case r.holder == tcp.Client:
 			f.say("opened")
-		case !r.behind[Client]:
+		case !r.behind[tcp.Client]:
 			return nil // a TIME-WAIT yields to this SYN
 		default:
 			f.say("accepted")
@@ -158,7 +158,7 @@ func (h *happening) truncatedByReply() *finding {
 }
 
 // truncated are the values of a TIME-WAIT that ended at the given age.
-func truncated(age, most time.Duration, stack *Stack) values {
+func truncated(age, most time.Duration, stack *tcp.Stack) values {
 	return values{"span": age, "hold": hold(most), "stack": stack.Name}
 }
 
@@ -194,7 +194,7 @@ var timeWaitSYNChallenged = Kind{
 		}
 		x, y := h.from.Peer(), h.from
 		n := h.newer()
-		if !h.resetsTimeWait() || n == nil || n.addr(Client) != h.addr(y) || n.ends[Client].assumed != tcp.SynSent.Set() {
+		if !h.resetsTimeWait() || n == nil || n.addr(tcp.Client) != h.addr(y) || n.ends[tcp.Client].assumed != tcp.SynSent.Set() {
 			return nil
 		}
 		syn := h.newestSYN(n)
@@ -220,17 +220,17 @@ var timeWaitSYNChallenged = Kind{
 // avail, without any RST: the end drops it, or its answer is lost on the way.
 func (h *happening) unansweredSYN() *finding {
 	old := h.t.formerOf(h.Conn)
-	if h.from != Client || h.ends[Client].assumed != tcp.SynSent.Set() || h.ends[Client].copies < manySYNs || h.ends[Server].seen() || old == nil {
+	if h.from != tcp.Client || h.ends[tcp.Client].assumed != tcp.SynSent.Set() || h.ends[tcp.Client].copies < manySYNs || h.ends[tcp.Server].seen() || old == nil {
 		return nil
 	}
-	x := h.endIn(old, Server)
+	x := h.endIn(old, tcp.Server)
 	began, ok := old.intoTimeWait(x)
 	if !ok || old.ends[x].assumed != tcp.TimeWait.Set() || old.ends[x].has(lossy) || !old.ends[x].seen() || old.reported(synChallenged) {
 		return nil
 	}
-	first, _ := h.find(Client, tcp.SndSYN)
+	first, _ := h.find(tcp.Client, tcp.SndSYN)
 	f := &finding{
-		end:      Server,
+		end:      tcp.Server,
 		cause:    "silent",
 		certain:  ConfidenceAmbiguous,
 		evidence: []int{began.packet(), first.packet(), h.s.Packet},
@@ -258,7 +258,7 @@ func (h *happening) resetsTimeWait() bool {
 
 // newestACK returns the frame in which the end last did nothing but
 // acknowledge, or 0.
-func (h *happening) newestACK(x Endpoint) int {
+func (h *happening) newestACK(x tcp.Endpoint) int {
 	for g := range h.back() {
 		if g.from == x && g.pure() {
 			return g.packet
@@ -270,17 +270,17 @@ func (h *happening) newestACK(x Endpoint) int {
 // newestSYN returns the frame of the newest SYN of the connection's client.
 func (h *happening) newestSYN(c *Conn) int {
 	for g := range h.t.trail.back(c) {
-		if g.from == Client && g.flags&(tcp.SYN|tcp.ACK) == tcp.SYN {
+		if g.from == tcp.Client && g.flags&(tcp.SYN|tcp.ACK) == tcp.SYN {
 			return g.packet
 		}
 	}
-	syn, _ := c.find(Client, tcp.SndSYN)
+	syn, _ := c.find(tcp.Client, tcp.SndSYN)
 	return syn.packet()
 }
 
 // intoTimeWait returns the step by which the end came to the TIME-WAIT in which
 // its steps leave it, or which a new connection ended.
-func (c *Conn) intoTimeWait(e Endpoint) (began step, ok bool) {
+func (c *Conn) intoTimeWait(e tcp.Endpoint) (began step, ok bool) {
 	for _, st := range slices.Backward(c.steps()) {
 		if st.end() == e && !st.reopens() {
 			return st, st.state() == tcp.TimeWait
@@ -307,4 +307,6 @@ func (t *Tracker) formerOf(c *Conn) *Conn {
 
 // endIn returns which end of the other connection, on the same addresses and
 // ports, is the host that is the end e of c.
-func (c *Conn) endIn(other *Conn, e Endpoint) Endpoint { return other.endOf(c.endOf(true) == e) }
+func (c *Conn) endIn(other *Conn, e tcp.Endpoint) tcp.Endpoint {
+	return other.endOf(c.endOf(true) == e)
+}

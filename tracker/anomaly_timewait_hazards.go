@@ -42,7 +42,7 @@ type haunt struct {
 
 // keepHaunt looks whether the segment, which is out of turn in its connection,
 // is one of the connection before, and takes that down.
-func (t *Tracker) keepHaunt(c *Conn, s *tcp.Segment, from Endpoint) bool {
+func (t *Tracker) keepHaunt(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	old := t.formerOf(c)
 	if old == nil || s.Flags&(tcp.SYN|tcp.RST) != 0 || c.provisional() {
 		return false
@@ -68,7 +68,7 @@ func (t *Tracker) keepHaunt(c *Conn, s *tcp.Segment, from Endpoint) bool {
 
 // hauntOf returns the old segment that fell among those of the end, the newest
 // if there are several; without a packet if there is none.
-func (c *Conn) hauntOf(e Endpoint) haunt {
+func (c *Conn) hauntOf(e tcp.Endpoint) haunt {
 	if c.odd == nil || c.odd.haunts == nil {
 		return haunt{}
 	}
@@ -78,7 +78,7 @@ func (c *Conn) hauntOf(e Endpoint) haunt {
 // sameAs returns the segment of the connection of which s is a copy: all that
 // a copy shares is the same, and there is a mark, an IP identification or a
 // timestamp, that a retransmission would not share. skip is the frame of s.
-func (t *Tracker) sameAs(c *Conn, s *tcp.Segment, from Endpoint, skip int) *glimpse {
+func (t *Tracker) sameAs(c *Conn, s *tcp.Segment, from tcp.Endpoint, skip int) *glimpse {
 	if s.ID == 0 && !s.Options.HasTS {
 		return nil
 	}
@@ -223,7 +223,7 @@ var timeWaitHazardH1 = Kind{
 
 // ownOctets returns what follows the last octet that the end sent itself, the
 // haunt not counted, as long as all since the haunt is remembered.
-func (h *happening) ownOctets(x Endpoint, k haunt) (own tcp.Seq, ok bool) {
+func (h *happening) ownOctets(x tcp.Endpoint, k haunt) (own tcp.Seq, ok bool) {
 	own = k.nxt
 	for g := range h.back() {
 		if g.packet == k.packet {
@@ -252,9 +252,9 @@ var timeWaitHazardH2 = Kind{
 	Supersedes: []string{"wandering-duplicate", "ack-loop"},
 	on:         onHaunted,
 	check: func(h *happening) *finding {
-		x, k := Client, h.hauntOf(Client)
+		x, k := tcp.Client, h.hauntOf(tcp.Client)
 		if k.packet == 0 {
-			x, k = Server, h.hauntOf(Server)
+			x, k = tcp.Server, h.hauntOf(tcp.Server)
 		}
 		if k.packet == 0 || !h.s.PureAck() {
 			return nil
@@ -309,9 +309,9 @@ var timeWaitHazardH3 = Kind{
 	Supersedes: []string{"wandering-duplicate"},
 	on:         onRST,
 	check: func(h *happening) *finding {
-		x := &h.ends[Client]
-		if h.from != Server || h.s.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.before.rst != resetReply || h.before.states[Client] != tcp.Established.Set() ||
-			h.before.proved[Server] != tcp.SynReceived.Set() || !h.ends[Server].has(sentSYNACK) || h.s.Seq != h.ends[Server].iss+1 {
+		x := &h.ends[tcp.Client]
+		if h.from != tcp.Server || h.s.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.before.rst != resetReply || h.before.states[tcp.Client] != tcp.Established.Set() ||
+			h.before.proved[tcp.Server] != tcp.SynReceived.Set() || !h.ends[tcp.Server].has(sentSYNACK) || h.s.Seq != h.ends[tcp.Server].iss+1 {
 			return nil
 		}
 		stray, reset := h.strayAndReset(h.Conn)
@@ -327,13 +327,13 @@ var timeWaitHazardH3 = Kind{
 		}
 		ack := 0
 		for g := range h.back() {
-			if g.from == Client && g.flags&tcp.RST == 0 {
+			if g.from == tcp.Client && g.flags&tcp.RST == 0 {
 				ack = g.packet
 				break
 			}
 		}
 		return &finding{
-			end:      Client,
+			end:      tcp.Client,
 			certain:  certain,
 			evidence: []int{stray.packet, reset.packet, synACK.packet, ack, h.s.Packet},
 			values:   values{"frame": stray.packet, "ack": stray.ack, "rst": reset.packet},
@@ -345,12 +345,12 @@ var timeWaitHazardH3 = Kind{
 // reached the client while it was opening this one and could not be an answer
 // to its SYN, and for the RST by which the client answered it.
 func (h *happening) strayAndReset(c *Conn) (stray, reset *glimpse) {
-	client := h.endIn(c, Client)
+	client := h.endIn(c, tcp.Client)
 	for g := range h.t.trail.back(c) {
 		switch {
 		case g.at < h.start:
 			return nil, nil
-		case reset == nil && g.from == client && g.flags&(tcp.RST|tcp.ACK) == tcp.RST && g.seq != h.ends[Client].iss+1:
+		case reset == nil && g.from == client && g.flags&(tcp.RST|tcp.ACK) == tcp.RST && g.seq != h.ends[tcp.Client].iss+1:
 			reset = g
 		case reset != nil && g.from != client && g.flags&(tcp.ACK|tcp.SYN|tcp.RST) == tcp.ACK && g.ack == reset.seq:
 			return g, reset

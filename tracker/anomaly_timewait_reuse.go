@@ -46,7 +46,7 @@ var timeWaitReuseSafe = Kind{
 	only:       isSuccessor,
 	check: func(h *happening) *finding {
 		r, ok := h.reused()
-		if !ok || !r.held || r.behind[Client] || r.behind[Server] || h.reported("time-wait-reuse-safe") {
+		if !ok || !r.held || r.behind[tcp.Client] || r.behind[tcp.Server] || h.reported("time-wait-reuse-safe") {
 			return nil
 		}
 		syn, synACK := h.openingFrames()
@@ -57,9 +57,9 @@ var timeWaitReuseSafe = Kind{
 		}
 		f.values = values{"span": r.age, "hold": hold(r.hold), "step": linuxISNStep}
 		switch {
-		case r.byTime[Client] && r.byTime[Server]:
+		case r.byTime[tcp.Client] && r.byTime[tcp.Server]:
 			f.say("timestamps")
-		case r.byTime[Client] || r.byTime[Server]:
+		case r.byTime[tcp.Client] || r.byTime[tcp.Server]:
 			f.say("one-each")
 		default:
 			f.say("numbers")
@@ -110,8 +110,8 @@ var timeWaitReuseUnsafe = Kind{
 		if !ok || h.reported("time-wait-reuse-unsafe") {
 			return nil
 		}
-		var at []Endpoint // the ends whose new numbers do not stand clear
-		for e := range Endpoint(2) {
+		var at []tcp.Endpoint // the ends whose new numbers do not stand clear
+		for e := range tcp.Endpoint(2) {
 			if r.held && r.behind[e] || !r.held && r.overlaps[e] {
 				at = append(at, e)
 			}
@@ -124,10 +124,10 @@ var timeWaitReuseUnsafe = Kind{
 			end:      r.holder,
 			cause:    r.cause(h, at),
 			certain:  ConfidenceAssumed,
-			evidence: append(r.old.frames(Client, tcp.SndFIN, tcp.SndRST), r.old.frames(Server, tcp.SndFIN, tcp.SndRST)...),
+			evidence: append(r.old.frames(tcp.Client, tcp.SndFIN, tcp.SndRST), r.old.frames(tcp.Server, tcp.SndFIN, tcp.SndRST)...),
 		}
 		f.evidence = append(f.evidence, r.began.packet(), syn, synACK)
-		f.values = values{"span": r.age, "hold": hold(r.hold), "host": h.addr(Client).Addr()}
+		f.values = values{"span": r.age, "hold": hold(r.hold), "host": h.addr(tcp.Client).Addr()}
 		switch {
 		case r.held:
 			f.say("held")
@@ -153,8 +153,8 @@ var timeWaitReuseUnsafe = Kind{
 // on the same addresses and ports. Its ends are those of the new connection.
 type reuse struct {
 	old        *Conn
-	holder     Endpoint      // the end that had the duty to hold TIME-WAIT
-	holderThen Endpoint      // the same, as an end of the old connection
+	holder     tcp.Endpoint  // the end that had the duty to hold TIME-WAIT
+	holderThen tcp.Endpoint  // the same, as an end of the old connection
 	began      step          // the last step of its old self before the new connection
 	age        time.Duration // from there, or from what restarted TIME-WAIT, to the new SYN
 	hold       time.Duration // how long TIME-WAIT is to be held
@@ -170,8 +170,8 @@ type reuse struct {
 // within the TIME-WAIT of it, or within what would have been its TIME-WAIT had
 // no RST ended it.
 func (h *happening) reused() (r reuse, ok bool) {
-	if h.s == nil || h.from != Client || h.origin() != FromSYN || h.before.states[Server] != tcp.SynReceived.Set() ||
-		h.ends[Server].assumed&(tcp.SynReceived.Set()|tcp.Listen.Set()|tcp.Closed.Set()) != 0 || !h.ends[Server].has(sentSYNACK) {
+	if h.s == nil || h.from != tcp.Client || h.origin() != tcp.FromSYN || h.before.states[tcp.Server] != tcp.SynReceived.Set() ||
+		h.ends[tcp.Server].assumed&(tcp.SynReceived.Set()|tcp.Listen.Set()|tcp.Closed.Set()) != 0 || !h.ends[tcp.Server].has(sentSYNACK) {
 		return r, false
 	}
 	if r.old = h.t.formerOf(h.Conn); r.old == nil {
@@ -185,8 +185,8 @@ func (h *happening) reused() (r reuse, ok bool) {
 	if !r.find(h, at) {
 		return r, false
 	}
-	for e, s := range [2]*glimpse{Client: syn, Server: synACK} {
-		x, then := &h.ends[e], r.then(h, Endpoint(e))
+	for e, s := range [2]*glimpse{tcp.Client: syn, tcp.Server: synACK} {
+		x, then := &h.ends[e], r.then(h, tcp.Endpoint(e))
 		if !then.seen() {
 			continue // nothing to measure by
 		}
@@ -207,7 +207,7 @@ func (h *happening) reused() (r reuse, ok bool) {
 // find looks for the end that holds, or should hold, TIME-WAIT, and reports
 // whether the SYN that was accepted, sent at the given time, came too early.
 func (r *reuse) find(h *happening, at tcp.Time) bool {
-	for _, e := range [2]Endpoint{Server, Client} { // of two it is the acceptor that decides
+	for _, e := range [2]tcp.Endpoint{tcp.Server, tcp.Client} { // of two it is the acceptor that decides
 		then := h.endIn(r.old, e)
 		x := &r.old.ends[then]
 		r.holder, r.holderThen, r.hold = e, then, h.t.twoMSLOf(x.stack())
@@ -223,7 +223,7 @@ func (r *reuse) find(h *happening, at tcp.Time) bool {
 		}
 	}
 	// Neither end came to TIME-WAIT: was it a RST that spared them it?
-	r.holder, r.holderThen = Server, h.endIn(r.old, Server)
+	r.holder, r.holderThen = tcp.Server, h.endIn(r.old, tcp.Server)
 	for _, st := range slices.Backward(r.old.steps()) {
 		if st.at < at && st.inputs()&(tcp.RcvRST.Set()|tcp.RcvRSTPassive.Set()|tcp.SndRST.Set()|tcp.NoTCB.Set()) != 0 {
 			r.began, r.age = st, at.Sub(st.at)
@@ -234,7 +234,7 @@ func (r *reuse) find(h *happening, at tcp.Time) bool {
 }
 
 // then returns what the host that is the end e now was in the old connection.
-func (r *reuse) then(h *happening, e Endpoint) *end { return &r.old.ends[h.endIn(r.old, e)] }
+func (r *reuse) then(h *happening, e tcp.Endpoint) *end { return &r.old.ends[h.endIn(r.old, e)] }
 
 // acknowledged reports whether the holder was in TIME-WAIT indeed: it had
 // acknowledged the FIN of the other end.
@@ -245,7 +245,7 @@ func (r *reuse) acknowledged() bool {
 
 // linuxISN reports whether the end chose its first number as Linux does when it
 // leaves TIME-WAIT: it remembered the old connection.
-func (r *reuse) linuxISN(h *happening, e Endpoint) bool {
+func (r *reuse) linuxISN(h *happening, e tcp.Endpoint) bool {
 	iss := r.then(h, e).nxt.Add(linuxISNStep)
 	if iss == 0 {
 		iss = 1
@@ -254,15 +254,15 @@ func (r *reuse) linuxISN(h *happening, e Endpoint) bool {
 }
 
 // cause names what is not as it should be, and whether it can do harm at once.
-func (r *reuse) cause(h *happening, at []Endpoint) string {
+func (r *reuse) cause(h *happening, at []tcp.Endpoint) string {
 	what := "time-wait-cut-short"
 	switch {
-	case r.otherHost(h, Client):
+	case r.otherHost(h, tcp.Client):
 		what = "nat" // another host seems to use the same address
 	case !r.held:
 	case len(at) == 2:
 		what = "both-numbers-behind"
-	case at[0] == Client:
+	case at[0] == tcp.Client:
 		what = "syn-number-behind"
 	default:
 		what = "answer-number-behind"
@@ -275,14 +275,14 @@ func (r *reuse) cause(h *happening, at []Endpoint) string {
 
 // otherHost reports whether the end looks like another host behind the address
 // of its old self: its segments come another way, or its clock is behind.
-func (r *reuse) otherHost(h *happening, e Endpoint) bool {
+func (r *reuse) otherHost(h *happening, e tcp.Endpoint) bool {
 	return r.older[e] || !sameWay(h.ends[e].ttl, r.then(h, e).ttl)
 }
 
 // live reports whether a window of the new connection holds octets that the old
 // one sent within the life of a segment.
-func (r *reuse) live(h *happening, at []Endpoint) bool {
-	return slices.ContainsFunc(at, func(e Endpoint) bool {
+func (r *reuse) live(h *happening, at []tcp.Endpoint) bool {
+	return slices.ContainsFunc(at, func(e tcp.Endpoint) bool {
 		y, then := &h.ends[e.Peer()], h.endIn(r.old, e)
 		lowest, any := tcp.Seq(0), false
 		for g := range h.t.trail.back(r.old) {
@@ -298,7 +298,7 @@ func (r *reuse) live(h *happening, at []Endpoint) bool {
 }
 
 // passed reports whether the end went through the state.
-func (c *Conn) passed(e Endpoint, through tcp.State) bool {
+func (c *Conn) passed(e tcp.Endpoint, through tcp.State) bool {
 	return slices.ContainsFunc(c.steps(), func(st step) bool { return st.end() == e && st.state() == through })
 }
 

@@ -39,39 +39,39 @@ func TestCausesAndEvidenceOfClosing(t *testing.T) {
 		ladder, kind, cause string
 		severity            Severity
 		certain             Confidence
-		end                 Endpoint
+		end                 tcp.Endpoint
 		evidence            []int
 	}{
-		{"fin-retransmitted", "fin-retransmitted", "ack-not-seen", Notice, ConfidenceAssumed, Client, []int{7, 8}},
-		{"fin-retransmitted-ack-lost", "fin-retransmitted", "ack-captured-then-lost", Notice, ConfidenceAssumed, Client, []int{7, 8, 9}},
-		{"fin-retransmitted-spurious", "fin-retransmitted", "spurious", Notice, ConfidenceAssumed, Client, []int{7, 8, 9}},
-		{"fin-never-acked", "fin-never-acked", "", Warning, ConfidenceAssumed, Client, []int{7, 8, 9, 10}},
-		{"fin-never-acked-closing", "fin-never-acked", "", Warning, ConfidenceAssumed, Client, []int{7, 10, 11}},
-		{"last-ack-timeout", "last-ack-timeout", "no-ack", Warning, ConfidenceAssumed, Server, []int{7, 9, 10, 11}},
-		{"last-ack-timeout-acks-lost", "last-ack-timeout", "acks-lost", Warning, ConfidenceAssumed, Server, []int{7, 9, 10, 11, 12, 13}},
-		{"simultaneous-close", "simultaneous-close", "", Info, ConfidenceProved, Server, []int{7, 8}},
-		{"data-after-fin", "data-after-fin", "data", Warning, ConfidenceProved, Client, []int{7, 8}},
-		{"data-after-fin-second-fin", "data-after-fin", "second-fin", Warning, ConfidenceProved, Client, []int{8, 9}},
-		{"rst-instead-of-ack", "rst-instead-of-ack", "time-wait-shortened", Error, ConfidenceAssumed, Client, []int{7, 9, 10, 11, 12}},
-		{"rst-instead-of-ack-expired", "rst-instead-of-ack", "time-wait-expired", Error, ConfidenceAssumed, Client, []int{7, 9, 10, 11}},
-		{"rst-instead-of-ack-2msl", "rst-instead-of-ack", "time-wait-shortened", Error, ConfidenceAssumed, Client, []int{7, 9, 10, 11}},
-		{"rst-instead-of-ack-forgotten", "rst-instead-of-ack", "fin-wait-2-expired", Error, ConfidenceAssumed, Client, []int{7, 9, 10, 11}},
-		{"late-fin-reset", "late-fin-reset", "timer-expired", Warning, ConfidenceAssumed, Client, []int{7, 8, 9, 10}},
-		{"late-fin-reset-early", "late-fin-reset", "closed-early", Warning, ConfidenceAssumed, Client, []int{7, 8, 9, 10}},
-		{"data-after-close-reset", "data-after-close-reset", "closed", Warning, ConfidenceAssumed, Client, []int{7, 9, 10}},
-		{"data-after-close-reset-expired", "data-after-close-reset", "timer-expired", Warning, ConfidenceAssumed, Client, []int{7, 9, 10}},
-		{"data-after-close-reset-crossing", "data-after-close-reset", "closed", Warning, ConfidenceAssumed, Client, []int{7, 8, 10}},
-		{"linger-zero-abort", "linger-zero-abort", "clean", Notice, ConfidenceAssumed, Client, []int{4, 5, 7}},
-		{"linger-zero-abort-unacked", "linger-zero-abort", "unacked", Warning, ConfidenceAssumed, Client, []int{7, 8}},
-		{"linger-zero-abort-bare", "linger-zero-abort", "clean", Notice, ConfidenceAmbiguous, Client, []int{4, 5, 7}},
-		{"close-with-unread-data", "close-with-unread-data", "window-stood-still", Warning, ConfidenceAmbiguous, Client, []int{10, 11, 12}},
-		{"close-with-unread-data-window-zero", "close-with-unread-data", "window-zero", Warning, ConfidenceAssumed, Client, []int{7, 8, 9}},
-		{"abort-after-fin", "abort-after-fin", "", Notice, ConfidenceAssumed, Client, []int{7, 9}},
-		{"half-close-lingering", "half-close-lingering", "", Info, ConfidenceAssumed, Client, []int{7, 8, 11, 12}},
-		{"half-close-lingering-silent", "half-close-lingering", "", Info, ConfidenceAssumed, Client, []int{7, 8}},
-		{"close-wait-leak", "close-wait-leak", "", Warning, ConfidenceProved, Server, []int{7, 8}},
-		{"fin-wait-2-stuck", "fin-wait-2-stuck", "", Warning, ConfidenceAssumed, Client, []int{7, 8}},
-		{"no-close-seen", "no-close-seen", "", Notice, ConfidenceAssumed, Client, []int{5, 6}},
+		{"fin-retransmitted", "fin-retransmitted", "ack-not-seen", Notice, ConfidenceAssumed, tcp.Client, []int{7, 8}},
+		{"fin-retransmitted-ack-lost", "fin-retransmitted", "ack-captured-then-lost", Notice, ConfidenceAssumed, tcp.Client, []int{7, 8, 9}},
+		{"fin-retransmitted-spurious", "fin-retransmitted", "spurious", Notice, ConfidenceAssumed, tcp.Client, []int{7, 8, 9}},
+		{"fin-never-acked", "fin-never-acked", "", Warning, ConfidenceAssumed, tcp.Client, []int{7, 8, 9, 10}},
+		{"fin-never-acked-closing", "fin-never-acked", "", Warning, ConfidenceAssumed, tcp.Client, []int{7, 10, 11}},
+		{"last-ack-timeout", "last-ack-timeout", "no-ack", Warning, ConfidenceAssumed, tcp.Server, []int{7, 9, 10, 11}},
+		{"last-ack-timeout-acks-lost", "last-ack-timeout", "acks-lost", Warning, ConfidenceAssumed, tcp.Server, []int{7, 9, 10, 11, 12, 13}},
+		{"simultaneous-close", "simultaneous-close", "", Info, ConfidenceProved, tcp.Server, []int{7, 8}},
+		{"data-after-fin", "data-after-fin", "data", Warning, ConfidenceProved, tcp.Client, []int{7, 8}},
+		{"data-after-fin-second-fin", "data-after-fin", "second-fin", Warning, ConfidenceProved, tcp.Client, []int{8, 9}},
+		{"rst-instead-of-ack", "rst-instead-of-ack", "time-wait-shortened", Error, ConfidenceAssumed, tcp.Client, []int{7, 9, 10, 11, 12}},
+		{"rst-instead-of-ack-expired", "rst-instead-of-ack", "time-wait-expired", Error, ConfidenceAssumed, tcp.Client, []int{7, 9, 10, 11}},
+		{"rst-instead-of-ack-2msl", "rst-instead-of-ack", "time-wait-shortened", Error, ConfidenceAssumed, tcp.Client, []int{7, 9, 10, 11}},
+		{"rst-instead-of-ack-forgotten", "rst-instead-of-ack", "fin-wait-2-expired", Error, ConfidenceAssumed, tcp.Client, []int{7, 9, 10, 11}},
+		{"late-fin-reset", "late-fin-reset", "timer-expired", Warning, ConfidenceAssumed, tcp.Client, []int{7, 8, 9, 10}},
+		{"late-fin-reset-early", "late-fin-reset", "closed-early", Warning, ConfidenceAssumed, tcp.Client, []int{7, 8, 9, 10}},
+		{"data-after-close-reset", "data-after-close-reset", "closed", Warning, ConfidenceAssumed, tcp.Client, []int{7, 9, 10}},
+		{"data-after-close-reset-expired", "data-after-close-reset", "timer-expired", Warning, ConfidenceAssumed, tcp.Client, []int{7, 9, 10}},
+		{"data-after-close-reset-crossing", "data-after-close-reset", "closed", Warning, ConfidenceAssumed, tcp.Client, []int{7, 8, 10}},
+		{"linger-zero-abort", "linger-zero-abort", "clean", Notice, ConfidenceAssumed, tcp.Client, []int{4, 5, 7}},
+		{"linger-zero-abort-unacked", "linger-zero-abort", "unacked", Warning, ConfidenceAssumed, tcp.Client, []int{7, 8}},
+		{"linger-zero-abort-bare", "linger-zero-abort", "clean", Notice, ConfidenceAmbiguous, tcp.Client, []int{4, 5, 7}},
+		{"close-with-unread-data", "close-with-unread-data", "window-stood-still", Warning, ConfidenceAmbiguous, tcp.Client, []int{10, 11, 12}},
+		{"close-with-unread-data-window-zero", "close-with-unread-data", "window-zero", Warning, ConfidenceAssumed, tcp.Client, []int{7, 8, 9}},
+		{"abort-after-fin", "abort-after-fin", "", Notice, ConfidenceAssumed, tcp.Client, []int{7, 9}},
+		{"half-close-lingering", "half-close-lingering", "", Info, ConfidenceAssumed, tcp.Client, []int{7, 8, 11, 12}},
+		{"half-close-lingering-silent", "half-close-lingering", "", Info, ConfidenceAssumed, tcp.Client, []int{7, 8}},
+		{"close-wait-leak", "close-wait-leak", "", Warning, ConfidenceProved, tcp.Server, []int{7, 8}},
+		{"fin-wait-2-stuck", "fin-wait-2-stuck", "", Warning, ConfidenceAssumed, tcp.Client, []int{7, 8}},
+		{"no-close-seen", "no-close-seen", "", Notice, ConfidenceAssumed, tcp.Client, []int{5, 6}},
 	} {
 		list := playOdd(t, want.ladder)
 		i := slices.IndexFunc(list, func(a Anomaly) bool { return a.Kind == want.kind })
@@ -144,14 +144,14 @@ func TestLeaksOfOneServerAreCounted(t *testing.T) {
 func TestFinWait2MayBeHeld(t *testing.T) {
 	for _, test := range []struct {
 		ladder   string
-		certain  Certainty
+		certain  tcp.Certainty
 		possible tcp.StateSet
 	}{
-		{"fin-wait-2-stuck", Assumed, (tcp.FinWait2.Set() | tcp.Closed.Set())},
-		{"late-fin-reset", Settled, 0},
-		{"data-after-close-reset-expired", Settled, 0},
+		{"fin-wait-2-stuck", tcp.Assumed, (tcp.FinWait2.Set() | tcp.Closed.Set())},
+		{"late-fin-reset", tcp.Settled, 0},
+		{"data-after-close-reset-expired", tcp.Settled, 0},
 	} {
-		r := recordsOf(t, ladderOf(t, test.ladder))[0].Ends[Client]
+		r := recordsOf(t, ladderOf(t, test.ladder))[0].Ends[tcp.Client]
 		if r.State != tcp.Closed || r.Certainty != test.certain || r.Possible != test.possible {
 			t.Errorf("%s: client is %v, %v, %v, want CLOSED, %v, %v", test.ladder, r.State, r.Certainty, r.Possible.List(), test.certain, test.possible.List())
 		}

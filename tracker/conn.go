@@ -100,19 +100,19 @@ const (
 
 func (c *Conn) provisional() bool { return c.bits&isProvisional != 0 }
 
-func (c *Conn) origin() Origin {
+func (c *Conn) origin() tcp.Origin {
 	switch {
 	case c.bits&originSYNACK != 0:
-		return FromSYNACK
+		return tcp.FromSYNACK
 	case c.bits&originMidstream != 0:
-		return FromMidstream
+		return tcp.FromMidstream
 	}
-	return FromSYN
+	return tcp.FromSYN
 }
 
-func (c *Conn) closedBy() ClosedBy { return ClosedBy(c.bits >> closedByShift & 15) }
+func (c *Conn) closedBy() tcp.ClosedBy { return tcp.ClosedBy(c.bits >> closedByShift & 15) }
 
-func (c *Conn) setClosedBy(by ClosedBy) {
+func (c *Conn) setClosedBy(by tcp.ClosedBy) {
 	c.bits = c.bits&^(15<<closedByShift) | connBits(by)<<closedByShift
 }
 
@@ -183,7 +183,9 @@ func (c *Conn) setOlder(old *Conn) {
 }
 
 // last returns the time of the connection's newest packet.
-func (c *Conn) last() tcp.Time { return max(c.ends[Client].sentAt, c.ends[Server].sentAt, c.start) }
+func (c *Conn) last() tcp.Time {
+	return max(c.ends[tcp.Client].sentAt, c.ends[tcp.Server].sentAt, c.start)
+}
 
 // closed reports whether nothing more is expected of an end.
 func (x *end) closed() bool {
@@ -194,8 +196,8 @@ func (x *end) closed() bool {
 // counts as settled: longer than either end would have waited to repeat
 // something.
 func (c *Conn) quiet() time.Duration {
-	rto := 2*c.ends[Client].response() + 2*c.ends[Server].response() + 200*time.Millisecond
-	return max(3*time.Second, 4*rto, c.ends[Client].nextCopy(), c.ends[Server].nextCopy())
+	rto := 2*c.ends[tcp.Client].response() + 2*c.ends[tcp.Server].response() + 200*time.Millisecond
+	return max(3*time.Second, 4*rto, c.ends[tcp.Client].nextCopy(), c.ends[tcp.Server].nextCopy())
 }
 
 // nextCopy is how long an end waits that has to repeat something, if it had to
@@ -209,13 +211,13 @@ func (x *end) nextCopy() time.Duration {
 }
 
 // certainty tells how sure the assumed state of an end is at the given time.
-func (c *Conn) certainty(e Endpoint, now tcp.Time) Certainty {
+func (c *Conn) certainty(e tcp.Endpoint, now tcp.Time) tcp.Certainty {
 	x, peer := &c.ends[e], &c.ends[e.Peer()]
 	if x.assumed == x.proved && x.assumed.Len() == 1 {
-		return Proved
+		return tcp.Proved
 	}
 	if x.assumed.Len() > 1 {
-		return Assumed
+		return tcp.Assumed
 	}
 	var newest, before step
 	for _, st := range c.steps() {
@@ -227,31 +229,31 @@ func (c *Conn) certainty(e Endpoint, now tcp.Time) Certainty {
 	switch {
 	case newest.bits == 0:
 		if x.assumed.Only() == tcp.Closed { // erased: it answered with RST from the first
-			return Settled
+			return tcp.Settled
 		}
-	case newest.basis() == ByTimer && before.state() == tcp.FinWait2 && !peer.has(answered):
-		return Assumed // the timer is that of orphans, and no packet tells whether this is one
-	case ins.Has(tcp.NoTCB) || ins.Has(tcp.Reopened) && newest.basis() != ByAssumption || newest.basis() == ByTimer:
-		return Settled
+	case newest.basis() == tcp.ByTimer && before.state() == tcp.FinWait2 && !peer.has(answered):
+		return tcp.Assumed // the timer is that of orphans, and no packet tells whether this is one
+	case ins.Has(tcp.NoTCB) || ins.Has(tcp.Reopened) && newest.basis() != tcp.ByAssumption || newest.basis() == tcp.ByTimer:
+		return tcp.Settled
 	case ins.Has(tcp.RcvAckOfSYN) && int32(peer.clock-tickOf(newest.at)) > 0:
-		return Assumed // the peer sent its SYN again: it got no answer
+		return tcp.Assumed // the peer sent its SYN again: it got no answer
 	case ins&(tcp.RcvAckOfSYN.Set()|tcp.RcvAckOfFIN.Set()|tcp.Unreachable.Set()|tcp.SndRST.Set()) != 0 && rested && !peer.has(lossy):
-		return Settled // it would have repeated its SYN or FIN by now, or gone on
+		return tcp.Settled // it would have repeated its SYN or FIN by now, or gone on
 	case ins&(tcp.RcvRST.Set()|tcp.RcvRSTPassive.Set()) != 0 && rested && x.una(peer).Before(x.nxt):
-		return Settled // it would have repeated what was outstanding
+		return tcp.Settled // it would have repeated what was outstanding
 	}
-	return Assumed
+	return tcp.Assumed
 }
 
 // possible returns all states that the end may be in, where there are more
 // than one: those of the assumed set, or else every state from the last that
 // its own segments show up to the assumed one.
-func (c *Conn) possible(e Endpoint, certainty Certainty) tcp.StateSet {
+func (c *Conn) possible(e tcp.Endpoint, certainty tcp.Certainty) tcp.StateSet {
 	x := &c.ends[e]
 	if x.assumed.Len() > 1 {
 		return x.assumed
 	}
-	if certainty != Assumed {
+	if certainty != tcp.Assumed {
 		return 0
 	}
 	var set, newest tcp.StateSet
@@ -260,9 +262,9 @@ func (c *Conn) possible(e Endpoint, certainty Certainty) tcp.StateSet {
 			continue
 		}
 		switch {
-		case st.basis() == BySending, st.basis() == ByProof, st.inputs() == 0:
+		case st.basis() == tcp.BySending, st.basis() == tcp.ByProof, st.inputs() == 0:
 			set = 0
-		case st.basis() == ByTimer:
+		case st.basis() == tcp.ByTimer:
 			set = newest // it had settled there
 		}
 		newest = st.state().Set()
@@ -290,11 +292,11 @@ func (t *Tracker) fill(r *Record, c *Conn) {
 		End:         c.last(),
 		Anomalies:   r.Anomalies[:0],
 	}
-	for e := range Endpoint(2) {
+	for e := range tcp.Endpoint(2) {
 		t.fillEnd(&r.Ends[e], c, e)
 	}
-	if up, ok := c.find(Server, tcp.RcvAckOfSYN); ok && c.odd.openedOnce() && c.ends[Client].has(sentSYN) {
-		if syn, ok := c.find(Client, tcp.SndSYN); ok && syn.basis() == BySending {
+	if up, ok := c.find(tcp.Server, tcp.RcvAckOfSYN); ok && c.odd.openedOnce() && c.ends[tcp.Client].has(sentSYN) {
+		if syn, ok := c.find(tcp.Client, tcp.SndSYN); ok && syn.basis() == tcp.BySending {
 			r.HandshakeRTT = up.at.Sub(syn.at)
 		}
 	}
@@ -306,10 +308,10 @@ func (t *Tracker) fill(r *Record, c *Conn) {
 // openedOnce reports whether no part of the handshake was repeated or taken
 // back: an answer may else be to either copy (Karn, RFC 6298 §3).
 func (o *oddments) openedOnce() bool {
-	return o == nil || !o.repeatedSYN && (o.refuted[Client]|o.refuted[Server])&(tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set()) == 0
+	return o == nil || !o.repeatedSYN && (o.refuted[tcp.Client]|o.refuted[tcp.Server])&(tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set()) == 0
 }
 
-func (t *Tracker) fillEnd(r *EndRecord, c *Conn, e Endpoint) {
+func (t *Tracker) fillEnd(r *EndRecord, c *Conn, e tcp.Endpoint) {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
 	*r = EndRecord{
 		Addr:        c.addr(e),
@@ -349,16 +351,16 @@ func (t *Tracker) fillEnd(r *EndRecord, c *Conn, e Endpoint) {
 }
 
 // addr returns the address and port of an end.
-func (c *Conn) addr(e Endpoint) netip.AddrPort {
-	return c.key.Addr((e == Client) == (c.bits&clientIsLow != 0))
+func (c *Conn) addr(e tcp.Endpoint) netip.AddrPort {
+	return c.key.Addr((e == tcp.Client) == (c.bits&clientIsLow != 0))
 }
 
 // endOf returns which end sends the segments that come from the lower, or the
 // higher, address of the key.
-func (c *Conn) endOf(low bool) Endpoint {
-	var lower Endpoint
+func (c *Conn) endOf(low bool) tcp.Endpoint {
+	var lower tcp.Endpoint
 	if low {
 		lower = 1
 	}
-	return lower ^ Endpoint(c.bits&clientIsLow) // without a branch, as keyOf
+	return lower ^ tcp.Endpoint(c.bits&clientIsLow) // without a branch, as keyOf
 }

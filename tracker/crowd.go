@@ -123,15 +123,15 @@ func (c *Crowd) Close() {
 // begun takes note of a connection that came into sight.
 func (c *Crowd) begun(e *Event) {
 	c.swept(e)
-	if e.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN && e.Origin == FromSYN {
+	if e.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN && e.Origin == tcp.FromSYN {
 		c.flooded(e)
 	}
 }
 
 // over takes a connection off what is counted.
 func (c *Crowd) over(r *Record) {
-	client, server := &r.Ends[Client], &r.Ends[Server]
-	for e := range Endpoint(2) {
+	client, server := &r.Ends[tcp.Client], &r.Ends[tcp.Server]
+	for e := range tcp.Endpoint(2) {
 		if r.Ends[e].State == tcp.TimeWait {
 			c.waited(server.Addr, e)
 		}
@@ -199,8 +199,8 @@ func sample(list []sighting, e *Event) []sighting {
 func (e *Event) hasNoConnection() bool { return e.Inputs.Has(tcp.NoTCB) }
 
 // addr returns the address and port of an end.
-func (e *Event) addr(end Endpoint) netip.AddrPort {
-	if end == Client {
+func (e *Event) addr(end tcp.Endpoint) netip.AddrPort {
+	if end == tcp.Client {
 		return e.Client
 	}
 	return e.Server

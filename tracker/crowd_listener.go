@@ -120,7 +120,7 @@ func (c *Crowd) flooded(e *Event) {
 // floodedTo counts a handshake that is completed, or refused: that is no work
 // for a listener.
 func (c *Crowd) floodedTo(e *Event) {
-	if e.End != Server || e.From != tcp.SynReceived {
+	if e.End != tcp.Server || e.From != tcp.SynReceived {
 		return
 	}
 	if e.To == tcp.Listen || e.To == tcp.Closed && !e.hasNoConnection() || e.To == tcp.Unknown {
@@ -167,12 +167,12 @@ type waits struct {
 }
 
 // count adds n to those of the end, and reports whether any are left.
-func (w *waits) count(e Endpoint, n int) bool {
+func (w *waits) count(e tcp.Endpoint, n int) bool {
 	w.held[e] = max(w.held[e]+n, 0)
-	if w.held[Server] < waitsMany/2 {
+	if w.held[tcp.Server] < waitsMany/2 {
 		w.told = false
 	}
-	return w.held[Client] > 0 || w.held[Server] > 0 || w.awaited
+	return w.held[tcp.Client] > 0 || w.held[tcp.Server] > 0 || w.awaited
 }
 
 var serverTimeWaitAccumulation = Kind{
@@ -199,14 +199,14 @@ func (c *Crowd) waiting(e *Event) {
 	case e.To == tcp.TimeWait:
 		w := c.waits.at(portOf(e.Server))
 		w.count(e.End, +1)
-		if e.End == Client {
+		if e.End == tcp.Client {
 			return
 		}
-		if w.held[Server] == 1 && !w.awaited {
+		if w.held[tcp.Server] == 1 && !w.awaited {
 			w.samples = w.samples[:0]
 		}
 		w.samples = sample(w.samples, e)
-		if w.held[Server] < waitsMany || w.held[Server] < waitsRatio*w.held[Client] || w.told {
+		if w.held[tcp.Server] < waitsMany || w.held[tcp.Server] < waitsRatio*w.held[tcp.Client] || w.told {
 			return
 		}
 		if !w.awaited {
@@ -214,14 +214,14 @@ func (c *Crowd) waiting(e *Event) {
 			listener := e.Server // so that e stays off the heap
 			c.later(waitsPatience, func() { c.judgeWaits(listener, w) })
 		}
-		if w.held[Server] > w.most {
-			w.most, w.latest = w.held[Server], e.Time
+		if w.held[tcp.Server] > w.most {
+			w.most, w.latest = w.held[tcp.Server], e.Time
 		}
 	}
 }
 
 // waited counts an end that is no longer in TIME-WAIT.
-func (c *Crowd) waited(listener netip.AddrPort, e Endpoint) {
+func (c *Crowd) waited(listener netip.AddrPort, e tcp.Endpoint) {
 	key := portOf(listener)
 	if w := c.waits.find(key); w != nil && !w.count(e, -1) {
 		c.waits.drop(key)
@@ -292,7 +292,7 @@ var ephemeralPortExhaustion = Kind{
 
 // using counts the ports of a client. One that is in TIME-WAIT is in use.
 func (c *Crowd) using(client, server netip.AddrPort, e *Event) {
-	if e.End != Client || holdsNoPort(e.From) == holdsNoPort(e.To) {
+	if e.End != tcp.Client || holdsNoPort(e.From) == holdsNoPort(e.To) {
 		return
 	}
 	key := routeOf(client.Addr(), server)

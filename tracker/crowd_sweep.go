@@ -202,7 +202,7 @@ func (c *Crowd) tryOf(in *table[sweep], host, target netip.AddrPort) *try {
 
 // sweptTo takes note of what becomes of a try.
 func (c *Crowd) sweptTo(e *Event) {
-	client := e.End == Client
+	client := e.End == tcp.Client
 	if e.To == tcp.Closed && e.Inputs == tcp.RcvRST.Set() && !e.Refuted && e.Bytes == [2]uint64{} {
 		if t := c.tryOf(&c.scans, e.addr(e.End), e.addr(e.End.Peer())); t != nil {
 			t.result = refused

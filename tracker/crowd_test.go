@@ -164,8 +164,8 @@ func TestCrowdIsBounded(t *testing.T) {
 		a, b := clientOf(i*60_001), clientOf(i) // a new address each time
 		now := tcp.Time(1_000_000*second) + tcp.Time(i)
 		c.Event(&Event{Kind: EventOpen, Time: now, Conn: i + 1, Client: a, Server: b, Incarnation: 1, Flags: tcp.SYN})
-		c.Event(&Event{Kind: EventTransition, Time: now, Conn: i + 1, Client: a, Server: b, End: Client, From: tcp.Closed, To: tcp.SynSent})
-		c.Event(&Event{Kind: EventTransition, Time: now, Conn: i + 1, Client: a, Server: b, End: Server, From: tcp.FinWait2, To: tcp.TimeWait})
+		c.Event(&Event{Kind: EventTransition, Time: now, Conn: i + 1, Client: a, Server: b, End: tcp.Client, From: tcp.Closed, To: tcp.SynSent})
+		c.Event(&Event{Kind: EventTransition, Time: now, Conn: i + 1, Client: a, Server: b, End: tcp.Server, From: tcp.FinWait2, To: tcp.TimeWait})
 	}
 	for _, tt := range []struct {
 		what      string

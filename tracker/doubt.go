@@ -27,12 +27,12 @@ const (
 // A doubt is a segment that the end it went to has reason not to believe.
 type doubt struct {
 	what      doubted
-	into      Endpoint // who got it
-	spoken    bool     // that end has sent something since
-	ttl       uint8    // of the segment
-	guesses   uint8    // RSTs with other numbers that were not taken, up to 255
-	number    tcp.Seq  // its SEQ; of an ACK, its ACK field
-	next      tcp.Seq  // what its receiver expected then, and the edge of its window
+	into      tcp.Endpoint // who got it
+	spoken    bool         // that end has sent something since
+	ttl       uint8        // of the segment
+	guesses   uint8        // RSTs with other numbers that were not taken, up to 255
+	number    tcp.Seq      // its SEQ; of an ACK, its ACK field
+	next      tcp.Seq      // what its receiver expected then, and the edge of its window
 	edge      tcp.Seq
 	guess     tcp.Seq // the newest of the guesses
 	packet    int
@@ -51,12 +51,12 @@ func (c *Conn) pending() *doubt {
 // settledBy reports whether s shows what its sender thinks of the doubted
 // segment. What comes shortly after that, and the same way, may have been sent
 // before it.
-func (d *doubt) settledBy(s *tcp.Segment, from Endpoint, now tcp.Time) bool {
+func (d *doubt) settledBy(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) bool {
 	return from != d.into && (s.Flags&tcp.RST != 0 || now.Sub(d.at) > outlived || !sameWay(d.ttl, s.TTL))
 }
 
 // wonder begins a doubt about s, which went to the end into.
-func (c *Conn) wonder(what doubted, s *tcp.Segment, into Endpoint, number tcp.Seq, now tcp.Time) {
+func (c *Conn) wonder(what doubted, s *tcp.Segment, into tcp.Endpoint, number tcp.Seq, now tcp.Time) {
 	d := &c.oddments().doubt
 	*d = doubt{
 		what: what, into: into, ttl: s.TTL, number: number, next: c.contiguous(into.Peer()), edge: c.ends[into].edge,
@@ -67,7 +67,7 @@ func (c *Conn) wonder(what doubted, s *tcp.Segment, into Endpoint, number tcp.Se
 
 // doubtSYN is called for a SYN of the end from, when it has still to be shown
 // that this end has left the connection.
-func (c *Conn) doubtSYN(s *tcp.Segment, from Endpoint, now tcp.Time) {
+func (c *Conn) doubtSYN(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 	if into := from.Peer(); synchronized(c.ends[into].assumed) {
 		c.wonder(doubtedSYN, s, into, s.Seq, now)
 	}
@@ -75,7 +75,7 @@ func (c *Conn) doubtSYN(s *tcp.Segment, from Endpoint, now tcp.Time) {
 
 // weigh settles the doubt about an earlier segment, once the checks were asked,
 // and begins one about s. before is what was known without s.
-func (c *Conn) weigh(s *tcp.Segment, from Endpoint, before *sight, now tcp.Time) {
+func (c *Conn) weigh(s *tcp.Segment, from tcp.Endpoint, before *sight, now tcp.Time) {
 	if d := c.pending(); d != nil && d.into == from {
 		if d.challenge == 0 && !d.spoken && c.challenges(s, d, before, now) {
 			d.challenge = s.Packet
@@ -132,7 +132,7 @@ func synchronized(set tcp.StateSet) bool {
 
 // inWindow reports whether the number lies in the receive window of the end,
 // behind what it expects next.
-func (c *Conn) inWindow(seq tcp.Seq, into Endpoint) bool {
+func (c *Conn) inWindow(seq tcp.Seq, into tcp.Endpoint) bool {
 	y := &c.ends[into]
 	next := c.contiguous(into.Peer())
 	return y.has(hasAcked) && next.Before(seq) && seq.Before(y.edge)
@@ -141,5 +141,5 @@ func (c *Conn) inWindow(seq tcp.Seq, into Endpoint) bool {
 // scaleKnown reports whether the windows are known in octets: both SYNs, which
 // carry the scales, were captured.
 func (c *Conn) scaleKnown() bool {
-	return c.origin() == FromSYN && c.ends[Server].has(sentSYN|sentSYNACK)
+	return c.origin() == tcp.FromSYN && c.ends[tcp.Server].has(sentSYN|sentSYNACK)
 }

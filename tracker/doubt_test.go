@@ -11,7 +11,7 @@ import (
 func TestInWindow(t *testing.T) {
 	c, _, _ := played(t, append(underway, "> <SEQ=100><ACK=300><CTL=ACK>")...)
 	for seq, want := range map[tcp.Seq]bool{299: false, 300: false, 301: true, 1299: true, 1300: false} {
-		if got := c.inWindow(seq, Client); got != want {
+		if got := c.inWindow(seq, tcp.Client); got != want {
 			t.Errorf("%d lies in the window 300 to 1299 behind the next number: %v, want %v", seq, got, want)
 		}
 	}

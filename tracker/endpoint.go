@@ -71,21 +71,21 @@ const (
 // The window scale and the stack have room in a byte, or this does not compile.
 var (
 	_ [1<<stackShift - 1 - maxShift]struct{}
-	_ [1<<(8-stackShift) - numStacks]struct{}
+	_ [1<<(8-stackShift) - tcp.NumStacks]struct{}
 )
 
 func (e *end) has(b endBits) bool { return e.bits&b != 0 }
 
 // stack returns the profile of the end.
-func (e *end) stack() *Stack { return &stacks[e.packed>>stackShift] }
+func (e *end) stack() *tcp.Stack { return tcp.StackID(e.packed >> stackShift).Stack() }
 
 // shift returns the window scale that the end announced, with hasShift.
 func (e *end) shift() uint8 { return e.packed & (1<<stackShift - 1) }
 
 func (e *end) setShift(n uint8) { e.packed = e.packed&^(1<<stackShift-1) | min(n, maxShift) }
 
-func (e *end) setStack(index uint8) {
-	e.packed = e.packed&(1<<stackShift-1) | index<<stackShift
+func (e *end) setStack(id tcp.StackID) {
+	e.packed = e.packed&(1<<stackShift-1) | uint8(id)<<stackShift
 }
 
 // seen reports whether a segment of the end was captured.
@@ -187,7 +187,7 @@ type hole struct {
 const maxHoles = 32
 
 // holesOf returns the stretches below nxt that were not captured of the end.
-func (c *Conn) holesOf(e Endpoint) []hole {
+func (c *Conn) holesOf(e tcp.Endpoint) []hole {
 	if c.odd == nil {
 		return nil
 	}
@@ -197,7 +197,7 @@ func (c *Conn) holesOf(e Endpoint) []hole {
 // contiguous returns how far the octets of the end are captured without a
 // hole that its peer has not acknowledged: RCV.NXT of the peer if all that was
 // captured arrived.
-func (c *Conn) contiguous(e Endpoint) tcp.Seq {
+func (c *Conn) contiguous(e tcp.Endpoint) tcp.Seq {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
 	lowest := x.nxt
 	for _, h := range c.holesOf(e) {
@@ -224,7 +224,7 @@ type reading struct {
 }
 
 // read tells what s is, before it is noted.
-func (c *Conn) read(s *tcp.Segment, from Endpoint) (r reading) {
+func (c *Conn) read(s *tcp.Segment, from tcp.Endpoint) (r reading) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if !x.seen() {
 		r.fresh = s.Data
@@ -264,7 +264,7 @@ func (x *end) stale(s *tcp.Segment) bool {
 }
 
 // freshOctets counts the payload octets of s that were not captured before.
-func (c *Conn) freshOctets(s *tcp.Segment, from Endpoint) tcp.Size {
+func (c *Conn) freshOctets(s *tcp.Segment, from tcp.Endpoint) tcp.Size {
 	x := &c.ends[from]
 	first := s.Seq
 	if s.Flags&tcp.SYN != 0 {
@@ -291,7 +291,7 @@ func (c *Conn) freshOctets(s *tcp.Segment, from Endpoint) tcp.Size {
 }
 
 // note takes down the sequence numbers, the window and the options of s.
-func (c *Conn) note(s *tcp.Segment, from Endpoint, r reading, now tcp.Time) {
+func (c *Conn) note(s *tcp.Segment, from tcp.Endpoint, r reading, now tcp.Time) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	x.packets++
 	if r.foreign {
@@ -363,7 +363,7 @@ func (x *end) answer(ack tcp.Seq, now tcp.Time) {
 }
 
 // noteRepeat counts what was sent again.
-func (c *Conn) noteRepeat(s *tcp.Segment, from Endpoint, r reading) {
+func (c *Conn) noteRepeat(s *tcp.Segment, from tcp.Endpoint, r reading) {
 	o := c.oddments()
 	o.retransmittedBytes[from] += uint64(s.Data - r.fresh)
 	answers := s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && !c.ends[from].has(sentSYNACK) // the other SYN, in a simultaneous open
@@ -375,7 +375,7 @@ func (c *Conn) noteRepeat(s *tcp.Segment, from Endpoint, r reading) {
 
 // noteControls takes down what SYN and FIN carry, and where the end's numbers
 // begin in a capture that starts in the middle.
-func (c *Conn) noteControls(s *tcp.Segment, from Endpoint, first bool) {
+func (c *Conn) noteControls(s *tcp.Segment, from tcp.Endpoint, first bool) {
 	x := &c.ends[from]
 	switch {
 	case s.Flags&tcp.SYN != 0:
@@ -411,14 +411,14 @@ func (c *Conn) noteControls(s *tcp.Segment, from Endpoint, first bool) {
 // answersAnew reports whether s is a SYN+ACK with other numbers than the end's
 // last, toward an end that still waits for one: the peer refused that, or did
 // not receive it, and nothing holds the numbers.
-func (c *Conn) answersAnew(s *tcp.Segment, from Endpoint) bool {
+func (c *Conn) answersAnew(s *tcp.Segment, from tcp.Endpoint) bool {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	return s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && x.has(sentSYNACK) && s.Seq != x.iss &&
 		y.assumed == tcp.SynSent.Set() && !y.has(hasAcked) && y.iss.Before(s.Ack) && s.Ack.AtMost(y.nxt)
 }
 
 // noteAck takes down the ACK field and the window.
-func (c *Conn) noteAck(s *tcp.Segment, from Endpoint, now tcp.Time) {
+func (c *Conn) noteAck(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	scaled := tcp.Size(s.Wnd)
 	if s.Flags&tcp.SYN == 0 {
@@ -457,14 +457,14 @@ func (c *Conn) noteAck(s *tcp.Segment, from Endpoint, now tcp.Time) {
 }
 
 // noteEcho remembers the timestamp that s echoes.
-func (o *oddments) noteEcho(s *tcp.Segment, from Endpoint) {
+func (o *oddments) noteEcho(s *tcp.Segment, from tcp.Endpoint) {
 	if s.Options.HasTS && (!o.hasEcho[from] || int32(s.Options.TSEcr-o.echo[from]) > 0) {
 		o.echo[from], o.hasEcho[from] = s.Options.TSEcr, true
 	}
 }
 
 // noteSACK remembers the highest edge of the octets reported by SACK.
-func (c *Conn) noteSACK(s *tcp.Segment, from Endpoint) {
+func (c *Conn) noteSACK(s *tcp.Segment, from tcp.Endpoint) {
 	o := c.oddments()
 	for _, b := range s.Options.SACK[:s.Options.NumSACK] {
 		if s.Ack.Before(b.Right) && (!o.hasSACK[from] || o.sackEdge[from].Before(b.Right)) {
@@ -475,7 +475,7 @@ func (c *Conn) noteSACK(s *tcp.Segment, from Endpoint) {
 
 // noteOctets moves nxt, and keeps the holes below it.
 // ackBefore is what the end had acknowledged before this segment.
-func (c *Conn) noteOctets(s *tcp.Segment, from Endpoint, first bool, ackBefore tcp.Seq) {
+func (c *Conn) noteOctets(s *tcp.Segment, from tcp.Endpoint, first bool, ackBefore tcp.Seq) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	end := s.End()
 	if first {

@@ -17,7 +17,7 @@ var underway = []string{
 
 // played returns the connection after the segments, of which ">" are from A.
 // The last is not taken in, but returned with the end that it is from.
-func played(t *testing.T, segments ...string) (c *Conn, last *tcp.Segment, from Endpoint) {
+func played(t *testing.T, segments ...string) (c *Conn, last *tcp.Segment, from tcp.Endpoint) {
 	t.Helper()
 	tk, err := New(Config{}, func(*Event) {})
 	if err != nil {
@@ -30,8 +30,8 @@ func played(t *testing.T, segments ...string) (c *Conn, last *tcp.Segment, from 
 			t.Fatalf("%s: %v", text, err)
 		}
 		s.Time, s.Src, s.Dst = 1_000_000*second+tcp.Time(i)*second/100, peerA, peerB
-		if from = Client; way == "<" {
-			from, s.Src, s.Dst = Server, peerB, peerA
+		if from = tcp.Client; way == "<" {
+			from, s.Src, s.Dst = tcp.Server, peerB, peerA
 		}
 		last = &s
 		if i < len(segments)-1 {
@@ -120,10 +120,10 @@ func TestContiguous(t *testing.T) {
 		{[]string{hole, "< <SEQ=300><ACK=130><CTL=ACK>"}, 120, 120}, // more than A was seen to send
 	} {
 		c, _, _ := played(t, slices.Concat(underway, test.segments, underway[:1])...)
-		if got := c.contiguous(Client); got != test.contiguous {
+		if got := c.contiguous(tcp.Client); got != test.contiguous {
 			t.Errorf("after %v A's octets are there up to %d, want %d", test.segments, got, test.contiguous)
 		}
-		if got := c.ends[Client].una(&c.ends[Server]); got != test.una {
+		if got := c.ends[tcp.Client].una(&c.ends[tcp.Server]); got != test.una {
 			t.Errorf("after %v SND.UNA of A is %d, want %d", test.segments, got, test.una)
 		}
 	}

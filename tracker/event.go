@@ -27,25 +27,25 @@ type Event struct {
 
 	Client, Server netip.AddrPort // of the connection
 
-	End Endpoint // that moved, or sent
+	End tcp.Endpoint // that moved, or sent
 
 	// Of an EventTransition. Bytes are the payload octets that each end had sent.
 	Bytes    [2]uint64
 	From, To tcp.State
 	Inputs   tcp.InputSet // what happened to the end; empty where it was first seen there, midway
 	Refuted  bool         // it did not happen: Inputs are taken back
-	Basis    Basis
+	Basis    tcp.Basis
 
 	// Of an EventOpen, in which End sent the first segment.
-	Origin      Origin
+	Origin      tcp.Origin
 	Incarnation int       // as in Record
 	Flags       tcp.Flags // of that segment
 	Seq         tcp.Seq   // of that segment
 
 	// Of an EventSegment: what both hosts then have on the connection's addresses
 	// and ports, which after a new SYN may be an older connection still.
-	Ends    [2]Views
-	Skipped Skip // why the segment was not taken in
+	Ends    [2]tcp.Views
+	Skipped tcp.Skip // why the segment was not taken in
 
 	Anomaly *Anomaly // of an EventAnomaly
 	Record  *Record  // of an EventConnection; lent for the call only, see Record.Clone

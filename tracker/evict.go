@@ -37,7 +37,7 @@ const (
 
 // worth returns how much the connection would be missed.
 func (c *Conn) worth() worth {
-	client, server := &c.ends[Client], &c.ends[Server]
+	client, server := &c.ends[tcp.Client], &c.ends[tcp.Server]
 	switch {
 	case client.closed() && server.closed():
 		return worthClosed

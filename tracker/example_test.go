@@ -39,7 +39,7 @@ func Example() {
 		tk.Observe(&s)
 	}
 	tk.Each(func(r *tracker.Record) {
-		end := &r.Ends[tracker.Server]
+		end := &r.Ends[tcp.Server]
 		fmt.Println("server:", end.State, end.Certainty, "proved", end.Proved)
 	})
 	// Output:

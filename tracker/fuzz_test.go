@@ -208,7 +208,7 @@ func (f *fuzzRun) moved(e *Event, text string) {
 		f.t.Fatalf("end was last told to be %v: %s", last[e.End], text)
 	}
 	onTable := e.From == tcp.Unknown || e.To == tcp.Unknown || f.reach[e.From].Has(e.To)
-	if !onTable && e.Basis != ByCorrection && e.Inputs != 0 {
+	if !onTable && e.Basis != tcp.ByCorrection && e.Inputs != 0 {
 		f.t.Fatalf("no way in the table: %s", text)
 	}
 	last[e.End] = e.To
@@ -220,7 +220,7 @@ func (f *fuzzRun) ended(e *Event) {
 	if r.Conn != e.Conn {
 		f.t.Fatalf("record is of connection %d, its event of %d", r.Conn, e.Conn)
 	}
-	for end := range Endpoint(2) {
+	for end := range tcp.Endpoint(2) {
 		x := &r.Ends[end]
 		if last := f.last[e.Conn]; last != nil && last[end] != tcp.Unknown && last[end] != x.State {
 			f.t.Fatalf("connection %d: the %v was last told to be %v, its record says %v", e.Conn, end, last[end], x.State)
@@ -268,7 +268,7 @@ func (f *fuzzRun) bounded(tk *Tracker) {
 		if len(c.steps()) > maxSteps {
 			f.t.Fatalf("%d steps are held", len(c.steps()))
 		}
-		for e := range Endpoint(2) {
+		for e := range tcp.Endpoint(2) {
 			if n := len(c.holesOf(e)); n > maxHoles {
 				f.t.Fatalf("%d holes are held", n)
 			}

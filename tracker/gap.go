@@ -49,7 +49,7 @@ func (e *end) knownResponse() time.Duration { return time.Duration(e.respond) * 
 
 // watchGaps follows the gaps of both ends, before s is noted, and returns the
 // occasion if one of them turns out to be something.
-func (c *Conn) watchGaps(s *tcp.Segment, from Endpoint, r reading, now tcp.Time) (on occasions) {
+func (c *Conn) watchGaps(s *tcp.Segment, from tcp.Endpoint, r reading, now tcp.Time) (on occasions) {
 	if r.foreign {
 		return 0
 	}
@@ -61,7 +61,7 @@ func (c *Conn) watchGaps(s *tcp.Segment, from Endpoint, r reading, now tcp.Time)
 	if c.odd == nil {
 		return 0
 	}
-	for e := range Endpoint(2) {
+	for e := range tcp.Endpoint(2) {
 		g := &c.odd.gaps[e]
 		if g.is == gapOpen && g.beyond && g.due(&c.ends[e.Peer()], now) {
 			g.is = gapLost
@@ -75,7 +75,7 @@ func (c *Conn) watchGaps(s *tcp.Segment, from Endpoint, r reading, now tcp.Time)
 }
 
 // fillGap looks at what s tells of the gap in its sender's own octets.
-func (c *Conn) fillGap(s *tcp.Segment, from Endpoint, r reading, now tcp.Time) {
+func (c *Conn) fillGap(s *tcp.Segment, from tcp.Endpoint, r reading, now tcp.Time) {
 	if c.odd == nil || c.odd.gaps[from].is != gapOpen {
 		return
 	}
@@ -97,12 +97,12 @@ func (c *Conn) fillGap(s *tcp.Segment, from Endpoint, r reading, now tcp.Time) {
 // openGap looks whether s acknowledges octets of its peer that the capture
 // does not have. What was sent before the first ACK of a connection that was
 // open already may have been sent before the capture.
-func (c *Conn) openGap(s *tcp.Segment, from Endpoint, now tcp.Time) {
+func (c *Conn) openGap(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	acked := x.acked
 	switch {
 	case x.has(hasAcked):
-	case y.has(hasISS) && c.origin() == FromSYN:
+	case y.has(hasISS) && c.origin() == tcp.FromSYN:
 		acked = y.iss
 	default:
 		return
@@ -127,7 +127,7 @@ func (c *Conn) openGap(s *tcp.Segment, from Endpoint, now tcp.Time) {
 	}
 	if !g.beyond {
 		g.from, g.to = tcp.Later(y.nxt, acked), s.Ack
-		probed := y.bytes == 0 && c.origin() == FromMidstream && g.size() == 1 // by a keepalive, which lies one below
+		probed := y.bytes == 0 && c.origin() == tcp.FromMidstream && g.size() == 1 // by a keepalive, which lies one below
 		if !y.nxt.Before(s.Ack) || probed {
 			return
 		}
@@ -142,7 +142,7 @@ func (c *Conn) settleGaps() {
 	if c.odd == nil {
 		return
 	}
-	for e := range Endpoint(2) {
+	for e := range tcp.Endpoint(2) {
 		if c.odd.gaps[e].is > gapOpen {
 			c.odd.gaps[e] = gap{}
 		}

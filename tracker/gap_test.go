@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Which octets the capture misses, and which frames show it.
@@ -57,7 +59,7 @@ func TestGapsAreOccasionsOnce(t *testing.T) {
 		{[]string{ahead, behind}, "< <SEQ=300><ACK=130><CTL=ACK>", time.Second, onGap},
 	} {
 		c, s, from := played(t, slices.Concat(underway, test.before, []string{test.segment})...)
-		now := max(c.ends[Client].sentAt, c.ends[Server].sentAt).Add(test.after)
+		now := max(c.ends[tcp.Client].sentAt, c.ends[tcp.Server].sentAt).Add(test.after)
 		if got := c.watchGaps(s, from, c.read(s, from), now); got != test.want {
 			t.Errorf("after %v %s, %v later, is occasion %b, want %b", test.before, test.segment, test.after, got, test.want)
 		}
@@ -79,7 +81,7 @@ func TestGapsBeforeTheFirstACK(t *testing.T) {
 	} {
 		c, s, from := played(t, append(test.before, test.ack)...)
 		c.watchGaps(s, from, c.read(s, from), c.last())
-		if got := c.oddments().gaps[Server].is; got != test.want {
+		if got := c.oddments().gaps[tcp.Server].is; got != test.want {
 			t.Errorf("after %v and %s the gap is %v, want %v: %s", test.before, test.ack, got, test.want, test.why)
 		}
 	}

@@ -31,11 +31,11 @@ const (
 var (
 	_ [stepInputBits - int(tcp.NumInputs)]struct{}
 	_ [1<<(stepBasisAt-stepStateAt) - int(tcp.NumStates)]struct{}
-	_ [1<<(stepEndAt-stepBasisAt) - int(ByTimer) - 1]struct{}
+	_ [1<<(stepEndAt-stepBasisAt) - int(tcp.ByTimer) - 1]struct{}
 	_ [63 - stepMaybeAt]struct{}
 )
 
-func newStep(at tcp.Time, packet int, e Endpoint, ins tcp.InputSet, to tcp.State, b Basis, maybe bool) step {
+func newStep(at tcp.Time, packet int, e tcp.Endpoint, ins tcp.InputSet, to tcp.State, b tcp.Basis, maybe bool) step {
 	bits := uint64(packet)&(1<<stepPacketBits-1) | uint64(ins)<<stepInputsAt | uint64(to)<<stepStateAt |
 		uint64(b)<<stepBasisAt | uint64(e)<<stepEndAt
 	if maybe {
@@ -48,9 +48,9 @@ func (st step) packet() int { return int(st.bits & (1<<stepPacketBits - 1)) }
 func (st step) inputs() tcp.InputSet {
 	return tcp.InputSet(st.bits >> stepInputsAt & (1<<stepInputBits - 1))
 }
-func (st step) state() tcp.State { return tcp.State(st.bits >> stepStateAt & 15) }
-func (st step) basis() Basis     { return Basis(st.bits >> stepBasisAt & 7) }
-func (st step) end() Endpoint    { return Endpoint(st.bits >> stepEndAt & 1) }
+func (st step) state() tcp.State  { return tcp.State(st.bits >> stepStateAt & 15) }
+func (st step) basis() tcp.Basis  { return tcp.Basis(st.bits >> stepBasisAt & 7) }
+func (st step) end() tcp.Endpoint { return tcp.Endpoint(st.bits >> stepEndAt & 1) }
 
 // maybe reports whether the inputs may or may not have happened, so that the
 // state before remains possible.
@@ -60,7 +60,7 @@ func (st step) maybe() bool { return st.bits>>stepMaybeAt&1 == 1 }
 // TIME-WAIT.
 func (st step) reopens() bool { return st.inputs().Has(tcp.Reopened) }
 
-func (st step) set(ins tcp.InputSet, to tcp.State, b Basis) step {
+func (st step) set(ins tcp.InputSet, to tcp.State, b tcp.Basis) step {
 	return newStep(st.at, st.packet(), st.end(), ins, to, b, st.maybe())
 }
 
@@ -71,12 +71,12 @@ const maxSteps = 64
 type cause struct {
 	at     tcp.Time
 	packet int // 0: a timer
-	basis  Basis
+	basis  tcp.Basis
 }
 
 // apply lets the inputs happen to an end in the assumed view and takes down
 // the step, if there is one.
-func (t *Tracker) apply(c *Conn, e Endpoint, ins tcp.InputSet, why cause) {
+func (t *Tracker) apply(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) {
 	before := c.ends[e].assumed
 	if after := before.After(ins); after != before {
 		t.enter(c, e, ins, after, why, false)
@@ -85,7 +85,7 @@ func (t *Tracker) apply(c *Conn, e Endpoint, ins tcp.InputSet, why cause) {
 
 // applyMaybe is apply for inputs of which no packet tells whether they
 // happened.
-func (t *Tracker) applyMaybe(c *Conn, e Endpoint, ins tcp.InputSet, why cause) {
+func (t *Tracker) applyMaybe(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) {
 	before := c.ends[e].assumed
 	if after := before | before.After(ins); after != before {
 		t.enter(c, e, ins, after, why, true)
@@ -93,13 +93,13 @@ func (t *Tracker) applyMaybe(c *Conn, e Endpoint, ins tcp.InputSet, why cause) {
 }
 
 // enter is the one place that moves the assumed view on.
-func (t *Tracker) enter(c *Conn, e Endpoint, ins tcp.InputSet, after tcp.StateSet, why cause, maybe bool) {
+func (t *Tracker) enter(c *Conn, e tcp.Endpoint, ins tcp.InputSet, after tcp.StateSet, why cause, maybe bool) {
 	x := &c.ends[e]
 	before := x.assumed
 	x.enter(after)
 	ins = before.Effective(ins)
-	if why.basis == ByAssumption && c.odd != nil && c.odd.refuted[e]&ins != 0 {
-		why.basis = ByCorrection
+	if why.basis == tcp.ByAssumption && c.odd != nil && c.odd.refuted[e]&ins != 0 {
+		why.basis = tcp.ByCorrection
 	}
 	if ins&(tcp.SndSYN.Set()|tcp.SndSYNACK.Set()|tcp.SndFIN.Set()) != 0 {
 		x.setClock(why.at, false)
@@ -144,18 +144,18 @@ func (c *Conn) keep(st step) {
 }
 
 // moved tells the caller of a move, and sets the connection's alarm.
-func (t *Tracker) moved(c *Conn, e Endpoint, before, after tcp.StateSet, ins tcp.InputSet, why cause) {
+func (t *Tracker) moved(c *Conn, e tcp.Endpoint, before, after tcp.StateSet, ins tcp.InputSet, why cause) {
 	t.tellMove(c, e, before, after, ins, false, why)
 }
 
-func (t *Tracker) tellMove(c *Conn, e Endpoint, before, after tcp.StateSet, ins tcp.InputSet, refuted bool, why cause) {
+func (t *Tracker) tellMove(c *Conn, e tcp.Endpoint, before, after tcp.StateSet, ins tcp.InputSet, refuted bool, why cause) {
 	if from, to := before.Shown(), after.Shown(); from != to && !c.provisional() {
 		m := &t.told
 		if m.Conn != int(c.id) || m.Kind != EventTransition { // two in a row are often of one connection
-			*m = Event{Kind: EventTransition, Conn: int(c.id), Client: c.addr(Client), Server: c.addr(Server)}
+			*m = Event{Kind: EventTransition, Conn: int(c.id), Client: c.addr(tcp.Client), Server: c.addr(tcp.Server)}
 		}
 		m.Time, m.Packet, m.End = why.at, why.packet, e
-		m.Bytes = [2]uint64{c.ends[Client].bytes, c.ends[Server].bytes}
+		m.Bytes = [2]uint64{c.ends[tcp.Client].bytes, c.ends[tcp.Server].bytes}
 		m.From, m.To, m.Inputs, m.Refuted, m.Basis = from, to, ins, refuted, why.basis
 		t.emit(&t.told)
 	}
@@ -165,7 +165,7 @@ func (t *Tracker) tellMove(c *Conn, e Endpoint, before, after tcp.StateSet, ins 
 // pickUp narrows what an end may be in to the states of allowed, where more
 // than one was possible. It is how a connection that was open before the
 // capture comes to a state.
-func (t *Tracker) pickUp(c *Conn, e Endpoint, allowed tcp.StateSet, why cause) {
+func (t *Tracker) pickUp(c *Conn, e tcp.Endpoint, allowed tcp.StateSet, why cause) {
 	x := &c.ends[e]
 	if narrowed := x.proved & allowed; x.proved.Len() > 1 && narrowed != 0 {
 		x.show(narrowed)
@@ -190,7 +190,7 @@ var _ [16 - int(tcp.NumInputs)]struct{} // it has room for all, or this does not
 func past(ins tcp.InputSet) pastInputs { return pastInputs(ins) }
 
 // find returns the newest step by which the input happened to the end.
-func (c *Conn) find(e Endpoint, in tcp.Input) (step, bool) {
+func (c *Conn) find(e tcp.Endpoint, in tcp.Input) (step, bool) {
 	if c.past&past(in.Set()) == 0 {
 		return step{}, false
 	}
@@ -203,14 +203,14 @@ func (c *Conn) find(e Endpoint, in tcp.Input) (step, bool) {
 }
 
 // happened reports whether the input is part of the end's history.
-func (c *Conn) happened(e Endpoint, in tcp.Input) bool {
+func (c *Conn) happened(e tcp.Endpoint, in tcp.Input) bool {
 	_, ok := c.find(e, in)
 	return ok
 }
 
 // refute takes the inputs back out of the end's history, as if they had never
 // happened, and reports whether any was there.
-func (t *Tracker) refute(c *Conn, e Endpoint, ins tcp.InputSet, why cause) bool {
+func (t *Tracker) refute(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) bool {
 	x := &c.ends[e]
 	set, first, struck := x.initial, 0, tcp.InputSet(0)
 	for i, st := range c.steps() {
@@ -234,7 +234,7 @@ func (t *Tracker) refute(c *Conn, e Endpoint, ins tcp.InputSet, why cause) bool 
 			continue
 		}
 		if after.Shown() != st.state() {
-			basis = ByCorrection
+			basis = tcp.ByCorrection
 		}
 		kept = append(kept, st.set(left, after.Shown(), basis))
 		set = after
@@ -250,28 +250,28 @@ func (t *Tracker) refute(c *Conn, e Endpoint, ins tcp.InputSet, why cause) bool 
 		x.backOff(why.at) // it lives: its timer was set anew
 	}
 	if before != set {
-		why.basis = ByCorrection
+		why.basis = tcp.ByCorrection
 		t.tellMove(c, e, before, set, struck, true, why)
 	}
 	return true
 }
 
 // confirm marks the steps by which the inputs happened as proved.
-func (c *Conn) confirm(e Endpoint, ins tcp.InputSet) {
+func (c *Conn) confirm(e tcp.Endpoint, ins tcp.InputSet) {
 	steps := c.steps()
 	for i, st := range steps {
-		if st.end() == e && st.inputs()&ins != 0 && st.basis() == ByAssumption {
-			steps[i] = st.set(st.inputs(), st.state(), ByProof)
+		if st.end() == e && st.inputs()&ins != 0 && st.basis() == tcp.ByAssumption {
+			steps[i] = st.set(st.inputs(), st.state(), tcp.ByProof)
 		}
 	}
 }
 
 // erase forgets the end's history: it had no part in this connection.
-func (t *Tracker) erase(c *Conn, e Endpoint, to tcp.State, why cause) {
+func (t *Tracker) erase(c *Conn, e tcp.Endpoint, to tcp.State, why cause) {
 	x := &c.ends[e]
 	before := x.assumed
 	c.setSteps(slices.DeleteFunc(c.steps(), func(st step) bool { return st.end() == e }))
 	x.foundIn(to.Set())
-	why.basis = ByCorrection
+	why.basis = tcp.ByCorrection
 	t.moved(c, e, before, x.assumed, tcp.NoTCB.Set(), why)
 }

@@ -24,7 +24,7 @@ const maxIncarnations = 8
 
 // choose finds the connection that the segment belongs to, or opens one.
 // newest is the newest on its addresses and ports, or nil.
-func (t *Tracker) choose(newest *Conn, s *tcp.Segment, k *flow.Key, h uint32, low bool) (c *Conn, from Endpoint) {
+func (t *Tracker) choose(newest *Conn, s *tcp.Segment, k *flow.Key, h uint32, low bool) (c *Conn, from tcp.Endpoint) {
 	if s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN {
 		c = t.chooseForSYN(newest, s, low)
 	} else {
@@ -51,7 +51,7 @@ func (t *Tracker) chooseForSYN(newest *Conn, s *tcp.Segment, low bool) *Conn {
 			}
 			break // an old SYN, which the peer may take for a new one
 		}
-		if from == Server && !x.seen() && c.ends[Client].assumed == tcp.SynSent.Set() {
+		if from == tcp.Server && !x.seen() && c.ends[tcp.Client].assumed == tcp.SynSent.Set() {
 			return c // simultaneous open: the other end's SYN
 		}
 	}
@@ -79,14 +79,14 @@ func (t *Tracker) chooseByNumbers(newest *Conn, s *tcp.Segment, low bool) *Conn 
 			best, fit = c, f
 		}
 	}
-	if fit == fitsNot && s.Flags&tcp.RST == 0 && (s.Len() > 0) && newest.ends[Client].closed() && newest.ends[Server].closed() {
+	if fit == fitsNot && s.Flags&tcp.RST == 0 && (s.Len() > 0) && newest.ends[tcp.Client].closed() && newest.ends[tcp.Server].closed() {
 		return nil // a connection whose SYN was not captured
 	}
 	return best
 }
 
 // fit tells whether the segment's numbers lie in the windows of the connection.
-func (c *Conn) fit(s *tcp.Segment, from Endpoint) fits {
+func (c *Conn) fit(s *tcp.Segment, from tcp.Endpoint) fits {
 	const far = 1 << 30
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	fit := fitsWell
@@ -154,7 +154,7 @@ func (t *Tracker) open(newest *Conn, k *flow.Key, h uint32, low bool, s *tcp.Seg
 	if low == fromClient {
 		c.bits |= clientIsLow
 	}
-	for e := range Endpoint(2) {
+	for e := range tcp.Endpoint(2) {
 		c.ends[e].setStack(t.stack)
 	}
 	old := c.older()
@@ -188,27 +188,27 @@ func (t *Tracker) boundIncarnations(c *Conn) {
 // begin gives both ends the states that they are in before the segment.
 func (t *Tracker) begin(c *Conn, s *tcp.Segment, old *Conn) {
 	switch c.origin() {
-	case FromSYN:
-		c.ends[Client].begin(tcp.Closed.Set())
-		c.ends[Server].begin(tcp.Listen.Set())
+	case tcp.FromSYN:
+		c.ends[tcp.Client].begin(tcp.Closed.Set())
+		c.ends[tcp.Server].begin(tcp.Listen.Set())
 		if old != nil {
 			t.succeed(c, old, s)
 		}
-	case FromSYNACK:
+	case tcp.FromSYNACK:
 		// Its SYN was not captured, but is what this answers.
-		c.ends[Client].begin(tcp.Closed.Set())
-		c.ends[Server].begin(tcp.Listen.Set())
-		x := &c.ends[Client]
+		c.ends[tcp.Client].begin(tcp.Closed.Set())
+		c.ends[tcp.Server].begin(tcp.Listen.Set())
+		x := &c.ends[tcp.Client]
 		x.iss = s.Ack - 1
 		x.nxt = s.Ack
 		x.bits |= hasISS | sentSYN
 		x.show(tcp.SynSent.Set())
 		t.number(c, s)
-		t.apply(c, Client, tcp.SndSYN.Set(), t.cause(s, ByAssumption))
+		t.apply(c, tcp.Client, tcp.SndSYN.Set(), t.cause(s, tcp.ByAssumption))
 		return
-	case FromMidstream:
-		c.ends[Client].begin(tcp.AnyState)
-		c.ends[Server].begin(tcp.AnyState)
+	case tcp.FromMidstream:
+		c.ends[tcp.Client].begin(tcp.AnyState)
+		c.ends[tcp.Server].begin(tcp.AnyState)
 	}
 	if !c.provisional() {
 		t.number(c, s)
@@ -222,8 +222,8 @@ func (t *Tracker) number(c *Conn, first *tcp.Segment) {
 	c.id = uint32(t.conns)
 	e := &t.told
 	*e = Event{
-		Kind: EventOpen, Time: t.now, Conn: t.conns, Client: c.addr(Client), Server: c.addr(Server),
-		Origin: c.origin(), Incarnation: int(c.incarnation), Flags: tcp.SYN, Seq: c.ends[Client].iss,
+		Kind: EventOpen, Time: t.now, Conn: t.conns, Client: c.addr(tcp.Client), Server: c.addr(tcp.Server),
+		Origin: c.origin(), Incarnation: int(c.incarnation), Flags: tcp.SYN, Seq: c.ends[tcp.Client].iss,
 	}
 	if first != nil {
 		_, low := flow.KeyOf(first)
@@ -235,28 +235,28 @@ func (t *Tracker) number(c *Conn, first *tcp.Segment) {
 // succeed decides what a SYN on the addresses and ports of an older
 // connection means for that one.
 func (t *Tracker) succeed(c *Conn, old *Conn, s *tcp.Segment) {
-	low := c.endOf(true) == Client
+	low := c.endOf(true) == tcp.Client
 	from := old.endOf(low)
 	x, y := &old.ends[from], &old.ends[from.Peer()]
-	server := &c.ends[Server]
+	server := &c.ends[tcp.Server]
 	replay := x.has(hasISS) && x.iss == s.Seq
 	switch {
 	case !replay && old.rejected(from, t.now):
 		// The end answered the SYN+ACK to that one with RST: the SYN was never its own.
-		t.erase(old, from, tcp.Closed, t.cause(s, ByCorrection))
+		t.erase(old, from, tcp.Closed, t.cause(s, tcp.ByCorrection))
 	case !replay && (x.closed() || x.assumed == tcp.TimeWait.Set()) && y.closed():
-		t.reuse(old, from, t.cause(s, BySending))
+		t.reuse(old, from, t.cause(s, tcp.BySending))
 	case !replay && x.assumed == tcp.TimeWait.Set() && y.assumed == tcp.TimeWait.Set() && yields(y, x, s):
-		t.reuse(old, from, t.cause(s, BySending))
-		t.reuse(old, from.Peer(), t.cause(s, ByAssumption))
+		t.reuse(old, from, t.cause(s, tcp.BySending))
+		t.reuse(old, from.Peer(), t.cause(s, tcp.ByAssumption))
 	case !replay && x.assumed == tcp.SynSent.Set() && !y.seen():
 		t.look(old)
-		t.apply(old, from, tcp.NoTCB.Set(), t.cause(s, BySending)) // a new attempt
-		old.setClosedBy(ByTimeoutOfEnd)
+		t.apply(old, from, tcp.NoTCB.Set(), t.cause(s, tcp.BySending)) // a new attempt
+		old.setClosedBy(tcp.ByTimeoutOfEnd)
 		t.judge(old, nil, from, reading{}, onTimer) // its timer had run out
 	case !replay && x.closed():
 		if y.assumed == tcp.TimeWait.Set() && yields(y, x, s) {
-			t.reuse(old, from.Peer(), t.cause(s, ByAssumption))
+			t.reuse(old, from.Peer(), t.cause(s, tcp.ByAssumption))
 			return
 		}
 		// The peer still holds the old connection, and will not open this one.
@@ -276,7 +276,7 @@ func (t *Tracker) succeed(c *Conn, old *Conn, s *tcp.Segment) {
 // reuse ends an old connection at an end that opens a new one in its place.
 // TIME-WAIT is left for the new connection directly (RFC 9293 §3.6.1), with no
 // state between; every other state is found gone.
-func (t *Tracker) reuse(old *Conn, e Endpoint, why cause) {
+func (t *Tracker) reuse(old *Conn, e tcp.Endpoint, why cause) {
 	if old.ends[e].assumed == tcp.TimeWait.Set() {
 		t.apply(old, e, tcp.Reopened.Set(), why)
 	} else {
@@ -287,7 +287,7 @@ func (t *Tracker) reuse(old *Conn, e Endpoint, why cause) {
 // rejected reports whether the end, of which only a SYN was seen, answered the
 // SYN+ACK with RST not long ago. A SYN with another number then shows that the
 // first was an old duplicate (RFC 9293 §3.5, figure 8).
-func (c *Conn) rejected(e Endpoint, now tcp.Time) bool {
+func (c *Conn) rejected(e tcp.Endpoint, now tcp.Time) bool {
 	const soon = 5 * second
 	x := &c.ends[e]
 	st, ok := c.find(e, tcp.NoTCB)
@@ -302,9 +302,9 @@ func yields(y, x *end, syn *tcp.Segment) bool {
 	newerTS := hasBoth && int32(syn.Options.TSVal-x.tsval) > 0
 	olderTS := hasBoth && int32(syn.Options.TSVal-x.tsval) < 0
 	switch y.stack().TimeWaitReuse {
-	case reuseNewerSeqOrTS:
+	case tcp.ReuseNewerSeqOrTS:
 		return !olderTS && (newerSeq || newerTS)
-	case reuseNewerSeq:
+	case tcp.ReuseNewerSeq:
 		return newerSeq
 	default: // RFC 6191 §2
 		return newerTS || !olderTS && newerSeq
@@ -326,9 +326,9 @@ func (t *Tracker) boundProvisional(c *Conn) {
 
 // settleProvisional looks at what a segment tells of SYNs that wait for a sign
 // of being real.
-func (t *Tracker) settleProvisional(c *Conn, s *tcp.Segment, from Endpoint) {
+func (t *Tracker) settleProvisional(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if c.provisional() {
-		if s.Flags&tcp.ACK != 0 && s.Flags&(tcp.SYN|tcp.RST) != 0 && from == Server {
+		if s.Flags&tcp.ACK != 0 && s.Flags&(tcp.SYN|tcp.RST) != 0 && from == tcp.Server {
 			t.promote(c, s)
 		}
 		return
@@ -336,7 +336,7 @@ func (t *Tracker) settleProvisional(c *Conn, s *tcp.Segment, from Endpoint) {
 	for p := t.newestOf(c.key); p != nil && p != c; {
 		next := p.older()
 		if p.provisional() {
-			mine := p.addr(Client) == c.addr(from)
+			mine := p.addr(tcp.Client) == c.addr(from)
 			switch {
 			case mine && s.Flags&tcp.RST != 0 && c.repliesTo(s, from, t.now):
 				t.promote(p, s) // it does not know the old connection: the SYN was its own
@@ -359,10 +359,10 @@ func (t *Tracker) promote(c *Conn, s *tcp.Segment) {
 	c.bits &^= isProvisional
 	t.waiting--
 	t.number(c, nil)
-	was := [2]tcp.State{c.ends[Client].initial.Shown(), c.ends[Server].initial.Shown()}
+	was := [2]tcp.State{c.ends[tcp.Client].initial.Shown(), c.ends[tcp.Server].initial.Shown()}
 	for _, st := range c.steps() { // told only now
 		e := st.end()
-		t.tell(Event{Kind: EventTransition, Time: t.now, Packet: st.packet(), Conn: int(c.id), Client: c.addr(Client), Server: c.addr(Server), End: e,
+		t.tell(Event{Kind: EventTransition, Time: t.now, Packet: st.packet(), Conn: int(c.id), Client: c.addr(tcp.Client), Server: c.addr(tcp.Server), End: e,
 			From: was[e], To: st.state(), Inputs: st.inputs(), Basis: st.basis()})
 		was[e] = st.state()
 	}
@@ -370,10 +370,10 @@ func (t *Tracker) promote(c *Conn, s *tcp.Segment) {
 		if o.provisional() {
 			continue
 		}
-		from := o.endOf(c.endOf(true) == Client)
-		t.reuse(o, from, t.cause(s, ByProof))
+		from := o.endOf(c.endOf(true) == tcp.Client)
+		t.reuse(o, from, t.cause(s, tcp.ByProof))
 		if s.Flags&tcp.SYN != 0 {
-			t.reuse(o, from.Peer(), t.cause(s, ByProof))
+			t.reuse(o, from.Peer(), t.cause(s, tcp.ByProof))
 		}
 		return
 	}

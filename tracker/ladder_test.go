@@ -269,7 +269,7 @@ func (l ladder) run(t *testing.T, emit func(*Event), after func(tk *Tracker, n, 
 // is when the ladder is played for the last time.
 func (l *ladder) cell(t *Tracker, right bool) string {
 	k, low := l.key()
-	views := Views{tcp.Closed, tcp.Closed}
+	views := tcp.Views{State: tcp.Closed, Proved: tcp.Closed}
 	if newest := t.newestOf(k); newest != nil {
 		views = t.socket(newest, newest.endOf(low != right))
 	}

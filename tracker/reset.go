@@ -24,7 +24,7 @@ const (
 )
 
 // observeRST takes in a RST.
-func (t *Tracker) observeRST(c *Conn, s *tcp.Segment, from Endpoint) {
+func (t *Tracker) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	before := t.look(c)
 	kind := c.resetKind(s, from, t.now)
@@ -66,7 +66,7 @@ const maxIDStep = 1 << 10
 const maxLookBack = 64
 
 // resetKind tells a reply from an abort.
-func (c *Conn) resetKind(s *tcp.Segment, from Endpoint, now tcp.Time) resetKind {
+func (c *Conn) resetKind(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) resetKind {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if c.repliesTo(s, from, now) {
 		return resetReply
@@ -96,7 +96,7 @@ func (c *Conn) resetKind(s *tcp.Segment, from Endpoint, now tcp.Time) resetKind 
 // but the same numbers are those of an abort. If the RST is late and came
 // another way than its alleged sender's segments do, it is not taken for a
 // reply.
-func (c *Conn) repliesTo(s *tcp.Segment, from Endpoint, now tcp.Time) bool {
+func (c *Conn) repliesTo(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) bool {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	took := now.Sub(y.sentAt)
 	if !y.seen() || y.has(answered) || took > max(3*x.response(), time.Second) {
@@ -117,7 +117,7 @@ func (c *Conn) repliesTo(s *tcp.Segment, from Endpoint, now tcp.Time) bool {
 // newest of all. Found says that there is such a field, and so that the RST may
 // be a reply to an older segment: of several that are on their way to a stack
 // without the connection, each is answered.
-func (t *Tracker) answers(c *Conn, s *tcp.Segment, from Endpoint) (asked tcp.Time, found bool) {
+func (t *Tracker) answers(c *Conn, s *tcp.Segment, from tcp.Endpoint) (asked tcp.Time, found bool) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if s.Flags&tcp.ACK != 0 || x.seen() && !sameWay(s.TTL, x.ttl) {
 		return y.sentAt, false
@@ -155,9 +155,9 @@ func (x *end) outOfTurn(s *tcp.Segment) bool { return s.ID != 0 && x.id != 0 && 
 // resetSender moves the end that sent the RST, in the assumed view. The proved
 // view does not move: anyone may forge a RST. Of a reply, asked is when the
 // segment was sent that it answers.
-func (t *Tracker) resetSender(c *Conn, s *tcp.Segment, from Endpoint, kind resetKind, asked tcp.Time) {
+func (t *Tracker) resetSender(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind resetKind, asked tcp.Time) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
-	why := t.cause(s, BySending)
+	why := t.cause(s, tcp.BySending)
 	switch kind {
 	case resetAbort:
 		if s.Flags&tcp.ACK != 0 && y.has(hasFIN) && x.acked.AtMost(s.Ack) && !y.fin.Before(s.Ack) {
@@ -185,10 +185,10 @@ func (t *Tracker) resetSender(c *Conn, s *tcp.Segment, from Endpoint, kind reset
 
 // takenSince returns the inputs that the assumed view took the end to have
 // received from the given time on, at first or after a correction.
-func (c *Conn) takenSince(e Endpoint, at tcp.Time) tcp.InputSet {
+func (c *Conn) takenSince(e tcp.Endpoint, at tcp.Time) tcp.InputSet {
 	var ins tcp.InputSet
 	for _, st := range c.steps() {
-		if st.end() == e && st.at >= at && (st.basis() == ByAssumption || st.basis() == ByCorrection) {
+		if st.end() == e && st.at >= at && (st.basis() == tcp.ByAssumption || st.basis() == tcp.ByCorrection) {
 			ins |= st.inputs()
 		}
 	}
@@ -196,15 +196,15 @@ func (c *Conn) takenSince(e Endpoint, at tcp.Time) tcp.InputSet {
 }
 
 // abortedBy notes which end ended the connection, unless it was being closed.
-func (c *Conn) abortedBy(e Endpoint) {
-	if c.closedBy() == NotClosed {
-		c.setClosedBy(ByClientReset + ClosedBy(e))
+func (c *Conn) abortedBy(e tcp.Endpoint) {
+	if c.closedBy() == tcp.NotClosed {
+		c.setClosedBy(tcp.ByClientReset + tcp.ClosedBy(e))
 	}
 }
 
 // acceptsRST reports whether the receiver of the RST will act on it, by the
 // rules of its stack.
-func (c *Conn) acceptsRST(s *tcp.Segment, from Endpoint, now tcp.Time) bool {
+func (c *Conn) acceptsRST(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) bool {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	stack := y.stack()
 	rcvNxt := c.contiguous(from)
@@ -237,9 +237,9 @@ func (c *Conn) acceptsRST(s *tcp.Segment, from Endpoint, now tcp.Time) bool {
 }
 
 // resetReceiver moves the end that accepts the RST.
-func (t *Tracker) resetReceiver(c *Conn, s *tcp.Segment, from Endpoint, kind resetKind) {
+func (t *Tracker) resetReceiver(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind resetKind) {
 	y := &c.ends[from.Peer()]
-	why := t.cause(s, ByAssumption)
+	why := t.cause(s, tcp.ByAssumption)
 	refused := y.assumed == tcp.SynSent.Set()
 	switch {
 	case y.assumed == tcp.SynReceived.Set() && !y.has(sentSYN):
@@ -250,7 +250,7 @@ func (t *Tracker) resetReceiver(c *Conn, s *tcp.Segment, from Endpoint, kind res
 	}
 	switch {
 	case refused:
-		c.setClosedBy(ByRefusal)
+		c.setClosedBy(tcp.ByRefusal)
 	case kind == resetUnmatched:
 		c.abortedBy(from)
 	}
@@ -259,7 +259,7 @@ func (t *Tracker) resetReceiver(c *Conn, s *tcp.Segment, from Endpoint, kind res
 // observeICMP takes in an ICMP error about a segment of the connection. Only
 // an attempt to open is ended by it (RFC 9293 §3.9.2.2, RFC 5461); in an open
 // connection it is a hint that the stack may note.
-func (t *Tracker) observeICMP(c *Conn, s *tcp.Segment, from Endpoint) {
+func (t *Tracker) observeICMP(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	t.look(c)
 	c.keepICMP(s, from, t.now)
 	if x := &c.ends[from]; x.assumed == tcp.SynSent.Set() && s.Seq == x.iss && s.ICMP.Unreachable() {
@@ -269,10 +269,10 @@ func (t *Tracker) observeICMP(c *Conn, s *tcp.Segment, from Endpoint) {
 }
 
 // unreachable ends an attempt to open.
-func (t *Tracker) unreachable(c *Conn, s *tcp.Segment, from Endpoint) {
-	t.apply(c, from, tcp.Unreachable.Set(), t.cause(s, ByAssumption))
+func (t *Tracker) unreachable(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	t.apply(c, from, tcp.Unreachable.Set(), t.cause(s, tcp.ByAssumption))
 	if peer := from.Peer(); !c.ends[peer].seen() {
-		t.erase(c, peer, tcp.Unknown, t.cause(s, ByCorrection)) // the SYN did not arrive there
+		t.erase(c, peer, tcp.Unknown, t.cause(s, tcp.ByCorrection)) // the SYN did not arrive there
 	}
-	c.setClosedBy(ByUnreachable)
+	c.setClosedBy(tcp.ByUnreachable)
 }

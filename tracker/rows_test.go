@@ -15,7 +15,7 @@ func TestEveryRowHasAWitness(t *testing.T) {
 			l.play(t, func(tk *Tracker, _ int, _ []string) {
 				k, _ := l.key()
 				for c := tk.newestOf(k); c != nil; c = c.older() {
-					for e := range Endpoint(2) {
+					for e := range tcp.Endpoint(2) {
 						c.walk(e, used)
 					}
 				}
@@ -30,7 +30,7 @@ func TestEveryRowHasAWitness(t *testing.T) {
 }
 
 // walk marks the rows that the steps of an end took.
-func (c *Conn) walk(e Endpoint, used map[tcp.Transition]bool) {
+func (c *Conn) walk(e tcp.Endpoint, used map[tcp.Transition]bool) {
 	set := c.ends[e].initial
 	for _, st := range c.steps() {
 		if st.end() != e {

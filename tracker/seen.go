@@ -5,32 +5,15 @@ import "github.com/tcpwatch/tcpwatch/tracker/tcp"
 // What is drawn beside a segment: the sockets of both hosts after it. A ladder
 // test compares them, and who asks for EventSegments (Config.Segments) is told them.
 
-// Views is the state of one end in both views.
-type Views struct {
-	State  tcp.State // the assumed view
-	Proved tcp.State // the proved view; Unknown where the packets cannot tell
-}
-
-// A Skip is why a segment was not taken in. The zero Skip says that it was.
-type Skip uint8
-
-const (
-	NotSkipped    Skip = iota
-	CapturedTwice      // it is a second record of a packet
-	BadChecksum        // it was damaged on the way: its receiver drops it
-)
-
-func (s Skip) String() string { return [...]string{"", "captured twice", "bad checksum"}[s] }
-
 // saw tells the caller, if it asked, that a segment or, with packet 0, a timer
 // of the connection was seen to, and all that came of it was told.
-func (t *Tracker) saw(c *Conn, from Endpoint, packet int, skipped Skip) {
+func (t *Tracker) saw(c *Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) {
 	if !t.tellSeen || c == nil {
 		return
 	}
 	e := &t.told
 	*e = Event{Kind: EventSegment, Time: t.now, Packet: packet, Conn: int(c.id), End: from, Skipped: skipped}
-	for end := range Endpoint(2) {
+	for end := range tcp.Endpoint(2) {
 		e.Ends[end] = t.socket(c, end)
 	}
 	t.emit(e)
@@ -39,11 +22,11 @@ func (t *Tracker) saw(c *Conn, from Endpoint, packet int, skipped Skip) {
 // socket returns what the host of an end has on the connection's addresses and
 // ports: the end of the newest connection there that is not CLOSED in the
 // assumed view, or of the newest of all.
-func (t *Tracker) socket(c *Conn, e Endpoint) Views {
-	low := (e == Client) == (c.bits&clientIsLow != 0)
+func (t *Tracker) socket(c *Conn, e tcp.Endpoint) tcp.Views {
+	low := (e == tcp.Client) == (c.bits&clientIsLow != 0)
 	newest := t.newestOf(c.key)
 	if newest == nil {
-		return Views{tcp.Closed, tcp.Closed}
+		return tcp.Views{State: tcp.Closed, Proved: tcp.Closed}
 	}
 	x := &newest.ends[newest.endOf(low)]
 	for o := newest; o != nil; o = o.older() {
@@ -52,5 +35,5 @@ func (t *Tracker) socket(c *Conn, e Endpoint) Views {
 			break
 		}
 	}
-	return Views{State: x.assumed.Shown(), Proved: x.proved.Only()}
+	return tcp.Views{State: x.assumed.Shown(), Proved: x.proved.Only()}
 }

@@ -58,20 +58,20 @@ func TestSeenFollowsEverySegment(t *testing.T) {
 		if len(seen) < len(l.rungs)+1 {
 			t.Fatalf("%d EventSegments, want %d and one of a timer", len(seen), len(l.rungs))
 		}
-		why := map[int]Skip{2: CapturedTwice, 4: BadChecksum}
+		why := map[int]tcp.Skip{2: tcp.CapturedTwice, 4: tcp.BadChecksum}
 		for i, e := range seen[:len(l.rungs)] {
-			from := Server
+			from := tcp.Server
 			if l.rungs[i].fromA {
-				from = Client
+				from = tcp.Client
 			}
 			if e.Packet != i+1 || e.Conn != 1 || e.End != from || e.Skipped != why[i+1] {
 				t.Errorf("#%d: got %+v, want one of conn 1 from the %v, on %q", i+1, e, from, why[i+1])
 			}
 		}
-		if got, want := seen[6].Ends, [2]Views{{tcp.TimeWait, tcp.FinWait1}, {tcp.LastAck, tcp.LastAck}}; got != want {
+		if got, want := seen[6].Ends, [2]tcp.Views{{State: tcp.TimeWait, Proved: tcp.FinWait1}, {State: tcp.LastAck, Proved: tcp.LastAck}}; got != want {
 			t.Errorf("after #7: got %v, want %v", got, want)
 		}
-		if got, want := seen[8].Ends[Client].State, tcp.Closed; got != want || seen[8].Packet != 0 {
+		if got, want := seen[8].Ends[tcp.Client].State, tcp.Closed; got != want || seen[8].Packet != 0 {
 			t.Errorf("after 2 MSL: got %v, want %v", got, want)
 		}
 	}

@@ -24,17 +24,17 @@ func TestSettledHeedsBackOff(t *testing.T) {
 	handshake := tk.Now()
 	for _, row := range []struct {
 		after time.Duration
-		want  Certainty
+		want  tcp.Certainty
 	}{
-		{3500 * time.Millisecond, Assumed}, // enough where nothing is repeated
-		{8 * time.Second, Assumed},
-		{10 * time.Second, Settled},
+		{3500 * time.Millisecond, tcp.Assumed}, // enough where nothing is repeated
+		{8 * time.Second, tcp.Assumed},
+		{10 * time.Second, tcp.Settled},
 	} {
 		tk.Advance(handshake.Add(row.after))
 		told := 0
 		tk.Each(func(r *Record) {
 			told++
-			if server := &r.Ends[Server]; server.State != tcp.Established || server.Certainty != row.want {
+			if server := &r.Ends[tcp.Server]; server.State != tcp.Established || server.Certainty != row.want {
 				t.Errorf("after %v the server is %v, %v, want %v", row.after, server.State, server.Certainty, row.want)
 			}
 		})

@@ -12,7 +12,7 @@ import "github.com/tcpwatch/tcpwatch/tracker/tcp"
 
 // steady takes the segment in, if it is such a one of the connection, which is
 // the newest on its addresses and ports, and reports whether it did.
-func (t *Tracker) steady(c *Conn, s *tcp.Segment, from Endpoint) bool {
+func (t *Tracker) steady(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	const plain = hasAcked | hasFIN
 	const odd = isProvisional | haunted | doubtful | watched
@@ -55,5 +55,5 @@ func (t *Tracker) steady(c *Conn, s *tcp.Segment, from Endpoint) bool {
 
 // whole reports whether none of the octets of either end is missing.
 func (o *oddments) whole() bool {
-	return len(o.holes[Client])+len(o.holes[Server]) == 0 && o.gaps[Client].is == gapNone && o.gaps[Server].is == gapNone
+	return len(o.holes[tcp.Client])+len(o.holes[tcp.Server]) == 0 && o.gaps[tcp.Client].is == gapNone && o.gaps[tcp.Server].is == gapNone
 }

@@ -73,7 +73,7 @@ func TestSteadyIsAsGoodAsTheWholeWay(t *testing.T) {
 }
 
 // steadyFrom reports whether steady would take the segment in.
-func steadyFrom(t *Tracker, c *Conn, s *tcp.Segment, from Endpoint) bool {
+func steadyFrom(t *Tracker, c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	tried, connection := *t, *c
 	tried.trail.ring = nil
 	return tried.steady(&connection, s, from)

@@ -112,7 +112,7 @@ func (t *Tracker) late(s *tcp.Segment) {
 
 // jumped looks whether a long pause of the capture is one for the sender of
 // the segment too, by its timestamps.
-func (t *Tracker) jumped(c *Conn, s *tcp.Segment, from Endpoint) {
+func (t *Tracker) jumped(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x := &c.ends[from]
 	if !x.seen() || !x.has(hasTS) || !s.Options.HasTS {
 		return

@@ -113,7 +113,7 @@ func (t *Tracker) ring(now tcp.Time) {
 		t.alarms.drop(a.conn)
 		t.now = max(t.now, a.at)
 		t.expire(a.conn, a.at)
-		t.saw(a.conn, Client, 0, NotSkipped)
+		t.saw(a.conn, tcp.Client, 0, tcp.NotSkipped)
 		t.arm(a.conn)
 	}
 }
@@ -126,14 +126,14 @@ func (t *Tracker) nextDue(c *Conn) tcp.Time {
 			due = at
 		}
 	}
-	for e := range Endpoint(2) {
+	for e := range tcp.Endpoint(2) {
 		at, _ := t.deadline(c, e)
 		earlier(at)
 		if at := c.watch(e); at > t.now {
 			earlier(at)
 		}
 	}
-	if c.provisional() || c.ends[Client].closed() && c.ends[Server].closed() {
+	if c.provisional() || c.ends[tcp.Client].closed() && c.ends[tcp.Server].closed() {
 		earlier(max(c.last(), t.now) + remembered)
 	}
 	return due
@@ -153,7 +153,7 @@ const (
 //
 // A sender that repeats a SYN, SYN+ACK or FIN doubles the pause each time. When
 // the next copy is overdue it has given up.
-func (t *Tracker) deadline(c *Conn, e Endpoint) (tcp.Time, string) {
+func (t *Tracker) deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
 	stack := x.stack()
 	base := t.now - tcp.Time(x.clock.age(t.now))
@@ -200,14 +200,14 @@ func (t *Tracker) deadline(c *Conn, e Endpoint) (tcp.Time, string) {
 // watch returns when the end is to be looked at although no timer of its stack
 // fires; 0 if it is not. What is found then would else be told only when the
 // connection, or the capture, is over.
-func (c *Conn) watch(e Endpoint) tcp.Time {
+func (c *Conn) watch(e tcp.Endpoint) tcp.Time {
 	if c.ends[e].assumed == tcp.CloseWait.Set() {
 		return c.last().Add(closeWaitLeaked)
 	}
 	return 0
 }
 
-func (t *Tracker) twoMSLOf(stack *Stack) time.Duration {
+func (t *Tracker) twoMSLOf(stack *tcp.Stack) time.Duration {
 	if t.twoMSL != 0 {
 		return t.twoMSL
 	}
@@ -216,7 +216,7 @@ func (t *Tracker) twoMSLOf(stack *Stack) time.Duration {
 
 // expire acts on the connection's timers that are due at the given time.
 func (t *Tracker) expire(c *Conn, at tcp.Time) {
-	for e := range Endpoint(2) {
+	for e := range tcp.Endpoint(2) {
 		if c.watch(e) == at {
 			t.look(c)
 			t.judge(c, nil, e, reading{}, onTimer)
@@ -225,7 +225,7 @@ func (t *Tracker) expire(c *Conn, at tcp.Time) {
 		if kind == "" || due > at {
 			continue
 		}
-		t.expireEnd(c, e, kind, cause{at: at, basis: ByTimer})
+		t.expireEnd(c, e, kind, cause{at: at, basis: tcp.ByTimer})
 	}
 	if at.Sub(max(c.last(), c.newestMove())) < time.Duration(remembered) {
 		return
@@ -233,7 +233,7 @@ func (t *Tracker) expire(c *Conn, at tcp.Time) {
 	switch {
 	case c.provisional():
 		t.remove(c)
-	case c.ends[Client].closed() && c.ends[Server].closed():
+	case c.ends[tcp.Client].closed() && c.ends[tcp.Server].closed():
 		t.over(c)
 		t.remove(c)
 	}
@@ -251,7 +251,7 @@ func (c *Conn) newestMove() tcp.Time {
 }
 
 // expireEnd lets a timer of an end fire.
-func (t *Tracker) expireEnd(c *Conn, e Endpoint, kind string, why cause) {
+func (t *Tracker) expireEnd(c *Conn, e tcp.Endpoint, kind string, why cause) {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
 	t.look(c)
 	switch kind {
@@ -266,15 +266,15 @@ func (t *Tracker) expireEnd(c *Conn, e Endpoint, kind string, why cause) {
 		if !y.seen() {
 			t.erase(c, e.Peer(), tcp.Unknown, why) // it never spoke: nothing is known of it
 		}
-		c.setClosedBy(ByTimeoutOfEnd)
+		c.setClosedBy(tcp.ByTimeoutOfEnd)
 	case timerSYNACK:
 		if x.has(sentSYN) {
 			t.apply(c, e, tcp.GiveUp.Set(), why)
 		} else {
 			t.apply(c, e, tcp.GiveUpPassive.Set(), why)
 		}
-		if c.closedBy() == NotClosed {
-			c.setClosedBy(ByTimeoutOfEnd)
+		if c.closedBy() == tcp.NotClosed {
+			c.setClosedBy(tcp.ByTimeoutOfEnd)
 		}
 	default:
 		t.apply(c, e, tcp.GiveUp.Set(), why)

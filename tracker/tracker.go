@@ -68,7 +68,7 @@ type Tracker struct {
 	waiting  int    // of these, provisional
 	conns    int    // numbers given out
 	max      int
-	stack    uint8
+	stack    tcp.StackID
 	guess    bool
 	twoMSL   time.Duration
 	stats    Stats
@@ -99,12 +99,12 @@ func New(cfg Config, emit func(*Event)) (*Tracker, error) {
 		t.max = DefaultMaxConns
 	}
 	if cfg.Stack != "" {
-		s, err := ParseStack(cfg.Stack)
+		s, err := tcp.ParseStack(cfg.Stack)
 		if err != nil {
 			return nil, err
 		}
-		t.stack = uint8(slices.IndexFunc(stacks[:], func(row Stack) bool { return row.Name == s.Name }))
-		t.guess = t.stack == stackAuto
+		t.stack = s
+		t.guess = t.stack == tcp.StackAuto
 	}
 	return t, nil
 }
@@ -134,7 +134,7 @@ func (t *Tracker) Observe(s *tcp.Segment) {
 	}
 	t.examine(c, s, from, jumped)
 	skipped := t.gate(c, s, from)
-	if skipped == NotSkipped {
+	if skipped == tcp.NotSkipped {
 		t.move(c, s, from)
 	}
 	t.saw(c, from, s.Packet, skipped)
@@ -157,7 +157,7 @@ func (t *Tracker) tick(s *tcp.Segment) (jumped bool) {
 // find returns the connection, and incarnation, that the segment is of, and its
 // end that sent it. It returns nil where there is nothing more to be done: the
 // segment is a second record of another, or moves nothing in an open connection.
-func (t *Tracker) find(s *tcp.Segment, jumped bool) (c *Conn, from Endpoint) {
+func (t *Tracker) find(s *tcp.Segment, jumped bool) (c *Conn, from tcp.Endpoint) {
 	k := &t.key
 	low := k.Set(s)
 	h := t.flows.hash(k)
@@ -165,7 +165,7 @@ func (t *Tracker) find(s *tcp.Segment, jumped bool) (c *Conn, from Endpoint) {
 		t.stats.Duplicates++
 		t.duplicated(s, first)
 		if c := t.flows.find(h, k); c != nil {
-			t.saw(c, c.endOf(low), s.Packet, CapturedTwice)
+			t.saw(c, c.endOf(low), s.Packet, tcp.CapturedTwice)
 		}
 		return nil, 0
 	}
@@ -177,7 +177,7 @@ func (t *Tracker) find(s *tcp.Segment, jumped bool) (c *Conn, from Endpoint) {
 	if newest != nil && !jumped && !k.Self() && !t.plodding {
 		if from := newest.endOf(low); t.steady(newest, s, from) {
 			if t.tellSeen {
-				t.saw(newest, from, s.Packet, NotSkipped)
+				t.saw(newest, from, s.Packet, tcp.NotSkipped)
 			}
 			return nil, 0
 		}
@@ -187,7 +187,7 @@ func (t *Tracker) find(s *tcp.Segment, jumped bool) (c *Conn, from Endpoint) {
 }
 
 // examine looks at the record itself: what it tells of the capture.
-func (t *Tracker) examine(c *Conn, s *tcp.Segment, from Endpoint, jumped bool) {
+func (t *Tracker) examine(c *Conn, s *tcp.Segment, from tcp.Endpoint, jumped bool) {
 	if jumped {
 		t.jumped(c, s, from)
 	}
@@ -207,21 +207,21 @@ func (t *Tracker) examine(c *Conn, s *tcp.Segment, from Endpoint, jumped bool) {
 
 // gate decides whether the segment counts. One that was damaged on the way, as
 // the checksums of its sender's others are right, its receiver drops.
-func (t *Tracker) gate(c *Conn, s *tcp.Segment, from Endpoint) Skip {
+func (t *Tracker) gate(c *Conn, s *tcp.Segment, from tcp.Endpoint) tcp.Skip {
 	if s.Sum != tcp.SumBad || !c.ends[from].has(goodSum) {
-		return NotSkipped
+		return tcp.NotSkipped
 	}
 	if !t.tape.leftToCard(s.Src.Addr()) {
 		t.look(c)
 		t.judge(c, s, from, reading{}, onCorrupt)
 	}
-	return BadChecksum
+	return tcp.BadChecksum
 }
 
 // move lets the segment move the ends of the connection.
-func (t *Tracker) move(c *Conn, s *tcp.Segment, from Endpoint) {
+func (t *Tracker) move(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if t.guess && s.Flags&tcp.SYN != 0 {
-		c.ends[from].setStack(guessStack(s))
+		c.ends[from].setStack(tcp.GuessStack(s))
 	}
 	if t.waiting > 0 {
 		t.settleProvisional(c, s, from)
@@ -240,7 +240,7 @@ func (t *Tracker) move(c *Conn, s *tcp.Segment, from Endpoint) {
 // pass takes in a segment of the connection. One from a port to itself is
 // passed from either end: it opens and closes as two ends would that do the
 // same at the same time (RFC 9293 §3.5 figure 7, §3.6 figure 13).
-func (t *Tracker) pass(c *Conn, s *tcp.Segment, from Endpoint) {
+func (t *Tracker) pass(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if s.Flags&tcp.RST != 0 {
 		t.observeRST(c, s, from)
 	} else {
@@ -253,7 +253,7 @@ func (t *Tracker) quoted(s *tcp.Segment) {
 	k, low := flow.KeyOf(s)
 	if c := t.newestOf(k); c != nil {
 		t.observeICMP(c, s, c.endOf(low))
-		t.saw(c, c.endOf(low), s.Packet, NotSkipped)
+		t.saw(c, c.endOf(low), s.Packet, tcp.NotSkipped)
 	}
 }
 
@@ -308,7 +308,7 @@ func (t *Tracker) Close() {
 // over tells the caller that the connection will not change any more.
 func (t *Tracker) over(c *Conn) {
 	t.look(c)
-	for e := range Endpoint(2) {
+	for e := range tcp.Endpoint(2) {
 		t.judge(c, nil, e, reading{}, onEnd)
 	}
 	t.fill(&t.record, c)

@@ -29,7 +29,7 @@ type glimpse struct {
 	wnd     uint16
 	id      uint16
 	ttl     uint8
-	from    Endpoint
+	from    tcp.Endpoint
 	is      glimpseBits
 }
 
@@ -69,7 +69,7 @@ type trail struct {
 }
 
 // put remembers a segment of the connection.
-func (tr *trail) put(c *Conn, s *tcp.Segment, from Endpoint, is glimpseBits, now tcp.Time) {
+func (tr *trail) put(c *Conn, s *tcp.Segment, from tcp.Endpoint, is glimpseBits, now tcp.Time) {
 	if tr.ring == nil {
 		tr.ring = make([]glimpse, trailSize)
 	}

@@ -100,7 +100,7 @@ type lap struct {
 }
 
 // trouble returns what is noted of the end, or nil.
-func (o *oddments) troubleOf(e Endpoint) *trouble {
+func (o *oddments) troubleOf(e tcp.Endpoint) *trouble {
 	if o == nil || o.trouble == nil {
 		return nil
 	}
@@ -108,7 +108,7 @@ func (o *oddments) troubleOf(e Endpoint) *trouble {
 }
 
 // inTrouble is troubleOf for writing.
-func (c *Conn) inTrouble(e Endpoint) *trouble {
+func (c *Conn) inTrouble(e tcp.Endpoint) *trouble {
 	o := c.oddments()
 	if o.trouble == nil {
 		o.trouble = new([2]trouble)
@@ -117,7 +117,7 @@ func (c *Conn) inTrouble(e Endpoint) *trouble {
 }
 
 // keepTrouble notes what an unusual segment tells, before it is taken in.
-func (t *Tracker) keepTrouble(c *Conn, s *tcp.Segment, from Endpoint, r reading, on occasions) {
+func (t *Tracker) keepTrouble(c *Conn, s *tcp.Segment, from tcp.Endpoint, r reading, on occasions) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if c.provisional() || r.foreign || !x.seen() || r.stale {
 		return
@@ -151,7 +151,7 @@ func (t *Tracker) keepTrouble(c *Conn, s *tcp.Segment, from Endpoint, r reading,
 }
 
 // keepWindow notes that the end's window closed, or opened.
-func (t *Tracker) keepWindow(c *Conn, s *tcp.Segment, from Endpoint) {
+func (t *Tracker) keepWindow(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if s.Flags&(tcp.SYN|tcp.FIN) != 0 {
 		return // those of a SYN are not scaled, those of a FIN often without a meaning
 	}
@@ -176,7 +176,7 @@ func (w *shutWindow) probe(s *tcp.Segment, now tcp.Time) {
 }
 
 // keepProbe notes a keepalive probe.
-func (t *Tracker) keepProbe(c *Conn, s *tcp.Segment, from Endpoint) {
+func (t *Tracker) keepProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	p := &c.inTrouble(from).probes
 	if p.copies > 0 && y.sentAt <= p.last && x.sentAt == p.last {
@@ -190,7 +190,7 @@ func (t *Tracker) keepProbe(c *Conn, s *tcp.Segment, from Endpoint) {
 }
 
 // keepCopy notes that the octets at SND.UNA were sent again.
-func (t *Tracker) keepCopy(c *Conn, s *tcp.Segment, from Endpoint) {
+func (t *Tracker) keepCopy(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	y := &c.ends[from.Peer()]
 	w := &c.inTrouble(from).data
 	if w.copies > 0 && w.seq == s.Seq {
@@ -213,7 +213,7 @@ func (t *Tracker) keepCopy(c *Conn, s *tcp.Segment, from Endpoint) {
 }
 
 // newestFrame returns the frame of the end's newest segment, or 0.
-func (t *Tracker) newestFrame(c *Conn, e Endpoint) int {
+func (t *Tracker) newestFrame(c *Conn, e tcp.Endpoint) int {
 	n := 0
 	for g := range t.trail.back(c) {
 		if n++; g.from == e {
@@ -228,7 +228,7 @@ func (t *Tracker) newestFrame(c *Conn, e Endpoint) int {
 
 // settleOvershoot looks at what the receiver of an overshoot says. A segment
 // that left it before the overshoot can have arrived says nothing.
-func (t *Tracker) settleOvershoot(c *Conn, s *tcp.Segment, from Endpoint) {
+func (t *Tracker) settleOvershoot(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	tr := c.odd.troubleOf(from.Peer())
 	if tr == nil || tr.beyond.at == 0 {
@@ -248,7 +248,7 @@ func (t *Tracker) settleOvershoot(c *Conn, s *tcp.Segment, from Endpoint) {
 }
 
 // keepLap notes that the end's numbers came round to where they began.
-func (t *Tracker) keepLap(c *Conn, s *tcp.Segment, from Endpoint) {
+func (t *Tracker) keepLap(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x := &c.ends[from]
 	l := &c.inTrouble(from).wrapped
 	if l.at == 0 && x.has(hasISS) {
@@ -262,7 +262,7 @@ func (t *Tracker) keepLap(c *Conn, s *tcp.Segment, from Endpoint) {
 
 // keepICMP notes an ICMP error about octets of the end that are outstanding.
 // One about others was not caused by the connection (RFC 5927 §4.1).
-func (c *Conn) keepICMP(s *tcp.Segment, from Endpoint, now tcp.Time) {
+func (c *Conn) keepICMP(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if c.provisional() || !x.seen() || !s.ICMP.Unreachable() || s.Seq.Before(x.una(y)) || x.nxt.AtMost(s.Seq) {
 		return

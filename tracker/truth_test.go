@@ -275,7 +275,7 @@ func watch(m *sim, segments []capturedSegment, failf func(string, ...any)) repla
 		switch e.Kind {
 		case EventTransition:
 			r.visited |= e.From.Set() | e.To.Set()
-			if e.Basis == BySending && beforeSending[e.Inputs] != 0 {
+			if e.Basis == tcp.BySending && beforeSending[e.Inputs] != 0 {
 				sent = append(sent, *e)
 			}
 		case EventConnection:
@@ -295,13 +295,13 @@ func watch(m *sim, segments []capturedSegment, failf func(string, ...any)) repla
 			w := witnesses[c]
 			if w == nil {
 				w = new([2]witness)
-				if c.origin() == FromSYN && m.hosts[1].habits.listens { // else a late copy of the other SYN may join
-					w[Client].at = since(m.hostAt(c, Client).history, s.sentAt)
-					w[Server].at = since(m.hostAt(c, Server).history, s.sentAt)
+				if c.origin() == tcp.FromSYN && m.hosts[1].habits.listens { // else a late copy of the other SYN may join
+					w[tcp.Client].at = since(m.hostAt(c, tcp.Client).history, s.sentAt)
+					w[tcp.Server].at = since(m.hostAt(c, tcp.Server).history, s.sentAt)
 				}
 				witnesses[c] = w
 			}
-			for e := range Endpoint(2) {
+			for e := range tcp.Endpoint(2) {
 				h := m.hostAt(c, e)
 				if was := w[e].proved; !w[e].follow(h.history, c.ends[e].proved, s.Time) {
 					failf("at frame %d %v is proved %v after %v; its history is %v", s.Packet, h.addr, c.ends[e].proved.List(), was.List(), h.past())
@@ -322,7 +322,7 @@ func watch(m *sim, segments []capturedSegment, failf func(string, ...any)) repla
 }
 
 // hostAt returns the host that is the given end of the connection.
-func (m *sim) hostAt(c *Conn, e Endpoint) *simHost {
+func (m *sim) hostAt(c *Conn, e tcp.Endpoint) *simHost {
 	if c.addr(e) == m.hosts[0].addr {
 		return m.hosts[0]
 	}

@@ -14,7 +14,7 @@ import (
 // until the end sends what it would not send had it received it (refuteBy).
 
 // observe takes in one segment of the connection that is not a RST.
-func (t *Tracker) observe(c *Conn, s *tcp.Segment, from Endpoint) {
+func (t *Tracker) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	r := c.read(s, from)
 	on := c.occasionsOf(s, from, r)
 	if on&onGap != 0 || c.odd != nil {
@@ -46,7 +46,7 @@ func (t *Tracker) observe(c *Conn, s *tcp.Segment, from Endpoint) {
 }
 
 // take lets the segment move both ends in both views.
-func (t *Tracker) take(c *Conn, s *tcp.Segment, from Endpoint, r reading) {
+func (t *Tracker) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r reading) {
 	firstFIN := s.Flags&tcp.FIN != 0 && !c.ends[from].has(hasFIN)
 	c.keepClosing(s, from, r, t.now)
 	t.refuteBy(c, s, from, r)
@@ -66,8 +66,8 @@ func (t *Tracker) take(c *Conn, s *tcp.Segment, from Endpoint, r reading) {
 // reached an end that, as s shows, still held an older one. A host has one
 // connection there at a time. What left the end before the SYN can have arrived
 // shows it only where nothing that could end the older one was on its way too.
-func (t *Tracker) notYet(newest, older *Conn, s *tcp.Segment, from Endpoint) {
-	e := newest.endOf((older.endOf(true) == Client) == (from == Client))
+func (t *Tracker) notYet(newest, older *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	e := newest.endOf((older.endOf(true) == tcp.Client) == (from == tcp.Client))
 	x := &newest.ends[e]
 	st, ok := newest.find(e, tcp.RcvSYN)
 	if !ok || newest.provisional() || x.seen() || older.ends[from].stale(s) {
@@ -77,11 +77,11 @@ func (t *Tracker) notYet(newest, older *Conn, s *tcp.Segment, from Endpoint) {
 		return
 	}
 	x.beganIn(tcp.Closed.Set())
-	t.refute(newest, e, tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set(), t.cause(s, ByCorrection))
+	t.refute(newest, e, tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set(), t.cause(s, tcp.ByCorrection))
 }
 
 // answeredFIN notes that a repeated FIN has its answer.
-func (c *Conn) answeredFIN(s *tcp.Segment, from Endpoint) {
+func (c *Conn) answeredFIN(s *tcp.Segment, from tcp.Endpoint) {
 	if y := &c.ends[from.Peer()]; c.odd != nil && s.Flags&tcp.ACK != 0 && y.has(hasFIN) && y.fin.Before(s.Ack) {
 		c.odd.closing[from.Peer()].unanswered = false
 	}
@@ -89,7 +89,7 @@ func (c *Conn) answeredFIN(s *tcp.Segment, from Endpoint) {
 
 // keepClosing notes the frames of an unusual close: copies of a FIN, ACKs of
 // them, and what reaches an end in TIME-WAIT.
-func (c *Conn) keepClosing(s *tcp.Segment, from Endpoint, r reading, now tcp.Time) {
+func (c *Conn) keepClosing(s *tcp.Segment, from tcp.Endpoint, r reading, now tcp.Time) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if s.Flags&tcp.FIN != 0 && x.has(hasFIN) {
 		k := &c.oddments().closing[from]
@@ -113,7 +113,7 @@ func (c *Conn) keepClosing(s *tcp.Segment, from Endpoint, r reading, now tcp.Tim
 var up = tcp.Established.Set()
 
 // cause returns the segment as the cause of a move.
-func (t *Tracker) cause(s *tcp.Segment, b Basis) cause {
+func (t *Tracker) cause(s *tcp.Segment, b tcp.Basis) cause {
 	return cause{at: t.now, packet: s.Packet, basis: b}
 }
 
@@ -121,7 +121,7 @@ func (t *Tracker) cause(s *tcp.Segment, b Basis) cause {
 //
 // Both views: an ACK that covers SYN or FIN, or an octet that was only ever
 // sent along with an ACK of ours, shows that these were received.
-func (t *Tracker) heard(c *Conn, s *tcp.Segment, from Endpoint) {
+func (t *Tracker) heard(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if s.Flags&tcp.ACK == 0 {
 		return
@@ -144,10 +144,10 @@ func (t *Tracker) heard(c *Conn, s *tcp.Segment, from Endpoint) {
 	}
 	x.show(t.provedBy(c, s, from, ins))
 	rst, reset := c.find(from, tcp.RcvRST)
-	reset = reset && ins.Has(tcp.RcvFIN) && !c.happened(from, tcp.RcvFIN) && t.refute(c, from, tcp.RcvRST.Set(), t.cause(s, ByProof))
-	t.apply(c, from, ins, t.cause(s, ByProof))
+	reset = reset && ins.Has(tcp.RcvFIN) && !c.happened(from, tcp.RcvFIN) && t.refute(c, from, tcp.RcvRST.Set(), t.cause(s, tcp.ByProof))
+	t.apply(c, from, ins, t.cause(s, tcp.ByProof))
 	if reset && x.stack().RSTBelowFIN { // it came behind the FIN
-		t.apply(c, from, tcp.RcvRST.Set(), cause{at: t.now, packet: rst.packet(), basis: ByCorrection})
+		t.apply(c, from, tcp.RcvRST.Set(), cause{at: t.now, packet: rst.packet(), basis: tcp.ByCorrection})
 	}
 	c.confirm(from, ins)
 }
@@ -155,7 +155,7 @@ func (t *Tracker) heard(c *Conn, s *tcp.Segment, from Endpoint) {
 // provedBy returns where the inputs take the proved view of the end that sent
 // s. That it received the peer's FIN does not tell what came before: an ACK of
 // its own FIN, or that FIN itself among what was not captured.
-func (t *Tracker) provedBy(c *Conn, s *tcp.Segment, from Endpoint, ins tcp.InputSet) tcp.StateSet {
+func (t *Tracker) provedBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, ins tcp.InputSet) tcp.StateSet {
 	x := &c.ends[from]
 	after := x.proved.After(ins)
 	if after == x.proved || !ins.Has(tcp.RcvFIN) {
@@ -171,7 +171,7 @@ func (t *Tracker) provedBy(c *Conn, s *tcp.Segment, from Endpoint, ins tcp.Input
 // end, with what else is possible: an ACK of the end's own FIN that was captured
 // before may have overtaken the peer's FIN, and led from FIN-WAIT-1 through
 // FIN-WAIT-2.
-func (c *Conn) orTimeWait(e Endpoint, after tcp.StateSet) tcp.StateSet {
+func (c *Conn) orTimeWait(e tcp.Endpoint, after tcp.StateSet) tcp.StateSet {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
 	if after == tcp.Closing.Set() && y.has(hasAcked) && x.fin.Before(y.acked) {
 		after |= tcp.TimeWait.Set()
@@ -181,7 +181,7 @@ func (c *Conn) orTimeWait(e Endpoint, after tcp.StateSet) tcp.StateSet {
 
 // hidden reports whether the newest octets that the end is known to have sent
 // were not captured. Its FIN may be among them.
-func (c *Conn) hidden(e Endpoint) bool {
+func (c *Conn) hidden(e tcp.Endpoint) bool {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
 	if x.has(hasFIN) || !y.has(hasAcked) {
 		return false
@@ -208,7 +208,7 @@ func (x *end) skipped(s *tcp.Segment) bool {
 // SYN was acknowledged: it acknowledges an octet behind the peer's SYN, which
 // the peer sent along with an ACK; or it carries new data, which an end in
 // SYN-RECEIVED would queue (RFC 9293 §3.10.2), but for TCP Fast Open.
-func (c *Conn) ackOfSYNHeard(s *tcp.Segment, from Endpoint) bool {
+func (c *Conn) ackOfSYNHeard(s *tcp.Segment, from tcp.Endpoint) bool {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	onSYN := tcp.Size(0)
 	if c.odd != nil {
@@ -223,7 +223,7 @@ func (c *Conn) ackOfSYNHeard(s *tcp.Segment, from Endpoint) bool {
 // ackOfFINHeard reports whether s shows that its sender's FIN was
 // acknowledged: it acknowledges an octet of which all captured copies carried
 // that ACK, or it echoes a timestamp that only segments with that ACK had.
-func (c *Conn) ackOfFINHeard(s *tcp.Segment, from Endpoint) bool {
+func (c *Conn) ackOfFINHeard(s *tcp.Segment, from tcp.Endpoint) bool {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if !y.seen() || y.has(lossy) || !y.has(hasAcked) || !x.fin.Before(y.acked) {
 		return false
@@ -240,9 +240,9 @@ func (c *Conn) ackOfFINHeard(s *tcp.Segment, from Endpoint) bool {
 // The ACK of a first SYN or FIN pins what its sender had received by then: a
 // receipt that the assumed view took for granted, and that the ACK does not
 // cover, came after it, if it came.
-func (t *Tracker) send(c *Conn, s *tcp.Segment, from Endpoint, r reading) {
+func (t *Tracker) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r reading) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
-	why := t.cause(s, BySending)
+	why := t.cause(s, tcp.BySending)
 	switch {
 	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN:
 		if x.has(sentSYN) || x.has(sentSYNACK) {
@@ -257,7 +257,7 @@ func (t *Tracker) send(c *Conn, s *tcp.Segment, from Endpoint, r reading) {
 		x.show(x.proved.After(tcp.SndSYN.Set()))
 		t.apply(c, from, tcp.SndSYN.Set(), why)
 		if pending {
-			t.apply(c, from, tcp.RcvSYN.Set(), t.cause(s, ByCorrection))
+			t.apply(c, from, tcp.RcvSYN.Set(), t.cause(s, tcp.ByCorrection))
 		}
 	case s.Flags&tcp.SYN != 0:
 		if x.has(sentSYNACK) && !c.answersAnew(s, from) {
@@ -278,10 +278,10 @@ func (t *Tracker) send(c *Conn, s *tcp.Segment, from Endpoint, r reading) {
 			t.repeated(c, from)
 			return
 		}
-		if c.origin() == FromMidstream {
+		if c.origin() == tcp.FromMidstream {
 			t.pickUp(c, from, c.beforeFIN(from), why)
 		}
-		t.pickUp(c, from.Peer(), noFINReceived, t.cause(s, ByProof)) // it was not sent till now
+		t.pickUp(c, from.Peer(), noFINReceived, t.cause(s, tcp.ByProof)) // it was not sent till now
 		rst, reset := c.find(from, tcp.RcvRST)
 		reset = reset && t.refute(c, from, tcp.RcvRST.Set(), why)
 		pending := y.has(hasFIN) && !y.fin.Before(c.ackOfFirst(s, from)) && t.refute(c, from, tcp.RcvFIN.Set(), why)
@@ -289,14 +289,14 @@ func (t *Tracker) send(c *Conn, s *tcp.Segment, from Endpoint, r reading) {
 		t.apply(c, from, tcp.SndFIN.Set(), why)
 		c.closing(s, from)
 		if pending && (y.clock.age(t.now) <= x.inFlight() || y.fin.Before(s.Ack) || x.has(hasAcked) && y.fin.Before(x.acked)) {
-			t.apply(c, from, tcp.RcvFIN.Set(), t.cause(s, ByCorrection))
+			t.apply(c, from, tcp.RcvFIN.Set(), t.cause(s, tcp.ByCorrection))
 		}
 		if reset { // the two crossed
-			t.apply(c, from, tcp.RcvRST.Set(), cause{at: t.now, packet: rst.packet(), basis: ByCorrection})
+			t.apply(c, from, tcp.RcvRST.Set(), cause{at: t.now, packet: rst.packet(), basis: tcp.ByCorrection})
 		}
 	case r.fresh > 0 && (!x.seen() || x.nxt.AtMost(s.Seq)):
 		t.pickUp(c, from, tcp.Established.Set()|tcp.CloseWait.Set(), why)
-		t.pickUp(c, from.Peer(), noFINReceived, t.cause(s, ByProof))
+		t.pickUp(c, from.Peer(), noFINReceived, t.cause(s, tcp.ByProof))
 	default:
 		t.pickUp(c, from, ^(tcp.Closed.Set() | tcp.Listen.Set() | tcp.SynSent.Set()), why)
 		if r.old && !r.stale && !r.keepalive && x.has(hasFIN) && x.assumed&^(tcp.FinWait1.Set()|tcp.Closing.Set()|tcp.LastAck.Set()) == 0 {
@@ -307,7 +307,7 @@ func (t *Tracker) send(c *Conn, s *tcp.Segment, from Endpoint, r reading) {
 
 // beforeFIN are the states in which an end may be that sends a FIN. If it is the
 // first segment seen of it, the FIN may be a repetition.
-func (c *Conn) beforeFIN(e Endpoint) tcp.StateSet {
+func (c *Conn) beforeFIN(e tcp.Endpoint) tcp.StateSet {
 	set := tcp.SynReceived.Set() | tcp.Established.Set() | tcp.CloseWait.Set()
 	if !c.ends[e].seen() || c.hidden(e) {
 		set |= tcp.FinWait1.Set() | tcp.FinWait2.Set() | tcp.Closing.Set() | tcp.LastAck.Set() | tcp.TimeWait.Set()
@@ -317,7 +317,7 @@ func (c *Conn) beforeFIN(e Endpoint) tcp.StateSet {
 
 // provedFIN returns where its FIN takes the proved view of the end that sent
 // it.
-func (c *Conn) provedFIN(s *tcp.Segment, from Endpoint) tcp.StateSet {
+func (c *Conn) provedFIN(s *tcp.Segment, from tcp.Endpoint) tcp.StateSet {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	after := x.proved.After(tcp.SndFIN.Set())
 	if after == tcp.FinWait1.Set() && (c.hidden(from.Peer()) || !y.has(hasFIN) && y.seen() && y.nxt.Before(s.Ack)) {
@@ -330,7 +330,7 @@ func (c *Conn) provedFIN(s *tcp.Segment, from Endpoint) tcp.StateSet {
 // that fills a hole is a repetition, unless it is shown to be late itself; the
 // first copy left before the segment that showed the hole, and acknowledged no
 // more than what came before that.
-func (c *Conn) ackOfFirst(s *tcp.Segment, from Endpoint) tcp.Seq {
+func (c *Conn) ackOfFirst(s *tcp.Segment, from tcp.Endpoint) tcp.Seq {
 	if c.ends[from].stale(s) {
 		return s.Ack
 	}
@@ -344,7 +344,7 @@ func (c *Conn) ackOfFirst(s *tcp.Segment, from Endpoint) tcp.Seq {
 }
 
 // repeated notes another copy of the end's SYN or FIN.
-func (t *Tracker) repeated(c *Conn, e Endpoint) {
+func (t *Tracker) repeated(c *Conn, e tcp.Endpoint) {
 	x := &c.ends[e]
 	x.setClock(t.now, x.seen())
 	t.arm(c)
@@ -352,9 +352,9 @@ func (t *Tracker) repeated(c *Conn, e Endpoint) {
 
 // freed lets a server listen again that still held an older connection when
 // the SYN came first, and does no longer, or that was given up with its client.
-func (t *Tracker) freed(c *Conn, s *tcp.Segment, from Endpoint) {
-	y := &c.ends[Server]
-	if s.Flags&(tcp.SYN|tcp.ACK) != tcp.SYN || from != Client || y.seen() || c.provisional() {
+func (t *Tracker) freed(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	y := &c.ends[tcp.Server]
+	if s.Flags&(tcp.SYN|tcp.ACK) != tcp.SYN || from != tcp.Client || y.seen() || c.provisional() {
 		return
 	}
 	old := c.older()
@@ -380,11 +380,11 @@ const noFINReceived = ^tcp.StateSet(1<<tcp.CloseWait | 1<<tcp.Closing | 1<<tcp.L
 
 // sawSYN mends the history of a client whose SYN the capture has only behind
 // the SYN+ACK.
-func (c *Conn) sawSYN(s *tcp.Segment, from Endpoint) {
+func (c *Conn) sawSYN(s *tcp.Segment, from tcp.Endpoint) {
 	steps := c.steps()
 	for i, st := range steps {
-		if st.end() == from && st.inputs().Has(tcp.SndSYN) && st.basis() == ByAssumption && !c.ends[from].seen() {
-			steps[i] = newStep(min(st.at, s.Time), s.Packet, from, st.inputs(), st.state(), BySending, false)
+		if st.end() == from && st.inputs().Has(tcp.SndSYN) && st.basis() == tcp.ByAssumption && !c.ends[from].seen() {
+			steps[i] = newStep(min(st.at, s.Time), s.Packet, from, st.inputs(), st.state(), tcp.BySending, false)
 			c.bits &^= originSYNACK
 		}
 	}
@@ -392,13 +392,13 @@ func (c *Conn) sawSYN(s *tcp.Segment, from Endpoint) {
 
 // sentFirstSYNACK makes the step into SYN-RECEIVED, which the assumed view
 // took when the SYN was captured, the end's own.
-func (c *Conn) sentFirstSYNACK(e Endpoint, why cause) {
+func (c *Conn) sentFirstSYNACK(e tcp.Endpoint, why cause) {
 	x := &c.ends[e]
 	x.setClock(why.at, false)
 	steps := c.steps()
 	for i, st := range steps {
-		if st.end() == e && st.state() == tcp.SynReceived && st.basis() == ByAssumption {
-			steps[i] = st.set(st.inputs(), st.state(), ByProof)
+		if st.end() == e && st.state() == tcp.SynReceived && st.basis() == tcp.ByAssumption {
+			steps[i] = st.set(st.inputs(), st.state(), tcp.ByProof)
 		}
 	}
 }
@@ -407,7 +407,7 @@ func (c *Conn) sentFirstSYNACK(e Endpoint, why cause) {
 // end that accepts this one: it cannot hold two. Where the numbers of the two
 // overlap, an old segment may pass for one of this connection, and all of them
 // are looked at.
-func (t *Tracker) leaveOlder(c *Conn, synACK *tcp.Segment, e Endpoint) {
+func (t *Tracker) leaveOlder(c *Conn, synACK *tcp.Segment, e tcp.Endpoint) {
 	if c.older() == nil || c.provisional() {
 		return
 	}
@@ -417,7 +417,7 @@ func (t *Tracker) leaveOlder(c *Conn, synACK *tcp.Segment, e Endpoint) {
 	}
 	for o := old; o != nil; o = t.formerOf(o) {
 		if then := c.endIn(o, e); !o.ends[then].closed() {
-			t.reuse(o, then, t.cause(synACK, BySending))
+			t.reuse(o, then, t.cause(synACK, tcp.BySending))
 		}
 	}
 	then := c.endIn(old, e)
@@ -435,19 +435,19 @@ func (x *end) reachedFrom(iss tcp.Seq) bool {
 }
 
 // closing notes who sent the first FIN.
-func (c *Conn) closing(s *tcp.Segment, from Endpoint) {
+func (c *Conn) closing(s *tcp.Segment, from tcp.Endpoint) {
 	y := &c.ends[from.Peer()]
 	switch {
 	case !y.has(hasFIN):
-		c.setClosedBy(ByClient + ClosedBy(from))
-	case !y.fin.Before(s.Ack) && c.closedBy() == ByClient+ClosedBy(from.Peer()):
-		c.setClosedBy(ByBoth)
+		c.setClosedBy(tcp.ByClient + tcp.ClosedBy(from))
+	case !y.fin.Before(s.Ack) && c.closedBy() == tcp.ByClient+tcp.ClosedBy(from.Peer()):
+		c.setClosedBy(tcp.ByBoth)
 	}
 }
 
 // deliver lets the segment arrive at its receiver in the assumed view. Of a SYN
 // that is also a FIN only the answer tells whether it was taken: Linux drops it.
-func (t *Tracker) deliver(c *Conn, s *tcp.Segment, from Endpoint) {
+func (t *Tracker) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if s.Flags&tcp.SYN == 0 && c.outdated(s, from) {
 		return
@@ -476,7 +476,7 @@ func (t *Tracker) deliver(c *Conn, s *tcp.Segment, from Endpoint) {
 	if ins.Has(tcp.RcvFIN) && s.Flags&tcp.FIN == 0 && y.has(hasAcked) && y.acked.Before(s.End()) {
 		c.oddments().filled[from.Peer()], c.odd.hasFilled[from.Peer()] = s.End(), true
 	}
-	t.apply(c, from.Peer(), ins, t.cause(s, ByAssumption))
+	t.apply(c, from.Peer(), ins, t.cause(s, tcp.ByAssumption))
 	if y.assumed == tcp.TimeWait.Set() && s.Flags&tcp.ACK != 0 && (s.Flags&tcp.FIN != 0 || y.stack().AnyRestarts) {
 		y.clock = tickOf(t.now) // it holds TIME-WAIT for another 2 MSL
 		t.arm(c)
@@ -485,37 +485,39 @@ func (t *Tracker) deliver(c *Conn, s *tcp.Segment, from Endpoint) {
 
 // outdated reports whether the receiver of s drops it because it has taken a newer
 // timestamp (RFC 7323 §5.3, PAWS), as an ACK of its own shows.
-func (c *Conn) outdated(s *tcp.Segment, from Endpoint) bool {
+func (c *Conn) outdated(s *tcp.Segment, from tcp.Endpoint) bool {
 	o, into := c.odd, from.Peer()
 	return o != nil && s.Options.HasTS && o.hasEcho[into] && int32(s.Options.TSVal-o.echo[into]) < 0
 }
 
 // inverted counts an ACK that the capture has before the FIN it acknowledges,
 // which is s.
-func (t *Tracker) inverted(c *Conn, s *tcp.Segment, from Endpoint) {
+func (t *Tracker) inverted(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if !y.has(hasAcked) || !x.fin.Before(y.acked) {
 		return
 	}
 	y.show(c.orTimeWait(from.Peer(), y.proved.After(tcp.RcvFIN.Set())))
-	t.apply(c, from.Peer(), tcp.RcvFIN.Set(), t.cause(s, ByProof))
-	t.apply(c, from, tcp.RcvAckOfFIN.Set(), t.cause(s, ByAssumption))
+	t.apply(c, from.Peer(), tcp.RcvFIN.Set(), t.cause(s, tcp.ByProof))
+	t.apply(c, from, tcp.RcvAckOfFIN.Set(), t.cause(s, tcp.ByAssumption))
 }
 
 // refutedFIN reports whether the end was once found not to have received the
 // FIN; then only another copy of it counts.
-func (c *Conn) refutedFIN(e Endpoint) bool { return c.odd != nil && c.odd.refuted[e].Has(tcp.RcvFIN) }
+func (c *Conn) refutedFIN(e tcp.Endpoint) bool {
+	return c.odd != nil && c.odd.refuted[e].Has(tcp.RcvFIN)
+}
 
 // refuteBy takes back what the assumed view took for received and what the
 // segment's sender cannot have received, since it would not send this
 // otherwise. What is no older than a round trip to the sender may still have
 // been on its way, and stands.
-func (t *Tracker) refuteBy(c *Conn, s *tcp.Segment, from Endpoint, r reading) {
+func (t *Tracker) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r reading) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if r.stale || r.keepalive {
 		return
 	}
-	why := t.cause(s, ByCorrection)
+	why := t.cause(s, tcp.ByCorrection)
 	var gone tcp.InputSet
 	switch {
 	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && x.has(sentSYN):
@@ -545,14 +547,14 @@ func (t *Tracker) refuteBy(c *Conn, s *tcp.Segment, from Endpoint, r reading) {
 			t.apply(c, from, again, why)
 		}
 		if s.Flags&tcp.SYN != 0 && late&(tcp.Unreachable.Set()|tcp.GiveUp.Set()) != 0 {
-			c.setClosedBy(NotClosed) // the attempt goes on
+			c.setClosedBy(tcp.NotClosed) // the attempt goes on
 		}
 	}
 }
 
 // comingTo returns what the newest segment of the peer brings the end, while it
 // is no older than one that may still be on its way.
-func (c *Conn) comingTo(e Endpoint, now tcp.Time) (ins tcp.InputSet) {
+func (c *Conn) comingTo(e tcp.Endpoint, now tcp.Time) (ins tcp.InputSet) {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
 	if !y.seen() || now.Sub(y.sentAt) > x.inFlight() {
 		return 0
@@ -569,7 +571,7 @@ func (c *Conn) comingTo(e Endpoint, now tcp.Time) (ins tcp.InputSet) {
 // lacksFIN reports whether s shows that octets before the peer's FIN, captured as
 // they were, did not reach its sender: it acknowledges the segment that completed
 // them, but not the FIN; or it reports by SACK that it has the FIN, and a gap.
-func (c *Conn) lacksFIN(s *tcp.Segment, from Endpoint) bool {
+func (c *Conn) lacksFIN(s *tcp.Segment, from tcp.Endpoint) bool {
 	y := &c.ends[from.Peer()]
 	if s.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || !y.has(hasFIN) || y.fin.Before(s.Ack) || !c.happened(from, tcp.RcvFIN) {
 		return false
@@ -585,7 +587,7 @@ func (c *Conn) lacksFIN(s *tcp.Segment, from Endpoint) bool {
 
 // stillLacks reports whether the receiver of s waits for octets before the FIN
 // that s has not either, and whether it did so until s.
-func (c *Conn) stillLacks(s *tcp.Segment, from Endpoint) (lacked, lacks bool) {
+func (c *Conn) stillLacks(s *tcp.Segment, from tcp.Endpoint) (lacked, lacks bool) {
 	into := from.Peer()
 	if c.odd == nil || !c.odd.isLacking[into] {
 		return false, false
@@ -599,7 +601,7 @@ func (c *Conn) stillLacks(s *tcp.Segment, from Endpoint) (lacked, lacks bool) {
 
 // olderThan returns those of the inputs that happened to the end longer than
 // d ago.
-func (c *Conn) olderThan(e Endpoint, ins tcp.InputSet, now tcp.Time, d time.Duration) tcp.InputSet {
+func (c *Conn) olderThan(e tcp.Endpoint, ins tcp.InputSet, now tcp.Time, d time.Duration) tcp.InputSet {
 	var old tcp.InputSet
 	if c.past&past(ins) == 0 {
 		return old

@@ -78,7 +78,7 @@ func TestHidden(t *testing.T) {
 		{[]string{"< <SEQ=298><ACK=99><CTL=SYN,ACK>", "< <SEQ=299><ACK=100><CTL=ACK>"}, true},
 	} {
 		c, _, _ := played(t, append(slices.Clone(test.segments), underway[0])...)
-		if got := c.hidden(Client); got != test.want {
+		if got := c.hidden(tcp.Client); got != test.want {
 			t.Errorf("after %v the newest octets of A are not captured: %v, want %v", test.segments, got, test.want)
 		}
 	}

@@ -128,7 +128,7 @@ func (r *replayed) event(e *tracker.Event) {
 		}
 	case tracker.EventConnection:
 		r.conns++
-		over := e.Record.ClosedBy != tracker.NotClosed
+		over := e.Record.ClosedBy != tcp.NotClosed
 		for _, end := range e.Record.Ends {
 			r.states[end.State.String()]++
 			over = over && (end.State == tcp.Closed || end.State == tcp.TimeWait)

@@ -83,7 +83,7 @@ func ExampleSink_tick() {
 	defer w.Close()
 	_, err = w.Run(context.Background(), watch.Sink{Interval: 100 * time.Millisecond, Tick: func(last bool) error {
 		w.Each(func(r *tracker.Record) {
-			fmt.Println(w.Now().Sub(r.Start).Round(time.Millisecond), r.Ends[tracker.Client].State, r.Ends[tracker.Server].State)
+			fmt.Println(w.Now().Sub(r.Start).Round(time.Millisecond), r.Ends[tcp.Client].State, r.Ends[tcp.Server].State)
 		})
 		return nil
 	}})

@@ -53,13 +53,13 @@ func (s *Shape) add(c *tracker.Record) {
 	var ends []string
 	for _, x := range c.Ends {
 		mark := ""
-		if x.Certainty == tracker.Assumed && x.State != tcp.Unknown {
+		if x.Certainty == tcp.Assumed && x.State != tcp.Unknown {
 			mark = "?"
 		}
 		ends = append(ends, fmt.Sprintf("%v %v%s", x.Addr.Addr(), x.State, mark))
 	}
 	line := strings.Join(ends, ", ") + ", from " + c.Origin.String()
-	if c.ClosedBy == tracker.NotClosed {
+	if c.ClosedBy == tcp.NotClosed {
 		line += ", open"
 	} else {
 		line += ", ended: " + c.ClosedBy.String()

@@ -363,14 +363,14 @@ func makeVocabulary() map[string][]string {
 	}
 	v["kind"] = append(v["kind"], timerKinds...)
 	v["severity"] = Severities()
-	for c := tracker.ByClient; c <= tracker.ByTimeoutOfEnd; c++ {
+	for c := tcp.ByClient; c <= tcp.ByTimeoutOfEnd; c++ {
 		v["closed_by"] = append(v["closed_by"], c.String())
 	}
-	for o := tracker.FromSYN; o <= tracker.FromMidstream; o++ {
+	for o := tcp.FromSYN; o <= tcp.FromMidstream; o++ {
 		v["origin"] = append(v["origin"], o.String())
 	}
 	certainty := map[string]bool{tracker.ConfidenceAmbiguous.String(): true}
-	for c := tracker.Assumed; c <= tracker.Proved; c++ {
+	for c := tcp.Assumed; c <= tcp.Proved; c++ {
 		certainty[c.String()] = true
 	}
 	v["certainty"] = slices.Sorted(maps.Keys(certainty))

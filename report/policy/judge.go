@@ -183,11 +183,11 @@ func (j *Judge) expect(i int, r *rule, c *tracker.Record) {
 		if len(want) == 0 || slices.Contains(want, x.State) {
 			continue
 		}
-		text := fmt.Sprintf("the %s is in %s, not %s", tracker.Endpoint(e), describe(x), stateList(want))
+		text := fmt.Sprintf("the %s is in %s, not %s", tcp.Endpoint(e), describe(x), stateList(want))
 		verdict := report.Failed
 		if x.State == tcp.Unknown {
 			verdict = report.Undecided
-			text = fmt.Sprintf("no packet tells the state of the %s; expected is %s", tracker.Endpoint(e), stateList(want))
+			text = fmt.Sprintf("no packet tells the state of the %s; expected is %s", tcp.Endpoint(e), stateList(want))
 		} else if j.cut(c) {
 			verdict = report.Undecided
 			text += ", but the capture is cut off"
@@ -233,7 +233,7 @@ func (j *Judge) found(i int, v report.Verdict, c *tracker.Record, packets []int,
 	}
 	f := report.Finding{Rule: i, Verdict: v, Packets: slices.Clone(packets), Text: text, Short: text}
 	if c != nil {
-		f.Conn, f.Client, f.Server = c.Conn, c.Ends[tracker.Client].Addr, c.Ends[tracker.Server].Addr
+		f.Conn, f.Client, f.Server = c.Conn, c.Ends[tcp.Client].Addr, c.Ends[tcp.Server].Addr
 	}
 	j.out.Findings = append(j.out.Findings, f)
 	return &j.out.Findings[len(j.out.Findings)-1]

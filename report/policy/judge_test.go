@@ -20,10 +20,10 @@ func connection(conn int, client, server string) *tracker.Record {
 	for e, text := range []string{client, server} {
 		x := &r.Ends[e]
 		x.Addr = netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprintf("10.0.0.%d", e+1)), uint16(80+e*1000+conn))
-		x.WindowScale, x.Packets, x.Certainty = -1, 5, tracker.Proved
+		x.WindowScale, x.Packets, x.Certainty = -1, 5, tcp.Proved
 		var assumed bool
 		if text, assumed = strings.CutSuffix(text, "?"); assumed {
-			x.Certainty = tracker.Assumed
+			x.Certainty = tcp.Assumed
 		}
 		for i, name := range strings.Split(text, "|") {
 			s, err := tcp.ParseState(name)
@@ -35,7 +35,7 @@ func connection(conn int, client, server string) *tracker.Record {
 			}
 			if strings.Contains(text, "|") {
 				x.Possible |= 1 << s
-				x.Certainty = tracker.Assumed
+				x.Certainty = tcp.Assumed
 			}
 		}
 		x.Proved = x.State
@@ -89,7 +89,7 @@ func TestCertainty(t *testing.T) {
 		bytes  = "{name: a, require: client.bytes > 0}"
 	)
 	midstream := connection(1, "CLOSED", "CLOSED")
-	midstream.Origin = tracker.FromMidstream
+	midstream.Origin = tcp.FromMidstream
 	for _, test := range []struct {
 		name, rules string
 		records     []*tracker.Record

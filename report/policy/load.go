@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/report"
-	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 	"go.yaml.in/yaml/v3"
 )
@@ -334,7 +333,7 @@ func stateOf(n *yaml.Node) (tcp.State, error) {
 }
 
 // ends are the keys of expect.
-var ends = []string{tracker.Client.String(), tracker.Server.String()}
+var ends = []string{tcp.Client.String(), tcp.Server.String()}
 
 func readExpect(_ *Policy, r *rule, n *yaml.Node) error {
 	err := pairs(n, "the end states", ends, func(name, value *yaml.Node) (err error) {

@@ -194,7 +194,7 @@ func (p *Policy) Rules() (list []report.Rule) {
 
 // about reports whether the rule is about the connection, its match aside.
 func (r *rule) about(c *tracker.Record) bool {
-	if len(r.ports) > 0 && !slices.Contains(r.ports, c.Ends[tracker.Server].Addr.Port()) {
+	if len(r.ports) > 0 && !slices.Contains(r.ports, c.Ends[tcp.Server].Addr.Port()) {
 		return false
 	}
 	return r.tuple.Has(c)

@@ -76,7 +76,7 @@ func (j *Judge) doubt(r *rule, c *tracker.Record, bad bool) string {
 		states[e], whys[e] = j.otherStates(x, bad)
 		as := c.Ends[1-e].State
 		if states[e] != nil && j.otherwise(r, c, bad, e, states[e], []tcp.State{as}) {
-			return fmt.Sprintf("the state of the %s is %s", tracker.Endpoint(e), whys[e])
+			return fmt.Sprintf("the state of the %s is %s", tcp.Endpoint(e), whys[e])
 		}
 	}
 	if states[0] != nil && states[1] != nil && j.otherwise(r, c, bad, 0, states[0], states[1]) {
@@ -109,7 +109,7 @@ func (j *Judge) otherStates(x *tracker.EndRecord, bad bool) (states []tcp.State,
 		return nil, ""
 	case x.Possible.Len() > 1:
 		return x.Possible.List(), "one of several"
-	case bad && x.Certainty == tracker.Assumed:
+	case bad && x.Certainty == tcp.Assumed:
 		return tcp.States(), "only assumed"
 	}
 	return nil, ""
@@ -154,7 +154,7 @@ func (x *Expr) counts() bool {
 
 // partly says why a connection was captured in part; "" if it was not.
 func partly(c *tracker.Record) string {
-	if c.Origin != tracker.FromSYN {
+	if c.Origin != tcp.FromSYN {
 		return "its beginning was not captured"
 	}
 	for i := range c.Anomalies {
@@ -171,10 +171,10 @@ func partly(c *tracker.Record) string {
 // A member is a connection of the set that a rule counts over.
 type member struct {
 	rules   []int
-	as      reflect.Value      // as it stands; a pointer
-	sure    reflect.Value      // without the anomalies that are not sure; a pointer
-	ends    []tracker.Endpoint // whose state may be another
-	unknown bool               // of one of them nothing is known
+	as      reflect.Value  // as it stands; a pointer
+	sure    reflect.Value  // without the anomalies that are not sure; a pointer
+	ends    []tcp.Endpoint // whose state may be another
+	unknown bool           // of one of them nothing is known
 	partly  string
 }
 
@@ -196,7 +196,7 @@ func (j *Judge) keep(i int, c *tracker.Record) {
 	}
 	for e := range c.Ends {
 		if states, _ := j.otherStates(&c.Ends[e], true); states != nil {
-			m.ends = append(m.ends, tracker.Endpoint(e))
+			m.ends = append(m.ends, tcp.Endpoint(e))
 			m.unknown = m.unknown || c.Ends[e].State == tcp.Unknown
 		}
 	}

@@ -161,10 +161,10 @@ func (m *model) host() tea.Cmd {
 	case m.opts.On.IsValid() && !again:
 		m.on = m.opts.On
 	case r == nil:
-	case again && m.on == r.Ends[tracker.Server].Addr.Addr():
-		m.on = r.Ends[tracker.Client].Addr.Addr()
+	case again && m.on == r.Ends[tcp.Server].Addr.Addr():
+		m.on = r.Ends[tcp.Client].Addr.Addr()
 	default:
-		m.on = r.Ends[tracker.Server].Addr.Addr()
+		m.on = r.Ends[tcp.Server].Addr.Addr()
 	}
 	return m.show(report.OneHost)
 }
@@ -335,7 +335,7 @@ type changes struct {
 // A standing is what of a connection counts as a change.
 type standing struct {
 	states    [2]tcp.State
-	certain   [2]tracker.Certainty
+	certain   [2]tcp.Certainty
 	anomalies int
 	packets   uint64
 }
@@ -354,7 +354,7 @@ func (c *changes) to(s *report.Snapshot) {
 	c.stood, c.marks = make(map[int]standing, len(s.Records)), make(map[int]byte)
 	for _, r := range s.Records {
 		a, b := &r.Ends[0], &r.Ends[1]
-		now := standing{[2]tcp.State{a.State, b.State}, [2]tracker.Certainty{a.Certainty, b.Certainty}, len(r.Anomalies), a.Packets + b.Packets}
+		now := standing{[2]tcp.State{a.State, b.State}, [2]tcp.Certainty{a.Certainty, b.Certainty}, len(r.Anomalies), a.Packets + b.Packets}
 		c.stood[r.Conn] = now
 		was, known := before[r.Conn]
 		spoke := was

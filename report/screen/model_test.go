@@ -24,7 +24,7 @@ func crowd(n int) *report.Snapshot {
 		r := &tracker.Record{Conn: i + 1, Start: start.Add(time.Duration(i) * time.Second), End: start.Add(time.Minute)}
 		for e := range r.Ends {
 			host := netip.AddrFrom4([4]byte{10, 9, 0, byte(1 + e)})
-			r.Ends[e] = tracker.EndRecord{Addr: netip.AddrPortFrom(host, uint16(80+(1-e)*(1000+i%60000))), State: tcp.Established, Certainty: tracker.Proved, Bytes: uint64(i)}
+			r.Ends[e] = tracker.EndRecord{Addr: netip.AddrPortFrom(host, uint16(80+(1-e)*(1000+i%60000))), State: tcp.Established, Certainty: tcp.Proved, Bytes: uint64(i)}
 		}
 		if i%10 == 0 {
 			r.Ends[0].State = tcp.TimeWait

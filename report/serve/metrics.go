@@ -92,7 +92,7 @@ func newMetrics(s *Server) *serverMetrics {
 		case "tcpwatch_connections_seen_total":
 			v := vec()
 			for o := range m.seen {
-				m.seen[o] = v.WithLabelValues(tracker.Origin(o).String())
+				m.seen[o] = v.WithLabelValues(tcp.Origin(o).String())
 			}
 		case "tcpwatch_transitions_total":
 			m.transition = vec()
@@ -157,7 +157,7 @@ func (m *serverMetrics) Describe(descs chan<- *prometheus.Desc) {
 func (m *serverMetrics) Collect(to chan<- prometheus.Metric) {
 	f := m.newest()
 	for _, s := range append(tcp.States(), tcp.Unknown) {
-		for e := range tracker.Endpoint(2) {
+		for e := range tcp.Endpoint(2) {
 			to <- prometheus.MustNewConstMetric(m.descs[0], prometheus.GaugeValue, float64(f.states[s][e]), e.String(), s.String())
 		}
 	}

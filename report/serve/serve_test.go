@@ -155,7 +155,7 @@ func TestWhatIsOverIsNotCounted(t *testing.T) {
 	s := server(t, Options{})
 	r := &tracker.Record{Conn: 1, HandshakeRTT: time.Millisecond}
 	r.Ends[0].State, r.Ends[1].State = tcp.Established, tcp.Established
-	kept := func() int { return s.frame.Load().states[tcp.Established][tracker.Client] }
+	kept := func() int { return s.frame.Load().states[tcp.Established][tcp.Client] }
 	for range 3 {
 		s.Refresh(&report.Snapshot{Time: 1, Records: []*tracker.Record{r}})
 	}

@@ -16,7 +16,7 @@ import (
 // A claim is a firm state.
 type claim struct {
 	state tcp.State
-	how   tracker.Certainty
+	how   tcp.Certainty
 	since tcp.Time // when the connection began of which it is said
 	over  bool     // the tracker says that the end has closed since
 	quiet bool     // it is settled since nobody contradicted it, not by a timer or by what an end sent
@@ -31,22 +31,22 @@ func (c claim) began() float64 {
 // claims returns what the tracker is firm about in a connection.
 func claims(r *tracker.Record, addr netip.AddrPort) (list []claim) {
 	e := endAt(r, addr)
-	if e.Certainty != tracker.Assumed {
+	if e.Certainty != tcp.Assumed {
 		list = append(list, claim{e.State, e.Certainty, r.Start, false, bySilence(e)})
 	}
-	if e.Proved != tcp.Unknown && (e.Certainty != tracker.Proved || e.Proved != e.State) {
-		list = append(list, claim{e.Proved, tracker.Proved, r.Start, socketless(e.State.String()) == "CLOSED", false})
+	if e.Proved != tcp.Unknown && (e.Certainty != tcp.Proved || e.Proved != e.State) {
+		list = append(list, claim{e.Proved, tcp.Proved, r.Start, socketless(e.State.String()) == "CLOSED", false})
 	}
 	return list
 }
 
 // bySilence reports whether the state is settled since nobody contradicted it.
 func bySilence(e *tracker.EndRecord) bool {
-	if e.Certainty != tracker.Settled || len(e.History) == 0 {
+	if e.Certainty != tcp.Settled || len(e.History) == 0 {
 		return false
 	}
 	newest := &e.History[len(e.History)-1]
-	return newest.Basis != tracker.ByTimer && newest.Inputs&tcp.InputsOf(tcp.NoTCB, tcp.Reopened) == 0
+	return newest.Basis != tcp.ByTimer && newest.Inputs&tcp.InputsOf(tcp.NoTCB, tcp.Reopened) == 0
 }
 
 // Firm finds the firm states, at all checkpoints, that the kernels had not come
@@ -56,7 +56,7 @@ func (c *Case) Firm() (compared, proved int, misses []Miss) {
 	c.looks(func(l look) {
 		for _, claim := range claims(socket(l.records, l.addr()), l.addr()) {
 			compared++
-			if claim.how == tracker.Proved {
+			if claim.how == tcp.Proved {
 				proved++
 			}
 			if want, wrong := c.contradicts(&l, claim); wrong {

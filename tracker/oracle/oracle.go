@@ -43,7 +43,7 @@ func (m *Miss) String() string {
 	}
 	for _, r := range m.Records {
 		for e, end := range r.Ends {
-			fmt.Fprintf(&b, "  conn %d %v %v proved %v:", r.Conn, tracker.Endpoint(e), end.State, end.Proved)
+			fmt.Fprintf(&b, "  conn %d %v %v proved %v:", r.Conn, tcp.Endpoint(e), end.State, end.Proved)
 			for _, st := range end.History {
 				fmt.Fprintf(&b, " %v(#%d %s %v)", st.State, st.Packet, st.Inputs, st.Basis)
 			}
@@ -81,7 +81,7 @@ func replay(segments []tcp.Segment, until tcp.Time) []*tracker.Record {
 func between(records []*tracker.Record, a, b netip.AddrPort) []*tracker.Record {
 	var list []*tracker.Record
 	for _, r := range records {
-		c, s := r.Ends[tracker.Client].Addr, r.Ends[tracker.Server].Addr
+		c, s := r.Ends[tcp.Client].Addr, r.Ends[tcp.Server].Addr
 		if c == a && s == b || c == b && s == a {
 			list = append(list, r)
 		}
@@ -91,10 +91,10 @@ func between(records []*tracker.Record, a, b netip.AddrPort) []*tracker.Record {
 
 // endAt returns the end with the given address.
 func endAt(r *tracker.Record, addr netip.AddrPort) *tracker.EndRecord {
-	if r.Ends[tracker.Client].Addr == addr {
-		return &r.Ends[tracker.Client]
+	if r.Ends[tcp.Client].Addr == addr {
+		return &r.Ends[tcp.Client]
 	}
-	return &r.Ends[tracker.Server]
+	return &r.Ends[tcp.Server]
 }
 
 // socket returns what the tracker says of the one socket that a host can have

@@ -1,11 +1,9 @@
-package tracker
+package tcp
 
 import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A Stack is how one kind of TCP implementation runs its timers and decides
@@ -23,21 +21,21 @@ type Stack struct {
 	RSTInTimeWait bool          // an acceptable RST ends TIME-WAIT (RFC 9293 §3.10.7.4; RFC 1337 warns of it)
 	RSTBelowFIN   bool          // a RST one below RCV.NXT is taken after the peer's FIN
 	RSTAtSACK     bool          // a RST at the highest SACK edge is taken
-	TimeWaitReuse reuseRule     // which SYNs a TIME-WAIT yields to
+	TimeWaitReuse ReuseRule     // which SYNs a TIME-WAIT yields to
 }
 
-// A reuseRule says when a SYN that arrives in TIME-WAIT opens a new connection.
-type reuseRule uint8
+// A ReuseRule says when a SYN that arrives in TIME-WAIT opens a new connection.
+type ReuseRule uint8
 
 const (
-	reuseNewerSeqOrTS reuseRule = iota // a higher sequence number or a newer timestamp (Linux)
-	reuseNewerSeq                      // a higher sequence number (4.4BSD)
-	reuseRFC6191                       // RFC 6191 §2
+	ReuseNewerSeqOrTS ReuseRule = iota // a higher sequence number or a newer timestamp (Linux)
+	ReuseNewerSeq                      // a higher sequence number (4.4BSD)
+	ReuseRFC6191                       // RFC 6191 §2
 )
 
 // stacks are the profiles that --stack names. Where a figure comes from is
 // told in its row; those without a source are engineering estimates.
-var stacks = [numStacks]Stack{
+var stacks = [NumStacks]Stack{
 	{
 		// Linux: TCP_TIMEWAIT_LEN and tcp_fin_timeout are 60 s; tcp_syn_retries 6
 		// with four linear retries gives up after 131 s, tcp_synack_retries 5
@@ -46,21 +44,21 @@ var stacks = [numStacks]Stack{
 		Name:         "linux",
 		TimeWait2MSL: 60 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 131 * time.Second, SynAckGiveUp: 63 * time.Second, FinGiveUp: 102 * time.Second,
-		AnyRestarts: true, RSTInTimeWait: true, RSTBelowFIN: true, RSTAtSACK: true, TimeWaitReuse: reuseNewerSeqOrTS,
+		AnyRestarts: true, RSTInTimeWait: true, RSTBelowFIN: true, RSTAtSACK: true, TimeWaitReuse: ReuseNewerSeqOrTS,
 	},
 	{
 		// FreeBSD: net.inet.tcp.msl 30 s; finwait2_timeout 60 s; keepinit 75 s.
 		Name:         "bsd",
 		TimeWait2MSL: 60 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 75 * time.Second, SynAckGiveUp: 45 * time.Second, FinGiveUp: 500 * time.Second,
-		TimeWaitReuse: reuseNewerSeq,
+		TimeWaitReuse: ReuseNewerSeq,
 	},
 	{
 		// xnu: MSL 15 s; the rest as in BSD, whose code it shares.
 		Name:         "macos",
 		TimeWait2MSL: 30 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 75 * time.Second, SynAckGiveUp: 45 * time.Second, FinGiveUp: 500 * time.Second,
-		RSTBelowFIN: true, TimeWaitReuse: reuseNewerSeq,
+		RSTBelowFIN: true, TimeWaitReuse: ReuseNewerSeq,
 	},
 	{
 		// Windows since Vista: TcpTimedWaitDelay 120 s by default; SYN at 0, 3
@@ -68,7 +66,7 @@ var stacks = [numStacks]Stack{
 		Name:         "windows",
 		TimeWait2MSL: 120 * time.Second, FinWait2: 120 * time.Second,
 		SynGiveUp: 21 * time.Second, SynAckGiveUp: 21 * time.Second, FinGiveUp: 60 * time.Second,
-		RSTInTimeWait: true, TimeWaitReuse: reuseRFC6191,
+		RSTInTimeWait: true, TimeWaitReuse: ReuseRFC6191,
 	},
 	{
 		// Solaris: tcp_time_wait_interval 60 s, tcp_fin_wait_2_flush_interval
@@ -76,7 +74,7 @@ var stacks = [numStacks]Stack{
 		Name:         "solaris",
 		TimeWait2MSL: 60 * time.Second, FinWait2: 675 * time.Second,
 		SynGiveUp: 180 * time.Second, SynAckGiveUp: 180 * time.Second, FinGiveUp: 480 * time.Second,
-		RSTInTimeWait: true, TimeWaitReuse: reuseNewerSeq,
+		RSTInTimeWait: true, TimeWaitReuse: ReuseNewerSeq,
 	},
 	{
 		// RFC 9293 itself: MSL 2 minutes (§3.4.2), no timer in FIN-WAIT-2, SYN
@@ -84,29 +82,35 @@ var stacks = [numStacks]Stack{
 		Name:         "rfc9293",
 		TimeWait2MSL: 240 * time.Second,
 		SynGiveUp:    180 * time.Second, SynAckGiveUp: 180 * time.Second, FinGiveUp: 300 * time.Second,
-		RSTInTimeWait: true, TimeWaitReuse: reuseRFC6191,
+		RSTInTimeWait: true, TimeWaitReuse: ReuseRFC6191,
 	},
 	{
 		// Not known: what all of the above have in common.
 		Name:         "auto",
 		TimeWait2MSL: 30 * time.Second, TimeWaitMax: 240 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 180 * time.Second, SynAckGiveUp: 180 * time.Second, FinGiveUp: 500 * time.Second,
-		RSTInTimeWait: true, TimeWaitReuse: reuseRFC6191,
+		RSTInTimeWait: true, TimeWaitReuse: ReuseRFC6191,
 	},
 }
 
-// Indexes into stacks, as an end remembers its own.
-const (
-	stackLinux uint8 = iota
-	stackBSD
-	stackMacOS
-	stackWindows
-	stackSolaris
-	stackRFC
-	stackAuto
+// A StackID is the place of a Stack in the table of those that are known, which
+// is what an end remembers of its own. The zero StackID is Linux.
+type StackID uint8
 
-	numStacks
+const (
+	StackLinux StackID = iota
+	StackBSD
+	StackMacOS
+	StackWindows
+	StackSolaris
+	StackRFC
+	StackAuto // not known: what all have in common
+
+	NumStacks
 )
+
+// Stack returns the profile.
+func (id StackID) Stack() *Stack { return &stacks[id] }
 
 // Stacks returns the names that ParseStack knows.
 func Stacks() []string {
@@ -118,27 +122,26 @@ func Stacks() []string {
 }
 
 // ParseStack returns the profile of the given name.
-func ParseStack(name string) (Stack, error) {
-	for _, s := range stacks {
+func ParseStack(name string) (StackID, error) {
+	for id, s := range stacks {
 		if s.Name == strings.ToLower(name) {
-			return s, nil
+			return StackID(id), nil
 		}
 	}
-	return Stack{}, fmt.Errorf("%q is no stack (%s)", name, strings.Join(Stacks(), ", "))
+	return 0, fmt.Errorf("%q is no stack (%s)", name, strings.Join(Stacks(), ", "))
 }
 
-// guessStack returns the index of the stack that a SYN looks like, or
-// stackAuto where its looks fit several.
-func guessStack(syn *tcp.Segment) uint8 {
+// GuessStack returns the stack that a SYN looks like, or StackAuto where its looks fit several.
+func GuessStack(syn *Segment) StackID {
 	switch {
 	case syn.TTL > 128:
-		return stackSolaris
+		return StackSolaris
 	case syn.TTL > 64:
-		return stackWindows
+		return StackWindows
 	case syn.Wnd == 65535 && syn.Options.HasShift && syn.Options.Shift == 6:
-		return stackAuto // FreeBSD and macOS look alike, and hold TIME-WAIT for different times
+		return StackAuto // FreeBSD and macOS look alike, and hold TIME-WAIT for different times
 	case syn.Options.HasTS && syn.Options.SACKOK:
-		return stackLinux
+		return StackLinux
 	}
-	return stackAuto
+	return StackAuto
 }
