@@ -91,37 +91,6 @@ type Kind struct {
 	check func(*happening) *finding // nil if there is none, as nearly always: to return 80 octets of nothing cost 14 % of a short connection
 }
 
-// occasions is a set of reasons to ask a check.
-type occasions uint32
-
-const (
-	onSYN       occasions = 1 << iota // a SYN without ACK
-	onSYNACK                          // a SYN+ACK
-	onFIN                             // a FIN
-	onRST                             // a RST
-	onICMP                            // an ICMP error about the connection
-	onTimer                           // a timer of the end h.from fired, or it was to be watched; h.s is nil
-	onEnd                             // the capture, or the connection, is over; asked for each end; h.s is nil
-	onMove                            // an end changed its state
-	onRepeat                          // octets that were sent before
-	onKeepalive                       // a keepalive probe
-	onStale                           // older than what its sender sent before, or a copy made by the network
-	onForeign                         // numbers that fit neither window
-	onWindow                          // a window of zero, one that reopens, or one that shrank
-	onGap                             // an ACK of what was not captured, or numbers passed over
-	onFlags                           // flags or an urgent pointer that do not fit together
-	onQuality                         // cut headers, fragments, checksums, more octets than a segment has
-	onUnsettled                       // any segment while an end is not in ESTABLISHED, or not proved to be
-	onBelow                           // it begins below what its receiver had acknowledged
-	onBeyond                          // data that begins at or behind the right edge of its receiver's window
-	onWrap                            // the numbers of its sender came round to where they began
-	onWatched                         // any segment while one sent before waits to be accepted or refused
-	onImpostor                        // a SYN was found not to be its alleged sender's: h.impostor
-	onHaunted                         // any segment of a connection among whose segments those of an older one fell, or may
-	onCorrupt                         // a checksum is wrong of an end whose checksums were right; the segment is dropped
-	onDoubt                           // the answer to, or what follows, a segment that its receiver has reason to doubt
-)
-
 // facts is a set of what is true of few connections, or of few moments of one.
 // A check that finds nothing elsewhere names one, and is not asked there: that
 // is half of all questions that a short connection gives occasion for.
@@ -329,33 +298,11 @@ func ParseKind(name string) (*Kind, error) {
 	return nil, fmt.Errorf("%q is no kind of anomaly", name)
 }
 
-// A sight is what the checks want to know of the connection as it stood before
-// the happening.
-type sight struct {
-	states   [2]tcp.StateSet
-	proved   [2]tcp.StateSet
-	sentAt   [2]tcp.Time // the newest segment of each end; 0: none
-	acked    [2]tcp.Seq
-	nxt      [2]tcp.Seq
-	edge     [2]tcp.Seq
-	wnd      [2]uint16
-	tsval    [2]uint32
-	rst      resetKind // what the RST is by its numbers
-	accepted bool      // its receiver acts on it
-}
-
-// A happening is one segment, one timer, or the end of a connection.
+// A happening is what a check is asked about.
 type happening struct {
-	*Conn // as it is after it
-	reading
-	t        *Tracker
-	s        *tcp.Segment // nil: no segment
-	from     tcp.Endpoint // the end that sent it, whose timer fired, or that is asked about
-	now      tcp.Time
-	before   sight
-	on       occasions
-	relied   bool  // the check that is asked was told that nothing of an end is missing
-	impostor *Conn // with onImpostor: the connection that its SYN would have opened
+	*scene
+	book   *Book
+	relied bool // the check that is asked was told that nothing of an end is missing
 }
 
 // x and y are the end that the happening is of, and its peer.
@@ -364,7 +311,7 @@ func (h *happening) y() *end { return &h.ends[h.from.Peer()] }
 
 // newer returns the next connection on the same addresses and ports, or nil.
 func (h *happening) newer() (next *Conn) {
-	for n := h.t.newestOf(h.key); n != nil && n != h.Conn; n = n.older() {
+	for n := h.m.newestOf(h.key); n != nil && n != h.Conn; n = n.older() {
 		next = n
 	}
 	return next
@@ -372,7 +319,7 @@ func (h *happening) newer() (next *Conn) {
 
 // back yields what is remembered of the connection's segments, the newest
 // first, beginning with the one that happens.
-func (h *happening) back() iter.Seq[*glimpse] { return h.t.trail.back(h.Conn) }
+func (h *happening) back() iter.Seq[*glimpse] { return h.m.trail.back(h.Conn) }
 
 // visible reports whether the capture can show the absence of a segment of the
 // end: it has captured the end, missed nothing of it, and holds all that the
@@ -402,7 +349,7 @@ type finding struct {
 	move     string // the name of a SeverityMove, where one applies
 	more     bool   // it tells more of what was reported before, and is no further case
 	evidence []int  // frames, in any order; 0 is left out
-	tally    bool   // to be counted over all connections by the end's address, see Tracker.tallies
+	tally    bool   // to be counted over all connections by the end's address, see Book.tallies
 }
 
 // A tallyKey is what some kinds are counted by over all connections.
@@ -411,113 +358,8 @@ type tallyKey struct {
 	addr netip.AddrPort // of the end
 }
 
-// occasionsOf returns what is noteworthy of a segment that is not a RST.
-func (c *Conn) occasionsOf(s *tcp.Segment, from tcp.Endpoint, r reading) (on occasions) {
-	x, y := &c.ends[from], &c.ends[from.Peer()]
-	if s.Flags&(tcp.SYN|tcp.FIN|tcp.ACK|tcp.URG) != tcp.ACK || s.Urg != 0 {
-		switch {
-		case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN:
-			on |= onSYN
-		case s.Flags&tcp.SYN != 0:
-			on |= onSYNACK
-		}
-		if s.Flags&tcp.FIN != 0 {
-			on |= onFIN
-		}
-		if s.Flags&(tcp.SYN|tcp.ACK) == 0 || s.Flags&(tcp.SYN|tcp.FIN) == tcp.SYN|tcp.FIN || s.Flags&tcp.URG != 0 || s.Urg != 0 {
-			on |= onFlags
-		}
-	}
-	if r.old {
-		on |= onRepeat
-	}
-	if r.keepalive {
-		on |= onKeepalive
-	}
-	if r.stale {
-		on |= onStale
-	}
-	if r.foreign {
-		on |= onForeign
-	}
-	if s.Flags&tcp.ACK != 0 && x.seen() && !r.stale {
-		if edge := s.Ack.Add(tcp.Size(s.Wnd) << x.scale(y)); s.Wnd == 0 || x.wnd == 0 || edge.Before(x.edge) && s.Flags&tcp.SYN == 0 {
-			on |= onWindow
-		}
-	}
-	if y.seen() && s.Flags&tcp.ACK != 0 && y.nxt.Before(s.Ack) || x.seen() && x.nxt.Before(s.Seq) {
-		on |= onGap
-	}
-	if y.has(hasAcked) && x.seen() {
-		if s.Seq.Before(y.acked) {
-			on |= onBelow
-		}
-		if y.edge.AtMost(s.Seq) && s.Data > 0 && c.scaleKnown() {
-			on |= onBeyond
-		}
-		if end := s.End(); x.nxt.Before(end) && end.Minus(x.iss) < x.nxt.Minus(x.iss) {
-			on |= onWrap
-		}
-	}
-	if c.bits&watched != 0 {
-		on |= onWatched
-	}
-	on |= c.qualityOf(s, from)
-	if c.bits&doubtful != 0 {
-		on |= onDoubt
-	}
-	if x.assumed != up || y.assumed != up || x.proved != up || y.proved != up {
-		on |= onUnsettled
-	}
-	if c.bits&haunted != 0 {
-		on |= onHaunted
-	}
-	return on
-}
-
-// qualityOf returns onQuality where the capture has the segment other than it
-// was on the wire.
-func (c *Conn) qualityOf(s *tcp.Segment, from tcp.Endpoint) occasions {
-	if s.Cut == tcp.CutOptions || s.Fragment || s.Sum > tcp.SumGood || s.Data > c.largest(from) {
-		return onQuality
-	}
-	return 0
-}
-
-// look takes in the connection before a happening that is to be judged. It is
-// kept where judge wants it: to copy it there, freshly written, cost 3 % of a
-// short connection.
-func (t *Tracker) look(c *Conn) *sight {
-	b := &t.scene.before
-	for e := range tcp.Endpoint(2) {
-		x := &c.ends[e]
-		b.states[e], b.proved[e], b.sentAt[e] = x.assumed, x.proved, x.sentAt
-		b.acked[e], b.nxt[e], b.edge[e], b.wnd[e], b.tsval[e] = x.acked, x.nxt, x.edge, x.wnd, x.tsval
-	}
-	b.rst, b.accepted = 0, false
-	return b
-}
-
-// judge asks the checks about what happened to the connection by the segment,
-// if it is not nil, or to its end from. Before it happened there was a look at
-// the connection, and at no other since.
-func (t *Tracker) judge(c *Conn, s *tcp.Segment, from tcp.Endpoint, r reading, on occasions) {
-	if !c.provisional() {
-		h := &t.scene
-		h.Conn, h.s, h.from, h.on = c, s, from, on
-		h.fresh, h.old, h.stale, h.keepalive, h.foreign = r.fresh, r.old, r.stale, r.keepalive, r.foreign
-		h.t, h.now = t, t.now
-		t.ask(h)
-	}
-}
-
 // ask runs the checks that the happening is an occasion for.
-func (t *Tracker) ask(h *happening) {
-	for e := range tcp.Endpoint(2) {
-		if h.before.states[e] != h.ends[e].assumed {
-			h.on |= onMove
-		}
-	}
+func (b *Book) ask(h *happening) {
 	var asked kindSet
 	for on := h.on; on != 0; on &= on - 1 {
 		asked.add(&kindsOn[bits.TrailingZeros32(uint32(on))])
@@ -527,7 +369,7 @@ func (t *Tracker) ask(h *happening) {
 		worth.add(&kindsIf[bits.TrailingZeros32(is)])
 	}
 	for i, word := range asked {
-		if !t.plodding {
+		if !b.Thorough {
 			word &= worth[i]
 		}
 		for ; word != 0; word &= word - 1 {
@@ -535,7 +377,7 @@ func (t *Tracker) ask(h *happening) {
 			h.relied = false
 			if f := k.check(h); f != nil {
 				h.temper(f)
-				t.report(h.Conn, h.s, k, *f)
+				b.report(h, k, *f)
 			}
 		}
 	}
@@ -544,7 +386,7 @@ func (t *Tracker) ask(h *happening) {
 // temper takes back some of the certainty of a finding in a connection in whose
 // life the capture lost packets, unless it rests on the packets at hand alone.
 func (h *happening) temper(f *finding) {
-	if h.start > h.t.lost || f.certain == ConfidenceProved && !h.relied {
+	if h.start > h.m.lost || f.certain == ConfidenceProved && !h.relied {
 		return
 	}
 	f.certain, f.lossy = ConfidenceAmbiguous, true
@@ -552,17 +394,17 @@ func (h *happening) temper(f *finding) {
 
 // report takes down a finding. A kind is reported once for each end of a
 // connection; what comes again is counted, and told again only if it is graver.
-func (t *Tracker) report(c *Conn, s *tcp.Segment, k *Kind, f finding) {
-	o := c.oddments()
+func (b *Book) report(h *happening, k *Kind, f finding) {
+	c := h.Conn
 	severity := k.severityOf(&f)
-	for i := range o.anomalies {
-		a := &o.anomalies[i]
+	for i := range b.found[c.id] {
+		a := &b.found[c.id][i]
 		if a.Kind != k.Name || a.End != f.end {
 			continue
 		}
 		if !f.more {
 			a.Count++
-			a.Until = t.now
+			a.Until = h.now
 		}
 		graver := severity > a.Severity
 		if f.more || graver {
@@ -571,20 +413,20 @@ func (t *Tracker) report(c *Conn, s *tcp.Segment, k *Kind, f finding) {
 		}
 		if graver {
 			again := *a
-			t.tell(Event{Kind: EventAnomaly, Time: t.now, Packet: a.Packet, Conn: a.Conn, End: a.End, Anomaly: &again})
+			b.tell(nil, &again)
 		}
 		return
 	}
 	if f.tally {
-		t.tallies[tallyKey{k.Name, c.addr(f.end)}]++
+		b.tallies[tallyKey{k.Name, c.addr(f.end)}]++
 	}
 	a := k.found(c, f)
-	a.Conn, a.Time = int(c.id), t.now
-	if s != nil {
-		a.Packet = s.Packet
+	a.Conn, a.Time = int(c.id), h.now
+	if h.s != nil {
+		a.Packet = h.s.Packet
 	}
-	o.anomalies = append(o.anomalies, a)
-	t.tell(Event{Kind: EventAnomaly, Time: t.now, Packet: a.Packet, Conn: a.Conn, Client: c.addr(tcp.Client), Server: c.addr(tcp.Server), End: a.End, Anomaly: &a})
+	b.found[c.id] = append(b.found[c.id], a)
+	b.tell(c, &a)
 }
 
 // found makes an anomaly of a finding, in the connection if it is not nil.
@@ -609,34 +451,8 @@ func (k *Kind) severityOf(f *finding) Severity {
 	return k.Severity
 }
 
-// flagged returns the anomaly of the kind that was found at the end before, or
-// nil.
-func (c *Conn) flagged(kind string, e tcp.Endpoint) *Anomaly {
-	if c.odd == nil {
-		return nil
-	}
-	for i := range c.odd.anomalies {
-		if a := &c.odd.anomalies[i]; a.Kind == kind && a.End == e {
-			return a
-		}
-	}
-	return nil
-}
-
 // framesInOrder sorts frames, each once, without those that are not known.
 func framesInOrder(list []int) []int {
 	slices.Sort(list)
 	return slices.DeleteFunc(slices.Compact(list), func(frame int) bool { return frame == 0 })
-}
-
-// frames returns the frames of the steps by which the inputs happened to the
-// end, without those that did not.
-func (c *Conn) frames(e tcp.Endpoint, ins ...tcp.Input) []int {
-	var list []int
-	for _, in := range ins {
-		if st, ok := c.find(e, in); ok && st.packet() != 0 {
-			list = append(list, st.packet())
-		}
-	}
-	return list
 }

@@ -263,7 +263,7 @@ var rstInsteadOfAck = Kind{
 		}
 		fin, _ := h.find(y, tcp.SndFIN)
 		_, forgot := h.find(x, tcp.GiveUp)
-		most := h.t.twoMSLOf(h.ends[x].stack())
+		most := h.m.twoMSLOf(h.ends[x].stack())
 		held, since := h.timeWaitHeld(x, h.now), "entered"
 		if acked := h.now.Sub(h.before.sentAt[x]); acked <= held { // that ACK shows that it still held it
 			held, since = acked, "acked"

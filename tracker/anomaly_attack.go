@@ -46,7 +46,7 @@ var blindSYN = Kind{
 // earlier connection.
 func (h *happening) oldSYN() bool {
 	iss := h.impostor.ends[tcp.Client].iss
-	for c := h.t.newestOf(h.key); c != nil; c = c.older() {
+	for c := h.m.newestOf(h.key); c != nil; c = c.older() {
 		if x := &c.ends[c.endOf(h.impostor.bits&clientIsLow != 0)]; c != h.impostor && !c.provisional() && x.has(hasISS) && x.iss == iss {
 			return true
 		}
@@ -203,16 +203,4 @@ func (h *happening) illegal(like func(*glimpse) bool) *finding {
 		f.say("unanswered")
 	}
 	return f
-}
-
-// answers reports whether the segment can answer a probe. Nothing answers a RST,
-// and a RST without ACK answers what had a number to make its own of.
-func (g *glimpse) answers(probe *glimpse) bool {
-	switch {
-	case probe.flags&tcp.RST != 0:
-		return false
-	case g.flags&tcp.RST != 0:
-		return (g.flags|probe.flags)&tcp.ACK != 0
-	}
-	return probe.flags&tcp.SYN != 0 && g.flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK
 }

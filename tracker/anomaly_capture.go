@@ -241,14 +241,6 @@ var snaplenTruncated = Kind{
 // been put together by a network card.
 const jumboSegment tcp.Size = 9000 - 40
 
-// largest is the most data that one segment of the end may carry on the wire.
-func (c *Conn) largest(e tcp.Endpoint) tcp.Size {
-	if mss := c.ends[e.Peer()].mss; mss != 0 {
-		return tcp.Size(mss)
-	}
-	return jumboSegment
-}
-
 var offloadSegments = Kind{
 	Name:     "offload-segments",
 	Severity: Info,

@@ -36,7 +36,7 @@ var finalAckLostRecovered = Kind{
 			certain:  ConfidenceAssumed,
 			evidence: append(append([]int{fin.packet(), again.finCopy, h.s.Packet}, h.odd.closing[x].acks...), h.frames(y, tcp.RcvAckOfFIN)...),
 		}
-		f.values = values{"span": again.finCopyAt.Sub(fin.at), "hold": hold(h.t.twoMSLOf(h.ends[x].stack()))}
+		f.values = values{"span": again.finCopyAt.Sub(fin.at), "hold": hold(h.m.twoMSLOf(h.ends[x].stack()))}
 		if again.crossed {
 			f.cause = "spurious"
 		}

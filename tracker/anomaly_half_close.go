@@ -64,7 +64,7 @@ var closeWaitLeak = Kind{
 		if since == 0 || h.now.Sub(since) < closeWaitLeaked {
 			return nil
 		}
-		n := h.t.tallies[tallyKey{closeWaitLeakName, h.addr(y)}] + 1
+		n := h.book.tallies[tallyKey{closeWaitLeakName, h.addr(y)}] + 1
 		f := &finding{
 			end:      y,
 			certain:  ConfidenceProved,

@@ -434,9 +434,6 @@ func (h *happening) handshake() iter.Seq[*glimpse] {
 	}
 }
 
-// opens reports whether the segment has exactly these of the SYN and ACK bits.
-func (g *glimpse) opens(flags tcp.Flags) bool { return g.flags&(tcp.SYN|tcp.ACK|tcp.RST) == flags }
-
 // lastSent returns the newest earlier segment of the end that has exactly
 // these of the SYN and ACK bits.
 func (h *happening) lastSent(e tcp.Endpoint, flags tcp.Flags) (glimpse, bool) {
@@ -456,7 +453,7 @@ func (h *happening) refusedSince(at tcp.Time) bool {
 		return false
 	}
 	n := 0
-	for g := range h.t.trail.back(old) {
+	for g := range h.m.trail.back(old) {
 		if n++; g.at <= at || n > handshakeDepth {
 			return false
 		}
@@ -520,10 +517,4 @@ func (h *happening) ackOf(synAck glimpse) (ack glimpse, found bool) {
 		}
 	}
 	return ack, found
-}
-
-// acksFrom reports whether the segment is no part of the handshake but
-// acknowledges the SYN with the given number.
-func (g *glimpse) acksFrom(syn tcp.Seq) bool {
-	return g.flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.ACK && syn.Before(g.ack)
 }

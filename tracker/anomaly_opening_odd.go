@@ -222,7 +222,7 @@ func (h *happening) followsOldSYN() (o oldSYN, found bool) {
 	}
 	var rst, synAck, syn *glimpse
 	n := 0
-	for g := range h.t.trail.back(old) {
+	for g := range h.m.trail.back(old) {
 		switch {
 		case n == handshakeDepth:
 			return o, false
@@ -245,14 +245,6 @@ func (h *happening) followsOldSYN() (o oldSYN, found bool) {
 		cause:    "real-syn-follows",
 		evidence: []int{syn.packet, synAck.packet, rst.packet, h.s.Packet},
 	}, true
-}
-
-// endOn returns the client, or the server.
-func (c *Conn) endOn(client bool) *end {
-	if client {
-		return &c.ends[tcp.Client]
-	}
-	return &c.ends[tcp.Server]
 }
 
 var badSYNACK = Kind{
@@ -319,7 +311,7 @@ var unsolicitedSYNACK = Kind{
 	only: isAnswer,
 	check: func(h *happening) *finding {
 		x, y := tcp.Client, tcp.Server
-		if h.origin() != tcp.FromSYNACK || h.start.Sub(h.t.began) < promptly || h.ends[x].seen() && h.on&onEnd != 0 {
+		if h.origin() != tcp.FromSYNACK || h.start.Sub(h.m.began) < promptly || h.ends[x].seen() && h.on&onEnd != 0 {
 			return nil
 		}
 		f := &finding{end: y, certain: ConfidenceAmbiguous, evidence: h.framesOf(y, tcp.SYN|tcp.ACK)}
@@ -344,6 +336,3 @@ var unsolicitedSYNACK = Kind{
 		return f
 	},
 }
-
-// self reports whether both ends of the connection are the same.
-func (c *Conn) self() bool { return c.key.Self() }

@@ -385,19 +385,6 @@ func (h *happening) talksOn() (rst step, ok bool) {
 	return rst, true
 }
 
-// wasOpen reports whether the end was in ESTABLISHED once.
-func (c *Conn) wasOpen(e tcp.Endpoint) bool {
-	if c.origin() == tcp.FromMidstream {
-		return true
-	}
-	for _, st := range c.steps() {
-		if st.end() == e && st.state() == tcp.Established {
-			return true
-		}
-	}
-	return false
-}
-
 var rstWithData = Kind{
 	Name:     "rst-with-data",
 	Severity: Info,

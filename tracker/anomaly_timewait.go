@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"slices"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -60,7 +59,7 @@ var timeWaitAssassination = Kind{
 			f.cause, frame = "old-duplicate", stray.strayInto
 		}
 		f.evidence = append(f.evidence, frame)
-		f.values = values{"frame": frame, "span": h.timeWaitHeld(x, h.now), "hold": hold(h.t.twoMSLOf(h.ends[x].stack()))}
+		f.values = values{"frame": frame, "span": h.timeWaitHeld(x, h.now), "hold": hold(h.m.twoMSLOf(h.ends[x].stack()))}
 		if h.before.accepted {
 			f.say("ends")
 		} else {
@@ -95,8 +94,8 @@ var timeWaitTruncated = Kind{
 			return h.truncatedByReply()
 		}
 		r, ok := h.reused()
-		if !ok || !r.held || h.reported("time-wait-truncated") || !r.acknowledged() ||
-			r.old.reported(timeWaitAssassination.Name) || r.linuxISN(h, r.holder) {
+		if !ok || !r.held || h.reported(h.Conn, "time-wait-truncated") || !r.acknowledged() ||
+			h.reported(r.old, timeWaitAssassination.Name) || r.linuxISN(h, r.holder) {
 			return nil
 		}
 		syn, synACK := h.openingFrames()
@@ -130,7 +129,7 @@ func (h *happening) truncatedByReply() *finding {
 	if h.s.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.before.rst != resetReply || h.before.states[x] != tcp.TimeWait.Set() {
 		return nil
 	}
-	if !h.ends[y].fin.Before(h.before.acked[x]) || h.reported(timeWaitAssassination.Name) {
+	if !h.ends[y].fin.Before(h.before.acked[x]) || h.reported(h.Conn, timeWaitAssassination.Name) {
 		return nil
 	}
 	began, answered := step{}, 0
@@ -153,7 +152,7 @@ func (h *happening) truncatedByReply() *finding {
 	}
 	f.say("answered")
 	stack := h.ends[x].stack()
-	f.values = truncated(h.now.Sub(began.at), h.t.twoMSLOf(stack), stack)
+	f.values = truncated(h.now.Sub(began.at), h.m.twoMSLOf(stack), stack)
 	return f
 }
 
@@ -219,13 +218,13 @@ var timeWaitSYNChallenged = Kind{
 // unansweredSYN finds a SYN that is repeated toward an end in TIME-WAIT to no
 // avail, without any RST: the end drops it, or its answer is lost on the way.
 func (h *happening) unansweredSYN() *finding {
-	old := h.t.formerOf(h.Conn)
+	old := h.m.formerOf(h.Conn)
 	if h.from != tcp.Client || h.ends[tcp.Client].assumed != tcp.SynSent.Set() || h.ends[tcp.Client].copies < manySYNs || h.ends[tcp.Server].seen() || old == nil {
 		return nil
 	}
 	x := h.endIn(old, tcp.Server)
 	began, ok := old.intoTimeWait(x)
-	if !ok || old.ends[x].assumed != tcp.TimeWait.Set() || old.ends[x].has(lossy) || !old.ends[x].seen() || old.reported(synChallenged) {
+	if !ok || old.ends[x].assumed != tcp.TimeWait.Set() || old.ends[x].has(lossy) || !old.ends[x].seen() || h.reported(old, synChallenged) {
 		return nil
 	}
 	first, _ := h.find(tcp.Client, tcp.SndSYN)
@@ -236,7 +235,7 @@ func (h *happening) unansweredSYN() *finding {
 		evidence: []int{began.packet(), first.packet(), h.s.Packet},
 		values:   values{"span": first.at.Sub(began.at), "repeated": h.now.Sub(first.at)},
 	}
-	for g := range h.t.trail.back(old) {
+	for g := range h.m.trail.back(old) {
 		if g.at < first.at {
 			break
 		}
@@ -269,44 +268,11 @@ func (h *happening) newestACK(x tcp.Endpoint) int {
 
 // newestSYN returns the frame of the newest SYN of the connection's client.
 func (h *happening) newestSYN(c *Conn) int {
-	for g := range h.t.trail.back(c) {
+	for g := range h.m.trail.back(c) {
 		if g.from == tcp.Client && g.flags&(tcp.SYN|tcp.ACK) == tcp.SYN {
 			return g.packet
 		}
 	}
 	syn, _ := c.find(tcp.Client, tcp.SndSYN)
 	return syn.packet()
-}
-
-// intoTimeWait returns the step by which the end came to the TIME-WAIT in which
-// its steps leave it, or which a new connection ended.
-func (c *Conn) intoTimeWait(e tcp.Endpoint) (began step, ok bool) {
-	for _, st := range slices.Backward(c.steps()) {
-		if st.end() == e && !st.reopens() {
-			return st, st.state() == tcp.TimeWait
-		}
-	}
-	return step{}, false
-}
-
-// reported reports whether the kind was found in the connection, at any end.
-func (c *Conn) reported(kind string) bool {
-	return c.odd != nil && slices.ContainsFunc(c.odd.anomalies, func(a Anomaly) bool { return a.Kind == kind })
-}
-
-// formerOf returns the real connection before c on the same addresses and
-// ports, or nil.
-func (t *Tracker) formerOf(c *Conn) *Conn {
-	for o := c.older(); o != nil; o = o.older() {
-		if !o.provisional() {
-			return o
-		}
-	}
-	return nil
-}
-
-// endIn returns which end of the other connection, on the same addresses and
-// ports, is the host that is the end e of c.
-func (c *Conn) endIn(other *Conn, e tcp.Endpoint) tcp.Endpoint {
-	return other.endOf(c.endOf(true) == e)
 }

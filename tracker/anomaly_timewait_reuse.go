@@ -46,7 +46,7 @@ var timeWaitReuseSafe = Kind{
 	only:       isSuccessor,
 	check: func(h *happening) *finding {
 		r, ok := h.reused()
-		if !ok || !r.held || r.behind[tcp.Client] || r.behind[tcp.Server] || h.reported("time-wait-reuse-safe") {
+		if !ok || !r.held || r.behind[tcp.Client] || r.behind[tcp.Server] || h.reported(h.Conn, "time-wait-reuse-safe") {
 			return nil
 		}
 		syn, synACK := h.openingFrames()
@@ -107,7 +107,7 @@ var timeWaitReuseUnsafe = Kind{
 	only:       isSuccessor,
 	check: func(h *happening) *finding {
 		r, ok := h.reused()
-		if !ok || h.reported("time-wait-reuse-unsafe") {
+		if !ok || h.reported(h.Conn, "time-wait-reuse-unsafe") {
 			return nil
 		}
 		var at []tcp.Endpoint // the ends whose new numbers do not stand clear
@@ -174,7 +174,7 @@ func (h *happening) reused() (r reuse, ok bool) {
 		h.ends[tcp.Server].assumed&(tcp.SynReceived.Set()|tcp.Listen.Set()|tcp.Closed.Set()) != 0 || !h.ends[tcp.Server].has(sentSYNACK) {
 		return r, false
 	}
-	if r.old = h.t.formerOf(h.Conn); r.old == nil {
+	if r.old = h.m.formerOf(h.Conn); r.old == nil {
 		return r, false
 	}
 	syn, synACK := h.synAndAnswer()
@@ -210,7 +210,7 @@ func (r *reuse) find(h *happening, at tcp.Time) bool {
 	for _, e := range [2]tcp.Endpoint{tcp.Server, tcp.Client} { // of two it is the acceptor that decides
 		then := h.endIn(r.old, e)
 		x := &r.old.ends[then]
-		r.holder, r.holderThen, r.hold = e, then, h.t.twoMSLOf(x.stack())
+		r.holder, r.holderThen, r.hold = e, then, h.m.twoMSLOf(x.stack())
 		var ok bool
 		if r.began, ok = r.old.intoTimeWait(then); ok {
 			r.held = true
@@ -285,7 +285,7 @@ func (r *reuse) live(h *happening, at []tcp.Endpoint) bool {
 	return slices.ContainsFunc(at, func(e tcp.Endpoint) bool {
 		y, then := &h.ends[e.Peer()], h.endIn(r.old, e)
 		lowest, any := tcp.Seq(0), false
-		for g := range h.t.trail.back(r.old) {
+		for g := range h.m.trail.back(r.old) {
 			if h.now.Sub(g.at) > segmentLife {
 				break
 			}
@@ -295,11 +295,6 @@ func (r *reuse) live(h *happening, at []tcp.Endpoint) bool {
 		}
 		return any && y.has(hasAcked) && y.acked.Before(r.old.ends[then].nxt) && lowest.Before(y.edge)
 	})
-}
-
-// passed reports whether the end went through the state.
-func (c *Conn) passed(e tcp.Endpoint, through tcp.State) bool {
-	return slices.ContainsFunc(c.steps(), func(st step) bool { return st.end() == e && st.state() == through })
 }
 
 // synAndAnswer returns the newest SYN and SYN+ACK of the connection, nil where they

@@ -16,11 +16,8 @@ import (
 // severity certainty frames".
 func (t *Tracker) timeWaitFindings() (list []string) {
 	k, _ := flow.KeyOf(&tcp.Segment{Src: peerA, Dst: peerB})
-	for c := t.newestOf(k); c != nil; c = c.older() {
-		if c.odd == nil {
-			continue
-		}
-		for _, a := range slices.Backward(c.odd.anomalies) {
+	for c := t.machine.newestOf(k); c != nil; c = c.older() {
+		for _, a := range slices.Backward(t.book.Of(c)) {
 			if !strings.HasPrefix(a.Kind, "time-wait-") && a.Kind != wanderingDuplicate.Name {
 				continue
 			}
@@ -143,7 +140,7 @@ func TestTimeWaitCausesAndEvidence(t *testing.T) {
 func TestAcceptingEndsTimeWait(t *testing.T) {
 	tk := playFile(t, "testdata/anomaly/time-wait-reuse-unsafe.txt")
 	k, low := flow.KeyOf(&tcp.Segment{Src: peerA, Dst: peerB})
-	old := tk.newestOf(k).older()
+	old := tk.machine.newestOf(k).older()
 	if got := old.ends[old.endOf(low)].assumed; got != tcp.Closed.Set() {
 		t.Errorf("the end that accepted is in %v of the old connection, want %v", got.List(), tcp.Closed)
 	}

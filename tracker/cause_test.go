@@ -119,12 +119,9 @@ func TestTextsComeFromTheCatalogue(t *testing.T) {
 					return
 				}
 				key, _ := l.key() // what came to light after the event is told at the end
-				for c := tk.newestOf(key); c != nil; c = c.older() {
-					if c.odd == nil {
-						continue
-					}
-					for j := range c.odd.anomalies {
-						check(&c.odd.anomalies[j])
+				for c := tk.machine.newestOf(key); c != nil; c = c.older() {
+					for _, a := range tk.book.Of(c) {
+						check(&a)
 					}
 				}
 			})

@@ -24,10 +24,8 @@ func playOdd(t *testing.T, name string) (list []Anomaly) {
 	}
 	l.play(t, func(tk *Tracker, i int, odd []string) {
 		if k, _ := flow.KeyOf(&tcp.Segment{Src: peerA, Dst: peerB}); i == len(l.rungs)-1 {
-			for c := tk.newestOf(k); c != nil; c = c.older() {
-				if c.odd != nil {
-					list = append(list, c.odd.anomalies...)
-				}
+			for c := tk.machine.newestOf(k); c != nil; c = c.older() {
+				list = append(list, tk.book.Of(c)...)
 			}
 		}
 	})

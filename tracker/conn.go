@@ -3,6 +3,7 @@ package tracker
 import (
 	"iter"
 	"net/netip"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -138,7 +139,6 @@ type oddments struct {
 	gaps               [2]gap    // what is missing of the end's octets
 	doubt              doubt
 	trouble            *[2]trouble
-	anomalies          []Anomaly
 }
 
 // closing is what the close of a connection left for the anomalies to cite.
@@ -279,77 +279,6 @@ func (c *Conn) possible(e tcp.Endpoint, certainty tcp.Certainty) tcp.StateSet {
 	return set
 }
 
-// fill makes r tell what is known of the connection now. It reuses what r
-// holds.
-func (t *Tracker) fill(r *Record, c *Conn) {
-	*r = Record{
-		Conn:        int(c.id),
-		Incarnation: int(c.incarnation),
-		Ends:        r.Ends,
-		Origin:      c.origin(),
-		ClosedBy:    c.closedBy(),
-		Start:       c.start,
-		End:         c.last(),
-		Anomalies:   r.Anomalies[:0],
-	}
-	for e := range tcp.Endpoint(2) {
-		t.fillEnd(&r.Ends[e], c, e)
-	}
-	if up, ok := c.find(tcp.Server, tcp.RcvAckOfSYN); ok && c.odd.openedOnce() && c.ends[tcp.Client].has(sentSYN) {
-		if syn, ok := c.find(tcp.Client, tcp.SndSYN); ok && syn.basis() == tcp.BySending {
-			r.HandshakeRTT = up.at.Sub(syn.at)
-		}
-	}
-	if c.odd != nil {
-		r.Anomalies = append(r.Anomalies, c.odd.anomalies...)
-	}
-}
-
-// openedOnce reports whether no part of the handshake was repeated or taken
-// back: an answer may else be to either copy (Karn, RFC 6298 §3).
-func (o *oddments) openedOnce() bool {
-	return o == nil || !o.repeatedSYN && (o.refuted[tcp.Client]|o.refuted[tcp.Server])&(tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set()) == 0
-}
-
-func (t *Tracker) fillEnd(r *EndRecord, c *Conn, e tcp.Endpoint) {
-	x, y := &c.ends[e], &c.ends[e.Peer()]
-	*r = EndRecord{
-		Addr:        c.addr(e),
-		State:       x.assumed.Shown(),
-		Certainty:   c.certainty(e, t.now),
-		Proved:      x.proved.Only(),
-		Packets:     uint64(x.packets),
-		Bytes:       x.bytes,
-		ISN:         x.iss,
-		HasISN:      x.has(hasISS),
-		MSS:         x.mss,
-		WindowScale: -1,
-		SACK:        x.has(sackOK),
-		Timestamps:  x.has(hasTS),
-		Window:      x.window(y),
-		Listener:    x.has(sentSYNACK) && !x.has(sentSYN),
-		History:     r.History[:0],
-	}
-	if x.has(hasShift) {
-		r.WindowScale = int(x.shift())
-	}
-	if x.seen() && y.has(hasAcked) && y.acked.Before(x.nxt) {
-		r.Unacked = uint64(x.nxt.Minus(y.acked))
-	}
-	if c.odd != nil {
-		r.Retransmits, r.RetransmittedBytes = c.odd.retransmits[e], c.odd.retransmittedBytes[e]
-	}
-	if due, kind := t.deadline(c, e); kind != "" && due > t.now {
-		r.Timer = Timer{Kind: kind, Remaining: due.Sub(t.now).Round(10 * time.Microsecond)}
-	}
-	r.Possible = c.possible(e, r.Certainty)
-	for _, st := range c.steps() {
-		if st.end() == e {
-			r.History = append(r.History, Step{Time: st.at, Packet: st.packet(), State: st.state(), Inputs: st.inputs(), Basis: st.basis()})
-		}
-	}
-}
-
 // addr returns the address and port of an end.
 func (c *Conn) addr(e tcp.Endpoint) netip.AddrPort {
 	return c.key.Addr((e == tcp.Client) == (c.bits&clientIsLow != 0))
@@ -363,4 +292,75 @@ func (c *Conn) endOf(low bool) tcp.Endpoint {
 		lower = 1
 	}
 	return lower ^ tcp.Endpoint(c.bits&clientIsLow) // without a branch, as keyOf
+}
+
+// largest is the most data that one segment of the end may carry on the wire.
+func (c *Conn) largest(e tcp.Endpoint) tcp.Size {
+	if mss := c.ends[e.Peer()].mss; mss != 0 {
+		return tcp.Size(mss)
+	}
+	return jumboSegment
+}
+
+// endOn returns the client, or the server.
+func (c *Conn) endOn(client bool) *end {
+	if client {
+		return &c.ends[tcp.Client]
+	}
+	return &c.ends[tcp.Server]
+}
+
+// self reports whether both ends of the connection are the same.
+func (c *Conn) self() bool { return c.key.Self() }
+
+// wasOpen reports whether the end was in ESTABLISHED once.
+func (c *Conn) wasOpen(e tcp.Endpoint) bool {
+	if c.origin() == tcp.FromMidstream {
+		return true
+	}
+	for _, st := range c.steps() {
+		if st.end() == e && st.state() == tcp.Established {
+			return true
+		}
+	}
+	return false
+}
+
+// endIn returns which end of the other connection, on the same addresses and
+// ports, is the host that is the end e of c.
+func (c *Conn) endIn(other *Conn, e tcp.Endpoint) tcp.Endpoint {
+	return other.endOf(c.endOf(true) == e)
+}
+
+// formerOf returns the real connection before c on the same addresses and
+// ports, or nil.
+func (t *Machine) formerOf(c *Conn) *Conn {
+	for o := c.older(); o != nil; o = o.older() {
+		if !o.provisional() {
+			return o
+		}
+	}
+	return nil
+}
+
+// intoTimeWait returns the step by which the end came to the TIME-WAIT in which
+// its steps leave it, or which a new connection ended.
+func (c *Conn) intoTimeWait(e tcp.Endpoint) (began step, ok bool) {
+	for _, st := range slices.Backward(c.steps()) {
+		if st.end() == e && !st.reopens() {
+			return st, st.state() == tcp.TimeWait
+		}
+	}
+	return step{}, false
+}
+
+// passed reports whether the end went through the state.
+func (c *Conn) passed(e tcp.Endpoint, through tcp.State) bool {
+	return slices.ContainsFunc(c.steps(), func(st step) bool { return st.end() == e && st.state() == through })
+}
+
+// openedOnce reports whether no part of the handshake was repeated or taken
+// back: an answer may else be to either copy (Karn, RFC 6298 §3).
+func (o *oddments) openedOnce() bool {
+	return o == nil || !o.repeatedSYN && (o.refuted[tcp.Client]|o.refuted[tcp.Server])&(tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set()) == 0
 }

@@ -39,7 +39,7 @@ func played(t *testing.T, segments ...string) (c *Conn, last *tcp.Segment, from 
 		}
 	}
 	k, _ := flow.KeyOf(last)
-	return tk.newestOf(k), last, from
+	return tk.machine.newestOf(k), last, from
 }
 
 func TestRead(t *testing.T) {

@@ -214,7 +214,7 @@ func (o *order) sink(i int, x idler) {
 }
 
 // evict gives up one connection, but not c, which has just begun.
-func (t *Tracker) evict(c *Conn) {
+func (t *Machine) evict(c *Conn) {
 	if t.order == nil {
 		t.order = newOrder(&t.pool)
 	}
@@ -225,5 +225,5 @@ func (t *Tracker) evict(c *Conn) {
 	}
 	t.remove(least)
 	t.order.put(c)
-	t.stats.Evicted++
+	t.counts.Evicted++
 }

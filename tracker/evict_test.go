@@ -12,7 +12,7 @@ import (
 func newBounded(tb testing.TB, most int) (*wire, *[]int) {
 	var over []int
 	w := newWire(tb)
-	w.tk.max = most
+	w.tk.machine.max = most
 	w.tk.emit = func(e *Event) {
 		if e.Kind == EventConnection {
 			over = append(over, e.Conn)
@@ -141,7 +141,7 @@ func TestFloodLeavesOpenConnections(t *testing.T) {
 	if s.Live != most || s.Evicted != open+flood-most {
 		t.Errorf("%d are kept and %d evicted, want %d and %d", s.Live, s.Evicted, most, open+flood-most)
 	}
-	o := w.tk.order
+	o := w.tk.machine.order
 	placed := o.lines[worthClosed].n + o.lines[worthSYN].n + len(o.heap)
 	for i, x := range o.heap {
 		if got := int(x.conn.place >> worthBits); got != i || x.conn.placedAs() != worthOpen {

@@ -54,11 +54,8 @@ func findings(t *testing.T, name string) map[string]Anomaly {
 				return
 			}
 			k, _ := flow.KeyOf(&tcp.Segment{Src: peerA, Dst: peerB})
-			for c := tk.newestOf(k); c != nil; c = c.older() {
-				if c.odd == nil {
-					continue
-				}
-				for _, a := range c.odd.anomalies {
+			for c := tk.machine.newestOf(k); c != nil; c = c.older() {
+				for _, a := range tk.book.Of(c) {
 					found[a.Kind] = a
 				}
 			}

@@ -258,7 +258,7 @@ func (f *fuzzRun) run(segments []tcp.Segment) {
 func (f *fuzzRun) bounded(tk *Tracker) {
 	live, waiting := 0, 0
 	perFlow, lives := map[flow.Key]int{}, map[flow.Key]int{}
-	for c := range tk.pool.all() {
+	for c := range tk.machine.pool.all() {
 		live++
 		lives[c.key]++
 		if c.provisional() {
@@ -274,8 +274,8 @@ func (f *fuzzRun) bounded(tk *Tracker) {
 			}
 		}
 	}
-	if live != tk.live || waiting != tk.waiting {
-		f.t.Fatalf("%d connections are held, %d of them provisional; the counters say %d and %d", live, waiting, tk.live, tk.waiting)
+	if live != tk.machine.live || waiting != tk.machine.waiting {
+		f.t.Fatalf("%d connections are held, %d of them provisional; the counters say %d and %d", live, waiting, tk.machine.live, tk.machine.waiting)
 	}
 	if live > fuzzMaxConns {
 		f.t.Fatalf("%d connections are held, allowed are %d", live, fuzzMaxConns)

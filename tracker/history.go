@@ -76,7 +76,7 @@ type cause struct {
 
 // apply lets the inputs happen to an end in the assumed view and takes down
 // the step, if there is one.
-func (t *Tracker) apply(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) {
+func (t *Machine) apply(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) {
 	before := c.ends[e].assumed
 	if after := before.After(ins); after != before {
 		t.enter(c, e, ins, after, why, false)
@@ -85,7 +85,7 @@ func (t *Tracker) apply(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) {
 
 // applyMaybe is apply for inputs of which no packet tells whether they
 // happened.
-func (t *Tracker) applyMaybe(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) {
+func (t *Machine) applyMaybe(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) {
 	before := c.ends[e].assumed
 	if after := before | before.After(ins); after != before {
 		t.enter(c, e, ins, after, why, true)
@@ -93,7 +93,7 @@ func (t *Tracker) applyMaybe(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why caus
 }
 
 // enter is the one place that moves the assumed view on.
-func (t *Tracker) enter(c *Conn, e tcp.Endpoint, ins tcp.InputSet, after tcp.StateSet, why cause, maybe bool) {
+func (t *Machine) enter(c *Conn, e tcp.Endpoint, ins tcp.InputSet, after tcp.StateSet, why cause, maybe bool) {
 	x := &c.ends[e]
 	before := x.assumed
 	x.enter(after)
@@ -144,20 +144,14 @@ func (c *Conn) keep(st step) {
 }
 
 // moved tells the caller of a move, and sets the connection's alarm.
-func (t *Tracker) moved(c *Conn, e tcp.Endpoint, before, after tcp.StateSet, ins tcp.InputSet, why cause) {
+func (t *Machine) moved(c *Conn, e tcp.Endpoint, before, after tcp.StateSet, ins tcp.InputSet, why cause) {
 	t.tellMove(c, e, before, after, ins, false, why)
 }
 
-func (t *Tracker) tellMove(c *Conn, e tcp.Endpoint, before, after tcp.StateSet, ins tcp.InputSet, refuted bool, why cause) {
+func (t *Machine) tellMove(c *Conn, e tcp.Endpoint, before, after tcp.StateSet, ins tcp.InputSet, refuted bool, why cause) {
 	if from, to := before.Shown(), after.Shown(); from != to && !c.provisional() {
-		m := &t.told
-		if m.Conn != int(c.id) || m.Kind != EventTransition { // two in a row are often of one connection
-			*m = Event{Kind: EventTransition, Conn: int(c.id), Client: c.addr(tcp.Client), Server: c.addr(tcp.Server)}
-		}
-		m.Time, m.Packet, m.End = why.at, why.packet, e
-		m.Bytes = [2]uint64{c.ends[tcp.Client].bytes, c.ends[tcp.Server].bytes}
-		m.From, m.To, m.Inputs, m.Refuted, m.Basis = from, to, ins, refuted, why.basis
-		t.emit(&t.told)
+		t.moving = Move{At: why.at, Packet: why.packet, End: e, From: from, To: to, Inputs: ins, Refuted: refuted, Basis: why.basis}
+		t.listener.Moved(c, &t.moving)
 	}
 	t.arm(c)
 }
@@ -165,7 +159,7 @@ func (t *Tracker) tellMove(c *Conn, e tcp.Endpoint, before, after tcp.StateSet, 
 // pickUp narrows what an end may be in to the states of allowed, where more
 // than one was possible. It is how a connection that was open before the
 // capture comes to a state.
-func (t *Tracker) pickUp(c *Conn, e tcp.Endpoint, allowed tcp.StateSet, why cause) {
+func (t *Machine) pickUp(c *Conn, e tcp.Endpoint, allowed tcp.StateSet, why cause) {
 	x := &c.ends[e]
 	if narrowed := x.proved & allowed; x.proved.Len() > 1 && narrowed != 0 {
 		x.show(narrowed)
@@ -210,7 +204,7 @@ func (c *Conn) happened(e tcp.Endpoint, in tcp.Input) bool {
 
 // refute takes the inputs back out of the end's history, as if they had never
 // happened, and reports whether any was there.
-func (t *Tracker) refute(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) bool {
+func (t *Machine) refute(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) bool {
 	x := &c.ends[e]
 	set, first, struck := x.initial, 0, tcp.InputSet(0)
 	for i, st := range c.steps() {
@@ -267,11 +261,23 @@ func (c *Conn) confirm(e tcp.Endpoint, ins tcp.InputSet) {
 }
 
 // erase forgets the end's history: it had no part in this connection.
-func (t *Tracker) erase(c *Conn, e tcp.Endpoint, to tcp.State, why cause) {
+func (t *Machine) erase(c *Conn, e tcp.Endpoint, to tcp.State, why cause) {
 	x := &c.ends[e]
 	before := x.assumed
 	c.setSteps(slices.DeleteFunc(c.steps(), func(st step) bool { return st.end() == e }))
 	x.foundIn(to.Set())
 	why.basis = tcp.ByCorrection
 	t.moved(c, e, before, x.assumed, tcp.NoTCB.Set(), why)
+}
+
+// frames returns the frames of the steps by which the inputs happened to the
+// end, without those that did not.
+func (c *Conn) frames(e tcp.Endpoint, ins ...tcp.Input) []int {
+	var list []int
+	for _, in := range ins {
+		if st, ok := c.find(e, in); ok && st.packet() != 0 {
+			list = append(list, st.packet())
+		}
+	}
+	return list
 }

@@ -24,7 +24,7 @@ const maxIncarnations = 8
 
 // choose finds the connection that the segment belongs to, or opens one.
 // newest is the newest on its addresses and ports, or nil.
-func (t *Tracker) choose(newest *Conn, s *tcp.Segment, k *flow.Key, h uint32, low bool) (c *Conn, from tcp.Endpoint) {
+func (t *Machine) choose(newest *Conn, s *tcp.Segment, k *flow.Key, h uint32, low bool) (c *Conn, from tcp.Endpoint) {
 	if s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN {
 		c = t.chooseForSYN(newest, s, low)
 	} else {
@@ -40,7 +40,7 @@ func (t *Tracker) choose(newest *Conn, s *tcp.Segment, k *flow.Key, h uint32, lo
 // nil if it opens one. A SYN on a connection that its sender still has may be
 // forged, or old, or the sender has lost its memory: it opens a connection that
 // is provisional until an answer tells.
-func (t *Tracker) chooseForSYN(newest *Conn, s *tcp.Segment, low bool) *Conn {
+func (t *Machine) chooseForSYN(newest *Conn, s *tcp.Segment, low bool) *Conn {
 	for c := newest; c != nil; c = c.older() {
 		from := c.endOf(low)
 		x := &c.ends[from]
@@ -69,7 +69,7 @@ const (
 
 // chooseByNumbers returns the newest connection that the segment fits, or nil
 // if there is none on its addresses and ports.
-func (t *Tracker) chooseByNumbers(newest *Conn, s *tcp.Segment, low bool) *Conn {
+func (t *Machine) chooseByNumbers(newest *Conn, s *tcp.Segment, low bool) *Conn {
 	if newest == nil {
 		return nil
 	}
@@ -133,10 +133,10 @@ func (c *Conn) fit(s *tcp.Segment, from tcp.Endpoint) fits {
 }
 
 // newestOf returns the newest connection on the addresses and ports, or nil.
-func (t *Tracker) newestOf(k flow.Key) *Conn { return t.flows.find(t.flows.hash(&k), &k) }
+func (t *Machine) newestOf(k flow.Key) *Conn { return t.flows.find(t.flows.hash(&k), &k) }
 
 // open begins a connection with the segment.
-func (t *Tracker) open(newest *Conn, k *flow.Key, h uint32, low bool, s *tcp.Segment) *Conn {
+func (t *Machine) open(newest *Conn, k *flow.Key, h uint32, low bool, s *tcp.Segment) *Conn {
 	c := t.pool.take()
 	c.key, c.start = *k, t.now
 	c.setOlder(newest)
@@ -171,7 +171,7 @@ func (t *Tracker) open(newest *Conn, k *flow.Key, h uint32, low bool, s *tcp.Seg
 }
 
 // boundIncarnations forgets the oldest of too many incarnations.
-func (t *Tracker) boundIncarnations(c *Conn) {
+func (t *Machine) boundIncarnations(c *Conn) {
 	n := 0
 	for o := c; o != nil; o = o.older() {
 		if o.provisional() {
@@ -186,7 +186,7 @@ func (t *Tracker) boundIncarnations(c *Conn) {
 }
 
 // begin gives both ends the states that they are in before the segment.
-func (t *Tracker) begin(c *Conn, s *tcp.Segment, old *Conn) {
+func (t *Machine) begin(c *Conn, s *tcp.Segment, old *Conn) {
 	switch c.origin() {
 	case tcp.FromSYN:
 		c.ends[tcp.Client].begin(tcp.Closed.Set())
@@ -217,24 +217,20 @@ func (t *Tracker) begin(c *Conn, s *tcp.Segment, old *Conn) {
 
 // number makes a connection known to the caller. first is its first segment;
 // nil stands for the SYN of one that was provisional.
-func (t *Tracker) number(c *Conn, first *tcp.Segment) {
+func (t *Machine) number(c *Conn, first *tcp.Segment) {
 	t.conns++
 	c.id = uint32(t.conns)
-	e := &t.told
-	*e = Event{
-		Kind: EventOpen, Time: t.now, Conn: t.conns, Client: c.addr(tcp.Client), Server: c.addr(tcp.Server),
-		Origin: c.origin(), Incarnation: int(c.incarnation), Flags: tcp.SYN, Seq: c.ends[tcp.Client].iss,
-	}
+	o := Opening{Flags: tcp.SYN, Seq: c.ends[tcp.Client].iss}
 	if first != nil {
 		_, low := flow.KeyOf(first)
-		e.Packet, e.End, e.Flags, e.Seq = first.Packet, c.endOf(low), first.Flags, first.Seq
+		o = Opening{first.Packet, c.endOf(low), first.Flags, first.Seq}
 	}
-	t.emit(e)
+	t.listener.Opened(c, o)
 }
 
 // succeed decides what a SYN on the addresses and ports of an older
 // connection means for that one.
-func (t *Tracker) succeed(c *Conn, old *Conn, s *tcp.Segment) {
+func (t *Machine) succeed(c *Conn, old *Conn, s *tcp.Segment) {
 	low := c.endOf(true) == tcp.Client
 	from := old.endOf(low)
 	x, y := &old.ends[from], &old.ends[from.Peer()]
@@ -276,7 +272,7 @@ func (t *Tracker) succeed(c *Conn, old *Conn, s *tcp.Segment) {
 // reuse ends an old connection at an end that opens a new one in its place.
 // TIME-WAIT is left for the new connection directly (RFC 9293 §3.6.1), with no
 // state between; every other state is found gone.
-func (t *Tracker) reuse(old *Conn, e tcp.Endpoint, why cause) {
+func (t *Machine) reuse(old *Conn, e tcp.Endpoint, why cause) {
 	if old.ends[e].assumed == tcp.TimeWait.Set() {
 		t.apply(old, e, tcp.Reopened.Set(), why)
 	} else {
@@ -312,7 +308,7 @@ func yields(y, x *end, syn *tcp.Segment) bool {
 }
 
 // boundProvisional drops the oldest of too many provisional connections.
-func (t *Tracker) boundProvisional(c *Conn) {
+func (t *Machine) boundProvisional(c *Conn) {
 	n := 0
 	for o := c.older(); o != nil; o = o.older() {
 		if o.provisional() {
@@ -326,7 +322,7 @@ func (t *Tracker) boundProvisional(c *Conn) {
 
 // settleProvisional looks at what a segment tells of SYNs that wait for a sign
 // of being real.
-func (t *Tracker) settleProvisional(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) settleProvisional(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if c.provisional() {
 		if s.Flags&tcp.ACK != 0 && s.Flags&(tcp.SYN|tcp.RST) != 0 && from == tcp.Server {
 			t.promote(c, s)
@@ -355,15 +351,15 @@ func (t *Tracker) settleProvisional(c *Conn, s *tcp.Segment, from tcp.Endpoint) 
 
 // promote makes a provisional connection a real one. Its client has left the
 // older connection; where the server answers, it has too.
-func (t *Tracker) promote(c *Conn, s *tcp.Segment) {
+func (t *Machine) promote(c *Conn, s *tcp.Segment) {
 	c.bits &^= isProvisional
 	t.waiting--
 	t.number(c, nil)
 	was := [2]tcp.State{c.ends[tcp.Client].initial.Shown(), c.ends[tcp.Server].initial.Shown()}
 	for _, st := range c.steps() { // told only now
 		e := st.end()
-		t.tell(Event{Kind: EventTransition, Time: t.now, Packet: st.packet(), Conn: int(c.id), Client: c.addr(tcp.Client), Server: c.addr(tcp.Server), End: e,
-			From: was[e], To: st.state(), Inputs: st.inputs(), Basis: st.basis()})
+		t.moving = Move{At: t.now, Packet: st.packet(), End: e, From: was[e], To: st.state(), Inputs: st.inputs(), Basis: st.basis()}
+		t.listener.Moved(c, &t.moving)
 		was[e] = st.state()
 	}
 	for o := c.older(); o != nil; o = o.older() {

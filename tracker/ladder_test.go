@@ -251,8 +251,8 @@ func (l ladder) run(t *testing.T, emit func(*Event), after func(tk *Tracker, n, 
 			tk.Advance(now)
 			if r.text == endOfCapture {
 				k, _ := flow.KeyOf(&tcp.Segment{Src: a, Dst: b})
-				for c := tk.newestOf(k); c != nil; c = c.older() {
-					tk.over(c)
+				for c := tk.machine.newestOf(k); c != nil; c = c.older() {
+					tk.machine.ended(c)
 				}
 			}
 			if n == l.times-1 && i == len(l.rungs)-1 {
@@ -270,8 +270,8 @@ func (l ladder) run(t *testing.T, emit func(*Event), after func(tk *Tracker, n, 
 func (l *ladder) cell(t *Tracker, right bool) string {
 	k, low := l.key()
 	views := tcp.Views{State: tcp.Closed, Proved: tcp.Closed}
-	if newest := t.newestOf(k); newest != nil {
-		views = t.socket(newest, newest.endOf(low != right))
+	if newest := t.machine.newestOf(k); newest != nil {
+		views = t.machine.Socket(newest, newest.endOf(low != right))
 	}
 	if views.Proved == views.State {
 		return views.State.RFC()

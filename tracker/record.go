@@ -70,3 +70,66 @@ func (r *Record) Clone() *Record {
 	c.Anomalies = append([]Anomaly(nil), r.Anomalies...)
 	return &c
 }
+
+// fill makes r tell what is known of the connection now. It reuses what r
+// holds.
+func (t *Tracker) fill(r *Record, c *Conn) {
+	*r = Record{
+		Conn:        int(c.id),
+		Incarnation: int(c.incarnation),
+		Ends:        r.Ends,
+		Origin:      c.origin(),
+		ClosedBy:    c.closedBy(),
+		Start:       c.start,
+		End:         c.last(),
+		Anomalies:   r.Anomalies[:0],
+	}
+	for e := range tcp.Endpoint(2) {
+		t.fillEnd(&r.Ends[e], c, e)
+	}
+	if up, ok := c.find(tcp.Server, tcp.RcvAckOfSYN); ok && c.odd.openedOnce() && c.ends[tcp.Client].has(sentSYN) {
+		if syn, ok := c.find(tcp.Client, tcp.SndSYN); ok && syn.basis() == tcp.BySending {
+			r.HandshakeRTT = up.at.Sub(syn.at)
+		}
+	}
+	r.Anomalies = append(r.Anomalies, t.book.Of(c)...)
+}
+
+func (t *Tracker) fillEnd(r *EndRecord, c *Conn, e tcp.Endpoint) {
+	x, y := &c.ends[e], &c.ends[e.Peer()]
+	*r = EndRecord{
+		Addr:        c.addr(e),
+		State:       x.assumed.Shown(),
+		Certainty:   c.certainty(e, t.machine.now),
+		Proved:      x.proved.Only(),
+		Packets:     uint64(x.packets),
+		Bytes:       x.bytes,
+		ISN:         x.iss,
+		HasISN:      x.has(hasISS),
+		MSS:         x.mss,
+		WindowScale: -1,
+		SACK:        x.has(sackOK),
+		Timestamps:  x.has(hasTS),
+		Window:      x.window(y),
+		Listener:    x.has(sentSYNACK) && !x.has(sentSYN),
+		History:     r.History[:0],
+	}
+	if x.has(hasShift) {
+		r.WindowScale = int(x.shift())
+	}
+	if x.seen() && y.has(hasAcked) && y.acked.Before(x.nxt) {
+		r.Unacked = uint64(x.nxt.Minus(y.acked))
+	}
+	if c.odd != nil {
+		r.Retransmits, r.RetransmittedBytes = c.odd.retransmits[e], c.odd.retransmittedBytes[e]
+	}
+	if due, kind := t.machine.deadline(c, e); kind != "" && due > t.machine.now {
+		r.Timer = Timer{Kind: kind, Remaining: due.Sub(t.machine.now).Round(10 * time.Microsecond)}
+	}
+	r.Possible = c.possible(e, r.Certainty)
+	for _, st := range c.steps() {
+		if st.end() == e {
+			r.History = append(r.History, Step{Time: st.at, Packet: st.packet(), State: st.state(), Inputs: st.inputs(), Basis: st.basis()})
+		}
+	}
+}

@@ -24,7 +24,7 @@ const (
 )
 
 // observeRST takes in a RST.
-func (t *Tracker) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	before := t.look(c)
 	kind := c.resetKind(s, from, t.now)
@@ -117,7 +117,7 @@ func (c *Conn) repliesTo(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) bool {
 // newest of all. Found says that there is such a field, and so that the RST may
 // be a reply to an older segment: of several that are on their way to a stack
 // without the connection, each is answered.
-func (t *Tracker) answers(c *Conn, s *tcp.Segment, from tcp.Endpoint) (asked tcp.Time, found bool) {
+func (t *Machine) answers(c *Conn, s *tcp.Segment, from tcp.Endpoint) (asked tcp.Time, found bool) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if s.Flags&tcp.ACK != 0 || x.seen() && !sameWay(s.TTL, x.ttl) {
 		return y.sentAt, false
@@ -155,7 +155,7 @@ func (x *end) outOfTurn(s *tcp.Segment) bool { return s.ID != 0 && x.id != 0 && 
 // resetSender moves the end that sent the RST, in the assumed view. The proved
 // view does not move: anyone may forge a RST. Of a reply, asked is when the
 // segment was sent that it answers.
-func (t *Tracker) resetSender(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind resetKind, asked tcp.Time) {
+func (t *Machine) resetSender(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind resetKind, asked tcp.Time) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	why := t.cause(s, tcp.BySending)
 	switch kind {
@@ -237,7 +237,7 @@ func (c *Conn) acceptsRST(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) bool 
 }
 
 // resetReceiver moves the end that accepts the RST.
-func (t *Tracker) resetReceiver(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind resetKind) {
+func (t *Machine) resetReceiver(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind resetKind) {
 	y := &c.ends[from.Peer()]
 	why := t.cause(s, tcp.ByAssumption)
 	refused := y.assumed == tcp.SynSent.Set()
@@ -259,7 +259,7 @@ func (t *Tracker) resetReceiver(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind
 // observeICMP takes in an ICMP error about a segment of the connection. Only
 // an attempt to open is ended by it (RFC 9293 §3.9.2.2, RFC 5461); in an open
 // connection it is a hint that the stack may note.
-func (t *Tracker) observeICMP(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) observeICMP(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	t.look(c)
 	c.keepICMP(s, from, t.now)
 	if x := &c.ends[from]; x.assumed == tcp.SynSent.Set() && s.Seq == x.iss && s.ICMP.Unreachable() {
@@ -269,7 +269,7 @@ func (t *Tracker) observeICMP(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 }
 
 // unreachable ends an attempt to open.
-func (t *Tracker) unreachable(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) unreachable(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	t.apply(c, from, tcp.Unreachable.Set(), t.cause(s, tcp.ByAssumption))
 	if peer := from.Peer(); !c.ends[peer].seen() {
 		t.erase(c, peer, tcp.Unknown, t.cause(s, tcp.ByCorrection)) // the SYN did not arrive there

@@ -14,7 +14,7 @@ func TestEveryRowHasAWitness(t *testing.T) {
 		ladders(t, dir, func(t *testing.T, _ string, l ladder) {
 			l.play(t, func(tk *Tracker, _ int, _ []string) {
 				k, _ := l.key()
-				for c := tk.newestOf(k); c != nil; c = c.older() {
+				for c := tk.machine.newestOf(k); c != nil; c = c.older() {
 					for e := range tcp.Endpoint(2) {
 						c.walk(e, used)
 					}

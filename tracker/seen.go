@@ -5,24 +5,18 @@ import "github.com/tcpwatch/tcpwatch/tracker/tcp"
 // What is drawn beside a segment: the sockets of both hosts after it. A ladder
 // test compares them, and who asks for EventSegments (Config.Segments) is told them.
 
-// saw tells the caller, if it asked, that a segment or, with packet 0, a timer
-// of the connection was seen to, and all that came of it was told.
-func (t *Tracker) saw(c *Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) {
-	if !t.tellSeen || c == nil {
-		return
+// saw tells the listener that all that came of a segment or, with packet 0, of a
+// timer of the connection was told.
+func (t *Machine) saw(c *Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) {
+	if c != nil {
+		t.listener.Seen(c, from, packet, skipped)
 	}
-	e := &t.told
-	*e = Event{Kind: EventSegment, Time: t.now, Packet: packet, Conn: int(c.id), End: from, Skipped: skipped}
-	for end := range tcp.Endpoint(2) {
-		e.Ends[end] = t.socket(c, end)
-	}
-	t.emit(e)
 }
 
-// socket returns what the host of an end has on the connection's addresses and
+// Socket returns what the host of an end has on the connection's addresses and
 // ports: the end of the newest connection there that is not CLOSED in the
 // assumed view, or of the newest of all.
-func (t *Tracker) socket(c *Conn, e tcp.Endpoint) tcp.Views {
+func (t *Machine) Socket(c *Conn, e tcp.Endpoint) tcp.Views {
 	low := (e == tcp.Client) == (c.bits&clientIsLow != 0)
 	newest := t.newestOf(c.key)
 	if newest == nil {

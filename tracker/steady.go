@@ -12,7 +12,7 @@ import "github.com/tcpwatch/tcpwatch/tracker/tcp"
 
 // steady takes the segment in, if it is such a one of the connection, which is
 // the newest on its addresses and ports, and reports whether it did.
-func (t *Tracker) steady(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
+func (t *Machine) steady(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	const plain = hasAcked | hasFIN
 	const odd = isProvisional | haunted | doubtful | watched

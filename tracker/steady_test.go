@@ -35,7 +35,7 @@ func TestSteadyIsAsGoodAsTheWholeWay(t *testing.T) {
 			}
 			tks[i] = tk
 		}
-		tks[1].plodding = true
+		tks[1].machine.plodding, tks[1].book.Thorough = true, true
 		for i := range m.captured {
 			s := m.captured[i].Segment
 			if seed%8 > 3 {
@@ -45,14 +45,14 @@ func TestSteadyIsAsGoodAsTheWholeWay(t *testing.T) {
 				disfigure(&s, rnd)
 			}
 			k, low := flow.KeyOf(&s)
-			if c := tks[0].newestOf(k); c != nil && steadyFrom(tks[0], c, &s, c.endOf(low)) {
+			if c := tks[0].machine.newestOf(k); c != nil && steadyFrom(tks[0].machine, c, &s, c.endOf(low)) {
 				taken++
 			}
 			for _, tk := range tks {
 				copied := s
 				tk.Observe(&copied)
 			}
-			if got, want := tks[0].newestOf(k), tks[1].newestOf(k); !reflect.DeepEqual(got, want) {
+			if got, want := tks[0].machine.newestOf(k), tks[1].machine.newestOf(k); !reflect.DeepEqual(got, want) {
 				t.Fatalf("seed %d, frame %d (%+v): the connection is\n%+v\nwant\n%+v", seed, s.Packet, s, got, want)
 			}
 		}
@@ -63,7 +63,7 @@ func TestSteadyIsAsGoodAsTheWholeWay(t *testing.T) {
 		if !reflect.DeepEqual(told[0], told[1]) {
 			t.Fatalf("seed %d: other events are told than by the whole way", seed)
 		}
-		if !reflect.DeepEqual(tks[0].trail, tks[1].trail) || tks[0].stats != tks[1].stats {
+		if !reflect.DeepEqual(tks[0].machine.trail, tks[1].machine.trail) || tks[0].Stats() != tks[1].Stats() {
 			t.Fatalf("seed %d: the trail, or the statistics, differ from those of the whole way", seed)
 		}
 	}
@@ -73,7 +73,7 @@ func TestSteadyIsAsGoodAsTheWholeWay(t *testing.T) {
 }
 
 // steadyFrom reports whether steady would take the segment in.
-func steadyFrom(t *Tracker, c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
+func steadyFrom(t *Machine, c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	tried, connection := *t, *c
 	tried.trail.ring = nil
 	return tried.steady(&connection, s, from)

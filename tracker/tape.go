@@ -10,6 +10,33 @@ import (
 // What is odd about the capture as a whole: its clock, packets that it has
 // twice, and where it cut them. It is told once, and of no connection.
 
+// A Fault is what is odd about the capture itself.
+type Fault struct {
+	What   FaultKind
+	Packet int    // the frame that showed it; 0: the end of the capture
+	Frames [4]int // that show it; 0: fewer do
+
+	Span    time.Duration  // of a step of the clock
+	Sender  netip.AddrPort // whose timestamps show a step forward
+	Ticks   int32          // by which these advanced
+	N       int            // copies, or wrong checksums
+	Records int            // among which the copies are
+	TTLs    [2]uint8       // of the first record of a packet, and of the second
+	Hops    bool           // the TTL of one at least was another
+	Host    netip.Addr     // that leaves its checksums to the network card
+}
+
+// FaultKind is what a Fault is.
+type FaultKind uint8
+
+const (
+	ClockBack     FaultKind = iota // the stamps step back
+	ClockForward                   // the stamps step forward
+	CapturedTwice                  // packets are recorded twice
+	PayloadCut                     // the payload is cut
+	SumsOffloaded                  // a host leaves its checksums to the network card
+)
+
 // tape is what the tracker remembers of the capture itself.
 type tape struct {
 	newest     tcp.Time // the latest stamp, since the clock last stepped
@@ -49,32 +76,9 @@ const (
 	certainStep = time.Second
 )
 
-var clockStep = Kind{
-	Name:     "clock-step",
-	Severity: Notice,
-	Title:    "Timestamps of the capture jump",
-	RFC:      "RFC 7323 §5.4",
-	Causes: []Cause{
-		{"backward", "The capture's clock stepped back by {span} at frame {frame}. Until it has caught up, time stands still for the timers of the connections, and durations across this point are wrong. Captures joined out of order look the same."},
-		{"forward", "The capture's clock stepped forward by up to {span} at frame {frame}: the timestamps of {sender} advanced by only {ticks} meanwhile, which is at most {ticks} s. Timers of the connections may have ended too early here, and durations across this point are wrong."},
-	},
-	Phrases: []Phrase{
-		{"queues", "", " So do records of several queues that were written in blocks."},
-	},
-	Thresholds: []Threshold{
-		{"step back, more than", clockSlack, ""},
-		{"segments in a row behind a step back, at least", clockBehind, ""},
-		{"step back that several queues do not explain, at least", certainStep, ""},
-		{"pause that may be a step forward, more than", clockJump, ""},
-		{"longest time from one timestamp of a sender to the next", slowestTick, ""},
-		{"steps that are told, at most", maxClockSteps, ""},
-	},
-	Many: true,
-}
-
 // timed watches the stamps of the capture. It reports whether the segment
 // comes so long after the one before that the clock may have stepped forward.
-func (t *Tracker) timed(s *tcp.Segment) (jumped bool) {
+func (t *Machine) timed(s *tcp.Segment) (jumped bool) {
 	k := &t.tape
 	ahead := s.Time.Sub(k.newest)
 	if ahead < -clockSlack && k.newest != 0 {
@@ -87,7 +91,7 @@ func (t *Tracker) timed(s *tcp.Segment) (jumped bool) {
 }
 
 // late watches a segment that is stamped earlier than the newest.
-func (t *Tracker) late(s *tcp.Segment) {
+func (t *Machine) late(s *tcp.Segment) {
 	k := &t.tape
 	if k.behind++; k.behind == 1 {
 		k.behindAt, k.behindFrom = s.Time, s.Packet
@@ -95,24 +99,14 @@ func (t *Tracker) late(s *tcp.Segment) {
 	if k.behind < clockBehind {
 		return
 	}
-	back := k.newest.Sub(k.behindAt)
-	f := finding{
-		cause:    "backward",
-		certain:  ConfidenceAssumed,
-		evidence: []int{k.behindFrom, s.Packet},
-		values:   values{"span": back, "frame": k.behindFrom},
-	}
-	if back < certainStep {
-		f.certain = ConfidenceAmbiguous
-		f.say("queues")
-	}
+	f := Fault{What: ClockBack, Packet: s.Packet, Frames: [4]int{k.behindFrom, s.Packet}, Span: k.newest.Sub(k.behindAt)}
 	k.newest, k.behind = s.Time, 0
-	t.stepped(f, s)
+	t.stepped(f)
 }
 
 // jumped looks whether a long pause of the capture is one for the sender of
 // the segment too, by its timestamps.
-func (t *Tracker) jumped(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) jumped(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x := &c.ends[from]
 	if !x.seen() || !x.has(hasTS) || !s.Options.HasTS {
 		return
@@ -122,18 +116,13 @@ func (t *Tracker) jumped(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if pause <= clockJump || ticks <= 0 || time.Duration(ticks)*slowestTick > pause/2 {
 		return
 	}
-	t.stepped(finding{
-		cause:    "forward",
-		certain:  ConfidenceAssumed,
-		evidence: []int{s.Packet},
-		values:   values{"span": pause, "frame": s.Packet, "sender": c.addr(from), "ticks": ticks},
-	}, s)
+	t.stepped(Fault{What: ClockForward, Packet: s.Packet, Frames: [4]int{s.Packet}, Span: pause, Sender: c.addr(from), Ticks: ticks})
 }
 
 // stepped tells of a step of the clock.
-func (t *Tracker) stepped(f finding, s *tcp.Segment) {
+func (t *Machine) stepped(f Fault) {
 	if t.tape.steps++; t.tape.steps <= maxClockSteps {
-		t.reportMany(&clockStep, f, s.Packet)
+		t.listener.Faulty(f)
 	}
 }
 
@@ -146,27 +135,10 @@ const (
 	duplicateWindow = 1000
 )
 
-var duplicateCapture = Kind{
-	Name:     "duplicate-capture",
-	Severity: Notice,
-	Title:    "Same packets captured twice",
-	RFC:      "RFC 9293 §3.4",
-	Causes: []Cause{
-		{"several-interfaces", "Packets are recorded twice: {n} of the last {records} records are copies. The capture was made on several interfaces (\"any\", a bridge), or by a mirror port that copies both directions. The copies are left out."},
-		{"both-sides-of-a-router", "Packets are recorded twice: {n} of the last {records} records are copies. The capture holds both sides of a router (TTL {before} and {after}). The copies are left out."},
-	},
-	Thresholds: []Threshold{
-		{"records for each copy, at most", duplicateShare, ""},
-		{"copies, at least", minDuplicates, ""},
-		{"records in which they are counted", duplicateWindow, ""},
-	},
-	Many: true,
-}
-
 // duplicated counts a packet that is recorded twice.
-func (t *Tracker) duplicated(s *tcp.Segment, first *recentSlot) {
+func (t *Machine) duplicated(s *tcp.Segment, first *recentSlot) {
 	k := &t.tape
-	records := t.stats.Segments + t.stats.Duplicates
+	records := t.counts.Segments + t.counts.Duplicates
 	if records-k.counted > duplicateWindow {
 		k.counted, k.twice, k.hops = records-1, 0, false
 	}
@@ -180,27 +152,16 @@ func (t *Tracker) duplicated(s *tcp.Segment, first *recentSlot) {
 		return
 	}
 	k.told = true
-	f := finding{
-		cause:    "several-interfaces",
-		certain:  ConfidenceAssumed,
-		evidence: []int{k.twiceFrame[0], k.twiceFrame[1], int(first.packet), s.Packet},
-		values:   values{"n": k.twice, "records": n, "before": first.ttl, "after": s.TTL},
-	}
-	if k.hops {
-		f.cause = "both-sides-of-a-router"
-	}
-	t.reportMany(&duplicateCapture, f, s.Packet)
+	t.listener.Faulty(Fault{
+		What: CapturedTwice, Packet: s.Packet, Frames: [4]int{k.twiceFrame[0], k.twiceFrame[1], int(first.packet), s.Packet},
+		N: k.twice, Records: n, TTLs: [2]uint8{first.ttl, s.TTL}, Hops: k.hops,
+	})
 }
 
 // cut tells that the capture has not all of the payload.
-func (t *Tracker) cut(s *tcp.Segment) {
+func (t *Machine) cut(s *tcp.Segment) {
 	t.tape.cut = true
-	t.reportMany(&snaplenTruncated, finding{
-		cause:    "payload",
-		certain:  ConfidenceProved,
-		evidence: []int{s.Packet},
-		values:   values{"frame": s.Packet},
-	}, s.Packet)
+	t.listener.Faulty(Fault{What: PayloadCut, Packet: s.Packet, Frames: [4]int{s.Packet}})
 }
 
 // hostSums counts the checksums of a host, from its first wrong one on.
@@ -255,7 +216,7 @@ func (k *tape) leftToCard(host netip.Addr) bool {
 // offloadedSums tells of checksums that are left to the network card: when a
 // host has sent the given number of wrong ones and none that is right. s is
 // the newest segment; without it all hosts are looked at.
-func (t *Tracker) offloadedSums(s *tcp.Segment, enough int) {
+func (t *Machine) offloadedSums(s *tcp.Segment, enough int) {
 	k := &t.tape
 	if k.sumsTold || k.sums == nil {
 		return
@@ -279,17 +240,5 @@ func (t *Tracker) offloadedSums(s *tcp.Segment, enough int) {
 		return
 	}
 	k.sumsTold = true
-	t.reportMany(&badChecksum, finding{
-		cause:    "offload",
-		certain:  ConfidenceAmbiguous,
-		evidence: []int{sums.first, sums.last},
-		values:   values{"n": sums.bad, "host": host},
-	}, packet)
-}
-
-// reportMany takes down a finding that is of no one connection.
-func (t *Tracker) reportMany(k *Kind, f finding, packet int) {
-	a := k.found(nil, f)
-	a.Time, a.Packet = t.now, packet
-	t.tell(Event{Kind: EventAnomaly, Time: a.Time, Packet: packet, Anomaly: &a})
+	t.listener.Faulty(Fault{What: SumsOffloaded, Packet: packet, Frames: [4]int{sums.first, sums.last}, N: sums.bad, Host: host})
 }

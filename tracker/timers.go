@@ -88,7 +88,7 @@ func (h *alarms) sink(i int, a alarm) {
 // While a segment is passed to it that is put off until all is done: most moves
 // come two to a segment, and to compute the deadlines cost 7 % of a short
 // connection.
-func (t *Tracker) arm(c *Conn) {
+func (t *Machine) arm(c *Conn) {
 	if c == t.passing {
 		t.unset = true
 		return
@@ -107,7 +107,7 @@ func (t *Tracker) arm(c *Conn) {
 }
 
 // ring fires every timer that is due by now, in the order of their deadlines.
-func (t *Tracker) ring(now tcp.Time) {
+func (t *Machine) ring(now tcp.Time) {
 	for t.alarms.n > 0 && t.alarms.at(0).at <= now {
 		a := *t.alarms.at(0)
 		t.alarms.drop(a.conn)
@@ -119,7 +119,7 @@ func (t *Tracker) ring(now tcp.Time) {
 }
 
 // nextDue returns the connection's earliest deadline, or 0.
-func (t *Tracker) nextDue(c *Conn) tcp.Time {
+func (t *Machine) nextDue(c *Conn) tcp.Time {
 	var due tcp.Time
 	earlier := func(at tcp.Time) {
 		if at != 0 && (due == 0 || at < due) {
@@ -153,7 +153,7 @@ const (
 //
 // A sender that repeats a SYN, SYN+ACK or FIN doubles the pause each time. When
 // the next copy is overdue it has given up.
-func (t *Tracker) deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
+func (t *Machine) deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
 	stack := x.stack()
 	base := t.now - tcp.Time(x.clock.age(t.now))
@@ -207,7 +207,7 @@ func (c *Conn) watch(e tcp.Endpoint) tcp.Time {
 	return 0
 }
 
-func (t *Tracker) twoMSLOf(stack *tcp.Stack) time.Duration {
+func (t *Machine) twoMSLOf(stack *tcp.Stack) time.Duration {
 	if t.twoMSL != 0 {
 		return t.twoMSL
 	}
@@ -215,7 +215,7 @@ func (t *Tracker) twoMSLOf(stack *tcp.Stack) time.Duration {
 }
 
 // expire acts on the connection's timers that are due at the given time.
-func (t *Tracker) expire(c *Conn, at tcp.Time) {
+func (t *Machine) expire(c *Conn, at tcp.Time) {
 	for e := range tcp.Endpoint(2) {
 		if c.watch(e) == at {
 			t.look(c)
@@ -251,7 +251,7 @@ func (c *Conn) newestMove() tcp.Time {
 }
 
 // expireEnd lets a timer of an end fire.
-func (t *Tracker) expireEnd(c *Conn, e tcp.Endpoint, kind string, why cause) {
+func (t *Machine) expireEnd(c *Conn, e tcp.Endpoint, kind string, why cause) {
 	x, y := &c.ends[e], &c.ends[e.Peer()]
 	t.look(c)
 	switch kind {

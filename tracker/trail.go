@@ -122,3 +122,24 @@ func (r reading) bits() (b glimpseBits) {
 	}
 	return b
 }
+
+// answers reports whether the segment can answer a probe. Nothing answers a RST,
+// and a RST without ACK answers what had a number to make its own of.
+func (g *glimpse) answers(probe *glimpse) bool {
+	switch {
+	case probe.flags&tcp.RST != 0:
+		return false
+	case g.flags&tcp.RST != 0:
+		return (g.flags|probe.flags)&tcp.ACK != 0
+	}
+	return probe.flags&tcp.SYN != 0 && g.flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK
+}
+
+// opens reports whether the segment has exactly these of the SYN and ACK bits.
+func (g *glimpse) opens(flags tcp.Flags) bool { return g.flags&(tcp.SYN|tcp.ACK|tcp.RST) == flags }
+
+// acksFrom reports whether the segment is no part of the handshake but
+// acknowledges the SYN with the given number.
+func (g *glimpse) acksFrom(syn tcp.Seq) bool {
+	return g.flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.ACK && syn.Before(g.ack)
+}

@@ -117,7 +117,7 @@ func (c *Conn) inTrouble(e tcp.Endpoint) *trouble {
 }
 
 // keepTrouble notes what an unusual segment tells, before it is taken in.
-func (t *Tracker) keepTrouble(c *Conn, s *tcp.Segment, from tcp.Endpoint, r reading, on occasions) {
+func (t *Machine) keepTrouble(c *Conn, s *tcp.Segment, from tcp.Endpoint, r reading, on occasions) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if c.provisional() || r.foreign || !x.seen() || r.stale {
 		return
@@ -151,7 +151,7 @@ func (t *Tracker) keepTrouble(c *Conn, s *tcp.Segment, from tcp.Endpoint, r read
 }
 
 // keepWindow notes that the end's window closed, or opened.
-func (t *Tracker) keepWindow(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) keepWindow(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if s.Flags&(tcp.SYN|tcp.FIN) != 0 {
 		return // those of a SYN are not scaled, those of a FIN often without a meaning
 	}
@@ -176,7 +176,7 @@ func (w *shutWindow) probe(s *tcp.Segment, now tcp.Time) {
 }
 
 // keepProbe notes a keepalive probe.
-func (t *Tracker) keepProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) keepProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	p := &c.inTrouble(from).probes
 	if p.copies > 0 && y.sentAt <= p.last && x.sentAt == p.last {
@@ -190,7 +190,7 @@ func (t *Tracker) keepProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 }
 
 // keepCopy notes that the octets at SND.UNA were sent again.
-func (t *Tracker) keepCopy(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) keepCopy(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	y := &c.ends[from.Peer()]
 	w := &c.inTrouble(from).data
 	if w.copies > 0 && w.seq == s.Seq {
@@ -213,7 +213,7 @@ func (t *Tracker) keepCopy(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 }
 
 // newestFrame returns the frame of the end's newest segment, or 0.
-func (t *Tracker) newestFrame(c *Conn, e tcp.Endpoint) int {
+func (t *Machine) newestFrame(c *Conn, e tcp.Endpoint) int {
 	n := 0
 	for g := range t.trail.back(c) {
 		if n++; g.from == e {
@@ -228,7 +228,7 @@ func (t *Tracker) newestFrame(c *Conn, e tcp.Endpoint) int {
 
 // settleOvershoot looks at what the receiver of an overshoot says. A segment
 // that left it before the overshoot can have arrived says nothing.
-func (t *Tracker) settleOvershoot(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) settleOvershoot(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	tr := c.odd.troubleOf(from.Peer())
 	if tr == nil || tr.beyond.at == 0 {
@@ -248,7 +248,7 @@ func (t *Tracker) settleOvershoot(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 }
 
 // keepLap notes that the end's numbers came round to where they began.
-func (t *Tracker) keepLap(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) keepLap(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x := &c.ends[from]
 	l := &c.inTrouble(from).wrapped
 	if l.at == 0 && x.has(hasISS) {

@@ -291,7 +291,7 @@ func watch(m *sim, segments []capturedSegment, failf func(string, ...any)) repla
 		sent = sent[:0]
 		tk.Observe(&s.Segment)
 		k, _ := flow.KeyOf(&s.Segment)
-		for c := tk.newestOf(k); c != nil; c = c.older() {
+		for c := tk.machine.newestOf(k); c != nil; c = c.older() {
 			w := witnesses[c]
 			if w == nil {
 				w = new([2]witness)

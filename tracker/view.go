@@ -14,7 +14,7 @@ import (
 // until the end sends what it would not send had it received it (refuteBy).
 
 // observe takes in one segment of the connection that is not a RST.
-func (t *Tracker) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	r := c.read(s, from)
 	on := c.occasionsOf(s, from, r)
 	if on&onGap != 0 || c.odd != nil {
@@ -46,7 +46,7 @@ func (t *Tracker) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 }
 
 // take lets the segment move both ends in both views.
-func (t *Tracker) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r reading) {
+func (t *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r reading) {
 	firstFIN := s.Flags&tcp.FIN != 0 && !c.ends[from].has(hasFIN)
 	c.keepClosing(s, from, r, t.now)
 	t.refuteBy(c, s, from, r)
@@ -66,7 +66,7 @@ func (t *Tracker) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r reading) {
 // reached an end that, as s shows, still held an older one. A host has one
 // connection there at a time. What left the end before the SYN can have arrived
 // shows it only where nothing that could end the older one was on its way too.
-func (t *Tracker) notYet(newest, older *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) notYet(newest, older *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	e := newest.endOf((older.endOf(true) == tcp.Client) == (from == tcp.Client))
 	x := &newest.ends[e]
 	st, ok := newest.find(e, tcp.RcvSYN)
@@ -113,7 +113,7 @@ func (c *Conn) keepClosing(s *tcp.Segment, from tcp.Endpoint, r reading, now tcp
 var up = tcp.Established.Set()
 
 // cause returns the segment as the cause of a move.
-func (t *Tracker) cause(s *tcp.Segment, b tcp.Basis) cause {
+func (t *Machine) cause(s *tcp.Segment, b tcp.Basis) cause {
 	return cause{at: t.now, packet: s.Packet, basis: b}
 }
 
@@ -121,7 +121,7 @@ func (t *Tracker) cause(s *tcp.Segment, b tcp.Basis) cause {
 //
 // Both views: an ACK that covers SYN or FIN, or an octet that was only ever
 // sent along with an ACK of ours, shows that these were received.
-func (t *Tracker) heard(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) heard(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if s.Flags&tcp.ACK == 0 {
 		return
@@ -155,7 +155,7 @@ func (t *Tracker) heard(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 // provedBy returns where the inputs take the proved view of the end that sent
 // s. That it received the peer's FIN does not tell what came before: an ACK of
 // its own FIN, or that FIN itself among what was not captured.
-func (t *Tracker) provedBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, ins tcp.InputSet) tcp.StateSet {
+func (t *Machine) provedBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, ins tcp.InputSet) tcp.StateSet {
 	x := &c.ends[from]
 	after := x.proved.After(ins)
 	if after == x.proved || !ins.Has(tcp.RcvFIN) {
@@ -240,7 +240,7 @@ func (c *Conn) ackOfFINHeard(s *tcp.Segment, from tcp.Endpoint) bool {
 // The ACK of a first SYN or FIN pins what its sender had received by then: a
 // receipt that the assumed view took for granted, and that the ACK does not
 // cover, came after it, if it came.
-func (t *Tracker) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r reading) {
+func (t *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r reading) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	why := t.cause(s, tcp.BySending)
 	switch {
@@ -344,7 +344,7 @@ func (c *Conn) ackOfFirst(s *tcp.Segment, from tcp.Endpoint) tcp.Seq {
 }
 
 // repeated notes another copy of the end's SYN or FIN.
-func (t *Tracker) repeated(c *Conn, e tcp.Endpoint) {
+func (t *Machine) repeated(c *Conn, e tcp.Endpoint) {
 	x := &c.ends[e]
 	x.setClock(t.now, x.seen())
 	t.arm(c)
@@ -352,7 +352,7 @@ func (t *Tracker) repeated(c *Conn, e tcp.Endpoint) {
 
 // freed lets a server listen again that still held an older connection when
 // the SYN came first, and does no longer, or that was given up with its client.
-func (t *Tracker) freed(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) freed(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	y := &c.ends[tcp.Server]
 	if s.Flags&(tcp.SYN|tcp.ACK) != tcp.SYN || from != tcp.Client || y.seen() || c.provisional() {
 		return
@@ -407,7 +407,7 @@ func (c *Conn) sentFirstSYNACK(e tcp.Endpoint, why cause) {
 // end that accepts this one: it cannot hold two. Where the numbers of the two
 // overlap, an old segment may pass for one of this connection, and all of them
 // are looked at.
-func (t *Tracker) leaveOlder(c *Conn, synACK *tcp.Segment, e tcp.Endpoint) {
+func (t *Machine) leaveOlder(c *Conn, synACK *tcp.Segment, e tcp.Endpoint) {
 	if c.older() == nil || c.provisional() {
 		return
 	}
@@ -447,7 +447,7 @@ func (c *Conn) closing(s *tcp.Segment, from tcp.Endpoint) {
 
 // deliver lets the segment arrive at its receiver in the assumed view. Of a SYN
 // that is also a FIN only the answer tells whether it was taken: Linux drops it.
-func (t *Tracker) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if s.Flags&tcp.SYN == 0 && c.outdated(s, from) {
 		return
@@ -492,7 +492,7 @@ func (c *Conn) outdated(s *tcp.Segment, from tcp.Endpoint) bool {
 
 // inverted counts an ACK that the capture has before the FIN it acknowledges,
 // which is s.
-func (t *Tracker) inverted(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) inverted(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if !y.has(hasAcked) || !x.fin.Before(y.acked) {
 		return
@@ -512,7 +512,7 @@ func (c *Conn) refutedFIN(e tcp.Endpoint) bool {
 // segment's sender cannot have received, since it would not send this
 // otherwise. What is no older than a round trip to the sender may still have
 // been on its way, and stands.
-func (t *Tracker) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r reading) {
+func (t *Machine) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r reading) {
 	x, y := &c.ends[from], &c.ends[from.Peer()]
 	if r.stale || r.keepalive {
 		return
