@@ -10,18 +10,6 @@ import (
 
 // What many connections do to one listener, or to one client's ports.
 
-const (
-	// A flood is so many handshakes that are not completed, within this time,
-	floodWindow = 10
-	floodSYNs   = 200
-	// so many times more than those that are,
-	floodRatio = 5
-	// and at least one in so many of them from a source of its own.
-	floodSources = 2
-	// It is judged when the answers had the time to come.
-	floodPatience = 3 * time.Second
-)
-
 // A flood counts the handshakes of a listener by the second.
 type flood struct {
 	seconds [floodWindow]handshakes
@@ -68,25 +56,6 @@ func (f *flood) total(now tcp.Time) (sum handshakes) {
 func (h *handshakes) flooded() bool {
 	left := h.begun - h.done
 	return left >= floodSYNs && left >= floodRatio*h.done && (h.begun-h.again)*floodSources >= h.begun
-}
-
-var synFlood = Kind{
-	Name:     "syn-flood",
-	Severity: Error,
-	Title:    "Listener flooded with SYNs",
-	RFC:      "RFC 4987 §2",
-	Causes: []Cause{
-		{"", "{n} SYNs in {span} to {listener}, {share} % of which never complete a handshake: a SYN flood, or clients that are cut off from the answers. SYN cookies keep the listener reachable."},
-	},
-	Thresholds: []Threshold{
-		{"handshakes that are not completed, at least", floodSYNs, ""},
-		{"time in which they are counted", floodWindow * time.Second, ""},
-		{"handshakes that are not completed for each one that is, at least", floodRatio, ""},
-		{"SYNs for each address and port that they are from, at most", floodSources, ""},
-		{"time for the answers to come", floodPatience, ""},
-	},
-	Supersedes: []string{"syn-rcvd-stuck"},
-	Many:       true,
 }
 
 // flooded counts a SYN to a listener.
@@ -146,15 +115,6 @@ func (c *Crowd) judgeFlood(listener netip.AddrPort, f *flood) {
 	}, listener.Addr(), listener.Port(), sum.begun, sum.last, f.samples)
 }
 
-const (
-	// So many connections of a listener in TIME-WAIT at once are worth a word,
-	waitsMany = 50
-	// if it is the listener that closes first: in so many times as many cases.
-	waitsRatio = 4
-	// The count goes on this long before it is told.
-	waitsPatience = 10 * time.Second
-)
-
 // waits counts the connections of a listener that are in TIME-WAIT, at its
 // own end and at the clients'.
 type waits struct {
@@ -173,22 +133,6 @@ func (w *waits) count(e tcp.Endpoint, n int) bool {
 		w.told = false
 	}
 	return w.held[tcp.Client] > 0 || w.held[tcp.Server] > 0 || w.awaited
-}
-
-var serverTimeWaitAccumulation = Kind{
-	Name:     "server-time-wait-accumulation",
-	Severity: Warning,
-	Title:    "Server closes first and collects TIME_WAIT",
-	RFC:      "RFC 9293 §3.6.1",
-	Causes: []Cause{
-		{"", "{n} connections of {listener} are in TIME_WAIT because the server closes first. Until the last of them ends, 2 MSL (60 s on Linux) after {time}, the port cannot be bound again without SO_REUSEADDR. Let the clients close first."},
-	},
-	Thresholds: []Threshold{
-		{"connections in TIME_WAIT at the listener at once, at least", waitsMany, ""},
-		{"those for each one at a client, at least", waitsRatio, ""},
-		{"time for more to come", waitsPatience, ""},
-	},
-	Many: true,
 }
 
 // waiting counts an end that enters or leaves TIME-WAIT.
@@ -266,28 +210,6 @@ func (p *portUse) size() int {
 		}
 	}
 	return 1 << 16
-}
-
-const (
-	// Ports are running out when so many in a hundred are in use.
-	portsFull = 80
-	// The count goes on this long before it is told.
-	portsPatience = 10 * time.Second
-)
-
-var ephemeralPortExhaustion = Kind{
-	Name:     "ephemeral-port-exhaustion",
-	Severity: Warning,
-	Title:    "Client is running out of ports to one destination",
-	RFC:      "RFC 6056 §2.1",
-	Causes: []Cause{
-		{"", "{client} uses {n} of about {size} ports toward {listener}, those in TIME_WAIT included; when none is left, connecting fails. With 60 s of TIME_WAIT (Linux) about {rate} new connections a second are the limit: keep connections open, or use more addresses. If {client} is a NAT gateway, the hosts behind it share these ports."},
-	},
-	Thresholds: []Threshold{
-		{"ports in use of a hundred, at least", portsFull, ""},
-		{"time for more to come", portsPatience, ""},
-	},
-	Many: true,
 }
 
 // using counts the ports of a client. One that is in TIME-WAIT is in use.

@@ -2,7 +2,6 @@ package tracker
 
 import (
 	"net/netip"
-	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -11,41 +10,8 @@ import (
 // A sweep is what one host tries on many others, or answers to many: the
 // material of scans and of backscatter.
 
-const (
-	// A scan tries so many ports within this time, and gets little out of it.
-	scanWindow  = 60 * time.Second
-	scanTargets = 15
-	// One in so many attempts, or more, that goes on to carry data is no scan
-	// but a busy client.
-	scanUseful = 5
-	// A scan asks every target once or twice; a client that cannot connect, or
-	// a health check, asks the same ones again and again.
-	scanRepeats = 3
-	// Hosts that are all tried on the same few ports, and answer in more than
-	// one of so many attempts, are checked for their health.
-	scanFailed = 2
-	// Backscatter is so many answers within the same time.
-	echoTargets = 20
-	// What counts is judged so long after there is enough of it.
-	sweepPatience = 10 * time.Second
-	// A sweep remembers no more than this of its targets.
-	maxTries = 1 << 16
-)
-
-// A probe says how a target was tried.
-type probe uint8
-
-const (
-	probeSYN probe = iota
-	probeConnect
-	probeFIN
-	probeNull
-	probeXmas
-	probeACK
-	numProbes
-)
-
-var probeNames = [numProbes]string{"syn", "connect", "fin", "null", "xmas", "ack"}
+// A sweep remembers no more than this of its targets.
+const maxTries = 1 << 16
 
 // An outcome says what came of a try.
 type outcome uint8
@@ -230,34 +196,6 @@ func (c *Crowd) sweptTo(e *Event) {
 	}
 }
 
-var portScan = Kind{
-	Name:     "port-scan",
-	Severity: Warning,
-	Title:    "One source tries many ports or hosts",
-	RFC:      "RFC 9293 §3.10.7.1, §3.10.7.2",
-	Causes:   scansOf(probeNames[:]),
-	Phrases: []Phrase{
-		{"nothing", "", " Nothing answered at all, so that it may also be a host that has lost its network."},
-	},
-	Thresholds: []Threshold{
-		{"ports tried, those of each host counted, at least", scanTargets, ""},
-		{"time in which they are counted", scanWindow, ""},
-		{"tries for each one that leads to data, more than", scanUseful, ""},
-		{"tries of the same port, on average, at most", scanRepeats, ""},
-		{"tries for each one that fails, if there are fewer ports than that, at most", scanFailed, ""},
-		{"time for the answers to come", sweepPatience, ""},
-	},
-	Many: true,
-}
-
-// scansOf are the causes of a scan by what it sends.
-func scansOf(probes []string) (list []Cause) {
-	for _, name := range probes {
-		list = append(list, Cause{name, "{host} probed {ports ports} on {hosts hosts} (" + name + " scan): {open} open, {refused} refused, {silent} silent."})
-	}
-	return list
-}
-
 // judgeScan tells whether the tries of a host are a scan.
 func (c *Crowd) judgeScan(host netip.Addr, s *sweep) {
 	s.awaited = false
@@ -306,24 +244,6 @@ func (c *Crowd) judgeScan(host netip.Addr, s *sweep) {
 		f.say("nothing")
 	}
 	c.report(&portScan, f, host, 0, n, s.tries[n-1].at, s.samples())
-}
-
-var backscatter = Kind{
-	Name:     "backscatter",
-	Severity: Notice,
-	Title:    "Answers to packets that somebody forged",
-	RFC:      "RFC 9293 §3.10.7.1",
-	Causes: []Cause{
-		{"", "{host} sent {n} answers to SYNs that were not captured, and nothing follows them: most likely it is being flooded by somebody who forges these source addresses. The hosts that received them need do nothing. If they did send SYNs, the capture has one direction only."},
-	},
-	Thresholds: []Threshold{
-		{"answers to different addresses and ports, at least", echoTargets, ""},
-		{"time in which they are counted", scanWindow, ""},
-		{"answers for each one whose connection goes on, more than", scanUseful, ""},
-		{"time for more to come", sweepPatience, ""},
-	},
-	Supersedes: []string{"unsolicited-syn-ack"},
-	Many:       true,
 }
 
 // judgeEcho tells whether the answers of a host are to forged SYNs. Those of a
