@@ -8,9 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
 	"github.com/tcpwatch/tcpwatch/report"
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 )
 
 // newAnomalies prints the catalogue.
@@ -47,7 +46,7 @@ so than usual.`,
 
 func printKinds(w io.Writer, output string, args []string, o report.KindOptions) error {
 	if len(args) == 0 {
-		return report.WriteKinds(w, output, tracker.Kinds(), o)
+		return report.WriteKinds(w, output, anomaly.Kinds(), o)
 	}
 	k, err := parseKind(args[0])
 	if err != nil {
@@ -57,8 +56,8 @@ func printKinds(w io.Writer, output string, args []string, o report.KindOptions)
 }
 
 // parseKind returns the kind of that name, or an error that suggests others.
-func parseKind(name string) (*tracker.Kind, error) {
-	k, err := tracker.ParseKind(name)
+func parseKind(name string) (*anomaly.Kind, error) {
+	k, err := anomaly.ParseKind(name)
 	if err != nil {
 		near := nearest(name, kindNames())
 		return nil, withHint(err, fmt.Sprintf("did you mean %s? tcpwatch anomalies lists all", strings.Join(near, ", ")))
@@ -69,7 +68,7 @@ func parseKind(name string) (*tracker.Kind, error) {
 // completeKind completes the name of a kind, with its title.
 func completeKind(_ *cobra.Command, args []string, _ string) (list []cobra.Completion, _ cobra.ShellCompDirective) {
 	if len(args) == 0 {
-		for _, k := range tracker.Kinds() {
+		for _, k := range anomaly.Kinds() {
 			list = append(list, cobra.CompletionWithDesc(k.Name, k.Title))
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/report/policy"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -84,7 +85,7 @@ func stateNames() (names []string) {
 }
 
 func kindNames() (names []string) {
-	for _, k := range tracker.Kinds() {
+	for _, k := range anomaly.Kinds() {
 		names = append(names, k.Name)
 	}
 	return names

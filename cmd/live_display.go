@@ -11,6 +11,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/report/screen"
 	"github.com/tcpwatch/tcpwatch/report/serve"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -100,7 +101,7 @@ type tables struct {
 	out     io.Writer
 	format  string
 	options report.Options
-	odd     []tracker.Anomaly // over many connections, since the last table
+	odd     []anomaly.Anomaly // over many connections, since the last table
 }
 
 // maxOdd bounds how many of these are kept.

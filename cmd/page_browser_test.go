@@ -27,6 +27,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -447,7 +448,7 @@ func TestBrowserHostile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &tracker.Record{Conn: 1, Start: 1, End: 2, Anomalies: []tracker.Anomaly{{Conn: 1, Kind: evil, Text: evil, Cause: evil, RFC: evil, Time: 1}}}
+	r := &tracker.Record{Conn: 1, Start: 1, End: 2, Anomalies: []anomaly.Anomaly{{Conn: 1, Kind: evil, Text: evil, Cause: evil, RFC: evil, Time: 1}}}
 	for e := range r.Ends {
 		r.Ends[e].State, r.Ends[e].History = tcp.SynSent, []tracker.Step{{Time: 1, State: tcp.SynSent}}
 	}

@@ -3,7 +3,7 @@ package report
 import (
 	"strings"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -63,6 +63,6 @@ func stateColor(cell string) color {
 }
 
 // severityColor returns the color of a severity.
-func severityColor(s tracker.Severity) color {
+func severityColor(s anomaly.Severity) color {
 	return [...]color{faint, cyan, yellow, boldRed}[s]
 }

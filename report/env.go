@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -33,8 +34,8 @@ type envNode struct {
 var env = makeEnv()
 
 // fullAnomaly returns an anomaly that lacks nothing.
-func fullAnomaly() tracker.Anomaly {
-	return tracker.Anomaly{
+func fullAnomaly() anomaly.Anomaly {
+	return anomaly.Anomaly{
 		Conn: 1, Kind: "k", Cause: "c", Packet: 1, Evidence: []int{1}, Text: "t", RFC: "r", Count: 2, Until: 1,
 		Addr: netip.IPv4Unspecified(), Port: 1, Samples: []int{1}, Supersedes: []string{"k"},
 	}
@@ -44,7 +45,7 @@ func fullAnomaly() tracker.Anomaly {
 // nothing, and one that lacks all that may be lacking.
 func fullRecord() *tracker.Record {
 	r := bareRecord()
-	r.ClosedBy, r.HandshakeRTT, r.Anomalies = tcp.ByClient, 1, []tracker.Anomaly{fullAnomaly()}
+	r.ClosedBy, r.HandshakeRTT, r.Anomalies = tcp.ByClient, 1, []anomaly.Anomaly{fullAnomaly()}
 	for e := range r.Ends {
 		x := &r.Ends[e]
 		x.Possible = 1<<tcp.Closed | 1<<tcp.TimeWait
@@ -81,7 +82,7 @@ func typeOf(path string, full value, lacking bool) reflect.Type {
 	case steps:
 		return reflect.SliceOf(structOf(stepFields, tracker.Step{Packet: 1}, tracker.Step{}))
 	case anomalies:
-		return reflect.SliceOf(structOf(anomalyFields, fullAnomaly(), tracker.Anomaly{}, tracker.Anomaly{Conn: 1, Count: 1}))
+		return reflect.SliceOf(structOf(anomalyFields, fullAnomaly(), anomaly.Anomaly{}, anomaly.Anomaly{Conn: 1, Count: 1}))
 	default:
 		panic(fmt.Sprintf("report: the full record has no %s", path))
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -116,26 +117,26 @@ var stepFields = []part[tracker.Step]{
 }
 
 // anomalyFields are the fields of an anomaly.
-var anomalyFields = []part[tracker.Anomaly]{
-	{"kind", func(a *tracker.Anomaly) value { return sentence(a.Kind) }},
-	{"severity", func(a *tracker.Anomaly) value { return word(a.Severity.String()) }},
-	{"cause", func(a *tracker.Anomaly) value { return sentence(a.Cause).unless(a.Cause == "") }},
-	{"certainty", func(a *tracker.Anomaly) value { return word(a.Confidence.String()) }},
-	{"ts", func(a *tracker.Anomaly) value { return moment(a.Time) }},
-	{"packet", func(a *tracker.Anomaly) value { return count(a.Packet).unless(a.Packet == 0) }},
-	{"endpoint", func(a *tracker.Anomaly) value { return word(a.End.String()).unless(a.Conn == 0) }},
-	{"evidence", func(a *tracker.Anomaly) value { return value{kind: numbers, ints: &a.Evidence} }},
-	{"text", func(a *tracker.Anomaly) value { return sentence(a.Text) }},
-	{"reference", func(a *tracker.Anomaly) value { return sentence(a.RFC).unless(a.RFC == "") }},
-	{"since", func(a *tracker.Anomaly) value { return moment(a.Time).unless(a.Until == 0) }},
-	{"until", func(a *tracker.Anomaly) value { return moment(a.Until).unless(a.Until == 0) }},
-	{"addr", func(a *tracker.Anomaly) value { return value{kind: address, addr: a.Addr}.unless(!a.Addr.IsValid()) }},
-	{"port", func(a *tracker.Anomaly) value { return count(a.Port).unless(a.Port == 0) }},
-	{"count", func(a *tracker.Anomaly) value { return count(a.Count).unless(a.Count <= 1 && a.Conn != 0) }},
-	{"samples", func(a *tracker.Anomaly) value {
+var anomalyFields = []part[anomaly.Anomaly]{
+	{"kind", func(a *anomaly.Anomaly) value { return sentence(a.Kind) }},
+	{"severity", func(a *anomaly.Anomaly) value { return word(a.Severity.String()) }},
+	{"cause", func(a *anomaly.Anomaly) value { return sentence(a.Cause).unless(a.Cause == "") }},
+	{"certainty", func(a *anomaly.Anomaly) value { return word(a.Confidence.String()) }},
+	{"ts", func(a *anomaly.Anomaly) value { return moment(a.Time) }},
+	{"packet", func(a *anomaly.Anomaly) value { return count(a.Packet).unless(a.Packet == 0) }},
+	{"endpoint", func(a *anomaly.Anomaly) value { return word(a.End.String()).unless(a.Conn == 0) }},
+	{"evidence", func(a *anomaly.Anomaly) value { return value{kind: numbers, ints: &a.Evidence} }},
+	{"text", func(a *anomaly.Anomaly) value { return sentence(a.Text) }},
+	{"reference", func(a *anomaly.Anomaly) value { return sentence(a.RFC).unless(a.RFC == "") }},
+	{"since", func(a *anomaly.Anomaly) value { return moment(a.Time).unless(a.Until == 0) }},
+	{"until", func(a *anomaly.Anomaly) value { return moment(a.Until).unless(a.Until == 0) }},
+	{"addr", func(a *anomaly.Anomaly) value { return value{kind: address, addr: a.Addr}.unless(!a.Addr.IsValid()) }},
+	{"port", func(a *anomaly.Anomaly) value { return count(a.Port).unless(a.Port == 0) }},
+	{"count", func(a *anomaly.Anomaly) value { return count(a.Count).unless(a.Count <= 1 && a.Conn != 0) }},
+	{"samples", func(a *anomaly.Anomaly) value {
 		return value{kind: numbers, ints: &a.Samples}.unless(len(a.Samples) == 0)
 	}},
-	{"supersedes", func(a *tracker.Anomaly) value {
+	{"supersedes", func(a *anomaly.Anomaly) value {
 		return value{kind: phrases, words: &a.Supersedes}.unless(len(a.Supersedes) == 0)
 	}},
 }

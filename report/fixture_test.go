@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -58,8 +59,8 @@ func closedByClient() tracker.Record {
 				{Time: at(610), State: tcp.Closed, Inputs: tcp.Timeout2MSL.Set(), Basis: tcp.ByTimer},
 			},
 		}},
-		Anomalies: []tracker.Anomaly{{
-			Conn: 1, Kind: "rst-instead-of-ack", Severity: tracker.Error, Cause: "not-established", Time: at(620), Packet: 11,
+		Anomalies: []anomaly.Anomaly{{
+			Conn: 1, Kind: "rst-instead-of-ack", Severity: anomaly.Error, Cause: "not-established", Time: at(620), Packet: 11,
 			End: tcp.Server, Evidence: []int{8, 10, 11}, RFC: "RFC 9293 §3.6.1", Count: 1,
 			Text:       "10.9.0.2:80 answered the last ACK with a RST | \x1b[31m<b>bold</b>\nand so on, in a sentence that is longer than a line of most terminals is wide.",
 			Supersedes: []string{"rst-unmatched"},
@@ -80,8 +81,8 @@ func refused() tracker.Record {
 			State: tcp.Closed, Certainty: tcp.Settled, Proved: tcp.Closed,
 			Packets: 1, WindowScale: -1,
 		}},
-		Anomalies: []tracker.Anomaly{{
-			Conn: 3, Kind: "connection-refused", Severity: tracker.Notice, Time: at(1000), Packet: 13, Confidence: tracker.ConfidenceAssumed,
+		Anomalies: []anomaly.Anomaly{{
+			Conn: 3, Kind: "connection-refused", Severity: anomaly.Notice, Time: at(1000), Packet: 13, Confidence: anomaly.ConfidenceAssumed,
 			RFC: "RFC 9293 §3.5.2", Count: 3, Until: at(1400), Text: "10.9.0.2:81 has nothing listening.",
 		}},
 	}
@@ -124,10 +125,10 @@ func midstream() tracker.Record {
 }
 
 // flood is an anomaly over many connections.
-func flood() tracker.Anomaly {
-	return tracker.Anomaly{
-		Kind: "syn-flood", Severity: tracker.Warning, Time: at(3000), Packet: 30, Evidence: []int{30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40},
-		Confidence: tracker.ConfidenceAmbiguous, RFC: "RFC 4987", Count: 250,
+func flood() anomaly.Anomaly {
+	return anomaly.Anomaly{
+		Kind: "syn-flood", Severity: anomaly.Warning, Time: at(3000), Packet: 30, Evidence: []int{30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40},
+		Confidence: anomaly.ConfidenceAmbiguous, RFC: "RFC 4987", Count: 250,
 		Addr: netip.MustParseAddr("10.9.0.2"), Port: 80, Samples: []int{3, 4, 7}, Text: "250 SYNs/s to 10.9.0.2:80, 99 % never complete.",
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -196,8 +197,8 @@ func manyAnomalies(p Printer) error {
 	r := closedByClient()
 	r.Anomalies = nil
 	for i := range shownOfKind + 5 {
-		r.Anomalies = append(r.Anomalies, tracker.Anomaly{
-			Conn: 1, Kind: "zero-window", Severity: tracker.Info, Time: at(i), Packet: i + 1, Count: 1, Text: "No room.",
+		r.Anomalies = append(r.Anomalies, anomaly.Anomaly{
+			Conn: 1, Kind: "zero-window", Severity: anomaly.Info, Time: at(i), Packet: i + 1, Count: 1, Text: "No room.",
 		})
 	}
 	p.Record(&r)

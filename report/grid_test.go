@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -206,12 +207,12 @@ func TestLongTablesAreCheap(t *testing.T) {
 func TestManyComeFirst(t *testing.T) {
 	var c connections
 	r := closedByClient()
-	r.Anomalies = []tracker.Anomaly{
-		{Kind: "connection-refused", Severity: tracker.Warning, Conn: r.Conn},
-		{Kind: "rst-instead-of-ack", Severity: tracker.Error, Conn: r.Conn},
+	r.Anomalies = []anomaly.Anomaly{
+		{Kind: "connection-refused", Severity: anomaly.Warning, Conn: r.Conn},
+		{Kind: "rst-instead-of-ack", Severity: anomaly.Error, Conn: r.Conn},
 	}
 	c.keep(&r)
-	c.keepMany(&tracker.Anomaly{Kind: "port-scan", Severity: tracker.Warning})
+	c.keepMany(&anomaly.Anomaly{Kind: "port-scan", Severity: anomaly.Warning})
 	var got []string
 	for _, g := range c.groups(shownOfKind) {
 		got = append(got, g.kind)

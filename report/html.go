@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 
 	_ "embed"
@@ -130,7 +131,7 @@ func (h *html) connection(r *tracker.Record) error {
 	return nil
 }
 
-func (h *html) many(a *tracker.Anomaly) error {
+func (h *html) many(a *anomaly.Anomaly) error {
 	h.keepMany(a)
 	return nil
 }
@@ -242,7 +243,7 @@ func policyHash(text string) string {
 // htmlGroups are the anomalies as the page lists them.
 func (h *html) htmlGroups(s *Summary) []htmlGroup {
 	titles := make(map[string]string)
-	for _, k := range tracker.Kinds() {
+	for _, k := range anomaly.Kinds() {
 		titles[k.Name] = k.Title
 	}
 	l := &look{time: h.opts.Time, first: s.First}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -99,7 +100,7 @@ func (d *ladder) page(last tcp.Time, all bool) *pageLadder {
 }
 
 // odd adds an anomaly and returns its number.
-func (p *pageLadder) odd(a *tracker.Anomaly) int {
+func (p *pageLadder) odd(a *anomaly.Anomaly) int {
 	p.Odd = append(p.Odd, pageAnomaly{Escape(a.Kind), a.Severity.String(), strings.Join(append(oddFacts(a), Escape(a.RFC)), ", "), Escape(a.Text)})
 	return len(p.Odd) - 1
 }

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -64,7 +65,7 @@ func (p *jsonObject) connection(r *tracker.Record) error {
 
 func (p *jsonObject) skip(conn int) error { return p.events.decide(conn, false) }
 
-func (p *jsonObject) many(a *tracker.Anomaly) error {
+func (p *jsonObject) many(a *anomaly.Anomaly) error {
 	p.buf = appendAnomalyLine(p.buf[:0], a)
 	p.anomalies = append(p.anomalies, jsonAnomaly{a.Time, a.Conn, slices.Clone(p.buf)})
 	return nil
@@ -75,7 +76,7 @@ func (p *jsonObject) moved(e *tracker.Event) error {
 	return p.events.add(e.Conn, p.buf)
 }
 
-func (p *jsonObject) odd(a *tracker.Anomaly) error {
+func (p *jsonObject) odd(a *anomaly.Anomaly) error {
 	p.buf = appendAnomalyLine(p.buf[:0], a)
 	return p.events.add(a.Conn, p.buf)
 }
@@ -171,7 +172,7 @@ func appendTransition(b []byte, e *tracker.Event) []byte {
 }
 
 // appendAnomalyLine appends an anomaly that stands by itself.
-func appendAnomalyLine(b []byte, a *tracker.Anomaly) []byte {
+func appendAnomalyLine(b []byte, a *anomaly.Anomaly) []byte {
 	b = append(b, `{"type":"anomaly"`...)
 	if a.Conn > 0 {
 		b = appendInt(appendKey(b, "conn"), a.Conn)
@@ -180,7 +181,7 @@ func appendAnomalyLine(b []byte, a *tracker.Anomaly) []byte {
 }
 
 // appendAnomaly appends the fields of an anomaly, without braces.
-func appendAnomaly(b []byte, a *tracker.Anomaly) []byte {
+func appendAnomaly(b []byte, a *anomaly.Anomaly) []byte {
 	return appendParts(b, anomalyFields, a)
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 )
 
 // jsonLines prints the format jsonl: a line for each connection when it is
@@ -44,7 +45,7 @@ func (p *jsonLines) moved(e *tracker.Event) error {
 	return p.events.add(e.Conn, p.buf)
 }
 
-func (p *jsonLines) odd(a *tracker.Anomaly) error {
+func (p *jsonLines) odd(a *anomaly.Anomaly) error {
 	p.buf = appendAnomalyLine(p.buf[:0], a)
 	return p.events.add(a.Conn, p.buf)
 }

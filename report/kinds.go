@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 )
 
 // The catalogue of anomalies, printed from the values that the tracker runs
@@ -30,7 +30,7 @@ func unknownKindFormat(name string) error {
 
 // WriteKinds prints all kinds in the named format. A terminal that is too
 // narrow for the table loses the RFCs first, then the titles.
-func WriteKinds(w io.Writer, format string, kinds []*tracker.Kind, o KindOptions) error {
+func WriteKinds(w io.Writer, format string, kinds []*anomaly.Kind, o KindOptions) error {
 	out := bufio.NewWriter(w)
 	switch format {
 	case "table":
@@ -63,7 +63,7 @@ func WriteKinds(w io.Writer, format string, kinds []*tracker.Kind, o KindOptions
 }
 
 // WriteKind prints one kind in full.
-func WriteKind(w io.Writer, format string, k *tracker.Kind, o KindOptions) error {
+func WriteKind(w io.Writer, format string, k *anomaly.Kind, o KindOptions) error {
 	out := bufio.NewWriter(w)
 	switch format {
 	case "table":
@@ -103,7 +103,7 @@ type kindSection struct {
 }
 
 // kindSections are the lists of an entry that are not empty.
-func kindSections(k *tracker.Kind) []kindSection {
+func kindSections(k *anomaly.Kind) []kindSection {
 	list := []kindSection{{title: "What is printed"}}
 	add := func(title, item string) {
 		if last := &list[len(list)-1]; last.title != title {
@@ -187,7 +187,7 @@ type moveJSON struct {
 	When     string `json:"when"`
 }
 
-func kindAsJSON(k *tracker.Kind) kindJSON {
+func kindAsJSON(k *anomaly.Kind) kindJSON {
 	j := kindJSON{Kind: k.Name, Severity: k.Severity.String(), Title: k.Title, Reference: k.RFC, Text: k.Causes[0].Text, Supersedes: k.Supersedes}
 	for _, c := range k.Causes {
 		j.Causes = append(j.Causes, causeJSON{c.Name, c.Text})
@@ -215,8 +215,8 @@ func writeJSON(out *bufio.Writer, v any) error {
 }
 
 // Severities returns all severities, the least first.
-func Severities() (all []tracker.Severity) {
-	for s := tracker.Info; s <= tracker.Error; s++ {
+func Severities() (all []anomaly.Severity) {
+	for s := anomaly.Info; s <= anomaly.Error; s++ {
 		all = append(all, s)
 	}
 	return all

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -89,7 +90,7 @@ type ladder struct {
 	base    [2]tcp.Seq // what relative sequence numbers are relative to, on either side
 	based   [2]bool
 	run     stretch
-	atEnd   []*tracker.Anomaly // found when the capture, or the connection, was over
+	atEnd   []*anomaly.Anomaly // found when the capture, or the connection, was over
 }
 
 // A rung is a segment, or a timer, with what came of it.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -84,21 +84,21 @@ func (d *ladder) draw(out *bufio.Writer, o *LadderOptions) {
 
 // oddFacts returns what is known of an anomaly besides its kind: its cause, the
 // frames that show it, and how certain it is.
-func oddFacts(a *tracker.Anomaly) (facts []string) {
+func oddFacts(a *anomaly.Anomaly) (facts []string) {
 	if a.Cause != "" {
 		facts = append(facts, Escape(a.Cause))
 	}
 	if len(a.Evidence) > 0 {
 		facts = append(facts, "frames "+frameList(a.Evidence))
 	}
-	if a.Confidence != tracker.ConfidenceProved {
+	if a.Confidence != anomaly.ConfidenceProved {
 		facts = append(facts, a.Confidence.String())
 	}
 	return facts
 }
 
 // writeOdd writes an anomaly under its segment.
-func writeOdd(out *bufio.Writer, indent string, a *tracker.Anomaly, o *LadderOptions) {
+func writeOdd(out *bufio.Writer, indent string, a *anomaly.Anomaly, o *LadderOptions) {
 	head := []string{"! " + Escape(a.Kind), a.Severity.String()}
 	if a.RFC != "" {
 		head = append(head, Escape(a.RFC))

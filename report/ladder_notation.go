@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 )
 
 // A ladder in the notation of the tracker's tests. It holds every segment of
@@ -77,7 +77,7 @@ func (d *ladder) writeNotation(out *bufio.Writer, o *LadderOptions) {
 }
 
 // writeComments tells of anomalies in comments.
-func writeComments(out *bufio.Writer, odd []*tracker.Anomaly) {
+func writeComments(out *bufio.Writer, odd []*anomaly.Anomaly) {
 	for _, a := range odd {
 		writeLine(out, fmt.Sprintf("     # %s, %v, %s: %s", Escape(a.Kind), a.Severity, Escape(a.RFC), Escape(a.Text)))
 	}

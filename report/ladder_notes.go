@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -114,8 +115,8 @@ func (r *rung) notes(conn int, several bool) []string {
 
 // odd returns the anomalies of a rung; with conn only those of that
 // connection.
-func (r *rung) odd(conn int) []*tracker.Anomaly {
-	var list []*tracker.Anomaly
+func (r *rung) odd(conn int) []*anomaly.Anomaly {
+	var list []*anomaly.Anomaly
 	for i := range r.events {
 		if e := &r.events[i]; e.Kind == tracker.EventAnomaly && (conn == 0 || e.Conn == conn) {
 			list = append(list, e.Anomaly)

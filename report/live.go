@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 )
 
 // What displays show of Snapshots. Their tables are those of the formats, with
@@ -210,7 +211,7 @@ func TimeWaitLines(s *Snapshot, o Options) []string {
 // AnomalyLines returns the lines of the View AnomalyLog, as wide as
 // Options.Width: of the anomalies that the Snapshot's connections have, and of
 // more, those of connections that are gone and of many connections.
-func AnomalyLines(s *Snapshot, more []tracker.Anomaly, o Options) []string {
+func AnomalyLines(s *Snapshot, more []anomaly.Anomaly, o Options) []string {
 	o.Existing = false // what ended a connection is of interest when it is over
 	c := connectionsOf(s, &o, order{})
 	kept := make(map[int]bool, len(c.rows))

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -111,8 +112,8 @@ func TestDraw(t *testing.T) {
 func TestAnomalyLines(t *testing.T) {
 	s := snapshot()
 	known := s.Records[0].Anomalies[0]
-	gone := tracker.Anomaly{Conn: 4711, Kind: "zero-window-stall", Severity: tracker.Warning, Count: 1, Text: "gone \x1b[2J"}
-	lines := strings.Join(AnomalyLines(s, []tracker.Anomaly{known, gone, flood()}, Options{Width: 80}), "\n")
+	gone := anomaly.Anomaly{Conn: 4711, Kind: "zero-window-stall", Severity: anomaly.Warning, Count: 1, Text: "gone \x1b[2J"}
+	lines := strings.Join(AnomalyLines(s, []anomaly.Anomaly{known, gone, flood()}, Options{Width: 80}), "\n")
 	for text, times := range map[string]int{known.Kind + "  ": 1, "conn 4711": 1, `gone \x1b[2J`: 1, flood().Kind: 1} {
 		if n := strings.Count(lines, text); n != times {
 			t.Errorf("%q is told %d times, want %d, in\n%s", text, n, times, lines)

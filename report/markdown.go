@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 )
 
 // markdown prints the table, with all its columns, as GitHub's Markdown has
@@ -28,7 +29,7 @@ func (m *markdown) connection(r *tracker.Record) error {
 	return nil
 }
 
-func (m *markdown) many(a *tracker.Anomaly) error {
+func (m *markdown) many(a *anomaly.Anomaly) error {
 	m.keepMany(a)
 	return nil
 }

@@ -45,6 +45,7 @@ import (
 	"syscall"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -113,9 +114,9 @@ type Printer interface {
 type format interface {
 	connection(r *tracker.Record) error
 	skip(conn int) error           // connection conn is not selected
-	many(a *tracker.Anomaly) error // an anomaly over many connections
+	many(a *anomaly.Anomaly) error // an anomaly over many connections
 	moved(e *tracker.Event) error  // with Options.Events
-	odd(a *tracker.Anomaly) error  // with Options.Events, as it happens
+	odd(a *anomaly.Anomaly) error  // with Options.Events, as it happens
 	close(s *Summary, t *tally) error
 }
 
@@ -124,9 +125,9 @@ type quiet struct{}
 
 func (quiet) connection(*tracker.Record) error { return nil }
 func (quiet) skip(int) error                   { return nil }
-func (quiet) many(*tracker.Anomaly) error      { return nil }
+func (quiet) many(*anomaly.Anomaly) error      { return nil }
 func (quiet) moved(*tracker.Event) error       { return nil }
-func (quiet) odd(*tracker.Anomaly) error       { return nil }
+func (quiet) odd(*anomaly.Anomaly) error       { return nil }
 
 // formats lists the output formats. What one does not understand is refused
 // rather than ignored.
@@ -246,7 +247,7 @@ func exists(r *tracker.Record) bool {
 // odd takes an anomaly at the moment when it is found. The anomalies of a
 // connection are counted and listed from its Record, which has the last word;
 // of those over many connections this is the only word.
-func (p *printer) odd(a *tracker.Anomaly) error {
+func (p *printer) odd(a *anomaly.Anomaly) error {
 	if a.Conn == 0 {
 		if !p.opts.Filter.anomaly(a) {
 			return nil

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -215,7 +216,7 @@ func (s spoiler) Event(e *tracker.Event) error {
 	}
 	if e.Anomaly != nil && e.Anomaly.Conn == 0 {
 		clear(e.Anomaly.Evidence)
-		*e.Anomaly = tracker.Anomaly{}
+		*e.Anomaly = anomaly.Anomaly{}
 	}
 	return err
 }

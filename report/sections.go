@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 )
 
 // What stands below a table: the anomalies, grouped by kind with the worst
@@ -25,9 +25,9 @@ const shownFrames = 8
 // A group is the anomalies of one kind, in the order of their times.
 type group struct {
 	kind     string
-	severity tracker.Severity
+	severity anomaly.Severity
 	rfc      string
-	list     []*tracker.Anomaly
+	list     []*anomaly.Anomaly
 	hidden   int // how many more there are
 }
 
@@ -35,7 +35,7 @@ type group struct {
 // those the ones over many connections: a port scan explains what follows. Of
 // each kind the first are listed, as many as shown says; 0: all.
 func (c *connections) groups(shown int) []group {
-	var list []*tracker.Anomaly
+	var list []*anomaly.Anomaly
 	for i := range c.over {
 		list = append(list, &c.over[i])
 	}
@@ -44,7 +44,7 @@ func (c *connections) groups(shown int) []group {
 			list = append(list, &c.rows[i].rec.Anomalies[j])
 		}
 	}
-	slices.SortStableFunc(list, func(a, b *tracker.Anomaly) int {
+	slices.SortStableFunc(list, func(a, b *anomaly.Anomaly) int {
 		return cmp.Or(
 			cmp.Compare(b.Severity, a.Severity), cmp.Compare(min(a.Conn, 1), min(b.Conn, 1)), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.RFC, b.RFC),
 			cmp.Compare(a.Time, b.Time), cmp.Compare(a.Conn, b.Conn))
@@ -107,7 +107,7 @@ func (c *connections) writeAnomalies(out *bufio.Writer, o *Options, s *Summary, 
 }
 
 // facts returns what is to be told of an anomaly beside its sentence.
-func (l *look) facts(a *tracker.Anomaly) []string {
+func (l *look) facts(a *anomaly.Anomaly) []string {
 	var facts []string
 	add := func(format string, args ...any) { facts = append(facts, fmt.Sprintf(format, args...)) }
 	switch {
@@ -140,14 +140,14 @@ func (l *look) facts(a *tracker.Anomaly) []string {
 	if a.Until != 0 {
 		add("until %s", l.time.Format(a.Until, l.first))
 	}
-	if a.Confidence != tracker.ConfidenceProved {
+	if a.Confidence != anomaly.ConfidenceProved {
 		add("%s", a.Confidence.String())
 	}
 	return facts
 }
 
 // evidence returns the frames that show an anomaly.
-func evidence(a *tracker.Anomaly) []int {
+func evidence(a *anomaly.Anomaly) []int {
 	if len(a.Evidence) == 0 && a.Packet > 0 {
 		return []int{a.Packet}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -49,13 +50,13 @@ func (s *Selection) connection(r *tracker.Record) bool {
 	if len(s.States) > 0 && !slices.ContainsFunc(r.Ends[:], inState) {
 		return false
 	}
-	flagged := func(a tracker.Anomaly) bool { return slices.Contains(s.Kinds, a.Kind) }
+	flagged := func(a anomaly.Anomaly) bool { return slices.Contains(s.Kinds, a.Kind) }
 	return len(s.Kinds) == 0 || slices.ContainsFunc(r.Anomalies, flagged)
 }
 
 // anomaly reports whether an anomaly over many connections is in the
 // Selection. No state speaks for or against it.
-func (s *Selection) anomaly(a *tracker.Anomaly) bool {
+func (s *Selection) anomaly(a *anomaly.Anomaly) bool {
 	return len(s.Kinds) == 0 || slices.Contains(s.Kinds, a.Kind)
 }
 
@@ -64,4 +65,4 @@ func (s *Selection) Has(r *tracker.Record) bool { return s.connection(r) }
 
 // HasAnomaly reports whether an anomaly over many connections is in the
 // Selection.
-func (s *Selection) HasAnomaly(a *tracker.Anomaly) bool { return s.anomaly(a) }
+func (s *Selection) HasAnomaly(a *anomaly.Anomaly) bool { return s.anomaly(a) }

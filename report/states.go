@@ -7,7 +7,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -107,7 +107,7 @@ func StatesDot() []byte {
 func KindsMarkdown() []byte {
 	var b bytes.Buffer
 	b.WriteString("| kind | severity | what it is | RFC |\n| --- | --- | --- | --- |\n")
-	for _, k := range tracker.Kinds() {
+	for _, k := range anomaly.Kinds() {
 		fmt.Fprintf(&b, "| `%s` | %v | %s | %s |\n", k.Name, k.Severity, k.Title, k.RFC)
 	}
 	return b.Bytes()

@@ -9,34 +9,34 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // aKind is an entry of a catalogue, with everything that can be printed.
-var aKind = tracker.Kind{
-	Name: "last-word-lost", Severity: tracker.Warning, Title: "The last word was lost", RFC: "RFC 9293 §3.6",
-	Causes: []tracker.Cause{
+var aKind = anomaly.Kind{
+	Name: "last-word-lost", Severity: anomaly.Warning, Title: "The last word was lost", RFC: "RFC 9293 §3.6",
+	Causes: []anomaly.Cause{
 		{Text: "{X} had the last word <after {t}>, and nobody heard it; this is a sentence that is long enough to be broken."},
 		{Name: "muffled", Text: "{X} had the last word, {how}."},
 	},
-	Phrases: []tracker.Phrase{
+	Phrases: []anomaly.Phrase{
 		{Name: "whispered", In: "how", Text: "and whispered it"},
 		{Name: "alone", Text: " It was alone."},
 	},
-	Thresholds: []tracker.Threshold{
+	Thresholds: []anomaly.Threshold{
 		{Name: "words, at most", Value: 3},
 		{Name: "silence after it", Value: 1500 * time.Millisecond, Flag: "silence"},
 	},
-	Moves:      []tracker.SeverityMove{{Name: "alone", To: tracker.Info, When: "if it was alone"}},
+	Moves:      []anomaly.SeverityMove{{Name: "alone", To: anomaly.Info, When: "if it was alone"}},
 	Supersedes: []string{"word-lost", "silence"},
 }
 
 // kindsOf prints a catalogue.
 func kindsOf(format string, o KindOptions) func(testing.TB) []byte {
-	other := tracker.Kind{Name: "silence", Severity: tracker.Error, Title: "Nobody says a word", RFC: "RFC 9293", Causes: []tracker.Cause{{Text: "{X} is silent."}}}
+	other := anomaly.Kind{Name: "silence", Severity: anomaly.Error, Title: "Nobody says a word", RFC: "RFC 9293", Causes: []anomaly.Cause{{Text: "{X} is silent."}}}
 	return func(t testing.TB) []byte {
-		return written(t, func(w io.Writer) error { return WriteKinds(w, format, []*tracker.Kind{&aKind, &other}, o) })
+		return written(t, func(w io.Writer) error { return WriteKinds(w, format, []*anomaly.Kind{&aKind, &other}, o) })
 	}
 }
 

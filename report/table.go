@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -123,7 +124,7 @@ func (t *table) connection(r *tracker.Record) error {
 	return nil
 }
 
-func (t *table) many(a *tracker.Anomaly) error {
+func (t *table) many(a *anomaly.Anomaly) error {
 	t.keepMany(a)
 	return nil
 }
@@ -155,7 +156,7 @@ func (t *table) close(s *Summary, tally *tally) error {
 type connections struct {
 	by   order
 	rows []*row
-	over []tracker.Anomaly // those over many connections
+	over []anomaly.Anomaly // those over many connections
 }
 
 // A row is one connection to print.
@@ -179,7 +180,7 @@ func (c *connections) keep(r *tracker.Record) {
 }
 
 // keepMany keeps a copy of an anomaly over many connections.
-func (c *connections) keepMany(a *tracker.Anomaly) {
+func (c *connections) keepMany(a *anomaly.Anomaly) {
 	kept := *a
 	kept.Evidence = slices.Clone(a.Evidence)
 	c.over = append(c.over, kept)

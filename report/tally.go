@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -23,7 +24,7 @@ type stateCounts [16][2]int
 // be told: a kind whose causes differ in it is counted apart.
 type kindOf struct {
 	kind     string
-	severity tracker.Severity
+	severity anomaly.Severity
 }
 
 func newTally() *tally { return &tally{kinds: make(map[kindOf]int)} }
@@ -40,7 +41,7 @@ func (t *tally) connection(r *tracker.Record) {
 }
 
 // anomaly counts an anomaly, once however often it repeated.
-func (t *tally) anomaly(a *tracker.Anomaly) {
+func (t *tally) anomaly(a *anomaly.Anomaly) {
 	t.kinds[kindOf{a.Kind, a.Severity}]++
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -38,7 +39,7 @@ type value struct {
 	text  string
 	addr  netip.Addr
 	steps *[]tracker.Step
-	odd   *[]tracker.Anomaly
+	odd   *[]anomaly.Anomaly
 	ints  *[]int
 	words *[]string
 }

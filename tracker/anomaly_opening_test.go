@@ -1,4 +1,4 @@
-package tracker
+package tracker_test
 
 import (
 	"os"
@@ -7,11 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // anomaliesOf returns what is flagged in the ladder, its end included.
-func anomaliesOf(t *testing.T, text string) (list []Anomaly) {
+func anomaliesOf(t *testing.T, text string) (list []anomaly.Anomaly) {
 	for _, r := range recordsOf(t, text) {
 		list = append(list, r.Anomalies...)
 	}
@@ -19,20 +21,20 @@ func anomaliesOf(t *testing.T, text string) (list []Anomaly) {
 }
 
 // recordsOf plays the ladder, closes the tracker, and returns the records.
-func recordsOf(t *testing.T, text string) (list []*Record) {
+func recordsOf(t *testing.T, text string) (list []*tracker.Record) {
 	l, err := parseLadder(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tk, err := New(l.config, func(e *Event) {
-		if e.Kind == EventConnection {
+	tk, err := tracker.New(l.config, func(e *tracker.Event) {
+		if e.Kind == tracker.EventConnection {
 			list = append(list, e.Record.Clone())
 		}
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := tcp.Time(1_000_000 * second)
+	now := tcp.Time(1_000_000 * tcp.Second)
 	for i, r := range l.rungs {
 		now = now.Add(r.pause)
 		if s := r.segment; s != nil {
@@ -90,7 +92,7 @@ func TestCausesOfOpening(t *testing.T) {
 			t.Fatal(err)
 		}
 		list := anomaliesOf(t, string(text))
-		i := slices.IndexFunc(list, func(a Anomaly) bool { return a.Kind == c.kind })
+		i := slices.IndexFunc(list, func(a anomaly.Anomaly) bool { return a.Kind == c.kind })
 		if i < 0 {
 			t.Errorf("%s: %s is not flagged", c.ladder, c.kind)
 			continue
@@ -148,7 +150,7 @@ func TestAnomaliesOfOpeningAtTheEnd(t *testing.T) {
   3.      <-- <SEQ=300><ACK=777><CTL=SYN,ACK> <--`},
 	} {
 		list := anomaliesOf(t, strings.Replace(c.ladder[1:], "  1.", "  1. CLOSED  CLOSED", 1))
-		found := slices.ContainsFunc(list, func(a Anomaly) bool { return a.Kind == c.kind })
+		found := slices.ContainsFunc(list, func(a anomaly.Anomaly) bool { return a.Kind == c.kind })
 		if found != c.found {
 			t.Errorf("%s: %s is flagged: %v, want %v", c.claim, c.kind, found, c.found)
 		}

@@ -1,4 +1,4 @@
-package tracker
+package tracker_test
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -14,11 +15,11 @@ import (
 // timeWaitFindings returns what this group of kinds found in all connections on
 // the ladders' addresses, the oldest connection first, as "conn kind cause
 // severity certainty frames".
-func (t *Tracker) timeWaitFindings() (list []string) {
+func timeWaitFindings(t *tracker.Tracker) (list []string) {
 	k, _ := flow.KeyOf(&tcp.Segment{Src: peerA, Dst: peerB})
-	for c := t.machine.newestOf(k); c != nil; c = c.older() {
-		for _, a := range slices.Backward(t.book.Of(c)) {
-			if !strings.HasPrefix(a.Kind, "time-wait-") && a.Kind != wanderingDuplicate.Name {
+	for c := t.Machine().NewestOf(k); c != nil; c = c.Older() {
+		for _, a := range slices.Backward(t.Book().Of(c)) {
+			if !strings.HasPrefix(a.Kind, "time-wait-") && a.Kind != "wandering-duplicate" {
 				continue
 			}
 			list = append(list, fmt.Sprintf("%d %s %s %v %v %v", a.Conn, a.Kind, a.Cause, a.Severity, a.Confidence, a.Evidence))
@@ -29,7 +30,7 @@ func (t *Tracker) timeWaitFindings() (list []string) {
 }
 
 // playFile runs the ladder in the file and returns the tracker as it is after it.
-func playFile(t *testing.T, file string) *Tracker {
+func playFile(t *testing.T, file string) *tracker.Tracker {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -38,8 +39,8 @@ func playFile(t *testing.T, file string) *Tracker {
 	if err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
-	var last *Tracker
-	l.play(t, func(tk *Tracker, _ int, _ []string) { last = tk })
+	var last *tracker.Tracker
+	l.play(t, func(tk *tracker.Tracker, _ int, _ []string) { last = tk })
 	return last
 }
 
@@ -128,7 +129,7 @@ func TestTimeWaitCausesAndEvidence(t *testing.T) {
 			"1 time-wait-hazard-h3  error ambiguous [2 3 4 5 6]",
 		}},
 	} {
-		got := playFile(t, "testdata/anomaly/"+c.ladder+".txt").timeWaitFindings()
+		got := timeWaitFindings(playFile(t, "testdata/anomaly/"+c.ladder+".txt"))
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: findings are\n\t%q, want\n\t%q", c.ladder, got, c.want)
 		}
@@ -140,8 +141,8 @@ func TestTimeWaitCausesAndEvidence(t *testing.T) {
 func TestAcceptingEndsTimeWait(t *testing.T) {
 	tk := playFile(t, "testdata/anomaly/time-wait-reuse-unsafe.txt")
 	k, low := flow.KeyOf(&tcp.Segment{Src: peerA, Dst: peerB})
-	old := tk.machine.newestOf(k).older()
-	if got := old.ends[old.endOf(low)].assumed; got != tcp.Closed.Set() {
+	old := tk.Machine().NewestOf(k).Older()
+	if got := old.Ends[old.EndOf(low)].Assumed; got != tcp.Closed.Set() {
 		t.Errorf("the end that accepted is in %v of the old connection, want %v", got.List(), tcp.Closed)
 	}
 }

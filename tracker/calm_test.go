@@ -1,4 +1,4 @@
-package tracker
+package tracker_test
 
 import (
 	"math/rand/v2"
@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -22,17 +24,17 @@ func TestOrdinaryTrafficRaisesNothing(t *testing.T) {
 	}
 	alarms := map[string]int{}
 	shown := 0
-	tk, err := New(Config{}, nil)
+	tk, err := tracker.New(tracker.Config{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for seed := range uint64(n) {
-		var odd []*Anomaly
-		tk.emit = func(e *Event) {
-			if e.Kind == EventAnomaly && e.Anomaly.Severity > Notice {
+		var odd []*anomaly.Anomaly
+		tk.SetEmit(func(e *tracker.Event) {
+			if e.Kind == tracker.EventAnomaly && e.Anomaly.Severity > anomaly.Notice {
 				odd = append(odd, e.Anomaly)
 			}
-		}
+		})
 		m := calm(seed)
 		for i := range m.captured {
 			s := m.captured[i].Segment

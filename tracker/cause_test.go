@@ -1,13 +1,17 @@
-package tracker
+package tracker_test
 
 import (
 	"fmt"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/strict"
 )
 
-func init() { strict = true }
+func init() { strict.On = true }
 
 // valueForm is what a value looks like: an address, a number, a time, flags.
 const valueForm = `(?:(?:after )?\S+(?: (?:ms|s|UTC))?|within a millisecond)`
@@ -15,13 +19,13 @@ const valueForm = `(?:(?:after )?\S+(?: (?:ms|s|UTC))?|within a millisecond)`
 // A textForm is what can be printed of a cause of a kind: its template, and any
 // of the kind's phrases behind it.
 type textForm struct {
-	kind   *Kind
+	kind   *anomaly.Kind
 	form   *regexp.Regexp
 	groups []string // the templates of the form's groups: "cause NAME", "phrase NAME"
 }
 
 // formOf makes the pattern of a cause of the kind.
-func formOf(k *Kind, c Cause) *textForm {
+func formOf(k *anomaly.Kind, c anomaly.Cause) *textForm {
 	f := &textForm{kind: k}
 	group := func(name, template string) string {
 		f.groups = append(f.groups, name)
@@ -34,7 +38,7 @@ func formOf(k *Kind, c Cause) *textForm {
 			more = append(more, group("phrase "+p.Name, p.Text))
 		}
 	}
-	f.form = regexp.MustCompile("^" + text + "(?:" + strings.Join(more, "|") + ")*(?:" + regexp.QuoteMeta(Lossy) + ")?$")
+	f.form = regexp.MustCompile("^" + text + "(?:" + strings.Join(more, "|") + ")*(?:" + regexp.QuoteMeta(anomaly.Lossy) + ")?$")
 	if f.form.NumSubexp() != len(f.groups) {
 		panic("a group of the pattern has no name")
 	}
@@ -90,7 +94,7 @@ func (f *textForm) match(text string, seen map[string]bool) bool {
 // a ladder of the anomalies, and every severity that is declared is had there.
 func TestTextsComeFromTheCatalogue(t *testing.T) {
 	forms := make(map[string]*textForm) // by kind and cause
-	for _, k := range kinds {
+	for _, k := range anomaly.Kinds() {
 		for _, c := range k.Causes {
 			key := k.Name + " " + c.Name
 			if forms[key] != nil {
@@ -103,24 +107,24 @@ func TestTextsComeFromTheCatalogue(t *testing.T) {
 	for _, dir := range append([]string{"explained"}, ladderDirs...) {
 		here := make(map[string]bool)
 		ladders(t, dir, func(t *testing.T, file string, l ladder) {
-			check := func(a *Anomaly) {
+			check := func(a *anomaly.Anomaly) {
 				f := forms[a.Kind+" "+a.Cause]
 				here[a.Kind+" "+a.Severity.String()] = true
 				if f == nil || !f.match(a.Text, here) {
 					t.Errorf("%s: %s, cause %q, prints what the catalogue does not say: %s", file, a.Kind, a.Cause, a.Text)
 				}
 			}
-			l.run(t, func(e *Event) {
-				if e.Kind == EventAnomaly {
+			l.run(t, func(e *tracker.Event) {
+				if e.Kind == tracker.EventAnomaly {
 					check(e.Anomaly)
 				}
-			}, func(tk *Tracker, n, i int) {
+			}, func(tk *tracker.Tracker, n, i int) {
 				if n < l.times-1 || i < len(l.rungs)-1 {
 					return
 				}
 				key, _ := l.key() // what came to light after the event is told at the end
-				for c := tk.machine.newestOf(key); c != nil; c = c.older() {
-					for _, a := range tk.book.Of(c) {
+				for c := tk.Machine().NewestOf(key); c != nil; c = c.Older() {
+					for _, a := range tk.Book().Of(c) {
 						check(&a)
 					}
 				}
@@ -130,7 +134,7 @@ func TestTextsComeFromTheCatalogue(t *testing.T) {
 			seen = here
 		}
 	}
-	for _, k := range kinds {
+	for _, k := range anomaly.Kinds() {
 		for _, c := range k.Causes {
 			if !seen[fmt.Sprintf("%s: cause %s", k.Name, c.Name)] {
 				t.Errorf("no ladder in testdata/anomaly prints %s, cause %q", k.Name, c.Name)

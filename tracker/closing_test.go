@@ -1,4 +1,4 @@
-package tracker
+package tracker_test
 
 import (
 	"fmt"
@@ -8,12 +8,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // playOdd plays an anomaly's ladder and returns what it raised.
-func playOdd(t *testing.T, name string) (list []Anomaly) {
+func playOdd(t *testing.T, name string) (list []anomaly.Anomaly) {
 	text, err := os.ReadFile(filepath.Join("testdata", "anomaly", name+".txt"))
 	if err != nil {
 		t.Fatal(err)
@@ -22,10 +25,10 @@ func playOdd(t *testing.T, name string) (list []Anomaly) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.play(t, func(tk *Tracker, i int, odd []string) {
+	l.play(t, func(tk *tracker.Tracker, i int, odd []string) {
 		if k, _ := flow.KeyOf(&tcp.Segment{Src: peerA, Dst: peerB}); i == len(l.rungs)-1 {
-			for c := tk.machine.newestOf(k); c != nil; c = c.older() {
-				list = append(list, tk.book.Of(c)...)
+			for c := tk.Machine().NewestOf(k); c != nil; c = c.Older() {
+				list = append(list, tk.Book().Of(c)...)
 			}
 		}
 	})
@@ -35,44 +38,44 @@ func playOdd(t *testing.T, name string) (list []Anomaly) {
 func TestCausesAndEvidenceOfClosing(t *testing.T) {
 	for _, want := range []struct {
 		ladder, kind, cause string
-		severity            Severity
-		certain             Confidence
+		severity            anomaly.Severity
+		certain             anomaly.Confidence
 		end                 tcp.Endpoint
 		evidence            []int
 	}{
-		{"fin-retransmitted", "fin-retransmitted", "ack-not-seen", Notice, ConfidenceAssumed, tcp.Client, []int{7, 8}},
-		{"fin-retransmitted-ack-lost", "fin-retransmitted", "ack-captured-then-lost", Notice, ConfidenceAssumed, tcp.Client, []int{7, 8, 9}},
-		{"fin-retransmitted-spurious", "fin-retransmitted", "spurious", Notice, ConfidenceAssumed, tcp.Client, []int{7, 8, 9}},
-		{"fin-never-acked", "fin-never-acked", "", Warning, ConfidenceAssumed, tcp.Client, []int{7, 8, 9, 10}},
-		{"fin-never-acked-closing", "fin-never-acked", "", Warning, ConfidenceAssumed, tcp.Client, []int{7, 10, 11}},
-		{"last-ack-timeout", "last-ack-timeout", "no-ack", Warning, ConfidenceAssumed, tcp.Server, []int{7, 9, 10, 11}},
-		{"last-ack-timeout-acks-lost", "last-ack-timeout", "acks-lost", Warning, ConfidenceAssumed, tcp.Server, []int{7, 9, 10, 11, 12, 13}},
-		{"simultaneous-close", "simultaneous-close", "", Info, ConfidenceProved, tcp.Server, []int{7, 8}},
-		{"data-after-fin", "data-after-fin", "data", Warning, ConfidenceProved, tcp.Client, []int{7, 8}},
-		{"data-after-fin-second-fin", "data-after-fin", "second-fin", Warning, ConfidenceProved, tcp.Client, []int{8, 9}},
-		{"rst-instead-of-ack", "rst-instead-of-ack", "time-wait-shortened", Error, ConfidenceAssumed, tcp.Client, []int{7, 9, 10, 11, 12}},
-		{"rst-instead-of-ack-expired", "rst-instead-of-ack", "time-wait-expired", Error, ConfidenceAssumed, tcp.Client, []int{7, 9, 10, 11}},
-		{"rst-instead-of-ack-2msl", "rst-instead-of-ack", "time-wait-shortened", Error, ConfidenceAssumed, tcp.Client, []int{7, 9, 10, 11}},
-		{"rst-instead-of-ack-forgotten", "rst-instead-of-ack", "fin-wait-2-expired", Error, ConfidenceAssumed, tcp.Client, []int{7, 9, 10, 11}},
-		{"late-fin-reset", "late-fin-reset", "timer-expired", Warning, ConfidenceAssumed, tcp.Client, []int{7, 8, 9, 10}},
-		{"late-fin-reset-early", "late-fin-reset", "closed-early", Warning, ConfidenceAssumed, tcp.Client, []int{7, 8, 9, 10}},
-		{"data-after-close-reset", "data-after-close-reset", "closed", Warning, ConfidenceAssumed, tcp.Client, []int{7, 9, 10}},
-		{"data-after-close-reset-expired", "data-after-close-reset", "timer-expired", Warning, ConfidenceAssumed, tcp.Client, []int{7, 9, 10}},
-		{"data-after-close-reset-crossing", "data-after-close-reset", "closed", Warning, ConfidenceAssumed, tcp.Client, []int{7, 8, 10}},
-		{"linger-zero-abort", "linger-zero-abort", "clean", Notice, ConfidenceAssumed, tcp.Client, []int{4, 5, 7}},
-		{"linger-zero-abort-unacked", "linger-zero-abort", "unacked", Warning, ConfidenceAssumed, tcp.Client, []int{7, 8}},
-		{"linger-zero-abort-bare", "linger-zero-abort", "clean", Notice, ConfidenceAmbiguous, tcp.Client, []int{4, 5, 7}},
-		{"close-with-unread-data", "close-with-unread-data", "window-stood-still", Warning, ConfidenceAmbiguous, tcp.Client, []int{10, 11, 12}},
-		{"close-with-unread-data-window-zero", "close-with-unread-data", "window-zero", Warning, ConfidenceAssumed, tcp.Client, []int{7, 8, 9}},
-		{"abort-after-fin", "abort-after-fin", "", Notice, ConfidenceAssumed, tcp.Client, []int{7, 9}},
-		{"half-close-lingering", "half-close-lingering", "", Info, ConfidenceAssumed, tcp.Client, []int{7, 8, 11, 12}},
-		{"half-close-lingering-silent", "half-close-lingering", "", Info, ConfidenceAssumed, tcp.Client, []int{7, 8}},
-		{"close-wait-leak", "close-wait-leak", "", Warning, ConfidenceProved, tcp.Server, []int{7, 8}},
-		{"fin-wait-2-stuck", "fin-wait-2-stuck", "", Warning, ConfidenceAssumed, tcp.Client, []int{7, 8}},
-		{"no-close-seen", "no-close-seen", "", Notice, ConfidenceAssumed, tcp.Client, []int{5, 6}},
+		{"fin-retransmitted", "fin-retransmitted", "ack-not-seen", anomaly.Notice, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 8}},
+		{"fin-retransmitted-ack-lost", "fin-retransmitted", "ack-captured-then-lost", anomaly.Notice, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 8, 9}},
+		{"fin-retransmitted-spurious", "fin-retransmitted", "spurious", anomaly.Notice, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 8, 9}},
+		{"fin-never-acked", "fin-never-acked", "", anomaly.Warning, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 8, 9, 10}},
+		{"fin-never-acked-closing", "fin-never-acked", "", anomaly.Warning, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 10, 11}},
+		{"last-ack-timeout", "last-ack-timeout", "no-ack", anomaly.Warning, anomaly.ConfidenceAssumed, tcp.Server, []int{7, 9, 10, 11}},
+		{"last-ack-timeout-acks-lost", "last-ack-timeout", "acks-lost", anomaly.Warning, anomaly.ConfidenceAssumed, tcp.Server, []int{7, 9, 10, 11, 12, 13}},
+		{"simultaneous-close", "simultaneous-close", "", anomaly.Info, anomaly.ConfidenceProved, tcp.Server, []int{7, 8}},
+		{"data-after-fin", "data-after-fin", "data", anomaly.Warning, anomaly.ConfidenceProved, tcp.Client, []int{7, 8}},
+		{"data-after-fin-second-fin", "data-after-fin", "second-fin", anomaly.Warning, anomaly.ConfidenceProved, tcp.Client, []int{8, 9}},
+		{"rst-instead-of-ack", "rst-instead-of-ack", "time-wait-shortened", anomaly.Error, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 9, 10, 11, 12}},
+		{"rst-instead-of-ack-expired", "rst-instead-of-ack", "time-wait-expired", anomaly.Error, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 9, 10, 11}},
+		{"rst-instead-of-ack-2msl", "rst-instead-of-ack", "time-wait-shortened", anomaly.Error, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 9, 10, 11}},
+		{"rst-instead-of-ack-forgotten", "rst-instead-of-ack", "fin-wait-2-expired", anomaly.Error, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 9, 10, 11}},
+		{"late-fin-reset", "late-fin-reset", "timer-expired", anomaly.Warning, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 8, 9, 10}},
+		{"late-fin-reset-early", "late-fin-reset", "closed-early", anomaly.Warning, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 8, 9, 10}},
+		{"data-after-close-reset", "data-after-close-reset", "closed", anomaly.Warning, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 9, 10}},
+		{"data-after-close-reset-expired", "data-after-close-reset", "timer-expired", anomaly.Warning, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 9, 10}},
+		{"data-after-close-reset-crossing", "data-after-close-reset", "closed", anomaly.Warning, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 8, 10}},
+		{"linger-zero-abort", "linger-zero-abort", "clean", anomaly.Notice, anomaly.ConfidenceAssumed, tcp.Client, []int{4, 5, 7}},
+		{"linger-zero-abort-unacked", "linger-zero-abort", "unacked", anomaly.Warning, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 8}},
+		{"linger-zero-abort-bare", "linger-zero-abort", "clean", anomaly.Notice, anomaly.ConfidenceAmbiguous, tcp.Client, []int{4, 5, 7}},
+		{"close-with-unread-data", "close-with-unread-data", "window-stood-still", anomaly.Warning, anomaly.ConfidenceAmbiguous, tcp.Client, []int{10, 11, 12}},
+		{"close-with-unread-data-window-zero", "close-with-unread-data", "window-zero", anomaly.Warning, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 8, 9}},
+		{"abort-after-fin", "abort-after-fin", "", anomaly.Notice, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 9}},
+		{"half-close-lingering", "half-close-lingering", "", anomaly.Info, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 8, 11, 12}},
+		{"half-close-lingering-silent", "half-close-lingering", "", anomaly.Info, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 8}},
+		{"close-wait-leak", "close-wait-leak", "", anomaly.Warning, anomaly.ConfidenceProved, tcp.Server, []int{7, 8}},
+		{"fin-wait-2-stuck", "fin-wait-2-stuck", "", anomaly.Warning, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 8}},
+		{"no-close-seen", "no-close-seen", "", anomaly.Notice, anomaly.ConfidenceAssumed, tcp.Client, []int{5, 6}},
 	} {
 		list := playOdd(t, want.ladder)
-		i := slices.IndexFunc(list, func(a Anomaly) bool { return a.Kind == want.kind })
+		i := slices.IndexFunc(list, func(a anomaly.Anomaly) bool { return a.Kind == want.kind })
 		if i < 0 {
 			t.Errorf("%s: no %s is flagged", want.ladder, want.kind)
 			continue
@@ -91,29 +94,30 @@ func TestCausesAndEvidenceOfClosing(t *testing.T) {
 // A server that never closes is told of once for each connection, as soon as
 // it has lasted long enough, and gravely from the tenth on.
 func TestLeaksOfOneServerAreCounted(t *testing.T) {
-	var got []Anomaly
+	const leaksOfServer = 10 // that make it an error
+	var got []anomaly.Anomaly
 	w := newWire(t)
-	w.tk.emit = func(e *Event) {
-		if e.Kind == EventAnomaly && e.Anomaly.Kind == closeWaitLeak.Name {
+	w.tk.SetEmit(func(e *tracker.Event) {
+		if e.Kind == tracker.EventAnomaly && e.Anomaly.Kind == "close-wait-leak" {
 			got = append(got, *e.Anomaly)
 		}
-		if e.Kind == EventConnection {
+		if e.Kind == tracker.EventConnection {
 			for _, a := range e.Record.Anomalies {
 				if a.Count != 1 {
 					t.Errorf("connection %d: %s is counted %d times, want once", e.Conn, a.Kind, a.Count)
 				}
 			}
 		}
-	}
+	})
 	for i := range leaksOfServer + 2 {
 		client := clientOf(i)
 		w.open(client)
 		w.put(client, true, tcp.FIN|tcp.ACK, 1, 1_000_001, 0)
 		w.put(client, false, tcp.ACK, 1_000_001, 2, 0)
 	}
-	w.tk.Advance(w.now.Add(closeWaitLeaked - time.Second))
+	w.tk.Advance(w.now.Add(conn.CloseWaitLeaked - time.Second))
 	if len(got) != 0 {
-		t.Errorf("after %v, %d connections are leaked, want none", closeWaitLeaked-time.Second, len(got))
+		t.Errorf("after %v, %d connections are leaked, want none", conn.CloseWaitLeaked-time.Second, len(got))
 	}
 	w.tk.Advance(w.now.Add(time.Hour))
 	w.tk.Close()
@@ -121,15 +125,15 @@ func TestLeaksOfOneServerAreCounted(t *testing.T) {
 		t.Fatalf("%d connections are leaked, want %d", len(got), leaksOfServer+2)
 	}
 	for i, a := range got {
-		want := Warning
+		want := anomaly.Warning
 		if i+1 >= leaksOfServer {
-			want = Error
+			want = anomaly.Error
 		}
 		if a.Severity != want {
 			t.Errorf("leak number %d is %v, want %v", i+1, a.Severity, want)
 		}
-		if late := a.Time.Sub(w.now); late > closeWaitLeaked {
-			t.Errorf("leak number %d is told %v after the last segment, want %v", i+1, late, closeWaitLeaked)
+		if late := a.Time.Sub(w.now); late > conn.CloseWaitLeaked {
+			t.Errorf("leak number %d is told %v after the last segment, want %v", i+1, late, conn.CloseWaitLeaked)
 		}
 	}
 	if testing.Verbose() {

@@ -1,4 +1,4 @@
-package tracker
+package tracker_test
 
 import (
 	"encoding/binary"
@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/crossflow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -23,18 +25,18 @@ const maxConnHeap = 488
 // many clients as are asked for. Every segment is one microsecond after the
 // one before and has an IP identification of its own.
 type wire struct {
-	tk     *Tracker
+	tk     *tracker.Tracker
 	s      tcp.Segment // reused, as a capture would
 	now    tcp.Time
 	packet int
 }
 
 func newWire(tb testing.TB) *wire {
-	tk, err := New(Config{}, func(*Event) {})
+	tk, err := tracker.New(tracker.Config{}, func(*tracker.Event) {})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return &wire{tk: tk, now: 1_000_000 * second}
+	return &wire{tk: tk, now: 1_000_000 * tcp.Second}
 }
 
 // clientOf returns the address of the i-th client.
@@ -205,7 +207,7 @@ func BenchmarkConnection(b *testing.B) {
 // BenchmarkCrowd is BenchmarkConnection with a Crowd behind the Tracker.
 func BenchmarkCrowd(b *testing.B) {
 	w := newWire(b)
-	w.tk.emit = NewCrowd(func(*Event) {}).Event
+	w.tk.SetEmit(crossflow.New(func(*tracker.Event) {}).Event)
 	i := 0
 	b.ReportAllocs()
 	for b.Loop() {

@@ -1,9 +1,11 @@
-package tracker
+package tracker_test
 
 import (
 	"reflect"
 	"slices"
 	"testing"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
 // What Each tells at the end is what Close tells.
@@ -12,16 +14,16 @@ func TestEachTellsWhatIsKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var each, over []*Record
-	var last *Tracker
-	l.run(t, func(e *Event) {
-		if e.Kind == EventConnection {
+	var each, over []*tracker.Record
+	var last *tracker.Tracker
+	l.run(t, func(e *tracker.Event) {
+		if e.Kind == tracker.EventConnection {
 			over = append(over, e.Record.Clone())
 		}
-	}, func(tk *Tracker, _, _ int) { last = tk })
-	last.Each(func(r *Record) { each = append(each, r.Clone()) })
+	}, func(tk *tracker.Tracker, _, _ int) { last = tk })
+	last.Each(func(r *tracker.Record) { each = append(each, r.Clone()) })
 	last.Close()
-	slices.SortFunc(each, func(a, b *Record) int { return a.Conn - b.Conn })
+	slices.SortFunc(each, func(a, b *tracker.Record) int { return a.Conn - b.Conn })
 	if len(over) != 3 || !reflect.DeepEqual(each, over) {
 		t.Errorf("Each tells of %+v, Close of %+v", each, over)
 	}

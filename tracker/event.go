@@ -3,6 +3,7 @@ package tracker
 import (
 	"net/netip"
 
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -47,6 +48,6 @@ type Event struct {
 	Ends    [2]tcp.Views
 	Skipped tcp.Skip // why the segment was not taken in
 
-	Anomaly *Anomaly // of an EventAnomaly
-	Record  *Record  // of an EventConnection; lent for the call only, see Record.Clone
+	Anomaly *anomaly.Anomaly // of an EventAnomaly
+	Record  *Record          // of an EventConnection; lent for the call only, see Record.Clone
 }

@@ -1,9 +1,11 @@
-package tracker
+package tracker_test
 
 import (
 	"slices"
 	"testing"
 
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -12,12 +14,12 @@ import (
 func newBounded(tb testing.TB, most int) (*wire, *[]int) {
 	var over []int
 	w := newWire(tb)
-	w.tk.machine.max = most
-	w.tk.emit = func(e *Event) {
-		if e.Kind == EventConnection {
+	w.tk.Machine().Max = most
+	w.tk.SetEmit(func(e *tracker.Event) {
+		if e.Kind == tracker.EventConnection {
 			over = append(over, e.Conn)
 		}
-	}
+	})
 	return w, &over
 }
 
@@ -100,7 +102,7 @@ func TestOrderOfEviction(t *testing.T) {
 
 // Where all are open, one that begins has the time to.
 func TestNewestSYNsAreNotEvicted(t *testing.T) {
-	const most = 4 * newestSYNs
+	const most = 4 * conn.NewestSYNs
 	w, over := newBounded(t, most)
 	for i := range most {
 		w.open(clientOf(i))
@@ -141,19 +143,19 @@ func TestFloodLeavesOpenConnections(t *testing.T) {
 	if s.Live != most || s.Evicted != open+flood-most {
 		t.Errorf("%d are kept and %d evicted, want %d and %d", s.Live, s.Evicted, most, open+flood-most)
 	}
-	o := w.tk.machine.order
-	placed := o.lines[worthClosed].n + o.lines[worthSYN].n + len(o.heap)
-	for i, x := range o.heap {
-		if got := int(x.conn.place >> worthBits); got != i || x.conn.placedAs() != worthOpen {
-			t.Fatalf("the connection at %d believes to be at %d of %d", i, got, x.conn.placedAs())
+	o := w.tk.Machine().Order
+	placed := o.Lines[conn.WorthClosed].N + o.Lines[conn.WorthSYN].N + len(o.Heap)
+	for i, x := range o.Heap {
+		if got := int(x.Conn.Place >> conn.WorthBits); got != i || x.Conn.PlacedAs() != conn.WorthOpen {
+			t.Fatalf("the connection at %d believes to be at %d of %d", i, got, x.Conn.PlacedAs())
 		}
-		if up := (i - 1) / 2; i > 0 && o.heap[up].since > x.since {
+		if up := (i - 1) / 2; i > 0 && o.Heap[up].Since > x.Since {
 			t.Fatalf("place %d comes before its parent", i)
 		}
 	}
-	for worth, l := range o.lines {
-		if len(l.conns) > 2*most+65 {
-			t.Errorf("the line of %d has %d places for %d connections", worth, len(l.conns), l.n)
+	for worth, l := range o.Lines {
+		if len(l.Conns) > 2*most+65 {
+			t.Errorf("the line of %d has %d places for %d connections", worth, len(l.Conns), l.N)
 		}
 	}
 	if placed != most {

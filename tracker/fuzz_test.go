@@ -1,4 +1,4 @@
-package tracker
+package tracker_test
 
 import (
 	"fmt"
@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -73,7 +75,7 @@ func fuzzAddr(flow byte) (a, b netip.AddrPort) {
 // fuzzSegments reads a stream of segments.
 func fuzzSegments(data []byte) []tcp.Segment {
 	r := fuzzReader{data[:min(len(data), fuzzMaxBytes)]}
-	now := tcp.Time(1_000_000 * second)
+	now := tcp.Time(1_000_000 * tcp.Second)
 	var flows [fuzzFlows]fuzzFlow
 	var list []tcp.Segment
 	for len(r.data) > 0 {
@@ -103,7 +105,7 @@ func fuzzSegments(data []byte) []tcp.Segment {
 			s.Fragment = s.ID&1 != 0
 		}
 		if head&fuzzPause != 0 {
-			now += tcp.Time(int8(r.byte())) * second
+			now += tcp.Time(int8(r.byte())) * tcp.Second
 		} else {
 			now = now.Add(time.Duration(r.byte()) * 500 * time.Microsecond)
 		}
@@ -166,7 +168,7 @@ type fuzzRun struct {
 	reach [tcp.NumStates]tcp.StateSet
 }
 
-func (f *fuzzRun) event(e *Event) {
+func (f *fuzzRun) event(e *tracker.Event) {
 	text := fmt.Sprint(e.Kind, e.Time, e.Packet, e.Conn, e.End, e.From, e.To, e.Inputs, e.Refuted, e.Basis)
 	if e.Anomaly != nil {
 		text += fmt.Sprintf(" %+v", *e.Anomaly)
@@ -176,7 +178,7 @@ func (f *fuzzRun) event(e *Event) {
 	}
 	f.told = append(f.told, text)
 	if e.Conn == 0 {
-		if e.Kind != EventAnomaly {
+		if e.Kind != tracker.EventAnomaly {
 			f.t.Fatalf("no connection in %s", text)
 		}
 		return
@@ -185,16 +187,16 @@ func (f *fuzzRun) event(e *Event) {
 		f.t.Fatalf("connection %d was over before %s", e.Conn, text)
 	}
 	switch e.Kind {
-	case EventTransition:
+	case tracker.EventTransition:
 		f.moved(e, text)
-	case EventConnection:
+	case tracker.EventConnection:
 		f.over[e.Conn] = true
 		f.ended(e)
 	}
 }
 
 // moved checks a move against the one before it.
-func (f *fuzzRun) moved(e *Event, text string) {
+func (f *fuzzRun) moved(e *tracker.Event, text string) {
 	if e.Time < f.now {
 		f.t.Fatalf("time ran back by %v: %s", f.now.Sub(e.Time), text)
 	}
@@ -215,7 +217,7 @@ func (f *fuzzRun) moved(e *Event, text string) {
 }
 
 // ended checks a last record against the events.
-func (f *fuzzRun) ended(e *Event) {
+func (f *fuzzRun) ended(e *tracker.Event) {
 	r := e.Record
 	if r.Conn != e.Conn {
 		f.t.Fatalf("record is of connection %d, its event of %d", r.Conn, e.Conn)
@@ -225,7 +227,7 @@ func (f *fuzzRun) ended(e *Event) {
 		if last := f.last[e.Conn]; last != nil && last[end] != tcp.Unknown && last[end] != x.State {
 			f.t.Fatalf("connection %d: the %v was last told to be %v, its record says %v", e.Conn, end, last[end], x.State)
 		}
-		if len(x.History) > maxSteps {
+		if len(x.History) > conn.MaxSteps {
 			f.t.Fatalf("connection %d: %d steps", e.Conn, len(x.History))
 		}
 	}
@@ -233,7 +235,7 @@ func (f *fuzzRun) ended(e *Event) {
 
 // run tracks the segments and checks events and memory.
 func (f *fuzzRun) run(segments []tcp.Segment) {
-	tk, err := New(Config{Stack: "auto", MaxConns: fuzzMaxConns}, f.event)
+	tk, err := tracker.New(tracker.Config{Stack: "auto", MaxConns: fuzzMaxConns}, f.event)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -255,27 +257,27 @@ func (f *fuzzRun) run(segments []tcp.Segment) {
 }
 
 // bounded checks that the tracker holds no more than it may.
-func (f *fuzzRun) bounded(tk *Tracker) {
+func (f *fuzzRun) bounded(tk *tracker.Tracker) {
 	live, waiting := 0, 0
 	perFlow, lives := map[flow.Key]int{}, map[flow.Key]int{}
-	for c := range tk.machine.pool.all() {
+	for c := range tk.Machine().Pool.All() {
 		live++
-		lives[c.key]++
-		if c.provisional() {
+		lives[c.Key]++
+		if c.Provisional() {
 			waiting++
-			perFlow[c.key]++
+			perFlow[c.Key]++
 		}
-		if len(c.steps()) > maxSteps {
-			f.t.Fatalf("%d steps are held", len(c.steps()))
+		if len(c.Steps()) > conn.MaxSteps {
+			f.t.Fatalf("%d steps are held", len(c.Steps()))
 		}
 		for e := range tcp.Endpoint(2) {
-			if n := len(c.holesOf(e)); n > maxHoles {
+			if n := len(c.HolesOf(e)); n > conn.MaxHoles {
 				f.t.Fatalf("%d holes are held", n)
 			}
 		}
 	}
-	if live != tk.machine.live || waiting != tk.machine.waiting {
-		f.t.Fatalf("%d connections are held, %d of them provisional; the counters say %d and %d", live, waiting, tk.machine.live, tk.machine.waiting)
+	if live != tk.Machine().Live || waiting != tk.Machine().Waiting {
+		f.t.Fatalf("%d connections are held, %d of them provisional; the counters say %d and %d", live, waiting, tk.Machine().Live, tk.Machine().Waiting)
 	}
 	if live > fuzzMaxConns {
 		f.t.Fatalf("%d connections are held, allowed are %d", live, fuzzMaxConns)
@@ -286,7 +288,7 @@ func (f *fuzzRun) bounded(tk *Tracker) {
 		}
 	}
 	for k, n := range perFlow {
-		if n > maxProvisional {
+		if n > conn.MaxProvisional {
 			f.t.Fatalf("%d SYNs wait on %v", n, k)
 		}
 	}

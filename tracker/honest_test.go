@@ -1,10 +1,12 @@
-package tracker
+package tracker_test
 
 import (
 	"math/rand/v2"
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -12,10 +14,14 @@ import (
 // nothing that only a third party can do.
 func TestHonestHostsAreNotAccused(t *testing.T) {
 	accusing := map[string]bool{}
-	for _, k := range []*Kind{
-		&blindRSTInWindow, &dataAfterRST, &forgedRST, &blindSYN, &nullFlags, &xmasFlags, &synFIN, &synRST, &finWithoutAck, &dataWithoutAck, &connectionTampering,
+	for _, kind := range []string{
+		"blind-rst-in-window", "data-after-rst", "forged-rst", "blind-syn", "null-flags", "xmas-flags", "syn-fin", "syn-rst",
+		"fin-without-ack", "data-without-ack", "connection-tampering",
 	} {
-		accusing[k.Name] = true
+		if _, err := anomaly.ParseKind(kind); err != nil {
+			t.Fatal(err)
+		}
+		accusing[kind] = true
 	}
 	runs := uint64(1000)
 	if testing.Short() {
@@ -23,8 +29,8 @@ func TestHonestHostsAreNotAccused(t *testing.T) {
 	}
 	for seed := range runs {
 		m := honest(seed)
-		tk, err := New(Config{}, func(e *Event) {
-			if e.Kind == EventAnomaly && accusing[e.Anomaly.Kind] && e.Anomaly.Severity > Info {
+		tk, err := tracker.New(tracker.Config{}, func(e *tracker.Event) {
+			if e.Kind == tracker.EventAnomaly && accusing[e.Anomaly.Kind] && e.Anomaly.Severity > anomaly.Info {
 				t.Errorf("seed %d: %s: %s", seed, e.Anomaly.Kind, e.Anomaly.Text)
 			}
 		})
@@ -46,7 +52,7 @@ func TestHonestHostsAreNotAccused(t *testing.T) {
 // close, abort or crash.
 func honest(seed uint64) *sim {
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	m := &sim{rnd: rnd, now: 1_000_000 * second}
+	m := &sim{rnd: rnd, now: 1_000_000 * tcp.Second}
 	m.path = simPath{
 		delay:   [2]time.Duration{m.between(0, 50*time.Millisecond), m.between(0, 50*time.Millisecond)},
 		jitter:  m.between(0, 30*time.Millisecond),

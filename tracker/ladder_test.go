@@ -1,4 +1,4 @@
-package tracker
+package tracker_test
 
 import (
 	"bufio"
@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/crossflow"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -80,7 +82,7 @@ type rung struct {
 
 type ladder struct {
 	head   []string // the lines before the first rung
-	config Config
+	config tracker.Config
 	peers  [2]netip.AddrPort
 	begin  tcp.Time
 	rungs  []rung
@@ -128,7 +130,7 @@ func (l *ladder) peersOf(time int) (a, b netip.AddrPort) {
 var rungForm = regexp.MustCompile(`^\s*([0-9a-z.]+\.)(?:\s+([+-][0-9.]+))?\s+(?:([A-Z0-9.-]+)\s+)?(?:(-->|<--)\s*)?((?:<[^<>]*>)+|\(.*\))?(?:\s*(-->|<--))?(?:\s+([A-Z0-9.-]+))?\s*$`)
 
 func parseLadder(text string) (ladder, error) {
-	l := ladder{peers: [2]netip.AddrPort{peerA, peerB}, begin: 1_000_000 * second, times: 1, every: time.Millisecond}
+	l := ladder{peers: [2]netip.AddrPort{peerA, peerB}, begin: 1_000_000 * tcp.Second, times: 1, every: time.Millisecond}
 	for i, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
 		bare := strings.TrimSpace(line)
 		if odd, ok := strings.CutPrefix(bare, "!"); ok && len(l.rungs) > 0 {
@@ -200,17 +202,17 @@ func (l *ladder) parseHead(line string) (err error) {
 
 // play runs the ladder and calls after with each rung's index and the anomalies
 // that it raised, the last time that it is played.
-func (l ladder) play(t *testing.T, after func(tk *Tracker, i int, odd []string)) {
+func (l ladder) play(t *testing.T, after func(tk *tracker.Tracker, i int, odd []string)) {
 	var odd, crowded []string
-	l.run(t, func(e *Event) {
+	l.run(t, func(e *tracker.Event) {
 		switch {
-		case e.Kind != EventAnomaly:
+		case e.Kind != tracker.EventAnomaly:
 		case e.Anomaly.Addr.IsValid():
 			crowded = append(crowded, e.Anomaly.Kind)
 		default:
 			odd = append(odd, e.Anomaly.Kind)
 		}
-	}, func(tk *Tracker, n, i int) {
+	}, func(tk *tracker.Tracker, n, i int) {
 		if n == l.times-1 {
 			if i == len(l.rungs)-1 {
 				odd = append(odd, crowded...)
@@ -223,9 +225,9 @@ func (l ladder) play(t *testing.T, after func(tk *Tracker, i int, odd []string))
 
 // run plays the ladder as often as it says, with a Crowd behind the Tracker,
 // and calls after with the number of the time, from 0, and of the rung.
-func (l ladder) run(t *testing.T, emit func(*Event), after func(tk *Tracker, n, i int)) {
-	crowd := NewCrowd(emit)
-	tk, err := New(l.config, crowd.Event)
+func (l ladder) run(t *testing.T, emit func(*tracker.Event), after func(tk *tracker.Tracker, n, i int)) {
+	crowd := crossflow.New(emit)
+	tk, err := tracker.New(l.config, crowd.Event)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,8 +253,8 @@ func (l ladder) run(t *testing.T, emit func(*Event), after func(tk *Tracker, n, 
 			tk.Advance(now)
 			if r.text == endOfCapture {
 				k, _ := flow.KeyOf(&tcp.Segment{Src: a, Dst: b})
-				for c := tk.machine.newestOf(k); c != nil; c = c.older() {
-					tk.machine.ended(c)
+				for c := tk.Machine().NewestOf(k); c != nil; c = c.Older() {
+					tk.Machine().Ended(c)
 				}
 			}
 			if n == l.times-1 && i == len(l.rungs)-1 {
@@ -267,11 +269,11 @@ func (l ladder) run(t *testing.T, emit func(*Event), after func(tk *Tracker, n, 
 
 // cell returns what both views say of the host on the left or the right, as it
 // is when the ladder is played for the last time.
-func (l *ladder) cell(t *Tracker, right bool) string {
+func (l *ladder) cell(t *tracker.Tracker, right bool) string {
 	k, low := l.key()
 	views := tcp.Views{State: tcp.Closed, Proved: tcp.Closed}
-	if newest := t.machine.newestOf(k); newest != nil {
-		views = t.machine.Socket(newest, newest.endOf(low != right))
+	if newest := t.Machine().NewestOf(k); newest != nil {
+		views = t.Machine().Socket(newest, newest.EndOf(low != right))
 	}
 	if views.Proved == views.State {
 		return views.State.RFC()
@@ -345,7 +347,7 @@ func TestLadders(t *testing.T) {
 			continue // TestExplained of package cmd writes them
 		}
 		ladders(t, dir, func(t *testing.T, file string, l ladder) {
-			l.play(t, func(tk *Tracker, i int, odd []string) {
+			l.play(t, func(tk *tracker.Tracker, i int, odd []string) {
 				r, cells := &l.rungs[i], [2]string{l.cell(tk, false), l.cell(tk, true)}
 				if update {
 					r.cells, r.odd = cells, odd

@@ -1,10 +1,12 @@
-package tracker
+package tracker_test
 
 import (
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -32,28 +34,28 @@ func TestLost(t *testing.T) {
 	for _, c := range []struct {
 		claim string
 		play  func(w *wire)
-		want  map[string]Confidence
+		want  map[string]anomaly.Confidence
 	}{
 		{"nothing-was-lost", func(w *wire) { play(w); goOn(w) },
-			map[string]Confidence{closeWaitLeakName: ConfidenceProved, "syn-timeout": ConfidenceAssumed, "null-flags": ConfidenceProved}},
+			map[string]anomaly.Confidence{"close-wait-leak": anomaly.ConfidenceProved, "syn-timeout": anomaly.ConfidenceAssumed, "null-flags": anomaly.ConfidenceProved}},
 		{"lost-before", func(w *wire) { w.tk.Lost(w.now); play(w); goOn(w) },
-			map[string]Confidence{closeWaitLeakName: ConfidenceProved, "syn-timeout": ConfidenceAssumed, "null-flags": ConfidenceProved}},
+			map[string]anomaly.Confidence{"close-wait-leak": anomaly.ConfidenceProved, "syn-timeout": anomaly.ConfidenceAssumed, "null-flags": anomaly.ConfidenceProved}},
 		{"lost-meanwhile", func(w *wire) { play(w); w.tk.Lost(w.now); goOn(w) },
-			map[string]Confidence{closeWaitLeakName: ConfidenceAmbiguous, "syn-timeout": ConfidenceAmbiguous, "null-flags": ConfidenceProved}},
+			map[string]anomaly.Confidence{"close-wait-leak": anomaly.ConfidenceAmbiguous, "syn-timeout": anomaly.ConfidenceAmbiguous, "null-flags": anomaly.ConfidenceProved}},
 		{"lost-when-it-was-too-late", func(w *wire) { play(w); goOn(w); w.tk.Lost(w.now) },
-			map[string]Confidence{closeWaitLeakName: ConfidenceProved, "syn-timeout": ConfidenceAssumed, "null-flags": ConfidenceProved}},
+			map[string]anomaly.Confidence{"close-wait-leak": anomaly.ConfidenceProved, "syn-timeout": anomaly.ConfidenceAssumed, "null-flags": anomaly.ConfidenceProved}},
 	} {
 		t.Run(c.claim, func(t *testing.T) {
-			w, got := newWire(t), map[string]Confidence{}
-			w.tk.emit = func(e *Event) {
-				if e.Kind != EventAnomaly || e.Conn == 0 {
+			w, got := newWire(t), map[string]anomaly.Confidence{}
+			w.tk.SetEmit(func(e *tracker.Event) {
+				if e.Kind != tracker.EventAnomaly || e.Conn == 0 {
 					return
 				}
 				got[e.Anomaly.Kind] = e.Anomaly.Confidence
-				if says, ambiguous := strings.Contains(e.Anomaly.Text, "The capture lost packets"), e.Anomaly.Confidence == ConfidenceAmbiguous; says != ambiguous {
+				if says, ambiguous := strings.Contains(e.Anomaly.Text, "The capture lost packets"), e.Anomaly.Confidence == anomaly.ConfidenceAmbiguous; says != ambiguous {
 					t.Errorf("%s is %v, and its text is %q", e.Anomaly.Kind, e.Anomaly.Confidence, e.Anomaly.Text)
 				}
-			}
+			})
 			c.play(w)
 			for kind, want := range c.want {
 				if certain, found := got[kind]; !found || certain != want {

@@ -26,30 +26,30 @@ var mutants = []struct {
 	caughtBy string // a test of this package, which runs without the tag
 }{
 	{
-		"every end is ESTABLISHED, proved", "conn.go",
-		"r.Possible = c.possible(e, r.Certainty)",
-		"r.State, r.Proved, r.Certainty = tcp.Established, tcp.Established, Proved",
+		"every end is ESTABLISHED, proved", "record.go",
+		"r.Possible = c.Possible(e, r.Certainty)",
+		"r.State, r.Proved, r.Certainty = tcp.Established, tcp.Established, tcp.Proved",
 		"TestFirmStatesAreTheKernels",
 	},
 	{
-		"the proved view is the assumed one", "conn.go",
-		"x.proved.Only(),", "x.assumed.Only(),",
+		"the proved view is the assumed one", "record.go",
+		"x.Proved.Only(),", "x.Assumed.Only(),",
 		"TestFirmStatesAreTheKernels",
 	},
 	{
-		"a server that has closed is in SYN_RCVD, proved", "conn.go", // which no excuse may cover
-		"r.Possible = c.possible(e, r.Certainty)",
-		"if e == Server && x.assumed == tcp.Closed.Set() && x.has(sentSYNACK) {\n\t\tr.Proved = tcp.SynReceived\n\t}",
+		"a server that has closed is in SYN_RCVD, proved", "record.go", // which no excuse may cover
+		"r.Possible = c.Possible(e, r.Certainty)",
+		"if e == tcp.Server && x.Assumed == tcp.Closed.Set() && x.Has(conn.SentSYNACK) {\n\t\tr.Proved = tcp.SynReceived\n\t}",
 		"TestFirmStatesAreTheKernels",
 	},
 	{
-		"the history forgets CLOSE_WAIT", "conn.go",
-		"if st.end() == e {\n\t\t\tr.History", "if st.end() == e && st.state() != tcp.CloseWait {\n\t\t\tr.History",
+		"the history forgets CLOSE_WAIT", "record.go",
+		"if st.End() == e {\n\t\t\tr.History", "if st.End() == e && st.State() != tcp.CloseWait {\n\t\t\tr.History",
 		"TestHistoriesEqualKernels",
 	},
 	{
-		"what is assumed is settled at once", "conn.go",
-		"now.Sub(newest.at) >= c.quiet()", "true",
+		"what is assumed is settled at once", "internal/conn/conn.go",
+		"now.Sub(newest.At) >= c.quiet()", "true",
 		"TestFirmStatesAreTheKernels",
 	},
 	{
@@ -58,27 +58,27 @@ var mutants = []struct {
 		"TestStatesEqualKernels",
 	},
 	{
-		"an anomaly is dropped", "anomaly.go",
+		"an anomaly is dropped", "anomaly/anomaly.go",
 		"\t&timeWaitAssassination,\n", "",
 		"TestAnomaliesOfKernels",
 	},
 	{
-		"an anomaly is invented", "anomaly.go",
-		"if f := k.check(h); f != nil {", "f := k.check(h)\n\t\t\tif f == nil && k.Name == \"data-after-fin\" {\n\t\t\t\tf = &finding{end: h.from}\n\t\t\t}\n\t\t\tif f != nil {",
+		"an anomaly is invented", "anomaly/anomaly.go",
+		"if f := k.check(h); f != nil {", "f := k.check(h)\n\t\t\tif f == nil && k.Name == \"data-after-fin\" {\n\t\t\t\tf = &Finding{end: h.From}\n\t\t\t}\n\t\t\tif f != nil {",
 		"TestOrdinaryTrafficRaisesNothing",
 	},
 	{
-		"an anomaly is blamed on the other end", "anomaly.go",
-		"\to := c.oddments()\n\tseverity := k.severityOf(&f)", "\tf.end = f.end.Peer()\n\to := c.oddments()\n\tseverity := k.severityOf(&f)",
+		"an anomaly is blamed on the other end", "anomaly/anomaly.go",
+		"\tc := h.Conn\n\tseverity := k.severityOf(&f)", "\tf.end = f.end.Peer()\n\tc := h.Conn\n\tseverity := k.severityOf(&f)",
 		"TestLadders",
 	},
 	{
-		"a RST is not believed", "reset.go",
-		"accepted := c.acceptsRST(s, from, t.now)", "accepted := c.acceptsRST(s, from, t.now) && t == nil",
+		"a RST is not believed", "internal/conn/reset.go",
+		"accepted := c.acceptsRST(s, from, t.Now)", "accepted := c.acceptsRST(s, from, t.Now) && t == nil",
 		"TestStatesEqualKernels",
 	},
 	{
-		"copies that the capture made are not dropped", "duplicate.go",
+		"copies that the capture made are not dropped", "internal/conn/duplicate_filter.go",
 		"\tif now.Sub(r.first.at) > within {", "\tif within > 0 {",
 		"TestLadders",
 	},

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -58,7 +60,7 @@ type Record struct {
 	ClosedBy     tcp.ClosedBy
 	HandshakeRTT time.Duration // from the SYN to the ACK that ends the handshake, at the tap; 0: not seen, or a SYN was repeated
 	Start, End   tcp.Time      // its first and last packet
-	Anomalies    []Anomaly
+	Anomalies    []anomaly.Anomaly
 }
 
 // Clone returns a copy that the tracker does not write to again.
@@ -67,69 +69,69 @@ func (r *Record) Clone() *Record {
 	for e := range c.Ends {
 		c.Ends[e].History = append([]Step(nil), r.Ends[e].History...)
 	}
-	c.Anomalies = append([]Anomaly(nil), r.Anomalies...)
+	c.Anomalies = append([]anomaly.Anomaly(nil), r.Anomalies...)
 	return &c
 }
 
 // fill makes r tell what is known of the connection now. It reuses what r
 // holds.
-func (t *Tracker) fill(r *Record, c *Conn) {
+func (t *Tracker) fill(r *Record, c *conn.Conn) {
 	*r = Record{
-		Conn:        int(c.id),
-		Incarnation: int(c.incarnation),
+		Conn:        int(c.ID),
+		Incarnation: int(c.Incarnation),
 		Ends:        r.Ends,
-		Origin:      c.origin(),
-		ClosedBy:    c.closedBy(),
-		Start:       c.start,
-		End:         c.last(),
+		Origin:      c.Origin(),
+		ClosedBy:    c.ClosedBy(),
+		Start:       c.Start,
+		End:         c.Last(),
 		Anomalies:   r.Anomalies[:0],
 	}
 	for e := range tcp.Endpoint(2) {
 		t.fillEnd(&r.Ends[e], c, e)
 	}
-	if up, ok := c.find(tcp.Server, tcp.RcvAckOfSYN); ok && c.odd.openedOnce() && c.ends[tcp.Client].has(sentSYN) {
-		if syn, ok := c.find(tcp.Client, tcp.SndSYN); ok && syn.basis() == tcp.BySending {
-			r.HandshakeRTT = up.at.Sub(syn.at)
+	if up, ok := c.Find(tcp.Server, tcp.RcvAckOfSYN); ok && c.Rare.OpenedOnce() && c.Ends[tcp.Client].Has(conn.SentSYN) {
+		if syn, ok := c.Find(tcp.Client, tcp.SndSYN); ok && syn.Basis() == tcp.BySending {
+			r.HandshakeRTT = up.At.Sub(syn.At)
 		}
 	}
 	r.Anomalies = append(r.Anomalies, t.book.Of(c)...)
 }
 
-func (t *Tracker) fillEnd(r *EndRecord, c *Conn, e tcp.Endpoint) {
-	x, y := &c.ends[e], &c.ends[e.Peer()]
+func (t *Tracker) fillEnd(r *EndRecord, c *conn.Conn, e tcp.Endpoint) {
+	x, y := &c.Ends[e], &c.Ends[e.Peer()]
 	*r = EndRecord{
-		Addr:        c.addr(e),
-		State:       x.assumed.Shown(),
-		Certainty:   c.certainty(e, t.machine.now),
-		Proved:      x.proved.Only(),
-		Packets:     uint64(x.packets),
-		Bytes:       x.bytes,
-		ISN:         x.iss,
-		HasISN:      x.has(hasISS),
-		MSS:         x.mss,
+		Addr:        c.Addr(e),
+		State:       x.Assumed.Shown(),
+		Certainty:   c.Certainty(e, t.machine.Now),
+		Proved:      x.Proved.Only(),
+		Packets:     uint64(x.Packets),
+		Bytes:       x.Bytes,
+		ISN:         x.ISS,
+		HasISN:      x.Has(conn.HasISS),
+		MSS:         x.MSS,
 		WindowScale: -1,
-		SACK:        x.has(sackOK),
-		Timestamps:  x.has(hasTS),
-		Window:      x.window(y),
-		Listener:    x.has(sentSYNACK) && !x.has(sentSYN),
+		SACK:        x.Has(conn.SackOK),
+		Timestamps:  x.Has(conn.HasTS),
+		Window:      x.Window(y),
+		Listener:    x.Has(conn.SentSYNACK) && !x.Has(conn.SentSYN),
 		History:     r.History[:0],
 	}
-	if x.has(hasShift) {
-		r.WindowScale = int(x.shift())
+	if x.Has(conn.HasShift) {
+		r.WindowScale = int(x.Shift())
 	}
-	if x.seen() && y.has(hasAcked) && y.acked.Before(x.nxt) {
-		r.Unacked = uint64(x.nxt.Minus(y.acked))
+	if x.Seen() && y.Has(conn.HasAcked) && y.Acked.Before(x.Nxt) {
+		r.Unacked = uint64(x.Nxt.Minus(y.Acked))
 	}
-	if c.odd != nil {
-		r.Retransmits, r.RetransmittedBytes = c.odd.retransmits[e], c.odd.retransmittedBytes[e]
+	if c.Rare != nil {
+		r.Retransmits, r.RetransmittedBytes = c.Rare.Retransmits[e], c.Rare.RetransmittedBytes[e]
 	}
-	if due, kind := t.machine.deadline(c, e); kind != "" && due > t.machine.now {
-		r.Timer = Timer{Kind: kind, Remaining: due.Sub(t.machine.now).Round(10 * time.Microsecond)}
+	if due, kind := t.machine.Deadline(c, e); kind != "" && due > t.machine.Now {
+		r.Timer = Timer{Kind: kind, Remaining: due.Sub(t.machine.Now).Round(10 * time.Microsecond)}
 	}
-	r.Possible = c.possible(e, r.Certainty)
-	for _, st := range c.steps() {
-		if st.end() == e {
-			r.History = append(r.History, Step{Time: st.at, Packet: st.packet(), State: st.state(), Inputs: st.inputs(), Basis: st.basis()})
+	r.Possible = c.Possible(e, r.Certainty)
+	for _, st := range c.Steps() {
+		if st.End() == e {
+			r.History = append(r.History, Step{Time: st.At, Packet: st.Packet(), State: st.State(), Inputs: st.Inputs(), Basis: st.Basis()})
 		}
 	}
 }

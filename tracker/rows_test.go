@@ -1,8 +1,10 @@
-package tracker
+package tracker_test
 
 import (
 	"testing"
 
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -12,11 +14,11 @@ func TestEveryRowHasAWitness(t *testing.T) {
 	used := map[tcp.Transition]bool{}
 	for _, dir := range ladderDirs {
 		ladders(t, dir, func(t *testing.T, _ string, l ladder) {
-			l.play(t, func(tk *Tracker, _ int, _ []string) {
+			l.play(t, func(tk *tracker.Tracker, _ int, _ []string) {
 				k, _ := l.key()
-				for c := tk.machine.newestOf(k); c != nil; c = c.older() {
+				for c := tk.Machine().NewestOf(k); c != nil; c = c.Older() {
 					for e := range tcp.Endpoint(2) {
-						c.walk(e, used)
+						walk(c, e, used)
 					}
 				}
 			})
@@ -30,14 +32,14 @@ func TestEveryRowHasAWitness(t *testing.T) {
 }
 
 // walk marks the rows that the steps of an end took.
-func (c *Conn) walk(e tcp.Endpoint, used map[tcp.Transition]bool) {
-	set := c.ends[e].initial
-	for _, st := range c.steps() {
-		if st.end() != e {
+func walk(c *conn.Conn, e tcp.Endpoint, used map[tcp.Transition]bool) {
+	set := c.Ends[e].Initial
+	for _, st := range c.Steps() {
+		if st.End() != e {
 			continue
 		}
 		for in := range tcp.NumInputs {
-			if !st.inputs().Has(in) {
+			if !st.Inputs().Has(in) {
 				continue
 			}
 			for _, row := range tcp.Transitions() {

@@ -1,9 +1,10 @@
-package tracker
+package tracker_test
 
 import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -24,13 +25,13 @@ func TestSeenFollowsEverySegment(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, asked := range []bool{false, true} {
-		var seen []Event
-		var newest Event
-		tk, err := New(Config{Segments: asked}, func(e *Event) {
-			if e.Kind == EventSegment {
+		var seen []tracker.Event
+		var newest tracker.Event
+		tk, err := tracker.New(tracker.Config{Segments: asked}, func(e *tracker.Event) {
+			if e.Kind == tracker.EventSegment {
 				seen = append(seen, *e)
 			}
-			if newest.Kind == EventSegment && newest.Packet == e.Packet && e.Packet != 0 {
+			if newest.Kind == tracker.EventSegment && newest.Packet == e.Packet && e.Packet != 0 {
 				t.Errorf("after the EventSegment of #%d comes %+v", e.Packet, *e)
 			}
 			newest = *e

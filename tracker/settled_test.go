@@ -1,9 +1,10 @@
-package tracker
+package tracker_test
 
 import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -19,8 +20,8 @@ func TestSettledHeedsBackOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var tk *Tracker
-	l.run(t, func(*Event) {}, func(last *Tracker, _, _ int) { tk = last })
+	var tk *tracker.Tracker
+	l.run(t, func(*tracker.Event) {}, func(last *tracker.Tracker, _, _ int) { tk = last })
 	handshake := tk.Now()
 	for _, row := range []struct {
 		after time.Duration
@@ -32,7 +33,7 @@ func TestSettledHeedsBackOff(t *testing.T) {
 	} {
 		tk.Advance(handshake.Add(row.after))
 		told := 0
-		tk.Each(func(r *Record) {
+		tk.Each(func(r *tracker.Record) {
 			told++
 			if server := &r.Ends[tcp.Server]; server.State != tcp.Established || server.Certainty != row.want {
 				t.Errorf("after %v the server is %v, %v, want %v", row.after, server.State, server.Certainty, row.want)

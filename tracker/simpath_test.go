@@ -1,4 +1,4 @@
-package tracker
+package tracker_test
 
 import (
 	"container/heap"

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -50,8 +52,8 @@ type Stats struct {
 // the book of what was found in them, and makes Events of what the two tell.
 type Tracker struct {
 	emit     func(*Event)
-	machine  *Machine
-	book     *Book
+	machine  *conn.Machine
+	book     *anomaly.Book
 	event    Event  // lent out: by value it was copied five times, to the cross-flow stage and the printer
 	record   Record // lent out with every EventConnection
 	segments bool
@@ -68,8 +70,8 @@ func New(cfg Config, emit func(*Event)) (*Tracker, error) {
 		}
 	}
 	t := &Tracker{emit: emit, segments: cfg.Segments}
-	t.book = NewBook(t.found)
-	t.machine = NewMachine(Setup{
+	t.book = anomaly.NewBook(t.found)
+	t.machine = conn.NewMachine(conn.Setup{
 		Stack:    stack,
 		TwoMSL:   cfg.TwoMSL,
 		Cut:      cfg.Cut,
@@ -81,7 +83,7 @@ func New(cfg Config, emit func(*Event)) (*Tracker, error) {
 
 // Now returns the tracker's time: that of the newest segment, or of the last
 // Advance.
-func (t *Tracker) Now() tcp.Time { return t.machine.now }
+func (t *Tracker) Now() tcp.Time { return t.machine.Now }
 
 // Stats returns what was counted so far.
 func (t *Tracker) Stats() Stats { return Stats(t.machine.Counts()) }
@@ -97,7 +99,7 @@ func (t *Tracker) Advance(now tcp.Time) { t.machine.Advance(now) }
 // Lost tells that the capture lost packets, by the given time at the latest, and
 // that nobody knows of which connections. What is found from now on in those that
 // had begun by then is ambiguous, unless the packets at hand prove it.
-func (t *Tracker) Lost(by tcp.Time) { t.machine.Lost(by) }
+func (t *Tracker) Lost(by tcp.Time) { t.machine.LostBy(by) }
 
 // Each calls f with the record of every connection that is kept, as it is at the
 // present time, in no order. The Record is lent to f for the call only, see
@@ -121,56 +123,56 @@ func (t *Tracker) tell(e Event) {
 }
 
 // Opened tells that a connection came into sight.
-func (t *Tracker) Opened(c *Conn, o Opening) {
+func (t *Tracker) Opened(c *conn.Conn, o conn.Opening) {
 	t.tell(Event{
-		Kind: EventOpen, Time: t.machine.now, Packet: o.Packet, Conn: int(c.id), End: o.From,
-		Client: c.addr(tcp.Client), Server: c.addr(tcp.Server),
-		Origin: c.origin(), Incarnation: int(c.incarnation), Flags: o.Flags, Seq: o.Seq,
+		Kind: EventOpen, Time: t.machine.Now, Packet: o.Packet, Conn: int(c.ID), End: o.From,
+		Client: c.Addr(tcp.Client), Server: c.Addr(tcp.Server),
+		Origin: c.Origin(), Incarnation: int(c.Incarnation), Flags: o.Flags, Seq: o.Seq,
 	})
 }
 
 // Moved tells that an end changed its state.
-func (t *Tracker) Moved(c *Conn, m *Move) {
+func (t *Tracker) Moved(c *conn.Conn, m *conn.Move) {
 	e := &t.event
-	if e.Conn != int(c.id) || e.Kind != EventTransition { // two in a row are often of one connection
-		*e = Event{Kind: EventTransition, Conn: int(c.id), Client: c.addr(tcp.Client), Server: c.addr(tcp.Server)}
+	if e.Conn != int(c.ID) || e.Kind != EventTransition { // two in a row are often of one connection
+		*e = Event{Kind: EventTransition, Conn: int(c.ID), Client: c.Addr(tcp.Client), Server: c.Addr(tcp.Server)}
 	}
 	e.Time, e.Packet, e.End = m.At, m.Packet, m.End
-	e.Bytes = [2]uint64{c.ends[tcp.Client].bytes, c.ends[tcp.Server].bytes}
+	e.Bytes = [2]uint64{c.Ends[tcp.Client].Bytes, c.Ends[tcp.Server].Bytes}
 	e.From, e.To, e.Inputs, e.Refuted, e.Basis = m.From, m.To, m.Inputs, m.Refuted, m.Basis
 	t.emit(e)
 }
 
 // Happened has the checks look at what happened.
-func (t *Tracker) Happened(s *scene) { t.book.Examine(s) }
+func (t *Tracker) Happened(s *conn.Scene) { t.book.Examine(s) }
 
 // Seen tells, if it is asked for, that a segment or, with packet 0, a timer of
 // the connection was seen to, and all that came of it was told.
-func (t *Tracker) Seen(c *Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) {
+func (t *Tracker) Seen(c *conn.Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) {
 	if !t.segments {
 		return
 	}
 	t.tell(Event{
-		Kind: EventSegment, Time: t.machine.now, Packet: packet, Conn: int(c.id), End: from, Skipped: skipped,
+		Kind: EventSegment, Time: t.machine.Now, Packet: packet, Conn: int(c.ID), End: from, Skipped: skipped,
 		Ends: [2]tcp.Views{t.machine.Socket(c, tcp.Client), t.machine.Socket(c, tcp.Server)},
 	})
 }
 
 // Over tells that a connection will not change any more.
-func (t *Tracker) Over(c *Conn) {
+func (t *Tracker) Over(c *conn.Conn) {
 	t.fill(&t.record, c)
-	t.tell(Event{Kind: EventConnection, Time: t.machine.now, Conn: int(c.id), Record: &t.record})
+	t.tell(Event{Kind: EventConnection, Time: t.machine.Now, Conn: int(c.ID), Record: &t.record})
 	t.book.Forget(c)
 }
 
 // Faulty has the book say what is odd about the capture itself.
-func (t *Tracker) Faulty(f Fault) { t.book.Fault(f, t.machine.now) }
+func (t *Tracker) Faulty(f conn.Fault) { t.book.Fault(f, t.machine.Now) }
 
 // found tells of an anomaly.
-func (t *Tracker) found(c *Conn, a *Anomaly) {
-	e := Event{Kind: EventAnomaly, Time: t.machine.now, Packet: a.Packet, Conn: a.Conn, End: a.End, Anomaly: a}
+func (t *Tracker) found(c *conn.Conn, a *anomaly.Anomaly) {
+	e := Event{Kind: EventAnomaly, Time: t.machine.Now, Packet: a.Packet, Conn: a.Conn, End: a.End, Anomaly: a}
 	if c != nil {
-		e.Client, e.Server = c.addr(tcp.Client), c.addr(tcp.Server)
+		e.Client, e.Server = c.Addr(tcp.Client), c.Addr(tcp.Server)
 	}
 	t.tell(e)
 }

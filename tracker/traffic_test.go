@@ -5,6 +5,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/crossflow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -25,7 +26,7 @@ func BenchmarkTraffic(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				crowd := tracker.NewCrowd(func(*tracker.Event) {})
+				crowd := crossflow.New(func(*tracker.Event) {})
 				tk, err := tracker.New(tracker.Config{}, crowd.Event)
 				if err != nil {
 					b.Fatal(err)

@@ -1,4 +1,4 @@
-package tracker
+package tracker_test
 
 import (
 	"fmt"
@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -60,7 +62,7 @@ func (k simKind) String() string {
 const simEnd = 900 * time.Second
 
 // simStart is when it begins.
-const simStart = 1_000_000 * second
+const simStart = 1_000_000 * tcp.Second
 
 // pick returns one of the choices.
 func pick[T any](rnd *rand.Rand, choices ...T) T { return choices[rnd.IntN(len(choices))] }
@@ -261,41 +263,41 @@ var beforeSending = map[tcp.InputSet]tcp.StateSet{
 
 // A replayed exchange is what the tracker made of it.
 type replayed struct {
-	records []*Record
+	records []*tracker.Record
 	visited tcp.StateSet // by the assumed view
-	stats   Stats
+	stats   tracker.Stats
 }
 
 // watch has a tracker look at the captured segments, and calls failf for
 // everything that it proves too early.
 func watch(m *sim, segments []capturedSegment, failf func(string, ...any)) replayed {
 	var r replayed
-	var sent []Event
-	tk, err := New(Config{}, func(e *Event) {
+	var sent []tracker.Event
+	tk, err := tracker.New(tracker.Config{}, func(e *tracker.Event) {
 		switch e.Kind {
-		case EventTransition:
+		case tracker.EventTransition:
 			r.visited |= e.From.Set() | e.To.Set()
 			if e.Basis == tcp.BySending && beforeSending[e.Inputs] != 0 {
 				sent = append(sent, *e)
 			}
-		case EventConnection:
+		case tracker.EventConnection:
 			r.records = append(r.records, e.Record.Clone())
 		}
 	})
 	if err != nil {
 		panic(err)
 	}
-	witnesses := map[*Conn]*[2]witness{}
+	witnesses := map[*conn.Conn]*[2]witness{}
 	for i := range segments {
 		s := &segments[i]
 		sent = sent[:0]
 		tk.Observe(&s.Segment)
 		k, _ := flow.KeyOf(&s.Segment)
-		for c := tk.machine.newestOf(k); c != nil; c = c.older() {
+		for c := tk.Machine().NewestOf(k); c != nil; c = c.Older() {
 			w := witnesses[c]
 			if w == nil {
 				w = new([2]witness)
-				if c.origin() == tcp.FromSYN && m.hosts[1].habits.listens { // else a late copy of the other SYN may join
+				if c.Origin() == tcp.FromSYN && m.hosts[1].habits.listens { // else a late copy of the other SYN may join
 					w[tcp.Client].at = since(m.hostAt(c, tcp.Client).history, s.sentAt)
 					w[tcp.Server].at = since(m.hostAt(c, tcp.Server).history, s.sentAt)
 				}
@@ -303,12 +305,12 @@ func watch(m *sim, segments []capturedSegment, failf func(string, ...any)) repla
 			}
 			for e := range tcp.Endpoint(2) {
 				h := m.hostAt(c, e)
-				if was := w[e].proved; !w[e].follow(h.history, c.ends[e].proved, s.Time) {
-					failf("at frame %d %v is proved %v after %v; its history is %v", s.Packet, h.addr, c.ends[e].proved.List(), was.List(), h.past())
+				if was := w[e].proved; !w[e].follow(h.history, c.Ends[e].Proved, s.Time) {
+					failf("at frame %d %v is proved %v after %v; its history is %v", s.Packet, h.addr, c.Ends[e].Proved.List(), was.List(), h.past())
 				}
 			}
 			for _, e := range sent {
-				if proved := c.ends[e.End].proved; e.Conn == int(c.id) && proved&beforeSending[e.Inputs] != 0 {
+				if proved := c.Ends[e.End].Proved; e.Conn == int(c.ID) && proved&beforeSending[e.Inputs] != 0 {
 					failf("at frame %d the %v %s, but is still proved %v", s.Packet, e.End, e.Inputs, proved.List())
 				}
 			}
@@ -317,13 +319,13 @@ func watch(m *sim, segments []capturedSegment, failf func(string, ...any)) repla
 	tk.Advance(m.now)
 	r.stats = tk.Stats()
 	tk.Close()
-	slices.SortFunc(r.records, func(a, b *Record) int { return a.Conn - b.Conn })
+	slices.SortFunc(r.records, func(a, b *tracker.Record) int { return a.Conn - b.Conn })
 	return r
 }
 
 // hostAt returns the host that is the given end of the connection.
-func (m *sim) hostAt(c *Conn, e tcp.Endpoint) *simHost {
-	if c.addr(e) == m.hosts[0].addr {
+func (m *sim) hostAt(c *conn.Conn, e tcp.Endpoint) *simHost {
+	if c.Addr(e) == m.hosts[0].addr {
 		return m.hosts[0]
 	}
 	return m.hosts[1]
@@ -386,7 +388,7 @@ func drawn(segments []capturedSegment) string {
 		}
 		l.rungs = append(l.rungs, r)
 	}
-	tk, _ := New(Config{}, func(*Event) {})
+	tk, _ := tracker.New(tracker.Config{}, func(*tracker.Event) {})
 	for i := range segments {
 		tk.Observe(&segments[i].Segment)
 		l.rungs[i].cells = [2]string{l.cell(tk, false), l.cell(tk, true)}

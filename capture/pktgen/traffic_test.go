@@ -10,6 +10,8 @@ import (
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/crossflow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -98,7 +100,7 @@ func replay(t *testing.T, traffic pktgen.Traffic) replayed {
 	}
 	defer src.Close()
 	r := replayed{states: map[string]int{}, alarms: map[string]string{}, kinds: map[string]int{}}
-	crowd := tracker.NewCrowd(r.event)
+	crowd := crossflow.New(r.event)
 	tk, err := tracker.New(tracker.Config{}, crowd.Event)
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +125,7 @@ func (r *replayed) event(e *tracker.Event) {
 	case tracker.EventAnomaly:
 		a := e.Anomaly
 		r.kinds[a.Kind]++
-		if a.Severity > tracker.Notice && r.alarms[a.Kind] == "" {
+		if a.Severity > anomaly.Notice && r.alarms[a.Kind] == "" {
 			r.alarms[a.Kind] = fmt.Sprintf("%s (frames %v)", a.Text, a.Evidence)
 		}
 	case tracker.EventConnection:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 )
 
 // A live capture has two clocks. The timers of the connections run by the one that
@@ -155,8 +156,8 @@ func (w *Watch) tellLoss(now time.Time) {
 	if lost == t.lost || !now.IsZero() && !t.lostAt.IsZero() && now.Sub(t.lostAt) < lossEvery {
 		return
 	}
-	w.found("capture-gap", tracker.Anomaly{
-		Cause: "dropped", Confidence: tracker.ConfidenceProved, Count: int(lost - t.lost),
+	w.found("capture-gap", anomaly.Anomaly{
+		Cause: "dropped", Confidence: anomaly.ConfidenceProved, Count: int(lost - t.lost),
 		Text: fmt.Sprintf("The kernel had no room for %d packets (%d in all), which may be of any connection: what seems to be missing, or sent again, may only not have been captured.",
 			lost-t.lost, lost),
 	})
@@ -183,13 +184,13 @@ func (w *Watch) tellClock() {
 		are = "behind"
 	}
 	text := fmt.Sprintf("the clock that stamps the packets was set %s by %v: times go on as before, and are %v %s it", set, by.Abs().Round(time.Millisecond), ahead.Abs().Round(time.Millisecond), are)
-	w.found("clock-step", tracker.Anomaly{Cause: cause, Confidence: tracker.ConfidenceAssumed, Count: 1, Text: "T" + text[1:] + ". The timers of the connections are right."})
+	w.found("clock-step", anomaly.Anomaly{Cause: cause, Confidence: anomaly.ConfidenceAssumed, Count: 1, Text: "T" + text[1:] + ". The timers of the connections are right."})
 	w.notice(text)
 }
 
 // found tells of an anomaly of the capture itself, of a kind in the catalogue.
-func (w *Watch) found(kind string, a tracker.Anomaly) {
-	k, err := tracker.ParseKind(kind)
+func (w *Watch) found(kind string, a anomaly.Anomaly) {
+	k, err := anomaly.ParseKind(kind)
 	if err != nil {
 		panic("watch: " + err.Error()) // a mistake of this package
 	}

@@ -33,6 +33,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/crossflow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -84,7 +85,7 @@ type Watch struct {
 	live  *capture.Live
 
 	tracker     *tracker.Tracker
-	crowd       *tracker.Crowd
+	crowd       *crossflow.Detector
 	emit        func(*tracker.Event) // what the tracker tells
 	sink        Sink
 	failed      error // of sink
@@ -128,7 +129,7 @@ func Live(c capture.LiveOptions, t tracker.Config) (*Watch, error) {
 // newWatch makes a Watch of what open opens.
 func newWatch(t tracker.Config, open func(*Watch) error) (_ *Watch, err error) {
 	w := new(Watch)
-	w.crowd = tracker.NewCrowd(w.event)
+	w.crowd = crossflow.New(w.event)
 	if w.tracker, err = tracker.New(t, func(e *tracker.Event) { w.emit(e) }); err != nil {
 		return nil, err
 	}

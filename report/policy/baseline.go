@@ -16,6 +16,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -72,7 +73,7 @@ func (s *Shape) add(c *tracker.Record) {
 }
 
 // many adds an anomaly over many connections.
-func (s *Shape) many(a *tracker.Anomaly) { s.lines["over many connections: "+a.Kind]++ }
+func (s *Shape) many(a *anomaly.Anomaly) { s.lines["over many connections: "+a.Kind]++ }
 
 // kindText writes kinds of anomalies and how often each is there.
 func kindText(kinds map[string]int, before string) (text string) {

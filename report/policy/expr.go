@@ -15,6 +15,7 @@ import (
 	"github.com/expr-lang/expr/vm"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -343,7 +344,7 @@ func makeWords() map[string]string {
 	for _, s := range tcp.States() {
 		words[s.String()] = s.String()
 	}
-	for _, k := range tracker.Kinds() {
+	for _, k := range anomaly.Kinds() {
 		words[strings.ReplaceAll(k.Name, "-", "_")] = k.Name
 	}
 	return words
@@ -358,7 +359,7 @@ func makeVocabulary() map[string][]string {
 		v["state"] = append(v["state"], s.String())
 	}
 	v["proved_state"] = v["state"]
-	for _, k := range tracker.Kinds() {
+	for _, k := range anomaly.Kinds() {
 		v["kind"] = append(v["kind"], k.Name)
 	}
 	v["kind"] = append(v["kind"], timerKinds...)
@@ -369,7 +370,7 @@ func makeVocabulary() map[string][]string {
 	for o := tcp.FromSYN; o <= tcp.FromMidstream; o++ {
 		v["origin"] = append(v["origin"], o.String())
 	}
-	certainty := map[string]bool{tracker.ConfidenceAmbiguous.String(): true}
+	certainty := map[string]bool{anomaly.ConfidenceAmbiguous.String(): true}
 	for c := tcp.Assumed; c <= tcp.Proved; c++ {
 		certainty[c.String()] = true
 	}

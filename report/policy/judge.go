@@ -8,6 +8,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -140,7 +141,7 @@ func (r *rule) fault(err error) error {
 }
 
 // Anomaly takes an anomaly over many connections.
-func (j *Judge) Anomaly(a *tracker.Anomaly) {
+func (j *Judge) Anomaly(a *anomaly.Anomaly) {
 	if j.shape != nil {
 		j.shape.many(a)
 	}
@@ -161,7 +162,7 @@ func (j *Judge) Anomaly(a *tracker.Anomaly) {
 }
 
 // denied tells of an anomaly that rule i denies.
-func (j *Judge) denied(i int, a *tracker.Anomaly, c *tracker.Record) {
+func (j *Judge) denied(i int, a *anomaly.Anomaly, c *tracker.Record) {
 	verdict, short := report.Failed, a.Kind
 	if !j.counts(a) {
 		verdict, short = report.Undecided, fmt.Sprintf("%s, but it is only %v", a.Kind, a.Confidence)
@@ -172,8 +173,8 @@ func (j *Judge) denied(i int, a *tracker.Anomaly, c *tracker.Record) {
 }
 
 // counts reports whether an anomaly is sure enough to fail a rule.
-func (j *Judge) counts(a *tracker.Anomaly) bool {
-	return a.Confidence == tracker.ConfidenceProved || j.o.Strict && a.Confidence == tracker.ConfidenceAssumed
+func (j *Judge) counts(a *anomaly.Anomaly) bool {
+	return a.Confidence == anomaly.ConfidenceProved || j.o.Strict && a.Confidence == anomaly.ConfidenceAssumed
 }
 
 // expect compares the states at the end, assumed or not.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -45,8 +46,8 @@ func connection(conn int, client, server string) *tracker.Record {
 }
 
 // odd adds an anomaly.
-func odd(r *tracker.Record, kind string, severity tracker.Severity, certain tracker.Confidence) *tracker.Record {
-	r.Anomalies = append(r.Anomalies, tracker.Anomaly{Conn: r.Conn, Kind: kind, Severity: severity, Confidence: certain, Packet: 9, Evidence: []int{8, 9}, Text: "so", Count: 1})
+func odd(r *tracker.Record, kind string, severity anomaly.Severity, certain anomaly.Confidence) *tracker.Record {
+	r.Anomalies = append(r.Anomalies, anomaly.Anomaly{Conn: r.Conn, Kind: kind, Severity: severity, Confidence: certain, Packet: 9, Evidence: []int{8, 9}, Text: "so", Count: 1})
 	return r
 }
 
@@ -111,17 +112,17 @@ func TestCertainty(t *testing.T) {
 		{"both ends together", "{name: a, forbid: client.state == CLOSED && server.state == CLOSED || client.state != CLOSED && server.state != CLOSED}",
 			[]*tracker.Record{connection(1, "CLOSED|TIME_WAIT", "CLOSED|LAST_ACK")}, false, "undecided: the state of the client is one of several", "failed"},
 
-		{"a proved anomaly fails", grave, []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", tracker.Error, tracker.ConfidenceProved)}, false, "failed", ""},
-		{"an assumed one does not", grave, []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", tracker.Error, tracker.ConfidenceAssumed)}, false,
+		{"a proved anomaly fails", grave, []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Error, anomaly.ConfidenceProved)}, false, "failed", ""},
+		{"an assumed one does not", grave, []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Error, anomaly.ConfidenceAssumed)}, false,
 			"undecided: an anomaly is not proved", "failed"},
-		{"an ambiguous one never", grave, []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", tracker.Error, tracker.ConfidenceAmbiguous)}, false,
+		{"an ambiguous one never", grave, []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Error, anomaly.ConfidenceAmbiguous)}, false,
 			"undecided: an anomaly is not proved", ""},
 
 		{"octets of all that was captured", bytes, []*tracker.Record{connection(1, "CLOSED", "CLOSED")}, false, "failed", ""},
 		{"octets of a part", bytes, []*tracker.Record{midstream}, false, "undecided: its beginning was not captured", ""},
-		{"octets of one direction", bytes, []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "asymmetric-capture", tracker.Notice, tracker.ConfidenceProved)}, false,
+		{"octets of one direction", bytes, []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "asymmetric-capture", anomaly.Notice, anomaly.ConfidenceProved)}, false,
 			"undecided: only one direction was captured", ""},
-		{"octets of a lossy capture", bytes, []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "capture-gap", tracker.Notice, tracker.ConfidenceProved)}, false,
+		{"octets of a lossy capture", bytes, []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "capture-gap", anomaly.Notice, anomaly.ConfidenceProved)}, false,
 			"undecided: packets are missing from the capture", ""},
 		{"what was open where the capture is cut off", closed, []*tracker.Record{connection(1, "ESTABLISHED", "ESTABLISHED")}, true, "undecided: the capture is cut off", ""},
 		{"what was closed before fails", "{name: a, forbid: server.state == CLOSED}", []*tracker.Record{connection(1, "CLOSED", "CLOSED")}, true, "failed", ""},
@@ -136,16 +137,16 @@ func TestCertainty(t *testing.T) {
 			[]*tracker.Record{connection(1, "CLOSED", "CLOSED?"), connection(2, "CLOSED", "CLOSED?")}, false, "undecided: states are only assumed, or not known", "failed"},
 		{"an unknown one may be", none, []*tracker.Record{connection(1, "CLOSED", "UNKNOWN?")}, false, "undecided: states are only assumed, or not known", ""},
 		{"anomalies of the set", "{name: a, count: 'count(connections, len(.anomalies) > 0) == 0'}",
-			[]*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", tracker.Error, tracker.ConfidenceAssumed)}, false, "undecided: anomalies are not proved", "failed"},
+			[]*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Error, anomaly.ConfidenceAssumed)}, false, "undecided: anomalies are not proved", "failed"},
 		{"the set of a match", "{name: a, match: conn > 1, count: len(connections) == 1}",
 			[]*tracker.Record{connection(1, "CLOSED", "CLOSED"), connection(2, "CLOSED", "CLOSED")}, false, "passed", ""},
 
-		{"a severity means it and above", "{name: a, deny: warning}", []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", tracker.Error, tracker.ConfidenceProved)}, false, "failed", ""},
-		{"and not below", "{name: a, deny: warning}", []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", tracker.Notice, tracker.ConfidenceProved)}, false, "passed", ""},
+		{"a severity means it and above", "{name: a, deny: warning}", []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Error, anomaly.ConfidenceProved)}, false, "failed", ""},
+		{"and not below", "{name: a, deny: warning}", []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Notice, anomaly.ConfidenceProved)}, false, "passed", ""},
 		{"what one rule allows no rule denies", "{name: a, deny: warning}\n- {name: b, port: 1081, allow: syn-timeout}",
-			[]*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", tracker.Error, tracker.ConfidenceProved)}, false, "passed", ""},
+			[]*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Error, anomaly.ConfidenceProved)}, false, "passed", ""},
 		{"but only where that rule applies", "{name: a, deny: warning}\n- {name: b, port: 1081, allow: syn-timeout}",
-			[]*tracker.Record{odd(connection(2, "CLOSED", "CLOSED"), "syn-timeout", tracker.Error, tracker.ConfidenceProved)}, false, "failed", ""},
+			[]*tracker.Record{odd(connection(2, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Error, anomaly.ConfidenceProved)}, false, "failed", ""},
 		{"no connection", leak, nil, false, "undecided", ""},
 	} {
 		if got := judged(t, test.rules, Options{}, test.cut, test.records...); got != test.want && !(test.cut && strings.HasPrefix(got, test.want)) {
@@ -162,7 +163,7 @@ func TestCertainty(t *testing.T) {
 
 // An anomaly over many connections is denied by rules that are about all.
 func TestAnomaliesOverMany(t *testing.T) {
-	scan := &tracker.Anomaly{Kind: "port-scan", Severity: tracker.Warning, Text: "so", Count: 20}
+	scan := &anomaly.Anomaly{Kind: "port-scan", Severity: anomaly.Warning, Text: "so", Count: 20}
 	for _, test := range []struct {
 		flags []Flag
 		want  report.Verdict

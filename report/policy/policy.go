@@ -15,6 +15,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -86,7 +87,7 @@ type rule struct {
 // A grade is a kind of anomaly, or a severity.
 type grade struct {
 	kind     string // "": the severity
-	severity tracker.Severity
+	severity anomaly.Severity
 }
 
 // parseGrade reads a kind or a severity.
@@ -96,7 +97,7 @@ func parseGrade(text string) (grade, error) {
 			return grade{severity: s}, nil
 		}
 	}
-	if _, err := tracker.ParseKind(text); err != nil {
+	if _, err := anomaly.ParseKind(text); err != nil {
 		return grade{}, fmt.Errorf("%q is neither a severity (%s) nor a kind of anomaly (tcpwatch anomalies lists them)",
 			report.Escape(text), strings.Join(Severities(), ", "))
 	}
@@ -105,13 +106,13 @@ func parseGrade(text string) (grade, error) {
 
 // denies reports whether the grade, denied, covers an anomaly: a severity means
 // it and above.
-func (g grade) denies(a *tracker.Anomaly) bool {
+func (g grade) denies(a *anomaly.Anomaly) bool {
 	return g.kind == a.Kind || g.kind == "" && a.Severity >= g.severity
 }
 
 // allows reports whether the grade, allowed, covers an anomaly: a severity
 // means it and below.
-func (g grade) allows(a *tracker.Anomaly) bool {
+func (g grade) allows(a *anomaly.Anomaly) bool {
 	return g.kind == a.Kind || g.kind == "" && a.Severity <= g.severity
 }
 
@@ -134,7 +135,7 @@ type Flag struct {
 func New(path string, flags []Flag, b *Baseline) (*Policy, error) {
 	p := &Policy{baseline: b}
 	if path == "" {
-		flags = append([]Flag{{"deny", tracker.Error.String()}}, flags...)
+		flags = append([]Flag{{"deny", anomaly.Error.String()}}, flags...)
 	} else if err := p.load(path); err != nil {
 		return nil, err
 	}

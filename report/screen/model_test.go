@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 
 	tea "charm.land/bubbletea/v2"
@@ -29,7 +30,7 @@ func crowd(n int) *report.Snapshot {
 		if i%10 == 0 {
 			r.Ends[0].State = tcp.TimeWait
 			r.Ends[1].State = tcp.Closed
-			r.Anomalies = []tracker.Anomaly{{Conn: i + 1, Kind: "evil\x1b[2Jkind", Text: "a \x1b]0;title\x07 text", Count: 1}}
+			r.Anomalies = []anomaly.Anomaly{{Conn: i + 1, Kind: "evil\x1b[2Jkind", Text: "a \x1b]0;title\x07 text", Count: 1}}
 		}
 		s.Records = append(s.Records, r)
 	}

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 
 	tea "charm.land/bubbletea/v2"
@@ -48,7 +49,7 @@ type Display struct {
 	program   *tea.Program
 	refreshes chan *refresh // holds the newest, until it is drawn
 	ladder    atomic.Pointer[watched]
-	anomalies []tracker.Anomaly // the newest, see keptAnomalies
+	anomalies []anomaly.Anomaly // the newest, see keptAnomalies
 	started   atomic.Bool
 	ended     chan struct{} // Run has returned
 }
@@ -56,7 +57,7 @@ type Display struct {
 // A refresh is all that is new.
 type refresh struct {
 	*report.Snapshot
-	anomalies []tracker.Anomaly
+	anomalies []anomaly.Anomaly
 }
 
 // A watched connection is the one whose ladder is open. The tracker adds to the
@@ -144,11 +145,11 @@ func (d *Display) Event(e *tracker.Event) {
 }
 
 // keep keeps an anomaly of which no Record will tell.
-func (d *Display) keep(a tracker.Anomaly) {
+func (d *Display) keep(a anomaly.Anomaly) {
 	a.Evidence = append([]int(nil), a.Evidence...)
 	if len(d.anomalies) == 2*keptAnomalies {
 		// A new array: a screen may be reading the old one.
-		d.anomalies = append(make([]tracker.Anomaly, 0, 2*keptAnomalies), d.anomalies[keptAnomalies:]...)
+		d.anomalies = append(make([]anomaly.Anomaly, 0, 2*keptAnomalies), d.anomalies[keptAnomalies:]...)
 	}
 	d.anomalies = append(d.anomalies, a)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/report/internal/replaytest"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -345,7 +346,7 @@ func TestEvents(t *testing.T) {
 	}
 	rows := &report.Snapshot{Time: tcp.Time(time.Hour) + s.frame.Load().snapshot.Time}
 	for i := range shownRows + 7 {
-		r := &tracker.Record{Conn: i + 1, Anomalies: []tracker.Anomaly{{Kind: "<script>\x1b"}}}
+		r := &tracker.Record{Conn: i + 1, Anomalies: []anomaly.Anomaly{{Kind: "<script>\x1b"}}}
 		rows.Records = append(rows.Records, r)
 	}
 	s.Refresh(rows)

@@ -1,5 +1,7 @@
 package oracle
 
+import "github.com/tcpwatch/tcpwatch/tracker/anomaly"
+
 import (
 	"fmt"
 	"net/netip"
@@ -186,9 +188,9 @@ func (c *Case) States() (compared int, misses []Miss) {
 // that should not have been. How many were compared is of those that were asked
 // for and of the captures.
 func (c *Case) Anomalies() (compared int, misses []Miss) {
-	flagged := map[string]map[string]*tracker.Anomaly{}
+	flagged := map[string]map[string]*anomaly.Anomaly{}
 	for _, tap := range c.Taps {
-		flagged[tap] = map[string]*tracker.Anomaly{}
+		flagged[tap] = map[string]*anomaly.Anomaly{}
 		for _, r := range replay(c.segments[tap], 0) {
 			for i := range r.Anomalies {
 				flagged[tap][r.Anomalies[i].Kind] = &r.Anomalies[i]
@@ -225,7 +227,7 @@ func (c *Case) Anomalies() (compared int, misses []Miss) {
 			continue
 		}
 		for _, a := range flagged[tap] {
-			if a.Severity > tracker.Notice {
+			if a.Severity > anomaly.Notice {
 				miss(tap, a.Kind+" ("+a.Text+")", "nothing, as nothing is wrong here")
 			}
 		}

@@ -10,6 +10,9 @@ import (
 // known".
 type Time int64
 
+// Second is one second of trace time.
+const Second = Time(time.Second)
+
 // Std returns t as a time.Time in UTC.
 func (t Time) Std() time.Time { return time.Unix(0, int64(t)).UTC() }
 

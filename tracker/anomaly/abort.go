@@ -1,0 +1,477 @@
+package anomaly
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// Connections that end, or whose close ends, in a RST. Who made the RST is told
+// by its numbers (reset.go); what made its sender do so, by what went before.
+
+// beforeFIN are the states of an open connection whose end has not closed yet.
+var beforeFIN = tcp.SynReceived.Set() | tcp.Established.Set() | tcp.CloseWait.Set()
+
+const abortedText = "{X} aborted the connection with RST instead of closing it with FIN: SO_LINGER with a time of 0, a close() with received bytes unread, or the policy of a firewall.{sent} Neither end keeps TIME_WAIT."
+
+var lingerZeroAbort = Kind{
+	Name:     "linger-zero-abort",
+	Severity: Notice,
+	Title:    "Closed with RST instead of FIN",
+	RFC:      "RFC 9293 §3.6, §3.10.5",
+	Causes: []Cause{
+		{"clean", abortedText},
+		{"unacked", abortedText},
+	},
+	Phrases: []Phrase{
+		{"lost", "sent", " {n bytes} that it had sent were not acknowledged and may be lost."},
+		{"nothing", "sent", " It had sent no data."},
+		{"all-acked", "sent", " All that it had sent was acknowledged."},
+	},
+	Thresholds: triesInVain,
+	Moves:      []SeverityMove{{"unacked", Warning, "if octets that {X} had sent were not acknowledged"}},
+	on:         conn.OnRST,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		if h.S.Flags&tcp.SYN != 0 || !h.abortsOpen() || h.triedInVain(x) {
+			return nil
+		}
+		if _, certain := h.unreadBy(x); certain {
+			return nil
+		}
+		f := &Finding{
+			end:      x,
+			Certain:  h.abortCertainty(),
+			Cause:    "clean",
+			Evidence: append(h.lastDataOf(x), h.S.Packet),
+		}
+		if n := h.unackedOf(x); n > 0 {
+			f.Cause, f.move, f.Values = "unacked", "unacked", Values{"n": n}
+			f.Say("lost")
+		} else if e := &h.Ends[x]; e.Has(conn.HasISS) && e.Nxt == e.ISS+1 {
+			f.Say("nothing")
+		} else if h.visible(y) {
+			f.Say("all-acked")
+		}
+		return f
+	},
+}
+
+var closeWithUnreadData = Kind{
+	Name:     "close-with-unread-data",
+	Severity: Warning,
+	Title:    "Closed with received data unread",
+	RFC:      "RFC 9293 §3.6.1, RFC 2525 §2.17",
+	Causes: []Cause{
+		{"window-zero", "{X} closed with {what} unread (its window was closed) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before; a program should read to the end of the stream before it closes."},
+		{"window-stood-still", "{X} closed with {what} unread (its window had not moved while it acknowledged them) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before; a program should read to the end of the stream before it closes."},
+	},
+	Phrases: []Phrase{
+		{"counted", "what", "{n received bytes}"},
+		{"uncounted", "what", "received bytes"},
+	},
+	Thresholds: append([]Threshold{
+		{"full segments acknowledged while the edge of the window stood still, at least", unreadSegments, ""},
+		{"size of a full segment, where no MSS was captured", unknownMSS, ""},
+		{"time that the edge stood still, at least", unreadFor, ""},
+	}, triesInVain...),
+	on: conn.OnRST,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		if !h.abortsOpen() || h.triedInVain(x) {
+			return nil
+		}
+		n, enough := h.unreadBy(x)
+		if !enough {
+			return nil
+		}
+		f := &Finding{
+			end:      x,
+			Cause:    "window-stood-still",
+			Certain:  ConfidenceAmbiguous,
+			Evidence: append(append(h.lastDataOf(y), h.lastAckOf(x)), h.S.Packet),
+			Values:   Values{"n": n},
+		}
+		if h.Before.Wnd[x] == 0 {
+			f.Cause, f.Certain = "window-zero", h.abortCertainty()
+		}
+		if n == 0 {
+			f.Say("uncounted")
+		} else {
+			f.Say("counted")
+		}
+		return f
+	},
+}
+
+var dataAfterCloseReset = Kind{
+	Name:     "data-after-close-reset",
+	Severity: Warning,
+	Title:    "Data met a fully closed socket",
+	RFC:      "RFC 9293 §3.6.1, RFC 2525 §2.16",
+	Causes: []Cause{
+		{"closed", "{X} had closed both directions {span} before (close(), not shutdown()), so {n bytes} from {Y} could not be delivered and it answered with RST."},
+		{"timer-expired", "{X} had closed {span} before and given up FIN_WAIT_2 since; {n bytes} from {Y} came too late and met a RST."},
+	},
+	Thresholds: []Threshold{
+		{"time in FIN_WAIT_2, by the stack of {X}", tcp.StackLinux.Stack().FinWait2, "stack"},
+		refusalTime,
+	},
+	on: conn.OnRST,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		data, ok := h.refusedData()
+		if !ok || !h.Ends[x].Has(conn.HasFIN) {
+			return nil
+		}
+		fin, _ := h.Find(x, tcp.SndFIN)
+		f := &Finding{
+			end:      x,
+			Cause:    "closed",
+			Certain:  ConfidenceAssumed,
+			Evidence: append(h.Frames(x, tcp.SndFIN), data, h.S.Packet),
+			Values:   Values{"n": h.streamEnd(y).Minus(h.Before.Acked[x]), "span": h.Now.Sub(fin.At)},
+		}
+		if h.forgot(x) {
+			f.Cause = "timer-expired"
+		}
+		return f
+	},
+}
+
+var lateFINReset = Kind{
+	Name:     "late-fin-reset",
+	Severity: Warning,
+	Title:    "FIN came after the closer had forgotten",
+	RFC:      "RFC 9293 §3.10.7.1",
+	Causes: []Cause{
+		{"timer-expired", "{Y} closed {span} after {X}, which no longer knew the connection and answered its FIN with RST: FIN_WAIT_2 of a closed socket lasts {limit}."},
+		{"closed-early", "{Y} closed {span} after {X}, which no longer knew the connection and answered its FIN with RST: its FIN_WAIT_2 timer is set short, or the host rebooted, or what is between them lost the flow."},
+	},
+	Phrases:    []Phrase{{"unread", "", " The {n bytes} that {Y} sent after that FIN may never have been read."}},
+	Thresholds: []Threshold{{"time in FIN_WAIT_2, by the stack of {X}", tcp.StackLinux.Stack().FinWait2, "stack"}},
+	Supersedes: []string{"fin-wait-2-stuck"},
+	on:         conn.OnRST,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || !h.closedFirst(x) || h.S.Seq != h.Ends[x].FIN+1 {
+			return nil
+		}
+		if h.Ends[y].FIN.Before(h.Before.Acked[x]) {
+			return nil // it had its ACK
+		}
+		closed, _ := h.Find(x, tcp.SndFIN)
+		fin, ok := h.Find(y, tcp.SndFIN)
+		if _, data := h.refusedData(); data || !ok || fin.At != h.Before.SentAt[y] {
+			return nil // what it answers is not the first FIN, or not that alone
+		}
+		since := closed
+		if ack, ok := h.Find(x, tcp.RcvAckOfFIN); ok {
+			since = ack
+		}
+		f := &Finding{
+			end:      x,
+			Certain:  ConfidenceAssumed,
+			Evidence: []int{closed.Packet(), since.Packet(), fin.Packet(), h.S.Packet},
+		}
+		f.Cause, f.Values = "closed-early", Values{"span": fin.At.Sub(closed.At)}
+		if held := h.Ends[x].Stack().FinWait2; held != 0 && h.Now.Sub(since.At) >= held {
+			f.Cause, f.Values["limit"] = "timer-expired", held
+		}
+		if clean := h.Ends[y].Clean; clean.Before(h.Ends[y].FIN) {
+			f.Values["n"] = h.Ends[y].FIN.Minus(clean)
+			f.Say("unread")
+		}
+		return f
+	},
+}
+
+var abortAfterFIN = Kind{
+	Name:     "abort-after-fin",
+	Severity: Notice,
+	Title:    "RST after own FIN without new data",
+	RFC:      "RFC 9293 §3.10.5",
+	Causes: []Cause{
+		{"", "{X} closed with FIN and then aborted with RST after {span}: a timeout of its FIN_WAIT_2 or of SO_LINGER, or a load balancer that clears up."},
+	},
+	Phrases:    []Phrase{{"unacked", "", " {n bytes} from {Y} had not been acknowledged."}},
+	Thresholds: []Threshold{refusalTime},
+	on:         conn.OnRST,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		if h.Before.RST != conn.ResetAbort || !h.Ends[x].Has(conn.HasFIN) || h.S.Seq != h.Ends[x].FIN+1 {
+			return nil
+		}
+		bare := h.S.Flags&tcp.ACK == 0
+		if _, answers := h.refusedData(); answers || bare && !h.visible(y) {
+			return nil // the answer to data, or to what was not captured
+		}
+		if h.resetBefore() || bare && h.Before.States[x] == tcp.Closed.Set() {
+			return nil // there was nothing left to abort
+		}
+		fin, ok := h.Find(x, tcp.SndFIN)
+		if !ok {
+			return nil
+		}
+		f := &Finding{
+			end:      x,
+			Certain:  h.abortCertainty(),
+			Evidence: []int{fin.Packet(), h.S.Packet},
+		}
+		f.Values = Values{"span": h.Now.Sub(fin.At)}
+		if n := h.streamEnd(y).Minus(h.Before.Acked[x]); h.Before.Acked[x].Before(h.streamEnd(y)) {
+			f.Values["n"] = n
+			f.Say("unacked")
+		}
+		return f
+	},
+}
+
+const lastAckText = "{Y} had not got the last ACK and repeated its FIN {span} after the first; {X}, which closed first, no longer holds TIME_WAIT (should last {hold}; {since} {held} before) and answered RST seq {seq}, so that {Y} ends with an error instead of a clean close. "
+
+var rstInsteadOfAck = Kind{
+	Name:     "rst-instead-of-ack",
+	Severity: Error,
+	Title:    "Repeated FIN answered by RST: the closer was gone",
+	RFC:      "RFC 9293 §3.5.2, §3.6.1",
+	Causes: []Cause{
+		{"time-wait-shortened", lastAckText + "TIME_WAIT was shortened (bucket limit, reuse, an earlier RST), or the host rebooted, or a NAT, load balancer or firewall lost the flow, or the RST is forged."},
+		{"time-wait-expired", lastAckText + "TIME_WAIT had expired normally; the retransmission timeout of the other end was longer."},
+		{"fin-wait-2-expired", "{Y} repeated its FIN after {span} and got a RST (seq {seq}): {X}, which closed first, had waited so long in FIN_WAIT_2 that it forgot the connection, and never came to TIME_WAIT. {Y} ends with an error instead of a clean close."},
+	},
+	Phrases: []Phrase{
+		{"acked", "since", "its last ACK was sent"},
+		{"entered", "since", "it was entered"},
+	},
+	Thresholds: []Threshold{
+		{"time in TIME_WAIT, by the stack of {X}", tcp.StackLinux.Stack().TimeWait2MSL, "2msl"},
+		{"time in FIN_WAIT_2, by the stack of {X}", tcp.StackLinux.Stack().FinWait2, "stack"},
+	},
+	on: conn.OnRST,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || h.Rare == nil {
+			return nil
+		}
+		again := h.Rare.Closing[y]
+		if !again.Unanswered || !h.closedFirst(x) || h.S.Seq != h.Ends[x].FIN+1 {
+			return nil
+		}
+		if gone, ok := h.Find(x, tcp.NoTCB); ok && gone.Packet() != h.S.Packet {
+			return nil // it had ended the connection before the FIN came, and never was in TIME_WAIT
+		}
+		fin, _ := h.Find(y, tcp.SndFIN)
+		_, forgot := h.Find(x, tcp.GiveUp)
+		most := h.M.TwoMSLOf(h.Ends[x].Stack())
+		held, since := h.timeWaitHeld(x, h.Now), "entered"
+		if acked := h.Now.Sub(h.Before.SentAt[x]); acked <= held { // that ACK shows that it still held it
+			held, since = acked, "acked"
+		}
+		f := &Finding{
+			end:      x,
+			Certain:  ConfidenceAssumed,
+			Cause:    "time-wait-shortened",
+			Values:   Values{"span": again.FINCopyAt.Sub(fin.At), "hold": hold(most), "held": held, "seq": h.S.Seq},
+			Evidence: append(append(append(h.Frames(x, tcp.SndFIN), fin.Packet(), again.FINCopy, h.S.Packet), h.Rare.Closing[x].Acks...), h.Frames(y, tcp.RcvAckOfFIN)...),
+		}
+		switch {
+		case forgot:
+			f.Cause = "fin-wait-2-expired"
+			return f
+		case held >= most:
+			f.Cause = "time-wait-expired"
+		}
+		f.Say(since)
+		return f
+	},
+}
+
+// abortsOpen reports whether the RST comes from its sender's own connection,
+// which was open and which it had not closed.
+func (h *checkInput) abortsOpen() bool {
+	x, y := h.From, h.From.Peer()
+	before := h.Before.States[x]
+	if h.Before.RST != conn.ResetAbort || before == 0 || before&^beforeFIN != 0 || !h.Ends[x].Has(conn.HasAcked) {
+		return false // it has spoken by nothing but RST
+	}
+	// Without ACK it may be the answer to a segment that was not captured.
+	return h.S.Flags&tcp.ACK != 0 || h.visible(y)
+}
+
+// abortCertainty is that of an abort: a RST without ACK has the numbers of an
+// abort by RFC 9293 §3.10.5, and of a reply to something older. Most stacks
+// send RST,ACK when they abort.
+func (h *checkInput) abortCertainty() Confidence {
+	if h.S.Flags&tcp.ACK == 0 {
+		return ConfidenceAmbiguous
+	}
+	return ConfidenceAssumed
+}
+
+// What an end does in vain before its timer, and not its program, aborts.
+const (
+	probesInVain  = 2 // keepalives
+	repeatsInVain = 4 // copies of what is not acknowledged
+)
+
+// triesInVain is what explains an abort by a timer.
+var triesInVain = []Threshold{
+	{"keepalives without an answer, less than", probesInVain, ""},
+	{"copies of what is not acknowledged, less than", repeatsInVain, ""},
+}
+
+// triedInVain reports whether the end had probed or repeated without an answer
+// before it sent the RST, so that a timer of its own explains the RST.
+func (h *checkInput) triedInVain(x tcp.Endpoint) bool {
+	probes, repeats := 0, 0
+	for g := range h.back() {
+		switch {
+		case g.From != x:
+			return false
+		case g.Is&conn.WasKeepalive != 0:
+			probes++
+		case g.Is&conn.WasOld != 0:
+			repeats++
+		}
+		if probes >= probesInVain || repeats >= repeatsInVain {
+			return true
+		}
+	}
+	return false
+}
+
+// Window evidence of unread octets: at least so many full segments were
+// acknowledged while the right edge stood still, for longer than a program that
+// reads needs to be woken.
+const (
+	unreadSegments = 2
+	unknownMSS     = 1460
+	unreadFor      = 200 * time.Millisecond
+)
+
+// unreadBy returns how many octets the end's window shows to lie unread in its
+// buffer when it sends the RST, and whether that is enough to say so: its right
+// edge has not moved while its ACKs went on, or the window is closed. The
+// window of the RST itself tells nothing: Linux empties the buffer first, and
+// other stacks write 0.
+func (h *checkInput) unreadBy(x tcp.Endpoint) (n tcp.Size, enough bool) {
+	e := &h.Ends[x]
+	if !e.Has(conn.HasAcked) {
+		return 0, false
+	}
+	shift, edge := e.Scale(&h.Ends[x.Peer()]), h.Before.Edge[x]
+	stands := func(ack tcp.Seq, wnd uint16) bool { // but for what scaling rounds off
+		return edge.Minus(ack.Add(tcp.Size(wnd)<<shift))>>shift == 0
+	}
+	var run []*conn.RecentSegment // the ACKs with that edge, the newest first
+	for g := range h.back() {
+		if g.From != x || g.Flags&(tcp.SYN|tcp.RST|tcp.ACK) != tcp.ACK || g.Is&(conn.WasStale|conn.WasForeign) != 0 {
+			continue
+		}
+		if !stands(g.Ack, g.Wnd) {
+			break
+		}
+		run = append(run, g)
+	}
+	if len(run) == 0 {
+		return 0, h.Before.Wnd[x] == 0
+	}
+	oldest := run[len(run)-1].Ack
+	n = h.Before.Acked[x].Minus(oldest)
+	much := unreadSegments * cmp.Or(tcp.Size(e.MSS), unknownMSS)
+	for _, g := range run {
+		if g.Ack.Minus(oldest) >= much && h.Now.Sub(g.At) >= unreadFor {
+			enough = true
+		}
+	}
+	return n, enough || h.Before.Wnd[x] == 0
+}
+
+// unackedOf returns how many octets of the end its peer has not acknowledged,
+// as far as the capture can tell.
+func (h *checkInput) unackedOf(x tcp.Endpoint) tcp.Size {
+	e, peer := &h.Ends[x], &h.Ends[x.Peer()]
+	if una := e.Una(peer); h.visible(x.Peer()) && peer.Has(conn.HasAcked) && una.Before(e.Nxt) {
+		return e.Nxt.Minus(una)
+	}
+	return 0
+}
+
+// streamEnd is the number after the last octet of data captured of the end.
+func (h *checkInput) streamEnd(x tcp.Endpoint) tcp.Seq {
+	if h.Ends[x].Has(conn.HasFIN) {
+		return h.Ends[x].FIN
+	}
+	return h.Ends[x].Nxt
+}
+
+// refusedWithin is how soon a RST follows the octets that it answers.
+const refusedWithin = time.Second
+
+var refusalTime = Threshold{"time from octets to the RST that answers them, if three response times are not longer, at most", refusedWithin, ""}
+
+// refusedData returns the frame that the RST, made by a stack without a reader,
+// answers: the newest with octets that its sender had not acknowledged; 0 if
+// that is forgotten already.
+func (h *checkInput) refusedData() (frame int, ok bool) {
+	x, y := h.From, h.From.Peer()
+	if h.S.Flags&tcp.ACK != 0 || h.Before.SentAt[x] == 0 || !h.Before.Acked[x].Before(h.streamEnd(y)) {
+		return 0, false
+	}
+	limit := max(3*h.Ends[x].Response(), refusedWithin)
+	for g := range h.back() {
+		if h.Now.Sub(g.At) > limit {
+			break
+		}
+		if g.From == y && g.Data > 0 && g.Is&(conn.WasKeepalive|conn.WasForeign) == 0 && g.Flags&tcp.ACK != 0 &&
+			g.Ack == h.S.Seq && h.Before.Acked[x].Before(g.Seq.Add(g.Data)) {
+			return g.Packet, true
+		}
+	}
+	return 0, h.Before.RST == conn.ResetReply
+}
+
+// lastDataOf returns the frame of the end's newest segment with data, and that
+// of the ACK of it, as far as they are remembered.
+func (h *checkInput) lastDataOf(x tcp.Endpoint) []int {
+	ack := 0
+	for g := range h.back() {
+		switch {
+		case g.From != x && g.Flags&(tcp.ACK|tcp.RST) == tcp.ACK:
+			ack = g.Packet // the oldest of the peer's that came after
+		case g.From == x && g.Data > 0:
+			return []int{g.Packet, ack}
+		}
+	}
+	return nil
+}
+
+// lastAckOf returns the frame of the end's newest segment with an ACK.
+func (h *checkInput) lastAckOf(x tcp.Endpoint) int {
+	for g := range h.back() {
+		if g.From == x && g.Flags&(tcp.ACK|tcp.RST) == tcp.ACK {
+			return g.Packet
+		}
+	}
+	return 0
+}
+
+// forgot reports whether the end's FIN-WAIT-2 was over, by its stack's timer,
+// before the happening.
+func (h *checkInput) forgot(x tcp.Endpoint) bool {
+	st, ok := h.Find(x, tcp.GiveUp)
+	return ok && st.At < h.Now
+}
+
+// resetBefore reports whether another RST had ended the connection before this
+// one.
+func (h *checkInput) resetBefore() bool {
+	for _, st := range h.Steps() {
+		if st.Packet() != h.S.Packet && st.Inputs()&(tcp.SndRST.Set()|tcp.RcvRST.Set()|tcp.NoTCB.Set()) != 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,459 @@
+package anomaly
+
+import (
+	"fmt"
+	"iter"
+	"math/bits"
+	"net/netip"
+	"slices"
+
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// An anomaly is one value, a Kind: its name, how grave it is, what it departs
+// from, all that is printed of it, the numbers that decide, and the check that
+// finds it. The catalogue is a list of Kinds; what documents it reads the same
+// values.
+//
+// A check sees the connection before and after one happening (a segment, a
+// timer, the end of the capture) and changes nothing. It says on which
+// occasions it wants to be asked, so that ordinary traffic asks none: what is
+// noteworthy of a segment in an open connection is a handful of bits.
+//
+// What is in no connection alone has a Kind too, but no check: the Crowd finds
+// it, or the tape.
+//
+// What a check must remember of the past it finds in the connection's history
+// (find, frames), in the trail of its newest segments (back), or in what
+// endpoint.go and view.go keep for everyone.
+
+// Severity grades an anomaly.
+type Severity uint8
+
+const (
+	Info    Severity = iota // normal, but worth a line
+	Notice                  // unusual, harmless alone
+	Warning                 // a resource, robustness or policy fault
+	Error                   // a connection failed, data may be wrong, or a TIME-WAIT hazard came true
+)
+
+func (s Severity) String() string { return [...]string{"info", "notice", "warning", "error"}[s] }
+
+// Confidence says how sure an anomaly is.
+type Confidence uint8
+
+const (
+	ConfidenceProved Confidence = iota
+	ConfidenceAssumed
+	ConfidenceAmbiguous // other readings of the same packets remain
+)
+
+func (c Confidence) String() string { return [...]string{"proved", "assumed", "ambiguous"}[c] }
+
+// An Anomaly is something odd that happened to a connection.
+type Anomaly struct {
+	Conn       int // 0 for an anomaly over many connections
+	Kind       string
+	Severity   Severity
+	Cause      string // where the kind has sub-causes
+	Confidence Confidence
+	Time       tcp.Time
+	Packet     int // the frame that showed it
+	End        tcp.Endpoint
+	Evidence   []int    // frames, in capture order
+	Text       string   // the sentence for people
+	RFC        string   // "RFC 9293 §3.6.1"
+	Count      int      // how often; at least 1
+	Until      tcp.Time // of the last of them; 0 where it happened once
+	Supersedes []string
+
+	// Of an anomaly over many connections.
+	Addr    netip.Addr // the host that it is about; invalid: the capture itself
+	Port    uint16     // of that host; 0: no one port
+	Samples []int      // numbers of some of the connections
+}
+
+// A Kind is one entry of the catalogue.
+type Kind struct {
+	Name       string // as printed; never renamed once released
+	Severity   Severity
+	Title      string
+	RFC        string   // what it departs from, or where it is described
+	Causes     []Cause  // how it comes about, and what is printed of it; one at least
+	Phrases    []Phrase // what is printed besides, as it applies
+	Thresholds []Threshold
+	Moves      []SeverityMove
+	Supersedes []string // kinds that this one explains better
+	Many       bool     // over many connections, or of the whole capture: no check on a connection finds it
+
+	on    conn.Triggers
+	only  guards                     // what must be true besides, one of these at least; 0: nothing
+	check func(*checkInput) *Finding // nil if there is none, as nearly always: to return 80 octets of nothing cost 14 % of a short connection
+}
+
+// guards is a set of what is true of few connections, or of few moments of one.
+// A check that finds nothing elsewhere names one, and is not asked there: that
+// is half of all questions that a short connection gives occasion for.
+type guards uint16
+
+const (
+	isRare      guards = 1 << iota // there are oddments
+	isReset                        // a RST was received by an end
+	isSuccessor                    // an older connection is known on the same addresses and ports
+	isMidstream                    // neither SYN nor SYN+ACK was captured
+	isAnswer                       // its SYN was not captured, but the SYN+ACK
+	isDialled                      // both ends sent a SYN without ACK
+	isOneSided                     // of the peer nothing was captured
+	isFinished                     // the end sent its FIN
+	wasDead                        // the end was CLOSED before
+	wasCalling                     // the end was in SYN-SENT before
+	isWaiting                      // the end is in FIN-WAIT-2 or CLOSE-WAIT, or was before
+	isResetting                    // it is a RST that happens
+)
+
+// guards returns what is true of the happening.
+func (h *checkInput) guards() (is guards) {
+	x, y := h.x(), h.y()
+	if h.Rare != nil {
+		is |= isRare
+	}
+	if h.Past&conn.Past(tcp.RcvRST.Set()) != 0 {
+		is |= isReset
+	}
+	if h.Older() != nil {
+		is |= isSuccessor
+	}
+	if h.Conn.Bits&conn.OriginMidstream != 0 {
+		is |= isMidstream
+	}
+	if h.Conn.Bits&conn.OriginSYNACK != 0 {
+		is |= isAnswer
+	}
+	if x.Bits&y.Bits&conn.SentSYN != 0 {
+		is |= isDialled
+	}
+	if !y.Seen() {
+		is |= isOneSided
+	}
+	if x.Has(conn.HasFIN) {
+		is |= isFinished
+	}
+	before := h.Before.States[h.From]
+	if before == tcp.Closed.Set() {
+		is |= wasDead
+	}
+	if before == tcp.SynSent.Set() {
+		is |= wasCalling
+	}
+	if (before|x.Assumed)&(tcp.FinWait2.Set()|tcp.CloseWait.Set()) != 0 {
+		is |= isWaiting
+	}
+	if h.On&conn.OnRST != 0 {
+		is |= isResetting
+	}
+	return is
+}
+
+// kinds is the catalogue. Its order is that in which the checks run.
+var kinds = []*Kind{
+	&connectionRefused,
+	&synRetransmitted,
+	&synTimeout,
+	&synAckRetransmitted,
+	&synRcvdStuck,
+	&acceptStalled,
+	&synRcvdReset,
+	&simultaneousOpen,
+	&splitHandshake,
+	&selfConnect,
+	&oldDuplicateSYN,
+	&badSYNACK,
+	&tfoSYNData,
+	&unsolicitedSYNACK,
+	&handshakeFIN,
+	&finalAckLostRecovered,
+	&rstInsteadOfAck,
+	&timeWaitAssassination,
+	&timeWaitTruncated,
+	&timeWaitSYNChallenged,
+	&timeWaitReuseSafe,
+	&timeWaitReuseUnsafe,
+	&wanderingDuplicate,
+	&timeWaitHazardH1,
+	&timeWaitHazardH2,
+	&timeWaitHazardH3,
+	&finRetransmitted,
+	&finNeverAcked,
+	&lastAckTimeout,
+	&simultaneousClose,
+	&dataAfterFIN,
+	&lateFINReset,
+	&dataAfterCloseReset,
+	&closeWithUnreadData,
+	&lingerZeroAbort,
+	&abortAfterFIN,
+	&closeWaitLeak,
+	&finWait2Stuck,
+	&halfCloseLingering,
+	&noCloseSeen,
+
+	&midstreamPickup,
+	&captureGap,
+	&asymmetricCapture,
+	&duplicateCapture,
+	&captureReordering,
+	&clockStep,
+	&snaplenTruncated,
+	&offloadSegments,
+	&badChecksum,
+	&fragmentedSegment,
+
+	&PortScan,
+	&SynFlood,
+	&Backscatter,
+	&ServerTimeWaitAccumulation,
+	&EphemeralPortExhaustion,
+
+	&challengeAck,
+	&blindRSTInWindow,
+	&rstOutOfWindow,
+	&rstIgnoredInSynSent,
+	&rstUnmatched,
+	&rstStorm,
+	&dataAfterRST,
+	&forgedRST,
+	&rstWithData,
+
+	&blindSYN,
+	&nullFlags,
+	&xmasFlags,
+	&synFIN,
+	&synRST,
+	&finWithoutAck,
+	&dataWithoutAck,
+	&connectionTampering,
+
+	&halfOpenDiscovered,
+	&ackOfUnsentData,
+	&ackLoop,
+	&outOfWindowData,
+	&windowShrunk,
+	&pawsRejected,
+	&seqWrapIn2MSL,
+	&inconsistentRetransmission,
+	&urgentAnomaly,
+	&retransmissionTimeout,
+	&keepaliveProbe,
+	&keepaliveTimeout,
+	&zeroWindowStall,
+	&zeroWindowAbort,
+	&icmpUnreachableTerminated,
+	&middleboxIdleDrop,
+}
+
+// A kindSet is a set of kinds, by their places in the list.
+type kindSet [2]uint64
+
+func (set *kindSet) add(more *kindSet) {
+	for i := range set {
+		set[i] |= more[i]
+	}
+}
+
+// kindsOn are the kinds to be asked on each occasion. To look through the list
+// for them cost 5 % of a short connection.
+var kindsOn = func() (sets [32]kindSet) {
+	for i, k := range kinds {
+		for on := k.on; on != 0; on &= on - 1 {
+			sets[bits.TrailingZeros32(uint32(on))][i/64] |= 1 << (i % 64)
+		}
+	}
+	return sets
+}()
+
+// kindsIf are the kinds to be asked where a fact is true, and, last of all,
+// those that need none.
+var kindsIf = func() (sets [17]kindSet) {
+	for i, k := range kinds {
+		for only := uint32(k.only); only != 0; only &= only - 1 {
+			sets[bits.TrailingZeros32(only)][i/64] |= 1 << (i % 64)
+		}
+		if k.only == 0 {
+			sets[16][i/64] |= 1 << (i % 64)
+		}
+	}
+	return sets
+}()
+
+// Kinds returns the catalogue.
+func Kinds() []*Kind { return slices.Clone(kinds) }
+
+// ParseKind returns the kind of the given name.
+func ParseKind(name string) (*Kind, error) {
+	for _, k := range kinds {
+		if k.Name == name {
+			return k, nil
+		}
+	}
+	return nil, fmt.Errorf("%q is no kind of anomaly", name)
+}
+
+// A checkInput is what a check is asked about.
+type checkInput struct {
+	*conn.Scene
+	book   *Book
+	relied bool // the check that is asked was told that nothing of an end is missing
+}
+
+// x and y are the end that the happening is of, and its peer.
+func (h *checkInput) x() *conn.End { return &h.Ends[h.From] }
+func (h *checkInput) y() *conn.End { return &h.Ends[h.From.Peer()] }
+
+// newer returns the next connection on the same addresses and ports, or nil.
+func (h *checkInput) newer() (next *conn.Conn) {
+	for n := h.M.NewestOf(h.Key); n != nil && n != h.Conn; n = n.Older() {
+		next = n
+	}
+	return next
+}
+
+// back yields what is remembered of the connection's segments, the newest
+// first, beginning with the one that happens.
+func (h *checkInput) back() iter.Seq[*conn.RecentSegment] { return h.M.Recent.Back(h.Conn) }
+
+// visible reports whether the capture can show the absence of a segment of the
+// end: it has captured the end, missed nothing of it, and holds all that the
+// peer acknowledged.
+func (h *checkInput) visible(e tcp.Endpoint) bool {
+	x, y := &h.Ends[e], &h.Ends[e.Peer()]
+	return h.whole(e) && !(y.Has(conn.HasAcked) && x.Nxt.Before(y.Acked))
+}
+
+// whole reports whether the end was captured, and nothing that it sent is known
+// to be missing. What its peer acknowledged beyond that is another matter.
+func (h *checkInput) whole(e tcp.Endpoint) bool {
+	ok := h.Ends[e].Seen() && !h.Ends[e].Has(conn.Lossy)
+	h.relied = h.relied || ok
+	return ok
+}
+
+// A Finding is what a check returns when it finds its anomaly.
+type Finding struct {
+	end      tcp.Endpoint // the templates' X
+	Cause    string
+	phrases  []string // see say
+	Values   Values
+	earlier  string // what was printed before and this goes on from, instead of the cause's text
+	lossy    bool   // packets that were lost may explain it
+	Certain  Confidence
+	move     string // the name of a SeverityMove, where one applies
+	more     bool   // it tells more of what was reported before, and is no further case
+	Evidence []int  // frames, in any order; 0 is left out
+	tally    bool   // to be counted over all connections by the end's address, see Book.tallies
+}
+
+// A tallyKey is what some kinds are counted by over all connections.
+type tallyKey struct {
+	kind string
+	addr netip.AddrPort // of the end
+}
+
+// ask runs the checks that the happening is an occasion for.
+func (b *Book) ask(h *checkInput) {
+	var asked kindSet
+	for on := h.On; on != 0; on &= on - 1 {
+		asked.add(&kindsOn[bits.TrailingZeros32(uint32(on))])
+	}
+	worth := kindsIf[16]
+	for is := uint32(h.guards()); is != 0; is &= is - 1 {
+		worth.add(&kindsIf[bits.TrailingZeros32(is)])
+	}
+	for i, word := range asked {
+		if !b.Thorough {
+			word &= worth[i]
+		}
+		for ; word != 0; word &= word - 1 {
+			k := kinds[64*i+bits.TrailingZeros64(word)]
+			h.relied = false
+			if f := k.check(h); f != nil {
+				h.downgrade(f)
+				b.report(h, k, *f)
+			}
+		}
+	}
+}
+
+// downgrade takes back some of the certainty of a finding in a connection in whose
+// life the capture lost packets, unless it rests on the packets at hand alone.
+func (h *checkInput) downgrade(f *Finding) {
+	if h.Start > h.M.Lost || f.Certain == ConfidenceProved && !h.relied {
+		return
+	}
+	f.Certain, f.lossy = ConfidenceAmbiguous, true
+}
+
+// report takes down a finding. A kind is reported once for each end of a
+// connection; what comes again is counted, and told again only if it is graver.
+func (b *Book) report(h *checkInput, k *Kind, f Finding) {
+	c := h.Conn
+	severity := k.severityOf(&f)
+	for i := range b.found[c.ID] {
+		a := &b.found[c.ID][i]
+		if a.Kind != k.Name || a.End != f.end {
+			continue
+		}
+		if !f.more {
+			a.Count++
+			a.Until = h.Now
+		}
+		graver := severity > a.Severity
+		if f.more || graver {
+			a.Severity, a.Cause, a.Confidence, a.Text = max(a.Severity, severity), f.Cause, f.Certain, k.textOf(c, &f)
+			a.Evidence = framesInOrder(append(f.Evidence, a.Evidence...))
+		}
+		if graver {
+			again := *a
+			b.tell(nil, &again)
+		}
+		return
+	}
+	if f.tally {
+		b.tallies[tallyKey{k.Name, c.Addr(f.end)}]++
+	}
+	a := k.Found(c, f)
+	a.Conn, a.Time = int(c.ID), h.Now
+	if h.S != nil {
+		a.Packet = h.S.Packet
+	}
+	b.found[c.ID] = append(b.found[c.ID], a)
+	b.tell(c, &a)
+}
+
+// Found makes an anomaly of a finding, in the connection if it is not nil.
+func (k *Kind) Found(c *conn.Conn, f Finding) Anomaly {
+	return Anomaly{
+		Kind: k.Name, Severity: k.severityOf(&f), Supersedes: k.Supersedes, Cause: f.Cause, Confidence: f.Certain,
+		End: f.end, Evidence: framesInOrder(f.Evidence), Text: k.textOf(c, &f), RFC: k.RFC, Count: 1,
+	}
+}
+
+// severityOf is the kind's severity, or where the finding moves it.
+func (k *Kind) severityOf(f *Finding) Severity {
+	if f.move == "" {
+		return k.Severity
+	}
+	for _, m := range k.Moves {
+		if m.Name == f.move {
+			return m.To
+		}
+	}
+	k.undeclared("severity move", f.move)
+	return k.Severity
+}
+
+// framesInOrder sorts frames, each once, without those that are not known.
+func framesInOrder(list []int) []int {
+	slices.Sort(list)
+	return slices.DeleteFunc(slices.Compact(list), func(frame int) bool { return frame == 0 })
+}

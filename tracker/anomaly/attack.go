@@ -1,0 +1,209 @@
+package anomaly
+
+import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// What only an attacker or a probe sends.
+
+var blindSYN = Kind{
+	Name:     "blind-syn",
+	Severity: Warning,
+	Title:    "SYN inside a live connection that its owner did not send",
+	RFC:      "RFC 5961 §4, RFC 9293 §3.10.7.4",
+	Causes: []Cause{
+		{"", "A SYN in the name of {Y} (seq {seq}) hit its open connection to {X}, which {answer}. {Y} went on as before {span} later, so it did not send that SYN: somebody tries to disturb the connection."},
+	},
+	Phrases: []Phrase{
+		{"challenged", "answer", "asked by a challenge ACK whether it was meant"},
+		{"silent", "answer", "gave no answer to it that was captured"},
+	},
+	on: conn.OnImpostor,
+	check: func(h *checkInput) *Finding {
+		x := h.From.Peer()
+		if !conn.Synchronized(h.Before.States[x]) || h.Foreign || h.oldSYN() {
+			return nil
+		}
+		syn, ok := h.Impostor.Find(tcp.Client, tcp.SndSYN)
+		if !ok {
+			return nil
+		}
+		f := &Finding{
+			end:      x,
+			Certain:  ConfidenceAssumed,
+			Evidence: []int{syn.Packet(), h.S.Packet},
+			Values:   Values{"seq": h.Impostor.Ends[tcp.Client].ISS, "span": h.Now.Sub(syn.At)},
+		}
+		if d := h.Pending(); d != nil && d.What == conn.ChallengedSYN && d.Answer != 0 {
+			f.Evidence = append(f.Evidence, d.Answer)
+			f.Say("challenged")
+		} else {
+			f.Say("silent")
+		}
+		return f
+	},
+}
+
+// oldSYN reports whether the impostor's SYN is a copy of one that opened an
+// earlier connection.
+func (h *checkInput) oldSYN() bool {
+	iss := h.Impostor.Ends[tcp.Client].ISS
+	for c := h.M.NewestOf(h.Key); c != nil; c = c.Older() {
+		if x := &c.Ends[c.EndOf(h.Impostor.Bits&conn.ClientIsLow != 0)]; c != h.Impostor && !c.Provisional() && x.Has(conn.HasISS) && x.ISS == iss {
+			return true
+		}
+	}
+	return false
+}
+
+// The flags below no conforming end combines; ECE, CWR and AE are none of them
+// (RFC 3168, RFC 9768).
+const plainFlags = tcp.FIN | tcp.SYN | tcp.RST | tcp.PSH | tcp.ACK | tcp.URG
+
+// never is the cause of a segment that no such end sends.
+func never(how string) []Cause {
+	return []Cause{{"", "{Y} sent {X} a segment " + how + ", which never occurs in legal TCP: it is a probe or corrupted."}}
+}
+
+var refusedProbe = Phrase{"refused", "", " {X} answered with RST: it is up, and nobody listens on port {X.port}."}
+
+// withoutSYN is what becomes of such a segment.
+var withoutSYN = []Phrase{
+	refusedProbe,
+	{"dropped", "", " {X} has a connection open there, and drops the segment."},
+	{"unanswered", "", " A closed port answers with RST, an open one drops it."},
+}
+
+var nullFlags = Kind{
+	Name:     "null-flags",
+	Severity: Warning,
+	Title:    "Segment without flags",
+	RFC:      "RFC 9293 §3.10.7",
+	Causes:   never("without any flag"),
+	Phrases:  withoutSYN,
+	on:       conn.OnFlags | conn.OnRST,
+	check: func(h *checkInput) *Finding {
+		return h.illegal(func(g *conn.RecentSegment) bool { return g.Flags&plainFlags == 0 })
+	},
+}
+
+var xmasFlags = Kind{
+	Name:     "xmas-flags",
+	Severity: Warning,
+	Title:    "FIN+PSH+URG",
+	RFC:      "RFC 9293 §3.10.7",
+	Causes:   never("with FIN, PSH and URG alone"),
+	Phrases:  withoutSYN,
+	on:       conn.OnFlags | conn.OnRST,
+	check: func(h *checkInput) *Finding {
+		return h.illegal(func(g *conn.RecentSegment) bool { return g.Flags&plainFlags == tcp.FIN|tcp.PSH|tcp.URG })
+	},
+}
+
+var synFIN = Kind{
+	Name:     "syn-fin",
+	Severity: Warning,
+	Title:    "Opens and closes at once",
+	RFC:      "RFC 9293 §3.10.7",
+	Causes:   never("with both SYN and FIN"),
+	Phrases: []Phrase{
+		refusedProbe,
+		{"accepted", "", " {X} answered with SYN+ACK: it is up, and port {X.port} is open."},
+		{"doubted", "", " {X} has a connection open there, and takes it for a SYN to doubt."},
+		{"unanswered", "", " A closed port answers with RST, an open one drops it or answers with SYN+ACK."},
+	},
+	on: conn.OnFlags | conn.OnRST | conn.OnSYNACK,
+	check: func(h *checkInput) *Finding {
+		return h.illegal(func(g *conn.RecentSegment) bool { return g.Flags&(tcp.SYN|tcp.FIN|tcp.RST) == tcp.SYN|tcp.FIN })
+	},
+}
+
+var synRST = Kind{
+	Name:     "syn-rst",
+	Severity: Warning,
+	Title:    "Opens and resets at once",
+	RFC:      "RFC 9293 §3.10.7",
+	Causes:   never("with both SYN and RST"),
+	Phrases:  []Phrase{{"reset", "", " The RST counts and not the SYN, so {X} does not answer."}},
+	on:       conn.OnRST,
+	check: func(h *checkInput) *Finding {
+		return h.illegal(func(g *conn.RecentSegment) bool { return g.Flags&(tcp.SYN|tcp.RST) == tcp.SYN|tcp.RST })
+	},
+}
+
+var finWithoutAck = Kind{
+	Name:     "fin-without-ack",
+	Severity: Warning,
+	Title:    "FIN without ACK",
+	RFC:      "RFC 9293 §3.10.7",
+	Causes:   never("with FIN but without ACK"),
+	Phrases:  withoutSYN,
+	on:       conn.OnFlags | conn.OnRST,
+	check: func(h *checkInput) *Finding {
+		return h.illegal(func(g *conn.RecentSegment) bool {
+			return g.Flags&(tcp.FIN|tcp.ACK|tcp.SYN|tcp.RST) == tcp.FIN && g.Flags&plainFlags != tcp.FIN|tcp.PSH|tcp.URG
+		})
+	},
+}
+
+var dataWithoutAck = Kind{
+	Name:     "data-without-ack",
+	Severity: Notice,
+	Title:    "Data without ACK",
+	RFC:      "RFC 9293 §3.10.7",
+	Causes:   never("with data but without ACK"),
+	Phrases:  withoutSYN,
+	on:       conn.OnFlags | conn.OnRST,
+	check: func(h *checkInput) *Finding {
+		return h.illegal(func(g *conn.RecentSegment) bool {
+			return g.Flags&(tcp.FIN|tcp.ACK|tcp.SYN|tcp.RST) == 0 && g.Flags&plainFlags != 0 && g.Data > 0
+		})
+	},
+}
+
+// illegal finds a segment that is like none of an end that obeys the rules, and
+// once more when it is answered.
+func (h *checkInput) illegal(like func(*conn.RecentSegment) bool) *Finding {
+	if h.S.Sum == tcp.SumBad || h.S.Fragment {
+		return nil // corrupted, or only part of a segment
+	}
+	var newest [2]*conn.RecentSegment // this segment, and the one before it
+	n := 0
+	for g := range h.back() {
+		if n == len(newest) {
+			break
+		}
+		newest[n] = g
+		n++
+	}
+	last, before := newest[0], newest[1]
+	probe, answer := last, (*conn.RecentSegment)(nil)
+	switch {
+	case like(last):
+	case before != nil && before.From != last.From && like(before) && last.Answers(before):
+		probe, answer = before, last
+	default:
+		return nil
+	}
+	f := &Finding{end: probe.From.Peer(), Certain: ConfidenceProved, Evidence: []int{probe.Packet}}
+	if answer != nil {
+		f.more, f.Evidence = true, append(f.Evidence, answer.Packet)
+	}
+	isOpen := conn.Synchronized(h.Before.States[f.end])
+	switch {
+	case answer != nil && answer.Flags&tcp.RST != 0:
+		f.Say("refused")
+	case answer != nil:
+		f.Say("accepted")
+	case probe.Flags&tcp.RST != 0:
+		f.Say("reset")
+	case isOpen && probe.Flags&tcp.SYN == 0:
+		f.Say("dropped")
+	case isOpen:
+		f.Say("doubted")
+	default:
+		f.Say("unanswered")
+	}
+	return f
+}

@@ -1,0 +1,58 @@
+package anomaly
+
+import (
+	"slices"
+
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// A Book holds what was found so far, by connection.
+type Book struct {
+	// Thorough asks every check, whatever the facts are; for tests.
+	Thorough bool
+
+	tell    func(c *conn.Conn, a *Anomaly) // c is nil where it was told of before, or is of no one connection
+	found   map[uint32][]Anomaly           // by the connection's number
+	tallies map[tallyKey]int               // how many connections some rare kinds were found in
+	scene   checkInput                     // lent to the checks
+}
+
+// NewBook returns an empty Book, which tells what it finds. The connection is
+// nil where the anomaly is of no one connection, or was told of before and is
+// graver now.
+func NewBook(tell func(c *conn.Conn, a *Anomaly)) *Book {
+	b := &Book{tell: tell, found: make(map[uint32][]Anomaly), tallies: make(map[tallyKey]int)}
+	b.scene.book = b
+	return b
+}
+
+// Examine asks the checks about what happened.
+func (b *Book) Examine(s *conn.Scene) {
+	b.scene.Scene = s
+	b.ask(&b.scene)
+}
+
+// Of returns what was found in the connection. It is the Book's own.
+func (b *Book) Of(c *conn.Conn) []Anomaly { return b.found[c.ID] }
+
+// Forget drops what was found in a connection that is over.
+func (b *Book) Forget(c *conn.Conn) { delete(b.found, c.ID) }
+
+// flagged returns the anomaly of the kind that was found at the end before, or
+// nil.
+func (h *checkInput) flagged(kind string, e tcp.Endpoint) *Anomaly {
+	list := h.book.found[h.ID]
+	for i := range list {
+		if a := &list[i]; a.Kind == kind && a.End == e {
+			return a
+		}
+	}
+	return nil
+}
+
+// reported tells whether an anomaly of the kind was found in the connection, at
+// either end.
+func (h *checkInput) reported(c *conn.Conn, kind string) bool {
+	return slices.ContainsFunc(h.book.found[c.ID], func(a Anomaly) bool { return a.Kind == kind })
+}

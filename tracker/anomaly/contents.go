@@ -1,0 +1,157 @@
+package anomaly
+
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// What a segment carries beside its numbers: timestamps, which tell old from
+// new where numbers do not; octets, which must be the same each time they are
+// sent; and the urgent pointer.
+
+const (
+	// wanderedFor is how old a segment is that was not only reordered.
+	wanderedFor = 50 * time.Millisecond
+
+	// wrapWithin is the maximum segment lifetime (RFC 9293 §3.4.2).
+	wrapWithin = 2 * time.Minute
+)
+
+var pawsRejected = Kind{
+	Name:     "paws-rejected",
+	Severity: Notice,
+	Title:    "Timestamp went backwards",
+	RFC:      "RFC 7323 §5",
+	Causes: []Cause{
+		{"", "{X}'s segment carries timestamp {tsval}, but {Y} has already received {newer}: it is dropped as an old duplicate. If that happens often, two hosts behind one address may be using the same port."},
+	},
+	Thresholds: []Threshold{{"time by which it is late, if the round trip is not longer, more than", wanderedFor, ""}},
+	on:         conn.OnStale,
+	// An ACK without data that comes late is harmless, and Linux lets it pass.
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		s := h.S
+		if !s.Options.HasTS || s.Len() == 0 || s.Flags&(tcp.SYN|tcp.RST) != 0 || int32(s.Options.TSVal-h.Before.TSVal[x]) >= 0 {
+			return nil
+		}
+		n := 0
+		for g := range h.back() {
+			if n++; n > conn.LookBack {
+				break
+			}
+			newer := n > 1 && g.From == x && g.Data > 0 && g.Is&conn.WasForeign == 0 && int32(g.TSVal-s.Options.TSVal) > 0
+			if !newer || !g.End().AtMost(h.Ends[y].Acked) || h.Now.Sub(g.At) <= max(wanderedFor, h.Ends[y].InFlight()) {
+				continue
+			}
+			return &Finding{
+				end:      x,
+				Certain:  ConfidenceProved,
+				Evidence: []int{g.Packet, s.Packet},
+				Values:   Values{"tsval": s.Options.TSVal, "newer": g.TSVal},
+			}
+		}
+		return nil
+	},
+}
+
+var seqWrapIn2MSL = Kind{
+	Name:     "seq-wrap-in-2msl",
+	Severity: Warning,
+	Title:    "Sequence space can repeat inside MSL",
+	RFC:      "RFC 9293 §3.4.3, RFC 7323 §5",
+	Causes: []Cause{
+		{"", "{X} went through all 2^32 sequence numbers in {span} without timestamps: an old segment can be taken for a new one. Switch timestamps on at both ends."},
+	},
+	Thresholds: []Threshold{
+		{"time for all numbers, at most", wrapWithin, ""},
+		{"the same, if 2 MSL of the stack of {X} is shorter", tcp.StackLinux.Stack().TimeWait2MSL, "2msl"},
+	},
+	on: conn.OnWrap,
+	check: func(h *checkInput) *Finding {
+		x := h.From
+		tr := h.Rare.StallsOf(x)
+		if tr == nil || tr.Wrapped.Frame != h.S.Packet || tr.Wrapped.Since == 0 || h.Ends[x].Has(conn.HasTS) || !h.visible(x) {
+			return nil
+		}
+		took := tr.Wrapped.At.Sub(tr.Wrapped.Since)
+		if took > min(wrapWithin, h.Ends[x].Stack().TimeWait2MSL) {
+			return nil
+		}
+		return &Finding{
+			end:      x,
+			Certain:  ConfidenceProved,
+			Evidence: []int{tr.Wrapped.SinceFrame, h.S.Packet},
+			Values:   Values{"span": took},
+		}
+	},
+}
+
+var inconsistentRetransmission = Kind{
+	Name:     "inconsistent-retransmission",
+	Severity: Error,
+	Title:    "Same numbers, different bytes",
+	RFC:      "RFC 2525 §2.5, RFC 1337 §2",
+	Causes: []Cause{
+		{"", "{X}'s octets {from} to {to} were sent with two contents: one copy is injected, or of an earlier connection, or the stack is broken. What {Y} read may be either."},
+	},
+	on: conn.OnRepeat,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		s := h.S
+		if s.Payload == 0 || h.Keepalive || h.Foreign || s.Sum == tcp.SumBad || s.Data == 1 && h.Before.Wnd[y] == 0 {
+			return nil // a probe may carry any octet
+		}
+		n := 0
+		for g := range h.back() {
+			if n++; n > conn.LookBack {
+				break
+			}
+			if n == 1 || g.From != x || g.Seq != s.Seq || g.Data != s.Data || g.Content == 0 || g.Is&(conn.WasKeepalive|conn.WasForeign) != 0 {
+				continue
+			}
+			if g.Content == conn.Fold(s.Payload) {
+				return nil
+			}
+			return &Finding{
+				end:      x,
+				Certain:  ConfidenceProved,
+				Evidence: []int{g.Packet, s.Packet},
+				Values:   Values{"from": s.Seq, "to": s.Seq.Add(s.Data) - 1},
+			}
+		}
+		return nil
+	},
+}
+
+var urgentAnomaly = Kind{
+	Name:     "urgent-anomaly",
+	Severity: Notice,
+	Title:    "Urgent pointer misuse",
+	RFC:      "RFC 9293 §3.8.5, RFC 6093",
+	Causes: []Cause{
+		{"no-flag", "{X}'s urgent field makes no sense: a pointer of {pointer} without the flag URG. Receivers and middleboxes read such segments differently."},
+		{"pointer-zero", "{X}'s urgent field makes no sense: the flag URG with a pointer of 0. Receivers and middleboxes read such segments differently."},
+		{"no-data", "{X}'s urgent field makes no sense: the flag URG on a segment without data, although the window is open. Receivers and middleboxes read such segments differently."},
+	},
+	on: conn.OnFlags,
+	check: func(h *checkInput) *Finding {
+		s, y := h.S, h.From.Peer()
+		if s.Flags&(tcp.ACK|tcp.SYN) != tcp.ACK {
+			return nil // the flags themselves are odd
+		}
+		f := &Finding{end: h.From, Certain: ConfidenceProved, Evidence: []int{s.Packet}}
+		switch {
+		case s.Flags&tcp.URG == 0 && s.Urg != 0:
+			f.Cause, f.Values = "no-flag", Values{"pointer": s.Urg}
+		case s.Flags&tcp.URG != 0 && s.Urg == 0:
+			f.Cause = "pointer-zero"
+		case s.Flags&tcp.URG != 0 && s.Data == 0 && h.Ends[y].Wnd != 0:
+			f.Cause = "no-data"
+		default:
+			return nil // with a closed window urgency is told ahead of its data
+		}
+		return f
+	},
+}

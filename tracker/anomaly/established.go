@@ -1,0 +1,375 @@
+package anomaly
+
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// In an open connection both ends agree on the numbers: what one sends lies in
+// the window of the other, and what one acknowledges the other has sent. Here
+// is what breaks that.
+
+const (
+	// inversionSlack is how far apart a capture may have the two directions in
+	// the wrong order.
+	inversionSlack = 5 * time.Millisecond
+
+	// An ACK loop has this many changes of direction at least, no two ACKs
+	// further apart than the pause. Linux limits such answers to two a second.
+	loopTurns = 5
+	loopPause = time.Second
+
+	// Up to so many IP identifications may be of segments that were not captured.
+	idsMissed = 1<<8 - 2
+
+	// farAway is where a sequence number tells nothing of before or behind.
+	farAway = 1 << 30
+)
+
+// open are the states of an end that has a connection and has not closed it.
+var open = tcp.Established.Set() | tcp.CloseWait.Set()
+
+var halfOpenDiscovered = Kind{
+	Name:     "half-open-discovered",
+	Severity: Error,
+	Title:    "One side had lost the connection",
+	RFC:      "RFC 9293 §3.5.1",
+	Causes: []Cause{
+		{"data", "{X} no longer knows this connection: it answered {n octets} of data with RST seq {seq}{why}."},
+		{"fin", "{X} no longer knows this connection: it answered a FIN with RST seq {seq}{why}."},
+		{"keepalive", "{X} no longer knows this connection: it answered a keepalive with RST seq {seq}{why}."},
+		{"new-syn", "{X} no longer knows this connection: it answered the ACK of its old numbers, which its new SYN had drawn, with RST seq {seq}{why}."},
+	},
+	Phrases: []Phrase{
+		{"took-rst", "why", ", because it took the RST #{frame}"},
+		{"lost", "", " It crashed or restarted, its process was killed, or a NAT or load balancer sent the segment elsewhere. {X} had last been heard {span} before."},
+	},
+	Moves: []SeverityMove{{"took-rst", Info, "if {X} had taken a RST that {Y} did not send"}},
+	on:    conn.OnRST,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || !h.heldOpen(x) {
+			return nil
+		}
+		if !h.Before.States[y].Within(open | tcp.FinWait1.Set() | tcp.FinWait2.Set() | tcp.Closing.Set() | tcp.LastAck.Set()) {
+			return nil
+		}
+		if asked, _ := h.idleReset(); asked != nil {
+			return nil // middlebox-idle-drop
+		}
+		asked, normal := h.newest(y), h.newest(x)
+		if asked == nil || asked.Is&(conn.WasStale|conn.WasForeign) != 0 {
+			return nil
+		}
+		f := &Finding{
+			end:      x,
+			Certain:  ConfidenceAssumed,
+			Evidence: []int{asked.Packet, h.S.Packet},
+			Values:   Values{"n": asked.Data, "seq": h.S.Seq, "span": h.Now.Sub(h.Before.SentAt[x])},
+		}
+		if normal != nil {
+			f.Evidence = append(f.Evidence, normal.Packet)
+		}
+		switch next := h.newer(); {
+		case asked.Data > 0:
+			f.Cause = "data"
+		case asked.Flags&tcp.FIN != 0:
+			f.Cause = "fin"
+		case asked.Is&conn.WasKeepalive != 0:
+			f.Cause = "keepalive"
+		case next != nil && next.Addr(tcp.Client) == h.Addr(x) && next.Start > h.Before.SentAt[x]:
+			f.Cause = "new-syn"
+			f.Evidence = append(f.Evidence, next.Frames(tcp.Client, tcp.SndSYN)...)
+		default:
+			return nil // an abort has the same numbers
+		}
+		rst, ok := h.Find(x, tcp.RcvRST)
+		if !ok {
+			f.Say("lost")
+			return f
+		}
+		f.move = "took-rst"
+		f.Evidence = append(f.Evidence, rst.Packet())
+		f.Values["frame"] = rst.Packet()
+		f.Say("took-rst")
+		return f
+	},
+}
+
+// heldOpen reports whether the end had the connection, as its own segments
+// showed, and had closed or aborted it in no way that was seen. A RST that its
+// alleged sender denies by going on may have ended it.
+func (h *checkInput) heldOpen(x tcp.Endpoint) bool {
+	if h.Ends[x].Has(conn.HasFIN) || h.Before.SentAt[x] == 0 || !h.Before.Proved[x].Within(open) {
+		return false
+	}
+	if h.Before.States[x].Within(open) {
+		return true
+	}
+	state := tcp.Unknown
+	for _, st := range h.Steps() {
+		if st.End() != x {
+			continue
+		}
+		if ins := st.Inputs(); ins.Has(tcp.RcvRST) || ins.Has(tcp.NoTCB) && st.Packet() == h.S.Packet {
+			return open.Has(state)
+		}
+		state = st.State()
+	}
+	return false
+}
+
+// newest returns the newest segment of the end before this one, or nil if that
+// is forgotten.
+func (h *checkInput) newest(e tcp.Endpoint) *conn.RecentSegment {
+	n := 0
+	for g := range h.back() {
+		if n++; n > conn.LookBack {
+			break
+		}
+		if n > 1 && g.From == e {
+			return g
+		}
+	}
+	return nil
+}
+
+var ackOfUnsentData = Kind{
+	Name:     "ack-of-unsent-data",
+	Severity: Warning,
+	Title:    "ACK beyond anything sent",
+	RFC:      "RFC 9293 §3.10.7.4, RFC 5961 §5",
+	Causes: []Cause{
+		{"", "{X} acknowledged {n octets} that {Y} had not sent: the two disagree about the numbers, the ACK was injected, or a middlebox changed it."},
+	},
+	Thresholds: []Threshold{
+		{"time by which the ACK is too early, if the response time of {X} is not longer, more than", inversionSlack, ""},
+		{"IP identifications that the capture does not have, if {Y} has not sent the octets before, at most", idsMissed, ""},
+	},
+	on: conn.OnBelow,
+	check: func(h *checkInput) *Finding {
+		y, x := h.From, h.From.Peer()
+		if h.Stale || h.Foreign || h.Keepalive || h.Old || !h.whole(y) || h.S.Flags&tcp.SYN != 0 || !h.Before.Nxt[y].Before(h.Before.Acked[x]) || !h.S.Seq.AtMost(h.Before.Nxt[y]) {
+			return nil
+		}
+		slack := inversionSlack
+		if h.Ends[x].Respond != 0 {
+			slack = max(slack, h.Ends[x].Response())
+		}
+		ack, latest := h.firstAck(x, h.Before.Acked[x])
+		if ack == nil || h.Now.Sub(ack.At) <= slack || latest != 0 && latest.Sub(ack.At) > slack {
+			return nil // not known, in the wrong order, or told before
+		}
+		if h.missed(y) || h.S.ID == 0 && !h.S.PureAck() {
+			return nil // the capture may lack the octets, and this repeats them
+		}
+		return &Finding{
+			end:      x,
+			Certain:  ConfidenceAssumed,
+			Evidence: []int{ack.Packet, h.S.Packet},
+			Values:   Values{"n": h.Before.Acked[x].Minus(h.Before.Nxt[y])},
+		}
+	},
+}
+
+// firstAck returns the first segment of x that acknowledges just up to the
+// number, as far as that is remembered, and when the peer was captured last
+// before this segment.
+func (h *checkInput) firstAck(x tcp.Endpoint, upTo tcp.Seq) (ack *conn.RecentSegment, latest tcp.Time) {
+	n := 0
+	for g := range h.back() {
+		if n++; n > conn.LookBack {
+			break
+		}
+		switch {
+		case n == 1:
+		case g.From != x && latest == 0:
+			latest = g.At
+		case g.From == x && g.Flags&(tcp.ACK|tcp.RST) == tcp.ACK && g.Ack == upTo:
+			ack = g
+		case g.From == x && ack != nil:
+			return ack, latest
+		}
+	}
+	return ack, latest
+}
+
+// missed reports whether the IP identification says that the capture lacks
+// segments of the end before this one.
+func (h *checkInput) missed(e tcp.Endpoint) bool {
+	before := h.newest(e)
+	if before == nil || h.S.ID == 0 || before.ID == 0 {
+		return false
+	}
+	between := h.S.ID - before.ID - 1
+	return 0 < between && between <= idsMissed
+}
+
+var ackLoop = Kind{
+	Name:     "ack-loop",
+	Severity: Error,
+	Title:    "Two ends exchange empty ACKs for ever",
+	RFC:      "RFC 1337 §2",
+	Causes: []Cause{
+		{"", "{first} (at {seq}) and {other} (at {seq2}) disagree about the sequence numbers, and each answers the other's ACKs with an ACK: {n} so far. Nothing can pass until one of them aborts."},
+	},
+	Thresholds: []Threshold{
+		{"changes of direction, at least", loopTurns, ""},
+		{"time between two ACKs, at most", loopPause, ""},
+	},
+	on: conn.OnBelow | conn.OnGap | conn.OnStale,
+	check: func(h *checkInput) *Finding {
+		if !h.S.PureAck() || h.Keepalive {
+			return nil
+		}
+		var acks []*conn.RecentSegment
+		for g := range h.back() {
+			if n := len(acks); n > 0 && (g.From == acks[n-1].From || acks[n-1].At.Sub(g.At) > loopPause) || !h.refusedAck(g) || n > conn.LookBack {
+				break
+			}
+			acks = append(acks, g)
+		}
+		n := len(acks)
+		if n <= loopTurns {
+			return nil
+		}
+		x, y := acks[n-1], acks[n-2]
+		return &Finding{
+			end:      tcp.Client,
+			Certain:  ConfidenceAssumed,
+			Evidence: []int{x.Packet, y.Packet, acks[1].Packet, acks[0].Packet},
+			Values:   Values{"first": h.Addr(x.From), "seq": x.Seq, "other": h.Addr(y.From), "seq2": y.Seq, "n": n},
+		}
+	},
+}
+
+// refusedAck reports whether the segment is a pure ACK that its receiver cannot
+// accept: below what it has acknowledged, of what it has not sent, or with a
+// timestamp older than what it has.
+func (h *checkInput) refusedAck(g *conn.RecentSegment) bool {
+	x, y := &h.Ends[g.From], &h.Ends[g.From.Peer()]
+	if !g.Pure() || g.Is&conn.WasKeepalive != 0 {
+		return false
+	}
+	return g.Seq.Before(y.Acked) || y.Nxt.Before(g.Ack) || g.TSVal != 0 && x.Has(conn.HasTS) && g.Is&conn.WasStale != 0 && int32(g.TSVal-x.TSVal) < 0
+}
+
+var outOfWindowData = Kind{
+	Name:     "out-of-window-data",
+	Severity: Notice,
+	Title:    "Data the receiver must refuse",
+	RFC:      "RFC 9293 §3.4",
+	Causes: []Cause{
+		{"above-window", "{X} sent octets {from} to {to}, but {Y} accepts {what}: the sender ignores the window, or the segment is forged. {Y} drops them."},
+		{"below-window", "{X} sent octets {from} to {to}, but {Y} accepts {what}: an old duplicate of an earlier connection, or a forged segment. {Y} drops them."},
+		{"", "{X} sent octets {from} to {to}, but {Y} accepts {what}: of another connection, corrupt, or forged. {Y} drops them."},
+	},
+	Phrases: []Phrase{
+		{"window", "what", "{next} to {edge}"},
+		{"no-scale", "what", "from {next} on"},
+	},
+	Thresholds: []Threshold{
+		{"time for {Y} to answer octets above its window, at most", conn.OvershootMemory, ""},
+		{"distance at which a number is neither before nor behind", farAway, ""},
+	},
+	on: conn.OnForeign | conn.OnAwaited,
+	check: func(h *checkInput) *Finding {
+		if h.Foreign {
+			return h.foreignData()
+		}
+		x := h.From.Peer()
+		tr := h.Rare.StallsOf(x)
+		if tr == nil || tr.Beyond.Answer != h.S.Packet || tr.Beyond.At == 0 {
+			return nil
+		}
+		b := &tr.Beyond
+		return &Finding{
+			end:      x,
+			Cause:    "above-window",
+			Certain:  ConfidenceAssumed,
+			Evidence: []int{b.Frame, b.Answer},
+			phrases:  []string{"window"},
+			Values:   Values{"from": b.Seq, "to": b.End - 1, "next": b.Acked, "edge": b.Edge - 1},
+		}
+	},
+}
+
+// foreignData reports data with numbers that the connection never had: before
+// its first, or so far away that nothing tells on which side.
+func (h *checkInput) foreignData() *Finding {
+	x, y := h.From, h.From.Peer()
+	if h.S.Data == 0 || h.S.Flags&tcp.SYN != 0 || !h.Ends[y].Has(conn.HasAcked) || !h.visible(x) {
+		return nil
+	}
+	cause := ""
+	switch d := int32(h.S.Seq - h.Ends[x].Nxt); {
+	case h.Ends[x].KnowsISS() && h.S.Seq.Before(h.Ends[x].ISS) && d > -farAway && h.S.End().AtMost(h.Ends[y].Acked):
+		cause = "below-window"
+	case d > farAway || d < -farAway:
+	default:
+		return nil // it is the ACK field that does not fit
+	}
+	f := &Finding{
+		end:      x,
+		Cause:    cause,
+		Certain:  ConfidenceAssumed,
+		Evidence: []int{h.S.Packet},
+		Values:   Values{"from": h.S.Seq, "to": h.S.Seq.Add(h.S.Data) - 1, "next": h.Ends[y].Acked, "edge": h.Ends[y].Edge - 1},
+	}
+	if h.ScaleKnown() {
+		f.Say("window")
+	} else {
+		f.Say("no-scale")
+	}
+	return f
+}
+
+var windowShrunk = Kind{
+	Name:     "window-shrunk",
+	Severity: Notice,
+	Title:    "Right edge moved left",
+	RFC:      "RFC 9293 §3.8.6",
+	Causes: []Cause{
+		{"", "{X} withdrew {least}{n octets} of window that it had offered. What {Y} had already sent into it is refused and must be sent again."},
+	},
+	Phrases: []Phrase{{"no-scale", "least", "at least "}},
+	on:      conn.OnWindow,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		if h.S.Flags&(tcp.SYN|tcp.FIN|tcp.RST|tcp.ACK) != tcp.ACK || h.Stale || h.Foreign || h.Before.SentAt[x] == 0 || h.S.Ack.Before(h.Before.Acked[x]) {
+			return nil
+		}
+		scale := h.Ends[x].Scale(&h.Ends[y])
+		edge := h.S.Ack.Add(tcp.Size(h.S.Wnd) << scale)
+		last := h.Before.Acked[x].Add(tcp.Size(h.Before.Wnd[x]) << scale)
+		before := h.newest(x)
+		if before == nil || before.Flags&(tcp.SYN|tcp.FIN) != 0 || !h.followsACK(before) || !edge.Before(last) || !edge.Before(h.Before.Edge[x]) {
+			return nil
+		}
+		lost := h.Before.Edge[x].Minus(edge)
+		if lost < 1<<scale {
+			return nil // rounded to the scale
+		}
+		f := &Finding{
+			end:      x,
+			Certain:  ConfidenceAssumed,
+			Evidence: []int{before.Packet, h.S.Packet},
+			Values:   Values{"n": lost},
+		}
+		if !h.ScaleKnown() {
+			f.Say("no-scale")
+		}
+		return f
+	},
+}
+
+// followsACK reports whether the segment was sent after the one before it, as
+// its ACK, its timestamp or its IP identification tells.
+func (h *checkInput) followsACK(before *conn.RecentSegment) bool {
+	s, x := h.S, h.From
+	return h.Before.Acked[x].Before(s.Ack) ||
+		s.Options.HasTS && int32(s.Options.TSVal-h.Before.TSVal[x]) > 0 ||
+		s.ID != 0 && before.ID != 0 && s.ID-before.ID-1 < conn.MaxIDStep
+}

@@ -1,0 +1,243 @@
+package anomaly
+
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// What does not happen after one end has closed, or at all. Such things show
+// only when time has passed: at a timer, or where the capture ends.
+
+// How long nothing must have happened.
+const (
+	halfCloseLinger = 10 * time.Second  // one end still flushing what it had to send takes less
+	finWait2Wait    = 60 * time.Second  // FIN-WAIT-2, where the stack has no timer for it
+	closeUnseen     = 300 * time.Second // an open connection at the end of the capture
+)
+
+// leaksOfServer is how many leaked sockets on one address and port are more
+// than an accident.
+const leaksOfServer = 10
+
+// flushTime is how long the end that has not closed may go on sending.
+var flushTime = Threshold{"time that the end which has not closed may take to send what it still has", halfCloseLinger, ""}
+
+const (
+	closeWaitLeakName = "close-wait-leak"
+	finWait2StuckName = "fin-wait-2-stuck"
+	halfCloseName     = "half-close-lingering"
+)
+
+var closeWaitLeak = Kind{
+	Name:     closeWaitLeakName,
+	Severity: Warning,
+	Title:    "Application never closes",
+	RFC:      "RFC 9293 §3.6",
+	Causes: []Cause{
+		{"", "{X} acknowledged the FIN of {Y} but has not closed its side {span} later: most likely its application leaks this socket."},
+	},
+	Phrases: []Phrase{
+		{"another", "", " It is number {n} on {X}."},
+		{"forgotten", "", " {Y} has probably forgotten the connection by now."},
+	},
+	Thresholds: []Threshold{
+		{"time since {X} acknowledged the FIN, or sent its last octets, at least", conn.CloseWaitLeaked, ""},
+		flushTime,
+		{"connections of one address and port that make it an error, at least", leaksOfServer, ""},
+	},
+	Moves:      []SeverityMove{{"many", Error, "if it is one of many on that address and port"}},
+	Supersedes: []string{finWait2StuckName, halfCloseName},
+	on:         conn.OnTimer | conn.OnEnd,
+	only:       isWaiting,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From.Peer(), h.From
+		leaker := &h.Ends[y]
+		if leaker.Assumed != tcp.CloseWait.Set() || leaker.Proved != tcp.CloseWait.Set() || !h.visible(y) || h.flagged(closeWaitLeakName, y) != nil {
+			return nil
+		}
+		if h.hasMoreToSend(y) {
+			return nil
+		}
+		since := h.silentSince(x, y)
+		if since == 0 || h.Now.Sub(since) < conn.CloseWaitLeaked {
+			return nil
+		}
+		n := h.book.tallies[tallyKey{closeWaitLeakName, h.Addr(y)}] + 1
+		f := &Finding{
+			end:      y,
+			Certain:  ConfidenceProved,
+			Evidence: h.Frames(x, tcp.SndFIN, tcp.RcvAckOfFIN),
+			tally:    true,
+			Values:   Values{"span": h.Now.Sub(since), "n": n},
+		}
+		if n > 1 {
+			f.Say("another")
+		}
+		if n >= leaksOfServer {
+			f.move = "many"
+		}
+		if h.Ends[x].Assumed == tcp.Closed.Set() {
+			f.Say("forgotten")
+		}
+		return f
+	},
+}
+
+var finWait2Stuck = Kind{
+	Name:     finWait2StuckName,
+	Severity: Warning,
+	Title:    "Closed side waits for a FIN that does not come",
+	RFC:      "RFC 9293 §3.6",
+	Causes:   []Cause{{"", "{Y} has not closed {span} after {X} did.{outcome}"}},
+	Phrases: []Phrase{
+		{"forgets", "outcome", " If {X} had called close(), and not only shutdown(), its stack now forgets FIN_WAIT_2, and a later FIN will get RST."},
+		{"waits", "outcome", " {X} waits for its FIN, which only the application there can bring about."},
+	},
+	Thresholds: []Threshold{
+		{"time in FIN_WAIT_2, by the stack of {X}", tcp.StackLinux.Stack().FinWait2, "stack"},
+		{"the same, where the stack has no timer for it", finWait2Wait, ""},
+		flushTime,
+	},
+	Supersedes: []string{halfCloseName},
+	on:         conn.OnTimer | conn.OnEnd,
+	only:       isWaiting,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		if h.Before.States[x] != tcp.FinWait2.Set() || h.Ends[y].Has(conn.HasFIN) || !h.visible(y) || h.flagged(finWait2StuckName, x) != nil {
+			return nil
+		}
+		if h.hasMoreToSend(y) {
+			return nil
+		}
+		since, held := h.silentSince(x, y), h.Ends[x].Stack().FinWait2
+		if held == 0 {
+			held = finWait2Wait
+		}
+		if since == 0 || h.Now.Sub(since) < held-time.Millisecond { // the timer counts in coarser units
+			return nil
+		}
+		f := &Finding{
+			end:      x,
+			Certain:  ConfidenceAssumed,
+			Evidence: h.Frames(x, tcp.SndFIN, tcp.RcvAckOfFIN),
+		}
+		f.Values = Values{"span": h.Now.Sub(since)}
+		if h.Ends[x].Assumed != h.Before.States[x] {
+			f.Say("forgets")
+		} else {
+			f.Say("waits")
+		}
+		return f
+	},
+}
+
+var halfCloseLingering = Kind{
+	Name:     halfCloseName,
+	Severity: Info,
+	Title:    "One direction closed, the other still in use",
+	RFC:      "RFC 9293 §3.6",
+	Causes:   []Cause{{"", "{X} closed its direction {span} ago; {Y} {what}. A half-closed connection is legal, and often meant."}},
+	Phrases: []Phrase{
+		{"sends", "what", "still has the other one and has sent {n bytes} since"},
+		{"silent", "what", "has not closed its own, nor sent anything since"},
+	},
+	Thresholds: []Threshold{{"time since {Y} acknowledged the FIN, more than", halfCloseLinger, ""}},
+	on:         conn.OnUnsettled | conn.OnEnd,
+	only:       isWaiting,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		if h.Ends[x].Assumed != tcp.FinWait2.Set() || h.Ends[y].Assumed != tcp.CloseWait.Set() || !h.visible(y) {
+			return nil
+		}
+		// Data alone may be met by a RST. That it is acknowledged shows the
+		// connection to be in use.
+		if h.S != nil && (h.sentSinceFIN(y) == 0 || !h.Before.Acked[x].Before(h.S.Ack)) {
+			return nil
+		}
+		if h.flagged(halfCloseName, x) != nil || h.flagged(finWait2StuckName, x) != nil || h.flagged(closeWaitLeakName, y) != nil {
+			return nil
+		}
+		ack, ok := h.Find(x, tcp.RcvAckOfFIN)
+		if !ok || h.Now.Sub(ack.At) <= halfCloseLinger {
+			return nil
+		}
+		f := &Finding{
+			end:      x,
+			Certain:  ConfidenceAssumed,
+			Evidence: append(h.Frames(x, tcp.SndFIN), ack.Packet()),
+		}
+		n := h.sentSinceFIN(y)
+		f.Values = Values{"span": h.Now.Sub(ack.At), "n": n}
+		if n > 0 {
+			f.Evidence = append(f.Evidence, h.lastDataOf(y)...)
+			f.Say("sends")
+		} else {
+			f.Say("silent")
+		}
+		return f
+	},
+}
+
+var noCloseSeen = Kind{
+	Name:     "no-close-seen",
+	Severity: Notice,
+	Title:    "Connection just stopped",
+	RFC:      "RFC 9293 §3.6",
+	Causes: []Cause{
+		{"", "No close was captured, neither FIN nor RST: the last segment came from {X}, {span} before the end of the capture. An idle connection is legal; both ends may hold it still, or have lost it unseen."},
+	},
+	Thresholds: []Threshold{{"time from the last segment to the end of the capture, at least", closeUnseen, ""}},
+	on:         conn.OnEnd,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		idle := h.Now.Sub(h.Ends[x].SentAt)
+		if h.Ends[x].SentAt <= h.Ends[y].SentAt && x == tcp.Server || h.Ends[x].SentAt < h.Ends[y].SentAt || idle < closeUnseen {
+			return nil // once, for the end that spoke last
+		}
+		if h.Ends[x].Assumed.Shown() != tcp.Established || h.Ends[y].Assumed.Shown() != tcp.Established || !h.visible(x) || !h.visible(y) {
+			return nil
+		}
+		f := &Finding{end: x, Certain: ConfidenceAssumed, Values: Values{"span": idle}}
+		for g := range h.back() {
+			f.Evidence = append(f.Evidence, g.Packet)
+			if len(f.Evidence) == 2 {
+				break
+			}
+		}
+		return f
+	},
+}
+
+// hasMoreToSend reports whether the end may have something to send before its
+// FIN: its peer has closed the window, or not acknowledged all yet.
+func (h *checkInput) hasMoreToSend(y tcp.Endpoint) bool {
+	x := &h.Ends[y.Peer()]
+	return x.Wnd == 0 || x.Acked.Before(h.Ends[y].Nxt)
+}
+
+// silentSince returns when the end y, which has not closed, acknowledged x's
+// FIN or had flushed what it still had to send; 0 if that is not known, or if
+// it made use of its direction later than that.
+func (h *checkInput) silentSince(x, y tcp.Endpoint) tcp.Time {
+	ack, ok := h.Find(x, tcp.RcvAckOfFIN)
+	switch {
+	case !ok:
+		return 0
+	case h.sentSinceFIN(y) == 0:
+		return ack.At
+	case h.Ends[y].SentAt.Sub(ack.At) > halfCloseLinger:
+		return 0
+	}
+	return h.Ends[y].SentAt
+}
+
+// sentSinceFIN returns how many octets the end has sent since it received its
+// peer's FIN.
+func (h *checkInput) sentSinceFIN(y tcp.Endpoint) tcp.Size {
+	if e := &h.Ends[y]; e.Clean.Before(e.Nxt) {
+		return e.Nxt.Minus(e.Clean)
+	}
+	return 0
+}

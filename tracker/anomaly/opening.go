@@ -1,0 +1,521 @@
+package anomaly
+
+import (
+	"iter"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// What goes wrong while a connection opens. Each check is asked for a handful
+// of segments, SYNs and what answers them, and finds the others of the
+// handshake in the trail.
+
+const (
+	// A handshake's segments are looked for among this many of the
+	// connection's newest.
+	handshakeDepth = 64
+
+	// Nothing repeats a SYN sooner: Linux does after some 10 ms, if a wrong
+	// answer came.
+	soonestRepeat = 5 * time.Millisecond
+
+	// An attempt that a new one from the same port follows this soon was not
+	// waited for.
+	briefAttempt = time.Second
+
+	// SYNs without an answer, by which an attempt that the capture does not see
+	// the end of counts as failed.
+	synsAtEnd = 3
+
+	// SYN+ACKs that show a server to have waited: one is sent by any.
+	synAcksStuck = 2
+
+	// The ACK of a handshake may cross a SYN+ACK that is repeated.
+	ackCrosses = 50 * time.Millisecond
+
+	// An end that repeats its SYN+ACK after this many ACKs of it, sent at
+	// different times, does not act on them. One is a loss, and two may be,
+	// where the way from the capture point to the end is long.
+	ignoredAcks     = 3
+	ignoredAcksNear = 2
+
+	// An end that answers this soon is the host of the capture: nothing is lost
+	// between the two.
+	nearEnd = 500 * time.Microsecond
+)
+
+var connectionRefused = Kind{
+	Name:     "connection-refused",
+	Severity: Warning,
+	Title:    "SYN answered by RST",
+	RFC:      "RFC 9293 §3.5.2, §3.10.7.3",
+	Causes:   []Cause{{"", "{Y.ip} has nothing listening on port {Y.port} (or a firewall answered): RST to the SYN {soon}."}},
+	on:       conn.OnRST,
+	check: func(h *checkInput) *Finding {
+		x := h.From.Peer()
+		if !h.Before.Accepted || h.Before.States[x] != tcp.SynSent.Set() {
+			return nil
+		}
+		return &Finding{
+			end:      x,
+			Certain:  ConfidenceAssumed,
+			Evidence: append(h.Frames(x, tcp.SndSYN), h.S.Packet),
+			Values:   Values{"soon": soon(h.Now.Sub(h.Before.SentAt[x]))},
+		}
+	},
+}
+
+var synRetransmitted = Kind{
+	Name:     "syn-retransmitted",
+	Severity: Notice,
+	Title:    "SYN sent again",
+	RFC:      "RFC 9293 §3.8.3",
+	Causes: []Cause{
+		{"no-answer", "{X} sent its SYN again after {span}: no answer had been seen. One lost SYN or SYN+ACK is harmless; many mean a full listen queue, a firewall, or a host that is down."},
+		{"answer-refused", "{X} sent its SYN again after {span}: {why}"},
+		{"answer-not-received", "{X} sent its SYN again after {span}: the answer was captured but had not reached it by then. It was lost or delayed behind the capture point."},
+	},
+	Phrases: []Phrase{
+		{"ack-of-older", "why", "the first was answered with an ACK of an older connection, which it refused with RST."},
+		{"ack-of-unsent", "why", "the answer to the first acknowledged something that it had not sent, and so was none."},
+	},
+	Thresholds: []Threshold{{"time before the copy, if it has no mark of its own, at least", soonestRepeat, ""}},
+	on:         conn.OnSYN,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		if h.Ends[x].Copies < 2 {
+			return nil
+		}
+		sent, again := h.lastSent(x, tcp.SYN)
+		waits := h.Ends[x].Assumed == tcp.SynSent.Set() ||
+			h.Ends[x].Proved == tcp.SynSent.Set() && h.Ends[x].Assumed == conn.Up // the answer is on its way to it
+		if !again || !waits || h.S.Seq != h.Ends[x].ISS || h.isCopyOf(sent) {
+			return nil
+		}
+		f := &Finding{
+			end:      x,
+			Cause:    "no-answer",
+			Certain:  ConfidenceAssumed,
+			Evidence: h.framesOf(x, tcp.SYN),
+			Values:   Values{"span": h.Now.Sub(sent.At)},
+		}
+		answer, answered := h.lastSent(y, tcp.SYN|tcp.ACK)
+		switch {
+		case h.refusedSince(sent.At):
+			f.Cause = "answer-refused"
+			f.Say("ack-of-older")
+		case !answered:
+		case !h.acceptableTo(x, answer):
+			f.Cause = "answer-refused"
+			f.Evidence = append(f.Evidence, answer.Packet)
+			f.Say("ack-of-unsent")
+		default:
+			f.Cause = "answer-not-received"
+			f.Evidence = append(f.Evidence, answer.Packet)
+		}
+		return f
+	},
+}
+
+var synTimeout = Kind{
+	Name:     "syn-timeout",
+	Severity: Error,
+	Title:    "Connection attempt got no answer",
+	RFC:      "RFC 9293 §3.8.3",
+	Causes: []Cause{
+		{"", "Nothing answered {what} from {X} to {Y} in {span}: a firewall drops them, the host is down, or its listen queue is full. By default {X.ip}'s stack gives up after about {limit}."},
+	},
+	Phrases: []Phrase{
+		{"one", "what", "the SYN"},
+		{"several", "what", "{n} SYNs"},
+		{"early", "", " Here it is set to fewer tries, or the program gave up, or the capture ended first."},
+	},
+	Thresholds: []Threshold{
+		{"time that the stack of {X} tries", tcp.StackLinux.Stack().SynGiveUp, "stack"},
+		{"SYNs, if the capture ends first, at least", synsAtEnd, ""},
+		{"time after one SYN, if a new attempt follows, at least", briefAttempt, ""},
+	},
+	Supersedes: []string{"syn-retransmitted"},
+	on:         conn.OnTimer | conn.OnEnd,
+	only:       wasCalling,
+	check: func(h *checkInput) *Finding {
+		x := h.x()
+		if h.Before.States[h.From] != tcp.SynSent.Set() || h.y().Seen() || !x.Seen() {
+			return nil
+		}
+		first, ok := h.Find(h.From, tcp.SndSYN)
+		if !ok || h.On&conn.OnEnd != 0 && x.Copies < synsAtEnd {
+			return nil
+		}
+		waited := h.Now.Sub(first.At)
+		if h.newer() != nil && x.Copies < 2 && waited < briefAttempt {
+			return nil
+		}
+		f := &Finding{
+			end:      h.From,
+			Certain:  ConfidenceAssumed,
+			Evidence: append(h.framesOf(h.From, tcp.SYN), first.Packet()),
+			Values:   Values{"n": x.Copies, "span": waited, "limit": x.Stack().SynGiveUp},
+		}
+		if x.Copies > 1 {
+			f.Say("several")
+		} else {
+			f.Say("one")
+		}
+		if waited < x.Stack().SynGiveUp/2 {
+			f.Say("early")
+		}
+		return f
+	},
+}
+
+var synAckRetransmitted = Kind{
+	Name:     "syn-ack-retransmitted",
+	Severity: Notice,
+	Title:    "SYN+ACK sent again",
+	RFC:      "RFC 9293 §3.10.8",
+	Causes: []Cause{
+		{"no-ack", "{X} sent its SYN+ACK again after {span}: no ACK of it was seen. The SYN+ACK or the ACK was lost, or {Y} is not there or did not ask."},
+		{"duplicate-syn", "{X} sent its SYN+ACK again after {span}: {Y} had repeated its SYN, and this answers it."},
+		{"ack-not-received", "{X} sent its SYN+ACK again after {span}: {Y}'s ACK of the first was captured but had not reached it by then. It was lost or delayed behind the capture point, or {X} does not act on it."},
+	},
+	Thresholds: []Threshold{{"time before the copy, if it has no mark of its own, at least", soonestRepeat, ""}},
+	on:         conn.OnSYNACK,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From.Peer(), h.From
+		if h.Ends[y].Copies < 2 {
+			return nil
+		}
+		sent, again := h.lastSent(y, tcp.SYN|tcp.ACK)
+		if !again || sent.Seq != h.S.Seq || h.isCopyOf(sent) {
+			return nil
+		}
+		f := &Finding{
+			end:      y,
+			Cause:    "no-ack",
+			Certain:  ConfidenceAssumed,
+			Evidence: h.framesOf(y, tcp.SYN|tcp.ACK),
+			Values:   Values{"span": h.Now.Sub(sent.At)},
+		}
+		ack, acked := h.ackOf(sent)
+		switch {
+		case h.countOf(x, tcp.SYN) > h.countOf(y, tcp.SYN|tcp.ACK):
+			f.Cause = "duplicate-syn"
+			f.Evidence = append(f.Evidence, h.framesOf(x, tcp.SYN)...)
+		case acked:
+			f.Cause = "ack-not-received"
+			f.Evidence = append(f.Evidence, ack.Packet)
+		}
+		return f
+	},
+}
+
+// A server that answers with SYN cookies keeps nothing, and repeats nothing of
+// its own accord. One that has an unfinished connection repeats its SYN+ACK
+// without being asked by a SYN, and only that shows that it waited.
+var synRcvdStuck = Kind{
+	Name:     "syn-rcvd-stuck",
+	Severity: Warning,
+	Title:    "Half-open server side ran out of retries",
+	RFC:      "RFC 9293 §3.8.3",
+	Causes: []Cause{
+		{"", "{X} sent its SYN+ACK {n} times and waited {span} in SYN_RCVD; {Y} never completed the handshake. It has gone, its ACKs are lost on the way, or somebody else sent the SYN in its name."},
+	},
+	Thresholds: []Threshold{
+		{"time after the last SYN+ACK, by the stack of {X}", tcp.StackLinux.Stack().SynAckGiveUp, "stack"},
+		{"SYN+ACKs, and more than there were SYNs, at least", synAcksStuck, ""},
+	},
+	Supersedes: []string{"syn-ack-retransmitted"},
+	on:         conn.OnTimer,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From.Peer(), h.From
+		in := tcp.SynReceived.Set()
+		if h.Before.States[y] != in || h.Before.Proved[y] != in || h.Ends[x].Has(conn.HasAcked) || !h.visible(x) {
+			return nil
+		}
+		syns, synAcks := h.countOf(x, tcp.SYN), h.countOf(y, tcp.SYN|tcp.ACK)
+		first, ok := h.Find(y, tcp.RcvSYN)
+		if !ok || synAcks < synAcksStuck || synAcks <= syns {
+			return nil
+		}
+		return &Finding{
+			end:      y,
+			Certain:  ConfidenceAssumed,
+			Evidence: append(h.framesOf(y, tcp.SYN|tcp.ACK), h.framesOf(x, tcp.SYN)...),
+			Values:   Values{"n": synAcks, "span": h.Now.Sub(first.At)},
+		}
+	},
+}
+
+const stalledText = "{X} repeats its SYN+ACK {span} after the first of {n} ACKs of it: its accept queue is full (Linux then drops the ACK silently), it waits for data (TCP_DEFER_ACCEPT), or everything is lost behind the capture point. " +
+	"See whether the application still accepts, and how long its listen queue is."
+
+var acceptStalled = Kind{
+	Name:     "accept-stalled",
+	Severity: Warning,
+	Title:    "Handshake ACK was captured but the server keeps sending SYN+ACK",
+	RFC:      "RFC 9293 §3.10.7.4",
+	Causes: []Cause{
+		{"ack-ignored", stalledText},
+		{"data-ignored", stalledText},
+	},
+	Thresholds: []Threshold{
+		{"ACKs of the SYN+ACK, sent at different times, at least", ignoredAcks, ""},
+		{"the same, if {X} is the host of the capture", ignoredAcksNear, ""},
+		{"response time of a host of the capture, at most", nearEnd, ""},
+		{"time since these ACKs, if twice the response time is not longer", ackCrosses, ""},
+		{"time before the copy, if it has no mark of its own, at least", soonestRepeat, ""},
+	},
+	Supersedes: []string{"syn-ack-retransmitted"},
+	on:         conn.OnSYNACK,
+	check: func(h *checkInput) *Finding {
+		y := h.From
+		if h.Ends[y].Copies < 2 {
+			return nil
+		}
+		sent, again := h.lastSent(y, tcp.SYN|tcp.ACK)
+		if !again || sent.Seq != h.S.Seq || h.isCopyOf(sent) {
+			return nil
+		}
+		hold := max(2*h.Ends[y].Response(), ackCrosses)
+		least := ignoredAcks
+		if h.Ends[y].Response() <= nearEnd {
+			least = ignoredAcksNear
+		}
+		f := &Finding{end: y, Certain: ConfidenceAmbiguous, Cause: "ack-ignored", Evidence: append(h.framesOf(y, tcp.SYN|tcp.ACK), h.S.Packet)}
+		var first tcp.Time
+		acks, next := 0, h.Now.Add(-hold)
+		for g := range h.handshake() {
+			if g.From == y || !g.AcksFrom(h.S.Seq) || g.At > h.Now.Add(-hold) {
+				continue
+			}
+			if g.Data > 0 && g.Is&conn.WasOld != 0 {
+				f.Cause = "data-ignored"
+			}
+			f.Evidence = append(f.Evidence, g.Packet)
+			first = g.At
+			if g.At <= next { // else it went along with the ACK counted before
+				next = g.At.Add(-ackCrosses)
+				acks++
+			}
+		}
+		if acks < least {
+			return nil
+		}
+		f.Values = Values{"span": h.Now.Sub(first), "n": acks}
+		return f
+	},
+}
+
+var synRcvdReset = Kind{
+	Name:     "syn-rcvd-reset",
+	Severity: Notice,
+	Title:    "RST during the handshake",
+	RFC:      "RFC 9293 §3.10.7.4",
+	Causes: []Cause{
+		{"aborted", "{X} gave up the connection that it had begun to open: RST to the SYN+ACK of {Y} {soon}."},
+		{"no-connection", "{X} answered the SYN+ACK of {Y} with RST {soon}: it had abandoned the attempt, or scans without opening, or no longer remembers the SYN, or never sent it."},
+	},
+	on: conn.OnRST,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		if !h.Before.Accepted || h.Before.States[y] != tcp.SynReceived.Set() || h.Ends[x].Has(conn.HasAcked) || h.Origin() != tcp.FromSYN {
+			return nil
+		}
+		synAck, answered := h.lastSent(y, tcp.SYN|tcp.ACK)
+		if _, old := h.rejectsOldSYN(); old || !answered || !h.Ends[x].Has(conn.SentSYN) {
+			return nil
+		}
+		f := &Finding{
+			end:      x,
+			Certain:  ConfidenceAssumed,
+			Cause:    "aborted",
+			Evidence: append(h.framesOf(x, tcp.SYN), synAck.Packet, h.S.Packet),
+			Values:   Values{"soon": soon(h.Now.Sub(synAck.At))},
+		}
+		if h.Before.RST == conn.ResetReply {
+			f.Cause, f.Certain = "no-connection", ConfidenceAmbiguous
+		}
+		return f
+	},
+}
+
+var tfoSYNData = Kind{
+	Name:     "tfo-syn-data",
+	Severity: Info,
+	Title:    "Data on the SYN",
+	RFC:      "RFC 7413 §2, RFC 9293 §3.10.7.3",
+	Causes: []Cause{
+		{"accepted", "{n octets} rode on the SYN of {X}: {Y} accepted them, a round trip early."},
+		{"ignored", "{n octets} rode on the SYN of {X}: {Y} ignored them, and they must be sent again."},
+		{"partial", "{n octets} rode on the SYN of {X}: {Y} accepted the first {taken} of them, and the rest must be sent again."},
+		{"sent-without", "{n octets} rode on the SYN of {X}: the SYN was sent again without them. They were dropped together, or lost."},
+	},
+	on:   conn.OnSYN | conn.OnSYNACK,
+	only: isRare,
+	check: func(h *checkInput) *Finding {
+		x := h.From
+		if h.On&conn.OnSYNACK != 0 {
+			x = x.Peer()
+		}
+		if h.Rare == nil || h.Rare.SYNData[x] == 0 {
+			return nil
+		}
+		syn, ok := h.lastSent(x, tcp.SYN)
+		if !ok || syn.Data == 0 { // told when the SYN came without them
+			return nil
+		}
+		f := &Finding{end: x, Evidence: []int{syn.Packet, h.S.Packet}, Values: Values{"n": syn.Data}}
+		if h.On&conn.OnSYN != 0 {
+			if h.S.Data > 0 || h.S.Seq != syn.Seq {
+				return nil
+			}
+			f.Cause, f.Certain = "sent-without", ConfidenceAmbiguous
+			return f
+		}
+		if _, again := h.lastSent(h.From, tcp.SYN|tcp.ACK); again || !h.S.Ack.In(syn.Seq+1, syn.End()+1) {
+			return nil
+		}
+		switch taken := h.S.Ack.Minus(syn.Seq + 1); taken {
+		case syn.Data:
+			f.Cause = "accepted"
+		case 0:
+			f.Cause = "ignored"
+		default:
+			f.Cause, f.Values["taken"] = "partial", taken
+		}
+		return f
+	},
+}
+
+// A FIN behind the ACK of the handshake finds the server in ESTABLISHED if that
+// arrived, and is the ordinary end of a connection that carried nothing. It is
+// told only where no such ACK was seen before it.
+var handshakeFIN = Kind{
+	Name:     "handshake-fin",
+	Severity: Info,
+	Title:    "FIN before the server saw ESTABLISHED",
+	RFC:      "RFC 9293 §3.10.4, §3.10.7.4",
+	Causes: []Cause{
+		{"instead-of-ack", "{X} closed before the handshake had settled: its FIN was the first that {Y} saw of its ACK."},
+		{"in-syn-rcvd", "{X} closed before the handshake had settled: it sent FIN before it had an ACK of its SYN+ACK."},
+	},
+	on: conn.OnFIN,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		cause := "instead-of-ack"
+		switch in := tcp.SynReceived.Set(); {
+		case h.S.Flags&tcp.SYN != 0 || h.Stale || h.Foreign:
+			return nil
+		case h.Before.States[y] == in && h.Ends[y].Has(conn.SentSYNACK):
+		case h.Before.States[x] == in && h.Ends[x].Has(conn.SentSYNACK):
+			cause, y = "in-syn-rcvd", x
+		default:
+			return nil
+		}
+		return &Finding{end: x, Cause: cause, Certain: ConfidenceAssumed, Evidence: append(h.framesOf(y, tcp.SYN|tcp.ACK), h.S.Packet)}
+	},
+}
+
+// handshake yields the connection's segments before the one that happens, the
+// newest first, as far back as a handshake is looked for.
+func (h *checkInput) handshake() iter.Seq[*conn.RecentSegment] {
+	return func(yield func(*conn.RecentSegment) bool) {
+		n := 0
+		for g := range h.back() {
+			if h.S != nil && g.Packet == h.S.Packet {
+				continue
+			}
+			if n++; n > handshakeDepth || !yield(g) {
+				return
+			}
+		}
+	}
+}
+
+// lastSent returns the newest earlier segment of the end that has exactly
+// these of the SYN and ACK bits.
+func (h *checkInput) lastSent(e tcp.Endpoint, flags tcp.Flags) (conn.RecentSegment, bool) {
+	for g := range h.handshake() {
+		if g.From == e && g.Opens(flags) {
+			return *g, true
+		}
+	}
+	return conn.RecentSegment{}, false
+}
+
+// refusedSince reports whether the sender of the segment answered its peer with
+// RST, in the connection before this one, later than the given time.
+func (h *checkInput) refusedSince(at tcp.Time) bool {
+	old := h.Conn.Older()
+	if old == nil {
+		return false
+	}
+	n := 0
+	for g := range h.M.Recent.Back(old) {
+		if n++; g.At <= at || n > handshakeDepth {
+			return false
+		}
+		if g.Is&conn.WasReply != 0 && old.Addr(g.From) == h.Addr(h.From) {
+			return true
+		}
+	}
+	return false
+}
+
+// framesOf returns the frames of all the end's segments with exactly these of
+// the SYN and ACK bits, and of the one that happens if it is a SYN.
+func (h *checkInput) framesOf(e tcp.Endpoint, flags tcp.Flags) (frames []int) {
+	for g := range h.handshake() {
+		if g.From == e && g.Opens(flags) {
+			frames = append(frames, g.Packet)
+		}
+	}
+	if h.S != nil && h.S.Flags&tcp.SYN != 0 {
+		frames = append(frames, h.S.Packet)
+	}
+	return frames
+}
+
+// countOf counts the end's earlier segments with exactly these of the SYN and
+// ACK bits.
+func (h *checkInput) countOf(e tcp.Endpoint, flags tcp.Flags) (n int) {
+	for g := range h.handshake() {
+		if g.From == e && g.Opens(flags) {
+			n++
+		}
+	}
+	return n
+}
+
+// isCopyOf reports whether the segment is one that the network made of g. A
+// stack that repeats a SYN gives it a new IP identification or a newer
+// timestamp; where it counts neither, only the pause tells.
+func (h *checkInput) isCopyOf(g conn.RecentSegment) bool {
+	if h.S.ID != g.ID || h.S.Options.TSVal != g.TSVal {
+		return false
+	}
+	return h.S.ID != 0 || h.S.Options.HasTS || h.Now.Sub(g.At) < soonestRepeat
+}
+
+// acceptableTo reports whether the end's SYN is what g acknowledges.
+func (h *checkInput) acceptableTo(e tcp.Endpoint, g conn.RecentSegment) bool {
+	x := &h.Ends[e]
+	return x.ISS.Before(g.Ack) && g.Ack.AtMost(x.Nxt)
+}
+
+// ackOf returns the oldest segment that acknowledges the SYN+ACK and came
+// between it and what happens.
+func (h *checkInput) ackOf(synAck conn.RecentSegment) (ack conn.RecentSegment, found bool) {
+	for g := range h.handshake() {
+		if g.Packet == synAck.Packet {
+			break
+		}
+		if g.From != synAck.From && g.AcksFrom(synAck.Seq) {
+			ack, found = *g, true
+		}
+	}
+	return ack, found
+}

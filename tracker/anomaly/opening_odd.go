@@ -1,0 +1,339 @@
+package anomaly
+
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// Handshakes that are not the three segments of RFC 9293 figure 6: two ends
+// that open at once, one that opens to itself, and answers to SYNs that nobody
+// sent, or not now.
+
+const (
+	// The real SYN follows an old one that was rejected within this time.
+	oldSYNFollowed = 5 * time.Second
+
+	// The hundredths of the time that an answer takes, after which a SYN may be
+	// an answer too: a quarter is jitter.
+	answerShare = 75
+
+	// An answer, or the RST to one, comes within this time.
+	promptly = time.Second
+)
+
+var simultaneousOpen = Kind{
+	Name:     "simultaneous-open",
+	Severity: Notice,
+	Title:    "Both sides dialled each other",
+	RFC:      "RFC 9293 §3.5 figure 7",
+	Causes:   []Cause{{"", "{X} and {Y} opened the same connection at the same time; one connection results. Both ends opened actively: there is no server in it."}},
+	Thresholds: []Threshold{
+		{"time between the SYNs, in hundredths of what an answer takes, less than", answerShare, ""},
+	},
+	on:   conn.OnSYNACK | conn.OnUnsettled,
+	only: isDialled,
+	check: func(h *checkInput) *Finding {
+		if h.dialled() != bothDialled {
+			return nil
+		}
+		return &Finding{
+			end:      tcp.Client,
+			Evidence: append(append(append(h.framesOf(tcp.Client, tcp.SYN), h.framesOf(tcp.Server, tcp.SYN)...), h.framesOf(tcp.Client, tcp.SYN|tcp.ACK)...), h.framesOf(tcp.Server, tcp.SYN|tcp.ACK)...),
+		}
+	},
+}
+
+var splitHandshake = Kind{
+	Name:     "split-handshake",
+	Severity: Warning,
+	Title:    "Listener answered SYN with a bare SYN",
+	RFC:      "RFC 9293 §3.5 figure 7",
+	Causes: []Cause{
+		{"", "{X} answered the SYN of {Y} with a SYN of its own instead of SYN+ACK (a split handshake); some firewalls and filters then take the client for the server. No ordinary stack does this when it listens."},
+	},
+	Thresholds: []Threshold{
+		{"time between the SYNs, in hundredths of what an answer takes, at least", answerShare, ""},
+	},
+	on:   conn.OnSYNACK | conn.OnUnsettled,
+	only: isDialled,
+	check: func(h *checkInput) *Finding {
+		if h.dialled() != splitAnswer {
+			return nil
+		}
+		x, y := h.From.Peer(), h.From
+		return &Finding{
+			end:      y,
+			Certain:  ConfidenceAssumed,
+			Evidence: append(append(h.framesOf(x, tcp.SYN), h.framesOf(y, tcp.SYN)...), append(h.framesOf(x, tcp.SYN|tcp.ACK), h.S.Packet)...),
+		}
+	},
+}
+
+// dialling says how two bare SYNs on one pair of ports came about.
+type dialling uint8
+
+const (
+	oneDialled dialling = iota
+	bothDialled
+	splitAnswer
+)
+
+// dialled tells a simultaneous open from a split handshake, at the segment that
+// decides. An end that gets a SYN while its own is under way answers SYN+ACK,
+// and so both ends do. A listener that split its answer has nothing more to
+// answer than ACK. It also cannot have sent its SYN sooner after the client's
+// than it takes to answer anything; which tells where a SYN+ACK was lost.
+func (h *checkInput) dialled() dialling {
+	x, y := h.From.Peer(), h.From
+	if h.S == nil || h.Self() || !h.Ends[x].Has(conn.SentSYN) || !h.Ends[y].Has(conn.SentSYN) || !h.Ends[x].Has(conn.SentSYNACK) {
+		return oneDialled
+	}
+	if h.Ends[y].Has(conn.SentSYNACK) {
+		if _, again := h.lastSent(y, tcp.SYN|tcp.ACK); h.On&conn.OnSYNACK == 0 || again {
+			return oneDialled
+		}
+		return bothDialled
+	}
+	synAck, ok := h.lastSent(x, tcp.SYN|tcp.ACK)
+	if !ok || h.S.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || !synAck.Seq.Before(h.S.Ack) {
+		return oneDialled
+	}
+	if _, again := h.ackOf(synAck); again {
+		return oneDialled
+	}
+	own, ok1 := h.lastSent(y, tcp.SYN)
+	other, ok2 := h.lastSent(x, tcp.SYN)
+	if !ok1 || !ok2 {
+		return oneDialled
+	}
+	gap, took := own.At.Sub(other.At), h.Now.Sub(synAck.At)
+	if 100*gap < answerShare*took {
+		return bothDialled
+	}
+	return splitAnswer
+}
+
+var selfConnect = Kind{
+	Name:     "self-connect",
+	Severity: Notice,
+	Title:    "Connection to itself",
+	RFC:      "RFC 9293 §3.5 figure 7",
+	Causes: []Cause{
+		{"", "Port {X.port} of {X.ip} connected to itself: the port that the system chose for the client was the one to connect to, where nobody listened. The program now talks to itself, and the real server cannot bind the port."},
+	},
+	on: conn.OnSYNACK,
+	check: func(h *checkInput) *Finding {
+		if !h.Self() || h.From != tcp.Server {
+			return nil
+		}
+		return &Finding{end: tcp.Client, Evidence: append(h.framesOf(tcp.Client, tcp.SYN), h.S.Packet)}
+	},
+}
+
+var oldDuplicateSYN = Kind{
+	Name:     "old-duplicate-syn",
+	Severity: Notice,
+	Title:    "SYN of an earlier attempt was answered and rejected",
+	RFC:      "RFC 9293 §3.5 figures 8, 11",
+	Causes: []Cause{
+		{"real-syn-sent", "{Y} answered an old SYN (seq {seq}); {X} rejected it with RST seq {rst}. Its real SYN was on the way already."},
+		{"real-syn-follows", "{Y} answered an old SYN (seq {seq}); {X} rejected it with RST seq {rst}. Its real SYN (seq {real}) follows."},
+		{"earlier-connection", "{Y} answered an old SYN (seq {seq}); {X} rejected it with RST seq {rst}. The SYN is that of an earlier connection."},
+	},
+	Thresholds: []Threshold{{"time from the RST to the real SYN, at most", oldSYNFollowed, ""}},
+	Supersedes: []string{"syn-rcvd-reset"},
+	on:         conn.OnRST | conn.OnSYN,
+	check: func(h *checkInput) *Finding {
+		old, ok := h.rejectsOldSYN()
+		if h.On&conn.OnSYN != 0 {
+			old, ok = h.followsOldSYN()
+		}
+		if !ok {
+			return nil
+		}
+		return &Finding{
+			end:      h.From,
+			Certain:  ConfidenceAssumed,
+			Cause:    old.cause,
+			Evidence: old.evidence,
+			Values:   Values{"seq": old.rejected - 1, "rst": old.rejected, "real": h.S.Seq},
+		}
+	},
+}
+
+// oldSYN is an old SYN that was answered, and the RST to the answer.
+type oldSYN struct {
+	rejected tcp.Seq // the number of the RST
+	cause    string
+	evidence []int
+}
+
+// rejectsOldSYN reports whether the RST rejects the answer to a SYN that is not
+// its sender's newest: it has sent another, or this one is that of a connection
+// long over.
+func (h *checkInput) rejectsOldSYN() (o oldSYN, found bool) {
+	x, y := h.From, h.From.Peer()
+	if h.S == nil || h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply {
+		return o, false
+	}
+	var synAck conn.RecentSegment
+	for g := range h.handshake() {
+		if g.From == y {
+			synAck = *g
+			break
+		}
+	}
+	if !synAck.Opens(tcp.SYN|tcp.ACK) || synAck.Ack != h.S.Seq {
+		return o, false
+	}
+	o.rejected = h.S.Seq
+	o.evidence = append(h.framesOf(x, tcp.SYN), synAck.Packet, h.S.Packet)
+	if h.Before.States[x] == tcp.SynSent.Set() && !h.acceptableTo(x, synAck) {
+		o.cause = "real-syn-sent"
+		return o, true
+	}
+	if n := h.newer(); n != nil && n.Addr(tcp.Client) == h.Addr(x) && !(n.Ends[tcp.Client].Has(conn.HasISS) && n.Ends[tcp.Client].ISS == h.S.Seq-1) {
+		if syn, ok := n.Find(tcp.Client, tcp.SndSYN); ok {
+			o.evidence = append(o.evidence, syn.Packet())
+		}
+		o.cause = "real-syn-sent"
+		return o, true
+	}
+	for c := h.Conn.Older(); c != nil; c = c.Older() {
+		if e := c.EndOn(h.Addr(x) == c.Addr(tcp.Client)); e.Has(conn.HasISS|conn.SentSYN) && e.ISS == h.S.Seq-1 {
+			o.cause = "earlier-connection"
+			return o, true
+		}
+	}
+	return o, false
+}
+
+// followsOldSYN reports whether the SYN follows another of its sender, the
+// answer to which that rejected a moment ago.
+func (h *checkInput) followsOldSYN() (o oldSYN, found bool) {
+	old := h.Conn.Older()
+	if old == nil || h.From != tcp.Client || h.Before.SentAt[tcp.Client] != 0 {
+		return o, false
+	}
+	x := tcp.Client
+	if old.Addr(tcp.Client) != h.Addr(tcp.Client) {
+		x = tcp.Server
+	}
+	var rst, synAck, syn *conn.RecentSegment
+	n := 0
+	for g := range h.M.Recent.Back(old) {
+		switch {
+		case n == handshakeDepth:
+			return o, false
+		case g.From == x && g.Flags&(tcp.RST|tcp.ACK) == tcp.RST && g.Is&conn.WasReply != 0 && rst == nil:
+			rst = g
+		case g.From != x && g.Opens(tcp.SYN|tcp.ACK):
+			synAck = g
+		case g.From == x && g.Opens(tcp.SYN):
+			syn = g
+		case g.Flags&tcp.RST == 0:
+			return o, false // it was more than a handshake
+		}
+		n++
+	}
+	if rst == nil || synAck == nil || syn == nil || synAck.Ack != rst.Seq || syn.Seq == h.S.Seq || h.Now.Sub(rst.At) > oldSYNFollowed {
+		return o, false
+	}
+	return oldSYN{
+		rejected: rst.Seq,
+		cause:    "real-syn-follows",
+		evidence: []int{syn.Packet, synAck.Packet, rst.Packet, h.S.Packet},
+	}, true
+}
+
+var badSYNACK = Kind{
+	Name:     "bad-syn-ack",
+	Severity: Warning,
+	Title:    "SYN+ACK acknowledges what was never sent",
+	RFC:      "RFC 9293 §3.10.7.3",
+	Causes: []Cause{
+		{"ignored", "{X}'s SYN+ACK acknowledges {ack}, but {Y}'s SYN has the number {seq}, and {Y} did not even reject it: a proxy or firewall rewrites the numbers, the answer is forged, or the capture missed a SYN."},
+		{"completed", "{X}'s SYN+ACK acknowledges {ack}, but {Y}'s SYN has the number {seq}, and {Y} goes on as if it were right: a proxy or firewall rewrites the numbers, the answer is forged, or the capture missed a SYN."},
+	},
+	on:   conn.OnSYN | conn.OnForeign | conn.OnUnsettled | conn.OnTimer | conn.OnEnd,
+	only: wasCalling,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		if h.Before.States[x] != tcp.SynSent.Set() || !h.whole(x) || !h.Ends[y].Seen() {
+			return nil
+		}
+		var bad *conn.RecentSegment
+		for g := range h.handshake() {
+			if g.From == x {
+				return nil // a RST, or another segment at which it was told
+			}
+			if g.Opens(tcp.SYN | tcp.ACK) {
+				bad = g
+				break
+			}
+		}
+		if bad == nil || h.acceptableTo(x, *bad) {
+			return nil
+		}
+		f := &Finding{
+			end:      y,
+			Cause:    "ignored",
+			Certain:  ConfidenceAmbiguous,
+			Evidence: append(h.framesOf(x, tcp.SYN), bad.Packet),
+			Values:   Values{"ack": bad.Ack, "seq": h.Ends[x].ISS},
+		}
+		switch {
+		case h.S != nil && h.S.Flags&(tcp.SYN|tcp.ACK) == tcp.ACK && h.S.Ack == bad.Seq+1:
+			f.Cause = "completed"
+			f.Evidence = append(f.Evidence, h.S.Packet)
+		case h.Now.Sub(bad.At) <= h.Ends[x].InFlight():
+			return nil // the RST to it may be on its way
+		}
+		return f
+	},
+}
+
+var unsolicitedSYNACK = Kind{
+	Name:     "unsolicited-syn-ack",
+	Severity: Notice,
+	Title:    "SYN+ACK without a SYN",
+	RFC:      "RFC 9293 §3.10.7.1",
+	Causes: []Cause{
+		{"rejected", "{X} sent {Y} a SYN+ACK, but no SYN was seen that asked for it, and {Y} answered RST: backscatter of a flood with forged addresses, or a scan. It needs no action there."},
+		{"unanswered", "{X} sent {Y} a SYN+ACK, but no SYN was seen that asked for it, and nothing answered it: backscatter of a flood with forged addresses, a scan, or a capture of one direction only."},
+	},
+	Thresholds: []Threshold{
+		{"time from the first packet of the capture, at least", promptly, ""},
+		{"time from the SYN+ACK to the RST, at most, or to the end of the capture, at least", promptly, ""},
+	},
+	on:   conn.OnRST | conn.OnEnd,
+	only: isAnswer,
+	check: func(h *checkInput) *Finding {
+		x, y := tcp.Client, tcp.Server
+		if h.Origin() != tcp.FromSYNACK || h.Start.Sub(h.M.Began) < promptly || h.Ends[x].Seen() && h.On&conn.OnEnd != 0 {
+			return nil
+		}
+		f := &Finding{end: y, Certain: ConfidenceAmbiguous, Evidence: h.framesOf(y, tcp.SYN|tcp.ACK)}
+		switch {
+		case h.On&conn.OnRST != 0:
+			synAck, ok := h.lastSent(y, tcp.SYN|tcp.ACK)
+			if h.From != x || h.Before.SentAt[x] != 0 || h.Before.RST != conn.ResetReply || !ok || h.Now.Sub(synAck.At) > promptly {
+				return nil
+			}
+			f.Cause = "rejected"
+			f.Evidence = append(f.Evidence, h.S.Packet)
+		case h.From != y || h.Now.Sub(h.Start) < promptly:
+			return nil
+		default:
+			for g := range h.handshake() {
+				if !g.Opens(tcp.SYN | tcp.ACK) {
+					return nil // it went on: the other direction is not captured
+				}
+			}
+			f.Cause = "unanswered"
+		}
+		return f
+	},
+}

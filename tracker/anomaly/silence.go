@@ -1,0 +1,437 @@
+package anomaly
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// An end that is not answered sends again, more and more rarely, and at last
+// gives up, often without a word. A bystander can tell the reasons apart only
+// by what was sent: data, probes of an idle connection, or probes of a window
+// that is closed.
+
+const (
+	// A sender has given up when it had sent the same octets this often ...
+	copiesOfGivingUp = 5
+	// ... the pauses growing as those of a retransmission timer do, so often in a row.
+	growingPauses = 2
+	// Whatever it repeated, it was silent then for so many times as long as it
+	// had waited at last.
+	silentPauses = 2
+
+	// Probes without an answer, before a RST and before silence.
+	probesBeforeRST     = 2
+	probesBeforeSilence = 3
+
+	// stallAtLeast is how long a window must be closed to be worth a line; and
+	// at least stallRTOs retransmission timeouts.
+	stallAtLeast = time.Second
+	stallRTOs    = 3
+	// rtoAbove is what such a timeout is above the response times (200 ms in Linux).
+	rtoAbove = 200 * time.Millisecond
+
+	// What is silent for longAlone may have been forgotten by a middlebox, and
+	// is tried anew with firstTries segments before that is said.
+	longAlone       = time.Minute
+	firstTries      = 4
+	firstKeepalives = 3
+
+	// After an ICMP error an end that goes on would have sent again by then.
+	icmpSilence = 3 * time.Second
+)
+
+var retransmissionTimeout = Kind{
+	Name:     "retransmission-timeout",
+	Severity: Error,
+	Title:    "Sender gave up",
+	RFC:      "RFC 9293 §3.8.3",
+	Causes: []Cause{
+		{"silent", "{X} sent the same {n octets} {copies} times in {span} without an ACK and gave up; {Y} was last heard {heard} before the last of them."},
+		{"reset", "{X} sent the same {n octets} {copies} times in {span} without an ACK and gave up with a RST; {Y} was last heard {heard} before the last of them."},
+	},
+	Thresholds: []Threshold{
+		{"copies, at least", copiesOfGivingUp, ""},
+		{"pauses in a row that grow, at least", growingPauses, ""},
+		{"tenths of the pause before that one has grown to, at least", conn.GrownTenths, ""},
+		{"pause that need not grow", conn.LongestRTO, ""},
+		silenceAfterTries,
+	},
+	on:   conn.OnRST | conn.OnEnd,
+	only: isRare,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		tr := h.Rare.StallsOf(x)
+		if tr == nil || !h.visible(x) || !h.visible(y) || h.Ends[y].Wnd == 0 || h.Happened(x, tcp.RcvRST) {
+			return nil
+		}
+		w := &tr.Data
+		if w.Copies < copiesOfGivingUp || w.Doublings < growingPauses || h.Ends[x].Una(&h.Ends[y]) != w.Seq {
+			return nil
+		}
+		f := &Finding{
+			end:      x,
+			Certain:  ConfidenceAssumed,
+			Evidence: []int{w.HeardFrame, w.Frames[0], w.Frames[1]},
+			Values:   Values{"n": w.Size, "copies": w.Copies, "span": w.Last.Sub(w.First), "heard": max(0, w.Last.Sub(h.Ends[y].SentAt))},
+		}
+		switch {
+		case h.S == nil && h.Ends[x].SentAt == w.Last && h.Now.Sub(w.Last) > silentPauses*w.Gap:
+			f.Cause = "silent"
+		case h.S != nil && h.Before.RST == conn.ResetAbort && h.Before.SentAt[x] == w.Last:
+			f.Cause = "reset"
+			f.Evidence = append(f.Evidence, h.S.Packet)
+		default:
+			return nil
+		}
+		return f
+	},
+}
+
+var silenceAfterTries = Threshold{"silence, if no RST tells that {X} gave up, in times of the last pause", silentPauses, ""}
+
+var keepaliveProbe = Kind{
+	Name:     "keepalive-probe",
+	Severity: Info,
+	Title:    "Keepalive seen",
+	RFC:      "RFC 9293 §3.8.4",
+	Causes: []Cause{
+		{"", "{X} probes whether {Y} is still there: the connection was idle for {span}. Keepalives are no retransmissions and carry nothing."},
+	},
+	Thresholds: []Threshold{{"time for which {X} was silent, at least", conn.KeepaliveRest, ""}},
+	on:         conn.OnKeepalive,
+	check: func(h *checkInput) *Finding {
+		x := h.From
+		tr := h.Rare.StallsOf(x)
+		if tr == nil || tr.Probes.Frames[1] != h.S.Packet {
+			return nil
+		}
+		return &Finding{
+			end:      x,
+			Certain:  ConfidenceAssumed,
+			Evidence: []int{h.S.Packet},
+			Values:   Values{"span": h.Now.Sub(max(h.Before.SentAt[x], h.Before.SentAt[x.Peer()]))},
+		}
+	},
+}
+
+var keepaliveTimeout = Kind{
+	Name:     "keepalive-timeout",
+	Severity: Error,
+	Title:    "Peer stopped answering keepalives",
+	RFC:      "RFC 9293 §3.8.4",
+	Causes: []Cause{
+		{"silent", "{Y} did not answer {n} keepalives in {span}; {X} sends nothing more. {Y}'s host is down, or the path to it is cut."},
+		{"reset", "{Y} did not answer {n} keepalives in {span}; {X} dropped the connection with a RST. {Y}'s host is down, or the path to it is cut."},
+	},
+	Thresholds: []Threshold{
+		{"keepalives before silence, at least", probesBeforeSilence, ""},
+		{"keepalives before a RST, at least", probesBeforeRST, ""},
+		silenceAfterTries,
+	},
+	on:   conn.OnRST | conn.OnEnd,
+	only: isRare,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		tr := h.Rare.StallsOf(x)
+		if tr == nil || !h.visible(x) || !h.visible(y) || h.Happened(x, tcp.RcvRST) {
+			return nil
+		}
+		p := &tr.Probes
+		if p.Copies == 0 || h.Ends[y].SentAt != p.Heard {
+			return nil
+		}
+		f := &Finding{
+			end:      x,
+			Certain:  ConfidenceAssumed,
+			Evidence: []int{p.HeardFrame, p.Frames[0], p.Frames[1]},
+			Values:   Values{"n": p.Copies, "span": p.Last.Sub(p.First)},
+		}
+		switch {
+		case h.S == nil && h.Ends[x].SentAt == p.Last && p.Copies >= probesBeforeSilence && h.Now.Sub(p.Last) >= silentPauses*p.Gap:
+			f.Cause = "silent"
+		case h.S != nil && h.Before.RST == conn.ResetAbort && h.Before.SentAt[x] == p.Last && p.Copies >= probesBeforeRST:
+			f.Cause, f.Values["span"] = "reset", h.Now.Sub(p.First)
+			f.Evidence = append(f.Evidence, h.S.Packet)
+		default:
+			return nil
+		}
+		return f
+	},
+}
+
+// stallFrom is how long the window of the end must be closed to be a stall.
+func (h *checkInput) stallFrom() time.Duration {
+	rto := h.Ends[tcp.Client].Response() + h.Ends[tcp.Server].Response() + rtoAbove
+	return max(stallAtLeast, stallRTOs*rto)
+}
+
+var stallTimes = []Threshold{
+	{"time for which the window is closed, at least", stallAtLeast, ""},
+	{"retransmission timeouts, if they are longer", stallRTOs, ""},
+	{"such a timeout, above the response times of both ends", rtoAbove, ""},
+}
+
+var zeroWindowStall = Kind{
+	Name:     "zero-window-stall",
+	Severity: Warning,
+	Title:    "Receiver does not read",
+	RFC:      "RFC 9293 §3.8.6.1",
+	Causes: []Cause{
+		{"", "{X} {had} a zero window for {span} ({n probes} by {Y}): its application does not read what arrives. Look there, not at the network."},
+	},
+	Phrases: []Phrase{
+		{"closed", "had", "has had"},
+		{"reopened", "had", "had"},
+	},
+	Thresholds: stallTimes,
+	on:         conn.OnWindow | conn.OnKeepalive | conn.OnRepeat | conn.OnBeyond | conn.OnRST | conn.OnEnd,
+	only:       isRare,
+	check: func(h *checkInput) *Finding {
+		return cmp.Or(h.stalled(h.From), h.stalled(h.From.Peer()))
+	},
+}
+
+// stalled reports a window of the end that is closed for too long by now, at
+// the first moment that shows it.
+func (h *checkInput) stalled(y tcp.Endpoint) *Finding {
+	tr := h.Rare.StallsOf(y)
+	if tr == nil || tr.Shut.Since == 0 || h.S == nil && y != h.From {
+		return nil
+	}
+	w, limit, seenAt := &tr.Shut, h.stallFrom(), tr.Shut.LastTime
+	over := h.Now
+	switch {
+	case h.S == nil || h.S.Flags&tcp.RST != 0:
+		if w.Until != 0 || h.Before.States[tcp.Client]|h.Before.States[tcp.Server] == tcp.Closed.Set() || h.over(y) || h.over(y.Peer()) {
+			return nil
+		}
+	case h.S.Packet == w.UntilFrame:
+		over = w.Until
+	case h.S.Packet == w.Frames[1]:
+		seenAt = w.Asked
+	default:
+		return nil
+	}
+	if over.Sub(w.Since) < limit || seenAt != 0 && seenAt.Sub(w.Since) >= limit {
+		return nil // too short, or told before
+	}
+	f := &Finding{
+		end:      y,
+		Certain:  ConfidenceAssumed,
+		Evidence: []int{w.SinceFrame, w.Frames[0], w.Frames[1], w.UntilFrame},
+		Values:   Values{"span": over.Sub(w.Since), "n": w.Probes},
+	}
+	if w.Until != 0 {
+		f.Say("reopened")
+	} else {
+		f.Say("closed")
+	}
+	return f
+}
+
+// over reports whether the end had no connection any more before this.
+func (h *checkInput) over(e tcp.Endpoint) bool {
+	return h.Before.States[e]&^(tcp.Closed.Set()|tcp.Listen.Set()|tcp.Unknown.Set()) == 0
+}
+
+var zeroWindowAbort = Kind{
+	Name:     "zero-window-abort",
+	Severity: Error,
+	Title:    "Persist ended in reset",
+	RFC:      "RFC 9293 §3.8.6.1",
+	Causes: []Cause{
+		{"reset", "{X} dropped the connection with a RST: {Y} had offered a zero window for {span}, and did not read on. What {X} had left to send is lost."},
+		{"silent", "{X} stopped probing: {Y} had offered a zero window for {span}, and did not read on. What {X} had left to send is lost."},
+	},
+	Thresholds: append([]Threshold{
+		{"probes, if no RST tells that {X} gave up, at least", probesBeforeRST, ""},
+		silenceAfterTries,
+	}, stallTimes...),
+	Supersedes: []string{"zero-window-stall"},
+	on:         conn.OnRST | conn.OnEnd,
+	only:       isRare,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		tr := h.Rare.StallsOf(y)
+		if tr == nil || h.Ends[y].Wnd != 0 || tr.Shut.Since == 0 || tr.Shut.Until != 0 || h.Happened(x, tcp.RcvRST) {
+			return nil
+		}
+		w := &tr.Shut
+		f := &Finding{end: x, Certain: ConfidenceAssumed, Evidence: []int{w.SinceFrame, w.Frames[0], w.Frames[1]}}
+		over := h.Now
+		switch {
+		case h.S != nil && h.Before.RST == conn.ResetAbort:
+			f.Cause = "reset"
+			f.Evidence = append(f.Evidence, h.S.Packet)
+		case h.S == nil && h.visible(x) && w.Probes >= probesBeforeRST && h.Ends[x].SentAt == w.LastTime && h.Now.Sub(w.LastTime) > silentPauses*w.Gap:
+			f.Cause, over = "silent", w.LastTime
+		default:
+			return nil
+		}
+		if over.Sub(w.Since) < h.stallFrom() {
+			return nil
+		}
+		f.Values = Values{"span": over.Sub(w.Since)}
+		return f
+	},
+}
+
+var icmpUnreachableTerminated = Kind{
+	Name:     "icmp-unreachable-terminated",
+	Severity: Error,
+	Title:    "ICMP ended the attempt or connection",
+	RFC:      "RFC 9293 §3.9.2.2, RFC 5461",
+	Causes: unreachableBy("network-unreachable", "host-unreachable", "protocol-unreachable", "port-unreachable", "prohibited", "no-route", "address-unreachable",
+		"unreachable"),
+	Phrases: []Phrase{
+		{"router", "from", "{router}"},
+		{"unknown", "from", "A router"},
+		{"attempt", "what", "attempt to connect"},
+		{"connection", "what", "connection"},
+	},
+	Thresholds: []Threshold{{"time after the error in which an open connection would have gone on", icmpSilence, ""}},
+	on:         conn.OnEnd,
+	only:       isRare,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		tr := h.Rare.StallsOf(x)
+		if tr == nil || tr.ICMP.At == 0 {
+			return nil
+		}
+		m := tr.ICMP
+		f := &Finding{
+			end:      x,
+			Cause:    m.Name(),
+			Certain:  ConfidenceAssumed,
+			Evidence: []int{m.Frame},
+			Values:   Values{"router": m.From, "version": m.Version(), "type": m.Type, "code": m.Code},
+		}
+		what := "connection"
+		switch {
+		case h.Happened(x, tcp.Unreachable):
+			what = "attempt"
+			f.Evidence = append(f.Evidence, h.Frames(x, tcp.SndSYN)...)
+		case !m.Hard() || !h.visible(x) || h.Ends[x].Una(&h.Ends[y]) == h.Ends[x].Nxt || h.Happened(x, tcp.RcvRST) || h.Happened(x, tcp.SndSYN) && !h.Ends[y].Seen():
+			return nil // soft, or nothing is left to send
+		case h.Ends[x].SentAt > m.At && !(h.Happened(x, tcp.SndRST) && h.Ends[x].SentAt.Sub(m.At) <= icmpSilence), h.Now.Sub(m.At) < icmpSilence:
+			return nil // it carries on, or it is too early to say
+		}
+		if m.From.IsValid() {
+			f.Say("router")
+		} else {
+			f.Say("unknown")
+		}
+		f.Say(what)
+		return f
+	},
+}
+
+// unreachableBy are the causes by what the ICMP error says.
+func unreachableBy(names ...string) (list []Cause) {
+	for _, name := range names {
+		list = append(list, Cause{name, "{from} reported that {Y} cannot be reached ({version} type {type} code {code}, " + name + "), and {X} gave up its {what}."})
+	}
+	return list
+}
+
+const forgottenText = "After {span} idle nothing passes any more: {n} tries of {X} had no answer. A NAT or firewall has forgotten the flow, or {Y} is gone; keepalives more often than its idle limit (common are 60 s to an hour) would help."
+
+var middleboxIdleDrop = Kind{
+	Name:     "middlebox-idle-drop",
+	Severity: Warning,
+	Title:    "Flow died after idle",
+	RFC:      "RFC 5382 §5",
+	Causes: []Cause{
+		{"retransmissions", forgottenText},
+		{"keepalives", forgottenText},
+		{"reset", "After {span} idle a RST in {Y}'s name answered {X}, with a TTL of {ttl} where {Y}'s segments had {usual}: a NAT, firewall or load balancer has forgotten the flow. Keepalives more often than its idle limit would help."},
+	},
+	Thresholds: []Threshold{
+		{"idle time, at least", longAlone, ""},
+		{"copies of the same octets", firstTries, ""},
+		{"keepalives", firstKeepalives, ""},
+	},
+	on: conn.OnRepeat | conn.OnKeepalive | conn.OnRST,
+	check: func(h *checkInput) *Finding {
+		if h.S.Flags&tcp.RST != 0 {
+			return h.resetAfterIdle()
+		}
+		x, y := h.From, h.From.Peer()
+		tr := h.Rare.StallsOf(x)
+		if tr == nil || !h.visible(x) || !h.visible(y) || h.Ends[y].Wnd == 0 || h.over(y) {
+			return nil
+		}
+		w, what := &tr.Data, "retransmissions"
+		switch h.S.Packet {
+		case tr.Data.Frames[1]:
+			if w.Copies != firstTries {
+				return nil
+			}
+		case tr.Probes.Frames[1]:
+			if w, what = &tr.Probes, "keepalives"; w.Copies != firstKeepalives {
+				return nil
+			}
+		default:
+			return nil
+		}
+		idle := w.First.Sub(w.Heard)
+		if h.Ends[y].SentAt != w.Heard || idle < longAlone {
+			return nil
+		}
+		return &Finding{
+			end:      x,
+			Cause:    what,
+			Certain:  ConfidenceAmbiguous,
+			Evidence: []int{w.HeardFrame, w.Frames[0], w.Frames[1]},
+			Values:   Values{"span": idle, "n": w.Copies},
+		}
+	},
+}
+
+// idleReset returns the segment that the RST answers, if a long silence was
+// before it and the RST came another way than its alleged sender's segments:
+// something between the ends made it.
+func (h *checkInput) idleReset() (asked *conn.RecentSegment, idle time.Duration) {
+	x, y := h.From, h.From.Peer()
+	if !h.Ends[x].Seen() || h.Before.SentAt[x] == 0 || h.over(x) || h.over(y) || conn.SameWay(h.S.TTL, h.Ends[x].TTL) {
+		return nil, 0
+	}
+	n := 0
+	for g := range h.back() {
+		if n++; n == 1 {
+			continue
+		}
+		if g.From != y || n > conn.LookBack {
+			break
+		}
+		if g.Data > 0 || g.Flags&tcp.FIN != 0 || g.Is&conn.WasKeepalive != 0 {
+			asked = g // the first of those that asked for an answer
+		}
+	}
+	if asked != nil {
+		idle = asked.At.Sub(h.Before.SentAt[x])
+	}
+	if idle < longAlone {
+		return nil, 0
+	}
+	return asked, idle
+}
+
+// resetAfterIdle reports a RST by a middlebox that has forgotten the flow.
+func (h *checkInput) resetAfterIdle() *Finding {
+	x, y := h.From, h.From.Peer()
+	asked, idle := h.idleReset()
+	if asked == nil {
+		return nil
+	}
+	return &Finding{
+		end:      y,
+		Cause:    "reset",
+		Certain:  ConfidenceAmbiguous,
+		Evidence: []int{asked.Packet, h.S.Packet},
+		Values:   Values{"span": idle, "ttl": h.S.TTL, "usual": h.Ends[x].TTL},
+	}
+}

@@ -1,0 +1,279 @@
+package anomaly
+
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// TIME-WAIT is there to answer a FIN that is repeated, and to keep a pair of
+// addresses and ports from being used again while segments of the old
+// connection may still wander in the network (RFC 9293 §3.6.1). This file has
+// the ways in which it is ended too soon, or stands in the way of a new
+// connection; anomaly_timewait_reuse.go has the new connection;
+// anomaly_timewait_hazards.go what the old segments do to it.
+
+// timeWaitTime is how long TIME-WAIT is to be held.
+var timeWaitTime = Threshold{"time in TIME_WAIT, by the stack of its end", tcp.StackLinux.Stack().TimeWait2MSL, "2msl"}
+
+const assassinText = " made {X} repeat its ACK; {Y}, which no longer knew the connection, answered RST, which {outcome}"
+
+var timeWaitAssassination = Kind{
+	Name:     "time-wait-assassination",
+	Severity: Warning,
+	Title:    "TIME_WAIT killed by a RST",
+	RFC:      "RFC 1337 §1",
+	Causes: []Cause{
+		{"old-duplicate", "Old segment #{frame}" + assassinText},
+		{"syn", "A new SYN (#{frame})" + assassinText},
+		{"spurious-fin-retransmission", "A second copy of the FIN (#{frame})" + assassinText},
+		{"", "A segment that was not captured" + assassinText},
+	},
+	Phrases: []Phrase{
+		{"ends", "outcome", "ends {X}'s TIME_WAIT after {span} of {hold}, unless {X} ignores it (on Linux net.ipv4.tcp_rfc1337=1). If it ends, the same ports can be used again too early."},
+		{"ignored", "outcome", "{X}'s stack ignores in TIME_WAIT."},
+	},
+	Thresholds: []Threshold{timeWaitTime},
+	on:         conn.OnRST,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From.Peer(), h.From
+		if !h.resetsTimeWait() || h.Rare == nil || len(h.Rare.Closing[x].Acks) == 0 {
+			return nil
+		}
+		stray := h.Rare.Closing[x]
+		f := &Finding{
+			end:      x,
+			Certain:  ConfidenceAssumed,
+			Evidence: append(append(h.Frames(x, tcp.SndFIN), h.Frames(y, tcp.SndFIN)...), h.newestACK(x), h.S.Packet),
+		}
+		syn, frame := 0, 0
+		if n := h.newer(); n != nil && n.Addr(tcp.Client) == h.Addr(y) {
+			syn = h.newestSYN(n)
+		}
+		switch {
+		case syn > stray.StrayInto:
+			f.Cause, frame = "syn", syn
+		case stray.StrayInto != 0 && stray.StrayFlags&tcp.FIN != 0:
+			f.Cause, frame = "spurious-fin-retransmission", stray.StrayInto
+		case stray.StrayInto != 0:
+			f.Cause, frame = "old-duplicate", stray.StrayInto
+		}
+		f.Evidence = append(f.Evidence, frame)
+		f.Values = Values{"frame": frame, "span": h.timeWaitHeld(x, h.Now), "hold": hold(h.M.TwoMSLOf(h.Ends[x].Stack()))}
+		if h.Before.Accepted {
+			f.Say("ends")
+		} else {
+			f.Say("ignored")
+		}
+		return f
+	},
+}
+
+const truncatedText = "{X} left TIME_WAIT within {span} of entering it, and should hold it for {hold} (profile {stack}): {proof}. " +
+	"Look for a limit on TIME_WAIT sockets, a shortened timer, a restart of the host, or another host behind the same address."
+
+var timeWaitTruncated = Kind{
+	Name:     "time-wait-truncated",
+	Severity: Notice,
+	Title:    "TIME_WAIT provably shorter than 2 MSL",
+	RFC:      "RFC 9293 §3.6.1 MUST-13",
+	Causes: []Cause{
+		{"new-connection", truncatedText},
+		{"reset-in-reply", truncatedText},
+	},
+	Phrases: []Phrase{
+		{"opened", "proof", "it opened a new connection from the same ports itself"},
+		{"accepted", "proof", "it accepted a SYN to which a TIME_WAIT does not yield"},
+		{"answered", "proof", "it answered a segment of the old connection with RST, as a host that does not know it"},
+	},
+	Thresholds: []Threshold{timeWaitTime},
+	on:         conn.OnRST | conn.OnMove,
+	only:       isSuccessor | isResetting,
+	check: func(h *checkInput) *Finding {
+		if h.S != nil && h.S.Flags&tcp.RST != 0 {
+			return h.truncatedByReply()
+		}
+		r, ok := h.reused()
+		if !ok || !r.held || h.reported(h.Conn, "time-wait-truncated") || !r.acknowledged() ||
+			h.reported(r.old, timeWaitAssassination.Name) || r.linuxISN(h, r.holder) {
+			return nil
+		}
+		syn, synACK := h.openingFrames()
+		f := &Finding{
+			end:      r.holder,
+			Cause:    "new-connection",
+			Certain:  ConfidenceAssumed,
+			Evidence: []int{r.began.Packet(), syn, synACK, h.S.Packet},
+		}
+		if r.otherHost(h, r.holder) {
+			f.Certain = ConfidenceAmbiguous
+		}
+		f.Values = truncated(r.age, r.hold, r.old.Ends[r.holderThen].Stack())
+		switch {
+		case r.holder == tcp.Client:
+			f.Say("opened")
+		case !r.behind[tcp.Client]:
+			return nil // a TIME-WAIT yields to this SYN
+		default:
+			f.Say("accepted")
+		}
+		return f
+	},
+}
+
+// truncatedByReply finds an end that acknowledged its peer's FIN, and thus was
+// in TIME-WAIT, and a while later answers that peer as one that has no
+// connection. Without the ACK the end may not have got the FIN at all.
+func (h *checkInput) truncatedByReply() *Finding {
+	x, y := h.From, h.From.Peer()
+	if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || h.Before.States[x] != tcp.TimeWait.Set() {
+		return nil
+	}
+	if !h.Ends[y].FIN.Before(h.Before.Acked[x]) || h.reported(h.Conn, timeWaitAssassination.Name) {
+		return nil
+	}
+	began, answered := conn.Step{}, 0
+	for _, st := range h.Steps() {
+		if st.End() == x && st.State() == tcp.TimeWait {
+			began = st
+		}
+	}
+	for g := range h.back() {
+		if g.From == y && g.Flags&tcp.RST == 0 {
+			answered = g.Packet
+			break
+		}
+	}
+	f := &Finding{
+		end:      x,
+		Cause:    "reset-in-reply",
+		Certain:  ConfidenceAssumed,
+		Evidence: []int{began.Packet(), h.newestACK(x), answered, h.S.Packet},
+	}
+	f.Say("answered")
+	stack := h.Ends[x].Stack()
+	f.Values = truncated(h.Now.Sub(began.At), h.M.TwoMSLOf(stack), stack)
+	return f
+}
+
+// truncated are the values of a TIME-WAIT that ended at the given age.
+func truncated(age, most time.Duration, stack *tcp.Stack) Values {
+	return Values{"span": age, "hold": hold(most), "stack": stack.Name}
+}
+
+// manySYNs is how many copies of a SYN make it unlikely that the others were
+// lost: Linux sends the third after 3 s.
+const manySYNs = 3
+
+// synChallenged is a name of its own because the check asks whether it found the
+// kind before.
+const synChallenged = "time-wait-syn-challenged"
+
+const challengedText = "{Y.ip} reused its port {Y.port} {span} after the close; {X} still held TIME_WAIT and answered the SYN with an ACK, which {Y.ip} reset. "
+
+var timeWaitSYNChallenged = Kind{
+	Name:     synChallenged,
+	Severity: Warning,
+	Title:    "New SYN met TIME_WAIT and was not accepted",
+	RFC:      "RFC 9293 §3.10.7.4, RFC 6191 §2",
+	Causes: []Cause{
+		{"reset", challengedText + "The connection can open only when {Y.ip} repeats its SYN: at once on Linux, about a second later elsewhere."},
+		{"reset-ignored", challengedText + "{X}'s stack ignores the RST in TIME_WAIT: until that is over, no connection opens between these ports."},
+		{"silent", "{Y.ip} reused its port {Y.port} {span} after the close; {X} still holds TIME_WAIT and does not answer the SYN: some stacks drop it then without a word, or it does not arrive. The SYN was repeated for {repeated} so far."},
+		{"ack-not-heeded", "{Y.ip} reused its port {Y.port} {span} after the close; {X} still holds TIME_WAIT and answers the SYN with an ACK that does not seem to arrive: firewalls often drop it. The SYN was repeated for {repeated} so far."},
+	},
+	Thresholds: []Threshold{
+		timeWaitTime,
+		{"SYNs, where no RST was seen, at least", manySYNs, ""},
+	},
+	on: conn.OnRST | conn.OnSYN,
+	check: func(h *checkInput) *Finding {
+		if h.On&conn.OnSYN != 0 {
+			return h.unansweredSYN()
+		}
+		x, y := h.From.Peer(), h.From
+		n := h.newer()
+		if !h.resetsTimeWait() || n == nil || n.Addr(tcp.Client) != h.Addr(y) || n.Ends[tcp.Client].Assumed != tcp.SynSent.Set() {
+			return nil
+		}
+		syn := h.newestSYN(n)
+		k := h.newestACK(x)
+		if syn == 0 || k < syn {
+			return nil
+		}
+		f := &Finding{
+			end:      x,
+			Cause:    "reset",
+			Certain:  ConfidenceAssumed,
+			Evidence: append(append(h.Frames(x, tcp.SndFIN), h.Frames(y, tcp.SndFIN)...), syn, k, h.S.Packet),
+			Values:   Values{"span": h.timeWaitHeld(x, n.Start)},
+		}
+		if !h.Before.Accepted {
+			f.Cause = "reset-ignored"
+		}
+		return f
+	},
+}
+
+// unansweredSYN finds a SYN that is repeated toward an end in TIME-WAIT to no
+// avail, without any RST: the end drops it, or its answer is lost on the way.
+func (h *checkInput) unansweredSYN() *Finding {
+	old := h.M.FormerOf(h.Conn)
+	if h.From != tcp.Client || h.Ends[tcp.Client].Assumed != tcp.SynSent.Set() || h.Ends[tcp.Client].Copies < manySYNs || h.Ends[tcp.Server].Seen() || old == nil {
+		return nil
+	}
+	x := h.EndIn(old, tcp.Server)
+	began, ok := old.IntoTimeWait(x)
+	if !ok || old.Ends[x].Assumed != tcp.TimeWait.Set() || old.Ends[x].Has(conn.Lossy) || !old.Ends[x].Seen() || h.reported(old, synChallenged) {
+		return nil
+	}
+	first, _ := h.Find(tcp.Client, tcp.SndSYN)
+	f := &Finding{
+		end:      tcp.Server,
+		Cause:    "silent",
+		Certain:  ConfidenceAmbiguous,
+		Evidence: []int{began.Packet(), first.Packet(), h.S.Packet},
+		Values:   Values{"span": first.At.Sub(began.At), "repeated": h.Now.Sub(first.At)},
+	}
+	for g := range h.M.Recent.Back(old) {
+		if g.At < first.At {
+			break
+		}
+		if g.From == x && g.Pure() {
+			f.Cause = "ack-not-heeded"
+			f.Evidence = append(f.Evidence, g.Packet)
+		}
+	}
+	return f
+}
+
+// resetsTimeWait reports whether the RST that happens is its sender's answer to
+// an ACK from a peer in TIME-WAIT. Such a RST has the exact number.
+func (h *checkInput) resetsTimeWait() bool {
+	x, y := h.From.Peer(), h.From
+	return h.S.Flags&(tcp.RST|tcp.ACK) == tcp.RST && h.Before.RST == conn.ResetReply && h.Before.States[x] == tcp.TimeWait.Set() &&
+		h.Ends[y].Has(conn.HasFIN) && h.S.Seq == h.Ends[y].FIN+1
+}
+
+// newestACK returns the frame in which the end last did nothing but
+// acknowledge, or 0.
+func (h *checkInput) newestACK(x tcp.Endpoint) int {
+	for g := range h.back() {
+		if g.From == x && g.Pure() {
+			return g.Packet
+		}
+	}
+	return 0
+}
+
+// newestSYN returns the frame of the newest SYN of the connection's client.
+func (h *checkInput) newestSYN(c *conn.Conn) int {
+	for g := range h.M.Recent.Back(c) {
+		if g.From == tcp.Client && g.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN {
+			return g.Packet
+		}
+	}
+	syn, _ := c.Find(tcp.Client, tcp.SndSYN)
+	return syn.Packet()
+}

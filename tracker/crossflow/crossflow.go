@@ -1,0 +1,213 @@
+package crossflow
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// Some anomalies are in no connection but in many: a scan, a flood, ports that
+// run out. The Crowd stands behind the Tracker, watches its Events go by, and
+// adds what it finds. It keeps nothing of single connections but what their
+// events carry, and counts by host.
+//
+// What is counted is judged a little after the count has reached its
+// threshold, when the connections had the time to show what they are; so one
+// finding tells the size of the whole.
+
+// A Detector finds the anomalies over many connections. It is not safe for
+// concurrent use.
+type Detector struct {
+	emit func(*tracker.Event)
+	now  tcp.Time
+
+	scans       table[scan]    // by who connects
+	backscatter table[scan]    // by who answers what was not asked
+	floods      table[flood]   // by listener
+	waits       table[waits]   // by listener
+	ports       table[portUse] // by client and listener
+	seed        flow.Seed      // of their indexes
+	targets     int            // in all sweeps together
+	verdicts    []verdict      // to be given
+	next        tcp.Time       // the earliest of them; 0: none
+}
+
+// What is counted has a flowKey, of which a host fills one address, and a
+// listener that and a port.
+
+func hostOf(a netip.Addr) (k flow.Key) {
+	k.LoA, k.LoB = flow.Words(a)
+	return k
+}
+
+func portOf(a netip.AddrPort) (k flow.Key) {
+	k.LoA, k.LoB = flow.Words(a.Addr())
+	k.Ports = uint32(a.Port())
+	return k
+}
+
+// routeOf names what a port of a client is used up for: with other hosts or
+// services it can be used again.
+func routeOf(client netip.Addr, server netip.AddrPort) flow.Key {
+	k := portOf(server)
+	k.HiA, k.HiB = flow.Words(client)
+	return k
+}
+
+// A verdict is given when its time has come.
+type verdict struct {
+	at   tcp.Time
+	give func()
+}
+
+// Bounds of what a Crowd keeps, see table.
+const (
+	maxHosts   = 1 << 14 // that are watched for scans, echoes and floods, each
+	maxRoutes  = 1 << 16 // that are watched for ports in use and TIME-WAIT, each
+	maxTargets = 1 << 18 // of all scans and echoes together
+	maxSamples = 5       // connections that are named in a finding
+)
+
+// New returns a Crowd that passes every Event on to emit, and its own
+// findings among them.
+func New(emit func(*tracker.Event)) *Detector {
+	c := &Detector{emit: emit, seed: flow.NewSeed()}
+	forget := func(s *scan) {
+		c.targets -= len(s.attempts)
+		*s = scan{attempts: s.attempts[:0]}
+		if cap(s.attempts) > indexed {
+			s.attempts = nil
+		}
+	}
+	awaited := func(s *scan) bool { return s.awaited }
+	c.scans = newTable(maxHosts, awaited, forget)
+	c.backscatter = newTable(maxHosts, awaited, forget)
+	c.floods = newTable(maxHosts, func(f *flood) bool { return f.awaited }, func(f *flood) { *f = flood{samples: f.samples[:0]} })
+	c.waits = newTable(maxRoutes, func(w *waits) bool { return w.awaited }, func(w *waits) { *w = waits{samples: w.samples[:0]} })
+	c.ports = newTable(maxRoutes, func(p *portUse) bool { return p.awaited }, func(p *portUse) { *p = portUse{samples: p.samples[:0]} })
+	return c
+}
+
+// Event takes the next of the Tracker's Events.
+func (c *Detector) Event(e *tracker.Event) {
+	c.emit(e)
+	c.now = max(c.now, e.Time)
+	if c.next != 0 && c.next <= c.now {
+		c.decide(c.now)
+	}
+	switch e.Kind {
+	case tracker.EventOpen:
+		c.opened(e)
+	case tracker.EventTransition:
+		c.scanMoved(e)
+		c.floodMoved(e)
+		c.waiting(e)
+		c.using(e.Client, e.Server, e)
+	case tracker.EventConnection:
+		c.over(e.Record)
+	}
+}
+
+// Close gives all verdicts that are still to be given. It is called after the
+// Tracker's Close.
+func (c *Detector) Close() {
+	for len(c.verdicts) > 0 {
+		c.decide(c.verdicts[0].at)
+	}
+}
+
+// Counted returns how many listeners have connections in TIME-WAIT, at either
+// end, and how many pairs of a client and a listener have ports in use.
+func (c *Detector) Counted() (listeners, clients int) { return int(c.waits.N), int(c.ports.N) }
+
+// opened takes note of a connection that came into sight.
+func (c *Detector) opened(e *tracker.Event) {
+	c.scanned(e)
+	if e.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN && e.Origin == tcp.FromSYN {
+		c.floodBegun(e)
+	}
+}
+
+// over takes a connection off what is counted.
+func (c *Detector) over(r *tracker.Record) {
+	client, server := &r.Ends[tcp.Client], &r.Ends[tcp.Server]
+	for e := range tcp.Endpoint(2) {
+		if r.Ends[e].State == tcp.TimeWait {
+			c.waited(server.Addr, e)
+		}
+	}
+	if !holdsNoPort(client.State) {
+		c.unused(routeOf(client.Addr.Addr(), server.Addr))
+	}
+}
+
+// later has a verdict given after d.
+func (c *Detector) later(d time.Duration, give func()) {
+	v := verdict{c.now.Add(d), give}
+	at, _ := slices.BinarySearchFunc(c.verdicts, v.at+1, func(v verdict, at tcp.Time) int { return cmp.Compare(v.at, at) })
+	c.verdicts = slices.Insert(c.verdicts, at, v)
+	c.next = c.verdicts[0].at
+}
+
+// decide gives the verdicts that are due.
+func (c *Detector) decide(now tcp.Time) {
+	for len(c.verdicts) > 0 && c.verdicts[0].at <= now {
+		v := c.verdicts[0]
+		c.verdicts = c.verdicts[1:]
+		v.give()
+	}
+	c.next = 0
+	if len(c.verdicts) > 0 {
+		c.next = c.verdicts[0].at
+	}
+}
+
+// A sighting is what is kept of one connection as a sample.
+type sighting struct {
+	at     tcp.Time
+	conn   int
+	packet int
+}
+
+// report tells of a finding.
+func (c *Detector) report(k *anomaly.Kind, f anomaly.Finding, addr netip.Addr, port uint16, count int, until tcp.Time, samples []sighting) {
+	for _, s := range samples {
+		f.Evidence = append(f.Evidence, s.packet)
+	}
+	a := k.Found(nil, f)
+	a.Addr, a.Port, a.Count = addr, port, count
+	a.Time, a.Until = c.now, until
+	for i, s := range samples {
+		a.Samples = append(a.Samples, s.conn)
+		if i == 0 || s.at < a.Time {
+			a.Time, a.Packet = s.at, s.packet
+		}
+	}
+	c.emit(&tracker.Event{Kind: tracker.EventAnomaly, Time: c.now, Packet: a.Packet, Anomaly: &a})
+}
+
+// sample keeps the first few of what it is given.
+func sample(list []sighting, e *tracker.Event) []sighting {
+	if len(list) < maxSamples {
+		list = append(list, sighting{e.Time, e.Conn, e.Packet})
+	}
+	return list
+}
+
+// hasNoConnection reports whether an EventTransition is that of an end that answers
+// with RST because it has no connection.
+func hasNoConnection(e *tracker.Event) bool { return e.Inputs.Has(tcp.NoTCB) }
+
+// addrOf returns the address and port of an end.
+func addrOf(e *tracker.Event, end tcp.Endpoint) netip.AddrPort {
+	if end == tcp.Client {
+		return e.Client
+	}
+	return e.Server
+}

@@ -1,0 +1,50 @@
+package crossflow
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// addrPort returns the i-th of many addresses and ports.
+func addrPort(i int) netip.AddrPort {
+	var ip [4]byte
+	binary.BigEndian.PutUint32(ip[:], 10<<24|uint32(i/60_000))
+	return netip.AddrPortFrom(netip.AddrFrom4(ip), uint16(1024+i%60_000))
+}
+
+func TestIsBounded(t *testing.T) {
+	c := New(func(*tracker.Event) {})
+	for i := range 3 * maxRoutes {
+		a, b := addrPort(i*60_001), addrPort(i) // a new address each time
+		now := tcp.Time(1_000_000*time.Second) + tcp.Time(i)
+		c.Event(&tracker.Event{Kind: tracker.EventOpen, Time: now, Conn: i + 1, Client: a, Server: b, Incarnation: 1, Flags: tcp.SYN})
+		c.Event(&tracker.Event{Kind: tracker.EventTransition, Time: now, Conn: i + 1, Client: a, Server: b, End: tcp.Client, From: tcp.Closed, To: tcp.SynSent})
+		c.Event(&tracker.Event{Kind: tracker.EventTransition, Time: now, Conn: i + 1, Client: a, Server: b, End: tcp.Server, From: tcp.FinWait2, To: tcp.TimeWait})
+	}
+	for _, tt := range []struct {
+		what      string
+		got, most int
+	}{
+		{"scans", c.scans.N, maxHosts},
+		{"floods", c.floods.N, maxHosts},
+		{"listeners in TIME-WAIT", c.waits.N, maxRoutes},
+		{"routes", c.ports.N, maxRoutes},
+		{"targets", c.targets, maxTargets},
+	} {
+		if tt.got != tt.most && (tt.what != "targets" || tt.got != maxHosts) {
+			t.Errorf("%d %s are kept, want %d", tt.got, tt.what, tt.most)
+		}
+	}
+	// One source with very many targets.
+	for i := range 3 * maxAttempts {
+		c.Event(&tracker.Event{Kind: tracker.EventOpen, Time: c.now, Conn: 1, Client: netip.MustParseAddrPort("192.0.2.1:1024"), Server: addrPort(i), Incarnation: 1, Flags: tcp.SYN})
+	}
+	if s := c.scans.find(hostOf(netip.MustParseAddrPort("192.0.2.1:1024").Addr())); len(s.attempts) > maxAttempts+1 || s.index.N != len(s.attempts) {
+		t.Errorf("%d tries and %d targets are kept of one source, want %d", len(s.attempts), s.index.N, maxAttempts)
+	}
+}

@@ -1,0 +1,244 @@
+package conn
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// What is odd about the capture as a whole: its clock, packets that it has
+// twice, and where it cut them. It is told once, and of no connection.
+
+// A Fault is what is odd about the capture itself.
+type Fault struct {
+	What   FaultKind
+	Packet int    // the frame that showed it; 0: the end of the capture
+	Frames [4]int // that show it; 0: fewer do
+
+	Span    time.Duration  // of a step of the clock
+	Sender  netip.AddrPort // whose timestamps show a step forward
+	Ticks   int32          // by which these advanced
+	N       int            // copies, or wrong checksums
+	Records int            // among which the copies are
+	TTLs    [2]uint8       // of the first record of a packet, and of the second
+	Hops    bool           // the TTL of one at least was another
+	Host    netip.Addr     // that leaves its checksums to the network card
+}
+
+// FaultKind is what a Fault is.
+type FaultKind uint8
+
+const (
+	ClockBack     FaultKind = iota // the stamps step back
+	ClockForward                   // the stamps step forward
+	CapturedTwice                  // packets are recorded twice
+	PayloadCut                     // the payload is cut
+	SumsOffloaded                  // a host leaves its checksums to the network card
+)
+
+// captureHealth is what the tracker remembers of the capture itself.
+type captureHealth struct {
+	newest     tcp.Time // the latest stamp, since the clock last stepped
+	behind     int      // how many segments in a row are stamped earlier
+	behindAt   tcp.Time // the stamp of the first of them
+	behindFrom int      // its frame
+	steps      int      // of the clock, told so far
+
+	counted    uint64 // segments and duplicates before the ones that are being counted
+	twice      int    // duplicates among these
+	twiceFrame [2]int // the first of them, and what it repeats
+	hops       bool   // one of them had another TTL
+	toldCopies bool   // of duplicates
+
+	cut bool // told of cut payload
+
+	sums     map[netip.Addr]*hostSums // of the hosts that sent wrong checksums
+	sumsTold bool
+}
+
+const (
+	// A stamp that lies back by less than this is no step of the clock: records
+	// of several queues are a little out of order.
+	ClockSlack = time.Millisecond
+	// So many segments in a row are stamped earlier after a step; fewer are
+	// records that came late.
+	ClockBehind = 3
+	// A capture may pause. Only beyond this the timestamps of the segments
+	// themselves are asked whether it did.
+	ClockJump = 60 * time.Second
+	// The slowest clock that RFC 7323 §5.4 allows for timestamps.
+	SlowestTick = time.Second
+	// A hostile capture could step at every segment.
+	MaxClockSteps = 16
+	// Records out of order by less than this may come from several queues that
+	// were written in blocks.
+	CertainStep = time.Second
+)
+
+// timed watches the stamps of the capture. It reports whether the segment
+// comes so long after the one before that the clock may have stepped forward.
+func (t *Machine) timed(s *tcp.Segment) (jumped bool) {
+	k := &t.health
+	ahead := s.Time.Sub(k.newest)
+	if ahead < -ClockSlack && k.newest != 0 {
+		t.late(s)
+		return false
+	}
+	jumped = ahead > ClockJump && k.newest != 0
+	k.newest, k.behind = max(k.newest, s.Time), 0
+	return jumped
+}
+
+// late watches a segment that is stamped earlier than the newest.
+func (t *Machine) late(s *tcp.Segment) {
+	k := &t.health
+	if k.behind++; k.behind == 1 {
+		k.behindAt, k.behindFrom = s.Time, s.Packet
+	}
+	if k.behind < ClockBehind {
+		return
+	}
+	f := Fault{What: ClockBack, Packet: s.Packet, Frames: [4]int{k.behindFrom, s.Packet}, Span: k.newest.Sub(k.behindAt)}
+	k.newest, k.behind = s.Time, 0
+	t.stepped(f)
+}
+
+// jumped looks whether a long pause of the capture is one for the sender of
+// the segment too, by its timestamps.
+func (t *Machine) jumped(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	x := &c.Ends[from]
+	if !x.Seen() || !x.Has(HasTS) || !s.Options.HasTS {
+		return
+	}
+	pause := s.Time.Sub(x.SentAt)
+	ticks := int32(s.Options.TSVal - x.TSVal)
+	if pause <= ClockJump || ticks <= 0 || time.Duration(ticks)*SlowestTick > pause/2 {
+		return
+	}
+	t.stepped(Fault{What: ClockForward, Packet: s.Packet, Frames: [4]int{s.Packet}, Span: pause, Sender: c.Addr(from), Ticks: ticks})
+}
+
+// stepped tells of a step of the clock.
+func (t *Machine) stepped(f Fault) {
+	if t.health.steps++; t.health.steps <= MaxClockSteps {
+		t.listener.Faulty(f)
+	}
+}
+
+const (
+	// Packets are recorded twice where one in so many is, and no fewer than
+	// these; a network that repeats packets does not do it so often.
+	DuplicateShare = 20
+	MinDuplicates  = 3
+	// Over how many segments the share is taken.
+	DuplicateWindow = 1000
+)
+
+// duplicated counts a packet that is recorded twice.
+func (t *Machine) duplicated(s *tcp.Segment, first *duplicateSlot) {
+	k := &t.health
+	records := t.counts.Segments + t.counts.Duplicates
+	if records-k.counted > DuplicateWindow {
+		k.counted, k.twice, k.hops = records-1, 0, false
+	}
+	if k.twice == 0 {
+		k.twiceFrame = [2]int{int(first.packet), s.Packet}
+	}
+	k.twice++
+	k.hops = k.hops || first.ttl != s.TTL
+	n := int(records - k.counted)
+	if k.toldCopies || k.twice < MinDuplicates || k.twice*DuplicateShare < n {
+		return
+	}
+	k.toldCopies = true
+	t.listener.Faulty(Fault{
+		What: CapturedTwice, Packet: s.Packet, Frames: [4]int{k.twiceFrame[0], k.twiceFrame[1], int(first.packet), s.Packet},
+		N: k.twice, Records: n, TTLs: [2]uint8{first.ttl, s.TTL}, Hops: k.hops,
+	})
+}
+
+// cut tells that the capture has not all of the payload.
+func (t *Machine) cut(s *tcp.Segment) {
+	t.health.cut = true
+	t.listener.Faulty(Fault{What: PayloadCut, Packet: s.Packet, Frames: [4]int{s.Packet}})
+}
+
+// hostSums counts the checksums of a host, from its first wrong one on.
+//
+// A host that leaves checksums to its network card has them wrong in all
+// segments that are captured on it, but for one that is right by chance. That
+// is of the host, and told once; a wrong one among right ones was corrupted.
+type hostSums struct {
+	bad, good   int
+	first, last int // frames of wrong ones
+}
+
+const (
+	// So many wrong checksums, and no right one, are those of a network card;
+	// at the end of the capture fewer will do.
+	ManySums = 10
+	FewSums  = 2
+	// Bounds what hostile traffic can have remembered.
+	maxSumHosts = 1 << 10
+)
+
+// badSum counts a wrong checksum.
+func (k *captureHealth) badSum(s *tcp.Segment) {
+	if k.sums == nil {
+		k.sums = make(map[netip.Addr]*hostSums)
+	}
+	h := k.sums[s.Src.Addr()]
+	if h == nil {
+		if len(k.sums) == maxSumHosts {
+			return
+		}
+		h = &hostSums{first: s.Packet}
+		k.sums[s.Src.Addr()] = h
+	}
+	h.bad++
+	h.last = s.Packet
+}
+
+// goodSum counts a right checksum of a host that sent wrong ones.
+func (k *captureHealth) goodSum(s *tcp.Segment) {
+	if h := k.sums[s.Src.Addr()]; h != nil {
+		h.good++
+	}
+}
+
+// leftToCard reports whether wrong checksums are usual for the host.
+func (k *captureHealth) leftToCard(host netip.Addr) bool {
+	h := k.sums[host]
+	return h != nil && h.bad >= ManySums && h.bad > h.good
+}
+
+// offloadedSums tells of checksums that are left to the network card: when a
+// host has sent the given number of wrong ones and none that is right. s is
+// the newest segment; without it all hosts are looked at.
+func (t *Machine) offloadedSums(s *tcp.Segment, enough int) {
+	k := &t.health
+	if k.sumsTold || k.sums == nil {
+		return
+	}
+	var host netip.Addr
+	var sums *hostSums
+	packet := 0
+	if s != nil {
+		host, packet = s.Src.Addr(), s.Packet
+		sums = k.sums[host]
+	}
+	for a, h := range k.sums {
+		if s != nil {
+			break
+		}
+		if h.good == 0 && h.bad >= enough && (sums == nil || h.first < sums.first) {
+			host, sums = a, h
+		}
+	}
+	if sums == nil || sums.good > 0 || sums.bad < enough {
+		return
+	}
+	k.sumsTold = true
+	t.listener.Faulty(Fault{What: SumsOffloaded, Packet: packet, Frames: [4]int{sums.first, sums.last}, N: sums.bad, Host: host})
+}

@@ -1,0 +1,371 @@
+package conn
+
+import (
+	"iter"
+	"net/netip"
+	"slices"
+	"time"
+	"unsafe"
+
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// A Conn is one connection: an incarnation of a pair of addresses and ports.
+type Conn struct {
+	// What every segment asks first fills one line of the cache.
+	Key         flow.Key
+	Rare        *rareState // what only unusual connections need; nil until then
+	ID          uint32     // 0 while provisional
+	Incarnation uint16
+	Bits        connBits
+
+	Ends          [2]End
+	first         *Step // of its history, see steps: a slice is longer by 14 octets
+	Start         tcp.Time
+	slot          uint32     // of its alarm, from 1; 0: none is set
+	newestSegment uint32     // place of its newest segment in the trail; 0: none
+	Place         uint32     // in the order of eviction, see order; 0: there is none
+	have          uint8      // steps
+	room          uint8      // for steps
+	Past          pastInputs // that ever were in steps; what is not spares the look, which cost 3 % of a short connection
+}
+
+// chunkConns is how many connections are made at once, 16 KiB: one by one each
+// would take 288 octets.
+const chunkConns = 16 << 10 / int(unsafe.Sizeof(Conn{}))
+
+// A pool is where connections lie.
+type pool struct {
+	chunks []*[chunkConns]Conn
+	fresh  int     // of the last chunk, never used
+	spare  []*Conn // that were removed, to be used again, so that a flood leaves no garbage
+}
+
+// take returns a connection of which nothing is known.
+func (p *pool) take() (c *Conn) {
+	if last := len(p.spare) - 1; last >= 0 {
+		c, p.spare = p.spare[last], p.spare[:last]
+		*c = Conn{first: c.first, room: c.room}
+		return c
+	}
+	if p.fresh == 0 {
+		p.chunks, p.fresh = append(p.chunks, new([chunkConns]Conn)), chunkConns
+	}
+	c = &p.chunks[len(p.chunks)-1][chunkConns-p.fresh]
+	p.fresh--
+	return c
+}
+
+// giveBack takes a connection that was removed.
+func (p *pool) giveBack(c *Conn) {
+	c.Bits |= gone
+	p.spare = append(p.spare, c)
+}
+
+// All yields every connection, as long as none is evicted in the order in which
+// they began.
+func (p *pool) All() iter.Seq[*Conn] {
+	return func(yield func(*Conn) bool) {
+		for i, chunk := range p.chunks {
+			used := chunk[:]
+			if i == len(p.chunks)-1 {
+				used = chunk[:chunkConns-p.fresh]
+			}
+			for j := range used {
+				if c := &used[j]; c.Bits&gone == 0 && !yield(c) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// connBits are the yes-or-no facts of a connection, and in the top bits who
+// closed it.
+type connBits uint16
+
+const (
+	ClientIsLow   connBits = 1 << iota // the client is the end whose address sorts first
+	isProvisional                      // its SYN may be forged or old: not told to anybody yet
+	OriginSYNACK
+	OriginMidstream
+	gone       // no longer in the flow table
+	amongStale // segments of an older connection fell among its own, or may: oddments.haunts
+	challenged // oddments.doubt waits for what the alleged sender does next
+	awaited    // a segment waits to be accepted or refused: trouble.beyond
+	copied     // its SYN is an old one, copied by the network: the client did not send it now
+
+	closedByShift = 12
+)
+
+func (c *Conn) Provisional() bool { return c.Bits&isProvisional != 0 }
+
+func (c *Conn) Origin() tcp.Origin {
+	switch {
+	case c.Bits&OriginSYNACK != 0:
+		return tcp.FromSYNACK
+	case c.Bits&OriginMidstream != 0:
+		return tcp.FromMidstream
+	}
+	return tcp.FromSYN
+}
+
+func (c *Conn) ClosedBy() tcp.ClosedBy { return tcp.ClosedBy(c.Bits >> closedByShift & 15) }
+
+func (c *Conn) setClosedBy(by tcp.ClosedBy) {
+	c.Bits = c.Bits&^(15<<closedByShift) | connBits(by)<<closedByShift
+}
+
+// rareState are what only some connections need.
+type rareState struct {
+	older              *Conn // the incarnation before it
+	holes              [2][]hole
+	Retransmits        [2]uint64
+	RetransmittedBytes [2]uint64
+	SYNData            [2]tcp.Size // octets that rode on the SYN (RFC 7413)
+	sackEdge           [2]tcp.Seq  // the highest edge that the end reported by SACK
+	hasSACK            [2]bool
+	echo               [2]uint32 // the timestamp that the end echoed last: the newest that it has taken
+	hasEcho            [2]bool
+	refuted            [2]tcp.InputSet // inputs that were taken back once
+	filled             [2]tcp.Seq      // the end of what completed the octets before the peer's FIN, from the end's view
+	hasFilled          [2]bool
+	lacks              [2]tcp.Seq // what the end still waits for, as it shows, although a copy was captured before the peer's FIN
+	isLacking          [2]bool
+	Closing            [2]closing
+	repeatedSYN        bool             // a SYN, with or without ACK, was sent again
+	staleSegments      *[2]StaleSegment // by the end that the segment claims to be of; nil until there is one
+	Gaps               [2]gap           // what is missing of the end's octets
+	challenge          Challenge
+	stalls             *[2]stalls
+}
+
+// closing is what the close of a connection left for the anomalies to cite.
+type closing struct {
+	FINCopy    int      // frame of the newest repetition of the end's FIN; 0: none
+	FINCopyAt  tcp.Time // when it was captured
+	Crossed    bool     // that copy left before the ACK of an earlier one can have arrived
+	Unanswered bool     // the peer has not acknowledged that copy yet
+	Acks       []int    // frames by which the end acknowledged the peer's FIN, the newest few
+	StrayInto  int      // frame of the newest segment that reached the end in TIME-WAIT
+	StrayFlags tcp.Flags
+}
+
+func (k *closing) keepACK(packet int) {
+	if len(k.Acks) < MaxAcksKept && packet != 0 {
+		k.Acks = append(k.Acks, packet)
+	}
+}
+
+// MaxAcksKept bounds closing.acks.
+const MaxAcksKept = 8
+
+func (c *Conn) RareState() *rareState {
+	if c.Rare == nil {
+		c.Rare = new(rareState)
+	}
+	return c.Rare
+}
+
+// Older returns the incarnation before it, or nil.
+func (c *Conn) Older() *Conn {
+	if c.Rare == nil {
+		return nil
+	}
+	return c.Rare.older
+}
+
+func (c *Conn) setOlder(old *Conn) {
+	if old != nil || c.Rare != nil {
+		c.RareState().older = old
+	}
+}
+
+// Last returns the time of the connection's newest packet.
+func (c *Conn) Last() tcp.Time {
+	return max(c.Ends[tcp.Client].SentAt, c.Ends[tcp.Server].SentAt, c.Start)
+}
+
+// closed reports whether nothing more is expected of an end.
+func (x *End) closed() bool {
+	return x.Assumed&^(tcp.Closed.Set()|tcp.Listen.Set()|tcp.Unknown.Set()) == 0
+}
+
+// quiet is how long nothing must contradict an assumed arrival before it
+// counts as settled: longer than either end would have waited to repeat
+// something.
+func (c *Conn) quiet() time.Duration {
+	rto := 2*c.Ends[tcp.Client].Response() + 2*c.Ends[tcp.Server].Response() + 200*time.Millisecond
+	return max(3*time.Second, 4*rto, c.Ends[tcp.Client].nextCopy(), c.Ends[tcp.Server].nextCopy())
+}
+
+// nextCopy is how long an end waits that has to repeat something, if it had to
+// repeat its SYN or FIN: twice as long as the last time (RFC 6298 §5.5). 0: it
+// repeated neither, or what it sent last is no copy.
+func (x *End) nextCopy() time.Duration {
+	if x.Copies < 2 {
+		return 0
+	}
+	return 2*x.clockGap() + 2*gapUnit + time.Second
+}
+
+// Certainty tells how sure the assumed state of an end is at the given time.
+func (c *Conn) Certainty(e tcp.Endpoint, now tcp.Time) tcp.Certainty {
+	x, peer := &c.Ends[e], &c.Ends[e.Peer()]
+	if x.Assumed == x.Proved && x.Assumed.Len() == 1 {
+		return tcp.Proved
+	}
+	if x.Assumed.Len() > 1 {
+		return tcp.Assumed
+	}
+	var newest, before Step
+	for _, st := range c.Steps() {
+		if st.End() == e {
+			before, newest = newest, st
+		}
+	}
+	ins, rested := newest.Inputs(), now.Sub(newest.At) >= c.quiet()
+	switch {
+	case newest.bits == 0:
+		if x.Assumed.Only() == tcp.Closed { // erased: it answered with RST from the first
+			return tcp.Settled
+		}
+	case newest.Basis() == tcp.ByTimer && before.State() == tcp.FinWait2 && !peer.Has(answered):
+		return tcp.Assumed // the timer is that of orphans, and no packet tells whether this is one
+	case ins.Has(tcp.NoTCB) || ins.Has(tcp.Reopened) && newest.Basis() != tcp.ByAssumption || newest.Basis() == tcp.ByTimer:
+		return tcp.Settled
+	case ins.Has(tcp.RcvAckOfSYN) && int32(peer.Clock-tickOf(newest.At)) > 0:
+		return tcp.Assumed // the peer sent its SYN again: it got no answer
+	case ins&(tcp.RcvAckOfSYN.Set()|tcp.RcvAckOfFIN.Set()|tcp.Unreachable.Set()|tcp.SndRST.Set()) != 0 && rested && !peer.Has(Lossy):
+		return tcp.Settled // it would have repeated its SYN or FIN by now, or gone on
+	case ins&(tcp.RcvRST.Set()|tcp.RcvRSTPassive.Set()) != 0 && rested && x.Una(peer).Before(x.Nxt):
+		return tcp.Settled // it would have repeated what was outstanding
+	}
+	return tcp.Assumed
+}
+
+// Possible returns all states that the end may be in, where there are more
+// than one: those of the assumed set, or else every state from the last that
+// its own segments show up to the assumed one.
+func (c *Conn) Possible(e tcp.Endpoint, certainty tcp.Certainty) tcp.StateSet {
+	x := &c.Ends[e]
+	if x.Assumed.Len() > 1 {
+		return x.Assumed
+	}
+	if certainty != tcp.Assumed {
+		return 0
+	}
+	var set, newest tcp.StateSet
+	for _, st := range c.Steps() {
+		if st.End() != e {
+			continue
+		}
+		switch {
+		case st.Basis() == tcp.BySending, st.Basis() == tcp.ByProof, st.Inputs() == 0:
+			set = 0
+		case st.Basis() == tcp.ByTimer:
+			set = newest // it had settled there
+		}
+		newest = st.State().Set()
+		set |= newest
+	}
+	if set.Len() < 2 {
+		set |= x.Proved
+	}
+	if set.Len() < 2 || set.Has(tcp.Unknown) {
+		return 0
+	}
+	return set
+}
+
+// Addr returns the address and port of an end.
+func (c *Conn) Addr(e tcp.Endpoint) netip.AddrPort {
+	return c.Key.Addr((e == tcp.Client) == (c.Bits&ClientIsLow != 0))
+}
+
+// EndOf returns which end sends the segments that come from the lower, or the
+// higher, address of the key.
+func (c *Conn) EndOf(low bool) tcp.Endpoint {
+	var lower tcp.Endpoint
+	if low {
+		lower = 1
+	}
+	return lower ^ tcp.Endpoint(c.Bits&ClientIsLow) // without a branch, as keyOf
+}
+
+// JumboSegment is the most that one segment can hold in a jumbo frame of 9,000
+// octets. Where the SYN did not announce less, only what is larger must have
+// been put together by a network card.
+const JumboSegment tcp.Size = 9000 - 40
+
+// Largest is the most data that one segment of the end may carry on the wire.
+func (c *Conn) Largest(e tcp.Endpoint) tcp.Size {
+	if mss := c.Ends[e.Peer()].MSS; mss != 0 {
+		return tcp.Size(mss)
+	}
+	return JumboSegment
+}
+
+// EndOn returns the client, or the server.
+func (c *Conn) EndOn(client bool) *End {
+	if client {
+		return &c.Ends[tcp.Client]
+	}
+	return &c.Ends[tcp.Server]
+}
+
+// Self reports whether both ends of the connection are the same.
+func (c *Conn) Self() bool { return c.Key.Self() }
+
+// WasOpen reports whether the end was in ESTABLISHED once.
+func (c *Conn) WasOpen(e tcp.Endpoint) bool {
+	if c.Origin() == tcp.FromMidstream {
+		return true
+	}
+	for _, st := range c.Steps() {
+		if st.End() == e && st.State() == tcp.Established {
+			return true
+		}
+	}
+	return false
+}
+
+// EndIn returns which end of the other connection, on the same addresses and
+// ports, is the host that is the end e of c.
+func (c *Conn) EndIn(other *Conn, e tcp.Endpoint) tcp.Endpoint {
+	return other.EndOf(c.EndOf(true) == e)
+}
+
+// FormerOf returns the real connection before c on the same addresses and
+// ports, or nil.
+func (t *Machine) FormerOf(c *Conn) *Conn {
+	for o := c.Older(); o != nil; o = o.Older() {
+		if !o.Provisional() {
+			return o
+		}
+	}
+	return nil
+}
+
+// IntoTimeWait returns the step by which the end came to the TIME-WAIT in which
+// its steps leave it, or which a new connection ended.
+func (c *Conn) IntoTimeWait(e tcp.Endpoint) (began Step, ok bool) {
+	for _, st := range slices.Backward(c.Steps()) {
+		if st.End() == e && !st.Reopens() {
+			return st, st.State() == tcp.TimeWait
+		}
+	}
+	return Step{}, false
+}
+
+// Passed reports whether the end went through the state.
+func (c *Conn) Passed(e tcp.Endpoint, through tcp.State) bool {
+	return slices.ContainsFunc(c.Steps(), func(st Step) bool { return st.End() == e && st.State() == through })
+}
+
+// OpenedOnce reports whether no part of the handshake was repeated or taken
+// back: an answer may else be to either copy (Karn, RFC 6298 §3).
+func (o *rareState) OpenedOnce() bool {
+	return o == nil || !o.repeatedSYN && (o.refuted[tcp.Client]|o.refuted[tcp.Server])&(tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set()) == 0
+}

@@ -1,0 +1,526 @@
+package conn
+
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// An End is what the capture tells of one end of a connection: the sequence
+// variables of RFC 9293 §3.3.1 as a bystander can know them, and the two
+// states. There are two of them in every Conn, so their size is most of what
+// a connection costs; what ordinary connections do not need is in oddments.
+type End struct {
+	SentAt tcp.Time // its newest segment; 0: none captured yet
+	Bytes  uint64   // payload octets, each number once
+
+	ISS     tcp.Seq // its initial sequence number, with hasISS
+	Nxt     tcp.Seq // after the highest octet captured of it (SND.NXT); while it is unseen, what its peer acknowledged
+	Acked   tcp.Seq // the highest ACK it sent: RCV.NXT at least, with hasAcked
+	Edge    tcp.Seq // the right edge of its window, the furthest it ever offered, with hasAcked
+	FIN     tcp.Seq // the number of its FIN, with hasFIN
+	Clean   tcp.Seq // its octets from here on were only ever sent along with an ACK of the peer's FIN
+	probe   tcp.Seq // the response time is being measured by the ACK that covers this, with probing
+	lastAck tcp.Seq // the ACK field of its newest segment
+
+	TSVal     uint32 // its newest timestamp, with hasTS
+	tsUnclean uint32 // its newest timestamp on a segment that did not acknowledge the peer's FIN
+
+	Clock   tick // when its running timer was last set: by a SYN, a FIN, or what restarted TIME-WAIT
+	probeAt tick // when the octets before probe went toward it
+
+	Packets uint32
+
+	endStates
+
+	MSS     uint16
+	Wnd     uint16 // its newest window, before scaling
+	ID      uint16 // the IP identification of its newest segment
+	Bits    endBits
+	Respond uint16 // the shortest response time measured, see responseUnit; 0: none yet
+	gap     uint8  // between the last two copies of its SYN or FIN, see gapUnit
+	Copies  uint8  // of its SYN or FIN, up to 255
+	packed  uint8  // window scale it announced, with hasShift, and index of its stack: 4 bits each
+	TTL     uint8  // of its newest segment that was not a RST
+}
+
+// endBits are the yes-or-no facts of an end.
+type endBits uint16
+
+const (
+	HasISS   endBits = 1 << iota
+	HasAcked         // it sent an ACK
+	HasFIN           // its FIN was captured
+	HasTS            // it sends timestamps
+	HasShift         // its SYN had a window scale
+	SackOK           // its SYN permitted SACK
+	SentSYN          // a SYN without ACK was captured of it
+	SentSYNACK
+	stillReads // it acknowledged data after its own FIN: the socket is not orphaned
+	Lossy      // the capture misses octets of it
+	answered   // its newest segment was answered by a RST in reply
+	probing
+	goodSum // a checksum of it was right: it does not leave them to the network card
+)
+
+const (
+	maxShift   = 14 // RFC 7323 §2.3
+	stackShift = 4
+)
+
+// The window scale and the stack have room in a byte, or this does not compile.
+var (
+	_ [1<<stackShift - 1 - maxShift]struct{}
+	_ [1<<(8-stackShift) - tcp.NumStacks]struct{}
+)
+
+func (e *End) Has(b endBits) bool { return e.Bits&b != 0 }
+
+// Stack returns the profile of the end.
+func (e *End) Stack() *tcp.Stack { return tcp.StackID(e.packed >> stackShift).Stack() }
+
+// Shift returns the window scale that the end announced, with hasShift.
+func (e *End) Shift() uint8 { return e.packed & (1<<stackShift - 1) }
+
+func (e *End) setShift(n uint8) { e.packed = e.packed&^(1<<stackShift-1) | min(n, maxShift) }
+
+func (e *End) setStack(id tcp.StackID) {
+	e.packed = e.packed&(1<<stackShift-1) | uint8(id)<<stackShift
+}
+
+// Seen reports whether a segment of the end was captured.
+func (e *End) Seen() bool { return e.SentAt != 0 }
+
+// A tick is a Time in units of 1,024 ns, cut to 32 bits. Ages told from ticks
+// hold up to 73 minutes, which is more than any timer here.
+type tick uint32
+
+func tickOf(t tcp.Time) tick { return tick(t >> 10) }
+
+// Age returns how long ago k was.
+func (k tick) Age(now tcp.Time) time.Duration { return time.Duration(tickOf(now)-k) << 10 }
+
+const (
+	responseUnit    = 1 << 16 // ns
+	gapUnit         = 1 << 28 // ns, about a quarter of a second
+	unknownResponse = 200 * time.Millisecond
+	responseSlack   = 10 * time.Millisecond // stands for the variance, which is not measured
+)
+
+// Response is the end's response time seen from the tap: the shortest span
+// from octets toward it to its ACK of them. Until one was measured it is
+// 200 ms.
+func (e *End) Response() time.Duration {
+	if e.Respond == 0 {
+		return unknownResponse
+	}
+	return time.Duration(e.Respond) * responseUnit
+}
+
+// InFlight is how long a segment captured toward the end may still be on its
+// way, or the end's answer to it.
+func (e *End) InFlight() time.Duration { return 2*e.Response() + responseSlack }
+
+// clockGap is the span between the last two copies of the SYN or FIN.
+func (e *End) clockGap() time.Duration { return time.Duration(e.gap) * gapUnit }
+
+// setClock starts the end's timer. A further copy of a SYN or FIN tells the
+// gap to the one before.
+func (e *End) setClock(now tcp.Time, again bool) {
+	if again {
+		e.backOff(now)
+		e.Copies += min(1, 255-e.Copies)
+		return
+	}
+	e.gap, e.Copies, e.Clock = 0, 1, tickOf(now)
+}
+
+// backOff sets the end's timer again, after a pause that it doubles next time.
+func (e *End) backOff(now tcp.Time) {
+	if e.Clock != tickOf(now) { // else it was just set
+		e.gap = uint8(min(e.Clock.Age(now)/gapUnit, 255))
+		e.Clock = tickOf(now)
+	}
+}
+
+// Window returns the newest advertised window in octets.
+func (e *End) Window(peer *End) uint64 { return uint64(e.Wnd) << e.Scale(peer) }
+
+// Scale is the shift of the end's windows: what its SYN announced, if the
+// peer's announced one too (RFC 7323 §2.2).
+func (e *End) Scale(peer *End) uint8 {
+	if e.Has(HasShift) && peer.Has(HasShift) {
+		return e.Shift()
+	}
+	return 0
+}
+
+// KnowsISS reports whether numbers before the end's initial one can be told
+// from later ones. They no longer can once it has sent a good part of the
+// sequence space (RFC 9293 §3.4).
+func (e *End) KnowsISS() bool {
+	const far = 1 << 30
+	return e.Has(HasISS) && e.Bytes < far && e.Nxt.Minus(e.ISS) < far
+}
+
+// Una returns SND.UNA: what of the end's octets the peer has acknowledged.
+func (e *End) Una(peer *End) tcp.Seq {
+	if !peer.Has(HasAcked) {
+		return e.ISS
+	}
+	if e.Nxt.Before(peer.Acked) {
+		return e.Nxt
+	}
+	return peer.Acked
+}
+
+// A hole is a stretch [from, to) of an end's octets that was passed over: not
+// captured, or not yet.
+type hole struct {
+	from, to tcp.Seq
+	ack      tcp.Seq // what the end had acknowledged before; with hasAck
+	hasAck   bool
+}
+
+// MaxHoles bounds the memory of octets that the capture missed or that came
+// late. The oldest is forgotten first.
+const MaxHoles = 32
+
+// HolesOf returns the stretches below nxt that were not captured of the end.
+func (c *Conn) HolesOf(e tcp.Endpoint) []hole {
+	if c.Rare == nil {
+		return nil
+	}
+	return c.Rare.holes[e]
+}
+
+// Contiguous returns how far the octets of the end are captured without a
+// hole that its peer has not acknowledged: RCV.NXT of the peer if all that was
+// captured arrived.
+func (c *Conn) Contiguous(e tcp.Endpoint) tcp.Seq {
+	x, y := &c.Ends[e], &c.Ends[e.Peer()]
+	lowest := x.Nxt
+	for _, h := range c.HolesOf(e) {
+		if y.Has(HasAcked) && h.to.AtMost(y.Acked) {
+			continue
+		}
+		if h.from.Before(lowest) {
+			lowest = h.from
+		}
+	}
+	if y.Has(HasAcked) && lowest.Before(y.Acked) && y.Acked.AtMost(x.Nxt) {
+		lowest = y.Acked
+	}
+	return lowest
+}
+
+// A Reading is what a segment is in the light of what its sender sent before.
+type Reading struct {
+	Fresh     tcp.Size // payload octets that were not captured before
+	Old       bool     // occupies sequence space, none of it new
+	Stale     bool     // sent before something already captured, or a copy made by the network: no news of its sender
+	Keepalive bool     // RFC 9293 §3.8.4
+	Foreign   bool     // its numbers fit neither window
+}
+
+// Read tells what s is, before it is noted.
+func (c *Conn) Read(s *tcp.Segment, from tcp.Endpoint) (r Reading) {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	if !x.Seen() {
+		r.Fresh = s.Data
+		return r
+	}
+	const acks = tcp.SYN | tcp.RST | tcp.ACK
+	if s.Seq == x.Nxt && (s.Len() > 0 || s.Flags&acks == tcp.ACK && y.Nxt-s.Ack < 1<<30) {
+		r.Fresh = s.Data // in its turn, as nearly always
+	} else {
+		r.Foreign = c.fit(s, from) == fitsNot
+		r.Keepalive = s.Data <= 1 && s.Flags&(tcp.SYN|tcp.FIN) == 0 && s.Seq.Add(1) == x.Nxt && y.Has(HasAcked) && x.Nxt.AtMost(y.Acked)
+		if !r.Foreign {
+			r.Fresh = c.freshOctets(s, from)
+		}
+		r.Old = s.Len() > 0 && r.Fresh == 0 && s.End().AtMost(x.Nxt) && !(s.Flags&tcp.SYN != 0 && (!x.Has(SentSYN|SentSYNACK) || s.Seq != x.ISS))
+	}
+	r.Stale = x.stale(s)
+	return r
+}
+
+// stale reports whether s left the end before something that was already
+// captured of it, or is a copy of its newest segment: a true retransmission
+// has a newer timestamp or a new IP identification. One that is far below the
+// newest is of a stack that draws them at random, and tells no order. An ACK
+// that takes back what another acknowledged left before that.
+func (x *End) stale(s *tcp.Segment) bool {
+	if s.PureAck() && x.Has(HasAcked) && s.Ack.Before(x.Acked) {
+		return true
+	}
+	if s.Options.HasTS && x.Has(HasTS) {
+		if d := int32(s.Options.TSVal - x.TSVal); d != 0 {
+			return d < 0
+		}
+		return s.ID == x.ID && s.Len() > 0
+	}
+	return s.ID != 0 && x.ID-s.ID < MaxIDStep
+}
+
+// freshOctets counts the payload octets of s that were not captured before.
+func (c *Conn) freshOctets(s *tcp.Segment, from tcp.Endpoint) tcp.Size {
+	x := &c.Ends[from]
+	first := s.Seq
+	if s.Flags&tcp.SYN != 0 {
+		first++
+	}
+	last := first.Add(s.Data)
+	if x.Nxt.AtMost(first) {
+		return s.Data
+	}
+	var fresh tcp.Size
+	if x.Nxt.Before(last) {
+		fresh = last.Minus(x.Nxt)
+	}
+	for _, h := range c.HolesOf(from) {
+		lo, hi := tcp.Later(h.from, first), h.to
+		if last.Before(hi) {
+			hi = last
+		}
+		if lo.Before(hi) {
+			fresh += hi.Minus(lo)
+		}
+	}
+	return min(fresh, s.Data)
+}
+
+// note takes down the sequence numbers, the window and the options of s.
+func (c *Conn) note(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	x.Packets++
+	if r.Foreign {
+		c.RareState().RetransmittedBytes[from] += uint64(s.Data)
+		return
+	}
+	if s.Lawless() && (x.Bits|y.Bits)&(HasISS|HasAcked) != 0 {
+		return // whoever gets it drops it; without a connection its numbers are those of the answer
+	}
+	x.Bytes += uint64(r.Fresh)
+	if r.Fresh != s.Data || r.Old {
+		c.noteRepeat(s, from, r)
+	}
+	first := !x.Seen()
+	if s.Flags&(tcp.SYN|tcp.FIN) != 0 || first {
+		c.noteControls(s, from, first)
+	}
+	ackBefore := x.Acked
+	if s.Flags&tcp.ACK != 0 {
+		c.noteAck(s, from, now)
+	}
+	c.noteOctets(s, from, first, ackBefore)
+	if s.Len() > 0 && !r.Old && !y.Has(probing) {
+		y.ask(s.End(), now)
+	} else if r.Old {
+		y.Bits &^= probing // Karn: an answer may be to either copy
+	}
+	if !r.Stale || first {
+		x.noteHeader(s)
+	}
+	x.noteNewest(s, now)
+}
+
+// noteHeader takes down what the header of the end's newest segment has.
+func (x *End) noteHeader(s *tcp.Segment) {
+	x.Wnd, x.ID, x.TTL = s.Wnd, s.ID, s.TTL
+	if s.Options.HasTS {
+		x.Bits |= HasTS
+		x.TSVal = s.Options.TSVal
+	}
+}
+
+// noteNewest takes down what every segment leaves behind, stale ones too.
+func (x *End) noteNewest(s *tcp.Segment, now tcp.Time) {
+	if s.Sum == tcp.SumGood {
+		x.Bits |= goodSum
+	}
+	x.lastAck = s.Ack
+	x.Bits &^= answered
+	x.SentAt = now
+}
+
+// ask begins to measure the end's response time, by octets sent toward it
+// that its ACK of the given number will cover.
+func (x *End) ask(until tcp.Seq, now tcp.Time) {
+	x.Bits |= probing
+	x.probe, x.probeAt = until, tickOf(now)
+}
+
+// answer takes the response time, if the end's ACK covers what is waited for.
+func (x *End) answer(ack tcp.Seq, now tcp.Time) {
+	if x.Has(probing) && x.probe.AtMost(ack) {
+		x.Bits &^= probing
+		took := min(x.probeAt.Age(now)/responseUnit+1, 1<<16-1)
+		if x.Respond == 0 || uint16(took) < x.Respond {
+			x.Respond = uint16(took)
+		}
+	}
+}
+
+// noteRepeat counts what was sent again.
+func (c *Conn) noteRepeat(s *tcp.Segment, from tcp.Endpoint, r Reading) {
+	o := c.RareState()
+	o.RetransmittedBytes[from] += uint64(s.Data - r.Fresh)
+	answers := s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && !c.Ends[from].Has(SentSYNACK) // the other SYN, in a simultaneous open
+	if r.Old && !r.Keepalive && !answers {
+		o.Retransmits[from]++
+		o.repeatedSYN = o.repeatedSYN || s.Flags&tcp.SYN != 0
+	}
+}
+
+// noteControls takes down what SYN and FIN carry, and where the end's numbers
+// begin in a capture that starts in the middle.
+func (c *Conn) noteControls(s *tcp.Segment, from tcp.Endpoint, first bool) {
+	x := &c.Ends[from]
+	switch {
+	case s.Flags&tcp.SYN != 0:
+		if first || !x.Has(HasISS) || c.answersAnew(s, from) {
+			x.ISS, x.Nxt = s.Seq, s.Seq
+		}
+		x.Bits |= HasISS
+		if s.Flags&tcp.ACK != 0 {
+			x.Bits |= SentSYNACK
+		} else {
+			x.Bits |= SentSYN
+		}
+		x.MSS = s.Options.MSS
+		if s.Options.SACKOK {
+			x.Bits |= SackOK
+		}
+		if s.Options.HasShift {
+			x.Bits |= HasShift
+			x.setShift(s.Options.Shift)
+		}
+		if s.Data > 0 {
+			c.RareState().SYNData[from] = s.Data
+		}
+	case first && !x.Has(HasISS):
+		x.Nxt = s.Seq
+	}
+	if s.Flags&(tcp.FIN|tcp.ACK|tcp.SYN) == tcp.FIN|tcp.ACK && !x.Has(HasFIN) {
+		x.FIN = s.Seq.Add(s.Len() - 1)
+		x.Bits |= HasFIN
+	}
+}
+
+// answersAnew reports whether s is a SYN+ACK with other numbers than the end's
+// last, toward an end that still waits for one: the peer refused that, or did
+// not receive it, and nothing holds the numbers.
+func (c *Conn) answersAnew(s *tcp.Segment, from tcp.Endpoint) bool {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	return s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && x.Has(SentSYNACK) && s.Seq != x.ISS &&
+		y.Assumed == tcp.SynSent.Set() && !y.Has(HasAcked) && y.ISS.Before(s.Ack) && s.Ack.AtMost(y.Nxt)
+}
+
+// noteAck takes down the ACK field and the window.
+func (c *Conn) noteAck(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	scaled := tcp.Size(s.Wnd)
+	if s.Flags&tcp.SYN == 0 {
+		scaled <<= x.Scale(y)
+	}
+	edge := s.Ack.Add(scaled)
+	if s.Flags&tcp.SYN != 0 && y.Has(HasISS) && !y.Has(HasAcked) && s.Ack == y.ISS.Add(1) && s.Ack.Add(1) == y.Nxt && (c.Rare == nil || c.Rare.SYNData[from.Peer()] == 0) {
+		y.Nxt = s.Ack // a FIN on the SYN was not taken
+	}
+	if !y.Seen() {
+		// Nothing was captured of the peer; what is acknowledged, it sent.
+		if !x.Has(HasAcked) && x.Has(SentSYN) {
+			y.ISS = s.Ack - 1
+			y.Bits |= HasISS
+		}
+		if !x.Has(HasAcked) || y.Nxt.Before(s.Ack) {
+			y.Nxt = s.Ack
+		}
+	}
+	if !x.Has(HasAcked) {
+		x.Bits |= HasAcked
+		x.Acked, x.Edge = s.Ack, edge
+	} else {
+		if x.Acked.Before(s.Ack) && x.Has(HasFIN) && !(y.Has(HasFIN) && s.Ack == y.FIN+1 && x.Acked == y.FIN) {
+			x.Bits |= stillReads
+		}
+		x.Acked, x.Edge = tcp.Later(x.Acked, s.Ack), tcp.Later(x.Edge, edge)
+	}
+	x.answer(s.Ack, now)
+	if s.Options.NumSACK > 0 {
+		c.noteSACK(s, from)
+	}
+	if c.Rare != nil {
+		c.Rare.noteEcho(s, from)
+	}
+}
+
+// noteEcho remembers the timestamp that s echoes.
+func (o *rareState) noteEcho(s *tcp.Segment, from tcp.Endpoint) {
+	if s.Options.HasTS && (!o.hasEcho[from] || int32(s.Options.TSEcr-o.echo[from]) > 0) {
+		o.echo[from], o.hasEcho[from] = s.Options.TSEcr, true
+	}
+}
+
+// noteSACK remembers the highest edge of the octets reported by SACK.
+func (c *Conn) noteSACK(s *tcp.Segment, from tcp.Endpoint) {
+	o := c.RareState()
+	for _, b := range s.Options.SACK[:s.Options.NumSACK] {
+		if s.Ack.Before(b.Right) && (!o.hasSACK[from] || o.sackEdge[from].Before(b.Right)) {
+			o.sackEdge[from], o.hasSACK[from] = b.Right, true
+		}
+	}
+}
+
+// noteOctets moves nxt, and keeps the holes below it.
+// ackBefore is what the end had acknowledged before this segment.
+func (c *Conn) noteOctets(s *tcp.Segment, from tcp.Endpoint, first bool, ackBefore tcp.Seq) {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	end := s.End()
+	if first {
+		x.Clean, x.tsUnclean = s.Seq, s.Options.TSVal-1
+	}
+	if !(s.Flags&tcp.ACK != 0 && y.Has(HasFIN) && y.FIN.Before(s.Ack)) {
+		x.Clean = tcp.Later(x.Clean, end)
+		if s.Options.HasTS && int32(s.Options.TSVal-x.tsUnclean) > 0 {
+			x.tsUnclean = s.Options.TSVal
+		}
+	}
+	if x.Nxt.Before(s.Seq) {
+		o := c.RareState()
+		// An ACK of the peer's first FIN was asked for by that alone. One of a
+		// repeated FIN tells nothing of when the first was received.
+		repeated := y.Has(HasFIN) && y.Copies > 1 && y.FIN.Before(s.Ack)
+		o.holes[from] = append(o.holes[from], hole{x.Nxt, s.Seq, ackBefore, x.Has(HasAcked) && !repeated})
+		if y.Has(HasAcked) && x.Nxt.Before(y.Acked) {
+			x.Bits |= Lossy
+		}
+		if len(o.holes[from]) > MaxHoles {
+			o.holes[from] = o.holes[from][1:]
+		}
+		x.Nxt = s.Seq
+	} else if s.Len() > 0 && c.Rare != nil && len(c.Rare.holes[from]) > 0 {
+		left := fill(c.Rare.holes[from], s.Seq, end)
+		c.Rare.holes[from] = left[max(0, len(left)-MaxHoles):]
+	}
+	x.Nxt = tcp.Later(x.Nxt, end)
+}
+
+// fill takes [from, to) out of the holes.
+func fill(holes []hole, from, to tcp.Seq) []hole {
+	var left []hole
+	for _, h := range holes {
+		if to.AtMost(h.from) || h.to.AtMost(from) {
+			left = append(left, h)
+			continue
+		}
+		if h.from.Before(from) {
+			left = append(left, hole{h.from, from, h.ack, h.hasAck})
+		}
+		if to.Before(h.to) {
+			left = append(left, hole{to, h.to, h.ack, h.hasAck})
+		}
+	}
+	return left
+}

@@ -1,0 +1,150 @@
+package conn
+
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// A bystander who sees octets acknowledged that the capture does not have
+// waits: the segment may only have been recorded behind the ACK. If it does
+// not come, and the sender goes on behind the octets, the capture missed them.
+
+// CaptureSkew is how far apart two records may lie that the capture has in the
+// wrong order: those of several queues, or of two taps.
+const CaptureSkew = 5 * time.Millisecond
+
+// A gap is a stretch of an end's octets that its peer acknowledged before the
+// capture had them.
+type gap struct {
+	Is       GapState
+	Beyond   bool // the end went on behind it
+	Again    bool // the peer acknowledged it once more, and later
+	From, To tcp.Seq
+	at       tcp.Time // of the ACK
+	Ack      int      // its frame
+}
+
+// GapState says what is known of a gap.
+type GapState uint8
+
+const (
+	GapNone     GapState = iota
+	GapOpen              // the octets may still come
+	GapInverted          // they came right after: recorded in the wrong order
+	GapLost              // the capture does not have them
+)
+
+// Size is how many sequence numbers are missing.
+func (g *gap) Size() tcp.Size { return g.To.Minus(g.From) }
+
+// Due reports whether octets that were recorded behind their ACK would have
+// come by now. It is the peer that acknowledged them.
+func (g *gap) Due(peer *End, now tcp.Time) bool {
+	return now.Sub(g.at) > max(CaptureSkew, peer.knownResponse())
+}
+
+// knownResponse is the end's response time, or 0 where none was measured.
+func (e *End) knownResponse() time.Duration { return time.Duration(e.Respond) * responseUnit }
+
+// FollowGaps follows the gaps of both ends, before s is noted, and returns the
+// occasion if one of them turns out to be something.
+func (c *Conn) FollowGaps(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) (on Triggers) {
+	if r.Foreign {
+		return 0
+	}
+	y := &c.Ends[from.Peer()]
+	c.fillGap(s, from, r, now)
+	if s.Flags&tcp.ACK != 0 && !r.Stale && y.Seen() {
+		c.openGap(s, from, now)
+	}
+	if c.Rare == nil {
+		return 0
+	}
+	for e := range tcp.Endpoint(2) {
+		g := &c.Rare.Gaps[e]
+		if g.Is == GapOpen && g.Beyond && g.Due(&c.Ends[e.Peer()], now) {
+			g.Is = GapLost
+			c.Ends[e].Bits |= Lossy
+		}
+		if g.Is > GapOpen {
+			on |= OnGap
+		}
+	}
+	return on
+}
+
+// fillGap looks at what s tells of the gap in its sender's own octets.
+func (c *Conn) fillGap(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) {
+	if c.Rare == nil || c.Rare.Gaps[from].Is != GapOpen {
+		return
+	}
+	g := &c.Rare.Gaps[from]
+	switch {
+	case s.Len() > 0 && s.Seq.Before(g.To) && g.From.Before(s.End()):
+		if now.Sub(g.at) <= CaptureSkew {
+			g.Is = GapInverted
+		} else {
+			g.Is = GapNone // sent again, or only now: not what was acknowledged
+		}
+	case g.To.AtMost(s.Seq):
+		g.Beyond = true
+	case !r.Stale && !r.Old && !r.Keepalive && !g.Beyond && g.Due(&c.Ends[from.Peer()], now):
+		g.Is = GapNone // it had not sent the octets
+	}
+}
+
+// openGap looks whether s acknowledges octets of its peer that the capture
+// does not have. What was sent before the first ACK of a connection that was
+// open already may have been sent before the capture.
+func (c *Conn) openGap(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	acked := x.Acked
+	switch {
+	case x.Has(HasAcked):
+	case y.Has(HasISS) && c.Origin() == tcp.FromSYN:
+		acked = y.ISS
+	default:
+		return
+	}
+	if !acked.Before(s.Ack) {
+		if c.Rare != nil && c.Rare.Gaps[from.Peer()].Is == GapOpen && c.Rare.Gaps[from.Peer()].To.AtMost(s.Ack) {
+			c.Rare.Gaps[from.Peer()].Again = true
+		}
+		return
+	}
+	g := gap{Is: GapOpen, at: now, Ack: s.Packet}
+	for _, h := range c.HolesOf(from.Peer()) {
+		if acked.AtMost(h.from) && h.from.Before(s.Ack) {
+			if !g.Beyond {
+				g.From = h.from
+			}
+			g.Beyond, g.To = true, h.to
+			if s.Ack.Before(g.To) {
+				g.To = s.Ack
+			}
+		}
+	}
+	if !g.Beyond {
+		g.From, g.To = tcp.Later(y.Nxt, acked), s.Ack
+		probed := y.Bytes == 0 && c.Origin() == tcp.FromMidstream && g.Size() == 1 // by a keepalive, which lies one below
+		if !y.Nxt.Before(s.Ack) || probed {
+			return
+		}
+	}
+	if o := c.RareState(); o.Gaps[from.Peer()].Is == GapNone {
+		o.Gaps[from.Peer()] = g
+	}
+}
+
+// settleGaps forgets the gaps that were judged.
+func (c *Conn) settleGaps() {
+	if c.Rare == nil {
+		return
+	}
+	for e := range tcp.Endpoint(2) {
+		if c.Rare.Gaps[e].Is > GapOpen {
+			c.Rare.Gaps[e] = gap{}
+		}
+	}
+}

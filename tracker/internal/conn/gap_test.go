@@ -1,0 +1,57 @@
+package conn
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// A gap is an occasion when it turns out to be something, not while its octets
+// may still come.
+func TestGapsAreOccasionsOnce(t *testing.T) {
+	ahead, late, behind := "< <SEQ=300><ACK=120><CTL=ACK>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=20>", "> <SEQ=120><ACK=300><CTL=ACK><DATA=10>"
+	for _, test := range []struct {
+		before  []string
+		segment string
+		after   time.Duration
+		want    Triggers
+	}{
+		{[]string{behind}, "> <SEQ=130><ACK=300><CTL=ACK><DATA=10>", time.Second, 0}, // passed over, and not acknowledged
+		{nil, ahead, 0, 0},
+		{[]string{ahead}, ahead, time.Second, 0},
+		{[]string{ahead}, behind, 0, 0},
+		{[]string{ahead}, late, 0, OnGap},
+		{[]string{ahead}, late, time.Second, 0}, // sent again: no gap any more
+		{[]string{ahead}, behind, time.Second, OnGap},
+		{[]string{ahead, behind}, "< <SEQ=300><ACK=130><CTL=ACK>", time.Second, OnGap},
+	} {
+		c, s, from := played(t, slices.Concat(underway, test.before, []string{test.segment})...)
+		now := max(c.Ends[tcp.Client].SentAt, c.Ends[tcp.Server].SentAt).Add(test.after)
+		if got := c.FollowGaps(s, from, c.Read(s, from), now); got != test.want {
+			t.Errorf("after %v %s, %v later, is occasion %b, want %b", test.before, test.segment, test.after, got, test.want)
+		}
+	}
+}
+
+// The first ACK of an end tells of missing octets only where the capture had the
+// first number of its peer, and all since.
+func TestGapsBeforeTheFirstACK(t *testing.T) {
+	for _, test := range []struct {
+		why    string
+		before []string
+		ack    string
+		want   GapState
+	}{
+		{"both SYNs were captured", []string{"> <SEQ=100><CTL=SYN>", "< <SEQ=300><ACK=101><CTL=SYN,ACK>"}, "> <SEQ=101><ACK=331><CTL=ACK>", GapOpen},
+		{"the SYN+ACK may be a second copy, behind data that a Fast Open (RFC 7413) let B send before the capture", []string{"< <SEQ=300><ACK=101><CTL=SYN,ACK>"}, "> <SEQ=101><ACK=331><CTL=ACK>", GapNone},
+		{"a RST in the name of B does not tell its first number", []string{"> <SEQ=100><CTL=SYN>", "< <SEQ=0><ACK=50><CTL=RST,ACK>"}, "> <SEQ=101><ACK=301><CTL=ACK>", GapNone},
+	} {
+		c, s, from := played(t, append(test.before, test.ack)...)
+		c.FollowGaps(s, from, c.Read(s, from), c.Last())
+		if got := c.RareState().Gaps[tcp.Server].Is; got != test.want {
+			t.Errorf("after %v and %s the gap is %v, want %v: %s", test.before, test.ack, got, test.want, test.why)
+		}
+	}
+}

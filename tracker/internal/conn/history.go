@@ -1,0 +1,283 @@
+package conn
+
+import (
+	"slices"
+	"unsafe"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// The history of a connection is also its memory: the assumed state of an end
+// is where its steps lead from its start. To take back an input that later
+// packets refute is to strike it out of the steps and walk them again.
+
+// A Step is a Step packed into 16 bytes: a connection keeps about ten.
+type Step struct {
+	At   tcp.Time
+	bits uint64 // packet number, inputs, state, basis, end, maybe, from the low bits
+}
+
+const (
+	stepPacketBits = 34 // 17 billion packets: beyond, the steps of a capture cite the wrong frames
+	stepInputBits  = 21
+	stepInputsAt   = stepPacketBits
+	stepStateAt    = stepInputsAt + stepInputBits
+	stepBasisAt    = stepStateAt + 4
+	stepEndAt      = stepBasisAt + 3
+	stepMaybeAt    = stepEndAt + 1
+)
+
+// A step has room for all inputs, states and bases, or this does not compile.
+var (
+	_ [stepInputBits - int(tcp.NumInputs)]struct{}
+	_ [1<<(stepBasisAt-stepStateAt) - int(tcp.NumStates)]struct{}
+	_ [1<<(stepEndAt-stepBasisAt) - int(tcp.ByTimer) - 1]struct{}
+	_ [63 - stepMaybeAt]struct{}
+)
+
+func newStep(at tcp.Time, packet int, e tcp.Endpoint, ins tcp.InputSet, to tcp.State, b tcp.Basis, maybe bool) Step {
+	bits := uint64(packet)&(1<<stepPacketBits-1) | uint64(ins)<<stepInputsAt | uint64(to)<<stepStateAt |
+		uint64(b)<<stepBasisAt | uint64(e)<<stepEndAt
+	if maybe {
+		bits |= 1 << stepMaybeAt
+	}
+	return Step{at, bits}
+}
+
+func (st Step) Packet() int { return int(st.bits & (1<<stepPacketBits - 1)) }
+func (st Step) Inputs() tcp.InputSet {
+	return tcp.InputSet(st.bits >> stepInputsAt & (1<<stepInputBits - 1))
+}
+func (st Step) State() tcp.State  { return tcp.State(st.bits >> stepStateAt & 15) }
+func (st Step) Basis() tcp.Basis  { return tcp.Basis(st.bits >> stepBasisAt & 7) }
+func (st Step) End() tcp.Endpoint { return tcp.Endpoint(st.bits >> stepEndAt & 1) }
+
+// maybe reports whether the inputs may or may not have happened, so that the
+// state before remains possible.
+func (st Step) maybe() bool { return st.bits>>stepMaybeAt&1 == 1 }
+
+// Reopens reports whether it is the step by which a new connection ended
+// TIME-WAIT.
+func (st Step) Reopens() bool { return st.Inputs().Has(tcp.Reopened) }
+
+func (st Step) set(ins tcp.InputSet, to tcp.State, b tcp.Basis) Step {
+	return newStep(st.At, st.Packet(), st.End(), ins, to, b, st.maybe())
+}
+
+// MaxSteps bounds the history that hostile traffic can make a connection keep.
+const MaxSteps = 64
+
+// A cause is what makes an end move: a segment or a timer.
+type cause struct {
+	at     tcp.Time
+	packet int // 0: a timer
+	basis  tcp.Basis
+}
+
+// apply lets the inputs happen to an end in the assumed view and takes down
+// the step, if there is one.
+func (t *Machine) apply(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) {
+	before := c.Ends[e].Assumed
+	if after := before.After(ins); after != before {
+		t.enter(c, e, ins, after, why, false)
+	}
+}
+
+// applyMaybe is apply for inputs of which no packet tells whether they
+// happened.
+func (t *Machine) applyMaybe(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) {
+	before := c.Ends[e].Assumed
+	if after := before | before.After(ins); after != before {
+		t.enter(c, e, ins, after, why, true)
+	}
+}
+
+// enter is the one place that moves the assumed view on.
+func (t *Machine) enter(c *Conn, e tcp.Endpoint, ins tcp.InputSet, after tcp.StateSet, why cause, maybe bool) {
+	x := &c.Ends[e]
+	before := x.Assumed
+	x.enter(after)
+	ins = before.Effective(ins)
+	if why.basis == tcp.ByAssumption && c.Rare != nil && c.Rare.refuted[e]&ins != 0 {
+		why.basis = tcp.ByCorrection
+	}
+	if ins&(tcp.SndSYN.Set()|tcp.SndSYNACK.Set()|tcp.SndFIN.Set()) != 0 {
+		x.setClock(why.at, false)
+	} else if to := after.Shown(); to == tcp.TimeWait || to == tcp.FinWait2 {
+		x.Clock = tickOf(why.at)
+	}
+	if before.Shown() == after.Shown() {
+		x.beganIn(after) // still undecided: nothing to tell yet
+	} else if len(c.Steps()) < MaxSteps {
+		c.keep(newStep(why.at, why.packet, e, ins, after.Shown(), why.basis, maybe))
+	}
+	t.moved(c, e, before, after, ins, why)
+}
+
+// Steps returns the history. It is the connection's own, to be changed in place.
+func (c *Conn) Steps() []Step { return unsafe.Slice(c.first, c.room)[:c.have] }
+
+func (c *Conn) setSteps(list []Step) {
+	c.first, c.have, c.room = unsafe.SliceData(list), uint8(len(list)), uint8(cap(list))
+}
+
+// keep appends a step, growing to what a lone SYN needs, then to what an open
+// connection does, and then to what one that is closed does.
+func (c *Conn) keep(st Step) {
+	steps := c.Steps()
+	if len(steps) == cap(steps) {
+		most := 10
+		switch n := len(steps); {
+		case n < 2:
+			most = 2
+		case n < 4:
+			most = 4
+		case n >= 10:
+			most = n + 6
+		}
+		grown := make([]Step, len(steps), most)
+		copy(grown, steps)
+		steps = grown
+	}
+	c.setSteps(append(steps, st))
+	c.Past |= Past(st.Inputs())
+}
+
+// moved tells the caller of a move, and sets the connection's alarm.
+func (t *Machine) moved(c *Conn, e tcp.Endpoint, before, after tcp.StateSet, ins tcp.InputSet, why cause) {
+	t.tellMove(c, e, before, after, ins, false, why)
+}
+
+func (t *Machine) tellMove(c *Conn, e tcp.Endpoint, before, after tcp.StateSet, ins tcp.InputSet, refuted bool, why cause) {
+	if from, to := before.Shown(), after.Shown(); from != to && !c.Provisional() {
+		t.moving = Move{At: why.at, Packet: why.packet, End: e, From: from, To: to, Inputs: ins, Refuted: refuted, Basis: why.basis}
+		t.listener.Moved(c, &t.moving)
+	}
+	t.arm(c)
+}
+
+// pickUp narrows what an end may be in to the states of allowed, where more
+// than one was possible. It is how a connection that was open before the
+// capture comes to a state.
+func (t *Machine) pickUp(c *Conn, e tcp.Endpoint, allowed tcp.StateSet, why cause) {
+	x := &c.Ends[e]
+	if narrowed := x.Proved & allowed; x.Proved.Len() > 1 && narrowed != 0 {
+		x.show(narrowed)
+	}
+	narrowed := x.Assumed & allowed
+	if x.Assumed.Len() < 2 || narrowed == 0 || narrowed == x.Assumed {
+		return
+	}
+	before := x.Assumed
+	x.foundIn(narrowed)
+	if narrowed.Shown() != tcp.Unknown && narrowed.Shown() != before.Shown() {
+		c.keep(newStep(why.at, why.packet, e, 0, narrowed.Shown(), why.basis, false))
+	}
+	t.moved(c, e, before, narrowed, 0, why)
+}
+
+// pastInputs has a bit for each input that may be among the steps.
+type pastInputs uint16
+
+var _ [16 - int(tcp.NumInputs)]struct{} // it has room for all, or this does not compile
+
+func Past(ins tcp.InputSet) pastInputs { return pastInputs(ins) }
+
+// Find returns the newest step by which the input happened to the end.
+func (c *Conn) Find(e tcp.Endpoint, in tcp.Input) (Step, bool) {
+	if c.Past&Past(in.Set()) == 0 {
+		return Step{}, false
+	}
+	for _, st := range slices.Backward(c.Steps()) {
+		if st.End() == e && st.Inputs().Has(in) {
+			return st, true
+		}
+	}
+	return Step{}, false
+}
+
+// Happened reports whether the input is part of the end's history.
+func (c *Conn) Happened(e tcp.Endpoint, in tcp.Input) bool {
+	_, ok := c.Find(e, in)
+	return ok
+}
+
+// refute takes the inputs back out of the end's history, as if they had never
+// happened, and reports whether any was there.
+func (t *Machine) refute(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) bool {
+	x := &c.Ends[e]
+	set, first, struck := x.Initial, 0, tcp.InputSet(0)
+	for i, st := range c.Steps() {
+		if st.End() == e && st.Inputs() == 0 {
+			first = i + 1 // picked up midway: start is what it was then
+		}
+	}
+	kept := c.Steps()[:first]
+	for _, st := range c.Steps()[first:] {
+		if st.End() != e {
+			kept = append(kept, st)
+			continue
+		}
+		left, basis := st.Inputs()&^ins, st.Basis()
+		struck |= st.Inputs() & ins
+		after := set.After(left)
+		if st.maybe() {
+			after |= set
+		}
+		if after == set {
+			continue
+		}
+		if after.Shown() != st.State() {
+			basis = tcp.ByCorrection
+		}
+		kept = append(kept, st.set(left, after.Shown(), basis))
+		set = after
+	}
+	if struck == 0 {
+		return false
+	}
+	c.setSteps(kept)
+	c.RareState().refuted[e] |= struck
+	before := x.Assumed
+	x.enter(set)
+	if struck&(tcp.GiveUp.Set()|tcp.GiveUpPassive.Set()|tcp.Timeout2MSL.Set()) != 0 {
+		x.backOff(why.at) // it lives: its timer was set anew
+	}
+	if before != set {
+		why.basis = tcp.ByCorrection
+		t.tellMove(c, e, before, set, struck, true, why)
+	}
+	return true
+}
+
+// confirm marks the steps by which the inputs happened as proved.
+func (c *Conn) confirm(e tcp.Endpoint, ins tcp.InputSet) {
+	steps := c.Steps()
+	for i, st := range steps {
+		if st.End() == e && st.Inputs()&ins != 0 && st.Basis() == tcp.ByAssumption {
+			steps[i] = st.set(st.Inputs(), st.State(), tcp.ByProof)
+		}
+	}
+}
+
+// erase forgets the end's history: it had no part in this connection.
+func (t *Machine) erase(c *Conn, e tcp.Endpoint, to tcp.State, why cause) {
+	x := &c.Ends[e]
+	before := x.Assumed
+	c.setSteps(slices.DeleteFunc(c.Steps(), func(st Step) bool { return st.End() == e }))
+	x.foundIn(to.Set())
+	why.basis = tcp.ByCorrection
+	t.moved(c, e, before, x.Assumed, tcp.NoTCB.Set(), why)
+}
+
+// Frames returns the frames of the steps by which the inputs happened to the
+// end, without those that did not.
+func (c *Conn) Frames(e tcp.Endpoint, ins ...tcp.Input) []int {
+	var list []int
+	for _, in := range ins {
+		if st, ok := c.Find(e, in); ok && st.Packet() != 0 {
+			list = append(list, st.Packet())
+		}
+	}
+	return list
+}

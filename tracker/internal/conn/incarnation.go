@@ -1,0 +1,376 @@
+package conn
+
+import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// One pair of addresses and ports may see many connections. The newest is
+// called from the flow table and knows the one before it. A closed one is
+// remembered for as long as its segments may still wander in the network.
+
+// remembered is how long after its end a connection's late segments are still
+// told from those of another: twice the maximum segment lifetime of RFC 9293
+// §3.4.2.
+const remembered = 240 * tcp.Second
+
+// MaxProvisional bounds the SYNs that wait, on one pair of addresses and
+// ports, for a sign that they are real.
+const MaxProvisional = 4
+
+// maxIncarnations bounds the connections, dead ones too, that are remembered on
+// one pair of addresses and ports.
+const maxIncarnations = 8
+
+// choose finds the connection that the segment belongs to, or opens one.
+// newest is the newest on its addresses and ports, or nil.
+func (t *Machine) choose(newest *Conn, s *tcp.Segment, k *flow.Key, h uint32, low bool) (c *Conn, from tcp.Endpoint) {
+	if s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN {
+		c = t.chooseForSYN(newest, s, low)
+	} else {
+		c = t.chooseByNumbers(newest, s, low)
+	}
+	if c == nil {
+		c = t.open(newest, k, h, low, s)
+	}
+	return c, c.EndOf(low)
+}
+
+// chooseForSYN returns the connection that a SYN without ACK is part of, or
+// nil if it opens one. A SYN on a connection that its sender still has may be
+// forged, or old, or the sender has lost its memory: it opens a connection that
+// is provisional until an answer tells.
+func (t *Machine) chooseForSYN(newest *Conn, s *tcp.Segment, low bool) *Conn {
+	for c := newest; c != nil; c = c.Older() {
+		from := c.EndOf(low)
+		x := &c.Ends[from]
+		if x.Has(HasISS) && x.ISS == s.Seq {
+			over := x.closed() && c.Ends[from.Peer()].closed() && c.Ends[from.Peer()].Has(SentSYNACK)
+			if c == newest && !over || !x.closed() {
+				return c
+			}
+			break // an old SYN, which the peer may take for a new one
+		}
+		if from == tcp.Server && !x.Seen() && c.Ends[tcp.Client].Assumed == tcp.SynSent.Set() {
+			return c // simultaneous open: the other end's SYN
+		}
+	}
+	return nil
+}
+
+// fits says how well a segment's numbers agree with a connection.
+type fits uint8
+
+const (
+	fitsNot   fits = iota
+	fitsLoose      // near enough, if the capture missed packets
+	fitsWell
+)
+
+// chooseByNumbers returns the newest connection that the segment fits, or nil
+// if there is none on its addresses and ports.
+func (t *Machine) chooseByNumbers(newest *Conn, s *tcp.Segment, low bool) *Conn {
+	if newest == nil {
+		return nil
+	}
+	best, fit := newest, newest.fit(s, newest.EndOf(low))
+	for c := newest.Older(); c != nil && fit != fitsWell; c = c.Older() {
+		if f := c.fit(s, c.EndOf(low)); f > fit {
+			best, fit = c, f
+		}
+	}
+	if fit == fitsNot && s.Flags&tcp.RST == 0 && (s.Len() > 0) && newest.Ends[tcp.Client].closed() && newest.Ends[tcp.Server].closed() {
+		return nil // a connection whose SYN was not captured
+	}
+	return best
+}
+
+// fit tells whether the segment's numbers lie in the windows of the connection.
+func (c *Conn) fit(s *tcp.Segment, from tcp.Endpoint) fits {
+	const far = 1 << 30
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	fit := fitsWell
+	if s.Flags&tcp.ACK != 0 {
+		switch {
+		case s.Flags&tcp.SYN != 0 && y.Has(HasISS):
+			if !(y.ISS.Before(s.Ack) && s.Ack.AtMost(y.Nxt)) {
+				return fitsNot
+			}
+		case y.KnowsISS() && !y.ISS.Before(s.Ack):
+			return fitsNot
+		case !y.Seen() && !y.Has(HasISS) && !x.Has(HasAcked):
+			// nothing known to measure by
+		case y.Assumed == tcp.SynSent.Set() && y.Nxt.Before(s.Ack):
+			return fitsNot
+		default:
+			switch d := int32(s.Ack - y.Nxt); {
+			case d > far || d < -far:
+				return fitsNot
+			case d > 0:
+				fit = fitsLoose
+			}
+		}
+	}
+	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && (!x.Seen() || y.Assumed == tcp.SynSent.Set()) || s.Flags&(tcp.RST|tcp.ACK) == tcp.RST|tcp.ACK && s.Seq == 0 {
+		return fit // the ACK field alone tells
+	}
+	if !x.Seen() && !x.Has(HasISS) && !y.Has(HasAcked) {
+		if s.Flags&tcp.RST != 0 || x.Assumed == tcp.Closed.Set() {
+			return fitsNot
+		}
+		return fit
+	}
+	d := int32(s.Seq - x.Nxt)
+	switch {
+	case x.KnowsISS() && s.Seq.Before(x.ISS), d > far, d < -far:
+		return fitsNot
+	case x.Assumed == tcp.SynSent.Set() && (s.Seq.Before(x.ISS) || d > 0):
+		return fitsNot
+	case d > 0 && !(y.Has(HasAcked) && s.Seq.AtMost(y.Edge)):
+		return min(fit, fitsLoose)
+	}
+	return fit
+}
+
+// NewestOf returns the newest connection on the addresses and ports, or nil.
+func (t *Machine) NewestOf(k flow.Key) *Conn { return t.flows.find(t.flows.hash(&k), &k) }
+
+// open begins a connection with the segment.
+func (t *Machine) open(newest *Conn, k *flow.Key, h uint32, low bool, s *tcp.Segment) *Conn {
+	c := t.Pool.take()
+	c.Key, c.Start = *k, t.Now
+	c.setOlder(newest)
+	t.flows.set(h, c)
+	t.newest = c
+	t.Live++
+	fromClient := true
+	switch {
+	case s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN:
+	case s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN|tcp.ACK:
+		fromClient, c.Bits = false, OriginSYNACK
+	default:
+		fromClient, c.Bits = s.Src.Port() >= s.Dst.Port(), OriginMidstream // the lower port serves
+	}
+	if low == fromClient {
+		c.Bits |= ClientIsLow
+	}
+	for e := range tcp.Endpoint(2) {
+		c.Ends[e].setStack(t.stack)
+	}
+	old := c.Older()
+	for old != nil && old.Provisional() {
+		old = old.Older() // a SYN that may be forged tells nothing of the ends
+	}
+	c.Incarnation = 1
+	if old != nil {
+		c.Incarnation = old.Incarnation + 1
+	}
+	t.begin(c, s, old)
+	t.boundIncarnations(c)
+	return c
+}
+
+// boundIncarnations forgets the oldest of too many incarnations.
+func (t *Machine) boundIncarnations(c *Conn) {
+	n := 0
+	for o := c; o != nil; o = o.Older() {
+		if o.Provisional() {
+			continue
+		}
+		if n++; n > maxIncarnations {
+			t.over(o)
+			t.remove(o)
+			return
+		}
+	}
+}
+
+// begin gives both ends the states that they are in before the segment.
+func (t *Machine) begin(c *Conn, s *tcp.Segment, old *Conn) {
+	switch c.Origin() {
+	case tcp.FromSYN:
+		c.Ends[tcp.Client].begin(tcp.Closed.Set())
+		c.Ends[tcp.Server].begin(tcp.Listen.Set())
+		if old != nil {
+			t.succeed(c, old, s)
+		}
+	case tcp.FromSYNACK:
+		// Its SYN was not captured, but is what this answers.
+		c.Ends[tcp.Client].begin(tcp.Closed.Set())
+		c.Ends[tcp.Server].begin(tcp.Listen.Set())
+		x := &c.Ends[tcp.Client]
+		x.ISS = s.Ack - 1
+		x.Nxt = s.Ack
+		x.Bits |= HasISS | SentSYN
+		x.show(tcp.SynSent.Set())
+		t.number(c, s)
+		t.apply(c, tcp.Client, tcp.SndSYN.Set(), t.cause(s, tcp.ByAssumption))
+		return
+	case tcp.FromMidstream:
+		c.Ends[tcp.Client].begin(tcp.AnyState)
+		c.Ends[tcp.Server].begin(tcp.AnyState)
+	}
+	if !c.Provisional() {
+		t.number(c, s)
+	}
+}
+
+// number makes a connection known to the caller. first is its first segment;
+// nil stands for the SYN of one that was provisional.
+func (t *Machine) number(c *Conn, first *tcp.Segment) {
+	t.conns++
+	c.ID = uint32(t.conns)
+	o := Opening{Flags: tcp.SYN, Seq: c.Ends[tcp.Client].ISS}
+	if first != nil {
+		_, low := flow.KeyOf(first)
+		o = Opening{first.Packet, c.EndOf(low), first.Flags, first.Seq}
+	}
+	t.listener.Opened(c, o)
+}
+
+// succeed decides what a SYN on the addresses and ports of an older
+// connection means for that one.
+func (t *Machine) succeed(c *Conn, old *Conn, s *tcp.Segment) {
+	low := c.EndOf(true) == tcp.Client
+	from := old.EndOf(low)
+	x, y := &old.Ends[from], &old.Ends[from.Peer()]
+	server := &c.Ends[tcp.Server]
+	replay := x.Has(HasISS) && x.ISS == s.Seq
+	switch {
+	case !replay && old.rejected(from, t.Now):
+		// The end answered the SYN+ACK to that one with RST: the SYN was never its own.
+		t.erase(old, from, tcp.Closed, t.cause(s, tcp.ByCorrection))
+	case !replay && (x.closed() || x.Assumed == tcp.TimeWait.Set()) && y.closed():
+		t.reuse(old, from, t.cause(s, tcp.BySending))
+	case !replay && x.Assumed == tcp.TimeWait.Set() && y.Assumed == tcp.TimeWait.Set() && yields(y, x, s):
+		t.reuse(old, from, t.cause(s, tcp.BySending))
+		t.reuse(old, from.Peer(), t.cause(s, tcp.ByAssumption))
+	case !replay && x.Assumed == tcp.SynSent.Set() && !y.Seen():
+		t.snapshot(old)
+		t.apply(old, from, tcp.NoTCB.Set(), t.cause(s, tcp.BySending)) // a new attempt
+		old.setClosedBy(tcp.ByTimeoutOfEnd)
+		t.tellChecks(old, nil, from, Reading{}, OnTimer) // its timer had run out
+	case !replay && x.closed():
+		if y.Assumed == tcp.TimeWait.Set() && yields(y, x, s) {
+			t.reuse(old, from.Peer(), t.cause(s, tcp.ByAssumption))
+			return
+		}
+		// The peer still holds the old connection, and will not open this one.
+		server.begin(tcp.Closed.Set())
+	default:
+		c.Bits |= isProvisional
+		if replay && x.stale(s) {
+			c.Bits |= copied
+		}
+		t.Waiting++
+		old.challengeSYN(s, from, t.Now)
+		server.begin(tcp.Closed.Set())
+		t.boundProvisional(c)
+	}
+}
+
+// reuse ends an old connection at an end that opens a new one in its place.
+// TIME-WAIT is left for the new connection directly (RFC 9293 §3.6.1), with no
+// state between; every other state is found gone.
+func (t *Machine) reuse(old *Conn, e tcp.Endpoint, why cause) {
+	if old.Ends[e].Assumed == tcp.TimeWait.Set() {
+		t.apply(old, e, tcp.Reopened.Set(), why)
+	} else {
+		t.apply(old, e, tcp.NoTCB.Set(), why)
+	}
+}
+
+// rejected reports whether the end, of which only a SYN was seen, answered the
+// SYN+ACK with RST not long ago. A SYN with another number then shows that the
+// first was an old duplicate (RFC 9293 §3.5, figure 8).
+func (c *Conn) rejected(e tcp.Endpoint, now tcp.Time) bool {
+	const soon = 5 * tcp.Second
+	x := &c.Ends[e]
+	st, ok := c.Find(e, tcp.NoTCB)
+	return ok && !x.Has(HasAcked) && x.Has(SentSYN) && x.Bytes == 0 && now-st.At < soon
+}
+
+// yields reports whether an end in TIME-WAIT opens a new connection for the
+// SYN, by the rule of its stack.
+func yields(y, x *End, syn *tcp.Segment) bool {
+	newerSeq := x.Nxt.Before(syn.Seq)
+	hasBoth := syn.Options.HasTS && x.Has(HasTS)
+	newerTS := hasBoth && int32(syn.Options.TSVal-x.TSVal) > 0
+	olderTS := hasBoth && int32(syn.Options.TSVal-x.TSVal) < 0
+	switch y.Stack().TimeWaitReuse {
+	case tcp.ReuseNewerSeqOrTS:
+		return !olderTS && (newerSeq || newerTS)
+	case tcp.ReuseNewerSeq:
+		return newerSeq
+	default: // RFC 6191 §2
+		return newerTS || !olderTS && newerSeq
+	}
+}
+
+// boundProvisional drops the oldest of too many provisional connections.
+func (t *Machine) boundProvisional(c *Conn) {
+	n := 0
+	for o := c.Older(); o != nil; o = o.Older() {
+		if o.Provisional() {
+			if n++; n >= MaxProvisional {
+				t.remove(o)
+				return
+			}
+		}
+	}
+}
+
+// settleProvisional looks at what a segment tells of SYNs that wait for a sign
+// of being real.
+func (t *Machine) settleProvisional(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	if c.Provisional() {
+		if s.Flags&tcp.ACK != 0 && s.Flags&(tcp.SYN|tcp.RST) != 0 && from == tcp.Server {
+			t.promote(c, s)
+		}
+		return
+	}
+	for p := t.NewestOf(c.Key); p != nil && p != c; {
+		next := p.Older()
+		if p.Provisional() {
+			mine := p.Addr(tcp.Client) == c.Addr(from)
+			switch {
+			case mine && s.Flags&tcp.RST != 0 && c.repliesTo(s, from, t.Now):
+				t.promote(p, s) // it does not know the old connection: the SYN was its own
+			case mine && s.Flags&tcp.RST == 0 && !c.Ends[from].stale(s):
+				// It goes on as before: the SYN was not its own.
+				t.snapshot(c)
+				t.scene.Impostor = p
+				t.tellChecks(c, s, from, Reading{}, OnImpostor)
+				t.scene.Impostor = nil
+				t.remove(p)
+			}
+		}
+		p = next
+	}
+}
+
+// promote makes a provisional connection a real one. Its client has left the
+// older connection; where the server answers, it has too.
+func (t *Machine) promote(c *Conn, s *tcp.Segment) {
+	c.Bits &^= isProvisional
+	t.Waiting--
+	t.number(c, nil)
+	was := [2]tcp.State{c.Ends[tcp.Client].Initial.Shown(), c.Ends[tcp.Server].Initial.Shown()}
+	for _, st := range c.Steps() { // told only now
+		e := st.End()
+		t.moving = Move{At: t.Now, Packet: st.Packet(), End: e, From: was[e], To: st.State(), Inputs: st.Inputs(), Basis: st.Basis()}
+		t.listener.Moved(c, &t.moving)
+		was[e] = st.State()
+	}
+	for o := c.Older(); o != nil; o = o.Older() {
+		if o.Provisional() {
+			continue
+		}
+		from := o.EndOf(c.EndOf(true) == tcp.Client)
+		t.reuse(o, from, t.cause(s, tcp.ByProof))
+		if s.Flags&tcp.SYN != 0 {
+			t.reuse(o, from.Peer(), t.cause(s, tcp.ByProof))
+		}
+		return
+	}
+}

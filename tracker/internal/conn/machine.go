@@ -1,0 +1,328 @@
+package conn
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// A Listener is told what the machine does, as it does it. What it is lent holds
+// for the call only.
+type Listener interface {
+	Opened(c *Conn, o Opening)                                     // the connection came into sight
+	Moved(c *Conn, m *Move)                                        // an end of it changed its state in the assumed view
+	Happened(s *Scene)                                             // what may be odd happened to it
+	Seen(c *Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) // all that came of a segment, or with packet 0 of a timer, was told
+	Over(c *Conn)                                                  // it will not change any more
+	Faulty(f Fault)                                                // the capture itself is odd
+}
+
+// An Opening is the segment with which a connection came into sight.
+type Opening struct {
+	Packet int // 0 for a SYN that waited for a sign of being real
+	From   tcp.Endpoint
+	Flags  tcp.Flags
+	Seq    tcp.Seq
+}
+
+// A Move is a change of the state of an end in the assumed view.
+type Move struct {
+	At       tcp.Time
+	Packet   int // 0 for a timer
+	End      tcp.Endpoint
+	From, To tcp.State
+	Inputs   tcp.InputSet // empty where it was first seen there, midway
+	Refuted  bool         // they did not happen
+	Basis    tcp.Basis
+}
+
+// Setup says how a Machine works.
+type Setup struct {
+	Stack    tcp.StackID   // of the endpoints; StackAuto guesses each host's from its SYN
+	TwoMSL   time.Duration // how long TIME-WAIT is held; 0 leaves it to the stack
+	Cut      bool          // the capture is cut on purpose: that is no fault of it
+	MaxConns int           // how many connections are kept at once
+	Listener Listener
+}
+
+// Counts are what a Machine counted.
+type Counts struct {
+	Segments   uint64
+	Duplicates uint64
+	Conns      uint64
+	Live       int
+	Evicted    uint64
+	ClockSteps uint64
+}
+
+// A Machine moves the ends of the connections.
+type Machine struct {
+	listener   Listener
+	Now        tcp.Time
+	Began      tcp.Time // of the first segment
+	Lost       tcp.Time // up to which the capture may have lost packets; 0: it lost none
+	Pool       pool
+	flows      flows // the newest of those on the same addresses and ports
+	duplicates duplicateFilter
+	Recent     recentSegments
+	health     captureHealth
+	alarms     alarms
+	Order      *order // in which connections are given up; nil until one must be
+	passing    *Conn  // that a segment is being passed to
+	unset      bool   // its alarm is to be set after that
+	Live       int    // connections in flows
+	Waiting    int    // of these, provisional
+	conns      int    // numbers given out
+	Max        int
+	stack      tcp.StackID
+	guess      bool
+	twoMSL     time.Duration
+	counts     Counts
+	key        flow.Key // of the segment that is observed
+	newest     *Conn    // on its addresses and ports
+	scene      Scene    // lent out, as is what follows
+	moving     Move
+	NoFastPath bool // takes no segment in by steady; for tests
+}
+
+// NewMachine returns a Machine without connections.
+func NewMachine(s Setup) *Machine {
+	t := &Machine{
+		listener: s.Listener,
+		flows:    newFlows(),
+		Max:      s.MaxConns,
+		twoMSL:   s.TwoMSL,
+		stack:    s.Stack,
+		guess:    s.Stack == tcp.StackAuto,
+	}
+	t.health.cut = s.Cut
+	return t
+}
+
+// Counts returns what was counted so far.
+func (t *Machine) Counts() Counts {
+	n := t.counts
+	n.Conns, n.Live = uint64(t.conns), t.Live
+	return n
+}
+
+// All yields every connection that is kept, as long as none is evicted in the
+// order in which they began.
+func (t *Machine) All() iter.Seq[*Conn] {
+	return func(yield func(*Conn) bool) {
+		for c := range t.Pool.All() {
+			if !c.Provisional() && !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// Observe takes in the next segment of the capture. It keeps nothing of s. A
+// segment stamped earlier than the one before is taken at the present.
+func (t *Machine) Observe(s *tcp.Segment) {
+	jumped := t.tick(s)
+	if s.ICMP.Type != 0 {
+		t.quoted(s)
+		return
+	}
+	c, from := t.find(s, jumped)
+	if c == nil {
+		return
+	}
+	t.examine(c, s, from, jumped)
+	skipped := t.gate(c, s, from)
+	if skipped == tcp.NotSkipped {
+		t.move(c, s, from)
+	}
+	t.saw(c, from, s.Packet, skipped)
+	if t.Live > t.Max {
+		t.evict(c)
+	}
+}
+
+// tick moves the time on to that of the segment, and reports whether the clock
+// of the capture was set meanwhile.
+func (t *Machine) tick(s *tcp.Segment) (jumped bool) {
+	if s.Time < t.Now {
+		t.counts.ClockSteps++
+	}
+	jumped = t.timed(s)
+	t.Advance(s.Time)
+	return jumped
+}
+
+// find returns the connection, and incarnation, that the segment is of, and its
+// end that sent it. It returns nil where there is nothing more to be done: the
+// segment is a second record of another, or moves nothing in an open connection.
+func (t *Machine) find(s *tcp.Segment, jumped bool) (c *Conn, from tcp.Endpoint) {
+	k := &t.key
+	low := k.Set(s)
+	h := t.flows.hash(k)
+	if first := t.duplicates.repeats(s, k, low, t.Now); first != nil {
+		t.counts.Duplicates++
+		t.duplicated(s, first)
+		if c := t.flows.find(h, k); c != nil {
+			t.saw(c, c.EndOf(low), s.Packet, tcp.CapturedTwice)
+		}
+		return nil, 0
+	}
+	t.counts.Segments++
+	if t.Began == 0 {
+		t.Began = t.Now
+	}
+	newest := t.flows.find(h, k)
+	if newest != nil && !jumped && !k.Self() && !t.NoFastPath {
+		if from := newest.EndOf(low); t.FastPath(newest, s, from) {
+			t.saw(newest, from, s.Packet, tcp.NotSkipped)
+			return nil, 0
+		}
+	}
+	t.newest = newest
+	return t.choose(newest, s, k, h, low)
+}
+
+// examine looks at the record itself: what it tells of the capture.
+func (t *Machine) examine(c *Conn, s *tcp.Segment, from tcp.Endpoint, jumped bool) {
+	if jumped {
+		t.jumped(c, s, from)
+	}
+	if s.Cut == tcp.CutPayload && !t.health.cut {
+		t.cut(s)
+	}
+	switch {
+	case s.Sum == tcp.SumGood && t.health.sums != nil:
+		t.health.goodSum(s)
+	case s.Sum == tcp.SumBad:
+		t.health.badSum(s)
+		if !c.Ends[from].Has(goodSum) {
+			t.offloadedSums(s, ManySums)
+		}
+	}
+}
+
+// gate decides whether the segment counts. One that was damaged on the way, as
+// the checksums of its sender's others are right, its receiver drops.
+func (t *Machine) gate(c *Conn, s *tcp.Segment, from tcp.Endpoint) tcp.Skip {
+	if s.Sum != tcp.SumBad || !c.Ends[from].Has(goodSum) {
+		return tcp.NotSkipped
+	}
+	if !t.health.leftToCard(s.Src.Addr()) {
+		t.snapshot(c)
+		t.tellChecks(c, s, from, Reading{}, OnCorrupt)
+	}
+	return tcp.BadChecksum
+}
+
+// move lets the segment move the ends of the connection.
+func (t *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	if t.guess && s.Flags&tcp.SYN != 0 {
+		c.Ends[from].setStack(tcp.GuessStack(s))
+	}
+	if t.Waiting > 0 {
+		t.settleProvisional(c, s, from)
+		t.newest = t.NewestOf(t.key)
+	}
+	t.passing, t.unset = c, c.slot == 0
+	t.pass(c, s, from)
+	if t.key.Self() {
+		t.pass(c, s, from.Peer()) // the one socket there is both ends
+	}
+	if t.passing = nil; t.unset {
+		t.arm(c)
+	}
+}
+
+// pass takes in a segment of the connection. One from a port to itself is
+// passed from either end: it opens and closes as two ends would that do the
+// same at the same time (RFC 9293 §3.5 figure 7, §3.6 figure 13).
+func (t *Machine) pass(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	if s.Flags&tcp.RST != 0 {
+		t.observeRST(c, s, from)
+	} else {
+		t.observe(c, s, from)
+	}
+}
+
+// quoted takes in an ICMP error.
+func (t *Machine) quoted(s *tcp.Segment) {
+	k, low := flow.KeyOf(s)
+	if c := t.NewestOf(k); c != nil {
+		t.observeICMP(c, s, c.EndOf(low))
+		t.saw(c, c.EndOf(low), s.Packet, tcp.NotSkipped)
+	}
+}
+
+// Advance moves the tracker's time on to now and fires the timers due by then.
+// A time that lies before the present changes nothing.
+func (t *Machine) Advance(now tcp.Time) {
+	if now <= t.Now {
+		return
+	}
+	if t.alarms.n > 0 && t.alarms.at(0).at <= now {
+		t.ring(now)
+	}
+	t.Now = now
+}
+
+// LostBy tells that the capture lost packets, by the given time at the latest, and
+// that nobody knows of which connections. What is found from now on in those that
+// had begun by then is ambiguous, unless the packets at hand prove it.
+func (t *Machine) LostBy(by tcp.Time) { t.Lost = max(t.Lost, by) }
+
+// Close ends the tracking at the present time: every connection left is told,
+// in the order of their numbers. It invents no time; call Advance before it to
+// let timers run on.
+func (t *Machine) Close() {
+	t.offloadedSums(nil, FewSums)
+	t.alarms, t.Order = alarms{}, nil
+	left := slices.Collect(t.All())
+	slices.SortFunc(left, func(a, b *Conn) int { return cmp.Compare(a.ID, b.ID) }) // nearly so already
+	for _, c := range left {
+		t.over(c)
+	}
+	t.Pool, t.flows, t.Live, t.Waiting = pool{}, newFlows(), 0, 0
+}
+
+// over tells that the connection will not change any more.
+func (t *Machine) over(c *Conn) {
+	t.Ended(c)
+	t.listener.Over(c)
+}
+
+// Ended has the checks look at a connection of which nothing more will come.
+func (t *Machine) Ended(c *Conn) {
+	t.snapshot(c)
+	for e := range tcp.Endpoint(2) {
+		t.tellChecks(c, nil, e, Reading{}, OnEnd)
+	}
+}
+
+// remove forgets the connection.
+func (t *Machine) remove(c *Conn) {
+	h := t.flows.hash(&c.Key)
+	switch p := t.flows.find(h, &c.Key); {
+	case p != c:
+		for p.Older() != c {
+			p = p.Older()
+		}
+		p.setOlder(c.Older())
+	case c.Older() != nil:
+		t.flows.set(h, c.Older())
+	default:
+		t.flows.drop(h, &c.Key)
+	}
+	if c.Provisional() {
+		t.Waiting--
+	}
+	t.Live--
+	t.alarms.drop(c)
+	if t.Order != nil {
+		t.Order.drop(c)
+	}
+	t.Pool.giveBack(c)
+}

@@ -1,0 +1,33 @@
+package conn
+
+import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+
+// What is drawn beside a segment: the sockets of both hosts after it. A ladder
+// test compares them, and who asks for EventSegments (Config.Segments) is told them.
+
+// saw tells the listener that all that came of a segment or, with packet 0, of a
+// timer of the connection was told.
+func (t *Machine) saw(c *Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) {
+	if c != nil {
+		t.listener.Seen(c, from, packet, skipped)
+	}
+}
+
+// Socket returns what the host of an end has on the connection's addresses and
+// ports: the end of the newest connection there that is not CLOSED in the
+// assumed view, or of the newest of all.
+func (t *Machine) Socket(c *Conn, e tcp.Endpoint) tcp.Views {
+	low := (e == tcp.Client) == (c.Bits&ClientIsLow != 0)
+	newest := t.NewestOf(c.Key)
+	if newest == nil {
+		return tcp.Views{State: tcp.Closed, Proved: tcp.Closed}
+	}
+	x := &newest.Ends[newest.EndOf(low)]
+	for o := newest; o != nil; o = o.Older() {
+		if end := &o.Ends[o.EndOf(low)]; end.Assumed != tcp.Closed.Set() {
+			x = end
+			break
+		}
+	}
+	return tcp.Views{State: x.Assumed.Shown(), Proved: x.Proved.Only()}
+}

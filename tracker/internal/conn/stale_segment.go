@@ -1,0 +1,96 @@
+package conn
+
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// What old segments do. One that fits no connection that is alive belongs to
+// the dead one whose numbers it has, and is observed there. One whose numbers
+// also lie in the windows of a new connection is taken for that connection's by
+// its receiver, and so by the tracker; that it is old shows only because the
+// very same segment was captured before, in the old connection. Such a new
+// connection is haunted: its further segments tell whether harm was done
+// (RFC 1337 §2). One whose numbers overlap the old ones is watched from the
+// start, since an old segment may fit it exactly.
+
+const (
+	// Wanders is how long ago a segment must have been sent to be called a
+	// wandering duplicate; closer copies are made by captures, links and
+	// switches.
+	Wanders = 50 * time.Millisecond
+	// fingerprints bounds how many of the old connection's segments a segment
+	// is compared with.
+	fingerprints = 256
+)
+
+// mayBeOlder are the occasions on which a segment in a connection that follows
+// another may be one of that.
+const mayBeOlder = OnRepeat | OnStale | OnForeign | OnGap | OnAmongStale
+
+// A StaleSegment is a segment of an older connection that fell among those of a new
+// one.
+type StaleSegment struct {
+	Packet   int // 0: none
+	Original int // the frame in which it was captured first
+	Age      time.Duration
+	Ended    tcp.Time // when the older connection ended
+	Seq, End tcp.Seq
+	Nxt      tcp.Seq // what follows the sender's own octets up to then
+}
+
+// keepStale looks whether the segment, which is out of turn in its connection,
+// is one of the connection before, and takes that down.
+func (t *Machine) keepStale(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
+	old := t.FormerOf(c)
+	if old == nil || s.Flags&(tcp.SYN|tcp.RST) != 0 || c.Provisional() {
+		return false
+	}
+	then := c.EndIn(old, from)
+	if x := &old.Ends[then]; !x.closed() || !(x.ISS.AtMost(s.Seq) && s.End().AtMost(x.Nxt)) {
+		return false
+	}
+	g := t.SameAs(old, s, then, 0)
+	if g == nil || s.Time.Sub(g.At) < Wanders {
+		return false
+	}
+	o := c.RareState()
+	if o.staleSegments == nil {
+		o.staleSegments = new([2]StaleSegment)
+	}
+	o.staleSegments[from] = StaleSegment{
+		Packet: s.Packet, Original: g.Packet, Age: s.Time.Sub(g.At), Ended: old.newestMove(),
+		Seq: s.Seq, End: s.End(), Nxt: c.Ends[from].Nxt,
+	}
+	return true
+}
+
+// StaleOf returns the old segment that fell among those of the end, the newest
+// if there are several; without a packet if there is none.
+func (c *Conn) StaleOf(e tcp.Endpoint) StaleSegment {
+	if c.Rare == nil || c.Rare.staleSegments == nil {
+		return StaleSegment{}
+	}
+	return c.Rare.staleSegments[e]
+}
+
+// SameAs returns the segment of the connection of which s is a copy: all that
+// a copy shares is the same, and there is a mark, an IP identification or a
+// timestamp, that a retransmission would not share. skip is the frame of s.
+func (t *Machine) SameAs(c *Conn, s *tcp.Segment, from tcp.Endpoint, skip int) *RecentSegment {
+	if s.ID == 0 && !s.Options.HasTS {
+		return nil
+	}
+	n := 0
+	for g := range t.Recent.Back(c) {
+		if n++; n > fingerprints {
+			break
+		}
+		if g.From == from && g.Packet != skip && g.Seq == s.Seq && g.Ack == s.Ack && g.Data == s.Data && g.Flags == s.Flags &&
+			g.ID == s.ID && g.TSVal == s.Options.TSVal {
+			return g
+		}
+	}
+	return nil
+}

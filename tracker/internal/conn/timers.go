@@ -1,0 +1,287 @@
+package conn
+
+import (
+	"slices"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// Timers run in trace time. A connection has one alarm, set to the earliest
+// deadline of its ends. An alarm that must ring later is left where it is: when
+// it rings too early it is set again, which costs a tenth of keeping the heap
+// right at every segment.
+
+// An alarm is when a connection wants to be looked at.
+type alarm struct {
+	at   tcp.Time
+	conn *Conn
+}
+
+// alarms is a heap, the earliest first, in chunks: one that grows as a slice
+// left a flood of SYNs a fifth of all memory as garbage. Every connection has
+// at most one alarm, and knows its place: slot, counted from 1.
+type alarms struct {
+	chunks []*[chunkAlarms]alarm
+	n      int
+}
+
+const chunkAlarms = 1 << 12
+
+func (h *alarms) at(i int) *alarm { return &h.chunks[i/chunkAlarms][i%chunkAlarms] }
+
+// set makes the connection's alarm ring at the given time, which is not later
+// than it was set to.
+func (h *alarms) set(c *Conn, at tcp.Time) {
+	if c.slot == 0 {
+		if h.n == len(h.chunks)*chunkAlarms {
+			h.chunks = append(h.chunks, new([chunkAlarms]alarm))
+		}
+		h.n++
+		c.slot = uint32(h.n)
+	}
+	i := int(c.slot) - 1
+	for i > 0 && h.at((i-1)/2).at > at {
+		h.put(i, *h.at((i - 1) / 2))
+		i = (i - 1) / 2
+	}
+	h.put(i, alarm{at, c})
+}
+
+// put puts an alarm into place i.
+func (h *alarms) put(i int, a alarm) {
+	*h.at(i) = a
+	a.conn.slot = uint32(i + 1)
+}
+
+// drop takes the connection's alarm away.
+func (h *alarms) drop(c *Conn) {
+	if c.slot == 0 {
+		return
+	}
+	i, last := int(c.slot)-1, h.at(h.n-1)
+	moved := *last
+	*last = alarm{}
+	c.slot = 0
+	if h.n--; i < h.n {
+		h.sink(i, moved)
+		h.set(moved.conn, moved.at) // up, if it belongs there
+	}
+}
+
+// sink puts an alarm into place i, or below it where it belongs.
+func (h *alarms) sink(i int, a alarm) {
+	for child := 2*i + 1; child < h.n; child = 2*i + 1 {
+		if child+1 < h.n && h.at(child+1).at < h.at(child).at {
+			child++
+		}
+		if h.at(child).at >= a.at {
+			break
+		}
+		h.put(i, *h.at(child))
+		i = child
+	}
+	h.put(i, a)
+}
+
+// arm sets the connection's alarm, if it must ring earlier than it is set to.
+// While a segment is passed to it that is put off until all is done: most moves
+// come two to a segment, and to compute the deadlines cost 7 % of a short
+// connection.
+func (t *Machine) arm(c *Conn) {
+	if c == t.passing {
+		t.unset = true
+		return
+	}
+	if t.Order != nil && c.Bits&gone == 0 {
+		t.Order.put(c)
+	}
+	due := t.nextDue(c)
+	if due != 0 {
+		due = max(due, t.Now) // no timer fires in the past
+	}
+	if due == 0 || c.Bits&gone != 0 || c.slot != 0 && t.alarms.at(int(c.slot-1)).at <= due {
+		return
+	}
+	t.alarms.set(c, due)
+}
+
+// ring fires every timer that is due by now, in the order of their deadlines.
+func (t *Machine) ring(now tcp.Time) {
+	for t.alarms.n > 0 && t.alarms.at(0).at <= now {
+		a := *t.alarms.at(0)
+		t.alarms.drop(a.conn)
+		t.Now = max(t.Now, a.at)
+		t.expire(a.conn, a.at)
+		t.saw(a.conn, tcp.Client, 0, tcp.NotSkipped)
+		t.arm(a.conn)
+	}
+}
+
+// nextDue returns the connection's earliest deadline, or 0.
+func (t *Machine) nextDue(c *Conn) tcp.Time {
+	var due tcp.Time
+	earlier := func(at tcp.Time) {
+		if at != 0 && (due == 0 || at < due) {
+			due = at
+		}
+	}
+	for e := range tcp.Endpoint(2) {
+		at, _ := t.Deadline(c, e)
+		earlier(at)
+		if at := c.checkDue(e); at > t.Now {
+			earlier(at)
+		}
+	}
+	if c.Provisional() || c.Ends[tcp.Client].closed() && c.Ends[tcp.Server].closed() {
+		earlier(max(c.Last(), t.Now) + remembered)
+	}
+	return due
+}
+
+// The names of the timers, as records print them.
+const (
+	timer2MSL     = "2msl"
+	timerFinWait2 = "fin-wait-2"
+	timerSYN      = "syn"
+	timerSYNACK   = "syn-ack"
+	timerFIN      = "fin"
+)
+
+// Deadline returns when the end's timer fires, and its name; 0 and "" where
+// none runs.
+//
+// A sender that repeats a SYN, SYN+ACK or FIN doubles the pause each time. When
+// the next copy is overdue it has given up.
+func (t *Machine) Deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
+	x, y := &c.Ends[e], &c.Ends[e.Peer()]
+	stack := x.Stack()
+	base := t.Now - tcp.Time(x.Clock.Age(t.Now))
+	after := func(d time.Duration) tcp.Time { return base.Add(d) }
+	overdue := x.nextCopy()
+	backsOff := x.Copies >= 2 && x.gap > 0 // or else the copies answer those of the peer
+	switch x.Assumed {
+	case tcp.TimeWait.Set():
+		return after(t.TwoMSLOf(stack)), timer2MSL
+	case tcp.TimeWait.Set() | tcp.Closed.Set():
+		return after(stack.TimeWaitMax), timer2MSL
+	case tcp.FinWait2.Set():
+		if stack.FinWait2 != 0 && !x.Has(stillReads) {
+			return after(stack.FinWait2), timerFinWait2
+		}
+	case tcp.SynSent.Set():
+		if backsOff {
+			return after(overdue), timerSYN
+		}
+		return after(stack.SynGiveUp), timerSYN
+	case tcp.SynReceived.Set():
+		if !x.Has(SentSYNACK) {
+			if x.Has(SentSYN) {
+				return after(stack.SynGiveUp), timerSYN // two SYNs that nothing followed
+			}
+			break
+		}
+		if backsOff {
+			return after(overdue), timerSYNACK
+		}
+		return after(stack.SynAckGiveUp), timerSYNACK
+	case tcp.FinWait1.Set(), tcp.Closing.Set(), tcp.LastAck.Set():
+		if !y.Seen() {
+			break // a one-way capture: the ACK would not be seen
+		}
+		if x.Copies >= 3 {
+			return after(overdue), timerFIN
+		}
+		return after(stack.FinGiveUp), timerFIN
+	}
+	return 0, ""
+}
+
+// CloseWaitLeaked is how long an end may be silent in CLOSE-WAIT before somebody
+// should look at it.
+const CloseWaitLeaked = 120 * time.Second
+
+// checkDue returns when the end is to be looked at although no timer of its stack
+// fires; 0 if it is not. What is found then would else be told only when the
+// connection, or the capture, is over.
+func (c *Conn) checkDue(e tcp.Endpoint) tcp.Time {
+	if c.Ends[e].Assumed == tcp.CloseWait.Set() {
+		return c.Last().Add(CloseWaitLeaked)
+	}
+	return 0
+}
+
+func (t *Machine) TwoMSLOf(stack *tcp.Stack) time.Duration {
+	if t.twoMSL != 0 {
+		return t.twoMSL
+	}
+	return stack.TimeWait2MSL
+}
+
+// expire acts on the connection's timers that are due at the given time.
+func (t *Machine) expire(c *Conn, at tcp.Time) {
+	for e := range tcp.Endpoint(2) {
+		if c.checkDue(e) == at {
+			t.snapshot(c)
+			t.tellChecks(c, nil, e, Reading{}, OnTimer)
+		}
+		due, kind := t.Deadline(c, e)
+		if kind == "" || due > at {
+			continue
+		}
+		t.expireEnd(c, e, kind, cause{at: at, basis: tcp.ByTimer})
+	}
+	if at.Sub(max(c.Last(), c.newestMove())) < time.Duration(remembered) {
+		return
+	}
+	switch {
+	case c.Provisional():
+		t.remove(c)
+	case c.Ends[tcp.Client].closed() && c.Ends[tcp.Server].closed():
+		t.over(c)
+		t.remove(c)
+	}
+}
+
+// newestMove returns when an end last changed its state, a new connection in
+// its place left aside.
+func (c *Conn) newestMove() tcp.Time {
+	for _, st := range slices.Backward(c.Steps()) {
+		if !st.Reopens() {
+			return st.At
+		}
+	}
+	return 0
+}
+
+// expireEnd lets a timer of an end fire.
+func (t *Machine) expireEnd(c *Conn, e tcp.Endpoint, kind string, why cause) {
+	x, y := &c.Ends[e], &c.Ends[e.Peer()]
+	t.snapshot(c)
+	switch kind {
+	case timer2MSL:
+		if x.Stack().TimeWaitMax != 0 && t.twoMSL == 0 && x.Assumed == tcp.TimeWait.Set() {
+			t.applyMaybe(c, e, tcp.Timeout2MSL.Set(), why)
+		} else {
+			t.apply(c, e, tcp.Timeout2MSL.Set(), why)
+		}
+	case timerSYN:
+		t.apply(c, e, tcp.GiveUp.Set(), why)
+		if !y.Seen() {
+			t.erase(c, e.Peer(), tcp.Unknown, why) // it never spoke: nothing is known of it
+		}
+		c.setClosedBy(tcp.ByTimeoutOfEnd)
+	case timerSYNACK:
+		if x.Has(SentSYN) {
+			t.apply(c, e, tcp.GiveUp.Set(), why)
+		} else {
+			t.apply(c, e, tcp.GiveUpPassive.Set(), why)
+		}
+		if c.ClosedBy() == tcp.NotClosed {
+			c.setClosedBy(tcp.ByTimeoutOfEnd)
+		}
+	default:
+		t.apply(c, e, tcp.GiveUp.Set(), why)
+	}
+	t.tellChecks(c, nil, e, Reading{}, OnTimer)
+}

@@ -1,0 +1,615 @@
+package conn
+
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// What a captured segment tells of the two views. The rules:
+//
+// A segment that an end sends is proof of what that end had received before:
+// the ACK field covers it (heard). In the proved view nothing else counts as
+// received. In the assumed view everything that was captured counts, at once,
+// until the end sends what it would not send had it received it (refuteBy).
+
+// observe takes in one segment of the connection that is not a RST.
+func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	r := c.Read(s, from)
+	on := c.triggersOf(s, from, r)
+	if on&OnGap != 0 || c.Rare != nil {
+		on |= c.FollowGaps(s, from, r, t.Now)
+	}
+	if on == 0 { // the everyday case: nothing can move
+		c.note(s, from, r, t.Now)
+		t.Recent.put(c, s, from, 0, t.Now)
+		return
+	}
+	before := t.snapshot(c)
+	if c.Older() != nil && on&mayBeOlder != 0 && t.keepStale(c, s, from) {
+		c.Bits |= amongStale
+		on |= OnAmongStale
+	}
+	t.keepStalls(c, s, from, r, on)
+	if r.Foreign || s.Lawless() {
+		c.note(s, from, r, t.Now)
+	} else {
+		t.take(c, s, from, r)
+	}
+	t.Recent.put(c, s, from, r.bits(), t.Now)
+	t.tellChecks(c, s, from, r, on)
+	c.answeredFIN(s, from)
+	c.settleGaps()
+	if on&(OnChallenge|OnGap) != 0 {
+		c.settleChallenge(s, from, before, t.Now)
+	}
+}
+
+// take lets the segment move both ends in both views.
+func (t *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
+	firstFIN := s.Flags&tcp.FIN != 0 && !c.Ends[from].Has(HasFIN)
+	c.keepClosing(s, from, r, t.Now)
+	t.refuteBy(c, s, from, r)
+	if t.newest != c {
+		t.notYet(t.newest, c, s, from)
+	}
+	t.heard(c, s, from)
+	t.send(c, s, from, r)
+	c.note(s, from, r, t.Now)
+	t.deliver(c, s, from)
+	if firstFIN {
+		t.inverted(c, s, from)
+	}
+}
+
+// notYet takes back that the newest connection on these addresses and ports had
+// reached an end that, as s shows, still held an older one. A host has one
+// connection there at a time. What left the end before the SYN can have arrived
+// shows it only where nothing that could end the older one was on its way too.
+func (t *Machine) notYet(newest, older *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	e := newest.EndOf((older.EndOf(true) == tcp.Client) == (from == tcp.Client))
+	x := &newest.Ends[e]
+	st, ok := newest.Find(e, tcp.RcvSYN)
+	if !ok || newest.Provisional() || x.Seen() || older.Ends[from].stale(s) {
+		return
+	}
+	if !Synchronized(older.Ends[from].Assumed) && t.Now.Sub(st.At) <= older.Ends[from].Response()+responseSlack {
+		return
+	}
+	x.beganIn(tcp.Closed.Set())
+	t.refute(newest, e, tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set(), t.cause(s, tcp.ByCorrection))
+}
+
+// answeredFIN notes that a repeated FIN has its answer.
+func (c *Conn) answeredFIN(s *tcp.Segment, from tcp.Endpoint) {
+	if y := &c.Ends[from.Peer()]; c.Rare != nil && s.Flags&tcp.ACK != 0 && y.Has(HasFIN) && y.FIN.Before(s.Ack) {
+		c.Rare.Closing[from.Peer()].Unanswered = false
+	}
+}
+
+// keepClosing notes the frames of an unusual close: copies of a FIN, ACKs of
+// them, and what reaches an end in TIME-WAIT.
+func (c *Conn) keepClosing(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	if s.Flags&tcp.FIN != 0 && x.Has(HasFIN) {
+		k := &c.RareState().Closing[from]
+		acked, ok := c.Find(from, tcp.RcvAckOfFIN)
+		k.FINCopy, k.FINCopyAt, k.Unanswered = s.Packet, now, true
+		k.Crossed = r.Stale || ok && now.Sub(acked.At) <= x.InFlight()
+		if ok {
+			c.Rare.Closing[from.Peer()].keepACK(acked.Packet())
+		}
+	}
+	if y.Assumed == tcp.TimeWait.Set() {
+		k := &c.RareState().Closing[from.Peer()]
+		k.StrayInto, k.StrayFlags = s.Packet, s.Flags
+	}
+	if x.Assumed == tcp.TimeWait.Set() && y.Assumed == tcp.Closed.Set() && s.PureAck() {
+		c.RareState().Closing[from].keepACK(s.Packet)
+	}
+}
+
+// Up is the state of an end in an ordinary open connection.
+var Up = tcp.Established.Set()
+
+// cause returns the segment as the cause of a move.
+func (t *Machine) cause(s *tcp.Segment, b tcp.Basis) cause {
+	return cause{at: t.Now, packet: s.Packet, basis: b}
+}
+
+// heard applies what the segment shows its sender to have received.
+//
+// Both views: an ACK that covers SYN or FIN, or an octet that was only ever
+// sent along with an ACK of ours, shows that these were received.
+func (t *Machine) heard(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	if s.Flags&tcp.ACK == 0 {
+		return
+	}
+	var ins tcp.InputSet
+	if !y.Has(HasISS) || y.ISS.Before(s.Ack) {
+		ins |= 1 << tcp.RcvSYN
+	}
+	if s.Flags&tcp.SYN == 0 && c.AckOfSYNHeard(s, from) {
+		ins |= 1 << tcp.RcvAckOfSYN
+	}
+	if x.Has(HasFIN) && c.AckOfFINHeard(s, from) {
+		ins |= 1 << tcp.RcvAckOfFIN
+	}
+	if y.Has(HasFIN) && y.FIN.Before(s.Ack) {
+		ins |= tcp.RcvAckOfSYN.Set() | tcp.RcvFIN.Set() // no FIN is looked at before the SYN is acknowledged (RFC 9293 §3.10.7.4)
+	}
+	if s.Flags&tcp.SYN == 0 && x.Proved == tcp.SynSent.Set() {
+		ins |= tcp.RcvSYN.Set() | tcp.RcvAckOfSYN.Set() // without them it would be silent, or send SYNs
+	}
+	x.show(t.provedBy(c, s, from, ins))
+	rst, reset := c.Find(from, tcp.RcvRST)
+	reset = reset && ins.Has(tcp.RcvFIN) && !c.Happened(from, tcp.RcvFIN) && t.refute(c, from, tcp.RcvRST.Set(), t.cause(s, tcp.ByProof))
+	t.apply(c, from, ins, t.cause(s, tcp.ByProof))
+	if reset && x.Stack().RSTBelowFIN { // it came behind the FIN
+		t.apply(c, from, tcp.RcvRST.Set(), cause{at: t.Now, packet: rst.Packet(), basis: tcp.ByCorrection})
+	}
+	c.confirm(from, ins)
+}
+
+// provedBy returns where the inputs take the proved view of the end that sent
+// s. That it received the peer's FIN does not tell what came before: an ACK of
+// its own FIN, or that FIN itself among what was not captured.
+func (t *Machine) provedBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, ins tcp.InputSet) tcp.StateSet {
+	x := &c.Ends[from]
+	after := x.Proved.After(ins)
+	if after == x.Proved || !ins.Has(tcp.RcvFIN) {
+		return after
+	}
+	if after == tcp.CloseWait.Set() && (x.Nxt.Before(s.Seq) || c.Hidden(from) || s.Flags&tcp.FIN != 0 && x.Skipped(s)) {
+		return after | tcp.Closing.Set() | tcp.TimeWait.Set()
+	}
+	return c.orTimeWait(from, after)
+}
+
+// orTimeWait returns where the proof that it received the peer's FIN took an
+// end, with what else is possible: an ACK of the end's own FIN that was captured
+// before may have overtaken the peer's FIN, and led from FIN-WAIT-1 through
+// FIN-WAIT-2.
+func (c *Conn) orTimeWait(e tcp.Endpoint, after tcp.StateSet) tcp.StateSet {
+	x, y := &c.Ends[e], &c.Ends[e.Peer()]
+	if after == tcp.Closing.Set() && y.Has(HasAcked) && x.FIN.Before(y.Acked) {
+		after |= tcp.TimeWait.Set()
+	}
+	return after
+}
+
+// Hidden reports whether the newest octets that the end is known to have sent
+// were not captured. Its FIN may be among them.
+func (c *Conn) Hidden(e tcp.Endpoint) bool {
+	x, y := &c.Ends[e], &c.Ends[e.Peer()]
+	if x.Has(HasFIN) || !y.Has(HasAcked) {
+		return false
+	}
+	if !x.Seen() {
+		return !x.Has(HasISS) || (x.ISS + 1).Before(y.Acked)
+	}
+	for _, h := range c.HolesOf(e) {
+		if h.to == x.Nxt {
+			return true
+		}
+	}
+	return x.Nxt.Before(y.Acked)
+}
+
+// Skipped reports whether the IP identification shows that segments between
+// the end's newest and s were not captured, as far as its stack counts there.
+func (x *End) Skipped(s *tcp.Segment) bool {
+	gap := s.ID - x.ID
+	return s.ID != 0 && x.ID != 0 && 1 < gap && gap < 1<<8
+}
+
+// AckOfSYNHeard reports whether s, which has no SYN, shows that its sender's
+// SYN was acknowledged: it acknowledges an octet behind the peer's SYN, which
+// the peer sent along with an ACK; or it carries new data, which an end in
+// SYN-RECEIVED would queue (RFC 9293 §3.10.2), but for TCP Fast Open.
+func (c *Conn) AckOfSYNHeard(s *tcp.Segment, from tcp.Endpoint) bool {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	onSYN := tcp.Size(0)
+	if c.Rare != nil {
+		onSYN = c.Rare.SYNData[from.Peer()]
+	}
+	if y.Has(HasISS) && y.Seen() && !y.Has(Lossy) && y.ISS.Add(1+onSYN).Before(s.Ack) && s.Ack.AtMost(y.Nxt) {
+		return true
+	}
+	return s.Data > 0 && onSYN == 0 && x.Has(HasISS) && x.Nxt.AtMost(s.Seq)
+}
+
+// AckOfFINHeard reports whether s shows that its sender's FIN was
+// acknowledged: it acknowledges an octet of which all captured copies carried
+// that ACK, or it echoes a timestamp that only segments with that ACK had.
+func (c *Conn) AckOfFINHeard(s *tcp.Segment, from tcp.Endpoint) bool {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	if !y.Seen() || y.Has(Lossy) || !y.Has(HasAcked) || !x.FIN.Before(y.Acked) {
+		return false
+	}
+	if y.Clean.Before(s.Ack) && s.Ack.AtMost(y.Nxt) {
+		return true
+	}
+	return s.Options.HasTS && y.Has(HasTS) &&
+		int32(s.Options.TSEcr-y.tsUnclean) > 0 && int32(s.Options.TSEcr-y.TSVal) <= 0
+}
+
+// send applies what the sender did by sending: SYN, SYN+ACK or FIN.
+//
+// The ACK of a first SYN or FIN pins what its sender had received by then: a
+// receipt that the assumed view took for granted, and that the ACK does not
+// cover, came after it, if it came.
+func (t *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	why := t.cause(s, tcp.BySending)
+	switch {
+	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN:
+		if x.Has(SentSYN) || x.Has(SentSYNACK) {
+			t.repeated(c, from)
+			c.sawSYN(s, from)
+			return
+		}
+		if c.Bits&copied != 0 {
+			return
+		}
+		pending := t.refute(c, from, tcp.RcvSYN.Set(), why)
+		x.show(x.Proved.After(tcp.SndSYN.Set()))
+		t.apply(c, from, tcp.SndSYN.Set(), why)
+		if pending {
+			t.apply(c, from, tcp.RcvSYN.Set(), t.cause(s, tcp.ByCorrection))
+		}
+	case s.Flags&tcp.SYN != 0:
+		if x.Has(SentSYNACK) && !c.answersAnew(s, from) {
+			if y.Assumed == tcp.SynSent.Set() && y.SentAt > x.SentAt {
+				x.Copies += min(1, 255-x.Copies) // it answers another SYN: no timer ran out
+			} else {
+				t.repeated(c, from)
+			}
+			return
+		}
+		x.listens()
+		x.show(x.Proved.After(tcp.SndSYNACK.Set()))
+		t.apply(c, from, tcp.SndSYNACK.Set(), why)
+		c.sentFirstSYNACK(from, why)
+		t.leaveOlder(c, s, from)
+	case s.Flags&tcp.FIN != 0:
+		if x.Has(HasFIN) {
+			t.repeated(c, from)
+			return
+		}
+		if c.Origin() == tcp.FromMidstream {
+			t.pickUp(c, from, c.beforeFIN(from), why)
+		}
+		t.pickUp(c, from.Peer(), noFINReceived, t.cause(s, tcp.ByProof)) // it was not sent till now
+		rst, reset := c.Find(from, tcp.RcvRST)
+		reset = reset && t.refute(c, from, tcp.RcvRST.Set(), why)
+		pending := y.Has(HasFIN) && !y.FIN.Before(c.ackOfFirst(s, from)) && t.refute(c, from, tcp.RcvFIN.Set(), why)
+		x.show(c.provedFIN(s, from))
+		t.apply(c, from, tcp.SndFIN.Set(), why)
+		c.closing(s, from)
+		if pending && (y.Clock.Age(t.Now) <= x.InFlight() || y.FIN.Before(s.Ack) || x.Has(HasAcked) && y.FIN.Before(x.Acked)) {
+			t.apply(c, from, tcp.RcvFIN.Set(), t.cause(s, tcp.ByCorrection))
+		}
+		if reset { // the two crossed
+			t.apply(c, from, tcp.RcvRST.Set(), cause{at: t.Now, packet: rst.Packet(), basis: tcp.ByCorrection})
+		}
+	case r.Fresh > 0 && (!x.Seen() || x.Nxt.AtMost(s.Seq)):
+		t.pickUp(c, from, tcp.Established.Set()|tcp.CloseWait.Set(), why)
+		t.pickUp(c, from.Peer(), noFINReceived, t.cause(s, tcp.ByProof))
+	default:
+		t.pickUp(c, from, ^(tcp.Closed.Set() | tcp.Listen.Set() | tcp.SynSent.Set()), why)
+		if r.Old && !r.Stale && !r.Keepalive && x.Has(HasFIN) && x.Assumed&^(tcp.FinWait1.Set()|tcp.Closing.Set()|tcp.LastAck.Set()) == 0 {
+			x.backOff(t.Now) // what precedes the FIN is repeated by the same timer
+		}
+	}
+}
+
+// beforeFIN are the states in which an end may be that sends a FIN. If it is the
+// first segment seen of it, the FIN may be a repetition.
+func (c *Conn) beforeFIN(e tcp.Endpoint) tcp.StateSet {
+	set := tcp.SynReceived.Set() | tcp.Established.Set() | tcp.CloseWait.Set()
+	if !c.Ends[e].Seen() || c.Hidden(e) {
+		set |= tcp.FinWait1.Set() | tcp.FinWait2.Set() | tcp.Closing.Set() | tcp.LastAck.Set() | tcp.TimeWait.Set()
+	}
+	return set
+}
+
+// provedFIN returns where its FIN takes the proved view of the end that sent
+// it.
+func (c *Conn) provedFIN(s *tcp.Segment, from tcp.Endpoint) tcp.StateSet {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	after := x.Proved.After(tcp.SndFIN.Set())
+	if after == tcp.FinWait1.Set() && (c.Hidden(from.Peer()) || !y.Has(HasFIN) && y.Seen() && y.Nxt.Before(s.Ack)) {
+		after |= tcp.LastAck.Set() // it may answer a FIN that was not captured
+	}
+	return after
+}
+
+// ackOfFirst returns what the FIN acknowledged when it was first sent. A FIN
+// that fills a hole is a repetition, unless it is shown to be late itself; the
+// first copy left before the segment that showed the hole, and acknowledged no
+// more than what came before that.
+func (c *Conn) ackOfFirst(s *tcp.Segment, from tcp.Endpoint) tcp.Seq {
+	if c.Ends[from].stale(s) {
+		return s.Ack
+	}
+	fin := s.End() - 1
+	for _, h := range c.HolesOf(from) {
+		if h.hasAck && fin.In(h.from, h.to) {
+			return h.ack
+		}
+	}
+	return s.Ack
+}
+
+// repeated notes another copy of the end's SYN or FIN.
+func (t *Machine) repeated(c *Conn, e tcp.Endpoint) {
+	x := &c.Ends[e]
+	x.setClock(t.Now, x.Seen())
+	t.arm(c)
+}
+
+// freed lets a server listen again that still held an older connection when
+// the SYN came first, and does no longer, or that was given up with its client.
+func (t *Machine) freed(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	y := &c.Ends[tcp.Server]
+	if s.Flags&(tcp.SYN|tcp.ACK) != tcp.SYN || from != tcp.Client || y.Seen() || c.Provisional() {
+		return
+	}
+	old := c.Older()
+	held := old != nil && !old.Ends[old.EndOf(c.Bits&ClientIsLow == 0)].closed()
+	if y.Assumed == tcp.Unknown.Set() || y.Assumed == tcp.Closed.Set() && old != nil && !held {
+		y.foundIn(tcp.Listen.Set())
+		if y.Proved == tcp.Closed.Set() {
+			y.show(tcp.Listen.Set())
+		}
+	}
+}
+
+// listens takes an end of which nothing was known, as nothing had answered in
+// its name, for one that listens.
+func (x *End) listens() {
+	if x.Assumed == tcp.Unknown.Set() {
+		x.foundIn(tcp.Listen.Set())
+	}
+}
+
+// noFINReceived are the states of an end whose peer has not sent a FIN.
+const noFINReceived = ^tcp.StateSet(1<<tcp.CloseWait | 1<<tcp.Closing | 1<<tcp.LastAck | 1<<tcp.TimeWait)
+
+// sawSYN mends the history of a client whose SYN the capture has only behind
+// the SYN+ACK.
+func (c *Conn) sawSYN(s *tcp.Segment, from tcp.Endpoint) {
+	steps := c.Steps()
+	for i, st := range steps {
+		if st.End() == from && st.Inputs().Has(tcp.SndSYN) && st.Basis() == tcp.ByAssumption && !c.Ends[from].Seen() {
+			steps[i] = newStep(min(st.At, s.Time), s.Packet, from, st.Inputs(), st.State(), tcp.BySending, false)
+			c.Bits &^= OriginSYNACK
+		}
+	}
+}
+
+// sentFirstSYNACK makes the step into SYN-RECEIVED, which the assumed view
+// took when the SYN was captured, the end's own.
+func (c *Conn) sentFirstSYNACK(e tcp.Endpoint, why cause) {
+	x := &c.Ends[e]
+	x.setClock(why.at, false)
+	steps := c.Steps()
+	for i, st := range steps {
+		if st.End() == e && st.State() == tcp.SynReceived && st.Basis() == tcp.ByAssumption {
+			steps[i] = st.set(st.Inputs(), st.State(), tcp.ByProof)
+		}
+	}
+}
+
+// leaveOlder ends the connections before, on the same addresses and ports, at an
+// end that accepts this one: it cannot hold two. Where the numbers of the two
+// overlap, an old segment may pass for one of this connection, and all of them
+// are looked at.
+func (t *Machine) leaveOlder(c *Conn, synACK *tcp.Segment, e tcp.Endpoint) {
+	if c.Older() == nil || c.Provisional() {
+		return
+	}
+	old := t.FormerOf(c)
+	if old == nil {
+		return
+	}
+	for o := old; o != nil; o = t.FormerOf(o) {
+		if then := c.EndIn(o, e); !o.Ends[then].closed() {
+			t.reuse(o, then, t.cause(synACK, tcp.BySending))
+		}
+	}
+	then := c.EndIn(old, e)
+	x, y := &old.Ends[then], &old.Ends[then.Peer()]
+	if x.reachedFrom(synACK.Seq) || y.reachedFrom(c.Ends[e.Peer()].ISS) {
+		c.Bits |= amongStale
+	}
+}
+
+// reachedFrom reports whether a new connection that begins at iss soon comes to
+// the numbers of the end.
+func (x *End) reachedFrom(iss tcp.Seq) bool {
+	const soon = 1 << 28 // some seconds at 1 Gbit/s
+	return x.Seen() && iss.Before(x.Nxt) && x.Nxt.Minus(iss) < soon
+}
+
+// closing notes who sent the first FIN.
+func (c *Conn) closing(s *tcp.Segment, from tcp.Endpoint) {
+	y := &c.Ends[from.Peer()]
+	switch {
+	case !y.Has(HasFIN):
+		c.setClosedBy(tcp.ByClient + tcp.ClosedBy(from))
+	case !y.FIN.Before(s.Ack) && c.ClosedBy() == tcp.ByClient+tcp.ClosedBy(from.Peer()):
+		c.setClosedBy(tcp.ByBoth)
+	}
+}
+
+// deliver lets the segment arrive at its receiver in the assumed view. Of a SYN
+// that is also a FIN only the answer tells whether it was taken: Linux drops it.
+func (t *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	if s.Flags&tcp.SYN == 0 && c.outdated(s, from) {
+		return
+	}
+	t.freed(c, s, from)
+	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && !y.Seen() {
+		y.listens()
+	}
+	var ins tcp.InputSet
+	acks := s.Flags&tcp.ACK != 0 && s.Ack.AtMost(y.Nxt)
+	if acks && y.Has(HasISS) && y.ISS.Before(s.Ack) {
+		ins |= 1 << tcp.RcvAckOfSYN
+	}
+	if acks && y.Has(HasFIN) && y.FIN.Before(s.Ack) {
+		ins |= 1 << tcp.RcvAckOfFIN
+	}
+	if s.Flags&(tcp.SYN|tcp.FIN) == tcp.SYN && (s.Flags&tcp.ACK == 0 || ins.Has(tcp.RcvAckOfSYN) || y.Assumed != tcp.SynSent.Set()) {
+		ins |= 1 << tcp.RcvSYN
+	}
+	lacked, lacks := c.stillLacks(s, from)
+	if x.Has(HasFIN) && x.FIN.AtMost(c.Contiguous(from)) && !lacks {
+		if s.Flags&tcp.FIN != 0 || !c.Happened(from.Peer(), tcp.RcvFIN) && (lacked || !c.refutedFIN(from.Peer())) {
+			ins |= 1 << tcp.RcvFIN
+		}
+	}
+	if ins.Has(tcp.RcvFIN) && s.Flags&tcp.FIN == 0 && y.Has(HasAcked) && y.Acked.Before(s.End()) {
+		c.RareState().filled[from.Peer()], c.Rare.hasFilled[from.Peer()] = s.End(), true
+	}
+	t.apply(c, from.Peer(), ins, t.cause(s, tcp.ByAssumption))
+	if y.Assumed == tcp.TimeWait.Set() && s.Flags&tcp.ACK != 0 && (s.Flags&tcp.FIN != 0 || y.Stack().AnyRestarts) {
+		y.Clock = tickOf(t.Now) // it holds TIME-WAIT for another 2 MSL
+		t.arm(c)
+	}
+}
+
+// outdated reports whether the receiver of s drops it because it has taken a newer
+// timestamp (RFC 7323 §5.3, PAWS), as an ACK of its own shows.
+func (c *Conn) outdated(s *tcp.Segment, from tcp.Endpoint) bool {
+	o, into := c.Rare, from.Peer()
+	return o != nil && s.Options.HasTS && o.hasEcho[into] && int32(s.Options.TSVal-o.echo[into]) < 0
+}
+
+// inverted counts an ACK that the capture has before the FIN it acknowledges,
+// which is s.
+func (t *Machine) inverted(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	if !y.Has(HasAcked) || !x.FIN.Before(y.Acked) {
+		return
+	}
+	y.show(c.orTimeWait(from.Peer(), y.Proved.After(tcp.RcvFIN.Set())))
+	t.apply(c, from.Peer(), tcp.RcvFIN.Set(), t.cause(s, tcp.ByProof))
+	t.apply(c, from, tcp.RcvAckOfFIN.Set(), t.cause(s, tcp.ByAssumption))
+}
+
+// refutedFIN reports whether the end was once found not to have received the
+// FIN; then only another copy of it counts.
+func (c *Conn) refutedFIN(e tcp.Endpoint) bool {
+	return c.Rare != nil && c.Rare.refuted[e].Has(tcp.RcvFIN)
+}
+
+// refuteBy takes back what the assumed view took for received and what the
+// segment's sender cannot have received, since it would not send this
+// otherwise. What is no older than a round trip to the sender may still have
+// been on its way, and stands.
+func (t *Machine) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	if r.Stale || r.Keepalive {
+		return
+	}
+	why := t.cause(s, tcp.ByCorrection)
+	var gone tcp.InputSet
+	switch {
+	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && x.Has(SentSYN):
+		gone = tcp.RcvSYN.Set() | tcp.RcvAckOfSYN.Set() | tcp.GiveUp.Set() | tcp.Unreachable.Set()
+	case s.Flags&tcp.SYN != 0 && x.Has(SentSYNACK):
+		gone = tcp.RcvAckOfSYN.Set() | tcp.GiveUp.Set()
+	case r.Old && x.Has(HasFIN), x.Assumed == tcp.Closed.Set() && s.PureAck():
+		gone = tcp.RcvAckOfFIN.Set() // from CLOSED it would have sent a RST
+	}
+	gone |= tcp.GiveUp.Set() | tcp.GiveUpPassive.Set() | tcp.Unreachable.Set()
+	if s.Flags&tcp.SYN == 0 {
+		gone |= tcp.RcvRST.Set() | tcp.RcvRSTPassive.Set() | tcp.SndRST.Set() | tcp.NoTCB.Set() | tcp.Timeout2MSL.Set()
+	}
+	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.ACK && y.Has(HasFIN) && !y.FIN.Before(s.Ack) && x.Acked.AtMost(s.Ack) &&
+		y.Clock.Age(t.Now) > x.InFlight() && c.Happened(from, tcp.RcvFIN) {
+		gone |= tcp.RcvFIN.Set()
+	}
+	late := c.olderThan(from, gone, t.Now, x.InFlight())
+	if c.lacksFIN(s, from) {
+		c.Rare.lacks[from], c.Rare.isLacking[from] = s.Ack, true
+		late |= tcp.RcvFIN.Set()
+	}
+	if late != 0 {
+		t.refute(c, from, late, why)
+		if again := c.comingTo(from, t.Now) & late; again != 0 {
+			why.packet = t.newestFrame(c, from.Peer())
+			t.apply(c, from, again, why)
+		}
+		if s.Flags&tcp.SYN != 0 && late&(tcp.Unreachable.Set()|tcp.GiveUp.Set()) != 0 {
+			c.setClosedBy(tcp.NotClosed) // the attempt goes on
+		}
+	}
+}
+
+// comingTo returns what the newest segment of the peer brings the end, while it
+// is no older than one that may still be on its way.
+func (c *Conn) comingTo(e tcp.Endpoint, now tcp.Time) (ins tcp.InputSet) {
+	x, y := &c.Ends[e], &c.Ends[e.Peer()]
+	if !y.Seen() || now.Sub(y.SentAt) > x.InFlight() {
+		return 0
+	}
+	if x.Has(HasISS) && x.ISS.Before(y.lastAck) {
+		ins |= 1 << tcp.RcvAckOfSYN
+	}
+	if x.Has(HasFIN) && x.FIN.Before(y.lastAck) {
+		ins |= 1 << tcp.RcvAckOfFIN
+	}
+	return ins
+}
+
+// lacksFIN reports whether s shows that octets before the peer's FIN, captured as
+// they were, did not reach its sender: it acknowledges the segment that completed
+// them, but not the FIN; or it reports by SACK that it has the FIN, and a gap.
+func (c *Conn) lacksFIN(s *tcp.Segment, from tcp.Endpoint) bool {
+	y := &c.Ends[from.Peer()]
+	if s.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || !y.Has(HasFIN) || y.FIN.Before(s.Ack) || !c.Happened(from, tcp.RcvFIN) {
+		return false
+	}
+	for _, k := range s.Options.SACK[:s.Options.NumSACK] {
+		if y.FIN.In(k.Left, k.Right) && s.Ack.Before(k.Left) {
+			c.RareState()
+			return true
+		}
+	}
+	return c.Rare != nil && c.Rare.hasFilled[from] && c.Rare.filled[from].AtMost(s.Ack)
+}
+
+// stillLacks reports whether the receiver of s waits for octets before the FIN
+// that s has not either, and whether it did so until s.
+func (c *Conn) stillLacks(s *tcp.Segment, from tcp.Endpoint) (lacked, lacks bool) {
+	into := from.Peer()
+	if c.Rare == nil || !c.Rare.isLacking[into] {
+		return false, false
+	}
+	if c.Rare.lacks[into].In(s.Seq, s.End()) || c.Rare.lacks[into].Before(c.Ends[into].Acked) {
+		c.Rare.isLacking[into] = false
+		return true, false
+	}
+	return true, true
+}
+
+// olderThan returns those of the inputs that happened to the end longer than
+// d ago.
+func (c *Conn) olderThan(e tcp.Endpoint, ins tcp.InputSet, now tcp.Time, d time.Duration) tcp.InputSet {
+	var old tcp.InputSet
+	if c.Past&Past(ins) == 0 {
+		return old
+	}
+	for _, st := range c.Steps() {
+		if st.End() == e && now.Sub(st.At) > d {
+			old |= st.Inputs() & ins
+		}
+	}
+	return old
+}
