@@ -29,7 +29,6 @@ var faults = map[string]map[string]string{
 		"seed-42420441: 2":                    noSYNACK,
 		"seed-990017096: 2":                   noSYNACK,
 		"x-forged-fin-accepted: 1":            "a forged FIN is taken for the client's",
-		"x-forged-fin-old-ts: 4":              pawsFIN,
 		"x-syn-unanswered-listening: 2":       noSYNACK,
 	},
 	"firm states": {
@@ -41,7 +40,6 @@ var faults = map[string]map[string]string{
 		"lx-close-client: 4":                  lwIPHolds,
 		"lx-final-ack-lost: 4":                lwIPHolds,
 		"md5-forged-fin: 3":                   unsignedFIN,
-		"x-forged-fin-old-ts: 3":              pawsFIN,
 	},
 	"histories": {
 		"gv-lw-tw-rst: 1":                     gVisorIgnores,
@@ -61,7 +59,6 @@ var faults = map[string]map[string]string{
 		"lxr-0182: 2":                     "RSTs of a host without the connection, which bear ACK on lwIP, are called forged",
 		"md5-forged-fin: 2":               unsignedFIN,
 		"x-forged-fin-accepted: 2":        "a RST that answers data beyond a FIN is taken for one of a host without the connection",
-		"x-forged-fin-old-ts: 2":          pawsFIN,
 	},
 }
 
@@ -77,6 +74,5 @@ const (
 	unsignedRST   = "a RST without the signature that all else carries is believed (RFC 2385 §2)"
 	cookies       = "SYN cookies are not told by a SYN+ACK that is never repeated"
 	unsignedFIN   = "a FIN without the signature that all else carries is believed (RFC 2385 §2)"
-	pawsFIN       = "a FIN that PAWS refuses is believed (RFC 7323 §5.3)"
 	finBeyondHole = "a FIN beyond a hole is believed, and RSTs that acknowledge it are not"
 )

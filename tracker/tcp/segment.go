@@ -121,6 +121,7 @@ type Options struct {
 	HasTS    bool // timestamps (RFC 7323 §3)
 	TSVal    uint32
 	TSEcr    uint32
+	Signed   bool // TCP-MD5 (RFC 2385) or TCP-AO (RFC 5925); what it signs is not checked
 	FastOpen bool // TCP Fast Open, a cookie or the request for one (RFC 7413)
 	NumSACK  uint8
 	SACK     [4]Block // the first NumSACK are set; RFC 2018

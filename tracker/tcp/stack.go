@@ -21,6 +21,7 @@ type Stack struct {
 	RSTInTimeWait bool          // an acceptable RST ends TIME-WAIT (RFC 9293 §3.10.7.4; RFC 1337 warns of it)
 	RSTBelowFIN   bool          // a RST one below RCV.NXT is taken after the peer's FIN
 	RSTAtSACK     bool          // a RST at the highest SACK edge is taken
+	NoPAWS        bool          // a timestamp that is too old is no reason to drop a segment
 	TimeWaitReuse ReuseRule     // which SYNs a TIME-WAIT yields to
 }
 

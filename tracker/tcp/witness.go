@@ -80,9 +80,31 @@ type Views struct {
 type Skip uint8
 
 const (
-	NotSkipped    Skip = iota
-	CapturedTwice      // it is a second record of a packet
-	BadChecksum        // it was damaged on the way: its receiver drops it
+	NotSkipped      Skip = iota
+	CapturedTwice        // it is a second record of a packet
+	BadChecksum          // it was damaged on the way: its receiver drops it, as what follows
+	UnsignedSegment      // it lacks the signature that both ends agreed on
+	OldTimestamp         // its timestamp is older than one that its receiver has taken (PAWS)
+	OutsideWindow        // its numbers lie outside what its receiver accepts
+	NoACK                // it lacks the ACK bit
+	AckOfUnsent          // it acknowledges what its receiver never sent
+	AckTooOld            // it acknowledges less than a window ago
 )
 
-func (s Skip) String() string { return [...]string{"", "captured twice", "bad checksum"}[s] }
+// skips has the words for each, and where the refusal is asked for.
+var skips = [...]struct{ text, rfc string }{
+	NotSkipped:      {},
+	CapturedTwice:   {"captured twice", ""},
+	BadChecksum:     {"bad checksum", "RFC 9293 §3.1"},
+	UnsignedSegment: {"refused: it lacks the signature", "RFC 2385 §2.0, RFC 5925 §7.3"},
+	OldTimestamp:    {"refused: its timestamp is older than one taken before", "RFC 7323 §5.3"},
+	OutsideWindow:   {"refused: its numbers lie outside the window", "RFC 9293 §3.10.7.4"},
+	NoACK:           {"refused: it has no ACK", "RFC 9293 §3.10.7.4"},
+	AckOfUnsent:     {"refused: it acknowledges what was never sent", "RFC 5961 §5"},
+	AckTooOld:       {"refused: its ACK is older than a window", "RFC 5961 §5"},
+}
+
+func (s Skip) String() string { return skips[s].text }
+
+// RFC is where a receiver is told to refuse the segment; "" where none does.
+func (s Skip) RFC() string { return skips[s].rfc }

@@ -24,6 +24,7 @@ type End struct {
 	lastAck tcp.Seq // the ACK field of its newest segment
 
 	TSVal     uint32 // its newest timestamp, with hasTS
+	echo      uint32 // the newest timestamp of its peer that it echoed, and so has taken, with hasEcho
 	tsUnclean uint32 // its newest timestamp on a segment that did not acknowledge the peer's FIN
 
 	Clock   tick // when its running timer was last set: by a SYN, a FIN, or what restarted TIME-WAIT
@@ -35,6 +36,7 @@ type End struct {
 
 	MSS     uint16
 	Wnd     uint16 // its newest window, before scaling
+	maxWnd  uint16 // the widest
 	ID      uint16 // the IP identification of its newest segment
 	Bits    endBits
 	Respond uint16 // the shortest response time measured, see responseUnit; 0: none yet
@@ -60,6 +62,8 @@ const (
 	Lossy      // the capture misses octets of it
 	answered   // its newest segment was answered by a RST in reply
 	probing
+	hasEcho // it echoed a timestamp of its peer
+	signs   // its SYN was signed
 	goodSum // a checksum of it was right: it does not leave them to the network card
 )
 
@@ -328,6 +332,7 @@ func (c *Conn) note(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) 
 // noteHeader takes down what the header of the end's newest segment has.
 func (x *End) noteHeader(s *tcp.Segment) {
 	x.Wnd, x.ID, x.TTL = s.Wnd, s.ID, s.TTL
+	x.maxWnd = max(x.maxWnd, s.Wnd)
 	if s.Options.HasTS {
 		x.Bits |= HasTS
 		x.TSVal = s.Options.TSVal
@@ -389,6 +394,9 @@ func (c *Conn) noteControls(s *tcp.Segment, from tcp.Endpoint, first bool) {
 			x.Bits |= SentSYN
 		}
 		x.MSS = s.Options.MSS
+		if s.Options.Signed {
+			x.Bits |= signs
+		}
 		if s.Options.SACKOK {
 			x.Bits |= SackOK
 		}
@@ -451,15 +459,18 @@ func (c *Conn) noteAck(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 	if s.Options.NumSACK > 0 {
 		c.noteSACK(s, from)
 	}
-	if c.Rare != nil {
-		c.Rare.noteEcho(s, from)
-	}
+	x.noteEcho(s, y)
 }
 
-// noteEcho remembers the timestamp that s echoes.
-func (o *rareState) noteEcho(s *tcp.Segment, from tcp.Endpoint) {
-	if s.Options.HasTS && (!o.hasEcho[from] || int32(s.Options.TSEcr-o.echo[from]) > 0) {
-		o.echo[from], o.hasEcho[from] = s.Options.TSEcr, true
+// noteEcho remembers the timestamp that s echoes, if the peer sent it: who
+// forges one that is not there yet must not have all that follows refused.
+func (x *End) noteEcho(s *tcp.Segment, peer *End) {
+	if !s.Options.HasTS || !peer.Has(HasTS) || int32(s.Options.TSEcr-peer.TSVal) > 0 {
+		return
+	}
+	if !x.Has(hasEcho) || int32(s.Options.TSEcr-x.echo) > 0 {
+		x.echo = s.Options.TSEcr
+		x.Bits |= hasEcho
 	}
 }
 

@@ -22,9 +22,9 @@ func (t *Machine) FastPath(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 		s.Sum > tcp.SumGood, s.Sum == tcp.SumGood && t.health.sums != nil:
 		return false // the segment is not as usual
 	case x.Assumed != Up, y.Assumed != Up, x.Proved != Up, y.Proved != Up, c.Bits&odd != 0,
-		x.Bits&plain != HasAcked, y.Bits&plain != HasAcked, !x.Seen(), !y.Seen(), t.Waiting != 0, c.Rare != nil && !c.Rare.whole():
+		x.Bits&plain != HasAcked, x.Has(signs), y.Bits&plain != HasAcked, !x.Seen(), !y.Seen(), t.Waiting != 0, c.Rare != nil && !c.Rare.whole():
 		return false // the connection is not
-	case s.Seq != x.Nxt, s.Seq.Before(y.Acked), y.Nxt-s.Ack >= 1<<30, y.Nxt-y.ISS < 1<<30 && !y.ISS.Before(s.Ack), x.stale(s):
+	case s.Seq != x.Nxt, s.Seq.Before(y.Acked), y.Nxt-s.Ack >= 1<<30, y.Nxt-y.ISS < 1<<30 && !y.ISS.Before(s.Ack), x.stale(s), s.Ack.Before(x.Acked):
 		return false // out of turn
 	}
 	end, edge := s.Seq.Add(s.Data), s.Ack.Add(tcp.Size(s.Wnd)<<x.Scale(y))
@@ -44,9 +44,7 @@ func (t *Machine) FastPath(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	if s.Options.HasTS && int32(s.Options.TSVal-x.tsUnclean) > 0 {
 		x.tsUnclean = s.Options.TSVal
 	}
-	if c.Rare != nil {
-		c.Rare.noteEcho(s, from)
-	}
+	x.noteEcho(s, y)
 	x.noteHeader(s)
 	x.noteNewest(s, t.Now)
 	t.Recent.put(c, s, from, 0, t.Now)

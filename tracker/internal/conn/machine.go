@@ -135,11 +135,12 @@ func (t *Machine) Observe(s *tcp.Segment) {
 		return
 	}
 	t.examine(c, s, from, jumped)
-	skipped := t.gate(c, s, from)
-	if skipped == tcp.NotSkipped {
-		t.move(c, s, from)
+	r := c.Read(s, from)
+	v := t.gate(c, s, from, &r)
+	if v.Why != tcp.BadChecksum {
+		t.move(c, s, from, r, v)
 	}
-	t.saw(c, from, s.Packet, skipped)
+	t.saw(c, from, s.Packet, v.shown())
 	if t.Live > t.Max {
 		t.evict(c)
 	}
@@ -205,21 +206,24 @@ func (t *Machine) examine(c *Conn, s *tcp.Segment, from tcp.Endpoint, jumped boo
 	}
 }
 
-// gate decides whether the segment counts. One that was damaged on the way, as
-// the checksums of its sender's others are right, its receiver drops.
-func (t *Machine) gate(c *Conn, s *tcp.Segment, from tcp.Endpoint) tcp.Skip {
-	if s.Sum != tcp.SumBad || !c.Ends[from].Has(goodSum) {
-		return tcp.NotSkipped
+// gate decides what becomes of the segment at its receiver. One that was damaged
+// on the way, as the checksums of its sender's others are right, is dropped.
+func (t *Machine) gate(c *Conn, s *tcp.Segment, from tcp.Endpoint, r *Reading) Verdict {
+	if s.Sum == tcp.SumBad && c.Ends[from].Has(goodSum) {
+		if !t.health.leftToCard(s.Src.Addr()) {
+			t.snapshot(c)
+			t.tellChecks(c, s, from, Reading{}, OnCorrupt)
+		}
+		return Verdict{Is: Refused, Why: tcp.BadChecksum, Unsent: true}
 	}
-	if !t.health.leftToCard(s.Src.Addr()) {
-		t.snapshot(c)
-		t.tellChecks(c, s, from, Reading{}, OnCorrupt)
+	if s.Flags&tcp.RST != 0 {
+		return Verdict{}
 	}
-	return tcp.BadChecksum
+	return c.accept(s, from, r, t.Now)
 }
 
 // move lets the segment move the ends of the connection.
-func (t *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) {
 	if t.guess && s.Flags&tcp.SYN != 0 {
 		c.Ends[from].setStack(tcp.GuessStack(s))
 	}
@@ -228,9 +232,10 @@ func (t *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 		t.newest = t.NewestOf(t.key)
 	}
 	t.passing, t.unset = c, c.slot == 0
-	t.pass(c, s, from)
-	if t.key.Self() {
-		t.pass(c, s, from.Peer()) // the one socket there is both ends
+	t.pass(c, s, from, r, v)
+	if t.key.Self() { // the one socket there is both ends
+		r := c.Read(s, from.Peer())
+		t.pass(c, s, from.Peer(), r, t.gate(c, s, from.Peer(), &r))
 	}
 	if t.passing = nil; t.unset {
 		t.arm(c)
@@ -240,11 +245,11 @@ func (t *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 // pass takes in a segment of the connection. One from a port to itself is
 // passed from either end: it opens and closes as two ends would that do the
 // same at the same time (RFC 9293 §3.5 figure 7, §3.6 figure 13).
-func (t *Machine) pass(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) pass(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) {
 	if s.Flags&tcp.RST != 0 {
 		t.observeRST(c, s, from)
 	} else {
-		t.observe(c, s, from)
+		t.observe(c, s, from, r, v)
 	}
 }
 

@@ -32,6 +32,7 @@ const (
 	OnImpostor                        // a SYN was found not to be its alleged sender's: h.impostor
 	OnAmongStale                      // any segment of a connection among whose segments those of an older one fell, or may
 	OnCorrupt                         // a checksum is wrong of an end whose checksums were right; the segment is dropped
+	OnRefused                         // its receiver refuses the segment
 	OnChallenge                       // the answer to, or what follows, a segment that its receiver has reason to doubt
 )
 
@@ -55,6 +56,7 @@ type Before struct {
 type Scene struct {
 	*Conn // as it is after it
 	Reading
+	Verdict
 	M        *Machine
 	S        *tcp.Segment // nil: no segment
 	From     tcp.Endpoint // the end that sent it, whose timer fired, or that is asked about

@@ -14,10 +14,12 @@ import (
 // until the end sends what it would not send had it received it (refuteBy).
 
 // observe takes in one segment of the connection that is not a RST.
-func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
-	r := c.Read(s, from)
+func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) {
 	on := c.triggersOf(s, from, r)
-	if on&OnGap != 0 || c.Rare != nil {
+	if v.Is == Refused {
+		on |= OnRefused
+	}
+	if !v.Unsent && (on&OnGap != 0 || c.Rare != nil) {
 		on |= c.FollowGaps(s, from, r, t.Now)
 	}
 	if on == 0 { // the everyday case: nothing can move
@@ -30,14 +32,22 @@ func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 		c.Bits |= amongStale
 		on |= OnAmongStale
 	}
-	t.keepStalls(c, s, from, r, on)
-	if r.Foreign || s.Lawless() {
+	is := r.bits()
+	switch {
+	case r.Foreign || s.Lawless():
 		c.note(s, from, r, t.Now)
-	} else {
-		t.take(c, s, from, r)
+	case v.Unsent:
+		c.Ends[from].Packets++
+		t.restart(c, s, from.Peer())
+		is |= WasForeign
+	default:
+		t.keepStalls(c, s, from, r, on)
+		t.take(c, s, from, r, v)
 	}
-	t.Recent.put(c, s, from, r.bits(), t.Now)
+	t.Recent.put(c, s, from, is, t.Now)
+	t.scene.Verdict = v
 	t.tellChecks(c, s, from, r, on)
+	t.scene.Verdict = Verdict{}
 	c.answeredFIN(s, from)
 	c.settleGaps()
 	if on&(OnChallenge|OnGap) != 0 {
@@ -46,7 +56,7 @@ func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 }
 
 // take lets the segment move both ends in both views.
-func (t *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
+func (t *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) {
 	firstFIN := s.Flags&tcp.FIN != 0 && !c.Ends[from].Has(HasFIN)
 	c.keepClosing(s, from, r, t.Now)
 	t.refuteBy(c, s, from, r)
@@ -56,7 +66,11 @@ func (t *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 	t.heard(c, s, from)
 	t.send(c, s, from, r)
 	c.note(s, from, r, t.Now)
-	t.deliver(c, s, from)
+	if v.Is == Refused {
+		t.restart(c, s, from.Peer())
+	} else {
+		t.deliver(c, s, from)
+	}
 	if firstFIN {
 		t.inverted(c, s, from)
 	}
@@ -449,9 +463,6 @@ func (c *Conn) closing(s *tcp.Segment, from tcp.Endpoint) {
 // that is also a FIN only the answer tells whether it was taken: Linux drops it.
 func (t *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	if s.Flags&tcp.SYN == 0 && c.outdated(s, from) {
-		return
-	}
 	t.freed(c, s, from)
 	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && !y.Seen() {
 		y.listens()
@@ -477,17 +488,17 @@ func (t *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 		c.RareState().filled[from.Peer()], c.Rare.hasFilled[from.Peer()] = s.End(), true
 	}
 	t.apply(c, from.Peer(), ins, t.cause(s, tcp.ByAssumption))
+	t.restart(c, s, from.Peer())
+}
+
+// restart starts the time of an end in TIME-WAIT again, if s, which it takes or
+// refuses, has its stack do that (RFC 9293 §3.10.7.4).
+func (t *Machine) restart(c *Conn, s *tcp.Segment, e tcp.Endpoint) {
+	y := &c.Ends[e]
 	if y.Assumed == tcp.TimeWait.Set() && s.Flags&tcp.ACK != 0 && (s.Flags&tcp.FIN != 0 || y.Stack().AnyRestarts) {
 		y.Clock = tickOf(t.Now) // it holds TIME-WAIT for another 2 MSL
 		t.arm(c)
 	}
-}
-
-// outdated reports whether the receiver of s drops it because it has taken a newer
-// timestamp (RFC 7323 §5.3, PAWS), as an ACK of its own shows.
-func (c *Conn) outdated(s *tcp.Segment, from tcp.Endpoint) bool {
-	o, into := c.Rare, from.Peer()
-	return o != nil && s.Options.HasTS && o.hasEcho[into] && int32(s.Options.TSVal-o.echo[into]) < 0
 }
 
 // inverted counts an ACK that the capture has before the FIN it acknowledges,
