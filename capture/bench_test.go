@@ -15,21 +15,18 @@ func BenchmarkDecode(b *testing.B) {
 	for _, c := range []struct {
 		name string
 		data []byte
-		o    Options
+		o    DecodeOptions
 	}{
-		{"data", data, Options{}},
-		{"data-verified", data, Options{VerifyChecksums: true}},
-		{"syn", packet, Options{}},
-		{"slow", tagged, Options{}},
+		{"data", data, DecodeOptions{}},
+		{"data-verified", data, DecodeOptions{VerifyChecksums: true}},
+		{"syn", packet, DecodeOptions{}},
+		{"slow", tagged, DecodeOptions{}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			p := &slowPath{o: &c.o}
+			p := NewDecoder(c.o)
 			b.ReportAllocs()
 			for b.Loop() {
-				v := decodeFast(LinkEthernet, c.data, len(c.data), &c.o, &s)
-				if v == ask {
-					v = p.decode(LinkEthernet, frame{c.data, len(c.data)}, 0, &s)
-				}
+				v := p.Decode(LinkEthernet, c.data, len(c.data), 0, &s)
 				if v != isTCP {
 					b.Fatal(v)
 				}

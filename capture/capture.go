@@ -17,7 +17,6 @@ package capture
 import (
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"iter"
 	"os"
@@ -29,20 +28,10 @@ import (
 
 // Options say how to read a capture. The zero value reads everything.
 type Options struct {
-	// Outer leaves tunnels (IP in IP, GRE, EtherIP, VXLAN, Geneve) closed:
-	// only TCP that no tunnel carries is a segment. Without it tunnels are
-	// entered, and the innermost TCP counts.
-	Outer bool
-
-	// VerifyChecksums checks the TCP checksum of every segment that was
-	// captured whole, not only of those with SYN, FIN or RST.
-	VerifyChecksums bool
-
-	// Payload hashes what every segment carries that was captured whole and
-	// whose checksum is right or left to the network card.
-	Payload bool
-
-	seed maphash.Seed // of those hashes
+	// What is decoded, and how. See [DecodeOptions].
+	Outer           bool // leave tunnels closed
+	VerifyChecksums bool // check the checksum of every segment
+	Payload         bool // hash what segments carry
 
 	// Filter, unless nil, passes over the packets that it does not match.
 	Filter *Filter
@@ -53,6 +42,11 @@ type Options struct {
 	// Stdin is what the path "-" reads, from where it stands; nil is os.Stdin.
 	// It is left open.
 	Stdin io.Reader
+}
+
+// decoder returns a decoder for these options.
+func (o *Options) decoder() *Decoder {
+	return NewDecoder(DecodeOptions{Outer: o.Outer, VerifyChecksums: o.VerifyChecksums, Payload: o.Payload})
 }
 
 // Stats are what a Source has read so far.
@@ -97,7 +91,7 @@ type Source struct {
 	current *input
 	stats   Stats
 	ended   tcp.Time // when the newest of the files that were read to the end says that it ended
-	slow    slowPath
+	decoder *Decoder
 	segment *tcp.Segment // to be filled in
 	frame   int          // number of the newest packet, looked at or not
 	ahead   ahead
@@ -135,8 +129,7 @@ func OpenReader(name string, r io.Reader, o Options) (*Source, error) {
 
 // openInputs opens inputs as one capture.
 func openInputs(inputs []*input, o Options) (*Source, error) {
-	s := &Source{options: o, inputs: inputs, segment: new(tcp.Segment)}
-	s.slow.o = &s.options
+	s := &Source{options: o, inputs: inputs, decoder: o.decoder(), segment: new(tcp.Segment)}
 	for _, in := range inputs {
 		if err := in.open(); err != nil {
 			s.Close()
@@ -257,12 +250,12 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 		if s.stopped.Load() {
 			return false, nil
 		}
-		if err := in.format.next(&r); err != nil {
+		if err := in.reader.Next(&r); err != nil {
 			if err = s.end(in, err); err == nil && unknown > 0 && unknown == s.stats.Packets-first {
 				err = fmt.Errorf("%s: link type %d (%s) is not one tcpwatch can read", in.name, r.link, r.link)
 			}
-			s.stats.Dropped += in.format.drops()
-			s.ended = max(s.ended, in.format.ended())
+			s.stats.Dropped += in.reader.Drops()
+			s.ended = max(s.ended, in.reader.Ended())
 			return true, err
 		}
 		if last := s.options.Until.Packet; last != 0 && s.frame == last {
@@ -288,7 +281,8 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 			st.FilteredBytes += int64(r.wire)
 			continue
 		}
-		v := st.decode(&r, &s.slow, s.segment)
+		v := s.decoder.Decode(r.link, r.data, r.wire, r.time, s.segment)
+		st.countDecoded(v, s.segment)
 		s.segment.Time, s.segment.Packet = r.time, s.frame
 		switch {
 		case v == isTCP:
@@ -326,13 +320,8 @@ func (st *Stats) count(r *record) {
 	st.Bytes += int64(r.wire)
 }
 
-// decode makes a Segment of a packet, by the fast path if it can, and counts
-// what it is.
-func (st *Stats) decode(r *record, slow *slowPath, s *tcp.Segment) verdict {
-	v := decodeFast(r.link, r.data, r.wire, slow.o, s)
-	if v == ask {
-		v = slow.decode(r.link, frame{r.data, r.wire}, r.time, s)
-	}
+// countDecoded counts a packet by what it was decoded to.
+func (st *Stats) countDecoded(v verdict, s *tcp.Segment) {
 	switch {
 	case v == undecodable:
 		st.Undecodable++
@@ -341,20 +330,6 @@ func (st *Stats) decode(r *record, slow *slowPath, s *tcp.Segment) verdict {
 	case v == isTCP:
 		st.Segments++
 	}
-	return v
-}
-
-// DecodeIP makes a Segment of one whole IPv4 or IPv6 packet that no capture
-// holds, its Time and Packet left zero. It is not ok if the packet is neither
-// TCP nor an ICMP error about TCP, or a fragment.
-func DecodeIP(packet []byte) (s tcp.Segment, ok bool) {
-	var o Options
-	v := decodeFast(LinkRaw, packet, len(packet), &o, &s)
-	if v == ask {
-		slow := slowPath{o: &o}
-		v = slow.decode(LinkRaw, frame{packet, len(packet)}, 0, &s)
-	}
-	return s, v == isTCP
 }
 
 // end says what the end of a file means: nothing, a warning, or an error.

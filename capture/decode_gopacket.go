@@ -35,7 +35,7 @@ type gopacketLayers struct {
 }
 
 // ipv4 reads an IPv4 header with its options.
-func (p *slowPath) ipv4(f frame) verdict {
+func (p *Decoder) ipv4(f frame) verdict {
 	if len(f.data) < ipv4Size || f.data[0]>>4 != 4 {
 		return undecodable
 	}
@@ -88,7 +88,7 @@ func lastHop(ip *layers.IPv4) netip.Addr {
 }
 
 // ipv6 reads the fixed IPv6 header.
-func (p *slowPath) ipv6(f frame) verdict {
+func (p *Decoder) ipv6(f frame) verdict {
 	if len(f.data) < ipv6Size || f.data[0]>>4 != 6 {
 		return undecodable
 	}
@@ -117,7 +117,7 @@ func (p *slowPath) ipv6(f frame) verdict {
 }
 
 // jumboLength is the length in a jumbo payload option (RFC 2675 §2), or 0.
-func (p *slowPath) jumboLength(next uint8, f frame) int {
+func (p *Decoder) jumboLength(next uint8, f frame) int {
 	const jumbo = 0xc2
 	h := &p.layers.hbh
 	if next != protoHopByHop || h.DecodeFromBytes(f.data, gopacket.NilDecodeFeedback) != nil {
@@ -136,8 +136,8 @@ func (p *slowPath) jumboLength(next uint8, f frame) int {
 
 // extensions reads the extension headers of IPv6 (RFC 8200 §4) up to what
 // they carry.
-func (p *slowPath) extensions(next uint8, f frame, n *network) verdict {
-	for range maxExtensions {
+func (p *Decoder) extensions(next uint8, f frame, n *network) verdict {
+	for range MaxExtensions {
 		h, size := f.data, 0
 		switch next {
 		case protoHopByHop, protoDestOpts, protoRouting:
@@ -194,7 +194,7 @@ func (n *network) route(h []byte) {
 }
 
 // fragment keeps a fragment until its datagram is whole, and reads that.
-func (p *slowPath) fragment(key fragmentKey, g fragment, n *network) verdict {
+func (p *Decoder) fragment(key fragmentKey, g fragment, n *network) verdict {
 	if !p.carriesTCP(g.proto, key.v6 && g.offset > 0) {
 		return notTCP
 	}
@@ -218,7 +218,7 @@ func (p *slowPath) fragment(key fragmentKey, g fragment, n *network) verdict {
 
 // carriesTCP reports whether fragments of this protocol are worth keeping. Of
 // IPv6 fragments only the first need tell it truly (RFC 8200 §4.5).
-func (p *slowPath) carriesTCP(proto uint8, unsure bool) bool {
+func (p *Decoder) carriesTCP(proto uint8, unsure bool) bool {
 	switch proto {
 	case protoTCP, protoAH, protoDestOpts, protoHopByHop, protoRouting:
 		return true
@@ -229,7 +229,7 @@ func (p *slowPath) carriesTCP(proto uint8, unsure bool) bool {
 }
 
 // tcp reads a TCP header and fills in the Segment.
-func (p *slowPath) tcp(f frame, n *network) verdict {
+func (p *Decoder) tcp(f frame, n *network) verdict {
 	if len(f.data) < tcpSize {
 		return undecodable
 	}
@@ -264,7 +264,7 @@ func (p *slowPath) tcp(f frame, n *network) verdict {
 			s.Sum = checkTCP(f.data, n.src, n.dst)
 		}
 		if p.o.Payload {
-			s.Payload = p.o.hash(f.data, header, n.src, n.dst)
+			s.Payload = p.hash(f.data, header, n.src, n.dst)
 		}
 	case len(f.data) >= header:
 		s.Cut = tcp.CutPayload
@@ -282,7 +282,7 @@ func (p *slowPath) tcp(f frame, n *network) verdict {
 }
 
 // llc reads an LLC header and, if that says so, a SNAP header.
-func (p *slowPath) llc(f frame) verdict {
+func (p *Decoder) llc(f frame) verdict {
 	const snap, ip = 0xaa, 0x06
 	l := &p.layers.llc
 	if l.DecodeFromBytes(f.data, gopacket.NilDecodeFeedback) != nil {
@@ -315,7 +315,7 @@ func (p *slowPath) llc(f frame) verdict {
 // wifi reads an 802.11 header, which is followed by padding to a multiple of
 // so many octets. gopacket takes the last four octets of what it is given for
 // a checksum, which captures seldom have; so it is given the header only.
-func (p *slowPath) wifi(f frame, padding int) verdict {
+func (p *Decoder) wifi(f frame, padding int) verdict {
 	const (
 		kindMask, data, noData = 0x0c, 0x08, 0x40
 		protected              = 0x40

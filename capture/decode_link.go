@@ -5,7 +5,7 @@ import "encoding/binary"
 // Link layers. Each method reads one header and passes on what is behind it.
 // A header that is cut makes the packet undecodable: TCP may have been behind.
 
-func (p *slowPath) link(link LinkType, f frame) verdict {
+func (p *Decoder) link(link LinkType, f frame) verdict {
 	switch link {
 	case LinkEthernet:
 		return p.ethernet(f)
@@ -56,7 +56,7 @@ func (p *slowPath) link(link LinkType, f frame) verdict {
 }
 
 // then passes on what is behind n octets of f.
-func (p *slowPath) then(f frame, n int, next func(frame) verdict) verdict {
+func (p *Decoder) then(f frame, n int, next func(frame) verdict) verdict {
 	rest, ok := f.after(n)
 	if !ok {
 		return undecodable
@@ -65,7 +65,7 @@ func (p *slowPath) then(f frame, n int, next func(frame) verdict) verdict {
 }
 
 // ip reads IPv4 or IPv6, told by the version.
-func (p *slowPath) ip(f frame) verdict {
+func (p *Decoder) ip(f frame) verdict {
 	if len(f.data) == 0 {
 		return undecodable
 	}
@@ -78,7 +78,7 @@ func (p *slowPath) ip(f frame) verdict {
 	return undecodable
 }
 
-func (p *slowPath) ethernet(f frame) verdict {
+func (p *Decoder) ethernet(f frame) verdict {
 	rest, ok := f.after(ethernetSize)
 	if !ok {
 		return undecodable
@@ -87,7 +87,7 @@ func (p *slowPath) ethernet(f frame) verdict {
 }
 
 // etherType reads what an Ethernet type names.
-func (p *slowPath) etherType(kind uint16, f frame) verdict {
+func (p *Decoder) etherType(kind uint16, f frame) verdict {
 	if p.tags++; p.tags > maxTags+1 {
 		return undecodable
 	}
@@ -119,7 +119,7 @@ func (p *slowPath) etherType(kind uint16, f frame) verdict {
 
 // cooked reads a Linux cooked capture header of the given size, with the
 // Ethernet type at the given place.
-func (p *slowPath) cooked(f frame, typeAt, size int) verdict {
+func (p *Decoder) cooked(f frame, typeAt, size int) verdict {
 	const protocolLLC = 4 // ETH_P_802_2
 	rest, ok := f.after(size)
 	if !ok {
@@ -137,7 +137,7 @@ func (p *slowPath) cooked(f frame, typeAt, size int) verdict {
 // mpls reads a label stack. It does not say what is behind it: IP is told by
 // its version, and a first nibble of 0 is the control word of a pseudowire
 // (RFC 4385 §3), which is taken to carry Ethernet.
-func (p *slowPath) mpls(f frame) verdict {
+func (p *Decoder) mpls(f frame) verdict {
 	for range maxTags {
 		rest, ok := f.after(4)
 		if !ok {
@@ -167,7 +167,7 @@ func (p *slowPath) mpls(f frame) verdict {
 }
 
 // pppoe reads the header of a PPPoE session (RFC 2516 §4).
-func (p *slowPath) pppoe(f frame) verdict {
+func (p *Decoder) pppoe(f frame) verdict {
 	rest, ok := f.after(6)
 	if !ok {
 		return undecodable
@@ -183,7 +183,7 @@ func (p *slowPath) pppoe(f frame) verdict {
 
 // ppp reads PPP, whose address and control octets, and the first octet of
 // whose protocol, may have been compressed away (RFC 1661 §6.5, §6.6).
-func (p *slowPath) ppp(f frame) verdict {
+func (p *Decoder) ppp(f frame) verdict {
 	if len(f.data) >= 2 && f.data[0] == 0xff && f.data[1] == 0x03 {
 		f, _ = f.after(2)
 	}
@@ -208,7 +208,7 @@ func (p *slowPath) ppp(f frame) verdict {
 	return notTCP
 }
 
-func (p *slowPath) ciscoHDLC(f frame) verdict {
+func (p *Decoder) ciscoHDLC(f frame) verdict {
 	rest, ok := f.after(4)
 	if !ok {
 		return undecodable
@@ -221,7 +221,7 @@ func (p *slowPath) ciscoHDLC(f frame) verdict {
 
 // radiotap reads the header that tells how a Wi-Fi frame was received. Of its
 // fields only the flags matter: they say whether the 802.11 header is padded.
-func (p *slowPath) radiotap(f frame) verdict {
+func (p *Decoder) radiotap(f frame) verdict {
 	const (
 		hasTime, hasFlags, more = 1 << 0, 1 << 1, 1 << 31
 		flagPadded              = 0x20
@@ -254,7 +254,7 @@ func (p *slowPath) radiotap(f frame) verdict {
 
 // pfLog reads the header of OpenBSD's packet filter log: its length, padded to
 // four octets, is all that matters.
-func (p *slowPath) pfLog(f frame) verdict {
+func (p *Decoder) pfLog(f frame) verdict {
 	if len(f.data) == 0 {
 		return undecodable
 	}
@@ -264,7 +264,7 @@ func (p *slowPath) pfLog(f frame) verdict {
 // nfLog reads a netfilter log message: a header of four octets, then
 // attributes, one of which is the packet. Their lengths are in the byte order
 // of the host that logged; little endian is assumed.
-func (p *slowPath) nfLog(f frame) verdict {
+func (p *Decoder) nfLog(f frame) verdict {
 	const payload = 9 // NFULA_PAYLOAD
 	f, ok := f.after(4)
 	for ok && len(f.data) >= 4 {
@@ -283,7 +283,7 @@ func (p *slowPath) nfLog(f frame) verdict {
 
 // wrapped reads a little endian header that names its own length and the link
 // type of what is behind it.
-func (p *slowPath) wrapped(f frame, lengthAt, linkAt int) verdict {
+func (p *Decoder) wrapped(f frame, lengthAt, linkAt int) verdict {
 	if len(f.data) < linkAt+4 {
 		return undecodable
 	}

@@ -7,9 +7,9 @@ import (
 )
 
 // The slow path. What the fast path asks for is taken apart here, header by
-// header: link layers in decode_link.go, tunnels in tunnel.go, ICMP errors in
-// icmp.go, fragments in defrag.go; IP, its extension headers and TCP with
-// gopacket's layers in decode_gopacket.go.
+// header: link layers in link.go, tunnels in tunnel.go, ICMP errors in
+// icmp.go, fragments in fragment.go; IP, its extension headers and TCP with
+// gopacket's layers in gopacket.go.
 //
 // A header hands what is behind it to the next as a frame, so that every one
 // of them can be behind every other. Three counts keep that finite: IP headers
@@ -17,8 +17,8 @@ import (
 // deeper than the limits is counted as undecodable, not guessed at.
 
 const (
-	maxDepth      = 8 // IP headers in a packet
-	maxExtensions = 16
+	maxDepth = 8 // IP headers in a packet
+	maxTags  = 8 // VLAN tags, or labels, that are looked behind
 )
 
 // A frame is what remains of a packet behind the headers read so far.
@@ -53,37 +53,25 @@ type network struct {
 	fragment bool // put together from fragments
 }
 
-// slowPath decodes the packets that the fast path passes on. It keeps the
-// fragments that wait for others.
-type slowPath struct {
-	o         *Options
-	segment   *tcp.Segment // to be filled in
-	now       tcp.Time
-	depth     int // IP headers entered
-	tags      int // other headers since the last of them
-	layers    gopacketLayers
-	fragments fragments
-}
-
-// decode reads one packet, captured at now. gopacket's decoders have crashed
+// slow reads one packet, captured at now. gopacket's decoders have crashed
 // on malformed packets before: if one does, the packet is undecodable.
-func (p *slowPath) decode(link LinkType, f frame, now tcp.Time, s *tcp.Segment) (v verdict) {
+func (p *Decoder) slow(link LinkType, f frame, now tcp.Time, s *tcp.Segment) (v verdict) {
 	defer func() {
 		if recover() != nil {
 			v = undecodable
 		}
 	}()
-	return p.decodeUnguarded(link, f, now, s)
+	return p.slowUnguarded(link, f, now, s)
 }
 
-func (p *slowPath) decodeUnguarded(link LinkType, f frame, now tcp.Time, s *tcp.Segment) verdict {
+func (p *Decoder) slowUnguarded(link LinkType, f frame, now tcp.Time, s *tcp.Segment) verdict {
 	*s = tcp.Segment{}
 	p.segment, p.now, p.depth, p.tags = s, now, 0, 0
 	return p.link(link, f)
 }
 
 // payload reads what an IP header carries.
-func (p *slowPath) payload(proto uint8, f frame, n *network) verdict {
+func (p *Decoder) payload(proto uint8, f frame, n *network) verdict {
 	switch proto {
 	case protoTCP:
 		return p.tcp(f, n)

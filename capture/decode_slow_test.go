@@ -94,11 +94,11 @@ func TestWrappings(t *testing.T) {
 			if outer {
 				want = c.outer
 			}
-			p := &slowPath{o: &Options{Outer: outer}}
+			p := NewDecoder(DecodeOptions{Outer: outer})
 			var s tcp.Segment
-			v := decodeFast(c.link, c.data, len(c.data), p.o, &s)
+			v := p.fast(c.link, c.data, len(c.data), &s)
 			if v == ask {
-				v = p.decodeUnguarded(c.link, frame{c.data, len(c.data)}, 0, &s)
+				v = p.slowUnguarded(c.link, frame{c.data, len(c.data)}, 0, &s)
 			}
 			if v != want || v == isTCP && (s.Seq != 1234 || s.Data != 5 || s.Cut != tcp.CutNone) {
 				t.Errorf("%s, outer %v: got verdict %d, %+v, want %d", c.name, outer, v, s, want)
@@ -149,8 +149,8 @@ func TestRoutesLeadToTheLastHop(t *testing.T) {
 		{"type-of-another-shape", routing(3, 1), addrB6},
 	} {
 		var s tcp.Segment
-		p := &slowPath{o: &Options{}}
-		if v := p.decodeUnguarded(LinkRaw, frame{c.data, len(c.data)}, 0, &s); v != isTCP || s.Dst.Addr() != c.want {
+		p := new(Decoder)
+		if v := p.slowUnguarded(LinkRaw, frame{c.data, len(c.data)}, 0, &s); v != isTCP || s.Dst.Addr() != c.want {
 			t.Errorf("%s: got verdict %d, %v, want %v", c.name, v, s.Dst, c.want)
 		}
 	}
@@ -176,12 +176,12 @@ func TestExtensionHeaders(t *testing.T) {
 		{"hop-by-hop", inIPv6Next(protoHopByHop, options(protoTCP, segment)), isTCP},
 		{"authentication", inIPv6Next(protoAH, appendAll(nil, uint8(protoTCP), uint8(4), make([]byte, 22), segment)), isTCP},
 		{"authentication-in-ipv4", inIPv4Proto(protoAH, appendAll(nil, uint8(protoTCP), uint8(4), make([]byte, 22), segment)), isTCP},
-		{"many", chain(maxExtensions - 1), isTCP},
-		{"too-many", chain(maxExtensions + 1), undecodable},
+		{"many", chain(MaxExtensions - 1), isTCP},
+		{"too-many", chain(MaxExtensions + 1), undecodable},
 		{"cut", inIPv6Next(protoDestOpts, []byte{protoTCP, 1, 0, 0, 0, 0, 0, 0}), undecodable},
 		{"nothing-follows", inIPv6Next(59, nil), notTCP},
 	} {
-		if got := decodeBoth(&slowPath{o: &Options{}}, LinkRaw, c.data); got != c.want {
+		if got := decodeBoth(new(Decoder), LinkRaw, c.data); got != c.want {
 			t.Errorf("%s: got verdict %d, want %d", c.name, got, c.want)
 		}
 	}
@@ -225,11 +225,11 @@ func TestICMPErrorsQuoteSegments(t *testing.T) {
 		if c.name == "cut-by-the-capture" {
 			wire += 6
 		}
-		p := &slowPath{o: &Options{}}
+		p := new(Decoder)
 		s := tcp.Segment{Flags: tcp.SYN, Data: 7} // of the packet before
-		v := decodeFast(LinkRaw, c.data, wire, p.o, &s)
+		v := p.fast(LinkRaw, c.data, wire, &s)
 		if v == ask {
-			v = p.decodeUnguarded(LinkRaw, frame{c.data, wire}, 0, &s)
+			v = p.slowUnguarded(LinkRaw, frame{c.data, wire}, 0, &s)
 		}
 		if v != c.want {
 			t.Errorf("%s: got verdict %d, want %d", c.name, v, c.want)
@@ -253,10 +253,8 @@ func TestICMPErrorsQuoteSegments(t *testing.T) {
 
 // Should a decoder crash after all, it costs one packet.
 func TestCrashesAreUndecodable(t *testing.T) {
-	var s tcp.Segment
-	p := &slowPath{} // without options, which a tunnel asks for
 	ip := inIPv4Proto(protoGRE, make([]byte, 40))
-	if v := p.decode(LinkRaw, frame{ip, len(ip)}, 0, &s); v != undecodable {
+	if v := new(Decoder).Decode(LinkRaw, ip, len(ip), 0, nil); v != undecodable { // without a Segment to be filled in
 		t.Errorf("got verdict %d", v)
 	}
 }

@@ -111,14 +111,14 @@ func TestDecode(t *testing.T) {
 				b = b[:c.cut]
 			}
 			var got tcp.Segment
-			if v := decodeFast(c.link, b, wire, &Options{}, &got); v != isTCP {
+			if v := new(Decoder).fast(c.link, b, wire, &got); v != isTCP {
 				t.Fatalf("got verdict %d", v)
 			}
 			if got != c.want {
 				t.Errorf("got  %+v\nwant %+v", got, c.want)
 			}
-			p := slowPath{o: &Options{}}
-			if v := p.decodeUnguarded(c.link, frame{b, wire}, 0, &got); v != isTCP || got != c.want {
+			var p Decoder
+			if v := p.slowUnguarded(c.link, frame{b, wire}, 0, &got); v != isTCP || got != c.want {
 				t.Errorf("slow path: got verdict %d, %+v\nwant %+v", v, got, c.want)
 			}
 		})
@@ -163,18 +163,18 @@ func TestWhatIsNoSegment(t *testing.T) {
 		{"nine-tags", LinkEthernet, appendAll(inFrame(typeVLAN, nil), strings.Repeat("\x00\x01\x81\x00", 8), inTag(typeIPv4, inIPv4(segment))), undecodable},
 		{"unknown-link-type", 147, inIPv4(segment), undecodable},
 	} {
-		if got := decodeBoth(&slowPath{o: &Options{}}, c.link, c.data); got != c.want {
+		if got := decodeBoth(new(Decoder), c.link, c.data); got != c.want {
 			t.Errorf("%s: got verdict %d, want %d", c.name, got, c.want)
 		}
 	}
 }
 
 // decodeBoth decodes a packet as a Source does.
-func decodeBoth(p *slowPath, link LinkType, data []byte) verdict {
+func decodeBoth(p *Decoder, link LinkType, data []byte) verdict {
 	var s tcp.Segment
-	v := decodeFast(link, data, len(data), p.o, &s)
+	v := p.fast(link, data, len(data), &s)
 	if v == ask {
-		v = p.decodeUnguarded(link, frame{data, len(data)}, p.now, &s)
+		v = p.slowUnguarded(link, frame{data, len(data)}, p.now, &s)
 	}
 	return v
 }
@@ -241,11 +241,11 @@ func TestLengthsComeFromTheHeaders(t *testing.T) {
 		{"jumbogram", jumbo, 1068, 40 + 8 + 20 + 70000, 70000},
 	} {
 		var s tcp.Segment
-		p := slowPath{o: &Options{}}
-		if v := p.decodeUnguarded(LinkRaw, frame{c.data[:c.have], c.wire}, 0, &s); v != isTCP || s.Data != c.want {
+		var p Decoder
+		if v := p.slowUnguarded(LinkRaw, frame{c.data[:c.have], c.wire}, 0, &s); v != isTCP || s.Data != c.want {
 			t.Errorf("%s: slow path: got verdict %d, %d octets, want %d", c.name, v, s.Data, c.want)
 		}
-		if v := decodeFast(LinkRaw, c.data[:c.have], c.wire, &Options{}, &s); v != ask && (v != isTCP || s.Data != c.want) {
+		if v := new(Decoder).fast(LinkRaw, c.data[:c.have], c.wire, &s); v != ask && (v != isTCP || s.Data != c.want) {
 			t.Errorf("%s: got verdict %d, %d octets, want %d", c.name, v, s.Data, c.want)
 		}
 	}
@@ -289,7 +289,7 @@ func TestChecksums(t *testing.T) {
 		} {
 			set(c.sent)
 			var s tcp.Segment
-			if v := decodeFast(LinkRaw, ip, len(ip), &Options{}, &s); v != isTCP || s.Sum != c.want {
+			if v := new(Decoder).fast(LinkRaw, ip, len(ip), &s); v != isTCP || s.Sum != c.want {
 				t.Errorf("%s: got verdict %d, sum %d, want %d", c.name, v, s.Sum, c.want)
 			}
 		}
@@ -300,7 +300,7 @@ func TestChecksumsOfDataOnlyOnRequest(t *testing.T) {
 	ip := inIPv4(tcpSegment(1, 0x10, nil, []byte("data")))
 	for verify, want := range map[bool]tcp.Sum{false: tcp.SumUnchecked, true: tcp.SumBad} {
 		var s tcp.Segment
-		if decodeFast(LinkRaw, ip, len(ip), &Options{VerifyChecksums: verify}, &s); s.Sum != want {
+		if NewDecoder(DecodeOptions{VerifyChecksums: verify}).fast(LinkRaw, ip, len(ip), &s); s.Sum != want {
 			t.Errorf("verify %v: got %d, want %d", verify, s.Sum, want)
 		}
 	}
@@ -308,11 +308,11 @@ func TestChecksumsOfDataOnlyOnRequest(t *testing.T) {
 
 func TestFastPathDoesNotAllocate(t *testing.T) {
 	var s tcp.Segment
-	o := &Options{VerifyChecksums: true}
+	p := NewDecoder(DecodeOptions{VerifyChecksums: true})
 	for name, text := range map[string]string{"syn": syn4, "data": "000000000000 000000000000 86dd" + data6} {
 		b := octets(t, text)
 		if n := testing.AllocsPerRun(100, func() {
-			if decodeFast(LinkEthernet, b, len(b), o, &s) != isTCP {
+			if p.fast(LinkEthernet, b, len(b), &s) != isTCP {
 				t.Fatal("not decoded")
 			}
 		}); n != 0 {
@@ -322,11 +322,11 @@ func TestFastPathDoesNotAllocate(t *testing.T) {
 }
 
 func TestSlowPathDoesNotAllocateWithoutFragments(t *testing.T) {
-	p := &slowPath{o: &Options{}}
+	p := new(Decoder)
 	var s tcp.Segment
 	b := inFrame(typeMPLS, appendAll(nil, uint32(16<<12|0x100), inIPv6Next(protoDestOpts, appendAll(nil, uint8(protoTCP), uint8(0), "\x01\x04\x00\x00\x00\x00", tcpSegment(1, 0x10, nil, nil)))))
 	if n := testing.AllocsPerRun(100, func() {
-		if p.decode(LinkEthernet, frame{b, len(b)}, 0, &s) != isTCP {
+		if p.slow(LinkEthernet, frame{b, len(b)}, 0, &s) != isTCP {
 			t.Fatal("not decoded")
 		}
 	}); n > 0 {
@@ -335,7 +335,7 @@ func TestSlowPathDoesNotAllocateWithoutFragments(t *testing.T) {
 }
 
 func TestPayloadIsHashedOnRequestWhereItIsWhole(t *testing.T) {
-	hashed := func(o *Options, payload string, cut int, spoil bool) uint64 {
+	hashed := func(p *Decoder, payload string, cut int, spoil bool) uint64 {
 		ip := inIPv4(tcpSegment(1, 0x10, nil, []byte(payload)))
 		segment := ip[ipv4Size:]
 		copy(segment[16:18], []byte{0, 0})
@@ -345,21 +345,21 @@ func TestPayloadIsHashedOnRequestWhereItIsWhole(t *testing.T) {
 			segment[16] ^= 0x55
 		}
 		var s tcp.Segment
-		if v := decodeFast(LinkRaw, ip[:len(ip)-cut], len(ip), o, &s); v != isTCP {
+		if v := p.fast(LinkRaw, ip[:len(ip)-cut], len(ip), &s); v != isTCP {
 			t.Fatalf("%q: verdict %d", payload, v)
 		}
 		return s.Payload
 	}
-	o := &Options{Payload: true}
-	one := hashed(o, "one", 0, false)
-	if one == 0 || one != hashed(o, "one", 0, false) || one == hashed(o, "two", 0, false) {
+	p := NewDecoder(DecodeOptions{Payload: true})
+	one := hashed(p, "one", 0, false)
+	if one == 0 || one != hashed(p, "one", 0, false) || one == hashed(p, "two", 0, false) {
 		t.Errorf("equal octets must have equal hashes, and others others: got %d", one)
 	}
 	for name, got := range map[string]uint64{
-		"not asked for": hashed(&Options{}, "one", 0, false),
-		"cut":           hashed(o, "one", 1, false),
-		"corrupt":       hashed(o, "one", 0, true),
-		"none":          hashed(o, "", 0, false),
+		"not asked for": hashed(new(Decoder), "one", 0, false),
+		"cut":           hashed(p, "one", 1, false),
+		"corrupt":       hashed(p, "one", 0, true),
+		"none":          hashed(p, "", 0, false),
 	} {
 		if got != 0 {
 			t.Errorf("%s: got %d, want 0", name, got)

@@ -11,20 +11,20 @@ import (
 // defragmenter feeds fragments and says what comes of each.
 type defragmenter struct {
 	t testing.TB
-	p slowPath
+	p Decoder
 }
 
 func newDefragmenter(t testing.TB) *defragmenter {
-	return &defragmenter{t: t, p: slowPath{o: &Options{VerifyChecksums: true}}}
+	return &defragmenter{t: t, p: Decoder{o: DecodeOptions{VerifyChecksums: true}}}
 }
 
 // feed decodes a packet, captured that long after the first. The segment is
 // zero where there is none.
 func (d *defragmenter) feed(after time.Duration, ip []byte, wire int) (tcp.Segment, verdict) {
 	var s tcp.Segment
-	v := decodeFast(LinkRaw, ip, wire, d.p.o, &s)
+	v := d.p.fast(LinkRaw, ip, wire, &s)
 	if v == ask {
-		v = d.p.decodeUnguarded(LinkRaw, frame{ip, wire}, tcp.Time(time.Hour+after), &s)
+		v = d.p.slowUnguarded(LinkRaw, frame{ip, wire}, tcp.Time(time.Hour+after), &s)
 	}
 	if v != isTCP {
 		s = tcp.Segment{}
@@ -50,7 +50,7 @@ func pieces(segment []byte, size int) [][]byte {
 func (d *defragmenter) whole(s tcp.Segment, segment []byte) {
 	d.t.Helper()
 	want := tcp.Segment{}
-	v := decodeFast(LinkRaw, inIPv4(segment), 20+len(segment), d.p.o, &want)
+	v := d.p.fast(LinkRaw, inIPv4(segment), 20+len(segment), &want)
 	want.Fragment = true
 	if v != isTCP || s != want {
 		d.t.Errorf("got  %+v\nwant %+v", s, want)

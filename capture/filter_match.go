@@ -1,5 +1,7 @@
 package capture
 
+import "encoding/binary"
+
 // A filterTest is one thing to find out about a packet.
 type filterTest struct {
 	kind      testKind
@@ -162,7 +164,7 @@ func (v *filterView) u16(at int) uint32 {
 		v.cut = true
 		return 0
 	}
-	return uint32(be16(v.data[at:]))
+	return uint32(binary.BigEndian.Uint16(v.data[at:]))
 }
 
 func (v *filterView) u32(at int) uint32 {
@@ -170,7 +172,7 @@ func (v *filterView) u32(at int) uint32 {
 		v.cut = true
 		return 0
 	}
-	return be32(v.data[at:])
+	return binary.BigEndian.Uint32(v.data[at:])
 }
 
 // network returns where the network header begins, behind so many VLAN tags.
@@ -415,7 +417,7 @@ func (v *filterView) findTCP() bool {
 	}
 	next := v.u8(at + 6)
 	at += ipv6Size
-	for range maxExtensions {
+	for range MaxExtensions {
 		switch next {
 		case protoTCP:
 			v.tcp = at

@@ -29,15 +29,6 @@ var filterFlags = map[string]uint32{
 	"ack": 0x10, "urg": 0x20, "ece": 0x40, "cwr": 0x80,
 }
 
-// What filters name and decoding has no need of.
-const (
-	typeARP      = 0x0806
-	typeRARP     = 0x8035
-	typeLoopback = 0x9000
-
-	protoSCTP = 132
-)
-
 // A filterProto is a protocol that a primitive can begin with.
 type filterProto struct {
 	name      string

@@ -28,7 +28,7 @@ const (
 
 // icmp reads an ICMP or ICMPv6 message and, if it is an error about a TCP
 // segment, fills in the Segment.
-func (p *slowPath) icmp(f frame, n *network, v6 bool) verdict {
+func (p *Decoder) icmp(f frame, n *network, v6 bool) verdict {
 	if len(f.data) == 0 { // most messages are no errors
 		return notTCP
 	}
@@ -100,7 +100,7 @@ func quotedTCP(f frame) (src, dst netip.Addr, header []byte, v verdict) {
 
 // quotedExtensions passes over the extension headers of a quoted IPv6 packet.
 func quotedExtensions(proto uint8, f frame, ok bool) (uint8, frame, bool) {
-	for range maxExtensions {
+	for range MaxExtensions {
 		if !ok || len(f.data) < quoteSize {
 			return proto, f, ok
 		}

@@ -86,7 +86,7 @@ type Live struct {
 	options LiveOptions
 	tap     tap
 	stats   Stats
-	slow    slowPath
+	decoder *Decoder
 	record  record
 	segment tcp.Segment
 	newest  tcp.Time // of the last packet, which need not be the latest
@@ -106,8 +106,7 @@ func OpenLive(o LiveOptions) (*Live, error) {
 	if o.Buffer <= 0 {
 		o.Buffer = defaultBuffer
 	}
-	l := &Live{options: o}
-	l.slow.o = &l.options.Options
+	l := &Live{options: o, decoder: o.decoder()}
 	var err error
 	switch {
 	case o.Stream != nil:
@@ -220,7 +219,8 @@ func (l *Live) take(r *record) (verdict, error) {
 	}
 	st.count(r)
 	l.newest = r.time
-	v := st.decode(r, &l.slow, &l.segment)
+	v := l.decoder.Decode(r.link, r.data, r.wire, r.time, &l.segment)
+	st.countDecoded(v, &l.segment)
 	l.segment.Time, l.segment.Packet = r.time, st.Packets
 	if l.file != nil {
 		return v, l.file.write(l, r)

@@ -45,8 +45,7 @@ func TestTimesWhenTheClockIsSet(t *testing.T) {
 	} {
 		t.Run(c.claim, func(t *testing.T) {
 			clock := &setClock{}
-			l := &Live{tap: clock}
-			l.slow.o = &l.options.Options
+			l := &Live{tap: clock, decoder: new(Decoder)}
 			for i, p := range c.packets {
 				clock.by = p.set
 				r := record{time: begin.Add(p.stamp), link: LinkRaw}

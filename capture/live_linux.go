@@ -335,7 +335,7 @@ func (g *ring) fill(r *record, p int) (ok bool) {
 	default:
 		wire -= network - mac
 		mac, end = network, max(end, network)
-		switch be16(sender[2:]) {
+		switch binary.BigEndian.Uint16(sender[2:]) {
 		case typeIPv4, typeIPv6:
 			r.link = LinkRaw
 		default:

@@ -54,13 +54,13 @@ func newStream(name string, lag time.Duration, cancel func()) *stream {
 func newStreamTap(name string, r io.Reader, cancel func()) tap {
 	s := newStream(name, streamLag, cancel)
 	go s.pump(func() (func(*record) error, error) {
-		in := &input{name: name, path: "-"}
-		if err := in.start(r); err != nil {
+		in, err := NewReader(r, name, "-")
+		if err != nil {
 			return nil, err
 		}
 		return func(r *record) error {
-			err := in.format.next(r)
-			s.lost.Store(in.format.drops())
+			err := in.Next(r)
+			s.lost.Store(in.Drops())
 			return err
 		}, nil
 	})

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/bits"
 
@@ -40,7 +41,7 @@ const (
 
 // isPcap reports whether a file beginning with these 4 octets is a pcap file.
 func isPcap(b []byte) bool {
-	switch m := be32(b); m {
+	switch m := binary.BigEndian.Uint32(b); m {
 	case pcapMicro, pcapNano, pcapModified:
 		return true
 	default:
@@ -56,7 +57,7 @@ func newPcapFile(w *window) (*pcapFile, error) {
 		return nil, err
 	}
 	f := &pcapFile{w: w, tick: 1000, headerSize: 16}
-	magic := be32(h)
+	magic := binary.BigEndian.Uint32(h)
 	if f.order.big = magic == pcapMicro || magic == pcapNano || magic == pcapModified; !f.order.big {
 		magic = bits.ReverseBytes32(magic)
 	}

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math"
@@ -139,7 +140,7 @@ func (f *pcapngFile) section() error {
 	if err != nil {
 		return cut(err)
 	}
-	f.order.big = be32(b[8:]) == byteOrderMagic
+	f.order.big = binary.BigEndian.Uint32(b[8:]) == byteOrderMagic
 	if f.order.u32(b[8:]) != byteOrderMagic {
 		return corrupt("a section without a byte order")
 	}

@@ -19,23 +19,6 @@ type record struct {
 	device int // of a live capture: the interface, as the tap numbers it
 }
 
-// A format reads the records of one capture file.
-type format interface {
-	// next reads the next record. The error is io.EOF after the last, a
-	// *damage if the file goes no further although it should, and anything
-	// else if it could not be read.
-	next(*record) error
-
-	// drops is how many packets the capturing hosts say that they lost, as
-	// far as the file was read.
-	drops() int64
-
-	// ended is when the file says, as far as it was read, that the capture
-	// ended: later than its last packet, if all was quiet by then. 0: it does
-	// not say.
-	ended() tcp.Time
-}
-
 // damage says that a file is cut off or corrupt from some point on. What came
 // before is good.
 type damage struct {
@@ -89,6 +72,3 @@ func (o byteOrder) u64(b []byte) uint64 {
 	}
 	return v
 }
-
-func be16(b []byte) uint16 { return binary.BigEndian.Uint16(b) }
-func be32(b []byte) uint32 { return binary.BigEndian.Uint32(b) }

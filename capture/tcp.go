@@ -116,14 +116,14 @@ func checkTCP(segment []byte, src, dst netip.Addr) tcp.Sum {
 
 // hash hashes the payload of a whole TCP segment: 0 if there is none, or if the
 // checksum is wrong. It is seeded, so that traffic cannot choose its collisions.
-func (o *Options) hash(segment []byte, header int, src, dst netip.Addr) uint64 {
+func (p *Decoder) hash(segment []byte, header int, src, dst netip.Addr) uint64 {
 	if header == len(segment) || checkTCP(segment, src, dst) == tcp.SumBad {
 		return 0
 	}
-	if o.seed == (maphash.Seed{}) {
-		o.seed = maphash.MakeSeed()
+	if p.seed == (maphash.Seed{}) {
+		p.seed = maphash.MakeSeed()
 	}
-	return max(1, maphash.Bytes(o.seed, segment[header:]))
+	return max(1, maphash.Bytes(p.seed, segment[header:]))
 }
 
 // addOctets adds b to a ones' complement sum that is not folded yet

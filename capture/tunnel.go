@@ -4,8 +4,6 @@ import "encoding/binary"
 
 // Tunnels in IP. None is entered with Options.Outer.
 
-const protoEtherIP = 97
-
 // UDP ports at which tunnels are looked for.
 const (
 	portVXLAN      = 4789 // RFC 7348
@@ -24,7 +22,7 @@ func isTunnel(f frame) bool {
 
 const udpSize = 8
 
-func (p *slowPath) udp(f frame) verdict {
+func (p *Decoder) udp(f frame) verdict {
 	rest, ok := f.after(udpSize)
 	if !ok {
 		// A datagram without its ports says nothing; most are no tunnel.
@@ -43,7 +41,7 @@ func (p *slowPath) udp(f frame) verdict {
 }
 
 // vxlan reads a VXLAN header (RFC 7348 §5).
-func (p *slowPath) vxlan(f frame) verdict {
+func (p *Decoder) vxlan(f frame) verdict {
 	const validID = 0x08
 	rest, ok := f.after(8)
 	if !ok {
@@ -56,7 +54,7 @@ func (p *slowPath) vxlan(f frame) verdict {
 }
 
 // geneve reads a Geneve header and its options (RFC 8926 §3.4).
-func (p *slowPath) geneve(f frame) verdict {
+func (p *Decoder) geneve(f frame) verdict {
 	if len(f.data) < 8 {
 		return undecodable
 	}
@@ -72,7 +70,7 @@ func (p *slowPath) geneve(f frame) verdict {
 
 // gre reads a GRE header (RFC 2784, RFC 2890). Version 1 (PPTP) and source
 // routing (RFC 1701) are not followed.
-func (p *slowPath) gre(f frame) verdict {
+func (p *Decoder) gre(f frame) verdict {
 	const (
 		hasChecksum, hasRouting, hasKey, hasSequence = 0x8000, 0x4000, 0x2000, 0x1000
 		version                                      = 0x0007
@@ -109,7 +107,7 @@ func (p *slowPath) gre(f frame) verdict {
 }
 
 // erspan3 reads the header of a mirrored frame, which may have a subheader.
-func (p *slowPath) erspan3(f frame) verdict {
+func (p *Decoder) erspan3(f frame) verdict {
 	if len(f.data) < 12 {
 		return undecodable
 	}
@@ -121,7 +119,7 @@ func (p *slowPath) erspan3(f frame) verdict {
 }
 
 // etherIP reads an EtherIP header (RFC 3378 §3).
-func (p *slowPath) etherIP(f frame) verdict {
+func (p *Decoder) etherIP(f frame) verdict {
 	if len(f.data) < 2 {
 		return undecodable
 	}
@@ -132,7 +130,7 @@ func (p *slowPath) etherIP(f frame) verdict {
 }
 
 // tunnelled reads what a tunnel header's Ethernet type names.
-func (p *slowPath) tunnelled(kind uint16, f frame) verdict {
+func (p *Decoder) tunnelled(kind uint16, f frame) verdict {
 	if kind < minType {
 		return notTCP
 	}
