@@ -289,7 +289,7 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 			if !yield(s.segment, nil) {
 				return false, nil
 			}
-		case !r.link.known():
+		case !Reads(r.link):
 			unknown++
 		}
 	}

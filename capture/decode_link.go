@@ -5,6 +5,18 @@ import "encoding/binary"
 // Link layers. Each method reads one header and passes on what is behind it.
 // A header that is cut makes the packet undecodable: TCP may have been behind.
 
+// Reads reports whether packets of a link type can be decoded at all.
+func Reads(link LinkType) bool {
+	switch link {
+	case LinkNull, LinkEthernet, LinkPPP, LinkRawBSD, LinkRawOpenBSD, LinkPPPHDLC,
+		LinkPPPoE, LinkATM, LinkRaw, LinkCiscoHDLC, LinkWiFi, LinkLoop, LinkLinuxSLL,
+		LinkPFLog, LinkRadiotap, LinkPPI, LinkPPPWithDir, LinkMPLS, LinkIPv4,
+		LinkIPv6, LinkNFLog, LinkNetAnalyzer, LinkPktap, LinkLinuxSLL2:
+		return true
+	}
+	return false
+}
+
 func (p *Decoder) link(link LinkType, f frame) verdict {
 	switch link {
 	case LinkEthernet:

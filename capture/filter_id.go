@@ -98,10 +98,10 @@ func (p *filterParser) etherHost(q qualifiers, t *filterToken) (*filterNode, *fi
 	case q.proto == nil || q.proto.etherType != 0 || q.proto.over != 0:
 		return nil, faultAt(t.offset, `%s is an Ethernet address: write "ether host", "ether src" or "ether dst" before it`, t.quoted())
 	}
-	test := filterTest{kind: testEtherHost, dir: q.dir}
-	test.addr[0] = uint32(binary.BigEndian.Uint16(t.addr[0:]))
-	test.addr[1] = binary.BigEndian.Uint32(t.addr[2:])
-	return leaf(test), nil
+	want := filterTest{kind: testEtherHost, dir: q.dir}
+	want.addr[0] = uint32(binary.BigEndian.Uint16(t.addr[0:]))
+	want.addr[1] = binary.BigEndian.Uint32(t.addr[2:])
+	return leaf(want), nil
 }
 
 // networks returns the protocols of the network layer that an address under
@@ -172,9 +172,9 @@ func (p *filterParser) netIPv4(q qualifiers, kind string, t *filterToken) (*filt
 		return nil, faultAt(t.offset, "%s has bits set beyond the length of the network: the network is %s",
 			t.quoted(), ipv4String(addr&mask))
 	}
-	test := filterTest{kind: testIPv4, depth: p.tags, dir: q.dir, on: on}
-	test.addr[0], test.mask[0] = addr, mask
-	return leaf(test), nil
+	want := filterTest{kind: testIPv4, depth: p.tags, dir: q.dir, on: on}
+	want.addr[0], want.mask[0] = addr, mask
+	return leaf(want), nil
 }
 
 func ipv4String(addr uint32) string {
@@ -203,12 +203,12 @@ func (p *filterParser) netIPv6(q qualifiers, kind string, t *filterToken) (*filt
 		return nil, faultAt(t.offset, "%s has bits set beyond the length of the network: the network is %s",
 			t.quoted(), prefix.Addr())
 	}
-	test := filterTest{kind: testIPv6, depth: p.tags, dir: q.dir}
-	for i := range test.addr {
-		test.addr[i] = binary.BigEndian.Uint32(t.addr[4*i:])
-		test.mask[i] = ^uint32(0) << (32 - min(32, max(0, bits-32*i)))
+	want := filterTest{kind: testIPv6, depth: p.tags, dir: q.dir}
+	for i := range want.addr {
+		want.addr[i] = binary.BigEndian.Uint32(t.addr[4*i:])
+		want.mask[i] = ^uint32(0) << (32 - min(32, max(0, bits-32*i)))
 	}
-	return leaf(test), nil
+	return leaf(want), nil
 }
 
 // transports returns the transports that ports under these qualifiers are

@@ -111,7 +111,7 @@ func lexToken(s string, offset int) (filterToken, int, *filterFault) {
 	for _, r := range s {
 		return t, 0, faultAt(offset, "%q has no meaning here", r)
 	}
-	panic("capture: lexToken of nothing")
+	panic("filter: lexToken of nothing")
 }
 
 func isAlnum(c byte) bool {

@@ -262,17 +262,17 @@ func isKeyword(s string) bool {
 // abbreviation reads the name of a protocol that stands alone.
 func (p *filterParser) abbreviation(proto *filterProto) (*filterNode, *filterFault) {
 	t := p.next()
-	test := filterTest{kind: testProto, depth: p.tags, num: proto.number, on: proto.over}
+	want := filterTest{kind: testProto, depth: p.tags, num: proto.number, on: proto.over}
 	switch {
 	case proto.etherType != 0:
-		test.kind, test.num = testType, uint32(proto.etherType)
+		want.kind, want.num = testType, uint32(proto.etherType)
 	case proto.over == 0:
 		return nil, faultAt(t.offset, `%s must be followed by "src", "dst", "host", "proto" or "["`, t.quoted())
 	}
 	if bad := p.peek(); bad.kind == tokenWord && slices.Contains(filterRefused, bad.text) {
 		return nil, faultAt(bad.offset, "%s is not supported", bad.quoted())
 	}
-	return leaf(test), nil
+	return leaf(want), nil
 }
 
 func leaf(t filterTest) *filterNode { return &filterNode{test: t} }
@@ -327,7 +327,7 @@ func (p *filterParser) direction() filterDir {
 // vlan reads "vlan", with or without a number, and steps over a tag.
 func (p *filterParser) vlan() (*filterNode, *filterFault) {
 	word := p.next()
-	test := filterTest{kind: testVLAN, depth: p.tags, num: anyVLAN}
+	want := filterTest{kind: testVLAN, depth: p.tags, num: anyVLAN}
 	parens := 0
 	for p.after(parens).is("(") {
 		parens++
@@ -336,7 +336,7 @@ func (p *filterParser) vlan() (*filterNode, *filterFault) {
 		if t.number > 4095 {
 			return nil, faultAt(t.offset, "a VLAN number is at most 4095")
 		}
-		test.num = t.number
+		want.num = t.number
 		p.at += parens + 1
 		for range parens {
 			if t := p.peek(); !p.take(")") {
@@ -347,7 +347,7 @@ func (p *filterParser) vlan() (*filterNode, *filterFault) {
 	if p.tags++; p.tags > filterMaxTags {
 		return nil, faultAt(word.offset, `"vlan" is used more than %d times`, filterMaxTags)
 	}
-	return leaf(test), nil
+	return leaf(want), nil
 }
 
 // lessGreater reads "less" or "greater", which include the number they name.

@@ -34,18 +34,6 @@ const (
 	LinkLinuxSLL2   LinkType = 276 // Linux cooked capture, version 2
 )
 
-// known reports whether packets of this link type can be decoded at all.
-func (l LinkType) known() bool {
-	switch l {
-	case LinkNull, LinkEthernet, LinkPPP, LinkRawBSD, LinkRawOpenBSD, LinkPPPHDLC,
-		LinkPPPoE, LinkATM, LinkRaw, LinkCiscoHDLC, LinkWiFi, LinkLoop, LinkLinuxSLL,
-		LinkPFLog, LinkRadiotap, LinkPPI, LinkPPPWithDir, LinkMPLS, LinkIPv4,
-		LinkIPv6, LinkNFLog, LinkNetAnalyzer, LinkPktap, LinkLinuxSLL2:
-		return true
-	}
-	return false
-}
-
 // String returns the name that tcpdump gives the link type (its DLT_ name
 // without the prefix), or its number where it has none here.
 func (l LinkType) String() string {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -12,20 +11,16 @@ import (
 
 // Live captures. What a Source is to files, a Live is to interfaces and to
 // captures that are being written: it hands out the segments as they come, and
-// between them it says how far time has come without one. Its taps are
-//
-//	live_linux.go   interfaces of Linux: a ring that the kernel fills (AF_PACKET)
-//	live_pcap.go    interfaces through libpcap (-tags libpcap) and, on Windows, wpcap.dll
-//	live_bsd.go     interfaces of the BSDs and macOS: /dev/bpf
-//	live_stream.go  a capture on a pipe, and a file that grows
+// between them it says how far time has come without one. Package live has what
+// the packets come from.
 
 // LiveOptions say what is captured, and how. One of Interfaces, Stream and
 // Follow is set. Of Options, Until and Stdin have no effect.
 type LiveOptions struct {
 	Options
-	Interfaces []string // names; "any" is all there are
-	Stream     *os.File // a capture that is read as it comes; left open
-	Follow     string   // a capture file that is read as it grows
+	Interfaces []string  // names; "any" is all there are
+	Stream     io.Reader // a capture that is read as it comes; left open, and Close does not end a Read that blocks
+	Follow     string    // a capture file that is read as it grows
 
 	Snap    int  // how many octets are taken of a packet; 0: all
 	Buffer  int  // octets of the kernel's buffer; 0: 32 MiB
@@ -37,12 +32,6 @@ type LiveOptions struct {
 	Notice func(string)
 }
 
-// ErrNotPermitted says that the process may not capture.
-var ErrNotPermitted = errors.New("not permitted to capture")
-
-// ErrNoInterface says that there is no interface of that name.
-var ErrNoInterface = errors.New("no such interface")
-
 const (
 	// maxSnap is more than any packet has.
 	maxSnap = 1 << 18
@@ -51,34 +40,6 @@ const (
 	// can send.
 	defaultBuffer = 32 << 20
 )
-
-// A tap is where the packets of a Live come from.
-type tap interface {
-	// next reads the next record. It returns false without an error once before
-	// it waits, when the deadline has passed, and when it was woken; idle then
-	// says that all that had come was read. At the end of what there is the error
-	// is io.EOF.
-	next(r *record, deadline time.Time) (ok, idle bool, err error)
-
-	// taken is when the newest record was taken from the system, at the earliest.
-	taken() time.Time
-
-	// lag bounds how long a packet is on its way from its time stamp to next.
-	lag() time.Duration
-
-	// set is how far the clock that stamps the packets was set forward since the
-	// capture began, or back, below 0. It is 0 where nobody knows.
-	set() time.Duration
-
-	// drops is how many packets were lost so far for want of room or time.
-	drops() int64
-
-	// device names the interface that a record came from.
-	device(index int) string
-
-	wake()
-	close() error
-}
 
 // A Live reads packets as they come. Its methods are for one goroutine, but
 // for Wake.
@@ -110,11 +71,13 @@ func OpenLive(o LiveOptions) (*Live, error) {
 	var err error
 	switch {
 	case o.Stream != nil:
-		l.tap = newStreamTap("standard input", o.Stream, func() {})
+		l.tap = ReadStream("standard input", o.Stream)
 	case o.Follow != "":
-		l.tap, err = followTap(o.Follow)
+		l.tap, err = FollowFile(o.Follow)
 	default:
-		l.tap, err = openInterfaces(&l.options)
+		l.tap, err = OpenInterfaces(InterfaceOptions{
+			Interfaces: o.Interfaces, Snap: o.Snap, Buffer: o.Buffer, Promisc: o.Promisc, Filter: o.Filter, Notice: o.Notice,
+		})
 	}
 	if err != nil {
 		return nil, err
@@ -293,6 +256,3 @@ func (l *Live) Close() error {
 	}
 	return errors.Join(err, l.tap.close())
 }
-
-// anyInterface names all interfaces.
-const anyInterface = "any"

@@ -27,8 +27,8 @@ const (
 	bpfBuffer   = 512 << 10
 )
 
-// openInterfaces opens a bpf device for each interface.
-func openInterfaces(o *LiveOptions) (tap, error) {
+// OpenInterfaces opens a bpf device for each interface.
+func OpenInterfaces(o InterfaceOptions) (tap, error) {
 	var sniffers []*bsdbpf.BPFSniffer
 	var readers sync.WaitGroup
 	s := newStream(strings.Join(o.Interfaces, ", "), bpfLag, func() {
@@ -71,7 +71,7 @@ func openInterfaces(o *LiveOptions) (tap, error) {
 
 // openBPF opens the first device that is free. The package panics where there
 // is none.
-func openBPF(name string, o *LiveOptions) (b *bsdbpf.BPFSniffer, err error) {
+func openBPF(name string, o InterfaceOptions) (b *bsdbpf.BPFSniffer, err error) {
 	defer func() {
 		if recover() != nil {
 			b, err = nil, fmt.Errorf("%s: there is no /dev/bpf to be had", name)
@@ -106,9 +106,7 @@ func (s *stream) readBPF(b *bsdbpf.BPFSniffer, link LinkType, device int) {
 			continue
 		}
 		r := record{data: data, wire: info.Length, time: tcp.Time(info.Timestamp.UnixNano()), link: link, device: device}
-		select {
-		case s.records <- r:
-		case <-s.stop:
+		if !s.put(r) {
 			return
 		}
 	}

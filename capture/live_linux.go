@@ -66,7 +66,7 @@ const (
 
 // A ring is the tap of Linux.
 type ring struct {
-	options *LiveOptions
+	options InterfaceOptions
 	fd      int
 	bell    int // an eventfd: it was woken
 	mem     []byte
@@ -98,8 +98,8 @@ type watched struct {
 
 var native = binary.NativeEndian
 
-// openInterfaces opens the ring.
-func openInterfaces(o *LiveOptions) (tap, error) {
+// OpenInterfaces opens the ring.
+func OpenInterfaces(o InterfaceOptions) (tap, error) {
 	g := &ring{options: o, fd: -1, bell: -1, names: map[int]string{}, boot: bootTime(), looked: time.Now()}
 	if err := g.open(); err != nil {
 		g.close()

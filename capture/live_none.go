@@ -7,7 +7,7 @@ import (
 	"runtime"
 )
 
-// openInterfaces has nothing to open on this system.
-func openInterfaces(*LiveOptions) (tap, error) {
+// OpenInterfaces has nothing to open on this system.
+func OpenInterfaces(InterfaceOptions) (tap, error) {
 	return nil, fmt.Errorf("this build cannot capture on interfaces (%s/%s); pipe a capture in: tcpdump -U -w - | tcpwatch live -i -", runtime.GOOS, runtime.GOARCH)
 }

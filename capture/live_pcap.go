@@ -29,8 +29,8 @@ const (
 	pcapCounts = 1 << 14
 )
 
-// openInterfaces opens the interfaces through libpcap.
-func openInterfaces(o *LiveOptions) (tap, error) {
+// OpenInterfaces opens the interfaces through libpcap.
+func OpenInterfaces(o InterfaceOptions) (tap, error) {
 	var handles []*libpcap.Handle
 	var readers sync.WaitGroup
 	s := newStream(strings.Join(o.Interfaces, ", "), pcapLag, func() {
@@ -62,7 +62,7 @@ func openInterfaces(o *LiveOptions) (tap, error) {
 	return s, nil
 }
 
-func openPcap(name string, o *LiveOptions) (*libpcap.Handle, error) {
+func openPcap(name string, o InterfaceOptions) (*libpcap.Handle, error) {
 	h, err := libpcap.NewInactiveHandle(name)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -110,9 +110,7 @@ func (s *stream) readPcap(h *libpcap.Handle, device int) error {
 		default:
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		select {
-		case s.records <- r:
-		case <-s.stop:
+		if !s.put(r) {
 			return nil
 		}
 	}

@@ -49,9 +49,12 @@ func newStream(name string, lag time.Duration, cancel func()) *stream {
 	}
 }
 
-// newStreamTap reads a capture, pcap or pcapng, from r. cancel ends a Read that
-// blocks, if that can be.
-func newStreamTap(name string, r io.Reader, cancel func()) tap {
+// ReadStream reads a capture, pcap or pcapng, from r, which is left open. Errors
+// call it by the name. Close does not end a Read that blocks.
+func ReadStream(name string, r io.Reader) tap { return readStream(name, r, func() {}) }
+
+// readStream is ReadStream where cancel ends a Read that blocks.
+func readStream(name string, r io.Reader, cancel func()) tap {
 	s := newStream(name, streamLag, cancel)
 	go s.pump(func() (func(*record) error, error) {
 		in, err := NewReader(r, name, "-")
@@ -77,13 +80,21 @@ func (s *stream) pump(open func() (func(*record) error, error)) {
 			break
 		}
 		r.data = slices.Clone(r.data)
-		select {
-		case s.records <- r:
-		case <-s.stop:
+		if !s.put(r) {
 			return
 		}
 	}
 	s.err = err
+}
+
+// put hands over a record, and reports whether more are wanted.
+func (s *stream) put(r record) bool {
+	select {
+	case s.records <- r:
+		return true
+	case <-s.stop:
+		return false
+	}
 }
 
 func (s *stream) next(r *record, deadline time.Time) (ok, idle bool, err error) {
@@ -139,14 +150,15 @@ func (s *stream) close() error {
 	return nil
 }
 
-// followTap reads a capture file that another program still writes.
-func followTap(path string) (tap, error) {
+// FollowFile reads a capture file that another program still writes. It has no
+// end. The error says why the file cannot be opened.
+func FollowFile(path string) (tap, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	g := &growing{file: f, stop: make(chan struct{})}
-	return newStreamTap(path, g, func() { close(g.stop) }), nil
+	return readStream(path, g, func() { close(g.stop) }), nil
 }
 
 // growing reads a file that has no end: where it ends now, Read waits.
