@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -19,9 +20,9 @@ type input struct {
 	size    int64     // 0: not known, because it is no regular file
 	regular bool      // it can be closed and opened again
 
-	file   *os.File // that was opened here; nil when closed
-	reader *Reader  // nil: not open
-	first  tcp.Time // of the first packet, once lookAhead was called
+	file   *os.File     // that was opened here; nil when closed
+	reader *pcap.Reader // nil: not open
+	first  tcp.Time     // of the first packet, once lookAhead was called
 }
 
 // open opens the file, if it is one, and reads the header.
@@ -36,7 +37,7 @@ func (in *input) open() error {
 	}
 	err := in.examine(r)
 	if err == nil {
-		in.reader, err = NewReader(r, in.name, in.path)
+		in.reader, err = pcap.NewReader(r, in.name, in.path)
 	}
 	if err != nil {
 		in.close()
@@ -67,9 +68,9 @@ func (in *input) examine(r io.Reader) error {
 // ordered. A file that can be opened again is closed until it is its turn, so
 // that any number of them can be read.
 func (in *input) lookAhead() error {
-	var r record
+	var r pcap.Record
 	empty := in.reader.Next(&r) != nil
-	if in.first = r.time; empty {
+	if in.first = r.Time; empty {
 		in.first = math.MaxInt64 // the end is as good a place as any
 	}
 	if in.regular {

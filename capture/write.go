@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -36,9 +37,9 @@ const writeAt = 256 << 10
 // that a replay tells what the live run did.
 type Writer struct {
 	o       WriteOptions
-	file    *os.File // nil: none yet
-	whole   int64    // octets in the file
-	blocks  Blocks   // that are not written yet
+	file    *os.File    // nil: none yet
+	whole   int64       // octets in the file
+	blocks  pcap.Blocks // that are not written yet
 	devices []savedDevice
 	number  int      // of the newest file of the row, from 1
 	kept    []string // files of the row, the oldest first
@@ -50,7 +51,7 @@ type Writer struct {
 // A savedDevice is an interface of the present file.
 type savedDevice struct {
 	device  int
-	link    LinkType
+	link    pcap.LinkType
 	packets uint64
 }
 
@@ -80,21 +81,21 @@ func (w *Writer) create(path string) (err error) {
 }
 
 // write writes a packet of l.
-func (w *Writer) write(l *Live, r *record) error {
+func (w *Writer) write(l *Live, r *pcap.Record) error {
 	if w.file != nil && w.o.rotates() && w.full(r) {
 		if err := w.close(l, w.last); err != nil {
 			return err
 		}
 	}
 	if w.file == nil {
-		if err := w.createNext(r.time); err != nil {
+		if err := w.createNext(r.Time); err != nil {
 			return err
 		}
 	}
 	if w.first == 0 {
-		w.first = r.time
+		w.first = r.Time
 	}
-	w.last = max(w.last, r.time)
+	w.last = max(w.last, r.Time)
 	i := w.interfaceOf(l, r)
 	w.devices[i].packets++
 	w.blocks.Packet(i, r)
@@ -105,9 +106,9 @@ func (w *Writer) write(l *Live, r *record) error {
 }
 
 // full reports whether the file has no room for a packet more.
-func (w *Writer) full(r *record) bool {
-	return w.o.Size > 0 && w.first != 0 && w.whole+int64(len(w.blocks.Bytes())+len(r.data)+PacketOverhead) > w.o.Size ||
-		w.o.Every > 0 && w.first != 0 && r.time.Sub(w.first) >= w.o.Every
+func (w *Writer) full(r *pcap.Record) bool {
+	return w.o.Size > 0 && w.first != 0 && w.whole+int64(len(w.blocks.Bytes())+len(r.Data)+pcap.PacketOverhead) > w.o.Size ||
+		w.o.Every > 0 && w.first != 0 && r.Time.Sub(w.first) >= w.o.Every
 }
 
 // createNext begins the next file of the row.
@@ -127,14 +128,14 @@ func (w *Writer) createNext(t tcp.Time) error {
 
 // interfaceOf returns the number that the interface of a packet has in the file,
 // and describes it there when it is new.
-func (w *Writer) interfaceOf(l *Live, r *record) int {
+func (w *Writer) interfaceOf(l *Live, r *pcap.Record) int {
 	for i := range w.devices {
-		if w.devices[i].device == r.device && w.devices[i].link == r.link {
+		if w.devices[i].device == r.Device && w.devices[i].link == r.Link {
 			return i
 		}
 	}
-	w.devices = append(w.devices, savedDevice{device: r.device, link: r.link})
-	w.blocks.Interface(l.tap.device(r.device), r.link, l.options.Snap)
+	w.devices = append(w.devices, savedDevice{device: r.Device, link: r.Link})
+	w.blocks.Interface(l.tap.Device(r.Device), r.Link, l.options.Snap)
 	return len(w.devices) - 1
 }
 
@@ -158,7 +159,7 @@ func (w *Writer) close(l *Live, ended tcp.Time) error {
 	if w.file == nil {
 		return nil
 	}
-	lost := l.tap.drops()
+	lost := l.tap.Drops()
 	for i, d := range w.devices {
 		dropped := int64(-1)
 		if i == 0 { // which of them lost packets is not known
