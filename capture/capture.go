@@ -289,7 +289,7 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 			st.FilteredBytes += int64(r.Wire)
 			continue
 		}
-		v := s.decoder.Decode(r.Link, r.Data, r.Wire, r.Time, s.segment)
+		v := s.decoder.Decode(&r, s.segment)
 		st.countDecoded(v, s.segment)
 		s.segment.Time, s.segment.Packet = r.Time, s.frame
 		switch {

@@ -191,7 +191,7 @@ func (l *Live) take(r *pcap.Record) (decode.Verdict, error) {
 	}
 	st.count(r)
 	l.newest = r.Time
-	v := l.decoder.Decode(r.Link, r.Data, r.Wire, r.Time, &l.segment)
+	v := l.decoder.Decode(r, &l.segment)
 	st.countDecoded(v, &l.segment)
 	l.segment.Time, l.segment.Packet = r.Time, st.Packets
 	if l.file != nil {

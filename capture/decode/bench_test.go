@@ -25,10 +25,10 @@ func BenchmarkDecode(b *testing.B) {
 		{"slow", tagged, Options{}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			p := New(c.o)
+			p, r := New(c.o), pcap.Record{Data: c.data, Wire: len(c.data), Link: pcap.LinkEthernet}
 			b.ReportAllocs()
 			for b.Loop() {
-				v := p.Decode(pcap.LinkEthernet, c.data, len(c.data), 0, &s)
+				v := p.Decode(&r, &s)
 				if v != TCP {
 					b.Fatal(v)
 				}

@@ -65,14 +65,13 @@ type Decoder struct {
 // New returns a Decoder that has seen no packet.
 func New(o Options) *Decoder { return &Decoder{o: o} }
 
-// Decode reads a packet, captured at now, that begins with a header of the given
-// link type and measured wire octets, of which data was captured. If it is
-// TCP, or an ICMP error about TCP, all of s is filled in but its Time and
-// Packet; else s may hold anything. Data are neither changed nor kept.
-func (p *Decoder) Decode(link pcap.LinkType, data []byte, wire int, now tcp.Time, s *tcp.Segment) Verdict {
-	v := p.fast(link, data, wire, s)
+// Decode reads a packet. If it is TCP, or an ICMP error about TCP, all of s is
+// filled in but its Time and Packet; else s may hold anything. The record is
+// neither changed nor kept.
+func (p *Decoder) Decode(r *pcap.Record, s *tcp.Segment) Verdict {
+	v := p.fast(r.Link, r.Data, r.Wire, s)
 	if v == ask {
-		v = p.slow(link, frame{data, wire}, now, s)
+		v = p.slow(r.Link, frame{r.Data, r.Wire}, r.Time, s)
 	}
 	return v
 }
@@ -81,7 +80,7 @@ func (p *Decoder) Decode(link pcap.LinkType, data []byte, wire int, now tcp.Time
 // holds, its Time and Packet left zero. It is not ok if the packet is neither
 // TCP nor an ICMP error about TCP, or a fragment.
 func IP(packet []byte) (s tcp.Segment, ok bool) {
-	v := new(Decoder).Decode(pcap.LinkRaw, packet, len(packet), 0, &s)
+	v := new(Decoder).Decode(&pcap.Record{Data: packet, Wire: len(packet), Link: pcap.LinkRaw}, &s)
 	return s, v == TCP
 }
 

@@ -256,7 +256,7 @@ func TestICMPErrorsQuoteSegments(t *testing.T) {
 // Should a decoder crash after all, it costs one packet.
 func TestCrashesAreUndecodable(t *testing.T) {
 	ip := inIPv4Proto(inet.ProtoGRE, make([]byte, 40))
-	if v := new(Decoder).Decode(pcap.LinkRaw, ip, len(ip), 0, nil); v != Undecodable { // without a Segment to be filled in
+	if v := new(Decoder).Decode(&pcap.Record{Data: ip, Wire: len(ip), Link: pcap.LinkRaw}, nil); v != Undecodable { // without a Segment to be filled in
 		t.Errorf("got verdict %d", v)
 	}
 }
