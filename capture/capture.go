@@ -7,8 +7,13 @@
 // what it is instead; but a capture that is cut off or corrupt somewhere is
 // read up to there, and [Stats] says so.
 //
-//	file -> input.go -> window.go -> pcap.go, pcapng.go -> record
-//	record -> filter.go -> decode.go (fast) or decode_slow.go (the rest) -> Segment
+// [Open] and [OpenReader] give a Source. A [Live], which [OpenLive] gives, does
+// the same for interfaces and captures that are still being made. What they are
+// made of has packages of its own:
+//
+//	file      -> pcap -> record
+//	interface -> live -> record
+//	record    -> filter, decode -> Segment
 //
 // Nothing is copied on the way: records lie in the window that the file is
 // read into, and Segments hold numbers only.
@@ -17,35 +22,27 @@ package capture
 import (
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"iter"
 	"os"
 	"sync/atomic"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/capture/decode"
+	"github.com/tcpwatch/tcpwatch/capture/filter"
+	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Options say how to read a capture. The zero value reads everything.
 type Options struct {
-	// Outer leaves tunnels (IP in IP, GRE, EtherIP, VXLAN, Geneve) closed:
-	// only TCP that no tunnel carries is a segment. Without it tunnels are
-	// entered, and the innermost TCP counts.
-	Outer bool
-
-	// VerifyChecksums checks the TCP checksum of every segment that was
-	// captured whole, not only of those with SYN, FIN or RST.
-	VerifyChecksums bool
-
-	// Payload hashes what every segment carries that was captured whole and
-	// whose checksum is right or left to the network card.
-	Payload bool
-
-	seed maphash.Seed // of those hashes
+	// What is decoded, and how. See [decode.Options].
+	Outer           bool // leave tunnels closed
+	VerifyChecksums bool // check the checksum of every segment
+	Payload         bool // hash what segments carry
 
 	// Filter, unless nil, passes over the packets that it does not match.
-	Filter *Filter
+	Filter *filter.Filter
 
 	// Until ends the capture at a moment; packets after it are not counted.
 	Until Until
@@ -53,6 +50,11 @@ type Options struct {
 	// Stdin is what the path "-" reads, from where it stands; nil is os.Stdin.
 	// It is left open.
 	Stdin io.Reader
+}
+
+// decoder returns a decoder for these options.
+func (o *Options) decoder() *decode.Decoder {
+	return decode.New(decode.Options{Outer: o.Outer, VerifyChecksums: o.VerifyChecksums, Payload: o.Payload})
 }
 
 // Stats are what a Source has read so far.
@@ -97,7 +99,7 @@ type Source struct {
 	current *input
 	stats   Stats
 	ended   tcp.Time // when the newest of the files that were read to the end says that it ended
-	slow    slowPath
+	decoder *decode.Decoder
 	segment *tcp.Segment // to be filled in
 	frame   int          // number of the newest packet, looked at or not
 	ahead   ahead
@@ -135,8 +137,7 @@ func OpenReader(name string, r io.Reader, o Options) (*Source, error) {
 
 // openInputs opens inputs as one capture.
 func openInputs(inputs []*input, o Options) (*Source, error) {
-	s := &Source{options: o, inputs: inputs, segment: new(tcp.Segment)}
-	s.slow.o = &s.options
+	s := &Source{options: o, inputs: inputs, decoder: o.decoder(), segment: new(tcp.Segment)}
 	for _, in := range inputs {
 		if err := in.open(); err != nil {
 			s.Close()
@@ -249,7 +250,7 @@ func (s *Source) readInput(in *input, yield func(*tcp.Segment, error) bool) (mor
 }
 
 func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (more bool, err error) {
-	var r record
+	var r pcap.Record
 	first := s.stats.Packets
 	read := 0    // packets up to Options.Until
 	unknown := 0 // packets of a link type that is not known
@@ -257,45 +258,46 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 		if s.stopped.Load() {
 			return false, nil
 		}
-		if err := in.format.next(&r); err != nil {
+		if err := in.reader.Next(&r); err != nil {
 			if err = s.end(in, err); err == nil && unknown > 0 && unknown == s.stats.Packets-first {
-				err = fmt.Errorf("%s: link type %d (%s) is not one tcpwatch can read", in.name, r.link, r.link)
+				err = fmt.Errorf("%s: link type %d (%s) is not one tcpwatch can read", in.name, r.Link, r.Link)
 			}
-			s.stats.Dropped += in.format.drops()
-			s.ended = max(s.ended, in.format.ended())
+			s.stats.Dropped += in.reader.Drops()
+			s.ended = max(s.ended, in.reader.Ended())
 			return true, err
 		}
 		if last := s.options.Until.Packet; last != 0 && s.frame == last {
 			return false, nil
 		}
 		s.frame++
-		if s.after(r.time) {
+		if s.after(r.Time) {
 			s.stats.Later++
 			continue
 		}
-		if read++; read == 1 && r.time != 0 && s.stats.Last.Sub(r.time) > overlap {
+		if read++; read == 1 && r.Time != 0 && s.stats.Last.Sub(r.Time) > overlap {
 			s.stats.Warnings = append(s.stats.Warnings, fmt.Sprintf(
 				"%s: begins %v before the file before it ends; files are read one after the other (mergecap merges those of one time)",
-				in.name, s.stats.Last.Sub(r.time).Round(time.Millisecond)))
+				in.name, s.stats.Last.Sub(r.Time).Round(time.Millisecond)))
 		}
 		f, st := s.options.Filter, &s.stats
-		if f != nil && !f.Reads(r.link) {
-			return true, fmt.Errorf("%s: the filter cannot look into link type %d (%s)", in.name, r.link, r.link)
+		if f != nil && !f.Reads(r.Link) {
+			return true, fmt.Errorf("%s: the filter cannot look into link type %d (%s)", in.name, r.Link, r.Link)
 		}
 		st.count(&r)
-		if f != nil && !f.Match(r.link, r.data, r.wire) {
+		if f != nil && !f.Match(r.Link, r.Data, r.Wire) {
 			st.Filtered++
-			st.FilteredBytes += int64(r.wire)
+			st.FilteredBytes += int64(r.Wire)
 			continue
 		}
-		v := st.decode(&r, &s.slow, s.segment)
-		s.segment.Time, s.segment.Packet = r.time, s.frame
+		v := s.decoder.Decode(&r, s.segment)
+		st.countDecoded(v, s.segment)
+		s.segment.Time, s.segment.Packet = r.Time, s.frame
 		switch {
-		case v == isTCP:
+		case v == decode.TCP:
 			if !yield(s.segment, nil) {
 				return false, nil
 			}
-		case !r.link.known():
+		case !decode.Reads(r.Link):
 			unknown++
 		}
 	}
@@ -312,49 +314,30 @@ func (s *Source) after(t tcp.Time) bool {
 }
 
 // count counts a packet, whatever it is.
-func (st *Stats) count(r *record) {
-	if r.time == 0 {
-		r.time = st.Last // simple packet blocks: not before the packet before
+func (st *Stats) count(r *pcap.Record) {
+	if r.Time == 0 {
+		r.Time = st.Last // simple packet blocks: not before the packet before
 	}
-	if r.time > st.Last {
-		st.Last = r.time
+	if r.Time > st.Last {
+		st.Last = r.Time
 	}
-	if r.time < st.First || st.First == 0 {
-		st.First = r.time
+	if r.Time < st.First || st.First == 0 {
+		st.First = r.Time
 	}
 	st.Packets++
-	st.Bytes += int64(r.wire)
+	st.Bytes += int64(r.Wire)
 }
 
-// decode makes a Segment of a packet, by the fast path if it can, and counts
-// what it is.
-func (st *Stats) decode(r *record, slow *slowPath, s *tcp.Segment) verdict {
-	v := decodeFast(r.link, r.data, r.wire, slow.o, s)
-	if v == ask {
-		v = slow.decode(r.link, frame{r.data, r.wire}, r.time, s)
-	}
+// countDecoded counts a packet by what it was decoded to.
+func (st *Stats) countDecoded(v decode.Verdict, s *tcp.Segment) {
 	switch {
-	case v == undecodable:
+	case v == decode.Undecodable:
 		st.Undecodable++
-	case v == isTCP && s.ICMP.Type != 0:
+	case v == decode.TCP && s.ICMP.Type != 0:
 		st.Errors++
-	case v == isTCP:
+	case v == decode.TCP:
 		st.Segments++
 	}
-	return v
-}
-
-// DecodeIP makes a Segment of one whole IPv4 or IPv6 packet that no capture
-// holds, its Time and Packet left zero. It is not ok if the packet is neither
-// TCP nor an ICMP error about TCP, or a fragment.
-func DecodeIP(packet []byte) (s tcp.Segment, ok bool) {
-	var o Options
-	v := decodeFast(LinkRaw, packet, len(packet), &o, &s)
-	if v == ask {
-		slow := slowPath{o: &o}
-		v = slow.decode(LinkRaw, frame{packet, len(packet)}, 0, &s)
-	}
-	return s, v == isTCP
 }
 
 // end says what the end of a file means: nothing, a warning, or an error.
@@ -362,7 +345,7 @@ func (s *Source) end(in *input, err error) error {
 	if err == io.EOF {
 		return nil
 	}
-	var d *damage
+	var d *pcap.Damage
 	if errors.As(err, &d) {
 		s.stats.Truncated = true
 		s.stats.Warnings = append(s.stats.Warnings,

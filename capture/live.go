@@ -4,28 +4,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/capture/decode"
+	"github.com/tcpwatch/tcpwatch/capture/live"
+	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Live captures. What a Source is to files, a Live is to interfaces and to
 // captures that are being written: it hands out the segments as they come, and
-// between them it says how far time has come without one. Its taps are
-//
-//	live_linux.go   interfaces of Linux: a ring that the kernel fills (AF_PACKET)
-//	live_pcap.go    interfaces through libpcap (-tags libpcap) and, on Windows, wpcap.dll
-//	live_bsd.go     interfaces of the BSDs and macOS: /dev/bpf
-//	live_stream.go  a capture on a pipe, and a file that grows
+// between them it says how far time has come without one. Package live has what
+// the packets come from.
 
 // LiveOptions say what is captured, and how. One of Interfaces, Stream and
 // Follow is set. Of Options, Until and Stdin have no effect.
 type LiveOptions struct {
 	Options
-	Interfaces []string // names; "any" is all there are
-	Stream     *os.File // a capture that is read as it comes; left open
-	Follow     string   // a capture file that is read as it grows
+	Interfaces []string  // names; "any" is all there are
+	Stream     io.Reader // a capture that is read as it comes; left open, and Close does not end a Read that blocks
+	Follow     string    // a capture file that is read as it grows
 
 	Snap    int  // how many octets are taken of a packet; 0: all
 	Buffer  int  // octets of the kernel's buffer; 0: 32 MiB
@@ -37,11 +35,11 @@ type LiveOptions struct {
 	Notice func(string)
 }
 
-// ErrNotPermitted says that the process may not capture.
-var ErrNotPermitted = errors.New("not permitted to capture")
-
-// ErrNoInterface says that there is no interface of that name.
-var ErrNoInterface = errors.New("no such interface")
+// Errors of OpenLive.
+var (
+	ErrNotPermitted = live.ErrNotPermitted // the process may not capture
+	ErrNoInterface  = live.ErrNoInterface  // there is no interface of that name
+)
 
 const (
 	// maxSnap is more than any packet has.
@@ -52,42 +50,14 @@ const (
 	defaultBuffer = 32 << 20
 )
 
-// A tap is where the packets of a Live come from.
-type tap interface {
-	// next reads the next record. It returns false without an error once before
-	// it waits, when the deadline has passed, and when it was woken; idle then
-	// says that all that had come was read. At the end of what there is the error
-	// is io.EOF.
-	next(r *record, deadline time.Time) (ok, idle bool, err error)
-
-	// taken is when the newest record was taken from the system, at the earliest.
-	taken() time.Time
-
-	// lag bounds how long a packet is on its way from its time stamp to next.
-	lag() time.Duration
-
-	// set is how far the clock that stamps the packets was set forward since the
-	// capture began, or back, below 0. It is 0 where nobody knows.
-	set() time.Duration
-
-	// drops is how many packets were lost so far for want of room or time.
-	drops() int64
-
-	// device names the interface that a record came from.
-	device(index int) string
-
-	wake()
-	close() error
-}
-
 // A Live reads packets as they come. Its methods are for one goroutine, but
 // for Wake.
 type Live struct {
 	options LiveOptions
-	tap     tap
+	tap     live.Tap
 	stats   Stats
-	slow    slowPath
-	record  record
+	decoder *decode.Decoder
+	record  pcap.Record
 	segment tcp.Segment
 	newest  tcp.Time // of the last packet, which need not be the latest
 	reached tcp.Time // the latest that Now returned
@@ -106,16 +76,17 @@ func OpenLive(o LiveOptions) (*Live, error) {
 	if o.Buffer <= 0 {
 		o.Buffer = defaultBuffer
 	}
-	l := &Live{options: o}
-	l.slow.o = &l.options.Options
+	l := &Live{options: o, decoder: o.decoder()}
 	var err error
 	switch {
 	case o.Stream != nil:
-		l.tap = newStreamTap("standard input", o.Stream, func() {})
+		l.tap = live.Stream("standard input", o.Stream)
 	case o.Follow != "":
-		l.tap, err = followTap(o.Follow)
+		l.tap, err = live.Follow(o.Follow)
 	default:
-		l.tap, err = openInterfaces(&l.options)
+		l.tap, err = live.Open(live.Options{
+			Interfaces: o.Interfaces, Snap: o.Snap, Buffer: o.Buffer, Promisc: o.Promisc, Filter: o.Filter, Notice: o.Notice,
+		})
 	}
 	if err != nil {
 		return nil, err
@@ -134,12 +105,12 @@ func (l *Live) Next(deadline time.Time) (*tcp.Segment, error) {
 		if l.options.Count > 0 && l.stats.Packets == l.options.Count {
 			return nil, io.EOF
 		}
-		ok, idle, err := l.tap.next(r, deadline)
+		ok, idle, err := l.tap.Next(r, deadline)
 		if l.idle = idle; !ok {
 			if err == nil && l.file != nil {
 				err = l.file.flush()
 			}
-			var d *damage
+			var d *pcap.Damage
 			if errors.As(err, &d) {
 				l.stats.Truncated = true
 				l.stats.Warnings = append(l.stats.Warnings, fmt.Sprintf("%v after packet %d; read up to there", d, l.stats.Packets))
@@ -151,7 +122,7 @@ func (l *Live) Next(deadline time.Time) (*tcp.Segment, error) {
 		if err != nil {
 			return nil, err
 		}
-		if v == isTCP {
+		if v == decode.TCP {
 			return &l.segment, nil
 		}
 	}
@@ -178,50 +149,51 @@ const (
 // from where it was, for timers would else wait until the clock has caught up, or
 // run off. Until it is known that it was set back, time stands still. That it was
 // set forward, and there was no pause, only the tap can know.
-func (l *Live) carryOn(r *record) {
+func (l *Live) carryOn(r *pcap.Record) {
 	st, b := &l.stats, &l.behind
-	r.time = r.time.Add(st.Ahead)
-	later := r.time.Sub(st.Last)
+	r.Time = r.Time.Add(st.Ahead)
+	later := r.Time.Sub(st.Last)
 	if later > -clockSlack {
 		b.packets = 0
 		if later < clockSlack || st.Last == 0 {
 			return
 		}
-		if by := l.tap.set() + st.Ahead; by >= clockSlack && by <= later {
+		if by := l.tap.ClockSet() + st.Ahead; by >= clockSlack && by <= later {
 			st.Ahead -= by
-			r.time = r.time.Add(-by)
+			r.Time = r.Time.Add(-by)
 		}
 		return
 	}
 	if b.packets++; b.packets == 1 {
-		b.by = max(st.Last, l.reached).Sub(r.time)
+		b.by = max(st.Last, l.reached).Sub(r.Time)
 	}
 	if b.packets < setBackPackets {
-		r.time = st.Last
+		r.Time = st.Last
 		return
 	}
 	st.Ahead += b.by
-	r.time, b.packets = r.time.Add(b.by), 0
+	r.Time, b.packets = r.Time.Add(b.by), 0
 }
 
 // take counts, decodes and writes one packet.
-func (l *Live) take(r *record) (verdict, error) {
+func (l *Live) take(r *pcap.Record) (decode.Verdict, error) {
 	st := &l.stats
 	if f := l.options.Filter; f != nil {
-		if !f.Reads(r.link) {
-			return notTCP, fmt.Errorf("%s: the filter cannot look into link type %d (%s)", l.tap.device(r.device), r.link, r.link)
+		if !f.Reads(r.Link) {
+			return decode.NotTCP, fmt.Errorf("%s: the filter cannot look into link type %d (%s)", l.tap.Device(r.Device), r.Link, r.Link)
 		}
-		if !f.Match(r.link, r.data, r.wire) {
-			return notTCP, nil // most of these are left out by the kernel, and not counted either
+		if !f.Match(r.Link, r.Data, r.Wire) {
+			return decode.NotTCP, nil // most of these are left out by the kernel, and not counted either
 		}
 	}
-	if r.time != 0 {
+	if r.Time != 0 {
 		l.carryOn(r)
 	}
 	st.count(r)
-	l.newest = r.time
-	v := st.decode(r, &l.slow, &l.segment)
-	l.segment.Time, l.segment.Packet = r.time, st.Packets
+	l.newest = r.Time
+	v := l.decoder.Decode(r, &l.segment)
+	st.countDecoded(v, &l.segment)
+	l.segment.Time, l.segment.Packet = r.Time, st.Packets
 	if l.file != nil {
 		return v, l.file.write(l, r)
 	}
@@ -242,7 +214,7 @@ func (l *Live) Now() tcp.Time {
 	if l.newest == 0 || !l.idle {
 		return l.newest
 	}
-	now := l.newest.Add(max(0, time.Since(l.tap.taken())-l.tap.lag()))
+	now := l.newest.Add(max(0, time.Since(l.tap.Taken())-l.tap.Lag()))
 	l.reached = max(l.reached, now)
 	return now
 }
@@ -258,7 +230,7 @@ func (l *Live) Stop() { l.stopped = max(l.Now(), l.stats.Last) }
 // Stats returns what was captured so far. Packets that a filter left out are
 // not counted. Until is Now.
 func (l *Live) Stats() Stats {
-	if n := l.tap.drops(); n != l.stats.Dropped {
+	if n := l.tap.Drops(); n != l.stats.Dropped {
 		l.stats.Dropped, l.stats.DroppedBy = n, l.present()
 	}
 	s := l.stats
@@ -281,7 +253,7 @@ func (l *Live) Save(w *Writer) { l.file = w }
 
 // Wake has Next return at once, now or when it is called next. Any goroutine
 // may call it.
-func (l *Live) Wake() { l.tap.wake() }
+func (l *Live) Wake() { l.tap.Wake() }
 
 // Close ends the capture, and the file that it is written to.
 func (l *Live) Close() error {
@@ -291,8 +263,5 @@ func (l *Live) Close() error {
 		err = l.file.close(l, l.stopped)
 		l.file = nil
 	}
-	return errors.Join(err, l.tap.close())
+	return errors.Join(err, l.tap.Close())
 }
-
-// anyInterface names all interfaces.
-const anyInterface = "any"

@@ -4,16 +4,19 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/capture/decode"
+	"github.com/tcpwatch/tcpwatch/capture/live"
+	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A setClock is a tap whose clock is set by the test.
 type setClock struct {
-	tap
+	live.Tap
 	by time.Duration // forward
 }
 
-func (c *setClock) set() time.Duration { return c.by }
+func (c *setClock) ClockSet() time.Duration { return c.by }
 
 // When the clock is set times go on as before, but for the first packets after it
 // was set back, at which time stands still. What is late, and a pause, is left
@@ -45,15 +48,14 @@ func TestTimesWhenTheClockIsSet(t *testing.T) {
 	} {
 		t.Run(c.claim, func(t *testing.T) {
 			clock := &setClock{}
-			l := &Live{tap: clock}
-			l.slow.o = &l.options.Options
+			l := &Live{tap: clock, decoder: new(decode.Decoder)}
 			for i, p := range c.packets {
 				clock.by = p.set
-				r := record{time: begin.Add(p.stamp), link: LinkRaw}
+				r := pcap.Record{Time: begin.Add(p.stamp), Link: pcap.LinkRaw}
 				if _, err := l.take(&r); err != nil {
 					t.Fatal(err)
 				}
-				if got := r.time.Sub(begin); got != p.want {
+				if got := r.Time.Sub(begin); got != p.want {
 					t.Errorf("packet %d is of %v, want %v", i+1, got, p.want)
 				}
 			}

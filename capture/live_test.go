@@ -97,6 +97,31 @@ func TestLiveHandsOutWhatCame(t *testing.T) {
 	}
 }
 
+// A stream need not be a file: while its Read blocks Wake ends the waiting, and
+// Close does not wait.
+func TestLiveOfAReader(t *testing.T) {
+	r, w := io.Pipe()
+	defer w.Close()
+	l, err := capture.OpenLive(capture.LiveOptions{Stream: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := mustRead(t, "../pcaps/refused.pcap")
+	if _, err := w.Write(file); err != nil {
+		t.Fatal(err)
+	}
+	for next(t, l) < 2 { // 0 where the second has not come yet
+	}
+	next(t, l) // all that had come was handed out
+	l.Wake()
+	if got := next(t, l); got != 0 {
+		t.Errorf("woken Next returned segment %d", got)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A deadline that has passed is told once, and then what waits is handed out.
 func TestLivePastItsDeadline(t *testing.T) {
 	l, w := piped(t, capture.LiveOptions{Count: 2})

@@ -1,16 +1,15 @@
 package capture
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -38,9 +37,9 @@ const writeAt = 256 << 10
 // that a replay tells what the live run did.
 type Writer struct {
 	o       WriteOptions
-	file    *os.File // nil: none yet
-	whole   int64    // octets in the file
-	blocks  blocks   // that are not written yet
+	file    *os.File    // nil: none yet
+	whole   int64       // octets in the file
+	blocks  pcap.Blocks // that are not written yet
 	devices []savedDevice
 	number  int      // of the newest file of the row, from 1
 	kept    []string // files of the row, the oldest first
@@ -52,7 +51,7 @@ type Writer struct {
 // A savedDevice is an interface of the present file.
 type savedDevice struct {
 	device  int
-	link    LinkType
+	link    pcap.LinkType
 	packets uint64
 }
 
@@ -77,54 +76,39 @@ func (w *Writer) create(path string) (err error) {
 		return err
 	}
 	w.whole, w.devices, w.first, w.last = 0, w.devices[:0], 0, 0
-	b := &w.blocks
-	b.begin(blockSection)
-	b.u32(byteOrderMagic)
-	b.u32(1) // version 1.0
-	b.u32(math.MaxUint32)
-	b.u32(math.MaxUint32) // the length of the section, which nobody knows
-	b.option(optApplication, []byte("tcpwatch"))
-	b.option(optEnd, nil)
-	b.end()
+	w.blocks.Section("tcpwatch")
 	return w.flush()
 }
 
 // write writes a packet of l.
-func (w *Writer) write(l *Live, r *record) error {
+func (w *Writer) write(l *Live, r *pcap.Record) error {
 	if w.file != nil && w.o.rotates() && w.full(r) {
 		if err := w.close(l, w.last); err != nil {
 			return err
 		}
 	}
 	if w.file == nil {
-		if err := w.createNext(r.time); err != nil {
+		if err := w.createNext(r.Time); err != nil {
 			return err
 		}
 	}
 	if w.first == 0 {
-		w.first = r.time
+		w.first = r.Time
 	}
-	w.last = max(w.last, r.time)
+	w.last = max(w.last, r.Time)
 	i := w.interfaceOf(l, r)
 	w.devices[i].packets++
-	b := &w.blocks
-	b.begin(blockPacket)
-	b.u32(uint32(i))
-	b.time(r.time)
-	b.u32(uint32(len(r.data)))
-	b.u32(uint32(r.wire))
-	b.octets(r.data)
-	b.end()
-	if len(b.buf) >= writeAt {
+	w.blocks.Packet(i, r)
+	if len(w.blocks.Bytes()) >= writeAt {
 		return w.flush()
 	}
 	return nil
 }
 
 // full reports whether the file has no room for a packet more.
-func (w *Writer) full(r *record) bool {
-	return w.o.Size > 0 && w.first != 0 && w.whole+int64(len(w.blocks.buf)+len(r.data)+packetOverhead) > w.o.Size ||
-		w.o.Every > 0 && w.first != 0 && r.time.Sub(w.first) >= w.o.Every
+func (w *Writer) full(r *pcap.Record) bool {
+	return w.o.Size > 0 && w.first != 0 && w.whole+int64(len(w.blocks.Bytes())+len(r.Data)+pcap.PacketOverhead) > w.o.Size ||
+		w.o.Every > 0 && w.first != 0 && r.Time.Sub(w.first) >= w.o.Every
 }
 
 // createNext begins the next file of the row.
@@ -144,36 +128,29 @@ func (w *Writer) createNext(t tcp.Time) error {
 
 // interfaceOf returns the number that the interface of a packet has in the file,
 // and describes it there when it is new.
-func (w *Writer) interfaceOf(l *Live, r *record) int {
+func (w *Writer) interfaceOf(l *Live, r *pcap.Record) int {
 	for i := range w.devices {
-		if w.devices[i].device == r.device && w.devices[i].link == r.link {
+		if w.devices[i].device == r.Device && w.devices[i].link == r.Link {
 			return i
 		}
 	}
-	w.devices = append(w.devices, savedDevice{device: r.device, link: r.link})
-	b := &w.blocks
-	b.begin(blockInterface)
-	b.u32(uint32(r.link)) // and two octets that are reserved
-	b.u32(uint32(l.options.Snap))
-	b.option(optName, []byte(l.tap.device(r.device)))
-	b.option(optTimeUnit, []byte{9})
-	b.option(optEnd, nil)
-	b.end()
+	w.devices = append(w.devices, savedDevice{device: r.Device, link: r.Link})
+	w.blocks.Interface(l.tap.Device(r.Device), r.Link, l.options.Snap)
 	return len(w.devices) - 1
 }
 
 // flush writes what waits. If it cannot be written whole, what was is taken
 // back.
 func (w *Writer) flush() error {
-	if len(w.blocks.buf) == 0 || w.file == nil {
+	b := w.blocks.Bytes()
+	if len(b) == 0 || w.file == nil {
 		return nil
 	}
-	if _, err := w.file.Write(w.blocks.buf); err != nil {
-		w.blocks.buf = w.blocks.buf[:0]
+	w.blocks.Reset()
+	if _, err := w.file.Write(b); err != nil {
 		return errors.Join(err, w.file.Truncate(w.whole))
 	}
-	w.whole += int64(len(w.blocks.buf))
-	w.blocks.buf = w.blocks.buf[:0]
+	w.whole += int64(len(b))
 	return nil
 }
 
@@ -182,69 +159,16 @@ func (w *Writer) close(l *Live, ended tcp.Time) error {
 	if w.file == nil {
 		return nil
 	}
-	lost := l.tap.drops()
-	b := &w.blocks
+	lost := l.tap.Drops()
 	for i, d := range w.devices {
-		b.begin(blockStatistics)
-		b.u32(uint32(i))
-		b.time(ended)
-		b.longOption(optEnded, uint64(ended)>>32|uint64(ended)<<32) // the high half comes first
-		b.longOption(optReceived, d.packets)
+		dropped := int64(-1)
 		if i == 0 { // which of them lost packets is not known
-			b.longOption(optDroppedOS, uint64(lost-w.lost))
+			dropped = lost - w.lost
 		}
-		b.option(optEnd, nil)
-		b.end()
+		w.blocks.Statistics(i, ended, d.packets, dropped)
 	}
 	w.lost = lost
 	err := errors.Join(w.flush(), w.file.Close())
 	w.file = nil
 	return err
-}
-
-// blocks makes pcapng blocks, in this order of octets: least first.
-type blocks struct {
-	buf   []byte
-	start int // of the block that is being made
-}
-
-// packetOverhead is what a packet block has beside the packet, at most.
-const packetOverhead = blockOverhead + 20 + 3
-
-func (b *blocks) begin(kind uint32) {
-	b.start = len(b.buf)
-	b.u32(kind)
-	b.u32(0)
-}
-
-// end puts the length of the block before and behind it.
-func (b *blocks) end() {
-	length := uint32(len(b.buf) - b.start + 4)
-	b.u32(length)
-	binary.LittleEndian.PutUint32(b.buf[b.start+4:], length)
-}
-
-func (b *blocks) u32(v uint32) { b.buf = binary.LittleEndian.AppendUint32(b.buf, v) }
-
-// time appends a time in nanoseconds, its high half first.
-func (b *blocks) time(t tcp.Time) {
-	b.u32(uint32(uint64(t) >> 32))
-	b.u32(uint32(t))
-}
-
-// octets appends octets, and zeros up to the next multiple of four.
-func (b *blocks) octets(data []byte) {
-	b.buf = append(b.buf, data...)
-	for n := len(data); n%4 != 0; n++ {
-		b.buf = append(b.buf, 0)
-	}
-}
-
-func (b *blocks) option(code uint16, value []byte) {
-	b.u32(uint32(code) | uint32(len(value))<<16)
-	b.octets(value)
-}
-
-func (b *blocks) longOption(code uint16, v uint64) {
-	b.option(code, binary.LittleEndian.AppendUint64(nil, v))
 }

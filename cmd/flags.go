@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/filter"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/report/policy"
@@ -132,7 +133,7 @@ func (f *readFlags) condition() (func(*tracker.Record) bool, error) {
 // captureOptions reads the flags that say how the captures are read.
 func (f *readFlags) captureOptions() (o capture.Options, err error) {
 	if f.filter != "" {
-		if o.Filter, err = capture.ParseFilter(f.filter); err != nil {
+		if o.Filter, err = filter.Parse(f.filter); err != nil {
 			return o, err
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -40,11 +40,11 @@ func newGrowing(t *testing.T) *growing {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { file.Close() })
-	pcap, err := pktgen.NewPcap(file, capture.LinkEthernet, 1<<16)
+	w, err := pktgen.NewPcap(file, pcap.LinkEthernet, 1<<16)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &growing{t, file, pcap}
+	return &growing{t, file, w}
 }
 
 // write adds segments to it.

@@ -3,6 +3,7 @@ package pktgen
 import (
 	"net/netip"
 
+	"github.com/tcpwatch/tcpwatch/capture/internal/inet"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -22,7 +23,7 @@ func (n *network) mix() {
 	whole = Append(whole, &k.Segment)
 	const first = 512 // octets behind the IP header
 	n.other(fragment(whole, ip, 0, first, true))
-	n.other(fragment(whole, ip, first, len(whole)-ip-ipv4Size-first, false))
+	n.other(fragment(whole, ip, first, len(whole)-ip-inet.IPv4Size-first, false))
 }
 
 // other hands out a frame at the time of the packet at hand.
@@ -34,7 +35,7 @@ func (n *network) other(frame []byte) {
 // fragment returns so many octets, from an offset on, of what the IPv4 packet
 // carries that begins at ip in the frame.
 func fragment(frame []byte, ip, offset, length int, more bool) []byte {
-	body := ip + ipv4Size
+	body := ip + inet.IPv4Size
 	b := append([]byte(nil), frame[:body]...)
 	b = append(b, frame[body+offset:body+offset+length]...)
 	header := b[ip:body]
@@ -42,7 +43,7 @@ func fragment(frame []byte, ip, offset, length int, more bool) []byte {
 	if more {
 		field |= 0x2000
 	}
-	be.PutUint16(header[2:], uint16(ipv4Size+length))
+	be.PutUint16(header[2:], uint16(inet.IPv4Size+length))
 	be.PutUint16(header[6:], field)
 	be.PutUint16(header[10:], 0)
 	be.PutUint16(header[10:], fold(sum(header)))
@@ -60,15 +61,15 @@ func (n *network) noise() []byte {
 	packet := tcp.Segment{ID: uint16(n.rnd.Uint32())}
 	switch n.rnd.IntN(8) {
 	case 0: // ARP: who has the gateway
-		b = append(b[:ethernet-2], typeARP>>8, typeARP&0xff, 0, 1, typeIPv4>>8, typeIPv4&0xff, 6, 4, 0, 1)
+		b = append(b[:ethernet-2], inet.TypeARP>>8, inet.TypeARP&0xff, 0, 1, inet.TypeIPv4>>8, inet.TypeIPv4&0xff, 6, 4, 0, 1)
 		b = append(b, b[6:12]...)
 		b = append(b, host.AsSlice()[host.BitLen()/8-4:]...)
 		b = append(b, 0, 0, 0, 0, 0, 0)
 		return append(b, gateway.AsSlice()[gateway.BitLen()/8-4:]...)
 	case 1: // an echo request
-		message, proto := byte(8), uint8(protoICMP)
+		message, proto := byte(8), uint8(inet.ProtoICMP)
 		if host.Is6() {
-			message, proto = 128, protoICMPv6
+			message, proto = 128, inet.ProtoICMPv6
 		}
 		b = appendIP(b, host, gateway, proto, &packet)
 		at := len(b)
@@ -85,14 +86,14 @@ func (n *network) noise() []byte {
 		b[ethernet] &= 0x0f // version 0
 		return b
 	}
-	b = appendIP(b, host, gateway, protoUDP, &packet)
+	b = appendIP(b, host, gateway, inet.ProtoUDP, &packet)
 	at := len(b)
 	size := 8 + 20 + n.rnd.IntN(1200)
 	b = be.AppendUint16(b, uint16(lowPort+n.rnd.IntN(ports)))
 	b = be.AppendUint16(b, 53)
 	b = be.AppendUint16(b, uint16(size))
 	b = append(b, make([]byte, size-6)...)
-	finish(b[ethernet:], b[at:], 0, protoUDP, 6)
+	finish(b[ethernet:], b[at:], 0, inet.ProtoUDP, 6)
 	if host.Is4() && size > 1000 { // some get lost on the way
 		return fragment(b, ethernet, 0, 800, true)
 	}

@@ -5,25 +5,18 @@ import (
 	"io"
 	"net/netip"
 
-	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/internal/inet"
+	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 var le = binary.LittleEndian
 
-// Values of Ethernet's type field.
-const (
-	typeIPv4 = 0x0800
-	typeARP  = 0x0806
-	typeVLAN = 0x8100
-	typeIPv6 = 0x86dd
-)
-
 // A Pcap writes a capture in the pcap format, with times in nanoseconds. It
 // writes record by record, so w should be buffered.
 type Pcap struct {
 	w      io.Writer
-	link   capture.LinkType
+	link   pcap.LinkType
 	snap   int
 	record []byte
 }
@@ -32,7 +25,7 @@ const recordHeaderSize = 16
 
 // NewPcap begins a capture whose packets are of the given link type and are
 // cut to snap octets. The error is that of w.
-func NewPcap(w io.Writer, link capture.LinkType, snap int) (*Pcap, error) {
+func NewPcap(w io.Writer, link pcap.LinkType, snap int) (*Pcap, error) {
 	h := le.AppendUint32(nil, 0xa1b23c4d)
 	h = le.AppendUint16(h, 2) // version 2.4
 	h = le.AppendUint16(h, 4)
@@ -54,7 +47,7 @@ func (p *Pcap) Write(t tcp.Time, packet []byte) error {
 // vlan is 0; in any other it begins with IP. The error is that of the writer.
 func (p *Pcap) WriteSegment(s *tcp.Segment, vlan uint16) error {
 	b := p.begin()
-	if p.link == capture.LinkEthernet {
+	if p.link == pcap.LinkEthernet {
 		b = appendEthernet(b, s.Src.Addr(), s.Dst.Addr(), vlan)
 	}
 	if s.ICMP.Type != 0 {
@@ -92,12 +85,12 @@ func appendEthernet(b []byte, src, dst netip.Addr, vlan uint16) []byte {
 	b = appendHardware(b, dst)
 	b = appendHardware(b, src)
 	if vlan != 0 {
-		b = be.AppendUint16(be.AppendUint16(b, typeVLAN), vlan)
+		b = be.AppendUint16(be.AppendUint16(b, inet.TypeVLAN), vlan)
 	}
 	if src.Is4() {
-		return be.AppendUint16(b, typeIPv4)
+		return be.AppendUint16(b, inet.TypeIPv4)
 	}
-	return be.AppendUint16(b, typeIPv6)
+	return be.AppendUint16(b, inet.TypeIPv6)
 }
 
 // appendHardware appends a locally administered hardware address.

@@ -7,25 +7,11 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/tcpwatch/tcpwatch/capture/internal/inet"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 var be = binary.BigEndian
-
-// Protocol numbers of IP.
-const (
-	protoICMP   = 1
-	protoTCP    = 6
-	protoUDP    = 17
-	protoICMPv6 = 58
-)
-
-const (
-	ipv4Size = 20
-	ipv6Size = 40
-	tcpSize  = 20
-	icmpSize = 8
-)
 
 // Append appends the segment as an IPv4 or IPv6 packet, with right checksums
 // and zeros for its data. Of a segment whose ICMP.Type is set it makes that
@@ -47,7 +33,7 @@ func Append(b []byte, s *tcp.Segment) []byte {
 // data.
 func appendHeaders(b []byte, s *tcp.Segment) []byte {
 	start := len(b)
-	b = appendIP(b, s.Src.Addr(), s.Dst.Addr(), protoTCP, s)
+	b = appendIP(b, s.Src.Addr(), s.Dst.Addr(), inet.ProtoTCP, s)
 	tcp := len(b)
 	b = be.AppendUint16(b, s.Src.Port())
 	b = be.AppendUint16(b, s.Dst.Port())
@@ -59,7 +45,7 @@ func appendHeaders(b []byte, s *tcp.Segment) []byte {
 	b = be.AppendUint16(b, s.Urg)
 	b = appendOptions(b, &s.Options)
 	b[tcp+12] |= byte(len(b)-tcp) / 4 << 4
-	finish(b[start:], b[tcp:], int(s.Data), protoTCP, 16)
+	finish(b[start:], b[tcp:], int(s.Data), inet.ProtoTCP, 16)
 	return b
 }
 
@@ -130,9 +116,9 @@ func appendICMP(b []byte, s *tcp.Segment) []byte {
 	quoted := *s
 	quoted.ICMP = tcp.ICMP{}
 	quote := Append(nil, &quoted)
-	proto := uint8(protoICMP)
+	proto := uint8(inet.ProtoICMP)
 	if s.ICMP.V6 {
-		proto = protoICMPv6
+		proto = inet.ProtoICMPv6
 	}
 	start := len(b)
 	b = appendIP(b, from, s.Src.Addr(), proto, &tcp.Segment{})
@@ -154,13 +140,13 @@ func finish(packet, body []byte, zeros int, proto uint8, at int) {
 	var pseudo uint64 // the sum of the pseudo-header
 	if packet[0]>>4 == 4 {
 		be.PutUint16(packet[2:], uint16(length))
-		be.PutUint16(packet[10:], fold(sum(packet[:ipv4Size])))
+		be.PutUint16(packet[10:], fold(sum(packet[:inet.IPv4Size])))
 		pseudo = sum(packet[12:20])
 	} else {
-		be.PutUint16(packet[4:], uint16(length-ipv6Size))
+		be.PutUint16(packet[4:], uint16(length-inet.IPv6Size))
 		pseudo = sum(packet[8:40])
 	}
-	if proto == protoICMP { // has no pseudo-header
+	if proto == inet.ProtoICMP { // has no pseudo-header
 		pseudo = 0
 	} else {
 		pseudo += uint64(proto) + uint64(len(body)+zeros)

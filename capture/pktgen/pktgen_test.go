@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -52,7 +53,7 @@ func written(t *testing.T, s *tcp.Segment) tcp.Segment {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	w, err := pktgen.NewPcap(f, capture.LinkRaw, 65535)
+	w, err := pktgen.NewPcap(f, pcap.LinkRaw, 65535)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -93,7 +93,7 @@ func (t Traffic) Snap() int {
 // number of packets. The error is that of w.
 func (t Traffic) Write(w io.Writer) (packets int, err error) {
 	buffered := bufio.NewWriterSize(w, 1<<18)
-	p, err := NewPcap(buffered, capture.LinkEthernet, t.Snap())
+	p, err := NewPcap(buffered, pcap.LinkEthernet, t.Snap())
 	if err != nil {
 		return 0, err
 	}

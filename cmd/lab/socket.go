@@ -12,7 +12,7 @@ import (
 	"os/exec"
 	"strings"
 
-	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/decode"
 	"github.com/tcpwatch/tcpwatch/cmd/lab/story"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 	"github.com/vishvananda/netlink"
@@ -357,7 +357,7 @@ func (e *end) socketRequest() []byte {
 func (e *end) sentSYN(at float64) bool {
 	for _, c := range e.host.captured {
 		if d := story.Seconds(c.At) - at; -0.010 < d && d < 0.010 { // either clock may be read late
-			if s, ok := capture.DecodeIP(c.Data); ok && s.Src == e.outside && s.Dst == e.peer && s.Flags.Any(tcp.SYN) {
+			if s, ok := decode.IP(c.Data); ok && s.Src == e.outside && s.Dst == e.peer && s.Flags.Any(tcp.SYN) {
 				return true
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -172,7 +173,7 @@ func lossy(t testing.TB) [][]byte {
 	return [][]byte{
 		slices.Concat(
 			block(section, 0x1a2b3c4d, 1, 0xffffffff, 0xffffffff),
-			block(iface, uint32(capture.LinkEthernet), 0),
+			block(iface, uint32(pcap.LinkEthernet), 0),
 			packet(0, 1)),
 		slices.Concat(block(statistics, 0, 0, 0, dropped, 7, 0, 0), packet(time.Second, 2)),
 		packet(3*time.Second, 1),

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -27,7 +28,7 @@ const when = tcp.Time(1_800_000_000_000_000_000)
 func pcapOf(t testing.TB, segments ...tcp.Segment) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	p, err := pktgen.NewPcap(&out, capture.LinkEthernet, 1<<16)
+	p, err := pktgen.NewPcap(&out, pcap.LinkEthernet, 1<<16)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/decode"
+	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/tracker/oracle"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -99,7 +100,7 @@ func (c *Conversation) stateAt(m *mark, s Side, cp oracle.Checkpoint) string {
 // writeCapture writes what a host's tap saw of the conversation until the end.
 func (c *Conversation) writeCapture(path string, captured []Packet, end time.Time) error {
 	var b bytes.Buffer
-	w, err := pktgen.NewPcap(&b, capture.LinkRaw, 1<<16)
+	w, err := pktgen.NewPcap(&b, pcap.LinkRaw, 1<<16)
 	if err != nil {
 		return err
 	}
@@ -108,7 +109,7 @@ func (c *Conversation) writeCapture(path string, captured []Packet, end time.Tim
 		if p.At.After(end) {
 			break
 		}
-		s, ok := capture.DecodeIP(p.Data)
+		s, ok := decode.IP(p.Data)
 		if ok && (s.Src == one && s.Dst == other || s.Src == other && s.Dst == one) {
 			if err := w.Write(tcp.Time(p.At.UnixNano()), p.Data); err != nil {
 				return err

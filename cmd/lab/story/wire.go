@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/decode"
 	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -241,7 +241,7 @@ func (w *Wire) open(addrs [2]netip.AddrPort) *channel {
 func (w *Wire) Carry(from Side, packet []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s, ok := capture.DecodeIP(packet)
+	s, ok := decode.IP(packet)
 	if !ok {
 		return // a host's own, of IPv6's neighbourhood
 	}

@@ -1,0 +1,68 @@
+package decode
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/tcpwatch/tcpwatch/capture/internal/inet"
+	"github.com/tcpwatch/tcpwatch/capture/pcap"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// FuzzDecode holds the two decoders to each other: what the fast path has an
+// answer to, the slow one answers alike. There is no difference that was
+// agreed upon.
+func FuzzDecode(f *testing.F) {
+	paths, err := filepath.Glob("../testdata/*.pcap*")
+	if err != nil || len(paths) == 0 {
+		f.Fatal("no captures to begin with", err)
+	}
+	for _, path := range paths {
+		file, err := os.Open(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		in, err := pcap.NewReader(file, path, path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		var r pcap.Record
+		for i := 0; in.Next(&r) == nil; i++ {
+			if i%7 == 0 || i < 4 {
+				f.Add(uint16(r.Link), bytes.Clone(r.Data), uint16(r.Wire-len(r.Data)), uint8(i%8))
+			}
+		}
+		file.Close()
+	}
+	for _, text := range []string{data6, sack4} {
+		f.Add(uint16(pcap.LinkRaw), octets(f, text), uint16(0), uint8(2))
+	}
+	f.Add(uint16(pcap.LinkEthernet), octets(f, syn4), uint16(0), uint8(0))
+	f.Add(uint16(pcap.LinkLinuxSLL2), appendAll(nil, uint16(inet.TypeIPv6), make([]byte, 18), octets(f, data6)), uint16(3), uint8(0))
+	f.Fuzz(func(t *testing.T, link uint16, data []byte, cut uint16, options uint8) {
+		p := New(Options{Outer: options&1 != 0, VerifyChecksums: options&2 != 0, Payload: options&4 != 0})
+		wire := len(data) + int(cut)
+		var fast, slow tcp.Segment
+		v := p.fast(pcap.LinkType(link), data, wire, &fast)
+		w := p.slowUnguarded(pcap.LinkType(link), frame{data, wire}, 0, &slow)
+		if v != ask && v != w {
+			t.Fatalf("verdict %d, slow path %d", v, w)
+		}
+		if v == TCP && fast != slow {
+			t.Fatalf("fast %+v\nslow %+v", fast, slow)
+		}
+		if w == ask {
+			t.Fatal("the slow path asks")
+		}
+		if w == TCP && slow.ICMP.Type == 0 && !slow.Src.IsValid() {
+			t.Fatalf("a segment from nowhere: %+v", slow)
+		}
+		// A second time, for what the decoder keeps from packet to packet.
+		var again tcp.Segment
+		if w2 := p.slowUnguarded(pcap.LinkType(link), frame{data, wire}, 0, &again); w == TCP && !slow.Fragment && (w2 != w || again != slow) {
+			t.Fatalf("again: verdict %d, %+v\nfirst: %d, %+v", w2, again, w, slow)
+		}
+	})
+}

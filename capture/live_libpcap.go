@@ -1,7 +1,0 @@
-//go:build libpcap && !cgo && !windows
-
-package capture
-
-// libpcap is C: without cgo a build that asks for it fails here, rather than
-// be one with another tap.
-var _ = the_build_tag_libpcap_needs_cgo

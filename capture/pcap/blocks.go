@@ -1,0 +1,115 @@
+package pcap
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// Blocks makes pcapng blocks in memory, least octet first. The zero value is
+// empty. A file begins with Section; what has a number follows the Interface of
+// that number, which are counted from 0. Times are in nanoseconds.
+type Blocks struct {
+	buf   []byte
+	start int // of the block that is being made
+}
+
+// PacketOverhead is how many octets Packet adds beside the packet, at most.
+const PacketOverhead = blockOverhead + 20 + 3
+
+// Bytes returns the blocks made since Reset, good until the next is made.
+func (b *Blocks) Bytes() []byte { return b.buf }
+
+// Reset empties it.
+func (b *Blocks) Reset() { b.buf = b.buf[:0] }
+
+// Section begins a section, which may be of any length, and says which
+// application wrote it.
+func (b *Blocks) Section(application string) {
+	b.begin(blockSection)
+	b.u32(byteOrderMagic)
+	b.u32(1) // version 1.0
+	b.u32(math.MaxUint32)
+	b.u32(math.MaxUint32) // the length of the section, which nobody knows
+	b.option(optApplication, []byte(application))
+	b.option(optEnd, nil)
+	b.end()
+}
+
+// Interface describes the next interface of the section. snap is how many octets
+// are taken of a packet; 0: all.
+func (b *Blocks) Interface(name string, link LinkType, snap int) {
+	b.begin(blockInterface)
+	b.u32(uint32(link)) // and two octets that are reserved
+	b.u32(uint32(snap))
+	b.option(optName, []byte(name))
+	b.option(optTimeUnit, []byte{9})
+	b.option(optEnd, nil)
+	b.end()
+}
+
+// Packet is a packet of an interface. The link type and the device of the record
+// are not looked at.
+func (b *Blocks) Packet(number int, r *Record) {
+	b.begin(blockPacket)
+	b.u32(uint32(number))
+	b.time(r.Time)
+	b.u32(uint32(len(r.Data)))
+	b.u32(uint32(r.Wire))
+	b.octets(r.Data)
+	b.end()
+}
+
+// Statistics says when the capture on an interface ended, how many packets it
+// had and how many were dropped, which is not known below 0.
+func (b *Blocks) Statistics(number int, ended tcp.Time, packets uint64, dropped int64) {
+	b.begin(blockStatistics)
+	b.u32(uint32(number))
+	b.time(ended)
+	b.longOption(optEnded, uint64(ended)>>32|uint64(ended)<<32) // the high half comes first
+	b.longOption(optReceived, packets)
+	if dropped >= 0 {
+		b.longOption(optDroppedOS, uint64(dropped))
+	}
+	b.option(optEnd, nil)
+	b.end()
+}
+
+func (b *Blocks) begin(kind uint32) {
+	b.start = len(b.buf)
+	b.u32(kind)
+	b.u32(0)
+}
+
+// end puts the length of the block before and behind it.
+func (b *Blocks) end() {
+	length := uint32(len(b.buf) - b.start + 4)
+	b.u32(length)
+	binary.LittleEndian.PutUint32(b.buf[b.start+4:], length)
+}
+
+func (b *Blocks) u32(v uint32) { b.buf = binary.LittleEndian.AppendUint32(b.buf, v) }
+
+// time appends a time in nanoseconds, its high half first.
+func (b *Blocks) time(t tcp.Time) {
+	b.u32(uint32(uint64(t) >> 32))
+	b.u32(uint32(t))
+}
+
+// octets appends octets, and zeros up to the next multiple of four.
+func (b *Blocks) octets(data []byte) {
+	b.buf = append(b.buf, data...)
+	for n := len(data); n%4 != 0; n++ {
+		b.buf = append(b.buf, 0)
+	}
+}
+
+func (b *Blocks) option(code uint16, value []byte) {
+	b.u32(uint32(code) | uint32(len(value))<<16)
+	b.octets(value)
+}
+
+func (b *Blocks) longOption(code uint16, v uint64) {
+	b.option(code, binary.LittleEndian.AppendUint64(nil, v))
+}

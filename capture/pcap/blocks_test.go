@@ -1,0 +1,45 @@
+package pcap
+
+import (
+	"testing"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// What Blocks makes is read as it was meant.
+func TestBlocksAreRead(t *testing.T) {
+	packets := []Record{
+		{Data: []byte("one"), Wire: 100, Time: 1_800_000_000_000_000_001, Link: LinkRaw},
+		{Data: []byte("four"), Wire: 4, Time: 1_800_000_000_000_000_002, Link: LinkEthernet},
+	}
+	const ended = tcp.Time(1_900_000_000_000_000_003)
+	var b Blocks
+	b.Section("a test")
+	b.Interface("eth0", LinkEthernet, 0)
+	b.Interface("tun0", LinkRaw, 256)
+	for i := range packets {
+		before := len(b.Bytes())
+		b.Packet(1-i, &packets[i])
+		if size := len(b.Bytes()) - before; size > len(packets[i].Data)+PacketOverhead {
+			t.Errorf("a packet of %d octets takes %d", len(packets[i].Data), size)
+		}
+	}
+	b.Statistics(0, ended, 1, 7)
+	b.Statistics(1, ended-1, 1, -1)
+	in := open(t, b.Bytes())
+	got, damage := read(t, in)
+	if len(got) != 2 || damage != "" {
+		t.Fatalf("got %+v, %s", got, damage)
+	}
+	for i, want := range packets {
+		if r := got[i]; string(r.Data) != string(want.Data) || r.Wire != want.Wire || r.Time != want.Time || r.Link != want.Link {
+			t.Errorf("got %+v, want %+v", r, want)
+		}
+	}
+	if in.Ended() != ended || in.Drops() != 7 {
+		t.Errorf("it ended at %d and lost %d, want %d, 7", in.Ended(), in.Drops(), ended)
+	}
+	if b.Reset(); len(b.Bytes()) != 0 {
+		t.Errorf("after Reset there are %d octets", len(b.Bytes()))
+	}
+}

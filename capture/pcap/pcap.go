@@ -1,0 +1,122 @@
+package pcap
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// The classic pcap format: a header of 24 octets, then records. Its magic
+// number tells byte order, the unit of its timestamps, and whether its records
+// have the 8 octets more that Kuznetzov's patched libpcap wrote.
+const (
+	pcapMicro    = 0xa1b2c3d4
+	pcapNano     = 0xa1b23c4d
+	pcapModified = 0xa1b2cd34
+)
+
+const pcapHeaderSize = 24
+
+type pcapFile struct {
+	w          *window
+	order      byteOrder
+	link       LinkType
+	tick       int64  // nanoseconds in the unit of the fractional part
+	headerSize int    // of a record
+	limit      uint32 // captured octets that a sound record cannot exceed
+	lengths    lengthOrder
+}
+
+// lengthOrder says which of a record's two lengths comes first. Files before
+// version 2.3 have the length on the wire first, those of version 2.3 either.
+type lengthOrder uint8
+
+const (
+	capturedFirst lengthOrder = iota
+	wireFirst
+	smallerIsCaptured
+)
+
+// isPcap reports whether a file beginning with these 4 octets is a pcap file.
+func isPcap(b []byte) bool {
+	switch m := binary.BigEndian.Uint32(b); m {
+	case pcapMicro, pcapNano, pcapModified:
+		return true
+	default:
+		m = bits.ReverseBytes32(m)
+		return m == pcapMicro || m == pcapNano || m == pcapModified
+	}
+}
+
+// newPcapFile reads the file header.
+func newPcapFile(w *window) (*pcapFile, error) {
+	h, err := w.peek(pcapHeaderSize)
+	if err != nil {
+		return nil, err
+	}
+	f := &pcapFile{w: w, tick: 1000, headerSize: 16}
+	magic := binary.BigEndian.Uint32(h)
+	if f.order.big = magic == pcapMicro || magic == pcapNano || magic == pcapModified; !f.order.big {
+		magic = bits.ReverseBytes32(magic)
+	}
+	switch magic {
+	case pcapNano:
+		f.tick = 1
+	case pcapModified:
+		f.headerSize = 24
+	}
+	major, minor := f.order.u16(h[4:]), f.order.u16(h[6:])
+	switch {
+	case major == 2 && minor < 3, major == 543:
+		f.lengths = wireFirst
+	case major == 2 && minor == 3:
+		f.lengths = smallerIsCaptured
+	case major != 2:
+		return nil, fmt.Errorf("pcap version %d.%d is not one tcpwatch can read", major, minor)
+	}
+	// Programs that merge or rewrite captures leave records longer than the
+	// snap length behind, so the limit is a generous one.
+	f.limit = min(max(f.order.u32(h[16:]), 1<<20), MaxRecord)
+	f.link = LinkType(f.order.u32(h[20:])) // the upper half describes the FCS
+	w.consume(pcapHeaderSize)
+	return f, nil
+}
+
+// drops is 0: a pcap file does not tell.
+func (f *pcapFile) drops() int64    { return 0 }
+func (f *pcapFile) ended() tcp.Time { return 0 }
+
+func (f *pcapFile) next(r *Record) error {
+	h := f.w.ahead()
+	if len(h) < f.headerSize {
+		var err error
+		if h, err = f.w.peek(f.headerSize); err != nil {
+			return endOfRecords(err)
+		}
+	}
+	h = h[:16] // all that is looked at
+	seconds, fraction := f.order.u32(h), f.order.u32(h[4:])
+	captured, wire := f.order.u32(h[8:]), f.order.u32(h[12:])
+	if f.lengths == wireFirst || f.lengths == smallerIsCaptured && captured > wire {
+		captured, wire = wire, captured
+	}
+	if captured > f.limit {
+		return corrupt(fmt.Sprintf("a record of %d octets", captured))
+	}
+	size := f.headerSize + int(captured)
+	b := f.w.ahead()
+	if len(b) < size {
+		var err error
+		if b, err = f.w.peek(size); err != nil {
+			return cut(err)
+		}
+	}
+	f.w.consume(size)
+	r.Data = b[f.headerSize:size:size]
+	r.Wire = max(int(wire), len(r.Data))
+	r.Time = tcp.Time(int64(seconds)*1e9 + int64(fraction)*f.tick)
+	r.Link = f.link
+	return nil
+}

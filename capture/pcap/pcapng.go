@@ -1,0 +1,370 @@
+package pcap
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"math/bits"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// The pcapng format: a sequence of blocks, each with its type and length in
+// front and its length again behind. A section header block begins a section,
+// which has a byte order and interfaces of its own. Packets name the interface
+// that saw them, and that tells their link type and the unit of their time.
+const (
+	blockSection        = 0x0a0d0d0a // the same in either byte order
+	blockInterface      = 1
+	blockPacketObsolete = 2
+	blockPacketSimple   = 3
+	blockStatistics     = 5
+	blockPacket         = 6
+
+	byteOrderMagic = 0x1a2b3c4d
+
+	optEnd         = 0
+	optName        = 2  // if_name
+	optApplication = 4  // shb_userappl
+	optReceived    = 4  // isb_ifrecv
+	optTimeUnit    = 9  // if_tsresol
+	optTimeShift   = 14 // if_tsoffset
+	optEnded       = 3  // isb_endtime, in a statistics block
+	optDropped     = 5  // isb_ifdrop, likewise
+	optDroppedOS   = 7  // isb_osdrop, likewise
+)
+
+const (
+	sectionHeaderSize = 28 // the least a section header block can have
+	blockOverhead     = 12 // type, length, length
+)
+
+type pcapngFile struct {
+	w          *window
+	order      byteOrder
+	interfaces []captureInterface // of the present section
+	dropped    int64              // by the interfaces of past sections
+	end        tcp.Time           // when the capture ended, as far as it says
+}
+
+// A captureInterface is what an interface description block says.
+type captureInterface struct {
+	link  LinkType
+	snap  uint32 // 0: none
+	clock clock
+
+	dropped int64 // packets that it says it lost, when it said so last
+}
+
+// newPcapngFile reads the first section header.
+func newPcapngFile(w *window) (*pcapngFile, error) {
+	f := &pcapngFile{w: w}
+	if _, err := w.peek(sectionHeaderSize); err != nil {
+		return nil, err
+	}
+	if err := f.section(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *pcapngFile) next(r *Record) error {
+	for {
+		h, err := f.w.peek(8)
+		if err != nil {
+			return endOfRecords(err)
+		}
+		kind, length := f.order.u32(h), f.order.u32(h[4:])
+		switch kind {
+		case blockSection:
+			if err := f.section(); err != nil {
+				return err
+			}
+			continue
+		case blockInterface, blockStatistics, blockPacketObsolete, blockPacketSimple, blockPacket:
+		default:
+			if length < blockOverhead {
+				return corrupt(fmt.Sprintf("a block of %d octets", length))
+			}
+			if err := f.w.skip(padded(length)); err != nil {
+				return cut(err)
+			}
+			continue
+		}
+		b, err := f.block(length)
+		if err != nil {
+			return err
+		}
+		switch kind {
+		case blockInterface:
+			err = f.describe(b)
+		case blockStatistics:
+			f.count(b)
+		case blockPacket:
+			err = f.packet(b, r)
+		case blockPacketObsolete:
+			err = f.obsoletePacket(b, r)
+		case blockPacketSimple:
+			err = f.simplePacket(b, r)
+		}
+		if err != nil || kind != blockInterface && kind != blockStatistics {
+			return err
+		}
+	}
+}
+
+// padded rounds a block's length up to four octets, as some writers forget.
+func padded(length uint32) int64 { return (int64(length) + 3) &^ 3 }
+
+// block consumes a block of the given length and returns its body.
+func (f *pcapngFile) block(length uint32) ([]byte, error) {
+	if length < blockOverhead || length > MaxRecord {
+		return nil, corrupt(fmt.Sprintf("a block of %d octets", length))
+	}
+	n := int(padded(length))
+	b, err := f.w.peek(n)
+	if err != nil {
+		return nil, cut(err)
+	}
+	if f.order.u32(b[n-4:]) != length {
+		return nil, corrupt("the two lengths of a block differ")
+	}
+	f.w.consume(n)
+	return b[8 : n-4], nil
+}
+
+// section begins a section: its byte order, and no interfaces yet.
+func (f *pcapngFile) section() error {
+	b, err := f.w.peek(sectionHeaderSize)
+	if err != nil {
+		return cut(err)
+	}
+	f.order.big = binary.BigEndian.Uint32(b[8:]) == byteOrderMagic
+	if f.order.u32(b[8:]) != byteOrderMagic {
+		return corrupt("a section without a byte order")
+	}
+	if major := f.order.u16(b[12:]); major != 1 {
+		return corrupt(fmt.Sprintf("pcapng version %d, which is not known", major))
+	}
+	length := f.order.u32(b[4:])
+	if length < sectionHeaderSize {
+		return corrupt(fmt.Sprintf("a section header of %d octets", length))
+	}
+	f.dropped = f.drops()
+	f.interfaces = f.interfaces[:0]
+	return cut(f.w.skip(padded(length)))
+}
+
+// describe adds an interface to the section.
+func (f *pcapngFile) describe(b []byte) error {
+	if len(b) < 8 {
+		return corrupt("an interface description that is too short")
+	}
+	i := captureInterface{
+		link:  LinkType(f.order.u16(b)),
+		snap:  f.order.u32(b[4:]),
+		clock: newClock(6),
+	}
+	var shift int64
+	f.options(b[8:], func(code uint16, value []byte) {
+		switch {
+		case code == optTimeUnit && len(value) >= 1:
+			i.clock = newClock(value[0])
+		case code == optTimeShift && len(value) >= 8:
+			shift = int64(f.order.u64(value))
+		}
+	})
+	i.clock.shift = shift
+	f.interfaces = append(f.interfaces, i)
+	return nil
+}
+
+// options calls each for the options of a block, up to their end or to the
+// first that does not fit.
+func (f *pcapngFile) options(b []byte, each func(code uint16, value []byte)) {
+	for len(b) >= 4 {
+		code, length := f.order.u16(b), int(f.order.u16(b[2:]))
+		b = b[4:]
+		if code == optEnd || length > len(b) {
+			return
+		}
+		each(code, b[:length])
+		b = b[min((length+3)&^3, len(b)):]
+	}
+}
+
+// count reads the statistics of an interface. They are running totals, so the
+// last replace those before. Malformed ones say nothing about the packets, and
+// are passed over.
+func (f *pcapngFile) count(b []byte) {
+	if len(b) < 12 || int64(f.order.u32(b)) >= int64(len(f.interfaces)) {
+		return
+	}
+	i := &f.interfaces[f.order.u32(b)]
+	i.dropped = 0
+	f.options(b[12:], func(code uint16, value []byte) {
+		switch {
+		case len(value) < 8:
+		case code == optDropped, code == optDroppedOS:
+			i.dropped += int64(min(f.order.u64(value), 1<<32))
+		case code == optEnded:
+			f.end = max(f.end, i.clock.time(uint64(f.order.u32(value))<<32|uint64(f.order.u32(value[4:]))))
+		}
+	})
+}
+
+func (f *pcapngFile) ended() tcp.Time { return f.end }
+
+func (f *pcapngFile) drops() int64 {
+	n := f.dropped
+	for i := range f.interfaces {
+		n += f.interfaces[i].dropped
+	}
+	return n
+}
+
+// packet reads an enhanced packet block.
+func (f *pcapngFile) packet(b []byte, r *Record) error {
+	if len(b) < 20 {
+		return corrupt("a packet block that is too short")
+	}
+	return f.fill(r, f.order.u32(b), b)
+}
+
+// obsoletePacket reads a packet block of the first pcapng drafts, which has a
+// count of drops beside a shorter interface number.
+func (f *pcapngFile) obsoletePacket(b []byte, r *Record) error {
+	if len(b) < 20 {
+		return corrupt("a packet block that is too short")
+	}
+	return f.fill(r, uint32(f.order.u16(b)), b)
+}
+
+// fill makes a record of a packet block's body: behind the interface's number
+// both kinds have the same fields.
+func (f *pcapngFile) fill(r *Record, number uint32, b []byte) error {
+	if int64(number) >= int64(len(f.interfaces)) {
+		return corrupt(fmt.Sprintf("a packet of interface %d, which is not described", number))
+	}
+	i := &f.interfaces[number]
+	ticks := uint64(f.order.u32(b[4:]))<<32 | uint64(f.order.u32(b[8:]))
+	captured, wire := f.order.u32(b[12:]), f.order.u32(b[16:])
+	if int64(captured) > int64(len(b)-20) {
+		return corrupt(fmt.Sprintf("a packet of %d octets in a block of %d", captured, len(b)+blockOverhead))
+	}
+	r.Data = b[20 : 20+captured : 20+captured]
+	r.Wire = max(int(wire), len(r.Data))
+	r.Time = i.clock.time(ticks)
+	r.Link = i.link
+	return nil
+}
+
+// simplePacket reads a simple packet block, which has no time and belongs to
+// the section's first interface.
+func (f *pcapngFile) simplePacket(b []byte, r *Record) error {
+	if len(b) < 4 {
+		return corrupt("a packet block that is too short")
+	}
+	if len(f.interfaces) == 0 {
+		return corrupt("a packet of interface 0, which is not described")
+	}
+	i := &f.interfaces[0]
+	wire := f.order.u32(b)
+	captured := wire
+	if i.snap > 0 {
+		captured = min(captured, i.snap)
+	}
+	r.Data = b[4:]
+	if int64(captured) < int64(len(r.Data)) {
+		r.Data = r.Data[:captured:captured]
+	}
+	r.Wire = max(int(wire), len(r.Data))
+	r.Time = 0
+	r.Link = i.link
+	return nil
+}
+
+// endOfRecords is the error for a stream that ends where a record could begin.
+func endOfRecords(err error) error {
+	if err == io.EOF {
+		return err
+	}
+	return cut(err)
+}
+
+// A clock turns the timestamps of an interface into trace time.
+type clock struct {
+	multiply uint64 // nanoseconds in a tick, if it has whole ones
+	divide   uint64 // ticks in a nanosecond, if it has several
+	binary   uint8  // ticks are 2^-binary seconds, if neither is set
+	shift    int64  // seconds to add
+}
+
+// newClock reads an if_tsresol: ticks are 10^-unit seconds or, with the high
+// bit set, 2^-unit.
+func newClock(unit uint8) clock {
+	switch {
+	case unit&0x80 != 0:
+		return clock{binary: unit & 0x7f}
+	case unit <= 9:
+		return clock{multiply: pow10(9 - unit)}
+	default:
+		return clock{divide: pow10(unit - 9)}
+	}
+}
+
+// pow10 is 10 to the n, or the largest number where that is larger still.
+func pow10(n uint8) uint64 {
+	if n > 19 {
+		return math.MaxUint64
+	}
+	p := uint64(1)
+	for range n {
+		p *= 10
+	}
+	return p
+}
+
+// maxTime is the latest time that is told apart, in the year 2116. It leaves
+// the tracker room to add its timers.
+const maxTime = 1 << 62
+
+func (c clock) time(ticks uint64) tcp.Time {
+	var ns uint64
+	switch {
+	case c.multiply != 0:
+		high, low := bits.Mul64(ticks, c.multiply)
+		if ns = low; high != 0 {
+			ns = maxTime
+		}
+	case c.divide != 0:
+		ns = ticks / c.divide
+	default:
+		ns = c.binaryTime(ticks)
+	}
+	if c.shift == 0 {
+		return tcp.Time(min(ns, maxTime))
+	}
+	const second = 1_000_000_000
+	shift := max(min(c.shift, maxTime/second), -maxTime/second) * second
+	return tcp.Time(max(min(int64(min(ns, maxTime))+shift, maxTime), -maxTime))
+}
+
+// binaryTime is ticks * 10^9 / 2^binary.
+func (c clock) binaryTime(ticks uint64) uint64 {
+	high, low := bits.Mul64(ticks, 1e9)
+	switch n := c.binary; {
+	case n == 0:
+		if high != 0 {
+			return maxTime
+		}
+		return low
+	case n >= 64:
+		return high >> (n - 64)
+	case high>>n != 0:
+		return maxTime
+	default:
+		return high<<(64-n) | low>>n
+	}
+}

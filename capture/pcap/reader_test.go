@@ -1,0 +1,139 @@
+package pcap
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+func TestCompressionIsToldByContent(t *testing.T) {
+	b := classic("one", "two")
+	for name, content := range map[string][]byte{
+		"plain":                       b,
+		"gzip":                        gzipped(b),
+		"gzip-in-members":             append(gzipped(b[:50]), gzipped(b[50:])...),
+		"gzip-with-something-behind":  append(gzipped(b), "something that is no gzip member"...),
+		"zstd":                        zstandard(b),
+		"zstd-in-frames":              append(zstandard(b[:50]), zstandard(b[50:])...),
+		"zstd-behind-a-skipped-frame": append([]byte("\x50\x2a\x4d\x18\x04\x00\x00\x00skip"), zstandard(b)...),
+		"pcapng-in-gzip":              gzipped(section(false).iface(LinkEthernet).packet(0, 0, "one").packet(0, 0, "two").bytes()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := open(t, content)
+			all, damage := read(t, in)
+			if got, want := texts(all), "one two"; got != want || damage != "" {
+				t.Errorf("got %s, %s, want %s", got, damage, want)
+			}
+			if got := in.Position(); got != int64(len(content)) {
+				t.Errorf("read %d octets of %d", got, len(content))
+			}
+		})
+	}
+}
+
+func TestWhatIsNoCaptureIsRefused(t *testing.T) {
+	whole := classic("one")
+	version := bytes.Clone(whole)
+	version[4] = 3
+	for _, c := range []struct {
+		name    string
+		content []byte
+		want    string
+	}{
+		{"text", []byte("hello, world, how are you"), `x: not a pcap or pcapng capture (it starts with "hello, world, ho")`},
+		{"short-text", []byte("hi"), `x: not a pcap or pcapng capture (it starts with "hi")`},
+		{"terminal-escapes-are-quoted", []byte("\x1b[2J\x07"), `(it starts with "\x1b[2J\a")`},
+		{"empty", nil, "x: empty, not a capture"},
+		{"empty-in-gzip", gzipped(nil), "x: empty, not a capture"},
+		{"half-a-pcap-header", whole[:20], "x: shorter than the header of a capture (20 octets)"},
+		{"half-a-section-header", section(false).bytes()[:20], "x: shorter than the header of a capture (20 octets)"},
+		{"pcap-3", version, "x: pcap version 3.4 is not one tcpwatch can read"},
+		{"section-of-no-byte-order", section(false).block(0, nil).bytes()[8:], "x: not a pcap or pcapng capture"},
+		{"xz", []byte("\xfd7zXZ\x00 and so on"), "x: compressed by xz, which tcpwatch does not unpack: try xz -dc a/x | tcpwatch ... -"},
+		{"zip", []byte("PK\x03\x04 and so on"), "x: a zip archive"},
+		{"broken-gzip", []byte("\x1f\x8b\x00\x00 and so on"), "x: corrupt gzip data: gzip: invalid header"},
+		{"broken-zstd", []byte("\x28\xb5\x2f\xfd\xff\xff\xff\xff"), "x: "},
+		{"zstd-cut-at-once", zstandard(whole)[:20], "x: shorter than the header of a capture (0 octets)"},
+		{"zstd-that-needs-much-memory", []byte("\x28\xb5\x2f\xfd\x00\x98\x01\x00\x00"), "x: its zstd data needs more than 128 MiB of memory: unpack it"},
+		{"gzip-in-gzip", gzipped(gzipped(whole)), "x: compressed twice"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := NewReader(bytes.NewReader(c.content), "x", "a/x")
+			if err == nil {
+				t.Fatalf("it is read, want %q", c.want)
+			}
+			if !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %q, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestDamageEndsReading(t *testing.T) {
+	whole := classic("one", "two")
+	const header, size = 24, len("one")
+	huge := bytes.Clone(whole)
+	binary.LittleEndian.PutUint32(huge[header+16+size+8:], 0xfffffff0)
+	ng := section(false).iface(LinkEthernet).packet(0, 0, "one").packet(0, 0, "two").bytes()
+	oneBlock := len(section(false).iface(LinkEthernet).packet(0, 0, "one").bytes())
+	blocks := zstandard(append(bytes.Clone(whole), make([]byte, 1<<20)...)) // of empty packets
+	lengths := bytes.Clone(ng)
+	lengths[len(lengths)-1] ^= 0x40
+	checksum := gzipped(whole)
+	checksum[len(checksum)-8] ^= 1
+	for _, c := range []struct {
+		name    string
+		content []byte
+		texts   string
+		want    string
+	}{
+		{"pcap-cut-in-a-packet", whole[:len(whole)-1], "one", "cut off in mid-packet"},
+		{"pcap-cut-in-a-record-header", whole[:header+16+size+7], "one", "cut off in mid-packet"},
+		{"pcapng-cut-in-a-block", ng[:len(ng)-1], "one", "cut off in mid-packet"},
+		{"pcapng-cut-in-a-block-header", ng[:oneBlock+5], "one", "cut off in mid-packet"},
+		{"gzip-cut", gzipped(whole)[:len(gzipped(whole))-10], "one two", "cut off in mid-packet"},
+		{"gzip-with-a-wrong-checksum", checksum, "one two", "corrupt: its gzip data: gzip: invalid checksum"},
+		{"zstd-cut", blocks[:len(blocks)-5], "one two", "cut off in mid-packet"},
+		{"pcap-record-of-4-GB", huge, "one", "corrupt: a record of 4294967280 octets"},
+		{"pcapng-block-lengths-differ", lengths, "one", "corrupt: the two lengths of a block differ"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			all, damage := read(t, open(t, c.content))
+			if got := strings.TrimSpace(texts(all)); got != c.texts || damage != c.want {
+				t.Errorf("got %s, %q, want %s, %q", got, damage, c.texts, c.want)
+			}
+		})
+	}
+}
+
+// An error of what is read is no damage.
+func TestErrorsAreHandedOn(t *testing.T) {
+	broken := errors.New("the cable is out")
+	for name, b := range map[string][]byte{"plain": classic("one"), "gzip": gzipped(classic("one"))[:30], "zstd": zstandard(classic(strings.Repeat("one", 1000)))[:30]} {
+		var r Record
+		in, err := NewReader(io.MultiReader(bytes.NewReader(b), iotest.ErrReader(broken)), "x", "x")
+		for err == nil {
+			err = in.Next(&r)
+		}
+		var d *Damage
+		if !errors.Is(err, broken) || errors.As(err, &d) {
+			t.Errorf("%s: got %v, want %v", name, err, broken)
+		}
+	}
+}
+
+func TestUnreadGivesARecordBack(t *testing.T) {
+	in := open(t, classic("one", "two"))
+	var r Record
+	if err := in.Next(&r); err != nil {
+		t.Fatal(err)
+	}
+	in.Unread(r)
+	if all, _ := read(t, in); texts(all) != "one two" {
+		t.Errorf("got %s, want one two", texts(all))
+	}
+}
