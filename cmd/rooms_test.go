@@ -172,7 +172,6 @@ const mostPaths = 25
 var tooComplex = map[string]string{
 	"conn.triggersOf": "a list of independent questions, one line each, asked of every segment",
 	"conn.fit":        "to be cut where connections are found",
-	"conn.deliver":    "to be cut by the checks of the receiver",
 	"conn.send":       "a case for each control that is sent, in the order of RFC 9293 §3.10.7",
 	"conn.keepStalls": "to be cut with what is kept of stalls",
 	"report.fates":    "to be cut with the arrivals that it draws",

@@ -273,7 +273,7 @@ func (d *ladder) segmentText(r *rung, rank int) string {
 		s.Wnd = 1000
 	}
 	if rank >= dropOptions {
-		s.Options = tcp.Options{FastOpen: s.Options.FastOpen}
+		s.Options = tcp.Options{FastOpen: s.Options.FastOpen, Signed: s.Options.Signed}
 	}
 	return s.String()
 }

@@ -14,9 +14,7 @@ var faults = map[string]map[string]string{
 		"gvr-0267: 8":                         gVisorIgnores,
 		"lab-accept-queue-full-at-ack: 2":     "ACKs are believed although the SYN+ACK is repeated after them",
 		"lab-conntrack-forgets-reset: 2":      aliveAfterRST,
-		"lab-forged-fin-beyond-window: 4":     finBeyond,
 		"lab-md5-forged-rst: 3":               unsignedRST,
-		"lab-refused-fin-future-ack: 4":       "a FIN whose ACK the receiver refuses is believed (RFC 5961 §5)",
 		"lab-syn-cookies-ack-lost-silence: 1": cookies,
 		"lw-gv-tw-rst: 1":                     lwIPIgnores,
 		"lx-close-client: 4":                  lwIPHolds,
@@ -25,7 +23,6 @@ var faults = map[string]map[string]string{
 		"lx-tw-fin-dup: 8":                    lwIPIgnores,
 		"lxr-0037: 6":                         finBeyondHole,
 		"md5-client-without: 4":               noSYNACK,
-		"md5-forged-fin: 4":                   unsignedFIN,
 		"seed-42420441: 2":                    noSYNACK,
 		"seed-990017096: 2":                   noSYNACK,
 		"x-forged-fin-accepted: 1":            "a forged FIN is taken for the client's",
@@ -34,12 +31,10 @@ var faults = map[string]map[string]string{
 	"firm states": {
 		"gvr-0064: 4":                         ackLost,
 		"lab-conntrack-forgets-reset: 2":      aliveAfterRST,
-		"lab-forged-fin-beyond-window: 5":     finBeyond,
 		"lab-md5-forged-rst: 2":               unsignedRST,
 		"lab-syn-cookies-ack-lost-silence: 1": cookies,
 		"lx-close-client: 4":                  lwIPHolds,
 		"lx-final-ack-lost: 4":                lwIPHolds,
-		"md5-forged-fin: 3":                   unsignedFIN,
 	},
 	"histories": {
 		"gv-lw-tw-rst: 1":                     gVisorIgnores,
@@ -54,11 +49,9 @@ var faults = map[string]map[string]string{
 		"x-syn-unanswered-listening: 2":       noSYNACK,
 	},
 	"anomalies": {
-		"lab-forged-fin-beyond-window: 2": finBeyond,
-		"lw-gv-abort-rst-lost: 4":         "a RST is called forged because one delayed ACK took longer",
-		"lxr-0182: 2":                     "RSTs of a host without the connection, which bear ACK on lwIP, are called forged",
-		"md5-forged-fin: 2":               unsignedFIN,
-		"x-forged-fin-accepted: 2":        "a RST that answers data beyond a FIN is taken for one of a host without the connection",
+		"lw-gv-abort-rst-lost: 4":  "a RST is called forged because one delayed ACK took longer",
+		"lxr-0182: 2":              "RSTs of a host without the connection, which bear ACK on lwIP, are called forged",
+		"x-forged-fin-accepted: 2": "a RST that answers data beyond a FIN is taken for one of a host without the connection",
 	},
 }
 
@@ -70,9 +63,7 @@ const (
 	lwIPHolds     = "TIME_WAIT ends after the 60 s of Linux, where lwIP holds it for 120 s"
 	ackLost       = "TIME_WAIT after crossing FINs, where the ACK of one was lost and its end waits in CLOSING"
 	aliveAfterRST = "a RST is believed although its alleged sender goes on to send data"
-	finBeyond     = "a FIN beyond the window is believed, and its sender taken to have closed"
 	unsignedRST   = "a RST without the signature that all else carries is believed (RFC 2385 §2)"
 	cookies       = "SYN cookies are not told by a SYN+ACK that is never repeated"
-	unsignedFIN   = "a FIN without the signature that all else carries is believed (RFC 2385 §2)"
 	finBeyondHole = "a FIN beyond a hole is believed, and RSTs that acknowledge it are not"
 )

@@ -203,6 +203,8 @@ func TestOptions(t *testing.T) {
 		{"fast-open-request", "2202", tcp.Options{FastOpen: true}},
 		{"fast-open-cookie", "220a 0102030405060708", tcp.Options{FastOpen: true}},
 		{"fast-open-before-it-had-a-number", "fe04 f989", tcp.Options{FastOpen: true}},
+		{"md5", "1312 00112233445566778899aabbccddeeff", tcp.Options{Signed: true}},
+		{"authentication", "1d10 0102 00112233445566778899aabb", tcp.Options{Signed: true}},
 		{"another-experiment", "fe04 f988", tcp.Options{}},
 		{"unknown-is-passed-over", "fd04 0000 0402", tcp.Options{SACKOK: true}},
 		{"length-0-ends-reading", "0402 0800 0204 05b4", tcp.Options{SACKOK: true}},

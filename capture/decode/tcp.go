@@ -19,6 +19,8 @@ const (
 	optionSACKOK       = 4
 	optionSACK         = 5
 	optionTimestamps   = 8
+	optionMD5          = 19
+	optionAO           = 29
 	optionFastOpen     = 34
 	optionExperimental = 254
 
@@ -84,6 +86,8 @@ func setOption(kind uint8, value []byte, o *tcp.Options) {
 		if len(value) == 8 {
 			o.HasTS, o.TSVal, o.TSEcr = true, be32(value), be32(value[4:])
 		}
+	case optionMD5, optionAO:
+		o.Signed = true
 	case optionFastOpen:
 		o.FastOpen = true
 	case optionExperimental:

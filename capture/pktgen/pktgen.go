@@ -97,6 +97,9 @@ func appendOptions(b []byte, o *tcp.Options) []byte {
 	if o.FastOpen {
 		b = append(b, 1, 1, 34, 2)
 	}
+	if o.Signed {
+		b = append(append(b, 1, 1, 19, 18), make([]byte, 16)...)
+	}
 	if o.NumSACK > 0 {
 		b = append(b, 1, 1, 5, 2+8*o.NumSACK)
 		for _, k := range o.SACK[:o.NumSACK] {

@@ -148,8 +148,11 @@ var ackOfUnsentData = Kind{
 		{"time by which the ACK is too early, if the response time of {X} is not longer, more than", inversionSlack, ""},
 		{"IP identifications that the capture does not have, if {Y} has not sent the octets before, at most", idsMissed, ""},
 	},
-	on: conn.OnBelow,
+	on: conn.OnBelow | conn.OnRefused,
 	check: func(h *checkInput) *Finding {
+		if h.On&conn.OnRefused != 0 {
+			return h.refusedAckOfUnsent()
+		}
 		y, x := h.From, h.From.Peer()
 		if h.Stale || h.Foreign || h.Keepalive || h.Old || !h.whole(y) || h.S.Flags&tcp.SYN != 0 || !h.Before.Nxt[y].Before(h.Before.Acked[x]) || !h.S.Seq.AtMost(h.Before.Nxt[y]) {
 			return nil
@@ -172,6 +175,19 @@ var ackOfUnsentData = Kind{
 			Values:   Values{"n": h.Before.Acked[x].Minus(h.Before.Nxt[y])},
 		}
 	},
+}
+
+// refusedAckOfUnsent is the finding of an ACK that its receiver refuses.
+func (h *checkInput) refusedAckOfUnsent() *Finding {
+	if h.Why != tcp.AckOfUnsent {
+		return nil
+	}
+	return &Finding{
+		end:      h.From,
+		Certain:  ConfidenceAssumed,
+		Evidence: []int{h.S.Packet, h.By},
+		Values:   Values{"n": h.S.Ack.Minus(h.y().Nxt)},
+	}
 }
 
 // firstAck returns the first segment of x that acknowledges just up to the

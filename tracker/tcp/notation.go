@@ -85,6 +85,9 @@ func (s *Segment) String() string {
 	if o.FastOpen {
 		field("TFO")
 	}
+	if o.Signed {
+		field("SIGNED")
+	}
 	number("TTL", uint64(s.TTL), defaultTTL)
 	number("ID", uint64(s.ID), 0)
 	number("PAYLOAD", s.Payload, 0)
@@ -188,6 +191,8 @@ func (s *Segment) parseField(name, value string) (err error) {
 		}
 	case "TFO":
 		o.FastOpen = true
+	case "SIGNED":
+		o.Signed = true
 	case "TTL":
 		s.TTL = uint8(number(8))
 	case "ID":

@@ -89,6 +89,7 @@ const (
 	NoACK                // it lacks the ACK bit
 	AckOfUnsent          // it acknowledges what its receiver never sent
 	AckTooOld            // it acknowledges less than a window ago
+	Held                 // what follows is to show whether its receiver takes it
 )
 
 // skips has the words for each, and where the refusal is asked for.
@@ -102,6 +103,7 @@ var skips = [...]struct{ text, rfc string }{
 	NoACK:           {"refused: it has no ACK", "RFC 9293 §3.10.7.4"},
 	AckOfUnsent:     {"refused: it acknowledges what was never sent", "RFC 5961 §5"},
 	AckTooOld:       {"refused: its ACK is older than a window", "RFC 5961 §5"},
+	Held:            {"not believed before its receiver shows that it took it", "RFC 9293 §3.10.7.4"},
 }
 
 func (s Skip) String() string { return skips[s].text }

@@ -25,13 +25,19 @@ type Verdict struct {
 	// Unsent says that its alleged sender cannot have sent it, not as it then
 	// stood: the segment is forged, or a wanderer, and moves nobody.
 	Unsent bool
+
+	By   int  // the frame that shows it; 0: the segment itself
+	held bool // it is a FIN that is not believed for the time being
 }
 
 // shown is what is said of the segment: why it moved nobody, or why its receiver
 // does not have it.
 func (v Verdict) shown() tcp.Skip {
-	if v.Is == Refused {
+	switch {
+	case v.Is == Refused:
 		return v.Why
+	case v.held:
+		return tcp.Held
 	}
 	return tcp.NotSkipped
 }
@@ -80,6 +86,7 @@ func (c *Conn) accept(s *tcp.Segment, from tcp.Endpoint, r *Reading, now tcp.Tim
 	for _, row := range gateRows {
 		if v := row.ask(&q); v.Is != Accepted {
 			v.Why = row.why
+			v.held = v.Is == Unknown && q.holds(row.why)
 			return v
 		}
 	}
@@ -116,9 +123,9 @@ func (q *question) timestamp() Verdict {
 	if s.PureAck() && s.Seq == y.Acked {
 		return Verdict{Is: Unknown} // Linux lets a late copy of an ACK pass
 	}
-	// What the receiver echoed left the sender after this, and was of octets
-	// before these: the sender cannot have sent them with the older stamp.
-	return Verdict{Is: Refused, Unsent: !q.r.Old && !s.PureAck()}
+	// What the receiver echoed left the sender after this. If it goes further
+	// than all that the sender sent by then, it is not the sender's.
+	return Verdict{Is: Refused, Unsent: x.Nxt.Before(s.End())}
 }
 
 // sequence refuses what lies beyond all that the receiver ever offered (RFC 9293
@@ -131,6 +138,9 @@ func (q *question) sequence() Verdict {
 	}
 	if far := q.c.reach(q.from.Peer()); far.Before(q.s.Seq) {
 		return Verdict{Is: Refused, Unsent: true}
+	}
+	if q.c.ScaleKnown() && q.y.Edge.Before(q.s.Seq) {
+		return Verdict{Is: Unknown}
 	}
 	return Verdict{}
 }
@@ -172,22 +182,20 @@ func (q *question) ackBefore() Verdict {
 		return Verdict{}
 	}
 	if x.Acked.Minus(s.Ack) > q.c.widest(q.from) {
-		return Verdict{Is: Refused, Unsent: !q.r.Old}
+		return Verdict{Is: Refused, Unsent: x.Nxt.Before(s.End())}
 	}
 	return Verdict{}
 }
 
-// unscaled is the widest window there can be, where the scale was not captured
-// (RFC 7323 §2.3).
-const unscaled = tcp.Size(65535) << maxShift
-
-// widest is the widest window that the end ever offered its peer.
+// widest is the widest window that the end ever offered its peer; where the
+// scale was not captured, by the largest there can be (RFC 7323 §2.3).
 func (c *Conn) widest(e tcp.Endpoint) tcp.Size {
-	if !c.ScaleKnown() {
-		return unscaled
-	}
 	x := &c.Ends[e]
-	return tcp.Size(x.maxWnd) << x.Scale(&c.Ends[e.Peer()])
+	shift := uint8(maxShift)
+	if c.ScaleKnown() {
+		shift = x.Scale(&c.Ends[e.Peer()])
+	}
+	return max(1<<16, tcp.Size(x.maxWnd)<<shift) // that of a SYN is not scaled
 }
 
 // reach is how far the numbers of what is sent to the end can lie: a window
@@ -195,7 +203,7 @@ func (c *Conn) widest(e tcp.Endpoint) tcp.Size {
 func (c *Conn) reach(e tcp.Endpoint) tcp.Seq {
 	x := &c.Ends[e]
 	if !c.ScaleKnown() {
-		return x.Acked.Add(unscaled)
+		return x.Acked.Add(2 * c.widest(e))
 	}
 	return x.Edge.Add(c.widest(e))
 }

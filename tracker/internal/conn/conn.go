@@ -95,6 +95,7 @@ const (
 	challenged // oddments.doubt waits for what the alleged sender does next
 	awaited    // a segment waits to be accepted or refused: trouble.beyond
 	copied     // its SYN is an old one, copied by the network: the client did not send it now
+	holding    // a FIN is held: rareState.held
 
 	closedByShift = 12
 )
@@ -134,6 +135,7 @@ type rareState struct {
 	Closing            [2]closing
 	repeatedSYN        bool             // a SYN, with or without ACK, was sent again
 	staleSegments      *[2]StaleSegment // by the end that the segment claims to be of; nil until there is one
+	held               *[2]heldFIN      // by the end that it claims to be of; nil until there is one
 	Gaps               [2]gap           // what is missing of the end's octets
 	challenge          Challenge
 	stalls             *[2]stalls

@@ -36,7 +36,7 @@ type End struct {
 
 	MSS     uint16
 	Wnd     uint16 // its newest window, before scaling
-	maxWnd  uint16 // the widest
+	maxWnd  uint16 // the widest, SYNs left aside
 	ID      uint16 // the IP identification of its newest segment
 	Bits    endBits
 	Respond uint16 // the shortest response time measured, see responseUnit; 0: none yet
@@ -332,7 +332,9 @@ func (c *Conn) note(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) 
 // noteHeader takes down what the header of the end's newest segment has.
 func (x *End) noteHeader(s *tcp.Segment) {
 	x.Wnd, x.ID, x.TTL = s.Wnd, s.ID, s.TTL
-	x.maxWnd = max(x.maxWnd, s.Wnd)
+	if s.Flags&tcp.SYN == 0 {
+		x.maxWnd = max(x.maxWnd, s.Wnd)
+	}
 	if s.Options.HasTS {
 		x.Bits |= HasTS
 		x.TSVal = s.Options.TSVal

@@ -15,7 +15,7 @@ import "github.com/tcpwatch/tcpwatch/tracker/tcp"
 func (t *Machine) FastPath(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	const plain = HasAcked | HasFIN
-	const odd = isProvisional | amongStale | challenged | awaited
+	const odd = isProvisional | amongStale | challenged | awaited | holding
 	switch {
 	case s.Flags&(tcp.SYN|tcp.FIN|tcp.RST|tcp.ACK|tcp.URG) != tcp.ACK, s.Urg != 0, s.Options.NumSACK != 0,
 		s.Cut == tcp.CutOptions, s.Cut == tcp.CutPayload && !t.health.cut, s.Fragment,

@@ -19,10 +19,10 @@ func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 	if v.Is == Refused {
 		on |= OnRefused
 	}
-	if !v.Unsent && (on&OnGap != 0 || c.Rare != nil) {
+	if !v.Unsent && !v.held && (on&OnGap != 0 || c.Rare != nil) {
 		on |= c.FollowGaps(s, from, r, t.Now)
 	}
-	if on == 0 { // the everyday case: nothing can move
+	if on == 0 && c.Bits&holding == 0 { // the everyday case: nothing can move
 		c.note(s, from, r, t.Now)
 		t.Recent.put(c, s, from, 0, t.Now)
 		return
@@ -33,9 +33,16 @@ func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 		on |= OnAmongStale
 	}
 	is := r.bits()
+	if c.Bits&holding != 0 && !v.Unsent {
+		t.settleHeld(c, s, from, r)
+		r = c.Read(s, from)
+	}
 	switch {
 	case r.Foreign || s.Lawless():
 		c.note(s, from, r, t.Now)
+	case v.held:
+		c.Ends[from].Packets++
+		c.hold(s, from, v.Why, t.Now)
 	case v.Unsent:
 		c.Ends[from].Packets++
 		t.restart(c, s, from.Peer())

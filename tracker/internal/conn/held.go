@@ -1,0 +1,97 @@
+package conn
+
+import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+
+// A FIN whose numbers no captured segment explains is held: it acknowledges what
+// its receiver was not seen to send, or lies beyond what that offers. Either it is
+// forged, or the capture misses something. What either end sends next tells, and
+// until then it has moved nobody.
+
+// A heldFIN is one that waits.
+type heldFIN struct {
+	segment tcp.Segment
+	why     tcp.Skip // what its receiver has against it
+	at      tcp.Time // 0: there is none
+}
+
+// holds reports whether a FIN that row why cannot decide is to be held. Where the
+// capture is known to miss segments of its receiver, or may, it is believed.
+func (q *question) holds(why tcp.Skip) bool {
+	s, x, y := q.s, q.x, q.y
+	if s.Flags&tcp.FIN == 0 || x.Has(HasFIN) || y.Has(Lossy) || !x.Seen() || !y.Seen() || q.c.Origin() != tcp.FromSYN {
+		return false
+	}
+	switch why {
+	case tcp.AckOfUnsent:
+		// One octet more may be a FIN of the receiver's own.
+		return y.Nxt.Add(1).Before(s.Ack) && Synchronized(y.Assumed) && y.Assumed != tcp.FinWait2.Set()
+	case tcp.OutsideWindow:
+		return true
+	}
+	return false
+}
+
+// hold keeps the FIN.
+func (c *Conn) hold(s *tcp.Segment, from tcp.Endpoint, why tcp.Skip, now tcp.Time) {
+	o := c.RareState()
+	if o.held == nil {
+		o.held = new([2]heldFIN)
+	}
+	o.held[from] = heldFIN{*s, why, now}
+	c.Bits |= holding
+}
+
+// settleHeld looks what s tells of FINs that are held, and lets one that proves
+// to have been taken move both ends now.
+func (t *Machine) settleHeld(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
+	for e := range tcp.Endpoint(2) {
+		h := &c.Rare.held[e]
+		if h.at == 0 {
+			continue
+		}
+		is := c.heldIs(h, e, s, from, r, t.Now)
+		if is == Unknown {
+			continue
+		}
+		fin, why := h.segment, h.why
+		h.at = 0
+		if c.Rare.held[e.Peer()].at == 0 {
+			c.Bits &^= holding
+		}
+		if is == Accepted {
+			t.take(c, &fin, e, c.Read(&fin, e), Verdict{})
+			continue
+		}
+		t.scene.Verdict = Verdict{Is: Refused, Why: why, Unsent: true, By: s.Packet}
+		t.tellChecks(c, &fin, e, Reading{}, OnRefused)
+		t.scene.Verdict = Verdict{}
+	}
+}
+
+// heldIs decides of a FIN of the end e, by what follows it.
+func (c *Conn) heldIs(h *heldFIN, e tcp.Endpoint, s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) Outcome {
+	fin := &h.segment
+	if r.Foreign || r.Stale || r.Keepalive || s.Flags&tcp.RST != 0 {
+		return Unknown
+	}
+	if from == e {
+		// It goes on below the FIN with octets of its own: that one it did not send.
+		if r.Fresh > 0 && s.Seq.Before(fin.End()) && now.Sub(h.at) > CaptureSkew {
+			return Refused
+		}
+		return Unknown
+	}
+	switch {
+	case s.Flags&tcp.ACK != 0 && fin.End().AtMost(s.Ack):
+		return Accepted
+	case h.why != tcp.AckOfUnsent:
+		return Unknown
+	case fin.Ack.AtMost(s.Seq):
+		return Accepted
+	case r.Old || s.Seq.Before(c.Ends[from].Nxt) || !s.Seq.Before(fin.Ack):
+		return Unknown
+	case fin.Ack.AtMost(s.End()) && now.Sub(h.at) <= CaptureSkew:
+		return Accepted // recorded in the wrong order
+	}
+	return Refused // what the FIN acknowledges is sent only now, or never was
+}
