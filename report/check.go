@@ -73,16 +73,13 @@ type CheckedCapture struct {
 	Err      error  // it could not be read
 }
 
-// verdict is the worst of the capture's.
-func (c *CheckedCapture) verdict() (worst Verdict) {
+// Verdict is the worst of all rules.
+func (c *CheckedCapture) Verdict() (worst Verdict) {
 	for _, v := range c.Verdicts {
 		worst = max(worst, v)
 	}
 	return worst
 }
-
-// Verdict is the worst of all rules.
-func (c *CheckedCapture) Verdict() Verdict { return c.verdict() }
 
 // subject names what the finding is about.
 func (f *Finding) subject() string {
@@ -116,9 +113,9 @@ func (t *checkTotals) add(c *CheckedCapture) {
 	switch {
 	case c.Err != nil:
 		t.unread++
-	case c.verdict() == Failed:
+	case c.Verdict() == Failed:
 		t.failed++
-	case c.verdict() == Undecided:
+	case c.Verdict() == Undecided:
 		t.undecided++
 	}
 }

@@ -77,7 +77,7 @@ func (p *checkJSON) Capture(c *CheckedCapture) error {
 		p.out.WriteByte(',')
 	}
 	p.totals.add(c)
-	line := captureJSON{Path: c.Path, Verdict: c.verdict().String(), Packets: c.Packets, Connections: c.Conns, Findings: []findingJSON{}}
+	line := captureJSON{Path: c.Path, Verdict: c.Verdict().String(), Packets: c.Packets, Connections: c.Conns, Findings: []findingJSON{}}
 	if c.Err != nil {
 		line.Verdict, line.Error = "error", c.Err.Error()
 	}

@@ -30,12 +30,17 @@ func (c color) paint(text string) string {
 	return "\x1b[" + string(c) + "m" + text + "\x1b[0m"
 }
 
+// when returns c where colours are wanted, else plain.
+func (c color) when(wanted bool) color {
+	if !wanted {
+		return plain
+	}
+	return c
+}
+
 // paintIf is paint where colours are wanted.
 func (c color) paintIf(wanted bool, text string) string {
-	if !wanted {
-		return text
-	}
-	return c.paint(text)
+	return c.when(wanted).paint(text)
 }
 
 // stateColor returns the color of a cell that begins with the name of a state.
@@ -65,4 +70,14 @@ func stateColor(cell string) color {
 // severityColor returns the color of a severity.
 func severityColor(s tracker.Severity) color {
 	return [...]color{faint, cyan, yellow, boldRed}[s]
+}
+
+// severityCellColor is the color of the name of a severity.
+func severityCellColor(cell string) color {
+	for s := tracker.Info; s <= tracker.Error; s++ {
+		if s.String() == cell {
+			return severityColor(s)
+		}
+	}
+	return plain
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A field is one field of the connection record. The list of them is the only
@@ -177,6 +178,13 @@ func fieldAt(path string) *field {
 		return nil
 	}
 	return &fields[i]
+}
+
+// titled returns the title that the field of that path has as a column of a
+// table, and what writes it for people: "-" where a record lacks it.
+func titled(path string) (title string, text func(r *tracker.Record, style TimeStyle, first tcp.Time) string) {
+	f := fieldAt(path)
+	return f.title, func(r *tracker.Record, style TimeStyle, first tcp.Time) string { return f.value(r).human(style, first) }
 }
 
 // SortFields returns the paths that Options.Sort takes.

@@ -1,9 +1,7 @@
 package report
 
 import (
-	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -169,33 +167,6 @@ func (f *folded) String() string {
 		parts = append(parts, thousands(uint64(f.unread))+" not taken in")
 	}
 	return "... " + strings.Join(parts, ", ") + " ..."
-}
-
-// thousands writes a number with commas: 28,232.
-func thousands(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// octetsText writes a number of octets in about two digits: 512 B, 1.6 MB.
-func octetsText(n uint64) string {
-	if n < 1000 {
-		return fmt.Sprintf("%d B", n)
-	}
-	f, unit := float64(n)/1e3, "kB"
-	for _, larger := range []string{"MB", "GB", "TB"} {
-		if f < 999.5 {
-			break
-		}
-		f, unit = f/1e3, larger
-	}
-	if f < 9.95 {
-		return fmt.Sprintf("%.1f %s", f, unit)
-	}
-	return fmt.Sprintf("%.0f %s", f, unit)
 }
 
 // nearBefore and nearAfter are how many rows before and after a frame are near.

@@ -190,6 +190,18 @@ func (g *grid) drawPlain(out *bytes.Buffer, widths []int) {
 	}
 }
 
+// lines returns the grid's lines, with columns at least as wide as widths says,
+// and how wide they are.
+func (g *grid) lines(widths []int) (lines []string, grown []int) {
+	grown = g.widths()
+	for i := range min(len(widths), len(grown)) {
+		grown[i] = max(grown[i], widths[i])
+	}
+	var drawn bytes.Buffer
+	g.drawPlain(&drawn, grown)
+	return linesOf(func(out *bufio.Writer) { g.finish(out, drawn.Bytes(), grown) }), grown
+}
+
 // writeBlanks writes n blanks.
 func writeBlanks(out *bytes.Buffer, n int) {
 	const blanks = "                                "

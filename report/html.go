@@ -89,11 +89,8 @@ func LaddersOf(p Printer) *Ladders {
 
 // htmlOf returns the page that p prints, or nil.
 func htmlOf(p Printer) *html {
-	if p, ok := p.(*printer); ok {
-		h, _ := p.format.(*html)
-		return h
-	}
-	return nil
+	h, _ := formatOf(p).(*html)
+	return h
 }
 
 // html prints the page.
@@ -242,7 +239,6 @@ func (h *html) htmlGroups(s *Summary) []htmlGroup {
 	for _, k := range tracker.Kinds() {
 		titles[k.Name] = k.Title
 	}
-	l := &look{time: h.opts.Time, first: s.First}
 	var list []htmlGroup
 	for _, g := range h.groups(htmlOfKind) {
 		out := htmlGroup{
@@ -250,11 +246,11 @@ func (h *html) htmlGroups(s *Summary) []htmlGroup {
 			Count: len(g.list) + g.hidden, Hidden: g.hidden,
 		}
 		for _, a := range g.list {
-			facts := l.facts(a)
+			told := facts(a, h.opts.Time, s.First)
 			if a.Conn > 0 {
-				facts = facts[1:]
+				told = told[1:]
 			}
-			out.List = append(out.List, htmlAnomaly{a.Conn, facts, Escape(a.Text)})
+			out.List = append(out.List, htmlAnomaly{a.Conn, told, Escape(a.Text)})
 		}
 		list = append(list, out)
 	}

@@ -52,18 +52,20 @@ type pageAnomaly struct {
 	Text     string `json:"text"`
 }
 
-// encodeLadders returns the ladders by the numbers of their connections.
-func (h *html) encodeLadders(s *Summary) map[int]*pageLadder {
-	if h.ladders == nil {
-		return nil
-	}
-	ladders := make(map[int]*pageLadder)
-	for _, d := range h.ladders.finish() {
+// Pages closes the Ladders without drawing them, and returns them by the numbers
+// of their connections, without those that are empty; first is that of the first
+// ladder of all, or 0. The capture ends at last.
+func (l *Ladders) Pages(last tcp.Time) (pages map[int]*pageLadder, first int) {
+	pages = make(map[int]*pageLadder)
+	for _, d := range l.finish() {
 		if len(d.rows) > 0 {
-			ladders[d.records[0].Conn] = d.page(max(s.Last, s.Now), h.opts.All)
+			pages[d.records[0].Conn] = d.page(last, l.opts.All)
 		}
 	}
-	return ladders
+	if len(l.ladders) > 0 {
+		first = l.ladders[0].records[0].Conn
+	}
+	return pages, first
 }
 
 // page returns the ladder as a page draws it. The capture ends at last; with all
@@ -77,7 +79,7 @@ func (d *ladder) page(last tcp.Time, all bool) *pageLadder {
 	fates, gaps := d.fates(last)
 	for i, w := range d.rows {
 		if g, ok := gaps[i]; ok {
-			p.Rows = append(p.Rows, pageRung{Kind: rungGap, From: w.side, Time: micros(w.at.Sub(record.Start)), Text: g.text, By: g.by})
+			p.Rows = append(p.Rows, pageRung{Kind: rungGap, From: w.side, Time: w.at.Sub(record.Start).Microseconds(), Text: g.text, By: g.by})
 		}
 		if w.rung == nil {
 			row := pageRung{Kind: rungFold, Text: strings.Trim(w.fold.String(), ". ")}
@@ -117,7 +119,7 @@ var deeds = map[tcp.InputSet]string{
 func (d *ladder) pageRung(r *rung, f arrival, p *pageLadder) pageRung {
 	conn := d.records[0].Conn
 	row := pageRung{
-		Kind: rungTimer, Time: micros(r.at.Sub(d.records[0].Start)), Fate: f.fate, By: f.by, Why: f.why, Notes: r.notes(conn, false),
+		Kind: rungTimer, Time: r.at.Sub(d.records[0].Start).Microseconds(), Fate: f.fate, By: f.by, Why: f.why, Notes: r.notes(conn, false),
 		Cells: &[4]int{int(r.cells[0].State), int(r.cells[0].Proved), int(r.cells[1].State), int(r.cells[1].Proved)},
 	}
 	for _, a := range r.odd(conn) {

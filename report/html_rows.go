@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"strconv"
-	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -37,9 +36,6 @@ func (l *nameList) number(name string) int {
 	return i
 }
 
-// micros are whole microseconds.
-func micros(d time.Duration) int64 { return int64(d / time.Microsecond) }
-
 // stepLetters are what a step's state and basis are written as, by five times
 // the state and the basis.
 const stepLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -58,7 +54,7 @@ func (h *html) encodeHistory(r *tracker.Record, e tracker.Endpoint) string {
 		}
 		b = append(b, stepLetters[5*int(s.State)+int(s.Basis)])
 		b = strconv.AppendInt(b, int64(h.names.events.number(s.Inputs.String())), 36)
-		t := micros(s.Time.Sub(r.Start))
+		t := s.Time.Sub(r.Start).Microseconds()
 		b = strconv.AppendInt(append(b, '.'), t-at, 36)
 		if at = t; s.Packet > 0 {
 			b = strconv.AppendInt(append(b, '.'), int64(s.Packet-packet), 36)
@@ -91,13 +87,13 @@ func (h *html) encode(s *Summary) ([]byte, int) {
 	for o := tracker.FromSYN; o <= tracker.FromMidstream; o++ {
 		origins = append(origins, o.String())
 	}
-	ladders := h.encodeLadders(s)
+	var ladders map[int]*pageLadder
 	open := 0 // the ladder that is shown at first
-	if h.ladders != nil && len(h.ladders.ladders) > 0 {
-		open = h.ladders.ladders[0].records[0].Conn
+	if h.ladders != nil {
+		ladders, open = h.ladders.Pages(max(s.Last, s.Now))
 	}
 	data, err := json.Marshal(map[string]any{
-		"span":   micros(max(s.Last, s.Now).Sub(s.First)),
+		"span":   max(s.Last, s.Now).Sub(s.First).Microseconds(),
 		"states": states, "bases": bases, "closers": closers, "origins": origins, "letters": stepLetters,
 		"hosts": h.names.hosts.Names, "kinds": h.names.kinds.Names, "events": h.names.events.Names,
 		"ladders": ladders, "open": open,
@@ -111,7 +107,7 @@ func (h *html) encode(s *Summary) ([]byte, int) {
 
 // appendRow appends a connection.
 func (h *html) appendRow(b []byte, r *tracker.Record, history [2]string, first tcp.Time) []byte {
-	b = appendInt(append(b, '['), r.Conn)
+	b = strconv.AppendInt(append(b, '['), int64(r.Conn), 10)
 	number := func(n int64) { b = strconv.AppendInt(append(b, ','), n, 10) }
 	for e := range r.Ends {
 		end := &r.Ends[e]
@@ -122,14 +118,14 @@ func (h *html) appendRow(b []byte, r *tracker.Record, history [2]string, first t
 		number(int64(end.Packets))
 		number(int64(end.Retransmits))
 	}
-	number(micros(r.Start.Sub(first)))
-	number(micros(r.End.Sub(r.Start)))
+	number(r.Start.Sub(first).Microseconds())
+	number(r.End.Sub(r.Start).Microseconds())
 	number(int64(r.ClosedBy))
 	number(int64(r.Origin))
 	b = append(b, ',', '[')
 	for i := range r.Anomalies {
-		b = appendInt(appendComma(b), h.names.kinds.number(Escape(r.Anomalies[i].Kind)))
-		b = strconv.AppendInt(append(b, ','), micros(r.Anomalies[i].Time.Sub(r.Start)), 10)
+		b = strconv.AppendInt(appendComma(b), int64(h.names.kinds.number(Escape(r.Anomalies[i].Kind))), 10)
+		b = strconv.AppendInt(append(b, ','), r.Anomalies[i].Time.Sub(r.Start).Microseconds(), 10)
 	}
 	b = append(b, ']')
 	for e := range r.Ends {

@@ -3,11 +3,8 @@ package report
 import (
 	"bufio"
 	"cmp"
-	"fmt"
 	"slices"
 	"strconv"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -170,6 +167,14 @@ func appendTransition(b []byte, e *tracker.Event) []byte {
 	return append(b, '}')
 }
 
+// happened names what happened to an end, as records of events do.
+func happened(e *tracker.Event) string {
+	if e.Refuted {
+		return "not: " + e.Inputs.String()
+	}
+	return e.Inputs.String()
+}
+
 // appendAnomalyLine appends an anomaly that stands by itself.
 func appendAnomalyLine(b []byte, a *tracker.Anomaly) []byte {
 	b = append(b, `{"type":"anomaly"`...)
@@ -254,47 +259,4 @@ func appendUint(b []byte, n uint64) []byte { return strconv.AppendUint(b, n, 10)
 func appendKey(b []byte, key string) []byte {
 	b = append(appendComma(b), '"')
 	return append(append(b, key...), '"', ':')
-}
-
-// appendComma appends the comma between two items, if there is one before.
-func appendComma(b []byte) []byte {
-	if last := b[len(b)-1]; last == '{' || last == '[' {
-		return b
-	}
-	return append(b, ',')
-}
-
-// escapedInJSON reports whether appendString writes r as anything but itself.
-func escapedInJSON(r rune) bool {
-	switch {
-	case r == '"' || r == '\\':
-		return true
-	case r < utf8.RuneSelf:
-		return r < ' ' || r == 0x7f
-	}
-	return r == utf8.RuneError || unprintable(r)
-}
-
-// appendString appends s quoted. What Escape would not let through to a
-// terminal is escaped in JSON's own way, and bytes that are no UTF-8 become
-// U+FFFD.
-func appendString(b []byte, s string) []byte {
-	b = append(b, '"')
-	if !strings.ContainsFunc(s, escapedInJSON) {
-		return append(append(b, s...), '"')
-	}
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b = append(b, '\\', byte(r))
-		case !escapedInJSON(r):
-			b = utf8.AppendRune(b, r)
-		case r > 0xffff && unprintable(r):
-			high, low := (r-0x10000)>>10+0xd800, (r-0x10000)&0x3ff+0xdc00
-			b = fmt.Appendf(b, `\u%04x\u%04x`, high, low)
-		default:
-			b = fmt.Appendf(b, `\u%04x`, r)
-		}
-	}
-	return append(b, '"')
 }

@@ -69,13 +69,12 @@ func WriteKind(w io.Writer, format string, k *tracker.Kind, o KindOptions) error
 	case "table":
 		writeLine(out, strings.Join([]string{
 			bold.paintIf(o.Color, k.Name), severityColor(k.Severity).paintIf(o.Color, k.Severity.String()), k.RFC}, gap))
-		lo := &LadderOptions{Width: o.Width, Color: o.Color}
-		writeWrapped(out, "  ", k.Title, lo, plain)
+		writeWrapped(out, "  ", k.Title, o.Width, plain)
 		for _, s := range kindSections(k) {
 			writeLine(out, "")
 			writeLine(out, s.title+":")
 			for _, item := range s.items {
-				writeWrapped(out, "  ", item, lo, plain)
+				writeWrapped(out, "  ", item, o.Width, plain)
 			}
 		}
 	case "json":
@@ -220,14 +219,4 @@ func Severities() (all []tracker.Severity) {
 		all = append(all, s)
 	}
 	return all
-}
-
-// severityCellColor is the color of the name of a severity.
-func severityCellColor(cell string) color {
-	for _, s := range Severities() {
-		if s.String() == cell {
-			return severityColor(s)
-		}
-	}
-	return plain
 }

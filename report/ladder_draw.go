@@ -68,7 +68,7 @@ func (d *ladder) draw(out *bufio.Writer, o *LadderOptions) {
 			continue
 		}
 		for _, text := range r.notes(record.Conn, false) {
-			writeWrapped(out, indent, text, o, plain)
+			writeWrapped(out, indent, text, o.Width, plain)
 		}
 		for _, a := range r.odd(record.Conn) {
 			writeOdd(out, indent, a, o)
@@ -103,19 +103,8 @@ func writeOdd(out *bufio.Writer, indent string, a *tracker.Anomaly, o *LadderOpt
 	if a.RFC != "" {
 		head = append(head, Escape(a.RFC))
 	}
-	writeWrapped(out, indent, strings.Join(append(head, oddFacts(a)...), gap), o, severityColor(a.Severity))
-	writeWrapped(out, indent+"  ", Escape(a.Text), o, plain)
-}
-
-// writeWrapped writes text, broken to the width of the terminal.
-func writeWrapped(out *bufio.Writer, indent, text string, o *LadderOptions, c color) {
-	width := 0
-	if o.Width > 0 {
-		width = max(o.Width-len(indent), 20)
-	}
-	for _, line := range wrap(text, width) {
-		writeLine(out, indent+c.paintIf(o.Color, line))
-	}
+	writeWrapped(out, indent, strings.Join(append(head, oddFacts(a)...), gap), o.Width, severityColor(a.Severity).when(o.Color))
+	writeWrapped(out, indent+"  ", Escape(a.Text), o.Width, plain)
 }
 
 // columns are the widths of a ladder's columns.

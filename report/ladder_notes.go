@@ -35,14 +35,6 @@ var reasons = map[tcp.InputSet]struct{ plain, shown, refuted string }{
 	tcp.GiveUpPassive.Set():                   {"it had no answer, gave up, and listens again", "", "it had not given up"},
 }
 
-// happened names what happened to an end, as records of events do.
-func happened(e *tracker.Event) string {
-	if e.Refuted {
-		return "not: " + e.Inputs.String()
-	}
-	return e.Inputs.String()
-}
-
 // reason says why an end moved.
 func reason(e *tracker.Event) string {
 	frame := fmt.Sprintf("#%d", e.Packet)

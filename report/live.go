@@ -2,8 +2,6 @@ package report
 
 import (
 	"bufio"
-	"bytes"
-	"cmp"
 	"slices"
 	"strings"
 
@@ -158,22 +156,7 @@ func (l *List) Draw(from, to int, widths []int) (lines []string, grown []int) {
 	for i := from; i < to; i++ {
 		g.rows = append(g.rows, l.cells(i))
 	}
-	grown = g.widths()
-	for i := range min(len(widths), len(grown)) {
-		grown[i] = max(grown[i], widths[i])
-	}
-	var drawn bytes.Buffer
-	g.drawPlain(&drawn, grown)
-	return linesOf(func(out *bufio.Writer) { g.finish(out, drawn.Bytes(), grown) }), grown
-}
-
-// linesOf returns the lines that write writes.
-func linesOf(write func(*bufio.Writer)) []string {
-	var b bytes.Buffer
-	out := bufio.NewWriter(&b)
-	write(out)
-	out.Flush() // into memory: no error
-	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+	return g.lines(widths)
 }
 
 // connectionsOf returns the connections of the Snapshot that are selected, in
@@ -187,13 +170,6 @@ func connectionsOf(s *Snapshot, o *Options, by order) *connections {
 	}
 	c.sort()
 	return c
-}
-
-// summary returns the Snapshot's summary, of the Snapshot's time.
-func (s *Snapshot) summary() *Summary {
-	sum := s.Summary
-	sum.Now = cmp.Or(s.Time, sum.Now)
-	return &sum
 }
 
 // TimeWaitLines returns the lines of the View TimeWaits, as wide as
@@ -218,7 +194,7 @@ func AnomalyLines(s *Snapshot, more []tracker.Anomaly, o Options) []string {
 		kept[r.conn] = true
 	}
 	for _, a := range more {
-		if !kept[a.Conn] && o.Filter.anomaly(&a) {
+		if !kept[a.Conn] && o.Filter.HasAnomaly(&a) {
 			c.over = append(c.over, a)
 		}
 	}
@@ -241,6 +217,3 @@ func StatusLines(s *Snapshot, o Options) (totals, states string) {
 		plural(s.Summary.TCPPackets, "TCP segment", "TCP segments"))
 	return strings.Join(parts, ", "), statesLine(t, o.Color)
 }
-
-// TimeOf writes the time of a Snapshot as tables do.
-func (o *Options) TimeOf(s *Snapshot) string { return o.Time.Format(s.Time, s.Summary.First) }

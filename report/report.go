@@ -39,94 +39,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"runtime"
 	"strings"
 	"syscall"
-
-	"github.com/tcpwatch/tcpwatch/tracker"
-	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
-
-// Options say what a Printer prints, and how. The zero Options print every
-// connection, in UTC, without colour, as wide as it comes.
-type Options struct {
-	Filter Selection
-	Where  func(*tracker.Record) bool // a further condition; nil: none. It keeps nothing of its argument
-
-	// Two tables of their own, of formats table, wide, markdown and summary.
-	On        netip.Addr // if valid: what netstat -tan would have shown on that host
-	Listening bool       // only the listening sockets that the traffic gives away
-
-	// Existing leaves out of tables the connections that are over (both ends
-	// CLOSED, or back in LISTEN). Records always list them.
-	Existing bool
-
-	Events   bool   // json and jsonl: every transition and anomaly too
-	Sort     string // path of a field (SortFields), after a "-" to turn the order round; "" is by conn
-	NoHeader bool   // no column titles
-	Time     TimeStyle
-	Color    bool
-	Width    int // columns of the terminal; table leaves columns out to fit it. 0: no limit
-
-	// Of html.
-	Name          string // what was read
-	Absolute, All bool   // as in LadderOptions
-}
-
-// A Summary is what the capture and the tracker know of the whole, given to a
-// Printer at the end.
-type Summary struct {
-	Packets     uint64   // in the capture
-	TCPPackets  uint64   // of these, TCP
-	Filtered    uint64   // of Packets, those that a filter left out
-	Later       uint64   // beyond Packets, those after the moment that was asked for
-	Bytes       uint64   // what the packets measured on the wire
-	First, Last tcp.Time // of the first and the last packet; no meaning without Packets
-	Now         tcp.Time // the moment at which the records were taken; 0: Last
-	Truncated   bool     // the capture is cut off in mid-packet
-	Dropped     uint64   // packets that the capture lost, as far as it says
-	Undecodable uint64   // packets whose headers could not be read
-	Evicted     uint64   // connections forgotten for want of memory
-}
-
-// A Printer writes one format. Its errors are those of its writer: after the
-// first, every call that writes returns it, and nothing more is written.
-type Printer interface {
-	// Event takes the next of the tracker's Events. It keeps nothing of it.
-	Event(*tracker.Event) error
-
-	// Record takes a connection as an EventConnection does. A display that shows
-	// connections still open gives them to a new Printer this way.
-	Record(*tracker.Record) error
-
-	// Flush writes what waits in the buffer of a format that streams (jsonl,
-	// csv); others have nothing to write before Close.
-	Flush() error
-
-	// Close writes what is left and flushes. It is called once.
-	Close(Summary) error
-}
-
-// A format is what one output format does with what is selected. The Record
-// and the Anomaly that it is given are the caller's; it copies what it keeps.
-type format interface {
-	connection(r *tracker.Record) error
-	skip(conn int) error           // connection conn is not selected
-	many(a *tracker.Anomaly) error // an anomaly over many connections
-	moved(e *tracker.Event) error  // with Options.Events
-	odd(a *tracker.Anomaly) error  // with Options.Events, as it happens
-	close(s *Summary, t *tally) error
-}
-
-// quiet is a format that prints nothing: others embed it and say what they do.
-type quiet struct{}
-
-func (quiet) connection(*tracker.Record) error { return nil }
-func (quiet) skip(int) error                   { return nil }
-func (quiet) many(*tracker.Anomaly) error      { return nil }
-func (quiet) moved(*tracker.Event) error       { return nil }
-func (quiet) odd(*tracker.Anomaly) error       { return nil }
 
 // formats lists the output formats. What one does not understand is refused
 // rather than ignored.
@@ -178,97 +94,12 @@ func New(name string, w io.Writer, o Options) (Printer, error) {
 		case o.Listening && f.sockets == nil:
 			return nil, fmt.Errorf("%s has no --listening view: use table, wide, markdown or summary", name)
 		}
-		p := &printer{opts: o, out: bufio.NewWriterSize(w, 1<<16), table: f.table, tally: newTally()}
-		if o.socketsOnly() {
-			p.format = f.sockets(p.out, &p.opts, by)
-		} else {
-			p.format = f.make(p.out, &p.opts, by)
+		if o.On.IsValid() || o.Listening {
+			return newPrinter(w, o, by, f.table, f.sockets), nil
 		}
-		return p, nil
+		return newPrinter(w, o, by, f.table, f.make), nil
 	}
 	return nil, fmt.Errorf("unknown output format %q (%s)", Escape(name), strings.Join(Formats(), ", "))
-}
-
-// socketsOnly reports whether the table asked for is one of sockets.
-func (o *Options) socketsOnly() bool { return o.On.IsValid() || o.Listening }
-
-// printer is the Printer of every format: it selects and counts.
-type printer struct {
-	format format
-	opts   Options
-	out    *bufio.Writer // keeps the first error, as Printer promises
-	table  bool
-	tally  *tally
-}
-
-func (p *printer) Event(e *tracker.Event) error {
-	switch e.Kind {
-	case tracker.EventConnection:
-		return p.Record(e.Record)
-	case tracker.EventAnomaly:
-		return p.odd(e.Anomaly)
-	case tracker.EventTransition:
-		if p.opts.Events {
-			return p.format.moved(e)
-		}
-	}
-	return nil
-}
-
-func (p *printer) Record(r *tracker.Record) error {
-	p.tally.seen++
-	if !p.opts.selects(r, p.table) {
-		return p.format.skip(r.Conn)
-	}
-	p.tally.connection(r)
-	return p.format.connection(r)
-}
-
-// selects reports whether r is one of the connections to print, in a table or
-// not.
-func (o *Options) selects(r *tracker.Record, table bool) bool {
-	if table && o.Existing && !exists(r) {
-		return false
-	}
-	return o.Filter.connection(r) && (o.Where == nil || o.Where(r))
-}
-
-// exists reports whether an end of r is anything but CLOSED or back in LISTEN.
-func exists(r *tracker.Record) bool {
-	for _, e := range r.Ends {
-		if e.State != tcp.Closed && e.State != tcp.Listen {
-			return true
-		}
-	}
-	return false
-}
-
-// odd takes an anomaly at the moment when it is found. The anomalies of a
-// connection are counted and listed from its Record, which has the last word;
-// of those over many connections this is the only word.
-func (p *printer) odd(a *tracker.Anomaly) error {
-	if a.Conn == 0 {
-		if !p.opts.Filter.anomaly(a) {
-			return nil
-		}
-		p.tally.anomaly(a)
-		if err := p.format.many(a); err != nil {
-			return err
-		}
-	}
-	if p.opts.Events {
-		return p.format.odd(a)
-	}
-	return nil
-}
-
-func (p *printer) Flush() error { return p.out.Flush() }
-
-func (p *printer) Close(s Summary) error {
-	if err := p.format.close(&s, p.tally); err != nil {
-		return err
-	}
-	return p.out.Flush()
 }
 
 // IsBrokenPipe reports whether err says that the reader of a pipe has gone, as

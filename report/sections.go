@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // What stands below a table: the anomalies, grouped by kind with the worst
@@ -18,9 +19,6 @@ import (
 // shownOfKind is how many anomalies of one kind a table shows before it only
 // counts them; wide, and a Selection of kinds, show all.
 const shownOfKind = 10
-
-// shownFrames is how many frames of an anomaly's evidence are shown.
-const shownFrames = 8
 
 // A group is the anomalies of one kind, in the order of their times.
 type group struct {
@@ -80,7 +78,6 @@ func shownOf(all bool) int {
 //	  conn 1  frames 8,10,11  2026-01-02T03:04:05.620000Z
 //	    The sentence, broken to the width of the terminal.
 func (c *connections) writeAnomalies(out *bufio.Writer, o *Options, s *Summary, all bool) {
-	l := newLook(o, s)
 	for _, g := range c.groups(shownOf(all || len(o.Filter.Kinds) > 0)) {
 		severity := severityColor(g.severity).paintIf(o.Color, g.severity.String())
 		head := []string{severity, bold.paintIf(o.Color, Escape(g.kind))}
@@ -90,15 +87,8 @@ func (c *connections) writeAnomalies(out *bufio.Writer, o *Options, s *Summary, 
 		writeLine(out, "")
 		writeLine(out, strings.Join(head, gap))
 		for _, a := range g.list {
-			writeLine(out, "  "+strings.Join(l.facts(a), gap))
-			const indent = "    "
-			width := 0
-			if o.Width > 0 {
-				width = max(o.Width-len(indent), 20)
-			}
-			for _, line := range wrap(Escape(a.Text), width) {
-				writeLine(out, indent+line)
-			}
+			writeLine(out, "  "+strings.Join(facts(a, o.Time, s.First), gap))
+			writeWrapped(out, "    ", Escape(a.Text), o.Width, plain)
 		}
 		if g.hidden > 0 {
 			writeLine(out, fmt.Sprintf("  and %d more", g.hidden))
@@ -106,10 +96,11 @@ func (c *connections) writeAnomalies(out *bufio.Writer, o *Options, s *Summary, 
 	}
 }
 
-// facts returns what is to be told of an anomaly beside its sentence.
-func (l *look) facts(a *tracker.Anomaly) []string {
-	var facts []string
-	add := func(format string, args ...any) { facts = append(facts, fmt.Sprintf(format, args...)) }
+// facts returns what is to be told of an anomaly beside its sentence. Times are
+// in that style; first is that of the capture's first packet.
+func facts(a *tracker.Anomaly, style TimeStyle, first tcp.Time) []string {
+	var list []string
+	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	switch {
 	case a.Conn > 0:
 		add("conn %d", a.Conn)
@@ -128,7 +119,7 @@ func (l *look) facts(a *tracker.Anomaly) []string {
 	} else if len(frames) > 1 {
 		add("frames %s", frameList(frames))
 	}
-	add("%s", l.time.Format(a.Time, l.first))
+	add("%s", style.Format(a.Time, first))
 	if a.Cause != "" {
 		add("%s", Escape(a.Cause))
 	}
@@ -138,12 +129,12 @@ func (l *look) facts(a *tracker.Anomaly) []string {
 		add("%d times", a.Count)
 	}
 	if a.Until != 0 {
-		add("until %s", l.time.Format(a.Until, l.first))
+		add("until %s", style.Format(a.Until, first))
 	}
 	if a.Confidence != tracker.ConfidenceProved {
 		add("%s", a.Confidence.String())
 	}
-	return facts
+	return list
 }
 
 // evidence returns the frames that show an anomaly.
@@ -154,22 +145,6 @@ func evidence(a *tracker.Anomaly) []int {
 	return a.Evidence
 }
 
-// frameList writes frame numbers: 8,10,11. Of a long list it writes the first
-// ones and the last.
-func frameList(frames []int) string {
-	var b strings.Builder
-	for i, n := range frames {
-		if len(frames) > shownFrames && i == shownFrames-1 {
-			return b.String() + ",..," + strconv.Itoa(frames[len(frames)-1])
-		}
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(strconv.Itoa(n))
-	}
-	return b.String()
-}
-
 // statesLine counts the states of both ends, the most frequent first.
 func statesLine(t *tally, colors bool) string {
 	var parts []string
@@ -178,74 +153,4 @@ func statesLine(t *tally, colors bool) string {
 		parts = append(parts, name+" "+strconv.Itoa(t.states.total(s)))
 	}
 	return "States: " + strings.Join(parts, gap)
-}
-
-// totalsLine tells the size of the capture, and whatever makes it less than
-// the whole truth.
-func totalsLine(s *Summary, t *tally) string {
-	parts := []string{
-		plural(s.Packets, "packet", "packets"),
-		plural(s.TCPPackets, "TCP segment", "TCP segments"),
-	}
-	connections := plural(uint64(t.seen), "connection", "connections")
-	if t.listed != t.seen {
-		connections = fmt.Sprintf("%d of %s", t.listed, connections)
-	}
-	parts = append(parts, connections)
-	if s.Packets > 0 {
-		parts = append(parts, human(s.Last.Sub(s.First))+" from "+UTC.Format(s.First, s.First))
-	}
-	return "Totals: " + strings.Join(append(parts, shortfalls(s)...), ", ")
-}
-
-// shortfalls tell what makes what is shown less than the whole truth.
-func shortfalls(s *Summary) (parts []string) {
-	if s.Undecodable > 0 {
-		parts = append(parts, plural(s.Undecodable, "packet", "packets")+" not understood")
-	}
-	if s.Dropped > 0 {
-		parts = append(parts, plural(s.Dropped, "packet", "packets")+" dropped by the capture")
-	}
-	if s.Evicted > 0 {
-		parts = append(parts, plural(s.Evicted, "connection", "connections")+" forgotten for want of memory")
-	}
-	if s.Truncated {
-		parts = append(parts, "cut off in mid-packet")
-	}
-	return parts
-}
-
-// nothing says why there is no connection to show.
-func nothing(s *Summary, t *tally, o *Options) string {
-	switch {
-	case s.Packets == 0 && s.Later > 0:
-		return "No packets: the moment is before the first."
-	case s.Packets == 0:
-		return "No packets."
-	case s.TCPPackets == 0 && s.Filtered == s.Packets:
-		return "No TCP among " + plural(s.Packets, "packet", "packets") + ": the filter left none of them."
-	case s.TCPPackets == 0 && s.Filtered > 0:
-		return "No TCP among " + plural(s.Packets-s.Filtered, "packet", "packets") + " that the filter left of " + strconv.FormatUint(s.Packets, 10) + "."
-	case s.TCPPackets == 0:
-		return "No TCP among " + plural(s.Packets, "packet", "packets") + "."
-	case t.seen == 0:
-		return "No connection among " + plural(s.TCPPackets, "TCP segment", "TCP segments") + "."
-	case o.Existing && !o.Filter.active() && o.Where == nil:
-		return "No connection at that moment: all that began earlier were over."
-	}
-	return "No connection is selected out of " + strconv.Itoa(t.seen) + "."
-}
-
-// writeLine writes text and a line break. out keeps the first error.
-func writeLine(out *bufio.Writer, text string) error {
-	out.WriteString(text)
-	return out.WriteByte('\n')
-}
-
-// joinEscaped escapes the words and joins them.
-func joinEscaped(words []string, sep string) string {
-	for i, w := range words {
-		words[i] = Escape(w)
-	}
-	return strings.Join(words, sep)
 }

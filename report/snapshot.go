@@ -1,6 +1,8 @@
 package report
 
 import (
+	"cmp"
+
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -11,3 +13,13 @@ type Snapshot struct {
 	Records []*tracker.Record // of the connections that are kept, and of those over since the snapshot before; nobody else's
 	Summary Summary           // of all so far
 }
+
+// summary returns the Snapshot's summary, of the Snapshot's time.
+func (s *Snapshot) summary() *Summary {
+	sum := s.Summary
+	sum.Now = cmp.Or(s.Time, sum.Now)
+	return &sum
+}
+
+// TimeOf writes the time of a Snapshot as tables do.
+func (o *Options) TimeOf(s *Snapshot) string { return o.Time.Format(s.Time, s.Summary.First) }

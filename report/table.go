@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"slices"
-	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -69,28 +68,14 @@ func stateColumn(end tracker.Endpoint, text func(*tracker.EndRecord) string) col
 
 // fieldColumn is the column of a field of the record.
 func fieldColumn(path string, drop int, right bool) column {
-	f := fieldAt(path)
-	return column{gridColumn{title: f.title, right: right, drop: drop}, func(r *tracker.Record, l *look) string {
-		return l.text(f.value(r))
+	title, text := titled(path)
+	return column{gridColumn{title: title, right: right, drop: drop}, func(r *tracker.Record, l *look) string {
+		return text(r, l.time, l.first)
 	}}
 }
 
 func newLook(o *Options, s *Summary) *look {
 	return &look{time: o.Time, first: s.First, now: cmp.Or(s.Now, s.Last)}
-}
-
-// text writes a value for people.
-func (l *look) text(v value) string {
-	switch v.kind {
-	case absent:
-		return "-"
-	case seconds:
-		return human(time.Duration(v.num))
-	case instant:
-		return l.time.Format(tcp.Time(v.num), l.first)
-	}
-	var buf [32]byte
-	return string(v.appendText(buf[:0]))
 }
 
 // anomaliesCell names the anomalies of a connection, each once.

@@ -1,6 +1,8 @@
 package report
 
 import (
+	"bufio"
+	"bytes"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -230,4 +232,83 @@ func wrap(text string, width int) []string {
 		}
 	}
 	return append(lines, line)
+}
+
+// writeWrapped writes text after an indent, broken to the width of the terminal.
+func writeWrapped(out *bufio.Writer, indent, text string, width int, c color) {
+	if width > 0 {
+		width = max(width-len(indent), 20)
+	}
+	for _, line := range wrap(text, width) {
+		writeLine(out, indent+c.paint(line))
+	}
+}
+
+// writeLine writes text and a line break. out keeps the first error.
+func writeLine(out *bufio.Writer, text string) error {
+	out.WriteString(text)
+	return out.WriteByte('\n')
+}
+
+// joinEscaped escapes the words and joins them.
+func joinEscaped(words []string, sep string) string {
+	for i, w := range words {
+		words[i] = Escape(w)
+	}
+	return strings.Join(words, sep)
+}
+
+// linesOf returns the lines that write writes.
+func linesOf(write func(*bufio.Writer)) []string {
+	var b bytes.Buffer
+	out := bufio.NewWriter(&b)
+	write(out)
+	out.Flush() // into memory: no error
+	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+}
+
+// thousands writes a number with commas: 28,232.
+func thousands(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// octetsText writes a number of octets in about two digits: 512 B, 1.6 MB.
+func octetsText(n uint64) string {
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, unit := float64(n)/1e3, "kB"
+	for _, larger := range []string{"MB", "GB", "TB"} {
+		if f < 999.5 {
+			break
+		}
+		f, unit = f/1e3, larger
+	}
+	if f < 9.95 {
+		return fmt.Sprintf("%.1f %s", f, unit)
+	}
+	return fmt.Sprintf("%.0f %s", f, unit)
+}
+
+// shownFrames is how many frames of a list are shown.
+const shownFrames = 8
+
+// frameList writes frame numbers: 8,10,11. Of a long list it writes the first
+// ones and the last.
+func frameList(frames []int) string {
+	var b strings.Builder
+	for i, n := range frames {
+		if len(frames) > shownFrames && i == shownFrames-1 {
+			return b.String() + ",..," + strconv.Itoa(frames[len(frames)-1])
+		}
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(strconv.Itoa(n))
+	}
+	return b.String()
 }

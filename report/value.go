@@ -111,6 +111,21 @@ func (v *value) appendText(b []byte) []byte {
 	return b
 }
 
+// human writes v for people. Instants are in that style; first is that of the
+// capture's first packet.
+func (v value) human(style TimeStyle, first tcp.Time) string {
+	switch v.kind {
+	case absent:
+		return "-"
+	case seconds:
+		return human(time.Duration(v.num))
+	case instant:
+		return style.Format(tcp.Time(v.num), first)
+	}
+	var buf [32]byte
+	return string(v.appendText(buf[:0]))
+}
+
 // appendBlank appends what stands before item i of a list.
 func appendBlank(b []byte, i int) []byte {
 	if i > 0 {
