@@ -8,8 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/catalogue"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
@@ -34,26 +33,26 @@ so than usual.`,
 			if err != nil {
 				return err
 			}
-			return printKinds(c.OutOrStdout(), output, args, report.KindOptions{Width: width(c.OutOrStdout()), Color: colors})
+			return printKinds(c.OutOrStdout(), output, args, catalogue.Options{Width: width(c.OutOrStdout()), Color: colors})
 		},
 	}
 	c.Flags().SortFlags = false
-	c.Flags().StringVarP(&output, "output", "o", "table", "output `format`: "+strings.Join(report.KindFormats(), ", "))
+	c.Flags().StringVarP(&output, "output", "o", "table", "output `format`: "+strings.Join(catalogue.KindFormats(), ", "))
 	c.Flags().StringVar(&color, "color", "auto", "auto, always, never")
-	complete(c, "output", report.KindFormats())
+	complete(c, "output", catalogue.KindFormats())
 	complete(c, "color", []string{"auto", "always", "never"})
 	return c
 }
 
-func printKinds(w io.Writer, output string, args []string, o report.KindOptions) error {
+func printKinds(w io.Writer, output string, args []string, o catalogue.Options) error {
 	if len(args) == 0 {
-		return report.WriteKinds(w, output, tracker.Kinds(), o)
+		return catalogue.WriteKinds(w, output, tracker.Kinds(), o)
 	}
 	k, err := parseKind(args[0])
 	if err != nil {
 		return err
 	}
-	return report.WriteKind(w, output, k, o)
+	return catalogue.WriteKind(w, output, k, o)
 }
 
 // parseKind returns the kind of that name, or an error that suggests others.

@@ -12,11 +12,14 @@ import (
 	"sync"
 
 	"github.com/spf13/cobra"
-
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/check"
+	"github.com/tcpwatch/tcpwatch/report/html"
+	"github.com/tcpwatch/tcpwatch/report/ladder"
 	"github.com/tcpwatch/tcpwatch/report/policy"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
@@ -86,7 +89,7 @@ a record lacks is nil: (handshake_rtt ?? 0) < 0.1.`,
 	}
 	fl := c.Flags()
 	fl.SortFlags = false
-	fl.StringVarP(&f.output, "output", "o", "text", "output `format`: "+strings.Join(report.CheckFormats(), ", "))
+	fl.StringVarP(&f.output, "output", "o", "text", "output `format`: "+strings.Join(check.Formats(), ", "))
 	fl.StringVar(&f.policy, "policy", "", "judge by the rules of that `file`")
 	fl.Var(&ruleFlag{&f.rules, "deny", "kind|severity", true}, "deny", "no such anomaly may occur; a severity means it and above")
 	fl.Var(&ruleFlag{&f.rules, "allow", "kind|severity", true}, "allow", "such an anomaly may occur all the same; a severity means it and below")
@@ -100,7 +103,7 @@ a record lacks is nil: (handshake_rtt ?? 0) < 0.1.`,
 	f.trackingFlags(c)
 	f.displayFlags(c)
 	fl.BoolVar(&f.schema, "schema", false, "print the JSON Schema of a policy, and do nothing else")
-	complete(c, "output", report.CheckFormats())
+	complete(c, "output", check.Formats())
 	complete(c, "deny", slices.Concat(policy.Severities(), kindNames()))
 	complete(c, "allow", slices.Concat(policy.Severities(), kindNames()))
 	complete(c, "undecided", policy.UndecidedNames())
@@ -132,7 +135,7 @@ func (f *ruleFlag) Set(text string) error {
 
 // A judged is what came of one file.
 type judged struct {
-	*report.CheckedCapture
+	*check.Capture
 	sum   watch.Summary
 	shape func()
 	fault error // of the rules: the run ends
@@ -146,13 +149,13 @@ type checker struct {
 	tracker tracker.Config
 	options policy.Options
 	base    *policy.Baseline
-	chosen  report.Selection
+	chosen  record.Selection
 	workers int
 	bar     *sharedBar
 
 	stderr  io.Writer
-	shown   report.CheckOptions
-	printer report.CheckPrinter
+	shown   check.Options
+	printer check.Printer
 	reread  func() error // see spool
 	drawn   bool         // the ladder of the first failure
 	asked   []bool       // by rule: it was about some connection
@@ -170,7 +173,7 @@ func (f *checkFlags) run(ctx context.Context, files []string, stdout, stderr io.
 	if err != nil {
 		return err
 	}
-	k.shown = report.CheckOptions{Rules: rules.Rules(), Version: version(), Width: width(stdout)}
+	k.shown = check.Options{Rules: rules.Rules(), Version: version(), Width: width(stdout)}
 	if k.shown.Color, err = colour(f.color, stdout); err != nil {
 		return err
 	}
@@ -226,7 +229,7 @@ func (k *checker) say(r *judged) {
 	k.gaveUp(k.stderr, r.sum.Tracker.Evicted)
 	k.told = r.sum.Interrupted
 	if k.strict && r.sum.Capture.Truncated && !k.told {
-		fmt.Fprintf(k.stderr, "tcpwatch: %s: the capture is cut off (--strict)\n", report.Escape(r.Path))
+		fmt.Fprintf(k.stderr, "tcpwatch: %s: the capture is cut off (--strict)\n", text.Escape(r.Path))
 		k.status = exitUsage
 	}
 }
@@ -236,18 +239,18 @@ func (k *checker) print(ctx context.Context, r *judged) (err error) {
 	for i, yes := range r.Asked {
 		k.asked[i] = k.asked[i] || yes
 	}
-	if r.Verdict() == report.Failed {
+	if r.Verdict() == check.Failed {
 		k.status = max(k.status, exitViolation)
 	}
 	if !k.drawn {
-		if k.drawn, err = k.draw(ctx, r.CheckedCapture); err != nil {
+		if k.drawn, err = k.draw(ctx, r.Capture); err != nil {
 			return err
 		}
 	}
 	if r.shape != nil {
 		r.shape()
 	}
-	return k.printer.Capture(r.CheckedCapture)
+	return k.printer.Capture(r.Capture)
 }
 
 // finish ends a run that has judged all files. Its error is the exit status, if
@@ -255,7 +258,7 @@ func (k *checker) print(ctx context.Context, r *judged) (err error) {
 func (k *checker) finish(ctx context.Context, stdout io.Writer) error {
 	for i, r := range k.shown.Rules {
 		if r.File != "" && !k.asked[i] {
-			fmt.Fprintf(k.stderr, "tcpwatch: %s:%d: rule %q was about no connection\n", report.Escape(r.File), r.Line, report.Escape(r.Name))
+			fmt.Fprintf(k.stderr, "tcpwatch: %s:%d: rule %q was about no connection\n", text.Escape(r.File), r.Line, text.Escape(r.Name))
 		}
 	}
 	if err := k.printer.Close(); err != nil {
@@ -279,16 +282,16 @@ func (k *checker) finish(ctx context.Context, stdout io.Writer) error {
 
 // checkPage gathers what the page of a capture tells of its check.
 type checkPage struct {
-	rules    []report.Rule
-	failures []report.Failure
+	rules    []check.Rule
+	failures []html.Failure
 }
 
-func (p *checkPage) Capture(c *report.CheckedCapture) error {
+func (p *checkPage) Capture(c *check.Capture) error {
 	for _, found := range c.Findings {
-		if found.Verdict != report.Failed {
+		if found.Verdict != check.Failed {
 			continue
 		}
-		failure := report.Failure{Rule: p.rules[found.Rule].Name, Text: found.Text, Conn: found.Conn}
+		failure := html.Failure{Rule: p.rules[found.Rule].Name, Text: found.Text, Conn: found.Conn}
 		if len(found.Packets) > 0 {
 			failure.Packet = found.Packets[0]
 		}
@@ -300,9 +303,9 @@ func (p *checkPage) Capture(c *report.CheckedCapture) error {
 func (p *checkPage) Close() error { return nil }
 
 // printer returns what prints the findings.
-func (f *checkFlags) printer(files []string, stdout io.Writer, o report.CheckOptions) (report.CheckPrinter, error) {
+func (f *checkFlags) printer(files []string, stdout io.Writer, o check.Options) (check.Printer, error) {
 	if f.output != "html" {
-		return report.NewCheck(f.output, stdout, o)
+		return check.New(f.output, stdout, o)
 	}
 	if len(files) != 1 || files[0] == "-" {
 		return nil, withHint(errors.New("-o html shows one capture, a file"), "tcpwatch check -o html FILE > report.html")
@@ -311,15 +314,15 @@ func (f *checkFlags) printer(files []string, stdout io.Writer, o report.CheckOpt
 }
 
 // page writes the page of a capture, for which it is read once more.
-func (f *checkFlags) page(ctx context.Context, files []string, failures []report.Failure, stdout io.Writer) error {
+func (f *checkFlags) page(ctx context.Context, files []string, failures []html.Failure, stdout io.Writer) error {
 	r := replayFlags{readFlags: f.readFlags, output: "html", times: "utc"}
 	o, err := r.reportOptions(stdout)
 	if err != nil {
 		return err
 	}
 	o.Name = titleOf(files)
-	return r.replay(ctx, files, o, stdout, io.Discard, func(p report.Printer) error {
-		report.Fail(p, failures)
+	return r.replay(ctx, files, o, stdout, io.Discard, func(p record.Printer) error {
+		html.Fail(p, failures)
 		return nil
 	})
 }
@@ -435,7 +438,7 @@ func (k *checker) judge(ctx context.Context, path string, rules *policy.Policy, 
 	out := new(judged)
 	var err error
 	out.sum, err = k.read(ctx, path, j, take)
-	out.CheckedCapture, out.fault = j.Close()
+	out.Capture, out.fault = j.Close()
 	out.Packets, out.Err = uint64(out.sum.Capture.Packets), err
 	if err != nil {
 		out.Findings, out.sum = nil, watch.Summary{Capture: capture.Stats{Truncated: out.sum.Capture.Truncated}}
@@ -464,8 +467,8 @@ func (k *checker) read(ctx context.Context, path string, j *policy.Judge, take f
 
 // draw draws the ladder around the first failure of the capture, if it is of a
 // connection.
-func (k *checker) draw(ctx context.Context, c *report.CheckedCapture) (drawn bool, err error) {
-	i := slices.IndexFunc(c.Findings, func(f report.Finding) bool { return f.Verdict == report.Failed && f.Conn > 0 })
+func (k *checker) draw(ctx context.Context, c *check.Capture) (drawn bool, err error) {
+	i := slices.IndexFunc(c.Findings, func(f check.Finding) bool { return f.Verdict == check.Failed && f.Conn > 0 })
 	if i < 0 {
 		return false, nil
 	}
@@ -489,7 +492,7 @@ func (k *checker) draw(ctx context.Context, c *report.CheckedCapture) (drawn boo
 		return true, err
 	}
 	var text strings.Builder
-	ladders := report.NewLadders(&text, []*tracker.Record{record}, report.LadderOptions{Width: k.shown.Width, Color: k.shown.Color, Around: found.Packets})
+	ladders := ladder.New(&text, []*tracker.Record{record}, ladder.Options{Width: k.shown.Width, Color: k.shown.Color, Around: found.Packets})
 	if _, err := f.read(ctx, []string{c.Path}, k.capture, true, io.Discard, draws(ladders)); err != nil {
 		return true, err
 	}

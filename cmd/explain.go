@@ -11,10 +11,11 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/ladder"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
@@ -93,7 +94,7 @@ const segmentsAtOnce = 1 << 20
 // run explains the files.
 func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr io.Writer) error {
 	if !slices.Contains(explainFormats, f.output) {
-		return fmt.Errorf("unknown output format %q (%s)", report.Escape(f.output), strings.Join(explainFormats, ", "))
+		return fmt.Errorf("unknown output format %q (%s)", text.Escape(f.output), strings.Join(explainFormats, ", "))
 	}
 	wanted, err := f.wanted()
 	if err != nil {
@@ -106,7 +107,7 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 	if err != nil {
 		return err
 	}
-	lo := report.LadderOptions{
+	lo := ladder.Options{
 		Absolute: f.absolute, All: f.all, Width: width(stdout), Stack: f.stack, TwoMSL: f.twoMSL,
 	}
 	if lo.Color, err = colour(f.color, stdout); err != nil {
@@ -144,7 +145,7 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 		return err
 	}
 	if len(records) == 0 {
-		return report.NoLadders(stdout, summary(sum), seen)
+		return ladder.None(stdout, summary(sum), seen)
 	}
 	slices.SortFunc(records, func(a, b *tracker.Record) int { return a.Conn - b.Conn })
 	for i, group := range inGoes(records) {
@@ -154,7 +155,7 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 		if i > 0 {
 			fmt.Fprintln(stdout)
 		}
-		ladders := report.NewLadders(stdout, group, lo)
+		ladders := ladder.New(stdout, group, lo)
 		sum, err := f.read(ctx, files, co, true, stderr, draws(ladders))
 		if err != nil {
 			return err
@@ -184,11 +185,11 @@ func (f *explainFlags) numbered(seen int) error {
 func (f *explainFlags) page(ctx context.Context, files []string, wanted func(*tracker.Record) bool, stdout, stderr io.Writer) error {
 	r := replayFlags{readFlags: f.readFlags, output: "html"}
 	seen := 0
-	o := report.Options{Name: titleOf(files), Absolute: f.absolute, All: f.all, Where: func(r *tracker.Record) bool {
+	o := record.Options{Name: titleOf(files), Absolute: f.absolute, All: f.all, Where: func(r *tracker.Record) bool {
 		seen++
 		return wanted(r)
 	}}
-	return r.replay(ctx, files, o, stdout, stderr, func(report.Printer) error { return f.numbered(seen) })
+	return r.replay(ctx, files, o, stdout, stderr, func(record.Printer) error { return f.numbered(seen) })
 }
 
 // inGoes groups the connections so that each group has no more segments than
@@ -226,9 +227,9 @@ func (f *explainFlags) wanted() (func(*tracker.Record) bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	var tuple report.Tuple
+	var tuple record.Tuple
 	if f.tuple != "" {
-		if tuple, err = report.ParseTuple(f.tuple); err != nil {
+		if tuple, err = record.ParseTuple(f.tuple); err != nil {
 			return nil, withHint(fmt.Errorf("--tuple %w", err),
 				"--tuple 10.0.0.1:40034-10.0.0.2:443, or --tuple '[2001:db8::1]:40034-[2001:db8::2]:443'")
 		}

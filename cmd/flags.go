@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
-	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/report/policy"
+	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -99,7 +99,7 @@ func needsCapture(c *cobra.Command, args []string) error {
 }
 
 // selection reads the flags that say which connections count.
-func (f *readFlags) selection() (s report.Selection, err error) {
+func (f *readFlags) selection() (s record.Selection, err error) {
 	for _, name := range f.states {
 		state, err := tcp.ParseState(name)
 		if err != nil {

@@ -7,8 +7,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/text"
 )
 
 func newInterfaces() *cobra.Command {
@@ -31,7 +30,7 @@ are up, and their addresses. Beside them there are any, which is all of them, an
 				if i.Flags&net.FlagUp != 0 {
 					state = "up"
 				}
-				fmt.Fprintf(out, "%s\t%s\t%d\t%s\n", report.Escape(i.Name), state, i.MTU, addresses(&i))
+				fmt.Fprintf(out, "%s\t%s\t%d\t%s\n", text.Escape(i.Name), state, i.MTU, addresses(&i))
 			}
 			return out.Flush()
 		},

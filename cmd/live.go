@@ -17,6 +17,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -97,7 +98,7 @@ rights as soon as it captures: started as root it becomes --user.`,
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no notices of interfaces that go down and of packets that are lost")
 	complete(c, "output", report.Formats())
 	complete(c, "time", []string{"utc", "local", "relative"})
-	complete(c, "sort", report.SortFields())
+	complete(c, "sort", record.SortFields())
 	complete(c, "color", []string{"auto", "always", "never"})
 	return c
 }
@@ -274,8 +275,8 @@ type liveRun struct {
 	stderr io.Writer
 
 	watch   *watch.Watch
-	printer report.Printer // of a stream, or of the summary at the end
-	options report.Options // of what is shown
+	printer record.Printer // of a stream, or of the summary at the end
+	options record.Options // of what is shown
 
 	screen   bool // fills the terminal
 	displays []display
@@ -380,7 +381,7 @@ func (l *liveRun) refresh(last bool) error {
 
 // show has the displays show how things stand.
 func (l *liveRun) show() error {
-	s := &report.Snapshot{Time: l.watch.Now(), Records: l.over, Summary: summary(l.watch.Summary())}
+	s := &record.Snapshot{Time: l.watch.Now(), Records: l.over, Summary: summary(l.watch.Summary())}
 	if s.Time == 0 {
 		s.Time = tcp.Time(time.Now().UnixNano()) // no packet has told the time yet
 	}

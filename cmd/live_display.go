@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/screen"
 	"github.com/tcpwatch/tcpwatch/report/serve"
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -23,7 +24,7 @@ type display interface {
 
 	// Refresh shows how things stand, at every interval and at the end. It only
 	// reads the Snapshot, which it may keep.
-	Refresh(*report.Snapshot) error
+	Refresh(*record.Snapshot) error
 
 	// Close ends it, and gives the terminal back.
 	Close() error
@@ -36,7 +37,7 @@ type fullScreen struct {
 }
 
 // openScreen takes the terminal. quit is called when the user has had enough.
-func openScreen(ctx context.Context, o report.Options, quit func()) (*fullScreen, error) {
+func openScreen(ctx context.Context, o record.Options, quit func()) (*fullScreen, error) {
 	o.Existing = true // what is closed is shown by a key
 	d, err := screen.New(screen.Options{Report: o})
 	if err != nil {
@@ -50,7 +51,7 @@ func openScreen(ctx context.Context, o report.Options, quit func()) (*fullScreen
 	return s, nil
 }
 
-func (s *fullScreen) Refresh(snap *report.Snapshot) error {
+func (s *fullScreen) Refresh(snap *record.Snapshot) error {
 	s.Display.Refresh(snap)
 	return nil
 }
@@ -67,7 +68,7 @@ type httpPage struct {
 }
 
 // servePage begins to serve at an address. A warning says who else could see it.
-func servePage(address, token string, o report.Options) (p *httpPage, warning string, err error) {
+func servePage(address, token string, o record.Options) (p *httpPage, warning string, err error) {
 	p = &httpPage{ended: make(chan error, 1)}
 	if p.Server, err = serve.New(serve.Options{Report: o, Token: token}); err != nil {
 		return nil, "", err
@@ -82,7 +83,7 @@ func servePage(address, token string, o report.Options) (p *httpPage, warning st
 
 func (p *httpPage) Take(*tcp.Segment) {}
 
-func (p *httpPage) Refresh(s *report.Snapshot) error {
+func (p *httpPage) Refresh(s *record.Snapshot) error {
 	p.Server.Refresh(s)
 	return nil
 }
@@ -99,7 +100,7 @@ func (p *httpPage) Close() error {
 type tables struct {
 	out     io.Writer
 	format  string
-	options report.Options
+	options record.Options
 	odd     []tracker.Anomaly // over many connections, since the last table
 }
 
@@ -114,7 +115,7 @@ func (t *tables) Event(e *tracker.Event) {
 	}
 }
 
-func (t *tables) Refresh(s *report.Snapshot) error {
+func (t *tables) Refresh(s *record.Snapshot) error {
 	o := t.options
 	o.Existing = true
 	p, err := report.New(t.format, t.out, o)

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/catalogue"
 	"github.com/tcpwatch/tcpwatch/report/policy"
 	"github.com/tcpwatch/tcpwatch/report/serve"
 )
@@ -45,9 +45,9 @@ func TestReadmeBlocks(t *testing.T) {
 		{"story", fenced("", story)},
 		{"check", fenced("", failing)},
 		{"policy", policy.KeysMarkdown()},
-		{"states", report.StatesMarkdown()},
-		{"diagram", fenced("mermaid", report.StatesMermaid())},
-		{"anomalies", report.KindsMarkdown()},
+		{"states", catalogue.StatesMarkdown()},
+		{"diagram", fenced("mermaid", catalogue.StatesMermaid())},
+		{"anomalies", catalogue.KindsMarkdown()},
 		{"metrics", serve.MetricsMarkdown()},
 	} {
 		begin, end := []byte("<!-- "+block.name+" -->\n"), []byte("<!-- /"+block.name+" -->\n")

@@ -10,10 +10,13 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/html"
+	"github.com/tcpwatch/tcpwatch/report/ladder"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
@@ -62,12 +65,12 @@ other, frame numbers counting on.`,
 	fl.BoolVar(&f.strict, "strict", false, "a capture that is cut off is an error")
 	complete(c, "output", report.Formats())
 	complete(c, "time", []string{"utc", "local", "relative"})
-	complete(c, "sort", report.SortFields())
+	complete(c, "sort", record.SortFields())
 	return c
 }
 
 // reportOptions reads the flags that say what is printed, and how.
-func (f *replayFlags) reportOptions(stdout io.Writer) (o report.Options, err error) {
+func (f *replayFlags) reportOptions(stdout io.Writer) (o record.Options, err error) {
 	if o.Filter, err = f.selection(); err != nil {
 		return o, err
 	}
@@ -79,7 +82,7 @@ func (f *replayFlags) reportOptions(stdout io.Writer) (o report.Options, err err
 			return o, withHint(fmt.Errorf("--on %q is no address", f.on), "names are not looked up; give the host's address")
 		}
 	}
-	if o.Time, err = report.ParseTimeStyle(f.times); err != nil {
+	if o.Time, err = text.ParseTimeStyle(f.times); err != nil {
 		return o, fmt.Errorf("--time: %w", err)
 	}
 	if o.Color, err = colour(f.color, stdout); err != nil {
@@ -98,7 +101,7 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 		return err
 	}
 	o.Name = titleOf(files)
-	return f.replay(ctx, files, o, stdout, stderr, func(report.Printer) error { return nil })
+	return f.replay(ctx, files, o, stdout, stderr, func(record.Printer) error { return nil })
 }
 
 // titleOf names captures, without their directories.
@@ -119,7 +122,7 @@ func titleOf(files []string) string {
 
 // replay prints the files; check is given the printer before anything is printed.
 // For a page with ladders the files are read twice.
-func (f *replayFlags) replay(ctx context.Context, files []string, o report.Options, stdout, stderr io.Writer, check func(report.Printer) error) error {
+func (f *replayFlags) replay(ctx context.Context, files []string, o record.Options, stdout, stderr io.Writer, check func(record.Printer) error) error {
 	co, err := f.captureOptions()
 	if err != nil {
 		return err
@@ -152,7 +155,7 @@ func (f *replayFlags) replay(ctx context.Context, files []string, o report.Optio
 		if err := reread(); err != nil {
 			return err
 		}
-		if _, err := f.read(ctx, files, co, true, stderr, draws(report.LaddersOf(printer))); err != nil {
+		if _, err := f.read(ctx, files, co, true, stderr, draws(html.LaddersOf(printer))); err != nil {
 			return err
 		}
 	}
@@ -166,7 +169,7 @@ func (f *replayFlags) replay(ctx context.Context, files []string, o report.Optio
 }
 
 // draws is the sink of ladders.
-func draws(l *report.Ladders) watch.Sink {
+func draws(l *ladder.Printer) watch.Sink {
 	return watch.Sink{Apart: true, Segment: l.Take, Event: func(e *tracker.Event) error {
 		l.Event(e)
 		return nil
@@ -186,9 +189,9 @@ func warn(stderr io.Writer, sum watch.Summary, until capture.Until) {
 }
 
 // summary is what reports tell of a run.
-func summary(s watch.Summary) report.Summary {
+func summary(s watch.Summary) record.Summary {
 	c := &s.Capture
-	return report.Summary{
+	return record.Summary{
 		Packets: uint64(c.Packets), TCPPackets: uint64(c.Segments), Bytes: uint64(c.Bytes),
 		Filtered: uint64(c.Filtered), Later: uint64(c.Later),
 		First: c.First, Last: c.Last, Now: c.Until,

@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/catalogue"
+	"github.com/tcpwatch/tcpwatch/report/text"
 )
 
 // newStates prints the transition table.
@@ -34,9 +34,9 @@ timer, an end that has no such connection); table and dot show everything.`,
 		},
 	}
 	c.Flags().SortFlags = false
-	c.Flags().StringVarP(&output, "output", "o", "table", "output `format`: "+strings.Join(report.StatesFormats(), ", "))
+	c.Flags().StringVarP(&output, "output", "o", "table", "output `format`: "+strings.Join(catalogue.StatesFormats(), ", "))
 	c.Flags().StringVar(&color, "color", "auto", "auto, always, never")
-	complete(c, "output", report.StatesFormats())
+	complete(c, "output", catalogue.StatesFormats())
 	complete(c, "color", []string{"auto", "always", "never"})
 	return c
 }
@@ -44,16 +44,16 @@ timer, an end that has no such connection); table and dot show everything.`,
 func printStates(w io.Writer, output string, colors bool) error {
 	switch output {
 	case "table":
-		return report.WriteStates(w, colors)
+		return catalogue.WriteStates(w, colors)
 	case "dot":
-		_, err := w.Write(report.StatesDot())
+		_, err := w.Write(catalogue.StatesDot())
 		return err
 	case "mermaid":
-		_, err := w.Write(report.StatesMermaid())
+		_, err := w.Write(catalogue.StatesMermaid())
 		return err
 	case "svg":
-		_, err := w.Write(report.StatesSVG())
+		_, err := w.Write(catalogue.StatesSVG())
 		return err
 	}
-	return fmt.Errorf("unknown output format %q (%s)", report.Escape(output), strings.Join(report.StatesFormats(), ", "))
+	return fmt.Errorf("unknown output format %q (%s)", text.Escape(output), strings.Join(catalogue.StatesFormats(), ", "))
 }

@@ -1,0 +1,28 @@
+package table
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/tcpwatch/tcpwatch/report/internal/sample"
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// What is odd about many connections explains what is odd about each of them.
+func TestManyComeFirst(t *testing.T) {
+	var c Connections
+	r := sample.ClosedByClient()
+	r.Anomalies = []tracker.Anomaly{
+		{Kind: "connection-refused", Severity: tracker.Warning, Conn: r.Conn},
+		{Kind: "rst-instead-of-ack", Severity: tracker.Error, Conn: r.Conn},
+	}
+	c.Keep(&r)
+	c.KeepMany(&tracker.Anomaly{Kind: "port-scan", Severity: tracker.Warning})
+	var got []string
+	for _, g := range c.Groups(shownOfKind) {
+		got = append(got, g.Kind)
+	}
+	if want := []string{"rst-instead-of-ack", "port-scan", "connection-refused"}; !slices.Equal(got, want) {
+		t.Errorf("the order is %v, want %v", got, want)
+	}
+}
