@@ -1,13 +1,12 @@
 package cmd
 
 import (
-	"cmp"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/tcpwatch/tcpwatch/cmd/run"
 	"github.com/tcpwatch/tcpwatch/report/catalogue"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
@@ -59,8 +58,8 @@ func printKinds(w io.Writer, output string, args []string, o catalogue.Options) 
 func parseKind(name string) (*tracker.Kind, error) {
 	k, err := tracker.ParseKind(name)
 	if err != nil {
-		near := nearest(name, kindNames())
-		return nil, withHint(err, fmt.Sprintf("did you mean %s? tcpwatch anomalies lists all", strings.Join(near, ", ")))
+		near := catalogue.Nearest(name)
+		return nil, run.WithHint(err, fmt.Sprintf("did you mean %s? tcpwatch anomalies lists all", strings.Join(near, ", ")))
 	}
 	return k, nil
 }
@@ -73,44 +72,4 @@ func completeKind(_ *cobra.Command, args []string, _ string) (list []cobra.Compl
 		}
 	}
 	return list, cobra.ShellCompDirectiveNoFileComp
-}
-
-// nearest returns the three names that are most like the given one: those that
-// contain it, or share words with it, before those that need few changes.
-func nearest(name string, names []string) []string {
-	fold := strings.ReplaceAll(strings.ToLower(name), "_", "-")
-	likeness := func(other string) int {
-		n := distance(fold, other)
-		for _, word := range strings.Split(fold, "-") {
-			if len(word) > 2 && strings.Contains(other, word) {
-				n -= len(word)
-			}
-		}
-		return n
-	}
-	sorted := slices.Clone(names)
-	slices.SortStableFunc(sorted, func(a, b string) int { return cmp.Compare(likeness(a), likeness(b)) })
-	return sorted[:min(3, len(sorted))]
-}
-
-// distance is how many characters must be put in, taken out or changed to make
-// a of b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

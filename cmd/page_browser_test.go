@@ -160,7 +160,7 @@ func (b *tab) scheme(name string) {
 func printedPage(t testing.TB, args ...string) []byte {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	if status := run(t.Context(), args, &stdout, &stderr); status != exitDone {
+	if status := execute(t.Context(), args, &stdout, &stderr); status != exitDone {
 		t.Fatalf("exit status %d: %s", status, stderr.String())
 	}
 	return stdout.Bytes()

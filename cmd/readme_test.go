@@ -118,7 +118,7 @@ func violated(t *testing.T, readme []byte) []byte {
 				t.Errorf("%v: standard error has %q", args, stderr)
 			}
 		}
-		if status := run(t.Context(), []string{"check", "--policy", path, "pcaps/close-wait-leak.pcap"}, &out, io.Discard); status != exitViolation {
+		if status := execute(t.Context(), []string{"check", "--policy", path, "pcaps/close-wait-leak.pcap"}, &out, io.Discard); status != exitViolation {
 			t.Errorf("exit status %d, want %d", status, exitViolation)
 		}
 	})

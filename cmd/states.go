@@ -1,13 +1,10 @@
 package cmd
 
 import (
-	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/tcpwatch/tcpwatch/report/catalogue"
-	"github.com/tcpwatch/tcpwatch/report/text"
 )
 
 // newStates prints the transition table.
@@ -30,7 +27,7 @@ timer, an end that has no such connection); table and dot show everything.`,
 			if err != nil {
 				return err
 			}
-			return printStates(c.OutOrStdout(), output, colors)
+			return catalogue.WriteStates(c.OutOrStdout(), output, colors)
 		},
 	}
 	c.Flags().SortFlags = false
@@ -39,21 +36,4 @@ timer, an end that has no such connection); table and dot show everything.`,
 	complete(c, "output", catalogue.StatesFormats())
 	complete(c, "color", []string{"auto", "always", "never"})
 	return c
-}
-
-func printStates(w io.Writer, output string, colors bool) error {
-	switch output {
-	case "table":
-		return catalogue.WriteStates(w, colors)
-	case "dot":
-		_, err := w.Write(catalogue.StatesDot())
-		return err
-	case "mermaid":
-		_, err := w.Write(catalogue.StatesMermaid())
-		return err
-	case "svg":
-		_, err := w.Write(catalogue.StatesSVG())
-		return err
-	}
-	return fmt.Errorf("unknown output format %q (%s)", text.Escape(output), strings.Join(catalogue.StatesFormats(), ", "))
 }

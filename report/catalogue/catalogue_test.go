@@ -22,7 +22,7 @@ func TestGoldens(t *testing.T) {
 		{Name: "kind", Text: oneKind("table", Options{Width: 70, Color: true})},
 		{Name: "kind-json", Text: oneKind("json", Options{})},
 		{Name: "kind-markdown", Text: oneKind("markdown", Options{})},
-		{Name: "states", Text: golden.Of(func(w io.Writer) error { return WriteStates(w, false) })},
+		{Name: "states", Text: golden.Of(func(w io.Writer) error { return WriteStates(w, "table", false) })},
 		{Name: "states-dot", Text: func(testing.TB) []byte { return StatesDot() }},
 		{Name: "states-svg", Text: func(testing.TB) []byte { return StatesSVG() }},
 	})
@@ -61,7 +61,7 @@ func oneKind(format string, o Options) func(testing.TB) []byte {
 // Every picture of the machine has every state and every row: the table and
 // Graphviz all, Mermaid and SVG those of opening and closing.
 func TestPicturesOfStatesAreWhole(t *testing.T) {
-	table := string(golden.Of(func(w io.Writer) error { return WriteStates(w, false) })(t))
+	table := string(golden.Of(func(w io.Writer) error { return WriteStates(w, "table", false) })(t))
 	dot, mermaid, svg := string(StatesDot()), string(StatesMermaid()), string(StatesSVG())
 	for _, s := range tcp.States() {
 		for name, picture := range map[string]string{"table": table, "dot": dot, "mermaid": mermaid, "svg": svg} {

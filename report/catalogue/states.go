@@ -16,8 +16,26 @@ import (
 // StatesFormats returns the names of what the transition table is drawn as.
 func StatesFormats() []string { return []string{"table", "dot", "mermaid", "svg"} }
 
-// WriteStates prints the transition table, a row a line.
-func WriteStates(w io.Writer, colors bool) error {
+// WriteStates prints the transition table in the named format.
+func WriteStates(w io.Writer, format string, colors bool) error {
+	switch format {
+	case "table":
+		return writeTable(w, colors)
+	case "dot":
+		_, err := w.Write(StatesDot())
+		return err
+	case "mermaid":
+		_, err := w.Write(StatesMermaid())
+		return err
+	case "svg":
+		_, err := w.Write(StatesSVG())
+		return err
+	}
+	return fmt.Errorf("unknown output format %q (%s)", text.Escape(format), strings.Join(StatesFormats(), ", "))
+}
+
+// writeTable prints the transition table, a row a line.
+func writeTable(w io.Writer, colors bool) error {
 	g := &text.Grid{Color: colors, Columns: []text.Column{
 		{Title: "In State", Color: text.StateColor}, {Title: "On"}, {Title: "Goes To", Color: text.StateColor}, {Title: "RFC 9293"},
 	}}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package cmd
+package run
 
 import (
 	"errors"
@@ -27,7 +27,7 @@ func dropPrivileges(name string) error {
 		if err != nil {
 			return fmt.Errorf("becoming %s: %w", name, err)
 		}
-	} else if name != defaultUser && name != currentUser() {
+	} else if name != DefaultUser && name != currentUser() {
 		return fmt.Errorf("--user %s: only root can become another user", name)
 	}
 	return clearCapabilities()
@@ -44,7 +44,7 @@ func lookupUser(name string) (uid, gid int, err error) {
 		if n, e := strconv.Atoi(name); e == nil && n >= 0 {
 			return n, n, nil
 		}
-		if name == defaultUser {
+		if name == DefaultUser {
 			return nobody, nobody, nil // a system with no list of users
 		}
 		return 0, 0, fmt.Errorf("--user %s: there is no such user", name)

@@ -1,9 +1,8 @@
-package cmd
+package run
 
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"time"
 
@@ -75,7 +74,7 @@ func servePage(address, token string, o record.Options) (p *httpPage, warning st
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, "", withHint(fmt.Errorf("--listen %q: %w", address, err), "--listen 127.0.0.1:9555")
+		return nil, "", WithHint(fmt.Errorf("--listen %q: %w", address, err), "--listen 127.0.0.1:9555")
 	}
 	go func() { p.ended <- p.Serve(l) }()
 	return p, serve.Warning(l.Addr(), token), nil
@@ -95,52 +94,9 @@ func (p *httpPage) Close() error {
 	return <-p.ended
 }
 
-// tables is the display of what is no terminal: a table at every interval, below
-// a line with the time.
-type tables struct {
-	out     io.Writer
-	format  string
-	options record.Options
-	odd     []tracker.Anomaly // over many connections, since the last table
-}
+// printed are the tables of what is no terminal.
+type printed struct{ *report.Tables }
 
-// maxOdd bounds how many of these are kept.
-const maxOdd = 1000
+func (printed) Take(*tcp.Segment) {}
 
-func (t *tables) Take(*tcp.Segment) {}
-
-func (t *tables) Event(e *tracker.Event) {
-	if e.Kind == tracker.EventAnomaly && e.Anomaly.Conn == 0 && len(t.odd) < maxOdd {
-		t.odd = append(t.odd, *e.Anomaly)
-	}
-}
-
-func (t *tables) Refresh(s *record.Snapshot) error {
-	o := t.options
-	o.Existing = true
-	p, err := report.New(t.format, t.out, o)
-	if err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintf(t.out, "# %s\n", o.Time.Format(s.Time, s.Summary.First)); err != nil {
-		return err
-	}
-	for i := range t.odd {
-		if err := p.Event(&tracker.Event{Kind: tracker.EventAnomaly, Anomaly: &t.odd[i]}); err != nil {
-			return err
-		}
-	}
-	t.odd = t.odd[:0]
-	for _, r := range s.Records {
-		if err := p.Record(r); err != nil {
-			return err
-		}
-	}
-	if err := p.Close(s.Summary); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(t.out)
-	return err
-}
-
-func (t *tables) Close() error { return nil }
+func (printed) Close() error { return nil }

@@ -1,4 +1,4 @@
-package cmd
+package run
 
 import (
 	"errors"
@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// defaultUser is whom live becomes if it was started as root.
-const defaultUser = "nobody"
+// DefaultUser is whom live becomes if it was started as root.
+const DefaultUser = "nobody"
 
 // currentUser names the user whom the process runs as.
 func currentUser() string {

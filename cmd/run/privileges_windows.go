@@ -1,4 +1,4 @@
-package cmd
+package run
 
 // dropPrivileges has nothing to drop: who may capture is up to Npcap.
 func dropPrivileges(string) error { return nil }
