@@ -172,7 +172,6 @@ var tooComplex = map[string]string{
 	"tracker.deliver":     "to be cut by the checks of the receiver",
 	"tracker.send":        "a case for each control that is sent, in the order of RFC 9293 §3.10.7",
 	"tracker.keepTrouble": "to be cut with what is kept of stalls",
-	"ladder.fates":        "to be cut with the arrivals that it draws",
 	"tcp.parseField":      "a case for each field of the notation",
 }
 

@@ -57,83 +57,113 @@ type sender struct {
 	holes   map[tcp.Seq]int // where gaps begin, with the rung that they stand before
 }
 
-// fates returns what became of each row, and the gaps, by the row that they
-// stand before. The capture ends at last.
-func (d *ladder) fates(last tcp.Time) ([]arrival, map[int]*hole) {
-	fates, gaps := make([]arrival, len(d.rows)), make(map[int]*hole)
-	var sides [2]sender
-	for i := range sides {
-		sides[i] = sender{ackedBy: make(map[tcp.Seq]int), endAt: make(map[tcp.Seq]int), holes: make(map[tcp.Seq]int)}
-	}
-	set := func(i int, f fate, by int, why string) {
-		if fates[i].fate == arrived || f == missed && fates[i].fate == unanswered {
-			fates[i].fate, fates[i].by, fates[i].why = f, by, why
-		}
+// fates is what became of the rows of a ladder, as far as it is known yet.
+type fates struct {
+	ladder   *ladder
+	arrivals []arrival     // of each row
+	gaps     map[int]*hole // by the row that they stand before
+	sides    [2]sender
+}
+
+// fates returns what became of the rows. The capture ends at last.
+func (d *ladder) fates(last tcp.Time) *fates {
+	f := &fates{ladder: d, arrivals: make([]arrival, len(d.rows)), gaps: make(map[int]*hole)}
+	for i := range f.sides {
+		f.sides[i] = sender{ackedBy: make(map[tcp.Seq]int), endAt: make(map[tcp.Seq]int), holes: make(map[tcp.Seq]int)}
 	}
 	for i := range d.rows {
 		r := d.rows[i].rung
-		if r == nil { // what is folded is not known
-			for k := range sides {
-				sides[k].open, sides[k].known, sides[k].probe = nil, false, 0
-				clear(sides[k].ackedBy)
-				clear(sides[k].endAt)
-			}
+		if r == nil {
+			f.forget()
 			continue
 		}
-		d.refute(i, set)
-		s := r.segment
-		if s == nil || s.ICMP.Type != 0 || r.remark != "" {
-			continue
+		f.refute(i)
+		if s := r.segment; s != nil && s.ICMP.Type == 0 && r.remark == "" {
+			f.segment(i)
 		}
-		own, peer := &sides[r.side], &sides[1-r.side]
-		peer.probe = 0
-		if s.Flags&tcp.ACK != 0 {
-			d.answer(i, peer, set)
-		}
-		if s.Flags&tcp.RST != 0 {
-			if own.probe > 0 {
-				set(own.probe-1, unanswered, r.packet, fmt.Sprintf("nothing came in return before #%d", r.packet))
-			}
-			own.open, peer.open, own.probe = nil, nil, 0
-			continue
-		}
-		probe := s.Flags&^(tcp.PSH) == tcp.ACK && s.Data <= 1 && own.known && s.Seq+1 == own.nxt
-		if probe {
-			if own.probe > 0 {
-				set(own.probe-1, unanswered, r.packet, fmt.Sprintf("nothing came in return before #%d", r.packet))
-			}
-			own.probe = i + 1
-			continue
-		}
-		if s.Len() == 0 {
-			continue
-		}
-		fates[i].again = d.resent(i, own, set)
-		if own.known && own.nxt.Before(s.Seq) && s.Flags&tcp.SYN == 0 {
-			own.holes[own.nxt] = i
-			gaps[i] = &hole{text: text.Plural(uint64(s.Seq.Minus(own.nxt)), "octet", "octets") + " not captured before this"}
-		}
-		if at, hole := own.holes[s.Seq]; hole && at != i {
-			gaps[at].by = r.packet
-			delete(own.holes, s.Seq)
-		}
-		if !own.known || own.nxt.Before(s.End()) {
-			own.nxt, own.known = s.End(), true
-		}
-		own.open, own.endAt[s.End()] = append(own.open, i), i
 	}
-	for k := range sides {
-		for _, i := range append(sides[k].open, sides[k].probe-1) {
+	for k := range f.sides {
+		for _, i := range append(f.sides[k].open, f.sides[k].probe-1) {
 			if i >= 0 && last.Sub(d.rows[i].at) >= patience {
-				set(i, unanswered, 0, "no answer until the capture ends")
+				f.set(i, unanswered, 0, "no answer until the capture ends")
 			}
 		}
 	}
-	return fates, gaps
+	return f
+}
+
+// set says what became of row i. What is known of it already stays, unless it
+// was less certain.
+func (f *fates) set(i int, to fate, by int, why string) {
+	if a := &f.arrivals[i]; a.fate == arrived || to == missed && a.fate == unanswered {
+		a.fate, a.by, a.why = to, by, why
+	}
+}
+
+// forget takes what is folded here for unknown.
+func (f *fates) forget() {
+	for k := range f.sides {
+		s := &f.sides[k]
+		s.open, s.known, s.probe = nil, false, 0
+		clear(s.ackedBy)
+		clear(s.endAt)
+	}
+}
+
+// segment takes row i, a segment.
+func (f *fates) segment(i int) {
+	r := f.ladder.rows[i].rung
+	s, own, peer := r.segment, &f.sides[r.side], &f.sides[1-r.side]
+	peer.probe = 0
+	if s.Flags&tcp.ACK != 0 {
+		f.answer(i, peer)
+	}
+	switch {
+	case s.Flags&tcp.RST != 0:
+		f.unheard(own, r.packet)
+		own.open, peer.open, own.probe = nil, nil, 0
+	case own.probes(s):
+		f.unheard(own, r.packet)
+		own.probe = i + 1
+	case s.Len() > 0:
+		f.sent(i, own)
+	}
+}
+
+// probes reports whether a segment is a keepalive.
+func (o *sender) probes(s *tcp.Segment) bool {
+	return s.Flags&^tcp.PSH == tcp.ACK && s.Data <= 1 && o.known && s.Seq+1 == o.nxt
+}
+
+// unheard takes the keepalive of a side, if there is one, for unanswered, since
+// the side sends that frame.
+func (f *fates) unheard(own *sender, packet int) {
+	if own.probe > 0 {
+		f.set(own.probe-1, unanswered, packet, fmt.Sprintf("nothing came in return before #%d", packet))
+	}
+}
+
+// sent takes row i, which has sequence numbers, as sent.
+func (f *fates) sent(i int, own *sender) {
+	s, packet := f.ladder.rows[i].segment, f.ladder.rows[i].packet
+	f.arrivals[i].again = f.resent(i, own)
+	if own.known && own.nxt.Before(s.Seq) && s.Flags&tcp.SYN == 0 {
+		own.holes[own.nxt] = i
+		f.gaps[i] = &hole{text: text.Plural(uint64(s.Seq.Minus(own.nxt)), "octet", "octets") + " not captured before this"}
+	}
+	if at, hole := own.holes[s.Seq]; hole && at != i {
+		f.gaps[at].by = packet
+		delete(own.holes, s.Seq)
+	}
+	if !own.known || own.nxt.Before(s.End()) {
+		own.nxt, own.known = s.End(), true
+	}
+	own.open, own.endAt[s.End()] = append(own.open, i), i
 }
 
 // refute looks for the segments whose arrival the tracker takes back at row i.
-func (d *ladder) refute(i int, set func(int, fate, int, string)) {
+func (f *fates) refute(i int) {
+	d := f.ladder
 	r := d.rows[i].rung
 	for k := range r.events {
 		e := &r.events[k]
@@ -142,7 +172,7 @@ func (d *ladder) refute(i int, set func(int, fate, int, string)) {
 		}
 		for j := i - 1; j >= 0; j-- {
 			if d.rows[j].rung != nil && d.rows[j].moved(e.Conn, e.End, e.Inputs) {
-				set(j, missed, e.Packet, fmt.Sprintf("had not arrived by #%d", e.Packet))
+				f.set(j, missed, e.Packet, fmt.Sprintf("had not arrived by #%d", e.Packet))
 				break
 			}
 		}
@@ -160,7 +190,8 @@ func (r *rung) moved(conn int, end tracker.Endpoint, ins tcp.InputSet) bool {
 }
 
 // answer takes row i as an ACK of what the peer of its sender sent.
-func (d *ladder) answer(i int, peer *sender, set func(int, fate, int, string)) {
+func (f *fates) answer(i int, peer *sender) {
+	d := f.ladder
 	s := d.rows[i].segment
 	still := peer.open[:0]
 	for _, j := range peer.open {
@@ -173,7 +204,7 @@ func (d *ladder) answer(i int, peer *sender, set func(int, fate, int, string)) {
 			if b.Left.AtMost(o.Seq) && o.End().AtMost(b.Right) {
 				acked = true
 			} else if o.End().AtMost(b.Left) && s.Ack.AtMost(o.Seq) && peer.endAt[b.Right] > j { // what was sent later is there
-				set(j, missed, d.rows[i].packet, fmt.Sprintf("#%d acknowledges what was sent later", d.rows[i].packet))
+				f.set(j, missed, d.rows[i].packet, fmt.Sprintf("#%d acknowledges what was sent later", d.rows[i].packet))
 			}
 		}
 		if acked {
@@ -187,14 +218,15 @@ func (d *ladder) answer(i int, peer *sender, set func(int, fate, int, string)) {
 
 // resent reports whether row i was sent before, and what that says of the
 // segment, or of its ACK.
-func (d *ladder) resent(i int, own *sender, set func(int, fate, int, string)) bool {
+func (f *fates) resent(i int, own *sender) bool {
+	d := f.ladder
 	s, packet := d.rows[i].segment, d.rows[i].packet
 	again := false
 	still := own.open[:0]
 	for _, j := range own.open {
 		o := d.rows[j].segment
 		if s.Seq.AtMost(o.Seq) && o.End().AtMost(s.End()) {
-			set(j, unanswered, packet, fmt.Sprintf("sent again as #%d before an answer was seen", packet))
+			f.set(j, unanswered, packet, fmt.Sprintf("sent again as #%d before an answer was seen", packet))
 			again = true
 			continue
 		}
@@ -204,7 +236,7 @@ func (d *ladder) resent(i int, own *sender, set func(int, fate, int, string)) bo
 	if j, acked := own.ackedBy[s.Seq]; acked && !again {
 		again = true
 		if d.rows[i].at.Sub(d.rows[j].at) > d.records[0].HandshakeRTT {
-			set(j, unanswered, packet, fmt.Sprintf("#%d was sent again although this acknowledges it", packet))
+			f.set(j, unanswered, packet, fmt.Sprintf("#%d was sent again although this acknowledges it", packet))
 		}
 	}
 	return again

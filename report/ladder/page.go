@@ -75,9 +75,9 @@ func (d *ladder) page(last tcp.Time, all bool) *Page {
 	if d.sideOf(tracker.Client) != 0 {
 		p.Left = tracker.Server
 	}
-	fates, gaps := d.fates(last)
+	f := d.fates(last)
 	for i, w := range d.rows {
-		if g, ok := gaps[i]; ok {
+		if g, ok := f.gaps[i]; ok {
 			p.Rows = append(p.Rows, pageRung{Kind: rungGap, From: w.side, Time: w.at.Sub(record.Start).Microseconds(), Text: g.text, By: g.by})
 		}
 		if w.rung == nil {
@@ -88,7 +88,7 @@ func (d *ladder) page(last tcp.Time, all bool) *Page {
 			p.Rows = append(p.Rows, row)
 			continue
 		}
-		p.Rows = append(p.Rows, d.pageRung(w.rung, fates[i], p))
+		p.Rows = append(p.Rows, d.pageRung(w.rung, f.arrivals[i], p))
 	}
 	for _, a := range d.atEnd {
 		p.Last = append(p.Last, p.odd(a))
