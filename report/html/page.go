@@ -97,7 +97,6 @@ func pageOf(p record.Printer) *page {
 
 // page prints the page.
 type page struct {
-	record.Quiet
 	table.Connections
 	out      *bufio.Writer
 	opts     *record.Options
@@ -116,7 +115,7 @@ func New(out *bufio.Writer, o *record.Options, by record.Order) record.Format {
 }
 
 func (h *page) Connection(r *tracker.Record) error {
-	h.Keep(r)
+	h.Connections.Connection(r)
 	if len(h.Rows) <= mostRows {
 		h.history[r.Conn] = [2]string{h.encodeHistory(r, tracker.Client), h.encodeHistory(r, tracker.Server)}
 	}
@@ -124,11 +123,6 @@ func (h *page) Connection(r *tracker.Record) error {
 		h.changes = appendChanges(h.changes, r.Ends[e].History)
 		h.arrows.count(r.Ends[e].History)
 	}
-	return nil
-}
-
-func (h *page) Many(a *tracker.Anomaly) error {
-	h.KeepMany(a)
 	return nil
 }
 

@@ -18,13 +18,12 @@ import (
 // jsonObject prints the format json: one object, with a line for each record
 // in it.
 type jsonObject struct {
+	eventLog
 	out       *bufio.Writer
 	by        Order
 	rows      []jsonRow
 	anomalies []jsonAnomaly
-	events    *eventLines
-	written   [][]byte // the events, as events gives them
-	buf       []byte
+	written   [][]byte // the events, as the eventLog gives them
 }
 
 // A jsonRow is a connection, encoded.
@@ -61,22 +60,10 @@ func (p *jsonObject) Connection(r *tracker.Record) error {
 	return p.events.decide(r.Conn, true)
 }
 
-func (p *jsonObject) Skip(conn int) error { return p.events.decide(conn, false) }
-
 func (p *jsonObject) Many(a *tracker.Anomaly) error {
 	p.buf = appendAnomalyLine(p.buf[:0], a)
 	p.anomalies = append(p.anomalies, jsonAnomaly{a.Time, a.Conn, slices.Clone(p.buf)})
 	return nil
-}
-
-func (p *jsonObject) Moved(e *tracker.Event) error {
-	p.buf = appendTransition(p.buf[:0], e)
-	return p.events.add(e.Conn, p.buf)
-}
-
-func (p *jsonObject) Odd(a *tracker.Anomaly) error {
-	p.buf = appendAnomalyLine(p.buf[:0], a)
-	return p.events.add(a.Conn, p.buf)
 }
 
 func (p *jsonObject) Close(s *Summary, t *Tally) error {

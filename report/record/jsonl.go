@@ -12,10 +12,27 @@ import (
 // and the summary as the last. It keeps nothing, except with both Events and a
 // selection: see eventLines.
 type jsonLines struct {
-	Quiet
-	out    *bufio.Writer
+	eventLog
+	out *bufio.Writer
+}
+
+// An eventLog is what json and jsonl have in common: with Options.Events they
+// tell of every transition and anomaly as it happens.
+type eventLog struct {
 	events *eventLines // nil: without events
 	buf    []byte
+}
+
+func (l *eventLog) Skip(conn int) error { return l.events.decide(conn, false) }
+
+func (l *eventLog) Moved(e *tracker.Event) error {
+	l.buf = appendTransition(l.buf[:0], e)
+	return l.events.add(e.Conn, l.buf)
+}
+
+func (l *eventLog) Odd(a *tracker.Anomaly) error {
+	l.buf = appendAnomalyLine(l.buf[:0], a)
+	return l.events.add(a.Conn, l.buf)
 }
 
 // NewJSONLines makes the format jsonl.
@@ -38,17 +55,8 @@ func (p *jsonLines) Connection(r *tracker.Record) error {
 	return p.events.decide(r.Conn, true)
 }
 
-func (p *jsonLines) Skip(conn int) error { return p.events.decide(conn, false) }
-
-func (p *jsonLines) Moved(e *tracker.Event) error {
-	p.buf = appendTransition(p.buf[:0], e)
-	return p.events.add(e.Conn, p.buf)
-}
-
-func (p *jsonLines) Odd(a *tracker.Anomaly) error {
-	p.buf = appendAnomalyLine(p.buf[:0], a)
-	return p.events.add(a.Conn, p.buf)
-}
+// Many has nothing to write: what is found is an event.
+func (p *jsonLines) Many(*tracker.Anomaly) error { return nil }
 
 func (p *jsonLines) Close(s *Summary, t *Tally) error {
 	if err := p.events.finish(); err != nil {

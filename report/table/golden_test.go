@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/report/internal/golden"
 	"github.com/tcpwatch/tcpwatch/report/internal/printtest"
 	"github.com/tcpwatch/tcpwatch/report/internal/sample"
 	"github.com/tcpwatch/tcpwatch/report/record"
@@ -15,70 +14,53 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
-// goldens are outputs, each compared with testdata/<name>.golden.
-var goldens = []struct {
-	name   string
-	format string
-	opts   record.Options
-	play   func(record.Printer) error // nil: the sample
-}{
-	{name: "table", format: "table"},
-	{name: "table-120", format: "table", opts: record.Options{Width: 120}},
-	{name: "table-80", format: "table", opts: record.Options{Width: 80}},
-	{name: "table-60", format: "table", opts: record.Options{Width: 60}},
-	{name: "table-ipv4-80", format: "table", opts: record.Options{Width: 80}, play: ipv4},
-	{name: "table-ipv4-100", format: "table", opts: record.Options{Width: 100}, play: ipv4},
-	{name: "table-color", format: "table", opts: record.Options{Color: true}},
-	{name: "table-no-header", format: "table", opts: record.Options{NoHeader: true, Color: true}},
-	{name: "table-existing", format: "table", opts: record.Options{Existing: true}},
-	{name: "table-state", format: "table", opts: record.Options{Filter: record.Selection{States: []tcp.State{tcp.TimeWait, tcp.CloseWait}}}},
-	{name: "table-anomaly", format: "table", opts: record.Options{Filter: record.Selection{Kinds: []string{"connection-refused"}}}},
-	{name: "table-relative", format: "table", opts: record.Options{Time: text.Relative}},
-	{name: "table-by-bytes", format: "table", opts: record.Options{Sort: "-bytes"}},
-	{name: "table-many-anomalies", format: "table", play: manyAnomalies},
-	{name: "table-no-packets", format: "table", play: func(p record.Printer) error { return p.Close(record.Summary{}) }},
-	{name: "table-no-tcp", format: "table", play: func(p record.Printer) error {
-		return p.Close(record.Summary{Packets: 3, First: sample.Begin, Last: sample.At(20)})
-	}},
-	{name: "table-no-connection", format: "table", play: func(p record.Printer) error {
-		return p.Close(record.Summary{Packets: 3, TCPPackets: 1, First: sample.Begin, Last: sample.At(20)})
-	}},
-	{name: "table-none-selected", format: "table", opts: record.Options{Where: func(*tracker.Record) bool { return false }}},
-	{name: "table-none-existing", format: "table", opts: record.Options{Existing: true}, play: func(p record.Printer) error {
-		r := sample.Refused()
-		p.Record(&r)
-		return p.Close(printtest.Whole())
-	}},
-	{name: "table-time-wait", format: "table", play: timeWaits},
-	{name: "table-time-wait-relative-80", format: "table", opts: record.Options{Time: text.Relative, Width: 80, NoHeader: true}, play: timeWaits},
-	{name: "wide", format: "wide"},
-	{name: "wide-relative", format: "wide", opts: record.Options{Time: text.Relative, Color: true, Width: 80}},
-	{name: "markdown", format: "markdown"},
-	{name: "markdown-no-header", format: "markdown", opts: record.Options{NoHeader: true}},
-	{name: "summary", format: "summary"},
-	{name: "summary-color", format: "summary", opts: record.Options{Color: true}},
-	{name: "summary-on", format: "summary", opts: record.Options{On: netip.MustParseAddr("10.9.0.2")}},
-	{name: "on", format: "table", opts: record.Options{On: netip.MustParseAddr("10.9.0.2")}},
-	{name: "on-client", format: "table", opts: record.Options{On: netip.MustParseAddr("10.9.0.1"), Color: true}},
-	{name: "on-ipv6", format: "wide", opts: record.Options{On: netip.MustParseAddr("2001:db8::1")}},
-	{name: "on-listening", format: "table", opts: record.Options{On: netip.MustParseAddr("10.9.0.2"), Listening: true}},
-	{name: "on-markdown", format: "markdown", opts: record.Options{On: netip.MustParseAddr("10.9.0.2")}},
-	{name: "on-nobody", format: "table", opts: record.Options{On: netip.MustParseAddr("192.0.2.1")}},
-	{name: "listening", format: "table", opts: record.Options{Listening: true}},
-	{name: "listening-none", format: "table", opts: record.Options{Listening: true}, play: func(p record.Printer) error { return p.Close(printtest.Whole()) }},
-}
-
 func TestGoldens(t *testing.T) {
-	var outputs []golden.Output
-	for _, test := range goldens {
-		if test.play == nil {
-			test.play = printtest.Play
-		}
-		outputs = append(outputs, golden.Output{Name: test.name, Text: func(t testing.TB) []byte {
-			return printtest.Print(t, test.format, test.opts, test.play)
-		}})
-	}
-	golden.Test(t, outputs)
+	printtest.Goldens(t, []printtest.Golden{
+		{Name: "table", Format: "table"},
+		{Name: "table-120", Format: "table", Options: record.Options{Width: 120}},
+		{Name: "table-80", Format: "table", Options: record.Options{Width: 80}},
+		{Name: "table-60", Format: "table", Options: record.Options{Width: 60}},
+		{Name: "table-ipv4-80", Format: "table", Options: record.Options{Width: 80}, Play: ipv4},
+		{Name: "table-ipv4-100", Format: "table", Options: record.Options{Width: 100}, Play: ipv4},
+		{Name: "table-color", Format: "table", Options: record.Options{Color: true}},
+		{Name: "table-no-header", Format: "table", Options: record.Options{NoHeader: true, Color: true}},
+		{Name: "table-existing", Format: "table", Options: record.Options{Existing: true}},
+		{Name: "table-state", Format: "table", Options: record.Options{Filter: record.Selection{States: []tcp.State{tcp.TimeWait, tcp.CloseWait}}}},
+		{Name: "table-anomaly", Format: "table", Options: record.Options{Filter: record.Selection{Kinds: []string{"connection-refused"}}}},
+		{Name: "table-relative", Format: "table", Options: record.Options{Time: text.Relative}},
+		{Name: "table-by-bytes", Format: "table", Options: record.Options{Sort: "-bytes"}},
+		{Name: "table-many-anomalies", Format: "table", Play: manyAnomalies},
+		{Name: "table-no-packets", Format: "table", Play: func(p record.Printer) error { return p.Close(record.Summary{}) }},
+		{Name: "table-no-tcp", Format: "table", Play: func(p record.Printer) error {
+			return p.Close(record.Summary{Packets: 3, First: sample.Begin, Last: sample.At(20)})
+		}},
+		{Name: "table-no-connection", Format: "table", Play: func(p record.Printer) error {
+			return p.Close(record.Summary{Packets: 3, TCPPackets: 1, First: sample.Begin, Last: sample.At(20)})
+		}},
+		{Name: "table-none-selected", Format: "table", Options: record.Options{Where: func(*tracker.Record) bool { return false }}},
+		{Name: "table-none-existing", Format: "table", Options: record.Options{Existing: true}, Play: func(p record.Printer) error {
+			r := sample.Refused()
+			p.Record(&r)
+			return p.Close(printtest.Whole())
+		}},
+		{Name: "table-time-wait", Format: "table", Play: timeWaits},
+		{Name: "table-time-wait-relative-80", Format: "table", Options: record.Options{Time: text.Relative, Width: 80, NoHeader: true}, Play: timeWaits},
+		{Name: "wide", Format: "wide"},
+		{Name: "wide-relative", Format: "wide", Options: record.Options{Time: text.Relative, Color: true, Width: 80}},
+		{Name: "markdown", Format: "markdown"},
+		{Name: "markdown-no-header", Format: "markdown", Options: record.Options{NoHeader: true}},
+		{Name: "summary", Format: "summary"},
+		{Name: "summary-color", Format: "summary", Options: record.Options{Color: true}},
+		{Name: "summary-on", Format: "summary", Options: record.Options{On: netip.MustParseAddr("10.9.0.2")}},
+		{Name: "on", Format: "table", Options: record.Options{On: netip.MustParseAddr("10.9.0.2")}},
+		{Name: "on-client", Format: "table", Options: record.Options{On: netip.MustParseAddr("10.9.0.1"), Color: true}},
+		{Name: "on-ipv6", Format: "wide", Options: record.Options{On: netip.MustParseAddr("2001:db8::1")}},
+		{Name: "on-listening", Format: "table", Options: record.Options{On: netip.MustParseAddr("10.9.0.2"), Listening: true}},
+		{Name: "on-markdown", Format: "markdown", Options: record.Options{On: netip.MustParseAddr("10.9.0.2")}},
+		{Name: "on-nobody", Format: "table", Options: record.Options{On: netip.MustParseAddr("192.0.2.1")}},
+		{Name: "listening", Format: "table", Options: record.Options{Listening: true}},
+		{Name: "listening-none", Format: "table", Options: record.Options{Listening: true}, Play: func(p record.Printer) error { return p.Close(printtest.Whole()) }},
+	})
 }
 
 // ipv4 is the sample without its connection over IPv6.

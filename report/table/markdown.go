@@ -7,14 +7,12 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/text"
-	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
 // markdown prints the table, with all its columns, as GitHub's Markdown has
 // tables; the anomalies below it are lists. out keeps the first error, which
 // Close returns.
 type markdown struct {
-	record.Quiet
 	Connections
 	out  *bufio.Writer
 	opts *record.Options
@@ -23,16 +21,6 @@ type markdown struct {
 // NewMarkdown makes the format markdown.
 func NewMarkdown(out *bufio.Writer, o *record.Options, by record.Order) record.Format {
 	return &markdown{out: out, opts: o, Connections: Connections{By: by}}
-}
-
-func (m *markdown) Connection(r *tracker.Record) error {
-	m.Keep(r)
-	return nil
-}
-
-func (m *markdown) Many(a *tracker.Anomaly) error {
-	m.KeepMany(a)
-	return nil
 }
 
 func (m *markdown) Close(s *record.Summary, t *record.Tally) error {

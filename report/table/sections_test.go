@@ -16,8 +16,8 @@ func TestManyComeFirst(t *testing.T) {
 		{Kind: "connection-refused", Severity: tracker.Warning, Conn: r.Conn},
 		{Kind: "rst-instead-of-ack", Severity: tracker.Error, Conn: r.Conn},
 	}
-	c.Keep(&r)
-	c.KeepMany(&tracker.Anomaly{Kind: "port-scan", Severity: tracker.Warning})
+	c.Connection(&r)
+	c.Many(&tracker.Anomaly{Kind: "port-scan", Severity: tracker.Warning})
 	var got []string
 	for _, g := range c.Groups(shownOfKind) {
 		got = append(got, g.Kind)

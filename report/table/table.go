@@ -104,7 +104,6 @@ func anomaliesCell(r *tracker.Record, _ *look) string {
 
 // table prints the formats table and wide.
 type table struct {
-	record.Quiet
 	Connections
 	out     *bufio.Writer
 	opts    *record.Options
@@ -115,16 +114,6 @@ type table struct {
 // New makes the format table.
 func New(out *bufio.Writer, o *record.Options, by record.Order) record.Format {
 	return &table{out: out, opts: o, Connections: Connections{By: by}, columns: tableColumns}
-}
-
-func (t *table) Connection(r *tracker.Record) error {
-	t.Keep(r)
-	return nil
-}
-
-func (t *table) Many(a *tracker.Anomaly) error {
-	t.KeepMany(a)
-	return nil
 }
 
 func (t *table) Close(s *record.Summary, tally *record.Tally) error {
@@ -150,8 +139,10 @@ func (t *table) Close(s *record.Summary, tally *record.Tally) error {
 	return text.WriteLine(t.out, record.TotalsLine(s, tally))
 }
 
-// Connections keeps what a table will print.
+// Connections keep what a table will print. They are what the Formats of tables
+// have in common, all of it but Close.
 type Connections struct {
+	record.Quiet
 	By   record.Order
 	Rows []*Row
 	over []tracker.Anomaly // those over many connections
@@ -163,8 +154,8 @@ type Row struct {
 	Record *tracker.Record // without its history
 }
 
-// Keep keeps a copy of r.
-func (c *Connections) Keep(r *tracker.Record) {
+// Connection keeps a copy of r.
+func (c *Connections) Connection(r *tracker.Record) error {
 	kept := *r
 	k := &Row{Key: c.By.Key(r), Record: &kept}
 	for i := range k.Record.Ends {
@@ -175,13 +166,15 @@ func (c *Connections) Keep(r *tracker.Record) {
 		k.Record.Anomalies[i].Evidence = slices.Clone(k.Record.Anomalies[i].Evidence)
 	}
 	c.Rows = append(c.Rows, k)
+	return nil
 }
 
-// KeepMany keeps a copy of an anomaly over many connections.
-func (c *Connections) KeepMany(a *tracker.Anomaly) {
+// Many keeps a copy of an anomaly over many connections.
+func (c *Connections) Many(a *tracker.Anomaly) error {
 	kept := *a
 	kept.Evidence = slices.Clone(a.Evidence)
 	c.over = append(c.over, kept)
+	return nil
 }
 
 // Sort puts the connections in the order asked for.

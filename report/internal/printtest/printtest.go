@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/internal/golden"
 	"github.com/tcpwatch/tcpwatch/report/internal/sample"
 	"github.com/tcpwatch/tcpwatch/report/record"
 )
@@ -40,4 +41,25 @@ func Print(t testing.TB, format string, o record.Options, play func(record.Print
 		t.Fatal(err)
 	}
 	return out.Bytes()
+}
+
+// A Golden is what a format prints, compared with testdata/<Name>.golden.
+type Golden struct {
+	Name, Format string
+	Options      record.Options
+	Play         func(record.Printer) error // nil: Play
+}
+
+// Goldens compares what formats print with the goldens of a package.
+func Goldens(t *testing.T, list []Golden) {
+	var outputs []golden.Output
+	for _, g := range list {
+		if g.Play == nil {
+			g.Play = Play
+		}
+		outputs = append(outputs, golden.Output{Name: g.Name, Text: func(t testing.TB) []byte {
+			return Print(t, g.Format, g.Options, g.Play)
+		}})
+	}
+	golden.Test(t, outputs)
 }
