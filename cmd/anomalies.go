@@ -1,14 +1,13 @@
 package cmd
 
 import (
-	"cmp"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/cmd/run"
+	"github.com/tcpwatch/tcpwatch/report/catalogue"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 )
 
@@ -33,34 +32,34 @@ so than usual.`,
 			if err != nil {
 				return err
 			}
-			return printKinds(c.OutOrStdout(), output, args, report.KindOptions{Width: width(c.OutOrStdout()), Color: colors})
+			return printKinds(c.OutOrStdout(), output, args, catalogue.Options{Width: width(c.OutOrStdout()), Color: colors})
 		},
 	}
 	c.Flags().SortFlags = false
-	c.Flags().StringVarP(&output, "output", "o", "table", "output `format`: "+strings.Join(report.KindFormats(), ", "))
+	c.Flags().StringVarP(&output, "output", "o", "table", "output `format`: "+strings.Join(catalogue.KindFormats(), ", "))
 	c.Flags().StringVar(&color, "color", "auto", "auto, always, never")
-	complete(c, "output", report.KindFormats())
+	complete(c, "output", catalogue.KindFormats())
 	complete(c, "color", []string{"auto", "always", "never"})
 	return c
 }
 
-func printKinds(w io.Writer, output string, args []string, o report.KindOptions) error {
+func printKinds(w io.Writer, output string, args []string, o catalogue.Options) error {
 	if len(args) == 0 {
-		return report.WriteKinds(w, output, anomaly.Kinds(), o)
+		return catalogue.WriteKinds(w, output, anomaly.Kinds(), o)
 	}
 	k, err := parseKind(args[0])
 	if err != nil {
 		return err
 	}
-	return report.WriteKind(w, output, k, o)
+	return catalogue.WriteKind(w, output, k, o)
 }
 
 // parseKind returns the kind of that name, or an error that suggests others.
 func parseKind(name string) (*anomaly.Kind, error) {
 	k, err := anomaly.ParseKind(name)
 	if err != nil {
-		near := nearest(name, kindNames())
-		return nil, withHint(err, fmt.Sprintf("did you mean %s? tcpwatch anomalies lists all", strings.Join(near, ", ")))
+		near := catalogue.Nearest(name)
+		return nil, run.WithHint(err, fmt.Sprintf("did you mean %s? tcpwatch anomalies lists all", strings.Join(near, ", ")))
 	}
 	return k, nil
 }
@@ -73,44 +72,4 @@ func completeKind(_ *cobra.Command, args []string, _ string) (list []cobra.Compl
 		}
 	}
 	return list, cobra.ShellCompDirectiveNoFileComp
-}
-
-// nearest returns the three names that are most like the given one: those that
-// contain it, or share words with it, before those that need few changes.
-func nearest(name string, names []string) []string {
-	fold := strings.ReplaceAll(strings.ToLower(name), "_", "-")
-	likeness := func(other string) int {
-		n := distance(fold, other)
-		for _, word := range strings.Split(fold, "-") {
-			if len(word) > 2 && strings.Contains(other, word) {
-				n -= len(word)
-			}
-		}
-		return n
-	}
-	sorted := slices.Clone(names)
-	slices.SortStableFunc(sorted, func(a, b string) int { return cmp.Compare(likeness(a), likeness(b)) })
-	return sorted[:min(3, len(sorted))]
-}
-
-// distance is how many characters must be put in, taken out or changed to make
-// a of b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

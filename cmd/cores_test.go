@@ -30,7 +30,7 @@ func TestCoresPrintTheSame(t *testing.T) {
 			printed := func(cores int) string {
 				runtime.GOMAXPROCS(cores)
 				var stdout, stderr strings.Builder
-				if status := run(t.Context(), append(append(command, pcaps...), traces...), &stdout, &stderr); status != exitDone {
+				if status := execute(t.Context(), append(append(command, pcaps...), traces...), &stdout, &stderr); status != exitDone {
 					t.Fatalf("exit status %d: %s", status, stderr.String())
 				}
 				return stdout.String() + stderr.String()

@@ -2,27 +2,21 @@ package cmd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/tcpwatch/tcpwatch/capture"
-	"github.com/tcpwatch/tcpwatch/cmd/watch"
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/cmd/run"
+	"github.com/tcpwatch/tcpwatch/report/html"
+	"github.com/tcpwatch/tcpwatch/report/ladder"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
-
-// explain reads the captures twice: once to learn which connections there are
-// and what becomes of them, and once more to draw those that are wanted. What
-// comes from a pipe is kept in a temporary file in between. Where very many
-// segments are to be drawn they are drawn in several goes, so that not all of
-// them are in memory at once.
 
 // explainFlags are the flags of explain as they were typed.
 type explainFlags struct {
@@ -86,14 +80,10 @@ tracker/testdata/views, it runs with the tests of tcpwatch.`,
 // explainFormats are the output formats of explain.
 var explainFormats = []string{"text", "html"}
 
-// segmentsAtOnce is how many segments are drawn in one go, at some 400 octets
-// each.
-const segmentsAtOnce = 1 << 20
-
 // run explains the files.
 func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr io.Writer) error {
 	if !slices.Contains(explainFormats, f.output) {
-		return fmt.Errorf("unknown output format %q (%s)", report.Escape(f.output), strings.Join(explainFormats, ", "))
+		return fmt.Errorf("unknown output format %q (%s)", text.Escape(f.output), strings.Join(explainFormats, ", "))
 	}
 	wanted, err := f.wanted()
 	if err != nil {
@@ -106,75 +96,30 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 	if err != nil {
 		return err
 	}
-	lo := report.LadderOptions{
-		Absolute: f.absolute, All: f.all, Width: width(stdout), Stack: f.stack, TwoMSL: f.twoMSL,
-	}
-	if lo.Color, err = colour(f.color, stdout); err != nil {
-		return err
-	}
-	reread, done, err := spool(files, &co)
-	if err != nil {
-		return err
-	}
-	defer done()
-
-	var records []*tracker.Record
 	seen := 0
-	sum, err := f.read(ctx, files, co, false, stderr, watch.Sink{Apart: true, Event: func(e *tracker.Event) error {
-		if e.Kind != tracker.EventConnection {
-			return nil
-		}
-		seen++
-		if wanted(e.Record) {
-			r := e.Record.Clone()
-			r.Ends[tcp.Client].History, r.Ends[tcp.Server].History = nil, nil
-			records = append(records, r)
-		}
-		return nil
-	}})
-	if err != nil {
+	x := run.Explain{
+		Wanted: func(r *tracker.Record) bool {
+			seen++
+			return wanted(r)
+		},
+		Before: func() error { return f.numbered(seen) },
+		Ladder: ladder.Options{Absolute: f.absolute, All: f.all, Width: width(stdout), Stack: f.stack, TwoMSL: f.twoMSL},
+		Out:    stdout,
+	}
+	if x.Ladder.Color, err = colour(f.color, stdout); err != nil {
 		return err
 	}
-	f.gaveUp(stderr, sum.Tracker.Evicted) // once, not at every pass
-	warn(stderr, sum, co.Until)
-	if sum.Interrupted {
-		return nil // nothing is drawn of connections known in part
-	}
-	if err := f.numbered(seen); err != nil {
+	if x.Reading, err = f.reading(files, co, stderr); err != nil {
 		return err
 	}
-	if len(records) == 0 {
-		return report.NoLadders(stdout, summary(sum), seen)
-	}
-	slices.SortFunc(records, func(a, b *tracker.Record) int { return a.Conn - b.Conn })
-	for i, group := range inGoes(records) {
-		if err := reread(); err != nil {
-			return err
-		}
-		if i > 0 {
-			fmt.Fprintln(stdout)
-		}
-		ladders := report.NewLadders(stdout, group, lo)
-		sum, err := f.read(ctx, files, co, true, stderr, draws(ladders))
-		if err != nil {
-			return err
-		}
-		if err := ladders.Close(); err != nil {
-			return err
-		}
-		if sum.Interrupted {
-			warn(stderr, watch.Summary{Interrupted: true}, co.Until)
-			return nil
-		}
-	}
-	return nil
+	return x.Run(ctx)
 }
 
 // numbered checks the numbers of connections that were asked for.
 func (f *explainFlags) numbered(seen int) error {
 	for _, n := range f.conns {
 		if n < 1 || n > seen {
-			return withHint(fmt.Errorf("--conn %d: the connections are numbered from 1 to %d", n, seen), "tcpwatch replay lists them")
+			return run.WithHint(fmt.Errorf("--conn %d: the connections are numbered from 1 to %d", n, seen), "tcpwatch replay lists them")
 		}
 	}
 	return nil
@@ -182,38 +127,18 @@ func (f *explainFlags) numbered(seen int) error {
 
 // page prints the connections as a page for the browser.
 func (f *explainFlags) page(ctx context.Context, files []string, wanted func(*tracker.Record) bool, stdout, stderr io.Writer) error {
-	r := replayFlags{readFlags: f.readFlags, output: "html"}
+	as := replayFlags{readFlags: f.readFlags, output: "html"}
 	seen := 0
-	o := report.Options{Name: titleOf(files), Absolute: f.absolute, All: f.all, Where: func(r *tracker.Record) bool {
+	o := record.Options{Name: html.Title(files), Absolute: f.absolute, All: f.all, Where: func(r *tracker.Record) bool {
 		seen++
 		return wanted(r)
 	}}
-	return r.replay(ctx, files, o, stdout, stderr, func(report.Printer) error { return f.numbered(seen) })
-}
-
-// inGoes groups the connections so that each group has no more segments than
-// are drawn in one go. Those between the same addresses and ports stay together.
-func inGoes(records []*tracker.Record) (goes [][]*tracker.Record) {
-	type pair [2]netip.AddrPort
-	index := make(map[pair]int)
-	segments := uint64(segmentsAtOnce + 1)
-	for _, r := range records {
-		a, b := r.Ends[tcp.Client].Addr, r.Ends[tcp.Server].Addr
-		n := r.Ends[tcp.Client].Packets + r.Ends[tcp.Server].Packets
-		i, known := index[pair{a, b}]
-		if !known {
-			i, known = index[pair{b, a}]
-		}
-		if !known {
-			if segments += n; segments > segmentsAtOnce {
-				goes, segments = append(goes, nil), n
-			}
-			i = len(goes) - 1
-			index[pair{a, b}] = i
-		}
-		goes[i] = append(goes[i], r)
+	r, err := as.replay(files, o, stdout, stderr)
+	if err != nil {
+		return err
 	}
-	return goes
+	r.Before = func() error { return f.numbered(seen) }
+	return r.Run(ctx)
 }
 
 // wanted returns what tells whether a connection is to be drawn.
@@ -226,10 +151,10 @@ func (f *explainFlags) wanted() (func(*tracker.Record) bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	var tuple report.Tuple
+	var tuple record.Tuple
 	if f.tuple != "" {
-		if tuple, err = report.ParseTuple(f.tuple); err != nil {
-			return nil, withHint(fmt.Errorf("--tuple %w", err),
+		if tuple, err = record.ParseTuple(f.tuple); err != nil {
+			return nil, run.WithHint(fmt.Errorf("--tuple %w", err),
 				"--tuple 10.0.0.1:40034-10.0.0.2:443, or --tuple '[2001:db8::1]:40034-[2001:db8::2]:443'")
 		}
 	}
@@ -237,43 +162,6 @@ func (f *explainFlags) wanted() (func(*tracker.Record) bool, error) {
 		return (len(f.conns) == 0 || slices.Contains(f.conns, r.Conn)) &&
 			tuple.Has(r) && filter.Has(r) && (where == nil || where(r))
 	}, nil
-}
-
-// spool makes standard input, if it is among the files, readable more than
-// once: a pipe is copied to a temporary file. reread goes back to its start,
-// done takes the temporary file away.
-func spool(files []string, co *capture.Options) (reread func() error, done func(), err error) {
-	nothing := func() {}
-	if !slices.Contains(files, "-") {
-		return func() error { return nil }, nothing, nil
-	}
-	if info, err := os.Stdin.Stat(); err == nil && info.Mode().IsRegular() {
-		start, err := os.Stdin.Seek(0, io.SeekCurrent)
-		return from(os.Stdin, start), nothing, err
-	}
-	kept, err := os.CreateTemp("", "tcpwatch-*")
-	if err != nil {
-		return nil, nil, fmt.Errorf("keeping standard input, which is read twice: %w", err)
-	}
-	co.Stdin, reread = kept, from(kept, 0)
-	done = func() {
-		kept.Close()
-		os.Remove(kept.Name())
-	}
-	_, err = io.Copy(kept, os.Stdin)
-	if err = errors.Join(err, reread()); err != nil {
-		done()
-		return nil, nil, fmt.Errorf("keeping standard input, which is read twice: %w", err)
-	}
-	return reread, done, nil
-}
-
-// from returns what goes to a place in a file.
-func from(f *os.File, start int64) func() error {
-	return func() error {
-		_, err := f.Seek(start, io.SeekStart)
-		return err
-	}
 }
 
 // completeConn completes the number of a connection, with its addresses, where
@@ -290,12 +178,10 @@ func (f *explainFlags) completeConn(c *cobra.Command, files []string, _ string) 
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var list []cobra.Completion
-	_, _ = f.read(c.Context(), files, co, false, io.Discard, watch.Sink{Apart: true, Event: func(e *tracker.Event) error {
-		if r := e.Record; e.Kind == tracker.EventConnection {
-			what := fmt.Sprintf("%v %v", r.Ends[tcp.Client].Addr, r.Ends[tcp.Server].Addr)
-			list = append(list, cobra.CompletionWithDesc(fmt.Sprint(r.Conn), what))
-		}
-		return nil
-	}}) // what cannot be read completes nothing
+	r, _ := f.reading(files, co, io.Discard) // what cannot be read completes nothing
+	_, _ = r.Connections(c.Context(), func(r *tracker.Record) {
+		what := fmt.Sprintf("%v %v", r.Ends[tcp.Client].Addr, r.Ends[tcp.Server].Addr)
+		list = append(list, cobra.CompletionWithDesc(fmt.Sprint(r.Conn), what))
+	})
 	return list, cobra.ShellCompDirectiveNoFileComp
 }

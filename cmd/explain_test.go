@@ -3,12 +3,9 @@ package cmd
 import (
 	"bytes"
 	"fmt"
-	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
 // What explain --absolute --all prints of the sample captures is kept in
@@ -41,49 +38,6 @@ func TestExplained(t *testing.T) {
 	for _, path := range golden {
 		if !produced[path] {
 			t.Errorf("%s is the ladder of no capture", path)
-		}
-	}
-}
-
-// Connections are drawn in as many goes as it takes; those between the same
-// addresses and ports stay together, however many they are.
-func TestInGoes(t *testing.T) {
-	end := func(addr string, packets uint64) tracker.EndRecord {
-		return tracker.EndRecord{Addr: netip.MustParseAddrPort(addr), Packets: packets}
-	}
-	const a, b, c = "10.0.0.1:1", "10.0.0.2:80", "10.0.0.3:80"
-	var records []*tracker.Record
-	for i, ends := range [][2]tracker.EndRecord{
-		{end(a, segmentsAtOnce-10), end(b, 5)},
-		{end(a, 3), end(c, 1)},
-		{end(a, 30), end("10.0.0.4:80", 1)},
-		{end(b, 100), end(a, 100)}, // the first, the other way round
-	} {
-		records = append(records, &tracker.Record{Conn: i + 1, Ends: ends})
-	}
-	var got [][]int
-	for _, group := range inGoes(records) {
-		var conns []int
-		for _, r := range group {
-			conns = append(conns, r.Conn)
-		}
-		got = append(got, conns)
-	}
-	if want := "[[1 2 4] [3]]"; fmt.Sprint(got) != want {
-		t.Errorf("got %v, want %v", got, want)
-	}
-}
-
-func TestNearest(t *testing.T) {
-	names := []string{"connection-refused", "time-wait-reuse", "rst-instead-of-ack", "retransmission"}
-	for _, test := range []struct{ typed, want string }{
-		{"rst_instead_of_ack", "rst-instead-of-ack"},
-		{"refused", "connection-refused"},
-		{"retransmit", "retransmission"},
-		{"TIMEWAIT-REUSE", "time-wait-reuse"},
-	} {
-		if got := nearest(test.typed, names); got[0] != test.want || len(got) != 3 {
-			t.Errorf("nearest to %s: got %v, want %s first of three", test.typed, got, test.want)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -10,9 +9,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/capture/filter"
-	"github.com/tcpwatch/tcpwatch/cmd/watch"
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/cmd/run"
 	"github.com/tcpwatch/tcpwatch/report/policy"
+	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -95,13 +94,13 @@ func kindNames() (names []string) {
 // needsCapture is the check of arguments of a command that reads captures.
 func needsCapture(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
-		return withHint(fmt.Errorf("%s needs a capture to read", c.Name()), c.CommandPath()+" file.pcap, or - for standard input")
+		return run.WithHint(fmt.Errorf("%s needs a capture to read", c.Name()), c.CommandPath()+" file.pcap, or - for standard input")
 	}
 	return nil
 }
 
 // selection reads the flags that say which connections count.
-func (f *readFlags) selection() (s report.Selection, err error) {
+func (f *readFlags) selection() (s record.Selection, err error) {
 	for _, name := range f.states {
 		state, err := tcp.ParseState(name)
 		if err != nil {
@@ -160,29 +159,14 @@ func (f *readFlags) config() (c tracker.Config, err error) {
 	return c, err
 }
 
-// read takes captures through tcpwatch once, as the flags say. What was
-// interrupted before the first of them could be opened has read nothing.
-func (f *readFlags) read(ctx context.Context, files []string, co capture.Options, seen bool, stderr io.Writer, s watch.Sink) (watch.Summary, error) {
-	c, err := f.config()
-	if err != nil {
-		return watch.Summary{}, err
+// reading reads the flags that say how the captures are tracked, and what is told
+// beside the output.
+func (f *readFlags) reading(files []string, co capture.Options, stderr io.Writer) (r run.Reading, err error) {
+	r = run.Reading{Files: files, Capture: co, Stderr: stderr}
+	if _, tty := terminal(stderr); tty && !f.quiet && !f.noProgress {
+		r.Bar = stderr
 	}
-	c.Segments = seen
-	w, err := watch.Files(files, co, c)
-	if err != nil && ctx.Err() != nil {
-		return watch.Summary{Interrupted: true}, nil // a pipe that delivered nothing is not to blame
-	}
-	if err != nil {
-		return watch.Summary{}, err
-	}
-	defer w.Close()
-	bar := f.progress(stderr)
-	defer bar.done()
-	s.Progress = bar.at
-	return w.Run(ctx, s)
-}
-
-// progress returns the progress bar of a run.
-func (f *readFlags) progress(stderr io.Writer) *progress {
-	return newProgress(stderr, !f.quiet && !f.noProgress)
+	r.Tracker, err = f.config()
+	r.BoundBy = f.boundBy
+	return r, err
 }

@@ -33,7 +33,7 @@ func TestInterrupted(t *testing.T) {
 				interrupted: "tcpwatch: interrupted: the rest was not read\n",
 			} {
 				var stdout, stderr strings.Builder
-				if status := run(ctx, args, &stdout, &stderr); status != exitDone {
+				if status := execute(ctx, args, &stdout, &stderr); status != exitDone {
 					t.Errorf("exit status %d, want %d", status, exitDone)
 				}
 				if got := stderr.String(); got != notice {
@@ -57,7 +57,7 @@ func TestInterruptedBeforeTheFirstPacket(t *testing.T) {
 	interrupt()
 	for _, command := range []string{"replay", "explain"} {
 		var stdout, stderr strings.Builder
-		if status := run(interrupted, []string{command, nothing}, &stdout, &stderr); status != exitDone {
+		if status := execute(interrupted, []string{command, nothing}, &stdout, &stderr); status != exitDone {
 			t.Errorf("%s: exit status %d, want %d", command, status, exitDone)
 		}
 		if got, want := stderr.String(), "tcpwatch: interrupted: the rest was not read\n"; got != want {

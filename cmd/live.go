@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,10 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/tcpwatch/tcpwatch/capture"
-	"github.com/tcpwatch/tcpwatch/cmd/watch"
+	"github.com/tcpwatch/tcpwatch/cmd/run"
 	"github.com/tcpwatch/tcpwatch/report"
-	"github.com/tcpwatch/tcpwatch/tracker"
-	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+	"github.com/tcpwatch/tcpwatch/report/record"
 )
 
 // liveFlags are the flags of live as they were typed.
@@ -87,7 +84,7 @@ rights as soon as it captures: started as root it becomes --user.`,
 	fl.IntVar(&f.rotateKeep, "rotate-keep", 0, "with -w: keep so many files, the newest; 0 is all")
 	fl.StringVar(&f.listen, "listen", "", "serve a page, and metrics for Prometheus, at this `address` (127.0.0.1:9555)")
 	fl.StringVar(&f.token, "token", "", "with --listen: who asks has to know this `word`")
-	fl.StringVar(&f.user, "user", defaultUser, "become this `user` once the capture is open, if started as root")
+	fl.StringVar(&f.user, "user", run.DefaultUser, "become this `user` once the capture is open, if started as root")
 	f.trackingFlags(c)
 	fl.BoolVar(&f.events, "events", false, "every transition and anomaly too, in json (jsonl has them anyway)")
 	fl.StringVar(&f.sort, "sort", "", "sort tables by that `field` of the records, -field the other way round")
@@ -97,7 +94,7 @@ rights as soon as it captures: started as root it becomes --user.`,
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no notices of interfaces that go down and of packets that are lost")
 	complete(c, "output", report.Formats())
 	complete(c, "time", []string{"utc", "local", "relative"})
-	complete(c, "sort", report.SortFields())
+	complete(c, "sort", record.SortFields())
 	complete(c, "color", []string{"auto", "always", "never"})
 	return c
 }
@@ -106,14 +103,14 @@ rights as soon as it captures: started as root it becomes --user.`,
 const defaultSnap = 256
 
 // captureOptions reads the flags that say what is captured.
-func (f *liveFlags) captureOptions(notice func(string)) (o capture.LiveOptions, err error) {
+func (f *liveFlags) captureOptions() (o capture.LiveOptions, err error) {
 	if o.Options, err = f.replayFlags.captureOptions(); err != nil {
 		return o, err
 	}
 	stdin := slices.Contains(f.interfaces, "-")
 	switch {
 	case len(f.interfaces) == 0 && f.follow == "":
-		return o, withHint(errors.New("live needs an interface to capture on"), "tcpwatch live -i any; tcpwatch interfaces lists them")
+		return o, run.WithHint(errors.New("live needs an interface to capture on"), "tcpwatch live -i any; tcpwatch interfaces lists them")
 	case len(f.interfaces) > 0 && f.follow != "":
 		return o, errors.New("-i and --follow exclude each other")
 	case stdin && len(f.interfaces) > 1:
@@ -131,7 +128,7 @@ func (f *liveFlags) captureOptions(notice func(string)) (o capture.LiveOptions, 
 	if err != nil {
 		return o, err
 	}
-	o.Snap, o.Buffer, o.Promisc, o.Count, o.Follow, o.Notice = f.snap, size, f.promisc, f.count, f.follow, notice
+	o.Snap, o.Buffer, o.Promisc, o.Count, o.Follow = f.snap, size, f.promisc, f.count, f.follow
 	if stdin {
 		o.Stream = os.Stdin
 	} else {
@@ -150,142 +147,37 @@ func parseBuffer(text string) (int, error) {
 	size, err := parseSize(number)
 	switch {
 	case err != nil:
-		return 0, withHint(fmt.Errorf("--buffer-size %q %w", text, err), "-B 64MiB, or -B 65536")
+		return 0, run.WithHint(fmt.Errorf("--buffer-size %q %w", text, err), "-B 64MiB, or -B 65536")
 	case size < least, size > most:
 		return 0, fmt.Errorf("--buffer-size %s: from %d KiB to %d MiB", text, least>>10, most>>20)
 	}
 	return int(size), nil
 }
 
-// writeOptions reads the flags that say where packets are kept. It is not ok if
-// they are not.
-func (f *liveFlags) writeOptions() (o capture.WriteOptions, ok bool, err error) {
+// writeOptions reads the flags that say where packets are kept.
+func (f *liveFlags) writeOptions() (o capture.WriteOptions, err error) {
 	rotates := f.rotateSize != "" || f.rotateEvery != 0
 	switch {
 	case f.write == "" && (rotates || f.rotateKeep != 0):
-		return o, false, errors.New("--rotate-size, --rotate-every and --rotate-keep need -w")
+		return o, errors.New("--rotate-size, --rotate-every and --rotate-keep need -w")
 	case f.write == "-":
-		return o, false, errors.New("-w needs a file: standard output is taken")
+		return o, errors.New("-w needs a file: standard output is taken")
 	case f.rotateKeep != 0 && !rotates:
-		return o, false, errors.New("--rotate-keep needs --rotate-size or --rotate-every")
+		return o, errors.New("--rotate-keep needs --rotate-size or --rotate-every")
 	case f.rotateKeep < 0, f.rotateEvery < 0:
-		return o, false, errors.New("--rotate-keep and --rotate-every cannot be less than nothing")
+		return o, errors.New("--rotate-keep and --rotate-every cannot be less than nothing")
 	}
 	o = capture.WriteOptions{Path: f.write, Every: f.rotateEvery, Keep: f.rotateKeep}
 	if f.rotateSize != "" {
 		if o.Size, err = parseSize(f.rotateSize); err != nil || o.Size < 4096 {
-			return o, false, withHint(fmt.Errorf("--rotate-size %q is no size, or too small", f.rotateSize), "--rotate-size 100MB")
+			return o, run.WithHint(fmt.Errorf("--rotate-size %q is no size, or too small", f.rotateSize), "--rotate-size 100MB")
 		}
 	}
-	return o, f.write != "", nil
+	return o, nil
 }
 
 // run captures until it is ended.
-func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
-	ctx, quit := context.WithCancel(ctx)
-	defer quit()
-	l := &liveRun{flags: f, stderr: stderr}
-	config, err := l.prepare(stdout)
-	if err != nil {
-		return err
-	}
-	defer l.close() // in any case, a panic's too: the terminal may be full screen
-	co, err := f.captureOptions(l.notice)
-	if err != nil {
-		return err
-	}
-	wo, writes, err := f.writeOptions()
-	if err != nil {
-		return err
-	}
-	if l.watch, err = watch.Live(co, config); err != nil {
-		return f.openError(err)
-	}
-	defer func() { err = errors.Join(err, l.watch.Close()) }()
-	if err := l.listen(); err != nil {
-		return err
-	}
-	if err := dropPrivileges(f.user); errors.Is(err, errKeepsRights) {
-		l.notice(err.Error())
-	} else if err != nil {
-		return err
-	}
-	if writes {
-		file, err := capture.CreateWriter(wo)
-		if err != nil {
-			return f.writeError(err)
-		}
-		l.watch.Save(file)
-	}
-	if l.screen {
-		d, err := openScreen(ctx, l.options, quit)
-		if err != nil {
-			return err
-		}
-		l.displays = append(l.displays, d)
-	}
-	if f.duration > 0 {
-		var ended context.CancelFunc
-		ctx, ended = context.WithTimeout(ctx, f.duration)
-		defer ended()
-	}
-	sum, err := l.watch.Run(ctx, l.sink())
-	if err != nil {
-		return err
-	}
-	for _, text := range sum.Capture.Warnings {
-		fmt.Fprintf(stderr, "tcpwatch: %s\n", text)
-	}
-	f.gaveUp(stderr, sum.Tracker.Evicted)
-	return l.printer.Close(summary(sum))
-}
-
-// openError adds to an error of opening the capture what can be done about it.
-func (f *liveFlags) openError(err error) error {
-	switch {
-	case errors.Is(err, capture.ErrNotPermitted):
-		self, e := os.Executable()
-		if e != nil {
-			self = "tcpwatch"
-		}
-		return withHint(fmt.Errorf("%s: %w: that takes CAP_NET_RAW", strings.Join(f.interfaces, ", "), err),
-			fmt.Sprintf("sudo setcap cap_net_raw=ep %s, once; or sudo %s", self, strings.Join(os.Args, " ")))
-	case errors.Is(err, capture.ErrNoInterface):
-		return withHint(err, "tcpwatch interfaces lists them")
-	}
-	return err
-}
-
-// writeError adds to an error of making a file what can be done about it.
-func (f *liveFlags) writeError(err error) error {
-	err = fmt.Errorf("-w: %w", err)
-	if !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	const dir = "/var/lib/tcpwatch"
-	me := currentUser()
-	return withHint(fmt.Errorf("%w, to the user %s, as whom tcpwatch captures", err, me),
-		fmt.Sprintf("sudo install -d -o %s %s, and -w %s; or --user and the name of who may write there", me, dir, filepath.Join(dir, filepath.Base(f.write))))
-}
-
-// A liveRun is one run of live.
-type liveRun struct {
-	flags  *liveFlags
-	stderr io.Writer
-
-	watch   *watch.Watch
-	printer report.Printer // of a stream, or of the summary at the end
-	options report.Options // of what is shown
-
-	screen   bool // fills the terminal
-	displays []display
-	over     []*tracker.Record // since the last Snapshot
-	later    []string          // notices that wait until the screen is given back
-}
-
-// prepare makes what shows the run, and says how it is tracked.
-func (l *liveRun) prepare(stdout io.Writer) (c tracker.Config, err error) {
-	f := l.flags
+func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	_, tty := terminal(stdout)
 	if f.output == "" {
 		f.output = "jsonl"
@@ -295,146 +187,23 @@ func (l *liveRun) prepare(stdout io.Writer) (c tracker.Config, err error) {
 	}
 	o, err := f.reportOptions(stdout)
 	if err != nil {
-		return c, err
+		return err
 	}
-	// Events of a selection would have to wait until it is known that their
-	// connection is selected, which may be never.
-	if f.output == "jsonl" {
-		o.Events = len(f.states) == 0 && len(f.kinds) == 0
-	}
-	format := f.output
-	l.options = o
-	if refreshed(format) {
-		if _, err := report.New(format, io.Discard, o); err != nil {
-			return c, err
-		}
-		if l.screen = tty && format == "table" && os.Getenv("TERM") != "dumb"; !l.screen {
-			l.displays = append(l.displays, &tables{out: stdout, format: format, options: o})
-		}
-		format, o.Sort = "summary", ""
-	}
-	if l.printer, err = report.New(format, stdout, o); err != nil {
-		return c, err
-	}
-	if c, err = f.config(); err != nil {
-		return c, err
-	}
-	c.Segments = l.screen
-	c.Cut = f.follow == "" && !slices.Contains(f.interfaces, "-") // by -s
-	return c, nil
-}
-
-// refreshed reports whether a format shows how things stand, over and over.
-func refreshed(format string) bool {
-	return format == "table" || format == "wide" || format == "markdown"
-}
-
-// sink returns who is told: the printer, and every display.
-func (l *liveRun) sink() watch.Sink {
-	s := watch.Sink{
-		Event:   l.event,
-		Segment: l.take,
-		Tick:    l.refresh,
-		Idle:    l.printer.Flush,
-		Lost: func(packets int64) {
-			l.notice(fmt.Sprintf("%d packets were lost so far for want of room: -f, a smaller -s, or a larger -B than %s helps", packets, l.flags.buffer))
-		},
-	}
-	if len(l.displays) > 0 {
-		s.Interval = l.flags.interval
-	}
-	return s
-}
-
-// event takes what the tracker tells.
-func (l *liveRun) event(e *tracker.Event) error {
-	err := l.printer.Event(e)
-	for _, d := range l.displays {
-		d.Event(e)
-	}
-	if e.Kind == tracker.EventConnection && len(l.displays) > 0 {
-		l.over = append(l.over, e.Record.Clone())
-	}
-	return err
-}
-
-// take takes a segment before the tracker does.
-func (l *liveRun) take(s *tcp.Segment) {
-	for _, d := range l.displays {
-		d.Take(s)
-	}
-}
-
-// refresh has the displays show how things stand, and closes them after the last
-// time.
-func (l *liveRun) refresh(last bool) error {
-	if len(l.displays) == 0 {
-		return nil
-	}
-	err := l.show()
-	if last {
-		err = errors.Join(err, l.close())
-	}
-	return err
-}
-
-// show has the displays show how things stand.
-func (l *liveRun) show() error {
-	s := &report.Snapshot{Time: l.watch.Now(), Records: l.over, Summary: summary(l.watch.Summary())}
-	if s.Time == 0 {
-		s.Time = tcp.Time(time.Now().UnixNano()) // no packet has told the time yet
-	}
-	l.over = nil
-	l.watch.Each(func(r *tracker.Record) { s.Records = append(s.Records, r.Clone()) })
-	for _, d := range l.displays {
-		if err := d.Refresh(s); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// close closes the displays, and tells what had to wait for that.
-func (l *liveRun) close() error {
-	var errs []error
-	for _, d := range l.displays {
-		errs = append(errs, d.Close())
-	}
-	l.displays, l.screen = nil, false
-	for _, text := range l.later {
-		l.notice(text)
-	}
-	l.later = nil
-	return errors.Join(errs...)
-}
-
-// listen begins to serve what is seen over HTTP, if that was asked for.
-func (l *liveRun) listen() error {
-	f := l.flags
-	if f.listen == "" {
-		if f.token != "" {
-			return errors.New("--token needs --listen")
-		}
-		return nil
-	}
-	p, warning, err := servePage(f.listen, f.token, l.options)
+	l, err := run.NewLive(f.output, o, stdout, tty && os.Getenv("TERM") != "dumb")
 	if err != nil {
 		return err
 	}
-	if warning != "" {
-		l.notice(warning)
+	if l.Tracker, err = f.config(); err != nil {
+		return err
 	}
-	l.displays = append(l.displays, p)
-	return nil
-}
-
-// notice tells what the user may want to know while the run goes on.
-func (l *liveRun) notice(text string) {
-	switch {
-	case l.flags.quiet:
-	case l.screen:
-		l.later = append(l.later, text)
-	default:
-		fmt.Fprintf(l.stderr, "tcpwatch: %s\n", text)
+	if l.Capture, err = f.captureOptions(); err != nil {
+		return err
 	}
+	if l.Save, err = f.writeOptions(); err != nil {
+		return err
+	}
+	l.BoundBy, l.Buffer, l.Quiet, l.Stderr = f.boundBy, f.buffer, f.quiet, stderr
+	l.User, l.Listen, l.Token = f.user, f.listen, f.token
+	l.Interval, l.Duration = f.interval, f.duration
+	return l.Run(ctx)
 }

@@ -73,7 +73,7 @@ func follow(t *testing.T, args ...string) *following {
 	f.quit = quit
 	t.Cleanup(quit)
 	args = append([]string{"live", "--follow", f.file.Name(), "--user", strconv.Itoa(os.Geteuid())}, args...)
-	go func() { f.ended <- run(ctx, args, &f.out, &f.out) }()
+	go func() { f.ended <- execute(ctx, args, &f.out, &f.out) }()
 	return f
 }
 
@@ -243,7 +243,7 @@ func TestLiveLeavesNothingBehind(t *testing.T) {
 				ctx, quit := context.WithCancel(t.Context())
 				defer quit()
 				ended := make(chan int, 1)
-				go func() { ended <- run(ctx, args, &out, &out) }()
+				go func() { ended <- execute(ctx, args, &out, &out) }()
 				fetch(t, "http://"+address+"/", "")
 				quit()
 				if status := <-ended; status != exitDone || !strings.Contains(out.String(), "Totals: ") {

@@ -3,6 +3,7 @@ package cmd
 import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+	"github.com/tcpwatch/tcpwatch/cmd/run"
 )
 
 // newMan prints the manual page of a command: tcpwatch man replay | man -l -
@@ -19,7 +20,7 @@ func newMan() *cobra.Command {
 				return err
 			}
 			if len(rest) > 0 {
-				return withHint(errNoCommand(rest[0]), "tcpwatch --help lists the commands")
+				return run.WithHint(errNoCommand(rest[0]), "tcpwatch --help lists the commands")
 			}
 			page.DisableAutoGenTag = true
 			return doc.GenMan(page, &doc.GenManHeader{Section: "1", Source: "tcpwatch", Manual: "tcpwatch"}, c.OutOrStdout())

@@ -3,31 +3,14 @@ package cmd
 import (
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"regexp"
-	"runtime/debug"
 	"strconv"
 	"strings"
 
+	"github.com/tcpwatch/tcpwatch/cmd/run"
+	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/tracker"
-)
-
-const (
-	// connMemory is what a connection is reckoned to cost, in octets. One that
-	// is closed has 481 of heap with its history, a SYN that nobody answers takes
-	// 375 of the process at its peak; the rest is for anomalies.
-	connMemory = 1 << 10
-
-	// boundedGC is how much garbage may lie about where memory is short, in
-	// hundredths of what is used. A flood of SYNs that 100,000 connections are
-	// kept of takes 96 MB, and 109 MB at 50; the time differs by less than the noise.
-	boundedGC = 25
-
-	// ownMemory is what a replay takes before the first connection, and minMemory
-	// the least that can be asked for.
-	ownMemory = 16 << 20
-	minMemory = 2 * ownMemory
 )
 
 // boundMemory reads the flags that bound the memory, has the garbage collector
@@ -39,34 +22,23 @@ func (f *readFlags) boundMemory() (conns int, err error) {
 	}
 	conns, f.boundBy = f.maxConns, "--max-connections"
 	if conns > 0 || f.maxMemory != "" {
-		debug.SetGCPercent(boundedGC)
+		watch.SaveMemory()
 	}
 	if f.maxMemory == "" {
 		return conns, nil
 	}
 	size, err := parseSize(f.maxMemory)
 	if err != nil {
-		return 0, withHint(fmt.Errorf("--max-memory %q %w", f.maxMemory, err), "--max-memory 512MiB, or 2GB")
+		return 0, run.WithHint(fmt.Errorf("--max-memory %q %w", f.maxMemory, err), "--max-memory 512MiB, or 2GB")
 	}
-	if size < minMemory {
-		return 0, fmt.Errorf("--max-memory %s is too little: a replay takes %d MiB", f.maxMemory, minMemory>>20)
+	most, err := watch.BoundMemory(size)
+	if err != nil {
+		return 0, fmt.Errorf("--max-memory %s %w", f.maxMemory, err)
 	}
-	debug.SetMemoryLimit(size - ownMemory)
-	if most := int(min((size-ownMemory)/connMemory, math.MaxInt32)); conns == 0 || most < conns {
+	if conns == 0 || most < conns {
 		conns, f.boundBy = most, "--max-memory"
 	}
 	return conns, nil
-}
-
-// gaveUp says how many connections were given up, and what keeps them.
-func (f *readFlags) gaveUp(stderr io.Writer, evicted uint64) {
-	what := "connections were"
-	if evicted == 1 {
-		what = "connection was"
-	}
-	if evicted > 0 {
-		fmt.Fprintf(stderr, "tcpwatch: %d %s given up for want of room, and told of as far as seen; a larger %s keeps more\n", evicted, what, f.boundBy)
-	}
 }
 
 // sizeText is a number and a unit of memory.
@@ -105,5 +77,5 @@ func maxConnsUsage() string {
 // maxMemoryUsage is what the help says of --max-memory.
 func maxMemoryUsage() string {
 	return fmt.Sprintf("bound the memory of the tracker to about this `size` (512MiB, 2GB): a connection is kept for every %d octets, but for %d MiB. "+
-		"It does not bound what a table, or json, keeps to print at the end", connMemory, ownMemory>>20)
+		"It does not bound what a table, or json, keeps to print at the end", watch.ConnMemory, watch.OwnMemory>>20)
 }

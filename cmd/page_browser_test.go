@@ -26,6 +26,8 @@ import (
 	"github.com/chromedp/chromedp/kb"
 	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/html"
+	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -159,7 +161,7 @@ func (b *tab) scheme(name string) {
 func printedPage(t testing.TB, args ...string) []byte {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	if status := run(t.Context(), args, &stdout, &stderr); status != exitDone {
+	if status := execute(t.Context(), args, &stdout, &stderr); status != exitDone {
 		t.Fatalf("exit status %d: %s", status, stderr.String())
 	}
 	return stdout.Bytes()
@@ -444,7 +446,7 @@ func TestBrowserManyConnections(t *testing.T) {
 func TestBrowserHostile(t *testing.T) {
 	const evil = `</script><script>alert(1)</script><img src=x onerror=alert(2)><svg onload=alert(3)>` + "${alert(4)}`"
 	var out bytes.Buffer
-	p, err := report.New("html", &out, report.Options{Name: evil})
+	p, err := report.New("html", &out, record.Options{Name: evil})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -452,8 +454,8 @@ func TestBrowserHostile(t *testing.T) {
 	for e := range r.Ends {
 		r.Ends[e].State, r.Ends[e].History = tcp.SynSent, []tracker.Step{{Time: 1, State: tcp.SynSent}}
 	}
-	report.Fail(p, []report.Failure{{Rule: evil, Text: evil, Conn: 1}})
-	if err := errors.Join(p.Record(r), p.Close(report.Summary{Packets: 1, TCPPackets: 1, First: 1, Last: 1_000_000})); err != nil {
+	html.Fail(p, []html.Failure{{Rule: evil, Text: evil, Conn: 1}})
+	if err := errors.Join(p.Record(r), p.Close(record.Summary{Packets: 1, TCPPackets: 1, First: 1, Last: 1_000_000})); err != nil {
 		t.Fatal(err)
 	}
 	b := openPage(t, out.Bytes(), "conn=1")

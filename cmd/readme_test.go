@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/catalogue"
 	"github.com/tcpwatch/tcpwatch/report/policy"
 	"github.com/tcpwatch/tcpwatch/report/serve"
 )
@@ -45,9 +45,9 @@ func TestReadmeBlocks(t *testing.T) {
 		{"story", fenced("", story)},
 		{"check", fenced("", failing)},
 		{"policy", policy.KeysMarkdown()},
-		{"states", report.StatesMarkdown()},
-		{"diagram", fenced("mermaid", report.StatesMermaid())},
-		{"anomalies", report.KindsMarkdown()},
+		{"states", catalogue.StatesMarkdown()},
+		{"diagram", fenced("mermaid", catalogue.StatesMermaid())},
+		{"anomalies", catalogue.KindsMarkdown()},
 		{"metrics", serve.MetricsMarkdown()},
 	} {
 		begin, end := []byte("<!-- "+block.name+" -->\n"), []byte("<!-- /"+block.name+" -->\n")
@@ -118,7 +118,7 @@ func violated(t *testing.T, readme []byte) []byte {
 				t.Errorf("%v: standard error has %q", args, stderr)
 			}
 		}
-		if status := run(t.Context(), []string{"check", "--policy", path, "pcaps/close-wait-leak.pcap"}, &out, io.Discard); status != exitViolation {
+		if status := execute(t.Context(), []string{"check", "--policy", path, "pcaps/close-wait-leak.pcap"}, &out, io.Discard); status != exitViolation {
 			t.Errorf("exit status %d, want %d", status, exitViolation)
 		}
 	})

@@ -2,19 +2,17 @@ package cmd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/tcpwatch/tcpwatch/capture"
-	"github.com/tcpwatch/tcpwatch/cmd/watch"
+	"github.com/tcpwatch/tcpwatch/cmd/run"
 	"github.com/tcpwatch/tcpwatch/report"
-	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/report/html"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
 )
 
 // replayFlags are the flags of replay as they were typed.
@@ -62,12 +60,12 @@ other, frame numbers counting on.`,
 	fl.BoolVar(&f.strict, "strict", false, "a capture that is cut off is an error")
 	complete(c, "output", report.Formats())
 	complete(c, "time", []string{"utc", "local", "relative"})
-	complete(c, "sort", report.SortFields())
+	complete(c, "sort", record.SortFields())
 	return c
 }
 
 // reportOptions reads the flags that say what is printed, and how.
-func (f *replayFlags) reportOptions(stdout io.Writer) (o report.Options, err error) {
+func (f *replayFlags) reportOptions(stdout io.Writer) (o record.Options, err error) {
 	if o.Filter, err = f.selection(); err != nil {
 		return o, err
 	}
@@ -76,10 +74,10 @@ func (f *replayFlags) reportOptions(stdout io.Writer) (o report.Options, err err
 	}
 	if f.on != "" {
 		if o.On, err = netip.ParseAddr(f.on); err != nil {
-			return o, withHint(fmt.Errorf("--on %q is no address", f.on), "names are not looked up; give the host's address")
+			return o, run.WithHint(fmt.Errorf("--on %q is no address", f.on), "names are not looked up; give the host's address")
 		}
 	}
-	if o.Time, err = report.ParseTimeStyle(f.times); err != nil {
+	if o.Time, err = text.ParseTimeStyle(f.times); err != nil {
 		return o, fmt.Errorf("--time: %w", err)
 	}
 	if o.Color, err = colour(f.color, stdout); err != nil {
@@ -97,103 +95,26 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 	if err != nil {
 		return err
 	}
-	o.Name = titleOf(files)
-	return f.replay(ctx, files, o, stdout, stderr, func(report.Printer) error { return nil })
+	o.Name = html.Title(files)
+	r, err := f.replay(files, o, stdout, stderr)
+	if err != nil {
+		return err
+	}
+	return r.Run(ctx)
 }
 
-// titleOf names captures, without their directories.
-func titleOf(files []string) string {
-	const shown = 3
-	var names []string
-	for _, file := range files[:min(len(files), shown)] {
-		if file == "-" {
-			file = "standard input"
-		}
-		names = append(names, filepath.Base(file))
-	}
-	if more := len(files) - shown; more > 0 {
-		names = append(names, fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(names, ", ")
-}
-
-// replay prints the files; check is given the printer before anything is printed.
-// For a page with ladders the files are read twice.
-func (f *replayFlags) replay(ctx context.Context, files []string, o report.Options, stdout, stderr io.Writer, check func(report.Printer) error) error {
+// replay reads the flags that say what is replayed.
+func (f *replayFlags) replay(files []string, o record.Options, stdout, stderr io.Writer) (*run.Replay, error) {
+	r := &run.Replay{Ladders: f.output == "html", Strict: f.strict}
 	co, err := f.captureOptions()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	printer, err := report.New(f.output, stdout, o)
-	if err != nil {
-		return err
+	if r.Printer, err = report.New(f.output, stdout, o); err != nil {
+		return nil, err
 	}
-	reread, done := func() error { return nil }, func() {}
-	if f.output == "html" {
-		if reread, done, err = spool(files, &co); err != nil {
-			return err
-		}
-	}
-	defer done()
-	sum, err := f.read(ctx, files, co, false, stderr, watch.Sink{Event: printer.Event})
-	if err != nil {
-		return err
-	}
-	if sum.Interrupted && sum.Capture.Read == 0 {
-		warn(stderr, sum, co.Until)
-		return nil
-	}
-	if err := check(printer); err != nil {
-		return err
-	}
-	warn(stderr, sum, co.Until)
-	f.gaveUp(stderr, sum.Tracker.Evicted)
-	if f.output == "html" && !sum.Interrupted {
-		if err := reread(); err != nil {
-			return err
-		}
-		if _, err := f.read(ctx, files, co, true, stderr, draws(report.LaddersOf(printer))); err != nil {
-			return err
-		}
-	}
-	if err := printer.Close(summary(sum)); err != nil {
-		return err
-	}
-	if f.strict && sum.Capture.Truncated {
-		return errors.New("the capture is cut off (--strict)")
-	}
-	return nil
-}
-
-// draws is the sink of ladders.
-func draws(l *report.Ladders) watch.Sink {
-	return watch.Sink{Apart: true, Segment: l.Take, Event: func(e *tracker.Event) error {
-		l.Event(e)
-		return nil
-	}}
-}
-
-// warn says what was not read, or is not there to be read.
-func warn(stderr io.Writer, sum watch.Summary, until capture.Until) {
-	if sum.Interrupted {
-		fmt.Fprintln(stderr, "tcpwatch: interrupted: the rest was not read")
-	} else if until.Packet > sum.Capture.Packets {
-		fmt.Fprintf(stderr, "tcpwatch: --at #%d: the capture ends with frame %d\n", until.Packet, sum.Capture.Packets)
-	}
-	for _, w := range sum.Capture.Warnings {
-		fmt.Fprintf(stderr, "tcpwatch: %s\n", w)
-	}
-}
-
-// summary is what reports tell of a run.
-func summary(s watch.Summary) report.Summary {
-	c := &s.Capture
-	return report.Summary{
-		Packets: uint64(c.Packets), TCPPackets: uint64(c.Segments), Bytes: uint64(c.Bytes),
-		Filtered: uint64(c.Filtered), Later: uint64(c.Later),
-		First: c.First, Last: c.Last, Now: c.Until,
-		Truncated: c.Truncated, Dropped: uint64(c.Dropped), Undecodable: uint64(c.Undecodable), Evicted: s.Tracker.Evicted,
-	}
+	r.Reading, err = f.reading(files, co, stderr)
+	return r, err
 }
 
 // errNoCommand says that there is no such command.

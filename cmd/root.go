@@ -1,6 +1,6 @@
-// Package cmd is the command line: it joins capture, tracker and report, and
-// holds no logic of its own. A command is a file; package watch, below, has the
-// way of a capture through it all.
+// Package cmd is the command line: flags, help, and one call. A command is a
+// file. Package run, below, does what it asks for; package watch has the way of a
+// capture through it all.
 package cmd
 
 import (
@@ -17,7 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
+	"github.com/tcpwatch/tcpwatch/cmd/run"
 	"github.com/tcpwatch/tcpwatch/report"
 )
 
@@ -47,11 +47,11 @@ func Main() int {
 		time.Sleep(100 * time.Millisecond) // timeout(1) sends two together
 		stop()
 	})
-	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	return execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
 }
 
-// run executes the arguments.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+// execute executes the arguments.
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -65,28 +65,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return int(status)
 	}
 	fmt.Fprintf(stderr, "tcpwatch: %v\n", err)
-	hint(stderr, err)
+	run.TellHint(stderr, err)
 	return exitUsage
 }
-
-// hint writes the way out of an error, if it has one.
-func hint(stderr io.Writer, err error) {
-	var h *hinted
-	if errors.As(err, &h) {
-		fmt.Fprintf(stderr, "tcpwatch: hint: %s\n", h.hint)
-	}
-}
-
-// hinted is an error with a way out.
-type hinted struct {
-	error
-	hint string
-}
-
-func (h *hinted) Unwrap() error { return h.error }
-
-// withHint adds a way out to an error.
-func withHint(err error, hint string) error { return &hinted{err, hint} }
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
@@ -104,7 +85,7 @@ wrong. It reads captures as tcpdump and Wireshark write them.`,
 	}
 	root.SetVersionTemplate("tcpwatch {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return withHint(flagError(err), fmt.Sprintf("%s --help lists the flags", c.CommandPath()))
+		return run.WithHint(flagError(err), fmt.Sprintf("%s --help lists the flags", c.CommandPath()))
 	})
 	root.PersistentFlags().SortFlags = false
 	root.AddCommand(newReplay(), newLive(), newExplain(), newCheck(), newAnomalies(), newStates(), newInterfaces(), newVersion(), newMan())

@@ -29,7 +29,7 @@ func BenchmarkReplay(b *testing.B) {
 			b.Run(string(kind)+"/"+format, func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					if status := run(b.Context(), []string{"replay", "-o", format, path}, io.Discard, io.Discard); status != exitDone {
+					if status := execute(b.Context(), []string{"replay", "-o", format, path}, io.Discard, io.Discard); status != exitDone {
 						b.Fatalf("exit status %d", status)
 					}
 				}

@@ -1,13 +1,10 @@
 package cmd
 
 import (
-	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/catalogue"
 )
 
 // newStates prints the transition table.
@@ -30,30 +27,13 @@ timer, an end that has no such connection); table and dot show everything.`,
 			if err != nil {
 				return err
 			}
-			return printStates(c.OutOrStdout(), output, colors)
+			return catalogue.WriteStates(c.OutOrStdout(), output, colors)
 		},
 	}
 	c.Flags().SortFlags = false
-	c.Flags().StringVarP(&output, "output", "o", "table", "output `format`: "+strings.Join(report.StatesFormats(), ", "))
+	c.Flags().StringVarP(&output, "output", "o", "table", "output `format`: "+strings.Join(catalogue.StatesFormats(), ", "))
 	c.Flags().StringVar(&color, "color", "auto", "auto, always, never")
-	complete(c, "output", report.StatesFormats())
+	complete(c, "output", catalogue.StatesFormats())
 	complete(c, "color", []string{"auto", "always", "never"})
 	return c
-}
-
-func printStates(w io.Writer, output string, colors bool) error {
-	switch output {
-	case "table":
-		return report.WriteStates(w, colors)
-	case "dot":
-		_, err := w.Write(report.StatesDot())
-		return err
-	case "mermaid":
-		_, err := w.Write(report.StatesMermaid())
-		return err
-	case "svg":
-		_, err := w.Write(report.StatesSVG())
-		return err
-	}
-	return fmt.Errorf("unknown output format %q (%s)", report.Escape(output), strings.Join(report.StatesFormats(), ", "))
 }

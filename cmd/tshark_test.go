@@ -122,7 +122,7 @@ func count(t *testing.T, path string) []counted {
 // replayed runs the command line and returns its output.
 func replayed(t *testing.T, args ...string) (stdout []byte, stderr string) {
 	var out, errs bytes.Buffer
-	if status := run(t.Context(), args, &out, &errs); status != exitDone {
+	if status := execute(t.Context(), args, &out, &errs); status != exitDone {
 		t.Fatalf("%v: exit status %d: %s", args, status, errs.String())
 	}
 	return out.Bytes(), errs.String()

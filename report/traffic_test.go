@@ -1,9 +1,12 @@
-package report
+package report_test
 
 import (
+	"io"
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/capture/pktgen"
+	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
@@ -24,11 +27,11 @@ func BenchmarkTraffic(b *testing.B) {
 		tk.Observe(&k.Segment)
 	}
 	tk.Close()
-	for _, format := range Formats() {
+	for _, format := range report.Formats() {
 		b.Run(format, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				p, err := New(format, discard{}, Options{})
+				p, err := report.New(format, io.Discard, record.Options{})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -37,7 +40,7 @@ func BenchmarkTraffic(b *testing.B) {
 						b.Fatal(err)
 					}
 				}
-				if err := p.Close(Summary{Packets: packets, TCPPackets: packets}); err != nil {
+				if err := p.Close(record.Summary{Packets: packets, TCPPackets: packets}); err != nil {
 					b.Fatal(err)
 				}
 			}

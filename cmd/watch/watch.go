@@ -9,7 +9,7 @@
 //	defer w.Close()
 //	summary, err := w.Run(ctx, watch.Sink{Event: func(e *tracker.Event) error {
 //		if e.Kind == tracker.EventConnection {
-//			fmt.Println(e.Record.Conn, e.Record.Ends[tracker.Client].State)
+//			fmt.Println(e.Record.Conn, e.Record.Ends[tcp.Client].State)
 //		}
 //		return nil
 //	}})
@@ -24,6 +24,10 @@
 // Record and the Anomaly that the Event points to. Of a Segment, an Event and an
 // Anomaly a copy may be kept, of a Record what its Clone returns. All calls come
 // from the goroutine that called Run, one at a time.
+//
+// Beside it stands what several runs need: [Ordered] works on many files at once,
+// a [Spool] makes a pipe readable more than once, and [BoundMemory] tells how many
+// connections fit into the memory.
 package watch
 
 import (

@@ -14,7 +14,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/check"
+	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -94,7 +95,7 @@ func OpenBaseline(path string, update bool, captures []string) (*Baseline, error
 	names := make(map[string]string)
 	for _, c := range captures {
 		if other, taken := names[filepath.Base(c)]; taken {
-			return nil, fmt.Errorf("%s and %s have one name in a baseline", report.Escape(other), report.Escape(c))
+			return nil, fmt.Errorf("%s and %s have one name in a baseline", text.Escape(other), text.Escape(c))
 		}
 		names[filepath.Base(c)] = c
 	}
@@ -103,7 +104,7 @@ func OpenBaseline(path string, update bool, captures []string) (*Baseline, error
 		return b, nil
 	}
 	if err != nil {
-		return nil, &Error{File: report.Escape(path), Err: pathless(err)}
+		return nil, &Error{File: text.Escape(path), Err: pathless(err)}
 	}
 	defer f.Close()
 	if err := b.read(io.LimitReader(f, maxBaseline)); err != nil {
@@ -119,7 +120,7 @@ func (b *Baseline) read(r io.Reader) error {
 	var at *Shape
 	n := 0
 	fault := func(format string, args ...any) error {
-		return &Error{File: report.Escape(b.path), Line: n, Err: fmt.Errorf(format, args...)}
+		return &Error{File: text.Escape(b.path), Line: n, Err: fmt.Errorf(format, args...)}
 	}
 	for lines.Scan() {
 		n++
@@ -130,7 +131,7 @@ func (b *Baseline) read(r io.Reader) error {
 		case line == "" || strings.HasPrefix(line, "#"):
 		case !strings.HasPrefix(line, " "):
 			if b.shapes[line] != nil {
-				return fault("%q is there twice", report.Escape(line))
+				return fault("%q is there twice", text.Escape(line))
 			}
 			at = newShape()
 			b.shapes[line] = at
@@ -144,10 +145,10 @@ func (b *Baseline) read(r io.Reader) error {
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return &Error{File: report.Escape(b.path), Err: pathless(err)}
+		return &Error{File: text.Escape(b.path), Err: pathless(err)}
 	}
 	if n == 0 {
-		return &Error{File: report.Escape(b.path), Err: errors.New("no baseline: the file is empty (--update writes one)")}
+		return &Error{File: text.Escape(b.path), Err: errors.New("no baseline: the file is empty (--update writes one)")}
 	}
 	return nil
 }
@@ -156,7 +157,7 @@ func (b *Baseline) read(r io.Reader) error {
 func (b *Baseline) Set(j *Judge) { b.shapes[nameOf(j.out.Path)] = j.shape }
 
 // nameOf is the name of a capture in a baseline.
-func nameOf(path string) string { return report.Escape(strings.TrimSpace(filepath.Base(path))) }
+func nameOf(path string) string { return text.Escape(strings.TrimSpace(filepath.Base(path))) }
 
 // Write writes the baseline, if it is to be written anew.
 func (b *Baseline) Write() error {
@@ -173,7 +174,7 @@ func (b *Baseline) Write() error {
 		}
 	}
 	if err := os.WriteFile(b.path, out.Bytes(), 0o644); err != nil {
-		return &Error{File: report.Escape(b.path), Err: pathless(err)}
+		return &Error{File: text.Escape(b.path), Err: pathless(err)}
 	}
 	return nil
 }
@@ -201,7 +202,7 @@ func (j *Judge) compare() {
 	}
 	was := b.of(j.out.Path)
 	if was == nil {
-		j.found(j.p.same, report.Failed, nil, nil, fmt.Sprintf("it is not in %s (--update puts it in)", report.Escape(b.path)))
+		j.found(j.p.same, check.Failed, nil, nil, fmt.Sprintf("it is not in %s (--update puts it in)", text.Escape(b.path)))
 		return
 	}
 	before, now := was.plain(), j.shape.plain()
@@ -218,9 +219,9 @@ func (j *Judge) compare() {
 	}
 	slices.Sort(gone)
 	slices.Sort(come)
-	verdict, note := report.Failed, ""
+	verdict, note := check.Failed, ""
 	if !j.o.Strict && j.sameButAssumed(before, now, gone, come) {
-		verdict, note = report.Undecided, " (but for states that are only assumed it is the same)"
+		verdict, note = check.Undecided, " (but for states that are only assumed it is the same)"
 	}
 	for _, line := range gone {
 		j.found(j.p.same, verdict, nil, nil, fmt.Sprintf("-%d %s%s", before[line]-now[line], line, note))

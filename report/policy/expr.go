@@ -13,7 +13,8 @@ import (
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/vm"
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -48,7 +49,7 @@ const setName = "connections"
 
 // setType is what an expression over the set sees.
 var setType = reflect.StructOf([]reflect.StructField{{
-	Name: "F0", Type: reflect.SliceOf(reflect.PointerTo(report.EnvType())), Tag: `expr:"connections"`,
+	Name: "F0", Type: reflect.SliceOf(reflect.PointerTo(record.EnvType())), Tag: `expr:"connections"`,
 }})
 
 // An Expr is an expression that was compiled. It is for one goroutine.
@@ -79,13 +80,13 @@ func (e *TextError) Error() string {
 // Where compiles the expression of --where, over one connection.
 func Where(text string) (func(*tracker.Record) bool, error) {
 	steps := 0
-	x, err := compile(text, report.EnvType(), &steps)
+	x, err := compile(text, record.EnvType(), &steps)
 	if err != nil {
 		return nil, err
 	}
 	return func(r *tracker.Record) bool {
 		steps = maxSteps
-		ok, err := x.holds(report.EnvOf(r).Interface())
+		ok, err := x.holds(record.EnvOf(r).Interface())
 		return ok && err == nil
 	}, nil
 }
@@ -161,7 +162,7 @@ func explainError(err error, env reflect.Type) error {
 	if m := unknownField.FindStringSubmatch(what); m != nil {
 		what = fmt.Sprintf("there is no field %q here (%s)", m[2], strings.Join(fieldsOf(env, m[1]), ", "))
 	} else if name, ok := strings.CutPrefix(what, "unknown name "); ok {
-		allowed := append(report.EnvNames(env), "states such as TIME_WAIT", "kinds such as rst_instead_of_ack", "and the functions "+strings.Join(functions, ", "))
+		allowed := append(record.EnvNames(env), "states such as TIME_WAIT", "kinds such as rst_instead_of_ack", "and the functions "+strings.Join(functions, ", "))
 		what = fmt.Sprintf("unknown name %q (%s)", name, strings.Join(allowed, ", "))
 	} else {
 		names := typeNames(env)
@@ -179,14 +180,14 @@ func explainError(err error, env reflect.Type) error {
 	if len(lines) > 1 {
 		source = lines[1]
 	}
-	return &TextError{What: what, Source: report.Escape(source), Line: e.Line, Column: e.Column}
+	return &TextError{What: what, Source: text.Escape(source), Line: e.Line, Column: e.Column}
 }
 
 // fieldsOf returns the fields of the struct in env that expr writes so.
 func fieldsOf(env reflect.Type, text string) (names []string) {
 	walkTypes(env, "", func(t reflect.Type, _ string) {
 		if t.String() == text {
-			names = report.EnvNames(t)
+			names = record.EnvNames(t)
 		}
 	})
 	return names
@@ -210,7 +211,7 @@ func walkTypes(t reflect.Type, path string, f func(reflect.Type, string)) {
 	case reflect.Slice, reflect.Pointer:
 		walkTypes(t.Elem(), path, f)
 	case reflect.Struct:
-		if names := report.EnvNames(t); len(names) > 0 {
+		if names := record.EnvNames(t); len(names) > 0 {
 			f(t, path)
 			for i, name := range names {
 				walkTypes(t.Field(i).Type, name, f)
@@ -331,7 +332,7 @@ func (v *reader) known(field, with ast.Node) {
 			if len(allowed) > 20 {
 				more = "tcpwatch anomalies lists them"
 			}
-			v.refuse(item, "%s is never %q (%s)", name, report.Escape(s.Value), more)
+			v.refuse(item, "%s is never %q (%s)", name, text.Escape(s.Value), more)
 		}
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/record"
 )
 
 func compileBoth(text string) (*Expr, error) {
@@ -86,6 +86,6 @@ func TestExpressionsAreBounded(t *testing.T) {
 	}
 }
 
-var reportEnv = report.EnvType()
+var reportEnv = record.EnvType()
 
 func zeroEnv() any { return reflect.New(reportEnv).Elem().Interface() }

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/check"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -28,7 +30,7 @@ type Judge struct {
 
 	p     *Policy
 	o     Options
-	out   *report.CheckedCapture
+	out   *check.Capture
 	set   []*member
 	shape *Shape // nil: not wanted
 	err   error  // the rules cannot be asked
@@ -39,15 +41,15 @@ type Judge struct {
 // told is what findings are counted by.
 type told struct {
 	rule    int
-	verdict report.Verdict
+	verdict check.Verdict
 }
 
 // Judge returns what judges the capture of that path. The Policy serves one
 // Judge after the other.
 func (p *Policy) Judge(path string, o Options) *Judge {
 	p.steps = maxSteps
-	j := &Judge{p: p, o: o, told: make(map[told]int), out: &report.CheckedCapture{
-		Path: path, Verdicts: make([]report.Verdict, len(p.rules)), More: make([]int, len(p.rules)), Asked: make([]bool, len(p.rules)),
+	j := &Judge{p: p, o: o, told: make(map[told]int), out: &check.Capture{
+		Path: path, Verdicts: make([]check.Verdict, len(p.rules)), More: make([]int, len(p.rules)), Asked: make([]bool, len(p.rules)),
 	}}
 	if p.baseline != nil {
 		j.shape = newShape()
@@ -98,7 +100,7 @@ func (j *Judge) applies(i int, r *rule, c *tracker.Record) (applies, ok bool) {
 	applies, err := r.match.holds(j.envOf(c))
 	if err != nil {
 		j.failing(r, err)
-		j.found(i, report.Undecided, c, nil, fmt.Sprintf("whether %s matches cannot be said: %v", r.match.text, err))
+		j.found(i, check.Undecided, c, nil, fmt.Sprintf("whether %s matches cannot be said: %v", r.match.text, err))
 	}
 	return applies, err == nil
 }
@@ -106,7 +108,7 @@ func (j *Judge) applies(i int, r *rule, c *tracker.Record) (applies, ok bool) {
 // envOf returns the connection at hand as expressions see it.
 func (j *Judge) envOf(c *tracker.Record) any {
 	if j.env == nil {
-		j.env = report.EnvOf(c).Interface()
+		j.env = record.EnvOf(c).Interface()
 	}
 	return j.env
 }
@@ -133,11 +135,11 @@ func (j *Judge) failing(r *rule, err error) {
 
 // fault is an error of the rule.
 func (r *rule) fault(err error) error {
-	err = fmt.Errorf("rule %q: %w", report.Escape(r.Name), err)
+	err = fmt.Errorf("rule %q: %w", text.Escape(r.Name), err)
 	if r.File == "" {
 		return err
 	}
-	return &Error{File: report.Escape(r.File), Line: r.Line, Err: err}
+	return &Error{File: text.Escape(r.File), Line: r.Line, Err: err}
 }
 
 // Anomaly takes an anomaly over many connections.
@@ -163,9 +165,9 @@ func (j *Judge) Anomaly(a *anomaly.Anomaly) {
 
 // denied tells of an anomaly that rule i denies.
 func (j *Judge) denied(i int, a *anomaly.Anomaly, c *tracker.Record) {
-	verdict, short := report.Failed, a.Kind
+	verdict, short := check.Failed, a.Kind
 	if !j.counts(a) {
-		verdict, short = report.Undecided, fmt.Sprintf("%s, but it is only %v", a.Kind, a.Confidence)
+		verdict, short = check.Undecided, fmt.Sprintf("%s, but it is only %v", a.Kind, a.Confidence)
 	}
 	if f := j.found(i, verdict, c, a.Evidence, short+": "+a.Text); f != nil {
 		f.Kind, f.Short = a.Kind, short
@@ -185,12 +187,12 @@ func (j *Judge) expect(i int, r *rule, c *tracker.Record) {
 			continue
 		}
 		text := fmt.Sprintf("the %s is in %s, not %s", tcp.Endpoint(e), describe(x), stateList(want))
-		verdict := report.Failed
+		verdict := check.Failed
 		if x.State == tcp.Unknown {
-			verdict = report.Undecided
+			verdict = check.Undecided
 			text = fmt.Sprintf("no packet tells the state of the %s; expected is %s", tcp.Endpoint(e), stateList(want))
 		} else if j.cut(c) {
-			verdict = report.Undecided
+			verdict = check.Undecided
 			text += ", but the capture is cut off"
 		}
 		j.found(i, verdict, c, lastPackets(x), text)
@@ -225,14 +227,14 @@ func lastPackets(x *tracker.EndRecord) []int {
 }
 
 // found notes a finding of rule i, and returns it; nil if it is only counted.
-func (j *Judge) found(i int, v report.Verdict, c *tracker.Record, packets []int, text string) *report.Finding {
+func (j *Judge) found(i int, v check.Verdict, c *tracker.Record, packets []int, text string) *check.Finding {
 	j.out.Verdicts[i] = max(j.out.Verdicts[i], v)
 	j.out.Asked[i] = true
 	if j.told[told{i, v}]++; j.told[told{i, v}] > maxFindings {
 		j.out.More[i]++
 		return nil
 	}
-	f := report.Finding{Rule: i, Verdict: v, Packets: slices.Clone(packets), Text: text, Short: text}
+	f := check.Finding{Rule: i, Verdict: v, Packets: slices.Clone(packets), Text: text, Short: text}
 	if c != nil {
 		f.Conn, f.Client, f.Server = c.Conn, c.Ends[tcp.Client].Addr, c.Ends[tcp.Server].Addr
 	}
@@ -242,21 +244,21 @@ func (j *Judge) found(i int, v report.Verdict, c *tracker.Record, packets []int,
 
 // Close judges what spans the capture, and returns what was found. The error
 // says that a rule cannot be asked of a capture as large.
-func (j *Judge) Close() (*report.CheckedCapture, error) {
+func (j *Judge) Close() (*check.Capture, error) {
 	if j.err == nil {
 		j.countAll()
 	}
 	if j.out.Conns == 0 {
-		j.found(j.p.whole, report.Undecided, nil, nil, "there is no TCP connection to judge")
+		j.found(j.p.whole, check.Undecided, nil, nil, "there is no TCP connection to judge")
 	}
 	if j.Truncated {
-		j.found(j.p.whole, report.Undecided, nil, nil, "the capture is cut off: what came after is not judged")
+		j.found(j.p.whole, check.Undecided, nil, nil, "the capture is cut off: what came after is not judged")
 	}
 	if j.shape != nil && j.err == nil {
 		j.compare()
 	}
 	j.settle()
-	slices.SortStableFunc(j.out.Findings, func(a, b report.Finding) int { return int(b.Verdict) - int(a.Verdict) })
+	slices.SortStableFunc(j.out.Findings, func(a, b check.Finding) int { return int(b.Verdict) - int(a.Verdict) })
 	return j.out, j.err
 }
 
@@ -266,23 +268,23 @@ func (j *Judge) settle() {
 		return
 	}
 	for i, v := range j.out.Verdicts {
-		if v == report.Undecided {
-			j.out.Verdicts[i] = report.Passed
+		if v == check.Undecided {
+			j.out.Verdicts[i] = check.Passed
 			if j.o.Undecided == Fail {
-				j.out.Verdicts[i] = report.Failed
+				j.out.Verdicts[i] = check.Failed
 			} else {
 				j.out.More[i] = 0
 			}
 		}
 	}
-	undecided := func(f report.Finding) bool { return f.Verdict == report.Undecided }
+	undecided := func(f check.Finding) bool { return f.Verdict == check.Undecided }
 	if j.o.Undecided == Ignore {
 		j.out.Findings = slices.DeleteFunc(j.out.Findings, undecided)
 		return
 	}
 	for i := range j.out.Findings {
 		if f := &j.out.Findings[i]; undecided(*f) {
-			f.Verdict, f.Text, f.Short = report.Failed, "undecided: "+f.Text, "undecided: "+f.Short
+			f.Verdict, f.Text, f.Short = check.Failed, "undecided: "+f.Text, "undecided: "+f.Short
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/check"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -73,7 +73,7 @@ func judged(t *testing.T, rules string, o Options, truncated bool, records ...*t
 	}
 	verdicts := fmt.Sprint(c.Verdict())
 	for _, f := range c.Findings {
-		if _, why, ok := strings.Cut(f.Text, ", but "); ok && f.Verdict == report.Undecided {
+		if _, why, ok := strings.Cut(f.Text, ", but "); ok && f.Verdict == check.Undecided {
 			verdicts += ": " + why
 			break
 		}
@@ -166,12 +166,12 @@ func TestAnomaliesOverMany(t *testing.T) {
 	scan := &anomaly.Anomaly{Kind: "port-scan", Severity: anomaly.Warning, Text: "so", Count: 20}
 	for _, test := range []struct {
 		flags []Flag
-		want  report.Verdict
+		want  check.Verdict
 	}{
-		{nil, report.Undecided}, // there is no connection
-		{[]Flag{{"deny", "warning"}}, report.Failed},
-		{[]Flag{{"deny", "port-scan"}}, report.Failed},
-		{[]Flag{{"deny", "warning"}, {"allow", "port-scan"}}, report.Undecided},
+		{nil, check.Undecided}, // there is no connection
+		{[]Flag{{"deny", "warning"}}, check.Failed},
+		{[]Flag{{"deny", "port-scan"}}, check.Failed},
+		{[]Flag{{"deny", "warning"}, {"allow", "port-scan"}}, check.Undecided},
 	} {
 		p, err := New("", test.flags, nil)
 		if err != nil {

@@ -10,7 +10,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/check"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 	"go.yaml.in/yaml/v3"
 )
@@ -53,20 +55,20 @@ type key struct {
 // keys are the keys of a rule. The loader and the schema read this list.
 var keys = []key{
 	{name: "name", doc: "what reports call the rule; no two rules share one", schema: map[string]any{"type": "string", "minLength": 1},
-		read: func(_ *Policy, r *rule, n *yaml.Node) (err error) { r.Name, err = text(n); return err }},
+		read: func(_ *Policy, r *rule, n *yaml.Node) (err error) { r.Name, err = textOf(n); return err }},
 	{name: "description", doc: "a sentence for who reads the report", schema: map[string]any{"type": "string"},
-		read: func(_ *Policy, r *rule, n *yaml.Node) (err error) { r.Description, err = text(n); return err }},
+		read: func(_ *Policy, r *rule, n *yaml.Node) (err error) { r.Description, err = textOf(n); return err }},
 	{name: "match", doc: "an expression over the connection record: the connections that the rule is about; without it, all", schema: exprSchema,
 		read: func(p *Policy, r *rule, n *yaml.Node) (err error) { r.match, err = p.expression(n, false); return err }},
 	{name: "port", doc: "a port of the server, or several: only connections to it", schema: oneOrMore(map[string]any{"type": "integer", "minimum": 1, "maximum": 65535}),
 		read: func(_ *Policy, r *rule, n *yaml.Node) (err error) { r.ports, err = list(n, port); return err }},
 	{name: "tuple", doc: "the two ends of a connection, A:P-B:Q, in either order: only connections between them", schema: map[string]any{"type": "string"},
 		read: func(_ *Policy, r *rule, n *yaml.Node) (err error) {
-			s, err := text(n)
+			s, err := textOf(n)
 			if err != nil {
 				return err
 			}
-			if r.tuple, err = report.ParseTuple(s); err != nil {
+			if r.tuple, err = record.ParseTuple(s); err != nil {
 				return at(n, "%w (10.0.0.1:40034-10.0.0.2:443, [2001:db8::1]:40034-[2001:db8::2]:443)", err)
 			}
 			return nil
@@ -98,11 +100,11 @@ func (p *Policy) load(path string) error {
 	err := p.loadFile(path)
 	var e *Error
 	if errors.As(err, &e) {
-		e.File = report.Escape(path)
+		e.File = text.Escape(path)
 		return e
 	}
 	if err != nil {
-		return &Error{File: report.Escape(path), Err: err}
+		return &Error{File: text.Escape(path), Err: err}
 	}
 	return nil
 }
@@ -150,12 +152,12 @@ var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
 
 // yamlError is an error of the YAML itself.
 func yamlError(err error) error {
-	text := err.Error()
-	if m := yamlLine.FindStringSubmatch(text); m != nil {
+	said := err.Error()
+	if m := yamlLine.FindStringSubmatch(said); m != nil {
 		line, _ := strconv.Atoi(m[1])
-		return &Error{Line: line, Err: fmt.Errorf("no YAML: %s", report.Escape(text[len(m[0]):]))}
+		return &Error{Line: line, Err: fmt.Errorf("no YAML: %s", text.Escape(said[len(m[0]):]))}
 	}
-	return fmt.Errorf("no YAML: %s", report.Escape(strings.TrimPrefix(text, "yaml: ")))
+	return fmt.Errorf("no YAML: %s", text.Escape(strings.TrimPrefix(said, "yaml: ")))
 }
 
 // document reads the top of the policy.
@@ -176,7 +178,7 @@ func (p *Policy) document(n *yaml.Node, path string) error {
 		return at(rules, "a policy has at most %d rules", maxRules)
 	}
 	for _, item := range rules.Content {
-		r := &rule{Rule: report.Rule{File: path, Line: item.Line}}
+		r := &rule{Rule: check.Rule{File: path, Line: item.Line}}
 		if err := p.rule(r, item); err != nil {
 			return err
 		}
@@ -219,11 +221,11 @@ func (p *Policy) rule(r *rule, n *yaml.Node) error {
 	case r.Name == "":
 		return at(n, "a rule has no name (allowed: %s)", strings.Join(names(), ", "))
 	case r.ask == askNothing:
-		return at(n, "rule %q asks nothing (allowed: %s)", report.Escape(r.Name), strings.Join(asks(), ", "))
+		return at(n, "rule %q asks nothing (allowed: %s)", text.Escape(r.Name), strings.Join(asks(), ", "))
 	}
 	for _, other := range p.rules {
 		if other.Name == r.Name {
-			return at(n, "rule %q has the name of the one in line %d", report.Escape(r.Name), other.Line)
+			return at(n, "rule %q has the name of the one in line %d", text.Escape(r.Name), other.Line)
 		}
 	}
 	return nil
@@ -258,7 +260,7 @@ func pairs(n *yaml.Node, what string, allowed []string, f func(name, value *yaml
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name := n.Content[i]
 		if name.Kind != yaml.ScalarNode || !slices.Contains(allowed, name.Value) {
-			return at(name, "unknown key %q in %s (allowed: %s)", report.Escape(plainText(name)), what, strings.Join(allowed, ", "))
+			return at(name, "unknown key %q in %s (allowed: %s)", text.Escape(plainText(name)), what, strings.Join(allowed, ", "))
 		}
 		if line := seen[name.Value]; line > 0 {
 			return at(name, "%s stands in line %d already", name.Value, line)
@@ -271,8 +273,8 @@ func pairs(n *yaml.Node, what string, allowed []string, f func(name, value *yaml
 	return nil
 }
 
-// text reads a string.
-func text(n *yaml.Node) (string, error) {
+// textOf reads a string.
+func textOf(n *yaml.Node) (string, error) {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" || strings.TrimSpace(n.Value) == "" {
 		return "", at(n, "a text is allowed here, in quotes where YAML would read it as anything else")
 	}
@@ -302,13 +304,13 @@ func list[T any](n *yaml.Node, read func(*yaml.Node) (T, error)) ([]T, error) {
 func port(n *yaml.Node) (uint16, error) {
 	v, err := strconv.ParseUint(n.Value, 10, 16)
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || err != nil || v == 0 {
-		return 0, at(n, "%q is no port (1 to 65535, or a list of them)", report.Escape(plainText(n)))
+		return 0, at(n, "%q is no port (1 to 65535, or a list of them)", text.Escape(plainText(n)))
 	}
 	return uint16(v), nil
 }
 
 func gradeOf(n *yaml.Node) (grade, error) {
-	s, err := text(n)
+	s, err := textOf(n)
 	if err != nil {
 		return grade{}, err
 	}
@@ -320,7 +322,7 @@ func gradeOf(n *yaml.Node) (grade, error) {
 }
 
 func stateOf(n *yaml.Node) (tcp.State, error) {
-	s, err := text(n)
+	s, err := textOf(n)
 	if err != nil {
 		return 0, err
 	}
@@ -329,7 +331,7 @@ func stateOf(n *yaml.Node) (tcp.State, error) {
 			return state, nil
 		}
 	}
-	return 0, at(n, "%q is no state (%s)", report.Escape(s), strings.Join(vocabulary["state"][:len(tcp.States())], ", "))
+	return 0, at(n, "%q is no state (%s)", text.Escape(s), strings.Join(vocabulary["state"][:len(tcp.States())], ", "))
 }
 
 // ends are the keys of expect.
@@ -357,7 +359,7 @@ func (p *Policy) expression(n *yaml.Node, set bool) (*Expr, error) {
 	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
 		return nil, at(n, "an expression is allowed here")
 	}
-	env := report.EnvType()
+	env := record.EnvType()
 	if set {
 		env = setType
 	}

@@ -13,7 +13,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/catalogue"
+	"github.com/tcpwatch/tcpwatch/report/check"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -54,7 +57,7 @@ func UndecidedNames() []string { return slices.Clone(undecided) }
 func ParseUndecided(name string) (Undecided, error) {
 	i := slices.Index(undecided, name)
 	if i < 0 {
-		return 0, fmt.Errorf("%q is not one of %s", report.Escape(name), strings.Join(undecided, ", "))
+		return 0, fmt.Errorf("%q is not one of %s", text.Escape(name), strings.Join(undecided, ", "))
 	}
 	return Undecided(i), nil
 }
@@ -73,11 +76,11 @@ const (
 
 // A rule is one of a policy.
 type rule struct {
-	report.Rule
+	check.Rule
 	ask    ask
 	match  *Expr
 	ports  []uint16 // of the server; none: any
-	tuple  report.Tuple
+	tuple  record.Tuple
 	expr   *Expr          // of askRequire, askForbid, askCount
 	expect [2][]tcp.State // of askExpect, by end; none: any
 	deny   []grade
@@ -91,17 +94,17 @@ type grade struct {
 }
 
 // parseGrade reads a kind or a severity.
-func parseGrade(text string) (grade, error) {
-	for _, s := range report.Severities() {
-		if s.String() == text {
+func parseGrade(name string) (grade, error) {
+	for _, s := range catalogue.Severities() {
+		if s.String() == name {
 			return grade{severity: s}, nil
 		}
 	}
-	if _, err := anomaly.ParseKind(text); err != nil {
+	if _, err := anomaly.ParseKind(name); err != nil {
 		return grade{}, fmt.Errorf("%q is neither a severity (%s) nor a kind of anomaly (tcpwatch anomalies lists them)",
-			report.Escape(text), strings.Join(Severities(), ", "))
+			text.Escape(name), strings.Join(Severities(), ", "))
 	}
-	return grade{kind: text}, nil
+	return grade{kind: name}, nil
 }
 
 // denies reports whether the grade, denied, covers an anomaly: a severity means
@@ -118,7 +121,7 @@ func (g grade) allows(a *anomaly.Anomaly) bool {
 
 // Severities returns the names of the severities, the least first.
 func Severities() (names []string) {
-	for _, s := range report.Severities() {
+	for _, s := range catalogue.Severities() {
 		names = append(names, s.String())
 	}
 	return names
@@ -153,7 +156,7 @@ func New(path string, flags []Flag, b *Baseline) (*Policy, error) {
 
 // add adds the rule of a flag.
 func (p *Policy) add(f Flag) (err error) {
-	r := &rule{Rule: report.Rule{Name: "--" + f.Key + " " + f.Text, Asks: f.Key + " " + f.Text}}
+	r := &rule{Rule: check.Rule{Name: "--" + f.Key + " " + f.Text, Asks: f.Key + " " + f.Text}}
 	if slices.ContainsFunc(p.rules, func(o *rule) bool { return o.Name == r.Name }) {
 		return nil
 	}
@@ -173,7 +176,7 @@ func (p *Policy) add(f Flag) (err error) {
 		if r.ask = askRequire; f.Key == "forbid" {
 			r.ask = askForbid
 		}
-		r.expr, err = compile(f.Text, report.EnvType(), &p.steps)
+		r.expr, err = compile(f.Text, record.EnvType(), &p.steps)
 	}
 	p.rules = append(p.rules, r)
 	return err
@@ -181,12 +184,12 @@ func (p *Policy) add(f Flag) (err error) {
 
 // own adds a rule of our own, which no expression asks.
 func (p *Policy) own(name, asks string) int {
-	p.rules = append(p.rules, &rule{Rule: report.Rule{Name: name, Asks: asks}})
+	p.rules = append(p.rules, &rule{Rule: check.Rule{Name: name, Asks: asks}})
 	return len(p.rules) - 1
 }
 
 // Rules returns the rules as reports name them.
-func (p *Policy) Rules() (list []report.Rule) {
+func (p *Policy) Rules() (list []check.Rule) {
 	for _, r := range p.rules {
 		list = append(list, r.Rule)
 	}
@@ -204,5 +207,5 @@ func (r *rule) about(c *tracker.Record) bool {
 // everything reports whether the rule is about all connections, and so about
 // what is in none alone.
 func (r *rule) everything() bool {
-	return r.match == nil && len(r.ports) == 0 && r.tuple == (report.Tuple{})
+	return r.match == nil && len(r.ports) == 0 && r.tuple == (record.Tuple{})
 }

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/check"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -28,14 +30,14 @@ func (j *Judge) judge(i int, r *rule, c *tracker.Record) {
 	bad, err := r.breaks(j.envOf(c))
 	if err != nil {
 		j.failing(r, err)
-		j.found(i, report.Undecided, c, nil, fmt.Sprintf("%s cannot be said: %v", r.expr.text, err))
+		j.found(i, check.Undecided, c, nil, fmt.Sprintf("%s cannot be said: %v", r.expr.text, err))
 		return
 	}
 	why := j.doubt(r, c, bad)
 	if !bad && why == "" {
 		return
 	}
-	verdict, text := report.Failed, r.expr.text+" is "+map[ask]string{askRequire: "false", askForbid: "true"}[r.ask]
+	verdict, text := check.Failed, r.expr.text+" is "+map[ask]string{askRequire: "false", askForbid: "true"}[r.ask]
 	if !bad {
 		text = r.expr.text + " is " + map[ask]string{askRequire: "true", askForbid: "false"}[r.ask]
 	}
@@ -43,7 +45,7 @@ func (j *Judge) judge(i int, r *rule, c *tracker.Record) {
 		text += " (" + values + ")"
 	}
 	if why != "" {
-		verdict, text = report.Undecided, text+", but "+why
+		verdict, text = check.Undecided, text+", but "+why
 	}
 	packets := append(lastPackets(&c.Ends[0]), lastPackets(&c.Ends[1])...)
 	slices.Sort(packets)
@@ -60,7 +62,7 @@ func (r *rule) breaks(env any) (bool, error) {
 func (x *Expr) values(c *tracker.Record) string {
 	var parts []string
 	for _, path := range x.paths {
-		if text, ok := report.FieldText(c, path); ok {
+		if text, ok := record.FieldText(c, path); ok {
 			parts = append(parts, path+" is "+text)
 		}
 	}
@@ -86,7 +88,7 @@ func (j *Judge) doubt(r *rule, c *tracker.Record, bad bool) string {
 		return ""
 	}
 	if sure, dropped := j.sureOf(c); dropped {
-		if still, err := r.breaks(report.EnvOf(sure).Interface()); err != nil || !still {
+		if still, err := r.breaks(record.EnvOf(sure).Interface()); err != nil || !still {
 			return "an anomaly is not proved"
 		}
 	}
@@ -123,7 +125,7 @@ func (j *Judge) otherwise(r *rule, c *tracker.Record, bad bool, e int, states, p
 		other.Ends[1-e].State = peer
 		for _, s := range states {
 			other.Ends[e].State = s
-			if now, err := r.breaks(report.EnvOf(&other).Interface()); err != nil || now != bad {
+			if now, err := r.breaks(record.EnvOf(&other).Interface()); err != nil || now != bad {
 				return true
 			}
 		}
@@ -145,7 +147,7 @@ func (j *Judge) sureOf(c *tracker.Record) (sure *tracker.Record, dropped bool) {
 }
 
 // whole are the fields that tell of a connection only where all was captured.
-var whole = report.WholeFields()
+var whole = record.WholeFields()
 
 // counts reports whether the expression names a field that counts or dates.
 func (x *Expr) counts() bool {
@@ -185,14 +187,14 @@ func (j *Judge) keep(i int, c *tracker.Record) {
 		return
 	}
 	if len(j.set) == maxSet {
-		j.err = j.p.rules[i].fault(fmt.Errorf("%s has more than %d connections to count over", report.Escape(j.out.Path), maxSet))
+		j.err = j.p.rules[i].fault(fmt.Errorf("%s has more than %d connections to count over", text.Escape(j.out.Path), maxSet))
 		return
 	}
 	// What the environment lists must outlast the record, which is lent.
-	m := &member{rules: []int{i}, as: report.EnvOf(c.Clone()).Addr(), partly: partly(c)}
+	m := &member{rules: []int{i}, as: record.EnvOf(c.Clone()).Addr(), partly: partly(c)}
 	m.sure = m.as
 	if sure, dropped := j.sureOf(c.Clone()); dropped {
-		m.sure = report.EnvOf(sure).Addr()
+		m.sure = record.EnvOf(sure).Addr()
 	}
 	for e := range c.Ends {
 		if states, _ := j.otherStates(&c.Ends[e], true); states != nil {
@@ -204,7 +206,7 @@ func (j *Judge) keep(i int, c *tracker.Record) {
 }
 
 // conn is the number of the connection.
-func (m *member) conn() int { return report.ConnOf(m.as.Elem()) }
+func (m *member) conn() int { return record.ConnOf(m.as.Elem()) }
 
 // countAll asks the rules that count.
 func (j *Judge) countAll() {
@@ -234,7 +236,7 @@ func (j *Judge) countOne(i int, r *rule) {
 	switch {
 	case err != nil:
 		j.failing(r, err)
-		j.found(i, report.Undecided, nil, nil, fmt.Sprintf("%s cannot be said: %v", r.expr.text, err))
+		j.found(i, check.Undecided, nil, nil, fmt.Sprintf("%s cannot be said: %v", r.expr.text, err))
 		return
 	case holds && !slices.ContainsFunc(set, func(m *member) bool { return m.unknown }):
 		return
@@ -242,9 +244,9 @@ func (j *Judge) countOne(i int, r *rule) {
 	why := j.doubtSet(r, set, list, env, !holds)
 	text := fmt.Sprintf("%s is %v of %d connections", r.expr.text, holds, len(set))
 	if why != "" {
-		j.found(i, report.Undecided, nil, nil, text+", but "+why)
+		j.found(i, check.Undecided, nil, nil, text+", but "+why)
 	} else if !holds {
-		j.found(i, report.Failed, nil, nil, text)
+		j.found(i, check.Failed, nil, nil, text)
 	}
 }
 
@@ -277,7 +279,7 @@ func (j *Judge) doubtSet(r *rule, set []*member, list, env reflect.Value, bad bo
 			for _, e := range m.ends {
 				other := reflect.New(m.as.Type().Elem())
 				other.Elem().Set(list.Index(k).Elem())
-				report.SetState(other.Elem(), e, s)
+				record.SetState(other.Elem(), e, s)
 				list.Index(k).Set(other)
 				if differs() {
 					return "states are only assumed, or not known"

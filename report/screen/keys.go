@@ -5,8 +5,7 @@ import (
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
-
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/table"
 )
 
 // A key is what some keys of the keyboard do.
@@ -22,7 +21,7 @@ func allKeys() []key {
 	sorted := func(name, help, by string) key {
 		return key{[]string{name}, "sort by " + help, func(m *model) tea.Cmd { return m.sort(by) }}
 	}
-	view := func(name, help string, v report.View) key {
+	view := func(name, help string, v table.View) key {
 		return key{[]string{name}, help, func(m *model) tea.Cmd { return m.show(v) }}
 	}
 	moves := func(help string, by func(*model) int, names ...string) key {
@@ -33,11 +32,11 @@ func allKeys() []key {
 	}
 	const all = 1 << 30
 	return []key{
-		view("1", "both ends of every connection", report.BothEnds),
+		view("1", "both ends of every connection", table.BothEnds),
 		{[]string{"2"}, "the sockets of one host: of --on, or of the connection's server; again: of its client", (*model).host},
-		view("3", "the listening sockets", report.Listeners),
-		view("4", "who is left in TIME_WAIT", report.TimeWaits),
-		view("5", "the anomalies", report.AnomalyLog),
+		view("3", "the listening sockets", table.Listeners),
+		view("4", "who is left in TIME_WAIT", table.TimeWaits),
+		view("5", "the anomalies", table.AnomalyLog),
 		{[]string{"tab"}, "the next view", func(m *model) tea.Cmd { return m.another(1) }},
 		{[]string{"shift+tab"}, "the view before", func(m *model) tea.Cmd { return m.another(-1) }},
 		{[]string{"enter"}, "the ladder of the connection, from now on", (*model).open},
@@ -67,9 +66,9 @@ func allKeys() []key {
 
 // another shows the view that stands by places after the one that is shown.
 func (m *model) another(by int) tea.Cmd {
-	views := report.Views()
+	views := table.Views()
 	v := views[(int(m.view)+by+len(views))%len(views)]
-	if v == report.OneHost {
+	if v == table.OneHost {
 		return m.host()
 	}
 	return m.show(v)

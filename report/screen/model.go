@@ -5,11 +5,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tcpwatch/tcpwatch/tracker/tcp"
-
 	tea "charm.land/bubbletea/v2"
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/ladder"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/table"
+	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A model is what is shown.
@@ -18,8 +20,8 @@ type model struct {
 	watch func(*tracker.Record) *watched // opens a ladder; nil: closes it
 	keys  []key
 
-	opts   report.Options // what is shown; On is the host that was asked for
-	view   report.View
+	opts   record.Options // what is shown; On is the host that was asked for
+	view   table.View
 	on     netip.Addr // the host of the view OneHost
 	filter string     // words that a row must hold
 	typing bool       // of the filter
@@ -30,11 +32,11 @@ type model struct {
 	newest  *refresh // that will be when it goes on; nil: none is newer
 	changed changes
 
-	list   *report.List // of a view of rows
-	lines  []string     // of any other view, of the help, or of the ladder
-	head   [2]string    // about the whole
-	widths []int        // of the list's columns
-	ladder *watched     // that is open
+	list   *table.List // of a view of rows
+	lines  []string    // of any other view, of the help, or of the ladder
+	head   [2]string   // about the whole
+	widths []int       // of the list's columns
+	ladder *watched    // that is open
 
 	cursor, top int // the row that is chosen, and the first that is seen
 	left        int // columns that are to the left of what is seen
@@ -43,18 +45,18 @@ type model struct {
 }
 
 // newModel returns what is shown at first.
-func newModel(o report.Options, next func() tea.Msg, watch func(*tracker.Record) *watched) (*model, error) {
+func newModel(o record.Options, next func() tea.Msg, watch func(*tracker.Record) *watched) (*model, error) {
 	m := &model{next: next, watch: watch, keys: allKeys(), opts: o, on: o.On, width: 80, height: 24}
 	switch {
 	case o.Listening:
-		m.view = report.Listeners
+		m.view = table.Listeners
 	case o.On.IsValid():
-		m.view = report.OneHost
+		m.view = table.OneHost
 	}
 	if m.opts.Sort == "" {
 		m.opts.Sort = "-conn"
 	}
-	_, err := report.NewList(report.BothEnds, &report.Snapshot{}, m.opts, "")
+	_, err := table.NewList(table.BothEnds, &record.Snapshot{}, m.opts, "")
 	return m, err
 }
 
@@ -134,18 +136,18 @@ func (m *model) setFilter(text string) {
 	m.draw()
 }
 
-// printable returns text without what is more than itself.
-func printable(text string) string {
+// printable returns a text without what is more than itself.
+func printable(typed string) string {
 	return strings.Map(func(r rune) rune {
-		if s := string(r); report.Escape(s) != s {
+		if s := string(r); text.Escape(s) != s {
 			return -1
 		}
 		return r
-	}, text)
+	}, typed)
 }
 
 // show shows another view.
-func (m *model) show(v report.View) tea.Cmd {
+func (m *model) show(v table.View) tea.Cmd {
 	m.view, m.help = v, false
 	m.close()
 	m.cursor, m.top, m.left, m.widths = 0, 0, 0, nil
@@ -156,7 +158,7 @@ func (m *model) show(v report.View) tea.Cmd {
 // host shows the sockets of one host: of the one that was asked for, or of the
 // server of the connection that is chosen; if that is shown, of its client.
 func (m *model) host() tea.Cmd {
-	again := m.view == report.OneHost
+	again := m.view == table.OneHost
 	switch r := m.chosen(); {
 	case m.opts.On.IsValid() && !again:
 		m.on = m.opts.On
@@ -166,7 +168,7 @@ func (m *model) host() tea.Cmd {
 	default:
 		m.on = r.Ends[tcp.Server].Addr.Addr()
 	}
-	return m.show(report.OneHost)
+	return m.show(table.OneHost)
 }
 
 // sort sorts by a field, from what people look for downwards; if that is done
@@ -255,7 +257,7 @@ func (m *model) move(by int) tea.Cmd {
 }
 
 // rows returns the list that is seen, or nil.
-func (m *model) rows() *report.List {
+func (m *model) rows() *table.List {
 	if m.help || m.ladder != nil {
 		return nil
 	}
@@ -277,15 +279,15 @@ func (m *model) draw() {
 	}
 	following := m.top+m.room() >= len(m.lines) // the end of a ladder is what one wants to see
 	m.list, m.lines = nil, nil
-	m.head[0], m.head[1] = report.StatusLines(m.now.Snapshot, m.opts)
+	m.head[0], m.head[1] = table.StatusLines(m.now.Snapshot, m.opts)
 	o := m.opts
 	o.On, o.Width = m.on, m.width
 	switch m.view {
-	case report.TimeWaits:
-		m.lines = report.TimeWaitLines(m.now.Snapshot, o)
-	case report.AnomalyLog:
-		m.lines = report.AnomalyLines(m.now.Snapshot, m.now.anomalies, o)
-	case report.OneHost:
+	case table.TimeWaits:
+		m.lines = table.TimeWaitLines(m.now.Snapshot, o)
+	case table.AnomalyLog:
+		m.lines = table.AnomalyLines(m.now.Snapshot, m.now.anomalies, o)
+	case table.OneHost:
 		if !m.on.IsValid() {
 			m.lines = []string{"No host: choose a connection first."}
 			break
@@ -293,7 +295,7 @@ func (m *model) draw() {
 		fallthrough
 	default:
 		// The field to sort by was checked in newModel, or is one of ours.
-		m.list, _ = report.NewList(m.view, m.now.Snapshot, o, m.filter)
+		m.list, _ = table.NewList(m.view, m.now.Snapshot, o, m.filter)
 		if at := m.list.Find(conn); conn != 0 && at >= 0 {
 			m.top, m.cursor = m.top+at-m.cursor, at
 		}
@@ -302,7 +304,7 @@ func (m *model) draw() {
 		m.lines = slices.DeleteFunc(m.lines, func(line string) bool { return !strings.Contains(strings.ToLower(line), strings.ToLower(m.filter)) })
 	}
 	if m.ladder != nil {
-		m.lines = m.ladder.lines(m.record(m.ladder.last.Conn), report.LadderOptions{Width: m.width, Color: m.opts.Color})
+		m.lines = m.ladder.lines(m.record(m.ladder.last.Conn), ladder.Options{Width: m.width, Color: m.opts.Color})
 		if following {
 			m.top = len(m.lines)
 		}
@@ -348,7 +350,7 @@ const (
 )
 
 // to goes on to the next Snapshot.
-func (c *changes) to(s *report.Snapshot) {
+func (c *changes) to(s *record.Snapshot) {
 	first := c.stood == nil
 	before := c.stood
 	c.stood, c.marks = make(map[int]standing, len(s.Records)), make(map[int]byte)

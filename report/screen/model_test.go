@@ -7,20 +7,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
-	"github.com/tcpwatch/tcpwatch/tracker/tcp"
-
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // crowd returns a Snapshot of n connections between two hosts, of which every
 // tenth is in TIME_WAIT.
-func crowd(n int) *report.Snapshot {
+func crowd(n int) *record.Snapshot {
 	start := tcp.Time(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).UnixNano())
-	s := &report.Snapshot{Time: start.Add(time.Hour), Summary: report.Summary{Packets: 9, TCPPackets: 8, Dropped: 7, First: start}}
+	s := &record.Snapshot{Time: start.Add(time.Hour), Summary: record.Summary{Packets: 9, TCPPackets: 8, Dropped: 7, First: start}}
 	for i := range n {
 		r := &tracker.Record{Conn: i + 1, Start: start.Add(time.Duration(i) * time.Second), End: start.Add(time.Minute)}
 		for e := range r.Ends {
@@ -38,13 +37,13 @@ func crowd(n int) *report.Snapshot {
 }
 
 // at returns a model that shows a Snapshot on a terminal of that size.
-func at(t testing.TB, s *report.Snapshot, width, height int) *model {
+func at(t testing.TB, s *record.Snapshot, width, height int) *model {
 	t.Helper()
-	d, err := New(Options{Report: report.Options{Color: true}})
+	d, err := New(Options{Report: record.Options{Color: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := newModel(report.Options{Color: true}, func() tea.Msg { return nil }, d.watch)
+	m, err := newModel(record.Options{Color: true}, func() tea.Msg { return nil }, d.watch)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +107,7 @@ func TestViews(t *testing.T) {
 
 // Before anything was captured keys do what they can.
 func TestBeforeTheFirstPacket(t *testing.T) {
-	m, err := newModel(report.Options{}, func() tea.Msg { return nil }, func(*tracker.Record) *watched { return nil })
+	m, err := newModel(record.Options{}, func() tea.Msg { return nil }, func(*tracker.Record) *watched { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +119,7 @@ func TestBeforeTheFirstPacket(t *testing.T) {
 	press(m, "1", "?")
 	holds(t, m, "Waiting for packets.", "sort by age, the oldest first")
 	press(m, "esc")
-	m.Update(&refresh{Snapshot: &report.Snapshot{}})
+	m.Update(&refresh{Snapshot: &record.Snapshot{}})
 	m.paused, m.filter = false, ""
 	m.refresh()
 	holds(t, m, "Waiting for packets.")
@@ -137,7 +136,7 @@ func TestKeys(t *testing.T) {
 			does[name] = k.help
 		}
 	}
-	if _, err := newModel(report.Options{Sort: "colour"}, nil, nil); err == nil {
+	if _, err := newModel(record.Options{Sort: "colour"}, nil, nil); err == nil {
 		t.Error("it is sorted by colour")
 	}
 }

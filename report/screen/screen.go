@@ -19,13 +19,13 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
-	"github.com/tcpwatch/tcpwatch/tracker/tcp"
-
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/ladder"
+	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Options say what a Display shows, and where.
@@ -33,7 +33,7 @@ type Options struct {
 	// Report says what is shown, and how: Filter, Where, Existing, On,
 	// Listening (which view comes first), Sort, Time and Color. The rest has
 	// no meaning here.
-	Report report.Options
+	Report record.Options
 
 	In  io.Reader // the keys; nil: standard input
 	Out io.Writer // the terminal; nil: standard output
@@ -56,7 +56,7 @@ type Display struct {
 
 // A refresh is all that is new.
 type refresh struct {
-	*report.Snapshot
+	*record.Snapshot
 	anomalies []anomaly.Anomaly
 }
 
@@ -64,7 +64,7 @@ type refresh struct {
 // ladder while the screen draws it.
 type watched struct {
 	mu     sync.Mutex
-	ladder *report.LiveLadder
+	ladder *ladder.Live
 	last   *tracker.Record // what was known of the connection last
 }
 
@@ -155,7 +155,7 @@ func (d *Display) keep(a anomaly.Anomaly) {
 }
 
 // Refresh shows a Snapshot. It keeps it, and changes nothing in it.
-func (d *Display) Refresh(s *report.Snapshot) {
+func (d *Display) Refresh(s *record.Snapshot) {
 	newest := d.anomalies[max(len(d.anomalies)-keptAnomalies, 0):]
 	select {
 	case <-d.refreshes:
@@ -178,7 +178,7 @@ func (d *Display) next() tea.Msg {
 func (d *Display) watch(r *tracker.Record) *watched {
 	var w *watched
 	if r != nil {
-		w = &watched{ladder: report.NewLiveLadder(r), last: r}
+		w = &watched{ladder: ladder.NewLive(r), last: r}
 	}
 	d.ladder.Store(w)
 	return w
@@ -186,7 +186,7 @@ func (d *Display) watch(r *tracker.Record) *watched {
 
 // lines draws the ladder. r is what is now known of the connection; nil: nothing
 // new.
-func (w *watched) lines(r *tracker.Record, o report.LadderOptions) []string {
+func (w *watched) lines(r *tracker.Record, o ladder.Options) []string {
 	if r != nil {
 		w.last = r
 	}

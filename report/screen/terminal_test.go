@@ -10,15 +10,14 @@ import (
 	"time"
 
 	"github.com/creack/pty"
-
-	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/report/internal/replaytest"
+	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/screen/console"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
 // start runs a Display on the terminal. The channel tells how Run ended.
-func start(ctx context.Context, t *testing.T, c *console.Console, o report.Options) (*Display, chan error) {
+func start(ctx context.Context, t *testing.T, c *console.Console, o record.Options) (*Display, chan error) {
 	t.Helper()
 	d, err := New(Options{Report: o, In: c.TTY, Out: c.TTY})
 	if err != nil {
@@ -45,10 +44,10 @@ func ends(t *testing.T, ended chan error) error {
 // A capture is played as if live: every refresh is waited for on the screen.
 func TestShowsACaptureAsItGoesOn(t *testing.T) {
 	c := console.New(t, 80, 24)
-	d, ended := start(t.Context(), t, c, report.Options{Color: true})
+	d, ended := start(t.Context(), t, c, record.Options{Color: true})
 	refreshes := 0
-	err := replaytest.File("../../pcaps/rst-instead-of-ack.pcap", 100*time.Millisecond, d, d.Take, func(s *report.Snapshot) {
-		o := report.Options{}
+	err := replaytest.File("../../pcaps/rst-instead-of-ack.pcap", 100*time.Millisecond, d, d.Take, func(s *record.Snapshot) {
+		o := record.Options{}
 		c.See(o.TimeOf(s))
 		if refreshes++; refreshes == 1 {
 			c.See("10.9.0.1:40020", "ESTABLISHED", "10.9.0.2:7020")
@@ -104,7 +103,7 @@ func TestLeavesTheTerminalAsItWas(t *testing.T) {
 			c := console.New(t, 80, 24)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			d, ended := start(ctx, t, c, report.Options{Color: true})
+			d, ended := start(ctx, t, c, record.Options{Color: true})
 			d.Refresh(crowd(100))
 			c.See("100 connections")
 			test.quit(c, d, cancel)
@@ -122,7 +121,7 @@ func TestLeavesTheTerminalAsItWas(t *testing.T) {
 
 func TestResize(t *testing.T) {
 	c := console.New(t, 80, 24)
-	d, ended := start(t.Context(), t, c, report.Options{})
+	d, ended := start(t.Context(), t, c, record.Options{})
 	d.Refresh(crowd(100))
 	c.See("10.9.0.1:1161 ") // in the last row of 19
 	for _, size := range []struct {
@@ -146,14 +145,14 @@ func TestResize(t *testing.T) {
 // A panic of the screen is told of, by the library, on standard error.
 func TestPanicOfTheScreen(t *testing.T) {
 	c := console.New(t, 80, 24)
-	d, ended := start(t.Context(), t, c, report.Options{})
+	d, ended := start(t.Context(), t, c, record.Options{})
 	quiet, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	stderr := os.Stderr
 	os.Stderr = quiet
-	d.Refresh(&report.Snapshot{Records: []*tracker.Record{nil}})
+	d.Refresh(&record.Snapshot{Records: []*tracker.Record{nil}})
 	err = ends(t, ended)
 	os.Stderr = stderr
 	if err == nil {
@@ -184,7 +183,7 @@ func TestTenThousandConnections(t *testing.T) {
 		t.Skip("it is slow under the race detector")
 	}
 	c := console.New(t, 80, 24)
-	d, ended := start(t.Context(), t, c, report.Options{})
+	d, ended := start(t.Context(), t, c, record.Options{})
 	d.Refresh(crowd(10_000))
 	c.See("10000 connections", "10.9.0.1:11079")
 	c.Press("G")

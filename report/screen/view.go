@@ -6,8 +6,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
-
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/table"
 )
 
 // How it looks:
@@ -83,7 +82,7 @@ func (m *model) title() string {
 		return "help"
 	case m.ladder != nil:
 		return "ladder"
-	case m.view == report.OneHost && m.on.IsValid():
+	case m.view == table.OneHost && m.on.IsValid():
 		return "on " + m.on.String()
 	}
 	return m.view.String()

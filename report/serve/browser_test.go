@@ -16,7 +16,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -109,7 +109,7 @@ func TestPageInABrowser(t *testing.T) {
 	// What comes next is shown without loading the page anew, as text.
 	evil := &tracker.Record{Conn: 77, Anomalies: []anomaly.Anomaly{{Kind: `<img src=x onerror="console.error(1)">`}}}
 	evil.Ends[0].State = tcp.CloseWait
-	s.Refresh(&report.Snapshot{Time: s.frame.Load().snapshot.Time.Add(time.Second), Records: []*tracker.Record{evil}})
+	s.Refresh(&record.Snapshot{Time: s.frame.Load().snapshot.Time.Add(time.Second), Records: []*tracker.Record{evil}})
 	var text, states string
 	var images int
 	err = chromedp.Run(tab,

@@ -7,7 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -31,19 +31,19 @@ var list = []metric{
 	{"tcpwatch_transitions_total", "counter", []string{"endpoint", "from", "to"}, "Changes of state, by end.", nil},
 	{"tcpwatch_anomalies_total", "counter", []string{"kind", "severity"}, "Anomalies found.", nil},
 	{"tcpwatch_handshake_rtt_seconds", "histogram", nil, "From the SYN to the ACK that ends the handshake, unless the SYN was sent again.", nil},
-	{"tcpwatch_captured_packets_total", "counter", nil, "Packets that the capture delivered.", count(func(s *report.Summary) uint64 { return s.Packets })},
-	{"tcpwatch_captured_bytes_total", "counter", nil, "What these packets measured on the wire.", count(func(s *report.Summary) uint64 { return s.Bytes })},
-	{"tcpwatch_filtered_packets_total", "counter", nil, "Of these packets, those that a filter left out.", count(func(s *report.Summary) uint64 { return s.Filtered })},
-	{"tcpwatch_segments_total", "counter", nil, "Of these packets, those with a TCP segment.", count(func(s *report.Summary) uint64 { return s.TCPPackets })},
-	{"tcpwatch_undecodable_packets_total", "counter", nil, "Of these packets, those whose headers could not be read.", count(func(s *report.Summary) uint64 { return s.Undecodable })},
-	{"tcpwatch_dropped_packets_total", "counter", nil, "Packets that the capture lost: beyond those delivered.", count(func(s *report.Summary) uint64 { return s.Dropped })},
-	{"tcpwatch_evicted_connections_total", "counter", nil, "Connections forgotten for want of memory.", count(func(s *report.Summary) uint64 { return s.Evicted })},
+	{"tcpwatch_captured_packets_total", "counter", nil, "Packets that the capture delivered.", count(func(s *record.Summary) uint64 { return s.Packets })},
+	{"tcpwatch_captured_bytes_total", "counter", nil, "What these packets measured on the wire.", count(func(s *record.Summary) uint64 { return s.Bytes })},
+	{"tcpwatch_filtered_packets_total", "counter", nil, "Of these packets, those that a filter left out.", count(func(s *record.Summary) uint64 { return s.Filtered })},
+	{"tcpwatch_segments_total", "counter", nil, "Of these packets, those with a TCP segment.", count(func(s *record.Summary) uint64 { return s.TCPPackets })},
+	{"tcpwatch_undecodable_packets_total", "counter", nil, "Of these packets, those whose headers could not be read.", count(func(s *record.Summary) uint64 { return s.Undecodable })},
+	{"tcpwatch_dropped_packets_total", "counter", nil, "Packets that the capture lost: beyond those delivered.", count(func(s *record.Summary) uint64 { return s.Dropped })},
+	{"tcpwatch_evicted_connections_total", "counter", nil, "Connections forgotten for want of memory.", count(func(s *record.Summary) uint64 { return s.Evicted })},
 	{"tcpwatch_refresh_timestamp_seconds", "gauge", nil, "The moment that the other values are of, in the capture's time.", func(f *frame) float64 { return float64(f.snapshot.Time) / 1e9 }},
 	{"tcpwatch_memory_bytes", "gauge", nil, "Memory that the process has from the system.", func(*frame) float64 { return float64(memory()) }},
 }
 
 // count returns a value of the summary.
-func count(of func(*report.Summary) uint64) func(*frame) float64 {
+func count(of func(*record.Summary) uint64) func(*frame) float64 {
 	return func(f *frame) float64 { return float64(of(&f.snapshot.Summary)) }
 }
 
@@ -129,7 +129,7 @@ func (m *serverMetrics) event(e *tracker.Event) {
 
 // refresh counts the handshakes of a Snapshot that were not counted yet. Every
 // connection is in the Snapshots until it is over, and once after.
-func (m *serverMetrics) refresh(s *report.Snapshot) {
+func (m *serverMetrics) refresh(s *record.Snapshot) {
 	timed := make(map[int]bool)
 	for _, r := range s.Records {
 		if r.HandshakeRTT == 0 {

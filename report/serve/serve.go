@@ -33,8 +33,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/table"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
@@ -42,7 +42,7 @@ import (
 type Options struct {
 	// Report says what the page shows, and how: Filter, Where, Existing, Sort
 	// and Time. Metrics count everything.
-	Report report.Options
+	Report record.Options
 
 	// Token, unless empty, is asked of everybody, but for /healthz: as "Bearer"
 	// in the header Authorization, or once in the page's address, /?token=,
@@ -70,7 +70,7 @@ func New(o Options) (*Server, error) {
 		o.Report.Sort = "-conn"
 	}
 	o.Report.Color = false
-	if _, err := report.NewList(report.BothEnds, &report.Snapshot{}, o.Report, ""); err != nil {
+	if _, err := table.NewList(table.BothEnds, &record.Snapshot{}, o.Report, ""); err != nil {
 		return nil, err
 	}
 	s := &Server{opts: o, over: make(map[int]bool), done: make(chan struct{})}
@@ -78,7 +78,7 @@ func New(o Options) (*Server, error) {
 		sum := sha256.Sum256([]byte("tcpwatch page\x00" + o.Token))
 		s.cookie = hex.EncodeToString(sum[:])
 	}
-	s.frame.Store(newFrame(&report.Snapshot{}, nil, nil))
+	s.frame.Store(newFrame(&record.Snapshot{}, nil, nil))
 	s.metrics = newMetrics(s)
 	s.http.ReadHeaderTimeout = 10 * time.Second
 	s.http.MaxHeaderBytes = 1 << 14
@@ -94,7 +94,7 @@ func (s *Server) Event(e *tracker.Event) {
 }
 
 // Refresh shows a Snapshot. It keeps it, and changes nothing in it.
-func (s *Server) Refresh(snap *report.Snapshot) {
+func (s *Server) Refresh(snap *record.Snapshot) {
 	s.metrics.refresh(snap)
 	before := s.frame.Load()
 	s.frame.Store(newFrame(snap, s.over, before.points))

@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/report/internal/replaytest"
+	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -158,13 +158,13 @@ func TestWhatIsOverIsNotCounted(t *testing.T) {
 	r.Ends[0].State, r.Ends[1].State = tcp.Established, tcp.Established
 	kept := func() int { return s.frame.Load().states[tcp.Established][tcp.Client] }
 	for range 3 {
-		s.Refresh(&report.Snapshot{Time: 1, Records: []*tracker.Record{r}})
+		s.Refresh(&record.Snapshot{Time: 1, Records: []*tracker.Record{r}})
 	}
 	if kept() != 1 {
 		t.Errorf("%d clients are in ESTABLISHED, want 1", kept())
 	}
 	s.Event(&tracker.Event{Kind: tracker.EventConnection, Conn: 1, Record: r})
-	s.Refresh(&report.Snapshot{Time: 2, Records: []*tracker.Record{r}})
+	s.Refresh(&record.Snapshot{Time: 2, Records: []*tracker.Record{r}})
 	if kept() != 0 {
 		t.Errorf("%d clients are in ESTABLISHED after the end, want 0", kept())
 	}
@@ -321,7 +321,7 @@ func (r reader) next(name string, into any) {
 	r.t.Fatalf("no event %q: %v", name, r.Err())
 }
 
-type table struct {
+type drawnTable struct {
 	Time, Totals, States string
 	Titles               []string
 	Rows                 [][]string
@@ -339,12 +339,12 @@ func TestEvents(t *testing.T) {
 	if len(points) < 3 || points[len(points)-1].States["CLOSED"]+points[len(points)-1].States["TIME_WAIT"] != 2 {
 		t.Errorf("the points are %v", points)
 	}
-	var now table
+	var now drawnTable
 	events.next("table", &now)
 	if now.All != 1 || len(now.Rows) != 1 || now.Titles[1] != "Client Address" || !strings.HasPrefix(now.Rows[0][1], "10.9.0.1:") {
 		t.Errorf("the table is %+v", now)
 	}
-	rows := &report.Snapshot{Time: tcp.Time(time.Hour) + s.frame.Load().snapshot.Time}
+	rows := &record.Snapshot{Time: tcp.Time(time.Hour) + s.frame.Load().snapshot.Time}
 	for i := range shownRows + 7 {
 		r := &tracker.Record{Conn: i + 1, Anomalies: []anomaly.Anomaly{{Kind: "<script>\x1b"}}}
 		rows.Records = append(rows.Records, r)
@@ -372,14 +372,14 @@ func TestStuckClientHoldsNobodyUp(t *testing.T) {
 	t.Cleanup(func() { stuck.Close() })
 	io.WriteString(stuck, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	events := follow(t, web.URL)
-	big := &report.Snapshot{}
+	big := &record.Snapshot{}
 	for i := range shownRows {
 		big.Records = append(big.Records, &tracker.Record{Conn: i + 1})
 	}
 	for i := range 2000 {
-		s.Refresh(&report.Snapshot{Time: tcp.Time(i + 1), Records: big.Records})
+		s.Refresh(&record.Snapshot{Time: tcp.Time(i + 1), Records: big.Records})
 	}
-	var now table
+	var now drawnTable
 	for now.Time != "1970-01-01T00:00:00.000002Z" { // that of the last
 		events.next("table", &now)
 	}
@@ -399,7 +399,7 @@ func TestTooManyClients(t *testing.T) {
 func TestHistoryIsBounded(t *testing.T) {
 	s := server(t, Options{})
 	for i := range 5 * keptPoints {
-		s.Refresh(&report.Snapshot{Time: tcp.Time(i+1) * 1e6})
+		s.Refresh(&record.Snapshot{Time: tcp.Time(i+1) * 1e6})
 		if n := len(s.frame.Load().points); n > 2*keptPoints {
 			t.Fatalf("%d points are kept", n)
 		}
@@ -419,7 +419,7 @@ func TestShutdownEndsWhatIsOpen(t *testing.T) {
 	ended := make(chan error)
 	go func() { ended <- s.Serve(l) }()
 	events := follow(t, "http://"+l.Addr().String())
-	var now table
+	var now drawnTable
 	events.next("table", &now)
 	if err := s.Shutdown(context.Background()); err != nil {
 		t.Error(err)
@@ -429,7 +429,7 @@ func TestShutdownEndsWhatIsOpen(t *testing.T) {
 	}
 	for events.Scan() { // ends
 	}
-	s.Refresh(&report.Snapshot{Time: 1})
+	s.Refresh(&record.Snapshot{Time: 1})
 }
 
 // BenchmarkEvent is what a Server costs the tracker, by event.

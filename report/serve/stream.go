@@ -8,7 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/table"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -21,7 +22,7 @@ const (
 
 // A frame is what is shown of one Snapshot.
 type frame struct {
-	snapshot *report.Snapshot
+	snapshot *record.Snapshot
 	states   [16][2]int // ends of the connections that are kept, by state
 	points   []point    // the newest, up to this frame
 	outdated chan struct{}
@@ -38,7 +39,7 @@ type point struct {
 
 // newFrame returns the frame of a Snapshot, in which the connections that are
 // over are not kept any more, and which follows the points before it.
-func newFrame(s *report.Snapshot, over map[int]bool, before []point) *frame {
+func newFrame(s *record.Snapshot, over map[int]bool, before []point) *frame {
 	f := &frame{snapshot: s, outdated: make(chan struct{})}
 	for _, r := range s.Records {
 		if !over[r.Conn] {
@@ -68,11 +69,11 @@ func newFrame(s *report.Snapshot, over map[int]bool, before []point) *frame {
 func (s *Server) tableOf(f *frame) []byte {
 	f.once.Do(func() {
 		o := s.opts.Report
-		l, err := report.NewList(report.BothEnds, f.snapshot, o, "")
+		l, err := table.NewList(table.BothEnds, f.snapshot, o, "")
 		if err != nil {
 			panic("serve: " + err.Error()) // New has tried it
 		}
-		totals, states := report.StatusLines(f.snapshot, o)
+		totals, states := table.StatusLines(f.snapshot, o)
 		t := struct {
 			Time   string     `json:"time"`
 			Totals string     `json:"totals"`

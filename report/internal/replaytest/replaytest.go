@@ -7,7 +7,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
-	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -15,13 +15,13 @@ import (
 // A Display is what a capture is played to.
 type Display interface {
 	Event(*tracker.Event)
-	Refresh(*report.Snapshot)
+	Refresh(*record.Snapshot)
 }
 
 // File plays a capture to the display: refreshed once in every interval of the
 // capture's time, and after its end. take, unless nil, is given every segment
 // before the tracker is, and after of every refresh is called, unless nil.
-func File(path string, interval time.Duration, d Display, take func(*tcp.Segment), after func(*report.Snapshot)) error {
+func File(path string, interval time.Duration, d Display, take func(*tcp.Segment), after func(*record.Snapshot)) error {
 	w, err := watch.Files([]string{path}, capture.Options{}, tracker.Config{Segments: true})
 	if err != nil {
 		return err
@@ -44,7 +44,7 @@ func File(path string, interval time.Duration, d Display, take func(*tcp.Segment
 		Tick: func(last bool) error {
 			sum := w.Summary()
 			st := &sum.Capture
-			s := &report.Snapshot{Time: w.Now(), Records: over, Summary: report.Summary{
+			s := &record.Snapshot{Time: w.Now(), Records: over, Summary: record.Summary{
 				Packets: uint64(st.Packets), TCPPackets: uint64(st.Segments), Bytes: uint64(st.Bytes),
 				First: st.First, Last: st.Last, Dropped: uint64(st.Dropped), Undecodable: uint64(st.Undecodable), Evicted: sum.Tracker.Evicted,
 			}}

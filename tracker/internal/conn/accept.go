@@ -86,7 +86,7 @@ func (c *Conn) accept(s *tcp.Segment, from tcp.Endpoint, r *Reading, now tcp.Tim
 	for _, row := range gateRows {
 		if v := row.ask(&q); v.Is != Accepted {
 			v.Why = row.why
-			v.held = v.Is == Unknown && q.holds(row.why)
+			v.held = !v.Unsent && q.holds(row.why)
 			return v
 		}
 	}
@@ -123,9 +123,7 @@ func (q *question) timestamp() Verdict {
 	if s.PureAck() && s.Seq == y.Acked {
 		return Verdict{Is: Unknown} // Linux lets a late copy of an ACK pass
 	}
-	// What the receiver echoed left the sender after this. If it goes further
-	// than all that the sender sent by then, it is not the sender's.
-	return Verdict{Is: Refused, Unsent: x.Nxt.Before(s.End())}
+	return Verdict{Is: Refused}
 }
 
 // sequence refuses what lies beyond all that the receiver ever offered (RFC 9293

@@ -3,9 +3,10 @@ package conn
 import "github.com/tcpwatch/tcpwatch/tracker/tcp"
 
 // A FIN whose numbers no captured segment explains is held: it acknowledges what
-// its receiver was not seen to send, or lies beyond what that offers. Either it is
-// forged, or the capture misses something. What either end sends next tells, and
-// until then it has moved nobody.
+// its receiver was not seen to send, lies beyond what that offers, or ends what its
+// sender sent with a stamp that is older than what came before. Either it is
+// forged, or it is late, or the capture misses something. What either end sends
+// next tells, and until then it has moved nobody.
 
 // A heldFIN is one that waits.
 type heldFIN struct {
@@ -27,6 +28,8 @@ func (q *question) holds(why tcp.Skip) bool {
 		return y.Nxt.Add(1).Before(s.Ack) && Synchronized(y.Assumed) && y.Assumed != tcp.FinWait2.Set()
 	case tcp.OutsideWindow:
 		return true
+	case tcp.OldTimestamp:
+		return x.Nxt.Before(s.End())
 	}
 	return false
 }
@@ -59,7 +62,11 @@ func (t *Machine) settleHeld(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Readi
 			c.Bits &^= holding
 		}
 		if is == Accepted {
-			t.take(c, &fin, e, c.Read(&fin, e), Verdict{})
+			v := Verdict{}
+			if why == tcp.OldTimestamp && from == e {
+				v.Is = Refused // it was sent, and not received
+			}
+			t.take(c, &fin, e, c.Read(&fin, e), v)
 			continue
 		}
 		t.scene.Verdict = Verdict{Is: Refused, Why: why, Unsent: true, By: s.Packet}
@@ -71,19 +78,25 @@ func (t *Machine) settleHeld(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Readi
 // heldIs decides of a FIN of the end e, by what follows it.
 func (c *Conn) heldIs(h *heldFIN, e tcp.Endpoint, s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) Outcome {
 	fin := &h.segment
-	if r.Foreign || r.Stale || r.Keepalive || s.Flags&tcp.RST != 0 {
+	if r.Foreign || r.Stale && s.Flags&tcp.FIN == 0 || r.Keepalive || s.Flags&tcp.RST != 0 {
 		return Unknown
 	}
 	if from == e {
-		// It goes on below the FIN with octets of its own: that one it did not send.
-		if r.Fresh > 0 && s.Seq.Before(fin.End()) && now.Sub(h.at) > CaptureSkew {
+		if h.why == tcp.OldTimestamp && s.Flags&tcp.FIN != 0 && s.End() == fin.End() {
+			return Accepted // it is sent again
+		}
+		// Where the FIN is, or was passed, it has octets: that FIN it did not send.
+		last := fin.End() - 1
+		if r.Fresh > 0 && (last.In(s.Seq, s.Seq.Add(s.Data)) || s.Seq.AtMost(last) && now.Sub(h.at) > CaptureSkew) {
 			return Refused
 		}
 		return Unknown
 	}
 	switch {
-	case s.Flags&tcp.ACK != 0 && fin.End().AtMost(s.Ack):
+	case s.Flags&tcp.ACK != 0 && s.Ack == fin.End():
 		return Accepted
+	case s.Flags&tcp.ACK != 0 && fin.End().Before(s.Ack):
+		return Refused // what is there was data
 	case h.why != tcp.AckOfUnsent:
 		return Unknown
 	case fin.Ack.AtMost(s.Seq):

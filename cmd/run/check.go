@@ -1,0 +1,296 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/cmd/watch"
+	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/check"
+	"github.com/tcpwatch/tcpwatch/report/html"
+	"github.com/tcpwatch/tcpwatch/report/ladder"
+	"github.com/tcpwatch/tcpwatch/report/policy"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// A Check judges every file for itself, as many at a time as there are cores, each
+// worker with rules of its own. What they find is printed in the order of the
+// files.
+type Check struct {
+	Reading
+	Policy   string // a file; "": none
+	Rules    []policy.Flag
+	Baseline *policy.Baseline // nil: none
+	Update   bool             // the Baseline is written anew
+	Judging  policy.Options
+	Chosen   record.Selection
+
+	// Where returns a further condition of connections, or nil. Each worker asks
+	// for one of its own.
+	Where func() (func(*tracker.Record) bool, error)
+
+	Output string // format
+	Out    io.Writer
+	Shown  check.Options
+	Page   record.Options // of the format html
+
+	workers int
+	bar     *sharedBar
+	printer check.Printer
+	spool   *watch.Spool
+	drawn   bool   // the ladder of the first failure
+	asked   []bool // by rule: it was about some connection
+	outcome Outcome
+	told    bool // that it was interrupted
+}
+
+// An Outcome is what a Check comes to, the worst of its files.
+type Outcome uint8
+
+const (
+	Held     Outcome = iota // no rule is broken
+	Violated                // a rule is broken
+	Unread                  // a file could not be read
+)
+
+// A judged is what came of one file.
+type judged struct {
+	*check.Capture
+	sum   watch.Summary
+	shape func()
+	fault error // of the rules: the run ends
+}
+
+// Run checks the files.
+func (k *Check) Run(ctx context.Context) (Outcome, error) {
+	k.workers = min(runtime.GOMAXPROCS(0), len(k.Files))
+	rules, err := policy.New(k.Policy, k.Rules, k.Baseline)
+	if err != nil {
+		return Held, err
+	}
+	k.Shown.Rules = rules.Rules()
+	if k.printer, err = k.newPrinter(); err != nil {
+		return Held, err
+	}
+	if k.spool, err = watch.NewSpool(k.Files, &k.Capture); err != nil {
+		return Held, err
+	}
+	defer k.spool.Close()
+	k.drawn, k.asked = k.Output != "text", make([]bool, len(k.Shown.Rules))
+	k.bar = newSharedBar(k.Bar, k.Files)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	if err := k.each(ctx); err != nil {
+		return Held, err
+	}
+	if ctx.Err() != nil || k.told {
+		if !k.told {
+			k.warn(watch.Summary{Interrupted: true})
+		}
+		return Held, k.printer.Close()
+	}
+	return k.outcome, k.finish(ctx)
+}
+
+// each judges every file, and prints what came of it.
+func (k *Check) each(ctx context.Context) error {
+	defer k.bar.done()
+	for r := range watch.Ordered(ctx, k.Files, k.workers, k.worker) {
+		if r.fault != nil {
+			return r.fault
+		}
+		if k.say(r); k.told {
+			return nil
+		}
+		if err := k.print(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// say says what is to be known of the reading of a file.
+func (k *Check) say(r *judged) {
+	if r.Err != nil {
+		fmt.Fprintf(k.Stderr, "tcpwatch: %v\n", r.Err)
+		TellHint(k.Stderr, r.Err)
+		k.outcome = Unread
+	}
+	k.warn(r.sum)
+	gaveUp(k.Stderr, r.sum.Tracker.Evicted, k.BoundBy)
+	k.told = r.sum.Interrupted
+	if k.Judging.Strict && r.sum.Capture.Truncated && !k.told {
+		fmt.Fprintf(k.Stderr, "tcpwatch: %s: the capture is cut off (--strict)\n", text.Escape(r.Path))
+		k.outcome = Unread
+	}
+}
+
+// print prints what was found in a file.
+func (k *Check) print(ctx context.Context, r *judged) (err error) {
+	for i, yes := range r.Asked {
+		k.asked[i] = k.asked[i] || yes
+	}
+	if r.Verdict() == check.Failed {
+		k.outcome = max(k.outcome, Violated)
+	}
+	if !k.drawn {
+		if k.drawn, err = k.drawFailure(ctx, r.Capture); err != nil {
+			return err
+		}
+	}
+	if r.shape != nil {
+		r.shape()
+	}
+	return k.printer.Capture(r.Capture)
+}
+
+// finish ends a run that has judged all files.
+func (k *Check) finish(ctx context.Context) error {
+	for i, r := range k.Shown.Rules {
+		if r.File != "" && !k.asked[i] {
+			fmt.Fprintf(k.Stderr, "tcpwatch: %s:%d: rule %q was about no connection\n", text.Escape(r.File), r.Line, text.Escape(r.Name))
+		}
+	}
+	if err := k.printer.Close(); err != nil {
+		return err
+	}
+	if page, is := k.printer.(*html.Failures); is && k.outcome != Unread {
+		if err := k.page(ctx, page); err != nil {
+			return err
+		}
+	}
+	if k.Baseline != nil {
+		return k.Baseline.Write()
+	}
+	return nil
+}
+
+// newPrinter returns what prints the findings.
+func (k *Check) newPrinter() (check.Printer, error) {
+	if k.Output != "html" {
+		return check.New(k.Output, k.Out, k.Shown)
+	}
+	if len(k.Files) != 1 || k.Files[0] == "-" {
+		return nil, WithHint(errors.New("-o html shows one capture, a file"), "tcpwatch check -o html FILE > report.html")
+	}
+	return &html.Failures{Rules: k.Shown.Rules}, nil
+}
+
+// page writes the page of a capture, for which it is read once more.
+func (k *Check) page(ctx context.Context, failures *html.Failures) error {
+	p, err := report.New("html", k.Out, k.Page)
+	if err != nil {
+		return err
+	}
+	r := Replay{Reading: k.Reading, Printer: p, Ladders: true, Before: func() error {
+		failures.Tell(p)
+		return nil
+	}}
+	r.Stderr, r.Bar = io.Discard, nil
+	return r.Run(ctx)
+}
+
+// worker returns what judges one file after the other, with rules of its own.
+func (k *Check) worker() func(ctx context.Context, path string) *judged {
+	rules, err := policy.New(k.Policy, k.Rules, k.Baseline)
+	var where func(*tracker.Record) bool
+	if err == nil {
+		where, err = k.Where()
+	}
+	return func(ctx context.Context, path string) *judged {
+		if err != nil {
+			return &judged{fault: err} // the policy has changed in the meantime
+		}
+		return k.judge(ctx, path, rules, where)
+	}
+}
+
+// judge judges one file.
+func (k *Check) judge(ctx context.Context, path string, rules *policy.Policy, where func(*tracker.Record) bool) *judged {
+	j := rules.Judge(path, k.Judging)
+	take := func(e *tracker.Event) error {
+		switch {
+		case e.Kind == tracker.EventConnection && k.Chosen.Has(e.Record) && (where == nil || where(e.Record)):
+			j.Connection(e.Record)
+		case e.Kind == tracker.EventAnomaly && e.Conn == 0 && k.Chosen.HasAnomaly(e.Anomaly):
+			j.Anomaly(e.Anomaly)
+		}
+		return nil
+	}
+	out := new(judged)
+	var err error
+	out.sum, err = k.read(ctx, path, j, take)
+	out.Capture, out.fault = j.Close()
+	out.Packets, out.Err = uint64(out.sum.Capture.Packets), err
+	if err != nil {
+		out.Findings, out.sum = nil, watch.Summary{Capture: capture.Stats{Truncated: out.sum.Capture.Truncated}}
+	}
+	if k.Baseline != nil && k.Update && err == nil {
+		out.shape = func() { k.Baseline.Set(j) }
+	}
+	return out
+}
+
+// read takes a file through tcpwatch. The connections that may be kept are shared
+// by the workers.
+func (k *Check) read(ctx context.Context, path string, j *policy.Judge, take func(*tracker.Event) error) (watch.Summary, error) {
+	c := k.Tracker
+	if n := c.MaxConns; n > 0 {
+		c.MaxConns = max(n/k.workers, 1)
+	}
+	w, err := watch.Files([]string{path}, k.Capture, c)
+	if err != nil {
+		return watch.Summary{}, err
+	}
+	defer w.Close()
+	bar := k.bar.part()
+	sum, err := w.Run(ctx, watch.Sink{Event: take, Progress: bar.at, Tick: func(bool) error {
+		j.Truncated = w.Summary().Capture.Truncated
+		return nil
+	}})
+	bar.at(sum.Capture.Read, sum.Capture.Size)
+	return sum, err
+}
+
+// drawFailure draws the ladder around the first failure of the capture, if it is
+// of a connection.
+func (k *Check) drawFailure(ctx context.Context, c *check.Capture) (drawn bool, err error) {
+	i := slices.IndexFunc(c.Findings, func(f check.Finding) bool { return f.Verdict == check.Failed && f.Conn > 0 })
+	if i < 0 {
+		return false, nil
+	}
+	found := &c.Findings[i]
+	r := k.Reading
+	r.Files, r.Stderr, r.Bar = []string{c.Path}, io.Discard, nil
+	var known *tracker.Record
+	if err := k.spool.Rewind(); err != nil {
+		return true, err
+	}
+	_, err = r.Connections(ctx, func(lent *tracker.Record) {
+		if lent.Conn == found.Conn {
+			known = lent.Clone()
+		}
+	})
+	if err != nil || known == nil {
+		return true, err
+	}
+	if err := k.spool.Rewind(); err != nil {
+		return true, err
+	}
+	var drawing strings.Builder
+	ladders := ladder.New(&drawing, []*tracker.Record{known}, ladder.Options{Width: k.Shown.Width, Color: k.Shown.Color, Around: found.Packets})
+	if _, err := r.draw(ctx, ladders); err != nil {
+		return true, err
+	}
+	err = ladders.Close()
+	c.Ladder = drawing.String()
+	return true, err
+}

@@ -1,0 +1,258 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/cmd/watch"
+	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// A Live shows what is captured while it goes on. It is made by NewLive; what is
+// not said there is set before Run.
+type Live struct {
+	Capture  capture.LiveOptions  // its Notice is set by Run
+	Save     capture.WriteOptions // where packets are kept; without a Path: nowhere
+	Tracker  tracker.Config
+	BoundBy  string        // the flag that bounds how many connections are kept
+	Buffer   string        // the size of the kernel's buffer, as it was asked for
+	User     string        // who root becomes once the capture is open
+	Listen   string        // the address at which a page is served; "": none is
+	Token    string        // that who asks for it has to know; "": nobody has
+	Interval time.Duration // between two looks at how things stand
+	Duration time.Duration // after which the run ends; 0: when it is told to
+	Quiet    bool          // without notices
+	Stderr   io.Writer
+
+	watch   *watch.Watch
+	printer record.Printer // of a stream, or of the summary at the end
+	options record.Options // of what is shown
+
+	screen   bool // fills the terminal
+	displays []display
+	over     []*tracker.Record // since the last Snapshot
+	later    []string          // notices that wait until the screen is given back
+}
+
+// NewLive returns a Live that shows the format on out. With tty, which says that
+// out is a terminal that can be filled, a table fills it. Errors are those of
+// report.New.
+func NewLive(format string, o record.Options, out io.Writer, tty bool) (l *Live, err error) {
+	// Events of a selection would have to wait until it is known that their
+	// connection is selected, which may be never.
+	if format == "jsonl" {
+		o.Events = len(o.Filter.States) == 0 && len(o.Filter.Kinds) == 0
+	}
+	l = &Live{options: o}
+	if report.Refreshed(format) {
+		t, err := report.NewTables(format, out, o)
+		if err != nil {
+			return nil, err
+		}
+		if l.screen = tty && format == "table"; !l.screen {
+			l.displays = append(l.displays, &printed{t})
+		}
+		format, o.Sort = "summary", ""
+	}
+	l.printer, err = report.New(format, out, o)
+	return l, err
+}
+
+// Run captures until ctx, or the capture, is ended.
+func (l *Live) Run(ctx context.Context) (err error) {
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
+	defer l.close() // in any case, a panic's too: the terminal may be full screen
+	l.Capture.Notice = l.notice
+	c := l.Tracker
+	c.Segments = l.screen
+	c.Cut = len(l.Capture.Interfaces) > 0 // by the length of the snapshots
+	if l.watch, err = watch.Live(l.Capture, c); err != nil {
+		return l.openError(err)
+	}
+	defer func() { err = errors.Join(err, l.watch.Close()) }()
+	if err := l.listen(); err != nil {
+		return err
+	}
+	if err := dropPrivileges(l.User); errors.Is(err, errKeepsRights) {
+		l.notice(err.Error())
+	} else if err != nil {
+		return err
+	}
+	if l.Save.Path != "" {
+		file, err := capture.CreateWriter(l.Save)
+		if err != nil {
+			return l.writeError(err)
+		}
+		l.watch.Save(file)
+	}
+	if l.screen {
+		d, err := openScreen(ctx, l.options, quit)
+		if err != nil {
+			return err
+		}
+		l.displays = append(l.displays, d)
+	}
+	if l.Duration > 0 {
+		var ended context.CancelFunc
+		ctx, ended = context.WithTimeout(ctx, l.Duration)
+		defer ended()
+	}
+	sum, err := l.watch.Run(ctx, l.sink())
+	if err != nil {
+		return err
+	}
+	for _, text := range sum.Capture.Warnings {
+		fmt.Fprintf(l.Stderr, "tcpwatch: %s\n", text)
+	}
+	gaveUp(l.Stderr, sum.Tracker.Evicted, l.BoundBy)
+	return l.printer.Close(summaryOf(sum))
+}
+
+// openError adds to an error of opening the capture what can be done about it.
+func (l *Live) openError(err error) error {
+	switch {
+	case errors.Is(err, capture.ErrNotPermitted):
+		self, e := os.Executable()
+		if e != nil {
+			self = "tcpwatch"
+		}
+		return WithHint(fmt.Errorf("%s: %w: that takes CAP_NET_RAW", strings.Join(l.Capture.Interfaces, ", "), err),
+			fmt.Sprintf("sudo setcap cap_net_raw=ep %s, once; or sudo %s", self, strings.Join(os.Args, " ")))
+	case errors.Is(err, capture.ErrNoInterface):
+		return WithHint(err, "tcpwatch interfaces lists them")
+	}
+	return err
+}
+
+// writeError adds to an error of making a file what can be done about it.
+func (l *Live) writeError(err error) error {
+	err = fmt.Errorf("-w: %w", err)
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	const dir = "/var/lib/tcpwatch"
+	me := currentUser()
+	return WithHint(fmt.Errorf("%w, to the user %s, as whom tcpwatch captures", err, me),
+		fmt.Sprintf("sudo install -d -o %s %s, and -w %s; or --user and the name of who may write there", me, dir, filepath.Join(dir, filepath.Base(l.Save.Path))))
+}
+
+// sink returns who is told: the printer, and every display.
+func (l *Live) sink() watch.Sink {
+	s := watch.Sink{
+		Event:   l.event,
+		Segment: l.take,
+		Tick:    l.refresh,
+		Idle:    l.printer.Flush,
+		Lost: func(packets int64) {
+			l.notice(fmt.Sprintf("%d packets were lost so far for want of room: -f, a smaller -s, or a larger -B than %s helps", packets, l.Buffer))
+		},
+	}
+	if len(l.displays) > 0 {
+		s.Interval = l.Interval
+	}
+	return s
+}
+
+// event takes what the tracker tells.
+func (l *Live) event(e *tracker.Event) error {
+	err := l.printer.Event(e)
+	for _, d := range l.displays {
+		d.Event(e)
+	}
+	if e.Kind == tracker.EventConnection && len(l.displays) > 0 {
+		l.over = append(l.over, e.Record.Clone())
+	}
+	return err
+}
+
+// take takes a segment before the tracker does.
+func (l *Live) take(s *tcp.Segment) {
+	for _, d := range l.displays {
+		d.Take(s)
+	}
+}
+
+// refresh has the displays show how things stand, and closes them after the last
+// time.
+func (l *Live) refresh(last bool) error {
+	if len(l.displays) == 0 {
+		return nil
+	}
+	err := l.show()
+	if last {
+		err = errors.Join(err, l.close())
+	}
+	return err
+}
+
+// show has the displays show how things stand.
+func (l *Live) show() error {
+	s := &record.Snapshot{Time: l.watch.Now(), Records: l.over, Summary: summaryOf(l.watch.Summary())}
+	if s.Time == 0 {
+		s.Time = tcp.Time(time.Now().UnixNano()) // no packet has told the time yet
+	}
+	l.over = nil
+	l.watch.Each(func(r *tracker.Record) { s.Records = append(s.Records, r.Clone()) })
+	for _, d := range l.displays {
+		if err := d.Refresh(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close closes the displays, and tells what had to wait for that.
+func (l *Live) close() error {
+	var errs []error
+	for _, d := range l.displays {
+		errs = append(errs, d.Close())
+	}
+	l.displays, l.screen = nil, false
+	for _, text := range l.later {
+		l.notice(text)
+	}
+	l.later = nil
+	return errors.Join(errs...)
+}
+
+// listen begins to serve what is seen over HTTP, if that was asked for.
+func (l *Live) listen() error {
+	if l.Listen == "" {
+		if l.Token != "" {
+			return errors.New("--token needs --listen")
+		}
+		return nil
+	}
+	p, warning, err := servePage(l.Listen, l.Token, l.options)
+	if err != nil {
+		return err
+	}
+	if warning != "" {
+		l.notice(warning)
+	}
+	l.displays = append(l.displays, p)
+	return nil
+}
+
+// notice tells what the user may want to know while the run goes on.
+func (l *Live) notice(text string) {
+	switch {
+	case l.Quiet:
+	case l.screen:
+		l.later = append(l.later, text)
+	default:
+		fmt.Fprintf(l.Stderr, "tcpwatch: %s\n", text)
+	}
+}

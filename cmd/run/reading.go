@@ -1,0 +1,107 @@
+// Package run does what the commands are asked for, once their flags are read:
+// it takes captures through package watch, and has package report print what
+// comes of them.
+//
+//	reading.go  captures are read, once or twice
+//	replay.go   every connection is printed
+//	explain.go  connections are drawn segment by segment
+//	check.go    captures are judged by rules, several at a time
+//	live.go     what is captured is shown while it goes on
+//
+// What a user is told beside the output goes to standard error, prefixed
+// "tcpwatch: ", one line a matter.
+package run
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/cmd/watch"
+	"github.com/tcpwatch/tcpwatch/report/ladder"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// A Reading is how captures are read.
+type Reading struct {
+	Files   []string // "-" is standard input
+	Capture capture.Options
+	Tracker tracker.Config
+	BoundBy string    // the flag that bounds how many connections are kept
+	Stderr  io.Writer // what is not output
+	Bar     io.Writer // the terminal on which a progress bar is drawn; nil: none
+}
+
+// pass takes the captures through tcpwatch once. What was interrupted before the
+// first of them could be opened has read nothing.
+func (r *Reading) pass(ctx context.Context, s watch.Sink) (watch.Summary, error) {
+	c := r.Tracker
+	c.Segments = s.Segment != nil
+	w, err := watch.Files(r.Files, r.Capture, c)
+	if err != nil && ctx.Err() != nil {
+		return watch.Summary{Interrupted: true}, nil // a pipe that delivered nothing is not to blame
+	}
+	if err != nil {
+		return watch.Summary{}, err
+	}
+	defer w.Close()
+	bar := newProgress(r.Bar, "replaying")
+	defer bar.done()
+	s.Progress = bar.at
+	return w.Run(ctx, s)
+}
+
+// Connections takes the captures through tcpwatch, and calls f with the record of
+// every connection, which is lent for the call.
+func (r *Reading) Connections(ctx context.Context, f func(*tracker.Record)) (watch.Summary, error) {
+	return r.pass(ctx, watch.Sink{Apart: true, Event: func(e *tracker.Event) error {
+		if e.Kind == tracker.EventConnection {
+			f(e.Record)
+		}
+		return nil
+	}})
+}
+
+// draw takes the captures through tcpwatch once more, for ladders.
+func (r *Reading) draw(ctx context.Context, l *ladder.Printer) (watch.Summary, error) {
+	return r.pass(ctx, watch.Sink{Apart: true, Segment: l.Take, Event: func(e *tracker.Event) error {
+		l.Event(e)
+		return nil
+	}})
+}
+
+// warn says what was not read, or is not there to be read.
+func (r *Reading) warn(sum watch.Summary) {
+	if sum.Interrupted {
+		fmt.Fprintln(r.Stderr, "tcpwatch: interrupted: the rest was not read")
+	} else if until := r.Capture.Until; until.Packet > sum.Capture.Packets {
+		fmt.Fprintf(r.Stderr, "tcpwatch: --at #%d: the capture ends with frame %d\n", until.Packet, sum.Capture.Packets)
+	}
+	for _, w := range sum.Capture.Warnings {
+		fmt.Fprintf(r.Stderr, "tcpwatch: %s\n", w)
+	}
+}
+
+// gaveUp says how many connections were given up, and what keeps them.
+func gaveUp(stderr io.Writer, evicted uint64, boundBy string) {
+	what := "connections were"
+	if evicted == 1 {
+		what = "connection was"
+	}
+	if evicted > 0 {
+		fmt.Fprintf(stderr, "tcpwatch: %d %s given up for want of room, and told of as far as seen; a larger %s keeps more\n", evicted, what, boundBy)
+	}
+}
+
+// summaryOf is what reports tell of a run.
+func summaryOf(s watch.Summary) record.Summary {
+	c := &s.Capture
+	return record.Summary{
+		Packets: uint64(c.Packets), TCPPackets: uint64(c.Segments), Bytes: uint64(c.Bytes),
+		Filtered: uint64(c.Filtered), Later: uint64(c.Later),
+		First: c.First, Last: c.Last, Now: c.Until,
+		Truncated: c.Truncated, Dropped: uint64(c.Dropped), Undecodable: uint64(c.Undecodable), Evicted: s.Tracker.Evicted,
+	}
+}

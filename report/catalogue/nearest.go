@@ -1,0 +1,58 @@
+package catalogue
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+)
+
+// Nearest returns the names of the three kinds that are most like the given one.
+func Nearest(name string) []string {
+	var names []string
+	for _, k := range anomaly.Kinds() {
+		names = append(names, k.Name)
+	}
+	return nearest(name, names)
+}
+
+// nearest returns the three names that are most like the given one: those that
+// contain it, or share words with it, before those that need few changes.
+func nearest(name string, names []string) []string {
+	fold := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+	likeness := func(other string) int {
+		n := distance(fold, other)
+		for _, word := range strings.Split(fold, "-") {
+			if len(word) > 2 && strings.Contains(other, word) {
+				n -= len(word)
+			}
+		}
+		return n
+	}
+	sorted := slices.Clone(names)
+	slices.SortStableFunc(sorted, func(a, b string) int { return cmp.Compare(likeness(a), likeness(b)) })
+	return sorted[:min(3, len(sorted))]
+}
+
+// distance is how many characters must be put in, taken out or changed to make
+// a of b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,5 @@
+package html
+
+const MostRows = mostRows
+
+var Style, Script, PolicyHash = style, script, policyHash

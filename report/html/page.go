@@ -1,0 +1,278 @@
+// Package html prints the format html: one page that needs nothing else,
+// neither a network nor a file beside it. What does not change while it is read (the anomalies, the
+// states over time, TIME_WAIT, the transition diagram) is written here; the
+// table, the timelines and the ladders are drawn by script.js from the data that
+// the page carries.
+//
+//	page.go     the page
+//	rows.go     its data: a connection, with the history of both ends
+//	pictures.go the states over time, and how often each arrow was taken
+//
+// The data of ladders is that of ladder.Page. They need the segments, which a
+// Printer does not get. Whoever can read the capture again asks LaddersOf, after
+// the tracker is closed and before Close, and plays it once more; without that
+// the page says that it has no ladders.
+//
+// A page stays small enough to be sent: what is left out is said in it.
+package html
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"slices"
+
+	"github.com/tcpwatch/tcpwatch/report/ladder"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/table"
+	"github.com/tcpwatch/tcpwatch/report/text"
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+const (
+	mostRows     = 100_000 // connections that are listed
+	mostOfKind   = 100     // sentences of one kind
+	mostSegments = 10_000  // segments that are drawn, of all ladders
+	mostOfLadder = 2_000   // and of one, before what tells nothing is folded
+)
+
+//go:embed page.html
+var pageTemplate string
+
+//go:embed style.css
+var style string
+
+//go:embed script.js
+var script string
+
+var filled = template.Must(template.New("page").Funcs(template.FuncMap{
+	"thousands": func(n int) string { return text.Thousands(uint64(n)) },
+}).Parse(pageTemplate))
+
+// A Failure is a rule of a check that a capture breaks.
+type Failure struct {
+	Rule   string // as it was given
+	Text   string // what broke it
+	Conn   int    // 0: no one connection
+	Packet int    // 0: no one frame
+}
+
+// Fail puts the failures of a check at the head of a page; without any it says
+// that all rules hold. Of other formats it does nothing. It is called before
+// Close.
+func Fail(p record.Printer, failures []Failure) {
+	if h := pageOf(p); h != nil {
+		h.judged, h.failures = true, slices.Clone(failures)
+		for i := range h.failures {
+			f := &h.failures[i]
+			f.Rule, f.Text = text.Escape(f.Rule), text.Escape(f.Text)
+		}
+	}
+}
+
+// LaddersOf returns what draws the ladders of the page, or nil where the format
+// draws none. They are given the segments and the events of the same tracking
+// once more; Close of the Printer closes them.
+func LaddersOf(p record.Printer) *ladder.Printer {
+	h := pageOf(p)
+	if h == nil {
+		return nil
+	}
+	if h.ladders == nil {
+		h.ladders = ladder.New(nil, h.wanted(), ladder.Options{Absolute: h.opts.Absolute, All: h.opts.All, Whole: mostOfLadder})
+	}
+	return h.ladders
+}
+
+// pageOf returns the page that p prints, or nil.
+func pageOf(p record.Printer) *page {
+	h, _ := record.FormatOf(p).(*page)
+	return h
+}
+
+// page prints the page.
+type page struct {
+	table.Connections
+	out      *bufio.Writer
+	opts     *record.Options
+	names    names
+	history  map[int][2]string // by connection, encoded
+	changes  []stateChange
+	arrows   arrowCounts
+	ladders  *ladder.Printer
+	judged   bool
+	failures []Failure
+}
+
+// New makes the format html.
+func New(out *bufio.Writer, o *record.Options, by record.Order) record.Format {
+	return &page{out: out, opts: o, Connections: table.Connections{By: by}, history: make(map[int][2]string), arrows: make(arrowCounts)}
+}
+
+func (h *page) Connection(r *tracker.Record) error {
+	h.Connections.Connection(r)
+	if len(h.Rows) <= mostRows {
+		h.history[r.Conn] = [2]string{h.encodeHistory(r, tcp.Client), h.encodeHistory(r, tcp.Server)}
+	}
+	for e := range r.Ends {
+		h.changes = appendChanges(h.changes, r.Ends[e].History)
+		h.arrows.count(r.Ends[e].History)
+	}
+	return nil
+}
+
+// wanted returns the connections that get a ladder, as many as there is room
+// for: the worst first, then the first.
+func (h *page) wanted() []*tracker.Record {
+	var list []*tracker.Record
+	for _, row := range h.Rows {
+		list = append(list, row.Record)
+	}
+	worst := func(r *tracker.Record) (n int) {
+		for i := range r.Anomalies {
+			n = max(n, 1+int(r.Anomalies[i].Severity))
+		}
+		return n
+	}
+	slices.SortFunc(list, func(a, b *tracker.Record) int {
+		return cmp.Or(worst(b)-worst(a), a.Conn-b.Conn)
+	})
+	room := uint64(mostSegments)
+	for i, r := range list {
+		n := min(r.Ends[tcp.Client].Packets+r.Ends[tcp.Server].Packets, mostOfLadder)
+		if n > room {
+			return list[:i]
+		}
+		room -= n
+	}
+	return list
+}
+
+// view is what the template is given.
+type view struct {
+	Policy, Style, Script, Data any
+
+	Name, Nothing, Totals string
+	Judged                bool
+	Failures              []Failure
+	States                []stateCount
+	Groups                []kindGroup
+	Listed, Rows          int
+	Drawn                 int
+	Ladders               bool
+	Segments              int
+	OverTime              overTime
+	Servers, Clients      shownTable
+	Machine               template.HTML
+	Arrows                []arrowRow
+}
+
+// stateCount is how many ends are in a state.
+type stateCount struct {
+	State                 string
+	Client, Server, Total int
+}
+
+// kindGroup is the anomalies of one kind.
+type kindGroup struct {
+	Kind, Severity, RFC, Title string
+	Count, Hidden              int
+	List                       []finding
+}
+
+// anomaly is an anomaly with its sentence.
+type finding struct {
+	Conn  int
+	Facts []string
+	Text  string
+}
+
+// shownTable is a table of which not all may be shown.
+type shownTable struct {
+	Caption string
+	Titles  []string
+	Rows    [][]string
+	More    int
+}
+
+func (h *page) Close(s *record.Summary, t *record.Tally) error {
+	h.Sort()
+	v := &view{
+		Name: text.Escape(h.opts.Name), Totals: record.TotalsLine(s, t), Judged: h.judged, Failures: h.failures,
+		Listed: t.Listed, Rows: min(t.Listed, mostRows), Ladders: h.ladders != nil, Segments: mostSegments,
+		Groups: h.kindGroups(s), Arrows: h.arrows.rows(), Machine: template.HTML(machineSVG(h.arrows)),
+	}
+	if t.Listed == 0 {
+		v.Nothing = record.Nothing(s, t, h.opts)
+	}
+	for _, state := range t.States.Frequent() {
+		n := t.States[state]
+		v.States = append(v.States, stateCount{state.String(), n[tcp.Client], n[tcp.Server], t.States.Total(state)})
+	}
+	v.OverTime = drawOverTime(h.changes, s.First, max(s.Last, s.Now))
+	v.Servers, v.Clients = h.timeWaitTables(s)
+	var data []byte
+	data, v.Drawn = h.encode(s)
+	v.Style, v.Script, v.Data = template.CSS(style), template.JS(script), template.JS(data)
+	v.Policy = fmt.Sprintf("default-src 'none'; style-src %s; script-src %s; base-uri 'none'; form-action 'none'",
+		policyHash(style), policyHash(script))
+	return filled.Execute(h.out, v)
+}
+
+// policyHash names text in a Content-Security-Policy.
+func policyHash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+// kindGroups are the anomalies as the page lists them.
+func (h *page) kindGroups(s *record.Summary) []kindGroup {
+	titles := make(map[string]string)
+	for _, k := range anomaly.Kinds() {
+		titles[k.Name] = k.Title
+	}
+	var list []kindGroup
+	for _, g := range h.Groups(mostOfKind) {
+		out := kindGroup{
+			Kind: text.Escape(g.Kind), Severity: g.Severity.String(), RFC: text.Escape(g.RFC), Title: titles[g.Kind],
+			Count: len(g.List) + g.Hidden, Hidden: g.Hidden,
+		}
+		for _, a := range g.List {
+			told := table.Facts(a, h.opts.Time, s.First)
+			if a.Conn > 0 {
+				told = told[1:]
+			}
+			out.List = append(out.List, finding{a.Conn, told, text.Escape(a.Text)})
+		}
+		list = append(list, out)
+	}
+	return list
+}
+
+// timeWaitTables are the tables of package table.
+func (h *page) timeWaitTables(s *record.Summary) (byServer, byClient shownTable) {
+	for i, g := range h.TimeWaits(h.opts, s) {
+		table := []*shownTable{&byServer, &byClient}[i]
+		table.Caption = []string{"Servers", "Clients"}[i]
+		for _, c := range g.Columns {
+			table.Titles = append(table.Titles, c.Title)
+		}
+		table.Rows, table.More = g.Rows, g.More
+	}
+	return byServer, byClient
+}
+
+// escapeData makes JSON safe inside of a script element: nothing in it can end
+// the element or begin a comment.
+func escapeData(b []byte) []byte {
+	b = bytes.ReplaceAll(b, []byte("<"), []byte(`\u003c`))
+	b = bytes.ReplaceAll(b, []byte(">"), []byte(`\u003e`))
+	return bytes.ReplaceAll(b, []byte("&"), []byte(`\u0026`))
+}

@@ -1,0 +1,142 @@
+package html
+
+import (
+	"cmp"
+	"encoding/json"
+	"strconv"
+
+	"github.com/tcpwatch/tcpwatch/report/ladder"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// The data of a page. A connection is an array, in the order in which
+// script.js takes it apart; names that repeat are numbers of a list. Times
+// are microseconds, those of connections from the capture's first packet on.
+
+// names are the lists of names.
+type names struct{ hosts, kinds, events nameList }
+
+// A nameList numbers names in the order in which they come.
+type nameList struct {
+	Names []string
+	index map[string]int
+}
+
+// number returns the number of a name.
+func (l *nameList) number(name string) int {
+	i, known := l.index[name]
+	if !known {
+		if l.index == nil {
+			l.index = make(map[string]int)
+		}
+		i = len(l.Names)
+		l.index[name] = i
+		l.Names = append(l.Names, name)
+	}
+	return i
+}
+
+// stepLetters are what a step's state and basis are written as, by five times
+// the state and the basis.
+const stepLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+// encodeHistory writes the steps of an end: of each a letter, the number of
+// its event, the time since the step before (of the first, since the
+// connection's start), and the frames since (left out of a timer), as in
+// "Q0.0.1 W1.2ye.1". Numbers have base 36.
+func (h *page) encodeHistory(r *tracker.Record, e tcp.Endpoint) string {
+	var b []byte
+	at, packet := int64(0), 0
+	for i := range r.Ends[e].History {
+		s := &r.Ends[e].History[i]
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = append(b, stepLetters[5*int(s.State)+int(s.Basis)])
+		b = strconv.AppendInt(b, int64(h.names.events.number(s.Inputs.String())), 36)
+		t := s.Time.Sub(r.Start).Microseconds()
+		b = strconv.AppendInt(append(b, '.'), t-at, 36)
+		if at = t; s.Packet > 0 {
+			b = strconv.AppendInt(append(b, '.'), int64(s.Packet-packet), 36)
+			packet = s.Packet
+		}
+	}
+	return string(b)
+}
+
+// encode returns the data of the page, and how many connections have a ladder.
+func (h *page) encode(s *record.Summary) ([]byte, int) {
+	rows := []byte("[")
+	for _, row := range h.Rows {
+		if history, listed := h.history[row.Conn]; listed {
+			rows = h.appendRow(append(text.AppendComma(rows), '\n'), row.Record, history, s.First)
+		}
+	}
+	rows = append(rows, "\n]"...)
+	var states []string
+	for _, state := range append([]tcp.State{tcp.Unknown}, tcp.States()...) {
+		states = append(states, state.String())
+	}
+	var bases, closers, origins []string
+	for b := tcp.BySending; b <= tcp.ByTimer; b++ {
+		bases = append(bases, b.String())
+	}
+	for c := tcp.NotClosed; c <= tcp.ByTimeoutOfEnd; c++ {
+		closers = append(closers, c.String())
+	}
+	for o := tcp.FromSYN; o <= tcp.FromMidstream; o++ {
+		origins = append(origins, o.String())
+	}
+	var ladders map[int]*ladder.Page
+	open := 0 // the ladder that is shown at first
+	if h.ladders != nil {
+		ladders, open = h.ladders.Pages(max(s.Last, s.Now))
+	}
+	data, err := json.Marshal(map[string]any{
+		"span":   max(s.Last, s.Now).Sub(s.First).Microseconds(),
+		"states": states, "bases": bases, "closers": closers, "origins": origins, "letters": stepLetters,
+		"hosts": h.names.hosts.Names, "kinds": h.names.kinds.Names, "events": h.names.events.Names,
+		"ladders": ladders, "open": open,
+	})
+	if err != nil {
+		panic("html: a page that cannot be encoded: " + err.Error())
+	}
+	data = append(data[:len(data)-1], `,"rows":`...)
+	return append(append(data, escapeData(rows)...), '}'), len(ladders)
+}
+
+// appendRow appends a connection.
+func (h *page) appendRow(b []byte, r *tracker.Record, history [2]string, first tcp.Time) []byte {
+	b = strconv.AppendInt(append(b, '['), int64(r.Conn), 10)
+	number := func(n int64) { b = strconv.AppendInt(append(b, ','), n, 10) }
+	for e := range r.Ends {
+		end := &r.Ends[e]
+		number(int64(h.names.hosts.number(end.Addr.Addr().String())))
+		number(int64(end.Addr.Port()))
+		number(3*int64(end.State) + int64(end.Certainty))
+		number(int64(end.Bytes))
+		number(int64(end.Packets))
+		number(int64(end.Retransmits))
+	}
+	number(r.Start.Sub(first).Microseconds())
+	number(r.End.Sub(r.Start).Microseconds())
+	number(int64(r.ClosedBy))
+	number(int64(r.Origin))
+	b = append(b, ',', '[')
+	for i := range r.Anomalies {
+		b = strconv.AppendInt(text.AppendComma(b), int64(h.names.kinds.number(text.Escape(r.Anomalies[i].Kind))), 10)
+		b = strconv.AppendInt(append(b, ','), r.Anomalies[i].Time.Sub(r.Start).Microseconds(), 10)
+	}
+	b = append(b, ']')
+	for e := range r.Ends {
+		b = text.AppendString(append(b, ','), history[e])
+	}
+	if c, s := r.Ends[0].Possible, r.Ends[1].Possible; cmp.Or(c, s) != 0 {
+		number(int64(c))
+		number(int64(s))
+	}
+	return append(b, ']')
+}

@@ -1,0 +1,21 @@
+package html
+
+import (
+	"testing"
+
+	"github.com/tcpwatch/tcpwatch/report/internal/sample"
+	"github.com/tcpwatch/tcpwatch/report/record"
+)
+
+// As many connections get a ladder as there is room for.
+func TestLaddersAreBounded(t *testing.T) {
+	h := New(nil, &record.Options{}, record.Order{}).(*page)
+	r := sample.ClosedByClient()
+	for i := range mostSegments {
+		r.Conn = i + 1
+		h.Connection(&r)
+	}
+	if n := uint64(len(h.wanted())) * (r.Ends[0].Packets + r.Ends[1].Packets); n > mostSegments || n < mostSegments/2 {
+		t.Errorf("%d segments are to be drawn, want about %d", n, mostSegments)
+	}
+}

@@ -1,0 +1,140 @@
+package ladder
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tcpwatch/tcpwatch/report/text"
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// What stands under a segment of a ladder: what it moved, and why.
+
+// reasons tell why an end moved, by what the tracker says happened: when the
+// cause is the segment itself, when a later segment shows it, and, after "shows
+// that", when a segment shows that it did not happen.
+var reasons = map[tcp.InputSet]struct{ plain, shown, refuted string }{
+	tcp.SndSYN.Set():                          {"it opens with %s", "", ""},
+	tcp.SndSYNACK.Set():                       {"it answers the SYN with %s", "", ""},
+	tcp.SndFIN.Set():                          {"it closes with %s", "", ""},
+	tcp.SndRST.Set():                          {"it aborts with %s", "", "it did not send that RST"},
+	tcp.RcvSYN.Set():                          {"the SYN arrives with %s", "%s shows that the SYN reached it", "no SYN had reached it"},
+	tcp.RcvAckOfSYN.Set():                     {"its SYN is acknowledged by %s", "%s shows that its SYN was acknowledged", "the ACK of its SYN had not reached it"},
+	tcp.InputsOf(tcp.RcvSYN, tcp.RcvAckOfSYN): {"its SYN is answered by %s", "%s shows that its SYN was answered", "the answer to its SYN had not reached it"},
+	tcp.RcvFIN.Set():                          {"the other end's FIN arrives with %s", "%s shows that the other end's FIN reached it", "the other end's FIN had not reached it"},
+	tcp.RcvAckOfFIN.Set():                     {"its FIN is acknowledged by %s", "%s shows that its FIN was acknowledged", "the ACK of its FIN had not reached it"},
+	tcp.InputsOf(tcp.RcvAckOfFIN, tcp.RcvFIN): {"its FIN is acknowledged by %s, and the other end's comes with it", "%s shows that its FIN was acknowledged, and that the other end's reached it", "neither FIN nor ACK had reached it"},
+	tcp.RcvRST.Set():                          {"it is reset by %s", "%s shows that it was reset", "it was not reset"},
+	tcp.RcvRSTPassive.Set():                   {"it is reset by %s, and listens again", "%s shows that it was reset, and listens again", "it was not reset"},
+	tcp.NoTCB.Set():                           {"it has no such connection, as %s shows", "%s shows that it has no such connection", "it still had the connection"},
+	tcp.Reopened.Set():                        {"it opens a new connection with %s", "%s shows that it has opened a new connection", ""},
+	tcp.Unreachable.Set():                     {"the other end cannot be reached, says %s", "", "it had not given up"},
+	0:                                         {"it is picked up midway by %s", "%s shows it, midway", ""},
+	tcp.Timeout2MSL.Set():                     {"2 MSL are over", "", "2 MSL were not over"},
+	tcp.GiveUp.Set():                          {"it had no answer, and gave up", "", "it had not given up"},
+	tcp.GiveUpPassive.Set():                   {"it had no answer, gave up, and listens again", "", "it had not given up"},
+}
+
+// reason says why an end moved.
+func reason(e *tracker.Event) string {
+	frame := fmt.Sprintf("#%d", e.Packet)
+	if e.To == tcp.Unknown {
+		return "it never sent a segment, and nothing shows what became of it"
+	}
+	ways := e.Inputs.Parts()
+	if e.Inputs == 0 {
+		ways = []tcp.InputSet{0}
+	}
+	after := e.Basis == tcp.ByCorrection && e.Inputs != 0 && e.Inputs.First().Received()
+	var parts []string
+	for _, way := range ways {
+		r := reasons[way]
+		switch {
+		case e.Refuted:
+			parts = append(parts, r.refuted)
+		case (e.Basis == tcp.ByProof || e.Basis == tcp.ByCorrection && !after) && r.shown != "":
+			parts = append(parts, fmt.Sprintf(r.shown, frame))
+		case after:
+			parts = append(parts, strings.NewReplacer(" with %s", "", " by %s", "").Replace(r.plain))
+		default:
+			parts = append(parts, strings.ReplaceAll(r.plain, "%s", frame))
+		}
+	}
+	text := strings.Join(parts, ", ")
+	switch {
+	case e.Refuted:
+		return frame + " shows that " + text
+	case after:
+		return text + " after all"
+	}
+	return text
+}
+
+// note tells of a move: client FIN_WAIT_2?: its FIN is acknowledged by #9. As
+// in tables a "?" marks what holds if what was seen arrived.
+func note(e *tracker.Event) string {
+	mark := ""
+	if e.Basis == tcp.ByAssumption {
+		mark = text.AssumedMark
+	}
+	return fmt.Sprintf("%v %v%s: %s", e.End, e.To, mark, reason(e))
+}
+
+// notes tells of the moves of a rung; with conn only of those of that
+// connection, else of all, each with its connection where there are several.
+func (r *rung) notes(conn int, several bool) []string {
+	var list []string
+	for i := range r.events {
+		e := &r.events[i]
+		if e.Kind != tracker.EventTransition || conn != 0 && e.Conn != conn {
+			continue
+		}
+		text := note(e)
+		if conn == 0 && several {
+			text = fmt.Sprintf("conn %d %s", e.Conn, text)
+		}
+		list = append(list, text)
+	}
+	if r.waits && len(list) == 0 {
+		list = append(list, "it opens nothing yet: it may be old, or forged")
+	}
+	if r.remark != "" {
+		list = append(list, r.remark+": not taken in")
+	}
+	return list
+}
+
+// odd returns the anomalies of a rung; with conn only those of that
+// connection.
+func (r *rung) odd(conn int) []*anomaly.Anomaly {
+	var list []*anomaly.Anomaly
+	for i := range r.events {
+		if e := &r.events[i]; e.Kind == tracker.EventAnomaly && (conn == 0 || e.Conn == conn) {
+			list = append(list, e.Anomaly)
+		}
+	}
+	return list
+}
+
+// heading tells of a connection in one line, as known at the end of the
+// capture.
+func heading(r *tracker.Record) string {
+	client, server := &r.Ends[tcp.Client], &r.Ends[tcp.Server]
+	parts := []string{
+		fmt.Sprintf("conn %d", r.Conn),
+		fmt.Sprintf("%v %s", client.Addr, text.State(client)),
+		fmt.Sprintf("%v %s", server.Addr, text.State(server)),
+	}
+	if r.ClosedBy != tcp.NotClosed {
+		parts = append(parts, "closed by "+r.ClosedBy.String())
+	} else {
+		parts = append(parts, "open")
+	}
+	if r.Origin != tcp.FromSYN {
+		parts = append(parts, "seen from its "+strings.NewReplacer("syn-ack", "SYN,ACK on", "midstream", "middle on").Replace(r.Origin.String()))
+	}
+	segments := text.Plural(client.Packets+server.Packets, "segment", "segments")
+	return strings.Join(append(parts, segments+" in "+text.Human(r.End.Sub(r.Start))), text.Gap)
+}

@@ -1,0 +1,90 @@
+package record
+
+import (
+	"bufio"
+	"bytes"
+	"slices"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// csv prints the connection records as RFC 4180 has it (with lines that end in
+// LF): a column for each field, named by its path; the cell of an absent field
+// is empty. A line is written when its connection is over, unless an order was
+// asked for: then at the end.
+type csv struct {
+	Quiet
+	out  *bufio.Writer
+	by   Order
+	rows []csvRow // with an order
+	buf  []byte
+}
+
+// A csvRow is a line that waits to be sorted.
+type csvRow struct {
+	Key
+	line []byte
+}
+
+// NewCSV makes the format csv.
+func NewCSV(out *bufio.Writer, o *Options, by Order) Format {
+	p := &csv{out: out, by: by}
+	if !o.NoHeader {
+		p.out.Write(appendCSVHeader(nil))
+	}
+	return p
+}
+
+func (p *csv) Connection(r *tracker.Record) error {
+	p.buf = appendCSV(p.buf[:0], r)
+	if p.by.by != nil {
+		p.rows = append(p.rows, csvRow{p.by.Key(r), slices.Clone(p.buf)})
+		return nil
+	}
+	_, err := p.out.Write(p.buf)
+	return err
+}
+
+func (p *csv) Close(*Summary, *Tally) error {
+	slices.SortFunc(p.rows, func(a, b csvRow) int { return p.by.Compare(a.Key, b.Key) })
+	for _, r := range p.rows {
+		if _, err := p.out.Write(r.line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// appendCSVHeader appends the line of the column names.
+func appendCSVHeader(b []byte) []byte {
+	for i := range fields {
+		if fields[i].derived {
+			continue
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, fields[i].path...)
+	}
+	return append(b, '\n')
+}
+
+// appendCSV appends the line of one connection.
+func appendCSV(b []byte, r *tracker.Record) []byte {
+	for i := range fields {
+		if fields[i].derived {
+			continue
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		start := len(b)
+		v := fields[i].value(r)
+		b = v.appendText(b)
+		if bytes.ContainsAny(b[start:], "\",\r\n") {
+			cell := bytes.ReplaceAll(b[start:], []byte(`"`), []byte(`""`))
+			b = append(append(append(b[:start], '"'), cell...), '"')
+		}
+	}
+	return append(b, '\n')
+}

@@ -1,0 +1,70 @@
+package record
+
+import (
+	"net/netip"
+
+	"github.com/tcpwatch/tcpwatch/report/text"
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// Options say what a Printer prints, and how. The zero Options print every
+// connection, in UTC, without colour, as wide as it comes.
+type Options struct {
+	Filter Selection
+	Where  func(*tracker.Record) bool // a further condition; nil: none. It keeps nothing of its argument
+
+	// Two tables of their own, of formats table, wide, markdown and summary.
+	On        netip.Addr // if valid: what netstat -tan would have shown on that host
+	Listening bool       // only the listening sockets that the traffic gives away
+
+	// Existing leaves out of tables the connections that are over (both ends
+	// CLOSED, or back in LISTEN). Records always list them.
+	Existing bool
+
+	Events   bool   // json and jsonl: every transition and anomaly too
+	Sort     string // path of a field (SortFields), after a "-" to turn the order round; "" is by conn
+	NoHeader bool   // no column titles
+	Time     text.TimeStyle
+	Color    bool
+	Width    int // columns of the terminal; table leaves columns out to fit it. 0: no limit
+
+	// Of html.
+	Name          string // what was read
+	Absolute, All bool   // as in ladder.Options
+}
+
+// A Summary is what the capture and the tracker know of the whole, given to a
+// Printer at the end.
+type Summary struct {
+	Packets     uint64   // in the capture
+	TCPPackets  uint64   // of these, TCP
+	Filtered    uint64   // of Packets, those that a filter left out
+	Later       uint64   // beyond Packets, those after the moment that was asked for
+	Bytes       uint64   // what the packets measured on the wire
+	First, Last tcp.Time // of the first and the last packet; no meaning without Packets
+	Now         tcp.Time // the moment at which the records were taken; 0: Last
+	Truncated   bool     // the capture is cut off in mid-packet
+	Dropped     uint64   // packets that the capture lost, as far as it says
+	Undecodable uint64   // packets whose headers could not be read
+	Evicted     uint64   // connections forgotten for want of memory
+}
+
+// Selects reports whether r is one of the connections to print, in a table or
+// not.
+func (o *Options) Selects(r *tracker.Record, table bool) bool {
+	if table && o.Existing && !exists(r) {
+		return false
+	}
+	return o.Filter.Has(r) && (o.Where == nil || o.Where(r))
+}
+
+// exists reports whether an end of r is anything but CLOSED or back in LISTEN.
+func exists(r *tracker.Record) bool {
+	for _, e := range r.Ends {
+		if e.State != tcp.Closed && e.State != tcp.Listen {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,25 @@
+package record
+
+import (
+	"cmp"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// A Snapshot is all that a display that is refreshed shows of one moment.
+type Snapshot struct {
+	Time    tcp.Time
+	Records []*tracker.Record // of the connections that are kept, and of those over since the snapshot before; nobody else's
+	Summary Summary           // of all so far
+}
+
+// Whole returns the Snapshot's summary, of the Snapshot's time.
+func (s *Snapshot) Whole() *Summary {
+	sum := s.Summary
+	sum.Now = cmp.Or(s.Time, sum.Now)
+	return &sum
+}
+
+// TimeOf writes the time of a Snapshot as tables do.
+func (o *Options) TimeOf(s *Snapshot) string { return o.Time.Format(s.Time, s.Summary.First) }

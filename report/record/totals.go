@@ -1,0 +1,65 @@
+package record
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/tcpwatch/tcpwatch/report/text"
+)
+
+// TotalsLine tells the size of the capture, and whatever makes it less than
+// the whole truth.
+func TotalsLine(s *Summary, t *Tally) string {
+	parts := []string{
+		text.Plural(s.Packets, "packet", "packets"),
+		text.Plural(s.TCPPackets, "TCP segment", "TCP segments"),
+	}
+	connections := text.Plural(uint64(t.Seen), "connection", "connections")
+	if t.Listed != t.Seen {
+		connections = fmt.Sprintf("%d of %s", t.Listed, connections)
+	}
+	parts = append(parts, connections)
+	if s.Packets > 0 {
+		parts = append(parts, text.Human(s.Last.Sub(s.First))+" from "+text.UTC.Format(s.First, s.First))
+	}
+	return "Totals: " + strings.Join(append(parts, Shortfalls(s)...), ", ")
+}
+
+// Shortfalls tell what makes what is shown less than the whole truth.
+func Shortfalls(s *Summary) (parts []string) {
+	if s.Undecodable > 0 {
+		parts = append(parts, text.Plural(s.Undecodable, "packet", "packets")+" not understood")
+	}
+	if s.Dropped > 0 {
+		parts = append(parts, text.Plural(s.Dropped, "packet", "packets")+" dropped by the capture")
+	}
+	if s.Evicted > 0 {
+		parts = append(parts, text.Plural(s.Evicted, "connection", "connections")+" forgotten for want of memory")
+	}
+	if s.Truncated {
+		parts = append(parts, "cut off in mid-packet")
+	}
+	return parts
+}
+
+// Nothing says why there is no connection to show.
+func Nothing(s *Summary, t *Tally, o *Options) string {
+	switch {
+	case s.Packets == 0 && s.Later > 0:
+		return "No packets: the moment is before the first."
+	case s.Packets == 0:
+		return "No packets."
+	case s.TCPPackets == 0 && s.Filtered == s.Packets:
+		return "No TCP among " + text.Plural(s.Packets, "packet", "packets") + ": the filter left none of them."
+	case s.TCPPackets == 0 && s.Filtered > 0:
+		return "No TCP among " + text.Plural(s.Packets-s.Filtered, "packet", "packets") + " that the filter left of " + strconv.FormatUint(s.Packets, 10) + "."
+	case s.TCPPackets == 0:
+		return "No TCP among " + text.Plural(s.Packets, "packet", "packets") + "."
+	case t.Seen == 0:
+		return "No connection among " + text.Plural(s.TCPPackets, "TCP segment", "TCP segments") + "."
+	case o.Existing && !o.Filter.active() && o.Where == nil:
+		return "No connection at that moment: all that began earlier were over."
+	}
+	return "No connection is selected out of " + strconv.Itoa(t.Seen) + "."
+}

@@ -1,0 +1,110 @@
+package table_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/report/internal/printtest"
+	"github.com/tcpwatch/tcpwatch/report/internal/sample"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/table"
+	"github.com/tcpwatch/tcpwatch/report/text"
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+func TestGoldens(t *testing.T) {
+	printtest.Goldens(t, []printtest.Golden{
+		{Name: "table", Format: "table"},
+		{Name: "table-120", Format: "table", Options: record.Options{Width: 120}},
+		{Name: "table-80", Format: "table", Options: record.Options{Width: 80}},
+		{Name: "table-60", Format: "table", Options: record.Options{Width: 60}},
+		{Name: "table-ipv4-80", Format: "table", Options: record.Options{Width: 80}, Play: ipv4},
+		{Name: "table-ipv4-100", Format: "table", Options: record.Options{Width: 100}, Play: ipv4},
+		{Name: "table-color", Format: "table", Options: record.Options{Color: true}},
+		{Name: "table-no-header", Format: "table", Options: record.Options{NoHeader: true, Color: true}},
+		{Name: "table-existing", Format: "table", Options: record.Options{Existing: true}},
+		{Name: "table-state", Format: "table", Options: record.Options{Filter: record.Selection{States: []tcp.State{tcp.TimeWait, tcp.CloseWait}}}},
+		{Name: "table-anomaly", Format: "table", Options: record.Options{Filter: record.Selection{Kinds: []string{"connection-refused"}}}},
+		{Name: "table-relative", Format: "table", Options: record.Options{Time: text.Relative}},
+		{Name: "table-by-bytes", Format: "table", Options: record.Options{Sort: "-bytes"}},
+		{Name: "table-many-anomalies", Format: "table", Play: manyAnomalies},
+		{Name: "table-no-packets", Format: "table", Play: func(p record.Printer) error { return p.Close(record.Summary{}) }},
+		{Name: "table-no-tcp", Format: "table", Play: func(p record.Printer) error {
+			return p.Close(record.Summary{Packets: 3, First: sample.Begin, Last: sample.At(20)})
+		}},
+		{Name: "table-no-connection", Format: "table", Play: func(p record.Printer) error {
+			return p.Close(record.Summary{Packets: 3, TCPPackets: 1, First: sample.Begin, Last: sample.At(20)})
+		}},
+		{Name: "table-none-selected", Format: "table", Options: record.Options{Where: func(*tracker.Record) bool { return false }}},
+		{Name: "table-none-existing", Format: "table", Options: record.Options{Existing: true}, Play: func(p record.Printer) error {
+			r := sample.Refused()
+			p.Record(&r)
+			return p.Close(printtest.Whole())
+		}},
+		{Name: "table-time-wait", Format: "table", Play: timeWaits},
+		{Name: "table-time-wait-relative-80", Format: "table", Options: record.Options{Time: text.Relative, Width: 80, NoHeader: true}, Play: timeWaits},
+		{Name: "wide", Format: "wide"},
+		{Name: "wide-relative", Format: "wide", Options: record.Options{Time: text.Relative, Color: true, Width: 80}},
+		{Name: "markdown", Format: "markdown"},
+		{Name: "markdown-no-header", Format: "markdown", Options: record.Options{NoHeader: true}},
+		{Name: "summary", Format: "summary"},
+		{Name: "summary-color", Format: "summary", Options: record.Options{Color: true}},
+		{Name: "summary-on", Format: "summary", Options: record.Options{On: netip.MustParseAddr("10.9.0.2")}},
+		{Name: "on", Format: "table", Options: record.Options{On: netip.MustParseAddr("10.9.0.2")}},
+		{Name: "on-client", Format: "table", Options: record.Options{On: netip.MustParseAddr("10.9.0.1"), Color: true}},
+		{Name: "on-ipv6", Format: "wide", Options: record.Options{On: netip.MustParseAddr("2001:db8::1")}},
+		{Name: "on-listening", Format: "table", Options: record.Options{On: netip.MustParseAddr("10.9.0.2"), Listening: true}},
+		{Name: "on-markdown", Format: "markdown", Options: record.Options{On: netip.MustParseAddr("10.9.0.2")}},
+		{Name: "on-nobody", Format: "table", Options: record.Options{On: netip.MustParseAddr("192.0.2.1")}},
+		{Name: "listening", Format: "table", Options: record.Options{Listening: true}},
+		{Name: "listening-none", Format: "table", Options: record.Options{Listening: true}, Play: func(p record.Printer) error { return p.Close(printtest.Whole()) }},
+	})
+}
+
+// ipv4 is the sample without its connection over IPv6.
+func ipv4(p record.Printer) error {
+	for _, r := range sample.Records() {
+		if r.Conn != 2 {
+			p.Record(&r)
+		}
+	}
+	return p.Close(printtest.Whole())
+}
+
+// timeWaits are connections left in TIME_WAIT: many of one client, on 12
+// servers, of which the first closes first itself.
+func timeWaits(p record.Printer) error {
+	conn := 0
+	for server := range 12 {
+		for client := range 14 - server {
+			conn++
+			r := sample.ClosedByClient()
+			r.Conn, r.Anomalies = conn, nil
+			r.Ends[0].Addr = netip.AddrPortFrom(r.Ends[0].Addr.Addr(), uint16(40000+client))
+			r.Ends[1].Addr = netip.AddrPortFrom(r.Ends[1].Addr.Addr(), uint16(80+server))
+			if server == 0 && client < 3 {
+				r.ClosedBy = tcp.ByServer
+				r.Ends[0].State, r.Ends[1].State = tcp.Closed, tcp.TimeWait
+				r.Ends[0].Timer, r.Ends[1].Timer = tracker.Timer{}, tracker.Timer{Kind: "2msl", Remaining: time.Duration(50+client) * time.Second}
+			}
+			p.Record(&r)
+		}
+	}
+	return p.Close(record.Summary{Packets: 11, TCPPackets: 11, First: sample.Begin, Last: sample.Begin.Add(time.Second), Now: sample.Begin.Add(2 * time.Second)})
+}
+
+// manyAnomalies is a connection with more anomalies of one kind than are shown.
+func manyAnomalies(p record.Printer) error {
+	r := sample.ClosedByClient()
+	r.Anomalies = nil
+	for i := range table.ShownOfKind + 5 {
+		r.Anomalies = append(r.Anomalies, anomaly.Anomaly{
+			Conn: 1, Kind: "zero-window", Severity: anomaly.Info, Time: sample.At(i), Packet: i + 1, Count: 1, Text: "No room.",
+		})
+	}
+	p.Record(&r)
+	return p.Close(record.Summary{Packets: 11, TCPPackets: 11, First: sample.Begin, Last: sample.Begin.Add(time.Second)})
+}

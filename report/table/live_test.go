@@ -1,0 +1,127 @@
+package table_test
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tcpwatch/tcpwatch/report/internal/printtest"
+	"github.com/tcpwatch/tcpwatch/report/internal/sample"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/table"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// snapshot returns a record.Snapshot of the sample's connections.
+func snapshot() *record.Snapshot {
+	s := &record.Snapshot{Time: sample.At(60_000), Summary: printtest.Whole()}
+	records := sample.Records()
+	for i := range records {
+		s.Records = append(s.Records, &records[i])
+	}
+	return s
+}
+
+// A List has the rows that the table prints, in the same order.
+func TestListIsTheTable(t *testing.T) {
+	for _, o := range []record.Options{{}, {Sort: "-bytes"}, {Sort: "client.state"}, {Existing: true}, {Filter: record.Selection{States: []tcp.State{tcp.TimeWait}}}} {
+		l, err := table.NewList(table.BothEnds, snapshot(), o, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		for line := range strings.Lines(string(printtest.Print(t, "table", o, printtest.Play))) {
+			if fields := strings.Fields(line); len(fields) > 5 && strings.HasPrefix(fields[0], "tcp") {
+				want = append(want, strings.Join(fields[:5], " "))
+			}
+		}
+		var got []string
+		for i := range l.Len() {
+			got = append(got, strings.Join(l.Cells(i)[:5], " "))
+		}
+		if len(got) == 0 || !slices.Equal(got, want) {
+			t.Errorf("%+v: got rows\n%s\nwant\n%s", o, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+	if _, err := table.NewList(table.BothEnds, snapshot(), record.Options{Sort: "colour"}, ""); err == nil {
+		t.Error("a List is sorted by colour")
+	}
+}
+
+// The sockets of a host, and those that listen, are those that the tables of
+// --on and --listening print.
+func TestListOfSockets(t *testing.T) {
+	for _, test := range []struct {
+		view table.View
+		opts record.Options
+	}{
+		{table.OneHost, record.Options{On: netip.MustParseAddr("10.9.0.1")}},
+		{table.OneHost, record.Options{On: netip.MustParseAddr("10.9.0.2")}},
+		{table.Listeners, record.Options{Listening: true}},
+	} {
+		l, err := table.NewList(test.view, snapshot(), test.opts, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Fields(string(printtest.Print(t, "table", test.opts, printtest.Play)))
+		var got []string
+		for i := range l.Len() {
+			got = append(got, l.Cells(i)...)
+		}
+		if len(got) == 0 || len(text) < len(got) || !slices.Equal(got, text[len(text)-len(got):]) {
+			t.Errorf("%v %v: got %q, the table is %q", test.view, test.opts.On, got, text)
+		}
+	}
+}
+
+func TestListOfWhatMatches(t *testing.T) {
+	all, _ := table.NewList(table.BothEnds, snapshot(), record.Options{}, "")
+	for i := range all.Len() {
+		cells := all.Cells(i)
+		some, _ := table.NewList(table.BothEnds, snapshot(), record.Options{}, strings.ToLower(cells[3])+" "+cells[1])
+		if some.Find(all.Conn(i)) < 0 {
+			t.Errorf("conn %d does not match its own addresses", all.Conn(i))
+		}
+	}
+	if none, _ := table.NewList(table.BothEnds, snapshot(), record.Options{}, "10.9 nowhere"); none.Len() != 0 {
+		t.Errorf("%d rows hold a word that no row has", none.Len())
+	}
+}
+
+// Only the rows asked for are drawn, and columns grow but never shrink.
+func TestDraw(t *testing.T) {
+	l, _ := table.NewList(table.BothEnds, snapshot(), record.Options{}, "")
+	lines, widths := l.Draw(0, 1, nil)
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], "Proto  Client Address") {
+		t.Errorf("drawn was %q", lines)
+	}
+	for i := range l.Len() {
+		_, grown := l.Draw(i, i+1, widths)
+		for j := range grown {
+			if grown[j] < widths[j] {
+				t.Errorf("row %d: column %d shrinks from %d to %d", i, j, widths[j], grown[j])
+			}
+		}
+	}
+	if lines, _ := l.Draw(0, 0, widths); len(lines) != 1 {
+		t.Errorf("of no rows were drawn %q", lines)
+	}
+}
+
+// What no Record tells any more is told; what one tells is told once.
+func TestAnomalyLines(t *testing.T) {
+	s := snapshot()
+	known := s.Records[0].Anomalies[0]
+	gone := anomaly.Anomaly{Conn: 4711, Kind: "zero-window-stall", Severity: anomaly.Warning, Count: 1, Text: "gone \x1b[2J"}
+	lines := strings.Join(table.AnomalyLines(s, []anomaly.Anomaly{known, gone, sample.Flood()}, record.Options{Width: 80}), "\n")
+	for text, times := range map[string]int{known.Kind + "  ": 1, "conn 4711": 1, `gone \x1b[2J`: 1, sample.Flood().Kind: 1} {
+		if n := strings.Count(lines, text); n != times {
+			t.Errorf("%q is told %d times, want %d, in\n%s", text, n, times, lines)
+		}
+	}
+	if got := table.AnomalyLines(&record.Snapshot{}, nil, record.Options{}); len(got) != 1 || got[0] != "No anomalies." {
+		t.Errorf("of nothing is told %q", got)
+	}
+}

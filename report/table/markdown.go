@@ -1,0 +1,65 @@
+package table
+
+import (
+	"bufio"
+	"fmt"
+	"strings"
+
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
+)
+
+// markdown prints the table, with all its columns, as GitHub's Markdown has
+// tables; the anomalies below it are lists. out keeps the first error, which
+// Close returns.
+type markdown struct {
+	Connections
+	out  *bufio.Writer
+	opts *record.Options
+}
+
+// NewMarkdown makes the format markdown.
+func NewMarkdown(out *bufio.Writer, o *record.Options, by record.Order) record.Format {
+	return &markdown{out: out, opts: o, Connections: Connections{By: by}}
+}
+
+func (m *markdown) Close(s *record.Summary, t *record.Tally) error {
+	if t.Listed == 0 {
+		text.WriteLine(m.out, record.Nothing(s, t, m.opts))
+	} else if err := m.grid(tableColumns, m.opts, s).PrintMarkdown(m.out); err != nil {
+		return err
+	}
+	for _, g := range m.Groups(shownOf(len(m.opts.Filter.Kinds) > 0)) {
+		head := fmt.Sprintf("**%s: %s**", g.Severity, text.EscapeMarkdown(g.Kind))
+		if g.RFC != "" {
+			head += " (" + text.EscapeMarkdown(g.RFC) + ")"
+		}
+		text.WriteLine(m.out, "\n"+head+"\n")
+		for _, a := range g.List {
+			text.WriteLine(m.out, "- "+text.EscapeMarkdown(strings.Join(Facts(a, m.opts.Time, s.First), ", ")+": "+a.Text))
+		}
+		if g.Hidden > 0 {
+			text.WriteLine(m.out, fmt.Sprintf("- and %d more", g.Hidden))
+		}
+	}
+	if t.Listed > 0 {
+		text.WriteLine(m.out, "\n"+statesLine(t, false))
+	}
+	return text.WriteLine(m.out, "\n"+record.TotalsLine(s, t))
+}
+
+// markdownSockets prints Options.On and Options.Listening.
+type markdownSockets struct{ sockets }
+
+// NewMarkdownSockets makes the format markdown of Options.On and Options.Listening.
+func NewMarkdownSockets(out *bufio.Writer, o *record.Options, by record.Order) record.Format {
+	return &markdownSockets{newSockets(out, o, by)}
+}
+
+func (m *markdownSockets) Close(*record.Summary, *record.Tally) error {
+	g := m.grid(m.opts)
+	if len(g.Rows) == 0 && !m.on.IsValid() {
+		return text.WriteLine(m.out, noListeners)
+	}
+	return g.PrintMarkdown(m.out)
+}

@@ -1,0 +1,66 @@
+package table
+
+import (
+	"bufio"
+	"strconv"
+
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// summary prints counts only, and keeps nothing else: the states of the ends,
+// the most frequent first, and the anomalies by kind.
+//
+//	State        Client  Server  Total
+//	ESTABLISHED       2       1      3
+type summary struct {
+	record.Quiet
+	out  *bufio.Writer
+	opts *record.Options
+}
+
+// NewSummary makes the format summary.
+func NewSummary(out *bufio.Writer, o *record.Options, _ record.Order) record.Format {
+	return &summary{out: out, opts: o}
+}
+
+func (p *summary) Close(s *record.Summary, t *record.Tally) error {
+	if t.Listed == 0 {
+		text.WriteLine(p.out, record.Nothing(s, t, p.opts))
+	} else if err := p.states(&t.States).Print(p.out); err != nil {
+		return err
+	}
+	if len(t.Kinds) > 0 {
+		text.WriteLine(p.out, "")
+		if err := p.anomalies(t).Print(p.out); err != nil {
+			return err
+		}
+	}
+	text.WriteLine(p.out, "")
+	return text.WriteLine(p.out, record.TotalsLine(s, t))
+}
+
+// states lays out how many ends are in each state.
+func (p *summary) states(c *record.StateCounts) *text.Grid {
+	g := &text.Grid{NoHeader: p.opts.NoHeader, Color: p.opts.Color, Columns: []text.Column{
+		{Title: "State", Color: text.StateColor}, {Title: "Client", Right: true}, {Title: "Server", Right: true}, {Title: "Total", Right: true},
+	}}
+	for _, s := range c.Frequent() {
+		g.Rows = append(g.Rows, []string{
+			s.String(), strconv.Itoa(c[s][tcp.Client]), strconv.Itoa(c[s][tcp.Server]), strconv.Itoa(c.Total(s)),
+		})
+	}
+	return g
+}
+
+// anomalies lays out how many anomalies of each kind there are.
+func (p *summary) anomalies(t *record.Tally) *text.Grid {
+	g := &text.Grid{NoHeader: p.opts.NoHeader, Color: p.opts.Color, Columns: []text.Column{
+		{Title: "Severity", Color: text.SeverityCellColor}, {Title: "Anomaly"}, {Title: "Count", Right: true},
+	}}
+	for _, k := range t.Worst() {
+		g.Rows = append(g.Rows, []string{k.Severity.String(), text.Escape(k.Kind), strconv.Itoa(t.Kinds[k])})
+	}
+	return g
+}

@@ -1,0 +1,203 @@
+// Package table prints connections for people, as netstat does.
+//
+//	table.go     two ends a line, netstat's look; wide.go is the same with more columns
+//	netstat.go   the table of one host, and the listening sockets
+//	markdown.go  the table for GitHub
+//	summary.go   counts only
+//	sections.go  below tables: the anomalies, and the states counted
+//	timewait.go  below tables: who is left in TIME_WAIT, and for how long
+//	live.go      the tables of displays, while a capture goes on
+//
+// An end whose state is only assumed carries a "?" in every table.
+package table
+
+import (
+	"bufio"
+	"cmp"
+	"slices"
+
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// The table: one connection a line, with the state of each end beside its
+// address, as netstat has one end a line.
+//
+//	Proto  Client Address    State      Server Address  State   Conn  Sent  Received  Duration  Closed By  Anomalies
+//	tcp    10.9.0.1:37520    TIME_WAIT  10.9.0.2:80     CLOSED     1     3         0     620ms  client     rst-instead-of-ack
+//
+// Sent and Received are payload, seen from the client. A terminal that is too
+// narrow loses Anomalies first (they are listed below), then Duration, Sent
+// with Received, Closed By, and Conn last; never an address or a state, and no
+// cell is cut. What is not known is "-", so that awk counts columns right; only
+// the last column is left empty.
+//
+// wide has the same columns first, adds what else is known, and is never
+// narrowed. In it a state is followed by the set of all that remain possible:
+// UNKNOWN{FIN_WAIT_2,CLOSED}.
+
+// A column is one column of the table.
+type column struct {
+	text.Column
+	cell func(r *tracker.Record, l *look) string
+}
+
+// A look is what cells depend on beside the record.
+type look struct {
+	time  text.TimeStyle
+	first tcp.Time // of the capture
+	now   tcp.Time // the moment that is shown
+}
+
+var tableColumns = []column{
+	{text.Column{Title: "Proto"}, func(r *tracker.Record, _ *look) string { return text.Protocol(r.Ends[tcp.Client].Addr) }},
+	addressColumn("Client Address", tcp.Client),
+	stateColumn(tcp.Client, text.State),
+	addressColumn("Server Address", tcp.Server),
+	stateColumn(tcp.Server, text.State),
+	fieldColumn("conn", 5, true),
+	fieldColumn("client.bytes", 3, true),
+	fieldColumn("server.bytes", 3, true),
+	fieldColumn("duration", 2, true),
+	fieldColumn("closed_by", 4, false),
+	{text.Column{Title: "Anomalies", Drop: 1}, anomaliesCell},
+}
+
+// addressColumn is the column of the addresses of one end.
+func addressColumn(title string, end tcp.Endpoint) column {
+	return column{text.Column{Title: title}, func(r *tracker.Record, _ *look) string {
+		return r.Ends[end].Addr.String()
+	}}
+}
+
+// stateColumn is the column of the states of one end.
+func stateColumn(end tcp.Endpoint, write func(*tracker.EndRecord) string) column {
+	return column{text.Column{Title: "State", Color: text.StateColor}, func(r *tracker.Record, _ *look) string {
+		return write(&r.Ends[end])
+	}}
+}
+
+// fieldColumn is the column of a field of the record.
+func fieldColumn(path string, drop int, right bool) column {
+	title, write := record.Titled(path)
+	return column{text.Column{Title: title, Right: right, Drop: drop}, func(r *tracker.Record, l *look) string {
+		return write(r, l.time, l.first)
+	}}
+}
+
+func newLook(o *record.Options, s *record.Summary) *look {
+	return &look{time: o.Time, first: s.First, now: cmp.Or(s.Now, s.Last)}
+}
+
+// anomaliesCell names the anomalies of a connection, each once.
+func anomaliesCell(r *tracker.Record, _ *look) string {
+	var kinds []string
+	for i := range r.Anomalies {
+		if kind := r.Anomalies[i].Kind; !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	return text.JoinEscaped(kinds, ",")
+}
+
+// table prints the formats table and wide.
+type table struct {
+	Connections
+	out     *bufio.Writer
+	opts    *record.Options
+	columns []column
+	wide    bool
+}
+
+// New makes the format table.
+func New(out *bufio.Writer, o *record.Options, by record.Order) record.Format {
+	return &table{out: out, opts: o, Connections: Connections{By: by}, columns: tableColumns}
+}
+
+func (t *table) Close(s *record.Summary, tally *record.Tally) error {
+	if tally.Listed == 0 {
+		text.WriteLine(t.out, record.Nothing(s, tally, t.opts))
+	} else {
+		g := t.grid(t.columns, t.opts, s)
+		if t.wide {
+			g.Width = 0
+		}
+		if err := g.Print(t.out); err != nil {
+			return err
+		}
+	}
+	t.writeAnomalies(t.out, t.opts, s, t.wide)
+	if err := t.writeTimeWaits(t.out, t.opts, s, t.wide); err != nil {
+		return err
+	}
+	text.WriteLine(t.out, "")
+	if tally.Listed > 0 {
+		text.WriteLine(t.out, statesLine(tally, t.opts.Color))
+	}
+	return text.WriteLine(t.out, record.TotalsLine(s, tally))
+}
+
+// Connections keep what a table will print. They are what the Formats of tables
+// have in common, all of it but Close.
+type Connections struct {
+	record.Quiet
+	By   record.Order
+	Rows []*Row
+	over []anomaly.Anomaly // those over many connections
+}
+
+// A Row is one connection to print.
+type Row struct {
+	record.Key
+	Record *tracker.Record // without its history
+}
+
+// Connection keeps a copy of r.
+func (c *Connections) Connection(r *tracker.Record) error {
+	kept := *r
+	k := &Row{Key: c.By.Key(r), Record: &kept}
+	for i := range k.Record.Ends {
+		k.Record.Ends[i].History = nil
+	}
+	k.Record.Anomalies = slices.Clone(r.Anomalies)
+	for i := range k.Record.Anomalies {
+		k.Record.Anomalies[i].Evidence = slices.Clone(k.Record.Anomalies[i].Evidence)
+	}
+	c.Rows = append(c.Rows, k)
+	return nil
+}
+
+// Many keeps a copy of an anomaly over many connections.
+func (c *Connections) Many(a *anomaly.Anomaly) error {
+	kept := *a
+	kept.Evidence = slices.Clone(a.Evidence)
+	c.over = append(c.over, kept)
+	return nil
+}
+
+// Sort puts the connections in the order asked for.
+func (c *Connections) Sort() {
+	slices.SortFunc(c.Rows, func(a, b *Row) int { return c.By.Compare(a.Key, b.Key) })
+}
+
+// grid lays the connections out in columns, in the order asked for.
+func (c *Connections) grid(columns []column, o *record.Options, s *record.Summary) *text.Grid {
+	c.Sort()
+	g := &text.Grid{NoHeader: o.NoHeader, Width: o.Width, Color: o.Color}
+	for _, col := range columns {
+		g.Columns = append(g.Columns, col.Column)
+	}
+	l := newLook(o, s)
+	cells := make([]string, len(c.Rows)*len(columns))
+	for i := range c.Rows {
+		row := cells[i*len(columns) : (i+1)*len(columns)]
+		for j, col := range columns {
+			row[j] = col.cell(c.Rows[i].Record, l)
+		}
+		g.Rows = append(g.Rows, row)
+	}
+	return g
+}

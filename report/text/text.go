@@ -1,0 +1,320 @@
+// Package text writes what people read: text that cannot steer a terminal, times
+// and numbers in few digits, colours, and tables of text.
+//
+// Nothing that came from a packet or a file name reaches an output unescaped
+// (Escape). Colour is added after the layout, and never says what the text does
+// not say.
+package text
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// A TimeStyle is how tables write times. Records are always in UTC.
+type TimeStyle uint8
+
+const (
+	UTC      TimeStyle = iota // 2026-01-02T03:04:05.123456Z
+	Local                     // 2026-01-02T04:04:05.123456+01:00
+	Relative                  // +12.500000, in seconds from the first packet
+)
+
+var timeStyles = []string{"utc", "local", "relative"}
+
+// ParseTimeStyle reads the name of a TimeStyle: utc, local or relative.
+func ParseTimeStyle(s string) (TimeStyle, error) {
+	for i, name := range timeStyles {
+		if name == s {
+			return TimeStyle(i), nil
+		}
+	}
+	return UTC, fmt.Errorf("unknown time style %q (%s)", Escape(s), strings.Join(timeStyles, ", "))
+}
+
+// Format writes t for people, in microseconds; first is the capture's first
+// packet.
+func (s TimeStyle) Format(t, first tcp.Time) string {
+	const layout = "2006-01-02T15:04:05.000000Z07:00"
+	switch s {
+	case Local:
+		return t.Std().Local().Format(layout)
+	case Relative:
+		return fmt.Sprintf("%+.6f", t.Sub(first).Seconds())
+	}
+	return t.Std().Format(layout)
+}
+
+// AppendTime appends t in RFC 3339, UTC, always with nine digits of a second.
+func AppendTime(b []byte, t tcp.Time) []byte {
+	at := t.Std()
+	b = at.AppendFormat(b, time.RFC3339) // a layout with a fraction took three times as long
+	b[len(b)-1] = '.'
+	for rest, unit := at.Nanosecond(), int(1e8); unit > 0; unit /= 10 {
+		b = append(b, '0'+byte(rest/unit%10))
+	}
+	return append(b, 'Z')
+}
+
+// AppendSeconds appends d in seconds, exactly, without trailing zeros.
+func AppendSeconds(b []byte, d time.Duration) []byte {
+	n := uint64(d)
+	if d < 0 {
+		b = append(b, '-')
+		n = -n
+	}
+	b = strconv.AppendUint(b, n/1e9, 10)
+	rest := n % 1e9
+	if rest == 0 {
+		return b
+	}
+	b = append(b, '.')
+	for unit := uint64(1e8); rest > 0; unit /= 10 {
+		b = append(b, '0'+byte(rest/unit))
+		rest %= unit
+	}
+	return b
+}
+
+// Human writes a duration in about three digits: 85us, 10.2ms, 620ms, 12.3s,
+// 4m05s, 2h05m, 3d04h.
+func Human(d time.Duration) string {
+	if d < 0 {
+		return "-" + Human(-d)
+	}
+	unit := func(d, unit time.Duration, name string) string {
+		n := float64(d) / float64(unit)
+		digits := 0
+		switch {
+		case n < 9.995:
+			digits = 2
+		case n < 99.95:
+			digits = 1
+		}
+		s := strconv.FormatFloat(n, 'f', digits, 64)
+		if digits > 0 {
+			s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
+		}
+		return s + name
+	}
+	pair := func(d, big time.Duration, bigName string, small time.Duration, smallName string) string {
+		return fmt.Sprintf("%d%s%02d%s", d/big, bigName, d%big/small, smallName)
+	}
+	const day = 24 * time.Hour
+	switch {
+	case d == 0:
+		return "0s"
+	case d < time.Microsecond:
+		return unit(d, time.Nanosecond, "ns")
+	case d < time.Millisecond:
+		return unit(d, time.Microsecond, "us")
+	case d < time.Second:
+		return unit(d, time.Millisecond, "ms")
+	case d < time.Minute:
+		return unit(d, time.Second, "s")
+	case d < time.Hour:
+		return pair(d, time.Minute, "m", time.Second, "s")
+	case d < day:
+		return pair(d, time.Hour, "h", time.Minute, "m")
+	}
+	return pair(d, day, "d", time.Hour, "h")
+}
+
+// Timer writes a running timer as ss -o does: timewait,58sec. (Except that
+// ss writes a second and a half "1.500ms".)
+func Timer(t tracker.Timer) string {
+	kind := t.Kind
+	if kind == "2msl" {
+		kind = "timewait"
+	}
+	ms := t.Remaining.Milliseconds()
+	var left string
+	switch {
+	case ms >= 10*60_000:
+		left = fmt.Sprintf("%dmin", ms/60_000)
+	case ms >= 60_000:
+		left = fmt.Sprintf("%dmin", ms/60_000)
+		if s := ms % 60_000 / 1000; s > 0 {
+			left += fmt.Sprintf("%dsec", s)
+		}
+	case ms >= 10_000 || ms >= 1000 && ms%1000 == 0:
+		left = fmt.Sprintf("%dsec", ms/1000)
+	case ms >= 1000:
+		left = fmt.Sprintf("%d.%03dsec", ms/1000, ms%1000)
+	default:
+		left = fmt.Sprintf("%dms", ms)
+	}
+	return kind + "," + left
+}
+
+// Protocol names the address family as netstat does.
+func Protocol(end netip.AddrPort) string {
+	if end.Addr().Is4() {
+		return "tcp"
+	}
+	return "tcp6"
+}
+
+// AssumedMark follows a state that is only assumed.
+const AssumedMark = "?"
+
+// State writes the state of an end as every table does.
+func State(e *tracker.EndRecord) string {
+	if e.Certainty == tcp.Assumed && e.State != tcp.Unknown {
+		return e.State.String() + AssumedMark
+	}
+	return e.State.String()
+}
+
+// Escape returns s with everything that is not printable written as Go escapes
+// it (\n, \x1b, \u202e): text from a packet or a file name can then neither
+// steer a terminal nor break a line.
+func Escape(s string) string {
+	if !strings.ContainsFunc(s, Unprintable) && utf8.ValidString(s) {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
+		switch {
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, s[0])
+		case Unprintable(r):
+			quoted := strconv.QuoteRune(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		default:
+			b.WriteString(s[:size])
+		}
+		s = s[size:]
+	}
+	return b.String()
+}
+
+// Unprintable reports whether a rune could do more than show itself: controls,
+// and marks that turn the direction of text.
+func Unprintable(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r < ' ' || r == 0x7f
+	}
+	return !unicode.IsPrint(r)
+}
+
+// Plural writes a number with what it counts.
+func Plural(n uint64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.FormatUint(n, 10) + " " + many
+}
+
+// wrap breaks text into lines of at most width columns, between words; a word
+// that is longer has a line of its own. A width of 0 is no limit.
+func wrap(text string, width int) []string {
+	if width <= 0 {
+		return []string{text}
+	}
+	var lines []string
+	line, length := "", 0
+	for _, word := range strings.Fields(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case line == "":
+			line, length = word, n
+		case length+1+n <= width:
+			line, length = line+" "+word, length+1+n
+		default:
+			lines = append(lines, line)
+			line, length = word, n
+		}
+	}
+	return append(lines, line)
+}
+
+// WriteWrapped writes text after an indent, broken to the width of the terminal.
+func WriteWrapped(out *bufio.Writer, indent, text string, width int, c Color) {
+	if width > 0 {
+		width = max(width-len(indent), 20)
+	}
+	for _, line := range wrap(text, width) {
+		WriteLine(out, indent+c.Paint(line))
+	}
+}
+
+// WriteLine writes text and a line break. out keeps the first error.
+func WriteLine(out *bufio.Writer, text string) error {
+	out.WriteString(text)
+	return out.WriteByte('\n')
+}
+
+// JoinEscaped escapes the words and joins them.
+func JoinEscaped(words []string, sep string) string {
+	for i, w := range words {
+		words[i] = Escape(w)
+	}
+	return strings.Join(words, sep)
+}
+
+// Lines returns the lines that write writes.
+func Lines(write func(*bufio.Writer)) []string {
+	var b bytes.Buffer
+	out := bufio.NewWriter(&b)
+	write(out)
+	out.Flush() // into memory: no error
+	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+}
+
+// Thousands writes a number with commas: 28,232.
+func Thousands(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// Octets writes a number of octets in about two digits: 512 B, 1.6 MB.
+func Octets(n uint64) string {
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, unit := float64(n)/1e3, "kB"
+	for _, larger := range []string{"MB", "GB", "TB"} {
+		if f < 999.5 {
+			break
+		}
+		f, unit = f/1e3, larger
+	}
+	if f < 9.95 {
+		return fmt.Sprintf("%.1f %s", f, unit)
+	}
+	return fmt.Sprintf("%.0f %s", f, unit)
+}
+
+// shownFrames is how many frames of a list are shown.
+const shownFrames = 8
+
+// Frames writes frame numbers: 8,10,11. Of a long list it writes the first
+// ones and the last.
+func Frames(frames []int) string {
+	var b strings.Builder
+	for i, n := range frames {
+		if len(frames) > shownFrames && i == shownFrames-1 {
+			return b.String() + ",..," + strconv.Itoa(frames[len(frames)-1])
+		}
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(strconv.Itoa(n))
+	}
+	return b.String()
+}
