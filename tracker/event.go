@@ -15,6 +15,7 @@ const (
 	EventAnomaly                     // an anomaly was found
 	EventConnection                  // a connection will not change any more
 	EventOpen                        // a connection came into sight
+	EventRefused                     // the receiver of a segment refuses it, or was not seen to take it yet; End sent it, Skipped says why
 	EventSegment                     // if Config.Segments: a segment, or a timer of a connection, was seen to; it follows all that came of it
 )
 
@@ -43,7 +44,7 @@ type Event struct {
 	Flags       tcp.Flags // of that segment
 	Seq         tcp.Seq   // of that segment
 
-	// Of an EventSegment: what both hosts then have on the connection's addresses
+	// Of an EventSegment, and Skipped of an EventRefused: what both hosts then have on the connection's addresses
 	// and ports, which after a new SYN may be an older connection still.
 	Ends    [2]tcp.Views
 	Skipped tcp.Skip // why the segment was not taken in

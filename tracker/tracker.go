@@ -149,6 +149,12 @@ func (t *Tracker) Happened(s *conn.Scene) { t.book.Examine(s) }
 // Seen tells, if it is asked for, that a segment or, with packet 0, a timer of
 // the connection was seen to, and all that came of it was told.
 func (t *Tracker) Seen(c *conn.Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) {
+	if skipped > tcp.CapturedTwice && c.ID != 0 {
+		t.tell(Event{
+			Kind: EventRefused, Time: t.machine.Now, Packet: packet, Conn: int(c.ID), End: from, Skipped: skipped,
+			Client: c.Addr(tcp.Client), Server: c.Addr(tcp.Server),
+		})
+	}
 	if !t.segments {
 		return
 	}

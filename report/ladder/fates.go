@@ -78,7 +78,7 @@ func (d *ladder) fates(last tcp.Time) *fates {
 			continue
 		}
 		f.refute(i)
-		if s := r.segment; s != nil && s.ICMP.Type == 0 && r.remark == "" {
+		if s := r.segment; s != nil && s.ICMP.Type == 0 && r.skipped == tcp.NotSkipped {
 			f.segment(i)
 		}
 	}

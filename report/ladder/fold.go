@@ -85,7 +85,7 @@ func (d *ladder) sight(side int, seq tcp.Seq) {
 // it was sent again, or overtaken on the way.
 func (d *ladder) repeats(r *rung) bool {
 	s, k := r.segment, &d.run
-	if s.Len() == 0 || s.ICMP.Type != 0 || r.remark != "" {
+	if s.Len() == 0 || s.ICMP.Type != 0 || r.skipped != tcp.NotSkipped {
 		return false
 	}
 	old := k.have[r.side] && s.End().AtMost(k.nxt[r.side])
@@ -131,7 +131,7 @@ func (f *folded) add(w ladderRow) {
 		f.segments, f.repeated = f.segments+w.fold.segments, f.repeated+w.fold.repeated
 		f.unread, f.octets = f.unread+w.fold.unread, f.octets+w.fold.octets
 	case w.segment == nil: // a timer
-	case w.remark != "":
+	case w.skipped != tcp.NotSkipped:
 		f.segments, f.unread = f.segments+1, f.unread+1
 	default:
 		f.segments++

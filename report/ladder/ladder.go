@@ -104,7 +104,7 @@ type rung struct {
 	segment *tcp.Segment
 	side    int // of the sender
 	cells   [2]tcp.Views
-	remark  string          // why the segment was not taken in
+	skipped tcp.Skip        // why the segment was not taken in
 	waits   bool            // a SYN that opens nothing until an answer tells that it is real
 	events  []tracker.Event // transitions and anomalies
 }
@@ -184,7 +184,7 @@ func (l *Printer) seen(e *tracker.Event) {
 	if f == nil {
 		return
 	}
-	r := &rung{at: e.Time, packet: e.Packet, remark: e.Skipped.String(), waits: e.Conn == 0}
+	r := &rung{at: e.Time, packet: e.Packet, skipped: e.Skipped, waits: e.Conn == 0}
 	l.pending = slices.DeleteFunc(l.pending, func(p tracker.Event) bool {
 		mine := e.Packet != 0 && p.Packet != 0 || e.Packet == 0 && p.Packet == 0 && p.Conn == e.Conn
 		if mine {

@@ -100,10 +100,21 @@ func (r *rung) notes(conn int, several bool) []string {
 	if r.waits && len(list) == 0 {
 		list = append(list, "it opens nothing yet: it may be old, or forged")
 	}
-	if r.remark != "" {
-		list = append(list, r.remark+": not taken in")
+	if r.skipped != tcp.NotSkipped {
+		list = append(list, remark(r.skipped))
 	}
 	return list
+}
+
+// remark says why a segment was not taken in, and by which rule.
+func remark(s tcp.Skip) string {
+	switch {
+	case s.Refused():
+		return fmt.Sprintf("refused: %v (%s)", s, s.RFC())
+	case s.RFC() != "":
+		return fmt.Sprintf("%v (%s)", s, s.RFC())
+	}
+	return s.String() + ": not taken in"
 }
 
 // odd returns the anomalies of a rung; with conn only those of that

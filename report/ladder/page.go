@@ -161,8 +161,8 @@ func (d *ladder) pageRung(r *rung, f arrival, p *Page) pageRung {
 	if f.again {
 		parts = append(parts, "again")
 	}
-	if r.remark != "" {
-		parts = append(parts, r.remark)
+	if r.skipped != tcp.NotSkipped {
+		parts = append(parts, r.skipped.String())
 	}
 	row.Text = strings.Join(parts, " ")
 	return row

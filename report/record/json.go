@@ -157,6 +157,22 @@ func appendTransition(b []byte, e *tracker.Event) []byte {
 	return append(b, '}')
 }
 
+// appendRefused appends an EventRefused. A FIN that waits for what follows is not
+// refused yet.
+func appendRefused(b []byte, e *tracker.Event) []byte {
+	kind := "refused"
+	if !e.Skipped.Refused() {
+		kind = "held"
+	}
+	b = append(append(append(b, `{"type":"`...), kind...), '"')
+	b = appendWhen(b, e.Time, e.Packet)
+	b = appendInt(appendKey(b, "conn"), e.Conn)
+	b = text.AppendString(appendKey(b, "endpoint"), e.End.String())
+	b = text.AppendString(appendKey(b, "refused"), e.Skipped.String())
+	b = text.AppendString(appendKey(b, "rfc"), e.Skipped.RFC())
+	return append(b, '}')
+}
+
 // happened names what happened to an end, as records of events do.
 func happened(e *tracker.Event) string {
 	if e.Refuted {

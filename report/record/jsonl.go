@@ -27,7 +27,11 @@ type eventLog struct {
 func (l *eventLog) Skip(conn int) error { return l.events.decide(conn, false) }
 
 func (l *eventLog) Moved(e *tracker.Event) error {
-	l.buf = appendTransition(l.buf[:0], e)
+	if e.Kind == tracker.EventRefused {
+		l.buf = appendRefused(l.buf[:0], e)
+	} else {
+		l.buf = appendTransition(l.buf[:0], e)
+	}
 	return l.events.add(e.Conn, l.buf)
 }
 

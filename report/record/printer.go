@@ -45,7 +45,7 @@ type Format interface {
 	Connection(r *tracker.Record) error
 	Skip(conn int) error           // connection conn is not selected
 	Many(a *anomaly.Anomaly) error // an anomaly over many connections
-	Moved(e *tracker.Event) error  // with Options.Events
+	Moved(e *tracker.Event) error  // with Options.Events: a transition, or a segment that is refused
 	Odd(a *anomaly.Anomaly) error  // with Options.Events, as it happens
 	Close(s *Summary, t *Tally) error
 }
@@ -94,7 +94,7 @@ func (p *printer) Event(e *tracker.Event) error {
 		return p.Record(e.Record)
 	case tracker.EventAnomaly:
 		return p.odd(e.Anomaly)
-	case tracker.EventTransition:
+	case tracker.EventTransition, tracker.EventRefused:
 		if p.opts.Events {
 			return p.format.Moved(e)
 		}

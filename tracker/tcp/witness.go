@@ -97,16 +97,19 @@ var skips = [...]struct{ text, rfc string }{
 	NotSkipped:      {},
 	CapturedTwice:   {"captured twice", ""},
 	BadChecksum:     {"bad checksum", "RFC 9293 §3.1"},
-	UnsignedSegment: {"refused: it lacks the signature", "RFC 2385 §2.0, RFC 5925 §7.3"},
-	OldTimestamp:    {"refused: its timestamp is older than one taken before", "RFC 7323 §5.3"},
-	OutsideWindow:   {"refused: its numbers lie outside the window", "RFC 9293 §3.10.7.4"},
-	NoACK:           {"refused: it has no ACK", "RFC 9293 §3.10.7.4"},
-	AckOfUnsent:     {"refused: it acknowledges what was never sent", "RFC 5961 §5"},
-	AckTooOld:       {"refused: its ACK is older than a window", "RFC 5961 §5"},
+	UnsignedSegment: {"it lacks the signature", "RFC 2385 §2.0, RFC 5925 §7.3"},
+	OldTimestamp:    {"its timestamp is older than one taken before", "RFC 7323 §5.3"},
+	OutsideWindow:   {"its numbers lie outside the window", "RFC 9293 §3.10.7.4"},
+	NoACK:           {"it has no ACK", "RFC 9293 §3.10.7.4"},
+	AckOfUnsent:     {"it acknowledges what was never sent", "RFC 5961 §5"},
+	AckTooOld:       {"its ACK is older than a window", "RFC 5961 §5"},
 	Held:            {"not believed before its receiver shows that it took it", "RFC 9293 §3.10.7.4"},
 }
 
 func (s Skip) String() string { return skips[s].text }
+
+// Refused reports whether it is the receiver that does not take the segment.
+func (s Skip) Refused() bool { return s > CapturedTwice && s != Held }
 
 // RFC is where a receiver is told to refuse the segment; "" where none does.
 func (s Skip) RFC() string { return skips[s].rfc }
