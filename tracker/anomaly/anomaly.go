@@ -2,7 +2,6 @@ package anomaly
 
 import (
 	"fmt"
-	"iter"
 	"math/bits"
 	"net/netip"
 	"slices"
@@ -85,74 +84,11 @@ type Kind struct {
 	Thresholds []Threshold
 	Moves      []SeverityMove
 	Supersedes []string // kinds that this one explains better
-	Many       bool     // over many connections, or of the whole capture: no check on a connection finds it
+	Many       bool     // Over many connections, or of the whole capture: no check on a connection finds it
 
 	on    conn.Triggers
-	only  guards                     // what must be true besides, one of these at least; 0: nothing
+	only  conn.Guards                // what must be true besides, one of these at least; 0: nothing
 	check func(*checkInput) *Finding // nil if there is none, as nearly always: to return 80 octets of nothing cost 14 % of a short connection
-}
-
-// guards is a set of what is true of few connections, or of few moments of one.
-// A check that finds nothing elsewhere names one, and is not asked there: that
-// is half of all questions that a short connection gives occasion for.
-type guards uint16
-
-const (
-	isRare      guards = 1 << iota // there are oddments
-	isReset                        // a RST was received by an end
-	isSuccessor                    // an older connection is known on the same addresses and ports
-	isMidstream                    // neither SYN nor SYN+ACK was captured
-	isAnswer                       // its SYN was not captured, but the SYN+ACK
-	isDialled                      // both ends sent a SYN without ACK
-	isOneSided                     // of the peer nothing was captured
-	isFinished                     // the end sent its FIN
-	wasDead                        // the end was CLOSED before
-	wasCalling                     // the end was in SYN-SENT before
-	isWaiting                      // the end is in FIN-WAIT-2 or CLOSE-WAIT, or was before
-	isResetting                    // it is a RST that happens
-)
-
-// guards returns what is true of the happening.
-func (h *checkInput) guards() (is guards) {
-	x, y := h.x(), h.y()
-	if h.Rare != nil {
-		is |= isRare
-	}
-	if h.Past&conn.Past(tcp.RcvRST.Set()) != 0 {
-		is |= isReset
-	}
-	if h.Older() != nil {
-		is |= isSuccessor
-	}
-	if h.Conn.Bits&conn.OriginMidstream != 0 {
-		is |= isMidstream
-	}
-	if h.Conn.Bits&conn.OriginSYNACK != 0 {
-		is |= isAnswer
-	}
-	if x.Bits&y.Bits&conn.SentSYN != 0 {
-		is |= isDialled
-	}
-	if !y.Seen() {
-		is |= isOneSided
-	}
-	if x.Has(conn.HasFIN) {
-		is |= isFinished
-	}
-	before := h.Before.States[h.From]
-	if before == tcp.Closed.Set() {
-		is |= wasDead
-	}
-	if before == tcp.SynSent.Set() {
-		is |= wasCalling
-	}
-	if (before|x.Assumed)&(tcp.FinWait2.Set()|tcp.CloseWait.Set()) != 0 {
-		is |= isWaiting
-	}
-	if h.On&conn.OnRST != 0 {
-		is |= isResetting
-	}
-	return is
 }
 
 // kinds is the catalogue. Its order is that in which the checks run.
@@ -272,15 +208,15 @@ var kindsOn = func() (sets [32]kindSet) {
 	return sets
 }()
 
-// kindsIf are the kinds to be asked where a fact is true, and, last of all,
+// kindsIf are the kinds to be asked where a guard is true, and, last of all,
 // those that need none.
-var kindsIf = func() (sets [17]kindSet) {
+var kindsIf = func() (sets [conn.NumGuards + 1]kindSet) {
 	for i, k := range kinds {
 		for only := uint32(k.only); only != 0; only &= only - 1 {
 			sets[bits.TrailingZeros32(only)][i/64] |= 1 << (i % 64)
 		}
 		if k.only == 0 {
-			sets[16][i/64] |= 1 << (i % 64)
+			sets[conn.NumGuards][i/64] |= 1 << (i % 64)
 		}
 	}
 	return sets
@@ -317,10 +253,6 @@ func (h *checkInput) newer() (next *conn.Conn) {
 	}
 	return next
 }
-
-// back yields what is remembered of the connection's segments, the newest
-// first, beginning with the one that happens.
-func (h *checkInput) back() iter.Seq[*conn.RecentSegment] { return h.M.Recent.Back(h.Conn) }
 
 // visible reports whether the capture can show the absence of a segment of the
 // end: it has captured the end, missed nothing of it, and holds all that the
@@ -365,8 +297,8 @@ func (b *Book) ask(h *checkInput) {
 	for on := h.On; on != 0; on &= on - 1 {
 		asked.add(&kindsOn[bits.TrailingZeros32(uint32(on))])
 	}
-	worth := kindsIf[16]
-	for is := uint32(h.guards()); is != 0; is &= is - 1 {
+	worth := kindsIf[conn.NumGuards]
+	for is := uint32(h.Guards()); is != 0; is &= is - 1 {
 		worth.add(&kindsIf[bits.TrailingZeros32(is)])
 	}
 	for i, word := range asked {
