@@ -1,3 +1,29 @@
+// Package anomaly is the catalogue of what is odd about TCP connections, and the
+// checks that find it.
+//
+// Who reads what a tracker tells needs Anomaly, with its Severity and
+// Confidence, and for the catalogue Kinds, ParseKind and Kind, with Cause, Phrase,
+// Threshold and SeverityMove: all that is printed of a kind, and the numbers that
+// decide. The rest is between this package and others of the tracker: a Book
+// has the checks look at what happens (tracker), a Finding with its Values is what
+// a check returns (crossflow makes some, of the Kinds and numbers that are
+// exported here).
+//
+// There is a file for each family:
+//
+//	opening.go, opening_odd.go   handshakes
+//	closing.go, half_close.go    FINs
+//	timewait*.go                 TIME-WAIT: cut short, reused, its hazards
+//	abort.go, reset.go           RSTs of an end; RSTs that are doubted or do not fit
+//	forged.go, attack.go         RSTs of others; SYNs and flags of attackers
+//	established.go, contents.go  numbers, windows, contents in open connections
+//	silence.go                   retransmissions, keepalives, closed windows, ICMP
+//	capture.go                   what the capture has, misses or garbles
+//	capture_health.go            its clock, and copies
+//	crossflow.go                 over many connections; found by package crossflow
+//
+// To add one: a Kind in its family, a line in kinds, a ladder in
+// tracker/testdata/anomaly for each sentence.
 package anomaly
 
 import (
@@ -15,17 +41,17 @@ import (
 // finds it. The catalogue is a list of Kinds; what documents it reads the same
 // values.
 //
-// A check sees the connection before and after one happening (a segment, a
-// timer, the end of the capture) and changes nothing. It says on which
-// occasions it wants to be asked, so that ordinary traffic asks none: what is
-// noteworthy of a segment in an open connection is a handful of bits.
+// A check sees the connection before and after one segment, one timer or the
+// end of the capture, and changes nothing. It names the triggers on which it
+// wants to be asked, so that ordinary traffic asks none: what is noteworthy of a
+// segment in an open connection is a handful of bits.
 //
-// What is in no connection alone has a Kind too, but no check: the Crowd finds
-// it, or the tape.
+// What is in no connection alone has a Kind too, but no check: package
+// crossflow finds it, or the machine (conn.Fault).
 //
 // What a check must remember of the past it finds in the connection's history
-// (find, frames), in the trail of its newest segments (back), or in what
-// endpoint.go and view.go keep for everyone.
+// (Find, Frames), in its recent segments (Back), or in what the machine keeps
+// for everyone.
 
 // Severity grades an anomaly.
 type Severity uint8
@@ -197,7 +223,7 @@ func (set *kindSet) add(more *kindSet) {
 	}
 }
 
-// kindsOn are the kinds to be asked on each occasion. To look through the list
+// kindsOn are the kinds to be asked on each trigger. To look through the list
 // for them cost 5 % of a short connection.
 var kindsOn = func() (sets [32]kindSet) {
 	for i, k := range kinds {
@@ -242,7 +268,7 @@ type checkInput struct {
 	relied bool // the check that is asked was told that nothing of an end is missing
 }
 
-// x and y are the end that the happening is of, and its peer.
+// x and y are the end that the scene is of, and its peer.
 func (h *checkInput) x() *conn.End { return &h.Ends[h.From] }
 func (h *checkInput) y() *conn.End { return &h.Ends[h.From.Peer()] }
 
@@ -291,7 +317,7 @@ type tallyKey struct {
 	addr netip.AddrPort // of the end
 }
 
-// ask runs the checks that the happening is an occasion for.
+// ask runs the checks that the scene triggers.
 func (b *Book) ask(h *checkInput) {
 	var asked kindSet
 	for on := h.On; on != 0; on &= on - 1 {

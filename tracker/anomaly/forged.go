@@ -28,7 +28,7 @@ const leastResponse = 2 * time.Millisecond
 // tooFastTimes is how many times faster than that such a RST is.
 const tooFastTimes = 2
 
-// A forgery is what speaks against the RST that happens.
+// A forgery is what speaks against the RST at hand.
 type forgery struct {
 	signs    []string // phrases
 	refuted  bool
@@ -66,7 +66,7 @@ var signTimes = []Threshold{
 	{"times that a RST is faster than that, more than", tooFastTimes, ""},
 }
 
-// forgery looks for signs that the RST that happens is forged.
+// forgery looks for signs that the RST at hand is forged.
 //
 // A stack that answers without a connection uses its default TTL, the IP
 // identification 0 and no options, whatever its sockets use; of such a RST the

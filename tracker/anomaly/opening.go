@@ -10,7 +10,7 @@ import (
 
 // What goes wrong while a connection opens. Each check is asked for a handful
 // of segments, SYNs and what answers them, and finds the others of the
-// handshake in the trail.
+// handshake among the recent ones.
 
 const (
 	// Nothing repeats a SYN sooner: Linux does after some 10 ms, if a wrong
@@ -449,7 +449,7 @@ func (h *checkInput) acceptableTo(e tcp.Endpoint, g conn.RecentSegment) bool {
 }
 
 // ackOf returns the oldest segment that acknowledges the SYN+ACK and came
-// between it and what happens.
+// between it and the segment at hand.
 func (h *checkInput) ackOf(synAck conn.RecentSegment) (ack conn.RecentSegment, found bool) {
 	for g := range h.Handshake() {
 		if g.Packet == synAck.Packet {

@@ -66,7 +66,7 @@ var challengeAck = Kind{
 	},
 }
 
-// settles reports whether the happening shows what became of the doubt: the
+// settles reports whether the scene shows what became of the challenge: the
 // alleged sender's next segment, or the end of everything.
 func (h *checkInput) settles(d *conn.Challenge) bool {
 	return h.S == nil && h.From == d.Into || h.S != nil && d.SettledBy(h.S, h.From, h.Now)

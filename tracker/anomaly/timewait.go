@@ -245,7 +245,7 @@ func (h *checkInput) unansweredSYN() *Finding {
 	return f
 }
 
-// resetsTimeWait reports whether the RST that happens is its sender's answer to
+// resetsTimeWait reports whether the RST is its sender's answer to
 // an ACK from a peer in TIME-WAIT. Such a RST has the exact number.
 func (h *checkInput) resetsTimeWait() bool {
 	x, y := h.From.Peer(), h.From

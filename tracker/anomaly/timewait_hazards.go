@@ -34,7 +34,7 @@ var wanderingDuplicate = Kind{
 	},
 }
 
-// strayOfDead judges a segment that its own dead connection observed. Its sender
+// strayOfDead looks at a segment that its own dead connection observed. Its sender
 // is CLOSED there and stays so: it cannot have sent it now. A copy of what was
 // captured proves itself. Anything else must repeat data, and have a timestamp
 // older than the sender's last, or come when the ports already have a new
@@ -115,7 +115,7 @@ var timeWaitHazardH1 = Kind{
 }
 
 // ownOctets returns what follows the last octet that the end sent itself, the
-// haunt not counted, as long as all since the haunt is remembered.
+// stale segment not counted, as long as all since that is remembered.
 func (h *checkInput) ownOctets(x tcp.Endpoint, k conn.StaleSegment) (own tcp.Seq, ok bool) {
 	own = k.Nxt
 	for g := range h.Back() {

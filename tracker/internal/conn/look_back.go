@@ -13,10 +13,10 @@ import (
 const HandshakeDepth = 64
 
 // Back yields what is remembered of the connection's segments, the newest
-// first, beginning with the one that happens.
+// first, beginning with the one at hand.
 func (h *Scene) Back() iter.Seq[*RecentSegment] { return h.M.Recent.Back(h.Conn) }
 
-// Earlier yields those before the one that happens, as far as one looks back for
+// Earlier yields those before the one at hand, as far as one looks back for
 // a single segment.
 func (h *Scene) Earlier() iter.Seq[*RecentSegment] { return part(h.Back(), 1, LookBack) }
 
@@ -71,8 +71,8 @@ func (h *Scene) LastAckOf(x tcp.Endpoint) int {
 	return 0
 }
 
-// Handshake yields the connection's segments before the one that happens, the
-// newest first, as far back as a handshake is looked for.
+// Handshake yields the connection's segments before the one at hand, the newest
+// first, as far back as a handshake is looked for.
 func (h *Scene) Handshake() iter.Seq[*RecentSegment] {
 	return func(yield func(*RecentSegment) bool) {
 		n := 0
@@ -99,7 +99,7 @@ func (h *Scene) LastSent(e tcp.Endpoint, flags tcp.Flags) (RecentSegment, bool) 
 }
 
 // FramesOf returns the frames of all the end's segments with exactly these of
-// the SYN and ACK bits, and of the one that happens if it is a SYN.
+// the SYN and ACK bits, and of the one at hand if it is a SYN.
 func (h *Scene) FramesOf(e tcp.Endpoint, flags tcp.Flags) (frames []int) {
 	for g := range h.Handshake() {
 		if g.From == e && g.Opens(flags) {

@@ -86,7 +86,7 @@ type Machine struct {
 	newest     *Conn    // on its addresses and ports
 	scene      Scene    // lent out, as is what follows
 	moving     Move
-	NoFastPath bool // takes no segment in by steady; for tests
+	NoFastPath bool // leaves every segment to the rules; for tests
 }
 
 // NewMachine returns a Machine without connections.
@@ -257,7 +257,7 @@ func (t *Machine) quoted(s *tcp.Segment) {
 	}
 }
 
-// Advance moves the tracker's time on to now and fires the timers due by then.
+// Advance moves the time on to now and fires the timers due by then.
 // A time that lies before the present changes nothing.
 func (t *Machine) Advance(now tcp.Time) {
 	if now <= t.Now {
