@@ -204,8 +204,8 @@ func BenchmarkConnection(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(10*b.N), "ns/packet")
 }
 
-// BenchmarkCrowd is BenchmarkConnection with a Crowd behind the Tracker.
-func BenchmarkCrowd(b *testing.B) {
+// BenchmarkCrossflow is BenchmarkConnection with a Detector behind the Tracker.
+func BenchmarkCrossflow(b *testing.B) {
 	w := newWire(b)
 	w.tk.SetEmit(crossflow.New(func(*tracker.Event) {}).Event)
 	i := 0

@@ -148,15 +148,15 @@ func TestCrossflowForgetsWhatIsOver(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		crowd := crossflow.New(func(*tracker.Event) {})
-		l.run(t, crowd.Event, func(tk *tracker.Tracker, n, i int) {
+		detector := crossflow.New(func(*tracker.Event) {})
+		l.run(t, detector.Event, func(tk *tracker.Tracker, n, i int) {
 			if n == l.times-1 && i == len(l.rungs)-1 {
 				tk.Advance(tk.Now().Add(time.Hour))
 				tk.Close()
-				crowd.Close()
+				detector.Close()
 			}
 		})
-		if listeners, clients := crowd.Counted(); listeners > 0 || clients > 0 {
+		if listeners, clients := detector.Counted(); listeners > 0 || clients > 0 {
 			t.Errorf("%s: %d listeners and %d clients are still counted", file, listeners, clients)
 		}
 	}

@@ -10,25 +10,21 @@
 // refuses; the assumed view is right unless something was lost behind the tap
 // and nothing has shown it yet.
 //
-// One segment takes this way through the package:
-//
-//	Tracker.Observe       in these steps:                     tracker.go
-//	  tick                fires the timers that are due       timers.go
-//	  find                which connection, which incarnation
-//	    recent.repeats    drops what the capture saw twice    duplicate.go
-//	    steady            takes in what moves nothing         steady.go
-//	    choose            among the incarnations              incarnation.go
-//	  examine             what it tells of the capture        tape.go
-//	  gate                whether it counts
-//	  move                what it moves:                      view.go
-//	    watchGaps         what the capture misses             gap.go
-//	    note              sequence numbers                    endpoint.go
-//	    observeRST        a reset, told by its numbers        reset.go
-//	    apply             an end, along the table             history.go, states.go
-//	    judge             and what is odd about it            anomaly.go
-//	  saw                 the states after it, if asked for   seen.go
-//	Crowd.Event           what is odd over many connections   crowd.go
+// A program makes a Tracker with New, hands it the segments of a capture with
+// Observe, and is told Events: a state that changed, an anomaly, a connection
+// that is over. Each gives the connections as they are now, Close those that are
+// left at the end. Who has a capture rather than segments calls package
+// cmd/watch, which reads it, tracks it and adds what is odd over many
+// connections.
 //
 // The package reads no clock, starts no goroutine and prints nothing. Its time
 // is the capture's. It imports the standard library only.
+//
+// It joins these rooms:
+//
+//	tracker/tcp            the terms: segments, states, the transition table
+//	tracker/internal/conn  the machine: from a segment to the states of the ends
+//	tracker/anomaly        what is odd about a connection
+//	tracker/crossflow      what is odd over many; takes a Tracker's Events
+//	tracker/oracle         for tests: captures of kernels that knew their states
 package tracker

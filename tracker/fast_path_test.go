@@ -12,9 +12,9 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
-// A segment that Tracker.steady takes in leaves everything as it would be if it
+// A segment that conn.Machine.FastPath takes in leaves everything as it would be if it
 // had gone the whole way, whatever the traffic, and however it is disfigured.
-func TestSteadyIsAsGoodAsTheWholeWay(t *testing.T) {
+func TestFastPathIsAsGoodAsTheWholeWay(t *testing.T) {
 	const seeds = 800
 	taken := 0
 	for seed := range uint64(seeds) {
@@ -47,7 +47,7 @@ func TestSteadyIsAsGoodAsTheWholeWay(t *testing.T) {
 				disfigure(&s, rnd)
 			}
 			k, low := flow.KeyOf(&s)
-			if c := tks[0].Machine().NewestOf(k); c != nil && steadyFrom(tks[0].Machine(), c, &s, c.EndOf(low)) {
+			if c := tks[0].Machine().NewestOf(k); c != nil && onFastPath(tks[0].Machine(), c, &s, c.EndOf(low)) {
 				taken++
 			}
 			for _, tk := range tks {
@@ -66,16 +66,16 @@ func TestSteadyIsAsGoodAsTheWholeWay(t *testing.T) {
 			t.Fatalf("seed %d: other events are told than by the whole way", seed)
 		}
 		if !reflect.DeepEqual(tks[0].Machine().Recent, tks[1].Machine().Recent) || tks[0].Stats() != tks[1].Stats() {
-			t.Fatalf("seed %d: the trail, or the statistics, differ from those of the whole way", seed)
+			t.Fatalf("seed %d: the recent segments, or the statistics, differ from those of the whole way", seed)
 		}
 	}
 	if taken < 5*seeds {
-		t.Errorf("%d segments were taken in by steady, too few to tell", taken)
+		t.Errorf("%d segments were taken in by the fast path, too few to tell", taken)
 	}
 }
 
-// steadyFrom reports whether steady would take the segment in.
-func steadyFrom(t *conn.Machine, c *conn.Conn, s *tcp.Segment, from tcp.Endpoint) bool {
+// onFastPath reports whether FastPath would take the segment in.
+func onFastPath(t *conn.Machine, c *conn.Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	tried, connection := *t, *c
 	tried.Recent.Ring = nil
 	return tried.FastPath(&connection, s, from)

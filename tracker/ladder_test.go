@@ -49,7 +49,7 @@ import (
 // "repeat: N clients|servers|client-ports|server-ports [+SECONDS]" plays the
 // ladder N times, each time with the next address or port of that end and
 // SECONDS (a millisecond) after the last rung of the time before. Cells and
-// anomalies are those of the last time; what the Crowd finds in all of them
+// anomalies are those of the last time; what the Detector finds in all of them
 // stands below the last rung. A pause may be written with - instead of +: the
 // clock of the capture then steps back.
 //
@@ -223,11 +223,11 @@ func (l ladder) play(t *testing.T, after func(tk *tracker.Tracker, i int, odd []
 	})
 }
 
-// run plays the ladder as often as it says, with a Crowd behind the Tracker,
+// run plays the ladder as often as it says, with a Detector behind the Tracker,
 // and calls after with the number of the time, from 0, and of the rung.
 func (l ladder) run(t *testing.T, emit func(*tracker.Event), after func(tk *tracker.Tracker, n, i int)) {
-	crowd := crossflow.New(emit)
-	tk, err := tracker.New(l.config, crowd.Event)
+	detector := crossflow.New(emit)
+	tk, err := tracker.New(l.config, detector.Event)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func (l ladder) run(t *testing.T, emit func(*tracker.Event), after func(tk *trac
 				}
 			}
 			if n == l.times-1 && i == len(l.rungs)-1 {
-				crowd.Close()
+				detector.Close()
 			}
 			if frame > 0 {
 				after(tk, n, i)

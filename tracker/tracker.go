@@ -51,12 +51,11 @@ type Stats struct {
 // It joins two rooms: the machine, which moves the ends of the connections, and
 // the book of what was found in them, and makes Events of what the two tell.
 type Tracker struct {
-	emit     func(*Event)
-	machine  *conn.Machine
-	book     *anomaly.Book
-	event    Event  // lent out: by value it was copied five times, to the cross-flow stage and the printer
-	record   Record // lent out with every EventConnection
-	segments bool
+	emit    func(*Event)
+	machine *conn.Machine
+	book    *anomaly.Book
+	event   Event  // lent out: by value it was copied five times, to the cross-flow stage and the printer
+	record  Record // lent out with every EventConnection
 }
 
 // New returns a Tracker that tells emit what happens. An Event is lent to emit
@@ -69,13 +68,14 @@ func New(cfg Config, emit func(*Event)) (*Tracker, error) {
 			return nil, err
 		}
 	}
-	t := &Tracker{emit: emit, segments: cfg.Segments}
+	t := &Tracker{emit: emit}
 	t.book = anomaly.NewBook(t.found)
 	t.machine = conn.NewMachine(conn.Setup{
 		Stack:    stack,
 		TwoMSL:   cfg.TwoMSL,
 		Cut:      cfg.Cut,
 		MaxConns: cmp.Or(cfg.MaxConns, DefaultMaxConns),
+		Segments: cfg.Segments,
 		Listener: t,
 	})
 	return t, nil
@@ -146,18 +146,17 @@ func (t *Tracker) Moved(c *conn.Conn, m *conn.Move) {
 // Happened has the checks look at what happened.
 func (t *Tracker) Happened(s *conn.Scene) { t.book.Examine(s) }
 
-// Seen tells, if it is asked for, that a segment or, with packet 0, a timer of
-// the connection was seen to, and all that came of it was told.
+// Refused tells that the receiver of a segment does not take it.
+func (t *Tracker) Refused(c *conn.Conn, from tcp.Endpoint, packet int, why tcp.Skip) {
+	t.tell(Event{
+		Kind: EventRefused, Time: t.machine.Now, Packet: packet, Conn: int(c.ID), End: from, Skipped: why,
+		Client: c.Addr(tcp.Client), Server: c.Addr(tcp.Server),
+	})
+}
+
+// Seen tells that a segment or, with packet 0, a timer of the connection was seen
+// to, and all that came of it was told.
 func (t *Tracker) Seen(c *conn.Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) {
-	if skipped > tcp.CapturedTwice && c.ID != 0 {
-		t.tell(Event{
-			Kind: EventRefused, Time: t.machine.Now, Packet: packet, Conn: int(c.ID), End: from, Skipped: skipped,
-			Client: c.Addr(tcp.Client), Server: c.Addr(tcp.Server),
-		})
-	}
-	if !t.segments {
-		return
-	}
 	t.tell(Event{
 		Kind: EventSegment, Time: t.machine.Now, Packet: packet, Conn: int(c.ID), End: from, Skipped: skipped,
 		Ends: [2]tcp.Views{t.machine.Socket(c, tcp.Client), t.machine.Socket(c, tcp.Server)},

@@ -10,7 +10,7 @@ import (
 )
 
 // BenchmarkTraffic follows traffic of many kinds from the first segment to the
-// last, with a Crowd behind the Tracker, as replay does.
+// last, with a Detector behind the Tracker, as replay does.
 func BenchmarkTraffic(b *testing.B) {
 	for _, kind := range pktgen.TrafficKinds() {
 		if kind == pktgen.FullPayloads {
@@ -26,8 +26,8 @@ func BenchmarkTraffic(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				crowd := crossflow.New(func(*tracker.Event) {})
-				tk, err := tracker.New(tracker.Config{}, crowd.Event)
+				detector := crossflow.New(func(*tracker.Event) {})
+				tk, err := tracker.New(tracker.Config{}, detector.Event)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -35,7 +35,7 @@ func BenchmarkTraffic(b *testing.B) {
 					tk.Observe(&segments[i])
 				}
 				tk.Close()
-				crowd.Close()
+				detector.Close()
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(segments)), "ns/packet")
 		})

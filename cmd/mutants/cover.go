@@ -20,9 +20,9 @@ type block struct {
 	times                        int
 }
 
-// measure adds what the tests of the package reach.
-func (c *coverage) measure(some tests, profile string) error {
-	cmd := exec.Command("go", "test", "-short", "-coverprofile="+profile, "./"+some.dir, strings.Replace(some.which, "-test.", "-", 1))
+// measure adds what the tests reach of the package that is mutated.
+func (c *coverage) measure(t target, some tests, profile string) error {
+	cmd := exec.Command("go", "test", "-short", "-coverpkg=./"+t.dir, "-coverprofile="+profile, "./"+some.dir, strings.Replace(some.which, "-test.", "-", 1))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}

@@ -5,7 +5,7 @@
 // the faults that pass them.
 //
 //	go run ./cmd/mutants                                # all, some hours
-//	go run ./cmd/mutants -only 'view.go .*outdated'     # those whose file and name match
+//	go run ./cmd/mutants -only 'conn/view.go .*outdated' # those whose file and name match
 //	go run ./cmd/mutants -sample 100 -limit 4m -seed "$(git rev-parse HEAD)"
 //
 // All mutants of a package are built into one test program, each a branch of
@@ -58,15 +58,27 @@ var targets = []target{
 		{"tracker/tcp", "-test.run=."},
 		{"tracker", "-test.run=^TestLadders$"},
 	}},
-	{"tracker", []tests{
-		{"tracker", "-test.run=^TestLadders$"},
-		{"tracker", "-test.skip=^(TestLadders|TestTruth|TestSteady.*|Test.*Kernels|TestHeap.*|TestCrowdIsBounded|TestEveryday.*)$"},
-		{"tracker", "-test.run=^(TestTruth|TestSteady.*|Test.*Kernels|TestCrowdIsBounded)$"},
-	}},
+	{"tracker/internal/conn", ofTracker("tracker/internal/conn")},
+	{"tracker/anomaly", ofTracker("tracker/anomaly")},
+	{"tracker/crossflow", ofTracker("tracker/crossflow")},
+	{"tracker", ofTracker()},
 	{"report/policy", []tests{
 		{"report/policy", "-test.run=."},
 		{"cmd", "-test.run=^TestScripts$/^(check|policy|baseline|bounds|where)$"},
 	}},
+}
+
+// ofTracker returns the tests of the packages that make up the tracker: those of
+// the package itself, then those of the whole.
+func ofTracker(own ...string) (stages []tests) {
+	for _, dir := range own {
+		stages = append(stages, tests{dir, "-test.run=."})
+	}
+	return append(stages,
+		tests{"tracker", "-test.run=^TestLadders$"},
+		tests{"tracker", "-test.skip=^(TestLadders|TestTruth|TestFastPath.*|Test.*Kernels|TestHeap.*|TestEveryday.*)$"},
+		tests{"tracker", "-test.run=^(TestTruth|TestFastPath.*|Test.*Kernels)$"},
+	)
 }
 
 // tests are some of the tests of a package.
@@ -79,7 +91,7 @@ func main() {
 	var r run
 	only := flag.String("only", "", "run the mutants whose file and name match the `pattern`")
 	flag.IntVar(&r.sample, "sample", 0, "run `n` mutants of each package, chosen at random from those not accepted")
-	flag.DurationVar(&r.limit, "limit", 1000*time.Hour, "run no more mutants after so `long`")
+	flag.DurationVar(&r.limit, "limit", 1000*time.Hour, "run no more mutants after so `long`, the time to build them apart")
 	flag.StringVar(&r.seed, "seed", time.Now().Format(time.DateOnly), "the `text` that the order follows from")
 	flag.IntVar(&r.stages, "stages", 9, "run the first `n` stages of tests alone, to find what to look at")
 	flag.BoolVar(&r.verbose, "v", false, "name the killed as well")
@@ -131,13 +143,12 @@ func (r *run) all() (err error) {
 		}
 		r.accepted[name] = true
 	}
-	end := time.Now().Add(r.limit)
 	for _, t := range targets {
 		if err := r.prepare(t); err != nil {
 			return fmt.Errorf("%s: %w", t.dir, err)
 		}
 	}
-	return r.judge(end)
+	return r.judge(time.Now().Add(r.limit))
 }
 
 // prepare finds the mutants of a package and builds the programs that test them.
@@ -290,9 +301,9 @@ func (r *run) build(t target, mutants []*mutant) error {
 			return fmt.Errorf("the tests fail without a mutant:\n%s", out)
 		}
 		r.patience[some] = 4*time.Since(begin) + 5*time.Second
-		if some.dir != t.dir { // programs that tests start do not say what they reach
+		if some.dir == "cmd" { // programs that tests start do not say what they reach
 			reached = nil
-		} else if err := reached.measure(some, r.path("cover")); err != nil {
+		} else if err := reached.measure(t, some, r.path("cover")); err != nil {
 			return err
 		}
 	}

@@ -16,7 +16,7 @@
 //
 // A segment takes this way:
 //
-//	Files, Reader, Live -> Sink.Segment -> Tracker -> Crowd -> Sink.Event
+//	Files, Reader, Live -> Sink.Segment -> Tracker -> Detector -> Sink.Event
 //	                                          |  one connection  |  many
 //	what time brings:       Advance ----------+                  +-- Sink.Tick
 //

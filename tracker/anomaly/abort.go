@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -45,7 +46,7 @@ var lingerZeroAbort = Kind{
 			end:      x,
 			Certain:  h.abortCertainty(),
 			Cause:    "clean",
-			Evidence: append(h.lastDataOf(x), h.S.Packet),
+			Evidence: append(h.LastDataOf(x), h.S.Packet),
 		}
 		if n := h.unackedOf(x); n > 0 {
 			f.Cause, f.move, f.Values = "unacked", "unacked", Values{"n": n}
@@ -91,17 +92,13 @@ var closeWithUnreadData = Kind{
 			end:      x,
 			Cause:    "window-stood-still",
 			Certain:  ConfidenceAmbiguous,
-			Evidence: append(append(h.lastDataOf(y), h.lastAckOf(x)), h.S.Packet),
+			Evidence: append(append(h.LastDataOf(y), h.LastAckOf(x)), h.S.Packet),
 			Values:   Values{"n": n},
 		}
 		if h.Before.Wnd[x] == 0 {
 			f.Cause, f.Certain = "window-zero", h.abortCertainty()
 		}
-		if n == 0 {
-			f.Say("uncounted")
-		} else {
-			f.Say("counted")
-		}
+		f.Say(either(n == 0, "uncounted", "counted"))
 		return f
 	},
 }
@@ -132,9 +129,9 @@ var dataAfterCloseReset = Kind{
 			Cause:    "closed",
 			Certain:  ConfidenceAssumed,
 			Evidence: append(h.Frames(x, tcp.SndFIN), data, h.S.Packet),
-			Values:   Values{"n": h.streamEnd(y).Minus(h.Before.Acked[x]), "span": h.Now.Sub(fin.At)},
+			Values:   Values{"n": h.StreamEnd(y).Minus(h.Before.Acked[x]), "span": h.Now.Sub(fin.At)},
 		}
-		if h.forgot(x) {
+		if h.Forgot(x) {
 			f.Cause = "timer-expired"
 		}
 		return f
@@ -156,7 +153,7 @@ var lateFINReset = Kind{
 	on:         conn.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
-		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || !h.closedFirst(x) || h.S.Seq != h.Ends[x].FIN+1 {
+		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || !h.ClosedFirst(x) || h.S.Seq != h.Ends[x].FIN+1 {
 			return nil
 		}
 		if h.Ends[y].FIN.Before(h.Before.Acked[x]) {
@@ -208,7 +205,7 @@ var abortAfterFIN = Kind{
 		if _, answers := h.refusedData(); answers || bare && !h.visible(y) {
 			return nil // the answer to data, or to what was not captured
 		}
-		if h.resetBefore() || bare && h.Before.States[x] == tcp.Closed.Set() {
+		if h.ResetBefore() || bare && h.Before.States[x] == tcp.Closed.Set() {
 			return nil // there was nothing left to abort
 		}
 		fin, ok := h.Find(x, tcp.SndFIN)
@@ -221,7 +218,7 @@ var abortAfterFIN = Kind{
 			Evidence: []int{fin.Packet(), h.S.Packet},
 		}
 		f.Values = Values{"span": h.Now.Sub(fin.At)}
-		if n := h.streamEnd(y).Minus(h.Before.Acked[x]); h.Before.Acked[x].Before(h.streamEnd(y)) {
+		if n := h.StreamEnd(y).Minus(h.Before.Acked[x]); h.Before.Acked[x].Before(h.StreamEnd(y)) {
 			f.Values["n"] = n
 			f.Say("unacked")
 		}
@@ -256,7 +253,7 @@ var rstInsteadOfAck = Kind{
 			return nil
 		}
 		again := h.Rare.Closing[y]
-		if !again.Unanswered || !h.closedFirst(x) || h.S.Seq != h.Ends[x].FIN+1 {
+		if !again.Unanswered || !h.ClosedFirst(x) || h.S.Seq != h.Ends[x].FIN+1 {
 			return nil
 		}
 		if gone, ok := h.Find(x, tcp.NoTCB); ok && gone.Packet() != h.S.Packet {
@@ -265,7 +262,7 @@ var rstInsteadOfAck = Kind{
 		fin, _ := h.Find(y, tcp.SndFIN)
 		_, forgot := h.Find(x, tcp.GiveUp)
 		most := h.M.TwoMSLOf(h.Ends[x].Stack())
-		held, since := h.timeWaitHeld(x, h.Now), "entered"
+		held, since := h.TimeWaitHeld(x, h.Now), "entered"
 		if acked := h.Now.Sub(h.Before.SentAt[x]); acked <= held { // that ACK shows that it still held it
 			held, since = acked, "acked"
 		}
@@ -273,7 +270,7 @@ var rstInsteadOfAck = Kind{
 			end:      x,
 			Certain:  ConfidenceAssumed,
 			Cause:    "time-wait-shortened",
-			Values:   Values{"span": again.FINCopyAt.Sub(fin.At), "hold": hold(most), "held": held, "seq": h.S.Seq},
+			Values:   Values{"span": again.FINCopyAt.Sub(fin.At), "hold": template.Hold(most), "held": held, "seq": h.S.Seq},
 			Evidence: append(append(append(h.Frames(x, tcp.SndFIN), fin.Packet(), again.FINCopy, h.S.Packet), h.Rare.Closing[x].Acks...), h.Frames(y, tcp.RcvAckOfFIN)...),
 		}
 		switch {
@@ -326,7 +323,7 @@ var triesInVain = []Threshold{
 // before it sent the RST, so that a timer of its own explains the RST.
 func (h *checkInput) triedInVain(x tcp.Endpoint) bool {
 	probes, repeats := 0, 0
-	for g := range h.back() {
+	for g := range h.Back() {
 		switch {
 		case g.From != x:
 			return false
@@ -366,7 +363,7 @@ func (h *checkInput) unreadBy(x tcp.Endpoint) (n tcp.Size, enough bool) {
 		return edge.Minus(ack.Add(tcp.Size(wnd)<<shift))>>shift == 0
 	}
 	var run []*conn.RecentSegment // the ACKs with that edge, the newest first
-	for g := range h.back() {
+	for g := range h.Back() {
 		if g.From != x || g.Flags&(tcp.SYN|tcp.RST|tcp.ACK) != tcp.ACK || g.Is&(conn.WasStale|conn.WasForeign) != 0 {
 			continue
 		}
@@ -399,14 +396,6 @@ func (h *checkInput) unackedOf(x tcp.Endpoint) tcp.Size {
 	return 0
 }
 
-// streamEnd is the number after the last octet of data captured of the end.
-func (h *checkInput) streamEnd(x tcp.Endpoint) tcp.Seq {
-	if h.Ends[x].Has(conn.HasFIN) {
-		return h.Ends[x].FIN
-	}
-	return h.Ends[x].Nxt
-}
-
 // refusedWithin is how soon a RST follows the octets that it answers.
 const refusedWithin = time.Second
 
@@ -417,11 +406,11 @@ var refusalTime = Threshold{"time from octets to the RST that answers them, if t
 // that is forgotten already.
 func (h *checkInput) refusedData() (frame int, ok bool) {
 	x, y := h.From, h.From.Peer()
-	if h.S.Flags&tcp.ACK != 0 || h.Before.SentAt[x] == 0 || !h.Before.Acked[x].Before(h.streamEnd(y)) {
+	if h.S.Flags&tcp.ACK != 0 || h.Before.SentAt[x] == 0 || !h.Before.Acked[x].Before(h.StreamEnd(y)) {
 		return 0, false
 	}
 	limit := max(3*h.Ends[x].Response(), refusedWithin)
-	for g := range h.back() {
+	for g := range h.Back() {
 		if h.Now.Sub(g.At) > limit {
 			break
 		}
@@ -431,47 +420,4 @@ func (h *checkInput) refusedData() (frame int, ok bool) {
 		}
 	}
 	return 0, h.Before.RST == conn.ResetReply
-}
-
-// lastDataOf returns the frame of the end's newest segment with data, and that
-// of the ACK of it, as far as they are remembered.
-func (h *checkInput) lastDataOf(x tcp.Endpoint) []int {
-	ack := 0
-	for g := range h.back() {
-		switch {
-		case g.From != x && g.Flags&(tcp.ACK|tcp.RST) == tcp.ACK:
-			ack = g.Packet // the oldest of the peer's that came after
-		case g.From == x && g.Data > 0:
-			return []int{g.Packet, ack}
-		}
-	}
-	return nil
-}
-
-// lastAckOf returns the frame of the end's newest segment with an ACK.
-func (h *checkInput) lastAckOf(x tcp.Endpoint) int {
-	for g := range h.back() {
-		if g.From == x && g.Flags&(tcp.ACK|tcp.RST) == tcp.ACK {
-			return g.Packet
-		}
-	}
-	return 0
-}
-
-// forgot reports whether the end's FIN-WAIT-2 was over, by its stack's timer,
-// before the happening.
-func (h *checkInput) forgot(x tcp.Endpoint) bool {
-	st, ok := h.Find(x, tcp.GiveUp)
-	return ok && st.At < h.Now
-}
-
-// resetBefore reports whether another RST had ended the connection before this
-// one.
-func (h *checkInput) resetBefore() bool {
-	for _, st := range h.Steps() {
-		if st.Packet() != h.S.Packet && st.Inputs()&(tcp.SndRST.Set()|tcp.RcvRST.Set()|tcp.NoTCB.Set()) != 0 {
-			return true
-		}
-	}
-	return false
 }

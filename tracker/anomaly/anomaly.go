@@ -1,8 +1,33 @@
+// Package anomaly is the catalogue of what is odd about TCP connections, and the
+// checks that find it.
+//
+// Who reads what a tracker tells needs Anomaly, with its Severity and
+// Confidence, and for the catalogue Kinds, ParseKind and Kind, with Cause, Phrase,
+// Threshold and SeverityMove: all that is printed of a kind, and the numbers that
+// decide. The rest is between this package and others of the tracker: a Book
+// has the checks look at what happens (tracker), a Finding with its Values is what
+// a check returns (crossflow makes some, of the Kinds and numbers that are
+// exported here).
+//
+// There is a file for each family:
+//
+//	opening.go, opening_odd.go   handshakes
+//	closing.go, half_close.go    FINs
+//	timewait*.go                 TIME-WAIT: cut short, reused, its hazards
+//	abort.go, reset.go           RSTs of an end; RSTs that are doubted or do not fit
+//	forged.go, attack.go         RSTs of others; SYNs and flags of attackers
+//	established.go, contents.go  numbers, windows, contents in open connections
+//	silence.go                   retransmissions, keepalives, closed windows, ICMP
+//	capture.go                   what the capture has, misses or garbles
+//	capture_health.go            its clock, and copies
+//	crossflow.go                 over many connections; found by package crossflow
+//
+// To add one: a Kind in its family, a line in kinds, a ladder in
+// tracker/testdata/anomaly for each sentence.
 package anomaly
 
 import (
 	"fmt"
-	"iter"
 	"math/bits"
 	"net/netip"
 	"slices"
@@ -16,17 +41,17 @@ import (
 // finds it. The catalogue is a list of Kinds; what documents it reads the same
 // values.
 //
-// A check sees the connection before and after one happening (a segment, a
-// timer, the end of the capture) and changes nothing. It says on which
-// occasions it wants to be asked, so that ordinary traffic asks none: what is
-// noteworthy of a segment in an open connection is a handful of bits.
+// A check sees the connection before and after one segment, one timer or the
+// end of the capture, and changes nothing. It names the triggers on which it
+// wants to be asked, so that ordinary traffic asks none: what is noteworthy of a
+// segment in an open connection is a handful of bits.
 //
-// What is in no connection alone has a Kind too, but no check: the Crowd finds
-// it, or the tape.
+// What is in no connection alone has a Kind too, but no check: package
+// crossflow finds it, or the machine (conn.Fault).
 //
 // What a check must remember of the past it finds in the connection's history
-// (find, frames), in the trail of its newest segments (back), or in what
-// endpoint.go and view.go keep for everyone.
+// (Find, Frames), in its recent segments (Back), or in what the machine keeps
+// for everyone.
 
 // Severity grades an anomaly.
 type Severity uint8
@@ -85,74 +110,11 @@ type Kind struct {
 	Thresholds []Threshold
 	Moves      []SeverityMove
 	Supersedes []string // kinds that this one explains better
-	Many       bool     // over many connections, or of the whole capture: no check on a connection finds it
+	Many       bool     // Over many connections, or of the whole capture: no check on a connection finds it
 
 	on    conn.Triggers
-	only  guards                     // what must be true besides, one of these at least; 0: nothing
+	only  conn.Guards                // what must be true besides, one of these at least; 0: nothing
 	check func(*checkInput) *Finding // nil if there is none, as nearly always: to return 80 octets of nothing cost 14 % of a short connection
-}
-
-// guards is a set of what is true of few connections, or of few moments of one.
-// A check that finds nothing elsewhere names one, and is not asked there: that
-// is half of all questions that a short connection gives occasion for.
-type guards uint16
-
-const (
-	isRare      guards = 1 << iota // there are oddments
-	isReset                        // a RST was received by an end
-	isSuccessor                    // an older connection is known on the same addresses and ports
-	isMidstream                    // neither SYN nor SYN+ACK was captured
-	isAnswer                       // its SYN was not captured, but the SYN+ACK
-	isDialled                      // both ends sent a SYN without ACK
-	isOneSided                     // of the peer nothing was captured
-	isFinished                     // the end sent its FIN
-	wasDead                        // the end was CLOSED before
-	wasCalling                     // the end was in SYN-SENT before
-	isWaiting                      // the end is in FIN-WAIT-2 or CLOSE-WAIT, or was before
-	isResetting                    // it is a RST that happens
-)
-
-// guards returns what is true of the happening.
-func (h *checkInput) guards() (is guards) {
-	x, y := h.x(), h.y()
-	if h.Rare != nil {
-		is |= isRare
-	}
-	if h.Past&conn.Past(tcp.RcvRST.Set()) != 0 {
-		is |= isReset
-	}
-	if h.Older() != nil {
-		is |= isSuccessor
-	}
-	if h.Conn.Bits&conn.OriginMidstream != 0 {
-		is |= isMidstream
-	}
-	if h.Conn.Bits&conn.OriginSYNACK != 0 {
-		is |= isAnswer
-	}
-	if x.Bits&y.Bits&conn.SentSYN != 0 {
-		is |= isDialled
-	}
-	if !y.Seen() {
-		is |= isOneSided
-	}
-	if x.Has(conn.HasFIN) {
-		is |= isFinished
-	}
-	before := h.Before.States[h.From]
-	if before == tcp.Closed.Set() {
-		is |= wasDead
-	}
-	if before == tcp.SynSent.Set() {
-		is |= wasCalling
-	}
-	if (before|x.Assumed)&(tcp.FinWait2.Set()|tcp.CloseWait.Set()) != 0 {
-		is |= isWaiting
-	}
-	if h.On&conn.OnRST != 0 {
-		is |= isResetting
-	}
-	return is
 }
 
 // kinds is the catalogue. Its order is that in which the checks run.
@@ -261,7 +223,7 @@ func (set *kindSet) add(more *kindSet) {
 	}
 }
 
-// kindsOn are the kinds to be asked on each occasion. To look through the list
+// kindsOn are the kinds to be asked on each trigger. To look through the list
 // for them cost 5 % of a short connection.
 var kindsOn = func() (sets [32]kindSet) {
 	for i, k := range kinds {
@@ -272,15 +234,15 @@ var kindsOn = func() (sets [32]kindSet) {
 	return sets
 }()
 
-// kindsIf are the kinds to be asked where a fact is true, and, last of all,
+// kindsIf are the kinds to be asked where a guard is true, and, last of all,
 // those that need none.
-var kindsIf = func() (sets [17]kindSet) {
+var kindsIf = func() (sets [conn.NumGuards + 1]kindSet) {
 	for i, k := range kinds {
 		for only := uint32(k.only); only != 0; only &= only - 1 {
 			sets[bits.TrailingZeros32(only)][i/64] |= 1 << (i % 64)
 		}
 		if k.only == 0 {
-			sets[16][i/64] |= 1 << (i % 64)
+			sets[conn.NumGuards][i/64] |= 1 << (i % 64)
 		}
 	}
 	return sets
@@ -306,7 +268,7 @@ type checkInput struct {
 	relied bool // the check that is asked was told that nothing of an end is missing
 }
 
-// x and y are the end that the happening is of, and its peer.
+// x and y are the end that the scene is of, and its peer.
 func (h *checkInput) x() *conn.End { return &h.Ends[h.From] }
 func (h *checkInput) y() *conn.End { return &h.Ends[h.From.Peer()] }
 
@@ -317,10 +279,6 @@ func (h *checkInput) newer() (next *conn.Conn) {
 	}
 	return next
 }
-
-// back yields what is remembered of the connection's segments, the newest
-// first, beginning with the one that happens.
-func (h *checkInput) back() iter.Seq[*conn.RecentSegment] { return h.M.Recent.Back(h.Conn) }
 
 // visible reports whether the capture can show the absence of a segment of the
 // end: it has captured the end, missed nothing of it, and holds all that the
@@ -359,14 +317,14 @@ type tallyKey struct {
 	addr netip.AddrPort // of the end
 }
 
-// ask runs the checks that the happening is an occasion for.
+// ask runs the checks that the scene triggers.
 func (b *Book) ask(h *checkInput) {
 	var asked kindSet
 	for on := h.On; on != 0; on &= on - 1 {
 		asked.add(&kindsOn[bits.TrailingZeros32(uint32(on))])
 	}
-	worth := kindsIf[16]
-	for is := uint32(h.guards()); is != 0; is &= is - 1 {
+	worth := kindsIf[conn.NumGuards]
+	for is := uint32(h.Guards()); is != 0; is &= is - 1 {
 		worth.add(&kindsIf[bits.TrailingZeros32(is)])
 	}
 	for i, word := range asked {

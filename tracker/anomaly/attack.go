@@ -68,38 +68,29 @@ func never(how string) []Cause {
 
 var refusedProbe = Phrase{"refused", "", " {X} answered with RST: it is up, and nobody listens on port {X.port}."}
 
-// withoutSYN is what becomes of such a segment.
-var withoutSYN = []Phrase{
-	refusedProbe,
-	{"dropped", "", " {X} has a connection open there, and drops the segment."},
-	{"unanswered", "", " A closed port answers with RST, an open one drops it."},
+// illegalSegment is the kind of such a segment, without SYN.
+func illegalSegment(name string, severity Severity, title, how string, like func(*conn.RecentSegment) bool) Kind {
+	return Kind{
+		Name:     name,
+		Severity: severity,
+		Title:    title,
+		RFC:      "RFC 9293 §3.10.7",
+		Causes:   never(how),
+		Phrases: []Phrase{
+			refusedProbe,
+			{"dropped", "", " {X} has a connection open there, and drops the segment."},
+			{"unanswered", "", " A closed port answers with RST, an open one drops it."},
+		},
+		on:    conn.OnFlags | conn.OnRST,
+		check: func(h *checkInput) *Finding { return h.illegal(like) },
+	}
 }
 
-var nullFlags = Kind{
-	Name:     "null-flags",
-	Severity: Warning,
-	Title:    "Segment without flags",
-	RFC:      "RFC 9293 §3.10.7",
-	Causes:   never("without any flag"),
-	Phrases:  withoutSYN,
-	on:       conn.OnFlags | conn.OnRST,
-	check: func(h *checkInput) *Finding {
-		return h.illegal(func(g *conn.RecentSegment) bool { return g.Flags&plainFlags == 0 })
-	},
-}
+var nullFlags = illegalSegment("null-flags", Warning, "Segment without flags", "without any flag",
+	func(g *conn.RecentSegment) bool { return g.Flags&plainFlags == 0 })
 
-var xmasFlags = Kind{
-	Name:     "xmas-flags",
-	Severity: Warning,
-	Title:    "FIN+PSH+URG",
-	RFC:      "RFC 9293 §3.10.7",
-	Causes:   never("with FIN, PSH and URG alone"),
-	Phrases:  withoutSYN,
-	on:       conn.OnFlags | conn.OnRST,
-	check: func(h *checkInput) *Finding {
-		return h.illegal(func(g *conn.RecentSegment) bool { return g.Flags&plainFlags == tcp.FIN|tcp.PSH|tcp.URG })
-	},
-}
+var xmasFlags = illegalSegment("xmas-flags", Warning, "FIN+PSH+URG", "with FIN, PSH and URG alone",
+	func(g *conn.RecentSegment) bool { return g.Flags&plainFlags == tcp.FIN|tcp.PSH|tcp.URG })
 
 var synFIN = Kind{
 	Name:     "syn-fin",
@@ -132,35 +123,15 @@ var synRST = Kind{
 	},
 }
 
-var finWithoutAck = Kind{
-	Name:     "fin-without-ack",
-	Severity: Warning,
-	Title:    "FIN without ACK",
-	RFC:      "RFC 9293 §3.10.7",
-	Causes:   never("with FIN but without ACK"),
-	Phrases:  withoutSYN,
-	on:       conn.OnFlags | conn.OnRST,
-	check: func(h *checkInput) *Finding {
-		return h.illegal(func(g *conn.RecentSegment) bool {
-			return g.Flags&(tcp.FIN|tcp.ACK|tcp.SYN|tcp.RST) == tcp.FIN && g.Flags&plainFlags != tcp.FIN|tcp.PSH|tcp.URG
-		})
-	},
-}
+var finWithoutAck = illegalSegment("fin-without-ack", Warning, "FIN without ACK", "with FIN but without ACK",
+	func(g *conn.RecentSegment) bool {
+		return g.Flags&(tcp.FIN|tcp.ACK|tcp.SYN|tcp.RST) == tcp.FIN && g.Flags&plainFlags != tcp.FIN|tcp.PSH|tcp.URG
+	})
 
-var dataWithoutAck = Kind{
-	Name:     "data-without-ack",
-	Severity: Notice,
-	Title:    "Data without ACK",
-	RFC:      "RFC 9293 §3.10.7",
-	Causes:   never("with data but without ACK"),
-	Phrases:  withoutSYN,
-	on:       conn.OnFlags | conn.OnRST,
-	check: func(h *checkInput) *Finding {
-		return h.illegal(func(g *conn.RecentSegment) bool {
-			return g.Flags&(tcp.FIN|tcp.ACK|tcp.SYN|tcp.RST) == 0 && g.Flags&plainFlags != 0 && g.Data > 0
-		})
-	},
-}
+var dataWithoutAck = illegalSegment("data-without-ack", Notice, "Data without ACK", "with data but without ACK",
+	func(g *conn.RecentSegment) bool {
+		return g.Flags&(tcp.FIN|tcp.ACK|tcp.SYN|tcp.RST) == 0 && g.Flags&plainFlags != 0 && g.Data > 0
+	})
 
 // illegal finds a segment that is like none of an end that obeys the rules, and
 // once more when it is answered.
@@ -170,7 +141,7 @@ func (h *checkInput) illegal(like func(*conn.RecentSegment) bool) *Finding {
 	}
 	var newest [2]*conn.RecentSegment // this segment, and the one before it
 	n := 0
-	for g := range h.back() {
+	for g := range h.Back() {
 		if n == len(newest) {
 			break
 		}

@@ -9,7 +9,7 @@ import (
 
 // A Book holds what was found so far, by connection.
 type Book struct {
-	// Thorough asks every check, whatever the facts are; for tests.
+	// Thorough asks every check, whatever the guards are; for tests.
 	Thorough bool
 
 	tell    func(c *conn.Conn, a *Anomaly) // c is nil where it was told of before, or is of no one connection

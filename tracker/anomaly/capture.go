@@ -19,7 +19,7 @@ var midstreamPickup = Kind{
 		{"", "The connection between {X} and {Y} was open before its first captured segment. Its window scale and initial sequence numbers are not known, and {X} is only taken for the client because its port is the higher one."},
 	},
 	on:   conn.OnUnsettled,
-	only: isMidstream,
+	only: conn.IfMidstream,
 	// One ACK without data may also be a probe for open ports: it takes a
 	// second segment of the connection to tell.
 	check: func(h *checkInput) *Finding {
@@ -30,7 +30,7 @@ var midstreamPickup = Kind{
 			return nil
 		}
 		var frames []int
-		for g := range h.back() {
+		for g := range h.Back() {
 			frames = append(frames, g.Packet)
 			if len(frames) > 2 || len(frames) == 2 && (!g.Pure() || g.Flags&tcp.RST != 0) {
 				return nil // told before, or it began with a RST or without ACK
@@ -93,11 +93,7 @@ func (h *checkInput) captureGap(y tcp.Endpoint, found bool) *Finding {
 	if h.S != nil {
 		f.Evidence = append(f.Evidence, h.S.Packet)
 	}
-	if g.Size() == 1 {
-		f.Say("one")
-	} else {
-		f.Say("several")
-	}
+	f.Say(either(g.Size() == 1, "one", "several"))
 	if !g.Beyond {
 		f.Certain = ConfidenceAmbiguous
 		f.Say("silent")
@@ -137,14 +133,14 @@ var asymmetricCapture = Kind{
 		{"different acknowledgements of {X} otherwise, at least", aloneACKs, ""},
 	},
 	on:   conn.OnUnsettled,
-	only: isOneSided,
+	only: conn.IfOneSided,
 	check: func(h *checkInput) *Finding {
 		x := h.x()
 		if h.y().Seen() || h.S.Flags&tcp.ACK == 0 || x.Packets < aloneACKs || h.Reading.Stale || h.flagged("asymmetric-capture", h.From) != nil || !h.answeredUnseen() {
 			return nil
 		}
 		first := h.S.Packet
-		for g := range h.back() {
+		for g := range h.Back() {
 			first = g.Packet
 		}
 		return &Finding{
@@ -171,7 +167,7 @@ func (h *checkInput) answeredUnseen() bool {
 		return false
 	}
 	different, seen, last := 0, 0, tcp.Seq(0)
-	for g := range h.back() {
+	for g := range h.Back() {
 		if g.Flags&(tcp.ACK|tcp.RST) == tcp.ACK && (different == 0 || g.Ack.Before(last)) {
 			different, last = different+1, g.Ack
 		}
@@ -199,7 +195,7 @@ var captureReordering = Kind{
 		case h.Rare != nil && h.Rare.Gaps[x].Is == conn.GapInverted:
 			ack = h.Rare.Gaps[x].Ack
 		case h.S.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && h.Before.SentAt[x] == 0 && h.Ends[y].Has(conn.SentSYNACK) && h.Now.Sub(h.Ends[y].SentAt) <= conn.CaptureSkew:
-			for g := range h.back() {
+			for g := range h.Back() {
 				ack = g.Packet // at last the first: the SYN+ACK
 			}
 		default:
@@ -262,11 +258,7 @@ var offloadSegments = Kind{
 			Evidence: []int{h.S.Packet},
 			Values:   Values{"n": h.S.Data, "limit": limit},
 		}
-		if h.y().MSS == 0 {
-			f.Say("no-mss")
-		} else {
-			f.Say("mss")
-		}
+		f.Say(either(h.y().MSS == 0, "no-mss", "mss"))
 		return f
 	},
 }

@@ -3,10 +3,10 @@ package anomaly
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/strict"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 )
 
 // What is printed of an anomaly is put together from the templates of its Kind
@@ -64,6 +64,14 @@ type Values map[string]any
 // Say adds phrases to the finding, in the order in which they are to be read.
 func (f *Finding) Say(phrases ...string) { f.phrases = append(f.phrases, phrases...) }
 
+// either is the name of one of two phrases.
+func either(first bool, one, other string) string {
+	if first {
+		return one
+	}
+	return other
+}
+
 // A rendering puts the text of a finding together.
 type rendering struct {
 	kind *Kind
@@ -110,51 +118,19 @@ func (k *Kind) phrase(name string) Phrase {
 }
 
 // fill fills the blanks of a template.
-func (r rendering) fill(template string) string {
-	var b strings.Builder
-	for {
-		before, rest, more := strings.Cut(template, "{")
-		b.WriteString(before)
-		if !more {
-			return b.String()
-		}
-		var blank string
-		blank, template, _ = strings.Cut(rest, "}")
-		b.WriteString(r.blank(blank))
-	}
-}
+func (r rendering) fill(text string) string { return template.Fill(text, r.value) }
 
-// blank returns what a blank is filled with.
-func (r rendering) blank(blank string) string {
-	name, unit, counts := strings.Cut(blank, " ")
+// value returns what the blank of that name is filled with.
+func (r rendering) value(name string) any {
 	if v, ok := r.Values[name]; ok {
-		text := valueText(v)
-		switch {
-		case !counts:
-			return text
-		case text == "1":
-			unit = strings.TrimSuffix(unit, "s")
-		}
-		return text + " " + unit
+		return v
 	}
 	if phrases, ok := r.phrasesIn(name); ok {
 		return strings.Join(phrases, ", and ")
 	}
 	if r.conn != nil {
-		x, y := r.conn.Addr(r.end), r.conn.Addr(r.end.Peer())
-		switch name {
-		case "X":
-			return x.String()
-		case "Y":
-			return y.String()
-		case "X.ip":
-			return x.Addr().String()
-		case "Y.ip":
-			return y.Addr().String()
-		case "X.port":
-			return valueText(x.Port())
-		case "Y.port":
-			return valueText(y.Port())
+		if v, ok := template.End(name, r.conn.Addr(r.end), r.conn.Addr(r.end.Peer())); ok {
+			return v
 		}
 	}
 	return r.kind.undeclared("value for", name)
@@ -172,45 +148,4 @@ func (r rendering) phrasesIn(blank string) (list []string, ok bool) {
 		}
 	}
 	return list, ok
-}
-
-// valueText prints a value.
-func valueText(v any) string {
-	if d, ok := v.(time.Duration); ok {
-		return spanText(d)
-	}
-	return fmt.Sprint(v)
-}
-
-// soon is how long something took to follow.
-type soon time.Duration
-
-func (d soon) String() string {
-	if time.Duration(d) < time.Millisecond {
-		return "within a millisecond"
-	}
-	return "after " + spanText(time.Duration(d))
-}
-
-// hold is how long TIME-WAIT is to be held.
-type hold time.Duration
-
-func (d hold) String() string {
-	if d := time.Duration(d); d%time.Second != 0 {
-		return spanText(d)
-	}
-	return fmt.Sprintf("%d s", time.Duration(d)/time.Second)
-}
-
-// spanText prints a duration as people say it: "12 ms", "1.5 s", "2 min 5 s".
-func spanText(d time.Duration) string {
-	switch {
-	case d < 10*time.Millisecond:
-		return fmt.Sprintf("%.1f ms", float64(d)/1e6)
-	case d < time.Second:
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	case d < 100*time.Second:
-		return fmt.Sprintf("%.1f s", d.Seconds())
-	}
-	return d.Round(time.Second).String()
 }

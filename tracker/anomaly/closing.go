@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -21,7 +22,7 @@ var finalAckLostRecovered = Kind{
 		{"spurious", "A second copy of {Y}'s FIN came {span} after the first, while the ACK of that was on its way; {X}, in TIME_WAIT, acknowledged it again. Its {hold} start again."},
 	},
 	on:   conn.OnUnsettled,
-	only: isRare,
+	only: conn.IfRare,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if h.Rare == nil || h.Before.States[x] != tcp.TimeWait.Set() || !h.S.PureAck() {
@@ -37,7 +38,7 @@ var finalAckLostRecovered = Kind{
 			Certain:  ConfidenceAssumed,
 			Evidence: append(append([]int{fin.Packet(), again.FINCopy, h.S.Packet}, h.Rare.Closing[x].Acks...), h.Frames(y, tcp.RcvAckOfFIN)...),
 		}
-		f.Values = Values{"span": again.FINCopyAt.Sub(fin.At), "hold": hold(h.M.TwoMSLOf(h.Ends[x].Stack()))}
+		f.Values = Values{"span": again.FINCopyAt.Sub(fin.At), "hold": template.Hold(h.M.TwoMSLOf(h.Ends[x].Stack()))}
 		if again.Crossed {
 			f.Cause = "spurious"
 		}
@@ -61,7 +62,7 @@ var finRetransmitted = Kind{
 	},
 	Phrases: []Phrase{{"after", "after", " after {span}"}},
 	on:      conn.OnFIN,
-	only:    isRare,
+	only:    conn.IfRare,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if h.Stale || h.Rare == nil || h.Rare.Closing[x].FINCopy != h.S.Packet || h.S.Seq.Add(h.S.Len()-1) != h.Ends[x].FIN {
@@ -81,7 +82,7 @@ var finRetransmitted = Kind{
 			f.Say("after")
 		}
 		acked := h.Ends[y].Has(conn.HasAcked) && h.Ends[x].FIN.Before(h.Before.Acked[y])
-		for g := range h.back() {
+		for g := range h.Back() {
 			if acked && g.From == y && g.Flags&tcp.ACK != 0 && h.Ends[x].FIN.Before(g.Ack) {
 				f.Evidence = append(f.Evidence, g.Packet) // the newest ACK of it
 				break
@@ -212,7 +213,7 @@ var dataAfterFIN = Kind{
 		{"second-fin", "{X} sent a second FIN at another place: sequence number {seq}, after {fin}. Its stack is broken, or one of the two was injected by somebody else."},
 	},
 	on:   conn.OnUnsettled,
-	only: isFinished,
+	only: conn.IfFinished,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		e, last := &h.Ends[x], h.S.End()-1
@@ -254,7 +255,7 @@ func (h *checkInput) gaveUpFIN(x tcp.Endpoint) bool {
 // span from the first to the last.
 func (h *checkInput) finCopies(x tcp.Endpoint) (frames []int, took time.Duration) {
 	frames = h.Frames(x, tcp.SndFIN)
-	for g := range h.back() {
+	for g := range h.Back() {
 		if g.From == x && g.Flags&tcp.FIN != 0 && len(frames) < conn.MaxAcksKept {
 			frames = append(frames, g.Packet)
 		}
@@ -268,26 +269,4 @@ func (h *checkInput) finCopies(x tcp.Endpoint) (frames []int, took time.Duration
 // acksFIN reports whether the segment acknowledges the FIN of the given end.
 func (h *checkInput) acksFIN(y tcp.Endpoint) bool {
 	return h.Ends[y].Has(conn.HasFIN) && h.S.Flags&tcp.ACK != 0 && h.Ends[y].FIN.Before(h.S.Ack)
-}
-
-// closedFirst reports whether the end sent its FIN before it had received its
-// peer's: it, not the peer, goes through TIME-WAIT.
-func (h *checkInput) closedFirst(x tcp.Endpoint) bool {
-	for _, st := range h.Steps() {
-		if st.End() == x && st.State() == tcp.LastAck {
-			return false
-		}
-	}
-	return h.Ends[x].Has(conn.HasFIN) && h.Ends[x.Peer()].Has(conn.HasFIN)
-}
-
-// timeWaitHeld returns for how long the end had been in TIME-WAIT at the given
-// time.
-func (h *checkInput) timeWaitHeld(x tcp.Endpoint, at tcp.Time) time.Duration {
-	for _, st := range h.Steps() {
-		if st.End() == x && st.State() == tcp.TimeWait {
-			return at.Sub(st.At)
-		}
-	}
-	return 0
 }

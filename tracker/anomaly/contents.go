@@ -36,12 +36,8 @@ var pawsRejected = Kind{
 		if !s.Options.HasTS || s.Len() == 0 || s.Flags&(tcp.SYN|tcp.RST) != 0 || int32(s.Options.TSVal-h.Before.TSVal[x]) >= 0 {
 			return nil
 		}
-		n := 0
-		for g := range h.back() {
-			if n++; n > conn.LookBack {
-				break
-			}
-			newer := n > 1 && g.From == x && g.Data > 0 && g.Is&conn.WasForeign == 0 && int32(g.TSVal-s.Options.TSVal) > 0
+		for g := range h.Earlier() {
+			newer := g.From == x && g.Data > 0 && g.Is&conn.WasForeign == 0 && int32(g.TSVal-s.Options.TSVal) > 0
 			if !newer || !g.End().AtMost(h.Ends[y].Acked) || h.Now.Sub(g.At) <= max(wanderedFor, h.Ends[y].InFlight()) {
 				continue
 			}
@@ -103,12 +99,8 @@ var inconsistentRetransmission = Kind{
 		if s.Payload == 0 || h.Keepalive || h.Foreign || s.Sum == tcp.SumBad || s.Data == 1 && h.Before.Wnd[y] == 0 {
 			return nil // a probe may carry any octet
 		}
-		n := 0
-		for g := range h.back() {
-			if n++; n > conn.LookBack {
-				break
-			}
-			if n == 1 || g.From != x || g.Seq != s.Seq || g.Data != s.Data || g.Content == 0 || g.Is&(conn.WasKeepalive|conn.WasForeign) != 0 {
+		for g := range h.Earlier() {
+			if g.From != x || g.Seq != s.Seq || g.Data != s.Data || g.Content == 0 || g.Is&(conn.WasKeepalive|conn.WasForeign) != 0 {
 				continue
 			}
 			if g.Content == conn.Fold(s.Payload) {

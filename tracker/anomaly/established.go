@@ -59,7 +59,7 @@ var halfOpenDiscovered = Kind{
 		if asked, _ := h.idleReset(); asked != nil {
 			return nil // middlebox-idle-drop
 		}
-		asked, normal := h.newest(y), h.newest(x)
+		asked, normal := h.Newest(y), h.Newest(x)
 		if asked == nil || asked.Is&(conn.WasStale|conn.WasForeign) != 0 {
 			return nil
 		}
@@ -121,21 +121,6 @@ func (h *checkInput) heldOpen(x tcp.Endpoint) bool {
 	return false
 }
 
-// newest returns the newest segment of the end before this one, or nil if that
-// is forgotten.
-func (h *checkInput) newest(e tcp.Endpoint) *conn.RecentSegment {
-	n := 0
-	for g := range h.back() {
-		if n++; n > conn.LookBack {
-			break
-		}
-		if n > 1 && g.From == e {
-			return g
-		}
-	}
-	return nil
-}
-
 var ackOfUnsentData = Kind{
 	Name:     "ack-of-unsent-data",
 	Severity: Warning,
@@ -194,13 +179,8 @@ func (h *checkInput) refusedAckOfUnsent() *Finding {
 // number, as far as that is remembered, and when the peer was captured last
 // before this segment.
 func (h *checkInput) firstAck(x tcp.Endpoint, upTo tcp.Seq) (ack *conn.RecentSegment, latest tcp.Time) {
-	n := 0
-	for g := range h.back() {
-		if n++; n > conn.LookBack {
-			break
-		}
+	for g := range h.Earlier() {
 		switch {
-		case n == 1:
 		case g.From != x && latest == 0:
 			latest = g.At
 		case g.From == x && g.Flags&(tcp.ACK|tcp.RST) == tcp.ACK && g.Ack == upTo:
@@ -215,7 +195,7 @@ func (h *checkInput) firstAck(x tcp.Endpoint, upTo tcp.Seq) (ack *conn.RecentSeg
 // missed reports whether the IP identification says that the capture lacks
 // segments of the end before this one.
 func (h *checkInput) missed(e tcp.Endpoint) bool {
-	before := h.newest(e)
+	before := h.Newest(e)
 	if before == nil || h.S.ID == 0 || before.ID == 0 {
 		return false
 	}
@@ -241,7 +221,7 @@ var ackLoop = Kind{
 			return nil
 		}
 		var acks []*conn.RecentSegment
-		for g := range h.back() {
+		for g := range h.Back() {
 			if n := len(acks); n > 0 && (g.From == acks[n-1].From || acks[n-1].At.Sub(g.At) > loopPause) || !h.refusedAck(g) || n > conn.LookBack {
 				break
 			}
@@ -334,11 +314,7 @@ func (h *checkInput) foreignData() *Finding {
 		Evidence: []int{h.S.Packet},
 		Values:   Values{"from": h.S.Seq, "to": h.S.Seq.Add(h.S.Data) - 1, "next": h.Ends[y].Acked, "edge": h.Ends[y].Edge - 1},
 	}
-	if h.ScaleKnown() {
-		f.Say("window")
-	} else {
-		f.Say("no-scale")
-	}
+	f.Say(either(h.ScaleKnown(), "window", "no-scale"))
 	return f
 }
 
@@ -360,7 +336,7 @@ var windowShrunk = Kind{
 		scale := h.Ends[x].Scale(&h.Ends[y])
 		edge := h.S.Ack.Add(tcp.Size(h.S.Wnd) << scale)
 		last := h.Before.Acked[x].Add(tcp.Size(h.Before.Wnd[x]) << scale)
-		before := h.newest(x)
+		before := h.Newest(x)
 		if before == nil || before.Flags&(tcp.SYN|tcp.FIN) != 0 || !h.followsACK(before) || !edge.Before(last) || !edge.Before(h.Before.Edge[x]) {
 			return nil
 		}

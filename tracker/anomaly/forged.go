@@ -28,7 +28,7 @@ const leastResponse = 2 * time.Millisecond
 // tooFastTimes is how many times faster than that such a RST is.
 const tooFastTimes = 2
 
-// A forgery is what speaks against the RST that happens.
+// A forgery is what speaks against the RST at hand.
 type forgery struct {
 	signs    []string // phrases
 	refuted  bool
@@ -66,7 +66,7 @@ var signTimes = []Threshold{
 	{"times that a RST is faster than that, more than", tooFastTimes, ""},
 }
 
-// forgery looks for signs that the RST that happens is forged.
+// forgery looks for signs that the RST at hand is forged.
 //
 // A stack that answers without a connection uses its default TTL, the IP
 // identification 0 and no options, whatever its sockets use; of such a RST the
@@ -108,9 +108,9 @@ const habitsSeen = 8
 func (h *checkInput) habits() (u habits) {
 	x := h.x()
 	u.oneWay = true
-	seen, steps, n, id := 0, 0, 0, uint16(0)
-	for g := range h.back() {
-		if n++; n > conn.MaxLookBack || seen == habitsSeen {
+	seen, steps, id := 0, 0, uint16(0)
+	for g := range h.Recent() {
+		if seen == habitsSeen {
 			break
 		}
 		if g.From != h.From || g.Flags&tcp.RST != 0 || g.Is&conn.WasForeign != 0 {
@@ -138,9 +138,9 @@ func (h *checkInput) habits() (u habits) {
 // burstOf looks for other RSTs close by, that one end would not send with this
 // one: of the same end with other numbers or other flags, or of both ends.
 func (h *checkInput) burstOf(f *forgery) {
-	n, differ, both := 0, false, false
-	for g := range h.back() {
-		if n++; n > conn.MaxLookBack || h.Now.Sub(g.At) > burst {
+	differ, both := false, false
+	for g := range h.Recent() {
+		if h.Now.Sub(g.At) > burst {
 			return
 		}
 		if g.Packet == h.S.Packet || g.Flags&tcp.RST == 0 || g.Is&conn.WasReply != 0 {
@@ -173,7 +173,7 @@ func (h *checkInput) tooFast(f *forgery) {
 	}
 	var newest *conn.RecentSegment
 	n := 0
-	for g := range h.back() {
+	for g := range h.Back() {
 		if n++; n > conn.MaxLookBack {
 			return
 		}
@@ -214,7 +214,7 @@ var forgedRST = Kind{
 	},
 	Supersedes: []string{"data-after-rst", "rst-unmatched", "rst-out-of-window", "blind-rst-in-window", "linger-zero-abort"},
 	on:         conn.OnRST | conn.OnUnsettled,
-	only:       isReset | isResetting,
+	only:       conn.IfReset | conn.IfRST,
 	check: func(h *checkInput) *Finding {
 		if h.S.Flags&tcp.RST == 0 {
 			rst, ok := h.talksOn()
@@ -245,11 +245,7 @@ var forgedRST = Kind{
 		if against.refuted {
 			f.move, f.Certain = "proved", ConfidenceProved
 		}
-		if h.Before.Accepted {
-			f.Say("taken")
-		} else {
-			f.Say("not-taken")
-		}
+		f.Say(either(h.Before.Accepted, "taken", "not-taken"))
 		return f
 	},
 }
@@ -288,7 +284,7 @@ var connectionTampering = Kind{
 		{"silence", Info, "if the client only fell silent"},
 	},
 	on:   conn.OnRST | conn.OnUnsettled | conn.OnEnd,
-	only: isReset | isResetting | isRare,
+	only: conn.IfReset | conn.IfRST | conn.IfRare,
 	check: func(h *checkInput) *Finding {
 		if h.Ends[tcp.Client].Packets > earlySegments+stormSize {
 			return nil
@@ -335,7 +331,7 @@ type opening struct {
 // is the end whose RSTs count.
 func (h *checkInput) opening(resetter tcp.Endpoint) (o opening, whole bool) {
 	n := 0
-	for g := range h.back() {
+	for g := range h.Back() {
 		if n++; n > conn.MaxLookBack {
 			return o, false
 		}

@@ -50,7 +50,7 @@ var closeWaitLeak = Kind{
 	Moves:      []SeverityMove{{"many", Error, "if it is one of many on that address and port"}},
 	Supersedes: []string{finWait2StuckName, halfCloseName},
 	on:         conn.OnTimer | conn.OnEnd,
-	only:       isWaiting,
+	only:       conn.IfHalfClosed,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From.Peer(), h.From
 		leaker := &h.Ends[y]
@@ -102,7 +102,7 @@ var finWait2Stuck = Kind{
 	},
 	Supersedes: []string{halfCloseName},
 	on:         conn.OnTimer | conn.OnEnd,
-	only:       isWaiting,
+	only:       conn.IfHalfClosed,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if h.Before.States[x] != tcp.FinWait2.Set() || h.Ends[y].Has(conn.HasFIN) || !h.visible(y) || h.flagged(finWait2StuckName, x) != nil {
@@ -124,11 +124,7 @@ var finWait2Stuck = Kind{
 			Evidence: h.Frames(x, tcp.SndFIN, tcp.RcvAckOfFIN),
 		}
 		f.Values = Values{"span": h.Now.Sub(since)}
-		if h.Ends[x].Assumed != h.Before.States[x] {
-			f.Say("forgets")
-		} else {
-			f.Say("waits")
-		}
+		f.Say(either(h.Ends[x].Assumed != h.Before.States[x], "forgets", "waits"))
 		return f
 	},
 }
@@ -145,7 +141,7 @@ var halfCloseLingering = Kind{
 	},
 	Thresholds: []Threshold{{"time since {Y} acknowledged the FIN, more than", halfCloseLinger, ""}},
 	on:         conn.OnUnsettled | conn.OnEnd,
-	only:       isWaiting,
+	only:       conn.IfHalfClosed,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if h.Ends[x].Assumed != tcp.FinWait2.Set() || h.Ends[y].Assumed != tcp.CloseWait.Set() || !h.visible(y) {
@@ -153,7 +149,7 @@ var halfCloseLingering = Kind{
 		}
 		// Data alone may be met by a RST. That it is acknowledged shows the
 		// connection to be in use.
-		if h.S != nil && (h.sentSinceFIN(y) == 0 || !h.Before.Acked[x].Before(h.S.Ack)) {
+		if h.S != nil && (h.SentSinceFIN(y) == 0 || !h.Before.Acked[x].Before(h.S.Ack)) {
 			return nil
 		}
 		if h.flagged(halfCloseName, x) != nil || h.flagged(finWait2StuckName, x) != nil || h.flagged(closeWaitLeakName, y) != nil {
@@ -168,10 +164,10 @@ var halfCloseLingering = Kind{
 			Certain:  ConfidenceAssumed,
 			Evidence: append(h.Frames(x, tcp.SndFIN), ack.Packet()),
 		}
-		n := h.sentSinceFIN(y)
+		n := h.SentSinceFIN(y)
 		f.Values = Values{"span": h.Now.Sub(ack.At), "n": n}
 		if n > 0 {
-			f.Evidence = append(f.Evidence, h.lastDataOf(y)...)
+			f.Evidence = append(f.Evidence, h.LastDataOf(y)...)
 			f.Say("sends")
 		} else {
 			f.Say("silent")
@@ -200,7 +196,7 @@ var noCloseSeen = Kind{
 			return nil
 		}
 		f := &Finding{end: x, Certain: ConfidenceAssumed, Values: Values{"span": idle}}
-		for g := range h.back() {
+		for g := range h.Back() {
 			f.Evidence = append(f.Evidence, g.Packet)
 			if len(f.Evidence) == 2 {
 				break
@@ -225,19 +221,10 @@ func (h *checkInput) silentSince(x, y tcp.Endpoint) tcp.Time {
 	switch {
 	case !ok:
 		return 0
-	case h.sentSinceFIN(y) == 0:
+	case h.SentSinceFIN(y) == 0:
 		return ack.At
 	case h.Ends[y].SentAt.Sub(ack.At) > halfCloseLinger:
 		return 0
 	}
 	return h.Ends[y].SentAt
-}
-
-// sentSinceFIN returns how many octets the end has sent since it received its
-// peer's FIN.
-func (h *checkInput) sentSinceFIN(y tcp.Endpoint) tcp.Size {
-	if e := &h.Ends[y]; e.Clean.Before(e.Nxt) {
-		return e.Nxt.Minus(e.Clean)
-	}
-	return 0
 }

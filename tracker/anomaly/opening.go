@@ -1,22 +1,18 @@
 package anomaly
 
 import (
-	"iter"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // What goes wrong while a connection opens. Each check is asked for a handful
 // of segments, SYNs and what answers them, and finds the others of the
-// handshake in the trail.
+// handshake among the recent ones.
 
 const (
-	// A handshake's segments are looked for among this many of the
-	// connection's newest.
-	handshakeDepth = 64
-
 	// Nothing repeats a SYN sooner: Linux does after some 10 ms, if a wrong
 	// answer came.
 	soonestRepeat = 5 * time.Millisecond
@@ -62,7 +58,7 @@ var connectionRefused = Kind{
 			end:      x,
 			Certain:  ConfidenceAssumed,
 			Evidence: append(h.Frames(x, tcp.SndSYN), h.S.Packet),
-			Values:   Values{"soon": soon(h.Now.Sub(h.Before.SentAt[x]))},
+			Values:   Values{"soon": template.Soon(h.Now.Sub(h.Before.SentAt[x]))},
 		}
 	},
 }
@@ -88,7 +84,7 @@ var synRetransmitted = Kind{
 		if h.Ends[x].Copies < 2 {
 			return nil
 		}
-		sent, again := h.lastSent(x, tcp.SYN)
+		sent, again := h.LastSent(x, tcp.SYN)
 		waits := h.Ends[x].Assumed == tcp.SynSent.Set() ||
 			h.Ends[x].Proved == tcp.SynSent.Set() && h.Ends[x].Assumed == conn.Up // the answer is on its way to it
 		if !again || !waits || h.S.Seq != h.Ends[x].ISS || h.isCopyOf(sent) {
@@ -98,10 +94,10 @@ var synRetransmitted = Kind{
 			end:      x,
 			Cause:    "no-answer",
 			Certain:  ConfidenceAssumed,
-			Evidence: h.framesOf(x, tcp.SYN),
+			Evidence: h.FramesOf(x, tcp.SYN),
 			Values:   Values{"span": h.Now.Sub(sent.At)},
 		}
-		answer, answered := h.lastSent(y, tcp.SYN|tcp.ACK)
+		answer, answered := h.LastSent(y, tcp.SYN|tcp.ACK)
 		switch {
 		case h.refusedSince(sent.At):
 			f.Cause = "answer-refused"
@@ -139,7 +135,7 @@ var synTimeout = Kind{
 	},
 	Supersedes: []string{"syn-retransmitted"},
 	on:         conn.OnTimer | conn.OnEnd,
-	only:       wasCalling,
+	only:       conn.IfWasSynSent,
 	check: func(h *checkInput) *Finding {
 		x := h.x()
 		if h.Before.States[h.From] != tcp.SynSent.Set() || h.y().Seen() || !x.Seen() {
@@ -156,14 +152,10 @@ var synTimeout = Kind{
 		f := &Finding{
 			end:      h.From,
 			Certain:  ConfidenceAssumed,
-			Evidence: append(h.framesOf(h.From, tcp.SYN), first.Packet()),
+			Evidence: append(h.FramesOf(h.From, tcp.SYN), first.Packet()),
 			Values:   Values{"n": x.Copies, "span": waited, "limit": x.Stack().SynGiveUp},
 		}
-		if x.Copies > 1 {
-			f.Say("several")
-		} else {
-			f.Say("one")
-		}
+		f.Say(either(x.Copies > 1, "several", "one"))
 		if waited < x.Stack().SynGiveUp/2 {
 			f.Say("early")
 		}
@@ -185,25 +177,22 @@ var synAckRetransmitted = Kind{
 	on:         conn.OnSYNACK,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From.Peer(), h.From
-		if h.Ends[y].Copies < 2 {
-			return nil
-		}
-		sent, again := h.lastSent(y, tcp.SYN|tcp.ACK)
-		if !again || sent.Seq != h.S.Seq || h.isCopyOf(sent) {
+		sent, again := h.repeatedSYNACK()
+		if !again {
 			return nil
 		}
 		f := &Finding{
 			end:      y,
 			Cause:    "no-ack",
 			Certain:  ConfidenceAssumed,
-			Evidence: h.framesOf(y, tcp.SYN|tcp.ACK),
+			Evidence: h.FramesOf(y, tcp.SYN|tcp.ACK),
 			Values:   Values{"span": h.Now.Sub(sent.At)},
 		}
 		ack, acked := h.ackOf(sent)
 		switch {
-		case h.countOf(x, tcp.SYN) > h.countOf(y, tcp.SYN|tcp.ACK):
+		case h.CountOf(x, tcp.SYN) > h.CountOf(y, tcp.SYN|tcp.ACK):
 			f.Cause = "duplicate-syn"
-			f.Evidence = append(f.Evidence, h.framesOf(x, tcp.SYN)...)
+			f.Evidence = append(f.Evidence, h.FramesOf(x, tcp.SYN)...)
 		case acked:
 			f.Cause = "ack-not-received"
 			f.Evidence = append(f.Evidence, ack.Packet)
@@ -235,7 +224,7 @@ var synRcvdStuck = Kind{
 		if h.Before.States[y] != in || h.Before.Proved[y] != in || h.Ends[x].Has(conn.HasAcked) || !h.visible(x) {
 			return nil
 		}
-		syns, synAcks := h.countOf(x, tcp.SYN), h.countOf(y, tcp.SYN|tcp.ACK)
+		syns, synAcks := h.CountOf(x, tcp.SYN), h.CountOf(y, tcp.SYN|tcp.ACK)
 		first, ok := h.Find(y, tcp.RcvSYN)
 		if !ok || synAcks < synAcksStuck || synAcks <= syns {
 			return nil
@@ -243,7 +232,7 @@ var synRcvdStuck = Kind{
 		return &Finding{
 			end:      y,
 			Certain:  ConfidenceAssumed,
-			Evidence: append(h.framesOf(y, tcp.SYN|tcp.ACK), h.framesOf(x, tcp.SYN)...),
+			Evidence: append(h.FramesOf(y, tcp.SYN|tcp.ACK), h.FramesOf(x, tcp.SYN)...),
 			Values:   Values{"n": synAcks, "span": h.Now.Sub(first.At)},
 		}
 	},
@@ -272,11 +261,7 @@ var acceptStalled = Kind{
 	on:         conn.OnSYNACK,
 	check: func(h *checkInput) *Finding {
 		y := h.From
-		if h.Ends[y].Copies < 2 {
-			return nil
-		}
-		sent, again := h.lastSent(y, tcp.SYN|tcp.ACK)
-		if !again || sent.Seq != h.S.Seq || h.isCopyOf(sent) {
+		if _, again := h.repeatedSYNACK(); !again {
 			return nil
 		}
 		hold := max(2*h.Ends[y].Response(), ackCrosses)
@@ -284,10 +269,10 @@ var acceptStalled = Kind{
 		if h.Ends[y].Response() <= nearEnd {
 			least = ignoredAcksNear
 		}
-		f := &Finding{end: y, Certain: ConfidenceAmbiguous, Cause: "ack-ignored", Evidence: append(h.framesOf(y, tcp.SYN|tcp.ACK), h.S.Packet)}
+		f := &Finding{end: y, Certain: ConfidenceAmbiguous, Cause: "ack-ignored", Evidence: append(h.FramesOf(y, tcp.SYN|tcp.ACK), h.S.Packet)}
 		var first tcp.Time
 		acks, next := 0, h.Now.Add(-hold)
-		for g := range h.handshake() {
+		for g := range h.Handshake() {
 			if g.From == y || !g.AcksFrom(h.S.Seq) || g.At > h.Now.Add(-hold) {
 				continue
 			}
@@ -324,7 +309,7 @@ var synRcvdReset = Kind{
 		if !h.Before.Accepted || h.Before.States[y] != tcp.SynReceived.Set() || h.Ends[x].Has(conn.HasAcked) || h.Origin() != tcp.FromSYN {
 			return nil
 		}
-		synAck, answered := h.lastSent(y, tcp.SYN|tcp.ACK)
+		synAck, answered := h.LastSent(y, tcp.SYN|tcp.ACK)
 		if _, old := h.rejectsOldSYN(); old || !answered || !h.Ends[x].Has(conn.SentSYN) {
 			return nil
 		}
@@ -332,8 +317,8 @@ var synRcvdReset = Kind{
 			end:      x,
 			Certain:  ConfidenceAssumed,
 			Cause:    "aborted",
-			Evidence: append(h.framesOf(x, tcp.SYN), synAck.Packet, h.S.Packet),
-			Values:   Values{"soon": soon(h.Now.Sub(synAck.At))},
+			Evidence: append(h.FramesOf(x, tcp.SYN), synAck.Packet, h.S.Packet),
+			Values:   Values{"soon": template.Soon(h.Now.Sub(synAck.At))},
 		}
 		if h.Before.RST == conn.ResetReply {
 			f.Cause, f.Certain = "no-connection", ConfidenceAmbiguous
@@ -354,7 +339,7 @@ var tfoSYNData = Kind{
 		{"sent-without", "{n octets} rode on the SYN of {X}: the SYN was sent again without them. They were dropped together, or lost."},
 	},
 	on:   conn.OnSYN | conn.OnSYNACK,
-	only: isRare,
+	only: conn.IfRare,
 	check: func(h *checkInput) *Finding {
 		x := h.From
 		if h.On&conn.OnSYNACK != 0 {
@@ -363,7 +348,7 @@ var tfoSYNData = Kind{
 		if h.Rare == nil || h.Rare.SYNData[x] == 0 {
 			return nil
 		}
-		syn, ok := h.lastSent(x, tcp.SYN)
+		syn, ok := h.LastSent(x, tcp.SYN)
 		if !ok || syn.Data == 0 { // told when the SYN came without them
 			return nil
 		}
@@ -375,7 +360,7 @@ var tfoSYNData = Kind{
 			f.Cause, f.Certain = "sent-without", ConfidenceAmbiguous
 			return f
 		}
-		if _, again := h.lastSent(h.From, tcp.SYN|tcp.ACK); again || !h.S.Ack.In(syn.Seq+1, syn.End()+1) {
+		if _, again := h.LastSent(h.From, tcp.SYN|tcp.ACK); again || !h.S.Ack.In(syn.Seq+1, syn.End()+1) {
 			return nil
 		}
 		switch taken := h.S.Ack.Minus(syn.Seq + 1); taken {
@@ -415,35 +400,8 @@ var handshakeFIN = Kind{
 		default:
 			return nil
 		}
-		return &Finding{end: x, Cause: cause, Certain: ConfidenceAssumed, Evidence: append(h.framesOf(y, tcp.SYN|tcp.ACK), h.S.Packet)}
+		return &Finding{end: x, Cause: cause, Certain: ConfidenceAssumed, Evidence: append(h.FramesOf(y, tcp.SYN|tcp.ACK), h.S.Packet)}
 	},
-}
-
-// handshake yields the connection's segments before the one that happens, the
-// newest first, as far back as a handshake is looked for.
-func (h *checkInput) handshake() iter.Seq[*conn.RecentSegment] {
-	return func(yield func(*conn.RecentSegment) bool) {
-		n := 0
-		for g := range h.back() {
-			if h.S != nil && g.Packet == h.S.Packet {
-				continue
-			}
-			if n++; n > handshakeDepth || !yield(g) {
-				return
-			}
-		}
-	}
-}
-
-// lastSent returns the newest earlier segment of the end that has exactly
-// these of the SYN and ACK bits.
-func (h *checkInput) lastSent(e tcp.Endpoint, flags tcp.Flags) (conn.RecentSegment, bool) {
-	for g := range h.handshake() {
-		if g.From == e && g.Opens(flags) {
-			return *g, true
-		}
-	}
-	return conn.RecentSegment{}, false
 }
 
 // refusedSince reports whether the sender of the segment answered its peer with
@@ -455,7 +413,7 @@ func (h *checkInput) refusedSince(at tcp.Time) bool {
 	}
 	n := 0
 	for g := range h.M.Recent.Back(old) {
-		if n++; g.At <= at || n > handshakeDepth {
+		if n++; g.At <= at || n > conn.HandshakeDepth {
 			return false
 		}
 		if g.Is&conn.WasReply != 0 && old.Addr(g.From) == h.Addr(h.From) {
@@ -465,29 +423,13 @@ func (h *checkInput) refusedSince(at tcp.Time) bool {
 	return false
 }
 
-// framesOf returns the frames of all the end's segments with exactly these of
-// the SYN and ACK bits, and of the one that happens if it is a SYN.
-func (h *checkInput) framesOf(e tcp.Endpoint, flags tcp.Flags) (frames []int) {
-	for g := range h.handshake() {
-		if g.From == e && g.Opens(flags) {
-			frames = append(frames, g.Packet)
-		}
+// repeatedSYNACK returns the SYN+ACK that the segment, one too, repeats.
+func (h *checkInput) repeatedSYNACK() (sent conn.RecentSegment, ok bool) {
+	if h.Ends[h.From].Copies < 2 {
+		return sent, false
 	}
-	if h.S != nil && h.S.Flags&tcp.SYN != 0 {
-		frames = append(frames, h.S.Packet)
-	}
-	return frames
-}
-
-// countOf counts the end's earlier segments with exactly these of the SYN and
-// ACK bits.
-func (h *checkInput) countOf(e tcp.Endpoint, flags tcp.Flags) (n int) {
-	for g := range h.handshake() {
-		if g.From == e && g.Opens(flags) {
-			n++
-		}
-	}
-	return n
+	sent, ok = h.LastSent(h.From, tcp.SYN|tcp.ACK)
+	return sent, ok && sent.Seq == h.S.Seq && !h.isCopyOf(sent)
 }
 
 // isCopyOf reports whether the segment is one that the network made of g. A
@@ -507,9 +449,9 @@ func (h *checkInput) acceptableTo(e tcp.Endpoint, g conn.RecentSegment) bool {
 }
 
 // ackOf returns the oldest segment that acknowledges the SYN+ACK and came
-// between it and what happens.
+// between it and the segment at hand.
 func (h *checkInput) ackOf(synAck conn.RecentSegment) (ack conn.RecentSegment, found bool) {
-	for g := range h.handshake() {
+	for g := range h.Handshake() {
 		if g.Packet == synAck.Packet {
 			break
 		}

@@ -33,14 +33,14 @@ var simultaneousOpen = Kind{
 		{"time between the SYNs, in hundredths of what an answer takes, less than", answerShare, ""},
 	},
 	on:   conn.OnSYNACK | conn.OnUnsettled,
-	only: isDialled,
+	only: conn.IfBothSYN,
 	check: func(h *checkInput) *Finding {
 		if h.dialled() != bothDialled {
 			return nil
 		}
 		return &Finding{
 			end:      tcp.Client,
-			Evidence: append(append(append(h.framesOf(tcp.Client, tcp.SYN), h.framesOf(tcp.Server, tcp.SYN)...), h.framesOf(tcp.Client, tcp.SYN|tcp.ACK)...), h.framesOf(tcp.Server, tcp.SYN|tcp.ACK)...),
+			Evidence: append(append(append(h.FramesOf(tcp.Client, tcp.SYN), h.FramesOf(tcp.Server, tcp.SYN)...), h.FramesOf(tcp.Client, tcp.SYN|tcp.ACK)...), h.FramesOf(tcp.Server, tcp.SYN|tcp.ACK)...),
 		}
 	},
 }
@@ -57,7 +57,7 @@ var splitHandshake = Kind{
 		{"time between the SYNs, in hundredths of what an answer takes, at least", answerShare, ""},
 	},
 	on:   conn.OnSYNACK | conn.OnUnsettled,
-	only: isDialled,
+	only: conn.IfBothSYN,
 	check: func(h *checkInput) *Finding {
 		if h.dialled() != splitAnswer {
 			return nil
@@ -66,7 +66,7 @@ var splitHandshake = Kind{
 		return &Finding{
 			end:      y,
 			Certain:  ConfidenceAssumed,
-			Evidence: append(append(h.framesOf(x, tcp.SYN), h.framesOf(y, tcp.SYN)...), append(h.framesOf(x, tcp.SYN|tcp.ACK), h.S.Packet)...),
+			Evidence: append(append(h.FramesOf(x, tcp.SYN), h.FramesOf(y, tcp.SYN)...), append(h.FramesOf(x, tcp.SYN|tcp.ACK), h.S.Packet)...),
 		}
 	},
 }
@@ -91,20 +91,20 @@ func (h *checkInput) dialled() dialling {
 		return oneDialled
 	}
 	if h.Ends[y].Has(conn.SentSYNACK) {
-		if _, again := h.lastSent(y, tcp.SYN|tcp.ACK); h.On&conn.OnSYNACK == 0 || again {
+		if _, again := h.LastSent(y, tcp.SYN|tcp.ACK); h.On&conn.OnSYNACK == 0 || again {
 			return oneDialled
 		}
 		return bothDialled
 	}
-	synAck, ok := h.lastSent(x, tcp.SYN|tcp.ACK)
+	synAck, ok := h.LastSent(x, tcp.SYN|tcp.ACK)
 	if !ok || h.S.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || !synAck.Seq.Before(h.S.Ack) {
 		return oneDialled
 	}
 	if _, again := h.ackOf(synAck); again {
 		return oneDialled
 	}
-	own, ok1 := h.lastSent(y, tcp.SYN)
-	other, ok2 := h.lastSent(x, tcp.SYN)
+	own, ok1 := h.LastSent(y, tcp.SYN)
+	other, ok2 := h.LastSent(x, tcp.SYN)
 	if !ok1 || !ok2 {
 		return oneDialled
 	}
@@ -128,7 +128,7 @@ var selfConnect = Kind{
 		if !h.Self() || h.From != tcp.Server {
 			return nil
 		}
-		return &Finding{end: tcp.Client, Evidence: append(h.framesOf(tcp.Client, tcp.SYN), h.S.Packet)}
+		return &Finding{end: tcp.Client, Evidence: append(h.FramesOf(tcp.Client, tcp.SYN), h.S.Packet)}
 	},
 }
 
@@ -179,7 +179,7 @@ func (h *checkInput) rejectsOldSYN() (o oldSYN, found bool) {
 		return o, false
 	}
 	var synAck conn.RecentSegment
-	for g := range h.handshake() {
+	for g := range h.Handshake() {
 		if g.From == y {
 			synAck = *g
 			break
@@ -189,7 +189,7 @@ func (h *checkInput) rejectsOldSYN() (o oldSYN, found bool) {
 		return o, false
 	}
 	o.rejected = h.S.Seq
-	o.evidence = append(h.framesOf(x, tcp.SYN), synAck.Packet, h.S.Packet)
+	o.evidence = append(h.FramesOf(x, tcp.SYN), synAck.Packet, h.S.Packet)
 	if h.Before.States[x] == tcp.SynSent.Set() && !h.acceptableTo(x, synAck) {
 		o.cause = "real-syn-sent"
 		return o, true
@@ -225,7 +225,7 @@ func (h *checkInput) followsOldSYN() (o oldSYN, found bool) {
 	n := 0
 	for g := range h.M.Recent.Back(old) {
 		switch {
-		case n == handshakeDepth:
+		case n == conn.HandshakeDepth:
 			return o, false
 		case g.From == x && g.Flags&(tcp.RST|tcp.ACK) == tcp.RST && g.Is&conn.WasReply != 0 && rst == nil:
 			rst = g
@@ -258,14 +258,14 @@ var badSYNACK = Kind{
 		{"completed", "{X}'s SYN+ACK acknowledges {ack}, but {Y}'s SYN has the number {seq}, and {Y} goes on as if it were right: a proxy or firewall rewrites the numbers, the answer is forged, or the capture missed a SYN."},
 	},
 	on:   conn.OnSYN | conn.OnForeign | conn.OnUnsettled | conn.OnTimer | conn.OnEnd,
-	only: wasCalling,
+	only: conn.IfWasSynSent,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if h.Before.States[x] != tcp.SynSent.Set() || !h.whole(x) || !h.Ends[y].Seen() {
 			return nil
 		}
 		var bad *conn.RecentSegment
-		for g := range h.handshake() {
+		for g := range h.Handshake() {
 			if g.From == x {
 				return nil // a RST, or another segment at which it was told
 			}
@@ -281,7 +281,7 @@ var badSYNACK = Kind{
 			end:      y,
 			Cause:    "ignored",
 			Certain:  ConfidenceAmbiguous,
-			Evidence: append(h.framesOf(x, tcp.SYN), bad.Packet),
+			Evidence: append(h.FramesOf(x, tcp.SYN), bad.Packet),
 			Values:   Values{"ack": bad.Ack, "seq": h.Ends[x].ISS},
 		}
 		switch {
@@ -309,16 +309,16 @@ var unsolicitedSYNACK = Kind{
 		{"time from the SYN+ACK to the RST, at most, or to the end of the capture, at least", promptly, ""},
 	},
 	on:   conn.OnRST | conn.OnEnd,
-	only: isAnswer,
+	only: conn.IfFromSYNACK,
 	check: func(h *checkInput) *Finding {
 		x, y := tcp.Client, tcp.Server
 		if h.Origin() != tcp.FromSYNACK || h.Start.Sub(h.M.Began) < promptly || h.Ends[x].Seen() && h.On&conn.OnEnd != 0 {
 			return nil
 		}
-		f := &Finding{end: y, Certain: ConfidenceAmbiguous, Evidence: h.framesOf(y, tcp.SYN|tcp.ACK)}
+		f := &Finding{end: y, Certain: ConfidenceAmbiguous, Evidence: h.FramesOf(y, tcp.SYN|tcp.ACK)}
 		switch {
 		case h.On&conn.OnRST != 0:
-			synAck, ok := h.lastSent(y, tcp.SYN|tcp.ACK)
+			synAck, ok := h.LastSent(y, tcp.SYN|tcp.ACK)
 			if h.From != x || h.Before.SentAt[x] != 0 || h.Before.RST != conn.ResetReply || !ok || h.Now.Sub(synAck.At) > promptly {
 				return nil
 			}
@@ -327,7 +327,7 @@ var unsolicitedSYNACK = Kind{
 		case h.From != y || h.Now.Sub(h.Start) < promptly:
 			return nil
 		default:
-			for g := range h.handshake() {
+			for g := range h.Handshake() {
 				if !g.Opens(tcp.SYN | tcp.ACK) {
 					return nil // it went on: the other direction is not captured
 				}

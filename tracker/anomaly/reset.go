@@ -29,7 +29,7 @@ var challengeAck = Kind{
 		{"silent", "", " {Y} said nothing more."},
 	},
 	on:   conn.OnChallenge | conn.OnRST | conn.OnEnd,
-	only: isRare,
+	only: conn.IfRare,
 	check: func(h *checkInput) *Finding {
 		d := h.Pending()
 		if d == nil || d.Answer == 0 || !h.settles(d) {
@@ -66,7 +66,7 @@ var challengeAck = Kind{
 	},
 }
 
-// settles reports whether the happening shows what became of the doubt: the
+// settles reports whether the scene shows what became of the challenge: the
 // alleged sender's next segment, or the end of everything.
 func (h *checkInput) settles(d *conn.Challenge) bool {
 	return h.S == nil && h.From == d.Into || h.S != nil && d.SettledBy(h.S, h.From, h.Now)
@@ -96,7 +96,7 @@ var blindRSTInWindow = Kind{
 		{"attack", Error, "if so many RSTs with different numbers were seen that it is an attack"},
 	},
 	on:   conn.OnChallenge | conn.OnRST | conn.OnEnd,
-	only: isRare,
+	only: conn.IfRare,
 	check: func(h *checkInput) *Finding {
 		d := h.Pending()
 		if d == nil || d.What != conn.ChallengedRST || !h.settles(d) || h.Ends[d.Into.Peer()].Has(conn.Lossy) {
@@ -200,11 +200,7 @@ var rstIgnoredInSynSent = Kind{
 			Evidence: append(h.Frames(x, tcp.SndSYN), h.S.Packet),
 			Values:   Values{"seq": h.Ends[x].ISS, "ack": h.S.Ack},
 		}
-		if h.S.Flags&tcp.ACK == 0 {
-			f.Say("nothing")
-		} else {
-			f.Say("wrong-number")
-		}
+		f.Say(either(h.S.Flags&tcp.ACK == 0, "nothing", "wrong-number"))
 		return f
 	},
 }
@@ -243,9 +239,9 @@ var rstUnmatched = Kind{
 		default:
 			return nil // the numbers fit; what does not is told by forged-rst
 		}
-		n, cited := 0, 0
-		for g := range h.back() {
-			if n++; n > conn.MaxLookBack || cited == acksCited {
+		cited := 0
+		for g := range h.Recent() {
+			if cited == acksCited {
 				break
 			}
 			if g.From != h.From && g.Flags&(tcp.ACK|tcp.RST) == tcp.ACK {
@@ -293,10 +289,10 @@ var rstStorm = Kind{
 			}
 			return f
 		}
-		resets, received, n := 0, 0, 0
+		resets, received := 0, 0
 		var first *conn.RecentSegment
-		for g := range h.back() {
-			if n++; n > conn.MaxLookBack || h.Now.Sub(g.At) > stormSpan || resets > stormSize && resets <= stormReplies*received {
+		for g := range h.Recent() {
+			if h.Now.Sub(g.At) > stormSpan || resets > stormSize && resets <= stormReplies*received {
 				break
 			}
 			switch {
@@ -337,7 +333,7 @@ var dataAfterRST = Kind{
 		{"time after a RST that bears no mark of its sender", outlivedReply, ""},
 	},
 	on:   conn.OnUnsettled,
-	only: isReset,
+	only: conn.IfReset,
 	check: func(h *checkInput) *Finding {
 		rst, ok := h.talksOn()
 		if !ok {
@@ -364,11 +360,7 @@ func (h *checkInput) talksOn() (rst conn.Step, ok bool) {
 	if !ok || h.Now.Sub(rst.At) <= max(h.x().InFlight(), conn.Outlived) || !h.WasOpen(y) {
 		return rst, false
 	}
-	n := 0
-	for g := range h.back() {
-		if n++; n > conn.MaxLookBack {
-			break
-		}
+	for g := range h.Recent() {
 		if g.Packet != rst.Packet() {
 			continue
 		}

@@ -60,7 +60,7 @@ var retransmissionTimeout = Kind{
 		silenceAfterTries,
 	},
 	on:   conn.OnRST | conn.OnEnd,
-	only: isRare,
+	only: conn.IfRare,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		tr := h.Rare.StallsOf(x)
@@ -132,7 +132,7 @@ var keepaliveTimeout = Kind{
 		silenceAfterTries,
 	},
 	on:   conn.OnRST | conn.OnEnd,
-	only: isRare,
+	only: conn.IfRare,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		tr := h.Rare.StallsOf(x)
@@ -188,7 +188,7 @@ var zeroWindowStall = Kind{
 	},
 	Thresholds: stallTimes,
 	on:         conn.OnWindow | conn.OnKeepalive | conn.OnRepeat | conn.OnBeyond | conn.OnRST | conn.OnEnd,
-	only:       isRare,
+	only:       conn.IfRare,
 	check: func(h *checkInput) *Finding {
 		return cmp.Or(h.stalled(h.From), h.stalled(h.From.Peer()))
 	},
@@ -205,7 +205,7 @@ func (h *checkInput) stalled(y tcp.Endpoint) *Finding {
 	over := h.Now
 	switch {
 	case h.S == nil || h.S.Flags&tcp.RST != 0:
-		if w.Until != 0 || h.Before.States[tcp.Client]|h.Before.States[tcp.Server] == tcp.Closed.Set() || h.over(y) || h.over(y.Peer()) {
+		if w.Until != 0 || h.Before.States[tcp.Client]|h.Before.States[tcp.Server] == tcp.Closed.Set() || h.Over(y) || h.Over(y.Peer()) {
 			return nil
 		}
 	case h.S.Packet == w.UntilFrame:
@@ -224,17 +224,8 @@ func (h *checkInput) stalled(y tcp.Endpoint) *Finding {
 		Evidence: []int{w.SinceFrame, w.Frames[0], w.Frames[1], w.UntilFrame},
 		Values:   Values{"span": over.Sub(w.Since), "n": w.Probes},
 	}
-	if w.Until != 0 {
-		f.Say("reopened")
-	} else {
-		f.Say("closed")
-	}
+	f.Say(either(w.Until != 0, "reopened", "closed"))
 	return f
-}
-
-// over reports whether the end had no connection any more before this.
-func (h *checkInput) over(e tcp.Endpoint) bool {
-	return h.Before.States[e]&^(tcp.Closed.Set()|tcp.Listen.Set()|tcp.Unknown.Set()) == 0
 }
 
 var zeroWindowAbort = Kind{
@@ -252,7 +243,7 @@ var zeroWindowAbort = Kind{
 	}, stallTimes...),
 	Supersedes: []string{"zero-window-stall"},
 	on:         conn.OnRST | conn.OnEnd,
-	only:       isRare,
+	only:       conn.IfRare,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		tr := h.Rare.StallsOf(y)
@@ -294,7 +285,7 @@ var icmpUnreachableTerminated = Kind{
 	},
 	Thresholds: []Threshold{{"time after the error in which an open connection would have gone on", icmpSilence, ""}},
 	on:         conn.OnEnd,
-	only:       isRare,
+	only:       conn.IfRare,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		tr := h.Rare.StallsOf(x)
@@ -319,11 +310,7 @@ var icmpUnreachableTerminated = Kind{
 		case h.Ends[x].SentAt > m.At && !(h.Happened(x, tcp.SndRST) && h.Ends[x].SentAt.Sub(m.At) <= icmpSilence), h.Now.Sub(m.At) < icmpSilence:
 			return nil // it carries on, or it is too early to say
 		}
-		if m.From.IsValid() {
-			f.Say("router")
-		} else {
-			f.Say("unknown")
-		}
+		f.Say(either(m.From.IsValid(), "router", "unknown"))
 		f.Say(what)
 		return f
 	},
@@ -361,7 +348,7 @@ var middleboxIdleDrop = Kind{
 		}
 		x, y := h.From, h.From.Peer()
 		tr := h.Rare.StallsOf(x)
-		if tr == nil || !h.visible(x) || !h.visible(y) || h.Ends[y].Wnd == 0 || h.over(y) {
+		if tr == nil || !h.visible(x) || !h.visible(y) || h.Ends[y].Wnd == 0 || h.Over(y) {
 			return nil
 		}
 		w, what := &tr.Data, "retransmissions"
@@ -396,15 +383,11 @@ var middleboxIdleDrop = Kind{
 // something between the ends made it.
 func (h *checkInput) idleReset() (asked *conn.RecentSegment, idle time.Duration) {
 	x, y := h.From, h.From.Peer()
-	if !h.Ends[x].Seen() || h.Before.SentAt[x] == 0 || h.over(x) || h.over(y) || conn.SameWay(h.S.TTL, h.Ends[x].TTL) {
+	if !h.Ends[x].Seen() || h.Before.SentAt[x] == 0 || h.Over(x) || h.Over(y) || conn.SameWay(h.S.TTL, h.Ends[x].TTL) {
 		return nil, 0
 	}
-	n := 0
-	for g := range h.back() {
-		if n++; n == 1 {
-			continue
-		}
-		if g.From != y || n > conn.LookBack {
+	for g := range h.Earlier() {
+		if g.From != y {
 			break
 		}
 		if g.Data > 0 || g.Flags&tcp.FIN != 0 || g.Is&conn.WasKeepalive != 0 {

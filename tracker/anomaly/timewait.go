@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -60,12 +61,8 @@ var timeWaitAssassination = Kind{
 			f.Cause, frame = "old-duplicate", stray.StrayInto
 		}
 		f.Evidence = append(f.Evidence, frame)
-		f.Values = Values{"frame": frame, "span": h.timeWaitHeld(x, h.Now), "hold": hold(h.M.TwoMSLOf(h.Ends[x].Stack()))}
-		if h.Before.Accepted {
-			f.Say("ends")
-		} else {
-			f.Say("ignored")
-		}
+		f.Values = Values{"frame": frame, "span": h.TimeWaitHeld(x, h.Now), "hold": template.Hold(h.M.TwoMSLOf(h.Ends[x].Stack()))}
+		f.Say(either(h.Before.Accepted, "ends", "ignored"))
 		return f
 	},
 }
@@ -89,7 +86,7 @@ var timeWaitTruncated = Kind{
 	},
 	Thresholds: []Threshold{timeWaitTime},
 	on:         conn.OnRST | conn.OnMove,
-	only:       isSuccessor | isResetting,
+	only:       conn.IfSuccessor | conn.IfRST,
 	check: func(h *checkInput) *Finding {
 		if h.S != nil && h.S.Flags&tcp.RST != 0 {
 			return h.truncatedByReply()
@@ -139,7 +136,7 @@ func (h *checkInput) truncatedByReply() *Finding {
 			began = st
 		}
 	}
-	for g := range h.back() {
+	for g := range h.Back() {
 		if g.From == y && g.Flags&tcp.RST == 0 {
 			answered = g.Packet
 			break
@@ -159,7 +156,7 @@ func (h *checkInput) truncatedByReply() *Finding {
 
 // truncated are the values of a TIME-WAIT that ended at the given age.
 func truncated(age, most time.Duration, stack *tcp.Stack) Values {
-	return Values{"span": age, "hold": hold(most), "stack": stack.Name}
+	return Values{"span": age, "hold": template.Hold(most), "stack": stack.Name}
 }
 
 // manySYNs is how many copies of a SYN make it unlikely that the others were
@@ -207,7 +204,7 @@ var timeWaitSYNChallenged = Kind{
 			Cause:    "reset",
 			Certain:  ConfidenceAssumed,
 			Evidence: append(append(h.Frames(x, tcp.SndFIN), h.Frames(y, tcp.SndFIN)...), syn, k, h.S.Packet),
-			Values:   Values{"span": h.timeWaitHeld(x, n.Start)},
+			Values:   Values{"span": h.TimeWaitHeld(x, n.Start)},
 		}
 		if !h.Before.Accepted {
 			f.Cause = "reset-ignored"
@@ -248,7 +245,7 @@ func (h *checkInput) unansweredSYN() *Finding {
 	return f
 }
 
-// resetsTimeWait reports whether the RST that happens is its sender's answer to
+// resetsTimeWait reports whether the RST is its sender's answer to
 // an ACK from a peer in TIME-WAIT. Such a RST has the exact number.
 func (h *checkInput) resetsTimeWait() bool {
 	x, y := h.From.Peer(), h.From
@@ -259,7 +256,7 @@ func (h *checkInput) resetsTimeWait() bool {
 // newestACK returns the frame in which the end last did nothing but
 // acknowledge, or 0.
 func (h *checkInput) newestACK(x tcp.Endpoint) int {
-	for g := range h.back() {
+	for g := range h.Back() {
 		if g.From == x && g.Pure() {
 			return g.Packet
 		}

@@ -23,7 +23,7 @@ var wanderingDuplicate = Kind{
 	},
 	Thresholds: []Threshold{{"time since it was sent, at least", conn.Wanders, ""}},
 	on:         conn.OnRepeat | conn.OnStale | conn.OnUnsettled | conn.OnAmongStale,
-	only:       wasDead | isRare,
+	only:       conn.IfWasClosed | conn.IfRare,
 	check: func(h *checkInput) *Finding {
 		if h.On&conn.OnAmongStale != 0 {
 			if k := h.StaleOf(h.From); k.Packet == h.S.Packet && k.Packet != 0 {
@@ -34,7 +34,7 @@ var wanderingDuplicate = Kind{
 	},
 }
 
-// strayOfDead judges a segment that its own dead connection observed. Its sender
+// strayOfDead looks at a segment that its own dead connection observed. Its sender
 // is CLOSED there and stays so: it cannot have sent it now. A copy of what was
 // captured proves itself. Anything else must repeat data, and have a timestamp
 // older than the sender's last, or come when the ports already have a new
@@ -45,7 +45,7 @@ func (h *checkInput) strayOfDead() *Finding {
 	if h.S.Flags&tcp.SYN != 0 || h.Before.States[x] != tcp.Closed.Set() || h.Ends[x].Assumed != tcp.Closed.Set() || h.Before.SentAt[x] == 0 {
 		return nil
 	}
-	ended := h.endedBefore()
+	ended := h.EndedBefore()
 	if g := h.M.SameAs(h.Conn, h.S, x, h.S.Packet); g != nil {
 		if age := h.S.Time.Sub(g.At); age >= conn.Wanders {
 			return h.wanderer(g.Packet, age, h.Now.Sub(ended), ConfidenceProved)
@@ -67,17 +67,6 @@ func (h *checkInput) strayOfDead() *Finding {
 	return nil
 }
 
-// endedBefore returns when an end of the connection last changed its state
-// before this segment.
-func (h *checkInput) endedBefore() (at tcp.Time) {
-	for _, st := range h.Steps() {
-		if st.At < h.Now && !st.Reopens() {
-			at = max(at, st.At)
-		}
-	}
-	return at
-}
-
 func (h *checkInput) wanderer(original int, age, ended time.Duration, certain Confidence) *Finding {
 	f := &Finding{
 		end:      h.From,
@@ -88,16 +77,8 @@ func (h *checkInput) wanderer(original int, age, ended time.Duration, certain Co
 			"ended": ended, "age": age, "original": original,
 		},
 	}
-	if h.S.Data > 0 {
-		f.Say("data")
-	} else {
-		f.Say("bare")
-	}
-	if original != 0 {
-		f.Say("original")
-	} else {
-		f.Say("original-not-seen")
-	}
+	f.Say(either(h.S.Data > 0, "data", "bare"))
+	f.Say(either(original != 0, "original", "original-not-seen"))
 	return f
 }
 
@@ -134,10 +115,10 @@ var timeWaitHazardH1 = Kind{
 }
 
 // ownOctets returns what follows the last octet that the end sent itself, the
-// haunt not counted, as long as all since the haunt is remembered.
+// stale segment not counted, as long as all since that is remembered.
 func (h *checkInput) ownOctets(x tcp.Endpoint, k conn.StaleSegment) (own tcp.Seq, ok bool) {
 	own = k.Nxt
-	for g := range h.back() {
+	for g := range h.Back() {
 		if g.Packet == k.Packet {
 			return own, true
 		}
@@ -196,7 +177,7 @@ var timeWaitHazardH2 = Kind{
 // loop returns the empty ACKs, newest first, that the ends sent in turns since
 // the given frame, each end always the same.
 func (h *checkInput) loop(since int) (run []*conn.RecentSegment) {
-	for g := range h.back() {
+	for g := range h.Back() {
 		n := len(run)
 		if g.Packet <= since || !g.Pure() || n >= 1 && (run[n-1].From == g.From || run[n-1].At.Sub(g.At) > loopPause) ||
 			n >= 2 && (run[n-2].Seq != g.Seq || run[n-2].Ack != g.Ack) {
@@ -238,7 +219,7 @@ var timeWaitHazardH3 = Kind{
 			return nil // it cannot have hit the attempt
 		}
 		ack := 0
-		for g := range h.back() {
+		for g := range h.Back() {
 			if g.From == tcp.Client && g.Flags&tcp.RST == 0 {
 				ack = g.Packet
 				break

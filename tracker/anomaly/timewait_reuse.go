@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -44,7 +45,7 @@ var timeWaitReuseSafe = Kind{
 	},
 	Thresholds: []Threshold{timeWaitTime, {"what Linux adds to its last number", linuxISNStep, ""}},
 	on:         conn.OnMove,
-	only:       isSuccessor,
+	only:       conn.IfSuccessor,
 	check: func(h *checkInput) *Finding {
 		r, ok := h.reused()
 		if !ok || !r.held || r.behind[tcp.Client] || r.behind[tcp.Server] || h.reported(h.Conn, "time-wait-reuse-safe") {
@@ -56,7 +57,7 @@ var timeWaitReuseSafe = Kind{
 			Certain:  ConfidenceAssumed,
 			Evidence: []int{r.began.Packet(), syn, synACK},
 		}
-		f.Values = Values{"span": r.age, "hold": hold(r.hold), "step": linuxISNStep}
+		f.Values = Values{"span": r.age, "hold": template.Hold(r.hold), "step": linuxISNStep}
 		switch {
 		case r.byTime[tcp.Client] && r.byTime[tcp.Server]:
 			f.Say("timestamps")
@@ -105,7 +106,7 @@ var timeWaitReuseUnsafe = Kind{
 	},
 	Thresholds: []Threshold{timeWaitTime, {"life of a segment", segmentLife, ""}},
 	on:         conn.OnMove,
-	only:       isSuccessor,
+	only:       conn.IfSuccessor,
 	check: func(h *checkInput) *Finding {
 		r, ok := h.reused()
 		if !ok || h.reported(h.Conn, "time-wait-reuse-unsafe") {
@@ -128,7 +129,7 @@ var timeWaitReuseUnsafe = Kind{
 			Evidence: append(r.old.Frames(tcp.Client, tcp.SndFIN, tcp.SndRST), r.old.Frames(tcp.Server, tcp.SndFIN, tcp.SndRST)...),
 		}
 		f.Evidence = append(f.Evidence, r.began.Packet(), syn, synACK)
-		f.Values = Values{"span": r.age, "hold": hold(r.hold), "host": h.Addr(tcp.Client).Addr()}
+		f.Values = Values{"span": r.age, "hold": template.Hold(r.hold), "host": h.Addr(tcp.Client).Addr()}
 		switch {
 		case r.held:
 			f.Say("held")
@@ -141,11 +142,7 @@ var timeWaitReuseUnsafe = Kind{
 			end := [2]string{"A", "B"}[i]
 			f.Values[end], f.Values[end+"-new"], f.Values[end+"-old"] = h.Addr(e), h.Ends[e].ISS, r.then(h, e).Nxt-1
 		}
-		if len(at) == 2 {
-			f.Say("both")
-		} else {
-			f.Say("one")
-		}
+		f.Say(either(len(at) == 2, "both", "one"))
 		return f
 	},
 }
@@ -301,7 +298,7 @@ func (r *reuse) live(h *checkInput, at []tcp.Endpoint) bool {
 // synAndAnswer returns the newest SYN and SYN+ACK of the connection, nil where they
 // are not remembered any more.
 func (h *checkInput) synAndAnswer() (syn, synACK *conn.RecentSegment) {
-	for g := range h.back() {
+	for g := range h.Back() {
 		switch {
 		case synACK == nil && g.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK:
 			synACK = g

@@ -1,3 +1,19 @@
+// Package crossflow finds what is in no connection but in many: a scan, a flood,
+// ports that run out. A Detector stands behind a Tracker, takes its Events,
+// passes them on and adds what it finds. It keeps nothing of single connections
+// but what their Events carry, and counts by host.
+//
+// A verdict is given a little after the count has reached its threshold, when
+// the connections had the time to show what they are; so one finding tells the
+// size of the whole.
+//
+//	crossflow.go  the Detector, its verdicts, and how it reports them
+//	scan.go       by source: port scans and backscatter
+//	listener.go   by listener: floods of SYNs, TIME-WAIT; by client: ports in use
+//	table.go      rows by key, in bounded memory
+//
+// What is printed of these anomalies, and the numbers that decide, are in
+// package anomaly with the others.
 package crossflow
 
 import (
@@ -12,15 +28,6 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
-// Some anomalies are in no connection but in many: a scan, a flood, ports that
-// run out. The Crowd stands behind the Tracker, watches its Events go by, and
-// adds what it finds. It keeps nothing of single connections but what their
-// events carry, and counts by host.
-//
-// What is counted is judged a little after the count has reached its
-// threshold, when the connections had the time to show what they are; so one
-// finding tells the size of the whole.
-
 // A Detector finds the anomalies over many connections. It is not safe for
 // concurrent use.
 type Detector struct {
@@ -33,7 +40,7 @@ type Detector struct {
 	waits       table[waits]   // by listener
 	ports       table[portUse] // by client and listener
 	seed        flow.Seed      // of their indexes
-	targets     int            // in all sweeps together
+	targets     int            // in all scans together
 	verdicts    []verdict      // to be given
 	next        tcp.Time       // the earliest of them; 0: none
 }
@@ -66,15 +73,15 @@ type verdict struct {
 	give func()
 }
 
-// Bounds of what a Crowd keeps, see table.
+// Bounds of what a Detector keeps, see table.
 const (
-	maxHosts   = 1 << 14 // that are watched for scans, echoes and floods, each
+	maxHosts   = 1 << 14 // that are watched for scans, backscatter and floods, each
 	maxRoutes  = 1 << 16 // that are watched for ports in use and TIME-WAIT, each
-	maxTargets = 1 << 18 // of all scans and echoes together
+	maxTargets = 1 << 18 // of all scans and backscatter together
 	maxSamples = 5       // connections that are named in a finding
 )
 
-// New returns a Crowd that passes every Event on to emit, and its own
+// New returns a Detector that passes every Event on to emit, and its own
 // findings among them.
 func New(emit func(*tracker.Event)) *Detector {
 	c := &Detector{emit: emit, seed: flow.NewSeed()}

@@ -9,13 +9,13 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
-// A sweep is what one host tries on many others, or answers to many: the
-// material of scans and of backscatter.
+// What one host attempts on many others, or answers to many: scans, and
+// backscatter, which is kept as a scan is.
 
-// A sweep remembers no more than this of its targets.
+// maxAttempts is how many targets are remembered of a scan.
 const maxAttempts = 1 << 16
 
-// An outcome says what came of a try.
+// An outcome says what came of an attempt.
 type outcome uint8
 
 const (
@@ -25,7 +25,7 @@ const (
 	useful             // the connection carries data, or may
 )
 
-// A attempt is one target of a sweep.
+// An attempt is one target of a scan.
 type attempt struct {
 	sighting
 	target flow.Key
@@ -35,20 +35,20 @@ type attempt struct {
 	up     bool // the handshake was completed
 }
 
-// A scan is what one host tried lately: one try for each target, the oldest
-// first.
+// A scan is what one host attempted lately: one attempt for each target, the
+// oldest first.
 type scan struct {
 	attempts []attempt
-	index    flow.Table[uint32] // of each target in tries, from base; empty while there are few
+	index    flow.Table[uint32] // of each target in attempts, from base; empty while there are few
 	base     uint32
 	awaited  bool // a verdict is to be given
 	told     bool // and was, of what still goes on
 }
 
-// indexed is from how many tries on a sweep has an index.
+// indexed is from how many attempts on a scan has an index.
 const indexed = 8
 
-// find returns the try of the target, or nil.
+// find returns the attempt on the target, or nil.
 func (c *Detector) find(s *scan, target *flow.Key) *attempt {
 	if s.index.N > 0 {
 		if i := c.placeOf(s, target); s.index.Tags[i] != 0 {
@@ -64,7 +64,7 @@ func (c *Detector) find(s *scan, target *flow.Key) *attempt {
 	return nil
 }
 
-// placeOf returns where in a sweep's index the target is, or the free place
+// placeOf returns where in a scan's index the target is, or the free place
 // where it would be.
 func (c *Detector) placeOf(s *scan, target *flow.Key) uint32 {
 	x, h := &s.index, c.seed.Hash(target)
@@ -75,7 +75,7 @@ func (c *Detector) placeOf(s *scan, target *flow.Key) uint32 {
 	return i
 }
 
-// add appends a try.
+// add appends an attempt.
 func (c *Detector) add(s *scan, t *attempt) {
 	s.attempts = append(s.attempts, *t)
 	from := len(s.attempts) - 1
@@ -133,8 +133,8 @@ func probeOf(e *tracker.Event) (how anomaly.Probe, asks bool) {
 	return 0, false
 }
 
-// attempted adds a try of a host.
-func (c *Detector) attempted(in *table[scan], host netip.Addr, target flow.Key, how anomaly.Probe, e *tracker.Event, enough int, judge func(*Detector, netip.Addr, *scan)) {
+// attempted adds an attempt of a host.
+func (c *Detector) attempted(in *table[scan], host netip.Addr, target flow.Key, how anomaly.Probe, e *tracker.Event, enough int, decide func(*Detector, netip.Addr, *scan)) {
 	s := in.at(hostOf(host))
 	c.purge(s, c.now.Add(-anomaly.ScanWindow), maxAttempts)
 	if len(s.attempts) < enough {
@@ -152,14 +152,14 @@ func (c *Detector) attempted(in *table[scan], host netip.Addr, target flow.Key, 
 	c.targets++
 	if len(s.attempts) >= enough && !s.awaited && !s.told {
 		s.awaited = true
-		c.later(anomaly.ScanPatience, func() { judge(c, host, s) })
+		c.later(anomaly.ScanPatience, func() { decide(c, host, s) })
 	}
 	if c.targets > maxTargets {
 		c.purge(s, 0, max(1, len(s.attempts)-1)) // one in place of another
 	}
 }
 
-// attemptOf returns what is remembered of a host's try of the target, or nil.
+// attemptOf returns what is remembered of a host's attempt on the target, or nil.
 func (c *Detector) attemptOf(in *table[scan], host, target netip.AddrPort) *attempt {
 	if s := in.find(hostOf(host.Addr())); s != nil {
 		key := portOf(target)
@@ -168,7 +168,7 @@ func (c *Detector) attemptOf(in *table[scan], host, target netip.AddrPort) *atte
 	return nil
 }
 
-// scanMoved takes note of what becomes of a try.
+// scanMoved takes note of what becomes of an attempt.
 func (c *Detector) scanMoved(e *tracker.Event) {
 	client := e.End == tcp.Client
 	if e.To == tcp.Closed && e.Inputs == tcp.RcvRST.Set() && !e.Refuted && e.Bytes == [2]uint64{} {
@@ -198,7 +198,7 @@ func (c *Detector) scanMoved(e *tracker.Event) {
 	}
 }
 
-// decideScan tells whether the tries of a host are a scan.
+// decideScan tells whether the attempts of a host are a scan.
 func (c *Detector) decideScan(host netip.Addr, s *scan) {
 	s.awaited = false
 	n := len(s.attempts)
@@ -266,7 +266,7 @@ func (c *Detector) decideBackscatter(host netip.Addr, s *scan) {
 	c.report(&anomaly.Backscatter, f, host, 0, n, s.attempts[n-1].at, s.samples())
 }
 
-// samples returns some of the tries, evenly spread.
+// samples returns some of the attempts, evenly spread.
 func (s *scan) samples() (list []sighting) {
 	step := max(1, len(s.attempts)/maxSamples)
 	for i := 0; i < len(s.attempts) && len(list) < maxSamples; i += step {

@@ -2,7 +2,7 @@ package crossflow
 
 import "github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 
-// A table has a row for each of what a Crowd counts. Where it is full, a row is
+// A table has a row for each of what a Detector counts. Where it is full, a row is
 // taken that was not used since they were last gone through in turn, as a clock's
 // hand goes: the flood that fills a table then walks through memory in order. A
 // list of the rows by their last use, and a Go map, took a flood up to a fifth longer.
@@ -48,7 +48,7 @@ func (t *table[V]) place(key *flow.Key) (i, h uint32) {
 // find returns the value of the key, or nil.
 func (t *table[V]) find(key flow.Key) *V {
 	if t.N == 0 {
-		return nil // as nearly always of echoes
+		return nil // as nearly always of backscatter
 	}
 	if i, _ := t.place(&key); t.Tags[i] != 0 {
 		return &t.row(t.Items[i]).value

@@ -11,7 +11,7 @@ import (
 // (§4), an ACK of what it never sent (§5). It asks the alleged sender, by a
 // challenge ACK. A true sender confirms with a RST; one who knows nothing of
 // the doubted segment goes on as before. That takes up to three segments, the
-// last of which may be long in coming, so a connection remembers one doubt.
+// last of which may be long in coming, so a connection remembers one challenge.
 
 // challengeKind says what kind of segment is doubted.
 type challengeKind uint8
@@ -40,7 +40,7 @@ type Challenge struct {
 	Answer  int // frame of the challenge ACK, 0: none
 }
 
-// Pending returns the doubt that awaits its outcome, or nil.
+// Pending returns the challenge that awaits its outcome, or nil.
 func (c *Conn) Pending() *Challenge {
 	if c.Bits&challenged == 0 {
 		return nil
@@ -60,7 +60,7 @@ func (d *Challenge) SettledBy(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) b
 	return from != d.Into && (s.Flags&tcp.RST != 0 || now.Sub(d.at) > Outlived || !SameWay(d.TTL, s.TTL))
 }
 
-// beginChallenge begins a doubt about s, which went to the end into.
+// beginChallenge begins a challenge of s, which went to the end into.
 func (c *Conn) beginChallenge(what challengeKind, s *tcp.Segment, into tcp.Endpoint, number tcp.Seq, now tcp.Time) {
 	d := &c.RareState().challenge
 	*d = Challenge{
@@ -78,8 +78,8 @@ func (c *Conn) challengeSYN(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 	}
 }
 
-// settleChallenge settles the doubt about an earlier segment, once the checks were asked,
-// and begins one about s. before is what was known without s.
+// settleChallenge settles the challenge of an earlier segment, once the checks were asked,
+// and begins one of s. before is what was known without s.
 func (c *Conn) settleChallenge(s *tcp.Segment, from tcp.Endpoint, before *Before, now tcp.Time) {
 	if d := c.Pending(); d != nil && d.Into == from {
 		if d.Answer == 0 && !d.spoken && c.isChallengeACK(s, d, before, now) {
@@ -119,7 +119,7 @@ func (c *Conn) countGuess(s *tcp.Segment) {
 	}
 }
 
-// isChallengeACK reports whether s may be the challenge ACK that the doubt drew: it
+// isChallengeACK reports whether s may be the ACK that the challenge drew: it
 // comes at once and says nothing new.
 func (c *Conn) isChallengeACK(s *tcp.Segment, d *Challenge, before *Before, now tcp.Time) bool {
 	const soon = 100 * time.Millisecond

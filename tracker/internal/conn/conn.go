@@ -24,7 +24,7 @@ type Conn struct {
 	first         *Step // of its history, see steps: a slice is longer by 14 octets
 	Start         tcp.Time
 	slot          uint32     // of its alarm, from 1; 0: none is set
-	newestSegment uint32     // place of its newest segment in the trail; 0: none
+	newestSegment uint32     // place of its newest segment among the recent ones; 0: none
 	Place         uint32     // in the order of eviction, see order; 0: there is none
 	have          uint8      // steps
 	room          uint8      // for steps
@@ -81,7 +81,7 @@ func (p *pool) All() iter.Seq[*Conn] {
 	}
 }
 
-// connBits are the yes-or-no facts of a connection, and in the top bits who
+// connBits are the yes-or-no properties of a connection, and in the top bits who
 // closed it.
 type connBits uint16
 
@@ -91,17 +91,20 @@ const (
 	OriginSYNACK
 	OriginMidstream
 	gone       // no longer in the flow table
-	amongStale // segments of an older connection fell among its own, or may: oddments.haunts
-	challenged // oddments.doubt waits for what the alleged sender does next
-	awaited    // a segment waits to be accepted or refused: trouble.beyond
+	amongStale // segments of an older connection fell among its own, or may: rareState.staleSegments
+	challenged // rareState.challenge waits for what the alleged sender does next
+	awaited    // a segment waits to be accepted or refused: stalls.Beyond
 	copied     // its SYN is an old one, copied by the network: the client did not send it now
 	holding    // a FIN is held: rareState.held
 
 	closedByShift = 12
 )
 
+// Provisional reports whether its SYN may be forged or old, so that nobody was
+// told of it yet.
 func (c *Conn) Provisional() bool { return c.Bits&isProvisional != 0 }
 
+// Origin is by what it came into sight.
 func (c *Conn) Origin() tcp.Origin {
 	switch {
 	case c.Bits&OriginSYNACK != 0:
@@ -112,6 +115,7 @@ func (c *Conn) Origin() tcp.Origin {
 	return tcp.FromSYN
 }
 
+// ClosedBy is who closed it.
 func (c *Conn) ClosedBy() tcp.ClosedBy { return tcp.ClosedBy(c.Bits >> closedByShift & 15) }
 
 func (c *Conn) setClosedBy(by tcp.ClosedBy) {
@@ -158,9 +162,11 @@ func (k *closing) keepACK(packet int) {
 	}
 }
 
-// MaxAcksKept bounds closing.acks.
+// MaxAcksKept bounds closing.Acks.
 const MaxAcksKept = 8
 
+// RareState returns what only some connections need, and makes it where there is
+// none.
 func (c *Conn) RareState() *rareState {
 	if c.Rare == nil {
 		c.Rare = new(rareState)

@@ -19,12 +19,13 @@ var underway = []string{
 // mute is a Listener that does nothing.
 type mute struct{}
 
-func (mute) Opened(*Conn, Opening)                   {}
-func (mute) Moved(*Conn, *Move)                      {}
-func (mute) Happened(*Scene)                         {}
-func (mute) Seen(*Conn, tcp.Endpoint, int, tcp.Skip) {}
-func (mute) Over(*Conn)                              {}
-func (mute) Faulty(Fault)                            {}
+func (mute) Opened(*Conn, Opening)                      {}
+func (mute) Moved(*Conn, *Move)                         {}
+func (mute) Happened(*Scene)                            {}
+func (mute) Refused(*Conn, tcp.Endpoint, int, tcp.Skip) {}
+func (mute) Seen(*Conn, tcp.Endpoint, int, tcp.Skip)    {}
+func (mute) Over(*Conn)                                 {}
+func (mute) Faulty(Fault)                               {}
 
 // played returns the connection after the segments, of which ">" are from A.
 // The last is not taken in, but returned with the end that it is from.

@@ -56,6 +56,7 @@ type order struct {
 
 const placeMask = 1<<(32-WorthBits) - 1
 
+// PlacedAs is its worth when it was put into the order.
 func (c *Conn) PlacedAs() worth      { return worth(c.Place&(1<<WorthBits-1)) - 1 }
 func (c *Conn) putAt(w worth, i int) { c.Place = uint32(i)<<WorthBits | uint32(w+1) }
 

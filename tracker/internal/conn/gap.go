@@ -48,7 +48,7 @@ func (g *gap) Due(peer *End, now tcp.Time) bool {
 func (e *End) knownResponse() time.Duration { return time.Duration(e.Respond) * responseUnit }
 
 // FollowGaps follows the gaps of both ends, before s is noted, and returns the
-// occasion if one of them turns out to be something.
+// trigger if one of them turns out to be something.
 func (c *Conn) FollowGaps(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) (on Triggers) {
 	if r.Foreign {
 		return 0
@@ -137,7 +137,7 @@ func (c *Conn) openGap(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 	}
 }
 
-// settleGaps forgets the gaps that were judged.
+// settleGaps forgets the gaps that the checks were told of.
 func (c *Conn) settleGaps() {
 	if c.Rare == nil {
 		return

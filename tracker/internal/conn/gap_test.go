@@ -8,9 +8,9 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
-// A gap is an occasion when it turns out to be something, not while its octets
+// A gap is a trigger when it turns out to be something, not while its octets
 // may still come.
-func TestGapsAreOccasionsOnce(t *testing.T) {
+func TestGapsAreTriggersOnce(t *testing.T) {
 	ahead, late, behind := "< <SEQ=300><ACK=120><CTL=ACK>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=20>", "> <SEQ=120><ACK=300><CTL=ACK><DATA=10>"
 	for _, test := range []struct {
 		before  []string
@@ -30,7 +30,7 @@ func TestGapsAreOccasionsOnce(t *testing.T) {
 		c, s, from := played(t, slices.Concat(underway, test.before, []string{test.segment})...)
 		now := max(c.Ends[tcp.Client].SentAt, c.Ends[tcp.Server].SentAt).Add(test.after)
 		if got := c.FollowGaps(s, from, c.Read(s, from), now); got != test.want {
-			t.Errorf("after %v %s, %v later, is occasion %b, want %b", test.before, test.segment, test.after, got, test.want)
+			t.Errorf("after %v %s, %v later, is trigger %b, want %b", test.before, test.segment, test.after, got, test.want)
 		}
 	}
 }

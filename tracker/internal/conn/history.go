@@ -11,7 +11,8 @@ import (
 // is where its steps lead from its start. To take back an input that later
 // packets refute is to strike it out of the steps and walk them again.
 
-// A Step is a Step packed into 16 bytes: a connection keeps about ten.
+// A Step is one of the history of an end, packed into 16 bytes: a connection
+// keeps about ten.
 type Step struct {
 	At   tcp.Time
 	bits uint64 // packet number, inputs, state, basis, end, maybe, from the low bits
@@ -44,6 +45,7 @@ func newStep(at tcp.Time, packet int, e tcp.Endpoint, ins tcp.InputSet, to tcp.S
 	return Step{at, bits}
 }
 
+// Packet, Inputs, State, Basis and End are as in tracker.Step.
 func (st Step) Packet() int { return int(st.bits & (1<<stepPacketBits - 1)) }
 func (st Step) Inputs() tcp.InputSet {
 	return tcp.InputSet(st.bits >> stepInputsAt & (1<<stepInputBits - 1))
@@ -181,6 +183,7 @@ type pastInputs uint16
 
 var _ [16 - int(tcp.NumInputs)]struct{} // it has room for all, or this does not compile
 
+// Past is the bits of the inputs.
 func Past(ins tcp.InputSet) pastInputs { return pastInputs(ins) }
 
 // Find returns the newest step by which the input happened to the end.

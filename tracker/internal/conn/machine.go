@@ -16,7 +16,8 @@ type Listener interface {
 	Opened(c *Conn, o Opening)                                     // the connection came into sight
 	Moved(c *Conn, m *Move)                                        // an end of it changed its state in the assumed view
 	Happened(s *Scene)                                             // what may be odd happened to it
-	Seen(c *Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) // all that came of a segment, or with packet 0 of a timer, was told
+	Refused(c *Conn, from tcp.Endpoint, packet int, why tcp.Skip)  // its receiver refuses a segment, or holds it
+	Seen(c *Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) // if Setup.Segments: all that came of a segment, or with packet 0 of a timer, was told
 	Over(c *Conn)                                                  // it will not change any more
 	Faulty(f Fault)                                                // the capture itself is odd
 }
@@ -46,6 +47,7 @@ type Setup struct {
 	TwoMSL   time.Duration // how long TIME-WAIT is held; 0 leaves it to the stack
 	Cut      bool          // the capture is cut on purpose: that is no fault of it
 	MaxConns int           // how many connections are kept at once
+	Segments bool          // Listener.Seen is asked for
 	Listener Listener
 }
 
@@ -62,6 +64,7 @@ type Counts struct {
 // A Machine moves the ends of the connections.
 type Machine struct {
 	listener   Listener
+	segments   bool // the listener is told of each
 	Now        tcp.Time
 	Began      tcp.Time // of the first segment
 	Lost       tcp.Time // up to which the capture may have lost packets; 0: it lost none
@@ -86,13 +89,14 @@ type Machine struct {
 	newest     *Conn    // on its addresses and ports
 	scene      Scene    // lent out, as is what follows
 	moving     Move
-	NoFastPath bool // takes no segment in by steady; for tests
+	NoFastPath bool // leaves every segment to the rules; for tests
 }
 
 // NewMachine returns a Machine without connections.
 func NewMachine(s Setup) *Machine {
 	t := &Machine{
 		listener: s.Listener,
+		segments: s.Segments,
 		flows:    newFlows(),
 		Max:      s.MaxConns,
 		twoMSL:   s.TwoMSL,
@@ -262,7 +266,7 @@ func (t *Machine) quoted(s *tcp.Segment) {
 	}
 }
 
-// Advance moves the tracker's time on to now and fires the timers due by then.
+// Advance moves the time on to now and fires the timers due by then.
 // A time that lies before the present changes nothing.
 func (t *Machine) Advance(now tcp.Time) {
 	if now <= t.Now {

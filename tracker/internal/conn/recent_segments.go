@@ -6,13 +6,13 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
-// The trail is the memory of the newest segments of all connections together,
+// The recent segments are a memory of the newest ones of all connections together,
 // for the anomalies to look back at and to cite. It is of a fixed size: what a
 // busy capture overwrites is forgotten, and cited no more. Every connection
 // finds its own segments by a chain through it.
 
-// trailSize is how many segments are remembered, a power of two.
-const trailSize = 1 << 13
+// ringSize is how many segments are remembered, a power of two.
+const ringSize = 1 << 13
 
 // A RecentSegment is what is remembered of a segment.
 type RecentSegment struct {
@@ -37,10 +37,10 @@ type RecentSegment struct {
 type segmentBits uint8
 
 const (
-	WasOld       segmentBits = 1 << iota // reading.old
-	WasStale                             // reading.stale
-	WasKeepalive                         // reading.keepalive
-	WasForeign                           // reading.foreign
+	WasOld       segmentBits = 1 << iota // Reading.Old
+	WasStale                             // Reading.Stale
+	WasKeepalive                         // Reading.Keepalive
+	WasForeign                           // Reading.Foreign
 	WasReply                             // a RST in reply
 	wasAccepted                          // a RST that its receiver takes
 )
@@ -71,10 +71,10 @@ type recentSegments struct {
 // put remembers a segment of the connection.
 func (tr *recentSegments) put(c *Conn, s *tcp.Segment, from tcp.Endpoint, is segmentBits, now tcp.Time) {
 	if tr.Ring == nil {
-		tr.Ring = make([]RecentSegment, trailSize)
+		tr.Ring = make([]RecentSegment, ringSize)
 	}
 	tr.next++
-	g := &tr.Ring[tr.next%trailSize]
+	g := &tr.Ring[tr.next%ringSize]
 	g.At, g.Packet, g.conn, g.prev, g.From, g.Is = now, s.Packet, c.ID, c.newestSegment, from, is
 	g.Seq, g.Ack, g.Data, g.Flags, g.Wnd = s.Seq, s.Ack, s.Data, s.Flags, s.Wnd
 	g.Content, g.TSVal, g.ID, g.TTL = Fold(s.Payload), s.Options.TSVal, s.ID, s.TTL
@@ -93,8 +93,8 @@ func Fold(hash uint64) uint32 {
 // newest first.
 func (tr *recentSegments) Back(c *Conn) iter.Seq[*RecentSegment] {
 	return func(yield func(*RecentSegment) bool) {
-		for at := c.newestSegment; at != 0 && tr.next-at < trailSize; {
-			g := &tr.Ring[at%trailSize]
+		for at := c.newestSegment; at != 0 && tr.next-at < ringSize; {
+			g := &tr.Ring[at%ringSize]
 			if g.conn != c.ID && g.conn != 0 || !yield(g) { // 0: it was provisional then
 				return
 			}

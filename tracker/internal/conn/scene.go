@@ -13,8 +13,8 @@ const (
 	OnFIN                             // a FIN
 	OnRST                             // a RST
 	onICMP                            // an ICMP error about the connection
-	OnTimer                           // a timer of the end h.from fired, or it was to be watched; h.s is nil
-	OnEnd                             // the capture, or the connection, is over; asked for each end; h.s is nil
+	OnTimer                           // a timer of the end Scene.From fired, or it was to be looked at; Scene.S is nil
+	OnEnd                             // the capture, or the connection, is over; asked for each end; Scene.S is nil
 	OnMove                            // an end changed its state
 	OnRepeat                          // octets that were sent before
 	OnKeepalive                       // a keepalive probe
@@ -29,7 +29,7 @@ const (
 	OnBeyond                          // data that begins at or behind the right edge of its receiver's window
 	OnWrap                            // the numbers of its sender came round to where they began
 	OnAwaited                         // any segment while one sent before waits to be accepted or refused
-	OnImpostor                        // a SYN was found not to be its alleged sender's: h.impostor
+	OnImpostor                        // a SYN was found not to be its alleged sender's: Scene.Impostor
 	OnAmongStale                      // any segment of a connection among whose segments those of an older one fell, or may
 	OnCorrupt                         // a checksum is wrong of an end whose checksums were right; the segment is dropped
 	OnRefused                         // its receiver refuses the segment
@@ -37,7 +37,7 @@ const (
 )
 
 // A Before is what the checks want to know of the connection as it stood before
-// the happening.
+// the scene.
 type Before struct {
 	States   [2]tcp.StateSet
 	Proved   [2]tcp.StateSet
@@ -63,12 +63,12 @@ type Scene struct {
 	Now      tcp.Time
 	Before   Before
 	On       Triggers
-	Impostor *Conn // with onImpostor: the connection that its SYN would have opened
+	Impostor *Conn // with OnImpostor: the connection that its SYN would have opened
 }
 
-// snapshot takes in the connection before a happening that is to be judged. It is
-// kept where judge wants it: to copy it there, freshly written, cost 3 % of a
-// short connection.
+// snapshot takes down the connection before something happens to it that the
+// checks are told of. It is kept where tellChecks wants it: to copy it there,
+// freshly written, cost 3 % of a short connection.
 func (t *Machine) snapshot(c *Conn) *Before {
 	b := &t.scene.Before
 	for e := range tcp.Endpoint(2) {
@@ -81,8 +81,8 @@ func (t *Machine) snapshot(c *Conn) *Before {
 }
 
 // tellChecks asks the checks about what happened to the connection by the segment,
-// if it is not nil, or to its end from. Before it happened there was a look at
-// the connection, and at no other since.
+// if it is not nil, or to its end from. Before it happened, and for
+// no other connection since, a snapshot was made.
 func (t *Machine) tellChecks(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, on Triggers) {
 	if !c.Provisional() {
 		h := &t.scene

@@ -5,10 +5,16 @@ import "github.com/tcpwatch/tcpwatch/tracker/tcp"
 // What is drawn beside a segment: the sockets of both hosts after it. A ladder
 // test compares them, and who asks for EventSegments (Config.Segments) is told them.
 
-// saw tells the listener that all that came of a segment or, with packet 0, of a
-// timer of the connection was told.
+// saw tells the listener, if it asks for that, that all that came of a segment or,
+// with packet 0, of a timer of the connection was told.
 func (t *Machine) saw(c *Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) {
-	if c != nil {
+	if c == nil {
+		return
+	}
+	if skipped > tcp.CapturedTwice && c.ID != 0 {
+		t.listener.Refused(c, from, packet, skipped)
+	}
+	if t.segments {
 		t.listener.Seen(c, from, packet, skipped)
 	}
 }

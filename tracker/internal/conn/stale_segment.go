@@ -11,7 +11,7 @@ import (
 // also lie in the windows of a new connection is taken for that connection's by
 // its receiver, and so by the tracker; that it is old shows only because the
 // very same segment was captured before, in the old connection. Such a new
-// connection is haunted: its further segments tell whether harm was done
+// connection has a stale segment among its own: its further ones tell whether harm was done
 // (RFC 1337 §2). One whose numbers overlap the old ones is watched from the
 // start, since an old segment may fit it exactly.
 
@@ -25,7 +25,7 @@ const (
 	fingerprints = 256
 )
 
-// mayBeOlder are the occasions on which a segment in a connection that follows
+// mayBeOlder are the triggers by which a segment in a connection that follows
 // another may be one of that.
 const mayBeOlder = OnRepeat | OnStale | OnForeign | OnGap | OnAmongStale
 

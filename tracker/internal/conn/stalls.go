@@ -9,7 +9,7 @@ import (
 // Trouble in an open connection shows over several segments: the same octets
 // again and again, probes without an answer, a window that stays closed. What
 // the checks must remember of that is noted here, from unusual segments alone,
-// since the trail may have forgotten them when the outcome shows.
+// since the recent segments may have forgotten them when the outcome shows.
 
 // stalls is what an end of a connection went through.
 type stalls struct {
@@ -44,7 +44,7 @@ const (
 	// probe by its numbers. Nobody probes more often than once a second; an ACK
 	// that the network held back comes sooner.
 	KeepaliveRest = 500 * time.Millisecond
-	// LookBack bounds the search in the trail for an earlier segment.
+	// LookBack bounds the search in the recent segments for an earlier segment.
 	LookBack = 1 << 12
 )
 
@@ -99,7 +99,7 @@ type lap struct {
 	SinceFrame, Frame int
 }
 
-// trouble returns what is noted of the end, or nil.
+// StallsOf returns what is noted of the end, or nil.
 func (o *rareState) StallsOf(e tcp.Endpoint) *stalls {
 	if o == nil || o.stalls == nil {
 		return nil
@@ -107,7 +107,7 @@ func (o *rareState) StallsOf(e tcp.Endpoint) *stalls {
 	return &o.stalls[e]
 }
 
-// stallsFor is troubleOf for writing.
+// stallsFor is StallsOf for writing.
 func (c *Conn) stallsFor(e tcp.Endpoint) *stalls {
 	o := c.RareState()
 	if o.stalls == nil {

@@ -68,7 +68,7 @@ func (c *Conn) triggersOf(s *tcp.Segment, from tcp.Endpoint, r Reading) (on Trig
 	return on
 }
 
-// qualityOf returns onQuality where the capture has the segment other than it
+// qualityOf returns OnQuality where the capture has the segment other than it
 // was on the wire.
 func (c *Conn) qualityOf(s *tcp.Segment, from tcp.Endpoint) Triggers {
 	if s.Cut == tcp.CutOptions || s.Fragment || s.Sum > tcp.SumGood || s.Data > c.Largest(from) {

@@ -1,0 +1,35 @@
+// Package conn is the machine that moves the ends of connections. It says
+// nothing: a Listener is told what happens.
+//
+// Machine.Observe first fires the timers that are due (tick), and then takes the
+// segment through five stages, in one direction:
+//
+//	find   which connection, which incarnation  machine.go, flows.go
+//	         drops what the capture has twice   duplicate_filter.go
+//	         takes in what moves nothing        fast_path.go
+//	         chooses among the incarnations     incarnation.go
+//	read   what its numbers say                 endpoint.go (Conn.Read)
+//	         of the capture itself              capture_health.go
+//	gate   whether it counts                    machine.go (Machine.gate)
+//	         whether a RST is accepted          reset.go
+//	move   both views, along the table          view.go
+//	         what the capture misses            gap.go
+//	         sequence numbers                   endpoint.go (Conn.note)
+//	         steps, and striking them out       history.go
+//	         the states: written there alone    states.go
+//	tell   what the checks are shown            scene.go
+//	         when they are asked                triggers.go, guards.go
+//	         what they ask of the past          look_back.go, look_back_closing.go
+//	         the sockets after it, if asked for seen.go
+//
+// Timers (timers.go) and ICMP errors (reset.go) come in at gate.
+//
+// What is kept of a connection is a Conn (conn.go) with two Ends (endpoint.go).
+// What only unusual ones need hangs on it: segments of an older connection
+// (stale_segment.go), a segment that its receiver doubts (challenge.go), sending
+// without an answer (stalls.go). The newest segments of all connections
+// together are in recent_segments.go. Where there is no room left, evict.go says
+// which connection goes.
+//
+// The table of states is package tcp's, the flow table package flow's.
+package conn

@@ -1,0 +1,124 @@
+package conn
+
+import (
+	"iter"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// What the checks ask of the recent segments of a connection.
+
+// HandshakeDepth is among how many of the newest segments those of a handshake
+// are looked for.
+const HandshakeDepth = 64
+
+// Back yields what is remembered of the connection's segments, the newest
+// first, beginning with the one at hand.
+func (h *Scene) Back() iter.Seq[*RecentSegment] { return h.M.Recent.Back(h.Conn) }
+
+// Earlier yields those before the one at hand, as far as one looks back for
+// a single segment.
+func (h *Scene) Earlier() iter.Seq[*RecentSegment] { return part(h.Back(), 1, LookBack) }
+
+// Recent yields the newest, as many as every RST may look through.
+func (h *Scene) Recent() iter.Seq[*RecentSegment] { return part(h.Back(), 0, MaxLookBack) }
+
+// part yields the segments from one place in the list up to another.
+func part(list iter.Seq[*RecentSegment], from, to int) iter.Seq[*RecentSegment] {
+	return func(yield func(*RecentSegment) bool) {
+		n := 0
+		for g := range list {
+			if n++; n > to || n > from && !yield(g) {
+				return
+			}
+		}
+	}
+}
+
+// Newest returns the newest segment of the end before this one, or nil if that
+// is forgotten.
+func (h *Scene) Newest(e tcp.Endpoint) *RecentSegment {
+	for g := range h.Earlier() {
+		if g.From == e {
+			return g
+		}
+	}
+	return nil
+}
+
+// LastDataOf returns the frame of the end's newest segment with data, and that
+// of the ACK of it, as far as they are remembered.
+func (h *Scene) LastDataOf(x tcp.Endpoint) []int {
+	ack := 0
+	for g := range h.Back() {
+		switch {
+		case g.From != x && g.Flags&(tcp.ACK|tcp.RST) == tcp.ACK:
+			ack = g.Packet // the oldest of the peer's that came after
+		case g.From == x && g.Data > 0:
+			return []int{g.Packet, ack}
+		}
+	}
+	return nil
+}
+
+// LastAckOf returns the frame of the end's newest segment with an ACK.
+func (h *Scene) LastAckOf(x tcp.Endpoint) int {
+	for g := range h.Back() {
+		if g.From == x && g.Flags&(tcp.ACK|tcp.RST) == tcp.ACK {
+			return g.Packet
+		}
+	}
+	return 0
+}
+
+// Handshake yields the connection's segments before the one at hand, the newest
+// first, as far back as a handshake is looked for.
+func (h *Scene) Handshake() iter.Seq[*RecentSegment] {
+	return func(yield func(*RecentSegment) bool) {
+		n := 0
+		for g := range h.Back() {
+			if h.S != nil && g.Packet == h.S.Packet {
+				continue
+			}
+			if n++; n > HandshakeDepth || !yield(g) {
+				return
+			}
+		}
+	}
+}
+
+// LastSent returns the newest earlier segment of the end that has exactly
+// these of the SYN and ACK bits.
+func (h *Scene) LastSent(e tcp.Endpoint, flags tcp.Flags) (RecentSegment, bool) {
+	for g := range h.Handshake() {
+		if g.From == e && g.Opens(flags) {
+			return *g, true
+		}
+	}
+	return RecentSegment{}, false
+}
+
+// FramesOf returns the frames of all the end's segments with exactly these of
+// the SYN and ACK bits, and of the one at hand if it is a SYN.
+func (h *Scene) FramesOf(e tcp.Endpoint, flags tcp.Flags) (frames []int) {
+	for g := range h.Handshake() {
+		if g.From == e && g.Opens(flags) {
+			frames = append(frames, g.Packet)
+		}
+	}
+	if h.S != nil && h.S.Flags&tcp.SYN != 0 {
+		frames = append(frames, h.S.Packet)
+	}
+	return frames
+}
+
+// CountOf counts the end's earlier segments with exactly these of the SYN and
+// ACK bits.
+func (h *Scene) CountOf(e tcp.Endpoint, flags tcp.Flags) (n int) {
+	for g := range h.Handshake() {
+		if g.From == e && g.Opens(flags) {
+			n++
+		}
+	}
+	return n
+}
