@@ -3,23 +3,8 @@ package tracker_test
 import (
 	"testing"
 
-	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
-
-// recordsAfter plays the ladder and returns the records of its connections as they
-// are after the last rung, in the order of their numbers.
-func recordsAfter(t *testing.T, text string) (records []*tracker.Record) {
-	t.Helper()
-	l, err := parseLadder(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var tk *tracker.Tracker
-	l.run(t, func(*tracker.Event) {}, func(last *tracker.Tracker, _, _ int) { tk = last })
-	tk.Each(func(r *tracker.Record) { records = append(records, r.Clone()) })
-	return records
-}
 
 // The next octet, sent into a closed window again and again, is no
 // retransmission. It is one where the window is open (RFC 9293 §3.8.6.1).
@@ -28,7 +13,7 @@ func TestWindowProbesAreNoRetransmissions(t *testing.T) {
 		window string
 		want   uint64
 	}{{"0", 0}, {"100", 2}} {
-		records := recordsAfter(t, ` 1. --> <SEQ=98><CTL=SYN> -->
+		records := recordsOf(t, ` 1. --> <SEQ=98><CTL=SYN> -->
  2. <-- <SEQ=298><ACK=99><CTL=SYN,ACK> <--
  3. --> <SEQ=99><ACK=299><CTL=ACK><DATA=100> -->
  4. <-- <SEQ=299><ACK=199><CTL=ACK><WND=`+row.window+`> <--
