@@ -45,7 +45,7 @@ type EndRecord struct {
 	SACK        bool   // its SYN permitted SACK
 	Timestamps  bool   // it sent timestamps
 	Window      uint64 // the window it advertised last, scaled, in octets
-	Listener    bool   // it answered a SYN with SYN+ACK
+	Listener    bool   // it accepted a SYN, as its SYN+ACK shows or what followed
 
 	Timer   Timer
 	History []Step
@@ -113,7 +113,7 @@ func (t *Tracker) fillEnd(r *EndRecord, c *conn.Conn, e tcp.Endpoint) {
 		SACK:        x.Has(conn.SackOK),
 		Timestamps:  x.Has(conn.HasTS),
 		Window:      x.Window(y),
-		Listener:    x.Has(conn.SentSYNACK) && !x.Has(conn.SentSYN),
+		Listener:    e == tcp.Server && c.Accepted(),
 		History:     r.History[:0],
 	}
 	if x.Has(conn.HasShift) {

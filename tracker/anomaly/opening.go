@@ -51,19 +51,26 @@ var connectionRefused = Kind{
 	Severity: Warning,
 	Title:    "SYN answered by RST",
 	RFC:      "RFC 9293 §3.5.2, §3.10.7.3",
-	Causes:   []Cause{{"", "{Y.ip} has nothing listening on port {Y.port} (or a firewall answered): RST to the SYN {soon}."}},
-	on:       conn.OnRST,
+	Causes: []Cause{
+		{"", "{Y.ip} has nothing listening on port {Y.port} (or a firewall answered): RST to the SYN {soon}."},
+		{"listened", "{Y} had accepted connections, and answered this SYN with RST {soon}: what listened there was closed meanwhile, its queue is full and the stack says so by a RST, or a filter refuses {X.ip}."},
+	},
+	on: conn.OnRST,
 	check: func(h *checkInput) *Finding {
 		x := h.From.Peer()
 		if !h.Before.Accepted || h.Before.States[x] != tcp.SynSent.Set() {
 			return nil
 		}
-		return &Finding{
+		f := &Finding{
 			end:      x,
 			Certain:  ConfidenceAssumed,
 			Evidence: append(h.Frames(x, tcp.SndSYN), h.S.Packet),
 			Values:   Values{"soon": soon(h.Now.Sub(h.Before.SentAt[x]))},
 		}
+		if h.M.Listens(h.Conn, h.From) {
+			f.Cause = "listened"
+		}
+		return f
 	},
 }
 

@@ -233,7 +233,7 @@ func (c *Conn) Certainty(e tcp.Endpoint, now tcp.Time) tcp.Certainty {
 		}
 	case newest.Basis() == tcp.ByTimer && before.State() == tcp.FinWait2 && !peer.Has(answered):
 		return tcp.Assumed // the timer is that of orphans, and no packet tells whether this is one
-	case ins.Has(tcp.NoTCB) || ins.Has(tcp.Reopened) && newest.Basis() != tcp.ByAssumption || newest.Basis() == tcp.ByTimer:
+	case ins&(tcp.NoTCB.Set()|tcp.Reopened.Set()) != 0 && newest.Basis() != tcp.ByAssumption || newest.Basis() == tcp.ByTimer:
 		return tcp.Settled
 	case ins.Has(tcp.RcvAckOfSYN) && int32(peer.Clock-tickOf(newest.At)) > 0:
 		return tcp.Assumed // the peer sent its SYN again: it got no answer

@@ -67,6 +67,7 @@ type Machine struct {
 	Lost       tcp.Time // up to which the capture may have lost packets; 0: it lost none
 	Pool       pool
 	flows      flows // the newest of those on the same addresses and ports
+	listeners  listeners
 	duplicates duplicateFilter
 	Recent     recentSegments
 	health     captureHealth
@@ -92,12 +93,13 @@ type Machine struct {
 // NewMachine returns a Machine without connections.
 func NewMachine(s Setup) *Machine {
 	t := &Machine{
-		listener: s.Listener,
-		flows:    newFlows(),
-		Max:      s.MaxConns,
-		twoMSL:   s.TwoMSL,
-		stack:    s.Stack,
-		guess:    s.Stack == tcp.StackAuto,
+		listener:  s.Listener,
+		flows:     newFlows(),
+		listeners: newListeners(),
+		Max:       s.MaxConns,
+		twoMSL:    s.TwoMSL,
+		stack:     s.Stack,
+		guess:     s.Stack == tcp.StackAuto,
 	}
 	t.health.cut = s.Cut
 	return t

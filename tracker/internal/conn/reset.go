@@ -55,6 +55,9 @@ func (t *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	t.Recent.put(c, s, from, is, t.Now)
 	t.tellChecks(c, s, from, r, OnRST|c.qualityOf(s, from))
 	c.settleChallenge(s, from, before, t.Now)
+	if before.States[from.Peer()] == tcp.SynSent.Set() && accepted && kind != ResetUnmatched {
+		t.listeners.remove(c.Addr(from))
+	}
 }
 
 // MaxIDStep is how far apart the IP identifications of two segments of one end
@@ -272,7 +275,7 @@ func (t *Machine) observeICMP(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 func (t *Machine) unreachable(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	t.apply(c, from, tcp.Unreachable.Set(), t.cause(s, tcp.ByAssumption))
 	if peer := from.Peer(); !c.Ends[peer].Seen() {
-		t.erase(c, peer, tcp.Unknown, t.cause(s, tcp.ByCorrection)) // the SYN did not arrive there
+		t.erase(c, peer, t.unknown(c, peer), t.cause(s, tcp.ByCorrection)) // the SYN did not arrive there
 	}
 	c.setClosedBy(tcp.ByUnreachable)
 }

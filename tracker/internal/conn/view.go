@@ -52,10 +52,15 @@ func (t *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 	t.refuteBy(c, s, from, r)
 	if t.newest != c {
 		t.notYet(t.newest, c, s, from)
+		t.notItsOwn(t.newest, c, s, from)
 	}
 	t.heard(c, s, from)
 	t.send(c, s, from, r)
+	accepted := c.Accepted()
 	c.note(s, from, r, t.Now)
+	if !accepted && c.Accepted() {
+		t.listeners.add(c.Addr(tcp.Server))
+	}
 	t.deliver(c, s, from)
 	if firstFIN {
 		t.inverted(c, s, from)
@@ -548,6 +553,9 @@ func (t *Machine) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading
 		}
 		if s.Flags&tcp.SYN != 0 && late&(tcp.Unreachable.Set()|tcp.GiveUp.Set()) != 0 {
 			c.setClosedBy(tcp.NotClosed) // the attempt goes on
+		}
+		if late.Has(tcp.NoTCB) && c.ClosedBy() == tcp.BySuperseded {
+			c.setClosedBy(tcp.NotClosed) // it goes on
 		}
 	}
 }
