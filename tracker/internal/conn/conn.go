@@ -139,6 +139,7 @@ type rareState struct {
 	Gaps               [2]gap           // what is missing of the end's octets
 	challenge          Challenge
 	stalls             *[2]stalls
+	second             *secondAnswer // to the SYN; nil: there is none, or it is known which counts
 }
 
 // closing is what the close of a connection left for the anomalies to cite.

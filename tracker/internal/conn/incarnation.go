@@ -75,6 +75,9 @@ func (t *Machine) chooseByNumbers(newest *Conn, s *tcp.Segment, low bool) *Conn 
 	if newest == nil {
 		return nil
 	}
+	if newest.Rare != nil && newest.Rare.second != nil {
+		newest.chooseAnswer(s, newest.EndOf(low))
+	}
 	best, fit := newest, newest.fit(s, newest.EndOf(low))
 	for c := newest.Older(); c != nil && fit != fitsWell; c = c.Older() {
 		if f := c.fit(s, c.EndOf(low)); f > fit {

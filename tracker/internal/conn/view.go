@@ -32,6 +32,9 @@ func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	}
 	t.keepStalls(c, s, from, r, on)
 	if r.Foreign || s.Lawless() {
+		if c.answersTwice(s, from) {
+			c.keepAnswer(s, from)
+		}
 		c.note(s, from, r, t.Now)
 	} else {
 		t.take(c, s, from, r)
