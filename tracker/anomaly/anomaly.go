@@ -414,6 +414,7 @@ func (b *Book) report(h *checkInput, k *Kind, f Finding) {
 		}
 		if graver {
 			again := *a
+			again.End = h.M.Role(c, a.End)
 			b.tell(nil, &again)
 		}
 		return
@@ -427,6 +428,7 @@ func (b *Book) report(h *checkInput, k *Kind, f Finding) {
 		a.Packet = h.S.Packet
 	}
 	b.found[c.ID] = append(b.found[c.ID], a)
+	a.End = h.M.Role(c, a.End)
 	b.tell(c, &a)
 }
 

@@ -95,6 +95,7 @@ const (
 	challenged // oddments.doubt waits for what the alleged sender does next
 	awaited    // a segment waits to be accepted or refused: trouble.beyond
 	copied     // its SYN is an old one, copied by the network: the client did not send it now
+	swapped    // the client is the server, as turned out: see Role
 
 	closedByShift = 12
 )

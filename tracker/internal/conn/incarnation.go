@@ -168,7 +168,7 @@ func (t *Machine) open(newest *Conn, k *flow.Key, h uint32, low bool, s *tcp.Seg
 	case s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN|tcp.ACK:
 		fromClient, c.Bits = false, OriginSYNACK
 	default:
-		fromClient, c.Bits = s.Src.Port() >= s.Dst.Port(), OriginMidstream // the lower port serves
+		fromClient, c.Bits = t.clientFirst(s, low, newest), OriginMidstream
 	}
 	if low == fromClient {
 		c.Bits |= ClientIsLow
@@ -225,6 +225,9 @@ func (t *Machine) begin(c *Conn, s *tcp.Segment, old *Conn) {
 		x.Nxt = s.Ack
 		x.Bits |= HasISS | SentSYN
 		x.show(tcp.SynSent.Set())
+		if old != nil {
+			old.called(c)
+		}
 		t.number(c, s)
 		t.apply(c, tcp.Client, tcp.SndSYN.Set(), t.cause(s, tcp.ByAssumption))
 		return
@@ -233,6 +236,9 @@ func (t *Machine) begin(c *Conn, s *tcp.Segment, old *Conn) {
 		c.Ends[tcp.Server].begin(tcp.AnyState)
 	}
 	if !c.Provisional() {
+		if old != nil {
+			old.called(c)
+		}
 		t.number(c, s)
 	}
 }
@@ -433,6 +439,7 @@ func (t *Machine) notItsOwn(newest, older *Conn, s *tcp.Segment, from tcp.Endpoi
 func (t *Machine) promote(c *Conn, s *tcp.Segment, basis tcp.Basis) {
 	c.Bits &^= isProvisional
 	t.Waiting--
+	c.Older().called(c)
 	t.number(c, nil)
 	was := [2]tcp.State{c.Ends[tcp.Client].Initial.Shown(), c.Ends[tcp.Server].Initial.Shown()}
 	for _, st := range c.Steps() { // told only now

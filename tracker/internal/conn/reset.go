@@ -200,7 +200,7 @@ func (c *Conn) takenSince(e tcp.Endpoint, at tcp.Time) tcp.InputSet {
 
 // abortedBy notes which end ended the connection, unless it was being closed.
 func (c *Conn) abortedBy(e tcp.Endpoint) {
-	if c.ClosedBy() == tcp.NotClosed {
+	if by := c.ClosedBy(); by == tcp.NotClosed || by == tcp.BySuperseded {
 		c.setClosedBy(tcp.ByClientReset + tcp.ClosedBy(e))
 	}
 }

@@ -251,6 +251,9 @@ func (c *Conn) AckOfFINHeard(s *tcp.Segment, from tcp.Endpoint) bool {
 func (t *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	why := t.cause(s, tcp.BySending)
+	if s.Flags&tcp.SYN != 0 {
+		c.callsIn(s, from)
+	}
 	switch {
 	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN:
 		if x.Has(SentSYN) || x.Has(SentSYNACK) {
