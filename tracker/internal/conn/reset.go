@@ -170,7 +170,7 @@ func (t *Machine) resetSender(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind r
 		t.apply(c, from, tcp.SndRST.Set(), why)
 		c.abortedBy(from)
 	case ResetReply:
-		if s.Flags&tcp.ACK != 0 && !x.Seen() {
+		if !x.Seen() && (s.Flags&tcp.ACK != 0 || c.Origin() == tcp.FromMidstream) {
 			t.erase(c, from, tcp.Closed, why) // it never had a connection
 			return
 		}
