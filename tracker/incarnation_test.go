@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -82,6 +83,48 @@ func TestListener(t *testing.T) {
 	} {
 		if got := recordsOf(t, "  0. (begin)\n"+row.ladder)[0].Ends[tcp.Server].Listener; got != row.want {
 			t.Errorf("listens: %v, want %v, in\n%s", got, row.want, row.ladder)
+		}
+	}
+}
+
+// Attempts with another initial number each, of which none is answered, are told of
+// once, in the first. One that is answered, or of another end, is none of them.
+func TestAttemptsAreToldOnce(t *testing.T) {
+	for _, row := range []struct {
+		name, ladder string
+		count        []int // of syn-timeout in each connection
+		says         string
+	}{
+		{"three", ` 1. --> <SEQ=100><CTL=SYN> -->
+ 2. +1 --> <SEQ=100><CTL=SYN> -->
+ 3. +2 --> <SEQ=50000><CTL=SYN> -->
+ 4. +1 --> <SEQ=50000><CTL=SYN> -->
+ 5. +2 --> <SEQ=90000><CTL=SYN> -->
+ 6. +200 (all timers have run out)
+`, []int{3, 0, 0}, "Nothing answered 5 SYNs, in 3 attempts"},
+		{"answered between", ` 1. --> <SEQ=100><CTL=SYN> -->
+ 2. +1 --> <SEQ=100><CTL=SYN> -->
+ 3. +2 --> <SEQ=50000><CTL=SYN> -->
+ 4. <-- <SEQ=300><ACK=50001><CTL=SYN,ACK> <--
+ 5. --> <SEQ=50001><CTL=RST> -->
+ 6. +1 --> <SEQ=90000><CTL=SYN> -->
+ 7. +200 (all timers have run out)
+`, []int{1, 0, 1}, "Nothing answered 2 SYNs from"},
+	} {
+		var count []int
+		var text string
+		for _, r := range inOrder(recordsOf(t, "  0. (begin)\n"+row.ladder)) {
+			n := 0
+			for _, a := range r.Anomalies {
+				if a.Kind == "syn-timeout" {
+					n += a.Count
+					text = cmp.Or(text, a.Text)
+				}
+			}
+			count = append(count, n)
+		}
+		if !slices.Equal(count, row.count) || !strings.HasPrefix(text, row.says) {
+			t.Errorf("%s: told %v times in the connections, want %v, by %q", row.name, count, row.count, text)
 		}
 	}
 }

@@ -275,7 +275,8 @@ func (t *Machine) succeed(c *Conn, old *Conn, s *tcp.Segment) {
 		t.reuse(old, from.Peer(), t.cause(s, tcp.ByAssumption))
 	case !replay && x.Assumed == tcp.SynSent.Set() && !y.Seen():
 		t.snapshot(old)
-		t.apply(old, from, tcp.NoTCB.Set(), t.cause(s, tcp.BySending)) // a new attempt
+		t.apply(old, from, tcp.NoTCB.Set(), t.cause(s, tcp.BySending))                       // a new attempt
+		t.erase(old, from.Peer(), t.unknown(old, from.Peer()), t.cause(s, tcp.ByCorrection)) // nothing is known of it
 		old.setClosedBy(tcp.ByTimeoutOfEnd)
 		t.tellChecks(old, nil, from, Reading{}, OnTimer) // its timer had run out
 	case !replay && old.oneWay(from):
