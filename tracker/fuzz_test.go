@@ -161,11 +161,26 @@ func reachable() (to [tcp.NumStates]tcp.StateSet) {
 // A fuzzRun follows the events of a tracker and checks each.
 type fuzzRun struct {
 	t     *testing.T
-	last  map[int]*[2]tcp.State // of every connection, as the events told it
+	last  map[int]*lastTold // of every connection, as the events told it
 	over  map[int]bool
 	now   tcp.Time
 	told  []string // all events, as text
 	reach [tcp.NumStates]tcp.StateSet
+}
+
+// A lastTold is in which states the ends of a connection were last told to be. What
+// were the roles of two ends may turn out to be the other way round.
+type lastTold struct {
+	client netip.AddrPort // at first
+	states [2]tcp.State
+}
+
+// of returns the state of the end, where the client is as given.
+func (l *lastTold) of(client netip.AddrPort, e tcp.Endpoint) *tcp.State {
+	if client != l.client {
+		e = e.Peer()
+	}
+	return &l.states[e]
 }
 
 func (f *fuzzRun) event(e *tracker.Event) {
@@ -203,17 +218,18 @@ func (f *fuzzRun) moved(e *tracker.Event, text string) {
 	f.now = e.Time
 	last := f.last[e.Conn]
 	if last == nil {
-		last = new([2]tcp.State)
+		last = &lastTold{client: e.Client}
 		f.last[e.Conn] = last
 	}
-	if last[e.End] != tcp.Unknown && last[e.End] != e.From {
-		f.t.Fatalf("end was last told to be %v: %s", last[e.End], text)
+	was := last.of(e.Client, e.End)
+	if *was != tcp.Unknown && *was != e.From {
+		f.t.Fatalf("end was last told to be %v: %s", *was, text)
 	}
 	onTable := e.From == tcp.Unknown || e.To == tcp.Unknown || f.reach[e.From].Has(e.To)
 	if !onTable && e.Basis != tcp.ByCorrection && e.Inputs != 0 {
 		f.t.Fatalf("no way in the table: %s", text)
 	}
-	last[e.End] = e.To
+	*was = e.To
 }
 
 // ended checks a last record against the events.
@@ -224,8 +240,10 @@ func (f *fuzzRun) ended(e *tracker.Event) {
 	}
 	for end := range tcp.Endpoint(2) {
 		x := &r.Ends[end]
-		if last := f.last[e.Conn]; last != nil && last[end] != tcp.Unknown && last[end] != x.State {
-			f.t.Fatalf("connection %d: the %v was last told to be %v, its record says %v", e.Conn, end, last[end], x.State)
+		if last := f.last[e.Conn]; last != nil {
+			if was := *last.of(r.Ends[tcp.Client].Addr, end); was != tcp.Unknown && was != x.State {
+				f.t.Fatalf("connection %d: the %v was last told to be %v, its record says %v", e.Conn, end, was, x.State)
+			}
 		}
 		if len(x.History) > conn.MaxSteps {
 			f.t.Fatalf("connection %d: %d steps", e.Conn, len(x.History))
@@ -384,7 +402,7 @@ func FuzzTracker(f *testing.F) {
 		segments := fuzzSegments(data)
 		var told [2][]string
 		for i := range told {
-			run := fuzzRun{t: t, last: map[int]*[2]tcp.State{}, over: map[int]bool{}, reach: reachable()}
+			run := fuzzRun{t: t, last: map[int]*lastTold{}, over: map[int]bool{}, reach: reachable()}
 			run.run(segments)
 			told[i] = run.told
 		}

@@ -45,7 +45,7 @@ type EndRecord struct {
 	SACK        bool   // its SYN permitted SACK
 	Timestamps  bool   // it sent timestamps
 	Window      uint64 // the window it advertised last, scaled, in octets
-	Listener    bool   // it answered a SYN with SYN+ACK
+	Listener    bool   // it accepted a SYN, as its SYN+ACK shows or what followed
 
 	Timer   Timer
 	History []Step
@@ -87,7 +87,7 @@ func (t *Tracker) fill(r *Record, c *conn.Conn) {
 		Anomalies:   r.Anomalies[:0],
 	}
 	for e := range tcp.Endpoint(2) {
-		t.fillEnd(&r.Ends[e], c, e)
+		t.fillEnd(&r.Ends[e], c, t.machine.Role(c, e))
 	}
 	if up, ok := c.Find(tcp.Server, tcp.RcvAckOfSYN); ok && c.Rare.OpenedOnce() && c.Ends[tcp.Client].Has(conn.SentSYN) {
 		if syn, ok := c.Find(tcp.Client, tcp.SndSYN); ok && syn.Basis() == tcp.BySending {
@@ -95,6 +95,12 @@ func (t *Tracker) fill(r *Record, c *conn.Conn) {
 		}
 	}
 	r.Anomalies = append(r.Anomalies, t.book.Of(c)...)
+	if t.machine.Role(c, tcp.Client) != tcp.Client {
+		r.ClosedBy = r.ClosedBy.Swapped()
+		for i := range r.Anomalies {
+			r.Anomalies[i].End = r.Anomalies[i].End.Peer()
+		}
+	}
 }
 
 func (t *Tracker) fillEnd(r *EndRecord, c *conn.Conn, e tcp.Endpoint) {
@@ -113,7 +119,7 @@ func (t *Tracker) fillEnd(r *EndRecord, c *conn.Conn, e tcp.Endpoint) {
 		SACK:        x.Has(conn.SackOK),
 		Timestamps:  x.Has(conn.HasTS),
 		Window:      x.Window(y),
-		Listener:    x.Has(conn.SentSYNACK) && !x.Has(conn.SentSYN),
+		Listener:    e == tcp.Server && c.Accepted(),
 		History:     r.History[:0],
 	}
 	if x.Has(conn.HasShift) {

@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"cmp"
+	"net/netip"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
@@ -125,20 +126,26 @@ func (t *Tracker) tell(e Event) {
 // Opened tells that a connection came into sight.
 func (t *Tracker) Opened(c *conn.Conn, o conn.Opening) {
 	t.tell(Event{
-		Kind: EventOpen, Time: t.machine.Now, Packet: o.Packet, Conn: int(c.ID), End: o.From,
-		Client: c.Addr(tcp.Client), Server: c.Addr(tcp.Server),
+		Kind: EventOpen, Time: t.machine.Now, Packet: o.Packet, Conn: int(c.ID), End: t.machine.Role(c, o.From),
+		Client: t.addr(c, tcp.Client), Server: t.addr(c, tcp.Server),
 		Origin: c.Origin(), Incarnation: int(c.Incarnation), Flags: o.Flags, Seq: o.Seq,
 	})
+}
+
+// addr returns the address and port of the end that has the role.
+func (t *Tracker) addr(c *conn.Conn, role tcp.Endpoint) netip.AddrPort {
+	return c.Addr(t.machine.Role(c, role))
 }
 
 // Moved tells that an end changed its state.
 func (t *Tracker) Moved(c *conn.Conn, m *conn.Move) {
 	e := &t.event
-	if e.Conn != int(c.ID) || e.Kind != EventTransition { // two in a row are often of one connection
-		*e = Event{Kind: EventTransition, Conn: int(c.ID), Client: c.Addr(tcp.Client), Server: c.Addr(tcp.Server)}
+	if e.Conn != int(c.ID) || e.Kind != EventTransition || c.Origin() == tcp.FromMidstream { // two in a row are often of one connection
+		*e = Event{Kind: EventTransition, Conn: int(c.ID), Client: t.addr(c, tcp.Client), Server: t.addr(c, tcp.Server)}
 	}
-	e.Time, e.Packet, e.End = m.At, m.Packet, m.End
-	e.Bytes = [2]uint64{c.Ends[tcp.Client].Bytes, c.Ends[tcp.Server].Bytes}
+	e.Time, e.Packet, e.End = m.At, m.Packet, t.machine.Role(c, m.End)
+	client := t.machine.Role(c, tcp.Client)
+	e.Bytes = [2]uint64{c.Ends[client].Bytes, c.Ends[client.Peer()].Bytes}
 	e.From, e.To, e.Inputs, e.Refuted, e.Basis = m.From, m.To, m.Inputs, m.Refuted, m.Basis
 	t.emit(e)
 }
@@ -149,7 +156,7 @@ func (t *Tracker) Happened(s *conn.Scene) { t.book.Examine(s) }
 // Refused tells that the receiver of a segment does not take it.
 func (t *Tracker) Refused(c *conn.Conn, from tcp.Endpoint, packet int, why tcp.Skip) {
 	t.tell(Event{
-		Kind: EventRefused, Time: t.machine.Now, Packet: packet, Conn: int(c.ID), End: from, Skipped: why,
+		Kind: EventRefused, Time: t.machine.Now, Packet: packet, Conn: int(c.ID), End: t.machine.Role(c, from), Skipped: why,
 		Client: c.Addr(tcp.Client), Server: c.Addr(tcp.Server),
 	})
 }
@@ -157,9 +164,10 @@ func (t *Tracker) Refused(c *conn.Conn, from tcp.Endpoint, packet int, why tcp.S
 // Seen tells that a segment or, with packet 0, a timer of the connection was seen
 // to, and all that came of it was told.
 func (t *Tracker) Seen(c *conn.Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) {
+	client := t.machine.Role(c, tcp.Client)
 	t.tell(Event{
-		Kind: EventSegment, Time: t.machine.Now, Packet: packet, Conn: int(c.ID), End: from, Skipped: skipped,
-		Ends: [2]tcp.Views{t.machine.Socket(c, tcp.Client), t.machine.Socket(c, tcp.Server)},
+		Kind: EventSegment, Time: t.machine.Now, Packet: packet, Conn: int(c.ID), End: t.machine.Role(c, from), Skipped: skipped,
+		Ends: [2]tcp.Views{t.machine.Socket(c, client), t.machine.Socket(c, client.Peer())},
 	})
 }
 
@@ -177,7 +185,7 @@ func (t *Tracker) Faulty(f conn.Fault) { t.book.Fault(f, t.machine.Now) }
 func (t *Tracker) found(c *conn.Conn, a *anomaly.Anomaly) {
 	e := Event{Kind: EventAnomaly, Time: t.machine.Now, Packet: a.Packet, Conn: a.Conn, End: a.End, Anomaly: a}
 	if c != nil {
-		e.Client, e.Server = c.Addr(tcp.Client), c.Addr(tcp.Server)
+		e.Client, e.Server = t.addr(c, tcp.Client), t.addr(c, tcp.Server)
 	}
 	t.tell(e)
 }

@@ -26,8 +26,8 @@ import (
 // An end is listed unless it is CLOSED, or back in LISTEN. Send-Q is what the
 // host sent and nobody acknowledged yet. Recv-Q, what its application has not
 // read, no packet tells: it is always 0. A listening socket is one that
-// answered a SYN with SYN+ACK; it is listed with the address that was called,
-// though it may be bound to more.
+// accepted a SYN, until it answers one with RST; it is listed with the address
+// that was called, though it may be bound to more.
 //
 // The listening sockets of all hosts have a table of their own:
 //
@@ -44,7 +44,14 @@ type sockets struct {
 	listening bool       // only those that listen
 	by        record.Order
 	ends      []socket
-	listeners map[netip.AddrPort]int // with the connections they accepted
+	listeners map[netip.AddrPort]listener
+}
+
+// A listener is a port to which a SYN came.
+type listener struct {
+	accepted int      // connections
+	answered tcp.Time // when the newest connection began that it answered; 0: none
+	refused  tcp.Time // when it answered a SYN with RST last; 0: never
 }
 
 // A socket is one line of the table.
@@ -58,7 +65,7 @@ type socket struct {
 }
 
 func newSockets(out *bufio.Writer, o *record.Options, by record.Order) sockets {
-	return sockets{out: out, opts: o, on: o.On, listening: o.Listening, by: by, listeners: make(map[netip.AddrPort]int)}
+	return sockets{out: out, opts: o, on: o.On, listening: o.Listening, by: by, listeners: make(map[netip.AddrPort]listener)}
 }
 
 // Connection takes the sockets of one connection.
@@ -68,12 +75,8 @@ func (k *sockets) Connection(r *tracker.Record) error {
 		if k.on.IsValid() && e.Addr.Addr().Unmap() != k.on.Unmap() {
 			continue
 		}
-		if e.Listener {
-			n := k.listeners[e.Addr]
-			if accepted(e) {
-				n++
-			}
-			k.listeners[e.Addr] = n
+		if i == int(tcp.Server) {
+			k.listener(r, e)
 		}
 		if k.listening || e.State == tcp.Closed || e.State == tcp.Listen {
 			continue
@@ -89,6 +92,25 @@ func (k *sockets) Connection(r *tracker.Record) error {
 	return nil
 }
 
+// listener takes down what a connection tells of its server's port.
+func (k *sockets) listener(r *tracker.Record, e *tracker.EndRecord) {
+	refused := r.ClosedBy == tcp.ByRefusal
+	if !e.Listener && !refused {
+		return
+	}
+	n := k.listeners[e.Addr]
+	if e.Listener {
+		n.answered = max(n.answered, r.Start)
+		if accepted(e) {
+			n.accepted++
+		}
+	}
+	if refused {
+		n.refused = max(n.refused, r.End)
+	}
+	k.listeners[e.Addr] = n
+}
+
 // accepted reports whether an end that answered a SYN came to be connected.
 func accepted(e *tracker.EndRecord) bool {
 	return slices.ContainsFunc(e.History, func(s tracker.Step) bool { return s.State >= tcp.Established })
@@ -99,7 +121,9 @@ func accepted(e *tracker.EndRecord) bool {
 func (k *sockets) list() []socket {
 	var list []socket
 	for addr, n := range k.listeners {
-		list = append(list, socket{local: addr, state: tcp.Listen.String(), accepted: n})
+		if n.answered > n.refused {
+			list = append(list, socket{local: addr, state: tcp.Listen.String(), accepted: n.accepted})
+		}
 	}
 	slices.SortFunc(list, func(a, b socket) int { return a.local.Compare(b.local) })
 	slices.SortStableFunc(k.ends, func(a, b socket) int { return k.by.Compare(a.Key, b.Key) })

@@ -27,6 +27,7 @@
 package anomaly
 
 import (
+	"cmp"
 	"fmt"
 	"math/bits"
 	"net/netip"
@@ -305,10 +306,12 @@ type Finding struct {
 	earlier  string // what was printed before and this goes on from, instead of the cause's text
 	lossy    bool   // packets that were lost may explain it
 	Certain  Confidence
-	move     string // the name of a SeverityMove, where one applies
-	more     bool   // it tells more of what was reported before, and is no further case
-	Evidence []int  // frames, in any order; 0 is left out
-	tally    bool   // to be counted over all connections by the end's address, see Book.tallies
+	move     string     // the name of a SeverityMove, where one applies
+	of       *conn.Conn // in which it is told of; nil: the one in which it happened
+	again    bool       // it is a further case of what was reported before, and its text tells of all
+	more     bool       // it tells more of what was reported before, and is no further case
+	Evidence []int      // frames, in any order; 0 is left out
+	tally    bool       // to be counted over all connections by the end's address, see Book.tallies
 }
 
 // A tallyKey is what some kinds are counted by over all connections.
@@ -354,7 +357,7 @@ func (h *checkInput) downgrade(f *Finding) {
 // report takes down a finding. A kind is reported once for each end of a
 // connection; what comes again is counted, and told again only if it is graver.
 func (b *Book) report(h *checkInput, k *Kind, f Finding) {
-	c := h.Conn
+	c := cmp.Or(f.of, h.Conn)
 	severity := k.severityOf(&f)
 	for i := range b.found[c.ID] {
 		a := &b.found[c.ID][i]
@@ -366,12 +369,13 @@ func (b *Book) report(h *checkInput, k *Kind, f Finding) {
 			a.Until = h.Now
 		}
 		graver := severity > a.Severity
-		if f.more || graver {
+		if f.more || f.again || graver {
 			a.Severity, a.Cause, a.Confidence, a.Text = max(a.Severity, severity), f.Cause, f.Certain, k.textOf(c, &f)
 			a.Evidence = framesInOrder(append(f.Evidence, a.Evidence...))
 		}
 		if graver {
 			again := *a
+			again.End = h.M.Role(c, a.End)
 			b.tell(nil, &again)
 		}
 		return
@@ -385,6 +389,7 @@ func (b *Book) report(h *checkInput, k *Kind, f Finding) {
 		a.Packet = h.S.Packet
 	}
 	b.found[c.ID] = append(b.found[c.ID], a)
+	a.End = h.M.Role(c, a.End)
 	b.tell(c, &a)
 }
 

@@ -16,13 +16,21 @@ var midstreamPickup = Kind{
 	Title:    "Capture started inside the connection",
 	RFC:      "RFC 9293 §3.5",
 	Causes: []Cause{
-		{"", "The connection between {X} and {Y} was open before its first captured segment. Its window scale and initial sequence numbers are not known, and {X} is only taken for the client because its port is the higher one."},
+		{"", "The connection between {X} and {Y} was open before its first captured segment. Its window scale and initial sequence numbers are not known, and {roles}."},
 	},
-	on:   conn.OnUnsettled,
+	Phrases: []Phrase{
+		{"guessed", "roles", "{X} is only taken for the client because its port is the higher one"},
+		{"called", "roles", "{X} is the client: the port of {Y} is one that is called"},
+		{"turned-out", "roles", "{Y} is the client, as turned out later: the port of {X} is one that is called"},
+	},
+	on:   conn.OnUnsettled | conn.OnEnd,
 	only: conn.IfMidstream,
 	// One ACK without data may also be a probe for open ports: it takes a
 	// second segment of the connection to tell.
 	check: func(h *checkInput) *Finding {
+		if h.Origin() == tcp.FromMidstream && h.S == nil {
+			return h.turnedOut()
+		}
 		if h.Origin() != tcp.FromMidstream || h.S.Flags&(tcp.ACK|tcp.SYN|tcp.RST) != tcp.ACK {
 			return nil
 		}
@@ -39,12 +47,28 @@ var midstreamPickup = Kind{
 		if len(frames) == 1 && h.S.PureAck() {
 			return nil
 		}
-		return &Finding{
+		f := &Finding{
 			end:      tcp.Client,
 			Certain:  ConfidenceAssumed,
 			Evidence: frames,
 		}
+		if h.M.RolesKnown(h.Conn) {
+			f.Say("called")
+		} else {
+			f.Say("guessed")
+		}
+		return f
 	},
+}
+
+// turnedOut says of a connection whose roles were guessed wrong which they are.
+func (h *checkInput) turnedOut() *Finding {
+	if h.M.Role(h.Conn, tcp.Client) == tcp.Client || h.flagged("midstream-pickup", tcp.Client) == nil {
+		return nil
+	}
+	f := &Finding{end: tcp.Client, Certain: ConfidenceAssumed, more: true}
+	f.Say("turned-out")
+	return f
 }
 
 var captureGap = Kind{

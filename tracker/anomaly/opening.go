@@ -1,6 +1,7 @@
 package anomaly
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
@@ -47,19 +48,26 @@ var connectionRefused = Kind{
 	Severity: Warning,
 	Title:    "SYN answered by RST",
 	RFC:      "RFC 9293 §3.5.2, §3.10.7.3",
-	Causes:   []Cause{{"", "{Y.ip} has nothing listening on port {Y.port} (or a firewall answered): RST to the SYN {soon}."}},
-	on:       conn.OnRST,
+	Causes: []Cause{
+		{"", "{Y.ip} has nothing listening on port {Y.port} (or a firewall answered): RST to the SYN {soon}."},
+		{"listened", "{Y} had accepted connections, and answered this SYN with RST {soon}: what listened there was closed meanwhile, its queue is full and the stack says so by a RST, or a filter refuses {X.ip}."},
+	},
+	on: conn.OnRST,
 	check: func(h *checkInput) *Finding {
 		x := h.From.Peer()
 		if !h.Before.Accepted || h.Before.States[x] != tcp.SynSent.Set() {
 			return nil
 		}
-		return &Finding{
+		f := &Finding{
 			end:      x,
 			Certain:  ConfidenceAssumed,
 			Evidence: append(h.Frames(x, tcp.SndSYN), h.S.Packet),
 			Values:   Values{"soon": template.Soon(h.Now.Sub(h.Before.SentAt[x]))},
 		}
+		if h.M.Listens(h.Conn, h.From) {
+			f.Cause = "listened"
+		}
+		return f
 	},
 }
 
@@ -87,6 +95,9 @@ var synRetransmitted = Kind{
 		sent, again := h.LastSent(x, tcp.SYN)
 		waits := h.Ends[x].Assumed == tcp.SynSent.Set() ||
 			h.Ends[x].Proved == tcp.SynSent.Set() && h.Ends[x].Assumed == conn.Up // the answer is on its way to it
+		if _, told := h.attemptsBefore(); told != nil {
+			return nil
+		}
 		if !again || !waits || h.S.Seq != h.Ends[x].ISS || h.isCopyOf(sent) {
 			return nil
 		}
@@ -126,6 +137,8 @@ var synTimeout = Kind{
 	Phrases: []Phrase{
 		{"one", "what", "the SYN"},
 		{"several", "what", "{n} SYNs"},
+		{"attempts", "what", "{n} SYNs, in {tries} attempts with another initial number each,"},
+		{"dialled-again", "", " Here the program gave up sooner, and dialled again from the same port."},
 		{"early", "", " Here it is set to fewer tries, or the program gave up, or the capture ended first."},
 	},
 	Thresholds: []Threshold{
@@ -146,6 +159,13 @@ var synTimeout = Kind{
 			return nil
 		}
 		waited := h.Now.Sub(first.At)
+		earlier, told := h.attemptsBefore()
+		if told != nil {
+			return h.toldOf(told, earlier)
+		}
+		if h.On&conn.OnEnd != 0 && slices.ContainsFunc(earlier, waitedFor) {
+			return nil // what is told of those tells of this one too
+		}
 		if h.newer() != nil && x.Copies < 2 && waited < briefAttempt {
 			return nil
 		}
@@ -161,6 +181,56 @@ var synTimeout = Kind{
 		}
 		return f
 	},
+}
+
+// attemptsBefore returns the attempts that the same end made before on these ports,
+// the newest first, none of which had an answer, and of these the one in which
+// their failure was told of, or nil.
+func (h *checkInput) attemptsBefore() (list []*conn.Conn, told *conn.Conn) {
+	for o := h.Conn.Older(); o != nil; o = o.Older() {
+		if o.Provisional() {
+			continue
+		}
+		if o.Origin() != tcp.FromSYN || o.ClosedBy() != tcp.ByTimeoutOfEnd || o.Ends[tcp.Server].Seen() || o.Addr(tcp.Client) != h.Addr(tcp.Client) {
+			break
+		}
+		list = append(list, o)
+		if h.reported(o, "syn-timeout") {
+			return list, o
+		}
+	}
+	return list, nil
+}
+
+// waitedFor reports whether a failed attempt was more than a brief one.
+func waitedFor(c *conn.Conn) bool {
+	return c.Ends[tcp.Client].Copies > 1 || c.Last().Sub(c.Start) >= briefAttempt
+}
+
+// toldOf tells of one more attempt in the connection in which the first of them is
+// told of.
+func (h *checkInput) toldOf(first *conn.Conn, earlier []*conn.Conn) *Finding {
+	syns := int(h.x().Copies)
+	for _, o := range earlier {
+		syns += int(o.Ends[tcp.Client].Copies)
+	}
+	began, ok := first.Find(tcp.Client, tcp.SndSYN)
+	if !ok {
+		return nil
+	}
+	f := &Finding{
+		of:       first,
+		again:    true,
+		end:      tcp.Client,
+		Certain:  ConfidenceAssumed,
+		Evidence: h.Frames(tcp.Client, tcp.SndSYN),
+		Values:   Values{"n": syns, "tries": len(earlier) + 1, "span": h.Now.Sub(began.At), "limit": h.x().Stack().SynGiveUp},
+	}
+	f.Say("attempts")
+	if own, ok := h.Find(tcp.Client, tcp.SndSYN); ok && h.Now.Sub(own.At) < h.x().Stack().SynGiveUp/2 {
+		f.Say("dialled-again")
+	}
+	return f
 }
 
 var synAckRetransmitted = Kind{

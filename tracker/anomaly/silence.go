@@ -136,10 +136,14 @@ var keepaliveTimeout = Kind{
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		tr := h.Rare.StallsOf(x)
-		if tr == nil || !h.visible(x) || !h.visible(y) || h.Happened(x, tcp.RcvRST) {
+		if tr == nil || !h.visible(x) || h.Happened(x, tcp.RcvRST) {
 			return nil
 		}
 		p := &tr.Probes
+		unseen := h.S != nil && !h.Ends[y].Seen() && h.S.Seq == p.Seq+1 // the number of the RST tells probes from answers
+		if !unseen && !h.visible(y) {
+			return nil
+		}
 		if p.Copies == 0 || h.Ends[y].SentAt != p.Heard {
 			return nil
 		}

@@ -64,10 +64,23 @@ const (
 	ByRefusal      // the SYN was answered by a RST
 	ByUnreachable  // an ICMP error ended the attempt
 	ByTimeoutOfEnd // nobody answered
+	BySuperseded   // it was open when a new connection took its addresses and ports
 )
 
 func (c ClosedBy) String() string {
-	return [...]string{"", "client", "server", "both", "client-reset", "server-reset", "refused", "unreachable", "timeout"}[c]
+	return [...]string{"", "client", "server", "both", "client-reset", "server-reset", "refused", "unreachable", "timeout", "superseded"}[c]
+}
+
+// Swapped returns it for the client taken as the server, and the server as the
+// client.
+func (c ClosedBy) Swapped() ClosedBy {
+	switch c {
+	case ByClient, ByClientReset:
+		return c + 1
+	case ByServer, ByServerReset:
+		return c - 1
+	}
+	return c
 }
 
 // Views is the state of one end in both views.

@@ -96,6 +96,7 @@ const (
 	awaited    // a segment waits to be accepted or refused: stalls.Beyond
 	copied     // its SYN is an old one, copied by the network: the client did not send it now
 	holding    // a FIN is held: rareState.held
+	swapped    // the client is the server, as turned out: see Role
 
 	closedByShift = 12
 )
@@ -143,6 +144,7 @@ type rareState struct {
 	Gaps               [2]gap           // what is missing of the end's octets
 	challenge          Challenge
 	stalls             *[2]stalls
+	second             *secondAnswer // to the SYN; nil: there is none, or it is known which counts
 }
 
 // closing is what the close of a connection left for the anomalies to cite.
@@ -239,7 +241,7 @@ func (c *Conn) Certainty(e tcp.Endpoint, now tcp.Time) tcp.Certainty {
 		}
 	case newest.Basis() == tcp.ByTimer && before.State() == tcp.FinWait2 && !peer.Has(answered):
 		return tcp.Assumed // the timer is that of orphans, and no packet tells whether this is one
-	case ins.Has(tcp.NoTCB) || ins.Has(tcp.Reopened) && newest.Basis() != tcp.ByAssumption || newest.Basis() == tcp.ByTimer:
+	case ins&(tcp.NoTCB.Set()|tcp.Reopened.Set()) != 0 && newest.Basis() != tcp.ByAssumption || newest.Basis() == tcp.ByTimer:
 		return tcp.Settled
 	case ins.Has(tcp.RcvAckOfSYN) && int32(peer.Clock-tickOf(newest.At)) > 0:
 		return tcp.Assumed // the peer sent its SYN again: it got no answer

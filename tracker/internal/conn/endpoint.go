@@ -238,7 +238,7 @@ func (c *Conn) Read(s *tcp.Segment, from tcp.Endpoint) (r Reading) {
 	if s.Seq == x.Nxt && (s.Len() > 0 || s.Flags&acks == tcp.ACK && y.Nxt-s.Ack < 1<<30) {
 		r.Fresh = s.Data // in its turn, as nearly always
 	} else {
-		r.Foreign = c.fit(s, from) == fitsNot
+		r.Foreign = c.fit(s, from) == fitsNot || c.answersTwice(s, from)
 		r.Keepalive = s.Data <= 1 && s.Flags&(tcp.SYN|tcp.FIN) == 0 && s.Seq.Add(1) == x.Nxt && y.Has(HasAcked) && x.Nxt.AtMost(y.Acked)
 		if !r.Foreign {
 			r.Fresh = c.freshOctets(s, from)
@@ -371,6 +371,9 @@ func (x *End) answer(ack tcp.Seq, now tcp.Time) {
 
 // noteRepeat counts what was sent again.
 func (c *Conn) noteRepeat(s *tcp.Segment, from tcp.Endpoint, r Reading) {
+	if c.Ends[from.Peer()].probesWindow(s) {
+		return
+	}
 	o := c.RareState()
 	o.RetransmittedBytes[from] += uint64(s.Data - r.Fresh)
 	answers := s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && !c.Ends[from].Has(SentSYNACK) // the other SYN, in a simultaneous open
@@ -435,6 +438,9 @@ func (c *Conn) noteAck(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 		scaled <<= x.Scale(y)
 	}
 	edge := s.Ack.Add(scaled)
+	if c.probedAt(y, s.Ack) {
+		y.Nxt = s.Ack
+	}
 	if s.Flags&tcp.SYN != 0 && y.Has(HasISS) && !y.Has(HasAcked) && s.Ack == y.ISS.Add(1) && s.Ack.Add(1) == y.Nxt && (c.Rare == nil || c.Rare.SYNData[from.Peer()] == 0) {
 		y.Nxt = s.Ack // a FIN on the SYN was not taken
 	}

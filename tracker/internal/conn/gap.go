@@ -127,8 +127,7 @@ func (c *Conn) openGap(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 	}
 	if !g.Beyond {
 		g.From, g.To = tcp.Later(y.Nxt, acked), s.Ack
-		probed := y.Bytes == 0 && c.Origin() == tcp.FromMidstream && g.Size() == 1 // by a keepalive, which lies one below
-		if !y.Nxt.Before(s.Ack) || probed {
+		if !y.Nxt.Before(s.Ack) || c.probedAt(y, s.Ack) {
 			return
 		}
 	}

@@ -1,6 +1,8 @@
 package conn
 
 import (
+	"time"
+
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -73,6 +75,9 @@ func (t *Machine) chooseByNumbers(newest *Conn, s *tcp.Segment, low bool) *Conn 
 	if newest == nil {
 		return nil
 	}
+	if newest.Rare != nil && newest.Rare.second != nil {
+		newest.chooseAnswer(s, newest.EndOf(low))
+	}
 	best, fit := newest, newest.fit(s, newest.EndOf(low))
 	for c := newest.Older(); c != nil && fit != fitsWell; c = c.Older() {
 		if f := c.fit(s, c.EndOf(low)); f > fit {
@@ -82,7 +87,21 @@ func (t *Machine) chooseByNumbers(newest *Conn, s *tcp.Segment, low bool) *Conn 
 	if fit == fitsNot && s.Flags&tcp.RST == 0 && (s.Len() > 0) && newest.Ends[tcp.Client].closed() && newest.Ends[tcp.Server].closed() {
 		return nil // a connection whose SYN was not captured
 	}
+	if fit == fitsNot && s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN|tcp.ACK && newest.oneWay(newest.EndOf(low)) {
+		return nil
+	}
 	return best
+}
+
+// oneWay reports whether only that end of the connection is captured, and has
+// sent more than what opens one. Of it, a SYN with other numbers opens another
+// connection: there is nobody to tell whether it was challenged.
+func (c *Conn) oneWay(e tcp.Endpoint) bool {
+	x, y := &c.Ends[e], &c.Ends[e.Peer()]
+	if !x.Seen() || y.Seen() {
+		return false
+	}
+	return !x.Has(SentSYN|SentSYNACK) || x.ISS+1 != x.Nxt || x.Has(HasAcked) && (x.Has(SentSYN) || x.Acked != y.ISS+1)
 }
 
 // fit tells whether the segment's numbers lie in the windows of the connection.
@@ -149,7 +168,7 @@ func (t *Machine) open(newest *Conn, k *flow.Key, h uint32, low bool, s *tcp.Seg
 	case s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN|tcp.ACK:
 		fromClient, c.Bits = false, OriginSYNACK
 	default:
-		fromClient, c.Bits = s.Src.Port() >= s.Dst.Port(), OriginMidstream // the lower port serves
+		fromClient, c.Bits = t.clientFirst(s, low, newest), OriginMidstream
 	}
 	if low == fromClient {
 		c.Bits |= ClientIsLow
@@ -196,6 +215,9 @@ func (t *Machine) begin(c *Conn, s *tcp.Segment, old *Conn) {
 		}
 	case tcp.FromSYNACK:
 		// Its SYN was not captured, but is what this answers.
+		if old != nil {
+			t.leave(old, s)
+		}
 		c.Ends[tcp.Client].begin(tcp.Closed.Set())
 		c.Ends[tcp.Server].begin(tcp.Listen.Set())
 		x := &c.Ends[tcp.Client]
@@ -203,6 +225,9 @@ func (t *Machine) begin(c *Conn, s *tcp.Segment, old *Conn) {
 		x.Nxt = s.Ack
 		x.Bits |= HasISS | SentSYN
 		x.show(tcp.SynSent.Set())
+		if old != nil {
+			old.called(c)
+		}
 		t.number(c, s)
 		t.apply(c, tcp.Client, tcp.SndSYN.Set(), t.cause(s, tcp.ByAssumption))
 		return
@@ -211,6 +236,9 @@ func (t *Machine) begin(c *Conn, s *tcp.Segment, old *Conn) {
 		c.Ends[tcp.Server].begin(tcp.AnyState)
 	}
 	if !c.Provisional() {
+		if old != nil {
+			old.called(c)
+		}
 		t.number(c, s)
 	}
 }
@@ -247,14 +275,18 @@ func (t *Machine) succeed(c *Conn, old *Conn, s *tcp.Segment) {
 		t.reuse(old, from.Peer(), t.cause(s, tcp.ByAssumption))
 	case !replay && x.Assumed == tcp.SynSent.Set() && !y.Seen():
 		t.snapshot(old)
-		t.apply(old, from, tcp.NoTCB.Set(), t.cause(s, tcp.BySending)) // a new attempt
+		t.apply(old, from, tcp.NoTCB.Set(), t.cause(s, tcp.BySending))                       // a new attempt
+		t.erase(old, from.Peer(), t.unknown(old, from.Peer()), t.cause(s, tcp.ByCorrection)) // nothing is known of it
 		old.setClosedBy(tcp.ByTimeoutOfEnd)
 		t.tellChecks(old, nil, from, Reading{}, OnTimer) // its timer had run out
+	case !replay && old.oneWay(from):
+		t.leave(old, s)
 	case !replay && x.closed():
 		if y.Assumed == tcp.TimeWait.Set() && yields(y, x, s) {
 			t.reuse(old, from.Peer(), t.cause(s, tcp.ByAssumption))
 			return
 		}
+		old.challengeSYN(s, from, t.Now)
 		// The peer still holds the old connection, and will not open this one.
 		server.begin(tcp.Closed.Set())
 	default:
@@ -269,15 +301,32 @@ func (t *Machine) succeed(c *Conn, old *Conn, s *tcp.Segment) {
 	}
 }
 
+// leave ends an old connection at both ends, where only one of them is captured
+// and a SYN of it, with or without ACK, opens a new one.
+func (t *Machine) leave(old *Conn, s *tcp.Segment) {
+	for e := range tcp.Endpoint(2) {
+		why := t.cause(s, tcp.ByAssumption)
+		if old.Addr(e) == s.Src {
+			why.basis = tcp.BySending
+		}
+		if !old.Ends[e].closed() {
+			t.reuse(old, e, why)
+		}
+	}
+}
+
 // reuse ends an old connection at an end that opens a new one in its place.
 // TIME-WAIT is left for the new connection directly (RFC 9293 §3.6.1), with no
 // state between; every other state is found gone.
 func (t *Machine) reuse(old *Conn, e tcp.Endpoint, why cause) {
 	if old.Ends[e].Assumed == tcp.TimeWait.Set() {
 		t.apply(old, e, tcp.Reopened.Set(), why)
-	} else {
-		t.apply(old, e, tcp.NoTCB.Set(), why)
+		return
 	}
+	if !old.Ends[e].closed() && old.ClosedBy() == tcp.NotClosed {
+		old.setClosedBy(tcp.BySuperseded)
+	}
+	t.apply(old, e, tcp.NoTCB.Set(), why)
 }
 
 // rejected reports whether the end, of which only a SYN was seen, answered the
@@ -324,8 +373,11 @@ func (t *Machine) boundProvisional(c *Conn) {
 // of being real.
 func (t *Machine) settleProvisional(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if c.Provisional() {
-		if s.Flags&tcp.ACK != 0 && s.Flags&(tcp.SYN|tcp.RST) != 0 && from == tcp.Server {
-			t.promote(c, s)
+		switch {
+		case s.Flags&tcp.ACK != 0 && s.Flags&(tcp.SYN|tcp.RST) != 0 && from == tcp.Server:
+			t.promote(c, s, tcp.ByProof)
+		case t.insists(c, s, from):
+			t.promote(c, s, tcp.ByAssumption)
 		}
 		return
 	}
@@ -335,7 +387,7 @@ func (t *Machine) settleProvisional(c *Conn, s *tcp.Segment, from tcp.Endpoint) 
 			mine := p.Addr(tcp.Client) == c.Addr(from)
 			switch {
 			case mine && s.Flags&tcp.RST != 0 && c.repliesTo(s, from, t.Now):
-				t.promote(p, s) // it does not know the old connection: the SYN was its own
+				t.promote(p, s, tcp.ByProof) // it does not know the old connection: the SYN was its own
 			case mine && s.Flags&tcp.RST == 0 && !c.Ends[from].stale(s):
 				// It goes on as before: the SYN was not its own.
 				t.snapshot(c)
@@ -349,11 +401,46 @@ func (t *Machine) settleProvisional(c *Conn, s *tcp.Segment, from tcp.Endpoint) 
 	}
 }
 
+// soonestTimer is how long an end waits at least before it repeats a SYN by its
+// timer (RFC 6298 §2.1 asks for a second).
+const soonestTimer = 800 * time.Millisecond
+
+// insists reports whether s repeats the SYN of a provisional connection by a
+// timer, while its client sends nothing on the older one: then it has left that,
+// though the server, which still holds it, answers with nothing but challenge ACKs
+// (RFC 5961 §4).
+func (t *Machine) insists(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
+	x := &c.Ends[tcp.Client]
+	if from != tcp.Client || s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) != tcp.SYN || !x.Has(SentSYN) || c.Bits&copied != 0 ||
+		x.stale(s) || t.Now.Sub(x.SentAt) < soonestTimer {
+		return false
+	}
+	old := t.FormerOf(c)
+	return old != nil && old.Ends[c.EndIn(old, tcp.Client)].SentAt < c.Start
+}
+
+// notItsOwn takes back that an end had left the older of two connections for the
+// newest, as s shows, by which it goes on in the older: the SYN was somebody
+// else's.
+func (t *Machine) notItsOwn(newest, older *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	e := older.EndIn(newest, from)
+	if newest.Provisional() || e != tcp.Client || newest.Ends[e].Assumed != tcp.SynSent.Set() ||
+		older.Rare == nil || !older.Rare.refuted[from].Has(tcp.NoTCB) || older.Ends[from].stale(s) {
+		return
+	}
+	t.scene.Impostor = newest
+	t.tellChecks(older, s, from, Reading{}, OnImpostor)
+	t.scene.Impostor = nil
+	newest.Ends[e].show(tcp.Closed.Set())
+	t.erase(newest, e, tcp.Closed, t.cause(s, tcp.ByCorrection))
+}
+
 // promote makes a provisional connection a real one. Its client has left the
 // older connection; where the server answers, it has too.
-func (t *Machine) promote(c *Conn, s *tcp.Segment) {
+func (t *Machine) promote(c *Conn, s *tcp.Segment, basis tcp.Basis) {
 	c.Bits &^= isProvisional
 	t.Waiting--
+	c.Older().called(c)
 	t.number(c, nil)
 	was := [2]tcp.State{c.Ends[tcp.Client].Initial.Shown(), c.Ends[tcp.Server].Initial.Shown()}
 	for _, st := range c.Steps() { // told only now
@@ -367,9 +454,9 @@ func (t *Machine) promote(c *Conn, s *tcp.Segment) {
 			continue
 		}
 		from := o.EndOf(c.EndOf(true) == tcp.Client)
-		t.reuse(o, from, t.cause(s, tcp.ByProof))
-		if s.Flags&tcp.SYN != 0 {
-			t.reuse(o, from.Peer(), t.cause(s, tcp.ByProof))
+		t.reuse(o, from, t.cause(s, basis))
+		if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK {
+			t.reuse(o, from.Peer(), t.cause(s, basis))
 		}
 		return
 	}

@@ -70,6 +70,7 @@ type Machine struct {
 	Lost       tcp.Time // up to which the capture may have lost packets; 0: it lost none
 	Pool       pool
 	flows      flows // the newest of those on the same addresses and ports
+	listeners  listeners
 	duplicates duplicateFilter
 	Recent     recentSegments
 	health     captureHealth
@@ -95,13 +96,14 @@ type Machine struct {
 // NewMachine returns a Machine without connections.
 func NewMachine(s Setup) *Machine {
 	t := &Machine{
-		listener: s.Listener,
-		segments: s.Segments,
-		flows:    newFlows(),
-		Max:      s.MaxConns,
-		twoMSL:   s.TwoMSL,
-		stack:    s.Stack,
-		guess:    s.Stack == tcp.StackAuto,
+		listener:  s.Listener,
+		segments:  s.Segments,
+		flows:     newFlows(),
+		listeners: newListeners(),
+		Max:       s.MaxConns,
+		twoMSL:    s.TwoMSL,
+		stack:     s.Stack,
+		guess:     s.Stack == tcp.StackAuto,
 	}
 	t.health.cut = s.Cut
 	return t

@@ -55,6 +55,9 @@ func (t *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	t.Recent.put(c, s, from, is, t.Now)
 	t.tellChecks(c, s, from, r, OnRST|c.qualityOf(s, from))
 	c.settleChallenge(s, from, before, t.Now)
+	if before.States[from.Peer()] == tcp.SynSent.Set() && accepted && kind != ResetUnmatched {
+		t.listeners.remove(c.Addr(from))
+	}
 }
 
 // MaxIDStep is how far apart the IP identifications of two segments of one end
@@ -167,7 +170,7 @@ func (t *Machine) resetSender(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind r
 		t.apply(c, from, tcp.SndRST.Set(), why)
 		c.abortedBy(from)
 	case ResetReply:
-		if s.Flags&tcp.ACK != 0 && !x.Seen() {
+		if !x.Seen() && (s.Flags&tcp.ACK != 0 || c.Origin() == tcp.FromMidstream) {
 			t.erase(c, from, tcp.Closed, why) // it never had a connection
 			return
 		}
@@ -197,7 +200,7 @@ func (c *Conn) takenSince(e tcp.Endpoint, at tcp.Time) tcp.InputSet {
 
 // abortedBy notes which end ended the connection, unless it was being closed.
 func (c *Conn) abortedBy(e tcp.Endpoint) {
-	if c.ClosedBy() == tcp.NotClosed {
+	if by := c.ClosedBy(); by == tcp.NotClosed || by == tcp.BySuperseded {
 		c.setClosedBy(tcp.ByClientReset + tcp.ClosedBy(e))
 	}
 }
@@ -272,7 +275,7 @@ func (t *Machine) observeICMP(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 func (t *Machine) unreachable(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	t.apply(c, from, tcp.Unreachable.Set(), t.cause(s, tcp.ByAssumption))
 	if peer := from.Peer(); !c.Ends[peer].Seen() {
-		t.erase(c, peer, tcp.Unknown, t.cause(s, tcp.ByCorrection)) // the SYN did not arrive there
+		t.erase(c, peer, t.unknown(c, peer), t.cause(s, tcp.ByCorrection)) // the SYN did not arrive there
 	}
 	c.setClosedBy(tcp.ByUnreachable)
 }

@@ -134,10 +134,12 @@ func (t *Machine) keepStalls(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Readi
 		}
 	case r.Keepalive:
 		if t.Now.Sub(x.SentAt) >= KeepaliveRest && (s.Data == 0 || s.Flags&tcp.PSH == 0) && y.Wnd != 0 {
-			t.keepProbe(c, s, from)
+			t.keepProbe(c, s, from, r)
 		}
 	case repeats:
 		t.keepCopy(c, s, from)
+	case t.mayProbe(c, s, from):
+		t.keepProbe(c, s, from, r)
 	}
 	if on&OnBeyond != 0 && s.Data > 1 && c.Bits&awaited == 0 {
 		c.stallsFor(from).Beyond = overshoot{At: t.Now, Seq: s.Seq, End: s.End(), Edge: y.Edge, Acked: y.Acked, Frame: s.Packet}
@@ -176,7 +178,7 @@ func (w *shutWindow) probe(s *tcp.Segment, now tcp.Time) {
 }
 
 // keepProbe notes a keepalive probe.
-func (t *Machine) keepProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) keepProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	p := &c.stallsFor(from).Probes
 	if p.Copies > 0 && y.SentAt <= p.Last && x.SentAt == p.Last {
@@ -186,6 +188,10 @@ func (t *Machine) keepProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	*p = repeats{
 		Seq: s.Seq, Copies: 1, First: t.Now, Last: t.Now,
 		Heard: y.SentAt, Frames: [2]int{s.Packet, s.Packet}, HeardFrame: t.newestFrame(c, from.Peer()),
+	}
+	if !r.Keepalive { // the ACK before, which is the same, was the first
+		p.First, p.Last, p.Frames = x.SentAt, x.SentAt, [2]int{t.newestFrame(c, from)}
+		p.again(s, t.Now)
 	}
 }
 

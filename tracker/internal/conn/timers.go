@@ -268,7 +268,7 @@ func (t *Machine) expireEnd(c *Conn, e tcp.Endpoint, kind string, why cause) {
 	case timerSYN:
 		t.apply(c, e, tcp.GiveUp.Set(), why)
 		if !y.Seen() {
-			t.erase(c, e.Peer(), tcp.Unknown, why) // it never spoke: nothing is known of it
+			t.erase(c, e.Peer(), t.unknown(c, e.Peer()), why) // it never spoke: nothing is known of it
 		}
 		c.setClosedBy(tcp.ByTimeoutOfEnd)
 	case timerSYNACK:

@@ -39,6 +39,9 @@ func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 	}
 	switch {
 	case r.Foreign || s.Lawless():
+		if c.answersTwice(s, from) {
+			c.keepAnswer(s, from)
+		}
 		c.note(s, from, r, t.Now)
 	case v.held:
 		c.Ends[from].Packets++
@@ -69,10 +72,15 @@ func (t *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 	t.refuteBy(c, s, from, r)
 	if t.newest != c {
 		t.notYet(t.newest, c, s, from)
+		t.notItsOwn(t.newest, c, s, from)
 	}
 	t.heard(c, s, from)
 	t.send(c, s, from, r)
+	accepted := c.Accepted()
 	c.note(s, from, r, t.Now)
+	if !accepted && c.Accepted() {
+		t.listeners.add(c.Addr(tcp.Server))
+	}
 	if v.Is == Refused {
 		t.restart(c, s, from.Peer())
 	} else {
@@ -264,6 +272,9 @@ func (c *Conn) AckOfFINHeard(s *tcp.Segment, from tcp.Endpoint) bool {
 func (t *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	why := t.cause(s, tcp.BySending)
+	if s.Flags&tcp.SYN != 0 {
+		c.callsIn(s, from)
+	}
 	switch {
 	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN:
 		if x.Has(SentSYN) || x.Has(SentSYNACK) {
@@ -566,6 +577,9 @@ func (t *Machine) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading
 		}
 		if s.Flags&tcp.SYN != 0 && late&(tcp.Unreachable.Set()|tcp.GiveUp.Set()) != 0 {
 			c.setClosedBy(tcp.NotClosed) // the attempt goes on
+		}
+		if late.Has(tcp.NoTCB) && c.ClosedBy() == tcp.BySuperseded {
+			c.setClosedBy(tcp.NotClosed) // it goes on
 		}
 	}
 }

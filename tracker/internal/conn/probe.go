@@ -1,0 +1,32 @@
+package conn
+
+import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+
+// A probe asks its receiver for an ACK and brings it nothing. A keepalive begins
+// one below what its sender sends next (RFC 9293 §3.8.4), a probe of a closed
+// window has the next octet, behind the window (§3.8.6.1). Neither is a
+// retransmission. Where a capture begins in the middle of a connection that is
+// idle, nothing but the answer tells which of the two numbers is the next.
+
+// probedAt reports whether ack, which y's peer sent, shows that all that was
+// captured of y are keepalives: it acknowledges one octet more than their number,
+// and y, picked up in the middle, has sent no other.
+func (c *Conn) probedAt(y *End, ack tcp.Seq) bool {
+	return c.Origin() == tcp.FromMidstream && y.Seen() && y.Bytes == 0 && !y.Has(HasISS|HasFIN) && ack == y.Nxt+1
+}
+
+// probesWindow reports whether s has the one octet that its receiver, whose
+// window is closed, expects next.
+func (x *End) probesWindow(s *tcp.Segment) bool {
+	return x.Wnd == 0 && x.Has(HasAcked) && s.Data == 1 && s.Flags&(tcp.SYN|tcp.FIN) == 0 && s.Seq == x.Acked
+}
+
+// mayProbe reports whether s, in a connection picked up in the middle, of whose
+// other end nothing was captured, is a keepalive or the answer to one: the very
+// ACK that its sender sent last, after a rest. A RST with the number behind it
+// then tells.
+func (t *Machine) mayProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	return c.Origin() == tcp.FromMidstream && !y.Seen() && x.Bytes == 0 && s.PureAck() &&
+		s.Seq == x.Nxt && s.Ack == x.lastAck && s.Wnd == x.Wnd && t.Now.Sub(x.SentAt) >= KeepaliveRest
+}
