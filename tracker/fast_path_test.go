@@ -69,13 +69,17 @@ func TestSteadyIsAsGoodAsTheWholeWay(t *testing.T) {
 			t.Fatalf("seed %d: the trail, or the statistics, differ from those of the whole way", seed)
 		}
 	}
-	if taken < 5*seeds {
+	if taken < 3*seeds {
 		t.Errorf("%d segments were taken in by steady, too few to tell", taken)
 	}
 }
 
-// steadyFrom reports whether steady would take the segment in.
+// steadyFrom reports whether steady would take the segment in, for sure: what is
+// rare of the connection cannot be tried on a copy.
 func steadyFrom(t *conn.Machine, c *conn.Conn, s *tcp.Segment, from tcp.Endpoint) bool {
+	if c.Rare != nil {
+		return false
+	}
 	tried, connection := *t, *c
 	tried.Recent.Ring = nil
 	return tried.FastPath(&connection, s, from)

@@ -47,6 +47,7 @@ func (t *Machine) FastPath(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	if c.Rare != nil {
 		c.Rare.noteEcho(s, from)
 	}
+	c.newest[from].take(s, x, s.Data > 0)
 	x.noteHeader(s)
 	x.noteNewest(s, t.Now)
 	t.Recent.put(c, s, from, 0, t.Now)
