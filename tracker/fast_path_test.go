@@ -69,13 +69,17 @@ func TestFastPathIsAsGoodAsTheWholeWay(t *testing.T) {
 			t.Fatalf("seed %d: the recent segments, or the statistics, differ from those of the whole way", seed)
 		}
 	}
-	if taken < 5*seeds {
+	if taken < 3*seeds {
 		t.Errorf("%d segments were taken in by the fast path, too few to tell", taken)
 	}
 }
 
-// onFastPath reports whether FastPath would take the segment in.
+// onFastPath reports whether FastPath would take the segment in, for sure: what is
+// rare of the connection cannot be tried on a copy.
 func onFastPath(t *conn.Machine, c *conn.Conn, s *tcp.Segment, from tcp.Endpoint) bool {
+	if c.Rare != nil {
+		return false
+	}
 	tried, connection := *t, *c
 	tried.Recent.Ring = nil
 	return tried.FastPath(&connection, s, from)

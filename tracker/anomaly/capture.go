@@ -37,15 +37,15 @@ var midstreamPickup = Kind{
 		if h.x().Packets+h.y().Packets > 2 {
 			return nil
 		}
+		if h.x().Packets+h.y().Packets == 1 && h.S.PureAck() || h.flagged("midstream-pickup", tcp.Client) != nil {
+			return nil
+		}
 		var frames []int
 		for g := range h.Back() {
 			frames = append(frames, g.Packet)
-			if len(frames) > 2 || len(frames) == 2 && (!g.Pure() || g.Flags&tcp.RST != 0) {
-				return nil // told before, or it began with a RST or without ACK
+			if len(frames) == 2 && !g.Pure() {
+				return nil // it began with a RST or without ACK
 			}
-		}
-		if len(frames) == 1 && h.S.PureAck() {
-			return nil
 		}
 		f := &Finding{
 			end:      tcp.Client,
@@ -187,19 +187,7 @@ func (h *checkInput) answeredUnseen() bool {
 	if many && h.Fresh > 0 && (h.Rare == nil || h.Rare.Retransmits[h.From] == 0) && h.Now.Sub(h.Start) > unansweredSpan {
 		return true
 	}
-	if h.Before.Acked[h.From] == x.Acked {
-		return false
-	}
-	different, seen, last := 0, 0, tcp.Seq(0)
-	for g := range h.Back() {
-		if g.Flags&(tcp.ACK|tcp.RST) == tcp.ACK && (different == 0 || g.Ack.Before(last)) {
-			different, last = different+1, g.Ack
-		}
-		if seen++; different == aloneACKs || seen > 8*aloneSegments {
-			break
-		}
-	}
-	return different >= aloneACKs
+	return h.Before.Acked[h.From] != x.Acked && h.AcksToUnseen(h.From.Peer()) >= aloneACKs
 }
 
 var captureReordering = Kind{

@@ -107,8 +107,8 @@ const habitsSeen = 8
 
 func (h *checkInput) habits() (u habits) {
 	x := h.x()
-	u.oneWay = true
-	seen, steps, id := 0, 0, uint16(0)
+	u.oneWay, u.counts = true, h.CountsIDs(h.From)
+	seen := 0
 	for g := range h.Recent() {
 		if seen == habitsSeen {
 			break
@@ -120,17 +120,7 @@ func (h *checkInput) habits() (u habits) {
 			u.frames = append(u.frames, g.Packet)
 		}
 		u.oneWay = u.oneWay && conn.SameWay(g.TTL, x.TTL)
-		if g.ID != 0 && id != 0 {
-			if step := id - g.ID; step == 0 || step > conn.MaxIDStep {
-				steps = -habitsSeen
-			}
-			steps++
-		}
-		if g.ID != 0 {
-			id = g.ID
-		}
 	}
-	u.counts = steps > 0
 	u.oneWay = u.oneWay && seen > 0
 	return u
 }
@@ -330,6 +320,14 @@ type opening struct {
 // opening looks back at the whole connection, as long as it is short. resetter
 // is the end whose RSTs count.
 func (h *checkInput) opening(resetter tcp.Endpoint) (o opening, whole bool) {
+	c := &h.Ends[tcp.Client]
+	if (c.Bits|h.Ends[tcp.Server].Bits)&conn.HasFIN != 0 {
+		return o, false
+	}
+	o.acked, o.data, o.segments = c.Has(conn.HasAcked), h.SentData(tcp.Client), int(c.Packets)
+	if h.Rare != nil && h.Rare.SYNData[tcp.Client] > 0 {
+		o.data--
+	}
 	n := 0
 	for g := range h.Back() {
 		if n++; n > conn.MaxLookBack {
@@ -337,6 +335,9 @@ func (h *checkInput) opening(resetter tcp.Endpoint) (o opening, whole bool) {
 		}
 		switch {
 		case g.Flags&tcp.RST != 0:
+			if g.From == tcp.Client {
+				o.segments--
+			}
 			if g.From == resetter {
 				o.resets = append(o.resets, g.Ack)
 				if g.Flags&tcp.ACK == 0 {
@@ -346,13 +347,10 @@ func (h *checkInput) opening(resetter tcp.Endpoint) (o opening, whole bool) {
 			}
 		case g.Flags&tcp.FIN != 0:
 			return o, false
-		case g.From == tcp.Client && g.Is&conn.WasForeign == 0:
-			o.segments++
+		case g.From == tcp.Client && g.Is&conn.WasForeign != 0:
+			o.segments--
+		case g.From == tcp.Client:
 			o.frames = append(o.frames, g.Packet)
-			o.acked = o.acked || g.Flags&tcp.ACK != 0
-			if g.Data > 0 && g.Flags&tcp.SYN == 0 && g.Is&(conn.WasOld|conn.WasKeepalive) == 0 {
-				o.data++
-			}
 		}
 	}
 	return o, o.segments > 0 && o.segments <= earlySegments && h.Origin() == tcp.FromSYN

@@ -189,7 +189,7 @@ func (h *checkInput) reused() (r reuse, ok bool) {
 			continue // nothing to measure by
 		}
 		tsval := x.TSVal
-		if s != nil {
+		if s != nil && s.TSVal != 0 {
 			tsval = s.TSVal
 		}
 		if x.Has(conn.HasTS) {

@@ -24,16 +24,17 @@ type Conn struct {
 	first         *Step // of its history, see steps: a slice is longer by 14 octets
 	Start         tcp.Time
 	slot          uint32     // of its alarm, from 1; 0: none is set
-	newestSegment uint32     // place of its newest segment among the recent ones; 0: none
+	newestSegment uint32     // place of its newest segment in the ring; 0: none
 	Place         uint32     // in the order of eviction, see order; 0: there is none
 	have          uint8      // steps
 	room          uint8      // for steps
 	Past          pastInputs // that ever were in steps; what is not spares the look, which cost 3 % of a short connection
+	newest        [2]newest
 }
 
-// chunkConns is how many connections are made at once, 16 KiB: one by one each
+// chunkConns is how many connections are made at once, 32 KiB: one by one each
 // would take 288 octets.
-const chunkConns = 16 << 10 / int(unsafe.Sizeof(Conn{}))
+const chunkConns = 32 << 10 / int(unsafe.Sizeof(Conn{}))
 
 // A pool is where connections lie.
 type pool struct {
@@ -145,6 +146,7 @@ type rareState struct {
 	challenge          Challenge
 	stalls             *[2]stalls
 	second             *secondAnswer // to the SYN; nil: there is none, or it is known which counts
+	own                ownSegments
 }
 
 // closing is what the close of a connection left for the anomalies to cite.

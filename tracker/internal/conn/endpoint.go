@@ -323,6 +323,7 @@ func (c *Conn) note(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) 
 	} else if r.Old {
 		y.Bits &^= probing // Karn: an answer may be to either copy
 	}
+	c.newest[from].take(s, x, r.Fresh > 0)
 	if !r.Stale || first {
 		x.noteHeader(s)
 	}
@@ -451,6 +452,7 @@ func (c *Conn) noteAck(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 			y.Bits |= HasISS
 		}
 		if !x.Has(HasAcked) || y.Nxt.Before(s.Ack) {
+			c.newest[from.Peer()].count()
 			y.Nxt = s.Ack
 		}
 	}

@@ -45,6 +45,7 @@ func (t *Machine) FastPath(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 		x.tsUnclean = s.Options.TSVal
 	}
 	x.noteEcho(s, y)
+	c.newest[from].take(s, x, s.Data > 0)
 	x.noteHeader(s)
 	x.noteNewest(s, t.Now)
 	t.Recent.put(c, s, from, 0, t.Now)

@@ -106,6 +106,7 @@ func NewMachine(s Setup) *Machine {
 		guess:     s.Stack == tcp.StackAuto,
 	}
 	t.health.cut = s.Cut
+	t.Recent.most = max(leastOwners, s.MaxConns/ownersShare)
 	return t
 }
 
@@ -335,5 +336,6 @@ func (t *Machine) remove(c *Conn) {
 	if t.Order != nil {
 		t.Order.drop(c)
 	}
+	t.Recent.forget(c)
 	t.Pool.giveBack(c)
 }

@@ -1,18 +1,40 @@
 package conn
 
 import (
+	"cmp"
 	"iter"
+	"math"
+	"slices"
 
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
-// The recent segments are a memory of the newest ones of all connections together,
-// for the anomalies to look back at and to cite. It is of a fixed size: what a
-// busy capture overwrites is forgotten, and cited no more. Every connection
-// finds its own segments by a chain through it.
+// What is remembered of the newest segments of a connection, for the anomalies to
+// look back at and to cite, lies in three places:
+//
+// A connection in which something odd happened has a memory of its own, so that
+// what is said of it does not depend on what else is captured.
+//
+// One in which nothing did knows by itself what its steps and its two ends tell:
+// the segments that opened and closed it, and the newest of each end. With these
+// the memory of its own begins, should something happen.
+//
+// All those share one ring for their other segments, of a fixed size. What other
+// traffic overwrites there is forgotten, and cited no more.
 
-// ringSize is how many segments are remembered, a power of two.
-const ringSize = 1 << 13
+const (
+	// ringSize is how many segments are remembered in common.
+	ringSize = 1 << 13
+	// ownSize is how many a connection remembers at most that has a memory of its
+	// own, and ownLeast how many that memory has room for at first.
+	ownSize  = 1 << 6
+	ownLeast = 1 << 2
+	// LookBack bounds how many segments of a connection are looked back through.
+	LookBack = 1 << 8
+	// So many connections at least have a memory of their own, and one in so many of
+	// all that are kept at most.
+	leastOwners, ownersShare = 1 << 12, 8
+)
 
 // A RecentSegment is what is remembered of a segment.
 type RecentSegment struct {
@@ -21,16 +43,21 @@ type RecentSegment struct {
 	Seq     tcp.Seq
 	Ack     tcp.Seq
 	Data    tcp.Size
-	Content uint32 // Segment.Payload, folded; 0: none
+	Content uint32 // Segment.Payload, folded; 0: none, or not known
 	TSVal   uint32
-	conn    uint32 // its connection's number, against chains into what was overwritten
-	prev    uint32 // place of the connection's segment before it
 	Flags   tcp.Flags
 	Wnd     uint16
 	ID      uint16
 	TTL     uint8
 	From    tcp.Endpoint
 	Is      segmentBits
+}
+
+// A sharedSegment is one in the ring. A connection finds its own there by a chain.
+type sharedSegment struct {
+	RecentSegment
+	conn uint32 // its connection's number, against chains into what was overwritten
+	prev uint32 // place of the connection's segment before it
 }
 
 // segmentBits say what the segment was to its connection.
@@ -62,23 +89,295 @@ func (g *RecentSegment) End() tcp.Seq {
 	return g.Seq.Add(n)
 }
 
-// recentSegments is a ring. next counts all that was ever put in, from 1.
+// recentSegments is what is remembered of all connections.
 type recentSegments struct {
-	Ring []RecentSegment
-	next uint32
+	Ring   []sharedSegment
+	next   uint32 // counts all that was ever put in, from 1
+	packet int    // the newest of all
+	owners int    // connections with a memory of their own
+	most   int    // of them
 }
 
 // put remembers a segment of the connection.
 func (tr *recentSegments) put(c *Conn, s *tcp.Segment, from tcp.Endpoint, is segmentBits, now tcp.Time) {
-	if tr.Ring == nil {
-		tr.Ring = make([]RecentSegment, ringSize)
+	var g *RecentSegment
+	if c.Rare.hasOwn() {
+		g = c.Rare.own.place()
+	} else {
+		if tr.Ring == nil {
+			tr.Ring = make([]sharedSegment, ringSize)
+		}
+		tr.next++
+		shared := &tr.Ring[tr.next%uint32(len(tr.Ring))]
+		shared.conn, shared.prev = c.ID, c.newestSegment
+		c.newestSegment = tr.next
+		g = &shared.RecentSegment
 	}
-	tr.next++
-	g := &tr.Ring[tr.next%ringSize]
-	g.At, g.Packet, g.conn, g.prev, g.From, g.Is = now, s.Packet, c.ID, c.newestSegment, from, is
+	g.At, g.Packet, g.From, g.Is = now, s.Packet, from, is
 	g.Seq, g.Ack, g.Data, g.Flags, g.Wnd = s.Seq, s.Ack, s.Data, s.Flags, s.Wnd
 	g.Content, g.TSVal, g.ID, g.TTL = Fold(s.Payload), s.Options.TSVal, s.ID, s.TTL
-	c.newestSegment = tr.next
+	tr.packet = s.Packet
+}
+
+// ownSegments is the memory that a connection has of its own. What opened the
+// connection stays at the front of it, as long as it is known when this begins;
+// behind that is a ring.
+type ownSegments struct {
+	list   []RecentSegment
+	opened uint8 // segments that opened it
+	oldest uint8 // where the ring begins, behind these
+}
+
+// place makes room for one more segment.
+func (o *ownSegments) place() *RecentSegment {
+	if n := len(o.list); n < ownSize {
+		o.list = append(o.list, RecentSegment{})
+		return &o.list[n]
+	}
+	ring := o.list[o.opened:]
+	g := &ring[o.oldest]
+	o.oldest = uint8((int(o.oldest) + 1) % len(ring))
+	return g
+}
+
+// keepOwn gives the connection a memory of its own, before a segment is noted
+// that is odd in it.
+func (tr *recentSegments) keepOwn(c *Conn) {
+	if c.Rare.hasOwn() || tr.owners >= tr.most {
+		return
+	}
+	seed := make([]RecentSegment, 0, ownLeast) // the newest first
+	for g := range tr.Back(c) {
+		seed = append(seed, *g)
+	}
+	o := &c.RareState().own
+	o.list = make([]RecentSegment, 0, ownLeast)
+	for _, g := range slices.Backward(seed) {
+		*o.place() = g
+		if n := len(o.list); g.Flags&tcp.SYN != 0 && int(o.opened) == n-1 && n < ownLeast {
+			o.opened++
+		}
+	}
+	tr.owners++
+	c.newestSegment = 0
+}
+
+// hasOwn reports whether the connection has a memory of its own.
+func (o *rareState) hasOwn() bool { return o != nil && o.own.list != nil }
+
+// forget takes from the connection what it has of its own.
+func (tr *recentSegments) forget(c *Conn) {
+	if c.Rare.hasOwn() {
+		c.Rare.own = ownSegments{}
+		tr.owners--
+	}
+}
+
+// back yields the segments, the newest first.
+func (o *ownSegments) back(yield func(*RecentSegment) bool) {
+	ring := o.list[o.opened:]
+	for i := range ring {
+		if !yield(&ring[(int(o.oldest)+len(ring)-1-i)%len(ring)]) {
+			return
+		}
+	}
+	for i := range o.opened {
+		if !yield(&o.list[o.opened-1-i]) {
+			return
+		}
+	}
+}
+
+// Back yields the segments of the connection that are remembered, the newest
+// first.
+func (tr *recentSegments) Back(c *Conn) iter.Seq[*RecentSegment] {
+	return func(yield func(*RecentSegment) bool) {
+		if c.Rare.hasOwn() {
+			c.Rare.own.back(yield)
+			return
+		}
+		before := math.MaxInt
+		at, size := c.newestSegment, uint32(len(tr.Ring))
+		for n := 0; at != 0 && tr.next-at < size && n < LookBack; n++ {
+			g := &tr.Ring[at%size]
+			if g.conn != c.ID && g.conn != 0 { // 0: it was provisional then
+				break
+			}
+			if !yield(&g.RecentSegment) {
+				return
+			}
+			before = g.Packet
+			if g.prev >= at {
+				break
+			}
+			at = g.prev
+		}
+		if at == 0 {
+			return // that was all
+		}
+		known := tr.known(c)
+		for i := range known {
+			if g := &known[len(known)-1-i]; g.Packet < before && !yield(g) {
+				return
+			}
+		}
+	}
+}
+
+// remembers reports whether the ring has so many segments of the connection, or
+// all.
+func (tr *recentSegments) remembers(c *Conn, many int) bool {
+	n := 0
+	at, size := c.newestSegment, uint32(len(tr.Ring))
+	for ; n < many && at != 0 && tr.next-at < size; n++ {
+		at = tr.Ring[at%size].prev
+	}
+	return n >= many || at == 0
+}
+
+// known returns what the connection knows by itself of its segments, the oldest
+// first: those that moved an end, and the newest of each end.
+func (tr *recentSegments) known(c *Conn) []RecentSegment {
+	list := make([]RecentSegment, 0, len(c.Steps())+len(c.Ends))
+	for _, st := range c.Steps() {
+		g := c.segmentOf(st)
+		if g.Packet == 0 {
+			continue
+		}
+		i := slices.IndexFunc(list, func(k RecentSegment) bool { return k.Packet == g.Packet })
+		if i < 0 {
+			i, list = len(list), append(list, g)
+		}
+		if list[i].Flags |= g.Flags; g.Flags != tcp.ACK {
+			list[i].Seq, list[i].Ack = g.Seq, g.Ack
+		}
+	}
+	for e := range tcp.Endpoint(2) {
+		if c.newest[e].frame == 0 {
+			continue
+		}
+		g := c.newestOf(e, tr.packet)
+		if i := slices.IndexFunc(list, func(k RecentSegment) bool { return k.Packet == g.Packet }); i >= 0 {
+			list[i] = g
+		} else {
+			list = append(list, g)
+		}
+	}
+	slices.SortFunc(list, func(a, b RecentSegment) int { return cmp.Compare(a.Packet, b.Packet) })
+	return list
+}
+
+// segmentOf returns the segment behind a step: the SYN, FIN or RST of its end, or
+// what its peer sent to it; without a packet if there is none.
+func (c *Conn) segmentOf(st Step) (g RecentSegment) {
+	e, ins := st.End(), st.Inputs()
+	const sends = 1<<tcp.SndSYN | 1<<tcp.SndSYNACK | 1<<tcp.SndFIN | 1<<tcp.SndRST | 1<<tcp.NoTCB
+	sent := ins&sends != 0 && st.Basis() == tcp.BySending
+	if !sent {
+		if st.Basis() != tcp.ByAssumption && st.Basis() != tcp.ByProof || uint32(st.Packet()) == c.newest[e].frame {
+			return g
+		}
+		e = e.Peer()
+	}
+	x, y := &c.Ends[e], &c.Ends[e.Peer()]
+	g = RecentSegment{At: st.At, Packet: st.Packet(), From: e, Flags: tcp.ACK, Seq: x.ISS + 1, Ack: y.ISS + 1, TTL: x.TTL}
+	switch {
+	case ins.Has(tcp.SndSYN):
+		g.Flags, g.Seq, g.Ack = tcp.SYN, x.ISS, 0
+	case ins.Has(tcp.SndSYNACK), ins.Has(tcp.RcvSYN) && ins.Has(tcp.RcvAckOfSYN) && x.Has(SentSYNACK):
+		g.Flags, g.Seq = tcp.SYN|tcp.ACK, x.ISS
+	case ins.Has(tcp.SndFIN):
+		g.Flags, g.Seq, g.Ack = tcp.FIN|tcp.ACK, x.FIN, x.lastAck
+	case ins&(tcp.SndRST.Set()|tcp.NoTCB.Set()|tcp.RcvRST.Set()|tcp.RcvRSTPassive.Set()) != 0:
+		g.Flags, g.Seq, g.Ack = tcp.RST, x.Nxt, 0
+		if y.Has(answered) {
+			g.Seq, g.Is = y.lastAck, WasReply
+		}
+	case ins.Has(tcp.RcvAckOfFIN):
+		g.Seq, g.Ack = x.Nxt, y.FIN+1
+	case !ins.Has(tcp.RcvAckOfSYN): // its own step tells of a SYN or a FIN
+		g.Packet = 0
+	}
+	return g
+}
+
+// newest is what a connection keeps of the newest segment of an end, RSTs aside,
+// and of those before it, that is not in its End.
+type newest struct {
+	frame  uint32 // cut to 32 bits; 0: there is none
+	data   uint16 // octets of payload, up to 65,535
+	flags  uint8
+	counts uint8 // of segments in the low half, of steps between IP identifications in the high one
+}
+
+const (
+	countsMost = 1<<4 - 1 // that the low half holds
+	// The high half counts steps forward up to inTurn. From outOfTurn, where a step
+	// goes elsewhere, it counts on until as many have gone forward since.
+	oneStep   = 1 << 4
+	inTurn    = 7 * oneStep
+	outOfTurn = 8 * oneStep
+)
+
+// take takes down a segment of the end, with new data or without, before its
+// header is noted.
+func (n *newest) take(s *tcp.Segment, x *End, fresh bool) {
+	n.frame, n.data, n.flags = uint32(s.Packet), uint16(min(s.Data, 1<<16-1)), uint8(s.Flags)
+	if fresh {
+		n.count()
+	}
+	if s.ID == 0 || x.ID == 0 {
+		return
+	}
+	switch steps := n.counts &^ countsMost; {
+	case s.ID-x.ID-1 >= MaxIDStep:
+		n.counts = n.counts&countsMost | outOfTurn
+	case steps == outOfTurn+inTurn-oneStep:
+		n.counts = n.counts&countsMost | inTurn
+	case steps != inTurn:
+		n.counts += oneStep
+	}
+}
+
+func (n *newest) count() {
+	if n.counts&countsMost != countsMost {
+		n.counts++
+	}
+}
+
+// SentData returns how many segments with new data the end sent, up to 15.
+func (c *Conn) SentData(e tcp.Endpoint) int {
+	if !c.Ends[e].Seen() {
+		return 0
+	}
+	return int(c.newest[e].counts & countsMost)
+}
+
+// AcksToUnseen returns how many different ACKs were sent to an end of which
+// nothing is captured, up to 15.
+func (c *Conn) AcksToUnseen(e tcp.Endpoint) int {
+	if c.Ends[e].Seen() {
+		return 0
+	}
+	return int(c.newest[e].counts & countsMost)
+}
+
+// CountsIDs reports whether the IP identifications of the end's segments, RSTs
+// aside, count up: all of the newest few do.
+func (c *Conn) CountsIDs(e tcp.Endpoint) bool {
+	steps := c.newest[e].counts &^ countsMost
+	return 0 < steps && steps <= inTurn
+}
+
+// newestOf returns the newest segment of the end. packet is the newest of all.
+func (c *Conn) newestOf(e tcp.Endpoint, packet int) RecentSegment {
+	x, n := &c.Ends[e], c.newest[e]
+	g := RecentSegment{
+		At: x.SentAt, Packet: packet - int(uint32(packet)-n.frame), From: e, Flags: tcp.Flags(n.flags),
+		Ack: x.lastAck, Data: tcp.Size(n.data), TSVal: x.TSVal, Wnd: x.Wnd, ID: x.ID, TTL: x.TTL,
+	}
+	g.Seq = x.Nxt - (g.End() - g.Seq)
+	return g
 }
 
 // Fold halves a hash, keeping 0 apart.
@@ -87,23 +386,6 @@ func Fold(hash uint64) uint32 {
 		return 0
 	}
 	return max(1, uint32(hash^hash>>32))
-}
-
-// Back yields the segments of the connection that are still remembered, the
-// newest first.
-func (tr *recentSegments) Back(c *Conn) iter.Seq[*RecentSegment] {
-	return func(yield func(*RecentSegment) bool) {
-		for at := c.newestSegment; at != 0 && tr.next-at < ringSize; {
-			g := &tr.Ring[at%ringSize]
-			if g.conn != c.ID && g.conn != 0 || !yield(g) { // 0: it was provisional then
-				return
-			}
-			if g.prev >= at {
-				return
-			}
-			at = g.prev
-		}
-	}
 }
 
 // bits packs a reading.

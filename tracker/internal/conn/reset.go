@@ -32,6 +32,9 @@ func (t *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if kind == ResetUnmatched && found {
 		kind = ResetReply
 	}
+	if kind == ResetUnmatched || c.Past&resets != 0 || x.Packets+y.Packets > 2 && !t.Recent.remembers(c, resetRemembers) {
+		t.Recent.keepOwn(c)
+	}
 	accepted := c.acceptsRST(s, from, t.Now)
 	r := Reading{Foreign: kind == ResetUnmatched}
 
@@ -67,6 +70,13 @@ const MaxIDStep = 1 << 10
 // MaxLookBack bounds how many segments of a connection are looked through for
 // what a RST has to do with.
 const MaxLookBack = 64
+
+// resetRemembers is how many of the segments before it a RST is judged by that
+// ends a connection in which nothing odd has happened.
+const resetRemembers = 8
+
+// resets are the inputs by which a RST moves an end.
+var resets = Past(tcp.SndRST.Set() | tcp.RcvRST.Set() | tcp.RcvRSTPassive.Set() | tcp.NoTCB.Set())
 
 // resetKind tells a reply from an abort.
 func (c *Conn) resetKind(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) resetKind {

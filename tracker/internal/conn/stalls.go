@@ -9,7 +9,7 @@ import (
 // Trouble in an open connection shows over several segments: the same octets
 // again and again, probes without an answer, a window that stays closed. What
 // the checks must remember of that is noted here, from unusual segments alone,
-// since the recent segments may have forgotten them when the outcome shows.
+// since they may be forgotten when the outcome shows.
 
 // stalls is what an end of a connection went through.
 type stalls struct {
@@ -44,8 +44,6 @@ const (
 	// probe by its numbers. Nobody probes more often than once a second; an ACK
 	// that the network held back comes sooner.
 	KeepaliveRest = 500 * time.Millisecond
-	// LookBack bounds the search in the recent segments for an earlier segment.
-	LookBack = 1 << 12
 )
 
 // again notes one more copy.

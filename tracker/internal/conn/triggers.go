@@ -4,6 +4,18 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
+// oddOn are the occasions on which something odd happens to a connection. Those
+// of an ordinary opening or close, and a window that moves, are not among them.
+const oddOn = OnRepeat | OnKeepalive | OnStale | OnForeign | OnGap | OnFlags | OnBelow | OnBeyond | OnWrap | OnAmongStale | OnAwaited | OnChallenge
+
+// windowMoved reports whether the window of the end is closed, reopens, or shrinks
+// by more than scaling rounds off. That of a SYN is not scaled, and often larger
+// than those after it.
+func (c *Conn) windowMoved(s *tcp.Segment, from tcp.Endpoint, on Triggers) bool {
+	x, scale := &c.Ends[from], c.Ends[from].Scale(&c.Ends[from.Peer()])
+	return on&OnWindow != 0 && (s.Wnd == 0 || x.Wnd == 0 || s.Flags&tcp.FIN == 0 && x.Bytes > 0 && s.Ack.Add(tcp.Size(s.Wnd+1)<<scale).Before(x.Edge))
+}
+
 // triggersOf returns what is noteworthy of a segment that is not a RST.
 func (c *Conn) triggersOf(s *tcp.Segment, from tcp.Endpoint, r Reading) (on Triggers) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]

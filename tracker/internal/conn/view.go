@@ -27,6 +27,9 @@ func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 		t.Recent.put(c, s, from, 0, t.Now)
 		return
 	}
+	if on&oddOn != 0 || c.windowMoved(s, from, on) {
+		t.Recent.keepOwn(c)
+	}
 	before := t.snapshot(c)
 	if c.Older() != nil && on&mayBeOlder != 0 && t.keepStale(c, s, from) {
 		c.Bits |= amongStale
