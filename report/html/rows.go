@@ -84,7 +84,7 @@ func (h *page) encode(s *record.Summary) ([]byte, int) {
 	for b := tcp.BySending; b <= tcp.ByTimer; b++ {
 		bases = append(bases, b.String())
 	}
-	for c := tcp.NotClosed; c <= tcp.ByTimeoutOfEnd; c++ {
+	for c := tcp.NotClosed; c < tcp.NumClosedBy; c++ {
 		closers = append(closers, c.String())
 	}
 	for o := tcp.FromSYN; o <= tcp.FromMidstream; o++ {

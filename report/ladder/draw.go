@@ -206,11 +206,13 @@ func (d *ladder) drawn(w *ladderRow, rank int) (out drawnRow) {
 	if rank < dropTime {
 		out.time = strconv.FormatFloat(r.at.Sub(record.Start).Seconds(), 'f', 6, 64)
 	}
+	client := d.sideOf(tcp.Client) // which is on the left, whoever is the client of other connections on these ports
 	for side, views := range r.cells {
-		out.cells[side] = cellText(views)
+		cell := &out.cells[side^client]
+		*cell = cellText(views)
 		if rank >= dropProved {
-			if out.cells[side] = views.State.RFC(); views.Proved != views.State {
-				out.cells[side] += text.AssumedMark
+			if *cell = views.State.RFC(); views.Proved != views.State {
+				*cell += text.AssumedMark
 			}
 		}
 	}
@@ -219,7 +221,7 @@ func (d *ladder) drawn(w *ladderRow, rank int) (out drawnRow) {
 		return out
 	}
 	out.frame = strconv.Itoa(r.packet)
-	from := r.side
+	from := r.side ^ client
 	if r.segment.ICMP.Type != 0 {
 		from = 1 - from // it went to the sender of the segment that it quotes
 	}

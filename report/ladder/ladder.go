@@ -51,8 +51,9 @@ type Printer struct {
 	out     *bufio.Writer
 	opts    Options
 	flows   map[flowPair]*ladderFlow
-	flowOf  map[int]*ladderFlow // by connection, of those that share a pair of addresses with one wanted
-	ladders []*ladder           // in the order in which they are drawn
+	flowOf  map[int]*ladderFlow    // by connection, of those that share a pair of addresses with one wanted
+	ladders []*ladder              // in the order in which they are drawn
+	clients map[int]netip.AddrPort // by connection, of those wanted
 
 	segment *tcp.Segment    // the one being observed
 	flow    *ladderFlow     // its flow; nil: not wanted
@@ -114,10 +115,11 @@ type rung struct {
 func New(w io.Writer, wanted []*tracker.Record, o Options) *Printer {
 	l := &Printer{
 		out: bufio.NewWriterSize(w, 1<<16), opts: o,
-		flows: make(map[flowPair]*ladderFlow), flowOf: make(map[int]*ladderFlow),
+		flows: make(map[flowPair]*ladderFlow), flowOf: make(map[int]*ladderFlow), clients: make(map[int]netip.AddrPort),
 	}
 	for _, r := range wanted {
 		client, server := r.Ends[tcp.Client].Addr, r.Ends[tcp.Server].Addr
+		l.clients[r.Conn] = client
 		f := l.flows[pairOf(client, server)]
 		if f == nil {
 			f = &ladderFlow{peers: [2]netip.AddrPort{client, server}, clientAt: make(map[int]int), ladders: make(map[int]*ladder)}
@@ -171,8 +173,17 @@ func (l *Printer) Event(e *tracker.Event) {
 		l.seen(e)
 	case e.Conn == 0 || e.Kind != tracker.EventTransition && e.Kind != tracker.EventAnomaly:
 	case e.Packet != 0 && l.flow != nil || e.Packet == 0 && l.flowOf[e.Conn] != nil:
-		l.pending = append(l.pending, *e)
+		l.pending = append(l.pending, l.asRecorded(*e))
 	}
+}
+
+// asRecorded returns the event with the roles that the ends have in the record.
+// Those of a connection picked up midway may have turned out later.
+func (l *Printer) asRecorded(e tracker.Event) tracker.Event {
+	if client, ok := l.clients[e.Conn]; ok && e.Server == client && e.Client != client {
+		e.Client, e.Server, e.End = e.Server, e.Client, e.End.Peer()
+	}
+	return e
 }
 
 // seen makes a rung of a segment or a timer and what came of it.

@@ -69,3 +69,47 @@ func TestFoldedText(t *testing.T) {
 		}
 	}
 }
+
+// The client is on the left, also where the same two ports had their roles the
+// other way round before, or where those of a connection picked up midway turned
+// out later.
+func TestLadderColumnsFollowRoles(t *testing.T) {
+	for _, row := range []struct {
+		lines []string
+		want  []string
+	}{
+		{[]string{
+			"0 > <SEQ=1000><CTL=SYN>",
+			"10 < <SEQ=5000><ACK=1001><CTL=SYN,ACK>",
+			"0 > <SEQ=1001><ACK=5001><CTL=RST,ACK>",
+			"1000 < <SEQ=80000><CTL=SYN>",
+			"10 > <SEQ=90000><ACK=80001><CTL=SYN,ACK>",
+		}, []string{
+			"SYN-SENT              --> <SEQ=0><CTL=SYN>            --> LISTEN..SYN-RECEIVED",
+			"SYN-SENT..ESTABLISHED <-- <SEQ=0><ACK=1><CTL=SYN,ACK> <-- SYN-RECEIVED",
+		}},
+		{[]string{
+			"0 < <SEQ=5000><ACK=1000><CTL=FIN,ACK>", // from the lower port
+			"10 > <SEQ=1000><ACK=5001><CTL=FIN,ACK>",
+			"10 < <SEQ=5001><ACK=1001><CTL=ACK>",
+			"1000 < <SEQ=80000><CTL=SYN>",
+		}, []string{"client TIME_WAIT?: its FIN is acknowledged by #2", "client SYN_SENT: it opens with #4"}},
+	} {
+		drawn := string(golden.Of(func(w io.Writer) error {
+			var records []*tracker.Record
+			sample.Observe(t, row.lines, nil, func(e *tracker.Event) {
+				if e.Kind == tracker.EventConnection {
+					records = append(records, e.Record.Clone())
+				}
+			})
+			l := New(w, records, Options{})
+			sample.Observe(t, row.lines, l.Take, l.Event)
+			return l.Close()
+		})(t))
+		for _, want := range row.want {
+			if !strings.Contains(drawn, want) {
+				t.Errorf("there is no line %q in\n%s", want, drawn)
+			}
+		}
+	}
+}

@@ -365,7 +365,7 @@ func makeVocabulary() map[string][]string {
 	}
 	v["kind"] = append(v["kind"], timerKinds...)
 	v["severity"] = Severities()
-	for c := tcp.ByClient; c <= tcp.ByTimeoutOfEnd; c++ {
+	for c := tcp.ByClient; c < tcp.NumClosedBy; c++ {
 		v["closed_by"] = append(v["closed_by"], c.String())
 	}
 	for o := tcp.FromSYN; o <= tcp.FromMidstream; o++ {

@@ -65,6 +65,8 @@ const (
 	ByUnreachable  // an ICMP error ended the attempt
 	ByTimeoutOfEnd // nobody answered
 	BySuperseded   // it was open when a new connection took its addresses and ports
+
+	NumClosedBy // how many there are
 )
 
 func (c ClosedBy) String() string {

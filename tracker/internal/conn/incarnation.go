@@ -419,13 +419,14 @@ func (t *Machine) insists(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	return old != nil && old.Ends[c.EndIn(old, tcp.Client)].SentAt < c.Start
 }
 
-// notItsOwn takes back that an end had left the older of two connections for the
-// newest, as s shows, by which it goes on in the older: the SYN was somebody
-// else's.
+// notItsOwn takes back what an end that insisted on the newest of two connections
+// was taken to have sent there, as s shows, by which it goes on in the older: the
+// SYN was somebody else's.
 func (t *Machine) notItsOwn(newest, older *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	e := older.EndIn(newest, from)
+	left, ok := older.Find(from, tcp.NoTCB)
 	if newest.Provisional() || e != tcp.Client || newest.Ends[e].Assumed != tcp.SynSent.Set() ||
-		older.Rare == nil || !older.Rare.refuted[from].Has(tcp.NoTCB) || older.Ends[from].stale(s) {
+		!ok || left.Basis() != tcp.ByAssumption || older.Ends[from].stale(s) {
 		return
 	}
 	t.scene.Impostor = newest

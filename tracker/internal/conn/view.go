@@ -72,10 +72,12 @@ func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 func (t *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) {
 	firstFIN := s.Flags&tcp.FIN != 0 && !c.Ends[from].Has(HasFIN)
 	c.keepClosing(s, from, r, t.Now)
+	if t.newest != c && !r.Keepalive {
+		t.notItsOwn(t.newest, c, s, from)
+	}
 	t.refuteBy(c, s, from, r)
 	if t.newest != c {
 		t.notYet(t.newest, c, s, from)
-		t.notItsOwn(t.newest, c, s, from)
 	}
 	t.heard(c, s, from)
 	t.send(c, s, from, r)
