@@ -60,7 +60,8 @@ const (
 	Lossy      // the capture misses octets of it
 	answered   // its newest segment was answered by a RST in reply
 	probing
-	goodSum // a checksum of it was right: it does not leave them to the network card
+	goodSum    // a checksum of it was right: it does not leave them to the network card
+	ignoresSYN // it sent no SYN,ACK in time: it listens still, or waits for the answer to its own SYN
 )
 
 const (
