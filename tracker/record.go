@@ -134,7 +134,7 @@ func (t *Tracker) fillEnd(r *EndRecord, c *conn.Conn, e tcp.Endpoint) {
 	if due, kind := t.machine.Deadline(c, e); kind != "" && due > t.machine.Now {
 		r.Timer = Timer{Kind: kind, Remaining: due.Sub(t.machine.Now).Round(10 * time.Microsecond)}
 	}
-	r.Possible = c.Possible(e, r.Certainty)
+	r.Possible = c.Possible(e, r.Certainty, t.machine.Now)
 	for _, st := range c.Steps() {
 		if st.End() == e {
 			r.History = append(r.History, Step{Time: st.At, Packet: st.Packet(), State: st.State(), Inputs: st.Inputs(), Basis: st.Basis()})

@@ -241,7 +241,10 @@ func cellText(v tcp.Views) string {
 // timerText names the timer that fired, as the RFC's figures do.
 func (r *rung) timerText() string {
 	for i := range r.events {
-		if e := &r.events[i]; e.Inputs == tcp.Timeout2MSL.Set() && !e.Refuted {
+		switch e := &r.events[i]; {
+		case e.Refuted:
+			return "(no answer)"
+		case e.Inputs == tcp.Timeout2MSL.Set():
 			return "(2 MSL)"
 		}
 	}

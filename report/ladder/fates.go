@@ -167,7 +167,7 @@ func (f *fates) refute(i int) {
 	r := d.rows[i].rung
 	for k := range r.events {
 		e := &r.events[k]
-		if e.Kind != tracker.EventTransition || !e.Refuted || !e.Inputs.First().Received() || e.Inputs.Has(tcp.RcvRST) || e.Inputs.Has(tcp.RcvRSTPassive) {
+		if e.Kind != tracker.EventTransition || !e.Refuted || e.Packet == 0 || !e.Inputs.First().Received() || e.Inputs.Has(tcp.RcvRST) || e.Inputs.Has(tcp.RcvRSTPassive) {
 			continue
 		}
 		for j := i - 1; j >= 0; j-- {

@@ -64,6 +64,8 @@ func reason(e *tracker.Event) string {
 	}
 	text := strings.Join(parts, ", ")
 	switch {
+	case e.Refuted && e.Packet == 0:
+		return "it did not answer, as if " + text
 	case e.Refuted:
 		return frame + " shows that " + text
 	case after:
@@ -76,7 +78,7 @@ func reason(e *tracker.Event) string {
 // in tables a "?" marks what holds if what was seen arrived.
 func note(e *tracker.Event) string {
 	mark := ""
-	if e.Basis == tcp.ByAssumption {
+	if e.Basis == tcp.ByAssumption || e.Refuted && e.Packet == 0 {
 		mark = text.AssumedMark
 	}
 	return fmt.Sprintf("%v %v%s: %s", e.End, e.To, mark, reason(e))

@@ -14,17 +14,8 @@ import (
 // that is closed.
 
 const (
-	// A sender has given up when it had sent the same octets this often ...
-	copiesOfGivingUp = 5
-	// ... the pauses growing as those of a retransmission timer do, so often in a row.
-	growingPauses = 2
-	// Whatever it repeated, it was silent then for so many times as long as it
-	// had waited at last.
-	silentPauses = 2
-
-	// Probes without an answer, before a RST and before silence.
-	probesBeforeRST     = 2
-	probesBeforeSilence = 3
+	// Probes without an answer before a RST.
+	probesBeforeRST = 2
 
 	// stallAtLeast is how long a window must be closed to be worth a line; and
 	// at least stallRTOs retransmission timeouts.
@@ -53,8 +44,8 @@ var retransmissionTimeout = Kind{
 		{"reset", "{X} sent the same {n octets} {copies} times in {span} without an ACK and gave up with a RST; {Y} was last heard {heard} before the last of them."},
 	},
 	Thresholds: []Threshold{
-		{"copies, at least", copiesOfGivingUp, ""},
-		{"pauses in a row that grow, at least", growingPauses, ""},
+		{"copies, at least", conn.CopiesOfGivingUp, ""},
+		{"pauses in a row that grow, at least", conn.GrowingPauses, ""},
 		{"tenths of the pause before that one has grown to, at least", conn.GrownTenths, ""},
 		{"pause that need not grow", conn.LongestRTO, ""},
 		silenceAfterTries,
@@ -68,7 +59,7 @@ var retransmissionTimeout = Kind{
 			return nil
 		}
 		w := &tr.Data
-		if w.Copies < copiesOfGivingUp || w.Doublings < growingPauses || h.Ends[x].Una(&h.Ends[y]) != w.Seq {
+		if w.Copies < conn.CopiesOfGivingUp || w.Doublings < conn.GrowingPauses || h.Ends[x].Una(&h.Ends[y]) != w.Seq {
 			return nil
 		}
 		f := &Finding{
@@ -78,7 +69,7 @@ var retransmissionTimeout = Kind{
 			Values:   Values{"n": w.Size, "copies": w.Copies, "span": w.Last.Sub(w.First), "heard": max(0, w.Last.Sub(h.Ends[y].SentAt))},
 		}
 		switch {
-		case h.S == nil && h.Ends[x].SentAt == w.Last && h.Now.Sub(w.Last) > silentPauses*w.Gap:
+		case h.S == nil && h.Ends[x].SentAt == w.Last && h.Now.Sub(w.Last) > conn.SilentPauses*w.Gap:
 			f.Cause = "silent"
 		case h.S != nil && h.Before.RST == conn.ResetAbort && h.Before.SentAt[x] == w.Last:
 			f.Cause = "reset"
@@ -90,7 +81,7 @@ var retransmissionTimeout = Kind{
 	},
 }
 
-var silenceAfterTries = Threshold{"silence, if no RST tells that {X} gave up, in times of the last pause", silentPauses, ""}
+var silenceAfterTries = Threshold{"silence, if no RST tells that {X} gave up, in times of the last pause", conn.SilentPauses, ""}
 
 var keepaliveProbe = Kind{
 	Name:     "keepalive-probe",
@@ -127,7 +118,7 @@ var keepaliveTimeout = Kind{
 		{"reset", "{Y} did not answer {n} keepalives in {span}; {X} dropped the connection with a RST. {Y}'s host is down, or the path to it is cut."},
 	},
 	Thresholds: []Threshold{
-		{"keepalives before silence, at least", probesBeforeSilence, ""},
+		{"keepalives before silence, at least", conn.ProbesBeforeSilence, ""},
 		{"keepalives before a RST, at least", probesBeforeRST, ""},
 		silenceAfterTries,
 	},
@@ -154,7 +145,7 @@ var keepaliveTimeout = Kind{
 			Values:   Values{"n": p.Copies, "span": p.Last.Sub(p.First)},
 		}
 		switch {
-		case h.S == nil && h.Ends[x].SentAt == p.Last && p.Copies >= probesBeforeSilence && h.Now.Sub(p.Last) >= silentPauses*p.Gap:
+		case h.S == nil && h.Ends[x].SentAt == p.Last && p.Copies >= conn.ProbesBeforeSilence && h.Now.Sub(p.Last) >= conn.SilentPauses*p.Gap:
 			f.Cause = "silent"
 		case h.S != nil && h.Before.RST == conn.ResetAbort && h.Before.SentAt[x] == p.Last && p.Copies >= probesBeforeRST:
 			f.Cause, f.Values["span"] = "reset", h.Now.Sub(p.First)
@@ -261,7 +252,7 @@ var zeroWindowAbort = Kind{
 		case h.S != nil && h.Before.RST == conn.ResetAbort:
 			f.Cause = "reset"
 			f.Evidence = append(f.Evidence, h.S.Packet)
-		case h.S == nil && h.visible(x) && w.Probes >= probesBeforeRST && h.Ends[x].SentAt == w.LastTime && h.Now.Sub(w.LastTime) > silentPauses*w.Gap:
+		case h.S == nil && h.visible(x) && w.Probes >= probesBeforeRST && h.Ends[x].SentAt == w.LastTime && h.Now.Sub(w.LastTime) > conn.SilentPauses*w.Gap:
 			f.Cause, over = "silent", w.LastTime
 		default:
 			return nil

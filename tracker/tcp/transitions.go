@@ -191,6 +191,8 @@ var transitions = []Transition{
 	{SynSent, GiveUp, Closed, "3.8.3"},
 	{SynSent, Unreachable, Closed, "3.9.2.2"},
 	{SynReceived, GiveUp, Closed, "3.8.3"},
+	{Established, GiveUp, Closed, "3.8.3"},
+	{CloseWait, GiveUp, Closed, "3.8.3"},
 	{SynReceived, GiveUpPassive, Listen, "3.8.3"},
 	{FinWait1, GiveUp, Closed, "3.8.3"},
 	{FinWait2, GiveUp, Closed, "3.6"}, // no RFC has this timer; most stacks do, for orphans

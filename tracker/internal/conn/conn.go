@@ -147,6 +147,7 @@ type rareState struct {
 	stalls             *[2]stalls
 	second             *secondAnswer // to the SYN; nil: there is none, or it is known which counts
 	own                ownSegments
+	silences           [2]silence
 }
 
 // closing is what the close of a connection left for the anomalies to cite.
@@ -222,13 +223,23 @@ func (x *End) nextCopy() time.Duration {
 
 // Certainty tells how sure the assumed state of an end is at the given time.
 func (c *Conn) Certainty(e tcp.Endpoint, now tcp.Time) tcp.Certainty {
+	x := &c.Ends[e]
+	switch {
+	case x.Assumed.Len() > 1, c.otherwise(e) != 0:
+	case x.Assumed == x.Proved:
+		if !c.overdue(e, now) {
+			return tcp.Proved
+		}
+	case c.settled(e, now):
+		return tcp.Settled
+	}
+	return tcp.Assumed
+}
+
+// settled reports whether a timer, or that nothing contradicts it, tells that the
+// end is in the state that is assumed.
+func (c *Conn) settled(e tcp.Endpoint, now tcp.Time) bool {
 	x, peer := &c.Ends[e], &c.Ends[e.Peer()]
-	if x.Assumed == x.Proved && x.Assumed.Len() == 1 {
-		return tcp.Proved
-	}
-	if x.Assumed.Len() > 1 {
-		return tcp.Assumed
-	}
 	var newest, before Step
 	for _, st := range c.Steps() {
 		if st.End() == e {
@@ -238,27 +249,29 @@ func (c *Conn) Certainty(e tcp.Endpoint, now tcp.Time) tcp.Certainty {
 	ins, rested := newest.Inputs(), now.Sub(newest.At) >= c.quiet()
 	switch {
 	case newest.bits == 0:
-		if x.Assumed.Only() == tcp.Closed { // erased: it answered with RST from the first
-			return tcp.Settled
-		}
+		return x.Assumed.Only() == tcp.Closed // erased: it answered with RST from the first
 	case newest.Basis() == tcp.ByTimer && before.State() == tcp.FinWait2 && !peer.Has(answered):
-		return tcp.Assumed // the timer is that of orphans, and no packet tells whether this is one
+		return false // the timer is that of orphans, and no packet tells whether this is one
+	case newest.Basis() == tcp.ByTimer && (before.State() == tcp.Established || before.State() == tcp.CloseWait):
+		return false // how long it tries is up to the application
 	case ins&(tcp.NoTCB.Set()|tcp.Reopened.Set()) != 0 && newest.Basis() != tcp.ByAssumption || newest.Basis() == tcp.ByTimer:
-		return tcp.Settled
+		return true
+	case ins.Has(tcp.RcvAckOfSYN) && !x.Has(SentSYN):
+		return false // it may have been dropped, and a deferred accept repeats no SYN,ACK for a minute
 	case ins.Has(tcp.RcvAckOfSYN) && int32(peer.Clock-tickOf(newest.At)) > 0:
-		return tcp.Assumed // the peer sent its SYN again: it got no answer
+		return false // the peer sent its SYN again: it got no answer
 	case ins&(tcp.RcvAckOfSYN.Set()|tcp.RcvAckOfFIN.Set()|tcp.Unreachable.Set()|tcp.SndRST.Set()) != 0 && rested && !peer.Has(Lossy):
-		return tcp.Settled // it would have repeated its SYN or FIN by now, or gone on
+		return true // it would have repeated its SYN or FIN by now, or gone on
 	case ins&(tcp.RcvRST.Set()|tcp.RcvRSTPassive.Set()) != 0 && rested && x.Una(peer).Before(x.Nxt):
-		return tcp.Settled // it would have repeated what was outstanding
+		return true // it would have repeated what was outstanding
 	}
-	return tcp.Assumed
+	return false
 }
 
 // Possible returns all states that the end may be in, where there are more
 // than one: those of the assumed set, or else every state from the last that
-// its own segments show up to the assumed one.
-func (c *Conn) Possible(e tcp.Endpoint, certainty tcp.Certainty) tcp.StateSet {
+// its own segments show up to the assumed one, with what its silence leaves open.
+func (c *Conn) Possible(e tcp.Endpoint, certainty tcp.Certainty, now tcp.Time) tcp.StateSet {
 	x := &c.Ends[e]
 	if x.Assumed.Len() > 1 {
 		return x.Assumed
@@ -282,6 +295,12 @@ func (c *Conn) Possible(e tcp.Endpoint, certainty tcp.Certainty) tcp.StateSet {
 	}
 	if set.Len() < 2 {
 		set |= x.Proved
+	}
+	if other := c.otherwise(e); other != 0 {
+		set |= x.Assumed | other
+	}
+	if c.overdue(e, now) {
+		set |= x.Assumed | c.unlessAlive(e)
 	}
 	if set.Len() < 2 || set.Has(tcp.Unknown) {
 		return 0

@@ -62,9 +62,10 @@ const (
 	Lossy      // the capture misses octets of it
 	answered   // its newest segment was answered by a RST in reply
 	probing
-	hasEcho // it echoed a timestamp of its peer
-	signs   // its SYN was signed
-	goodSum // a checksum of it was right: it does not leave them to the network card
+	hasEcho    // it echoed a timestamp of its peer
+	signs      // its SYN was signed
+	goodSum    // a checksum of it was right: it does not leave them to the network card
+	ignoresSYN // it sent no SYN,ACK in time: it listens still, or waits for the answer to its own SYN
 )
 
 const (

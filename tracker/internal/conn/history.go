@@ -208,6 +208,16 @@ func (c *Conn) Happened(e tcp.Endpoint, in tcp.Input) bool {
 // refute takes the inputs back out of the end's history, as if they had never
 // happened, and reports whether any was there.
 func (t *Machine) refute(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) bool {
+	struck := t.unlearn(c, e, ins, why)
+	if struck != 0 {
+		c.RareState().refuted[e] |= struck
+	}
+	return struck != 0
+}
+
+// unlearn is refute that leaves no trace of it, for what is too common to spend
+// memory on. It returns the inputs that were there.
+func (t *Machine) unlearn(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) tcp.InputSet {
 	x := &c.Ends[e]
 	set, first, struck := x.Initial, 0, tcp.InputSet(0)
 	for i, st := range c.Steps() {
@@ -237,10 +247,9 @@ func (t *Machine) refute(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) b
 		set = after
 	}
 	if struck == 0 {
-		return false
+		return 0
 	}
 	c.setSteps(kept)
-	c.RareState().refuted[e] |= struck
 	before := x.Assumed
 	x.enter(set)
 	if struck&(tcp.GiveUp.Set()|tcp.GiveUpPassive.Set()|tcp.Timeout2MSL.Set()) != 0 {
@@ -250,7 +259,7 @@ func (t *Machine) refute(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) b
 		why.basis = tcp.ByCorrection
 		t.tellMove(c, e, before, set, struck, true, why)
 	}
-	return true
+	return struck
 }
 
 // confirm marks the steps by which the inputs happened as proved.

@@ -119,7 +119,7 @@ func (c *Conn) fit(s *tcp.Segment, from tcp.Endpoint) fits {
 			return fitsNot
 		case !y.Seen() && !y.Has(HasISS) && !x.Has(HasAcked):
 			// nothing known to measure by
-		case y.Assumed == tcp.SynSent.Set() && y.Nxt.Before(s.Ack):
+		case c.waits(from.Peer()) && y.Nxt.Before(s.Ack):
 			return fitsNot
 		default:
 			switch d := int32(s.Ack - y.Nxt); {
@@ -143,7 +143,7 @@ func (c *Conn) fit(s *tcp.Segment, from tcp.Endpoint) fits {
 	switch {
 	case x.KnowsISS() && s.Seq.Before(x.ISS), d > far, d < -far:
 		return fitsNot
-	case x.Assumed == tcp.SynSent.Set() && (s.Seq.Before(x.ISS) || d > 0):
+	case c.waits(from) && (s.Seq.Before(x.ISS) || d > 0):
 		return fitsNot
 	case d > 0 && !(y.Has(HasAcked) && s.Seq.AtMost(y.Edge)):
 		return min(fit, fitsLoose)

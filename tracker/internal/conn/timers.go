@@ -129,6 +129,7 @@ func (t *Machine) nextDue(c *Conn) tcp.Time {
 	for e := range tcp.Endpoint(2) {
 		at, _ := t.Deadline(c, e)
 		earlier(at)
+		earlier(t.silenceDue(c, e))
 		if at := c.checkDue(e); at > t.Now {
 			earlier(at)
 		}
@@ -146,6 +147,7 @@ const (
 	timerSYN      = "syn"
 	timerSYNACK   = "syn-ack"
 	timerFIN      = "fin"
+	timerRetries  = "retries" // of octets or keepalives, in an open connection
 )
 
 // Deadline returns when the end's timer fires, and its name; 0 and "" where
@@ -225,6 +227,7 @@ func (t *Machine) expire(c *Conn, at tcp.Time) {
 			t.snapshot(c)
 			t.tellChecks(c, nil, e, Reading{}, OnTimer)
 		}
+		t.heedSilence(c, e, at)
 		due, kind := t.Deadline(c, e)
 		if kind == "" || due > at {
 			continue
@@ -282,6 +285,9 @@ func (t *Machine) expireEnd(c *Conn, e tcp.Endpoint, kind string, why cause) {
 		}
 	default:
 		t.apply(c, e, tcp.GiveUp.Set(), why)
+		if c.ClosedBy() == tcp.NotClosed {
+			c.setClosedBy(tcp.ByTimeoutOfEnd)
+		}
 	}
 	t.tellChecks(c, nil, e, Reading{}, OnTimer)
 }

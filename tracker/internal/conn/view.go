@@ -75,6 +75,7 @@ func (t *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 	if t.newest != c && !r.Keepalive {
 		t.notItsOwn(t.newest, c, s, from)
 	}
+	t.keepSilence(c, s, from, r)
 	t.refuteBy(c, s, from, r)
 	if t.newest != c {
 		t.notYet(t.newest, c, s, from)
@@ -510,7 +511,7 @@ func (t *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if ins.Has(tcp.RcvFIN) && s.Flags&tcp.FIN == 0 && y.Has(HasAcked) && y.Acked.Before(s.End()) {
 		c.RareState().filled[from.Peer()], c.Rare.hasFilled[from.Peer()] = s.End(), true
 	}
-	t.apply(c, from.Peer(), ins, t.cause(s, tcp.ByAssumption))
+	t.apply(c, from.Peer(), t.believed(c, s, from.Peer(), ins), t.cause(s, tcp.ByAssumption))
 	t.restart(c, s, from.Peer())
 }
 
@@ -578,7 +579,7 @@ func (t *Machine) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading
 		t.refute(c, from, late, why)
 		if again := c.comingTo(from, t.Now) & late; again != 0 {
 			why.packet = t.newestFrame(c, from.Peer())
-			t.apply(c, from, again, why)
+			t.apply(c, from, t.believed(c, s, from, again), why)
 		}
 		if s.Flags&tcp.SYN != 0 && late&(tcp.Unreachable.Set()|tcp.GiveUp.Set()) != 0 {
 			c.setClosedBy(tcp.NotClosed) // the attempt goes on

@@ -1,0 +1,288 @@
+package conn
+
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// What silence tells. Every end answers some segments at once: a SYN in LISTEN
+// and in SYN-SENT, a SYN,ACK, and a FIN whenever it comes. Others it has to send
+// again by a timer of its own. Where the capture would have what it sends, and
+// has nothing, the assumed view takes back what the end would have answered, and
+// no state is proved any more that the end would have shown by now.
+
+const (
+	// noSYNACK is how long after a SYN its SYN,ACK must be missing. A full queue,
+	// or a filter, answers no SYN.
+	noSYNACK = time.Second
+	// noAnswer is the same for the ACK of a SYN,ACK or FIN that was sent again, or
+	// three times the end's response time. It is also how long an end must not
+	// have sent anything before a FIN: Linux answers what it has received before
+	// twice a second at most.
+	noAnswer = 500 * time.Millisecond
+	// initialRTO is when a SYN is sent again first (RFC 6298 §2).
+	initialRTO = time.Second
+
+	// ignoredACKs is how often an end must have sent its SYN,ACK again after an
+	// ACK of it for further ones not to count. Once is a loss, or a deferred
+	// accept that is over.
+	ignoredACKs = 2
+
+	// A sender has given up when it had sent the same octets this often ...
+	CopiesOfGivingUp = 5
+	// ... the pauses growing as those of a retransmission timer do, so often in a row.
+	GrowingPauses = 2
+	// Or it had sent so many keepalives, and none was answered.
+	ProbesBeforeSilence = 3
+	// Whatever it repeated, it was silent then for so many times as long as it
+	// had waited at last.
+	SilentPauses = 2
+)
+
+// A silence is what an end did not answer.
+type silence struct {
+	asked   tcp.Time     // when the copy was captured whose answer is waited for; 0: none is
+	denied  tcp.InputSet // what it is not taken to have received, since it did not answer
+	ignored uint8        // how often it sent its SYN,ACK again after an ACK of that, up to ignoredACKs
+}
+
+// Denied returns what was captured toward the end and is not taken for received,
+// since the end would have answered.
+func (c *Conn) Denied(e tcp.Endpoint) (ins tcp.InputSet) {
+	if c.Ends[e].Has(ignoresSYN) {
+		ins = tcp.RcvSYN.Set()
+	}
+	if c.Rare != nil {
+		ins |= c.Rare.silences[e].denied
+	}
+	return ins
+}
+
+// otherwise returns the states in which the end is if what is denied arrived
+// all the same; none if that is nothing.
+func (c *Conn) otherwise(e tcp.Endpoint) tcp.StateSet {
+	x := &c.Ends[e]
+	if after := x.Assumed.After(c.Denied(e)); after != x.Assumed {
+		return after
+	}
+	return 0
+}
+
+// waits reports whether the end has sent a SYN, and no SYN,ACK was captured that
+// it may have got.
+func (c *Conn) waits(e tcp.Endpoint) bool {
+	return c.Ends[e].Assumed == tcp.SynSent.Set() && !c.Denied(e).Has(tcp.RcvAckOfSYN)
+}
+
+// keepSilence begins to wait for the answer to a segment that is sent again, and
+// ends it when the answer comes. An ACK that covers more than those before
+// shows that segments reach its sender.
+func (t *Machine) keepSilence(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	if r.Stale {
+		return
+	}
+	if s.Flags&tcp.ACK != 0 && (!x.Has(HasAcked) || x.Acked.Before(s.Ack)) {
+		x.Bits &^= ignoresSYN
+		if c.Rare != nil {
+			q := &c.Rare.silences[from]
+			q.asked, q.denied = 0, 0
+		}
+	}
+	if c.ClosedBy() == tcp.ByTimeoutOfEnd && (c.Happened(from, tcp.GiveUp) || c.Happened(from, tcp.GiveUpPassive)) {
+		c.setClosedBy(tcp.NotClosed) // it had not given up
+	}
+	if r.Keepalive {
+		t.refute(c, from, tcp.GiveUp.Set(), t.cause(s, tcp.ByCorrection))
+	}
+	if r.Old || r.Keepalive {
+		t.arm(c)
+	}
+	switch {
+	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && !x.Has(SentSYNACK):
+		t.alarms.drop(c) // it is set for the lack of this, in nearly every connection
+		t.arm(c)
+	case !r.Old:
+	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK:
+		q := &c.RareState().silences[from]
+		q.denied &^= tcp.RcvAckOfSYN.Set()
+		if q.ignored < ignoredACKs && c.olderThan(from, tcp.RcvAckOfSYN.Set(), t.Now, x.InFlight()) != 0 {
+			q.ignored++
+		}
+		if !y.Has(HasAcked) {
+			t.awaitAnswer(c, from.Peer())
+		}
+	case s.Flags&(tcp.SYN|tcp.FIN) == tcp.FIN && x.Has(HasFIN) && t.Now.Sub(y.SentAt) >= noAnswer:
+		if !y.Has(HasAcked) || !x.FIN.Before(y.Acked) {
+			t.awaitAnswer(c, from.Peer())
+		}
+	}
+}
+
+// awaitAnswer waits for the end to answer, if the capture would have the answer.
+func (t *Machine) awaitAnswer(c *Conn, e tcp.Endpoint) {
+	q := &c.RareState().silences[e]
+	if (q.asked == 0 || q.asked < t.Lost) && q.denied == 0 && c.captured(e) {
+		q.asked = t.Now
+	}
+}
+
+// captured reports whether the capture has all that the end sends, as far as
+// anybody knows.
+func (c *Conn) captured(e tcp.Endpoint) bool {
+	x := &c.Ends[e]
+	return x.Seen() && !x.Has(Lossy) && (c.Rare == nil || len(c.Rare.holes[e]) == 0 && c.Rare.Gaps[e].Is == GapNone)
+}
+
+// unanswered returns when what is toward the end has gone without an answer for
+// so long that it did not arrive; 0 if no answer is waited for, or the capture
+// may have lost it.
+func (t *Machine) unanswered(c *Conn, e tcp.Endpoint) tcp.Time {
+	x := &c.Ends[e]
+	if x.Assumed == tcp.SynReceived.Set() && !x.Has(SentSYNACK) {
+		if st, ok := c.Find(e, tcp.RcvSYN); ok && st.Basis() != tcp.ByProof && st.At >= t.Lost {
+			return st.At.Add(noSYNACK)
+		}
+	}
+	if c.Rare != nil {
+		if asked := c.Rare.silences[e].asked; asked != 0 && asked >= t.Lost {
+			return asked.Add(max(3*x.Response(), noAnswer))
+		}
+	}
+	return 0
+}
+
+// deny takes back what the end did not answer. Copies of it do not count either,
+// until the end shows that segments reach it: a state would else come and go
+// with every one.
+func (t *Machine) deny(c *Conn, e tcp.Endpoint, why cause) {
+	x := &c.Ends[e]
+	if x.Assumed == tcp.SynReceived.Set() && !x.Has(SentSYNACK) {
+		x.Bits |= ignoresSYN
+		t.unlearn(c, e, tcp.RcvSYN.Set(), why)
+		return
+	}
+	q := &c.Rare.silences[e]
+	q.asked = 0
+	in, along := tcp.RcvFIN, tcp.RcvFIN.Set()|tcp.RcvAckOfFIN.Set()
+	if !x.Has(HasAcked) {
+		in, along = tcp.RcvSYN, tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set()
+	}
+	st, ok := c.Find(e, in)
+	if !ok || st.Basis() == tcp.ByProof {
+		return
+	}
+	q.denied = in.Set() | st.Inputs()&along
+	if in == tcp.RcvSYN {
+		q.denied = along // a SYN of its peer without ACK, if there was one, was answered neither
+	}
+	t.refute(c, e, q.denied, why)
+	if x.Assumed == tcp.FinWait2.Set() {
+		if st, ok := c.Find(e, tcp.RcvAckOfFIN); ok {
+			x.Clock = tickOf(st.At) // its timer has run since then
+		}
+	}
+}
+
+// ignores reports whether the end goes on to send its SYN,ACK although ACKs of
+// it were captured. Then another one does not count, until the end shows that
+// it does.
+func (c *Conn) ignores(e tcp.Endpoint) bool {
+	return c.Rare != nil && c.Rare.silences[e].ignored >= ignoredACKs && c.Ends[e].Assumed == tcp.SynReceived.Set()
+}
+
+// believed returns those of the inputs, of s toward the end, that the assumed
+// view takes for received. An ACK of the end's SYN, where that was not captured,
+// shows that it had received the peer's.
+func (t *Machine) believed(c *Conn, s *tcp.Segment, e tcp.Endpoint, ins tcp.InputSet) tcp.InputSet {
+	x := &c.Ends[e]
+	if ins.Has(tcp.RcvAckOfSYN) && x.Has(ignoresSYN) {
+		x.Bits &^= ignoresSYN
+		t.apply(c, e, tcp.RcvSYN.Set(), t.cause(s, tcp.ByCorrection))
+	}
+	if ins.Has(tcp.RcvAckOfSYN) && c.ignores(e) {
+		c.Rare.silences[e].denied |= tcp.RcvAckOfSYN.Set()
+	}
+	return ins &^ c.Denied(e)
+}
+
+// retries is what the end sends again and again without an answer, in a
+// connection that is open: octets, or keepalives; nil if it does neither.
+func (c *Conn) retries(e tcp.Endpoint) (w *repeats, probes bool) {
+	x, y := &c.Ends[e], &c.Ends[e.Peer()]
+	tr := c.Rare.StallsOf(e)
+	if tr == nil || x.Assumed&^(tcp.Established.Set()|tcp.CloseWait.Set()) != 0 || x.Has(Lossy) || !c.captured(e.Peer()) {
+		return nil, false
+	}
+	w, p := &tr.Data, &tr.Probes
+	switch {
+	case w.Copies > 1 && x.Una(y) == w.Seq && x.SentAt == w.Last && y.Wnd != 0:
+		return w, false
+	case p.Copies > 1 && y.SentAt == p.Heard && x.SentAt == p.Last:
+		return p, true
+	}
+	return nil, false
+}
+
+// gaveUp returns when the end is taken to have given up, without a word, what it
+// sent again and again; 0 if it did not.
+func (c *Conn) gaveUp(e tcp.Endpoint) tcp.Time {
+	switch w, probes := c.retries(e); {
+	case w == nil:
+	case probes && w.Copies >= ProbesBeforeSilence:
+		return w.Last.Add(SilentPauses * w.Gap)
+	case !probes && w.Copies >= CopiesOfGivingUp && w.Doublings >= GrowingPauses:
+		return w.Last.Add(SilentPauses*w.Gap + w.Gap/4 + time.Second) // the next copy may come a little late
+	}
+	return 0
+}
+
+// overdue reports whether the end would have sent by now, by a timer of its
+// own, what would show that it is still in the state in which it was.
+func (c *Conn) overdue(e tcp.Endpoint, now tcp.Time) bool {
+	x := &c.Ends[e]
+	switch x.Assumed {
+	case tcp.SynSent.Set(), tcp.SynReceived.Set():
+		return x.Has(SentSYN|SentSYNACK) && x.Clock.Age(now) > max(2*initialRTO, x.nextCopy())
+	case tcp.Established.Set(), tcp.CloseWait.Set():
+		switch w, probes := c.retries(e); {
+		case w == nil:
+		case probes:
+			return now.Sub(w.Last) > w.Gap+w.Gap/2
+		default:
+			return now.Sub(w.Last) > min(2*w.Gap, max(w.Gap, 2*LongestRTO))+w.Gap/4+time.Second
+		}
+	}
+	return false
+}
+
+// unlessAlive returns the states in which the end is, if it has given up by now.
+func (c *Conn) unlessAlive(e tcp.Endpoint) tcp.StateSet {
+	x := &c.Ends[e]
+	if x.Assumed == tcp.SynReceived.Set() && !x.Has(SentSYN) {
+		return x.Assumed.After(tcp.GiveUpPassive.Set())
+	}
+	return x.Assumed.After(tcp.GiveUp.Set())
+}
+
+// silenceDue returns when the end's silence is to be looked at; 0 if it is not.
+func (t *Machine) silenceDue(c *Conn, e tcp.Endpoint) tcp.Time {
+	if due := t.unanswered(c, e); due != 0 {
+		return due
+	}
+	return c.gaveUp(e)
+}
+
+// heedSilence acts on the end's silence up to the given time.
+func (t *Machine) heedSilence(c *Conn, e tcp.Endpoint, at tcp.Time) {
+	if due := t.unanswered(c, e); due != 0 {
+		if due <= at {
+			t.deny(c, e, cause{at: at})
+		}
+		return
+	}
+	if due := c.gaveUp(e); due != 0 && due <= at {
+		t.expireEnd(c, e, timerRetries, cause{at: at, basis: tcp.ByTimer})
+	}
+}
