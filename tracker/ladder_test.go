@@ -37,7 +37,9 @@ import (
 // A number with + is the seconds since the rung before; without it 1 ms pass. A
 // rung without a segment lets time pass; the one that says "(end of the
 // capture)" is judged as Close would. A line that begins with "!" names the
-// anomalies that the rung above raises. Lines that begin with "#" are comments.
+// anomalies that the rung above raises; one that begins with "~" says why the
+// segment of the rung above was not taken in, by a name of skipNames. Lines that
+// begin with "#" are comments.
 // Above the rungs may stand what else the tracker is told:
 //
 //	stack: NAME                                the profile of both ends
@@ -53,7 +55,8 @@ import (
 // stands below the last rung. A pause may be written with - instead of +: the
 // clock of the capture then steps back.
 //
-// UPDATE=1 rewrites the cells and the anomalies with what the tracker says.
+// UPDATE=1 rewrites the cells, the anomalies and the reasons with what the tracker
+// says.
 // Commit such a change only if you understand what caused it.
 
 var (
@@ -62,10 +65,24 @@ var (
 )
 
 // ladderDirs are where the ladders are: the RFCs' figures, one for every row of
-// the table that they do not reach, what the two views make of a capture, and
-// the anomalies with their innocent neighbours. Those in testdata/explained
+// the table that they do not reach, what the two views make of a capture, the
+// anomalies with their innocent neighbours, and what a receiver refuses, with
+// what it only just takes. Those in testdata/explained
 // are what "tcpwatch explain --absolute --all" prints of captures.
-var ladderDirs = []string{"rfc9293", "rfc1337", "states", "views", "anomaly"}
+var ladderDirs = []string{"rfc9293", "rfc1337", "states", "views", "anomaly", "gate"}
+
+// skipNames are what a ladder calls the reasons not to take a segment in.
+var skipNames = [tcp.NumSkips]string{
+	tcp.CapturedTwice:   "captured-twice",
+	tcp.BadChecksum:     "bad-checksum",
+	tcp.UnsignedSegment: "unsigned-segment",
+	tcp.OldTimestamp:    "old-timestamp",
+	tcp.OutsideWindow:   "outside-window",
+	tcp.NoACK:           "no-ack",
+	tcp.AckOfUnsent:     "ack-of-unsent",
+	tcp.AckTooOld:       "ack-too-old",
+	tcp.Held:            "held-fin",
+}
 
 const endOfCapture = "(end of the capture)"
 
@@ -78,6 +95,7 @@ type rung struct {
 	segment *tcp.Segment
 	text    string // of the segment, or the comment in parentheses
 	odd     []string
+	skipped string // why the segment was not taken in; "": it was
 }
 
 type ladder struct {
@@ -136,6 +154,10 @@ func parseLadder(text string) (ladder, error) {
 		if odd, ok := strings.CutPrefix(bare, "!"); ok && len(l.rungs) > 0 {
 			last := &l.rungs[len(l.rungs)-1]
 			last.odd = append(last.odd, strings.Fields(odd)...)
+			continue
+		}
+		if why, ok := strings.CutPrefix(bare, "~"); ok && len(l.rungs) > 0 {
+			l.rungs[len(l.rungs)-1].skipped = strings.TrimSpace(why)
 			continue
 		}
 		if err := l.parseHead(bare); err != nil {
@@ -203,9 +225,18 @@ func (l *ladder) parseHead(line string) (err error) {
 // play runs the ladder and calls after with each rung's index and the anomalies
 // that it raised, the last time that it is played.
 func (l ladder) play(t *testing.T, after func(tk *tracker.Tracker, i int, odd []string)) {
+	l.playWith(t, func(tk *tracker.Tracker, i int, odd []string, _ tcp.Skip) { after(tk, i, odd) })
+}
+
+// playWith is play, and tells too why the segment of each rung was not taken in.
+func (l ladder) playWith(t *testing.T, after func(tk *tracker.Tracker, i int, odd []string, skipped tcp.Skip)) {
 	var odd, crowded []string
+	var skipped tcp.Skip
+	l.config.Segments = true
 	l.run(t, func(e *tracker.Event) {
 		switch {
+		case e.Kind == tracker.EventSegment && e.Packet != 0:
+			skipped = e.Skipped
 		case e.Kind != tracker.EventAnomaly:
 		case e.Anomaly.Addr.IsValid():
 			crowded = append(crowded, e.Anomaly.Kind)
@@ -217,9 +248,9 @@ func (l ladder) play(t *testing.T, after func(tk *tracker.Tracker, i int, odd []
 			if i == len(l.rungs)-1 {
 				odd = append(odd, crowded...)
 			}
-			after(tk, i, odd)
+			after(tk, i, odd, skipped)
 		}
-		odd = nil
+		odd, skipped = nil, tcp.NotSkipped
 	})
 }
 
@@ -335,6 +366,9 @@ func (l ladder) write() []byte {
 		if len(r.odd) > 0 {
 			fmt.Fprintf(w, "     ! %s\n", strings.Join(r.odd, " "))
 		}
+		if r.skipped != "" {
+			fmt.Fprintf(w, "     ~ %s\n", r.skipped)
+		}
 	}
 	w.Flush()
 	return b.Bytes()
@@ -347,10 +381,10 @@ func TestLadders(t *testing.T) {
 			continue // TestExplained of package cmd writes them
 		}
 		ladders(t, dir, func(t *testing.T, file string, l ladder) {
-			l.play(t, func(tk *tracker.Tracker, i int, odd []string) {
-				r, cells := &l.rungs[i], [2]string{l.cell(tk, false), l.cell(tk, true)}
+			l.playWith(t, func(tk *tracker.Tracker, i int, odd []string, why tcp.Skip) {
+				r, cells, skipped := &l.rungs[i], [2]string{l.cell(tk, false), l.cell(tk, true)}, skipNames[why]
 				if update {
-					r.cells, r.odd = cells, odd
+					r.cells, r.odd, r.skipped = cells, odd, skipped
 					return
 				}
 				if cells != r.cells {
@@ -358,6 +392,9 @@ func TestLadders(t *testing.T) {
 				}
 				if !slices.Equal(odd, r.odd) {
 					t.Errorf("%s:%d: anomalies are %v, want %v", file, r.line, odd, r.odd)
+				}
+				if dir != "explained" && skipped != r.skipped { // those there are comments
+					t.Errorf("%s:%d: the segment is skipped as %q, want %q", file, r.line, skipped, r.skipped)
 				}
 			})
 			if update {

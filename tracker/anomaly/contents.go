@@ -36,6 +36,9 @@ var pawsRejected = Kind{
 		if !s.Options.HasTS || s.Len() == 0 || s.Flags&(tcp.SYN|tcp.RST) != 0 || int32(s.Options.TSVal-h.Before.TSVal[x]) >= 0 {
 			return nil
 		}
+		if h.Verdict.Why != tcp.OldTimestamp && conn.Synchronized(h.Before.States[y]) {
+			return nil // it is taken
+		}
 		for g := range h.Earlier() {
 			newer := g.From == x && g.Data > 0 && g.Is&conn.WasForeign == 0 && int32(g.TSVal-s.Options.TSVal) > 0
 			if !newer || !g.End().AtMost(h.Ends[y].Acked) || h.Now.Sub(g.At) <= max(wanderedFor, h.Ends[y].InFlight()) {

@@ -105,10 +105,12 @@ const (
 	AckOfUnsent          // it acknowledges what its receiver never sent
 	AckTooOld            // it acknowledges less than a window ago
 	Held                 // what follows is to show whether its receiver takes it
+
+	NumSkips
 )
 
 // skips has the words for each, and where the refusal is asked for.
-var skips = [...]struct{ text, rfc string }{
+var skips = [NumSkips]struct{ text, rfc string }{
 	NotSkipped:      {},
 	CapturedTwice:   {"captured twice", ""},
 	BadChecksum:     {"bad checksum", "RFC 9293 §3.1"},

@@ -77,13 +77,17 @@ type question struct {
 	now  tcp.Time
 }
 
-// accept says what becomes of a segment that is no RST.
+// accept says what becomes of a segment. The numbers of a RST are looked at by
+// acceptsRST.
 func (c *Conn) accept(s *tcp.Segment, from tcp.Endpoint, r *Reading, now tcp.Time) Verdict {
 	q := question{c, s, r, from, &c.Ends[from], &c.Ends[from.Peer()], now}
 	if q.y.closed() || s.Flags&tcp.SYN != 0 {
 		return Verdict{} // no numbers to measure it by, or those that begin
 	}
 	for _, row := range gateRows {
+		if s.Flags&tcp.RST != 0 && row.why != tcp.UnsignedSegment {
+			break
+		}
 		if v := row.ask(&q); v.Is != Accepted {
 			v.Why = row.why
 			v.held = !v.Unsent && q.holds(row.why)
@@ -129,10 +133,17 @@ func (q *question) timestamp() Verdict {
 // sequence refuses what lies beyond all that the receiver ever offered (RFC 9293
 // §3.10.7.4, first check). A sender may try one octet beyond a window, or use one
 // that was withdrawn, and the capture may have missed a window that was wider:
-// only what lies another window further is nobody's.
+// only what lies another window further is nobody's. Nor is a FIN in the place of
+// an octet, but where that was not acknowledged the receiver may have taken it.
 func (q *question) sequence() Verdict {
 	if !q.y.Has(HasAcked) {
 		return Verdict{}
+	}
+	if q.replaces() {
+		if q.s.End().AtMost(q.y.Acked) {
+			return Verdict{Is: Refused, Unsent: true}
+		}
+		return Verdict{Is: Unknown}
 	}
 	if far := q.c.reach(q.from.Peer()); far.Before(q.s.Seq) {
 		return Verdict{Is: Refused, Unsent: true}
@@ -141,6 +152,21 @@ func (q *question) sequence() Verdict {
 		return Verdict{Is: Unknown}
 	}
 	return Verdict{}
+}
+
+// replaces reports whether the segment is a FIN with the number of an octet that
+// was captured of its alleged sender before.
+func (q *question) replaces() bool {
+	fin := q.s.End() - 1
+	if q.s.Flags&tcp.FIN == 0 || q.x.Has(HasFIN) || !fin.Before(q.x.Nxt) || !q.c.ScaleKnown() {
+		return false
+	}
+	for _, h := range q.c.HolesOf(q.from) {
+		if fin.In(h.from, h.to) {
+			return false
+		}
+	}
+	return true
 }
 
 // control refuses what is against the law of flags: nothing that is no SYN and

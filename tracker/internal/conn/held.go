@@ -85,9 +85,9 @@ func (c *Conn) heldIs(h *heldFIN, e tcp.Endpoint, s *tcp.Segment, from tcp.Endpo
 		if h.why == tcp.OldTimestamp && s.Flags&tcp.FIN != 0 && s.End() == fin.End() {
 			return Accepted // it is sent again
 		}
-		// Where the FIN is, or was passed, it has octets: that FIN it did not send.
-		last := fin.End() - 1
-		if r.Fresh > 0 && (last.In(s.Seq, s.Seq.Add(s.Data)) || s.Seq.AtMost(last) && now.Sub(h.at) > CaptureSkew) {
+		// Where the FIN is it has an octet: that FIN it did not send. Octets below it
+		// may be sent again, and be captured only then.
+		if last := fin.End() - 1; r.Fresh > 0 && last.In(s.Seq, s.Seq.Add(s.Data)) {
 			return Refused
 		}
 		return Unknown
@@ -103,8 +103,11 @@ func (c *Conn) heldIs(h *heldFIN, e tcp.Endpoint, s *tcp.Segment, from tcp.Endpo
 		return Accepted
 	case r.Old || s.Seq.Before(c.Ends[from].Nxt) || !s.Seq.Before(fin.Ack):
 		return Unknown
-	case fin.Ack.AtMost(s.End()) && now.Sub(h.at) <= CaptureSkew:
-		return Accepted // recorded in the wrong order
+	case now.Sub(h.at) <= CaptureSkew: // it may be recorded in the wrong order
+		if fin.Ack.AtMost(s.End()) {
+			return Accepted
+		}
+		return Unknown
 	}
 	return Refused // what the FIN acknowledges is sent only now, or never was
 }

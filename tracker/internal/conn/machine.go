@@ -145,7 +145,7 @@ func (t *Machine) Observe(s *tcp.Segment) {
 	r := c.Read(s, from)
 	v := t.gate(c, s, from, &r)
 	if v.Why != tcp.BadChecksum {
-		t.move(c, s, from, r, v)
+		v = t.move(c, s, from, r, v)
 	}
 	t.saw(c, from, s.Packet, v.shown())
 	if t.Live > t.Max {
@@ -223,14 +223,12 @@ func (t *Machine) gate(c *Conn, s *tcp.Segment, from tcp.Endpoint, r *Reading) V
 		}
 		return Verdict{Is: Refused, Why: tcp.BadChecksum, Unsent: true}
 	}
-	if s.Flags&tcp.RST != 0 {
-		return Verdict{}
-	}
 	return c.accept(s, from, r, t.Now)
 }
 
-// move lets the segment move the ends of the connection.
-func (t *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) {
+// move lets the segment move the ends of the connection. It returns the verdict,
+// which may be another once a FIN that was held is believed.
+func (t *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) Verdict {
 	if t.guess && s.Flags&tcp.SYN != 0 {
 		c.Ends[from].setStack(tcp.GuessStack(s))
 	}
@@ -239,7 +237,7 @@ func (t *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 		t.newest = t.NewestOf(t.key)
 	}
 	t.passing, t.unset = c, c.slot == 0
-	t.pass(c, s, from, r, v)
+	v = t.pass(c, s, from, r, v)
 	if t.key.Self() { // the one socket there is both ends
 		r := c.Read(s, from.Peer())
 		t.pass(c, s, from.Peer(), r, t.gate(c, s, from.Peer(), &r))
@@ -247,17 +245,18 @@ func (t *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 	if t.passing = nil; t.unset {
 		t.arm(c)
 	}
+	return v
 }
 
 // pass takes in a segment of the connection. One from a port to itself is
 // passed from either end: it opens and closes as two ends would that do the
 // same at the same time (RFC 9293 §3.5 figure 7, §3.6 figure 13).
-func (t *Machine) pass(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) {
+func (t *Machine) pass(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) Verdict {
 	if s.Flags&tcp.RST != 0 {
-		t.observeRST(c, s, from)
-	} else {
-		t.observe(c, s, from, r, v)
+		t.observeRST(c, s, from, v)
+		return v
 	}
+	return t.observe(c, s, from, r, v)
 }
 
 // quoted takes in an ICMP error.

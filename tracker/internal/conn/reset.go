@@ -23,8 +23,9 @@ const (
 	ResetAbort               // its sender had the connection, and ended it
 )
 
-// observeRST takes in a RST.
-func (t *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+// observeRST takes in a RST. One that lacks the signature is not taken (RFC 2385
+// §4.1); a host without the connection can send it, an end that has one cannot.
+func (t *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v Verdict) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	before := t.snapshot(c)
 	kind := c.resetKind(s, from, t.Now)
@@ -32,10 +33,13 @@ func (t *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if kind == ResetUnmatched && found {
 		kind = ResetReply
 	}
+	if v.Is == Refused && kind == ResetAbort {
+		kind = ResetUnmatched
+	}
 	if kind == ResetUnmatched || c.Past&resets != 0 || x.Packets+y.Packets > 2 && !t.Recent.remembers(c, resetRemembers) {
 		t.Recent.keepOwn(c)
 	}
-	accepted := c.acceptsRST(s, from, t.Now)
+	accepted := v.Is != Refused && c.acceptsRST(s, from, t.Now)
 	r := Reading{Foreign: kind == ResetUnmatched}
 
 	t.resetSender(c, s, from, kind, asked)

@@ -14,7 +14,7 @@ import (
 // until the end sends what it would not send had it received it (refuteBy).
 
 // observe takes in one segment of the connection that is not a RST.
-func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) {
+func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) Verdict {
 	on := c.triggersOf(s, from, r)
 	if v.Is == Refused {
 		on |= OnRefused
@@ -25,7 +25,7 @@ func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 	if on == 0 && c.Bits&holding == 0 { // the everyday case: nothing can move
 		c.note(s, from, r, t.Now)
 		t.Recent.put(c, s, from, 0, t.Now)
-		return
+		return v
 	}
 	if on&oddOn != 0 || c.windowMoved(s, from, on) {
 		t.Recent.keepOwn(c)
@@ -39,6 +39,7 @@ func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 	if c.Bits&holding != 0 && !v.Unsent {
 		t.settleHeld(c, s, from, r)
 		r = c.Read(s, from)
+		v = c.accept(s, from, &r, t.Now)
 	}
 	switch {
 	case r.Foreign || s.Lawless():
@@ -51,7 +52,9 @@ func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 		c.hold(s, from, v.Why, t.Now)
 	case v.Unsent:
 		c.Ends[from].Packets++
-		t.restart(c, s, from.Peer())
+		if v.Why != tcp.UnsignedSegment {
+			t.restart(c, s, from.Peer())
+		}
 		is |= WasForeign
 	default:
 		t.keepStalls(c, s, from, r, on)
@@ -66,6 +69,7 @@ func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 	if on&(OnChallenge|OnGap) != 0 {
 		c.settleChallenge(s, from, before, t.Now)
 	}
+	return v
 }
 
 // take lets the segment move both ends in both views.
