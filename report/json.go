@@ -76,7 +76,12 @@ func (p *jsonObject) moved(e *tracker.Event) error {
 	return p.events.add(e.Conn, p.buf)
 }
 
+// odd keeps the anomaly. One that is taken back goes with what it takes back: this
+// is read when all is over.
 func (p *jsonObject) odd(a *anomaly.Anomaly) error {
+	if a.Withdrawn {
+		return nil
+	}
 	p.buf = appendAnomalyLine(p.buf[:0], a)
 	return p.events.add(a.Conn, p.buf)
 }

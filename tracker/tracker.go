@@ -146,6 +146,12 @@ func (t *Tracker) Moved(c *conn.Conn, m *conn.Move) {
 // Happened has the checks look at what happened.
 func (t *Tracker) Happened(s *conn.Scene) { t.book.Examine(s) }
 
+// TookBack has the book take back what rests on RSTs that were not sent, or not
+// taken.
+func (t *Tracker) TookBack(c *conn.Conn, sent, taken []int) {
+	t.book.TakeBack(c, sent, taken, t.machine.Now)
+}
+
 // Seen tells, if it is asked for, that a segment or, with packet 0, a timer of
 // the connection was seen to, and all that came of it was told.
 func (t *Tracker) Seen(c *conn.Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) {

@@ -318,7 +318,8 @@ var synRcvdReset = Kind{
 		{"aborted", "{X} gave up the connection that it had begun to open: RST to the SYN+ACK of {Y} {soon}."},
 		{"no-connection", "{X} answered the SYN+ACK of {Y} with RST {soon}: it had abandoned the attempt, or scans without opening, or no longer remembers the SYN, or never sent it."},
 	},
-	on: conn.OnRST,
+	RestsOn: ResetSent,
+	on:      conn.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if !h.Before.Accepted || h.Before.States[y] != tcp.SynReceived.Set() || h.Ends[x].Has(conn.HasAcked) || h.Origin() != tcp.FromSYN {

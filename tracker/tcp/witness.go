@@ -64,10 +64,11 @@ const (
 	ByRefusal      // the SYN was answered by a RST
 	ByUnreachable  // an ICMP error ended the attempt
 	ByTimeoutOfEnd // nobody answered
+	ByMiddlebox    // a RST that the end it names did not send
 )
 
 func (c ClosedBy) String() string {
-	return [...]string{"", "client", "server", "both", "client-reset", "server-reset", "refused", "unreachable", "timeout"}[c]
+	return [...]string{"", "client", "server", "both", "client-reset", "server-reset", "refused", "unreachable", "timeout", "middlebox"}[c]
 }
 
 // Views is the state of one end in both views.
@@ -83,6 +84,12 @@ const (
 	NotSkipped    Skip = iota
 	CapturedTwice      // it is a second record of a packet
 	BadChecksum        // it was damaged on the way: its receiver drops it
+	InexactRST         // a RST whose number is not the next that its receiver expects
+	UnaskedRST         // a RST that does not acknowledge the SYN
+	IgnoredRST         // a RST that its receiver ignores in that state
 )
 
-func (s Skip) String() string { return [...]string{"", "captured twice", "bad checksum"}[s] }
+func (s Skip) String() string {
+	return [...]string{"", "captured twice", "bad checksum",
+		"refused: its number is not the next", "refused: it does not acknowledge the SYN", "refused: its receiver ignores RSTs now"}[s]
+}

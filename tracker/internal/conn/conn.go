@@ -133,16 +133,18 @@ type rareState struct {
 	hasFilled          [2]bool
 	lacks              [2]tcp.Seq // what the end still waits for, as it shows, although a copy was captured before the peer's FIN
 	isLacking          [2]bool
-	Closing            [2]closing
+	Closing            [2]Closing
 	repeatedSYN        bool             // a SYN, with or without ACK, was sent again
 	staleSegments      *[2]StaleSegment // by the end that the segment claims to be of; nil until there is one
 	Gaps               [2]gap           // what is missing of the end's octets
 	challenge          Challenge
+	spared             [2]sparing  // exact RSTs that the end did not take
+	inName             [2]tcp.Time // of the newest RST in the end's name that something between the ends made
 	stalls             *[2]stalls
 }
 
-// closing is what the close of a connection left for the anomalies to cite.
-type closing struct {
+// Closing is what the close of a connection left for the anomalies to cite.
+type Closing struct {
 	FINCopy    int      // frame of the newest repetition of the end's FIN; 0: none
 	FINCopyAt  tcp.Time // when it was captured
 	Crossed    bool     // that copy left before the ACK of an earlier one can have arrived
@@ -152,7 +154,7 @@ type closing struct {
 	StrayFlags tcp.Flags
 }
 
-func (k *closing) keepACK(packet int) {
+func (k *Closing) keepACK(packet int) {
 	if len(k.Acks) < MaxAcksKept && packet != 0 {
 		k.Acks = append(k.Acks, packet)
 	}
@@ -213,6 +215,9 @@ func (x *End) nextCopy() time.Duration {
 // Certainty tells how sure the assumed state of an end is at the given time.
 func (c *Conn) Certainty(e tcp.Endpoint, now tcp.Time) tcp.Certainty {
 	x, peer := &c.Ends[e], &c.Ends[e.Peer()]
+	if c.spokenFor(e) {
+		return tcp.Assumed
+	}
 	if x.Assumed == x.Proved && x.Assumed.Len() == 1 {
 		return tcp.Proved
 	}
@@ -231,7 +236,7 @@ func (c *Conn) Certainty(e tcp.Endpoint, now tcp.Time) tcp.Certainty {
 		if x.Assumed.Only() == tcp.Closed { // erased: it answered with RST from the first
 			return tcp.Settled
 		}
-	case newest.Basis() == tcp.ByTimer && before.State() == tcp.FinWait2 && !peer.Has(answered):
+	case newest.Basis() == tcp.ByTimer && before.State() == tcp.FinWait2:
 		return tcp.Assumed // the timer is that of orphans, and no packet tells whether this is one
 	case ins.Has(tcp.NoTCB) || ins.Has(tcp.Reopened) && newest.Basis() != tcp.ByAssumption || newest.Basis() == tcp.ByTimer:
 		return tcp.Settled
@@ -272,6 +277,9 @@ func (c *Conn) Possible(e tcp.Endpoint, certainty tcp.Certainty) tcp.StateSet {
 	}
 	if set.Len() < 2 {
 		set |= x.Proved
+	}
+	if c.spokenFor(e) {
+		set |= x.Assumed | tcp.Closed.Set()
 	}
 	if set.Len() < 2 || set.Has(tcp.Unknown) {
 		return 0

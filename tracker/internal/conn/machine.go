@@ -15,6 +15,7 @@ import (
 type Listener interface {
 	Opened(c *Conn, o Opening)                                     // the connection came into sight
 	Moved(c *Conn, m *Move)                                        // an end of it changed its state in the assumed view
+	TookBack(c *Conn, sent, taken []int)                           // RSTs, by their frames, that the end they name did not send, and that their target did not take
 	Happened(s *Scene)                                             // what may be odd happened to it
 	Seen(c *Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) // all that came of a segment, or with packet 0 of a timer, was told
 	Over(c *Conn)                                                  // it will not change any more
