@@ -36,7 +36,7 @@ var lingerZeroAbort = Kind{
 	on:         conn.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
-		if h.S.Flags&tcp.SYN != 0 || !h.abortsOpen() || h.triedInVain(x) {
+		if h.S.Flags&tcp.SYN != 0 || h.Before.States[y] == tcp.SynSent.Set() || !h.abortsOpen() || h.triedInVain(x) {
 			return nil
 		}
 		if _, certain := h.unreadBy(x); certain {

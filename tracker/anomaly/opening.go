@@ -146,7 +146,7 @@ var synTimeout = Kind{
 			return nil
 		}
 		first, ok := h.Find(h.From, tcp.SndSYN)
-		if !ok || h.On&conn.OnEnd != 0 && x.Copies < synsAtEnd {
+		if !ok || h.On&conn.OnEnd != 0 && x.Copies < synsAtEnd || h.heardSince(first.At) {
 			return nil
 		}
 		waited := h.Now.Sub(first.At)
@@ -445,6 +445,18 @@ func (h *checkInput) lastSent(e tcp.Endpoint, flags tcp.Flags) (conn.RecentSegme
 		}
 	}
 	return conn.RecentSegment{}, false
+}
+
+// heardSince reports whether the peer of the end sent something, in a connection
+// before this one, later than the given time: it holds that connection, and
+// answers a SYN by an ACK of it.
+func (h *checkInput) heardSince(at tcp.Time) bool {
+	for old := h.M.FormerOf(h.Conn); old != nil; old = h.M.FormerOf(old) {
+		if old.Ends[h.EndIn(old, h.From.Peer())].SentAt >= at {
+			return true
+		}
+	}
+	return false
 }
 
 // refusedSince reports whether the sender of the segment answered its peer with

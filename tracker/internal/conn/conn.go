@@ -215,7 +215,7 @@ func (x *End) nextCopy() time.Duration {
 // Certainty tells how sure the assumed state of an end is at the given time.
 func (c *Conn) Certainty(e tcp.Endpoint, now tcp.Time) tcp.Certainty {
 	x, peer := &c.Ends[e], &c.Ends[e.Peer()]
-	if c.spokenFor(e) {
+	if c.spokenFor(e) || c.hidesFIN(now) {
 		return tcp.Assumed
 	}
 	if x.Assumed == x.Proved && x.Assumed.Len() == 1 {

@@ -301,6 +301,13 @@ func (t *Machine) Ended(c *Conn) {
 	for e := range tcp.Endpoint(2) {
 		t.tellChecks(c, nil, e, Reading{}, OnEnd)
 	}
+	if c.Rare != nil {
+		for e := range tcp.Endpoint(2) {
+			if g := &c.Rare.Gaps[e]; g.Is == GapOpen {
+				c.mayBeFIN(e, g) // nothing more comes
+			}
+		}
+	}
 }
 
 // remove forgets the connection.

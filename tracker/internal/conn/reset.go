@@ -89,6 +89,9 @@ func (c *Conn) resetKind(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) resetK
 		}
 		return ResetUnmatched
 	}
+	if x.Assumed == tcp.SynReceived.Set() && s.Seq == x.ISS && s.Flags&tcp.ACK != 0 && s.Ack == y.ISS.Add(1) {
+		return ResetAbort // the answer to a further copy of the SYN: it has dropped the request
+	}
 	inWindow := s.Seq == x.sndNxt(y) || x.Una(y).AtMost(s.Seq) && s.Seq.AtMost(x.Nxt) && y.Has(HasAcked) && s.Seq == y.Edge
 	knows := s.Flags&tcp.ACK == 0 || !x.Has(HasAcked) || x.Acked.AtMost(s.Ack) && s.Ack.AtMost(c.rcvNxt(from))
 	if inWindow && knows && !x.impostor(s) {
