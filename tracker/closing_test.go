@@ -151,3 +151,31 @@ func TestFinWait2MayBeHeld(t *testing.T) {
 		}
 	}
 }
+
+// Who closed is told by what is left of the RSTs once later segments have denied
+// some: nobody, what lies between the ends, or the end whose own RST stands.
+func TestDeniedResetsCloseNothing(t *testing.T) {
+	for _, test := range []struct {
+		ladder string
+		want   tcp.ClosedBy
+	}{
+		{"rst-not-taken-as-later-data-is-acknowledged", tcp.NotClosed},
+		{"rst-in-name-of-one-that-lives", tcp.ByMiddlebox},
+		{"rst-by-a-device", tcp.ByMiddlebox},
+		{"rst-not-by-a-device", tcp.ByServerReset},
+		{"rst-then-older-ack", tcp.ByClientReset},
+	} {
+		if got := recordsOf(t, ladderOf(t, "../views/"+test.ladder))[0].ClosedBy; got != test.want {
+			t.Errorf("%s: closed by %q, want %q", test.ladder, got, test.want)
+		}
+	}
+}
+
+// An end in whose name something between the ends sent a RST keeps its state, and
+// is not known to be in it.
+func TestEndThatADeviceSpokeForIsAssumed(t *testing.T) {
+	r := recordsOf(t, ladderOf(t, "../views/rst-by-a-device"))[0].Ends[tcp.Server]
+	if want := tcp.Established.Set() | tcp.Closed.Set(); r.State != tcp.Established || r.Certainty != tcp.Assumed || r.Possible != want {
+		t.Errorf("server is %v, %v, %v, want ESTABLISHED, assumed, %v", r.State, r.Certainty, r.Possible.List(), want.List())
+	}
+}

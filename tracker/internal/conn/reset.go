@@ -136,7 +136,7 @@ func (c *Conn) repliesWithACK(s *tcp.Segment, from tcp.Endpoint) bool {
 }
 
 // answers returns when the segment was sent that the RST, if it is a reply,
-// answers: the newest of the peer with that ACK field, and no answer yet;
+// answers: the newest of the peer with that ACK field, and no other answer;
 // failing that, the peer's newest of all. Found says that there is such a
 // segment, and so that the RST may be a reply to an older one: of several that
 // are on their way to a stack without the connection, each is answered.
@@ -146,18 +146,14 @@ func (t *Machine) answers(c *Conn, s *tcp.Segment, from tcp.Endpoint) (asked tcp
 	if hasACK && !c.repliesWithACK(s, from) || x.Seen() && !SameWay(s.TTL, x.TTL) {
 		return y.SentAt, false
 	}
-	since, n, others := t.Now.Add(-max(AnswerTimes*x.Response(), time.Second)), 0, 0
+	since, n := t.Now.Add(-max(AnswerTimes*x.Response(), time.Second)), 0
 	for g := range t.Recent.Back(c) {
 		if n++; n > MaxLookBack || g.At < since {
 			break
 		}
 		switch {
-		case g.From == from && g.Flags&tcp.RST != 0 && g.Seq == s.Seq:
-			others++ // it answers one of those before it
 		case g.From == from || g.Flags&(tcp.ACK|tcp.RST) != tcp.ACK || g.Ack != s.Seq || hasACK && g.End() != s.Ack:
 		case g.Seq != g.End() && x.Has(HasAcked) && g.End().AtMost(x.Acked): // it has its answer
-		case others > 0:
-			others--
 		default:
 			return g.At, true
 		}
