@@ -141,21 +141,41 @@ func TestLeaksOfOneServerAreCounted(t *testing.T) {
 	}
 }
 
-// That the timer of an orphaned FIN-WAIT-2 ran is not settled before the end
-// answers with a RST: the socket may be held.
+// That the timer of an orphaned FIN-WAIT-2 ran is never settled: the socket may be
+// held, and who answers in its name may be a balancer that has forgotten it.
 func TestFinWait2MayBeHeld(t *testing.T) {
-	for _, test := range []struct {
-		ladder   string
-		certain  tcp.Certainty
-		possible tcp.StateSet
-	}{
-		{"fin-wait-2-stuck", tcp.Assumed, (tcp.FinWait2.Set() | tcp.Closed.Set())},
-		{"late-fin-reset", tcp.Settled, 0},
-		{"data-after-close-reset-expired", tcp.Settled, 0},
-	} {
-		r := recordsOf(t, ladderOf(t, test.ladder))[0].Ends[tcp.Client]
-		if r.State != tcp.Closed || r.Certainty != test.certain || r.Possible != test.possible {
-			t.Errorf("%s: client is %v, %v, %v, want CLOSED, %v, %v", test.ladder, r.State, r.Certainty, r.Possible.List(), test.certain, test.possible.List())
+	for _, ladder := range []string{"fin-wait-2-stuck", "late-fin-reset", "data-after-close-reset-expired"} {
+		r := recordsOf(t, ladderOf(t, ladder))[0].Ends[tcp.Client]
+		if want := tcp.FinWait2.Set() | tcp.Closed.Set(); r.State != tcp.Closed || r.Certainty != tcp.Assumed || r.Possible != want {
+			t.Errorf("%s: client is %v, %v, %v, want CLOSED, assumed, %v", ladder, r.State, r.Certainty, r.Possible.List(), want.List())
 		}
+	}
+}
+
+// Who closed is told by what is left of the RSTs once later segments have denied
+// some: nobody, what lies between the ends, or the end whose own RST stands.
+func TestDeniedResetsCloseNothing(t *testing.T) {
+	for _, test := range []struct {
+		ladder string
+		want   tcp.ClosedBy
+	}{
+		{"rst-not-taken-as-later-data-is-acknowledged", tcp.NotClosed},
+		{"rst-in-name-of-one-that-lives", tcp.ByMiddlebox},
+		{"rst-by-a-device", tcp.ByMiddlebox},
+		{"rst-not-by-a-device", tcp.ByServerReset},
+		{"rst-then-older-ack", tcp.ByClientReset},
+	} {
+		if got := recordsOf(t, ladderOf(t, "../views/"+test.ladder))[0].ClosedBy; got != test.want {
+			t.Errorf("%s: closed by %q, want %q", test.ladder, got, test.want)
+		}
+	}
+}
+
+// An end in whose name something between the ends sent a RST keeps its state, and
+// is not known to be in it.
+func TestEndThatADeviceSpokeForIsAssumed(t *testing.T) {
+	r := recordsOf(t, ladderOf(t, "../views/rst-by-a-device"))[0].Ends[tcp.Server]
+	if want := tcp.Established.Set() | tcp.Closed.Set(); r.State != tcp.Established || r.Certainty != tcp.Assumed || r.Possible != want {
+		t.Errorf("server is %v, %v, %v, want ESTABLISHED, assumed, %v", r.State, r.Certainty, r.Possible.List(), want.List())
 	}
 }

@@ -31,6 +31,8 @@ import (
 //	 3. +0.250   SYN-SENT..ESTABLISHED <-- <SEQ=300><ACK=101>...   <-- SYN-RECEIVED
 //	 4. +60      CLOSED                    (2 MSL)                     CLOSED
 //
+// "withdrawn:" before a kind says that one found before is taken back.
+//
 // A rung that reads (end of capture) closes the tracker; its cells are what was
 // known before.
 //
@@ -241,7 +243,11 @@ func (l ladder) playWith(t *testing.T, after func(tk *tracker.Tracker, i int, od
 		case e.Anomaly.Addr.IsValid():
 			crowded = append(crowded, e.Anomaly.Kind)
 		default:
-			odd = append(odd, e.Anomaly.Kind)
+			kind := e.Anomaly.Kind
+			if e.Anomaly.Withdrawn {
+				kind = "withdrawn:" + kind
+			}
+			odd = append(odd, kind)
 		}
 	}, func(tk *tracker.Tracker, n, i int) {
 		if n == l.times-1 {

@@ -153,6 +153,12 @@ func (t *Tracker) Moved(c *conn.Conn, m *conn.Move) {
 // Happened has the checks look at what happened.
 func (t *Tracker) Happened(s *conn.Scene) { t.book.Examine(s) }
 
+// TookBack has the book take back what rests on RSTs that were not sent, or not
+// taken.
+func (t *Tracker) TookBack(c *conn.Conn, sent, taken []int) {
+	t.book.TakeBack(c, sent, taken, t.machine.Now)
+}
+
 // Refused tells that the receiver of a segment does not take it.
 func (t *Tracker) Refused(c *conn.Conn, from tcp.Endpoint, packet int, why tcp.Skip) {
 	t.tell(Event{

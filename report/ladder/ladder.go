@@ -172,6 +172,8 @@ func (l *Printer) Event(e *tracker.Event) {
 	case e.Kind == tracker.EventSegment:
 		l.seen(e)
 	case e.Conn == 0 || e.Kind != tracker.EventTransition && e.Kind != tracker.EventAnomaly:
+	case e.Kind == tracker.EventAnomaly && e.Anomaly.Withdrawn:
+		l.withdraw(e)
 	case e.Packet != 0 && l.flow != nil || e.Packet == 0 && l.flowOf[e.Conn] != nil:
 		l.pending = append(l.pending, l.asRecorded(*e))
 	}
@@ -184,6 +186,22 @@ func (l *Printer) asRecorded(e tracker.Event) tracker.Event {
 		e.Client, e.Server, e.End = e.Server, e.Client, e.End.Peer()
 	}
 	return e
+}
+
+// withdraw strikes an anomaly that was found before from the rung that shows it.
+func (l *Printer) withdraw(e *tracker.Event) {
+	f := l.flowOf[e.Conn]
+	if f == nil || f.ladders[e.Conn] == nil {
+		return
+	}
+	for _, row := range f.ladders[e.Conn].rows {
+		if row.rung == nil || row.rung.packet != e.Packet {
+			continue
+		}
+		row.rung.events = slices.DeleteFunc(row.rung.events, func(p tracker.Event) bool {
+			return p.Kind == tracker.EventAnomaly && p.Conn == e.Conn && p.Anomaly.Kind == e.Anomaly.Kind && p.End == e.End
+		})
+	}
 }
 
 // seen makes a rung of a segment or a timer and what came of it.

@@ -37,7 +37,7 @@ var env = makeEnv()
 func fullAnomaly() anomaly.Anomaly {
 	return anomaly.Anomaly{
 		Conn: 1, Kind: "k", Cause: "c", Packet: 1, Evidence: []int{1}, Text: "t", RFC: "r", Count: 2, Until: 1,
-		Addr: netip.IPv4Unspecified(), Port: 1, Samples: []int{1}, Supersedes: []string{"k"},
+		Addr: netip.IPv4Unspecified(), Port: 1, Samples: []int{1}, Supersedes: []string{"k"}, Withdrawn: true,
 	}
 }
 

@@ -140,6 +140,7 @@ var anomalyFields = []part[anomaly.Anomaly]{
 	{"supersedes", func(a *anomaly.Anomaly) value {
 		return value{kind: phrases, words: &a.Supersedes}.unless(len(a.Supersedes) == 0)
 	}},
+	{"withdrawn", func(a *anomaly.Anomaly) value { return flag(a.Withdrawn).unless(!a.Withdrawn) }},
 }
 
 // A part is one field of what a record holds a list of.

@@ -67,6 +67,15 @@ func (p *jsonObject) Many(a *anomaly.Anomaly) error {
 	return nil
 }
 
+// Odd keeps the anomaly. One that is taken back goes with what it takes back: this
+// is read when all is over.
+func (p *jsonObject) Odd(a *anomaly.Anomaly) error {
+	if a.Withdrawn {
+		return nil
+	}
+	return p.eventLog.Odd(a)
+}
+
 func (p *jsonObject) Close(s *Summary, t *Tally) error {
 	p.events.finish()
 	slices.SortFunc(p.rows, func(a, b jsonRow) int { return p.by.Compare(a.Key, b.Key) })

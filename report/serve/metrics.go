@@ -123,6 +123,9 @@ func (m *serverMetrics) event(e *tracker.Event) {
 		}
 		(*c).Inc()
 	case tracker.EventAnomaly:
+		if e.Anomaly.Withdrawn {
+			return
+		}
 		m.anomalies.WithLabelValues(e.Anomaly.Kind, e.Anomaly.Severity.String()).Inc()
 	}
 }

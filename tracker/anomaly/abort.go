@@ -33,10 +33,11 @@ var lingerZeroAbort = Kind{
 	},
 	Thresholds: triesInVain,
 	Moves:      []SeverityMove{{"unacked", Warning, "if octets that {X} had sent were not acknowledged"}},
+	RestsOn:    ResetSent,
 	on:         conn.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
-		if h.S.Flags&tcp.SYN != 0 || !h.abortsOpen() || h.triedInVain(x) {
+		if h.S.Flags&tcp.SYN != 0 || h.Before.States[y] == tcp.SynSent.Set() || !h.abortsOpen() || h.triedInVain(x) {
 			return nil
 		}
 		if _, certain := h.unreadBy(x); certain {
@@ -78,7 +79,8 @@ var closeWithUnreadData = Kind{
 		{"size of a full segment, where no MSS was captured", unknownMSS, ""},
 		{"time that the edge stood still, at least", unreadFor, ""},
 	}, triesInVain...),
-	on: conn.OnRST,
+	RestsOn: ResetSent,
+	on:      conn.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if !h.abortsOpen() || h.triedInVain(x) {
@@ -116,7 +118,8 @@ var dataAfterCloseReset = Kind{
 		{"time in FIN_WAIT_2, by the stack of {X}", tcp.StackLinux.Stack().FinWait2, "stack"},
 		refusalTime,
 	},
-	on: conn.OnRST,
+	RestsOn: ResetSent,
+	on:      conn.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		data, ok := h.refusedData()
@@ -150,6 +153,7 @@ var lateFINReset = Kind{
 	Phrases:    []Phrase{{"unread", "", " The {n bytes} that {Y} sent after that FIN may never have been read."}},
 	Thresholds: []Threshold{{"time in FIN_WAIT_2, by the stack of {X}", tcp.StackLinux.Stack().FinWait2, "stack"}},
 	Supersedes: []string{"fin-wait-2-stuck"},
+	RestsOn:    ResetSent,
 	on:         conn.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
@@ -195,6 +199,7 @@ var abortAfterFIN = Kind{
 	},
 	Phrases:    []Phrase{{"unacked", "", " {n bytes} from {Y} had not been acknowledged."}},
 	Thresholds: []Threshold{refusalTime},
+	RestsOn:    ResetSent,
 	on:         conn.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
@@ -246,7 +251,8 @@ var rstInsteadOfAck = Kind{
 		{"time in TIME_WAIT, by the stack of {X}", tcp.StackLinux.Stack().TimeWait2MSL, "2msl"},
 		{"time in FIN_WAIT_2, by the stack of {X}", tcp.StackLinux.Stack().FinWait2, "stack"},
 	},
-	on: conn.OnRST,
+	RestsOn: ResetSent,
+	on:      conn.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || h.Rare == nil {

@@ -93,6 +93,7 @@ type Anomaly struct {
 	Count      int      // how often; at least 1
 	Until      tcp.Time // of the last of them; 0 where it happened once
 	Supersedes []string
+	Withdrawn  bool // it was found before, and later packets refute it
 
 	// Of an anomaly over many connections.
 	Addr    netip.Addr // the host that it is about; invalid: the capture itself
@@ -112,11 +113,20 @@ type Kind struct {
 	Moves      []SeverityMove
 	Supersedes []string // kinds that this one explains better
 	Many       bool     // Over many connections, or of the whole capture: no check on a connection finds it
+	RestsOn    Belief   // What the RST that it was found by is taken for, without which there is no such anomaly
 
 	on    conn.Triggers
 	only  conn.Guards                // what must be true besides, one of these at least; 0: nothing
 	check func(*checkInput) *Finding // nil if there is none, as nearly always: to return 80 octets of nothing cost 14 % of a short connection
 }
+
+// A Belief is what a RST is taken for, until what follows denies it.
+type Belief uint8
+
+const (
+	ResetSent  Belief = 1 + iota // the end that it names sent it
+	ResetTaken                   // its target took it
+)
 
 // kinds is the catalogue. Its order is that in which the checks run.
 var kinds = []*Kind{
@@ -198,6 +208,7 @@ var kinds = []*Kind{
 	&connectionTampering,
 
 	&halfOpenDiscovered,
+	&handshakeNotCompleted,
 	&ackOfUnsentData,
 	&ackLoop,
 	&outOfWindowData,
@@ -337,6 +348,9 @@ func (b *Book) ask(h *checkInput) {
 		for ; word != 0; word &= word - 1 {
 			k := kinds[64*i+bits.TrailingZeros64(word)]
 			h.relied = false
+			if k.RestsOn == ResetSent && h.Before.Device {
+				continue
+			}
 			if f := k.check(h); f != nil {
 				h.downgrade(f)
 				b.report(h, k, *f)

@@ -36,6 +36,27 @@ func (b *Book) Examine(s *conn.Scene) {
 // Of returns what was found in the connection. It is the Book's own.
 func (b *Book) Of(c *conn.Conn) []Anomaly { return b.found[c.ID] }
 
+// TakeBack withdraws what was found by RSTs, given by their frames, that the end
+// they name turns out not to have sent, or their target not to have taken.
+func (b *Book) TakeBack(c *conn.Conn, sent, taken []int, now tcp.Time) {
+	var gone []Anomaly
+	b.found[c.ID] = slices.DeleteFunc(b.found[c.ID], func(a Anomaly) bool {
+		k, err := ParseKind(a.Kind)
+		if err != nil {
+			return false
+		}
+		denied := k.RestsOn == ResetSent && slices.Contains(sent, a.Packet) || k.RestsOn == ResetTaken && slices.Contains(taken, a.Packet)
+		if denied {
+			gone = append(gone, a)
+		}
+		return denied
+	})
+	for _, a := range gone {
+		a.Withdrawn, a.Until = true, now
+		b.tell(c, &a)
+	}
+}
+
 // Forget drops what was found in a connection that is over.
 func (b *Book) Forget(c *conn.Conn) { delete(b.found, c.ID) }
 

@@ -1,6 +1,7 @@
 package anomaly
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
@@ -40,24 +41,23 @@ var halfOpenDiscovered = Kind{
 		{"data", "{X} no longer knows this connection: it answered {n octets} of data with RST seq {seq}{why}."},
 		{"fin", "{X} no longer knows this connection: it answered a FIN with RST seq {seq}{why}."},
 		{"keepalive", "{X} no longer knows this connection: it answered a keepalive with RST seq {seq}{why}."},
+		{"ack", "{X} no longer knows this connection: it answered an empty ACK with RST seq {seq}{why}."},
 		{"new-syn", "{X} no longer knows this connection: it answered the ACK of its old numbers, which its new SYN had drawn, with RST seq {seq}{why}."},
 	},
 	Phrases: []Phrase{
 		{"took-rst", "why", ", because it took the RST #{frame}"},
 		{"lost", "", " It crashed or restarted, its process was killed, or a NAT or load balancer sent the segment elsewhere. {X} had last been heard {span} before."},
 	},
-	Moves: []SeverityMove{{"took-rst", Info, "if {X} had taken a RST that {Y} did not send"}},
-	on:    conn.OnRST,
+	Moves:   []SeverityMove{{"took-rst", Info, "if {X} had taken a RST that {Y} did not send"}},
+	RestsOn: ResetSent,
+	on:      conn.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
-		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || !h.heldOpen(x) {
+		if h.Before.RST != conn.ResetReply || !h.heldOpen(x) {
 			return nil
 		}
 		if !h.Before.States[y].Within(open | tcp.FinWait1.Set() | tcp.FinWait2.Set() | tcp.Closing.Set() | tcp.LastAck.Set()) {
 			return nil
-		}
-		if asked, _ := h.idleReset(); asked != nil {
-			return nil // middlebox-idle-drop
 		}
 		asked, normal := h.Newest(y), h.Newest(x)
 		if asked == nil || asked.Is&(conn.WasStale|conn.WasForeign) != 0 {
@@ -82,8 +82,10 @@ var halfOpenDiscovered = Kind{
 		case next != nil && next.Addr(tcp.Client) == h.Addr(x) && next.Start > h.Before.SentAt[x]:
 			f.Cause = "new-syn"
 			f.Evidence = append(f.Evidence, next.Frames(tcp.Client, tcp.SndSYN)...)
+		case h.Before.Accepted && !h.explained() && (normal == nil || asked.Packet > normal.Packet):
+			f.Cause, f.Certain = "ack", ConfidenceAmbiguous // an abort may have the same numbers
 		default:
-			return nil // an abort has the same numbers
+			return nil
 		}
 		rst, ok := h.Find(x, tcp.RcvRST)
 		if !ok {
@@ -97,6 +99,56 @@ var halfOpenDiscovered = Kind{
 		return f
 	},
 }
+
+var handshakeNotCompleted = Kind{
+	Name:     "handshake-not-completed",
+	Severity: Warning,
+	Title:    "Connected at one side only",
+	RFC:      "RFC 4987 §3.6, RFC 9293 §3.10.7.4",
+	Causes: []Cause{
+		{"data", notCompletedText + "{n octets} of data {span} later with RST. " + notCompletedWhy},
+		{"fin", notCompletedText + "the FIN {span} later with RST. " + notCompletedWhy},
+		{"ack", notCompletedText + "an empty ACK {span} later with RST. " + notCompletedWhy},
+	},
+	RestsOn: ResetSent,
+	on:      conn.OnRST,
+	check: func(h *checkInput) *Finding {
+		x, y := h.From, h.From.Peer()
+		if h.Before.RST != conn.ResetReply || !h.Ends[x].Has(conn.SentSYNACK) || h.Before.Proved[x] != tcp.SynReceived.Set() ||
+			!h.Before.States[y].Within(open|tcp.FinWait1.Set()) || h.explained() || len(h.Frames(x, tcp.RcvRST, tcp.RcvRSTPassive)) > 0 {
+			return nil
+		}
+		synACK, answered := h.LastSent(x, tcp.SYN|tcp.ACK)
+		asked := h.Newest(y)
+		if !answered || asked == nil || asked.Flags&(tcp.ACK|tcp.SYN) != tcp.ACK {
+			return nil
+		}
+		f := &Finding{
+			end:      x,
+			Cause:    "ack",
+			Certain:  ConfidenceAssumed,
+			Evidence: []int{synACK.Packet, asked.Packet, h.S.Packet},
+			Values:   Values{"n": asked.Data, "span": asked.At.Sub(synACK.At)},
+		}
+		switch {
+		case asked.Data > 0:
+			f.Cause = "data"
+		case asked.Flags&tcp.FIN != 0:
+			f.Cause = "fin"
+		}
+		return f
+	},
+}
+
+// explained reports whether another check has found what the RST is.
+func (h *checkInput) explained() bool {
+	return slices.ContainsFunc(h.book.found[h.ID], func(a Anomaly) bool { return slices.Contains(a.Evidence, h.S.Packet) })
+}
+
+const (
+	notCompletedText = "{Y} was connected, {X} never was: it sent nothing after its SYN+ACK, and answered "
+	notCompletedWhy  = "The last ACK of the handshake did not reach it, its queue of connections was full, it waited for data before it accepts, or its SYN cookie expired."
+)
 
 // heldOpen reports whether the end had the connection, as its own segments
 // showed, and had closed or aborted it in no way that was seen. A RST that its

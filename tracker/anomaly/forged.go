@@ -53,12 +53,13 @@ var signs = []Phrase{
 	{"out-of-turn", "reasons", "its IP identification, {id}, does not follow {last}"},
 	{"both-ends", "reasons", "both ends seem to reset at once"},
 	{"differ", "reasons", "several differ within {apart}"},
+	{"too-soon", "reasons", "it answers after {after}, where an answer from there takes {least} at least"},
 	{"too-fast", "reasons", "it acknowledges #{acked} after {after}, where an answer from there takes {least} at least"},
 }
 
 // signTimes are by what a sign is told.
 var signTimes = []Threshold{
-	{"signs, if none proves it, at least", signsOfForgery, ""},
+	{"signs, at least", signsOfForgery, ""},
 	{"segments that show what is usual for {X}, at most", habitsSeen, ""},
 	{"IP identifications from one segment of {X} to the next, at most", conn.MaxIDStep, ""},
 	{"time between RSTs that no end sends together, at most", burst, ""},
@@ -90,6 +91,12 @@ func (h *checkInput) forgery() (f forgery) {
 	}
 	if !reply {
 		h.burstOf(&f)
+	}
+	if asked, _ := h.idleReset(); h.Before.Device && asked == nil { // else it is middlebox-idle-drop
+		if stateless || !habits.oneWay {
+			f.add("other-way", Values{"ttl": h.S.TTL, "usual": x.TTL}, habits.frames...)
+		}
+		f.add("too-soon", Values{"after": h.Now.Sub(h.Before.SentAt[h.From.Peer()]), "least": x.Response()})
 	}
 	h.tooFast(&f)
 	return f
@@ -181,7 +188,7 @@ func (h *checkInput) tooFast(f *forgery) {
 		return
 	}
 	f.add("too-fast", Values{"acked": newest.Packet, "after": h.Now.Sub(newest.At), "least": least}, newest.Packet)
-	f.refuted = y.ISS.Add(1).Before(x.Acked)
+	f.refuted = y.ISS.Add(1).Before(x.Acked) && len(f.signs) >= signsOfForgery // one delayed ACK is no measure of a path
 }
 
 var forgedRST = Kind{
@@ -199,7 +206,7 @@ var forgedRST = Kind{
 	}, signs...),
 	Thresholds: append(slices.Clone(signTimes), dataAfterRST.Thresholds...),
 	Moves: []SeverityMove{
-		{"proved", Error, "if it acknowledges what {X} cannot have received yet, and {X} acknowledged data before"},
+		{"proved", Error, "if it acknowledges what {X} cannot have received yet, {X} acknowledged data before, and another sign speaks against it"},
 		{"went-on", Error, "if {X} went on sending"},
 	},
 	Supersedes: []string{"data-after-rst", "rst-unmatched", "rst-out-of-window", "blind-rst-in-window", "linger-zero-abort"},
@@ -241,7 +248,7 @@ var forgedRST = Kind{
 }
 
 // enough reports whether the RST is forged, as far as can be told.
-func (f *forgery) enough() bool { return len(f.signs) >= signsOfForgery || f.refuted }
+func (f *forgery) enough() bool { return len(f.signs) >= signsOfForgery }
 
 // Of connection-tampering: how many segments of the client count as early, how
 // long the silence must be that counts as an end, and how often the server repeats
@@ -269,7 +276,6 @@ var connectionTampering = Kind{
 		{"copies of the server's data in that time, at least", copiesIntoSilence, ""},
 	}, slices.Concat(signTimes, dataAfterRST.Thresholds)...),
 	Moves: []SeverityMove{
-		{"proved", Error, "if the RST acknowledges what {X} cannot have received yet, and {X} acknowledged data before"},
 		{"went-on", Error, "if {X} went on sending"},
 		{"silence", Info, "if the client only fell silent"},
 	},
@@ -451,9 +457,6 @@ func (h *checkInput) cutOff() *Finding {
 		more:     earlier,
 		phrases:  against.signs,
 		Values:   against.values,
-	}
-	if against.refuted {
-		f.move, f.Certain = "proved", ConfidenceProved
 	}
 	if len(against.signs) > 0 {
 		f.Say("signs")

@@ -155,7 +155,7 @@ var synTimeout = Kind{
 			return nil
 		}
 		first, ok := h.Find(h.From, tcp.SndSYN)
-		if !ok || h.On&conn.OnEnd != 0 && x.Copies < synsAtEnd {
+		if !ok || h.On&conn.OnEnd != 0 && x.Copies < synsAtEnd || h.heardSince(first.At) {
 			return nil
 		}
 		waited := h.Now.Sub(first.At)
@@ -373,7 +373,8 @@ var synRcvdReset = Kind{
 		{"aborted", "{X} gave up the connection that it had begun to open: RST to the SYN+ACK of {Y} {soon}."},
 		{"no-connection", "{X} answered the SYN+ACK of {Y} with RST {soon}: it had abandoned the attempt, or scans without opening, or no longer remembers the SYN, or never sent it."},
 	},
-	on: conn.OnRST,
+	RestsOn: ResetSent,
+	on:      conn.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if !h.Before.Accepted || h.Before.States[y] != tcp.SynReceived.Set() || h.Ends[x].Has(conn.HasAcked) || h.Origin() != tcp.FromSYN {
@@ -472,6 +473,18 @@ var handshakeFIN = Kind{
 		}
 		return &Finding{end: x, Cause: cause, Certain: ConfidenceAssumed, Evidence: append(h.FramesOf(y, tcp.SYN|tcp.ACK), h.S.Packet)}
 	},
+}
+
+// heardSince reports whether the peer of the end sent something, in a connection
+// before this one, later than the given time: it holds that connection, and
+// answers a SYN by an ACK of it.
+func (h *checkInput) heardSince(at tcp.Time) bool {
+	for old := h.M.FormerOf(h.Conn); old != nil; old = h.M.FormerOf(old) {
+		if old.Ends[h.EndIn(old, h.From.Peer())].SentAt >= at {
+			return true
+		}
+	}
+	return false
 }
 
 // refusedSince reports whether the sender of the segment answered its peer with

@@ -315,11 +315,6 @@ var rstStorm = Kind{
 	},
 }
 
-// outlivedReply is the same as conn.Outlived for a RST in reply to the ACK of
-// earlier data, which has nothing that tells its place among the segments of
-// its host.
-const outlivedReply = time.Second
-
 var dataAfterRST = Kind{
 	Name:     "data-after-rst",
 	Severity: Warning,
@@ -329,8 +324,7 @@ var dataAfterRST = Kind{
 		{"", "{X} kept talking {span} after \"its\" RST: the RST was not sent by {X}. {Y} took it all the same, and has lost the connection."},
 	},
 	Thresholds: []Threshold{
-		{"time after the RST, if the response time of {X} is not longer", conn.Outlived, ""},
-		{"time after a RST that bears no mark of its sender", outlivedReply, ""},
+		{"time after the RST, if the response time of {X} is not longer and it has nothing new, more than", conn.SentAfter, ""},
 	},
 	on:   conn.OnUnsettled,
 	only: conn.IfReset,
@@ -353,25 +347,11 @@ var dataAfterRST = Kind{
 // of that RST.
 func (h *checkInput) talksOn() (rst conn.Step, ok bool) {
 	y := h.From.Peer()
-	if h.S.Flags&(tcp.SYN|tcp.RST|tcp.ACK) != tcp.ACK || h.Stale || h.Foreign || h.Old || h.Keepalive || h.S.Len() == 0 || h.Before.States[y] != tcp.Closed.Set() {
+	if h.S.Flags&tcp.RST != 0 || h.Forged == 0 || h.Before.States[y] != tcp.Closed.Set() || !h.WasOpen(y) {
 		return rst, false
 	}
 	rst, ok = h.Find(y, tcp.RcvRST)
-	if !ok || h.Now.Sub(rst.At) <= max(h.x().InFlight(), conn.Outlived) || !h.WasOpen(y) {
-		return rst, false
-	}
-	for g := range h.Recent() {
-		if g.Packet != rst.Packet() {
-			continue
-		}
-		if g.Is&conn.WasReply != 0 && g.ID == 0 && h.Now.Sub(g.At) <= outlivedReply {
-			return rst, false
-		}
-		byID := h.S.ID != 0 && g.ID-h.S.ID-1 < conn.MaxIDStep && conn.SameWay(g.TTL, h.S.TTL) && h.Now.Sub(g.At) < time.Second
-		byClock := h.S.Options.HasTS && g.TSVal != 0 && int32(h.S.Options.TSVal-g.TSVal) < 0
-		return rst, !byID && !byClock // overtaken by the RST otherwise
-	}
-	return rst, true
+	return rst, ok && rst.Packet() == h.Forged
 }
 
 var rstWithData = Kind{

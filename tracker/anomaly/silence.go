@@ -24,9 +24,8 @@ const (
 	// rtoAbove is what such a timeout is above the response times (200 ms in Linux).
 	rtoAbove = 200 * time.Millisecond
 
-	// What is silent for longAlone may have been forgotten by a middlebox, and
+	// What is silent for conn.LongIdle may have been forgotten by a middlebox, and
 	// is tried anew with firstTries segments before that is said.
-	longAlone       = time.Minute
 	firstTries      = 4
 	firstKeepalives = 3
 
@@ -50,8 +49,9 @@ var retransmissionTimeout = Kind{
 		{"pause that need not grow", conn.LongestRTO, ""},
 		silenceAfterTries,
 	},
-	on:   conn.OnRST | conn.OnEnd,
-	only: conn.IfRare,
+	RestsOn: ResetSent,
+	on:      conn.OnRST | conn.OnEnd,
+	only:    conn.IfRare,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		tr := h.Rare.StallsOf(x)
@@ -122,8 +122,9 @@ var keepaliveTimeout = Kind{
 		{"keepalives before a RST, at least", probesBeforeRST, ""},
 		silenceAfterTries,
 	},
-	on:   conn.OnRST | conn.OnEnd,
-	only: conn.IfRare,
+	RestsOn: ResetSent,
+	on:      conn.OnRST | conn.OnEnd,
+	only:    conn.IfRare,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		tr := h.Rare.StallsOf(x)
@@ -237,6 +238,7 @@ var zeroWindowAbort = Kind{
 		silenceAfterTries,
 	}, stallTimes...),
 	Supersedes: []string{"zero-window-stall"},
+	RestsOn:    ResetSent,
 	on:         conn.OnRST | conn.OnEnd,
 	only:       conn.IfRare,
 	check: func(h *checkInput) *Finding {
@@ -332,7 +334,7 @@ var middleboxIdleDrop = Kind{
 		{"reset", "After {span} idle a RST in {Y}'s name answered {X}, with a TTL of {ttl} where {Y}'s segments had {usual}: a NAT, firewall or load balancer has forgotten the flow. Keepalives more often than its idle limit would help."},
 	},
 	Thresholds: []Threshold{
-		{"idle time, at least", longAlone, ""},
+		{"idle time, at least", conn.LongIdle, ""},
 		{"copies of the same octets", firstTries, ""},
 		{"keepalives", firstKeepalives, ""},
 	},
@@ -360,7 +362,7 @@ var middleboxIdleDrop = Kind{
 			return nil
 		}
 		idle := w.First.Sub(w.Heard)
-		if h.Ends[y].SentAt != w.Heard || idle < longAlone {
+		if h.Ends[y].SentAt != w.Heard || idle < conn.LongIdle {
 			return nil
 		}
 		return &Finding{
@@ -373,26 +375,32 @@ var middleboxIdleDrop = Kind{
 	},
 }
 
-// idleReset returns the segment that the RST answers, if a long silence was
-// before it and the RST came another way than its alleged sender's segments:
-// something between the ends made it.
+// idleReset returns the segment that the RST answers, if something between the
+// ends made it after a long silence.
 func (h *checkInput) idleReset() (asked *conn.RecentSegment, idle time.Duration) {
 	x, y := h.From, h.From.Peer()
-	if !h.Ends[x].Seen() || h.Before.SentAt[x] == 0 || h.Over(x) || h.Over(y) || conn.SameWay(h.S.TTL, h.Ends[x].TTL) {
+	if !h.Before.Device || h.Over(y) {
 		return nil, 0
 	}
+	var newest *conn.RecentSegment
 	for g := range h.Earlier() {
 		if g.From != y {
 			break
+		}
+		if newest == nil {
+			newest = g
 		}
 		if g.Data > 0 || g.Flags&tcp.FIN != 0 || g.Is&conn.WasKeepalive != 0 {
 			asked = g // the first of those that asked for an answer
 		}
 	}
+	if asked == nil {
+		asked = newest
+	}
 	if asked != nil {
 		idle = asked.At.Sub(h.Before.SentAt[x])
 	}
-	if idle < longAlone {
+	if idle < conn.LongIdle {
 		return nil, 0
 	}
 	return asked, idle

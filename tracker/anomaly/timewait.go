@@ -29,20 +29,25 @@ var timeWaitAssassination = Kind{
 		{"old-duplicate", "Old segment #{frame}" + assassinText},
 		{"syn", "A new SYN (#{frame})" + assassinText},
 		{"spurious-fin-retransmission", "A second copy of the FIN (#{frame})" + assassinText},
+		{"last-ack", "The last ACK of {X} met a host that no longer knew the connection: {Y} answered RST, which {outcome}"},
 		{"", "A segment that was not captured" + assassinText},
 	},
 	Phrases: []Phrase{
 		{"ends", "outcome", "ends {X}'s TIME_WAIT after {span} of {hold}, unless {X} ignores it (on Linux net.ipv4.tcp_rfc1337=1). If it ends, the same ports can be used again too early."},
 		{"ignored", "outcome", "{X}'s stack ignores in TIME_WAIT."},
 	},
-	Thresholds: []Threshold{timeWaitTime},
+	Thresholds: []Threshold{timeWaitTime, {"response times of {Y} from the last ACK to a RST that answers it, at most", conn.AnswerTimes, ""}},
+	RestsOn:    ResetTaken,
 	on:         conn.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From.Peer(), h.From
-		if !h.resetsTimeWait() || h.Rare == nil || len(h.Rare.Closing[x].Acks) == 0 {
+		if !h.resetsTimeWait() || h.Spares(x) {
 			return nil
 		}
-		stray := h.Rare.Closing[x]
+		var stray conn.Closing
+		if h.Rare != nil {
+			stray = h.Rare.Closing[x]
+		}
 		f := &Finding{
 			end:      x,
 			Certain:  ConfidenceAssumed,
@@ -53,6 +58,11 @@ var timeWaitAssassination = Kind{
 			syn = h.newestSYN(n)
 		}
 		switch {
+		case len(stray.Acks) == 0: // there was no other
+			if !h.Before.Accepted || h.Now.Sub(h.Before.SentAt[x]) > conn.AnswerTimes*h.Ends[y].Response() {
+				return nil // that it answers that ACK is a guess
+			}
+			f.Cause = "last-ack"
 		case syn > stray.StrayInto:
 			f.Cause, frame = "syn", syn
 		case stray.StrayInto != 0 && stray.StrayFlags&tcp.FIN != 0:

@@ -66,11 +66,13 @@ const (
 	ByTimeoutOfEnd // nobody answered
 	BySuperseded   // it was open when a new connection took its addresses and ports
 
+	ByMiddlebox // a RST that the end it names did not send
+
 	NumClosedBy // how many there are
 )
 
 func (c ClosedBy) String() string {
-	return [...]string{"", "client", "server", "both", "client-reset", "server-reset", "refused", "unreachable", "timeout", "superseded"}[c]
+	return [...]string{"", "client", "server", "both", "client-reset", "server-reset", "refused", "unreachable", "timeout", "superseded", "middlebox"}[c]
 }
 
 // Swapped returns it for the client taken as the server, and the server as the
@@ -104,6 +106,9 @@ const (
 	NoACK                // it lacks the ACK bit
 	AckOfUnsent          // it acknowledges what its receiver never sent
 	AckTooOld            // it acknowledges less than a window ago
+	InexactRST           // a RST whose number is not the next that its receiver expects
+	UnaskedRST           // a RST that does not acknowledge the SYN
+	IgnoredRST           // a RST that its receiver ignores in that state
 	Held                 // what follows is to show whether its receiver takes it
 
 	NumSkips
@@ -120,6 +125,9 @@ var skips = [NumSkips]struct{ text, rfc string }{
 	NoACK:           {"it has no ACK", "RFC 9293 §3.10.7.4"},
 	AckOfUnsent:     {"it acknowledges what was never sent", "RFC 5961 §5"},
 	AckTooOld:       {"its ACK is older than a window", "RFC 5961 §5"},
+	InexactRST:      {"its number is not the next", "RFC 5961 §3"},
+	UnaskedRST:      {"it does not acknowledge the SYN", "RFC 9293 §3.10.7.3"},
+	IgnoredRST:      {"its receiver ignores RSTs now", "RFC 1337 §3"},
 	Held:            {"not believed before its receiver shows that it took it", "RFC 9293 §3.10.7.4"},
 }
 

@@ -64,7 +64,7 @@ func (d *Challenge) SettledBy(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) b
 func (c *Conn) beginChallenge(what challengeKind, s *tcp.Segment, into tcp.Endpoint, number tcp.Seq, now tcp.Time) {
 	d := &c.RareState().challenge
 	*d = Challenge{
-		What: what, Into: into, TTL: s.TTL, Number: number, Next: c.Contiguous(into.Peer()), Edge: c.Ends[into].Edge,
+		What: what, Into: into, TTL: s.TTL, Number: number, Next: c.rcvNxt(into), Edge: c.Ends[into].Edge,
 		Packet: s.Packet, at: now, Guesses: d.Guesses, guess: d.guess,
 	}
 	c.Bits |= challenged
@@ -139,7 +139,7 @@ func Synchronized(set tcp.StateSet) bool {
 // behind what it expects next.
 func (c *Conn) InWindow(seq tcp.Seq, into tcp.Endpoint) bool {
 	y := &c.Ends[into]
-	next := c.Contiguous(into.Peer())
+	next := c.rcvNxt(into)
 	return y.Has(HasAcked) && next.Before(seq) && seq.Before(y.Edge)
 }
 

@@ -138,20 +138,22 @@ type rareState struct {
 	hasFilled          [2]bool
 	lacks              [2]tcp.Seq // what the end still waits for, as it shows, although a copy was captured before the peer's FIN
 	isLacking          [2]bool
-	Closing            [2]closing
+	Closing            [2]Closing
 	repeatedSYN        bool             // a SYN, with or without ACK, was sent again
 	staleSegments      *[2]StaleSegment // by the end that the segment claims to be of; nil until there is one
 	held               *[2]heldFIN      // by the end that it claims to be of; nil until there is one
 	Gaps               [2]gap           // what is missing of the end's octets
 	challenge          Challenge
+	spared             [2]sparing  // exact RSTs that the end did not take
+	inName             [2]tcp.Time // of the newest RST in the end's name that something between the ends made
 	stalls             *[2]stalls
 	second             *secondAnswer // to the SYN; nil: there is none, or it is known which counts
 	own                ownSegments
 	silences           [2]silence
 }
 
-// closing is what the close of a connection left for the anomalies to cite.
-type closing struct {
+// Closing is what the close of a connection left for the anomalies to cite.
+type Closing struct {
 	FINCopy    int      // frame of the newest repetition of the end's FIN; 0: none
 	FINCopyAt  tcp.Time // when it was captured
 	Crossed    bool     // that copy left before the ACK of an earlier one can have arrived
@@ -161,7 +163,7 @@ type closing struct {
 	StrayFlags tcp.Flags
 }
 
-func (k *closing) keepACK(packet int) {
+func (k *Closing) keepACK(packet int) {
 	if len(k.Acks) < MaxAcksKept && packet != 0 {
 		k.Acks = append(k.Acks, packet)
 	}
@@ -225,7 +227,7 @@ func (x *End) nextCopy() time.Duration {
 func (c *Conn) Certainty(e tcp.Endpoint, now tcp.Time) tcp.Certainty {
 	x := &c.Ends[e]
 	switch {
-	case x.Assumed.Len() > 1, c.otherwise(e) != 0:
+	case x.Assumed.Len() > 1, c.otherwise(e) != 0, c.spokenFor(e), c.hidesFIN(now):
 	case x.Assumed == x.Proved:
 		if !c.overdue(e, now) {
 			return tcp.Proved
@@ -250,7 +252,7 @@ func (c *Conn) settled(e tcp.Endpoint, now tcp.Time) bool {
 	switch {
 	case newest.bits == 0:
 		return x.Assumed.Only() == tcp.Closed // erased: it answered with RST from the first
-	case newest.Basis() == tcp.ByTimer && before.State() == tcp.FinWait2 && !peer.Has(answered):
+	case newest.Basis() == tcp.ByTimer && before.State() == tcp.FinWait2:
 		return false // the timer is that of orphans, and no packet tells whether this is one
 	case newest.Basis() == tcp.ByTimer && (before.State() == tcp.Established || before.State() == tcp.CloseWait):
 		return false // how long it tries is up to the application
@@ -301,6 +303,9 @@ func (c *Conn) Possible(e tcp.Endpoint, certainty tcp.Certainty, now tcp.Time) t
 	}
 	if c.overdue(e, now) {
 		set |= x.Assumed | c.unlessAlive(e)
+	}
+	if c.spokenFor(e) {
+		set |= x.Assumed | tcp.Closed.Set()
 	}
 	if set.Len() < 2 || set.Has(tcp.Unknown) {
 		return 0

@@ -22,6 +22,7 @@ type mute struct{}
 func (mute) Opened(*Conn, Opening)                      {}
 func (mute) Moved(*Conn, *Move)                         {}
 func (mute) Happened(*Scene)                            {}
+func (mute) TookBack(*Conn, []int, []int)               {}
 func (mute) Refused(*Conn, tcp.Endpoint, int, tcp.Skip) {}
 func (mute) Seen(*Conn, tcp.Endpoint, int, tcp.Skip)    {}
 func (mute) Over(*Conn)                                 {}

@@ -20,6 +20,7 @@ type gap struct {
 	Is       GapState
 	Beyond   bool // the end went on behind it
 	Again    bool // the peer acknowledged it once more, and later
+	weighed  bool // as a FIN, see mayBeFIN
 	From, To tcp.Seq
 	at       tcp.Time // of the ACK
 	Ack      int      // its frame
@@ -63,9 +64,12 @@ func (c *Conn) FollowGaps(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.
 	}
 	for e := range tcp.Endpoint(2) {
 		g := &c.Rare.Gaps[e]
-		if g.Is == GapOpen && g.Beyond && g.Due(&c.Ends[e.Peer()], now) {
-			g.Is = GapLost
-			c.Ends[e].Bits |= Lossy
+		if g.Is == GapOpen && g.Due(&c.Ends[e.Peer()], now) {
+			c.mayBeFIN(e, g)
+			if g.Beyond {
+				g.Is = GapLost
+				c.Ends[e].Bits |= Lossy
+			}
 		}
 		if g.Is > GapOpen {
 			on |= OnGap
@@ -90,7 +94,44 @@ func (c *Conn) fillGap(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Tim
 	case g.To.AtMost(s.Seq):
 		g.Beyond = true
 	case !r.Stale && !r.Old && !r.Keepalive && !g.Beyond && g.Due(&c.Ends[from.Peer()], now):
-		g.Is = GapNone // it had not sent the octets
+		g.Is = GapNone // it had not sent the octets: somebody else did
+		if g.Size() == 1 {
+			c.maybeClosedTo(from.Peer())
+		}
+	}
+}
+
+// mayBeFIN takes into account that one octet that the capture does not have may be
+// the FIN of its sender: then both ends are further than their segments show.
+// What they send later tells (pickUp).
+func (c *Conn) mayBeFIN(e tcp.Endpoint, g *gap) {
+	if x := &c.Ends[e]; !g.weighed && g.Size() == 1 && !g.Beyond && !x.Has(HasFIN) {
+		closed := x.Proved.After(tcp.SndFIN.Set())
+		x.show(x.Proved | closed | closed.After(tcp.RcvAckOfFIN.Set()))
+		c.maybeClosedTo(e.Peer())
+	}
+	g.weighed = true
+}
+
+// hidesFIN reports whether one octet that is acknowledged and was not captured may
+// be a FIN of an end, of which no later segment tells.
+func (c *Conn) hidesFIN(now tcp.Time) bool {
+	if c.Rare == nil {
+		return false
+	}
+	for e := range tcp.Endpoint(2) {
+		if g := &c.Rare.Gaps[e]; g.Is == GapOpen && !g.Beyond && g.Size() == 1 && !c.Ends[e].Has(HasFIN) && g.Due(&c.Ends[e.Peer()], now) {
+			return true
+		}
+	}
+	return false
+}
+
+// maybeClosedTo takes into account that the end may have received a FIN that the
+// capture does not have.
+func (c *Conn) maybeClosedTo(e tcp.Endpoint) {
+	if x := &c.Ends[e]; !c.Ends[e.Peer()].Has(HasFIN) {
+		x.show(x.Proved | x.Proved.After(tcp.RcvFIN.Set()))
 	}
 }
 

@@ -39,19 +39,27 @@ func (t *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v Verdi
 	if kind == ResetUnmatched || c.Past&resets != 0 || x.Packets+y.Packets > 2 && !t.Recent.remembers(c, resetRemembers) {
 		t.Recent.keepOwn(c)
 	}
-	accepted := v.Is != Refused && c.acceptsRST(s, from, t.Now)
+	if v.Is != Refused {
+		v = c.acceptsRST(s, from, t.Now)
+	}
+	accepted := v.Is != Refused
+	device := c.madeByDevice(s, from, kind, asked, t.Now)
 	r := Reading{Foreign: kind == ResetUnmatched}
 
-	t.resetSender(c, s, from, kind, asked)
+	if device {
+		c.RareState().inName[from] = t.Now
+	} else {
+		t.resetSender(c, s, from, kind, asked)
+	}
 	if accepted {
-		t.resetReceiver(c, s, from, kind)
+		t.resetReceiver(c, s, from, kind, device)
 	}
 	if kind == ResetReply {
 		y.Bits |= answered
 	}
 	x.Packets++
 	x.SentAt = t.Now
-	before.RST, before.Accepted = kind, accepted
+	before.RST, before.Accepted, before.Device = kind, accepted, device
 	is := r.bits()
 	if kind == ResetReply {
 		is |= WasReply
@@ -66,6 +74,9 @@ func (t *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v Verdi
 		t.listeners.remove(c.Addr(from))
 	}
 }
+
+// AnswerTimes is within how many response times a stack answers.
+const AnswerTimes = 3
 
 // MaxIDStep is how far apart the IP identifications of two segments of one end
 // may be that were sent shortly after one another.
@@ -97,8 +108,11 @@ func (c *Conn) resetKind(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) resetK
 		}
 		return ResetUnmatched
 	}
-	inWindow := s.Seq == x.Nxt || x.Una(y).AtMost(s.Seq) && s.Seq.AtMost(x.Nxt) && y.Has(HasAcked) && s.Seq == y.Edge
-	knows := s.Flags&tcp.ACK == 0 || !x.Has(HasAcked) || x.Acked.AtMost(s.Ack) && s.Ack.AtMost(c.Contiguous(from.Peer()))
+	if x.Assumed == tcp.SynReceived.Set() && s.Seq == x.ISS && s.Flags&tcp.ACK != 0 && s.Ack == y.ISS.Add(1) {
+		return ResetAbort // the answer to a further copy of the SYN: it has dropped the request
+	}
+	inWindow := s.Seq == x.sndNxt(y) || x.Una(y).AtMost(s.Seq) && s.Seq.AtMost(x.Nxt) && y.Has(HasAcked) && s.Seq == y.Edge
+	knows := s.Flags&tcp.ACK == 0 || !x.Has(HasAcked) || x.Acked.AtMost(s.Ack) && s.Ack.AtMost(c.rcvNxt(from))
 	if inWindow && knows && !x.impostor(s) {
 		return ResetAbort
 	}
@@ -116,39 +130,72 @@ func (c *Conn) resetKind(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) resetK
 func (c *Conn) repliesTo(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) bool {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	took := now.Sub(y.SentAt)
-	if !y.Seen() || y.Has(answered) || took > max(3*x.Response(), time.Second) {
+	if !y.Seen() || y.Has(answered) || took > max(AnswerTimes*x.Response(), time.Second) {
 		return false
 	}
-	if s.Flags&tcp.ACK != 0 {
-		return !y.Has(HasAcked) && s.Seq == 0 && s.Ack == y.Nxt
-	}
-	if !y.Has(HasAcked) || s.Seq != y.lastAck {
+	switch {
+	case s.Flags&tcp.ACK != 0 && !y.Has(HasAcked):
+		return s.Seq == 0 && s.Ack == y.Nxt
+	case !y.Has(HasAcked) || s.Seq != y.lastAck:
 		return false
+	case s.Flags&tcp.ACK != 0:
+		return s.Ack == y.Nxt && c.repliesWithACK(s, from)
 	}
 	asked := !x.Has(HasAcked) || x.Acked.Before(y.Nxt)
-	return asked || x.closed() || took <= 3*x.Response() || !x.Seen() || SameWay(s.TTL, x.TTL)
+	return asked || x.closed() || took <= AnswerTimes*x.Response() || !x.Seen() || SameWay(s.TTL, x.TTL)
+}
+
+// repliesWithACK reports whether a RST with ACK can be the reply to a segment that
+// has one. RFC 9293 §3.10.7.1 asks for a RST without; lwIP sends its own. It has
+// the numbers of an abort where its alleged sender is at that number, and holds
+// the connection.
+func (c *Conn) repliesWithACK(s *tcp.Segment, from tcp.Endpoint) bool {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	return x.Seen() && !y.closed() && (s.Seq != x.sndNxt(y) || x.closed())
 }
 
 // answers returns when the segment was sent that the RST, if it is a reply,
-// answers: the newest of the peer with that ACK field; failing that, the peer's
-// newest of all. Found says that there is such a field, and so that the RST may
-// be a reply to an older segment: of several that are on their way to a stack
-// without the connection, each is answered.
+// answers: the newest of the peer with that ACK field, and no other answer;
+// failing that, the peer's newest of all. Found says that there is such a
+// segment, and so that the RST may be a reply to an older one: of several that
+// are on their way to a stack without the connection, each is answered.
 func (t *Machine) answers(c *Conn, s *tcp.Segment, from tcp.Endpoint) (asked tcp.Time, found bool) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	if s.Flags&tcp.ACK != 0 || x.Seen() && !SameWay(s.TTL, x.TTL) {
+	hasACK := s.Flags&tcp.ACK != 0
+	if hasACK && !c.repliesWithACK(s, from) || x.Seen() && !SameWay(s.TTL, x.TTL) {
 		return y.SentAt, false
 	}
-	since, n := t.Now.Add(-max(3*x.Response(), time.Second)), 0
+	since, n := t.Now.Add(-max(AnswerTimes*x.Response(), time.Second)), 0
 	for g := range t.Recent.Back(c) {
 		if n++; n > MaxLookBack || g.At < since {
 			break
 		}
-		if g.From != from && g.Flags&(tcp.ACK|tcp.RST) == tcp.ACK && g.Ack == s.Seq {
+		switch {
+		case g.From == from || g.Flags&(tcp.ACK|tcp.RST) != tcp.ACK || g.Ack != s.Seq || hasACK && g.End() != s.Ack:
+		case g.Seq != g.End() && x.Has(HasAcked) && g.End().AtMost(x.Acked): // it has its answer
+		default:
 			return g.At, true
 		}
 	}
 	return y.SentAt, false
+}
+
+// LongIdle is how long nothing must have come from an end for what lies between to
+// have forgotten the connection: the least that RFC 5382 §5 suggests is far longer,
+// many devices are not.
+const LongIdle = 60 * time.Second
+
+// madeByDevice reports whether something between the ends made the reply, which
+// does not tell what became of the end that it names: it came another way than
+// that end's segments do, and sooner than that end ever answered, or after a
+// long silence in which what lies between forgets. One of them alone is no
+// sign.
+func (c *Conn) madeByDevice(s *tcp.Segment, from tcp.Endpoint, kind resetKind, asked, now tcp.Time) bool {
+	x := &c.Ends[from]
+	if kind != ResetReply || !x.Seen() || SameWay(s.TTL, x.TTL) || x.Packets < 2 {
+		return false
+	}
+	return x.Respond != 0 && now.Sub(asked) < x.Response()/2 || asked.Sub(x.SentAt) >= LongIdle
 }
 
 // SameWay reports whether two TTLs are those of one path, but for a hop.
@@ -219,42 +266,87 @@ func (c *Conn) abortedBy(e tcp.Endpoint) {
 	}
 }
 
-// acceptsRST reports whether the receiver of the RST will act on it, by the
-// rules of its stack.
-func (c *Conn) acceptsRST(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) bool {
+// acceptsRST says what becomes of a RST at its receiver, by the rules of its
+// stack.
+func (c *Conn) acceptsRST(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) Verdict {
+	y := &c.Ends[from.Peer()]
+	switch y.Assumed.Only() {
+	case tcp.Closed, tcp.Listen:
+		return Verdict{Is: Refused} // there is nothing to reset
+	case tcp.SynSent:
+		if s.Flags&tcp.ACK != 0 && y.ISS.Before(s.Ack) && s.Ack.AtMost(y.Nxt) {
+			return Verdict{}
+		}
+		return Verdict{Is: Refused, Why: tcp.UnaskedRST}
+	case tcp.TimeWait:
+		if !y.Stack().RSTInTimeWait {
+			return Verdict{Is: Refused, Why: tcp.IgnoredRST}
+		}
+	}
+	switch next := c.nextFrom(s, from, now); {
+	case s.Seq == next && c.Spares(from.Peer()):
+		return Verdict{Is: Refused, Why: tcp.IgnoredRST}
+	case s.Seq == next, c.takesInexact(s, from, next):
+		return Verdict{}
+	}
+	return Verdict{Is: Refused, Why: tcp.InexactRST}
+}
+
+// nextFrom is the number that the target of the RST s expects next.
+func (c *Conn) nextFrom(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) tcp.Seq {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	stack := y.Stack()
-	rcvNxt := c.Contiguous(from)
+	next := c.rcvNxt(from.Peer())
 	switch {
 	case c.repliesTo(s, from, now):
-		rcvNxt = y.Acked // what the segment that it answers asked for; the end that is gone sent nothing since
-	case x.Has(HasFIN) && x.FIN.Before(rcvNxt) && !c.Happened(from.Peer(), tcp.RcvFIN):
-		rcvNxt = x.FIN // captured, but shown not to have arrived
+		return y.Acked // what the segment that it answers asked for; the end that is gone sent nothing since
+	case x.Has(HasFIN) && x.FIN.Before(next) && !c.Happened(from.Peer(), tcp.RcvFIN):
+		return x.FIN // captured, but shown not to have arrived
 	}
+	return next
+}
+
+// takesInexact reports whether the target of the RST takes another number than the
+// next, as its stack does in some states.
+func (c *Conn) takesInexact(s *tcp.Segment, from tcp.Endpoint, next tcp.Seq) bool {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	stack := y.Stack()
 	switch state := y.Assumed.Only(); state {
-	case tcp.Closed, tcp.Listen:
-		return false
-	case tcp.SynSent:
-		return s.Flags&tcp.ACK != 0 && y.ISS.Before(s.Ack) && s.Ack.AtMost(y.Nxt)
 	case tcp.TimeWait:
-		return stack.RSTInTimeWait && s.Seq == rcvNxt
+		return false
 	case tcp.SynReceived:
 		// Linux drops the request for any RST in the window; RFC 9293 asks for
 		// the exact number. The window of a request is that of its SYN+ACK.
-		return s.Seq == rcvNxt || stack.RSTAtSACK && y.Has(HasAcked) && s.Seq.In(rcvNxt, tcp.Later(y.Edge, rcvNxt+1))
-	default:
-		if !x.Seen() || s.Seq == rcvNxt {
+		return stack.RSTAtSACK && y.Has(HasAcked) && s.Seq.In(next, tcp.Later(y.Edge, next+1))
+	case tcp.CloseWait, tcp.LastAck, tcp.Closing:
+		if stack.RSTBelowFIN && s.Seq+1 == next {
 			return true
 		}
-		if stack.RSTAtSACK && c.Rare != nil && c.Rare.hasSACK[from.Peer()] && s.Seq == c.Rare.sackEdge[from.Peer()] {
-			return true
-		}
-		return stack.RSTBelowFIN && s.Seq+1 == rcvNxt && (state == tcp.CloseWait || state == tcp.LastAck || state == tcp.Closing)
 	}
+	atSACK := stack.RSTAtSACK && c.Rare != nil && c.Rare.hasSACK[from.Peer()] && s.Seq == c.Rare.sackEdge[from.Peer()]
+	return !x.Seen() || atSACK
+}
+
+// rcvNxt is RCV.NXT of the end in the assumed view: as far as the octets toward
+// it are captured, or as it has acknowledged them, captured or not.
+func (c *Conn) rcvNxt(e tcp.Endpoint) tcp.Seq {
+	next := c.Contiguous(e.Peer())
+	if y := &c.Ends[e]; y.Has(HasAcked) {
+		next = tcp.Later(next, y.Acked)
+	}
+	return next
+}
+
+// sndNxt is SND.NXT of the end as far as it is known: by what was captured of
+// it, or by what its peer acknowledged.
+func (x *End) sndNxt(peer *End) tcp.Seq {
+	if peer.Has(HasAcked) {
+		return tcp.Later(x.Nxt, peer.Acked)
+	}
+	return x.Nxt
 }
 
 // resetReceiver moves the end that accepts the RST.
-func (t *Machine) resetReceiver(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind resetKind) {
+func (t *Machine) resetReceiver(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind resetKind, device bool) {
 	y := &c.Ends[from.Peer()]
 	why := t.cause(s, tcp.ByAssumption)
 	refused := y.Assumed == tcp.SynSent.Set()
@@ -268,6 +360,8 @@ func (t *Machine) resetReceiver(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind
 	switch {
 	case refused:
 		c.setClosedBy(tcp.ByRefusal)
+	case device && c.ClosedBy() == tcp.NotClosed:
+		c.setClosedBy(tcp.ByMiddlebox)
 	case kind == ResetUnmatched:
 		c.abortedBy(from)
 	}

@@ -49,6 +49,7 @@ type Before struct {
 	TSVal    [2]uint32
 	RST      resetKind // what the RST is by its numbers
 	Accepted bool      // its receiver acts on it
+	Device   bool      // something between the ends made it
 }
 
 // A Scene is one segment, one timer, or the end of a connection, as the checks
@@ -63,6 +64,7 @@ type Scene struct {
 	Now      tcp.Time
 	Before   Before
 	On       Triggers
+	Forged   int   // frame of a RST that the segment shows not to be its sender's, though that has it in its name; 0: none
 	Impostor *Conn // with OnImpostor: the connection that its SYN would have opened
 }
 
@@ -76,7 +78,8 @@ func (t *Machine) snapshot(c *Conn) *Before {
 		b.States[e], b.Proved[e], b.SentAt[e] = x.Assumed, x.Proved, x.SentAt
 		b.Acked[e], b.Nxt[e], b.Edge[e], b.Wnd[e], b.TSVal[e] = x.Acked, x.Nxt, x.Edge, x.Wnd, x.TSVal
 	}
-	b.RST, b.Accepted = 0, false
+	b.RST, b.Accepted, b.Device = 0, false, false
+	t.scene.Forged = 0
 	return b
 }
 

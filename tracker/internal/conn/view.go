@@ -553,6 +553,7 @@ func (c *Conn) refutedFIN(e tcp.Endpoint) bool {
 // been on its way, and stands.
 func (t *Machine) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	t.denied(c, s, from, r)
 	if r.Stale || r.Keepalive {
 		return
 	}
@@ -563,12 +564,12 @@ func (t *Machine) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading
 		gone = tcp.RcvSYN.Set() | tcp.RcvAckOfSYN.Set() | tcp.GiveUp.Set() | tcp.Unreachable.Set()
 	case s.Flags&tcp.SYN != 0 && x.Has(SentSYNACK):
 		gone = tcp.RcvAckOfSYN.Set() | tcp.GiveUp.Set()
-	case r.Old && x.Has(HasFIN), x.Assumed == tcp.Closed.Set() && s.PureAck():
+	case r.Old && x.Has(HasFIN), x.Assumed == tcp.Closed.Set() && s.PureAck() && !c.wasReset(from):
 		gone = tcp.RcvAckOfFIN.Set() // from CLOSED it would have sent a RST
 	}
 	gone |= tcp.GiveUp.Set() | tcp.GiveUpPassive.Set() | tcp.Unreachable.Set()
 	if s.Flags&tcp.SYN == 0 {
-		gone |= tcp.RcvRST.Set() | tcp.RcvRSTPassive.Set() | tcp.SndRST.Set() | tcp.NoTCB.Set() | tcp.Timeout2MSL.Set()
+		gone |= tcp.Timeout2MSL.Set()
 	}
 	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.ACK && y.Has(HasFIN) && !y.FIN.Before(s.Ack) && x.Acked.AtMost(s.Ack) &&
 		y.Clock.Age(t.Now) > x.InFlight() && c.Happened(from, tcp.RcvFIN) {
