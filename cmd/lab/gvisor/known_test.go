@@ -89,7 +89,6 @@ const (
 func knownInStories() (list []trial.Known) {
 	for _, k := range [][4]string{
 		{"defer-accept-late-data", "states", "the server is ESTABLISHED", deferred},
-		{"defer-accept-late-data", "firm states", "the server is ESTABLISHED", deferred},
 
 		{"forged-fin", "states", "the client has closed, at the server's tap", trial.BelievesNext},
 		{"forged-fin-reached", "states", "the client has closed, at the server's tap", trial.BelievesNext},
@@ -100,9 +99,6 @@ func knownInStories() (list []trial.Known) {
 		{"forged-fin-beyond-hole", "states", "the client closed early, and its own FIN is not taken for one", trial.BelievesHole},
 		{"forged-fin-beyond-hole", "firm states", "the client closed early, and its own FIN is not taken for one", trial.BelievesHole},
 		{"forged-fin-beyond-hole", "histories", "the server never gets the client's own FIN", trial.BelievesHole},
-		{"forged-fin-beyond-window", "states", "the client has closed, at the server's tap", trial.BelievesBeyond},
-		{"forged-fin-beyond-window", "firm states", "the client has closed, at the server's tap", trial.BelievesBeyond},
-		{"forged-fin-beyond-window", "histories", "the server never gets the client's own FIN", trial.BelievesBeyond},
 
 		{"syn-cookies-ack-lost-silence", "states", "the server is in SYN_RCVD for ever", trial.Cookies},
 		{"syn-cookies-ack-lost-silence", "firm states", "the server is ESTABLISHED, at the client's tap", trial.Cookies},

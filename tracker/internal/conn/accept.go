@@ -206,7 +206,7 @@ func (q *question) ackBefore() Verdict {
 		return Verdict{}
 	}
 	if x.Acked.Minus(s.Ack) > q.c.widest(q.from) {
-		return Verdict{Is: Refused, Unsent: x.Nxt.Before(s.End())}
+		return Verdict{Is: Refused, Unsent: x.Nxt.Before(s.End()) && s.Flags&tcp.FIN == 0}
 	}
 	return Verdict{}
 }

@@ -28,7 +28,7 @@ func (q *question) holds(why tcp.Skip) bool {
 		return y.Nxt.Add(1).Before(s.Ack) && Synchronized(y.Assumed) && y.Assumed != tcp.FinWait2.Set()
 	case tcp.OutsideWindow:
 		return true
-	case tcp.OldTimestamp:
+	case tcp.OldTimestamp, tcp.AckTooOld:
 		return x.Nxt.Before(s.End())
 	}
 	return false

@@ -458,8 +458,11 @@ func (t *Machine) leaveOlder(c *Conn, synACK *tcp.Segment, e tcp.Endpoint) {
 		return
 	}
 	for o := old; o != nil; o = t.FormerOf(o) {
-		if then := c.EndIn(o, e); !o.Ends[then].closed() {
+		switch then := c.EndIn(o, e); {
+		case !o.Ends[then].closed():
 			t.reuse(o, then, t.cause(synACK, tcp.BySending))
+		case o.Ends[then].Assumed == tcp.Unknown.Set():
+			t.erase(o, then, tcp.Closed, t.cause(synACK, tcp.BySending)) // of that attempt it has nothing now
 		}
 	}
 	then := c.EndIn(old, e)
