@@ -14,7 +14,6 @@ var faults = map[string]map[string]string{
 		"gvr-0267: 8":                         gVisorIgnores,
 		"lab-accept-queue-full-at-ack: 2":     "the ACK that a server takes after it has ignored some is not believed until it sends something",
 		"lab-conntrack-forgets-reset: 2":      aliveAfterRST,
-		"lab-md5-forged-rst: 1":               unsignedRST,
 		"lab-syn-cookies-ack-lost-silence: 1": cookies,
 		"lw-gv-tw-rst: 1":                     lwIPIgnores,
 		"lx-close-client: 4":                  lwIPHolds,
@@ -28,7 +27,6 @@ var faults = map[string]map[string]string{
 	"firm states": {
 		"gvr-0064: 4":                    ackLost,
 		"lab-conntrack-forgets-reset: 2": aliveAfterRST,
-		"lab-md5-forged-rst: 1":          unsignedRST,
 		"lx-close-client: 4":             lwIPHolds,
 		"lx-final-ack-lost: 4":           lwIPHolds,
 	},
@@ -55,7 +53,6 @@ const (
 	lwIPHolds     = "TIME_WAIT ends after the 60 s of Linux, where lwIP holds it for 120 s"
 	ackLost       = "TIME_WAIT after crossing FINs, where the ACK of one was lost and its end waits in CLOSING"
 	aliveAfterRST = "a RST is believed although its alleged sender goes on to send data"
-	unsignedRST   = "a RST without the signature that all else carries is believed (RFC 2385 §2)"
 	cookies       = "SYN cookies are not told by a SYN+ACK that is never repeated"
 	finBeyondHole = "a FIN beyond a hole is believed, and RSTs that acknowledge it are not"
 )

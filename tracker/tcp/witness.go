@@ -118,17 +118,17 @@ const (
 var skips = [NumSkips]struct{ text, rfc string }{
 	NotSkipped:      {},
 	CapturedTwice:   {"captured twice", ""},
-	BadChecksum:     {"bad checksum", "RFC 9293 §3.1"},
-	UnsignedSegment: {"it lacks the signature", "RFC 2385 §2.0, RFC 5925 §7.3"},
-	OldTimestamp:    {"its timestamp is older than one taken before", "RFC 7323 §5.3"},
-	OutsideWindow:   {"its numbers lie outside the window", "RFC 9293 §3.10.7.4"},
-	NoACK:           {"it has no ACK", "RFC 9293 §3.10.7.4"},
-	AckOfUnsent:     {"it acknowledges what was never sent", "RFC 5961 §5"},
-	AckTooOld:       {"its ACK is older than a window", "RFC 5961 §5"},
-	InexactRST:      {"its number is not the next", "RFC 5961 §3"},
+	BadChecksum:     {"its checksum is wrong", "RFC 9293 §3.1"},
+	UnsignedSegment: {"it lacks the signature that both SYNs carry", "RFC 2385 §2.0, RFC 5925 §7.3"},
+	OldTimestamp:    {"its receiver has echoed a newer timestamp", "RFC 7323 §5.3"},
+	OutsideWindow:   {"its sequence number lies outside the window", "RFC 9293 §3.10.7.4"},
+	NoACK:           {"it lacks the ACK flag", "RFC 9293 §3.10.7.4"},
+	AckOfUnsent:     {"it acknowledges what its receiver never sent", "RFC 5961 §5"},
+	AckTooOld:       {"its ACK number is more than a window old", "RFC 5961 §5"},
+	InexactRST:      {"its sequence number is not the next", "RFC 5961 §3"},
 	UnaskedRST:      {"it does not acknowledge the SYN", "RFC 9293 §3.10.7.3"},
 	IgnoredRST:      {"its receiver ignores RSTs now", "RFC 1337 §3"},
-	Held:            {"not believed before its receiver shows that it took it", "RFC 9293 §3.10.7.4"},
+	Held:            {"held until a later segment shows whether its receiver took it", "RFC 9293 §3.10.7.4"},
 }
 
 func (s Skip) String() string { return skips[s].text }

@@ -19,7 +19,7 @@ type heldFIN struct {
 // capture is known to miss segments of its receiver, or may, it is believed.
 func (q *question) holds(why tcp.Skip) bool {
 	s, x, y := q.s, q.x, q.y
-	if s.Flags&tcp.FIN == 0 || x.Has(HasFIN) || y.Has(Lossy) || !x.Seen() || !y.Seen() || q.c.Origin() != tcp.FromSYN {
+	if s.Flags&tcp.FIN == 0 || x.Has(HasFIN) || y.Has(Lossy) || !x.Seen() || q.c.Origin() != tcp.FromSYN {
 		return false
 	}
 	switch why {

@@ -33,8 +33,8 @@ func (t *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v Verdi
 	if kind == ResetUnmatched && found {
 		kind = ResetReply
 	}
-	if v.Is == Refused && kind == ResetAbort {
-		kind = ResetUnmatched
+	if v.Is == Refused && (kind == ResetAbort || !x.Acked.Before(y.Nxt)) {
+		kind = ResetUnmatched // nothing asked for the answer of a host without the connection
 	}
 	if kind == ResetUnmatched || c.Past&resets != 0 || x.Packets+y.Packets > 2 && !t.Recent.remembers(c, resetRemembers) {
 		t.Recent.keepOwn(c)
