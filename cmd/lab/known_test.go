@@ -20,16 +20,6 @@ const (
 // story, family, check, what differs, and why.
 func known() (list []trial.Known) {
 	for _, k := range [][5]string{
-		{"refused-fin-old-timestamp", "*", "states", "both ends have closed, at the server's tap", believesPAWS},
-		{"refused-fin-old-timestamp", "*", "firm states", "the client has closed, at the server's tap", believesPAWS},
-		{"refused-fin-old-timestamp", "*", "anomalies", "the client's data is called data after its FIN", believesPAWS},
-		{"refused-fin-future-ack", "*", "states", "both ends have closed, at the server's tap", believesAck},
-		{"refused-fin-ancient-ack", "*", "states", "both ends have closed, at the server's tap", believesAck},
-		{"refused-fin-ancient-ack", "*", "firm states", "the client has closed, at the server's tap", believesAck},
-		{"refused-fin-ancient-ack", "*", "anomalies", "the client's data is called data after its FIN", believesAck},
-		{"md5-forged-fin", "*", "states", "both ends have closed, at the server's tap", believesMD5},
-		{"md5-forged-fin", "*", "firm states", "the client has closed, at the server's tap", believesMD5},
-		{"md5-forged-fin", "*", "anomalies", "the client's data is called data after its FIN", believesMD5},
 		{"md5-forged-rst", "*", "states", "both ends are CLOSED, at the server's tap", believesMD5},
 		{"md5-forged-rst", "*", "firm states", "the client is CLOSED, at the server's tap", believesMD5},
 
@@ -41,24 +31,11 @@ func known() (list []trial.Known) {
 		{"forged-fin-beyond-hole", "*", "states", "the client closed early, and its own FIN is not taken for one", trial.BelievesHole},
 		{"forged-fin-beyond-hole", "*", "firm states", "the client closed early, and its own FIN is not taken for one", trial.BelievesHole},
 		{"forged-fin-beyond-hole", "*", "histories", "the server never gets the client's own FIN", trial.BelievesHole},
-		{"forged-fin-beyond-window", "*", "states", "the client has closed, at the server's tap", trial.BelievesBeyond},
-		{"forged-fin-beyond-window", "*", "firm states", "the client has closed, at the server's tap", trial.BelievesBeyond},
-		{"forged-fin-beyond-window", "*", "histories", "the server never gets the client's own FIN", trial.BelievesBeyond},
-		{"forged-fin-beyond-window", "*", "anomalies", "the client's own FIN is called its second", trial.BelievesBeyond},
 		{"forged-data-next", "ipv6", "anomalies", "none", "without IP identification, what is sent below an ACK is held to repeat what the capture lacks"},
 		{"forged-syn-ack-in-window", "*", "anomalies", "none", "a SYN+ACK that is challenged as a SYN is told of by nothing (RFC 5961 §4)"},
 
-		{"md5-client-without-key", "*", "states", "the server is in SYN_RCVD", noSYNACK},
-		{"md5-client-without-key", "*", "histories", "the server has been in SYN_RCVD", noSYNACK},
-		{"syn-filtered", "*", "states", "the server is in SYN_RCVD", noSYNACK},
-		{"syn-filtered", "*", "histories", "the server has been in SYN_RCVD", noSYNACK},
-		{"accept-queue-full-at-syn", "*", "states", "the server is in SYN_RCVD", noSYNACK},
-		{"syn-queue-full", "*", "states", "the server is in SYN_RCVD", noSYNACK},
-
 		{"accept-queue-full-at-ack", "*", "states", "the server is ESTABLISHED", acksIgnored},
 		{"handshake-ack-filtered", "*", "states", "the server is ESTABLISHED", acksIgnored},
-		{"handshake-ack-filtered", "*", "firm states", "the server is ESTABLISHED", acksIgnored},
-		{"defer-accept-expires", "*", "anomalies", "none", "a RST of a server that forgot the request, in answer to the client's first data, is told of by nothing"},
 
 		{"syn-cookies-ack-lost-silence", "*", "states", "the server is in SYN_RCVD for ever", trial.Cookies},
 		{"syn-cookies-ack-lost-silence", "*", "firm states", "the server is ESTABLISHED, at the client's tap", trial.Cookies},

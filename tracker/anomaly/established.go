@@ -322,9 +322,9 @@ var outOfWindowData = Kind{
 		{"time for {Y} to answer octets above its window, at most", conn.OvershootMemory, ""},
 		{"distance at which a number is neither before nor behind", farAway, ""},
 	},
-	on: conn.OnForeign | conn.OnAwaited,
+	on: conn.OnForeign | conn.OnAwaited | conn.OnRefused,
 	check: func(h *checkInput) *Finding {
-		if h.Foreign {
+		if h.Foreign || h.Is == conn.Refused && h.Why == tcp.OutsideWindow {
 			return h.foreignData()
 		}
 		x := h.From.Peer()
@@ -356,6 +356,8 @@ func (h *checkInput) foreignData() *Finding {
 	case h.Ends[x].KnowsISS() && h.S.Seq.Before(h.Ends[x].ISS) && d > -farAway && h.S.End().AtMost(h.Ends[y].Acked):
 		cause = "below-window"
 	case d > farAway || d < -farAway:
+	case h.Why == tcp.OutsideWindow && h.Ends[y].Edge.Before(h.S.Seq):
+		cause = "above-window"
 	default:
 		return nil // it is the ACK field that does not fit
 	}
