@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/duplicates"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -136,25 +137,25 @@ const (
 )
 
 // duplicated counts a packet that is recorded twice.
-func (t *Machine) duplicated(s *tcp.Segment, first *duplicateSlot) {
+func (t *Machine) duplicated(s *tcp.Segment, first *duplicates.Slot) {
 	k := &t.health
 	records := t.counts.Segments + t.counts.Duplicates
 	if records-k.counted > DuplicateWindow {
 		k.counted, k.twice, k.hops = records-1, 0, false
 	}
 	if k.twice == 0 {
-		k.twiceFrame = [2]int{int(first.packet), s.Packet}
+		k.twiceFrame = [2]int{int(first.Packet), s.Packet}
 	}
 	k.twice++
-	k.hops = k.hops || first.ttl != s.TTL
+	k.hops = k.hops || first.TTL != s.TTL
 	n := int(records - k.counted)
 	if k.toldCopies || k.twice < MinDuplicates || k.twice*DuplicateShare < n {
 		return
 	}
 	k.toldCopies = true
 	t.listener.Faulty(Fault{
-		What: CapturedTwice, Packet: s.Packet, Frames: [4]int{k.twiceFrame[0], k.twiceFrame[1], int(first.packet), s.Packet},
-		N: k.twice, Records: n, TTLs: [2]uint8{first.ttl, s.TTL}, Hops: k.hops,
+		What: CapturedTwice, Packet: s.Packet, Frames: [4]int{k.twiceFrame[0], k.twiceFrame[1], int(first.Packet), s.Packet},
+		N: k.twice, Records: n, TTLs: [2]uint8{first.TTL, s.TTL}, Hops: k.hops,
 	})
 }
 

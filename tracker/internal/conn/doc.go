@@ -5,7 +5,7 @@
 // segment through five stages, in one direction:
 //
 //	find   which connection, which incarnation  machine.go, flows.go
-//	         drops what the capture has twice   duplicate_filter.go
+//	         drops what the capture has twice   package duplicates
 //	         takes in what moves nothing        fast_path.go
 //	         chooses among the incarnations     incarnation.go
 //	read   what its numbers say                 endpoint.go (Conn.Read)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/duplicates"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -72,7 +73,7 @@ type Machine struct {
 	Pool       pool
 	flows      flows // the newest of those on the same addresses and ports
 	listeners  listeners
-	duplicates duplicateFilter
+	duplicates duplicates.Filter
 	Recent     recentSegments
 	health     captureHealth
 	alarms     alarms
@@ -172,7 +173,7 @@ func (t *Machine) find(s *tcp.Segment, jumped bool) (c *Conn, from tcp.Endpoint)
 	k := &t.key
 	low := k.Set(s)
 	h := t.flows.hash(k)
-	if first := t.duplicates.repeats(s, k, low, t.Now); first != nil {
+	if first := t.duplicates.Repeats(s, k, low, t.Now); first != nil {
 		t.counts.Duplicates++
 		t.duplicated(s, first)
 		if c := t.flows.find(h, k); c != nil {
