@@ -8,6 +8,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/duplicates"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/listeners"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -72,7 +73,7 @@ type Machine struct {
 	Lost       tcp.Time // up to which the capture may have lost packets; 0: it lost none
 	Pool       pool
 	flows      flows // the newest of those on the same addresses and ports
-	listeners  listeners
+	listeners  listeners.Table
 	duplicates duplicates.Filter
 	Recent     recentSegments
 	health     captureHealth
@@ -101,7 +102,7 @@ func NewMachine(s Setup) *Machine {
 		listener:  s.Listener,
 		segments:  s.Segments,
 		flows:     newFlows(),
-		listeners: newListeners(),
+		listeners: listeners.New(),
 		Max:       s.MaxConns,
 		twoMSL:    s.TwoMSL,
 		stack:     s.Stack,

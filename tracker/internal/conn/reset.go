@@ -71,7 +71,7 @@ func (t *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v Verdi
 	t.tellChecks(c, s, from, r, OnRST|c.qualityOf(s, from))
 	c.settleChallenge(s, from, before, t.Now)
 	if before.States[from.Peer()] == tcp.SynSent.Set() && accepted && kind != ResetUnmatched {
-		t.listeners.remove(c.Addr(from))
+		t.listeners.Remove(c.Addr(from))
 	}
 }
 

@@ -89,7 +89,7 @@ func (t *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 	accepted := c.Accepted()
 	c.note(s, from, r, t.Now)
 	if !accepted && c.Accepted() {
-		t.listeners.add(c.Addr(tcp.Server))
+		t.listeners.Add(c.Addr(tcp.Server))
 	}
 	if v.Is == Refused {
 		t.restart(c, s, from.Peer())
