@@ -9,7 +9,7 @@
 //	         takes in what moves nothing        fast_path.go
 //	         chooses among the incarnations     incarnation.go
 //	read   what its numbers say                 endpoint.go (Conn.Read)
-//	         of the capture itself              capture_health.go
+//	         of the capture itself              package health
 //	gate   whether it counts                    machine.go (Machine.gate)
 //	         whether a RST is accepted          reset.go
 //	move   both views, along the table          view.go
