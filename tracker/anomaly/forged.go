@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -120,7 +121,7 @@ func (h *checkInput) habits() (u habits) {
 		if seen == habitsSeen {
 			break
 		}
-		if g.From != h.From || g.Flags&tcp.RST != 0 || g.Is&conn.WasForeign != 0 {
+		if g.From != h.From || g.Flags&tcp.RST != 0 || g.Is&recent.WasForeign != 0 {
 			continue
 		}
 		if seen++; seen == 1 {
@@ -140,14 +141,14 @@ func (h *checkInput) burstOf(f *forgery) {
 		if h.Now.Sub(g.At) > burst {
 			return
 		}
-		if g.Packet == h.S.Packet || g.Flags&tcp.RST == 0 || g.Is&conn.WasReply != 0 {
+		if g.Packet == h.S.Packet || g.Flags&tcp.RST == 0 || g.Is&recent.WasReply != 0 {
 			continue
 		}
 		switch {
 		case g.From != h.From && !both:
 			both = true
 			f.add("both-ends", nil, g.Packet)
-		case g.From == h.From && !differ && g.Is&conn.WasForeign != 0 && h.Before.RST == conn.ResetUnmatched && (g.Seq != h.S.Seq || (g.Flags^h.S.Flags)&tcp.ACK != 0):
+		case g.From == h.From && !differ && g.Is&recent.WasForeign != 0 && h.Before.RST == conn.ResetUnmatched && (g.Seq != h.S.Seq || (g.Flags^h.S.Flags)&tcp.ACK != 0):
 			differ = true
 			f.add("differ", Values{"apart": h.Now.Sub(g.At)}, g.Packet)
 		}
@@ -168,7 +169,7 @@ func (h *checkInput) tooFast(f *forgery) {
 	if h.S.Flags&tcp.ACK == 0 || h.S.Ack != y.Nxt || !y.Has(conn.HasISS) || !x.Has(conn.HasAcked) || !x.Acked.Before(y.Nxt) {
 		return
 	}
-	var newest *conn.RecentSegment
+	var newest *recent.Segment
 	n := 0
 	for g := range h.Back() {
 		if n++; n > conn.MaxLookBack {
@@ -353,7 +354,7 @@ func (h *checkInput) opening(resetter tcp.Endpoint) (o opening, whole bool) {
 			}
 		case g.Flags&tcp.FIN != 0:
 			return o, false
-		case g.From == tcp.Client && g.Is&conn.WasForeign != 0:
+		case g.From == tcp.Client && g.Is&recent.WasForeign != 0:
 			o.segments--
 		case g.From == tcp.Client:
 			o.frames = append(o.frames, g.Packet)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -183,7 +184,7 @@ func (h *checkInput) reused() (r reuse, ok bool) {
 	if !r.find(h, at) {
 		return r, false
 	}
-	for e, s := range [2]*conn.RecentSegment{tcp.Client: syn, tcp.Server: synACK} {
+	for e, s := range [2]*recent.Segment{tcp.Client: syn, tcp.Server: synACK} {
 		x, then := &h.Ends[e], r.then(h, tcp.Endpoint(e))
 		if !then.Seen() {
 			continue // nothing to measure by
@@ -297,7 +298,7 @@ func (r *reuse) live(h *checkInput, at []tcp.Endpoint) bool {
 
 // synAndAnswer returns the newest SYN and SYN+ACK of the connection, nil where they
 // are not remembered any more.
-func (h *checkInput) synAndAnswer() (syn, synACK *conn.RecentSegment) {
+func (h *checkInput) synAndAnswer() (syn, synACK *recent.Segment) {
 	for g := range h.Back() {
 		switch {
 		case synACK == nil && g.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK:

@@ -3,6 +3,7 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -55,7 +56,7 @@ func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 		if v.Why != tcp.UnsignedSegment {
 			t.restart(c, s, from.Peer())
 		}
-		is |= WasForeign
+		is |= recent.WasForeign
 	default:
 		t.keepStalls(c, s, from, r, on)
 		t.take(c, s, from, r, v)
