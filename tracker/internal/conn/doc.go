@@ -28,9 +28,9 @@
 // What only unusual ones need hangs on it: segments of an older connection
 // (stale_segment.go), a segment that its receiver doubts (challenge.go), sending
 // without an answer (stalls.go). The newest segments of all connections
-// together are in recent_segments.go, as package recent has them. Where there is no room left, evict.go says
-// which connection goes.
+// together are in recent_segments.go, as package recent has them. Where there is
+// no room left, evict.go says which connection goes.
 //
-// The table of states is package tcp's, the flow table package flow's, and the ports
-// that listen are package listeners'.
+// The table of states is package tcp's, the flow table package flow's, and the
+// ports that listen are package listeners'.
 package conn
