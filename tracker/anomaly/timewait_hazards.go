@@ -5,6 +5,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/reuse"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -215,7 +216,7 @@ var timeWaitHazardH3 = Kind{
 				certain = ConfidenceAssumed
 			}
 		}
-		_, synACK := h.synAndAnswer()
+		_, synACK := reuse.Opening(h.Scene)
 		if reset == nil || synACK == nil || !reset.Seq.In(x.ISS+1, synACK.Ack.Add(tcp.Size(synACK.Wnd))) {
 			return nil // it cannot have hit the attempt
 		}
