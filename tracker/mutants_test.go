@@ -78,7 +78,7 @@ var mutants = []struct {
 		"TestStatesEqualKernels",
 	},
 	{
-		"copies that the capture made are not dropped", "internal/conn/duplicate_filter.go",
+		"copies that the capture made are not dropped", "internal/duplicates/duplicate_filter.go",
 		"\tif now.Sub(r.first.at) > within {", "\tif within > 0 {",
 		"TestLadders",
 	},

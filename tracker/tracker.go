@@ -7,6 +7,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -185,7 +186,7 @@ func (t *Tracker) Over(c *conn.Conn) {
 }
 
 // Faulty has the book say what is odd about the capture itself.
-func (t *Tracker) Faulty(f conn.Fault) { t.book.Fault(f, t.machine.Now) }
+func (t *Tracker) Faulty(f health.Fault) { t.book.Fault(f, t.machine.Now) }
 
 // found tells of an anomaly.
 func (t *Tracker) found(c *conn.Conn, a *anomaly.Anomaly) {

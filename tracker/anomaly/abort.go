@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -333,9 +334,9 @@ func (h *checkInput) triedInVain(x tcp.Endpoint) bool {
 		switch {
 		case g.From != x:
 			return false
-		case g.Is&conn.WasKeepalive != 0:
+		case g.Is&recent.WasKeepalive != 0:
 			probes++
-		case g.Is&conn.WasOld != 0:
+		case g.Is&recent.WasOld != 0:
 			repeats++
 		}
 		if probes >= probesInVain || repeats >= repeatsInVain {
@@ -368,9 +369,9 @@ func (h *checkInput) unreadBy(x tcp.Endpoint) (n tcp.Size, enough bool) {
 	stands := func(ack tcp.Seq, wnd uint16) bool { // but for what scaling rounds off
 		return edge.Minus(ack.Add(tcp.Size(wnd)<<shift))>>shift == 0
 	}
-	var run []*conn.RecentSegment // the ACKs with that edge, the newest first
+	var run []*recent.Segment // the ACKs with that edge, the newest first
 	for g := range h.Back() {
-		if g.From != x || g.Flags&(tcp.SYN|tcp.RST|tcp.ACK) != tcp.ACK || g.Is&(conn.WasStale|conn.WasForeign) != 0 {
+		if g.From != x || g.Flags&(tcp.SYN|tcp.RST|tcp.ACK) != tcp.ACK || g.Is&(recent.WasStale|recent.WasForeign) != 0 {
 			continue
 		}
 		if !stands(g.Ack, g.Wnd) {
@@ -420,7 +421,7 @@ func (h *checkInput) refusedData() (frame int, ok bool) {
 		if h.Now.Sub(g.At) > limit {
 			break
 		}
-		if g.From == y && g.Data > 0 && g.Is&(conn.WasKeepalive|conn.WasForeign) == 0 && g.Flags&tcp.ACK != 0 &&
+		if g.From == y && g.Data > 0 && g.Is&(recent.WasKeepalive|recent.WasForeign) == 0 && g.Flags&tcp.ACK != 0 &&
 			g.Ack == h.S.Seq && h.Before.Acked[x].Before(g.Seq.Add(g.Data)) {
 			return g.Packet, true
 		}

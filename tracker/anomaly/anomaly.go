@@ -48,7 +48,7 @@ import (
 // segment in an open connection is a handful of bits.
 //
 // What is in no connection alone has a Kind too, but no check: package
-// crossflow finds it, or the machine (conn.Fault).
+// crossflow finds it, or the machine (health.Fault).
 //
 // What a check must remember of the past it finds in the connection's history
 // (Find, Frames), in its recent segments (Back), or in what the machine keeps

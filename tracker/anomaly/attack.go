@@ -2,6 +2,7 @@ package anomaly
 
 import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -69,7 +70,7 @@ func never(how string) []Cause {
 var refusedProbe = Phrase{"refused", "", " {X} answered with RST: it is up, and nobody listens on port {X.port}."}
 
 // illegalSegment is the kind of such a segment, without SYN.
-func illegalSegment(name string, severity Severity, title, how string, like func(*conn.RecentSegment) bool) Kind {
+func illegalSegment(name string, severity Severity, title, how string, like func(*recent.Segment) bool) Kind {
 	return Kind{
 		Name:     name,
 		Severity: severity,
@@ -87,10 +88,10 @@ func illegalSegment(name string, severity Severity, title, how string, like func
 }
 
 var nullFlags = illegalSegment("null-flags", Warning, "Segment without flags", "without any flag",
-	func(g *conn.RecentSegment) bool { return g.Flags&plainFlags == 0 })
+	func(g *recent.Segment) bool { return g.Flags&plainFlags == 0 })
 
 var xmasFlags = illegalSegment("xmas-flags", Warning, "FIN+PSH+URG", "with FIN, PSH and URG alone",
-	func(g *conn.RecentSegment) bool { return g.Flags&plainFlags == tcp.FIN|tcp.PSH|tcp.URG })
+	func(g *recent.Segment) bool { return g.Flags&plainFlags == tcp.FIN|tcp.PSH|tcp.URG })
 
 var synFIN = Kind{
 	Name:     "syn-fin",
@@ -106,7 +107,7 @@ var synFIN = Kind{
 	},
 	on: conn.OnFlags | conn.OnRST | conn.OnSYNACK,
 	check: func(h *checkInput) *Finding {
-		return h.illegal(func(g *conn.RecentSegment) bool { return g.Flags&(tcp.SYN|tcp.FIN|tcp.RST) == tcp.SYN|tcp.FIN })
+		return h.illegal(func(g *recent.Segment) bool { return g.Flags&(tcp.SYN|tcp.FIN|tcp.RST) == tcp.SYN|tcp.FIN })
 	},
 }
 
@@ -119,27 +120,27 @@ var synRST = Kind{
 	Phrases:  []Phrase{{"reset", "", " The RST counts and not the SYN, so {X} does not answer."}},
 	on:       conn.OnRST,
 	check: func(h *checkInput) *Finding {
-		return h.illegal(func(g *conn.RecentSegment) bool { return g.Flags&(tcp.SYN|tcp.RST) == tcp.SYN|tcp.RST })
+		return h.illegal(func(g *recent.Segment) bool { return g.Flags&(tcp.SYN|tcp.RST) == tcp.SYN|tcp.RST })
 	},
 }
 
 var finWithoutAck = illegalSegment("fin-without-ack", Warning, "FIN without ACK", "with FIN but without ACK",
-	func(g *conn.RecentSegment) bool {
+	func(g *recent.Segment) bool {
 		return g.Flags&(tcp.FIN|tcp.ACK|tcp.SYN|tcp.RST) == tcp.FIN && g.Flags&plainFlags != tcp.FIN|tcp.PSH|tcp.URG
 	})
 
 var dataWithoutAck = illegalSegment("data-without-ack", Notice, "Data without ACK", "with data but without ACK",
-	func(g *conn.RecentSegment) bool {
+	func(g *recent.Segment) bool {
 		return g.Flags&(tcp.FIN|tcp.ACK|tcp.SYN|tcp.RST) == 0 && g.Flags&plainFlags != 0 && g.Data > 0
 	})
 
 // illegal finds a segment that is like none of an end that obeys the rules, and
 // once more when it is answered.
-func (h *checkInput) illegal(like func(*conn.RecentSegment) bool) *Finding {
+func (h *checkInput) illegal(like func(*recent.Segment) bool) *Finding {
 	if h.S.Sum == tcp.SumBad || h.S.Fragment {
 		return nil // corrupted, or only part of a segment
 	}
-	var newest [2]*conn.RecentSegment // this segment, and the one before it
+	var newest [2]*recent.Segment // this segment, and the one before it
 	n := 0
 	for g := range h.Back() {
 		if n == len(newest) {
@@ -149,7 +150,7 @@ func (h *checkInput) illegal(like func(*conn.RecentSegment) bool) *Finding {
 		n++
 	}
 	last, before := newest[0], newest[1]
-	probe, answer := last, (*conn.RecentSegment)(nil)
+	probe, answer := last, (*recent.Segment)(nil)
 	switch {
 	case like(last):
 	case before != nil && before.From != last.From && like(before) && last.Answers(before):

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -285,8 +286,8 @@ var badChecksum = Kind{
 		{"corrupted", "The checksum of a segment from {X} is wrong although others of it are right: it was corrupted on the way, and {Y} drops it. Look for a faulty link or device."},
 	},
 	Thresholds: []Threshold{
-		{"wrong checksums that a network card explains, at least", conn.ManySums, ""},
-		{"the same, when the capture ends", conn.FewSums, ""},
+		{"wrong checksums that a network card explains, at least", health.ManySums, ""},
+		{"the same, when the capture ends", health.FewSums, ""},
 	},
 	Moves: []SeverityMove{{"corrupted", Warning, "if others of {X} are right"}},
 	on:    conn.OnCorrupt,

@@ -1,7 +1,7 @@
 package anomaly
 
 import (
-	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -18,12 +18,12 @@ var clockStep = Kind{
 		{"queues", "", " So do records of several queues that were written in blocks."},
 	},
 	Thresholds: []Threshold{
-		{"step back, more than", conn.ClockSlack, ""},
-		{"segments in a row behind a step back, at least", conn.ClockBehind, ""},
-		{"step back that several queues do not explain, at least", conn.CertainStep, ""},
-		{"pause that may be a step forward, more than", conn.ClockJump, ""},
-		{"longest time from one timestamp of a sender to the next", conn.SlowestTick, ""},
-		{"steps that are told, at most", conn.MaxClockSteps, ""},
+		{"step back, more than", health.ClockSlack, ""},
+		{"segments in a row behind a step back, at least", health.ClockBehind, ""},
+		{"step back that several queues do not explain, at least", health.CertainStep, ""},
+		{"pause that may be a step forward, more than", health.ClockJump, ""},
+		{"longest time from one timestamp of a sender to the next", health.SlowestTick, ""},
+		{"steps that are told, at most", health.MaxClockSteps, ""},
 	},
 	Many: true,
 }
@@ -38,15 +38,15 @@ var duplicateCapture = Kind{
 		{"both-sides-of-a-router", "Packets are recorded twice: {n} of the last {records} records are copies. The capture holds both sides of a router (TTL {before} and {after}). The copies are left out."},
 	},
 	Thresholds: []Threshold{
-		{"records for each copy, at most", conn.DuplicateShare, ""},
-		{"copies, at least", conn.MinDuplicates, ""},
-		{"records in which they are counted", conn.DuplicateWindow, ""},
+		{"records for each copy, at most", health.DuplicateShare, ""},
+		{"copies, at least", health.MinDuplicates, ""},
+		{"records in which they are counted", health.DuplicateWindow, ""},
 	},
 	Many: true,
 }
 
 // Fault reports what is odd about the capture itself.
-func (b *Book) Fault(fault conn.Fault, now tcp.Time) {
+func (b *Book) Fault(fault health.Fault, now tcp.Time) {
 	k, f := findingOf(&fault)
 	f.Evidence = fault.Frames[:]
 	a := k.Found(nil, f)
@@ -55,21 +55,21 @@ func (b *Book) Fault(fault conn.Fault, now tcp.Time) {
 }
 
 // findingOf returns what is said of a fault of the capture.
-func findingOf(fault *conn.Fault) (*Kind, Finding) {
+func findingOf(fault *health.Fault) (*Kind, Finding) {
 	switch fault.What {
-	case conn.ClockBack:
+	case health.ClockBack:
 		f := Finding{Cause: "backward", Certain: ConfidenceAssumed, Values: Values{"span": fault.Span, "frame": fault.Frames[0]}}
-		if fault.Span < conn.CertainStep {
+		if fault.Span < health.CertainStep {
 			f.Certain = ConfidenceAmbiguous
 			f.Say("queues")
 		}
 		return &clockStep, f
-	case conn.ClockForward:
+	case health.ClockForward:
 		return &clockStep, Finding{
 			Cause: "forward", Certain: ConfidenceAssumed,
 			Values: Values{"span": fault.Span, "frame": fault.Packet, "sender": fault.Sender, "ticks": fault.Ticks},
 		}
-	case conn.CapturedTwice:
+	case health.CapturedTwice:
 		f := Finding{
 			Cause: "several-interfaces", Certain: ConfidenceAssumed,
 			Values: Values{"n": fault.N, "records": fault.Records, "before": fault.TTLs[0], "after": fault.TTLs[1]},
@@ -78,7 +78,7 @@ func findingOf(fault *conn.Fault) (*Kind, Finding) {
 			f.Cause = "both-sides-of-a-router"
 		}
 		return &duplicateCapture, f
-	case conn.PayloadCut:
+	case health.PayloadCut:
 		return &snaplenTruncated, Finding{Cause: "payload", Certain: ConfidenceProved, Values: Values{"frame": fault.Packet}}
 	default:
 		return &badChecksum, Finding{Cause: "offload", Certain: ConfidenceAmbiguous, Values: Values{"n": fault.N, "host": fault.Host}}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -40,7 +41,7 @@ var pawsRejected = Kind{
 			return nil // it is taken
 		}
 		for g := range h.Earlier() {
-			newer := g.From == x && g.Data > 0 && g.Is&conn.WasForeign == 0 && int32(g.TSVal-s.Options.TSVal) > 0
+			newer := g.From == x && g.Data > 0 && g.Is&recent.WasForeign == 0 && int32(g.TSVal-s.Options.TSVal) > 0
 			if !newer || !g.End().AtMost(h.Ends[y].Acked) || h.Now.Sub(g.At) <= max(wanderedFor, h.Ends[y].InFlight()) {
 				continue
 			}
@@ -103,10 +104,10 @@ var inconsistentRetransmission = Kind{
 			return nil // a probe may carry any octet
 		}
 		for g := range h.Earlier() {
-			if g.From != x || g.Seq != s.Seq || g.Data != s.Data || g.Content == 0 || g.Is&(conn.WasKeepalive|conn.WasForeign) != 0 {
+			if g.From != x || g.Seq != s.Seq || g.Data != s.Data || g.Content == 0 || g.Is&(recent.WasKeepalive|recent.WasForeign) != 0 {
 				continue
 			}
-			if g.Content == conn.Fold(s.Payload) {
+			if g.Content == recent.Fold(s.Payload) {
 				return nil
 			}
 			return &Finding{

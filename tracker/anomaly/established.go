@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -60,7 +61,7 @@ var halfOpenDiscovered = Kind{
 			return nil
 		}
 		asked, normal := h.Newest(y), h.Newest(x)
-		if asked == nil || asked.Is&(conn.WasStale|conn.WasForeign) != 0 {
+		if asked == nil || asked.Is&(recent.WasStale|recent.WasForeign) != 0 {
 			return nil
 		}
 		f := &Finding{
@@ -77,7 +78,7 @@ var halfOpenDiscovered = Kind{
 			f.Cause = "data"
 		case asked.Flags&tcp.FIN != 0:
 			f.Cause = "fin"
-		case asked.Is&conn.WasKeepalive != 0:
+		case asked.Is&recent.WasKeepalive != 0:
 			f.Cause = "keepalive"
 		case next != nil && next.Addr(tcp.Client) == h.Addr(x) && next.Start > h.Before.SentAt[x]:
 			f.Cause = "new-syn"
@@ -230,7 +231,7 @@ func (h *checkInput) refusedAckOfUnsent() *Finding {
 // firstAck returns the first segment of x that acknowledges just up to the
 // number, as far as that is remembered, and when the peer was captured last
 // before this segment.
-func (h *checkInput) firstAck(x tcp.Endpoint, upTo tcp.Seq) (ack *conn.RecentSegment, latest tcp.Time) {
+func (h *checkInput) firstAck(x tcp.Endpoint, upTo tcp.Seq) (ack *recent.Segment, latest tcp.Time) {
 	for g := range h.Earlier() {
 		switch {
 		case g.From != x && latest == 0:
@@ -272,7 +273,7 @@ var ackLoop = Kind{
 		if !h.S.PureAck() || h.Keepalive {
 			return nil
 		}
-		var acks []*conn.RecentSegment
+		var acks []*recent.Segment
 		for g := range h.Back() {
 			if n := len(acks); n > 0 && (g.From == acks[n-1].From || acks[n-1].At.Sub(g.At) > loopPause) || !h.refusedAck(g) || n > conn.LookBack {
 				break
@@ -296,12 +297,12 @@ var ackLoop = Kind{
 // refusedAck reports whether the segment is a pure ACK that its receiver cannot
 // accept: below what it has acknowledged, of what it has not sent, or with a
 // timestamp older than what it has.
-func (h *checkInput) refusedAck(g *conn.RecentSegment) bool {
+func (h *checkInput) refusedAck(g *recent.Segment) bool {
 	x, y := &h.Ends[g.From], &h.Ends[g.From.Peer()]
-	if !g.Pure() || g.Is&conn.WasKeepalive != 0 {
+	if !g.Pure() || g.Is&recent.WasKeepalive != 0 {
 		return false
 	}
-	return g.Seq.Before(y.Acked) || y.Nxt.Before(g.Ack) || g.TSVal != 0 && x.Has(conn.HasTS) && g.Is&conn.WasStale != 0 && int32(g.TSVal-x.TSVal) < 0
+	return g.Seq.Before(y.Acked) || y.Nxt.Before(g.Ack) || g.TSVal != 0 && x.Has(conn.HasTS) && g.Is&recent.WasStale != 0 && int32(g.TSVal-x.TSVal) < 0
 }
 
 var outOfWindowData = Kind{
@@ -413,7 +414,7 @@ var windowShrunk = Kind{
 
 // followsACK reports whether the segment was sent after the one before it, as
 // its ACK, its timestamp or its IP identification tells.
-func (h *checkInput) followsACK(before *conn.RecentSegment) bool {
+func (h *checkInput) followsACK(before *recent.Segment) bool {
 	s, x := h.S, h.From
 	return h.Before.Acked[x].Before(s.Ack) ||
 		s.Options.HasTS && int32(s.Options.TSVal-h.Before.TSVal[x]) > 0 ||

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/tampering"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -120,7 +122,7 @@ func (h *checkInput) habits() (u habits) {
 		if seen == habitsSeen {
 			break
 		}
-		if g.From != h.From || g.Flags&tcp.RST != 0 || g.Is&conn.WasForeign != 0 {
+		if g.From != h.From || g.Flags&tcp.RST != 0 || g.Is&recent.WasForeign != 0 {
 			continue
 		}
 		if seen++; seen == 1 {
@@ -140,14 +142,14 @@ func (h *checkInput) burstOf(f *forgery) {
 		if h.Now.Sub(g.At) > burst {
 			return
 		}
-		if g.Packet == h.S.Packet || g.Flags&tcp.RST == 0 || g.Is&conn.WasReply != 0 {
+		if g.Packet == h.S.Packet || g.Flags&tcp.RST == 0 || g.Is&recent.WasReply != 0 {
 			continue
 		}
 		switch {
 		case g.From != h.From && !both:
 			both = true
 			f.add("both-ends", nil, g.Packet)
-		case g.From == h.From && !differ && g.Is&conn.WasForeign != 0 && h.Before.RST == conn.ResetUnmatched && (g.Seq != h.S.Seq || (g.Flags^h.S.Flags)&tcp.ACK != 0):
+		case g.From == h.From && !differ && g.Is&recent.WasForeign != 0 && h.Before.RST == conn.ResetUnmatched && (g.Seq != h.S.Seq || (g.Flags^h.S.Flags)&tcp.ACK != 0):
 			differ = true
 			f.add("differ", Values{"apart": h.Now.Sub(g.At)}, g.Packet)
 		}
@@ -168,7 +170,7 @@ func (h *checkInput) tooFast(f *forgery) {
 	if h.S.Flags&tcp.ACK == 0 || h.S.Ack != y.Nxt || !y.Has(conn.HasISS) || !x.Has(conn.HasAcked) || !x.Acked.Before(y.Nxt) {
 		return
 	}
-	var newest *conn.RecentSegment
+	var newest *recent.Segment
 	n := 0
 	for g := range h.Back() {
 		if n++; n > conn.MaxLookBack {
@@ -250,12 +252,10 @@ var forgedRST = Kind{
 // enough reports whether the RST is forged, as far as can be told.
 func (f *forgery) enough() bool { return len(f.signs) >= signsOfForgery }
 
-// Of connection-tampering: how many segments of the client count as early, how
-// long the silence must be that counts as an end, and how often the server repeats
-// its data meanwhile.
+// Of connection-tampering: how long the silence must be that counts as an end, and
+// how often the server repeats its data meanwhile.
 const (
-	earlySegments = 10
-	silence       = 3 * time.Second
+	silence = 3 * time.Second
 
 	copiesIntoSilence = 2
 )
@@ -271,7 +271,7 @@ var connectionTampering = Kind{
 		{"went-on", "", " {X} went on sending, which proves that it did not reset."},
 	}, signs...),
 	Thresholds: append([]Threshold{
-		{"segments of the client, at most", earlySegments, ""},
+		{"segments of the client, at most", tampering.EarlySegments, ""},
 		{"silence of the client that counts as an end, at least", silence, ""},
 		{"copies of the server's data in that time, at least", copiesIntoSilence, ""},
 	}, slices.Concat(signTimes, dataAfterRST.Thresholds)...),
@@ -282,7 +282,7 @@ var connectionTampering = Kind{
 	on:   conn.OnRST | conn.OnUnsettled | conn.OnEnd,
 	only: conn.IfReset | conn.IfRST | conn.IfRare,
 	check: func(h *checkInput) *Finding {
-		if h.Ends[tcp.Client].Packets > earlySegments+stormSize {
+		if h.Ends[tcp.Client].Packets > tampering.EarlySegments+stormSize {
 			return nil
 		}
 		switch {
@@ -312,124 +312,18 @@ var connectionTampering = Kind{
 	},
 }
 
-// opening is what the client delivered before the connection was cut off, and
-// by what.
-type opening struct {
-	acked    bool
-	data     int       // segments of the client with new octets
-	resets   []tcp.Seq // the ACK fields of the RSTs, as sent, the newest first
-	bare     int       // how many of them have no ACK flag
-	segments int       // of the client, RSTs aside
-	frames   []int
-}
-
-// opening looks back at the whole connection, as long as it is short. resetter
-// is the end whose RSTs count.
-func (h *checkInput) opening(resetter tcp.Endpoint) (o opening, whole bool) {
-	c := &h.Ends[tcp.Client]
-	if (c.Bits|h.Ends[tcp.Server].Bits)&conn.HasFIN != 0 {
-		return o, false
-	}
-	o.acked, o.data, o.segments = c.Has(conn.HasAcked), h.SentData(tcp.Client), int(c.Packets)
-	if h.Rare != nil && h.Rare.SYNData[tcp.Client] > 0 {
-		o.data--
-	}
-	n := 0
-	for g := range h.Back() {
-		if n++; n > conn.MaxLookBack {
-			return o, false
-		}
-		switch {
-		case g.Flags&tcp.RST != 0:
-			if g.From == tcp.Client {
-				o.segments--
-			}
-			if g.From == resetter {
-				o.resets = append(o.resets, g.Ack)
-				if g.Flags&tcp.ACK == 0 {
-					o.bare++
-				}
-				o.frames = append(o.frames, g.Packet)
-			}
-		case g.Flags&tcp.FIN != 0:
-			return o, false
-		case g.From == tcp.Client && g.Is&conn.WasForeign != 0:
-			o.segments--
-		case g.From == tcp.Client:
-			o.frames = append(o.frames, g.Packet)
-		}
-	}
-	return o, o.segments > 0 && o.segments <= earlySegments && h.Origin() == tcp.FromSYN
-}
-
-// stage is how far the client came: its place among the stages.
-func (o *opening) stage() int {
-	if !o.acked {
-		return 0
-	}
-	return min(1+o.data, laterData)
-}
-
-const laterData = 3
-
-// stages are those of a connection, in words and with the ways in which it is cut
-// off there: "none" is silence.
-var stages = [laterData + 1]struct {
-	name, when string
-	ends       []string
-}{
-	{"post-syn", "right after the SYN", []string{"rst", "rst-ack", "rst-and-rst-ack", "none"}},
-	{"post-ack", "as soon as it was open", []string{"rst", "rst-ack", "rst-twice", "rst-ack-twice", "none"}},
-	{"post-psh", "after the client's first data",
-		[]string{"rst", "rst-ack", "rst-and-rst-ack", "rst-ack-twice", "rst-same-ack", "rst-ack-0", "rst-other-ack", "none"}},
-	{"later-data", "after the client's first few segments", []string{"rst", "rst-ack"}},
-}
-
 // tamperings are the causes of connection-tampering.
 func tamperings() (list []Cause) {
-	for _, s := range stages {
-		for _, how := range s.ends {
-			text := "The connection was cut off " + s.when + " by RST in the name of {X}, the pattern of a censor or firewall{why}."
+	for _, s := range tampering.Stages {
+		for _, how := range s.Ends {
+			text := "The connection was cut off " + s.When + " by RST in the name of {X}, the pattern of a censor or firewall{why}."
 			if how == "none" {
-				text = "{X} fell silent " + s.when + ": {Y} repeated its data for {span} without an answer, and nobody closed. A firewall or censor that drops what it dislikes looks so; so does an outage."
+				text = "{X} fell silent " + s.When + ": {Y} repeated its data for {span} without an answer, and nobody closed. A firewall or censor that drops what it dislikes looks so; so does an outage."
 			}
-			list = append(list, Cause{s.name + "-" + how, text})
+			list = append(list, Cause{s.Name + "-" + how, text})
 		}
 	}
 	return list
-}
-
-// signature names what cut the connection off, as the stage has it.
-func (o *opening) signature() string {
-	stage, resets, withAck := stages[o.stage()].name, len(o.resets), len(o.resets)-o.bare
-	sole := stage + "-rst"
-	if o.bare == 0 {
-		sole += "-ack"
-	}
-	switch {
-	case stage == "later-data" || resets == 1:
-		return sole
-	case o.bare > 0 && withAck > 0 && stage != "post-ack":
-		return stage + "-rst-and-rst-ack"
-	case stage == "post-syn":
-		return sole
-	case o.bare == 0:
-		return stage + "-rst-ack-twice"
-	case stage == "post-ack":
-		return stage + "-rst-twice"
-	}
-	same, zero := true, false
-	for _, ack := range o.resets {
-		same = same && ack == o.resets[0]
-		zero = zero || ack == 0
-	}
-	switch {
-	case same:
-		return stage + "-rst-same-ack"
-	case zero:
-		return stage + "-rst-ack-0"
-	}
-	return stage + "-rst-other-ack"
 }
 
 // cutOff finds a RST that ends a young connection and does not look like its
@@ -445,15 +339,15 @@ func (h *checkInput) cutOff() *Finding {
 	if !earlier && !(against.enough() && ended) {
 		return nil
 	}
-	o, whole := h.opening(h.From)
+	o, whole := tampering.Look(h.Scene, h.From)
 	if !whole {
 		return nil
 	}
 	f := &Finding{
 		end:      h.From,
-		Cause:    o.signature(),
+		Cause:    o.Signature(),
 		Certain:  ConfidenceAmbiguous,
-		Evidence: o.frames,
+		Evidence: o.Frames,
 		more:     earlier,
 		phrases:  against.signs,
 		Values:   against.values,
@@ -476,15 +370,15 @@ func (h *checkInput) fellSilent() *Finding {
 		(c.Bits|s.Bits)&conn.HasFIN != 0 || s.Bytes == 0 || !c.Acked.Before(s.Nxt) || !h.WasOpen(tcp.Client) || s.SentAt.Sub(c.SentAt) < silence {
 		return nil
 	}
-	o, whole := h.opening(tcp.Server)
-	if !whole || len(o.resets) > 0 || o.stage() == laterData {
+	o, whole := tampering.Look(h.Scene, tcp.Server)
+	if !whole || len(o.Resets) > 0 || o.Stage() == tampering.LaterData {
 		return nil
 	}
 	return &Finding{
 		end:      tcp.Client,
-		Cause:    stages[o.stage()].name + "-none",
+		Cause:    tampering.Stages[o.Stage()].Name + "-none",
 		Certain:  ConfidenceAmbiguous,
-		Evidence: o.frames,
+		Evidence: o.Frames,
 		move:     "silence",
 		Values:   Values{"span": s.SentAt.Sub(c.SentAt)},
 	}

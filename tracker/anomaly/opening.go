@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -346,7 +347,7 @@ var acceptStalled = Kind{
 			if g.From == y || !g.AcksFrom(h.S.Seq) || g.At > h.Now.Add(-hold) {
 				continue
 			}
-			if g.Data > 0 && g.Is&conn.WasOld != 0 {
+			if g.Data > 0 && g.Is&recent.WasOld != 0 {
 				f.Cause = "data-ignored"
 			}
 			f.Evidence = append(f.Evidence, g.Packet)
@@ -499,7 +500,7 @@ func (h *checkInput) refusedSince(at tcp.Time) bool {
 		if n++; g.At <= at || n > conn.HandshakeDepth {
 			return false
 		}
-		if g.Is&conn.WasReply != 0 && old.Addr(g.From) == h.Addr(h.From) {
+		if g.Is&recent.WasReply != 0 && old.Addr(g.From) == h.Addr(h.From) {
 			return true
 		}
 	}
@@ -507,7 +508,7 @@ func (h *checkInput) refusedSince(at tcp.Time) bool {
 }
 
 // repeatedSYNACK returns the SYN+ACK that the segment, one too, repeats.
-func (h *checkInput) repeatedSYNACK() (sent conn.RecentSegment, ok bool) {
+func (h *checkInput) repeatedSYNACK() (sent recent.Segment, ok bool) {
 	if h.Ends[h.From].Copies < 2 {
 		return sent, false
 	}
@@ -518,7 +519,7 @@ func (h *checkInput) repeatedSYNACK() (sent conn.RecentSegment, ok bool) {
 // isCopyOf reports whether the segment is one that the network made of g. A
 // stack that repeats a SYN gives it a new IP identification or a newer
 // timestamp; where it counts neither, only the pause tells.
-func (h *checkInput) isCopyOf(g conn.RecentSegment) bool {
+func (h *checkInput) isCopyOf(g recent.Segment) bool {
 	if h.S.ID != g.ID || h.S.Options.TSVal != g.TSVal {
 		return false
 	}
@@ -526,14 +527,14 @@ func (h *checkInput) isCopyOf(g conn.RecentSegment) bool {
 }
 
 // acceptableTo reports whether the end's SYN is what g acknowledges.
-func (h *checkInput) acceptableTo(e tcp.Endpoint, g conn.RecentSegment) bool {
+func (h *checkInput) acceptableTo(e tcp.Endpoint, g recent.Segment) bool {
 	x := &h.Ends[e]
 	return x.ISS.Before(g.Ack) && g.Ack.AtMost(x.Nxt)
 }
 
 // ackOf returns the oldest segment that acknowledges the SYN+ACK and came
 // between it and the segment at hand.
-func (h *checkInput) ackOf(synAck conn.RecentSegment) (ack conn.RecentSegment, found bool) {
+func (h *checkInput) ackOf(synAck recent.Segment) (ack recent.Segment, found bool) {
 	for g := range h.Handshake() {
 		if g.Packet == synAck.Packet {
 			break

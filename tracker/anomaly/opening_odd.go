@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -178,7 +179,7 @@ func (h *checkInput) rejectsOldSYN() (o oldSYN, found bool) {
 	if h.S == nil || h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply {
 		return o, false
 	}
-	var synAck conn.RecentSegment
+	var synAck recent.Segment
 	for g := range h.Handshake() {
 		if g.From == y {
 			synAck = *g
@@ -221,13 +222,13 @@ func (h *checkInput) followsOldSYN() (o oldSYN, found bool) {
 	if old.Addr(tcp.Client) != h.Addr(tcp.Client) {
 		x = tcp.Server
 	}
-	var rst, synAck, syn *conn.RecentSegment
+	var rst, synAck, syn *recent.Segment
 	n := 0
 	for g := range h.M.Recent.Back(old) {
 		switch {
 		case n == conn.HandshakeDepth:
 			return o, false
-		case g.From == x && g.Flags&(tcp.RST|tcp.ACK) == tcp.RST && g.Is&conn.WasReply != 0 && rst == nil:
+		case g.From == x && g.Flags&(tcp.RST|tcp.ACK) == tcp.RST && g.Is&recent.WasReply != 0 && rst == nil:
 			rst = g
 		case g.From != x && g.Opens(tcp.SYN|tcp.ACK):
 			synAck = g
@@ -264,7 +265,7 @@ var badSYNACK = Kind{
 		if h.Before.States[x] != tcp.SynSent.Set() || !h.whole(x) || !h.Ends[y].Seen() {
 			return nil
 		}
-		var bad *conn.RecentSegment
+		var bad *recent.Segment
 		for g := range h.Handshake() {
 			if g.From == x {
 				return nil // a RST, or another segment at which it was told

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -290,7 +291,7 @@ var rstStorm = Kind{
 			return f
 		}
 		resets, received := 0, 0
-		var first *conn.RecentSegment
+		var first *recent.Segment
 		for g := range h.Recent() {
 			if h.Now.Sub(g.At) > stormSpan || resets > stormSize && resets <= stormReplies*received {
 				break

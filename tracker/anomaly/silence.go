@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -377,12 +378,12 @@ var middleboxIdleDrop = Kind{
 
 // idleReset returns the segment that the RST answers, if something between the
 // ends made it after a long silence.
-func (h *checkInput) idleReset() (asked *conn.RecentSegment, idle time.Duration) {
+func (h *checkInput) idleReset() (asked *recent.Segment, idle time.Duration) {
 	x, y := h.From, h.From.Peer()
 	if !h.Before.Device || h.Over(y) {
 		return nil, 0
 	}
-	var newest *conn.RecentSegment
+	var newest *recent.Segment
 	for g := range h.Earlier() {
 		if g.From != y {
 			break
@@ -390,7 +391,7 @@ func (h *checkInput) idleReset() (asked *conn.RecentSegment, idle time.Duration)
 		if newest == nil {
 			newest = g
 		}
-		if g.Data > 0 || g.Flags&tcp.FIN != 0 || g.Is&conn.WasKeepalive != 0 {
+		if g.Data > 0 || g.Flags&tcp.FIN != 0 || g.Is&recent.WasKeepalive != 0 {
 			asked = g // the first of those that asked for an answer
 		}
 	}

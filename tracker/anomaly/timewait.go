@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/reuse"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -101,26 +102,26 @@ var timeWaitTruncated = Kind{
 		if h.S != nil && h.S.Flags&tcp.RST != 0 {
 			return h.truncatedByReply()
 		}
-		r, ok := h.reused()
-		if !ok || !r.held || h.reported(h.Conn, "time-wait-truncated") || !r.acknowledged() ||
-			h.reported(r.old, timeWaitAssassination.Name) || r.linuxISN(h, r.holder) {
+		r, ok := reuse.Of(h.Scene)
+		if !ok || !r.Held || h.reported(h.Conn, "time-wait-truncated") || !r.Acknowledged() ||
+			h.reported(r.Old, timeWaitAssassination.Name) || r.LinuxISN(h.Scene, r.Holder) {
 			return nil
 		}
 		syn, synACK := h.openingFrames()
 		f := &Finding{
-			end:      r.holder,
+			end:      r.Holder,
 			Cause:    "new-connection",
 			Certain:  ConfidenceAssumed,
-			Evidence: []int{r.began.Packet(), syn, synACK, h.S.Packet},
+			Evidence: []int{r.Began.Packet(), syn, synACK, h.S.Packet},
 		}
-		if r.otherHost(h, r.holder) {
+		if r.OtherHost(h.Scene, r.Holder) {
 			f.Certain = ConfidenceAmbiguous
 		}
-		f.Values = truncated(r.age, r.hold, r.old.Ends[r.holderThen].Stack())
+		f.Values = truncated(r.Age, r.Hold, r.Old.Ends[r.HolderThen].Stack())
 		switch {
-		case r.holder == tcp.Client:
+		case r.Holder == tcp.Client:
 			f.Say("opened")
-		case !r.behind[tcp.Client]:
+		case !r.Behind[tcp.Client]:
 			return nil // a TIME-WAIT yields to this SYN
 		default:
 			f.Say("accepted")

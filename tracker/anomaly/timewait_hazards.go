@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/reuse"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -176,7 +178,7 @@ var timeWaitHazardH2 = Kind{
 
 // loop returns the empty ACKs, newest first, that the ends sent in turns since
 // the given frame, each end always the same.
-func (h *checkInput) loop(since int) (run []*conn.RecentSegment) {
+func (h *checkInput) loop(since int) (run []*recent.Segment) {
 	for g := range h.Back() {
 		n := len(run)
 		if g.Packet <= since || !g.Pure() || n >= 1 && (run[n-1].From == g.From || run[n-1].At.Sub(g.At) > loopPause) ||
@@ -214,7 +216,7 @@ var timeWaitHazardH3 = Kind{
 				certain = ConfidenceAssumed
 			}
 		}
-		_, synACK := h.synAndAnswer()
+		_, synACK := reuse.Opening(h.Scene)
 		if reset == nil || synACK == nil || !reset.Seq.In(x.ISS+1, synACK.Ack.Add(tcp.Size(synACK.Wnd))) {
 			return nil // it cannot have hit the attempt
 		}
@@ -237,7 +239,7 @@ var timeWaitHazardH3 = Kind{
 // strayAndReset looks, in the connection or the one before it, for an ACK that
 // reached the client while it was opening this one and could not be an answer
 // to its SYN, and for the RST by which the client answered it.
-func (h *checkInput) strayAndReset(c *conn.Conn) (stray, reset *conn.RecentSegment) {
+func (h *checkInput) strayAndReset(c *conn.Conn) (stray, reset *recent.Segment) {
 	client := h.EndIn(c, tcp.Client)
 	for g := range h.M.Recent.Back(c) {
 		switch {

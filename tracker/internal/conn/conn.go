@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -148,7 +149,7 @@ type rareState struct {
 	inName             [2]tcp.Time // of the newest RST in the end's name that something between the ends made
 	stalls             *[2]stalls
 	second             *secondAnswer // to the SYN; nil: there is none, or it is known which counts
-	own                ownSegments
+	own                recent.Own
 	silences           [2]silence
 }
 

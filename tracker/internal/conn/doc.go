@@ -5,11 +5,11 @@
 // segment through five stages, in one direction:
 //
 //	find   which connection, which incarnation  machine.go, flows.go
-//	         drops what the capture has twice   duplicate_filter.go
+//	         drops what the capture has twice   package duplicates
 //	         takes in what moves nothing        fast_path.go
 //	         chooses among the incarnations     incarnation.go
 //	read   what its numbers say                 endpoint.go (Conn.Read)
-//	         of the capture itself              capture_health.go
+//	         of the capture itself              package health
 //	gate   whether it counts                    machine.go (Machine.gate)
 //	         whether a RST is accepted          reset.go
 //	move   both views, along the table          view.go
@@ -28,8 +28,9 @@
 // What only unusual ones need hangs on it: segments of an older connection
 // (stale_segment.go), a segment that its receiver doubts (challenge.go), sending
 // without an answer (stalls.go). The newest segments of all connections
-// together are in recent_segments.go. Where there is no room left, evict.go says
-// which connection goes.
+// together are in recent_segments.go, as package recent has them. Where there is
+// no room left, evict.go says which connection goes.
 //
-// The table of states is package tcp's, the flow table package flow's.
+// The table of states is package tcp's, the flow table package flow's, and the
+// ports that listen are package listeners'.
 package conn

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -26,7 +27,7 @@ func (mute) TookBack(*Conn, []int, []int)               {}
 func (mute) Refused(*Conn, tcp.Endpoint, int, tcp.Skip) {}
 func (mute) Seen(*Conn, tcp.Endpoint, int, tcp.Skip)    {}
 func (mute) Over(*Conn)                                 {}
-func (mute) Faulty(Fault)                               {}
+func (mute) Faulty(health.Fault)                        {}
 
 // played returns the connection after the segments, of which ">" are from A.
 // The last is not taken in, but returned with the end that it is from.

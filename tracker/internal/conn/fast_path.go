@@ -18,8 +18,8 @@ func (t *Machine) FastPath(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	const odd = isProvisional | amongStale | challenged | awaited | holding
 	switch {
 	case s.Flags&(tcp.SYN|tcp.FIN|tcp.RST|tcp.ACK|tcp.URG) != tcp.ACK, s.Urg != 0, s.Options.NumSACK != 0,
-		s.Cut == tcp.CutOptions, s.Cut == tcp.CutPayload && !t.health.cut, s.Fragment,
-		s.Sum > tcp.SumGood, s.Sum == tcp.SumGood && t.health.sums != nil:
+		s.Cut == tcp.CutOptions, s.Cut == tcp.CutPayload && !t.health.Cut, s.Fragment,
+		s.Sum > tcp.SumGood, s.Sum == tcp.SumGood && t.health.WatchesSums():
 		return false // the segment is not as usual
 	case x.Assumed != Up, y.Assumed != Up, x.Proved != Up, y.Proved != Up, c.Bits&odd != 0,
 		x.Bits&plain != HasAcked, x.Has(signs), y.Bits&plain != HasAcked, !x.Seen(), !y.Seen(), t.Waiting != 0, c.Rare != nil && !c.Rare.whole():

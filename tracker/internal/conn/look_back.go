@@ -3,6 +3,7 @@ package conn
 import (
 	"iter"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -14,18 +15,18 @@ const HandshakeDepth = 64
 
 // Back yields what is remembered of the connection's segments, the newest
 // first, beginning with the one at hand.
-func (h *Scene) Back() iter.Seq[*RecentSegment] { return h.M.Recent.Back(h.Conn) }
+func (h *Scene) Back() iter.Seq[*recent.Segment] { return h.M.Recent.Back(h.Conn) }
 
 // Earlier yields those before the one at hand, as far as one looks back for
 // a single segment.
-func (h *Scene) Earlier() iter.Seq[*RecentSegment] { return part(h.Back(), 1, LookBack) }
+func (h *Scene) Earlier() iter.Seq[*recent.Segment] { return part(h.Back(), 1, LookBack) }
 
 // Recent yields the newest, as many as every RST may look through.
-func (h *Scene) Recent() iter.Seq[*RecentSegment] { return part(h.Back(), 0, MaxLookBack) }
+func (h *Scene) Recent() iter.Seq[*recent.Segment] { return part(h.Back(), 0, MaxLookBack) }
 
 // part yields the segments from one place in the list up to another.
-func part(list iter.Seq[*RecentSegment], from, to int) iter.Seq[*RecentSegment] {
-	return func(yield func(*RecentSegment) bool) {
+func part(list iter.Seq[*recent.Segment], from, to int) iter.Seq[*recent.Segment] {
+	return func(yield func(*recent.Segment) bool) {
 		n := 0
 		for g := range list {
 			if n++; n > to || n > from && !yield(g) {
@@ -37,7 +38,7 @@ func part(list iter.Seq[*RecentSegment], from, to int) iter.Seq[*RecentSegment] 
 
 // Newest returns the newest segment of the end before this one, or nil if that
 // is forgotten.
-func (h *Scene) Newest(e tcp.Endpoint) *RecentSegment {
+func (h *Scene) Newest(e tcp.Endpoint) *recent.Segment {
 	for g := range h.Earlier() {
 		if g.From == e {
 			return g
@@ -73,8 +74,8 @@ func (h *Scene) LastAckOf(x tcp.Endpoint) int {
 
 // Handshake yields the connection's segments before the one at hand, the newest
 // first, as far back as a handshake is looked for.
-func (h *Scene) Handshake() iter.Seq[*RecentSegment] {
-	return func(yield func(*RecentSegment) bool) {
+func (h *Scene) Handshake() iter.Seq[*recent.Segment] {
+	return func(yield func(*recent.Segment) bool) {
 		n := 0
 		for g := range h.Back() {
 			if h.S != nil && g.Packet == h.S.Packet {
@@ -89,13 +90,13 @@ func (h *Scene) Handshake() iter.Seq[*RecentSegment] {
 
 // LastSent returns the newest earlier segment of the end that has exactly
 // these of the SYN and ACK bits.
-func (h *Scene) LastSent(e tcp.Endpoint, flags tcp.Flags) (RecentSegment, bool) {
+func (h *Scene) LastSent(e tcp.Endpoint, flags tcp.Flags) (recent.Segment, bool) {
 	for g := range h.Handshake() {
 		if g.From == e && g.Opens(flags) {
 			return *g, true
 		}
 	}
-	return RecentSegment{}, false
+	return recent.Segment{}, false
 }
 
 // FramesOf returns the frames of all the end's segments with exactly these of

@@ -6,7 +6,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/duplicates"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/listeners"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -20,7 +23,7 @@ type Listener interface {
 	Refused(c *Conn, from tcp.Endpoint, packet int, why tcp.Skip)  // its receiver refuses a segment, or holds it
 	Seen(c *Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) // if Setup.Segments: all that came of a segment, or with packet 0 of a timer, was told
 	Over(c *Conn)                                                  // it will not change any more
-	Faulty(f Fault)                                                // the capture itself is odd
+	Faulty(f health.Fault)                                         // the capture itself is odd
 }
 
 // An Opening is the segment with which a connection came into sight.
@@ -71,10 +74,10 @@ type Machine struct {
 	Lost       tcp.Time // up to which the capture may have lost packets; 0: it lost none
 	Pool       pool
 	flows      flows // the newest of those on the same addresses and ports
-	listeners  listeners
-	duplicates duplicateFilter
+	listeners  listeners.Table
+	duplicates duplicates.Filter
 	Recent     recentSegments
-	health     captureHealth
+	health     health.Capture
 	alarms     alarms
 	Order      *order // in which connections are given up; nil until one must be
 	passing    *Conn  // that a segment is being passed to
@@ -100,13 +103,13 @@ func NewMachine(s Setup) *Machine {
 		listener:  s.Listener,
 		segments:  s.Segments,
 		flows:     newFlows(),
-		listeners: newListeners(),
+		listeners: listeners.New(),
 		Max:       s.MaxConns,
+		health:    health.New(s.Listener.Faulty, s.Cut),
 		twoMSL:    s.TwoMSL,
 		stack:     s.Stack,
 		guess:     s.Stack == tcp.StackAuto,
 	}
-	t.health.cut = s.Cut
 	t.Recent.most = max(leastOwners, s.MaxConns/ownersShare)
 	return t
 }
@@ -160,7 +163,7 @@ func (t *Machine) tick(s *tcp.Segment) (jumped bool) {
 	if s.Time < t.Now {
 		t.counts.ClockSteps++
 	}
-	jumped = t.timed(s)
+	jumped = t.health.Timed(s)
 	t.Advance(s.Time)
 	return jumped
 }
@@ -172,9 +175,9 @@ func (t *Machine) find(s *tcp.Segment, jumped bool) (c *Conn, from tcp.Endpoint)
 	k := &t.key
 	low := k.Set(s)
 	h := t.flows.hash(k)
-	if first := t.duplicates.repeats(s, k, low, t.Now); first != nil {
+	if first := t.duplicates.Repeats(s, k, low, t.Now); first != nil {
 		t.counts.Duplicates++
-		t.duplicated(s, first)
+		t.health.Duplicated(s, first, t.counts.Segments+t.counts.Duplicates)
 		if c := t.flows.find(h, k); c != nil {
 			t.saw(c, c.EndOf(low), s.Packet, tcp.CapturedTwice)
 		}
@@ -200,16 +203,16 @@ func (t *Machine) examine(c *Conn, s *tcp.Segment, from tcp.Endpoint, jumped boo
 	if jumped {
 		t.jumped(c, s, from)
 	}
-	if s.Cut == tcp.CutPayload && !t.health.cut {
-		t.cut(s)
+	if s.Cut == tcp.CutPayload && !t.health.Cut {
+		t.health.PayloadCut(s)
 	}
 	switch {
-	case s.Sum == tcp.SumGood && t.health.sums != nil:
-		t.health.goodSum(s)
+	case s.Sum == tcp.SumGood && t.health.WatchesSums():
+		t.health.GoodSum(s)
 	case s.Sum == tcp.SumBad:
-		t.health.badSum(s)
+		t.health.BadSum(s)
 		if !c.Ends[from].Has(goodSum) {
-			t.offloadedSums(s, ManySums)
+			t.health.OffloadedSums(s, health.ManySums)
 		}
 	}
 }
@@ -218,7 +221,7 @@ func (t *Machine) examine(c *Conn, s *tcp.Segment, from tcp.Endpoint, jumped boo
 // on the way, as the checksums of its sender's others are right, is dropped.
 func (t *Machine) gate(c *Conn, s *tcp.Segment, from tcp.Endpoint, r *Reading) Verdict {
 	if s.Sum == tcp.SumBad && c.Ends[from].Has(goodSum) {
-		if !t.health.leftToCard(s.Src.Addr()) {
+		if !t.health.LeftToCard(s.Src.Addr()) {
 			t.snapshot(c)
 			t.tellChecks(c, s, from, Reading{}, OnCorrupt)
 		}
@@ -290,7 +293,7 @@ func (t *Machine) LostBy(by tcp.Time) { t.Lost = max(t.Lost, by) }
 // in the order of their numbers. It invents no time; call Advance before it to
 // let timers run on.
 func (t *Machine) Close() {
-	t.offloadedSums(nil, FewSums)
+	t.health.OffloadedSums(nil, health.FewSums)
 	t.alarms, t.Order = alarms{}, nil
 	left := slices.Collect(t.All())
 	slices.SortFunc(left, func(a, b *Conn) int { return cmp.Compare(a.ID, b.ID) }) // nearly so already

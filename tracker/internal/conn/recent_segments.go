@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -25,10 +26,6 @@ import (
 const (
 	// ringSize is how many segments are remembered in common.
 	ringSize = 1 << 13
-	// ownSize is how many a connection remembers at most that has a memory of its
-	// own, and ownLeast how many that memory has room for at first.
-	ownSize  = 1 << 6
-	ownLeast = 1 << 2
 	// LookBack bounds how many segments of a connection are looked back through.
 	LookBack = 1 << 8
 	// So many connections at least have a memory of their own, and one in so many of
@@ -36,57 +33,11 @@ const (
 	leastOwners, ownersShare = 1 << 12, 8
 )
 
-// A RecentSegment is what is remembered of a segment.
-type RecentSegment struct {
-	At      tcp.Time
-	Packet  int
-	Seq     tcp.Seq
-	Ack     tcp.Seq
-	Data    tcp.Size
-	Content uint32 // Segment.Payload, folded; 0: none, or not known
-	TSVal   uint32
-	Flags   tcp.Flags
-	Wnd     uint16
-	ID      uint16
-	TTL     uint8
-	From    tcp.Endpoint
-	Is      segmentBits
-}
-
 // A sharedSegment is one in the ring. A connection finds its own there by a chain.
 type sharedSegment struct {
-	RecentSegment
+	recent.Segment
 	conn uint32 // its connection's number, against chains into what was overwritten
 	prev uint32 // place of the connection's segment before it
-}
-
-// segmentBits say what the segment was to its connection.
-type segmentBits uint8
-
-const (
-	WasOld       segmentBits = 1 << iota // Reading.Old
-	WasStale                             // Reading.Stale
-	WasKeepalive                         // Reading.Keepalive
-	WasForeign                           // Reading.Foreign
-	WasReply                             // a RST in reply
-	wasAccepted                          // a RST that its receiver takes
-)
-
-// Pure reports whether the segment did nothing but acknowledge.
-func (g *RecentSegment) Pure() bool {
-	return g.Flags&(tcp.ACK|tcp.SYN|tcp.FIN|tcp.RST) == tcp.ACK && g.Data == 0
-}
-
-// End is the sequence number after the segment's last.
-func (g *RecentSegment) End() tcp.Seq {
-	n := g.Data
-	if g.Flags&tcp.SYN != 0 {
-		n++
-	}
-	if g.Flags&tcp.FIN != 0 {
-		n++
-	}
-	return g.Seq.Add(n)
 }
 
 // recentSegments is what is remembered of all connections.
@@ -99,10 +50,10 @@ type recentSegments struct {
 }
 
 // put remembers a segment of the connection.
-func (tr *recentSegments) put(c *Conn, s *tcp.Segment, from tcp.Endpoint, is segmentBits, now tcp.Time) {
-	var g *RecentSegment
+func (tr *recentSegments) put(c *Conn, s *tcp.Segment, from tcp.Endpoint, is recent.Bits, now tcp.Time) {
+	var g *recent.Segment
 	if c.Rare.hasOwn() {
-		g = c.Rare.own.place()
+		g = c.Rare.own.Place()
 	} else {
 		if tr.Ring == nil {
 			tr.Ring = make([]sharedSegment, ringSize)
@@ -111,33 +62,12 @@ func (tr *recentSegments) put(c *Conn, s *tcp.Segment, from tcp.Endpoint, is seg
 		shared := &tr.Ring[tr.next%uint32(len(tr.Ring))]
 		shared.conn, shared.prev = c.ID, c.newestSegment
 		c.newestSegment = tr.next
-		g = &shared.RecentSegment
+		g = &shared.Segment
 	}
 	g.At, g.Packet, g.From, g.Is = now, s.Packet, from, is
 	g.Seq, g.Ack, g.Data, g.Flags, g.Wnd = s.Seq, s.Ack, s.Data, s.Flags, s.Wnd
-	g.Content, g.TSVal, g.ID, g.TTL = Fold(s.Payload), s.Options.TSVal, s.ID, s.TTL
+	g.Content, g.TSVal, g.ID, g.TTL = recent.Fold(s.Payload), s.Options.TSVal, s.ID, s.TTL
 	tr.packet = s.Packet
-}
-
-// ownSegments is the memory that a connection has of its own. What opened the
-// connection stays at the front of it, as long as it is known when this begins;
-// behind that is a ring.
-type ownSegments struct {
-	list   []RecentSegment
-	opened uint8 // segments that opened it
-	oldest uint8 // where the ring begins, behind these
-}
-
-// place makes room for one more segment.
-func (o *ownSegments) place() *RecentSegment {
-	if n := len(o.list); n < ownSize {
-		o.list = append(o.list, RecentSegment{})
-		return &o.list[n]
-	}
-	ring := o.list[o.opened:]
-	g := &ring[o.oldest]
-	o.oldest = uint8((int(o.oldest) + 1) % len(ring))
-	return g
 }
 
 // keepOwn gives the connection a memory of its own, before a segment is noted
@@ -146,54 +76,32 @@ func (tr *recentSegments) keepOwn(c *Conn) {
 	if c.Rare.hasOwn() || tr.owners >= tr.most {
 		return
 	}
-	seed := make([]RecentSegment, 0, ownLeast) // the newest first
+	seed := make([]recent.Segment, 0, recent.OwnLeast) // the newest first
 	for g := range tr.Back(c) {
 		seed = append(seed, *g)
 	}
-	o := &c.RareState().own
-	o.list = make([]RecentSegment, 0, ownLeast)
-	for _, g := range slices.Backward(seed) {
-		*o.place() = g
-		if n := len(o.list); g.Flags&tcp.SYN != 0 && int(o.opened) == n-1 && n < ownLeast {
-			o.opened++
-		}
-	}
+	c.RareState().own.Begin(seed)
 	tr.owners++
 	c.newestSegment = 0
 }
 
 // hasOwn reports whether the connection has a memory of its own.
-func (o *rareState) hasOwn() bool { return o != nil && o.own.list != nil }
+func (o *rareState) hasOwn() bool { return o != nil && o.own.Begun() }
 
 // forget takes from the connection what it has of its own.
 func (tr *recentSegments) forget(c *Conn) {
 	if c.Rare.hasOwn() {
-		c.Rare.own = ownSegments{}
+		c.Rare.own = recent.Own{}
 		tr.owners--
-	}
-}
-
-// back yields the segments, the newest first.
-func (o *ownSegments) back(yield func(*RecentSegment) bool) {
-	ring := o.list[o.opened:]
-	for i := range ring {
-		if !yield(&ring[(int(o.oldest)+len(ring)-1-i)%len(ring)]) {
-			return
-		}
-	}
-	for i := range o.opened {
-		if !yield(&o.list[o.opened-1-i]) {
-			return
-		}
 	}
 }
 
 // Back yields the segments of the connection that are remembered, the newest
 // first.
-func (tr *recentSegments) Back(c *Conn) iter.Seq[*RecentSegment] {
-	return func(yield func(*RecentSegment) bool) {
+func (tr *recentSegments) Back(c *Conn) iter.Seq[*recent.Segment] {
+	return func(yield func(*recent.Segment) bool) {
 		if c.Rare.hasOwn() {
-			c.Rare.own.back(yield)
+			c.Rare.own.Back(yield)
 			return
 		}
 		before := math.MaxInt
@@ -203,7 +111,7 @@ func (tr *recentSegments) Back(c *Conn) iter.Seq[*RecentSegment] {
 			if g.conn != c.ID && g.conn != 0 { // 0: it was provisional then
 				break
 			}
-			if !yield(&g.RecentSegment) {
+			if !yield(&g.Segment) {
 				return
 			}
 			before = g.Packet
@@ -237,14 +145,14 @@ func (tr *recentSegments) remembers(c *Conn, many int) bool {
 
 // known returns what the connection knows by itself of its segments, the oldest
 // first: those that moved an end, and the newest of each end.
-func (tr *recentSegments) known(c *Conn) []RecentSegment {
-	list := make([]RecentSegment, 0, len(c.Steps())+len(c.Ends))
+func (tr *recentSegments) known(c *Conn) []recent.Segment {
+	list := make([]recent.Segment, 0, len(c.Steps())+len(c.Ends))
 	for _, st := range c.Steps() {
 		g := c.segmentOf(st)
 		if g.Packet == 0 {
 			continue
 		}
-		i := slices.IndexFunc(list, func(k RecentSegment) bool { return k.Packet == g.Packet })
+		i := slices.IndexFunc(list, func(k recent.Segment) bool { return k.Packet == g.Packet })
 		if i < 0 {
 			i, list = len(list), append(list, g)
 		}
@@ -257,19 +165,19 @@ func (tr *recentSegments) known(c *Conn) []RecentSegment {
 			continue
 		}
 		g := c.newestOf(e, tr.packet)
-		if i := slices.IndexFunc(list, func(k RecentSegment) bool { return k.Packet == g.Packet }); i >= 0 {
+		if i := slices.IndexFunc(list, func(k recent.Segment) bool { return k.Packet == g.Packet }); i >= 0 {
 			list[i] = g
 		} else {
 			list = append(list, g)
 		}
 	}
-	slices.SortFunc(list, func(a, b RecentSegment) int { return cmp.Compare(a.Packet, b.Packet) })
+	slices.SortFunc(list, func(a, b recent.Segment) int { return cmp.Compare(a.Packet, b.Packet) })
 	return list
 }
 
 // segmentOf returns the segment behind a step: the SYN, FIN or RST of its end, or
 // what its peer sent to it; without a packet if there is none.
-func (c *Conn) segmentOf(st Step) (g RecentSegment) {
+func (c *Conn) segmentOf(st Step) (g recent.Segment) {
 	e, ins := st.End(), st.Inputs()
 	const sends = 1<<tcp.SndSYN | 1<<tcp.SndSYNACK | 1<<tcp.SndFIN | 1<<tcp.SndRST | 1<<tcp.NoTCB
 	sent := ins&sends != 0 && st.Basis() == tcp.BySending
@@ -280,7 +188,7 @@ func (c *Conn) segmentOf(st Step) (g RecentSegment) {
 		e = e.Peer()
 	}
 	x, y := &c.Ends[e], &c.Ends[e.Peer()]
-	g = RecentSegment{At: st.At, Packet: st.Packet(), From: e, Flags: tcp.ACK, Seq: x.ISS + 1, Ack: y.ISS + 1, TTL: x.TTL}
+	g = recent.Segment{At: st.At, Packet: st.Packet(), From: e, Flags: tcp.ACK, Seq: x.ISS + 1, Ack: y.ISS + 1, TTL: x.TTL}
 	switch {
 	case ins.Has(tcp.SndSYN):
 		g.Flags, g.Seq, g.Ack = tcp.SYN, x.ISS, 0
@@ -291,7 +199,7 @@ func (c *Conn) segmentOf(st Step) (g RecentSegment) {
 	case ins&(tcp.SndRST.Set()|tcp.NoTCB.Set()|tcp.RcvRST.Set()|tcp.RcvRSTPassive.Set()) != 0:
 		g.Flags, g.Seq, g.Ack = tcp.RST, x.Nxt, 0
 		if y.Has(answered) {
-			g.Seq, g.Is = y.lastAck, WasReply
+			g.Seq, g.Is = y.lastAck, recent.WasReply
 		}
 	case ins.Has(tcp.RcvAckOfFIN):
 		g.Seq, g.Ack = x.Nxt, y.FIN+1
@@ -370,9 +278,9 @@ func (c *Conn) CountsIDs(e tcp.Endpoint) bool {
 }
 
 // newestOf returns the newest segment of the end. packet is the newest of all.
-func (c *Conn) newestOf(e tcp.Endpoint, packet int) RecentSegment {
+func (c *Conn) newestOf(e tcp.Endpoint, packet int) recent.Segment {
 	x, n := &c.Ends[e], c.newest[e]
-	g := RecentSegment{
+	g := recent.Segment{
 		At: x.SentAt, Packet: packet - int(uint32(packet)-n.frame), From: e, Flags: tcp.Flags(n.flags),
 		Ack: x.lastAck, Data: tcp.Size(n.data), TSVal: x.TSVal, Wnd: x.Wnd, ID: x.ID, TTL: x.TTL,
 	}
@@ -380,50 +288,19 @@ func (c *Conn) newestOf(e tcp.Endpoint, packet int) RecentSegment {
 	return g
 }
 
-// Fold halves a hash, keeping 0 apart.
-func Fold(hash uint64) uint32 {
-	if hash == 0 {
-		return 0
-	}
-	return max(1, uint32(hash^hash>>32))
-}
-
 // bits packs a reading.
-func (r Reading) bits() (b segmentBits) {
+func (r Reading) bits() (b recent.Bits) {
 	if r.Old {
-		b |= WasOld
+		b |= recent.WasOld
 	}
 	if r.Stale {
-		b |= WasStale
+		b |= recent.WasStale
 	}
 	if r.Keepalive {
-		b |= WasKeepalive
+		b |= recent.WasKeepalive
 	}
 	if r.Foreign {
-		b |= WasForeign
+		b |= recent.WasForeign
 	}
 	return b
-}
-
-// Answers reports whether the segment can answer a probe. Nothing answers a RST,
-// and a RST without ACK answers what had a number to make its own of.
-func (g *RecentSegment) Answers(probe *RecentSegment) bool {
-	switch {
-	case probe.Flags&tcp.RST != 0:
-		return false
-	case g.Flags&tcp.RST != 0:
-		return (g.Flags|probe.Flags)&tcp.ACK != 0
-	}
-	return probe.Flags&tcp.SYN != 0 && g.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK
-}
-
-// Opens reports whether the segment has exactly these of the SYN and ACK bits.
-func (g *RecentSegment) Opens(flags tcp.Flags) bool {
-	return g.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == flags
-}
-
-// AcksFrom reports whether the segment is no part of the handshake but
-// acknowledges the SYN with the given number.
-func (g *RecentSegment) AcksFrom(syn tcp.Seq) bool {
-	return g.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.ACK && syn.Before(g.Ack)
 }

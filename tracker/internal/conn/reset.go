@@ -3,6 +3,7 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -62,16 +63,16 @@ func (t *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v Verdi
 	before.RST, before.Accepted, before.Device = kind, accepted, device
 	is := r.bits()
 	if kind == ResetReply {
-		is |= WasReply
+		is |= recent.WasReply
 	}
 	if accepted {
-		is |= wasAccepted
+		is |= recent.WasAccepted
 	}
 	t.Recent.put(c, s, from, is, t.Now)
 	t.tellChecks(c, s, from, r, OnRST|c.qualityOf(s, from))
 	c.settleChallenge(s, from, before, t.Now)
 	if before.States[from.Peer()] == tcp.SynSent.Set() && accepted && kind != ResetUnmatched {
-		t.listeners.remove(c.Addr(from))
+		t.listeners.Remove(c.Addr(from))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -82,12 +83,12 @@ func (t *Machine) neverSent(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Readin
 		return true, true
 	}
 	never = since > max(SentAfter, x.Response()) || r.Fresh > 0 && rst.Seq.Before(s.End())
-	return never, never && (rst.Is&WasReply == 0 || rst.ID != 0 || since > sparedAfter)
+	return never, never && (rst.Is&recent.WasReply == 0 || rst.ID != 0 || since > sparedAfter)
 }
 
 // overtook reports whether the IP identification or the timestamp shows that s
 // left before the RST.
-func overtook(rst *RecentSegment, s *tcp.Segment, since time.Duration) bool {
+func overtook(rst *recent.Segment, s *tcp.Segment, since time.Duration) bool {
 	byID := s.ID != 0 && rst.ID-s.ID-1 < MaxIDStep && SameWay(rst.TTL, s.TTL) && since < time.Second
 	return byID || s.Options.HasTS && rst.TSVal != 0 && int32(s.Options.TSVal-rst.TSVal) < 0
 }
@@ -115,10 +116,10 @@ func (t *Machine) knowsLater(c *Conn, s *tcp.Segment, from tcp.Endpoint, st Step
 		}
 		after := g.Packet != st.Packet() && g.At >= st.At
 		switch {
-		case g.From == from || g.Flags&tcp.RST != 0 || g.Is&(WasStale|WasForeign) != 0:
+		case g.From == from || g.Flags&tcp.RST != 0 || g.Is&(recent.WasStale|recent.WasForeign) != 0:
 		case !after:
 			return isNewer && int32(newer-g.TSVal) > 0
-		case g.Data > 0 && g.Is&WasOld == 0 && g.End().AtMost(s.Ack):
+		case g.Data > 0 && g.Is&recent.WasOld == 0 && g.End().AtMost(s.Ack):
 			return true
 		case g.TSVal != 0 && s.Options.HasTS && int32(s.Options.TSEcr-g.TSVal) >= 0:
 			newer, isNewer = g.TSVal, true
@@ -155,7 +156,7 @@ func (t *Machine) answersRSTs(c *Conn, s *tcp.Segment, from tcp.Endpoint, st Ste
 
 // remembered returns the connection's segment of that frame, or nil if it is
 // forgotten, or of another connection.
-func (t *Machine) remembered(c *Conn, packet int) *RecentSegment {
+func (t *Machine) remembered(c *Conn, packet int) *recent.Segment {
 	n := 0
 	for g := range t.Recent.Back(c) {
 		if n++; n > MaxLookBack {

@@ -15,7 +15,7 @@ import (
 // clientFirst reports whether the segment, the first of a connection picked up
 // midway, comes from its client. old is the connection before it, or nil.
 func (t *Machine) clientFirst(s *tcp.Segment, low bool, old *Conn) bool {
-	if calls, called := t.listeners.has(s.Dst), t.listeners.has(s.Src); calls != called {
+	if calls, called := t.listeners.Has(s.Dst), t.listeners.Has(s.Src); calls != called {
 		return calls
 	}
 	for old != nil && old.Provisional() {

@@ -3,6 +3,7 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -78,7 +79,7 @@ func (c *Conn) StaleOf(e tcp.Endpoint) StaleSegment {
 // SameAs returns the segment of the connection of which s is a copy: all that
 // a copy shares is the same, and there is a mark, an IP identification or a
 // timestamp, that a retransmission would not share. skip is the frame of s.
-func (t *Machine) SameAs(c *Conn, s *tcp.Segment, from tcp.Endpoint, skip int) *RecentSegment {
+func (t *Machine) SameAs(c *Conn, s *tcp.Segment, from tcp.Endpoint, skip int) *recent.Segment {
 	if s.ID == 0 && !s.Options.HasTS {
 		return nil
 	}

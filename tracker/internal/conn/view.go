@@ -3,6 +3,7 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -55,7 +56,7 @@ func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 		if v.Why != tcp.UnsignedSegment {
 			t.restart(c, s, from.Peer())
 		}
-		is |= WasForeign
+		is |= recent.WasForeign
 	default:
 		t.keepStalls(c, s, from, r, on)
 		t.take(c, s, from, r, v)
@@ -89,7 +90,7 @@ func (t *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 	accepted := c.Accepted()
 	c.note(s, from, r, t.Now)
 	if !accepted && c.Accepted() {
-		t.listeners.add(c.Addr(tcp.Server))
+		t.listeners.Add(c.Addr(tcp.Server))
 	}
 	if v.Is == Refused {
 		t.restart(c, s, from.Peer())

@@ -1,4 +1,4 @@
-package conn
+package duplicates
 
 import (
 	"math/bits"
@@ -25,31 +25,32 @@ const (
 // packets a second it is some ten milliseconds.
 const recentSize = 1 << 13
 
-// duplicateFilter remembers the newest packets by a hash of all that a copy shares. A
+// A Filter remembers the newest packets by a hash of all that a copy shares. A
 // packet whose place is taken by another is only forgotten sooner.
-type duplicateFilter struct {
-	slots []duplicateSlot
-	first duplicateSlot // what the newest copy is one of
+type Filter struct {
+	slots []Slot
+	first Slot // what the newest copy is one of
 }
 
-type duplicateSlot struct {
+// A Slot is what is remembered of one packet.
+type Slot struct {
 	sum    uint64
 	at     tcp.Time
-	packet uint32
+	Packet uint32 // its frame, cut to 32 bits
 	held   uint16 // of Segment.Payload
-	ttl    uint8
+	TTL    uint8
 }
 
-// repeats returns what is remembered of a packet that s is a second record of,
+// Repeats returns what is remembered of a packet that s is a second record of,
 // or nil if it is none, and remembers s. The hash is not seeded, so that a
 // replay is always the same; traffic that seeks collisions only has copies of
 // it counted.
-func (r *duplicateFilter) repeats(s *tcp.Segment, k *flow.Key, low bool, now tcp.Time) *duplicateSlot {
+func (r *Filter) Repeats(s *tcp.Segment, k *flow.Key, low bool, now tcp.Time) *Slot {
 	if s.Flags&tcp.RST != 0 && s.ID == 0 && !s.Options.HasTS {
 		return nil // a stack without the connection answers every segment alike
 	}
 	if r.slots == nil {
-		r.slots = make([]duplicateSlot, recentSize)
+		r.slots = make([]Slot, recentSize)
 	}
 	const c0, c1, c2, c3 = 0x9e3779b97f4a7c15, 0xd1b54a32d192ed03, 0xbf58476d1ce4e5b9, 0x94d049bb133111eb
 	way := uint64(k.Ports)<<32 | uint64(s.Data)
@@ -65,12 +66,12 @@ func (r *duplicateFilter) repeats(s *tcp.Segment, k *flow.Key, low bool, now tcp
 	if same {
 		r.first = *slot
 	}
-	slot.sum, slot.at, slot.packet, slot.held, slot.ttl = sum, now, uint32(s.Packet), held, s.TTL
+	slot.sum, slot.at, slot.Packet, slot.held, slot.TTL = sum, now, uint32(s.Packet), held, s.TTL
 	if !same {
 		return nil
 	}
 	within := sameHop
-	if hops := int(r.first.ttl) - int(s.TTL); hops != 0 {
+	if hops := int(r.first.TTL) - int(s.TTL); hops != 0 {
 		if hops < -2 || hops > 2 {
 			return nil
 		}

@@ -1,4 +1,4 @@
-package anomaly
+package tampering
 
 import (
 	"testing"
@@ -8,9 +8,9 @@ import (
 
 // Every signature of connection-tampering by RST has its own name.
 func TestTamperingSignatures(t *testing.T) {
-	syn, open, psh, later := opening{}, opening{acked: true}, opening{acked: true, data: 1}, opening{acked: true, data: 2}
+	syn, open, psh, later := Opening{}, Opening{acked: true}, Opening{acked: true, data: 1}, Opening{acked: true, data: 2}
 	for _, row := range []struct {
-		stage  opening
+		stage  Opening
 		resets []tcp.Seq
 		bare   int
 		want   string
@@ -33,8 +33,8 @@ func TestTamperingSignatures(t *testing.T) {
 		{later, []tcp.Seq{5}, 0, "later-data-rst-ack"},
 	} {
 		o := row.stage
-		o.resets, o.bare = row.resets, row.bare
-		if got := o.signature(); got != row.want {
+		o.Resets, o.bare = row.resets, row.bare
+		if got := o.Signature(); got != row.want {
 			t.Errorf("signature of %v, %d of them bare, is %s, want %s", row.resets, row.bare, got, row.want)
 		}
 	}

@@ -1,9 +1,10 @@
-package conn
+package health
 
 import (
 	"net/netip"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/duplicates"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -37,8 +38,10 @@ const (
 	SumsOffloaded                  // a host leaves its checksums to the network card
 )
 
-// captureHealth is what the tracker remembers of the capture itself.
-type captureHealth struct {
+// A Capture is what is remembered of the capture itself.
+type Capture struct {
+	tell func(Fault)
+
 	newest     tcp.Time // the latest stamp, since the clock last stepped
 	behind     int      // how many segments in a row are stamped earlier
 	behindAt   tcp.Time // the stamp of the first of them
@@ -51,7 +54,7 @@ type captureHealth struct {
 	hops       bool   // one of them had another TTL
 	toldCopies bool   // of duplicates
 
-	cut bool // told of cut payload
+	Cut bool // told of cut payload
 
 	sums     map[netip.Addr]*hostSums // of the hosts that sent wrong checksums
 	sumsTold bool
@@ -76,13 +79,16 @@ const (
 	CertainStep = time.Second
 )
 
-// timed watches the stamps of the capture. It reports whether the segment
+// New returns a Capture that tells of what is odd. With cut it does not tell that
+// payload is cut.
+func New(tell func(Fault), cut bool) Capture { return Capture{tell: tell, Cut: cut} }
+
+// Timed watches the stamps of the capture. It reports whether the segment
 // comes so long after the one before that the clock may have stepped forward.
-func (t *Machine) timed(s *tcp.Segment) (jumped bool) {
-	k := &t.health
+func (k *Capture) Timed(s *tcp.Segment) (jumped bool) {
 	ahead := s.Time.Sub(k.newest)
 	if ahead < -ClockSlack && k.newest != 0 {
-		t.late(s)
+		k.late(s)
 		return false
 	}
 	jumped = ahead > ClockJump && k.newest != 0
@@ -91,8 +97,7 @@ func (t *Machine) timed(s *tcp.Segment) (jumped bool) {
 }
 
 // late watches a segment that is stamped earlier than the newest.
-func (t *Machine) late(s *tcp.Segment) {
-	k := &t.health
+func (k *Capture) late(s *tcp.Segment) {
 	if k.behind++; k.behind == 1 {
 		k.behindAt, k.behindFrom = s.Time, s.Packet
 	}
@@ -101,28 +106,13 @@ func (t *Machine) late(s *tcp.Segment) {
 	}
 	f := Fault{What: ClockBack, Packet: s.Packet, Frames: [4]int{k.behindFrom, s.Packet}, Span: k.newest.Sub(k.behindAt)}
 	k.newest, k.behind = s.Time, 0
-	t.stepped(f)
+	k.Stepped(f)
 }
 
-// jumped looks whether a long pause of the capture is one for the sender of
-// the segment too, by its timestamps.
-func (t *Machine) jumped(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
-	x := &c.Ends[from]
-	if !x.Seen() || !x.Has(HasTS) || !s.Options.HasTS {
-		return
-	}
-	pause := s.Time.Sub(x.SentAt)
-	ticks := int32(s.Options.TSVal - x.TSVal)
-	if pause <= ClockJump || ticks <= 0 || time.Duration(ticks)*SlowestTick > pause/2 {
-		return
-	}
-	t.stepped(Fault{What: ClockForward, Packet: s.Packet, Frames: [4]int{s.Packet}, Span: pause, Sender: c.Addr(from), Ticks: ticks})
-}
-
-// stepped tells of a step of the clock.
-func (t *Machine) stepped(f Fault) {
-	if t.health.steps++; t.health.steps <= MaxClockSteps {
-		t.listener.Faulty(f)
+// Stepped tells of a step of the clock.
+func (k *Capture) Stepped(f Fault) {
+	if k.steps++; k.steps <= MaxClockSteps {
+		k.tell(f)
 	}
 }
 
@@ -135,33 +125,32 @@ const (
 	DuplicateWindow = 1000
 )
 
-// duplicated counts a packet that is recorded twice.
-func (t *Machine) duplicated(s *tcp.Segment, first *duplicateSlot) {
-	k := &t.health
-	records := t.counts.Segments + t.counts.Duplicates
+// Duplicated counts a packet that is recorded twice, the first time as first.
+// records is how many there are by now, copies counted.
+func (k *Capture) Duplicated(s *tcp.Segment, first *duplicates.Slot, records uint64) {
 	if records-k.counted > DuplicateWindow {
 		k.counted, k.twice, k.hops = records-1, 0, false
 	}
 	if k.twice == 0 {
-		k.twiceFrame = [2]int{int(first.packet), s.Packet}
+		k.twiceFrame = [2]int{int(first.Packet), s.Packet}
 	}
 	k.twice++
-	k.hops = k.hops || first.ttl != s.TTL
+	k.hops = k.hops || first.TTL != s.TTL
 	n := int(records - k.counted)
 	if k.toldCopies || k.twice < MinDuplicates || k.twice*DuplicateShare < n {
 		return
 	}
 	k.toldCopies = true
-	t.listener.Faulty(Fault{
-		What: CapturedTwice, Packet: s.Packet, Frames: [4]int{k.twiceFrame[0], k.twiceFrame[1], int(first.packet), s.Packet},
-		N: k.twice, Records: n, TTLs: [2]uint8{first.ttl, s.TTL}, Hops: k.hops,
+	k.tell(Fault{
+		What: CapturedTwice, Packet: s.Packet, Frames: [4]int{k.twiceFrame[0], k.twiceFrame[1], int(first.Packet), s.Packet},
+		N: k.twice, Records: n, TTLs: [2]uint8{first.TTL, s.TTL}, Hops: k.hops,
 	})
 }
 
-// cut tells that the capture has not all of the payload.
-func (t *Machine) cut(s *tcp.Segment) {
-	t.health.cut = true
-	t.listener.Faulty(Fault{What: PayloadCut, Packet: s.Packet, Frames: [4]int{s.Packet}})
+// PayloadCut tells that the capture has not all of the payload.
+func (k *Capture) PayloadCut(s *tcp.Segment) {
+	k.Cut = true
+	k.tell(Fault{What: PayloadCut, Packet: s.Packet, Frames: [4]int{s.Packet}})
 }
 
 // hostSums counts the checksums of a host, from its first wrong one on.
@@ -183,8 +172,8 @@ const (
 	maxSumHosts = 1 << 10
 )
 
-// badSum counts a wrong checksum.
-func (k *captureHealth) badSum(s *tcp.Segment) {
+// BadSum counts a wrong checksum.
+func (k *Capture) BadSum(s *tcp.Segment) {
 	if k.sums == nil {
 		k.sums = make(map[netip.Addr]*hostSums)
 	}
@@ -200,24 +189,26 @@ func (k *captureHealth) badSum(s *tcp.Segment) {
 	h.last = s.Packet
 }
 
-// goodSum counts a right checksum of a host that sent wrong ones.
-func (k *captureHealth) goodSum(s *tcp.Segment) {
+// WatchesSums reports whether a host sent a wrong checksum.
+func (k *Capture) WatchesSums() bool { return k.sums != nil }
+
+// GoodSum counts a right checksum of a host that sent wrong ones.
+func (k *Capture) GoodSum(s *tcp.Segment) {
 	if h := k.sums[s.Src.Addr()]; h != nil {
 		h.good++
 	}
 }
 
-// leftToCard reports whether wrong checksums are usual for the host.
-func (k *captureHealth) leftToCard(host netip.Addr) bool {
+// LeftToCard reports whether wrong checksums are usual for the host.
+func (k *Capture) LeftToCard(host netip.Addr) bool {
 	h := k.sums[host]
 	return h != nil && h.bad >= ManySums && h.bad > h.good
 }
 
-// offloadedSums tells of checksums that are left to the network card: when a
+// OffloadedSums tells of checksums that are left to the network card: when a
 // host has sent the given number of wrong ones and none that is right. s is
 // the newest segment; without it all hosts are looked at.
-func (t *Machine) offloadedSums(s *tcp.Segment, enough int) {
-	k := &t.health
+func (k *Capture) OffloadedSums(s *tcp.Segment, enough int) {
 	if k.sumsTold || k.sums == nil {
 		return
 	}
@@ -240,5 +231,5 @@ func (t *Machine) offloadedSums(s *tcp.Segment, enough int) {
 		return
 	}
 	k.sumsTold = true
-	t.listener.Faulty(Fault{What: SumsOffloaded, Packet: packet, Frames: [4]int{sums.first, sums.last}, N: sums.bad, Host: host})
+	k.tell(Fault{What: SumsOffloaded, Packet: packet, Frames: [4]int{sums.first, sums.last}, N: sums.bad, Host: host})
 }

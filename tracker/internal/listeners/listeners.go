@@ -1,10 +1,9 @@
-package conn
+package listeners
 
 import (
 	"net/netip"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
-	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A port listens from the first SYN that it accepts until it answers one with
@@ -14,8 +13,8 @@ import (
 // maxListeners is how many ports are kept.
 const maxListeners = 1 << 14
 
-// listeners are the ports that listen.
-type listeners struct {
+// A Table is the ports that listen.
+type Table struct {
 	places flow.Table[uint32] // of rows, by key
 	seed   flow.Seed
 	rows   []listener
@@ -27,13 +26,14 @@ type listener struct {
 	used bool     // since the hand was last here
 }
 
-func newListeners() listeners {
-	return listeners{places: flow.NewTable[uint32](), seed: flow.NewSeed()}
+// New returns a table without ports.
+func New() Table {
+	return Table{places: flow.NewTable[uint32](), seed: flow.NewSeed()}
 }
 
 // place returns where the port is, or the free place where it would be, and its
 // hash.
-func (l *listeners) place(key *flow.Key) (i, h uint32) {
+func (l *Table) place(key *flow.Key) (i, h uint32) {
 	h = l.seed.Hash(key)
 	i = l.places.First(h)
 	for tag := l.places.Tags[i]; tag != 0 && (tag != h || !l.rows[l.places.Items[i]].key.Is(key)); tag = l.places.Tags[i] {
@@ -49,8 +49,8 @@ func portKey(a netip.AddrPort) (k flow.Key) {
 	return k
 }
 
-// has reports whether the port listens.
-func (l *listeners) has(a netip.AddrPort) bool {
+// Has reports whether the port listens.
+func (l *Table) Has(a netip.AddrPort) bool {
 	if l.places.N == 0 {
 		return false
 	}
@@ -59,8 +59,8 @@ func (l *listeners) has(a netip.AddrPort) bool {
 	return l.places.Tags[i] != 0
 }
 
-// add notes that the port listens.
-func (l *listeners) add(a netip.AddrPort) {
+// Add notes that the port listens.
+func (l *Table) Add(a netip.AddrPort) {
 	key := portKey(a)
 	i, h := l.place(&key)
 	if l.places.Tags[i] != 0 {
@@ -79,7 +79,7 @@ func (l *listeners) add(a netip.AddrPort) {
 }
 
 // forget frees a row that was not used for long, as a clock's hand goes.
-func (l *listeners) forget() int {
+func (l *Table) forget() int {
 	for {
 		n := l.hand
 		l.hand = (l.hand + 1) % len(l.rows)
@@ -94,37 +94,11 @@ func (l *listeners) forget() int {
 	}
 }
 
-// remove notes that the port does not listen.
-func (l *listeners) remove(a netip.AddrPort) {
+// Remove notes that the port does not listen.
+func (l *Table) Remove(a netip.AddrPort) {
 	key := portKey(a)
 	if i, _ := l.place(&key); l.places.Tags[i] != 0 {
 		l.rows[l.places.Items[i]].used = false
 		l.places.Remove(i)
 	}
-}
-
-// Listens reports whether the port of the end listens, as far as it is known.
-func (t *Machine) Listens(c *Conn, e tcp.Endpoint) bool { return t.listeners.has(c.Addr(e)) }
-
-// Accepted reports whether the server accepted the SYN: it answered one that was
-// captured, or what it or the client sent since shows that it did. An end that
-// sends a SYN of its own does not listen, and a SYN+ACK alone may answer what
-// nobody sent.
-func (c *Conn) Accepted() bool {
-	client, server := &c.Ends[tcp.Client], &c.Ends[tcp.Server]
-	switch {
-	case c.Provisional(), c.Origin() == tcp.FromMidstream, server.Has(SentSYN):
-		return false
-	case c.Origin() == tcp.FromSYN && server.Has(SentSYNACK):
-		return true
-	}
-	return client.Has(HasAcked) || server.Bytes > 0
-}
-
-// unknown returns the state of an end of which nothing is known but its port.
-func (t *Machine) unknown(c *Conn, e tcp.Endpoint) tcp.State {
-	if t.Listens(c, e) {
-		return tcp.Listen
-	}
-	return tcp.Unknown
 }

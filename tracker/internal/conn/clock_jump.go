@@ -1,0 +1,23 @@
+package conn
+
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// jumped looks whether a long pause of the capture is one for the sender of
+// the segment too, by its timestamps.
+func (t *Machine) jumped(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	x := &c.Ends[from]
+	if !x.Seen() || !x.Has(HasTS) || !s.Options.HasTS {
+		return
+	}
+	pause := s.Time.Sub(x.SentAt)
+	ticks := int32(s.Options.TSVal - x.TSVal)
+	if pause <= health.ClockJump || ticks <= 0 || time.Duration(ticks)*health.SlowestTick > pause/2 {
+		return
+	}
+	t.health.Stepped(health.Fault{What: health.ClockForward, Packet: s.Packet, Frames: [4]int{s.Packet}, Span: pause, Sender: c.Addr(from), Ticks: ticks})
+}

@@ -1,0 +1,2 @@
+// Package duplicates finds packets that a capture holds twice.
+package duplicates

@@ -1,0 +1,2 @@
+// Package listeners remembers which ports listen.
+package listeners
