@@ -27,7 +27,7 @@ var mutants = []struct {
 }{
 	{
 		"every end is ESTABLISHED, proved", "record.go",
-		"r.Possible = c.Possible(e, r.Certainty)",
+		"r.Possible = c.Possible(e, r.Certainty, t.machine.Now)",
 		"r.State, r.Proved, r.Certainty = tcp.Established, tcp.Established, tcp.Proved",
 		"TestFirmStatesAreTheKernels",
 	},
@@ -38,7 +38,7 @@ var mutants = []struct {
 	},
 	{
 		"a server that has closed is in SYN_RCVD, proved", "record.go", // which no excuse may cover
-		"r.Possible = c.Possible(e, r.Certainty)",
+		"r.Possible = c.Possible(e, r.Certainty, t.machine.Now)",
 		"if e == tcp.Server && x.Assumed == tcp.Closed.Set() && x.Has(conn.SentSYNACK) {\n\t\tr.Proved = tcp.SynReceived\n\t}",
 		"TestFirmStatesAreTheKernels",
 	},
@@ -69,12 +69,12 @@ var mutants = []struct {
 	},
 	{
 		"an anomaly is blamed on the other end", "anomaly/anomaly.go",
-		"\tc := h.Conn\n\tseverity := k.severityOf(&f)", "\tf.end = f.end.Peer()\n\tc := h.Conn\n\tseverity := k.severityOf(&f)",
+		"\tc := cmp.Or(f.of, h.Conn)\n\tseverity", "\tf.end = f.end.Peer()\n\tc := cmp.Or(f.of, h.Conn)\n\tseverity",
 		"TestLadders",
 	},
 	{
 		"a RST is not believed", "internal/conn/reset.go",
-		"accepted := c.acceptsRST(s, from, t.Now)", "accepted := c.acceptsRST(s, from, t.Now) && t == nil",
+		"\taccepted := v.Is != Refused\n", "\taccepted := v.Is != Refused && t == nil\n",
 		"TestStatesEqualKernels",
 	},
 	{
