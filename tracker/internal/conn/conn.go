@@ -98,6 +98,7 @@ const (
 	awaited    // a segment waits to be accepted or refused: stalls.Beyond
 	copied     // its SYN is an old one, copied by the network: the client did not send it now
 	holding    // a FIN is held: rareState.held
+	skewed     // what answers was captured before what it answers: the two directions have clocks, or queues, of their own
 	swapped    // the client is the server, as turned out: see Role
 
 	closedByShift = 12

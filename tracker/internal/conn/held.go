@@ -16,10 +16,11 @@ type heldFIN struct {
 }
 
 // holds reports whether a FIN that row why cannot decide is to be held. Where the
-// capture is known to miss segments of its receiver, or may, it is believed.
+// capture is known to miss segments of its receiver, or may, or has the directions
+// out of step, it is believed.
 func (q *question) holds(why tcp.Skip) bool {
 	s, x, y := q.s, q.x, q.y
-	if s.Flags&tcp.FIN == 0 || x.Has(HasFIN) || y.Has(Lossy) || !x.Seen() || q.c.Origin() != tcp.FromSYN {
+	if s.Flags&tcp.FIN == 0 || x.Has(HasFIN) || y.Has(Lossy) || !x.Seen() || q.c.Origin() != tcp.FromSYN || q.c.Bits&skewed != 0 {
 		return false
 	}
 	switch why {

@@ -428,7 +428,7 @@ func (c *Conn) sawSYN(s *tcp.Segment, from tcp.Endpoint) {
 	for i, st := range steps {
 		if st.End() == from && st.Inputs().Has(tcp.SndSYN) && st.Basis() == tcp.ByAssumption && !c.Ends[from].Seen() {
 			steps[i] = newStep(min(st.At, s.Time), s.Packet, from, st.Inputs(), st.State(), tcp.BySending, false)
-			c.Bits &^= OriginSYNACK
+			c.Bits = c.Bits&^OriginSYNACK | skewed
 		}
 	}
 }
