@@ -51,9 +51,6 @@ func (e *End) knownResponse() time.Duration { return time.Duration(e.Respond) * 
 // FollowGaps follows the gaps of both ends, before s is noted, and returns the
 // trigger if one of them turns out to be something.
 func (c *Conn) FollowGaps(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) (on Triggers) {
-	if r.Foreign {
-		return 0
-	}
 	y := &c.Ends[from.Peer()]
 	c.fillGap(s, from, r, now)
 	if s.Flags&tcp.ACK != 0 && !r.Stale && y.Seen() {

@@ -20,7 +20,7 @@ func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 	if v.Is == Refused {
 		on |= OnRefused
 	}
-	if !v.Unsent && !v.held && (on&OnGap != 0 || c.Rare != nil) {
+	if !r.Foreign && !v.Unsent && !v.held && (on&OnGap != 0 || c.Rare != nil) {
 		on |= c.FollowGaps(s, from, r, t.Now)
 	}
 	if on == 0 && c.Bits&holding == 0 { // the everyday case: nothing can move
