@@ -61,16 +61,16 @@ func TestDecode(t *testing.T) {
 	syn := tcp.Segment{
 		Src: v4("10.9.0.1:40000"), Dst: v4("10.9.0.2:7000"), Seq: 0x991f3da0,
 		Wnd: 64240, Flags: tcp.SYN, TTL: 64, ID: 0x774f, Checksum: 0xa02d, Sum: tcp.SumBad,
-		Options: tcp.Options{MSS: 1460, HasShift: true, Shift: 10, SACKOK: true, HasTS: true, TSVal: 0x3ef6d49c},
+		Options: tcp.Options{MSS: 1460, HasShift: true, Shift: 10, SACKOK: true, HasTS: true, TSVal: 0x3ef6d49c, Order: 0x24813},
 	}
 	data := tcp.Segment{
 		Src: v4("[2001:db8::1]:443"), Dst: v4("[2001:db8::2]:49152"), Seq: 0x1000, Ack: 0x2000,
 		Wnd: 256, Urg: 7, Flags: tcp.FIN | tcp.PSH | tcp.ACK, Data: 5, TTL: 63, Sum: tcp.SumBad,
-		Options: tcp.Options{HasTS: true, TSVal: 1, TSEcr: 2},
+		Options: tcp.Options{HasTS: true, TSVal: 1, TSEcr: 2, Order: 8},
 	}
 	sack := tcp.Segment{
 		Src: v4("192.0.2.1:1234"), Dst: v4("192.0.2.2:5678"), Seq: 0xffffffff, Ack: 0x7fffffff,
-		Flags: tcp.ACK | tcp.AE, TTL: 255, ID: 1, Checksum: 0xffff,
+		Flags: tcp.ACK | tcp.AE, TTL: 255, NoDF: true, ID: 1, Checksum: 0xffff,
 		Options: tcp.Options{NumSACK: 2, SACK: [4]tcp.Block{{Left: 10, Right: 20}, {Left: 0xfffffff0, Right: 4}}, FastOpen: true},
 	}
 	with := func(s tcp.Segment, change func(*tcp.Segment)) tcp.Segment {
@@ -100,7 +100,7 @@ func TestDecode(t *testing.T) {
 		{"payload-is-cut", pcap.LinkRaw, data6, 74, with(data, func(s *tcp.Segment) { s.Cut, s.Sum = tcp.CutPayload, tcp.SumUnchecked })},
 		{"options-are-cut", pcap.LinkEthernet, syn4, 58, with(syn, func(s *tcp.Segment) {
 			s.Cut, s.Sum = tcp.CutOptions, tcp.SumUnchecked
-			s.Options = tcp.Options{MSS: 1460}
+			s.Options = tcp.Options{MSS: 1460, Order: 2}
 		})},
 		{"only-the-fixed-header-is-left", pcap.LinkEthernet, syn4, 54, with(syn, func(s *tcp.Segment) {
 			s.Cut, s.Sum, s.Options = tcp.CutOptions, tcp.SumUnchecked, tcp.Options{}
@@ -189,28 +189,31 @@ func TestOptions(t *testing.T) {
 		{"none", "", tcp.Options{}},
 		{"padding", "01010101 00000000", tcp.Options{}},
 		{"nothing-behind-the-end", "00 0204 05b4", tcp.Options{}},
-		{"mss", "0204 05b4", tcp.Options{MSS: 1460}},
-		{"mss-of-another-length-is-passed-over", "0203 05 0402", tcp.Options{SACKOK: true}},
-		{"shift-of-0", "030300", tcp.Options{HasShift: true}},
-		{"shift-over-14-counts-as-14", "0303ff", tcp.Options{HasShift: true, Shift: 14}},
-		{"sack-permitted", "0402", tcp.Options{SACKOK: true}},
+		{"mss", "0204 05b4", tcp.Options{MSS: 1460, Order: 2}},
+		{"mss-of-another-length-is-passed-over", "0203 05 0402", tcp.Options{SACKOK: true, Order: 4}},
+		{"shift-of-0", "030300", tcp.Options{HasShift: true, Order: 3}},
+		{"shift-over-14-counts-as-14", "0303ff", tcp.Options{HasShift: true, Shift: 14, Order: 3}},
+		{"sack-permitted", "0402", tcp.Options{SACKOK: true, Order: 4}},
 		{"one-block", "050a 00000001 00000002", tcp.Options{NumSACK: 1, SACK: [4]tcp.Block{{Left: 1, Right: 2}}}},
 		{"four-blocks", "0522 00000001 00000002 00000003 00000004 00000005 00000006 00000007 00000008",
 			tcp.Options{NumSACK: 4, SACK: [4]tcp.Block{{Left: 1, Right: 2}, {Left: 3, Right: 4}, {Left: 5, Right: 6}, {Left: 7, Right: 8}}}},
 		{"half-a-block-is-none", "0506 00000001", tcp.Options{}},
-		{"timestamps", "080a 00000001 00000002", tcp.Options{HasTS: true, TSVal: 1, TSEcr: 2}},
-		{"timestamps-aligned", "0101080a 00000001 00000002", tcp.Options{HasTS: true, TSVal: 1, TSEcr: 2}},
+		{"timestamps", "080a 00000001 00000002", tcp.Options{HasTS: true, TSVal: 1, TSEcr: 2, Order: 8}},
+		{"timestamps-aligned", "0101080a 00000001 00000002", tcp.Options{HasTS: true, TSVal: 1, TSEcr: 2, Order: 8}},
+		{"an-order-without-timestamps", "0204 05b4 01 01 0402 01 030307 00", tcp.Options{MSS: 1460, SACKOK: true, HasShift: true, Shift: 7, Order: 0x211413}},
+		{"no-operations-first-and-last-are-no-order", "0101 0402 0101", tcp.Options{SACKOK: true, Order: 4}},
+		{"many-no-operations-are-two-in-the-order", "0402 01010101 030307", tcp.Options{SACKOK: true, HasShift: true, Shift: 7, Order: 0x4113}},
 		{"fast-open-request", "2202", tcp.Options{FastOpen: true}},
 		{"fast-open-cookie", "220a 0102030405060708", tcp.Options{FastOpen: true}},
 		{"fast-open-before-it-had-a-number", "fe04 f989", tcp.Options{FastOpen: true}},
 		{"md5", "1312 00112233445566778899aabbccddeeff", tcp.Options{Signed: true}},
 		{"authentication", "1d10 0102 00112233445566778899aabb", tcp.Options{Signed: true}},
 		{"another-experiment", "fe04 f988", tcp.Options{}},
-		{"unknown-is-passed-over", "fd04 0000 0402", tcp.Options{SACKOK: true}},
-		{"length-0-ends-reading", "0402 0800 0204 05b4", tcp.Options{SACKOK: true}},
-		{"length-1-ends-reading", "0402 0801 0204 05b4", tcp.Options{SACKOK: true}},
-		{"too-long-ends-reading", "0402 0204 05", tcp.Options{SACKOK: true}},
-		{"kind-alone-ends-reading", "0402 08", tcp.Options{SACKOK: true}},
+		{"unknown-is-passed-over", "fd04 0000 0402", tcp.Options{SACKOK: true, Order: 4}},
+		{"length-0-ends-reading", "0402 0800 0204 05b4", tcp.Options{SACKOK: true, Order: 4}},
+		{"length-1-ends-reading", "0402 0801 0204 05b4", tcp.Options{SACKOK: true, Order: 4}},
+		{"too-long-ends-reading", "0402 0204 05", tcp.Options{SACKOK: true, Order: 4}},
+		{"kind-alone-ends-reading", "0402 08", tcp.Options{SACKOK: true, Order: 4}},
 	} {
 		var got tcp.Options
 		readOptions(octets(t, c.hex), &got)
@@ -374,4 +377,20 @@ func TestPayloadIsHashedOnRequestWhereItIsWhole(t *testing.T) {
 // pseudoHeader sums what a TCP checksum takes from an IPv4 header of 20 octets.
 func pseudoHeader(ip []byte) uint64 {
 	return addOctets(uint64(inet.ProtoTCP)+uint64(len(ip)-inet.IPv4Size), ip[12:20])
+}
+
+func TestFlowLabelOfASYN(t *testing.T) {
+	for _, c := range []struct {
+		flags, label byte
+		want         bool
+	}{{0x02, 1, true}, {0x12, 1, true}, {0x02, 0, false}, {0x10, 1, false}} {
+		b := inIPv6(tcpSegment(7, c.flags, nil, nil))
+		b[3] = c.label
+		var fast, slow tcp.Segment
+		new(Decoder).fast(pcap.LinkRaw, b, len(b), &fast)
+		new(Decoder).slowUnguarded(pcap.LinkRaw, frame{b, len(b)}, 0, &slow)
+		if fast.Label != c.want || slow.Label != c.want {
+			t.Errorf("flags %#x, label %d: got %t and %t, want %t", c.flags, c.label, fast.Label, slow.Label, c.want)
+		}
+	}
 }

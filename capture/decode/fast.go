@@ -116,10 +116,14 @@ func (p *Decoder) fastIPv4(data []byte, wire int, s *tcp.Segment) Verdict {
 	}
 	s.TTL = data[8]
 	s.ID = be16(data[4:])
+	s.NoDF, s.Label = data[6]&0x40 == 0, false
 	src := netip.AddrFrom4([4]byte(data[12:16]))
 	dst := netip.AddrFrom4([4]byte(data[16:20]))
 	return p.fastTCP(data[inet.IPv4Size:], total-inet.IPv4Size, src, dst, s)
 }
+
+// flowLabel is its place in the first four octets of an IPv6 header.
+const flowLabel = 0xfffff
 
 func (p *Decoder) fastIPv6(data []byte, wire int, s *tcp.Segment) Verdict {
 	if len(data) < inet.IPv6Size {
@@ -139,10 +143,12 @@ func (p *Decoder) fastIPv6(data []byte, wire int, s *tcp.Segment) Verdict {
 		return p.fastOther(data[6], data[inet.IPv6Size:])
 	}
 	s.TTL = data[7]
-	s.ID = 0
+	s.ID, s.NoDF = 0, false
 	src := netip.AddrFrom16([16]byte(data[8:24]))
 	dst := netip.AddrFrom16([16]byte(data[24:40]))
-	return p.fastTCP(data[inet.IPv6Size:], length, src, dst, s)
+	v := p.fastTCP(data[inet.IPv6Size:], length, src, dst, s)
+	s.Label = s.Flags&tcp.SYN != 0 && be32(data)&flowLabel != 0
+	return v
 }
 
 // fastOther says what an IP payload that is not TCP may still hide.

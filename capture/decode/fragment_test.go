@@ -53,7 +53,7 @@ func (d *defragmenter) whole(s tcp.Segment, segment []byte) {
 	d.t.Helper()
 	want := tcp.Segment{}
 	v := d.p.fast(pcap.LinkRaw, inIPv4(segment), 20+len(segment), &want)
-	want.Fragment = true
+	want.Fragment, want.NoDF = true, true
 	if v != TCP || s != want {
 		d.t.Errorf("got  %+v\nwant %+v", s, want)
 	}

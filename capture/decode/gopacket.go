@@ -62,8 +62,7 @@ func (p *Decoder) ipv4(f frame) Verdict {
 	n := network{
 		src: netip.AddrFrom4([4]byte(ip.SrcIP)),
 		dst: lastHop(ip),
-		ttl: ip.TTL,
-		id:  ip.Id,
+		ttl: ip.TTL, id: ip.Id, noDF: ip.Flags&layers.IPv4DontFragment == 0,
 	}
 	proto := uint8(ip.Protocol)
 	more := ip.Flags&layers.IPv4MoreFragments != 0
@@ -103,7 +102,7 @@ func (p *Decoder) ipv6(f frame) Verdict {
 	n := network{
 		src: netip.AddrFrom16([16]byte(ip.SrcIP)),
 		dst: netip.AddrFrom16([16]byte(ip.DstIP)),
-		ttl: ip.HopLimit,
+		ttl: ip.HopLimit, label: ip.FlowLabel != 0,
 	}
 	length := int(be16(f.data[4:]))
 	f, ok := f.after(inet.IPv6Size)
@@ -247,7 +246,7 @@ func (p *Decoder) tcp(f frame, n *network) Verdict {
 	s.Seq, s.Ack = tcp.Seq(t.Seq), tcp.Seq(t.Ack)
 	s.Wnd, s.Urg, s.Checksum = t.Window, t.Urgent, t.Checksum
 	s.Data = tcp.Size(f.wire - header)
-	s.TTL, s.ID, s.Fragment = n.ttl, n.id, n.fragment
+	s.TTL, s.ID, s.NoDF, s.Fragment = n.ttl, n.id, n.noDF, n.fragment
 	for _, f := range [...]struct {
 		set bool
 		tcp.Flags
@@ -260,6 +259,7 @@ func (p *Decoder) tcp(f frame, n *network) Verdict {
 			s.Flags |= f.Flags
 		}
 	}
+	s.Label = n.label && s.Flags&tcp.SYN != 0
 	switch {
 	case f.whole():
 		if p.o.VerifyChecksums || s.Flags.Any(tcp.SYN|tcp.FIN|tcp.RST) {
@@ -276,10 +276,14 @@ func (p *Decoder) tcp(f frame, n *network) Verdict {
 		return TCP
 	}
 	for _, o := range t.Options {
+		if o.OptionType == layers.TCPOptionKindNop {
+			s.Options.Place(optionNop)
+		}
 		if int(o.OptionLength) == 2+len(o.OptionData) { // else the last, malformed
 			setOption(uint8(o.OptionType), o.OptionData, &s.Options)
 		}
 	}
+	s.Options.Placed()
 	return TCP
 }
 

@@ -52,6 +52,8 @@ type network struct {
 	src, dst netip.Addr // dst is the last hop of a source route
 	ttl      uint8
 	id       uint16
+	noDF     bool
+	label    bool // the flow label is not zero
 	fragment bool // put together from fragments
 }
 

@@ -38,13 +38,21 @@ func readOptions(b []byte, o *tcp.Options) {
 	// Timestamps aligned by two no-operations: what nearly every segment has.
 	if len(b) == 12 && be32(b) == 0x0101080a {
 		o.HasTS, o.TSVal, o.TSEcr = true, be32(b[4:]), be32(b[8:])
+		o.Order = optionTimestamps
 		return
 	}
+	readEach(b, o)
+	o.Placed()
+}
+
+// readEach reads options one by one.
+func readEach(b []byte, o *tcp.Options) {
 	for len(b) > 0 {
 		switch b[0] {
 		case optionEnd:
 			return
 		case optionNop:
+			o.Place(optionNop)
 			b = b[1:]
 			continue
 		}
@@ -63,14 +71,17 @@ func setOption(kind uint8, value []byte, o *tcp.Options) {
 	case optionMSS:
 		if len(value) == 2 {
 			o.MSS = be16(value)
+			o.Place(kind)
 		}
 	case optionShift:
 		if len(value) == 1 {
 			o.HasShift, o.Shift = true, min(value[0], maxShift)
+			o.Place(kind)
 		}
 	case optionSACKOK:
 		if len(value) == 0 {
 			o.SACKOK = true
+			o.Place(kind)
 		}
 	case optionSACK:
 		if n := len(value) / 8; len(value)%8 == 0 && n > 0 && n <= len(o.SACK) {
@@ -85,6 +96,7 @@ func setOption(kind uint8, value []byte, o *tcp.Options) {
 	case optionTimestamps:
 		if len(value) == 8 {
 			o.HasTS, o.TSVal, o.TSEcr = true, be32(value), be32(value[4:])
+			o.Place(kind)
 		}
 	case optionMD5, optionAO:
 		o.Signed = true

@@ -79,16 +79,19 @@ func appendAddr(b []byte, a netip.Addr) []byte {
 	return append(b, octets[:]...)
 }
 
-// appendOptions appends TCP options, each where hosts align it.
+// appendOptions appends TCP options, each where Linux aligns it.
 func appendOptions(b []byte, o *tcp.Options) []byte {
 	if o.MSS != 0 {
 		b = be.AppendUint16(append(b, 2, 4), o.MSS)
 	}
+	if o.SACKOK != o.HasTS { // or else they fill each other up
+		b = append(b, 1, 1)
+	}
 	if o.SACKOK {
-		b = append(b, 1, 1, 4, 2)
+		b = append(b, 4, 2)
 	}
 	if o.HasTS {
-		b = be.AppendUint32(append(b, 1, 1, 8, 10), o.TSVal)
+		b = be.AppendUint32(append(b, 8, 10), o.TSVal)
 		b = be.AppendUint32(b, o.TSEcr)
 	}
 	if o.HasShift {

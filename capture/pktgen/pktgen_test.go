@@ -19,7 +19,8 @@ func TestForgedIsRead(t *testing.T) {
 		{netip.MustParseAddrPort("[2001:db8::1]:49152"), netip.MustParseAddrPort("[2001:db8::2]:80")},
 	}
 	for _, text := range []string{
-		"<SEQ=100><CTL=SYN><MSS=1460><WS=7><SACKOK><TS=1,0><SUM=good>",
+		"<SEQ=100><CTL=SYN><MSS=1460><SACKOK><TS=1,0><NOP><WS=7><SUM=good>",
+		"<SEQ=100><CTL=SYN><MSS=1460><NOP><NOP><SACKOK><NOP><WS=7><SUM=good>",
 		"<SEQ=300><ACK=101><CTL=SYN,ACK><TFO><SUM=good>",
 		"<SEQ=101><ACK=301><CTL=PSH,ACK,AE><DATA=1001><TTL=57><SUM=good>",
 		"<SEQ=101><ACK=301><CTL=ACK,URG><WND=7><URG=3><SACK=400:500,600:700><SUM=good>",

@@ -256,8 +256,8 @@ func (r *rung) timerText() string {
 func (d *ladder) segmentText(r *rung, rank int) string {
 	s := d.relative(r)
 	// What the notation leaves out where it is as usual.
-	s.TTL, s.ID, s.Checksum = 64, 0, 0
-	s.Options.HasTS = false
+	s.TTL, s.ID, s.Checksum, s.NoDF, s.Label = 64, 0, 0, false, false
+	s.Options.HasTS, s.Options.Order = false, 0
 	if s.Cut == tcp.CutPayload {
 		s.Cut = tcp.CutNone
 	}

@@ -12,13 +12,14 @@ import (
 //	<SEQ=100><ACK=300><CTL=SYN,ACK>
 //
 // This file reads and writes it, with fields of our own for what the tracker
-// looks at: <DATA=n> octets, <WND=n>, <URG=n>, <MSS=n>, <WS=n>, <SACKOK>,
-// <TS=value,echo>, <SACK=left:right,...>, <TFO>, <TTL=n>, <ID=n>,
+// looks at: <DATA=n> octets, <WND=n>, <URG=n>, <MSS=n>, <WS=n>, <SACKOK>, <NOP>,
+// <TS=value,echo>, <SACK=left:right,...>, <TFO>, <TTL=n>, <NODF>, <LABEL>, <ID=n>,
 // <CHECKSUM=n> as sent, <PAYLOAD=n> for a hash of the payload,
 // <SUM=good|partial|bad>, <CUT=payload|options>, <FRAG>, and <ICMP=type,code>
 // or <ICMP6=type,code>, with <FROM=address>, for an error that quotes the
 // segment. A field that is left out has its default: no data, a window of
-// 1,000, a TTL of 64, everything else absent.
+// 1,000, a TTL of 64, everything else absent. Options are in the order of the
+// header, but for those that are not of a SYN.
 
 // Defaults of the notation.
 const (
@@ -65,15 +66,19 @@ func (s *Segment) String() string {
 	number("WND", uint64(s.Wnd), defaultWnd)
 	number("URG", uint64(s.Urg), 0)
 	o := s.Options
-	number("MSS", uint64(o.MSS), 0)
-	if o.HasShift {
-		field("WS=%d", o.Shift)
-	}
-	if o.SACKOK {
-		field("SACKOK")
-	}
-	if o.HasTS {
-		field("TS=%d,%d", o.TSVal, o.TSEcr)
+	for _, kind := range o.ordered() {
+		switch kind {
+		case optionNop:
+			field("NOP")
+		case optionMSS:
+			field("MSS=%d", o.MSS)
+		case optionShift:
+			field("WS=%d", o.Shift)
+		case optionSACKOK:
+			field("SACKOK")
+		case optionTS:
+			field("TS=%d,%d", o.TSVal, o.TSEcr)
+		}
 	}
 	if o.NumSACK > 0 {
 		var blocks []string
@@ -89,6 +94,12 @@ func (s *Segment) String() string {
 		field("SIGNED")
 	}
 	number("TTL", uint64(s.TTL), defaultTTL)
+	if s.NoDF {
+		field("NODF")
+	}
+	if s.Label {
+		field("LABEL")
+	}
 	number("ID", uint64(s.ID), 0)
 	number("PAYLOAD", s.Payload, 0)
 	number("CHECKSUM", uint64(s.Checksum), 0)
@@ -173,13 +184,17 @@ func (s *Segment) parseField(name, value string) (err error) {
 		s.Urg = uint16(number(16))
 	case "MSS":
 		o.MSS = uint16(number(16))
+		o.Place(optionMSS)
 	case "WS":
 		o.Shift, o.HasShift = uint8(number(8)), true
+		o.Place(optionShift)
 	case "SACKOK":
 		o.SACKOK = true
+		o.Place(optionSACKOK)
 	case "TS":
 		v, e := pair(value, ",", 32)
 		o.TSVal, o.TSEcr, o.HasTS = uint32(v), uint32(e), true
+		o.Place(optionTS)
 	case "SACK":
 		for _, block := range strings.Split(value, ",") {
 			if int(o.NumSACK) == len(o.SACK) {
@@ -195,6 +210,12 @@ func (s *Segment) parseField(name, value string) (err error) {
 		o.Signed = true
 	case "TTL":
 		s.TTL = uint8(number(8))
+	case "NOP":
+		o.Place(optionNop)
+	case "NODF":
+		s.NoDF = true
+	case "LABEL":
+		s.Label = true
 	case "ID":
 		s.ID = uint16(number(16))
 	case "PAYLOAD":

@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -72,6 +73,8 @@ type Segment struct {
 	Options Options
 
 	TTL      uint8  // IPv4 TTL or IPv6 hop limit
+	NoDF     bool   // IPv4 without the flag Don't Fragment
+	Label    bool   // a SYN over IPv6 that has a flow label
 	ID       uint16 // IPv4 identification; 0 on IPv6
 	Payload  uint64 // a hash of the payload, equal for equal octets; 0: not asked for, cut, corrupt, or none
 	Checksum uint16 // the TCP checksum field, as sent
@@ -117,8 +120,9 @@ type Options struct {
 	MSS      uint16 // maximum segment size (RFC 9293 §3.7.1); 0: none
 	Shift    uint8  // window scale (RFC 7323 §2), 0 to 14; larger ones count as 14
 	HasShift bool
-	SACKOK   bool // SACK permitted (RFC 2018)
-	HasTS    bool // timestamps (RFC 7323 §3)
+	SACKOK   bool   // SACK permitted (RFC 2018)
+	HasTS    bool   // timestamps (RFC 7323 §3)
+	Order    uint32 // the kinds of the four above and of the no-operations between as they came, see Place
 	TSVal    uint32
 	TSEcr    uint32
 	Signed   bool // TCP-MD5 (RFC 2385) or TCP-AO (RFC 5925); what it signs is not checked
@@ -155,3 +159,44 @@ func (s *Segment) PureAck() bool {
 // is sent. No state takes anything from it (RFC 9293 §3.10.7.2 to §3.10.7.4,
 // where "if the ACK bit is off, drop the segment"), and no end sends it.
 func (s *Segment) Lawless() bool { return s.Flags&(SYN|ACK|RST) == 0 }
+
+// The kinds of the options in Options.Order.
+const (
+	optionNop    = 1
+	optionMSS    = 2
+	optionShift  = 3
+	optionSACKOK = 4
+	optionTS     = 8
+)
+
+// Place puts an option of the given kind last in the order: four bits each, the
+// last in the low bits. 0x24813 is MSS, SACK permitted, timestamps, no-operation,
+// window scale. Of no-operations two in a row count.
+func (o *Options) Place(kind uint8) {
+	if kind != optionNop || o.Order != 0 && o.Order&0xff != optionNop<<4|optionNop {
+		o.Order = o.Order<<4 | uint32(kind)
+	}
+}
+
+// Placed ends the order: no-operations behind the last of the options fill up.
+func (o *Options) Placed() {
+	for o.Order&0xf == optionNop {
+		o.Order >>= 4
+	}
+}
+
+// ordered returns the kinds of those options that Order is of and that are
+// there: in that order, and then those that it lacks.
+func (o *Options) ordered() []uint8 {
+	var kinds []uint8
+	for shift := 28; shift >= 0; shift -= 4 {
+		kinds = append(kinds, uint8(o.Order>>shift&0xf))
+	}
+	kinds = append(kinds, optionMSS, optionShift, optionSACKOK, optionTS)
+	there := map[uint8]bool{optionNop: true, optionMSS: o.MSS != 0, optionShift: o.HasShift, optionSACKOK: o.SACKOK, optionTS: o.HasTS}
+	return slices.DeleteFunc(kinds, func(k uint8) bool {
+		was := there[k]
+		there[k] = k == optionNop
+		return !was
+	})
+}
