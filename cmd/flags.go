@@ -52,7 +52,7 @@ func (f *readFlags) atFlag(c *cobra.Command) {
 // trackingFlags adds the flags that say how the captures are read and tracked.
 func (f *readFlags) trackingFlags(c *cobra.Command) {
 	fl := c.Flags()
-	fl.StringVar(&f.stack, "stack", "linux", "timers and choices of the endpoints: "+strings.Join(tcp.Stacks(), ", "))
+	fl.StringVar(&f.stack, "stack", "auto", "timers and choices of the endpoints: "+strings.Join(tcp.Stacks(), ", "))
 	fl.DurationVar(&f.twoMSL, "2msl", 0, "how long TIME_WAIT is held; 0 leaves it to the stack")
 	fl.BoolVar(&f.outer, "outer", false, "leave tunnels closed: follow the outermost TCP")
 	fl.BoolVar(&f.verify, "verify-checksums", false, "check every TCP checksum, not only those of SYN, FIN and RST")

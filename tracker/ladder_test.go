@@ -150,7 +150,7 @@ func (l *ladder) peersOf(time int) (a, b netip.AddrPort) {
 var rungForm = regexp.MustCompile(`^\s*([0-9a-z.]+\.)(?:\s+([+-][0-9.]+))?\s+(?:([A-Z0-9.-]+)\s+)?(?:(-->|<--)\s*)?((?:<[^<>]*>)+|\(.*\))?(?:\s*(-->|<--))?(?:\s+([A-Z0-9.-]+))?\s*$`)
 
 func parseLadder(text string) (ladder, error) {
-	l := ladder{peers: [2]netip.AddrPort{peerA, peerB}, begin: 1_000_000 * tcp.Second, times: 1, every: time.Millisecond}
+	l := ladder{peers: [2]netip.AddrPort{peerA, peerB}, begin: 1_000_000 * tcp.Second, config: tracker.Config{Stack: "linux"}, times: 1, every: time.Millisecond}
 	for i, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
 		bare := strings.TrimSpace(line)
 		if odd, ok := strings.CutPrefix(bare, "!"); ok && len(l.rungs) > 0 {

@@ -47,6 +47,9 @@ type EndRecord struct {
 	Window      uint64 // the window it advertised last, scaled, in octets
 	Listener    bool   // it accepted a SYN, as its SYN+ACK shows or what followed
 
+	Stack          tcp.StackID // whose timers and choices it is taken to have
+	StackCertainty tcp.StackCertainty
+
 	Timer   Timer
 	History []Step
 }
@@ -122,7 +125,8 @@ func (t *Tracker) fillEnd(r *EndRecord, c *conn.Conn, e tcp.Endpoint) {
 		Listener:    e == tcp.Server && c.Accepted(),
 		History:     r.History[:0],
 	}
-	if x.Has(conn.HasShift) {
+	r.Stack, r.StackCertainty = t.machine.StackOf(x)
+	if x.HasShift() {
 		r.WindowScale = int(x.Shift())
 	}
 	if x.Seen() && y.Has(conn.HasAcked) && y.Acked.Before(x.Nxt) {

@@ -6,37 +6,23 @@ package tracker_test
 var faults = map[string]map[string]string{
 	"states": {
 		"gv-backlog-full: 2":                  noSYNACK,
-		"gv-lw-tw-rst: 1":                     gVisorIgnores,
-		"gv-simultaneous-close-stuck: 4":      "an ACK of the FIN is believed although the FIN is sent again and again",
-		"gv-tw-fin-dup: 8":                    gVisorIgnores,
-		"gvr-0064: 10":                        ackLost,
-		"gvr-0103: 2":                         "an ACK of the FIN is believed although the ACKs of its end show that it never came",
-		"gvr-0267: 8":                         gVisorIgnores,
+		"gv-simultaneous-close-stuck: 2":      "an ACK of the FIN is believed although the FIN is sent again and again",
+		"gvr-0064: 5":                         ackLost,
+		"gvr-0103: 1":                         "an ACK of the FIN is believed although the ACKs of its end show that it never came",
 		"lab-accept-queue-full-at-ack: 2":     "the ACK that a server takes after it has ignored some is not believed until it sends something",
 		"lab-conntrack-forgets-reset: 2":      aliveAfterRST,
 		"lab-syn-cookies-ack-lost-silence: 1": cookies,
-		"lw-gv-tw-rst: 1":                     lwIPIgnores,
-		"lx-close-client: 4":                  lwIPHolds,
-		"lx-final-ack-lost: 4":                lwIPHolds,
-		"lx-simultaneous-open: 4":             "SYNs that cross, and that lwIP leaves without SYN+ACK, are taken to make SYN_RCVD for a second",
-		"lx-tw-fin-dup: 8":                    lwIPIgnores,
 		"lxr-0037: 1":                         finBeyondHole,
 		"seed-42420441: 2":                    noSYNACK,
 		"x-forged-fin-accepted: 1":            "a forged FIN is taken for the client's",
 	},
 	"firm states": {
-		"gvr-0064: 4":                    ackLost,
+		"gvr-0064: 3":                    ackLost,
 		"lab-conntrack-forgets-reset: 2": aliveAfterRST,
-		"lx-close-client: 4":             lwIPHolds,
-		"lx-final-ack-lost: 4":           lwIPHolds,
 	},
 	"histories": {
-		"gv-lw-tw-rst: 1":                     gVisorIgnores,
-		"gvr-0064: 1":                         ackLost,
 		"lab-conntrack-forgets-reset: 2":      aliveAfterRST,
 		"lab-syn-cookies-ack-lost-silence: 1": cookies,
-		"lw-gv-tw-rst: 1":                     lwIPIgnores,
-		"lx-tw-fin-dup: 1":                    lwIPIgnores,
 		"lxr-0037: 1":                         finBeyondHole,
 	},
 	"anomalies": {
@@ -48,9 +34,6 @@ var faults = map[string]map[string]string{
 // What is wrong in more than one of them.
 const (
 	noSYNACK      = "a listener that sends no SYN+ACK is taken to be in SYN_RCVD for a second"
-	gVisorIgnores = "a RST in TIME_WAIT is believed, which gVisor ignores (RFC 1337 §3)"
-	lwIPIgnores   = "a RST in TIME_WAIT is believed, which lwIP ignores (RFC 1337 §3)"
-	lwIPHolds     = "TIME_WAIT ends after the 60 s of Linux, where lwIP holds it for 120 s"
 	ackLost       = "TIME_WAIT after crossing FINs, where the ACK of one was lost and its end waits in CLOSING"
 	aliveAfterRST = "a RST is believed although its alleged sender goes on to send data"
 	cookies       = "SYN cookies are not told by a SYN+ACK that is never repeated"

@@ -11,10 +11,11 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
-// Config says how to track. The zero Config is right for Linux hosts.
+// Config says how to track. The zero Config is right for hosts of any kind.
 type Config struct {
 	// Stack names the profile of the endpoints' timers and choices, one of
-	// Stacks(); "" is linux, "auto" guesses each host's from its SYN.
+	// tcp.Stacks(). "" is "auto": each host's is recognised by its SYN. Of one that
+	// is not, timers are those of Linux, and settle nothing.
 	Stack string
 
 	// TwoMSL overrides how long TIME-WAIT is held; 0 leaves it to the stack.
@@ -63,7 +64,7 @@ type Tracker struct {
 // New returns a Tracker that tells emit what happens. An Event is lent to emit
 // for the call only. It fails on a Config with an unknown stack.
 func New(cfg Config, emit func(*Event)) (*Tracker, error) {
-	stack := tcp.StackLinux
+	stack := tcp.StackAuto
 	if cfg.Stack != "" {
 		var err error
 		if stack, err = tcp.ParseStack(cfg.Stack); err != nil {

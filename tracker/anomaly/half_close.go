@@ -13,7 +13,7 @@ import (
 // How long nothing must have happened.
 const (
 	halfCloseLinger = 10 * time.Second  // one end still flushing what it had to send takes less
-	finWait2Wait    = 60 * time.Second  // FIN-WAIT-2, where the stack has no timer for it
+	finWait2Wait    = 60 * time.Second  // FIN-WAIT-2, if the stack does not hold it longer
 	closeUnseen     = 300 * time.Second // an open connection at the end of the capture
 )
 
@@ -96,8 +96,8 @@ var finWait2Stuck = Kind{
 		{"waits", "outcome", " {X} waits for its FIN, which only the application there can bring about."},
 	},
 	Thresholds: []Threshold{
-		{"time in FIN_WAIT_2, by the stack of {X}", tcp.StackLinux.Stack().FinWait2, "stack"},
-		{"the same, where the stack has no timer for it", finWait2Wait, ""},
+		{"time in FIN_WAIT_2", finWait2Wait, ""},
+		{"the same, if the stack of {X} holds it longer", tcp.StackLinux.Stack().FinWait2, "stack"},
 		flushTime,
 	},
 	Supersedes: []string{halfCloseName},
@@ -111,10 +111,7 @@ var finWait2Stuck = Kind{
 		if h.hasMoreToSend(y) {
 			return nil
 		}
-		since, held := h.silentSince(x, y), h.Ends[x].Stack().FinWait2
-		if held == 0 {
-			held = finWait2Wait
-		}
+		since, held := h.silentSince(x, y), max(finWait2Wait, h.Ends[x].Stack().FinWait2)
 		if since == 0 || h.Now.Sub(since) < held-time.Millisecond { // the timer counts in coarser units
 			return nil
 		}

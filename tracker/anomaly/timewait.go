@@ -167,7 +167,11 @@ func (h *checkInput) truncatedByReply() *Finding {
 
 // truncated are the values of a TIME-WAIT that ended at the given age.
 func truncated(age, most time.Duration, stack *tcp.Stack) Values {
-	return Values{"span": age, "hold": template.Hold(most), "stack": stack.Name}
+	name := stack.Name
+	if stack == tcp.StackAuto.Stack() {
+		name = "linux, as its own is not known"
+	}
+	return Values{"span": age, "hold": template.Hold(most), "stack": name}
 }
 
 // manySYNs is how many copies of a SYN make it unlikely that the others were

@@ -9,20 +9,26 @@ import (
 // A Stack is how one kind of TCP implementation runs its timers and decides
 // what the RFCs leave open. Figures: see the table stacks.
 type Stack struct {
-	Name string
+	Name  string
+	Looks string // what its SYN has; "": none tells it
 
 	TimeWait2MSL  time.Duration // how long TIME-WAIT is held (RFC 9293 §3.6.1 asks 4 minutes)
-	TimeWaitMax   time.Duration // where the stack is not known: it may be held this long; else 0
 	FinWait2      time.Duration // how long an orphaned FIN-WAIT-2 is held; 0: for ever, as in the RFC
 	SynGiveUp     time.Duration // from the first SYN to the end of the attempt (RFC 9293 §3.8.3 MUST-23: at least 3 minutes)
 	SynAckGiveUp  time.Duration // from the last SYN+ACK of an unfinished handshake
 	FinGiveUp     time.Duration // from the last copy of a FIN that nobody acknowledges
-	AnyRestarts   bool          // any ACK that arrives in TIME-WAIT starts its time again, not only a repeated FIN (RFC 9293 §3.10.7.4)
-	RSTInTimeWait bool          // an acceptable RST ends TIME-WAIT (RFC 9293 §3.10.7.4; RFC 1337 warns of it)
-	RSTBelowFIN   bool          // a RST one below RCV.NXT is taken after the peer's FIN
-	RSTAtSACK     bool          // a RST at the highest SACK edge is taken
-	NoPAWS        bool          // a timestamp that is too old is no reason to drop a segment
-	TimeWaitReuse ReuseRule     // which SYNs a TIME-WAIT yields to
+	LastAckGiveUp time.Duration // from the first FIN in LAST-ACK; 0: as FinGiveUp
+	FixedGiveUp   bool          // SynGiveUp and SynAckGiveUp run from the first copy, however often it was repeated
+
+	AnyRestarts   bool       // any ACK that arrives in TIME-WAIT starts its time again, not only a repeated FIN (RFC 9293 §3.10.7.4)
+	RSTInTimeWait bool       // an acceptable RST ends TIME-WAIT (RFC 9293 §3.10.7.4; RFC 1337 warns of it)
+	RSTBelowFIN   bool       // a RST one below RCV.NXT is taken after the peer's FIN
+	RSTAtSACK     bool       // a RST at the highest SACK edge is taken
+	TimeWaitReuse ReuseRule  // which SYNs a TIME-WAIT yields to
+	OldAck        OldAckRule // whether the ACK of a segment counts that has no new octet
+	AckInOrder    bool       // the ACK of its FIN counts only in a segment that is next in order, not beyond a hole
+	NoPAWS        bool       // a timestamp that is too old is no reason to drop a segment
+	NoCrossedSYNs bool       // it does not open simultaneously (RFC 9293 §3.5, figure 7): a bare SYN in SYN-SENT is dropped
 }
 
 // A ReuseRule says when a SYN that arrives in TIME-WAIT opens a new connection.
@@ -32,6 +38,17 @@ const (
 	ReuseNewerSeqOrTS ReuseRule = iota // a higher sequence number or a newer timestamp (Linux)
 	ReuseNewerSeq                      // a higher sequence number (4.4BSD)
 	ReuseRFC6191                       // RFC 6191 §2
+	ReuseNever                         // none
+)
+
+// An OldAckRule says when the ACK of a segment counts all of whose octets were
+// received before. RFC 9293 §3.10.7.4 drops such a segment whole.
+type OldAckRule uint8
+
+const (
+	OldAckCounts OldAckRule = iota // always: it is cut to nothing, and what is left is an ACK (4.4BSD)
+	OldAckAtEdge                   // where it ends at the last ACK sent, not below (Linux)
+	OldAckDropped
 )
 
 // stacks are the profiles that --stack names. Where a figure comes from is
@@ -43,13 +60,16 @@ var stacks = [NumStacks]Stack{
 		// after 63 s, orphan retries (8) after 102 s at the least RTO.
 		// tcp_timewait_state_process starts TIME-WAIT again for every ACK.
 		Name:         "linux",
+		Looks:        "the order of options of Linux, and a window of whole segments",
 		TimeWait2MSL: 60 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 131 * time.Second, SynAckGiveUp: 63 * time.Second, FinGiveUp: 102 * time.Second,
 		AnyRestarts: true, RSTInTimeWait: true, RSTBelowFIN: true, RSTAtSACK: true, TimeWaitReuse: ReuseNewerSeqOrTS,
+		OldAck: OldAckAtEdge, // tcp_sequence drops what ends before the last ACK sent
 	},
 	{
 		// FreeBSD: net.inet.tcp.msl 30 s; finwait2_timeout 60 s; keepinit 75 s.
 		Name:         "bsd",
+		Looks:        "the order of options of FreeBSD, and a window of 65535",
 		TimeWait2MSL: 60 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 75 * time.Second, SynAckGiveUp: 45 * time.Second, FinGiveUp: 500 * time.Second,
 		TimeWaitReuse: ReuseNewerSeq,
@@ -57,6 +77,7 @@ var stacks = [NumStacks]Stack{
 	{
 		// xnu: MSL 15 s; the rest as in BSD, whose code it shares.
 		Name:         "macos",
+		Looks:        "the order of options of macOS, and a window of 65535",
 		TimeWait2MSL: 30 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 75 * time.Second, SynAckGiveUp: 45 * time.Second, FinGiveUp: 500 * time.Second,
 		RSTBelowFIN: true, TimeWaitReuse: ReuseNewerSeq,
@@ -65,6 +86,7 @@ var stacks = [NumStacks]Stack{
 		// Windows since Vista: TcpTimedWaitDelay 120 s by default; SYN at 0, 3
 		// and 9 s, given up at 21 s.
 		Name:         "windows",
+		Looks:        "a TTL of 128 at first, and the order of options of Windows",
 		TimeWait2MSL: 120 * time.Second, FinWait2: 120 * time.Second,
 		SynGiveUp: 21 * time.Second, SynAckGiveUp: 21 * time.Second, FinGiveUp: 60 * time.Second,
 		RSTInTimeWait: true, TimeWaitReuse: ReuseRFC6191,
@@ -83,14 +105,41 @@ var stacks = [NumStacks]Stack{
 		Name:         "rfc9293",
 		TimeWait2MSL: 240 * time.Second,
 		SynGiveUp:    180 * time.Second, SynAckGiveUp: 180 * time.Second, FinGiveUp: 300 * time.Second,
-		RSTInTimeWait: true, TimeWaitReuse: ReuseRFC6191,
+		RSTInTimeWait: true, TimeWaitReuse: ReuseRFC6191, OldAck: OldAckDropped,
 	},
 	{
-		// Not known: what all of the above have in common.
+		// gVisor's netstack, measured in release 20260905. Both of its give-up
+		// times run from the first copy; 805 s is how long it repeats a FIN or data.
+		// In LAST-ACK it ends with a RST. TIME-WAIT drops every RST, on purpose, and
+		// starts again for a repeated FIN alone. An ACK of its FIN moves it only in
+		// a segment that it takes up at once.
+		Name:         "gvisor",
+		Looks:        "Linux's order of options, and a window of twenty segments cut to the window scale, or keeps its timestamp when repeated",
+		TimeWait2MSL: 60 * time.Second, FinWait2: 60 * time.Second,
+		SynGiveUp: 127 * time.Second, SynAckGiveUp: 127 * time.Second, FixedGiveUp: true,
+		FinGiveUp: 805 * time.Second, LastAckGiveUp: 205 * time.Second,
+		TimeWaitReuse: ReuseNewerSeq, OldAck: OldAckDropped, AckInOrder: true, NoPAWS: true,
+	},
+	{
+		// lwIP, measured in release 2.1.3: TIME-WAIT 119.4 to 120.5 s, an orphaned
+		// FIN-WAIT-2 20.4 s, seven SYNs in 18.25 s, SYN-RECEIVED 20.25 s, LAST-ACK
+		// 120 s however often the FIN is repeated; a FIN in FIN-WAIT-1 is repeated for
+		// more than 900 s. Its timers tick twice a second. TIME-WAIT answers a SYN
+		// with its ACK, or, in the window, with a RST, and stays.
+		Name:         "lwip",
+		Looks:        "a TTL of 255 at first, a window of 65535, no DF, and no options but MSS and window scale",
+		TimeWait2MSL: 120 * time.Second, FinWait2: 20400 * time.Millisecond,
+		SynGiveUp: 18250 * time.Millisecond, SynAckGiveUp: 20250 * time.Millisecond, FixedGiveUp: true,
+		FinGiveUp: 900 * time.Second, LastAckGiveUp: 120 * time.Second,
+		TimeWaitReuse: ReuseNever, NoCrossedSYNs: true,
+	},
+	{
+		// Not recognised. Most hosts are Linux, so its figures and choices are taken;
+		// what a timer says of such an end is assumed.
 		Name:         "auto",
-		TimeWait2MSL: 30 * time.Second, TimeWaitMax: 240 * time.Second, FinWait2: 60 * time.Second,
-		SynGiveUp: 180 * time.Second, SynAckGiveUp: 180 * time.Second, FinGiveUp: 500 * time.Second,
-		RSTInTimeWait: true, TimeWaitReuse: ReuseRFC6191,
+		TimeWait2MSL: 60 * time.Second, FinWait2: 60 * time.Second,
+		SynGiveUp: 131 * time.Second, SynAckGiveUp: 63 * time.Second, FinGiveUp: 102 * time.Second,
+		AnyRestarts: true, RSTInTimeWait: true, RSTBelowFIN: true, RSTAtSACK: true, TimeWaitReuse: ReuseNewerSeqOrTS,
 	},
 }
 
@@ -105,7 +154,9 @@ const (
 	StackWindows
 	StackSolaris
 	StackRFC
-	StackAuto // not known: what all have in common
+	StackGVisor
+	StackLwIP
+	StackAuto // not known
 
 	NumStacks
 )
@@ -130,19 +181,4 @@ func ParseStack(name string) (StackID, error) {
 		}
 	}
 	return 0, fmt.Errorf("%q is no stack (%s)", name, strings.Join(Stacks(), ", "))
-}
-
-// GuessStack returns the stack that a SYN looks like, or StackAuto where its looks fit several.
-func GuessStack(syn *Segment) StackID {
-	switch {
-	case syn.TTL > 128:
-		return StackSolaris
-	case syn.TTL > 64:
-		return StackWindows
-	case syn.Wnd == 65535 && syn.Options.HasShift && syn.Options.Shift == 6:
-		return StackAuto // FreeBSD and macOS look alike, and hold TIME-WAIT for different times
-	case syn.Options.HasTS && syn.Options.SACKOK:
-		return StackLinux
-	}
-	return StackAuto
 }

@@ -258,6 +258,8 @@ func (c *Conn) settled(e tcp.Endpoint, now tcp.Time) bool {
 		return false // the timer is that of orphans, and no packet tells whether this is one
 	case newest.Basis() == tcp.ByTimer && (before.State() == tcp.Established || before.State() == tcp.CloseWait):
 		return false // how long it tries is up to the application
+	case newest.Basis() == tcp.ByTimer && !newest.sure():
+		return false // whose timer that is nobody knows
 	case ins&(tcp.NoTCB.Set()|tcp.Reopened.Set()) != 0 && newest.Basis() != tcp.ByAssumption || newest.Basis() == tcp.ByTimer:
 		return true
 	case ins.Has(tcp.RcvAckOfSYN) && !x.Has(SentSYN):

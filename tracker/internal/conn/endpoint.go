@@ -42,7 +42,7 @@ type End struct {
 	Respond uint16 // the shortest response time measured, see responseUnit; 0: none yet
 	gap     uint8  // between the last two copies of its SYN or FIN, see gapUnit
 	Copies  uint8  // of its SYN or FIN, up to 255
-	packed  uint8  // window scale it announced, with hasShift, and index of its stack: 4 bits each
+	packed  uint8  // window scale it announced, plus one, and index of its stack: 4 bits each
 	TTL     uint8  // of its newest segment that was not a RST
 }
 
@@ -54,7 +54,6 @@ const (
 	HasAcked         // it sent an ACK
 	HasFIN           // its FIN was captured
 	HasTS            // it sends timestamps
-	HasShift         // its SYN had a window scale
 	SackOK           // its SYN permitted SACK
 	SentSYN          // a SYN without ACK was captured of it
 	SentSYNACK
@@ -65,6 +64,7 @@ const (
 	hasEcho    // it echoed a timestamp of its peer
 	signs      // its SYN was signed
 	goodSum    // a checksum of it was right: it does not leave them to the network card
+	stackKnown // its SYN fits no other stack, or the caller named it
 	ignoresSYN // it sent no SYN,ACK in time: it listens still, or waits for the answer to its own SYN
 )
 
@@ -75,19 +75,29 @@ const (
 
 // The window scale and the stack have room in a byte, or this does not compile.
 var (
-	_ [1<<stackShift - 1 - maxShift]struct{}
+	_ [1<<stackShift - 2 - maxShift]struct{}
 	_ [1<<(8-stackShift) - tcp.NumStacks]struct{}
 )
 
 func (e *End) Has(b endBits) bool { return e.Bits&b != 0 }
 
 // Stack returns the profile of the end.
-func (e *End) Stack() *tcp.Stack { return tcp.StackID(e.packed >> stackShift).Stack() }
+func (e *End) Stack() *tcp.Stack { return e.stackID().Stack() }
 
-// Shift returns the window scale that the end announced, with hasShift.
-func (e *End) Shift() uint8 { return e.packed & (1<<stackShift - 1) }
+func (e *End) stackID() tcp.StackID { return tcp.StackID(e.packed >> stackShift) }
 
-func (e *End) setShift(n uint8) { e.packed = e.packed&^(1<<stackShift-1) | min(n, maxShift) }
+// HasShift reports whether the end's SYN had a window scale.
+func (e *End) HasShift() bool { return e.packed&(1<<stackShift-1) != 0 }
+
+// Shift returns the window scale that the end announced, where it has one.
+func (e *End) Shift() uint8 { return e.packed&(1<<stackShift-1) - 1 }
+
+func (e *End) setShift(n uint8) {
+	e.dropShift()
+	e.packed |= min(n, maxShift) + 1
+}
+
+func (e *End) dropShift() { e.packed &^= 1<<stackShift - 1 }
 
 func (e *End) setStack(id tcp.StackID) {
 	e.packed = e.packed&(1<<stackShift-1) | uint8(id)<<stackShift
@@ -154,7 +164,7 @@ func (e *End) Window(peer *End) uint64 { return uint64(e.Wnd) << e.Scale(peer) }
 // Scale is the shift of the end's windows: what its SYN announced, if the
 // peer's announced one too (RFC 7323 §2.2).
 func (e *End) Scale(peer *End) uint8 {
-	if e.Has(HasShift) && peer.Has(HasShift) {
+	if e.HasShift() && peer.HasShift() {
 		return e.Shift()
 	}
 	return 0
@@ -411,7 +421,6 @@ func (c *Conn) noteControls(s *tcp.Segment, from tcp.Endpoint, first bool) {
 			x.Bits |= SackOK
 		}
 		if s.Options.HasShift {
-			x.Bits |= HasShift
 			x.setShift(s.Options.Shift)
 		}
 		if s.Data > 0 {

@@ -15,7 +15,7 @@ import (
 // keeps about ten.
 type Step struct {
 	At   tcp.Time
-	bits uint64 // packet number, inputs, state, basis, end, maybe, from the low bits
+	bits uint64 // packet number, inputs, state, basis, end, sure, from the low bits
 }
 
 const (
@@ -25,7 +25,7 @@ const (
 	stepStateAt    = stepInputsAt + stepInputBits
 	stepBasisAt    = stepStateAt + 4
 	stepEndAt      = stepBasisAt + 3
-	stepMaybeAt    = stepEndAt + 1
+	stepSureAt     = stepEndAt + 1
 )
 
 // A step has room for all inputs, states and bases, or this does not compile.
@@ -33,14 +33,14 @@ var (
 	_ [stepInputBits - int(tcp.NumInputs)]struct{}
 	_ [1<<(stepBasisAt-stepStateAt) - int(tcp.NumStates)]struct{}
 	_ [1<<(stepEndAt-stepBasisAt) - int(tcp.ByTimer) - 1]struct{}
-	_ [63 - stepMaybeAt]struct{}
+	_ [63 - stepSureAt]struct{}
 )
 
-func newStep(at tcp.Time, packet int, e tcp.Endpoint, ins tcp.InputSet, to tcp.State, b tcp.Basis, maybe bool) Step {
+func newStep(at tcp.Time, packet int, e tcp.Endpoint, ins tcp.InputSet, to tcp.State, b tcp.Basis, sure bool) Step {
 	bits := uint64(packet)&(1<<stepPacketBits-1) | uint64(ins)<<stepInputsAt | uint64(to)<<stepStateAt |
 		uint64(b)<<stepBasisAt | uint64(e)<<stepEndAt
-	if maybe {
-		bits |= 1 << stepMaybeAt
+	if sure {
+		bits |= 1 << stepSureAt
 	}
 	return Step{at, bits}
 }
@@ -54,16 +54,15 @@ func (st Step) State() tcp.State  { return tcp.State(st.bits >> stepStateAt & 15
 func (st Step) Basis() tcp.Basis  { return tcp.Basis(st.bits >> stepBasisAt & 7) }
 func (st Step) End() tcp.Endpoint { return tcp.Endpoint(st.bits >> stepEndAt & 1) }
 
-// maybe reports whether the inputs may or may not have happened, so that the
-// state before remains possible.
-func (st Step) maybe() bool { return st.bits>>stepMaybeAt&1 == 1 }
+// sure reports whether the step is by a timer that is known to be the end's own.
+func (st Step) sure() bool { return st.bits>>stepSureAt&1 == 1 }
 
 // Reopens reports whether it is the step by which a new connection ended
 // TIME-WAIT.
 func (st Step) Reopens() bool { return st.Inputs().Has(tcp.Reopened) }
 
 func (st Step) set(ins tcp.InputSet, to tcp.State, b tcp.Basis) Step {
-	return newStep(st.At, st.Packet(), st.End(), ins, to, b, st.maybe())
+	return newStep(st.At, st.Packet(), st.End(), ins, to, b, st.sure())
 }
 
 // MaxSteps bounds the history that hostile traffic can make a connection keep.
@@ -74,6 +73,7 @@ type cause struct {
 	at     tcp.Time
 	packet int // 0: a timer
 	basis  tcp.Basis
+	sure   bool // a timer that is known to be the end's own
 }
 
 // apply lets the inputs happen to an end in the assumed view and takes down
@@ -81,21 +81,12 @@ type cause struct {
 func (t *Machine) apply(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) {
 	before := c.Ends[e].Assumed
 	if after := before.After(ins); after != before {
-		t.enter(c, e, ins, after, why, false)
-	}
-}
-
-// applyMaybe is apply for inputs of which no packet tells whether they
-// happened.
-func (t *Machine) applyMaybe(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) {
-	before := c.Ends[e].Assumed
-	if after := before | before.After(ins); after != before {
-		t.enter(c, e, ins, after, why, true)
+		t.enter(c, e, ins, after, why)
 	}
 }
 
 // enter is the one place that moves the assumed view on.
-func (t *Machine) enter(c *Conn, e tcp.Endpoint, ins tcp.InputSet, after tcp.StateSet, why cause, maybe bool) {
+func (t *Machine) enter(c *Conn, e tcp.Endpoint, ins tcp.InputSet, after tcp.StateSet, why cause) {
 	x := &c.Ends[e]
 	before := x.Assumed
 	x.enter(after)
@@ -111,7 +102,7 @@ func (t *Machine) enter(c *Conn, e tcp.Endpoint, ins tcp.InputSet, after tcp.Sta
 	if before.Shown() == after.Shown() {
 		x.beganIn(after) // still undecided: nothing to tell yet
 	} else if len(c.Steps()) < MaxSteps {
-		c.keep(newStep(why.at, why.packet, e, ins, after.Shown(), why.basis, maybe))
+		c.keep(newStep(why.at, why.packet, e, ins, after.Shown(), why.basis, why.sure))
 	}
 	t.moved(c, e, before, after, ins, why)
 }
@@ -234,9 +225,6 @@ func (t *Machine) unlearn(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) 
 		left, basis := st.Inputs()&^ins, st.Basis()
 		struck |= st.Inputs() & ins
 		after := set.After(left)
-		if st.maybe() {
-			after |= set
-		}
 		if after == set {
 			continue
 		}
@@ -292,4 +280,14 @@ func (c *Conn) Frames(e tcp.Endpoint, ins ...tcp.Input) []int {
 		}
 	}
 	return list
+}
+
+// newestStep returns the newest step of the end; the zero Step where it has none.
+func (c *Conn) newestStep(e tcp.Endpoint) Step {
+	for _, st := range slices.Backward(c.Steps()) {
+		if st.End() == e {
+			return st
+		}
+	}
+	return Step{}
 }

@@ -76,7 +76,7 @@ func (t *Machine) chooseByNumbers(newest *Conn, s *tcp.Segment, low bool) *Conn 
 		return nil
 	}
 	if newest.Rare != nil && newest.Rare.second != nil {
-		newest.chooseAnswer(s, newest.EndOf(low))
+		t.chooseAnswer(newest, s, newest.EndOf(low))
 	}
 	best, fit := newest, newest.fit(s, newest.EndOf(low))
 	for c := newest.Older(); c != nil && fit != fitsWell; c = c.Older() {
@@ -175,6 +175,9 @@ func (t *Machine) open(newest *Conn, k *flow.Key, h uint32, low bool, s *tcp.Seg
 	}
 	for e := range tcp.Endpoint(2) {
 		c.Ends[e].setStack(t.stack)
+		if !t.guess {
+			c.Ends[e].Bits |= stackKnown
+		}
 	}
 	old := c.Older()
 	for old != nil && old.Provisional() {
@@ -351,6 +354,8 @@ func yields(y, x *End, syn *tcp.Segment) bool {
 		return !olderTS && (newerSeq || newerTS)
 	case tcp.ReuseNewerSeq:
 		return newerSeq
+	case tcp.ReuseNever:
+		return false
 	default: // RFC 6191 §2
 		return newerTS || !olderTS && newerSeq
 	}

@@ -47,7 +47,7 @@ type Move struct {
 
 // Setup says how a Machine works.
 type Setup struct {
-	Stack    tcp.StackID   // of the endpoints; StackAuto guesses each host's from its SYN
+	Stack    tcp.StackID   // of the endpoints; StackAuto recognises each host's by its SYN
 	TwoMSL   time.Duration // how long TIME-WAIT is held; 0 leaves it to the stack
 	Cut      bool          // the capture is cut on purpose: that is no fault of it
 	MaxConns int           // how many connections are kept at once
@@ -233,8 +233,8 @@ func (t *Machine) gate(c *Conn, s *tcp.Segment, from tcp.Endpoint, r *Reading) V
 // move lets the segment move the ends of the connection. It returns the verdict,
 // which may be another once a FIN that was held is believed.
 func (t *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) Verdict {
-	if t.guess && s.Flags&tcp.SYN != 0 {
-		c.Ends[from].setStack(tcp.GuessStack(s))
+	if s.Flags&tcp.SYN != 0 {
+		t.recognise(c, s, from)
 	}
 	if t.Waiting > 0 {
 		t.settleProvisional(c, s, from)

@@ -160,18 +160,20 @@ func (t *Machine) Deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
 	stack := x.Stack()
 	base := t.Now - tcp.Time(x.Clock.Age(t.Now))
 	after := func(d time.Duration) tcp.Time { return base.Add(d) }
+	since := func(d time.Duration) tcp.Time { return c.newestStep(e).At.Add(d) }
 	overdue := x.nextCopy()
 	backsOff := x.Copies >= 2 && x.gap > 0 // or else the copies answer those of the peer
 	switch x.Assumed {
-	case tcp.TimeWait.Set():
+	case tcp.TimeWait.Set(), tcp.TimeWait.Set() | tcp.Closed.Set():
 		return after(t.TwoMSLOf(stack)), timer2MSL
-	case tcp.TimeWait.Set() | tcp.Closed.Set():
-		return after(stack.TimeWaitMax), timer2MSL
 	case tcp.FinWait2.Set():
 		if stack.FinWait2 != 0 && !x.Has(stillReads) {
 			return after(stack.FinWait2), timerFinWait2
 		}
 	case tcp.SynSent.Set():
+		if stack.FixedGiveUp {
+			return since(stack.SynGiveUp), timerSYN
+		}
 		if backsOff {
 			return after(overdue), timerSYN
 		}
@@ -183,6 +185,9 @@ func (t *Machine) Deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
 			}
 			break
 		}
+		if stack.FixedGiveUp {
+			return since(stack.SynAckGiveUp), timerSYNACK
+		}
 		if backsOff {
 			return after(overdue), timerSYNACK
 		}
@@ -190,6 +195,9 @@ func (t *Machine) Deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
 	case tcp.FinWait1.Set(), tcp.Closing.Set(), tcp.LastAck.Set():
 		if !y.Seen() {
 			break // a one-way capture: the ACK would not be seen
+		}
+		if stack.LastAckGiveUp != 0 && x.Assumed == tcp.LastAck.Set() {
+			return since(stack.LastAckGiveUp), timerFIN
 		}
 		if x.Copies >= 3 {
 			return after(overdue), timerFIN
@@ -232,7 +240,8 @@ func (t *Machine) expire(c *Conn, at tcp.Time) {
 		if kind == "" || due > at {
 			continue
 		}
-		t.expireEnd(c, e, kind, cause{at: at, basis: tcp.ByTimer})
+		sure := c.Ends[e].Has(stackKnown) || kind == timer2MSL && t.twoMSL != 0
+		t.expireEnd(c, e, kind, cause{at: at, basis: tcp.ByTimer, sure: sure})
 	}
 	if at.Sub(max(c.Last(), c.newestMove())) < time.Duration(remembered) {
 		return
@@ -263,11 +272,7 @@ func (t *Machine) expireEnd(c *Conn, e tcp.Endpoint, kind string, why cause) {
 	t.snapshot(c)
 	switch kind {
 	case timer2MSL:
-		if x.Stack().TimeWaitMax != 0 && t.twoMSL == 0 && x.Assumed == tcp.TimeWait.Set() {
-			t.applyMaybe(c, e, tcp.Timeout2MSL.Set(), why)
-		} else {
-			t.apply(c, e, tcp.Timeout2MSL.Set(), why)
-		}
+		t.apply(c, e, tcp.Timeout2MSL.Set(), why)
 	case timerSYN:
 		t.apply(c, e, tcp.GiveUp.Set(), why)
 		if !y.Seen() {

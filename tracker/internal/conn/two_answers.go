@@ -29,7 +29,7 @@ func (c *Conn) keepAnswer(s *tcp.Segment, from tcp.Endpoint) {
 
 // chooseAnswer looks whether s tells which of two answers counts: it acknowledges
 // one, or goes on behind one.
-func (c *Conn) chooseAnswer(s *tcp.Segment, from tcp.Endpoint) {
+func (t *Machine) chooseAnswer(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	second := c.Rare.second
 	x, next := &c.Ends[second.of], second.segment.Seq+1
 	if s.Flags&(tcp.SYN|tcp.RST|tcp.ACK) != tcp.ACK {
@@ -44,6 +44,7 @@ func (c *Conn) chooseAnswer(s *tcp.Segment, from tcp.Endpoint) {
 		c.Rare.second = nil
 	case next:
 		c.takeAnswer(&second.segment, second.of)
+		t.recogniseAnew(c, &second.segment, second.of)
 		c.Rare.second = nil
 	}
 }
@@ -51,7 +52,8 @@ func (c *Conn) chooseAnswer(s *tcp.Segment, from tcp.Endpoint) {
 // takeAnswer puts the second answer in the place of the first.
 func (c *Conn) takeAnswer(s *tcp.Segment, from tcp.Endpoint) {
 	x := &c.Ends[from]
-	x.Bits &^= HasISS | HasShift | SackOK | HasTS | HasAcked
+	x.Bits &^= HasISS | SackOK | HasTS | HasAcked
+	x.dropShift()
 	c.noteControls(s, from, false)
 	c.noteAck(s, from, s.Time)
 	x.Nxt, x.Clean, x.tsUnclean = s.Seq+1, s.Seq+1, s.Options.TSVal
@@ -60,7 +62,7 @@ func (c *Conn) takeAnswer(s *tcp.Segment, from tcp.Endpoint) {
 	steps := c.Steps()
 	for i, st := range steps {
 		if st.End() == from.Peer() && st.Inputs().Has(tcp.RcvSYN) {
-			steps[i] = newStep(s.Time, s.Packet, st.End(), st.Inputs(), st.State(), st.Basis(), st.maybe())
+			steps[i] = newStep(s.Time, s.Packet, st.End(), st.Inputs(), st.State(), st.Basis(), st.sure())
 		}
 	}
 }

@@ -299,7 +299,7 @@ func (t *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 		pending := t.refute(c, from, tcp.RcvSYN.Set(), why)
 		x.show(x.Proved.After(tcp.SndSYN.Set()))
 		t.apply(c, from, tcp.SndSYN.Set(), why)
-		if pending {
+		if pending && x.takesCrossedSYN() {
 			t.apply(c, from, tcp.RcvSYN.Set(), t.cause(s, tcp.ByCorrection))
 		}
 	case s.Flags&tcp.SYN != 0:
@@ -504,10 +504,10 @@ func (t *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if acks && y.Has(HasISS) && y.ISS.Before(s.Ack) {
 		ins |= 1 << tcp.RcvAckOfSYN
 	}
-	if acks && y.Has(HasFIN) && y.FIN.Before(s.Ack) {
+	if acks && y.Has(HasFIN) && y.FIN.Before(s.Ack) && c.ackCounts(s, from) {
 		ins |= 1 << tcp.RcvAckOfFIN
 	}
-	if s.Flags&(tcp.SYN|tcp.FIN) == tcp.SYN && (s.Flags&tcp.ACK == 0 || ins.Has(tcp.RcvAckOfSYN) || y.Assumed != tcp.SynSent.Set()) {
+	if s.Flags&(tcp.SYN|tcp.FIN) == tcp.SYN && (s.Flags&tcp.ACK != 0 || y.takesCrossedSYN()) && (s.Flags&tcp.ACK == 0 || ins.Has(tcp.RcvAckOfSYN) || y.Assumed != tcp.SynSent.Set()) {
 		ins |= 1 << tcp.RcvSYN
 	}
 	lacked, lacks := c.stillLacks(s, from)

@@ -1,0 +1,89 @@
+package conn
+
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// Every end has the profile of its stack: the one that the caller names, or that
+// its own SYN or SYN+ACK shows, or else that of most hosts, with which nothing is
+// settled.
+
+// StackOf returns which stack the end has, and how sure that is.
+func (t *Machine) StackOf(x *End) (tcp.StackID, tcp.StackCertainty) {
+	id := x.stackID()
+	switch {
+	case !t.guess:
+		return id, tcp.StackNamed
+	case id == tcp.StackAuto:
+		return id, tcp.StackUnknown
+	case x.Has(stackKnown):
+		return id, tcp.StackKnown
+	}
+	return id, tcp.StackGuessed
+}
+
+// recognise looks which stack the SYN, or SYN+ACK, of an end is of.
+func (t *Machine) recognise(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	x := &c.Ends[from]
+	if !t.guess || x.Has(stackKnown) || x.Seen() && x.ISS != s.Seq {
+		return
+	}
+	id, sure := tcp.RecogniseStack(s)
+	if x.keepsTSVal(s, t.Now) && (id == tcp.StackGVisor || sure != tcp.StackKnown) {
+		id, sure = tcp.StackGVisor, tcp.StackKnown
+	}
+	if sure == tcp.StackUnknown || x.stackID() != tcp.StackAuto && sure != tcp.StackKnown {
+		return
+	}
+	x.setStack(id)
+	if sure == tcp.StackKnown {
+		x.Bits |= stackKnown
+	}
+}
+
+// recogniseAnew does so where the SYN+ACK takes the place of another's.
+func (t *Machine) recogniseAnew(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	if t.guess {
+		c.Ends[from].setStack(tcp.StackAuto)
+		c.Ends[from].Bits &^= stackKnown
+	}
+	t.recognise(c, s, from)
+}
+
+// keepsTSVal reports whether s is a copy of the end's SYN, sent again with the
+// timestamp of the first, as gVisor does: all others stamp each anew.
+func (x *End) keepsTSVal(s *tcp.Segment, now tcp.Time) bool {
+	const again = 900 * time.Millisecond // the first copy is sent after a second (RFC 6298 §2)
+	return x.Seen() && x.ISS == s.Seq && s.Options.Order == tcp.OrderLinux && x.Has(HasTS) && s.Options.TSVal == x.TSVal &&
+		s.ID == 0 && now.Sub(x.SentAt) > again
+}
+
+// ackCounts reports whether the ACK of the end's FIN in s counts there, if the
+// segment is not next in order: stacks differ, and of one that is not recognised
+// it does. It is asked when s is noted.
+func (c *Conn) ackCounts(s *tcp.Segment, from tcp.Endpoint) bool {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	stack := y.Stack()
+	if stack.AckInOrder && c.Contiguous(from).Before(s.Seq) {
+		return false
+	}
+	below := s.Len() > 0 && s.End().AtMost(y.Acked) || s.Len() == 0 && s.Seq.Before(y.Acked)
+	if !y.Has(HasAcked) || !below || x.Nxt.Before(y.Acked) { // what it acknowledged is not known to have been sent
+		return true
+	}
+	switch stack.OldAck {
+	case tcp.OldAckDropped:
+		return false
+	case tcp.OldAckAtEdge:
+		return s.End() == y.Acked
+	}
+	return true
+}
+
+// takesCrossedSYN reports whether an end that waits for the answer to its SYN
+// takes one from its peer that is no answer.
+func (y *End) takesCrossedSYN() bool {
+	return y.Assumed != tcp.SynSent.Set() || !y.Stack().NoCrossedSYNs
+}

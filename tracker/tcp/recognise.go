@@ -1,0 +1,181 @@
+package tcp
+
+// What a SYN tells of the stack that made it. A stack fills in by itself what it
+// need not agree on with anybody: which options in which order, the window, the
+// TTL and the flags of the IP header. Where these fit one stack alone it is known
+// beyond doubt; a host or a device on the way may change them, and that is a
+// guess then.
+
+// A StackCertainty says how sure it is which stack an end has.
+type StackCertainty uint8
+
+const (
+	StackUnknown StackCertainty = iota // no SYN of the end was captured, or it fits no profile
+	StackGuessed                       // its SYN fits that one better than others
+	StackKnown                         // its SYN fits that one alone
+	StackNamed                         // the caller said so
+)
+
+// String returns the certainty in one word.
+func (c StackCertainty) String() string {
+	return [...]string{"unknown", "guessed", "known", "named"}[c]
+}
+
+// The orders of the options, see Options.Order: MSS 2, window scale 3, SACK
+// permitted 4, timestamps 8, no-operation 1.
+const (
+	OrderLinux       = 0x24813 // gVisor's too
+	orderLinuxNoTS   = 0x211413
+	orderLinuxNoSACK = 0x211813
+	orderLinuxCutTS  = 0x24113 // a firewall made no-operations of the timestamps
+	orderFreeBSD     = 0x21348
+	orderMacOS       = 0x2131184
+	orderWindows     = 0x213114
+	orderWindowsTS   = 0x21348 // timestamps are seldom switched on
+	orderMSSAndScale = 0x213
+	orderMSSAndSACK  = 0x2114
+	orderMSSAlone    = 0x2
+)
+
+// RecogniseStack returns the stack that a SYN, with or without ACK, is of, and
+// how sure that is. It returns StackAuto and StackUnknown where it fits none.
+func RecogniseStack(syn *Segment) (StackID, StackCertainty) {
+	switch {
+	case syn.Cut == CutOptions:
+		return StackAuto, StackUnknown
+	case syn.TTL > 128:
+		return recogniseLwIP(syn)
+	case syn.TTL > 64:
+		return recogniseWindows(syn)
+	}
+	if id, sure := recogniseGVisor(syn); sure != StackUnknown {
+		return id, sure
+	}
+	if id, sure := recogniseBSD(syn); sure != StackUnknown {
+		return id, sure
+	}
+	return recogniseLinux(syn)
+}
+
+// recogniseLwIP knows lwIP by a TTL of 255 at first, the only large window, and
+// that its packets may be fragmented. It has neither SACK nor timestamps. Other
+// devices may be so bare that they send the MSS alone: then its first sequence
+// number tells, which is counted from 6,509.
+func recogniseLwIP(syn *Segment) (StackID, StackCertainty) {
+	const firstISS, soon = 6509, 1 << 20
+	order := syn.Options.Order
+	if syn.Wnd != 65535 || order != orderMSSAndScale && order != orderMSSAlone || !syn.NoDF && syn.Src.Addr().Is4() {
+		return StackAuto, StackUnknown
+	}
+	if order == orderMSSAndScale || syn.Seq-firstISS < soon {
+		return StackLwIP, StackKnown
+	}
+	return StackLwIP, StackGuessed
+}
+
+// recogniseWindows knows Windows by a TTL of 128 at first and its order.
+func recogniseWindows(syn *Segment) (StackID, StackCertainty) {
+	switch syn.Options.Order {
+	case orderWindows, orderWindowsTS:
+		return StackWindows, StackKnown
+	case orderMSSAndSACK:
+		return StackWindows, StackGuessed
+	}
+	return StackAuto, StackUnknown
+}
+
+// recogniseBSD knows FreeBSD and macOS by the window, all that fits the field,
+// and by their orders.
+func recogniseBSD(syn *Segment) (StackID, StackCertainty) {
+	id := StackAuto
+	switch syn.Options.Order {
+	case orderFreeBSD:
+		id = StackBSD
+	case orderMacOS:
+		id = StackMacOS
+	default:
+		return id, StackUnknown
+	}
+	if syn.Wnd == 65535 {
+		return id, StackKnown
+	}
+	return id, StackGuessed
+}
+
+// recogniseGVisor knows gVisor, which has Linux's order, by its window: that of
+// twenty segments, rounded down to a multiple of the window scale, while Linux
+// does not round. Where rounding changes nothing an old Linux offers the same:
+// its SYN has an IP identification, or a flow label, and its SYN+ACK counts
+// segments without the timestamps.
+func recogniseGVisor(syn *Segment) (StackID, StackCertainty) {
+	o := &syn.Options
+	switch o.Order {
+	case OrderLinux, orderLinuxNoTS, orderLinuxNoSACK, orderMSSAndScale:
+	default:
+		return StackAuto, StackUnknown
+	}
+	for _, mss := range likelyMSS(syn) {
+		whole := min(20*mss, 65535)
+		rounded := whole >> o.Shift << o.Shift
+		switch {
+		case Size(syn.Wnd) != rounded:
+			continue
+		case rounded != whole:
+			return StackGVisor, StackKnown
+		case syn.ID != 0 || syn.Label:
+			return StackAuto, StackUnknown
+		case syn.Flags&ACK == 0 && syn.Src.Addr().Is6():
+			return StackGVisor, StackGuessed // Linux before 4.3 sends no flow label
+		case syn.Flags&ACK == 0, o.HasTS:
+			return StackGVisor, StackKnown
+		}
+	}
+	return StackAuto, StackUnknown
+}
+
+// recogniseLinux knows Linux by its order, with what was not asked for or switched
+// off left out, and by a window of whole segments.
+func recogniseLinux(syn *Segment) (StackID, StackCertainty) {
+	whole := false
+	for _, mss := range likelyMSS(syn) {
+		if syn.Flags&ACK != 0 && syn.Options.HasTS {
+			mss -= 12 // a SYN+ACK knows already how long the options of all else will be
+		}
+		whole = whole || Size(syn.Wnd)%mss == 0
+	}
+	fits := whole && !syn.NoDF
+	switch syn.Options.Order {
+	case OrderLinux, orderLinuxNoTS, orderLinuxNoSACK, orderLinuxCutTS:
+		if fits {
+			return StackLinux, StackKnown
+		}
+		return StackLinux, StackGuessed
+	case orderMSSAlone, orderMSSAndScale, orderMSSAndSACK:
+		if fits {
+			return StackLinux, StackGuessed
+		}
+	}
+	return StackAuto, StackUnknown
+}
+
+// likelyMSS returns the segment sizes by which the window of a SYN may be counted:
+// the MSS that it announces, and those of Ethernet over IPv4 and IPv6, which a
+// device on the way may have lowered.
+func likelyMSS(syn *Segment) []Size {
+	sizes := []Size{1460, 1440}
+	if mss := Size(syn.Options.MSS); mss > 12 {
+		sizes = append(sizes, mss)
+	}
+	return sizes
+}
+
+// StackReason says by what the stack was recognised; "" if it was not.
+func StackReason(id StackID, sure StackCertainty) string {
+	switch sure {
+	case StackKnown:
+		return "its SYN has " + id.Stack().Looks
+	case StackGuessed:
+		return "its SYN is most like one that has " + id.Stack().Looks
+	}
+	return ""
+}
