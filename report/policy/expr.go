@@ -371,6 +371,10 @@ func makeVocabulary() map[string][]string {
 	for o := tcp.FromSYN; o <= tcp.FromMidstream; o++ {
 		v["origin"] = append(v["origin"], o.String())
 	}
+	v["stack"] = tcp.Stacks()
+	for c := tcp.StackUnknown; c <= tcp.StackNamed; c++ {
+		v["stack_certainty"] = append(v["stack_certainty"], c.String())
+	}
 	certainty := map[string]bool{anomaly.ConfidenceAmbiguous.String(): true}
 	for c := tcp.Assumed; c <= tcp.Proved; c++ {
 		certainty[c.String()] = true

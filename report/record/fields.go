@@ -101,6 +101,13 @@ var endFields = []struct {
 	{"window_scale", [2]string{}, false, func(e *tracker.EndRecord) value { return count(e.WindowScale).unless(e.WindowScale < 0) }},
 	{"sack", [2]string{}, false, func(e *tracker.EndRecord) value { return flag(e.SACK).unless(!e.SACK && !e.HasISN) }},
 	{"timestamps", [2]string{}, false, func(e *tracker.EndRecord) value { return flag(e.Timestamps).unless(!e.Timestamps && !e.HasISN) }},
+	{"stack", [2]string{}, false, func(e *tracker.EndRecord) value {
+		return word(e.Stack.Stack().Name).unless(e.StackCertainty == tcp.StackUnknown)
+	}},
+	{"stack_certainty", [2]string{}, false, func(e *tracker.EndRecord) value { return word(e.StackCertainty.String()) }},
+	{"stack_reason", [2]string{}, false, func(e *tracker.EndRecord) value {
+		return word(tcp.StackReason(e.Stack, e.StackCertainty))
+	}},
 	{"timer.kind", [2]string{}, false, func(e *tracker.EndRecord) value { return word(e.Timer.Kind) }},
 	{"timer.remaining", [2]string{}, false, func(e *tracker.EndRecord) value { return span(e.Timer.Remaining).unless(e.Timer.Kind == "") }},
 	{"history", [2]string{}, false, func(e *tracker.EndRecord) value {

@@ -30,6 +30,8 @@ var wideColumns = []column{
 	fieldColumn("server.retransmits", 0, true),
 	fieldColumn("handshake_rtt", 0, true),
 	fieldColumn("start", 0, false),
+	stackColumn("Client Stack", tcp.Client),
+	stackColumn("Server Stack", tcp.Server),
 	{text.Column{Title: "Timers"}, timersCell},
 	{text.Column{Title: "Anomalies"}, anomaliesCell},
 }
@@ -37,6 +39,21 @@ var wideColumns = []column{
 // NewWide makes the format wide.
 func NewWide(out *bufio.Writer, o *record.Options, by record.Order) record.Format {
 	return &table{out: out, opts: o, Connections: Connections{By: by}, columns: wideColumns, wide: true}
+}
+
+// stackColumn tells which stack an end has. One that is guessed is marked as an
+// assumed state is.
+func stackColumn(title string, e tcp.Endpoint) column {
+	return column{text.Column{Title: title}, func(r *tracker.Record, _ *look) string {
+		x := &r.Ends[e]
+		switch x.StackCertainty {
+		case tcp.StackUnknown:
+			return "-"
+		case tcp.StackGuessed:
+			return x.Stack.Stack().Name + "?"
+		}
+		return x.Stack.Stack().Name
+	}}
 }
 
 // colored colours a column of states.

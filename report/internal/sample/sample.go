@@ -44,6 +44,7 @@ func ClosedByClient() tracker.Record {
 			State: tcp.TimeWait, Certainty: tcp.Proved, Proved: tcp.TimeWait,
 			Packets: 6, Bytes: 3, Retransmits: 1, RetransmittedBytes: 3,
 			ISN: 3533801517, HasISN: true, MSS: 1460, WindowScale: 10, SACK: true, Timestamps: true,
+			Stack: tcp.StackLinux, StackCertainty: tcp.StackKnown,
 			Timer: tracker.Timer{Kind: "2msl", Remaining: 58_200 * time.Millisecond},
 			History: []tracker.Step{
 				{Time: At(0), Packet: 1, State: tcp.SynSent, Inputs: tcp.SndSYN.Set(), Basis: tcp.BySending},
@@ -55,6 +56,7 @@ func ClosedByClient() tracker.Record {
 			Addr:  netip.MustParseAddrPort("10.9.0.2:80"),
 			State: tcp.Closed, Certainty: tcp.Assumed, Proved: tcp.LastAck,
 			Packets: 5, ISN: 7, HasISN: true, MSS: 1460, WindowScale: -1, Listener: true,
+			Stack: tcp.StackLwIP, StackCertainty: tcp.StackGuessed,
 			History: []tracker.Step{
 				{Time: At(10), Packet: 2, State: tcp.SynReceived, Inputs: tcp.SndSYNACK.Set(), Basis: tcp.BySending},
 				{Time: At(20), Packet: 3, State: tcp.Established, Inputs: tcp.RcvAckOfSYN.Set(), Basis: tcp.ByProof},
