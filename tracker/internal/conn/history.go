@@ -169,6 +169,20 @@ func (t *Machine) pickUp(c *Conn, e tcp.Endpoint, allowed tcp.StateSet, why caus
 	t.moved(c, e, before, narrowed, 0, why)
 }
 
+// pickUpSecond narrows, in the assumed view, what an end may be in that sends its
+// FIN s and acknowledges that of its peer with it, which did not acknowledge this
+// one: it closes second. That its FIN is a copy, and the two crossed before the
+// capture began, is possible, but not likely.
+func (t *Machine) pickUpSecond(c *Conn, s *tcp.Segment, from tcp.Endpoint, why cause) {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	if !y.Has(HasFIN) || s.Ack != y.FIN.Add(1) || y.Acked != s.End()-1 {
+		return
+	}
+	proved := x.Proved
+	t.pickUp(c, from, tcp.CloseWait.Set(), why)
+	x.show(proved)
+}
+
 // pastInputs has a bit for each input that may be among the steps.
 type pastInputs uint16
 

@@ -323,6 +323,7 @@ func (t *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 		}
 		if c.Origin() == tcp.FromMidstream {
 			t.pickUp(c, from, c.beforeFIN(from), why)
+			t.pickUpSecond(c, s, from, why)
 		}
 		t.pickUp(c, from.Peer(), noFINReceived, t.cause(s, tcp.ByProof)) // it was not sent till now
 		rst, reset := c.Find(from, tcp.RcvRST)
