@@ -41,6 +41,20 @@ const (
 	ReuseNever                         // none
 )
 
+// Yields reports whether a SYN opens a new connection whose sequence number is
+// higher than all of the old one's, or whose timestamp is newer or older.
+func (r ReuseRule) Yields(newerSeq, newerTS, olderTS bool) bool {
+	switch r {
+	case ReuseNewerSeqOrTS:
+		return !olderTS && (newerSeq || newerTS)
+	case ReuseNewerSeq:
+		return newerSeq
+	case ReuseNever:
+		return false
+	}
+	return newerTS || !olderTS && newerSeq // RFC 6191 §2
+}
+
 // An OldAckRule says when the ACK of a segment counts all of whose octets were
 // received before. RFC 9293 §3.10.7.4 drops such a segment whole.
 type OldAckRule uint8
@@ -50,6 +64,15 @@ const (
 	OldAckAtEdge                   // where it ends at the last ACK sent, not below (Linux)
 	OldAckDropped
 )
+
+// Counts reports whether the ACK of s counts at an end that acknowledged all
+// before acked.
+func (r OldAckRule) Counts(s *Segment, acked Seq) bool {
+	if acked.Before(s.End()) || s.Len() == 0 && s.Seq == acked {
+		return true // it is not old
+	}
+	return r == OldAckCounts || r == OldAckAtEdge && s.End() == acked
+}
 
 // stacks are the profiles that --stack names. Where a figure comes from is
 // told in its row; those without a source are engineering estimates.

@@ -295,13 +295,3 @@ func (c *Conn) Frames(e tcp.Endpoint, ins ...tcp.Input) []int {
 	}
 	return list
 }
-
-// newestStep returns the newest step of the end; the zero Step where it has none.
-func (c *Conn) newestStep(e tcp.Endpoint) Step {
-	for _, st := range slices.Backward(c.Steps()) {
-		if st.End() == e {
-			return st
-		}
-	}
-	return Step{}
-}

@@ -349,16 +349,7 @@ func yields(y, x *End, syn *tcp.Segment) bool {
 	hasBoth := syn.Options.HasTS && x.Has(HasTS)
 	newerTS := hasBoth && int32(syn.Options.TSVal-x.TSVal) > 0
 	olderTS := hasBoth && int32(syn.Options.TSVal-x.TSVal) < 0
-	switch y.Stack().TimeWaitReuse {
-	case tcp.ReuseNewerSeqOrTS:
-		return !olderTS && (newerSeq || newerTS)
-	case tcp.ReuseNewerSeq:
-		return newerSeq
-	case tcp.ReuseNever:
-		return false
-	default: // RFC 6191 §2
-		return newerTS || !olderTS && newerSeq
-	}
+	return y.Stack().TimeWaitReuse.Yields(newerSeq, newerTS, olderTS)
 }
 
 // boundProvisional drops the oldest of too many provisional connections.

@@ -43,15 +43,6 @@ func (t *Machine) recognise(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	}
 }
 
-// recogniseAnew does so where the SYN+ACK takes the place of another's.
-func (t *Machine) recogniseAnew(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
-	if t.guess {
-		c.Ends[from].setStack(tcp.StackAuto)
-		c.Ends[from].Bits &^= stackKnown
-	}
-	t.recognise(c, s, from)
-}
-
 // keepsTSVal reports whether s is a copy of the end's SYN, sent again with the
 // timestamp of the first, as gVisor does: all others stamp each anew.
 func (x *End) keepsTSVal(s *tcp.Segment, now tcp.Time) bool {
@@ -69,21 +60,6 @@ func (c *Conn) ackCounts(s *tcp.Segment, from tcp.Endpoint) bool {
 	if stack.AckInOrder && c.Contiguous(from).Before(s.Seq) {
 		return false
 	}
-	below := s.Len() > 0 && s.End().AtMost(y.Acked) || s.Len() == 0 && s.Seq.Before(y.Acked)
-	if !y.Has(HasAcked) || !below || x.Nxt.Before(y.Acked) { // what it acknowledged is not known to have been sent
-		return true
-	}
-	switch stack.OldAck {
-	case tcp.OldAckDropped:
-		return false
-	case tcp.OldAckAtEdge:
-		return s.End() == y.Acked
-	}
-	return true
-}
-
-// takesCrossedSYN reports whether an end that waits for the answer to its SYN
-// takes one from its peer that is no answer.
-func (y *End) takesCrossedSYN() bool {
-	return y.Assumed != tcp.SynSent.Set() || !y.Stack().NoCrossedSYNs
+	return !y.Has(HasAcked) || x.Nxt.Before(y.Acked) || // what it acknowledged is not known to have been sent
+		stack.OldAck.Counts(s, y.Acked)
 }

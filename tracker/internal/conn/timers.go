@@ -160,7 +160,10 @@ func (t *Machine) Deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
 	stack := x.Stack()
 	base := t.Now - tcp.Time(x.Clock.Age(t.Now))
 	after := func(d time.Duration) tcp.Time { return base.Add(d) }
-	since := func(d time.Duration) tcp.Time { return c.newestStep(e).At.Add(d) }
+	since := func(first tcp.Input, d time.Duration) tcp.Time {
+		st, _ := c.Find(e, first)
+		return max(st.At, c.Start).Add(d)
+	}
 	overdue := x.nextCopy()
 	backsOff := x.Copies >= 2 && x.gap > 0 // or else the copies answer those of the peer
 	switch x.Assumed {
@@ -172,7 +175,7 @@ func (t *Machine) Deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
 		}
 	case tcp.SynSent.Set():
 		if stack.FixedGiveUp {
-			return since(stack.SynGiveUp), timerSYN
+			return since(tcp.SndSYN, stack.SynGiveUp), timerSYN
 		}
 		if backsOff {
 			return after(overdue), timerSYN
@@ -186,7 +189,7 @@ func (t *Machine) Deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
 			break
 		}
 		if stack.FixedGiveUp {
-			return since(stack.SynAckGiveUp), timerSYNACK
+			return since(tcp.RcvSYN, stack.SynAckGiveUp), timerSYNACK
 		}
 		if backsOff {
 			return after(overdue), timerSYNACK
@@ -197,7 +200,7 @@ func (t *Machine) Deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
 			break // a one-way capture: the ACK would not be seen
 		}
 		if stack.LastAckGiveUp != 0 && x.Assumed == tcp.LastAck.Set() {
-			return since(stack.LastAckGiveUp), timerFIN
+			return since(tcp.SndFIN, stack.LastAckGiveUp), timerFIN
 		}
 		if x.Copies >= 3 {
 			return after(overdue), timerFIN

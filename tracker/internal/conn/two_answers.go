@@ -44,7 +44,11 @@ func (t *Machine) chooseAnswer(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 		c.Rare.second = nil
 	case next:
 		c.takeAnswer(&second.segment, second.of)
-		t.recogniseAnew(c, &second.segment, second.of)
+		if t.guess {
+			x.setStack(tcp.StackAuto)
+			x.Bits &^= stackKnown
+			t.recognise(c, &second.segment, second.of)
+		}
 		c.Rare.second = nil
 	}
 }

@@ -299,7 +299,7 @@ func (t *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 		pending := t.refute(c, from, tcp.RcvSYN.Set(), why)
 		x.show(x.Proved.After(tcp.SndSYN.Set()))
 		t.apply(c, from, tcp.SndSYN.Set(), why)
-		if pending && x.takesCrossedSYN() {
+		if pending && !x.Stack().NoCrossedSYNs {
 			t.apply(c, from, tcp.RcvSYN.Set(), t.cause(s, tcp.ByCorrection))
 		}
 	case s.Flags&tcp.SYN != 0:
@@ -500,15 +500,8 @@ func (t *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && !y.Seen() {
 		y.listens()
 	}
-	var ins tcp.InputSet
-	acks := s.Flags&tcp.ACK != 0 && s.Ack.AtMost(y.Nxt)
-	if acks && y.Has(HasISS) && y.ISS.Before(s.Ack) {
-		ins |= 1 << tcp.RcvAckOfSYN
-	}
-	if acks && y.Has(HasFIN) && y.FIN.Before(s.Ack) && c.ackCounts(s, from) {
-		ins |= 1 << tcp.RcvAckOfFIN
-	}
-	if s.Flags&(tcp.SYN|tcp.FIN) == tcp.SYN && (s.Flags&tcp.ACK != 0 || y.takesCrossedSYN()) && (s.Flags&tcp.ACK == 0 || ins.Has(tcp.RcvAckOfSYN) || y.Assumed != tcp.SynSent.Set()) {
+	ins := c.acknowledges(s, from)
+	if s.Flags&(tcp.SYN|tcp.FIN) == tcp.SYN && (ins.Has(tcp.RcvAckOfSYN) || s.Flags&tcp.ACK == 0 && !y.Stack().NoCrossedSYNs || y.Assumed != tcp.SynSent.Set()) {
 		ins |= 1 << tcp.RcvSYN
 	}
 	lacked, lacks := c.stillLacks(s, from)
@@ -522,6 +515,22 @@ func (t *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	}
 	t.apply(c, from.Peer(), t.believed(c, s, from.Peer(), ins), t.cause(s, tcp.ByAssumption))
 	t.restart(c, s, from.Peer())
+}
+
+// acknowledges returns which of its SYN and FIN the ACK of s acknowledges to the
+// receiver of s.
+func (c *Conn) acknowledges(s *tcp.Segment, from tcp.Endpoint) (ins tcp.InputSet) {
+	y := &c.Ends[from.Peer()]
+	if s.Flags&tcp.ACK == 0 || y.Nxt.Before(s.Ack) {
+		return 0
+	}
+	if y.Has(HasISS) && y.ISS.Before(s.Ack) {
+		ins |= 1 << tcp.RcvAckOfSYN
+	}
+	if y.Has(HasFIN) && y.FIN.Before(s.Ack) && c.ackCounts(s, from) {
+		ins |= 1 << tcp.RcvAckOfFIN
+	}
+	return ins
 }
 
 // restart starts the time of an end in TIME-WAIT again, if s, which it takes or
