@@ -6,9 +6,6 @@ import "github.com/tcpwatch/tcpwatch/cmd/lab/trial"
 
 // What the tracker does wrong in more than one story.
 const (
-	believesPAWS = "a FIN that PAWS refuses is believed (RFC 7323 §5.3)"
-	believesAck  = "a FIN whose ACK the receiver refuses is believed (RFC 5961 §5)"
-	believesMD5  = "a segment without the signature that all else carries is believed (RFC 2385 §2)"
 	ownRST       = "a RST that answers data beyond a FIN is taken for one of a host without the connection"
 	noSYNACK     = "a listener that sends no SYN+ACK is taken to be in SYN_RCVD"
 	acksIgnored  = "ACKs are believed although the SYN+ACK is repeated after them"
@@ -20,9 +17,6 @@ const (
 // story, family, check, what differs, and why.
 func known() (list []trial.Known) {
 	for _, k := range [][5]string{
-		{"md5-forged-rst", "*", "states", "both ends are CLOSED, at the server's tap", believesMD5},
-		{"md5-forged-rst", "*", "firm states", "the client is CLOSED, at the server's tap", believesMD5},
-
 		{"forged-fin", "*", "states", "the client has closed, at the server's tap", trial.BelievesNext},
 		{"forged-fin", "*", "anomalies", "half-open-discovered", ownRST},
 		{"forged-fin-reached", "*", "states", "the client has closed, at the server's tap", trial.BelievesNext},
