@@ -3,7 +3,7 @@ package conn
 import "github.com/tcpwatch/tcpwatch/tracker/tcp"
 
 // Listens reports whether the port of the end listens, as far as it is known.
-func (t *Machine) Listens(c *Conn, e tcp.Endpoint) bool { return t.listeners.Has(c.Addr(e)) }
+func (m *Machine) Listens(c *Conn, e tcp.Endpoint) bool { return m.listeners.Has(c.Addr(e)) }
 
 // Accepted reports whether the server accepted the SYN: it answered one that was
 // captured, or what it or the client sent since shows that it did. An end that
@@ -21,8 +21,8 @@ func (c *Conn) Accepted() bool {
 }
 
 // unknown returns the state of an end of which nothing is known but its port.
-func (t *Machine) unknown(c *Conn, e tcp.Endpoint) tcp.State {
-	if t.Listens(c, e) {
+func (m *Machine) unknown(c *Conn, e tcp.Endpoint) tcp.State {
+	if m.Listens(c, e) {
 		return tcp.Listen
 	}
 	return tcp.Unknown

@@ -9,7 +9,7 @@ import (
 
 // jumped looks whether a long pause of the capture is one for the sender of
 // the segment too, by its timestamps.
-func (t *Machine) jumped(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (m *Machine) jumped(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x := &c.Ends[from]
 	if !x.Seen() || !x.Has(HasTS) || !s.Options.HasTS {
 		return
@@ -19,5 +19,5 @@ func (t *Machine) jumped(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if pause <= health.ClockJump || ticks <= 0 || time.Duration(ticks)*health.SlowestTick > pause/2 {
 		return
 	}
-	t.health.Stepped(health.Fault{What: health.ClockForward, Packet: s.Packet, Frames: [4]int{s.Packet}, Span: pause, Sender: c.Addr(from), Ticks: ticks})
+	m.health.Stepped(health.Fault{What: health.ClockForward, Packet: s.Packet, Frames: [4]int{s.Packet}, Span: pause, Sender: c.Addr(from), Ticks: ticks})
 }

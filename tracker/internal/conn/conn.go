@@ -377,7 +377,7 @@ func (c *Conn) EndIn(other *Conn, e tcp.Endpoint) tcp.Endpoint {
 
 // FormerOf returns the real connection before c on the same addresses and
 // ports, or nil.
-func (t *Machine) FormerOf(c *Conn) *Conn {
+func (m *Machine) FormerOf(c *Conn) *Conn {
 	for o := c.Older(); o != nil; o = o.Older() {
 		if !o.Provisional() {
 			return o

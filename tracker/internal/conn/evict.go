@@ -215,16 +215,16 @@ func (o *order) sink(i int, x idler) {
 }
 
 // evict gives up one connection, but not c, which has just begun.
-func (t *Machine) evict(c *Conn) {
-	if t.Order == nil {
-		t.Order = newOrder(&t.Pool)
+func (m *Machine) evict(c *Conn) {
+	if m.Order == nil {
+		m.Order = newOrder(&m.Pool)
 	}
-	t.Order.drop(c)
-	least := t.Order.first()
+	m.Order.drop(c)
+	least := m.Order.first()
 	if !least.Provisional() {
-		t.over(least)
+		m.over(least)
 	}
-	t.remove(least)
-	t.Order.put(c)
-	t.counts.Evicted++
+	m.remove(least)
+	m.Order.put(c)
+	m.counts.Evicted++
 }

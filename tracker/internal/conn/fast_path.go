@@ -12,17 +12,17 @@ import "github.com/tcpwatch/tcpwatch/tracker/tcp"
 
 // FastPath takes the segment in, if it is such a one of the connection, which is
 // the newest on its addresses and ports, and reports whether it did.
-func (t *Machine) FastPath(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
+func (m *Machine) FastPath(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	const plain = HasAcked | HasFIN
 	const odd = isProvisional | amongStale | challenged | awaited | holding
 	switch {
 	case s.Flags&(tcp.SYN|tcp.FIN|tcp.RST|tcp.ACK|tcp.URG) != tcp.ACK, s.Urg != 0, s.Options.NumSACK != 0,
-		s.Cut == tcp.CutOptions, s.Cut == tcp.CutPayload && !t.health.Cut, s.Fragment,
-		s.Sum > tcp.SumGood, s.Sum == tcp.SumGood && t.health.WatchesSums():
+		s.Cut == tcp.CutOptions, s.Cut == tcp.CutPayload && !m.health.Cut, s.Fragment,
+		s.Sum > tcp.SumGood, s.Sum == tcp.SumGood && m.health.WatchesSums():
 		return false // the segment is not as usual
 	case x.Assumed != Up, y.Assumed != Up, x.Proved != Up, y.Proved != Up, c.Bits&odd != 0,
-		x.Bits&plain != HasAcked, x.Has(signs), y.Bits&plain != HasAcked, !x.Seen(), !y.Seen(), t.Waiting != 0, c.Rare != nil && !c.Rare.whole():
+		x.Bits&plain != HasAcked, x.Has(signs), y.Bits&plain != HasAcked, !x.Seen(), !y.Seen(), m.Waiting != 0, c.Rare != nil && !c.Rare.whole():
 		return false // the connection is not
 	case s.Seq != x.Nxt, s.Seq.Before(y.Acked), y.Nxt-s.Ack >= 1<<30, y.Nxt-y.ISS < 1<<30 && !y.ISS.Before(s.Ack), x.stale(s), s.Ack.Before(x.Acked):
 		return false // out of turn
@@ -36,10 +36,10 @@ func (t *Machine) FastPath(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	x.Packets++
 	x.Bytes += uint64(s.Data)
 	x.Acked, x.Edge = tcp.Later(x.Acked, s.Ack), edge
-	x.answer(s.Ack, t.Now)
+	x.answer(s.Ack, m.Now)
 	x.Clean, x.Nxt = tcp.Later(x.Clean, end), end
 	if s.Data > 0 && !y.Has(probing) {
-		y.ask(end, t.Now)
+		y.ask(end, m.Now)
 	}
 	if s.Options.HasTS && int32(s.Options.TSVal-x.tsUnclean) > 0 {
 		x.tsUnclean = s.Options.TSVal
@@ -47,8 +47,8 @@ func (t *Machine) FastPath(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	x.noteEcho(s, y)
 	c.newest[from].take(s, x, s.Data > 0)
 	x.noteHeader(s)
-	x.noteNewest(s, t.Now)
-	t.Recent.put(c, s, from, 0, t.Now)
+	x.noteNewest(s, m.Now)
+	m.Recent.put(c, s, from, 0, m.Now)
 	return true
 }
 

@@ -47,13 +47,13 @@ func (c *Conn) hold(s *tcp.Segment, from tcp.Endpoint, why tcp.Skip, now tcp.Tim
 
 // settleHeld looks what s tells of FINs that are held, and lets one that proves
 // to have been taken move both ends now.
-func (t *Machine) settleHeld(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
+func (m *Machine) settleHeld(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 	for e := range tcp.Endpoint(2) {
 		h := &c.Rare.held[e]
 		if h.at == 0 {
 			continue
 		}
-		is := c.heldIs(h, e, s, from, r, t.Now)
+		is := c.heldIs(h, e, s, from, r, m.Now)
 		if is == Unknown {
 			continue
 		}
@@ -67,12 +67,12 @@ func (t *Machine) settleHeld(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Readi
 			if why == tcp.OldTimestamp && from == e {
 				v.Is = Refused // it was sent, and not received
 			}
-			t.take(c, &fin, e, c.Read(&fin, e), v)
+			m.take(c, &fin, e, c.Read(&fin, e), v)
 			continue
 		}
-		t.scene.Verdict = Verdict{Is: Refused, Why: why, Unsent: true, By: s.Packet}
-		t.tellChecks(c, &fin, e, Reading{}, OnRefused)
-		t.scene.Verdict = Verdict{}
+		m.scene.Verdict = Verdict{Is: Refused, Why: why, Unsent: true, By: s.Packet}
+		m.tellChecks(c, &fin, e, Reading{}, OnRefused)
+		m.scene.Verdict = Verdict{}
 	}
 }
 

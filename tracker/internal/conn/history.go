@@ -78,15 +78,15 @@ type cause struct {
 
 // apply lets the inputs happen to an end in the assumed view and takes down
 // the step, if there is one.
-func (t *Machine) apply(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) {
+func (m *Machine) apply(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) {
 	before := c.Ends[e].Assumed
 	if after := before.After(ins); after != before {
-		t.enter(c, e, ins, after, why)
+		m.enter(c, e, ins, after, why)
 	}
 }
 
 // enter is the one place that moves the assumed view on.
-func (t *Machine) enter(c *Conn, e tcp.Endpoint, ins tcp.InputSet, after tcp.StateSet, why cause) {
+func (m *Machine) enter(c *Conn, e tcp.Endpoint, ins tcp.InputSet, after tcp.StateSet, why cause) {
 	x := &c.Ends[e]
 	before := x.Assumed
 	x.enter(after)
@@ -104,7 +104,7 @@ func (t *Machine) enter(c *Conn, e tcp.Endpoint, ins tcp.InputSet, after tcp.Sta
 	} else if len(c.Steps()) < MaxSteps {
 		c.keep(newStep(why.at, why.packet, e, ins, after.Shown(), why.basis, why.sure))
 	}
-	t.moved(c, e, before, after, ins, why)
+	m.moved(c, e, before, after, ins, why)
 }
 
 // Steps returns the history. It is the connection's own, to be changed in place.
@@ -137,22 +137,22 @@ func (c *Conn) keep(st Step) {
 }
 
 // moved tells the caller of a move, and sets the connection's alarm.
-func (t *Machine) moved(c *Conn, e tcp.Endpoint, before, after tcp.StateSet, ins tcp.InputSet, why cause) {
-	t.tellMove(c, e, before, after, ins, false, why)
+func (m *Machine) moved(c *Conn, e tcp.Endpoint, before, after tcp.StateSet, ins tcp.InputSet, why cause) {
+	m.tellMove(c, e, before, after, ins, false, why)
 }
 
-func (t *Machine) tellMove(c *Conn, e tcp.Endpoint, before, after tcp.StateSet, ins tcp.InputSet, refuted bool, why cause) {
+func (m *Machine) tellMove(c *Conn, e tcp.Endpoint, before, after tcp.StateSet, ins tcp.InputSet, refuted bool, why cause) {
 	if from, to := before.Shown(), after.Shown(); from != to && !c.Provisional() {
-		t.moving = Move{At: why.at, Packet: why.packet, End: e, From: from, To: to, Inputs: ins, Refuted: refuted, Basis: why.basis}
-		t.listener.Moved(c, &t.moving)
+		m.moving = Move{At: why.at, Packet: why.packet, End: e, From: from, To: to, Inputs: ins, Refuted: refuted, Basis: why.basis}
+		m.listener.Moved(c, &m.moving)
 	}
-	t.arm(c)
+	m.arm(c)
 }
 
 // pickUp narrows what an end may be in to the states of allowed, where more
 // than one was possible. It is how a connection that was open before the
 // capture comes to a state.
-func (t *Machine) pickUp(c *Conn, e tcp.Endpoint, allowed tcp.StateSet, why cause) {
+func (m *Machine) pickUp(c *Conn, e tcp.Endpoint, allowed tcp.StateSet, why cause) {
 	x := &c.Ends[e]
 	if narrowed := x.Proved & allowed; x.Proved.Len() > 1 && narrowed != 0 {
 		x.show(narrowed)
@@ -166,20 +166,20 @@ func (t *Machine) pickUp(c *Conn, e tcp.Endpoint, allowed tcp.StateSet, why caus
 	if narrowed.Shown() != tcp.Unknown && narrowed.Shown() != before.Shown() {
 		c.keep(newStep(why.at, why.packet, e, 0, narrowed.Shown(), why.basis, false))
 	}
-	t.moved(c, e, before, narrowed, 0, why)
+	m.moved(c, e, before, narrowed, 0, why)
 }
 
 // pickUpSecond narrows, in the assumed view, what an end may be in that sends its
 // FIN s and acknowledges that of its peer with it, which did not acknowledge this
 // one: it closes second. That its FIN is a copy, and the two crossed before the
 // capture began, is possible, but not likely.
-func (t *Machine) pickUpSecond(c *Conn, s *tcp.Segment, from tcp.Endpoint, why cause) {
+func (m *Machine) pickUpSecond(c *Conn, s *tcp.Segment, from tcp.Endpoint, why cause) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	if !y.Has(HasFIN) || s.Ack != y.FIN.Add(1) || y.Acked != s.End()-1 {
 		return
 	}
 	proved := x.Proved
-	t.pickUp(c, from, tcp.CloseWait.Set(), why)
+	m.pickUp(c, from, tcp.CloseWait.Set(), why)
 	x.show(proved)
 }
 
@@ -212,8 +212,8 @@ func (c *Conn) Happened(e tcp.Endpoint, in tcp.Input) bool {
 
 // refute takes the inputs back out of the end's history, as if they had never
 // happened, and reports whether any was there.
-func (t *Machine) refute(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) bool {
-	struck := t.unlearn(c, e, ins, why)
+func (m *Machine) refute(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) bool {
+	struck := m.unlearn(c, e, ins, why)
 	if struck != 0 {
 		c.RareState().refuted[e] |= struck
 	}
@@ -222,7 +222,7 @@ func (t *Machine) refute(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) b
 
 // unlearn is refute that leaves no trace of it, for what is too common to spend
 // memory on. It returns the inputs that were there.
-func (t *Machine) unlearn(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) tcp.InputSet {
+func (m *Machine) unlearn(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) tcp.InputSet {
 	x := &c.Ends[e]
 	set, first, struck := x.Initial, 0, tcp.InputSet(0)
 	for i, st := range c.Steps() {
@@ -259,7 +259,7 @@ func (t *Machine) unlearn(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) 
 	}
 	if before != set {
 		why.basis = tcp.ByCorrection
-		t.tellMove(c, e, before, set, struck, true, why)
+		m.tellMove(c, e, before, set, struck, true, why)
 	}
 	return struck
 }
@@ -275,13 +275,13 @@ func (c *Conn) confirm(e tcp.Endpoint, ins tcp.InputSet) {
 }
 
 // erase forgets the end's history: it had no part in this connection.
-func (t *Machine) erase(c *Conn, e tcp.Endpoint, to tcp.State, why cause) {
+func (m *Machine) erase(c *Conn, e tcp.Endpoint, to tcp.State, why cause) {
 	x := &c.Ends[e]
 	before := x.Assumed
 	c.setSteps(slices.DeleteFunc(c.Steps(), func(st Step) bool { return st.End() == e }))
 	x.foundIn(to.Set())
 	why.basis = tcp.ByCorrection
-	t.moved(c, e, before, x.Assumed, tcp.NoTCB.Set(), why)
+	m.moved(c, e, before, x.Assumed, tcp.NoTCB.Set(), why)
 }
 
 // Frames returns the frames of the steps by which the inputs happened to the

@@ -26,14 +26,14 @@ const maxIncarnations = 8
 
 // choose finds the connection that the segment belongs to, or opens one.
 // newest is the newest on its addresses and ports, or nil.
-func (t *Machine) choose(newest *Conn, s *tcp.Segment, k *flow.Key, h uint32, low bool) (c *Conn, from tcp.Endpoint) {
+func (m *Machine) choose(newest *Conn, s *tcp.Segment, k *flow.Key, h uint32, low bool) (c *Conn, from tcp.Endpoint) {
 	if s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN {
-		c = t.chooseForSYN(newest, s, low)
+		c = m.chooseForSYN(newest, s, low)
 	} else {
-		c = t.chooseByNumbers(newest, s, low)
+		c = m.chooseByNumbers(newest, s, low)
 	}
 	if c == nil {
-		c = t.open(newest, k, h, low, s)
+		c = m.open(newest, k, h, low, s)
 	}
 	return c, c.EndOf(low)
 }
@@ -42,7 +42,7 @@ func (t *Machine) choose(newest *Conn, s *tcp.Segment, k *flow.Key, h uint32, lo
 // nil if it opens one. A SYN on a connection that its sender still has may be
 // forged, or old, or the sender has lost its memory: it opens a connection that
 // is provisional until an answer tells.
-func (t *Machine) chooseForSYN(newest *Conn, s *tcp.Segment, low bool) *Conn {
+func (m *Machine) chooseForSYN(newest *Conn, s *tcp.Segment, low bool) *Conn {
 	for c := newest; c != nil; c = c.Older() {
 		from := c.EndOf(low)
 		x := &c.Ends[from]
@@ -71,12 +71,12 @@ const (
 
 // chooseByNumbers returns the newest connection that the segment fits, or nil
 // if there is none on its addresses and ports.
-func (t *Machine) chooseByNumbers(newest *Conn, s *tcp.Segment, low bool) *Conn {
+func (m *Machine) chooseByNumbers(newest *Conn, s *tcp.Segment, low bool) *Conn {
 	if newest == nil {
 		return nil
 	}
 	if newest.Rare != nil && newest.Rare.second != nil {
-		t.chooseAnswer(newest, s, newest.EndOf(low))
+		m.chooseAnswer(newest, s, newest.EndOf(low))
 	}
 	best, fit := newest, newest.fit(s, newest.EndOf(low))
 	for c := newest.Older(); c != nil && fit != fitsWell; c = c.Older() {
@@ -152,30 +152,30 @@ func (c *Conn) fit(s *tcp.Segment, from tcp.Endpoint) fits {
 }
 
 // NewestOf returns the newest connection on the addresses and ports, or nil.
-func (t *Machine) NewestOf(k flow.Key) *Conn { return t.flows.find(t.flows.hash(&k), &k) }
+func (m *Machine) NewestOf(k flow.Key) *Conn { return m.flows.find(m.flows.hash(&k), &k) }
 
 // open begins a connection with the segment.
-func (t *Machine) open(newest *Conn, k *flow.Key, h uint32, low bool, s *tcp.Segment) *Conn {
-	c := t.Pool.take()
-	c.Key, c.Start = *k, t.Now
+func (m *Machine) open(newest *Conn, k *flow.Key, h uint32, low bool, s *tcp.Segment) *Conn {
+	c := m.Pool.take()
+	c.Key, c.Start = *k, m.Now
 	c.setOlder(newest)
-	t.flows.set(h, c)
-	t.newest = c
-	t.Live++
+	m.flows.set(h, c)
+	m.newest = c
+	m.Live++
 	fromClient := true
 	switch {
 	case s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN:
 	case s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN|tcp.ACK:
 		fromClient, c.Bits = false, OriginSYNACK
 	default:
-		fromClient, c.Bits = t.clientFirst(s, low, newest), OriginMidstream
+		fromClient, c.Bits = m.clientFirst(s, low, newest), OriginMidstream
 	}
 	if low == fromClient {
 		c.Bits |= ClientIsLow
 	}
 	for e := range tcp.Endpoint(2) {
-		c.Ends[e].setStack(t.stack)
-		if !t.guess {
+		c.Ends[e].setStack(m.stack)
+		if !m.guess {
 			c.Ends[e].Bits |= stackKnown
 		}
 	}
@@ -187,39 +187,39 @@ func (t *Machine) open(newest *Conn, k *flow.Key, h uint32, low bool, s *tcp.Seg
 	if old != nil {
 		c.Incarnation = old.Incarnation + 1
 	}
-	t.begin(c, s, old)
-	t.boundIncarnations(c)
+	m.begin(c, s, old)
+	m.boundIncarnations(c)
 	return c
 }
 
 // boundIncarnations forgets the oldest of too many incarnations.
-func (t *Machine) boundIncarnations(c *Conn) {
+func (m *Machine) boundIncarnations(c *Conn) {
 	n := 0
 	for o := c; o != nil; o = o.Older() {
 		if o.Provisional() {
 			continue
 		}
 		if n++; n > maxIncarnations {
-			t.over(o)
-			t.remove(o)
+			m.over(o)
+			m.remove(o)
 			return
 		}
 	}
 }
 
 // begin gives both ends the states that they are in before the segment.
-func (t *Machine) begin(c *Conn, s *tcp.Segment, old *Conn) {
+func (m *Machine) begin(c *Conn, s *tcp.Segment, old *Conn) {
 	switch c.Origin() {
 	case tcp.FromSYN:
 		c.Ends[tcp.Client].begin(tcp.Closed.Set())
 		c.Ends[tcp.Server].begin(tcp.Listen.Set())
 		if old != nil {
-			t.succeed(c, old, s)
+			m.succeed(c, old, s)
 		}
 	case tcp.FromSYNACK:
 		// Its SYN was not captured, but is what this answers.
 		if old != nil {
-			t.leave(old, s)
+			m.leave(old, s)
 		}
 		c.Ends[tcp.Client].begin(tcp.Closed.Set())
 		c.Ends[tcp.Server].begin(tcp.Listen.Set())
@@ -231,8 +231,8 @@ func (t *Machine) begin(c *Conn, s *tcp.Segment, old *Conn) {
 		if old != nil {
 			old.called(c)
 		}
-		t.number(c, s)
-		t.apply(c, tcp.Client, tcp.SndSYN.Set(), t.cause(s, tcp.ByAssumption))
+		m.number(c, s)
+		m.apply(c, tcp.Client, tcp.SndSYN.Set(), m.cause(s, tcp.ByAssumption))
 		return
 	case tcp.FromMidstream:
 		c.Ends[tcp.Client].begin(tcp.AnyState)
@@ -242,54 +242,54 @@ func (t *Machine) begin(c *Conn, s *tcp.Segment, old *Conn) {
 		if old != nil {
 			old.called(c)
 		}
-		t.number(c, s)
+		m.number(c, s)
 	}
 }
 
 // number makes a connection known to the caller. first is its first segment;
 // nil stands for the SYN of one that was provisional.
-func (t *Machine) number(c *Conn, first *tcp.Segment) {
-	t.conns++
-	c.ID = uint32(t.conns)
+func (m *Machine) number(c *Conn, first *tcp.Segment) {
+	m.conns++
+	c.ID = uint32(m.conns)
 	o := Opening{Flags: tcp.SYN, Seq: c.Ends[tcp.Client].ISS}
 	if first != nil {
 		_, low := flow.KeyOf(first)
 		o = Opening{first.Packet, c.EndOf(low), first.Flags, first.Seq}
 	}
-	t.listener.Opened(c, o)
+	m.listener.Opened(c, o)
 }
 
 // succeed decides what a SYN on the addresses and ports of an older
 // connection means for that one.
-func (t *Machine) succeed(c *Conn, old *Conn, s *tcp.Segment) {
+func (m *Machine) succeed(c *Conn, old *Conn, s *tcp.Segment) {
 	low := c.EndOf(true) == tcp.Client
 	from := old.EndOf(low)
 	x, y := &old.Ends[from], &old.Ends[from.Peer()]
 	server := &c.Ends[tcp.Server]
 	replay := x.Has(HasISS) && x.ISS == s.Seq
 	switch {
-	case !replay && old.rejected(from, t.Now):
+	case !replay && old.rejected(from, m.Now):
 		// The end answered the SYN+ACK to that one with RST: the SYN was never its own.
-		t.erase(old, from, tcp.Closed, t.cause(s, tcp.ByCorrection))
+		m.erase(old, from, tcp.Closed, m.cause(s, tcp.ByCorrection))
 	case !replay && (x.closed() || x.Assumed == tcp.TimeWait.Set()) && y.closed():
-		t.reuse(old, from, t.cause(s, tcp.BySending))
+		m.reuse(old, from, m.cause(s, tcp.BySending))
 	case !replay && x.Assumed == tcp.TimeWait.Set() && y.Assumed == tcp.TimeWait.Set() && yields(y, x, s):
-		t.reuse(old, from, t.cause(s, tcp.BySending))
-		t.reuse(old, from.Peer(), t.cause(s, tcp.ByAssumption))
+		m.reuse(old, from, m.cause(s, tcp.BySending))
+		m.reuse(old, from.Peer(), m.cause(s, tcp.ByAssumption))
 	case !replay && x.Assumed == tcp.SynSent.Set() && !y.Seen():
-		t.snapshot(old)
-		t.apply(old, from, tcp.NoTCB.Set(), t.cause(s, tcp.BySending))                       // a new attempt
-		t.erase(old, from.Peer(), t.unknown(old, from.Peer()), t.cause(s, tcp.ByCorrection)) // nothing is known of it
+		m.snapshot(old)
+		m.apply(old, from, tcp.NoTCB.Set(), m.cause(s, tcp.BySending))                       // a new attempt
+		m.erase(old, from.Peer(), m.unknown(old, from.Peer()), m.cause(s, tcp.ByCorrection)) // nothing is known of it
 		old.setClosedBy(tcp.ByTimeoutOfEnd)
-		t.tellChecks(old, nil, from, Reading{}, OnTimer) // its timer had run out
+		m.tellChecks(old, nil, from, Reading{}, OnTimer) // its timer had run out
 	case !replay && old.oneWay(from):
-		t.leave(old, s)
+		m.leave(old, s)
 	case !replay && x.closed():
 		if y.Assumed == tcp.TimeWait.Set() && yields(y, x, s) {
-			t.reuse(old, from.Peer(), t.cause(s, tcp.ByAssumption))
+			m.reuse(old, from.Peer(), m.cause(s, tcp.ByAssumption))
 			return
 		}
-		old.challengeSYN(s, from, t.Now)
+		old.challengeSYN(s, from, m.Now)
 		// The peer still holds the old connection, and will not open this one.
 		server.begin(tcp.Closed.Set())
 	default:
@@ -297,23 +297,23 @@ func (t *Machine) succeed(c *Conn, old *Conn, s *tcp.Segment) {
 		if replay && x.stale(s) {
 			c.Bits |= copied
 		}
-		t.Waiting++
-		old.challengeSYN(s, from, t.Now)
+		m.Waiting++
+		old.challengeSYN(s, from, m.Now)
 		server.begin(tcp.Closed.Set())
-		t.boundProvisional(c)
+		m.boundProvisional(c)
 	}
 }
 
 // leave ends an old connection at both ends, where only one of them is captured
 // and a SYN of it, with or without ACK, opens a new one.
-func (t *Machine) leave(old *Conn, s *tcp.Segment) {
+func (m *Machine) leave(old *Conn, s *tcp.Segment) {
 	for e := range tcp.Endpoint(2) {
-		why := t.cause(s, tcp.ByAssumption)
+		why := m.cause(s, tcp.ByAssumption)
 		if old.Addr(e) == s.Src {
 			why.basis = tcp.BySending
 		}
 		if !old.Ends[e].closed() {
-			t.reuse(old, e, why)
+			m.reuse(old, e, why)
 		}
 	}
 }
@@ -321,15 +321,15 @@ func (t *Machine) leave(old *Conn, s *tcp.Segment) {
 // reuse ends an old connection at an end that opens a new one in its place.
 // TIME-WAIT is left for the new connection directly (RFC 9293 §3.6.1), with no
 // state between; every other state is found gone.
-func (t *Machine) reuse(old *Conn, e tcp.Endpoint, why cause) {
+func (m *Machine) reuse(old *Conn, e tcp.Endpoint, why cause) {
 	if old.Ends[e].Assumed == tcp.TimeWait.Set() {
-		t.apply(old, e, tcp.Reopened.Set(), why)
+		m.apply(old, e, tcp.Reopened.Set(), why)
 		return
 	}
 	if !old.Ends[e].closed() && old.ClosedBy() == tcp.NotClosed {
 		old.setClosedBy(tcp.BySuperseded)
 	}
-	t.apply(old, e, tcp.NoTCB.Set(), why)
+	m.apply(old, e, tcp.NoTCB.Set(), why)
 }
 
 // rejected reports whether the end, of which only a SYN was seen, answered the
@@ -353,12 +353,12 @@ func yields(y, x *End, syn *tcp.Segment) bool {
 }
 
 // boundProvisional drops the oldest of too many provisional connections.
-func (t *Machine) boundProvisional(c *Conn) {
+func (m *Machine) boundProvisional(c *Conn) {
 	n := 0
 	for o := c.Older(); o != nil; o = o.Older() {
 		if o.Provisional() {
 			if n++; n >= MaxProvisional {
-				t.remove(o)
+				m.remove(o)
 				return
 			}
 		}
@@ -367,30 +367,30 @@ func (t *Machine) boundProvisional(c *Conn) {
 
 // settleProvisional looks at what a segment tells of SYNs that wait for a sign
 // of being real.
-func (t *Machine) settleProvisional(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (m *Machine) settleProvisional(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if c.Provisional() {
 		switch {
 		case s.Flags&tcp.ACK != 0 && s.Flags&(tcp.SYN|tcp.RST) != 0 && from == tcp.Server:
-			t.promote(c, s, tcp.ByProof)
-		case t.insists(c, s, from):
-			t.promote(c, s, tcp.ByAssumption)
+			m.promote(c, s, tcp.ByProof)
+		case m.insists(c, s, from):
+			m.promote(c, s, tcp.ByAssumption)
 		}
 		return
 	}
-	for p := t.NewestOf(c.Key); p != nil && p != c; {
+	for p := m.NewestOf(c.Key); p != nil && p != c; {
 		next := p.Older()
 		if p.Provisional() {
 			mine := p.Addr(tcp.Client) == c.Addr(from)
 			switch {
-			case mine && s.Flags&tcp.RST != 0 && c.repliesTo(s, from, t.Now):
-				t.promote(p, s, tcp.ByProof) // it does not know the old connection: the SYN was its own
+			case mine && s.Flags&tcp.RST != 0 && c.repliesTo(s, from, m.Now):
+				m.promote(p, s, tcp.ByProof) // it does not know the old connection: the SYN was its own
 			case mine && s.Flags&tcp.RST == 0 && !c.Ends[from].stale(s):
 				// It goes on as before: the SYN was not its own.
-				t.snapshot(c)
-				t.scene.Impostor = p
-				t.tellChecks(c, s, from, Reading{}, OnImpostor)
-				t.scene.Impostor = nil
-				t.remove(p)
+				m.snapshot(c)
+				m.scene.Impostor = p
+				m.tellChecks(c, s, from, Reading{}, OnImpostor)
+				m.scene.Impostor = nil
+				m.remove(p)
 			}
 		}
 		p = next
@@ -405,45 +405,45 @@ const soonestTimer = 800 * time.Millisecond
 // timer, while its client sends nothing on the older one: then it has left that,
 // though the server, which still holds it, answers with nothing but challenge ACKs
 // (RFC 5961 §4).
-func (t *Machine) insists(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
+func (m *Machine) insists(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	x := &c.Ends[tcp.Client]
 	if from != tcp.Client || s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) != tcp.SYN || !x.Has(SentSYN) || c.Bits&copied != 0 ||
-		x.stale(s) || t.Now.Sub(x.SentAt) < soonestTimer {
+		x.stale(s) || m.Now.Sub(x.SentAt) < soonestTimer {
 		return false
 	}
-	old := t.FormerOf(c)
+	old := m.FormerOf(c)
 	return old != nil && old.Ends[c.EndIn(old, tcp.Client)].SentAt < c.Start
 }
 
 // notItsOwn takes back what an end that insisted on the newest of two connections
 // was taken to have sent there, as s shows, by which it goes on in the older: the
 // SYN was somebody else's.
-func (t *Machine) notItsOwn(newest, older *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (m *Machine) notItsOwn(newest, older *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	e := older.EndIn(newest, from)
 	left, ok := older.Find(from, tcp.NoTCB)
 	if newest.Provisional() || e != tcp.Client || newest.Ends[e].Assumed != tcp.SynSent.Set() ||
 		!ok || left.Basis() != tcp.ByAssumption || older.Ends[from].stale(s) {
 		return
 	}
-	t.scene.Impostor = newest
-	t.tellChecks(older, s, from, Reading{}, OnImpostor)
-	t.scene.Impostor = nil
+	m.scene.Impostor = newest
+	m.tellChecks(older, s, from, Reading{}, OnImpostor)
+	m.scene.Impostor = nil
 	newest.Ends[e].show(tcp.Closed.Set())
-	t.erase(newest, e, tcp.Closed, t.cause(s, tcp.ByCorrection))
+	m.erase(newest, e, tcp.Closed, m.cause(s, tcp.ByCorrection))
 }
 
 // promote makes a provisional connection a real one. Its client has left the
 // older connection; where the server answers, it has too.
-func (t *Machine) promote(c *Conn, s *tcp.Segment, basis tcp.Basis) {
+func (m *Machine) promote(c *Conn, s *tcp.Segment, basis tcp.Basis) {
 	c.Bits &^= isProvisional
-	t.Waiting--
+	m.Waiting--
 	c.Older().called(c)
-	t.number(c, nil)
+	m.number(c, nil)
 	was := [2]tcp.State{c.Ends[tcp.Client].Initial.Shown(), c.Ends[tcp.Server].Initial.Shown()}
 	for _, st := range c.Steps() { // told only now
 		e := st.End()
-		t.moving = Move{At: t.Now, Packet: st.Packet(), End: e, From: was[e], To: st.State(), Inputs: st.Inputs(), Basis: st.Basis()}
-		t.listener.Moved(c, &t.moving)
+		m.moving = Move{At: m.Now, Packet: st.Packet(), End: e, From: was[e], To: st.State(), Inputs: st.Inputs(), Basis: st.Basis()}
+		m.listener.Moved(c, &m.moving)
 		was[e] = st.State()
 	}
 	for o := c.Older(); o != nil; o = o.Older() {
@@ -451,9 +451,9 @@ func (t *Machine) promote(c *Conn, s *tcp.Segment, basis tcp.Basis) {
 			continue
 		}
 		from := o.EndOf(c.EndOf(true) == tcp.Client)
-		t.reuse(o, from, t.cause(s, basis))
+		m.reuse(o, from, m.cause(s, basis))
 		if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK {
-			t.reuse(o, from.Peer(), t.cause(s, basis))
+			m.reuse(o, from.Peer(), m.cause(s, basis))
 		}
 		return
 	}

@@ -115,17 +115,17 @@ func NewMachine(s Setup) *Machine {
 }
 
 // Counts returns what was counted so far.
-func (t *Machine) Counts() Counts {
-	n := t.counts
-	n.Conns, n.Live = uint64(t.conns), t.Live
+func (m *Machine) Counts() Counts {
+	n := m.counts
+	n.Conns, n.Live = uint64(m.conns), m.Live
 	return n
 }
 
 // All yields every connection that is kept, as long as none is evicted in the
 // order in which they began.
-func (t *Machine) All() iter.Seq[*Conn] {
+func (m *Machine) All() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
-		for c := range t.Pool.All() {
+		for c := range m.Pool.All() {
 			if !c.Provisional() && !yield(c) {
 				return
 			}
@@ -135,119 +135,119 @@ func (t *Machine) All() iter.Seq[*Conn] {
 
 // Observe takes in the next segment of the capture. It keeps nothing of s. A
 // segment stamped earlier than the one before is taken at the present.
-func (t *Machine) Observe(s *tcp.Segment) {
-	jumped := t.tick(s)
+func (m *Machine) Observe(s *tcp.Segment) {
+	jumped := m.tick(s)
 	if s.ICMP.Type != 0 {
-		t.quoted(s)
+		m.quoted(s)
 		return
 	}
-	c, from := t.find(s, jumped)
+	c, from := m.find(s, jumped)
 	if c == nil {
 		return
 	}
-	t.examine(c, s, from, jumped)
+	m.examine(c, s, from, jumped)
 	r := c.Read(s, from)
-	v := t.gate(c, s, from, &r)
+	v := m.gate(c, s, from, &r)
 	if v.Why != tcp.BadChecksum {
-		v = t.move(c, s, from, r, v)
+		v = m.move(c, s, from, r, v)
 	}
-	t.saw(c, from, s.Packet, v.shown())
-	if t.Live > t.Max {
-		t.evict(c)
+	m.saw(c, from, s.Packet, v.shown())
+	if m.Live > m.Max {
+		m.evict(c)
 	}
 }
 
 // tick moves the time on to that of the segment, and reports whether the clock
 // of the capture was set meanwhile.
-func (t *Machine) tick(s *tcp.Segment) (jumped bool) {
-	if s.Time < t.Now {
-		t.counts.ClockSteps++
+func (m *Machine) tick(s *tcp.Segment) (jumped bool) {
+	if s.Time < m.Now {
+		m.counts.ClockSteps++
 	}
-	jumped = t.health.Timed(s)
-	t.Advance(s.Time)
+	jumped = m.health.Timed(s)
+	m.Advance(s.Time)
 	return jumped
 }
 
 // find returns the connection, and incarnation, that the segment is of, and its
 // end that sent it. It returns nil where there is nothing more to be done: the
 // segment is a second record of another, or moves nothing in an open connection.
-func (t *Machine) find(s *tcp.Segment, jumped bool) (c *Conn, from tcp.Endpoint) {
-	k := &t.key
+func (m *Machine) find(s *tcp.Segment, jumped bool) (c *Conn, from tcp.Endpoint) {
+	k := &m.key
 	low := k.Set(s)
-	h := t.flows.hash(k)
-	if first := t.duplicates.Repeats(s, k, low, t.Now); first != nil {
-		t.counts.Duplicates++
-		t.health.Duplicated(s, first, t.counts.Segments+t.counts.Duplicates)
-		if c := t.flows.find(h, k); c != nil {
-			t.saw(c, c.EndOf(low), s.Packet, tcp.CapturedTwice)
+	h := m.flows.hash(k)
+	if first := m.duplicates.Repeats(s, k, low, m.Now); first != nil {
+		m.counts.Duplicates++
+		m.health.Duplicated(s, first, m.counts.Segments+m.counts.Duplicates)
+		if c := m.flows.find(h, k); c != nil {
+			m.saw(c, c.EndOf(low), s.Packet, tcp.CapturedTwice)
 		}
 		return nil, 0
 	}
-	t.counts.Segments++
-	if t.Began == 0 {
-		t.Began = t.Now
+	m.counts.Segments++
+	if m.Began == 0 {
+		m.Began = m.Now
 	}
-	newest := t.flows.find(h, k)
-	if newest != nil && !jumped && !k.Self() && !t.NoFastPath {
-		if from := newest.EndOf(low); t.FastPath(newest, s, from) {
-			t.saw(newest, from, s.Packet, tcp.NotSkipped)
+	newest := m.flows.find(h, k)
+	if newest != nil && !jumped && !k.Self() && !m.NoFastPath {
+		if from := newest.EndOf(low); m.FastPath(newest, s, from) {
+			m.saw(newest, from, s.Packet, tcp.NotSkipped)
 			return nil, 0
 		}
 	}
-	t.newest = newest
-	return t.choose(newest, s, k, h, low)
+	m.newest = newest
+	return m.choose(newest, s, k, h, low)
 }
 
 // examine looks at the record itself: what it tells of the capture.
-func (t *Machine) examine(c *Conn, s *tcp.Segment, from tcp.Endpoint, jumped bool) {
+func (m *Machine) examine(c *Conn, s *tcp.Segment, from tcp.Endpoint, jumped bool) {
 	if jumped {
-		t.jumped(c, s, from)
+		m.jumped(c, s, from)
 	}
-	if s.Cut == tcp.CutPayload && !t.health.Cut {
-		t.health.PayloadCut(s)
+	if s.Cut == tcp.CutPayload && !m.health.Cut {
+		m.health.PayloadCut(s)
 	}
 	switch {
-	case s.Sum == tcp.SumGood && t.health.WatchesSums():
-		t.health.GoodSum(s)
+	case s.Sum == tcp.SumGood && m.health.WatchesSums():
+		m.health.GoodSum(s)
 	case s.Sum == tcp.SumBad:
-		t.health.BadSum(s)
+		m.health.BadSum(s)
 		if !c.Ends[from].Has(goodSum) {
-			t.health.OffloadedSums(s, health.ManySums)
+			m.health.OffloadedSums(s, health.ManySums)
 		}
 	}
 }
 
 // gate decides what becomes of the segment at its receiver. One that was damaged
 // on the way, as the checksums of its sender's others are right, is dropped.
-func (t *Machine) gate(c *Conn, s *tcp.Segment, from tcp.Endpoint, r *Reading) Verdict {
+func (m *Machine) gate(c *Conn, s *tcp.Segment, from tcp.Endpoint, r *Reading) Verdict {
 	if s.Sum == tcp.SumBad && c.Ends[from].Has(goodSum) {
-		if !t.health.LeftToCard(s.Src.Addr()) {
-			t.snapshot(c)
-			t.tellChecks(c, s, from, Reading{}, OnCorrupt)
+		if !m.health.LeftToCard(s.Src.Addr()) {
+			m.snapshot(c)
+			m.tellChecks(c, s, from, Reading{}, OnCorrupt)
 		}
 		return Verdict{Is: Refused, Why: tcp.BadChecksum, Unsent: true}
 	}
-	return c.accept(s, from, r, t.Now)
+	return c.accept(s, from, r, m.Now)
 }
 
 // move lets the segment move the ends of the connection. It returns the verdict,
 // which may be another once a FIN that was held is believed.
-func (t *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) Verdict {
+func (m *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) Verdict {
 	if s.Flags&tcp.SYN != 0 {
-		t.recognise(c, s, from)
+		m.recognise(c, s, from)
 	}
-	if t.Waiting > 0 {
-		t.settleProvisional(c, s, from)
-		t.newest = t.NewestOf(t.key)
+	if m.Waiting > 0 {
+		m.settleProvisional(c, s, from)
+		m.newest = m.NewestOf(m.key)
 	}
-	t.passing, t.unset = c, c.slot == 0
-	v = t.pass(c, s, from, r, v)
-	if t.key.Self() { // the one socket there is both ends
+	m.passing, m.unset = c, c.slot == 0
+	v = m.pass(c, s, from, r, v)
+	if m.key.Self() { // the one socket there is both ends
 		r := c.Read(s, from.Peer())
-		t.pass(c, s, from.Peer(), r, t.gate(c, s, from.Peer(), &r))
+		m.pass(c, s, from.Peer(), r, m.gate(c, s, from.Peer(), &r))
 	}
-	if t.passing = nil; t.unset {
-		t.arm(c)
+	if m.passing = nil; m.unset {
+		m.arm(c)
 	}
 	return v
 }
@@ -255,65 +255,65 @@ func (t *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 // pass takes in a segment of the connection. One from a port to itself is
 // passed from either end: it opens and closes as two ends would that do the
 // same at the same time (RFC 9293 §3.5 figure 7, §3.6 figure 13).
-func (t *Machine) pass(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) Verdict {
+func (m *Machine) pass(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) Verdict {
 	if s.Flags&tcp.RST != 0 {
-		t.observeRST(c, s, from, v)
+		m.observeRST(c, s, from, v)
 		return v
 	}
-	return t.observe(c, s, from, r, v)
+	return m.observe(c, s, from, r, v)
 }
 
 // quoted takes in an ICMP error.
-func (t *Machine) quoted(s *tcp.Segment) {
+func (m *Machine) quoted(s *tcp.Segment) {
 	k, low := flow.KeyOf(s)
-	if c := t.NewestOf(k); c != nil {
-		t.observeICMP(c, s, c.EndOf(low))
-		t.saw(c, c.EndOf(low), s.Packet, tcp.NotSkipped)
+	if c := m.NewestOf(k); c != nil {
+		m.observeICMP(c, s, c.EndOf(low))
+		m.saw(c, c.EndOf(low), s.Packet, tcp.NotSkipped)
 	}
 }
 
 // Advance moves the time on to now and fires the timers due by then.
 // A time that lies before the present changes nothing.
-func (t *Machine) Advance(now tcp.Time) {
-	if now <= t.Now {
+func (m *Machine) Advance(now tcp.Time) {
+	if now <= m.Now {
 		return
 	}
-	if t.alarms.n > 0 && t.alarms.at(0).at <= now {
-		t.ring(now)
+	if m.alarms.n > 0 && m.alarms.at(0).at <= now {
+		m.ring(now)
 	}
-	t.Now = now
+	m.Now = now
 }
 
 // LostBy tells that the capture lost packets, by the given time at the latest, and
 // that nobody knows of which connections. What is found from now on in those that
 // had begun by then is ambiguous, unless the packets at hand prove it.
-func (t *Machine) LostBy(by tcp.Time) { t.Lost = max(t.Lost, by) }
+func (m *Machine) LostBy(by tcp.Time) { m.Lost = max(m.Lost, by) }
 
 // Close ends the tracking at the present time: every connection left is told,
 // in the order of their numbers. It invents no time; call Advance before it to
 // let timers run on.
-func (t *Machine) Close() {
-	t.health.OffloadedSums(nil, health.FewSums)
-	t.alarms, t.Order = alarms{}, nil
-	left := slices.Collect(t.All())
+func (m *Machine) Close() {
+	m.health.OffloadedSums(nil, health.FewSums)
+	m.alarms, m.Order = alarms{}, nil
+	left := slices.Collect(m.All())
 	slices.SortFunc(left, func(a, b *Conn) int { return cmp.Compare(a.ID, b.ID) }) // nearly so already
 	for _, c := range left {
-		t.over(c)
+		m.over(c)
 	}
-	t.Pool, t.flows, t.Live, t.Waiting = pool{}, newFlows(), 0, 0
+	m.Pool, m.flows, m.Live, m.Waiting = pool{}, newFlows(), 0, 0
 }
 
 // over tells that the connection will not change any more.
-func (t *Machine) over(c *Conn) {
-	t.Ended(c)
-	t.listener.Over(c)
+func (m *Machine) over(c *Conn) {
+	m.Ended(c)
+	m.listener.Over(c)
 }
 
 // Ended has the checks look at a connection of which nothing more will come.
-func (t *Machine) Ended(c *Conn) {
-	t.snapshot(c)
+func (m *Machine) Ended(c *Conn) {
+	m.snapshot(c)
 	for e := range tcp.Endpoint(2) {
-		t.tellChecks(c, nil, e, Reading{}, OnEnd)
+		m.tellChecks(c, nil, e, Reading{}, OnEnd)
 	}
 	if c.Rare != nil {
 		for e := range tcp.Endpoint(2) {
@@ -325,27 +325,27 @@ func (t *Machine) Ended(c *Conn) {
 }
 
 // remove forgets the connection.
-func (t *Machine) remove(c *Conn) {
-	h := t.flows.hash(&c.Key)
-	switch p := t.flows.find(h, &c.Key); {
+func (m *Machine) remove(c *Conn) {
+	h := m.flows.hash(&c.Key)
+	switch p := m.flows.find(h, &c.Key); {
 	case p != c:
 		for p.Older() != c {
 			p = p.Older()
 		}
 		p.setOlder(c.Older())
 	case c.Older() != nil:
-		t.flows.set(h, c.Older())
+		m.flows.set(h, c.Older())
 	default:
-		t.flows.drop(h, &c.Key)
+		m.flows.drop(h, &c.Key)
 	}
 	if c.Provisional() {
-		t.Waiting--
+		m.Waiting--
 	}
-	t.Live--
-	t.alarms.drop(c)
-	if t.Order != nil {
-		t.Order.drop(c)
+	m.Live--
+	m.alarms.drop(c)
+	if m.Order != nil {
+		m.Order.drop(c)
 	}
-	t.Recent.forget(c)
-	t.Pool.giveBack(c)
+	m.Recent.forget(c)
+	m.Pool.giveBack(c)
 }

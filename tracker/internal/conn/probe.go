@@ -25,8 +25,8 @@ func (x *End) probesWindow(s *tcp.Segment) bool {
 // other end nothing was captured, is a keepalive or the answer to one: the very
 // ACK that its sender sent last, after a rest. A RST with the number behind it
 // then tells.
-func (t *Machine) mayProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
+func (m *Machine) mayProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	return c.Origin() == tcp.FromMidstream && !y.Seen() && x.Bytes == 0 && s.PureAck() &&
-		s.Seq == x.Nxt && s.Ack == x.lastAck && s.Wnd == x.Wnd && t.Now.Sub(x.SentAt) >= KeepaliveRest
+		s.Seq == x.Nxt && s.Ack == x.lastAck && s.Wnd == x.Wnd && m.Now.Sub(x.SentAt) >= KeepaliveRest
 }

@@ -26,40 +26,40 @@ const (
 
 // observeRST takes in a RST. One that lacks the signature is not taken (RFC 2385
 // §4.1); a host without the connection can send it, an end that has one cannot.
-func (t *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v Verdict) {
+func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v Verdict) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	before := t.snapshot(c)
-	kind := c.resetKind(s, from, t.Now)
-	asked, found := t.answers(c, s, from)
+	before := m.snapshot(c)
+	kind := c.resetKind(s, from, m.Now)
+	asked, found := m.answers(c, s, from)
 	if kind == ResetUnmatched && found {
 		kind = ResetReply
 	}
 	if v.Is == Refused && (kind == ResetAbort || !x.Acked.Before(y.Nxt)) {
 		kind = ResetUnmatched // nothing asked for the answer of a host without the connection
 	}
-	if kind == ResetUnmatched || c.Past&resets != 0 || x.Packets+y.Packets > 2 && !t.Recent.remembers(c, resetRemembers) {
-		t.Recent.keepOwn(c)
+	if kind == ResetUnmatched || c.Past&resets != 0 || x.Packets+y.Packets > 2 && !m.Recent.remembers(c, resetRemembers) {
+		m.Recent.keepOwn(c)
 	}
 	if v.Is != Refused {
-		v = c.acceptsRST(s, from, t.Now)
+		v = c.acceptsRST(s, from, m.Now)
 	}
 	accepted := v.Is != Refused
-	device := c.madeByDevice(s, from, kind, asked, t.Now)
+	device := c.madeByDevice(s, from, kind, asked, m.Now)
 	r := Reading{Foreign: kind == ResetUnmatched}
 
 	if device {
-		c.RareState().inName[from] = t.Now
+		c.RareState().inName[from] = m.Now
 	} else {
-		t.resetSender(c, s, from, kind, asked)
+		m.resetSender(c, s, from, kind, asked)
 	}
 	if accepted {
-		t.resetReceiver(c, s, from, kind, device)
+		m.resetReceiver(c, s, from, kind, device)
 	}
 	if kind == ResetReply {
 		y.Bits |= answered
 	}
 	x.Packets++
-	x.SentAt = t.Now
+	x.SentAt = m.Now
 	before.RST, before.Accepted, before.Device = kind, accepted, device
 	is := r.bits()
 	if kind == ResetReply {
@@ -68,11 +68,11 @@ func (t *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v Verdi
 	if accepted {
 		is |= recent.WasAccepted
 	}
-	t.Recent.put(c, s, from, is, t.Now)
-	t.tellChecks(c, s, from, r, OnRST|c.qualityOf(s, from))
-	c.settleChallenge(s, from, before, t.Now)
+	m.Recent.put(c, s, from, is, m.Now)
+	m.tellChecks(c, s, from, r, OnRST|c.qualityOf(s, from))
+	c.settleChallenge(s, from, before, m.Now)
 	if before.States[from.Peer()] == tcp.SynSent.Set() && accepted && kind != ResetUnmatched {
-		t.listeners.Remove(c.Addr(from))
+		m.listeners.Remove(c.Addr(from))
 	}
 }
 
@@ -160,14 +160,14 @@ func (c *Conn) repliesWithACK(s *tcp.Segment, from tcp.Endpoint) bool {
 // failing that, the peer's newest of all. Found says that there is such a
 // segment, and so that the RST may be a reply to an older one: of several that
 // are on their way to a stack without the connection, each is answered.
-func (t *Machine) answers(c *Conn, s *tcp.Segment, from tcp.Endpoint) (asked tcp.Time, found bool) {
+func (m *Machine) answers(c *Conn, s *tcp.Segment, from tcp.Endpoint) (asked tcp.Time, found bool) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	hasACK := s.Flags&tcp.ACK != 0
 	if hasACK && !c.repliesWithACK(s, from) || x.Seen() && !SameWay(s.TTL, x.TTL) {
 		return y.SentAt, false
 	}
-	since, n := t.Now.Add(-max(AnswerTimes*x.Response(), time.Second)), 0
-	for g := range t.Recent.Back(c) {
+	since, n := m.Now.Add(-max(AnswerTimes*x.Response(), time.Second)), 0
+	for g := range m.Recent.Back(c) {
 		if n++; n > MaxLookBack || g.At < since {
 			break
 		}
@@ -220,20 +220,20 @@ func (x *End) OutOfTurn(s *tcp.Segment) bool { return s.ID != 0 && x.ID != 0 && 
 // resetSender moves the end that sent the RST, in the assumed view. The proved
 // view does not move: anyone may forge a RST. Of a reply, asked is when the
 // segment was sent that it answers.
-func (t *Machine) resetSender(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind resetKind, asked tcp.Time) {
+func (m *Machine) resetSender(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind resetKind, asked tcp.Time) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	why := t.cause(s, tcp.BySending)
+	why := m.cause(s, tcp.BySending)
 	switch kind {
 	case ResetAbort:
 		if s.Flags&tcp.ACK != 0 && y.Has(HasFIN) && x.Acked.AtMost(s.Ack) && !y.FIN.Before(s.Ack) {
-			t.refute(c, from, tcp.RcvFIN.Set(), why) // its ACK says what it had received
+			m.refute(c, from, tcp.RcvFIN.Set(), why) // its ACK says what it had received
 		}
-		t.pickUp(c, from, ^(tcp.Listen.Set() | tcp.TimeWait.Set()), why)
-		t.apply(c, from, tcp.SndRST.Set(), why)
+		m.pickUp(c, from, ^(tcp.Listen.Set() | tcp.TimeWait.Set()), why)
+		m.apply(c, from, tcp.SndRST.Set(), why)
 		c.abortedBy(from)
 	case ResetReply:
 		if !x.Seen() && (s.Flags&tcp.ACK != 0 || c.Origin() == tcp.FromMidstream) {
-			t.erase(c, from, tcp.Closed, why) // it never had a connection
+			m.erase(c, from, tcp.Closed, why) // it never had a connection
 			return
 		}
 		if s.Flags&tcp.ACK == 0 && x.Has(HasISS) && !(x.ISS.Before(s.Seq) && s.Seq.AtMost(x.Nxt)) && x.Assumed&(tcp.SynSent.Set()|tcp.SynReceived.Set()) != 0 {
@@ -242,8 +242,8 @@ func (t *Machine) resetSender(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind r
 		if x.closed() && c.Happened(from, tcp.SndRST) {
 			return // it had aborted: what it answers may be a copy of what it had received before
 		}
-		t.refute(c, from, c.takenSince(from, asked), why) // it had no connection that could receive this
-		t.apply(c, from, tcp.NoTCB.Set(), why)
+		m.refute(c, from, c.takenSince(from, asked), why) // it had no connection that could receive this
+		m.apply(c, from, tcp.NoTCB.Set(), why)
 		c.abortedBy(from)
 	}
 }
@@ -347,16 +347,16 @@ func (x *End) sndNxt(peer *End) tcp.Seq {
 }
 
 // resetReceiver moves the end that accepts the RST.
-func (t *Machine) resetReceiver(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind resetKind, device bool) {
+func (m *Machine) resetReceiver(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind resetKind, device bool) {
 	y := &c.Ends[from.Peer()]
-	why := t.cause(s, tcp.ByAssumption)
+	why := m.cause(s, tcp.ByAssumption)
 	refused := y.Assumed == tcp.SynSent.Set()
 	switch {
 	case y.Assumed == tcp.SynReceived.Set() && !y.Has(SentSYN):
-		t.apply(c, from.Peer(), tcp.RcvRSTPassive.Set(), why)
+		m.apply(c, from.Peer(), tcp.RcvRSTPassive.Set(), why)
 	default:
-		t.pickUp(c, from.Peer(), ^tcp.Listen.Set(), why)
-		t.apply(c, from.Peer(), tcp.RcvRST.Set(), why)
+		m.pickUp(c, from.Peer(), ^tcp.Listen.Set(), why)
+		m.apply(c, from.Peer(), tcp.RcvRST.Set(), why)
 	}
 	switch {
 	case refused:
@@ -371,20 +371,20 @@ func (t *Machine) resetReceiver(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind
 // observeICMP takes in an ICMP error about a segment of the connection. Only
 // an attempt to open is ended by it (RFC 9293 §3.9.2.2, RFC 5461); in an open
 // connection it is a hint that the stack may note.
-func (t *Machine) observeICMP(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
-	t.snapshot(c)
-	c.keepICMP(s, from, t.Now)
+func (m *Machine) observeICMP(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	m.snapshot(c)
+	c.keepICMP(s, from, m.Now)
 	if x := &c.Ends[from]; x.Assumed == tcp.SynSent.Set() && s.Seq == x.ISS && s.ICMP.Unreachable() {
-		t.unreachable(c, s, from)
+		m.unreachable(c, s, from)
 	}
-	t.tellChecks(c, s, from, Reading{}, onICMP)
+	m.tellChecks(c, s, from, Reading{}, onICMP)
 }
 
 // unreachable ends an attempt to open.
-func (t *Machine) unreachable(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
-	t.apply(c, from, tcp.Unreachable.Set(), t.cause(s, tcp.ByAssumption))
+func (m *Machine) unreachable(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	m.apply(c, from, tcp.Unreachable.Set(), m.cause(s, tcp.ByAssumption))
 	if peer := from.Peer(); !c.Ends[peer].Seen() {
-		t.erase(c, peer, t.unknown(c, peer), t.cause(s, tcp.ByCorrection)) // the SYN did not arrive there
+		m.erase(c, peer, m.unknown(c, peer), m.cause(s, tcp.ByCorrection)) // the SYN did not arrive there
 	}
 	c.setClosedBy(tcp.ByUnreachable)
 }

@@ -35,22 +35,22 @@ const (
 // deniedReset returns which RSTs in the history of its sender the segment shows
 // not to have been sent, or not to have been taken, by that end, and the frame
 // of one in its name that it did not send.
-func (t *Machine) deniedReset(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) (ins tcp.InputSet, forged int) {
+func (m *Machine) deniedReset(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) (ins tcp.InputSet, forged int) {
 	if s.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || r.Stale || c.Past&Past(resetSent|resetTaken) == 0 {
 		return 0, 0
 	}
 	was := c.Ends[from].Initial.Only()
 	for _, st := range c.Steps() {
 		if st.End() != from {
-			if _, sure := t.neverSent(c, s, from, r, st); sure && st.Inputs()&resetTaken != 0 {
+			if _, sure := m.neverSent(c, s, from, r, st); sure && st.Inputs()&resetTaken != 0 {
 				forged = st.Packet()
 			}
 			continue
 		}
-		if never, _ := t.neverSent(c, s, from, r, st); never && st.Inputs()&resetSent != 0 {
+		if never, _ := m.neverSent(c, s, from, r, st); never && st.Inputs()&resetSent != 0 {
 			ins |= st.Inputs() & resetSent
 		}
-		if st.Inputs()&resetTaken != 0 && t.neverTook(c, s, from, st, was) {
+		if st.Inputs()&resetTaken != 0 && m.neverTook(c, s, from, st, was) {
 			ins |= st.Inputs() & resetTaken
 		}
 		was = st.State()
@@ -63,12 +63,12 @@ func (t *Machine) deniedReset(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Read
 // have followed, or comes too late. It is not sure of a RST in reply that has
 // nothing to tell its place among the segments of its host: that may have
 // overtaken what is not much later.
-func (t *Machine) neverSent(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, st Step) (never, sure bool) {
+func (m *Machine) neverSent(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, st Step) (never, sure bool) {
 	if st.Inputs()&(resetSent|resetTaken) == 0 {
 		return false, false
 	}
-	x, since := &c.Ends[from], t.Now.Sub(st.At)
-	rst := t.remembered(c, st.Packet())
+	x, since := &c.Ends[from], m.Now.Sub(st.At)
+	rst := m.remembered(c, st.Packet())
 	switch {
 	case rst == nil || rst.Flags&tcp.RST == 0:
 		return since > x.InFlight(), false // a SYN showed that it had left the connection
@@ -97,20 +97,20 @@ func overtook(rst *recent.Segment, s *tcp.Segment, since time.Duration) bool {
 // state, did not take the RST of the step: it acknowledges or echoes what was
 // captured after the RST, comes too late, or is the answer to yet another
 // RST.
-func (t *Machine) neverTook(c *Conn, s *tcp.Segment, from tcp.Endpoint, st Step, was tcp.State) bool {
-	x, since := &c.Ends[from], t.Now.Sub(st.At)
+func (m *Machine) neverTook(c *Conn, s *tcp.Segment, from tcp.Endpoint, st Step, was tcp.State) bool {
+	x, since := &c.Ends[from], m.Now.Sub(st.At)
 	switch {
-	case since > max(AnswerTimes*x.Response(), sparedAfter), was == tcp.TimeWait && since > x.InFlight(), t.knowsLater(c, s, from, st):
+	case since > max(AnswerTimes*x.Response(), sparedAfter), was == tcp.TimeWait && since > x.InFlight(), m.knowsLater(c, s, from, st):
 		return true
 	}
-	return since > x.InFlight() && t.answersRSTs(c, s, from, st) >= answersToRST
+	return since > x.InFlight() && m.answersRSTs(c, s, from, st) >= answersToRST
 }
 
 // knowsLater reports whether s acknowledges octets of the peer, or echoes a
 // timestamp, that were captured after the RST of the step.
-func (t *Machine) knowsLater(c *Conn, s *tcp.Segment, from tcp.Endpoint, st Step) bool {
+func (m *Machine) knowsLater(c *Conn, s *tcp.Segment, from tcp.Endpoint, st Step) bool {
 	n, newer, isNewer := 0, uint32(0), false
-	for g := range t.Recent.Back(c) {
+	for g := range m.Recent.Back(c) {
 		if n++; n > MaxLookBack {
 			return false
 		}
@@ -130,13 +130,13 @@ func (t *Machine) knowsLater(c *Conn, s *tcp.Segment, from tcp.Endpoint, st Step
 
 // answersRSTs counts how many times since the RST of the step, the last time by
 // s, its sender answered a RST by the same empty ACK.
-func (t *Machine) answersRSTs(c *Conn, s *tcp.Segment, from tcp.Endpoint, st Step) (times int) {
+func (m *Machine) answersRSTs(c *Conn, s *tcp.Segment, from tcp.Endpoint, st Step) (times int) {
 	x := &c.Ends[from]
 	if !s.PureAck() || s.Seq != x.Nxt || s.Ack != x.Acked {
 		return 0
 	}
 	n, asks := 0, true
-	for g := range t.Recent.Back(c) {
+	for g := range m.Recent.Back(c) {
 		if n++; n > MaxLookBack {
 			break
 		}
@@ -156,9 +156,9 @@ func (t *Machine) answersRSTs(c *Conn, s *tcp.Segment, from tcp.Endpoint, st Ste
 
 // remembered returns the connection's segment of that frame, or nil if it is
 // forgotten, or of another connection.
-func (t *Machine) remembered(c *Conn, packet int) *recent.Segment {
+func (m *Machine) remembered(c *Conn, packet int) *recent.Segment {
 	n := 0
-	for g := range t.Recent.Back(c) {
+	for g := range m.Recent.Back(c) {
 		if n++; n > MaxLookBack {
 			break
 		}
@@ -208,11 +208,11 @@ func (c *Conn) spokenFor(e tcp.Endpoint) bool {
 }
 
 // denied has what later segments tell of earlier RSTs.
-func (t *Machine) denied(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
-	ins, forged := t.deniedReset(c, s, from, r)
-	t.scene.Forged = forged
+func (m *Machine) denied(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
+	ins, forged := m.deniedReset(c, s, from, r)
+	m.scene.Forged = forged
 	if ins != 0 {
-		t.denyReset(c, s, from, ins)
+		m.denyReset(c, s, from, ins)
 	}
 	if forged != 0 && c.ClosedBy() == tcp.ByClientReset+tcp.ClosedBy(from) {
 		c.closedAnew()
@@ -221,7 +221,7 @@ func (t *Machine) denied(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) 
 
 // denyReset takes RSTs back out of the history of the end that sent s, with all
 // that followed from them.
-func (t *Machine) denyReset(c *Conn, s *tcp.Segment, from tcp.Endpoint, ins tcp.InputSet) {
+func (m *Machine) denyReset(c *Conn, s *tcp.Segment, from tcp.Endpoint, ins tcp.InputSet) {
 	answered := false
 	var sent, taken []int
 	for _, st := range c.Steps() {
@@ -233,15 +233,15 @@ func (t *Machine) denyReset(c *Conn, s *tcp.Segment, from tcp.Endpoint, ins tcp.
 		}
 		if st.Inputs()&ins&resetTaken != 0 {
 			taken = append(taken, st.Packet())
-			answered = answered || t.answersRSTs(c, s, from, st) > 1
+			answered = answered || m.answersRSTs(c, s, from, st) > 1
 		}
 	}
-	t.refute(c, from, ins, t.cause(s, tcp.ByCorrection))
+	m.refute(c, from, ins, m.cause(s, tcp.ByCorrection))
 	if len(taken) > 0 {
 		c.keepSpared(from, answered)
 	}
 	c.closedAnew()
-	t.listener.TookBack(c, sent, taken)
+	m.listener.TookBack(c, sent, taken)
 }
 
 // closedAnew tells who closed the connection, once a RST that was to have closed it is

@@ -14,26 +14,26 @@ import (
 
 // clientFirst reports whether the segment, the first of a connection picked up
 // midway, comes from its client. old is the connection before it, or nil.
-func (t *Machine) clientFirst(s *tcp.Segment, low bool, old *Conn) bool {
-	if calls, called := t.listeners.Has(s.Dst), t.listeners.Has(s.Src); calls != called {
+func (m *Machine) clientFirst(s *tcp.Segment, low bool, old *Conn) bool {
+	if calls, called := m.listeners.Has(s.Dst), m.listeners.Has(s.Src); calls != called {
 		return calls
 	}
 	for old != nil && old.Provisional() {
 		old = old.Older() // its SYN may be forged
 	}
 	if old != nil && !(old.Origin() == tcp.FromMidstream && old.Bits&swapped == 0) {
-		return old.EndOf(low) == t.Role(old, tcp.Client)
+		return old.EndOf(low) == m.Role(old, tcp.Client)
 	}
 	return s.Src.Port() >= s.Dst.Port()
 }
 
 // Role returns which role the end of the connection has: its own, or the other's
 // where that was guessed wrong. It is its own inverse.
-func (t *Machine) Role(c *Conn, e tcp.Endpoint) tcp.Endpoint {
+func (m *Machine) Role(c *Conn, e tcp.Endpoint) tcp.Endpoint {
 	if c.Bits&OriginMidstream == 0 {
 		return e
 	}
-	if c.Bits&swapped == 0 && t.Listens(c, tcp.Client) && !t.Listens(c, tcp.Server) {
+	if c.Bits&swapped == 0 && m.Listens(c, tcp.Client) && !m.Listens(c, tcp.Server) {
 		c.Bits |= swapped
 	}
 	if c.Bits&swapped != 0 {
@@ -44,12 +44,12 @@ func (t *Machine) Role(c *Conn, e tcp.Endpoint) tcp.Endpoint {
 
 // RolesKnown reports whether more than the numbers of the ports tells who is the
 // client of a connection picked up midway.
-func (t *Machine) RolesKnown(c *Conn) bool {
-	if c.Bits&swapped != 0 || t.Listens(c, tcp.Client) != t.Listens(c, tcp.Server) {
+func (m *Machine) RolesKnown(c *Conn) bool {
+	if c.Bits&swapped != 0 || m.Listens(c, tcp.Client) != m.Listens(c, tcp.Server) {
 		return true
 	}
-	old := t.FormerOf(c)
-	return old != nil && (old.Origin() != tcp.FromMidstream || t.RolesKnown(old))
+	old := m.FormerOf(c)
+	return old != nil && (old.Origin() != tcp.FromMidstream || m.RolesKnown(old))
 }
 
 // called says of c, and of those before it on the same addresses and ports, which

@@ -71,32 +71,32 @@ type Scene struct {
 // snapshot takes down the connection before something happens to it that the
 // checks are told of. It is kept where tellChecks wants it: to copy it there,
 // freshly written, cost 3 % of a short connection.
-func (t *Machine) snapshot(c *Conn) *Before {
-	b := &t.scene.Before
+func (m *Machine) snapshot(c *Conn) *Before {
+	b := &m.scene.Before
 	for e := range tcp.Endpoint(2) {
 		x := &c.Ends[e]
 		b.States[e], b.Proved[e], b.SentAt[e] = x.Assumed, x.Proved, x.SentAt
 		b.Acked[e], b.Nxt[e], b.Edge[e], b.Wnd[e], b.TSVal[e] = x.Acked, x.Nxt, x.Edge, x.Wnd, x.TSVal
 	}
 	b.RST, b.Accepted, b.Device = 0, false, false
-	t.scene.Forged = 0
+	m.scene.Forged = 0
 	return b
 }
 
 // tellChecks asks the checks about what happened to the connection by the segment,
 // if it is not nil, or to its end from. Before it happened, and for
 // no other connection since, a snapshot was made.
-func (t *Machine) tellChecks(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, on Triggers) {
+func (m *Machine) tellChecks(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, on Triggers) {
 	if !c.Provisional() {
-		h := &t.scene
+		h := &m.scene
 		h.Conn, h.S, h.From, h.On = c, s, from, on
 		h.Fresh, h.Old, h.Stale, h.Keepalive, h.Foreign = r.Fresh, r.Old, r.Stale, r.Keepalive, r.Foreign
-		h.M, h.Now = t, t.Now
+		h.M, h.Now = m, m.Now
 		for e := range tcp.Endpoint(2) {
 			if h.Before.States[e] != c.Ends[e].Assumed {
 				h.On |= OnMove
 			}
 		}
-		t.listener.Happened(h)
+		m.listener.Happened(h)
 	}
 }

@@ -7,24 +7,24 @@ import "github.com/tcpwatch/tcpwatch/tracker/tcp"
 
 // saw tells the listener, if it asks for that, that all that came of a segment or,
 // with packet 0, of a timer of the connection was told.
-func (t *Machine) saw(c *Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) {
+func (m *Machine) saw(c *Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) {
 	if c == nil {
 		return
 	}
 	if skipped > tcp.CapturedTwice && c.ID != 0 {
-		t.listener.Refused(c, from, packet, skipped)
+		m.listener.Refused(c, from, packet, skipped)
 	}
-	if t.segments {
-		t.listener.Seen(c, from, packet, skipped)
+	if m.segments {
+		m.listener.Seen(c, from, packet, skipped)
 	}
 }
 
 // Socket returns what the host of an end has on the connection's addresses and
 // ports: the end of the newest connection there that is not CLOSED in the
 // assumed view, or of the newest of all.
-func (t *Machine) Socket(c *Conn, e tcp.Endpoint) tcp.Views {
+func (m *Machine) Socket(c *Conn, e tcp.Endpoint) tcp.Views {
 	low := (e == tcp.Client) == (c.Bits&ClientIsLow != 0)
-	newest := t.NewestOf(c.Key)
+	newest := m.NewestOf(c.Key)
 	if newest == nil {
 		return tcp.Views{State: tcp.Closed, Proved: tcp.Closed}
 	}

@@ -78,7 +78,7 @@ func (c *Conn) waits(e tcp.Endpoint) bool {
 // keepSilence begins to wait for the answer to a segment that is sent again, and
 // ends it when the answer comes. An ACK that covers more than those before
 // shows that segments reach its sender.
-func (t *Machine) keepSilence(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
+func (m *Machine) keepSilence(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	if r.Stale {
 		return
@@ -94,37 +94,37 @@ func (t *Machine) keepSilence(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Read
 		c.setClosedBy(tcp.NotClosed) // it had not given up
 	}
 	if r.Keepalive {
-		t.refute(c, from, tcp.GiveUp.Set(), t.cause(s, tcp.ByCorrection))
+		m.refute(c, from, tcp.GiveUp.Set(), m.cause(s, tcp.ByCorrection))
 	}
 	if r.Old || r.Keepalive {
-		t.arm(c)
+		m.arm(c)
 	}
 	switch {
 	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && !x.Has(SentSYNACK):
-		t.alarms.drop(c) // it is set for the lack of this, in nearly every connection
-		t.arm(c)
+		m.alarms.drop(c) // it is set for the lack of this, in nearly every connection
+		m.arm(c)
 	case !r.Old:
 	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK:
 		q := &c.RareState().silences[from]
 		q.denied &^= tcp.RcvAckOfSYN.Set()
-		if q.ignored < ignoredACKs && c.olderThan(from, tcp.RcvAckOfSYN.Set(), t.Now, x.InFlight()) != 0 {
+		if q.ignored < ignoredACKs && c.olderThan(from, tcp.RcvAckOfSYN.Set(), m.Now, x.InFlight()) != 0 {
 			q.ignored++
 		}
 		if !y.Has(HasAcked) {
-			t.awaitAnswer(c, from.Peer())
+			m.awaitAnswer(c, from.Peer())
 		}
-	case s.Flags&(tcp.SYN|tcp.FIN) == tcp.FIN && x.Has(HasFIN) && t.Now.Sub(y.SentAt) >= noAnswer:
+	case s.Flags&(tcp.SYN|tcp.FIN) == tcp.FIN && x.Has(HasFIN) && m.Now.Sub(y.SentAt) >= noAnswer:
 		if !y.Has(HasAcked) || !x.FIN.Before(y.Acked) {
-			t.awaitAnswer(c, from.Peer())
+			m.awaitAnswer(c, from.Peer())
 		}
 	}
 }
 
 // awaitAnswer waits for the end to answer, if the capture would have the answer.
-func (t *Machine) awaitAnswer(c *Conn, e tcp.Endpoint) {
+func (m *Machine) awaitAnswer(c *Conn, e tcp.Endpoint) {
 	q := &c.RareState().silences[e]
-	if (q.asked == 0 || q.asked < t.Lost) && q.denied == 0 && c.captured(e) {
-		q.asked = t.Now
+	if (q.asked == 0 || q.asked < m.Lost) && q.denied == 0 && c.captured(e) {
+		q.asked = m.Now
 	}
 }
 
@@ -138,15 +138,15 @@ func (c *Conn) captured(e tcp.Endpoint) bool {
 // unanswered returns when what is toward the end has gone without an answer for
 // so long that it did not arrive; 0 if no answer is waited for, or the capture
 // may have lost it.
-func (t *Machine) unanswered(c *Conn, e tcp.Endpoint) tcp.Time {
+func (m *Machine) unanswered(c *Conn, e tcp.Endpoint) tcp.Time {
 	x := &c.Ends[e]
 	if x.Assumed == tcp.SynReceived.Set() && !x.Has(SentSYNACK) {
-		if st, ok := c.Find(e, tcp.RcvSYN); ok && st.Basis() != tcp.ByProof && st.At >= t.Lost {
+		if st, ok := c.Find(e, tcp.RcvSYN); ok && st.Basis() != tcp.ByProof && st.At >= m.Lost {
 			return st.At.Add(noSYNACK)
 		}
 	}
 	if c.Rare != nil {
-		if asked := c.Rare.silences[e].asked; asked != 0 && asked >= t.Lost {
+		if asked := c.Rare.silences[e].asked; asked != 0 && asked >= m.Lost {
 			return asked.Add(max(3*x.Response(), noAnswer))
 		}
 	}
@@ -156,11 +156,11 @@ func (t *Machine) unanswered(c *Conn, e tcp.Endpoint) tcp.Time {
 // deny takes back what the end did not answer. Copies of it do not count either,
 // until the end shows that segments reach it: a state would else come and go
 // with every one.
-func (t *Machine) deny(c *Conn, e tcp.Endpoint, why cause) {
+func (m *Machine) deny(c *Conn, e tcp.Endpoint, why cause) {
 	x := &c.Ends[e]
 	if x.Assumed == tcp.SynReceived.Set() && !x.Has(SentSYNACK) {
 		x.Bits |= ignoresSYN
-		t.unlearn(c, e, tcp.RcvSYN.Set(), why)
+		m.unlearn(c, e, tcp.RcvSYN.Set(), why)
 		return
 	}
 	q := &c.Rare.silences[e]
@@ -177,7 +177,7 @@ func (t *Machine) deny(c *Conn, e tcp.Endpoint, why cause) {
 	if in == tcp.RcvSYN {
 		q.denied = along // a SYN of its peer without ACK, if there was one, was answered neither
 	}
-	t.refute(c, e, q.denied, why)
+	m.refute(c, e, q.denied, why)
 	if x.Assumed == tcp.FinWait2.Set() {
 		if st, ok := c.Find(e, tcp.RcvAckOfFIN); ok {
 			x.Clock = tickOf(st.At) // its timer has run since then
@@ -195,11 +195,11 @@ func (c *Conn) ignores(e tcp.Endpoint) bool {
 // believed returns those of the inputs, of s toward the end, that the assumed
 // view takes for received. An ACK of the end's SYN, where that was not captured,
 // shows that it had received the peer's.
-func (t *Machine) believed(c *Conn, s *tcp.Segment, e tcp.Endpoint, ins tcp.InputSet) tcp.InputSet {
+func (m *Machine) believed(c *Conn, s *tcp.Segment, e tcp.Endpoint, ins tcp.InputSet) tcp.InputSet {
 	x := &c.Ends[e]
 	if ins.Has(tcp.RcvAckOfSYN) && x.Has(ignoresSYN) {
 		x.Bits &^= ignoresSYN
-		t.apply(c, e, tcp.RcvSYN.Set(), t.cause(s, tcp.ByCorrection))
+		m.apply(c, e, tcp.RcvSYN.Set(), m.cause(s, tcp.ByCorrection))
 	}
 	if ins.Has(tcp.RcvAckOfSYN) && c.ignores(e) {
 		c.Rare.silences[e].denied |= tcp.RcvAckOfSYN.Set()
@@ -267,22 +267,22 @@ func (c *Conn) unlessAlive(e tcp.Endpoint) tcp.StateSet {
 }
 
 // silenceDue returns when the end's silence is to be looked at; 0 if it is not.
-func (t *Machine) silenceDue(c *Conn, e tcp.Endpoint) tcp.Time {
-	if due := t.unanswered(c, e); due != 0 {
+func (m *Machine) silenceDue(c *Conn, e tcp.Endpoint) tcp.Time {
+	if due := m.unanswered(c, e); due != 0 {
 		return due
 	}
 	return c.gaveUp(e)
 }
 
 // heedSilence acts on the end's silence up to the given time.
-func (t *Machine) heedSilence(c *Conn, e tcp.Endpoint, at tcp.Time) {
-	if due := t.unanswered(c, e); due != 0 {
+func (m *Machine) heedSilence(c *Conn, e tcp.Endpoint, at tcp.Time) {
+	if due := m.unanswered(c, e); due != 0 {
 		if due <= at {
-			t.deny(c, e, cause{at: at})
+			m.deny(c, e, cause{at: at})
 		}
 		return
 	}
 	if due := c.gaveUp(e); due != 0 && due <= at {
-		t.expireEnd(c, e, timerRetries, cause{at: at, basis: tcp.ByTimer})
+		m.expireEnd(c, e, timerRetries, cause{at: at, basis: tcp.ByTimer})
 	}
 }

@@ -11,10 +11,10 @@ import (
 // settled.
 
 // StackOf returns which stack the end has, and how sure that is.
-func (t *Machine) StackOf(x *End) (tcp.StackID, tcp.StackCertainty) {
+func (m *Machine) StackOf(x *End) (tcp.StackID, tcp.StackCertainty) {
 	id := x.stackID()
 	switch {
-	case !t.guess:
+	case !m.guess:
 		return id, tcp.StackNamed
 	case id == tcp.StackAuto:
 		return id, tcp.StackUnknown
@@ -25,13 +25,13 @@ func (t *Machine) StackOf(x *End) (tcp.StackID, tcp.StackCertainty) {
 }
 
 // recognise looks which stack the SYN, or SYN+ACK, of an end is of.
-func (t *Machine) recognise(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (m *Machine) recognise(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x := &c.Ends[from]
-	if !t.guess || x.Has(stackKnown) || x.Seen() && x.ISS != s.Seq {
+	if !m.guess || x.Has(stackKnown) || x.Seen() && x.ISS != s.Seq {
 		return
 	}
 	id, sure := tcp.RecogniseStack(s)
-	if x.keepsTSVal(s, t.Now) && (id == tcp.StackGVisor || sure != tcp.StackKnown) {
+	if x.keepsTSVal(s, m.Now) && (id == tcp.StackGVisor || sure != tcp.StackKnown) {
 		id, sure = tcp.StackGVisor, tcp.StackKnown
 	}
 	if sure == tcp.StackUnknown || x.stackID() != tcp.StackAuto && sure != tcp.StackKnown {

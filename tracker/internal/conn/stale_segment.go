@@ -43,8 +43,8 @@ type StaleSegment struct {
 
 // keepStale looks whether the segment, which is out of turn in its connection,
 // is one of the connection before, and takes that down.
-func (t *Machine) keepStale(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
-	old := t.FormerOf(c)
+func (m *Machine) keepStale(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
+	old := m.FormerOf(c)
 	if old == nil || s.Flags&(tcp.SYN|tcp.RST) != 0 || c.Provisional() {
 		return false
 	}
@@ -52,7 +52,7 @@ func (t *Machine) keepStale(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	if x := &old.Ends[then]; !x.closed() || !(x.ISS.AtMost(s.Seq) && s.End().AtMost(x.Nxt)) {
 		return false
 	}
-	g := t.SameAs(old, s, then, 0)
+	g := m.SameAs(old, s, then, 0)
 	if g == nil || s.Time.Sub(g.At) < Wanders {
 		return false
 	}
@@ -79,12 +79,12 @@ func (c *Conn) StaleOf(e tcp.Endpoint) StaleSegment {
 // SameAs returns the segment of the connection of which s is a copy: all that
 // a copy shares is the same, and there is a mark, an IP identification or a
 // timestamp, that a retransmission would not share. skip is the frame of s.
-func (t *Machine) SameAs(c *Conn, s *tcp.Segment, from tcp.Endpoint, skip int) *recent.Segment {
+func (m *Machine) SameAs(c *Conn, s *tcp.Segment, from tcp.Endpoint, skip int) *recent.Segment {
 	if s.ID == 0 && !s.Options.HasTS {
 		return nil
 	}
 	n := 0
-	for g := range t.Recent.Back(c) {
+	for g := range m.Recent.Back(c) {
 		if n++; n > fingerprints {
 			break
 		}

@@ -115,52 +115,52 @@ func (c *Conn) stallsFor(e tcp.Endpoint) *stalls {
 }
 
 // keepStalls notes what an unusual segment tells, before it is taken in.
-func (t *Machine) keepStalls(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, on Triggers) {
+func (m *Machine) keepStalls(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, on Triggers) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	if c.Provisional() || r.Foreign || !x.Seen() || r.Stale {
 		return
 	}
 	if on&OnWindow != 0 {
-		t.keepWindow(c, s, from)
+		m.keepWindow(c, s, from)
 	}
 	peer := c.Rare.StallsOf(from.Peer())
 	repeats := r.Old && s.Data > 0 && s.Seq == x.Una(y)
 	switch {
 	case peer != nil && y.Wnd == 0 && peer.Shut.Since != 0:
 		if r.Keepalive || r.Old && s.Data > 0 || on&OnBeyond != 0 {
-			peer.Shut.probe(s, t.Now)
+			peer.Shut.probe(s, m.Now)
 		}
 	case r.Keepalive:
-		if t.Now.Sub(x.SentAt) >= KeepaliveRest && (s.Data == 0 || s.Flags&tcp.PSH == 0) && y.Wnd != 0 {
-			t.keepProbe(c, s, from, r)
+		if m.Now.Sub(x.SentAt) >= KeepaliveRest && (s.Data == 0 || s.Flags&tcp.PSH == 0) && y.Wnd != 0 {
+			m.keepProbe(c, s, from, r)
 		}
 	case repeats:
-		t.keepCopy(c, s, from)
-	case t.mayProbe(c, s, from):
-		t.keepProbe(c, s, from, r)
+		m.keepCopy(c, s, from)
+	case m.mayProbe(c, s, from):
+		m.keepProbe(c, s, from, r)
 	}
 	if on&OnBeyond != 0 && s.Data > 1 && c.Bits&awaited == 0 {
-		c.stallsFor(from).Beyond = overshoot{At: t.Now, Seq: s.Seq, End: s.End(), Edge: y.Edge, Acked: y.Acked, Frame: s.Packet}
+		c.stallsFor(from).Beyond = overshoot{At: m.Now, Seq: s.Seq, End: s.End(), Edge: y.Edge, Acked: y.Acked, Frame: s.Packet}
 		c.Bits |= awaited
 	} else if on&OnAwaited != 0 {
-		t.settleOvershoot(c, s, from)
+		m.settleOvershoot(c, s, from)
 	}
 	if on&OnWrap != 0 {
-		t.keepLap(c, s, from)
+		m.keepLap(c, s, from)
 	}
 }
 
 // keepWindow notes that the end's window closed, or opened.
-func (t *Machine) keepWindow(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (m *Machine) keepWindow(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if s.Flags&(tcp.SYN|tcp.FIN) != 0 {
 		return // those of a SYN are not scaled, those of a FIN often without a meaning
 	}
 	old := c.Rare.StallsOf(from)
 	switch {
 	case s.Wnd == 0 && (old == nil || old.Shut.Since == 0 || old.Shut.Until != 0):
-		c.stallsFor(from).Shut = shutWindow{Since: t.Now, SinceFrame: s.Packet}
+		c.stallsFor(from).Shut = shutWindow{Since: m.Now, SinceFrame: s.Packet}
 	case s.Wnd != 0 && old != nil && old.Shut.Since != 0 && old.Shut.Until == 0:
-		old.Shut.Until, old.Shut.UntilFrame = t.Now, s.Packet
+		old.Shut.Until, old.Shut.UntilFrame = m.Now, s.Packet
 	}
 }
 
@@ -176,50 +176,50 @@ func (w *shutWindow) probe(s *tcp.Segment, now tcp.Time) {
 }
 
 // keepProbe notes a keepalive probe.
-func (t *Machine) keepProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
+func (m *Machine) keepProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	p := &c.stallsFor(from).Probes
 	if p.Copies > 0 && y.SentAt <= p.Last && x.SentAt == p.Last {
-		p.again(s, t.Now)
+		p.again(s, m.Now)
 		return
 	}
 	*p = repeats{
-		Seq: s.Seq, Copies: 1, First: t.Now, Last: t.Now,
-		Heard: y.SentAt, Frames: [2]int{s.Packet, s.Packet}, HeardFrame: t.newestFrame(c, from.Peer()),
+		Seq: s.Seq, Copies: 1, First: m.Now, Last: m.Now,
+		Heard: y.SentAt, Frames: [2]int{s.Packet, s.Packet}, HeardFrame: m.newestFrame(c, from.Peer()),
 	}
 	if !r.Keepalive { // the ACK before, which is the same, was the first
-		p.First, p.Last, p.Frames = x.SentAt, x.SentAt, [2]int{t.newestFrame(c, from)}
-		p.again(s, t.Now)
+		p.First, p.Last, p.Frames = x.SentAt, x.SentAt, [2]int{m.newestFrame(c, from)}
+		p.again(s, m.Now)
 	}
 }
 
 // keepCopy notes that the octets at SND.UNA were sent again.
-func (t *Machine) keepCopy(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (m *Machine) keepCopy(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	y := &c.Ends[from.Peer()]
 	w := &c.stallsFor(from).Data
 	if w.Copies > 0 && w.Seq == s.Seq {
-		w.again(s, t.Now)
+		w.again(s, m.Now)
 		return
 	}
-	*w = repeats{Seq: s.Seq, Size: s.Data, Heard: y.SentAt, HeardFrame: t.newestFrame(c, from.Peer())}
+	*w = repeats{Seq: s.Seq, Size: s.Data, Heard: y.SentAt, HeardFrame: m.newestFrame(c, from.Peer())}
 	n := 0
-	for g := range t.Recent.Back(c) {
+	for g := range m.Recent.Back(c) {
 		if n++; n > LookBack {
 			break
 		}
 		if g.From == from && g.Data > 0 && g.Seq.AtMost(s.Seq) && s.Seq.Before(g.End()) {
 			w.Copies, w.First, w.Last, w.Frames = 1, g.At, g.At, [2]int{g.Packet, g.Packet}
-			w.again(s, t.Now)
+			w.again(s, m.Now)
 			return
 		}
 	}
-	w.Copies, w.First, w.Last, w.Frames = 1, t.Now, t.Now, [2]int{s.Packet, s.Packet}
+	w.Copies, w.First, w.Last, w.Frames = 1, m.Now, m.Now, [2]int{s.Packet, s.Packet}
 }
 
 // newestFrame returns the frame of the end's newest segment, or 0.
-func (t *Machine) newestFrame(c *Conn, e tcp.Endpoint) int {
+func (m *Machine) newestFrame(c *Conn, e tcp.Endpoint) int {
 	n := 0
-	for g := range t.Recent.Back(c) {
+	for g := range m.Recent.Back(c) {
 		if n++; g.From == e {
 			return g.Packet
 		}
@@ -232,16 +232,16 @@ func (t *Machine) newestFrame(c *Conn, e tcp.Endpoint) int {
 
 // settleOvershoot looks at what the receiver of an overshoot says. A segment
 // that left it before the overshoot can have arrived says nothing.
-func (t *Machine) settleOvershoot(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (m *Machine) settleOvershoot(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	tr := c.Rare.StallsOf(from.Peer())
 	if tr == nil || tr.Beyond.At == 0 {
-		if mine := c.Rare.StallsOf(from); mine != nil && t.Now.Sub(mine.Beyond.At) > OvershootMemory {
+		if mine := c.Rare.StallsOf(from); mine != nil && m.Now.Sub(mine.Beyond.At) > OvershootMemory {
 			mine.Beyond, c.Bits = overshoot{}, c.Bits&^awaited
 		}
 		return
 	}
-	b, took := &tr.Beyond, t.Now.Sub(tr.Beyond.At)
+	b, took := &tr.Beyond, m.Now.Sub(tr.Beyond.At)
 	edge := s.Ack.Add(tcp.Size(s.Wnd) << x.Scale(y))
 	switch {
 	case b.Answer != 0, took > OvershootMemory, b.Seq.Before(s.Ack), b.Seq.Before(edge):
@@ -252,7 +252,7 @@ func (t *Machine) settleOvershoot(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 }
 
 // keepLap notes that the end's numbers came round to where they began.
-func (t *Machine) keepLap(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (m *Machine) keepLap(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x := &c.Ends[from]
 	l := &c.stallsFor(from).Wrapped
 	if l.At == 0 && x.Has(HasISS) {
@@ -261,7 +261,7 @@ func (t *Machine) keepLap(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 			l.At, l.Frame = syn.At, syn.Packet()
 		}
 	}
-	l.Since, l.SinceFrame, l.At, l.Frame = l.At, l.Frame, t.Now, s.Packet
+	l.Since, l.SinceFrame, l.At, l.Frame = l.At, l.Frame, m.Now, s.Packet
 }
 
 // keepICMP notes an ICMP error about octets of the end that are outstanding.

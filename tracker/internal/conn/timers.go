@@ -88,38 +88,38 @@ func (h *alarms) sink(i int, a alarm) {
 // While a segment is passed to it that is put off until all is done: most moves
 // come two to a segment, and to compute the deadlines cost 7 % of a short
 // connection.
-func (t *Machine) arm(c *Conn) {
-	if c == t.passing {
-		t.unset = true
+func (m *Machine) arm(c *Conn) {
+	if c == m.passing {
+		m.unset = true
 		return
 	}
-	if t.Order != nil && c.Bits&gone == 0 {
-		t.Order.put(c)
+	if m.Order != nil && c.Bits&gone == 0 {
+		m.Order.put(c)
 	}
-	due := t.nextDue(c)
+	due := m.nextDue(c)
 	if due != 0 {
-		due = max(due, t.Now) // no timer fires in the past
+		due = max(due, m.Now) // no timer fires in the past
 	}
-	if due == 0 || c.Bits&gone != 0 || c.slot != 0 && t.alarms.at(int(c.slot-1)).at <= due {
+	if due == 0 || c.Bits&gone != 0 || c.slot != 0 && m.alarms.at(int(c.slot-1)).at <= due {
 		return
 	}
-	t.alarms.set(c, due)
+	m.alarms.set(c, due)
 }
 
 // ring fires every timer that is due by now, in the order of their deadlines.
-func (t *Machine) ring(now tcp.Time) {
-	for t.alarms.n > 0 && t.alarms.at(0).at <= now {
-		a := *t.alarms.at(0)
-		t.alarms.drop(a.conn)
-		t.Now = max(t.Now, a.at)
-		t.expire(a.conn, a.at)
-		t.saw(a.conn, tcp.Client, 0, tcp.NotSkipped)
-		t.arm(a.conn)
+func (m *Machine) ring(now tcp.Time) {
+	for m.alarms.n > 0 && m.alarms.at(0).at <= now {
+		a := *m.alarms.at(0)
+		m.alarms.drop(a.conn)
+		m.Now = max(m.Now, a.at)
+		m.expire(a.conn, a.at)
+		m.saw(a.conn, tcp.Client, 0, tcp.NotSkipped)
+		m.arm(a.conn)
 	}
 }
 
 // nextDue returns the connection's earliest deadline, or 0.
-func (t *Machine) nextDue(c *Conn) tcp.Time {
+func (m *Machine) nextDue(c *Conn) tcp.Time {
 	var due tcp.Time
 	earlier := func(at tcp.Time) {
 		if at != 0 && (due == 0 || at < due) {
@@ -127,15 +127,15 @@ func (t *Machine) nextDue(c *Conn) tcp.Time {
 		}
 	}
 	for e := range tcp.Endpoint(2) {
-		at, _ := t.Deadline(c, e)
+		at, _ := m.Deadline(c, e)
 		earlier(at)
-		earlier(t.silenceDue(c, e))
-		if at := c.checkDue(e); at > t.Now {
+		earlier(m.silenceDue(c, e))
+		if at := c.checkDue(e); at > m.Now {
 			earlier(at)
 		}
 	}
 	if c.Provisional() || c.Ends[tcp.Client].closed() && c.Ends[tcp.Server].closed() {
-		earlier(max(c.Last(), t.Now) + remembered)
+		earlier(max(c.Last(), m.Now) + remembered)
 	}
 	return due
 }
@@ -155,10 +155,10 @@ const (
 //
 // A sender that repeats a SYN, SYN+ACK or FIN doubles the pause each time. When
 // the next copy is overdue it has given up.
-func (t *Machine) Deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
+func (m *Machine) Deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
 	x, y := &c.Ends[e], &c.Ends[e.Peer()]
 	stack := x.Stack()
-	base := t.Now - tcp.Time(x.Clock.Age(t.Now))
+	base := m.Now - tcp.Time(x.Clock.Age(m.Now))
 	after := func(d time.Duration) tcp.Time { return base.Add(d) }
 	since := func(first tcp.Input, d time.Duration) tcp.Time {
 		st, _ := c.Find(e, first)
@@ -168,7 +168,7 @@ func (t *Machine) Deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
 	backsOff := x.Copies >= 2 && x.gap > 0 // or else the copies answer those of the peer
 	switch x.Assumed {
 	case tcp.TimeWait.Set(), tcp.TimeWait.Set() | tcp.Closed.Set():
-		return after(t.TwoMSLOf(stack)), timer2MSL
+		return after(m.TwoMSLOf(stack)), timer2MSL
 	case tcp.FinWait2.Set():
 		if stack.FinWait2 != 0 && !x.Has(stillReads) {
 			return after(stack.FinWait2), timerFinWait2
@@ -224,37 +224,37 @@ func (c *Conn) checkDue(e tcp.Endpoint) tcp.Time {
 	return 0
 }
 
-func (t *Machine) TwoMSLOf(stack *tcp.Stack) time.Duration {
-	if t.twoMSL != 0 {
-		return t.twoMSL
+func (m *Machine) TwoMSLOf(stack *tcp.Stack) time.Duration {
+	if m.twoMSL != 0 {
+		return m.twoMSL
 	}
 	return stack.TimeWait2MSL
 }
 
 // expire acts on the connection's timers that are due at the given time.
-func (t *Machine) expire(c *Conn, at tcp.Time) {
+func (m *Machine) expire(c *Conn, at tcp.Time) {
 	for e := range tcp.Endpoint(2) {
 		if c.checkDue(e) == at {
-			t.snapshot(c)
-			t.tellChecks(c, nil, e, Reading{}, OnTimer)
+			m.snapshot(c)
+			m.tellChecks(c, nil, e, Reading{}, OnTimer)
 		}
-		t.heedSilence(c, e, at)
-		due, kind := t.Deadline(c, e)
+		m.heedSilence(c, e, at)
+		due, kind := m.Deadline(c, e)
 		if kind == "" || due > at {
 			continue
 		}
-		sure := c.Ends[e].Has(stackKnown) || kind == timer2MSL && t.twoMSL != 0
-		t.expireEnd(c, e, kind, cause{at: at, basis: tcp.ByTimer, sure: sure})
+		sure := c.Ends[e].Has(stackKnown) || kind == timer2MSL && m.twoMSL != 0
+		m.expireEnd(c, e, kind, cause{at: at, basis: tcp.ByTimer, sure: sure})
 	}
 	if at.Sub(max(c.Last(), c.newestMove())) < time.Duration(remembered) {
 		return
 	}
 	switch {
 	case c.Provisional():
-		t.remove(c)
+		m.remove(c)
 	case c.Ends[tcp.Client].closed() && c.Ends[tcp.Server].closed():
-		t.over(c)
-		t.remove(c)
+		m.over(c)
+		m.remove(c)
 	}
 }
 
@@ -270,32 +270,32 @@ func (c *Conn) newestMove() tcp.Time {
 }
 
 // expireEnd lets a timer of an end fire.
-func (t *Machine) expireEnd(c *Conn, e tcp.Endpoint, kind string, why cause) {
+func (m *Machine) expireEnd(c *Conn, e tcp.Endpoint, kind string, why cause) {
 	x, y := &c.Ends[e], &c.Ends[e.Peer()]
-	t.snapshot(c)
+	m.snapshot(c)
 	switch kind {
 	case timer2MSL:
-		t.apply(c, e, tcp.Timeout2MSL.Set(), why)
+		m.apply(c, e, tcp.Timeout2MSL.Set(), why)
 	case timerSYN:
-		t.apply(c, e, tcp.GiveUp.Set(), why)
+		m.apply(c, e, tcp.GiveUp.Set(), why)
 		if !y.Seen() {
-			t.erase(c, e.Peer(), t.unknown(c, e.Peer()), why) // it never spoke: nothing is known of it
+			m.erase(c, e.Peer(), m.unknown(c, e.Peer()), why) // it never spoke: nothing is known of it
 		}
 		c.setClosedBy(tcp.ByTimeoutOfEnd)
 	case timerSYNACK:
 		if x.Has(SentSYN) {
-			t.apply(c, e, tcp.GiveUp.Set(), why)
+			m.apply(c, e, tcp.GiveUp.Set(), why)
 		} else {
-			t.apply(c, e, tcp.GiveUpPassive.Set(), why)
+			m.apply(c, e, tcp.GiveUpPassive.Set(), why)
 		}
 		if c.ClosedBy() == tcp.NotClosed {
 			c.setClosedBy(tcp.ByTimeoutOfEnd)
 		}
 	default:
-		t.apply(c, e, tcp.GiveUp.Set(), why)
+		m.apply(c, e, tcp.GiveUp.Set(), why)
 		if c.ClosedBy() == tcp.NotClosed {
 			c.setClosedBy(tcp.ByTimeoutOfEnd)
 		}
 	}
-	t.tellChecks(c, nil, e, Reading{}, OnTimer)
+	m.tellChecks(c, nil, e, Reading{}, OnTimer)
 }

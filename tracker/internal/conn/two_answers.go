@@ -29,7 +29,7 @@ func (c *Conn) keepAnswer(s *tcp.Segment, from tcp.Endpoint) {
 
 // chooseAnswer looks whether s tells which of two answers counts: it acknowledges
 // one, or goes on behind one.
-func (t *Machine) chooseAnswer(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (m *Machine) chooseAnswer(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	second := c.Rare.second
 	x, next := &c.Ends[second.of], second.segment.Seq+1
 	if s.Flags&(tcp.SYN|tcp.RST|tcp.ACK) != tcp.ACK {
@@ -44,10 +44,10 @@ func (t *Machine) chooseAnswer(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 		c.Rare.second = nil
 	case next:
 		c.takeAnswer(&second.segment, second.of)
-		if t.guess {
+		if m.guess {
 			x.setStack(tcp.StackAuto)
 			x.Bits &^= stackKnown
-			t.recognise(c, &second.segment, second.of)
+			m.recognise(c, &second.segment, second.of)
 		}
 		c.Rare.second = nil
 	}

@@ -15,90 +15,90 @@ import (
 // until the end sends what it would not send had it received it (refuteBy).
 
 // observe takes in one segment of the connection that is not a RST.
-func (t *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) Verdict {
+func (m *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) Verdict {
 	on := c.triggersOf(s, from, r)
 	if v.Is == Refused {
 		on |= OnRefused
 	}
 	if !r.Foreign && !v.Unsent && !v.held && (on&OnGap != 0 || c.Rare != nil) {
-		on |= c.FollowGaps(s, from, r, t.Now)
+		on |= c.FollowGaps(s, from, r, m.Now)
 	}
 	if on == 0 && c.Bits&holding == 0 { // the everyday case: nothing can move
-		c.note(s, from, r, t.Now)
-		t.Recent.put(c, s, from, 0, t.Now)
+		c.note(s, from, r, m.Now)
+		m.Recent.put(c, s, from, 0, m.Now)
 		return v
 	}
 	if on&oddOn != 0 || c.windowMoved(s, from, on) {
-		t.Recent.keepOwn(c)
+		m.Recent.keepOwn(c)
 	}
-	before := t.snapshot(c)
-	if c.Older() != nil && on&mayBeOlder != 0 && t.keepStale(c, s, from) {
+	before := m.snapshot(c)
+	if c.Older() != nil && on&mayBeOlder != 0 && m.keepStale(c, s, from) {
 		c.Bits |= amongStale
 		on |= OnAmongStale
 	}
 	is := r.bits()
 	if c.Bits&holding != 0 && !v.Unsent {
-		t.settleHeld(c, s, from, r)
+		m.settleHeld(c, s, from, r)
 		r = c.Read(s, from)
-		v = c.accept(s, from, &r, t.Now)
+		v = c.accept(s, from, &r, m.Now)
 	}
 	switch {
 	case r.Foreign || s.Lawless():
 		if c.answersTwice(s, from) {
 			c.keepAnswer(s, from)
 		}
-		c.note(s, from, r, t.Now)
+		c.note(s, from, r, m.Now)
 	case v.held:
 		c.Ends[from].Packets++
-		c.hold(s, from, v.Why, t.Now)
+		c.hold(s, from, v.Why, m.Now)
 	case v.Unsent:
 		c.Ends[from].Packets++
 		if v.Why != tcp.UnsignedSegment {
-			t.restart(c, s, from.Peer())
+			m.restart(c, s, from.Peer())
 		}
 		is |= recent.WasForeign
 	default:
-		t.keepStalls(c, s, from, r, on)
-		t.take(c, s, from, r, v)
+		m.keepStalls(c, s, from, r, on)
+		m.take(c, s, from, r, v)
 	}
-	t.Recent.put(c, s, from, is, t.Now)
-	t.scene.Verdict = v
-	t.tellChecks(c, s, from, r, on)
-	t.scene.Verdict = Verdict{}
+	m.Recent.put(c, s, from, is, m.Now)
+	m.scene.Verdict = v
+	m.tellChecks(c, s, from, r, on)
+	m.scene.Verdict = Verdict{}
 	c.answeredFIN(s, from)
 	c.settleGaps()
 	if on&(OnChallenge|OnGap) != 0 {
-		c.settleChallenge(s, from, before, t.Now)
+		c.settleChallenge(s, from, before, m.Now)
 	}
 	return v
 }
 
 // take lets the segment move both ends in both views.
-func (t *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) {
+func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) {
 	firstFIN := s.Flags&tcp.FIN != 0 && !c.Ends[from].Has(HasFIN)
-	c.keepClosing(s, from, r, t.Now)
-	if t.newest != c && !r.Keepalive {
-		t.notItsOwn(t.newest, c, s, from)
+	c.keepClosing(s, from, r, m.Now)
+	if m.newest != c && !r.Keepalive {
+		m.notItsOwn(m.newest, c, s, from)
 	}
-	t.keepSilence(c, s, from, r)
-	t.refuteBy(c, s, from, r)
-	if t.newest != c {
-		t.notYet(t.newest, c, s, from)
+	m.keepSilence(c, s, from, r)
+	m.refuteBy(c, s, from, r)
+	if m.newest != c {
+		m.notYet(m.newest, c, s, from)
 	}
-	t.heard(c, s, from)
-	t.send(c, s, from, r)
+	m.heard(c, s, from)
+	m.send(c, s, from, r)
 	accepted := c.Accepted()
-	c.note(s, from, r, t.Now)
+	c.note(s, from, r, m.Now)
 	if !accepted && c.Accepted() {
-		t.listeners.Add(c.Addr(tcp.Server))
+		m.listeners.Add(c.Addr(tcp.Server))
 	}
 	if v.Is == Refused {
-		t.restart(c, s, from.Peer())
+		m.restart(c, s, from.Peer())
 	} else {
-		t.deliver(c, s, from)
+		m.deliver(c, s, from)
 	}
 	if firstFIN {
-		t.inverted(c, s, from)
+		m.inverted(c, s, from)
 	}
 }
 
@@ -106,18 +106,18 @@ func (t *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 // reached an end that, as s shows, still held an older one. A host has one
 // connection there at a time. What left the end before the SYN can have arrived
 // shows it only where nothing that could end the older one was on its way too.
-func (t *Machine) notYet(newest, older *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (m *Machine) notYet(newest, older *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	e := newest.EndOf((older.EndOf(true) == tcp.Client) == (from == tcp.Client))
 	x := &newest.Ends[e]
 	st, ok := newest.Find(e, tcp.RcvSYN)
 	if !ok || newest.Provisional() || x.Seen() || older.Ends[from].stale(s) {
 		return
 	}
-	if !Synchronized(older.Ends[from].Assumed) && t.Now.Sub(st.At) <= older.Ends[from].Response()+responseSlack {
+	if !Synchronized(older.Ends[from].Assumed) && m.Now.Sub(st.At) <= older.Ends[from].Response()+responseSlack {
 		return
 	}
 	x.beganIn(tcp.Closed.Set())
-	t.refute(newest, e, tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set(), t.cause(s, tcp.ByCorrection))
+	m.refute(newest, e, tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set(), m.cause(s, tcp.ByCorrection))
 }
 
 // answeredFIN notes that a repeated FIN has its answer.
@@ -153,15 +153,15 @@ func (c *Conn) keepClosing(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp
 var Up = tcp.Established.Set()
 
 // cause returns the segment as the cause of a move.
-func (t *Machine) cause(s *tcp.Segment, b tcp.Basis) cause {
-	return cause{at: t.Now, packet: s.Packet, basis: b}
+func (m *Machine) cause(s *tcp.Segment, b tcp.Basis) cause {
+	return cause{at: m.Now, packet: s.Packet, basis: b}
 }
 
 // heard applies what the segment shows its sender to have received.
 //
 // Both views: an ACK that covers SYN or FIN, or an octet that was only ever
 // sent along with an ACK of ours, shows that these were received.
-func (t *Machine) heard(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (m *Machine) heard(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	if s.Flags&tcp.ACK == 0 {
 		return
@@ -182,12 +182,12 @@ func (t *Machine) heard(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if s.Flags&tcp.SYN == 0 && x.Proved == tcp.SynSent.Set() {
 		ins |= tcp.RcvSYN.Set() | tcp.RcvAckOfSYN.Set() // without them it would be silent, or send SYNs
 	}
-	x.show(t.provedBy(c, s, from, ins))
+	x.show(m.provedBy(c, s, from, ins))
 	rst, reset := c.Find(from, tcp.RcvRST)
-	reset = reset && ins.Has(tcp.RcvFIN) && !c.Happened(from, tcp.RcvFIN) && t.refute(c, from, tcp.RcvRST.Set(), t.cause(s, tcp.ByProof))
-	t.apply(c, from, ins, t.cause(s, tcp.ByProof))
+	reset = reset && ins.Has(tcp.RcvFIN) && !c.Happened(from, tcp.RcvFIN) && m.refute(c, from, tcp.RcvRST.Set(), m.cause(s, tcp.ByProof))
+	m.apply(c, from, ins, m.cause(s, tcp.ByProof))
 	if reset && x.Stack().RSTBelowFIN { // it came behind the FIN
-		t.apply(c, from, tcp.RcvRST.Set(), cause{at: t.Now, packet: rst.Packet(), basis: tcp.ByCorrection})
+		m.apply(c, from, tcp.RcvRST.Set(), cause{at: m.Now, packet: rst.Packet(), basis: tcp.ByCorrection})
 	}
 	c.confirm(from, ins)
 }
@@ -195,7 +195,7 @@ func (t *Machine) heard(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 // provedBy returns where the inputs take the proved view of the end that sent
 // s. That it received the peer's FIN does not tell what came before: an ACK of
 // its own FIN, or that FIN itself among what was not captured.
-func (t *Machine) provedBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, ins tcp.InputSet) tcp.StateSet {
+func (m *Machine) provedBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, ins tcp.InputSet) tcp.StateSet {
 	x := &c.Ends[from]
 	after := x.Proved.After(ins)
 	if after == x.Proved || !ins.Has(tcp.RcvFIN) {
@@ -280,71 +280,71 @@ func (c *Conn) AckOfFINHeard(s *tcp.Segment, from tcp.Endpoint) bool {
 // The ACK of a first SYN or FIN pins what its sender had received by then: a
 // receipt that the assumed view took for granted, and that the ACK does not
 // cover, came after it, if it came.
-func (t *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
+func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	why := t.cause(s, tcp.BySending)
+	why := m.cause(s, tcp.BySending)
 	if s.Flags&tcp.SYN != 0 {
 		c.callsIn(s, from)
 	}
 	switch {
 	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN:
 		if x.Has(SentSYN) || x.Has(SentSYNACK) {
-			t.repeated(c, from)
+			m.repeated(c, from)
 			c.sawSYN(s, from)
 			return
 		}
 		if c.Bits&copied != 0 {
 			return
 		}
-		pending := t.refute(c, from, tcp.RcvSYN.Set(), why)
+		pending := m.refute(c, from, tcp.RcvSYN.Set(), why)
 		x.show(x.Proved.After(tcp.SndSYN.Set()))
-		t.apply(c, from, tcp.SndSYN.Set(), why)
+		m.apply(c, from, tcp.SndSYN.Set(), why)
 		if pending && !x.Stack().NoCrossedSYNs {
-			t.apply(c, from, tcp.RcvSYN.Set(), t.cause(s, tcp.ByCorrection))
+			m.apply(c, from, tcp.RcvSYN.Set(), m.cause(s, tcp.ByCorrection))
 		}
 	case s.Flags&tcp.SYN != 0:
 		if x.Has(SentSYNACK) && !c.answersAnew(s, from) {
 			if y.Assumed == tcp.SynSent.Set() && y.SentAt > x.SentAt {
 				x.Copies += min(1, 255-x.Copies) // it answers another SYN: no timer ran out
 			} else {
-				t.repeated(c, from)
+				m.repeated(c, from)
 			}
 			return
 		}
 		x.listens()
 		x.show(x.Proved.After(tcp.SndSYNACK.Set()))
-		t.apply(c, from, tcp.SndSYNACK.Set(), why)
+		m.apply(c, from, tcp.SndSYNACK.Set(), why)
 		c.sentFirstSYNACK(from, why)
-		t.leaveOlder(c, s, from)
+		m.leaveOlder(c, s, from)
 	case s.Flags&tcp.FIN != 0:
 		if x.Has(HasFIN) {
-			t.repeated(c, from)
+			m.repeated(c, from)
 			return
 		}
 		if c.Origin() == tcp.FromMidstream {
-			t.pickUp(c, from, c.beforeFIN(from), why)
-			t.pickUpSecond(c, s, from, why)
+			m.pickUp(c, from, c.beforeFIN(from), why)
+			m.pickUpSecond(c, s, from, why)
 		}
-		t.pickUp(c, from.Peer(), noFINReceived, t.cause(s, tcp.ByProof)) // it was not sent till now
+		m.pickUp(c, from.Peer(), noFINReceived, m.cause(s, tcp.ByProof)) // it was not sent till now
 		rst, reset := c.Find(from, tcp.RcvRST)
-		reset = reset && t.refute(c, from, tcp.RcvRST.Set(), why)
-		pending := y.Has(HasFIN) && !y.FIN.Before(c.ackOfFirst(s, from)) && t.refute(c, from, tcp.RcvFIN.Set(), why)
+		reset = reset && m.refute(c, from, tcp.RcvRST.Set(), why)
+		pending := y.Has(HasFIN) && !y.FIN.Before(c.ackOfFirst(s, from)) && m.refute(c, from, tcp.RcvFIN.Set(), why)
 		x.show(c.provedFIN(s, from))
-		t.apply(c, from, tcp.SndFIN.Set(), why)
+		m.apply(c, from, tcp.SndFIN.Set(), why)
 		c.closing(s, from)
-		if pending && (y.Clock.Age(t.Now) <= x.InFlight() || y.FIN.Before(s.Ack) || x.Has(HasAcked) && y.FIN.Before(x.Acked)) {
-			t.apply(c, from, tcp.RcvFIN.Set(), t.cause(s, tcp.ByCorrection))
+		if pending && (y.Clock.Age(m.Now) <= x.InFlight() || y.FIN.Before(s.Ack) || x.Has(HasAcked) && y.FIN.Before(x.Acked)) {
+			m.apply(c, from, tcp.RcvFIN.Set(), m.cause(s, tcp.ByCorrection))
 		}
 		if reset { // the two crossed
-			t.apply(c, from, tcp.RcvRST.Set(), cause{at: t.Now, packet: rst.Packet(), basis: tcp.ByCorrection})
+			m.apply(c, from, tcp.RcvRST.Set(), cause{at: m.Now, packet: rst.Packet(), basis: tcp.ByCorrection})
 		}
 	case r.Fresh > 0 && (!x.Seen() || x.Nxt.AtMost(s.Seq)):
-		t.pickUp(c, from, tcp.Established.Set()|tcp.CloseWait.Set(), why)
-		t.pickUp(c, from.Peer(), noFINReceived, t.cause(s, tcp.ByProof))
+		m.pickUp(c, from, tcp.Established.Set()|tcp.CloseWait.Set(), why)
+		m.pickUp(c, from.Peer(), noFINReceived, m.cause(s, tcp.ByProof))
 	default:
-		t.pickUp(c, from, ^(tcp.Closed.Set() | tcp.Listen.Set() | tcp.SynSent.Set()), why)
+		m.pickUp(c, from, ^(tcp.Closed.Set() | tcp.Listen.Set() | tcp.SynSent.Set()), why)
 		if r.Old && !r.Stale && !r.Keepalive && x.Has(HasFIN) && x.Assumed&^(tcp.FinWait1.Set()|tcp.Closing.Set()|tcp.LastAck.Set()) == 0 {
-			x.backOff(t.Now) // what precedes the FIN is repeated by the same timer
+			x.backOff(m.Now) // what precedes the FIN is repeated by the same timer
 		}
 	}
 }
@@ -388,15 +388,15 @@ func (c *Conn) ackOfFirst(s *tcp.Segment, from tcp.Endpoint) tcp.Seq {
 }
 
 // repeated notes another copy of the end's SYN or FIN.
-func (t *Machine) repeated(c *Conn, e tcp.Endpoint) {
+func (m *Machine) repeated(c *Conn, e tcp.Endpoint) {
 	x := &c.Ends[e]
-	x.setClock(t.Now, x.Seen())
-	t.arm(c)
+	x.setClock(m.Now, x.Seen())
+	m.arm(c)
 }
 
 // freed lets a server listen again that still held an older connection when
 // the SYN came first, and does no longer, or that was given up with its client.
-func (t *Machine) freed(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (m *Machine) freed(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	y := &c.Ends[tcp.Server]
 	if s.Flags&(tcp.SYN|tcp.ACK) != tcp.SYN || from != tcp.Client || y.Seen() || c.Provisional() {
 		return
@@ -451,20 +451,20 @@ func (c *Conn) sentFirstSYNACK(e tcp.Endpoint, why cause) {
 // end that accepts this one: it cannot hold two. Where the numbers of the two
 // overlap, an old segment may pass for one of this connection, and all of them
 // are looked at.
-func (t *Machine) leaveOlder(c *Conn, synACK *tcp.Segment, e tcp.Endpoint) {
+func (m *Machine) leaveOlder(c *Conn, synACK *tcp.Segment, e tcp.Endpoint) {
 	if c.Older() == nil || c.Provisional() {
 		return
 	}
-	old := t.FormerOf(c)
+	old := m.FormerOf(c)
 	if old == nil {
 		return
 	}
-	for o := old; o != nil; o = t.FormerOf(o) {
+	for o := old; o != nil; o = m.FormerOf(o) {
 		switch then := c.EndIn(o, e); {
 		case !o.Ends[then].closed():
-			t.reuse(o, then, t.cause(synACK, tcp.BySending))
+			m.reuse(o, then, m.cause(synACK, tcp.BySending))
 		case o.Ends[then].Assumed == tcp.Unknown.Set():
-			t.erase(o, then, tcp.Closed, t.cause(synACK, tcp.BySending)) // of that attempt it has nothing now
+			m.erase(o, then, tcp.Closed, m.cause(synACK, tcp.BySending)) // of that attempt it has nothing now
 		}
 	}
 	then := c.EndIn(old, e)
@@ -494,9 +494,9 @@ func (c *Conn) closing(s *tcp.Segment, from tcp.Endpoint) {
 
 // deliver lets the segment arrive at its receiver in the assumed view. Of a SYN
 // that is also a FIN only the answer tells whether it was taken: Linux drops it.
-func (t *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (m *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	t.freed(c, s, from)
+	m.freed(c, s, from)
 	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && !y.Seen() {
 		y.listens()
 	}
@@ -513,8 +513,8 @@ func (t *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if ins.Has(tcp.RcvFIN) && s.Flags&tcp.FIN == 0 && y.Has(HasAcked) && y.Acked.Before(s.End()) {
 		c.RareState().filled[from.Peer()], c.Rare.hasFilled[from.Peer()] = s.End(), true
 	}
-	t.apply(c, from.Peer(), t.believed(c, s, from.Peer(), ins), t.cause(s, tcp.ByAssumption))
-	t.restart(c, s, from.Peer())
+	m.apply(c, from.Peer(), m.believed(c, s, from.Peer(), ins), m.cause(s, tcp.ByAssumption))
+	m.restart(c, s, from.Peer())
 }
 
 // acknowledges returns which of its SYN and FIN the ACK of s acknowledges to the
@@ -535,24 +535,24 @@ func (c *Conn) acknowledges(s *tcp.Segment, from tcp.Endpoint) (ins tcp.InputSet
 
 // restart starts the time of an end in TIME-WAIT again, if s, which it takes or
 // refuses, has its stack do that (RFC 9293 §3.10.7.4).
-func (t *Machine) restart(c *Conn, s *tcp.Segment, e tcp.Endpoint) {
+func (m *Machine) restart(c *Conn, s *tcp.Segment, e tcp.Endpoint) {
 	y := &c.Ends[e]
 	if y.Assumed == tcp.TimeWait.Set() && s.Flags&tcp.ACK != 0 && (s.Flags&tcp.FIN != 0 || y.Stack().AnyRestarts) {
-		y.Clock = tickOf(t.Now) // it holds TIME-WAIT for another 2 MSL
-		t.arm(c)
+		y.Clock = tickOf(m.Now) // it holds TIME-WAIT for another 2 MSL
+		m.arm(c)
 	}
 }
 
 // inverted counts an ACK that the capture has before the FIN it acknowledges,
 // which is s.
-func (t *Machine) inverted(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (m *Machine) inverted(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	if !y.Has(HasAcked) || !x.FIN.Before(y.Acked) {
 		return
 	}
 	y.show(c.orTimeWait(from.Peer(), y.Proved.After(tcp.RcvFIN.Set())))
-	t.apply(c, from.Peer(), tcp.RcvFIN.Set(), t.cause(s, tcp.ByProof))
-	t.apply(c, from, tcp.RcvAckOfFIN.Set(), t.cause(s, tcp.ByAssumption))
+	m.apply(c, from.Peer(), tcp.RcvFIN.Set(), m.cause(s, tcp.ByProof))
+	m.apply(c, from, tcp.RcvAckOfFIN.Set(), m.cause(s, tcp.ByAssumption))
 }
 
 // refutedFIN reports whether the end was once found not to have received the
@@ -565,13 +565,13 @@ func (c *Conn) refutedFIN(e tcp.Endpoint) bool {
 // segment's sender cannot have received, since it would not send this
 // otherwise. What is no older than a round trip to the sender may still have
 // been on its way, and stands.
-func (t *Machine) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
+func (m *Machine) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	t.denied(c, s, from, r)
+	m.denied(c, s, from, r)
 	if r.Stale || r.Keepalive {
 		return
 	}
-	why := t.cause(s, tcp.ByCorrection)
+	why := m.cause(s, tcp.ByCorrection)
 	var gone tcp.InputSet
 	switch {
 	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && x.Has(SentSYN):
@@ -586,19 +586,19 @@ func (t *Machine) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading
 		gone |= tcp.Timeout2MSL.Set()
 	}
 	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.ACK && y.Has(HasFIN) && !y.FIN.Before(s.Ack) && x.Acked.AtMost(s.Ack) &&
-		y.Clock.Age(t.Now) > x.InFlight() && c.Happened(from, tcp.RcvFIN) {
+		y.Clock.Age(m.Now) > x.InFlight() && c.Happened(from, tcp.RcvFIN) {
 		gone |= tcp.RcvFIN.Set()
 	}
-	late := c.olderThan(from, gone, t.Now, x.InFlight())
+	late := c.olderThan(from, gone, m.Now, x.InFlight())
 	if c.lacksFIN(s, from) {
 		c.Rare.lacks[from], c.Rare.isLacking[from] = s.Ack, true
 		late |= tcp.RcvFIN.Set()
 	}
 	if late != 0 {
-		t.refute(c, from, late, why)
-		if again := c.comingTo(from, t.Now) & late; again != 0 {
-			why.packet = t.newestFrame(c, from.Peer())
-			t.apply(c, from, t.believed(c, s, from, again), why)
+		m.refute(c, from, late, why)
+		if again := c.comingTo(from, m.Now) & late; again != 0 {
+			why.packet = m.newestFrame(c, from.Peer())
+			m.apply(c, from, m.believed(c, s, from, again), why)
 		}
 		if s.Flags&tcp.SYN != 0 && late&(tcp.Unreachable.Set()|tcp.GiveUp.Set()) != 0 {
 			c.setClosedBy(tcp.NotClosed) // the attempt goes on
