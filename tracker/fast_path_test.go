@@ -81,7 +81,7 @@ func onFastPath(t *conn.Machine, c *conn.Conn, s *tcp.Segment, from tcp.Endpoint
 		return false
 	}
 	tried, connection := *t, *c
-	tried.Recent.Ring = nil
+	tried.Recent.Share(1)
 	return tried.FastPath(&connection, s, from)
 }
 

@@ -107,6 +107,8 @@ type ladder struct {
 	begin  tcp.Time
 	rungs  []rung
 
+	hidden bool // among other traffic
+
 	times int    // that the ladder is played
 	each  string // what is another each time
 	every time.Duration
@@ -267,6 +269,9 @@ func (l ladder) run(t *testing.T, emit func(*tracker.Event), after func(tk *trac
 	tk, err := tracker.New(l.config, detector.Event)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if l.hidden {
+		tk.Machine().Recent.Share(1)
 	}
 	now, frame := l.begin, 0
 	for n := range l.times {

@@ -68,6 +68,9 @@ var finRetransmitted = Kind{
 		if h.Stale || h.Rare == nil || h.Rare.Closing[x].FINCopy != h.S.Packet || h.S.Seq.Add(h.S.Len()-1) != h.Ends[x].FIN {
 			return nil // the first one, or a copy made by the network
 		}
+		if h.flagged("fin-retransmitted", x) != nil {
+			return &Finding{end: x} // it is counted only
+		}
 		fin, known := h.Find(x, tcp.SndFIN)
 		f := &Finding{
 			end:      x,
@@ -83,7 +86,10 @@ var finRetransmitted = Kind{
 		}
 		acked := h.Ends[y].Has(conn.HasAcked) && h.Ends[x].FIN.Before(h.Before.Acked[y])
 		for g := range h.Back() {
-			if acked && g.From == y && g.Flags&tcp.ACK != 0 && h.Ends[x].FIN.Before(g.Ack) {
+			if !acked {
+				break
+			}
+			if g.From == y && g.Flags&tcp.ACK != 0 && h.Ends[x].FIN.Before(g.Ack) {
 				f.Evidence = append(f.Evidence, g.Packet) // the newest ACK of it
 				break
 			}

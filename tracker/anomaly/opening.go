@@ -520,6 +520,9 @@ func (h *checkInput) repeatedSYNACK() (sent recent.Segment, ok bool) {
 // stack that repeats a SYN gives it a new IP identification or a newer
 // timestamp; where it counts neither, only the pause tells.
 func (h *checkInput) isCopyOf(g recent.Segment) bool {
+	if g.Is&recent.IsRecalled != 0 {
+		return true // for all that is known
+	}
 	if h.S.ID != g.ID || h.S.Options.TSVal != g.TSVal {
 		return false
 	}

@@ -22,15 +22,15 @@ type Conn struct {
 	Bits        connBits
 
 	Ends          [2]End
-	first         *Step // of its history, see steps: a slice is longer by 14 octets
+	newest        [2]newest
+	newestSegment uint32 // place of its newest segment in the ring; 0: none
+	slot          uint32 // of its alarm, from 1; 0: none is set
+	first         *Step  // of its history, see steps: a slice is longer by 14 octets
 	Start         tcp.Time
-	slot          uint32     // of its alarm, from 1; 0: none is set
-	newestSegment uint32     // place of its newest segment in the ring; 0: none
 	Place         uint32     // in the order of eviction, see order; 0: there is none
 	have          uint8      // steps
 	room          uint8      // for steps
 	Past          pastInputs // that ever were in steps; what is not spares the look, which cost 3 % of a short connection
-	newest        [2]newest
 }
 
 // chunkConns is how many connections are made at once, 32 KiB: one by one each

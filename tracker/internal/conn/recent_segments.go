@@ -24,7 +24,7 @@ import (
 // traffic overwrites there is forgotten, and cited no more.
 
 const (
-	// ringSize is how many segments are remembered in common.
+	// ringSize is how many segments are remembered in common, a power of two.
 	ringSize = 1 << 13
 	// LookBack bounds how many segments of a connection are looked back through.
 	LookBack = 1 << 8
@@ -49,6 +49,10 @@ type recentSegments struct {
 	most   int    // of them
 }
 
+// Share has the connections share a ring for so many segments, a power of two; for
+// tests.
+func (tr *recentSegments) Share(n int) { tr.Ring = make([]sharedSegment, n) }
+
 // put remembers a segment of the connection.
 func (tr *recentSegments) put(c *Conn, s *tcp.Segment, from tcp.Endpoint, is recent.Bits, now tcp.Time) {
 	var g *recent.Segment
@@ -59,7 +63,7 @@ func (tr *recentSegments) put(c *Conn, s *tcp.Segment, from tcp.Endpoint, is rec
 			tr.Ring = make([]sharedSegment, ringSize)
 		}
 		tr.next++
-		shared := &tr.Ring[tr.next%uint32(len(tr.Ring))]
+		shared := &tr.Ring[tr.next&uint32(len(tr.Ring)-1)]
 		shared.conn, shared.prev = c.ID, c.newestSegment
 		c.newestSegment = tr.next
 		g = &shared.Segment
@@ -107,7 +111,7 @@ func (tr *recentSegments) Back(c *Conn) iter.Seq[*recent.Segment] {
 		before := math.MaxInt
 		at, size := c.newestSegment, uint32(len(tr.Ring))
 		for n := 0; at != 0 && tr.next-at < size && n < LookBack; n++ {
-			g := &tr.Ring[at%size]
+			g := &tr.Ring[at&(size-1)]
 			if g.conn != c.ID && g.conn != 0 { // 0: it was provisional then
 				break
 			}
@@ -138,7 +142,7 @@ func (tr *recentSegments) remembers(c *Conn, many int) bool {
 	n := 0
 	at, size := c.newestSegment, uint32(len(tr.Ring))
 	for ; n < many && at != 0 && tr.next-at < size; n++ {
-		at = tr.Ring[at%size].prev
+		at = tr.Ring[at&(size-1)].prev
 	}
 	return n >= many || at == 0
 }
@@ -188,7 +192,7 @@ func (c *Conn) segmentOf(st Step) (g recent.Segment) {
 		e = e.Peer()
 	}
 	x, y := &c.Ends[e], &c.Ends[e.Peer()]
-	g = recent.Segment{At: st.At, Packet: st.Packet(), From: e, Flags: tcp.ACK, Seq: x.ISS + 1, Ack: y.ISS + 1, TTL: x.TTL}
+	g = recent.Segment{At: st.At, Packet: st.Packet(), From: e, Flags: tcp.ACK, Seq: x.ISS + 1, Ack: y.ISS + 1, TTL: x.TTL, Is: recent.IsRecalled}
 	switch {
 	case ins.Has(tcp.SndSYN):
 		g.Flags, g.Seq, g.Ack = tcp.SYN, x.ISS, 0
@@ -199,7 +203,7 @@ func (c *Conn) segmentOf(st Step) (g recent.Segment) {
 	case ins&(tcp.SndRST.Set()|tcp.NoTCB.Set()|tcp.RcvRST.Set()|tcp.RcvRSTPassive.Set()) != 0:
 		g.Flags, g.Seq, g.Ack = tcp.RST, x.Nxt, 0
 		if y.Has(answered) {
-			g.Seq, g.Is = y.lastAck, recent.WasReply
+			g.Seq, g.Is = y.lastAck, recent.IsRecalled|recent.WasReply
 		}
 	case ins.Has(tcp.RcvAckOfFIN):
 		g.Seq, g.Ack = x.Nxt, y.FIN+1
@@ -231,14 +235,26 @@ const (
 // header is noted.
 func (n *newest) take(s *tcp.Segment, x *End, fresh bool) {
 	n.frame, n.data, n.flags = uint32(s.Packet), uint16(min(s.Data, 1<<16-1)), uint8(s.Flags)
+	counts := n.counts
+	if !fresh {
+		counts |= countsMost
+	}
+	if counts != inTurn|countsMost || s.ID-x.ID-1 >= MaxIDStep {
+		n.step(s.ID, x.ID, fresh)
+	}
+}
+
+// step counts a segment that is not as most are, by its IP identification and
+// that of the one before.
+func (n *newest) step(id, before uint16, fresh bool) {
 	if fresh {
 		n.count()
 	}
-	if s.ID == 0 || x.ID == 0 {
+	if id == 0 || before == 0 {
 		return
 	}
 	switch steps := n.counts &^ countsMost; {
-	case s.ID-x.ID-1 >= MaxIDStep:
+	case id-before-1 >= MaxIDStep:
 		n.counts = n.counts&countsMost | outOfTurn
 	case steps == outOfTurn+inTurn-oneStep:
 		n.counts = n.counts&countsMost | inTurn

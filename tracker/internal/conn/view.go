@@ -28,7 +28,7 @@ func (m *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 		m.Recent.put(c, s, from, 0, m.Now)
 		return v
 	}
-	if on&oddOn != 0 || c.windowMoved(s, from, on) {
+	if on&(oddOn|OnRefused) != 0 || c.windowMoved(s, from, on) || s.Data > 0 && c.Ends[from.Peer()].Has(HasFIN) {
 		m.Recent.keepOwn(c)
 	}
 	before := m.snapshot(c)

@@ -29,6 +29,7 @@ const (
 	WasForeign                    // Reading.Foreign
 	WasReply                      // a RST in reply
 	WasAccepted                   // a RST that its receiver takes
+	IsRecalled                    // only its numbers and its frame are still known, not its header
 )
 
 // Pure reports whether the segment did nothing but acknowledge.
