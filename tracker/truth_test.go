@@ -359,11 +359,12 @@ func twice(rnd *rand.Rand, segments []capturedSegment) (both []capturedSegment, 
 }
 
 // hasTwin reports whether nothing tells the packet from another one near it, or
-// could: a host without the connection answers many segments by RSTs all alike.
+// could: a host without the connection answers many segments by RSTs all alike, and
+// duplicate ACKs are sent in a row.
 func hasTwin(segments []capturedSegment, i int) bool {
 	const near = 2 * time.Millisecond
 	s := segments[i].Segment
-	if s.ID == 0 && s.Flags&tcp.RST != 0 {
+	if s.ID == 0 && (s.Flags&tcp.RST != 0 || s.PureAck() && !s.Options.HasTS) {
 		return true
 	}
 	for j := range segments {

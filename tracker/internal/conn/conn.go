@@ -7,6 +7,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/duplicates"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -151,6 +152,7 @@ type rareState struct {
 	stalls             *[2]stalls
 	second             *secondAnswer // to the SYN; nil: there is none, or it is known which counts
 	own                recent.Own
+	late               [2]duplicates.Late
 	silences           [2]silence
 }
 

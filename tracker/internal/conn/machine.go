@@ -99,7 +99,7 @@ type Machine struct {
 
 // NewMachine returns a Machine without connections.
 func NewMachine(s Setup) *Machine {
-	t := &Machine{
+	m := &Machine{
 		listener:  s.Listener,
 		segments:  s.Segments,
 		flows:     newFlows(),
@@ -110,8 +110,8 @@ func NewMachine(s Setup) *Machine {
 		stack:     s.Stack,
 		guess:     s.Stack == tcp.StackAuto,
 	}
-	t.Recent.most = max(leastOwners, s.MaxConns/ownersShare)
-	return t
+	m.Recent.most = max(leastOwners, s.MaxConns/ownersShare)
+	return m
 }
 
 // Counts returns what was counted so far.
@@ -175,12 +175,7 @@ func (m *Machine) find(s *tcp.Segment, jumped bool) (c *Conn, from tcp.Endpoint)
 	k := &m.key
 	low := k.Set(s)
 	h := m.flows.hash(k)
-	if first := m.duplicates.Repeats(s, k, low, m.Now); first != nil {
-		m.counts.Duplicates++
-		m.health.Duplicated(s, first, m.counts.Segments+m.counts.Duplicates)
-		if c := m.flows.find(h, k); c != nil {
-			m.saw(c, c.EndOf(low), s.Packet, tcp.CapturedTwice)
-		}
+	if first := m.duplicates.Repeats(s, k, h, low, m.Now); first != nil && m.recordedTwice(s, first, m.flows.find(h, k), low) {
 		return nil, 0
 	}
 	m.counts.Segments++
