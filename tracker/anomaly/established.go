@@ -6,6 +6,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -320,7 +321,7 @@ var outOfWindowData = Kind{
 		{"no-scale", "what", "from {next} on"},
 	},
 	Thresholds: []Threshold{
-		{"time for {Y} to answer octets above its window, at most", conn.OvershootMemory, ""},
+		{"time for {Y} to answer octets above its window, at most", stalls.OvershootMemory, ""},
 		{"distance at which a number is neither before nor behind", farAway, ""},
 	},
 	on: conn.OnForeign | conn.OnAwaited | conn.OnRefused,

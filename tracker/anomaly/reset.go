@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -346,7 +347,7 @@ var dataAfterRST = Kind{
 // talksOn reports whether the segment shows that its sender still has a
 // connection that a RST in its name has ended at the peer, and returns the step
 // of that RST.
-func (h *checkInput) talksOn() (rst conn.Step, ok bool) {
+func (h *checkInput) talksOn() (rst history.Step, ok bool) {
 	y := h.From.Peer()
 	if h.S.Flags&tcp.RST != 0 || h.Forged == 0 || h.Before.States[y] != tcp.Closed.Set() || !h.WasOpen(y) {
 		return rst, false

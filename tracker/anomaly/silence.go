@@ -6,6 +6,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -46,8 +47,8 @@ var retransmissionTimeout = Kind{
 	Thresholds: []Threshold{
 		{"copies, at least", conn.CopiesOfGivingUp, ""},
 		{"pauses in a row that grow, at least", conn.GrowingPauses, ""},
-		{"tenths of the pause before that one has grown to, at least", conn.GrownTenths, ""},
-		{"pause that need not grow", conn.LongestRTO, ""},
+		{"tenths of the pause before that one has grown to, at least", stalls.GrownTenths, ""},
+		{"pause that need not grow", stalls.LongestRTO, ""},
 		silenceAfterTries,
 	},
 	RestsOn: ResetSent,
@@ -92,7 +93,7 @@ var keepaliveProbe = Kind{
 	Causes: []Cause{
 		{"", "{X} probes whether {Y} is still there: the connection was idle for {span}. Keepalives are no retransmissions and carry nothing."},
 	},
-	Thresholds: []Threshold{{"time for which {X} was silent, at least", conn.KeepaliveRest, ""}},
+	Thresholds: []Threshold{{"time for which {X} was silent, at least", stalls.KeepaliveRest, ""}},
 	on:         conn.OnKeepalive,
 	check: func(h *checkInput) *Finding {
 		x := h.From

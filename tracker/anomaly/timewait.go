@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/reuse"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -141,7 +142,7 @@ func (h *checkInput) truncatedByReply() *Finding {
 	if !h.Ends[y].FIN.Before(h.Before.Acked[x]) || h.reported(h.Conn, timeWaitAssassination.Name) {
 		return nil
 	}
-	began, answered := conn.Step{}, 0
+	began, answered := history.Step{}, 0
 	for _, st := range h.Steps() {
 		if st.End() == x && st.State() == tcp.TimeWait {
 			began = st

@@ -1,7 +1,5 @@
 package oracle
 
-import "github.com/tcpwatch/tcpwatch/tracker/anomaly"
-
 import (
 	"fmt"
 	"net/netip"
@@ -9,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 

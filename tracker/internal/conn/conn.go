@@ -9,7 +9,9 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/duplicates"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -24,9 +26,9 @@ type Conn struct {
 
 	Ends          [2]End
 	newest        [2]newest
-	newestSegment uint32 // place of its newest segment in the ring; 0: none
-	slot          uint32 // of its alarm, from 1; 0: none is set
-	first         *Step  // of its history, see steps: a slice is longer by 14 octets
+	newestSegment uint32        // place of its newest segment in the ring; 0: none
+	slot          uint32        // of its alarm, from 1; 0: none is set
+	first         *history.Step // of its history, see steps: a slice is longer by 14 octets
 	Start         tcp.Time
 	Place         uint32     // in the order of eviction, see order; 0: there is none
 	have          uint8      // steps
@@ -149,7 +151,7 @@ type rareState struct {
 	challenge          Challenge
 	spared             [2]sparing  // exact RSTs that the end did not take
 	inName             [2]tcp.Time // of the newest RST in the end's name that something between the ends made
-	stalls             *[2]stalls
+	stalls             *[2]stalls.OfEnd
 	second             *secondAnswer // to the SYN; nil: there is none, or it is known which counts
 	own                recent.Own
 	late               [2]duplicates.Late
@@ -246,7 +248,7 @@ func (c *Conn) Certainty(e tcp.Endpoint, now tcp.Time) tcp.Certainty {
 // end is in the state that is assumed.
 func (c *Conn) settled(e tcp.Endpoint, now tcp.Time) bool {
 	x, peer := &c.Ends[e], &c.Ends[e.Peer()]
-	var newest, before Step
+	var newest, before history.Step
 	for _, st := range c.Steps() {
 		if st.End() == e {
 			before, newest = newest, st
@@ -254,13 +256,13 @@ func (c *Conn) settled(e tcp.Endpoint, now tcp.Time) bool {
 	}
 	ins, rested := newest.Inputs(), now.Sub(newest.At) >= c.quiet()
 	switch {
-	case newest.bits == 0:
+	case newest == history.Step{}:
 		return x.Assumed.Only() == tcp.Closed // erased: it answered with RST from the first
 	case newest.Basis() == tcp.ByTimer && before.State() == tcp.FinWait2:
 		return false // the timer is that of orphans, and no packet tells whether this is one
 	case newest.Basis() == tcp.ByTimer && (before.State() == tcp.Established || before.State() == tcp.CloseWait):
 		return false // how long it tries is up to the application
-	case newest.Basis() == tcp.ByTimer && !newest.sure():
+	case newest.Basis() == tcp.ByTimer && !newest.Sure():
 		return false // whose timer that is nobody knows
 	case ins&(tcp.NoTCB.Set()|tcp.Reopened.Set()) != 0 && newest.Basis() != tcp.ByAssumption || newest.Basis() == tcp.ByTimer:
 		return true
@@ -390,18 +392,18 @@ func (m *Machine) FormerOf(c *Conn) *Conn {
 
 // IntoTimeWait returns the step by which the end came to the TIME-WAIT in which
 // its steps leave it, or which a new connection ended.
-func (c *Conn) IntoTimeWait(e tcp.Endpoint) (began Step, ok bool) {
+func (c *Conn) IntoTimeWait(e tcp.Endpoint) (began history.Step, ok bool) {
 	for _, st := range slices.Backward(c.Steps()) {
 		if st.End() == e && !st.Reopens() {
 			return st, st.State() == tcp.TimeWait
 		}
 	}
-	return Step{}, false
+	return history.Step{}, false
 }
 
 // Passed reports whether the end went through the state.
 func (c *Conn) Passed(e tcp.Endpoint, through tcp.State) bool {
-	return slices.ContainsFunc(c.Steps(), func(st Step) bool { return st.End() == e && st.State() == through })
+	return slices.ContainsFunc(c.Steps(), func(st history.Step) bool { return st.End() == e && st.State() == through })
 }
 
 // OpenedOnce reports whether no part of the handshake was repeated or taken

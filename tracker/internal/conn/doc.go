@@ -10,12 +10,12 @@
 //	         chooses among the incarnations     incarnation.go
 //	read   what its numbers say                 endpoint.go (Conn.Read)
 //	         of the capture itself              package health
-//	gate   whether it counts                    machine.go (Machine.gate)
+//	gate   whether its receiver takes it        accept.go, held.go
 //	         whether a RST is accepted          reset.go
 //	move   both views, along the table          view.go
 //	         what the capture misses            gap.go
 //	         sequence numbers                   endpoint.go (Conn.note)
-//	         steps, and striking them out       history.go
+//	         steps, and striking them out       history.go, package history
 //	         the states: written there alone    states.go
 //	tell   what the checks are shown            scene.go
 //	         when they are asked                triggers.go, guards.go
@@ -27,7 +27,7 @@
 // What is kept of a connection is a Conn (conn.go) with two Ends (endpoint.go).
 // What only unusual ones need hangs on it: segments of an older connection
 // (stale_segment.go), a segment that its receiver doubts (challenge.go), sending
-// without an answer (stalls.go). The newest segments of all connections
+// without an answer (stalls.go, as package stalls has it). The newest segments of all connections
 // together are in recent_segments.go, as package recent has them. Where there is
 // no room left, evict.go says which connection goes.
 //

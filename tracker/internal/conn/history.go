@@ -4,66 +4,13 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // The history of a connection is also its memory: the assumed state of an end
 // is where its steps lead from its start. To take back an input that later
 // packets refute is to strike it out of the steps and walk them again.
-
-// A Step is one of the history of an end, packed into 16 bytes: a connection
-// keeps about ten.
-type Step struct {
-	At   tcp.Time
-	bits uint64 // packet number, inputs, state, basis, end, sure, from the low bits
-}
-
-const (
-	stepPacketBits = 34 // 17 billion packets: beyond, the steps of a capture cite the wrong frames
-	stepInputBits  = 21
-	stepInputsAt   = stepPacketBits
-	stepStateAt    = stepInputsAt + stepInputBits
-	stepBasisAt    = stepStateAt + 4
-	stepEndAt      = stepBasisAt + 3
-	stepSureAt     = stepEndAt + 1
-)
-
-// A step has room for all inputs, states and bases, or this does not compile.
-var (
-	_ [stepInputBits - int(tcp.NumInputs)]struct{}
-	_ [1<<(stepBasisAt-stepStateAt) - int(tcp.NumStates)]struct{}
-	_ [1<<(stepEndAt-stepBasisAt) - int(tcp.ByTimer) - 1]struct{}
-	_ [63 - stepSureAt]struct{}
-)
-
-func newStep(at tcp.Time, packet int, e tcp.Endpoint, ins tcp.InputSet, to tcp.State, b tcp.Basis, sure bool) Step {
-	bits := uint64(packet)&(1<<stepPacketBits-1) | uint64(ins)<<stepInputsAt | uint64(to)<<stepStateAt |
-		uint64(b)<<stepBasisAt | uint64(e)<<stepEndAt
-	if sure {
-		bits |= 1 << stepSureAt
-	}
-	return Step{at, bits}
-}
-
-// Packet, Inputs, State, Basis and End are as in tracker.Step.
-func (st Step) Packet() int { return int(st.bits & (1<<stepPacketBits - 1)) }
-func (st Step) Inputs() tcp.InputSet {
-	return tcp.InputSet(st.bits >> stepInputsAt & (1<<stepInputBits - 1))
-}
-func (st Step) State() tcp.State  { return tcp.State(st.bits >> stepStateAt & 15) }
-func (st Step) Basis() tcp.Basis  { return tcp.Basis(st.bits >> stepBasisAt & 7) }
-func (st Step) End() tcp.Endpoint { return tcp.Endpoint(st.bits >> stepEndAt & 1) }
-
-// sure reports whether the step is by a timer that is known to be the end's own.
-func (st Step) sure() bool { return st.bits>>stepSureAt&1 == 1 }
-
-// Reopens reports whether it is the step by which a new connection ended
-// TIME-WAIT.
-func (st Step) Reopens() bool { return st.Inputs().Has(tcp.Reopened) }
-
-func (st Step) set(ins tcp.InputSet, to tcp.State, b tcp.Basis) Step {
-	return newStep(st.At, st.Packet(), st.End(), ins, to, b, st.sure())
-}
 
 // MaxSteps bounds the history that hostile traffic can make a connection keep.
 const MaxSteps = 64
@@ -102,21 +49,21 @@ func (m *Machine) enter(c *Conn, e tcp.Endpoint, ins tcp.InputSet, after tcp.Sta
 	if before.Shown() == after.Shown() {
 		x.beganIn(after) // still undecided: nothing to tell yet
 	} else if len(c.Steps()) < MaxSteps {
-		c.keep(newStep(why.at, why.packet, e, ins, after.Shown(), why.basis, why.sure))
+		c.keep(history.New(why.at, why.packet, e, ins, after.Shown(), why.basis, why.sure))
 	}
 	m.moved(c, e, before, after, ins, why)
 }
 
 // Steps returns the history. It is the connection's own, to be changed in place.
-func (c *Conn) Steps() []Step { return unsafe.Slice(c.first, c.room)[:c.have] }
+func (c *Conn) Steps() []history.Step { return unsafe.Slice(c.first, c.room)[:c.have] }
 
-func (c *Conn) setSteps(list []Step) {
+func (c *Conn) setSteps(list []history.Step) {
 	c.first, c.have, c.room = unsafe.SliceData(list), uint8(len(list)), uint8(cap(list))
 }
 
 // keep appends a step, growing to what a lone SYN needs, then to what an open
 // connection does, and then to what one that is closed does.
-func (c *Conn) keep(st Step) {
+func (c *Conn) keep(st history.Step) {
 	steps := c.Steps()
 	if len(steps) == cap(steps) {
 		most := 10
@@ -128,7 +75,7 @@ func (c *Conn) keep(st Step) {
 		case n >= 10:
 			most = n + 6
 		}
-		grown := make([]Step, len(steps), most)
+		grown := make([]history.Step, len(steps), most)
 		copy(grown, steps)
 		steps = grown
 	}
@@ -164,7 +111,7 @@ func (m *Machine) pickUp(c *Conn, e tcp.Endpoint, allowed tcp.StateSet, why caus
 	before := x.Assumed
 	x.foundIn(narrowed)
 	if narrowed.Shown() != tcp.Unknown && narrowed.Shown() != before.Shown() {
-		c.keep(newStep(why.at, why.packet, e, 0, narrowed.Shown(), why.basis, false))
+		c.keep(history.New(why.at, why.packet, e, 0, narrowed.Shown(), why.basis, false))
 	}
 	m.moved(c, e, before, narrowed, 0, why)
 }
@@ -192,16 +139,16 @@ var _ [16 - int(tcp.NumInputs)]struct{} // it has room for all, or this does not
 func Past(ins tcp.InputSet) pastInputs { return pastInputs(ins) }
 
 // Find returns the newest step by which the input happened to the end.
-func (c *Conn) Find(e tcp.Endpoint, in tcp.Input) (Step, bool) {
+func (c *Conn) Find(e tcp.Endpoint, in tcp.Input) (history.Step, bool) {
 	if c.Past&Past(in.Set()) == 0 {
-		return Step{}, false
+		return history.Step{}, false
 	}
 	for _, st := range slices.Backward(c.Steps()) {
 		if st.End() == e && st.Inputs().Has(in) {
 			return st, true
 		}
 	}
-	return Step{}, false
+	return history.Step{}, false
 }
 
 // Happened reports whether the input is part of the end's history.
@@ -245,7 +192,7 @@ func (m *Machine) unlearn(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) 
 		if after.Shown() != st.State() {
 			basis = tcp.ByCorrection
 		}
-		kept = append(kept, st.set(left, after.Shown(), basis))
+		kept = append(kept, st.With(left, after.Shown(), basis))
 		set = after
 	}
 	if struck == 0 {
@@ -269,7 +216,7 @@ func (c *Conn) confirm(e tcp.Endpoint, ins tcp.InputSet) {
 	steps := c.Steps()
 	for i, st := range steps {
 		if st.End() == e && st.Inputs()&ins != 0 && st.Basis() == tcp.ByAssumption {
-			steps[i] = st.set(st.Inputs(), st.State(), tcp.ByProof)
+			steps[i] = st.With(st.Inputs(), st.State(), tcp.ByProof)
 		}
 	}
 }
@@ -278,7 +225,7 @@ func (c *Conn) confirm(e tcp.Endpoint, ins tcp.InputSet) {
 func (m *Machine) erase(c *Conn, e tcp.Endpoint, to tcp.State, why cause) {
 	x := &c.Ends[e]
 	before := x.Assumed
-	c.setSteps(slices.DeleteFunc(c.Steps(), func(st Step) bool { return st.End() == e }))
+	c.setSteps(slices.DeleteFunc(c.Steps(), func(st history.Step) bool { return st.End() == e }))
 	x.foundIn(to.Set())
 	why.basis = tcp.ByCorrection
 	m.moved(c, e, before, x.Assumed, tcp.NoTCB.Set(), why)

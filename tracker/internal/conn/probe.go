@@ -1,6 +1,9 @@
 package conn
 
-import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
 // A probe asks its receiver for an ACK and brings it nothing. A keepalive begins
 // one below what its sender sends next (RFC 9293 §3.8.4), a probe of a closed
@@ -28,5 +31,5 @@ func (x *End) probesWindow(s *tcp.Segment) bool {
 func (m *Machine) mayProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	return c.Origin() == tcp.FromMidstream && !y.Seen() && x.Bytes == 0 && s.PureAck() &&
-		s.Seq == x.Nxt && s.Ack == x.lastAck && s.Wnd == x.Wnd && m.Now.Sub(x.SentAt) >= KeepaliveRest
+		s.Seq == x.Nxt && s.Ack == x.lastAck && s.Wnd == x.Wnd && m.Now.Sub(x.SentAt) >= stalls.KeepaliveRest
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -181,7 +182,7 @@ func (tr *recentSegments) known(c *Conn) []recent.Segment {
 
 // segmentOf returns the segment behind a step: the SYN, FIN or RST of its end, or
 // what its peer sent to it; without a packet if there is none.
-func (c *Conn) segmentOf(st Step) (g recent.Segment) {
+func (c *Conn) segmentOf(st history.Step) (g recent.Segment) {
 	e, ins := st.End(), st.Inputs()
 	const sends = 1<<tcp.SndSYN | 1<<tcp.SndSYNACK | 1<<tcp.SndFIN | 1<<tcp.SndRST | 1<<tcp.NoTCB
 	sent := ins&sends != 0 && st.Basis() == tcp.BySending

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -63,7 +64,7 @@ func (m *Machine) deniedReset(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Read
 // have followed, or comes too late. It is not sure of a RST in reply that has
 // nothing to tell its place among the segments of its host: that may have
 // overtaken what is not much later.
-func (m *Machine) neverSent(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, st Step) (never, sure bool) {
+func (m *Machine) neverSent(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, st history.Step) (never, sure bool) {
 	if st.Inputs()&(resetSent|resetTaken) == 0 {
 		return false, false
 	}
@@ -97,7 +98,7 @@ func overtook(rst *recent.Segment, s *tcp.Segment, since time.Duration) bool {
 // state, did not take the RST of the step: it acknowledges or echoes what was
 // captured after the RST, comes too late, or is the answer to yet another
 // RST.
-func (m *Machine) neverTook(c *Conn, s *tcp.Segment, from tcp.Endpoint, st Step, was tcp.State) bool {
+func (m *Machine) neverTook(c *Conn, s *tcp.Segment, from tcp.Endpoint, st history.Step, was tcp.State) bool {
 	x, since := &c.Ends[from], m.Now.Sub(st.At)
 	switch {
 	case since > max(AnswerTimes*x.Response(), sparedAfter), was == tcp.TimeWait && since > x.InFlight(), m.knowsLater(c, s, from, st):
@@ -108,7 +109,7 @@ func (m *Machine) neverTook(c *Conn, s *tcp.Segment, from tcp.Endpoint, st Step,
 
 // knowsLater reports whether s acknowledges octets of the peer, or echoes a
 // timestamp, that were captured after the RST of the step.
-func (m *Machine) knowsLater(c *Conn, s *tcp.Segment, from tcp.Endpoint, st Step) bool {
+func (m *Machine) knowsLater(c *Conn, s *tcp.Segment, from tcp.Endpoint, st history.Step) bool {
 	n, newer, isNewer := 0, uint32(0), false
 	for g := range m.Recent.Back(c) {
 		if n++; n > MaxLookBack {
@@ -130,7 +131,7 @@ func (m *Machine) knowsLater(c *Conn, s *tcp.Segment, from tcp.Endpoint, st Step
 
 // answersRSTs counts how many times since the RST of the step, the last time by
 // s, its sender answered a RST by the same empty ACK.
-func (m *Machine) answersRSTs(c *Conn, s *tcp.Segment, from tcp.Endpoint, st Step) (times int) {
+func (m *Machine) answersRSTs(c *Conn, s *tcp.Segment, from tcp.Endpoint, st history.Step) (times int) {
 	x := &c.Ends[from]
 	if !s.PureAck() || s.Seq != x.Nxt || s.Ack != x.Acked {
 		return 0
@@ -252,7 +253,7 @@ func (c *Conn) closedAnew() {
 		return
 	}
 	c.setClosedBy(tcp.NotClosed)
-	i := slices.IndexFunc(c.Steps(), func(st Step) bool { return st.Inputs()&(resetSent|resetTaken) != 0 })
+	i := slices.IndexFunc(c.Steps(), func(st history.Step) bool { return st.Inputs()&(resetSent|resetTaken) != 0 })
 	if i < 0 {
 		return
 	}
@@ -265,5 +266,5 @@ func (c *Conn) closedAnew() {
 
 // wasReset reports whether a RST is in the end's history.
 func (c *Conn) wasReset(e tcp.Endpoint) bool {
-	return slices.ContainsFunc(c.Steps(), func(st Step) bool { return st.End() == e && st.Inputs()&(resetSent|resetTaken) != 0 })
+	return slices.ContainsFunc(c.Steps(), func(st history.Step) bool { return st.End() == e && st.Inputs()&(resetSent|resetTaken) != 0 })
 }

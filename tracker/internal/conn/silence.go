@@ -3,6 +3,7 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -209,7 +210,7 @@ func (m *Machine) believed(c *Conn, s *tcp.Segment, e tcp.Endpoint, ins tcp.Inpu
 
 // retries is what the end sends again and again without an answer, in a
 // connection that is open: octets, or keepalives; nil if it does neither.
-func (c *Conn) retries(e tcp.Endpoint) (w *repeats, probes bool) {
+func (c *Conn) retries(e tcp.Endpoint) (w *stalls.Repeats, probes bool) {
 	x, y := &c.Ends[e], &c.Ends[e.Peer()]
 	tr := c.Rare.StallsOf(e)
 	if tr == nil || x.Assumed&^(tcp.Established.Set()|tcp.CloseWait.Set()) != 0 || x.Has(Lossy) || !c.captured(e.Peer()) {
@@ -251,7 +252,7 @@ func (c *Conn) overdue(e tcp.Endpoint, now tcp.Time) bool {
 		case probes:
 			return now.Sub(w.Last) > w.Gap+w.Gap/2
 		default:
-			return now.Sub(w.Last) > min(2*w.Gap, max(w.Gap, 2*LongestRTO))+w.Gap/4+time.Second
+			return now.Sub(w.Last) > min(2*w.Gap, max(w.Gap, 2*stalls.LongestRTO))+w.Gap/4+time.Second
 		}
 	}
 	return false

@@ -1,6 +1,9 @@
 package conn
 
-import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
 // A SYN may get two answers with other numbers: one of them is forged, or two
 // machines have one address, or the first was of a server that keeps nothing and
@@ -66,7 +69,7 @@ func (c *Conn) takeAnswer(s *tcp.Segment, from tcp.Endpoint) {
 	steps := c.Steps()
 	for i, st := range steps {
 		if st.End() == from.Peer() && st.Inputs().Has(tcp.RcvSYN) {
-			steps[i] = newStep(s.Time, s.Packet, st.End(), st.Inputs(), st.State(), st.Basis(), st.sure())
+			steps[i] = history.New(s.Time, s.Packet, st.End(), st.Inputs(), st.State(), st.Basis(), st.Sure())
 		}
 	}
 }

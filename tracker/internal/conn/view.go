@@ -3,6 +3,7 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -428,7 +429,7 @@ func (c *Conn) sawSYN(s *tcp.Segment, from tcp.Endpoint) {
 	steps := c.Steps()
 	for i, st := range steps {
 		if st.End() == from && st.Inputs().Has(tcp.SndSYN) && st.Basis() == tcp.ByAssumption && !c.Ends[from].Seen() {
-			steps[i] = newStep(min(st.At, s.Time), s.Packet, from, st.Inputs(), st.State(), tcp.BySending, false)
+			steps[i] = history.New(min(st.At, s.Time), s.Packet, from, st.Inputs(), st.State(), tcp.BySending, false)
 			c.Bits = c.Bits&^OriginSYNACK | skewed
 		}
 	}
@@ -442,7 +443,7 @@ func (c *Conn) sentFirstSYNACK(e tcp.Endpoint, why cause) {
 	steps := c.Steps()
 	for i, st := range steps {
 		if st.End() == e && st.State() == tcp.SynReceived && st.Basis() == tcp.ByAssumption {
-			steps[i] = st.set(st.Inputs(), st.State(), tcp.ByProof)
+			steps[i] = st.With(st.Inputs(), st.State(), tcp.ByProof)
 		}
 	}
 }

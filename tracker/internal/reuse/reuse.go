@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -26,7 +27,7 @@ type Case struct {
 	Old        *conn.Conn
 	Holder     tcp.Endpoint  // the end that had the duty to hold TIME-WAIT
 	HolderThen tcp.Endpoint  // the same, as an end of the old connection
-	Began      conn.Step     // the last step of its old self before the new connection
+	Began      history.Step  // the last step of its old self before the new connection
 	Age        time.Duration // from there, or from what restarted TIME-WAIT, to the new SYN
 	Hold       time.Duration // how long TIME-WAIT is to be held
 	Held       bool          // nothing was seen to end TIME-WAIT before the new SYN
