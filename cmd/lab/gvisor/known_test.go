@@ -117,8 +117,6 @@ type known struct {
 }
 
 var knownDifferences = []*known{
-	newKnown(65, 0.02, "a RST does not end TIME_WAIT (RFC 1337)",
-		[]string{"CLOSED by recv RST, TIME_WAIT"}, "FIN_WAIT_2 TIME_WAIT]", "TIME_WAIT]", "CLOSING TIME_WAIT]", "TIME_WAIT]"),
 	newKnown(113, 0.01, "the ACK of a FIN counts only in a segment that is next in order, and not in one that is answered by RST",
 		[]string{"FIN_WAIT_2 by recv ACK of FIN, FIN_WAIT_1", "TIME_WAIT by recv FIN, CLOSING", "TIME_WAIT by recv FIN, FIN_WAIT_1",
 			"TIME_WAIT by recv ACK of FIN, CLOSING", "TIME_WAIT by recv ACK of FIN, FIN_WAIT_1", "CLOSED by recv ACK of FIN, LAST_ACK"},
@@ -127,8 +125,6 @@ var knownDifferences = []*known{
 		"LAST_ACK CLOSED]", "LAST_ACK]"),
 	newKnown(166, 0.001, "a FIN without data that came before its turn is forgotten when the gap fills",
 		[]string{"TIME_WAIT by recv FIN, FIN_WAIT_2", "CLOSE_WAIT by recv FIN, ESTABLISHED"}),
-	newKnown(11996, 0.001, "a RST counts only at RCV.NXT; Linux takes it at the end of what it had of later octets, too, and right before a FIN",
-		[]string{"CLOSED by recv RST, ESTABLISHED", "CLOSED by recv RST, CLOSE_WAIT", "CLOSED by recv RST, FIN_WAIT_1", "CLOSED by recv RST, FIN_WAIT_2"}, "ESTABLISHED CLOSED]", "ESTABLISHED]"),
 }
 
 // newKnown makes a known difference. The states are what the tracker has, and by
