@@ -94,3 +94,33 @@ func TestStackOfForgedSYNACK(t *testing.T) {
 		t.Errorf("got %s, %v", got.Stack.Stack().Name, got.StackCertainty)
 	}
 }
+
+// gVisor takes the ACK of its FIN only where it is next in order, and does not send
+// the FIN again: that nothing follows settles nothing where it may have come before
+// what the end lacked.
+func TestAckOutOfOrderSettlesNothing(t *testing.T) {
+	opened := strings.Join(strings.SplitAfter(closedByClient, "\n")[:4], "")
+	open := tcp.FinWait1.Set() | tcp.Closing.Set() | tcp.TimeWait.Set()
+	crossed := opened + " 5. <-- <SEQ=301><ACK=101><CTL=FIN,ACK> <--\n"
+	for _, c := range []struct {
+		name, stack, ladder string
+		later               time.Duration
+		state               tcp.State
+		want                tcp.Certainty
+		possible            tcp.StateSet
+	}{
+		{"maybe out of order", "gvisor", crossed + " 6. <-- <SEQ=302><ACK=102><CTL=ACK> <--\n", 10 * time.Second,
+			tcp.TimeWait, tcp.Assumed, open},
+		{"and after 2 MSL", "gvisor", crossed + " 6. <-- <SEQ=302><ACK=102><CTL=ACK> <--\n", 61 * time.Second,
+			tcp.Closed, tcp.Assumed, open | tcp.Closed.Set()},
+		{"in order", "gvisor", crossed + " 6. --> <SEQ=102><ACK=302><CTL=ACK> -->\n 7. <-- <SEQ=302><ACK=102><CTL=ACK> <--\n", 10 * time.Second,
+			tcp.TimeWait, tcp.Settled, 0},
+		{"of Linux", "linux", crossed + " 6. <-- <SEQ=302><ACK=102><CTL=ACK> <--\n", 10 * time.Second,
+			tcp.TimeWait, tcp.Settled, 0},
+	} {
+		got := playStacks(t, "stack: "+c.stack+"\n", c.ladder, "", c.later)
+		if got.State != c.state || got.Certainty != c.want || got.Possible != c.possible {
+			t.Errorf("%s: got %v, %v, of %v; want %v, %v, of %v", c.name, got.State, got.Certainty, got.Possible, c.state, c.want, c.possible)
+		}
+	}
+}

@@ -17,7 +17,6 @@ var faults = map[string]map[string]string{
 		"x-forged-fin-accepted: 1":            "a forged FIN is taken for the client's",
 	},
 	"firm states": {
-		"gvr-0064: 3":                    ackLost,
 		"lab-conntrack-forgets-reset: 2": aliveAfterRST,
 	},
 	"histories": {

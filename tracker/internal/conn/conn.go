@@ -254,8 +254,14 @@ func (c *Conn) settled(e tcp.Endpoint, now tcp.Time) bool {
 			before, newest = newest, st
 		}
 	}
+	acked := newest // by which it came to where it is, or to where a timer ended it
+	if newest.Basis() == tcp.ByTimer {
+		acked = before
+	}
 	ins, rested := newest.Inputs(), now.Sub(newest.At) >= c.quiet()
 	switch {
+	case x.unordered(acked):
+		return false
 	case newest == history.Step{}:
 		return x.Assumed.Only() == tcp.Closed // erased: it answered with RST from the first
 	case newest.Basis() == tcp.ByTimer && before.State() == tcp.FinWait2:
@@ -278,6 +284,12 @@ func (c *Conn) settled(e tcp.Endpoint, now tcp.Time) bool {
 	return false
 }
 
+// unordered reports whether the step is by an ACK of the end's FIN that does not
+// count if it came before its turn. The end would not tell, nor repeat its FIN.
+func (x *End) unordered(st history.Step) bool {
+	return st.Inputs().Has(tcp.RcvAckOfFIN) && st.Basis() == tcp.ByAssumption && !st.Sure() && x.Stack().AckInOrder
+}
+
 // Possible returns all states that the end may be in, where there are more
 // than one: those of the assumed set, or else every state from the last that
 // its own segments show up to the assumed one, with what its silence leaves open.
@@ -290,6 +302,7 @@ func (c *Conn) Possible(e tcp.Endpoint, certainty tcp.Certainty, now tcp.Time) t
 		return 0
 	}
 	var set, newest tcp.StateSet
+	ordered := true
 	for _, st := range c.Steps() {
 		if st.End() != e {
 			continue
@@ -297,10 +310,10 @@ func (c *Conn) Possible(e tcp.Endpoint, certainty tcp.Certainty, now tcp.Time) t
 		switch {
 		case st.Basis() == tcp.BySending, st.Basis() == tcp.ByProof, st.Inputs() == 0:
 			set = 0
-		case st.Basis() == tcp.ByTimer:
+		case st.Basis() == tcp.ByTimer && ordered:
 			set = newest // it had settled there
 		}
-		newest = st.State().Set()
+		newest, ordered = st.State().Set(), !x.unordered(st)
 		set |= newest
 	}
 	if set.Len() < 2 {

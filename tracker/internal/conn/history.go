@@ -20,7 +20,7 @@ type cause struct {
 	at     tcp.Time
 	packet int // 0: a timer
 	basis  tcp.Basis
-	sure   bool // a timer that is known to be the end's own
+	sure   bool // see history.Step.Sure
 }
 
 // apply lets the inputs happen to an end in the assumed view and takes down

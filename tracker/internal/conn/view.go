@@ -514,7 +514,9 @@ func (m *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if ins.Has(tcp.RcvFIN) && s.Flags&tcp.FIN == 0 && y.Has(HasAcked) && y.Acked.Before(s.End()) {
 		c.RareState().filled[from.Peer()], c.Rare.hasFilled[from.Peer()] = s.End(), true
 	}
-	m.apply(c, from.Peer(), m.believed(c, s, from.Peer(), ins), m.cause(s, tcp.ByAssumption))
+	why := m.cause(s, tcp.ByAssumption)
+	why.sure = !y.Stack().AckInOrder || s.Seq.AtMost(y.Acked)
+	m.apply(c, from.Peer(), m.believed(c, s, from.Peer(), ins), why)
 	m.restart(c, s, from.Peer())
 }
 

@@ -47,7 +47,8 @@ func (st Step) State() tcp.State  { return tcp.State(st.bits >> stepStateAt & 15
 func (st Step) Basis() tcp.Basis  { return tcp.Basis(st.bits >> stepBasisAt & 7) }
 func (st Step) End() tcp.Endpoint { return tcp.Endpoint(st.bits >> stepEndAt & 1) }
 
-// Sure reports whether the step is by a timer that is known to be the end's own.
+// Sure reports, of a step by a timer, whether that is known to be the end's own;
+// of one by an ACK that is assumed to have arrived, whether it counted if it did.
 func (st Step) Sure() bool { return st.bits>>stepSureAt&1 == 1 }
 
 // Reopens reports whether it is the step by which a new connection ended
