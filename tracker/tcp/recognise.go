@@ -161,12 +161,12 @@ func recogniseLinux(syn *Segment) (StackID, StackCertainty) {
 // likelyMSS returns the segment sizes by which the window of a SYN may be counted:
 // the MSS that it announces, and those of Ethernet over IPv4 and IPv6, which a
 // device on the way may have lowered.
-func likelyMSS(syn *Segment) []Size {
-	sizes := []Size{1460, 1440}
-	if mss := Size(syn.Options.MSS); mss > 12 {
-		sizes = append(sizes, mss)
+func likelyMSS(syn *Segment) [3]Size {
+	mss := Size(syn.Options.MSS)
+	if mss <= 12 {
+		mss = 1460
 	}
-	return sizes
+	return [3]Size{1460, 1440, mss}
 }
 
 // StackReason says by what the stack was recognised; "" if it was not.

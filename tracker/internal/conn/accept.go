@@ -71,7 +71,6 @@ var gateRows = [...]gateRow{
 type question struct {
 	c    *Conn
 	s    *tcp.Segment
-	r    *Reading
 	from tcp.Endpoint
 	x, y *End
 	now  tcp.Time
@@ -79,16 +78,17 @@ type question struct {
 
 // accept says what becomes of a segment. The numbers of a RST are looked at by
 // acceptsRST.
-func (c *Conn) accept(s *tcp.Segment, from tcp.Endpoint, r *Reading, now tcp.Time) Verdict {
-	q := question{c, s, r, from, &c.Ends[from], &c.Ends[from.Peer()], now}
-	if q.y.closed() || s.Flags&tcp.SYN != 0 {
+func (m *Machine) accept(c *Conn, s *tcp.Segment, from tcp.Endpoint) Verdict {
+	if c.Ends[from.Peer()].closed() || s.Flags&tcp.SYN != 0 {
 		return Verdict{} // no numbers to measure it by, or those that begin
 	}
+	q := &m.question
+	*q = question{c, s, from, &c.Ends[from], &c.Ends[from.Peer()], m.Now}
 	for _, row := range gateRows {
 		if s.Flags&tcp.RST != 0 && row.why != tcp.UnsignedSegment {
 			break
 		}
-		if v := row.ask(&q); v.Is != Accepted {
+		if v := row.ask(q); v.Is != Accepted {
 			v.Why = row.why
 			v.held = !v.Unsent && q.holds(row.why)
 			return v

@@ -93,6 +93,7 @@ type Machine struct {
 	key        flow.Key // of the segment that is observed
 	newest     *Conn    // on its addresses and ports
 	scene      Scene    // lent out, as is what follows
+	question   question
 	moving     Move
 	NoFastPath bool // leaves every segment to the rules; for tests
 }
@@ -147,7 +148,7 @@ func (m *Machine) Observe(s *tcp.Segment) {
 	}
 	m.examine(c, s, from, jumped)
 	r := c.Read(s, from)
-	v := m.gate(c, s, from, &r)
+	v := m.gate(c, s, from)
 	if v.Why != tcp.BadChecksum {
 		v = m.move(c, s, from, r, v)
 	}
@@ -214,7 +215,7 @@ func (m *Machine) examine(c *Conn, s *tcp.Segment, from tcp.Endpoint, jumped boo
 
 // gate decides what becomes of the segment at its receiver. One that was damaged
 // on the way, as the checksums of its sender's others are right, is dropped.
-func (m *Machine) gate(c *Conn, s *tcp.Segment, from tcp.Endpoint, r *Reading) Verdict {
+func (m *Machine) gate(c *Conn, s *tcp.Segment, from tcp.Endpoint) Verdict {
 	if s.Sum == tcp.SumBad && c.Ends[from].Has(goodSum) {
 		if !m.health.LeftToCard(s.Src.Addr()) {
 			m.snapshot(c)
@@ -222,7 +223,7 @@ func (m *Machine) gate(c *Conn, s *tcp.Segment, from tcp.Endpoint, r *Reading) V
 		}
 		return Verdict{Is: Refused, Why: tcp.BadChecksum, Unsent: true}
 	}
-	return c.accept(s, from, r, m.Now)
+	return m.accept(c, s, from)
 }
 
 // move lets the segment move the ends of the connection. It returns the verdict,
@@ -239,7 +240,7 @@ func (m *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 	v = m.pass(c, s, from, r, v)
 	if m.key.Self() { // the one socket there is both ends
 		r := c.Read(s, from.Peer())
-		m.pass(c, s, from.Peer(), r, m.gate(c, s, from.Peer(), &r))
+		m.pass(c, s, from.Peer(), r, m.gate(c, s, from.Peer()))
 	}
 	if m.passing = nil; m.unset {
 		m.arm(c)

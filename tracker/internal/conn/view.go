@@ -41,7 +41,7 @@ func (m *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 	if c.Bits&holding != 0 && !v.Unsent {
 		m.settleHeld(c, s, from, r)
 		r = c.Read(s, from)
-		v = c.accept(s, from, &r, m.Now)
+		v = m.accept(c, s, from)
 	}
 	switch {
 	case r.Foreign || s.Lawless():
