@@ -51,13 +51,23 @@ const (
 	Refused
 )
 
+// An answer is what a row says of a segment.
+type answer uint8
+
+const (
+	passes  answer = iota
+	unknown        // the capture lacks what would decide, or stacks differ
+	refused
+	unsent // refused, and not its alleged sender's as it then stood
+)
+
 // A gateRow is one check of a receiver.
 type gateRow struct {
 	why tcp.Skip
-	ask func(q *question) Verdict
+	ask func(q *question) answer
 }
 
-// gateRows are asked in their order; the first that does not accept decides.
+// gateRows are asked in their order; the first that a segment does not pass decides.
 var gateRows = [...]gateRow{
 	{tcp.UnsignedSegment, (*question).signature},
 	{tcp.OldTimestamp, (*question).timestamp},
@@ -84,13 +94,17 @@ func (m *Machine) accept(c *Conn, s *tcp.Segment, from tcp.Endpoint) Verdict {
 	}
 	q := &m.question
 	*q = question{c, s, from, &c.Ends[from], &c.Ends[from.Peer()], m.Now}
-	for _, row := range gateRows {
-		if s.Flags&tcp.RST != 0 && row.why != tcp.UnsignedSegment {
-			break
-		}
-		if v := row.ask(q); v.Is != Accepted {
-			v.Why = row.why
-			v.held = !v.Unsent && q.holds(row.why)
+	rows := gateRows[:]
+	if s.Flags&tcp.RST != 0 {
+		rows = rows[:1] // its signature
+	}
+	for i := range rows {
+		if a := rows[i].ask(q); a != passes {
+			why := rows[i].why
+			v := Verdict{Is: Refused, Why: why, Unsent: a == unsent, held: a != unsent && q.holds(why)}
+			if a == unknown {
+				v.Is = Unknown
+			}
 			return v
 		}
 	}
@@ -99,14 +113,14 @@ func (m *Machine) accept(c *Conn, s *tcp.Segment, from tcp.Endpoint) Verdict {
 
 // signature refuses what is not signed where both SYNs were (RFC 2385 §2.0,
 // RFC 5925 §7.3).
-func (q *question) signature() Verdict {
+func (q *question) signature() answer {
 	if !(q.x.Has(signs) && q.y.Has(signs)) || q.s.Options.Signed {
-		return Verdict{}
+		return passes
 	}
 	if q.s.Cut == tcp.CutOptions {
-		return Verdict{Is: Unknown}
+		return unknown
 	}
-	return Verdict{Is: Refused, Unsent: true}
+	return unsent
 }
 
 // ticksBack is by how much a timestamp may be older than the newest that was
@@ -118,16 +132,16 @@ const timestampsHold = 24 * 24 * time.Hour
 
 // timestamp is PAWS (RFC 7323 §5.3). The newest timestamp that was captured
 // proves nothing of what the receiver has taken: what it echoes does.
-func (q *question) timestamp() Verdict {
+func (q *question) timestamp() answer {
 	s, x, y := q.s, q.x, q.y
 	if !s.Options.HasTS || !y.Has(hasEcho) || int32(y.echo-s.Options.TSVal) <= ticksBack ||
 		y.Stack().NoPAWS || q.now.Sub(x.SentAt) > timestampsHold {
-		return Verdict{}
+		return passes
 	}
 	if s.PureAck() && s.Seq == y.Acked {
-		return Verdict{Is: Unknown} // Linux lets a late copy of an ACK pass
+		return unknown // Linux lets a late copy of an ACK pass
 	}
-	return Verdict{Is: Refused}
+	return refused
 }
 
 // sequence refuses what lies beyond all that the receiver ever offered (RFC 9293
@@ -135,23 +149,25 @@ func (q *question) timestamp() Verdict {
 // that was withdrawn, and the capture may have missed a window that was wider:
 // only what lies another window further is nobody's. Nor is a FIN in the place of
 // an octet, but where that was not acknowledged the receiver may have taken it.
-func (q *question) sequence() Verdict {
+func (q *question) sequence() answer {
 	if !q.y.Has(HasAcked) {
-		return Verdict{}
+		return passes
 	}
 	if q.replaces() {
 		if q.s.End().AtMost(q.y.Acked) {
-			return Verdict{Is: Refused, Unsent: true}
+			return unsent
 		}
-		return Verdict{Is: Unknown}
+		return unknown
 	}
-	if far := q.c.reach(q.from.Peer()); far.Before(q.s.Seq) {
-		return Verdict{Is: Refused, Unsent: true}
+	switch {
+	case q.s.Seq.AtMost(q.y.Edge):
+		return passes
+	case q.c.reach(q.from.Peer()).Before(q.s.Seq):
+		return unsent
+	case q.c.ScaleKnown():
+		return unknown
 	}
-	if q.c.ScaleKnown() && q.y.Edge.Before(q.s.Seq) {
-		return Verdict{Is: Unknown}
-	}
-	return Verdict{}
+	return passes
 }
 
 // replaces reports whether the segment is a FIN with the number of an octet that
@@ -171,44 +187,47 @@ func (q *question) replaces() bool {
 
 // control refuses what is against the law of flags: nothing that is no SYN and
 // no RST goes without ACK (RFC 9293 §3.10.7.4, fifth check).
-func (q *question) control() Verdict {
+func (q *question) control() answer {
 	if q.s.Lawless() {
-		return Verdict{Is: Refused, Unsent: true}
+		return unsent
 	}
-	return Verdict{}
+	return passes
 }
 
 // ackBeyond is about an ACK of what the receiver never sent (RFC 9293
 // §3.10.7.4, RFC 5961 §5). It was captured no further than Nxt; it cannot have
 // been taken beyond the edge that the sender of the ACK itself offered.
-func (q *question) ackBeyond() Verdict {
+func (q *question) ackBeyond() answer {
 	s, x, y := q.s, q.x, q.y
 	if s.Flags&tcp.ACK == 0 || s.Ack.AtMost(y.Nxt) || !y.Seen() {
-		return Verdict{}
+		return passes
 	}
 	if x.Has(HasAcked) {
 		if far := q.c.reach(q.from); far.Before(s.Ack) {
-			return Verdict{Is: Refused, Unsent: true}
+			return unsent
 		}
 	} else if y.Has(HasISS) && x.Has(SentSYN) && y.Nxt.Add(1<<16).Before(s.Ack) {
-		return Verdict{Is: Refused, Unsent: true} // a SYN offers no more, and its window is not scaled
+		return unsent // a SYN offers no more, and its window is not scaled
 	}
-	return Verdict{Is: Unknown}
+	return unknown
 }
 
 // ackBefore refuses an ACK that is older than the receiver's largest window
 // (RFC 5961 §5). An end that only waits for the peer's FIN, or its last copy,
 // looks at no ACK.
-func (q *question) ackBefore() Verdict {
+func (q *question) ackBefore() answer {
 	s, x, y := q.s, q.x, q.y
 	const idle = tcp.StateSet(1<<tcp.TimeWait | 1<<tcp.FinWait2)
 	if s.Flags&tcp.ACK == 0 || !x.Has(HasAcked) || y.Assumed&idle != 0 || !s.Ack.Before(x.Acked) {
-		return Verdict{}
+		return passes
 	}
 	if x.Acked.Minus(s.Ack) > q.c.widest(q.from) {
-		return Verdict{Is: Refused, Unsent: x.Nxt.Before(s.End()) && s.Flags&tcp.FIN == 0}
+		if x.Nxt.Before(s.End()) && s.Flags&tcp.FIN == 0 {
+			return unsent
+		}
+		return refused
 	}
-	return Verdict{}
+	return passes
 }
 
 // widest is the widest window that the end ever offered its peer; where the
