@@ -131,7 +131,7 @@ func (f *checkFlags) run(ctx context.Context, files []string, stdout, stderr io.
 		return err
 	}
 	if f.output == "html" {
-		page := replayFlags{readFlags: f.readFlags, times: "utc"}
+		page := replayFlags{readFlags: f.readFlags, by: "server", times: "utc"}
 		if k.Page, err = page.reportOptions(stdout); err != nil {
 			return err
 		}

@@ -71,6 +71,20 @@ func (f *readFlags) displayFlags(c *cobra.Command) {
 	complete(c, "color", []string{"auto", "always", "never"})
 }
 
+// byFlag adds the flag that says what rows of services are of.
+func byFlag(c *cobra.Command, by *string) {
+	c.Flags().StringVar(by, "by", "server", "what a row of services is of: a `server`'s address and port, or a client host")
+	complete(c, "by", []string{"server", "client"})
+}
+
+// byClient reads the flag of byFlag.
+func byClient(by string) (bool, error) {
+	if by != "server" && by != "client" {
+		return false, fmt.Errorf("--by is server or client, not %q", by)
+	}
+	return by == "client", nil
+}
+
 // complete completes a flag with fixed words.
 func complete(c *cobra.Command, flag string, words []string) {
 	// The flag exists, so this cannot fail.

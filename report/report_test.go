@@ -31,13 +31,17 @@ func TestNewRefusesWhatItDoesNotUnderstand(t *testing.T) {
 		{"table", record.Options{Sort: "client.state"}, ""},
 		{"csv", record.Options{Sort: "-anomalies"}, ""},
 		{"wide", record.Options{On: netip.IPv6Loopback()}, ""},
-		{"yaml", record.Options{}, `unknown output format "yaml" (table, wide, json, jsonl, csv, markdown, html, summary)`},
+		{"yaml", record.Options{}, `unknown output format "yaml" (table, wide, json, jsonl, csv, markdown, html, summary, services)`},
 		{"\x1b[2J", record.Options{}, `unknown output format`},
 		{"", record.Options{}, `unknown output format ""`},
 		{"table", record.Options{Sort: "colour"}, `unknown field "colour" to sort by (conn, community_id, incarnation, client.addr,`},
 		{"table", record.Options{Sort: "-"}, `unknown field ""`},
 		{"table", record.Options{Sort: "type"}, `unknown field "type"`},
 		{"jsonl", record.Options{Sort: "conn"}, "jsonl cannot be sorted"},
+		{"services", record.Options{Sort: "conn"}, "services cannot be sorted"},
+		{"services", record.Options{ByClient: true}, ""},
+		{"services", record.Options{Listening: true}, "services has no --listening view"},
+		{"jsonl", record.Options{ByClient: true}, "jsonl has no rows of services for --by"},
 		{"summary", record.Options{Sort: "conn"}, "summary cannot be sorted"},
 		{"table", record.Options{Events: true}, "table prints no events (json and jsonl do)"},
 		{"json", record.Options{Listening: true}, "json has no --listening view"},
@@ -251,8 +255,11 @@ func TestOnTheTrackersEvents(t *testing.T) {
 	for _, format := range report.Formats() {
 		out := printtest.Print(t, format, record.Options{Events: strings.HasPrefix(format, "json")}, track)
 		want := "10.9.0.1"
-		if format == "summary" {
+		switch format {
+		case "summary":
 			want = "TIME_WAIT"
+		case "services":
+			want = "10.9.0.2:80"
 		}
 		if !bytes.Contains(out, []byte(want)) {
 			t.Errorf("%s: no %s in\n%s", format, want, out)

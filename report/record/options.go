@@ -3,6 +3,7 @@ package record
 import (
 	"net/netip"
 
+	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -28,6 +29,10 @@ type Options struct {
 	Time     text.TimeStyle
 	Color    bool
 	Width    int // columns of the terminal; table leaves columns out to fit it. 0: no limit
+	Height   int // lines of the terminal. 0: 24
+
+	ByClient bool             // rows of services are of client hosts
+	Ended    *services.Counts // what services had before the connections that are told of; nil: nothing
 
 	// Of html.
 	Name          string // what was read
@@ -53,11 +58,11 @@ type Summary struct {
 // Selects reports whether r is one of the connections to print, in a table or
 // not.
 func (o *Options) Selects(r *tracker.Record, table bool) bool {
-	if table && o.Existing && !exists(r) {
-		return false
-	}
-	return o.Filter.Has(r) && (o.Where == nil || o.Where(r))
+	return (!table || o.Shows(r)) && o.Filter.Has(r) && (o.Where == nil || o.Where(r))
 }
+
+// Shows reports whether tables show r, if it is selected.
+func (o *Options) Shows(r *tracker.Record) bool { return !o.Existing || exists(r) }
 
 // exists reports whether an end of r is anything but CLOSED or back in LISTEN.
 func exists(r *tracker.Record) bool {
