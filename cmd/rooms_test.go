@@ -95,7 +95,7 @@ var mayImport = []struct {
 	{"report/html", []string{"report/text", "report/record", "report/table", "report/ladder", "report/check", "report/catalogue", "tracker", "tracker/tcp", "tracker/anomaly"}, false, "it draws what the others know"},
 	{"report", []string{"report", "tracker", "tracker/tcp", "tracker/anomaly"}, false, "it turns events into what people read"},
 	{"cmd/watch", []string{"capture", "tracker", "tracker/tcp", "tracker/anomaly", "tracker/crossflow"}, false, "it joins the rooms, and a program without commands can use it"},
-	{"cmd/run", []string{"cmd/watch", "capture", "tracker", "tracker/tcp", "tracker/anomaly", "report", "report/text", "report/record", "report/ladder", "report/html", "report/check", "report/policy", "report/screen", "report/serve", "report/services"}, false, "it does what commands ask for, and knows no flag"},
+	{"cmd/run", []string{"cmd/watch", "capture", "tracker", "tracker/tcp", "tracker/anomaly", "report", "report/text", "report/record", "report/table", "report/ladder", "report/html", "report/check", "report/policy", "report/screen", "report/serve", "report/services"}, false, "it does what commands ask for, and knows no flag"},
 	{"cmd", []string{"cmd", "capture", "tracker", "report"}, false, ""},
 	{"..", []string{"cmd"}, false, ""},
 }

@@ -5,6 +5,7 @@
 //	reading.go  captures are read, once or twice
 //	replay.go   every connection is printed
 //	explain.go  connections are drawn segment by segment
+//	port.go     who holds a port is printed
 //	check.go    captures are judged by rules, several at a time
 //	live.go     what is captured is shown while it goes on
 //
