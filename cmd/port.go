@@ -65,6 +65,7 @@ in it.`,
 	fl.SortFlags = false
 	f.selectionFlags(c)
 	f.atFlag(c)
+	f.windowFlags(c)
 	f.trackingFlags(c)
 	fl.StringVar(&f.times, "time", "utc", "times: utc, local, relative")
 	f.displayFlags(c)

@@ -53,6 +53,7 @@ other, frame numbers counting on.`,
 	fl.StringVar(&f.on, "on", "", "what netstat -tan would have shown on that `host` (an address)")
 	fl.BoolVarP(&f.listening, "listening", "l", false, "the listening sockets that the traffic gives away")
 	f.atFlag(c)
+	f.windowFlags(c)
 	f.trackingFlags(c)
 	fl.BoolVar(&f.events, "events", false, "every transition and anomaly too (json, jsonl)")
 	fl.StringVar(&f.sort, "sort", "", "sort by that `field` of the records, -field the other way round")

@@ -45,7 +45,8 @@ type Summary struct {
 	Packets     uint64   // in the capture
 	TCPPackets  uint64   // of these, TCP
 	Filtered    uint64   // of Packets, those that a filter left out
-	Later       uint64   // beyond Packets, those after the moment that was asked for
+	Earlier     uint64   // beyond Packets, those before the moment since which it was asked for
+	Later       uint64   // and those after the moment until which
 	Bytes       uint64   // what the packets measured on the wire
 	First, Last tcp.Time // of the first and the last packet; no meaning without Packets
 	Now         tcp.Time // the moment at which the records were taken; 0: Last
