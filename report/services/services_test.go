@@ -160,6 +160,29 @@ func TestManyServices(t *testing.T) {
 	}
 }
 
+// Of those with as few connections the first go, and no more than the half; also
+// where a clone counts on.
+func TestHalfGoes(t *testing.T) {
+	server := func(n int) string {
+		return netip.AddrPortFrom(netip.MustParseAddr("10.0.0.2"), uint16(n)).String()
+	}
+	c := new(Counts)
+	for n := 1; n <= MostRows; n++ {
+		c.Connection(called("10.0.0.1:1000", server(n), nil))
+	}
+	c.Connection(called("10.0.0.1:1000", server(1), nil))
+	for _, c := range []*Counts{c.Clone(), c} {
+		c.Connection(called("10.0.0.1:1000", server(MostRows+1), nil))
+		rows := c.Servers()
+		has := func(n int) bool {
+			return slices.ContainsFunc(rows, func(r Row) bool { return r.Addr.String() == server(n) })
+		}
+		if others := rows[len(rows)-1].Others; len(rows) != MostRows/2+2 || others != MostRows/2 || !has(1) || has(2) || has(MostRows/2+1) || !has(MostRows/2+2) || !has(MostRows+1) {
+			t.Errorf("%d rows, the last of %d others", len(rows), others)
+		}
+	}
+}
+
 // What a clone counts on is not counted by what it is of.
 func TestClone(t *testing.T) {
 	var c Counts
