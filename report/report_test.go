@@ -16,6 +16,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/report/internal/printtest"
 	"github.com/tcpwatch/tcpwatch/report/internal/sample"
 	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
@@ -300,4 +301,24 @@ func track(p record.Printer) error {
 		return failed
 	}
 	return p.Close(record.Summary{Packets: 8, TCPPackets: 8, First: sample.At(0), Last: sample.At(70)})
+}
+
+// A display that is refreshed counts of services what Ended has, and the records.
+func TestTablesOfServices(t *testing.T) {
+	var out strings.Builder
+	tables, err := report.NewTables("services", &out, record.Options{NoHeader: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	flood, r := sample.Flood(), sample.Sending()
+	ended := new(services.Counts)
+	ended.Connection(&r)
+	ended.Anomaly(&flood)
+	tables.Event(&tracker.Event{Kind: tracker.EventAnomaly, Anomaly: &flood})
+	if err := tables.Refresh(&record.Snapshot{Time: sample.At(9000), Records: []*tracker.Record{&r}, Ended: ended}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "\n10.9.0.2:80  2  2  server 2  1m05s "; !strings.Contains(out.String(), want) || !strings.Contains(out.String(), "  1 warning\n") {
+		t.Errorf("got\n%s\nwant %q, and 1 warning", out.String(), want)
+	}
 }

@@ -32,7 +32,7 @@ type Options struct {
 	Height   int // lines of the terminal. 0: 24
 
 	ByClient bool             // rows of services are of client hosts
-	Ended    *services.Counts // what services had before the connections that are told of; nil: nothing
+	Ended    *services.Counts // what services had before the connections that are told of, and all anomalies over many; nil: nothing
 
 	// Of html.
 	Name          string // what was read

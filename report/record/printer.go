@@ -128,7 +128,9 @@ func (p *printer) odd(a *anomaly.Anomaly) error {
 			return nil
 		}
 		p.tally.anomaly(a)
-		p.tally.Services.Anomaly(a)
+		if p.opts.Ended == nil { // else it is in there
+			p.tally.Services.Anomaly(a)
+		}
 		if err := p.format.Many(a); err != nil {
 			return err
 		}

@@ -15,7 +15,8 @@ type Snapshot struct {
 	Summary Summary           // of all so far
 
 	// Ended counts the selected connections that were over before the snapshot
-	// before, which are in no Records any more. Nobody counts on in it.
+	// before, which are in no Records any more, and all anomalies over many
+	// connections. Nobody counts on in it.
 	Ended *services.Counts
 }
 

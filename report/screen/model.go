@@ -174,7 +174,9 @@ func (m *model) host() tea.Cmd {
 // services shows the services; if they are shown, the client hosts, and the other
 // way round.
 func (m *model) services() tea.Cmd {
-	m.opts.ByClient = m.view == table.Services && !m.opts.ByClient
+	if m.view == table.Services {
+		m.opts.ByClient = !m.opts.ByClient
+	}
 	return m.show(table.Services)
 }
 

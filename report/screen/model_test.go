@@ -102,7 +102,7 @@ func TestViews(t *testing.T) {
 	press(m, "tab")
 	holds(t, m, "both ends")
 	press(m, "6")
-	holds(t, m, "Server Address")
+	holds(t, m, "  services  ", "Client Address")
 	press(m, "1")
 	press(m, "?")
 	holds(t, m, "help", "sort by age, the oldest first")

@@ -52,6 +52,7 @@ func TestGoldens(t *testing.T) {
 		{Name: "services-80", Format: "services", Options: record.Options{Width: 80}, Play: ipv4},
 		{Name: "services-60", Format: "services", Options: record.Options{Width: 60, Color: true, NoHeader: true}, Play: ipv4},
 		{Name: "services-none", Format: "services", Options: record.Options{Where: func(*tracker.Record) bool { return false }}},
+		{Name: "services-none-yet", Format: "services", Options: record.Options{Ended: new(services.Counts)}, Play: func(p record.Printer) error { return p.Close(record.Summary{}) }},
 		{Name: "services-ended", Format: "services", Options: record.Options{Ended: ended()}, Play: ipv4},
 		{Name: "table-long", Format: "table", Play: long(25)},
 		{Name: "table-long-80", Format: "table", Options: record.Options{Width: 80, Height: 12}, Play: long(13)},

@@ -181,7 +181,7 @@ func NewServices(out *bufio.Writer, o *record.Options, _ record.Order) record.Fo
 }
 
 func (p *serviceTable) Close(s *record.Summary, t *record.Tally) error {
-	if t.Listed == 0 && p.opts.Ended == nil {
+	if len(t.Services.Servers()) == 0 {
 		text.WriteLine(p.out, record.Nothing(s, t, p.opts))
 	} else if err := writeServices(p.out, p.opts, t.Services, 0); err != nil {
 		return err
@@ -197,6 +197,9 @@ func ServiceLines(s *record.Snapshot, o record.Options) []string {
 		if o.Selects(r, false) {
 			c.Connection(r)
 		}
+	}
+	if len(c.Servers()) == 0 {
+		return []string{"No connections."}
 	}
 	return text.Lines(func(out *bufio.Writer) { writeServices(out, &o, c, 0) })
 }
