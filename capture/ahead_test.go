@@ -70,7 +70,7 @@ func TestReadAheadIsTheSame(t *testing.T) {
 	for _, f := range append(all, cut) {
 		sets = append(sets, []string{f})
 	}
-	options := map[string]capture.Options{"": {}, " until a packet": {Until: capture.Until{Packet: 5}}, " all checksums": {VerifyChecksums: true}}
+	options := map[string]capture.Options{"": {}, " until a packet": {Until: capture.Moment{Packet: 5}}, " all checksums": {VerifyChecksums: true}}
 	for _, files := range sets {
 		for name, o := range options {
 			want := readBy(t, files, o, (*capture.Source).Serial)

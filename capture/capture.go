@@ -44,8 +44,13 @@ type Options struct {
 	// Filter, unless nil, passes over the packets that it does not match.
 	Filter *filter.Filter
 
-	// Until ends the capture at a moment; packets after it are not counted.
-	Until Until
+	// Since and Until pass over the packets before, or after, a moment; they are not
+	// counted. One at the moment itself is read.
+	Since, Until Moment
+
+	// Ends says that the capture is over at Until. Without it time runs on to Until,
+	// also past the last packet.
+	Ends bool
 
 	// Stdin is what the path "-" reads, from where it stands; nil is os.Stdin.
 	// It is left open.
@@ -63,7 +68,8 @@ type Stats struct {
 	Bytes         int64 // octets that these measured on the wire
 	Filtered      int   // packets that the filter did not match
 	FilteredBytes int64 // octets that these measured on the wire
-	Later         int   // beyond Packets, those later than the moment of Options.Until
+	Earlier       int   // beyond Packets, those earlier than Options.Since
+	Later         int   // beyond Packets, those later than Options.Until, but for those behind one that it numbers
 	Segments      int   // TCP segments
 	Errors        int   // ICMP errors about TCP segments
 	Undecodable   int   // packets that are cut before the end of the TCP header, malformed, or of an unknown link type
@@ -79,7 +85,7 @@ type Stats struct {
 
 	First, Last tcp.Time // earliest and latest time of a packet; 0: none has a time
 
-	Until tcp.Time // the moment of Options.Until; without one, when the capture ended: at Last, or when it says
+	Until tcp.Time // to which time ran: to Options.Until, or else to the end of the capture, at Last, or when it says
 
 	Truncated bool     // some file is cut off or corrupt
 	Warnings  []string // a sentence for each such file, and for each that begins before the one before it ends
@@ -102,6 +108,8 @@ type Source struct {
 	decoder *decode.Decoder
 	segment *tcp.Segment // to be filled in
 	frame   int          // number of the newest packet, looked at or not
+	begin   tcp.Time     // earliest time of a packet, looked at or not; 0: none has a time
+	newest  tcp.Time     // and the latest
 	ahead   ahead
 	stopped atomic.Bool
 }
@@ -197,11 +205,7 @@ func (s *Source) Stats() Stats {
 func (s *Source) count() Stats {
 	stats := s.stats
 	stats.Read, stats.Size = s.read, s.size
-	if s.options.Until == (Until{}) {
-		stats.Until = max(stats.Last, s.ended)
-	} else if stats.Until = s.options.Until.moment(stats.First); stats.Until == 0 {
-		stats.Until = stats.Last
-	}
+	stats.Until = s.until()
 	if s.current != nil {
 		stats.Read += s.current.position()
 	}
@@ -270,8 +274,8 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 			return false, nil
 		}
 		s.frame++
-		if s.after(r.Time) {
-			s.stats.Later++
+		if pass := s.place(&r); pass != nil {
+			*pass++
 			continue
 		}
 		if read++; read == 1 && r.Time != 0 && s.stats.Last.Sub(r.Time) > overlap {
@@ -303,20 +307,29 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 	}
 }
 
-// after reports whether a packet of the given time is later than Options.Until.
-func (s *Source) after(t tcp.Time) bool {
-	u := &s.options.Until
-	if u.Time == 0 && (!u.Relative || s.stats.First == 0) {
-		return false // there is no such moment, or this is the first packet
+// place gives a packet its time, and returns which counter it belongs to if it is
+// passed over.
+func (s *Source) place(r *pcap.Record) (pass *int) {
+	if r.Time == 0 {
+		r.Time = s.newest // simple packet blocks: not before the packet before
 	}
-	end := u.moment(s.stats.First)
-	return end != 0 && t > end
+	s.newest = max(s.newest, r.Time)
+	if r.Time < s.begin || s.begin == 0 {
+		s.begin = r.Time
+	}
+	switch {
+	case s.earlier(s.frame, r.Time):
+		return &s.stats.Earlier
+	case s.later(r.Time):
+		return &s.stats.Later
+	}
+	return nil
 }
 
 // count counts a packet, whatever it is.
 func (st *Stats) count(r *pcap.Record) {
 	if r.Time == 0 {
-		r.Time = st.Last // simple packet blocks: not before the packet before
+		r.Time = st.Last
 	}
 	if r.Time > st.Last {
 		st.Last = r.Time

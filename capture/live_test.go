@@ -200,12 +200,12 @@ func TestCaptureEndsWhenItSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		until capture.Until
+		until capture.Moment
 		later time.Duration
 	}{
-		{capture.Until{}, 1 << 32},
-		{capture.Until{Packet: 2}, 0},
-		{capture.Until{Relative: true, After: time.Hour}, time.Hour},
+		{capture.Moment{}, 1 << 32},
+		{capture.Moment{Packet: 2}, 0},
+		{capture.Moment{Relative: true, After: time.Hour}, time.Hour},
 	} {
 		src, err := capture.Open([]string{path}, capture.Options{Until: c.until})
 		if err != nil {

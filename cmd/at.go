@@ -10,9 +10,9 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
-// parseAt reads the moment of --at: an RFC 3339 time, +12.5s from the first
-// packet, or #1234, just after that frame.
-func parseAt(text string) (u capture.Until, err error) {
+// parseMoment reads the moment of a flag: an RFC 3339 time, +12.5s from the first
+// packet of the capture, or #1234, a frame.
+func parseMoment(flag, text string) (u capture.Moment, err error) {
 	switch {
 	case text == "":
 		return u, nil
@@ -32,5 +32,5 @@ func parseAt(text string) (u capture.Until, err error) {
 			return u, nil
 		}
 	}
-	return u, fmt.Errorf("--at %q is no moment: give an RFC 3339 time (2026-01-02T15:04:05Z), +12.5s from the first packet, or #1234 for just after that frame", text)
+	return u, fmt.Errorf("--%s %q is no moment: give an RFC 3339 time (2026-01-02T15:04:05Z), +12.5s from the first packet, or #1234 for that frame", flag, text)
 }

@@ -87,6 +87,7 @@ a record lacks is nil: (handshake_rtt ?? 0) < 0.1.`,
 	fl.BoolVar(&f.strict, "strict", false, "what is only assumed fails, too, and a capture that is cut off is an error")
 	fl.StringVar(&f.undecided, "undecided", "warn", "what a capture cannot answer: "+strings.Join(policy.UndecidedNames(), ", "))
 	f.selectionFlags(c)
+	f.windowFlags(c)
 	f.trackingFlags(c)
 	f.displayFlags(c)
 	fl.BoolVar(&f.schema, "schema", false, "print the JSON Schema of a policy, and do nothing else")
@@ -131,7 +132,7 @@ func (f *checkFlags) run(ctx context.Context, files []string, stdout, stderr io.
 		return err
 	}
 	if f.output == "html" {
-		page := replayFlags{readFlags: f.readFlags, times: "utc"}
+		page := replayFlags{readFlags: f.readFlags, by: "server", times: "utc"}
 		if k.Page, err = page.reportOptions(stdout); err != nil {
 			return err
 		}

@@ -67,6 +67,7 @@ tracker/testdata/views, it runs with the tests of tcpwatch.`,
 	fl.StringVar(&f.tuple, "tuple", "", "only the connections between these `addresses` and ports, A:P-B:Q")
 	f.selectionFlags(c)
 	f.atFlag(c)
+	f.windowFlags(c)
 	f.trackingFlags(c)
 	fl.BoolVar(&f.absolute, "absolute", false, "sequence numbers as they were sent")
 	fl.BoolVar(&f.all, "all", false, "fold nothing")

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -21,6 +22,7 @@ import (
 // captures: how they are read and tracked, and which connections count.
 type readFlags struct {
 	filter, at, color string
+	since, until      string
 	states, kinds     []string
 	where             string
 	stack             string
@@ -49,6 +51,13 @@ func (f *readFlags) atFlag(c *cobra.Command) {
 	c.Flags().StringVar(&f.at, "at", "", "what tcpwatch would have said at that `time`: RFC 3339, +12.5s from the first packet, or #1234 after that frame")
 }
 
+// windowFlags adds the flags that leave out what lies before, or after, a moment.
+func (f *readFlags) windowFlags(c *cobra.Command) {
+	fl := c.Flags()
+	fl.StringVar(&f.since, "since", "", "only packets from that `time` on, in the notations of --at; what had begun before is picked up midstream")
+	fl.StringVar(&f.until, "until", "", "only packets up to that `time`, as if the capture had ended then")
+}
+
 // trackingFlags adds the flags that say how the captures are read and tracked.
 func (f *readFlags) trackingFlags(c *cobra.Command) {
 	fl := c.Flags()
@@ -69,6 +78,20 @@ func (f *readFlags) displayFlags(c *cobra.Command) {
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress bar")
 	fl.BoolVar(&f.noProgress, "no-progress", false, "no progress bar")
 	complete(c, "color", []string{"auto", "always", "never"})
+}
+
+// byFlag adds the flag that says what rows of services are of.
+func byFlag(c *cobra.Command, by *string) {
+	c.Flags().StringVar(by, "by", "server", "what a row of services is of: a `server`'s address and port, or a client host")
+	complete(c, "by", []string{"server", "client"})
+}
+
+// byClient reads the flag of byFlag.
+func byClient(by string) (bool, error) {
+	if by != "server" && by != "client" {
+		return false, fmt.Errorf("--by is server or client, not %q", by)
+	}
+	return by == "client", nil
 }
 
 // complete completes a flag with fixed words.
@@ -136,7 +159,19 @@ func (f *readFlags) captureOptions() (o capture.Options, err error) {
 			return o, err
 		}
 	}
-	if o.Until, err = parseAt(f.at); err != nil {
+	if o.Since, err = parseMoment("since", f.since); err != nil {
+		return o, err
+	}
+	switch {
+	case f.at != "" && f.until != "":
+		return o, errors.New("--at and --until exclude each other: either says where to stop")
+	case f.until != "":
+		o.Until, err = parseMoment("until", f.until)
+		o.Ends = true
+	default:
+		o.Until, err = parseMoment("at", f.at)
+	}
+	if err != nil {
 		return o, err
 	}
 	o.Outer, o.VerifyChecksums, o.Payload = f.outer, f.verify, f.payload

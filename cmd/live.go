@@ -70,6 +70,7 @@ rights as soon as it captures: started as root it becomes --user.`,
 	fl.StringVar(&f.follow, "follow", "", "read a capture `file` that another program still writes")
 	fl.StringVarP(&f.output, "output", "o", "", "output `format`: "+strings.Join(report.Formats(), ", ")+" (default table on a terminal, else jsonl)")
 	fl.DurationVar(&f.interval, "interval", time.Second, "how often a table is written, or the screen drawn")
+	byFlag(c, &f.by)
 	f.selectionFlags(c)
 	fl.StringVar(&f.on, "on", "", "what netstat -tan shows on that `host` (an address)")
 	fl.BoolVarP(&f.listening, "listening", "l", false, "the listening sockets that the traffic gives away")

@@ -18,7 +18,7 @@ import (
 // replayFlags are the flags of replay as they were typed.
 type replayFlags struct {
 	readFlags
-	output, sort, times, on             string
+	output, by, sort, times, on         string
 	listening, events, noHeader, strict bool
 }
 
@@ -37,6 +37,7 @@ Several files are one capture: ordered by their first packet, read one after the
 other, frame numbers counting on.`,
 		Example: `  tcpwatch replay file.pcap
   tcpwatch replay -o wide -f 'host 10.0.0.1 and port 443' file.pcapng.gz
+  tcpwatch replay -o services file.pcap
   tcpwatch replay --on 10.0.0.1 --at +12.5s file.pcap
   tcpwatch replay -o json file.pcap | jq '.connections[] | select(.closed_by == "refused")'`,
 		Args: needsCapture,
@@ -47,10 +48,12 @@ other, frame numbers counting on.`,
 	fl := c.Flags()
 	fl.SortFlags = false
 	fl.StringVarP(&f.output, "output", "o", "table", "output `format`: "+strings.Join(report.Formats(), ", "))
+	byFlag(c, &f.by)
 	f.selectionFlags(c)
 	fl.StringVar(&f.on, "on", "", "what netstat -tan would have shown on that `host` (an address)")
 	fl.BoolVarP(&f.listening, "listening", "l", false, "the listening sockets that the traffic gives away")
 	f.atFlag(c)
+	f.windowFlags(c)
 	f.trackingFlags(c)
 	fl.BoolVar(&f.events, "events", false, "every transition and anomaly too (json, jsonl)")
 	fl.StringVar(&f.sort, "sort", "", "sort by that `field` of the records, -field the other way round")
@@ -85,8 +88,9 @@ func (f *replayFlags) reportOptions(stdout io.Writer) (o record.Options, err err
 	}
 	o.Listening, o.Events, o.Sort, o.NoHeader = f.listening, f.events, f.sort, f.noHeader
 	o.Existing = f.at != ""
-	o.Width = width(stdout)
-	return o, nil
+	o.Width, o.Height = width(stdout), height(stdout)
+	o.ByClient, err = byClient(f.by)
+	return o, err
 }
 
 // run replays the files.

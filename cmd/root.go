@@ -88,7 +88,7 @@ wrong. It reads captures as tcpdump and Wireshark write them.`,
 		return run.WithHint(flagError(err), fmt.Sprintf("%s --help lists the flags", c.CommandPath()))
 	})
 	root.PersistentFlags().SortFlags = false
-	root.AddCommand(newReplay(), newLive(), newExplain(), newCheck(), newAnomalies(), newStates(), newInterfaces(), newVersion(), newMan())
+	root.AddCommand(newReplay(), newLive(), newExplain(), newCheck(), newPort(), newAnomalies(), newStates(), newInterfaces(), newVersion(), newMan())
 	profiles(root)
 	return root
 }

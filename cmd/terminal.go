@@ -18,18 +18,34 @@ func terminal(w io.Writer) (*os.File, bool) {
 // width returns how many columns w has: COLUMNS, or what the terminal says; 0
 // if it is no terminal.
 func width(w io.Writer) int {
+	columns, _ := size(w)
+	return columns
+}
+
+// height returns how many lines w has: LINES, or what the terminal says; 0 if it
+// is no terminal.
+func height(w io.Writer) int {
+	_, lines := size(w)
+	return lines
+}
+
+func size(w io.Writer) (columns, lines int) {
 	f, ok := terminal(w)
 	if !ok {
-		return 0
+		return 0, 0
 	}
-	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n > 0 {
-		return n
-	}
-	columns, _, err := term.GetSize(int(f.Fd()))
+	columns, lines, err := term.GetSize(int(f.Fd()))
 	if err != nil {
-		return 0
+		columns, lines = 0, 0
 	}
-	return columns
+	given := func(name string, size *int) {
+		if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n > 0 {
+			*size = n
+		}
+	}
+	given("COLUMNS", &columns)
+	given("LINES", &lines)
+	return columns, lines
 }
 
 // colour decides about colour by --color, NO_COLOR (no-color.org) and what w is.

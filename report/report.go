@@ -2,6 +2,7 @@
 // read. It knows the formats; each is printed in a room of its own, which sees
 // only what it is to print:
 //
+//	services   connections counted by service
 //	record     what is known of a connection, selected and counted; json, jsonl, csv
 //	table      tables for people, and what displays show of them
 //	html       a page for the browser, with pictures
@@ -36,15 +37,19 @@ var formats = []struct {
 	table   bool         // Options.Existing applies
 	events  bool         // Options.Events is understood
 	sorts   bool         // Options.Sort is understood
+
+	services bool // it tells of services
+	rows     bool // in rows, of which Options.ByClient says what they are of
 }{
-	{name: "table", make: table.New, sockets: table.NewSockets, table: true, sorts: true},
-	{name: "wide", make: table.NewWide, sockets: table.NewSockets, table: true, sorts: true},
-	{name: "json", make: record.NewJSON, events: true, sorts: true},
-	{name: "jsonl", make: record.NewJSONLines, events: true},
+	{name: "table", make: table.New, sockets: table.NewSockets, table: true, sorts: true, services: true, rows: true},
+	{name: "wide", make: table.NewWide, sockets: table.NewSockets, table: true, sorts: true, services: true, rows: true},
+	{name: "json", make: record.NewJSON, events: true, sorts: true, services: true},
+	{name: "jsonl", make: record.NewJSONLines, events: true, services: true},
 	{name: "csv", make: record.NewCSV, sorts: true},
 	{name: "markdown", make: table.NewMarkdown, sockets: table.NewMarkdownSockets, table: true, sorts: true},
-	{name: "html", make: html.New, sorts: true},
+	{name: "html", make: html.New, sorts: true, services: true, rows: true},
 	{name: "summary", make: table.NewSummary, sockets: table.NewSocketSummary, table: true},
+	{name: "services", make: table.NewServices, services: true, rows: true},
 }
 
 // Formats returns the names that New takes.
@@ -72,15 +77,17 @@ func New(name string, w io.Writer, o record.Options) (record.Printer, error) {
 			return nil, fmt.Errorf("%s cannot be sorted", name)
 		case o.Events && !f.events:
 			return nil, fmt.Errorf("%s prints no events (json and jsonl do)", name)
+		case o.ByClient && !f.rows:
+			return nil, fmt.Errorf("%s has no rows of services for --by (services, table, wide and html do)", name)
 		case o.On.IsValid() && f.sockets == nil:
 			return nil, fmt.Errorf("%s has no --on view: use table, wide, markdown or summary", name)
 		case o.Listening && f.sockets == nil:
 			return nil, fmt.Errorf("%s has no --listening view: use table, wide, markdown or summary", name)
 		}
 		if o.On.IsValid() || o.Listening {
-			return record.NewPrinter(w, o, by, f.table, f.sockets), nil
+			return record.NewPrinter(w, o, by, f.table, false, f.sockets), nil
 		}
-		return record.NewPrinter(w, o, by, f.table, f.make), nil
+		return record.NewPrinter(w, o, by, f.table, f.services, f.make), nil
 	}
 	return nil, fmt.Errorf("unknown output format %q (%s)", text.Escape(name), strings.Join(Formats(), ", "))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/report/internal/printtest"
 	"github.com/tcpwatch/tcpwatch/report/internal/sample"
 	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
@@ -31,13 +32,17 @@ func TestNewRefusesWhatItDoesNotUnderstand(t *testing.T) {
 		{"table", record.Options{Sort: "client.state"}, ""},
 		{"csv", record.Options{Sort: "-anomalies"}, ""},
 		{"wide", record.Options{On: netip.IPv6Loopback()}, ""},
-		{"yaml", record.Options{}, `unknown output format "yaml" (table, wide, json, jsonl, csv, markdown, html, summary)`},
+		{"yaml", record.Options{}, `unknown output format "yaml" (table, wide, json, jsonl, csv, markdown, html, summary, services)`},
 		{"\x1b[2J", record.Options{}, `unknown output format`},
 		{"", record.Options{}, `unknown output format ""`},
 		{"table", record.Options{Sort: "colour"}, `unknown field "colour" to sort by (conn, community_id, incarnation, client.addr,`},
 		{"table", record.Options{Sort: "-"}, `unknown field ""`},
 		{"table", record.Options{Sort: "type"}, `unknown field "type"`},
 		{"jsonl", record.Options{Sort: "conn"}, "jsonl cannot be sorted"},
+		{"services", record.Options{Sort: "conn"}, "services cannot be sorted"},
+		{"services", record.Options{ByClient: true}, ""},
+		{"services", record.Options{Listening: true}, "services has no --listening view"},
+		{"jsonl", record.Options{ByClient: true}, "jsonl has no rows of services for --by"},
 		{"summary", record.Options{Sort: "conn"}, "summary cannot be sorted"},
 		{"table", record.Options{Events: true}, "table prints no events (json and jsonl do)"},
 		{"json", record.Options{Listening: true}, "json has no --listening view"},
@@ -251,8 +256,11 @@ func TestOnTheTrackersEvents(t *testing.T) {
 	for _, format := range report.Formats() {
 		out := printtest.Print(t, format, record.Options{Events: strings.HasPrefix(format, "json")}, track)
 		want := "10.9.0.1"
-		if format == "summary" {
+		switch format {
+		case "summary":
 			want = "TIME_WAIT"
+		case "services":
+			want = "10.9.0.2:80"
 		}
 		if !bytes.Contains(out, []byte(want)) {
 			t.Errorf("%s: no %s in\n%s", format, want, out)
@@ -293,4 +301,24 @@ func track(p record.Printer) error {
 		return failed
 	}
 	return p.Close(record.Summary{Packets: 8, TCPPackets: 8, First: sample.At(0), Last: sample.At(70)})
+}
+
+// A display that is refreshed counts of services what Ended has, and the records.
+func TestTablesOfServices(t *testing.T) {
+	var out strings.Builder
+	tables, err := report.NewTables("services", &out, record.Options{NoHeader: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	flood, r := sample.Flood(), sample.Sending()
+	ended := new(services.Counts)
+	ended.Connection(&r)
+	ended.Anomaly(&flood)
+	tables.Event(&tracker.Event{Kind: tracker.EventAnomaly, Anomaly: &flood})
+	if err := tables.Refresh(&record.Snapshot{Time: sample.At(9000), Records: []*tracker.Record{&r}, Ended: ended}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "\n10.9.0.2:80  2  2  server 2  1m05s "; !strings.Contains(out.String(), want) || !strings.Contains(out.String(), "  1 warning\n") {
+		t.Errorf("got\n%s\nwant %q, and 1 warning", out.String(), want)
+	}
 }

@@ -23,7 +23,7 @@ const maxOdd = 1000
 
 // Refreshed reports whether a format shows how things stand, over and over.
 func Refreshed(format string) bool {
-	return format == "table" || format == "wide" || format == "markdown"
+	return format == "table" || format == "wide" || format == "markdown" || format == "services"
 }
 
 // NewTables returns Tables of a format that is Refreshed. Their errors are those
@@ -45,7 +45,7 @@ func (t *Tables) Event(e *tracker.Event) {
 // Refresh prints how things stand.
 func (t *Tables) Refresh(s *record.Snapshot) error {
 	o := t.options
-	o.Existing = true
+	o.Existing, o.Ended = true, s.Ended
 	p, err := New(t.format, t.out, o)
 	if err != nil {
 		return err

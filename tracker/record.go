@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
@@ -32,6 +33,12 @@ type EndRecord struct {
 	Proved    tcp.State    // the proved view; Unknown where the packets cannot tell
 	Possible  tcp.StateSet // where more than one state remains possible, all of them; else empty
 
+	// Since is when the end entered State, or was first seen in it; 0 where no step
+	// of its history says so. TimeInState is how long it has been in it when the
+	// Record is taken; 0 for one that is CLOSED: its connection is gone.
+	Since       tcp.Time
+	TimeInState time.Duration
+
 	Packets            uint64 // segments sent, capture duplicates not counted
 	Bytes              uint64 // payload octets sent, each sequence number counted once
 	Retransmits        uint64 // of Packets, those that carry only what was sent before
@@ -61,6 +68,7 @@ type Record struct {
 	Ends         [2]EndRecord
 	Origin       tcp.Origin
 	ClosedBy     tcp.ClosedBy
+	ResetBy      tcp.ResetBy
 	HandshakeRTT time.Duration // from the SYN to the ACK that ends the handshake, at the tap; 0: not seen, or a SYN was repeated
 	Start, End   tcp.Time      // its first and last packet
 	Anomalies    []anomaly.Anomaly
@@ -104,6 +112,7 @@ func (t *Tracker) fill(r *Record, c *conn.Conn) {
 			r.Anomalies[i].End = r.Anomalies[i].End.Peer()
 		}
 	}
+	r.ResetBy = t.resetBy(c, r.Anomalies)
 }
 
 func (t *Tracker) fillEnd(r *EndRecord, c *conn.Conn, e tcp.Endpoint) {
@@ -144,4 +153,49 @@ func (t *Tracker) fillEnd(r *EndRecord, c *conn.Conn, e tcp.Endpoint) {
 			r.History = append(r.History, Step{Time: st.At, Packet: st.Packet(), State: st.State(), Inputs: st.Inputs(), Basis: st.Basis()})
 		}
 	}
+	if last := len(r.History) - 1; last >= 0 && r.History[last].State == r.State {
+		r.Since = r.History[last].Time
+		if r.State != tcp.Closed {
+			r.TimeInState = t.machine.Now.Sub(r.Since)
+		}
+	}
+}
+
+// inNameOf are the kinds of anomalies that say that a RST, which is among their
+// evidence, was not sent by the end that it names.
+var inNameOf = []string{"forged-rst", "connection-tampering", "middlebox-idle-drop"}
+
+// resetBy is whose RST ended the connection: the first that ends the history of an
+// end, unless one of the anomalies, whose ends are roles, says that it was sent in
+// the name of an end. An attempt that went on for want of an answer has timed out.
+func (t *Tracker) resetBy(c *conn.Conn, odd []anomaly.Anomaly) tcp.ResetBy {
+	sent, taken := tcp.SndRST.Set()|tcp.NoTCB.Set(), tcp.RcvRST.Set()|tcp.RcvRSTPassive.Set()
+	if by := c.ClosedBy(); c.Past&conn.Past(sent|taken) == 0 || by == tcp.ByTimeoutOfEnd || by == tcp.ByUnreachable || by == tcp.BySuperseded {
+		return tcp.NotReset
+	}
+	for i, st := range c.Steps() {
+		by := st.End()
+		switch x := &c.Ends[by]; {
+		case slices.ContainsFunc(c.Steps()[i+1:], func(later conn.Step) bool { return later.End() == by }):
+			continue
+		case st.Inputs()&taken != 0:
+			by = by.Peer()
+		case st.Inputs()&sent == 0:
+			continue
+		case st.Basis() == tcp.ByAssumption || st.At > x.SentAt:
+			continue // no RST of its own shows it: it opened a new connection on its ports
+		}
+		role := t.machine.Role(c, by)
+		named := func(a anomaly.Anomaly) bool {
+			return slices.Contains(inNameOf, a.Kind) && (a.End == role || a.Kind == "middlebox-idle-drop") && slices.Contains(a.Evidence, st.Packet())
+		}
+		switch {
+		case c.ClosedBy() == tcp.ByMiddlebox || slices.ContainsFunc(odd, named):
+			return tcp.ResetByMiddlebox
+		case role == tcp.Client:
+			return tcp.ResetByClient
+		}
+		return tcp.ResetByServer
+	}
+	return tcp.NotReset
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -42,6 +43,7 @@ type Live struct {
 	screen   bool // fills the terminal
 	displays []display
 	over     []*tracker.Record // since the last Snapshot
+	ended    *services.Counts  // those before that, and what was found over many connections
 	later    []string          // notices that wait until the screen is given back
 }
 
@@ -54,7 +56,7 @@ func NewLive(format string, o record.Options, out io.Writer, tty bool) (l *Live,
 	if format == "jsonl" {
 		o.Events = len(o.Filter.States) == 0 && len(o.Filter.Kinds) == 0
 	}
-	l = &Live{options: o}
+	l = &Live{options: o, ended: new(services.Counts)}
 	if report.Refreshed(format) {
 		t, err := report.NewTables(format, out, o)
 		if err != nil {
@@ -171,8 +173,12 @@ func (l *Live) event(e *tracker.Event) error {
 	for _, d := range l.displays {
 		d.Event(e)
 	}
-	if e.Kind == tracker.EventConnection && len(l.displays) > 0 {
+	switch {
+	case len(l.displays) == 0:
+	case e.Kind == tracker.EventConnection:
 		l.over = append(l.over, e.Record.Clone())
+	case e.Kind == tracker.EventAnomaly && e.Conn == 0 && l.options.Filter.HasAnomaly(e.Anomaly):
+		l.ended.Anomaly(e.Anomaly)
 	}
 	return err
 }
@@ -199,9 +205,14 @@ func (l *Live) refresh(last bool) error {
 
 // show has the displays show how things stand.
 func (l *Live) show() error {
-	s := &record.Snapshot{Time: l.watch.Now(), Records: l.over, Summary: summaryOf(l.watch.Summary())}
+	s := &record.Snapshot{Time: l.watch.Now(), Records: l.over, Summary: summaryOf(l.watch.Summary()), Ended: l.ended.Clone()}
 	if s.Time == 0 {
 		s.Time = tcp.Time(time.Now().UnixNano()) // no packet has told the time yet
+	}
+	for _, r := range l.over {
+		if l.options.Selects(r, false) {
+			l.ended.Connection(r)
+		}
 	}
 	l.over = nil
 	l.watch.Each(func(r *tracker.Record) { s.Records = append(s.Records, r.Clone()) })

@@ -5,6 +5,7 @@
 //	reading.go  captures are read, once or twice
 //	replay.go   every connection is printed
 //	explain.go  connections are drawn segment by segment
+//	port.go     who holds a port is printed
 //	check.go    captures are judged by rules, several at a time
 //	live.go     what is captured is shown while it goes on
 //
@@ -76,8 +77,20 @@ func (r *Reading) draw(ctx context.Context, l *ladder.Printer) (watch.Summary, e
 func (r *Reading) warn(sum watch.Summary) {
 	if sum.Interrupted {
 		fmt.Fprintln(r.Stderr, "tcpwatch: interrupted: the rest was not read")
-	} else if until := r.Capture.Until; until.Packet > sum.Capture.Packets {
-		fmt.Fprintf(r.Stderr, "tcpwatch: --at #%d: the capture ends with frame %d\n", until.Packet, sum.Capture.Packets)
+	} else {
+		until := "at"
+		if r.Capture.Ends {
+			until = "until"
+		}
+		frames := sum.Capture.Packets + sum.Capture.Earlier + sum.Capture.Later
+		for _, m := range []struct {
+			flag   string
+			packet int
+		}{{"since", r.Capture.Since.Packet}, {until, r.Capture.Until.Packet}} {
+			if m.packet > frames {
+				fmt.Fprintf(r.Stderr, "tcpwatch: --%s #%d: the capture ends with frame %d\n", m.flag, m.packet, frames)
+			}
+		}
 	}
 	for _, w := range sum.Capture.Warnings {
 		fmt.Fprintf(r.Stderr, "tcpwatch: %s\n", w)
@@ -100,7 +113,7 @@ func summaryOf(s watch.Summary) record.Summary {
 	c := &s.Capture
 	return record.Summary{
 		Packets: uint64(c.Packets), TCPPackets: uint64(c.Segments), Bytes: uint64(c.Bytes),
-		Filtered: uint64(c.Filtered), Later: uint64(c.Later),
+		Filtered: uint64(c.Filtered), Earlier: uint64(c.Earlier), Later: uint64(c.Later),
 		First: c.First, Last: c.Last, Now: c.Until,
 		Truncated: c.Truncated, Dropped: uint64(c.Dropped), Undecodable: uint64(c.Undecodable), Evicted: s.Tracker.Evicted,
 	}

@@ -177,7 +177,7 @@ func TestErrorOfTheSinkEndsTheRun(t *testing.T) {
 func TestTimeGoesOnToTheMoment(t *testing.T) {
 	broken := errors.New("the pipe is broken")
 	for _, want := range []error{nil, broken} {
-		w, err := watch.Files([]string{"../../pcaps/time-wait.pcap"}, capture.Options{Until: capture.Until{Relative: true, After: 2 * time.Minute}}, tracker.Config{})
+		w, err := watch.Files([]string{"../../pcaps/time-wait.pcap"}, capture.Options{Until: capture.Moment{Relative: true, After: 2 * time.Minute}}, tracker.Config{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,6 +39,7 @@ import (
 const (
 	mostRows     = 100_000 // connections that are listed
 	mostOfKind   = 100     // sentences of one kind
+	mostServices = 100     // services that are listed
 	mostSegments = 10_000  // segments that are drawn, of all ladders
 	mostOfLadder = 2_000   // and of one, before what tells nothing is folded
 )
@@ -169,6 +170,7 @@ type view struct {
 	Ladders               bool
 	Segments              int
 	OverTime              overTime
+	Services              shownTable
 	Servers, Clients      shownTable
 	Machine               template.HTML
 	Arrows                []arrowRow
@@ -217,6 +219,7 @@ func (h *page) Close(s *record.Summary, t *record.Tally) error {
 		v.States = append(v.States, stateCount{state.String(), n[tcp.Client], n[tcp.Server], t.States.Total(state)})
 	}
 	v.OverTime = drawOverTime(h.changes, s.First, max(s.Last, s.Now))
+	v.Services = h.serviceTable(t)
 	v.Servers, v.Clients = h.timeWaitTables(s)
 	var data []byte
 	data, v.Drawn = h.encode(s)
@@ -254,6 +257,16 @@ func (h *page) kindGroups(s *record.Summary) []kindGroup {
 		list = append(list, out)
 	}
 	return list
+}
+
+// serviceTable is the table of package table.
+func (h *page) serviceTable(t *record.Tally) shownTable {
+	g, more := table.ServiceGrid(h.opts, t.Services, mostServices)
+	caption := "Servers"
+	if h.opts.ByClient {
+		caption = "Clients"
+	}
+	return shownTable{Caption: caption, Titles: g.Titles(), Rows: g.Rows, More: more}
 }
 
 // timeWaitTables are the tables of package table.

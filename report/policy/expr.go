@@ -368,6 +368,9 @@ func makeVocabulary() map[string][]string {
 	for c := tcp.ByClient; c < tcp.NumClosedBy; c++ {
 		v["closed_by"] = append(v["closed_by"], c.String())
 	}
+	for r := tcp.ResetByClient; r < tcp.NumResetBy; r++ {
+		v["reset_by"] = append(v["reset_by"], r.String())
+	}
 	for o := tcp.FromSYN; o <= tcp.FromMidstream; o++ {
 		v["origin"] = append(v["origin"], o.String())
 	}

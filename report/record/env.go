@@ -45,13 +45,14 @@ func fullAnomaly() anomaly.Anomaly {
 // nothing, and one that lacks all that may be lacking.
 func fullRecord() *tracker.Record {
 	r := bareRecord()
-	r.ClosedBy, r.HandshakeRTT, r.Anomalies = tcp.ByClient, 1, []anomaly.Anomaly{fullAnomaly()}
+	r.ClosedBy, r.ResetBy, r.HandshakeRTT, r.Anomalies = tcp.ByClient, tcp.ResetByClient, 1, []anomaly.Anomaly{fullAnomaly()}
 	for e := range r.Ends {
 		x := &r.Ends[e]
 		x.Possible = 1<<tcp.Closed | 1<<tcp.TimeWait
 		x.HasISN, x.MSS, x.WindowScale, x.SACK, x.Timestamps = true, 1, 1, true, true
 		x.Timer = tracker.Timer{Kind: "fin", Remaining: 1}
 		x.StackCertainty = tcp.StackKnown
+		x.State, x.Since, x.TimeInState = tcp.Established, 1, 1
 	}
 	return r
 }

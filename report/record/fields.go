@@ -47,6 +47,7 @@ func makeFields() []field {
 	list = append(list, []field{
 		{path: "origin", value: func(r *tracker.Record) value { return word(r.Origin.String()) }},
 		{path: "closed_by", title: "Closed By", whole: true, value: func(r *tracker.Record) value { return word(r.ClosedBy.String()) }},
+		{path: "reset_by", whole: true, value: func(r *tracker.Record) value { return word(r.ResetBy.String()) }},
 		{path: "handshake_rtt", title: "RTT", whole: true, value: func(r *tracker.Record) value {
 			return span(r.HandshakeRTT).unless(r.HandshakeRTT == 0)
 		}},
@@ -92,6 +93,10 @@ var endFields = []struct {
 	}},
 	{"certainty", [2]string{}, false, func(e *tracker.EndRecord) value { return word(e.Certainty.String()) }},
 	{"proved_state", [2]string{"Client Proved", "Server Proved"}, false, func(e *tracker.EndRecord) value { return stateValue(e.Proved) }},
+	{"since", [2]string{}, true, func(e *tracker.EndRecord) value { return moment(e.Since).unless(e.Since == 0) }},
+	{"time_in_state", [2]string{}, true, func(e *tracker.EndRecord) value {
+		return span(e.TimeInState).unless(e.Since == 0 || e.State == tcp.Closed)
+	}},
 	{"packets", [2]string{"Pkts Sent", "Pkts Rcvd"}, true, func(e *tracker.EndRecord) value { return count(e.Packets) }},
 	{"bytes", [2]string{"Sent", "Received"}, true, func(e *tracker.EndRecord) value { return count(e.Bytes) }},
 	{"retransmits", [2]string{"Retr Sent", "Retr Rcvd"}, true, func(e *tracker.EndRecord) value { return count(e.Retransmits) }},

@@ -239,6 +239,8 @@ func appendSummary(b []byte, s *Summary, t *Tally) []byte {
 	b = appendUint(appendKey(b, "dropped"), s.Dropped)
 	b = appendUint(appendKey(b, "undecodable"), s.Undecodable)
 	b = appendUint(appendKey(b, "evicted"), s.Evicted)
+	b = appendServices(appendKey(b, "services"), t.Services.Servers())
+	b = appendServices(appendKey(b, "hosts"), t.Services.Clients())
 	return append(b, '}')
 }
 

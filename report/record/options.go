@@ -3,6 +3,7 @@ package record
 import (
 	"net/netip"
 
+	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -28,6 +29,10 @@ type Options struct {
 	Time     text.TimeStyle
 	Color    bool
 	Width    int // columns of the terminal; table leaves columns out to fit it. 0: no limit
+	Height   int // lines of the terminal. 0: 24
+
+	ByClient bool             // rows of services are of client hosts
+	Ended    *services.Counts // what services had before the connections that are told of, and all anomalies over many; nil: nothing
 
 	// Of html.
 	Name          string // what was read
@@ -40,7 +45,8 @@ type Summary struct {
 	Packets     uint64   // in the capture
 	TCPPackets  uint64   // of these, TCP
 	Filtered    uint64   // of Packets, those that a filter left out
-	Later       uint64   // beyond Packets, those after the moment that was asked for
+	Earlier     uint64   // beyond Packets, those before the moment since which it was asked for
+	Later       uint64   // and those after the moment until which
 	Bytes       uint64   // what the packets measured on the wire
 	First, Last tcp.Time // of the first and the last packet; no meaning without Packets
 	Now         tcp.Time // the moment at which the records were taken; 0: Last
@@ -53,11 +59,11 @@ type Summary struct {
 // Selects reports whether r is one of the connections to print, in a table or
 // not.
 func (o *Options) Selects(r *tracker.Record, table bool) bool {
-	if table && o.Existing && !exists(r) {
-		return false
-	}
-	return o.Filter.Has(r) && (o.Where == nil || o.Where(r))
+	return (!table || o.Shows(r)) && o.Filter.Has(r) && (o.Where == nil || o.Where(r))
 }
+
+// Shows reports whether tables show r, if it is selected.
+func (o *Options) Shows(r *tracker.Record) bool { return !o.Existing || exists(r) }
 
 // exists reports whether an end of r is anything but CLOSED or back in LISTEN.
 func exists(r *tracker.Record) bool {

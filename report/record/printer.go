@@ -73,9 +73,13 @@ type printer struct {
 }
 
 // NewPrinter returns the Printer of the format that make makes, which writes to
-// w. The format is one of tables, to which Options.Existing applies, or not.
-func NewPrinter(w io.Writer, o Options, by Order, table bool, make Maker) Printer {
+// w. The format is one of tables, to which Options.Existing applies, or not; and it
+// tells of services, for which the Tally counts them then, or not.
+func NewPrinter(w io.Writer, o Options, by Order, table, services bool, make Maker) Printer {
 	p := &printer{opts: o, out: bufio.NewWriterSize(w, 1<<16), table: table, tally: NewTally()}
+	if services {
+		p.tally.Services = o.Ended.Clone()
+	}
 	p.format = make(p.out, &p.opts, by)
 	return p
 }
@@ -104,7 +108,11 @@ func (p *printer) Event(e *tracker.Event) error {
 
 func (p *printer) Record(r *tracker.Record) error {
 	p.tally.Seen++
-	if !p.opts.Selects(r, p.table) {
+	selected := p.opts.Selects(r, false)
+	if selected {
+		p.tally.Services.Connection(r)
+	}
+	if !selected || p.table && !p.opts.Shows(r) {
 		return p.format.Skip(r.Conn)
 	}
 	p.tally.Connection(r)
@@ -120,6 +128,9 @@ func (p *printer) odd(a *anomaly.Anomaly) error {
 			return nil
 		}
 		p.tally.anomaly(a)
+		if p.opts.Ended == nil { // else it is in there
+			p.tally.Services.Anomaly(a)
+		}
 		if err := p.format.Many(a); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package record
 import (
 	"cmp"
 
+	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -12,6 +13,11 @@ type Snapshot struct {
 	Time    tcp.Time
 	Records []*tracker.Record // of the connections that are kept, and of those over since the snapshot before; nobody else's
 	Summary Summary           // of all so far
+
+	// Ended counts the selected connections that were over before the snapshot
+	// before, which are in no Records any more, and all anomalies over many
+	// connections. Nobody counts on in it.
+	Ended *services.Counts
 }
 
 // Whole returns the Snapshot's summary, of the Snapshot's time.

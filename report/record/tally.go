@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -15,6 +16,8 @@ type Tally struct {
 	Listed int // of these, those selected
 	States StateCounts
 	Kinds  map[KindOf]int
+
+	Services *services.Counts // of the selected, those that a table does not show too; nil: the format tells of none
 }
 
 // StateCounts counts ends by their assumed state and by which end they are.

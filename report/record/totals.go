@@ -46,6 +46,10 @@ func Shortfalls(s *Summary) (parts []string) {
 // Nothing says why there is no connection to show.
 func Nothing(s *Summary, t *Tally, o *Options) string {
 	switch {
+	case s.Packets == 0 && s.Earlier > 0 && s.Later > 0:
+		return "No packets: there are none between the two moments."
+	case s.Packets == 0 && s.Earlier > 0:
+		return "No packets: all are earlier."
 	case s.Packets == 0 && s.Later > 0:
 		return "No packets: the moment is before the first."
 	case s.Packets == 0:

@@ -37,6 +37,7 @@ func allKeys() []key {
 		view("3", "the listening sockets", table.Listeners),
 		view("4", "who is left in TIME_WAIT", table.TimeWaits),
 		view("5", "the anomalies", table.AnomalyLog),
+		{[]string{"6"}, "the services, the worst first; again: the client hosts", (*model).services},
 		{[]string{"tab"}, "the next view", func(m *model) tea.Cmd { return m.another(1) }},
 		{[]string{"shift+tab"}, "the view before", func(m *model) tea.Cmd { return m.another(-1) }},
 		{[]string{"enter"}, "the ladder of the connection, from now on", (*model).open},

@@ -171,6 +171,15 @@ func (m *model) host() tea.Cmd {
 	return m.show(table.OneHost)
 }
 
+// services shows the services; if they are shown, the client hosts, and the other
+// way round.
+func (m *model) services() tea.Cmd {
+	if m.view == table.Services {
+		m.opts.ByClient = !m.opts.ByClient
+	}
+	return m.show(table.Services)
+}
+
 // sort sorts by a field, from what people look for downwards; if that is done
 // already, the other way round.
 func (m *model) sort(by string) tea.Cmd {
@@ -287,6 +296,8 @@ func (m *model) draw() {
 		m.lines = table.TimeWaitLines(m.now.Snapshot, o)
 	case table.AnomalyLog:
 		m.lines = table.AnomalyLines(m.now.Snapshot, m.now.anomalies, o)
+	case table.Services:
+		m.lines = table.ServiceLines(m.now.Snapshot, o)
 	case table.OneHost:
 		if !m.on.IsValid() {
 			m.lines = []string{"No host: choose a connection first."}

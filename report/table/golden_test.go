@@ -8,6 +8,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/report/internal/printtest"
 	"github.com/tcpwatch/tcpwatch/report/internal/sample"
 	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/report/table"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -46,6 +47,18 @@ func TestGoldens(t *testing.T) {
 		}},
 		{Name: "table-time-wait", Format: "table", Play: timeWaits},
 		{Name: "table-time-wait-relative-80", Format: "table", Options: record.Options{Time: text.Relative, Width: 80, NoHeader: true}, Play: timeWaits},
+		{Name: "services", Format: "services"},
+		{Name: "services-by-client", Format: "services", Options: record.Options{ByClient: true}},
+		{Name: "services-80", Format: "services", Options: record.Options{Width: 80}, Play: ipv4},
+		{Name: "services-60", Format: "services", Options: record.Options{Width: 60, Color: true, NoHeader: true}, Play: ipv4},
+		{Name: "services-none", Format: "services", Options: record.Options{Where: func(*tracker.Record) bool { return false }}},
+		{Name: "services-none-yet", Format: "services", Options: record.Options{Ended: new(services.Counts)}, Play: func(p record.Printer) error { return p.Close(record.Summary{}) }},
+		{Name: "services-ended", Format: "services", Options: record.Options{Ended: ended()}, Play: ipv4},
+		{Name: "table-long", Format: "table", Play: long(25)},
+		{Name: "table-long-80", Format: "table", Options: record.Options{Width: 80, Height: 12}, Play: long(13)},
+		{Name: "table-long-by-client", Format: "table", Options: record.Options{Height: 2, ByClient: true}},
+		{Name: "wide-long", Format: "wide", Options: record.Options{Height: 2, Width: 80}},
+		{Name: "table-long-existing", Format: "table", Options: record.Options{Height: 1, Existing: true}},
 		{Name: "wide", Format: "wide"},
 		{Name: "wide-relative", Format: "wide", Options: record.Options{Time: text.Relative, Color: true, Width: 80}},
 		{Name: "markdown", Format: "markdown"},
@@ -62,6 +75,33 @@ func TestGoldens(t *testing.T) {
 		{Name: "listening", Format: "table", Options: record.Options{Listening: true}},
 		{Name: "listening-none", Format: "table", Options: record.Options{Listening: true}, Play: func(p record.Printer) error { return p.Close(printtest.Whole()) }},
 	})
+}
+
+// ended has the sample counted, twice.
+func ended() *services.Counts {
+	c := new(services.Counts)
+	for range 2 {
+		for _, r := range sample.Records() {
+			c.Connection(&r)
+		}
+	}
+	return c
+}
+
+// long is the sample with a connection to each of some services more.
+func long(services int) func(record.Printer) error {
+	return func(p record.Printer) error {
+		for i := range services - len(sample.Records()) {
+			r := sample.Sending()
+			r.Conn = 100 + i
+			r.Ends[0].Addr = netip.AddrPortFrom(r.Ends[0].Addr.Addr(), uint16(40000+i))
+			r.Ends[1].Addr = netip.AddrPortFrom(r.Ends[1].Addr.Addr(), uint16(8000+i))
+			if err := p.Record(&r); err != nil {
+				return err
+			}
+		}
+		return printtest.Play(p)
+	}
 }
 
 // ipv4 is the sample without its connection over IPv6.

@@ -28,13 +28,14 @@ const (
 	Listeners              // the listening sockets that the traffic gives away
 	TimeWaits              // who is left in TIME_WAIT, and for how long
 	AnomalyLog             // what went wrong, the worst first
+	Services               // a line for each service, or client host, as Options.ByClient says
 )
 
 // Views returns all Views.
-func Views() []View { return []View{BothEnds, OneHost, Listeners, TimeWaits, AnomalyLog} }
+func Views() []View { return []View{BothEnds, OneHost, Listeners, TimeWaits, AnomalyLog, Services} }
 
 func (v View) String() string {
-	return [...]string{"both ends", "one host", "listeners", "TIME_WAIT", "anomalies"}[v]
+	return [...]string{"both ends", "one host", "listeners", "TIME_WAIT", "anomalies", "services"}[v]
 }
 
 // liveColumns are the columns of BothEnds.

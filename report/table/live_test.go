@@ -10,6 +10,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/report/internal/sample"
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/table"
+	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -123,5 +124,25 @@ func TestAnomalyLines(t *testing.T) {
 	}
 	if got := table.AnomalyLines(&record.Snapshot{}, nil, record.Options{}); len(got) != 1 || got[0] != "No anomalies." {
 		t.Errorf("of nothing is told %q", got)
+	}
+}
+
+// Services are counted of the connections that are selected, over or not, and of
+// those before.
+func TestServiceLines(t *testing.T) {
+	s := snapshot()
+	s.Ended = ended()
+	o := record.Options{NoHeader: true, Existing: true, Where: func(r *tracker.Record) bool { return r.Conn == 3 }}
+	lines := strings.Join(table.ServiceLines(s, o), "\n")
+	for _, want := range []string{"10.9.0.2:80  ", "  4  ", "10.9.0.2:81  ", "  3  "} {
+		if !strings.Contains(lines, want) {
+			t.Errorf("no %q in\n%s", want, lines)
+		}
+	}
+	if s.Ended.Servers()[0].Connections != 4 {
+		t.Error("what was counted before has changed")
+	}
+	if got := table.ServiceLines(&record.Snapshot{}, record.Options{}); len(got) != 1 || got[0] != "No connections." {
+		t.Errorf("of nothing: %q", got)
 	}
 }

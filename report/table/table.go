@@ -4,8 +4,10 @@
 //	netstat.go   the table of one host, and the listening sockets
 //	markdown.go  the table for GitHub
 //	summary.go   counts only
+//	services.go  a line for each service, or client host
 //	sections.go  below tables: the anomalies, and the states counted
 //	timewait.go  below tables: who is left in TIME_WAIT, and for how long
+//	port.go      one port: who holds it, and when it can be bound again
 //	live.go      the tables of displays, while a capture goes on
 //
 // An end whose state is only assumed carries a "?" in every table.
@@ -117,7 +119,15 @@ func New(out *bufio.Writer, o *record.Options, by record.Order) record.Format {
 	return &table{out: out, opts: o, Connections: Connections{By: by}, columns: tableColumns}
 }
 
+// Close prints the table, and what stands below it. Of a table that is longer than
+// the screen what matters most stands above it: the anomalies, and the services.
 func (t *table) Close(s *record.Summary, tally *record.Tally) error {
+	long := tally.Listed > cmp.Or(t.opts.Height, usualHeight)
+	if long {
+		if err := t.writeAbove(s, tally); err != nil {
+			return err
+		}
+	}
 	if tally.Listed == 0 {
 		text.WriteLine(t.out, record.Nothing(s, tally, t.opts))
 	} else {
@@ -129,7 +139,9 @@ func (t *table) Close(s *record.Summary, tally *record.Tally) error {
 			return err
 		}
 	}
-	t.writeAnomalies(t.out, t.opts, s, t.wide)
+	if !long {
+		t.writeAnomalies(t.out, t.opts, s, t.wide)
+	}
 	if err := t.writeTimeWaits(t.out, t.opts, s, t.wide); err != nil {
 		return err
 	}
@@ -138,6 +150,24 @@ func (t *table) Close(s *record.Summary, tally *record.Tally) error {
 		text.WriteLine(t.out, statesLine(tally, t.opts.Color))
 	}
 	return text.WriteLine(t.out, record.TotalsLine(s, tally))
+}
+
+// writeAbove writes what stands above a long table.
+func (t *table) writeAbove(s *record.Summary, tally *record.Tally) error {
+	lines := text.Lines(func(out *bufio.Writer) { t.writeAnomalies(out, t.opts, s, t.wide) })
+	for _, line := range append(lines[1:], lines[0]) { // the blank line comes after them
+		if len(lines) > 1 {
+			text.WriteLine(t.out, line)
+		}
+	}
+	o := *t.opts
+	if t.wide {
+		o.Width = 0
+	}
+	if err := writeServices(t.out, &o, tally.Services, shownServices); err != nil {
+		return err
+	}
+	return text.WriteLine(t.out, "")
 }
 
 // Connections keep what a table will print. They are what the Formats of tables

@@ -16,8 +16,8 @@ import (
 // Below a table, where ends are left in TIME_WAIT: on which side they stand,
 // and what they cost there.
 //
-//	Server Address  Closed First        TIME_WAIT on Server  on Client  Port Bound Until
-//	10.9.0.2:80     client 1, server 3                    3          1  2026-01-02T03:01:04.000000Z
+//	Server Address  Closed First        TIME_WAIT on Server  on Client  Port Bound Until             Bound For
+//	10.9.0.2:80     client 1, server 3                    3          1  2026-01-02T03:01:04.000000Z  59 s left
 //
 //	Client Address  Destination  Ports Held
 //	10.9.0.1        10.9.0.2:80  1 of 28,232
@@ -79,16 +79,16 @@ func (c *Connections) TimeWaits(o *record.Options, s *record.Summary) []*TimeWai
 	servers, clients := c.timeWaits(l.now)
 	byServer := &TimeWaitGrid{Grid: text.Grid{Width: o.Width, NoHeader: o.NoHeader, Color: o.Color, Columns: []text.Column{
 		{Title: "Server Address"}, {Title: "Closed First", Drop: 1},
-		{Title: "TIME_WAIT on Server", Right: true}, {Title: "on Client", Right: true}, {Title: "Port Bound Until"},
+		{Title: "TIME_WAIT on Server", Right: true}, {Title: "on Client", Right: true}, {Title: "Port Bound Until", Drop: 2}, {Title: "Bound For"},
 	}}}
 	for _, v := range servers[:min(len(servers), shownTimeWaits)] {
-		until := "-"
+		until, left := "-", "-"
 		if v.until != 0 {
-			until = l.time.Format(v.until, l.first)
+			until, left = l.time.Format(v.until, l.first), text.Left(v.until.Sub(l.now))
 		}
 		first := fmt.Sprintf("client %d, server %d", v.first[tcp.Client], v.first[tcp.Server])
 		byServer.Rows = append(byServer.Rows, []string{v.addr.String(), first,
-			fmt.Sprint(v.stands[tcp.Server]), fmt.Sprint(v.stands[tcp.Client]), until})
+			fmt.Sprint(v.stands[tcp.Server]), fmt.Sprint(v.stands[tcp.Client]), until, left})
 	}
 	byClient := &TimeWaitGrid{Grid: text.Grid{Width: o.Width, NoHeader: o.NoHeader, Color: o.Color, Columns: []text.Column{
 		{Title: "Client Address"}, {Title: "Destination"}, {Title: "Ports Held"},

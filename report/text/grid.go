@@ -60,25 +60,7 @@ func (g *Grid) Print(out *bufio.Writer) error {
 // fit returns the grid without the columns that do not fit. What may not be
 // left out makes lines longer than the terminal.
 func (g *Grid) fit() *Grid {
-	if g.Width <= 0 {
-		return g
-	}
-	widths := g.widths()
-	keep := make([]bool, len(g.Columns))
-	total, last := -len(Gap), 0
-	for i, c := range g.Columns {
-		keep[i] = true
-		total += widths[i] + len(Gap)
-		last = max(last, c.Drop)
-	}
-	for rank := 1; rank <= last && total > g.Width; rank++ {
-		for i, c := range g.Columns {
-			if c.Drop == rank {
-				keep[i] = false
-				total -= widths[i] + len(Gap)
-			}
-		}
-	}
+	keep := g.fitting()
 	if !slices.Contains(keep, false) {
 		return g
 	}
@@ -88,6 +70,37 @@ func (g *Grid) fit() *Grid {
 		fit.Rows[i] = kept(row, keep)
 	}
 	return fit
+}
+
+// Dropped returns the titles of the columns that do not fit.
+func (g *Grid) Dropped() (titles []string) {
+	for i, fits := range g.fitting() {
+		if !fits {
+			titles = append(titles, g.Columns[i].Title)
+		}
+	}
+	return titles
+}
+
+// fitting says of each column whether it is printed.
+func (g *Grid) fitting() []bool {
+	widths := g.widths()
+	keep := make([]bool, len(g.Columns))
+	total, last := -len(Gap), 0
+	for i, c := range g.Columns {
+		keep[i] = true
+		total += widths[i] + len(Gap)
+		last = max(last, c.Drop)
+	}
+	for rank := 1; rank <= last && total > g.Width && g.Width > 0; rank++ {
+		for i, c := range g.Columns {
+			if c.Drop == rank {
+				keep[i] = false
+				total -= widths[i] + len(Gap)
+			}
+		}
+	}
+	return keep
 }
 
 // kept returns the items that are to be kept.

@@ -130,6 +130,11 @@ func Human(d time.Duration) string {
 	return pair(d, day, "d", time.Hour, "h")
 }
 
+// Left writes how long something still lasts, in whole seconds: 24 s left.
+func Left(d time.Duration) string {
+	return Thousands(uint64(max(d+time.Second-1, 0)/time.Second)) + " s left"
+}
+
 // Timer writes a running timer as ss -o does: timewait,58sec. (Except that
 // ss writes a second and a half "1.500ms".)
 func Timer(t tracker.Timer) string {

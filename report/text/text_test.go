@@ -85,6 +85,19 @@ func TestAppendTime(t *testing.T) {
 	}
 }
 
+func TestLeft(t *testing.T) {
+	for _, test := range []struct {
+		d    time.Duration
+		want string
+	}{
+		{0, "0 s left"}, {1, "1 s left"}, {23_001 * time.Millisecond, "24 s left"}, {2 * time.Hour, "7,200 s left"}, {-time.Second, "0 s left"},
+	} {
+		if got := Left(test.d); got != test.want {
+			t.Errorf("Left(%v) = %s, want %s", test.d, got, test.want)
+		}
+	}
+}
+
 func TestHuman(t *testing.T) {
 	for _, test := range []struct {
 		d    time.Duration

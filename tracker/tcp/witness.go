@@ -87,6 +87,21 @@ func (c ClosedBy) Swapped() ClosedBy {
 	return c
 }
 
+// ResetBy says whose RST ended a connection, by the best reading. The zero ResetBy
+// means that none did.
+type ResetBy uint8
+
+const (
+	NotReset ResetBy = iota
+	ResetByClient
+	ResetByServer
+	ResetByMiddlebox // sent in the name of an end by something between the two
+
+	NumResetBy // how many there are
+)
+
+func (r ResetBy) String() string { return [...]string{"", "client", "server", "middlebox"}[r] }
+
 // Views is the state of one end in both views.
 type Views struct {
 	State  State // the assumed view

@@ -37,11 +37,11 @@ func Records() []tracker.Record {
 // server answered the last ACK with a RST.
 func ClosedByClient() tracker.Record {
 	return tracker.Record{
-		Conn: 1, Incarnation: 1, Origin: tcp.FromSYN, ClosedBy: tcp.ByClient,
+		Conn: 1, Incarnation: 1, Origin: tcp.FromSYN, ClosedBy: tcp.ByClient, ResetBy: tcp.ResetByServer,
 		HandshakeRTT: 10_200 * time.Microsecond, Start: At(0), End: At(620),
 		Ends: [2]tracker.EndRecord{{
 			Addr:  netip.MustParseAddrPort("10.9.0.1:37520"),
-			State: tcp.TimeWait, Certainty: tcp.Proved, Proved: tcp.TimeWait,
+			State: tcp.TimeWait, Certainty: tcp.Proved, Proved: tcp.TimeWait, Since: At(600), TimeInState: 1800 * time.Millisecond,
 			Packets: 6, Bytes: 3, Retransmits: 1, RetransmittedBytes: 3,
 			ISN: 3533801517, HasISN: true, MSS: 1460, WindowScale: 10, SACK: true, Timestamps: true,
 			Stack: tcp.StackLinux, StackCertainty: tcp.StackKnown,
@@ -54,7 +54,7 @@ func ClosedByClient() tracker.Record {
 			},
 		}, {
 			Addr:  netip.MustParseAddrPort("10.9.0.2:80"),
-			State: tcp.Closed, Certainty: tcp.Assumed, Proved: tcp.LastAck,
+			State: tcp.Closed, Certainty: tcp.Assumed, Proved: tcp.LastAck, Since: At(610),
 			Packets: 5, ISN: 7, HasISN: true, MSS: 1460, WindowScale: -1, Listener: true,
 			Stack: tcp.StackLwIP, StackCertainty: tcp.StackGuessed,
 			History: []tracker.Step{
@@ -76,7 +76,7 @@ func ClosedByClient() tracker.Record {
 // Refused is an attempt that a closed port answered.
 func Refused() tracker.Record {
 	return tracker.Record{
-		Conn: 3, Incarnation: 2, Origin: tcp.FromSYN, ClosedBy: tcp.ByRefusal, Start: At(1000), End: At(1000).Add(85 * time.Microsecond),
+		Conn: 3, Incarnation: 2, Origin: tcp.FromSYN, ClosedBy: tcp.ByRefusal, ResetBy: tcp.ResetByServer, Start: At(1000), End: At(1000).Add(85 * time.Microsecond),
 		Ends: [2]tracker.EndRecord{{
 			Addr:  netip.MustParseAddrPort("10.9.0.1:37522"),
 			State: tcp.Closed, Certainty: tcp.Settled, Proved: tcp.SynSent,
@@ -103,7 +103,7 @@ func Sending() tracker.Record {
 			Packets: 900, Bytes: 1_234_567, WindowScale: 7, ISN: 2, HasISN: true, SACK: true, MSS: 1440, Unacked: 512,
 		}, {
 			Addr:  netip.MustParseAddrPort("10.9.0.2:80"),
-			State: tcp.CloseWait, Certainty: tcp.Assumed, Proved: tcp.Established,
+			State: tcp.CloseWait, Certainty: tcp.Assumed, Proved: tcp.Established, Since: At(60_000), TimeInState: 65 * time.Second,
 			Packets: 450, Bytes: 99, WindowScale: 7, ISN: 3, HasISN: true, Listener: true,
 			Timer:   tracker.Timer{Kind: "fin", Remaining: 1200 * time.Millisecond},
 			History: []tracker.Step{{Time: At(2001), Packet: 20, State: tcp.Established, Inputs: tcp.RcvAckOfSYN.Set(), Basis: tcp.ByProof}},
@@ -115,7 +115,7 @@ func Sending() tracker.Record {
 // and of whose end several readings remain.
 func Midstream() tracker.Record {
 	return tracker.Record{
-		Conn: 2, Incarnation: 1, Origin: tcp.FromMidstream, ClosedBy: tcp.ByServerReset, Start: At(5), End: At(7_505_000),
+		Conn: 2, Incarnation: 1, Origin: tcp.FromMidstream, ClosedBy: tcp.ByServerReset, ResetBy: tcp.ResetByServer, Start: At(5), End: At(7_505_000),
 		Ends: [2]tracker.EndRecord{{
 			Addr:     netip.MustParseAddrPort("[2001:db8::1]:443"),
 			State:    tcp.Unknown,

@@ -1,0 +1,61 @@
+package run
+
+import (
+	"context"
+	"testing"
+
+	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/cmd/watch"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/services"
+	"github.com/tcpwatch/tcpwatch/tracker"
+)
+
+// A snapshots keeps what it is shown.
+type snapshots struct {
+	display
+	list []*record.Snapshot
+}
+
+func (s *snapshots) Refresh(snap *record.Snapshot) error {
+	s.list = append(s.list, snap)
+	return nil
+}
+
+// A connection that is over is counted in every snapshot once: with its record, and
+// from the next one on in Ended. One that is not selected is not.
+func TestEndedConnectionsAreCounted(t *testing.T) {
+	w, err := watch.Files([]string{"../../pcaps/refused.pcap"}, capture.Options{}, tracker.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	var over []*tracker.Record
+	if _, err := w.Run(context.Background(), watch.Sink{Event: func(e *tracker.Event) error {
+		if e.Kind == tracker.EventConnection {
+			over = append(over, e.Record.Clone())
+		}
+		return nil
+	}}); err != nil || len(over) != 1 {
+		t.Fatalf("%d connections, %v", len(over), err)
+	}
+	for want, selected := range map[int]bool{0: false, 1: true} {
+		shown := new(snapshots)
+		l := &Live{watch: w, over: over, ended: new(services.Counts), displays: []display{shown}}
+		l.options.Where = func(*tracker.Record) bool { return selected }
+		for range 3 {
+			if err := l.show(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, s := range shown.list {
+			ended := 0
+			for _, r := range s.Ended.Servers() {
+				ended += r.Connections
+			}
+			if expected := want * min(i, 1); ended != expected || len(s.Records) != 1-min(i, 1) {
+				t.Errorf("selected %v: snapshot %d has %d records and counts %d that were over before, want %d", selected, i, len(s.Records), ended, expected)
+			}
+		}
+	}
+}
