@@ -78,7 +78,7 @@ var mayImport = []struct {
 	{"tracker/anomaly", []string{"tracker/tcp", "tracker/internal/conn", "tracker/internal/health", "tracker/internal/history", "tracker/internal/recent", "tracker/internal/stalls", "tracker/internal/reuse", "tracker/internal/tampering", "tracker/internal/strict", "tracker/internal/template"}, true, "it looks at what happened, and moves nothing"},
 	{"tracker/crossflow", []string{"tracker", "tracker/tcp", "tracker/anomaly", "tracker/internal/flow"}, true, "it knows of connections what their events say"},
 	{"tracker/oracle", []string{"tracker", "tracker/tcp", "tracker/anomaly", "capture"}, true, "it judges the tracker by captures, for tests"},
-	{"tracker", []string{"tracker/tcp", "tracker/internal/conn", "tracker/internal/health", "tracker/anomaly"}, true, "it reads no clock, no file and no wire"},
+	{"tracker", []string{"tracker/tcp", "tracker/internal/conn", "tracker/internal/health", "tracker/internal/history", "tracker/anomaly"}, true, "it reads no clock, no file and no wire"},
 	{"capture/internal/inet", nil, true, "it is numbers, for all rooms of capture"},
 	{"capture/pcap", []string{"tracker/tcp"}, false, "it knows files and their records, and looks into no packet"},
 	{"capture/filter", []string{"capture/pcap", "capture/internal/inet"}, false, "it asks packets, whatever they come from"},

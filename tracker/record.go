@@ -7,6 +7,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -176,7 +177,7 @@ func (t *Tracker) resetBy(c *conn.Conn, odd []anomaly.Anomaly) tcp.ResetBy {
 	for i, st := range c.Steps() {
 		by := st.End()
 		switch x := &c.Ends[by]; {
-		case slices.ContainsFunc(c.Steps()[i+1:], func(later conn.Step) bool { return later.End() == by }):
+		case slices.ContainsFunc(c.Steps()[i+1:], func(later history.Step) bool { return later.End() == by }):
 			continue
 		case st.Inputs()&taken != 0:
 			by = by.Peer()

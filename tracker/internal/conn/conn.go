@@ -254,23 +254,15 @@ func (c *Conn) settled(e tcp.Endpoint, now tcp.Time) bool {
 			before, newest = newest, st
 		}
 	}
-	acked := newest // by which it came to where it is, or to where a timer ended it
-	if newest.Basis() == tcp.ByTimer {
-		acked = before
-	}
 	ins, rested := newest.Inputs(), now.Sub(newest.At) >= c.quiet()
 	switch {
-	case x.unordered(acked):
-		return false
 	case newest == history.Step{}:
 		return x.Assumed.Only() == tcp.Closed // erased: it answered with RST from the first
-	case newest.Basis() == tcp.ByTimer && before.State() == tcp.FinWait2:
-		return false // the timer is that of orphans, and no packet tells whether this is one
-	case newest.Basis() == tcp.ByTimer && (before.State() == tcp.Established || before.State() == tcp.CloseWait):
-		return false // how long it tries is up to the application
-	case newest.Basis() == tcp.ByTimer && !newest.Sure():
-		return false // whose timer that is nobody knows
-	case ins&(tcp.NoTCB.Set()|tcp.Reopened.Set()) != 0 && newest.Basis() != tcp.ByAssumption || newest.Basis() == tcp.ByTimer:
+	case newest.Basis() == tcp.ByTimer:
+		return x.settledByTimer(newest, before)
+	case x.unordered(newest):
+		return false
+	case ins&(tcp.NoTCB.Set()|tcp.Reopened.Set()) != 0 && newest.Basis() != tcp.ByAssumption:
 		return true
 	case ins.Has(tcp.RcvAckOfSYN) && !x.Has(SentSYN):
 		return false // it may have been dropped, and a deferred accept repeats no SYN,ACK for a minute
@@ -280,6 +272,17 @@ func (c *Conn) settled(e tcp.Endpoint, now tcp.Time) bool {
 		return true // it would have repeated its SYN or FIN by now, or gone on
 	case ins&(tcp.RcvRST.Set()|tcp.RcvRSTPassive.Set()) != 0 && rested && x.Una(peer).Before(x.Nxt):
 		return true // it would have repeated what was outstanding
+	}
+	return false
+}
+
+// settledByTimer is settled for an end whose newest step is by a timer.
+func (x *End) settledByTimer(newest, before history.Step) bool {
+	switch before.State() {
+	case tcp.FinWait2: // the timer is that of orphans, and no packet tells whether this is one
+	case tcp.Established, tcp.CloseWait: // how long it tries is up to the application
+	default:
+		return newest.Sure() && !x.unordered(before) // or nobody knows whose timer that is
 	}
 	return false
 }
