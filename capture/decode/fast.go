@@ -40,21 +40,36 @@ func (p *Decoder) fast(link pcap.LinkType, data []byte, wire int, s *tcp.Segment
 		return Undecodable
 	}
 	typeAt := int(l.TypeAt)
-	kind := be16(data[typeAt : typeAt+2])
-	for tags := 0; kind != inet.TypeIPv4 && kind != inet.TypeIPv6; tags++ {
-		if kind != inet.TypeVLAN && kind != inet.TypeQinQ && kind != inet.TypeQinQOld || tags == maxTags {
-			return ask
-		}
-		if len(data) < at+4 {
+	switch be16(data[typeAt : typeAt+2]) {
+	case inet.TypeIPv4:
+		return p.fastIPv4(data[at:], wire-at, s)
+	case inet.TypeIPv6:
+		return p.fastIPv6(data[at:], wire-at, s)
+	case inet.TypeVLAN, inet.TypeQinQ, inet.TypeQinQOld:
+		return p.fastTagged(data[at:], wire-at, s)
+	}
+	return ask
+}
+
+// fastTagged reads what is behind VLAN tags.
+func (p *Decoder) fastTagged(data []byte, wire int, s *tcp.Segment) Verdict {
+	for range maxTags {
+		if len(data) < 4 {
 			return Undecodable
 		}
-		kind = be16(data[at+2:])
-		at += 4
+		kind := be16(data[2:])
+		data, wire = data[4:], wire-4
+		switch kind {
+		case inet.TypeIPv4:
+			return p.fastIPv4(data, wire, s)
+		case inet.TypeIPv6:
+			return p.fastIPv6(data, wire, s)
+		case inet.TypeVLAN, inet.TypeQinQ, inet.TypeQinQOld:
+		default:
+			return ask
+		}
 	}
-	if kind == inet.TypeIPv4 {
-		return p.fastIPv4(data[at:], wire-at, s)
-	}
-	return p.fastIPv6(data[at:], wire-at, s)
+	return ask
 }
 
 // ipFamily reports whether a BSD loopback header, in either byte order,
