@@ -180,7 +180,6 @@ var tooComplex = map[string]string{
 	"conn.fit":        "to be cut where connections are found",
 	"conn.send":       "a case for each control that is sent, in the order of RFC 9293 §3.10.7",
 	"conn.keepStalls": "to be cut with what is kept of stalls",
-	"tcp.parseField":  "a case for each field of the notation",
 }
 
 func TestFunctionsAreSimple(t *testing.T) {

@@ -93,6 +93,8 @@ func TestDecode(t *testing.T) {
 		{"qinq", pcap.LinkEthernet, "000000000000 000000000000 88a8 0005 9100 0005 8100 0006 0800" + ip4, 0, syn},
 		{"cooked", pcap.LinkLinuxSLL, "0000 0001 0006 0000000000000000 0800" + ip4, 0, syn},
 		{"cooked-2", pcap.LinkLinuxSLL2, "86dd 0000 00000001 0001 00 06 0000000000000000" + data6, 0, data},
+		{"status-then-ethernet", pcap.LinkNetAnalyzer, "00000000 000000000000 000000000000 8100 0005 0800" + ip4, 0, syn},
+		{"cisco-hdlc", pcap.LinkCiscoHDLC, "0f00 86dd" + data6, 0, data},
 		{"loopback-little-endian", pcap.LinkNull, "02000000" + ip4, 0, syn},
 		{"loopback-big-endian", pcap.LinkLoop, "00000018" + data6, 0, data},
 		{"ipv6-data-and-fin", pcap.LinkIPv6, data6, 0, data},

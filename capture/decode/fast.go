@@ -10,8 +10,8 @@ import (
 )
 
 // The fast path. Nearly every packet is TCP, or plainly not TCP, in IPv4 or
-// IPv6 behind Ethernet, a VLAN tag or two, Linux cooked capture, a loopback
-// header or nothing. Those are read here, in one pass and without allocating;
+// IPv6 behind Ethernet, a VLAN tag or two, another header that pcap knows the
+// layout of, or nothing. Those are read here, in one pass and without allocating;
 // whatever else there is, the fast path asks the slow one (slow.go) for. What
 // both can read, both read alike: FuzzDecode holds them to it.
 
@@ -19,27 +19,12 @@ import (
 // fills in all of the Segment but the time and the number of the packet, which
 // are not the decoders' business. 30 ns for a data segment.
 func (p *Decoder) fast(link pcap.LinkType, data []byte, wire int, s *tcp.Segment) Verdict {
-	var kind uint16 // an Ethernet type
-	var at int      // where what it names begins
-	switch link {
-	case pcap.LinkEthernet:
-		if len(data) < inet.EthernetSize {
-			return Undecodable
-		}
-		kind, at = be16(data[12:]), inet.EthernetSize
-	case pcap.LinkRaw, pcap.LinkIPv4, pcap.LinkIPv6, pcap.LinkRawBSD, pcap.LinkRawOpenBSD:
+	l := link.Layout()
+	switch l.Kind {
+	case pcap.LayoutEthernet, pcap.LayoutCooked, pcap.LayoutCooked2, pcap.LayoutType:
+	case pcap.LayoutVersion, pcap.LayoutIPv4, pcap.LayoutIPv6:
 		return p.fastIP(data, wire, s)
-	case pcap.LinkLinuxSLL:
-		if len(data) < inet.SLLSize {
-			return Undecodable
-		}
-		kind, at = be16(data[14:]), inet.SLLSize
-	case pcap.LinkLinuxSLL2:
-		if len(data) < inet.SLL2Size {
-			return Undecodable
-		}
-		kind, at = be16(data), inet.SLL2Size
-	case pcap.LinkNull, pcap.LinkLoop:
+	case pcap.LayoutNull, pcap.LayoutLoop:
 		if len(data) < 4 {
 			return Undecodable
 		}
@@ -50,20 +35,41 @@ func (p *Decoder) fast(link pcap.LinkType, data []byte, wire int, s *tcp.Segment
 	default:
 		return ask
 	}
-	for tags := 0; kind != inet.TypeIPv4 && kind != inet.TypeIPv6; tags++ {
-		if kind != inet.TypeVLAN && kind != inet.TypeQinQ && kind != inet.TypeQinQOld || tags == maxTags {
-			return ask
-		}
-		if len(data) < at+4 {
+	at := int(l.Network) // where what the Ethernet type names begins
+	if len(data) < at {
+		return Undecodable
+	}
+	typeAt := int(l.TypeAt)
+	switch be16(data[typeAt : typeAt+2]) {
+	case inet.TypeIPv4:
+		return p.fastIPv4(data[at:], wire-at, s)
+	case inet.TypeIPv6:
+		return p.fastIPv6(data[at:], wire-at, s)
+	case inet.TypeVLAN, inet.TypeQinQ, inet.TypeQinQOld:
+		return p.fastTagged(data[at:], wire-at, s)
+	}
+	return ask
+}
+
+// fastTagged reads what is behind VLAN tags.
+func (p *Decoder) fastTagged(data []byte, wire int, s *tcp.Segment) Verdict {
+	for range maxTags {
+		if len(data) < 4 {
 			return Undecodable
 		}
-		kind = be16(data[at+2:])
-		at += 4
+		kind := be16(data[2:])
+		data, wire = data[4:], wire-4
+		switch kind {
+		case inet.TypeIPv4:
+			return p.fastIPv4(data, wire, s)
+		case inet.TypeIPv6:
+			return p.fastIPv6(data, wire, s)
+		case inet.TypeVLAN, inet.TypeQinQ, inet.TypeQinQOld:
+		default:
+			return ask
+		}
 	}
-	if kind == inet.TypeIPv4 {
-		return p.fastIPv4(data[at:], wire-at, s)
-	}
-	return p.fastIPv6(data[at:], wire-at, s)
+	return ask
 }
 
 // ipFamily reports whether a BSD loopback header, in either byte order,
@@ -98,28 +104,30 @@ func (p *Decoder) fastIPv4(data []byte, wire int, s *tcp.Segment) Verdict {
 	if len(data) < inet.IPv4Size {
 		return Undecodable
 	}
-	if data[0] != 0x45 || be16(data[6:])&^0x4000 != 0 { // options; fragments
+	h, rest := data[:inet.IPv4Size], data[inet.IPv4Size:]
+	if h[0] != 0x45 || be16(h[6:])&^0x4000 != 0 { // options; fragments
 		return ask
 	}
-	total := int(be16(data[2:]))
+	total := int(be16(h[2:]))
 	if total == 0 { // segmentation left to the network card: RFC 791 has no room for it
 		total = wire
 	}
-	if total < inet.IPv4Size {
+	length := total - inet.IPv4Size
+	if length < 0 {
 		return Undecodable
 	}
-	if len(data) > total {
-		data = data[:total]
+	if len(rest) > length {
+		rest = rest[:length]
 	}
-	if data[9] != inet.ProtoTCP {
-		return p.fastOther(data[9], data[inet.IPv4Size:])
+	if h[9] != inet.ProtoTCP {
+		return p.fastOther(h[9], rest)
 	}
-	s.TTL = data[8]
-	s.ID = be16(data[4:])
-	s.NoDF, s.Label = data[6]&0x40 == 0, false
-	src := netip.AddrFrom4([4]byte(data[12:16]))
-	dst := netip.AddrFrom4([4]byte(data[16:20]))
-	return p.fastTCP(data[inet.IPv4Size:], total-inet.IPv4Size, src, dst, s)
+	s.TTL = h[8]
+	s.ID = be16(h[4:])
+	s.NoDF, s.Label = h[6]&0x40 == 0, false
+	src := netip.AddrFrom4([4]byte(h[12:16]))
+	dst := netip.AddrFrom4([4]byte(h[16:20]))
+	return p.fastTCP(rest, length, src, dst, s)
 }
 
 // flowLabel is its place in the first four octets of an IPv6 header.
@@ -129,25 +137,26 @@ func (p *Decoder) fastIPv6(data []byte, wire int, s *tcp.Segment) Verdict {
 	if len(data) < inet.IPv6Size {
 		return Undecodable
 	}
-	if data[0]>>4 != 6 {
+	h, rest := data[:inet.IPv6Size], data[inet.IPv6Size:]
+	if h[0]>>4 != 6 {
 		return Undecodable
 	}
-	length := int(be16(data[4:]))
+	length := int(be16(h[4:]))
 	if length == 0 { // a jumbogram, announced (RFC 2675) or not
 		length = wire - inet.IPv6Size
 	}
-	if len(data) > inet.IPv6Size+length {
-		data = data[:inet.IPv6Size+length]
+	if len(rest) > length {
+		rest = rest[:length]
 	}
-	if data[6] != inet.ProtoTCP {
-		return p.fastOther(data[6], data[inet.IPv6Size:])
+	if h[6] != inet.ProtoTCP {
+		return p.fastOther(h[6], rest)
 	}
-	s.TTL = data[7]
+	s.TTL = h[7]
 	s.ID, s.NoDF = 0, false
-	src := netip.AddrFrom16([16]byte(data[8:24]))
-	dst := netip.AddrFrom16([16]byte(data[24:40]))
-	v := p.fastTCP(data[inet.IPv6Size:], length, src, dst, s)
-	s.Label = s.Flags&tcp.SYN != 0 && be32(data)&flowLabel != 0
+	src := netip.AddrFrom16([16]byte(h[8:24]))
+	dst := netip.AddrFrom16([16]byte(h[24:40]))
+	v := p.fastTCP(rest, length, src, dst, s)
+	s.Label = s.Flags&tcp.SYN != 0 && be32(h)&flowLabel != 0
 	return v
 }
 

@@ -41,6 +41,8 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(uint16(pcap.LinkEthernet), octets(f, syn4), uint16(0), uint8(0))
 	f.Add(uint16(pcap.LinkLinuxSLL2), appendAll(nil, uint16(inet.TypeIPv6), make([]byte, 18), octets(f, data6)), uint16(3), uint8(0))
+	f.Add(uint16(pcap.LinkNetAnalyzer), appendAll(nil, make([]byte, 4), octets(f, syn4)), uint16(0), uint8(0))
+	f.Add(uint16(pcap.LinkCiscoHDLC), appendAll(nil, uint16(0x0f00), uint16(inet.TypeIPv6), octets(f, data6)), uint16(0), uint8(0))
 	f.Fuzz(func(t *testing.T, link uint16, data []byte, cut uint16, options uint8) {
 		p := New(Options{Outer: options&1 != 0, VerifyChecksums: options&2 != 0, Payload: options&4 != 0})
 		wire := len(data) + int(cut)

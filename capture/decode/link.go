@@ -12,64 +12,65 @@ import (
 
 // Reads reports whether packets of a link type can be decoded at all.
 func Reads(link pcap.LinkType) bool {
-	switch link {
-	case pcap.LinkNull, pcap.LinkEthernet, pcap.LinkPPP, pcap.LinkRawBSD, pcap.LinkRawOpenBSD, pcap.LinkPPPHDLC,
-		pcap.LinkPPPoE, pcap.LinkATM, pcap.LinkRaw, pcap.LinkCiscoHDLC, pcap.LinkWiFi, pcap.LinkLoop, pcap.LinkLinuxSLL,
-		pcap.LinkPFLog, pcap.LinkRadiotap, pcap.LinkPPI, pcap.LinkPPPWithDir, pcap.LinkMPLS, pcap.LinkIPv4,
-		pcap.LinkIPv6, pcap.LinkNFLog, pcap.LinkNetAnalyzer, pcap.LinkPktap, pcap.LinkLinuxSLL2:
-		return true
+	switch link.Layout().Kind {
+	case pcap.LayoutNone, pcap.LayoutPPP:
+		return reader(link) != nil
 	}
-	return false
+	return true
 }
 
 func (p *Decoder) link(link pcap.LinkType, f frame) Verdict {
-	switch link {
-	case pcap.LinkEthernet:
-		return p.ethernet(f)
-	case pcap.LinkRaw, pcap.LinkIPv4, pcap.LinkIPv6, pcap.LinkRawBSD, pcap.LinkRawOpenBSD:
+	switch l := link.Layout(); l.Kind {
+	case pcap.LayoutEthernet:
+		return p.then(f, int(l.Start), p.ethernet)
+	case pcap.LayoutCooked, pcap.LayoutCooked2:
+		return p.cooked(f, int(l.TypeAt), int(l.Network))
+	case pcap.LayoutType:
+		return p.typed(f, int(l.TypeAt), int(l.Network))
+	case pcap.LayoutVersion, pcap.LayoutIPv4, pcap.LayoutIPv6:
 		return p.ip(f)
-	case pcap.LinkNull, pcap.LinkLoop:
+	case pcap.LayoutNull, pcap.LayoutLoop:
 		if len(f.data) >= 4 && !ipFamily(f.data) {
 			return NotTCP
 		}
 		return p.then(f, 4, p.ip)
-	case pcap.LinkLinuxSLL:
-		return p.cooked(f, 14, inet.SLLSize)
-	case pcap.LinkLinuxSLL2:
-		return p.cooked(f, 0, inet.SLL2Size)
-	case pcap.LinkPPP:
-		return p.ppp(f)
-	case pcap.LinkPPPWithDir:
-		return p.then(f, 1, p.ppp)
-	case pcap.LinkPPPHDLC:
-		if len(f.data) > 0 && (f.data[0] == 0x0f || f.data[0] == 0x8f) {
-			return p.ciscoHDLC(f)
-		}
-		return p.ppp(f)
-	case pcap.LinkCiscoHDLC:
-		return p.ciscoHDLC(f)
-	case pcap.LinkPPPoE:
-		return p.pppoe(f)
-	case pcap.LinkATM:
-		return p.llc(f)
-	case pcap.LinkMPLS:
-		return p.mpls(f)
-	case pcap.LinkWiFi:
-		return p.wifi(f, 0)
-	case pcap.LinkRadiotap:
-		return p.radiotap(f)
-	case pcap.LinkNetAnalyzer:
-		return p.then(f, 4, p.ethernet)
-	case pcap.LinkPFLog:
-		return p.pfLog(f)
-	case pcap.LinkNFLog:
-		return p.nfLog(f)
-	case pcap.LinkPPI:
-		return p.wrapped(f, 2, 4)
-	case pcap.LinkPktap:
-		return p.wrapped(f, 0, 8)
+	}
+	if read := reader(link); read != nil {
+		return read(p, f)
 	}
 	return Undecodable
+}
+
+// reader returns what reads the headers of a link type that have no one layout,
+// or nil.
+func reader(link pcap.LinkType) func(*Decoder, frame) Verdict {
+	switch link {
+	case pcap.LinkPPP:
+		return (*Decoder).ppp
+	case pcap.LinkPPPWithDir:
+		return func(p *Decoder, f frame) Verdict { return p.then(f, 1, p.ppp) }
+	case pcap.LinkPPPHDLC:
+		return (*Decoder).pppOrCisco
+	case pcap.LinkPPPoE:
+		return (*Decoder).pppoe
+	case pcap.LinkATM:
+		return (*Decoder).llc
+	case pcap.LinkMPLS:
+		return (*Decoder).mpls
+	case pcap.LinkWiFi:
+		return func(p *Decoder, f frame) Verdict { return p.wifi(f, 0) }
+	case pcap.LinkRadiotap:
+		return (*Decoder).radiotap
+	case pcap.LinkPFLog:
+		return (*Decoder).pfLog
+	case pcap.LinkNFLog:
+		return (*Decoder).nfLog
+	case pcap.LinkPPI:
+		return func(p *Decoder, f frame) Verdict { return p.wrapped(f, 2, 4) }
+	case pcap.LinkPktap:
+		return func(p *Decoder, f frame) Verdict { return p.wrapped(f, 0, 8) }
+	}
+	return nil
 }
 
 // then passes on what is behind n octets of f.
@@ -225,12 +226,22 @@ func (p *Decoder) ppp(f frame) Verdict {
 	return NotTCP
 }
 
-func (p *Decoder) ciscoHDLC(f frame) Verdict {
-	rest, ok := f.after(4)
+// pppOrCisco reads PPP or Cisco HDLC, told by the first octet.
+func (p *Decoder) pppOrCisco(f frame) Verdict {
+	if len(f.data) > 0 && (f.data[0] == 0x0f || f.data[0] == 0x8f) {
+		return p.typed(f, 2, 4)
+	}
+	return p.ppp(f)
+}
+
+// typed reads a header of the given size that has an Ethernet type, and never a
+// length, at the given place.
+func (p *Decoder) typed(f frame, typeAt, size int) Verdict {
+	rest, ok := f.after(size)
 	if !ok {
 		return Undecodable
 	}
-	if kind := be16(f.data[2:]); kind >= inet.MinType {
+	if kind := be16(f.data[typeAt:]); kind >= inet.MinType {
 		return p.etherType(kind, rest)
 	}
 	return NotTCP

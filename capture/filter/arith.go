@@ -398,7 +398,7 @@ func (v *view) load(a *arithNode) uint32 {
 	case a.from.etherType != 0:
 		at += uint64(v.network(v.tags))
 	default:
-		at += uint64(v.layout.start)
+		at += uint64(v.layout.Start)
 	}
 	if at > uint64(len(v.data)) {
 		v.cut = true

@@ -121,7 +121,7 @@ func (f *Filter) Match(link pcap.LinkType, data []byte, wireLen int) bool {
 	if f.root == nil {
 		return true
 	}
-	v := view{data: data, wireLen: uint32(wireLen), layout: layoutOf(link)}
+	v := view{data: data, wireLen: uint32(wireLen), layout: link.Layout()}
 	at := f.start
 	for at >= 0 {
 		t := &f.tests[at]
@@ -143,7 +143,7 @@ func (f *Filter) Match(link pcap.LinkType, data []byte, wireLen int) bool {
 // network header is found, only len, less, greater and ether[…] mean anything,
 // and every other primitive is false.
 func (f *Filter) Reads(link pcap.LinkType) bool {
-	if layoutOf(link).kind != layoutNone {
+	if link.Layout().Kind != pcap.LayoutNone {
 		return true
 	}
 	for i := range f.tests {

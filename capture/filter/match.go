@@ -85,70 +85,11 @@ func (t *test) needsNetwork() bool {
 	return t.kind != testRelation || len(t.rel.needs) > 0 || t.rel.flags
 }
 
-type layoutKind uint8
-
-const (
-	layoutNone     layoutKind = iota // no network header is found
-	layoutEthernet                   // an EtherType, or the length of an LLC frame
-	layoutCooked                     // Linux: an EtherType, or 4 for an LLC frame
-	layoutCooked2                    // Linux: an EtherType
-	layoutType                       // an EtherType, and no VLAN tags
-	layoutPPP                        // a protocol of PPP
-	layoutVersion                    // nothing: the header of IP tells its version
-	layoutIPv4                       // nothing: IPv4
-	layoutIPv6                       // nothing: IPv6
-	layoutNull                       // an address family in anyone's byte order
-	layoutLoop                       // an address family in network byte order
-)
-
-// A linkLayout says where a link type has the protocol it carries, and where the
-// network header begins.
-type linkLayout struct {
-	kind    layoutKind
-	start   uint8 // of the link layer itself, where something stands before it
-	typeAt  uint8
-	network uint8
-}
-
-// linkLayouts are looked up by link type, which is why they are in a dense array:
-// a switch that returns a struct took longer than all of the tests of "tcp".
-var linkLayouts = [pcap.LinkLinuxSLL2 + 1]linkLayout{
-	pcap.LinkEthernet:    {layoutEthernet, 0, 12, 14},
-	pcap.LinkNetAnalyzer: {layoutEthernet, 4, 16, 18},
-	pcap.LinkLinuxSLL:    {layoutCooked, 0, 14, 16},
-	pcap.LinkLinuxSLL2:   {layoutCooked2, 0, 0, 20},
-	pcap.LinkCiscoHDLC:   {layoutType, 0, 2, 4},
-	pcap.LinkPPP:         {layoutPPP, 0, 2, 4},
-	pcap.LinkPPPHDLC:     {layoutPPP, 0, 2, 4},
-	pcap.LinkPPPoE:       {layoutPPP, 0, 6, 8},
-	pcap.LinkRaw:         {layoutVersion, 0, 0, 0},
-	pcap.LinkRawBSD:      {layoutVersion, 0, 0, 0},
-	pcap.LinkRawOpenBSD:  {layoutVersion, 0, 0, 0},
-	pcap.LinkIPv4:        {layoutIPv4, 0, 0, 0},
-	pcap.LinkIPv6:        {layoutIPv6, 0, 0, 0},
-	pcap.LinkNull:        {layoutNull, 0, 0, 4},
-	pcap.LinkLoop:        {layoutLoop, 0, 0, 4},
-}
-
-var noLayout linkLayout
-
-func layoutOf(link pcap.LinkType) *linkLayout {
-	if int(link) < len(linkLayouts) {
-		return &linkLayouts[link]
-	}
-	return &noLayout
-}
-
-// tagged reports whether frames may have VLAN tags.
-func (l *linkLayout) tagged() bool {
-	return l.kind == layoutEthernet || l.kind == layoutCooked || l.kind == layoutCooked2
-}
-
 // A view is a packet as a filter sees it.
 type view struct {
 	data    []byte
 	wireLen uint32
-	layout  *linkLayout
+	layout  *pcap.Layout
 	cut     bool // a test needed octets beyond the end: the packet does not match
 
 	// For the relation at hand.
@@ -180,10 +121,16 @@ func (v *view) u32(at int) uint32 {
 	return binary.BigEndian.Uint32(v.data[at:])
 }
 
+// tagged reports whether frames may have VLAN tags.
+func (v *view) tagged() bool {
+	k := v.layout.Kind
+	return k == pcap.LayoutEthernet || k == pcap.LayoutCooked || k == pcap.LayoutCooked2
+}
+
 // network returns where the network header begins, behind so many VLAN tags.
 func (v *view) network(tags uint8) int {
-	at := int(v.layout.network)
-	if v.layout.tagged() {
+	at := int(v.layout.Network)
+	if v.tagged() {
 		at += 4 * int(tags)
 	}
 	return at
@@ -195,34 +142,34 @@ const noType = 1 << 16
 // carries returns the EtherType of what is behind so many VLAN tags, or what
 // stands in its place.
 func (v *view) carries(tags uint8) uint32 {
-	switch v.layout.kind {
-	case layoutEthernet, layoutCooked, layoutCooked2:
+	switch v.layout.Kind {
+	case pcap.LayoutEthernet, pcap.LayoutCooked, pcap.LayoutCooked2:
 		if tags > 0 {
 			return v.u16(v.network(tags) - 2)
 		}
-		return v.u16(int(v.layout.typeAt))
-	case layoutType:
-		return v.u16(int(v.layout.typeAt))
-	case layoutVersion:
+		return v.u16(int(v.layout.TypeAt))
+	case pcap.LayoutType:
+		return v.u16(int(v.layout.TypeAt))
+	case pcap.LayoutVersion:
 		switch v.u8(0) >> 4 {
 		case 4:
 			return inet.TypeIPv4
 		case 6:
 			return inet.TypeIPv6
 		}
-	case layoutIPv4:
+	case pcap.LayoutIPv4:
 		return inet.TypeIPv4
-	case layoutIPv6:
+	case pcap.LayoutIPv6:
 		return inet.TypeIPv6
-	case layoutPPP:
-		switch v.u16(int(v.layout.typeAt)) {
+	case pcap.LayoutPPP:
+		switch v.u16(int(v.layout.TypeAt)) {
 		case 0x21:
 			return inet.TypeIPv4
 		case 0x57:
 			return inet.TypeIPv6
 		}
-	case layoutNull, layoutLoop:
-		return familyType(v.u32(0), v.layout.kind == layoutNull)
+	case pcap.LayoutNull, pcap.LayoutLoop:
+		return familyType(v.u32(0), v.layout.Kind == pcap.LayoutNull)
 	}
 	return noType
 }
@@ -255,7 +202,7 @@ func (v *view) test(t *test) bool {
 	case testIPv6:
 		return v.carries(t.depth) == inet.TypeIPv6 && v.eitherWay(t, v.network(t.depth), 8, 24)
 	case testEtherHost:
-		return v.layout.kind == layoutEthernet && v.eitherWay(t, int(v.layout.start), 6, 0)
+		return v.layout.Kind == pcap.LayoutEthernet && v.eitherWay(t, int(v.layout.Start), 6, 0)
 	case testPort:
 		return v.isPort(t)
 	case testVLAN:
@@ -267,18 +214,18 @@ func (v *view) test(t *test) bool {
 // isType also knows the numbers of LLC, which are smaller than any EtherType.
 func (v *view) isType(t *test) bool {
 	const maxLength = 1500 // of an 802.3 frame
-	switch v.layout.kind {
-	case layoutVersion:
+	switch v.layout.Kind {
+	case pcap.LayoutVersion:
 		if t.num != inet.TypeIPv4 && t.num != inet.TypeIPv6 {
 			return false
 		}
-	case layoutEthernet, layoutCooked:
+	case pcap.LayoutEthernet, pcap.LayoutCooked:
 		if t.num > maxLength {
 			break
 		}
 		carries := v.carries(t.depth)
-		if v.layout.kind == layoutEthernet && carries > maxLength ||
-			v.layout.kind == layoutCooked && carries != 4 {
+		if v.layout.Kind == pcap.LayoutEthernet && carries > maxLength ||
+			v.layout.Kind == pcap.LayoutCooked && carries != 4 {
 			return false
 		}
 		switch at := v.network(t.depth); t.num {
@@ -385,7 +332,7 @@ func (v *view) inRange(t *test, at int) bool {
 }
 
 func (v *view) isVLAN(t *test) bool {
-	if !v.layout.tagged() {
+	if !v.tagged() {
 		return false
 	}
 	switch v.carries(t.depth) {

@@ -7,6 +7,8 @@
 //
 // A build has one Open, that of its system. Its errors are ErrNotPermitted,
 // ErrNoInterface, and others that say which interface cannot be read and why.
+// What is no interface has a function and a file of its own, and is chosen by
+// OpenLive of package capture.
 package live
 
 import (

@@ -134,3 +134,64 @@ var linkNames = map[LinkType]string{
 	274:             "ETHERNET_MPACKET",
 	LinkLinuxSLL2:   "LINUX_SLL2",
 }
+
+// A Layout says where a link type has the protocol that it carries, and where
+// the network header begins.
+type Layout struct {
+	Kind    LayoutKind
+	Start   uint8 // of the link layer itself, where something stands before it
+	TypeAt  uint8
+	Network uint8
+}
+
+// A LayoutKind says how a link type tells what it carries.
+type LayoutKind uint8
+
+const (
+	LayoutNone     LayoutKind = iota // at no one place
+	LayoutEthernet                   // an EtherType, or the length of an LLC frame
+	LayoutCooked                     // Linux: an EtherType, or 4 for an LLC frame
+	LayoutCooked2                    // Linux: an EtherType
+	LayoutType                       // an EtherType, and no VLAN tags
+	LayoutPPP                        // a protocol of PPP, where nothing is compressed away
+	LayoutVersion                    // nothing: the header of IP tells its version
+	LayoutIPv4                       // nothing: IPv4
+	LayoutIPv6                       // nothing: IPv6
+	LayoutNull                       // an address family in anyone's byte order
+	LayoutLoop                       // an address family in network byte order
+)
+
+// layouts are what decoders and filters read link types by. One of LayoutNone or
+// LayoutPPP needs a method of the slow decoder (decode/link.go) besides.
+//
+// They are looked up for every packet, which is why they are in a dense array: a
+// switch that returns a struct takes longer than all of the tests of the filter
+// "tcp".
+var layouts = [...]Layout{
+	LinkEthernet:    {LayoutEthernet, 0, 12, 14},
+	LinkNetAnalyzer: {LayoutEthernet, 4, 16, 18},
+	LinkLinuxSLL:    {LayoutCooked, 0, 14, 16},
+	LinkLinuxSLL2:   {LayoutCooked2, 0, 0, 20},
+	LinkCiscoHDLC:   {LayoutType, 0, 2, 4},
+	LinkPPP:         {LayoutPPP, 0, 2, 4},
+	LinkPPPHDLC:     {LayoutPPP, 0, 2, 4},
+	LinkPPPoE:       {LayoutPPP, 0, 6, 8},
+	LinkRaw:         {LayoutVersion, 0, 0, 0},
+	LinkRawBSD:      {LayoutVersion, 0, 0, 0},
+	LinkRawOpenBSD:  {LayoutVersion, 0, 0, 0},
+	LinkIPv4:        {LayoutIPv4, 0, 0, 0},
+	LinkIPv6:        {LayoutIPv6, 0, 0, 0},
+	LinkNull:        {LayoutNull, 0, 0, 4},
+	LinkLoop:        {LayoutLoop, 0, 0, 4},
+}
+
+var noLayout Layout
+
+// Layout returns that of the link type. Its Kind is LayoutNone where headers
+// vary, and where the link type is not known.
+func (l LinkType) Layout() *Layout {
+	if int(l) < len(layouts) {
+		return &layouts[l]
+	}
+	return &noLayout
+}

@@ -5,7 +5,7 @@
 // the page carries.
 //
 //	page.go     the page
-//	rows.go     its data: a connection, with the history of both ends
+//	rows.go     its data: a connection, with the history of both ends, and the columns of its table
 //	pictures.go the states over time, and how often each arrow was taken
 //
 // The data of ladders is that of ladder.Page. They need the segments, which a
@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"html/template"
 	"slices"
+	"strings"
 
 	"github.com/tcpwatch/tcpwatch/report/ladder"
 	"github.com/tcpwatch/tcpwatch/report/record"
@@ -51,7 +52,9 @@ var pageTemplate string
 var style string
 
 //go:embed script.js
-var script string
+var scriptFile string
+
+var script = strings.Replace(scriptFile, rowMark, rowScript, 1)
 
 var filled = template.Must(template.New("page").Funcs(template.FuncMap{
 	"thousands": func(n int) string { return text.Thousands(uint64(n)) },

@@ -1,11 +1,19 @@
 package html
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/report/internal/sample"
 	"github.com/tcpwatch/tcpwatch/report/record"
 )
+
+// The script has what reads the rows.
+func TestScriptReadsRows(t *testing.T) {
+	if strings.Count(script, rowScript) != 1 {
+		t.Errorf("script.js lacks %q", rowMark)
+	}
+}
 
 // As many connections get a ladder as there is room for.
 func TestLaddersAreBounded(t *testing.T) {

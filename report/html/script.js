@@ -37,74 +37,7 @@ function human(us) {
 
 const seconds = us => (us / 1e6).toFixed(6);
 
-// Connections, as html_rows.go packs them. There may be 100,000: what is asked
-// of one is read from its array only then.
-
-class End {
-	constructor(row, at, history) { this.row = row; this.at = at; this.history = row[history]; }
-	get host() { return data.hosts[this.row[this.at]]; }
-	get addr() { return (this.host.includes(':') ? '[' + this.host + ']' : this.host) + ':' + this.row[this.at + 1]; }
-	get code() { return this.row[this.at + 2]; } // three times the state and the certainty
-	get state() { return data.states[Math.floor(this.code / 3)]; }
-	get assumed() { return this.code % 3 === 0 && this.code > 0; } // state 0 is UNKNOWN
-	get text() { return this.state + (this.assumed ? '?' : ''); }
-	get bytes() { return this.row[this.at + 3]; }
-	get packets() { return this.row[this.at + 4]; }
-	get again() { return this.row[this.at + 5]; }
-	get possible() { return data.states.filter((_, i) => this.row[this.at === 1 ? 20 : 21] >> i & 1); }
-}
-
-class Connection {
-	constructor(row) { this.row = row; this.client = new End(row, 1, 18); this.server = new End(row, 7, 19); }
-	get conn() { return this.row[0]; }
-	get start() { return this.row[13]; }
-	get span() { return this.row[14]; }
-	get closedBy() { return data.closers[this.row[15]]; }
-	get origin() { return data.origins[this.row[16]]; }
-	get odd() { // in pairs: the kind, and when
-		return this.row[17].flatMap((kind, i, list) => i % 2 ? [] : [{kind: data.kinds[kind], at: list[i + 1]}]);
-	}
-	get kinds() { return this.row[17].length ? [...new Set(this.odd.map(a => a.kind))] : []; }
-}
-
-const all = data.rows.map(row => new Connection(row));
-const find = conn => all.find(c => c.conn === conn);
-const ladders = data.ladders || {};
-
-// steps unpacks the history of an end: times are from the connection's start.
-function steps(end) {
-	let at = 0, packet = 0;
-	return end.history === '' ? [] : end.history.split(' ').map((text, i, list) => {
-		const code = data.letters.indexOf(text[0]), [event, dt, frames] = text.slice(1).split('.');
-		at += parseInt(dt, 36);
-		if (frames !== undefined) packet += parseInt(frames, 36);
-		const basis = data.bases[code % 5];
-		return {
-			at, packet: frames === undefined ? 0 : packet, state: data.states[Math.floor(code / 5)], basis,
-			event: data.events[parseInt(event, 36)],
-			assumed: i === list.length - 1 ? end.assumed : basis === 'assumed',
-		};
-	});
-}
-const stepText = s => s.state + (s.assumed ? '?' : '');
-
-// The table.
-
-const columns = [
-	{title: 'Conn', n: true, key: c => c.conn, cell: c => el('a', {href: '#conn=' + c.conn}, String(c.conn))},
-	{title: 'Client', key: c => c.client.addr},
-	{title: 'State', key: c => c.client.code, cell: c => stateCell(c.client), text: c => c.client.text},
-	{title: 'Server', key: c => c.server.addr},
-	{title: 'State', key: c => c.server.code, cell: c => stateCell(c.server), text: c => c.server.text},
-	{title: 'Sent', n: true, key: c => c.client.bytes},
-	{title: 'Received', n: true, key: c => c.server.bytes},
-	{title: 'Again', n: true, key: c => c.client.again + c.server.again},
-	{title: 'Start', n: true, key: c => c.start, text: c => '+' + seconds(c.start)},
-	{title: 'Duration', n: true, key: c => c.span, text: c => human(c.span)},
-	{title: 'Closed by', key: c => c.closedBy},
-	{title: 'Anomalies', key: c => c.kinds.join(' '), cell: c => el('span', {}, ...c.kinds.flatMap(k => [el('span', {class: 'kind'}, k), ' '])), wrap: true},
-];
-const textOf = (column, c) => column.text ? column.text(c) : column.n ? thousands(column.key(c)) : column.key(c);
+// Connections: rowScript of rows.go stands here.
 
 function stateCell(end) {
 	const span = el('span', {}, el('i', {class: 'swatch s-' + end.state + (end.assumed ? ' assumed' : '')}), ' ' + end.text);

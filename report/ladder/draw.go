@@ -268,7 +268,7 @@ func (d *ladder) segmentText(r *rung, rank int) string {
 		s.Wnd = 1000
 	}
 	if rank >= dropOptions {
-		s.Options = tcp.Options{FastOpen: s.Options.FastOpen, Signed: s.Options.Signed}
+		s.Options.MSS, s.Options.HasShift, s.Options.SACKOK, s.Options.NumSACK = 0, false, false, 0
 	}
 	return s.String()
 }

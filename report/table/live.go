@@ -7,7 +7,6 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/text"
-	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 )
 
@@ -38,17 +37,6 @@ func (v View) String() string {
 	return [...]string{"both ends", "one host", "listeners", "TIME_WAIT", "anomalies", "services"}[v]
 }
 
-// liveColumns are the columns of BothEnds.
-var liveColumns = slices.Concat(tableColumns[:5], []column{
-	{text.Column{Title: "Idle", Right: true}, func(r *tracker.Record, l *look) string { return text.Human(max(l.now.Sub(r.End), 0)) }},
-	{text.Column{Title: "Age", Right: true}, func(r *tracker.Record, l *look) string { return text.Human(max(l.now.Sub(r.Start), 0)) }},
-	fieldColumn("client.bytes", 0, true),
-	fieldColumn("server.bytes", 0, true),
-	fieldColumn("conn", 0, true),
-	fieldColumn("closed_by", 0, false),
-	{text.Column{Title: "Anomalies"}, anomaliesCell},
-})
-
 // A List is the rows that a View shows of a Snapshot.
 type List struct {
 	columns []text.Column
@@ -78,7 +66,8 @@ func NewList(v View, s *record.Snapshot, o record.Options, match string) (*List,
 
 // connections fills the list with connections.
 func (l *List) connections(s *record.Snapshot, o *record.Options, by record.Order) {
-	for _, c := range liveColumns {
+	columns := columnsOf(inLive)
+	for _, c := range columns {
 		l.columns = append(l.columns, c.Column)
 	}
 	rows := connectionsOf(s, o, by).Rows
@@ -87,8 +76,8 @@ func (l *List) connections(s *record.Snapshot, o *record.Options, by record.Orde
 	}
 	look := newLook(o, s.Whole())
 	l.cells = func(i int) []string {
-		cells := make([]string, len(liveColumns))
-		for j, c := range liveColumns {
+		cells := make([]string, len(columns))
+		for j, c := range columns {
 			cells[j] = c.cell(rows[i].Record, look)
 		}
 		return cells

@@ -1,6 +1,7 @@
 // Package table prints connections for people, as netstat does.
 //
-//	table.go     two ends a line, netstat's look; wide.go is the same with more columns
+//	table.go     two ends a line, netstat's look; wide is the same with more columns
+//	cells.go     what the columns of these hold
 //	netstat.go   the table of one host, and the listening sockets
 //	markdown.go  the table for GitHub
 //	summary.go   counts only
@@ -41,68 +42,59 @@ import (
 // narrowed. In it a state is followed by the set of all that remain possible:
 // UNKNOWN{FIN_WAIT_2,CLOSED}.
 
-// A column is one column of the table.
+// A column is one column of these tables.
 type column struct {
+	in tables
 	text.Column
 	cell func(r *tracker.Record, l *look) string
 }
 
-// A look is what cells depend on beside the record.
-type look struct {
-	time  text.TimeStyle
-	first tcp.Time // of the capture
-	now   tcp.Time // the moment that is shown
+// tables is a set of the tables that a column is in.
+type tables uint8
+
+const (
+	inTable tables = 1 << iota // and markdown
+	inWide
+	inLive // of displays; see live.go
+
+	everywhere = inTable | inWide | inLive
+)
+
+// allColumns are the columns of all these tables, in their order. The numbers,
+// Drop, matter to table alone, which a narrow terminal takes columns from.
+var allColumns = []column{
+	{everywhere, text.Column{Title: "Proto"}, protocolCell},
+	addressColumn(everywhere, "Client Address", tcp.Client),
+	stateColumn(inTable|inLive, tcp.Client, text.State),
+	stateColumn(inWide, tcp.Client, stateSetText),
+	addressColumn(everywhere, "Server Address", tcp.Server),
+	stateColumn(inTable|inLive, tcp.Server, text.State),
+	stateColumn(inWide, tcp.Server, stateSetText),
+	numberColumn(inTable|inWide, "conn", 5),
+	{inLive, text.Column{Title: "Idle", Right: true}, idleCell},
+	{inLive, text.Column{Title: "Age", Right: true}, ageCell},
+	numberColumn(everywhere, "client.bytes", 3),
+	numberColumn(everywhere, "server.bytes", 3),
+	numberColumn(inLive, "conn", 0),
+	numberColumn(inTable|inWide, "duration", 2),
+	wordColumn(everywhere, "closed_by", 4),
+	colored(wordColumn(inWide, "client.proved_state", 0)),
+	colored(wordColumn(inWide, "server.proved_state", 0)),
+	numberColumn(inWide, "client.packets", 0),
+	numberColumn(inWide, "server.packets", 0),
+	numberColumn(inWide, "client.retransmits", 0),
+	numberColumn(inWide, "server.retransmits", 0),
+	numberColumn(inWide, "handshake_rtt", 0),
+	wordColumn(inWide, "start", 0),
+	stackColumn(inWide, "Client Stack", tcp.Client),
+	stackColumn(inWide, "Server Stack", tcp.Server),
+	{inWide, text.Column{Title: "Timers"}, timersCell},
+	{everywhere, text.Column{Title: "Anomalies", Drop: 1}, anomaliesCell},
 }
 
-var tableColumns = []column{
-	{text.Column{Title: "Proto"}, func(r *tracker.Record, _ *look) string { return text.Protocol(r.Ends[tcp.Client].Addr) }},
-	addressColumn("Client Address", tcp.Client),
-	stateColumn(tcp.Client, text.State),
-	addressColumn("Server Address", tcp.Server),
-	stateColumn(tcp.Server, text.State),
-	fieldColumn("conn", 5, true),
-	fieldColumn("client.bytes", 3, true),
-	fieldColumn("server.bytes", 3, true),
-	fieldColumn("duration", 2, true),
-	fieldColumn("closed_by", 4, false),
-	{text.Column{Title: "Anomalies", Drop: 1}, anomaliesCell},
-}
-
-// addressColumn is the column of the addresses of one end.
-func addressColumn(title string, end tcp.Endpoint) column {
-	return column{text.Column{Title: title}, func(r *tracker.Record, _ *look) string {
-		return r.Ends[end].Addr.String()
-	}}
-}
-
-// stateColumn is the column of the states of one end.
-func stateColumn(end tcp.Endpoint, write func(*tracker.EndRecord) string) column {
-	return column{text.Column{Title: "State", Color: text.StateColor}, func(r *tracker.Record, _ *look) string {
-		return write(&r.Ends[end])
-	}}
-}
-
-// fieldColumn is the column of a field of the record.
-func fieldColumn(path string, drop int, right bool) column {
-	title, write := record.Titled(path)
-	return column{text.Column{Title: title, Right: right, Drop: drop}, func(r *tracker.Record, l *look) string {
-		return write(r, l.time, l.first)
-	}}
-}
-
-func newLook(o *record.Options, s *record.Summary) *look {
-	return &look{time: o.Time, first: s.First, now: cmp.Or(s.Now, s.Last)}
-}
-
-// anomaliesCell names the anomalies of a connection, each once.
-func anomaliesCell(r *tracker.Record, _ *look) string {
-	var kinds []string
-	for i := range r.Anomalies {
-		if kind := r.Anomalies[i].Kind; !slices.Contains(kinds, kind) {
-			kinds = append(kinds, kind)
-		}
-	}
-	return text.JoinEscaped(kinds, ",")
+// columnsOf returns the columns of one table.
+func columnsOf(t tables) []column {
+	return slices.DeleteFunc(slices.Clone(allColumns), func(c column) bool { return c.in&t == 0 })
 }
 
 // table prints the formats table and wide.
@@ -116,7 +108,12 @@ type table struct {
 
 // New makes the format table.
 func New(out *bufio.Writer, o *record.Options, by record.Order) record.Format {
-	return &table{out: out, opts: o, Connections: Connections{By: by}, columns: tableColumns}
+	return &table{out: out, opts: o, Connections: Connections{By: by}, columns: columnsOf(inTable)}
+}
+
+// NewWide makes the format wide.
+func NewWide(out *bufio.Writer, o *record.Options, by record.Order) record.Format {
+	return &table{out: out, opts: o, Connections: Connections{By: by}, columns: columnsOf(inWide), wide: true}
 }
 
 // Close prints the table, and what stands below it. Of a table that is longer than

@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -12,14 +13,12 @@ import (
 //	<SEQ=100><ACK=300><CTL=SYN,ACK>
 //
 // This file reads and writes it, with fields of our own for what the tracker
-// looks at: <DATA=n> octets, <WND=n>, <URG=n>, <MSS=n>, <WS=n>, <SACKOK>, <NOP>,
-// <TS=value,echo>, <SACK=left:right,...>, <TFO>, <TTL=n>, <NODF>, <LABEL>, <ID=n>,
-// <CHECKSUM=n> as sent, <PAYLOAD=n> for a hash of the payload,
-// <SUM=good|partial|bad>, <CUT=payload|options>, <FRAG>, and <ICMP=type,code>
-// or <ICMP6=type,code>, with <FROM=address>, for an error that quotes the
-// segment. A field that is left out has its default: no data, a window of
-// 1,000, a TTL of 64, everything else absent. Options are in the order of the
-// header, but for those that are not of a SYN.
+// looks at: <DATA=n> octets, <WND=n>, <URG=n>, the options (options.go),
+// <TTL=n>, <NODF>, <LABEL>, <ID=n>, <CHECKSUM=n> as sent, <PAYLOAD=n> for a hash
+// of the payload, <SUM=good|partial|bad>, <CUT=payload|options>, <FRAG>, and
+// <ICMP=type,code> or <ICMP6=type,code>, with <FROM=address>, for an error that
+// quotes the segment. A field that is left out has its default: no data, a
+// window of 1,000, a TTL of 64, everything else absent.
 
 // Defaults of the notation.
 const (
@@ -65,34 +64,7 @@ func (s *Segment) String() string {
 	number("DATA", uint64(s.Data), 0)
 	number("WND", uint64(s.Wnd), defaultWnd)
 	number("URG", uint64(s.Urg), 0)
-	o := s.Options
-	for _, kind := range o.ordered() {
-		switch kind {
-		case optionNop:
-			field("NOP")
-		case optionMSS:
-			field("MSS=%d", o.MSS)
-		case optionShift:
-			field("WS=%d", o.Shift)
-		case optionSACKOK:
-			field("SACKOK")
-		case optionTS:
-			field("TS=%d,%d", o.TSVal, o.TSEcr)
-		}
-	}
-	if o.NumSACK > 0 {
-		var blocks []string
-		for _, k := range o.SACK[:o.NumSACK] {
-			blocks = append(blocks, fmt.Sprintf("%d:%d", uint32(k.Left), uint32(k.Right)))
-		}
-		field("SACK=%s", strings.Join(blocks, ","))
-	}
-	if o.FastOpen {
-		field("TFO")
-	}
-	if o.Signed {
-		field("SIGNED")
-	}
+	s.Options.writeFields(field)
 	number("TTL", uint64(s.TTL), defaultTTL)
 	if s.NoDF {
 		field("NODF")
@@ -150,93 +122,76 @@ func ParseSegment(text string) (Segment, error) {
 	return s, nil
 }
 
+// A fieldValue is the value of a field, and what is wrong with it.
+type fieldValue struct {
+	text string
+	err  error
+}
+
+func (v *fieldValue) number(bits int) uint64 {
+	n, err := strconv.ParseUint(v.text, 10, bits)
+	if err != nil {
+		v.err = fmt.Errorf("want a number of %d bits", bits)
+	}
+	return n
+}
+
+// pair reads two numbers from a part of the value.
+func (v *fieldValue) pair(part, sep string, bits int) (uint64, uint64) {
+	left, right, _ := strings.Cut(part, sep)
+	l, e1 := strconv.ParseUint(left, 10, bits)
+	r, e2 := strconv.ParseUint(right, 10, bits)
+	if e1 != nil || e2 != nil {
+		v.err = fmt.Errorf("want two numbers with %q between them", sep)
+	}
+	return l, r
+}
+
 // parseField sets the named field of the segment.
-func (s *Segment) parseField(name, value string) (err error) {
-	number := func(bits int) uint64 {
-		n, e := strconv.ParseUint(value, 10, bits)
-		if e != nil {
-			err = fmt.Errorf("want a number of %d bits", bits)
-		}
-		return n
-	}
-	pair := func(text, sep string, bits int) (uint64, uint64) {
-		left, right, _ := strings.Cut(text, sep)
-		l, e1 := strconv.ParseUint(left, 10, bits)
-		r, e2 := strconv.ParseUint(right, 10, bits)
-		if e1 != nil || e2 != nil {
-			err = fmt.Errorf("want two numbers with %q between them", sep)
-		}
-		return l, r
-	}
-	o := &s.Options
+func (s *Segment) parseField(name, text string) error {
+	v := &fieldValue{text: text}
 	switch name {
 	case "SEQ":
-		s.Seq = Seq(number(32))
+		s.Seq = Seq(v.number(32))
 	case "ACK":
-		s.Ack = Seq(number(32))
+		s.Ack = Seq(v.number(32))
 	case "CTL":
-		s.Flags, err = parseFlags(value)
+		s.Flags, v.err = parseFlags(text)
 	case "DATA":
-		s.Data = Size(number(32))
+		s.Data = Size(v.number(32))
 	case "WND":
-		s.Wnd = uint16(number(16))
+		s.Wnd = uint16(v.number(16))
 	case "URG":
-		s.Urg = uint16(number(16))
-	case "MSS":
-		o.MSS = uint16(number(16))
-		o.Place(optionMSS)
-	case "WS":
-		o.Shift, o.HasShift = uint8(number(8)), true
-		o.Place(optionShift)
-	case "SACKOK":
-		o.SACKOK = true
-		o.Place(optionSACKOK)
-	case "TS":
-		v, e := pair(value, ",", 32)
-		o.TSVal, o.TSEcr, o.HasTS = uint32(v), uint32(e), true
-		o.Place(optionTS)
-	case "SACK":
-		for _, block := range strings.Split(value, ",") {
-			if int(o.NumSACK) == len(o.SACK) {
-				return fmt.Errorf("at most %d blocks", len(o.SACK))
-			}
-			l, r := pair(block, ":", 32)
-			o.SACK[o.NumSACK] = Block{Seq(l), Seq(r)}
-			o.NumSACK++
-		}
-	case "TFO":
-		o.FastOpen = true
-	case "SIGNED":
-		o.Signed = true
+		s.Urg = uint16(v.number(16))
 	case "TTL":
-		s.TTL = uint8(number(8))
-	case "NOP":
-		o.Place(optionNop)
+		s.TTL = uint8(v.number(8))
 	case "NODF":
 		s.NoDF = true
 	case "LABEL":
 		s.Label = true
 	case "ID":
-		s.ID = uint16(number(16))
+		s.ID = uint16(v.number(16))
 	case "PAYLOAD":
-		s.Payload = number(64)
+		s.Payload = v.number(64)
 	case "CHECKSUM":
-		s.Checksum = uint16(number(16))
+		s.Checksum = uint16(v.number(16))
 	case "SUM":
-		s.Sum, err = parseName[Sum](value, sumNames)
+		s.Sum, v.err = parseName[Sum](text, sumNames)
 	case "CUT":
-		s.Cut, err = parseName[Cut](value, cutNames)
+		s.Cut, v.err = parseName[Cut](text, cutNames)
 	case "FRAG":
 		s.Fragment = true
 	case "ICMP", "ICMP6":
-		typ, code := pair(value, ",", 8)
+		typ, code := v.pair(text, ",", 8)
 		s.ICMP.Type, s.ICMP.Code, s.ICMP.V6 = uint8(typ), uint8(code), name == "ICMP6"
 	case "FROM":
-		s.ICMP.From, err = netip.ParseAddr(value)
+		s.ICMP.From, v.err = netip.ParseAddr(text)
 	default:
-		err = fmt.Errorf("no such field")
+		if !s.Options.parseField(name, v) {
+			v.err = errors.New("no such field")
+		}
 	}
-	return err
+	return v.err
 }
 
 func parseName[T ~uint8](value string, names []string) (T, error) {

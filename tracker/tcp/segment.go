@@ -2,7 +2,6 @@ package tcp
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -114,26 +113,6 @@ const (
 	CutOptions     // fixed header whole, options cut: Options hold what could be read
 )
 
-// Options are the TCP options that the tracker reads. An option that is absent
-// leaves its fields zero.
-type Options struct {
-	MSS      uint16 // maximum segment size (RFC 9293 §3.7.1); 0: none
-	Shift    uint8  // window scale (RFC 7323 §2), 0 to 14; larger ones count as 14
-	HasShift bool
-	SACKOK   bool   // SACK permitted (RFC 2018)
-	HasTS    bool   // timestamps (RFC 7323 §3)
-	Order    uint32 // the kinds of the four above and of the no-operations between as they came, see Place
-	TSVal    uint32
-	TSEcr    uint32
-	Signed   bool // TCP-MD5 (RFC 2385) or TCP-AO (RFC 5925); what it signs is not checked
-	FastOpen bool // TCP Fast Open, a cookie or the request for one (RFC 7413)
-	NumSACK  uint8
-	SACK     [4]Block // the first NumSACK are set; RFC 2018
-}
-
-// A Block is one SACK block: the octets [Left, Right).
-type Block struct{ Left, Right Seq }
-
 // Len is SEG.LEN: the sequence numbers that the segment occupies
 // (RFC 9293 §3.4).
 func (s *Segment) Len() Size {
@@ -159,44 +138,3 @@ func (s *Segment) PureAck() bool {
 // is sent. No state takes anything from it (RFC 9293 §3.10.7.2 to §3.10.7.4,
 // where "if the ACK bit is off, drop the segment"), and no end sends it.
 func (s *Segment) Lawless() bool { return s.Flags&(SYN|ACK|RST) == 0 }
-
-// The kinds of the options in Options.Order.
-const (
-	optionNop    = 1
-	optionMSS    = 2
-	optionShift  = 3
-	optionSACKOK = 4
-	optionTS     = 8
-)
-
-// Place puts an option of the given kind last in the order: four bits each, the
-// last in the low bits. 0x24813 is MSS, SACK permitted, timestamps, no-operation,
-// window scale. Of no-operations two in a row count.
-func (o *Options) Place(kind uint8) {
-	if kind != optionNop || o.Order != 0 && o.Order&0xff != optionNop<<4|optionNop {
-		o.Order = o.Order<<4 | uint32(kind)
-	}
-}
-
-// Placed ends the order: no-operations behind the last of the options fill up.
-func (o *Options) Placed() {
-	for o.Order&0xf == optionNop {
-		o.Order >>= 4
-	}
-}
-
-// ordered returns the kinds of those options that Order is of and that are
-// there: in that order, and then those that it lacks.
-func (o *Options) ordered() []uint8 {
-	var kinds []uint8
-	for shift := 28; shift >= 0; shift -= 4 {
-		kinds = append(kinds, uint8(o.Order>>shift&0xf))
-	}
-	kinds = append(kinds, optionMSS, optionShift, optionSACKOK, optionTS)
-	there := map[uint8]bool{optionNop: true, optionMSS: o.MSS != 0, optionShift: o.HasShift, optionSACKOK: o.SACKOK, optionTS: o.HasTS}
-	return slices.DeleteFunc(kinds, func(k uint8) bool {
-		was := there[k]
-		there[k] = k == optionNop
-		return !was
-	})
-}

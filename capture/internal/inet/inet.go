@@ -39,11 +39,10 @@ const (
 )
 
 // Sizes of headers: of IP and TCP without options, of Linux cooked captures of
-// either version.
+// version 1.
 const (
 	EthernetSize = 14
 	SLLSize      = 16
-	SLL2Size     = 20
 	IPv4Size     = 20
 	IPv6Size     = 40
 	TCPSize      = 20

@@ -1,0 +1,116 @@
+package table
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// A look is what cells depend on beside the record.
+type look struct {
+	time  text.TimeStyle
+	first tcp.Time // of the capture
+	now   tcp.Time // the moment that is shown
+}
+
+func newLook(o *record.Options, s *record.Summary) *look {
+	return &look{time: o.Time, first: s.First, now: cmp.Or(s.Now, s.Last)}
+}
+
+// addressColumn is the column of the addresses of one end.
+func addressColumn(in tables, title string, end tcp.Endpoint) column {
+	return column{in, text.Column{Title: title}, func(r *tracker.Record, _ *look) string {
+		return r.Ends[end].Addr.String()
+	}}
+}
+
+// stateColumn is the column of the states of one end.
+func stateColumn(in tables, end tcp.Endpoint, write func(*tracker.EndRecord) string) column {
+	return colored(column{in, text.Column{Title: "State"}, func(r *tracker.Record, _ *look) string {
+		return write(&r.Ends[end])
+	}})
+}
+
+// wordColumn is the column of a field of the record.
+func wordColumn(in tables, path string, drop int) column {
+	title, write := record.Titled(path)
+	return column{in, text.Column{Title: title, Drop: drop}, func(r *tracker.Record, l *look) string {
+		return write(r, l.time, l.first)
+	}}
+}
+
+// numberColumn is that of a field that is a number.
+func numberColumn(in tables, path string, drop int) column {
+	c := wordColumn(in, path, drop)
+	c.Right = true
+	return c
+}
+
+// colored colours a column of states.
+func colored(c column) column {
+	c.Color = text.StateColor
+	return c
+}
+
+// stackColumn tells which stack an end has. One that is guessed is marked as an
+// assumed state is.
+func stackColumn(in tables, title string, e tcp.Endpoint) column {
+	return column{in, text.Column{Title: title}, func(r *tracker.Record, _ *look) string {
+		x := &r.Ends[e]
+		switch x.StackCertainty {
+		case tcp.StackUnknown:
+			return "-"
+		case tcp.StackGuessed:
+			return x.Stack.Stack().Name + "?"
+		}
+		return x.Stack.Stack().Name
+	}}
+}
+
+func protocolCell(r *tracker.Record, _ *look) string { return text.Protocol(r.Ends[tcp.Client].Addr) }
+
+func idleCell(r *tracker.Record, l *look) string { return text.Human(max(l.now.Sub(r.End), 0)) }
+
+func ageCell(r *tracker.Record, l *look) string { return text.Human(max(l.now.Sub(r.Start), 0)) }
+
+// anomaliesCell names the anomalies of a connection, each once.
+func anomaliesCell(r *tracker.Record, _ *look) string {
+	var kinds []string
+	for i := range r.Anomalies {
+		if kind := r.Anomalies[i].Kind; !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	return text.JoinEscaped(kinds, ",")
+}
+
+// stateSetText is text.State with the states that remain possible.
+func stateSetText(e *tracker.EndRecord) string {
+	if e.Possible.Len() < 2 {
+		return text.State(e)
+	}
+	var names []string
+	for _, s := range e.Possible.List() {
+		names = append(names, s.String())
+	}
+	return text.State(e) + "{" + strings.Join(names, ",") + "}"
+}
+
+// timersCell tells the timers that run: client:timewait,58sec.
+func timersCell(r *tracker.Record, _ *look) string {
+	var timers []string
+	for i := range r.Ends {
+		if t := r.Ends[i].Timer; t.Kind != "" {
+			timers = append(timers, tcp.Endpoint(i).String()+":"+text.Timer(t))
+		}
+	}
+	if len(timers) == 0 {
+		return "-"
+	}
+	return strings.Join(timers, ";")
+}
