@@ -83,7 +83,12 @@ var skipNames = [tcp.NumSkips]string{
 	tcp.NoACK:           "no-ack",
 	tcp.AckOfUnsent:     "ack-of-unsent",
 	tcp.AckTooOld:       "ack-too-old",
+	tcp.InexactRST:      "inexact-rst",
+	tcp.UnaskedRST:      "unasked-rst",
+	tcp.IgnoredRST:      "ignored-rst",
+	tcp.NothingToReset:  "nothing-to-reset",
 	tcp.Held:            "held-fin",
+	tcp.DoubtedRST:      "doubted-rst",
 }
 
 const endOfCapture = "(end of the capture)"

@@ -27,7 +27,7 @@ type Verdict struct {
 	Unsent bool
 
 	By   int  // the frame that shows it; 0: the segment itself
-	held bool // it is a FIN that is not believed for the time being
+	held bool // it is a FIN or a RST that is not believed for the time being
 }
 
 // shown is what is said of the segment: why it moved nobody, or why its receiver
@@ -35,6 +35,8 @@ type Verdict struct {
 func (v Verdict) shown() tcp.Skip {
 	switch {
 	case v.Is == Refused:
+		return v.Why
+	case v.held && v.Why == tcp.DoubtedRST:
 		return v.Why
 	case v.held:
 		return tcp.Held

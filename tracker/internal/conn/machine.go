@@ -252,8 +252,7 @@ func (m *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 // same at the same time (RFC 9293 §3.5 figure 7, §3.6 figure 13).
 func (m *Machine) pass(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) Verdict {
 	if s.Flags&tcp.RST != 0 {
-		m.observeRST(c, s, from, v)
-		return v
+		return m.observeRST(c, s, from, v)
 	}
 	return m.observe(c, s, from, r, v)
 }
