@@ -87,6 +87,7 @@ var skipNames = [tcp.NumSkips]string{
 	tcp.UnaskedRST:      "unasked-rst",
 	tcp.IgnoredRST:      "ignored-rst",
 	tcp.NothingToReset:  "nothing-to-reset",
+	tcp.StrayICMP:       "stray-icmp",
 	tcp.Held:            "held-fin",
 	tcp.DoubtedRST:      "doubted-rst",
 }

@@ -233,3 +233,17 @@ func (c *Conn) reach(e tcp.Endpoint) tcp.Seq {
 	}
 	return x.Edge.Add(c.widest(e))
 }
+
+// outstanding refuses an ICMP error about a segment that its sender has not sent,
+// or that was acknowledged: the connection did not cause it (RFC 5927 §4.1). How
+// far it has sent, a capture that misses segments does not tell.
+func (c *Conn) outstanding(s *tcp.Segment, from tcp.Endpoint) Outcome {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	switch {
+	case !x.Seen() || x.closed() || !y.Has(HasAcked) && !x.Has(HasISS):
+		return Unknown
+	case s.Seq.Before(x.Una(y)), x.sndNxt(y).Before(s.Seq) && !x.Has(Lossy):
+		return Refused
+	}
+	return Accepted
+}

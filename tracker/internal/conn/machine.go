@@ -261,8 +261,8 @@ func (m *Machine) pass(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 func (m *Machine) quoted(s *tcp.Segment) {
 	k, low := flow.KeyOf(s)
 	if c := m.NewestOf(k); c != nil {
-		m.observeICMP(c, s, c.EndOf(low))
-		m.saw(c, c.EndOf(low), s.Packet, tcp.NotSkipped)
+		v := m.observeICMP(c, s, c.EndOf(low))
+		m.saw(c, c.EndOf(low), s.Packet, v.shown())
 	}
 }
 

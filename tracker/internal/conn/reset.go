@@ -350,13 +350,17 @@ func (m *Machine) resetReceiver(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind
 // observeICMP takes in an ICMP error about a segment of the connection. Only
 // an attempt to open is ended by it (RFC 9293 §3.9.2.2, RFC 5461); in an open
 // connection it is a hint that the stack may note.
-func (m *Machine) observeICMP(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (m *Machine) observeICMP(c *Conn, s *tcp.Segment, from tcp.Endpoint) Verdict {
+	if c.outstanding(s, from) == Refused {
+		return Verdict{Is: Refused, Why: tcp.StrayICMP}
+	}
 	m.snapshot(c)
 	c.keepICMP(s, from, m.Now)
 	if x := &c.Ends[from]; x.Assumed == tcp.SynSent.Set() && s.Seq == x.ISS && s.ICMP.Unreachable() {
 		m.unreachable(c, s, from)
 	}
 	m.tellChecks(c, s, from, Reading{}, onICMP)
+	return Verdict{}
 }
 
 // unreachable ends an attempt to open.
