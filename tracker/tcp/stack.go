@@ -96,7 +96,7 @@ var stacks = [NumStacks]Stack{
 	{
 		// FreeBSD: net.inet.tcp.msl 30 s; finwait2_timeout 60 s; keepinit 75 s.
 		Name:         "bsd",
-		Looks:        "the order of options of FreeBSD, and a window of 65535",
+		Looks:        "the order of options of FreeBSD",
 		TimeWait2MSL: 60 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 75 * time.Second, SynAckGiveUp: 45 * time.Second, FinGiveUp: 500 * time.Second,
 		RSTAtLastACK: true, TimeWaitReuse: ReuseNewerSeq,
@@ -104,7 +104,7 @@ var stacks = [NumStacks]Stack{
 	{
 		// xnu: MSL 15 s; the rest as in BSD, whose code it shares.
 		Name:         "macos",
-		Looks:        "the order of options of macOS, and a window of 65535",
+		Looks:        "the order of options of macOS",
 		TimeWait2MSL: 30 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 75 * time.Second, SynAckGiveUp: 45 * time.Second, FinGiveUp: 500 * time.Second,
 		RSTBelowFIN: true, RSTAtLastACK: true, TimeWaitReuse: ReuseNewerSeq,
