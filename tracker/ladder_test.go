@@ -83,7 +83,13 @@ var skipNames = [tcp.NumSkips]string{
 	tcp.NoACK:           "no-ack",
 	tcp.AckOfUnsent:     "ack-of-unsent",
 	tcp.AckTooOld:       "ack-too-old",
+	tcp.InexactRST:      "inexact-rst",
+	tcp.UnaskedRST:      "unasked-rst",
+	tcp.IgnoredRST:      "ignored-rst",
+	tcp.NothingToReset:  "nothing-to-reset",
+	tcp.StrayICMP:       "stray-icmp",
 	tcp.Held:            "held-fin",
+	tcp.DoubtedRST:      "doubted-rst",
 }
 
 const endOfCapture = "(end of the capture)"

@@ -26,7 +26,6 @@ var hidden = map[string]string{
 	"time-wait-hazard-h2-not-idle":        contents,
 	"time-wait-hazard-h3":                 contents,
 	"wandering-duplicate-in-time-wait":    contents,
-	"wandering-duplicate-older-timestamp": "the timestamps before the last",
 }
 
 const (

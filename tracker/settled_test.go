@@ -85,6 +85,12 @@ func TestSilenceLeavesOpen(t *testing.T) {
 		{"views/probes-after-giving-up", 9, 8 * time.Second, tcp.Client, tcp.Established, tcp.Assumed, closed | open},
 		{"views/probes-after-giving-up", 9, 11 * time.Second, tcp.Client, tcp.Closed, tcp.Assumed, closed | open},
 		{"views/probes-after-giving-up", 12, 0, tcp.Client, tcp.Established, tcp.Proved, 0},
+		{"gate/inexact-rst", 6, 0, tcp.Server, tcp.Established, tcp.Proved, 0},
+		{"gate/doubted-rst", 6, 0, tcp.Server, tcp.Established, tcp.Assumed, closed | open},
+		{"gate/doubted-rst", 7, 0, tcp.Server, tcp.Established, tcp.Proved, 0},
+		{"gate/doubted-rst-taken", 7, 0, tcp.Server, tcp.Established, tcp.Assumed, closed | open},
+		{"gate/doubted-rst-last-ack", 7, 0, tcp.Server, tcp.Established, tcp.Assumed, closed | open},
+		{"gate/doubted-rst-last-ack", 8, 0, tcp.Server, tcp.Established, tcp.Proved, 0},
 	} {
 		text, err := os.ReadFile("testdata/" + test.ladder + ".txt")
 		if err != nil {

@@ -28,31 +28,31 @@ var pawsRejected = Kind{
 	Causes: []Cause{
 		{"", "{X}'s segment carries timestamp {tsval}, but {Y} has already received {newer}: it is dropped as an old duplicate. If that happens often, two hosts behind one address may be using the same port."},
 	},
-	Thresholds: []Threshold{{"time by which it is late, if the round trip is not longer, more than", wanderedFor, ""}},
-	on:         conn.OnStale,
+	Thresholds: []Threshold{{"time by which it is late, if the round trip is not longer and {Y} has its octets, more than", wanderedFor, ""}},
+	on:         conn.OnRefused,
 	// An ACK without data that comes late is harmless, and Linux lets it pass.
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		s := h.S
-		if !s.Options.HasTS || s.Len() == 0 || s.Flags&(tcp.SYN|tcp.RST) != 0 || int32(s.Options.TSVal-h.Before.TSVal[x]) >= 0 {
+		s, y := h.S, h.y()
+		if h.Why != tcp.OldTimestamp || s.Len() == 0 {
 			return nil
 		}
-		if h.Verdict.Why != tcp.OldTimestamp && conn.Synchronized(h.Before.States[y]) {
-			return nil // it is taken
+		f := &Finding{
+			end:      h.From,
+			Certain:  ConfidenceProved,
+			Evidence: []int{s.Packet},
+			Values:   Values{"tsval": s.Options.TSVal, "newer": y.Echoed()},
 		}
+		late := y.Acked.Before(s.End())
 		for g := range h.Earlier() {
-			newer := g.From == x && g.Data > 0 && g.Is&recent.WasForeign == 0 && int32(g.TSVal-s.Options.TSVal) > 0
-			if !newer || !g.End().AtMost(h.Ends[y].Acked) || h.Now.Sub(g.At) <= max(wanderedFor, h.Ends[y].InFlight()) {
-				continue
-			}
-			return &Finding{
-				end:      x,
-				Certain:  ConfidenceProved,
-				Evidence: []int{g.Packet, s.Packet},
-				Values:   Values{"tsval": s.Options.TSVal, "newer": g.TSVal},
+			if g.From == h.From && g.TSVal == y.Echoed() && g.Is&recent.WasForeign == 0 {
+				f.Evidence = append(f.Evidence, g.Packet)
+				late = late || h.Now.Sub(g.At) > max(wanderedFor, y.InFlight())
 			}
 		}
-		return nil
+		if !late {
+			return nil // a copy that was overtaken by a little
+		}
+		return f
 	},
 }
 

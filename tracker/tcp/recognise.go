@@ -2,9 +2,10 @@ package tcp
 
 // What a SYN tells of the stack that made it. A stack fills in by itself what it
 // need not agree on with anybody: which options in which order, the window, the
-// TTL and the flags of the IP header. Where these fit one stack alone it is known
-// beyond doubt; a host or a device on the way may change them, and that is a
-// guess then.
+// TTL and the flags of the IP header. Known beyond doubt is a stack alone whose
+// SYNs were captured from it, by what no other sends: Linux, gVisor and lwIP. Of
+// the others it is general knowledge what they send, and a guess; so it is where a
+// host or a device on the way may have changed it, or two may send the same.
 
 // A StackCertainty says how sure it is which stack an end has.
 type StackCertainty uint8
@@ -46,12 +47,12 @@ func RecogniseStack(syn *Segment) (StackID, StackCertainty) {
 	case syn.TTL > 128:
 		return recogniseLwIP(syn)
 	case syn.TTL > 64:
-		return recogniseWindows(syn)
+		return guessWindows(syn)
 	}
 	if id, sure := recogniseGVisor(syn); sure != StackUnknown {
 		return id, sure
 	}
-	if id, sure := recogniseBSD(syn); sure != StackUnknown {
+	if id, sure := guessBSD(syn); sure != StackUnknown {
 		return id, sure
 	}
 	return recogniseLinux(syn)
@@ -73,40 +74,32 @@ func recogniseLwIP(syn *Segment) (StackID, StackCertainty) {
 	return StackLwIP, StackGuessed
 }
 
-// recogniseWindows knows Windows by a TTL of 128 at first and its order.
-func recogniseWindows(syn *Segment) (StackID, StackCertainty) {
+// guessWindows tells Windows by a TTL of 128 at first and its order.
+func guessWindows(syn *Segment) (StackID, StackCertainty) {
 	switch syn.Options.Order {
-	case orderWindows, orderWindowsTS:
-		return StackWindows, StackKnown
-	case orderMSSAndSACK:
+	case orderWindows, orderWindowsTS, orderMSSAndSACK:
 		return StackWindows, StackGuessed
 	}
 	return StackAuto, StackUnknown
 }
 
-// recogniseBSD knows FreeBSD and macOS by the window, all that fits the field,
-// and by their orders.
-func recogniseBSD(syn *Segment) (StackID, StackCertainty) {
-	id := StackAuto
+// guessBSD tells FreeBSD and macOS by their orders.
+func guessBSD(syn *Segment) (StackID, StackCertainty) {
 	switch syn.Options.Order {
 	case orderFreeBSD:
-		id = StackBSD
+		return StackBSD, StackGuessed
 	case orderMacOS:
-		id = StackMacOS
-	default:
-		return id, StackUnknown
+		return StackMacOS, StackGuessed
 	}
-	if syn.Wnd == 65535 {
-		return id, StackKnown
-	}
-	return id, StackGuessed
+	return StackAuto, StackUnknown
 }
 
 // recogniseGVisor knows gVisor, which has Linux's order, by its window: that of
 // twenty segments, rounded down to a multiple of the window scale, while Linux
-// does not round. Where rounding changes nothing an old Linux offers the same:
-// its SYN has an IP identification, or a flow label, and its SYN+ACK counts
-// segments without the timestamps.
+// does not round. Where rounding changes nothing an old Linux offers the same. Its
+// SYN has an IP identification, or a flow label, and its SYN+ACK counts segments
+// without the timestamps; but devices clear the one (RFC 6864 §4.1), and of a
+// lowered MSS the other tells nothing.
 func recogniseGVisor(syn *Segment) (StackID, StackCertainty) {
 	o := &syn.Options
 	switch o.Order {
@@ -124,17 +117,16 @@ func recogniseGVisor(syn *Segment) (StackID, StackCertainty) {
 			return StackGVisor, StackKnown
 		case syn.ID != 0 || syn.Label:
 			return StackAuto, StackUnknown
-		case syn.Flags&ACK == 0 && syn.Src.Addr().Is6():
-			return StackGVisor, StackGuessed // Linux before 4.3 sends no flow label
 		case syn.Flags&ACK == 0, o.HasTS:
-			return StackGVisor, StackKnown
+			return StackGVisor, StackGuessed
 		}
 	}
 	return StackAuto, StackUnknown
 }
 
 // recogniseLinux knows Linux by its order, with what was not asked for or switched
-// off left out, and by a window of whole segments.
+// off left out, and by a window of whole segments. One of none is of a proxy that
+// answers SYNs for another host.
 func recogniseLinux(syn *Segment) (StackID, StackCertainty) {
 	whole := false
 	for _, mss := range likelyMSS(syn) {
@@ -143,7 +135,7 @@ func recogniseLinux(syn *Segment) (StackID, StackCertainty) {
 		}
 		whole = whole || Size(syn.Wnd)%mss == 0
 	}
-	fits := whole && !syn.NoDF
+	fits := whole && !syn.NoDF && syn.Wnd != 0
 	switch syn.Options.Order {
 	case OrderLinux, orderLinuxNoTS, orderLinuxNoSACK, orderLinuxCutTS:
 		if fits {

@@ -25,6 +25,7 @@ func TestRecogniseStack(t *testing.T) {
 		{"linux-on-loopback", "<CTL=SYN,ACK><WND=65483><MSS=65495><SACKOK><TS=1,0><NOP><WS=7>", false, StackLinux, StackKnown},
 		{"linux-of-a-window-of-no-whole-segments", "<CTL=SYN><WND=64241>" + linux + "<ID=7>", false, StackLinux, StackGuessed},
 		{"linux-answers-without-options", "<CTL=SYN,ACK><WND=64240><MSS=1460>", false, StackLinux, StackGuessed},
+		{"linux-answers-for-another", "<CTL=SYN,ACK><WND=0>" + linux, false, StackLinux, StackGuessed},
 		{"linux-order-from-256-hops", "<CTL=SYN><WND=64240>" + linux + "<TTL=255>", false, StackAuto, StackUnknown},
 		{"linux-order-without-padding", "<CTL=SYN><WND=64240><MSS=1460><SACKOK><WS=7><ID=7>", false, StackAuto, StackUnknown},
 		{"options-are-cut", "<CTL=SYN><WND=64240>" + linux + "<CUT=options>", false, StackAuto, StackUnknown},
@@ -34,7 +35,9 @@ func TestRecogniseStack(t *testing.T) {
 		{"gvisor-answers-without-timestamps", "<CTL=SYN,ACK><WND=29184><MSS=1460><NOP><WS=7>", false, StackGVisor, StackKnown},
 		{"gvisor-on-a-smaller-link", "<CTL=SYN><WND=28160><MSS=1410><SACKOK><TS=1,0><NOP><WS=7>", false, StackGVisor, StackKnown},
 		{"gvisor-over-ipv6", "<CTL=SYN><WND=28800><MSS=1440><SACKOK><TS=1,0><NOP><WS=7>", true, StackGVisor, StackGuessed},
-		{"gvisor-answers-over-ipv6", "<CTL=SYN,ACK><WND=28800><MSS=1440><SACKOK><TS=1,0><NOP><WS=7>", true, StackGVisor, StackKnown},
+		{"gvisor-answers-over-ipv6", "<CTL=SYN,ACK><WND=28800><MSS=1440><SACKOK><TS=1,0><NOP><WS=7>", true, StackGVisor, StackGuessed},
+		{"gvisor-or-linux-of-a-lowered-mss", "<CTL=SYN,ACK><WND=28800><MSS=1452><SACKOK><TS=1,0><NOP><WS=7>", false, StackGVisor, StackGuessed},
+		{"gvisor-or-linux-without-id", "<CTL=SYN><WND=29200><MSS=1460><SACKOK><TS=1,0><NOP><WS=4>", false, StackGVisor, StackGuessed},
 		{"no-gvisor-as-it-numbers-its-packets", "<CTL=SYN><WND=28800><MSS=1440><SACKOK><TS=1,0><NOP><WS=7><ID=7>", false, StackLinux, StackKnown},
 
 		{"lwip", "<CTL=SYN><SEQ=6509><WND=65535><MSS=1460><NOP><WS=1><TTL=255><NODF>", false, StackLwIP, StackKnown},
@@ -43,13 +46,14 @@ func TestRecogniseStack(t *testing.T) {
 		{"a-router-of-a-small-window", "<CTL=SYN><SEQ=6509><WND=4128><MSS=536><TTL=255><NODF>", false, StackAuto, StackUnknown},
 		{"no-lwip-with-df", "<CTL=SYN><SEQ=6509><WND=65535><MSS=1460><NOP><WS=1><TTL=255>", false, StackAuto, StackUnknown},
 
-		{"windows", "<CTL=SYN><WND=64240><MSS=1460><NOP><WS=8><NOP><NOP><SACKOK><TTL=128>", false, StackWindows, StackKnown},
+		{"windows", "<CTL=SYN><WND=64240><MSS=1460><NOP><WS=8><NOP><NOP><SACKOK><TTL=128>", false, StackWindows, StackGuessed},
 		{"windows-without-scale", "<CTL=SYN><WND=8192><MSS=1460><NOP><NOP><SACKOK><TTL=119>", false, StackWindows, StackGuessed},
 		{"no-windows-of-ttl-64", "<CTL=SYN><WND=64240><MSS=1460><NOP><WS=8><NOP><NOP><SACKOK>", false, StackAuto, StackUnknown},
 		{"linux-order-of-ttl-128", "<CTL=SYN><WND=64240>" + linux + "<TTL=128>", false, StackAuto, StackUnknown},
 
-		{"freebsd", "<CTL=SYN><WND=65535><MSS=1460><NOP><WS=6><SACKOK><TS=1,0>", false, StackBSD, StackKnown},
-		{"macos", "<CTL=SYN><WND=65535><MSS=1460><NOP><WS=6><NOP><NOP><TS=1,0><SACKOK>", false, StackMacOS, StackKnown},
+		{"freebsd", "<CTL=SYN><WND=65535><MSS=1460><NOP><WS=6><SACKOK><TS=1,0>", false, StackBSD, StackGuessed},
+		{"macos", "<CTL=SYN><WND=65535><MSS=1460><NOP><WS=6><NOP><NOP><TS=1,0><SACKOK>", false, StackMacOS, StackGuessed},
+		{"freebsd-of-another-window", "<CTL=SYN><WND=32768><MSS=1460><NOP><WS=6><SACKOK><TS=1,0>", false, StackBSD, StackGuessed},
 		{"macos-of-another-window", "<CTL=SYN><WND=32768><MSS=1460><NOP><WS=6><NOP><NOP><TS=1,0><SACKOK>", false, StackMacOS, StackGuessed},
 	} {
 		s, err := ParseSegment(c.syn)

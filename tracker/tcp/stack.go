@@ -24,6 +24,10 @@ type Stack struct {
 	RSTInTimeWait bool       // an acceptable RST ends TIME-WAIT (RFC 9293 §3.10.7.4; RFC 1337 warns of it)
 	RSTBelowFIN   bool       // a RST one below RCV.NXT is taken after the peer's FIN
 	RSTAtSACK     bool       // a RST at the highest SACK edge is taken
+	RSTAtLastACK  bool       // a RST at the last ACK sent is taken, also where more has come
+	RSTInRequest  bool       // any RST in the window ends the SYN-RECEIVED of a listener
+	RSTInOrphan   bool       // any RST in the window ends a FIN-WAIT-2 that nobody reads from
+	RSTInWindow   bool       // any RST in the window is taken (RFC 793 §3.4; RFC 5961 §3 asks for the next number)
 	TimeWaitReuse ReuseRule  // which SYNs a TIME-WAIT yields to
 	OldAck        OldAckRule // whether the ACK of a segment counts that has no new octet
 	AckInOrder    bool       // the ACK of its FIN counts only in a segment that is next in order, not beyond a hole
@@ -86,24 +90,24 @@ var stacks = [NumStacks]Stack{
 		Looks:        "the order of options of Linux, and a window of whole segments",
 		TimeWait2MSL: 60 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 131 * time.Second, SynAckGiveUp: 63 * time.Second, FinGiveUp: 102 * time.Second,
-		AnyRestarts: true, RSTInTimeWait: true, RSTBelowFIN: true, RSTAtSACK: true, TimeWaitReuse: ReuseNewerSeqOrTS,
+		AnyRestarts: true, RSTInTimeWait: true, RSTBelowFIN: true, RSTAtSACK: true, RSTInRequest: true, RSTInOrphan: true, TimeWaitReuse: ReuseNewerSeqOrTS,
 		OldAck: OldAckAtEdge, // tcp_sequence drops what ends before the last ACK sent
 	},
 	{
 		// FreeBSD: net.inet.tcp.msl 30 s; finwait2_timeout 60 s; keepinit 75 s.
 		Name:         "bsd",
-		Looks:        "the order of options of FreeBSD, and a window of 65535",
+		Looks:        "the order of options of FreeBSD",
 		TimeWait2MSL: 60 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 75 * time.Second, SynAckGiveUp: 45 * time.Second, FinGiveUp: 500 * time.Second,
-		TimeWaitReuse: ReuseNewerSeq,
+		RSTAtLastACK: true, TimeWaitReuse: ReuseNewerSeq,
 	},
 	{
 		// xnu: MSL 15 s; the rest as in BSD, whose code it shares.
 		Name:         "macos",
-		Looks:        "the order of options of macOS, and a window of 65535",
+		Looks:        "the order of options of macOS",
 		TimeWait2MSL: 30 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 75 * time.Second, SynAckGiveUp: 45 * time.Second, FinGiveUp: 500 * time.Second,
-		RSTBelowFIN: true, TimeWaitReuse: ReuseNewerSeq,
+		RSTBelowFIN: true, RSTAtLastACK: true, TimeWaitReuse: ReuseNewerSeq,
 	},
 	{
 		// Windows since Vista: TcpTimedWaitDelay 120 s by default; SYN at 0, 3
@@ -120,7 +124,7 @@ var stacks = [NumStacks]Stack{
 		Name:         "solaris",
 		TimeWait2MSL: 60 * time.Second, FinWait2: 675 * time.Second,
 		SynGiveUp: 180 * time.Second, SynAckGiveUp: 180 * time.Second, FinGiveUp: 480 * time.Second,
-		RSTInTimeWait: true, TimeWaitReuse: ReuseNewerSeq,
+		RSTInTimeWait: true, RSTInWindow: true, TimeWaitReuse: ReuseNewerSeq,
 	},
 	{
 		// RFC 9293 itself: MSL 2 minutes (§3.4.2), no timer in FIN-WAIT-2, SYN
@@ -141,7 +145,7 @@ var stacks = [NumStacks]Stack{
 		TimeWait2MSL: 60 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 127 * time.Second, SynAckGiveUp: 127 * time.Second, FixedGiveUp: true,
 		FinGiveUp: 805 * time.Second, LastAckGiveUp: 205 * time.Second,
-		TimeWaitReuse: ReuseNewerSeq, OldAck: OldAckDropped, AckInOrder: true, NoPAWS: true,
+		RSTInRequest: true, TimeWaitReuse: ReuseNewerSeq, OldAck: OldAckDropped, AckInOrder: true, NoPAWS: true,
 	},
 	{
 		// lwIP, measured in release 2.1.3: TIME-WAIT 119.4 to 120.5 s, an orphaned
@@ -162,7 +166,7 @@ var stacks = [NumStacks]Stack{
 		Name:         "auto",
 		TimeWait2MSL: 60 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 131 * time.Second, SynAckGiveUp: 63 * time.Second, FinGiveUp: 102 * time.Second,
-		AnyRestarts: true, RSTInTimeWait: true, RSTBelowFIN: true, RSTAtSACK: true, TimeWaitReuse: ReuseNewerSeqOrTS,
+		AnyRestarts: true, RSTInTimeWait: true, RSTBelowFIN: true, RSTAtSACK: true, RSTInRequest: true, RSTInOrphan: true, TimeWaitReuse: ReuseNewerSeqOrTS,
 	},
 }
 

@@ -124,7 +124,10 @@ const (
 	InexactRST           // a RST whose number is not the next that its receiver expects
 	UnaskedRST           // a RST that does not acknowledge the SYN
 	IgnoredRST           // a RST that its receiver ignores in that state
+	NothingToReset       // a RST whose receiver has no connection
+	StrayICMP            // an ICMP error about a segment that is not on its way
 	Held                 // what follows is to show whether its receiver takes it
+	DoubtedRST           // the same of a RST
 
 	NumSkips
 )
@@ -143,13 +146,16 @@ var skips = [NumSkips]struct{ text, rfc string }{
 	InexactRST:      {"its sequence number is not the next", "RFC 5961 §3"},
 	UnaskedRST:      {"it does not acknowledge the SYN", "RFC 9293 §3.10.7.3"},
 	IgnoredRST:      {"its receiver ignores RSTs now", "RFC 1337 §3"},
+	NothingToReset:  {"its receiver has no connection", "RFC 9293 §3.10.7.1, §3.10.7.2"},
+	DoubtedRST:      {"its sequence number is not the next, but its receiver may take it: what that sends next shows", "RFC 5961 §3"},
+	StrayICMP:       {"it quotes a number that is not on its way", "RFC 5927 §4.1"},
 	Held:            {"held until a later segment shows whether its receiver took it", "RFC 9293 §3.10.7.4"},
 }
 
 func (s Skip) String() string { return skips[s].text }
 
 // Refused reports whether it is the receiver that does not take the segment.
-func (s Skip) Refused() bool { return s > CapturedTwice && s != Held }
+func (s Skip) Refused() bool { return s > CapturedTwice && s < Held }
 
 // RFC is where a receiver is told to refuse the segment; "" where none does.
 func (s Skip) RFC() string { return skips[s].rfc }

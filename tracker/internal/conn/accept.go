@@ -27,7 +27,7 @@ type Verdict struct {
 	Unsent bool
 
 	By   int  // the frame that shows it; 0: the segment itself
-	held bool // it is a FIN that is not believed for the time being
+	held bool // it is a FIN or a RST that is not believed for the time being
 }
 
 // shown is what is said of the segment: why it moved nobody, or why its receiver
@@ -35,6 +35,8 @@ type Verdict struct {
 func (v Verdict) shown() tcp.Skip {
 	switch {
 	case v.Is == Refused:
+		return v.Why
+	case v.held && v.Why == tcp.DoubtedRST:
 		return v.Why
 	case v.held:
 		return tcp.Held
@@ -249,4 +251,18 @@ func (c *Conn) reach(e tcp.Endpoint) tcp.Seq {
 		return x.Acked.Add(2 * c.widest(e))
 	}
 	return x.Edge.Add(c.widest(e))
+}
+
+// outstanding refuses an ICMP error about a segment that its sender has not sent,
+// or that was acknowledged: the connection did not cause it (RFC 5927 §4.1). How
+// far it has sent, a capture that misses segments does not tell.
+func (c *Conn) outstanding(s *tcp.Segment, from tcp.Endpoint) Outcome {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	switch {
+	case !x.Seen() || x.closed() || !y.Has(HasAcked) && !x.Has(HasISS):
+		return Unknown
+	case s.Seq.Before(x.Una(y)), x.sndNxt(y).Before(s.Seq) && !x.Has(Lossy):
+		return Refused
+	}
+	return Accepted
 }

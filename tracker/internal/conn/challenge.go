@@ -29,6 +29,8 @@ type Challenge struct {
 	What    challengeKind
 	Into    tcp.Endpoint // who got it
 	spoken  bool         // that end has sent something since
+	over    bool         // it has its outcome, or nobody is to be told of one
+	may     bool         // that end may have taken the RST, or not, and has sent nothing since
 	TTL     uint8        // of the segment
 	Guesses uint8        // RSTs with other numbers that were not taken, up to 255
 	Number  tcp.Seq      // its SEQ; of an ACK, its ACK field
@@ -42,10 +44,22 @@ type Challenge struct {
 
 // Pending returns the challenge that awaits its outcome, or nil.
 func (c *Conn) Pending() *Challenge {
-	if c.Bits&challenged == 0 {
+	if c.Bits&challenged == 0 || c.Rare.challenge.over {
 		return nil
 	}
 	return &c.Rare.challenge
+}
+
+// mayBeReset reports whether the end may have taken a RST, or not, of which its
+// next segment tells.
+func (c *Conn) mayBeReset(e tcp.Endpoint) bool {
+	return c.Bits&challenged != 0 && c.Rare.challenge.may && c.Rare.challenge.Into == e
+}
+
+// asksAbout reports whether s is the challenge ACK of the RST of that frame, which
+// its sender was taken to have accepted.
+func (c *Conn) asksAbout(packet int, s *tcp.Segment, from tcp.Endpoint, before *Before, now tcp.Time) bool {
+	return c.mayBeReset(from) && c.Rare.challenge.Packet == packet && c.isChallengeACK(s, &c.Rare.challenge, before, now)
 }
 
 // Outlived is how long after a RST its alleged sender's next segment must come
@@ -81,23 +95,22 @@ func (c *Conn) challengeSYN(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 // settleChallenge settles the challenge of an earlier segment, once the checks were asked,
 // and begins one of s. before is what was known without s.
 func (c *Conn) settleChallenge(s *tcp.Segment, from tcp.Endpoint, before *Before, now tcp.Time) {
-	if d := c.Pending(); d != nil && d.Into == from {
-		if d.Answer == 0 && !d.spoken && c.isChallengeACK(s, d, before, now) {
-			d.Answer = s.Packet
-		}
-		d.spoken = true
-	} else if d != nil && d.SettledBy(s, from, now) {
-		c.Bits &^= challenged
+	if c.Bits&challenged != 0 {
+		c.heardOfChallenge(s, from, before, now)
 	}
 	into := from.Peer()
-	y := &c.Ends[into]
-	if before.SentAt[from] == 0 || before.SentAt[into] == 0 || !Synchronized(before.States[into]) {
+	if before.SentAt[from] == 0 || before.SentAt[into] == 0 {
 		return
 	}
+	knows := Synchronized(before.States[into])
 	switch {
-	case s.Flags&tcp.RST != 0 && !before.Accepted && before.RST != ResetReply:
-		c.countGuess(s)
-		if !c.InWindow(s.Seq, into) || !c.ScaleKnown() {
+	case s.Flags&tcp.RST != 0:
+		tells := knows && before.RST != ResetReply
+		if tells && !before.Accepted {
+			c.countGuess(s)
+		}
+		tells = tells && c.InWindow(s.Seq, into) && c.ScaleKnown()
+		if !before.Doubted && (!tells || before.Accepted) {
 			return
 		}
 		what := ChallengedRST
@@ -105,8 +118,28 @@ func (c *Conn) settleChallenge(s *tcp.Segment, from tcp.Endpoint, before *Before
 			what = ChallengedAbort
 		}
 		c.beginChallenge(what, s, into, s.Seq, now)
-	case s.Flags&(tcp.SYN|tcp.RST|tcp.ACK) == tcp.ACK && y.Nxt.Before(s.Ack) && c.Pending() == nil:
+		c.Rare.challenge.over, c.Rare.challenge.may = !tells, before.Doubted
+	case knows && s.Flags&(tcp.SYN|tcp.ACK) == tcp.ACK && c.Ends[into].Nxt.Before(s.Ack) && c.Pending() == nil:
 		c.beginChallenge(ChallengedAck, s, into, s.Ack, now)
+	}
+}
+
+// heardOfChallenge takes down what s tells of the challenge.
+func (c *Conn) heardOfChallenge(s *tcp.Segment, from tcp.Endpoint, before *Before, now tcp.Time) {
+	switch d, x := &c.Rare.challenge, &c.Ends[from]; {
+	case d.Into == from:
+		if d.Answer == 0 && !d.spoken && c.isChallengeACK(s, d, before, now) {
+			d.Answer = s.Packet
+			if d.may && x.Assumed == tcp.FinWait2.Set() {
+				x.Bits |= stillReads // an orphan takes such a RST
+			}
+		}
+		d.spoken, d.may = true, false
+	case d.SettledBy(s, from, now):
+		d.over = true
+	}
+	if d := &c.Rare.challenge; d.over && !d.may {
+		c.Bits &^= challenged
 	}
 }
 

@@ -497,6 +497,9 @@ func (x *End) noteEcho(s *tcp.Segment, peer *End) {
 	}
 }
 
+// Echoed returns the newest timestamp of its peer that the end has echoed.
+func (x *End) Echoed() uint32 { return x.echo }
+
 // noteSACK remembers the highest edge of the octets reported by SACK.
 func (c *Conn) noteSACK(s *tcp.Segment, from tcp.Endpoint) {
 	o := c.RareState()
@@ -505,6 +508,11 @@ func (c *Conn) noteSACK(s *tcp.Segment, from tcp.Endpoint) {
 			o.sackEdge[from], o.hasSACK[from] = b.Right, true
 		}
 	}
+}
+
+// HasBeyond reports whether the end reported octets by SACK that lie behind a hole.
+func (c *Conn) HasBeyond(e tcp.Endpoint) bool {
+	return c.Rare != nil && c.Rare.hasSACK[e] && c.Ends[e].Acked.Before(c.Rare.sackEdge[e])
 }
 
 // noteOctets moves nxt, and keeps the holes below it.

@@ -253,8 +253,7 @@ func (m *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 // same at the same time (RFC 9293 §3.5 figure 7, §3.6 figure 13).
 func (m *Machine) pass(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) Verdict {
 	if s.Flags&tcp.RST != 0 {
-		m.observeRST(c, s, from, v)
-		return v
+		return m.observeRST(c, s, from, v)
 	}
 	return m.observe(c, s, from, r, v)
 }
@@ -263,8 +262,8 @@ func (m *Machine) pass(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 func (m *Machine) quoted(s *tcp.Segment) {
 	k, low := flow.KeyOf(s)
 	if c := m.NewestOf(k); c != nil {
-		m.observeICMP(c, s, c.EndOf(low))
-		m.saw(c, c.EndOf(low), s.Packet, tcp.NotSkipped)
+		v := m.observeICMP(c, s, c.EndOf(low))
+		m.saw(c, c.EndOf(low), s.Packet, v.shown())
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -26,7 +27,7 @@ const (
 
 // observeRST takes in a RST. One that lacks the signature is not taken (RFC 2385
 // §4.1); a host without the connection can send it, an end that has one cannot.
-func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v Verdict) {
+func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v Verdict) Verdict {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	before := m.snapshot(c)
 	kind := c.resetKind(s, from, m.Now)
@@ -43,7 +44,7 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v Verdi
 	if v.Is != Refused {
 		v = c.acceptsRST(s, from, m.Now)
 	}
-	accepted := v.Is != Refused
+	accepted := v.Is != Refused && !v.held
 	device := c.madeByDevice(s, from, kind, asked, m.Now)
 	r := Reading{Foreign: kind == ResetUnmatched}
 
@@ -60,7 +61,7 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v Verdi
 	}
 	x.Packets++
 	x.SentAt = m.Now
-	before.RST, before.Accepted, before.Device = kind, accepted, device
+	before.RST, before.Accepted, before.Doubted, before.Device = kind, accepted, v.Is == Unknown, device
 	is := r.bits()
 	if kind == ResetReply {
 		is |= recent.WasReply
@@ -74,6 +75,7 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v Verdi
 	if before.States[from.Peer()] == tcp.SynSent.Set() && accepted && kind != ResetUnmatched {
 		m.listeners.Remove(c.Addr(from))
 	}
+	return v
 }
 
 // AnswerTimes is within how many response times a stack answers.
@@ -270,27 +272,25 @@ func (c *Conn) abortedBy(e tcp.Endpoint) {
 // acceptsRST says what becomes of a RST at its receiver, by the rules of its
 // stack.
 func (c *Conn) acceptsRST(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) Verdict {
-	y := &c.Ends[from.Peer()]
-	switch y.Assumed.Only() {
-	case tcp.Closed, tcp.Listen:
-		return Verdict{Is: Refused} // there is nothing to reset
-	case tcp.SynSent:
-		if s.Flags&tcp.ACK != 0 && y.ISS.Before(s.Ack) && s.Ack.AtMost(y.Nxt) {
-			return Verdict{}
-		}
-		return Verdict{Is: Refused, Why: tcp.UnaskedRST}
-	case tcp.TimeWait:
-		if !y.Stack().RSTInTimeWait {
-			return Verdict{Is: Refused, Why: tcp.IgnoredRST}
-		}
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	t := rst.Target{
+		State: y.Assumed.Only(), Stack: y.Stack(), Known: y.Has(stackKnown),
+		Active: y.Has(SentSYN), Reads: y.Has(stillReads), Ignores: c.Spares(from.Peer()),
+		ISS: y.ISS, Nxt: y.Nxt, Any: !x.Seen(), Next: c.nextFrom(s, from, now),
+		Acked: y.Acked, Edge: y.Edge, HasAcked: y.Has(HasAcked), Scaled: c.ScaleKnown(),
 	}
-	switch next := c.nextFrom(s, from, now); {
-	case s.Seq == next && c.Spares(from.Peer()):
-		return Verdict{Is: Refused, Why: tcp.IgnoredRST}
-	case s.Seq == next, c.takesInexact(s, from, next):
-		return Verdict{}
+	if c.Rare != nil {
+		t.SACK, t.HasSACK = c.Rare.sackEdge[from.Peer()], c.Rare.hasSACK[from.Peer()]
 	}
-	return Verdict{Is: Refused, Why: tcp.InexactRST}
+	switch fate, why := t.Takes(s); fate {
+	case rst.Believed:
+		return Verdict{Is: Unknown}
+	case rst.Doubted:
+		return Verdict{Is: Unknown, Why: why, held: true}
+	case rst.Refused:
+		return Verdict{Is: Refused, Why: why}
+	}
+	return Verdict{}
 }
 
 // nextFrom is the number that the target of the RST s expects next.
@@ -304,27 +304,6 @@ func (c *Conn) nextFrom(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) tcp.Seq
 		return x.FIN // captured, but shown not to have arrived
 	}
 	return next
-}
-
-// takesInexact reports whether the target of the RST takes another number than the
-// next, as its stack does in some states.
-func (c *Conn) takesInexact(s *tcp.Segment, from tcp.Endpoint, next tcp.Seq) bool {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	stack := y.Stack()
-	switch state := y.Assumed.Only(); state {
-	case tcp.TimeWait:
-		return false
-	case tcp.SynReceived:
-		// Linux drops the request for any RST in the window; RFC 9293 asks for
-		// the exact number. The window of a request is that of its SYN+ACK.
-		return stack.RSTAtSACK && y.Has(HasAcked) && s.Seq.In(next, tcp.Later(y.Edge, next+1))
-	case tcp.CloseWait, tcp.LastAck, tcp.Closing:
-		if stack.RSTBelowFIN && s.Seq+1 == next {
-			return true
-		}
-	}
-	atSACK := stack.RSTAtSACK && c.Rare != nil && c.Rare.hasSACK[from.Peer()] && s.Seq == c.Rare.sackEdge[from.Peer()]
-	return !x.Seen() || atSACK
 }
 
 // rcvNxt is RCV.NXT of the end in the assumed view: as far as the octets toward
@@ -371,13 +350,17 @@ func (m *Machine) resetReceiver(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind
 // observeICMP takes in an ICMP error about a segment of the connection. Only
 // an attempt to open is ended by it (RFC 9293 §3.9.2.2, RFC 5461); in an open
 // connection it is a hint that the stack may note.
-func (m *Machine) observeICMP(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (m *Machine) observeICMP(c *Conn, s *tcp.Segment, from tcp.Endpoint) Verdict {
+	if c.outstanding(s, from) == Refused {
+		return Verdict{Is: Refused, Why: tcp.StrayICMP}
+	}
 	m.snapshot(c)
 	c.keepICMP(s, from, m.Now)
 	if x := &c.Ends[from]; x.Assumed == tcp.SynSent.Set() && s.Seq == x.ISS && s.ICMP.Unreachable() {
 		m.unreachable(c, s, from)
 	}
 	m.tellChecks(c, s, from, Reading{}, onICMP)
+	return Verdict{}
 }
 
 // unreachable ends an attempt to open.

@@ -96,12 +96,13 @@ func overtook(rst *recent.Segment, s *tcp.Segment, since time.Duration) bool {
 
 // neverTook reports whether s shows that its sender, which was in the given
 // state, did not take the RST of the step: it acknowledges or echoes what was
-// captured after the RST, comes too late, or is the answer to yet another
-// RST.
+// captured after the RST, comes too late, doubts it, or is the answer to yet
+// another RST.
 func (m *Machine) neverTook(c *Conn, s *tcp.Segment, from tcp.Endpoint, st history.Step, was tcp.State) bool {
 	x, since := &c.Ends[from], m.Now.Sub(st.At)
 	switch {
-	case since > max(AnswerTimes*x.Response(), sparedAfter), was == tcp.TimeWait && since > x.InFlight(), m.knowsLater(c, s, from, st):
+	case since > max(AnswerTimes*x.Response(), sparedAfter), was == tcp.TimeWait && since > x.InFlight(),
+		m.knowsLater(c, s, from, st), c.asksAbout(st.Packet(), s, from, &m.scene.Before, m.Now):
 		return true
 	}
 	return since > x.InFlight() && m.answersRSTs(c, s, from, st) >= answersToRST

@@ -49,6 +49,7 @@ type Before struct {
 	TSVal    [2]uint32
 	RST      resetKind // what the RST is by its numbers
 	Accepted bool      // its receiver acts on it
+	Doubted  bool      // that is not known: stacks differ, or the capture does not tell
 	Device   bool      // something between the ends made it
 }
 
@@ -78,7 +79,7 @@ func (m *Machine) snapshot(c *Conn) *Before {
 		b.States[e], b.Proved[e], b.SentAt[e] = x.Assumed, x.Proved, x.SentAt
 		b.Acked[e], b.Nxt[e], b.Edge[e], b.Wnd[e], b.TSVal[e] = x.Acked, x.Nxt, x.Edge, x.Wnd, x.TSVal
 	}
-	b.RST, b.Accepted, b.Device = 0, false, false
+	b.RST, b.Accepted, b.Doubted, b.Device = 0, false, false, false
 	m.scene.Forged = 0
 	return b
 }

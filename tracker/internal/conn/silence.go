@@ -61,10 +61,14 @@ func (c *Conn) Denied(e tcp.Endpoint) (ins tcp.InputSet) {
 }
 
 // otherwise returns the states in which the end is if what is denied arrived
-// all the same; none if that is nothing.
+// all the same, or it took a RST that it may have taken; none if that is nothing.
 func (c *Conn) otherwise(e tcp.Endpoint) tcp.StateSet {
 	x := &c.Ends[e]
-	if after := x.Assumed.After(c.Denied(e)); after != x.Assumed {
+	in := c.Denied(e)
+	if c.mayBeReset(e) {
+		in |= tcp.RcvRST.Set()
+	}
+	if after := x.Assumed.After(in); after != x.Assumed {
 		return after
 	}
 	return 0

@@ -166,12 +166,13 @@ func (m *Machine) keepLap(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	l.Since, l.SinceFrame, l.At, l.Frame = l.At, l.Frame, m.Now, s.Packet
 }
 
-// keepICMP notes an ICMP error about octets of the end that are outstanding.
-// One about others was not caused by the connection (RFC 5927 §4.1).
+// keepICMP notes an ICMP error about octets of the end that are outstanding. That
+// a segment is too large does not displace that nobody can be reached.
 func (c *Conn) keepICMP(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	if c.Provisional() || !x.Seen() || !s.ICMP.Unreachable() || s.Seq.Before(x.Una(y)) || x.Nxt.AtMost(s.Seq) {
+	if c.Provisional() || !c.Ends[from].Seen() || c.Ends[from].Nxt.AtMost(s.Seq) {
 		return
 	}
-	c.stallsFor(from).ICMP = stalls.IcmpError{At: now, Frame: s.Packet, ICMP: s.ICMP}
+	if k := c.stallsFor(from); k.ICMP.At == 0 || s.ICMP.Unreachable() {
+		k.ICMP = stalls.IcmpError{At: now, Frame: s.Packet, ICMP: s.ICMP}
+	}
 }
