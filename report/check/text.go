@@ -2,6 +2,7 @@ package check
 
 import (
 	"bufio"
+	"cmp"
 
 	"github.com/tcpwatch/tcpwatch/report/text"
 )
@@ -18,6 +19,8 @@ type textPrinter struct {
 	o      *Options
 	rules  []ruleFindings
 	ladder string
+	first  string // the connection of the first failure, which the ladder is of
+	others bool   // others failed, too
 	totals totals
 }
 
@@ -43,6 +46,10 @@ func (p *textPrinter) Capture(c *Capture) error {
 		p.ladder = c.Ladder
 	}
 	for _, f := range c.Findings {
+		if at := c.Path + " " + f.Subject(); f.Verdict == Failed && f.Conn > 0 {
+			p.others = p.others || p.first != "" && p.first != at
+			p.first = cmp.Or(p.first, at)
+		}
 		r := &p.rules[f.Rule]
 		if len(r.list) >= shownFindings {
 			r.hidden++
@@ -66,6 +73,10 @@ func (p *textPrinter) Close() error {
 	}
 	if p.ladder != "" {
 		text.WriteLine(p.out, p.ladder)
+		if p.others {
+			text.WriteWrapped(p.out, "", "To draw another: tcpwatch explain --conn N CAPTURE, with the same -f if there was one", p.o.Width, text.Plain)
+			text.WriteLine(p.out, "")
+		}
 	}
 	p.passed()
 	text.WriteLine(p.out, p.totals.String())

@@ -14,22 +14,16 @@ type Rulings struct {
 	list  []Ruling
 }
 
-// Capture takes what was found in the capture: what failed, what is undecided,
-// and which rules passed.
+// Capture takes what was found in the capture, rule by rule: what failed, what is
+// undecided, or how often it passed.
 func (r *Rulings) Capture(c *check.Capture) error {
-	for i := range c.Findings {
-		f := &c.Findings[i]
-		ruling := Ruling{Verdict: f.Verdict, Rule: r.Rules[f.Rule].Name, Text: f.Text, Conn: f.Conn}
-		if f.Conn > 0 {
-			ruling.Ends = fmt.Sprintf("client %v, server %v", f.Client, f.Server)
-		}
-		if len(f.Packets) > 0 {
-			ruling.Packet = f.Packets[0]
-		}
-		r.list = append(r.list, ruling)
-	}
 	for i := range c.Tallies {
 		rule, t := &r.Rules[i], &c.Tallies[i]
+		for k := range c.Findings {
+			if f := &c.Findings[k]; f.Rule == i {
+				r.list = append(r.list, rulingOf(rule, f))
+			}
+		}
 		if n := c.More[i]; n > 0 {
 			r.list = append(r.list, Ruling{Verdict: t.Verdict(), Rule: rule.Name, Text: fmt.Sprintf("and %d more", n)})
 		}
@@ -38,6 +32,17 @@ func (r *Rulings) Capture(c *check.Capture) error {
 		}
 	}
 	return nil
+}
+
+func rulingOf(rule *check.Rule, f *check.Finding) Ruling {
+	r := Ruling{Verdict: f.Verdict, Rule: rule.Name, Text: f.Text, Conn: f.Conn}
+	if f.Conn > 0 {
+		r.Ends = fmt.Sprintf("client %v, server %v", f.Client, f.Server)
+	}
+	if len(f.Packets) > 0 {
+		r.Packet = f.Packets[0]
+	}
+	return r
 }
 
 // Close has nothing to write.
