@@ -32,10 +32,11 @@ func newCheck() *cobra.Command {
 Each file is a capture of its own. Without a policy the rule is that no anomaly of
 severity error occurs.
 
-What is proved or settled can break a rule. What is only assumed is undecided, and
-told, but fails nothing without --strict; so is what the capture cannot answer,
-since it is cut off, shows one direction, or lacks packets (see --undecided).
-expect alone compares the states as they stand, assumed or not.
+A capture fails a rule by what it shows: anomalies that are proved or assumed, and
+states. Undecided is only: an anomaly that is ambiguous; a state that is assumed,
+where another that is possible keeps the rule (--strict takes it as it stands); and
+what the capture cannot answer, because it is cut off, shows one direction or lacks
+packets. What is undecided is printed and fails nothing (see --undecided).
 
 A policy is a YAML file of rules:
 
@@ -55,11 +56,13 @@ A policy is a YAML file of rules:
 Expressions are those of github.com/expr-lang/expr over the fields of the jsonl
 record; states (TIME_WAIT) and kinds (connection_refused) are words in them. What
 a record lacks is nil: (handshake_rtt ?? 0) < 0.1.`,
-		Example: `  tcpwatch check test.pcap
-  tcpwatch check --policy tcpwatch.yaml -o junit captures/*.pcap > junit.xml
+		Example: `  tcpwatch check test.pcap                                        # no error may occur
   tcpwatch check --deny warning --allow connection-refused test.pcap
-  tcpwatch check --forbid 'server.state == CLOSE_WAIT' test.pcap
-  tcpwatch check --baseline tcpwatch.baseline --update test.pcap`,
+  tcpwatch check --forbid 'server.state == CLOSE_WAIT' test.pcap  # no leaked socket
+  tcpwatch check --require '(handshake_rtt ?? 0) < 0.1' --where 'server.port == 443' test.pcap
+  tcpwatch check --policy tcpwatch.yaml -o junit captures/*.pcap > junit.xml
+  tcpwatch check --baseline tcpwatch.baseline --update test.pcap  # write down what it shows
+  tcpwatch check --baseline tcpwatch.baseline test.pcap           # later: it must show the same`,
 		Args: func(c *cobra.Command, args []string) error {
 			if f.schema {
 				return cobra.NoArgs(c, args)
@@ -82,9 +85,9 @@ a record lacks is nil: (handshake_rtt ?? 0) < 0.1.`,
 	fl.Var(&ruleFlag{&f.rules, "allow", "kind|severity", true}, "allow", "such an anomaly may occur all the same; a severity means it and below")
 	fl.Var(&ruleFlag{&f.rules, "require", "expr", false}, "require", "this expression must be true of every connection")
 	fl.Var(&ruleFlag{&f.rules, "forbid", "expr", false}, "forbid", "this expression may be true of no connection")
-	fl.StringVar(&f.baseline, "baseline", "", "each capture must show what that `file` says it showed: states and anomalies, counted, without times and ports")
+	fl.StringVar(&f.baseline, "baseline", "", "each capture must show what that `file` says it showed: states and anomalies, counted, without times and the client's ports")
 	fl.BoolVar(&f.update, "update", false, "write the --baseline anew instead")
-	fl.BoolVar(&f.strict, "strict", false, "what is only assumed fails, too, and a capture that is cut off is an error")
+	fl.BoolVar(&f.strict, "strict", false, "take states that are assumed as they stand; a capture that is cut off is an error")
 	fl.StringVar(&f.undecided, "undecided", "warn", "what a capture cannot answer: "+strings.Join(policy.UndecidedNames(), ", "))
 	f.selectionFlags(c)
 	f.windowFlags(c)

@@ -26,6 +26,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/check"
 	"github.com/tcpwatch/tcpwatch/report/html"
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -454,7 +455,7 @@ func TestBrowserHostile(t *testing.T) {
 	for e := range r.Ends {
 		r.Ends[e].State, r.Ends[e].History = tcp.SynSent, []tracker.Step{{Time: 1, State: tcp.SynSent}}
 	}
-	html.Fail(p, []html.Failure{{Rule: evil, Text: evil, Conn: 1}})
+	html.Judge(p, []html.Ruling{{Verdict: check.Failed, Rule: evil, Text: evil, Ends: evil, Conn: 1}})
 	if err := errors.Join(p.Record(r), p.Close(record.Summary{Packets: 1, TCPPackets: 1, First: 1, Last: 1_000_000})); err != nil {
 		t.Fatal(err)
 	}

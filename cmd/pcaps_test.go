@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,5 +58,61 @@ func equalsGolden(t *testing.T, golden string, got []byte) {
 	}
 	if !bytes.Equal(got, want) {
 		t.Errorf("printed was\n%s\n%s has\n%s", got, golden, want)
+	}
+}
+
+// Without a policy, check fails on a sample whose story is an error, passes on
+// every other, and leaves none undecided. The reasons are those of pcaps/README.md.
+func TestCheckOfSamples(t *testing.T) {
+	const fails, passes = true, false
+	samples := map[string]struct {
+		fails bool
+		why   string
+	}{
+		"forged-rst.pcap":         {fails, "a RST forged in the client's name closes the server's end"},
+		"icmp-unreachable.pcap":   {fails, "an ICMP error ends the attempt"},
+		"keepalive-timeout.pcap":  {fails, "the path dies, and the client resets"},
+		"reboot.pcap":             {fails, "the client loses its memory, and so the server a connection"},
+		"rst-instead-of-ack.pcap": {fails, "the server's repeated FIN meets a RST: its close ends in an error"},
+		"time-wait-refuses-syn.pcap": {fails, "the ports are used again with older numbers: a hazard of TIME_WAIT " +
+			"(RFC 1337), which a challenge ACK and a RST cleared"},
+
+		"normal-close.pcap":            {passes, "the client closes in four segments"},
+		"three-segment-close.pcap":     {passes, "the client closes in three segments"},
+		"simultaneous-open.pcap":       {passes, "one connection results"},
+		"simultaneous-close.pcap":      {passes, "both ends close, and keep TIME_WAIT"},
+		"half-close.pcap":              {passes, "the client is done sending, the server goes on"},
+		"refused.pcap":                 {passes, "nobody listens: a warning, as the client learns it at once"},
+		"syn-timeout.pcap":             {passes, "nobody answers, but when the capture ends the client is still trying"},
+		"tcp-fast-open.pcap":           {passes, "data on the SYN is accepted"},
+		"final-ack-lost.pcap":          {passes, "TIME_WAIT answers the repeated FIN: what it is for"},
+		"time-wait.pcap":               {passes, "the client keeps TIME_WAIT"},
+		"time-wait-assassination.pcap": {passes, "TIME_WAIT is killed: a warning, as the closed peer loses nothing by it"},
+		"time-wait-reuse.pcap":         {passes, "the SYN is newer: the ports may be used again"},
+		"data-after-close.pcap":        {passes, "data reaches a closed socket: a warning"},
+		"close-wait-leak.pcap":         {passes, "the server has not closed, but when the capture ends it had 55 ms to do so"},
+		"midstream.pcap":               {passes, "the capture begins in the middle, the connection ends as it should"},
+		"one-way.pcap":                 {passes, "one direction is missing, and nothing failed in the other"},
+		"misordered.pcap":              {passes, "the capture is at fault, not the connection"},
+		"ipv6-cooked.pcap":             {passes, "the client closes, over IPv6"},
+	}
+	captures, err := filepath.Glob("../pcaps/*.pcap")
+	if err != nil || len(captures) != len(samples) {
+		t.Errorf("%d captures found, want %d: %v", len(captures), len(samples), err)
+	}
+	for _, path := range captures {
+		sample, listed := samples[filepath.Base(path)]
+		if !listed {
+			t.Errorf("%s is not listed", path)
+			continue
+		}
+		var out bytes.Buffer
+		status, want, verdict := execute(t.Context(), []string{"check", path}, &out, io.Discard), exitDone, ": 0 failed, 1 passed\n"
+		if sample.fails {
+			want, verdict = exitViolation, ": 1 failed, 0 passed\n"
+		}
+		if status != want || !strings.HasSuffix(out.String(), verdict) {
+			t.Errorf("%s exits %d, want %d, as %s:\n%s", path, status, want, sample.why, out.Bytes())
+		}
 	}
 }

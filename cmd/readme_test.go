@@ -122,7 +122,7 @@ func violated(t *testing.T, readme []byte) []byte {
 			t.Errorf("exit status %d, want %d", status, exitViolation)
 		}
 	})
-	return out.Bytes()
+	return bytes.ReplaceAll(out.Bytes(), []byte(path), []byte("tcpwatch.yaml"))
 }
 
 // The samples are what their policy says.

@@ -135,8 +135,8 @@ func (k *Check) say(r *judged) {
 
 // print prints what was found in a file.
 func (k *Check) print(ctx context.Context, r *judged) (err error) {
-	for i, yes := range r.Asked {
-		k.asked[i] = k.asked[i] || yes
+	for i := range r.Tallies {
+		k.asked[i] = k.asked[i] || r.Tallies[i].Asked() > 0
 	}
 	if r.Verdict() == check.Failed {
 		k.outcome = max(k.outcome, Violated)
@@ -156,13 +156,13 @@ func (k *Check) print(ctx context.Context, r *judged) (err error) {
 func (k *Check) finish(ctx context.Context) error {
 	for i, r := range k.Shown.Rules {
 		if r.File != "" && !k.asked[i] {
-			fmt.Fprintf(k.Stderr, "tcpwatch: %s:%d: rule %q was about no connection\n", text.Escape(r.File), r.Line, text.Escape(r.Name))
+			fmt.Fprintf(k.Stderr, "tcpwatch: %s:%d: rule %q matched no connection\n", text.Escape(r.File), r.Line, text.Escape(r.Name))
 		}
 	}
 	if err := k.printer.Close(); err != nil {
 		return err
 	}
-	if page, is := k.printer.(*html.Failures); is && k.outcome != Unread {
+	if page, is := k.printer.(*html.Rulings); is && k.outcome != Unread {
 		if err := k.page(ctx, page); err != nil {
 			return err
 		}
@@ -181,17 +181,17 @@ func (k *Check) newPrinter() (check.Printer, error) {
 	if len(k.Files) != 1 || k.Files[0] == "-" {
 		return nil, WithHint(errors.New("-o html shows one capture, a file"), "tcpwatch check -o html FILE > report.html")
 	}
-	return &html.Failures{Rules: k.Shown.Rules}, nil
+	return &html.Rulings{Rules: k.Shown.Rules}, nil
 }
 
 // page writes the page of a capture, for which it is read once more.
-func (k *Check) page(ctx context.Context, failures *html.Failures) error {
+func (k *Check) page(ctx context.Context, rulings *html.Rulings) error {
 	p, err := report.New("html", k.Out, k.Page)
 	if err != nil {
 		return err
 	}
 	r := Replay{Reading: k.Reading, Printer: p, Ladders: true, Before: func() error {
-		failures.Tell(p)
+		rulings.Tell(p)
 		return nil
 	}}
 	r.Stderr, r.Bar = io.Discard, nil

@@ -16,6 +16,7 @@ import (
 func TestGoldens(t *testing.T) {
 	golden.Test(t, []golden.Output{
 		{Name: "text", Text: func(t testing.TB) []byte { return printCheck(t, "text") }},
+		{Name: "text-narrow", Text: func(t testing.TB) []byte { return printWith(t, "text", 40, true) }},
 		{Name: "json", Text: func(t testing.TB) []byte { return printCheck(t, "json") }},
 		{Name: "junit", Text: func(t testing.TB) []byte { return printCheck(t, "junit") }},
 		{Name: "sarif", Text: func(t testing.TB) []byte { return printCheck(t, "sarif") }},
@@ -28,26 +29,33 @@ func checked() (Options, []*Capture) {
 	o := Options{Version: "v1.2.3", Rules: []Rule{
 		{Name: "no <leaks> & \x1b[31m", Asks: "forbid server.state == CLOSE_WAIT", File: "a b/tcpwatch.yaml", Line: 3, Description: "Sockets are closed."},
 		{Name: "--deny error", Asks: "deny error"},
-		{Name: "never asked", Asks: "count true"},
+		{Name: "never asked", Asks: "count true", Whole: true},
 	}}
 	a, b := netip.MustParseAddrPort("10.9.0.1:40000"), netip.MustParseAddrPort("[2001:db8::2]:80")
-	failed := Finding{Rule: 0, Verdict: Failed, Conn: 1, Client: a, Server: b, Packets: []int{5, 7}, Text: "100% true: a,b\nand \"more\" ]]> \x1b[2J", Short: "100% true"}
-	undecided := Finding{Rule: 1, Verdict: Undecided, Conn: 2, Client: a, Server: b, Packets: []int{9}, Kind: "forged-rst", Text: "forged-rst, but it is only assumed: so", Short: "forged-rst"}
+	failed := Finding{Rule: 0, Verdict: Failed, Conn: 1, Client: a, Server: b, Packets: []int{5, 7}, Text: "100% true: a,b\nand \"more\" ]]> \x1b[2J"}
+	undecided := Finding{Rule: 1, Verdict: Undecided, Conn: 2, Client: a, Server: b, Packets: []int{9}, Kind: "forged-rst", Text: "forged-rst, but it is ambiguous: so"}
 	both := undecided
 	both.Verdict = Failed
 	return o, []*Capture{
-		{Path: "pcaps/fine.pcap", Conns: 3, Packets: 30, Verdicts: make([]Verdict, 3), More: make([]int, 3)},
-		{Path: "dir one/50%,é:x.pcap", Conns: 2, Packets: 20, Verdicts: []Verdict{Failed, Undecided, Passed}, More: []int{17, 0, 0}, Findings: []Finding{failed, undecided}, Ladder: "a ladder\n"},
-		{Path: "both.pcap", Conns: 1, Packets: 20, Verdicts: []Verdict{Passed, Failed, Passed}, More: make([]int, 3), Findings: []Finding{both, undecided}},
-		{Path: "open.pcap", Verdicts: []Verdict{Passed, Undecided, Passed}, More: make([]int, 3), Findings: []Finding{{Rule: 1, Verdict: Undecided, Text: "cut off", Short: "cut off"}}},
-		{Path: "none", Verdicts: make([]Verdict, 3), More: make([]int, 3), Err: errors.New("none: no such \x07 file")},
+		{Path: "pcaps/fine.pcap", Conns: 3, Packets: 30, Verdicts: make([]Verdict, 3), More: make([]int, 3), Tallies: []Tally{{Passed: 3, Assumed: 1}, {Passed: 3}, {}}},
+		{Path: "dir one/50%,é:x.pcap", Conns: 2, Packets: 20, Verdicts: []Verdict{Failed, Undecided, Passed}, More: []int{17, 0, 0}, Tallies: []Tally{{Failed: 1, Passed: 1}, {Undecided: 1, Passed: 1}, {}}, Findings: []Finding{failed, undecided}, Ladder: "a ladder\n"},
+		{Path: "both.pcap", Conns: 1, Packets: 20, Verdicts: []Verdict{Passed, Failed, Passed}, More: make([]int, 3), Tallies: []Tally{{Passed: 1}, {Failed: 1}, {}}, Findings: []Finding{both, undecided}},
+		{Path: "open.pcap", Verdicts: []Verdict{Passed, Undecided, Passed}, More: make([]int, 3), Tallies: []Tally{{}, {Undecided: 1}, {}}, Findings: []Finding{{Rule: 1, Verdict: Undecided, Text: "cut off"}}},
+		{Path: "none", Verdicts: make([]Verdict, 3), More: make([]int, 3), Tallies: make([]Tally, 3), Err: errors.New("none: no such \x07 file")},
 	}
 }
 
 // printCheck prints the run.
 func printCheck(t testing.TB, format string) []byte {
 	t.Helper()
+	return printWith(t, format, 0, false)
+}
+
+// printWith prints the run for a terminal.
+func printWith(t testing.TB, format string, width int, color bool) []byte {
+	t.Helper()
 	o, captures := checked()
+	o.Width, o.Color = width, color
 	var out bytes.Buffer
 	p, err := New(format, &out, o)
 	if err != nil {
@@ -68,6 +76,9 @@ func printCheck(t testing.TB, format string) []byte {
 func TestCheckFormats(t *testing.T) {
 	for _, format := range formats {
 		got := printCheck(t, format.name)
+		if !bytes.Contains(got, []byte("undecided")) || !bytes.Contains(got, []byte("10.9.0.1:40000")) || !bytes.Contains(got, []byte("[2001:db8::2]:80")) {
+			t.Errorf("%s: it does not say undecided, or name both ends", format.name)
+		}
 		if bytes.ContainsAny(got, "\x1b\x07") {
 			t.Errorf("%s: a control character is in the output", format.name)
 		}

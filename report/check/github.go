@@ -2,6 +2,7 @@ package check
 
 import (
 	"bufio"
+	"fmt"
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/report/text"
@@ -9,7 +10,7 @@ import (
 
 // githubPrinter prints what the runner of GitHub Actions turns into annotations:
 // an error for what failed, a warning for what could not be decided, and the
-// totals as a notice. GitHub shows the first ten of each; the log has all.
+// totals, and what came of every rule, as a notice. GitHub shows the first ten of each; the log has all.
 type githubPrinter struct {
 	out    *bufio.Writer
 	o      *Options
@@ -63,6 +64,11 @@ func (p *githubPrinter) Capture(c *Capture) error {
 }
 
 func (p *githubPrinter) Close() error {
-	p.annotate("notice", "", "tcpwatch check", p.totals.String())
+	said := p.totals.String()
+	for i := range p.totals.rules {
+		t, r := &p.totals.rules[i], &p.o.Rules[i]
+		said += fmt.Sprintf("\n%s %s: %s", t.word(), text.Escape(r.Name), t.Text(r))
+	}
+	p.annotate("notice", "", "tcpwatch check", said)
 	return p.out.Flush()
 }

@@ -27,8 +27,24 @@ type captureJSON struct {
 	Error       string         `json:"error,omitempty"`
 	Packets     uint64         `json:"packets"`
 	Connections int            `json:"connections"`
+	Rules       []tallyJSON    `json:"rules"`
 	Findings    []findingJSON  `json:"findings"`
 	More        map[string]int `json:"more,omitempty"`
+}
+
+// tallyJSON is how often a rule was asked, of connections or of captures, and
+// what came of it; of those that passed, assumed did by a state that is assumed.
+type tallyJSON struct {
+	Rule      string `json:"rule"`
+	Verdict   string `json:"verdict"`
+	Failed    int    `json:"failed"`
+	Undecided int    `json:"undecided"`
+	Passed    int    `json:"passed"`
+	Assumed   int    `json:"assumed"`
+}
+
+func tallyOf(r *Rule, t *Tally) tallyJSON {
+	return tallyJSON{r.Name, t.word(), t.Failed, t.Undecided, t.Passed, t.Assumed}
 }
 
 type findingJSON struct {
@@ -55,7 +71,7 @@ func newJSON(out *bufio.Writer, o *Options) Printer {
 	p := &jsonPrinter{out: out, o: o}
 	rules := []ruleJSON{}
 	for _, r := range o.Rules {
-		rules = append(rules, ruleJSON(r))
+		rules = append(rules, ruleJSON{r.Name, r.Description, r.Asks, r.File, r.Line})
 	}
 	out.WriteString(`{"rules":`)
 	out.Write(compactJSON(rules))
@@ -77,9 +93,13 @@ func (p *jsonPrinter) Capture(c *Capture) error {
 		p.out.WriteByte(',')
 	}
 	p.totals.add(c)
-	line := captureJSON{Path: c.Path, Verdict: c.Verdict().String(), Packets: c.Packets, Connections: c.Conns, Findings: []findingJSON{}}
+	line := captureJSON{Path: c.Path, Verdict: c.Verdict().String(), Packets: c.Packets, Connections: c.Conns, Rules: []tallyJSON{}, Findings: []findingJSON{}}
 	if c.Err != nil {
 		line.Verdict, line.Error = "error", c.Err.Error()
+	} else {
+		for i := range c.Tallies {
+			line.Rules = append(line.Rules, tallyOf(&p.o.Rules[i], &c.Tallies[i]))
+		}
 	}
 	for i := range c.Findings {
 		f := &c.Findings[i]

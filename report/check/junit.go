@@ -31,9 +31,12 @@ type junitSuite struct {
 type junitCase struct {
 	Class   string        `xml:"classname,attr"`
 	Name    string        `xml:"name,attr"`
+	Asked   int           `xml:"assertions,attr"`
+	Status  string        `xml:"status,attr"`
 	Skipped *string       `xml:"skipped"`
 	Error   *junitProblem `xml:"error"`
 	Failure *junitProblem `xml:"failure"`
+	Tally   string        `xml:"system-out,omitempty"` // what came of the rule
 }
 
 type junitProblem struct {
@@ -55,18 +58,19 @@ func (p *junitPrinter) Capture(c *Capture) error {
 	if c.Err != nil {
 		message := text.Escape(c.Err.Error())
 		s.Errors = 1
-		s.Cases = []junitCase{{Class: path, Name: "read", Error: &junitProblem{"unreadable", message, message}}}
+		s.Cases = []junitCase{{Class: path, Name: "read", Status: "error", Error: &junitProblem{"unreadable", message, message}}}
 	}
 	for i := range p.o.Rules {
 		if c.Err != nil {
 			break
 		}
-		t := junitCase{Class: path, Name: text.Escape(p.o.Rules[i].Name)}
+		r, n := &p.o.Rules[i], &c.Tallies[i]
+		t := junitCase{Class: path, Name: text.Escape(r.Name), Asked: n.Asked(), Status: n.word(), Tally: n.word() + ": " + n.Text(r)}
 		texts := p.texts(c, i)
 		switch c.Verdicts[i] {
 		case Failed:
 			s.Failures++
-			t.Failure = &junitProblem{"failed", texts[0], strings.Join(append(texts, "rule: "+p.o.Rules[i].where()), "\n")}
+			t.Failure = &junitProblem{"failed", texts[0], strings.Join(append(texts, "rule: "+r.where()), "\n")}
 		case Undecided:
 			s.Skipped++
 			text := strings.Join(texts, "\n")
@@ -81,19 +85,13 @@ func (p *junitPrinter) Capture(c *Capture) error {
 	return p.out.WriteByte('\n')
 }
 
-// texts are the findings of rule i, each on a line, with its verdict where they
-// differ from that of the rule.
+// texts are the findings of rule i, each on a line.
 func (p *junitPrinter) texts(c *Capture, i int) (texts []string) {
 	for k := range c.Findings {
 		f := &c.Findings[k]
-		if f.Rule != i {
-			continue
+		if f.Rule == i {
+			texts = append(texts, f.sentence())
 		}
-		text := f.sentence()
-		if f.Verdict != c.Verdicts[i] {
-			text = f.Verdict.String() + ": " + text
-		}
-		texts = append(texts, text)
 	}
 	if n := c.More[i]; n > 0 {
 		texts = append(texts, "and "+strconv.Itoa(n)+" more")

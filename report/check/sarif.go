@@ -12,13 +12,15 @@ import (
 // sarifPrinter prints SARIF 2.1.0, as code scanning reads it: a rule of the policy
 // is a reporting descriptor, a finding a result in the capture. A capture is
 // binary and has no lines; the frames are in the message and in a property. What
-// could not be decided is a warning, what could not be read a notification of
-// the tool.
+// could not be decided is a warning that says so, what could not be read a
+// notification of the tool. How often each rule passed is a property of the run:
+// a result for it would be shown as an alert.
 type sarifPrinter struct {
 	out   *bufio.Writer
 	o     *Options
 	any   bool
 	notes []any
+	totals
 }
 
 type object = map[string]any
@@ -48,6 +50,7 @@ func newSARIF(out *bufio.Writer, o *Options) Printer {
 func ruleID(i int) string { return "rule-" + strconv.Itoa(i+1) }
 
 func (p *sarifPrinter) Capture(c *Capture) error {
+	p.add(c)
 	location := object{"physicalLocation": object{"artifactLocation": object{"uri": uriOf(c.Path)}}}
 	if c.Err != nil {
 		p.notes = append(p.notes, object{"level": "error", "message": object{"text": text.Escape(c.Err.Error())}, "locations": []any{location}})
@@ -104,6 +107,13 @@ func (p *sarifPrinter) Close() error {
 	}
 	p.out.WriteString(`],"invocations":[`)
 	p.out.Write(compactJSON(invocation))
-	p.out.WriteString("]}]}\n")
+	tallies := []any{}
+	for i := range p.rules {
+		t := tallyOf(&p.o.Rules[i], &p.rules[i])
+		tallies = append(tallies, object{"id": ruleID(i), "verdict": t.Verdict, "failed": t.Failed, "undecided": t.Undecided, "passed": t.Passed, "assumed": t.Assumed})
+	}
+	p.out.WriteString(`],"properties":`)
+	p.out.Write(compactJSON(object{"rules": tallies}))
+	p.out.WriteString("}]}\n")
 	return p.out.Flush()
 }

@@ -28,6 +28,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tcpwatch/tcpwatch/report/check"
 	"github.com/tcpwatch/tcpwatch/report/ladder"
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/table"
@@ -60,25 +61,49 @@ var filled = template.Must(template.New("page").Funcs(template.FuncMap{
 	"thousands": func(n int) string { return text.Thousands(uint64(n)) },
 }).Parse(pageTemplate))
 
-// A Failure is a rule of a check that a capture breaks.
-type Failure struct {
-	Rule   string // as it was given
-	Text   string // what broke it
-	Conn   int    // 0: no one connection
-	Packet int    // 0: no one frame
+// A Ruling is what a check says of a rule.
+type Ruling struct {
+	Verdict check.Verdict
+	Rule    string // as it was given
+	Text    string // what broke it, or how often it passed
+	Conn    int    // 0: no one connection
+	Ends    string // both ends of the connection; "": no one connection
+	Packet  int    // 0: no one frame
 }
 
-// Fail puts the failures of a check at the head of a page; without any it says
-// that all rules hold. Of other formats it does nothing. It is called before
-// Close.
-func Fail(p record.Printer, failures []Failure) {
-	if h := pageOf(p); h != nil {
-		h.judged, h.failures = true, slices.Clone(failures)
-		for i := range h.failures {
-			f := &h.failures[i]
-			f.Rule, f.Text = text.Escape(f.Rule), text.Escape(f.Text)
-		}
+// Judge puts what a check says at the head of a page. Of other formats it does
+// nothing. It is called before Close.
+func Judge(p record.Printer, rulings []Ruling) {
+	h := pageOf(p)
+	if h == nil {
+		return
 	}
+	h.judged, h.rulings = true, slices.Clone(rulings)
+	// Those of one rule stay together, as they came.
+	slices.SortStableFunc(h.rulings, func(a, b Ruling) int { return int(b.Verdict) - int(a.Verdict) })
+	for i := range h.rulings {
+		r := &h.rulings[i]
+		r.Rule, r.Text, r.Ends = text.Escape(r.Rule), text.Escape(r.Text), text.Escape(r.Ends)
+	}
+}
+
+// Outcome says how many rulings are of which verdict.
+func (v *view) Outcome() string {
+	n := make(map[check.Verdict]uint64)
+	for _, r := range v.Rulings {
+		n[r.Verdict]++
+	}
+	said := "All rules hold."
+	switch {
+	case n[check.Failed] > 0:
+		said = text.Plural(n[check.Failed], "violation", "violations")
+	case n[check.Undecided] > 0:
+		said = "No rule is broken."
+	}
+	if n := n[check.Undecided]; n > 0 {
+		said = strings.TrimSuffix(said, ".") + fmt.Sprintf(", %d undecided", n)
+	}
+	return said
 }
 
 // LaddersOf returns what draws the ladders of the page, or nil where the format
@@ -104,15 +129,15 @@ func pageOf(p record.Printer) *page {
 // page prints the page.
 type page struct {
 	table.Connections
-	out      *bufio.Writer
-	opts     *record.Options
-	names    names
-	history  map[int][2]string // by connection, encoded
-	changes  []stateChange
-	arrows   arrowCounts
-	ladders  *ladder.Printer
-	judged   bool
-	failures []Failure
+	out     *bufio.Writer
+	opts    *record.Options
+	names   names
+	history map[int][2]string // by connection, encoded
+	changes []stateChange
+	arrows  arrowCounts
+	ladders *ladder.Printer
+	judged  bool
+	rulings []Ruling
 }
 
 // New makes the format html.
@@ -165,7 +190,7 @@ type view struct {
 
 	Name, Nothing, Totals string
 	Judged                bool
-	Failures              []Failure
+	Rulings               []Ruling
 	States                []stateCount
 	Groups                []kindGroup
 	Listed, Rows          int
@@ -210,7 +235,7 @@ type shownTable struct {
 func (h *page) Close(s *record.Summary, t *record.Tally) error {
 	h.Sort()
 	v := &view{
-		Name: text.Escape(h.opts.Name), Totals: record.TotalsLine(s, t), Judged: h.judged, Failures: h.failures,
+		Name: text.Escape(h.opts.Name), Totals: record.TotalsLine(s, t), Judged: h.judged, Rulings: h.rulings,
 		Listed: t.Listed, Rows: min(t.Listed, mostRows), Ladders: h.ladders != nil, Segments: mostSegments,
 		Groups: h.kindGroups(s), Arrows: h.arrows.rows(), Machine: template.HTML(machineSVG(h.arrows)),
 	}

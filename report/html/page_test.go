@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/check"
 	"github.com/tcpwatch/tcpwatch/report/html"
 	"github.com/tcpwatch/tcpwatch/report/internal/golden"
 	"github.com/tcpwatch/tcpwatch/report/internal/printtest"
@@ -60,16 +61,18 @@ func drawnPage(p record.Printer) error {
 
 // judged is the sample, with the failures of a check.
 func judged(p record.Printer) error {
-	html.Fail(p, []html.Failure{
-		{Rule: "no rst-instead-of-ack", Text: "<i>10.9.0.2:80</i> answered with a RST", Conn: 1, Packet: 11},
-		{Rule: "connections < 4", Text: "there are 4"},
+	html.Judge(p, []html.Ruling{
+		{Verdict: check.Passed, Rule: "few", Text: "1 capture"},
+		{Verdict: check.Failed, Rule: "no rst-instead-of-ack", Text: "<i>10.9.0.2:80</i> answered with a RST", Conn: 1, Ends: "client 10.9.0.1:40000, server 10.9.0.2:80", Packet: 11},
+		{Verdict: check.Failed, Rule: "connections < 4", Text: "there are 4"},
+		{Verdict: check.Undecided, Rule: "no leaks", Text: "the server may be in CLOSE_WAIT"},
 	})
 	return printtest.Play(p)
 }
 
 // A page without failures says so.
 func TestPageHolds(t *testing.T) {
-	page := pageOf(func(p record.Printer) error { html.Fail(p, nil); return printtest.Play(p) })(t)
+	page := pageOf(func(p record.Printer) error { html.Judge(p, nil); return printtest.Play(p) })(t)
 	if !strings.Contains(string(page), "All rules hold.") {
 		t.Error("the page does not say that all rules hold")
 	}
@@ -77,7 +80,7 @@ func TestPageHolds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if html.Fail(p, nil); html.LaddersOf(p) != nil {
+	if html.Judge(p, nil); html.LaddersOf(p) != nil {
 		t.Error("a table has ladders")
 	}
 }
@@ -93,7 +96,7 @@ func TestPageCannotBeScripted(t *testing.T) {
 		a.Kind, a.Text, a.Cause, a.RFC = evil, evil, evil, evil
 		over := *a
 		over.Conn = 0
-		html.Fail(p, []html.Failure{{Rule: evil, Text: evil}})
+		html.Judge(p, []html.Ruling{{Verdict: check.Failed, Rule: evil, Text: evil, Ends: evil, Conn: 1}})
 		p.Event(&tracker.Event{Kind: tracker.EventAnomaly, Anomaly: &over})
 		p.Record(&r)
 		return p.Close(printtest.Whole())

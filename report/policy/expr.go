@@ -94,7 +94,7 @@ func Where(text string) (func(*tracker.Record) bool, error) {
 // compile compiles an expression over env, which must be true or false.
 func compile(text string, env reflect.Type, steps *int) (*Expr, error) {
 	if len(text) > maxText {
-		return nil, fmt.Errorf("the expression is longer than %d octets", maxText)
+		return nil, fmt.Errorf("the expression is longer than %d bytes", maxText)
 	}
 	if strings.TrimSpace(text) == "" {
 		return nil, errors.New("the expression is empty")

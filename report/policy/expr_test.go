@@ -50,7 +50,7 @@ func TestFaultsOfExpressions(t *testing.T) {
 		{`client.addr matches server.addr`, "matches needs a pattern in quotes"},
 		{`client.addr matches "["`, "missing closing ]"},
 		{`count(connections, .sever.port == 1) == 0`, `there is no field "sever" here (type, conn,`},
-		{strings.Repeat("x", maxText+1), "longer than 4096 octets"},
+		{strings.Repeat("x", maxText+1), "longer than 4096 bytes"},
 		{strings.Repeat("true && ", 700) + "!false", "longer"},
 		{strings.Repeat("1+", 600) + "1 > 0", "exceeds maximum allowed nodes"},
 	} {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -32,9 +33,10 @@ type Judge struct {
 	o     Options
 	out   *check.Capture
 	set   []*member
-	shape *Shape // nil: not wanted
-	err   error  // the rules cannot be asked
-	env   any    // of the connection at hand; nil: not made yet
+	shape *Shape        // nil: not wanted
+	err   error         // the rules cannot be asked
+	env   any           // of the connection at hand; nil: not made yet
+	worst check.Verdict // of the rule and the connection at hand
 	told  map[told]int
 }
 
@@ -49,7 +51,7 @@ type told struct {
 func (p *Policy) Judge(path string, o Options) *Judge {
 	p.steps = maxSteps
 	j := &Judge{p: p, o: o, told: make(map[told]int), out: &check.Capture{
-		Path: path, Verdicts: make([]check.Verdict, len(p.rules)), More: make([]int, len(p.rules)), Asked: make([]bool, len(p.rules)),
+		Path: path, Verdicts: make([]check.Verdict, len(p.rules)), More: make([]int, len(p.rules)), Tallies: make([]check.Tally, len(p.rules)),
 	}}
 	if p.baseline != nil {
 		j.shape = newShape()
@@ -63,46 +65,60 @@ func (j *Judge) Connection(c *tracker.Record) {
 	j.out.Conns++
 	j.env, j.p.steps = nil, min(j.p.steps+moreSteps, maxSteps)
 	if j.shape != nil {
-		j.shape.add(c)
+		j.shape.add(c, [2][]tcp.State{j.otherStates(c, tcp.Client), j.otherStates(c, tcp.Server)})
 	}
 	allowed := j.allowed(c)
 	for i, r := range j.p.rules {
 		if j.err != nil {
 			return
 		}
-		if applies, ok := j.applies(i, r, c); !ok || !applies {
-			continue
+		if r.ask == askNothing {
+			continue // one of our own
 		}
-		j.out.Asked[i] = true
-		switch r.ask {
-		case askRequire, askForbid:
-			j.judge(i, r, c)
-		case askExpect:
-			j.expect(i, r, c)
-		case askKinds:
-			for k := range c.Anomalies {
-				if a := &c.Anomalies[k]; slices.ContainsFunc(r.deny, func(g grade) bool { return g.denies(a) }) && !slices.ContainsFunc(allowed, func(g grade) bool { return g.allows(a) }) {
-					j.denied(i, a, c)
-				}
-			}
-		case askCount:
+		j.worst = check.Passed
+		switch applies, err := j.applies(r, c); {
+		case err != nil:
+			j.found(i, check.Undecided, c, nil, fmt.Sprintf("cannot evaluate match %s: %v", r.match.text, err))
+		case !applies:
+			continue
+		case r.ask == askCount:
 			j.keep(i, c)
+			continue // it is asked once, of all
+		default:
+			j.ask(i, r, c, allowed)
+		}
+		j.out.Tallies[i].Add(j.worst, 1)
+	}
+}
+
+// ask asks rule i of a connection that it is about, of which some anomalies are
+// allowed.
+func (j *Judge) ask(i int, r *rule, c *tracker.Record, allowed []grade) {
+	switch r.ask {
+	case askRequire, askForbid:
+		j.judge(i, r, c)
+	case askExpect:
+		j.expect(i, r, c)
+	case askKinds:
+		for k := range c.Anomalies {
+			if a := &c.Anomalies[k]; slices.ContainsFunc(r.deny, func(g grade) bool { return g.denies(a) }) && !slices.ContainsFunc(allowed, func(g grade) bool { return g.allows(a) }) {
+				j.denied(i, a, c)
+			}
 		}
 	}
 }
 
-// applies reports whether rule i is about the connection; ok is false where
-// that cannot be said.
-func (j *Judge) applies(i int, r *rule, c *tracker.Record) (applies, ok bool) {
+// applies reports whether a rule is about the connection. The error says why
+// its match is neither true nor false.
+func (j *Judge) applies(r *rule, c *tracker.Record) (bool, error) {
 	if !r.about(c) || r.match == nil {
-		return r.about(c), true
+		return r.about(c), nil
 	}
 	applies, err := r.match.holds(j.envOf(c))
 	if err != nil {
 		j.failing(r, err)
-		j.found(i, check.Undecided, c, nil, fmt.Sprintf("whether %s matches cannot be said: %v", r.match.text, err))
 	}
-	return applies, err == nil
+	return applies, err
 }
 
 // envOf returns the connection at hand as expressions see it.
@@ -115,11 +131,11 @@ func (j *Judge) envOf(c *tracker.Record) any {
 
 // allowed returns what the rules allow of the connection.
 func (j *Judge) allowed(c *tracker.Record) (list []grade) {
-	for i, r := range j.p.rules {
+	for _, r := range j.p.rules {
 		if len(r.allow) == 0 || len(c.Anomalies) == 0 {
 			continue
 		}
-		if applies, _ := j.applies(i, r, c); applies {
+		if applies, _ := j.applies(r, c); applies {
 			list = append(list, r.allow...)
 		}
 	}
@@ -158,45 +174,64 @@ func (j *Judge) Anomaly(a *anomaly.Anomaly) {
 	}
 	for i, r := range j.p.rules {
 		if r.everything() && slices.ContainsFunc(r.deny, func(g grade) bool { return g.denies(a) }) {
+			j.worst = check.Passed
 			j.denied(i, a, nil)
+			j.out.Tallies[i].Add(j.worst, 1)
 		}
 	}
 }
 
 // denied tells of an anomaly that rule i denies.
 func (j *Judge) denied(i int, a *anomaly.Anomaly, c *tracker.Record) {
-	verdict, short := check.Failed, a.Kind
-	if !j.counts(a) {
-		verdict, short = check.Undecided, fmt.Sprintf("%s, but it is only %v", a.Kind, a.Confidence)
+	verdict, text := check.Failed, a.Kind
+	if !counts(a) {
+		verdict, text = check.Undecided, fmt.Sprintf("%s, but it is %v", a.Kind, a.Confidence)
 	}
-	if f := j.found(i, verdict, c, a.Evidence, short+": "+a.Text); f != nil {
-		f.Kind, f.Short = a.Kind, short
+	if f := j.found(i, verdict, c, a.Evidence, text+": "+a.Text); f != nil {
+		f.Kind = a.Kind
 	}
 }
 
 // counts reports whether an anomaly is sure enough to fail a rule.
-func (j *Judge) counts(a *anomaly.Anomaly) bool {
-	return a.Confidence == anomaly.ConfidenceProved || j.o.Strict && a.Confidence == anomaly.ConfidenceAssumed
-}
+func counts(a *anomaly.Anomaly) bool { return a.Confidence != anomaly.ConfidenceAmbiguous }
 
-// expect compares the states at the end, assumed or not.
+// expect compares the states at the end.
 func (j *Judge) expect(i int, r *rule, c *tracker.Record) {
+	assumed := false
 	for e, want := range r.expect {
 		x := &c.Ends[e]
-		if len(want) == 0 || slices.Contains(want, x.State) {
+		if len(want) == 0 {
+			continue
+		}
+		wanted := func(s tcp.State) bool { return slices.Contains(want, s) }
+		others := j.otherStates(c, tcp.Endpoint(e))
+		if wanted(x.State) {
+			assumed = assumed || !all(others, wanted)
 			continue
 		}
 		text := fmt.Sprintf("the %s is in %s, not %s", tcp.Endpoint(e), describe(x), stateList(want))
 		verdict := check.Failed
-		if x.State == tcp.Unknown {
+		if possible := slices.IndexFunc(others, wanted); possible >= 0 {
 			verdict = check.Undecided
-			text = fmt.Sprintf("no packet tells the state of the %s; expected is %s", tcp.Endpoint(e), stateList(want))
+			text += fmt.Sprintf(", but the %s", mayBe(x, tcp.Endpoint(e), others[possible]))
 		} else if j.cut(c) {
 			verdict = check.Undecided
 			text += ", but the capture is cut off"
 		}
 		j.found(i, verdict, c, lastPackets(x), text)
 	}
+	j.assumed(i, assumed)
+}
+
+// assumed counts that the rule at hand passes only by a state that is assumed.
+func (j *Judge) assumed(i int, yes bool) {
+	if yes && j.worst == check.Passed {
+		j.out.Tallies[i].Assumed++
+	}
+}
+
+func all(states []tcp.State, f func(tcp.State) bool) bool {
+	return !slices.ContainsFunc(states, func(s tcp.State) bool { return !f(s) })
 }
 
 // describe names the state of an end, and how sure it is.
@@ -229,12 +264,12 @@ func lastPackets(x *tracker.EndRecord) []int {
 // found notes a finding of rule i, and returns it; nil if it is only counted.
 func (j *Judge) found(i int, v check.Verdict, c *tracker.Record, packets []int, text string) *check.Finding {
 	j.out.Verdicts[i] = max(j.out.Verdicts[i], v)
-	j.out.Asked[i] = true
+	j.worst = max(j.worst, v)
 	if j.told[told{i, v}]++; j.told[told{i, v}] > maxFindings {
 		j.out.More[i]++
 		return nil
 	}
-	f := check.Finding{Rule: i, Verdict: v, Packets: slices.Clone(packets), Text: text, Short: text}
+	f := check.Finding{Rule: i, Verdict: v, Packets: slices.Clone(packets), Text: text}
 	if c != nil {
 		f.Conn, f.Client, f.Server = c.Conn, c.Ends[tcp.Client].Addr, c.Ends[tcp.Server].Addr
 	}
@@ -248,17 +283,21 @@ func (j *Judge) Close() (*check.Capture, error) {
 	if j.err == nil {
 		j.countAll()
 	}
+	j.worst = check.Passed
 	if j.out.Conns == 0 {
 		j.found(j.p.whole, check.Undecided, nil, nil, "there is no TCP connection to judge")
 	}
 	if j.Truncated {
 		j.found(j.p.whole, check.Undecided, nil, nil, "the capture is cut off: what came after is not judged")
 	}
+	j.out.Tallies[j.p.whole].Add(j.worst, 1)
 	if j.shape != nil && j.err == nil {
 		j.compare()
 	}
 	j.settle()
-	slices.SortStableFunc(j.out.Findings, func(a, b check.Finding) int { return int(b.Verdict) - int(a.Verdict) })
+	slices.SortStableFunc(j.out.Findings, func(a, b check.Finding) int {
+		return cmp.Or(int(b.Verdict)-int(a.Verdict), a.Rule-b.Rule)
+	})
 	return j.out, j.err
 }
 
@@ -267,12 +306,17 @@ func (j *Judge) settle() {
 	if j.o.Undecided == Warn {
 		return
 	}
+	becomes := check.Passed
+	if j.o.Undecided == Fail {
+		becomes = check.Failed
+	}
 	for i, v := range j.out.Verdicts {
+		t := &j.out.Tallies[i]
+		t.Add(becomes, t.Undecided)
+		t.Undecided = 0
 		if v == check.Undecided {
-			j.out.Verdicts[i] = check.Passed
-			if j.o.Undecided == Fail {
-				j.out.Verdicts[i] = check.Failed
-			} else {
+			j.out.Verdicts[i] = becomes
+			if becomes == check.Passed {
 				j.out.More[i] = 0
 			}
 		}
@@ -284,7 +328,7 @@ func (j *Judge) settle() {
 	}
 	for i := range j.out.Findings {
 		if f := &j.out.Findings[i]; undecided(*f) {
-			f.Verdict, f.Text, f.Short = check.Failed, "undecided: "+f.Text, "undecided: "+f.Short
+			f.Verdict, f.Text = check.Failed, "undecided: "+f.Text
 		}
 	}
 }

@@ -14,17 +14,19 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
-// connection returns a connection whose ends are in states as tables write
-// them: CLOSED is proved, CLOSED? assumed, and CLOSED|TIME_WAIT one of several.
+// connection returns a connection whose ends are in states: CLOSED is proved,
+// CLOSED! settled, CLOSED? assumed without another that is possible, and
+// CLOSED|TIME_WAIT assumed, with another.
 func connection(conn int, client, server string) *tracker.Record {
 	r := &tracker.Record{Conn: conn, Incarnation: 1}
 	for e, text := range []string{client, server} {
 		x := &r.Ends[e]
 		x.Addr = netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprintf("10.0.0.%d", e+1)), uint16(80+e*1000+conn))
 		x.WindowScale, x.Packets, x.Certainty = -1, 5, tcp.Proved
-		var assumed bool
-		if text, assumed = strings.CutSuffix(text, "?"); assumed {
-			x.Certainty = tcp.Assumed
+		for mark, certainty := range map[string]tcp.Certainty{"?": tcp.Assumed, "!": tcp.Settled} {
+			if plain, ok := strings.CutSuffix(text, mark); ok {
+				text, x.Certainty = plain, certainty
+			}
 		}
 		for i, name := range strings.Split(text, "|") {
 			s, err := tcp.ParseState(name)
@@ -36,7 +38,9 @@ func connection(conn int, client, server string) *tracker.Record {
 			}
 			if strings.Contains(text, "|") {
 				x.Possible |= 1 << s
-				x.Certainty = tcp.Assumed
+				if x.Certainty == tcp.Proved {
+					x.Certainty = tcp.Assumed
+				}
 			}
 		}
 		x.Proved = x.State
@@ -72,6 +76,9 @@ func judged(t *testing.T, rules string, o Options, truncated bool, records ...*t
 		return "error"
 	}
 	verdicts := fmt.Sprint(c.Verdict())
+	if n := c.Tallies[0].Assumed; n > 0 && c.Verdict() == check.Passed {
+		verdicts += " by what is assumed"
+	}
 	for _, f := range c.Findings {
 		if _, why, ok := strings.Cut(f.Text, ", but "); ok && f.Verdict == check.Undecided {
 			verdicts += ": " + why
@@ -99,24 +106,37 @@ func TestCertainty(t *testing.T) {
 		strict      string // with Strict; "": the same
 	}{
 		{"a proved state fails", leak, []*tracker.Record{connection(1, "FIN_WAIT_2?", "CLOSE_WAIT")}, false, "failed", ""},
-		{"an assumed state does not", leak, []*tracker.Record{connection(1, "FIN_WAIT_2", "CLOSE_WAIT?")}, false,
-			"undecided: the state of the server is only assumed", "failed"},
+		{"a settled state fails", leak, []*tracker.Record{connection(1, "CLOSED", "CLOSE_WAIT!")}, false, "failed", ""},
+		{"a settled state fails, whatever else is said to be possible", leak, []*tracker.Record{connection(1, "CLOSED", "CLOSE_WAIT|CLOSED!")}, false, "failed", ""},
+		{"an assumed state fails where no other is possible", leak, []*tracker.Record{connection(1, "FIN_WAIT_2", "CLOSE_WAIT?")}, false, "failed", ""},
+		{"an assumed state fails where no other passes", closed, []*tracker.Record{connection(1, "CLOSED", "TIME_WAIT|LAST_ACK")}, false, "failed", ""},
+		{"an assumed state is undecided where another passes", leak, []*tracker.Record{connection(1, "CLOSED", "CLOSE_WAIT|ESTABLISHED")}, false,
+			"undecided: the server may be in ESTABLISHED as well", "failed"},
 		{"an assumed state passes", closed, []*tracker.Record{connection(1, "CLOSED", "CLOSED?")}, false, "passed", ""},
-		{"what no state changes fails", "{name: a, forbid: server.port == 1081 || server.state == CLOSED}", []*tracker.Record{connection(1, "CLOSED", "CLOSE_WAIT?")}, false, "failed", ""},
-		{"an unknown state is undecided either way", leak, []*tracker.Record{connection(1, "CLOSED", "UNKNOWN?")}, false,
-			"undecided: the state of the server is not known", ""},
-		{"one of several may be the other", leak, []*tracker.Record{connection(1, "CLOSED", "CLOSED|CLOSE_WAIT")}, false,
-			"undecided: the state of the server is one of several", "passed"},
-		{"one of several, none of which breaks it", leak, []*tracker.Record{connection(1, "CLOSED", "CLOSED|LAST_ACK")}, false, "passed", ""},
-		{"one of several, all of which break it", closed, []*tracker.Record{connection(1, "CLOSED", "TIME_WAIT|LAST_ACK")}, false, "failed", ""},
+		{"an assumed state passes, and it is counted that another breaks the rule", leak, []*tracker.Record{connection(1, "CLOSED", "CLOSED|CLOSE_WAIT")}, false,
+			"passed by what is assumed", "passed"},
+		{"a state that no reading allows passes", leak, []*tracker.Record{connection(1, "SYN_SENT", "LISTEN|SYN_RCVD")}, false, "passed", ""},
+		{"what no state changes fails", "{name: a, forbid: server.port == 1081 || server.state == CLOSED}", []*tracker.Record{connection(1, "CLOSED", "CLOSE_WAIT|CLOSED")}, false, "failed", ""},
+		{"an unknown state is undecided if one breaks the rule", leak, []*tracker.Record{connection(1, "FIN_WAIT_1", "UNKNOWN?")}, false,
+			"undecided: the server may be in CLOSE_WAIT: no packet tells", ""},
+		{"an unknown state passes if none breaks the rule: there was no FIN to wait after", leak, []*tracker.Record{connection(1, "SYN_SENT", "UNKNOWN?")}, false, "passed", ""},
+		{"an unknown state is undecided if one keeps the rule", closed, []*tracker.Record{connection(1, "CLOSED", "UNKNOWN?")}, false,
+			"undecided: the server may be in CLOSED: no packet tells", ""},
+		{"that no packet tells is graver than what is assumed", "{name: a, forbid: client.state == CLOSED || server.state == LISTEN}",
+			[]*tracker.Record{connection(1, "TIME_WAIT|CLOSED", "UNKNOWN?")}, false, "undecided: the server may be in LISTEN: no packet tells", ""},
 		{"both ends together", "{name: a, forbid: client.state == CLOSED && server.state == CLOSED || client.state != CLOSED && server.state != CLOSED}",
-			[]*tracker.Record{connection(1, "CLOSED|TIME_WAIT", "CLOSED|LAST_ACK")}, false, "undecided: the state of the client is one of several", "failed"},
+			[]*tracker.Record{connection(1, "CLOSED|TIME_WAIT", "CLOSED|LAST_ACK")}, false, "undecided: the client may be in TIME_WAIT as well", "failed"},
+		{"a state and an anomaly together", "{name: a, forbid: 'server.state == CLOSE_WAIT || len(anomalies) > 0'}",
+			[]*tracker.Record{odd(connection(1, "CLOSED", "CLOSE_WAIT|ESTABLISHED"), "forged-rst", anomaly.Error, anomaly.ConfidenceAmbiguous)}, false,
+			"undecided: the server may be in ESTABLISHED as well, and an anomaly is ambiguous", "failed"},
 
 		{"a proved anomaly fails", grave, []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Error, anomaly.ConfidenceProved)}, false, "failed", ""},
-		{"an assumed one does not", grave, []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Error, anomaly.ConfidenceAssumed)}, false,
-			"undecided: an anomaly is not proved", "failed"},
-		{"an ambiguous one never", grave, []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Error, anomaly.ConfidenceAmbiguous)}, false,
-			"undecided: an anomaly is not proved", ""},
+		{"an assumed one fails", grave, []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Error, anomaly.ConfidenceAssumed)}, false, "failed", ""},
+		{"an ambiguous one does not", grave, []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Error, anomaly.ConfidenceAmbiguous)}, false,
+			"undecided: an anomaly is ambiguous", ""},
+		{"an assumed one is denied", "{name: a, deny: error}", []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Error, anomaly.ConfidenceAssumed)}, false, "failed", ""},
+		{"an ambiguous one may not have been", "{name: a, deny: error}", []*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Error, anomaly.ConfidenceAmbiguous)}, false,
+			"undecided: it is ambiguous: so", ""},
 
 		{"octets of all that was captured", bytes, []*tracker.Record{connection(1, "CLOSED", "CLOSED")}, false, "failed", ""},
 		{"octets of a part", bytes, []*tracker.Record{midstream}, false, "undecided: its beginning was not captured", ""},
@@ -127,17 +147,27 @@ func TestCertainty(t *testing.T) {
 		{"what was open where the capture is cut off", closed, []*tracker.Record{connection(1, "ESTABLISHED", "ESTABLISHED")}, true, "undecided: the capture is cut off", ""},
 		{"what was closed before fails", "{name: a, forbid: server.state == CLOSED}", []*tracker.Record{connection(1, "CLOSED", "CLOSED")}, true, "failed", ""},
 
-		{"expect compares as it stands", "{name: a, expect: {server: CLOSED}}", []*tracker.Record{connection(1, "CLOSED", "LAST_ACK?")}, false, "failed", ""},
-		{"but not what nobody knows", "{name: a, expect: {server: CLOSED}}", []*tracker.Record{connection(1, "CLOSED", "UNKNOWN?")}, false, "undecided", ""},
+		{"an expected state that no reading allows", "{name: a, expect: {server: CLOSED}}", []*tracker.Record{connection(1, "CLOSED", "LAST_ACK?")}, false, "failed", ""},
+		{"an expected state that may be", "{name: a, expect: {server: LAST_ACK}}", []*tracker.Record{connection(1, "CLOSED", "CLOSED|LAST_ACK")}, false,
+			"undecided: the server may be in LAST_ACK as well", "failed"},
+		{"an expected state that is assumed", "{name: a, expect: {server: CLOSED}}", []*tracker.Record{connection(1, "CLOSED", "CLOSED|LAST_ACK")}, false, "passed by what is assumed", "passed"},
+		{"an expected state of which no packet tells", "{name: a, expect: {server: CLOSED}}", []*tracker.Record{connection(1, "CLOSED", "UNKNOWN?")}, false,
+			"undecided: the server may be in CLOSED: no packet tells", ""},
+		{"an expected state that cannot be", "{name: a, expect: {server: CLOSE_WAIT}}", []*tracker.Record{connection(1, "CLOSED", "UNKNOWN?")}, false, "failed", ""},
 
-		{"one proved is counted", none, []*tracker.Record{connection(1, "CLOSED", "CLOSE_WAIT"), connection(2, "CLOSED", "CLOSE_WAIT?")}, false, "failed", ""},
-		{"one assumed is not", none, []*tracker.Record{connection(1, "CLOSED", "CLOSED"), connection(2, "CLOSED", "CLOSE_WAIT?")}, false,
-			"undecided: states are only assumed, or not known", "failed"},
+		{"one proved is counted", none, []*tracker.Record{connection(1, "CLOSED", "CLOSE_WAIT"), connection(2, "CLOSED", "CLOSE_WAIT|CLOSED")}, false, "failed", ""},
+		{"one assumed is not", none, []*tracker.Record{connection(1, "CLOSED", "CLOSED"), connection(2, "CLOSED", "CLOSE_WAIT|CLOSED")}, false,
+			"undecided: the server of connection 2 may be in CLOSED as well", "failed"},
+		{"one that can be nothing else is", none, []*tracker.Record{connection(1, "CLOSED", "CLOSE_WAIT|CLOSED"), connection(2, "CLOSED", "CLOSE_WAIT?")}, false, "failed", ""},
 		{"one of two may be", "{name: a, count: 'count(connections, .server.state == CLOSED) == 1'}",
-			[]*tracker.Record{connection(1, "CLOSED", "CLOSED?"), connection(2, "CLOSED", "CLOSED?")}, false, "undecided: states are only assumed, or not known", "failed"},
-		{"an unknown one may be", none, []*tracker.Record{connection(1, "CLOSED", "UNKNOWN?")}, false, "undecided: states are only assumed, or not known", ""},
-		{"anomalies of the set", "{name: a, count: 'count(connections, len(.anomalies) > 0) == 0'}",
-			[]*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Error, anomaly.ConfidenceAssumed)}, false, "undecided: anomalies are not proved", "failed"},
+			[]*tracker.Record{connection(1, "CLOSED", "CLOSED|LAST_ACK"), connection(2, "CLOSED", "CLOSED|LAST_ACK")}, false,
+			"undecided: the server of connection 1 may be in LAST_ACK as well", "failed"},
+		{"an unknown one may be", none, []*tracker.Record{connection(1, "FIN_WAIT_1", "UNKNOWN?")}, false,
+			"undecided: the server of connection 1 may be in CLOSE_WAIT as well", ""},
+		{"an assumed anomaly of the set", "{name: a, count: 'count(connections, len(.anomalies) > 0) == 0'}",
+			[]*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Error, anomaly.ConfidenceAssumed)}, false, "failed", ""},
+		{"an ambiguous anomaly of the set", "{name: a, count: 'count(connections, len(.anomalies) > 0) == 0'}",
+			[]*tracker.Record{odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Error, anomaly.ConfidenceAmbiguous)}, false, "undecided: an anomaly is ambiguous", ""},
 		{"the set of a match", "{name: a, match: conn > 1, count: len(connections) == 1}",
 			[]*tracker.Record{connection(1, "CLOSED", "CLOSED"), connection(2, "CLOSED", "CLOSED")}, false, "passed", ""},
 
@@ -157,6 +187,99 @@ func TestCertainty(t *testing.T) {
 		}
 		if got := judged(t, test.rules, Options{Strict: true}, test.cut, test.records...); !strings.HasPrefix(got, test.strict) {
 			t.Errorf("%s, strictly: got %q, want %q", test.name, got, test.strict)
+		}
+	}
+}
+
+// A baseline masks the client's port and keeps the server's.
+func TestBaselineKeepsTheService(t *testing.T) {
+	from := func(client, server uint16, state string) *tracker.Record {
+		r := connection(1, "FIN_WAIT_1", state)
+		r.Ends[tcp.Client].Addr = netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), client)
+		r.Ends[tcp.Server].Addr = netip.AddrPortFrom(netip.MustParseAddr("fd00::2"), server)
+		return r
+	}
+	for _, test := range []struct {
+		name string
+		now  []*tracker.Record
+		want string
+	}{
+		{"other ports of the client", []*tracker.Record{from(2000, 443, "CLOSED"), from(2001, 80, "CLOSED|LAST_ACK")}, "passed []"},
+		{"another port of the server", []*tracker.Record{from(1000, 444, "CLOSED"), from(1001, 80, "CLOSED|LAST_ACK")},
+			"failed [-1 10.0.0.1:* FIN_WAIT_1, [fd00::2]:443 CLOSED, from syn, open +1 10.0.0.1:* FIN_WAIT_1, [fd00::2]:444 CLOSED, from syn, open]"},
+		{"the service that leaks", []*tracker.Record{from(1000, 443, "CLOSE_WAIT"), from(1001, 80, "CLOSED")},
+			"failed [-1 10.0.0.1:* FIN_WAIT_1, [fd00::2]:443 CLOSED, from syn, open +1 10.0.0.1:* FIN_WAIT_1, [fd00::2]:443 CLOSE_WAIT, from syn, open]"},
+		{"a state that may be the same", []*tracker.Record{from(1000, 443, "LAST_ACK|CLOSED"), from(1001, 80, "CLOSED")}, "undecided"},
+		{"a state that may be another, but not the same", []*tracker.Record{from(1000, 443, "CLOSE_WAIT|LAST_ACK"), from(1001, 80, "CLOSED")}, "failed"},
+	} {
+		path := filepath.Join(t.TempDir(), "base")
+		judge := func(update bool, records ...*tracker.Record) *check.Capture {
+			b, err := OpenBaseline(path, update, []string{"x.pcap"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := New("", nil, b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			j := p.Judge("x.pcap", Options{})
+			for _, r := range records {
+				j.Connection(r)
+			}
+			c, err := j.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b.Set(j); b.Write() != nil {
+				t.Fatal("the baseline cannot be written")
+			}
+			return c
+		}
+		judge(true, from(1000, 443, "CLOSED"), from(1001, 80, "CLOSED"))
+		c := judge(false, test.now...)
+		var texts []string
+		for _, f := range c.Findings {
+			texts = append(texts, f.Text)
+		}
+		if got := fmt.Sprint(c.Verdict(), " ", texts); !strings.HasPrefix(got, test.want) {
+			t.Errorf("%s: got %s, want %s", test.name, got, test.want)
+		}
+	}
+}
+
+// What came of a rule is counted by connections, or by captures where it is asked
+// once.
+func TestTallies(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.yaml")
+	if err := os.WriteFile(path, []byte(`rules:
+- {name: a, deny: error}
+- {name: b, match: conn > 1, forbid: server.state == CLOSE_WAIT}
+- {name: c, count: len(connections) > 0}
+- {name: d, match: conn > 9, deny: error}
+`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for undecided, want := range map[Undecided]string{
+		Warn:   "[{1 1 2 0} {1 1 1 0} {0 0 1 0} {0 0 0 0} {0 0 1 0}]",
+		Fail:   "[{2 0 2 0} {2 0 1 0} {0 0 1 0} {0 0 0 0} {0 0 1 0}]",
+		Ignore: "[{1 0 3 0} {1 0 2 0} {0 0 1 0} {0 0 0 0} {0 0 1 0}]",
+	} {
+		p, err := New(path, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j := p.Judge("x.pcap", Options{Undecided: undecided})
+		twice := odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Error, anomaly.ConfidenceAssumed)
+		j.Connection(odd(twice, "forged-rst", anomaly.Error, anomaly.ConfidenceProved))
+		j.Connection(odd(connection(2, "CLOSED", "CLOSE_WAIT"), "forged-rst", anomaly.Error, anomaly.ConfidenceAmbiguous))
+		j.Connection(connection(3, "CLOSED", "CLOSE_WAIT|CLOSED"))
+		j.Connection(connection(4, "CLOSED", "CLOSED"))
+		c, err := j.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(c.Tallies); got != want {
+			t.Errorf("undecided %d: got %s, want %s", undecided, got, want)
 		}
 	}
 }

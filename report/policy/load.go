@@ -77,7 +77,7 @@ var keys = []key{
 	{name: "forbid", ask: askForbid, doc: "an expression that may be true of no connection", schema: exprSchema, read: readExpr},
 	{name: "count", ask: askCount, doc: "an expression over connections, the list of all of one capture, that must be true", schema: exprSchema,
 		read: func(p *Policy, r *rule, n *yaml.Node) (err error) { r.expr, err = p.expression(n, true); return err }},
-	{name: "expect", ask: askExpect, doc: "the states that the ends must be in when the capture ends, assumed or not", schema: expectSchema(), read: readExpect},
+	{name: "expect", ask: askExpect, doc: "the states that the ends must be in when the capture ends", schema: expectSchema(), read: readExpect},
 	{name: "deny", ask: askKinds, doc: "anomalies that may not occur: kinds, or severities, which mean them and above", schema: gradeSchema(),
 		read: func(_ *Policy, r *rule, n *yaml.Node) (err error) { r.deny, err = list(n, gradeOf); return err }},
 	{name: "allow", ask: askKinds, doc: "anomalies that no rule's deny is about: kinds, or severities, which mean them and below", schema: gradeSchema(),
@@ -204,7 +204,7 @@ func (p *Policy) rule(r *rule, n *yaml.Node) error {
 			if len(asked) > 0 && (k.ask != askKinds || r.ask != askKinds) {
 				return at(name, "a rule has one of %s, and this has %s already (deny and allow may stand together)", strings.Join(asks(), ", "), asked[0])
 			}
-			r.ask = k.ask
+			r.ask, r.Whole = k.ask, k.ask == askCount
 			asked = append(asked, k.name)
 			r.Asks = k.name + " " + plainText(value)
 		}

@@ -34,7 +34,7 @@ type Policy struct {
 
 // Options say how a Policy judges.
 type Options struct {
-	Strict    bool // what is only assumed fails a rule, too
+	Strict    bool // a state that is assumed counts as it stands
 	Undecided Undecided
 }
 
@@ -184,7 +184,7 @@ func (p *Policy) add(f Flag) (err error) {
 
 // own adds a rule of our own, which no expression asks.
 func (p *Policy) own(name, asks string) int {
-	p.rules = append(p.rules, &rule{Rule: check.Rule{Name: name, Asks: asks}})
+	p.rules = append(p.rules, &rule{Rule: check.Rule{Name: name, Asks: asks, Whole: true}})
 	return len(p.rules) - 1
 }
 

@@ -13,34 +13,33 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
-// A capture can often be read in more than one way, and a rule fails only if
-// every reading breaks it:
+// A capture fails a rule by what it shows: by states as they stand, and by
+// anomalies that are proved or assumed. Undecided is only
 //
-//   - The state of an end that is only assumed may be another. So may one that
-//     no packet tells, or of which several remain possible: there the rule is
-//     not held to be kept either, if a reading breaks it.
-//   - An anomaly that is only assumed, or ambiguous, may not have been.
-//   - What counts octets and packets, or dates them, tells nothing of a
-//     connection that was captured in part.
+//   - a state that is assumed, where another that is possible would keep the rule
+//     (Record.Possible; of an end that no packet tells of, see unknownStates),
+//   - an anomaly that is ambiguous,
+//   - what the capture cannot answer: counts and moments of a connection that was
+//     captured in part, and what comes after a capture that is cut off.
 //
-// With Options.Strict what is assumed is taken as it stands.
+// A rule that is kept is kept; how often only by a state that is assumed is
+// counted. Of an end that no packet tells of, a rule is kept only if all its
+// states keep it. With Options.Strict, states are taken as they stand.
 
 // judge asks rule i, which requires or forbids an expression, of a connection.
 func (j *Judge) judge(i int, r *rule, c *tracker.Record) {
 	bad, err := r.breaks(j.envOf(c))
 	if err != nil {
 		j.failing(r, err)
-		j.found(i, check.Undecided, c, nil, fmt.Sprintf("%s cannot be said: %v", r.expr.text, err))
+		j.found(i, check.Undecided, c, nil, fmt.Sprintf("cannot evaluate %s: %v", r.expr.text, err))
 		return
 	}
-	why := j.doubt(r, c, bad)
-	if !bad && why == "" {
+	why, unknown := j.doubt(r, c, bad)
+	if !bad && !unknown {
+		j.assumed(i, why != "")
 		return
 	}
-	verdict, text := check.Failed, r.expr.text+" is "+map[ask]string{askRequire: "false", askForbid: "true"}[r.ask]
-	if !bad {
-		text = r.expr.text + " is " + map[ask]string{askRequire: "true", askForbid: "false"}[r.ask]
-	}
+	verdict, text := check.Failed, fmt.Sprintf("%s is %v", r.expr.text, bad == (r.ask == askForbid))
 	if values := r.expr.values(c); values != "" {
 		text += " (" + values + ")"
 	}
@@ -62,70 +61,132 @@ func (r *rule) breaks(env any) (bool, error) {
 func (x *Expr) values(c *tracker.Record) string {
 	var parts []string
 	for _, path := range x.paths {
-		if text, ok := record.FieldText(c, path); ok {
-			parts = append(parts, path+" is "+text)
+		text, ok := record.FieldText(c, path)
+		if !ok {
+			continue
 		}
+		for e := range c.Ends {
+			if end := &c.Ends[e]; path == tcp.Endpoint(e).String()+".state" && end.State != tcp.Unknown {
+				text += ", " + end.Certainty.String()
+			}
+		}
+		parts = append(parts, path+" is "+text)
 	}
-	return strings.Join(parts, ", ")
+	return strings.Join(parts, "; ")
 }
 
-// doubt says why the answer to a rule may be another; "" if it may not.
-func (j *Judge) doubt(r *rule, c *tracker.Record, bad bool) string {
-	var states [2][]tcp.State
-	var whys [2]string
-	for e := range c.Ends {
-		x := &c.Ends[e]
-		states[e], whys[e] = j.otherStates(x, bad)
-		as := c.Ends[1-e].State
-		if states[e] != nil && j.otherwise(r, c, bad, e, states[e], []tcp.State{as}) {
-			return fmt.Sprintf("the state of the %s is %s", tcp.Endpoint(e), whys[e])
+// What may differ from one reading of a connection to another.
+const (
+	clientState = 1 << tcp.Client
+	serverState = 1 << tcp.Server
+	anomalies   = 1 << 2
+	readings    = 1 << 3
+)
+
+// doubt says why the answer to a rule may be another, "" if it may not; unknown,
+// that it is since no packet tells of an end.
+func (j *Judge) doubt(r *rule, c *tracker.Record, bad bool) (why string, unknown bool) {
+	others := [2][]tcp.State{j.otherStates(c, tcp.Client), j.otherStates(c, tcp.Server)}
+	sure, dropped := sureOf(c)
+	assumed := ""
+	for differs := 1; differs < readings; differs++ {
+		switch {
+		case differs&clientState != 0 && others[tcp.Client] == nil, differs&serverState != 0 && others[tcp.Server] == nil,
+			differs&anomalies != 0 && (!dropped || !bad):
+			continue
 		}
-	}
-	if states[0] != nil && states[1] != nil && j.otherwise(r, c, bad, 0, states[0], states[1]) {
-		return fmt.Sprintf("the state of the client is %s, and of the server %s", whys[0], whys[1])
+		reading := *c
+		if differs&anomalies != 0 {
+			reading = *sure
+		}
+		if !otherwise(r, &reading, bad, differs, others) {
+			continue
+		}
+		var whys []string
+		for e := range c.Ends {
+			if x := &c.Ends[e]; differs&(1<<e) != 0 {
+				whys = append(whys, "the "+mayBe(x, tcp.Endpoint(e), reading.Ends[e].State))
+				unknown = unknown || x.State == tcp.Unknown
+			}
+		}
+		if differs&anomalies != 0 {
+			whys = append(whys, "an anomaly is ambiguous")
+		}
+		why = strings.Join(whys, ", and ")
+		if bad || unknown {
+			return why, unknown
+		}
+		assumed = why // that no packet tells is graver
 	}
 	if !bad {
-		return ""
+		return assumed, false
 	}
-	if sure, dropped := j.sureOf(c); dropped {
-		if still, err := r.breaks(record.EnvOf(sure).Interface()); err != nil || !still {
-			return "an anomaly is not proved"
-		}
-	}
-	if why := partly(c); why != "" && r.expr.counts() {
-		return why
+	if why = partly(c); why != "" && r.expr.counts() {
+		return why, false
 	}
 	if j.cut(c) {
-		return "the capture is cut off"
+		return "the capture is cut off", false
 	}
-	return ""
+	return "", false
 }
 
-// otherStates returns the states that an end may be in besides, and why; nil if
-// there is no other.
-func (j *Judge) otherStates(x *tracker.EndRecord, bad bool) (states []tcp.State, why string) {
+// mayBe says that an end may be in another state.
+func mayBe(x *tracker.EndRecord, e tcp.Endpoint, s tcp.State) string {
+	if x.State == tcp.Unknown {
+		return fmt.Sprintf("%v may be in %v: no packet tells", e, s)
+	}
+	return fmt.Sprintf("%v may be in %v as well", e, s)
+}
+
+// otherStates returns the states that an end may be in besides; nil if there is
+// no other.
+func (j *Judge) otherStates(c *tracker.Record, e tcp.Endpoint) (list []tcp.State) {
+	x := &c.Ends[e]
+	set := x.Possible
 	switch {
-	case x.State == tcp.Unknown:
-		return tcp.States(), "not known"
-	case j.o.Strict:
-		return nil, ""
-	case x.Possible.Len() > 1:
-		return x.Possible.List(), "one of several"
-	case bad && x.Certainty == tcp.Assumed:
-		return tcp.States(), "only assumed"
+	case x.State == tcp.Unknown && set == 0:
+		set = unknownStates(c, e)
+	case x.State != tcp.Unknown && (j.o.Strict || x.Certainty != tcp.Assumed):
+		return nil
 	}
-	return nil, ""
+	for _, s := range set.List() {
+		if s != x.State {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
-// otherwise reports whether the answer is another in one of the states of end
-// e, with the other end in one of its own.
-func (j *Judge) otherwise(r *rule, c *tracker.Record, bad bool, e int, states, peers []tcp.State) bool {
-	other := *c
-	for _, peer := range peers {
-		other.Ends[1-e].State = peer
-		for _, s := range states {
-			other.Ends[e].State = s
-			if now, err := r.breaks(record.EnvOf(&other).Interface()); err != nil || now != bad {
+// unknownStates returns the states that an end may be in of which no packet
+// tells. It has received no FIN if its peer sent none.
+func unknownStates(c *tracker.Record, e tcp.Endpoint) (set tcp.StateSet) {
+	const afterFIN = 1<<tcp.CloseWait | 1<<tcp.LastAck | 1<<tcp.Closing | 1<<tcp.TimeWait
+	const closes = 1<<tcp.FinWait1 | 1<<tcp.FinWait2 | 1<<tcp.Closing | 1<<tcp.TimeWait | 1<<tcp.LastAck
+	for _, s := range tcp.States() {
+		set |= s.Set()
+	}
+	peer := &c.Ends[e.Peer()]
+	sentFIN := slices.ContainsFunc(peer.History, func(s tracker.Step) bool { return tcp.StateSet(closes).Has(s.State) })
+	if peer.Packets > 0 && !sentFIN && partly(c) == "" {
+		set &^= afterFIN
+	}
+	return set
+}
+
+// otherwise puts the ends that differ in one of their other states after the
+// other, and reports whether the answer is another in one of these.
+func otherwise(r *rule, c *tracker.Record, bad bool, differs int, others [2][]tcp.State) bool {
+	states := [2][]tcp.State{{c.Ends[0].State}, {c.Ends[1].State}}
+	for e := range states {
+		if differs&(1<<e) != 0 {
+			states[e] = others[e]
+		}
+	}
+	for _, client := range states[tcp.Client] {
+		c.Ends[tcp.Client].State = client
+		for _, server := range states[tcp.Server] {
+			c.Ends[tcp.Server].State = server
+			if now, err := r.breaks(record.EnvOf(c).Interface()); err != nil || now != bad {
 				return true
 			}
 		}
@@ -135,11 +196,11 @@ func (j *Judge) otherwise(r *rule, c *tracker.Record, bad bool, e int, states, p
 
 // sureOf returns the connection with only the anomalies that are sure; dropped
 // tells that there were others.
-func (j *Judge) sureOf(c *tracker.Record) (sure *tracker.Record, dropped bool) {
+func sureOf(c *tracker.Record) (sure *tracker.Record, dropped bool) {
 	other := *c
 	other.Anomalies = nil
 	for i := range c.Anomalies {
-		if j.counts(&c.Anomalies[i]) {
+		if counts(&c.Anomalies[i]) {
 			other.Anomalies = append(other.Anomalies, c.Anomalies[i])
 		}
 	}
@@ -175,8 +236,8 @@ type member struct {
 	rules   []int
 	as      reflect.Value  // as it stands; a pointer
 	sure    reflect.Value  // without the anomalies that are not sure; a pointer
-	ends    []tcp.Endpoint // whose state may be another
-	unknown bool           // of one of them nothing is known
+	others  [2][]tcp.State // that the ends may be in besides
+	unknown bool           // no packet tells of one of them
 	partly  string
 }
 
@@ -193,14 +254,12 @@ func (j *Judge) keep(i int, c *tracker.Record) {
 	// What the environment lists must outlast the record, which is lent.
 	m := &member{rules: []int{i}, as: record.EnvOf(c.Clone()).Addr(), partly: partly(c)}
 	m.sure = m.as
-	if sure, dropped := j.sureOf(c.Clone()); dropped {
+	if sure, dropped := sureOf(c.Clone()); dropped {
 		m.sure = record.EnvOf(sure).Addr()
 	}
 	for e := range c.Ends {
-		if states, _ := j.otherStates(&c.Ends[e], true); states != nil {
-			m.ends = append(m.ends, tcp.Endpoint(e))
-			m.unknown = m.unknown || c.Ends[e].State == tcp.Unknown
-		}
+		m.others[e] = j.otherStates(c, tcp.Endpoint(e))
+		m.unknown = m.unknown || c.Ends[e].State == tcp.Unknown
 	}
 	j.set = append(j.set, m)
 }
@@ -231,18 +290,19 @@ func (j *Judge) countOne(i int, r *rule) {
 	for k, m := range set {
 		list.Index(k).Set(m.as)
 	}
-	j.out.Asked[i] = true
+	j.worst = check.Passed
+	defer func() { j.out.Tallies[i].Add(j.worst, 1) }()
 	holds, err := r.expr.holds(env.Interface())
 	switch {
 	case err != nil:
 		j.failing(r, err)
-		j.found(i, check.Undecided, nil, nil, fmt.Sprintf("%s cannot be said: %v", r.expr.text, err))
+		j.found(i, check.Undecided, nil, nil, fmt.Sprintf("cannot evaluate %s: %v", r.expr.text, err))
 		return
 	case holds && !slices.ContainsFunc(set, func(m *member) bool { return m.unknown }):
 		return
 	}
 	why := j.doubtSet(r, set, list, env, !holds)
-	text := fmt.Sprintf("%s is %v of %d connections", r.expr.text, holds, len(set))
+	text := fmt.Sprintf("%s is %v of %s", r.expr.text, holds, text.Plural(uint64(len(set)), "connection", "connections"))
 	if why != "" {
 		j.found(i, check.Undecided, nil, nil, text+", but "+why)
 	} else if !holds {
@@ -258,31 +318,33 @@ const maxReadings = 1000
 // a count takes every value that it can.
 func (j *Judge) doubtSet(r *rule, set []*member, list, env reflect.Value, bad bool) string {
 	var open []int
-	ends := 0
+	tries := 0
 	for k, m := range set {
-		if len(m.ends) > 0 && (bad || m.unknown) {
+		if n := len(m.others[0]) + len(m.others[1]); n > 0 && (bad || m.unknown) {
 			open = append(open, k)
-			ends += len(m.ends)
+			tries += n
 		}
 	}
-	states := tcp.States()
-	if ends*len(states) > maxReadings || ends*len(states)*len(set) > maxSteps/10 {
-		return fmt.Sprintf("the states of %d ends are not sure, too many to try", ends)
+	if tries > maxReadings || tries*len(set) > maxSteps/10 {
+		return fmt.Sprintf("the states of %d connections are not sure, too many to try", len(open))
 	}
 	differs := func() bool {
 		holds, err := r.expr.holds(env.Interface())
 		return err != nil || holds == bad
 	}
-	for _, s := range states {
+	for _, s := range tcp.States() {
 		for _, k := range open {
 			m := set[k]
-			for _, e := range m.ends {
+			for e, others := range m.others {
+				if !slices.Contains(others, s) {
+					continue
+				}
 				other := reflect.New(m.as.Type().Elem())
 				other.Elem().Set(list.Index(k).Elem())
-				record.SetState(other.Elem(), e, s)
+				record.SetState(other.Elem(), tcp.Endpoint(e), s)
 				list.Index(k).Set(other)
 				if differs() {
-					return "states are only assumed, or not known"
+					return fmt.Sprintf("the %v of connection %d may be in %v as well", tcp.Endpoint(e), m.conn(), s)
 				}
 			}
 		}
@@ -297,7 +359,7 @@ func (j *Judge) doubtSet(r *rule, set []*member, list, env reflect.Value, bad bo
 		list.Index(k).Set(m.sure)
 	}
 	if differs() {
-		return "anomalies are not proved"
+		return "an anomaly is ambiguous"
 	}
 	for _, m := range set {
 		if m.partly != "" && r.expr.counts() {
