@@ -85,6 +85,7 @@ func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 	if m.newest != c {
 		m.notYet(m.newest, c, s, from)
 	}
+	first := firstFIN && v.Is != Refused && m.closedFirst(c, s, from)
 	m.heard(c, s, from)
 	m.send(c, s, from, r)
 	accepted := c.Accepted()
@@ -96,6 +97,9 @@ func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 		m.restart(c, s, from.Peer())
 	} else {
 		m.deliver(c, s, from)
+	}
+	if first {
+		m.apply(c, from, tcp.RcvAckOfFIN.Set()|tcp.RcvFIN.Set(), m.cause(s, tcp.ByAssumption))
 	}
 	if firstFIN {
 		m.inverted(c, s, from)
@@ -429,7 +433,8 @@ func (c *Conn) sawSYN(s *tcp.Segment, from tcp.Endpoint) {
 	for i, st := range steps {
 		if st.End() == from && st.Inputs().Has(tcp.SndSYN) && st.Basis() == tcp.ByAssumption && !c.Ends[from].Seen() {
 			steps[i] = newStep(min(st.At, s.Time), s.Packet, from, st.Inputs(), st.State(), tcp.BySending, false)
-			c.Bits = c.Bits&^OriginSYNACK | skewed
+			c.Bits &^= OriginSYNACK
+			c.behindAnswer(s, from)
 		}
 	}
 }
