@@ -61,10 +61,11 @@ func (in *Reader) Next(r *Record) error {
 	if in.early != nil {
 		return in.nextEarly(r)
 	}
-	if err := in.format.next(r); err != nil || !in.places {
-		return err
+	err := in.format.next(r)
+	if err == nil && in.places {
+		in.stamped(r)
 	}
-	return in.stamped(r)
+	return err
 }
 
 // Drops is how many packets the capturing hosts say that they lost, as far as

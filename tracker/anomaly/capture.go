@@ -199,8 +199,13 @@ var captureReordering = Kind{
 	Causes: []Cause{
 		{"", "The capture has the answer (#{answer}) before the segment of {X} that it answers (#{frame}), as captures with several queues or from two taps do. Nothing was wrong on the network."},
 	},
-	Thresholds: []Threshold{{"time between the two, if no part of the handshake was captured before what it answers, at most", conn.CaptureSkew, ""}},
-	on:         conn.OnGap | conn.OnSYN | conn.OnSYNACK,
+	Thresholds: []Threshold{
+		{"time between the two, if the two directions are not known to be out of step, at most", conn.CaptureSkew, ""},
+		{"time by which the first SYN of {X}, with or without ACK, comes late, if nothing else shows that it is no repetition, at most", conn.Unrepeated, ""},
+		{"times that octets come late and in turn, where the capture began inside the connection, at least", conn.LateOctets, ""},
+		{"time by which they do, at most", conn.RepeatedSoonest, ""},
+	},
+	on: conn.OnGap | conn.OnSYN | conn.OnSYNACK,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		ack := 0
@@ -216,12 +221,16 @@ var captureReordering = Kind{
 		default:
 			return nil
 		}
-		return &Finding{
+		f := &Finding{
 			end:      x,
 			Certain:  ConfidenceAssumed,
 			Evidence: []int{ack, h.S.Packet},
 			Values:   Values{"answer": ack, "frame": h.S.Packet},
 		}
+		if h.Skewed() {
+			f.refutes = []string{"asymmetric-capture", "ack-of-unsent-data"}
+		}
+		return f
 	},
 }
 

@@ -83,7 +83,7 @@ func (c *Conn) fillGap(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Tim
 	g := &c.Rare.Gaps[from]
 	switch {
 	case s.Len() > 0 && s.Seq.Before(g.To) && g.From.Before(s.End()):
-		if now.Sub(g.at) <= CaptureSkew || c.Skewed() && !r.Old {
+		if now.Sub(g.at) <= CaptureSkew || !r.Old && (c.Skewed() || c.outOfStep(s, from, now.Sub(g.at))) {
 			g.Is = GapInverted
 		} else {
 			g.Is = GapNone // sent again, or only now: not what was acknowledged

@@ -11,9 +11,14 @@ import (
 // two directions out of step by more than a round trip. Each direction is in
 // order; how the two belong together the ACK numbers tell, and the stamps do not.
 
-// unrepeated is within which time a SYN, or its answer, is not sent again (RFC 6298
+// Unrepeated is within which time a SYN, or its answer, is not sent again (RFC 6298
 // §2.1), a round trip left aside that is not known yet.
-const unrepeated = 500 * time.Millisecond
+const Unrepeated = 500 * time.Millisecond
+
+const (
+	RepeatedSoonest = 200 * time.Millisecond // after which octets may be sent again, as stacks have it (RFC 6298 §2.4 would wait for 1 s)
+	LateOctets      = 2                      // times that octets must come behind their ACK
+)
 
 // Skewed reports whether the capture is known to have the two directions out of
 // step.
@@ -23,11 +28,32 @@ func (c *Conn) Skewed() bool { return c.Bits&skewed != 0 }
 // came behind an answer to it. The capture missed an earlier copy, unless there
 // was no time for another one, or what the answer tells was sent to or by an end
 // that had the handshake behind it, and so repeats none of it.
-func (c *Conn) behindAnswer(s *tcp.Segment, from tcp.Endpoint) {
+func (m *Machine) behindAnswer(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	y := &c.Ends[from.Peer()]
-	if s.Time.Sub(c.Start) <= unrepeated || s.End().Before(y.Acked) || s.Flags&tcp.ACK == 0 && y.ISS.Add(1).Before(y.Nxt) {
+	var first tcp.Time // of the answers
+	for g := range m.Recent.Back(c) {
+		if g.From != from && g.Flags&tcp.ACK != 0 {
+			first = g.At
+		}
+	}
+	if s.Time.Sub(first) <= Unrepeated || s.End().Before(y.Acked) || s.Flags&tcp.ACK == 0 && y.ISS.Add(1).Before(y.Nxt) {
 		c.Bits |= skewed
 	}
+}
+
+// outOfStep reports whether octets that come behind their ACK, by as much as given,
+// show a capture that began midway to have the directions out of step: they are all
+// in turn, and come again and again before their sender would repeat them. It has
+// no handshake to tell that by.
+func (c *Conn) outOfStep(s *tcp.Segment, from tcp.Endpoint, by time.Duration) bool {
+	if c.Origin() != tcp.FromMidstream || s.Seq != c.Ends[from].Nxt || by > RepeatedSoonest {
+		return false
+	}
+	if c.Rare.behindACK++; c.Rare.behindACK < LateOctets {
+		return false
+	}
+	c.Bits |= skewed
+	return true
 }
 
 // closedFirst reports whether s, a first FIN, was sent before the peer's, which the
@@ -35,6 +61,9 @@ func (c *Conn) behindAnswer(s *tcp.Segment, from tcp.Endpoint) {
 // CLOSE-WAIT.
 func (m *Machine) closedFirst(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	y := &c.Ends[from.Peer()]
+	if !y.Has(HasAcked) || y.Acked.Before(s.End()) {
+		return false
+	}
 	second, ok := m.firstFIN(c, from.Peer())
 	if !ok || second.Ack.Before(s.End()) || y.FIN.Before(s.Ack) {
 		return false
