@@ -61,11 +61,12 @@ func (in *Reader) Next(r *Record) error {
 	if in.early != nil {
 		return in.nextEarly(r)
 	}
-	err := in.format.next(r)
-	if err == nil && in.places {
-		in.stamped(r)
+	if err := in.format.next(r); err != nil || !in.places || in.far(r) {
+		return in.stamped(r, err)
 	}
-	return err
+	in.records++
+	in.newest = r.Time
+	return nil
 }
 
 // Drops is how many packets the capturing hosts say that they lost, as far as

@@ -36,15 +36,25 @@ func (in *Reader) Place() { in.places = true }
 // Misdated returns which those were, so far.
 func (in *Reader) Misdated() Misdated { return in.misdated }
 
-// stamped looks at the stamp of the next record.
-func (in *Reader) stamped(r *Record) {
+// far reports whether the stamp of the next record is far from the one before, or
+// there is none.
+func (in *Reader) far(r *Record) bool {
+	return uint64(r.Time-in.newest+tcp.Time(Misdates)) > uint64(2*Misdates)
+}
+
+// stamped looks at the stamp of the next record, if there was one.
+func (in *Reader) stamped(r *Record, err error) error {
+	if err != nil || !in.places {
+		return err
+	}
 	in.records++
-	if uint64(r.Time-in.newest+tcp.Time(Misdates)) > uint64(2*Misdates) {
+	if in.far(r) {
 		in.place(r)
 	}
 	if r.Time != 0 {
 		in.newest = r.Time
 	}
+	return nil
 }
 
 // place gives a record a time beside its neighbours if its stamp, which is far
@@ -124,6 +134,5 @@ func (in *Reader) nextEarly(r *Record) error {
 		in.early = nil
 		return in.Next(r)
 	}
-	in.stamped(r)
-	return nil
+	return in.stamped(r, nil)
 }
