@@ -73,6 +73,7 @@ type Stats struct {
 	Segments      int   // TCP segments
 	Errors        int   // ICMP errors about TCP segments
 	Undecodable   int   // packets that are cut before the end of the TCP header, malformed, or of an unknown link type
+	Misdated      int   // packets whose stamps were far from those before and behind them, and were put right
 	Dropped       int64 // packets that the capturing hosts say they lost, in the files that were read to the end
 
 	// DroppedBy is when the newest of these was lost, at the latest. Only a live
@@ -88,7 +89,7 @@ type Stats struct {
 	Until tcp.Time // to which time ran: to Options.Until, or else to the end of the capture, at Last, or when it says
 
 	Truncated bool     // some file is cut off or corrupt
-	Warnings  []string // a sentence for each such file, and for each that begins before the one before it ends
+	Warnings  []string // a sentence for each such file, for each that begins before the one before it ends, and for each with misdated packets
 
 	Read int64 // octets of the files, as they are on disk, that were read
 	Size int64 // octets of the files in all; 0 if that is not known
@@ -208,6 +209,7 @@ func (s *Source) count() Stats {
 	stats.Until = s.until()
 	if s.current != nil {
 		stats.Read += s.current.position()
+		stats.Misdated += s.current.misdated().N
 	}
 	return stats
 }
@@ -256,6 +258,7 @@ func (s *Source) readInput(in *input, yield func(*tcp.Segment, error) bool) (mor
 func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (more bool, err error) {
 	var r pcap.Record
 	first := s.stats.Packets
+	defer s.sayMisdated(in, s.frame)
 	read := 0    // packets up to Options.Until
 	unknown := 0 // packets of a link type that is not known
 	for {
@@ -305,6 +308,25 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 			unknown++
 		}
 	}
+}
+
+// sayMisdated counts the packets of a file that were stamped wrong, and warns of
+// them. The file has the frames behind the given one.
+func (s *Source) sayMisdated(in *input, before int) {
+	m := in.misdated()
+	if m.N == 0 {
+		return
+	}
+	s.stats.Misdated += m.N
+	where, more := "ahead of", ""
+	if m.By < 0 {
+		where = "behind"
+	}
+	if m.N > 1 {
+		more = fmt.Sprintf(" (the first of %d such packets)", m.N)
+	}
+	s.stats.Warnings = append(s.stats.Warnings, fmt.Sprintf("%s: packet %d%s is stamped %v %s those around it: taken at their time",
+		in.name, before+m.First, more, m.By.Abs().Round(time.Second), where))
 }
 
 // place gives a packet its time, and returns which counter it belongs to if it is

@@ -119,6 +119,77 @@ func TestFilesAreOrderedByTheirFirstPackets(t *testing.T) {
 	}
 }
 
+// at joins captures of one packet each, by the seconds of these: the packets are
+// numbered in their order.
+func at(seconds ...int) []byte {
+	var all []byte
+	for i, second := range seconds {
+		one := classic(second, numbered(uint32(i+1)))
+		if i > 0 {
+			one = one[24:] // without the header of the file
+		}
+		all = append(all, one...)
+	}
+	return all
+}
+
+// Packets with wrong stamps are put where they belong, and warned of. A file whose
+// first one is such is read in its turn; what a pipe brings is not kept back.
+func TestWrongStampsAreToldOf(t *testing.T) {
+	future := at(2_000_000_000, 100, 101, 102)
+	for _, c := range []struct {
+		name  string
+		files []string
+		want  string
+		times string
+		last  tcp.Time
+		n     int
+		warn  string
+	}{
+		{"one", []string{file(t, "x", at(100, 101, 3701, 102))}, "1:1 2:2 3:3 4:4", "100 101 101 102", 102, 1,
+			"x: packet 3 is stamped 1h0m0s ahead of those around it: taken at their time"},
+		{"several", []string{file(t, "x", at(4000, 4001, 401, 4002, 9000, 4003))}, "1:1 2:2 3:3 4:4 5:5 6:6", "4000 4001 4001 4002 4002 4003", 4003, 2,
+			"x: packet 3 (the first of 2 such packets) is stamped 1h0m0s behind those around it: taken at their time"},
+		{"first", []string{file(t, "b", at(200, 201)), file(t, "a", future)}, "1:1 2:2 3:3 4:4 5:1 6:2", "100 100 101 102 200 201", 201, 1,
+			"a: packet 1 is stamped"},
+		{"second-file", []string{file(t, "a", at(100, 101)), file(t, "b", at(200, 201, 202, 9000, 203))}, "1:1 2:2 3:1 4:2 5:3 6:4 7:5", "100 101 200 201 202 202 203", 203, 1,
+			"b: packet 6 is stamped 2h26m38s ahead"},
+		{"none", []string{file(t, "x", at(100, 101, 4000, 4001))}, "1:1 2:2 3:3 4:4", "100 101 4000 4001", 4001, 0, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := open(t, Options{}, c.files...)
+			all := read(t, s)
+			var times []int
+			for _, g := range all {
+				times = append(times, int(g.Time/1e9))
+			}
+			if got := seqs(all); got != c.want || fmt.Sprint(times) != "["+c.times+"]" {
+				t.Errorf("got %s of %v, want %s of [%s]", got, times, c.want, c.times)
+			}
+			st := s.Stats()
+			if st.Misdated != c.n || st.Last/1e9 != c.last || len(st.Warnings) != min(c.n, 1) || !strings.Contains(strings.Join(st.Warnings, ""), c.warn) {
+				t.Errorf("got %+v, want %d wrong, %q", st, c.n, c.warn)
+			}
+		})
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	w.Write(at(100, 101, 3701))
+	s, err := OpenReader("x", r, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for g := range s.Segments() {
+		if g.Packet == 3 {
+			break // it did not wait for the next
+		}
+	}
+}
+
 func TestStandardInputIsOneOfTheFiles(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -19,6 +19,7 @@ type input struct {
 	from    io.Reader // what it reads if that is no file to be opened; else nil
 	size    int64     // 0: not known, because it is no regular file
 	regular bool      // it can be closed and opened again
+	pipe    bool      // it may pause, and what it delivered is not to be kept back
 
 	file   *os.File     // that was opened here; nil when closed
 	reader *pcap.Reader // nil: not open
@@ -41,8 +42,12 @@ func (in *input) open() error {
 	}
 	if err != nil {
 		in.close()
+		return err
 	}
-	return err
+	if !in.pipe {
+		in.reader.Place()
+	}
+	return nil
 }
 
 // examine asks the system what it is, if it is a file.
@@ -58,6 +63,7 @@ func (in *input) examine(r io.Reader) error {
 	if info.IsDir() {
 		return fmt.Errorf("%s: a directory, not a capture: name the files in it", in.name)
 	}
+	in.pipe = !info.Mode().IsRegular()
 	if in.regular = info.Mode().IsRegular() && in.from == nil; in.regular {
 		in.size = info.Size()
 	}
@@ -101,6 +107,14 @@ func (in *input) position() int64 {
 		return 0
 	}
 	return in.reader.Position()
+}
+
+// misdated returns which of its packets were stamped wrong, as far as it was read.
+func (in *input) misdated() pcap.Misdated {
+	if in.reader == nil {
+		return pcap.Misdated{}
+	}
+	return in.reader.Misdated()
 }
 
 // close closes the file. What somebody else has opened is left to its owner.

@@ -148,7 +148,10 @@ const (
 // carryOn puts right the stamp of a packet after the clock was set: time goes on
 // from where it was, for timers would else wait until the clock has caught up, or
 // run off. Until it is known that it was set back, time stands still. That it was
-// set forward, and there was no pause, only the tap can know.
+// set forward, and there was no pause, only the tap can know. What a packet behind
+// this one would tell is not waited for: only the clock of this host shows that a
+// packet of an interface is from the future. Where another program captures, time
+// goes on from there.
 func (l *Live) carryOn(r *pcap.Record) {
 	st, b := &l.stats, &l.behind
 	r.Time = r.Time.Add(st.Ahead)
@@ -158,9 +161,13 @@ func (l *Live) carryOn(r *pcap.Record) {
 		if later < clockSlack || st.Last == 0 {
 			return
 		}
-		if by := l.tap.ClockSet() + st.Ahead; by >= clockSlack && by <= later {
+		switch by := l.tap.ClockSet() + st.Ahead; {
+		case by >= clockSlack && by <= later:
 			st.Ahead -= by
 			r.Time = r.Time.Add(-by)
+		case len(l.options.Interfaces) > 0 && r.Time.Sub(l.present()) > pcap.Misdates:
+			st.Misdated++ // from the future: what comes behind it need not be waited for
+			r.Time = st.Last
 		}
 		return
 	}
@@ -225,7 +232,12 @@ func (l *Live) Idle() bool { return l.idle }
 
 // Stop ends the time of the capture: Now stays what it is, and the file that is
 // written says that the capture ended then. Next is not called any more.
-func (l *Live) Stop() { l.stopped = max(l.Now(), l.stats.Last) }
+func (l *Live) Stop() {
+	if n := l.stats.Misdated; n > 0 && l.stopped == 0 {
+		l.stats.Warnings = append(l.stats.Warnings, fmt.Sprintf("%d packets with stamps far ahead of the present: taken at the time of the packet before", n))
+	}
+	l.stopped = max(l.Now(), l.stats.Last)
+}
 
 // Stats returns what was captured so far. Packets that a filter left out are
 // not counted. Until is Now.

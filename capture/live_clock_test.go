@@ -65,3 +65,32 @@ func TestTimesWhenTheClockIsSet(t *testing.T) {
 		})
 	}
 }
+
+// An interface has no packet from the future. What another program captures may
+// have been read after any time.
+func TestPacketsFromTheFuture(t *testing.T) {
+	for _, c := range []struct {
+		claim      string
+		interfaces []string
+		ahead      time.Duration // of the present
+		right      bool
+	}{
+		{"of-an-interface", []string{"eth0"}, time.Hour, false},
+		{"hardly-ahead", []string{"eth0"}, 8 * time.Second, true},
+		{"of-another-program", nil, time.Hour, true},
+	} {
+		t.Run(c.claim, func(t *testing.T) {
+			l := &Live{tap: &setClock{}, decoder: new(decode.Decoder), options: LiveOptions{Interfaces: c.interfaces}}
+			began := tcp.Time(time.Now().UnixNano())
+			late := pcap.Record{Time: began.Add(c.ahead), Link: pcap.LinkRaw}
+			for _, r := range []*pcap.Record{{Time: began, Link: pcap.LinkRaw}, &late, {Time: began.Add(time.Second), Link: pcap.LinkRaw}} {
+				if _, err := l.take(r); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if right := late.Time != began; right != c.right || right != (l.stats.Misdated == 0) {
+				t.Errorf("it is of %v, and %d are wrong", late.Time.Sub(began), l.stats.Misdated)
+			}
+		})
+	}
+}

@@ -27,6 +27,12 @@ type Reader struct {
 	raw    countingReader
 	zstd   *zstd.Decoder // nil: none
 	format format
+
+	early    *early // nil: nothing was read before its turn
+	places   bool
+	records  int      // that Next returned
+	newest   tcp.Time // of the last of these; 0: none had a time
+	misdated Misdated
 }
 
 // A format reads the records of one capture file.
@@ -51,7 +57,17 @@ func NewReader(r io.Reader, name, path string) (*Reader, error) {
 // Next reads the next record. The error is io.EOF after the last, a *Damage if
 // the capture goes no further although it should, and anything else if it could
 // not be read.
-func (in *Reader) Next(r *Record) error { return in.format.next(r) }
+func (in *Reader) Next(r *Record) error {
+	if in.early != nil {
+		return in.nextEarly(r)
+	}
+	if err := in.format.next(r); err != nil || !in.places || in.far(r) {
+		return in.stamped(r, err)
+	}
+	in.records++
+	in.newest = r.Time
+	return nil
+}
 
 // Drops is how many packets the capturing hosts say that they lost, as far as
 // the capture was read: 0 where they do not say.
@@ -66,7 +82,12 @@ func (in *Reader) Position() int64 { return in.raw.n }
 
 // Unread gives back the newest record, which Next then returns again. Nothing
 // was read since.
-func (in *Reader) Unread(r Record) { in.format = &prepended{in.format, r, true} }
+func (in *Reader) Unread(r Record) {
+	if in.early == nil {
+		in.early = new(early)
+	}
+	in.early.returned, in.early.again = r, true
+}
 
 // Close frees what reading took. What the capture is read from is left open.
 func (in *Reader) Close() {
@@ -216,22 +237,6 @@ func (in *Reader) notACapture(head []byte) error {
 	}
 	return fmt.Errorf("%s: not a pcap or pcapng capture (it starts with %q)",
 		in.name, head[:min(len(head), 16)])
-}
-
-// prepended gives back the record that Unread was given. The record is in the
-// window still, because nothing was read since.
-type prepended struct {
-	format
-	record  Record
-	pending bool
-}
-
-func (p *prepended) next(r *Record) error {
-	if p.pending {
-		*r, p.pending = p.record, false
-		return nil
-	}
-	return p.format.next(r)
 }
 
 // countingReader counts what is read, and remembers why it failed.

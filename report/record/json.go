@@ -238,6 +238,7 @@ func appendSummary(b []byte, s *Summary, t *Tally) []byte {
 	b = strconv.AppendBool(appendKey(b, "truncated"), s.Truncated)
 	b = appendUint(appendKey(b, "dropped"), s.Dropped)
 	b = appendUint(appendKey(b, "undecodable"), s.Undecodable)
+	b = appendUint(appendKey(b, "misdated"), s.Misdated)
 	b = appendUint(appendKey(b, "evicted"), s.Evicted)
 	b = appendServices(appendKey(b, "services"), t.Services.Servers())
 	b = appendServices(appendKey(b, "hosts"), t.Services.Clients())

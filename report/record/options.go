@@ -53,6 +53,7 @@ type Summary struct {
 	Truncated   bool     // the capture is cut off in mid-packet
 	Dropped     uint64   // packets that the capture lost, as far as it says
 	Undecodable uint64   // packets whose headers could not be read
+	Misdated    uint64   // packets whose stamps were wrong, and were put right
 	Evicted     uint64   // connections forgotten for want of memory
 }
 

@@ -31,6 +31,9 @@ func Shortfalls(s *Summary) (parts []string) {
 	if s.Undecodable > 0 {
 		parts = append(parts, text.Plural(s.Undecodable, "packet", "packets")+" not understood")
 	}
+	if s.Misdated > 0 {
+		parts = append(parts, text.Plural(s.Misdated, "packet", "packets")+" with a wrong stamp")
+	}
 	if s.Dropped > 0 {
 		parts = append(parts, text.Plural(s.Dropped, "packet", "packets")+" dropped by the capture")
 	}

@@ -36,6 +36,7 @@ var list = []metric{
 	{"tcpwatch_filtered_packets_total", "counter", nil, "Of these packets, those that a filter left out.", count(func(s *record.Summary) uint64 { return s.Filtered })},
 	{"tcpwatch_segments_total", "counter", nil, "Of these packets, those with a TCP segment.", count(func(s *record.Summary) uint64 { return s.TCPPackets })},
 	{"tcpwatch_undecodable_packets_total", "counter", nil, "Of these packets, those whose headers could not be read.", count(func(s *record.Summary) uint64 { return s.Undecodable })},
+	{"tcpwatch_misdated_packets_total", "counter", nil, "Of these packets, those whose stamps were wrong, and were put right.", count(func(s *record.Summary) uint64 { return s.Misdated })},
 	{"tcpwatch_dropped_packets_total", "counter", nil, "Packets that the capture lost: beyond those delivered.", count(func(s *record.Summary) uint64 { return s.Dropped })},
 	{"tcpwatch_evicted_connections_total", "counter", nil, "Connections forgotten for want of memory.", count(func(s *record.Summary) uint64 { return s.Evicted })},
 	{"tcpwatch_refresh_timestamp_seconds", "gauge", nil, "The moment that the other values are of, in the capture's time.", func(f *frame) float64 { return float64(f.snapshot.Time) / 1e9 }},

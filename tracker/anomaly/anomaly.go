@@ -322,6 +322,7 @@ type Finding struct {
 	again    bool       // it is a further case of what was reported before, and its text tells of all
 	more     bool       // it tells more of what was reported before, and is no further case
 	Evidence []int      // frames, in any order; 0 is left out
+	refutes  []string   // kinds that were found in the connection before, and of which this shows that there was nothing
 	tally    bool       // to be counted over all connections by the end's address, see Book.tallies
 }
 
@@ -373,6 +374,9 @@ func (h *checkInput) downgrade(f *Finding) {
 func (b *Book) report(h *checkInput, k *Kind, f Finding) {
 	c := cmp.Or(f.of, h.Conn)
 	severity := k.severityOf(&f)
+	if len(f.refutes) > 0 {
+		b.withdraw(c, h.Now, func(a *Anomaly) bool { return slices.Contains(f.refutes, a.Kind) })
+	}
 	for i := range b.found[c.ID] {
 		a := &b.found[c.ID][i]
 		if a.Kind != k.Name || a.End != f.end {

@@ -39,17 +39,21 @@ func (b *Book) Of(c *conn.Conn) []Anomaly { return b.found[c.ID] }
 // TakeBack withdraws what was found by RSTs, given by their frames, that the end
 // they name turns out not to have sent, or their target not to have taken.
 func (b *Book) TakeBack(c *conn.Conn, sent, taken []int, now tcp.Time) {
+	b.withdraw(c, now, func(a *Anomaly) bool {
+		k, err := ParseKind(a.Kind)
+		return err == nil && (k.RestsOn == ResetSent && slices.Contains(sent, a.Packet) || k.RestsOn == ResetTaken && slices.Contains(taken, a.Packet))
+	})
+}
+
+// withdraw takes back what was found in the connection and is denied now.
+func (b *Book) withdraw(c *conn.Conn, now tcp.Time, denied func(*Anomaly) bool) {
 	var gone []Anomaly
 	b.found[c.ID] = slices.DeleteFunc(b.found[c.ID], func(a Anomaly) bool {
-		k, err := ParseKind(a.Kind)
-		if err != nil {
-			return false
-		}
-		denied := k.RestsOn == ResetSent && slices.Contains(sent, a.Packet) || k.RestsOn == ResetTaken && slices.Contains(taken, a.Packet)
-		if denied {
+		if denied(&a) {
 			gone = append(gone, a)
+			return true
 		}
-		return denied
+		return false
 	})
 	for _, a := range gone {
 		a.Withdrawn, a.Until = true, now

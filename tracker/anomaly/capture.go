@@ -199,27 +199,38 @@ var captureReordering = Kind{
 	Causes: []Cause{
 		{"", "The capture has the answer (#{answer}) before the segment of {X} that it answers (#{frame}), as captures with several queues or from two taps do. Nothing was wrong on the network."},
 	},
-	Thresholds: []Threshold{{"time between the two, at most", conn.CaptureSkew, ""}},
-	on:         conn.OnGap | conn.OnSYN,
+	Thresholds: []Threshold{
+		{"time between the two, if the two directions are not known to be out of step, at most", conn.CaptureSkew, ""},
+		{"time by which the first SYN of {X}, with or without ACK, comes late, if nothing else shows that it is no repetition, at most", conn.Unrepeated, ""},
+		{"times that octets come late and in turn, where the capture began inside the connection, at least", conn.LateOctets, ""},
+		{"time by which they do, at most", conn.RepeatedSoonest, ""},
+	},
+	on: conn.OnGap | conn.OnSYN | conn.OnSYNACK,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		ack := 0
 		switch {
 		case h.Rare != nil && h.Rare.Gaps[x].Is == conn.GapInverted:
 			ack = h.Rare.Gaps[x].Ack
-		case h.S.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && h.Before.SentAt[x] == 0 && h.Ends[y].Has(conn.SentSYNACK) && h.Now.Sub(h.Ends[y].SentAt) <= conn.CaptureSkew:
+		case h.S.Flags&tcp.SYN != 0 && h.Before.SentAt[x] == 0 && h.Ends[y].Seen() && (h.Skewed() || h.Ends[y].Has(conn.SentSYNACK) && h.Now.Sub(h.Ends[y].SentAt) <= conn.CaptureSkew):
 			for g := range h.Back() {
-				ack = g.Packet // at last the first: the SYN+ACK
+				if g.From == y && g.Flags&tcp.ACK != 0 {
+					ack = g.Packet // at last the first: the SYN+ACK, or the ACK of it
+				}
 			}
 		default:
 			return nil
 		}
-		return &Finding{
+		f := &Finding{
 			end:      x,
 			Certain:  ConfidenceAssumed,
 			Evidence: []int{ack, h.S.Packet},
 			Values:   Values{"answer": ack, "frame": h.S.Packet},
 		}
+		if h.Skewed() {
+			f.refutes = []string{"asymmetric-capture", "ack-of-unsent-data"}
+		}
+		return f
 	},
 }
 

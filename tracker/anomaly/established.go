@@ -193,7 +193,7 @@ var ackOfUnsentData = Kind{
 			return h.refusedAckOfUnsent()
 		}
 		y, x := h.From, h.From.Peer()
-		if h.Stale || h.Foreign || h.Keepalive || h.Old || !h.whole(y) || h.S.Flags&tcp.SYN != 0 || !h.Before.Nxt[y].Before(h.Before.Acked[x]) || !h.S.Seq.AtMost(h.Before.Nxt[y]) {
+		if h.Stale || h.Foreign || h.Keepalive || h.Old || h.Skewed() || !h.whole(y) || h.S.Flags&tcp.SYN != 0 || !h.Before.Nxt[y].Before(h.Before.Acked[x]) || !h.S.Seq.AtMost(h.Before.Nxt[y]) {
 			return nil
 		}
 		slack := inversionSlack

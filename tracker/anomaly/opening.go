@@ -464,7 +464,7 @@ var handshakeFIN = Kind{
 		x, y := h.From, h.From.Peer()
 		cause := "instead-of-ack"
 		switch in := tcp.SynReceived.Set(); {
-		case h.S.Flags&tcp.SYN != 0 || h.Stale || h.Foreign:
+		case h.S.Flags&tcp.SYN != 0 || h.Stale || h.Foreign || h.Skewed() || !h.y().Seen():
 			return nil
 		case h.Before.States[y] == in && h.Ends[y].Has(conn.SentSYNACK):
 		case h.Before.States[x] == in && h.Ends[x].Has(conn.SentSYNACK):

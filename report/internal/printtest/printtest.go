@@ -15,7 +15,7 @@ import (
 func Whole() record.Summary {
 	return record.Summary{
 		Packets: 1500, TCPPackets: 1400, Bytes: 1_400_000, First: sample.At(0), Last: sample.At(7_505_000),
-		Truncated: true, Dropped: 5, Undecodable: 1, Evicted: 2,
+		Truncated: true, Dropped: 5, Undecodable: 1, Misdated: 3, Evicted: 2,
 	}
 }
 

@@ -156,6 +156,7 @@ type rareState struct {
 	own                recent.Own
 	late               [2]duplicates.Late
 	silences           [2]silence
+	behindACK          uint8 // how often octets came behind their ACK, in turn: see outOfStep
 }
 
 // Closing is what the close of a connection left for the anomalies to cite.

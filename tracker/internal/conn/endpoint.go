@@ -406,9 +406,6 @@ func (c *Conn) noteControls(s *tcp.Segment, from tcp.Endpoint, first bool) {
 		}
 		x.Bits |= HasISS
 		if s.Flags&tcp.ACK != 0 {
-			if y := &c.Ends[from.Peer()]; !x.Has(SentSYNACK) && y.Has(HasAcked) && s.Seq.Before(y.Acked) {
-				c.Bits |= skewed // its answer was captured before it
-			}
 			x.Bits |= SentSYNACK
 		} else {
 			x.Bits |= SentSYN

@@ -83,14 +83,14 @@ func (c *Conn) fillGap(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Tim
 	g := &c.Rare.Gaps[from]
 	switch {
 	case s.Len() > 0 && s.Seq.Before(g.To) && g.From.Before(s.End()):
-		if now.Sub(g.at) <= CaptureSkew {
+		if now.Sub(g.at) <= CaptureSkew || !r.Old && (c.Skewed() || c.outOfStep(s, from, now.Sub(g.at))) {
 			g.Is = GapInverted
 		} else {
 			g.Is = GapNone // sent again, or only now: not what was acknowledged
 		}
 	case g.To.AtMost(s.Seq):
 		g.Beyond = true
-	case !r.Stale && !r.Old && !r.Keepalive && !g.Beyond && g.Due(&c.Ends[from.Peer()], now):
+	case !r.Stale && !r.Old && !r.Keepalive && !g.Beyond && !c.Skewed() && g.Due(&c.Ends[from.Peer()], now):
 		g.Is = GapNone // it had not sent the octets: somebody else did
 		if g.Size() == 1 {
 			c.maybeClosedTo(from.Peer())

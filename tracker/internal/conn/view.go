@@ -86,6 +86,7 @@ func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 	if m.newest != c {
 		m.notYet(m.newest, c, s, from)
 	}
+	first := firstFIN && v.Is != Refused && m.closedFirst(c, s, from)
 	m.heard(c, s, from)
 	m.send(c, s, from, r)
 	accepted := c.Accepted()
@@ -97,6 +98,9 @@ func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 		m.restart(c, s, from.Peer())
 	} else {
 		m.deliver(c, s, from)
+	}
+	if first {
+		m.apply(c, from, tcp.RcvAckOfFIN.Set()|tcp.RcvFIN.Set(), m.cause(s, tcp.ByAssumption))
 	}
 	if firstFIN {
 		m.inverted(c, s, from)
@@ -291,7 +295,7 @@ func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN:
 		if x.Has(SentSYN) || x.Has(SentSYNACK) {
 			m.repeated(c, from)
-			c.sawSYN(s, from)
+			m.sawSYN(c, s, from)
 			return
 		}
 		if c.Bits&copied != 0 {
@@ -314,7 +318,12 @@ func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 		}
 		x.listens()
 		x.show(x.Proved.After(tcp.SndSYNACK.Set()))
-		m.apply(c, from, tcp.SndSYNACK.Set(), why)
+		if y.Has(HasAcked) && s.Seq.Before(y.Acked) {
+			m.behindAnswer(c, s, from)
+		}
+		if !c.Skewed() || !c.wasReset(from) {
+			m.apply(c, from, tcp.SndSYNACK.Set(), why)
+		}
 		c.sentFirstSYNACK(from, why)
 		m.leaveOlder(c, s, from)
 	case s.Flags&tcp.FIN != 0:
@@ -326,7 +335,7 @@ func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 			m.pickUp(c, from, c.beforeFIN(from), why)
 			m.pickUpSecond(c, s, from, why)
 		}
-		m.pickUp(c, from.Peer(), noFINReceived, m.cause(s, tcp.ByProof)) // it was not sent till now
+		m.sentNow(c, s, from)
 		rst, reset := c.Find(from, tcp.RcvRST)
 		reset = reset && m.refute(c, from, tcp.RcvRST.Set(), why)
 		pending := y.Has(HasFIN) && !y.FIN.Before(c.ackOfFirst(s, from)) && m.refute(c, from, tcp.RcvFIN.Set(), why)
@@ -341,7 +350,7 @@ func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 		}
 	case r.Fresh > 0 && (!x.Seen() || x.Nxt.AtMost(s.Seq)):
 		m.pickUp(c, from, tcp.Established.Set()|tcp.CloseWait.Set(), why)
-		m.pickUp(c, from.Peer(), noFINReceived, m.cause(s, tcp.ByProof))
+		m.sentNow(c, s, from)
 	default:
 		m.pickUp(c, from, ^(tcp.Closed.Set() | tcp.Listen.Set() | tcp.SynSent.Set()), why)
 		if r.Old && !r.Stale && !r.Keepalive && x.Has(HasFIN) && x.Assumed&^(tcp.FinWait1.Set()|tcp.Closing.Set()|tcp.LastAck.Set()) == 0 {
@@ -420,17 +429,31 @@ func (x *End) listens() {
 	}
 }
 
+// sentNow takes it that the peer has not received a FIN of the sender of s, which
+// sends new octets, or its FIN, only now. If the peer acknowledged more, they were
+// captured late, and it may have.
+func (m *Machine) sentNow(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+	least := s.End() // that an ACK of the FIN has
+	if s.Flags&tcp.FIN == 0 {
+		least++
+	}
+	if y := &c.Ends[from.Peer()]; !y.Has(HasAcked) || y.Acked.Before(least) {
+		m.pickUp(c, from.Peer(), noFINReceived, m.cause(s, tcp.ByProof))
+	}
+}
+
 // noFINReceived are the states of an end whose peer has not sent a FIN.
 const noFINReceived = ^tcp.StateSet(1<<tcp.CloseWait | 1<<tcp.Closing | 1<<tcp.LastAck | 1<<tcp.TimeWait)
 
 // sawSYN mends the history of a client whose SYN the capture has only behind
 // the SYN+ACK.
-func (c *Conn) sawSYN(s *tcp.Segment, from tcp.Endpoint) {
+func (m *Machine) sawSYN(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	steps := c.Steps()
 	for i, st := range steps {
 		if st.End() == from && st.Inputs().Has(tcp.SndSYN) && st.Basis() == tcp.ByAssumption && !c.Ends[from].Seen() {
 			steps[i] = history.New(min(st.At, s.Time), s.Packet, from, st.Inputs(), st.State(), tcp.BySending, false)
-			c.Bits = c.Bits&^OriginSYNACK | skewed
+			c.Bits &^= OriginSYNACK
+			m.behindAnswer(c, s, from)
 		}
 	}
 }
