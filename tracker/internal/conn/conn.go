@@ -5,10 +5,12 @@ import (
 	"net/netip"
 	"slices"
 	"time"
-	"unsafe"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/duplicates"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/order"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/pool"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -28,57 +30,37 @@ type Conn struct {
 	slot          uint32 // of its alarm, from 1; 0: none is set
 	first         *Step  // of its history, see steps: a slice is longer by 14 octets
 	Start         tcp.Time
-	Place         uint32     // in the order of eviction, see order; 0: there is none
-	have          uint8      // steps
-	room          uint8      // for steps
-	Past          pastInputs // that ever were in steps; what is not spares the look, which cost 3 % of a short connection
+	Place         order.Place // in the order of eviction
+	have          uint8       // steps
+	room          uint8       // for steps
+	Past          pastInputs  // that ever were in steps; what is not spares the look, which cost 3 % of a short connection
 }
 
-// chunkConns is how many connections are made at once, 32 KiB: one by one each
-// would take 288 octets.
-const chunkConns = 32 << 10 / int(unsafe.Sizeof(Conn{}))
-
-// A pool is where connections lie.
-type pool struct {
-	chunks []*[chunkConns]Conn
-	fresh  int     // of the last chunk, never used
-	spare  []*Conn // that were removed, to be used again, so that a flood leaves no garbage
-}
+// conns is where the connections lie.
+type conns struct{ pool.Pool[Conn] }
 
 // take returns a connection of which nothing is known.
-func (p *pool) take() (c *Conn) {
-	if last := len(p.spare) - 1; last >= 0 {
-		c, p.spare = p.spare[last], p.spare[:last]
+func (p *conns) take() *Conn {
+	c, used := p.Take()
+	if used {
 		*c = Conn{first: c.first, room: c.room}
-		return c
 	}
-	if p.fresh == 0 {
-		p.chunks, p.fresh = append(p.chunks, new([chunkConns]Conn)), chunkConns
-	}
-	c = &p.chunks[len(p.chunks)-1][chunkConns-p.fresh]
-	p.fresh--
 	return c
 }
 
 // giveBack takes a connection that was removed.
-func (p *pool) giveBack(c *Conn) {
+func (p *conns) giveBack(c *Conn) {
 	c.Bits |= gone
-	p.spare = append(p.spare, c)
+	p.GiveBack(c)
 }
 
 // All yields every connection, as long as none is evicted in the order in which
 // they began.
-func (p *pool) All() iter.Seq[*Conn] {
+func (p *conns) All() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
-		for i, chunk := range p.chunks {
-			used := chunk[:]
-			if i == len(p.chunks)-1 {
-				used = chunk[:chunkConns-p.fresh]
-			}
-			for j := range used {
-				if c := &used[j]; c.Bits&gone == 0 && !yield(c) {
-					return
-				}
+		for c := range p.Pool.All() {
+			if c.Bits&gone == 0 && !yield(c) {
+				return
 			}
 		}
 	}
@@ -130,7 +112,7 @@ func (c *Conn) setClosedBy(by tcp.ClosedBy) {
 // rareState are what only some connections need.
 type rareState struct {
 	older              *Conn // the incarnation before it
-	holes              [2][]hole
+	holes              [2]holes.List
 	Retransmits        [2]uint64
 	RetransmittedBytes [2]uint64
 	SYNData            [2]tcp.Size // octets that rode on the SYN (RFC 7413)

@@ -153,11 +153,11 @@ func (c *Conn) openGap(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 	}
 	g := gap{Is: GapOpen, at: now, Ack: s.Packet}
 	for _, h := range c.HolesOf(from.Peer()) {
-		if acked.AtMost(h.from) && h.from.Before(s.Ack) {
+		if acked.AtMost(h.From) && h.From.Before(s.Ack) {
 			if !g.Beyond {
-				g.From = h.from
+				g.From = h.From
 			}
-			g.Beyond, g.To = true, h.to
+			g.Beyond, g.To = true, h.To
 			if s.Ack.Before(g.To) {
 				g.To = s.Ack
 			}

@@ -6,10 +6,12 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/alarms"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/duplicates"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/listeners"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/order"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -72,19 +74,19 @@ type Machine struct {
 	Now        tcp.Time
 	Began      tcp.Time // of the first segment
 	Lost       tcp.Time // up to which the capture may have lost packets; 0: it lost none
-	Pool       pool
+	Pool       conns
 	flows      flows // the newest of those on the same addresses and ports
 	listeners  listeners.Table
 	duplicates duplicates.Filter
 	Recent     recentSegments
 	health     health.Capture
-	alarms     alarms
-	Order      *order // in which connections are given up; nil until one must be
-	passing    *Conn  // that a segment is being passed to
-	unset      bool   // its alarm is to be set after that
-	Live       int    // connections in flows
-	Waiting    int    // of these, provisional
-	conns      int    // numbers given out
+	alarms     alarms.Heap[*Conn]
+	Order      *order.Order[*Conn] // in which connections are given up; nil until one must be
+	passing    *Conn               // that a segment is being passed to
+	unset      bool                // its alarm is to be set after that
+	Live       int                 // connections in flows
+	Waiting    int                 // of these, provisional
+	given      int                 // numbers given out
 	Max        int
 	stack      tcp.StackID
 	guess      bool
@@ -117,7 +119,7 @@ func NewMachine(s Setup) *Machine {
 // Counts returns what was counted so far.
 func (m *Machine) Counts() Counts {
 	n := m.counts
-	n.Conns, n.Live = uint64(m.conns), m.Live
+	n.Conns, n.Live = uint64(m.given), m.Live
 	return n
 }
 
@@ -273,7 +275,7 @@ func (m *Machine) Advance(now tcp.Time) {
 	if now <= m.Now {
 		return
 	}
-	if m.alarms.n > 0 && m.alarms.at(0).at <= now {
+	if m.alarms.Due(now) {
 		m.ring(now)
 	}
 	m.Now = now
@@ -289,13 +291,13 @@ func (m *Machine) LostBy(by tcp.Time) { m.Lost = max(m.Lost, by) }
 // let timers run on.
 func (m *Machine) Close() {
 	m.health.OffloadedSums(nil, health.FewSums)
-	m.alarms, m.Order = alarms{}, nil
+	m.alarms, m.Order = alarms.Heap[*Conn]{}, nil
 	left := slices.Collect(m.All())
 	slices.SortFunc(left, func(a, b *Conn) int { return cmp.Compare(a.ID, b.ID) }) // nearly so already
 	for _, c := range left {
 		m.over(c)
 	}
-	m.Pool, m.flows, m.Live, m.Waiting = pool{}, newFlows(), 0, 0
+	m.Pool, m.flows, m.Live, m.Waiting = conns{}, newFlows(), 0, 0
 }
 
 // over tells that the connection will not change any more.
@@ -337,9 +339,9 @@ func (m *Machine) remove(c *Conn) {
 		m.Waiting--
 	}
 	m.Live--
-	m.alarms.drop(c)
+	m.alarms.Drop(c)
 	if m.Order != nil {
-		m.Order.drop(c)
+		m.Order.Drop(c)
 	}
 	m.Recent.forget(c)
 	m.Pool.giveBack(c)

@@ -101,7 +101,7 @@ func (m *Machine) keepSilence(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Read
 	}
 	switch {
 	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && !x.Has(SentSYNACK):
-		m.alarms.drop(c) // it is set for the lack of this, in nearly every connection
+		m.alarms.Drop(c) // it is set for the lack of this, in nearly every connection
 		m.arm(c)
 	case !r.Old:
 	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK:

@@ -230,7 +230,7 @@ func (c *Conn) Hidden(e tcp.Endpoint) bool {
 		return !x.Has(HasISS) || (x.ISS + 1).Before(y.Acked)
 	}
 	for _, h := range c.HolesOf(e) {
-		if h.to == x.Nxt {
+		if h.To == x.Nxt {
 			return true
 		}
 	}
@@ -380,8 +380,8 @@ func (c *Conn) ackOfFirst(s *tcp.Segment, from tcp.Endpoint) tcp.Seq {
 	}
 	fin := s.End() - 1
 	for _, h := range c.HolesOf(from) {
-		if h.hasAck && fin.In(h.from, h.to) {
-			return h.ack
+		if h.HasAck && fin.In(h.From, h.To) {
+			return h.Ack
 		}
 	}
 	return s.Ack
