@@ -64,6 +64,9 @@ var halfOpenDiscovered = Kind{
 		if asked == nil || asked.Is&(recent.WasStale|recent.WasForeign) != 0 {
 			return nil
 		}
+		if asked.Data > 1 && h.Before.Acked[x] == asked.Seq+1 {
+			return nil // it had acknowledged a FIN there that its peer did not send, and has the connection
+		}
 		f := &Finding{
 			end:      x,
 			Certain:  ConfidenceAssumed,

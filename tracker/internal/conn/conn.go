@@ -127,6 +127,7 @@ type rareState struct {
 	repeatedSYN        bool             // a SYN, with or without ACK, was sent again
 	staleSegments      *[2]StaleSegment // by the end that the segment claims to be of; nil until there is one
 	held               *[2]heldFIN      // by the end that it claims to be of; nil until there is one
+	denied             *[2]deniedFIN    // the same
 	Gaps               [2]gap           // what is missing of the end's octets
 	challenge          Challenge
 	spared             [2]sparing  // exact RSTs that the end did not take
@@ -213,7 +214,7 @@ func (x *End) nextCopy() time.Duration {
 func (c *Conn) Certainty(e tcp.Endpoint, now tcp.Time) tcp.Certainty {
 	x := &c.Ends[e]
 	switch {
-	case x.Assumed.Len() > 1, c.otherwise(e) != 0, c.spokenFor(e), c.hidesFIN(now):
+	case x.Assumed.Len() > 1, c.otherwise(e) != 0, c.spokenFor(e), c.hidesFIN(now), c.doubtsFIN(e):
 	case x.Assumed == x.Proved:
 		if !c.overdue(e, now) {
 			return tcp.Proved

@@ -165,7 +165,7 @@ func (c *Conn) openGap(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 	}
 	if !g.Beyond {
 		g.From, g.To = tcp.Later(y.Nxt, acked), s.Ack
-		if !y.Nxt.Before(s.Ack) || c.probedAt(y, s.Ack) {
+		if !y.Nxt.Before(s.Ack) || c.probedAt(y, s.Ack) || c.acksDenied(from.Peer(), s.Ack) {
 			return
 		}
 	}

@@ -21,6 +21,7 @@ type Listener interface {
 	Opened(c *Conn, o Opening)                                     // the connection came into sight
 	Moved(c *Conn, m *Move)                                        // an end of it changed its state in the assumed view
 	TookBack(c *Conn, sent, taken []int)                           // RSTs, by their frames, that the end they name did not send, and that their target did not take
+	TookBackFIN(c *Conn, packet int)                               // a FIN that the end which it names did not send
 	Happened(s *Scene)                                             // what may be odd happened to it
 	Refused(c *Conn, from tcp.Endpoint, packet int, why tcp.Skip)  // its receiver refuses a segment, or holds it
 	Seen(c *Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) // if Setup.Segments: all that came of a segment, or with packet 0 of a timer, was told

@@ -37,8 +37,7 @@ func (m *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 		on |= OnAmongStale
 	}
 	is := r.bits()
-	if c.Bits&holding != 0 && !v.Unsent {
-		m.settleHeld(c, s, from, r)
+	if m.weighFINs(c, s, from, r, v) {
 		r = c.Read(s, from)
 		v = c.accept(s, from, &r, m.Now)
 	}
@@ -99,6 +98,9 @@ func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 	}
 	if firstFIN {
 		m.inverted(c, s, from)
+	}
+	if c.Rare != nil {
+		m.supportFIN(c, s, from, firstFIN)
 	}
 }
 
@@ -234,7 +236,7 @@ func (c *Conn) Hidden(e tcp.Endpoint) bool {
 			return true
 		}
 	}
-	return x.Nxt.Before(y.Acked)
+	return x.Nxt.Before(y.Acked) && !c.acksDenied(e, y.Acked)
 }
 
 // Skipped reports whether the IP identification shows that segments between
@@ -366,6 +368,9 @@ func (c *Conn) provedFIN(s *tcp.Segment, from tcp.Endpoint) tcp.StateSet {
 	after := x.Proved.After(tcp.SndFIN.Set())
 	if after == tcp.FinWait1.Set() && (c.Hidden(from.Peer()) || !y.Has(HasFIN) && y.Seen() && y.Nxt.Before(s.Ack)) {
 		after |= tcp.LastAck.Set() // it may answer a FIN that was not captured
+	}
+	if x.Seen() && x.Nxt.Before(s.Seq) {
+		after |= x.Proved // what it follows was not captured: perhaps there is nothing
 	}
 	return after
 }

@@ -54,3 +54,15 @@ func (l List) Has(seq tcp.Seq) bool {
 	}
 	return false
 }
+
+// CutOff forgets the hole that ends at the number, if that is the newest, and returns
+// where it begins; the number where there is none.
+func (l *List) CutOff(to tcp.Seq) tcp.Seq {
+	last := len(*l) - 1
+	if last < 0 || (*l)[last].To != to {
+		return to
+	}
+	from := (*l)[last].From
+	*l = (*l)[:last]
+	return from
+}
