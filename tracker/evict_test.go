@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
-	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/order"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -102,7 +102,7 @@ func TestOrderOfEviction(t *testing.T) {
 
 // Where all are open, one that begins has the time to.
 func TestNewestSYNsAreNotEvicted(t *testing.T) {
-	const most = 4 * conn.NewestSYNs
+	const most = 4 * order.NewestSYNs
 	w, over := newBounded(t, most)
 	for i := range most {
 		w.open(clientOf(i))
@@ -144,10 +144,10 @@ func TestFloodLeavesOpenConnections(t *testing.T) {
 		t.Errorf("%d are kept and %d evicted, want %d and %d", s.Live, s.Evicted, most, open+flood-most)
 	}
 	o := w.tk.Machine().Order
-	placed := o.Lines[conn.WorthClosed].N + o.Lines[conn.WorthSYN].N + len(o.Heap)
+	placed := o.Lines[order.Closed].N + o.Lines[order.SYN].N + len(o.Heap)
 	for i, x := range o.Heap {
-		if got := int(x.Conn.Place >> conn.WorthBits); got != i || x.Conn.PlacedAs() != conn.WorthOpen {
-			t.Fatalf("the connection at %d believes to be at %d of %d", i, got, x.Conn.PlacedAs())
+		if got := x.Conn.Place.At(); got != i || x.Conn.Place.As() != order.Open {
+			t.Fatalf("the connection at %d believes to be at %d of %d", i, got, x.Conn.Place.As())
 		}
 		if up := (i - 1) / 2; i > 0 && o.Heap[up].Since > x.Since {
 			t.Fatalf("place %d comes before its parent", i)

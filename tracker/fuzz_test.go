@@ -14,6 +14,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -289,7 +290,7 @@ func (f *fuzzRun) bounded(tk *tracker.Tracker) {
 			f.t.Fatalf("%d steps are held", len(c.Steps()))
 		}
 		for e := range tcp.Endpoint(2) {
-			if n := len(c.HolesOf(e)); n > conn.MaxHoles {
+			if n := len(c.HolesOf(e)); n > holes.Most {
 				f.t.Fatalf("%d holes are held", n)
 			}
 		}

@@ -14,7 +14,6 @@ var faults = map[string]map[string]string{
 		"lab-syn-cookies-ack-lost-silence: 1": cookies,
 		"lxr-0037: 1":                         finBeyondHole,
 		"seed-42420441: 2":                    noSYNACK,
-		"x-forged-fin-accepted: 1":            "a forged FIN is taken for the client's",
 	},
 	"firm states": {
 		"lab-conntrack-forgets-reset: 2": aliveAfterRST,
@@ -25,8 +24,7 @@ var faults = map[string]map[string]string{
 		"lxr-0037: 1":                         finBeyondHole,
 	},
 	"anomalies": {
-		"lxr-0182: 2":              "RSTs of a host without the connection, which bear ACK on lwIP, are called forged",
-		"x-forged-fin-accepted: 2": "a RST that answers data beyond a FIN is taken for one of a host without the connection",
+		"lxr-0182: 2": "RSTs of a host without the connection, which bear ACK on lwIP, are called forged",
 	},
 }
 

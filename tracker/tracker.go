@@ -161,6 +161,11 @@ func (t *Tracker) TookBack(c *conn.Conn, sent, taken []int) {
 	t.book.TakeBack(c, sent, taken, t.machine.Now)
 }
 
+// TookBackFIN has the book take back what rests on a FIN that was not sent.
+func (t *Tracker) TookBackFIN(c *conn.Conn, packet int) {
+	t.book.TakeBackFIN(c, packet, t.machine.Now)
+}
+
 // Refused tells that the receiver of a segment does not take it.
 func (t *Tracker) Refused(c *conn.Conn, from tcp.Endpoint, packet int, why tcp.Skip) {
 	t.tell(Event{

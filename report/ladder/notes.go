@@ -18,7 +18,7 @@ import (
 var reasons = map[tcp.InputSet]struct{ plain, shown, refuted string }{
 	tcp.SndSYN.Set():                          {"it opens with %s", "", ""},
 	tcp.SndSYNACK.Set():                       {"it answers the SYN with %s", "", ""},
-	tcp.SndFIN.Set():                          {"it closes with %s", "", "its FIN came second"},
+	tcp.SndFIN.Set():                          {"it closes with %s", "", "it had not sent that FIN by then"},
 	tcp.SndRST.Set():                          {"it aborts with %s", "", "it did not send that RST"},
 	tcp.RcvSYN.Set():                          {"the SYN arrives with %s", "%s shows that the SYN reached it", "no SYN had reached it"},
 	tcp.RcvAckOfSYN.Set():                     {"its SYN is acknowledged by %s", "%s shows that its SYN was acknowledged", "the ACK of its SYN had not reached it"},
@@ -44,6 +44,9 @@ func reason(e *tracker.Event) string {
 		return "it never sent a segment, and nothing shows what became of it"
 	}
 	ways := e.Inputs.Parts()
+	if e.Refuted && e.Inputs.Has(tcp.SndFIN) {
+		ways = []tcp.InputSet{tcp.SndFIN.Set()} // the rest followed from it
+	}
 	if e.Inputs == 0 {
 		ways = []tcp.InputSet{0}
 	}

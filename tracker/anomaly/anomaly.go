@@ -113,19 +113,20 @@ type Kind struct {
 	Moves      []SeverityMove
 	Supersedes []string // kinds that this one explains better
 	Many       bool     // Over many connections, or of the whole capture: no check on a connection finds it
-	RestsOn    Belief   // What the RST that it was found by is taken for, without which there is no such anomaly
+	RestsOn    Belief   // What the RST that it was found by, or the FIN in its evidence, is taken for, without which there is no such anomaly
 
 	on    conn.Triggers
 	only  conn.Guards                // what must be true besides, one of these at least; 0: nothing
 	check func(*checkInput) *Finding // nil if there is none, as nearly always: to return 80 octets of nothing cost 14 % of a short connection
 }
 
-// A Belief is what a RST is taken for, until what follows denies it.
+// A Belief is what a RST or FIN is taken for, until what follows denies it.
 type Belief uint8
 
 const (
 	ResetSent  Belief = 1 + iota // the end that it names sent it
 	ResetTaken                   // its target took it
+	FINSent                      // the end that it names sent the FIN
 )
 
 // kinds is the catalogue. Its order is that in which the checks run.
@@ -375,7 +376,7 @@ func (b *Book) report(h *checkInput, k *Kind, f Finding) {
 	c := cmp.Or(f.of, h.Conn)
 	severity := k.severityOf(&f)
 	if len(f.refutes) > 0 {
-		b.withdraw(c, h.Now, func(a *Anomaly) bool { return slices.Contains(f.refutes, a.Kind) })
+		b.withdraw(c, h.Now, func(_ *Kind, a *Anomaly) bool { return slices.Contains(f.refutes, a.Kind) })
 	}
 	for i := range b.found[c.ID] {
 		a := &b.found[c.ID][i]

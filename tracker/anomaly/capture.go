@@ -5,6 +5,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -95,7 +96,7 @@ var captureGap = Kind{
 			return h.captureGap(h.From.Peer(), h.missingAtEnd(h.From.Peer()))
 		}
 		for e := range tcp.Endpoint(2) {
-			if h.Rare.Gaps[e].Is == conn.GapLost {
+			if h.Rare.Gaps[e].Is == holes.GapLost {
 				return h.captureGap(e, true)
 			}
 		}
@@ -130,7 +131,7 @@ func (h *checkInput) captureGap(y tcp.Endpoint, found bool) *Finding {
 // captured when the connection is over.
 func (h *checkInput) missingAtEnd(e tcp.Endpoint) bool {
 	g := &h.Rare.Gaps[e]
-	return g.Is == conn.GapOpen && (g.Beyond || g.Again) && g.Due(&h.Ends[e.Peer()], h.Now)
+	return g.Is == holes.GapOpen && (g.Beyond || g.Again) && g.Due(h.Ends[e.Peer()].Late(), h.Now)
 }
 
 const (
@@ -210,7 +211,7 @@ var captureReordering = Kind{
 		x, y := h.From, h.From.Peer()
 		ack := 0
 		switch {
-		case h.Rare != nil && h.Rare.Gaps[x].Is == conn.GapInverted:
+		case h.Rare != nil && h.Rare.Gaps[x].Is == holes.GapInverted:
 			ack = h.Rare.Gaps[x].Ack
 		case h.S.Flags&tcp.SYN != 0 && h.Before.SentAt[x] == 0 && h.Ends[y].Seen() && (h.Skewed() || h.Ends[y].Has(conn.SentSYNACK) && h.Now.Sub(h.Ends[y].SentAt) <= conn.CaptureSkew):
 			for g := range h.Back() {

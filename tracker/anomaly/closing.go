@@ -61,6 +61,7 @@ var finRetransmitted = Kind{
 		{"", "{X} repeated its FIN{after}; of what {Y} answers the capture shows too little to say what was lost."},
 	},
 	Phrases: []Phrase{{"after", "after", " after {span}"}},
+	RestsOn: FINSent,
 	on:      conn.OnFIN,
 	only:    conn.IfRare,
 	check: func(h *checkInput) *Finding {
@@ -126,6 +127,7 @@ var finNeverAcked = Kind{
 	},
 	Thresholds: givesUpFIN,
 	Supersedes: []string{"fin-retransmitted"},
+	RestsOn:    FINSent,
 	on:         conn.OnTimer,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
@@ -189,7 +191,8 @@ var simultaneousClose = Kind{
 	Causes: []Cause{
 		{"", "{Y} and {X} closed within {span} of each other: neither FIN acknowledges the other's. Both ends go through CLOSING and keep TIME_WAIT."},
 	},
-	on: conn.OnFIN,
+	RestsOn: FINSent,
+	on:      conn.OnFIN,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		mine, ok := h.Find(x, tcp.SndFIN)
@@ -216,11 +219,23 @@ var dataAfterFIN = Kind{
 	RFC:      "RFC 9293 §3.10.7.4",
 	Causes: []Cause{
 		{"data", "{X} sent {n bytes} after its FIN. No end may do that: its stack is broken, or the FIN or these bytes were injected by somebody else. The receiver ignores them."},
+		{"goes-on", "{X} goes on as if it had not sent the FIN #{frame}: somebody else injected that, and {Y} may believe that {X} has closed."},
 		{"second-fin", "{X} sent a second FIN at another place: sequence number {seq}, after {fin}. Its stack is broken, or one of the two was injected by somebody else."},
 	},
 	on:   conn.OnUnsettled,
 	only: conn.IfFinished,
 	check: func(h *checkInput) *Finding {
+		for e := range tcp.Endpoint(2) {
+			if fin, by := h.DeniedFIN(e); by == h.S.Packet && fin != 0 {
+				return &Finding{
+					end:      e,
+					Cause:    "goes-on",
+					Certain:  ConfidenceAssumed,
+					Evidence: []int{fin, by},
+					Values:   Values{"frame": fin},
+				}
+			}
+		}
 		x, y := h.From, h.From.Peer()
 		e, last := &h.Ends[x], h.S.End()-1
 		if !e.Has(conn.HasFIN) || h.S.Len() == 0 || last == e.FIN || h.S.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || h.Foreign {

@@ -65,6 +65,9 @@ var halfOpenDiscovered = Kind{
 		if asked == nil || asked.Is&(recent.WasStale|recent.WasForeign) != 0 {
 			return nil
 		}
+		if asked.Data > 1 && h.Before.Acked[x] == asked.Seq+1 {
+			return nil // it had acknowledged a FIN there that its peer did not send, and has the connection
+		}
 		f := &Finding{
 			end:      x,
 			Certain:  ConfidenceAssumed,
@@ -419,5 +422,5 @@ func (h *checkInput) followsACK(before *recent.Segment) bool {
 	s, x := h.S, h.From
 	return h.Before.Acked[x].Before(s.Ack) ||
 		s.Options.HasTS && int32(s.Options.TSVal-h.Before.TSVal[x]) > 0 ||
-		s.ID != 0 && before.ID != 0 && s.ID-before.ID-1 < conn.MaxIDStep
+		s.ID != 0 && before.ID != 0 && s.ID-before.ID-1 < recent.MaxIDStep
 }

@@ -63,7 +63,7 @@ var signs = []Phrase{
 var signTimes = []Threshold{
 	{"signs, at least", signsOfForgery, ""},
 	{"segments that show what is usual for {X}, at most", habitsSeen, ""},
-	{"IP identifications from one segment of {X} to the next, at most", conn.MaxIDStep, ""},
+	{"IP identifications from one segment of {X} to the next, at most", recent.MaxIDStep, ""},
 	{"time between RSTs that no end sends together, at most", burst, ""},
 	{"shortest response of {X} that shows a RST to be too fast, at least", leastResponse, ""},
 	{"times that a RST is faster than that, more than", tooFastTimes, ""},

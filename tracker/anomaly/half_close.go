@@ -101,6 +101,7 @@ var finWait2Stuck = Kind{
 		flushTime,
 	},
 	Supersedes: []string{halfCloseName},
+	RestsOn:    FINSent,
 	on:         conn.OnTimer | conn.OnEnd,
 	only:       conn.IfHalfClosed,
 	check: func(h *checkInput) *Finding {
@@ -137,6 +138,7 @@ var halfCloseLingering = Kind{
 		{"silent", "what", "has not closed its own, nor sent anything since"},
 	},
 	Thresholds: []Threshold{{"time since {Y} acknowledged the FIN, more than", halfCloseLinger, ""}},
+	RestsOn:    FINSent,
 	on:         conn.OnUnsettled | conn.OnEnd,
 	only:       conn.IfHalfClosed,
 	check: func(h *checkInput) *Finding {

@@ -179,12 +179,7 @@ func (q *question) replaces() bool {
 	if q.s.Flags&tcp.FIN == 0 || q.x.Has(HasFIN) || !fin.Before(q.x.Nxt) || !q.c.ScaleKnown() {
 		return false
 	}
-	for _, h := range q.c.HolesOf(q.from) {
-		if fin.In(h.from, h.to) {
-			return false
-		}
-	}
-	return true
+	return !q.c.HolesOf(q.from).Has(fin)
 }
 
 // control refuses what is against the law of flags: nothing that is no SYN and

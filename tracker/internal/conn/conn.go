@@ -5,11 +5,13 @@ import (
 	"net/netip"
 	"slices"
 	"time"
-	"unsafe"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/duplicates"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/order"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/pool"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -25,62 +27,42 @@ type Conn struct {
 	Bits        connBits
 
 	Ends          [2]End
-	newest        [2]newest
+	newest        [2]recent.Newest
 	newestSegment uint32        // place of its newest segment in the ring; 0: none
 	slot          uint32        // of its alarm, from 1; 0: none is set
 	first         *history.Step // of its history, see steps: a slice is longer by 14 octets
 	Start         tcp.Time
-	Place         uint32     // in the order of eviction, see order; 0: there is none
-	have          uint8      // steps
-	room          uint8      // for steps
-	Past          pastInputs // that ever were in steps; what is not spares the look, which cost 3 % of a short connection
+	Place         order.Place // in the order of eviction
+	have          uint8       // steps
+	room          uint8       // for steps
+	Past          pastInputs  // that ever were in steps; what is not spares the look, which cost 3 % of a short connection
 }
 
-// chunkConns is how many connections are made at once, 32 KiB: one by one each
-// would take 288 octets.
-const chunkConns = 32 << 10 / int(unsafe.Sizeof(Conn{}))
-
-// A pool is where connections lie.
-type pool struct {
-	chunks []*[chunkConns]Conn
-	fresh  int     // of the last chunk, never used
-	spare  []*Conn // that were removed, to be used again, so that a flood leaves no garbage
-}
+// conns is where the connections lie.
+type conns struct{ pool.Pool[Conn] }
 
 // take returns a connection of which nothing is known.
-func (p *pool) take() (c *Conn) {
-	if last := len(p.spare) - 1; last >= 0 {
-		c, p.spare = p.spare[last], p.spare[:last]
+func (p *conns) take() *Conn {
+	c, used := p.Take()
+	if used {
 		*c = Conn{first: c.first, room: c.room}
-		return c
 	}
-	if p.fresh == 0 {
-		p.chunks, p.fresh = append(p.chunks, new([chunkConns]Conn)), chunkConns
-	}
-	c = &p.chunks[len(p.chunks)-1][chunkConns-p.fresh]
-	p.fresh--
 	return c
 }
 
 // giveBack takes a connection that was removed.
-func (p *pool) giveBack(c *Conn) {
+func (p *conns) giveBack(c *Conn) {
 	c.Bits |= gone
-	p.spare = append(p.spare, c)
+	p.GiveBack(c)
 }
 
 // All yields every connection, as long as none is evicted in the order in which
 // they began.
-func (p *pool) All() iter.Seq[*Conn] {
+func (p *conns) All() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
-		for i, chunk := range p.chunks {
-			used := chunk[:]
-			if i == len(p.chunks)-1 {
-				used = chunk[:chunkConns-p.fresh]
-			}
-			for j := range used {
-				if c := &used[j]; c.Bits&gone == 0 && !yield(c) {
-					return
-				}
+		for c := range p.Pool.All() {
+			if c.Bits&gone == 0 && !yield(c) {
+				return
 			}
 		}
 	}
@@ -132,7 +114,7 @@ func (c *Conn) setClosedBy(by tcp.ClosedBy) {
 // rareState are what only some connections need.
 type rareState struct {
 	older              *Conn // the incarnation before it
-	holes              [2][]hole
+	holes              [2]holes.List
 	Retransmits        [2]uint64
 	RetransmittedBytes [2]uint64
 	SYNData            [2]tcp.Size // octets that rode on the SYN (RFC 7413)
@@ -147,7 +129,8 @@ type rareState struct {
 	repeatedSYN        bool             // a SYN, with or without ACK, was sent again
 	staleSegments      *[2]StaleSegment // by the end that the segment claims to be of; nil until there is one
 	held               *[2]heldFIN      // by the end that it claims to be of; nil until there is one
-	Gaps               [2]gap           // what is missing of the end's octets
+	denied             *[2]deniedFIN    // the same
+	Gaps               [2]holes.Gap     // what is missing of the end's octets
 	challenge          Challenge
 	spared             [2]sparing  // exact RSTs that the end did not take
 	inName             [2]tcp.Time // of the newest RST in the end's name that something between the ends made
@@ -234,7 +217,7 @@ func (x *End) nextCopy() time.Duration {
 func (c *Conn) Certainty(e tcp.Endpoint, now tcp.Time) tcp.Certainty {
 	x := &c.Ends[e]
 	switch {
-	case x.Assumed.Len() > 1, c.otherwise(e) != 0, c.spokenFor(e), c.hidesFIN(now):
+	case x.Assumed.Len() > 1, c.otherwise(e) != 0, c.spokenFor(e), c.hidesFIN(now), c.doubtsFIN(e):
 	case x.Assumed == x.Proved:
 		if !c.overdue(e, now) {
 			return tcp.Proved

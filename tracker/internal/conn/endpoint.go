@@ -3,6 +3,8 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -189,20 +191,8 @@ func (e *End) Una(peer *End) tcp.Seq {
 	return peer.Acked
 }
 
-// A hole is a stretch [from, to) of an end's octets that was passed over: not
-// captured, or not yet.
-type hole struct {
-	from, to tcp.Seq
-	ack      tcp.Seq // what the end had acknowledged before; with hasAck
-	hasAck   bool
-}
-
-// MaxHoles bounds the memory of octets that the capture missed or that came
-// late. The oldest is forgotten first.
-const MaxHoles = 32
-
 // HolesOf returns the stretches below nxt that were not captured of the end.
-func (c *Conn) HolesOf(e tcp.Endpoint) []hole {
+func (c *Conn) HolesOf(e tcp.Endpoint) holes.List {
 	if c.Rare == nil {
 		return nil
 	}
@@ -216,11 +206,11 @@ func (c *Conn) Contiguous(e tcp.Endpoint) tcp.Seq {
 	x, y := &c.Ends[e], &c.Ends[e.Peer()]
 	lowest := x.Nxt
 	for _, h := range c.HolesOf(e) {
-		if y.Has(HasAcked) && h.to.AtMost(y.Acked) {
+		if y.Has(HasAcked) && h.To.AtMost(y.Acked) {
 			continue
 		}
-		if h.from.Before(lowest) {
-			lowest = h.from
+		if h.From.Before(lowest) {
+			lowest = h.From
 		}
 	}
 	if y.Has(HasAcked) && lowest.Before(y.Acked) && y.Acked.AtMost(x.Nxt) {
@@ -275,7 +265,7 @@ func (x *End) stale(s *tcp.Segment) bool {
 		}
 		return s.ID == x.ID && s.Len() > 0
 	}
-	return s.ID != 0 && x.ID-s.ID < MaxIDStep
+	return s.ID != 0 && x.ID-s.ID < recent.MaxIDStep
 }
 
 // freshOctets counts the payload octets of s that were not captured before.
@@ -294,7 +284,7 @@ func (c *Conn) freshOctets(s *tcp.Segment, from tcp.Endpoint) tcp.Size {
 		fresh = last.Minus(x.Nxt)
 	}
 	for _, h := range c.HolesOf(from) {
-		lo, hi := tcp.Later(h.from, first), h.to
+		lo, hi := tcp.Later(h.From, first), h.To
 		if last.Before(hi) {
 			hi = last
 		}
@@ -334,7 +324,7 @@ func (c *Conn) note(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) 
 	} else if r.Old {
 		y.Bits &^= probing // Karn: an answer may be to either copy
 	}
-	c.newest[from].take(s, x, r.Fresh > 0)
+	c.newest[from].Take(s, x.ID, r.Fresh > 0)
 	if !r.Stale || first {
 		x.noteHeader(s)
 	}
@@ -462,7 +452,7 @@ func (c *Conn) noteAck(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 			y.Bits |= HasISS
 		}
 		if !x.Has(HasAcked) || y.Nxt.Before(s.Ack) {
-			c.newest[from.Peer()].count()
+			c.newest[from.Peer()].CountUp()
 			y.Nxt = s.Ack
 		}
 	}
@@ -531,35 +521,13 @@ func (c *Conn) noteOctets(s *tcp.Segment, from tcp.Endpoint, first bool, ackBefo
 		// An ACK of the peer's first FIN was asked for by that alone. One of a
 		// repeated FIN tells nothing of when the first was received.
 		repeated := y.Has(HasFIN) && y.Copies > 1 && y.FIN.Before(s.Ack)
-		o.holes[from] = append(o.holes[from], hole{x.Nxt, s.Seq, ackBefore, x.Has(HasAcked) && !repeated})
+		o.holes[from].Add(holes.Hole{From: x.Nxt, To: s.Seq, Ack: ackBefore, HasAck: x.Has(HasAcked) && !repeated})
 		if y.Has(HasAcked) && x.Nxt.Before(y.Acked) {
 			x.Bits |= Lossy
 		}
-		if len(o.holes[from]) > MaxHoles {
-			o.holes[from] = o.holes[from][1:]
-		}
 		x.Nxt = s.Seq
 	} else if s.Len() > 0 && c.Rare != nil && len(c.Rare.holes[from]) > 0 {
-		left := fill(c.Rare.holes[from], s.Seq, end)
-		c.Rare.holes[from] = left[max(0, len(left)-MaxHoles):]
+		c.Rare.holes[from].Fill(s.Seq, end)
 	}
 	x.Nxt = tcp.Later(x.Nxt, end)
-}
-
-// fill takes [from, to) out of the holes.
-func fill(holes []hole, from, to tcp.Seq) []hole {
-	var left []hole
-	for _, h := range holes {
-		if to.AtMost(h.from) || h.to.AtMost(from) {
-			left = append(left, h)
-			continue
-		}
-		if h.from.Before(from) {
-			left = append(left, hole{h.from, from, h.ack, h.hasAck})
-		}
-		if to.Before(h.to) {
-			left = append(left, hole{to, h.to, h.ack, h.hasAck})
-		}
-	}
-	return left
 }

@@ -24,6 +24,7 @@ func (mute) Opened(*Conn, Opening)                      {}
 func (mute) Moved(*Conn, *Move)                         {}
 func (mute) Happened(*Scene)                            {}
 func (mute) TookBack(*Conn, []int, []int)               {}
+func (mute) TookBackFIN(*Conn, int)                     {}
 func (mute) Refused(*Conn, tcp.Endpoint, int, tcp.Skip) {}
 func (mute) Seen(*Conn, tcp.Endpoint, int, tcp.Skip)    {}
 func (mute) Over(*Conn)                                 {}

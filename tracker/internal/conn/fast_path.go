@@ -1,6 +1,9 @@
 package conn
 
-import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
 // Nearly every segment is the next one of its sender, in an open connection in
 // which nothing else is going on: it moves no state and raises no anomaly, and
@@ -45,7 +48,7 @@ func (m *Machine) FastPath(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 		x.tsUnclean = s.Options.TSVal
 	}
 	x.noteEcho(s, y)
-	c.newest[from].take(s, x, s.Data > 0)
+	c.newest[from].Take(s, x.ID, s.Data > 0)
 	x.noteHeader(s)
 	x.noteNewest(s, m.Now)
 	m.Recent.put(c, s, from, 0, m.Now)
@@ -54,5 +57,5 @@ func (m *Machine) FastPath(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 
 // whole reports whether none of the octets of either end is missing.
 func (o *rareState) whole() bool {
-	return len(o.holes[tcp.Client])+len(o.holes[tcp.Server]) == 0 && o.Gaps[tcp.Client].Is == GapNone && o.Gaps[tcp.Server].Is == GapNone
+	return len(o.holes[tcp.Client])+len(o.holes[tcp.Server]) == 0 && o.Gaps[tcp.Client].Is == holes.GapNone && o.Gaps[tcp.Server].Is == holes.GapNone
 }

@@ -3,6 +3,7 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -14,36 +15,9 @@ import (
 // wrong order: those of several queues, or of two taps.
 const CaptureSkew = 5 * time.Millisecond
 
-// A gap is a stretch of an end's octets that its peer acknowledged before the
-// capture had them.
-type gap struct {
-	Is       GapState
-	Beyond   bool // the end went on behind it
-	Again    bool // the peer acknowledged it once more, and later
-	weighed  bool // as a FIN, see mayBeFIN
-	From, To tcp.Seq
-	at       tcp.Time // of the ACK
-	Ack      int      // its frame
-}
-
-// GapState says what is known of a gap.
-type GapState uint8
-
-const (
-	GapNone     GapState = iota
-	GapOpen              // the octets may still come
-	GapInverted          // they came right after: recorded in the wrong order
-	GapLost              // the capture does not have them
-)
-
-// Size is how many sequence numbers are missing.
-func (g *gap) Size() tcp.Size { return g.To.Minus(g.From) }
-
-// Due reports whether octets that were recorded behind their ACK would have
-// come by now. It is the peer that acknowledged them.
-func (g *gap) Due(peer *End, now tcp.Time) bool {
-	return now.Sub(g.at) > max(CaptureSkew, peer.knownResponse())
-}
+// Late is after how long octets that the end acknowledged will not be recorded
+// any more.
+func (e *End) Late() time.Duration { return max(CaptureSkew, e.knownResponse()) }
 
 // knownResponse is the end's response time, or 0 where none was measured.
 func (e *End) knownResponse() time.Duration { return time.Duration(e.Respond) * responseUnit }
@@ -61,14 +35,14 @@ func (c *Conn) FollowGaps(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.
 	}
 	for e := range tcp.Endpoint(2) {
 		g := &c.Rare.Gaps[e]
-		if g.Is == GapOpen && g.Due(&c.Ends[e.Peer()], now) {
+		if g.Is == holes.GapOpen && g.Due(c.Ends[e.Peer()].Late(), now) {
 			c.mayBeFIN(e, g)
 			if g.Beyond {
-				g.Is = GapLost
+				g.Is = holes.GapLost
 				c.Ends[e].Bits |= Lossy
 			}
 		}
-		if g.Is > GapOpen {
+		if g.Is > holes.GapOpen {
 			on |= OnGap
 		}
 	}
@@ -77,21 +51,21 @@ func (c *Conn) FollowGaps(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.
 
 // fillGap looks at what s tells of the gap in its sender's own octets.
 func (c *Conn) fillGap(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) {
-	if c.Rare == nil || c.Rare.Gaps[from].Is != GapOpen {
+	if c.Rare == nil || c.Rare.Gaps[from].Is != holes.GapOpen {
 		return
 	}
 	g := &c.Rare.Gaps[from]
 	switch {
 	case s.Len() > 0 && s.Seq.Before(g.To) && g.From.Before(s.End()):
-		if now.Sub(g.at) <= CaptureSkew || !r.Old && (c.Skewed() || c.outOfStep(s, from, now.Sub(g.at))) {
-			g.Is = GapInverted
+		if now.Sub(g.At) <= CaptureSkew || !r.Old && (c.Skewed() || c.outOfStep(s, from, now.Sub(g.At))) {
+			g.Is = holes.GapInverted
 		} else {
-			g.Is = GapNone // sent again, or only now: not what was acknowledged
+			g.Is = holes.GapNone // sent again, or only now: not what was acknowledged
 		}
 	case g.To.AtMost(s.Seq):
 		g.Beyond = true
-	case !r.Stale && !r.Old && !r.Keepalive && !g.Beyond && !c.Skewed() && g.Due(&c.Ends[from.Peer()], now):
-		g.Is = GapNone // it had not sent the octets: somebody else did
+	case !r.Stale && !r.Old && !r.Keepalive && !g.Beyond && !c.Skewed() && g.Due(c.Ends[from.Peer()].Late(), now):
+		g.Is = holes.GapNone // it had not sent the octets: somebody else did
 		if g.Size() == 1 {
 			c.maybeClosedTo(from.Peer())
 		}
@@ -101,13 +75,13 @@ func (c *Conn) fillGap(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Tim
 // mayBeFIN takes into account that one octet that the capture does not have may be
 // the FIN of its sender: then both ends are further than their segments show.
 // What they send later tells (pickUp).
-func (c *Conn) mayBeFIN(e tcp.Endpoint, g *gap) {
-	if x := &c.Ends[e]; !g.weighed && g.Size() == 1 && !g.Beyond && !x.Has(HasFIN) {
+func (c *Conn) mayBeFIN(e tcp.Endpoint, g *holes.Gap) {
+	if x := &c.Ends[e]; !g.Weighed && g.Size() == 1 && !g.Beyond && !x.Has(HasFIN) {
 		closed := x.Proved.After(tcp.SndFIN.Set())
 		x.show(x.Proved | closed | closed.After(tcp.RcvAckOfFIN.Set()))
 		c.maybeClosedTo(e.Peer())
 	}
-	g.weighed = true
+	g.Weighed = true
 }
 
 // hidesFIN reports whether one octet that is acknowledged and was not captured may
@@ -117,7 +91,7 @@ func (c *Conn) hidesFIN(now tcp.Time) bool {
 		return false
 	}
 	for e := range tcp.Endpoint(2) {
-		if g := &c.Rare.Gaps[e]; g.Is == GapOpen && !g.Beyond && g.Size() == 1 && !c.Ends[e].Has(HasFIN) && g.Due(&c.Ends[e.Peer()], now) {
+		if g := &c.Rare.Gaps[e]; g.Is == holes.GapOpen && !g.Beyond && g.Size() == 1 && !c.Ends[e].Has(HasFIN) && g.Due(c.Ends[e.Peer()].Late(), now) {
 			return true
 		}
 	}
@@ -146,18 +120,18 @@ func (c *Conn) openGap(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 		return
 	}
 	if !acked.Before(s.Ack) {
-		if c.Rare != nil && c.Rare.Gaps[from.Peer()].Is == GapOpen && c.Rare.Gaps[from.Peer()].To.AtMost(s.Ack) {
+		if c.Rare != nil && c.Rare.Gaps[from.Peer()].Is == holes.GapOpen && c.Rare.Gaps[from.Peer()].To.AtMost(s.Ack) {
 			c.Rare.Gaps[from.Peer()].Again = true
 		}
 		return
 	}
-	g := gap{Is: GapOpen, at: now, Ack: s.Packet}
+	g := holes.Gap{Is: holes.GapOpen, At: now, Ack: s.Packet}
 	for _, h := range c.HolesOf(from.Peer()) {
-		if acked.AtMost(h.from) && h.from.Before(s.Ack) {
+		if acked.AtMost(h.From) && h.From.Before(s.Ack) {
 			if !g.Beyond {
-				g.From = h.from
+				g.From = h.From
 			}
-			g.Beyond, g.To = true, h.to
+			g.Beyond, g.To = true, h.To
 			if s.Ack.Before(g.To) {
 				g.To = s.Ack
 			}
@@ -165,11 +139,11 @@ func (c *Conn) openGap(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 	}
 	if !g.Beyond {
 		g.From, g.To = tcp.Later(y.Nxt, acked), s.Ack
-		if !y.Nxt.Before(s.Ack) || c.probedAt(y, s.Ack) {
+		if !y.Nxt.Before(s.Ack) || c.probedAt(y, s.Ack) || c.acksDenied(from.Peer(), s.Ack) {
 			return
 		}
 	}
-	if o := c.RareState(); o.Gaps[from.Peer()].Is == GapNone {
+	if o := c.RareState(); o.Gaps[from.Peer()].Is == holes.GapNone {
 		o.Gaps[from.Peer()] = g
 	}
 }
@@ -180,8 +154,8 @@ func (c *Conn) settleGaps() {
 		return
 	}
 	for e := range tcp.Endpoint(2) {
-		if c.Rare.Gaps[e].Is > GapOpen {
-			c.Rare.Gaps[e] = gap{}
+		if c.Rare.Gaps[e].Is > holes.GapOpen {
+			c.Rare.Gaps[e] = holes.Gap{}
 		}
 	}
 }

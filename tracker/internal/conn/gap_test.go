@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -42,11 +43,11 @@ func TestGapsBeforeTheFirstACK(t *testing.T) {
 		why    string
 		before []string
 		ack    string
-		want   GapState
+		want   holes.GapState
 	}{
-		{"both SYNs were captured", []string{"> <SEQ=100><CTL=SYN>", "< <SEQ=300><ACK=101><CTL=SYN,ACK>"}, "> <SEQ=101><ACK=331><CTL=ACK>", GapOpen},
-		{"the SYN+ACK may be a second copy, behind data that a Fast Open (RFC 7413) let B send before the capture", []string{"< <SEQ=300><ACK=101><CTL=SYN,ACK>"}, "> <SEQ=101><ACK=331><CTL=ACK>", GapNone},
-		{"a RST in the name of B does not tell its first number", []string{"> <SEQ=100><CTL=SYN>", "< <SEQ=0><ACK=50><CTL=RST,ACK>"}, "> <SEQ=101><ACK=301><CTL=ACK>", GapNone},
+		{"both SYNs were captured", []string{"> <SEQ=100><CTL=SYN>", "< <SEQ=300><ACK=101><CTL=SYN,ACK>"}, "> <SEQ=101><ACK=331><CTL=ACK>", holes.GapOpen},
+		{"the SYN+ACK may be a second copy, behind data that a Fast Open (RFC 7413) let B send before the capture", []string{"< <SEQ=300><ACK=101><CTL=SYN,ACK>"}, "> <SEQ=101><ACK=331><CTL=ACK>", holes.GapNone},
+		{"a RST in the name of B does not tell its first number", []string{"> <SEQ=100><CTL=SYN>", "< <SEQ=0><ACK=50><CTL=RST,ACK>"}, "> <SEQ=101><ACK=301><CTL=ACK>", holes.GapNone},
 	} {
 		c, s, from := played(t, append(test.before, test.ack)...)
 		c.FollowGaps(s, from, c.Read(s, from), c.Last())

@@ -15,7 +15,7 @@ const (
 	IfFromSYNACK                    // its SYN was not captured, but the SYN+ACK
 	IfBothSYN                       // both ends sent a SYN without ACK
 	IfOneSided                      // of the peer nothing was captured
-	IfFinished                      // the end sent its FIN
+	IfFinished                      // the end sent its FIN, or somebody one in the name of either
 	IfWasClosed                     // the end was CLOSED before
 	IfWasSynSent                    // the end was in SYN-SENT before
 	IfHalfClosed                    // the end is in FIN-WAIT-2 or CLOSE-WAIT, or was before
@@ -48,7 +48,7 @@ func (h *Scene) Guards() (is Guards) {
 	if !y.Seen() {
 		is |= IfOneSided
 	}
-	if x.Has(HasFIN) {
+	if x.Has(HasFIN) || h.Rare != nil && h.Rare.denied != nil {
 		is |= IfFinished
 	}
 	before := h.Before.States[h.From]

@@ -249,8 +249,8 @@ func (m *Machine) begin(c *Conn, s *tcp.Segment, old *Conn) {
 // number makes a connection known to the caller. first is its first segment;
 // nil stands for the SYN of one that was provisional.
 func (m *Machine) number(c *Conn, first *tcp.Segment) {
-	m.conns++
-	c.ID = uint32(m.conns)
+	m.given++
+	c.ID = uint32(m.given)
 	o := Opening{Flags: tcp.SYN, Seq: c.Ends[tcp.Client].ISS}
 	if first != nil {
 		_, low := flow.KeyOf(first)

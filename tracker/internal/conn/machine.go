@@ -6,10 +6,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/alarms"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/duplicates"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/listeners"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/order"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -19,6 +22,7 @@ type Listener interface {
 	Opened(c *Conn, o Opening)                                     // the connection came into sight
 	Moved(c *Conn, m *Move)                                        // an end of it changed its state in the assumed view
 	TookBack(c *Conn, sent, taken []int)                           // RSTs, by their frames, that the end they name did not send, and that their target did not take
+	TookBackFIN(c *Conn, packet int)                               // a FIN that the end which it names did not send
 	Happened(s *Scene)                                             // what may be odd happened to it
 	Refused(c *Conn, from tcp.Endpoint, packet int, why tcp.Skip)  // its receiver refuses a segment, or holds it
 	Seen(c *Conn, from tcp.Endpoint, packet int, skipped tcp.Skip) // if Setup.Segments: all that came of a segment, or with packet 0 of a timer, was told
@@ -72,19 +76,19 @@ type Machine struct {
 	Now        tcp.Time
 	Began      tcp.Time // of the first segment
 	Lost       tcp.Time // up to which the capture may have lost packets; 0: it lost none
-	Pool       pool
+	Pool       conns
 	flows      flows // the newest of those on the same addresses and ports
 	listeners  listeners.Table
 	duplicates duplicates.Filter
 	Recent     recentSegments
 	health     health.Capture
-	alarms     alarms
-	Order      *order // in which connections are given up; nil until one must be
-	passing    *Conn  // that a segment is being passed to
-	unset      bool   // its alarm is to be set after that
-	Live       int    // connections in flows
-	Waiting    int    // of these, provisional
-	conns      int    // numbers given out
+	alarms     alarms.Heap[*Conn]
+	Order      *order.Order[*Conn] // in which connections are given up; nil until one must be
+	passing    *Conn               // that a segment is being passed to
+	unset      bool                // its alarm is to be set after that
+	Live       int                 // connections in flows
+	Waiting    int                 // of these, provisional
+	given      int                 // numbers given out
 	Max        int
 	stack      tcp.StackID
 	guess      bool
@@ -118,7 +122,7 @@ func NewMachine(s Setup) *Machine {
 // Counts returns what was counted so far.
 func (m *Machine) Counts() Counts {
 	n := m.counts
-	n.Conns, n.Live = uint64(m.conns), m.Live
+	n.Conns, n.Live = uint64(m.given), m.Live
 	return n
 }
 
@@ -273,7 +277,7 @@ func (m *Machine) Advance(now tcp.Time) {
 	if now <= m.Now {
 		return
 	}
-	if m.alarms.n > 0 && m.alarms.at(0).at <= now {
+	if m.alarms.Due(now) {
 		m.ring(now)
 	}
 	m.Now = now
@@ -289,13 +293,13 @@ func (m *Machine) LostBy(by tcp.Time) { m.Lost = max(m.Lost, by) }
 // let timers run on.
 func (m *Machine) Close() {
 	m.health.OffloadedSums(nil, health.FewSums)
-	m.alarms, m.Order = alarms{}, nil
+	m.alarms, m.Order = alarms.Heap[*Conn]{}, nil
 	left := slices.Collect(m.All())
 	slices.SortFunc(left, func(a, b *Conn) int { return cmp.Compare(a.ID, b.ID) }) // nearly so already
 	for _, c := range left {
 		m.over(c)
 	}
-	m.Pool, m.flows, m.Live, m.Waiting = pool{}, newFlows(), 0, 0
+	m.Pool, m.flows, m.Live, m.Waiting = conns{}, newFlows(), 0, 0
 }
 
 // over tells that the connection will not change any more.
@@ -312,7 +316,7 @@ func (m *Machine) Ended(c *Conn) {
 	}
 	if c.Rare != nil {
 		for e := range tcp.Endpoint(2) {
-			if g := &c.Rare.Gaps[e]; g.Is == GapOpen {
+			if g := &c.Rare.Gaps[e]; g.Is == holes.GapOpen {
 				c.mayBeFIN(e, g) // nothing more comes
 			}
 		}
@@ -337,9 +341,9 @@ func (m *Machine) remove(c *Conn) {
 		m.Waiting--
 	}
 	m.Live--
-	m.alarms.drop(c)
+	m.alarms.Drop(c)
 	if m.Order != nil {
-		m.Order.drop(c)
+		m.Order.Drop(c)
 	}
 	m.Recent.forget(c)
 	m.Pool.giveBack(c)

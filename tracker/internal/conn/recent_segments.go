@@ -166,7 +166,7 @@ func (tr *recentSegments) known(c *Conn) []recent.Segment {
 		}
 	}
 	for e := range tcp.Endpoint(2) {
-		if c.newest[e].frame == 0 {
+		if c.newest[e].Frame == 0 {
 			continue
 		}
 		g := c.newestOf(e, tr.packet)
@@ -187,7 +187,7 @@ func (c *Conn) segmentOf(st history.Step) (g recent.Segment) {
 	const sends = 1<<tcp.SndSYN | 1<<tcp.SndSYNACK | 1<<tcp.SndFIN | 1<<tcp.SndRST | 1<<tcp.NoTCB
 	sent := ins&sends != 0 && st.Basis() == tcp.BySending
 	if !sent {
-		if st.Basis() != tcp.ByAssumption && st.Basis() != tcp.ByProof || uint32(st.Packet()) == c.newest[e].frame {
+		if st.Basis() != tcp.ByAssumption && st.Basis() != tcp.ByProof || uint32(st.Packet()) == c.newest[e].Frame {
 			return g
 		}
 		e = e.Peer()
@@ -214,68 +214,12 @@ func (c *Conn) segmentOf(st history.Step) (g recent.Segment) {
 	return g
 }
 
-// newest is what a connection keeps of the newest segment of an end, RSTs aside,
-// and of those before it, that is not in its End.
-type newest struct {
-	frame  uint32 // cut to 32 bits; 0: there is none
-	data   uint16 // octets of payload, up to 65,535
-	flags  uint8
-	counts uint8 // of segments in the low half, of steps between IP identifications in the high one
-}
-
-const (
-	countsMost = 1<<4 - 1 // that the low half holds
-	// The high half counts steps forward up to inTurn. From outOfTurn, where a step
-	// goes elsewhere, it counts on until as many have gone forward since.
-	oneStep   = 1 << 4
-	inTurn    = 7 * oneStep
-	outOfTurn = 8 * oneStep
-)
-
-// take takes down a segment of the end, with new data or without, before its
-// header is noted.
-func (n *newest) take(s *tcp.Segment, x *End, fresh bool) {
-	n.frame, n.data, n.flags = uint32(s.Packet), uint16(min(s.Data, 1<<16-1)), uint8(s.Flags)
-	counts := n.counts
-	if !fresh {
-		counts |= countsMost
-	}
-	if counts != inTurn|countsMost || s.ID-x.ID-1 >= MaxIDStep {
-		n.step(s.ID, x.ID, fresh)
-	}
-}
-
-// step counts a segment that is not as most are, by its IP identification and
-// that of the one before.
-func (n *newest) step(id, before uint16, fresh bool) {
-	if fresh {
-		n.count()
-	}
-	if id == 0 || before == 0 {
-		return
-	}
-	switch steps := n.counts &^ countsMost; {
-	case id-before-1 >= MaxIDStep:
-		n.counts = n.counts&countsMost | outOfTurn
-	case steps == outOfTurn+inTurn-oneStep:
-		n.counts = n.counts&countsMost | inTurn
-	case steps != inTurn:
-		n.counts += oneStep
-	}
-}
-
-func (n *newest) count() {
-	if n.counts&countsMost != countsMost {
-		n.counts++
-	}
-}
-
 // SentData returns how many segments with new data the end sent, up to 15.
 func (c *Conn) SentData(e tcp.Endpoint) int {
 	if !c.Ends[e].Seen() {
 		return 0
 	}
-	return int(c.newest[e].counts & countsMost)
+	return c.newest[e].Count()
 }
 
 // AcksToUnseen returns how many different ACKs were sent to an end of which
@@ -284,22 +228,19 @@ func (c *Conn) AcksToUnseen(e tcp.Endpoint) int {
 	if c.Ends[e].Seen() {
 		return 0
 	}
-	return int(c.newest[e].counts & countsMost)
+	return c.newest[e].Count()
 }
 
 // CountsIDs reports whether the IP identifications of the end's segments, RSTs
 // aside, count up: all of the newest few do.
-func (c *Conn) CountsIDs(e tcp.Endpoint) bool {
-	steps := c.newest[e].counts &^ countsMost
-	return 0 < steps && steps <= inTurn
-}
+func (c *Conn) CountsIDs(e tcp.Endpoint) bool { return c.newest[e].CountsIDs() }
 
 // newestOf returns the newest segment of the end. packet is the newest of all.
 func (c *Conn) newestOf(e tcp.Endpoint, packet int) recent.Segment {
 	x, n := &c.Ends[e], c.newest[e]
 	g := recent.Segment{
-		At: x.SentAt, Packet: packet - int(uint32(packet)-n.frame), From: e, Flags: tcp.Flags(n.flags),
-		Ack: x.lastAck, Data: tcp.Size(n.data), TSVal: x.TSVal, Wnd: x.Wnd, ID: x.ID, TTL: x.TTL,
+		At: x.SentAt, Packet: packet - int(uint32(packet)-n.Frame), From: e, Flags: tcp.Flags(n.Flags),
+		Ack: x.lastAck, Data: tcp.Size(n.Data), TSVal: x.TSVal, Wnd: x.Wnd, ID: x.ID, TTL: x.TTL,
 	}
 	g.Seq = x.Nxt - (g.End() - g.Seq)
 	return g

@@ -81,10 +81,6 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v Verdi
 // AnswerTimes is within how many response times a stack answers.
 const AnswerTimes = 3
 
-// MaxIDStep is how far apart the IP identifications of two segments of one end
-// may be that were sent shortly after one another.
-const MaxIDStep = 1 << 10
-
 // MaxLookBack bounds how many segments of a connection are looked through for
 // what a RST has to do with.
 const MaxLookBack = 64
@@ -217,7 +213,9 @@ func (x *End) impostor(s *tcp.Segment) bool {
 
 // OutOfTurn reports whether the IP identification of s does not follow that of
 // the end's newest segment. A RST from no connection has none, often.
-func (x *End) OutOfTurn(s *tcp.Segment) bool { return s.ID != 0 && x.ID != 0 && s.ID-x.ID > MaxIDStep }
+func (x *End) OutOfTurn(s *tcp.Segment) bool {
+	return s.ID != 0 && x.ID != 0 && s.ID-x.ID > recent.MaxIDStep
+}
 
 // resetSender moves the end that sent the RST, in the assumed view. The proved
 // view does not move: anyone may forge a RST. Of a reply, asked is when the

@@ -90,7 +90,7 @@ func (m *Machine) neverSent(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Readin
 // overtook reports whether the IP identification or the timestamp shows that s
 // left before the RST.
 func overtook(rst *recent.Segment, s *tcp.Segment, since time.Duration) bool {
-	byID := s.ID != 0 && rst.ID-s.ID-1 < MaxIDStep && SameWay(rst.TTL, s.TTL) && since < time.Second
+	byID := s.ID != 0 && rst.ID-s.ID-1 < recent.MaxIDStep && SameWay(rst.TTL, s.TTL) && since < time.Second
 	return byID || s.Options.HasTS && rst.TSVal != 0 && int32(s.Options.TSVal-rst.TSVal) < 0
 }
 

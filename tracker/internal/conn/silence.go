@@ -3,6 +3,7 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -106,7 +107,7 @@ func (m *Machine) keepSilence(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Read
 	}
 	switch {
 	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && !x.Has(SentSYNACK):
-		m.alarms.drop(c) // it is set for the lack of this, in nearly every connection
+		m.alarms.Drop(c) // it is set for the lack of this, in nearly every connection
 		m.arm(c)
 	case !r.Old:
 	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK:
@@ -137,7 +138,7 @@ func (m *Machine) awaitAnswer(c *Conn, e tcp.Endpoint) {
 // anybody knows.
 func (c *Conn) captured(e tcp.Endpoint) bool {
 	x := &c.Ends[e]
-	return x.Seen() && !x.Has(Lossy) && (c.Rare == nil || len(c.Rare.holes[e]) == 0 && c.Rare.Gaps[e].Is == GapNone)
+	return x.Seen() && !x.Has(Lossy) && (c.Rare == nil || len(c.Rare.holes[e]) == 0 && c.Rare.Gaps[e].Is == holes.GapNone)
 }
 
 // unanswered returns when what is toward the end has gone without an answer for

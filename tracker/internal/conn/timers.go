@@ -12,78 +12,6 @@ import (
 // it rings too early it is set again, which costs a tenth of keeping the heap
 // right at every segment.
 
-// An alarm is when a connection wants to be looked at.
-type alarm struct {
-	at   tcp.Time
-	conn *Conn
-}
-
-// alarms is a heap, the earliest first, in chunks: one that grows as a slice
-// left a flood of SYNs a fifth of all memory as garbage. Every connection has
-// at most one alarm, and knows its place: slot, counted from 1.
-type alarms struct {
-	chunks []*[chunkAlarms]alarm
-	n      int
-}
-
-const chunkAlarms = 1 << 12
-
-func (h *alarms) at(i int) *alarm { return &h.chunks[i/chunkAlarms][i%chunkAlarms] }
-
-// set makes the connection's alarm ring at the given time, which is not later
-// than it was set to.
-func (h *alarms) set(c *Conn, at tcp.Time) {
-	if c.slot == 0 {
-		if h.n == len(h.chunks)*chunkAlarms {
-			h.chunks = append(h.chunks, new([chunkAlarms]alarm))
-		}
-		h.n++
-		c.slot = uint32(h.n)
-	}
-	i := int(c.slot) - 1
-	for i > 0 && h.at((i-1)/2).at > at {
-		h.put(i, *h.at((i - 1) / 2))
-		i = (i - 1) / 2
-	}
-	h.put(i, alarm{at, c})
-}
-
-// put puts an alarm into place i.
-func (h *alarms) put(i int, a alarm) {
-	*h.at(i) = a
-	a.conn.slot = uint32(i + 1)
-}
-
-// drop takes the connection's alarm away.
-func (h *alarms) drop(c *Conn) {
-	if c.slot == 0 {
-		return
-	}
-	i, last := int(c.slot)-1, h.at(h.n-1)
-	moved := *last
-	*last = alarm{}
-	c.slot = 0
-	if h.n--; i < h.n {
-		h.sink(i, moved)
-		h.set(moved.conn, moved.at) // up, if it belongs there
-	}
-}
-
-// sink puts an alarm into place i, or below it where it belongs.
-func (h *alarms) sink(i int, a alarm) {
-	for child := 2*i + 1; child < h.n; child = 2*i + 1 {
-		if child+1 < h.n && h.at(child+1).at < h.at(child).at {
-			child++
-		}
-		if h.at(child).at >= a.at {
-			break
-		}
-		h.put(i, *h.at(child))
-		i = child
-	}
-	h.put(i, a)
-}
-
 // arm sets the connection's alarm, if it must ring earlier than it is set to.
 // While a segment is passed to it that is put off until all is done: most moves
 // come two to a segment, and to compute the deadlines cost 7 % of a short
@@ -94,29 +22,32 @@ func (m *Machine) arm(c *Conn) {
 		return
 	}
 	if m.Order != nil && c.Bits&gone == 0 {
-		m.Order.put(c)
+		m.Order.Put(c)
 	}
 	due := m.nextDue(c)
 	if due != 0 {
 		due = max(due, m.Now) // no timer fires in the past
 	}
-	if due == 0 || c.Bits&gone != 0 || c.slot != 0 && m.alarms.at(int(c.slot-1)).at <= due {
+	if due == 0 || c.Bits&gone != 0 || c.slot != 0 && m.alarms.At(c) <= due {
 		return
 	}
-	m.alarms.set(c, due)
+	m.alarms.Set(c, due)
 }
 
 // ring fires every timer that is due by now, in the order of their deadlines.
 func (m *Machine) ring(now tcp.Time) {
-	for m.alarms.n > 0 && m.alarms.at(0).at <= now {
-		a := *m.alarms.at(0)
-		m.alarms.drop(a.conn)
-		m.Now = max(m.Now, a.at)
-		m.expire(a.conn, a.at)
-		m.saw(a.conn, tcp.Client, 0, tcp.NotSkipped)
-		m.arm(a.conn)
+	for m.alarms.Due(now) {
+		a := m.alarms.First()
+		m.alarms.Drop(a.Conn)
+		m.Now = max(m.Now, a.At)
+		m.expire(a.Conn, a.At)
+		m.saw(a.Conn, tcp.Client, 0, tcp.NotSkipped)
+		m.arm(a.Conn)
 	}
 }
+
+// Slot is where the alarms keep the place of the connection's.
+func (c *Conn) Slot() *uint32 { return &c.slot }
 
 // nextDue returns the connection's earliest deadline, or 0.
 func (m *Machine) nextDue(c *Conn) tcp.Time {

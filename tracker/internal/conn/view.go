@@ -38,8 +38,7 @@ func (m *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 		on |= OnAmongStale
 	}
 	is := r.bits()
-	if c.Bits&holding != 0 && !v.Unsent {
-		m.settleHeld(c, s, from, r)
+	if m.weighFINs(c, s, from, r, v) {
 		r = c.Read(s, from)
 		v = m.accept(c, s, from)
 	}
@@ -104,6 +103,9 @@ func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 	}
 	if firstFIN {
 		m.inverted(c, s, from)
+	}
+	if c.Rare != nil {
+		m.supportFIN(c, s, from, firstFIN)
 	}
 }
 
@@ -235,11 +237,11 @@ func (c *Conn) Hidden(e tcp.Endpoint) bool {
 		return !x.Has(HasISS) || (x.ISS + 1).Before(y.Acked)
 	}
 	for _, h := range c.HolesOf(e) {
-		if h.to == x.Nxt {
+		if h.To == x.Nxt {
 			return true
 		}
 	}
-	return x.Nxt.Before(y.Acked)
+	return x.Nxt.Before(y.Acked) && !c.acksDenied(e, y.Acked)
 }
 
 // Skipped reports whether the IP identification shows that segments between
@@ -377,6 +379,9 @@ func (c *Conn) provedFIN(s *tcp.Segment, from tcp.Endpoint) tcp.StateSet {
 	if after == tcp.FinWait1.Set() && (c.Hidden(from.Peer()) || !y.Has(HasFIN) && y.Seen() && y.Nxt.Before(s.Ack)) {
 		after |= tcp.LastAck.Set() // it may answer a FIN that was not captured
 	}
+	if x.Seen() && x.Nxt.Before(s.Seq) {
+		after |= x.Proved // what it follows was not captured: perhaps there is nothing
+	}
 	return after
 }
 
@@ -390,8 +395,8 @@ func (c *Conn) ackOfFirst(s *tcp.Segment, from tcp.Endpoint) tcp.Seq {
 	}
 	fin := s.End() - 1
 	for _, h := range c.HolesOf(from) {
-		if h.hasAck && fin.In(h.from, h.to) {
-			return h.ack
+		if h.HasAck && fin.In(h.From, h.To) {
+			return h.Ack
 		}
 	}
 	return s.Ack
