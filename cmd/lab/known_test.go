@@ -6,7 +6,6 @@ import "github.com/tcpwatch/tcpwatch/cmd/lab/trial"
 
 // What the tracker does wrong in more than one story.
 const (
-	ownRST      = "a RST that answers data beyond a FIN is taken for one of a host without the connection"
 	noSYNACK    = "a listener that sends no SYN+ACK is taken to be in SYN_RCVD"
 	acksIgnored = "ACKs are believed although the SYN+ACK is repeated after them"
 	foreignRST  = "a RST is held to prove that its alleged sender has no connection, when a NAT or a firewall on the way has none"
@@ -18,13 +17,6 @@ const (
 func known() (list []trial.Known) {
 	for _, k := range [][5]string{
 		{"forged-fin", "*", "states", "the client has closed, at the server's tap", trial.BelievesNext},
-		{"forged-fin", "*", "anomalies", "half-open-discovered", ownRST},
-		{"forged-fin-reached", "*", "states", "the client has closed, at the server's tap", trial.BelievesNext},
-		{"forged-fin-reached", "*", "firm states", "the client has closed, at the server's tap", trial.BelievesNext},
-		{"forged-fin-reached", "*", "anomalies", "nothing is told of the octet that the client did not send", trial.BelievesNext},
-		{"forged-fin-beyond-hole", "*", "states", "the client closed early, and its own FIN is not taken for one", trial.BelievesHole},
-		{"forged-fin-beyond-hole", "*", "firm states", "the client closed early, and its own FIN is not taken for one", trial.BelievesHole},
-		{"forged-fin-beyond-hole", "*", "histories", "the server never gets the client's own FIN", trial.BelievesHole},
 		{"forged-data-next", "ipv6", "anomalies", "none", "without IP identification, what is sent below an ACK is held to repeat what the capture lacks"},
 		{"forged-syn-ack-in-window", "*", "anomalies", "none", "a SYN+ACK that is challenged as a SYN is told of by nothing (RFC 5961 §4)"},
 

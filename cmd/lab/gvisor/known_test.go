@@ -96,9 +96,6 @@ func knownInStories() (list []trial.Known) {
 		{"refused-fin-ancient-ack", "states", "the client has closed, at the server's tap", trial.BelievesNext},
 		{"refused-fin-future-ack", "states", "the client has closed, at the server's tap", trial.BelievesNext},
 		{"refused-fin-old-timestamp", "states", "the client has closed, at the server's tap", trial.BelievesNext},
-		{"forged-fin-beyond-hole", "states", "the client closed early, and its own FIN is not taken for one", trial.BelievesHole},
-		{"forged-fin-beyond-hole", "firm states", "the client closed early, and its own FIN is not taken for one", trial.BelievesHole},
-		{"forged-fin-beyond-hole", "histories", "the server never gets the client's own FIN", trial.BelievesHole},
 
 		{"syn-cookies-ack-lost-silence", "states", "the server is in SYN_RCVD for ever", trial.Cookies},
 		{"syn-cookies-ack-lost-silence", "firm states", "the server is ESTABLISHED, at the client's tap", trial.Cookies},
