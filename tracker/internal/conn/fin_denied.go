@@ -1,8 +1,10 @@
 package conn
 
 import (
+	"slices"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -86,6 +88,8 @@ func (c *Conn) deniesFIN(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.T
 		return heard || !r.Keepalive
 	case s.Flags&tcp.FIN != 0:
 		return c.HolesOf(from).Has(s.End()-1) && s.End().AtMost(x.FIN) && !x.FIN.Before(y.Acked)
+	case y.Has(HasFIN) && s.Ack == y.FIN+1 && c.crossedFINs(from):
+		return false // in CLOSING 4.4BSD gives every ACK the number of its FIN
 	case s.Data > 0 || x.FIN.Before(s.Seq) || s.Seq.Before(y.Acked) && s.Seq != x.FIN || s.Ack.Before(x.Acked) || y.Nxt.Before(s.Ack):
 		return false
 	case x.Acked.Before(s.Ack):
@@ -94,6 +98,11 @@ func (c *Conn) deniesFIN(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.T
 	// It acknowledges nothing new: it must have been sent later, and no keepalive.
 	fin, ok := c.Find(from, tcp.SndFIN)
 	return ok && s.Seq == x.FIN && heard && !r.Stale && (s.ID != 0 || s.Options.HasTS) && now.Sub(fin.At) > x.InFlight()
+}
+
+// crossedFINs reports whether the end was in CLOSING.
+func (c *Conn) crossedFINs(e tcp.Endpoint) bool {
+	return slices.ContainsFunc(c.Steps(), func(st history.Step) bool { return st.End() == e && st.State() == tcp.Closing })
 }
 
 // wentOn reports whether the end sent its FIN again, or what follows it: then it
@@ -243,8 +252,14 @@ const openStates = tcp.StateSet(1<<tcp.SynReceived | 1<<tcp.Established | 1<<tcp
 // acksDenied reports whether an ACK of that number covers a FIN of the end that it
 // denies, and nothing that it sent.
 func (c *Conn) acksDenied(e tcp.Endpoint, ack tcp.Seq) bool {
+	return c.coversDenied(e, ack) && c.Ends[e].Nxt+1 == ack && !c.Ends[e].Has(HasFIN)
+}
+
+// coversDenied reports whether an ACK of that number covers just the FIN of the end
+// that it denies: whoever sends it has taken that, and sees no octet behind it.
+func (c *Conn) coversDenied(e tcp.Endpoint, ack tcp.Seq) bool {
 	fin, _ := c.DeniedFIN(e)
-	return fin != 0 && ack == c.Rare.denied[e].seq+1 && c.Ends[e].Nxt+1 == ack && !c.Ends[e].Has(HasFIN)
+	return fin != 0 && ack == c.Rare.denied[e].seq+1
 }
 
 // doubtsFIN reports whether it is not sure whether the end has closed.

@@ -340,7 +340,8 @@ func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 		m.sentNow(c, s, from)
 		rst, reset := c.Find(from, tcp.RcvRST)
 		reset = reset && m.refute(c, from, tcp.RcvRST.Set(), why)
-		pending := y.Has(HasFIN) && !y.FIN.Before(c.ackOfFirst(s, from)) && m.refute(c, from, tcp.RcvFIN.Set(), why)
+		acked := c.ackOfFirst(s, from)
+		pending := y.Has(HasFIN) && !y.FIN.Before(acked) && !c.coversDenied(from.Peer(), acked) && m.refute(c, from, tcp.RcvFIN.Set(), why)
 		x.show(c.provedFIN(s, from))
 		m.apply(c, from, tcp.SndFIN.Set(), why)
 		c.closing(s, from)
@@ -617,7 +618,7 @@ func (m *Machine) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading
 		gone |= tcp.Timeout2MSL.Set()
 	}
 	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.ACK && y.Has(HasFIN) && !y.FIN.Before(s.Ack) && x.Acked.AtMost(s.Ack) &&
-		y.Clock.Age(m.Now) > x.InFlight() && c.Happened(from, tcp.RcvFIN) {
+		y.Clock.Age(m.Now) > x.InFlight() && c.Happened(from, tcp.RcvFIN) && !c.coversDenied(from.Peer(), s.Ack) {
 		gone |= tcp.RcvFIN.Set()
 	}
 	late := c.olderThan(from, gone, m.Now, x.InFlight())
