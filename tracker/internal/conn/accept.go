@@ -92,7 +92,7 @@ func (c *Conn) accept(s *tcp.Segment, from tcp.Endpoint, r *Reading, now tcp.Tim
 		}
 		if v := row.ask(&q); v.Is != Accepted {
 			v.Why = row.why
-			v.held = !v.Unsent && q.holds(row.why)
+			v.held = v.held || !v.Unsent && q.holds(row.why)
 			return v
 		}
 	}
@@ -190,7 +190,7 @@ func (q *question) ackBeyond() Verdict {
 	}
 	if x.Has(HasAcked) {
 		if far := q.c.reach(q.from); far.Before(s.Ack) {
-			return Verdict{Is: Refused, Unsent: true}
+			return q.forged()
 		}
 	} else if y.Has(HasISS) && x.Has(SentSYN) && y.Nxt.Add(1<<16).Before(s.Ack) {
 		return Verdict{Is: Refused, Unsent: true} // a SYN offers no more, and its window is not scaled
@@ -198,13 +198,27 @@ func (q *question) ackBeyond() Verdict {
 	return Verdict{Is: Unknown}
 }
 
+// forged is the verdict of a segment that its alleged sender did not send, as its
+// ACK shows. A receiver that looks at no ACK takes its FIN all the same: that its
+// answer shows.
+func (q *question) forged() Verdict {
+	switch {
+	case !q.y.anyAck():
+		return Verdict{Is: Refused, Unsent: true}
+	case q.s.Flags&tcp.FIN != 0 && !q.x.Has(HasFIN):
+		return Verdict{Is: Unknown, held: true}
+	}
+	return Verdict{Is: Unknown, Unsent: true}
+}
+
+// anyAck reports whether the end looks at no ACK number.
+func (y *End) anyAck() bool { return y.Assumed.Within(y.Stack().AnyAckIn) }
+
 // ackBefore refuses an ACK that is older than the receiver's largest window
-// (RFC 5961 §5). An end that only waits for the peer's FIN, or its last copy,
-// looks at no ACK.
+// (RFC 5961 §5).
 func (q *question) ackBefore() Verdict {
 	s, x, y := q.s, q.x, q.y
-	const idle = tcp.StateSet(1<<tcp.TimeWait | 1<<tcp.FinWait2)
-	if s.Flags&tcp.ACK == 0 || !x.Has(HasAcked) || y.Assumed&idle != 0 || !s.Ack.Before(x.Acked) {
+	if s.Flags&tcp.ACK == 0 || !x.Has(HasAcked) || y.anyAck() || y.Stack().TakesOldAck || !s.Ack.Before(x.Acked) {
 		return Verdict{}
 	}
 	if x.Acked.Minus(s.Ack) > q.c.widest(q.from) {
