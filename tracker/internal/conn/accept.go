@@ -92,6 +92,9 @@ func (c *Conn) accept(s *tcp.Segment, from tcp.Endpoint, r *Reading, now tcp.Tim
 		}
 		if v := row.ask(&q); v.Is != Accepted {
 			v.Why = row.why
+			if v.Unsent && q.borneOut(row.why) {
+				return Verdict{Is: Unknown, Why: row.why}
+			}
 			v.held = v.held || !v.Unsent && q.holds(row.why)
 			return v
 		}
@@ -147,7 +150,7 @@ func (q *question) sequence() Verdict {
 		}
 		return Verdict{Is: Unknown}
 	}
-	if far := q.c.reach(q.from.Peer()); far.Before(q.s.Seq) {
+	if far := q.c.reach(q.from.Peer()); far.Before(q.s.Seq) && !q.s.Seq.AtMost(q.x.Nxt) { // what is next in order has its place: ACKs were missed
 		return Verdict{Is: Refused, Unsent: true}
 	}
 	if q.c.ScaleKnown() && q.y.Edge.Before(q.s.Seq) {
