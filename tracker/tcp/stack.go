@@ -30,6 +30,8 @@ type Stack struct {
 	RSTInWindow   bool       // any RST in the window is taken (RFC 793 §3.4; RFC 5961 §3 asks for the next number)
 	TimeWaitReuse ReuseRule  // which SYNs a TIME-WAIT yields to
 	OldAck        OldAckRule // whether the ACK of a segment counts that has no new octet
+	AnyAckIn      StateSet   // the states in which it looks at no ACK number, and takes a segment all the same
+	TakesOldAck   bool       // an ACK number that is too old is no reason to drop a segment (RFC 5961 §5)
 	AckInOrder    bool       // the ACK of its FIN counts only in a segment that is next in order, not beyond a hole
 	NoPAWS        bool       // a timestamp that is too old is no reason to drop a segment
 	NoCrossedSYNs bool       // it does not open simultaneously (RFC 9293 §3.5, figure 7): a bare SYN in SYN-SENT is dropped
@@ -78,6 +80,9 @@ func (r OldAckRule) Counts(s *Segment, acked Seq) bool {
 	return r == OldAckCounts || r == OldAckAtEdge && s.End() == acked
 }
 
+// waiting are the states in which there is nothing left to acknowledge.
+const waiting = StateSet(1<<FinWait2 | 1<<TimeWait)
+
 // stacks are the profiles that --stack names. Where a figure comes from is
 // told in its row; those without a source are engineering estimates.
 var stacks = [NumStacks]Stack{
@@ -91,7 +96,8 @@ var stacks = [NumStacks]Stack{
 		TimeWait2MSL: 60 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 131 * time.Second, SynAckGiveUp: 63 * time.Second, FinGiveUp: 102 * time.Second,
 		AnyRestarts: true, RSTInTimeWait: true, RSTBelowFIN: true, RSTAtSACK: true, RSTInRequest: true, RSTInOrphan: true, TimeWaitReuse: ReuseNewerSeqOrTS,
-		OldAck: OldAckAtEdge, // tcp_sequence drops what ends before the last ACK sent
+		AnyAckIn: waiting,      // an orphan's is no socket any more, see tcp_timewait_state_process
+		OldAck:   OldAckAtEdge, // tcp_sequence drops what ends before the last ACK sent
 	},
 	{
 		// FreeBSD: net.inet.tcp.msl 30 s; finwait2_timeout 60 s; keepinit 75 s.
@@ -99,7 +105,7 @@ var stacks = [NumStacks]Stack{
 		Looks:        "the order of options of FreeBSD",
 		TimeWait2MSL: 60 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 75 * time.Second, SynAckGiveUp: 45 * time.Second, FinGiveUp: 500 * time.Second,
-		RSTAtLastACK: true, TimeWaitReuse: ReuseNewerSeq,
+		RSTAtLastACK: true, TimeWaitReuse: ReuseNewerSeq, AnyAckIn: TimeWait.Set(),
 	},
 	{
 		// xnu: MSL 15 s; the rest as in BSD, whose code it shares.
@@ -107,7 +113,7 @@ var stacks = [NumStacks]Stack{
 		Looks:        "the order of options of macOS",
 		TimeWait2MSL: 30 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 75 * time.Second, SynAckGiveUp: 45 * time.Second, FinGiveUp: 500 * time.Second,
-		RSTBelowFIN: true, RSTAtLastACK: true, TimeWaitReuse: ReuseNewerSeq,
+		RSTBelowFIN: true, RSTAtLastACK: true, TimeWaitReuse: ReuseNewerSeq, AnyAckIn: TimeWait.Set(),
 	},
 	{
 		// Windows since Vista: TcpTimedWaitDelay 120 s by default; SYN at 0, 3
@@ -116,7 +122,7 @@ var stacks = [NumStacks]Stack{
 		Looks:        "a TTL of 128 at first, and the order of options of Windows",
 		TimeWait2MSL: 120 * time.Second, FinWait2: 120 * time.Second,
 		SynGiveUp: 21 * time.Second, SynAckGiveUp: 21 * time.Second, FinGiveUp: 60 * time.Second,
-		RSTInTimeWait: true, TimeWaitReuse: ReuseRFC6191,
+		RSTInTimeWait: true, TimeWaitReuse: ReuseRFC6191, AnyAckIn: waiting,
 	},
 	{
 		// Solaris: tcp_time_wait_interval 60 s, tcp_fin_wait_2_flush_interval
@@ -124,7 +130,7 @@ var stacks = [NumStacks]Stack{
 		Name:         "solaris",
 		TimeWait2MSL: 60 * time.Second, FinWait2: 675 * time.Second,
 		SynGiveUp: 180 * time.Second, SynAckGiveUp: 180 * time.Second, FinGiveUp: 480 * time.Second,
-		RSTInTimeWait: true, RSTInWindow: true, TimeWaitReuse: ReuseNewerSeq,
+		RSTInTimeWait: true, RSTInWindow: true, TimeWaitReuse: ReuseNewerSeq, AnyAckIn: waiting,
 	},
 	{
 		// RFC 9293 itself: MSL 2 minutes (§3.4.2), no timer in FIN-WAIT-2, SYN
@@ -138,27 +144,31 @@ var stacks = [NumStacks]Stack{
 		// gVisor's netstack, measured in release 20260905. Both of its give-up
 		// times run from the first copy; 805 s is how long it repeats a FIN or data.
 		// In LAST-ACK it ends with a RST. TIME-WAIT drops every RST, on purpose, and
-		// starts again for a repeated FIN alone. An ACK of its FIN moves it only in
-		// a segment that it takes up at once.
+		// starts again for a repeated FIN alone: no other ACK does (rcv.go,
+		// handleTimeWaitSegment). An ACK of its FIN moves it only in a segment that it
+		// takes up at once. In ESTABLISHED it looks at no ACK number before it takes
+		// data and FIN, and nowhere at an old one.
 		Name:         "gvisor",
 		Looks:        "Linux's order of options, and a window of twenty segments cut to the window scale, or keeps its timestamp when repeated",
 		TimeWait2MSL: 60 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 127 * time.Second, SynAckGiveUp: 127 * time.Second, FixedGiveUp: true,
 		FinGiveUp: 805 * time.Second, LastAckGiveUp: 205 * time.Second,
 		RSTInRequest: true, TimeWaitReuse: ReuseNewerSeq, OldAck: OldAckDropped, AckInOrder: true, NoPAWS: true,
+		AnyAckIn: 1<<Established | 1<<TimeWait, TakesOldAck: true,
 	},
 	{
 		// lwIP, measured in release 2.1.3: TIME-WAIT 119.4 to 120.5 s, an orphaned
 		// FIN-WAIT-2 20.4 s, seven SYNs in 18.25 s, SYN-RECEIVED 20.25 s, LAST-ACK
 		// 120 s however often the FIN is repeated; a FIN in FIN-WAIT-1 is repeated for
 		// more than 900 s. Its timers tick twice a second. TIME-WAIT answers a SYN
-		// with its ACK, or, in the window, with a RST, and stays.
+		// with its ACK, or, in the window, with a RST, and stays. It takes data and FIN
+		// whatever they acknowledge.
 		Name:         "lwip",
 		Looks:        "a TTL of 255 at first, a window of 65535, no DF, and no options but MSS and window scale",
 		TimeWait2MSL: 120 * time.Second, FinWait2: 20400 * time.Millisecond,
 		SynGiveUp: 18250 * time.Millisecond, SynAckGiveUp: 20250 * time.Millisecond, FixedGiveUp: true,
 		FinGiveUp: 900 * time.Second, LastAckGiveUp: 120 * time.Second,
-		TimeWaitReuse: ReuseNever, NoCrossedSYNs: true,
+		TimeWaitReuse: ReuseNever, NoCrossedSYNs: true, AnyAckIn: ^StateSet(0), TakesOldAck: true,
 	},
 	{
 		// Not recognised. Most hosts are Linux, so its figures and choices are taken;
@@ -167,6 +177,7 @@ var stacks = [NumStacks]Stack{
 		TimeWait2MSL: 60 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 131 * time.Second, SynAckGiveUp: 63 * time.Second, FinGiveUp: 102 * time.Second,
 		AnyRestarts: true, RSTInTimeWait: true, RSTBelowFIN: true, RSTAtSACK: true, RSTInRequest: true, RSTInOrphan: true, TimeWaitReuse: ReuseNewerSeqOrTS,
+		AnyAckIn: waiting,
 	},
 }
 

@@ -57,10 +57,13 @@ const (
 type answer uint8
 
 const (
-	passes  answer = iota
-	unknown        // the capture lacks what would decide, or stacks differ
+	unknown answer = 1 << iota // the capture lacks what would decide, or stacks differ
 	refused
-	unsent // refused, and not its alleged sender's as it then stood
+	notSent // not its alleged sender's, not as that then stood
+	waits   // to be held, whatever holds says
+
+	passes = answer(0)
+	unsent = refused | notSent
 )
 
 // A gateRow is one check of a receiver.
@@ -103,10 +106,14 @@ func (m *Machine) accept(c *Conn, s *tcp.Segment, from tcp.Endpoint) Verdict {
 	for i := range rows {
 		if a := rows[i].ask(q); a != passes {
 			why := rows[i].why
-			v := Verdict{Is: Refused, Why: why, Unsent: a == unsent, held: a != unsent && q.holds(why)}
-			if a == unknown {
+			v := Verdict{Is: Refused, Why: why, Unsent: a&notSent != 0}
+			if a&unknown != 0 {
 				v.Is = Unknown
 			}
+			if v.Unsent && q.borneOut(why) {
+				return Verdict{Is: Unknown, Why: why}
+			}
+			v.held = a&waits != 0 || !v.Unsent && q.holds(why)
 			return v
 		}
 	}
@@ -164,7 +171,7 @@ func (q *question) sequence() answer {
 	switch {
 	case q.s.Seq.AtMost(q.y.Edge):
 		return passes
-	case q.c.reach(q.from.Peer()).Before(q.s.Seq):
+	case q.c.reach(q.from.Peer()).Before(q.s.Seq) && !q.s.Seq.AtMost(q.x.Nxt): // what is next in order has its place: ACKs were missed
 		return unsent
 	case q.c.ScaleKnown():
 		return unknown
@@ -201,7 +208,7 @@ func (q *question) ackBeyond() answer {
 	}
 	if x.Has(HasAcked) {
 		if far := q.c.reach(q.from); far.Before(s.Ack) {
-			return unsent
+			return q.forged()
 		}
 	} else if y.Has(HasISS) && x.Has(SentSYN) && y.Nxt.Add(1<<16).Before(s.Ack) {
 		return unsent // a SYN offers no more, and its window is not scaled
@@ -209,13 +216,27 @@ func (q *question) ackBeyond() answer {
 	return unknown
 }
 
+// forged is the answer to a segment that its alleged sender did not send, as its
+// ACK shows. A receiver that looks at no ACK takes its FIN all the same: that its
+// answer shows.
+func (q *question) forged() answer {
+	switch {
+	case !q.y.anyAck():
+		return unsent
+	case q.s.Flags&tcp.FIN != 0 && !q.x.Has(HasFIN):
+		return unknown | waits
+	}
+	return unknown | notSent
+}
+
+// anyAck reports whether the end looks at no ACK number.
+func (y *End) anyAck() bool { return y.Assumed.Within(y.Stack().AnyAckIn) }
+
 // ackBefore refuses an ACK that is older than the receiver's largest window
-// (RFC 5961 §5). An end that only waits for the peer's FIN, or its last copy,
-// looks at no ACK.
+// (RFC 5961 §5).
 func (q *question) ackBefore() answer {
 	s, x, y := q.s, q.x, q.y
-	const idle = tcp.StateSet(1<<tcp.TimeWait | 1<<tcp.FinWait2)
-	if s.Flags&tcp.ACK == 0 || !x.Has(HasAcked) || y.Assumed&idle != 0 || !s.Ack.Before(x.Acked) {
+	if s.Flags&tcp.ACK == 0 || !x.Has(HasAcked) || y.anyAck() || y.Stack().TakesOldAck || !s.Ack.Before(x.Acked) {
 		return passes
 	}
 	if x.Acked.Minus(s.Ack) > q.c.widest(q.from) {

@@ -64,6 +64,9 @@ func (m *Machine) settleHeld(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Readi
 		}
 		if is == Accepted {
 			v := Verdict{}
+			if why == tcp.AckOfUnsent && c.reach(e).Before(fin.Ack) {
+				fin.Ack = c.Ends[e].Acked // that number counted nowhere
+			}
 			if why == tcp.OldTimestamp && from == e {
 				v.Is = Refused // it was sent, and not received
 			}
@@ -98,7 +101,7 @@ func (c *Conn) heldIs(h *heldFIN, e tcp.Endpoint, s *tcp.Segment, from tcp.Endpo
 		return Accepted
 	case s.Flags&tcp.ACK != 0 && fin.End().Before(s.Ack):
 		return Refused // what is there was data
-	case h.why != tcp.AckOfUnsent:
+	case h.why != tcp.AckOfUnsent || c.Ends[from].anyAck():
 		return Unknown
 	case fin.Ack.AtMost(s.Seq):
 		return Accepted

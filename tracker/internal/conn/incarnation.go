@@ -452,7 +452,9 @@ func (m *Machine) promote(c *Conn, s *tcp.Segment, basis tcp.Basis) {
 		}
 		from := o.EndOf(c.EndOf(true) == tcp.Client)
 		m.reuse(o, from, m.cause(s, basis))
-		if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK {
+		y := &o.Ends[from.Peer()]
+		orphan := y.Assumed == tcp.FinWait2.Set() && !y.Has(stillReads) // it answers a SYN by a RST, and is gone
+		if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK || orphan && s.Flags&tcp.RST != 0 {
 			m.reuse(o, from.Peer(), m.cause(s, basis))
 		}
 		return
