@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -277,7 +278,7 @@ func (h *checkInput) gaveUpFIN(x tcp.Endpoint) bool {
 func (h *checkInput) finCopies(x tcp.Endpoint) (frames []int, took time.Duration) {
 	frames = h.Frames(x, tcp.SndFIN)
 	for g := range h.Back() {
-		if g.From == x && g.Flags&tcp.FIN != 0 && len(frames) < conn.MaxAcksKept {
+		if g.From == x && g.Flags&tcp.FIN != 0 && len(frames) < recent.MaxAcksKept {
 			frames = append(frames, g.Packet)
 		}
 	}

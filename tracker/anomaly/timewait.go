@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/reuse"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -45,7 +46,7 @@ var timeWaitAssassination = Kind{
 		if !h.resetsTimeWait() || h.Spares(x) {
 			return nil
 		}
-		var stray conn.Closing
+		var stray recent.Closing
 		if h.Rare != nil {
 			stray = h.Rare.Closing[x]
 		}

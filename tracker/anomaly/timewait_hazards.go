@@ -118,7 +118,7 @@ var timeWaitHazardH1 = Kind{
 
 // ownOctets returns what follows the last octet that the end sent itself, the
 // stale segment not counted, as long as all since that is remembered.
-func (h *checkInput) ownOctets(x tcp.Endpoint, k conn.StaleSegment) (own tcp.Seq, ok bool) {
+func (h *checkInput) ownOctets(x tcp.Endpoint, k recent.Stale) (own tcp.Seq, ok bool) {
 	own = k.Nxt
 	for g := range h.Back() {
 		if g.Packet == k.Packet {

@@ -81,8 +81,14 @@ type question struct {
 // acceptsRST.
 func (c *Conn) accept(s *tcp.Segment, from tcp.Endpoint, r *Reading, now tcp.Time) Verdict {
 	q := question{c, s, r, from, &c.Ends[from], &c.Ends[from.Peer()], now}
-	if q.y.closed() || s.Flags&tcp.SYN != 0 {
-		return Verdict{} // no numbers to measure it by, or those that begin
+	if s.Flags&tcp.SYN != 0 {
+		return Verdict{} // its numbers begin
+	}
+	if q.y.closed() { // there are none to measure it by
+		if s.Flags&tcp.RST == 0 && q.olderThanBefore() && q.holds(tcp.OldTimestamp) {
+			return Verdict{Is: Unknown, Why: tcp.OldTimestamp, held: true}
+		}
+		return Verdict{}
 	}
 	for _, row := range gateRows {
 		if s.Flags&tcp.RST != 0 && row.why != tcp.UnsignedSegment {
@@ -122,12 +128,22 @@ func (q *question) timestamp() Verdict {
 	s, x, y := q.s, q.x, q.y
 	if !s.Options.HasTS || !y.Has(hasEcho) || int32(y.echo-s.Options.TSVal) <= ticksBack ||
 		y.Stack().NoPAWS || q.now.Sub(x.SentAt) > timestampsHold {
+		if q.olderThanBefore() {
+			return Verdict{Is: Unknown}
+		}
 		return Verdict{}
 	}
 	if s.PureAck() && s.Seq == y.Acked {
 		return Verdict{Is: Unknown} // Linux lets a late copy of an ACK pass
 	}
-	return Verdict{Is: Refused}
+	return Verdict{Is: Refused, Unsent: x.Nxt.Before(s.End()) && s.Flags&tcp.FIN == 0}
+}
+
+// olderThanBefore reports whether the segment has octets that none had before it,
+// and a stamp that is older than what its sender sent before: it sent neither late.
+func (q *question) olderThanBefore() bool {
+	s, x := q.s, q.x
+	return s.Options.HasTS && x.Has(HasTS) && int32(x.TSVal-s.Options.TSVal) > ticksBack && x.Nxt.Before(s.End()) && q.now.Sub(x.SentAt) <= timestampsHold
 }
 
 // sequence refuses what lies beyond all that the receiver ever offered (RFC 9293

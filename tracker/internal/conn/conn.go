@@ -123,9 +123,9 @@ type rareState struct {
 	hasFilled          [2]bool
 	lacks              [2]tcp.Seq // what the end still waits for, as it shows, although a copy was captured before the peer's FIN
 	isLacking          [2]bool
-	Closing            [2]Closing
+	Closing            [2]recent.Closing
 	repeatedSYN        bool             // a SYN, with or without ACK, was sent again
-	staleSegments      *[2]StaleSegment // by the end that the segment claims to be of; nil until there is one
+	staleSegments      *[2]recent.Stale // by the end that the segment claims to be of; nil until there is one
 	held               *[2]heldFIN      // by the end that it claims to be of; nil until there is one
 	denied             *[2]deniedFIN    // the same
 	Gaps               [2]gap           // what is missing of the end's octets
@@ -138,26 +138,6 @@ type rareState struct {
 	late               [2]duplicates.Late
 	silences           [2]silence
 }
-
-// Closing is what the close of a connection left for the anomalies to cite.
-type Closing struct {
-	FINCopy    int      // frame of the newest repetition of the end's FIN; 0: none
-	FINCopyAt  tcp.Time // when it was captured
-	Crossed    bool     // that copy left before the ACK of an earlier one can have arrived
-	Unanswered bool     // the peer has not acknowledged that copy yet
-	Acks       []int    // frames by which the end acknowledged the peer's FIN, the newest few
-	StrayInto  int      // frame of the newest segment that reached the end in TIME-WAIT
-	StrayFlags tcp.Flags
-}
-
-func (k *Closing) keepACK(packet int) {
-	if len(k.Acks) < MaxAcksKept && packet != 0 {
-		k.Acks = append(k.Acks, packet)
-	}
-}
-
-// MaxAcksKept bounds closing.Acks.
-const MaxAcksKept = 8
 
 // RareState returns what only some connections need, and makes it where there is
 // none.

@@ -86,6 +86,8 @@ func (c *Conn) deniesFIN(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.T
 		return heard || !r.Keepalive
 	case s.Flags&tcp.FIN != 0:
 		return c.HolesOf(from).Has(s.End()-1) && s.End().AtMost(x.FIN) && !x.FIN.Before(y.Acked)
+	case s.Seq == x.FIN && y.Has(HasFIN):
+		return false // some stacks do not count their FIN in the last ACK
 	case s.Data > 0 || x.FIN.Before(s.Seq) || s.Seq.Before(y.Acked) && s.Seq != x.FIN || s.Ack.Before(x.Acked) || y.Nxt.Before(s.Ack):
 		return false
 	case x.Acked.Before(s.Ack):
@@ -125,7 +127,7 @@ func (m *Machine) denyFIN(c *Conn, s *tcp.Segment, e tcp.Endpoint, sure bool) {
 	m.unlearn(c, e, finInputs, m.cause(s, tcp.ByCorrection))
 	c.forgetOctets(e, m.remembered(c, fin.Packet()))
 	x.Bits &^= HasFIN | stillReads
-	o.Closing[e] = Closing{}
+	o.Closing[e] = recent.Closing{}
 	switch by := tcp.ByClient + tcp.ClosedBy(e); {
 	case c.ClosedBy() == tcp.ByBoth || c.ClosedBy() == by && y.Has(HasFIN):
 		c.setClosedBy(tcp.ByClient + tcp.ClosedBy(e.Peer()))

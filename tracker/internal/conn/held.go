@@ -54,7 +54,8 @@ func (m *Machine) settleHeld(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Readi
 			continue
 		}
 		is := c.heldIs(h, e, s, from, r, m.Now)
-		if is == Unknown {
+		again := from == e && h.why == tcp.OldTimestamp && s.Flags&tcp.FIN != 0 && s.End() == h.segment.End()
+		if is == Unknown && !again {
 			continue
 		}
 		fin, why := h.segment, h.why
@@ -62,12 +63,11 @@ func (m *Machine) settleHeld(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Readi
 		if c.Rare.held[e.Peer()].at == 0 {
 			c.Bits &^= holding
 		}
+		if again {
+			continue // s counts, whoever sent that
+		}
 		if is == Accepted {
-			v := Verdict{}
-			if why == tcp.OldTimestamp && from == e {
-				v.Is = Refused // it was sent, and not received
-			}
-			m.take(c, &fin, e, c.Read(&fin, e), v)
+			m.take(c, &fin, e, c.Read(&fin, e), Verdict{})
 			continue
 		}
 		m.scene.Verdict = Verdict{Is: Refused, Why: why, Unsent: true, By: s.Packet}
@@ -83,9 +83,6 @@ func (c *Conn) heldIs(h *heldFIN, e tcp.Endpoint, s *tcp.Segment, from tcp.Endpo
 		return Unknown
 	}
 	if from == e {
-		if h.why == tcp.OldTimestamp && s.Flags&tcp.FIN != 0 && s.End() == fin.End() {
-			return Accepted // it is sent again
-		}
 		// Where the FIN is it has an octet: that FIN it did not send. Octets below it
 		// may be sent again, and be captured only then.
 		if last := fin.End() - 1; r.Fresh > 0 && last.In(s.Seq, s.Seq.Add(s.Data)) {

@@ -79,8 +79,9 @@ func (m *Machine) chooseByNumbers(newest *Conn, s *tcp.Segment, low bool) *Conn 
 		m.chooseAnswer(newest, s, newest.EndOf(low))
 	}
 	best, fit := newest, newest.fit(s, newest.EndOf(low))
-	for c := newest.Older(); c != nil && fit != fitsWell; c = c.Older() {
-		if f := c.fit(s, c.EndOf(low)); f > fit {
+	for c := newest.Older(); c != nil && (fit != fitsWell || best.Provisional()); c = c.Older() {
+		f := c.fit(s, c.EndOf(low))
+		if f > fit || f == fit && f != fitsNot && best.Provisional() && s.Flags&tcp.SYN == 0 { // a SYN that waits for its answer opens nothing yet
 			best, fit = c, f
 		}
 	}
@@ -382,8 +383,8 @@ func (m *Machine) settleProvisional(c *Conn, s *tcp.Segment, from tcp.Endpoint) 
 		if p.Provisional() {
 			mine := p.Addr(tcp.Client) == c.Addr(from)
 			switch {
-			case mine && s.Flags&tcp.RST != 0 && c.repliesTo(s, from, m.Now):
-				m.promote(p, s, tcp.ByProof) // it does not know the old connection: the SYN was its own
+			case mine && s.Flags&tcp.RST != 0 && c.repliesTo(s, from, m.Now) && c.Ends[from.Peer()].SentAt >= p.Start:
+				m.promote(p, s, tcp.ByProof) // it does not know the old connection, which the SYN had speak: that was its own
 			case mine && s.Flags&tcp.RST == 0 && !c.Ends[from].stale(s):
 				// It goes on as before: the SYN was not its own.
 				m.snapshot(c)

@@ -52,6 +52,9 @@ func (m *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 		c.hold(s, from, v.Why, m.Now)
 	case v.Unsent:
 		c.Ends[from].Packets++
+		if s.Data > 0 {
+			c.RareState().RetransmittedBytes[from] += uint64(s.Data) // none of its stream, but on the wire
+		}
 		if v.Why != tcp.UnsignedSegment {
 			m.restart(c, s, from.Peer())
 		}
@@ -139,7 +142,7 @@ func (c *Conn) keepClosing(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp
 		k.FINCopy, k.FINCopyAt, k.Unanswered = s.Packet, now, true
 		k.Crossed = r.Stale || ok && now.Sub(acked.At) <= x.InFlight()
 		if ok {
-			c.Rare.Closing[from.Peer()].keepACK(acked.Packet())
+			c.Rare.Closing[from.Peer()].KeepACK(acked.Packet())
 		}
 	}
 	if y.Assumed == tcp.TimeWait.Set() {
@@ -147,7 +150,7 @@ func (c *Conn) keepClosing(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp
 		k.StrayInto, k.StrayFlags = s.Packet, s.Flags
 	}
 	if x.Assumed == tcp.TimeWait.Set() && y.Assumed == tcp.Closed.Set() && s.PureAck() {
-		c.RareState().Closing[from].keepACK(s.Packet)
+		c.RareState().Closing[from].KeepACK(s.Packet)
 	}
 }
 
