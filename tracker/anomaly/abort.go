@@ -7,6 +7,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -35,7 +36,7 @@ var lingerZeroAbort = Kind{
 	Thresholds: triesInVain,
 	Moves:      []SeverityMove{{"unacked", Warning, "if octets that {X} had sent were not acknowledged"}},
 	RestsOn:    ResetSent,
-	on:         conn.OnRST,
+	on:         triggers.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if h.S.Flags&tcp.SYN != 0 || h.Before.States[y] == tcp.SynSent.Set() || !h.abortsOpen() || h.triedInVain(x) {
@@ -81,7 +82,7 @@ var closeWithUnreadData = Kind{
 		{"time that the edge stood still, at least", unreadFor, ""},
 	}, triesInVain...),
 	RestsOn: ResetSent,
-	on:      conn.OnRST,
+	on:      triggers.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if !h.abortsOpen() || h.triedInVain(x) {
@@ -120,7 +121,7 @@ var dataAfterCloseReset = Kind{
 		refusalTime,
 	},
 	RestsOn: ResetSent,
-	on:      conn.OnRST,
+	on:      triggers.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		data, ok := h.refusedData()
@@ -155,7 +156,7 @@ var lateFINReset = Kind{
 	Thresholds: []Threshold{{"time in FIN_WAIT_2, by the stack of {X}", tcp.StackLinux.Stack().FinWait2, "stack"}},
 	Supersedes: []string{"fin-wait-2-stuck"},
 	RestsOn:    ResetSent,
-	on:         conn.OnRST,
+	on:         triggers.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || !h.ClosedFirst(x) || h.S.Seq != h.Ends[x].FIN+1 {
@@ -201,7 +202,7 @@ var abortAfterFIN = Kind{
 	Phrases:    []Phrase{{"unacked", "", " {n bytes} from {Y} had not been acknowledged."}},
 	Thresholds: []Threshold{refusalTime},
 	RestsOn:    ResetSent,
-	on:         conn.OnRST,
+	on:         triggers.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if h.Before.RST != conn.ResetAbort || !h.Ends[x].Has(conn.HasFIN) || h.S.Seq != h.Ends[x].FIN+1 {
@@ -253,7 +254,7 @@ var rstInsteadOfAck = Kind{
 		{"time in FIN_WAIT_2, by the stack of {X}", tcp.StackLinux.Stack().FinWait2, "stack"},
 	},
 	RestsOn: ResetSent,
-	on:      conn.OnRST,
+	on:      triggers.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || h.Rare == nil {

@@ -34,6 +34,7 @@ import (
 	"slices"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -115,8 +116,8 @@ type Kind struct {
 	Many       bool     // Over many connections, or of the whole capture: no check on a connection finds it
 	RestsOn    Belief   // What the RST that it was found by, or the FIN in its evidence, is taken for, without which there is no such anomaly
 
-	on    conn.Triggers
-	only  conn.Guards                // what must be true besides, one of these at least; 0: nothing
+	on    triggers.Set
+	only  triggers.Guards            // what must be true besides, one of these at least; 0: nothing
 	check func(*checkInput) *Finding // nil if there is none, as nearly always: to return 80 octets of nothing cost 14 % of a short connection
 }
 
@@ -227,18 +228,9 @@ var kinds = []*Kind{
 	&middleboxIdleDrop,
 }
 
-// A kindSet is a set of kinds, by their places in the list.
-type kindSet [2]uint64
-
-func (set *kindSet) add(more *kindSet) {
-	for i := range set {
-		set[i] |= more[i]
-	}
-}
-
 // kindsOn are the kinds to be asked on each trigger. To look through the list
 // for them cost 5 % of a short connection.
-var kindsOn = func() (sets [32]kindSet) {
+var kindsOn = func() (sets [32]triggers.Kinds) {
 	for i, k := range kinds {
 		for on := k.on; on != 0; on &= on - 1 {
 			sets[bits.TrailingZeros32(uint32(on))][i/64] |= 1 << (i % 64)
@@ -249,13 +241,13 @@ var kindsOn = func() (sets [32]kindSet) {
 
 // kindsIf are the kinds to be asked where a guard is true, and, last of all,
 // those that need none.
-var kindsIf = func() (sets [conn.NumGuards + 1]kindSet) {
+var kindsIf = func() (sets [triggers.NumGuards + 1]triggers.Kinds) {
 	for i, k := range kinds {
 		for only := uint32(k.only); only != 0; only &= only - 1 {
 			sets[bits.TrailingZeros32(only)][i/64] |= 1 << (i % 64)
 		}
 		if k.only == 0 {
-			sets[conn.NumGuards][i/64] |= 1 << (i % 64)
+			sets[triggers.NumGuards][i/64] |= 1 << (i % 64)
 		}
 	}
 	return sets
@@ -335,13 +327,13 @@ type tallyKey struct {
 
 // ask runs the checks that the scene triggers.
 func (b *Book) ask(h *checkInput) {
-	var asked kindSet
+	var asked triggers.Kinds
 	for on := h.On; on != 0; on &= on - 1 {
-		asked.add(&kindsOn[bits.TrailingZeros32(uint32(on))])
+		asked.Add(&kindsOn[bits.TrailingZeros32(uint32(on))])
 	}
-	worth := kindsIf[conn.NumGuards]
+	worth := kindsIf[triggers.NumGuards]
 	for is := uint32(h.Guards()); is != 0; is &= is - 1 {
-		worth.add(&kindsIf[bits.TrailingZeros32(is)])
+		worth.Add(&kindsIf[bits.TrailingZeros32(is)])
 	}
 	for i, word := range asked {
 		if !b.Thorough {

@@ -3,6 +3,7 @@ package anomaly
 import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -20,7 +21,7 @@ var blindSYN = Kind{
 		{"challenged", "answer", "asked by a challenge ACK whether it was meant"},
 		{"silent", "answer", "gave no answer to it that was captured"},
 	},
-	on: conn.OnImpostor,
+	on: triggers.OnImpostor,
 	check: func(h *checkInput) *Finding {
 		x := h.From.Peer()
 		if !conn.Synchronized(h.Before.States[x]) || h.Foreign || h.oldSYN() {
@@ -82,7 +83,7 @@ func illegalSegment(name string, severity Severity, title, how string, like func
 			{"dropped", "", " {X} has a connection open there, and drops the segment."},
 			{"unanswered", "", " A closed port answers with RST, an open one drops it."},
 		},
-		on:    conn.OnFlags | conn.OnRST,
+		on:    triggers.OnFlags | triggers.OnRST,
 		check: func(h *checkInput) *Finding { return h.illegal(like) },
 	}
 }
@@ -105,7 +106,7 @@ var synFIN = Kind{
 		{"doubted", "", " {X} has a connection open there, and takes it for a SYN to doubt."},
 		{"unanswered", "", " A closed port answers with RST, an open one drops it or answers with SYN+ACK."},
 	},
-	on: conn.OnFlags | conn.OnRST | conn.OnSYNACK,
+	on: triggers.OnFlags | triggers.OnRST | triggers.OnSYNACK,
 	check: func(h *checkInput) *Finding {
 		return h.illegal(func(g *recent.Segment) bool { return g.Flags&(tcp.SYN|tcp.FIN|tcp.RST) == tcp.SYN|tcp.FIN })
 	},
@@ -118,7 +119,7 @@ var synRST = Kind{
 	RFC:      "RFC 9293 §3.10.7",
 	Causes:   never("with both SYN and RST"),
 	Phrases:  []Phrase{{"reset", "", " The RST counts and not the SYN, so {X} does not answer."}},
-	on:       conn.OnRST,
+	on:       triggers.OnRST,
 	check: func(h *checkInput) *Finding {
 		return h.illegal(func(g *recent.Segment) bool { return g.Flags&(tcp.SYN|tcp.RST) == tcp.SYN|tcp.RST })
 	},

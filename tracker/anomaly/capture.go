@@ -6,6 +6,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -25,8 +26,8 @@ var midstreamPickup = Kind{
 		{"called", "roles", "{X} is the client: the port of {Y} is one that is called"},
 		{"turned-out", "roles", "{Y} is the client, as turned out later: the port of {X} is one that is called"},
 	},
-	on:   conn.OnUnsettled | conn.OnEnd,
-	only: conn.IfMidstream,
+	on:   triggers.OnUnsettled | triggers.OnEnd,
+	only: triggers.IfMidstream,
 	// One ACK without data may also be a probe for open ports: it takes a
 	// second segment of the connection to tell.
 	check: func(h *checkInput) *Finding {
@@ -87,7 +88,7 @@ var captureGap = Kind{
 		{"silent", "", " {Y} sent nothing afterwards, so that the acknowledgement may also be wrong."},
 	},
 	Thresholds: []Threshold{{"time from the ACK, if the response time of {X} is not longer, more than", conn.CaptureSkew, ""}},
-	on:         conn.OnGap | conn.OnEnd,
+	on:         triggers.OnGap | triggers.OnEnd,
 	check: func(h *checkInput) *Finding {
 		if h.Rare == nil {
 			return nil
@@ -158,8 +159,8 @@ var asymmetricCapture = Kind{
 		{"time in which it repeats nothing, more than", unansweredSpan, ""},
 		{"different acknowledgements of {X} otherwise, at least", aloneACKs, ""},
 	},
-	on:   conn.OnUnsettled,
-	only: conn.IfOneSided,
+	on:   triggers.OnUnsettled,
+	only: triggers.IfOneSided,
 	check: func(h *checkInput) *Finding {
 		x := h.x()
 		if h.y().Seen() || h.S.Flags&tcp.ACK == 0 || x.Packets < aloneACKs || h.Reading.Stale || h.flagged("asymmetric-capture", h.From) != nil || !h.answeredUnseen() {
@@ -206,7 +207,7 @@ var captureReordering = Kind{
 		{"times that octets come late and in turn, where the capture began inside the connection, at least", conn.LateOctets, ""},
 		{"time by which they do, at most", conn.RepeatedSoonest, ""},
 	},
-	on: conn.OnGap | conn.OnSYN | conn.OnSYNACK,
+	on: triggers.OnGap | triggers.OnSYN | triggers.OnSYNACK,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		ack := 0
@@ -244,7 +245,7 @@ var snaplenTruncated = Kind{
 		{"header", "The TCP header of segments from {X} is cut: options (window scale, timestamps, SACK) are missing. Capture with a larger snapshot length."},
 		{"payload", "The capture cuts packets, first frame {frame}, behind their headers. Lengths and states are right nevertheless; payload cannot be looked at, and checksums of cut packets are not checked."},
 	},
-	on: conn.OnQuality,
+	on: triggers.OnQuality,
 	check: func(h *checkInput) *Finding {
 		if h.S.Cut != tcp.CutOptions {
 			return nil
@@ -271,7 +272,7 @@ var offloadSegments = Kind{
 		{"no-mss", "takes", "more than any frame holds"},
 	},
 	Thresholds: []Threshold{{"octets, where no MSS was captured, more than", int(conn.JumboSegment), ""}},
-	on:         conn.OnQuality,
+	on:         triggers.OnQuality,
 	check: func(h *checkInput) *Finding {
 		limit := h.Largest(h.From)
 		if h.S.Data <= limit {
@@ -302,7 +303,7 @@ var badChecksum = Kind{
 		{"the same, when the capture ends", health.FewSums, ""},
 	},
 	Moves: []SeverityMove{{"corrupted", Warning, "if others of {X} are right"}},
-	on:    conn.OnCorrupt,
+	on:    triggers.OnCorrupt,
 	check: func(h *checkInput) *Finding {
 		return &Finding{
 			end:      h.From,
@@ -322,7 +323,7 @@ var fragmentedSegment = Kind{
 	Causes: []Cause{
 		{"", "A segment from {X} came in IP fragments: path MTU discovery does not work between {X} and {Y}, or a tunnel is in the way. What counts is the segment put together."},
 	},
-	on: conn.OnQuality,
+	on: triggers.OnQuality,
 	check: func(h *checkInput) *Finding {
 		if !h.S.Fragment {
 			return nil

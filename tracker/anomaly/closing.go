@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -21,8 +23,8 @@ var finalAckLostRecovered = Kind{
 		{"", "{X}'s last ACK had not arrived in time; {Y} repeated FIN after {span} and {X}, in TIME_WAIT, acknowledged it again. This is what TIME_WAIT is for; its {hold} start again."},
 		{"spurious", "A second copy of {Y}'s FIN came {span} after the first, while the ACK of that was on its way; {X}, in TIME_WAIT, acknowledged it again. Its {hold} start again."},
 	},
-	on:   conn.OnUnsettled,
-	only: conn.IfRare,
+	on:   triggers.OnUnsettled,
+	only: triggers.IfRare,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if h.Rare == nil || h.Before.States[x] != tcp.TimeWait.Set() || !h.S.PureAck() {
@@ -62,8 +64,8 @@ var finRetransmitted = Kind{
 	},
 	Phrases: []Phrase{{"after", "after", " after {span}"}},
 	RestsOn: FINSent,
-	on:      conn.OnFIN,
-	only:    conn.IfRare,
+	on:      triggers.OnFIN,
+	only:    triggers.IfRare,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if h.Stale || h.Rare == nil || h.Rare.Closing[x].FINCopy != h.S.Packet || h.S.Seq.Add(h.S.Len()-1) != h.Ends[x].FIN {
@@ -128,7 +130,7 @@ var finNeverAcked = Kind{
 	Thresholds: givesUpFIN,
 	Supersedes: []string{"fin-retransmitted"},
 	RestsOn:    FINSent,
-	on:         conn.OnTimer,
+	on:         triggers.OnTimer,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		before := h.Before.States[x]
@@ -157,7 +159,7 @@ var lastAckTimeout = Kind{
 	},
 	Thresholds: givesUpFIN,
 	Supersedes: []string{"fin-retransmitted"},
-	on:         conn.OnTimer,
+	on:         triggers.OnTimer,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From.Peer(), h.From
 		if h.Before.States[y] != tcp.LastAck.Set() || !h.gaveUpFIN(y) {
@@ -192,7 +194,7 @@ var simultaneousClose = Kind{
 		{"", "{Y} and {X} closed within {span} of each other: neither FIN acknowledges the other's. Both ends go through CLOSING and keep TIME_WAIT."},
 	},
 	RestsOn: FINSent,
-	on:      conn.OnFIN,
+	on:      triggers.OnFIN,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		mine, ok := h.Find(x, tcp.SndFIN)
@@ -222,8 +224,8 @@ var dataAfterFIN = Kind{
 		{"goes-on", "{X} goes on as if it had not sent the FIN #{frame}: somebody else injected that, and {Y} may believe that {X} has closed."},
 		{"second-fin", "{X} sent a second FIN at another place: sequence number {seq}, after {fin}. Its stack is broken, or one of the two was injected by somebody else."},
 	},
-	on:   conn.OnUnsettled,
-	only: conn.IfFinished,
+	on:   triggers.OnUnsettled,
+	only: triggers.IfFinished,
 	check: func(h *checkInput) *Finding {
 		for e := range tcp.Endpoint(2) {
 			if fin, by := h.DeniedFIN(e); by == h.S.Packet && fin != 0 {
@@ -277,7 +279,7 @@ func (h *checkInput) gaveUpFIN(x tcp.Endpoint) bool {
 func (h *checkInput) finCopies(x tcp.Endpoint) (frames []int, took time.Duration) {
 	frames = h.Frames(x, tcp.SndFIN)
 	for g := range h.Back() {
-		if g.From == x && g.Flags&tcp.FIN != 0 && len(frames) < conn.MaxAcksKept {
+		if g.From == x && g.Flags&tcp.FIN != 0 && len(frames) < recent.MaxAcksKept {
 			frames = append(frames, g.Packet)
 		}
 	}

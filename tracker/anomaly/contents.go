@@ -5,6 +5,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -29,7 +30,7 @@ var pawsRejected = Kind{
 		{"", "{X}'s segment carries timestamp {tsval}, but {Y} has already received {newer}: it is dropped as an old duplicate. If that happens often, two hosts behind one address may be using the same port."},
 	},
 	Thresholds: []Threshold{{"time by which it is late, if the round trip is not longer and {Y} has its octets, more than", wanderedFor, ""}},
-	on:         conn.OnRefused,
+	on:         triggers.OnRefused,
 	// An ACK without data that comes late is harmless, and Linux lets it pass.
 	check: func(h *checkInput) *Finding {
 		s, y := h.S, h.y()
@@ -68,7 +69,7 @@ var seqWrapIn2MSL = Kind{
 		{"time for all numbers, at most", wrapWithin, ""},
 		{"the same, if 2 MSL of the stack of {X} is shorter", tcp.StackLinux.Stack().TimeWait2MSL, "2msl"},
 	},
-	on: conn.OnWrap,
+	on: triggers.OnWrap,
 	check: func(h *checkInput) *Finding {
 		x := h.From
 		tr := h.Rare.StallsOf(x)
@@ -96,7 +97,7 @@ var inconsistentRetransmission = Kind{
 	Causes: []Cause{
 		{"", "{X}'s octets {from} to {to} were sent with two contents: one copy is injected, or of an earlier connection, or the stack is broken. What {Y} read may be either."},
 	},
-	on: conn.OnRepeat,
+	on: triggers.OnRepeat,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		s := h.S
@@ -131,7 +132,7 @@ var urgentAnomaly = Kind{
 		{"pointer-zero", "{X}'s urgent field makes no sense: the flag URG with a pointer of 0. Receivers and middleboxes read such segments differently."},
 		{"no-data", "{X}'s urgent field makes no sense: the flag URG on a segment without data, although the window is open. Receivers and middleboxes read such segments differently."},
 	},
-	on: conn.OnFlags,
+	on: triggers.OnFlags,
 	check: func(h *checkInput) *Finding {
 		s, y := h.S, h.From.Peer()
 		if s.Flags&(tcp.ACK|tcp.SYN) != tcp.ACK {

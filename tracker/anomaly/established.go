@@ -5,8 +5,10 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -52,7 +54,7 @@ var halfOpenDiscovered = Kind{
 	},
 	Moves:   []SeverityMove{{"took-rst", Info, "if {X} had taken a RST that {Y} did not send"}},
 	RestsOn: ResetSent,
-	on:      conn.OnRST,
+	on:      triggers.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if h.Before.RST != conn.ResetReply || !h.heldOpen(x) {
@@ -116,7 +118,7 @@ var handshakeNotCompleted = Kind{
 		{"ack", notCompletedText + "an empty ACK {span} later with RST. " + notCompletedWhy},
 	},
 	RestsOn: ResetSent,
-	on:      conn.OnRST,
+	on:      triggers.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if h.Before.RST != conn.ResetReply || !h.Ends[x].Has(conn.SentSYNACK) || h.Before.Proved[x] != tcp.SynReceived.Set() ||
@@ -190,9 +192,9 @@ var ackOfUnsentData = Kind{
 		{"time by which the ACK is too early, if the response time of {X} is not longer, more than", inversionSlack, ""},
 		{"IP identifications that the capture does not have, if {Y} has not sent the octets before, at most", idsMissed, ""},
 	},
-	on: conn.OnBelow | conn.OnRefused,
+	on: triggers.OnBelow | triggers.OnRefused,
 	check: func(h *checkInput) *Finding {
-		if h.On&conn.OnRefused != 0 {
+		if h.On&triggers.OnRefused != 0 {
 			return h.refusedAckOfUnsent()
 		}
 		y, x := h.From, h.From.Peer()
@@ -272,7 +274,7 @@ var ackLoop = Kind{
 		{"changes of direction, at least", loopTurns, ""},
 		{"time between two ACKs, at most", loopPause, ""},
 	},
-	on: conn.OnBelow | conn.OnGap | conn.OnStale,
+	on: triggers.OnBelow | triggers.OnGap | triggers.OnStale,
 	check: func(h *checkInput) *Finding {
 		if !h.S.PureAck() || h.Keepalive {
 			return nil
@@ -327,9 +329,9 @@ var outOfWindowData = Kind{
 		{"time for {Y} to answer octets above its window, at most", stalls.OvershootMemory, ""},
 		{"distance at which a number is neither before nor behind", farAway, ""},
 	},
-	on: conn.OnForeign | conn.OnAwaited | conn.OnRefused,
+	on: triggers.OnForeign | triggers.OnAwaited | triggers.OnRefused,
 	check: func(h *checkInput) *Finding {
-		if h.Foreign || h.Is == conn.Refused && h.Why == tcp.OutsideWindow {
+		if h.Foreign || h.Is == gate.Refused && h.Why == tcp.OutsideWindow {
 			return h.foreignData()
 		}
 		x := h.From.Peer()
@@ -386,7 +388,7 @@ var windowShrunk = Kind{
 		{"", "{X} withdrew {least}{n octets} of window that it had offered. What {Y} had already sent into it is refused and must be sent again."},
 	},
 	Phrases: []Phrase{{"no-scale", "least", "at least "}},
-	on:      conn.OnWindow,
+	on:      triggers.OnWindow,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if h.S.Flags&(tcp.SYN|tcp.FIN|tcp.RST|tcp.ACK) != tcp.ACK || h.Stale || h.Foreign || h.Before.SentAt[x] == 0 || h.S.Ack.Before(h.Before.Acked[x]) {

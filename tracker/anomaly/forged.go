@@ -8,6 +8,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/tampering"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -212,8 +213,8 @@ var forgedRST = Kind{
 		{"went-on", Error, "if {X} went on sending"},
 	},
 	Supersedes: []string{"data-after-rst", "rst-unmatched", "rst-out-of-window", "blind-rst-in-window", "linger-zero-abort"},
-	on:         conn.OnRST | conn.OnUnsettled,
-	only:       conn.IfReset | conn.IfRST,
+	on:         triggers.OnRST | triggers.OnUnsettled,
+	only:       triggers.IfReset | triggers.IfRST,
 	check: func(h *checkInput) *Finding {
 		if h.S.Flags&tcp.RST == 0 {
 			rst, ok := h.talksOn()
@@ -279,8 +280,8 @@ var connectionTampering = Kind{
 		{"went-on", Error, "if {X} went on sending"},
 		{"silence", Info, "if the client only fell silent"},
 	},
-	on:   conn.OnRST | conn.OnUnsettled | conn.OnEnd,
-	only: conn.IfReset | conn.IfRST | conn.IfRare,
+	on:   triggers.OnRST | triggers.OnUnsettled | triggers.OnEnd,
+	only: triggers.IfReset | triggers.IfRST | triggers.IfRare,
 	check: func(h *checkInput) *Finding {
 		if h.Ends[tcp.Client].Packets > tampering.EarlySegments+stormSize {
 			return nil

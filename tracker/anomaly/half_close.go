@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -49,8 +50,8 @@ var closeWaitLeak = Kind{
 	},
 	Moves:      []SeverityMove{{"many", Error, "if it is one of many on that address and port"}},
 	Supersedes: []string{finWait2StuckName, halfCloseName},
-	on:         conn.OnTimer | conn.OnEnd,
-	only:       conn.IfHalfClosed,
+	on:         triggers.OnTimer | triggers.OnEnd,
+	only:       triggers.IfHalfClosed,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From.Peer(), h.From
 		leaker := &h.Ends[y]
@@ -102,8 +103,8 @@ var finWait2Stuck = Kind{
 	},
 	Supersedes: []string{halfCloseName},
 	RestsOn:    FINSent,
-	on:         conn.OnTimer | conn.OnEnd,
-	only:       conn.IfHalfClosed,
+	on:         triggers.OnTimer | triggers.OnEnd,
+	only:       triggers.IfHalfClosed,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if h.Before.States[x] != tcp.FinWait2.Set() || h.Ends[y].Has(conn.HasFIN) || !h.visible(y) || h.flagged(finWait2StuckName, x) != nil {
@@ -139,8 +140,8 @@ var halfCloseLingering = Kind{
 	},
 	Thresholds: []Threshold{{"time since {Y} acknowledged the FIN, more than", halfCloseLinger, ""}},
 	RestsOn:    FINSent,
-	on:         conn.OnUnsettled | conn.OnEnd,
-	only:       conn.IfHalfClosed,
+	on:         triggers.OnUnsettled | triggers.OnEnd,
+	only:       triggers.IfHalfClosed,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if h.Ends[x].Assumed != tcp.FinWait2.Set() || h.Ends[y].Assumed != tcp.CloseWait.Set() || !h.visible(y) {
@@ -184,7 +185,7 @@ var noCloseSeen = Kind{
 		{"", "No close was captured, neither FIN nor RST: the last segment came from {X}, {span} before the end of the capture. An idle connection is legal; both ends may hold it still, or have lost it unseen."},
 	},
 	Thresholds: []Threshold{{"time from the last segment to the end of the capture, at least", closeUnseen, ""}},
-	on:         conn.OnEnd,
+	on:         triggers.OnEnd,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		idle := h.Now.Sub(h.Ends[x].SentAt)

@@ -7,6 +7,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -53,7 +54,7 @@ var connectionRefused = Kind{
 		{"", "{Y.ip} has nothing listening on port {Y.port} (or a firewall answered): RST to the SYN {soon}."},
 		{"listened", "{Y} had accepted connections, and answered this SYN with RST {soon}: what listened there was closed meanwhile, its queue is full and the stack says so by a RST, or a filter refuses {X.ip}."},
 	},
-	on: conn.OnRST,
+	on: triggers.OnRST,
 	check: func(h *checkInput) *Finding {
 		x := h.From.Peer()
 		if !h.Before.Accepted || h.Before.States[x] != tcp.SynSent.Set() {
@@ -87,7 +88,7 @@ var synRetransmitted = Kind{
 		{"ack-of-unsent", "why", "the answer to the first acknowledged something that it had not sent, and so was none."},
 	},
 	Thresholds: []Threshold{{"time before the copy, if it has no mark of its own, at least", soonestRepeat, ""}},
-	on:         conn.OnSYN,
+	on:         triggers.OnSYN,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if h.Ends[x].Copies < 2 {
@@ -148,15 +149,15 @@ var synTimeout = Kind{
 		{"time after one SYN, if a new attempt follows, at least", briefAttempt, ""},
 	},
 	Supersedes: []string{"syn-retransmitted"},
-	on:         conn.OnTimer | conn.OnEnd,
-	only:       conn.IfWasSynSent,
+	on:         triggers.OnTimer | triggers.OnEnd,
+	only:       triggers.IfWasSynSent,
 	check: func(h *checkInput) *Finding {
 		x := h.x()
 		if h.Before.States[h.From] != tcp.SynSent.Set() || h.y().Seen() || !x.Seen() {
 			return nil
 		}
 		first, ok := h.Find(h.From, tcp.SndSYN)
-		if !ok || h.On&conn.OnEnd != 0 && x.Copies < synsAtEnd || h.heardSince(first.At) {
+		if !ok || h.On&triggers.OnEnd != 0 && x.Copies < synsAtEnd || h.heardSince(first.At) {
 			return nil
 		}
 		waited := h.Now.Sub(first.At)
@@ -164,7 +165,7 @@ var synTimeout = Kind{
 		if told != nil {
 			return h.toldOf(told, earlier)
 		}
-		if h.On&conn.OnEnd != 0 && slices.ContainsFunc(earlier, waitedFor) {
+		if h.On&triggers.OnEnd != 0 && slices.ContainsFunc(earlier, waitedFor) {
 			return nil // what is told of those tells of this one too
 		}
 		if h.newer() != nil && x.Copies < 2 && waited < briefAttempt {
@@ -245,7 +246,7 @@ var synAckRetransmitted = Kind{
 		{"ack-not-received", "{X} sent its SYN+ACK again after {span}: {Y}'s ACK of the first was captured but had not reached it by then. It was lost or delayed behind the capture point, or {X} does not act on it."},
 	},
 	Thresholds: []Threshold{{"time before the copy, if it has no mark of its own, at least", soonestRepeat, ""}},
-	on:         conn.OnSYNACK,
+	on:         triggers.OnSYNACK,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From.Peer(), h.From
 		sent, again := h.repeatedSYNACK()
@@ -288,7 +289,7 @@ var synRcvdStuck = Kind{
 		{"SYN+ACKs, and more than there were SYNs, at least", synAcksStuck, ""},
 	},
 	Supersedes: []string{"syn-ack-retransmitted"},
-	on:         conn.OnTimer,
+	on:         triggers.OnTimer,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From.Peer(), h.From
 		in := tcp.SynReceived.Set()
@@ -329,7 +330,7 @@ var acceptStalled = Kind{
 		{"time before the copy, if it has no mark of its own, at least", soonestRepeat, ""},
 	},
 	Supersedes: []string{"syn-ack-retransmitted"},
-	on:         conn.OnSYNACK,
+	on:         triggers.OnSYNACK,
 	check: func(h *checkInput) *Finding {
 		y := h.From
 		if _, again := h.repeatedSYNACK(); !again {
@@ -375,7 +376,7 @@ var synRcvdReset = Kind{
 		{"no-connection", "{X} answered the SYN+ACK of {Y} with RST {soon}: it had abandoned the attempt, or scans without opening, or no longer remembers the SYN, or never sent it."},
 	},
 	RestsOn: ResetSent,
-	on:      conn.OnRST,
+	on:      triggers.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if !h.Before.Accepted || h.Before.States[y] != tcp.SynReceived.Set() || h.Ends[x].Has(conn.HasAcked) || h.Origin() != tcp.FromSYN {
@@ -410,11 +411,11 @@ var tfoSYNData = Kind{
 		{"partial", "{n octets} rode on the SYN of {X}: {Y} accepted the first {taken} of them, and the rest must be sent again."},
 		{"sent-without", "{n octets} rode on the SYN of {X}: the SYN was sent again without them. They were dropped together, or lost."},
 	},
-	on:   conn.OnSYN | conn.OnSYNACK,
-	only: conn.IfRare,
+	on:   triggers.OnSYN | triggers.OnSYNACK,
+	only: triggers.IfRare,
 	check: func(h *checkInput) *Finding {
 		x := h.From
-		if h.On&conn.OnSYNACK != 0 {
+		if h.On&triggers.OnSYNACK != 0 {
 			x = x.Peer()
 		}
 		if h.Rare == nil || h.Rare.SYNData[x] == 0 {
@@ -425,7 +426,7 @@ var tfoSYNData = Kind{
 			return nil
 		}
 		f := &Finding{end: x, Evidence: []int{syn.Packet, h.S.Packet}, Values: Values{"n": syn.Data}}
-		if h.On&conn.OnSYN != 0 {
+		if h.On&triggers.OnSYN != 0 {
 			if h.S.Data > 0 || h.S.Seq != syn.Seq {
 				return nil
 			}
@@ -459,7 +460,7 @@ var handshakeFIN = Kind{
 		{"instead-of-ack", "{X} closed before the handshake had settled: its FIN was the first that {Y} saw of its ACK."},
 		{"in-syn-rcvd", "{X} closed before the handshake had settled: it sent FIN before it had an ACK of its SYN+ACK."},
 	},
-	on: conn.OnFIN,
+	on: triggers.OnFIN,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		cause := "instead-of-ack"

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -33,8 +34,8 @@ var simultaneousOpen = Kind{
 	Thresholds: []Threshold{
 		{"time between the SYNs, in hundredths of what an answer takes, less than", answerShare, ""},
 	},
-	on:   conn.OnSYNACK | conn.OnUnsettled,
-	only: conn.IfBothSYN,
+	on:   triggers.OnSYNACK | triggers.OnUnsettled,
+	only: triggers.IfBothSYN,
 	check: func(h *checkInput) *Finding {
 		if h.dialled() != bothDialled {
 			return nil
@@ -57,8 +58,8 @@ var splitHandshake = Kind{
 	Thresholds: []Threshold{
 		{"time between the SYNs, in hundredths of what an answer takes, at least", answerShare, ""},
 	},
-	on:   conn.OnSYNACK | conn.OnUnsettled,
-	only: conn.IfBothSYN,
+	on:   triggers.OnSYNACK | triggers.OnUnsettled,
+	only: triggers.IfBothSYN,
 	check: func(h *checkInput) *Finding {
 		if h.dialled() != splitAnswer {
 			return nil
@@ -92,7 +93,7 @@ func (h *checkInput) dialled() dialling {
 		return oneDialled
 	}
 	if h.Ends[y].Has(conn.SentSYNACK) {
-		if _, again := h.LastSent(y, tcp.SYN|tcp.ACK); h.On&conn.OnSYNACK == 0 || again {
+		if _, again := h.LastSent(y, tcp.SYN|tcp.ACK); h.On&triggers.OnSYNACK == 0 || again {
 			return oneDialled
 		}
 		return bothDialled
@@ -124,7 +125,7 @@ var selfConnect = Kind{
 	Causes: []Cause{
 		{"", "Port {X.port} of {X.ip} connected to itself: the port that the system chose for the client was the one to connect to, where nobody listened. The program now talks to itself, and the real server cannot bind the port."},
 	},
-	on: conn.OnSYNACK,
+	on: triggers.OnSYNACK,
 	check: func(h *checkInput) *Finding {
 		if !h.Self() || h.From != tcp.Server {
 			return nil
@@ -145,10 +146,10 @@ var oldDuplicateSYN = Kind{
 	},
 	Thresholds: []Threshold{{"time from the RST to the real SYN, at most", oldSYNFollowed, ""}},
 	Supersedes: []string{"syn-rcvd-reset"},
-	on:         conn.OnRST | conn.OnSYN,
+	on:         triggers.OnRST | triggers.OnSYN,
 	check: func(h *checkInput) *Finding {
 		old, ok := h.rejectsOldSYN()
-		if h.On&conn.OnSYN != 0 {
+		if h.On&triggers.OnSYN != 0 {
 			old, ok = h.followsOldSYN()
 		}
 		if !ok {
@@ -258,8 +259,8 @@ var badSYNACK = Kind{
 		{"ignored", "{X}'s SYN+ACK acknowledges {ack}, but {Y}'s SYN has the number {seq}, and {Y} did not even reject it: a proxy or firewall rewrites the numbers, the answer is forged, or the capture missed a SYN."},
 		{"completed", "{X}'s SYN+ACK acknowledges {ack}, but {Y}'s SYN has the number {seq}, and {Y} goes on as if it were right: a proxy or firewall rewrites the numbers, the answer is forged, or the capture missed a SYN."},
 	},
-	on:   conn.OnSYN | conn.OnForeign | conn.OnUnsettled | conn.OnTimer | conn.OnEnd,
-	only: conn.IfWasSynSent,
+	on:   triggers.OnSYN | triggers.OnForeign | triggers.OnUnsettled | triggers.OnTimer | triggers.OnEnd,
+	only: triggers.IfWasSynSent,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		if h.Before.States[x] != tcp.SynSent.Set() || !h.whole(x) || !h.Ends[y].Seen() {
@@ -309,16 +310,16 @@ var unsolicitedSYNACK = Kind{
 		{"time from the first packet of the capture, at least", promptly, ""},
 		{"time from the SYN+ACK to the RST, at most, or to the end of the capture, at least", promptly, ""},
 	},
-	on:   conn.OnRST | conn.OnEnd,
-	only: conn.IfFromSYNACK,
+	on:   triggers.OnRST | triggers.OnEnd,
+	only: triggers.IfFromSYNACK,
 	check: func(h *checkInput) *Finding {
 		x, y := tcp.Client, tcp.Server
-		if h.Origin() != tcp.FromSYNACK || h.Start.Sub(h.M.Began) < promptly || h.Ends[x].Seen() && h.On&conn.OnEnd != 0 {
+		if h.Origin() != tcp.FromSYNACK || h.Start.Sub(h.M.Began) < promptly || h.Ends[x].Seen() && h.On&triggers.OnEnd != 0 {
 			return nil
 		}
 		f := &Finding{end: y, Certain: ConfidenceAmbiguous, Evidence: h.FramesOf(y, tcp.SYN|tcp.ACK)}
 		switch {
-		case h.On&conn.OnRST != 0:
+		case h.On&triggers.OnRST != 0:
 			synAck, ok := h.LastSent(y, tcp.SYN|tcp.ACK)
 			if h.From != x || h.Before.SentAt[x] != 0 || h.Before.RST != conn.ResetReply || !ok || h.Now.Sub(synAck.At) > promptly {
 				return nil

@@ -7,6 +7,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -30,8 +31,8 @@ var challengeAck = Kind{
 		{"another-rst", "", " Another RST followed that fits no better."},
 		{"silent", "", " {Y} said nothing more."},
 	},
-	on:   conn.OnChallenge | conn.OnRST | conn.OnEnd,
-	only: conn.IfRare,
+	on:   triggers.OnChallenge | triggers.OnRST | triggers.OnEnd,
+	only: triggers.IfRare,
 	check: func(h *checkInput) *Finding {
 		d := h.Pending()
 		if d == nil || d.Answer == 0 || !h.settles(d) {
@@ -97,8 +98,8 @@ var blindRSTInWindow = Kind{
 		{"may-be-own", Info, "if {Y} said nothing more and the RST came as far as its other segments"},
 		{"attack", Error, "if so many RSTs with different numbers were seen that it is an attack"},
 	},
-	on:   conn.OnChallenge | conn.OnRST | conn.OnEnd,
-	only: conn.IfRare,
+	on:   triggers.OnChallenge | triggers.OnRST | triggers.OnEnd,
+	only: triggers.IfRare,
 	check: func(h *checkInput) *Finding {
 		d := h.Pending()
 		if d == nil || d.What != conn.ChallengedRST || !h.settles(d) || h.Ends[d.Into.Peer()].Has(conn.Lossy) {
@@ -145,7 +146,7 @@ var rstOutOfWindow = Kind{
 		{"reply-to-old-segment", "A RST in the name of {Y} has seq {seq}, which is outside {X}'s window ({next}..{edge}); {X} ignores it. It answers a segment that is older than what was acknowledged since."},
 	},
 	Moves: []SeverityMove{{"reply", Info, "if it answers an old segment"}},
-	on:    conn.OnRST,
+	on:    triggers.OnRST,
 	check: func(h *checkInput) *Finding {
 		if !h.outOfWindow() {
 			return nil
@@ -190,7 +191,7 @@ var rstIgnoredInSynSent = Kind{
 		{"nothing", "what", "nothing"},
 		{"wrong-number", "what", "{ack}"},
 	},
-	on: conn.OnRST,
+	on: triggers.OnRST,
 	check: func(h *checkInput) *Finding {
 		x := h.From.Peer()
 		if h.Before.Accepted || h.Before.States[x] != tcp.SynSent.Set() || !h.Ends[x].Seen() {
@@ -220,7 +221,7 @@ var rstUnmatched = Kind{
 		{"seq", "A RST in the name of {X} has seq {seq}; its next number was {next} and no recent ACK to it said {seq}. Either packets are missing from the capture, or a third party sent it."},
 		{"ack", "A RST in the name of {X} acknowledges {ack}, but it had received up to {received} and was sent up to {sent}. Either packets are missing from the capture, or a third party sent it."},
 	},
-	on: conn.OnRST,
+	on: triggers.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.x(), h.y()
 		to := h.From.Peer()
@@ -279,7 +280,7 @@ var rstStorm = Kind{
 		{"RSTs for each segment that arrived, at most", stormReplies, ""},
 	},
 	Moves: []SeverityMove{{"replies", Info, "if the RSTs answer segments that arrived"}},
-	on:    conn.OnRST,
+	on:    triggers.OnRST,
 	check: func(h *checkInput) *Finding {
 		if a := h.flagged("rst-storm", h.From); a != nil {
 			if h.Now.Sub(max(a.Time, a.Until)) > stormSpan {
@@ -328,8 +329,8 @@ var dataAfterRST = Kind{
 	Thresholds: []Threshold{
 		{"time after the RST, if the response time of {X} is not longer and it has nothing new, more than", conn.SentAfter, ""},
 	},
-	on:   conn.OnUnsettled,
-	only: conn.IfReset,
+	on:   triggers.OnUnsettled,
+	only: triggers.IfReset,
 	check: func(h *checkInput) *Finding {
 		rst, ok := h.talksOn()
 		if !ok {
@@ -364,7 +365,7 @@ var rstWithData = Kind{
 	Causes: []Cause{
 		{"", "The RST of {X} carries {n bytes} of payload, which RFC 9293 allows for diagnostic text. It is not part of the stream; read it in the capture for the reason."},
 	},
-	on: conn.OnRST,
+	on: triggers.OnRST,
 	check: func(h *checkInput) *Finding {
 		if h.S.Data == 0 {
 			return nil

@@ -7,6 +7,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -52,8 +53,8 @@ var retransmissionTimeout = Kind{
 		silenceAfterTries,
 	},
 	RestsOn: ResetSent,
-	on:      conn.OnRST | conn.OnEnd,
-	only:    conn.IfRare,
+	on:      triggers.OnRST | triggers.OnEnd,
+	only:    triggers.IfRare,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		tr := h.Rare.StallsOf(x)
@@ -94,7 +95,7 @@ var keepaliveProbe = Kind{
 		{"", "{X} probes whether {Y} is still there: the connection was idle for {span}. Keepalives are no retransmissions and carry nothing."},
 	},
 	Thresholds: []Threshold{{"time for which {X} was silent, at least", stalls.KeepaliveRest, ""}},
-	on:         conn.OnKeepalive,
+	on:         triggers.OnKeepalive,
 	check: func(h *checkInput) *Finding {
 		x := h.From
 		tr := h.Rare.StallsOf(x)
@@ -125,8 +126,8 @@ var keepaliveTimeout = Kind{
 		silenceAfterTries,
 	},
 	RestsOn: ResetSent,
-	on:      conn.OnRST | conn.OnEnd,
-	only:    conn.IfRare,
+	on:      triggers.OnRST | triggers.OnEnd,
+	only:    triggers.IfRare,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		tr := h.Rare.StallsOf(x)
@@ -185,8 +186,8 @@ var zeroWindowStall = Kind{
 		{"reopened", "had", "had"},
 	},
 	Thresholds: stallTimes,
-	on:         conn.OnWindow | conn.OnKeepalive | conn.OnRepeat | conn.OnBeyond | conn.OnRST | conn.OnEnd,
-	only:       conn.IfRare,
+	on:         triggers.OnWindow | triggers.OnKeepalive | triggers.OnRepeat | triggers.OnBeyond | triggers.OnRST | triggers.OnEnd,
+	only:       triggers.IfRare,
 	check: func(h *checkInput) *Finding {
 		return cmp.Or(h.stalled(h.From), h.stalled(h.From.Peer()))
 	},
@@ -241,8 +242,8 @@ var zeroWindowAbort = Kind{
 	}, stallTimes...),
 	Supersedes: []string{"zero-window-stall"},
 	RestsOn:    ResetSent,
-	on:         conn.OnRST | conn.OnEnd,
-	only:       conn.IfRare,
+	on:         triggers.OnRST | triggers.OnEnd,
+	only:       triggers.IfRare,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		tr := h.Rare.StallsOf(y)
@@ -283,8 +284,8 @@ var icmpUnreachableTerminated = Kind{
 		{"connection", "what", "connection"},
 	},
 	Thresholds: []Threshold{{"time after the error in which an open connection would have gone on", icmpSilence, ""}},
-	on:         conn.OnEnd,
-	only:       conn.IfRare,
+	on:         triggers.OnEnd,
+	only:       triggers.IfRare,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From, h.From.Peer()
 		tr := h.Rare.StallsOf(x)
@@ -340,7 +341,7 @@ var middleboxIdleDrop = Kind{
 		{"copies of the same octets", firstTries, ""},
 		{"keepalives", firstKeepalives, ""},
 	},
-	on: conn.OnRepeat | conn.OnKeepalive | conn.OnRST,
+	on: triggers.OnRepeat | triggers.OnKeepalive | triggers.OnRST,
 	check: func(h *checkInput) *Finding {
 		if h.S.Flags&tcp.RST != 0 {
 			return h.resetAfterIdle()

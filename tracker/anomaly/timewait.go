@@ -5,8 +5,10 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/reuse"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -40,13 +42,13 @@ var timeWaitAssassination = Kind{
 	},
 	Thresholds: []Threshold{timeWaitTime, {"response times of {Y} from the last ACK to a RST that answers it, at most", conn.AnswerTimes, ""}},
 	RestsOn:    ResetTaken,
-	on:         conn.OnRST,
+	on:         triggers.OnRST,
 	check: func(h *checkInput) *Finding {
 		x, y := h.From.Peer(), h.From
 		if !h.resetsTimeWait() || h.Spares(x) {
 			return nil
 		}
-		var stray conn.Closing
+		var stray recent.Closing
 		if h.Rare != nil {
 			stray = h.Rare.Closing[x]
 		}
@@ -97,8 +99,8 @@ var timeWaitTruncated = Kind{
 		{"answered", "proof", "it answered a segment of the old connection with RST, as a host that does not know it"},
 	},
 	Thresholds: []Threshold{timeWaitTime},
-	on:         conn.OnRST | conn.OnMove,
-	only:       conn.IfSuccessor | conn.IfRST,
+	on:         triggers.OnRST | triggers.OnMove,
+	only:       triggers.IfSuccessor | triggers.IfRST,
 	check: func(h *checkInput) *Finding {
 		if h.S != nil && h.S.Flags&tcp.RST != 0 {
 			return h.truncatedByReply()
@@ -200,9 +202,9 @@ var timeWaitSYNChallenged = Kind{
 		timeWaitTime,
 		{"SYNs, where no RST was seen, at least", manySYNs, ""},
 	},
-	on: conn.OnRST | conn.OnSYN,
+	on: triggers.OnRST | triggers.OnSYN,
 	check: func(h *checkInput) *Finding {
-		if h.On&conn.OnSYN != 0 {
+		if h.On&triggers.OnSYN != 0 {
 			return h.unansweredSYN()
 		}
 		x, y := h.From.Peer(), h.From

@@ -6,6 +6,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/reuse"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -24,10 +25,10 @@ var wanderingDuplicate = Kind{
 		{"original-not-seen", "sent", "it was sent at least {age} ago"},
 	},
 	Thresholds: []Threshold{{"time since it was sent, at least", conn.Wanders, ""}},
-	on:         conn.OnRepeat | conn.OnStale | conn.OnUnsettled | conn.OnAmongStale,
-	only:       conn.IfWasClosed | conn.IfRare,
+	on:         triggers.OnRepeat | triggers.OnStale | triggers.OnUnsettled | triggers.OnAmongStale,
+	only:       triggers.IfWasClosed | triggers.IfRare,
 	check: func(h *checkInput) *Finding {
-		if h.On&conn.OnAmongStale != 0 {
+		if h.On&triggers.OnAmongStale != 0 {
 			if k := h.StaleOf(h.From); k.Packet == h.S.Packet && k.Packet != 0 {
 				return h.wanderer(k.Original, k.Age, h.Now.Sub(k.Ended), ConfidenceProved)
 			}
@@ -94,7 +95,7 @@ var timeWaitHazardH1 = Kind{
 	},
 	Thresholds: []Threshold{{"time since the segment was sent, at least", conn.Wanders, ""}},
 	Supersedes: []string{"wandering-duplicate"},
-	on:         conn.OnAmongStale,
+	on:         triggers.OnAmongStale,
 	check: func(h *checkInput) *Finding {
 		y, x := h.From, h.From.Peer()
 		k := h.StaleOf(x)
@@ -118,7 +119,7 @@ var timeWaitHazardH1 = Kind{
 
 // ownOctets returns what follows the last octet that the end sent itself, the
 // stale segment not counted, as long as all since that is remembered.
-func (h *checkInput) ownOctets(x tcp.Endpoint, k conn.StaleSegment) (own tcp.Seq, ok bool) {
+func (h *checkInput) ownOctets(x tcp.Endpoint, k recent.Stale) (own tcp.Seq, ok bool) {
 	own = k.Nxt
 	for g := range h.Back() {
 		if g.Packet == k.Packet {
@@ -145,7 +146,7 @@ var timeWaitHazardH2 = Kind{
 		{"time between two of them, at most", loopPause, ""},
 	},
 	Supersedes: []string{"wandering-duplicate", "ack-loop"},
-	on:         conn.OnAmongStale,
+	on:         triggers.OnAmongStale,
 	check: func(h *checkInput) *Finding {
 		x, k := tcp.Client, h.StaleOf(tcp.Client)
 		if k.Packet == 0 {
@@ -202,7 +203,7 @@ var timeWaitHazardH3 = Kind{
 		{"", "An old segment (#{frame}, ack {ack}) made {X} answer with a RST (#{rst}), which hit the attempt to open that it was just making: {Y} forgot the attempt, the connection appeared open and died at once. Trying again works."},
 	},
 	Supersedes: []string{"wandering-duplicate"},
-	on:         conn.OnRST,
+	on:         triggers.OnRST,
 	check: func(h *checkInput) *Finding {
 		x := &h.Ends[tcp.Client]
 		if h.From != tcp.Server || h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || h.Before.States[tcp.Client] != tcp.Established.Set() ||

@@ -1,9 +1,9 @@
 package anomaly
 
 import (
-	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/reuse"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -33,8 +33,8 @@ var timeWaitReuseSafe = Kind{
 		{"one-each", "newer", "the sequence numbers of one end and the timestamps of the other are newer than"},
 	},
 	Thresholds: []Threshold{timeWaitTime, {"what Linux adds to its last number", reuse.LinuxISNStep, ""}},
-	on:         conn.OnMove,
-	only:       conn.IfSuccessor,
+	on:         triggers.OnMove,
+	only:       triggers.IfSuccessor,
 	check: func(h *checkInput) *Finding {
 		r, ok := reuse.Of(h.Scene)
 		if !ok || !r.Held || r.Behind[tcp.Client] || r.Behind[tcp.Server] || h.reported(h.Conn, "time-wait-reuse-safe") {
@@ -94,8 +94,8 @@ var timeWaitReuseUnsafe = Kind{
 		{"one", "numbers", "{A} begins at {A-new}, its old numbers went up to {A-old}"},
 	},
 	Thresholds: []Threshold{timeWaitTime, {"life of a segment", reuse.SegmentLife, ""}},
-	on:         conn.OnMove,
-	only:       conn.IfSuccessor,
+	on:         triggers.OnMove,
+	only:       triggers.IfSuccessor,
 	check: func(h *checkInput) *Finding {
 		r, ok := reuse.Of(h.Scene)
 		if !ok || h.reported(h.Conn, "time-wait-reuse-unsafe") {

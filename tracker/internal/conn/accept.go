@@ -3,6 +3,7 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -16,42 +17,6 @@ import (
 // would decide, it says unknown: the segment is then believed until the
 // receiver's own segments show that it was refused (refuteBy), but a FIN, which
 // would move both ends, is held until they show that it was taken (held).
-
-// A Verdict is what becomes of a segment at its receiver.
-type Verdict struct {
-	Is  Outcome
-	Why tcp.Skip // the row that refuses it, or would
-
-	// Unsent says that its alleged sender cannot have sent it, not as it then
-	// stood: the segment is forged, or a wanderer, and moves nobody.
-	Unsent bool
-
-	By   int  // the frame that shows it; 0: the segment itself
-	held bool // it is a FIN or a RST that is not believed for the time being
-}
-
-// shown is what is said of the segment: why it moved nobody, or why its receiver
-// does not have it.
-func (v Verdict) shown() tcp.Skip {
-	switch {
-	case v.Is == Refused:
-		return v.Why
-	case v.held && v.Why == tcp.DoubtedRST:
-		return v.Why
-	case v.held:
-		return tcp.Held
-	}
-	return tcp.NotSkipped
-}
-
-// Outcome is the part of a Verdict that decides.
-type Outcome uint8
-
-const (
-	Accepted Outcome = iota
-	Unknown          // the capture lacks what would decide, or stacks differ
-	Refused
-)
 
 // An answer is what a row says of a segment.
 type answer uint8
@@ -93,12 +58,18 @@ type question struct {
 
 // accept says what becomes of a segment. The numbers of a RST are looked at by
 // acceptsRST.
-func (m *Machine) accept(c *Conn, s *tcp.Segment, from tcp.Endpoint) Verdict {
-	if c.Ends[from.Peer()].closed() || s.Flags&tcp.SYN != 0 {
-		return Verdict{} // no numbers to measure it by, or those that begin
+func (m *Machine) accept(c *Conn, s *tcp.Segment, from tcp.Endpoint) gate.Verdict {
+	if s.Flags&tcp.SYN != 0 {
+		return gate.Verdict{} // its numbers begin
 	}
 	q := &m.question
 	*q = question{c, s, from, &c.Ends[from], &c.Ends[from.Peer()], m.Now}
+	if q.y.closed() { // there are none to measure it by
+		if s.Flags&tcp.RST == 0 && q.olderThanBefore() && q.holds(tcp.OldTimestamp) {
+			return gate.Verdict{Is: gate.Unknown, Why: tcp.OldTimestamp, Held: true}
+		}
+		return gate.Verdict{}
+	}
 	rows := gateRows[:]
 	if s.Flags&tcp.RST != 0 {
 		rows = rows[:1] // its signature
@@ -106,18 +77,18 @@ func (m *Machine) accept(c *Conn, s *tcp.Segment, from tcp.Endpoint) Verdict {
 	for i := range rows {
 		if a := rows[i].ask(q); a != passes {
 			why := rows[i].why
-			v := Verdict{Is: Refused, Why: why, Unsent: a&notSent != 0}
+			v := gate.Verdict{Is: gate.Refused, Why: why, Unsent: a&notSent != 0}
 			if a&unknown != 0 {
-				v.Is = Unknown
+				v.Is = gate.Unknown
 			}
 			if v.Unsent && q.borneOut(why) {
-				return Verdict{Is: Unknown, Why: why}
+				return gate.Verdict{Is: gate.Unknown, Why: why}
 			}
-			v.held = a&waits != 0 || !v.Unsent && q.holds(why)
+			v.Held = a&waits != 0 || !v.Unsent && q.holds(why)
 			return v
 		}
 	}
-	return Verdict{}
+	return gate.Verdict{}
 }
 
 // signature refuses what is not signed where both SYNs were (RFC 2385 §2.0,
@@ -145,12 +116,25 @@ func (q *question) timestamp() answer {
 	s, x, y := q.s, q.x, q.y
 	if !s.Options.HasTS || !y.Has(hasEcho) || int32(y.echo-s.Options.TSVal) <= ticksBack ||
 		y.Stack().NoPAWS || q.now.Sub(x.SentAt) > timestampsHold {
+		if q.olderThanBefore() {
+			return unknown
+		}
 		return passes
 	}
 	if s.PureAck() && s.Seq == y.Acked {
 		return unknown // Linux lets a late copy of an ACK pass
 	}
+	if x.Nxt.Before(s.End()) && s.Flags&tcp.FIN == 0 {
+		return unsent
+	}
 	return refused
+}
+
+// olderThanBefore reports whether the segment has octets that none had before it,
+// and a stamp that is older than what its sender sent before: it sent neither late.
+func (q *question) olderThanBefore() bool {
+	s, x := q.s, q.x
+	return s.Options.HasTS && x.Has(HasTS) && int32(x.TSVal-s.Options.TSVal) > ticksBack && x.Nxt.Before(s.End()) && q.now.Sub(x.SentAt) <= timestampsHold
 }
 
 // sequence refuses what lies beyond all that the receiver ever offered (RFC 9293
@@ -272,13 +256,13 @@ func (c *Conn) reach(e tcp.Endpoint) tcp.Seq {
 // outstanding refuses an ICMP error about a segment that its sender has not sent,
 // or that was acknowledged: the connection did not cause it (RFC 5927 §4.1). How
 // far it has sent, a capture that misses segments does not tell.
-func (c *Conn) outstanding(s *tcp.Segment, from tcp.Endpoint) Outcome {
+func (c *Conn) outstanding(s *tcp.Segment, from tcp.Endpoint) gate.Outcome {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	switch {
 	case !x.Seen() || x.closed() || !y.Has(HasAcked) && !x.Has(HasISS):
-		return Unknown
+		return gate.Unknown
 	case s.Seq.Before(x.Una(y)), x.sndNxt(y).Before(s.Seq) && !x.Has(Lossy):
-		return Refused
+		return gate.Refused
 	}
-	return Accepted
+	return gate.Accepted
 }

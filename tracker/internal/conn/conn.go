@@ -126,9 +126,9 @@ type rareState struct {
 	hasFilled          [2]bool
 	lacks              [2]tcp.Seq // what the end still waits for, as it shows, although a copy was captured before the peer's FIN
 	isLacking          [2]bool
-	Closing            [2]Closing
+	Closing            [2]recent.Closing
 	repeatedSYN        bool             // a SYN, with or without ACK, was sent again
-	staleSegments      *[2]StaleSegment // by the end that the segment claims to be of; nil until there is one
+	staleSegments      *[2]recent.Stale // by the end that the segment claims to be of; nil until there is one
 	held               *[2]heldFIN      // by the end that it claims to be of; nil until there is one
 	denied             *[2]deniedFIN    // the same
 	Gaps               [2]holes.Gap     // what is missing of the end's octets
@@ -142,26 +142,6 @@ type rareState struct {
 	silences           [2]silence
 	behindACK          uint8 // how often octets came behind their ACK, in turn: see outOfStep
 }
-
-// Closing is what the close of a connection left for the anomalies to cite.
-type Closing struct {
-	FINCopy    int      // frame of the newest repetition of the end's FIN; 0: none
-	FINCopyAt  tcp.Time // when it was captured
-	Crossed    bool     // that copy left before the ACK of an earlier one can have arrived
-	Unanswered bool     // the peer has not acknowledged that copy yet
-	Acks       []int    // frames by which the end acknowledged the peer's FIN, the newest few
-	StrayInto  int      // frame of the newest segment that reached the end in TIME-WAIT
-	StrayFlags tcp.Flags
-}
-
-func (k *Closing) keepACK(packet int) {
-	if len(k.Acks) < MaxAcksKept && packet != 0 {
-		k.Acks = append(k.Acks, packet)
-	}
-}
-
-// MaxAcksKept bounds closing.Acks.
-const MaxAcksKept = 8
 
 // RareState returns what only some connections need, and makes it where there is
 // none.
@@ -261,15 +241,12 @@ func (c *Conn) settled(e tcp.Endpoint, now tcp.Time) bool {
 	return false
 }
 
-// settledByTimer is settled for an end whose newest step is by a timer.
+// settledByTimer is settled for an end whose newest step is by a timer. That of
+// FIN-WAIT-2 is of orphans, and no packet tells whether this is one; how long an
+// open connection is tried is up to the application.
 func (x *End) settledByTimer(newest, before history.Step) bool {
-	switch before.State() {
-	case tcp.FinWait2: // the timer is that of orphans, and no packet tells whether this is one
-	case tcp.Established, tcp.CloseWait: // how long it tries is up to the application
-	default:
-		return newest.Sure() && !x.unordered(before) // or nobody knows whose timer that is
-	}
-	return false
+	const undecided = tcp.StateSet(1<<tcp.FinWait2 | 1<<tcp.Established | 1<<tcp.CloseWait)
+	return newest.Sure() && !before.State().Set().Within(undecided) && !x.unordered(before)
 }
 
 // unordered reports whether the step is by an ACK of the end's FIN that does not

@@ -236,10 +236,10 @@ func (c *Conn) Read(s *tcp.Segment, from tcp.Endpoint) (r Reading) {
 		return r
 	}
 	const acks = tcp.SYN | tcp.RST | tcp.ACK
-	if s.Seq == x.Nxt && (s.Len() > 0 || s.Flags&acks == tcp.ACK && y.Nxt-s.Ack < 1<<30) {
+	if s.Seq == x.Nxt && s.Flags&tcp.SYN == 0 && (s.Len() > 0 || s.Flags&acks == tcp.ACK && y.Nxt-s.Ack < 1<<30) {
 		r.Fresh = s.Data // in its turn, as nearly always
 	} else {
-		r.Foreign = c.fit(s, from) == fitsNot || c.answersTwice(s, from)
+		r.Foreign = c.fit(s, from) == fitsNot || c.answersTwice(s, from) || c.answersAgain(s, from)
 		r.Keepalive = s.Data <= 1 && s.Flags&(tcp.SYN|tcp.FIN) == 0 && s.Seq.Add(1) == x.Nxt && y.Has(HasAcked) && x.Nxt.AtMost(y.Acked)
 		if !r.Foreign {
 			r.Fresh = c.freshOctets(s, from)

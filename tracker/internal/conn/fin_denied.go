@@ -1,10 +1,9 @@
 package conn
 
 import (
-	"slices"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -41,7 +40,7 @@ const finInputs = tcp.InputSet(1<<tcp.SndFIN | 1<<tcp.RcvAckOfFIN | 1<<tcp.Timeo
 
 // weighFINs looks what s tells of FINs that are believed, not believed any more, or
 // held, and reports whether that may change what s itself is.
-func (m *Machine) weighFINs(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) bool {
+func (m *Machine) weighFINs(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v gate.Verdict) bool {
 	anew := m.weighFIN(c, s, from, r, v)
 	if c.Bits&holding == 0 || v.Unsent {
 		return anew
@@ -52,14 +51,14 @@ func (m *Machine) weighFINs(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Readin
 
 // weighFIN looks what s tells of the FINs of both ends, and reports whether one is
 // believed no longer, or again.
-func (m *Machine) weighFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) bool {
-	if s.Flags&(tcp.SYN|tcp.RST|tcp.ACK) != tcp.ACK || r.Foreign || v.Is == Refused || c.StaleOf(from).Packet == s.Packet {
+func (m *Machine) weighFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v gate.Verdict) bool {
+	if s.Flags&(tcp.SYN|tcp.RST|tcp.ACK) != tcp.ACK || r.Foreign || v.Is == gate.Refused || c.StaleOf(from).Packet == s.Packet {
 		return false
 	}
 	if c.Rare != nil && c.Rare.denied != nil {
 		m.tookDenied(c, s, from)
 	}
-	if v.Is != Accepted {
+	if v.Is != gate.Accepted {
 		return false
 	}
 	if c.Rare != nil && c.Rare.denied != nil && m.returnsToFIN(c, s, from, r) {
@@ -88,8 +87,8 @@ func (c *Conn) deniesFIN(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.T
 		return heard || !r.Keepalive
 	case s.Flags&tcp.FIN != 0:
 		return c.HolesOf(from).Has(s.End()-1) && s.End().AtMost(x.FIN) && !x.FIN.Before(y.Acked)
-	case y.Has(HasFIN) && s.Ack == y.FIN+1 && c.crossedFINs(from):
-		return false // in CLOSING 4.4BSD gives every ACK the number of its FIN
+	case s.Seq == x.FIN && y.Has(HasFIN):
+		return false // some stacks do not count their FIN in the last ACK
 	case s.Data > 0 || x.FIN.Before(s.Seq) || s.Seq.Before(y.Acked) && s.Seq != x.FIN || s.Ack.Before(x.Acked) || y.Nxt.Before(s.Ack):
 		return false
 	case x.Acked.Before(s.Ack):
@@ -98,11 +97,6 @@ func (c *Conn) deniesFIN(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.T
 	// It acknowledges nothing new: it must have been sent later, and no keepalive.
 	fin, ok := c.Find(from, tcp.SndFIN)
 	return ok && s.Seq == x.FIN && heard && !r.Stale && (s.ID != 0 || s.Options.HasTS) && now.Sub(fin.At) > x.InFlight()
-}
-
-// crossedFINs reports whether the end was in CLOSING.
-func (c *Conn) crossedFINs(e tcp.Endpoint) bool {
-	return slices.ContainsFunc(c.Steps(), func(st history.Step) bool { return st.End() == e && st.State() == tcp.Closing })
 }
 
 // wentOn reports whether the end sent its FIN again, or what follows it: then it
@@ -134,7 +128,7 @@ func (m *Machine) denyFIN(c *Conn, s *tcp.Segment, e tcp.Endpoint, sure bool) {
 	m.unlearn(c, e, finInputs, m.cause(s, tcp.ByCorrection))
 	c.forgetOctets(e, m.remembered(c, fin.Packet()))
 	x.Bits &^= HasFIN | stillReads
-	o.Closing[e] = Closing{}
+	o.Closing[e] = recent.Closing{}
 	switch by := tcp.ByClient + tcp.ClosedBy(e); {
 	case c.ClosedBy() == tcp.ByBoth || c.ClosedBy() == by && y.Has(HasFIN):
 		c.setClosedBy(tcp.ByClient + tcp.ClosedBy(e.Peer()))
@@ -221,7 +215,7 @@ func (m *Machine) returnsToFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Rea
 			Time: m.Now, Packet: d.packet, Seq: d.seq, Ack: x.Acked, Flags: tcp.FIN | tcp.ACK, Wnd: x.Wnd, TTL: x.TTL, ID: x.ID,
 		}
 		d.packet = 0
-		m.take(c, &fin, from, c.Read(&fin, from), Verdict{})
+		m.take(c, &fin, from, c.Read(&fin, from), gate.Verdict{})
 		x.show(x.Proved &^ openStates)
 		return true
 	}

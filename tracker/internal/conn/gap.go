@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -24,7 +25,7 @@ func (e *End) knownResponse() time.Duration { return time.Duration(e.Respond) * 
 
 // FollowGaps follows the gaps of both ends, before s is noted, and returns the
 // trigger if one of them turns out to be something.
-func (c *Conn) FollowGaps(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) (on Triggers) {
+func (c *Conn) FollowGaps(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) (on triggers.Set) {
 	y := &c.Ends[from.Peer()]
 	c.fillGap(s, from, r, now)
 	if s.Flags&tcp.ACK != 0 && !r.Stale && y.Seen() {
@@ -43,7 +44,7 @@ func (c *Conn) FollowGaps(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.
 			}
 		}
 		if g.Is > holes.GapOpen {
-			on |= OnGap
+			on |= triggers.OnGap
 		}
 	}
 	return on

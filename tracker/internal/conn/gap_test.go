@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -17,16 +18,16 @@ func TestGapsAreTriggersOnce(t *testing.T) {
 		before  []string
 		segment string
 		after   time.Duration
-		want    Triggers
+		want    triggers.Set
 	}{
 		{[]string{behind}, "> <SEQ=130><ACK=300><CTL=ACK><DATA=10>", time.Second, 0}, // passed over, and not acknowledged
 		{nil, ahead, 0, 0},
 		{[]string{ahead}, ahead, time.Second, 0},
 		{[]string{ahead}, behind, 0, 0},
-		{[]string{ahead}, late, 0, OnGap},
+		{[]string{ahead}, late, 0, triggers.OnGap},
 		{[]string{ahead}, late, time.Second, 0}, // sent again: no gap any more
-		{[]string{ahead}, behind, time.Second, OnGap},
-		{[]string{ahead, behind}, "< <SEQ=300><ACK=130><CTL=ACK>", time.Second, OnGap},
+		{[]string{ahead}, behind, time.Second, triggers.OnGap},
+		{[]string{ahead, behind}, "< <SEQ=300><ACK=130><CTL=ACK>", time.Second, triggers.OnGap},
 	} {
 		c, s, from := played(t, slices.Concat(underway, test.before, []string{test.segment})...)
 		now := max(c.Ends[tcp.Client].SentAt, c.Ends[tcp.Server].SentAt).Add(test.after)

@@ -1,6 +1,10 @@
 package conn
 
-import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
 // A FIN whose numbers no captured segment explains is held: it acknowledges what
 // its receiver was not seen to send, lies beyond what that offers, or ends what its
@@ -54,7 +58,8 @@ func (m *Machine) settleHeld(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Readi
 			continue
 		}
 		is := c.heldIs(h, e, s, from, r, m.Now)
-		if is == Unknown {
+		again := from == e && h.why == tcp.OldTimestamp && s.Flags&tcp.FIN != 0 && s.End() == h.segment.End()
+		if is == gate.Unknown && !again {
 			continue
 		}
 		fin, why := h.segment, h.why
@@ -62,56 +67,52 @@ func (m *Machine) settleHeld(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Readi
 		if c.Rare.held[e.Peer()].at == 0 {
 			c.Bits &^= holding
 		}
-		if is == Accepted {
-			v := Verdict{}
+		if again {
+			continue // s counts, whoever sent that
+		}
+		if is == gate.Accepted {
 			if why == tcp.AckOfUnsent && c.reach(e).Before(fin.Ack) {
 				fin.Ack = c.Ends[e].Acked // that number counted nowhere
 			}
-			if why == tcp.OldTimestamp && from == e {
-				v.Is = Refused // it was sent, and not received
-			}
-			m.take(c, &fin, e, c.Read(&fin, e), v)
+			m.take(c, &fin, e, c.Read(&fin, e), gate.Verdict{})
 			continue
 		}
-		m.scene.Verdict = Verdict{Is: Refused, Why: why, Unsent: true, By: s.Packet}
-		m.tellChecks(c, &fin, e, Reading{}, OnRefused)
-		m.scene.Verdict = Verdict{}
+		m.scene.Verdict = gate.Verdict{Is: gate.Refused, Why: why, Unsent: true, By: s.Packet}
+		m.tellChecks(c, &fin, e, Reading{}, triggers.OnRefused)
+		m.scene.Verdict = gate.Verdict{}
 	}
 }
 
 // heldIs decides of a FIN of the end e, by what follows it.
-func (c *Conn) heldIs(h *heldFIN, e tcp.Endpoint, s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) Outcome {
+func (c *Conn) heldIs(h *heldFIN, e tcp.Endpoint, s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) gate.Outcome {
 	fin := &h.segment
 	if r.Foreign || r.Stale && s.Flags&tcp.FIN == 0 || r.Keepalive || s.Flags&tcp.RST != 0 {
-		return Unknown
+		return gate.Unknown
 	}
 	if from == e {
-		if h.why == tcp.OldTimestamp && s.Flags&tcp.FIN != 0 && s.End() == fin.End() {
-			return Accepted // it is sent again
-		}
 		// Where the FIN is it has an octet: that FIN it did not send. Octets below it
 		// may be sent again, and be captured only then.
 		if last := fin.End() - 1; r.Fresh > 0 && last.In(s.Seq, s.Seq.Add(s.Data)) {
-			return Refused
+			return gate.Refused
 		}
-		return Unknown
+		return gate.Unknown
 	}
 	switch {
 	case s.Flags&tcp.ACK != 0 && s.Ack == fin.End():
-		return Accepted
+		return gate.Accepted
 	case s.Flags&tcp.ACK != 0 && fin.End().Before(s.Ack):
-		return Refused // what is there was data
+		return gate.Refused // what is there was data
 	case h.why != tcp.AckOfUnsent || c.Ends[from].anyAck():
-		return Unknown
+		return gate.Unknown
 	case fin.Ack.AtMost(s.Seq):
-		return Accepted
+		return gate.Accepted
 	case r.Old || s.Seq.Before(c.Ends[from].Nxt) || !s.Seq.Before(fin.Ack):
-		return Unknown
+		return gate.Unknown
 	case now.Sub(h.at) <= CaptureSkew: // it may be recorded in the wrong order
 		if fin.Ack.AtMost(s.End()) {
-			return Accepted
+			return gate.Accepted
 		}
-		return Unknown
+		return gate.Unknown
 	}
-	return Refused // what the FIN acknowledges is sent only now, or never was
+	return gate.Refused // what the FIN acknowledges is sent only now, or never was
 }

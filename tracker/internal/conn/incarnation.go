@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -79,8 +80,9 @@ func (m *Machine) chooseByNumbers(newest *Conn, s *tcp.Segment, low bool) *Conn 
 		m.chooseAnswer(newest, s, newest.EndOf(low))
 	}
 	best, fit := newest, newest.fit(s, newest.EndOf(low))
-	for c := newest.Older(); c != nil && fit != fitsWell; c = c.Older() {
-		if f := c.fit(s, c.EndOf(low)); f > fit {
+	for c := newest.Older(); c != nil && (fit != fitsWell || best.Provisional()); c = c.Older() {
+		f := c.fit(s, c.EndOf(low))
+		if f > fit || f == fit && f != fitsNot && best.Provisional() && s.Flags&tcp.SYN == 0 { // a SYN that waits for its answer opens nothing yet
 			best, fit = c, f
 		}
 	}
@@ -281,7 +283,7 @@ func (m *Machine) succeed(c *Conn, old *Conn, s *tcp.Segment) {
 		m.apply(old, from, tcp.NoTCB.Set(), m.cause(s, tcp.BySending))                       // a new attempt
 		m.erase(old, from.Peer(), m.unknown(old, from.Peer()), m.cause(s, tcp.ByCorrection)) // nothing is known of it
 		old.setClosedBy(tcp.ByTimeoutOfEnd)
-		m.tellChecks(old, nil, from, Reading{}, OnTimer) // its timer had run out
+		m.tellChecks(old, nil, from, Reading{}, triggers.OnTimer) // its timer had run out
 	case !replay && old.oneWay(from):
 		m.leave(old, s)
 	case !replay && x.closed():
@@ -382,13 +384,13 @@ func (m *Machine) settleProvisional(c *Conn, s *tcp.Segment, from tcp.Endpoint) 
 		if p.Provisional() {
 			mine := p.Addr(tcp.Client) == c.Addr(from)
 			switch {
-			case mine && s.Flags&tcp.RST != 0 && c.repliesTo(s, from, m.Now):
-				m.promote(p, s, tcp.ByProof) // it does not know the old connection: the SYN was its own
+			case mine && s.Flags&tcp.RST != 0 && c.repliesTo(s, from, m.Now) && c.Ends[from.Peer()].SentAt >= p.Start:
+				m.promote(p, s, tcp.ByProof) // it does not know the old connection, which the SYN had speak: that was its own
 			case mine && s.Flags&tcp.RST == 0 && !c.Ends[from].stale(s):
 				// It goes on as before: the SYN was not its own.
 				m.snapshot(c)
 				m.scene.Impostor = p
-				m.tellChecks(c, s, from, Reading{}, OnImpostor)
+				m.tellChecks(c, s, from, Reading{}, triggers.OnImpostor)
 				m.scene.Impostor = nil
 				m.remove(p)
 			}
@@ -426,7 +428,7 @@ func (m *Machine) notItsOwn(newest, older *Conn, s *tcp.Segment, from tcp.Endpoi
 		return
 	}
 	m.scene.Impostor = newest
-	m.tellChecks(older, s, from, Reading{}, OnImpostor)
+	m.tellChecks(older, s, from, Reading{}, triggers.OnImpostor)
 	m.scene.Impostor = nil
 	newest.Ends[e].show(tcp.Closed.Set())
 	m.erase(newest, e, tcp.Closed, m.cause(s, tcp.ByCorrection))

@@ -9,10 +9,12 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/alarms"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/duplicates"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/listeners"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/order"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -156,7 +158,7 @@ func (m *Machine) Observe(s *tcp.Segment) {
 	if v.Why != tcp.BadChecksum {
 		v = m.move(c, s, from, r, v)
 	}
-	m.saw(c, from, s.Packet, v.shown())
+	m.saw(c, from, s.Packet, v.Shown())
 	if m.Live > m.Max {
 		m.evict(c)
 	}
@@ -219,20 +221,20 @@ func (m *Machine) examine(c *Conn, s *tcp.Segment, from tcp.Endpoint, jumped boo
 
 // gate decides what becomes of the segment at its receiver. One that was damaged
 // on the way, as the checksums of its sender's others are right, is dropped.
-func (m *Machine) gate(c *Conn, s *tcp.Segment, from tcp.Endpoint) Verdict {
+func (m *Machine) gate(c *Conn, s *tcp.Segment, from tcp.Endpoint) gate.Verdict {
 	if s.Sum == tcp.SumBad && c.Ends[from].Has(goodSum) {
 		if !m.health.LeftToCard(s.Src.Addr()) {
 			m.snapshot(c)
-			m.tellChecks(c, s, from, Reading{}, OnCorrupt)
+			m.tellChecks(c, s, from, Reading{}, triggers.OnCorrupt)
 		}
-		return Verdict{Is: Refused, Why: tcp.BadChecksum, Unsent: true}
+		return gate.Verdict{Is: gate.Refused, Why: tcp.BadChecksum, Unsent: true}
 	}
 	return m.accept(c, s, from)
 }
 
 // move lets the segment move the ends of the connection. It returns the verdict,
 // which may be another once a FIN that was held is believed.
-func (m *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) Verdict {
+func (m *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v gate.Verdict) gate.Verdict {
 	if s.Flags&tcp.SYN != 0 {
 		m.recognise(c, s, from)
 	}
@@ -255,7 +257,7 @@ func (m *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 // pass takes in a segment of the connection. One from a port to itself is
 // passed from either end: it opens and closes as two ends would that do the
 // same at the same time (RFC 9293 §3.5 figure 7, §3.6 figure 13).
-func (m *Machine) pass(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) Verdict {
+func (m *Machine) pass(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v gate.Verdict) gate.Verdict {
 	if s.Flags&tcp.RST != 0 {
 		return m.observeRST(c, s, from, v)
 	}
@@ -267,7 +269,7 @@ func (m *Machine) quoted(s *tcp.Segment) {
 	k, low := flow.KeyOf(s)
 	if c := m.NewestOf(k); c != nil {
 		v := m.observeICMP(c, s, c.EndOf(low))
-		m.saw(c, c.EndOf(low), s.Packet, v.shown())
+		m.saw(c, c.EndOf(low), s.Packet, v.Shown())
 	}
 }
 
@@ -312,7 +314,7 @@ func (m *Machine) over(c *Conn) {
 func (m *Machine) Ended(c *Conn) {
 	m.snapshot(c)
 	for e := range tcp.Endpoint(2) {
-		m.tellChecks(c, nil, e, Reading{}, OnEnd)
+		m.tellChecks(c, nil, e, Reading{}, triggers.OnEnd)
 	}
 	if c.Rare != nil {
 		for e := range tcp.Endpoint(2) {

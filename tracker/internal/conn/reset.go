@@ -3,8 +3,10 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -27,7 +29,7 @@ const (
 
 // observeRST takes in a RST. One that lacks the signature is not taken (RFC 2385
 // §4.1); a host without the connection can send it, an end that has one cannot.
-func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v Verdict) Verdict {
+func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.Verdict) gate.Verdict {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	before := m.snapshot(c)
 	kind := c.resetKind(s, from, m.Now)
@@ -35,16 +37,16 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v Verdi
 	if kind == ResetUnmatched && found {
 		kind = ResetReply
 	}
-	if v.Is == Refused && (kind == ResetAbort || !x.Acked.Before(y.Nxt)) {
+	if v.Is == gate.Refused && (kind == ResetAbort || !x.Acked.Before(y.Nxt)) {
 		kind = ResetUnmatched // nothing asked for the answer of a host without the connection
 	}
 	if kind == ResetUnmatched || c.Past&resets != 0 || x.Packets+y.Packets > 2 && !m.Recent.remembers(c, resetRemembers) {
 		m.Recent.keepOwn(c)
 	}
-	if v.Is != Refused {
+	if v.Is != gate.Refused {
 		v = c.acceptsRST(s, from, m.Now)
 	}
-	accepted := v.Is != Refused && !v.held
+	accepted := v.Is != gate.Refused && !v.Held
 	device := c.madeByDevice(s, from, kind, asked, m.Now)
 	r := Reading{Foreign: kind == ResetUnmatched}
 
@@ -61,7 +63,7 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v Verdi
 	}
 	x.Packets++
 	x.SentAt = m.Now
-	before.RST, before.Accepted, before.Doubted, before.Device = kind, accepted, v.Is == Unknown, device
+	before.RST, before.Accepted, before.Doubted, before.Device = kind, accepted, v.Is == gate.Unknown, device
 	is := r.bits()
 	if kind == ResetReply {
 		is |= recent.WasReply
@@ -70,7 +72,7 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v Verdi
 		is |= recent.WasAccepted
 	}
 	m.Recent.put(c, s, from, is, m.Now)
-	m.tellChecks(c, s, from, r, OnRST|c.qualityOf(s, from))
+	m.tellChecks(c, s, from, r, triggers.OnRST|c.qualityOf(s, from))
 	c.settleChallenge(s, from, before, m.Now)
 	if before.States[from.Peer()] == tcp.SynSent.Set() && accepted && kind != ResetUnmatched {
 		m.listeners.Remove(c.Addr(from))
@@ -269,7 +271,7 @@ func (c *Conn) abortedBy(e tcp.Endpoint) {
 
 // acceptsRST says what becomes of a RST at its receiver, by the rules of its
 // stack.
-func (c *Conn) acceptsRST(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) Verdict {
+func (c *Conn) acceptsRST(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) gate.Verdict {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	t := rst.Target{
 		State: y.Assumed.Only(), Stack: y.Stack(), Known: y.Has(stackKnown),
@@ -282,13 +284,13 @@ func (c *Conn) acceptsRST(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) Verdi
 	}
 	switch fate, why := t.Takes(s); fate {
 	case rst.Believed:
-		return Verdict{Is: Unknown}
+		return gate.Verdict{Is: gate.Unknown}
 	case rst.Doubted:
-		return Verdict{Is: Unknown, Why: why, held: true}
+		return gate.Verdict{Is: gate.Unknown, Why: why, Held: true}
 	case rst.Refused:
-		return Verdict{Is: Refused, Why: why}
+		return gate.Verdict{Is: gate.Refused, Why: why}
 	}
-	return Verdict{}
+	return gate.Verdict{}
 }
 
 // nextFrom is the number that the target of the RST s expects next.
@@ -348,17 +350,17 @@ func (m *Machine) resetReceiver(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind
 // observeICMP takes in an ICMP error about a segment of the connection. Only
 // an attempt to open is ended by it (RFC 9293 §3.9.2.2, RFC 5461); in an open
 // connection it is a hint that the stack may note.
-func (m *Machine) observeICMP(c *Conn, s *tcp.Segment, from tcp.Endpoint) Verdict {
-	if c.outstanding(s, from) == Refused {
-		return Verdict{Is: Refused, Why: tcp.StrayICMP}
+func (m *Machine) observeICMP(c *Conn, s *tcp.Segment, from tcp.Endpoint) gate.Verdict {
+	if c.outstanding(s, from) == gate.Refused {
+		return gate.Verdict{Is: gate.Refused, Why: tcp.StrayICMP}
 	}
 	m.snapshot(c)
 	c.keepICMP(s, from, m.Now)
 	if x := &c.Ends[from]; x.Assumed == tcp.SynSent.Set() && s.Seq == x.ISS && s.ICMP.Unreachable() {
 		m.unreachable(c, s, from)
 	}
-	m.tellChecks(c, s, from, Reading{}, onICMP)
-	return Verdict{}
+	m.tellChecks(c, s, from, Reading{}, triggers.OnICMP)
+	return gate.Verdict{}
 }
 
 // unreachable ends an attempt to open.

@@ -1,39 +1,9 @@
 package conn
 
 import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
-)
-
-// Triggers is a set of reasons to ask a check.
-type Triggers uint32
-
-const (
-	OnSYN        Triggers = 1 << iota // a SYN without ACK
-	OnSYNACK                          // a SYN+ACK
-	OnFIN                             // a FIN
-	OnRST                             // a RST
-	onICMP                            // an ICMP error about the connection
-	OnTimer                           // a timer of the end Scene.From fired, or it was to be looked at; Scene.S is nil
-	OnEnd                             // the capture, or the connection, is over; asked for each end; Scene.S is nil
-	OnMove                            // an end changed its state
-	OnRepeat                          // octets that were sent before
-	OnKeepalive                       // a keepalive probe
-	OnStale                           // older than what its sender sent before, or a copy made by the network
-	OnForeign                         // numbers that fit neither window
-	OnWindow                          // a window of zero, one that reopens, or one that shrank
-	OnGap                             // an ACK of what was not captured, or numbers passed over
-	OnFlags                           // flags or an urgent pointer that do not fit together
-	OnQuality                         // cut headers, fragments, checksums, more octets than a segment has
-	OnUnsettled                       // any segment while an end is not in ESTABLISHED, or not proved to be
-	OnBelow                           // it begins below what its receiver had acknowledged
-	OnBeyond                          // data that begins at or behind the right edge of its receiver's window
-	OnWrap                            // the numbers of its sender came round to where they began
-	OnAwaited                         // any segment while one sent before waits to be accepted or refused
-	OnImpostor                        // a SYN was found not to be its alleged sender's: Scene.Impostor
-	OnAmongStale                      // any segment of a connection among whose segments those of an older one fell, or may
-	OnCorrupt                         // a checksum is wrong of an end whose checksums were right; the segment is dropped
-	OnRefused                         // its receiver refuses the segment
-	OnChallenge                       // the answer to, or what follows, a segment that its receiver has reason to doubt
 )
 
 // A Before is what the checks want to know of the connection as it stood before
@@ -58,13 +28,13 @@ type Before struct {
 type Scene struct {
 	*Conn // as it is after it
 	Reading
-	Verdict
+	gate.Verdict
 	M        *Machine
 	S        *tcp.Segment // nil: no segment
 	From     tcp.Endpoint // the end that sent it, whose timer fired, or that is asked about
 	Now      tcp.Time
 	Before   Before
-	On       Triggers
+	On       triggers.Set
 	Forged   int   // frame of a RST that the segment shows not to be its sender's, though that has it in its name; 0: none
 	Impostor *Conn // with OnImpostor: the connection that its SYN would have opened
 }
@@ -87,7 +57,7 @@ func (m *Machine) snapshot(c *Conn) *Before {
 // tellChecks asks the checks about what happened to the connection by the segment,
 // if it is not nil, or to its end from. Before it happened, and for
 // no other connection since, a snapshot was made.
-func (m *Machine) tellChecks(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, on Triggers) {
+func (m *Machine) tellChecks(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, on triggers.Set) {
 	if !c.Provisional() {
 		h := &m.scene
 		h.Conn, h.S, h.From, h.On = c, s, from, on
@@ -95,7 +65,7 @@ func (m *Machine) tellChecks(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Readi
 		h.M, h.Now = m, m.Now
 		for e := range tcp.Endpoint(2) {
 			if h.Before.States[e] != c.Ends[e].Assumed {
-				h.On |= OnMove
+				h.On |= triggers.OnMove
 			}
 		}
 		m.listener.Happened(h)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -28,18 +29,7 @@ const (
 
 // mayBeOlder are the triggers by which a segment in a connection that follows
 // another may be one of that.
-const mayBeOlder = OnRepeat | OnStale | OnForeign | OnGap | OnAmongStale
-
-// A StaleSegment is a segment of an older connection that fell among those of a new
-// one.
-type StaleSegment struct {
-	Packet   int // 0: none
-	Original int // the frame in which it was captured first
-	Age      time.Duration
-	Ended    tcp.Time // when the older connection ended
-	Seq, End tcp.Seq
-	Nxt      tcp.Seq // what follows the sender's own octets up to then
-}
+const mayBeOlder = triggers.OnRepeat | triggers.OnStale | triggers.OnForeign | triggers.OnGap | triggers.OnAmongStale
 
 // keepStale looks whether the segment, which is out of turn in its connection,
 // is one of the connection before, and takes that down.
@@ -58,9 +48,9 @@ func (m *Machine) keepStale(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	}
 	o := c.RareState()
 	if o.staleSegments == nil {
-		o.staleSegments = new([2]StaleSegment)
+		o.staleSegments = new([2]recent.Stale)
 	}
-	o.staleSegments[from] = StaleSegment{
+	o.staleSegments[from] = recent.Stale{
 		Packet: s.Packet, Original: g.Packet, Age: s.Time.Sub(g.At), Ended: old.newestMove(),
 		Seq: s.Seq, End: s.End(), Nxt: c.Ends[from].Nxt,
 	}
@@ -69,9 +59,9 @@ func (m *Machine) keepStale(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 
 // StaleOf returns the old segment that fell among those of the end, the newest
 // if there are several; without a packet if there is none.
-func (c *Conn) StaleOf(e tcp.Endpoint) StaleSegment {
+func (c *Conn) StaleOf(e tcp.Endpoint) recent.Stale {
 	if c.Rare == nil || c.Rare.staleSegments == nil {
-		return StaleSegment{}
+		return recent.Stale{}
 	}
 	return c.Rare.staleSegments[e]
 }

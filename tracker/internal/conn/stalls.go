@@ -2,6 +2,7 @@ package conn
 
 import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -28,19 +29,19 @@ func (c *Conn) stallsFor(e tcp.Endpoint) *stalls.OfEnd {
 }
 
 // keepStalls notes what an unusual segment tells, before it is taken in.
-func (m *Machine) keepStalls(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, on Triggers) {
+func (m *Machine) keepStalls(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, on triggers.Set) {
 	x, y := &c.Ends[from], &c.Ends[from.Peer()]
 	if c.Provisional() || r.Foreign || !x.Seen() || r.Stale {
 		return
 	}
-	if on&OnWindow != 0 {
+	if on&triggers.OnWindow != 0 {
 		m.keepWindow(c, s, from)
 	}
 	peer := c.Rare.StallsOf(from.Peer())
 	repeats := r.Old && s.Data > 0 && s.Seq == x.Una(y)
 	switch {
 	case peer != nil && y.Wnd == 0 && peer.Shut.Since != 0:
-		if r.Keepalive || r.Old && s.Data > 0 || on&OnBeyond != 0 {
+		if r.Keepalive || r.Old && s.Data > 0 || on&triggers.OnBeyond != 0 {
 			peer.Shut.Probe(s, m.Now)
 		}
 	case r.Keepalive:
@@ -52,13 +53,13 @@ func (m *Machine) keepStalls(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Readi
 	case m.mayProbe(c, s, from):
 		m.keepProbe(c, s, from, r)
 	}
-	if on&OnBeyond != 0 && s.Data > 1 && c.Bits&awaited == 0 {
+	if on&triggers.OnBeyond != 0 && s.Data > 1 && c.Bits&awaited == 0 {
 		c.stallsFor(from).Beyond = stalls.Overshoot{At: m.Now, Seq: s.Seq, End: s.End(), Edge: y.Edge, Acked: y.Acked, Frame: s.Packet}
 		c.Bits |= awaited
-	} else if on&OnAwaited != 0 {
+	} else if on&triggers.OnAwaited != 0 {
 		m.settleOvershoot(c, s, from)
 	}
-	if on&OnWrap != 0 {
+	if on&triggers.OnWrap != 0 {
 		m.keepLap(c, s, from)
 	}
 }

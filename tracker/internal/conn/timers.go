@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -167,7 +168,7 @@ func (m *Machine) expire(c *Conn, at tcp.Time) {
 	for e := range tcp.Endpoint(2) {
 		if c.checkDue(e) == at {
 			m.snapshot(c)
-			m.tellChecks(c, nil, e, Reading{}, OnTimer)
+			m.tellChecks(c, nil, e, Reading{}, triggers.OnTimer)
 		}
 		m.heedSilence(c, e, at)
 		due, kind := m.Deadline(c, e)
@@ -228,5 +229,5 @@ func (m *Machine) expireEnd(c *Conn, e tcp.Endpoint, kind string, why cause) {
 			c.setClosedBy(tcp.ByTimeoutOfEnd)
 		}
 	}
-	m.tellChecks(c, nil, e, Reading{}, OnTimer)
+	m.tellChecks(c, nil, e, Reading{}, triggers.OnTimer)
 }

@@ -25,6 +25,13 @@ func (c *Conn) answersTwice(s *tcp.Segment, from tcp.Endpoint) bool {
 		y.ISS.Before(s.Ack) && s.Ack.AtMost(y.Nxt)
 }
 
+// answersAgain reports whether s is a SYN+ACK with other numbers than the end's
+// first, toward one that has taken that: it is challenged (RFC 5961 §4).
+func (c *Conn) answersAgain(s *tcp.Segment, from tcp.Endpoint) bool {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	return s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN|tcp.ACK && x.Has(HasISS) && s.Seq != x.ISS && y.Has(HasAcked)
+}
+
 // keepAnswer keeps the second answer.
 func (c *Conn) keepAnswer(s *tcp.Segment, from tcp.Endpoint) {
 	c.RareState().second = &secondAnswer{from, *s}

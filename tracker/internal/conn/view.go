@@ -3,8 +3,10 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -16,12 +18,12 @@ import (
 // until the end sends what it would not send had it received it (refuteBy).
 
 // observe takes in one segment of the connection that is not a RST.
-func (m *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) Verdict {
+func (m *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v gate.Verdict) gate.Verdict {
 	on := c.triggersOf(s, from, r)
-	if v.Is == Refused {
-		on |= OnRefused
+	if v.Is == gate.Refused {
+		on |= triggers.OnRefused
 	}
-	if !r.Foreign && !v.Unsent && !v.held && (on&OnGap != 0 || c.Rare != nil) {
+	if !r.Foreign && !v.Unsent && !v.Held && (on&triggers.OnGap != 0 || c.Rare != nil) {
 		on |= c.FollowGaps(s, from, r, m.Now)
 	}
 	if on == 0 && c.Bits&holding == 0 { // the everyday case: nothing can move
@@ -29,13 +31,13 @@ func (m *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 		m.Recent.put(c, s, from, 0, m.Now)
 		return v
 	}
-	if on&(oddOn|OnRefused) != 0 || c.windowMoved(s, from, on) || s.Data > 0 && c.Ends[from.Peer()].Has(HasFIN) {
+	if on&(oddOn|triggers.OnRefused) != 0 || c.windowMoved(s, from, on) || s.Data > 0 && c.Ends[from.Peer()].Has(HasFIN) {
 		m.Recent.keepOwn(c)
 	}
 	before := m.snapshot(c)
 	if c.Older() != nil && on&mayBeOlder != 0 && m.keepStale(c, s, from) {
 		c.Bits |= amongStale
-		on |= OnAmongStale
+		on |= triggers.OnAmongStale
 	}
 	is := r.bits()
 	if m.weighFINs(c, s, from, r, v) {
@@ -48,11 +50,14 @@ func (m *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 			c.keepAnswer(s, from)
 		}
 		c.note(s, from, r, m.Now)
-	case v.held:
+	case v.Held:
 		c.Ends[from].Packets++
 		c.hold(s, from, v.Why, m.Now)
 	case v.Unsent:
 		c.Ends[from].Packets++
+		if s.Data > 0 {
+			c.RareState().RetransmittedBytes[from] += uint64(s.Data) // none of its stream, but on the wire
+		}
 		if v.Why != tcp.UnsignedSegment {
 			m.restart(c, s, from.Peer())
 		}
@@ -64,17 +69,17 @@ func (m *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 	m.Recent.put(c, s, from, is, m.Now)
 	m.scene.Verdict = v
 	m.tellChecks(c, s, from, r, on)
-	m.scene.Verdict = Verdict{}
+	m.scene.Verdict = gate.Verdict{}
 	c.answeredFIN(s, from)
 	c.settleGaps()
-	if on&(OnChallenge|OnGap) != 0 {
+	if on&(triggers.OnChallenge|triggers.OnGap) != 0 {
 		c.settleChallenge(s, from, before, m.Now)
 	}
 	return v
 }
 
 // take lets the segment move both ends in both views.
-func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v Verdict) {
+func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v gate.Verdict) {
 	firstFIN := s.Flags&tcp.FIN != 0 && !c.Ends[from].Has(HasFIN)
 	c.keepClosing(s, from, r, m.Now)
 	if m.newest != c && !r.Keepalive {
@@ -85,7 +90,7 @@ func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 	if m.newest != c {
 		m.notYet(m.newest, c, s, from)
 	}
-	first := firstFIN && v.Is != Refused && m.closedFirst(c, s, from)
+	first := firstFIN && v.Is != gate.Refused && m.closedFirst(c, s, from)
 	m.heard(c, s, from)
 	m.send(c, s, from, r)
 	accepted := c.Accepted()
@@ -93,7 +98,7 @@ func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 	if !accepted && c.Accepted() {
 		m.listeners.Add(c.Addr(tcp.Server))
 	}
-	if v.Is == Refused {
+	if v.Is == gate.Refused {
 		m.restart(c, s, from.Peer())
 	} else {
 		m.deliver(c, s, from)
@@ -144,7 +149,7 @@ func (c *Conn) keepClosing(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp
 		k.FINCopy, k.FINCopyAt, k.Unanswered = s.Packet, now, true
 		k.Crossed = r.Stale || ok && now.Sub(acked.At) <= x.InFlight()
 		if ok {
-			c.Rare.Closing[from.Peer()].keepACK(acked.Packet())
+			c.Rare.Closing[from.Peer()].KeepACK(acked.Packet())
 		}
 	}
 	if y.Assumed == tcp.TimeWait.Set() {
@@ -152,7 +157,7 @@ func (c *Conn) keepClosing(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp
 		k.StrayInto, k.StrayFlags = s.Packet, s.Flags
 	}
 	if x.Assumed == tcp.TimeWait.Set() && y.Assumed == tcp.Closed.Set() && s.PureAck() {
-		c.RareState().Closing[from].keepACK(s.Packet)
+		c.RareState().Closing[from].KeepACK(s.Packet)
 	}
 }
 
@@ -617,8 +622,7 @@ func (m *Machine) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading
 	if s.Flags&tcp.SYN == 0 {
 		gone |= tcp.Timeout2MSL.Set()
 	}
-	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.ACK && y.Has(HasFIN) && !y.FIN.Before(s.Ack) && x.Acked.AtMost(s.Ack) &&
-		y.Clock.Age(m.Now) > x.InFlight() && c.Happened(from, tcp.RcvFIN) && !c.coversDenied(from.Peer(), s.Ack) {
+	if c.leavesFIN(s, from) && y.Clock.Age(m.Now) > x.InFlight() {
 		gone |= tcp.RcvFIN.Set()
 	}
 	late := c.olderThan(from, gone, m.Now, x.InFlight())
@@ -655,6 +659,14 @@ func (c *Conn) comingTo(e tcp.Endpoint, now tcp.Time) (ins tcp.InputSet) {
 		ins |= 1 << tcp.RcvAckOfFIN
 	}
 	return ins
+}
+
+// leavesFIN reports whether s does not acknowledge the FIN that its sender is held
+// to have received.
+func (c *Conn) leavesFIN(s *tcp.Segment, from tcp.Endpoint) bool {
+	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	return s.Flags&(tcp.SYN|tcp.ACK) == tcp.ACK && y.Has(HasFIN) && !y.FIN.Before(s.Ack) && x.Acked.AtMost(s.Ack) &&
+		c.Happened(from, tcp.RcvFIN) && !c.coversDenied(from.Peer(), s.Ack)
 }
 
 // lacksFIN reports whether s shows that octets before the peer's FIN, captured as
