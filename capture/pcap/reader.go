@@ -27,6 +27,8 @@ type Reader struct {
 	raw    countingReader
 	zstd   *zstd.Decoder // nil: none
 	format format
+
+	seen func(kind uint32, block []byte) // of a Copier
 }
 
 // A format reads the records of one capture file.
@@ -94,7 +96,7 @@ func (in *Reader) start() error {
 	case err != nil:
 		return in.unreadable(err)
 	case binary.BigEndian.Uint32(head) == blockSection:
-		in.format, err = newPcapngFile(w)
+		in.format, err = newPcapngFile(w, in.seen)
 	case isPcap(head):
 		in.format, err = newPcapFile(w)
 	default:
