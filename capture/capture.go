@@ -24,7 +24,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -44,6 +43,11 @@ type Options struct {
 	// Filter, unless nil, passes over the packets that it does not match.
 	Filter *filter.Filter
 
+	// Part, unless nil, is told of every packet that is a fragment of a segment, and
+	// of the one that makes that whole, both by their numbers. It is called by the
+	// goroutine that reads, before the loop over Segments ends.
+	Part func(packet, whole int)
+
 	// Until ends the capture at a moment; packets after it are not counted.
 	Until Until
 
@@ -54,7 +58,7 @@ type Options struct {
 
 // decoder returns a decoder for these options.
 func (o *Options) decoder() *decode.Decoder {
-	return decode.New(decode.Options{Outer: o.Outer, VerifyChecksums: o.VerifyChecksums, Payload: o.Payload})
+	return decode.New(decode.Options{Outer: o.Outer, VerifyChecksums: o.VerifyChecksums, Payload: o.Payload, Part: o.Part})
 }
 
 // Stats are what a Source has read so far.
@@ -120,10 +124,7 @@ func Open(paths []string, o Options) (*Source, error) {
 		if path != "-" {
 			continue
 		}
-		inputs[i].name, inputs[i].from = "standard input", o.Stdin
-		if o.Stdin == nil {
-			inputs[i].from = os.Stdin
-		}
+		inputs[i].name, inputs[i].from = "standard input", o.stdin()
 	}
 	return openInputs(inputs, o)
 }
@@ -289,6 +290,7 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 			st.FilteredBytes += int64(r.Wire)
 			continue
 		}
+		s.decoder.Number(s.frame)
 		v := s.decoder.Decode(&r, s.segment)
 		st.countDecoded(v, s.segment)
 		s.segment.Time, s.segment.Packet = r.Time, s.frame
