@@ -59,6 +59,7 @@ a record lacks is nil: (handshake_rtt ?? 0) < 0.1.`,
   tcpwatch check --policy tcpwatch.yaml -o junit captures/*.pcap > junit.xml
   tcpwatch check --deny warning --allow connection-refused test.pcap
   tcpwatch check --forbid 'server.state == CLOSE_WAIT' test.pcap
+  tcpwatch check --anomaly time-wait-assassination -w odd.pcapng captures/*.pcap
   tcpwatch check --baseline tcpwatch.baseline --update test.pcap`,
 		Args: func(c *cobra.Command, args []string) error {
 			if f.schema {
@@ -88,6 +89,7 @@ a record lacks is nil: (handshake_rtt ?? 0) < 0.1.`,
 	fl.StringVar(&f.undecided, "undecided", "warn", "what a capture cannot answer: "+strings.Join(policy.UndecidedNames(), ", "))
 	f.selectionFlags(c)
 	f.trackingFlags(c)
+	f.saveFlags(c)
 	f.displayFlags(c)
 	fl.BoolVar(&f.schema, "schema", false, "print the JSON Schema of a policy, and do nothing else")
 	complete(c, "output", check.Formats())

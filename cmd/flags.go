@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -31,6 +32,7 @@ type readFlags struct {
 	maxConns          int
 	maxMemory         string
 	boundBy           string // the flag that bounds how many connections are kept
+	save              run.Save
 }
 
 // selectionFlags adds the flags that say which connections count.
@@ -47,6 +49,15 @@ func (f *readFlags) selectionFlags(c *cobra.Command) {
 // atFlag adds the flag that ends a capture at a moment.
 func (f *readFlags) atFlag(c *cobra.Command) {
 	c.Flags().StringVar(&f.at, "at", "", "what tcpwatch would have said at that `time`: RFC 3339, +12.5s from the first packet, or #1234 after that frame")
+}
+
+// saveFlags adds the flags that say where packets are written.
+func (f *readFlags) saveFlags(c *cobra.Command) {
+	fl := c.Flags()
+	fl.StringVarP(&f.save.Path, "write", "w", "", "write the packets of the selected connections to this `file` (pcapng), each with a comment that says what it moved and what was odd")
+	fl.BoolVar(&f.save.NoComments, "no-comments", false, "with -w: leave the comments out")
+	// The flag exists, so this cannot fail.
+	_ = c.MarkFlagFilename("write", "pcapng")
 }
 
 // trackingFlags adds the flags that say how the captures are read and tracked.
@@ -162,7 +173,13 @@ func (f *readFlags) config() (c tracker.Config, err error) {
 // reading reads the flags that say how the captures are tracked, and what is told
 // beside the output.
 func (f *readFlags) reading(files []string, co capture.Options, stderr io.Writer) (r run.Reading, err error) {
-	r = run.Reading{Files: files, Capture: co, Stderr: stderr}
+	switch {
+	case f.save.Path == "-":
+		return r, errors.New("-w needs a file: standard output is taken")
+	case f.save.Path == "" && f.save.NoComments:
+		return r, errors.New("--no-comments needs -w")
+	}
+	r = run.Reading{Files: files, Capture: co, Save: f.save, Stderr: stderr}
 	if _, tty := terminal(stderr); tty && !f.quiet && !f.noProgress {
 		r.Bar = stderr
 	}
