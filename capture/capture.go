@@ -24,7 +24,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -44,6 +43,11 @@ type Options struct {
 	// Filter, unless nil, passes over the packets that it does not match.
 	Filter *filter.Filter
 
+	// Part, unless nil, is told of every packet that is a fragment of a segment, and
+	// of the one that makes that whole, both by their numbers. It is called by the
+	// goroutine that reads, before the loop over Segments ends.
+	Part func(packet, whole int)
+
 	// Since and Until pass over the packets before, or after, a moment; they are not
 	// counted. One at the moment itself is read.
 	Since, Until Moment
@@ -59,7 +63,7 @@ type Options struct {
 
 // decoder returns a decoder for these options.
 func (o *Options) decoder() *decode.Decoder {
-	return decode.New(decode.Options{Outer: o.Outer, VerifyChecksums: o.VerifyChecksums, Payload: o.Payload})
+	return decode.New(decode.Options{Outer: o.Outer, VerifyChecksums: o.VerifyChecksums, Payload: o.Payload, Part: o.Part})
 }
 
 // Stats are what a Source has read so far.
@@ -129,10 +133,7 @@ func Open(paths []string, o Options) (*Source, error) {
 		if path != "-" {
 			continue
 		}
-		inputs[i].name, inputs[i].from = "standard input", o.Stdin
-		if o.Stdin == nil {
-			inputs[i].from = os.Stdin
-		}
+		inputs[i].name, inputs[i].from = "standard input", o.stdin()
 	}
 	return openInputs(inputs, o)
 }
@@ -296,6 +297,7 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 			st.FilteredBytes += int64(r.Wire)
 			continue
 		}
+		s.decoder.Number(s.frame)
 		v := s.decoder.Decode(&r, s.segment)
 		st.countDecoded(v, s.segment)
 		s.segment.Time, s.segment.Packet = r.Time, s.frame

@@ -27,19 +27,12 @@ type WriteOptions struct {
 // rotates reports whether there are several files.
 func (o *WriteOptions) rotates() bool { return o.Size > 0 || o.Every > 0 }
 
-// writeAt is how many octets are collected before they are written. Blocks are
-// written whole, so that a file that another program reads, or that a kill
-// leaves behind, is not cut off in mid-packet.
-const writeAt = 256 << 10
-
 // A Writer writes what a Live captures as pcapng. The statistics at the end of a
 // file say when the capture ended and how many packets were lost meanwhile, so
 // that a replay tells what the live run did.
 type Writer struct {
 	o       WriteOptions
-	file    *os.File    // nil: none yet
-	whole   int64       // octets in the file
-	blocks  pcap.Blocks // that are not written yet
+	file    *blockFile // nil: none yet
 	devices []savedDevice
 	number  int      // of the newest file of the row, from 1
 	kept    []string // files of the row, the oldest first
@@ -71,13 +64,14 @@ func CreateWriter(o WriteOptions) (*Writer, error) {
 }
 
 // create begins a file.
-func (w *Writer) create(path string) (err error) {
-	if w.file, err = os.Create(path); err != nil {
+func (w *Writer) create(path string) error {
+	file, err := os.Create(path)
+	if err != nil {
 		return err
 	}
-	w.whole, w.devices, w.first, w.last = 0, w.devices[:0], 0, 0
-	w.blocks.Section("tcpwatch")
-	return w.flush()
+	w.file, w.devices, w.first, w.last = &blockFile{file: file}, w.devices[:0], 0, 0
+	w.file.Section("tcpwatch")
+	return w.file.flush()
 }
 
 // write writes a packet of l.
@@ -98,16 +92,13 @@ func (w *Writer) write(l *Live, r *pcap.Record) error {
 	w.last = max(w.last, r.Time)
 	i := w.interfaceOf(l, r)
 	w.devices[i].packets++
-	w.blocks.Packet(i, r)
-	if len(w.blocks.Bytes()) >= writeAt {
-		return w.flush()
-	}
-	return nil
+	w.file.Packet(i, r)
+	return w.file.flushLarge()
 }
 
 // full reports whether the file has no room for a packet more.
 func (w *Writer) full(r *pcap.Record) bool {
-	return w.o.Size > 0 && w.first != 0 && w.whole+int64(len(w.blocks.Bytes())+len(r.Data)+pcap.PacketOverhead) > w.o.Size ||
+	return w.o.Size > 0 && w.first != 0 && w.file.size()+int64(len(r.Data)+pcap.PacketOverhead) > w.o.Size ||
 		w.o.Every > 0 && w.first != 0 && r.Time.Sub(w.first) >= w.o.Every
 }
 
@@ -135,23 +126,16 @@ func (w *Writer) interfaceOf(l *Live, r *pcap.Record) int {
 		}
 	}
 	w.devices = append(w.devices, savedDevice{device: r.Device, link: r.Link})
-	w.blocks.Interface(l.tap.Device(r.Device), r.Link, l.options.Snap)
+	w.file.Interface(l.tap.Device(r.Device), r.Link, l.options.Snap)
 	return len(w.devices) - 1
 }
 
-// flush writes what waits. If it cannot be written whole, what was is taken
-// back.
+// flush writes what waits.
 func (w *Writer) flush() error {
-	b := w.blocks.Bytes()
-	if len(b) == 0 || w.file == nil {
+	if w.file == nil {
 		return nil
 	}
-	w.blocks.Reset()
-	if _, err := w.file.Write(b); err != nil {
-		return errors.Join(err, w.file.Truncate(w.whole))
-	}
-	w.whole += int64(len(b))
-	return nil
+	return w.file.flush()
 }
 
 // close ends the file: the capture ended at that time.
@@ -165,10 +149,10 @@ func (w *Writer) close(l *Live, ended tcp.Time) error {
 		if i == 0 { // which of them lost packets is not known
 			dropped = lost - w.lost
 		}
-		w.blocks.Statistics(i, ended, d.packets, dropped)
+		w.file.Statistics(i, ended, d.packets, dropped)
 	}
 	w.lost = lost
-	err := errors.Join(w.flush(), w.file.Close())
+	err := w.file.close()
 	w.file = nil
 	return err
 }

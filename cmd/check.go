@@ -61,6 +61,7 @@ a record lacks is nil: (handshake_rtt ?? 0) < 0.1.`,
   tcpwatch check --forbid 'server.state == CLOSE_WAIT' test.pcap  # no leaked socket
   tcpwatch check --require '(handshake_rtt ?? 0) < 0.1' --where 'server.port == 443' test.pcap
   tcpwatch check --policy tcpwatch.yaml -o junit captures/*.pcap > junit.xml
+  tcpwatch check --anomaly time-wait-assassination -w odd.pcapng captures/*.pcap
   tcpwatch check --baseline tcpwatch.baseline --update test.pcap  # write down what it shows
   tcpwatch check --baseline tcpwatch.baseline test.pcap           # later: it must show the same`,
 		Args: func(c *cobra.Command, args []string) error {
@@ -92,6 +93,7 @@ a record lacks is nil: (handshake_rtt ?? 0) < 0.1.`,
 	f.selectionFlags(c)
 	f.windowFlags(c)
 	f.trackingFlags(c)
+	f.saveFlags(c)
 	f.displayFlags(c)
 	fl.BoolVar(&f.schema, "schema", false, "print the JSON Schema of a policy, and do nothing else")
 	complete(c, "output", check.Formats())

@@ -54,6 +54,7 @@ tracker/testdata/views, it runs with the tests of tcpwatch.`,
   tcpwatch explain --anomaly time-wait-assassination *.pcap
   tcpwatch explain --tuple 10.0.0.1:40034-10.0.0.2:443 --at '#120' file.pcapng.gz
   tcpwatch explain -o html --conn 3 file.pcap > report.html
+  tcpwatch explain --conn 3 -w conn3.pcapng file.pcap
   tcpwatch explain --absolute --all --conn 3 file.pcap > tracker/testdata/views/bug.txt`,
 		Args: needsCapture,
 		RunE: func(c *cobra.Command, files []string) error {
@@ -69,6 +70,7 @@ tracker/testdata/views, it runs with the tests of tcpwatch.`,
 	f.atFlag(c)
 	f.windowFlags(c)
 	f.trackingFlags(c)
+	f.saveFlags(c)
 	fl.BoolVar(&f.absolute, "absolute", false, "sequence numbers as they were sent")
 	fl.BoolVar(&f.all, "all", false, "fold nothing")
 	f.displayFlags(c)
@@ -138,6 +140,7 @@ func (f *explainFlags) page(ctx context.Context, files []string, wanted func(*tr
 	if err != nil {
 		return err
 	}
+	r.Selects = wanted
 	r.Before = func() error { return f.numbered(seen) }
 	return r.Run(ctx)
 }

@@ -33,6 +33,7 @@ type readFlags struct {
 	maxConns          int
 	maxMemory         string
 	boundBy           string // the flag that bounds how many connections are kept
+	save              run.Save
 }
 
 // selectionFlags adds the flags that say which connections count.
@@ -56,6 +57,15 @@ func (f *readFlags) windowFlags(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVar(&f.since, "since", "", "only packets from that `time` on, in the notations of --at; what had begun before is picked up midstream")
 	fl.StringVar(&f.until, "until", "", "only packets up to that `time`, as if the capture had ended then")
+}
+
+// saveFlags adds the flags that say where packets are written.
+func (f *readFlags) saveFlags(c *cobra.Command) {
+	fl := c.Flags()
+	fl.StringVarP(&f.save.Path, "write", "w", "", "write the packets of the selected connections to this `file` (pcapng), each with a comment that says what it moved and what was odd")
+	fl.BoolVar(&f.save.NoComments, "no-comments", false, "with -w: leave the comments out")
+	// The flag exists, so this cannot fail.
+	_ = c.MarkFlagFilename("write", "pcapng")
 }
 
 // trackingFlags adds the flags that say how the captures are read and tracked.
@@ -197,7 +207,13 @@ func (f *readFlags) config() (c tracker.Config, err error) {
 // reading reads the flags that say how the captures are tracked, and what is told
 // beside the output.
 func (f *readFlags) reading(files []string, co capture.Options, stderr io.Writer) (r run.Reading, err error) {
-	r = run.Reading{Files: files, Capture: co, Stderr: stderr}
+	switch {
+	case f.save.Path == "-":
+		return r, errors.New("-w needs a file: standard output is taken")
+	case f.save.Path == "" && f.save.NoComments:
+		return r, errors.New("--no-comments needs -w")
+	}
+	r = run.Reading{Files: files, Capture: co, Save: f.save, Stderr: stderr}
 	if _, tty := terminal(stderr); tty && !f.quiet && !f.noProgress {
 		r.Bar = stderr
 	}

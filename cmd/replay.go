@@ -13,6 +13,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/report/html"
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/text"
+	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
 // replayFlags are the flags of replay as they were typed.
@@ -34,11 +35,16 @@ than that; without it the end's own segments show the state, or nothing has
 contradicted it for longer than a retransmission would have taken.
 
 Several files are one capture: ordered by their first packet, read one after the
-other, frame numbers counting on.`,
+other, frame numbers counting on.
+
+-w writes the packets of the selected connections to a pcapng file, each with a
+comment, as Wireshark shows them: its number in the capture, what it moved, why it
+was refused, and what was odd about it.`,
 		Example: `  tcpwatch replay file.pcap
   tcpwatch replay -o wide -f 'host 10.0.0.1 and port 443' file.pcapng.gz
   tcpwatch replay -o services file.pcap
   tcpwatch replay --on 10.0.0.1 --at +12.5s file.pcap
+  tcpwatch replay --anomaly forged-rst -w forged.pcapng *.pcap.gz
   tcpwatch replay -o json file.pcap | jq '.connections[] | select(.closed_by == "refused")'`,
 		Args: needsCapture,
 		RunE: func(c *cobra.Command, files []string) error {
@@ -55,6 +61,7 @@ other, frame numbers counting on.`,
 	f.atFlag(c)
 	f.windowFlags(c)
 	f.trackingFlags(c)
+	f.saveFlags(c)
 	fl.BoolVar(&f.events, "events", false, "every transition and anomaly too (json, jsonl)")
 	fl.StringVar(&f.sort, "sort", "", "sort by that `field` of the records, -field the other way round")
 	fl.BoolVar(&f.noHeader, "no-header", false, "no column titles")
@@ -109,7 +116,7 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 
 // replay reads the flags that say what is replayed.
 func (f *replayFlags) replay(files []string, o record.Options, stdout, stderr io.Writer) (*run.Replay, error) {
-	r := &run.Replay{Ladders: f.output == "html", Strict: f.strict}
+	r := &run.Replay{Ladders: f.output == "html", Strict: f.strict, Selects: func(c *tracker.Record) bool { return o.Selects(c, false) }}
 	co, err := f.captureOptions()
 	if err != nil {
 		return nil, err

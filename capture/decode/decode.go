@@ -34,6 +34,10 @@ type Options struct {
 	// Payload hashes what every segment carries that was captured whole and
 	// whose checksum is right or left to the network card.
 	Payload bool
+
+	// Part, unless nil, is told of every packet that is a fragment of a segment, and
+	// of the one that makes that whole, both by their numbers.
+	Part func(packet, whole int)
 }
 
 // A Verdict is what decoding makes of a packet.
@@ -60,10 +64,15 @@ type Decoder struct {
 	tags      int // other headers since the last of them
 	layers    gopacketLayers
 	fragments fragments
+	number    int   // of the packet
+	parts     []int // with Options.Part: the packets that it is made of, itself among them
 }
 
 // New returns a Decoder that has seen no packet.
 func New(o Options) *Decoder { return &Decoder{o: o} }
+
+// Number says which number the next packet has.
+func (p *Decoder) Number(n int) { p.number = n }
 
 // Decode reads a packet. If it is TCP, or an ICMP error about TCP, all of s is
 // filled in but its Time and Packet; else s may hold anything. The record is
@@ -72,6 +81,9 @@ func (p *Decoder) Decode(r *pcap.Record, s *tcp.Segment) Verdict {
 	v := p.fast(r.Link, r.Data, r.Wire, s)
 	if v == ask {
 		v = p.slow(r.Link, frame{r.Data, r.Wire}, r.Time, s)
+		if v == TCP && len(p.parts) > 1 {
+			p.tellParts(p.number, p.parts)
+		}
 	}
 	return v
 }

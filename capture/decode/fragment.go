@@ -26,6 +26,7 @@ const (
 	maxDatagrams     = 16384   // datagrams that are kept or remembered
 	maxPieces        = 256     // fragments of a datagram
 	maxFragmentBytes = 8 << 20 // octets kept in all
+	maxParts         = 1024    // packets that are known to be part of a datagram
 
 	// fragmentTimeout is what Linux gives a datagram; RFC 791 §3.2 and RFC 8200
 	// §4.5 speak of 15 and 60 seconds.
@@ -63,6 +64,8 @@ type assembly struct {
 
 	over  bool     // whole, or given up: its fragments are not looked at
 	until tcp.Time // when over, how long that holds
+	whole int      // with Options.Part, when whole: the packet that made it so
+	parts []int    // with Options.Part: the packets that it is made of
 }
 
 // A piece is a fragment that is kept.
@@ -82,19 +85,20 @@ type fragments struct {
 	whole     []byte      // the datagram handed out last
 }
 
-// add takes a fragment. If its datagram is whole now it returns that, good
+// add takes a fragment of the datagram, which those packets are. If that is whole now it returns it, good
 // until the next call, and the protocol that it carries.
-func (fs *fragments) add(key fragmentKey, g fragment, now tcp.Time) (f frame, proto uint8, ok bool) {
-	d := fs.find(key, now)
+func (fs *fragments) add(d *assembly, g fragment, parts []int, now tcp.Time) (f frame, proto uint8, ok bool) {
 	if d.over {
 		return frame{}, 0, false
 	}
 	before := d.kept
 	if !d.insert(g) {
+		d.parts = nil
 		fs.finish(d, now.Add(fragmentTimeout))
 		return frame{}, 0, false
 	}
 	fs.kept += d.kept - before
+	d.parts = append(d.parts, parts[:min(len(parts), maxParts-len(d.parts))]...)
 	if d.covered != d.length {
 		return frame{}, 0, false
 	}

@@ -206,15 +206,29 @@ func (p *Decoder) fragment(key fragmentKey, g fragment, n *network) Verdict {
 		p.fragments.refuse(key, p.now)
 		return NotTCP
 	}
-	datagram, proto, ok := p.fragments.add(key, g, p.now)
+	d := p.fragments.find(key, p.now)
+	if d.over && d.whole != 0 {
+		p.tellParts(d.whole, p.parts) // copies of it
+	}
+	datagram, proto, ok := p.fragments.add(d, g, p.parts, p.now)
 	if !ok {
 		return NotTCP
 	}
+	p.parts, d.parts, d.whole = append(p.parts[:0], d.parts...), nil, p.number
 	n.fragment = true
 	if key.v6 {
 		return p.extensions(proto, datagram, n)
 	}
 	return p.payload(proto, datagram, n)
+}
+
+// tellParts tells which packets make another whole.
+func (p *Decoder) tellParts(whole int, parts []int) {
+	for _, n := range parts {
+		if n != whole {
+			p.o.Part(n, whole)
+		}
+	}
 }
 
 // carriesTCP reports whether fragments of this protocol are worth keeping. Of

@@ -71,6 +71,9 @@ func (p *Decoder) slow(link pcap.LinkType, f frame, now tcp.Time, s *tcp.Segment
 func (p *Decoder) slowUnguarded(link pcap.LinkType, f frame, now tcp.Time, s *tcp.Segment) Verdict {
 	*s = tcp.Segment{}
 	p.segment, p.now, p.depth, p.tags = s, now, 0, 0
+	if p.o.Part != nil {
+		p.parts = append(p.parts[:0], p.number)
+	}
 	return p.link(link, f)
 }
 

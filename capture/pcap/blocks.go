@@ -3,6 +3,7 @@ package pcap
 import (
 	"encoding/binary"
 	"math"
+	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -40,25 +41,49 @@ func (b *Blocks) Section(application string) {
 // Interface describes the next interface of the section. snap is how many octets
 // are taken of a packet; 0: all.
 func (b *Blocks) Interface(name string, link LinkType, snap int) {
+	b.describe(name, link, uint32(snap), 9)
+}
+
+// describe describes an interface, in whose packets times are in units of
+// 10^-unit seconds.
+func (b *Blocks) describe(name string, link LinkType, snap uint32, unit uint8) {
 	b.begin(blockInterface)
 	b.u32(uint32(link)) // and two octets that are reserved
-	b.u32(uint32(snap))
-	b.option(optName, []byte(name))
-	b.option(optTimeUnit, []byte{9})
+	b.u32(snap)
+	if name != "" {
+		b.option(optName, []byte(name))
+	}
+	b.option(optTimeUnit, []byte{unit})
 	b.option(optEnd, nil)
 	b.end()
 }
 
 // Packet is a packet of an interface. The link type and the device of the record
 // are not looked at.
-func (b *Blocks) Packet(number int, r *Record) {
+func (b *Blocks) Packet(number int, r *Record) { b.packet(number, r.Time, r, "") }
+
+// packet is a packet that was captured at that time, in the unit of the interface.
+func (b *Blocks) packet(number int, t tcp.Time, r *Record, comment string) {
 	b.begin(blockPacket)
 	b.u32(uint32(number))
-	b.time(r.Time)
+	b.time(t)
 	b.u32(uint32(len(r.Data)))
 	b.u32(uint32(r.Wire))
 	b.octets(r.Data)
+	if comment != "" {
+		b.option(optComment, []byte(clipped(comment)))
+		b.option(optEnd, nil)
+	}
 	b.end()
+}
+
+// clipped cuts a comment to what fits into an option.
+func clipped(comment string) string {
+	const most, rest = math.MaxUint16, "..."
+	if len(comment) <= most {
+		return comment
+	}
+	return strings.ToValidUTF8(comment[:most-len(rest)], "") + rest
 }
 
 // Statistics says when the capture on an interface ended, how many packets it

@@ -23,6 +23,7 @@ type pcapFile struct {
 	w          *window
 	order      byteOrder
 	link       LinkType
+	snap       uint32
 	tick       int64  // nanoseconds in the unit of the fractional part
 	headerSize int    // of a record
 	limit      uint32 // captured octets that a sound record cannot exceed
@@ -79,6 +80,7 @@ func newPcapFile(w *window) (*pcapFile, error) {
 	// Programs that merge or rewrite captures leave records longer than the
 	// snap length behind, so the limit is a generous one.
 	f.limit = min(max(f.order.u32(h[16:]), 1<<20), MaxRecord)
+	f.snap = f.order.u32(h[16:])
 	f.link = LinkType(f.order.u32(h[20:])) // the upper half describes the FCS
 	w.consume(pcapHeaderSize)
 	return f, nil

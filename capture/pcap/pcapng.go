@@ -24,7 +24,10 @@ const (
 
 	byteOrderMagic = 0x1a2b3c4d
 
+	blockCustomHere = 0x40000bad // a custom block that who rewrites a file leaves out
+
 	optEnd         = 0
+	optComment     = 1
 	optName        = 2  // if_name
 	optApplication = 4  // shb_userappl
 	optReceived    = 4  // isb_ifrecv
@@ -46,6 +49,8 @@ type pcapngFile struct {
 	interfaces []captureInterface // of the present section
 	dropped    int64              // by the interfaces of past sections
 	end        tcp.Time           // when the capture ended, as far as it says
+
+	seen func(kind uint32, block []byte) // is lent every whole block before it is looked at; nil: nobody asks
 }
 
 // A captureInterface is what an interface description block says.
@@ -58,8 +63,8 @@ type captureInterface struct {
 }
 
 // newPcapngFile reads the first section header.
-func newPcapngFile(w *window) (*pcapngFile, error) {
-	f := &pcapngFile{w: w}
+func newPcapngFile(w *window, seen func(kind uint32, block []byte)) (*pcapngFile, error) {
+	f := &pcapngFile{w: w, seen: seen}
 	if _, err := w.peek(sectionHeaderSize); err != nil {
 		return nil, err
 	}
@@ -87,8 +92,8 @@ func (f *pcapngFile) next(r *Record) error {
 			if length < blockOverhead {
 				return corrupt(fmt.Sprintf("a block of %d octets", length))
 			}
-			if err := f.w.skip(padded(length)); err != nil {
-				return cut(err)
+			if err := f.skip(kind, length); err != nil {
+				return err
 			}
 			continue
 		}
@@ -117,6 +122,18 @@ func (f *pcapngFile) next(r *Record) error {
 // padded rounds a block's length up to four octets, as some writers forget.
 func padded(length uint32) int64 { return (int64(length) + 3) &^ 3 }
 
+// skip passes over a block that is not looked into.
+func (f *pcapngFile) skip(kind, length uint32) error {
+	if f.seen != nil && length <= MaxRecord {
+		b, err := f.w.peek(int(padded(length)))
+		if err != nil {
+			return cut(err)
+		}
+		f.seen(kind, b)
+	}
+	return cut(f.w.skip(padded(length)))
+}
+
 // block consumes a block of the given length and returns its body.
 func (f *pcapngFile) block(length uint32) ([]byte, error) {
 	if length < blockOverhead || length > MaxRecord {
@@ -131,6 +148,9 @@ func (f *pcapngFile) block(length uint32) ([]byte, error) {
 		return nil, corrupt("the two lengths of a block differ")
 	}
 	f.w.consume(n)
+	if f.seen != nil {
+		f.seen(f.order.u32(b), b)
+	}
 	return b[8 : n-4], nil
 }
 
@@ -153,7 +173,7 @@ func (f *pcapngFile) section() error {
 	}
 	f.dropped = f.drops()
 	f.interfaces = f.interfaces[:0]
-	return cut(f.w.skip(padded(length)))
+	return f.skip(blockSection, length)
 }
 
 // describe adds an interface to the section.

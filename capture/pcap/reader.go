@@ -33,6 +33,7 @@ type Reader struct {
 	records  int      // that Next returned
 	newest   tcp.Time // of the last of these; 0: none had a time
 	misdated Misdated
+	seen     func(kind uint32, block []byte) // of a Copier
 }
 
 // A format reads the records of one capture file.
@@ -115,7 +116,7 @@ func (in *Reader) start() error {
 	case err != nil:
 		return in.unreadable(err)
 	case binary.BigEndian.Uint32(head) == blockSection:
-		in.format, err = newPcapngFile(w)
+		in.format, err = newPcapngFile(w, in.seen)
 	case isPcap(head):
 		in.format, err = newPcapFile(w)
 	default:

@@ -6,6 +6,7 @@
 //	pcap.go    the records of pcap files
 //	pcapng.go  those of pcapng files
 //	blocks.go  the way back
+//	copy.go    both ways: a capture, some of its packets left out
 //
 // Nothing is copied on the way: records lie in the window that the file is read
 // into.

@@ -46,6 +46,7 @@ type Check struct {
 	bar     *sharedBar
 	printer check.Printer
 	spool   *watch.Spool
+	saver   *saver
 	drawn   bool   // the ladder of the first failure
 	asked   []bool // by rule: it was about some connection
 	outcome Outcome
@@ -66,11 +67,12 @@ type judged struct {
 	*check.Capture
 	sum   watch.Summary
 	shape func()
-	fault error // of the rules: the run ends
+	notes *notes // on its packets
+	fault error  // of the rules: the run ends
 }
 
 // Run checks the files.
-func (k *Check) Run(ctx context.Context) (Outcome, error) {
+func (k *Check) Run(ctx context.Context) (outcome Outcome, err error) {
 	k.workers = min(runtime.GOMAXPROCS(0), len(k.Files))
 	rules, err := policy.New(k.Policy, k.Rules, k.Baseline)
 	if err != nil {
@@ -80,6 +82,10 @@ func (k *Check) Run(ctx context.Context) (Outcome, error) {
 	if k.printer, err = k.newPrinter(); err != nil {
 		return Held, err
 	}
+	if k.saver, err = k.Save.open(&k.Reading); err != nil {
+		return Held, err
+	}
+	defer func() { err = errors.Join(err, k.saver.close()) }()
 	if k.spool, err = watch.NewSpool(k.Files, &k.Capture); err != nil {
 		return Held, err
 	}
@@ -141,6 +147,11 @@ func (k *Check) print(ctx context.Context, r *judged) (err error) {
 	if r.Verdict() == check.Failed {
 		k.outcome = max(k.outcome, Violated)
 	}
+	if k.saver != nil && r.Err == nil {
+		if err := k.save(ctx, r); err != nil {
+			return err
+		}
+	}
 	if !k.drawn {
 		if k.drawn, err = k.drawFailure(ctx, r.Capture); err != nil {
 			return err
@@ -150,6 +161,13 @@ func (k *Check) print(ctx context.Context, r *judged) (err error) {
 		r.shape()
 	}
 	return k.printer.Capture(r.Capture)
+}
+
+// save writes the packets of the connections that were judged.
+func (k *Check) save(ctx context.Context, r *judged) error {
+	reading := k.Reading
+	reading.Files = []string{r.Path}
+	return k.saver.write(ctx, &reading, k.spool, r.notes)
 }
 
 // finish ends a run that has judged all files.
@@ -194,7 +212,7 @@ func (k *Check) page(ctx context.Context, rulings *html.Rulings) error {
 		rulings.Tell(p)
 		return nil
 	}}
-	r.Stderr, r.Bar = io.Discard, nil
+	r.Stderr, r.Bar, r.Save = io.Discard, nil, Save{}
 	return r.Run(ctx)
 }
 
@@ -216,18 +234,23 @@ func (k *Check) worker() func(ctx context.Context, path string) *judged {
 // judge judges one file.
 func (k *Check) judge(ctx context.Context, path string, rules *policy.Policy, where func(*tracker.Record) bool) *judged {
 	j := rules.Judge(path, k.Judging)
+	out := new(judged)
+	r := Reading{Files: []string{path}, Capture: k.Capture}
+	out.notes = k.saver.notes(&r)
 	take := func(e *tracker.Event) error {
 		switch {
-		case e.Kind == tracker.EventConnection && k.Chosen.Has(e.Record) && (where == nil || where(e.Record)):
-			j.Connection(e.Record)
+		case e.Kind == tracker.EventConnection:
+			chosen := k.Chosen.Has(e.Record) && (where == nil || where(e.Record))
+			if out.notes.connection(e.Record, chosen); chosen {
+				j.Connection(e.Record)
+			}
 		case e.Kind == tracker.EventAnomaly && e.Conn == 0 && k.Chosen.HasAnomaly(e.Anomaly):
 			j.Anomaly(e.Anomaly)
 		}
 		return nil
 	}
-	out := new(judged)
 	var err error
-	out.sum, err = k.read(ctx, path, j, take)
+	out.sum, err = k.read(ctx, &r, j, out.notes.on(watch.Sink{Event: take}))
 	out.Capture, out.fault = j.Close()
 	out.Packets, out.Err = uint64(out.sum.Capture.Packets), err
 	if err != nil {
@@ -241,21 +264,24 @@ func (k *Check) judge(ctx context.Context, path string, rules *policy.Policy, wh
 
 // read takes a file through tcpwatch. The connections that may be kept are shared
 // by the workers.
-func (k *Check) read(ctx context.Context, path string, j *policy.Judge, take func(*tracker.Event) error) (watch.Summary, error) {
+func (k *Check) read(ctx context.Context, r *Reading, j *policy.Judge, s watch.Sink) (watch.Summary, error) {
 	c := k.Tracker
+	c.Segments = s.Segment != nil
 	if n := c.MaxConns; n > 0 {
 		c.MaxConns = max(n/k.workers, 1)
 	}
-	w, err := watch.Files([]string{path}, k.Capture, c)
+	w, err := watch.Files(r.Files, r.Capture, c)
 	if err != nil {
 		return watch.Summary{}, err
 	}
 	defer w.Close()
 	bar := k.bar.part()
-	sum, err := w.Run(ctx, watch.Sink{Event: take, Progress: bar.at, Tick: func(bool) error {
+	s.Progress = bar.at
+	s.Tick = func(bool) error {
 		j.Truncated = w.Summary().Capture.Truncated
 		return nil
-	}})
+	}
+	sum, err := w.Run(ctx, s)
 	bar.at(sum.Capture.Read, sum.Capture.Size)
 	return sum, err
 }

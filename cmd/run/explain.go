@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -26,7 +27,12 @@ type Explain struct {
 }
 
 // Run draws the connections.
-func (x *Explain) Run(ctx context.Context) error {
+func (x *Explain) Run(ctx context.Context) (err error) {
+	saver, err := x.Save.open(&x.Reading)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, saver.close()) }()
 	spool, err := watch.NewSpool(x.Files, &x.Capture)
 	if err != nil {
 		return err
@@ -34,9 +40,12 @@ func (x *Explain) Run(ctx context.Context) error {
 	defer spool.Close()
 	var records []*tracker.Record
 	seen := 0
-	sum, err := x.Connections(ctx, func(lent *tracker.Record) {
+	notes := saver.notes(&x.Reading)
+	sum, err := x.connections(ctx, notes, func(lent *tracker.Record) {
 		seen++
-		if x.Wanted(lent) {
+		wanted := x.Wanted(lent)
+		notes.connection(lent, wanted)
+		if wanted {
 			r := lent.Clone()
 			r.Ends[tcp.Client].History, r.Ends[tcp.Server].History = nil, nil
 			records = append(records, r)
@@ -48,9 +57,12 @@ func (x *Explain) Run(ctx context.Context) error {
 	gaveUp(x.Stderr, sum.Tracker.Evicted, x.BoundBy) // once, not at every pass
 	x.warn(sum)
 	if sum.Interrupted {
-		return nil // nothing is drawn of connections known in part
+		return saver.write(ctx, &x.Reading, spool, notes) // nothing is drawn of connections known in part
 	}
 	if err := x.Before(); err != nil {
+		return err
+	}
+	if err := saver.write(ctx, &x.Reading, spool, notes); err != nil {
 		return err
 	}
 	if len(records) == 0 {

@@ -8,6 +8,7 @@
 //	port.go     who holds a port is printed
 //	check.go    captures are judged by rules, several at a time
 //	live.go     what is captured is shown while it goes on
+//	save.go     the packets of connections are written
 //
 // What a user is told beside the output goes to standard error, prefixed
 // "tcpwatch: ", one line a matter.
@@ -30,6 +31,7 @@ type Reading struct {
 	Files   []string // "-" is standard input
 	Capture capture.Options
 	Tracker tracker.Config
+	Save    Save
 	BoundBy string    // the flag that bounds how many connections are kept
 	Stderr  io.Writer // what is not output
 	Bar     io.Writer // the terminal on which a progress bar is drawn; nil: none
@@ -57,12 +59,18 @@ func (r *Reading) pass(ctx context.Context, s watch.Sink) (watch.Summary, error)
 // Connections takes the captures through tcpwatch, and calls f with the record of
 // every connection, which is lent for the call.
 func (r *Reading) Connections(ctx context.Context, f func(*tracker.Record)) (watch.Summary, error) {
-	return r.pass(ctx, watch.Sink{Apart: true, Event: func(e *tracker.Event) error {
+	return r.connections(ctx, nil, f)
+}
+
+// connections is Connections; n is told of the packets, and f tells it of the
+// connections.
+func (r *Reading) connections(ctx context.Context, n *notes, f func(*tracker.Record)) (watch.Summary, error) {
+	return r.pass(ctx, n.on(watch.Sink{Apart: true, Event: func(e *tracker.Event) error {
 		if e.Kind == tracker.EventConnection {
 			f(e.Record)
 		}
 		return nil
-	}})
+	}}))
 }
 
 // draw takes the captures through tcpwatch once more, for ladders.

@@ -7,28 +7,47 @@ import (
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report/html"
 	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
 // A Replay prints captures that are read to their end.
 type Replay struct {
 	Reading
 	Printer record.Printer
-	Ladders bool         // the Printer draws ladders, for which the captures are read twice
-	Before  func() error // is called before what waits for the end is printed; nil: nothing is
-	Strict  bool         // a capture that is cut off is an error
+	Ladders bool                       // the Printer draws ladders, for which the captures are read twice
+	Selects func(*tracker.Record) bool // tells which connections are saved
+	Before  func() error               // is called before what waits for the end is printed; nil: nothing is
+	Strict  bool                       // a capture that is cut off is an error
 }
 
 // Run prints the captures.
-func (r *Replay) Run(ctx context.Context) error {
+func (r *Replay) Run(ctx context.Context) (err error) {
+	saver, err := r.Save.open(&r.Reading)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, saver.close()) }()
 	spool := new(watch.Spool)
-	if r.Ladders {
-		var err error
+	if r.Ladders || saver != nil {
 		if spool, err = watch.NewSpool(r.Files, &r.Capture); err != nil {
 			return err
 		}
 	}
 	defer spool.Close()
-	sum, err := r.pass(ctx, watch.Sink{Event: r.Printer.Event})
+	notes := saver.notes(&r.Reading)
+	var unprinted error // of the output; what is saved is saved all the same
+	sum, err := r.pass(ctx, notes.on(watch.Sink{Event: func(e *tracker.Event) error {
+		if e.Kind == tracker.EventConnection && saver != nil {
+			notes.connection(e.Record, r.Selects(e.Record))
+		}
+		if unprinted == nil {
+			unprinted = r.Printer.Event(e)
+		}
+		if saver == nil {
+			return unprinted
+		}
+		return nil
+	}}))
 	if err != nil {
 		return err
 	}
@@ -43,6 +62,12 @@ func (r *Replay) Run(ctx context.Context) error {
 	}
 	r.warn(sum)
 	gaveUp(r.Stderr, sum.Tracker.Evicted, r.BoundBy)
+	if err := saver.write(ctx, &r.Reading, spool, notes); err != nil {
+		return err
+	}
+	if unprinted != nil {
+		return unprinted
+	}
 	if r.Ladders && !sum.Interrupted {
 		if err := spool.Rewind(); err != nil {
 			return err

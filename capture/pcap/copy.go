@@ -1,0 +1,118 @@
+package pcap
+
+import (
+	"encoding/binary"
+	"io"
+	"math"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// A Copier reads a capture as a Reader does, and makes Blocks of it: those of the
+// packets that are kept, which may be given a comment, and of pcapng every other
+// block as it is (interfaces with their options, names, statistics, blocks that
+// nobody knows). What the packets have stays as it was, to the last bit of their
+// times.
+//
+// A block that forbids to be copied is left out. A simple packet block has no room
+// for a comment, and is given none.
+type Copier struct {
+	in    Reader
+	out   *Blocks
+	plain *pcapFile // nil: it is pcapng
+	last  []byte    // the block of the newest packet, of pcapng
+	kind  uint32    // of that
+	order order     // of the section
+}
+
+// An order is one of the byte orders of package binary.
+type order interface {
+	binary.ByteOrder
+	binary.AppendByteOrder
+}
+
+// NewCopier reads the header of a capture from r, see NewReader, and adds to out
+// what comes before its packets.
+func NewCopier(r io.Reader, name, path string, out *Blocks) (*Copier, error) {
+	c := &Copier{in: Reader{name: name, path: path, raw: countingReader{r: r}}, out: out}
+	c.in.seen = c.block
+	if err := c.in.start(); err != nil {
+		c.Close()
+		return nil, err
+	}
+	if f, is := c.in.format.(*pcapFile); is {
+		c.plain = f
+		out.Section("tcpwatch")
+		out.describe("", f.link, f.snap, f.unit())
+	}
+	return c, nil
+}
+
+// unit returns the power of ten of a file's ticks, see newClock.
+func (f *pcapFile) unit() uint8 {
+	if f.tick == 1 {
+		return 9
+	}
+	return 6
+}
+
+// Next reads the next packet, see Reader.Next, and adds to the Blocks what comes
+// before it; at the end, what is behind the last.
+func (c *Copier) Next(r *Record) error { return c.in.Next(r) }
+
+// Keep adds the packet r, which Next has just read, with the comment unless that
+// is empty.
+func (c *Copier) Keep(r *Record, comment string) {
+	switch {
+	case c.plain != nil:
+		c.out.packet(0, r.Time/tcp.Time(c.plain.tick), r, comment)
+	case comment == "" || c.kind == blockPacketSimple:
+		c.out.raw(c.last)
+	default:
+		c.out.commented(c.last, c.order, clipped(comment))
+	}
+}
+
+// Close frees what reading took. What the capture is read from is left open.
+func (c *Copier) Close() { c.in.Close() }
+
+// block takes a block of a pcapng file.
+func (c *Copier) block(kind uint32, b []byte) {
+	switch kind {
+	case blockPacket, blockPacketObsolete, blockPacketSimple:
+		c.last, c.kind = b, kind
+	case blockCustomHere:
+	case blockSection:
+		c.order = binary.LittleEndian
+		if binary.BigEndian.Uint32(b[8:]) == byteOrderMagic {
+			c.order = binary.BigEndian
+		}
+		at := len(c.out.buf)
+		c.out.raw(b)
+		binary.LittleEndian.PutUint64(c.out.buf[at+16:], math.MaxUint64) // its length is another now
+	default:
+		c.out.raw(b)
+	}
+}
+
+// raw adds a block as it is.
+func (b *Blocks) raw(block []byte) { b.buf = append(b.buf, block...) }
+
+// commented adds a packet block with a comment in front of its options.
+func (b *Blocks) commented(block []byte, o order, comment string) {
+	const fixed = 8 + 20 // type, length and what stands before the packet
+	options := fixed + int(padded(o.Uint32(block[8+12:])))
+	rest := block[options : len(block)-4]
+	start := len(b.buf)
+	b.raw(block[:options])
+	b.buf = o.AppendUint16(b.buf, optComment)
+	b.buf = o.AppendUint16(b.buf, uint16(len(comment)))
+	b.octets([]byte(comment))
+	b.raw(rest)
+	if len(rest) == 0 {
+		b.u32(optEnd)
+	}
+	length := uint32(len(b.buf) - start + 4)
+	b.buf = o.AppendUint32(b.buf, length)
+	o.PutUint32(b.buf[start+4:], length)
+}
