@@ -133,10 +133,11 @@ func (q *question) timestamp() Verdict {
 		}
 		return Verdict{}
 	}
-	if s.PureAck() && s.Seq == y.Acked {
+	if s.PureAck() && s.Seq == y.Acked && s.Ack.AtMost(x.Acked) {
 		return Verdict{Is: Unknown} // Linux lets a late copy of an ACK pass
 	}
-	return Verdict{Is: Refused, Unsent: x.Nxt.Before(s.End()) && s.Flags&tcp.FIN == 0}
+	later := x.Nxt.Before(s.End()) && s.Flags&tcp.FIN == 0 || x.Acked.Before(s.Ack) && s.PureAck()
+	return Verdict{Is: Refused, Unsent: later || q.replaces()}
 }
 
 // olderThanBefore reports whether the segment has octets that none had before it,
