@@ -260,6 +260,9 @@ func (c *Case) shownAtTap(l *look, v visit) *tcp.Segment {
 		atHost = crossing(c.segments[l.tap], l.conn.Addr("client"), l.conn.Addr("server"))
 	}
 	atTap := crossing(c.segments[l.tap], l.conn.Addr("client"), l.conn.Addr("server"))
+	if c.forged != 0 {
+		atTap, atHost = c.genuine(atTap), c.genuine(atHost)
+	}
 	for _, s := range atTap {
 		const polled = 0.012 // seconds by which a move may be told late
 		at := float64(s.Time) / 1e9

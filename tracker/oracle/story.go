@@ -115,6 +115,7 @@ func (s *Story) conversations() []Story {
 type Case struct {
 	Story
 	segments map[string][]tcp.Segment // by tap
+	forged   int                      // frame of the one that somebody forged; 0: none
 }
 
 // Load reads the story in a directory.

@@ -141,3 +141,20 @@ func (set StateSet) Within(of StateSet) bool { return set != 0 && set&^of == 0 }
 
 // AnyState are all eleven: nothing is known.
 const AnyState = StateSet(1<<NumStates - 2)
+
+// WithoutFIN returns where an end in these states would be if it had not received
+// the FIN of its peer.
+func (set StateSet) WithoutFIN() (was StateSet) {
+	for _, s := range set.List() {
+		switch s {
+		case CloseWait:
+			s = Established
+		case LastAck, Closing:
+			s = FinWait1
+		case TimeWait:
+			s = FinWait2
+		}
+		was |= s.Set()
+	}
+	return was
+}

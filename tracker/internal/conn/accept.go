@@ -121,10 +121,11 @@ func (q *question) timestamp() answer {
 		}
 		return passes
 	}
-	if s.PureAck() && s.Seq == y.Acked {
+	if s.PureAck() && s.Seq == y.Acked && s.Ack.AtMost(x.Acked) {
 		return unknown // Linux lets a late copy of an ACK pass
 	}
-	if x.Nxt.Before(s.End()) && s.Flags&tcp.FIN == 0 {
+	later := x.Nxt.Before(s.End()) && s.Flags&tcp.FIN == 0 || x.Acked.Before(s.Ack) && s.PureAck()
+	if later || q.replaces() {
 		return unsent
 	}
 	return refused

@@ -182,25 +182,8 @@ func (m *Machine) tookDenied(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 		x.show(x.Proved.After(tcp.RcvFIN.Set()))
 		m.apply(c, from, tcp.RcvFIN.Set(), m.cause(s, tcp.ByProof))
 	case next.Before(s.Ack) && s.Ack.AtMost(y.Nxt) && m.refute(c, from, tcp.RcvFIN.Set(), m.cause(s, tcp.ByCorrection)):
-		x.show(withoutFIN(x.Proved))
+		x.show(x.Proved.WithoutFIN())
 	}
-}
-
-// withoutFIN returns where an end in these states would be if it had not received
-// the FIN of its peer.
-func withoutFIN(set tcp.StateSet) (was tcp.StateSet) {
-	for _, s := range set.List() {
-		switch s {
-		case tcp.CloseWait:
-			s = tcp.Established
-		case tcp.LastAck, tcp.Closing:
-			s = tcp.FinWait1
-		case tcp.TimeWait:
-			s = tcp.FinWait2
-		}
-		was |= s.Set()
-	}
-	return was
 }
 
 // returnsToFIN looks what s tells of a denied FIN of its sender: it has the number
@@ -230,11 +213,11 @@ func (m *Machine) returnsToFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Rea
 // sender's, once they are there, or acknowledged, or the sender goes on behind it.
 func (m *Machine) supportFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, first bool) {
 	for e := range tcp.Endpoint(2) {
-		x, y := &c.Ends[e], &c.Ends[e.Peer()]
+		x := &c.Ends[e]
 		if !x.Has(HasFIN) || x.Proved&openStates == 0 {
 			continue
 		}
-		if y.Has(HasAcked) && x.FIN.Before(y.Acked) || x.FIN.AtMost(c.Contiguous(e)) || from == e && !first && (s.Seq == x.FIN+1 || s.Flags&tcp.FIN != 0 && s.End() == x.FIN+1) {
+		if x.FIN.AtMost(c.Contiguous(e)) || from == e && !first && (s.Seq == x.FIN+1 || s.Flags&tcp.FIN != 0 && s.End() == x.FIN+1) {
 			x.show(x.Proved &^ openStates)
 		}
 	}

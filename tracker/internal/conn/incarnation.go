@@ -384,7 +384,7 @@ func (m *Machine) settleProvisional(c *Conn, s *tcp.Segment, from tcp.Endpoint) 
 		if p.Provisional() {
 			mine := p.Addr(tcp.Client) == c.Addr(from)
 			switch {
-			case mine && s.Flags&tcp.RST != 0 && c.repliesTo(s, from, m.Now) && c.Ends[from.Peer()].SentAt >= p.Start:
+			case mine && s.Flags&tcp.RST != 0 && c.repliesTo(s, from, m.Now) && m.challengedSince(c, from.Peer(), p.Start):
 				m.promote(p, s, tcp.ByProof) // it does not know the old connection, which the SYN had speak: that was its own
 			case mine && s.Flags&tcp.RST == 0 && !c.Ends[from].stale(s):
 				// It goes on as before: the SYN was not its own.
@@ -397,6 +397,17 @@ func (m *Machine) settleProvisional(c *Conn, s *tcp.Segment, from tcp.Endpoint) 
 		}
 		p = next
 	}
+}
+
+// challengedSince reports whether the newest segment of the end was captured since
+// then, and may be a challenge ACK.
+func (m *Machine) challengedSince(c *Conn, e tcp.Endpoint, since tcp.Time) bool {
+	for g := range m.Recent.Back(c) {
+		if g.From == e {
+			return g.At >= since && g.Pure()
+		}
+	}
+	return false
 }
 
 // soonestTimer is how long an end waits at least before it repeats a SYN by its
