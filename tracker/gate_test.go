@@ -15,7 +15,7 @@ import (
 // nearest neighbour is not, REASON-not-*.txt.
 func TestEveryRefusalHasItsLadders(t *testing.T) {
 	for why := tcp.BadChecksum; why < tcp.NumSkips; why++ {
-		name := skipNames[why]
+		name := why.Name()
 		if name == "" {
 			t.Fatalf("ladders have no name for %q", why)
 		}

@@ -40,7 +40,7 @@ import (
 // rung without a segment lets time pass; the one that says "(end of the
 // capture)" is judged as Close would. A line that begins with "!" names the
 // anomalies that the rung above raises; one that begins with "~" says why the
-// segment of the rung above was not taken in, by a name of skipNames. Lines that
+// segment of the rung above was not taken in, by a name of tcp.Skip. Lines that
 // begin with "#" are comments.
 // Above the rungs may stand what else the tracker is told:
 //
@@ -72,25 +72,6 @@ var (
 // what it only just takes. Those in testdata/explained
 // are what "tcpwatch explain --absolute --all" prints of captures.
 var ladderDirs = []string{"rfc9293", "rfc1337", "states", "views", "anomaly", "gate"}
-
-// skipNames are what a ladder calls the reasons not to take a segment in.
-var skipNames = [tcp.NumSkips]string{
-	tcp.CapturedTwice:   "captured-twice",
-	tcp.BadChecksum:     "bad-checksum",
-	tcp.UnsignedSegment: "unsigned-segment",
-	tcp.OldTimestamp:    "old-timestamp",
-	tcp.OutsideWindow:   "outside-window",
-	tcp.NoACK:           "no-ack",
-	tcp.AckOfUnsent:     "ack-of-unsent",
-	tcp.AckTooOld:       "ack-too-old",
-	tcp.InexactRST:      "inexact-rst",
-	tcp.UnaskedRST:      "unasked-rst",
-	tcp.IgnoredRST:      "ignored-rst",
-	tcp.NothingToReset:  "nothing-to-reset",
-	tcp.StrayICMP:       "stray-icmp",
-	tcp.Held:            "held-fin",
-	tcp.DoubtedRST:      "doubted-rst",
-}
 
 const endOfCapture = "(end of the capture)"
 
@@ -399,7 +380,7 @@ func TestLadders(t *testing.T) {
 		}
 		ladders(t, dir, func(t *testing.T, file string, l ladder) {
 			l.playWith(t, func(tk *tracker.Tracker, i int, odd []string, why tcp.Skip) {
-				r, cells, skipped := &l.rungs[i], [2]string{l.cell(tk, false), l.cell(tk, true)}, skipNames[why]
+				r, cells, skipped := &l.rungs[i], [2]string{l.cell(tk, false), l.cell(tk, true)}, why.Name()
 				if update {
 					r.cells, r.odd, r.skipped = cells, odd, skipped
 					return

@@ -132,27 +132,30 @@ const (
 	NumSkips
 )
 
-// skips has the words for each, and where the refusal is asked for.
-var skips = [NumSkips]struct{ text, rfc string }{
+// skips has a name and the words for each, and where the refusal is asked for.
+var skips = [NumSkips]struct{ name, text, rfc string }{
 	NotSkipped:      {},
-	CapturedTwice:   {"captured twice", ""},
-	BadChecksum:     {"its checksum is wrong", "RFC 9293 §3.1"},
-	UnsignedSegment: {"it lacks the signature that both SYNs carry", "RFC 2385 §2.0, RFC 5925 §7.3"},
-	OldTimestamp:    {"its receiver has echoed a newer timestamp", "RFC 7323 §5.3"},
-	OutsideWindow:   {"its sequence number lies outside the window", "RFC 9293 §3.10.7.4"},
-	NoACK:           {"it lacks the ACK flag", "RFC 9293 §3.10.7.4"},
-	AckOfUnsent:     {"it acknowledges what its receiver never sent", "RFC 5961 §5"},
-	AckTooOld:       {"its ACK number is more than a window old", "RFC 5961 §5"},
-	InexactRST:      {"its sequence number is not the next", "RFC 5961 §3"},
-	UnaskedRST:      {"it does not acknowledge the SYN", "RFC 9293 §3.10.7.3"},
-	IgnoredRST:      {"its receiver ignores RSTs now", "RFC 1337 §3"},
-	NothingToReset:  {"its receiver has no connection", "RFC 9293 §3.10.7.1, §3.10.7.2"},
-	DoubtedRST:      {"its sequence number is not the next, but its receiver may take it: what that sends next shows", "RFC 5961 §3"},
-	StrayICMP:       {"it quotes a number that is not on its way", "RFC 5927 §4.1"},
-	Held:            {"held until a later segment shows whether its receiver took it", "RFC 9293 §3.10.7.4"},
+	CapturedTwice:   {"captured-twice", "captured twice", ""},
+	BadChecksum:     {"bad-checksum", "its checksum is wrong", "RFC 9293 §3.1"},
+	UnsignedSegment: {"unsigned-segment", "it lacks the signature that both SYNs carry", "RFC 2385 §2.0, RFC 5925 §7.3"},
+	OldTimestamp:    {"old-timestamp", "its receiver has echoed a newer timestamp", "RFC 7323 §5.3"},
+	OutsideWindow:   {"outside-window", "its sequence number lies outside the window", "RFC 9293 §3.10.7.4"},
+	NoACK:           {"no-ack", "it lacks the ACK flag", "RFC 9293 §3.10.7.4"},
+	AckOfUnsent:     {"ack-of-unsent", "it acknowledges what its receiver never sent", "RFC 5961 §5"},
+	AckTooOld:       {"ack-too-old", "its ACK number is more than a window old", "RFC 5961 §5"},
+	InexactRST:      {"inexact-rst", "its sequence number is not the next", "RFC 5961 §3"},
+	UnaskedRST:      {"unasked-rst", "it does not acknowledge the SYN", "RFC 9293 §3.10.7.3"},
+	IgnoredRST:      {"ignored-rst", "its receiver ignores RSTs now", "RFC 1337 §3"},
+	NothingToReset:  {"nothing-to-reset", "its receiver has no connection", "RFC 9293 §3.10.7.1, §3.10.7.2"},
+	DoubtedRST:      {"doubted-rst", "its sequence number is not the next, but its receiver may take it: what that sends next shows", "RFC 5961 §3"},
+	StrayICMP:       {"stray-icmp", "it quotes a number that is not on its way", "RFC 5927 §4.1"},
+	Held:            {"held-fin", "held until a later segment shows whether its receiver took it", "RFC 9293 §3.10.7.4"},
 }
 
 func (s Skip) String() string { return skips[s].text }
+
+// Name is the reason in a word, as ladders have it; "" for none.
+func (s Skip) Name() string { return skips[s].name }
 
 // Refused reports whether it is the receiver that does not take the segment.
 func (s Skip) Refused() bool { return s > CapturedTwice && s < Held }

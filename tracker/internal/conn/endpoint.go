@@ -70,6 +70,9 @@ const (
 	ignoresSYN // it sent no SYN,ACK in time: it listens still, or waits for the answer to its own SYN
 )
 
+// agreed are what both SYNs can agree on that the gate asks of every segment.
+const agreed = signs
+
 const (
 	maxShift   = 14 // RFC 7323 §2.3
 	stackShift = 4

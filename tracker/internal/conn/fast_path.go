@@ -25,7 +25,7 @@ func (m *Machine) FastPath(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 		s.Sum > tcp.SumGood, s.Sum == tcp.SumGood && m.health.WatchesSums():
 		return false // the segment is not as usual
 	case x.Assumed != Up, y.Assumed != Up, x.Proved != Up, y.Proved != Up, c.Bits&odd != 0,
-		x.Bits&plain != HasAcked, x.Has(signs), y.Bits&plain != HasAcked, !x.Seen(), !y.Seen(), m.Waiting != 0, c.Rare != nil && !c.Rare.whole():
+		x.Bits&plain != HasAcked, x.Has(agreed), y.Bits&plain != HasAcked, !x.Seen(), !y.Seen(), m.Waiting != 0, c.Rare != nil && !c.Rare.whole():
 		return false // the connection is not
 	case s.Seq != x.Nxt, s.Seq.Before(y.Acked), y.Nxt-s.Ack >= 1<<30, y.Nxt-y.ISS < 1<<30 && !y.ISS.Before(s.Ack), x.stale(s), s.Ack.Before(x.Acked):
 		return false // out of turn
