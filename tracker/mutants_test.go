@@ -74,12 +74,12 @@ var mutants = []struct {
 	},
 	{
 		"a RST is not believed", "internal/conn/reset.go",
-		"\taccepted := v.Is != Refused\n", "\taccepted := v.Is != Refused && t == nil\n",
+		"\taccepted := v.Is != gate.Refused && !v.Held\n", "\taccepted := v.Is != gate.Refused && !v.Held && m == nil\n",
 		"TestStatesEqualKernels",
 	},
 	{
 		"copies that the capture made are not dropped", "internal/duplicates/duplicate_filter.go",
-		"\tif now.Sub(r.first.at) > within {", "\tif within > 0 {",
+		"\tif !same || now", "\tif same || now",
 		"TestLadders",
 	},
 }
