@@ -16,7 +16,6 @@ const (
 // story, family, check, what differs, and why.
 func known() (list []trial.Known) {
 	for _, k := range [][5]string{
-		{"forged-fin", "*", "states", "the client has closed, at the server's tap", trial.BelievesNext},
 		{"forged-data-next", "ipv6", "anomalies", "none", "without IP identification, what is sent below an ACK is held to repeat what the capture lacks"},
 		{"forged-syn-ack-in-window", "*", "anomalies", "none", "a SYN+ACK that is challenged as a SYN is told of by nothing (RFC 5961 §4)"},
 
