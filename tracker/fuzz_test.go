@@ -240,14 +240,14 @@ func (f *fuzzRun) ended(e *tracker.Event) {
 		f.t.Fatalf("record is of connection %d, its event of %d", r.Conn, e.Conn)
 	}
 	for end := range tcp.Endpoint(2) {
-		x := &r.Ends[end]
+		subject := &r.Ends[end]
 		if last := f.last[e.Conn]; last != nil {
-			if was := *last.of(r.Ends[tcp.Client].Addr, end); was != tcp.Unknown && was != x.State {
-				f.t.Fatalf("connection %d: the %v was last told to be %v, its record says %v", e.Conn, end, was, x.State)
+			if was := *last.of(r.Ends[tcp.Client].Addr, end); was != tcp.Unknown && was != subject.State {
+				f.t.Fatalf("connection %d: the %v was last told to be %v, its record says %v", e.Conn, end, was, subject.State)
 			}
 		}
-		if len(x.History) > conn.MaxSteps {
-			f.t.Fatalf("connection %d: %d steps", e.Conn, len(x.History))
+		if len(subject.History) > conn.MaxSteps {
+			f.t.Fatalf("connection %d: %d steps", e.Conn, len(subject.History))
 		}
 	}
 }

@@ -33,13 +33,13 @@ var mutants = []struct {
 	},
 	{
 		"the proved view is the assumed one", "record.go",
-		"x.Proved.Only(),", "x.Assumed.Only(),",
+		"subject.Proved.Only(),", "subject.Assumed.Only(),",
 		"TestFirmStatesAreTheKernels",
 	},
 	{
 		"a server that has closed is in SYN_RCVD, proved", "record.go", // which no excuse may cover
 		"r.Possible = c.Possible(e, r.Certainty, t.machine.Now)",
-		"if e == tcp.Server && x.Assumed == tcp.Closed.Set() && x.Has(conn.SentSYNACK) {\n\t\tr.Proved = tcp.SynReceived\n\t}",
+		"if e == tcp.Server && subject.Assumed == tcp.Closed.Set() && subject.Has(conn.SentSYNACK) {\n\t\tr.Proved = tcp.SynReceived\n\t}",
 		"TestFirmStatesAreTheKernels",
 	},
 	{

@@ -117,30 +117,30 @@ func (t *Tracker) fill(r *Record, c *conn.Conn) {
 }
 
 func (t *Tracker) fillEnd(r *EndRecord, c *conn.Conn, e tcp.Endpoint) {
-	x, y := &c.Ends[e], &c.Ends[e.Peer()]
+	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
 	*r = EndRecord{
 		Addr:        c.Addr(e),
-		State:       x.Assumed.Shown(),
+		State:       subject.Assumed.Shown(),
 		Certainty:   c.Certainty(e, t.machine.Now),
-		Proved:      x.Proved.Only(),
-		Packets:     uint64(x.Packets),
-		Bytes:       x.Bytes,
-		ISN:         x.ISS,
-		HasISN:      x.Has(conn.HasISS),
-		MSS:         x.MSS,
+		Proved:      subject.Proved.Only(),
+		Packets:     uint64(subject.Packets),
+		Bytes:       subject.Bytes,
+		ISN:         subject.ISS,
+		HasISN:      subject.Has(conn.HasISS),
+		MSS:         subject.MSS,
 		WindowScale: -1,
-		SACK:        x.Has(conn.SackOK),
-		Timestamps:  x.Has(conn.HasTS),
-		Window:      x.Window(y),
+		SACK:        subject.Has(conn.SackOK),
+		Timestamps:  subject.Has(conn.HasTS),
+		Window:      subject.Window(peer),
 		Listener:    e == tcp.Server && c.Accepted(),
 		History:     r.History[:0],
 	}
-	r.Stack, r.StackCertainty = t.machine.StackOf(x)
-	if x.HasShift() {
-		r.WindowScale = int(x.Shift())
+	r.Stack, r.StackCertainty = t.machine.StackOf(subject)
+	if subject.HasShift() {
+		r.WindowScale = int(subject.Shift())
 	}
-	if x.Seen() && y.Has(conn.HasAcked) && y.Acked.Before(x.Nxt) {
-		r.Unacked = uint64(x.Nxt.Minus(y.Acked))
+	if subject.Seen() && peer.Has(conn.HasAcked) && peer.Acked.Before(subject.Nxt) {
+		r.Unacked = uint64(subject.Nxt.Minus(peer.Acked))
 	}
 	if c.Rare != nil {
 		r.Retransmits, r.RetransmittedBytes = c.Rare.Retransmits[e], c.Rare.RetransmittedBytes[e]
@@ -176,14 +176,14 @@ func (t *Tracker) resetBy(c *conn.Conn, odd []anomaly.Anomaly) tcp.ResetBy {
 	}
 	for i, st := range c.Steps() {
 		by := st.End()
-		switch x := &c.Ends[by]; {
+		switch subject := &c.Ends[by]; {
 		case slices.ContainsFunc(c.Steps()[i+1:], func(later history.Step) bool { return later.End() == by }):
 			continue
 		case st.Inputs()&taken != 0:
 			by = by.Peer()
 		case st.Inputs()&sent == 0:
 			continue
-		case st.Basis() == tcp.ByAssumption || st.At > x.SentAt:
+		case st.Basis() == tcp.ByAssumption || st.At > subject.SentAt:
 			continue // no RST of its own shows it: it opened a new connection on its ports
 		}
 		role := t.machine.Role(c, by)

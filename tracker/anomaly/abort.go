@@ -38,25 +38,25 @@ var lingerZeroAbort = Kind{
 	RestsOn:    ResetSent,
 	on:         triggers.OnRST,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		if h.S.Flags&tcp.SYN != 0 || h.Before.States[y] == tcp.SynSent.Set() || !h.abortsOpen() || h.triedInVain(x) {
+		subject, peer := h.From, h.From.Peer()
+		if h.S.Flags&tcp.SYN != 0 || h.Before.States[peer] == tcp.SynSent.Set() || !h.abortsOpen() || h.triedInVain(subject) {
 			return nil
 		}
-		if _, certain := h.unreadBy(x); certain {
+		if _, certain := h.unreadBy(subject); certain {
 			return nil
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  h.abortCertainty(),
 			Cause:    "clean",
-			Evidence: append(h.LastDataOf(x), h.S.Packet),
+			Evidence: append(h.LastDataOf(subject), h.S.Packet),
 		}
-		if n := h.unackedOf(x); n > 0 {
+		if n := h.unackedOf(subject); n > 0 {
 			f.Cause, f.move, f.Values = "unacked", "unacked", Values{"n": n}
 			f.Say("lost")
-		} else if e := &h.Ends[x]; e.Has(conn.HasISS) && e.Nxt == e.ISS+1 {
+		} else if e := &h.Ends[subject]; e.Has(conn.HasISS) && e.Nxt == e.ISS+1 {
 			f.Say("nothing")
-		} else if h.visible(y) {
+		} else if h.visible(peer) {
 			f.Say("all-acked")
 		}
 		return f
@@ -84,22 +84,22 @@ var closeWithUnreadData = Kind{
 	RestsOn: ResetSent,
 	on:      triggers.OnRST,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		if !h.abortsOpen() || h.triedInVain(x) {
+		subject, peer := h.From, h.From.Peer()
+		if !h.abortsOpen() || h.triedInVain(subject) {
 			return nil
 		}
-		n, enough := h.unreadBy(x)
+		n, enough := h.unreadBy(subject)
 		if !enough {
 			return nil
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Cause:    "window-stood-still",
 			Certain:  ConfidenceAmbiguous,
-			Evidence: append(append(h.LastDataOf(y), h.LastAckOf(x)), h.S.Packet),
+			Evidence: append(append(h.LastDataOf(peer), h.LastAckOf(subject)), h.S.Packet),
 			Values:   Values{"n": n},
 		}
-		if h.Before.Wnd[x] == 0 {
+		if h.Before.Wnd[subject] == 0 {
 			f.Cause, f.Certain = "window-zero", h.abortCertainty()
 		}
 		f.Say(either(n == 0, "uncounted", "counted"))
@@ -123,20 +123,20 @@ var dataAfterCloseReset = Kind{
 	RestsOn: ResetSent,
 	on:      triggers.OnRST,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
+		subject, peer := h.From, h.From.Peer()
 		data, ok := h.refusedData()
-		if !ok || !h.Ends[x].Has(conn.HasFIN) {
+		if !ok || !h.Ends[subject].Has(conn.HasFIN) {
 			return nil
 		}
-		fin, _ := h.Find(x, tcp.SndFIN)
+		fin, _ := h.Find(subject, tcp.SndFIN)
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Cause:    "closed",
 			Certain:  ConfidenceAssumed,
-			Evidence: append(h.Frames(x, tcp.SndFIN), data, h.S.Packet),
-			Values:   Values{"n": h.StreamEnd(y).Minus(h.Before.Acked[x]), "span": h.Now.Sub(fin.At)},
+			Evidence: append(h.Frames(subject, tcp.SndFIN), data, h.S.Packet),
+			Values:   Values{"n": h.StreamEnd(peer).Minus(h.Before.Acked[subject]), "span": h.Now.Sub(fin.At)},
 		}
-		if h.Forgot(x) {
+		if h.Forgot(subject) {
 			f.Cause = "timer-expired"
 		}
 		return f
@@ -158,33 +158,33 @@ var lateFINReset = Kind{
 	RestsOn:    ResetSent,
 	on:         triggers.OnRST,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || !h.ClosedFirst(x) || h.S.Seq != h.Ends[x].FIN+1 {
+		subject, peer := h.From, h.From.Peer()
+		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || !h.ClosedFirst(subject) || h.S.Seq != h.Ends[subject].FIN+1 {
 			return nil
 		}
-		if h.Ends[y].FIN.Before(h.Before.Acked[x]) {
+		if h.Ends[peer].FIN.Before(h.Before.Acked[subject]) {
 			return nil // it had its ACK
 		}
-		closed, _ := h.Find(x, tcp.SndFIN)
-		fin, ok := h.Find(y, tcp.SndFIN)
-		if _, data := h.refusedData(); data || !ok || fin.At != h.Before.SentAt[y] {
+		closed, _ := h.Find(subject, tcp.SndFIN)
+		fin, ok := h.Find(peer, tcp.SndFIN)
+		if _, data := h.refusedData(); data || !ok || fin.At != h.Before.SentAt[peer] {
 			return nil // what it answers is not the first FIN, or not that alone
 		}
 		since := closed
-		if ack, ok := h.Find(x, tcp.RcvAckOfFIN); ok {
+		if ack, ok := h.Find(subject, tcp.RcvAckOfFIN); ok {
 			since = ack
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceAssumed,
 			Evidence: []int{closed.Packet(), since.Packet(), fin.Packet(), h.S.Packet},
 		}
 		f.Cause, f.Values = "closed-early", Values{"span": fin.At.Sub(closed.At)}
-		if held := h.Ends[x].Stack().FinWait2; held != 0 && h.Now.Sub(since.At) >= held {
+		if held := h.Ends[subject].Stack().FinWait2; held != 0 && h.Now.Sub(since.At) >= held {
 			f.Cause, f.Values["limit"] = "timer-expired", held
 		}
-		if clean := h.Ends[y].Clean; clean.Before(h.Ends[y].FIN) {
-			f.Values["n"] = h.Ends[y].FIN.Minus(clean)
+		if clean := h.Ends[peer].Clean; clean.Before(h.Ends[peer].FIN) {
+			f.Values["n"] = h.Ends[peer].FIN.Minus(clean)
 			f.Say("unread")
 		}
 		return f
@@ -204,28 +204,28 @@ var abortAfterFIN = Kind{
 	RestsOn:    ResetSent,
 	on:         triggers.OnRST,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		if h.Before.RST != conn.ResetAbort || !h.Ends[x].Has(conn.HasFIN) || h.S.Seq != h.Ends[x].FIN+1 {
+		subject, peer := h.From, h.From.Peer()
+		if h.Before.RST != conn.ResetAbort || !h.Ends[subject].Has(conn.HasFIN) || h.S.Seq != h.Ends[subject].FIN+1 {
 			return nil
 		}
 		bare := h.S.Flags&tcp.ACK == 0
-		if _, answers := h.refusedData(); answers || bare && !h.visible(y) {
+		if _, answers := h.refusedData(); answers || bare && !h.visible(peer) {
 			return nil // the answer to data, or to what was not captured
 		}
-		if h.ResetBefore() || bare && h.Before.States[x] == tcp.Closed.Set() {
+		if h.ResetBefore() || bare && h.Before.States[subject] == tcp.Closed.Set() {
 			return nil // there was nothing left to abort
 		}
-		fin, ok := h.Find(x, tcp.SndFIN)
+		fin, ok := h.Find(subject, tcp.SndFIN)
 		if !ok {
 			return nil
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  h.abortCertainty(),
 			Evidence: []int{fin.Packet(), h.S.Packet},
 		}
 		f.Values = Values{"span": h.Now.Sub(fin.At)}
-		if n := h.StreamEnd(y).Minus(h.Before.Acked[x]); h.Before.Acked[x].Before(h.StreamEnd(y)) {
+		if n := h.StreamEnd(peer).Minus(h.Before.Acked[subject]); h.Before.Acked[subject].Before(h.StreamEnd(peer)) {
 			f.Values["n"] = n
 			f.Say("unacked")
 		}
@@ -256,30 +256,30 @@ var rstInsteadOfAck = Kind{
 	RestsOn: ResetSent,
 	on:      triggers.OnRST,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
+		subject, peer := h.From, h.From.Peer()
 		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || h.Rare == nil {
 			return nil
 		}
-		again := h.Rare.Closing[y]
-		if !again.Unanswered || !h.ClosedFirst(x) || h.S.Seq != h.Ends[x].FIN+1 {
+		again := h.Rare.Closing[peer]
+		if !again.Unanswered || !h.ClosedFirst(subject) || h.S.Seq != h.Ends[subject].FIN+1 {
 			return nil
 		}
-		if gone, ok := h.Find(x, tcp.NoTCB); ok && gone.Packet() != h.S.Packet {
+		if gone, ok := h.Find(subject, tcp.NoTCB); ok && gone.Packet() != h.S.Packet {
 			return nil // it had ended the connection before the FIN came, and never was in TIME_WAIT
 		}
-		fin, _ := h.Find(y, tcp.SndFIN)
-		_, forgot := h.Find(x, tcp.GiveUp)
-		most := h.M.TwoMSLOf(h.Ends[x].Stack())
-		held, since := h.TimeWaitHeld(x, h.Now), "entered"
-		if acked := h.Now.Sub(h.Before.SentAt[x]); acked <= held { // that ACK shows that it still held it
+		fin, _ := h.Find(peer, tcp.SndFIN)
+		_, forgot := h.Find(subject, tcp.GiveUp)
+		most := h.M.TwoMSLOf(h.Ends[subject].Stack())
+		held, since := h.TimeWaitHeld(subject, h.Now), "entered"
+		if acked := h.Now.Sub(h.Before.SentAt[subject]); acked <= held { // that ACK shows that it still held it
 			held, since = acked, "acked"
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceAssumed,
 			Cause:    "time-wait-shortened",
 			Values:   Values{"span": again.FINCopyAt.Sub(fin.At), "hold": template.Hold(most), "held": held, "seq": h.S.Seq},
-			Evidence: append(append(append(h.Frames(x, tcp.SndFIN), fin.Packet(), again.FINCopy, h.S.Packet), h.Rare.Closing[x].Acks...), h.Frames(y, tcp.RcvAckOfFIN)...),
+			Evidence: append(append(append(h.Frames(subject, tcp.SndFIN), fin.Packet(), again.FINCopy, h.S.Packet), h.Rare.Closing[subject].Acks...), h.Frames(peer, tcp.RcvAckOfFIN)...),
 		}
 		switch {
 		case forgot:
@@ -296,13 +296,13 @@ var rstInsteadOfAck = Kind{
 // abortsOpen reports whether the RST comes from its sender's own connection,
 // which was open and which it had not closed.
 func (h *checkInput) abortsOpen() bool {
-	x, y := h.From, h.From.Peer()
-	before := h.Before.States[x]
-	if h.Before.RST != conn.ResetAbort || before == 0 || before&^beforeFIN != 0 || !h.Ends[x].Has(conn.HasAcked) {
+	subject, peer := h.From, h.From.Peer()
+	before := h.Before.States[subject]
+	if h.Before.RST != conn.ResetAbort || before == 0 || before&^beforeFIN != 0 || !h.Ends[subject].Has(conn.HasAcked) {
 		return false // it has spoken by nothing but RST
 	}
 	// Without ACK it may be the answer to a segment that was not captured.
-	return h.S.Flags&tcp.ACK != 0 || h.visible(y)
+	return h.S.Flags&tcp.ACK != 0 || h.visible(peer)
 }
 
 // abortCertainty is that of an abort: a RST without ACK has the numbers of an
@@ -413,17 +413,17 @@ var refusalTime = Threshold{"time from octets to the RST that answers them, if t
 // answers: the newest with octets that its sender had not acknowledged; 0 if
 // that is forgotten already.
 func (h *checkInput) refusedData() (frame int, ok bool) {
-	x, y := h.From, h.From.Peer()
-	if h.S.Flags&tcp.ACK != 0 || h.Before.SentAt[x] == 0 || !h.Before.Acked[x].Before(h.StreamEnd(y)) {
+	subject, peer := h.From, h.From.Peer()
+	if h.S.Flags&tcp.ACK != 0 || h.Before.SentAt[subject] == 0 || !h.Before.Acked[subject].Before(h.StreamEnd(peer)) {
 		return 0, false
 	}
-	limit := max(3*h.Ends[x].Response(), refusedWithin)
+	limit := max(3*h.Ends[subject].Response(), refusedWithin)
 	for g := range h.Back() {
 		if h.Now.Sub(g.At) > limit {
 			break
 		}
-		if g.From == y && g.Data > 0 && g.Is&(recent.WasKeepalive|recent.WasForeign) == 0 && g.Flags&tcp.ACK != 0 &&
-			g.Ack == h.S.Seq && h.Before.Acked[x].Before(g.Seq.Add(g.Data)) {
+		if g.From == peer && g.Data > 0 && g.Is&(recent.WasKeepalive|recent.WasForeign) == 0 && g.Flags&tcp.ACK != 0 &&
+			g.Ack == h.S.Seq && h.Before.Acked[subject].Before(g.Seq.Add(g.Data)) {
 			return g.Packet, true
 		}
 	}

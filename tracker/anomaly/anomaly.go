@@ -289,8 +289,8 @@ func (h *checkInput) newer() (next *conn.Conn) {
 // end: it has captured the end, missed nothing of it, and holds all that the
 // peer acknowledged.
 func (h *checkInput) visible(e tcp.Endpoint) bool {
-	x, y := &h.Ends[e], &h.Ends[e.Peer()]
-	return h.whole(e) && !(y.Has(conn.HasAcked) && x.Nxt.Before(y.Acked))
+	subject, peer := &h.Ends[e], &h.Ends[e.Peer()]
+	return h.whole(e) && !(peer.Has(conn.HasAcked) && subject.Nxt.Before(peer.Acked))
 }
 
 // whole reports whether the end was captured, and nothing that it sent is known

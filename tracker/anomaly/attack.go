@@ -23,8 +23,8 @@ var blindSYN = Kind{
 	},
 	on: triggers.OnImpostor,
 	check: func(h *checkInput) *Finding {
-		x := h.From.Peer()
-		if !conn.Synchronized(h.Before.States[x]) || h.Foreign || h.oldSYN() {
+		subject := h.From.Peer()
+		if !conn.Synchronized(h.Before.States[subject]) || h.Foreign || h.oldSYN() {
 			return nil
 		}
 		syn, ok := h.Impostor.Find(tcp.Client, tcp.SndSYN)
@@ -32,7 +32,7 @@ var blindSYN = Kind{
 			return nil
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceAssumed,
 			Evidence: []int{syn.Packet(), h.S.Packet},
 			Values:   Values{"seq": h.Impostor.Ends[tcp.Client].ISS, "span": h.Now.Sub(syn.At)},
@@ -52,7 +52,7 @@ var blindSYN = Kind{
 func (h *checkInput) oldSYN() bool {
 	iss := h.Impostor.Ends[tcp.Client].ISS
 	for c := h.M.NewestOf(h.Key); c != nil; c = c.Older() {
-		if x := &c.Ends[c.EndOf(h.Impostor.Bits&conn.ClientIsLow != 0)]; c != h.Impostor && !c.Provisional() && x.Has(conn.HasISS) && x.ISS == iss {
+		if subject := &c.Ends[c.EndOf(h.Impostor.Bits&conn.ClientIsLow != 0)]; c != h.Impostor && !c.Provisional() && subject.Has(conn.HasISS) && subject.ISS == iss {
 			return true
 		}
 	}

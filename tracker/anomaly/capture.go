@@ -162,8 +162,8 @@ var asymmetricCapture = Kind{
 	on:   triggers.OnUnsettled,
 	only: triggers.IfOneSided,
 	check: func(h *checkInput) *Finding {
-		x := h.x()
-		if h.y().Seen() || h.S.Flags&tcp.ACK == 0 || x.Packets < aloneACKs || h.Reading.Stale || h.flagged("asymmetric-capture", h.From) != nil || !h.answeredUnseen() {
+		subject := h.x()
+		if h.y().Seen() || h.S.Flags&tcp.ACK == 0 || subject.Packets < aloneACKs || h.Reading.Stale || h.flagged("asymmetric-capture", h.From) != nil || !h.answeredUnseen() {
 			return nil
 		}
 		first := h.S.Packet
@@ -182,15 +182,15 @@ var asymmetricCapture = Kind{
 // shows that its peer speaks. A sender into the void does not: it repeats
 // itself, and acknowledges nothing new.
 func (h *checkInput) answeredUnseen() bool {
-	x := h.x()
-	many := x.Packets >= aloneSegments
+	subject := h.x()
+	many := subject.Packets >= aloneSegments
 	if many && h.Origin() == tcp.FromSYN && h.S.Flags&tcp.SYN == 0 {
 		return true // it acknowledges a SYN+ACK
 	}
 	if many && h.Fresh > 0 && (h.Rare == nil || h.Rare.Retransmits[h.From] == 0) && h.Now.Sub(h.Start) > unansweredSpan {
 		return true
 	}
-	return h.Before.Acked[h.From] != x.Acked && h.AcksToUnseen(h.From.Peer()) >= aloneACKs
+	return h.Before.Acked[h.From] != subject.Acked && h.AcksToUnseen(h.From.Peer()) >= aloneACKs
 }
 
 var captureReordering = Kind{
@@ -209,14 +209,14 @@ var captureReordering = Kind{
 	},
 	on: triggers.OnGap | triggers.OnSYN | triggers.OnSYNACK,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
+		subject, peer := h.From, h.From.Peer()
 		ack := 0
 		switch {
-		case h.Rare != nil && h.Rare.Gaps[x].Is == holes.GapInverted:
-			ack = h.Rare.Gaps[x].Ack
-		case h.S.Flags&tcp.SYN != 0 && h.Before.SentAt[x] == 0 && h.Ends[y].Seen() && (h.Skewed() || h.Ends[y].Has(conn.SentSYNACK) && h.Now.Sub(h.Ends[y].SentAt) <= conn.CaptureSkew):
+		case h.Rare != nil && h.Rare.Gaps[subject].Is == holes.GapInverted:
+			ack = h.Rare.Gaps[subject].Ack
+		case h.S.Flags&tcp.SYN != 0 && h.Before.SentAt[subject] == 0 && h.Ends[peer].Seen() && (h.Skewed() || h.Ends[peer].Has(conn.SentSYNACK) && h.Now.Sub(h.Ends[peer].SentAt) <= conn.CaptureSkew):
 			for g := range h.Back() {
-				if g.From == y && g.Flags&tcp.ACK != 0 {
+				if g.From == peer && g.Flags&tcp.ACK != 0 {
 					ack = g.Packet // at last the first: the SYN+ACK, or the ACK of it
 				}
 			}
@@ -224,7 +224,7 @@ var captureReordering = Kind{
 			return nil
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceAssumed,
 			Evidence: []int{ack, h.S.Packet},
 			Values:   Values{"answer": ack, "frame": h.S.Packet},

@@ -26,21 +26,21 @@ var finalAckLostRecovered = Kind{
 	on:   triggers.OnUnsettled,
 	only: triggers.IfRare,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		if h.Rare == nil || h.Before.States[x] != tcp.TimeWait.Set() || !h.S.PureAck() {
+		subject, peer := h.From, h.From.Peer()
+		if h.Rare == nil || h.Before.States[subject] != tcp.TimeWait.Set() || !h.S.PureAck() {
 			return nil
 		}
-		again := h.Rare.Closing[y]
-		if !again.Unanswered || !h.acksFIN(y) {
+		again := h.Rare.Closing[peer]
+		if !again.Unanswered || !h.acksFIN(peer) {
 			return nil
 		}
-		fin, _ := h.Find(y, tcp.SndFIN)
+		fin, _ := h.Find(peer, tcp.SndFIN)
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceAssumed,
-			Evidence: append(append([]int{fin.Packet(), again.FINCopy, h.S.Packet}, h.Rare.Closing[x].Acks...), h.Frames(y, tcp.RcvAckOfFIN)...),
+			Evidence: append(append([]int{fin.Packet(), again.FINCopy, h.S.Packet}, h.Rare.Closing[subject].Acks...), h.Frames(peer, tcp.RcvAckOfFIN)...),
 		}
-		f.Values = Values{"span": again.FINCopyAt.Sub(fin.At), "hold": template.Hold(h.M.TwoMSLOf(h.Ends[x].Stack()))}
+		f.Values = Values{"span": again.FINCopyAt.Sub(fin.At), "hold": template.Hold(h.M.TwoMSLOf(h.Ends[subject].Stack()))}
 		if again.Crossed {
 			f.Cause = "spurious"
 		}
@@ -67,16 +67,16 @@ var finRetransmitted = Kind{
 	on:      triggers.OnFIN,
 	only:    triggers.IfRare,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		if h.Stale || h.Rare == nil || h.Rare.Closing[x].FINCopy != h.S.Packet || h.S.Seq.Add(h.S.Len()-1) != h.Ends[x].FIN {
+		subject, peer := h.From, h.From.Peer()
+		if h.Stale || h.Rare == nil || h.Rare.Closing[subject].FINCopy != h.S.Packet || h.S.Seq.Add(h.S.Len()-1) != h.Ends[subject].FIN {
 			return nil // the first one, or a copy made by the network
 		}
-		if h.flagged("fin-retransmitted", x) != nil {
-			return &Finding{end: x} // it is counted only
+		if h.flagged("fin-retransmitted", subject) != nil {
+			return &Finding{end: subject} // it is counted only
 		}
-		fin, known := h.Find(x, tcp.SndFIN)
+		fin, known := h.Find(subject, tcp.SndFIN)
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceProved,
 			Evidence: []int{fin.Packet(), h.S.Packet},
 		}
@@ -87,22 +87,22 @@ var finRetransmitted = Kind{
 			f.Values = Values{"span": h.Now.Sub(fin.At)}
 			f.Say("after")
 		}
-		acked := h.Ends[y].Has(conn.HasAcked) && h.Ends[x].FIN.Before(h.Before.Acked[y])
+		acked := h.Ends[peer].Has(conn.HasAcked) && h.Ends[subject].FIN.Before(h.Before.Acked[peer])
 		for g := range h.Back() {
 			if !acked {
 				break
 			}
-			if g.From == y && g.Flags&tcp.ACK != 0 && h.Ends[x].FIN.Before(g.Ack) {
+			if g.From == peer && g.Flags&tcp.ACK != 0 && h.Ends[subject].FIN.Before(g.Ack) {
 				f.Evidence = append(f.Evidence, g.Packet) // the newest ACK of it
 				break
 			}
 		}
 		switch {
-		case acked && h.Rare.Closing[x].Crossed:
+		case acked && h.Rare.Closing[subject].Crossed:
 			f.Cause = "spurious"
 		case acked:
 			f.Cause = "ack-captured-then-lost"
-		case h.visible(y):
+		case h.visible(peer):
 			f.Cause = "ack-not-seen"
 		}
 		return f
@@ -132,18 +132,18 @@ var finNeverAcked = Kind{
 	RestsOn:    FINSent,
 	on:         triggers.OnTimer,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		before := h.Before.States[x]
+		subject, peer := h.From, h.From.Peer()
+		before := h.Before.States[subject]
 		// Behind a closed window the FIN is a probe of the window.
-		if before != tcp.FinWait1.Set() && before != tcp.Closing.Set() || !h.gaveUpFIN(x) || h.Before.Wnd[y] == 0 {
+		if before != tcp.FinWait1.Set() && before != tcp.Closing.Set() || !h.gaveUpFIN(subject) || h.Before.Wnd[peer] == 0 {
 			return nil
 		}
-		frames, took := h.finCopies(x)
+		frames, took := h.finCopies(subject)
 		return &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceAssumed,
 			Evidence: frames,
-			Values:   Values{"n": h.Ends[x].Copies, "span": took},
+			Values:   Values{"n": h.Ends[subject].Copies, "span": took},
 		}
 	},
 }
@@ -161,21 +161,21 @@ var lastAckTimeout = Kind{
 	Supersedes: []string{"fin-retransmitted"},
 	on:         triggers.OnTimer,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From.Peer(), h.From
-		if h.Before.States[y] != tcp.LastAck.Set() || !h.gaveUpFIN(y) {
+		subject, peer := h.From.Peer(), h.From
+		if h.Before.States[peer] != tcp.LastAck.Set() || !h.gaveUpFIN(peer) {
 			return nil
 		}
-		frames, took := h.finCopies(y)
+		frames, took := h.finCopies(peer)
 		f := &Finding{
-			end:      y,
+			end:      peer,
 			Certain:  ConfidenceAssumed,
-			Evidence: append(h.Frames(x, tcp.SndFIN), frames...),
-			Values:   Values{"n": h.Ends[y].Copies, "span": took},
+			Evidence: append(h.Frames(subject, tcp.SndFIN), frames...),
+			Values:   Values{"n": h.Ends[peer].Copies, "span": took},
 			Cause:    "no-ack",
 		}
 		var acks []int
 		if h.Rare != nil {
-			acks = slices.Compact(slices.Sorted(slices.Values(h.Rare.Closing[x].Acks)))
+			acks = slices.Compact(slices.Sorted(slices.Values(h.Rare.Closing[subject].Acks)))
 		}
 		if len(acks) > 0 {
 			f.Cause, f.Values["acks"] = "acks-lost", len(acks)
@@ -196,17 +196,17 @@ var simultaneousClose = Kind{
 	RestsOn: FINSent,
 	on:      triggers.OnFIN,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		mine, ok := h.Find(x, tcp.SndFIN)
+		subject, peer := h.From, h.From.Peer()
+		mine, ok := h.Find(subject, tcp.SndFIN)
 		if h.ClosedBy() != tcp.ByBoth || !ok || mine.Packet() != h.S.Packet {
 			return nil
 		}
-		if h.Ends[x].FIN.Before(h.Before.Acked[y]) {
+		if h.Ends[subject].FIN.Before(h.Before.Acked[peer]) {
 			return nil // this is a copy of one that the capture missed, and the other end answered
 		}
-		theirs, _ := h.Find(y, tcp.SndFIN)
+		theirs, _ := h.Find(peer, tcp.SndFIN)
 		return &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceProved,
 			Evidence: []int{theirs.Packet(), mine.Packet()},
 			Values:   Values{"span": mine.At.Sub(theirs.At)},
@@ -238,14 +238,14 @@ var dataAfterFIN = Kind{
 				}
 			}
 		}
-		x, y := h.From, h.From.Peer()
-		e, last := &h.Ends[x], h.S.End()-1
+		subject, peer := h.From, h.From.Peer()
+		e, last := &h.Ends[subject], h.S.End()-1
 		if !e.Has(conn.HasFIN) || h.S.Len() == 0 || last == e.FIN || h.S.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || h.Foreign {
 			return nil
 		}
 		// Another connection's segment, of which the SYN was not captured, has
 		// numbers somewhere near only by chance: it must fit both windows.
-		if !h.S.End().AtMost(tcp.Later(h.Before.Edge[y], e.FIN+1).Add(1)) || h.S.Ack.Before(h.Before.Acked[x]) || h.Ends[y].Nxt.Before(h.S.Ack) {
+		if !h.S.End().AtMost(tcp.Later(h.Before.Edge[peer], e.FIN+1).Add(1)) || h.S.Ack.Before(h.Before.Acked[subject]) || h.Ends[peer].Nxt.Before(h.S.Ack) {
 			return nil
 		}
 		f := new(Finding)
@@ -257,8 +257,8 @@ var dataAfterFIN = Kind{
 		default:
 			return nil
 		}
-		fin, _ := h.Find(x, tcp.SndFIN)
-		f.end, f.Certain, f.Evidence = x, ConfidenceProved, []int{fin.Packet(), h.S.Packet}
+		fin, _ := h.Find(subject, tcp.SndFIN)
+		f.end, f.Certain, f.Evidence = subject, ConfidenceProved, []int{fin.Packet(), h.S.Packet}
 		return f
 	},
 }

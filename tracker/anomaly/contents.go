@@ -33,7 +33,7 @@ var pawsRejected = Kind{
 	on:         triggers.OnRefused,
 	// An ACK without data that comes late is harmless, and Linux lets it pass.
 	check: func(h *checkInput) *Finding {
-		s, y := h.S, h.y()
+		s, peer := h.S, h.y()
 		if h.Why != tcp.OldTimestamp || s.Len() == 0 {
 			return nil
 		}
@@ -41,13 +41,13 @@ var pawsRejected = Kind{
 			end:      h.From,
 			Certain:  ConfidenceProved,
 			Evidence: []int{s.Packet},
-			Values:   Values{"tsval": s.Options.TSVal, "newer": y.Echoed()},
+			Values:   Values{"tsval": s.Options.TSVal, "newer": peer.Echoed()},
 		}
-		late := y.Acked.Before(s.End())
+		late := peer.Acked.Before(s.End())
 		for g := range h.Earlier() {
-			if g.From == h.From && g.TSVal == y.Echoed() && g.Is&recent.WasForeign == 0 {
+			if g.From == h.From && g.TSVal == peer.Echoed() && g.Is&recent.WasForeign == 0 {
 				f.Evidence = append(f.Evidence, g.Packet)
-				late = late || h.Now.Sub(g.At) > max(wanderedFor, y.InFlight())
+				late = late || h.Now.Sub(g.At) > max(wanderedFor, peer.InFlight())
 			}
 		}
 		if !late {
@@ -71,17 +71,17 @@ var seqWrapIn2MSL = Kind{
 	},
 	on: triggers.OnWrap,
 	check: func(h *checkInput) *Finding {
-		x := h.From
-		tr := h.Rare.StallsOf(x)
-		if tr == nil || tr.Wrapped.Frame != h.S.Packet || tr.Wrapped.Since == 0 || h.Ends[x].Has(conn.HasTS) || !h.visible(x) {
+		subject := h.From
+		tr := h.Rare.StallsOf(subject)
+		if tr == nil || tr.Wrapped.Frame != h.S.Packet || tr.Wrapped.Since == 0 || h.Ends[subject].Has(conn.HasTS) || !h.visible(subject) {
 			return nil
 		}
 		took := tr.Wrapped.At.Sub(tr.Wrapped.Since)
-		if took > min(wrapWithin, h.Ends[x].Stack().TimeWait2MSL) {
+		if took > min(wrapWithin, h.Ends[subject].Stack().TimeWait2MSL) {
 			return nil
 		}
 		return &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceProved,
 			Evidence: []int{tr.Wrapped.SinceFrame, h.S.Packet},
 			Values:   Values{"span": took},
@@ -99,20 +99,20 @@ var inconsistentRetransmission = Kind{
 	},
 	on: triggers.OnRepeat,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
+		subject, peer := h.From, h.From.Peer()
 		s := h.S
-		if s.Payload == 0 || h.Keepalive || h.Foreign || s.Sum == tcp.SumBad || s.Data == 1 && h.Before.Wnd[y] == 0 {
+		if s.Payload == 0 || h.Keepalive || h.Foreign || s.Sum == tcp.SumBad || s.Data == 1 && h.Before.Wnd[peer] == 0 {
 			return nil // a probe may carry any octet
 		}
 		for g := range h.Earlier() {
-			if g.From != x || g.Seq != s.Seq || g.Data != s.Data || g.Content == 0 || g.Is&(recent.WasKeepalive|recent.WasForeign) != 0 {
+			if g.From != subject || g.Seq != s.Seq || g.Data != s.Data || g.Content == 0 || g.Is&(recent.WasKeepalive|recent.WasForeign) != 0 {
 				continue
 			}
 			if g.Content == recent.Fold(s.Payload) {
 				return nil
 			}
 			return &Finding{
-				end:      x,
+				end:      subject,
 				Certain:  ConfidenceProved,
 				Evidence: []int{g.Packet, s.Packet},
 				Values:   Values{"from": s.Seq, "to": s.Seq.Add(s.Data) - 1},
@@ -134,7 +134,7 @@ var urgentAnomaly = Kind{
 	},
 	on: triggers.OnFlags,
 	check: func(h *checkInput) *Finding {
-		s, y := h.S, h.From.Peer()
+		s, peer := h.S, h.From.Peer()
 		if s.Flags&(tcp.ACK|tcp.SYN) != tcp.ACK {
 			return nil // the flags themselves are odd
 		}
@@ -144,7 +144,7 @@ var urgentAnomaly = Kind{
 			f.Cause, f.Values = "no-flag", Values{"pointer": s.Urg}
 		case s.Flags&tcp.URG != 0 && s.Urg == 0:
 			f.Cause = "pointer-zero"
-		case s.Flags&tcp.URG != 0 && s.Data == 0 && h.Ends[y].Wnd != 0:
+		case s.Flags&tcp.URG != 0 && s.Data == 0 && h.Ends[peer].Wnd != 0:
 			f.Cause = "no-data"
 		default:
 			return nil // with a closed window urgency is told ahead of its data

@@ -56,25 +56,25 @@ var halfOpenDiscovered = Kind{
 	RestsOn: ResetSent,
 	on:      triggers.OnRST,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		if h.Before.RST != conn.ResetReply || !h.heldOpen(x) {
+		subject, peer := h.From, h.From.Peer()
+		if h.Before.RST != conn.ResetReply || !h.heldOpen(subject) {
 			return nil
 		}
-		if !h.Before.States[y].Within(open | tcp.FinWait1.Set() | tcp.FinWait2.Set() | tcp.Closing.Set() | tcp.LastAck.Set()) {
+		if !h.Before.States[peer].Within(open | tcp.FinWait1.Set() | tcp.FinWait2.Set() | tcp.Closing.Set() | tcp.LastAck.Set()) {
 			return nil
 		}
-		asked, normal := h.Newest(y), h.Newest(x)
+		asked, normal := h.Newest(peer), h.Newest(subject)
 		if asked == nil || asked.Is&(recent.WasStale|recent.WasForeign) != 0 {
 			return nil
 		}
-		if asked.Data > 1 && h.Before.Acked[x] == asked.Seq+1 {
+		if asked.Data > 1 && h.Before.Acked[subject] == asked.Seq+1 {
 			return nil // it had acknowledged a FIN there that its peer did not send, and has the connection
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceAssumed,
 			Evidence: []int{asked.Packet, h.S.Packet},
-			Values:   Values{"n": asked.Data, "seq": h.S.Seq, "span": h.Now.Sub(h.Before.SentAt[x])},
+			Values:   Values{"n": asked.Data, "seq": h.S.Seq, "span": h.Now.Sub(h.Before.SentAt[subject])},
 		}
 		if normal != nil {
 			f.Evidence = append(f.Evidence, normal.Packet)
@@ -86,7 +86,7 @@ var halfOpenDiscovered = Kind{
 			f.Cause = "fin"
 		case asked.Is&recent.WasKeepalive != 0:
 			f.Cause = "keepalive"
-		case next != nil && next.Addr(tcp.Client) == h.Addr(x) && next.Start > h.Before.SentAt[x]:
+		case next != nil && next.Addr(tcp.Client) == h.Addr(subject) && next.Start > h.Before.SentAt[subject]:
 			f.Cause = "new-syn"
 			f.Evidence = append(f.Evidence, next.Frames(tcp.Client, tcp.SndSYN)...)
 		case h.Before.Accepted && !h.explained() && (normal == nil || asked.Packet > normal.Packet):
@@ -94,7 +94,7 @@ var halfOpenDiscovered = Kind{
 		default:
 			return nil
 		}
-		rst, ok := h.Find(x, tcp.RcvRST)
+		rst, ok := h.Find(subject, tcp.RcvRST)
 		if !ok {
 			f.Say("lost")
 			return f
@@ -120,18 +120,18 @@ var handshakeNotCompleted = Kind{
 	RestsOn: ResetSent,
 	on:      triggers.OnRST,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		if h.Before.RST != conn.ResetReply || !h.Ends[x].Has(conn.SentSYNACK) || h.Before.Proved[x] != tcp.SynReceived.Set() ||
-			!h.Before.States[y].Within(open|tcp.FinWait1.Set()) || h.explained() || len(h.Frames(x, tcp.RcvRST, tcp.RcvRSTPassive)) > 0 {
+		subject, peer := h.From, h.From.Peer()
+		if h.Before.RST != conn.ResetReply || !h.Ends[subject].Has(conn.SentSYNACK) || h.Before.Proved[subject] != tcp.SynReceived.Set() ||
+			!h.Before.States[peer].Within(open|tcp.FinWait1.Set()) || h.explained() || len(h.Frames(subject, tcp.RcvRST, tcp.RcvRSTPassive)) > 0 {
 			return nil
 		}
-		synACK, answered := h.LastSent(x, tcp.SYN|tcp.ACK)
-		asked := h.Newest(y)
+		synACK, answered := h.LastSent(subject, tcp.SYN|tcp.ACK)
+		asked := h.Newest(peer)
 		if !answered || asked == nil || asked.Flags&(tcp.ACK|tcp.SYN) != tcp.ACK {
 			return nil
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Cause:    "ack",
 			Certain:  ConfidenceAssumed,
 			Evidence: []int{synACK.Packet, asked.Packet, h.S.Packet},
@@ -197,26 +197,26 @@ var ackOfUnsentData = Kind{
 		if h.On&triggers.OnRefused != 0 {
 			return h.refusedAckOfUnsent()
 		}
-		y, x := h.From, h.From.Peer()
-		if h.Stale || h.Foreign || h.Keepalive || h.Old || h.Skewed() || !h.whole(y) || h.S.Flags&tcp.SYN != 0 || !h.Before.Nxt[y].Before(h.Before.Acked[x]) || !h.S.Seq.AtMost(h.Before.Nxt[y]) {
+		peer, subject := h.From, h.From.Peer()
+		if h.Stale || h.Foreign || h.Keepalive || h.Old || h.Skewed() || !h.whole(peer) || h.S.Flags&tcp.SYN != 0 || !h.Before.Nxt[peer].Before(h.Before.Acked[subject]) || !h.S.Seq.AtMost(h.Before.Nxt[peer]) {
 			return nil
 		}
 		slack := inversionSlack
-		if h.Ends[x].Respond != 0 {
-			slack = max(slack, h.Ends[x].Response())
+		if h.Ends[subject].Respond != 0 {
+			slack = max(slack, h.Ends[subject].Response())
 		}
-		ack, latest := h.firstAck(x, h.Before.Acked[x])
+		ack, latest := h.firstAck(subject, h.Before.Acked[subject])
 		if ack == nil || h.Now.Sub(ack.At) <= slack || latest != 0 && latest.Sub(ack.At) > slack {
 			return nil // not known, in the wrong order, or told before
 		}
-		if h.missed(y) || h.S.ID == 0 && !h.S.PureAck() {
+		if h.missed(peer) || h.S.ID == 0 && !h.S.PureAck() {
 			return nil // the capture may lack the octets, and this repeats them
 		}
 		return &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceAssumed,
 			Evidence: []int{ack.Packet, h.S.Packet},
-			Values:   Values{"n": h.Before.Acked[x].Minus(h.Before.Nxt[y])},
+			Values:   Values{"n": h.Before.Acked[subject].Minus(h.Before.Nxt[peer])},
 		}
 	},
 }
@@ -304,11 +304,11 @@ var ackLoop = Kind{
 // accept: below what it has acknowledged, of what it has not sent, or with a
 // timestamp older than what it has.
 func (h *checkInput) refusedAck(g *recent.Segment) bool {
-	x, y := &h.Ends[g.From], &h.Ends[g.From.Peer()]
+	subject, peer := &h.Ends[g.From], &h.Ends[g.From.Peer()]
 	if !g.Pure() || g.Is&recent.WasKeepalive != 0 {
 		return false
 	}
-	return g.Seq.Before(y.Acked) || y.Nxt.Before(g.Ack) || g.TSVal != 0 && x.Has(conn.HasTS) && g.Is&recent.WasStale != 0 && int32(g.TSVal-x.TSVal) < 0
+	return g.Seq.Before(peer.Acked) || peer.Nxt.Before(g.Ack) || g.TSVal != 0 && subject.Has(conn.HasTS) && g.Is&recent.WasStale != 0 && int32(g.TSVal-subject.TSVal) < 0
 }
 
 var outOfWindowData = Kind{
@@ -334,14 +334,14 @@ var outOfWindowData = Kind{
 		if h.Foreign || h.Is == gate.Refused && h.Why == tcp.OutsideWindow {
 			return h.foreignData()
 		}
-		x := h.From.Peer()
-		tr := h.Rare.StallsOf(x)
+		subject := h.From.Peer()
+		tr := h.Rare.StallsOf(subject)
 		if tr == nil || tr.Beyond.Answer != h.S.Packet || tr.Beyond.At == 0 {
 			return nil
 		}
 		b := &tr.Beyond
 		return &Finding{
-			end:      x,
+			end:      subject,
 			Cause:    "above-window",
 			Certain:  ConfidenceAssumed,
 			Evidence: []int{b.Frame, b.Answer},
@@ -354,26 +354,26 @@ var outOfWindowData = Kind{
 // foreignData reports data with numbers that the connection never had: before
 // its first, or so far away that nothing tells on which side.
 func (h *checkInput) foreignData() *Finding {
-	x, y := h.From, h.From.Peer()
-	if h.S.Data == 0 || h.S.Flags&tcp.SYN != 0 || !h.Ends[y].Has(conn.HasAcked) || !h.visible(x) {
+	subject, peer := h.From, h.From.Peer()
+	if h.S.Data == 0 || h.S.Flags&tcp.SYN != 0 || !h.Ends[peer].Has(conn.HasAcked) || !h.visible(subject) {
 		return nil
 	}
 	cause := ""
-	switch d := int32(h.S.Seq - h.Ends[x].Nxt); {
-	case h.Ends[x].KnowsISS() && h.S.Seq.Before(h.Ends[x].ISS) && d > -farAway && h.S.End().AtMost(h.Ends[y].Acked):
+	switch d := int32(h.S.Seq - h.Ends[subject].Nxt); {
+	case h.Ends[subject].KnowsISS() && h.S.Seq.Before(h.Ends[subject].ISS) && d > -farAway && h.S.End().AtMost(h.Ends[peer].Acked):
 		cause = "below-window"
 	case d > farAway || d < -farAway:
-	case h.Why == tcp.OutsideWindow && h.Ends[y].Edge.Before(h.S.Seq):
+	case h.Why == tcp.OutsideWindow && h.Ends[peer].Edge.Before(h.S.Seq):
 		cause = "above-window"
 	default:
 		return nil // it is the ACK field that does not fit
 	}
 	f := &Finding{
-		end:      x,
+		end:      subject,
 		Cause:    cause,
 		Certain:  ConfidenceAssumed,
 		Evidence: []int{h.S.Packet},
-		Values:   Values{"from": h.S.Seq, "to": h.S.Seq.Add(h.S.Data) - 1, "next": h.Ends[y].Acked, "edge": h.Ends[y].Edge - 1},
+		Values:   Values{"from": h.S.Seq, "to": h.S.Seq.Add(h.S.Data) - 1, "next": h.Ends[peer].Acked, "edge": h.Ends[peer].Edge - 1},
 	}
 	f.Say(either(h.ScaleKnown(), "window", "no-scale"))
 	return f
@@ -390,23 +390,23 @@ var windowShrunk = Kind{
 	Phrases: []Phrase{{"no-scale", "least", "at least "}},
 	on:      triggers.OnWindow,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		if h.S.Flags&(tcp.SYN|tcp.FIN|tcp.RST|tcp.ACK) != tcp.ACK || h.Stale || h.Foreign || h.Before.SentAt[x] == 0 || h.S.Ack.Before(h.Before.Acked[x]) {
+		subject, peer := h.From, h.From.Peer()
+		if h.S.Flags&(tcp.SYN|tcp.FIN|tcp.RST|tcp.ACK) != tcp.ACK || h.Stale || h.Foreign || h.Before.SentAt[subject] == 0 || h.S.Ack.Before(h.Before.Acked[subject]) {
 			return nil
 		}
-		scale := h.Ends[x].Scale(&h.Ends[y])
+		scale := h.Ends[subject].Scale(&h.Ends[peer])
 		edge := h.S.Ack.Add(tcp.Size(h.S.Wnd) << scale)
-		last := h.Before.Acked[x].Add(tcp.Size(h.Before.Wnd[x]) << scale)
-		before := h.Newest(x)
-		if before == nil || before.Flags&(tcp.SYN|tcp.FIN) != 0 || !h.followsACK(before) || !edge.Before(last) || !edge.Before(h.Before.Edge[x]) {
+		last := h.Before.Acked[subject].Add(tcp.Size(h.Before.Wnd[subject]) << scale)
+		before := h.Newest(subject)
+		if before == nil || before.Flags&(tcp.SYN|tcp.FIN) != 0 || !h.followsACK(before) || !edge.Before(last) || !edge.Before(h.Before.Edge[subject]) {
 			return nil
 		}
-		lost := h.Before.Edge[x].Minus(edge)
+		lost := h.Before.Edge[subject].Minus(edge)
 		if lost < 1<<scale {
 			return nil // rounded to the scale
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceAssumed,
 			Evidence: []int{before.Packet, h.S.Packet},
 			Values:   Values{"n": lost},
@@ -421,8 +421,8 @@ var windowShrunk = Kind{
 // followsACK reports whether the segment was sent after the one before it, as
 // its ACK, its timestamp or its IP identification tells.
 func (h *checkInput) followsACK(before *recent.Segment) bool {
-	s, x := h.S, h.From
-	return h.Before.Acked[x].Before(s.Ack) ||
-		s.Options.HasTS && int32(s.Options.TSVal-h.Before.TSVal[x]) > 0 ||
+	s, subject := h.S, h.From
+	return h.Before.Acked[subject].Before(s.Ack) ||
+		s.Options.HasTS && int32(s.Options.TSVal-h.Before.TSVal[subject]) > 0 ||
 		s.ID != 0 && before.ID != 0 && s.ID-before.ID-1 < recent.MaxIDStep
 }

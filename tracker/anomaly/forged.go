@@ -76,30 +76,30 @@ var signTimes = []Threshold{
 // identification 0 and no options, whatever its sockets use; of such a RST the
 // TTL tells nothing.
 func (h *checkInput) forgery() (f forgery) {
-	x := h.x()
+	subject := h.x()
 	if h.Before.SentAt[h.From] == 0 {
 		return f // nothing to compare it with
 	}
 	habits := h.habits()
 	reply := h.Before.RST == conn.ResetReply
-	if h.Before.RST == conn.ResetUnmatched && h.S.Seq != x.Nxt && !h.numberOfFIN() && !x.Has(conn.Lossy) {
-		f.add("number", Values{"seq": h.S.Seq, "next": x.Nxt})
+	if h.Before.RST == conn.ResetUnmatched && h.S.Seq != subject.Nxt && !h.numberOfFIN() && !subject.Has(conn.Lossy) {
+		f.add("number", Values{"seq": h.S.Seq, "next": subject.Nxt})
 	}
 	stateless := reply && h.S.ID == 0 && !h.S.Options.HasTS
-	if !conn.SameWay(h.S.TTL, x.TTL) && habits.oneWay && !stateless {
-		f.add("other-way", Values{"ttl": h.S.TTL, "usual": x.TTL}, habits.frames...)
+	if !conn.SameWay(h.S.TTL, subject.TTL) && habits.oneWay && !stateless {
+		f.add("other-way", Values{"ttl": h.S.TTL, "usual": subject.TTL}, habits.frames...)
 	}
-	if habits.counts && x.OutOfTurn(h.S) {
-		f.add("out-of-turn", Values{"id": h.S.ID, "last": x.ID}, habits.frames...)
+	if habits.counts && subject.OutOfTurn(h.S) {
+		f.add("out-of-turn", Values{"id": h.S.ID, "last": subject.ID}, habits.frames...)
 	}
 	if !reply {
 		h.burstOf(&f)
 	}
 	if asked, _ := h.idleReset(); h.Before.Device && asked == nil { // else it is middlebox-idle-drop
 		if stateless || !habits.oneWay {
-			f.add("other-way", Values{"ttl": h.S.TTL, "usual": x.TTL}, habits.frames...)
+			f.add("other-way", Values{"ttl": h.S.TTL, "usual": subject.TTL}, habits.frames...)
 		}
-		f.add("too-soon", Values{"after": h.Now.Sub(h.Before.SentAt[h.From.Peer()]), "least": x.Response()})
+		f.add("too-soon", Values{"after": h.Now.Sub(h.Before.SentAt[h.From.Peer()]), "least": subject.Response()})
 	}
 	h.tooFast(&f)
 	return f
@@ -116,7 +116,7 @@ type habits struct {
 const habitsSeen = 8
 
 func (h *checkInput) habits() (u habits) {
-	x := h.x()
+	subject := h.x()
 	u.oneWay, u.counts = true, h.CountsIDs(h.From)
 	seen := 0
 	for g := range h.Recent() {
@@ -129,7 +129,7 @@ func (h *checkInput) habits() (u habits) {
 		if seen++; seen == 1 {
 			u.frames = append(u.frames, g.Packet)
 		}
-		u.oneWay = u.oneWay && conn.SameWay(g.TTL, x.TTL)
+		u.oneWay = u.oneWay && conn.SameWay(g.TTL, subject.TTL)
 	}
 	u.oneWay = u.oneWay && seen > 0
 	return u
@@ -163,12 +163,12 @@ func (h *checkInput) burstOf(f *forgery) {
 // been measured; and a proxy that first dials its own connection is slow to
 // answer a SYN, so it is a proof only where data were acknowledged too.
 func (h *checkInput) tooFast(f *forgery) {
-	x, y := h.x(), h.y()
-	least := x.Response()
-	if !h.ScaleKnown() || y.Copies > 1 || y.Has(conn.HasFIN) || x.Respond == 0 || least < leastResponse {
+	subject, peer := h.x(), h.y()
+	least := subject.Response()
+	if !h.ScaleKnown() || peer.Copies > 1 || peer.Has(conn.HasFIN) || subject.Respond == 0 || least < leastResponse {
 		return
 	}
-	if h.S.Flags&tcp.ACK == 0 || h.S.Ack != y.Nxt || !y.Has(conn.HasISS) || !x.Has(conn.HasAcked) || !x.Acked.Before(y.Nxt) {
+	if h.S.Flags&tcp.ACK == 0 || h.S.Ack != peer.Nxt || !peer.Has(conn.HasISS) || !subject.Has(conn.HasAcked) || !subject.Acked.Before(peer.Nxt) {
 		return
 	}
 	var newest *recent.Segment
@@ -191,7 +191,7 @@ func (h *checkInput) tooFast(f *forgery) {
 		return
 	}
 	f.add("too-fast", Values{"acked": newest.Packet, "after": h.Now.Sub(newest.At), "least": least}, newest.Packet)
-	f.refuted = y.ISS.Add(1).Before(x.Acked) && len(f.signs) >= signsOfForgery // one delayed ACK is no measure of a path
+	f.refuted = peer.ISS.Add(1).Before(subject.Acked) && len(f.signs) >= signsOfForgery // one delayed ACK is no measure of a path
 }
 
 var forgedRST = Kind{

@@ -53,23 +53,23 @@ var closeWaitLeak = Kind{
 	on:         triggers.OnTimer | triggers.OnEnd,
 	only:       triggers.IfHalfClosed,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From.Peer(), h.From
-		leaker := &h.Ends[y]
-		if leaker.Assumed != tcp.CloseWait.Set() || leaker.Proved != tcp.CloseWait.Set() || !h.visible(y) || h.flagged(closeWaitLeakName, y) != nil {
+		subject, peer := h.From.Peer(), h.From
+		leaker := &h.Ends[peer]
+		if leaker.Assumed != tcp.CloseWait.Set() || leaker.Proved != tcp.CloseWait.Set() || !h.visible(peer) || h.flagged(closeWaitLeakName, peer) != nil {
 			return nil
 		}
-		if h.hasMoreToSend(y) {
+		if h.hasMoreToSend(peer) {
 			return nil
 		}
-		since := h.silentSince(x, y)
+		since := h.silentSince(subject, peer)
 		if since == 0 || h.Now.Sub(since) < conn.CloseWaitLeaked {
 			return nil
 		}
-		n := h.book.tallies[tallyKey{closeWaitLeakName, h.Addr(y)}] + 1
+		n := h.book.tallies[tallyKey{closeWaitLeakName, h.Addr(peer)}] + 1
 		f := &Finding{
-			end:      y,
+			end:      peer,
 			Certain:  ConfidenceProved,
-			Evidence: h.Frames(x, tcp.SndFIN, tcp.RcvAckOfFIN),
+			Evidence: h.Frames(subject, tcp.SndFIN, tcp.RcvAckOfFIN),
 			tally:    true,
 			Values:   Values{"span": h.Now.Sub(since), "n": n},
 		}
@@ -79,7 +79,7 @@ var closeWaitLeak = Kind{
 		if n >= leaksOfServer {
 			f.move = "many"
 		}
-		if h.Ends[x].Assumed == tcp.Closed.Set() {
+		if h.Ends[subject].Assumed == tcp.Closed.Set() {
 			f.Say("forgotten")
 		}
 		return f
@@ -106,24 +106,24 @@ var finWait2Stuck = Kind{
 	on:         triggers.OnTimer | triggers.OnEnd,
 	only:       triggers.IfHalfClosed,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		if h.Before.States[x] != tcp.FinWait2.Set() || h.Ends[y].Has(conn.HasFIN) || !h.visible(y) || h.flagged(finWait2StuckName, x) != nil {
+		subject, peer := h.From, h.From.Peer()
+		if h.Before.States[subject] != tcp.FinWait2.Set() || h.Ends[peer].Has(conn.HasFIN) || !h.visible(peer) || h.flagged(finWait2StuckName, subject) != nil {
 			return nil
 		}
-		if h.hasMoreToSend(y) {
+		if h.hasMoreToSend(peer) {
 			return nil
 		}
-		since, held := h.silentSince(x, y), max(finWait2Wait, h.Ends[x].Stack().FinWait2)
+		since, held := h.silentSince(subject, peer), max(finWait2Wait, h.Ends[subject].Stack().FinWait2)
 		if since == 0 || h.Now.Sub(since) < held-time.Millisecond { // the timer counts in coarser units
 			return nil
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceAssumed,
-			Evidence: h.Frames(x, tcp.SndFIN, tcp.RcvAckOfFIN),
+			Evidence: h.Frames(subject, tcp.SndFIN, tcp.RcvAckOfFIN),
 		}
 		f.Values = Values{"span": h.Now.Sub(since)}
-		f.Say(either(h.Ends[x].Assumed != h.Before.States[x], "forgets", "waits"))
+		f.Say(either(h.Ends[subject].Assumed != h.Before.States[subject], "forgets", "waits"))
 		return f
 	},
 }
@@ -143,31 +143,31 @@ var halfCloseLingering = Kind{
 	on:         triggers.OnUnsettled | triggers.OnEnd,
 	only:       triggers.IfHalfClosed,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		if h.Ends[x].Assumed != tcp.FinWait2.Set() || h.Ends[y].Assumed != tcp.CloseWait.Set() || !h.visible(y) {
+		subject, peer := h.From, h.From.Peer()
+		if h.Ends[subject].Assumed != tcp.FinWait2.Set() || h.Ends[peer].Assumed != tcp.CloseWait.Set() || !h.visible(peer) {
 			return nil
 		}
 		// Data alone may be met by a RST. That it is acknowledged shows the
 		// connection to be in use.
-		if h.S != nil && (h.SentSinceFIN(y) == 0 || !h.Before.Acked[x].Before(h.S.Ack)) {
+		if h.S != nil && (h.SentSinceFIN(peer) == 0 || !h.Before.Acked[subject].Before(h.S.Ack)) {
 			return nil
 		}
-		if h.flagged(halfCloseName, x) != nil || h.flagged(finWait2StuckName, x) != nil || h.flagged(closeWaitLeakName, y) != nil {
+		if h.flagged(halfCloseName, subject) != nil || h.flagged(finWait2StuckName, subject) != nil || h.flagged(closeWaitLeakName, peer) != nil {
 			return nil
 		}
-		ack, ok := h.Find(x, tcp.RcvAckOfFIN)
+		ack, ok := h.Find(subject, tcp.RcvAckOfFIN)
 		if !ok || h.Now.Sub(ack.At) <= halfCloseLinger {
 			return nil
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceAssumed,
-			Evidence: append(h.Frames(x, tcp.SndFIN), ack.Packet()),
+			Evidence: append(h.Frames(subject, tcp.SndFIN), ack.Packet()),
 		}
-		n := h.SentSinceFIN(y)
+		n := h.SentSinceFIN(peer)
 		f.Values = Values{"span": h.Now.Sub(ack.At), "n": n}
 		if n > 0 {
-			f.Evidence = append(f.Evidence, h.LastDataOf(y)...)
+			f.Evidence = append(f.Evidence, h.LastDataOf(peer)...)
 			f.Say("sends")
 		} else {
 			f.Say("silent")
@@ -187,15 +187,15 @@ var noCloseSeen = Kind{
 	Thresholds: []Threshold{{"time from the last segment to the end of the capture, at least", closeUnseen, ""}},
 	on:         triggers.OnEnd,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		idle := h.Now.Sub(h.Ends[x].SentAt)
-		if h.Ends[x].SentAt <= h.Ends[y].SentAt && x == tcp.Server || h.Ends[x].SentAt < h.Ends[y].SentAt || idle < closeUnseen {
+		subject, peer := h.From, h.From.Peer()
+		idle := h.Now.Sub(h.Ends[subject].SentAt)
+		if h.Ends[subject].SentAt <= h.Ends[peer].SentAt && subject == tcp.Server || h.Ends[subject].SentAt < h.Ends[peer].SentAt || idle < closeUnseen {
 			return nil // once, for the end that spoke last
 		}
-		if h.Ends[x].Assumed.Shown() != tcp.Established || h.Ends[y].Assumed.Shown() != tcp.Established || !h.visible(x) || !h.visible(y) {
+		if h.Ends[subject].Assumed.Shown() != tcp.Established || h.Ends[peer].Assumed.Shown() != tcp.Established || !h.visible(subject) || !h.visible(peer) {
 			return nil
 		}
-		f := &Finding{end: x, Certain: ConfidenceAssumed, Values: Values{"span": idle}}
+		f := &Finding{end: subject, Certain: ConfidenceAssumed, Values: Values{"span": idle}}
 		for g := range h.Back() {
 			f.Evidence = append(f.Evidence, g.Packet)
 			if len(f.Evidence) == 2 {
@@ -209,8 +209,8 @@ var noCloseSeen = Kind{
 // hasMoreToSend reports whether the end may have something to send before its
 // FIN: its peer has closed the window, or not acknowledged all yet.
 func (h *checkInput) hasMoreToSend(y tcp.Endpoint) bool {
-	x := &h.Ends[y.Peer()]
-	return x.Wnd == 0 || x.Acked.Before(h.Ends[y].Nxt)
+	peer := &h.Ends[y.Peer()]
+	return peer.Wnd == 0 || peer.Acked.Before(h.Ends[y].Nxt)
 }
 
 // silentSince returns when the end y, which has not closed, acknowledged x's

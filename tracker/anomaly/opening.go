@@ -56,15 +56,15 @@ var connectionRefused = Kind{
 	},
 	on: triggers.OnRST,
 	check: func(h *checkInput) *Finding {
-		x := h.From.Peer()
-		if !h.Before.Accepted || h.Before.States[x] != tcp.SynSent.Set() {
+		subject := h.From.Peer()
+		if !h.Before.Accepted || h.Before.States[subject] != tcp.SynSent.Set() {
 			return nil
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceAssumed,
-			Evidence: append(h.Frames(x, tcp.SndSYN), h.S.Packet),
-			Values:   Values{"soon": template.Soon(h.Now.Sub(h.Before.SentAt[x]))},
+			Evidence: append(h.Frames(subject, tcp.SndSYN), h.S.Packet),
+			Values:   Values{"soon": template.Soon(h.Now.Sub(h.Before.SentAt[subject]))},
 		}
 		if h.M.Listens(h.Conn, h.From) {
 			f.Cause = "listened"
@@ -90,33 +90,33 @@ var synRetransmitted = Kind{
 	Thresholds: []Threshold{{"time before the copy, if it has no mark of its own, at least", soonestRepeat, ""}},
 	on:         triggers.OnSYN,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		if h.Ends[x].Copies < 2 {
+		subject, peer := h.From, h.From.Peer()
+		if h.Ends[subject].Copies < 2 {
 			return nil
 		}
-		sent, again := h.LastSent(x, tcp.SYN)
-		waits := h.Ends[x].Assumed == tcp.SynSent.Set() ||
-			h.Ends[x].Proved == tcp.SynSent.Set() && h.Ends[x].Assumed == conn.Up // the answer is on its way to it
+		sent, again := h.LastSent(subject, tcp.SYN)
+		waits := h.Ends[subject].Assumed == tcp.SynSent.Set() ||
+			h.Ends[subject].Proved == tcp.SynSent.Set() && h.Ends[subject].Assumed == conn.Up // the answer is on its way to it
 		if _, told := h.attemptsBefore(); told != nil {
 			return nil
 		}
-		if !again || !waits || h.S.Seq != h.Ends[x].ISS || h.isCopyOf(sent) {
+		if !again || !waits || h.S.Seq != h.Ends[subject].ISS || h.isCopyOf(sent) {
 			return nil
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Cause:    "no-answer",
 			Certain:  ConfidenceAssumed,
-			Evidence: h.FramesOf(x, tcp.SYN),
+			Evidence: h.FramesOf(subject, tcp.SYN),
 			Values:   Values{"span": h.Now.Sub(sent.At)},
 		}
-		answer, answered := h.LastSent(y, tcp.SYN|tcp.ACK)
+		answer, answered := h.LastSent(peer, tcp.SYN|tcp.ACK)
 		switch {
 		case h.refusedSince(sent.At):
 			f.Cause = "answer-refused"
 			f.Say("ack-of-older")
 		case !answered:
-		case !h.acceptableTo(x, answer):
+		case !h.acceptableTo(subject, answer):
 			f.Cause = "answer-refused"
 			f.Evidence = append(f.Evidence, answer.Packet)
 			f.Say("ack-of-unsent")
@@ -152,12 +152,12 @@ var synTimeout = Kind{
 	on:         triggers.OnTimer | triggers.OnEnd,
 	only:       triggers.IfWasSynSent,
 	check: func(h *checkInput) *Finding {
-		x := h.x()
-		if h.Before.States[h.From] != tcp.SynSent.Set() || h.y().Seen() || !x.Seen() {
+		subject := h.x()
+		if h.Before.States[h.From] != tcp.SynSent.Set() || h.y().Seen() || !subject.Seen() {
 			return nil
 		}
 		first, ok := h.Find(h.From, tcp.SndSYN)
-		if !ok || h.On&triggers.OnEnd != 0 && x.Copies < synsAtEnd || h.heardSince(first.At) {
+		if !ok || h.On&triggers.OnEnd != 0 && subject.Copies < synsAtEnd || h.heardSince(first.At) {
 			return nil
 		}
 		waited := h.Now.Sub(first.At)
@@ -168,17 +168,17 @@ var synTimeout = Kind{
 		if h.On&triggers.OnEnd != 0 && slices.ContainsFunc(earlier, waitedFor) {
 			return nil // what is told of those tells of this one too
 		}
-		if h.newer() != nil && x.Copies < 2 && waited < briefAttempt {
+		if h.newer() != nil && subject.Copies < 2 && waited < briefAttempt {
 			return nil
 		}
 		f := &Finding{
 			end:      h.From,
 			Certain:  ConfidenceAssumed,
 			Evidence: append(h.FramesOf(h.From, tcp.SYN), first.Packet()),
-			Values:   Values{"n": x.Copies, "span": waited, "limit": x.Stack().SynGiveUp},
+			Values:   Values{"n": subject.Copies, "span": waited, "limit": subject.Stack().SynGiveUp},
 		}
-		f.Say(either(x.Copies > 1, "several", "one"))
-		if waited < x.Stack().SynGiveUp/2 {
+		f.Say(either(subject.Copies > 1, "several", "one"))
+		if waited < subject.Stack().SynGiveUp/2 {
 			f.Say("early")
 		}
 		return f
@@ -248,23 +248,23 @@ var synAckRetransmitted = Kind{
 	Thresholds: []Threshold{{"time before the copy, if it has no mark of its own, at least", soonestRepeat, ""}},
 	on:         triggers.OnSYNACK,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From.Peer(), h.From
+		subject, peer := h.From.Peer(), h.From
 		sent, again := h.repeatedSYNACK()
 		if !again {
 			return nil
 		}
 		f := &Finding{
-			end:      y,
+			end:      peer,
 			Cause:    "no-ack",
 			Certain:  ConfidenceAssumed,
-			Evidence: h.FramesOf(y, tcp.SYN|tcp.ACK),
+			Evidence: h.FramesOf(peer, tcp.SYN|tcp.ACK),
 			Values:   Values{"span": h.Now.Sub(sent.At)},
 		}
 		ack, acked := h.ackOf(sent)
 		switch {
-		case h.CountOf(x, tcp.SYN) > h.CountOf(y, tcp.SYN|tcp.ACK):
+		case h.CountOf(subject, tcp.SYN) > h.CountOf(peer, tcp.SYN|tcp.ACK):
 			f.Cause = "duplicate-syn"
-			f.Evidence = append(f.Evidence, h.FramesOf(x, tcp.SYN)...)
+			f.Evidence = append(f.Evidence, h.FramesOf(subject, tcp.SYN)...)
 		case acked:
 			f.Cause = "ack-not-received"
 			f.Evidence = append(f.Evidence, ack.Packet)
@@ -291,20 +291,20 @@ var synRcvdStuck = Kind{
 	Supersedes: []string{"syn-ack-retransmitted"},
 	on:         triggers.OnTimer,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From.Peer(), h.From
+		subject, peer := h.From.Peer(), h.From
 		in := tcp.SynReceived.Set()
-		if h.Before.States[y] != in || h.Before.Proved[y] != in || h.Ends[x].Has(conn.HasAcked) || !h.visible(x) {
+		if h.Before.States[peer] != in || h.Before.Proved[peer] != in || h.Ends[subject].Has(conn.HasAcked) || !h.visible(subject) {
 			return nil
 		}
-		syns, synAcks := h.CountOf(x, tcp.SYN), h.CountOf(y, tcp.SYN|tcp.ACK)
-		first, ok := h.Find(y, tcp.RcvSYN)
+		syns, synAcks := h.CountOf(subject, tcp.SYN), h.CountOf(peer, tcp.SYN|tcp.ACK)
+		first, ok := h.Find(peer, tcp.RcvSYN)
 		if !ok || synAcks < synAcksStuck || synAcks <= syns {
 			return nil
 		}
 		return &Finding{
-			end:      y,
+			end:      peer,
 			Certain:  ConfidenceAssumed,
-			Evidence: append(h.FramesOf(y, tcp.SYN|tcp.ACK), h.FramesOf(x, tcp.SYN)...),
+			Evidence: append(h.FramesOf(peer, tcp.SYN|tcp.ACK), h.FramesOf(subject, tcp.SYN)...),
 			Values:   Values{"n": synAcks, "span": h.Now.Sub(first.At)},
 		}
 	},
@@ -332,20 +332,20 @@ var acceptStalled = Kind{
 	Supersedes: []string{"syn-ack-retransmitted"},
 	on:         triggers.OnSYNACK,
 	check: func(h *checkInput) *Finding {
-		y := h.From
+		peer := h.From
 		if _, again := h.repeatedSYNACK(); !again {
 			return nil
 		}
-		hold := max(2*h.Ends[y].Response(), ackCrosses)
+		hold := max(2*h.Ends[peer].Response(), ackCrosses)
 		least := ignoredAcks
-		if h.Ends[y].Response() <= nearEnd {
+		if h.Ends[peer].Response() <= nearEnd {
 			least = ignoredAcksNear
 		}
-		f := &Finding{end: y, Certain: ConfidenceAmbiguous, Cause: "ack-ignored", Evidence: append(h.FramesOf(y, tcp.SYN|tcp.ACK), h.S.Packet)}
+		f := &Finding{end: peer, Certain: ConfidenceAmbiguous, Cause: "ack-ignored", Evidence: append(h.FramesOf(peer, tcp.SYN|tcp.ACK), h.S.Packet)}
 		var first tcp.Time
 		acks, next := 0, h.Now.Add(-hold)
 		for g := range h.Handshake() {
-			if g.From == y || !g.AcksFrom(h.S.Seq) || g.At > h.Now.Add(-hold) {
+			if g.From == peer || !g.AcksFrom(h.S.Seq) || g.At > h.Now.Add(-hold) {
 				continue
 			}
 			if g.Data > 0 && g.Is&recent.WasOld != 0 {
@@ -378,19 +378,19 @@ var synRcvdReset = Kind{
 	RestsOn: ResetSent,
 	on:      triggers.OnRST,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		if !h.Before.Accepted || h.Before.States[y] != tcp.SynReceived.Set() || h.Ends[x].Has(conn.HasAcked) || h.Origin() != tcp.FromSYN {
+		subject, peer := h.From, h.From.Peer()
+		if !h.Before.Accepted || h.Before.States[peer] != tcp.SynReceived.Set() || h.Ends[subject].Has(conn.HasAcked) || h.Origin() != tcp.FromSYN {
 			return nil
 		}
-		synAck, answered := h.LastSent(y, tcp.SYN|tcp.ACK)
-		if _, old := h.rejectsOldSYN(); old || !answered || !h.Ends[x].Has(conn.SentSYN) {
+		synAck, answered := h.LastSent(peer, tcp.SYN|tcp.ACK)
+		if _, old := h.rejectsOldSYN(); old || !answered || !h.Ends[subject].Has(conn.SentSYN) {
 			return nil
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceAssumed,
 			Cause:    "aborted",
-			Evidence: append(h.FramesOf(x, tcp.SYN), synAck.Packet, h.S.Packet),
+			Evidence: append(h.FramesOf(subject, tcp.SYN), synAck.Packet, h.S.Packet),
 			Values:   Values{"soon": template.Soon(h.Now.Sub(synAck.At))},
 		}
 		if h.Before.RST == conn.ResetReply {
@@ -414,18 +414,18 @@ var tfoSYNData = Kind{
 	on:   triggers.OnSYN | triggers.OnSYNACK,
 	only: triggers.IfRare,
 	check: func(h *checkInput) *Finding {
-		x := h.From
+		subject := h.From
 		if h.On&triggers.OnSYNACK != 0 {
-			x = x.Peer()
+			subject = subject.Peer()
 		}
-		if h.Rare == nil || h.Rare.SYNData[x] == 0 {
+		if h.Rare == nil || h.Rare.SYNData[subject] == 0 {
 			return nil
 		}
-		syn, ok := h.LastSent(x, tcp.SYN)
+		syn, ok := h.LastSent(subject, tcp.SYN)
 		if !ok || syn.Data == 0 { // told when the SYN came without them
 			return nil
 		}
-		f := &Finding{end: x, Evidence: []int{syn.Packet, h.S.Packet}, Values: Values{"n": syn.Data}}
+		f := &Finding{end: subject, Evidence: []int{syn.Packet, h.S.Packet}, Values: Values{"n": syn.Data}}
 		if h.On&triggers.OnSYN != 0 {
 			if h.S.Data > 0 || h.S.Seq != syn.Seq {
 				return nil
@@ -462,18 +462,18 @@ var handshakeFIN = Kind{
 	},
 	on: triggers.OnFIN,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
+		subject, peer := h.From, h.From.Peer()
 		cause := "instead-of-ack"
 		switch in := tcp.SynReceived.Set(); {
 		case h.S.Flags&tcp.SYN != 0 || h.Stale || h.Foreign || h.Skewed() || !h.y().Seen():
 			return nil
-		case h.Before.States[y] == in && h.Ends[y].Has(conn.SentSYNACK):
-		case h.Before.States[x] == in && h.Ends[x].Has(conn.SentSYNACK):
-			cause, y = "in-syn-rcvd", x
+		case h.Before.States[peer] == in && h.Ends[peer].Has(conn.SentSYNACK):
+		case h.Before.States[subject] == in && h.Ends[subject].Has(conn.SentSYNACK):
+			cause, peer = "in-syn-rcvd", subject
 		default:
 			return nil
 		}
-		return &Finding{end: x, Cause: cause, Certain: ConfidenceAssumed, Evidence: append(h.FramesOf(y, tcp.SYN|tcp.ACK), h.S.Packet)}
+		return &Finding{end: subject, Cause: cause, Certain: ConfidenceAssumed, Evidence: append(h.FramesOf(peer, tcp.SYN|tcp.ACK), h.S.Packet)}
 	},
 }
 
@@ -532,8 +532,8 @@ func (h *checkInput) isCopyOf(g recent.Segment) bool {
 
 // acceptableTo reports whether the end's SYN is what g acknowledges.
 func (h *checkInput) acceptableTo(e tcp.Endpoint, g recent.Segment) bool {
-	x := &h.Ends[e]
-	return x.ISS.Before(g.Ack) && g.Ack.AtMost(x.Nxt)
+	subject := &h.Ends[e]
+	return subject.ISS.Before(g.Ack) && g.Ack.AtMost(subject.Nxt)
 }
 
 // ackOf returns the oldest segment that acknowledges the SYN+ACK and came

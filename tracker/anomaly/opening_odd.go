@@ -64,11 +64,11 @@ var splitHandshake = Kind{
 		if h.dialled() != splitAnswer {
 			return nil
 		}
-		x, y := h.From.Peer(), h.From
+		subject, peer := h.From.Peer(), h.From
 		return &Finding{
-			end:      y,
+			end:      peer,
 			Certain:  ConfidenceAssumed,
-			Evidence: append(append(h.FramesOf(x, tcp.SYN), h.FramesOf(y, tcp.SYN)...), append(h.FramesOf(x, tcp.SYN|tcp.ACK), h.S.Packet)...),
+			Evidence: append(append(h.FramesOf(subject, tcp.SYN), h.FramesOf(peer, tcp.SYN)...), append(h.FramesOf(subject, tcp.SYN|tcp.ACK), h.S.Packet)...),
 		}
 	},
 }
@@ -88,25 +88,25 @@ const (
 // answer than ACK. It also cannot have sent its SYN sooner after the client's
 // than it takes to answer anything; which tells where a SYN+ACK was lost.
 func (h *checkInput) dialled() dialling {
-	x, y := h.From.Peer(), h.From
-	if h.S == nil || h.Self() || !h.Ends[x].Has(conn.SentSYN) || !h.Ends[y].Has(conn.SentSYN) || !h.Ends[x].Has(conn.SentSYNACK) {
+	subject, peer := h.From.Peer(), h.From
+	if h.S == nil || h.Self() || !h.Ends[subject].Has(conn.SentSYN) || !h.Ends[peer].Has(conn.SentSYN) || !h.Ends[subject].Has(conn.SentSYNACK) {
 		return oneDialled
 	}
-	if h.Ends[y].Has(conn.SentSYNACK) {
-		if _, again := h.LastSent(y, tcp.SYN|tcp.ACK); h.On&triggers.OnSYNACK == 0 || again {
+	if h.Ends[peer].Has(conn.SentSYNACK) {
+		if _, again := h.LastSent(peer, tcp.SYN|tcp.ACK); h.On&triggers.OnSYNACK == 0 || again {
 			return oneDialled
 		}
 		return bothDialled
 	}
-	synAck, ok := h.LastSent(x, tcp.SYN|tcp.ACK)
+	synAck, ok := h.LastSent(subject, tcp.SYN|tcp.ACK)
 	if !ok || h.S.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || !synAck.Seq.Before(h.S.Ack) {
 		return oneDialled
 	}
 	if _, again := h.ackOf(synAck); again {
 		return oneDialled
 	}
-	own, ok1 := h.LastSent(y, tcp.SYN)
-	other, ok2 := h.LastSent(x, tcp.SYN)
+	own, ok1 := h.LastSent(peer, tcp.SYN)
+	other, ok2 := h.LastSent(subject, tcp.SYN)
 	if !ok1 || !ok2 {
 		return oneDialled
 	}
@@ -176,13 +176,13 @@ type oldSYN struct {
 // its sender's newest: it has sent another, or this one is that of a connection
 // long over.
 func (h *checkInput) rejectsOldSYN() (o oldSYN, found bool) {
-	x, y := h.From, h.From.Peer()
+	subject, peer := h.From, h.From.Peer()
 	if h.S == nil || h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply {
 		return o, false
 	}
 	var synAck recent.Segment
 	for g := range h.Handshake() {
-		if g.From == y {
+		if g.From == peer {
 			synAck = *g
 			break
 		}
@@ -191,12 +191,12 @@ func (h *checkInput) rejectsOldSYN() (o oldSYN, found bool) {
 		return o, false
 	}
 	o.rejected = h.S.Seq
-	o.evidence = append(h.FramesOf(x, tcp.SYN), synAck.Packet, h.S.Packet)
-	if h.Before.States[x] == tcp.SynSent.Set() && !h.acceptableTo(x, synAck) {
+	o.evidence = append(h.FramesOf(subject, tcp.SYN), synAck.Packet, h.S.Packet)
+	if h.Before.States[subject] == tcp.SynSent.Set() && !h.acceptableTo(subject, synAck) {
 		o.cause = "real-syn-sent"
 		return o, true
 	}
-	if n := h.newer(); n != nil && n.Addr(tcp.Client) == h.Addr(x) && !(n.Ends[tcp.Client].Has(conn.HasISS) && n.Ends[tcp.Client].ISS == h.S.Seq-1) {
+	if n := h.newer(); n != nil && n.Addr(tcp.Client) == h.Addr(subject) && !(n.Ends[tcp.Client].Has(conn.HasISS) && n.Ends[tcp.Client].ISS == h.S.Seq-1) {
 		if syn, ok := n.Find(tcp.Client, tcp.SndSYN); ok {
 			o.evidence = append(o.evidence, syn.Packet())
 		}
@@ -204,7 +204,7 @@ func (h *checkInput) rejectsOldSYN() (o oldSYN, found bool) {
 		return o, true
 	}
 	for c := h.Conn.Older(); c != nil; c = c.Older() {
-		if e := c.EndOn(h.Addr(x) == c.Addr(tcp.Client)); e.Has(conn.HasISS|conn.SentSYN) && e.ISS == h.S.Seq-1 {
+		if e := c.EndOn(h.Addr(subject) == c.Addr(tcp.Client)); e.Has(conn.HasISS|conn.SentSYN) && e.ISS == h.S.Seq-1 {
 			o.cause = "earlier-connection"
 			return o, true
 		}
@@ -262,13 +262,13 @@ var badSYNACK = Kind{
 	on:   triggers.OnSYN | triggers.OnForeign | triggers.OnUnsettled | triggers.OnTimer | triggers.OnEnd,
 	only: triggers.IfWasSynSent,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		if h.Before.States[x] != tcp.SynSent.Set() || !h.whole(x) || !h.Ends[y].Seen() {
+		subject, peer := h.From, h.From.Peer()
+		if h.Before.States[subject] != tcp.SynSent.Set() || !h.whole(subject) || !h.Ends[peer].Seen() {
 			return nil
 		}
 		var bad *recent.Segment
 		for g := range h.Handshake() {
-			if g.From == x {
+			if g.From == subject {
 				return nil // a RST, or another segment at which it was told
 			}
 			if g.Opens(tcp.SYN | tcp.ACK) {
@@ -276,21 +276,21 @@ var badSYNACK = Kind{
 				break
 			}
 		}
-		if bad == nil || h.acceptableTo(x, *bad) {
+		if bad == nil || h.acceptableTo(subject, *bad) {
 			return nil
 		}
 		f := &Finding{
-			end:      y,
+			end:      peer,
 			Cause:    "ignored",
 			Certain:  ConfidenceAmbiguous,
-			Evidence: append(h.FramesOf(x, tcp.SYN), bad.Packet),
-			Values:   Values{"ack": bad.Ack, "seq": h.Ends[x].ISS},
+			Evidence: append(h.FramesOf(subject, tcp.SYN), bad.Packet),
+			Values:   Values{"ack": bad.Ack, "seq": h.Ends[subject].ISS},
 		}
 		switch {
 		case h.S != nil && h.S.Flags&(tcp.SYN|tcp.ACK) == tcp.ACK && h.S.Ack == bad.Seq+1:
 			f.Cause = "completed"
 			f.Evidence = append(f.Evidence, h.S.Packet)
-		case h.Now.Sub(bad.At) <= h.Ends[x].InFlight():
+		case h.Now.Sub(bad.At) <= h.Ends[subject].InFlight():
 			return nil // the RST to it may be on its way
 		}
 		return f

@@ -168,11 +168,11 @@ var rstOutOfWindow = Kind{
 // outOfWindow reports whether the RST's receiver drops it silently, since its
 // number is neither the next nor in the window.
 func (h *checkInput) outOfWindow() bool {
-	x, y := h.x(), h.y()
-	if h.Before.Accepted || h.Before.SentAt[h.From] == 0 || !y.Has(conn.HasAcked) || !conn.Synchronized(h.Before.States[h.From.Peer()]) || h.numberOfFIN() {
+	subject, peer := h.x(), h.y()
+	if h.Before.Accepted || h.Before.SentAt[h.From] == 0 || !peer.Has(conn.HasAcked) || !conn.Synchronized(h.Before.States[h.From.Peer()]) || h.numberOfFIN() {
 		return false
 	}
-	return h.S.Seq.Before(y.Acked) && !x.Has(conn.Lossy) || h.ScaleKnown() && y.Edge.AtMost(h.S.Seq) && y.Acked != h.S.Seq
+	return h.S.Seq.Before(peer.Acked) && !subject.Has(conn.Lossy) || h.ScaleKnown() && peer.Edge.AtMost(h.S.Seq) && peer.Acked != h.S.Seq
 }
 
 // numberOfFIN reports whether the RST has the number of its sender's FIN, as if
@@ -193,15 +193,15 @@ var rstIgnoredInSynSent = Kind{
 	},
 	on: triggers.OnRST,
 	check: func(h *checkInput) *Finding {
-		x := h.From.Peer()
-		if h.Before.Accepted || h.Before.States[x] != tcp.SynSent.Set() || !h.Ends[x].Seen() {
+		subject := h.From.Peer()
+		if h.Before.Accepted || h.Before.States[subject] != tcp.SynSent.Set() || !h.Ends[subject].Seen() {
 			return nil
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceAssumed,
-			Evidence: append(h.Frames(x, tcp.SndSYN), h.S.Packet),
-			Values:   Values{"seq": h.Ends[x].ISS, "ack": h.S.Ack},
+			Evidence: append(h.Frames(subject, tcp.SndSYN), h.S.Packet),
+			Values:   Values{"seq": h.Ends[subject].ISS, "ack": h.S.Ack},
 		}
 		f.Say(either(h.S.Flags&tcp.ACK == 0, "nothing", "wrong-number"))
 		return f
@@ -223,10 +223,10 @@ var rstUnmatched = Kind{
 	},
 	on: triggers.OnRST,
 	check: func(h *checkInput) *Finding {
-		x, y := h.x(), h.y()
+		subject, peer := h.x(), h.y()
 		to := h.From.Peer()
 		state := h.Before.States[to]
-		if h.Before.RST != conn.ResetUnmatched || !x.Seen() || h.Before.SentAt[h.From] == 0 || !y.Seen() || x.Has(conn.Lossy) || y.Has(conn.Lossy) || h.numberOfFIN() ||
+		if h.Before.RST != conn.ResetUnmatched || !subject.Seen() || h.Before.SentAt[h.From] == 0 || !peer.Seen() || subject.Has(conn.Lossy) || peer.Has(conn.Lossy) || h.numberOfFIN() ||
 			!conn.Synchronized(state) && state != tcp.SynReceived.Set() {
 			return nil
 		}
@@ -235,10 +235,10 @@ var rstUnmatched = Kind{
 		}
 		f := &Finding{end: h.From, Certain: ConfidenceAmbiguous, Evidence: []int{h.S.Packet}}
 		switch {
-		case h.S.Seq != x.Nxt:
-			f.Cause, f.Values = "seq", Values{"seq": h.S.Seq, "next": x.Nxt}
-		case h.S.Flags&tcp.ACK != 0 && !(x.Acked.AtMost(h.S.Ack) && h.S.Ack.AtMost(y.Nxt)):
-			f.Cause, f.Values = "ack", Values{"ack": h.S.Ack, "received": x.Acked, "sent": y.Nxt}
+		case h.S.Seq != subject.Nxt:
+			f.Cause, f.Values = "seq", Values{"seq": h.S.Seq, "next": subject.Nxt}
+		case h.S.Flags&tcp.ACK != 0 && !(subject.Acked.AtMost(h.S.Ack) && h.S.Ack.AtMost(peer.Nxt)):
+			f.Cause, f.Values = "ack", Values{"ack": h.S.Ack, "received": subject.Acked, "sent": peer.Nxt}
 		default:
 			return nil // the numbers fit; what does not is told by forged-rst
 		}
@@ -349,11 +349,11 @@ var dataAfterRST = Kind{
 // connection that a RST in its name has ended at the peer, and returns the step
 // of that RST.
 func (h *checkInput) talksOn() (rst history.Step, ok bool) {
-	y := h.From.Peer()
-	if h.S.Flags&tcp.RST != 0 || h.Forged == 0 || h.Before.States[y] != tcp.Closed.Set() || !h.WasOpen(y) {
+	peer := h.From.Peer()
+	if h.S.Flags&tcp.RST != 0 || h.Forged == 0 || h.Before.States[peer] != tcp.Closed.Set() || !h.WasOpen(peer) {
 		return rst, false
 	}
-	rst, ok = h.Find(y, tcp.RcvRST)
+	rst, ok = h.Find(peer, tcp.RcvRST)
 	return rst, ok && rst.Packet() == h.Forged
 }
 

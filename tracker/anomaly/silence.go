@@ -56,25 +56,25 @@ var retransmissionTimeout = Kind{
 	on:      triggers.OnRST | triggers.OnEnd,
 	only:    triggers.IfRare,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		tr := h.Rare.StallsOf(x)
-		if tr == nil || !h.visible(x) || !h.visible(y) || h.Ends[y].Wnd == 0 || h.Happened(x, tcp.RcvRST) {
+		subject, peer := h.From, h.From.Peer()
+		tr := h.Rare.StallsOf(subject)
+		if tr == nil || !h.visible(subject) || !h.visible(peer) || h.Ends[peer].Wnd == 0 || h.Happened(subject, tcp.RcvRST) {
 			return nil
 		}
 		w := &tr.Data
-		if w.Copies < conn.CopiesOfGivingUp || w.Doublings < conn.GrowingPauses || h.Ends[x].Una(&h.Ends[y]) != w.Seq {
+		if w.Copies < conn.CopiesOfGivingUp || w.Doublings < conn.GrowingPauses || h.Ends[subject].Una(&h.Ends[peer]) != w.Seq {
 			return nil
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceAssumed,
 			Evidence: []int{w.HeardFrame, w.Frames[0], w.Frames[1]},
-			Values:   Values{"n": w.Size, "copies": w.Copies, "span": w.Last.Sub(w.First), "heard": max(0, w.Last.Sub(h.Ends[y].SentAt))},
+			Values:   Values{"n": w.Size, "copies": w.Copies, "span": w.Last.Sub(w.First), "heard": max(0, w.Last.Sub(h.Ends[peer].SentAt))},
 		}
 		switch {
-		case h.S == nil && h.Ends[x].SentAt == w.Last && h.Now.Sub(w.Last) > conn.SilentPauses*w.Gap:
+		case h.S == nil && h.Ends[subject].SentAt == w.Last && h.Now.Sub(w.Last) > conn.SilentPauses*w.Gap:
 			f.Cause = "silent"
-		case h.S != nil && h.Before.RST == conn.ResetAbort && h.Before.SentAt[x] == w.Last:
+		case h.S != nil && h.Before.RST == conn.ResetAbort && h.Before.SentAt[subject] == w.Last:
 			f.Cause = "reset"
 			f.Evidence = append(f.Evidence, h.S.Packet)
 		default:
@@ -97,16 +97,16 @@ var keepaliveProbe = Kind{
 	Thresholds: []Threshold{{"time for which {X} was silent, at least", stalls.KeepaliveRest, ""}},
 	on:         triggers.OnKeepalive,
 	check: func(h *checkInput) *Finding {
-		x := h.From
-		tr := h.Rare.StallsOf(x)
+		subject := h.From
+		tr := h.Rare.StallsOf(subject)
 		if tr == nil || tr.Probes.Frames[1] != h.S.Packet {
 			return nil
 		}
 		return &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceAssumed,
 			Evidence: []int{h.S.Packet},
-			Values:   Values{"span": h.Now.Sub(max(h.Before.SentAt[x], h.Before.SentAt[x.Peer()]))},
+			Values:   Values{"span": h.Now.Sub(max(h.Before.SentAt[subject], h.Before.SentAt[subject.Peer()]))},
 		}
 	},
 }
@@ -129,29 +129,29 @@ var keepaliveTimeout = Kind{
 	on:      triggers.OnRST | triggers.OnEnd,
 	only:    triggers.IfRare,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		tr := h.Rare.StallsOf(x)
-		if tr == nil || !h.visible(x) || h.Happened(x, tcp.RcvRST) {
+		subject, peer := h.From, h.From.Peer()
+		tr := h.Rare.StallsOf(subject)
+		if tr == nil || !h.visible(subject) || h.Happened(subject, tcp.RcvRST) {
 			return nil
 		}
 		p := &tr.Probes
-		unseen := h.S != nil && !h.Ends[y].Seen() && h.S.Seq == p.Seq+1 // the number of the RST tells probes from answers
-		if !unseen && !h.visible(y) {
+		unseen := h.S != nil && !h.Ends[peer].Seen() && h.S.Seq == p.Seq+1 // the number of the RST tells probes from answers
+		if !unseen && !h.visible(peer) {
 			return nil
 		}
-		if p.Copies == 0 || h.Ends[y].SentAt != p.Heard {
+		if p.Copies == 0 || h.Ends[peer].SentAt != p.Heard {
 			return nil
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceAssumed,
 			Evidence: []int{p.HeardFrame, p.Frames[0], p.Frames[1]},
 			Values:   Values{"n": p.Copies, "span": p.Last.Sub(p.First)},
 		}
 		switch {
-		case h.S == nil && h.Ends[x].SentAt == p.Last && p.Copies >= conn.ProbesBeforeSilence && h.Now.Sub(p.Last) >= conn.SilentPauses*p.Gap:
+		case h.S == nil && h.Ends[subject].SentAt == p.Last && p.Copies >= conn.ProbesBeforeSilence && h.Now.Sub(p.Last) >= conn.SilentPauses*p.Gap:
 			f.Cause = "silent"
-		case h.S != nil && h.Before.RST == conn.ResetAbort && h.Before.SentAt[x] == p.Last && p.Copies >= probesBeforeRST:
+		case h.S != nil && h.Before.RST == conn.ResetAbort && h.Before.SentAt[subject] == p.Last && p.Copies >= probesBeforeRST:
 			f.Cause, f.Values["span"] = "reset", h.Now.Sub(p.First)
 			f.Evidence = append(f.Evidence, h.S.Packet)
 		default:
@@ -245,19 +245,19 @@ var zeroWindowAbort = Kind{
 	on:         triggers.OnRST | triggers.OnEnd,
 	only:       triggers.IfRare,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		tr := h.Rare.StallsOf(y)
-		if tr == nil || h.Ends[y].Wnd != 0 || tr.Shut.Since == 0 || tr.Shut.Until != 0 || h.Happened(x, tcp.RcvRST) {
+		subject, peer := h.From, h.From.Peer()
+		tr := h.Rare.StallsOf(peer)
+		if tr == nil || h.Ends[peer].Wnd != 0 || tr.Shut.Since == 0 || tr.Shut.Until != 0 || h.Happened(subject, tcp.RcvRST) {
 			return nil
 		}
 		w := &tr.Shut
-		f := &Finding{end: x, Certain: ConfidenceAssumed, Evidence: []int{w.SinceFrame, w.Frames[0], w.Frames[1]}}
+		f := &Finding{end: subject, Certain: ConfidenceAssumed, Evidence: []int{w.SinceFrame, w.Frames[0], w.Frames[1]}}
 		over := h.Now
 		switch {
 		case h.S != nil && h.Before.RST == conn.ResetAbort:
 			f.Cause = "reset"
 			f.Evidence = append(f.Evidence, h.S.Packet)
-		case h.S == nil && h.visible(x) && w.Probes >= probesBeforeRST && h.Ends[x].SentAt == w.LastTime && h.Now.Sub(w.LastTime) > conn.SilentPauses*w.Gap:
+		case h.S == nil && h.visible(subject) && w.Probes >= probesBeforeRST && h.Ends[subject].SentAt == w.LastTime && h.Now.Sub(w.LastTime) > conn.SilentPauses*w.Gap:
 			f.Cause, over = "silent", w.LastTime
 		default:
 			return nil
@@ -287,14 +287,14 @@ var icmpUnreachableTerminated = Kind{
 	on:         triggers.OnEnd,
 	only:       triggers.IfRare,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From, h.From.Peer()
-		tr := h.Rare.StallsOf(x)
+		subject, peer := h.From, h.From.Peer()
+		tr := h.Rare.StallsOf(subject)
 		if tr == nil || tr.ICMP.At == 0 {
 			return nil
 		}
 		m := tr.ICMP
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Cause:    m.Name(),
 			Certain:  ConfidenceAssumed,
 			Evidence: []int{m.Frame},
@@ -302,12 +302,12 @@ var icmpUnreachableTerminated = Kind{
 		}
 		what := "connection"
 		switch {
-		case h.Happened(x, tcp.Unreachable):
+		case h.Happened(subject, tcp.Unreachable):
 			what = "attempt"
-			f.Evidence = append(f.Evidence, h.Frames(x, tcp.SndSYN)...)
-		case !m.Hard() || !h.visible(x) || h.Ends[x].Una(&h.Ends[y]) == h.Ends[x].Nxt || h.Happened(x, tcp.RcvRST) || h.Happened(x, tcp.SndSYN) && !h.Ends[y].Seen():
+			f.Evidence = append(f.Evidence, h.Frames(subject, tcp.SndSYN)...)
+		case !m.Hard() || !h.visible(subject) || h.Ends[subject].Una(&h.Ends[peer]) == h.Ends[subject].Nxt || h.Happened(subject, tcp.RcvRST) || h.Happened(subject, tcp.SndSYN) && !h.Ends[peer].Seen():
 			return nil // soft, or nothing is left to send
-		case h.Ends[x].SentAt > m.At && !(h.Happened(x, tcp.SndRST) && h.Ends[x].SentAt.Sub(m.At) <= icmpSilence), h.Now.Sub(m.At) < icmpSilence:
+		case h.Ends[subject].SentAt > m.At && !(h.Happened(subject, tcp.SndRST) && h.Ends[subject].SentAt.Sub(m.At) <= icmpSilence), h.Now.Sub(m.At) < icmpSilence:
 			return nil // it carries on, or it is too early to say
 		}
 		f.Say(either(m.From.IsValid(), "router", "unknown"))
@@ -346,9 +346,9 @@ var middleboxIdleDrop = Kind{
 		if h.S.Flags&tcp.RST != 0 {
 			return h.resetAfterIdle()
 		}
-		x, y := h.From, h.From.Peer()
-		tr := h.Rare.StallsOf(x)
-		if tr == nil || !h.visible(x) || !h.visible(y) || h.Ends[y].Wnd == 0 || h.Over(y) {
+		subject, peer := h.From, h.From.Peer()
+		tr := h.Rare.StallsOf(subject)
+		if tr == nil || !h.visible(subject) || !h.visible(peer) || h.Ends[peer].Wnd == 0 || h.Over(peer) {
 			return nil
 		}
 		w, what := &tr.Data, "retransmissions"
@@ -365,11 +365,11 @@ var middleboxIdleDrop = Kind{
 			return nil
 		}
 		idle := w.First.Sub(w.Heard)
-		if h.Ends[y].SentAt != w.Heard || idle < conn.LongIdle {
+		if h.Ends[peer].SentAt != w.Heard || idle < conn.LongIdle {
 			return nil
 		}
 		return &Finding{
-			end:      x,
+			end:      subject,
 			Cause:    what,
 			Certain:  ConfidenceAmbiguous,
 			Evidence: []int{w.HeardFrame, w.Frames[0], w.Frames[1]},
@@ -381,13 +381,13 @@ var middleboxIdleDrop = Kind{
 // idleReset returns the segment that the RST answers, if something between the
 // ends made it after a long silence.
 func (h *checkInput) idleReset() (asked *recent.Segment, idle time.Duration) {
-	x, y := h.From, h.From.Peer()
-	if !h.Before.Device || h.Over(y) {
+	subject, peer := h.From, h.From.Peer()
+	if !h.Before.Device || h.Over(peer) {
 		return nil, 0
 	}
 	var newest *recent.Segment
 	for g := range h.Earlier() {
-		if g.From != y {
+		if g.From != peer {
 			break
 		}
 		if newest == nil {
@@ -401,7 +401,7 @@ func (h *checkInput) idleReset() (asked *recent.Segment, idle time.Duration) {
 		asked = newest
 	}
 	if asked != nil {
-		idle = asked.At.Sub(h.Before.SentAt[x])
+		idle = asked.At.Sub(h.Before.SentAt[subject])
 	}
 	if idle < conn.LongIdle {
 		return nil, 0
@@ -411,16 +411,16 @@ func (h *checkInput) idleReset() (asked *recent.Segment, idle time.Duration) {
 
 // resetAfterIdle reports a RST by a middlebox that has forgotten the flow.
 func (h *checkInput) resetAfterIdle() *Finding {
-	x, y := h.From, h.From.Peer()
+	subject, peer := h.From, h.From.Peer()
 	asked, idle := h.idleReset()
 	if asked == nil {
 		return nil
 	}
 	return &Finding{
-		end:      y,
+		end:      peer,
 		Cause:    "reset",
 		Certain:  ConfidenceAmbiguous,
 		Evidence: []int{asked.Packet, h.S.Packet},
-		Values:   Values{"span": idle, "ttl": h.S.TTL, "usual": h.Ends[x].TTL},
+		Values:   Values{"span": idle, "ttl": h.S.TTL, "usual": h.Ends[subject].TTL},
 	}
 }

@@ -44,26 +44,26 @@ var timeWaitAssassination = Kind{
 	RestsOn:    ResetTaken,
 	on:         triggers.OnRST,
 	check: func(h *checkInput) *Finding {
-		x, y := h.From.Peer(), h.From
-		if !h.resetsTimeWait() || h.Spares(x) {
+		subject, peer := h.From.Peer(), h.From
+		if !h.resetsTimeWait() || h.Spares(subject) {
 			return nil
 		}
 		var stray recent.Closing
 		if h.Rare != nil {
-			stray = h.Rare.Closing[x]
+			stray = h.Rare.Closing[subject]
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceAssumed,
-			Evidence: append(append(h.Frames(x, tcp.SndFIN), h.Frames(y, tcp.SndFIN)...), h.newestACK(x), h.S.Packet),
+			Evidence: append(append(h.Frames(subject, tcp.SndFIN), h.Frames(peer, tcp.SndFIN)...), h.newestACK(subject), h.S.Packet),
 		}
 		syn, frame := 0, 0
-		if n := h.newer(); n != nil && n.Addr(tcp.Client) == h.Addr(y) {
+		if n := h.newer(); n != nil && n.Addr(tcp.Client) == h.Addr(peer) {
 			syn = h.newestSYN(n)
 		}
 		switch {
 		case len(stray.Acks) == 0: // there was no other
-			if !h.Before.Accepted || h.Now.Sub(h.Before.SentAt[x]) > conn.AnswerTimes*h.Ends[y].Response() {
+			if !h.Before.Accepted || h.Now.Sub(h.Before.SentAt[subject]) > conn.AnswerTimes*h.Ends[peer].Response() {
 				return nil // that it answers that ACK is a guess
 			}
 			f.Cause = "last-ack"
@@ -75,7 +75,7 @@ var timeWaitAssassination = Kind{
 			f.Cause, frame = "old-duplicate", stray.StrayInto
 		}
 		f.Evidence = append(f.Evidence, frame)
-		f.Values = Values{"frame": frame, "span": h.TimeWaitHeld(x, h.Now), "hold": template.Hold(h.M.TwoMSLOf(h.Ends[x].Stack()))}
+		f.Values = Values{"frame": frame, "span": h.TimeWaitHeld(subject, h.Now), "hold": template.Hold(h.M.TwoMSLOf(h.Ends[subject].Stack()))}
 		f.Say(either(h.Before.Accepted, "ends", "ignored"))
 		return f
 	},
@@ -137,33 +137,33 @@ var timeWaitTruncated = Kind{
 // in TIME-WAIT, and a while later answers that peer as one that has no
 // connection. Without the ACK the end may not have got the FIN at all.
 func (h *checkInput) truncatedByReply() *Finding {
-	x, y := h.From, h.From.Peer()
-	if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || h.Before.States[x] != tcp.TimeWait.Set() {
+	subject, peer := h.From, h.From.Peer()
+	if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || h.Before.States[subject] != tcp.TimeWait.Set() {
 		return nil
 	}
-	if !h.Ends[y].FIN.Before(h.Before.Acked[x]) || h.reported(h.Conn, timeWaitAssassination.Name) {
+	if !h.Ends[peer].FIN.Before(h.Before.Acked[subject]) || h.reported(h.Conn, timeWaitAssassination.Name) {
 		return nil
 	}
 	began, answered := history.Step{}, 0
 	for _, st := range h.Steps() {
-		if st.End() == x && st.State() == tcp.TimeWait {
+		if st.End() == subject && st.State() == tcp.TimeWait {
 			began = st
 		}
 	}
 	for g := range h.Back() {
-		if g.From == y && g.Flags&tcp.RST == 0 {
+		if g.From == peer && g.Flags&tcp.RST == 0 {
 			answered = g.Packet
 			break
 		}
 	}
 	f := &Finding{
-		end:      x,
+		end:      subject,
 		Cause:    "reset-in-reply",
 		Certain:  ConfidenceAssumed,
-		Evidence: []int{began.Packet(), h.newestACK(x), answered, h.S.Packet},
+		Evidence: []int{began.Packet(), h.newestACK(subject), answered, h.S.Packet},
 	}
 	f.Say("answered")
-	stack := h.Ends[x].Stack()
+	stack := h.Ends[subject].Stack()
 	f.Values = truncated(h.Now.Sub(began.At), h.M.TwoMSLOf(stack), stack)
 	return f
 }
@@ -207,22 +207,22 @@ var timeWaitSYNChallenged = Kind{
 		if h.On&triggers.OnSYN != 0 {
 			return h.unansweredSYN()
 		}
-		x, y := h.From.Peer(), h.From
+		subject, peer := h.From.Peer(), h.From
 		n := h.newer()
-		if !h.resetsTimeWait() || n == nil || n.Addr(tcp.Client) != h.Addr(y) || n.Ends[tcp.Client].Assumed != tcp.SynSent.Set() {
+		if !h.resetsTimeWait() || n == nil || n.Addr(tcp.Client) != h.Addr(peer) || n.Ends[tcp.Client].Assumed != tcp.SynSent.Set() {
 			return nil
 		}
 		syn := h.newestSYN(n)
-		k := h.newestACK(x)
+		k := h.newestACK(subject)
 		if syn == 0 || k < syn {
 			return nil
 		}
 		f := &Finding{
-			end:      x,
+			end:      subject,
 			Cause:    "reset",
 			Certain:  ConfidenceAssumed,
-			Evidence: append(append(h.Frames(x, tcp.SndFIN), h.Frames(y, tcp.SndFIN)...), syn, k, h.S.Packet),
-			Values:   Values{"span": h.TimeWaitHeld(x, n.Start)},
+			Evidence: append(append(h.Frames(subject, tcp.SndFIN), h.Frames(peer, tcp.SndFIN)...), syn, k, h.S.Packet),
+			Values:   Values{"span": h.TimeWaitHeld(subject, n.Start)},
 		}
 		if !h.Before.Accepted {
 			f.Cause = "reset-ignored"
@@ -266,9 +266,9 @@ func (h *checkInput) unansweredSYN() *Finding {
 // resetsTimeWait reports whether the RST is its sender's answer to
 // an ACK from a peer in TIME-WAIT. Such a RST has the exact number.
 func (h *checkInput) resetsTimeWait() bool {
-	x, y := h.From.Peer(), h.From
-	return h.S.Flags&(tcp.RST|tcp.ACK) == tcp.RST && h.Before.RST == conn.ResetReply && h.Before.States[x] == tcp.TimeWait.Set() &&
-		h.Ends[y].Has(conn.HasFIN) && h.S.Seq == h.Ends[y].FIN+1
+	subject, peer := h.From.Peer(), h.From
+	return h.S.Flags&(tcp.RST|tcp.ACK) == tcp.RST && h.Before.RST == conn.ResetReply && h.Before.States[subject] == tcp.TimeWait.Set() &&
+		h.Ends[peer].Has(conn.HasFIN) && h.S.Seq == h.Ends[peer].FIN+1
 }
 
 // newestACK returns the frame in which the end last did nothing but

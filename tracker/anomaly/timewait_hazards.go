@@ -44,12 +44,12 @@ var wanderingDuplicate = Kind{
 // connection. An older IP identification is not enough: some stacks draw them
 // at random.
 func (h *checkInput) strayOfDead() *Finding {
-	x := h.From
-	if h.S.Flags&tcp.SYN != 0 || h.Before.States[x] != tcp.Closed.Set() || h.Ends[x].Assumed != tcp.Closed.Set() || h.Before.SentAt[x] == 0 {
+	subject := h.From
+	if h.S.Flags&tcp.SYN != 0 || h.Before.States[subject] != tcp.Closed.Set() || h.Ends[subject].Assumed != tcp.Closed.Set() || h.Before.SentAt[subject] == 0 {
 		return nil
 	}
 	ended := h.EndedBefore()
-	if g := h.M.SameAs(h.Conn, h.S, x, h.S.Packet); g != nil {
+	if g := h.M.SameAs(h.Conn, h.S, subject, h.S.Packet); g != nil {
 		if age := h.S.Time.Sub(g.At); age >= conn.Wanders {
 			return h.wanderer(g.Packet, age, h.Now.Sub(ended), ConfidenceProved)
 		}
@@ -58,9 +58,9 @@ func (h *checkInput) strayOfDead() *Finding {
 	if !h.Old || h.S.Data == 0 {
 		return nil
 	}
-	sentBy := max(h.Before.SentAt[x], ended) // a closed end sends nothing more
-	if h.S.Options.HasTS && h.x().Has(conn.HasTS) && int32(h.S.Options.TSVal-h.Before.TSVal[x]) < 0 {
-		sentBy = h.Before.SentAt[x]
+	sentBy := max(h.Before.SentAt[subject], ended) // a closed end sends nothing more
+	if h.S.Options.HasTS && h.x().Has(conn.HasTS) && int32(h.S.Options.TSVal-h.Before.TSVal[subject]) < 0 {
+		sentBy = h.Before.SentAt[subject]
 	} else if n := h.newer(); n == nil || n.Provisional() {
 		return nil
 	}
@@ -97,17 +97,17 @@ var timeWaitHazardH1 = Kind{
 	Supersedes: []string{"wandering-duplicate"},
 	on:         triggers.OnAmongStale,
 	check: func(h *checkInput) *Finding {
-		y, x := h.From, h.From.Peer()
-		k := h.StaleOf(x)
-		if k.Packet == 0 || k.Seq == k.End || h.S.Flags&tcp.ACK == 0 || !h.Before.Acked[y].Before(k.End) || !k.End.AtMost(h.S.Ack) {
+		peer, subject := h.From, h.From.Peer()
+		k := h.StaleOf(subject)
+		if k.Packet == 0 || k.Seq == k.End || h.S.Flags&tcp.ACK == 0 || !h.Before.Acked[peer].Before(k.End) || !k.End.AtMost(h.S.Ack) {
 			return nil
 		}
-		own, ok := h.ownOctets(x, k)
-		if !ok || !own.Before(k.End) || !h.visible(x) {
+		own, ok := h.ownOctets(subject, k)
+		if !ok || !own.Before(k.End) || !h.visible(subject) {
 			return nil // it had sent all of that itself by then
 		}
 		return &Finding{
-			end:      x,
+			end:      subject,
 			Certain:  ConfidenceAssumed,
 			Evidence: []int{k.Original, k.Packet, h.S.Packet},
 			Values: Values{
@@ -205,7 +205,7 @@ var timeWaitHazardH3 = Kind{
 	Supersedes: []string{"wandering-duplicate"},
 	on:         triggers.OnRST,
 	check: func(h *checkInput) *Finding {
-		x := &h.Ends[tcp.Client]
+		subject := &h.Ends[tcp.Client]
 		if h.From != tcp.Server || h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || h.Before.States[tcp.Client] != tcp.Established.Set() ||
 			h.Before.Proved[tcp.Server] != tcp.SynReceived.Set() || !h.Ends[tcp.Server].Has(conn.SentSYNACK) || h.S.Seq != h.Ends[tcp.Server].ISS+1 {
 			return nil
@@ -218,7 +218,7 @@ var timeWaitHazardH3 = Kind{
 			}
 		}
 		_, synACK := reuse.Opening(h.Scene)
-		if reset == nil || synACK == nil || !reset.Seq.In(x.ISS+1, synACK.Ack.Add(tcp.Size(synACK.Wnd))) {
+		if reset == nil || synACK == nil || !reset.Seq.In(subject.ISS+1, synACK.Ack.Add(tcp.Size(synACK.Wnd))) {
 			return nil // it cannot have hit the attempt
 		}
 		ack := 0

@@ -47,13 +47,13 @@ var gateRows = [...]gateRow{
 	{tcp.AckTooOld, (*question).ackBefore},
 }
 
-// A question is put to each row: what becomes of s at its receiver y.
+// A question is put to each row: what becomes of s at its receiver.
 type question struct {
-	c    *Conn
-	s    *tcp.Segment
-	from tcp.Endpoint
-	x, y *End
-	now  tcp.Time
+	c        *Conn
+	s        *tcp.Segment
+	from     tcp.Endpoint
+	snd, rcv *End
+	now      tcp.Time
 }
 
 // accept says what becomes of a segment. The numbers of a RST are looked at by
@@ -64,7 +64,7 @@ func (m *Machine) accept(c *Conn, s *tcp.Segment, from tcp.Endpoint) gate.Verdic
 	}
 	q := &m.question
 	*q = question{c, s, from, &c.Ends[from], &c.Ends[from.Peer()], m.Now}
-	if q.y.closed() { // there are none to measure it by
+	if q.rcv.closed() { // there are none to measure it by
 		if s.Flags&tcp.RST == 0 && q.olderThanBefore() && q.holds(tcp.OldTimestamp) {
 			return gate.Verdict{Is: gate.Unknown, Why: tcp.OldTimestamp, Held: true}
 		}
@@ -94,7 +94,7 @@ func (m *Machine) accept(c *Conn, s *tcp.Segment, from tcp.Endpoint) gate.Verdic
 // signature refuses what is not signed where both SYNs were (RFC 2385 §2.0,
 // RFC 5925 §7.3).
 func (q *question) signature() answer {
-	if !(q.x.Has(signs) && q.y.Has(signs)) || q.s.Options.Signed {
+	if !(q.snd.Has(signs) && q.rcv.Has(signs)) || q.s.Options.Signed {
 		return passes
 	}
 	if q.s.Cut == tcp.CutOptions {
@@ -113,18 +113,18 @@ const timestampsHold = 24 * 24 * time.Hour
 // timestamp is PAWS (RFC 7323 §5.3). The newest timestamp that was captured
 // proves nothing of what the receiver has taken: what it echoes does.
 func (q *question) timestamp() answer {
-	s, x, y := q.s, q.x, q.y
-	if !s.Options.HasTS || !y.Has(hasEcho) || int32(y.echo-s.Options.TSVal) <= ticksBack ||
-		y.Stack().NoPAWS || q.now.Sub(x.SentAt) > timestampsHold {
+	s, snd, rcv := q.s, q.snd, q.rcv
+	if !s.Options.HasTS || !rcv.Has(hasEcho) || int32(rcv.echo-s.Options.TSVal) <= ticksBack ||
+		rcv.Stack().NoPAWS || q.now.Sub(snd.SentAt) > timestampsHold {
 		if q.olderThanBefore() {
 			return unknown
 		}
 		return passes
 	}
-	if s.PureAck() && s.Seq == y.Acked && s.Ack.AtMost(x.Acked) {
+	if s.PureAck() && s.Seq == rcv.Acked && s.Ack.AtMost(snd.Acked) {
 		return unknown // Linux lets a late copy of an ACK pass
 	}
-	later := x.Nxt.Before(s.End()) && s.Flags&tcp.FIN == 0 || x.Acked.Before(s.Ack) && s.PureAck()
+	later := snd.Nxt.Before(s.End()) && s.Flags&tcp.FIN == 0 || snd.Acked.Before(s.Ack) && s.PureAck()
 	if later || q.replaces() {
 		return unsent
 	}
@@ -134,8 +134,8 @@ func (q *question) timestamp() answer {
 // olderThanBefore reports whether the segment has octets that none had before it,
 // and a stamp that is older than what its sender sent before: it sent neither late.
 func (q *question) olderThanBefore() bool {
-	s, x := q.s, q.x
-	return s.Options.HasTS && x.Has(HasTS) && int32(x.TSVal-s.Options.TSVal) > ticksBack && x.Nxt.Before(s.End()) && q.now.Sub(x.SentAt) <= timestampsHold
+	s, snd := q.s, q.snd
+	return s.Options.HasTS && snd.Has(HasTS) && int32(snd.TSVal-s.Options.TSVal) > ticksBack && snd.Nxt.Before(s.End()) && q.now.Sub(snd.SentAt) <= timestampsHold
 }
 
 // sequence refuses what lies beyond all that the receiver ever offered (RFC 9293
@@ -144,19 +144,19 @@ func (q *question) olderThanBefore() bool {
 // only what lies another window further is nobody's. Nor is a FIN in the place of
 // an octet, but where that was not acknowledged the receiver may have taken it.
 func (q *question) sequence() answer {
-	if !q.y.Has(HasAcked) {
+	if !q.rcv.Has(HasAcked) {
 		return passes
 	}
 	if q.replaces() {
-		if q.s.End().AtMost(q.y.Acked) {
+		if q.s.End().AtMost(q.rcv.Acked) {
 			return unsent
 		}
 		return unknown
 	}
 	switch {
-	case q.s.Seq.AtMost(q.y.Edge):
+	case q.s.Seq.AtMost(q.rcv.Edge):
 		return passes
-	case q.c.reach(q.from.Peer()).Before(q.s.Seq) && !q.s.Seq.AtMost(q.x.Nxt): // what is next in order has its place: ACKs were missed
+	case q.c.reach(q.from.Peer()).Before(q.s.Seq) && !q.s.Seq.AtMost(q.snd.Nxt): // what is next in order has its place: ACKs were missed
 		return unsent
 	case q.c.ScaleKnown():
 		return unknown
@@ -168,7 +168,7 @@ func (q *question) sequence() answer {
 // was captured of its alleged sender before.
 func (q *question) replaces() bool {
 	fin := q.s.End() - 1
-	if q.s.Flags&tcp.FIN == 0 || q.x.Has(HasFIN) || !fin.Before(q.x.Nxt) || !q.c.ScaleKnown() {
+	if q.s.Flags&tcp.FIN == 0 || q.snd.Has(HasFIN) || !fin.Before(q.snd.Nxt) || !q.c.ScaleKnown() {
 		return false
 	}
 	return !q.c.HolesOf(q.from).Has(fin)
@@ -187,15 +187,15 @@ func (q *question) control() answer {
 // §3.10.7.4, RFC 5961 §5). It was captured no further than Nxt; it cannot have
 // been taken beyond the edge that the sender of the ACK itself offered.
 func (q *question) ackBeyond() answer {
-	s, x, y := q.s, q.x, q.y
-	if s.Flags&tcp.ACK == 0 || s.Ack.AtMost(y.Nxt) || !y.Seen() {
+	s, snd, rcv := q.s, q.snd, q.rcv
+	if s.Flags&tcp.ACK == 0 || s.Ack.AtMost(rcv.Nxt) || !rcv.Seen() {
 		return passes
 	}
-	if x.Has(HasAcked) {
+	if snd.Has(HasAcked) {
 		if far := q.c.reach(q.from); far.Before(s.Ack) {
 			return q.forged()
 		}
-	} else if y.Has(HasISS) && x.Has(SentSYN) && y.Nxt.Add(1<<16).Before(s.Ack) {
+	} else if rcv.Has(HasISS) && snd.Has(SentSYN) && rcv.Nxt.Add(1<<16).Before(s.Ack) {
 		return unsent // a SYN offers no more, and its window is not scaled
 	}
 	return unknown
@@ -206,9 +206,9 @@ func (q *question) ackBeyond() answer {
 // answer shows.
 func (q *question) forged() answer {
 	switch {
-	case !q.y.anyAck():
+	case !q.rcv.anyAck():
 		return unsent
-	case q.s.Flags&tcp.FIN != 0 && !q.x.Has(HasFIN):
+	case q.s.Flags&tcp.FIN != 0 && !q.snd.Has(HasFIN):
 		return unknown | waits
 	}
 	return unknown | notSent
@@ -220,12 +220,12 @@ func (y *End) anyAck() bool { return y.Assumed.Within(y.Stack().AnyAckIn) }
 // ackBefore refuses an ACK that is older than the receiver's largest window
 // (RFC 5961 §5).
 func (q *question) ackBefore() answer {
-	s, x, y := q.s, q.x, q.y
-	if s.Flags&tcp.ACK == 0 || !x.Has(HasAcked) || y.anyAck() || y.Stack().TakesOldAck || !s.Ack.Before(x.Acked) {
+	s, snd, rcv := q.s, q.snd, q.rcv
+	if s.Flags&tcp.ACK == 0 || !snd.Has(HasAcked) || rcv.anyAck() || rcv.Stack().TakesOldAck || !s.Ack.Before(snd.Acked) {
 		return passes
 	}
-	if x.Acked.Minus(s.Ack) > q.c.widest(q.from) {
-		if x.Nxt.Before(s.End()) && s.Flags&tcp.FIN == 0 {
+	if snd.Acked.Minus(s.Ack) > q.c.widest(q.from) {
+		if snd.Nxt.Before(s.End()) && s.Flags&tcp.FIN == 0 {
 			return unsent
 		}
 		return refused
@@ -236,33 +236,33 @@ func (q *question) ackBefore() answer {
 // widest is the widest window that the end ever offered its peer; where the
 // scale was not captured, by the largest there can be (RFC 7323 §2.3).
 func (c *Conn) widest(e tcp.Endpoint) tcp.Size {
-	x := &c.Ends[e]
+	subject := &c.Ends[e]
 	shift := uint8(maxShift)
 	if c.ScaleKnown() {
-		shift = x.Scale(&c.Ends[e.Peer()])
+		shift = subject.Scale(&c.Ends[e.Peer()])
 	}
-	return max(1<<16, tcp.Size(x.maxWnd)<<shift) // that of a SYN is not scaled
+	return max(1<<16, tcp.Size(subject.maxWnd)<<shift) // that of a SYN is not scaled
 }
 
 // reach is how far the numbers of what is sent to the end can lie: a window
 // behind all that it ever offered.
 func (c *Conn) reach(e tcp.Endpoint) tcp.Seq {
-	x := &c.Ends[e]
+	subject := &c.Ends[e]
 	if !c.ScaleKnown() {
-		return x.Acked.Add(2 * c.widest(e))
+		return subject.Acked.Add(2 * c.widest(e))
 	}
-	return x.Edge.Add(c.widest(e))
+	return subject.Edge.Add(c.widest(e))
 }
 
 // outstanding refuses an ICMP error about a segment that its sender has not sent,
 // or that was acknowledged: the connection did not cause it (RFC 5927 §4.1). How
 // far it has sent, a capture that misses segments does not tell.
 func (c *Conn) outstanding(s *tcp.Segment, from tcp.Endpoint) gate.Outcome {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	switch {
-	case !x.Seen() || x.closed() || !y.Has(HasAcked) && !x.Has(HasISS):
+	case !snd.Seen() || snd.closed() || !rcv.Has(HasAcked) && !snd.Has(HasISS):
 		return gate.Unknown
-	case s.Seq.Before(x.Una(y)), x.sndNxt(y).Before(s.Seq) && !x.Has(Lossy):
+	case s.Seq.Before(snd.Una(rcv)), snd.sndNxt(rcv).Before(s.Seq) && !snd.Has(Lossy):
 		return gate.Refused
 	}
 	return gate.Accepted

@@ -27,11 +27,11 @@ func (q *question) borneOut(why tcp.Skip) bool {
 		return false
 	}
 	now, its := astray{at: q.now, seq: s.Seq, end: s.End(), ack: s.Ack}, &c.RareState().astray
-	if own := its[q.from]; own.at > q.x.SentAt && own.end == s.Seq {
+	if own := its[q.from]; own.at > q.snd.SentAt && own.end == s.Seq {
 		now.seq = own.seq
 	}
 	last := its[q.from.Peer()]
-	if last.at > max(q.x.SentAt, q.y.SentAt) && last.seq.AtMost(s.Ack) && s.Ack.AtMost(last.end) &&
+	if last.at > max(q.snd.SentAt, q.rcv.SentAt) && last.seq.AtMost(s.Ack) && s.Ack.AtMost(last.end) &&
 		min(s.Seq-last.ack, last.ack-s.Seq) <= tcp.Seq(c.widest(q.from.Peer())) {
 		now.times = last.times + 1
 	}

@@ -126,12 +126,12 @@ func (c *Conn) settleChallenge(s *tcp.Segment, from tcp.Endpoint, before *Before
 
 // heardOfChallenge takes down what s tells of the challenge.
 func (c *Conn) heardOfChallenge(s *tcp.Segment, from tcp.Endpoint, before *Before, now tcp.Time) {
-	switch d, x := &c.Rare.challenge, &c.Ends[from]; {
+	switch d, snd := &c.Rare.challenge, &c.Ends[from]; {
 	case d.Into == from:
 		if d.Answer == 0 && !d.spoken && c.isChallengeACK(s, d, before, now) {
 			d.Answer = s.Packet
-			if d.may && x.Assumed == tcp.FinWait2.Set() {
-				x.Bits |= stillReads // an orphan takes such a RST
+			if d.may && snd.Assumed == tcp.FinWait2.Set() {
+				snd.Bits |= stillReads // an orphan takes such a RST
 			}
 		}
 		d.spoken, d.may = true, false
@@ -171,9 +171,9 @@ func Synchronized(set tcp.StateSet) bool {
 // InWindow reports whether the number lies in the receive window of the end,
 // behind what it expects next.
 func (c *Conn) InWindow(seq tcp.Seq, into tcp.Endpoint) bool {
-	y := &c.Ends[into]
+	subject := &c.Ends[into]
 	next := c.rcvNxt(into)
-	return y.Has(HasAcked) && next.Before(seq) && seq.Before(y.Edge)
+	return subject.Has(HasAcked) && next.Before(seq) && seq.Before(subject.Edge)
 }
 
 // ScaleKnown reports whether the windows are known in octets: both SYNs, which

@@ -10,12 +10,12 @@ import (
 // jumped looks whether a long pause of the capture is one for the sender of
 // the segment too, by its timestamps.
 func (m *Machine) jumped(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
-	x := &c.Ends[from]
-	if !x.Seen() || !x.Has(HasTS) || !s.Options.HasTS {
+	snd := &c.Ends[from]
+	if !snd.Seen() || !snd.Has(HasTS) || !s.Options.HasTS {
 		return
 	}
-	pause := s.Time.Sub(x.SentAt)
-	ticks := int32(s.Options.TSVal - x.TSVal)
+	pause := s.Time.Sub(snd.SentAt)
+	ticks := int32(s.Options.TSVal - snd.TSVal)
 	if pause <= health.ClockJump || ticks <= 0 || time.Duration(ticks)*health.SlowestTick > pause/2 {
 		return
 	}

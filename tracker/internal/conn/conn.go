@@ -196,10 +196,10 @@ func (x *End) nextCopy() time.Duration {
 
 // Certainty tells how sure the assumed state of an end is at the given time.
 func (c *Conn) Certainty(e tcp.Endpoint, now tcp.Time) tcp.Certainty {
-	x := &c.Ends[e]
+	subject := &c.Ends[e]
 	switch {
-	case x.Assumed.Len() > 1, c.otherwise(e) != 0, c.spokenFor(e), c.hidesFIN(now), c.doubtsFIN(e):
-	case x.Assumed == x.Proved:
+	case subject.Assumed.Len() > 1, c.otherwise(e) != 0, c.spokenFor(e), c.hidesFIN(now), c.doubtsFIN(e):
+	case subject.Assumed == subject.Proved:
 		if !c.overdue(e, now) {
 			return tcp.Proved
 		}
@@ -212,7 +212,7 @@ func (c *Conn) Certainty(e tcp.Endpoint, now tcp.Time) tcp.Certainty {
 // settled reports whether a timer, or that nothing contradicts it, tells that the
 // end is in the state that is assumed.
 func (c *Conn) settled(e tcp.Endpoint, now tcp.Time) bool {
-	x, peer := &c.Ends[e], &c.Ends[e.Peer()]
+	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
 	var newest, before history.Step
 	for _, st := range c.Steps() {
 		if st.End() == e {
@@ -222,20 +222,20 @@ func (c *Conn) settled(e tcp.Endpoint, now tcp.Time) bool {
 	ins, rested := newest.Inputs(), now.Sub(newest.At) >= c.quiet()
 	switch {
 	case newest == history.Step{}:
-		return x.Assumed.Only() == tcp.Closed // erased: it answered with RST from the first
+		return subject.Assumed.Only() == tcp.Closed // erased: it answered with RST from the first
 	case newest.Basis() == tcp.ByTimer:
-		return x.settledByTimer(newest, before)
-	case x.unordered(newest):
+		return subject.settledByTimer(newest, before)
+	case subject.unordered(newest):
 		return false
 	case ins&(tcp.NoTCB.Set()|tcp.Reopened.Set()) != 0 && newest.Basis() != tcp.ByAssumption:
 		return true
-	case ins.Has(tcp.RcvAckOfSYN) && !x.Has(SentSYN):
+	case ins.Has(tcp.RcvAckOfSYN) && !subject.Has(SentSYN):
 		return false // it may have been dropped, and a deferred accept repeats no SYN,ACK for a minute
 	case ins.Has(tcp.RcvAckOfSYN) && int32(peer.Clock-tickOf(newest.At)) > 0:
 		return false // the peer sent its SYN again: it got no answer
 	case ins&(tcp.RcvAckOfSYN.Set()|tcp.RcvAckOfFIN.Set()|tcp.Unreachable.Set()|tcp.SndRST.Set()) != 0 && rested && !peer.Has(Lossy):
 		return true // it would have repeated its SYN or FIN by now, or gone on
-	case ins&(tcp.RcvRST.Set()|tcp.RcvRSTPassive.Set()) != 0 && rested && x.Una(peer).Before(x.Nxt):
+	case ins&(tcp.RcvRST.Set()|tcp.RcvRSTPassive.Set()) != 0 && rested && subject.Una(peer).Before(subject.Nxt):
 		return true // it would have repeated what was outstanding
 	}
 	return false
@@ -259,9 +259,9 @@ func (x *End) unordered(st history.Step) bool {
 // than one: those of the assumed set, or else every state from the last that
 // its own segments show up to the assumed one, with what its silence leaves open.
 func (c *Conn) Possible(e tcp.Endpoint, certainty tcp.Certainty, now tcp.Time) tcp.StateSet {
-	x := &c.Ends[e]
-	if x.Assumed.Len() > 1 {
-		return x.Assumed
+	subject := &c.Ends[e]
+	if subject.Assumed.Len() > 1 {
+		return subject.Assumed
 	}
 	if certainty != tcp.Assumed {
 		return 0
@@ -278,20 +278,20 @@ func (c *Conn) Possible(e tcp.Endpoint, certainty tcp.Certainty, now tcp.Time) t
 		case st.Basis() == tcp.ByTimer && ordered:
 			set = newest // it had settled there
 		}
-		newest, ordered = st.State().Set(), !x.unordered(st)
+		newest, ordered = st.State().Set(), !subject.unordered(st)
 		set |= newest
 	}
 	if set.Len() < 2 {
-		set |= x.Proved
+		set |= subject.Proved
 	}
 	if other := c.otherwise(e); other != 0 {
-		set |= x.Assumed | other
+		set |= subject.Assumed | other
 	}
 	if c.overdue(e, now) {
-		set |= x.Assumed | c.unlessAlive(e)
+		set |= subject.Assumed | c.unlessAlive(e)
 	}
 	if c.spokenFor(e) {
-		set |= x.Assumed | tcp.Closed.Set()
+		set |= subject.Assumed | tcp.Closed.Set()
 	}
 	if set.Len() < 2 || set.Has(tcp.Unknown) {
 		return 0

@@ -206,18 +206,18 @@ func (c *Conn) HolesOf(e tcp.Endpoint) holes.List {
 // hole that its peer has not acknowledged: RCV.NXT of the peer if all that was
 // captured arrived.
 func (c *Conn) Contiguous(e tcp.Endpoint) tcp.Seq {
-	x, y := &c.Ends[e], &c.Ends[e.Peer()]
-	lowest := x.Nxt
+	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
+	lowest := subject.Nxt
 	for _, h := range c.HolesOf(e) {
-		if y.Has(HasAcked) && h.To.AtMost(y.Acked) {
+		if peer.Has(HasAcked) && h.To.AtMost(peer.Acked) {
 			continue
 		}
 		if h.From.Before(lowest) {
 			lowest = h.From
 		}
 	}
-	if y.Has(HasAcked) && lowest.Before(y.Acked) && y.Acked.AtMost(x.Nxt) {
-		lowest = y.Acked
+	if peer.Has(HasAcked) && lowest.Before(peer.Acked) && peer.Acked.AtMost(subject.Nxt) {
+		lowest = peer.Acked
 	}
 	return lowest
 }
@@ -233,23 +233,23 @@ type Reading struct {
 
 // Read tells what s is, before it is noted.
 func (c *Conn) Read(s *tcp.Segment, from tcp.Endpoint) (r Reading) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	if !x.Seen() {
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	if !snd.Seen() {
 		r.Fresh = s.Data
 		return r
 	}
 	const acks = tcp.SYN | tcp.RST | tcp.ACK
-	if s.Seq == x.Nxt && s.Flags&tcp.SYN == 0 && (s.Len() > 0 || s.Flags&acks == tcp.ACK && y.Nxt-s.Ack < 1<<30) {
+	if s.Seq == snd.Nxt && s.Flags&tcp.SYN == 0 && (s.Len() > 0 || s.Flags&acks == tcp.ACK && rcv.Nxt-s.Ack < 1<<30) {
 		r.Fresh = s.Data // in its turn, as nearly always
 	} else {
 		r.Foreign = c.fit(s, from) == fitsNot || c.answersTwice(s, from) || c.answersAgain(s, from)
-		r.Keepalive = s.Data <= 1 && s.Flags&(tcp.SYN|tcp.FIN) == 0 && s.Seq.Add(1) == x.Nxt && y.Has(HasAcked) && x.Nxt.AtMost(y.Acked)
+		r.Keepalive = s.Data <= 1 && s.Flags&(tcp.SYN|tcp.FIN) == 0 && s.Seq.Add(1) == snd.Nxt && rcv.Has(HasAcked) && snd.Nxt.AtMost(rcv.Acked)
 		if !r.Foreign {
 			r.Fresh = c.freshOctets(s, from)
 		}
-		r.Old = s.Len() > 0 && r.Fresh == 0 && s.End().AtMost(x.Nxt) && !(s.Flags&tcp.SYN != 0 && (!x.Has(SentSYN|SentSYNACK) || s.Seq != x.ISS))
+		r.Old = s.Len() > 0 && r.Fresh == 0 && s.End().AtMost(snd.Nxt) && !(s.Flags&tcp.SYN != 0 && (!snd.Has(SentSYN|SentSYNACK) || s.Seq != snd.ISS))
 	}
-	r.Stale = x.stale(s)
+	r.Stale = snd.stale(s)
 	return r
 }
 
@@ -273,18 +273,18 @@ func (x *End) stale(s *tcp.Segment) bool {
 
 // freshOctets counts the payload octets of s that were not captured before.
 func (c *Conn) freshOctets(s *tcp.Segment, from tcp.Endpoint) tcp.Size {
-	x := &c.Ends[from]
+	snd := &c.Ends[from]
 	first := s.Seq
 	if s.Flags&tcp.SYN != 0 {
 		first++
 	}
 	last := first.Add(s.Data)
-	if x.Nxt.AtMost(first) {
+	if snd.Nxt.AtMost(first) {
 		return s.Data
 	}
 	var fresh tcp.Size
-	if x.Nxt.Before(last) {
-		fresh = last.Minus(x.Nxt)
+	if snd.Nxt.Before(last) {
+		fresh = last.Minus(snd.Nxt)
 	}
 	for _, h := range c.HolesOf(from) {
 		lo, hi := tcp.Later(h.From, first), h.To
@@ -300,38 +300,38 @@ func (c *Conn) freshOctets(s *tcp.Segment, from tcp.Endpoint) tcp.Size {
 
 // note takes down the sequence numbers, the window and the options of s.
 func (c *Conn) note(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	x.Packets++
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	snd.Packets++
 	if r.Foreign {
 		c.RareState().RetransmittedBytes[from] += uint64(s.Data)
 		return
 	}
-	if s.Lawless() && (x.Bits|y.Bits)&(HasISS|HasAcked) != 0 {
+	if s.Lawless() && (snd.Bits|rcv.Bits)&(HasISS|HasAcked) != 0 {
 		return // whoever gets it drops it; without a connection its numbers are those of the answer
 	}
-	x.Bytes += uint64(r.Fresh)
+	snd.Bytes += uint64(r.Fresh)
 	if r.Fresh != s.Data || r.Old {
 		c.noteRepeat(s, from, r)
 	}
-	first := !x.Seen()
+	first := !snd.Seen()
 	if s.Flags&(tcp.SYN|tcp.FIN) != 0 || first {
 		c.noteControls(s, from, first)
 	}
-	ackBefore := x.Acked
+	ackBefore := snd.Acked
 	if s.Flags&tcp.ACK != 0 {
 		c.noteAck(s, from, now)
 	}
 	c.noteOctets(s, from, first, ackBefore)
-	if s.Len() > 0 && !r.Old && !y.Has(probing) {
-		y.ask(s.End(), now)
+	if s.Len() > 0 && !r.Old && !rcv.Has(probing) {
+		rcv.ask(s.End(), now)
 	} else if r.Old {
-		y.Bits &^= probing // Karn: an answer may be to either copy
+		rcv.Bits &^= probing // Karn: an answer may be to either copy
 	}
-	c.newest[from].Take(s, x.ID, r.Fresh > 0)
+	c.newest[from].Take(s, snd.ID, r.Fresh > 0)
 	if !r.Stale || first {
-		x.noteHeader(s)
+		snd.noteHeader(s)
 	}
-	x.noteNewest(s, now)
+	snd.noteNewest(s, now)
 }
 
 // noteHeader takes down what the header of the end's newest segment has.
@@ -391,37 +391,37 @@ func (c *Conn) noteRepeat(s *tcp.Segment, from tcp.Endpoint, r Reading) {
 // noteControls takes down what SYN and FIN carry, and where the end's numbers
 // begin in a capture that starts in the middle.
 func (c *Conn) noteControls(s *tcp.Segment, from tcp.Endpoint, first bool) {
-	x := &c.Ends[from]
+	snd := &c.Ends[from]
 	switch {
 	case s.Flags&tcp.SYN != 0:
-		if first || !x.Has(HasISS) || c.answersAnew(s, from) {
-			x.ISS, x.Nxt = s.Seq, s.Seq
+		if first || !snd.Has(HasISS) || c.answersAnew(s, from) {
+			snd.ISS, snd.Nxt = s.Seq, s.Seq
 		}
-		x.Bits |= HasISS
+		snd.Bits |= HasISS
 		if s.Flags&tcp.ACK != 0 {
-			x.Bits |= SentSYNACK
+			snd.Bits |= SentSYNACK
 		} else {
-			x.Bits |= SentSYN
+			snd.Bits |= SentSYN
 		}
-		x.MSS = s.Options.MSS
+		snd.MSS = s.Options.MSS
 		if s.Options.Signed {
-			x.Bits |= signs
+			snd.Bits |= signs
 		}
 		if s.Options.SACKOK {
-			x.Bits |= SackOK
+			snd.Bits |= SackOK
 		}
 		if s.Options.HasShift {
-			x.setShift(s.Options.Shift)
+			snd.setShift(s.Options.Shift)
 		}
 		if s.Data > 0 {
 			c.RareState().SYNData[from] = s.Data
 		}
-	case first && !x.Has(HasISS):
-		x.Nxt = s.Seq
+	case first && !snd.Has(HasISS):
+		snd.Nxt = s.Seq
 	}
-	if s.Flags&(tcp.FIN|tcp.ACK|tcp.SYN) == tcp.FIN|tcp.ACK && !x.Has(HasFIN) {
-		x.FIN = s.Seq.Add(s.Len() - 1)
-		x.Bits |= HasFIN
+	if s.Flags&(tcp.FIN|tcp.ACK|tcp.SYN) == tcp.FIN|tcp.ACK && !snd.Has(HasFIN) {
+		snd.FIN = s.Seq.Add(s.Len() - 1)
+		snd.Bits |= HasFIN
 	}
 }
 
@@ -429,50 +429,50 @@ func (c *Conn) noteControls(s *tcp.Segment, from tcp.Endpoint, first bool) {
 // last, toward an end that still waits for one: the peer refused that, or did
 // not receive it, and nothing holds the numbers.
 func (c *Conn) answersAnew(s *tcp.Segment, from tcp.Endpoint) bool {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	return s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && x.Has(SentSYNACK) && s.Seq != x.ISS &&
-		y.Assumed == tcp.SynSent.Set() && !y.Has(HasAcked) && y.ISS.Before(s.Ack) && s.Ack.AtMost(y.Nxt)
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	return s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && snd.Has(SentSYNACK) && s.Seq != snd.ISS &&
+		rcv.Assumed == tcp.SynSent.Set() && !rcv.Has(HasAcked) && rcv.ISS.Before(s.Ack) && s.Ack.AtMost(rcv.Nxt)
 }
 
 // noteAck takes down the ACK field and the window.
 func (c *Conn) noteAck(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	scaled := tcp.Size(s.Wnd)
 	if s.Flags&tcp.SYN == 0 {
-		scaled <<= x.Scale(y)
+		scaled <<= snd.Scale(rcv)
 	}
 	edge := s.Ack.Add(scaled)
-	if c.probedAt(y, s.Ack) {
-		y.Nxt = s.Ack
+	if c.probedAt(rcv, s.Ack) {
+		rcv.Nxt = s.Ack
 	}
-	if s.Flags&tcp.SYN != 0 && y.Has(HasISS) && !y.Has(HasAcked) && s.Ack == y.ISS.Add(1) && s.Ack.Add(1) == y.Nxt && (c.Rare == nil || c.Rare.SYNData[from.Peer()] == 0) {
-		y.Nxt = s.Ack // a FIN on the SYN was not taken
+	if s.Flags&tcp.SYN != 0 && rcv.Has(HasISS) && !rcv.Has(HasAcked) && s.Ack == rcv.ISS.Add(1) && s.Ack.Add(1) == rcv.Nxt && (c.Rare == nil || c.Rare.SYNData[from.Peer()] == 0) {
+		rcv.Nxt = s.Ack // a FIN on the SYN was not taken
 	}
-	if !y.Seen() {
+	if !rcv.Seen() {
 		// Nothing was captured of the peer; what is acknowledged, it sent.
-		if !x.Has(HasAcked) && x.Has(SentSYN) {
-			y.ISS = s.Ack - 1
-			y.Bits |= HasISS
+		if !snd.Has(HasAcked) && snd.Has(SentSYN) {
+			rcv.ISS = s.Ack - 1
+			rcv.Bits |= HasISS
 		}
-		if !x.Has(HasAcked) || y.Nxt.Before(s.Ack) {
+		if !snd.Has(HasAcked) || rcv.Nxt.Before(s.Ack) {
 			c.newest[from.Peer()].CountUp()
-			y.Nxt = s.Ack
+			rcv.Nxt = s.Ack
 		}
 	}
-	if !x.Has(HasAcked) {
-		x.Bits |= HasAcked
-		x.Acked, x.Edge = s.Ack, edge
+	if !snd.Has(HasAcked) {
+		snd.Bits |= HasAcked
+		snd.Acked, snd.Edge = s.Ack, edge
 	} else {
-		if x.Acked.Before(s.Ack) && x.Has(HasFIN) && !(y.Has(HasFIN) && s.Ack == y.FIN+1 && x.Acked == y.FIN) {
-			x.Bits |= stillReads
+		if snd.Acked.Before(s.Ack) && snd.Has(HasFIN) && !(rcv.Has(HasFIN) && s.Ack == rcv.FIN+1 && snd.Acked == rcv.FIN) {
+			snd.Bits |= stillReads
 		}
-		x.Acked, x.Edge = tcp.Later(x.Acked, s.Ack), tcp.Later(x.Edge, edge)
+		snd.Acked, snd.Edge = tcp.Later(snd.Acked, s.Ack), tcp.Later(snd.Edge, edge)
 	}
-	x.answer(s.Ack, now)
+	snd.answer(s.Ack, now)
 	if s.Options.NumSACK > 0 {
 		c.noteSACK(s, from)
 	}
-	x.noteEcho(s, y)
+	snd.noteEcho(s, rcv)
 }
 
 // noteEcho remembers the timestamp that s echoes, if the peer sent it: who
@@ -508,29 +508,29 @@ func (c *Conn) HasBeyond(e tcp.Endpoint) bool {
 // noteOctets moves nxt, and keeps the holes below it.
 // ackBefore is what the end had acknowledged before this segment.
 func (c *Conn) noteOctets(s *tcp.Segment, from tcp.Endpoint, first bool, ackBefore tcp.Seq) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	end := s.End()
 	if first {
-		x.Clean, x.tsUnclean = s.Seq, s.Options.TSVal-1
+		snd.Clean, snd.tsUnclean = s.Seq, s.Options.TSVal-1
 	}
-	if !(s.Flags&tcp.ACK != 0 && y.Has(HasFIN) && y.FIN.Before(s.Ack)) {
-		x.Clean = tcp.Later(x.Clean, end)
-		if s.Options.HasTS && int32(s.Options.TSVal-x.tsUnclean) > 0 {
-			x.tsUnclean = s.Options.TSVal
+	if !(s.Flags&tcp.ACK != 0 && rcv.Has(HasFIN) && rcv.FIN.Before(s.Ack)) {
+		snd.Clean = tcp.Later(snd.Clean, end)
+		if s.Options.HasTS && int32(s.Options.TSVal-snd.tsUnclean) > 0 {
+			snd.tsUnclean = s.Options.TSVal
 		}
 	}
-	if x.Nxt.Before(s.Seq) {
+	if snd.Nxt.Before(s.Seq) {
 		o := c.RareState()
 		// An ACK of the peer's first FIN was asked for by that alone. One of a
 		// repeated FIN tells nothing of when the first was received.
-		repeated := y.Has(HasFIN) && y.Copies > 1 && y.FIN.Before(s.Ack)
-		o.holes[from].Add(holes.Hole{From: x.Nxt, To: s.Seq, Ack: ackBefore, HasAck: x.Has(HasAcked) && !repeated})
-		if y.Has(HasAcked) && x.Nxt.Before(y.Acked) {
-			x.Bits |= Lossy
+		repeated := rcv.Has(HasFIN) && rcv.Copies > 1 && rcv.FIN.Before(s.Ack)
+		o.holes[from].Add(holes.Hole{From: snd.Nxt, To: s.Seq, Ack: ackBefore, HasAck: snd.Has(HasAcked) && !repeated})
+		if rcv.Has(HasAcked) && snd.Nxt.Before(rcv.Acked) {
+			snd.Bits |= Lossy
 		}
-		x.Nxt = s.Seq
+		snd.Nxt = s.Seq
 	} else if s.Len() > 0 && c.Rare != nil && len(c.Rare.holes[from]) > 0 {
 		c.Rare.holes[from].Fill(s.Seq, end)
 	}
-	x.Nxt = tcp.Later(x.Nxt, end)
+	snd.Nxt = tcp.Later(snd.Nxt, end)
 }

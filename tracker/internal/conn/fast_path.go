@@ -16,7 +16,7 @@ import (
 // FastPath takes the segment in, if it is such a one of the connection, which is
 // the newest on its addresses and ports, and reports whether it did.
 func (m *Machine) FastPath(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	const plain = HasAcked | HasFIN
 	const odd = isProvisional | amongStale | challenged | awaited | holding
 	switch {
@@ -24,33 +24,33 @@ func (m *Machine) FastPath(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 		s.Cut == tcp.CutOptions, s.Cut == tcp.CutPayload && !m.health.Cut, s.Fragment,
 		s.Sum > tcp.SumGood, s.Sum == tcp.SumGood && m.health.WatchesSums():
 		return false // the segment is not as usual
-	case x.Assumed != Up, y.Assumed != Up, x.Proved != Up, y.Proved != Up, c.Bits&odd != 0,
-		x.Bits&plain != HasAcked, x.Has(agreed), y.Bits&plain != HasAcked, !x.Seen(), !y.Seen(), m.Waiting != 0, c.Rare != nil && !c.Rare.whole():
+	case snd.Assumed != Up, rcv.Assumed != Up, snd.Proved != Up, rcv.Proved != Up, c.Bits&odd != 0,
+		snd.Bits&plain != HasAcked, snd.Has(agreed), rcv.Bits&plain != HasAcked, !snd.Seen(), !rcv.Seen(), m.Waiting != 0, c.Rare != nil && !c.Rare.whole():
 		return false // the connection is not
-	case s.Seq != x.Nxt, s.Seq.Before(y.Acked), y.Nxt-s.Ack >= 1<<30, y.Nxt-y.ISS < 1<<30 && !y.ISS.Before(s.Ack), x.stale(s), s.Ack.Before(x.Acked):
+	case s.Seq != snd.Nxt, s.Seq.Before(rcv.Acked), rcv.Nxt-s.Ack >= 1<<30, rcv.Nxt-rcv.ISS < 1<<30 && !rcv.ISS.Before(s.Ack), snd.stale(s), s.Ack.Before(snd.Acked):
 		return false // out of turn
 	}
-	end, edge := s.Seq.Add(s.Data), s.Ack.Add(tcp.Size(s.Wnd)<<x.Scale(y))
+	end, edge := s.Seq.Add(s.Data), s.Ack.Add(tcp.Size(s.Wnd)<<snd.Scale(rcv))
 	switch {
-	case s.Wnd == 0, x.Wnd == 0, edge.Before(x.Edge), y.Edge.AtMost(s.Seq) && s.Data > 0 && c.ScaleKnown(), s.Data > c.Largest(from),
-		end.Before(s.Seq), end.Minus(x.ISS) < s.Seq.Minus(x.ISS):
+	case s.Wnd == 0, snd.Wnd == 0, edge.Before(snd.Edge), rcv.Edge.AtMost(s.Seq) && s.Data > 0 && c.ScaleKnown(), s.Data > c.Largest(from),
+		end.Before(s.Seq), end.Minus(snd.ISS) < s.Seq.Minus(snd.ISS):
 		return false // a window to look at
 	}
-	x.Packets++
-	x.Bytes += uint64(s.Data)
-	x.Acked, x.Edge = tcp.Later(x.Acked, s.Ack), edge
-	x.answer(s.Ack, m.Now)
-	x.Clean, x.Nxt = tcp.Later(x.Clean, end), end
-	if s.Data > 0 && !y.Has(probing) {
-		y.ask(end, m.Now)
+	snd.Packets++
+	snd.Bytes += uint64(s.Data)
+	snd.Acked, snd.Edge = tcp.Later(snd.Acked, s.Ack), edge
+	snd.answer(s.Ack, m.Now)
+	snd.Clean, snd.Nxt = tcp.Later(snd.Clean, end), end
+	if s.Data > 0 && !rcv.Has(probing) {
+		rcv.ask(end, m.Now)
 	}
-	if s.Options.HasTS && int32(s.Options.TSVal-x.tsUnclean) > 0 {
-		x.tsUnclean = s.Options.TSVal
+	if s.Options.HasTS && int32(s.Options.TSVal-snd.tsUnclean) > 0 {
+		snd.tsUnclean = s.Options.TSVal
 	}
-	x.noteEcho(s, y)
-	c.newest[from].Take(s, x.ID, s.Data > 0)
-	x.noteHeader(s)
-	x.noteNewest(s, m.Now)
+	snd.noteEcho(s, rcv)
+	c.newest[from].Take(s, snd.ID, s.Data > 0)
+	snd.noteHeader(s)
+	snd.noteNewest(s, m.Now)
 	m.Recent.put(c, s, from, 0, m.Now)
 	return true
 }

@@ -64,9 +64,9 @@ func (m *Machine) weighFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading
 	if c.Rare != nil && c.Rare.denied != nil && m.returnsToFIN(c, s, from, r) {
 		return true
 	}
-	x, peer := &c.Ends[from], from.Peer()
+	snd, peer := &c.Ends[from], from.Peer()
 	switch {
-	case x.Has(HasFIN) && c.deniesFIN(s, from, r, m.Now) && !m.wentOn(c, from):
+	case snd.Has(HasFIN) && c.deniesFIN(s, from, r, m.Now) && !m.wentOn(c, from):
 		m.denyFIN(c, s, from, false)
 	case c.Ends[peer].Has(HasFIN) && c.Ends[peer].FIN.Add(1).Before(s.Ack) && s.Ack.AtMost(c.Ends[peer].Nxt):
 		m.denyFIN(c, s, peer, true) // octets behind it were sent, and taken
@@ -80,23 +80,23 @@ func (m *Machine) weighFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading
 // deniesFIN reports whether s, of the end that a FIN is alleged to be of, is none
 // that it would send behind that.
 func (c *Conn) deniesFIN(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) bool {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	heard := now.Sub(y.SentAt) < probesAfter
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	heard := now.Sub(rcv.SentAt) < probesAfter
 	switch {
-	case s.Data > 0 && x.FIN.In(s.Seq, s.Seq.Add(s.Data)):
+	case s.Data > 0 && snd.FIN.In(s.Seq, s.Seq.Add(s.Data)):
 		return heard || !r.Keepalive
 	case s.Flags&tcp.FIN != 0:
-		return c.HolesOf(from).Has(s.End()-1) && s.End().AtMost(x.FIN) && !x.FIN.Before(y.Acked)
-	case s.Seq == x.FIN && y.Has(HasFIN):
+		return c.HolesOf(from).Has(s.End()-1) && s.End().AtMost(snd.FIN) && !snd.FIN.Before(rcv.Acked)
+	case s.Seq == snd.FIN && rcv.Has(HasFIN):
 		return false // some stacks do not count their FIN in the last ACK
-	case s.Data > 0 || x.FIN.Before(s.Seq) || s.Seq.Before(y.Acked) && s.Seq != x.FIN || s.Ack.Before(x.Acked) || y.Nxt.Before(s.Ack):
+	case s.Data > 0 || snd.FIN.Before(s.Seq) || s.Seq.Before(rcv.Acked) && s.Seq != snd.FIN || s.Ack.Before(snd.Acked) || rcv.Nxt.Before(s.Ack):
 		return false
-	case x.Acked.Before(s.Ack):
-		return x.FIN.AtMost(y.Edge) && y.Wnd != 0 // with a window that was withdrawn, Linux sends from the edge of that
+	case snd.Acked.Before(s.Ack):
+		return snd.FIN.AtMost(rcv.Edge) && rcv.Wnd != 0 // with a window that was withdrawn, Linux sends from the edge of that
 	}
 	// It acknowledges nothing new: it must have been sent later, and no keepalive.
 	fin, ok := c.Find(from, tcp.SndFIN)
-	return ok && s.Seq == x.FIN && heard && !r.Stale && (s.ID != 0 || s.Options.HasTS) && now.Sub(fin.At) > x.InFlight()
+	return ok && s.Seq == snd.FIN && heard && !r.Stale && (s.ID != 0 || s.Options.HasTS) && now.Sub(fin.At) > snd.InFlight()
 }
 
 // wentOn reports whether the end sent its FIN again, or what follows it: then it
@@ -118,19 +118,19 @@ func (m *Machine) wentOn(c *Conn, e tcp.Endpoint) bool {
 
 // denyFIN takes the end's FIN back, with all that followed from it at that end.
 func (m *Machine) denyFIN(c *Conn, s *tcp.Segment, e tcp.Endpoint, sure bool) {
-	x, y := &c.Ends[e], &c.Ends[e.Peer()]
+	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
 	o := c.RareState()
 	if o.denied == nil {
 		o.denied = new([2]deniedFIN)
 	}
 	fin, _ := c.Find(e, tcp.SndFIN)
-	o.denied[e] = deniedFIN{packet: fin.Packet(), by: s.Packet, seq: x.FIN, sure: sure}
+	o.denied[e] = deniedFIN{packet: fin.Packet(), by: s.Packet, seq: subject.FIN, sure: sure}
 	m.unlearn(c, e, finInputs, m.cause(s, tcp.ByCorrection))
 	c.forgetOctets(e, m.remembered(c, fin.Packet()))
-	x.Bits &^= HasFIN | stillReads
+	subject.Bits &^= HasFIN | stillReads
 	o.Closing[e] = recent.Closing{}
 	switch by := tcp.ByClient + tcp.ClosedBy(e); {
-	case c.ClosedBy() == tcp.ByBoth || c.ClosedBy() == by && y.Has(HasFIN):
+	case c.ClosedBy() == tcp.ByBoth || c.ClosedBy() == by && peer.Has(HasFIN):
 		c.setClosedBy(tcp.ByClient + tcp.ClosedBy(e.Peer()))
 	case c.ClosedBy() == by || c.ClosedBy() == tcp.ByTimeoutOfEnd:
 		c.setClosedBy(tcp.NotClosed)
@@ -141,65 +141,65 @@ func (m *Machine) denyFIN(c *Conn, s *tcp.Segment, e tcp.Endpoint, sure bool) {
 
 // showOpen takes down where the end's own segments show it that denied its FIN.
 func (c *Conn) showOpen(e tcp.Endpoint) {
-	x, y := &c.Ends[e], &c.Ends[e.Peer()]
+	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
 	up := tcp.Established.Set()
-	if y.Has(HasFIN) && x.Has(HasAcked) && y.FIN.Before(x.Acked) {
+	if peer.Has(HasFIN) && subject.Has(HasAcked) && peer.FIN.Before(subject.Acked) {
 		up = tcp.CloseWait.Set()
 	}
 	if !c.Rare.denied[e].sure {
-		up |= x.Proved
+		up |= subject.Proved
 	}
-	x.show(up)
+	subject.show(up)
 }
 
 // forgetOctets takes the FIN, and what came with it, out of what was captured of
 // the end.
 func (c *Conn) forgetOctets(e tcp.Endpoint, fin *recent.Segment) {
-	x, y := &c.Ends[e], &c.Ends[e.Peer()]
-	next := x.FIN
-	if x.Nxt != next+1 {
+	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
+	next := subject.FIN
+	if subject.Nxt != next+1 {
 		return
 	}
-	if fin != nil && fin.Flags&tcp.FIN != 0 && fin.End() == x.Nxt {
+	if fin != nil && fin.Flags&tcp.FIN != 0 && fin.End() == subject.Nxt {
 		next = fin.Seq
 	}
 	next = c.Rare.holes[e].CutOff(next)
-	x.Nxt = next
-	if next.Before(x.Clean) {
-		x.Clean = next
+	subject.Nxt = next
+	if next.Before(subject.Clean) {
+		subject.Clean = next
 	}
-	y.Bits &^= probing
+	peer.Bits &^= probing
 }
 
 // tookDenied looks what s, of the end that a denied FIN went to, tells of whether
 // that was taken.
 func (m *Machine) tookDenied(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	d := &c.Rare.denied[from.Peer()]
 	switch next := d.seq + 1; {
-	case d.packet == 0 || y.Has(HasFIN) && y.FIN.Before(s.Ack):
-	case s.Ack == next && y.Nxt == d.seq && !c.Happened(from, tcp.RcvFIN):
-		x.show(x.Proved.After(tcp.RcvFIN.Set()))
+	case d.packet == 0 || rcv.Has(HasFIN) && rcv.FIN.Before(s.Ack):
+	case s.Ack == next && rcv.Nxt == d.seq && !c.Happened(from, tcp.RcvFIN):
+		snd.show(snd.Proved.After(tcp.RcvFIN.Set()))
 		m.apply(c, from, tcp.RcvFIN.Set(), m.cause(s, tcp.ByProof))
-	case next.Before(s.Ack) && s.Ack.AtMost(y.Nxt) && m.refute(c, from, tcp.RcvFIN.Set(), m.cause(s, tcp.ByCorrection)):
-		x.show(x.Proved.WithoutFIN())
+	case next.Before(s.Ack) && s.Ack.AtMost(rcv.Nxt) && m.refute(c, from, tcp.RcvFIN.Set(), m.cause(s, tcp.ByCorrection)):
+		snd.show(snd.Proved.WithoutFIN())
 	}
 }
 
 // returnsToFIN looks what s tells of a denied FIN of its sender: it has the number
 // behind it, or one up to it once more.
 func (m *Machine) returnsToFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) bool {
-	x, d := &c.Ends[from], &c.Rare.denied[from]
-	if d.packet == 0 || d.sure || x.Has(HasFIN) || r.Stale {
+	snd, d := &c.Ends[from], &c.Rare.denied[from]
+	if d.packet == 0 || d.sure || snd.Has(HasFIN) || r.Stale {
 		return false
 	}
-	if s.Seq == d.seq+1 && x.Nxt == d.seq {
+	if s.Seq == d.seq+1 && snd.Nxt == d.seq {
 		fin := tcp.Segment{
-			Time: m.Now, Packet: d.packet, Seq: d.seq, Ack: x.Acked, Flags: tcp.FIN | tcp.ACK, Wnd: x.Wnd, TTL: x.TTL, ID: x.ID,
+			Time: m.Now, Packet: d.packet, Seq: d.seq, Ack: snd.Acked, Flags: tcp.FIN | tcp.ACK, Wnd: snd.Wnd, TTL: snd.TTL, ID: snd.ID,
 		}
 		d.packet = 0
 		m.take(c, &fin, from, c.Read(&fin, from), gate.Verdict{})
-		x.show(x.Proved &^ openStates)
+		snd.show(snd.Proved &^ openStates)
 		return true
 	}
 	if s.Seq.AtMost(d.seq) && !r.Old && !r.Keepalive || s.Seq.AtMost(d.seq+1) && s.Data > 0 {
@@ -213,12 +213,12 @@ func (m *Machine) returnsToFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Rea
 // sender's, once they are there, or acknowledged, or the sender goes on behind it.
 func (m *Machine) supportFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, first bool) {
 	for e := range tcp.Endpoint(2) {
-		x := &c.Ends[e]
-		if !x.Has(HasFIN) || x.Proved&openStates == 0 {
+		subject := &c.Ends[e]
+		if !subject.Has(HasFIN) || subject.Proved&openStates == 0 {
 			continue
 		}
-		if x.FIN.AtMost(c.Contiguous(e)) || from == e && !first && (s.Seq == x.FIN+1 || s.Flags&tcp.FIN != 0 && s.End() == x.FIN+1) {
-			x.show(x.Proved &^ openStates)
+		if subject.FIN.AtMost(c.Contiguous(e)) || from == e && !first && (s.Seq == subject.FIN+1 || s.Flags&tcp.FIN != 0 && s.End() == subject.FIN+1) {
+			subject.show(subject.Proved &^ openStates)
 		}
 	}
 }

@@ -26,9 +26,9 @@ func (e *End) knownResponse() time.Duration { return time.Duration(e.Respond) * 
 // FollowGaps follows the gaps of both ends, before s is noted, and returns the
 // trigger if one of them turns out to be something.
 func (c *Conn) FollowGaps(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) (on triggers.Set) {
-	y := &c.Ends[from.Peer()]
+	rcv := &c.Ends[from.Peer()]
 	c.fillGap(s, from, r, now)
-	if s.Flags&tcp.ACK != 0 && !r.Stale && y.Seen() {
+	if s.Flags&tcp.ACK != 0 && !r.Stale && rcv.Seen() {
 		c.openGap(s, from, now)
 	}
 	if c.Rare == nil {
@@ -77,9 +77,9 @@ func (c *Conn) fillGap(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Tim
 // the FIN of its sender: then both ends are further than their segments show.
 // What they send later tells (pickUp).
 func (c *Conn) mayBeFIN(e tcp.Endpoint, g *holes.Gap) {
-	if x := &c.Ends[e]; !g.Weighed && g.Size() == 1 && !g.Beyond && !x.Has(HasFIN) {
-		closed := x.Proved.After(tcp.SndFIN.Set())
-		x.show(x.Proved | closed | closed.After(tcp.RcvAckOfFIN.Set()))
+	if subject := &c.Ends[e]; !g.Weighed && g.Size() == 1 && !g.Beyond && !subject.Has(HasFIN) {
+		closed := subject.Proved.After(tcp.SndFIN.Set())
+		subject.show(subject.Proved | closed | closed.After(tcp.RcvAckOfFIN.Set()))
 		c.maybeClosedTo(e.Peer())
 	}
 	g.Weighed = true
@@ -102,8 +102,8 @@ func (c *Conn) hidesFIN(now tcp.Time) bool {
 // maybeClosedTo takes into account that the end may have received a FIN that the
 // capture does not have.
 func (c *Conn) maybeClosedTo(e tcp.Endpoint) {
-	if x := &c.Ends[e]; !c.Ends[e.Peer()].Has(HasFIN) {
-		x.show(x.Proved | x.Proved.After(tcp.RcvFIN.Set()))
+	if subject := &c.Ends[e]; !c.Ends[e.Peer()].Has(HasFIN) {
+		subject.show(subject.Proved | subject.Proved.After(tcp.RcvFIN.Set()))
 	}
 }
 
@@ -111,12 +111,12 @@ func (c *Conn) maybeClosedTo(e tcp.Endpoint) {
 // does not have. What was sent before the first ACK of a connection that was
 // open already may have been sent before the capture.
 func (c *Conn) openGap(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	acked := x.Acked
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	acked := snd.Acked
 	switch {
-	case x.Has(HasAcked):
-	case y.Has(HasISS) && c.Origin() == tcp.FromSYN:
-		acked = y.ISS
+	case snd.Has(HasAcked):
+	case rcv.Has(HasISS) && c.Origin() == tcp.FromSYN:
+		acked = rcv.ISS
 	default:
 		return
 	}
@@ -139,8 +139,8 @@ func (c *Conn) openGap(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 		}
 	}
 	if !g.Beyond {
-		g.From, g.To = tcp.Later(y.Nxt, acked), s.Ack
-		if !y.Nxt.Before(s.Ack) || c.probedAt(y, s.Ack) || c.acksDenied(from.Peer(), s.Ack) {
+		g.From, g.To = tcp.Later(rcv.Nxt, acked), s.Ack
+		if !rcv.Nxt.Before(s.Ack) || c.probedAt(rcv, s.Ack) || c.acksDenied(from.Peer(), s.Ack) {
 			return
 		}
 	}

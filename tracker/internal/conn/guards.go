@@ -7,7 +7,7 @@ import (
 
 // Guards returns what is true of the scene.
 func (h *Scene) Guards() (is triggers.Guards) {
-	x, y := &h.Ends[h.From], &h.Ends[h.From.Peer()]
+	snd, rcv := &h.Ends[h.From], &h.Ends[h.From.Peer()]
 	if h.Rare != nil {
 		is |= triggers.IfRare
 	}
@@ -23,13 +23,13 @@ func (h *Scene) Guards() (is triggers.Guards) {
 	if h.Conn.Bits&OriginSYNACK != 0 {
 		is |= triggers.IfFromSYNACK
 	}
-	if x.Bits&y.Bits&SentSYN != 0 {
+	if snd.Bits&rcv.Bits&SentSYN != 0 {
 		is |= triggers.IfBothSYN
 	}
-	if !y.Seen() {
+	if !rcv.Seen() {
 		is |= triggers.IfOneSided
 	}
-	if x.Has(HasFIN) || h.Rare != nil && h.Rare.denied != nil {
+	if snd.Has(HasFIN) || h.Rare != nil && h.Rare.denied != nil {
 		is |= triggers.IfFinished
 	}
 	before := h.Before.States[h.From]
@@ -39,7 +39,7 @@ func (h *Scene) Guards() (is triggers.Guards) {
 	if before == tcp.SynSent.Set() {
 		is |= triggers.IfWasSynSent
 	}
-	if (before|x.Assumed)&(tcp.FinWait2.Set()|tcp.CloseWait.Set()) != 0 {
+	if (before|snd.Assumed)&(tcp.FinWait2.Set()|tcp.CloseWait.Set()) != 0 {
 		is |= triggers.IfHalfClosed
 	}
 	if h.On&triggers.OnRST != 0 {

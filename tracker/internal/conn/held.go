@@ -23,18 +23,18 @@ type heldFIN struct {
 // capture is known to miss segments of its receiver, or may, or has the directions
 // out of step, it is believed.
 func (q *question) holds(why tcp.Skip) bool {
-	s, x, y := q.s, q.x, q.y
-	if s.Flags&tcp.FIN == 0 || x.Has(HasFIN) || y.Has(Lossy) || !x.Seen() || q.c.Origin() != tcp.FromSYN || q.c.Bits&skewed != 0 {
+	s, snd, rcv := q.s, q.snd, q.rcv
+	if s.Flags&tcp.FIN == 0 || snd.Has(HasFIN) || rcv.Has(Lossy) || !snd.Seen() || q.c.Origin() != tcp.FromSYN || q.c.Bits&skewed != 0 {
 		return false
 	}
 	switch why {
 	case tcp.AckOfUnsent:
 		// One octet more may be a FIN of the receiver's own.
-		return y.Nxt.Add(1).Before(s.Ack) && Synchronized(y.Assumed) && y.Assumed != tcp.FinWait2.Set()
+		return rcv.Nxt.Add(1).Before(s.Ack) && Synchronized(rcv.Assumed) && rcv.Assumed != tcp.FinWait2.Set()
 	case tcp.OutsideWindow:
 		return true
 	case tcp.OldTimestamp, tcp.AckTooOld:
-		return x.Nxt.Before(s.End())
+		return snd.Nxt.Before(s.End())
 	}
 	return false
 }

@@ -34,20 +34,20 @@ func (m *Machine) apply(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) {
 
 // enter is the one place that moves the assumed view on.
 func (m *Machine) enter(c *Conn, e tcp.Endpoint, ins tcp.InputSet, after tcp.StateSet, why cause) {
-	x := &c.Ends[e]
-	before := x.Assumed
-	x.enter(after)
+	subject := &c.Ends[e]
+	before := subject.Assumed
+	subject.enter(after)
 	ins = before.Effective(ins)
 	if why.basis == tcp.ByAssumption && c.Rare != nil && c.Rare.refuted[e]&ins != 0 {
 		why.basis = tcp.ByCorrection
 	}
 	if ins&(tcp.SndSYN.Set()|tcp.SndSYNACK.Set()|tcp.SndFIN.Set()) != 0 {
-		x.setClock(why.at, false)
+		subject.setClock(why.at, false)
 	} else if to := after.Shown(); to == tcp.TimeWait || to == tcp.FinWait2 {
-		x.Clock = tickOf(why.at)
+		subject.Clock = tickOf(why.at)
 	}
 	if before.Shown() == after.Shown() {
-		x.beganIn(after) // still undecided: nothing to tell yet
+		subject.beganIn(after) // still undecided: nothing to tell yet
 	} else if len(c.Steps()) < MaxSteps {
 		c.keep(history.New(why.at, why.packet, e, ins, after.Shown(), why.basis, why.sure))
 	}
@@ -100,16 +100,16 @@ func (m *Machine) tellMove(c *Conn, e tcp.Endpoint, before, after tcp.StateSet, 
 // than one was possible. It is how a connection that was open before the
 // capture comes to a state.
 func (m *Machine) pickUp(c *Conn, e tcp.Endpoint, allowed tcp.StateSet, why cause) {
-	x := &c.Ends[e]
-	if narrowed := x.Proved & allowed; x.Proved.Len() > 1 && narrowed != 0 {
-		x.show(narrowed)
+	subject := &c.Ends[e]
+	if narrowed := subject.Proved & allowed; subject.Proved.Len() > 1 && narrowed != 0 {
+		subject.show(narrowed)
 	}
-	narrowed := x.Assumed & allowed
-	if x.Assumed.Len() < 2 || narrowed == 0 || narrowed == x.Assumed {
+	narrowed := subject.Assumed & allowed
+	if subject.Assumed.Len() < 2 || narrowed == 0 || narrowed == subject.Assumed {
 		return
 	}
-	before := x.Assumed
-	x.foundIn(narrowed)
+	before := subject.Assumed
+	subject.foundIn(narrowed)
 	if narrowed.Shown() != tcp.Unknown && narrowed.Shown() != before.Shown() {
 		c.keep(history.New(why.at, why.packet, e, 0, narrowed.Shown(), why.basis, false))
 	}
@@ -121,13 +121,13 @@ func (m *Machine) pickUp(c *Conn, e tcp.Endpoint, allowed tcp.StateSet, why caus
 // one: it closes second. That its FIN is a copy, and the two crossed before the
 // capture began, is possible, but not likely.
 func (m *Machine) pickUpSecond(c *Conn, s *tcp.Segment, from tcp.Endpoint, why cause) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	if !y.Has(HasFIN) || s.Ack != y.FIN.Add(1) || y.Acked != s.End()-1 {
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	if !rcv.Has(HasFIN) || s.Ack != rcv.FIN.Add(1) || rcv.Acked != s.End()-1 {
 		return
 	}
-	proved := x.Proved
+	proved := snd.Proved
 	m.pickUp(c, from, tcp.CloseWait.Set(), why)
-	x.show(proved)
+	snd.show(proved)
 }
 
 // pastInputs has a bit for each input that may be among the steps.
@@ -170,8 +170,8 @@ func (m *Machine) refute(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) b
 // unlearn is refute that leaves no trace of it, for what is too common to spend
 // memory on. It returns the inputs that were there.
 func (m *Machine) unlearn(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) tcp.InputSet {
-	x := &c.Ends[e]
-	set, first, struck := x.Initial, 0, tcp.InputSet(0)
+	subject := &c.Ends[e]
+	set, first, struck := subject.Initial, 0, tcp.InputSet(0)
 	for i, st := range c.Steps() {
 		if st.End() == e && st.Inputs() == 0 {
 			first = i + 1 // picked up midway: start is what it was then
@@ -199,10 +199,10 @@ func (m *Machine) unlearn(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) 
 		return 0
 	}
 	c.setSteps(kept)
-	before := x.Assumed
-	x.enter(set)
+	before := subject.Assumed
+	subject.enter(set)
 	if struck&(tcp.GiveUp.Set()|tcp.GiveUpPassive.Set()|tcp.Timeout2MSL.Set()) != 0 {
-		x.backOff(why.at) // it lives: its timer was set anew
+		subject.backOff(why.at) // it lives: its timer was set anew
 	}
 	if before != set {
 		why.basis = tcp.ByCorrection
@@ -223,12 +223,12 @@ func (c *Conn) confirm(e tcp.Endpoint, ins tcp.InputSet) {
 
 // erase forgets the end's history: it had no part in this connection.
 func (m *Machine) erase(c *Conn, e tcp.Endpoint, to tcp.State, why cause) {
-	x := &c.Ends[e]
-	before := x.Assumed
+	subject := &c.Ends[e]
+	before := subject.Assumed
 	c.setSteps(slices.DeleteFunc(c.Steps(), func(st history.Step) bool { return st.End() == e }))
-	x.foundIn(to.Set())
+	subject.foundIn(to.Set())
 	why.basis = tcp.ByCorrection
-	m.moved(c, e, before, x.Assumed, tcp.NoTCB.Set(), why)
+	m.moved(c, e, before, subject.Assumed, tcp.NoTCB.Set(), why)
 }
 
 // Frames returns the frames of the steps by which the inputs happened to the

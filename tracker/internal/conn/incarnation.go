@@ -46,15 +46,15 @@ func (m *Machine) choose(newest *Conn, s *tcp.Segment, k *flow.Key, h uint32, lo
 func (m *Machine) chooseForSYN(newest *Conn, s *tcp.Segment, low bool) *Conn {
 	for c := newest; c != nil; c = c.Older() {
 		from := c.EndOf(low)
-		x := &c.Ends[from]
-		if x.Has(HasISS) && x.ISS == s.Seq {
-			over := x.closed() && c.Ends[from.Peer()].closed() && c.Ends[from.Peer()].Has(SentSYNACK)
-			if c == newest && !over || !x.closed() {
+		snd := &c.Ends[from]
+		if snd.Has(HasISS) && snd.ISS == s.Seq {
+			over := snd.closed() && c.Ends[from.Peer()].closed() && c.Ends[from.Peer()].Has(SentSYNACK)
+			if c == newest && !over || !snd.closed() {
 				return c
 			}
 			break // an old SYN, which the peer may take for a new one
 		}
-		if from == tcp.Server && !x.Seen() && c.Ends[tcp.Client].Assumed == tcp.SynSent.Set() {
+		if from == tcp.Server && !snd.Seen() && c.Ends[tcp.Client].Assumed == tcp.SynSent.Set() {
 			return c // simultaneous open: the other end's SYN
 		}
 	}
@@ -99,32 +99,32 @@ func (m *Machine) chooseByNumbers(newest *Conn, s *tcp.Segment, low bool) *Conn 
 // sent more than what opens one. Of it, a SYN with other numbers opens another
 // connection: there is nobody to tell whether it was challenged.
 func (c *Conn) oneWay(e tcp.Endpoint) bool {
-	x, y := &c.Ends[e], &c.Ends[e.Peer()]
-	if !x.Seen() || y.Seen() {
+	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
+	if !subject.Seen() || peer.Seen() {
 		return false
 	}
-	return !x.Has(SentSYN|SentSYNACK) || x.ISS+1 != x.Nxt || x.Has(HasAcked) && (x.Has(SentSYN) || x.Acked != y.ISS+1)
+	return !subject.Has(SentSYN|SentSYNACK) || subject.ISS+1 != subject.Nxt || subject.Has(HasAcked) && (subject.Has(SentSYN) || subject.Acked != peer.ISS+1)
 }
 
 // fit tells whether the segment's numbers lie in the windows of the connection.
 func (c *Conn) fit(s *tcp.Segment, from tcp.Endpoint) fits {
 	const far = 1 << 30
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	fit := fitsWell
 	if s.Flags&tcp.ACK != 0 {
 		switch {
-		case s.Flags&tcp.SYN != 0 && y.Has(HasISS):
-			if !(y.ISS.Before(s.Ack) && s.Ack.AtMost(y.Nxt)) {
+		case s.Flags&tcp.SYN != 0 && rcv.Has(HasISS):
+			if !(rcv.ISS.Before(s.Ack) && s.Ack.AtMost(rcv.Nxt)) {
 				return fitsNot
 			}
-		case y.KnowsISS() && !y.ISS.Before(s.Ack):
+		case rcv.KnowsISS() && !rcv.ISS.Before(s.Ack):
 			return fitsNot
-		case !y.Seen() && !y.Has(HasISS) && !x.Has(HasAcked):
+		case !rcv.Seen() && !rcv.Has(HasISS) && !snd.Has(HasAcked):
 			// nothing known to measure by
-		case c.waits(from.Peer()) && y.Nxt.Before(s.Ack):
+		case c.waits(from.Peer()) && rcv.Nxt.Before(s.Ack):
 			return fitsNot
 		default:
-			switch d := int32(s.Ack - y.Nxt); {
+			switch d := int32(s.Ack - rcv.Nxt); {
 			case d > far || d < -far:
 				return fitsNot
 			case d > 0:
@@ -132,22 +132,22 @@ func (c *Conn) fit(s *tcp.Segment, from tcp.Endpoint) fits {
 			}
 		}
 	}
-	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && (!x.Seen() || y.Assumed == tcp.SynSent.Set()) || s.Flags&(tcp.RST|tcp.ACK) == tcp.RST|tcp.ACK && s.Seq == 0 {
+	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && (!snd.Seen() || rcv.Assumed == tcp.SynSent.Set()) || s.Flags&(tcp.RST|tcp.ACK) == tcp.RST|tcp.ACK && s.Seq == 0 {
 		return fit // the ACK field alone tells
 	}
-	if !x.Seen() && !x.Has(HasISS) && !y.Has(HasAcked) {
-		if s.Flags&tcp.RST != 0 || x.Assumed == tcp.Closed.Set() {
+	if !snd.Seen() && !snd.Has(HasISS) && !rcv.Has(HasAcked) {
+		if s.Flags&tcp.RST != 0 || snd.Assumed == tcp.Closed.Set() {
 			return fitsNot
 		}
 		return fit
 	}
-	d := int32(s.Seq - x.Nxt)
+	d := int32(s.Seq - snd.Nxt)
 	switch {
-	case x.KnowsISS() && s.Seq.Before(x.ISS), d > far, d < -far:
+	case snd.KnowsISS() && s.Seq.Before(snd.ISS), d > far, d < -far:
 		return fitsNot
-	case c.waits(from) && (s.Seq.Before(x.ISS) || d > 0):
+	case c.waits(from) && (s.Seq.Before(snd.ISS) || d > 0):
 		return fitsNot
-	case d > 0 && !(y.Has(HasAcked) && s.Seq.AtMost(y.Edge)):
+	case d > 0 && !(rcv.Has(HasAcked) && s.Seq.AtMost(rcv.Edge)):
 		return min(fit, fitsLoose)
 	}
 	return fit
@@ -225,11 +225,11 @@ func (m *Machine) begin(c *Conn, s *tcp.Segment, old *Conn) {
 		}
 		c.Ends[tcp.Client].begin(tcp.Closed.Set())
 		c.Ends[tcp.Server].begin(tcp.Listen.Set())
-		x := &c.Ends[tcp.Client]
-		x.ISS = s.Ack - 1
-		x.Nxt = s.Ack
-		x.Bits |= HasISS | SentSYN
-		x.show(tcp.SynSent.Set())
+		subject := &c.Ends[tcp.Client]
+		subject.ISS = s.Ack - 1
+		subject.Nxt = s.Ack
+		subject.Bits |= HasISS | SentSYN
+		subject.show(tcp.SynSent.Set())
 		if old != nil {
 			old.called(c)
 		}
@@ -266,19 +266,19 @@ func (m *Machine) number(c *Conn, first *tcp.Segment) {
 func (m *Machine) succeed(c *Conn, old *Conn, s *tcp.Segment) {
 	low := c.EndOf(true) == tcp.Client
 	from := old.EndOf(low)
-	x, y := &old.Ends[from], &old.Ends[from.Peer()]
+	snd, rcv := &old.Ends[from], &old.Ends[from.Peer()]
 	server := &c.Ends[tcp.Server]
-	replay := x.Has(HasISS) && x.ISS == s.Seq
+	replay := snd.Has(HasISS) && snd.ISS == s.Seq
 	switch {
 	case !replay && old.rejected(from, m.Now):
 		// The end answered the SYN+ACK to that one with RST: the SYN was never its own.
 		m.erase(old, from, tcp.Closed, m.cause(s, tcp.ByCorrection))
-	case !replay && (x.closed() || x.Assumed == tcp.TimeWait.Set()) && y.closed():
+	case !replay && (snd.closed() || snd.Assumed == tcp.TimeWait.Set()) && rcv.closed():
 		m.reuse(old, from, m.cause(s, tcp.BySending))
-	case !replay && x.Assumed == tcp.TimeWait.Set() && y.Assumed == tcp.TimeWait.Set() && yields(y, x, s):
+	case !replay && snd.Assumed == tcp.TimeWait.Set() && rcv.Assumed == tcp.TimeWait.Set() && yields(rcv, snd, s):
 		m.reuse(old, from, m.cause(s, tcp.BySending))
 		m.reuse(old, from.Peer(), m.cause(s, tcp.ByAssumption))
-	case !replay && x.Assumed == tcp.SynSent.Set() && !y.Seen():
+	case !replay && snd.Assumed == tcp.SynSent.Set() && !rcv.Seen():
 		m.snapshot(old)
 		m.apply(old, from, tcp.NoTCB.Set(), m.cause(s, tcp.BySending))                       // a new attempt
 		m.erase(old, from.Peer(), m.unknown(old, from.Peer()), m.cause(s, tcp.ByCorrection)) // nothing is known of it
@@ -286,8 +286,8 @@ func (m *Machine) succeed(c *Conn, old *Conn, s *tcp.Segment) {
 		m.tellChecks(old, nil, from, Reading{}, triggers.OnTimer) // its timer had run out
 	case !replay && old.oneWay(from):
 		m.leave(old, s)
-	case !replay && x.closed():
-		if y.Assumed == tcp.TimeWait.Set() && yields(y, x, s) {
+	case !replay && snd.closed():
+		if rcv.Assumed == tcp.TimeWait.Set() && yields(rcv, snd, s) {
 			m.reuse(old, from.Peer(), m.cause(s, tcp.ByAssumption))
 			return
 		}
@@ -296,7 +296,7 @@ func (m *Machine) succeed(c *Conn, old *Conn, s *tcp.Segment) {
 		server.begin(tcp.Closed.Set())
 	default:
 		c.Bits |= isProvisional
-		if replay && x.stale(s) {
+		if replay && snd.stale(s) {
 			c.Bits |= copied
 		}
 		m.Waiting++
@@ -339,9 +339,9 @@ func (m *Machine) reuse(old *Conn, e tcp.Endpoint, why cause) {
 // first was an old duplicate (RFC 9293 §3.5, figure 8).
 func (c *Conn) rejected(e tcp.Endpoint, now tcp.Time) bool {
 	const soon = 5 * tcp.Second
-	x := &c.Ends[e]
+	subject := &c.Ends[e]
 	st, ok := c.Find(e, tcp.NoTCB)
-	return ok && !x.Has(HasAcked) && x.Has(SentSYN) && x.Bytes == 0 && now-st.At < soon
+	return ok && !subject.Has(HasAcked) && subject.Has(SentSYN) && subject.Bytes == 0 && now-st.At < soon
 }
 
 // yields reports whether an end in TIME-WAIT opens a new connection for the
@@ -419,9 +419,9 @@ const soonestTimer = 800 * time.Millisecond
 // though the server, which still holds it, answers with nothing but challenge ACKs
 // (RFC 5961 §4).
 func (m *Machine) insists(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
-	x := &c.Ends[tcp.Client]
-	if from != tcp.Client || s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) != tcp.SYN || !x.Has(SentSYN) || c.Bits&copied != 0 ||
-		x.stale(s) || m.Now.Sub(x.SentAt) < soonestTimer {
+	subject := &c.Ends[tcp.Client]
+	if from != tcp.Client || s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) != tcp.SYN || !subject.Has(SentSYN) || c.Bits&copied != 0 ||
+		subject.stale(s) || m.Now.Sub(subject.SentAt) < soonestTimer {
 		return false
 	}
 	old := m.FormerOf(c)
@@ -465,8 +465,8 @@ func (m *Machine) promote(c *Conn, s *tcp.Segment, basis tcp.Basis) {
 		}
 		from := o.EndOf(c.EndOf(true) == tcp.Client)
 		m.reuse(o, from, m.cause(s, basis))
-		y := &o.Ends[from.Peer()]
-		orphan := y.Assumed == tcp.FinWait2.Set() && !y.Has(stillReads) // it answers a SYN by a RST, and is gone
+		rcv := &o.Ends[from.Peer()]
+		orphan := rcv.Assumed == tcp.FinWait2.Set() && !rcv.Has(stillReads) // it answers a SYN by a RST, and is gone
 		if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK || orphan && s.Flags&tcp.RST != 0 {
 			m.reuse(o, from.Peer(), m.cause(s, basis))
 		}

@@ -29,7 +29,7 @@ func (x *End) probesWindow(s *tcp.Segment) bool {
 // ACK that its sender sent last, after a rest. A RST with the number behind it
 // then tells.
 func (m *Machine) mayProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	return c.Origin() == tcp.FromMidstream && !y.Seen() && x.Bytes == 0 && s.PureAck() &&
-		s.Seq == x.Nxt && s.Ack == x.lastAck && s.Wnd == x.Wnd && m.Now.Sub(x.SentAt) >= stalls.KeepaliveRest
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	return c.Origin() == tcp.FromMidstream && !rcv.Seen() && snd.Bytes == 0 && s.PureAck() &&
+		s.Seq == snd.Nxt && s.Ack == snd.lastAck && s.Wnd == snd.Wnd && m.Now.Sub(snd.SentAt) >= stalls.KeepaliveRest
 }

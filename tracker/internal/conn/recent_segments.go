@@ -192,22 +192,22 @@ func (c *Conn) segmentOf(st history.Step) (g recent.Segment) {
 		}
 		e = e.Peer()
 	}
-	x, y := &c.Ends[e], &c.Ends[e.Peer()]
-	g = recent.Segment{At: st.At, Packet: st.Packet(), From: e, Flags: tcp.ACK, Seq: x.ISS + 1, Ack: y.ISS + 1, TTL: x.TTL, Is: recent.IsRecalled}
+	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
+	g = recent.Segment{At: st.At, Packet: st.Packet(), From: e, Flags: tcp.ACK, Seq: subject.ISS + 1, Ack: peer.ISS + 1, TTL: subject.TTL, Is: recent.IsRecalled}
 	switch {
 	case ins.Has(tcp.SndSYN):
-		g.Flags, g.Seq, g.Ack = tcp.SYN, x.ISS, 0
-	case ins.Has(tcp.SndSYNACK), ins.Has(tcp.RcvSYN) && ins.Has(tcp.RcvAckOfSYN) && x.Has(SentSYNACK):
-		g.Flags, g.Seq = tcp.SYN|tcp.ACK, x.ISS
+		g.Flags, g.Seq, g.Ack = tcp.SYN, subject.ISS, 0
+	case ins.Has(tcp.SndSYNACK), ins.Has(tcp.RcvSYN) && ins.Has(tcp.RcvAckOfSYN) && subject.Has(SentSYNACK):
+		g.Flags, g.Seq = tcp.SYN|tcp.ACK, subject.ISS
 	case ins.Has(tcp.SndFIN):
-		g.Flags, g.Seq, g.Ack = tcp.FIN|tcp.ACK, x.FIN, x.lastAck
+		g.Flags, g.Seq, g.Ack = tcp.FIN|tcp.ACK, subject.FIN, subject.lastAck
 	case ins&(tcp.SndRST.Set()|tcp.NoTCB.Set()|tcp.RcvRST.Set()|tcp.RcvRSTPassive.Set()) != 0:
-		g.Flags, g.Seq, g.Ack = tcp.RST, x.Nxt, 0
-		if y.Has(answered) {
-			g.Seq, g.Is = y.lastAck, recent.IsRecalled|recent.WasReply
+		g.Flags, g.Seq, g.Ack = tcp.RST, subject.Nxt, 0
+		if peer.Has(answered) {
+			g.Seq, g.Is = peer.lastAck, recent.IsRecalled|recent.WasReply
 		}
 	case ins.Has(tcp.RcvAckOfFIN):
-		g.Seq, g.Ack = x.Nxt, y.FIN+1
+		g.Seq, g.Ack = subject.Nxt, peer.FIN+1
 	case !ins.Has(tcp.RcvAckOfSYN): // its own step tells of a SYN or a FIN
 		g.Packet = 0
 	}
@@ -237,12 +237,12 @@ func (c *Conn) CountsIDs(e tcp.Endpoint) bool { return c.newest[e].CountsIDs() }
 
 // newestOf returns the newest segment of the end. packet is the newest of all.
 func (c *Conn) newestOf(e tcp.Endpoint, packet int) recent.Segment {
-	x, n := &c.Ends[e], c.newest[e]
+	subject, n := &c.Ends[e], c.newest[e]
 	g := recent.Segment{
-		At: x.SentAt, Packet: packet - int(uint32(packet)-n.Frame), From: e, Flags: tcp.Flags(n.Flags),
-		Ack: x.lastAck, Data: tcp.Size(n.Data), TSVal: x.TSVal, Wnd: x.Wnd, ID: x.ID, TTL: x.TTL,
+		At: subject.SentAt, Packet: packet - int(uint32(packet)-n.Frame), From: e, Flags: tcp.Flags(n.Flags),
+		Ack: subject.lastAck, Data: tcp.Size(n.Data), TSVal: subject.TSVal, Wnd: subject.Wnd, ID: subject.ID, TTL: subject.TTL,
 	}
-	g.Seq = x.Nxt - (g.End() - g.Seq)
+	g.Seq = subject.Nxt - (g.End() - g.Seq)
 	return g
 }
 

@@ -27,9 +27,9 @@ func (m *Machine) recordedTwice(s *tcp.Segment, first *duplicates.Slot, c *Conn,
 
 // uncount takes back what was counted of second records of the end's packets.
 func (c *Conn) uncount(e tcp.Endpoint) {
-	o, x := c.Rare, &c.Ends[e]
+	o, subject := c.Rare, &c.Ends[e]
 	k := &o.late[e]
-	x.Packets -= min(k.Arrived, x.Packets)
+	subject.Packets -= min(k.Arrived, subject.Packets)
 	o.Retransmits[e] -= min(uint64(k.Repeats), o.Retransmits[e])
 	o.RetransmittedBytes[e] -= min(k.Octets, o.RetransmittedBytes[e])
 	k.Uncount()

@@ -30,17 +30,17 @@ const (
 // observeRST takes in a RST. One that lacks the signature is not taken (RFC 2385
 // §4.1); a host without the connection can send it, an end that has one cannot.
 func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.Verdict) gate.Verdict {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	before := m.snapshot(c)
 	kind := c.resetKind(s, from, m.Now)
 	asked, found := m.answers(c, s, from)
 	if kind == ResetUnmatched && found {
 		kind = ResetReply
 	}
-	if v.Is == gate.Refused && (kind == ResetAbort || !x.Acked.Before(y.Nxt)) {
+	if v.Is == gate.Refused && (kind == ResetAbort || !snd.Acked.Before(rcv.Nxt)) {
 		kind = ResetUnmatched // nothing asked for the answer of a host without the connection
 	}
-	if kind == ResetUnmatched || c.Past&resets != 0 || x.Packets+y.Packets > 2 && !m.Recent.remembers(c, resetRemembers) {
+	if kind == ResetUnmatched || c.Past&resets != 0 || snd.Packets+rcv.Packets > 2 && !m.Recent.remembers(c, resetRemembers) {
 		m.Recent.keepOwn(c)
 	}
 	if v.Is != gate.Refused {
@@ -59,10 +59,10 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.
 		m.resetReceiver(c, s, from, kind, device)
 	}
 	if kind == ResetReply {
-		y.Bits |= answered
+		rcv.Bits |= answered
 	}
-	x.Packets++
-	x.SentAt = m.Now
+	snd.Packets++
+	snd.SentAt = m.Now
 	before.RST, before.Accepted, before.Doubted, before.Device = kind, accepted, v.Is == gate.Unknown, device
 	is := r.bits()
 	if kind == ResetReply {
@@ -96,25 +96,25 @@ var resets = Past(tcp.SndRST.Set() | tcp.RcvRST.Set() | tcp.RcvRSTPassive.Set() 
 
 // resetKind tells a reply from an abort.
 func (c *Conn) resetKind(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) resetKind {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	if c.repliesTo(s, from, now) {
 		return ResetReply
 	}
-	if !x.Seen() && y.Assumed != tcp.SynSent.Set() || !y.Seen() {
+	if !snd.Seen() && rcv.Assumed != tcp.SynSent.Set() || !rcv.Seen() {
 		return ResetAbort // picked up midway: nothing to measure it by
 	}
-	if !x.Seen() {
-		if s.Flags&tcp.ACK != 0 && s.Seq != 0 && y.Has(HasISS) && y.ISS.Before(s.Ack) && s.Ack.AtMost(y.Nxt) {
+	if !snd.Seen() {
+		if s.Flags&tcp.ACK != 0 && s.Seq != 0 && rcv.Has(HasISS) && rcv.ISS.Before(s.Ack) && s.Ack.AtMost(rcv.Nxt) {
 			return ResetAbort // it acknowledges the SYN: its SYN+ACK was not captured
 		}
 		return ResetUnmatched
 	}
-	if x.Assumed == tcp.SynReceived.Set() && s.Seq == x.ISS && s.Flags&tcp.ACK != 0 && s.Ack == y.ISS.Add(1) {
+	if snd.Assumed == tcp.SynReceived.Set() && s.Seq == snd.ISS && s.Flags&tcp.ACK != 0 && s.Ack == rcv.ISS.Add(1) {
 		return ResetAbort // the answer to a further copy of the SYN: it has dropped the request
 	}
-	inWindow := s.Seq == x.sndNxt(y) || x.Una(y).AtMost(s.Seq) && s.Seq.AtMost(x.Nxt) && y.Has(HasAcked) && s.Seq == y.Edge
-	knows := s.Flags&tcp.ACK == 0 || !x.Has(HasAcked) || x.Acked.AtMost(s.Ack) && s.Ack.AtMost(c.rcvNxt(from))
-	if inWindow && knows && !x.impostor(s) {
+	inWindow := s.Seq == snd.sndNxt(rcv) || snd.Una(rcv).AtMost(s.Seq) && s.Seq.AtMost(snd.Nxt) && rcv.Has(HasAcked) && s.Seq == rcv.Edge
+	knows := s.Flags&tcp.ACK == 0 || !snd.Has(HasAcked) || snd.Acked.AtMost(s.Ack) && s.Ack.AtMost(c.rcvNxt(from))
+	if inWindow && knows && !snd.impostor(s) {
 		return ResetAbort
 	}
 	return ResetUnmatched
@@ -129,21 +129,21 @@ func (c *Conn) resetKind(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) resetK
 // another way than its alleged sender's segments do, it is not taken for a
 // reply.
 func (c *Conn) repliesTo(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) bool {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	took := now.Sub(y.SentAt)
-	if !y.Seen() || y.Has(answered) || took > max(AnswerTimes*x.Response(), time.Second) {
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	took := now.Sub(rcv.SentAt)
+	if !rcv.Seen() || rcv.Has(answered) || took > max(AnswerTimes*snd.Response(), time.Second) {
 		return false
 	}
 	switch {
-	case s.Flags&tcp.ACK != 0 && !y.Has(HasAcked):
-		return s.Seq == 0 && s.Ack == y.Nxt
-	case !y.Has(HasAcked) || s.Seq != y.lastAck:
+	case s.Flags&tcp.ACK != 0 && !rcv.Has(HasAcked):
+		return s.Seq == 0 && s.Ack == rcv.Nxt
+	case !rcv.Has(HasAcked) || s.Seq != rcv.lastAck:
 		return false
 	case s.Flags&tcp.ACK != 0:
-		return s.Ack == y.Nxt && c.repliesWithACK(s, from)
+		return s.Ack == rcv.Nxt && c.repliesWithACK(s, from)
 	}
-	asked := !x.Has(HasAcked) || x.Acked.Before(y.Nxt)
-	return asked || x.closed() || took <= AnswerTimes*x.Response() || !x.Seen() || SameWay(s.TTL, x.TTL)
+	asked := !snd.Has(HasAcked) || snd.Acked.Before(rcv.Nxt)
+	return asked || snd.closed() || took <= AnswerTimes*snd.Response() || !snd.Seen() || SameWay(s.TTL, snd.TTL)
 }
 
 // repliesWithACK reports whether a RST with ACK can be the reply to a segment that
@@ -151,8 +151,8 @@ func (c *Conn) repliesTo(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) bool {
 // the numbers of an abort where its alleged sender is at that number, and holds
 // the connection.
 func (c *Conn) repliesWithACK(s *tcp.Segment, from tcp.Endpoint) bool {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	return x.Seen() && !y.closed() && (s.Seq != x.sndNxt(y) || x.closed())
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	return snd.Seen() && !rcv.closed() && (s.Seq != snd.sndNxt(rcv) || snd.closed())
 }
 
 // answers returns when the segment was sent that the RST, if it is a reply,
@@ -161,24 +161,24 @@ func (c *Conn) repliesWithACK(s *tcp.Segment, from tcp.Endpoint) bool {
 // segment, and so that the RST may be a reply to an older one: of several that
 // are on their way to a stack without the connection, each is answered.
 func (m *Machine) answers(c *Conn, s *tcp.Segment, from tcp.Endpoint) (asked tcp.Time, found bool) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	hasACK := s.Flags&tcp.ACK != 0
-	if hasACK && !c.repliesWithACK(s, from) || x.Seen() && !SameWay(s.TTL, x.TTL) {
-		return y.SentAt, false
+	if hasACK && !c.repliesWithACK(s, from) || snd.Seen() && !SameWay(s.TTL, snd.TTL) {
+		return rcv.SentAt, false
 	}
-	since, n := m.Now.Add(-max(AnswerTimes*x.Response(), time.Second)), 0
+	since, n := m.Now.Add(-max(AnswerTimes*snd.Response(), time.Second)), 0
 	for g := range m.Recent.Back(c) {
 		if n++; n > MaxLookBack || g.At < since {
 			break
 		}
 		switch {
 		case g.From == from || g.Flags&(tcp.ACK|tcp.RST) != tcp.ACK || g.Ack != s.Seq || hasACK && g.End() != s.Ack:
-		case g.Seq != g.End() && x.Has(HasAcked) && g.End().AtMost(x.Acked): // it has its answer
+		case g.Seq != g.End() && snd.Has(HasAcked) && g.End().AtMost(snd.Acked): // it has its answer
 		default:
 			return g.At, true
 		}
 	}
-	return y.SentAt, false
+	return rcv.SentAt, false
 }
 
 // LongIdle is how long nothing must have come from an end for what lies between to
@@ -192,11 +192,11 @@ const LongIdle = 60 * time.Second
 // long silence in which what lies between forgets. One of them alone is no
 // sign.
 func (c *Conn) madeByDevice(s *tcp.Segment, from tcp.Endpoint, kind resetKind, asked, now tcp.Time) bool {
-	x := &c.Ends[from]
-	if kind != ResetReply || !x.Seen() || SameWay(s.TTL, x.TTL) || x.Packets < 2 {
+	snd := &c.Ends[from]
+	if kind != ResetReply || !snd.Seen() || SameWay(s.TTL, snd.TTL) || snd.Packets < 2 {
 		return false
 	}
-	return x.Respond != 0 && now.Sub(asked) < x.Response()/2 || asked.Sub(x.SentAt) >= LongIdle
+	return snd.Respond != 0 && now.Sub(asked) < snd.Response()/2 || asked.Sub(snd.SentAt) >= LongIdle
 }
 
 // SameWay reports whether two TTLs are those of one path, but for a hop.
@@ -223,25 +223,25 @@ func (x *End) OutOfTurn(s *tcp.Segment) bool {
 // view does not move: anyone may forge a RST. Of a reply, asked is when the
 // segment was sent that it answers.
 func (m *Machine) resetSender(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind resetKind, asked tcp.Time) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	why := m.cause(s, tcp.BySending)
 	switch kind {
 	case ResetAbort:
-		if s.Flags&tcp.ACK != 0 && y.Has(HasFIN) && x.Acked.AtMost(s.Ack) && !y.FIN.Before(s.Ack) {
+		if s.Flags&tcp.ACK != 0 && rcv.Has(HasFIN) && snd.Acked.AtMost(s.Ack) && !rcv.FIN.Before(s.Ack) {
 			m.refute(c, from, tcp.RcvFIN.Set(), why) // its ACK says what it had received
 		}
 		m.pickUp(c, from, ^(tcp.Listen.Set() | tcp.TimeWait.Set()), why)
 		m.apply(c, from, tcp.SndRST.Set(), why)
 		c.abortedBy(from)
 	case ResetReply:
-		if !x.Seen() && (s.Flags&tcp.ACK != 0 || c.Origin() == tcp.FromMidstream) {
+		if !snd.Seen() && (s.Flags&tcp.ACK != 0 || c.Origin() == tcp.FromMidstream) {
 			m.erase(c, from, tcp.Closed, why) // it never had a connection
 			return
 		}
-		if s.Flags&tcp.ACK == 0 && x.Has(HasISS) && !(x.ISS.Before(s.Seq) && s.Seq.AtMost(x.Nxt)) && x.Assumed&(tcp.SynSent.Set()|tcp.SynReceived.Set()) != 0 {
+		if s.Flags&tcp.ACK == 0 && snd.Has(HasISS) && !(snd.ISS.Before(s.Seq) && s.Seq.AtMost(snd.Nxt)) && snd.Assumed&(tcp.SynSent.Set()|tcp.SynReceived.Set()) != 0 {
 			return // the answer to a bad ACK, from a connection that goes on (RFC 9293 §3.10.7.3, §3.10.7.4)
 		}
-		if x.closed() && c.Happened(from, tcp.SndRST) {
+		if snd.closed() && c.Happened(from, tcp.SndRST) {
 			return // it had aborted: what it answers may be a copy of what it had received before
 		}
 		m.refute(c, from, c.takenSince(from, asked), why) // it had no connection that could receive this
@@ -272,12 +272,12 @@ func (c *Conn) abortedBy(e tcp.Endpoint) {
 // acceptsRST says what becomes of a RST at its receiver, by the rules of its
 // stack.
 func (c *Conn) acceptsRST(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) gate.Verdict {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	t := rst.Target{
-		State: y.Assumed.Only(), Stack: y.Stack(), Known: y.Has(stackKnown),
-		Active: y.Has(SentSYN), Reads: y.Has(stillReads), Ignores: c.Spares(from.Peer()),
-		ISS: y.ISS, Nxt: y.Nxt, Any: !x.Seen(), Next: c.nextFrom(s, from, now),
-		Acked: y.Acked, Edge: y.Edge, HasAcked: y.Has(HasAcked), Scaled: c.ScaleKnown(),
+		State: rcv.Assumed.Only(), Stack: rcv.Stack(), Known: rcv.Has(stackKnown),
+		Active: rcv.Has(SentSYN), Reads: rcv.Has(stillReads), Ignores: c.Spares(from.Peer()),
+		ISS: rcv.ISS, Nxt: rcv.Nxt, Any: !snd.Seen(), Next: c.nextFrom(s, from, now),
+		Acked: rcv.Acked, Edge: rcv.Edge, HasAcked: rcv.Has(HasAcked), Scaled: c.ScaleKnown(),
 	}
 	if c.Rare != nil {
 		t.SACK, t.HasSACK = c.Rare.sackEdge[from.Peer()], c.Rare.hasSACK[from.Peer()]
@@ -295,13 +295,13 @@ func (c *Conn) acceptsRST(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) gate.
 
 // nextFrom is the number that the target of the RST s expects next.
 func (c *Conn) nextFrom(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) tcp.Seq {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	next := c.rcvNxt(from.Peer())
 	switch {
 	case c.repliesTo(s, from, now):
-		return y.Acked // what the segment that it answers asked for; the end that is gone sent nothing since
-	case x.Has(HasFIN) && x.FIN.Before(next) && !c.Happened(from.Peer(), tcp.RcvFIN):
-		return x.FIN // captured, but shown not to have arrived
+		return rcv.Acked // what the segment that it answers asked for; the end that is gone sent nothing since
+	case snd.Has(HasFIN) && snd.FIN.Before(next) && !c.Happened(from.Peer(), tcp.RcvFIN):
+		return snd.FIN // captured, but shown not to have arrived
 	}
 	return next
 }
@@ -310,8 +310,8 @@ func (c *Conn) nextFrom(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) tcp.Seq
 // it are captured, or as it has acknowledged them, captured or not.
 func (c *Conn) rcvNxt(e tcp.Endpoint) tcp.Seq {
 	next := c.Contiguous(e.Peer())
-	if y := &c.Ends[e]; y.Has(HasAcked) {
-		next = tcp.Later(next, y.Acked)
+	if subject := &c.Ends[e]; subject.Has(HasAcked) {
+		next = tcp.Later(next, subject.Acked)
 	}
 	return next
 }
@@ -327,11 +327,11 @@ func (x *End) sndNxt(peer *End) tcp.Seq {
 
 // resetReceiver moves the end that accepts the RST.
 func (m *Machine) resetReceiver(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind resetKind, device bool) {
-	y := &c.Ends[from.Peer()]
+	rcv := &c.Ends[from.Peer()]
 	why := m.cause(s, tcp.ByAssumption)
-	refused := y.Assumed == tcp.SynSent.Set()
+	refused := rcv.Assumed == tcp.SynSent.Set()
 	switch {
-	case y.Assumed == tcp.SynReceived.Set() && !y.Has(SentSYN):
+	case rcv.Assumed == tcp.SynReceived.Set() && !rcv.Has(SentSYN):
 		m.apply(c, from.Peer(), tcp.RcvRSTPassive.Set(), why)
 	default:
 		m.pickUp(c, from.Peer(), ^tcp.Listen.Set(), why)
@@ -356,7 +356,7 @@ func (m *Machine) observeICMP(c *Conn, s *tcp.Segment, from tcp.Endpoint) gate.V
 	}
 	m.snapshot(c)
 	c.keepICMP(s, from, m.Now)
-	if x := &c.Ends[from]; x.Assumed == tcp.SynSent.Set() && s.Seq == x.ISS && s.ICMP.Unreachable() {
+	if snd := &c.Ends[from]; snd.Assumed == tcp.SynSent.Set() && s.Seq == snd.ISS && s.ICMP.Unreachable() {
 		m.unreachable(c, s, from)
 	}
 	m.tellChecks(c, s, from, Reading{}, triggers.OnICMP)

@@ -68,22 +68,22 @@ func (m *Machine) neverSent(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Readin
 	if st.Inputs()&(resetSent|resetTaken) == 0 {
 		return false, false
 	}
-	x, since := &c.Ends[from], m.Now.Sub(st.At)
+	snd, since := &c.Ends[from], m.Now.Sub(st.At)
 	rst := m.remembered(c, st.Packet())
 	switch {
 	case rst == nil || rst.Flags&tcp.RST == 0:
-		return since > x.InFlight(), false // a SYN showed that it had left the connection
+		return since > snd.InFlight(), false // a SYN showed that it had left the connection
 	case overtook(rst, s, since):
 		return false, false
 	}
-	acked := x.Acked
+	acked := snd.Acked
 	if rst.Flags&tcp.ACK != 0 {
 		acked = tcp.Later(acked, rst.Ack)
 	}
 	if acked.Before(s.Ack) {
 		return true, true
 	}
-	never = since > max(SentAfter, x.Response()) || r.Fresh > 0 && rst.Seq.Before(s.End())
+	never = since > max(SentAfter, snd.Response()) || r.Fresh > 0 && rst.Seq.Before(s.End())
 	return never, never && (rst.Is&recent.WasReply == 0 || rst.ID != 0 || since > sparedAfter)
 }
 
@@ -99,13 +99,13 @@ func overtook(rst *recent.Segment, s *tcp.Segment, since time.Duration) bool {
 // captured after the RST, comes too late, doubts it, or is the answer to yet
 // another RST.
 func (m *Machine) neverTook(c *Conn, s *tcp.Segment, from tcp.Endpoint, st history.Step, was tcp.State) bool {
-	x, since := &c.Ends[from], m.Now.Sub(st.At)
+	snd, since := &c.Ends[from], m.Now.Sub(st.At)
 	switch {
-	case since > max(AnswerTimes*x.Response(), sparedAfter), was == tcp.TimeWait && since > x.InFlight(),
+	case since > max(AnswerTimes*snd.Response(), sparedAfter), was == tcp.TimeWait && since > snd.InFlight(),
 		m.knowsLater(c, s, from, st), c.asksAbout(st.Packet(), s, from, &m.scene.Before, m.Now):
 		return true
 	}
-	return since > x.InFlight() && m.answersRSTs(c, s, from, st) >= answersToRST
+	return since > snd.InFlight() && m.answersRSTs(c, s, from, st) >= answersToRST
 }
 
 // knowsLater reports whether s acknowledges octets of the peer, or echoes a
@@ -133,8 +133,8 @@ func (m *Machine) knowsLater(c *Conn, s *tcp.Segment, from tcp.Endpoint, st hist
 // answersRSTs counts how many times since the RST of the step, the last time by
 // s, its sender answered a RST by the same empty ACK.
 func (m *Machine) answersRSTs(c *Conn, s *tcp.Segment, from tcp.Endpoint, st history.Step) (times int) {
-	x := &c.Ends[from]
-	if !s.PureAck() || s.Seq != x.Nxt || s.Ack != x.Acked {
+	snd := &c.Ends[from]
+	if !s.PureAck() || s.Seq != snd.Nxt || s.Ack != snd.Acked {
 		return 0
 	}
 	n, asks := 0, true
@@ -199,8 +199,8 @@ func (c *Conn) Spares(e tcp.Endpoint) bool {
 	if c.Rare == nil {
 		return false
 	}
-	k, x := &c.Rare.spared[e], &c.Ends[e]
-	return k.sure && k.in == x.Assumed.Only() && (k.in == tcp.TimeWait || k.next == c.rcvNxt(e))
+	k, subject := &c.Rare.spared[e], &c.Ends[e]
+	return k.sure && k.in == subject.Assumed.Only() && (k.in == tcp.TimeWait || k.next == c.rcvNxt(e))
 }
 
 // spokenFor reports whether the newest segment in the end's name is a RST that

@@ -45,9 +45,9 @@ type Scene struct {
 func (m *Machine) snapshot(c *Conn) *Before {
 	b := &m.scene.Before
 	for e := range tcp.Endpoint(2) {
-		x := &c.Ends[e]
-		b.States[e], b.Proved[e], b.SentAt[e] = x.Assumed, x.Proved, x.SentAt
-		b.Acked[e], b.Nxt[e], b.Edge[e], b.Wnd[e], b.TSVal[e] = x.Acked, x.Nxt, x.Edge, x.Wnd, x.TSVal
+		subject := &c.Ends[e]
+		b.States[e], b.Proved[e], b.SentAt[e] = subject.Assumed, subject.Proved, subject.SentAt
+		b.Acked[e], b.Nxt[e], b.Edge[e], b.Wnd[e], b.TSVal[e] = subject.Acked, subject.Nxt, subject.Edge, subject.Wnd, subject.TSVal
 	}
 	b.RST, b.Accepted, b.Doubted, b.Device = 0, false, false, false
 	m.scene.Forged = 0

@@ -28,12 +28,12 @@ func (m *Machine) Socket(c *Conn, e tcp.Endpoint) tcp.Views {
 	if newest == nil {
 		return tcp.Views{State: tcp.Closed, Proved: tcp.Closed}
 	}
-	x := &newest.Ends[newest.EndOf(low)]
+	subject := &newest.Ends[newest.EndOf(low)]
 	for o := newest; o != nil; o = o.Older() {
 		if end := &o.Ends[o.EndOf(low)]; end.Assumed != tcp.Closed.Set() {
-			x = end
+			subject = end
 			break
 		}
 	}
-	return tcp.Views{State: x.Assumed.Shown(), Proved: x.Proved.Only()}
+	return tcp.Views{State: subject.Assumed.Shown(), Proved: subject.Proved.Only()}
 }

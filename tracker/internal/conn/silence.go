@@ -64,12 +64,12 @@ func (c *Conn) Denied(e tcp.Endpoint) (ins tcp.InputSet) {
 // otherwise returns the states in which the end is if what is denied arrived
 // all the same, or it took a RST that it may have taken; none if that is nothing.
 func (c *Conn) otherwise(e tcp.Endpoint) tcp.StateSet {
-	x := &c.Ends[e]
+	subject := &c.Ends[e]
 	in := c.Denied(e)
 	if c.mayBeReset(e) {
 		in |= tcp.RcvRST.Set()
 	}
-	if after := x.Assumed.After(in); after != x.Assumed {
+	if after := subject.Assumed.After(in); after != subject.Assumed {
 		return after
 	}
 	return 0
@@ -85,12 +85,12 @@ func (c *Conn) waits(e tcp.Endpoint) bool {
 // ends it when the answer comes. An ACK that covers more than those before
 // shows that segments reach its sender.
 func (m *Machine) keepSilence(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	if r.Stale {
 		return
 	}
-	if s.Flags&tcp.ACK != 0 && (!x.Has(HasAcked) || x.Acked.Before(s.Ack)) {
-		x.Bits &^= ignoresSYN
+	if s.Flags&tcp.ACK != 0 && (!snd.Has(HasAcked) || snd.Acked.Before(s.Ack)) {
+		snd.Bits &^= ignoresSYN
 		if c.Rare != nil {
 			q := &c.Rare.silences[from]
 			q.asked, q.denied = 0, 0
@@ -106,21 +106,21 @@ func (m *Machine) keepSilence(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Read
 		m.arm(c)
 	}
 	switch {
-	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && !x.Has(SentSYNACK):
+	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && !snd.Has(SentSYNACK):
 		m.alarms.Drop(c) // it is set for the lack of this, in nearly every connection
 		m.arm(c)
 	case !r.Old:
 	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK:
 		q := &c.RareState().silences[from]
 		q.denied &^= tcp.RcvAckOfSYN.Set()
-		if q.ignored < ignoredACKs && c.olderThan(from, tcp.RcvAckOfSYN.Set(), m.Now, x.InFlight()) != 0 {
+		if q.ignored < ignoredACKs && c.olderThan(from, tcp.RcvAckOfSYN.Set(), m.Now, snd.InFlight()) != 0 {
 			q.ignored++
 		}
-		if !y.Has(HasAcked) {
+		if !rcv.Has(HasAcked) {
 			m.awaitAnswer(c, from.Peer())
 		}
-	case s.Flags&(tcp.SYN|tcp.FIN) == tcp.FIN && x.Has(HasFIN) && m.Now.Sub(y.SentAt) >= noAnswer:
-		if !y.Has(HasAcked) || !x.FIN.Before(y.Acked) {
+	case s.Flags&(tcp.SYN|tcp.FIN) == tcp.FIN && snd.Has(HasFIN) && m.Now.Sub(rcv.SentAt) >= noAnswer:
+		if !rcv.Has(HasAcked) || !snd.FIN.Before(rcv.Acked) {
 			m.awaitAnswer(c, from.Peer())
 		}
 	}
@@ -137,23 +137,23 @@ func (m *Machine) awaitAnswer(c *Conn, e tcp.Endpoint) {
 // captured reports whether the capture has all that the end sends, as far as
 // anybody knows.
 func (c *Conn) captured(e tcp.Endpoint) bool {
-	x := &c.Ends[e]
-	return x.Seen() && !x.Has(Lossy) && (c.Rare == nil || len(c.Rare.holes[e]) == 0 && c.Rare.Gaps[e].Is == holes.GapNone)
+	subject := &c.Ends[e]
+	return subject.Seen() && !subject.Has(Lossy) && (c.Rare == nil || len(c.Rare.holes[e]) == 0 && c.Rare.Gaps[e].Is == holes.GapNone)
 }
 
 // unanswered returns when what is toward the end has gone without an answer for
 // so long that it did not arrive; 0 if no answer is waited for, or the capture
 // may have lost it.
 func (m *Machine) unanswered(c *Conn, e tcp.Endpoint) tcp.Time {
-	x := &c.Ends[e]
-	if x.Assumed == tcp.SynReceived.Set() && !x.Has(SentSYNACK) {
+	subject := &c.Ends[e]
+	if subject.Assumed == tcp.SynReceived.Set() && !subject.Has(SentSYNACK) {
 		if st, ok := c.Find(e, tcp.RcvSYN); ok && st.Basis() != tcp.ByProof && st.At >= m.Lost {
 			return st.At.Add(noSYNACK)
 		}
 	}
 	if c.Rare != nil {
 		if asked := c.Rare.silences[e].asked; asked != 0 && asked >= m.Lost {
-			return asked.Add(max(3*x.Response(), noAnswer))
+			return asked.Add(max(3*subject.Response(), noAnswer))
 		}
 	}
 	return 0
@@ -163,16 +163,16 @@ func (m *Machine) unanswered(c *Conn, e tcp.Endpoint) tcp.Time {
 // until the end shows that segments reach it: a state would else come and go
 // with every one.
 func (m *Machine) deny(c *Conn, e tcp.Endpoint, why cause) {
-	x := &c.Ends[e]
-	if x.Assumed == tcp.SynReceived.Set() && !x.Has(SentSYNACK) {
-		x.Bits |= ignoresSYN
+	subject := &c.Ends[e]
+	if subject.Assumed == tcp.SynReceived.Set() && !subject.Has(SentSYNACK) {
+		subject.Bits |= ignoresSYN
 		m.unlearn(c, e, tcp.RcvSYN.Set(), why)
 		return
 	}
 	q := &c.Rare.silences[e]
 	q.asked = 0
 	in, along := tcp.RcvFIN, tcp.RcvFIN.Set()|tcp.RcvAckOfFIN.Set()
-	if !x.Has(HasAcked) {
+	if !subject.Has(HasAcked) {
 		in, along = tcp.RcvSYN, tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set()
 	}
 	st, ok := c.Find(e, in)
@@ -184,9 +184,9 @@ func (m *Machine) deny(c *Conn, e tcp.Endpoint, why cause) {
 		q.denied = along // a SYN of its peer without ACK, if there was one, was answered neither
 	}
 	m.refute(c, e, q.denied, why)
-	if x.Assumed == tcp.FinWait2.Set() {
+	if subject.Assumed == tcp.FinWait2.Set() {
 		if st, ok := c.Find(e, tcp.RcvAckOfFIN); ok {
-			x.Clock = tickOf(st.At) // its timer has run since then
+			subject.Clock = tickOf(st.At) // its timer has run since then
 		}
 	}
 }
@@ -202,9 +202,9 @@ func (c *Conn) ignores(e tcp.Endpoint) bool {
 // view takes for received. An ACK of the end's SYN, where that was not captured,
 // shows that it had received the peer's.
 func (m *Machine) believed(c *Conn, s *tcp.Segment, e tcp.Endpoint, ins tcp.InputSet) tcp.InputSet {
-	x := &c.Ends[e]
-	if ins.Has(tcp.RcvAckOfSYN) && x.Has(ignoresSYN) {
-		x.Bits &^= ignoresSYN
+	subject := &c.Ends[e]
+	if ins.Has(tcp.RcvAckOfSYN) && subject.Has(ignoresSYN) {
+		subject.Bits &^= ignoresSYN
 		m.apply(c, e, tcp.RcvSYN.Set(), m.cause(s, tcp.ByCorrection))
 	}
 	if ins.Has(tcp.RcvAckOfSYN) && c.ignores(e) {
@@ -216,16 +216,16 @@ func (m *Machine) believed(c *Conn, s *tcp.Segment, e tcp.Endpoint, ins tcp.Inpu
 // retries is what the end sends again and again without an answer, in a
 // connection that is open: octets, or keepalives; nil if it does neither.
 func (c *Conn) retries(e tcp.Endpoint) (w *stalls.Repeats, probes bool) {
-	x, y := &c.Ends[e], &c.Ends[e.Peer()]
+	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
 	tr := c.Rare.StallsOf(e)
-	if tr == nil || x.Assumed&^(tcp.Established.Set()|tcp.CloseWait.Set()) != 0 || x.Has(Lossy) || !c.captured(e.Peer()) {
+	if tr == nil || subject.Assumed&^(tcp.Established.Set()|tcp.CloseWait.Set()) != 0 || subject.Has(Lossy) || !c.captured(e.Peer()) {
 		return nil, false
 	}
 	w, p := &tr.Data, &tr.Probes
 	switch {
-	case w.Copies > 1 && x.Una(y) == w.Seq && x.SentAt == w.Last && y.Wnd != 0:
+	case w.Copies > 1 && subject.Una(peer) == w.Seq && subject.SentAt == w.Last && peer.Wnd != 0:
 		return w, false
-	case p.Copies > 1 && y.SentAt == p.Heard && x.SentAt == p.Last:
+	case p.Copies > 1 && peer.SentAt == p.Heard && subject.SentAt == p.Last:
 		return p, true
 	}
 	return nil, false
@@ -247,10 +247,10 @@ func (c *Conn) gaveUp(e tcp.Endpoint) tcp.Time {
 // overdue reports whether the end would have sent by now, by a timer of its
 // own, what would show that it is still in the state in which it was.
 func (c *Conn) overdue(e tcp.Endpoint, now tcp.Time) bool {
-	x := &c.Ends[e]
-	switch x.Assumed {
+	subject := &c.Ends[e]
+	switch subject.Assumed {
 	case tcp.SynSent.Set(), tcp.SynReceived.Set():
-		return x.Has(SentSYN|SentSYNACK) && x.Clock.Age(now) > max(2*initialRTO, x.nextCopy())
+		return subject.Has(SentSYN|SentSYNACK) && subject.Clock.Age(now) > max(2*initialRTO, subject.nextCopy())
 	case tcp.Established.Set(), tcp.CloseWait.Set():
 		switch w, probes := c.retries(e); {
 		case w == nil:
@@ -265,11 +265,11 @@ func (c *Conn) overdue(e tcp.Endpoint, now tcp.Time) bool {
 
 // unlessAlive returns the states in which the end is, if it has given up by now.
 func (c *Conn) unlessAlive(e tcp.Endpoint) tcp.StateSet {
-	x := &c.Ends[e]
-	if x.Assumed == tcp.SynReceived.Set() && !x.Has(SentSYN) {
-		return x.Assumed.After(tcp.GiveUpPassive.Set())
+	subject := &c.Ends[e]
+	if subject.Assumed == tcp.SynReceived.Set() && !subject.Has(SentSYN) {
+		return subject.Assumed.After(tcp.GiveUpPassive.Set())
 	}
-	return x.Assumed.After(tcp.GiveUp.Set())
+	return subject.Assumed.After(tcp.GiveUp.Set())
 }
 
 // silenceDue returns when the end's silence is to be looked at; 0 if it is not.

@@ -29,14 +29,14 @@ func (c *Conn) Skewed() bool { return c.Bits&skewed != 0 }
 // was no time for another one, or what the answer tells was sent to or by an end
 // that had the handshake behind it, and so repeats none of it.
 func (m *Machine) behindAnswer(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
-	y := &c.Ends[from.Peer()]
+	rcv := &c.Ends[from.Peer()]
 	var first tcp.Time // of the answers
 	for g := range m.Recent.Back(c) {
 		if g.From != from && g.Flags&tcp.ACK != 0 {
 			first = g.At
 		}
 	}
-	if s.Time.Sub(first) <= Unrepeated || s.End().Before(y.Acked) || s.Flags&tcp.ACK == 0 && y.ISS.Add(1).Before(y.Nxt) {
+	if s.Time.Sub(first) <= Unrepeated || s.End().Before(rcv.Acked) || s.Flags&tcp.ACK == 0 && rcv.ISS.Add(1).Before(rcv.Nxt) {
 		c.Bits |= skewed
 	}
 }
@@ -60,24 +60,24 @@ func (c *Conn) outOfStep(s *tcp.Segment, from tcp.Endpoint, by time.Duration) bo
 // capture has before it: that acknowledges s. The peer then sent its own from
 // CLOSE-WAIT.
 func (m *Machine) closedFirst(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
-	y := &c.Ends[from.Peer()]
-	if !y.Has(HasAcked) || y.Acked.Before(s.End()) {
+	rcv := &c.Ends[from.Peer()]
+	if !rcv.Has(HasAcked) || rcv.Acked.Before(s.End()) {
 		return false
 	}
 	second, ok := m.firstFIN(c, from.Peer())
-	if !ok || second.Ack.Before(s.End()) || y.FIN.Before(s.Ack) {
+	if !ok || second.Ack.Before(s.End()) || rcv.FIN.Before(s.Ack) {
 		return false
 	}
 	m.refute(c, from, tcp.RcvFIN.Set(), m.cause(s, tcp.ByCorrection))
-	proved := y.Proved
+	proved := rcv.Proved
 	if m.refute(c, from.Peer(), tcp.SndFIN.Set(), m.cause(s, tcp.ByCorrection)) {
 		m.apply(c, from.Peer(), tcp.RcvFIN.Set(), cause{at: m.Now, packet: second.Packet, basis: tcp.ByProof})
 		m.apply(c, from.Peer(), tcp.SndFIN.Set(), cause{at: m.Now, packet: second.Packet, basis: tcp.BySending})
 	}
 	if proved.Has(tcp.LastAck) {
-		y.show(tcp.LastAck.Set())
+		rcv.show(tcp.LastAck.Set())
 	}
-	y.Clean = y.FIN // who acknowledges it has the ACK of s as well
+	rcv.Clean = rcv.FIN // who acknowledges it has the ACK of s as well
 	c.setClosedBy(tcp.ByClient + tcp.ClosedBy(from))
 	return true
 }

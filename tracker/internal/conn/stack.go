@@ -26,20 +26,20 @@ func (m *Machine) StackOf(x *End) (tcp.StackID, tcp.StackCertainty) {
 
 // recognise looks which stack the SYN, or SYN+ACK, of an end is of.
 func (m *Machine) recognise(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
-	x := &c.Ends[from]
-	if !m.guess || x.Has(stackKnown) || x.Seen() && x.ISS != s.Seq {
+	snd := &c.Ends[from]
+	if !m.guess || snd.Has(stackKnown) || snd.Seen() && snd.ISS != s.Seq {
 		return
 	}
 	id, sure := tcp.RecogniseStack(s)
-	if x.keepsTSVal(s, m.Now) && (id == tcp.StackGVisor || sure != tcp.StackKnown) {
+	if snd.keepsTSVal(s, m.Now) && (id == tcp.StackGVisor || sure != tcp.StackKnown) {
 		id, sure = tcp.StackGVisor, tcp.StackKnown
 	}
-	if sure == tcp.StackUnknown || x.stackID() != tcp.StackAuto && sure != tcp.StackKnown {
+	if sure == tcp.StackUnknown || snd.stackID() != tcp.StackAuto && sure != tcp.StackKnown {
 		return
 	}
-	x.setStack(id)
+	snd.setStack(id)
 	if sure == tcp.StackKnown {
-		x.Bits |= stackKnown
+		snd.Bits |= stackKnown
 	}
 }
 
@@ -55,11 +55,11 @@ func (x *End) keepsTSVal(s *tcp.Segment, now tcp.Time) bool {
 // segment is not next in order: stacks differ, and of one that is not recognised
 // it does. It is asked when s is noted.
 func (c *Conn) ackCounts(s *tcp.Segment, from tcp.Endpoint) bool {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	stack := y.Stack()
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	stack := rcv.Stack()
 	if stack.AckInOrder && c.Contiguous(from).Before(s.Seq) {
 		return false
 	}
-	return !y.Has(HasAcked) || x.Nxt.Before(y.Acked) || // what it acknowledged is not known to have been sent
-		stack.OldAck.Counts(s, y.Acked)
+	return !rcv.Has(HasAcked) || snd.Nxt.Before(rcv.Acked) || // what it acknowledged is not known to have been sent
+		stack.OldAck.Counts(s, rcv.Acked)
 }

@@ -30,22 +30,22 @@ func (c *Conn) stallsFor(e tcp.Endpoint) *stalls.OfEnd {
 
 // keepStalls notes what an unusual segment tells, before it is taken in.
 func (m *Machine) keepStalls(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, on triggers.Set) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	if c.Provisional() || r.Foreign || !x.Seen() || r.Stale {
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	if c.Provisional() || r.Foreign || !snd.Seen() || r.Stale {
 		return
 	}
 	if on&triggers.OnWindow != 0 {
 		m.keepWindow(c, s, from)
 	}
 	peer := c.Rare.StallsOf(from.Peer())
-	repeats := r.Old && s.Data > 0 && s.Seq == x.Una(y)
+	repeats := r.Old && s.Data > 0 && s.Seq == snd.Una(rcv)
 	switch {
-	case peer != nil && y.Wnd == 0 && peer.Shut.Since != 0:
+	case peer != nil && rcv.Wnd == 0 && peer.Shut.Since != 0:
 		if r.Keepalive || r.Old && s.Data > 0 || on&triggers.OnBeyond != 0 {
 			peer.Shut.Probe(s, m.Now)
 		}
 	case r.Keepalive:
-		if m.Now.Sub(x.SentAt) >= stalls.KeepaliveRest && (s.Data == 0 || s.Flags&tcp.PSH == 0) && y.Wnd != 0 {
+		if m.Now.Sub(snd.SentAt) >= stalls.KeepaliveRest && (s.Data == 0 || s.Flags&tcp.PSH == 0) && rcv.Wnd != 0 {
 			m.keepProbe(c, s, from, r)
 		}
 	case repeats:
@@ -54,7 +54,7 @@ func (m *Machine) keepStalls(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Readi
 		m.keepProbe(c, s, from, r)
 	}
 	if on&triggers.OnBeyond != 0 && s.Data > 1 && c.Bits&awaited == 0 {
-		c.stallsFor(from).Beyond = stalls.Overshoot{At: m.Now, Seq: s.Seq, End: s.End(), Edge: y.Edge, Acked: y.Acked, Frame: s.Packet}
+		c.stallsFor(from).Beyond = stalls.Overshoot{At: m.Now, Seq: s.Seq, End: s.End(), Edge: rcv.Edge, Acked: rcv.Acked, Frame: s.Packet}
 		c.Bits |= awaited
 	} else if on&triggers.OnAwaited != 0 {
 		m.settleOvershoot(c, s, from)
@@ -80,31 +80,31 @@ func (m *Machine) keepWindow(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 
 // keepProbe notes a keepalive probe.
 func (m *Machine) keepProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	p := &c.stallsFor(from).Probes
-	if p.Copies > 0 && y.SentAt <= p.Last && x.SentAt == p.Last {
+	if p.Copies > 0 && rcv.SentAt <= p.Last && snd.SentAt == p.Last {
 		p.Again(s, m.Now)
 		return
 	}
 	*p = stalls.Repeats{
 		Seq: s.Seq, Copies: 1, First: m.Now, Last: m.Now,
-		Heard: y.SentAt, Frames: [2]int{s.Packet, s.Packet}, HeardFrame: m.newestFrame(c, from.Peer()),
+		Heard: rcv.SentAt, Frames: [2]int{s.Packet, s.Packet}, HeardFrame: m.newestFrame(c, from.Peer()),
 	}
 	if !r.Keepalive { // the ACK before, which is the same, was the first
-		p.First, p.Last, p.Frames = x.SentAt, x.SentAt, [2]int{m.newestFrame(c, from)}
+		p.First, p.Last, p.Frames = snd.SentAt, snd.SentAt, [2]int{m.newestFrame(c, from)}
 		p.Again(s, m.Now)
 	}
 }
 
 // keepCopy notes that the octets at SND.UNA were sent again.
 func (m *Machine) keepCopy(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
-	y := &c.Ends[from.Peer()]
+	rcv := &c.Ends[from.Peer()]
 	w := &c.stallsFor(from).Data
 	if w.Copies > 0 && w.Seq == s.Seq {
 		w.Again(s, m.Now)
 		return
 	}
-	*w = stalls.Repeats{Seq: s.Seq, Size: s.Data, Heard: y.SentAt, HeardFrame: m.newestFrame(c, from.Peer())}
+	*w = stalls.Repeats{Seq: s.Seq, Size: s.Data, Heard: rcv.SentAt, HeardFrame: m.newestFrame(c, from.Peer())}
 	n := 0
 	for g := range m.Recent.Back(c) {
 		if n++; n > LookBack {
@@ -136,7 +136,7 @@ func (m *Machine) newestFrame(c *Conn, e tcp.Endpoint) int {
 // settleOvershoot looks at what the receiver of an overshoot says. A segment
 // that left it before the overshoot can have arrived says nothing.
 func (m *Machine) settleOvershoot(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	tr := c.Rare.StallsOf(from.Peer())
 	if tr == nil || tr.Beyond.At == 0 {
 		if mine := c.Rare.StallsOf(from); mine != nil && m.Now.Sub(mine.Beyond.At) > stalls.OvershootMemory {
@@ -145,20 +145,20 @@ func (m *Machine) settleOvershoot(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 		return
 	}
 	b, took := &tr.Beyond, m.Now.Sub(tr.Beyond.At)
-	edge := s.Ack.Add(tcp.Size(s.Wnd) << x.Scale(y))
+	edge := s.Ack.Add(tcp.Size(s.Wnd) << snd.Scale(rcv))
 	switch {
 	case b.Answer != 0, took > stalls.OvershootMemory, b.Seq.Before(s.Ack), b.Seq.Before(edge):
 		*b, c.Bits = stalls.Overshoot{}, c.Bits&^awaited
-	case s.PureAck() && (x.Respond == 0 || took >= x.Response()):
+	case s.PureAck() && (snd.Respond == 0 || took >= snd.Response()):
 		b.Answer = s.Packet
 	}
 }
 
 // keepLap notes that the end's numbers came round to where they began.
 func (m *Machine) keepLap(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
-	x := &c.Ends[from]
+	snd := &c.Ends[from]
 	l := &c.stallsFor(from).Wrapped
-	if l.At == 0 && x.Has(HasISS) {
+	if l.At == 0 && snd.Has(HasISS) {
 		l.At = c.Start
 		if syn, ok := c.Find(from, tcp.SndSYN); ok {
 			l.At, l.Frame = syn.At, syn.Packet()

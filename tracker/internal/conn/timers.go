@@ -88,21 +88,21 @@ const (
 // A sender that repeats a SYN, SYN+ACK or FIN doubles the pause each time. When
 // the next copy is overdue it has given up.
 func (m *Machine) Deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
-	x, y := &c.Ends[e], &c.Ends[e.Peer()]
-	stack := x.Stack()
-	base := m.Now - tcp.Time(x.Clock.Age(m.Now))
+	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
+	stack := subject.Stack()
+	base := m.Now - tcp.Time(subject.Clock.Age(m.Now))
 	after := func(d time.Duration) tcp.Time { return base.Add(d) }
 	since := func(first tcp.Input, d time.Duration) tcp.Time {
 		st, _ := c.Find(e, first)
 		return max(st.At, c.Start).Add(d)
 	}
-	overdue := x.nextCopy()
-	backsOff := x.Copies >= 2 && x.gap > 0 // or else the copies answer those of the peer
-	switch x.Assumed {
+	overdue := subject.nextCopy()
+	backsOff := subject.Copies >= 2 && subject.gap > 0 // or else the copies answer those of the peer
+	switch subject.Assumed {
 	case tcp.TimeWait.Set(), tcp.TimeWait.Set() | tcp.Closed.Set():
 		return after(m.TwoMSLOf(stack)), timer2MSL
 	case tcp.FinWait2.Set():
-		if stack.FinWait2 != 0 && !x.Has(stillReads) {
+		if stack.FinWait2 != 0 && !subject.Has(stillReads) {
 			return after(stack.FinWait2), timerFinWait2
 		}
 	case tcp.SynSent.Set():
@@ -114,8 +114,8 @@ func (m *Machine) Deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
 		}
 		return after(stack.SynGiveUp), timerSYN
 	case tcp.SynReceived.Set():
-		if !x.Has(SentSYNACK) {
-			if x.Has(SentSYN) {
+		if !subject.Has(SentSYNACK) {
+			if subject.Has(SentSYN) {
 				return after(stack.SynGiveUp), timerSYN // two SYNs that nothing followed
 			}
 			break
@@ -128,13 +128,13 @@ func (m *Machine) Deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
 		}
 		return after(stack.SynAckGiveUp), timerSYNACK
 	case tcp.FinWait1.Set(), tcp.Closing.Set(), tcp.LastAck.Set():
-		if !y.Seen() {
+		if !peer.Seen() {
 			break // a one-way capture: the ACK would not be seen
 		}
-		if stack.LastAckGiveUp != 0 && x.Assumed == tcp.LastAck.Set() {
+		if stack.LastAckGiveUp != 0 && subject.Assumed == tcp.LastAck.Set() {
 			return since(tcp.SndFIN, stack.LastAckGiveUp), timerFIN
 		}
-		if x.Copies >= 3 {
+		if subject.Copies >= 3 {
 			return after(overdue), timerFIN
 		}
 		return after(stack.FinGiveUp), timerFIN
@@ -203,19 +203,19 @@ func (c *Conn) newestMove() tcp.Time {
 
 // expireEnd lets a timer of an end fire.
 func (m *Machine) expireEnd(c *Conn, e tcp.Endpoint, kind string, why cause) {
-	x, y := &c.Ends[e], &c.Ends[e.Peer()]
+	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
 	m.snapshot(c)
 	switch kind {
 	case timer2MSL:
 		m.apply(c, e, tcp.Timeout2MSL.Set(), why)
 	case timerSYN:
 		m.apply(c, e, tcp.GiveUp.Set(), why)
-		if !y.Seen() {
+		if !peer.Seen() {
 			m.erase(c, e.Peer(), m.unknown(c, e.Peer()), why) // it never spoke: nothing is known of it
 		}
 		c.setClosedBy(tcp.ByTimeoutOfEnd)
 	case timerSYNACK:
-		if x.Has(SentSYN) {
+		if subject.Has(SentSYN) {
 			m.apply(c, e, tcp.GiveUp.Set(), why)
 		} else {
 			m.apply(c, e, tcp.GiveUpPassive.Set(), why)

@@ -13,13 +13,13 @@ const oddOn = triggers.OnRepeat | triggers.OnKeepalive | triggers.OnStale | trig
 // by more than scaling rounds off. That of a SYN is not scaled, and often larger
 // than those after it.
 func (c *Conn) windowMoved(s *tcp.Segment, from tcp.Endpoint, on triggers.Set) bool {
-	x, scale := &c.Ends[from], c.Ends[from].Scale(&c.Ends[from.Peer()])
-	return on&triggers.OnWindow != 0 && (s.Wnd == 0 || x.Wnd == 0 || s.Flags&tcp.FIN == 0 && x.Bytes > 0 && s.Ack.Add(tcp.Size(s.Wnd+1)<<scale).Before(x.Edge))
+	snd, scale := &c.Ends[from], c.Ends[from].Scale(&c.Ends[from.Peer()])
+	return on&triggers.OnWindow != 0 && (s.Wnd == 0 || snd.Wnd == 0 || s.Flags&tcp.FIN == 0 && snd.Bytes > 0 && s.Ack.Add(tcp.Size(s.Wnd+1)<<scale).Before(snd.Edge))
 }
 
 // triggersOf returns what is noteworthy of a segment that is not a RST.
 func (c *Conn) triggersOf(s *tcp.Segment, from tcp.Endpoint, r Reading) (on triggers.Set) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	if s.Flags&(tcp.SYN|tcp.FIN|tcp.ACK|tcp.URG) != tcp.ACK || s.Urg != 0 {
 		switch {
 		case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN:
@@ -46,22 +46,22 @@ func (c *Conn) triggersOf(s *tcp.Segment, from tcp.Endpoint, r Reading) (on trig
 	if r.Foreign {
 		on |= triggers.OnForeign
 	}
-	if s.Flags&tcp.ACK != 0 && x.Seen() && !r.Stale {
-		if edge := s.Ack.Add(tcp.Size(s.Wnd) << x.Scale(y)); s.Wnd == 0 || x.Wnd == 0 || edge.Before(x.Edge) && s.Flags&tcp.SYN == 0 {
+	if s.Flags&tcp.ACK != 0 && snd.Seen() && !r.Stale {
+		if edge := s.Ack.Add(tcp.Size(s.Wnd) << snd.Scale(rcv)); s.Wnd == 0 || snd.Wnd == 0 || edge.Before(snd.Edge) && s.Flags&tcp.SYN == 0 {
 			on |= triggers.OnWindow
 		}
 	}
-	if y.Seen() && s.Flags&tcp.ACK != 0 && y.Nxt.Before(s.Ack) || x.Seen() && x.Nxt.Before(s.Seq) {
+	if rcv.Seen() && s.Flags&tcp.ACK != 0 && rcv.Nxt.Before(s.Ack) || snd.Seen() && snd.Nxt.Before(s.Seq) {
 		on |= triggers.OnGap
 	}
-	if y.Has(HasAcked) && x.Seen() {
-		if s.Seq.Before(y.Acked) {
+	if rcv.Has(HasAcked) && snd.Seen() {
+		if s.Seq.Before(rcv.Acked) {
 			on |= triggers.OnBelow
 		}
-		if y.Edge.AtMost(s.Seq) && s.Data > 0 && c.ScaleKnown() {
+		if rcv.Edge.AtMost(s.Seq) && s.Data > 0 && c.ScaleKnown() {
 			on |= triggers.OnBeyond
 		}
-		if end := s.End(); x.Nxt.Before(end) && end.Minus(x.ISS) < x.Nxt.Minus(x.ISS) {
+		if end := s.End(); snd.Nxt.Before(end) && end.Minus(snd.ISS) < snd.Nxt.Minus(snd.ISS) {
 			on |= triggers.OnWrap
 		}
 	}
@@ -72,7 +72,7 @@ func (c *Conn) triggersOf(s *tcp.Segment, from tcp.Endpoint, r Reading) (on trig
 	if c.Bits&challenged != 0 {
 		on |= triggers.OnChallenge
 	}
-	if x.Assumed != Up || y.Assumed != Up || x.Proved != Up || y.Proved != Up {
+	if snd.Assumed != Up || rcv.Assumed != Up || snd.Proved != Up || rcv.Proved != Up {
 		on |= triggers.OnUnsettled
 	}
 	if c.Bits&amongStale != 0 {

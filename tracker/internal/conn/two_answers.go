@@ -19,17 +19,17 @@ type secondAnswer struct {
 // answersTwice reports whether s is a SYN+ACK with other numbers than the end's
 // first, which its peer may have taken but has not acknowledged.
 func (c *Conn) answersTwice(s *tcp.Segment, from tcp.Endpoint) bool {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	return s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN|tcp.ACK && x.Has(SentSYNACK) && !x.Has(SentSYN) && s.Seq != x.ISS &&
-		x.Nxt == x.ISS+1 && y.Has(SentSYN) && !y.Has(HasAcked) && y.Assumed != tcp.SynSent.Set() &&
-		y.ISS.Before(s.Ack) && s.Ack.AtMost(y.Nxt)
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	return s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN|tcp.ACK && snd.Has(SentSYNACK) && !snd.Has(SentSYN) && s.Seq != snd.ISS &&
+		snd.Nxt == snd.ISS+1 && rcv.Has(SentSYN) && !rcv.Has(HasAcked) && rcv.Assumed != tcp.SynSent.Set() &&
+		rcv.ISS.Before(s.Ack) && s.Ack.AtMost(rcv.Nxt)
 }
 
 // answersAgain reports whether s is a SYN+ACK with other numbers than the end's
 // first, toward one that has taken that: it is challenged (RFC 5961 §4).
 func (c *Conn) answersAgain(s *tcp.Segment, from tcp.Endpoint) bool {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	return s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN|tcp.ACK && x.Has(HasISS) && s.Seq != x.ISS && y.Has(HasAcked)
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	return s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN|tcp.ACK && snd.Has(HasISS) && s.Seq != snd.ISS && rcv.Has(HasAcked)
 }
 
 // keepAnswer keeps the second answer.
@@ -41,7 +41,7 @@ func (c *Conn) keepAnswer(s *tcp.Segment, from tcp.Endpoint) {
 // one, or goes on behind one.
 func (m *Machine) chooseAnswer(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	second := c.Rare.second
-	x, next := &c.Ends[second.of], second.segment.Seq+1
+	subject, next := &c.Ends[second.of], second.segment.Seq+1
 	if s.Flags&(tcp.SYN|tcp.RST|tcp.ACK) != tcp.ACK {
 		return
 	}
@@ -50,13 +50,13 @@ func (m *Machine) chooseAnswer(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 		number = s.Seq
 	}
 	switch number {
-	case x.ISS + 1:
+	case subject.ISS + 1:
 		c.Rare.second = nil
 	case next:
 		c.takeAnswer(&second.segment, second.of)
 		if m.guess {
-			x.setStack(tcp.StackAuto)
-			x.Bits &^= stackKnown
+			subject.setStack(tcp.StackAuto)
+			subject.Bits &^= stackKnown
 			m.recognise(c, &second.segment, second.of)
 		}
 		c.Rare.second = nil
@@ -65,13 +65,13 @@ func (m *Machine) chooseAnswer(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 
 // takeAnswer puts the second answer in the place of the first.
 func (c *Conn) takeAnswer(s *tcp.Segment, from tcp.Endpoint) {
-	x := &c.Ends[from]
-	x.Bits &^= HasISS | SackOK | HasTS | HasAcked
-	x.dropShift()
+	snd := &c.Ends[from]
+	snd.Bits &^= HasISS | SackOK | HasTS | HasAcked
+	snd.dropShift()
 	c.noteControls(s, from, false)
 	c.noteAck(s, from, s.Time)
-	x.Nxt, x.Clean, x.tsUnclean = s.Seq+1, s.Seq+1, s.Options.TSVal
-	x.noteHeader(s)
+	snd.Nxt, snd.Clean, snd.tsUnclean = s.Seq+1, s.Seq+1, s.Options.TSVal
+	snd.noteHeader(s)
 	c.Rare.holes[from] = nil
 	steps := c.Steps()
 	for i, st := range steps {

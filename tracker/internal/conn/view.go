@@ -120,21 +120,21 @@ func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 // shows it only where nothing that could end the older one was on its way too.
 func (m *Machine) notYet(newest, older *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	e := newest.EndOf((older.EndOf(true) == tcp.Client) == (from == tcp.Client))
-	x := &newest.Ends[e]
+	subject := &newest.Ends[e]
 	st, ok := newest.Find(e, tcp.RcvSYN)
-	if !ok || newest.Provisional() || x.Seen() || older.Ends[from].stale(s) {
+	if !ok || newest.Provisional() || subject.Seen() || older.Ends[from].stale(s) {
 		return
 	}
 	if !Synchronized(older.Ends[from].Assumed) && m.Now.Sub(st.At) <= older.Ends[from].Response()+responseSlack {
 		return
 	}
-	x.beganIn(tcp.Closed.Set())
+	subject.beganIn(tcp.Closed.Set())
 	m.refute(newest, e, tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set(), m.cause(s, tcp.ByCorrection))
 }
 
 // answeredFIN notes that a repeated FIN has its answer.
 func (c *Conn) answeredFIN(s *tcp.Segment, from tcp.Endpoint) {
-	if y := &c.Ends[from.Peer()]; c.Rare != nil && s.Flags&tcp.ACK != 0 && y.Has(HasFIN) && y.FIN.Before(s.Ack) {
+	if rcv := &c.Ends[from.Peer()]; c.Rare != nil && s.Flags&tcp.ACK != 0 && rcv.Has(HasFIN) && rcv.FIN.Before(s.Ack) {
 		c.Rare.Closing[from.Peer()].Unanswered = false
 	}
 }
@@ -142,21 +142,21 @@ func (c *Conn) answeredFIN(s *tcp.Segment, from tcp.Endpoint) {
 // keepClosing notes the frames of an unusual close: copies of a FIN, ACKs of
 // them, and what reaches an end in TIME-WAIT.
 func (c *Conn) keepClosing(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	if s.Flags&tcp.FIN != 0 && x.Has(HasFIN) {
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	if s.Flags&tcp.FIN != 0 && snd.Has(HasFIN) {
 		k := &c.RareState().Closing[from]
 		acked, ok := c.Find(from, tcp.RcvAckOfFIN)
 		k.FINCopy, k.FINCopyAt, k.Unanswered = s.Packet, now, true
-		k.Crossed = r.Stale || ok && now.Sub(acked.At) <= x.InFlight()
+		k.Crossed = r.Stale || ok && now.Sub(acked.At) <= snd.InFlight()
 		if ok {
 			c.Rare.Closing[from.Peer()].KeepACK(acked.Packet())
 		}
 	}
-	if y.Assumed == tcp.TimeWait.Set() {
+	if rcv.Assumed == tcp.TimeWait.Set() {
 		k := &c.RareState().Closing[from.Peer()]
 		k.StrayInto, k.StrayFlags = s.Packet, s.Flags
 	}
-	if x.Assumed == tcp.TimeWait.Set() && y.Assumed == tcp.Closed.Set() && s.PureAck() {
+	if snd.Assumed == tcp.TimeWait.Set() && rcv.Assumed == tcp.Closed.Set() && s.PureAck() {
 		c.RareState().Closing[from].KeepACK(s.Packet)
 	}
 }
@@ -174,31 +174,31 @@ func (m *Machine) cause(s *tcp.Segment, b tcp.Basis) cause {
 // Both views: an ACK that covers SYN or FIN, or an octet that was only ever
 // sent along with an ACK of ours, shows that these were received.
 func (m *Machine) heard(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	if s.Flags&tcp.ACK == 0 {
 		return
 	}
 	var ins tcp.InputSet
-	if !y.Has(HasISS) || y.ISS.Before(s.Ack) {
+	if !rcv.Has(HasISS) || rcv.ISS.Before(s.Ack) {
 		ins |= 1 << tcp.RcvSYN
 	}
 	if s.Flags&tcp.SYN == 0 && c.AckOfSYNHeard(s, from) {
 		ins |= 1 << tcp.RcvAckOfSYN
 	}
-	if x.Has(HasFIN) && c.AckOfFINHeard(s, from) {
+	if snd.Has(HasFIN) && c.AckOfFINHeard(s, from) {
 		ins |= 1 << tcp.RcvAckOfFIN
 	}
-	if y.Has(HasFIN) && y.FIN.Before(s.Ack) {
+	if rcv.Has(HasFIN) && rcv.FIN.Before(s.Ack) {
 		ins |= tcp.RcvAckOfSYN.Set() | tcp.RcvFIN.Set() // no FIN is looked at before the SYN is acknowledged (RFC 9293 §3.10.7.4)
 	}
-	if s.Flags&tcp.SYN == 0 && x.Proved == tcp.SynSent.Set() {
+	if s.Flags&tcp.SYN == 0 && snd.Proved == tcp.SynSent.Set() {
 		ins |= tcp.RcvSYN.Set() | tcp.RcvAckOfSYN.Set() // without them it would be silent, or send SYNs
 	}
-	x.show(m.provedBy(c, s, from, ins))
+	snd.show(m.provedBy(c, s, from, ins))
 	rst, reset := c.Find(from, tcp.RcvRST)
 	reset = reset && ins.Has(tcp.RcvFIN) && !c.Happened(from, tcp.RcvFIN) && m.refute(c, from, tcp.RcvRST.Set(), m.cause(s, tcp.ByProof))
 	m.apply(c, from, ins, m.cause(s, tcp.ByProof))
-	if reset && x.Stack().RSTBelowFIN { // it came behind the FIN
+	if reset && snd.Stack().RSTBelowFIN { // it came behind the FIN
 		m.apply(c, from, tcp.RcvRST.Set(), cause{at: m.Now, packet: rst.Packet(), basis: tcp.ByCorrection})
 	}
 	c.confirm(from, ins)
@@ -208,12 +208,12 @@ func (m *Machine) heard(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 // s. That it received the peer's FIN does not tell what came before: an ACK of
 // its own FIN, or that FIN itself among what was not captured.
 func (m *Machine) provedBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, ins tcp.InputSet) tcp.StateSet {
-	x := &c.Ends[from]
-	after := x.Proved.After(ins)
-	if after == x.Proved || !ins.Has(tcp.RcvFIN) {
+	snd := &c.Ends[from]
+	after := snd.Proved.After(ins)
+	if after == snd.Proved || !ins.Has(tcp.RcvFIN) {
 		return after
 	}
-	if after == tcp.CloseWait.Set() && (x.Nxt.Before(s.Seq) || c.Hidden(from) || s.Flags&tcp.FIN != 0 && x.Skipped(s)) {
+	if after == tcp.CloseWait.Set() && (snd.Nxt.Before(s.Seq) || c.Hidden(from) || s.Flags&tcp.FIN != 0 && snd.Skipped(s)) {
 		return after | tcp.Closing.Set() | tcp.TimeWait.Set()
 	}
 	return c.orTimeWait(from, after)
@@ -224,8 +224,8 @@ func (m *Machine) provedBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, ins tcp.I
 // before may have overtaken the peer's FIN, and led from FIN-WAIT-1 through
 // FIN-WAIT-2.
 func (c *Conn) orTimeWait(e tcp.Endpoint, after tcp.StateSet) tcp.StateSet {
-	x, y := &c.Ends[e], &c.Ends[e.Peer()]
-	if after == tcp.Closing.Set() && y.Has(HasAcked) && x.FIN.Before(y.Acked) {
+	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
+	if after == tcp.Closing.Set() && peer.Has(HasAcked) && subject.FIN.Before(peer.Acked) {
 		after |= tcp.TimeWait.Set()
 	}
 	return after
@@ -234,19 +234,19 @@ func (c *Conn) orTimeWait(e tcp.Endpoint, after tcp.StateSet) tcp.StateSet {
 // Hidden reports whether the newest octets that the end is known to have sent
 // were not captured. Its FIN may be among them.
 func (c *Conn) Hidden(e tcp.Endpoint) bool {
-	x, y := &c.Ends[e], &c.Ends[e.Peer()]
-	if x.Has(HasFIN) || !y.Has(HasAcked) {
+	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
+	if subject.Has(HasFIN) || !peer.Has(HasAcked) {
 		return false
 	}
-	if !x.Seen() {
-		return !x.Has(HasISS) || (x.ISS + 1).Before(y.Acked)
+	if !subject.Seen() {
+		return !subject.Has(HasISS) || (subject.ISS + 1).Before(peer.Acked)
 	}
 	for _, h := range c.HolesOf(e) {
-		if h.To == x.Nxt {
+		if h.To == subject.Nxt {
 			return true
 		}
 	}
-	return x.Nxt.Before(y.Acked) && !c.acksDenied(e, y.Acked)
+	return subject.Nxt.Before(peer.Acked) && !c.acksDenied(e, peer.Acked)
 }
 
 // Skipped reports whether the IP identification shows that segments between
@@ -261,30 +261,30 @@ func (x *End) Skipped(s *tcp.Segment) bool {
 // the peer sent along with an ACK; or it carries new data, which an end in
 // SYN-RECEIVED would queue (RFC 9293 §3.10.2), but for TCP Fast Open.
 func (c *Conn) AckOfSYNHeard(s *tcp.Segment, from tcp.Endpoint) bool {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	onSYN := tcp.Size(0)
 	if c.Rare != nil {
 		onSYN = c.Rare.SYNData[from.Peer()]
 	}
-	if y.Has(HasISS) && y.Seen() && !y.Has(Lossy) && y.ISS.Add(1+onSYN).Before(s.Ack) && s.Ack.AtMost(y.Nxt) {
+	if rcv.Has(HasISS) && rcv.Seen() && !rcv.Has(Lossy) && rcv.ISS.Add(1+onSYN).Before(s.Ack) && s.Ack.AtMost(rcv.Nxt) {
 		return true
 	}
-	return s.Data > 0 && onSYN == 0 && x.Has(HasISS) && x.Nxt.AtMost(s.Seq)
+	return s.Data > 0 && onSYN == 0 && snd.Has(HasISS) && snd.Nxt.AtMost(s.Seq)
 }
 
 // AckOfFINHeard reports whether s shows that its sender's FIN was
 // acknowledged: it acknowledges an octet of which all captured copies carried
 // that ACK, or it echoes a timestamp that only segments with that ACK had.
 func (c *Conn) AckOfFINHeard(s *tcp.Segment, from tcp.Endpoint) bool {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	if !y.Seen() || y.Has(Lossy) || !y.Has(HasAcked) || !x.FIN.Before(y.Acked) {
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	if !rcv.Seen() || rcv.Has(Lossy) || !rcv.Has(HasAcked) || !snd.FIN.Before(rcv.Acked) {
 		return false
 	}
-	if y.Clean.Before(s.Ack) && s.Ack.AtMost(y.Nxt) {
+	if rcv.Clean.Before(s.Ack) && s.Ack.AtMost(rcv.Nxt) {
 		return true
 	}
-	return s.Options.HasTS && y.Has(HasTS) &&
-		int32(s.Options.TSEcr-y.tsUnclean) > 0 && int32(s.Options.TSEcr-y.TSVal) <= 0
+	return s.Options.HasTS && rcv.Has(HasTS) &&
+		int32(s.Options.TSEcr-rcv.tsUnclean) > 0 && int32(s.Options.TSEcr-rcv.TSVal) <= 0
 }
 
 // send applies what the sender did by sending: SYN, SYN+ACK or FIN.
@@ -293,14 +293,14 @@ func (c *Conn) AckOfFINHeard(s *tcp.Segment, from tcp.Endpoint) bool {
 // receipt that the assumed view took for granted, and that the ACK does not
 // cover, came after it, if it came.
 func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	why := m.cause(s, tcp.BySending)
 	if s.Flags&tcp.SYN != 0 {
 		c.callsIn(s, from)
 	}
 	switch {
 	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN:
-		if x.Has(SentSYN) || x.Has(SentSYNACK) {
+		if snd.Has(SentSYN) || snd.Has(SentSYNACK) {
 			m.repeated(c, from)
 			m.sawSYN(c, s, from)
 			return
@@ -309,23 +309,23 @@ func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 			return
 		}
 		pending := m.refute(c, from, tcp.RcvSYN.Set(), why)
-		x.show(x.Proved.After(tcp.SndSYN.Set()))
+		snd.show(snd.Proved.After(tcp.SndSYN.Set()))
 		m.apply(c, from, tcp.SndSYN.Set(), why)
-		if pending && !x.Stack().NoCrossedSYNs {
+		if pending && !snd.Stack().NoCrossedSYNs {
 			m.apply(c, from, tcp.RcvSYN.Set(), m.cause(s, tcp.ByCorrection))
 		}
 	case s.Flags&tcp.SYN != 0:
-		if x.Has(SentSYNACK) && !c.answersAnew(s, from) {
-			if y.Assumed == tcp.SynSent.Set() && y.SentAt > x.SentAt {
-				x.Copies += min(1, 255-x.Copies) // it answers another SYN: no timer ran out
+		if snd.Has(SentSYNACK) && !c.answersAnew(s, from) {
+			if rcv.Assumed == tcp.SynSent.Set() && rcv.SentAt > snd.SentAt {
+				snd.Copies += min(1, 255-snd.Copies) // it answers another SYN: no timer ran out
 			} else {
 				m.repeated(c, from)
 			}
 			return
 		}
-		x.listens()
-		x.show(x.Proved.After(tcp.SndSYNACK.Set()))
-		if y.Has(HasAcked) && s.Seq.Before(y.Acked) {
+		snd.listens()
+		snd.show(snd.Proved.After(tcp.SndSYNACK.Set()))
+		if rcv.Has(HasAcked) && s.Seq.Before(rcv.Acked) {
 			m.behindAnswer(c, s, from)
 		}
 		if !c.Skewed() || !c.wasReset(from) {
@@ -334,7 +334,7 @@ func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 		c.sentFirstSYNACK(from, why)
 		m.leaveOlder(c, s, from)
 	case s.Flags&tcp.FIN != 0:
-		if x.Has(HasFIN) {
+		if snd.Has(HasFIN) {
 			m.repeated(c, from)
 			return
 		}
@@ -346,23 +346,23 @@ func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 		rst, reset := c.Find(from, tcp.RcvRST)
 		reset = reset && m.refute(c, from, tcp.RcvRST.Set(), why)
 		acked := c.ackOfFirst(s, from)
-		pending := y.Has(HasFIN) && !y.FIN.Before(acked) && !c.coversDenied(from.Peer(), acked) && m.refute(c, from, tcp.RcvFIN.Set(), why)
-		x.show(c.provedFIN(s, from))
+		pending := rcv.Has(HasFIN) && !rcv.FIN.Before(acked) && !c.coversDenied(from.Peer(), acked) && m.refute(c, from, tcp.RcvFIN.Set(), why)
+		snd.show(c.provedFIN(s, from))
 		m.apply(c, from, tcp.SndFIN.Set(), why)
 		c.closing(s, from)
-		if pending && (y.Clock.Age(m.Now) <= x.InFlight() || y.FIN.Before(s.Ack) || x.Has(HasAcked) && y.FIN.Before(x.Acked)) {
+		if pending && (rcv.Clock.Age(m.Now) <= snd.InFlight() || rcv.FIN.Before(s.Ack) || snd.Has(HasAcked) && rcv.FIN.Before(snd.Acked)) {
 			m.apply(c, from, tcp.RcvFIN.Set(), m.cause(s, tcp.ByCorrection))
 		}
 		if reset { // the two crossed
 			m.apply(c, from, tcp.RcvRST.Set(), cause{at: m.Now, packet: rst.Packet(), basis: tcp.ByCorrection})
 		}
-	case r.Fresh > 0 && (!x.Seen() || x.Nxt.AtMost(s.Seq)):
+	case r.Fresh > 0 && (!snd.Seen() || snd.Nxt.AtMost(s.Seq)):
 		m.pickUp(c, from, tcp.Established.Set()|tcp.CloseWait.Set(), why)
 		m.sentNow(c, s, from)
 	default:
 		m.pickUp(c, from, ^(tcp.Closed.Set() | tcp.Listen.Set() | tcp.SynSent.Set()), why)
-		if r.Old && !r.Stale && !r.Keepalive && x.Has(HasFIN) && x.Assumed&^(tcp.FinWait1.Set()|tcp.Closing.Set()|tcp.LastAck.Set()) == 0 {
-			x.backOff(m.Now) // what precedes the FIN is repeated by the same timer
+		if r.Old && !r.Stale && !r.Keepalive && snd.Has(HasFIN) && snd.Assumed&^(tcp.FinWait1.Set()|tcp.Closing.Set()|tcp.LastAck.Set()) == 0 {
+			snd.backOff(m.Now) // what precedes the FIN is repeated by the same timer
 		}
 	}
 }
@@ -380,13 +380,13 @@ func (c *Conn) beforeFIN(e tcp.Endpoint) tcp.StateSet {
 // provedFIN returns where its FIN takes the proved view of the end that sent
 // it.
 func (c *Conn) provedFIN(s *tcp.Segment, from tcp.Endpoint) tcp.StateSet {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	after := x.Proved.After(tcp.SndFIN.Set())
-	if after == tcp.FinWait1.Set() && (c.Hidden(from.Peer()) || !y.Has(HasFIN) && y.Seen() && y.Nxt.Before(s.Ack)) {
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	after := snd.Proved.After(tcp.SndFIN.Set())
+	if after == tcp.FinWait1.Set() && (c.Hidden(from.Peer()) || !rcv.Has(HasFIN) && rcv.Seen() && rcv.Nxt.Before(s.Ack)) {
 		after |= tcp.LastAck.Set() // it may answer a FIN that was not captured
 	}
-	if x.Seen() && x.Nxt.Before(s.Seq) {
-		after |= x.Proved // what it follows was not captured: perhaps there is nothing
+	if snd.Seen() && snd.Nxt.Before(s.Seq) {
+		after |= snd.Proved // what it follows was not captured: perhaps there is nothing
 	}
 	return after
 }
@@ -410,24 +410,24 @@ func (c *Conn) ackOfFirst(s *tcp.Segment, from tcp.Endpoint) tcp.Seq {
 
 // repeated notes another copy of the end's SYN or FIN.
 func (m *Machine) repeated(c *Conn, e tcp.Endpoint) {
-	x := &c.Ends[e]
-	x.setClock(m.Now, x.Seen())
+	subject := &c.Ends[e]
+	subject.setClock(m.Now, subject.Seen())
 	m.arm(c)
 }
 
 // freed lets a server listen again that still held an older connection when
 // the SYN came first, and does no longer, or that was given up with its client.
 func (m *Machine) freed(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
-	y := &c.Ends[tcp.Server]
-	if s.Flags&(tcp.SYN|tcp.ACK) != tcp.SYN || from != tcp.Client || y.Seen() || c.Provisional() {
+	subject := &c.Ends[tcp.Server]
+	if s.Flags&(tcp.SYN|tcp.ACK) != tcp.SYN || from != tcp.Client || subject.Seen() || c.Provisional() {
 		return
 	}
 	old := c.Older()
 	held := old != nil && !old.Ends[old.EndOf(c.Bits&ClientIsLow == 0)].closed()
-	if y.Assumed == tcp.Unknown.Set() || y.Assumed == tcp.Closed.Set() && old != nil && !held {
-		y.foundIn(tcp.Listen.Set())
-		if y.Proved == tcp.Closed.Set() {
-			y.show(tcp.Listen.Set())
+	if subject.Assumed == tcp.Unknown.Set() || subject.Assumed == tcp.Closed.Set() && old != nil && !held {
+		subject.foundIn(tcp.Listen.Set())
+		if subject.Proved == tcp.Closed.Set() {
+			subject.show(tcp.Listen.Set())
 		}
 	}
 }
@@ -448,7 +448,7 @@ func (m *Machine) sentNow(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if s.Flags&tcp.FIN == 0 {
 		least++
 	}
-	if y := &c.Ends[from.Peer()]; !y.Has(HasAcked) || y.Acked.Before(least) {
+	if rcv := &c.Ends[from.Peer()]; !rcv.Has(HasAcked) || rcv.Acked.Before(least) {
 		m.pickUp(c, from.Peer(), noFINReceived, m.cause(s, tcp.ByProof))
 	}
 }
@@ -472,8 +472,8 @@ func (m *Machine) sawSYN(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 // sentFirstSYNACK makes the step into SYN-RECEIVED, which the assumed view
 // took when the SYN was captured, the end's own.
 func (c *Conn) sentFirstSYNACK(e tcp.Endpoint, why cause) {
-	x := &c.Ends[e]
-	x.setClock(why.at, false)
+	subject := &c.Ends[e]
+	subject.setClock(why.at, false)
 	steps := c.Steps()
 	for i, st := range steps {
 		if st.End() == e && st.State() == tcp.SynReceived && st.Basis() == tcp.ByAssumption {
@@ -503,8 +503,8 @@ func (m *Machine) leaveOlder(c *Conn, synACK *tcp.Segment, e tcp.Endpoint) {
 		}
 	}
 	then := c.EndIn(old, e)
-	x, y := &old.Ends[then], &old.Ends[then.Peer()]
-	if x.reachedFrom(synACK.Seq) || y.reachedFrom(c.Ends[e.Peer()].ISS) {
+	subject, peer := &old.Ends[then], &old.Ends[then.Peer()]
+	if subject.reachedFrom(synACK.Seq) || peer.reachedFrom(c.Ends[e.Peer()].ISS) {
 		c.Bits |= amongStale
 	}
 }
@@ -518,11 +518,11 @@ func (x *End) reachedFrom(iss tcp.Seq) bool {
 
 // closing notes who sent the first FIN.
 func (c *Conn) closing(s *tcp.Segment, from tcp.Endpoint) {
-	y := &c.Ends[from.Peer()]
+	rcv := &c.Ends[from.Peer()]
 	switch {
-	case !y.Has(HasFIN):
+	case !rcv.Has(HasFIN):
 		c.setClosedBy(tcp.ByClient + tcp.ClosedBy(from))
-	case !y.FIN.Before(s.Ack) && c.ClosedBy() == tcp.ByClient+tcp.ClosedBy(from.Peer()):
+	case !rcv.FIN.Before(s.Ack) && c.ClosedBy() == tcp.ByClient+tcp.ClosedBy(from.Peer()):
 		c.setClosedBy(tcp.ByBoth)
 	}
 }
@@ -530,26 +530,26 @@ func (c *Conn) closing(s *tcp.Segment, from tcp.Endpoint) {
 // deliver lets the segment arrive at its receiver in the assumed view. Of a SYN
 // that is also a FIN only the answer tells whether it was taken: Linux drops it.
 func (m *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	m.freed(c, s, from)
-	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && !y.Seen() {
-		y.listens()
+	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && !rcv.Seen() {
+		rcv.listens()
 	}
 	ins := c.acknowledges(s, from)
-	if s.Flags&(tcp.SYN|tcp.FIN) == tcp.SYN && (ins.Has(tcp.RcvAckOfSYN) || s.Flags&tcp.ACK == 0 && !y.Stack().NoCrossedSYNs || y.Assumed != tcp.SynSent.Set()) {
+	if s.Flags&(tcp.SYN|tcp.FIN) == tcp.SYN && (ins.Has(tcp.RcvAckOfSYN) || s.Flags&tcp.ACK == 0 && !rcv.Stack().NoCrossedSYNs || rcv.Assumed != tcp.SynSent.Set()) {
 		ins |= 1 << tcp.RcvSYN
 	}
 	lacked, lacks := c.stillLacks(s, from)
-	if x.Has(HasFIN) && x.FIN.AtMost(c.Contiguous(from)) && !lacks {
+	if snd.Has(HasFIN) && snd.FIN.AtMost(c.Contiguous(from)) && !lacks {
 		if s.Flags&tcp.FIN != 0 || !c.Happened(from.Peer(), tcp.RcvFIN) && (lacked || !c.refutedFIN(from.Peer())) {
 			ins |= 1 << tcp.RcvFIN
 		}
 	}
-	if ins.Has(tcp.RcvFIN) && s.Flags&tcp.FIN == 0 && y.Has(HasAcked) && y.Acked.Before(s.End()) {
+	if ins.Has(tcp.RcvFIN) && s.Flags&tcp.FIN == 0 && rcv.Has(HasAcked) && rcv.Acked.Before(s.End()) {
 		c.RareState().filled[from.Peer()], c.Rare.hasFilled[from.Peer()] = s.End(), true
 	}
 	why := m.cause(s, tcp.ByAssumption)
-	why.sure = !y.Stack().AckInOrder || s.Seq.AtMost(y.Acked)
+	why.sure = !rcv.Stack().AckInOrder || s.Seq.AtMost(rcv.Acked)
 	m.apply(c, from.Peer(), m.believed(c, s, from.Peer(), ins), why)
 	m.restart(c, s, from.Peer())
 }
@@ -557,14 +557,14 @@ func (m *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 // acknowledges returns which of its SYN and FIN the ACK of s acknowledges to the
 // receiver of s.
 func (c *Conn) acknowledges(s *tcp.Segment, from tcp.Endpoint) (ins tcp.InputSet) {
-	y := &c.Ends[from.Peer()]
-	if s.Flags&tcp.ACK == 0 || y.Nxt.Before(s.Ack) {
+	rcv := &c.Ends[from.Peer()]
+	if s.Flags&tcp.ACK == 0 || rcv.Nxt.Before(s.Ack) {
 		return 0
 	}
-	if y.Has(HasISS) && y.ISS.Before(s.Ack) {
+	if rcv.Has(HasISS) && rcv.ISS.Before(s.Ack) {
 		ins |= 1 << tcp.RcvAckOfSYN
 	}
-	if y.Has(HasFIN) && y.FIN.Before(s.Ack) && c.ackCounts(s, from) {
+	if rcv.Has(HasFIN) && rcv.FIN.Before(s.Ack) && c.ackCounts(s, from) {
 		ins |= 1 << tcp.RcvAckOfFIN
 	}
 	return ins
@@ -573,9 +573,9 @@ func (c *Conn) acknowledges(s *tcp.Segment, from tcp.Endpoint) (ins tcp.InputSet
 // restart starts the time of an end in TIME-WAIT again, if s, which it takes or
 // refuses, has its stack do that (RFC 9293 §3.10.7.4).
 func (m *Machine) restart(c *Conn, s *tcp.Segment, e tcp.Endpoint) {
-	y := &c.Ends[e]
-	if y.Assumed == tcp.TimeWait.Set() && s.Flags&tcp.ACK != 0 && (s.Flags&tcp.FIN != 0 || y.Stack().AnyRestarts) {
-		y.Clock = tickOf(m.Now) // it holds TIME-WAIT for another 2 MSL
+	subject := &c.Ends[e]
+	if subject.Assumed == tcp.TimeWait.Set() && s.Flags&tcp.ACK != 0 && (s.Flags&tcp.FIN != 0 || subject.Stack().AnyRestarts) {
+		subject.Clock = tickOf(m.Now) // it holds TIME-WAIT for another 2 MSL
 		m.arm(c)
 	}
 }
@@ -583,11 +583,11 @@ func (m *Machine) restart(c *Conn, s *tcp.Segment, e tcp.Endpoint) {
 // inverted counts an ACK that the capture has before the FIN it acknowledges,
 // which is s.
 func (m *Machine) inverted(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	if !y.Has(HasAcked) || !x.FIN.Before(y.Acked) {
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	if !rcv.Has(HasAcked) || !snd.FIN.Before(rcv.Acked) {
 		return
 	}
-	y.show(c.orTimeWait(from.Peer(), y.Proved.After(tcp.RcvFIN.Set())))
+	rcv.show(c.orTimeWait(from.Peer(), rcv.Proved.After(tcp.RcvFIN.Set())))
 	m.apply(c, from.Peer(), tcp.RcvFIN.Set(), m.cause(s, tcp.ByProof))
 	m.apply(c, from, tcp.RcvAckOfFIN.Set(), m.cause(s, tcp.ByAssumption))
 }
@@ -603,7 +603,7 @@ func (c *Conn) refutedFIN(e tcp.Endpoint) bool {
 // otherwise. What is no older than a round trip to the sender may still have
 // been on its way, and stands.
 func (m *Machine) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	m.denied(c, s, from, r)
 	if r.Stale || r.Keepalive {
 		return
@@ -611,21 +611,21 @@ func (m *Machine) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading
 	why := m.cause(s, tcp.ByCorrection)
 	var gone tcp.InputSet
 	switch {
-	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && x.Has(SentSYN):
+	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && snd.Has(SentSYN):
 		gone = tcp.RcvSYN.Set() | tcp.RcvAckOfSYN.Set() | tcp.GiveUp.Set() | tcp.Unreachable.Set()
-	case s.Flags&tcp.SYN != 0 && x.Has(SentSYNACK):
+	case s.Flags&tcp.SYN != 0 && snd.Has(SentSYNACK):
 		gone = tcp.RcvAckOfSYN.Set() | tcp.GiveUp.Set()
-	case r.Old && x.Has(HasFIN), x.Assumed == tcp.Closed.Set() && s.PureAck() && !c.wasReset(from):
+	case r.Old && snd.Has(HasFIN), snd.Assumed == tcp.Closed.Set() && s.PureAck() && !c.wasReset(from):
 		gone = tcp.RcvAckOfFIN.Set() // from CLOSED it would have sent a RST
 	}
 	gone |= tcp.GiveUp.Set() | tcp.GiveUpPassive.Set() | tcp.Unreachable.Set()
 	if s.Flags&tcp.SYN == 0 {
 		gone |= tcp.Timeout2MSL.Set()
 	}
-	if c.leavesFIN(s, from) && y.Clock.Age(m.Now) > x.InFlight() {
+	if c.leavesFIN(s, from) && rcv.Clock.Age(m.Now) > snd.InFlight() {
 		gone |= tcp.RcvFIN.Set()
 	}
-	late := c.olderThan(from, gone, m.Now, x.InFlight())
+	late := c.olderThan(from, gone, m.Now, snd.InFlight())
 	if c.lacksFIN(s, from) {
 		c.Rare.lacks[from], c.Rare.isLacking[from] = s.Ack, true
 		late |= tcp.RcvFIN.Set()
@@ -648,14 +648,14 @@ func (m *Machine) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading
 // comingTo returns what the newest segment of the peer brings the end, while it
 // is no older than one that may still be on its way.
 func (c *Conn) comingTo(e tcp.Endpoint, now tcp.Time) (ins tcp.InputSet) {
-	x, y := &c.Ends[e], &c.Ends[e.Peer()]
-	if !y.Seen() || now.Sub(y.SentAt) > x.InFlight() {
+	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
+	if !peer.Seen() || now.Sub(peer.SentAt) > subject.InFlight() {
 		return 0
 	}
-	if x.Has(HasISS) && x.ISS.Before(y.lastAck) {
+	if subject.Has(HasISS) && subject.ISS.Before(peer.lastAck) {
 		ins |= 1 << tcp.RcvAckOfSYN
 	}
-	if x.Has(HasFIN) && x.FIN.Before(y.lastAck) {
+	if subject.Has(HasFIN) && subject.FIN.Before(peer.lastAck) {
 		ins |= 1 << tcp.RcvAckOfFIN
 	}
 	return ins
@@ -664,8 +664,8 @@ func (c *Conn) comingTo(e tcp.Endpoint, now tcp.Time) (ins tcp.InputSet) {
 // leavesFIN reports whether s does not acknowledge the FIN that its sender is held
 // to have received.
 func (c *Conn) leavesFIN(s *tcp.Segment, from tcp.Endpoint) bool {
-	x, y := &c.Ends[from], &c.Ends[from.Peer()]
-	return s.Flags&(tcp.SYN|tcp.ACK) == tcp.ACK && y.Has(HasFIN) && !y.FIN.Before(s.Ack) && x.Acked.AtMost(s.Ack) &&
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	return s.Flags&(tcp.SYN|tcp.ACK) == tcp.ACK && rcv.Has(HasFIN) && !rcv.FIN.Before(s.Ack) && snd.Acked.AtMost(s.Ack) &&
 		c.Happened(from, tcp.RcvFIN) && !c.coversDenied(from.Peer(), s.Ack)
 }
 
@@ -673,12 +673,12 @@ func (c *Conn) leavesFIN(s *tcp.Segment, from tcp.Endpoint) bool {
 // they were, did not reach its sender: it acknowledges the segment that completed
 // them, but not the FIN; or it reports by SACK that it has the FIN, and a gap.
 func (c *Conn) lacksFIN(s *tcp.Segment, from tcp.Endpoint) bool {
-	y := &c.Ends[from.Peer()]
-	if s.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || !y.Has(HasFIN) || y.FIN.Before(s.Ack) || !c.Happened(from, tcp.RcvFIN) {
+	rcv := &c.Ends[from.Peer()]
+	if s.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || !rcv.Has(HasFIN) || rcv.FIN.Before(s.Ack) || !c.Happened(from, tcp.RcvFIN) {
 		return false
 	}
 	for _, k := range s.Options.SACK[:s.Options.NumSACK] {
-		if y.FIN.In(k.Left, k.Right) && s.Ack.Before(k.Left) {
+		if rcv.FIN.In(k.Left, k.Right) && s.Ack.Before(k.Left) {
 			c.RareState()
 			return true
 		}

@@ -58,20 +58,20 @@ func Of(h *conn.Scene) (r Case, ok bool) {
 		return r, false
 	}
 	for e, s := range [2]*recent.Segment{tcp.Client: syn, tcp.Server: synACK} {
-		x, then := &h.Ends[e], r.Then(h, tcp.Endpoint(e))
+		subject, then := &h.Ends[e], r.Then(h, tcp.Endpoint(e))
 		if !then.Seen() {
 			continue // nothing to measure by
 		}
-		tsval := x.TSVal
+		tsval := subject.TSVal
 		if s != nil && s.TSVal != 0 {
 			tsval = s.TSVal
 		}
-		if x.Has(conn.HasTS) {
+		if subject.Has(conn.HasTS) {
 			r.ByTime[e] = !then.Has(conn.HasTS) || int32(tsval-then.TSVal) > 0
 			r.older[e] = then.Has(conn.HasTS) && int32(tsval-then.TSVal) < 0
 		}
-		r.Behind[e] = x.ISS.AtMost(then.Nxt) && !r.ByTime[e]
-		r.Overlaps[e] = x.ISS.Before(then.Nxt) && !r.ByTime[e] && then.Bytes > 0
+		r.Behind[e] = subject.ISS.AtMost(then.Nxt) && !r.ByTime[e]
+		r.Overlaps[e] = subject.ISS.Before(then.Nxt) && !r.ByTime[e] && then.Bytes > 0
 	}
 	return r, true
 }
@@ -81,12 +81,12 @@ func Of(h *conn.Scene) (r Case, ok bool) {
 func (r *Case) find(h *conn.Scene, at tcp.Time) bool {
 	for _, e := range [2]tcp.Endpoint{tcp.Server, tcp.Client} { // of two it is the acceptor that decides
 		then := h.EndIn(r.Old, e)
-		x := &r.Old.Ends[then]
-		r.Holder, r.HolderThen, r.Hold = e, then, h.M.TwoMSLOf(x.Stack())
+		subject := &r.Old.Ends[then]
+		r.Holder, r.HolderThen, r.Hold = e, then, h.M.TwoMSLOf(subject.Stack())
 		var ok bool
 		if r.Began, ok = r.Old.IntoTimeWait(then); ok {
 			r.Held = true
-			r.Age = max(0, x.Clock.Age(h.Now)-h.Now.Sub(at))
+			r.Age = max(0, subject.Clock.Age(h.Now)-h.Now.Sub(at))
 			return r.Age < r.Hold
 		}
 		if r.Began.Inputs()&(tcp.RcvRST.Set()|tcp.NoTCB.Set()) != 0 && r.Old.Passed(then, tcp.TimeWait) {
@@ -111,8 +111,8 @@ func (r *Case) Then(h *conn.Scene, e tcp.Endpoint) *conn.End { return &r.Old.End
 // Acknowledged reports whether the holder was in TIME-WAIT indeed: it had
 // acknowledged the FIN of the other end.
 func (r *Case) Acknowledged() bool {
-	x, y := &r.Old.Ends[r.HolderThen], &r.Old.Ends[r.HolderThen.Peer()]
-	return x.Has(conn.HasAcked) && y.Has(conn.HasFIN) && y.FIN.Before(x.Acked)
+	subject, peer := &r.Old.Ends[r.HolderThen], &r.Old.Ends[r.HolderThen.Peer()]
+	return subject.Has(conn.HasAcked) && peer.Has(conn.HasFIN) && peer.FIN.Before(subject.Acked)
 }
 
 // LinuxISN reports whether the end chose its first number as Linux does when it
@@ -135,7 +135,7 @@ func (r *Case) OtherHost(h *conn.Scene, e tcp.Endpoint) bool {
 // one sent within the life of a segment.
 func (r *Case) Live(h *conn.Scene, at []tcp.Endpoint) bool {
 	return slices.ContainsFunc(at, func(e tcp.Endpoint) bool {
-		y, then := &h.Ends[e.Peer()], h.EndIn(r.Old, e)
+		peer, then := &h.Ends[e.Peer()], h.EndIn(r.Old, e)
 		lowest, any := tcp.Seq(0), false
 		for g := range h.M.Recent.Back(r.Old) {
 			if h.Now.Sub(g.At) > SegmentLife {
@@ -145,7 +145,7 @@ func (r *Case) Live(h *conn.Scene, at []tcp.Endpoint) bool {
 				lowest, any = g.Seq, true
 			}
 		}
-		return any && y.Has(conn.HasAcked) && y.Acked.Before(r.Old.Ends[then].Nxt) && lowest.Before(y.Edge)
+		return any && peer.Has(conn.HasAcked) && peer.Acked.Before(r.Old.Ends[then].Nxt) && lowest.Before(peer.Edge)
 	})
 }
 
