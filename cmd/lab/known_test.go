@@ -6,7 +6,6 @@ import "github.com/tcpwatch/tcpwatch/cmd/lab/trial"
 
 // What the tracker does wrong in more than one story.
 const (
-	noSYNACK    = "a listener that sends no SYN+ACK is taken to be in SYN_RCVD"
 	acksIgnored = "ACKs are believed although the SYN+ACK is repeated after them"
 	foreignRST  = "a RST is held to prove that its alleged sender has no connection, when a NAT or a firewall on the way has none"
 	otherRST    = "a RST is believed although its alleged sender goes on to send data"
