@@ -5,7 +5,7 @@
 // the faults that pass them.
 //
 //	go run ./cmd/mutants                                # all, some hours
-//	go run ./cmd/mutants -only 'conn/view.go .*outdated' # those whose file and name match
+//	go run ./cmd/mutants -only 'conn/received.go .*heard' # those whose file and name match
 //	go run ./cmd/mutants -sample 100 -limit 4m -seed "$(git rev-parse HEAD)"
 //
 // All mutants of a package are built into one test program, each a branch of

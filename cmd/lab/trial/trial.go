@@ -145,10 +145,8 @@ type Known struct {
 
 // What the tracker does wrong in stories of both labs.
 const (
-	BelievesBeyond = "a FIN beyond the window is believed, and its sender taken to have closed (RFC 9293 §3.10.7.4)"
-	BelievesHole   = "a FIN behind a hole is not given up when its alleged sender closes elsewhere"
-	BelievesNext   = "a FIN is believed although its alleged sender goes on to use its number"
-	Cookies        = "SYN cookies are not told by a SYN+ACK that is never repeated"
+	BelievesNext = "a FIN is believed although its alleged sender goes on to use its number"
+	Cookies      = "SYN cookies are not told by a SYN+ACK that is never repeated"
 )
 
 // is reports whether the entry is of a story, by name and family.

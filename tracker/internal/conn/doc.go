@@ -12,7 +12,9 @@
 //	         of the capture itself              package health
 //	gate   whether its receiver takes it        accept.go, held.go
 //	         whether a RST is accepted          reset.go
-//	move   both views, along the table          view.go
+//	move   both views, along the table          view.go (Machine.take)
+//	         what its sender did by it          sent.go
+//	         what was received, and was not     received.go
 //	         what the capture misses            gap.go
 //	         sequence numbers                   endpoint.go (Conn.note)
 //	         steps, and striking them out       history.go, package history

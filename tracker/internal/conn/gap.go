@@ -18,10 +18,7 @@ const CaptureSkew = 5 * time.Millisecond
 
 // Late is after how long octets that the end acknowledged will not be recorded
 // any more.
-func (e *End) Late() time.Duration { return max(CaptureSkew, e.knownResponse()) }
-
-// knownResponse is the end's response time, or 0 where none was measured.
-func (e *End) knownResponse() time.Duration { return time.Duration(e.Respond) * responseUnit }
+func (e *End) Late() time.Duration { return max(CaptureSkew, time.Duration(e.Respond)*responseUnit) }
 
 // FollowGaps follows the gaps of both ends, before s is noted, and returns the
 // trigger if one of them turns out to be something.

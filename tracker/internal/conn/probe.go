@@ -1,9 +1,6 @@
 package conn
 
-import (
-	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
-	"github.com/tcpwatch/tcpwatch/tracker/tcp"
-)
+import "github.com/tcpwatch/tcpwatch/tracker/tcp"
 
 // A probe asks its receiver for an ACK and brings it nothing. A keepalive begins
 // one below what its sender sends next (RFC 9293 §3.8.4), a probe of a closed
@@ -22,14 +19,4 @@ func (c *Conn) probedAt(y *End, ack tcp.Seq) bool {
 // window is closed, expects next.
 func (x *End) probesWindow(s *tcp.Segment) bool {
 	return x.Wnd == 0 && x.Has(HasAcked) && s.Data == 1 && s.Flags&(tcp.SYN|tcp.FIN) == 0 && s.Seq == x.Acked
-}
-
-// mayProbe reports whether s, in a connection picked up in the middle, of whose
-// other end nothing was captured, is a keepalive or the answer to one: the very
-// ACK that its sender sent last, after a rest. A RST with the number behind it
-// then tells.
-func (m *Machine) mayProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
-	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
-	return c.Origin() == tcp.FromMidstream && !rcv.Seen() && snd.Bytes == 0 && s.PureAck() &&
-		s.Seq == snd.Nxt && s.Ack == snd.lastAck && s.Wnd == snd.Wnd && m.Now.Sub(snd.SentAt) >= stalls.KeepaliveRest
 }

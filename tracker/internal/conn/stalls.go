@@ -78,6 +78,16 @@ func (m *Machine) keepWindow(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	}
 }
 
+// mayProbe reports whether s, in a connection picked up in the middle, of whose
+// other end nothing was captured, is a keepalive or the answer to one: the very
+// ACK that its sender sent last, after a rest. A RST with the number behind it
+// then tells.
+func (m *Machine) mayProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	return c.Origin() == tcp.FromMidstream && !rcv.Seen() && snd.Bytes == 0 && s.PureAck() &&
+		s.Seq == snd.Nxt && s.Ack == snd.lastAck && s.Wnd == snd.Wnd && m.Now.Sub(snd.SentAt) >= stalls.KeepaliveRest
+}
+
 // keepProbe notes a keepalive probe.
 func (m *Machine) keepProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
