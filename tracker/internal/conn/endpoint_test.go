@@ -34,8 +34,14 @@ func (mute) Faulty(health.Fault)                        {}
 // The last is not taken in, but returned with the end that it is from.
 func played(t *testing.T, segments ...string) (c *Conn, last *tcp.Segment, from tcp.Endpoint) {
 	t.Helper()
+	return playedOn(t, tcp.StackLinux, segments...)
+}
+
+// playedOn is played between two ends of a stack.
+func playedOn(t *testing.T, stack tcp.StackID, segments ...string) (c *Conn, last *tcp.Segment, from tcp.Endpoint) {
+	t.Helper()
 	a, b := netip.MustParseAddrPort("192.0.2.1:40000"), netip.MustParseAddrPort("198.51.100.1:443")
-	m := NewMachine(Setup{MaxConns: 10, Listener: mute{}})
+	m := NewMachine(Setup{MaxConns: 10, Listener: mute{}, Stack: stack})
 	for i, text := range segments {
 		way, text, _ := strings.Cut(text, " ")
 		s, err := tcp.ParseSegment(text)
