@@ -139,7 +139,25 @@ func fuzzOption(r *fuzzReader) (o tcp.Options) {
 	for i := range o.NumSACK {
 		o.SACK[i] = tcp.Block{Left: tcp.Seq(r.uint16()), Right: tcp.Seq(r.uint16())}
 	}
+	fuzzOrder(r, &o)
 	return o
+}
+
+// fuzzOrder reads in which order the options are, with no-operations between.
+func fuzzOrder(r *fuzzReader, o *tcp.Options) {
+	const nop, mss, shift, sackOK, ts = 1, 2, 3, 4, 8 // as of RFC 9293 §3.2, RFC 2018 and RFC 7323
+	there := map[uint8]bool{nop: true, mss: o.MSS != 0, shift: o.HasShift, sackOK: o.SACKOK, ts: o.HasTS}
+	rest := slices.DeleteFunc([]uint8{mss, shift, sackOK, ts}, func(kind uint8) bool { return !there[kind] })
+	for len(rest) > 0 {
+		next := r.byte()
+		for range next >> 2 % 4 {
+			o.Place(nop)
+		}
+		i := int(next) % 4 % len(rest)
+		o.Place(rest[i])
+		rest = slices.Delete(rest, i, i+1)
+	}
+	o.Placed()
 }
 
 // reachable are the states to which some rows of the table lead from each

@@ -14,7 +14,7 @@ type Options struct {
 	HasShift bool
 	SACKOK   bool   // SACK permitted (RFC 2018)
 	HasTS    bool   // timestamps (RFC 7323 §3)
-	Order    uint32 // the kinds of the four above and of the no-operations between as they came, see Place
+	Order    uint64 // the kinds of the four above and of the no-operations between as they came, see Place
 	TSVal    uint32
 	TSEcr    uint32
 	Signed   bool // TCP-MD5 (RFC 2385) or TCP-AO (RFC 5925); what it signs is not checked
@@ -37,11 +37,17 @@ const (
 
 // Place puts an option of the given kind last in the order: four bits each, the
 // last in the low bits. 0x24813 is MSS, SACK permitted, timestamps, no-operation,
-// window scale. Of no-operations two in a row count.
+// window scale. Of an option that repeats the first counts, and of
+// no-operations two in a row, behind an option: ten places at most.
 func (o *Options) Place(kind uint8) {
-	if kind != optionNop || o.Order != 0 && o.Order&0xff != optionNop<<4|optionNop {
-		o.Order = o.Order<<4 | uint32(kind)
+	if kind == optionNop {
+		if o.Order == 0 || o.Order&0xff == optionNop<<4|optionNop {
+			return
+		}
+	} else if o.places(kind) {
+		return
 	}
+	o.Order = o.Order<<4 | uint64(kind)
 }
 
 // Placed ends the order: no-operations behind the last of the options fill up.
@@ -51,13 +57,24 @@ func (o *Options) Placed() {
 	}
 }
 
+// places reports whether an option of the given kind is in the order.
+func (o *Options) places(kind uint8) bool {
+	for left := o.Order; left != 0; left >>= 4 {
+		if uint8(left&0xf) == kind {
+			return true
+		}
+	}
+	return false
+}
+
 // ordered returns the kinds of those options that Order is of and that are
 // there: in that order, and then those that it lacks.
 func (o *Options) ordered() []uint8 {
 	var kinds []uint8
-	for shift := 28; shift >= 0; shift -= 4 {
-		kinds = append(kinds, uint8(o.Order>>shift&0xf))
+	for left := o.Order; left != 0; left >>= 4 {
+		kinds = append(kinds, uint8(left&0xf))
 	}
+	slices.Reverse(kinds)
 	kinds = append(kinds, optionMSS, optionShift, optionSACKOK, optionTS)
 	there := map[uint8]bool{optionNop: true, optionMSS: o.MSS != 0, optionShift: o.HasShift, optionSACKOK: o.SACKOK, optionTS: o.HasTS}
 	return slices.DeleteFunc(kinds, func(k uint8) bool {
