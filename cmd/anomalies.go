@@ -9,6 +9,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/cmd/run"
 	"github.com/tcpwatch/tcpwatch/report/catalogue"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/kinds"
 )
 
 // newAnomalies prints the catalogue.
@@ -45,7 +46,7 @@ so than usual.`,
 
 func printKinds(w io.Writer, output string, args []string, o catalogue.Options) error {
 	if len(args) == 0 {
-		return catalogue.WriteKinds(w, output, anomaly.Kinds(), o)
+		return catalogue.WriteKinds(w, output, kinds.All(), o)
 	}
 	k, err := parseKind(args[0])
 	if err != nil {
@@ -56,7 +57,7 @@ func printKinds(w io.Writer, output string, args []string, o catalogue.Options) 
 
 // parseKind returns the kind of that name, or an error that suggests others.
 func parseKind(name string) (*anomaly.Kind, error) {
-	k, err := anomaly.ParseKind(name)
+	k, err := kinds.Parse(name)
 	if err != nil {
 		near := catalogue.Nearest(name)
 		return nil, run.WithHint(err, fmt.Sprintf("did you mean %s? tcpwatch anomalies lists all", strings.Join(near, ", ")))
@@ -67,7 +68,7 @@ func parseKind(name string) (*anomaly.Kind, error) {
 // completeKind completes the name of a kind, with its title.
 func completeKind(_ *cobra.Command, args []string, _ string) (list []cobra.Completion, _ cobra.ShellCompDirective) {
 	if len(args) == 0 {
-		for _, k := range anomaly.Kinds() {
+		for _, k := range kinds.All() {
 			list = append(list, cobra.CompletionWithDesc(k.Name, k.Title))
 		}
 	}

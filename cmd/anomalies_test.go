@@ -3,13 +3,13 @@ package cmd
 import (
 	"testing"
 
-	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/kinds"
 )
 
 // A number that the catalogue says a flag sets has such a flag.
 func TestFlagsOfThresholds(t *testing.T) {
 	flags, set := newReplay().Flags(), 0
-	for _, k := range anomaly.Kinds() {
+	for _, k := range kinds.All() {
 		for _, threshold := range k.Thresholds {
 			if threshold.Flag == "" {
 				continue

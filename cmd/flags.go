@@ -14,7 +14,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/report/policy"
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/tracker"
-	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/kinds"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -118,7 +118,7 @@ func stateNames() (names []string) {
 }
 
 func kindNames() (names []string) {
-	for _, k := range anomaly.Kinds() {
+	for _, k := range kinds.All() {
 		names = append(names, k.Name)
 	}
 	return names

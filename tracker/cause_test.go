@@ -8,6 +8,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/kinds"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/strict"
 )
 
@@ -94,7 +95,7 @@ func (f *textForm) match(text string, seen map[string]bool) bool {
 // a ladder of the anomalies, and every severity that is declared is had there.
 func TestTextsComeFromTheCatalogue(t *testing.T) {
 	forms := make(map[string]*textForm) // by kind and cause
-	for _, k := range anomaly.Kinds() {
+	for _, k := range kinds.All() {
 		for _, c := range k.Causes {
 			key := k.Name + " " + c.Name
 			if forms[key] != nil {
@@ -134,7 +135,7 @@ func TestTextsComeFromTheCatalogue(t *testing.T) {
 			seen = here
 		}
 	}
-	for _, k := range anomaly.Kinds() {
+	for _, k := range kinds.All() {
 		for _, c := range k.Causes {
 			if !seen[fmt.Sprintf("%s: cause %s", k.Name, c.Name)] {
 				t.Errorf("no ladder in testdata/anomaly prints %s, cause %q", k.Name, c.Name)

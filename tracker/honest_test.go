@@ -7,6 +7,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/kinds"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -18,7 +19,7 @@ func TestHonestHostsAreNotAccused(t *testing.T) {
 		"blind-rst-in-window", "data-after-rst", "forged-rst", "blind-syn", "null-flags", "xmas-flags", "syn-fin", "syn-rst",
 		"fin-without-ack", "data-without-ack", "connection-tampering",
 	} {
-		if _, err := anomaly.ParseKind(kind); err != nil {
+		if _, err := kinds.Parse(kind); err != nil {
 			t.Fatal(err)
 		}
 		accusing[kind] = true

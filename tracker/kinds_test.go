@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/kinds"
 )
 
 // Every kind has a ladder in which it is flagged, testdata/anomaly/KIND.txt or
@@ -26,7 +26,7 @@ func TestEveryKindHasItsLadders(t *testing.T) {
 		}
 		return false
 	}
-	for _, k := range anomaly.Kinds() {
+	for _, k := range kinds.All() {
 		files, err := filepath.Glob("testdata/anomaly/" + k.Name + "*.txt")
 		if err != nil {
 			t.Fatal(err)

@@ -58,18 +58,18 @@ var mutants = []struct {
 		"TestStatesEqualKernels",
 	},
 	{
-		"an anomaly is dropped", "anomaly/anomaly.go",
-		"\t&timeWaitAssassination,\n", "",
+		"an anomaly is dropped", "anomaly/kinds/kinds.go",
+		"\t&timewait.TimeWaitAssassination,\n", "",
 		"TestAnomaliesOfKernels",
 	},
 	{
 		"an anomaly is invented", "anomaly/anomaly.go",
-		"if f := k.check(h); f != nil {", "f := k.check(h)\n\t\t\tif f == nil && k.Name == \"data-after-fin\" {\n\t\t\t\tf = &Finding{end: h.From}\n\t\t\t}\n\t\t\tif f != nil {",
+		"if f := k.Check(h); f != nil {", "f := k.Check(h)\n\t\t\tif f == nil && k.Name == \"data-after-fin\" {\n\t\t\t\tf = &Finding{End: h.From}\n\t\t\t}\n\t\t\tif f != nil {",
 		"TestOrdinaryTrafficRaisesNothing",
 	},
 	{
 		"an anomaly is blamed on the other end", "anomaly/anomaly.go",
-		"\tc := cmp.Or(f.of, h.Conn)\n\tseverity", "\tf.end = f.end.Peer()\n\tc := cmp.Or(f.of, h.Conn)\n\tseverity",
+		"\tc := cmp.Or(f.Of, h.Conn)\n\tseverity", "\tf.End = f.End.Peer()\n\tc := cmp.Or(f.Of, h.Conn)\n\tseverity",
 		"TestLadders",
 	},
 	{

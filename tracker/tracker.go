@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/captures"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/kinds"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -72,7 +74,7 @@ func New(cfg Config, emit func(*Event)) (*Tracker, error) {
 		}
 	}
 	t := &Tracker{emit: emit}
-	t.book = anomaly.NewBook(t.found)
+	t.book = anomaly.NewBook(kinds.All(), t.found)
 	t.machine = conn.NewMachine(conn.Setup{
 		Stack:    stack,
 		TwoMSL:   cfg.TwoMSL,
@@ -192,7 +194,10 @@ func (t *Tracker) Over(c *conn.Conn) {
 }
 
 // Faulty has the book say what is odd about the capture itself.
-func (t *Tracker) Faulty(f health.Fault) { t.book.Fault(f, t.machine.Now) }
+func (t *Tracker) Faulty(fault health.Fault) {
+	k, f := captures.OfFault(&fault)
+	t.book.Report(k, f, fault.Packet, t.machine.Now)
+}
 
 // found tells of an anomaly.
 func (t *Tracker) found(c *conn.Conn, a *anomaly.Anomaly) {

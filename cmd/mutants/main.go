@@ -60,6 +60,12 @@ var targets = []target{
 	}},
 	{"tracker/internal/conn", ofTracker("tracker/internal/conn")},
 	{"tracker/anomaly", ofTracker("tracker/anomaly")},
+	{"tracker/anomaly/opening", ofTracker()},
+	{"tracker/anomaly/closing", ofTracker()},
+	{"tracker/anomaly/timewait", ofTracker()},
+	{"tracker/anomaly/resets", ofTracker()},
+	{"tracker/anomaly/established", ofTracker()},
+	{"tracker/anomaly/captures", ofTracker()},
 	{"tracker/crossflow", ofTracker("tracker/crossflow")},
 	{"tracker", ofTracker()},
 	{"report/policy", []tests{

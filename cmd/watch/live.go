@@ -9,6 +9,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/kinds"
 )
 
 // A live capture has two clocks. The timers of the connections run by the one that
@@ -190,7 +191,7 @@ func (w *Watch) tellClock() {
 
 // found tells of an anomaly of the capture itself, of a kind in the catalogue.
 func (w *Watch) found(kind string, a anomaly.Anomaly) {
-	k, err := anomaly.ParseKind(kind)
+	k, err := kinds.Parse(kind)
 	if err != nil {
 		panic("watch: " + err.Error()) // a mistake of this package
 	}

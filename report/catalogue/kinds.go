@@ -11,6 +11,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/kinds"
 )
 
 // KindFormats returns the formats that WriteKinds and WriteKind take.
@@ -65,7 +66,7 @@ func WriteKinds(w io.Writer, format string, kinds []*anomaly.Kind, o Options) er
 func KindsMarkdown() []byte {
 	var b bytes.Buffer
 	b.WriteString("| kind | severity | what it is | RFC |\n| --- | --- | --- | --- |\n")
-	for _, k := range anomaly.Kinds() {
+	for _, k := range kinds.All() {
 		fmt.Fprintf(&b, "| `%s` | %v | %s | %s |\n", k.Name, k.Severity, k.Title, k.RFC)
 	}
 	return b.Bytes()

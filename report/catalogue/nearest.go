@@ -5,13 +5,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/kinds"
 )
 
 // Nearest returns the names of the three kinds that are most like the given one.
 func Nearest(name string) []string {
 	var names []string
-	for _, k := range anomaly.Kinds() {
+	for _, k := range kinds.All() {
 		names = append(names, k.Name)
 	}
 	return nearest(name, names)

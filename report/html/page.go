@@ -21,6 +21,9 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/kinds"
+
 	_ "embed"
 	"encoding/base64"
 	"fmt"
@@ -34,7 +37,6 @@ import (
 	"github.com/tcpwatch/tcpwatch/report/table"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
-	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -266,7 +268,7 @@ func policyHash(text string) string {
 // kindGroups are the anomalies as the page lists them.
 func (h *page) kindGroups(s *record.Summary) []kindGroup {
 	titles := make(map[string]string)
-	for _, k := range anomaly.Kinds() {
+	for _, k := range kinds.All() {
 		titles[k.Name] = k.Title
 	}
 	var list []kindGroup

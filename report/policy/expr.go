@@ -17,6 +17,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/kinds"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -345,7 +346,7 @@ func makeWords() map[string]string {
 	for _, s := range tcp.States() {
 		words[s.String()] = s.String()
 	}
-	for _, k := range anomaly.Kinds() {
+	for _, k := range kinds.All() {
 		words[strings.ReplaceAll(k.Name, "-", "_")] = k.Name
 	}
 	return words
@@ -360,7 +361,7 @@ func makeVocabulary() map[string][]string {
 		v["state"] = append(v["state"], s.String())
 	}
 	v["proved_state"] = v["state"]
-	for _, k := range anomaly.Kinds() {
+	for _, k := range kinds.All() {
 		v["kind"] = append(v["kind"], k.Name)
 	}
 	v["kind"] = append(v["kind"], timerKinds...)

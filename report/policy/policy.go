@@ -19,6 +19,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/kinds"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -100,7 +101,7 @@ func parseGrade(name string) (grade, error) {
 			return grade{severity: s}, nil
 		}
 	}
-	if _, err := anomaly.ParseKind(name); err != nil {
+	if _, err := kinds.Parse(name); err != nil {
 		return grade{}, fmt.Errorf("%q is neither a severity (%s) nor a kind of anomaly (tcpwatch anomalies lists them)",
 			text.Escape(name), strings.Join(Severities(), ", "))
 	}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/kinds"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -74,7 +74,7 @@ func expectSchema() map[string]any {
 
 func gradeSchema() map[string]any {
 	grades := Severities()
-	for _, k := range anomaly.Kinds() {
+	for _, k := range kinds.All() {
 		grades = append(grades, k.Name)
 	}
 	return oneOrMore(map[string]any{"enum": grades})

@@ -1,26 +1,23 @@
-// Package anomaly is the catalogue of what is odd about TCP connections, and the
-// checks that find it.
+// Package anomaly says what an anomaly is: a Kind, with all that is printed of it
+// and the check that finds it, and the Book that asks the checks about what
+// happens and keeps what they find.
 //
 // Who reads what a tracker tells needs Anomaly, with its Severity and
-// Confidence, and for the catalogue Kinds, ParseKind and Kind, with Cause, Phrase,
+// Confidence, and for the catalogue (package kinds) Kind, with Cause, Phrase,
 // Threshold and SeverityMove: all that is printed of a kind, and the numbers that
-// decide. The rest is between this package and others of the tracker: a Book
-// has the checks look at what happens (tracker), a Finding with its Values is what
-// a check returns (crossflow makes some, of the Kinds and numbers that are
-// exported here).
+// decide. The rest is between this package and others of the tracker: a Case is
+// what a check is asked about, a Finding with its Values what it returns.
 //
-// There is a file for each family:
+// There is a room for each family:
 //
-//	opening.go, opening_odd.go   handshakes
-//	closing.go, half_close.go    FINs
-//	timewait*.go                 TIME-WAIT: cut short, reused, its hazards
-//	abort.go, reset.go           RSTs of an end; RSTs that are doubted or do not fit
-//	forged.go, attack.go         RSTs of others; SYNs and flags of attackers
-//	established.go, contents.go  numbers, windows, contents in open connections
-//	silence.go                   retransmissions, keepalives, closed windows, ICMP
-//	capture.go                   what the capture has, misses or garbles
-//	capture_health.go            its clock, and copies
-//	crossflow.go                 over many connections; found by package crossflow
+//	opening      handshakes
+//	closing      FINs, and what does not follow them
+//	timewait     TIME-WAIT: cut short, reused, its hazards
+//	resets       RSTs of an end or of others; SYNs and flags of attackers
+//	established  numbers, windows, contents and silence in open connections
+//	captures     what the capture has, misses or garbles
+//	many         over many connections; found by package crossflow
+//	kinds        the catalogue, of all of them
 //
 // To add one: a Kind in its family, a line in kinds, a ladder in
 // tracker/testdata/anomaly for each sentence.
@@ -28,7 +25,6 @@ package anomaly
 
 import (
 	"cmp"
-	"fmt"
 	"math/bits"
 	"net/netip"
 	"slices"
@@ -116,9 +112,9 @@ type Kind struct {
 	Many       bool     // Over many connections, or of the whole capture: no check on a connection finds it
 	RestsOn    Belief   // What the RST that it was found by, or the FIN in its evidence, is taken for, without which there is no such anomaly
 
-	on    triggers.Set
-	only  triggers.Guards            // what must be true besides, one of these at least; 0: nothing
-	check func(*checkInput) *Finding // nil if there is none, as nearly always: to return 80 octets of nothing cost 14 % of a short connection
+	On    triggers.Set
+	Only  triggers.Guards      // what must be true besides, one of these at least; 0: nothing
+	Check func(*Case) *Finding // nil if there is none, as nearly always: to return 80 octets of nothing cost 14 % of a short connection
 }
 
 // A Belief is what a RST or FIN is taken for, until what follows denies it.
@@ -130,172 +126,36 @@ const (
 	FINSent                      // the end that it names sent the FIN
 )
 
-// kinds is the catalogue. Its order is that in which the checks run.
-var kinds = []*Kind{
-	&connectionRefused,
-	&synRetransmitted,
-	&synTimeout,
-	&synAckRetransmitted,
-	&synRcvdStuck,
-	&acceptStalled,
-	&synRcvdReset,
-	&simultaneousOpen,
-	&splitHandshake,
-	&selfConnect,
-	&oldDuplicateSYN,
-	&badSYNACK,
-	&tfoSYNData,
-	&unsolicitedSYNACK,
-	&handshakeFIN,
-	&finalAckLostRecovered,
-	&rstInsteadOfAck,
-	&timeWaitAssassination,
-	&timeWaitTruncated,
-	&timeWaitSYNChallenged,
-	&timeWaitReuseSafe,
-	&timeWaitReuseUnsafe,
-	&wanderingDuplicate,
-	&timeWaitHazardH1,
-	&timeWaitHazardH2,
-	&timeWaitHazardH3,
-	&finRetransmitted,
-	&finNeverAcked,
-	&lastAckTimeout,
-	&simultaneousClose,
-	&dataAfterFIN,
-	&lateFINReset,
-	&dataAfterCloseReset,
-	&closeWithUnreadData,
-	&lingerZeroAbort,
-	&abortAfterFIN,
-	&closeWaitLeak,
-	&finWait2Stuck,
-	&halfCloseLingering,
-	&noCloseSeen,
-
-	&midstreamPickup,
-	&captureGap,
-	&asymmetricCapture,
-	&duplicateCapture,
-	&captureReordering,
-	&clockStep,
-	&snaplenTruncated,
-	&offloadSegments,
-	&badChecksum,
-	&fragmentedSegment,
-
-	&PortScan,
-	&SynFlood,
-	&Backscatter,
-	&ServerTimeWaitAccumulation,
-	&EphemeralPortExhaustion,
-
-	&challengeAck,
-	&blindRSTInWindow,
-	&rstOutOfWindow,
-	&rstIgnoredInSynSent,
-	&rstUnmatched,
-	&rstStorm,
-	&dataAfterRST,
-	&forgedRST,
-	&rstWithData,
-
-	&blindSYN,
-	&nullFlags,
-	&xmasFlags,
-	&synFIN,
-	&synRST,
-	&finWithoutAck,
-	&dataWithoutAck,
-	&connectionTampering,
-
-	&halfOpenDiscovered,
-	&handshakeNotCompleted,
-	&ackOfUnsentData,
-	&ackLoop,
-	&outOfWindowData,
-	&windowShrunk,
-	&pawsRejected,
-	&seqWrapIn2MSL,
-	&inconsistentRetransmission,
-	&urgentAnomaly,
-	&retransmissionTimeout,
-	&keepaliveProbe,
-	&keepaliveTimeout,
-	&zeroWindowStall,
-	&zeroWindowAbort,
-	&icmpUnreachableTerminated,
-	&middleboxIdleDrop,
-}
-
-// kindsOn are the kinds to be asked on each trigger. To look through the list
-// for them cost 5 % of a short connection.
-var kindsOn = func() (sets [32]triggers.Kinds) {
-	for i, k := range kinds {
-		for on := k.on; on != 0; on &= on - 1 {
-			sets[bits.TrailingZeros32(uint32(on))][i/64] |= 1 << (i % 64)
-		}
-	}
-	return sets
-}()
-
-// kindsIf are the kinds to be asked where a guard is true, and, last of all,
-// those that need none.
-var kindsIf = func() (sets [triggers.NumGuards + 1]triggers.Kinds) {
-	for i, k := range kinds {
-		for only := uint32(k.only); only != 0; only &= only - 1 {
-			sets[bits.TrailingZeros32(only)][i/64] |= 1 << (i % 64)
-		}
-		if k.only == 0 {
-			sets[triggers.NumGuards][i/64] |= 1 << (i % 64)
-		}
-	}
-	return sets
-}()
-
-// Kinds returns the catalogue.
-func Kinds() []*Kind { return slices.Clone(kinds) }
-
-// ParseKind returns the kind of the given name.
-func ParseKind(name string) (*Kind, error) {
-	for _, k := range kinds {
-		if k.Name == name {
-			return k, nil
-		}
-	}
-	return nil, fmt.Errorf("%q is no kind of anomaly", name)
-}
-
-// A checkInput is what a check is asked about.
-type checkInput struct {
+// A Case is what a check is asked about.
+type Case struct {
 	*conn.Scene
 	book   *Book
 	relied bool // the check that is asked was told that nothing of an end is missing
 }
 
-// x and y are the end that the scene is of, and its peer.
-func (h *checkInput) x() *conn.End { return &h.Ends[h.From] }
-func (h *checkInput) y() *conn.End { return &h.Ends[h.From.Peer()] }
+// X and y are the end that the scene is of, and its peer.
+func (h *Case) X() *conn.End { return &h.Ends[h.From] }
+func (h *Case) Y() *conn.End { return &h.Ends[h.From.Peer()] }
 
-// newer returns the next connection on the same addresses and ports, or nil.
-func (h *checkInput) newer() (next *conn.Conn) {
+// Newer returns the next connection on the same addresses and ports, or nil.
+func (h *Case) Newer() (next *conn.Conn) {
 	for n := h.M.NewestOf(h.Key); n != nil && n != h.Conn; n = n.Older() {
 		next = n
 	}
 	return next
 }
 
-// visible reports whether the capture can show the absence of a segment of the
+// Visible reports whether the capture can show the absence of a segment of the
 // end: it has captured the end, missed nothing of it, and holds all that the
 // peer acknowledged.
-func (h *checkInput) visible(e tcp.Endpoint) bool {
+func (h *Case) Visible(e tcp.Endpoint) bool {
 	subject, peer := &h.Ends[e], &h.Ends[e.Peer()]
-	return h.whole(e) && !(peer.Has(conn.HasAcked) && subject.Nxt.Before(peer.Acked))
+	return h.Whole(e) && !(peer.Has(conn.HasAcked) && subject.Nxt.Before(peer.Acked))
 }
 
-// whole reports whether the end was captured, and nothing that it sent is known
+// Whole reports whether the end was captured, and nothing that it sent is known
 // to be missing. What its peer acknowledged beyond that is another matter.
-func (h *checkInput) whole(e tcp.Endpoint) bool {
+func (h *Case) Whole(e tcp.Endpoint) bool {
 	ok := h.Ends[e].Seen() && !h.Ends[e].Has(conn.Lossy)
 	h.relied = h.relied || ok
 	return ok
@@ -303,20 +163,20 @@ func (h *checkInput) whole(e tcp.Endpoint) bool {
 
 // A Finding is what a check returns when it finds its anomaly.
 type Finding struct {
-	end      tcp.Endpoint // the templates' X
+	End      tcp.Endpoint // the templates' X
 	Cause    string
-	phrases  []string // see say
+	Phrases  []string // see say
 	Values   Values
-	earlier  string // what was printed before and this goes on from, instead of the cause's text
+	Earlier  string // what was printed before and this goes on from, instead of the cause's text
 	lossy    bool   // packets that were lost may explain it
 	Certain  Confidence
-	move     string     // the name of a SeverityMove, where one applies
-	of       *conn.Conn // in which it is told of; nil: the one in which it happened
-	again    bool       // it is a further case of what was reported before, and its text tells of all
-	more     bool       // it tells more of what was reported before, and is no further case
+	Move     string     // the name of a SeverityMove, where one applies
+	Of       *conn.Conn // in which it is told of; nil: the one in which it happened
+	Again    bool       // it is a further case of what was reported before, and its text tells of all
+	More     bool       // it tells more of what was reported before, and is no further case
 	Evidence []int      // frames, in any order; 0 is left out
-	refutes  []string   // kinds that were found in the connection before, and of which this shows that there was nothing
-	tally    bool       // to be counted over all connections by the end's address, see Book.tallies
+	Refutes  []string   // kinds that were found in the connection before, and of which this shows that there was nothing
+	Tally    bool       // to be counted over all connections by the end's address, see Book.tallies
 }
 
 // A tallyKey is what some kinds are counted by over all connections.
@@ -326,26 +186,26 @@ type tallyKey struct {
 }
 
 // ask runs the checks that the scene triggers.
-func (b *Book) ask(h *checkInput) {
+func (b *Book) ask(h *Case) {
 	var asked triggers.Kinds
 	for on := h.On; on != 0; on &= on - 1 {
-		asked.Add(&kindsOn[bits.TrailingZeros32(uint32(on))])
+		asked.Add(&b.on[bits.TrailingZeros32(uint32(on))])
 	}
-	worth := kindsIf[triggers.NumGuards]
+	worth := b.where[triggers.NumGuards]
 	for is := uint32(h.Guards()); is != 0; is &= is - 1 {
-		worth.Add(&kindsIf[bits.TrailingZeros32(is)])
+		worth.Add(&b.where[bits.TrailingZeros32(is)])
 	}
 	for i, word := range asked {
 		if !b.Thorough {
 			word &= worth[i]
 		}
 		for ; word != 0; word &= word - 1 {
-			k := kinds[64*i+bits.TrailingZeros64(word)]
+			k := b.kinds[64*i+bits.TrailingZeros64(word)]
 			h.relied = false
 			if k.RestsOn == ResetSent && h.Before.Device {
 				continue
 			}
-			if f := k.check(h); f != nil {
+			if f := k.Check(h); f != nil {
 				h.downgrade(f)
 				b.report(h, k, *f)
 			}
@@ -355,7 +215,7 @@ func (b *Book) ask(h *checkInput) {
 
 // downgrade takes back some of the certainty of a finding in a connection in whose
 // life the capture lost packets, unless it rests on the packets at hand alone.
-func (h *checkInput) downgrade(f *Finding) {
+func (h *Case) downgrade(f *Finding) {
 	if h.Start > h.M.Lost || f.Certain == ConfidenceProved && !h.relied {
 		return
 	}
@@ -364,23 +224,23 @@ func (h *checkInput) downgrade(f *Finding) {
 
 // report takes down a finding. A kind is reported once for each end of a
 // connection; what comes again is counted, and told again only if it is graver.
-func (b *Book) report(h *checkInput, k *Kind, f Finding) {
-	c := cmp.Or(f.of, h.Conn)
+func (b *Book) report(h *Case, k *Kind, f Finding) {
+	c := cmp.Or(f.Of, h.Conn)
 	severity := k.severityOf(&f)
-	if len(f.refutes) > 0 {
-		b.withdraw(c, h.Now, func(_ *Kind, a *Anomaly) bool { return slices.Contains(f.refutes, a.Kind) })
+	if len(f.Refutes) > 0 {
+		b.withdraw(c, h.Now, func(_ *Kind, a *Anomaly) bool { return slices.Contains(f.Refutes, a.Kind) })
 	}
 	for i := range b.found[c.ID] {
 		a := &b.found[c.ID][i]
-		if a.Kind != k.Name || a.End != f.end {
+		if a.Kind != k.Name || a.End != f.End {
 			continue
 		}
-		if !f.more {
+		if !f.More {
 			a.Count++
 			a.Until = h.Now
 		}
 		graver := severity > a.Severity
-		if f.more || f.again || graver {
+		if f.More || f.Again || graver {
 			a.Severity, a.Cause, a.Confidence, a.Text = max(a.Severity, severity), f.Cause, f.Certain, k.textOf(c, &f)
 			a.Evidence = framesInOrder(append(f.Evidence, a.Evidence...))
 		}
@@ -391,8 +251,8 @@ func (b *Book) report(h *checkInput, k *Kind, f Finding) {
 		}
 		return
 	}
-	if f.tally {
-		b.tallies[tallyKey{k.Name, c.Addr(f.end)}]++
+	if f.Tally {
+		b.tallies[tallyKey{k.Name, c.Addr(f.End)}]++
 	}
 	a := k.Found(c, f)
 	a.Conn, a.Time = int(c.ID), h.Now
@@ -408,21 +268,21 @@ func (b *Book) report(h *checkInput, k *Kind, f Finding) {
 func (k *Kind) Found(c *conn.Conn, f Finding) Anomaly {
 	return Anomaly{
 		Kind: k.Name, Severity: k.severityOf(&f), Supersedes: k.Supersedes, Cause: f.Cause, Confidence: f.Certain,
-		End: f.end, Evidence: framesInOrder(f.Evidence), Text: k.textOf(c, &f), RFC: k.RFC, Count: 1,
+		End: f.End, Evidence: framesInOrder(f.Evidence), Text: k.textOf(c, &f), RFC: k.RFC, Count: 1,
 	}
 }
 
 // severityOf is the kind's severity, or where the finding moves it.
 func (k *Kind) severityOf(f *Finding) Severity {
-	if f.move == "" {
+	if f.Move == "" {
 		return k.Severity
 	}
 	for _, m := range k.Moves {
-		if m.Name == f.move {
+		if m.Name == f.Move {
 			return m.To
 		}
 	}
-	k.undeclared("severity move", f.move)
+	k.undeclared("severity move", f.Move)
 	return k.Severity
 }
 

@@ -1,9 +1,11 @@
 package anomaly
 
 import (
+	"math/bits"
 	"slices"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -12,18 +14,33 @@ type Book struct {
 	// Thorough asks every check, whatever the guards are; for tests.
 	Thorough bool
 
-	tell    func(c *conn.Conn, a *Anomaly) // c is nil where it was told of before, or is of no one connection
-	found   map[uint32][]Anomaly           // by the connection's number
-	tallies map[tallyKey]int               // how many connections some rare kinds were found in
-	scene   checkInput                     // lent to the checks
+	tell    func(c *conn.Conn, a *Anomaly)         // c is nil where it was told of before, or is of no one connection
+	kinds   []*Kind                                // what is looked for
+	on      [32]triggers.Kinds                     // the kinds to be asked on each trigger; to look through the list for them cost 5 % of a short connection
+	where   [triggers.NumGuards + 1]triggers.Kinds // those to be asked where a guard is true, and, last of all, those that need none
+	found   map[uint32][]Anomaly                   // by the connection's number
+	tallies map[tallyKey]int                       // how many connections some rare kinds were found in
+	scene   Case                                   // lent to the checks
 }
 
-// NewBook returns an empty Book, which tells what it finds. The connection is
-// nil where the anomaly is of no one connection, or was told of before and is
-// graver now.
-func NewBook(tell func(c *conn.Conn, a *Anomaly)) *Book {
-	b := &Book{tell: tell, found: make(map[uint32][]Anomaly), tallies: make(map[tallyKey]int)}
+// NewBook returns an empty Book, which looks for the kinds and tells what it
+// finds. The connection is nil where the anomaly is of no one connection, or was
+// told of before and is graver now.
+func NewBook(kinds []*Kind, tell func(c *conn.Conn, a *Anomaly)) *Book {
+	b := &Book{kinds: kinds, tell: tell, found: make(map[uint32][]Anomaly), tallies: make(map[tallyKey]int)}
 	b.scene.book = b
+	for i, k := range kinds {
+		word, bit := i/64, uint64(1)<<(i%64)
+		for on := k.On; on != 0; on &= on - 1 {
+			b.on[bits.TrailingZeros32(uint32(on))][word] |= bit
+		}
+		for only := uint32(k.Only); only != 0; only &= only - 1 {
+			b.where[bits.TrailingZeros32(only)][word] |= bit
+		}
+		if k.Only == 0 {
+			b.where[triggers.NumGuards][word] |= bit
+		}
+	}
 	return b
 }
 
@@ -31,6 +48,13 @@ func NewBook(tell func(c *conn.Conn, a *Anomaly)) *Book {
 func (b *Book) Examine(s *conn.Scene) {
 	b.scene.Scene = s
 	b.ask(&b.scene)
+}
+
+// Report takes down a finding about the capture itself.
+func (b *Book) Report(k *Kind, f Finding, packet int, now tcp.Time) {
+	a := k.Found(nil, f)
+	a.Time, a.Packet = now, packet
+	b.tell(nil, &a)
 }
 
 // Of returns what was found in the connection. It is the Book's own.
@@ -54,8 +78,8 @@ func (b *Book) TakeBackFIN(c *conn.Conn, fin int, now tcp.Time) {
 func (b *Book) withdraw(c *conn.Conn, now tcp.Time, denied func(k *Kind, a *Anomaly) bool) {
 	var gone []Anomaly
 	b.found[c.ID] = slices.DeleteFunc(b.found[c.ID], func(a Anomaly) bool {
-		k, err := ParseKind(a.Kind)
-		if err != nil || !denied(k, &a) {
+		i := slices.IndexFunc(b.kinds, func(k *Kind) bool { return k.Name == a.Kind })
+		if i < 0 || !denied(b.kinds[i], &a) {
 			return false
 		}
 		gone = append(gone, a)
@@ -70,9 +94,9 @@ func (b *Book) withdraw(c *conn.Conn, now tcp.Time, denied func(k *Kind, a *Anom
 // Forget drops what was found in a connection that is over.
 func (b *Book) Forget(c *conn.Conn) { delete(b.found, c.ID) }
 
-// flagged returns the anomaly of the kind that was found at the end before, or
+// Flagged returns the anomaly of the kind that was found at the end before, or
 // nil.
-func (h *checkInput) flagged(kind string, e tcp.Endpoint) *Anomaly {
+func (h *Case) Flagged(kind string, e tcp.Endpoint) *Anomaly {
 	list := h.book.found[h.ID]
 	for i := range list {
 		if a := &list[i]; a.Kind == kind && a.End == e {
@@ -82,8 +106,19 @@ func (h *checkInput) flagged(kind string, e tcp.Endpoint) *Anomaly {
 	return nil
 }
 
-// reported tells whether an anomaly of the kind was found in the connection, at
+// Reported tells whether an anomaly of the kind was found in the connection, at
 // either end.
-func (h *checkInput) reported(c *conn.Conn, kind string) bool {
+func (h *Case) Reported(c *conn.Conn, kind string) bool {
 	return slices.ContainsFunc(h.book.found[c.ID], func(a Anomaly) bool { return a.Kind == kind })
+}
+
+// Explained reports whether another check has found what the RST is.
+func (h *Case) Explained() bool {
+	return slices.ContainsFunc(h.book.found[h.ID], func(a Anomaly) bool { return slices.Contains(a.Evidence, h.S.Packet) })
+}
+
+// Tallied returns in how many connections a kind that is tallied was found at
+// the end's address and port, see Finding.tally.
+func (h *Case) Tallied(kind string, e tcp.Endpoint) int {
+	return h.book.tallies[tallyKey{kind, h.Addr(e)}]
 }

@@ -62,10 +62,10 @@ func (k *Kind) undeclared(what, name string) string {
 type Values map[string]any
 
 // Say adds phrases to the finding, in the order in which they are to be read.
-func (f *Finding) Say(phrases ...string) { f.phrases = append(f.phrases, phrases...) }
+func (f *Finding) Say(phrases ...string) { f.Phrases = append(f.Phrases, phrases...) }
 
-// either is the name of one of two phrases.
-func either(first bool, one, other string) string {
+// Either is the name of one of two phrases.
+func Either(first bool, one, other string) string {
 	if first {
 		return one
 	}
@@ -82,11 +82,11 @@ type rendering struct {
 // textOf renders a finding.
 func (k *Kind) textOf(c *conn.Conn, f *Finding) string {
 	r := rendering{k, c, f}
-	text := f.earlier
+	text := f.Earlier
 	if text == "" {
 		text = r.fill(k.template(f.Cause))
 	}
-	for _, name := range f.phrases {
+	for _, name := range f.Phrases {
 		if p := k.phrase(name); p.In == "" {
 			text += r.fill(p.Text)
 		}
@@ -129,7 +129,7 @@ func (r rendering) value(name string) any {
 		return strings.Join(phrases, ", and ")
 	}
 	if r.conn != nil {
-		if v, ok := template.End(name, r.conn.Addr(r.end), r.conn.Addr(r.end.Peer())); ok {
+		if v, ok := template.End(name, r.conn.Addr(r.End), r.conn.Addr(r.End.Peer())); ok {
 			return v
 		}
 	}
@@ -142,7 +142,7 @@ func (r rendering) phrasesIn(blank string) (list []string, ok bool) {
 	for _, p := range r.kind.Phrases {
 		ok = ok || p.In == blank
 	}
-	for _, name := range r.phrases {
+	for _, name := range r.Phrases {
 		if p := r.kind.phrase(name); ok && p.In == blank {
 			list = append(list, r.fill(p.Text))
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/many"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -14,7 +15,7 @@ import (
 
 // A flood counts the handshakes of a listener by the second.
 type flood struct {
-	seconds [anomaly.FloodWindow]handshakes
+	seconds [many.FloodWindow]handshakes
 	samples []sighting
 	awaited bool
 	told    bool
@@ -33,7 +34,7 @@ type handshakes struct {
 // at returns the count of the second of now.
 func (f *flood) at(now tcp.Time) *handshakes {
 	second := int64(now / tcp.Second)
-	h := &f.seconds[second%anomaly.FloodWindow]
+	h := &f.seconds[second%many.FloodWindow]
 	if h.second != second {
 		*h = handshakes{second: second}
 	}
@@ -43,7 +44,7 @@ func (f *flood) at(now tcp.Time) *handshakes {
 // total adds up the window that ends now.
 func (f *flood) total(now tcp.Time) (sum handshakes) {
 	for _, h := range f.seconds {
-		if h.begun == 0 || h.second <= int64(now/tcp.Second)-anomaly.FloodWindow {
+		if h.begun == 0 || h.second <= int64(now/tcp.Second)-many.FloodWindow {
 			continue
 		}
 		if sum.begun == 0 || h.first < sum.first {
@@ -57,7 +58,7 @@ func (f *flood) total(now tcp.Time) (sum handshakes) {
 // flooded reports whether these handshakes are a flood.
 func (h *handshakes) flooded() bool {
 	left := h.begun - h.done
-	return left >= anomaly.FloodSYNs && left >= anomaly.FloodRatio*h.done && (h.begun-h.again)*anomaly.FloodSources >= h.begun
+	return left >= many.FloodSYNs && left >= many.FloodRatio*h.done && (h.begun-h.again)*many.FloodSources >= h.begun
 }
 
 // floodBegun counts a SYN to a listener.
@@ -72,7 +73,7 @@ func (c *Detector) floodBegun(e *tracker.Event) {
 	if h.begun == 1 {
 		h.first = e.Time
 		sum := f.total(c.now)
-		f.told = f.told && sum.begun > anomaly.FloodSYNs/2
+		f.told = f.told && sum.begun > many.FloodSYNs/2
 		if !f.awaited && !f.told {
 			f.samples = f.samples[:0]
 		}
@@ -84,7 +85,7 @@ func (c *Detector) floodBegun(e *tracker.Event) {
 	if sum := f.total(c.now); sum.flooded() {
 		f.awaited = true
 		listener := e.Server // so that e stays off the heap
-		c.later(anomaly.FloodPatience, func() { c.decideFlood(listener, f) })
+		c.later(many.FloodPatience, func() { c.decideFlood(listener, f) })
 	}
 }
 
@@ -111,7 +112,7 @@ func (c *Detector) decideFlood(listener netip.AddrPort, f *flood) {
 	}
 	f.told = true
 	span := max(sum.last.Sub(sum.first), time.Millisecond)
-	c.report(&anomaly.SynFlood, anomaly.Finding{
+	c.report(&many.SynFlood, anomaly.Finding{
 		Certain: anomaly.ConfidenceAssumed,
 		Values:  anomaly.Values{"n": sum.begun, "span": span, "listener": listener, "share": 100 * (sum.begun - sum.done) / sum.begun},
 	}, listener.Addr(), listener.Port(), sum.begun, sum.last, f.samples)
@@ -131,7 +132,7 @@ type waits struct {
 // count adds n to those of the end, and reports whether any are left.
 func (w *waits) count(e tcp.Endpoint, n int) bool {
 	w.held[e] = max(w.held[e]+n, 0)
-	if w.held[tcp.Server] < anomaly.WaitsMany/2 {
+	if w.held[tcp.Server] < many.WaitsMany/2 {
 		w.told = false
 	}
 	return w.held[tcp.Client] > 0 || w.held[tcp.Server] > 0 || w.awaited
@@ -152,13 +153,13 @@ func (c *Detector) waiting(e *tracker.Event) {
 			w.samples = w.samples[:0]
 		}
 		w.samples = sample(w.samples, e)
-		if w.held[tcp.Server] < anomaly.WaitsMany || w.held[tcp.Server] < anomaly.WaitsRatio*w.held[tcp.Client] || w.told {
+		if w.held[tcp.Server] < many.WaitsMany || w.held[tcp.Server] < many.WaitsRatio*w.held[tcp.Client] || w.told {
 			return
 		}
 		if !w.awaited {
 			w.awaited, w.most = true, 0
 			listener := e.Server // so that e stays off the heap
-			c.later(anomaly.WaitsPatience, func() { c.decideWaits(listener, w) })
+			c.later(many.WaitsPatience, func() { c.decideWaits(listener, w) })
 		}
 		if w.held[tcp.Server] > w.most {
 			w.most, w.latest = w.held[tcp.Server], e.Time
@@ -177,7 +178,7 @@ func (c *Detector) waited(listener netip.AddrPort, e tcp.Endpoint) {
 // decideWaits tells of the connections of a listener in TIME-WAIT.
 func (c *Detector) decideWaits(listener netip.AddrPort, w *waits) {
 	w.awaited, w.told = false, true
-	c.report(&anomaly.ServerTimeWaitAccumulation, anomaly.Finding{
+	c.report(&many.ServerTimeWaitAccumulation, anomaly.Finding{
 		Certain: anomaly.ConfidenceAssumed,
 		Values:  anomaly.Values{"n": w.most, "listener": listener, "time": w.latest.Std().Format("15:04:05 UTC")},
 	}, listener.Addr(), listener.Port(), w.most, w.latest, w.samples)
@@ -230,14 +231,14 @@ func (c *Detector) using(client, server netip.AddrPort, e *tracker.Event) {
 	}
 	p.hi = max(p.hi, client.Port())
 	p.samples = sample(p.samples, e)
-	full := p.open*100 >= anomaly.PortsFull*p.size()
-	p.told = p.told && p.open*2 >= anomaly.PortsFull*p.size()/100
+	full := p.open*100 >= many.PortsFull*p.size()
+	p.told = p.told && p.open*2 >= many.PortsFull*p.size()/100
 	if !full || p.told {
 		return
 	}
 	if !p.awaited {
 		p.awaited, p.most = true, 0
-		c.later(anomaly.PortsPatience, func() { c.decidePorts(client.Addr(), server, p) })
+		c.later(many.PortsPatience, func() { c.decidePorts(client.Addr(), server, p) })
 	}
 	if p.open > p.most {
 		p.most, p.until = p.open, e.Time
@@ -259,7 +260,7 @@ func holdsNoPort(s tcp.State) bool { return s == tcp.Closed || s == tcp.Listen |
 // decidePorts tells of the ports of a client.
 func (c *Detector) decidePorts(client netip.Addr, server netip.AddrPort, p *portUse) {
 	p.awaited, p.told = false, true
-	c.report(&anomaly.EphemeralPortExhaustion, anomaly.Finding{
+	c.report(&many.EphemeralPortExhaustion, anomaly.Finding{
 		Certain: anomaly.ConfidenceAssumed,
 		Values:  anomaly.Values{"client": client, "n": p.most, "size": p.size(), "listener": server, "rate": p.size() / 60},
 	}, client, 0, p.most, p.until, p.samples)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/many"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -30,7 +31,7 @@ type attempt struct {
 	sighting
 	target flow.Key
 	times  int
-	how    anomaly.Probe
+	how    many.Probe
 	result outcome
 	up     bool // the handshake was completed
 }
@@ -110,33 +111,33 @@ func (c *Detector) scanned(e *tracker.Event) {
 	from, to := addrOf(e, e.End), addrOf(e, e.End.Peer())
 	switch how, asks := probeOf(e); {
 	case asks:
-		c.attempted(&c.scans, from.Addr(), portOf(to), how, e, anomaly.ScanTargets, (*Detector).decideScan)
+		c.attempted(&c.scans, from.Addr(), portOf(to), how, e, many.ScanTargets, (*Detector).decideScan)
 	case e.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK || e.Flags&(tcp.RST|tcp.ACK) == tcp.RST|tcp.ACK && e.Seq == 0:
-		c.attempted(&c.backscatter, from.Addr(), portOf(to), anomaly.ProbeSYN, e, anomaly.BackscatterTargets, (*Detector).decideBackscatter)
+		c.attempted(&c.backscatter, from.Addr(), portOf(to), many.ProbeSYN, e, many.BackscatterTargets, (*Detector).decideBackscatter)
 	}
 }
 
 // probeOf tells what kind of probe a first segment would be.
-func probeOf(e *tracker.Event) (how anomaly.Probe, asks bool) {
+func probeOf(e *tracker.Event) (how many.Probe, asks bool) {
 	switch e.Flags & (tcp.SYN | tcp.RST | tcp.FIN | tcp.ACK | tcp.PSH | tcp.URG) {
 	case tcp.SYN:
-		return anomaly.ProbeSYN, true
+		return many.ProbeSYN, true
 	case 0:
-		return anomaly.ProbeNull, true
+		return many.ProbeNull, true
 	case tcp.FIN | tcp.PSH | tcp.URG:
-		return anomaly.ProbeXmas, true
+		return many.ProbeXmas, true
 	case tcp.FIN:
-		return anomaly.ProbeFIN, true
+		return many.ProbeFIN, true
 	case tcp.ACK:
-		return anomaly.ProbeACK, true
+		return many.ProbeACK, true
 	}
 	return 0, false
 }
 
 // attempted adds an attempt of a host.
-func (c *Detector) attempted(in *table[scan], host netip.Addr, target flow.Key, how anomaly.Probe, e *tracker.Event, enough int, decide func(*Detector, netip.Addr, *scan)) {
+func (c *Detector) attempted(in *table[scan], host netip.Addr, target flow.Key, how many.Probe, e *tracker.Event, enough int, decide func(*Detector, netip.Addr, *scan)) {
 	s := in.at(hostOf(host))
-	c.purge(s, c.now.Add(-anomaly.ScanWindow), maxAttempts)
+	c.purge(s, c.now.Add(-many.ScanWindow), maxAttempts)
 	if len(s.attempts) < enough {
 		s.told = false
 	}
@@ -145,14 +146,14 @@ func (c *Detector) attempted(in *table[scan], host netip.Addr, target flow.Key, 
 		return
 	}
 	t := attempt{sighting: sighting{e.Time, e.Conn, e.Packet}, target: target, times: 1, how: how}
-	if how == anomaly.ProbeACK {
+	if how == many.ProbeACK {
 		t.result = useful // an open connection, until it is answered with RST
 	}
 	c.add(s, &t)
 	c.targets++
 	if len(s.attempts) >= enough && !s.awaited && !s.told {
 		s.awaited = true
-		c.later(anomaly.ScanPatience, func() { decide(c, host, s) })
+		c.later(many.ScanPatience, func() { decide(c, host, s) })
 	}
 	if c.targets > maxTargets {
 		c.purge(s, 0, max(1, len(s.attempts)-1)) // one in place of another
@@ -186,8 +187,8 @@ func (c *Detector) scanMoved(e *tracker.Event) {
 			t.up = t.up || !client
 		case e.Bytes == [2]uint64{}:
 			t.result = opened
-			if t.up && t.how == anomaly.ProbeSYN {
-				t.how = anomaly.ProbeConnect
+			if t.up && t.how == many.ProbeSYN {
+				t.how = many.ProbeConnect
 			}
 		default:
 			t.result = useful
@@ -203,7 +204,7 @@ func (c *Detector) decideScan(host netip.Addr, s *scan) {
 	s.awaited = false
 	n := len(s.attempts)
 	var results [4]int
-	var hows [anomaly.NumProbes]int
+	var hows [many.NumProbes]int
 	times := 0
 	for i := range s.attempts {
 		t := &s.attempts[i]
@@ -212,7 +213,7 @@ func (c *Detector) decideScan(host netip.Addr, s *scan) {
 		times += t.times
 	}
 	failed := results[refused] + results[unanswered]
-	if n < anomaly.ScanTargets || results[useful]*anomaly.ScanUseful >= n || times > anomaly.ScanRepeats*n {
+	if n < many.ScanTargets || results[useful]*many.ScanUseful >= n || times > many.ScanRepeats*n {
 		return // a busy client, as nearly always: the rest is not worth counting
 	}
 	ports, hosts := map[uint32]bool{}, map[flow.Key]bool{}
@@ -220,32 +221,32 @@ func (c *Detector) decideScan(host netip.Addr, s *scan) {
 		to := &s.attempts[i].target
 		ports[to.Ports], hosts[flow.Key{LoA: to.LoA, LoB: to.LoB}] = true, true
 	}
-	if len(ports) < anomaly.ScanTargets && failed*anomaly.ScanFailed < n {
+	if len(ports) < many.ScanTargets && failed*many.ScanFailed < n {
 		return
 	}
 	s.told = true
-	how := anomaly.ProbeSYN
+	how := many.ProbeSYN
 	for p, of := range hows {
 		if of > hows[how] {
-			how = anomaly.Probe(p)
+			how = many.Probe(p)
 		}
 	}
 	f := anomaly.Finding{
-		Cause:   anomaly.ProbeNames[how],
+		Cause:   many.ProbeNames[how],
 		Certain: anomaly.ConfidenceAssumed,
 		Values: anomaly.Values{
 			"host": host, "ports": len(ports), "hosts": len(hosts),
 			"open": results[opened] + results[useful], "refused": results[refused], "silent": results[unanswered],
 		},
 	}
-	if how == anomaly.ProbeACK {
+	if how == many.ProbeACK {
 		f.Certain = anomaly.ConfidenceAmbiguous // idle connections that were open before the capture, and are reset
 	}
 	if failed == results[unanswered] && results[opened]+results[useful] == 0 {
 		f.Certain = anomaly.ConfidenceAmbiguous
 		f.Say("nothing")
 	}
-	c.report(&anomaly.PortScan, f, host, 0, n, s.attempts[n-1].at, s.samples())
+	c.report(&many.PortScan, f, host, 0, n, s.attempts[n-1].at, s.samples())
 }
 
 // decideBackscatter tells whether the answers of a host are to forged SYNs. Those of a
@@ -258,12 +259,12 @@ func (c *Detector) decideBackscatter(host netip.Addr, s *scan) {
 			going++
 		}
 	}
-	if n < anomaly.BackscatterTargets || going*anomaly.ScanUseful >= n {
+	if n < many.BackscatterTargets || going*many.ScanUseful >= n {
 		return
 	}
 	s.told = true
 	f := anomaly.Finding{Certain: anomaly.ConfidenceAmbiguous, Values: anomaly.Values{"host": host, "n": n}}
-	c.report(&anomaly.Backscatter, f, host, 0, n, s.attempts[n-1].at, s.samples())
+	c.report(&many.Backscatter, f, host, 0, n, s.attempts[n-1].at, s.samples())
 }
 
 // samples returns some of the attempts, evenly spread.

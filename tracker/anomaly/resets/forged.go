@@ -1,10 +1,12 @@
-package anomaly
+package resets
 
 import (
 	"maps"
 	"slices"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/established"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/tampering"
@@ -35,14 +37,14 @@ const tooFastTimes = 2
 type forgery struct {
 	signs    []string // phrases
 	refuted  bool
-	values   Values // of the phrases
+	values   anomaly.Values // of the phrases
 	evidence []int
 }
 
 // add adds a sign.
-func (f *forgery) add(sign string, v Values, evidence ...int) {
+func (f *forgery) add(sign string, v anomaly.Values, evidence ...int) {
 	if f.values == nil {
-		f.values = Values{}
+		f.values = anomaly.Values{}
 	}
 	f.signs = append(f.signs, sign)
 	maps.Copy(f.values, v)
@@ -50,62 +52,62 @@ func (f *forgery) add(sign string, v Values, evidence ...int) {
 }
 
 // signs are the phrases for what can speak against a RST.
-var signs = []Phrase{
-	{"number", "reasons", "its seq {seq} is not the next number, {next}, nor that of an ACK toward it"},
-	{"other-way", "reasons", "its TTL is {ttl} where all else from there has {usual}"},
-	{"out-of-turn", "reasons", "its IP identification, {id}, does not follow {last}"},
-	{"both-ends", "reasons", "both ends seem to reset at once"},
-	{"differ", "reasons", "several differ within {apart}"},
-	{"too-soon", "reasons", "it answers after {after}, where an answer from there takes {least} at least"},
-	{"too-fast", "reasons", "it acknowledges #{acked} after {after}, where an answer from there takes {least} at least"},
+var signs = []anomaly.Phrase{
+	{Name: "number", In: "reasons", Text: "its seq {seq} is not the next number, {next}, nor that of an ACK toward it"},
+	{Name: "other-way", In: "reasons", Text: "its TTL is {ttl} where all else from there has {usual}"},
+	{Name: "out-of-turn", In: "reasons", Text: "its IP identification, {id}, does not follow {last}"},
+	{Name: "both-ends", In: "reasons", Text: "both ends seem to reset at once"},
+	{Name: "differ", In: "reasons", Text: "several differ within {apart}"},
+	{Name: "too-soon", In: "reasons", Text: "it answers after {after}, where an answer from there takes {least} at least"},
+	{Name: "too-fast", In: "reasons", Text: "it acknowledges #{acked} after {after}, where an answer from there takes {least} at least"},
 }
 
 // signTimes are by what a sign is told.
-var signTimes = []Threshold{
-	{"signs, at least", signsOfForgery, ""},
-	{"segments that show what is usual for {X}, at most", habitsSeen, ""},
-	{"IP identifications from one segment of {X} to the next, at most", recent.MaxIDStep, ""},
-	{"time between RSTs that no end sends together, at most", burst, ""},
-	{"shortest response of {X} that shows a RST to be too fast, at least", leastResponse, ""},
-	{"times that a RST is faster than that, more than", tooFastTimes, ""},
+var signTimes = []anomaly.Threshold{
+	{Name: "signs, at least", Value: signsOfForgery},
+	{Name: "segments that show what is usual for {X}, at most", Value: habitsSeen},
+	{Name: "IP identifications from one segment of {X} to the next, at most", Value: recent.MaxIDStep},
+	{Name: "time between RSTs that no end sends together, at most", Value: burst},
+	{Name: "shortest response of {X} that shows a RST to be too fast, at least", Value: leastResponse},
+	{Name: "times that a RST is faster than that, more than", Value: tooFastTimes},
 }
 
-// forgery looks for signs that the RST at hand is forged.
+// forgeryOf looks for signs that the RST at hand is forged.
 //
 // A stack that answers without a connection uses its default TTL, the IP
 // identification 0 and no options, whatever its sockets use; of such a RST the
 // TTL tells nothing.
-func (h *checkInput) forgery() (f forgery) {
-	subject := h.x()
+func forgeryOf(h *anomaly.Case) (f forgery) {
+	subject := h.X()
 	if h.Before.SentAt[h.From] == 0 {
 		return f // nothing to compare it with
 	}
-	habits := h.habits()
+	habits := habitsOf(h)
 	reply := h.Before.RST == conn.ResetReply
-	if h.Before.RST == conn.ResetUnmatched && h.S.Seq != subject.Nxt && !h.numberOfFIN() && !subject.Has(conn.Lossy) {
-		f.add("number", Values{"seq": h.S.Seq, "next": subject.Nxt})
+	if h.Before.RST == conn.ResetUnmatched && h.S.Seq != subject.Nxt && !numberOfFIN(h) && !subject.Has(conn.Lossy) {
+		f.add("number", anomaly.Values{"seq": h.S.Seq, "next": subject.Nxt})
 	}
 	stateless := reply && h.S.ID == 0 && !h.S.Options.HasTS
 	if !conn.SameWay(h.S.TTL, subject.TTL) && habits.oneWay && !stateless {
-		f.add("other-way", Values{"ttl": h.S.TTL, "usual": subject.TTL}, habits.frames...)
+		f.add("other-way", anomaly.Values{"ttl": h.S.TTL, "usual": subject.TTL}, habits.frames...)
 	}
 	if habits.counts && subject.OutOfTurn(h.S) {
-		f.add("out-of-turn", Values{"id": h.S.ID, "last": subject.ID}, habits.frames...)
+		f.add("out-of-turn", anomaly.Values{"id": h.S.ID, "last": subject.ID}, habits.frames...)
 	}
 	if !reply {
-		h.burstOf(&f)
+		burstOf(h, &f)
 	}
-	if asked, _ := h.idleReset(); h.Before.Device && asked == nil { // else it is middlebox-idle-drop
+	if asked, _ := established.IdleReset(h); h.Before.Device && asked == nil { // else it is middlebox-idle-drop
 		if stateless || !habits.oneWay {
-			f.add("other-way", Values{"ttl": h.S.TTL, "usual": subject.TTL}, habits.frames...)
+			f.add("other-way", anomaly.Values{"ttl": h.S.TTL, "usual": subject.TTL}, habits.frames...)
 		}
-		f.add("too-soon", Values{"after": h.Now.Sub(h.Before.SentAt[h.From.Peer()]), "least": subject.Response()})
+		f.add("too-soon", anomaly.Values{"after": h.Now.Sub(h.Before.SentAt[h.From.Peer()]), "least": subject.Response()})
 	}
-	h.tooFast(&f)
+	tooFast(h, &f)
 	return f
 }
 
-// habits are how the alleged sender's newest segments look.
+// habitsOf are how the alleged sender's newest segments look.
 type habits struct {
 	oneWay bool // all with one TTL, but for a hop
 	counts bool // with IP identifications that count up
@@ -115,8 +117,8 @@ type habits struct {
 // habitsSeen is how many segments are looked at for what is usual.
 const habitsSeen = 8
 
-func (h *checkInput) habits() (u habits) {
-	subject := h.x()
+func habitsOf(h *anomaly.Case) (u habits) {
+	subject := h.X()
 	u.oneWay, u.counts = true, h.CountsIDs(h.From)
 	seen := 0
 	for g := range h.Recent() {
@@ -137,7 +139,7 @@ func (h *checkInput) habits() (u habits) {
 
 // burstOf looks for other RSTs close by, that one end would not send with this
 // one: of the same end with other numbers or other flags, or of both ends.
-func (h *checkInput) burstOf(f *forgery) {
+func burstOf(h *anomaly.Case, f *forgery) {
 	differ, both := false, false
 	for g := range h.Recent() {
 		if h.Now.Sub(g.At) > burst {
@@ -152,7 +154,7 @@ func (h *checkInput) burstOf(f *forgery) {
 			f.add("both-ends", nil, g.Packet)
 		case g.From == h.From && !differ && g.Is&recent.WasForeign != 0 && h.Before.RST == conn.ResetUnmatched && (g.Seq != h.S.Seq || (g.Flags^h.S.Flags)&tcp.ACK != 0):
 			differ = true
-			f.add("differ", Values{"apart": h.Now.Sub(g.At)}, g.Packet)
+			f.add("differ", anomaly.Values{"apart": h.Now.Sub(g.At)}, g.Packet)
 		}
 	}
 }
@@ -162,8 +164,8 @@ func (h *checkInput) burstOf(f *forgery) {
 // Data are often acknowledged late, so the response to the handshake must have
 // been measured; and a proxy that first dials its own connection is slow to
 // answer a SYN, so it is a proof only where data were acknowledged too.
-func (h *checkInput) tooFast(f *forgery) {
-	subject, peer := h.x(), h.y()
+func tooFast(h *anomaly.Case, f *forgery) {
+	subject, peer := h.X(), h.Y()
 	least := subject.Response()
 	if !h.ScaleKnown() || peer.Copies > 1 || peer.Has(conn.HasFIN) || subject.Respond == 0 || least < leastResponse {
 		return
@@ -190,62 +192,62 @@ func (h *checkInput) tooFast(f *forgery) {
 	if newest == nil || h.Now.Sub(newest.At) >= least/tooFastTimes {
 		return
 	}
-	f.add("too-fast", Values{"acked": newest.Packet, "after": h.Now.Sub(newest.At), "least": least}, newest.Packet)
+	f.add("too-fast", anomaly.Values{"acked": newest.Packet, "after": h.Now.Sub(newest.At), "least": least}, newest.Packet)
 	f.refuted = peer.ISS.Add(1).Before(subject.Acked) && len(f.signs) >= signsOfForgery // one delayed ACK is no measure of a path
 }
 
-var forgedRST = Kind{
+var ForgedRST = anomaly.Kind{
 	Name:     "forged-rst",
-	Severity: Warning,
+	Severity: anomaly.Warning,
 	Title:    "RST probably injected",
 	RFC:      "RFC 3360, RFC 5961 §3",
-	Causes: []Cause{
-		{"", "A RST claims to come from {X}, but {reasons}."},
-		{"data-after-rst", "The RST #{rst} claims to come from {X}, but {X} went on sending {span} later: somebody else sent it. {Y} took it, and answers what still comes with RST."},
+	Causes: []anomaly.Cause{
+		{Text: "A RST claims to come from {X}, but {reasons}."},
+		{Name: "data-after-rst", Text: "The RST #{rst} claims to come from {X}, but {X} went on sending {span} later: somebody else sent it. {Y} took it, and answers what still comes with RST."},
 	},
-	Phrases: append([]Phrase{
-		{"taken", "", " {Y} takes it. A firewall, a load balancer or an attacker on the path sent it."},
-		{"not-taken", "", " {Y} does not take it. A device on the path or an attacker sent it."},
+	Phrases: append([]anomaly.Phrase{
+		{Name: "taken", Text: " {Y} takes it. A firewall, a load balancer or an attacker on the path sent it."},
+		{Name: "not-taken", Text: " {Y} does not take it. A device on the path or an attacker sent it."},
 	}, signs...),
-	Thresholds: append(slices.Clone(signTimes), dataAfterRST.Thresholds...),
-	Moves: []SeverityMove{
-		{"proved", Error, "if it acknowledges what {X} cannot have received yet, {X} acknowledged data before, and another sign speaks against it"},
-		{"went-on", Error, "if {X} went on sending"},
+	Thresholds: append(slices.Clone(signTimes), DataAfterRST.Thresholds...),
+	Moves: []anomaly.SeverityMove{
+		{Name: "proved", To: anomaly.Error, When: "if it acknowledges what {X} cannot have received yet, {X} acknowledged data before, and another sign speaks against it"},
+		{Name: "went-on", To: anomaly.Error, When: "if {X} went on sending"},
 	},
 	Supersedes: []string{"data-after-rst", "rst-unmatched", "rst-out-of-window", "blind-rst-in-window", "linger-zero-abort"},
-	on:         triggers.OnRST | triggers.OnUnsettled,
-	only:       triggers.IfReset | triggers.IfRST,
-	check: func(h *checkInput) *Finding {
+	On:         triggers.OnRST | triggers.OnUnsettled,
+	Only:       triggers.IfReset | triggers.IfRST,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		if h.S.Flags&tcp.RST == 0 {
-			rst, ok := h.talksOn()
-			if a := h.flagged("forged-rst", h.From); !ok || a != nil && a.Severity == Error {
+			rst, ok := talksOn(h)
+			if a := h.Flagged("forged-rst", h.From); !ok || a != nil && a.Severity == anomaly.Error {
 				return nil
 			}
-			return &Finding{
-				end:      h.From,
+			return &anomaly.Finding{
+				End:      h.From,
 				Cause:    "data-after-rst",
-				Certain:  ConfidenceProved,
-				move:     "went-on",
-				more:     true,
+				Certain:  anomaly.ConfidenceProved,
+				Move:     "went-on",
+				More:     true,
 				Evidence: []int{rst.Packet(), h.S.Packet},
-				Values:   Values{"rst": rst.Packet(), "span": h.Now.Sub(rst.At)},
+				Values:   anomaly.Values{"rst": rst.Packet(), "span": h.Now.Sub(rst.At)},
 			}
 		}
-		against := h.forgery()
+		against := forgeryOf(h)
 		if !against.enough() {
 			return nil
 		}
-		f := &Finding{
-			end:      h.From,
-			Certain:  ConfidenceAssumed,
+		f := &anomaly.Finding{
+			End:      h.From,
+			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: append(against.evidence, h.S.Packet),
-			phrases:  against.signs,
+			Phrases:  against.signs,
 			Values:   against.values,
 		}
 		if against.refuted {
-			f.move, f.Certain = "proved", ConfidenceProved
+			f.Move, f.Certain = "proved", anomaly.ConfidenceProved
 		}
-		f.Say(either(h.Before.Accepted, "taken", "not-taken"))
+		f.Say(anomaly.Either(h.Before.Accepted, "taken", "not-taken"))
 		return f
 	},
 }
@@ -261,67 +263,67 @@ const (
 	copiesIntoSilence = 2
 )
 
-var connectionTampering = Kind{
+var ConnectionTampering = anomaly.Kind{
 	Name:     "connection-tampering",
-	Severity: Warning,
+	Severity: anomaly.Warning,
 	Title:    "Early teardown matching a tampering signature",
 	RFC:      "RFC 3360",
 	Causes:   tamperings(),
-	Phrases: append([]Phrase{
-		{"signs", "why", ": {reasons}"},
-		{"went-on", "", " {X} went on sending, which proves that it did not reset."},
+	Phrases: append([]anomaly.Phrase{
+		{Name: "signs", In: "why", Text: ": {reasons}"},
+		{Name: "went-on", Text: " {X} went on sending, which proves that it did not reset."},
 	}, signs...),
-	Thresholds: append([]Threshold{
-		{"segments of the client, at most", tampering.EarlySegments, ""},
-		{"silence of the client that counts as an end, at least", silence, ""},
-		{"copies of the server's data in that time, at least", copiesIntoSilence, ""},
-	}, slices.Concat(signTimes, dataAfterRST.Thresholds)...),
-	Moves: []SeverityMove{
-		{"went-on", Error, "if {X} went on sending"},
-		{"silence", Info, "if the client only fell silent"},
+	Thresholds: append([]anomaly.Threshold{
+		{Name: "segments of the client, at most", Value: tampering.EarlySegments},
+		{Name: "silence of the client that counts as an end, at least", Value: silence},
+		{Name: "copies of the server's data in that time, at least", Value: copiesIntoSilence},
+	}, slices.Concat(signTimes, DataAfterRST.Thresholds)...),
+	Moves: []anomaly.SeverityMove{
+		{Name: "went-on", To: anomaly.Error, When: "if {X} went on sending"},
+		{Name: "silence", To: anomaly.Info, When: "if the client only fell silent"},
 	},
-	on:   triggers.OnRST | triggers.OnUnsettled | triggers.OnEnd,
-	only: triggers.IfReset | triggers.IfRST | triggers.IfRare,
-	check: func(h *checkInput) *Finding {
+	On:   triggers.OnRST | triggers.OnUnsettled | triggers.OnEnd,
+	Only: triggers.IfReset | triggers.IfRST | triggers.IfRare,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		if h.Ends[tcp.Client].Packets > tampering.EarlySegments+stormSize {
 			return nil
 		}
 		switch {
 		case h.S == nil:
-			return h.fellSilent()
+			return fellSilent(h)
 		case h.S.Flags&tcp.RST != 0:
-			return h.cutOff()
+			return cutOff(h)
 		}
-		rst, ok := h.talksOn()
+		rst, ok := talksOn(h)
 		if !ok {
 			return nil
 		}
-		a := h.flagged("connection-tampering", h.From)
-		if a == nil || a.Severity == Error {
+		a := h.Flagged("connection-tampering", h.From)
+		if a == nil || a.Severity == anomaly.Error {
 			return nil
 		}
-		return &Finding{
-			end:      h.From,
+		return &anomaly.Finding{
+			End:      h.From,
 			Cause:    a.Cause,
-			earlier:  a.Text,
-			phrases:  []string{"went-on"},
-			Certain:  ConfidenceProved,
-			move:     "went-on",
-			more:     true,
+			Earlier:  a.Text,
+			Phrases:  []string{"went-on"},
+			Certain:  anomaly.ConfidenceProved,
+			Move:     "went-on",
+			More:     true,
 			Evidence: []int{rst.Packet(), h.S.Packet},
 		}
 	},
 }
 
 // tamperings are the causes of connection-tampering.
-func tamperings() (list []Cause) {
+func tamperings() (list []anomaly.Cause) {
 	for _, s := range tampering.Stages {
 		for _, how := range s.Ends {
 			text := "The connection was cut off " + s.When + " by RST in the name of {X}, the pattern of a censor or firewall{why}."
 			if how == "none" {
 				text = "{X} fell silent " + s.When + ": {Y} repeated its data for {span} without an answer, and nobody closed. A firewall or censor that drops what it dislikes looks so; so does an outage."
 			}
-			list = append(list, Cause{s.Name + "-" + how, text})
+			list = append(list, anomaly.Cause{Name: s.Name + "-" + how, Text: text})
 		}
 	}
 	return list
@@ -330,12 +332,12 @@ func tamperings() (list []Cause) {
 // cutOff finds a RST that ends a young connection and does not look like its
 // alleged sender's. A port that refuses, a client that gives up and a server
 // that aborts look like themselves, and are not meant.
-func (h *checkInput) cutOff() *Finding {
-	earlier := h.flagged("connection-tampering", h.From) != nil
-	if h.flagged("connection-tampering", h.From.Peer()) != nil || earlier && h.Before.RST == conn.ResetReply {
+func cutOff(h *anomaly.Case) *anomaly.Finding {
+	earlier := h.Flagged("connection-tampering", h.From) != nil
+	if h.Flagged("connection-tampering", h.From.Peer()) != nil || earlier && h.Before.RST == conn.ResetReply {
 		return nil
 	}
-	against := h.forgery()
+	against := forgeryOf(h)
 	ended := h.Before.Accepted || h.Before.States[tcp.Client] == tcp.Closed.Set() || h.Before.States[tcp.Server] == tcp.Closed.Set()
 	if !earlier && !(against.enough() && ended) {
 		return nil
@@ -344,13 +346,13 @@ func (h *checkInput) cutOff() *Finding {
 	if !whole {
 		return nil
 	}
-	f := &Finding{
-		end:      h.From,
+	f := &anomaly.Finding{
+		End:      h.From,
 		Cause:    o.Signature(),
-		Certain:  ConfidenceAmbiguous,
+		Certain:  anomaly.ConfidenceAmbiguous,
 		Evidence: o.Frames,
-		more:     earlier,
-		phrases:  against.signs,
+		More:     earlier,
+		Phrases:  against.signs,
 		Values:   against.values,
 	}
 	if len(against.signs) > 0 {
@@ -365,9 +367,9 @@ func (h *checkInput) cutOff() *Finding {
 // connection without data is only idle: neither tells of tampering, and so the
 // signature of a lone SYN is not among the causes. Even this is more often an
 // outage, and no more than a remark.
-func (h *checkInput) fellSilent() *Finding {
+func fellSilent(h *anomaly.Case) *anomaly.Finding {
 	c, s := &h.Ends[tcp.Client], &h.Ends[tcp.Server]
-	if h.From != tcp.Client || h.Rare == nil || h.Rare.Retransmits[tcp.Server] < copiesIntoSilence || !h.visible(tcp.Client) || !h.visible(tcp.Server) ||
+	if h.From != tcp.Client || h.Rare == nil || h.Rare.Retransmits[tcp.Server] < copiesIntoSilence || !h.Visible(tcp.Client) || !h.Visible(tcp.Server) ||
 		(c.Bits|s.Bits)&conn.HasFIN != 0 || s.Bytes == 0 || !c.Acked.Before(s.Nxt) || !h.WasOpen(tcp.Client) || s.SentAt.Sub(c.SentAt) < silence {
 		return nil
 	}
@@ -378,12 +380,12 @@ func (h *checkInput) fellSilent() *Finding {
 	if !whole || len(o.Resets) > 0 || o.Stage() == tampering.LaterData {
 		return nil
 	}
-	return &Finding{
-		end:      tcp.Client,
+	return &anomaly.Finding{
+		End:      tcp.Client,
 		Cause:    tampering.Stages[o.Stage()].Name + "-none",
-		Certain:  ConfidenceAmbiguous,
+		Certain:  anomaly.ConfidenceAmbiguous,
 		Evidence: o.Frames,
-		move:     "silence",
-		Values:   Values{"span": s.SentAt.Sub(c.SentAt)},
+		Move:     "silence",
+		Values:   anomaly.Values{"span": s.SentAt.Sub(c.SentAt)},
 	}
 }

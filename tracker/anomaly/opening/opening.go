@@ -1,19 +1,22 @@
-package anomaly
+// Package opening has the anomalies of handshakes: what goes wrong while a
+// connection opens (opening.go), and handshakes that are not the three segments
+// of RFC 9293 figure 6 (opening_odd.go).
+//
+// Each check is asked for a handful of segments, SYNs and what answers them, and
+// finds the others of the handshake among the recent ones.
+package opening
 
 import (
 	"slices"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
-
-// What goes wrong while a connection opens. Each check is asked for a handful
-// of segments, SYNs and what answers them, and finds the others of the
-// handshake among the recent ones.
 
 const (
 	// Nothing repeats a SYN sooner: Linux does after some 10 ms, if a wrong
@@ -45,26 +48,26 @@ const (
 	nearEnd = 500 * time.Microsecond
 )
 
-var connectionRefused = Kind{
+var ConnectionRefused = anomaly.Kind{
 	Name:     "connection-refused",
-	Severity: Warning,
+	Severity: anomaly.Warning,
 	Title:    "SYN answered by RST",
 	RFC:      "RFC 9293 §3.5.2, §3.10.7.3",
-	Causes: []Cause{
-		{"", "{Y.ip} has nothing listening on port {Y.port} (or a firewall answered): RST to the SYN {soon}."},
-		{"listened", "{Y} had accepted connections, and answered this SYN with RST {soon}: what listened there was closed meanwhile, its queue is full and the stack says so by a RST, or a filter refuses {X.ip}."},
+	Causes: []anomaly.Cause{
+		{Text: "{Y.ip} has nothing listening on port {Y.port} (or a firewall answered): RST to the SYN {soon}."},
+		{Name: "listened", Text: "{Y} had accepted connections, and answered this SYN with RST {soon}: what listened there was closed meanwhile, its queue is full and the stack says so by a RST, or a filter refuses {X.ip}."},
 	},
-	on: triggers.OnRST,
-	check: func(h *checkInput) *Finding {
+	On: triggers.OnRST,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject := h.From.Peer()
 		if !h.Before.Accepted || h.Before.States[subject] != tcp.SynSent.Set() {
 			return nil
 		}
-		f := &Finding{
-			end:      subject,
-			Certain:  ConfidenceAssumed,
+		f := &anomaly.Finding{
+			End:      subject,
+			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: append(h.Frames(subject, tcp.SndSYN), h.S.Packet),
-			Values:   Values{"soon": template.Soon(h.Now.Sub(h.Before.SentAt[subject]))},
+			Values:   anomaly.Values{"soon": template.Soon(h.Now.Sub(h.Before.SentAt[subject]))},
 		}
 		if h.M.Listens(h.Conn, h.From) {
 			f.Cause = "listened"
@@ -73,23 +76,23 @@ var connectionRefused = Kind{
 	},
 }
 
-var synRetransmitted = Kind{
+var SynRetransmitted = anomaly.Kind{
 	Name:     "syn-retransmitted",
-	Severity: Notice,
+	Severity: anomaly.Notice,
 	Title:    "SYN sent again",
 	RFC:      "RFC 9293 §3.8.3",
-	Causes: []Cause{
-		{"no-answer", "{X} sent its SYN again after {span}: no answer had been seen. One lost SYN or SYN+ACK is harmless; many mean a full listen queue, a firewall, or a host that is down."},
-		{"answer-refused", "{X} sent its SYN again after {span}: {why}"},
-		{"answer-not-received", "{X} sent its SYN again after {span}: the answer was captured but had not reached it by then. It was lost or delayed behind the capture point."},
+	Causes: []anomaly.Cause{
+		{Name: "no-answer", Text: "{X} sent its SYN again after {span}: no answer had been seen. One lost SYN or SYN+ACK is harmless; many mean a full listen queue, a firewall, or a host that is down."},
+		{Name: "answer-refused", Text: "{X} sent its SYN again after {span}: {why}"},
+		{Name: "answer-not-received", Text: "{X} sent its SYN again after {span}: the answer was captured but had not reached it by then. It was lost or delayed behind the capture point."},
 	},
-	Phrases: []Phrase{
-		{"ack-of-older", "why", "the first was answered with an ACK of an older connection, which it refused with RST."},
-		{"ack-of-unsent", "why", "the answer to the first acknowledged something that it had not sent, and so was none."},
+	Phrases: []anomaly.Phrase{
+		{Name: "ack-of-older", In: "why", Text: "the first was answered with an ACK of an older connection, which it refused with RST."},
+		{Name: "ack-of-unsent", In: "why", Text: "the answer to the first acknowledged something that it had not sent, and so was none."},
 	},
-	Thresholds: []Threshold{{"time before the copy, if it has no mark of its own, at least", soonestRepeat, ""}},
-	on:         triggers.OnSYN,
-	check: func(h *checkInput) *Finding {
+	Thresholds: []anomaly.Threshold{{Name: "time before the copy, if it has no mark of its own, at least", Value: soonestRepeat}},
+	On:         triggers.OnSYN,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
 		if h.Ends[subject].Copies < 2 {
 			return nil
@@ -97,26 +100,26 @@ var synRetransmitted = Kind{
 		sent, again := h.LastSent(subject, tcp.SYN)
 		waits := h.Ends[subject].Assumed == tcp.SynSent.Set() ||
 			h.Ends[subject].Proved == tcp.SynSent.Set() && h.Ends[subject].Assumed == conn.Up // the answer is on its way to it
-		if _, told := h.attemptsBefore(); told != nil {
+		if _, told := attemptsBefore(h); told != nil {
 			return nil
 		}
-		if !again || !waits || h.S.Seq != h.Ends[subject].ISS || h.isCopyOf(sent) {
+		if !again || !waits || h.S.Seq != h.Ends[subject].ISS || isCopyOf(h, sent) {
 			return nil
 		}
-		f := &Finding{
-			end:      subject,
+		f := &anomaly.Finding{
+			End:      subject,
 			Cause:    "no-answer",
-			Certain:  ConfidenceAssumed,
+			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: h.FramesOf(subject, tcp.SYN),
-			Values:   Values{"span": h.Now.Sub(sent.At)},
+			Values:   anomaly.Values{"span": h.Now.Sub(sent.At)},
 		}
 		answer, answered := h.LastSent(peer, tcp.SYN|tcp.ACK)
 		switch {
-		case h.refusedSince(sent.At):
+		case refusedSince(h, sent.At):
 			f.Cause = "answer-refused"
 			f.Say("ack-of-older")
 		case !answered:
-		case !h.acceptableTo(subject, answer):
+		case !acceptableTo(h, subject, answer):
 			f.Cause = "answer-refused"
 			f.Evidence = append(f.Evidence, answer.Packet)
 			f.Say("ack-of-unsent")
@@ -128,56 +131,56 @@ var synRetransmitted = Kind{
 	},
 }
 
-var synTimeout = Kind{
+var SynTimeout = anomaly.Kind{
 	Name:     "syn-timeout",
-	Severity: Error,
+	Severity: anomaly.Error,
 	Title:    "Connection attempt got no answer",
 	RFC:      "RFC 9293 §3.8.3",
-	Causes: []Cause{
-		{"", "Nothing answered {what} from {X} to {Y} in {span}: a firewall drops them, the host is down, or its listen queue is full. By default {X.ip}'s stack gives up after about {limit}."},
+	Causes: []anomaly.Cause{
+		{Text: "Nothing answered {what} from {X} to {Y} in {span}: a firewall drops them, the host is down, or its listen queue is full. By default {X.ip}'s stack gives up after about {limit}."},
 	},
-	Phrases: []Phrase{
-		{"one", "what", "the SYN"},
-		{"several", "what", "{n} SYNs"},
-		{"attempts", "what", "{n} SYNs, in {tries} attempts with another initial number each,"},
-		{"dialled-again", "", " Here the program gave up sooner, and dialled again from the same port."},
-		{"early", "", " Here it is set to fewer tries, or the program gave up, or the capture ended first."},
+	Phrases: []anomaly.Phrase{
+		{Name: "one", In: "what", Text: "the SYN"},
+		{Name: "several", In: "what", Text: "{n} SYNs"},
+		{Name: "attempts", In: "what", Text: "{n} SYNs, in {tries} attempts with another initial number each,"},
+		{Name: "dialled-again", Text: " Here the program gave up sooner, and dialled again from the same port."},
+		{Name: "early", Text: " Here it is set to fewer tries, or the program gave up, or the capture ended first."},
 	},
-	Thresholds: []Threshold{
-		{"time that the stack of {X} tries", tcp.StackLinux.Stack().SynGiveUp, "stack"},
-		{"SYNs, if the capture ends first, at least", synsAtEnd, ""},
-		{"time after one SYN, if a new attempt follows, at least", briefAttempt, ""},
+	Thresholds: []anomaly.Threshold{
+		{Name: "time that the stack of {X} tries", Value: tcp.StackLinux.Stack().SynGiveUp, Flag: "stack"},
+		{Name: "SYNs, if the capture ends first, at least", Value: synsAtEnd},
+		{Name: "time after one SYN, if a new attempt follows, at least", Value: briefAttempt},
 	},
 	Supersedes: []string{"syn-retransmitted"},
-	on:         triggers.OnTimer | triggers.OnEnd,
-	only:       triggers.IfWasSynSent,
-	check: func(h *checkInput) *Finding {
-		subject := h.x()
-		if h.Before.States[h.From] != tcp.SynSent.Set() || h.y().Seen() || !subject.Seen() {
+	On:         triggers.OnTimer | triggers.OnEnd,
+	Only:       triggers.IfWasSynSent,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		subject := h.X()
+		if h.Before.States[h.From] != tcp.SynSent.Set() || h.Y().Seen() || !subject.Seen() {
 			return nil
 		}
 		first, ok := h.Find(h.From, tcp.SndSYN)
-		if !ok || h.On&triggers.OnEnd != 0 && subject.Copies < synsAtEnd || h.heardSince(first.At) {
+		if !ok || h.On&triggers.OnEnd != 0 && subject.Copies < synsAtEnd || heardSince(h, first.At) {
 			return nil
 		}
 		waited := h.Now.Sub(first.At)
-		earlier, told := h.attemptsBefore()
+		earlier, told := attemptsBefore(h)
 		if told != nil {
-			return h.toldOf(told, earlier)
+			return toldOf(h, told, earlier)
 		}
 		if h.On&triggers.OnEnd != 0 && slices.ContainsFunc(earlier, waitedFor) {
 			return nil // what is told of those tells of this one too
 		}
-		if h.newer() != nil && subject.Copies < 2 && waited < briefAttempt {
+		if h.Newer() != nil && subject.Copies < 2 && waited < briefAttempt {
 			return nil
 		}
-		f := &Finding{
-			end:      h.From,
-			Certain:  ConfidenceAssumed,
+		f := &anomaly.Finding{
+			End:      h.From,
+			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: append(h.FramesOf(h.From, tcp.SYN), first.Packet()),
-			Values:   Values{"n": subject.Copies, "span": waited, "limit": subject.Stack().SynGiveUp},
+			Values:   anomaly.Values{"n": subject.Copies, "span": waited, "limit": subject.Stack().SynGiveUp},
 		}
-		f.Say(either(subject.Copies > 1, "several", "one"))
+		f.Say(anomaly.Either(subject.Copies > 1, "several", "one"))
 		if waited < subject.Stack().SynGiveUp/2 {
 			f.Say("early")
 		}
@@ -188,7 +191,7 @@ var synTimeout = Kind{
 // attemptsBefore returns the attempts that the same end made before on these ports,
 // the newest first, none of which had an answer, and of these the one in which
 // their failure was told of, or nil.
-func (h *checkInput) attemptsBefore() (list []*conn.Conn, told *conn.Conn) {
+func attemptsBefore(h *anomaly.Case) (list []*conn.Conn, told *conn.Conn) {
 	for o := h.Conn.Older(); o != nil; o = o.Older() {
 		if o.Provisional() {
 			continue
@@ -197,7 +200,7 @@ func (h *checkInput) attemptsBefore() (list []*conn.Conn, told *conn.Conn) {
 			break
 		}
 		list = append(list, o)
-		if h.reported(o, "syn-timeout") {
+		if h.Reported(o, "syn-timeout") {
 			return list, o
 		}
 	}
@@ -211,8 +214,8 @@ func waitedFor(c *conn.Conn) bool {
 
 // toldOf tells of one more attempt in the connection in which the first of them is
 // told of.
-func (h *checkInput) toldOf(first *conn.Conn, earlier []*conn.Conn) *Finding {
-	syns := int(h.x().Copies)
+func toldOf(h *anomaly.Case, first *conn.Conn, earlier []*conn.Conn) *anomaly.Finding {
+	syns := int(h.X().Copies)
 	for _, o := range earlier {
 		syns += int(o.Ends[tcp.Client].Copies)
 	}
@@ -220,47 +223,47 @@ func (h *checkInput) toldOf(first *conn.Conn, earlier []*conn.Conn) *Finding {
 	if !ok {
 		return nil
 	}
-	f := &Finding{
-		of:       first,
-		again:    true,
-		end:      tcp.Client,
-		Certain:  ConfidenceAssumed,
+	f := &anomaly.Finding{
+		Of:       first,
+		Again:    true,
+		End:      tcp.Client,
+		Certain:  anomaly.ConfidenceAssumed,
 		Evidence: h.Frames(tcp.Client, tcp.SndSYN),
-		Values:   Values{"n": syns, "tries": len(earlier) + 1, "span": h.Now.Sub(began.At), "limit": h.x().Stack().SynGiveUp},
+		Values:   anomaly.Values{"n": syns, "tries": len(earlier) + 1, "span": h.Now.Sub(began.At), "limit": h.X().Stack().SynGiveUp},
 	}
 	f.Say("attempts")
-	if own, ok := h.Find(tcp.Client, tcp.SndSYN); ok && h.Now.Sub(own.At) < h.x().Stack().SynGiveUp/2 {
+	if own, ok := h.Find(tcp.Client, tcp.SndSYN); ok && h.Now.Sub(own.At) < h.X().Stack().SynGiveUp/2 {
 		f.Say("dialled-again")
 	}
 	return f
 }
 
-var synAckRetransmitted = Kind{
+var SynAckRetransmitted = anomaly.Kind{
 	Name:     "syn-ack-retransmitted",
-	Severity: Notice,
+	Severity: anomaly.Notice,
 	Title:    "SYN+ACK sent again",
 	RFC:      "RFC 9293 §3.10.8",
-	Causes: []Cause{
-		{"no-ack", "{X} sent its SYN+ACK again after {span}: no ACK of it was seen. The SYN+ACK or the ACK was lost, or {Y} is not there or did not ask."},
-		{"duplicate-syn", "{X} sent its SYN+ACK again after {span}: {Y} had repeated its SYN, and this answers it."},
-		{"ack-not-received", "{X} sent its SYN+ACK again after {span}: {Y}'s ACK of the first was captured but had not reached it by then. It was lost or delayed behind the capture point, or {X} does not act on it."},
+	Causes: []anomaly.Cause{
+		{Name: "no-ack", Text: "{X} sent its SYN+ACK again after {span}: no ACK of it was seen. The SYN+ACK or the ACK was lost, or {Y} is not there or did not ask."},
+		{Name: "duplicate-syn", Text: "{X} sent its SYN+ACK again after {span}: {Y} had repeated its SYN, and this answers it."},
+		{Name: "ack-not-received", Text: "{X} sent its SYN+ACK again after {span}: {Y}'s ACK of the first was captured but had not reached it by then. It was lost or delayed behind the capture point, or {X} does not act on it."},
 	},
-	Thresholds: []Threshold{{"time before the copy, if it has no mark of its own, at least", soonestRepeat, ""}},
-	on:         triggers.OnSYNACK,
-	check: func(h *checkInput) *Finding {
+	Thresholds: []anomaly.Threshold{{Name: "time before the copy, if it has no mark of its own, at least", Value: soonestRepeat}},
+	On:         triggers.OnSYNACK,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From.Peer(), h.From
-		sent, again := h.repeatedSYNACK()
+		sent, again := repeatedSYNACK(h)
 		if !again {
 			return nil
 		}
-		f := &Finding{
-			end:      peer,
+		f := &anomaly.Finding{
+			End:      peer,
 			Cause:    "no-ack",
-			Certain:  ConfidenceAssumed,
+			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: h.FramesOf(peer, tcp.SYN|tcp.ACK),
-			Values:   Values{"span": h.Now.Sub(sent.At)},
+			Values:   anomaly.Values{"span": h.Now.Sub(sent.At)},
 		}
-		ack, acked := h.ackOf(sent)
+		ack, acked := ackOf(h, sent)
 		switch {
 		case h.CountOf(subject, tcp.SYN) > h.CountOf(peer, tcp.SYN|tcp.ACK):
 			f.Cause = "duplicate-syn"
@@ -276,24 +279,24 @@ var synAckRetransmitted = Kind{
 // A server that answers with SYN cookies keeps nothing, and repeats nothing of
 // its own accord. One that has an unfinished connection repeats its SYN+ACK
 // without being asked by a SYN, and only that shows that it waited.
-var synRcvdStuck = Kind{
+var SynRcvdStuck = anomaly.Kind{
 	Name:     "syn-rcvd-stuck",
-	Severity: Warning,
+	Severity: anomaly.Warning,
 	Title:    "Half-open server side ran out of retries",
 	RFC:      "RFC 9293 §3.8.3",
-	Causes: []Cause{
-		{"", "{X} sent its SYN+ACK {n} times and waited {span} in SYN_RCVD; {Y} never completed the handshake. It has gone, its ACKs are lost on the way, or somebody else sent the SYN in its name."},
+	Causes: []anomaly.Cause{
+		{Text: "{X} sent its SYN+ACK {n} times and waited {span} in SYN_RCVD; {Y} never completed the handshake. It has gone, its ACKs are lost on the way, or somebody else sent the SYN in its name."},
 	},
-	Thresholds: []Threshold{
-		{"time after the last SYN+ACK, by the stack of {X}", tcp.StackLinux.Stack().SynAckGiveUp, "stack"},
-		{"SYN+ACKs, and more than there were SYNs, at least", synAcksStuck, ""},
+	Thresholds: []anomaly.Threshold{
+		{Name: "time after the last SYN+ACK, by the stack of {X}", Value: tcp.StackLinux.Stack().SynAckGiveUp, Flag: "stack"},
+		{Name: "SYN+ACKs, and more than there were SYNs, at least", Value: synAcksStuck},
 	},
 	Supersedes: []string{"syn-ack-retransmitted"},
-	on:         triggers.OnTimer,
-	check: func(h *checkInput) *Finding {
+	On:         triggers.OnTimer,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From.Peer(), h.From
 		in := tcp.SynReceived.Set()
-		if h.Before.States[peer] != in || h.Before.Proved[peer] != in || h.Ends[subject].Has(conn.HasAcked) || !h.visible(subject) {
+		if h.Before.States[peer] != in || h.Before.Proved[peer] != in || h.Ends[subject].Has(conn.HasAcked) || !h.Visible(subject) {
 			return nil
 		}
 		syns, synAcks := h.CountOf(subject, tcp.SYN), h.CountOf(peer, tcp.SYN|tcp.ACK)
@@ -301,11 +304,11 @@ var synRcvdStuck = Kind{
 		if !ok || synAcks < synAcksStuck || synAcks <= syns {
 			return nil
 		}
-		return &Finding{
-			end:      peer,
-			Certain:  ConfidenceAssumed,
+		return &anomaly.Finding{
+			End:      peer,
+			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: append(h.FramesOf(peer, tcp.SYN|tcp.ACK), h.FramesOf(subject, tcp.SYN)...),
-			Values:   Values{"n": synAcks, "span": h.Now.Sub(first.At)},
+			Values:   anomaly.Values{"n": synAcks, "span": h.Now.Sub(first.At)},
 		}
 	},
 }
@@ -313,27 +316,27 @@ var synRcvdStuck = Kind{
 const stalledText = "{X} repeats its SYN+ACK {span} after the first of {n} ACKs of it: its accept queue is full (Linux then drops the ACK silently), it waits for data (TCP_DEFER_ACCEPT), or everything is lost behind the capture point. " +
 	"See whether the application still accepts, and how long its listen queue is."
 
-var acceptStalled = Kind{
+var AcceptStalled = anomaly.Kind{
 	Name:     "accept-stalled",
-	Severity: Warning,
+	Severity: anomaly.Warning,
 	Title:    "Handshake ACK was captured but the server keeps sending SYN+ACK",
 	RFC:      "RFC 9293 §3.10.7.4",
-	Causes: []Cause{
-		{"ack-ignored", stalledText},
-		{"data-ignored", stalledText},
+	Causes: []anomaly.Cause{
+		{Name: "ack-ignored", Text: stalledText},
+		{Name: "data-ignored", Text: stalledText},
 	},
-	Thresholds: []Threshold{
-		{"ACKs of the SYN+ACK, sent at different times, at least", ignoredAcks, ""},
-		{"the same, if {X} is the host of the capture", ignoredAcksNear, ""},
-		{"response time of a host of the capture, at most", nearEnd, ""},
-		{"time since these ACKs, if twice the response time is not longer", ackCrosses, ""},
-		{"time before the copy, if it has no mark of its own, at least", soonestRepeat, ""},
+	Thresholds: []anomaly.Threshold{
+		{Name: "ACKs of the SYN+ACK, sent at different times, at least", Value: ignoredAcks},
+		{Name: "the same, if {X} is the host of the capture", Value: ignoredAcksNear},
+		{Name: "response time of a host of the capture, at most", Value: nearEnd},
+		{Name: "time since these ACKs, if twice the response time is not longer", Value: ackCrosses},
+		{Name: "time before the copy, if it has no mark of its own, at least", Value: soonestRepeat},
 	},
 	Supersedes: []string{"syn-ack-retransmitted"},
-	on:         triggers.OnSYNACK,
-	check: func(h *checkInput) *Finding {
+	On:         triggers.OnSYNACK,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		peer := h.From
-		if _, again := h.repeatedSYNACK(); !again {
+		if _, again := repeatedSYNACK(h); !again {
 			return nil
 		}
 		hold := max(2*h.Ends[peer].Response(), ackCrosses)
@@ -341,7 +344,7 @@ var acceptStalled = Kind{
 		if h.Ends[peer].Response() <= nearEnd {
 			least = ignoredAcksNear
 		}
-		f := &Finding{end: peer, Certain: ConfidenceAmbiguous, Cause: "ack-ignored", Evidence: append(h.FramesOf(peer, tcp.SYN|tcp.ACK), h.S.Packet)}
+		f := &anomaly.Finding{End: peer, Certain: anomaly.ConfidenceAmbiguous, Cause: "ack-ignored", Evidence: append(h.FramesOf(peer, tcp.SYN|tcp.ACK), h.S.Packet)}
 		var first tcp.Time
 		acks, next := 0, h.Now.Add(-hold)
 		for g := range h.Handshake() {
@@ -361,59 +364,59 @@ var acceptStalled = Kind{
 		if acks < least {
 			return nil
 		}
-		f.Values = Values{"span": h.Now.Sub(first), "n": acks}
+		f.Values = anomaly.Values{"span": h.Now.Sub(first), "n": acks}
 		return f
 	},
 }
 
-var synRcvdReset = Kind{
+var SynRcvdReset = anomaly.Kind{
 	Name:     "syn-rcvd-reset",
-	Severity: Notice,
+	Severity: anomaly.Notice,
 	Title:    "RST during the handshake",
 	RFC:      "RFC 9293 §3.10.7.4",
-	Causes: []Cause{
-		{"aborted", "{X} gave up the connection that it had begun to open: RST to the SYN+ACK of {Y} {soon}."},
-		{"no-connection", "{X} answered the SYN+ACK of {Y} with RST {soon}: it had abandoned the attempt, or scans without opening, or no longer remembers the SYN, or never sent it."},
+	Causes: []anomaly.Cause{
+		{Name: "aborted", Text: "{X} gave up the connection that it had begun to open: RST to the SYN+ACK of {Y} {soon}."},
+		{Name: "no-connection", Text: "{X} answered the SYN+ACK of {Y} with RST {soon}: it had abandoned the attempt, or scans without opening, or no longer remembers the SYN, or never sent it."},
 	},
-	RestsOn: ResetSent,
-	on:      triggers.OnRST,
-	check: func(h *checkInput) *Finding {
+	RestsOn: anomaly.ResetSent,
+	On:      triggers.OnRST,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
 		if !h.Before.Accepted || h.Before.States[peer] != tcp.SynReceived.Set() || h.Ends[subject].Has(conn.HasAcked) || h.Origin() != tcp.FromSYN {
 			return nil
 		}
 		synAck, answered := h.LastSent(peer, tcp.SYN|tcp.ACK)
-		if _, old := h.rejectsOldSYN(); old || !answered || !h.Ends[subject].Has(conn.SentSYN) {
+		if _, old := rejectsOldSYN(h); old || !answered || !h.Ends[subject].Has(conn.SentSYN) {
 			return nil
 		}
-		f := &Finding{
-			end:      subject,
-			Certain:  ConfidenceAssumed,
+		f := &anomaly.Finding{
+			End:      subject,
+			Certain:  anomaly.ConfidenceAssumed,
 			Cause:    "aborted",
 			Evidence: append(h.FramesOf(subject, tcp.SYN), synAck.Packet, h.S.Packet),
-			Values:   Values{"soon": template.Soon(h.Now.Sub(synAck.At))},
+			Values:   anomaly.Values{"soon": template.Soon(h.Now.Sub(synAck.At))},
 		}
 		if h.Before.RST == conn.ResetReply {
-			f.Cause, f.Certain = "no-connection", ConfidenceAmbiguous
+			f.Cause, f.Certain = "no-connection", anomaly.ConfidenceAmbiguous
 		}
 		return f
 	},
 }
 
-var tfoSYNData = Kind{
+var TfoSYNData = anomaly.Kind{
 	Name:     "tfo-syn-data",
-	Severity: Info,
+	Severity: anomaly.Info,
 	Title:    "Data on the SYN",
 	RFC:      "RFC 7413 §2, RFC 9293 §3.10.7.3",
-	Causes: []Cause{
-		{"accepted", "{n octets} rode on the SYN of {X}: {Y} accepted them, a round trip early."},
-		{"ignored", "{n octets} rode on the SYN of {X}: {Y} ignored them, and they must be sent again."},
-		{"partial", "{n octets} rode on the SYN of {X}: {Y} accepted the first {taken} of them, and the rest must be sent again."},
-		{"sent-without", "{n octets} rode on the SYN of {X}: the SYN was sent again without them. They were dropped together, or lost."},
+	Causes: []anomaly.Cause{
+		{Name: "accepted", Text: "{n octets} rode on the SYN of {X}: {Y} accepted them, a round trip early."},
+		{Name: "ignored", Text: "{n octets} rode on the SYN of {X}: {Y} ignored them, and they must be sent again."},
+		{Name: "partial", Text: "{n octets} rode on the SYN of {X}: {Y} accepted the first {taken} of them, and the rest must be sent again."},
+		{Name: "sent-without", Text: "{n octets} rode on the SYN of {X}: the SYN was sent again without them. They were dropped together, or lost."},
 	},
-	on:   triggers.OnSYN | triggers.OnSYNACK,
-	only: triggers.IfRare,
-	check: func(h *checkInput) *Finding {
+	On:   triggers.OnSYN | triggers.OnSYNACK,
+	Only: triggers.IfRare,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject := h.From
 		if h.On&triggers.OnSYNACK != 0 {
 			subject = subject.Peer()
@@ -425,12 +428,12 @@ var tfoSYNData = Kind{
 		if !ok || syn.Data == 0 { // told when the SYN came without them
 			return nil
 		}
-		f := &Finding{end: subject, Evidence: []int{syn.Packet, h.S.Packet}, Values: Values{"n": syn.Data}}
+		f := &anomaly.Finding{End: subject, Evidence: []int{syn.Packet, h.S.Packet}, Values: anomaly.Values{"n": syn.Data}}
 		if h.On&triggers.OnSYN != 0 {
 			if h.S.Data > 0 || h.S.Seq != syn.Seq {
 				return nil
 			}
-			f.Cause, f.Certain = "sent-without", ConfidenceAmbiguous
+			f.Cause, f.Certain = "sent-without", anomaly.ConfidenceAmbiguous
 			return f
 		}
 		if _, again := h.LastSent(h.From, tcp.SYN|tcp.ACK); again || !h.S.Ack.In(syn.Seq+1, syn.End()+1) {
@@ -451,21 +454,21 @@ var tfoSYNData = Kind{
 // A FIN behind the ACK of the handshake finds the server in ESTABLISHED if that
 // arrived, and is the ordinary end of a connection that carried nothing. It is
 // told only where no such ACK was seen before it.
-var handshakeFIN = Kind{
+var HandshakeFIN = anomaly.Kind{
 	Name:     "handshake-fin",
-	Severity: Info,
+	Severity: anomaly.Info,
 	Title:    "FIN before the server saw ESTABLISHED",
 	RFC:      "RFC 9293 §3.10.4, §3.10.7.4",
-	Causes: []Cause{
-		{"instead-of-ack", "{X} closed before the handshake had settled: its FIN was the first that {Y} saw of its ACK."},
-		{"in-syn-rcvd", "{X} closed before the handshake had settled: it sent FIN before it had an ACK of its SYN+ACK."},
+	Causes: []anomaly.Cause{
+		{Name: "instead-of-ack", Text: "{X} closed before the handshake had settled: its FIN was the first that {Y} saw of its ACK."},
+		{Name: "in-syn-rcvd", Text: "{X} closed before the handshake had settled: it sent FIN before it had an ACK of its SYN+ACK."},
 	},
-	on: triggers.OnFIN,
-	check: func(h *checkInput) *Finding {
+	On: triggers.OnFIN,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
 		cause := "instead-of-ack"
 		switch in := tcp.SynReceived.Set(); {
-		case h.S.Flags&tcp.SYN != 0 || h.Stale || h.Foreign || h.Skewed() || !h.y().Seen():
+		case h.S.Flags&tcp.SYN != 0 || h.Stale || h.Foreign || h.Skewed() || !h.Y().Seen():
 			return nil
 		case h.Before.States[peer] == in && h.Ends[peer].Has(conn.SentSYNACK):
 		case h.Before.States[subject] == in && h.Ends[subject].Has(conn.SentSYNACK):
@@ -473,14 +476,14 @@ var handshakeFIN = Kind{
 		default:
 			return nil
 		}
-		return &Finding{end: subject, Cause: cause, Certain: ConfidenceAssumed, Evidence: append(h.FramesOf(peer, tcp.SYN|tcp.ACK), h.S.Packet)}
+		return &anomaly.Finding{End: subject, Cause: cause, Certain: anomaly.ConfidenceAssumed, Evidence: append(h.FramesOf(peer, tcp.SYN|tcp.ACK), h.S.Packet)}
 	},
 }
 
 // heardSince reports whether the peer of the end sent something, in a connection
 // before this one, later than the given time: it holds that connection, and
 // answers a SYN by an ACK of it.
-func (h *checkInput) heardSince(at tcp.Time) bool {
+func heardSince(h *anomaly.Case, at tcp.Time) bool {
 	for old := h.M.FormerOf(h.Conn); old != nil; old = h.M.FormerOf(old) {
 		if old.Ends[h.EndIn(old, h.From.Peer())].SentAt >= at {
 			return true
@@ -491,7 +494,7 @@ func (h *checkInput) heardSince(at tcp.Time) bool {
 
 // refusedSince reports whether the sender of the segment answered its peer with
 // RST, in the connection before this one, later than the given time.
-func (h *checkInput) refusedSince(at tcp.Time) bool {
+func refusedSince(h *anomaly.Case, at tcp.Time) bool {
 	old := h.Conn.Older()
 	if old == nil {
 		return false
@@ -509,18 +512,18 @@ func (h *checkInput) refusedSince(at tcp.Time) bool {
 }
 
 // repeatedSYNACK returns the SYN+ACK that the segment, one too, repeats.
-func (h *checkInput) repeatedSYNACK() (sent recent.Segment, ok bool) {
+func repeatedSYNACK(h *anomaly.Case) (sent recent.Segment, ok bool) {
 	if h.Ends[h.From].Copies < 2 {
 		return sent, false
 	}
 	sent, ok = h.LastSent(h.From, tcp.SYN|tcp.ACK)
-	return sent, ok && sent.Seq == h.S.Seq && !h.isCopyOf(sent)
+	return sent, ok && sent.Seq == h.S.Seq && !isCopyOf(h, sent)
 }
 
 // isCopyOf reports whether the segment is one that the network made of g. A
 // stack that repeats a SYN gives it a new IP identification or a newer
 // timestamp; where it counts neither, only the pause tells.
-func (h *checkInput) isCopyOf(g recent.Segment) bool {
+func isCopyOf(h *anomaly.Case, g recent.Segment) bool {
 	if g.Is&recent.IsRecalled != 0 {
 		return true // for all that is known
 	}
@@ -531,14 +534,14 @@ func (h *checkInput) isCopyOf(g recent.Segment) bool {
 }
 
 // acceptableTo reports whether the end's SYN is what g acknowledges.
-func (h *checkInput) acceptableTo(e tcp.Endpoint, g recent.Segment) bool {
+func acceptableTo(h *anomaly.Case, e tcp.Endpoint, g recent.Segment) bool {
 	subject := &h.Ends[e]
 	return subject.ISS.Before(g.Ack) && g.Ack.AtMost(subject.Nxt)
 }
 
 // ackOf returns the oldest segment that acknowledges the SYN+ACK and came
 // between it and the segment at hand.
-func (h *checkInput) ackOf(synAck recent.Segment) (ack recent.Segment, found bool) {
+func ackOf(h *anomaly.Case, synAck recent.Segment) (ack recent.Segment, found bool) {
 	for g := range h.Handshake() {
 		if g.Packet == synAck.Packet {
 			break

@@ -1,6 +1,7 @@
-package anomaly
+package timewait
 
 import (
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/reuse"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -18,35 +19,35 @@ import (
 
 const safeText = "The ports were used again {span} after {X} entered TIME_WAIT, which is to last {hold}. That is allowed: {newer} all of the old connection, so no late segment of that can be taken for new data."
 
-var timeWaitReuseSafe = Kind{
+var TimeWaitReuseSafe = anomaly.Kind{
 	Name:     "time-wait-reuse-safe",
-	Severity: Info,
+	Severity: anomaly.Info,
 	Title:    "Ports reused inside TIME_WAIT, rules respected",
 	RFC:      "RFC 9293 §3.6.1 MAY-2, RFC 6191 §2",
-	Causes: []Cause{
-		{"", safeText},
-		{"linux", safeText + " {X} chose its first number as Linux does, {step} above the last."},
+	Causes: []anomaly.Cause{
+		{Text: safeText},
+		{Name: "linux", Text: safeText + " {X} chose its first number as Linux does, {step} above the last."},
 	},
-	Phrases: []Phrase{
-		{"numbers", "newer", "the sequence numbers of both ends begin above"},
-		{"timestamps", "newer", "the timestamps of both ends are newer than"},
-		{"one-each", "newer", "the sequence numbers of one end and the timestamps of the other are newer than"},
+	Phrases: []anomaly.Phrase{
+		{Name: "numbers", In: "newer", Text: "the sequence numbers of both ends begin above"},
+		{Name: "timestamps", In: "newer", Text: "the timestamps of both ends are newer than"},
+		{Name: "one-each", In: "newer", Text: "the sequence numbers of one end and the timestamps of the other are newer than"},
 	},
-	Thresholds: []Threshold{timeWaitTime, {"what Linux adds to its last number", reuse.LinuxISNStep, ""}},
-	on:         triggers.OnMove,
-	only:       triggers.IfSuccessor,
-	check: func(h *checkInput) *Finding {
+	Thresholds: []anomaly.Threshold{timeWaitTime, {Name: "what Linux adds to its last number", Value: reuse.LinuxISNStep}},
+	On:         triggers.OnMove,
+	Only:       triggers.IfSuccessor,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		r, ok := reuse.Of(h.Scene)
-		if !ok || !r.Held || r.Behind[tcp.Client] || r.Behind[tcp.Server] || h.reported(h.Conn, "time-wait-reuse-safe") {
+		if !ok || !r.Held || r.Behind[tcp.Client] || r.Behind[tcp.Server] || h.Reported(h.Conn, "time-wait-reuse-safe") {
 			return nil
 		}
-		syn, synACK := h.openingFrames()
-		f := &Finding{
-			end:      r.Holder,
-			Certain:  ConfidenceAssumed,
+		syn, synACK := openingFrames(h)
+		f := &anomaly.Finding{
+			End:      r.Holder,
+			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: []int{r.Began.Packet(), syn, synACK},
 		}
-		f.Values = Values{"span": r.Age, "hold": template.Hold(r.Hold), "step": reuse.LinuxISNStep}
+		f.Values = anomaly.Values{"span": r.Age, "hold": template.Hold(r.Hold), "step": reuse.LinuxISNStep}
 		switch {
 		case r.ByTime[tcp.Client] && r.ByTime[tcp.Server]:
 			f.Say("timestamps")
@@ -69,36 +70,36 @@ const (
 	natText    = " The new segments look like those of another host: there may be several behind {host}."
 )
 
-var timeWaitReuseUnsafe = Kind{
+var TimeWaitReuseUnsafe = anomaly.Kind{
 	Name:     "time-wait-reuse-unsafe",
-	Severity: Error,
+	Severity: anomaly.Error,
 	Title:    "Ports reused inside TIME_WAIT, old segments can leak in",
 	RFC:      "RFC 9293 §3.6.1, RFC 1337 §2.1, RFC 6191 §2",
-	Causes: []Cause{
-		{"both-numbers-behind-live", unsafeText + liveText},
-		{"both-numbers-behind-latent", unsafeText + latentText},
-		{"syn-number-behind-live", unsafeText + liveText},
-		{"syn-number-behind-latent", unsafeText + latentText},
-		{"answer-number-behind-live", unsafeText + liveText},
-		{"answer-number-behind-latent", unsafeText + latentText},
-		{"time-wait-cut-short-live", unsafeText + liveText},
-		{"time-wait-cut-short-latent", unsafeText + latentText},
-		{"nat-live", unsafeText + liveText + natText},
-		{"nat-latent", unsafeText + latentText + natText},
+	Causes: []anomaly.Cause{
+		{Name: "both-numbers-behind-live", Text: unsafeText + liveText},
+		{Name: "both-numbers-behind-latent", Text: unsafeText + latentText},
+		{Name: "syn-number-behind-live", Text: unsafeText + liveText},
+		{Name: "syn-number-behind-latent", Text: unsafeText + latentText},
+		{Name: "answer-number-behind-live", Text: unsafeText + liveText},
+		{Name: "answer-number-behind-latent", Text: unsafeText + latentText},
+		{Name: "time-wait-cut-short-live", Text: unsafeText + liveText},
+		{Name: "time-wait-cut-short-latent", Text: unsafeText + latentText},
+		{Name: "nat-live", Text: unsafeText + liveText + natText},
+		{Name: "nat-latent", Text: unsafeText + latentText + natText},
 	},
-	Phrases: []Phrase{
-		{"held", "when", "{X} entered TIME_WAIT, which is to last {hold}"},
-		{"reset", "when", "a RST ended {X}'s TIME_WAIT, which was to last {hold}"},
-		{"never-held", "when", "a RST ended the last connection, for which nobody then held the {hold} of TIME_WAIT"},
-		{"both", "numbers", "{A} begins at {A-new}, its old numbers went up to {A-old}; {B} begins at {B-new}, its old numbers went up to {B-old}"},
-		{"one", "numbers", "{A} begins at {A-new}, its old numbers went up to {A-old}"},
+	Phrases: []anomaly.Phrase{
+		{Name: "held", In: "when", Text: "{X} entered TIME_WAIT, which is to last {hold}"},
+		{Name: "reset", In: "when", Text: "a RST ended {X}'s TIME_WAIT, which was to last {hold}"},
+		{Name: "never-held", In: "when", Text: "a RST ended the last connection, for which nobody then held the {hold} of TIME_WAIT"},
+		{Name: "both", In: "numbers", Text: "{A} begins at {A-new}, its old numbers went up to {A-old}; {B} begins at {B-new}, its old numbers went up to {B-old}"},
+		{Name: "one", In: "numbers", Text: "{A} begins at {A-new}, its old numbers went up to {A-old}"},
 	},
-	Thresholds: []Threshold{timeWaitTime, {"life of a segment", reuse.SegmentLife, ""}},
-	on:         triggers.OnMove,
-	only:       triggers.IfSuccessor,
-	check: func(h *checkInput) *Finding {
+	Thresholds: []anomaly.Threshold{timeWaitTime, {Name: "life of a segment", Value: reuse.SegmentLife}},
+	On:         triggers.OnMove,
+	Only:       triggers.IfSuccessor,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		r, ok := reuse.Of(h.Scene)
-		if !ok || h.reported(h.Conn, "time-wait-reuse-unsafe") {
+		if !ok || h.Reported(h.Conn, "time-wait-reuse-unsafe") {
 			return nil
 		}
 		var at []tcp.Endpoint // the ends whose new numbers do not stand clear
@@ -110,15 +111,15 @@ var timeWaitReuseUnsafe = Kind{
 		if len(at) == 0 {
 			return nil
 		}
-		syn, synACK := h.openingFrames()
-		f := &Finding{
-			end:      r.Holder,
-			Cause:    h.reuseCause(&r, at),
-			Certain:  ConfidenceAssumed,
+		syn, synACK := openingFrames(h)
+		f := &anomaly.Finding{
+			End:      r.Holder,
+			Cause:    reuseCause(h, &r, at),
+			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: append(r.Old.Frames(tcp.Client, tcp.SndFIN, tcp.SndRST), r.Old.Frames(tcp.Server, tcp.SndFIN, tcp.SndRST)...),
 		}
 		f.Evidence = append(f.Evidence, r.Began.Packet(), syn, synACK)
-		f.Values = Values{"span": r.Age, "hold": template.Hold(r.Hold), "host": h.Addr(tcp.Client).Addr()}
+		f.Values = anomaly.Values{"span": r.Age, "hold": template.Hold(r.Hold), "host": h.Addr(tcp.Client).Addr()}
 		switch {
 		case r.Held:
 			f.Say("held")
@@ -131,14 +132,14 @@ var timeWaitReuseUnsafe = Kind{
 			end := [2]string{"A", "B"}[i]
 			f.Values[end], f.Values[end+"-new"], f.Values[end+"-old"] = h.Addr(e), h.Ends[e].ISS, r.Then(h.Scene, e).Nxt-1
 		}
-		f.Say(either(len(at) == 2, "both", "one"))
+		f.Say(anomaly.Either(len(at) == 2, "both", "one"))
 		return f
 	},
 }
 
 // reuseCause names what is not as it should be, and whether it can do harm at
 // once.
-func (h *checkInput) reuseCause(r *reuse.Case, at []tcp.Endpoint) string {
+func reuseCause(h *anomaly.Case, r *reuse.Case, at []tcp.Endpoint) string {
 	what := "time-wait-cut-short"
 	switch {
 	case r.OtherHost(h.Scene, tcp.Client):
@@ -158,7 +159,7 @@ func (h *checkInput) reuseCause(r *reuse.Case, at []tcp.Endpoint) string {
 }
 
 // openingFrames is reuse.Opening for those who only cite it.
-func (h *checkInput) openingFrames() (syn, synACK int) {
+func openingFrames(h *anomaly.Case) (syn, synACK int) {
 	first, second := reuse.Opening(h.Scene)
 	if first != nil {
 		syn = first.Packet

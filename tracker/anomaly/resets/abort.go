@@ -1,9 +1,13 @@
-package anomaly
+// Package resets has the anomalies of RSTs: connections that an end aborts
+// (abort.go), RSTs that are doubted or do not fit (reset.go), RSTs that others
+// forge (forged.go), and what else only an attacker sends (attack.go).
+package resets
 
 import (
 	"cmp"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
@@ -19,122 +23,122 @@ var beforeFIN = tcp.SynReceived.Set() | tcp.Established.Set() | tcp.CloseWait.Se
 
 const abortedText = "{X} aborted the connection with RST instead of closing it with FIN: SO_LINGER with a time of 0, a close() with received bytes unread, or the policy of a firewall.{sent} Neither end keeps TIME_WAIT."
 
-var lingerZeroAbort = Kind{
+var LingerZeroAbort = anomaly.Kind{
 	Name:     "linger-zero-abort",
-	Severity: Notice,
+	Severity: anomaly.Notice,
 	Title:    "Closed with RST instead of FIN",
 	RFC:      "RFC 9293 §3.6, §3.10.5",
-	Causes: []Cause{
-		{"clean", abortedText},
-		{"unacked", abortedText},
+	Causes: []anomaly.Cause{
+		{Name: "clean", Text: abortedText},
+		{Name: "unacked", Text: abortedText},
 	},
-	Phrases: []Phrase{
-		{"lost", "sent", " {n bytes} that it had sent were not acknowledged and may be lost."},
-		{"nothing", "sent", " It had sent no data."},
-		{"all-acked", "sent", " All that it had sent was acknowledged."},
+	Phrases: []anomaly.Phrase{
+		{Name: "lost", In: "sent", Text: " {n bytes} that it had sent were not acknowledged and may be lost."},
+		{Name: "nothing", In: "sent", Text: " It had sent no data."},
+		{Name: "all-acked", In: "sent", Text: " All that it had sent was acknowledged."},
 	},
 	Thresholds: triesInVain,
-	Moves:      []SeverityMove{{"unacked", Warning, "if octets that {X} had sent were not acknowledged"}},
-	RestsOn:    ResetSent,
-	on:         triggers.OnRST,
-	check: func(h *checkInput) *Finding {
+	Moves:      []anomaly.SeverityMove{{Name: "unacked", To: anomaly.Warning, When: "if octets that {X} had sent were not acknowledged"}},
+	RestsOn:    anomaly.ResetSent,
+	On:         triggers.OnRST,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
-		if h.S.Flags&tcp.SYN != 0 || h.Before.States[peer] == tcp.SynSent.Set() || !h.abortsOpen() || h.triedInVain(subject) {
+		if h.S.Flags&tcp.SYN != 0 || h.Before.States[peer] == tcp.SynSent.Set() || !abortsOpen(h) || triedInVain(h, subject) {
 			return nil
 		}
-		if _, certain := h.unreadBy(subject); certain {
+		if _, certain := unreadBy(h, subject); certain {
 			return nil
 		}
-		f := &Finding{
-			end:      subject,
-			Certain:  h.abortCertainty(),
+		f := &anomaly.Finding{
+			End:      subject,
+			Certain:  abortCertainty(h),
 			Cause:    "clean",
 			Evidence: append(h.LastDataOf(subject), h.S.Packet),
 		}
-		if n := h.unackedOf(subject); n > 0 {
-			f.Cause, f.move, f.Values = "unacked", "unacked", Values{"n": n}
+		if n := unackedOf(h, subject); n > 0 {
+			f.Cause, f.Move, f.Values = "unacked", "unacked", anomaly.Values{"n": n}
 			f.Say("lost")
 		} else if e := &h.Ends[subject]; e.Has(conn.HasISS) && e.Nxt == e.ISS+1 {
 			f.Say("nothing")
-		} else if h.visible(peer) {
+		} else if h.Visible(peer) {
 			f.Say("all-acked")
 		}
 		return f
 	},
 }
 
-var closeWithUnreadData = Kind{
+var CloseWithUnreadData = anomaly.Kind{
 	Name:     "close-with-unread-data",
-	Severity: Warning,
+	Severity: anomaly.Warning,
 	Title:    "Closed with received data unread",
 	RFC:      "RFC 9293 §3.6.1, RFC 2525 §2.17",
-	Causes: []Cause{
-		{"window-zero", "{X} closed with {what} unread (its window was closed) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before; a program should read to the end of the stream before it closes."},
-		{"window-stood-still", "{X} closed with {what} unread (its window had not moved while it acknowledged them) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before; a program should read to the end of the stream before it closes."},
+	Causes: []anomaly.Cause{
+		{Name: "window-zero", Text: "{X} closed with {what} unread (its window was closed) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before; a program should read to the end of the stream before it closes."},
+		{Name: "window-stood-still", Text: "{X} closed with {what} unread (its window had not moved while it acknowledged them) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before; a program should read to the end of the stream before it closes."},
 	},
-	Phrases: []Phrase{
-		{"counted", "what", "{n received bytes}"},
-		{"uncounted", "what", "received bytes"},
+	Phrases: []anomaly.Phrase{
+		{Name: "counted", In: "what", Text: "{n received bytes}"},
+		{Name: "uncounted", In: "what", Text: "received bytes"},
 	},
-	Thresholds: append([]Threshold{
-		{"full segments acknowledged while the edge of the window stood still, at least", unreadSegments, ""},
-		{"size of a full segment, where no MSS was captured", unknownMSS, ""},
-		{"time that the edge stood still, at least", unreadFor, ""},
+	Thresholds: append([]anomaly.Threshold{
+		{Name: "full segments acknowledged while the edge of the window stood still, at least", Value: unreadSegments},
+		{Name: "size of a full segment, where no MSS was captured", Value: unknownMSS},
+		{Name: "time that the edge stood still, at least", Value: unreadFor},
 	}, triesInVain...),
-	RestsOn: ResetSent,
-	on:      triggers.OnRST,
-	check: func(h *checkInput) *Finding {
+	RestsOn: anomaly.ResetSent,
+	On:      triggers.OnRST,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
-		if !h.abortsOpen() || h.triedInVain(subject) {
+		if !abortsOpen(h) || triedInVain(h, subject) {
 			return nil
 		}
-		n, enough := h.unreadBy(subject)
+		n, enough := unreadBy(h, subject)
 		if !enough {
 			return nil
 		}
-		f := &Finding{
-			end:      subject,
+		f := &anomaly.Finding{
+			End:      subject,
 			Cause:    "window-stood-still",
-			Certain:  ConfidenceAmbiguous,
+			Certain:  anomaly.ConfidenceAmbiguous,
 			Evidence: append(append(h.LastDataOf(peer), h.LastAckOf(subject)), h.S.Packet),
-			Values:   Values{"n": n},
+			Values:   anomaly.Values{"n": n},
 		}
 		if h.Before.Wnd[subject] == 0 {
-			f.Cause, f.Certain = "window-zero", h.abortCertainty()
+			f.Cause, f.Certain = "window-zero", abortCertainty(h)
 		}
-		f.Say(either(n == 0, "uncounted", "counted"))
+		f.Say(anomaly.Either(n == 0, "uncounted", "counted"))
 		return f
 	},
 }
 
-var dataAfterCloseReset = Kind{
+var DataAfterCloseReset = anomaly.Kind{
 	Name:     "data-after-close-reset",
-	Severity: Warning,
+	Severity: anomaly.Warning,
 	Title:    "Data met a fully closed socket",
 	RFC:      "RFC 9293 §3.6.1, RFC 2525 §2.16",
-	Causes: []Cause{
-		{"closed", "{X} had closed both directions {span} before (close(), not shutdown()), so {n bytes} from {Y} could not be delivered and it answered with RST."},
-		{"timer-expired", "{X} had closed {span} before and given up FIN_WAIT_2 since; {n bytes} from {Y} came too late and met a RST."},
+	Causes: []anomaly.Cause{
+		{Name: "closed", Text: "{X} had closed both directions {span} before (close(), not shutdown()), so {n bytes} from {Y} could not be delivered and it answered with RST."},
+		{Name: "timer-expired", Text: "{X} had closed {span} before and given up FIN_WAIT_2 since; {n bytes} from {Y} came too late and met a RST."},
 	},
-	Thresholds: []Threshold{
-		{"time in FIN_WAIT_2, by the stack of {X}", tcp.StackLinux.Stack().FinWait2, "stack"},
+	Thresholds: []anomaly.Threshold{
+		{Name: "time in FIN_WAIT_2, by the stack of {X}", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"},
 		refusalTime,
 	},
-	RestsOn: ResetSent,
-	on:      triggers.OnRST,
-	check: func(h *checkInput) *Finding {
+	RestsOn: anomaly.ResetSent,
+	On:      triggers.OnRST,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
-		data, ok := h.refusedData()
+		data, ok := refusedData(h)
 		if !ok || !h.Ends[subject].Has(conn.HasFIN) {
 			return nil
 		}
 		fin, _ := h.Find(subject, tcp.SndFIN)
-		f := &Finding{
-			end:      subject,
+		f := &anomaly.Finding{
+			End:      subject,
 			Cause:    "closed",
-			Certain:  ConfidenceAssumed,
+			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: append(h.Frames(subject, tcp.SndFIN), data, h.S.Packet),
-			Values:   Values{"n": h.StreamEnd(peer).Minus(h.Before.Acked[subject]), "span": h.Now.Sub(fin.At)},
+			Values:   anomaly.Values{"n": h.StreamEnd(peer).Minus(h.Before.Acked[subject]), "span": h.Now.Sub(fin.At)},
 		}
 		if h.Forgot(subject) {
 			f.Cause = "timer-expired"
@@ -143,21 +147,21 @@ var dataAfterCloseReset = Kind{
 	},
 }
 
-var lateFINReset = Kind{
+var LateFINReset = anomaly.Kind{
 	Name:     "late-fin-reset",
-	Severity: Warning,
+	Severity: anomaly.Warning,
 	Title:    "FIN came after the closer had forgotten",
 	RFC:      "RFC 9293 §3.10.7.1",
-	Causes: []Cause{
-		{"timer-expired", "{Y} closed {span} after {X}, which no longer knew the connection and answered its FIN with RST: FIN_WAIT_2 of a closed socket lasts {limit}."},
-		{"closed-early", "{Y} closed {span} after {X}, which no longer knew the connection and answered its FIN with RST: its FIN_WAIT_2 timer is set short, or the host rebooted, or what is between them lost the flow."},
+	Causes: []anomaly.Cause{
+		{Name: "timer-expired", Text: "{Y} closed {span} after {X}, which no longer knew the connection and answered its FIN with RST: FIN_WAIT_2 of a closed socket lasts {limit}."},
+		{Name: "closed-early", Text: "{Y} closed {span} after {X}, which no longer knew the connection and answered its FIN with RST: its FIN_WAIT_2 timer is set short, or the host rebooted, or what is between them lost the flow."},
 	},
-	Phrases:    []Phrase{{"unread", "", " The {n bytes} that {Y} sent after that FIN may never have been read."}},
-	Thresholds: []Threshold{{"time in FIN_WAIT_2, by the stack of {X}", tcp.StackLinux.Stack().FinWait2, "stack"}},
+	Phrases:    []anomaly.Phrase{{Name: "unread", Text: " The {n bytes} that {Y} sent after that FIN may never have been read."}},
+	Thresholds: []anomaly.Threshold{{Name: "time in FIN_WAIT_2, by the stack of {X}", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"}},
 	Supersedes: []string{"fin-wait-2-stuck"},
-	RestsOn:    ResetSent,
-	on:         triggers.OnRST,
-	check: func(h *checkInput) *Finding {
+	RestsOn:    anomaly.ResetSent,
+	On:         triggers.OnRST,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
 		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || !h.ClosedFirst(subject) || h.S.Seq != h.Ends[subject].FIN+1 {
 			return nil
@@ -167,19 +171,19 @@ var lateFINReset = Kind{
 		}
 		closed, _ := h.Find(subject, tcp.SndFIN)
 		fin, ok := h.Find(peer, tcp.SndFIN)
-		if _, data := h.refusedData(); data || !ok || fin.At != h.Before.SentAt[peer] {
+		if _, data := refusedData(h); data || !ok || fin.At != h.Before.SentAt[peer] {
 			return nil // what it answers is not the first FIN, or not that alone
 		}
 		since := closed
 		if ack, ok := h.Find(subject, tcp.RcvAckOfFIN); ok {
 			since = ack
 		}
-		f := &Finding{
-			end:      subject,
-			Certain:  ConfidenceAssumed,
+		f := &anomaly.Finding{
+			End:      subject,
+			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: []int{closed.Packet(), since.Packet(), fin.Packet(), h.S.Packet},
 		}
-		f.Cause, f.Values = "closed-early", Values{"span": fin.At.Sub(closed.At)}
+		f.Cause, f.Values = "closed-early", anomaly.Values{"span": fin.At.Sub(closed.At)}
 		if held := h.Ends[subject].Stack().FinWait2; held != 0 && h.Now.Sub(since.At) >= held {
 			f.Cause, f.Values["limit"] = "timer-expired", held
 		}
@@ -191,25 +195,25 @@ var lateFINReset = Kind{
 	},
 }
 
-var abortAfterFIN = Kind{
+var AbortAfterFIN = anomaly.Kind{
 	Name:     "abort-after-fin",
-	Severity: Notice,
+	Severity: anomaly.Notice,
 	Title:    "RST after own FIN without new data",
 	RFC:      "RFC 9293 §3.10.5",
-	Causes: []Cause{
-		{"", "{X} closed with FIN and then aborted with RST after {span}: a timeout of its FIN_WAIT_2 or of SO_LINGER, or a load balancer that clears up."},
+	Causes: []anomaly.Cause{
+		{Text: "{X} closed with FIN and then aborted with RST after {span}: a timeout of its FIN_WAIT_2 or of SO_LINGER, or a load balancer that clears up."},
 	},
-	Phrases:    []Phrase{{"unacked", "", " {n bytes} from {Y} had not been acknowledged."}},
-	Thresholds: []Threshold{refusalTime},
-	RestsOn:    ResetSent,
-	on:         triggers.OnRST,
-	check: func(h *checkInput) *Finding {
+	Phrases:    []anomaly.Phrase{{Name: "unacked", Text: " {n bytes} from {Y} had not been acknowledged."}},
+	Thresholds: []anomaly.Threshold{refusalTime},
+	RestsOn:    anomaly.ResetSent,
+	On:         triggers.OnRST,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
 		if h.Before.RST != conn.ResetAbort || !h.Ends[subject].Has(conn.HasFIN) || h.S.Seq != h.Ends[subject].FIN+1 {
 			return nil
 		}
 		bare := h.S.Flags&tcp.ACK == 0
-		if _, answers := h.refusedData(); answers || bare && !h.visible(peer) {
+		if _, answers := refusedData(h); answers || bare && !h.Visible(peer) {
 			return nil // the answer to data, or to what was not captured
 		}
 		if h.ResetBefore() || bare && h.Before.States[subject] == tcp.Closed.Set() {
@@ -219,12 +223,12 @@ var abortAfterFIN = Kind{
 		if !ok {
 			return nil
 		}
-		f := &Finding{
-			end:      subject,
-			Certain:  h.abortCertainty(),
+		f := &anomaly.Finding{
+			End:      subject,
+			Certain:  abortCertainty(h),
 			Evidence: []int{fin.Packet(), h.S.Packet},
 		}
-		f.Values = Values{"span": h.Now.Sub(fin.At)}
+		f.Values = anomaly.Values{"span": h.Now.Sub(fin.At)}
 		if n := h.StreamEnd(peer).Minus(h.Before.Acked[subject]); h.Before.Acked[subject].Before(h.StreamEnd(peer)) {
 			f.Values["n"] = n
 			f.Say("unacked")
@@ -235,27 +239,27 @@ var abortAfterFIN = Kind{
 
 const lastAckText = "{Y} had not got the last ACK and repeated its FIN {span} after the first; {X}, which closed first, no longer holds TIME_WAIT (should last {hold}; {since} {held} before) and answered RST seq {seq}, so that {Y} ends with an error instead of a clean close. "
 
-var rstInsteadOfAck = Kind{
+var RstInsteadOfAck = anomaly.Kind{
 	Name:     "rst-instead-of-ack",
-	Severity: Error,
+	Severity: anomaly.Error,
 	Title:    "Repeated FIN answered by RST: the closer was gone",
 	RFC:      "RFC 9293 §3.5.2, §3.6.1",
-	Causes: []Cause{
-		{"time-wait-shortened", lastAckText + "TIME_WAIT was shortened (bucket limit, reuse, an earlier RST), or the host rebooted, or a NAT, load balancer or firewall lost the flow, or the RST is forged."},
-		{"time-wait-expired", lastAckText + "TIME_WAIT had expired normally; the retransmission timeout of the other end was longer."},
-		{"fin-wait-2-expired", "{Y} repeated its FIN after {span} and got a RST (seq {seq}): {X}, which closed first, had waited so long in FIN_WAIT_2 that it forgot the connection, and never came to TIME_WAIT. {Y} ends with an error instead of a clean close."},
+	Causes: []anomaly.Cause{
+		{Name: "time-wait-shortened", Text: lastAckText + "TIME_WAIT was shortened (bucket limit, reuse, an earlier RST), or the host rebooted, or a NAT, load balancer or firewall lost the flow, or the RST is forged."},
+		{Name: "time-wait-expired", Text: lastAckText + "TIME_WAIT had expired normally; the retransmission timeout of the other end was longer."},
+		{Name: "fin-wait-2-expired", Text: "{Y} repeated its FIN after {span} and got a RST (seq {seq}): {X}, which closed first, had waited so long in FIN_WAIT_2 that it forgot the connection, and never came to TIME_WAIT. {Y} ends with an error instead of a clean close."},
 	},
-	Phrases: []Phrase{
-		{"acked", "since", "its last ACK was sent"},
-		{"entered", "since", "it was entered"},
+	Phrases: []anomaly.Phrase{
+		{Name: "acked", In: "since", Text: "its last ACK was sent"},
+		{Name: "entered", In: "since", Text: "it was entered"},
 	},
-	Thresholds: []Threshold{
-		{"time in TIME_WAIT, by the stack of {X}", tcp.StackLinux.Stack().TimeWait2MSL, "2msl"},
-		{"time in FIN_WAIT_2, by the stack of {X}", tcp.StackLinux.Stack().FinWait2, "stack"},
+	Thresholds: []anomaly.Threshold{
+		{Name: "time in TIME_WAIT, by the stack of {X}", Value: tcp.StackLinux.Stack().TimeWait2MSL, Flag: "2msl"},
+		{Name: "time in FIN_WAIT_2, by the stack of {X}", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"},
 	},
-	RestsOn: ResetSent,
-	on:      triggers.OnRST,
-	check: func(h *checkInput) *Finding {
+	RestsOn: anomaly.ResetSent,
+	On:      triggers.OnRST,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
 		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || h.Rare == nil {
 			return nil
@@ -274,11 +278,11 @@ var rstInsteadOfAck = Kind{
 		if acked := h.Now.Sub(h.Before.SentAt[subject]); acked <= held { // that ACK shows that it still held it
 			held, since = acked, "acked"
 		}
-		f := &Finding{
-			end:      subject,
-			Certain:  ConfidenceAssumed,
+		f := &anomaly.Finding{
+			End:      subject,
+			Certain:  anomaly.ConfidenceAssumed,
 			Cause:    "time-wait-shortened",
-			Values:   Values{"span": again.FINCopyAt.Sub(fin.At), "hold": template.Hold(most), "held": held, "seq": h.S.Seq},
+			Values:   anomaly.Values{"span": again.FINCopyAt.Sub(fin.At), "hold": template.Hold(most), "held": held, "seq": h.S.Seq},
 			Evidence: append(append(append(h.Frames(subject, tcp.SndFIN), fin.Packet(), again.FINCopy, h.S.Packet), h.Rare.Closing[subject].Acks...), h.Frames(peer, tcp.RcvAckOfFIN)...),
 		}
 		switch {
@@ -295,24 +299,24 @@ var rstInsteadOfAck = Kind{
 
 // abortsOpen reports whether the RST comes from its sender's own connection,
 // which was open and which it had not closed.
-func (h *checkInput) abortsOpen() bool {
+func abortsOpen(h *anomaly.Case) bool {
 	subject, peer := h.From, h.From.Peer()
 	before := h.Before.States[subject]
 	if h.Before.RST != conn.ResetAbort || before == 0 || before&^beforeFIN != 0 || !h.Ends[subject].Has(conn.HasAcked) {
 		return false // it has spoken by nothing but RST
 	}
 	// Without ACK it may be the answer to a segment that was not captured.
-	return h.S.Flags&tcp.ACK != 0 || h.visible(peer)
+	return h.S.Flags&tcp.ACK != 0 || h.Visible(peer)
 }
 
 // abortCertainty is that of an abort: a RST without ACK has the numbers of an
 // abort by RFC 9293 §3.10.5, and of a reply to something older. Most stacks
 // send RST,ACK when they abort.
-func (h *checkInput) abortCertainty() Confidence {
+func abortCertainty(h *anomaly.Case) anomaly.Confidence {
 	if h.S.Flags&tcp.ACK == 0 {
-		return ConfidenceAmbiguous
+		return anomaly.ConfidenceAmbiguous
 	}
-	return ConfidenceAssumed
+	return anomaly.ConfidenceAssumed
 }
 
 // What an end does in vain before its timer, and not its program, aborts.
@@ -322,14 +326,14 @@ const (
 )
 
 // triesInVain is what explains an abort by a timer.
-var triesInVain = []Threshold{
-	{"keepalives without an answer, less than", probesInVain, ""},
-	{"copies of what is not acknowledged, less than", repeatsInVain, ""},
+var triesInVain = []anomaly.Threshold{
+	{Name: "keepalives without an answer, less than", Value: probesInVain},
+	{Name: "copies of what is not acknowledged, less than", Value: repeatsInVain},
 }
 
 // triedInVain reports whether the end had probed or repeated without an answer
 // before it sent the RST, so that a timer of its own explains the RST.
-func (h *checkInput) triedInVain(x tcp.Endpoint) bool {
+func triedInVain(h *anomaly.Case, x tcp.Endpoint) bool {
 	probes, repeats := 0, 0
 	for g := range h.Back() {
 		switch {
@@ -361,7 +365,7 @@ const (
 // edge has not moved while its ACKs went on, or the window is closed. The
 // window of the RST itself tells nothing: Linux empties the buffer first, and
 // other stacks write 0.
-func (h *checkInput) unreadBy(x tcp.Endpoint) (n tcp.Size, enough bool) {
+func unreadBy(h *anomaly.Case, x tcp.Endpoint) (n tcp.Size, enough bool) {
 	e := &h.Ends[x]
 	if !e.Has(conn.HasAcked) {
 		return 0, false
@@ -396,9 +400,9 @@ func (h *checkInput) unreadBy(x tcp.Endpoint) (n tcp.Size, enough bool) {
 
 // unackedOf returns how many octets of the end its peer has not acknowledged,
 // as far as the capture can tell.
-func (h *checkInput) unackedOf(x tcp.Endpoint) tcp.Size {
+func unackedOf(h *anomaly.Case, x tcp.Endpoint) tcp.Size {
 	e, peer := &h.Ends[x], &h.Ends[x.Peer()]
-	if una := e.Una(peer); h.visible(x.Peer()) && peer.Has(conn.HasAcked) && una.Before(e.Nxt) {
+	if una := e.Una(peer); h.Visible(x.Peer()) && peer.Has(conn.HasAcked) && una.Before(e.Nxt) {
 		return e.Nxt.Minus(una)
 	}
 	return 0
@@ -407,12 +411,12 @@ func (h *checkInput) unackedOf(x tcp.Endpoint) tcp.Size {
 // refusedWithin is how soon a RST follows the octets that it answers.
 const refusedWithin = time.Second
 
-var refusalTime = Threshold{"time from octets to the RST that answers them, if three response times are not longer, at most", refusedWithin, ""}
+var refusalTime = anomaly.Threshold{Name: "time from octets to the RST that answers them, if three response times are not longer, at most", Value: refusedWithin}
 
 // refusedData returns the frame that the RST, made by a stack without a reader,
 // answers: the newest with octets that its sender had not acknowledged; 0 if
 // that is forgotten already.
-func (h *checkInput) refusedData() (frame int, ok bool) {
+func refusedData(h *anomaly.Case) (frame int, ok bool) {
 	subject, peer := h.From, h.From.Peer()
 	if h.S.Flags&tcp.ACK != 0 || h.Before.SentAt[subject] == 0 || !h.Before.Acked[subject].Before(h.StreamEnd(peer)) {
 		return 0, false

@@ -1,8 +1,9 @@
-package anomaly
+package opening
 
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -25,49 +26,49 @@ const (
 	promptly = time.Second
 )
 
-var simultaneousOpen = Kind{
+var SimultaneousOpen = anomaly.Kind{
 	Name:     "simultaneous-open",
-	Severity: Notice,
+	Severity: anomaly.Notice,
 	Title:    "Both sides dialled each other",
 	RFC:      "RFC 9293 §3.5 figure 7",
-	Causes:   []Cause{{"", "{X} and {Y} opened the same connection at the same time; one connection results. Both ends opened actively: there is no server in it."}},
-	Thresholds: []Threshold{
-		{"time between the SYNs, in hundredths of what an answer takes, less than", answerShare, ""},
+	Causes:   []anomaly.Cause{{Text: "{X} and {Y} opened the same connection at the same time; one connection results. Both ends opened actively: there is no server in it."}},
+	Thresholds: []anomaly.Threshold{
+		{Name: "time between the SYNs, in hundredths of what an answer takes, less than", Value: answerShare},
 	},
-	on:   triggers.OnSYNACK | triggers.OnUnsettled,
-	only: triggers.IfBothSYN,
-	check: func(h *checkInput) *Finding {
-		if h.dialled() != bothDialled {
+	On:   triggers.OnSYNACK | triggers.OnUnsettled,
+	Only: triggers.IfBothSYN,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		if howDialled(h) != bothDialled {
 			return nil
 		}
-		return &Finding{
-			end:      tcp.Client,
+		return &anomaly.Finding{
+			End:      tcp.Client,
 			Evidence: append(append(append(h.FramesOf(tcp.Client, tcp.SYN), h.FramesOf(tcp.Server, tcp.SYN)...), h.FramesOf(tcp.Client, tcp.SYN|tcp.ACK)...), h.FramesOf(tcp.Server, tcp.SYN|tcp.ACK)...),
 		}
 	},
 }
 
-var splitHandshake = Kind{
+var SplitHandshake = anomaly.Kind{
 	Name:     "split-handshake",
-	Severity: Warning,
+	Severity: anomaly.Warning,
 	Title:    "Listener answered SYN with a bare SYN",
 	RFC:      "RFC 9293 §3.5 figure 7",
-	Causes: []Cause{
-		{"", "{X} answered the SYN of {Y} with a SYN of its own instead of SYN+ACK (a split handshake); some firewalls and filters then take the client for the server. No ordinary stack does this when it listens."},
+	Causes: []anomaly.Cause{
+		{Text: "{X} answered the SYN of {Y} with a SYN of its own instead of SYN+ACK (a split handshake); some firewalls and filters then take the client for the server. No ordinary stack does this when it listens."},
 	},
-	Thresholds: []Threshold{
-		{"time between the SYNs, in hundredths of what an answer takes, at least", answerShare, ""},
+	Thresholds: []anomaly.Threshold{
+		{Name: "time between the SYNs, in hundredths of what an answer takes, at least", Value: answerShare},
 	},
-	on:   triggers.OnSYNACK | triggers.OnUnsettled,
-	only: triggers.IfBothSYN,
-	check: func(h *checkInput) *Finding {
-		if h.dialled() != splitAnswer {
+	On:   triggers.OnSYNACK | triggers.OnUnsettled,
+	Only: triggers.IfBothSYN,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		if howDialled(h) != splitAnswer {
 			return nil
 		}
 		subject, peer := h.From.Peer(), h.From
-		return &Finding{
-			end:      peer,
-			Certain:  ConfidenceAssumed,
+		return &anomaly.Finding{
+			End:      peer,
+			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: append(append(h.FramesOf(subject, tcp.SYN), h.FramesOf(peer, tcp.SYN)...), append(h.FramesOf(subject, tcp.SYN|tcp.ACK), h.S.Packet)...),
 		}
 	},
@@ -82,12 +83,12 @@ const (
 	splitAnswer
 )
 
-// dialled tells a simultaneous open from a split handshake, at the segment that
+// howDialled tells a simultaneous open from a split handshake, at the segment that
 // decides. An end that gets a SYN while its own is under way answers SYN+ACK,
 // and so both ends do. A listener that split its answer has nothing more to
 // answer than ACK. It also cannot have sent its SYN sooner after the client's
 // than it takes to answer anything; which tells where a SYN+ACK was lost.
-func (h *checkInput) dialled() dialling {
+func howDialled(h *anomaly.Case) dialling {
 	subject, peer := h.From.Peer(), h.From
 	if h.S == nil || h.Self() || !h.Ends[subject].Has(conn.SentSYN) || !h.Ends[peer].Has(conn.SentSYN) || !h.Ends[subject].Has(conn.SentSYNACK) {
 		return oneDialled
@@ -102,7 +103,7 @@ func (h *checkInput) dialled() dialling {
 	if !ok || h.S.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || !synAck.Seq.Before(h.S.Ack) {
 		return oneDialled
 	}
-	if _, again := h.ackOf(synAck); again {
+	if _, again := ackOf(h, synAck); again {
 		return oneDialled
 	}
 	own, ok1 := h.LastSent(peer, tcp.SYN)
@@ -117,50 +118,50 @@ func (h *checkInput) dialled() dialling {
 	return splitAnswer
 }
 
-var selfConnect = Kind{
+var SelfConnect = anomaly.Kind{
 	Name:     "self-connect",
-	Severity: Notice,
+	Severity: anomaly.Notice,
 	Title:    "Connection to itself",
 	RFC:      "RFC 9293 §3.5 figure 7",
-	Causes: []Cause{
-		{"", "Port {X.port} of {X.ip} connected to itself: the port that the system chose for the client was the one to connect to, where nobody listened. The program now talks to itself, and the real server cannot bind the port."},
+	Causes: []anomaly.Cause{
+		{Text: "Port {X.port} of {X.ip} connected to itself: the port that the system chose for the client was the one to connect to, where nobody listened. The program now talks to itself, and the real server cannot bind the port."},
 	},
-	on: triggers.OnSYNACK,
-	check: func(h *checkInput) *Finding {
+	On: triggers.OnSYNACK,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		if !h.Self() || h.From != tcp.Server {
 			return nil
 		}
-		return &Finding{end: tcp.Client, Evidence: append(h.FramesOf(tcp.Client, tcp.SYN), h.S.Packet)}
+		return &anomaly.Finding{End: tcp.Client, Evidence: append(h.FramesOf(tcp.Client, tcp.SYN), h.S.Packet)}
 	},
 }
 
-var oldDuplicateSYN = Kind{
+var OldDuplicateSYN = anomaly.Kind{
 	Name:     "old-duplicate-syn",
-	Severity: Notice,
+	Severity: anomaly.Notice,
 	Title:    "SYN of an earlier attempt was answered and rejected",
 	RFC:      "RFC 9293 §3.5 figures 8, 11",
-	Causes: []Cause{
-		{"real-syn-sent", "{Y} answered an old SYN (seq {seq}); {X} rejected it with RST seq {rst}. Its real SYN was on the way already."},
-		{"real-syn-follows", "{Y} answered an old SYN (seq {seq}); {X} rejected it with RST seq {rst}. Its real SYN (seq {real}) follows."},
-		{"earlier-connection", "{Y} answered an old SYN (seq {seq}); {X} rejected it with RST seq {rst}. The SYN is that of an earlier connection."},
+	Causes: []anomaly.Cause{
+		{Name: "real-syn-sent", Text: "{Y} answered an old SYN (seq {seq}); {X} rejected it with RST seq {rst}. Its real SYN was on the way already."},
+		{Name: "real-syn-follows", Text: "{Y} answered an old SYN (seq {seq}); {X} rejected it with RST seq {rst}. Its real SYN (seq {real}) follows."},
+		{Name: "earlier-connection", Text: "{Y} answered an old SYN (seq {seq}); {X} rejected it with RST seq {rst}. The SYN is that of an earlier connection."},
 	},
-	Thresholds: []Threshold{{"time from the RST to the real SYN, at most", oldSYNFollowed, ""}},
+	Thresholds: []anomaly.Threshold{{Name: "time from the RST to the real SYN, at most", Value: oldSYNFollowed}},
 	Supersedes: []string{"syn-rcvd-reset"},
-	on:         triggers.OnRST | triggers.OnSYN,
-	check: func(h *checkInput) *Finding {
-		old, ok := h.rejectsOldSYN()
+	On:         triggers.OnRST | triggers.OnSYN,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		old, ok := rejectsOldSYN(h)
 		if h.On&triggers.OnSYN != 0 {
-			old, ok = h.followsOldSYN()
+			old, ok = followsOldSYN(h)
 		}
 		if !ok {
 			return nil
 		}
-		return &Finding{
-			end:      h.From,
-			Certain:  ConfidenceAssumed,
+		return &anomaly.Finding{
+			End:      h.From,
+			Certain:  anomaly.ConfidenceAssumed,
 			Cause:    old.cause,
 			Evidence: old.evidence,
-			Values:   Values{"seq": old.rejected - 1, "rst": old.rejected, "real": h.S.Seq},
+			Values:   anomaly.Values{"seq": old.rejected - 1, "rst": old.rejected, "real": h.S.Seq},
 		}
 	},
 }
@@ -175,7 +176,7 @@ type oldSYN struct {
 // rejectsOldSYN reports whether the RST rejects the answer to a SYN that is not
 // its sender's newest: it has sent another, or this one is that of a connection
 // long over.
-func (h *checkInput) rejectsOldSYN() (o oldSYN, found bool) {
+func rejectsOldSYN(h *anomaly.Case) (o oldSYN, found bool) {
 	subject, peer := h.From, h.From.Peer()
 	if h.S == nil || h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply {
 		return o, false
@@ -192,11 +193,11 @@ func (h *checkInput) rejectsOldSYN() (o oldSYN, found bool) {
 	}
 	o.rejected = h.S.Seq
 	o.evidence = append(h.FramesOf(subject, tcp.SYN), synAck.Packet, h.S.Packet)
-	if h.Before.States[subject] == tcp.SynSent.Set() && !h.acceptableTo(subject, synAck) {
+	if h.Before.States[subject] == tcp.SynSent.Set() && !acceptableTo(h, subject, synAck) {
 		o.cause = "real-syn-sent"
 		return o, true
 	}
-	if n := h.newer(); n != nil && n.Addr(tcp.Client) == h.Addr(subject) && !(n.Ends[tcp.Client].Has(conn.HasISS) && n.Ends[tcp.Client].ISS == h.S.Seq-1) {
+	if n := h.Newer(); n != nil && n.Addr(tcp.Client) == h.Addr(subject) && !(n.Ends[tcp.Client].Has(conn.HasISS) && n.Ends[tcp.Client].ISS == h.S.Seq-1) {
 		if syn, ok := n.Find(tcp.Client, tcp.SndSYN); ok {
 			o.evidence = append(o.evidence, syn.Packet())
 		}
@@ -214,7 +215,7 @@ func (h *checkInput) rejectsOldSYN() (o oldSYN, found bool) {
 
 // followsOldSYN reports whether the SYN follows another of its sender, the
 // answer to which that rejected a moment ago.
-func (h *checkInput) followsOldSYN() (o oldSYN, found bool) {
+func followsOldSYN(h *anomaly.Case) (o oldSYN, found bool) {
 	old := h.Conn.Older()
 	if old == nil || h.From != tcp.Client || h.Before.SentAt[tcp.Client] != 0 {
 		return o, false
@@ -250,20 +251,20 @@ func (h *checkInput) followsOldSYN() (o oldSYN, found bool) {
 	}, true
 }
 
-var badSYNACK = Kind{
+var BadSYNACK = anomaly.Kind{
 	Name:     "bad-syn-ack",
-	Severity: Warning,
+	Severity: anomaly.Warning,
 	Title:    "SYN+ACK acknowledges what was never sent",
 	RFC:      "RFC 9293 §3.10.7.3",
-	Causes: []Cause{
-		{"ignored", "{X}'s SYN+ACK acknowledges {ack}, but {Y}'s SYN has the number {seq}, and {Y} did not even reject it: a proxy or firewall rewrites the numbers, the answer is forged, or the capture missed a SYN."},
-		{"completed", "{X}'s SYN+ACK acknowledges {ack}, but {Y}'s SYN has the number {seq}, and {Y} goes on as if it were right: a proxy or firewall rewrites the numbers, the answer is forged, or the capture missed a SYN."},
+	Causes: []anomaly.Cause{
+		{Name: "ignored", Text: "{X}'s SYN+ACK acknowledges {ack}, but {Y}'s SYN has the number {seq}, and {Y} did not even reject it: a proxy or firewall rewrites the numbers, the answer is forged, or the capture missed a SYN."},
+		{Name: "completed", Text: "{X}'s SYN+ACK acknowledges {ack}, but {Y}'s SYN has the number {seq}, and {Y} goes on as if it were right: a proxy or firewall rewrites the numbers, the answer is forged, or the capture missed a SYN."},
 	},
-	on:   triggers.OnSYN | triggers.OnForeign | triggers.OnUnsettled | triggers.OnTimer | triggers.OnEnd,
-	only: triggers.IfWasSynSent,
-	check: func(h *checkInput) *Finding {
+	On:   triggers.OnSYN | triggers.OnForeign | triggers.OnUnsettled | triggers.OnTimer | triggers.OnEnd,
+	Only: triggers.IfWasSynSent,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
-		if h.Before.States[subject] != tcp.SynSent.Set() || !h.whole(subject) || !h.Ends[peer].Seen() {
+		if h.Before.States[subject] != tcp.SynSent.Set() || !h.Whole(subject) || !h.Ends[peer].Seen() {
 			return nil
 		}
 		var bad *recent.Segment
@@ -276,15 +277,15 @@ var badSYNACK = Kind{
 				break
 			}
 		}
-		if bad == nil || h.acceptableTo(subject, *bad) {
+		if bad == nil || acceptableTo(h, subject, *bad) {
 			return nil
 		}
-		f := &Finding{
-			end:      peer,
+		f := &anomaly.Finding{
+			End:      peer,
 			Cause:    "ignored",
-			Certain:  ConfidenceAmbiguous,
+			Certain:  anomaly.ConfidenceAmbiguous,
 			Evidence: append(h.FramesOf(subject, tcp.SYN), bad.Packet),
-			Values:   Values{"ack": bad.Ack, "seq": h.Ends[subject].ISS},
+			Values:   anomaly.Values{"ack": bad.Ack, "seq": h.Ends[subject].ISS},
 		}
 		switch {
 		case h.S != nil && h.S.Flags&(tcp.SYN|tcp.ACK) == tcp.ACK && h.S.Ack == bad.Seq+1:
@@ -297,27 +298,27 @@ var badSYNACK = Kind{
 	},
 }
 
-var unsolicitedSYNACK = Kind{
+var UnsolicitedSYNACK = anomaly.Kind{
 	Name:     "unsolicited-syn-ack",
-	Severity: Notice,
+	Severity: anomaly.Notice,
 	Title:    "SYN+ACK without a SYN",
 	RFC:      "RFC 9293 §3.10.7.1",
-	Causes: []Cause{
-		{"rejected", "{X} sent {Y} a SYN+ACK, but no SYN was seen that asked for it, and {Y} answered RST: backscatter of a flood with forged addresses, or a scan. It needs no action there."},
-		{"unanswered", "{X} sent {Y} a SYN+ACK, but no SYN was seen that asked for it, and nothing answered it: backscatter of a flood with forged addresses, a scan, or a capture of one direction only."},
+	Causes: []anomaly.Cause{
+		{Name: "rejected", Text: "{X} sent {Y} a SYN+ACK, but no SYN was seen that asked for it, and {Y} answered RST: backscatter of a flood with forged addresses, or a scan. It needs no action there."},
+		{Name: "unanswered", Text: "{X} sent {Y} a SYN+ACK, but no SYN was seen that asked for it, and nothing answered it: backscatter of a flood with forged addresses, a scan, or a capture of one direction only."},
 	},
-	Thresholds: []Threshold{
-		{"time from the first packet of the capture, at least", promptly, ""},
-		{"time from the SYN+ACK to the RST, at most, or to the end of the capture, at least", promptly, ""},
+	Thresholds: []anomaly.Threshold{
+		{Name: "time from the first packet of the capture, at least", Value: promptly},
+		{Name: "time from the SYN+ACK to the RST, at most, or to the end of the capture, at least", Value: promptly},
 	},
-	on:   triggers.OnRST | triggers.OnEnd,
-	only: triggers.IfFromSYNACK,
-	check: func(h *checkInput) *Finding {
+	On:   triggers.OnRST | triggers.OnEnd,
+	Only: triggers.IfFromSYNACK,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		x, y := tcp.Client, tcp.Server
 		if h.Origin() != tcp.FromSYNACK || h.Start.Sub(h.M.Began) < promptly || h.Ends[x].Seen() && h.On&triggers.OnEnd != 0 {
 			return nil
 		}
-		f := &Finding{end: y, Certain: ConfidenceAmbiguous, Evidence: h.FramesOf(y, tcp.SYN|tcp.ACK)}
+		f := &anomaly.Finding{End: y, Certain: anomaly.ConfidenceAmbiguous, Evidence: h.FramesOf(y, tcp.SYN|tcp.ACK)}
 		switch {
 		case h.On&triggers.OnRST != 0:
 			synAck, ok := h.LastSent(y, tcp.SYN|tcp.ACK)

@@ -1,9 +1,12 @@
-package anomaly
+// Package established has the anomalies of open connections: their numbers
+// (established.go), what their segments carry besides (contents.go), and ends
+// that are not answered (silence.go).
+package established
 
 import (
-	"slices"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
@@ -23,8 +26,8 @@ const (
 
 	// An ACK loop has this many changes of direction at least, no two ACKs
 	// further apart than the pause. Linux limits such answers to two a second.
-	loopTurns = 5
-	loopPause = time.Second
+	LoopTurns = 5
+	LoopPause = time.Second
 
 	// Up to so many IP identifications may be of segments that were not captured.
 	idsMissed = 1<<8 - 2
@@ -36,28 +39,28 @@ const (
 // open are the states of an end that has a connection and has not closed it.
 var open = tcp.Established.Set() | tcp.CloseWait.Set()
 
-var halfOpenDiscovered = Kind{
+var HalfOpenDiscovered = anomaly.Kind{
 	Name:     "half-open-discovered",
-	Severity: Error,
+	Severity: anomaly.Error,
 	Title:    "One side had lost the connection",
 	RFC:      "RFC 9293 §3.5.1",
-	Causes: []Cause{
-		{"data", "{X} no longer knows this connection: it answered {n octets} of data with RST seq {seq}{why}."},
-		{"fin", "{X} no longer knows this connection: it answered a FIN with RST seq {seq}{why}."},
-		{"keepalive", "{X} no longer knows this connection: it answered a keepalive with RST seq {seq}{why}."},
-		{"ack", "{X} no longer knows this connection: it answered an empty ACK with RST seq {seq}{why}."},
-		{"new-syn", "{X} no longer knows this connection: it answered the ACK of its old numbers, which its new SYN had drawn, with RST seq {seq}{why}."},
+	Causes: []anomaly.Cause{
+		{Name: "data", Text: "{X} no longer knows this connection: it answered {n octets} of data with RST seq {seq}{why}."},
+		{Name: "fin", Text: "{X} no longer knows this connection: it answered a FIN with RST seq {seq}{why}."},
+		{Name: "keepalive", Text: "{X} no longer knows this connection: it answered a keepalive with RST seq {seq}{why}."},
+		{Name: "ack", Text: "{X} no longer knows this connection: it answered an empty ACK with RST seq {seq}{why}."},
+		{Name: "new-syn", Text: "{X} no longer knows this connection: it answered the ACK of its old numbers, which its new SYN had drawn, with RST seq {seq}{why}."},
 	},
-	Phrases: []Phrase{
-		{"took-rst", "why", ", because it took the RST #{frame}"},
-		{"lost", "", " It crashed or restarted, its process was killed, or a NAT or load balancer sent the segment elsewhere. {X} had last been heard {span} before."},
+	Phrases: []anomaly.Phrase{
+		{Name: "took-rst", In: "why", Text: ", because it took the RST #{frame}"},
+		{Name: "lost", Text: " It crashed or restarted, its process was killed, or a NAT or load balancer sent the segment elsewhere. {X} had last been heard {span} before."},
 	},
-	Moves:   []SeverityMove{{"took-rst", Info, "if {X} had taken a RST that {Y} did not send"}},
-	RestsOn: ResetSent,
-	on:      triggers.OnRST,
-	check: func(h *checkInput) *Finding {
+	Moves:   []anomaly.SeverityMove{{Name: "took-rst", To: anomaly.Info, When: "if {X} had taken a RST that {Y} did not send"}},
+	RestsOn: anomaly.ResetSent,
+	On:      triggers.OnRST,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
-		if h.Before.RST != conn.ResetReply || !h.heldOpen(subject) {
+		if h.Before.RST != conn.ResetReply || !heldOpen(h, subject) {
 			return nil
 		}
 		if !h.Before.States[peer].Within(open | tcp.FinWait1.Set() | tcp.FinWait2.Set() | tcp.Closing.Set() | tcp.LastAck.Set()) {
@@ -70,16 +73,16 @@ var halfOpenDiscovered = Kind{
 		if asked.Data > 1 && h.Before.Acked[subject] == asked.Seq+1 {
 			return nil // it had acknowledged a FIN there that its peer did not send, and has the connection
 		}
-		f := &Finding{
-			end:      subject,
-			Certain:  ConfidenceAssumed,
+		f := &anomaly.Finding{
+			End:      subject,
+			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: []int{asked.Packet, h.S.Packet},
-			Values:   Values{"n": asked.Data, "seq": h.S.Seq, "span": h.Now.Sub(h.Before.SentAt[subject])},
+			Values:   anomaly.Values{"n": asked.Data, "seq": h.S.Seq, "span": h.Now.Sub(h.Before.SentAt[subject])},
 		}
 		if normal != nil {
 			f.Evidence = append(f.Evidence, normal.Packet)
 		}
-		switch next := h.newer(); {
+		switch next := h.Newer(); {
 		case asked.Data > 0:
 			f.Cause = "data"
 		case asked.Flags&tcp.FIN != 0:
@@ -89,8 +92,8 @@ var halfOpenDiscovered = Kind{
 		case next != nil && next.Addr(tcp.Client) == h.Addr(subject) && next.Start > h.Before.SentAt[subject]:
 			f.Cause = "new-syn"
 			f.Evidence = append(f.Evidence, next.Frames(tcp.Client, tcp.SndSYN)...)
-		case h.Before.Accepted && !h.explained() && (normal == nil || asked.Packet > normal.Packet):
-			f.Cause, f.Certain = "ack", ConfidenceAmbiguous // an abort may have the same numbers
+		case h.Before.Accepted && !h.Explained() && (normal == nil || asked.Packet > normal.Packet):
+			f.Cause, f.Certain = "ack", anomaly.ConfidenceAmbiguous // an abort may have the same numbers
 		default:
 			return nil
 		}
@@ -99,7 +102,7 @@ var halfOpenDiscovered = Kind{
 			f.Say("lost")
 			return f
 		}
-		f.move = "took-rst"
+		f.Move = "took-rst"
 		f.Evidence = append(f.Evidence, rst.Packet())
 		f.Values["frame"] = rst.Packet()
 		f.Say("took-rst")
@@ -107,22 +110,22 @@ var halfOpenDiscovered = Kind{
 	},
 }
 
-var handshakeNotCompleted = Kind{
+var HandshakeNotCompleted = anomaly.Kind{
 	Name:     "handshake-not-completed",
-	Severity: Warning,
+	Severity: anomaly.Warning,
 	Title:    "Connected at one side only",
 	RFC:      "RFC 4987 §3.6, RFC 9293 §3.10.7.4",
-	Causes: []Cause{
-		{"data", notCompletedText + "{n octets} of data {span} later with RST. " + notCompletedWhy},
-		{"fin", notCompletedText + "the FIN {span} later with RST. " + notCompletedWhy},
-		{"ack", notCompletedText + "an empty ACK {span} later with RST. " + notCompletedWhy},
+	Causes: []anomaly.Cause{
+		{Name: "data", Text: notCompletedText + "{n octets} of data {span} later with RST. " + notCompletedWhy},
+		{Name: "fin", Text: notCompletedText + "the FIN {span} later with RST. " + notCompletedWhy},
+		{Name: "ack", Text: notCompletedText + "an empty ACK {span} later with RST. " + notCompletedWhy},
 	},
-	RestsOn: ResetSent,
-	on:      triggers.OnRST,
-	check: func(h *checkInput) *Finding {
+	RestsOn: anomaly.ResetSent,
+	On:      triggers.OnRST,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
 		if h.Before.RST != conn.ResetReply || !h.Ends[subject].Has(conn.SentSYNACK) || h.Before.Proved[subject] != tcp.SynReceived.Set() ||
-			!h.Before.States[peer].Within(open|tcp.FinWait1.Set()) || h.explained() || len(h.Frames(subject, tcp.RcvRST, tcp.RcvRSTPassive)) > 0 {
+			!h.Before.States[peer].Within(open|tcp.FinWait1.Set()) || h.Explained() || len(h.Frames(subject, tcp.RcvRST, tcp.RcvRSTPassive)) > 0 {
 			return nil
 		}
 		synACK, answered := h.LastSent(subject, tcp.SYN|tcp.ACK)
@@ -130,12 +133,12 @@ var handshakeNotCompleted = Kind{
 		if !answered || asked == nil || asked.Flags&(tcp.ACK|tcp.SYN) != tcp.ACK {
 			return nil
 		}
-		f := &Finding{
-			end:      subject,
+		f := &anomaly.Finding{
+			End:      subject,
 			Cause:    "ack",
-			Certain:  ConfidenceAssumed,
+			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: []int{synACK.Packet, asked.Packet, h.S.Packet},
-			Values:   Values{"n": asked.Data, "span": asked.At.Sub(synACK.At)},
+			Values:   anomaly.Values{"n": asked.Data, "span": asked.At.Sub(synACK.At)},
 		}
 		switch {
 		case asked.Data > 0:
@@ -147,11 +150,6 @@ var handshakeNotCompleted = Kind{
 	},
 }
 
-// explained reports whether another check has found what the RST is.
-func (h *checkInput) explained() bool {
-	return slices.ContainsFunc(h.book.found[h.ID], func(a Anomaly) bool { return slices.Contains(a.Evidence, h.S.Packet) })
-}
-
 const (
 	notCompletedText = "{Y} was connected, {X} never was: it sent nothing after its SYN+ACK, and answered "
 	notCompletedWhy  = "The last ACK of the handshake did not reach it, its queue of connections was full, it waited for data before it accepts, or its SYN cookie expired."
@@ -160,7 +158,7 @@ const (
 // heldOpen reports whether the end had the connection, as its own segments
 // showed, and had closed or aborted it in no way that was seen. A RST that its
 // alleged sender denies by going on may have ended it.
-func (h *checkInput) heldOpen(x tcp.Endpoint) bool {
+func heldOpen(h *anomaly.Case, x tcp.Endpoint) bool {
 	if h.Ends[x].Has(conn.HasFIN) || h.Before.SentAt[x] == 0 || !h.Before.Proved[x].Within(open) {
 		return false
 	}
@@ -180,64 +178,64 @@ func (h *checkInput) heldOpen(x tcp.Endpoint) bool {
 	return false
 }
 
-var ackOfUnsentData = Kind{
+var AckOfUnsentData = anomaly.Kind{
 	Name:     "ack-of-unsent-data",
-	Severity: Warning,
+	Severity: anomaly.Warning,
 	Title:    "ACK beyond anything sent",
 	RFC:      "RFC 9293 §3.10.7.4, RFC 5961 §5",
-	Causes: []Cause{
-		{"", "{X} acknowledged {n octets} that {Y} had not sent: the two disagree about the numbers, the ACK was injected, or a middlebox changed it."},
+	Causes: []anomaly.Cause{
+		{Text: "{X} acknowledged {n octets} that {Y} had not sent: the two disagree about the numbers, the ACK was injected, or a middlebox changed it."},
 	},
-	Thresholds: []Threshold{
-		{"time by which the ACK is too early, if the response time of {X} is not longer, more than", inversionSlack, ""},
-		{"IP identifications that the capture does not have, if {Y} has not sent the octets before, at most", idsMissed, ""},
+	Thresholds: []anomaly.Threshold{
+		{Name: "time by which the ACK is too early, if the response time of {X} is not longer, more than", Value: inversionSlack},
+		{Name: "IP identifications that the capture does not have, if {Y} has not sent the octets before, at most", Value: idsMissed},
 	},
-	on: triggers.OnBelow | triggers.OnRefused,
-	check: func(h *checkInput) *Finding {
+	On: triggers.OnBelow | triggers.OnRefused,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		if h.On&triggers.OnRefused != 0 {
-			return h.refusedAckOfUnsent()
+			return refusedAckOfUnsent(h)
 		}
 		peer, subject := h.From, h.From.Peer()
-		if h.Stale || h.Foreign || h.Keepalive || h.Old || h.Skewed() || !h.whole(peer) || h.S.Flags&tcp.SYN != 0 || !h.Before.Nxt[peer].Before(h.Before.Acked[subject]) || !h.S.Seq.AtMost(h.Before.Nxt[peer]) {
+		if h.Stale || h.Foreign || h.Keepalive || h.Old || h.Skewed() || !h.Whole(peer) || h.S.Flags&tcp.SYN != 0 || !h.Before.Nxt[peer].Before(h.Before.Acked[subject]) || !h.S.Seq.AtMost(h.Before.Nxt[peer]) {
 			return nil
 		}
 		slack := inversionSlack
 		if h.Ends[subject].Respond != 0 {
 			slack = max(slack, h.Ends[subject].Response())
 		}
-		ack, latest := h.firstAck(subject, h.Before.Acked[subject])
+		ack, latest := firstAck(h, subject, h.Before.Acked[subject])
 		if ack == nil || h.Now.Sub(ack.At) <= slack || latest != 0 && latest.Sub(ack.At) > slack {
 			return nil // not known, in the wrong order, or told before
 		}
-		if h.missed(peer) || h.S.ID == 0 && !h.S.PureAck() {
+		if missed(h, peer) || h.S.ID == 0 && !h.S.PureAck() {
 			return nil // the capture may lack the octets, and this repeats them
 		}
-		return &Finding{
-			end:      subject,
-			Certain:  ConfidenceAssumed,
+		return &anomaly.Finding{
+			End:      subject,
+			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: []int{ack.Packet, h.S.Packet},
-			Values:   Values{"n": h.Before.Acked[subject].Minus(h.Before.Nxt[peer])},
+			Values:   anomaly.Values{"n": h.Before.Acked[subject].Minus(h.Before.Nxt[peer])},
 		}
 	},
 }
 
 // refusedAckOfUnsent is the finding of an ACK that its receiver refuses.
-func (h *checkInput) refusedAckOfUnsent() *Finding {
+func refusedAckOfUnsent(h *anomaly.Case) *anomaly.Finding {
 	if h.Why != tcp.AckOfUnsent {
 		return nil
 	}
-	return &Finding{
-		end:      h.From,
-		Certain:  ConfidenceAssumed,
+	return &anomaly.Finding{
+		End:      h.From,
+		Certain:  anomaly.ConfidenceAssumed,
 		Evidence: []int{h.S.Packet, h.By},
-		Values:   Values{"n": h.S.Ack.Minus(h.y().Nxt)},
+		Values:   anomaly.Values{"n": h.S.Ack.Minus(h.Y().Nxt)},
 	}
 }
 
 // firstAck returns the first segment of x that acknowledges just up to the
 // number, as far as that is remembered, and when the peer was captured last
 // before this segment.
-func (h *checkInput) firstAck(x tcp.Endpoint, upTo tcp.Seq) (ack *recent.Segment, latest tcp.Time) {
+func firstAck(h *anomaly.Case, x tcp.Endpoint, upTo tcp.Seq) (ack *recent.Segment, latest tcp.Time) {
 	for g := range h.Earlier() {
 		switch {
 		case g.From != x && latest == 0:
@@ -253,7 +251,7 @@ func (h *checkInput) firstAck(x tcp.Endpoint, upTo tcp.Seq) (ack *recent.Segment
 
 // missed reports whether the IP identification says that the capture lacks
 // segments of the end before this one.
-func (h *checkInput) missed(e tcp.Endpoint) bool {
+func missed(h *anomaly.Case, e tcp.Endpoint) bool {
 	before := h.Newest(e)
 	if before == nil || h.S.ID == 0 || before.ID == 0 {
 		return false
@@ -262,40 +260,40 @@ func (h *checkInput) missed(e tcp.Endpoint) bool {
 	return 0 < between && between <= idsMissed
 }
 
-var ackLoop = Kind{
+var AckLoop = anomaly.Kind{
 	Name:     "ack-loop",
-	Severity: Error,
+	Severity: anomaly.Error,
 	Title:    "Two ends exchange empty ACKs for ever",
 	RFC:      "RFC 1337 §2",
-	Causes: []Cause{
-		{"", "{first} (at {seq}) and {other} (at {seq2}) disagree about the sequence numbers, and each answers the other's ACKs with an ACK: {n} so far. Nothing can pass until one of them aborts."},
+	Causes: []anomaly.Cause{
+		{Text: "{first} (at {seq}) and {other} (at {seq2}) disagree about the sequence numbers, and each answers the other's ACKs with an ACK: {n} so far. Nothing can pass until one of them aborts."},
 	},
-	Thresholds: []Threshold{
-		{"changes of direction, at least", loopTurns, ""},
-		{"time between two ACKs, at most", loopPause, ""},
+	Thresholds: []anomaly.Threshold{
+		{Name: "changes of direction, at least", Value: LoopTurns},
+		{Name: "time between two ACKs, at most", Value: LoopPause},
 	},
-	on: triggers.OnBelow | triggers.OnGap | triggers.OnStale,
-	check: func(h *checkInput) *Finding {
+	On: triggers.OnBelow | triggers.OnGap | triggers.OnStale,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		if !h.S.PureAck() || h.Keepalive {
 			return nil
 		}
 		var acks []*recent.Segment
 		for g := range h.Back() {
-			if n := len(acks); n > 0 && (g.From == acks[n-1].From || acks[n-1].At.Sub(g.At) > loopPause) || !h.refusedAck(g) || n > conn.LookBack {
+			if n := len(acks); n > 0 && (g.From == acks[n-1].From || acks[n-1].At.Sub(g.At) > LoopPause) || !refusedAck(h, g) || n > conn.LookBack {
 				break
 			}
 			acks = append(acks, g)
 		}
 		n := len(acks)
-		if n <= loopTurns {
+		if n <= LoopTurns {
 			return nil
 		}
 		x, y := acks[n-1], acks[n-2]
-		return &Finding{
-			end:      tcp.Client,
-			Certain:  ConfidenceAssumed,
+		return &anomaly.Finding{
+			End:      tcp.Client,
+			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: []int{x.Packet, y.Packet, acks[1].Packet, acks[0].Packet},
-			Values:   Values{"first": h.Addr(x.From), "seq": x.Seq, "other": h.Addr(y.From), "seq2": y.Seq, "n": n},
+			Values:   anomaly.Values{"first": h.Addr(x.From), "seq": x.Seq, "other": h.Addr(y.From), "seq2": y.Seq, "n": n},
 		}
 	},
 }
@@ -303,7 +301,7 @@ var ackLoop = Kind{
 // refusedAck reports whether the segment is a pure ACK that its receiver cannot
 // accept: below what it has acknowledged, of what it has not sent, or with a
 // timestamp older than what it has.
-func (h *checkInput) refusedAck(g *recent.Segment) bool {
+func refusedAck(h *anomaly.Case, g *recent.Segment) bool {
 	subject, peer := &h.Ends[g.From], &h.Ends[g.From.Peer()]
 	if !g.Pure() || g.Is&recent.WasKeepalive != 0 {
 		return false
@@ -311,28 +309,28 @@ func (h *checkInput) refusedAck(g *recent.Segment) bool {
 	return g.Seq.Before(peer.Acked) || peer.Nxt.Before(g.Ack) || g.TSVal != 0 && subject.Has(conn.HasTS) && g.Is&recent.WasStale != 0 && int32(g.TSVal-subject.TSVal) < 0
 }
 
-var outOfWindowData = Kind{
+var OutOfWindowData = anomaly.Kind{
 	Name:     "out-of-window-data",
-	Severity: Notice,
+	Severity: anomaly.Notice,
 	Title:    "Data the receiver must refuse",
 	RFC:      "RFC 9293 §3.4",
-	Causes: []Cause{
-		{"above-window", "{X} sent octets {from} to {to}, but {Y} accepts {what}: the sender ignores the window, or the segment is forged. {Y} drops them."},
-		{"below-window", "{X} sent octets {from} to {to}, but {Y} accepts {what}: an old duplicate of an earlier connection, or a forged segment. {Y} drops them."},
-		{"", "{X} sent octets {from} to {to}, but {Y} accepts {what}: of another connection, corrupt, or forged. {Y} drops them."},
+	Causes: []anomaly.Cause{
+		{Name: "above-window", Text: "{X} sent octets {from} to {to}, but {Y} accepts {what}: the sender ignores the window, or the segment is forged. {Y} drops them."},
+		{Name: "below-window", Text: "{X} sent octets {from} to {to}, but {Y} accepts {what}: an old duplicate of an earlier connection, or a forged segment. {Y} drops them."},
+		{Text: "{X} sent octets {from} to {to}, but {Y} accepts {what}: of another connection, corrupt, or forged. {Y} drops them."},
 	},
-	Phrases: []Phrase{
-		{"window", "what", "{next} to {edge}"},
-		{"no-scale", "what", "from {next} on"},
+	Phrases: []anomaly.Phrase{
+		{Name: "window", In: "what", Text: "{next} to {edge}"},
+		{Name: "no-scale", In: "what", Text: "from {next} on"},
 	},
-	Thresholds: []Threshold{
-		{"time for {Y} to answer octets above its window, at most", stalls.OvershootMemory, ""},
-		{"distance at which a number is neither before nor behind", farAway, ""},
+	Thresholds: []anomaly.Threshold{
+		{Name: "time for {Y} to answer octets above its window, at most", Value: stalls.OvershootMemory},
+		{Name: "distance at which a number is neither before nor behind", Value: farAway},
 	},
-	on: triggers.OnForeign | triggers.OnAwaited | triggers.OnRefused,
-	check: func(h *checkInput) *Finding {
+	On: triggers.OnForeign | triggers.OnAwaited | triggers.OnRefused,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		if h.Foreign || h.Is == gate.Refused && h.Why == tcp.OutsideWindow {
-			return h.foreignData()
+			return foreignData(h)
 		}
 		subject := h.From.Peer()
 		tr := h.Rare.StallsOf(subject)
@@ -340,22 +338,22 @@ var outOfWindowData = Kind{
 			return nil
 		}
 		b := &tr.Beyond
-		return &Finding{
-			end:      subject,
+		return &anomaly.Finding{
+			End:      subject,
 			Cause:    "above-window",
-			Certain:  ConfidenceAssumed,
+			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: []int{b.Frame, b.Answer},
-			phrases:  []string{"window"},
-			Values:   Values{"from": b.Seq, "to": b.End - 1, "next": b.Acked, "edge": b.Edge - 1},
+			Phrases:  []string{"window"},
+			Values:   anomaly.Values{"from": b.Seq, "to": b.End - 1, "next": b.Acked, "edge": b.Edge - 1},
 		}
 	},
 }
 
 // foreignData reports data with numbers that the connection never had: before
 // its first, or so far away that nothing tells on which side.
-func (h *checkInput) foreignData() *Finding {
+func foreignData(h *anomaly.Case) *anomaly.Finding {
 	subject, peer := h.From, h.From.Peer()
-	if h.S.Data == 0 || h.S.Flags&tcp.SYN != 0 || !h.Ends[peer].Has(conn.HasAcked) || !h.visible(subject) {
+	if h.S.Data == 0 || h.S.Flags&tcp.SYN != 0 || !h.Ends[peer].Has(conn.HasAcked) || !h.Visible(subject) {
 		return nil
 	}
 	cause := ""
@@ -368,28 +366,28 @@ func (h *checkInput) foreignData() *Finding {
 	default:
 		return nil // it is the ACK field that does not fit
 	}
-	f := &Finding{
-		end:      subject,
+	f := &anomaly.Finding{
+		End:      subject,
 		Cause:    cause,
-		Certain:  ConfidenceAssumed,
+		Certain:  anomaly.ConfidenceAssumed,
 		Evidence: []int{h.S.Packet},
-		Values:   Values{"from": h.S.Seq, "to": h.S.Seq.Add(h.S.Data) - 1, "next": h.Ends[peer].Acked, "edge": h.Ends[peer].Edge - 1},
+		Values:   anomaly.Values{"from": h.S.Seq, "to": h.S.Seq.Add(h.S.Data) - 1, "next": h.Ends[peer].Acked, "edge": h.Ends[peer].Edge - 1},
 	}
-	f.Say(either(h.ScaleKnown(), "window", "no-scale"))
+	f.Say(anomaly.Either(h.ScaleKnown(), "window", "no-scale"))
 	return f
 }
 
-var windowShrunk = Kind{
+var WindowShrunk = anomaly.Kind{
 	Name:     "window-shrunk",
-	Severity: Notice,
+	Severity: anomaly.Notice,
 	Title:    "Right edge moved left",
 	RFC:      "RFC 9293 §3.8.6",
-	Causes: []Cause{
-		{"", "{X} withdrew {least}{n octets} of window that it had offered. What {Y} had already sent into it is refused and must be sent again."},
+	Causes: []anomaly.Cause{
+		{Text: "{X} withdrew {least}{n octets} of window that it had offered. What {Y} had already sent into it is refused and must be sent again."},
 	},
-	Phrases: []Phrase{{"no-scale", "least", "at least "}},
-	on:      triggers.OnWindow,
-	check: func(h *checkInput) *Finding {
+	Phrases: []anomaly.Phrase{{Name: "no-scale", In: "least", Text: "at least "}},
+	On:      triggers.OnWindow,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
 		if h.S.Flags&(tcp.SYN|tcp.FIN|tcp.RST|tcp.ACK) != tcp.ACK || h.Stale || h.Foreign || h.Before.SentAt[subject] == 0 || h.S.Ack.Before(h.Before.Acked[subject]) {
 			return nil
@@ -398,18 +396,18 @@ var windowShrunk = Kind{
 		edge := h.S.Ack.Add(tcp.Size(h.S.Wnd) << scale)
 		last := h.Before.Acked[subject].Add(tcp.Size(h.Before.Wnd[subject]) << scale)
 		before := h.Newest(subject)
-		if before == nil || before.Flags&(tcp.SYN|tcp.FIN) != 0 || !h.followsACK(before) || !edge.Before(last) || !edge.Before(h.Before.Edge[subject]) {
+		if before == nil || before.Flags&(tcp.SYN|tcp.FIN) != 0 || !followsACK(h, before) || !edge.Before(last) || !edge.Before(h.Before.Edge[subject]) {
 			return nil
 		}
 		lost := h.Before.Edge[subject].Minus(edge)
 		if lost < 1<<scale {
 			return nil // rounded to the scale
 		}
-		f := &Finding{
-			end:      subject,
-			Certain:  ConfidenceAssumed,
+		f := &anomaly.Finding{
+			End:      subject,
+			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: []int{before.Packet, h.S.Packet},
-			Values:   Values{"n": lost},
+			Values:   anomaly.Values{"n": lost},
 		}
 		if !h.ScaleKnown() {
 			f.Say("no-scale")
@@ -420,7 +418,7 @@ var windowShrunk = Kind{
 
 // followsACK reports whether the segment was sent after the one before it, as
 // its ACK, its timestamp or its IP identification tells.
-func (h *checkInput) followsACK(before *recent.Segment) bool {
+func followsACK(h *anomaly.Case, before *recent.Segment) bool {
 	s, subject := h.S, h.From
 	return h.Before.Acked[subject].Before(s.Ack) ||
 		s.Options.HasTS && int32(s.Options.TSVal-h.Before.TSVal[subject]) > 0 ||

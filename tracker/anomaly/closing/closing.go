@@ -1,0 +1,298 @@
+// Package closing has the anomalies of FINs: how they are answered (closing.go),
+// and what does not happen after one of them (half_close.go).
+package closing
+
+import (
+	"slices"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// The last ACK of a connection is acknowledged by nobody. If it is lost, the
+// end in LAST-ACK repeats its FIN, and TIME-WAIT is there to answer it.
+
+var FinalAckLostRecovered = anomaly.Kind{
+	Name:     "final-ack-lost-recovered",
+	Severity: anomaly.Notice,
+	Title:    "Last ACK lost or late, TIME_WAIT repaired it",
+	RFC:      "RFC 9293 §3.10.7.4",
+	Causes: []anomaly.Cause{
+		{Text: "{X}'s last ACK had not arrived in time; {Y} repeated FIN after {span} and {X}, in TIME_WAIT, acknowledged it again. This is what TIME_WAIT is for; its {hold} start again."},
+		{Name: "spurious", Text: "A second copy of {Y}'s FIN came {span} after the first, while the ACK of that was on its way; {X}, in TIME_WAIT, acknowledged it again. Its {hold} start again."},
+	},
+	On:   triggers.OnUnsettled,
+	Only: triggers.IfRare,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		subject, peer := h.From, h.From.Peer()
+		if h.Rare == nil || h.Before.States[subject] != tcp.TimeWait.Set() || !h.S.PureAck() {
+			return nil
+		}
+		again := h.Rare.Closing[peer]
+		if !again.Unanswered || !acksFIN(h, peer) {
+			return nil
+		}
+		fin, _ := h.Find(peer, tcp.SndFIN)
+		f := &anomaly.Finding{
+			End:      subject,
+			Certain:  anomaly.ConfidenceAssumed,
+			Evidence: append(append([]int{fin.Packet(), again.FINCopy, h.S.Packet}, h.Rare.Closing[subject].Acks...), h.Frames(peer, tcp.RcvAckOfFIN)...),
+		}
+		f.Values = anomaly.Values{"span": again.FINCopyAt.Sub(fin.At), "hold": template.Hold(h.M.TwoMSLOf(h.Ends[subject].Stack()))}
+		if again.Crossed {
+			f.Cause = "spurious"
+		}
+		return f
+	},
+}
+
+// A FIN that is repeated, that nobody answers, or that does not end what its
+// sender sends.
+
+var FinRetransmitted = anomaly.Kind{
+	Name:     "fin-retransmitted",
+	Severity: anomaly.Notice,
+	Title:    "FIN sent again",
+	RFC:      "RFC 9293 §3.8.1",
+	Causes: []anomaly.Cause{
+		{Name: "ack-not-seen", Text: "{X} repeated its FIN{after} and no ACK of it had been captured: the FIN was lost after the capture point, or its ACK was lost, or is late, on the way to the capture point."},
+		{Name: "ack-captured-then-lost", Text: "{X} repeated its FIN{after}, although {Y}'s ACK of it had been captured: that ACK was lost, or is late, after the capture point."},
+		{Name: "spurious", Text: "{X} repeated its FIN{after}, before the ACK of it can have arrived: nothing need be lost, but the ACK took longer than {X} waits."},
+		{Text: "{X} repeated its FIN{after}; of what {Y} answers the capture shows too little to say what was lost."},
+	},
+	Phrases: []anomaly.Phrase{{Name: "after", In: "after", Text: " after {span}"}},
+	RestsOn: anomaly.FINSent,
+	On:      triggers.OnFIN,
+	Only:    triggers.IfRare,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		subject, peer := h.From, h.From.Peer()
+		if h.Stale || h.Rare == nil || h.Rare.Closing[subject].FINCopy != h.S.Packet || h.S.Seq.Add(h.S.Len()-1) != h.Ends[subject].FIN {
+			return nil // the first one, or a copy made by the network
+		}
+		if h.Flagged("fin-retransmitted", subject) != nil {
+			return &anomaly.Finding{End: subject} // it is counted only
+		}
+		fin, known := h.Find(subject, tcp.SndFIN)
+		f := &anomaly.Finding{
+			End:      subject,
+			Certain:  anomaly.ConfidenceProved,
+			Evidence: []int{fin.Packet(), h.S.Packet},
+		}
+		if h.S.ID == 0 && !h.S.Options.HasTS {
+			f.Certain = anomaly.ConfidenceAssumed // nothing in it tells it from a copy made by the network
+		}
+		if known {
+			f.Values = anomaly.Values{"span": h.Now.Sub(fin.At)}
+			f.Say("after")
+		}
+		acked := h.Ends[peer].Has(conn.HasAcked) && h.Ends[subject].FIN.Before(h.Before.Acked[peer])
+		for g := range h.Back() {
+			if !acked {
+				break
+			}
+			if g.From == peer && g.Flags&tcp.ACK != 0 && h.Ends[subject].FIN.Before(g.Ack) {
+				f.Evidence = append(f.Evidence, g.Packet) // the newest ACK of it
+				break
+			}
+		}
+		switch {
+		case acked && h.Rare.Closing[subject].Crossed:
+			f.Cause = "spurious"
+		case acked:
+			f.Cause = "ack-captured-then-lost"
+		case h.Visible(peer):
+			f.Cause = "ack-not-seen"
+		}
+		return f
+	},
+}
+
+// finsGivenUp is how often a FIN must have been sent for the silence after it
+// to mean that its sender gave up.
+const finsGivenUp = 3
+
+// givesUpFIN is what makes the silence after a FIN its end.
+var givesUpFIN = []anomaly.Threshold{
+	{Name: "times that the FIN was sent, at least", Value: finsGivenUp},
+	{Name: "time after the last of them, by the stack of its sender", Value: tcp.StackLinux.Stack().FinGiveUp, Flag: "stack"},
+}
+
+var FinNeverAcked = anomaly.Kind{
+	Name:     "fin-never-acked",
+	Severity: anomaly.Warning,
+	Title:    "FIN got no answer",
+	RFC:      "RFC 9293 §3.6, §3.8.3",
+	Causes: []anomaly.Cause{
+		{Text: "{X} sent its FIN {n} times in {span} without an answer and gave up. {Y} may still believe that the connection is open: look for a broken path, or a host or firewall that forgot it."},
+	},
+	Thresholds: givesUpFIN,
+	Supersedes: []string{"fin-retransmitted"},
+	RestsOn:    anomaly.FINSent,
+	On:         triggers.OnTimer,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		subject, peer := h.From, h.From.Peer()
+		before := h.Before.States[subject]
+		// Behind a closed window the FIN is a probe of the window.
+		if before != tcp.FinWait1.Set() && before != tcp.Closing.Set() || !gaveUpFIN(h, subject) || h.Before.Wnd[peer] == 0 {
+			return nil
+		}
+		frames, took := finCopies(h, subject)
+		return &anomaly.Finding{
+			End:      subject,
+			Certain:  anomaly.ConfidenceAssumed,
+			Evidence: frames,
+			Values:   anomaly.Values{"n": h.Ends[subject].Copies, "span": took},
+		}
+	},
+}
+
+var LastAckTimeout = anomaly.Kind{
+	Name:     "last-ack-timeout",
+	Severity: anomaly.Warning,
+	Title:    "Passive closer never got the last ACK",
+	RFC:      "RFC 9293 §3.6, §3.8.3",
+	Causes: []anomaly.Cause{
+		{Name: "acks-lost", Text: "{X} sent its FIN {n} times in {span} without getting the last ACK and gave up. {Y} did acknowledge it ({acks ACKs} captured), so its ACKs are lost after the capture point."},
+		{Name: "no-ack", Text: "{X} sent its FIN {n} times in {span} without getting the last ACK and gave up. {Y} may wait in FIN_WAIT_2 for it still, or be gone."},
+	},
+	Thresholds: givesUpFIN,
+	Supersedes: []string{"fin-retransmitted"},
+	On:         triggers.OnTimer,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		subject, peer := h.From.Peer(), h.From
+		if h.Before.States[peer] != tcp.LastAck.Set() || !gaveUpFIN(h, peer) {
+			return nil
+		}
+		frames, took := finCopies(h, peer)
+		f := &anomaly.Finding{
+			End:      peer,
+			Certain:  anomaly.ConfidenceAssumed,
+			Evidence: append(h.Frames(subject, tcp.SndFIN), frames...),
+			Values:   anomaly.Values{"n": h.Ends[peer].Copies, "span": took},
+			Cause:    "no-ack",
+		}
+		var acks []int
+		if h.Rare != nil {
+			acks = slices.Compact(slices.Sorted(slices.Values(h.Rare.Closing[subject].Acks)))
+		}
+		if len(acks) > 0 {
+			f.Cause, f.Values["acks"] = "acks-lost", len(acks)
+			f.Evidence = append(f.Evidence, acks...)
+		}
+		return f
+	},
+}
+
+var SimultaneousClose = anomaly.Kind{
+	Name:     "simultaneous-close",
+	Severity: anomaly.Info,
+	Title:    "Both sides closed at once",
+	RFC:      "RFC 9293 §3.6",
+	Causes: []anomaly.Cause{
+		{Text: "{Y} and {X} closed within {span} of each other: neither FIN acknowledges the other's. Both ends go through CLOSING and keep TIME_WAIT."},
+	},
+	RestsOn: anomaly.FINSent,
+	On:      triggers.OnFIN,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		subject, peer := h.From, h.From.Peer()
+		mine, ok := h.Find(subject, tcp.SndFIN)
+		if h.ClosedBy() != tcp.ByBoth || !ok || mine.Packet() != h.S.Packet {
+			return nil
+		}
+		if h.Ends[subject].FIN.Before(h.Before.Acked[peer]) {
+			return nil // this is a copy of one that the capture missed, and the other end answered
+		}
+		theirs, _ := h.Find(peer, tcp.SndFIN)
+		return &anomaly.Finding{
+			End:      subject,
+			Certain:  anomaly.ConfidenceProved,
+			Evidence: []int{theirs.Packet(), mine.Packet()},
+			Values:   anomaly.Values{"span": mine.At.Sub(theirs.At)},
+		}
+	},
+}
+
+var DataAfterFIN = anomaly.Kind{
+	Name:     "data-after-fin",
+	Severity: anomaly.Warning,
+	Title:    "Bytes beyond one's own FIN",
+	RFC:      "RFC 9293 §3.10.7.4",
+	Causes: []anomaly.Cause{
+		{Name: "data", Text: "{X} sent {n bytes} after its FIN. No end may do that: its stack is broken, or the FIN or these bytes were injected by somebody else. The receiver ignores them."},
+		{Name: "goes-on", Text: "{X} goes on as if it had not sent the FIN #{frame}: somebody else injected that, and {Y} may believe that {X} has closed."},
+		{Name: "second-fin", Text: "{X} sent a second FIN at another place: sequence number {seq}, after {fin}. Its stack is broken, or one of the two was injected by somebody else."},
+	},
+	On:   triggers.OnUnsettled,
+	Only: triggers.IfFinished,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		for e := range tcp.Endpoint(2) {
+			if fin, by := h.DeniedFIN(e); by == h.S.Packet && fin != 0 {
+				return &anomaly.Finding{
+					End:      e,
+					Cause:    "goes-on",
+					Certain:  anomaly.ConfidenceAssumed,
+					Evidence: []int{fin, by},
+					Values:   anomaly.Values{"frame": fin},
+				}
+			}
+		}
+		subject, peer := h.From, h.From.Peer()
+		e, last := &h.Ends[subject], h.S.End()-1
+		if !e.Has(conn.HasFIN) || h.S.Len() == 0 || last == e.FIN || h.S.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || h.Foreign {
+			return nil
+		}
+		// Another connection's segment, of which the SYN was not captured, has
+		// numbers somewhere near only by chance: it must fit both windows.
+		if !h.S.End().AtMost(tcp.Later(h.Before.Edge[peer], e.FIN+1).Add(1)) || h.S.Ack.Before(h.Before.Acked[subject]) || h.Ends[peer].Nxt.Before(h.S.Ack) {
+			return nil
+		}
+		f := new(anomaly.Finding)
+		switch {
+		case e.FIN.Before(last) && h.S.Data > 0:
+			f.Cause, f.Values = "data", anomaly.Values{"n": min(last.Minus(e.FIN), h.S.Data)}
+		case h.S.Flags&tcp.FIN != 0 && !h.Stale:
+			f.Cause, f.Values = "second-fin", anomaly.Values{"seq": last, "fin": e.FIN}
+		default:
+			return nil
+		}
+		fin, _ := h.Find(subject, tcp.SndFIN)
+		f.End, f.Certain, f.Evidence = subject, anomaly.ConfidenceProved, []int{fin.Packet(), h.S.Packet}
+		return f
+	},
+}
+
+// gaveUpFIN reports whether the end's FIN was sent often enough for its timer
+// to mean something, nothing at all came after the last copy, and the capture
+// can show that.
+func gaveUpFIN(h *anomaly.Case, x tcp.Endpoint) bool {
+	if h.Rare == nil || !h.Ends[x].Has(conn.HasFIN) || h.Ends[x].Copies < finsGivenUp || !h.Visible(x.Peer()) {
+		return false
+	}
+	last := h.Rare.Closing[x].FINCopyAt
+	return h.Before.SentAt[x] <= last && h.Before.SentAt[x.Peer()] <= last
+}
+
+// finCopies returns the frames of the end's FIN and its newest copies, and the
+// span from the first to the last.
+func finCopies(h *anomaly.Case, x tcp.Endpoint) (frames []int, took time.Duration) {
+	frames = h.Frames(x, tcp.SndFIN)
+	for g := range h.Back() {
+		if g.From == x && g.Flags&tcp.FIN != 0 && len(frames) < recent.MaxAcksKept {
+			frames = append(frames, g.Packet)
+		}
+	}
+	if fin, ok := h.Find(x, tcp.SndFIN); ok {
+		took = h.Rare.Closing[x].FINCopyAt.Sub(fin.At)
+	}
+	return frames, took
+}
+
+// acksFIN reports whether the segment acknowledges the FIN of the given end.
+func acksFIN(h *anomaly.Case, y tcp.Endpoint) bool {
+	return h.Ends[y].Has(conn.HasFIN) && h.S.Flags&tcp.ACK != 0 && h.Ends[y].FIN.Before(h.S.Ack)
+}

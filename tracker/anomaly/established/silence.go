@@ -1,0 +1,427 @@
+package established
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// An end that is not answered sends again, more and more rarely, and at last
+// gives up, often without a word. A bystander can tell the reasons apart only
+// by what was sent: data, probes of an idle connection, or probes of a window
+// that is closed.
+
+const (
+	// Probes without an answer before a RST.
+	probesBeforeRST = 2
+
+	// stallAtLeast is how long a window must be closed to be worth a line; and
+	// at least stallRTOs retransmission timeouts.
+	stallAtLeast = time.Second
+	stallRTOs    = 3
+	// rtoAbove is what such a timeout is above the response times (200 ms in Linux).
+	rtoAbove = 200 * time.Millisecond
+
+	// What is silent for conn.LongIdle may have been forgotten by a middlebox, and
+	// is tried anew with firstTries segments before that is said.
+	firstTries      = 4
+	firstKeepalives = 3
+
+	// After an ICMP error an end that goes on would have sent again by then.
+	icmpSilence = 3 * time.Second
+)
+
+var RetransmissionTimeout = anomaly.Kind{
+	Name:     "retransmission-timeout",
+	Severity: anomaly.Error,
+	Title:    "Sender gave up",
+	RFC:      "RFC 9293 §3.8.3",
+	Causes: []anomaly.Cause{
+		{Name: "silent", Text: "{X} sent the same {n octets} {copies} times in {span} without an ACK and gave up; {Y} was last heard {heard} before the last of them."},
+		{Name: "reset", Text: "{X} sent the same {n octets} {copies} times in {span} without an ACK and gave up with a RST; {Y} was last heard {heard} before the last of them."},
+	},
+	Thresholds: []anomaly.Threshold{
+		{Name: "copies, at least", Value: conn.CopiesOfGivingUp},
+		{Name: "pauses in a row that grow, at least", Value: conn.GrowingPauses},
+		{Name: "tenths of the pause before that one has grown to, at least", Value: stalls.GrownTenths},
+		{Name: "pause that need not grow", Value: stalls.LongestRTO},
+		silenceAfterTries,
+	},
+	RestsOn: anomaly.ResetSent,
+	On:      triggers.OnRST | triggers.OnEnd,
+	Only:    triggers.IfRare,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		subject, peer := h.From, h.From.Peer()
+		tr := h.Rare.StallsOf(subject)
+		if tr == nil || !h.Visible(subject) || !h.Visible(peer) || h.Ends[peer].Wnd == 0 || h.Happened(subject, tcp.RcvRST) {
+			return nil
+		}
+		w := &tr.Data
+		if w.Copies < conn.CopiesOfGivingUp || w.Doublings < conn.GrowingPauses || h.Ends[subject].Una(&h.Ends[peer]) != w.Seq {
+			return nil
+		}
+		f := &anomaly.Finding{
+			End:      subject,
+			Certain:  anomaly.ConfidenceAssumed,
+			Evidence: []int{w.HeardFrame, w.Frames[0], w.Frames[1]},
+			Values:   anomaly.Values{"n": w.Size, "copies": w.Copies, "span": w.Last.Sub(w.First), "heard": max(0, w.Last.Sub(h.Ends[peer].SentAt))},
+		}
+		switch {
+		case h.S == nil && h.Ends[subject].SentAt == w.Last && h.Now.Sub(w.Last) > conn.SilentPauses*w.Gap:
+			f.Cause = "silent"
+		case h.S != nil && h.Before.RST == conn.ResetAbort && h.Before.SentAt[subject] == w.Last:
+			f.Cause = "reset"
+			f.Evidence = append(f.Evidence, h.S.Packet)
+		default:
+			return nil
+		}
+		return f
+	},
+}
+
+var silenceAfterTries = anomaly.Threshold{Name: "silence, if no RST tells that {X} gave up, in times of the last pause", Value: conn.SilentPauses}
+
+var KeepaliveProbe = anomaly.Kind{
+	Name:     "keepalive-probe",
+	Severity: anomaly.Info,
+	Title:    "Keepalive seen",
+	RFC:      "RFC 9293 §3.8.4",
+	Causes: []anomaly.Cause{
+		{Text: "{X} probes whether {Y} is still there: the connection was idle for {span}. Keepalives are no retransmissions and carry nothing."},
+	},
+	Thresholds: []anomaly.Threshold{{Name: "time for which {X} was silent, at least", Value: stalls.KeepaliveRest}},
+	On:         triggers.OnKeepalive,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		subject := h.From
+		tr := h.Rare.StallsOf(subject)
+		if tr == nil || tr.Probes.Frames[1] != h.S.Packet {
+			return nil
+		}
+		return &anomaly.Finding{
+			End:      subject,
+			Certain:  anomaly.ConfidenceAssumed,
+			Evidence: []int{h.S.Packet},
+			Values:   anomaly.Values{"span": h.Now.Sub(max(h.Before.SentAt[subject], h.Before.SentAt[subject.Peer()]))},
+		}
+	},
+}
+
+var KeepaliveTimeout = anomaly.Kind{
+	Name:     "keepalive-timeout",
+	Severity: anomaly.Error,
+	Title:    "Peer stopped answering keepalives",
+	RFC:      "RFC 9293 §3.8.4",
+	Causes: []anomaly.Cause{
+		{Name: "silent", Text: "{Y} did not answer {n} keepalives in {span}; {X} sends nothing more. {Y}'s host is down, or the path to it is cut."},
+		{Name: "reset", Text: "{Y} did not answer {n} keepalives in {span}; {X} dropped the connection with a RST. {Y}'s host is down, or the path to it is cut."},
+	},
+	Thresholds: []anomaly.Threshold{
+		{Name: "keepalives before silence, at least", Value: conn.ProbesBeforeSilence},
+		{Name: "keepalives before a RST, at least", Value: probesBeforeRST},
+		silenceAfterTries,
+	},
+	RestsOn: anomaly.ResetSent,
+	On:      triggers.OnRST | triggers.OnEnd,
+	Only:    triggers.IfRare,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		subject, peer := h.From, h.From.Peer()
+		tr := h.Rare.StallsOf(subject)
+		if tr == nil || !h.Visible(subject) || h.Happened(subject, tcp.RcvRST) {
+			return nil
+		}
+		p := &tr.Probes
+		unseen := h.S != nil && !h.Ends[peer].Seen() && h.S.Seq == p.Seq+1 // the number of the RST tells probes from answers
+		if !unseen && !h.Visible(peer) {
+			return nil
+		}
+		if p.Copies == 0 || h.Ends[peer].SentAt != p.Heard {
+			return nil
+		}
+		f := &anomaly.Finding{
+			End:      subject,
+			Certain:  anomaly.ConfidenceAssumed,
+			Evidence: []int{p.HeardFrame, p.Frames[0], p.Frames[1]},
+			Values:   anomaly.Values{"n": p.Copies, "span": p.Last.Sub(p.First)},
+		}
+		switch {
+		case h.S == nil && h.Ends[subject].SentAt == p.Last && p.Copies >= conn.ProbesBeforeSilence && h.Now.Sub(p.Last) >= conn.SilentPauses*p.Gap:
+			f.Cause = "silent"
+		case h.S != nil && h.Before.RST == conn.ResetAbort && h.Before.SentAt[subject] == p.Last && p.Copies >= probesBeforeRST:
+			f.Cause, f.Values["span"] = "reset", h.Now.Sub(p.First)
+			f.Evidence = append(f.Evidence, h.S.Packet)
+		default:
+			return nil
+		}
+		return f
+	},
+}
+
+// stallFrom is how long the window of the end must be closed to be a stall.
+func stallFrom(h *anomaly.Case) time.Duration {
+	rto := h.Ends[tcp.Client].Response() + h.Ends[tcp.Server].Response() + rtoAbove
+	return max(stallAtLeast, stallRTOs*rto)
+}
+
+var stallTimes = []anomaly.Threshold{
+	{Name: "time for which the window is closed, at least", Value: stallAtLeast},
+	{Name: "retransmission timeouts, if they are longer", Value: stallRTOs},
+	{Name: "such a timeout, above the response times of both ends", Value: rtoAbove},
+}
+
+var ZeroWindowStall = anomaly.Kind{
+	Name:     "zero-window-stall",
+	Severity: anomaly.Warning,
+	Title:    "Receiver does not read",
+	RFC:      "RFC 9293 §3.8.6.1",
+	Causes: []anomaly.Cause{
+		{Text: "{X} {had} a zero window for {span} ({n probes} by {Y}): its application does not read what arrives. Look there, not at the network."},
+	},
+	Phrases: []anomaly.Phrase{
+		{Name: "closed", In: "had", Text: "has had"},
+		{Name: "reopened", In: "had", Text: "had"},
+	},
+	Thresholds: stallTimes,
+	On:         triggers.OnWindow | triggers.OnKeepalive | triggers.OnRepeat | triggers.OnBeyond | triggers.OnRST | triggers.OnEnd,
+	Only:       triggers.IfRare,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		return cmp.Or(stalled(h, h.From), stalled(h, h.From.Peer()))
+	},
+}
+
+// stalled reports a window of the end that is closed for too long by now, at
+// the first moment that shows it.
+func stalled(h *anomaly.Case, y tcp.Endpoint) *anomaly.Finding {
+	tr := h.Rare.StallsOf(y)
+	if tr == nil || tr.Shut.Since == 0 || h.S == nil && y != h.From {
+		return nil
+	}
+	w, limit, seenAt := &tr.Shut, stallFrom(h), tr.Shut.LastTime
+	over := h.Now
+	switch {
+	case h.S == nil || h.S.Flags&tcp.RST != 0:
+		if w.Until != 0 || h.Before.States[tcp.Client]|h.Before.States[tcp.Server] == tcp.Closed.Set() || h.Over(y) || h.Over(y.Peer()) {
+			return nil
+		}
+	case h.S.Packet == w.UntilFrame:
+		over = w.Until
+	case h.S.Packet == w.Frames[1]:
+		seenAt = w.Asked
+	default:
+		return nil
+	}
+	if over.Sub(w.Since) < limit || seenAt != 0 && seenAt.Sub(w.Since) >= limit {
+		return nil // too short, or told before
+	}
+	f := &anomaly.Finding{
+		End:      y,
+		Certain:  anomaly.ConfidenceAssumed,
+		Evidence: []int{w.SinceFrame, w.Frames[0], w.Frames[1], w.UntilFrame},
+		Values:   anomaly.Values{"span": over.Sub(w.Since), "n": w.Probes},
+	}
+	f.Say(anomaly.Either(w.Until != 0, "reopened", "closed"))
+	return f
+}
+
+var ZeroWindowAbort = anomaly.Kind{
+	Name:     "zero-window-abort",
+	Severity: anomaly.Error,
+	Title:    "Persist ended in reset",
+	RFC:      "RFC 9293 §3.8.6.1",
+	Causes: []anomaly.Cause{
+		{Name: "reset", Text: "{X} dropped the connection with a RST: {Y} had offered a zero window for {span}, and did not read on. What {X} had left to send is lost."},
+		{Name: "silent", Text: "{X} stopped probing: {Y} had offered a zero window for {span}, and did not read on. What {X} had left to send is lost."},
+	},
+	Thresholds: append([]anomaly.Threshold{
+		{Name: "probes, if no RST tells that {X} gave up, at least", Value: probesBeforeRST},
+		silenceAfterTries,
+	}, stallTimes...),
+	Supersedes: []string{"zero-window-stall"},
+	RestsOn:    anomaly.ResetSent,
+	On:         triggers.OnRST | triggers.OnEnd,
+	Only:       triggers.IfRare,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		subject, peer := h.From, h.From.Peer()
+		tr := h.Rare.StallsOf(peer)
+		if tr == nil || h.Ends[peer].Wnd != 0 || tr.Shut.Since == 0 || tr.Shut.Until != 0 || h.Happened(subject, tcp.RcvRST) {
+			return nil
+		}
+		w := &tr.Shut
+		f := &anomaly.Finding{End: subject, Certain: anomaly.ConfidenceAssumed, Evidence: []int{w.SinceFrame, w.Frames[0], w.Frames[1]}}
+		over := h.Now
+		switch {
+		case h.S != nil && h.Before.RST == conn.ResetAbort:
+			f.Cause = "reset"
+			f.Evidence = append(f.Evidence, h.S.Packet)
+		case h.S == nil && h.Visible(subject) && w.Probes >= probesBeforeRST && h.Ends[subject].SentAt == w.LastTime && h.Now.Sub(w.LastTime) > conn.SilentPauses*w.Gap:
+			f.Cause, over = "silent", w.LastTime
+		default:
+			return nil
+		}
+		if over.Sub(w.Since) < stallFrom(h) {
+			return nil
+		}
+		f.Values = anomaly.Values{"span": over.Sub(w.Since)}
+		return f
+	},
+}
+
+var IcmpUnreachableTerminated = anomaly.Kind{
+	Name:     "icmp-unreachable-terminated",
+	Severity: anomaly.Error,
+	Title:    "ICMP ended the attempt or connection",
+	RFC:      "RFC 9293 §3.9.2.2, RFC 5461",
+	Causes: unreachableBy("network-unreachable", "host-unreachable", "protocol-unreachable", "port-unreachable", "prohibited", "no-route", "address-unreachable",
+		"unreachable"),
+	Phrases: []anomaly.Phrase{
+		{Name: "router", In: "from", Text: "{router}"},
+		{Name: "unknown", In: "from", Text: "A router"},
+		{Name: "attempt", In: "what", Text: "attempt to connect"},
+		{Name: "connection", In: "what", Text: "connection"},
+	},
+	Thresholds: []anomaly.Threshold{{Name: "time after the error in which an open connection would have gone on", Value: icmpSilence}},
+	On:         triggers.OnEnd,
+	Only:       triggers.IfRare,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		subject, peer := h.From, h.From.Peer()
+		tr := h.Rare.StallsOf(subject)
+		if tr == nil || tr.ICMP.At == 0 {
+			return nil
+		}
+		m := tr.ICMP
+		f := &anomaly.Finding{
+			End:      subject,
+			Cause:    m.Name(),
+			Certain:  anomaly.ConfidenceAssumed,
+			Evidence: []int{m.Frame},
+			Values:   anomaly.Values{"router": m.From, "version": m.Version(), "type": m.Type, "code": m.Code},
+		}
+		what := "connection"
+		switch {
+		case h.Happened(subject, tcp.Unreachable):
+			what = "attempt"
+			f.Evidence = append(f.Evidence, h.Frames(subject, tcp.SndSYN)...)
+		case !m.Hard() || !h.Visible(subject) || h.Ends[subject].Una(&h.Ends[peer]) == h.Ends[subject].Nxt || h.Happened(subject, tcp.RcvRST) || h.Happened(subject, tcp.SndSYN) && !h.Ends[peer].Seen():
+			return nil // soft, or nothing is left to send
+		case h.Ends[subject].SentAt > m.At && !(h.Happened(subject, tcp.SndRST) && h.Ends[subject].SentAt.Sub(m.At) <= icmpSilence), h.Now.Sub(m.At) < icmpSilence:
+			return nil // it carries on, or it is too early to say
+		}
+		f.Say(anomaly.Either(m.From.IsValid(), "router", "unknown"))
+		f.Say(what)
+		return f
+	},
+}
+
+// unreachableBy are the causes by what the ICMP error says.
+func unreachableBy(names ...string) (list []anomaly.Cause) {
+	for _, name := range names {
+		list = append(list, anomaly.Cause{Name: name, Text: "{from} reported that {Y} cannot be reached ({version} type {type} code {code}, " + name + "), and {X} gave up its {what}."})
+	}
+	return list
+}
+
+const forgottenText = "After {span} idle nothing passes any more: {n} tries of {X} had no answer. A NAT or firewall has forgotten the flow, or {Y} is gone; keepalives more often than its idle limit (common are 60 s to an hour) would help."
+
+var MiddleboxIdleDrop = anomaly.Kind{
+	Name:     "middlebox-idle-drop",
+	Severity: anomaly.Warning,
+	Title:    "Flow died after idle",
+	RFC:      "RFC 5382 §5",
+	Causes: []anomaly.Cause{
+		{Name: "retransmissions", Text: forgottenText},
+		{Name: "keepalives", Text: forgottenText},
+		{Name: "reset", Text: "After {span} idle a RST in {Y}'s name answered {X}, with a TTL of {ttl} where {Y}'s segments had {usual}: a NAT, firewall or load balancer has forgotten the flow. Keepalives more often than its idle limit would help."},
+	},
+	Thresholds: []anomaly.Threshold{
+		{Name: "idle time, at least", Value: conn.LongIdle},
+		{Name: "copies of the same octets", Value: firstTries},
+		{Name: "keepalives", Value: firstKeepalives},
+	},
+	On: triggers.OnRepeat | triggers.OnKeepalive | triggers.OnRST,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		if h.S.Flags&tcp.RST != 0 {
+			return resetAfterIdle(h)
+		}
+		subject, peer := h.From, h.From.Peer()
+		tr := h.Rare.StallsOf(subject)
+		if tr == nil || !h.Visible(subject) || !h.Visible(peer) || h.Ends[peer].Wnd == 0 || h.Over(peer) {
+			return nil
+		}
+		w, what := &tr.Data, "retransmissions"
+		switch h.S.Packet {
+		case tr.Data.Frames[1]:
+			if w.Copies != firstTries {
+				return nil
+			}
+		case tr.Probes.Frames[1]:
+			if w, what = &tr.Probes, "keepalives"; w.Copies != firstKeepalives {
+				return nil
+			}
+		default:
+			return nil
+		}
+		idle := w.First.Sub(w.Heard)
+		if h.Ends[peer].SentAt != w.Heard || idle < conn.LongIdle {
+			return nil
+		}
+		return &anomaly.Finding{
+			End:      subject,
+			Cause:    what,
+			Certain:  anomaly.ConfidenceAmbiguous,
+			Evidence: []int{w.HeardFrame, w.Frames[0], w.Frames[1]},
+			Values:   anomaly.Values{"span": idle, "n": w.Copies},
+		}
+	},
+}
+
+// IdleReset returns the segment that the RST answers, if something between the
+// ends made it after a long silence.
+func IdleReset(h *anomaly.Case) (asked *recent.Segment, idle time.Duration) {
+	subject, peer := h.From, h.From.Peer()
+	if !h.Before.Device || h.Over(peer) {
+		return nil, 0
+	}
+	var newest *recent.Segment
+	for g := range h.Earlier() {
+		if g.From != peer {
+			break
+		}
+		if newest == nil {
+			newest = g
+		}
+		if g.Data > 0 || g.Flags&tcp.FIN != 0 || g.Is&recent.WasKeepalive != 0 {
+			asked = g // the first of those that asked for an answer
+		}
+	}
+	if asked == nil {
+		asked = newest
+	}
+	if asked != nil {
+		idle = asked.At.Sub(h.Before.SentAt[subject])
+	}
+	if idle < conn.LongIdle {
+		return nil, 0
+	}
+	return asked, idle
+}
+
+// resetAfterIdle reports a RST by a middlebox that has forgotten the flow.
+func resetAfterIdle(h *anomaly.Case) *anomaly.Finding {
+	subject, peer := h.From, h.From.Peer()
+	asked, idle := IdleReset(h)
+	if asked == nil {
+		return nil
+	}
+	return &anomaly.Finding{
+		End:      peer,
+		Cause:    "reset",
+		Certain:  anomaly.ConfidenceAmbiguous,
+		Evidence: []int{asked.Packet, h.S.Packet},
+		Values:   anomaly.Values{"span": idle, "ttl": h.S.TTL, "usual": h.Ends[subject].TTL},
+	}
+}

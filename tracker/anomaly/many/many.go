@@ -1,0 +1,167 @@
+// Package many has the anomalies that are in no connection but in many: what is
+// printed of them, and the numbers that decide. Package crossflow finds them.
+package many
+
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+)
+
+const (
+	// A scan tries so many ports within this time, and gets little out of it.
+	ScanWindow  = 60 * time.Second
+	ScanTargets = 15
+	// One in so many attempts, or more, that goes on to carry data is no scan
+	// but a busy client.
+	ScanUseful = 5
+	// A scan asks every target once or twice; a client that cannot connect, or
+	// a health check, asks the same ones again and again.
+	ScanRepeats = 3
+	// Hosts that are all tried on the same few ports, and answer in more than
+	// one of so many attempts, are checked for their health.
+	ScanFailed = 2
+	// Backscatter is so many answers within the same time.
+	BackscatterTargets = 20
+	// What counts is judged so long after there is enough of it.
+	ScanPatience = 10 * time.Second
+)
+
+// A Probe says how a target was tried.
+type Probe uint8
+
+const (
+	ProbeSYN Probe = iota
+	ProbeConnect
+	ProbeFIN
+	ProbeNull
+	ProbeXmas
+	ProbeACK
+	NumProbes
+)
+
+var ProbeNames = [NumProbes]string{"syn", "connect", "fin", "null", "xmas", "ack"}
+
+var PortScan = anomaly.Kind{
+	Name:     "port-scan",
+	Severity: anomaly.Warning,
+	Title:    "One source tries many ports or hosts",
+	RFC:      "RFC 9293 §3.10.7.1, §3.10.7.2",
+	Causes:   scansOf(ProbeNames[:]),
+	Phrases: []anomaly.Phrase{
+		{Name: "nothing", Text: " Nothing answered at all, so that it may also be a host that has lost its network."},
+	},
+	Thresholds: []anomaly.Threshold{
+		{Name: "ports tried, those of each host counted, at least", Value: ScanTargets},
+		{Name: "time in which they are counted", Value: ScanWindow},
+		{Name: "tries for each one that leads to data, more than", Value: ScanUseful},
+		{Name: "tries of the same port, on average, at most", Value: ScanRepeats},
+		{Name: "tries for each one that fails, if there are fewer ports than that, at most", Value: ScanFailed},
+		{Name: "time for the answers to come", Value: ScanPatience},
+	},
+	Many: true,
+}
+
+// scansOf are the causes of a scan by what it sends.
+func scansOf(probes []string) (list []anomaly.Cause) {
+	for _, name := range probes {
+		list = append(list, anomaly.Cause{Name: name, Text: "{host} probed {ports ports} on {hosts hosts} (" + name + " scan): {open} open, {refused} refused, {silent} silent."})
+	}
+	return list
+}
+
+var Backscatter = anomaly.Kind{
+	Name:     "backscatter",
+	Severity: anomaly.Notice,
+	Title:    "Answers to packets that somebody forged",
+	RFC:      "RFC 9293 §3.10.7.1",
+	Causes: []anomaly.Cause{
+		{Text: "{host} sent {n} answers to SYNs that were not captured, and nothing follows them: most likely it is being flooded by somebody who forges these source addresses. The hosts that received them need do nothing. If they did send SYNs, the capture has one direction only."},
+	},
+	Thresholds: []anomaly.Threshold{
+		{Name: "answers to different addresses and ports, at least", Value: BackscatterTargets},
+		{Name: "time in which they are counted", Value: ScanWindow},
+		{Name: "answers for each one whose connection goes on, more than", Value: ScanUseful},
+		{Name: "time for more to come", Value: ScanPatience},
+	},
+	Supersedes: []string{"unsolicited-syn-ack"},
+	Many:       true,
+}
+
+const (
+	// A flood is so many handshakes that are not completed, within this time,
+	FloodWindow = 10
+	FloodSYNs   = 200
+	// so many times more than those that are,
+	FloodRatio = 5
+	// and at least one in so many of them from a source of its own.
+	FloodSources = 2
+	// It is judged when the answers had the time to come.
+	FloodPatience = 3 * time.Second
+)
+
+var SynFlood = anomaly.Kind{
+	Name:     "syn-flood",
+	Severity: anomaly.Error,
+	Title:    "Listener flooded with SYNs",
+	RFC:      "RFC 4987 §2",
+	Causes: []anomaly.Cause{
+		{Text: "{n} SYNs in {span} to {listener}, {share} % of which never complete a handshake: a SYN flood, or clients that are cut off from the answers. SYN cookies keep the listener reachable."},
+	},
+	Thresholds: []anomaly.Threshold{
+		{Name: "handshakes that are not completed, at least", Value: FloodSYNs},
+		{Name: "time in which they are counted", Value: FloodWindow * time.Second},
+		{Name: "handshakes that are not completed for each one that is, at least", Value: FloodRatio},
+		{Name: "SYNs for each address and port that they are from, at most", Value: FloodSources},
+		{Name: "time for the answers to come", Value: FloodPatience},
+	},
+	Supersedes: []string{"syn-rcvd-stuck"},
+	Many:       true,
+}
+
+const (
+	// So many connections of a listener in TIME-WAIT at once are worth a word,
+	WaitsMany = 50
+	// if it is the listener that closes first: in so many times as many cases.
+	WaitsRatio = 4
+	// The count goes on this long before it is told.
+	WaitsPatience = 10 * time.Second
+)
+
+var ServerTimeWaitAccumulation = anomaly.Kind{
+	Name:     "server-time-wait-accumulation",
+	Severity: anomaly.Warning,
+	Title:    "Server closes first and collects TIME_WAIT",
+	RFC:      "RFC 9293 §3.6.1",
+	Causes: []anomaly.Cause{
+		{Text: "{n} connections of {listener} are in TIME_WAIT because the server closes first. Until the last of them ends, 2 MSL (60 s on Linux) after {time}, the port cannot be bound again without SO_REUSEADDR. Let the clients close first."},
+	},
+	Thresholds: []anomaly.Threshold{
+		{Name: "connections in TIME_WAIT at the listener at once, at least", Value: WaitsMany},
+		{Name: "those for each one at a client, at least", Value: WaitsRatio},
+		{Name: "time for more to come", Value: WaitsPatience},
+	},
+	Many: true,
+}
+
+const (
+	// Ports are running out when so many in a hundred are in use.
+	PortsFull = 80
+	// The count goes on this long before it is told.
+	PortsPatience = 10 * time.Second
+)
+
+var EphemeralPortExhaustion = anomaly.Kind{
+	Name:     "ephemeral-port-exhaustion",
+	Severity: anomaly.Warning,
+	Title:    "Client is running out of ports to one destination",
+	RFC:      "RFC 6056 §2.1",
+	Causes: []anomaly.Cause{
+		{Text: "{client} uses {n} of about {size} ports toward {listener}, those in TIME_WAIT included; when none is left, connecting fails. With 60 s of TIME_WAIT (Linux) about {rate} new connections a second are the limit: keep connections open, or use more addresses. If {client} is a NAT gateway, the hosts behind it share these ports."},
+	},
+	Thresholds: []anomaly.Threshold{
+		{Name: "ports in use of a hundred, at least", Value: PortsFull},
+		{Name: "time for more to come", Value: PortsPatience},
+	},
+	Many: true,
+}

@@ -1,0 +1,381 @@
+package resets
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// What can be wrong with a RST: who made it, and whether its receiver has
+// reason to act on it.
+
+var ChallengeAck = anomaly.Kind{
+	Name:     "challenge-ack",
+	Severity: anomaly.Notice,
+	Title:    "ACK sent to verify a suspicious SYN, RST or ACK",
+	RFC:      "RFC 5961 §3, §4, §5",
+	Causes: []anomaly.Cause{
+		{Name: "rst", Text: "{X} doubted a RST with seq {seq}, which is in its window but not the next number, {next}, and asked {Y} to confirm it (challenge ACK)."},
+		{Name: "rst-overtook-data", Text: "{X} doubted a RST with seq {seq}, which came ahead of data that it still misses from {next}, and asked {Y} to confirm it (challenge ACK)."},
+		{Name: "syn", Text: "{X} doubted a SYN in the open connection and asked {Y} to confirm it (challenge ACK)."},
+		{Name: "ack", Text: "{X} doubted an ACK of {ack}, up to which it had not sent, and asked {Y} to confirm it (challenge ACK)."},
+	},
+	Phrases: []anomaly.Phrase{
+		{Name: "confirmed", Text: " {Y} confirmed with a RST that fits: it has left the connection."},
+		{Name: "went-on", Text: " {Y} went on as before: the doubted segment was not from it, or old."},
+		{Name: "another-rst", Text: " Another RST followed that fits no better."},
+		{Name: "silent", Text: " {Y} said nothing more."},
+	},
+	On:   triggers.OnChallenge | triggers.OnRST | triggers.OnEnd,
+	Only: triggers.IfRare,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		d := h.Pending()
+		if d == nil || d.Answer == 0 || !settles(h, d) {
+			return nil
+		}
+		f := &anomaly.Finding{End: d.Into, Certain: anomaly.ConfidenceAssumed, Evidence: []int{d.Packet, d.Answer}}
+		switch d.What {
+		case conn.ChallengedRST:
+			f.Cause, f.Values = "rst", anomaly.Values{"seq": d.Number, "next": d.Next}
+		case conn.ChallengedAbort:
+			f.Cause, f.Values = "rst-overtook-data", anomaly.Values{"seq": d.Number, "next": d.Next}
+		case conn.ChallengedSYN:
+			f.Cause = "syn"
+		case conn.ChallengedAck:
+			if !h.Ends[d.Into].Nxt.Before(d.Number) {
+				return nil // it had sent that: the capture has it late, or not at all
+			}
+			f.Cause, f.Values = "ack", anomaly.Values{"ack": d.Number}
+		}
+		switch {
+		case h.S == nil:
+			f.Say("silent")
+		case h.S.Flags&tcp.RST == 0:
+			f.Say("went-on")
+		case h.Before.Accepted || h.Before.RST == conn.ResetReply:
+			f.Say("confirmed")
+		default:
+			f.Say("another-rst")
+		}
+		if h.S != nil {
+			f.Evidence = append(f.Evidence, h.S.Packet)
+		}
+		return f
+	},
+}
+
+// settles reports whether the scene shows what became of the challenge: the
+// alleged sender's next segment, or the end of everything.
+func settles(h *anomaly.Case, d *conn.Challenge) bool {
+	return h.S == nil && h.From == d.Into || h.S != nil && d.SettledBy(h.S, h.From, h.Now)
+}
+
+// guessesOfAttack is how many RSTs with different wrong numbers are no accident
+// any more.
+const guessesOfAttack = 3
+
+var BlindRSTInWindow = anomaly.Kind{
+	Name:     "blind-rst-in-window",
+	Severity: anomaly.Warning,
+	Title:    "RST in window but not at RCV.NXT",
+	RFC:      "RFC 5961 §3",
+	Causes: []anomaly.Cause{
+		{Text: "A RST in the name of {Y} has seq {seq}, which hits {X}'s window ({next}..{edge}) but not its start."},
+	},
+	Phrases: []anomaly.Phrase{
+		{Name: "silent", Text: " It is a guess, or {Y}'s own, ahead of data that was lost; {Y} said nothing more. A stack that follows RFC 5961 ignores it, an older one drops the connection."},
+		{Name: "another-rst", Text: " Another RST follows with a number that fits no better: somebody is guessing."},
+		{Name: "went-on", Text: " {Y} goes on as before, so it did not send it: somebody is guessing."},
+		{Name: "attack", Text: " {n} RSTs with different numbers were seen: this is an attack on the connection."},
+	},
+	Thresholds: []anomaly.Threshold{{Name: "RSTs with different numbers that are an attack", Value: guessesOfAttack}},
+	Moves: []anomaly.SeverityMove{
+		{Name: "may-be-own", To: anomaly.Info, When: "if {Y} said nothing more and the RST came as far as its other segments"},
+		{Name: "attack", To: anomaly.Error, When: "if so many RSTs with different numbers were seen that it is an attack"},
+	},
+	On:   triggers.OnChallenge | triggers.OnRST | triggers.OnEnd,
+	Only: triggers.IfRare,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		d := h.Pending()
+		if d == nil || d.What != conn.ChallengedRST || !settles(h, d) || h.Ends[d.Into.Peer()].Has(conn.Lossy) {
+			return nil
+		}
+		f := &anomaly.Finding{
+			End:      d.Into,
+			Certain:  anomaly.ConfidenceAssumed,
+			Evidence: []int{d.Packet, d.Answer},
+			Values:   anomaly.Values{"seq": d.Number, "next": d.Next, "edge": d.Edge, "n": d.Guesses},
+		}
+		switch {
+		case h.S == nil:
+			f.Certain = anomaly.ConfidenceAmbiguous
+			if conn.SameWay(d.TTL, h.Ends[d.Into.Peer()].TTL) {
+				f.Move = "may-be-own"
+			}
+			f.Say("silent")
+		case h.S.Flags&tcp.RST != 0 && (h.Before.Accepted || h.Before.RST != conn.ResetUnmatched || h.S.Seq == d.Number):
+			return nil // the sender confirms it, or repeats itself: its RST overtook data
+		case h.S.Flags&tcp.RST != 0:
+			f.Say("another-rst")
+		default:
+			f.Say("went-on")
+		}
+		if h.S != nil {
+			f.Evidence = append(f.Evidence, h.S.Packet)
+		}
+		if d.Guesses >= guessesOfAttack {
+			f.Move = cmp.Or(f.Move, "attack")
+			f.Say("attack")
+		}
+		return f
+	},
+}
+
+var RstOutOfWindow = anomaly.Kind{
+	Name:     "rst-out-of-window",
+	Severity: anomaly.Notice,
+	Title:    "RST the receiver ignores",
+	RFC:      "RFC 9293 §3.10.7.4",
+	Causes: []anomaly.Cause{
+		{Text: "A RST in the name of {Y} has seq {seq}, which is outside {X}'s window ({next}..{edge}); {X} ignores it. It is a blind guess, or left over from something older; the connection goes on."},
+		{Name: "reply-to-old-segment", Text: "A RST in the name of {Y} has seq {seq}, which is outside {X}'s window ({next}..{edge}); {X} ignores it. It answers a segment that is older than what was acknowledged since."},
+	},
+	Moves: []anomaly.SeverityMove{{Name: "reply", To: anomaly.Info, When: "if it answers an old segment"}},
+	On:    triggers.OnRST,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		if !outOfWindow(h) {
+			return nil
+		}
+		to := &h.Ends[h.From.Peer()]
+		f := &anomaly.Finding{
+			End:      h.From.Peer(),
+			Certain:  anomaly.ConfidenceAssumed,
+			Evidence: []int{h.S.Packet},
+			Values:   anomaly.Values{"seq": h.S.Seq, "next": to.Acked, "edge": to.Edge},
+		}
+		if h.Before.RST == conn.ResetReply {
+			f.Cause, f.Move = "reply-to-old-segment", "reply"
+		}
+		return f
+	},
+}
+
+// outOfWindow reports whether the RST's receiver drops it silently, since its
+// number is neither the next nor in the window.
+func outOfWindow(h *anomaly.Case) bool {
+	subject, peer := h.X(), h.Y()
+	if h.Before.Accepted || h.Before.SentAt[h.From] == 0 || !peer.Has(conn.HasAcked) || !conn.Synchronized(h.Before.States[h.From.Peer()]) || numberOfFIN(h) {
+		return false
+	}
+	return h.S.Seq.Before(peer.Acked) && !subject.Has(conn.Lossy) || h.ScaleKnown() && peer.Edge.AtMost(h.S.Seq) && peer.Acked != h.S.Seq
+}
+
+// numberOfFIN reports whether the RST has the number of its sender's FIN, as if
+// a FIN took none. Some stacks send it so, and some take it.
+func numberOfFIN(h *anomaly.Case) bool { return h.X().Has(conn.HasFIN) && h.S.Seq == h.X().FIN }
+
+var RstIgnoredInSynSent = anomaly.Kind{
+	Name:     "rst-ignored-in-syn-sent",
+	Severity: anomaly.Notice,
+	Title:    "RST without acceptable ACK during connect",
+	RFC:      "RFC 9293 §3.10.7.3",
+	Causes: []anomaly.Cause{
+		{Text: "A RST in the name of {Y} acknowledges {what}, where the SYN of {X} has seq {seq}; a conforming client ignores it and goes on trying. It is forged, or meant for an older connection."},
+	},
+	Phrases: []anomaly.Phrase{
+		{Name: "nothing", In: "what", Text: "nothing"},
+		{Name: "wrong-number", In: "what", Text: "{ack}"},
+	},
+	On: triggers.OnRST,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		subject := h.From.Peer()
+		if h.Before.Accepted || h.Before.States[subject] != tcp.SynSent.Set() || !h.Ends[subject].Seen() {
+			return nil
+		}
+		f := &anomaly.Finding{
+			End:      subject,
+			Certain:  anomaly.ConfidenceAssumed,
+			Evidence: append(h.Frames(subject, tcp.SndSYN), h.S.Packet),
+			Values:   anomaly.Values{"seq": h.Ends[subject].ISS, "ack": h.S.Ack},
+		}
+		f.Say(anomaly.Either(h.S.Flags&tcp.ACK == 0, "nothing", "wrong-number"))
+		return f
+	},
+}
+
+// acksCited is how many of the newest ACKs toward its sender an unmatched RST
+// is compared with in its evidence.
+const acksCited = 3
+
+var RstUnmatched = anomaly.Kind{
+	Name:     "rst-unmatched",
+	Severity: anomaly.Notice,
+	Title:    "RST whose numbers fit neither rule",
+	RFC:      "RFC 9293 §3.5.2",
+	Causes: []anomaly.Cause{
+		{Name: "seq", Text: "A RST in the name of {X} has seq {seq}; its next number was {next} and no recent ACK to it said {seq}. Either packets are missing from the capture, or a third party sent it."},
+		{Name: "ack", Text: "A RST in the name of {X} acknowledges {ack}, but it had received up to {received} and was sent up to {sent}. Either packets are missing from the capture, or a third party sent it."},
+	},
+	On: triggers.OnRST,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		subject, peer := h.X(), h.Y()
+		to := h.From.Peer()
+		state := h.Before.States[to]
+		if h.Before.RST != conn.ResetUnmatched || !subject.Seen() || h.Before.SentAt[h.From] == 0 || !peer.Seen() || subject.Has(conn.Lossy) || peer.Has(conn.Lossy) || numberOfFIN(h) ||
+			!conn.Synchronized(state) && state != tcp.SynReceived.Set() {
+			return nil
+		}
+		if outOfWindow(h) || !h.Before.Accepted && h.InWindow(h.S.Seq, to) {
+			return nil // told better by other kinds
+		}
+		f := &anomaly.Finding{End: h.From, Certain: anomaly.ConfidenceAmbiguous, Evidence: []int{h.S.Packet}}
+		switch {
+		case h.S.Seq != subject.Nxt:
+			f.Cause, f.Values = "seq", anomaly.Values{"seq": h.S.Seq, "next": subject.Nxt}
+		case h.S.Flags&tcp.ACK != 0 && !(subject.Acked.AtMost(h.S.Ack) && h.S.Ack.AtMost(peer.Nxt)):
+			f.Cause, f.Values = "ack", anomaly.Values{"ack": h.S.Ack, "received": subject.Acked, "sent": peer.Nxt}
+		default:
+			return nil // the numbers fit; what does not is told by forged-rst
+		}
+		cited := 0
+		for g := range h.Recent() {
+			if cited == acksCited {
+				break
+			}
+			if g.From != h.From && g.Flags&(tcp.ACK|tcp.RST) == tcp.ACK {
+				f.Evidence = append(f.Evidence, g.Packet)
+				cited++
+			}
+		}
+		return f
+	},
+}
+
+// A storm is more than stormSize RSTs of one end within stormSpan. Up to
+// stormReplies of them answer each segment that arrived: the capture may have a
+// RST twice, or the network a segment.
+const (
+	stormSize    = 10
+	stormSpan    = time.Second
+	stormReplies = 2
+)
+
+var RstStorm = anomaly.Kind{
+	Name:     "rst-storm",
+	Severity: anomaly.Warning,
+	Title:    "Many RSTs",
+	RFC:      "RFC 2525 §2.16",
+	Causes: []anomaly.Cause{
+		{Name: "replies", Text: "{X} sent {n} RSTs in {span}, one for each segment that arrived: the data was in flight when the socket closed, which is the normal form."},
+		{Name: "unprovoked", Text: "{X} sent {n} RSTs in {span}, more than the {received segments} that it can have answered: a device on the path, or a forger, repeats them."},
+	},
+	Thresholds: []anomaly.Threshold{
+		{Name: "RSTs of one end, at most", Value: stormSize},
+		{Name: "time in which they are counted", Value: stormSpan},
+		{Name: "RSTs for each segment that arrived, at most", Value: stormReplies},
+	},
+	Moves: []anomaly.SeverityMove{{Name: "replies", To: anomaly.Info, When: "if the RSTs answer segments that arrived"}},
+	On:    triggers.OnRST,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		if a := h.Flagged("rst-storm", h.From); a != nil {
+			if h.Now.Sub(max(a.Time, a.Until)) > stormSpan {
+				return nil
+			}
+			f := &anomaly.Finding{End: h.From} // it is counted only
+			if a.Severity == anomaly.Info {
+				f.Move = "replies"
+			}
+			return f
+		}
+		resets, received := 0, 0
+		var first *recent.Segment
+		for g := range h.Recent() {
+			if h.Now.Sub(g.At) > stormSpan || resets > stormSize && resets <= stormReplies*received {
+				break
+			}
+			switch {
+			case g.From != h.From && g.Flags&tcp.RST == 0:
+				received++
+			case g.From == h.From && g.Flags&tcp.RST != 0 && resets <= stormSize:
+				resets++
+				first = g
+			}
+		}
+		if resets <= stormSize {
+			return nil
+		}
+		f := &anomaly.Finding{End: h.From, Certain: anomaly.ConfidenceAssumed, Evidence: []int{first.Packet, h.S.Packet}}
+		if f.Cause = "unprovoked"; resets <= stormReplies*received {
+			f.Cause, f.Move = "replies", "replies"
+		}
+		f.Values = anomaly.Values{"n": resets, "span": h.Now.Sub(first.At), "received": received}
+		return f
+	},
+}
+
+var DataAfterRST = anomaly.Kind{
+	Name:     "data-after-rst",
+	Severity: anomaly.Warning,
+	Title:    "Endpoint speaks after its own RST",
+	RFC:      "RFC 9293 §3.10.7.4",
+	Causes: []anomaly.Cause{
+		{Text: "{X} kept talking {span} after \"its\" RST: the RST was not sent by {X}. {Y} took it all the same, and has lost the connection."},
+	},
+	Thresholds: []anomaly.Threshold{
+		{Name: "time after the RST, if the response time of {X} is not longer and it has nothing new, more than", Value: conn.SentAfter},
+	},
+	On:   triggers.OnUnsettled,
+	Only: triggers.IfReset,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		rst, ok := talksOn(h)
+		if !ok {
+			return nil
+		}
+		return &anomaly.Finding{
+			End:      h.From,
+			Certain:  anomaly.ConfidenceProved,
+			Evidence: []int{rst.Packet(), h.S.Packet},
+			Values:   anomaly.Values{"span": h.Now.Sub(rst.At)},
+		}
+	},
+}
+
+// talksOn reports whether the segment shows that its sender still has a
+// connection that a RST in its name has ended at the peer, and returns the step
+// of that RST.
+func talksOn(h *anomaly.Case) (rst history.Step, ok bool) {
+	peer := h.From.Peer()
+	if h.S.Flags&tcp.RST != 0 || h.Forged == 0 || h.Before.States[peer] != tcp.Closed.Set() || !h.WasOpen(peer) {
+		return rst, false
+	}
+	rst, ok = h.Find(peer, tcp.RcvRST)
+	return rst, ok && rst.Packet() == h.Forged
+}
+
+var RstWithData = anomaly.Kind{
+	Name:     "rst-with-data",
+	Severity: anomaly.Info,
+	Title:    "RST carries payload",
+	RFC:      "RFC 9293 §3.5.3",
+	Causes: []anomaly.Cause{
+		{Text: "The RST of {X} carries {n bytes} of payload, which RFC 9293 allows for diagnostic text. It is not part of the stream; read it in the capture for the reason."},
+	},
+	On: triggers.OnRST,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		if h.S.Data == 0 {
+			return nil
+		}
+		return &anomaly.Finding{
+			End:      h.From,
+			Certain:  anomaly.ConfidenceProved,
+			Evidence: []int{h.S.Packet},
+			Values:   anomaly.Values{"n": h.S.Data},
+		}
+	},
+}
