@@ -86,6 +86,7 @@ type Anomaly struct {
 	End        tcp.Endpoint
 	Evidence   []int    // frames, in capture order
 	Text       string   // the sentence for people
+	Next       string   // what to do about it; empty: nothing that helps in every case
 	RFC        string   // "RFC 9293 §3.6.1"
 	Count      int      // how often; at least 1
 	Until      tcp.Time // of the last of them; 0 where it happened once
@@ -106,6 +107,7 @@ type Kind struct {
 	RFC        string   // what it departs from, or where it is described
 	Causes     []Cause  // how it comes about, and what is printed of it; one at least
 	Phrases    []Phrase // what is printed besides, as it applies
+	Next       string   // what to do about it, a template; empty: nothing that helps in every case
 	Thresholds []Threshold
 	Moves      []SeverityMove
 	Supersedes []string // kinds that this one explains better
@@ -241,7 +243,7 @@ func (b *Book) report(h *Case, k *Kind, f Finding) {
 		}
 		graver := severity > a.Severity
 		if f.More || f.Again || graver {
-			a.Severity, a.Cause, a.Confidence, a.Text = max(a.Severity, severity), f.Cause, f.Certain, k.textOf(c, &f)
+			a.Severity, a.Cause, a.Confidence, a.Text, a.Next = max(a.Severity, severity), f.Cause, f.Certain, k.textOf(c, &f), k.nextOf(c, &f)
 			a.Evidence = framesInOrder(append(f.Evidence, a.Evidence...))
 		}
 		if graver {
@@ -268,7 +270,7 @@ func (b *Book) report(h *Case, k *Kind, f Finding) {
 func (k *Kind) Found(c *conn.Conn, f Finding) Anomaly {
 	return Anomaly{
 		Kind: k.Name, Severity: k.severityOf(&f), Supersedes: k.Supersedes, Cause: f.Cause, Confidence: f.Certain,
-		End: f.End, Evidence: framesInOrder(f.Evidence), Text: k.textOf(c, &f), RFC: k.RFC, Count: 1,
+		End: f.End, Evidence: framesInOrder(f.Evidence), Text: k.textOf(c, &f), Next: k.nextOf(c, &f), RFC: k.RFC, Count: 1,
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 type Cause struct {
 	Name string // as Anomaly.Cause has it; empty: none
 	Text string // a template
+	Next string // what to do about it, a template, instead of the Kind's
 }
 
 // A Phrase is what some findings of a kind say besides.
@@ -95,6 +96,17 @@ func (k *Kind) textOf(c *conn.Conn, f *Finding) string {
 		text += Lossy
 	}
 	return text
+}
+
+// nextOf renders what to do about a finding.
+func (k *Kind) nextOf(c *conn.Conn, f *Finding) string {
+	next := k.Next
+	for i := range k.Causes {
+		if k.Causes[i].Name == f.Cause && k.Causes[i].Next != "" {
+			next = k.Causes[i].Next
+		}
+	}
+	return rendering{k, c, f}.fill(next)
 }
 
 // template returns that of the cause.
