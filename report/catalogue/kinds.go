@@ -124,6 +124,14 @@ func kindSections(k *anomaly.Kind) []kindSection {
 	for _, c := range k.Causes {
 		add("What is printed", named(c.Name, c.Text))
 	}
+	if k.Next != "" {
+		add("What to do next", k.Next)
+	}
+	for _, c := range k.Causes {
+		if c.Next != "" {
+			add("What to do next", named(c.Name, c.Next))
+		}
+	}
 	for _, p := range k.Phrases {
 		if p.In == "" {
 			add("What may follow", strings.TrimSpace(p.Text))
@@ -165,6 +173,7 @@ type kindJSON struct {
 	Title      string          `json:"title"`
 	Reference  string          `json:"reference"`
 	Text       string          `json:"text"`
+	Next       string          `json:"next,omitempty"`
 	Causes     []causeJSON     `json:"causes"`
 	Phrases    []phraseJSON    `json:"phrases,omitempty"`
 	Thresholds []thresholdJSON `json:"thresholds,omitempty"`
@@ -175,6 +184,7 @@ type kindJSON struct {
 type causeJSON struct {
 	Cause string `json:"cause,omitempty"`
 	Text  string `json:"text"`
+	Next  string `json:"next,omitempty"` // instead of the kind's
 }
 
 // A phraseJSON fills the blank, or else follows the text of the cause.
@@ -197,9 +207,9 @@ type moveJSON struct {
 }
 
 func kindAsJSON(k *anomaly.Kind) kindJSON {
-	j := kindJSON{Kind: k.Name, Severity: k.Severity.String(), Title: k.Title, Reference: k.RFC, Text: k.Causes[0].Text, Supersedes: k.Supersedes}
+	j := kindJSON{Kind: k.Name, Severity: k.Severity.String(), Title: k.Title, Reference: k.RFC, Text: k.Causes[0].Text, Next: k.Next, Supersedes: k.Supersedes}
 	for _, c := range k.Causes {
-		j.Causes = append(j.Causes, causeJSON{c.Name, c.Text})
+		j.Causes = append(j.Causes, causeJSON{c.Name, c.Text, c.Next})
 	}
 	for _, p := range k.Phrases {
 		j.Phrases = append(j.Phrases, phraseJSON{p.In, p.Text})

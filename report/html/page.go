@@ -282,7 +282,7 @@ func (h *page) kindGroups(s *record.Summary) []kindGroup {
 			if a.Conn > 0 {
 				told = told[1:]
 			}
-			out.List = append(out.List, finding{a.Conn, told, text.Escape(a.Text)})
+			out.List = append(out.List, finding{a.Conn, told, text.Escape(text.WithNext(a))})
 		}
 		list = append(list, out)
 	}

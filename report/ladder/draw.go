@@ -106,6 +106,9 @@ func writeOdd(out *bufio.Writer, indent string, a *anomaly.Anomaly, o *Options) 
 	}
 	text.WriteWrapped(out, indent, strings.Join(append(head, oddFacts(a)...), text.Gap), o.Width, text.SeverityColor(a.Severity).When(o.Color))
 	text.WriteWrapped(out, indent+"  ", text.Escape(a.Text), o.Width, text.Plain)
+	if a.Next != "" {
+		text.WriteWrapped(out, indent+"  ", text.Next+text.Escape(a.Next), o.Width, text.Plain)
+	}
 }
 
 // columns are the widths of a ladder's columns.

@@ -36,7 +36,7 @@ var env = makeEnv()
 // fullAnomaly returns an anomaly that lacks nothing.
 func fullAnomaly() anomaly.Anomaly {
 	return anomaly.Anomaly{
-		Conn: 1, Kind: "k", Cause: "c", Packet: 1, Evidence: []int{1}, Text: "t", RFC: "r", Count: 2, Until: 1,
+		Conn: 1, Kind: "k", Cause: "c", Packet: 1, Evidence: []int{1}, Text: "t", Next: "n", RFC: "r", Count: 2, Until: 1,
 		Addr: netip.IPv4Unspecified(), Port: 1, Samples: []int{1}, Supersedes: []string{"k"}, Withdrawn: true,
 	}
 }

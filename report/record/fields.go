@@ -140,6 +140,7 @@ var anomalyFields = []part[anomaly.Anomaly]{
 	{"endpoint", func(a *anomaly.Anomaly) value { return word(a.End.String()).unless(a.Conn == 0) }},
 	{"evidence", func(a *anomaly.Anomaly) value { return value{kind: numbers, ints: &a.Evidence} }},
 	{"text", func(a *anomaly.Anomaly) value { return sentence(a.Text) }},
+	{"next", func(a *anomaly.Anomaly) value { return sentence(a.Next).unless(a.Next == "") }},
 	{"reference", func(a *anomaly.Anomaly) value { return sentence(a.RFC).unless(a.RFC == "") }},
 	{"since", func(a *anomaly.Anomaly) value { return moment(a.Time).unless(a.Until == 0) }},
 	{"until", func(a *anomaly.Anomaly) value { return moment(a.Until).unless(a.Until == 0) }},

@@ -36,7 +36,7 @@ func (m *markdown) Close(s *record.Summary, t *record.Tally) error {
 		}
 		text.WriteLine(m.out, "\n"+head+"\n")
 		for _, a := range g.List {
-			text.WriteLine(m.out, "- "+text.EscapeMarkdown(strings.Join(Facts(a, m.opts.Time, s.First), ", ")+": "+a.Text))
+			text.WriteLine(m.out, "- "+text.EscapeMarkdown(strings.Join(Facts(a, m.opts.Time, s.First), ", ")+": "+text.WithNext(a)))
 		}
 		if g.Hidden > 0 {
 			text.WriteLine(m.out, fmt.Sprintf("- and %d more", g.Hidden))

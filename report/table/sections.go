@@ -91,6 +91,9 @@ func (c *Connections) writeAnomalies(out *bufio.Writer, o *record.Options, s *re
 		for _, a := range g.List {
 			text.WriteLine(out, "  "+strings.Join(Facts(a, o.Time, s.First), text.Gap))
 			text.WriteWrapped(out, "    ", text.Escape(a.Text), o.Width, text.Plain)
+			if a.Next != "" {
+				text.WriteWrapped(out, "    ", text.Next+text.Escape(a.Next), o.Width, text.Plain)
+			}
 		}
 		if g.Hidden > 0 {
 			text.WriteLine(out, fmt.Sprintf("  and %d more", g.Hidden))

@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -322,4 +323,15 @@ func Frames(frames []int) string {
 		b.WriteString(strconv.Itoa(n))
 	}
 	return b.String()
+}
+
+// Next is before what to do about a finding.
+const Next = "Next: "
+
+// WithNext returns the sentence of a finding, and what to do about it.
+func WithNext(a *anomaly.Anomaly) string {
+	if a.Next == "" {
+		return a.Text
+	}
+	return a.Text + " " + Next + a.Next
 }
