@@ -128,7 +128,7 @@ func (c *Conn) settleChallenge(s *tcp.Segment, from tcp.Endpoint, before *Before
 func (c *Conn) heardOfChallenge(s *tcp.Segment, from tcp.Endpoint, before *Before, now tcp.Time) {
 	switch d, snd := &c.Rare.challenge, &c.Ends[from]; {
 	case d.Into == from:
-		if d.Answer == 0 && !d.spoken && c.isChallengeACK(s, d, before, now) {
+		if !d.spoken && c.isChallengeACK(s, d, before, now) {
 			d.Answer = s.Packet
 			if d.may && snd.Assumed == tcp.FinWait2.Set() {
 				snd.Bits |= stillReads // an orphan takes such a RST

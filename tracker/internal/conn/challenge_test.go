@@ -79,3 +79,53 @@ func TestAckInSynSentIsNotChallenged(t *testing.T) {
 		t.Errorf("pending: %+v", d)
 	}
 }
+
+// A RST that the end may have taken is not forgotten for one that it has not.
+func TestDoubtOutlastsOtherRSTs(t *testing.T) {
+	c, _, _ := playedOn(t, tcp.StackAuto, append(slices.Clone(underway), "< <SEQ=310><CTL=RST>", "< <SEQ=90000><CTL=RST>", "> <SEQ=100><ACK=300><CTL=ACK>")...)
+	if !c.mayBeReset(tcp.Client) {
+		t.Error("the client may not be reset any more")
+	}
+}
+
+// A SYN+ACK that acknowledges what was never sent is refused for its SYN.
+func TestSYNACKIsNoChallengedAck(t *testing.T) {
+	c, _, _ := played(t, append(slices.Clone(underway), "< <SEQ=299><ACK=500><CTL=SYN,ACK>", "> <SEQ=100><ACK=300><CTL=ACK>")...)
+	if d := c.Pending(); d != nil && d.What == ChallengedAck {
+		t.Errorf("the SYN+ACK is challenged as an ACK: %+v", d)
+	}
+}
+
+// Linux takes a RST for an orphan in FIN_WAIT_2 without asking (RFC 5961 §3.2 would
+// have it ask): an end that asked about one it may have taken is no orphan, which
+// says nothing of one that no end would take, or that is open.
+func TestWhoAsksAboutARSTIsNoOrphan(t *testing.T) {
+	const rst, ack = "< <SEQ=310><CTL=RST>", "> <SEQ=100><ACK=300><CTL=ACK>"
+	closed := []string{"> <SEQ=100><ACK=300><CTL=FIN,ACK>", "< <SEQ=300><ACK=101><CTL=ACK>", rst, "> <SEQ=101><ACK=300><CTL=ACK>"}
+	for _, test := range []struct {
+		why      string
+		segments []string
+		is       tcp.State // the end that asks
+		may      bool
+		want     bool
+	}{
+		{"it may have been taken", closed, tcp.FinWait2, true, true},
+		{"nobody would take it", closed, tcp.FinWait2, false, false},
+		{"the end is open", []string{rst, ack}, tcp.Established, true, false},
+	} {
+		c, answer, from := playedOn(t, tcp.StackAuto, slices.Concat(underway, test.segments)...)
+		d := c.Pending()
+		if d == nil {
+			t.Fatalf("%s: nothing is challenged", test.why)
+		}
+		d.may, c.Ends[from].Assumed = test.may, test.is.Set()
+		var before Before
+		for e := range tcp.Endpoint(2) {
+			before.Nxt[e], before.Acked[e], before.Wnd[e] = c.Ends[e].Nxt, c.Ends[e].Acked, c.Ends[e].Wnd
+		}
+		c.heardOfChallenge(answer, from, &before, answer.Time)
+		if got := c.Ends[from].Has(stillReads); got != test.want || d.Answer != answer.Packet {
+			t.Errorf("%s: the end still reads: %v, want %v; answered in frame %d", test.why, got, test.want, d.Answer)
+		}
+	}
+}

@@ -48,6 +48,7 @@ func playedOn(t *testing.T, stack tcp.StackID, segments ...string) (c *Conn, las
 		if err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
+		s.Packet = i + 1
 		s.Time, s.Src, s.Dst = 1_000_000*tcp.Second+tcp.Time(i)*tcp.Second/100, a, b
 		if from = tcp.Client; way == "<" {
 			from, s.Src, s.Dst = tcp.Server, b, a

@@ -57,3 +57,64 @@ func TestGapsBeforeTheFirstACK(t *testing.T) {
 		}
 	}
 }
+
+// What a segment of the sender tells of octets 110 to 129, acknowledged a while
+// ago and not captured by then.
+func TestWhatTellsOfAGap(t *testing.T) {
+	const octets, before = "> <SEQ=110><ACK=300><CTL=ACK><DATA=20>", "> <SEQ=100><ACK=300><CTL=ACK>"
+	for _, test := range []struct {
+		segment string
+		old     bool // its octets were captured before
+		skewed  bool // one direction of the capture is late
+		after   time.Duration
+		want    holes.GapState
+	}{
+		{octets, false, false, CaptureSkew, holes.GapInverted},
+		{octets, false, false, CaptureSkew + 1, holes.GapNone},
+		{octets, false, true, time.Second, holes.GapInverted},
+		{octets, true, true, time.Second, holes.GapNone}, // sent again: it says nothing of their first copy
+		{before, false, false, time.Second, holes.GapNone},
+		{before, false, true, time.Second, holes.GapOpen}, // it was sent before the ACK
+	} {
+		c, s, from := played(t, append(slices.Clone(underway), test.segment)...)
+		if test.skewed {
+			c.Bits |= skewed
+		}
+		g := &c.RareState().Gaps[from]
+		*g = holes.Gap{Is: holes.GapOpen, From: 110, To: 130, At: c.Last()}
+		c.fillGap(s, from, Reading{Old: test.old}, c.Last().Add(test.after))
+		if g.Is != test.want {
+			t.Errorf("%+v: the gap is %v", test, g.Is)
+		}
+	}
+}
+
+// One octet that is missing may be a FIN, which is taken into account once: what
+// its sender showed since is not forgotten. The FIN of an end that has one is
+// elsewhere.
+func TestMissingOctetIsWeighedOnce(t *testing.T) {
+	both := tcp.Established.Set() | tcp.FinWait1.Set() | tcp.FinWait2.Set()
+	for _, test := range []struct {
+		fin         bool
+		first, then tcp.StateSet
+	}{
+		{false, both, tcp.Established.Set()},
+		{true, tcp.Established.Set(), tcp.Established.Set()},
+	} {
+		c, _, from := played(t, append(slices.Clone(underway), "> <SEQ=101><ACK=300><CTL=ACK>")...)
+		subject := &c.Ends[from]
+		if test.fin {
+			subject.Bits |= HasFIN
+		}
+		g := &holes.Gap{Is: holes.GapOpen, From: 100, To: 101}
+		c.mayBeFIN(from, g)
+		if subject.Proved != test.first {
+			t.Errorf("fin %v: the end is shown to be in %v, want %v", test.fin, subject.Proved, test.first)
+		}
+		subject.show(tcp.Established.Set())
+		c.mayBeFIN(from, g)
+		if subject.Proved != test.then {
+			t.Errorf("fin %v: weighed again, the end is shown to be in %v, want %v", test.fin, subject.Proved, test.then)
+		}
+	}
+}
