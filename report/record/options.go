@@ -31,6 +31,8 @@ type Options struct {
 	Width    int // columns of the terminal; table leaves columns out to fit it. 0: no limit
 	Height   int // lines of the terminal. 0: 24
 
+	AllAnomalies bool // tables list every anomaly, where equal ones are else one finding
+
 	ByClient bool             // rows of services are of client hosts
 	Ended    *services.Counts // what services had before the connections that are told of, and all anomalies over many; nil: nothing
 

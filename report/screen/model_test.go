@@ -94,7 +94,7 @@ func TestViews(t *testing.T) {
 	press(m, "4")
 	holds(t, m, "TIME_WAIT on Server", "3 of 28,232")
 	press(m, "5")
-	holds(t, m, `evil\x1b[2Jkind`, `a \x1b]0;title\a text`, "conn 1 ")
+	holds(t, m, `evil\x1b[2Jkind`, `a \x1b]0;title\a text`, "conns 1,11,21 ")
 	press(m, "6")
 	holds(t, m, "  services  ", "Server Address", "10.9.0.2:80        30    27", "client 3")
 	press(m, "6")

@@ -19,7 +19,7 @@ func TestManyComeFirst(t *testing.T) {
 	c.Connection(&r)
 	c.Many(&anomaly.Anomaly{Kind: "port-scan", Severity: anomaly.Warning})
 	var got []string
-	for _, g := range c.Groups(shownOfKind) {
+	for _, g := range c.Groups(false, shownOfKind) {
 		got = append(got, g.Kind)
 	}
 	if want := []string{"rst-instead-of-ack", "port-scan", "connection-refused"}; !slices.Equal(got, want) {

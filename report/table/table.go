@@ -7,6 +7,7 @@
 //	summary.go   counts only
 //	services.go  a line for each service, or client host
 //	sections.go  below tables: the anomalies, and the states counted
+//	findings.go  anomalies that are equal, as one
 //	timewait.go  below tables: who is left in TIME_WAIT, and for how long
 //	port.go      one port: who holds it, and when it can be bound again
 //	live.go      the tables of displays, while a capture goes on
