@@ -270,7 +270,7 @@ func (h *page) kindGroups(s *record.Summary) []kindGroup {
 		titles[k.Name] = k.Title
 	}
 	var list []kindGroup
-	for _, g := range h.Groups(true, mostOfKind) {
+	for _, g := range h.Groups(h.opts, true, mostOfKind) {
 		out := kindGroup{
 			Kind: text.Escape(g.Kind), Severity: g.Severity.String(), RFC: text.Escape(g.RFC), Title: titles[g.Kind],
 			Count: len(g.List) + g.Hidden, Hidden: g.Hidden,

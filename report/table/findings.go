@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
@@ -65,7 +66,7 @@ type Group struct {
 // findings, as many as shown says; 0: all. With each, every anomaly is a finding
 // of its own. The worst kinds come first, of those the ones over many connections,
 // as a port scan explains what follows, and then the most frequent.
-func (c *Connections) Groups(each bool, shown int) []*Group {
+func (c *Connections) Groups(o *record.Options, each bool, shown int) []*Group {
 	type groupKey struct {
 		kind, rfc string
 		severity  anomaly.Severity
@@ -73,7 +74,7 @@ func (c *Connections) Groups(each bool, shown int) []*Group {
 	}
 	groups := make(map[groupKey]*Group)
 	var list []*Group
-	for _, f := range c.findings(each) {
+	for _, f := range c.findings(o, each) {
 		k := groupKey{f.Kind, f.RFC, f.Severity, min(f.Conn, 1)}
 		g := groups[k]
 		if g == nil {
@@ -105,7 +106,7 @@ func (c *Connections) Groups(each bool, shown int) []*Group {
 
 // findings returns the anomalies that were kept, equal ones as one unless each is
 // to be one.
-func (c *Connections) findings(each bool) []*Finding {
+func (c *Connections) findings(o *record.Options, each bool) []*Finding {
 	var list []*Finding
 	found := make(map[findingKey]*Finding)
 	hosts := make(map[*Finding]map[netip.Addr]bool)
@@ -142,7 +143,7 @@ func (c *Connections) findings(each bool) []*Finding {
 	for i := range c.over {
 		take(&c.over[i], nil)
 	}
-	for _, of := range c.inOrder() {
+	for _, of := range c.inOrder(o) {
 		take(of.anomaly, of.record)
 	}
 	return list
@@ -155,11 +156,11 @@ type anomalyOf struct {
 }
 
 // inOrder returns the anomalies of the connections by their times.
-func (c *Connections) inOrder() []anomalyOf {
+func (c *Connections) inOrder(o *record.Options) []anomalyOf {
 	var list []anomalyOf
 	for _, row := range c.Rows {
-		for i := range row.Record.Anomalies {
-			list = append(list, anomalyOf{&row.Record.Anomalies[i], row.Record})
+		for a := range o.Anomalies(row.Record) {
+			list = append(list, anomalyOf{a, row.Record})
 		}
 	}
 	slices.SortStableFunc(list, func(a, b anomalyOf) int {

@@ -29,7 +29,7 @@ func (m *markdown) Close(s *record.Summary, t *record.Tally) error {
 	} else if err := m.grid(columnsOf(inTable), m.opts, s).PrintMarkdown(m.out); err != nil {
 		return err
 	}
-	for _, g := range m.Groups(m.opts.AllAnomalies, shownOf(m.opts, false)) {
+	for _, g := range m.Groups(m.opts, m.opts.AllAnomalies, shownOf(m.opts, false)) {
 		head := fmt.Sprintf("**%s: %s**", g.Severity, text.EscapeMarkdown(g.Kind))
 		if g.RFC != "" {
 			head += " (" + text.EscapeMarkdown(g.RFC) + ")"

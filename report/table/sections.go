@@ -24,7 +24,7 @@ import (
 //	  10.9.0.2:81  250 connections  conns 3,4,5,6 and 246 more  from 10.9.0.1
 //	    For example, conn 3, frames 20,21, 2026-01-02T03:04:06.000000Z: The sentence.
 func (c *Connections) writeAnomalies(out *bufio.Writer, o *record.Options, s *record.Summary, all bool) {
-	for _, g := range c.Groups(o.AllAnomalies, shownOf(o, all)) {
+	for _, g := range c.Groups(o, o.AllAnomalies, shownOf(o, all)) {
 		severity := text.SeverityColor(g.Severity).PaintIf(o.Color, g.Severity.String())
 		head := []string{severity, text.Bold.PaintIf(o.Color, text.Escape(g.Kind))}
 		if g.RFC != "" {
