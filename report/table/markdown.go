@@ -29,7 +29,8 @@ func (m *markdown) Close(s *record.Summary, t *record.Tally) error {
 	} else if err := m.grid(columnsOf(inTable), m.opts, s).PrintMarkdown(m.out); err != nil {
 		return err
 	}
-	for _, g := range m.Groups(m.opts, m.opts.AllAnomalies, shownOf(m.opts, false)) {
+	groups := m.Groups(m.opts, m.opts.AllAnomalies, shownOf(m.opts, false))
+	for _, g := range groups {
 		head := fmt.Sprintf("**%s: %s**", g.Severity, text.EscapeMarkdown(g.Kind))
 		if g.RFC != "" {
 			head += " (" + text.EscapeMarkdown(g.RFC) + ")"
@@ -41,6 +42,9 @@ func (m *markdown) Close(s *record.Summary, t *record.Tally) error {
 		if g.Hidden > 0 {
 			text.WriteLine(m.out, "- "+hidden(g.Hidden))
 		}
+	}
+	if legend := legendOf(groups); legend != "" {
+		text.WriteLine(m.out, "\n"+legend)
 	}
 	if t.Listed > 0 {
 		text.WriteLine(m.out, "\n"+statesLine(t, false))

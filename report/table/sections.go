@@ -24,7 +24,8 @@ import (
 //	  10.9.0.2:81  250 connections  conns 3,4,5,6 and 246 more  from 10.9.0.1
 //	    For example, conn 3, frames 20,21, 2026-01-02T03:04:06.000000Z: The sentence.
 func (c *Connections) writeAnomalies(out *bufio.Writer, o *record.Options, s *record.Summary, all bool) {
-	for _, g := range c.Groups(o, o.AllAnomalies, shownOf(o, all)) {
+	groups := c.Groups(o, o.AllAnomalies, shownOf(o, all))
+	for _, g := range groups {
 		severity := text.SeverityColor(g.Severity).PaintIf(o.Color, g.Severity.String())
 		head := []string{severity, text.Bold.PaintIf(o.Color, text.Escape(g.Kind))}
 		if g.RFC != "" {
@@ -40,6 +41,29 @@ func (c *Connections) writeAnomalies(out *bufio.Writer, o *record.Options, s *re
 			text.WriteLine(out, "  "+hidden(g.Hidden))
 		}
 	}
+	if legend := legendOf(groups); legend != "" {
+		text.WriteLine(out, "")
+		text.WriteWrapped(out, "", legend, o.Width, text.Plain)
+	}
+}
+
+// legendOf says what the words mean that tell how sure findings are; "" where none
+// stands.
+func legendOf(groups []*Group) string {
+	var stands [anomaly.ConfidenceAmbiguous + 1]bool
+	for _, g := range groups {
+		for _, f := range g.List {
+			stands[f.Confidence] = true
+		}
+	}
+	var list []string
+	if stands[anomaly.ConfidenceProved] {
+		list = append(list, "proved: the packets alone show it")
+	}
+	if stands[anomaly.ConfidenceAmbiguous] {
+		list = append(list, "ambiguous: other readings of the same packets remain")
+	}
+	return strings.Join(list, "; ")
 }
 
 // shownOf is how many findings of one kind are listed; 0: all.
@@ -95,7 +119,7 @@ func Facts(f *Finding, style text.TimeStyle, first tcp.Time) []string {
 	if f.N == 1 && f.Until != 0 {
 		add("until %s", style.Format(f.Until, first))
 	}
-	if f.Confidence != anomaly.ConfidenceProved {
+	if f.Confidence != anomaly.ConfidenceAssumed { // what nearly all are tells nothing
 		add("%s", f.Confidence.String())
 	}
 	return list
