@@ -51,6 +51,44 @@ func TestExplainedAreHidden(t *testing.T) {
 	}
 }
 
+// A few ends in TIME_WAIT are a line, unless they are asked for.
+func TestFewTimeWaits(t *testing.T) {
+	const none, line, section = "", "TIME_WAIT: ", "Ports Held"
+	in := func(s ...tcp.State) record.Options { return record.Options{Filter: record.Selection{States: s}} }
+	for _, c := range []struct {
+		n       int
+		format  record.Maker
+		options record.Options
+		want    string
+	}{
+		{0, New, record.Options{}, none},
+		{1, New, record.Options{}, line + "1 end, 59 s left (-o wide"},
+		{5, New, record.Options{}, line + "5 ends, 59 s left at most (-o wide"},
+		{6, New, record.Options{}, section},
+		{1, New, in(tcp.Closed, tcp.TimeWait), section},
+		{1, New, in(tcp.Closed), line},
+		{1, NewWide, record.Options{}, section},
+	} {
+		out := strings.Join(text.Lines(func(out *bufio.Writer) {
+			f, tally := c.format(out, &c.options, record.Order{}), record.NewTally()
+			for range c.n {
+				r := sample.ClosedByClient()
+				tally.Connection(&r)
+				f.Connection(&r)
+			}
+			f.Close(&record.Summary{}, tally)
+		}), "\n")
+		for _, part := range []string{line, section} {
+			if got, want := strings.Contains(out, part), strings.HasPrefix(c.want, part); got != want {
+				t.Errorf("%d: %q is printed: %v, want %v", c.n, part, got, want)
+			}
+		}
+		if !strings.Contains(out, c.want) {
+			t.Errorf("%d: no %q in\n%s", c.n, c.want, out)
+		}
+	}
+}
+
 // What is odd about many connections explains what is odd about each of them.
 func TestManyComeFirst(t *testing.T) {
 	var c Connections

@@ -140,10 +140,16 @@ func (t *table) Close(s *record.Summary, tally *record.Tally) error {
 	if !long {
 		t.writeAnomalies(t.out, t.opts, s, t.wide)
 	}
-	if err := t.writeTimeWaits(t.out, t.opts, s, t.wide); err != nil {
-		return err
+	few := t.timeWaitLine(t.opts, t.wide)
+	if few == "" {
+		if err := t.writeTimeWaits(t.out, t.opts, s, t.wide); err != nil {
+			return err
+		}
 	}
 	text.WriteLine(t.out, "")
+	if few != "" {
+		text.WriteLine(t.out, few)
+	}
 	if tally.Listed > 0 {
 		text.WriteLine(t.out, statesLine(tally, t.opts.Color))
 	}
