@@ -90,7 +90,7 @@ func TestViews(t *testing.T) {
 	press(m, "2")
 	holds(t, m, "on 10.9.0.1", "10.9.0.1:1100", "TIME_WAIT")
 	press(m, "3")
-	holds(t, m, "listeners", "Accepted", "nothing")
+	holds(t, m, "listeners", "Handshakes", "nothing")
 	press(m, "4")
 	holds(t, m, "TIME_WAIT on Server", "3 of 28,232")
 	press(m, "5")

@@ -162,9 +162,6 @@ func writeServices(out *bufio.Writer, o *record.Options, c *services.Counts, sho
 	if more > 0 {
 		text.WriteLine(out, fmt.Sprintf("and %d more (-o services lists all)", more))
 	}
-	if dropped := g.Dropped(); len(dropped) > 0 {
-		text.WriteWrapped(out, "", "No room for "+strings.Join(dropped, ", ")+" (a wider terminal, or a pipe, has it).", o.Width, text.Plain)
-	}
 	return nil
 }
 

@@ -33,11 +33,11 @@ import (
 //	Proto  Client Address    State      Server Address  State   Conn  Sent  Received  Duration  Closed By  Anomalies
 //	tcp    10.9.0.1:37520    TIME_WAIT  10.9.0.2:80     CLOSED     1     3         0     620ms  client     rst-instead-of-ack
 //
-// Sent and Received are payload, seen from the client. A terminal that is too
-// narrow loses Anomalies first (they are listed below), then Duration, Sent
-// with Received, Closed By, and Conn last; never an address or a state, and no
-// cell is cut. What is not known is "-", so that awk counts columns right; only
-// the last column is left empty.
+// Sent and Received are payload, seen from the client. On a terminal that is too
+// narrow columns are left out from the right of this order: addresses, states and
+// Anomalies (which always stay), Conn, Proto, Closed By, Sent with Received,
+// Duration. A line below says which; no cell is cut. What is not known is "-", so
+// that awk counts columns right; only the last column is left empty.
 //
 // wide has the same columns first, adds what else is known, and is never
 // narrowed. In it a state is followed by the set of all that remain possible:
@@ -64,7 +64,7 @@ const (
 // allColumns are the columns of all these tables, in their order. The numbers,
 // Drop, matter to table alone, which a narrow terminal takes columns from.
 var allColumns = []column{
-	{everywhere, text.Column{Title: "Proto"}, protocolCell},
+	{everywhere, text.Column{Title: "Proto", Drop: 4}, protocolCell},
 	addressColumn(everywhere, "Client Address", tcp.Client),
 	stateColumn(inTable|inLive, tcp.Client, text.State),
 	stateColumn(inWide, tcp.Client, stateSetText),
@@ -74,11 +74,11 @@ var allColumns = []column{
 	numberColumn(inTable|inWide, "conn", 5),
 	{inLive, text.Column{Title: "Idle", Right: true}, idleCell},
 	{inLive, text.Column{Title: "Age", Right: true}, ageCell},
-	numberColumn(everywhere, "client.bytes", 3),
-	numberColumn(everywhere, "server.bytes", 3),
+	numberColumn(everywhere, "client.bytes", 2),
+	numberColumn(everywhere, "server.bytes", 2),
 	numberColumn(inLive, "conn", 0),
-	numberColumn(inTable|inWide, "duration", 2),
-	wordColumn(everywhere, "closed_by", 4),
+	numberColumn(inTable|inWide, "duration", 1),
+	wordColumn(everywhere, "closed_by", 3),
 	colored(wordColumn(inWide, "client.proved_state", 0)),
 	colored(wordColumn(inWide, "server.proved_state", 0)),
 	numberColumn(inWide, "client.packets", 0),
@@ -90,7 +90,7 @@ var allColumns = []column{
 	stackColumn(inWide, "Client Stack", tcp.Client),
 	stackColumn(inWide, "Server Stack", tcp.Server),
 	{inWide, text.Column{Title: "Timers"}, timersCell},
-	{everywhere, text.Column{Title: "Anomalies", Drop: 1}, anomaliesCell},
+	{everywhere, text.Column{Title: "Anomalies"}, anomaliesCell},
 }
 
 // columnsOf returns the columns of one table.
@@ -220,7 +220,7 @@ func (c *Connections) Sort() {
 // grid lays the connections out in columns, in the order asked for.
 func (c *Connections) grid(columns []column, o *record.Options, s *record.Summary) *text.Grid {
 	c.Sort()
-	g := &text.Grid{NoHeader: o.NoHeader, Width: o.Width, Color: o.Color}
+	g := &text.Grid{NoHeader: o.NoHeader, Width: o.Width, Else: "-o wide, -o csv or a wider terminal shows them", Color: o.Color}
 	for _, col := range columns {
 		g.Columns = append(g.Columns, col.Column)
 	}

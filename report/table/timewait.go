@@ -105,7 +105,7 @@ type TimeWaitGrid struct {
 func (c *Connections) TimeWaits(o *record.Options, s *record.Summary) []*TimeWaitGrid {
 	l := newLook(o, s)
 	servers, clients := c.timeWaits(l.now)
-	byServer := &TimeWaitGrid{Grid: text.Grid{Width: o.Width, NoHeader: o.NoHeader, Color: o.Color, Columns: []text.Column{
+	byServer := &TimeWaitGrid{Grid: text.Grid{Width: o.Width, Else: "-o wide or a wider terminal shows them", NoHeader: o.NoHeader, Color: o.Color, Columns: []text.Column{
 		{Title: "Server Address"}, {Title: "Closed First", Drop: 1},
 		{Title: "TIME_WAIT on Server", Right: true}, {Title: "on Client", Right: true}, {Title: "Port Bound Until", Drop: 2}, {Title: "Bound For"},
 	}}}
@@ -118,7 +118,7 @@ func (c *Connections) TimeWaits(o *record.Options, s *record.Summary) []*TimeWai
 		byServer.Rows = append(byServer.Rows, []string{v.addr.String(), first,
 			fmt.Sprint(v.stands[tcp.Server]), fmt.Sprint(v.stands[tcp.Client]), until, left})
 	}
-	byClient := &TimeWaitGrid{Grid: text.Grid{Width: o.Width, NoHeader: o.NoHeader, Color: o.Color, Columns: []text.Column{
+	byClient := &TimeWaitGrid{Grid: text.Grid{Width: o.Width, Else: "-o wide or a wider terminal shows them", NoHeader: o.NoHeader, Color: o.Color, Columns: []text.Column{
 		{Title: "Client Address"}, {Title: "Destination"}, {Title: "Ports Held"},
 	}}}
 	for _, v := range clients[:min(len(clients), shownTimeWaits)] {
