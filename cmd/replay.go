@@ -125,7 +125,7 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 
 // replay reads the flags that say what is replayed.
 func (f *replayFlags) replay(files []string, o record.Options, stdout, stderr io.Writer) (*run.Replay, error) {
-	r := &run.Replay{Ladders: f.output == "html", Strict: f.strict, Selects: func(c *tracker.Record) bool { return o.Selects(c, false) }}
+	r := &run.Replay{On: o.On, Ladders: f.output == "html", Strict: f.strict, Selects: func(c *tracker.Record) bool { return o.Selects(c, false) }}
 	co, err := f.captureOptions()
 	if err != nil {
 		return nil, err

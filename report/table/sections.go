@@ -158,6 +158,18 @@ func evidence(a *anomaly.Anomaly) []int {
 	return a.Evidence
 }
 
+// writeWhole writes the lines about the whole: the states, unless nothing is listed,
+// the notes, and the totals.
+func writeWhole(out *bufio.Writer, o *record.Options, s *record.Summary, t *record.Tally) error {
+	if t.Listed > 0 {
+		text.WriteLine(out, statesLine(t, o.Color))
+	}
+	if note := record.NumbersNote(s); note != "" {
+		text.WriteWrapped(out, "", note, o.Width, text.Plain)
+	}
+	return text.WriteLine(out, record.TotalsLine(s, t))
+}
+
 // statesLine counts the states of both ends, the most frequent first.
 func statesLine(t *record.Tally, colors bool) string {
 	var parts []string

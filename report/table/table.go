@@ -150,10 +150,7 @@ func (t *table) Close(s *record.Summary, tally *record.Tally) error {
 	if few != "" {
 		text.WriteLine(t.out, few)
 	}
-	if tally.Listed > 0 {
-		text.WriteLine(t.out, statesLine(tally, t.opts.Color))
-	}
-	return text.WriteLine(t.out, record.TotalsLine(s, tally))
+	return writeWhole(t.out, t.opts, s, tally)
 }
 
 // writeAbove writes what stands above a long table.
