@@ -116,6 +116,7 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 		return err
 	}
 	o.Name = html.Title(files)
+	o.Whole = f.at == "" && f.until == "" && f.since == ""
 	r, err := f.replay(files, o, stdout, stderr)
 	if err != nil {
 		return err

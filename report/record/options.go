@@ -26,6 +26,8 @@ type Options struct {
 	// CLOSED, or back in LISTEN). Records always list them.
 	Existing bool
 
+	Whole bool // the capture was read to its own end, and time runs no further: --at would say what follows
+
 	Events   bool   // json and jsonl: every transition and anomaly too
 	Sort     string // path of a field (SortFields), after a "-" to turn the order round; "" is by conn
 	NoHeader bool   // no column titles

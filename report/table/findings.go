@@ -158,10 +158,16 @@ type anomalyOf struct {
 // inOrder returns the anomalies of the connections by their times.
 func (c *Connections) inOrder(o *record.Options) []anomalyOf {
 	var list []anomalyOf
-	for _, row := range c.Rows {
-		for a := range o.Anomalies(row.Record) {
-			list = append(list, anomalyOf{a, row.Record})
+	take := func(r *tracker.Record) {
+		for a := range o.Anomalies(r) {
+			list = append(list, anomalyOf{a, r})
 		}
+	}
+	for _, row := range c.Rows {
+		take(row.Record)
+	}
+	for _, r := range c.gone {
+		take(r)
 	}
 	slices.SortStableFunc(list, func(a, b anomalyOf) int {
 		return cmp.Or(cmp.Compare(a.anomaly.Time, b.anomaly.Time), cmp.Compare(a.anomaly.Conn, b.anomaly.Conn))

@@ -164,8 +164,10 @@ func writeWhole(out *bufio.Writer, o *record.Options, s *record.Summary, t *reco
 	if t.Listed > 0 {
 		text.WriteLine(out, statesLine(t, o.Color))
 	}
-	if note := record.NumbersNote(s); note != "" {
-		text.WriteWrapped(out, "", note, o.Width, text.Plain)
+	for _, note := range []string{record.NumbersNote(s), record.PendingNote(s, t, o)} {
+		if note != "" {
+			text.WriteWrapped(out, "", note, o.Width, text.Plain)
+		}
 	}
 	return text.WriteLine(out, record.TotalsLine(s, t))
 }

@@ -177,6 +177,7 @@ type Connections struct {
 	record.Quiet
 	By   record.Order
 	Rows []*Row
+	gone []*tracker.Record // not listed, but with anomalies
 	over []anomaly.Anomaly // those over many connections
 }
 
@@ -188,17 +189,29 @@ type Row struct {
 
 // Connection keeps a copy of r.
 func (c *Connections) Connection(r *tracker.Record) error {
-	kept := *r
-	k := &Row{Key: c.By.Key(r), Record: &kept}
-	for i := range k.Record.Ends {
-		k.Record.Ends[i].History = nil
-	}
-	k.Record.Anomalies = slices.Clone(r.Anomalies)
-	for i := range k.Record.Anomalies {
-		k.Record.Anomalies[i].Evidence = slices.Clone(k.Record.Anomalies[i].Evidence)
-	}
-	c.Rows = append(c.Rows, k)
+	c.Rows = append(c.Rows, &Row{Key: c.By.Key(r), Record: keptOf(r)})
 	return nil
+}
+
+// Over keeps a copy of r for its anomalies.
+func (c *Connections) Over(r *tracker.Record) error {
+	if len(r.Anomalies) > 0 {
+		c.gone = append(c.gone, keptOf(r))
+	}
+	return nil
+}
+
+// keptOf returns a copy of r without its history.
+func keptOf(r *tracker.Record) *tracker.Record {
+	kept := *r
+	for i := range kept.Ends {
+		kept.Ends[i].History = nil
+	}
+	kept.Anomalies = slices.Clone(r.Anomalies)
+	for i := range kept.Anomalies {
+		kept.Anomalies[i].Evidence = slices.Clone(kept.Anomalies[i].Evidence)
+	}
+	return &kept
 }
 
 // Many keeps a copy of an anomaly over many connections.
