@@ -117,12 +117,17 @@ func NewWide(out *bufio.Writer, o *record.Options, by record.Order) record.Forma
 	return &table{out: out, opts: o, Connections: Connections{By: by}, columns: columnsOf(inWide), wide: true}
 }
 
-// Close prints the table, and what stands below it. Of a table that is longer than
-// the screen what matters most stands above it: the anomalies, and the services.
+// Close prints the table, and what stands below it. What matters most is on the
+// first screen: the anomalies stand above a table that takes more than half of it,
+// and above one that is longer than a screen the services.
 func (t *table) Close(s *record.Summary, tally *record.Tally) error {
-	long := tally.Listed > cmp.Or(t.opts.Height, usualHeight)
-	if long {
-		if err := t.writeAbove(s, tally); err != nil {
+	height := cmp.Or(t.opts.Height, usualHeight)
+	above := tally.Listed > height/2
+	if above {
+		t.writeAnomaliesAbove(s)
+	}
+	if tally.Listed > height {
+		if err := t.writeServicesAbove(tally); err != nil {
 			return err
 		}
 	}
@@ -137,7 +142,7 @@ func (t *table) Close(s *record.Summary, tally *record.Tally) error {
 			return err
 		}
 	}
-	if !long {
+	if !above {
 		t.writeAnomalies(t.out, t.opts, s, t.wide)
 	}
 	few := t.timeWaitLine(t.opts, t.wide)
@@ -153,14 +158,18 @@ func (t *table) Close(s *record.Summary, tally *record.Tally) error {
 	return writeWhole(t.out, t.opts, s, tally)
 }
 
-// writeAbove writes what stands above a long table.
-func (t *table) writeAbove(s *record.Summary, tally *record.Tally) error {
+// writeAnomaliesAbove writes the anomalies, and a blank line, if there are any.
+func (t *table) writeAnomaliesAbove(s *record.Summary) {
 	lines := text.Lines(func(out *bufio.Writer) { t.writeAnomalies(out, t.opts, s, t.wide) })
 	for _, line := range append(lines[1:], lines[0]) { // the blank line comes after them
 		if len(lines) > 1 {
 			text.WriteLine(t.out, line)
 		}
 	}
+}
+
+// writeServicesAbove writes the services, and a blank line.
+func (t *table) writeServicesAbove(tally *record.Tally) error {
 	o := *t.opts
 	if t.wide {
 		o.Width = 0
