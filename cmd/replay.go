@@ -77,7 +77,7 @@ was refused, and what was odd about it.`,
 func (f *replayFlags) tableFlags(c *cobra.Command) {
 	fl := c.Flags()
 	fl.BoolVar(&f.noHeader, "no-header", false, "no column titles")
-	fl.BoolVar(&f.allAnomalies, "all-anomalies", false, "list every anomaly in tables, also where equal ones are else one entry")
+	fl.BoolVar(&f.allAnomalies, "all-anomalies", false, "list every anomaly in tables: those that are equal, and those that another one explains")
 	fl.StringVar(&f.times, "time", "utc", "times in tables: utc, local, relative")
 	complete(c, "time", []string{"utc", "local", "relative"})
 }

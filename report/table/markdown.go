@@ -49,6 +49,9 @@ func (m *markdown) Close(s *record.Summary, t *record.Tally) error {
 	if t.Listed > 0 {
 		text.WriteLine(m.out, "\n"+statesLine(t, false))
 	}
+	for _, note := range notes(m.opts, s, t) {
+		text.WriteLine(m.out, "\n"+note)
+	}
 	return text.WriteLine(m.out, "\n"+record.TotalsLine(s, t))
 }
 

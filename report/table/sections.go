@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -164,12 +165,15 @@ func writeWhole(out *bufio.Writer, o *record.Options, s *record.Summary, t *reco
 	if t.Listed > 0 {
 		text.WriteLine(out, statesLine(t, o.Color))
 	}
-	for _, note := range []string{record.NumbersNote(s), record.PendingNote(s, t, o)} {
-		if note != "" {
-			text.WriteWrapped(out, "", note, o.Width, text.Plain)
-		}
+	for _, note := range notes(o, s, t) {
+		text.WriteWrapped(out, "", note, o.Width, text.Plain)
 	}
 	return text.WriteLine(out, record.TotalsLine(s, t))
+}
+
+// notes are what has to be known beside what is printed.
+func notes(o *record.Options, s *record.Summary, t *record.Tally) []string {
+	return slices.DeleteFunc([]string{record.NumbersNote(s), record.PendingNote(s, t, o)}, func(note string) bool { return note == "" })
 }
 
 // statesLine counts the states of both ends, the most frequent first.

@@ -184,6 +184,9 @@ func (p *serviceTable) Close(s *record.Summary, t *record.Tally) error {
 		return err
 	}
 	text.WriteLine(p.out, "")
+	if note := record.PendingNote(s, t, p.opts); note != "" {
+		text.WriteWrapped(p.out, "", note, p.opts.Width, text.Plain)
+	}
 	return text.WriteLine(p.out, record.TotalsLine(s, t))
 }
 
