@@ -89,12 +89,10 @@ rights as soon as it captures: started as root it becomes --user.`,
 	f.trackingFlags(c)
 	fl.BoolVar(&f.events, "events", false, "every transition and anomaly too, in json (jsonl has them anyway)")
 	fl.StringVar(&f.sort, "sort", "", "sort tables by that `field` of the records, -field the other way round")
-	fl.BoolVar(&f.noHeader, "no-header", false, "no column titles")
-	fl.StringVar(&f.times, "time", "utc", "times in tables: utc, local, relative")
+	f.tableFlags(c)
 	fl.StringVar(&f.color, "color", "auto", "auto, always, never")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no notices of interfaces that go down and of packets that are lost")
 	complete(c, "output", report.Formats())
-	complete(c, "time", []string{"utc", "local", "relative"})
 	complete(c, "sort", record.SortFields())
 	complete(c, "color", []string{"auto", "always", "never"})
 	return c

@@ -21,6 +21,7 @@ type replayFlags struct {
 	readFlags
 	output, by, sort, times, on         string
 	listening, events, noHeader, strict bool
+	allAnomalies                        bool
 }
 
 func newReplay() *cobra.Command {
@@ -64,14 +65,21 @@ was refused, and what was odd about it.`,
 	f.saveFlags(c)
 	fl.BoolVar(&f.events, "events", false, "every transition and anomaly too (json, jsonl)")
 	fl.StringVar(&f.sort, "sort", "", "sort by that `field` of the records, -field the other way round")
-	fl.BoolVar(&f.noHeader, "no-header", false, "no column titles")
-	fl.StringVar(&f.times, "time", "utc", "times in tables: utc, local, relative")
+	f.tableFlags(c)
 	f.displayFlags(c)
 	fl.BoolVar(&f.strict, "strict", false, "a capture that is cut off is an error")
 	complete(c, "output", report.Formats())
-	complete(c, "time", []string{"utc", "local", "relative"})
 	complete(c, "sort", record.SortFields())
 	return c
+}
+
+// tableFlags adds the flags that say how tables look.
+func (f *replayFlags) tableFlags(c *cobra.Command) {
+	fl := c.Flags()
+	fl.BoolVar(&f.noHeader, "no-header", false, "no column titles")
+	fl.BoolVar(&f.allAnomalies, "all-anomalies", false, "list every anomaly in tables: those that are equal, and those that another one explains")
+	fl.StringVar(&f.times, "time", "utc", "times in tables: utc, local, relative")
+	complete(c, "time", []string{"utc", "local", "relative"})
 }
 
 // reportOptions reads the flags that say what is printed, and how.
@@ -94,6 +102,7 @@ func (f *replayFlags) reportOptions(stdout io.Writer) (o record.Options, err err
 		return o, err
 	}
 	o.Listening, o.Events, o.Sort, o.NoHeader = f.listening, f.events, f.sort, f.noHeader
+	o.AllAnomalies = f.allAnomalies
 	o.Existing = f.at != ""
 	o.Width, o.Height = width(stdout), height(stdout)
 	o.ByClient, err = byClient(f.by)
@@ -107,6 +116,7 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 		return err
 	}
 	o.Name = html.Title(files)
+	o.Whole = f.at == "" && f.until == "" && f.since == ""
 	r, err := f.replay(files, o, stdout, stderr)
 	if err != nil {
 		return err
@@ -116,7 +126,7 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 
 // replay reads the flags that say what is replayed.
 func (f *replayFlags) replay(files []string, o record.Options, stdout, stderr io.Writer) (*run.Replay, error) {
-	r := &run.Replay{Ladders: f.output == "html", Strict: f.strict, Selects: func(c *tracker.Record) bool { return o.Selects(c, false) }}
+	r := &run.Replay{On: o.On, Ladders: f.output == "html", Strict: f.strict, Selects: func(c *tracker.Record) bool { return o.Selects(c, false) }}
 	co, err := f.captureOptions()
 	if err != nil {
 		return nil, err

@@ -100,7 +100,7 @@ var mayImport = []struct {
 	{"report/catalogue", []string{"report/text", "tracker", "tracker/tcp", "tracker/anomaly", "tracker/anomaly/kinds"}, false, "it prints what the tracker runs on, and no connection"},
 	{"report/check", []string{"report/text"}, true, "it prints findings, and judges nothing"},
 	{"report/services", []string{"tracker", "tracker/tcp", "tracker/anomaly"}, true, "it counts, and prints nothing"},
-	{"report/record", []string{"report/text", "report/services", "tracker", "tracker/tcp", "tracker/anomaly"}, false, "all formats print what it has"},
+	{"report/record", []string{"report/text", "report/services", "tracker", "tracker/tcp", "tracker/anomaly", "tracker/anomaly/kinds"}, false, "all formats print what it has"},
 	{"report/table", []string{"report/text", "report/services", "report/record", "tracker", "tracker/tcp", "tracker/anomaly"}, false, "it prints records"},
 	{"report/ladder", []string{"report/text", "report/record", "tracker", "tracker/tcp", "tracker/anomaly"}, false, "it draws segments, and knows no other format"},
 	{"report/html", []string{"report/text", "report/record", "report/table", "report/ladder", "report/check", "report/catalogue", "tracker", "tracker/tcp", "tracker/anomaly", "tracker/anomaly/kinds"}, false, "it draws what the others know"},

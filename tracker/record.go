@@ -85,6 +85,19 @@ func (r *Record) Clone() *Record {
 	return &c
 }
 
+// Explained reports whether another anomaly of the connection tells better what a
+// tells: it supersedes a's kind, and is of the same end or rests on the same frames.
+func (r *Record) Explained(a *anomaly.Anomaly) bool {
+	return slices.ContainsFunc(r.Anomalies, func(b anomaly.Anomaly) bool {
+		return slices.Contains(b.Supersedes, a.Kind) && (a.End == b.End || share(a.Evidence, b.Evidence))
+	})
+}
+
+// share reports whether two lists have a frame in common.
+func share(a, b []int) bool {
+	return slices.ContainsFunc(a, func(frame int) bool { return slices.Contains(b, frame) })
+}
+
 // fill makes r tell what is known of the connection now. It reuses what r
 // holds.
 func (t *Tracker) fill(r *Record, c *conn.Conn) {

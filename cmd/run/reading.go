@@ -4,6 +4,7 @@
 //
 //	reading.go  captures are read, once or twice
 //	replay.go   every connection is printed
+//	hosts.go    a host that was asked for is looked for
 //	explain.go  connections are drawn segment by segment
 //	port.go     who holds a port is printed
 //	check.go    captures are judged by rules, several at a time

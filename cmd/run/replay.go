@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"errors"
+	"net/netip"
 
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report/html"
@@ -14,6 +15,7 @@ import (
 type Replay struct {
 	Reading
 	Printer record.Printer
+	On      netip.Addr                 // if valid: the host whose sockets are printed
 	Ladders bool                       // the Printer draws ladders, for which the captures are read twice
 	Selects func(*tracker.Record) bool // tells which connections are saved
 	Before  func() error               // is called before what waits for the end is printed; nil: nothing is
@@ -35,8 +37,10 @@ func (r *Replay) Run(ctx context.Context) (err error) {
 	}
 	defer spool.Close()
 	notes := saver.notes(&r.Reading)
+	seen := hosts{asked: r.On, conns: make(map[netip.Addr]int)}
 	var unprinted error // of the output; what is saved is saved all the same
 	sum, err := r.pass(ctx, notes.on(watch.Sink{Event: func(e *tracker.Event) error {
+		seen.take(e)
 		if e.Kind == tracker.EventConnection && saver != nil {
 			notes.connection(e.Record, r.Selects(e.Record))
 		}
@@ -67,6 +71,9 @@ func (r *Replay) Run(ctx context.Context) (err error) {
 	}
 	if unprinted != nil {
 		return unprinted
+	}
+	if err := seen.missing("--on"); err != nil {
+		return err
 	}
 	if r.Ladders && !sum.Interrupted {
 		if err := spool.Rewind(); err != nil {

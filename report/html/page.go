@@ -272,7 +272,7 @@ func (h *page) kindGroups(s *record.Summary) []kindGroup {
 		titles[k.Name] = k.Title
 	}
 	var list []kindGroup
-	for _, g := range h.Groups(mostOfKind) {
+	for _, g := range h.Groups(h.opts, true, mostOfKind) {
 		out := kindGroup{
 			Kind: text.Escape(g.Kind), Severity: g.Severity.String(), RFC: text.Escape(g.RFC), Title: titles[g.Kind],
 			Count: len(g.List) + g.Hidden, Hidden: g.Hidden,
@@ -282,7 +282,7 @@ func (h *page) kindGroups(s *record.Summary) []kindGroup {
 			if a.Conn > 0 {
 				told = told[1:]
 			}
-			out.List = append(out.List, finding{a.Conn, told, text.Escape(text.WithNext(a))})
+			out.List = append(out.List, finding{a.Conn, told, text.Escape(text.WithNext(a.Text, a.Next))})
 		}
 		list = append(list, out)
 	}

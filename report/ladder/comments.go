@@ -168,7 +168,7 @@ func (c *Comments) odd(conn int, a *anomaly.Anomaly) {
 		facts = append(facts, "frames "+text.Frames(a.Evidence))
 	}
 	n := packetNote{packet: uint32(a.Packet), conn: uint32(conn),
-		text: fmt.Sprintf("! %s (%s): %s", text.Escape(a.Kind), strings.Join(facts, ", "), text.Escape(text.WithNext(a))),
+		text: fmt.Sprintf("! %s (%s): %s", text.Escape(a.Kind), strings.Join(facts, ", "), text.Escape(text.WithNext(a.Text, a.Next))),
 	}
 	if n.packet == 0 && len(a.Evidence) > 0 {
 		n.packet = uint32(a.Evidence[len(a.Evidence)-1])

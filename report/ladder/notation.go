@@ -80,6 +80,6 @@ func (d *ladder) writeNotation(out *bufio.Writer, o *Options) {
 // writeComments tells of anomalies in comments.
 func writeComments(out *bufio.Writer, odd []*anomaly.Anomaly) {
 	for _, a := range odd {
-		text.WriteLine(out, fmt.Sprintf("     # %s, %v, %s: %s", text.Escape(a.Kind), a.Severity, text.Escape(a.RFC), text.Escape(text.WithNext(a))))
+		text.WriteLine(out, fmt.Sprintf("     # %s, %v, %s: %s", text.Escape(a.Kind), a.Severity, text.Escape(a.RFC), text.Escape(text.WithNext(a.Text, a.Next))))
 	}
 }

@@ -102,7 +102,7 @@ func (d *ladder) page(last tcp.Time, all bool) *Page {
 
 // odd adds an anomaly and returns its number.
 func (p *Page) odd(a *anomaly.Anomaly) int {
-	p.Odd = append(p.Odd, pageAnomaly{text.Escape(a.Kind), a.Severity.String(), strings.Join(append(oddFacts(a), text.Escape(a.RFC)), ", "), text.Escape(text.WithNext(a))})
+	p.Odd = append(p.Odd, pageAnomaly{text.Escape(a.Kind), a.Severity.String(), strings.Join(append(oddFacts(a), text.Escape(a.RFC)), ", "), text.Escape(text.WithNext(a.Text, a.Next))})
 	return len(p.Odd) - 1
 }
 

@@ -1,11 +1,14 @@
 package record
 
 import (
+	"iter"
 	"net/netip"
+	"slices"
 
 	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -23,6 +26,8 @@ type Options struct {
 	// CLOSED, or back in LISTEN). Records always list them.
 	Existing bool
 
+	Whole bool // the capture was read to its own end, and time runs no further: --at would say what follows
+
 	Events   bool   // json and jsonl: every transition and anomaly too
 	Sort     string // path of a field (SortFields), after a "-" to turn the order round; "" is by conn
 	NoHeader bool   // no column titles
@@ -30,6 +35,8 @@ type Options struct {
 	Color    bool
 	Width    int // columns of the terminal; table leaves columns out to fit it. 0: no limit
 	Height   int // lines of the terminal. 0: 24
+
+	AllAnomalies bool // tables list every anomaly: those that are equal, and those that another one explains
 
 	ByClient bool             // rows of services are of client hosts
 	Ended    *services.Counts // what services had before the connections that are told of, and all anomalies over many; nil: nothing
@@ -65,6 +72,22 @@ func (o *Options) Selects(r *tracker.Record, table bool) bool {
 
 // Shows reports whether tables show r, if it is selected.
 func (o *Options) Shows(r *tracker.Record) bool { return !o.Existing || exists(r) }
+
+// Anomalies returns the anomalies of r that tables tell of: not those that another
+// one explains better, unless all are asked for, or their kind.
+func (o *Options) Anomalies(r *tracker.Record) iter.Seq[*anomaly.Anomaly] {
+	return func(yield func(*anomaly.Anomaly) bool) {
+		for i := range r.Anomalies {
+			a := &r.Anomalies[i]
+			if !o.AllAnomalies && !slices.Contains(o.Filter.Kinds, a.Kind) && r.Explained(a) {
+				continue
+			}
+			if !yield(a) {
+				return
+			}
+		}
+	}
+}
 
 // exists reports whether an end of r is anything but CLOSED or back in LISTEN.
 func exists(r *tracker.Record) bool {

@@ -50,6 +50,12 @@ type Format interface {
 	Close(s *Summary, t *Tally) error
 }
 
+// An Overseer is a Format of tables that is told also of the selected connections
+// that it does not list, since they are over.
+type Overseer interface {
+	Over(r *tracker.Record) error
+}
+
 // A Maker makes a Format that writes to out. The Format keeps the Options, which
 // are not changed; by is their order.
 type Maker func(out *bufio.Writer, o *Options, by Order) Format
@@ -108,12 +114,17 @@ func (p *printer) Event(e *tracker.Event) error {
 
 func (p *printer) Record(r *tracker.Record) error {
 	p.tally.Seen++
-	selected := p.opts.Selects(r, false)
-	if selected {
-		p.tally.Services.Connection(r)
-	}
-	if !selected || p.table && !p.opts.Shows(r) {
+	if !p.opts.Selects(r, false) {
 		return p.format.Skip(r.Conn)
+	}
+	p.tally.Services.Connection(r)
+	p.tally.pending(r)
+	if p.table && !p.opts.Shows(r) {
+		p.tally.anomalies(r)
+		if f, ok := p.format.(Overseer); ok {
+			return f.Over(r)
+		}
+		return nil
 	}
 	p.tally.Connection(r)
 	return p.format.Connection(r)

@@ -17,6 +17,8 @@ type Tally struct {
 	States StateCounts
 	Kinds  map[KindOf]int
 
+	Due tcp.Time // when the last timer fires that runs in one of the selected; 0: none does
+
 	Services *services.Counts // of the selected, those that a table does not show too; nil: the format tells of none
 }
 
@@ -39,6 +41,11 @@ func (t *Tally) Connection(r *tracker.Record) {
 	for i, e := range r.Ends {
 		t.States[e.State][i]++
 	}
+	t.anomalies(r)
+}
+
+// anomalies counts those of a connection.
+func (t *Tally) anomalies(r *tracker.Record) {
 	for i := range r.Anomalies {
 		t.anomaly(&r.Anomalies[i])
 	}

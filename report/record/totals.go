@@ -26,6 +26,20 @@ func TotalsLine(s *Summary, t *Tally) string {
 	return "Totals: " + strings.Join(append(parts, Shortfalls(s)...), ", ")
 }
 
+// NumbersNote says where connections are numbered otherwise than in the whole
+// capture; "" where they are not.
+func NumbersNote(s *Summary) string {
+	switch {
+	case s.TCPPackets == 0:
+		return ""
+	case s.Filtered > 0:
+		return "Note: -f was applied first: connections are numbered among what it left (--where keeps the numbers of the whole capture)"
+	case s.Earlier > 0:
+		return "Note: --since was applied first: connections are numbered from there on"
+	}
+	return ""
+}
+
 // Shortfalls tell what makes what is shown less than the whole truth.
 func Shortfalls(s *Summary) (parts []string) {
 	if s.Undecodable > 0 {

@@ -41,8 +41,8 @@ type Row struct {
 	Segments        uint64 // of both ends
 	Retransmits     uint64 // of these, those that carry only what was sent before
 	Handshakes      Histogram
-	Kinds           map[string]int // anomalies
-	Severities      [anomaly.Error + 1]int
+	Kinds           map[string]int         // anomalies
+	Severities      [anomaly.Error + 1]int // those that no other anomaly explains
 }
 
 // Closes is how many connections were closed by a FIN.
@@ -244,7 +244,11 @@ func (r *Row) count(c *tracker.Record) {
 		r.Handshakes.Add(c.HandshakeRTT)
 	}
 	for i := range c.Anomalies {
-		r.anomaly(&c.Anomalies[i])
+		a := &c.Anomalies[i]
+		r.anomaly(a)
+		if c.Explained(a) {
+			r.Severities[a.Severity]--
+		}
 	}
 }
 

@@ -49,6 +49,9 @@ func TestRow(t *testing.T) {
 		{"timed out", ended(tcp.ByTimeoutOfEnd, 0), func(r *Row) int { return r.TimedOut }, 1},
 		{"reset", ended(tcp.ByClientReset, tcp.ResetByClient), func(r *Row) int { return r.ResetBy[tcp.ResetByClient] + 10*r.Closes() }, 1},
 		{"closed, then reset", ended(tcp.ByServer, tcp.ResetByMiddlebox), func(r *Row) int { return r.ResetBy[tcp.ResetByMiddlebox] + 10*r.Closes() }, 11},
+		{"what is explained is not counted twice", func(r *tracker.Record) {
+			r.Anomalies = []anomaly.Anomaly{{Kind: "a", Severity: anomaly.Warning}, {Kind: "b", Severity: anomaly.Warning, Supersedes: []string{"a"}}}
+		}, func(r *Row) int { return r.Severities[anomaly.Warning] + 10*r.Kinds["a"] }, 11},
 		{"TIME_WAIT of the server", in(tcp.Closed, tcp.TimeWait), func(r *Row) int { return r.TimeWait[tcp.Server] }, 1},
 	} {
 		var c Counts

@@ -13,13 +13,14 @@ import (
 
 // A look is what cells depend on beside the record.
 type look struct {
+	opts  *record.Options
 	time  text.TimeStyle
 	first tcp.Time // of the capture
 	now   tcp.Time // the moment that is shown
 }
 
 func newLook(o *record.Options, s *record.Summary) *look {
-	return &look{time: o.Time, first: s.First, now: cmp.Or(s.Now, s.Last)}
+	return &look{opts: o, time: o.Time, first: s.First, now: cmp.Or(s.Now, s.Last)}
 }
 
 // addressColumn is the column of the addresses of one end.
@@ -79,11 +80,11 @@ func idleCell(r *tracker.Record, l *look) string { return text.Human(max(l.now.S
 func ageCell(r *tracker.Record, l *look) string { return text.Human(max(l.now.Sub(r.Start), 0)) }
 
 // anomaliesCell names the anomalies of a connection, each once.
-func anomaliesCell(r *tracker.Record, _ *look) string {
+func anomaliesCell(r *tracker.Record, l *look) string {
 	var kinds []string
-	for i := range r.Anomalies {
-		if kind := r.Anomalies[i].Kind; !slices.Contains(kinds, kind) {
-			kinds = append(kinds, kind)
+	for a := range l.opts.Anomalies(r) {
+		if !slices.Contains(kinds, a.Kind) {
+			kinds = append(kinds, a.Kind)
 		}
 	}
 	return text.JoinEscaped(kinds, ",")

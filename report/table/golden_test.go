@@ -30,6 +30,9 @@ func TestGoldens(t *testing.T) {
 		{Name: "table-state", Format: "table", Options: record.Options{Filter: record.Selection{States: []tcp.State{tcp.TimeWait, tcp.CloseWait}}}},
 		{Name: "table-anomaly", Format: "table", Options: record.Options{Filter: record.Selection{Kinds: []string{"connection-refused"}}}},
 		{Name: "table-relative", Format: "table", Options: record.Options{Time: text.Relative}},
+		{Name: "table-equal", Format: "table", Options: record.Options{Width: 80, Height: 100}, Play: equal},
+		{Name: "table-equal-all", Format: "table", Options: record.Options{Height: 100, AllAnomalies: true}, Play: equal},
+		{Name: "markdown-equal", Format: "markdown", Play: equal},
 		{Name: "table-by-bytes", Format: "table", Options: record.Options{Sort: "-bytes"}},
 		{Name: "table-many-anomalies", Format: "table", Play: manyAnomalies},
 		{Name: "table-no-packets", Format: "table", Play: func(p record.Printer) error { return p.Close(record.Summary{}) }},
@@ -136,15 +139,47 @@ func timeWaits(p record.Printer) error {
 	return p.Close(record.Summary{Packets: 11, TCPPackets: 11, First: sample.Begin, Last: sample.Begin.Add(time.Second), Now: sample.Begin.Add(2 * time.Second)})
 }
 
-// manyAnomalies is a connection with more anomalies of one kind than are shown.
+// manyAnomalies are more findings of one kind than are shown: of two connections
+// each, to services of their own.
 func manyAnomalies(p record.Printer) error {
-	r := sample.ClosedByClient()
-	r.Anomalies = nil
-	for i := range table.ShownOfKind + 5 {
-		r.Anomalies = append(r.Anomalies, anomaly.Anomaly{
-			Conn: 1, Kind: "zero-window", Severity: anomaly.Info, Time: sample.At(i), Packet: i + 1, Count: 1, Text: "No room.",
-		})
+	for i := range 2 * (table.ShownOfKind + 5) {
+		r := sample.ClosedByClient()
+		r.Conn = i + 1
+		r.Ends[1].Addr = netip.AddrPortFrom(r.Ends[1].Addr.Addr(), uint16(80+i/2))
+		r.Anomalies = []anomaly.Anomaly{{
+			Conn: r.Conn, Kind: "zero-window", Severity: anomaly.Info, Time: sample.At(i), Packet: i + 1, Count: 1, Text: "No room.",
+		}}
+		p.Record(&r)
 	}
-	p.Record(&r)
+	return p.Close(record.Summary{Packets: 11, TCPPackets: 11, First: sample.Begin, Last: sample.Begin.Add(time.Second)})
+}
+
+// equal are connections that end alike, with sentences that tell of each; those of
+// the last hosts differ in what makes a finding another.
+func equal(p record.Printer) error {
+	for i := range 12 {
+		r := sample.ClosedByClient()
+		r.Conn = i + 1
+		r.Ends[0].Addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, 1, byte(i / 2)}), uint16(40000+i))
+		a := &r.Anomalies[0]
+		a.Conn, a.Time, a.Packet, a.Evidence = r.Conn, sample.At(i), 10+i, nil
+		a.Text = "It had to do with " + r.Ends[0].Addr.String() + "."
+		switch i {
+		case 8:
+			a.Confidence = anomaly.ConfidenceAmbiguous
+		case 9:
+			a.Cause = "another"
+		case 10:
+			a.End = tcp.Client
+		case 11:
+			r.Ends[1].Addr = netip.AddrPortFrom(r.Ends[1].Addr.Addr(), 81)
+		}
+		if i%2 == 0 {
+			r.Anomalies = append(r.Anomalies, anomaly.Anomaly{
+				Conn: r.Conn, Kind: "zero-window", Severity: anomaly.Error, Time: sample.At(i), Packet: i + 1, Count: i + 1, Text: "No room.",
+			})
+		}
+		p.Record(&r)
+	}
 	return p.Close(record.Summary{Packets: 11, TCPPackets: 11, First: sample.Begin, Last: sample.Begin.Add(time.Second)})
 }

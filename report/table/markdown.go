@@ -29,21 +29,28 @@ func (m *markdown) Close(s *record.Summary, t *record.Tally) error {
 	} else if err := m.grid(columnsOf(inTable), m.opts, s).PrintMarkdown(m.out); err != nil {
 		return err
 	}
-	for _, g := range m.Groups(shownOf(len(m.opts.Filter.Kinds) > 0)) {
+	groups := m.Groups(m.opts, m.opts.AllAnomalies, shownOf(m.opts, false))
+	for _, g := range groups {
 		head := fmt.Sprintf("**%s: %s**", g.Severity, text.EscapeMarkdown(g.Kind))
 		if g.RFC != "" {
 			head += " (" + text.EscapeMarkdown(g.RFC) + ")"
 		}
 		text.WriteLine(m.out, "\n"+head+"\n")
-		for _, a := range g.List {
-			text.WriteLine(m.out, "- "+text.EscapeMarkdown(strings.Join(Facts(a, m.opts.Time, s.First), ", ")+": "+text.WithNext(a)))
+		for _, f := range g.List {
+			text.WriteLine(m.out, "- "+text.EscapeMarkdown(strings.Join(Facts(f, m.opts.Time, s.First), ", ")+": "+text.WithNext(f.Sentence(m.opts.Time, s.First), f.Next)))
 		}
 		if g.Hidden > 0 {
-			text.WriteLine(m.out, fmt.Sprintf("- and %d more", g.Hidden))
+			text.WriteLine(m.out, "- "+hidden(g.Hidden))
 		}
+	}
+	if legend := legendOf(groups); legend != "" {
+		text.WriteLine(m.out, "\n"+legend)
 	}
 	if t.Listed > 0 {
 		text.WriteLine(m.out, "\n"+statesLine(t, false))
+	}
+	for _, note := range notes(m.opts, s, t) {
+		text.WriteLine(m.out, "\n"+note)
 	}
 	return text.WriteLine(m.out, "\n"+record.TotalsLine(s, t))
 }

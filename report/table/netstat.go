@@ -31,8 +31,8 @@ import (
 //
 // The listening sockets of all hosts have a table of their own:
 //
-//	Proto  Local Address  State   Accepted
-//	tcp    10.9.0.2:80    LISTEN        12
+//	Proto  Local Address  State   Handshakes
+//	tcp    10.9.0.2:80    LISTEN          12
 
 // sockets keeps the sockets that the connections show, for the formats of
 // Options.On and Options.Listening.
@@ -153,7 +153,7 @@ func (k *sockets) columns() []text.Column {
 		}
 	}
 	return []text.Column{
-		{Title: "Proto"}, {Title: "Local Address"}, {Title: "State", Color: text.StateColor}, {Title: "Accepted", Right: true},
+		{Title: "Proto"}, {Title: "Local Address"}, {Title: "State", Color: text.StateColor}, {Title: "Handshakes", Right: true},
 	}
 }
 

@@ -2,7 +2,6 @@ package table
 
 import (
 	"bufio"
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -18,69 +17,16 @@ import (
 // What stands below a table: the anomalies, grouped by kind with the worst
 // first, the states counted, and one line about the whole.
 
-// shownOfKind is how many anomalies of one kind a table shows before it only
-// counts them; wide, and a Selection of kinds, show all.
-const shownOfKind = 10
-
-// A Group is the anomalies of one kind, in the order of their times.
-type Group struct {
-	Kind     string
-	Severity anomaly.Severity
-	RFC      string
-	List     []*anomaly.Anomaly
-	Hidden   int // how many more there are
-}
-
-// Groups returns the anomalies that were kept, the worst kinds first, and of
-// those the ones over many connections: a port scan explains what follows. Of
-// each kind the first are listed, as many as shown says; 0: all.
-func (c *Connections) Groups(shown int) []Group {
-	var list []*anomaly.Anomaly
-	for i := range c.over {
-		list = append(list, &c.over[i])
-	}
-	for i := range c.Rows {
-		for j := range c.Rows[i].Record.Anomalies {
-			list = append(list, &c.Rows[i].Record.Anomalies[j])
-		}
-	}
-	slices.SortStableFunc(list, func(a, b *anomaly.Anomaly) int {
-		return cmp.Or(
-			cmp.Compare(b.Severity, a.Severity), cmp.Compare(min(a.Conn, 1), min(b.Conn, 1)), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.RFC, b.RFC),
-			cmp.Compare(a.Time, b.Time), cmp.Compare(a.Conn, b.Conn))
-	})
-	var groups []Group
-	for _, a := range list {
-		n := len(groups)
-		if n == 0 || groups[n-1].Kind != a.Kind || groups[n-1].Severity != a.Severity || groups[n-1].RFC != a.RFC {
-			groups = append(groups, Group{Kind: a.Kind, Severity: a.Severity, RFC: a.RFC})
-			n++
-		}
-		g := &groups[n-1]
-		if shown > 0 && len(g.List) == shown {
-			g.Hidden++
-			continue
-		}
-		g.List = append(g.List, a)
-	}
-	return groups
-}
-
-// shownOf is how many anomalies of one kind are listed; 0: all.
-func shownOf(all bool) int {
-	if all {
-		return 0
-	}
-	return shownOfKind
-}
-
 // writeAnomalies writes the anomalies, after a blank line, if there are any:
 //
 //	error  rst-instead-of-ack  RFC 9293 §3.6.1
 //	  conn 1  frames 8,10,11  2026-01-02T03:04:05.620000Z
 //	    The sentence, broken to the width of the terminal.
+//	  10.9.0.2:81  250 connections  conns 3,4,5,6 and 246 more  from 10.9.0.1
+//	    For example, conn 3, frames 20,21, 2026-01-02T03:04:06.000000Z: The sentence.
 func (c *Connections) writeAnomalies(out *bufio.Writer, o *record.Options, s *record.Summary, all bool) {
-	for _, g := range c.Groups(shownOf(all || len(o.Filter.Kinds) > 0)) {
+	groups := c.Groups(o, o.AllAnomalies, shownOf(o, all))
+	for _, g := range groups {
 		severity := text.SeverityColor(g.Severity).PaintIf(o.Color, g.Severity.String())
 		head := []string{severity, text.Bold.PaintIf(o.Color, text.Escape(g.Kind))}
 		if g.RFC != "" {
@@ -88,58 +34,124 @@ func (c *Connections) writeAnomalies(out *bufio.Writer, o *record.Options, s *re
 		}
 		text.WriteLine(out, "")
 		text.WriteLine(out, strings.Join(head, text.Gap))
-		for _, a := range g.List {
-			text.WriteLine(out, "  "+strings.Join(Facts(a, o.Time, s.First), text.Gap))
-			text.WriteWrapped(out, "    ", text.Escape(a.Text), o.Width, text.Plain)
-			if a.Next != "" {
-				text.WriteWrapped(out, "    ", text.Next+text.Escape(a.Next), o.Width, text.Plain)
+		for _, f := range g.List {
+			text.WriteParts(out, "  ", Facts(f, o.Time, s.First), o.Width)
+			text.WriteWrapped(out, "    ", f.Sentence(o.Time, s.First), o.Width, text.Plain)
+			if f.Next != "" {
+				text.WriteWrapped(out, "    ", text.Next+text.Escape(f.Next), o.Width, text.Plain)
 			}
 		}
 		if g.Hidden > 0 {
-			text.WriteLine(out, fmt.Sprintf("  and %d more", g.Hidden))
+			text.WriteLine(out, "  "+hidden(g.Hidden))
 		}
+	}
+	if legend := legendOf(groups); legend != "" {
+		text.WriteLine(out, "")
+		text.WriteWrapped(out, "", legend, o.Width, text.Plain)
 	}
 }
 
-// Facts returns what is to be told of an anomaly beside its sentence. Times are
+// legendOf says what the words mean that tell how sure findings are; "" where none
+// stands.
+func legendOf(groups []*Group) string {
+	var stands [anomaly.ConfidenceAmbiguous + 1]bool
+	for _, g := range groups {
+		for _, f := range g.List {
+			stands[f.Confidence] = true
+		}
+	}
+	var list []string
+	if stands[anomaly.ConfidenceProved] {
+		list = append(list, "proved: the packets alone show it")
+	}
+	if stands[anomaly.ConfidenceAmbiguous] {
+		list = append(list, "ambiguous: other readings of the same packets remain")
+	}
+	return strings.Join(list, "; ")
+}
+
+// shownOf is how many findings of one kind are listed; 0: all.
+func shownOf(o *record.Options, all bool) int {
+	if all || o.AllAnomalies || len(o.Filter.Kinds) > 0 {
+		return 0
+	}
+	return shownOfKind
+}
+
+// hidden tells of anomalies that are not listed.
+func hidden(n int) string { return fmt.Sprintf("and %d more (--all-anomalies lists all)", n) }
+
+// Facts returns what is to be told of a finding beside its sentence. Times are
 // in that style; first is that of the capture's first packet.
-func Facts(a *anomaly.Anomaly, style text.TimeStyle, first tcp.Time) []string {
+func Facts(f *Finding, style text.TimeStyle, first tcp.Time) []string {
 	var list []string
 	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	switch {
-	case a.Conn > 0:
-		add("conn %d", a.Conn)
-	case !a.Addr.IsValid():
+	case f.N > 1:
+		add("%v", f.Service)
+	case f.Conn > 0:
+		add("conn %d", f.Conn)
+	case !f.Addr.IsValid():
 		add("whole capture")
-	case a.Port != 0:
-		add("%v", netip.AddrPortFrom(a.Addr, a.Port))
+	case f.Port != 0:
+		add("%v", netip.AddrPortFrom(f.Addr, f.Port))
 	default:
-		add("%v", a.Addr)
+		add("%v", f.Addr)
 	}
-	if len(a.Samples) > 0 {
-		add("conns %s", text.Frames(a.Samples))
+	if f.N > 1 {
+		add("%s connections", text.Thousands(uint64(f.N)))
+		add("conns %s", few(f.Conns, ",", f.N, strconv.Itoa))
+		add("from %s", few(f.Hosts, ", ", f.hosts, netip.Addr.String))
 	}
-	if frames := evidence(a); len(frames) == 1 {
-		add("frame %d", frames[0])
-	} else if len(frames) > 1 {
-		add("frames %s", text.Frames(frames))
+	if len(f.Samples) > 0 {
+		add("conns %s", text.Frames(f.Samples))
 	}
-	add("%s", style.Format(a.Time, first))
-	if a.Cause != "" {
-		add("%s", text.Escape(a.Cause))
+	if f.N == 1 {
+		list = append(list, frames(f.Anomaly)...)
+		add("%s", style.Format(f.Time, first))
+	} else if f.same {
+		add("first %s", style.Format(f.Time, first))
 	}
-	if a.Addr.IsValid() {
-		add("%d connections", a.Count)
-	} else if a.Count > 1 {
-		add("%d times", a.Count)
+	if f.Cause != "" {
+		add("%s", text.Escape(f.Cause))
 	}
-	if a.Until != 0 {
-		add("until %s", style.Format(a.Until, first))
+	if f.Addr.IsValid() {
+		add("%d connections", f.Count)
+	} else if f.times > f.N {
+		add("%s times", text.Thousands(uint64(f.times)))
 	}
-	if a.Confidence != anomaly.ConfidenceProved {
-		add("%s", a.Confidence.String())
+	if f.N == 1 && f.Until != 0 {
+		add("until %s", style.Format(f.Until, first))
+	}
+	if f.Confidence != anomaly.ConfidenceAssumed { // what nearly all are tells nothing
+		add("%s", f.Confidence.String())
 	}
 	return list
+}
+
+// few writes the first items of n.
+func few[T any](items []T, sep string, n int, write func(T) string) string {
+	var list []string
+	for _, item := range items {
+		list = append(list, write(item))
+	}
+	line := strings.Join(list, sep)
+	if more := n - len(items); more > 0 {
+		line += fmt.Sprintf(" and %s more", text.Thousands(uint64(more)))
+	}
+	return line
+}
+
+// frames writes the frames that show an anomaly.
+func frames(a *anomaly.Anomaly) []string {
+	switch frames := evidence(a); len(frames) {
+	case 0:
+		return nil
+	case 1:
+		return []string{fmt.Sprintf("frame %d", frames[0])}
+	default:
+		return []string{"frames " + text.Frames(frames)}
+	}
 }
 
 // evidence returns the frames that show an anomaly.
@@ -148,6 +160,23 @@ func evidence(a *anomaly.Anomaly) []int {
 		return []int{a.Packet}
 	}
 	return a.Evidence
+}
+
+// writeWhole writes the lines about the whole: the states, unless nothing is listed,
+// the notes, and the totals.
+func writeWhole(out *bufio.Writer, o *record.Options, s *record.Summary, t *record.Tally) error {
+	if t.Listed > 0 {
+		text.WriteLine(out, statesLine(t, o.Color))
+	}
+	for _, note := range notes(o, s, t) {
+		text.WriteWrapped(out, "", note, o.Width, text.Plain)
+	}
+	return text.WriteLine(out, record.TotalsLine(s, t))
+}
+
+// notes are what has to be known beside what is printed.
+func notes(o *record.Options, s *record.Summary, t *record.Tally) []string {
+	return slices.DeleteFunc([]string{record.NumbersNote(s), record.PendingNote(s, t, o)}, func(note string) bool { return note == "" })
 }
 
 // statesLine counts the states of both ends, the most frequent first.

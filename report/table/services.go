@@ -162,9 +162,6 @@ func writeServices(out *bufio.Writer, o *record.Options, c *services.Counts, sho
 	if more > 0 {
 		text.WriteLine(out, fmt.Sprintf("and %d more (-o services lists all)", more))
 	}
-	if dropped := g.Dropped(); len(dropped) > 0 {
-		text.WriteWrapped(out, "", "No room for "+strings.Join(dropped, ", ")+" (a wider terminal, or a pipe, has it).", o.Width, text.Plain)
-	}
 	return nil
 }
 
@@ -187,6 +184,9 @@ func (p *serviceTable) Close(s *record.Summary, t *record.Tally) error {
 		return err
 	}
 	text.WriteLine(p.out, "")
+	if note := record.PendingNote(s, t, p.opts); note != "" {
+		text.WriteWrapped(p.out, "", note, p.opts.Width, text.Plain)
+	}
 	return text.WriteLine(p.out, record.TotalsLine(s, t))
 }
 

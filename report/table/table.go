@@ -7,6 +7,7 @@
 //	summary.go   counts only
 //	services.go  a line for each service, or client host
 //	sections.go  below tables: the anomalies, and the states counted
+//	findings.go  anomalies that are equal, as one
 //	timewait.go  below tables: who is left in TIME_WAIT, and for how long
 //	port.go      one port: who holds it, and when it can be bound again
 //	live.go      the tables of displays, while a capture goes on
@@ -32,11 +33,11 @@ import (
 //	Proto  Client Address    State      Server Address  State   Conn  Sent  Received  Duration  Closed By  Anomalies
 //	tcp    10.9.0.1:37520    TIME_WAIT  10.9.0.2:80     CLOSED     1     3         0     620ms  client     rst-instead-of-ack
 //
-// Sent and Received are payload, seen from the client. A terminal that is too
-// narrow loses Anomalies first (they are listed below), then Duration, Sent
-// with Received, Closed By, and Conn last; never an address or a state, and no
-// cell is cut. What is not known is "-", so that awk counts columns right; only
-// the last column is left empty.
+// Sent and Received are payload, seen from the client. On a terminal that is too
+// narrow columns are left out from the right of this order: addresses, states and
+// Anomalies (which always stay), Conn, Proto, Closed By, Sent with Received,
+// Duration. A line below says which; no cell is cut. What is not known is "-", so
+// that awk counts columns right; only the last column is left empty.
 //
 // wide has the same columns first, adds what else is known, and is never
 // narrowed. In it a state is followed by the set of all that remain possible:
@@ -63,7 +64,7 @@ const (
 // allColumns are the columns of all these tables, in their order. The numbers,
 // Drop, matter to table alone, which a narrow terminal takes columns from.
 var allColumns = []column{
-	{everywhere, text.Column{Title: "Proto"}, protocolCell},
+	{everywhere, text.Column{Title: "Proto", Drop: 4}, protocolCell},
 	addressColumn(everywhere, "Client Address", tcp.Client),
 	stateColumn(inTable|inLive, tcp.Client, text.State),
 	stateColumn(inWide, tcp.Client, stateSetText),
@@ -73,11 +74,11 @@ var allColumns = []column{
 	numberColumn(inTable|inWide, "conn", 5),
 	{inLive, text.Column{Title: "Idle", Right: true}, idleCell},
 	{inLive, text.Column{Title: "Age", Right: true}, ageCell},
-	numberColumn(everywhere, "client.bytes", 3),
-	numberColumn(everywhere, "server.bytes", 3),
+	numberColumn(everywhere, "client.bytes", 2),
+	numberColumn(everywhere, "server.bytes", 2),
 	numberColumn(inLive, "conn", 0),
-	numberColumn(inTable|inWide, "duration", 2),
-	wordColumn(everywhere, "closed_by", 4),
+	numberColumn(inTable|inWide, "duration", 1),
+	wordColumn(everywhere, "closed_by", 3),
 	colored(wordColumn(inWide, "client.proved_state", 0)),
 	colored(wordColumn(inWide, "server.proved_state", 0)),
 	numberColumn(inWide, "client.packets", 0),
@@ -89,7 +90,7 @@ var allColumns = []column{
 	stackColumn(inWide, "Client Stack", tcp.Client),
 	stackColumn(inWide, "Server Stack", tcp.Server),
 	{inWide, text.Column{Title: "Timers"}, timersCell},
-	{everywhere, text.Column{Title: "Anomalies", Drop: 1}, anomaliesCell},
+	{everywhere, text.Column{Title: "Anomalies"}, anomaliesCell},
 }
 
 // columnsOf returns the columns of one table.
@@ -116,12 +117,17 @@ func NewWide(out *bufio.Writer, o *record.Options, by record.Order) record.Forma
 	return &table{out: out, opts: o, Connections: Connections{By: by}, columns: columnsOf(inWide), wide: true}
 }
 
-// Close prints the table, and what stands below it. Of a table that is longer than
-// the screen what matters most stands above it: the anomalies, and the services.
+// Close prints the table, and what stands below it. What matters most is on the
+// first screen: the anomalies stand above a table that takes more than half of it,
+// and above one that is longer than a screen the services.
 func (t *table) Close(s *record.Summary, tally *record.Tally) error {
-	long := tally.Listed > cmp.Or(t.opts.Height, usualHeight)
-	if long {
-		if err := t.writeAbove(s, tally); err != nil {
+	height := cmp.Or(t.opts.Height, usualHeight)
+	above := tally.Listed > height/2
+	if above {
+		t.writeAnomaliesAbove(s)
+	}
+	if tally.Listed > height {
+		if err := t.writeServicesAbove(tally); err != nil {
 			return err
 		}
 	}
@@ -136,27 +142,34 @@ func (t *table) Close(s *record.Summary, tally *record.Tally) error {
 			return err
 		}
 	}
-	if !long {
+	if !above {
 		t.writeAnomalies(t.out, t.opts, s, t.wide)
 	}
-	if err := t.writeTimeWaits(t.out, t.opts, s, t.wide); err != nil {
-		return err
+	few := t.timeWaitLine(t.opts, t.wide)
+	if few == "" {
+		if err := t.writeTimeWaits(t.out, t.opts, s, t.wide); err != nil {
+			return err
+		}
 	}
 	text.WriteLine(t.out, "")
-	if tally.Listed > 0 {
-		text.WriteLine(t.out, statesLine(tally, t.opts.Color))
+	if few != "" {
+		text.WriteLine(t.out, few)
 	}
-	return text.WriteLine(t.out, record.TotalsLine(s, tally))
+	return writeWhole(t.out, t.opts, s, tally)
 }
 
-// writeAbove writes what stands above a long table.
-func (t *table) writeAbove(s *record.Summary, tally *record.Tally) error {
+// writeAnomaliesAbove writes the anomalies, and a blank line, if there are any.
+func (t *table) writeAnomaliesAbove(s *record.Summary) {
 	lines := text.Lines(func(out *bufio.Writer) { t.writeAnomalies(out, t.opts, s, t.wide) })
 	for _, line := range append(lines[1:], lines[0]) { // the blank line comes after them
 		if len(lines) > 1 {
 			text.WriteLine(t.out, line)
 		}
 	}
+}
+
+// writeServicesAbove writes the services, and a blank line.
+func (t *table) writeServicesAbove(tally *record.Tally) error {
 	o := *t.opts
 	if t.wide {
 		o.Width = 0
@@ -173,6 +186,7 @@ type Connections struct {
 	record.Quiet
 	By   record.Order
 	Rows []*Row
+	gone []*tracker.Record // not listed, but with anomalies
 	over []anomaly.Anomaly // those over many connections
 }
 
@@ -184,17 +198,29 @@ type Row struct {
 
 // Connection keeps a copy of r.
 func (c *Connections) Connection(r *tracker.Record) error {
-	kept := *r
-	k := &Row{Key: c.By.Key(r), Record: &kept}
-	for i := range k.Record.Ends {
-		k.Record.Ends[i].History = nil
-	}
-	k.Record.Anomalies = slices.Clone(r.Anomalies)
-	for i := range k.Record.Anomalies {
-		k.Record.Anomalies[i].Evidence = slices.Clone(k.Record.Anomalies[i].Evidence)
-	}
-	c.Rows = append(c.Rows, k)
+	c.Rows = append(c.Rows, &Row{Key: c.By.Key(r), Record: keptOf(r)})
 	return nil
+}
+
+// Over keeps a copy of r for its anomalies.
+func (c *Connections) Over(r *tracker.Record) error {
+	if len(r.Anomalies) > 0 {
+		c.gone = append(c.gone, keptOf(r))
+	}
+	return nil
+}
+
+// keptOf returns a copy of r without its history.
+func keptOf(r *tracker.Record) *tracker.Record {
+	kept := *r
+	for i := range kept.Ends {
+		kept.Ends[i].History = nil
+	}
+	kept.Anomalies = slices.Clone(r.Anomalies)
+	for i := range kept.Anomalies {
+		kept.Anomalies[i].Evidence = slices.Clone(kept.Anomalies[i].Evidence)
+	}
+	return &kept
 }
 
 // Many keeps a copy of an anomaly over many connections.
@@ -213,7 +239,7 @@ func (c *Connections) Sort() {
 // grid lays the connections out in columns, in the order asked for.
 func (c *Connections) grid(columns []column, o *record.Options, s *record.Summary) *text.Grid {
 	c.Sort()
-	g := &text.Grid{NoHeader: o.NoHeader, Width: o.Width, Color: o.Color}
+	g := &text.Grid{NoHeader: o.NoHeader, Width: o.Width, Else: "-o wide, -o csv or a wider terminal shows them", Color: o.Color}
 	for _, col := range columns {
 		g.Columns = append(g.Columns, col.Column)
 	}

@@ -26,6 +26,9 @@ import (
 // starts anew cannot bind it without SO_REUSEADDR. On a client each keeps one of
 // the ports from which it can connect to that destination.
 
+// fewTimeWaits is how many ends in TIME_WAIT are no more than a line's worth.
+const fewTimeWaits = 5
+
 // shownTimeWaits is how many servers, and how many clients, are listed.
 const shownTimeWaits = 10
 
@@ -46,6 +49,31 @@ type timeWaitClient struct {
 	host        netip.Addr
 	destination netip.AddrPort
 	held        int
+}
+
+// timeWaitLine tells of ends in TIME_WAIT for which the section is not written, and
+// how it is asked for; "" where it is, or there are none.
+func (c *Connections) timeWaitLine(o *record.Options, wide bool) string {
+	n, longest := 0, time.Duration(0)
+	for _, row := range c.Rows {
+		for e := range row.Record.Ends {
+			if x := &row.Record.Ends[e]; x.State == tcp.TimeWait {
+				n++
+				longest = max(longest, x.Timer.Remaining)
+			}
+		}
+	}
+	if n == 0 || n > fewTimeWaits || wide || slices.Contains(o.Filter.States, tcp.TimeWait) {
+		return ""
+	}
+	line := "TIME_WAIT: " + text.Plural(uint64(n), "end", "ends")
+	if longest > 0 {
+		line += ", " + text.Left(longest)
+	}
+	if n > 1 && longest > 0 {
+		line += " at most"
+	}
+	return line + " (-o wide tells which ports are held)"
 }
 
 // writeTimeWaits writes the section, after a blank line, if there is one. wide
@@ -77,7 +105,7 @@ type TimeWaitGrid struct {
 func (c *Connections) TimeWaits(o *record.Options, s *record.Summary) []*TimeWaitGrid {
 	l := newLook(o, s)
 	servers, clients := c.timeWaits(l.now)
-	byServer := &TimeWaitGrid{Grid: text.Grid{Width: o.Width, NoHeader: o.NoHeader, Color: o.Color, Columns: []text.Column{
+	byServer := &TimeWaitGrid{Grid: text.Grid{Width: o.Width, Else: "-o wide or a wider terminal shows them", NoHeader: o.NoHeader, Color: o.Color, Columns: []text.Column{
 		{Title: "Server Address"}, {Title: "Closed First", Drop: 1},
 		{Title: "TIME_WAIT on Server", Right: true}, {Title: "on Client", Right: true}, {Title: "Port Bound Until", Drop: 2}, {Title: "Bound For"},
 	}}}
@@ -90,7 +118,7 @@ func (c *Connections) TimeWaits(o *record.Options, s *record.Summary) []*TimeWai
 		byServer.Rows = append(byServer.Rows, []string{v.addr.String(), first,
 			fmt.Sprint(v.stands[tcp.Server]), fmt.Sprint(v.stands[tcp.Client]), until, left})
 	}
-	byClient := &TimeWaitGrid{Grid: text.Grid{Width: o.Width, NoHeader: o.NoHeader, Color: o.Color, Columns: []text.Column{
+	byClient := &TimeWaitGrid{Grid: text.Grid{Width: o.Width, Else: "-o wide or a wider terminal shows them", NoHeader: o.NoHeader, Color: o.Color, Columns: []text.Column{
 		{Title: "Client Address"}, {Title: "Destination"}, {Title: "Ports Held"},
 	}}}
 	for _, v := range clients[:min(len(clients), shownTimeWaits)] {

@@ -3,6 +3,7 @@ package text
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -25,8 +26,9 @@ type Grid struct {
 	Rows    [][]string // cells in a line: escaped, without line breaks
 
 	NoHeader bool
-	Width    int  // of the terminal; 0: no limit
-	Color    bool // use the columns' colours
+	Width    int    // of the terminal; 0: no limit
+	Else     string // what shows the columns that do not fit; "": a wider terminal
+	Color    bool   // use the columns' colours
 }
 
 // A Column is one column of a grid.
@@ -44,8 +46,20 @@ const tablewriterRows = 2000
 // Gap stands between two columns.
 const Gap = "  "
 
-// Print writes the grid, with columns left out until it fits its width.
+// Print writes the grid, with columns left out until it fits its width, and a line
+// that says which these are.
 func (g *Grid) Print(out *bufio.Writer) error {
+	if err := g.print(out); err != nil {
+		return err
+	}
+	if dropped := g.dropped(); len(dropped) > 0 {
+		WriteWrapped(out, "", "Columns left out: "+strings.Join(dropped, ", ")+" ("+cmp.Or(g.Else, "a wider terminal, or a pipe, shows them")+")", g.Width, Plain)
+	}
+	return nil
+}
+
+// print writes the grid as far as it fits.
+func (g *Grid) print(out *bufio.Writer) error {
 	fit := g.fit()
 	widths := fit.widths()
 	var drawn bytes.Buffer
@@ -72,8 +86,8 @@ func (g *Grid) fit() *Grid {
 	return fit
 }
 
-// Dropped returns the titles of the columns that do not fit.
-func (g *Grid) Dropped() (titles []string) {
+// dropped returns the titles of the columns that do not fit.
+func (g *Grid) dropped() (titles []string) {
 	for i, fits := range g.fitting() {
 		if !fits {
 			titles = append(titles, g.Columns[i].Title)

@@ -18,7 +18,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
-	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -256,6 +255,24 @@ func WriteWrapped(out *bufio.Writer, indent, text string, width int, c Color) {
 	}
 }
 
+// WriteParts writes the parts of a line after an indent, with a Gap between two. On
+// a narrow terminal it breaks between parts.
+func WriteParts(out *bufio.Writer, indent string, parts []string, width int) {
+	line := indent
+	for i, part := range parts {
+		switch {
+		case i == 0:
+			line += part
+		case width > 0 && utf8.RuneCountInString(line+Gap+part) > width:
+			WriteLine(out, line)
+			line = indent + Gap + part
+		default:
+			line += Gap + part
+		}
+	}
+	WriteLine(out, line)
+}
+
 // WriteLine writes text and a line break. out keeps the first error.
 func WriteLine(out *bufio.Writer, text string) error {
 	out.WriteString(text)
@@ -329,9 +346,9 @@ func Frames(frames []int) string {
 const Next = "Next: "
 
 // WithNext returns the sentence of a finding, and what to do about it.
-func WithNext(a *anomaly.Anomaly) string {
-	if a.Next == "" {
-		return a.Text
+func WithNext(sentence, next string) string {
+	if next == "" {
+		return sentence
 	}
-	return a.Text + " " + Next + a.Next
+	return sentence + " " + Next + next
 }
