@@ -159,3 +159,16 @@ func number(b bool) int {
 	}
 	return 0
 }
+
+// Place names where it was found.
+func (f *Finding) Place() string {
+	switch {
+	case f.Elsewhere:
+		return "other services"
+	case !f.At.IsValid():
+		return "whole capture"
+	case f.Many && f.At.Port() == 0:
+		return f.At.Addr().String()
+	}
+	return f.At.String()
+}
