@@ -80,8 +80,8 @@ func (l *Live) Run(ctx context.Context) (err error) {
 	defer l.close() // in any case, a panic's too: the terminal may be full screen
 	l.Capture.Notice = l.notice
 	c := l.Tracker
-	c.Segments = l.screen
-	c.Cut = len(l.Capture.Interfaces) > 0 // by the length of the snapshots
+	c.Segments = l.screen || l.Listen != "" // both draw ladders
+	c.Cut = len(l.Capture.Interfaces) > 0   // by the length of the snapshots
 	if l.watch, err = watch.Live(l.Capture, c); err != nil {
 		return l.openError(err)
 	}

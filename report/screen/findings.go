@@ -2,32 +2,13 @@ package screen
 
 import (
 	"bufio"
-	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/report/findings"
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/table"
 	"github.com/tcpwatch/tcpwatch/report/text"
-	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 )
-
-// alarm counts what went wrong, and names what did most often.
-func alarm(found *findings.Counts, color bool) string {
-	var counts []string
-	for s := anomaly.Error; s >= anomaly.Warning; s-- {
-		n := found.Of(s)
-		count := text.Plural(uint64(n), s.String(), s.String()+"s")
-		counts = append(counts, text.SeverityColor(s).PaintIf(color && n > 0, count))
-	}
-	line := strings.Join(counts, ", ")
-	if list := found.List(); len(list) > 0 && list[0].Severity >= anomaly.Warning {
-		f := &list[0]
-		line += fmt.Sprintf(": %s at %s, %s", text.Escape(f.Kind), f.Place(), text.Plural(uint64(f.Count), "time", "times"))
-	}
-	return line
-}
 
 // findingLines returns the lines of the view of anomalies: a row for each Finding,
 // and below them what the newest of each says.
@@ -43,15 +24,8 @@ func findingLines(found *findings.Counts, s *record.Snapshot, o record.Options) 
 	if len(list) == 0 {
 		return []string{"No anomalies."}
 	}
-	g := &text.Grid{Width: o.Width, Color: o.Color, Columns: []text.Column{
-		{Title: "Severity", Color: text.SeverityCellColor}, {Title: "Kind"}, {Title: "Service"}, {Title: "Times", Right: true},
-		{Title: "Newest", Right: true}, {Title: "Certainty", Drop: 2}, {Title: "Cause", Drop: 1},
-	}}
-	for i := range list {
-		f := &list[i]
-		ago := text.Human(max(s.Time.Sub(f.Newest()), 0)) + " ago"
-		g.Rows = append(g.Rows, []string{f.Severity.String(), text.Escape(f.Kind), f.Place(), strconv.Itoa(f.Count), ago, f.Confidence.String(), text.Escape(f.Cause)})
-	}
+	g := findings.Grid(list, s.Time)
+	g.Width, g.Color = o.Width, o.Color
 	return text.Lines(func(out *bufio.Writer) {
 		g.Print(out)
 		for i := range list {

@@ -291,7 +291,7 @@ func (m *model) draw() {
 	following := m.top+m.room() >= len(m.lines) // the end of a ladder is what one wants to see
 	m.list, m.lines = nil, nil
 	o := m.opts
-	m.head[0] = alarm(m.found, o.Color)
+	m.head[0] = m.found.Alarm(o.Color)
 	m.head[1], m.head[2] = table.StatusLines(m.now, o)
 	o.On, o.Width = m.on, m.width
 	switch m.view {

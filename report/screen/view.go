@@ -121,7 +121,11 @@ func (m *model) body() []string {
 	m.widths = widths
 	lines = m.cut(lines, margin)
 	if list.Len() == 0 {
-		return append(lines, strings.Repeat(" ", margin)+"nothing")
+		nothing := "nothing"
+		if m.opts.Existing && m.filter == "" && len(m.now.Records) > 0 {
+			nothing += " (x shows what is over)"
+		}
+		return append(lines, strings.Repeat(" ", margin)+nothing)
 	}
 	lines[0] = strings.Repeat(" ", margin) + lines[0]
 	for i := m.top; i < to; i++ {
