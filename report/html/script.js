@@ -40,9 +40,8 @@ const seconds = us => (us / 1e6).toFixed(6);
 // Connections: rowScript of rows.go stands here.
 
 function stateCell(end) {
-	const span = el('span', {}, el('i', {class: 'swatch s-' + end.state + (end.assumed ? ' assumed' : '')}), ' ' + end.text);
-	if (end.possible.length) span.title = 'may be: ' + end.possible.join(', ');
-	return span;
+	return el('span', {}, el('i', {class: 'swatch s-' + end.state + (end.assumed ? ' assumed' : '')}), ' ' + end.mark,
+		end.more ? el('span', {class: 'possible'}, end.more) : '');
 }
 
 const perPage = 50;
@@ -54,7 +53,7 @@ function filter() {
 	const at = end => host.startsWith(':') ? end.addr.endsWith(host) : end.addr.includes(host);
 	shown = all.filter(c =>
 		(!host || at(c.client) || at(c.server)) &&
-		(!state || c.client.state === state || c.server.state === state) &&
+		(!state || (state === '?' ? c.client.more || c.server.more : c.client.state === state || c.server.state === state)) &&
 		(!kind || (kind === '*' ? c.kinds.length > 0 : c.kinds.includes(kind))) &&
 		words.every(w => (c.words ??= columns.map(k => textOf(k, c)).join('\n').toLowerCase()).includes(w)));
 	if (sorted.column) {
@@ -276,7 +275,7 @@ function drawLadder(c, l, toScale) {
 			return before = Math.max(y, before);
 		});
 		g.append(svg('rect', {x, y: 50, width: X.lane, height: bottom - 50, class: 'lane s-' + (list.length ? 'LISTEN' : c[name].state)}));
-		if (!list.length) beside[side].push({y: 69, text: c[name].text, kind: 'state', must: true});
+		if (!list.length) beside[side].push({y: 69, text: c[name].mark, kind: 'state', must: true});
 		let lowest = bottom;
 		list.forEach((s, i) => {
 			const y1 = spots[i], y2 = i + 1 < list.length ? spots[i + 1] : bottom, over = s.state === 'CLOSED' && i === list.length - 1;
@@ -462,7 +461,7 @@ function sliced(picture, cuts) {
 // said tells how the table is filtered and sorted.
 function said() {
 	const set = [['text', 'f-text'], ['host', 'f-host'], ['state', 'f-state'], ['anomaly', 'f-kind']].map(([name, id]) => [name, byId(id).value])
-		.filter(([, value]) => value).map(([name, value]) => name + ' ' + (value === '*' ? 'of some kind' : value));
+		.filter(([, value]) => value).map(([name, value]) => name + ' ' + (value === '*' ? 'of some kind' : value === '?' ? 'undecided' : value));
 	return (set.length ? 'Filtered by ' + set.join(', ') + '. ' : '') +
 		(sorted.column ? 'Sorted by ' + sorted.column.title + (sorted.down ? ', descending. ' : '. ') : '');
 }
