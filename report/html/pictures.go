@@ -48,9 +48,9 @@ type overTime struct {
 const (
 	areaBins = 240 // steps of the picture
 	areaRows = 12  // moments in the table
-	areaLeft = 56  // the plot, in pixels
+	areaLeft = 76  // the plot, in pixels
 	areaTop  = 10
-	areaW    = 930
+	areaW    = 894
 	areaH    = 220
 )
 
