@@ -445,6 +445,7 @@ func TestBrowserWhatWentWrong(t *testing.T) {
 		}
 	}
 	b.equal("document.querySelectorAll('.undecided').length", "1")
+	b.equal("(e => e.scrollWidth <= e.clientWidth)(document.querySelector('#connections .scroll:has(#table)'))", "true") // the anomalies are seen
 	b.value("(e => { e.value = '?'; e.dispatchEvent(new Event('input')) })(document.getElementById('f-state'))")
 	b.equal(statusOf, "1 of 2,000 connections")
 	b.equal(firstRow+".cells[4].textContent.trim()", "CLOSED? {CLOSED, LAST_ACK}")
