@@ -71,7 +71,7 @@ func TestLiveListens(t *testing.T) {
 			t.Errorf("there is no %s in %s", want, metrics)
 		}
 	}
-	for path, want := range map[string]string{"/healthz": "ok\n", "/": "<title>tcpwatch"} {
+	for path, want := range map[string]string{"/healthz": "ok\n", "/": "<title>tcpwatch", "/conn/2": "CTL=SYN,ACK"} {
 		if status, body := fetch(t, "http://"+address+path, ""); status != http.StatusOK || !strings.Contains(body, want) {
 			t.Errorf("%s: %d %s", path, status, body)
 		}

@@ -110,7 +110,7 @@ func TestLiveOnATerminalOfAnotherSize(t *testing.T) {
 	for _, size := range []struct {
 		columns, rows int
 		last          string
-	}{{80, 24, "10.9.0.1:40032"}, {120, 40, "10.9.0.1:40016"}, {60, 12, "10.9.0.1:40044"}, {80, 24, "10.9.0.1:40032"}} {
+	}{{80, 24, "10.9.0.1:40033"}, {120, 40, "10.9.0.1:40017"}, {60, 12, "10.9.0.1:40045"}, {80, 24, "10.9.0.1:40033"}} {
 		c.Resize(size.columns, size.rows)
 		c.See("50 connections", size.last, "? help")
 	}

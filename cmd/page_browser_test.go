@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"os"
 	"os/exec"
@@ -239,7 +240,7 @@ func TestBrowserTable(t *testing.T) {
 	set("f-text", "")
 	b.equal(shownRows, all)
 	b.value(head("Conn") + ".click()")
-	b.keep("sorted", "#connections .scroll")
+	b.keep("sorted", "#connections .scroll:has(#table)")
 	b.quiet()
 }
 
@@ -250,7 +251,7 @@ func TestBrowserReadme(t *testing.T) {
 		files = append(files, "../pcaps/"+name+".pcap")
 	}
 	b := openPage(t, printedPage(t, append([]string{"replay", "-o", "html"}, files...)...), "")
-	b.keep("table", "#connections .scroll")
+	b.keep("table", "#connections .scroll:has(#table)")
 	b = openPage(t, printedPage(t, "replay", "-o", "html", "../pcaps/time-wait-refuses-syn.pcap"), "")
 	b.keep("timelines", "#timelines")
 	b = openPage(t, printedPage(t, "replay", "-o", "html", "../pcaps/rst-instead-of-ack.pcap"), "")
@@ -372,6 +373,83 @@ func TestBrowserLadder(t *testing.T) {
 
 	b = openPage(t, printedPage(t, "replay", "-o", "html", "../tracker/testdata/traces/bulk-loss/client.pcap"), "")
 	b.keep("ladder-bulk", "#l-picture")
+	b.quiet()
+}
+
+// cutLabels lists the texts of pictures that reach out of their picture.
+const cutLabels = `[...document.querySelectorAll('svg text')].filter(e => {
+	const box = e.getBBox(), all = e.ownerSVGElement.viewBox.baseVal;
+	return e.getClientRects().length && (box.x < all.x - 1 || box.x + box.width > all.x + all.width + 1 || box.y < all.y - 3 || box.y + box.height > all.y + all.height + 3);
+}).map(e => e.ownerSVGElement.getAttribute('class') + ': ' + e.textContent)`
+
+// No label of a picture is cut, however long the addresses and whatever the width.
+func TestBrowserLabels(t *testing.T) {
+	const long = `"2001:db8:ffff:ffff:ffff:ffff:ffff:fff1"`
+	contents := printedPage(t, append([]string{"replay", "-q", "-o", "html"}, samples(t)...)...)
+	for _, to := range []string{`"10.9.0.1"`, long} {
+		b := openPage(t, bytes.ReplaceAll(contents, []byte(`"10.9.0.1"`), []byte(to)), "")
+		for _, width := range []int64{1280, 400} {
+			b.do(chromedp.EmulateViewport(width, 800))
+			b.value("dispatchEvent(new Event('resize'))")
+			cut := b.value(`[...document.querySelectorAll('#table tbody tr')].flatMap(row => {
+				history.replaceState(null, '', '#conn=' + row.dataset.conn);
+				dispatchEvent(new HashChangeEvent('hashchange'));
+				return ` + cutLabels + `.map(text => row.dataset.conn + ' ' + text);
+			}).slice(0, 12).join('\n')`)
+			if cut != "" {
+				t.Errorf("%d pixels wide, with the address %s, are cut\n%s", width, to, cut)
+			}
+			// What is too wide for the screen can be reached, and makes the page no wider.
+			b.equal("document.documentElement.scrollWidth <= innerWidth", "true")
+		}
+		b.quiet()
+	}
+}
+
+// However many connections end alike, the first screen says what went wrong, how often
+// and where; what is undecided is shown, and can be found.
+func TestBrowserWhatWentWrong(t *testing.T) {
+	var out bytes.Buffer
+	p, err := report.New("html", &out, record.Options{Name: "many.pcap"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const text = "10.9.0.2:80 answered the last ACK with a RST, so that 10.9.0.1 ends with an error."
+	for i := range 2000 {
+		r := &tracker.Record{Conn: i + 1, Start: 1, End: 2}
+		for e := range r.Ends {
+			r.Ends[e].Addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, 0, byte(1 + e)}), uint16(80+(1-e)*(920+i)))
+			r.Ends[e].State = tcp.Closed
+		}
+		for _, kind := range []string{"rst-instead-of-ack", "time-wait-truncated", "fin-retransmitted"} {
+			r.Anomalies = append(r.Anomalies, anomaly.Anomaly{Conn: i + 1, Kind: kind, Severity: anomaly.Error, Text: text, Count: 1, Time: 2})
+		}
+		if i == 1234 {
+			r.Ends[1].Possible = tcp.Closed.Set() | tcp.LastAck.Set()
+			r.Anomalies[0].Confidence = anomaly.ConfidenceAmbiguous
+		}
+		if err := p.Record(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Close(record.Summary{Packets: 1, TCPPackets: 1, First: 1, Last: 1_000_000}); err != nil {
+		t.Fatal(err)
+	}
+	b := openPage(t, out.Bytes(), "")
+	b.do(chromedp.EmulateViewport(1280, 800))
+	seen := b.value(`[...document.querySelectorAll('header p, #anomalies summary, #anomalies li')].filter(e => e.getBoundingClientRect().bottom <= innerHeight).map(e => e.innerText).join('\n')`)
+	for _, want := range []string{"6000 errors, 0 warnings: fin-retransmitted at 10.9.0.2:80, 2000 times", "2,000 connections at 10.9.0.2:80: conn 1, 2, ", "rst-instead-of-ack", text,
+		"Undecided: 1 end has more than one possible state, 1 anomaly is ambiguous"} {
+		if !strings.Contains(seen, want) {
+			t.Errorf("the first screen has no %q, but\n%s", want, seen)
+		}
+	}
+	b.equal("document.querySelectorAll('.undecided').length", "1")
+	b.equal("(e => e.scrollWidth <= e.clientWidth)(document.querySelector('#connections .scroll:has(#table)'))", "true") // the anomalies are seen
+	b.value("(e => { e.value = '?'; e.dispatchEvent(new Event('input')) })(document.getElementById('f-state'))")
+	b.equal(statusOf, "1 of 2,000 connections")
+	b.equal(firstRow+".cells[4].textContent.trim()", "CLOSED? {CLOSED, LAST_ACK}")
+	b.keep("wrong", "")
 	b.quiet()
 }
 

@@ -80,8 +80,6 @@ func servePage(address, token string, o record.Options) (p *httpPage, warning st
 	return p, serve.Warning(l.Addr(), token), nil
 }
 
-func (p *httpPage) Take(*tcp.Segment) {}
-
 func (p *httpPage) Refresh(s *record.Snapshot) error {
 	p.Server.Refresh(s)
 	return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/findings"
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -44,6 +45,7 @@ type Live struct {
 	displays []display
 	over     []*tracker.Record // since the last Snapshot
 	ended    *services.Counts  // those before that, and what was found over many connections
+	found    *findings.Counts  // the anomalies of the same
 	later    []string          // notices that wait until the screen is given back
 }
 
@@ -56,7 +58,7 @@ func NewLive(format string, o record.Options, out io.Writer, tty bool) (l *Live,
 	if format == "jsonl" {
 		o.Events = len(o.Filter.States) == 0 && len(o.Filter.Kinds) == 0
 	}
-	l = &Live{options: o, ended: new(services.Counts)}
+	l = &Live{options: o, ended: new(services.Counts), found: new(findings.Counts)}
 	if report.Refreshed(format) {
 		t, err := report.NewTables(format, out, o)
 		if err != nil {
@@ -78,8 +80,8 @@ func (l *Live) Run(ctx context.Context) (err error) {
 	defer l.close() // in any case, a panic's too: the terminal may be full screen
 	l.Capture.Notice = l.notice
 	c := l.Tracker
-	c.Segments = l.screen
-	c.Cut = len(l.Capture.Interfaces) > 0 // by the length of the snapshots
+	c.Segments = l.screen || l.Listen != "" // both draw ladders
+	c.Cut = len(l.Capture.Interfaces) > 0   // by the length of the snapshots
 	if l.watch, err = watch.Live(l.Capture, c); err != nil {
 		return l.openError(err)
 	}
@@ -179,6 +181,7 @@ func (l *Live) event(e *tracker.Event) error {
 		l.over = append(l.over, e.Record.Clone())
 	case e.Kind == tracker.EventAnomaly && e.Conn == 0 && l.options.Filter.HasAnomaly(e.Anomaly):
 		l.ended.Anomaly(e.Anomaly)
+		l.found.Anomaly(e.Anomaly)
 	}
 	return err
 }
@@ -205,13 +208,14 @@ func (l *Live) refresh(last bool) error {
 
 // show has the displays show how things stand.
 func (l *Live) show() error {
-	s := &record.Snapshot{Time: l.watch.Now(), Records: l.over, Summary: summaryOf(l.watch.Summary()), Ended: l.ended.Clone()}
+	s := &record.Snapshot{Time: l.watch.Now(), Records: l.over, Summary: summaryOf(l.watch.Summary()), Ended: l.ended.Clone(), Found: l.found.Clone()}
 	if s.Time == 0 {
 		s.Time = tcp.Time(time.Now().UnixNano()) // no packet has told the time yet
 	}
 	for _, r := range l.over {
 		if l.options.Selects(r, false) {
 			l.ended.Connection(r)
+			l.found.Connection(r)
 		}
 	}
 	l.over = nil

@@ -6,9 +6,11 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
+	"github.com/tcpwatch/tcpwatch/report/findings"
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 )
 
 // A snapshots keeps what it is shown.
@@ -41,7 +43,7 @@ func TestEndedConnectionsAreCounted(t *testing.T) {
 	}
 	for want, selected := range map[int]bool{0: false, 1: true} {
 		shown := new(snapshots)
-		l := &Live{watch: w, over: over, ended: new(services.Counts), displays: []display{shown}}
+		l := &Live{watch: w, over: over, ended: new(services.Counts), found: new(findings.Counts), displays: []display{shown}}
 		l.options.Where = func(*tracker.Record) bool { return selected }
 		for range 3 {
 			if err := l.show(); err != nil {
@@ -55,6 +57,9 @@ func TestEndedConnectionsAreCounted(t *testing.T) {
 			}
 			if expected := want * min(i, 1); ended != expected || len(s.Records) != 1-min(i, 1) {
 				t.Errorf("selected %v: snapshot %d has %d records and counts %d that were over before, want %d", selected, i, len(s.Records), ended, expected)
+			}
+			if refused := s.Findings(&l.options).Of(anomaly.Warning); refused != want {
+				t.Errorf("selected %v: snapshot %d has %d anomalies, want %d", selected, i, refused, want)
 			}
 		}
 	}

@@ -71,6 +71,20 @@ var routes = map[stateMove]route{
 	{tcp.TimeWait, tcp.Closed}:         {point{612, 850}, point{738, 850}, point{675, 841}, "middle"},
 }
 
+// A shortcut is an arrow of two rows of the table that one segment takes at once.
+type shortcut struct {
+	from, to tcp.State
+	on       tcp.InputSet
+	path     string
+	text     point
+	anchor   string
+}
+
+var shortcuts = []shortcut{
+	{tcp.SynSent, tcp.Established, tcp.InputsOf(tcp.RcvSYN, tcp.RcvAckOfSYN), "M760 324L582 406", point{684, 374}, "start"},
+	{tcp.FinWait1, tcp.TimeWait, tcp.InputsOf(tcp.RcvAckOfFIN, tcp.RcvFIN), "M158 582L60 640L60 780L448 850", point{71, 768}, "start"},
+}
+
 // regions are the parts of a connection's life.
 var regions = []struct {
 	at      point
@@ -119,12 +133,15 @@ func StatesSVG() []byte {
 	for _, ink := range inks {
 		style += fmt.Sprintf(".%s { stroke: %s; } .label.%s { fill: %s; stroke: #f8fafc; }\n", ink.name, ink.color, ink.name, ink.color)
 	}
-	return Machine("<style>"+style+"</style>\n", func(row tcp.Transition) string { return row.On.String() })
+	return Machine("<style>"+style+"</style>\n", false, func(_ tcp.State, on tcp.InputSet, _ tcp.State) string { return on.String() })
 }
 
-// Machine draws the picture; style comes first in it, and label tells what
-// is written at the arrow of a row.
-func Machine(style string, label func(tcp.Transition) string) []byte {
+// A Label tells what is written at an arrow.
+type Label func(from tcp.State, on tcp.InputSet, to tcp.State) string
+
+// Machine draws the picture; style comes first in it. With atOnce it also has arrows
+// of its own for segments that take two rows of the table at once.
+func Machine(style string, atOnce bool, label Label) []byte {
 	var b bytes.Buffer
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1020 990" width="1020" height="990" role="img" aria-labelledby="title">`)
@@ -142,6 +159,12 @@ func Machine(style string, label func(tcp.Transition) string) []byte {
 		line(`<text class="caption" x="%d" y="%d">%s</text>`, r.caption.x, r.caption.y, r.name)
 	}
 	drawArrows(line, label)
+	if atOnce {
+		for _, s := range shortcuts {
+			line(`<path class="arrow recv" d="%s" marker-end="url(#recv)"/>`, s.path)
+			line(`<text class="label recv" x="%d" y="%d" text-anchor="%s">%s</text>`, s.text.x, s.text.y, s.anchor, label(s.from, s.on, s.to))
+		}
+	}
 	for _, s := range tcp.States() {
 		class := "state"
 		if s == tcp.Established {
@@ -163,7 +186,7 @@ func drawState(line func(string, ...any), at point, class string, s tcp.State) {
 
 // drawArrows draws an arrow for every two states between which the table has
 // an orderly row, and writes what all these rows are on.
-func drawArrows(line func(string, ...any), label func(tcp.Transition) string) {
+func drawArrows(line func(string, ...any), label Label) {
 	drawn := make(map[stateMove]bool)
 	var labels []func()
 	for _, row := range tcp.Transitions() {
@@ -182,7 +205,7 @@ func drawArrows(line func(string, ...any), label func(tcp.Transition) string) {
 			y := r.text.y
 			for _, other := range tcp.Transitions() {
 				if (stateMove{other.From, other.To}) == m && orderly(other) {
-					line(`<text class="label %s" x="%d" y="%d" text-anchor="%s">%s</text>`, inkOf(other.On), r.text.x, y, r.anchor, label(other))
+					line(`<text class="label %s" x="%d" y="%d" text-anchor="%s">%s</text>`, inkOf(other.On), r.text.x, y, r.anchor, label(other.From, other.On.Set(), other.To))
 					y -= 18
 				}
 			}

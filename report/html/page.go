@@ -6,7 +6,7 @@
 //
 //	page.go     the page
 //	rows.go     its data: a connection, with the history of both ends, and the columns of its table
-//	pictures.go the states over time, and how often each arrow was taken
+//	pictures.go the states over time, and how often each move was made
 //
 // The data of ladders is that of ladder.Page. They need the segments, which a
 // Printer does not get. Whoever can read the capture again asks LaddersOf, after
@@ -22,6 +22,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly/kinds"
 
 	_ "embed"
@@ -32,6 +33,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/report/check"
+	"github.com/tcpwatch/tcpwatch/report/findings"
 	"github.com/tcpwatch/tcpwatch/report/ladder"
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/table"
@@ -42,7 +44,7 @@ import (
 
 const (
 	mostRows     = 100_000 // connections that are listed
-	mostOfKind   = 100     // sentences of one kind
+	mostOfKind   = 100     // findings of one kind
 	mostServices = 100     // services that are listed
 	mostSegments = 10_000  // segments that are drawn, of all ladders
 	mostOfLadder = 2_000   // and of one, before what tells nothing is folded
@@ -134,9 +136,11 @@ type page struct {
 	out     *bufio.Writer
 	opts    *record.Options
 	names   names
+	found   findings.Counts
+	unsure  int               // ends with more than one possible state
 	history map[int][2]string // by connection, encoded
 	changes []stateChange
-	arrows  arrowCounts
+	moves   moveCounts
 	ladders *ladder.Printer
 	judged  bool
 	rulings []Ruling
@@ -144,7 +148,7 @@ type page struct {
 
 // New makes the format html.
 func New(out *bufio.Writer, o *record.Options, by record.Order) record.Format {
-	return &page{out: out, opts: o, Connections: table.Connections{By: by}, history: make(map[int][2]string), arrows: make(arrowCounts)}
+	return &page{out: out, opts: o, Connections: table.Connections{By: by}, history: make(map[int][2]string), moves: make(moveCounts)}
 }
 
 func (h *page) Connection(r *tracker.Record) error {
@@ -152,10 +156,20 @@ func (h *page) Connection(r *tracker.Record) error {
 	if len(h.Rows) <= mostRows {
 		h.history[r.Conn] = [2]string{h.encodeHistory(r, tcp.Client), h.encodeHistory(r, tcp.Server)}
 	}
+	h.found.Connection(r)
 	for e := range r.Ends {
+		if r.Ends[e].Possible.Len() > 1 {
+			h.unsure++
+		}
 		h.changes = appendChanges(h.changes, r.Ends[e].History)
-		h.arrows.count(r.Ends[e].History)
+		h.moves.count(r.Ends[e].History)
 	}
+	return nil
+}
+
+// Many takes an anomaly over many connections.
+func (h *page) Many(a *anomaly.Anomaly) error {
+	h.found.Anomaly(a)
 	return nil
 }
 
@@ -191,6 +205,7 @@ type view struct {
 	Policy, Style, Script, Data any
 
 	Name, Nothing, Totals string
+	Alarm, Undecided      string
 	Judged                bool
 	Rulings               []Ruling
 	States                []stateCount
@@ -203,7 +218,7 @@ type view struct {
 	Services              shownTable
 	Servers, Clients      shownTable
 	Machine               template.HTML
-	Arrows                []arrowRow
+	Moves                 []moveRow
 }
 
 // stateCount is how many ends are in a state.
@@ -212,18 +227,23 @@ type stateCount struct {
 	Client, Server, Total int
 }
 
-// kindGroup is the anomalies of one kind.
+// kindGroup is the findings of one kind.
 type kindGroup struct {
 	Kind, Severity, RFC, Title string
-	Count, Hidden              int
+	Count                      int // of anomalies
 	List                       []finding
+	Hidden                     int // findings that are not in List
 }
 
-// anomaly is an anomaly with its sentence.
+// A finding is anomalies that say the same, with what the newest of them says.
 type finding struct {
-	Conn  int
-	Facts []string
-	Text  string
+	Count     int
+	Place     string
+	Conns     []int // the first
+	Conn      int   // of the newest
+	Ambiguous bool
+	Facts     []string
+	Text      string
 }
 
 // shownTable is a table of which not all may be shown.
@@ -239,8 +259,12 @@ func (h *page) Close(s *record.Summary, t *record.Tally) error {
 	v := &view{
 		Name: text.Escape(h.opts.Name), Totals: record.TotalsLine(s, t), Judged: h.judged, Rulings: h.rulings,
 		Listed: t.Listed, Rows: min(t.Listed, mostRows), Ladders: h.ladders != nil, Segments: mostSegments,
-		Groups: h.kindGroups(s), Arrows: h.arrows.rows(), Machine: template.HTML(machineSVG(h.arrows)),
+		Groups: h.kindGroups(s), Moves: h.moves.rows(), Machine: template.HTML(machineSVG(h.moves)),
 	}
+	if len(v.Groups) > 0 {
+		v.Alarm = h.found.Alarm(false)
+	}
+	v.Undecided = h.undecided()
 	if t.Listed == 0 {
 		v.Nothing = record.Nothing(s, t, h.opts)
 	}
@@ -265,26 +289,56 @@ func policyHash(text string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// kindGroups are the anomalies as the page lists them.
+// undecided tells what the capture leaves open; "" where that is nothing.
+func (h *page) undecided() string {
+	var parts []string
+	if h.unsure > 0 {
+		parts = append(parts, text.Plural(uint64(h.unsure), "end has", "ends have")+" more than one possible state")
+	}
+	n := 0
+	for _, f := range h.found.List() {
+		if f.Confidence == anomaly.ConfidenceAmbiguous {
+			n += f.Count
+		}
+	}
+	if n > 0 {
+		parts = append(parts, text.Plural(uint64(n), "anomaly is", "anomalies are")+" ambiguous: other readings of the same packets remain")
+	}
+	if parts == nil {
+		return ""
+	}
+	return "Undecided: " + strings.Join(parts, ", ") + "."
+}
+
+// kindGroups are the findings as the page lists them: the gravest kinds first, of each
+// what is most frequent.
 func (h *page) kindGroups(s *record.Summary) []kindGroup {
 	titles := make(map[string]string)
 	for _, k := range kinds.All() {
 		titles[k.Name] = k.Title
 	}
+	type identity struct {
+		kind     string
+		severity anomaly.Severity
+	}
+	at := make(map[identity]int)
 	var list []kindGroup
-	for _, g := range h.Groups(h.opts, true, mostOfKind) {
-		out := kindGroup{
-			Kind: text.Escape(g.Kind), Severity: g.Severity.String(), RFC: text.Escape(g.RFC), Title: titles[g.Kind],
-			Count: len(g.List) + g.Hidden, Hidden: g.Hidden,
+	for _, f := range h.found.List() {
+		id := identity{f.Kind, f.Severity}
+		i, known := at[id]
+		if !known {
+			i = len(list)
+			at[id] = i
+			list = append(list, kindGroup{Kind: text.Escape(f.Kind), Severity: f.Severity.String(), RFC: text.Escape(f.Last.RFC), Title: titles[f.Kind]})
 		}
-		for _, a := range g.List {
-			told := table.Facts(a, h.opts.Time, s.First)
-			if a.Conn > 0 {
-				told = told[1:]
-			}
-			out.List = append(out.List, finding{a.Conn, told, text.Escape(text.WithNext(a.Text, a.Next))})
+		g := &list[i]
+		g.Count += f.Count
+		if len(g.List) == mostOfKind {
+			g.Hidden++
+			continue
 		}
-		list = append(list, out)
+		facts := table.FactsOf(&f.Last, h.opts.Time, s.First)[1:] // where is told apart
+		g.List = append(g.List, finding{f.Count, f.Place(), f.Conns, f.Last.Conn, f.Confidence == anomaly.ConfidenceAmbiguous, facts, text.Escape(text.WithNext(f.Last.Text, f.Last.Next))})
 	}
 	return list
 }

@@ -149,6 +149,37 @@ func TestPageIsDeterministic(t *testing.T) {
 	}
 }
 
+// Anomalies that say the same are told once, with how many they are, and where.
+func TestPageGroupsFindings(t *testing.T) {
+	alike := func(p record.Printer) error {
+		r := sample.ClosedByClient()
+		for i := range 2000 {
+			r.Conn, r.Anomalies[0].Conn = i+1, i+1
+			p.Record(&r)
+		}
+		unsure := sample.Midstream()
+		unsure.Conn = 2001
+		p.Record(&unsure)
+		flood := sample.Flood()
+		p.Event(&tracker.Event{Kind: tracker.EventAnomaly, Anomaly: &flood})
+		return p.Close(printtest.Whole())
+	}
+	page := string(pageOf(alike)(t))
+	for text, n := range map[string]int{
+		"<strong>2000 errors, 1 warning: rst-instead-of-ack at 10.9.0.2:80, 2000 times</strong>":                                  1,
+		"10.9.0.2:80 answered the last ACK with a RST":                                                                            1,
+		`<b>2,000 connections</b> at 10.9.0.2:80: conn <a href="#conn=1">1</a>, `:                                                 1,
+		`<a href="#conn=10">10</a>, …; the newest, <a href="#conn=2000">conn 2000</a>`:                                            1,
+		"Undecided: 2 ends have more than one possible state, 1 anomaly is ambiguous: other readings of the same packets remain.": 1,
+		`10.9.0.2:80 <span class="undecided">undecided</span>`:                                                                    1,
+		`<option value="?">undecided</option>`:                                                                                    1,
+	} {
+		if got := strings.Count(page, text); got != n {
+			t.Errorf("the page has %q %d times, want %d", text, got, n)
+		}
+	}
+}
+
 // What is too much for a page is left out, and the page says so.
 func TestPageIsBounded(t *testing.T) {
 	many := func(p record.Printer) error {
@@ -156,13 +187,14 @@ func TestPageIsBounded(t *testing.T) {
 		r.Ends[0].History, r.Ends[1].History = nil, nil
 		for i := range html.MostRows + 1 {
 			r.Conn = i + 1
+			r.Ends[1].Addr = netip.AddrPortFrom(r.Ends[1].Addr.Addr(), uint16(1+i%500))
 			p.Record(&r)
 		}
 		html.LaddersOf(p)
 		return p.Close(printtest.Whole())
 	}
 	page := string(pageOf(many)(t))
-	for _, want := range []string{"the first 100,000 of 100,001 connections", "as many as 10,000 segments allow", "The first 100 are listed."} {
+	for _, want := range []string{"the first 100,000 of 100,001 connections", "as many as 10,000 segments allow", "The first 100 are listed, and 400 more are not."} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q", want)
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"html/template"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -16,8 +17,8 @@ import (
 )
 
 // The pictures of a page that do not change while it is read: how many ends
-// were in each state over time, and how often each arrow of the transition
-// diagram was taken. Both come from the histories, in which what was refuted is
+// were in each state over time, and how often each move
+// of the transition diagram was made. Both come from the histories, in which what was refuted is
 // gone.
 
 // A stateChange is one end going from a state to another.
@@ -47,9 +48,9 @@ type overTime struct {
 const (
 	areaBins = 240 // steps of the picture
 	areaRows = 12  // moments in the table
-	areaLeft = 56  // the plot, in pixels
+	areaLeft = 76  // the plot, in pixels
 	areaTop  = 10
-	areaW    = 930
+	areaW    = 894
 	areaH    = 220
 )
 
@@ -224,32 +225,39 @@ func join[T fmt.Stringer](list []T, sep string) string {
 	return strings.Join(words, sep)
 }
 
-// arrowCounts is how often each row of the transition table was taken.
-type arrowCounts map[tcp.Transition]*arrowCount
+// A move is what a segment or a timer did to an end: it may be more than one thing
+// at once, as a SYN,ACK is, and then the end was in no state between.
+type move struct {
+	from tcp.State
+	on   tcp.InputSet
+	to   tcp.State
+}
 
-// An arrowCount is of one row.
-type arrowCount struct{ taken, assumed int }
+// moveCounts is how often each move was made.
+type moveCounts map[move]*moveCount
 
-// count counts the rows by which an end went through its history. A step that
-// no row leads to (an end seen midway, or one that a proof puts elsewhere) is
+// A moveCount is of one move.
+type moveCount struct{ made, assumed int }
+
+// count counts the moves of an end through its history. A step to which what
+// happened does not lead (an end seen midway, or one that a proof puts elsewhere) is
 // left out.
-func (c arrowCounts) count(history []tracker.Step) {
+func (c moveCounts) count(history []tracker.Step) {
 	from := []tcp.State{tcp.Closed, tcp.Listen}
 	for i := range history {
 		s := &history[i]
 		for _, f := range from {
-			rows, to := walk(f, s.Inputs)
-			if to != s.State {
+			on := f.Set().Effective(s.Inputs)
+			if on == 0 || f.Set().After(on) != s.State.Set() {
 				continue
 			}
-			for _, row := range rows {
-				if c[row] == nil {
-					c[row] = new(arrowCount)
-				}
-				c[row].taken++
-				if s.Basis == tcp.ByAssumption {
-					c[row].assumed++
-				}
+			m := move{f, on, s.State}
+			if c[m] == nil {
+				c[m] = new(moveCount)
+			}
+			c[m].made++
+			if s.Basis == tcp.ByAssumption {
+				c[m].assumed++
 			}
 			break
 		}
@@ -257,43 +265,39 @@ func (c arrowCounts) count(history []tracker.Step) {
 	}
 }
 
-// walk applies inputs, in their order, to a state and returns the rows taken.
-func walk(s tcp.State, inputs tcp.InputSet) (rows []tcp.Transition, to tcp.State) {
-	for ; inputs != 0; inputs &= inputs - 1 {
-		for _, row := range tcp.Transitions() {
-			if row.From == s && row.On == inputs.First() {
-				rows, s = append(rows, row), row.To
-				break
-			}
-		}
+// A moveRow is a move, with how often it was made.
+type moveRow struct {
+	From, On, To  string
+	Made, Assumed int
+}
+
+// rows returns the moves that were made, those of the transition table in its order,
+// then those that are more than one row of it at once.
+func (c moveCounts) rows() []moveRow {
+	place := make(map[move]int)
+	for i, row := range tcp.Transitions() {
+		place[move{row.From, row.On.Set(), row.To}] = i + 1
 	}
-	return rows, s
-}
-
-// An arrowRow is a row of the transition table, with how often it was taken.
-type arrowRow struct {
-	From, On, To   string
-	Taken, Assumed int
-}
-
-// rows returns the rows that were taken, in the order of the table.
-func (c arrowCounts) rows() []arrowRow {
-	var list []arrowRow
-	for _, row := range tcp.Transitions() {
-		if n := c[row]; n != nil {
-			list = append(list, arrowRow{row.From.String(), row.On.String(), row.To.String(), n.taken, n.assumed})
-		}
+	moves := slices.SortedFunc(maps.Keys(c), func(a, b move) int {
+		last := len(place) + 1
+		return cmp.Or(
+			cmp.Compare(cmp.Or(place[a], last), cmp.Or(place[b], last)),
+			cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to), cmp.Compare(a.on, b.on))
+	})
+	var list []moveRow
+	for _, m := range moves {
+		list = append(list, moveRow{m.from.String(), m.on.String(), m.to.String(), c[m].made, c[m].assumed})
 	}
 	return list
 }
 
 // machineSVG draws the transition diagram with the counts at its arrows.
-func machineSVG(counts arrowCounts) string {
-	picture := catalogue.Machine("", func(row tcp.Transition) string {
-		if c := counts[row]; c != nil {
-			return fmt.Sprintf("%v ×%s", row.On, text.Thousands(uint64(c.taken)))
+func machineSVG(counts moveCounts) string {
+	picture := catalogue.Machine("", true, func(from tcp.State, on tcp.InputSet, to tcp.State) string {
+		if c := counts[move{from, on, to}]; c != nil {
+			return fmt.Sprintf("%v ×%s", on, text.Thousands(uint64(c.made)))
 		}
-		return row.On.String()
+		return on.String()
 	})
 	return strings.Replace(string(picture), `viewBox="0 0 1020 990"`, `viewBox="0 74 1020 916"`, 1) // the page has a title of its own
 }

@@ -153,7 +153,9 @@ class End {
 	get code() { return this.row[this.at + 2]; } // three times the state and the certainty
 	get state() { return data.states[Math.floor(this.code / 3)]; }
 	get assumed() { return this.code % 3 === 0 && this.code > 0; } // state 0 is UNKNOWN
-	get text() { return this.state + (this.assumed ? '?' : ''); }
+	get mark() { return this.state + (this.assumed ? '?' : ''); }
+	get text() { return this.mark + this.more; }
+	get more() { const p = this.possible; return p.length > 1 ? ' {' + p.join(', ') + '}' : ''; }
 	get bytes() { return this.row[this.at + 3]; }
 	get packets() { return this.row[this.at + 4]; }
 	get again() { return this.row[this.at + 5]; }

@@ -35,14 +35,17 @@ function human(us) {
 	return pair(s, 86400, 'd', 3600, 'h');
 }
 
+// squeezed has a text that would be cut drawn in the room that there is; size is about
+// what a letter of it takes.
+const squeezed = (text, size, room) => text.length * size > room ? {textLength: room, lengthAdjust: 'spacingAndGlyphs'} : {};
+
 const seconds = us => (us / 1e6).toFixed(6);
 
 // Connections: rowScript of rows.go stands here.
 
 function stateCell(end) {
-	const span = el('span', {}, el('i', {class: 'swatch s-' + end.state + (end.assumed ? ' assumed' : '')}), ' ' + end.text);
-	if (end.possible.length) span.title = 'may be: ' + end.possible.join(', ');
-	return span;
+	return el('span', {}, el('i', {class: 'swatch s-' + end.state + (end.assumed ? ' assumed' : '')}), ' ' + end.mark,
+		end.more ? el('span', {class: 'possible'}, end.more) : '');
 }
 
 const perPage = 50;
@@ -54,7 +57,7 @@ function filter() {
 	const at = end => host.startsWith(':') ? end.addr.endsWith(host) : end.addr.includes(host);
 	shown = all.filter(c =>
 		(!host || at(c.client) || at(c.server)) &&
-		(!state || c.client.state === state || c.server.state === state) &&
+		(!state || (state === '?' ? c.client.more || c.server.more : c.client.state === state || c.server.state === state)) &&
 		(!kind || (kind === '*' ? c.kinds.length > 0 : c.kinds.includes(kind))) &&
 		words.every(w => (c.words ??= columns.map(k => textOf(k, c)).join('\n').toLowerCase()).includes(w)));
 	if (sorted.column) {
@@ -108,7 +111,7 @@ function markOpen() {
 
 // Where lanes stand: their names are beside them, or, on a small screen, above.
 const wideLanes = {left: 330, width: 850, all: 1200, names: 0, row: 42};
-const narrowLanes = {left: 10, width: 460, all: 480, names: 16, row: 62};
+const narrowLanes = {left: 10, width: 460, all: 480, names: 30, row: 76};
 const small = matchMedia('(max-width: 700px)');
 let lanes = wideLanes;
 const laneHeight = 14;
@@ -119,9 +122,9 @@ function fit() { lanes = small.matches ? narrowLanes : wideLanes; }
 // names writes whose lanes they are.
 function names(c, y, number) {
 	const client = (number ? c.conn + '  ' : '') + 'client ' + c.client.addr, server = 'server ' + c.server.addr;
-	const text = (x, y, anchor, what) => svg('text', {x, y, 'text-anchor': anchor, class: 'small'}, what);
-	return lanes.names ? [text(lanes.left, y + 12, 'start', client + ', ' + server)]
-		: [text(lanes.left - 8, y + 19, 'end', client), text(lanes.left - 8, y + 35, 'end', server)];
+	const text = (x, y, anchor, what, room) => svg('text', {x, y, 'text-anchor': anchor, class: 'small', ...squeezed(what, 7, room)}, what);
+	return lanes.names ? [text(lanes.left, y + 12, 'start', client, lanes.width), text(lanes.left, y + 26, 'start', server, lanes.width)]
+		: [text(lanes.left - 8, y + 19, 'end', client, lanes.left - 12), text(lanes.left - 8, y + 35, 'end', server, lanes.left - 12)];
 }
 
 // lane draws the states of one end from x on; scale takes microseconds of the
@@ -167,7 +170,9 @@ function axis(from, to, y, height) {
 	const power = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].map(f => f * power).find(s => s >= raw);
 	for (let t = Math.ceil(from / step) * step; t <= to; t += step) {
 		const x = lanes.left + (t - from) / (to - from) * lanes.width;
-		g.append(svg('path', {class: 'grid', d: `M${x} ${y}v${height}`}), svg('text', {class: 'tick', x, y: y - 4, 'text-anchor': 'middle'}, '+' + human(Math.round(t))));
+		const text = '+' + human(Math.round(t)), half = text.length * 4.5; // at an edge it stands inside
+		g.append(svg('path', {class: 'grid', d: `M${x} ${y}v${height}`}),
+			svg('text', {class: 'tick', x: Math.min(Math.max(x, half), lanes.all - half), y: y - 4, 'text-anchor': 'middle'}, text));
 	}
 	return g;
 }
@@ -207,6 +212,15 @@ const endings = {
 	client: 'closed by the client', server: 'closed by the server', both: 'closed by both at once',
 	'client-reset': 'reset by the client', 'server-reset': 'reset by the server', timeout: 'timed out',
 };
+
+// roomFor moves all that stands to the right of the numbers of frames, where these are
+// long.
+function roomFor(X, l) {
+	const digits = Math.max(...l.rows.map(r => String(r.n || '').length)), by = Math.max(0, 7.7 * digits + 14 - X.frame + (X.time || 0));
+	const moved = {...X};
+	for (const name of ['frame', 'stateL', 'left', 'right', 'stateR', 'flags', 'width']) moved[name] += by;
+	return moved;
+}
 
 // places returns the vertical position of every rung.
 function places(X, l, toScale) {
@@ -258,7 +272,7 @@ function fateText(r, short) {
 const flagsText = r => (r.f || '').replaceAll(',', ' ');
 
 function drawLadder(c, l, toScale) {
-	const X = small.matches ? narrowLadder : wideLadder, slant = toScale ? slants.scale : slants.even, ys = places(X, l, toScale), bottom = ys[ys.length - 1] + 64, g = svg('g', {});
+	const X = roomFor(small.matches ? narrowLadder : wideLadder, l), slant = toScale ? slants.scale : slants.even, ys = places(X, l, toScale), bottom = ys[ys.length - 1] + 64, g = svg('g', {});
 	const leftEnd = l.left === 0 ? 'client' : 'server', rightEnd = l.left === 0 ? 'server' : 'client';
 	const lost = l.rows.filter(r => r.l === 1).length;
 	const title = `Ladder of connection ${c.conn}, ${c[leftEnd].addr} on the left, ${c[rightEnd].addr} on the right: ${l.rows.length} rows` +
@@ -276,7 +290,7 @@ function drawLadder(c, l, toScale) {
 			return before = Math.max(y, before);
 		});
 		g.append(svg('rect', {x, y: 50, width: X.lane, height: bottom - 50, class: 'lane s-' + (list.length ? 'LISTEN' : c[name].state)}));
-		if (!list.length) beside[side].push({y: 69, text: c[name].text, kind: 'state', must: true});
+		if (!list.length) beside[side].push({y: 69, text: c[name].mark, kind: 'state', must: true});
 		let lowest = bottom;
 		list.forEach((s, i) => {
 			const y1 = spots[i], y2 = i + 1 < list.length ? spots[i + 1] : bottom, over = s.state === 'CLOSED' && i === list.length - 1;
@@ -289,7 +303,7 @@ function drawLadder(c, l, toScale) {
 			if (s.assumed) g.append(svg('rect', {...box, fill: 'url(#hatch)', 'pointer-events': 'none'}));
 			if (y2 - y1 > 5 || over || i === list.length - 1) beside[side].push({y: y1 + 5, text: stepText(s), kind: 'state', must: true});
 		});
-		g.append(edge({x, y: 50, width: X.lane, height: lowest - 50}), svg('text', {x: side ? X.right - 20 : X.left - 20, y: 20, class: 'host'}, c[name].addr),
+		g.append(edge({x, y: 50, width: X.lane, height: lowest - 50}), hostName(X, side, c[name].addr),
 			svg('text', {x: side ? X.right - 20 : X.left - 20, y: 37, class: 'small'}, name));
 	}
 	let times = 0, labels = 0, flags = 0;
@@ -335,8 +349,9 @@ function drawLadder(c, l, toScale) {
 		const start = X.beside ? y + 4 : y + slant + 32;
 		if (fate) {
 			flags = Math.max(start, flags + 22);
-			remark(svg('text', {class: 'why label', x: X.beside ? X.flags : middle, y: flags, 'text-anchor': X.beside ? 'start' : 'middle'},
-				(r.l === 2 ? '? ' : '✕ ') + fate));
+			const said = (r.l === 2 ? '? ' : '✕ ') + fate;
+			remark(svg('text', {class: 'why label', x: X.beside ? X.flags : middle, y: flags, 'text-anchor': X.beside ? 'start' : 'middle',
+				...squeezed(said, 7.3, X.beside ? X.width - X.flags - 6 : 2 * (X.width - middle) - 12)}, said));
 		}
 		for (const n of r.a || []) {
 			const a = l.odd[n];
@@ -350,12 +365,20 @@ function drawLadder(c, l, toScale) {
 		for (const t of list.sort((a, b) => a.y - b.y)) {
 			if (t.y < last + 13 && !t.must) continue;
 			last = Math.max(t.y, last + 13);
-			g.append(svg('text', {x: side ? X.stateR + 4 : X.stateL - 4, y: last, 'text-anchor': side ? 'start' : 'end', class: t.kind}, t.text));
+			const room = side ? (X.beside ? X.flags : X.width) - X.stateR - 12 : X.stateL - 8;
+			g.append(svg('text', {x: side ? X.stateR + 4 : X.stateL - 4, y: last, 'text-anchor': side ? 'start' : 'end', class: t.kind, ...squeezed(t.text, 8, room)}, t.text));
 		}
 	}
 	const height = Math.max(bottom, flags + 14) + 6;
 	return svg('svg', {class: 'ladder', viewBox: `0 0 ${X.width} ${height}`, width: X.width, height, role: 'img', 'aria-label': title, 'data-cuts': cuts(l, ys).join(' ')},
 		svg('title', {}, title), ...g.children);
+}
+
+// hostName writes the address of an end above its lane.
+function hostName(X, side, addr) {
+	if (X.beside) return svg('text', {x: (side ? X.right : X.left) - 20, y: 20, class: 'host', ...squeezed(addr, 9, side ? X.width - X.right : X.right - X.left - 20)}, addr);
+	const room = X.width / 2 - 12; // half of the picture
+	return svg('text', {x: side ? X.width - 4 : 4, y: 20, 'text-anchor': side ? 'end' : 'start', class: 'host', ...squeezed(addr, 9, room)}, addr);
 }
 
 // cuts returns where a ladder can be cut: below the hosts, and between rungs.
@@ -462,7 +485,7 @@ function sliced(picture, cuts) {
 // said tells how the table is filtered and sorted.
 function said() {
 	const set = [['text', 'f-text'], ['host', 'f-host'], ['state', 'f-state'], ['anomaly', 'f-kind']].map(([name, id]) => [name, byId(id).value])
-		.filter(([, value]) => value).map(([name, value]) => name + ' ' + (value === '*' ? 'of some kind' : value));
+		.filter(([, value]) => value).map(([name, value]) => name + ' ' + (value === '*' ? 'of some kind' : value === '?' ? 'undecided' : value));
 	return (set.length ? 'Filtered by ' + set.join(', ') + '. ' : '') +
 		(sorted.column ? 'Sorted by ' + sorted.column.title + (sorted.down ? ', descending. ' : '. ') : '');
 }

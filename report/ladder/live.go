@@ -15,18 +15,19 @@ import (
 const liveRungs = 1000
 
 // A Live draws one connection while it goes on: its newest segments, from
-// the moment when it was made. It is given what a Printer is given,
+// the moment when it was made, or before (Recent). It is given what a Printer is given,
 // and is not safe for concurrent use.
 type Live struct {
 	ladders *Printer
 	ladder  *ladder
+	before  int // segments that are not kept, before the first that is
 }
 
 // NewLive returns a Live of the connection. It keeps the Record and
 // changes nothing in it.
 func NewLive(r *tracker.Record) *Live {
 	l := New(io.Discard, []*tracker.Record{r}, Options{})
-	return &Live{l, l.ladders[0]}
+	return &Live{ladders: l, ladder: l.ladders[0]}
 }
 
 // Take takes the segment that the tracker will observe next. It is read until
@@ -47,7 +48,8 @@ func (l *Live) forget() {
 	}
 	earlier := d.rows[0].fold
 	if earlier == nil {
-		earlier = new(folded)
+		earlier = &folded{segments: l.before}
+		l.before = 0
 	}
 	for _, w := range d.rows[:liveRungs/2] {
 		earlier.add(w)
@@ -62,5 +64,8 @@ func (l *Live) Lines(r *tracker.Record, o Options) []string {
 	d.records = []*tracker.Record{r}
 	d.rows, d.run.tail = slices.Clone(d.rows), slices.Clone(d.run.tail)
 	d.unfold()
+	if l.before > 0 {
+		d.rows = slices.Insert(d.rows, 0, ladderRow{fold: &folded{segments: l.before}})
+	}
 	return text.Lines(func(out *bufio.Writer) { d.draw(out, &o) })
 }

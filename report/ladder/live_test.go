@@ -61,7 +61,7 @@ func TestLiveLadderIsBounded(t *testing.T) {
 // What is drawn of a long transfer is what is drawn of it at the end.
 func TestLiveLadderFolds(t *testing.T) {
 	d := &ladder{flow: &ladderFlow{peers: [2]netip.AddrPort{}}, records: []*tracker.Record{{}}}
-	l := &Live{&Printer{}, d}
+	l := &Live{ladders: &Printer{}, ladder: d}
 	open := tcp.Views{State: tcp.Established, Proved: tcp.Established}
 	for i := range 30 {
 		d.add(&rung{packet: i + 1, segment: &tcp.Segment{Seq: tcp.Seq(10 * i), Data: 10, Flags: tcp.ACK, Wnd: 1000}, cells: [2]tcp.Views{open, open}}, false)

@@ -3,6 +3,7 @@ package record
 import (
 	"cmp"
 
+	"github.com/tcpwatch/tcpwatch/report/findings"
 	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -16,8 +17,31 @@ type Snapshot struct {
 
 	// Ended counts the selected connections that were over before the snapshot
 	// before, which are in no Records any more, and all anomalies over many
-	// connections. Nobody counts on in it.
+	// connections. Found has the anomalies of the same. Nobody counts on in them.
 	Ended *services.Counts
+	Found *findings.Counts
+}
+
+// Services counts all selected connections so far by service.
+func (s *Snapshot) Services(o *Options) *services.Counts {
+	c := s.Ended.Clone()
+	for _, r := range s.Records {
+		if o.Selects(r, false) {
+			c.Connection(r)
+		}
+	}
+	return c
+}
+
+// Findings are the anomalies of all selected connections so far, grouped.
+func (s *Snapshot) Findings(o *Options) *findings.Counts {
+	c := s.Found.Clone()
+	for _, r := range s.Records {
+		if o.Selects(r, false) {
+			c.Connection(r)
+		}
+	}
+	return c
 }
 
 // Whole returns the Snapshot's summary, of the Snapshot's time.

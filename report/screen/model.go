@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
-	"github.com/tcpwatch/tcpwatch/report/ladder"
+	"github.com/tcpwatch/tcpwatch/report/findings"
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/table"
 	"github.com/tcpwatch/tcpwatch/report/text"
@@ -28,13 +28,14 @@ type model struct {
 	paused bool
 	help   bool
 
-	now     *refresh // that is shown; nil before the first
-	newest  *refresh // that will be when it goes on; nil: none is newer
+	now     *record.Snapshot // that is shown; nil before the first
+	newest  *record.Snapshot // that will be when it goes on; nil: none is newer
 	changed changes
+	found   *findings.Counts // anomalies, up to now
 
 	list   *table.List // of a view of rows
 	lines  []string    // of any other view, of the help, or of the ladder
-	head   [2]string   // about the whole
+	head   [3]string   // about the whole
 	widths []int       // of the list's columns
 	ladder *watched    // that is open
 
@@ -67,7 +68,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
 		m.draw()
-	case *refresh:
+	case *record.Snapshot:
 		m.newest = msg
 		if !m.paused {
 			m.refresh()
@@ -88,8 +89,9 @@ func (m *model) refresh() {
 	if m.newest == nil {
 		return
 	}
-	m.changed.to(m.newest.Snapshot)
+	m.changed.to(m.newest)
 	m.now, m.newest = m.newest, nil
+	m.found = m.now.Findings(&m.opts)
 	m.draw()
 }
 
@@ -288,16 +290,17 @@ func (m *model) draw() {
 	}
 	following := m.top+m.room() >= len(m.lines) // the end of a ladder is what one wants to see
 	m.list, m.lines = nil, nil
-	m.head[0], m.head[1] = table.StatusLines(m.now.Snapshot, m.opts)
 	o := m.opts
+	m.head[0] = m.found.Alarm(o.Color)
+	m.head[1], m.head[2] = table.StatusLines(m.now, o)
 	o.On, o.Width = m.on, m.width
 	switch m.view {
 	case table.TimeWaits:
-		m.lines = table.TimeWaitLines(m.now.Snapshot, o)
+		m.lines = table.TimeWaitLines(m.now, o)
 	case table.AnomalyLog:
-		m.lines = table.AnomalyLines(m.now.Snapshot, m.now.anomalies, o)
+		m.lines = findingLines(m.found, m.now, o)
 	case table.Services:
-		m.lines = table.ServiceLines(m.now.Snapshot, o)
+		m.lines = table.ServiceLines(m.now, o)
 	case table.OneHost:
 		if !m.on.IsValid() {
 			m.lines = []string{"No host: choose a connection first."}
@@ -306,7 +309,7 @@ func (m *model) draw() {
 		fallthrough
 	default:
 		// The field to sort by was checked in newModel, or is one of ours.
-		m.list, _ = table.NewList(m.view, m.now.Snapshot, o, m.filter)
+		m.list, _ = table.NewList(m.view, m.now, o, m.filter)
 		if at := m.list.Find(conn); conn != 0 && at >= 0 {
 			m.top, m.cursor = m.top+at-m.cursor, at
 		}
@@ -315,7 +318,7 @@ func (m *model) draw() {
 		m.lines = slices.DeleteFunc(m.lines, func(line string) bool { return !strings.Contains(strings.ToLower(line), strings.ToLower(m.filter)) })
 	}
 	if m.ladder != nil {
-		m.lines = m.ladder.lines(m.record(m.ladder.last.Conn), ladder.Options{Width: m.width, Color: m.opts.Color})
+		m.head[2], m.lines = m.ladder.lines(m.record(m.ladder.last.Conn), m.now, o)
 		if following {
 			m.top = len(m.lines)
 		}

@@ -9,6 +9,8 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
+	"github.com/tcpwatch/tcpwatch/report/findings"
+	"github.com/tcpwatch/tcpwatch/report/internal/replaytest"
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
@@ -29,7 +31,7 @@ func crowd(n int) *record.Snapshot {
 		if i%10 == 0 {
 			r.Ends[0].State = tcp.TimeWait
 			r.Ends[1].State = tcp.Closed
-			r.Anomalies = []anomaly.Anomaly{{Conn: i + 1, Kind: "evil\x1b[2Jkind", Text: "a \x1b]0;title\x07 text", Count: 1}}
+			r.Anomalies = []anomaly.Anomaly{{Conn: i + 1, Kind: "evil\x1b[2Jkind", Text: "a \x1b]0;title\x07 text", Count: 1, Time: r.End}}
 		}
 		s.Records = append(s.Records, r)
 	}
@@ -48,7 +50,7 @@ func at(t testing.TB, s *record.Snapshot, width, height int) *model {
 		t.Fatal(err)
 	}
 	m.Update(tea.WindowSizeMsg{Width: width, Height: height})
-	m.Update(&refresh{Snapshot: s})
+	m.Update(s)
 	return m
 }
 
@@ -94,7 +96,7 @@ func TestViews(t *testing.T) {
 	press(m, "4")
 	holds(t, m, "TIME_WAIT on Server", "3 of 28,232")
 	press(m, "5")
-	holds(t, m, `evil\x1b[2Jkind`, `a \x1b]0;title\a text`, "conns 1,11,21 ")
+	holds(t, m, `evil\x1b[2Jkind`, `a \x1b]0;title\a text`, "10.9.0.2:80      3  59m00s ago", "conn 21 ", "first in conns 1,11,21")
 	press(m, "6")
 	holds(t, m, "  services  ", "Server Address", "10.9.0.2:80        30    27", "client 3")
 	press(m, "6")
@@ -112,6 +114,84 @@ func TestViews(t *testing.T) {
 	holds(t, m, "both ends")
 }
 
+// However many connections end alike, the first screen says what went wrong and
+// where, and the view of anomalies tells it once.
+func TestWhatEndsAlikeIsOneRow(t *testing.T) {
+	const text = "10.9.0.2:80 answered with a RST."
+	s := crowd(2000)
+	for i, r := range s.Records {
+		r.Anomalies = []anomaly.Anomaly{{Conn: r.Conn, Kind: "rst-instead-of-ack", Severity: anomaly.Error, Cause: "time-wait-shortened", Text: text, Count: 1, Time: r.End.Add(time.Duration(i) * time.Second)}}
+	}
+	s.Records[7].Anomalies[0].Severity = anomaly.Warning
+	// Those that are over stay counted.
+	s.Found = new(findings.Counts)
+	for _, r := range s.Records[1000:] {
+		s.Found.Connection(r)
+	}
+	s.Records = s.Records[:1000]
+	m := at(t, s, 80, 24)
+	holds(t, m, "1999 errors, 1 warning: rst-instead-of-ack at 10.9.0.2:80, 1999 times\n", "row 1 of 1000")
+	press(m, "5")
+	holds(t, m, "error     rst-instead-of-ack  10.9.0.2:80   1999  25m41s ago", "warning   rst-instead-of-ack  10.9.0.2:80      1", "first in conns 1001,1002,", text)
+	if n := strings.Count(strings.Join(m.lines, "\n"), text); n != 2 {
+		t.Errorf("the sentence stands there %d times, want once for each finding:\n%s", n, strings.Join(m.lines, "\n"))
+	}
+	press(m, "6")
+	holds(t, m, "Server Address", "10.9.0.2:80      1000", "999 errors, 1 warning")
+	if line := screenOf(at(t, crowd(9), 80, 24))[1]; line != "0 errors, 0 warnings" {
+		t.Errorf("without any it says %q", line)
+	}
+}
+
+// Where a list, or a text, is longer than the screen one sees where one is.
+func TestSaysWhereOneIs(t *testing.T) {
+	m := at(t, crowd(100), 80, 24)
+	holds(t, m, "  row 1 of 100  ")
+	press(m, "down", "down")
+	holds(t, m, "  row 3 of 100  ")
+	press(m, "end")
+	holds(t, m, "  row 100 of 100  ")
+	press(m, "/", "time_wait", "enter")
+	holds(t, m, "only time_wait  10 rows")
+	press(m, "?")
+	holds(t, m, "help  ", "  lines 1-19 of 3")
+	press(m, "end")
+	if at := screenOf(m)[0]; strings.Contains(at, "lines 1-") || !strings.Contains(at, "lines ") {
+		t.Errorf("at the end of the help it says %q", at)
+	}
+	if first := screenOf(at(t, crowd(3), 80, 24))[0]; strings.Contains(first, "row") {
+		t.Errorf("of three connections it says %q", first)
+	}
+}
+
+// The ladder of a connection has what was before it was opened: its newest segments,
+// and the states of both ends.
+func TestLadderBeginsWithTheHistory(t *testing.T) {
+	d, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened := false
+	err = replaytest.File("../../pcaps/rst-instead-of-ack.pcap", 100*time.Millisecond, d, d.Take, func(s *record.Snapshot) {
+		if opened || len(s.Records) == 0 || len(s.Records[0].Ends[0].History) < 2 {
+			return
+		}
+		opened = true
+		m, err := newModel(record.Options{}, func() tea.Msg { return nil }, d.watch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Update(s)
+		press(m, "enter")
+		holds(t, m, "ladder  idle 72.5ms", "conn 1  10.9.0.1:40020 ESTABLISHED  10.9.0.2:7020 ESTABLISHED",
+			"7  ESTABLISHED  --> <SEQ=6><ACK=6><CTL=ACK>", "0.010877  2  client  ESTABLISHED  recv SYN,ACK     proved",
+			"Times count from 2026-11-20T15:38:12.085177Z.")
+	})
+	if err != nil || !opened {
+		t.Errorf("a ladder was opened: %v; %v", opened, err)
+	}
+}
+
 // Before anything was captured keys do what they can.
 func TestBeforeTheFirstPacket(t *testing.T) {
 	m, err := newModel(record.Options{}, func() tea.Msg { return nil }, func(*tracker.Record) *watched { return nil })
@@ -126,7 +206,7 @@ func TestBeforeTheFirstPacket(t *testing.T) {
 	press(m, "1", "?")
 	holds(t, m, "Waiting for packets.", "sort by age, the oldest first")
 	press(m, "esc")
-	m.Update(&refresh{Snapshot: &record.Snapshot{}})
+	m.Update(&record.Snapshot{})
 	m.paused, m.filter = false, ""
 	m.refresh()
 	holds(t, m, "Waiting for packets.")
@@ -198,7 +278,7 @@ func TestMarksWhatChanged(t *testing.T) {
 	next := crowd(5)
 	next.Records[1].Ends[0].State = tcp.FinWait1
 	next.Records[2].Ends[0].Packets = 3
-	m.Update(&refresh{Snapshot: next})
+	m.Update(next)
 	for conn, want := range []string{1: "    ", 2: " *  ", 3: " .  ", 4: "    ", 5: ">+  "} {
 		if conn > 0 && mark(conn) != want {
 			t.Errorf("conn %d begins with %q, want %q", conn, mark(conn), want)
@@ -209,7 +289,7 @@ func TestMarksWhatChanged(t *testing.T) {
 func TestPauseKeepsWhatIsSeen(t *testing.T) {
 	m := at(t, crowd(3), 120, 24)
 	press(m, "p")
-	m.Update(&refresh{Snapshot: crowd(9)})
+	m.Update(crowd(9))
 	holds(t, m, "PAUSED", "3 connections")
 	press(m, "p")
 	holds(t, m, "9 connections")
@@ -219,7 +299,7 @@ func TestChosenRowStaysChosen(t *testing.T) {
 	m := at(t, crowd(100), 120, 24)
 	press(m, "pgdown", "pgdown")
 	conn := m.list.Conn(m.cursor)
-	m.Update(&refresh{Snapshot: crowd(120)})
+	m.Update(crowd(120))
 	if got := m.list.Conn(m.cursor); got != conn {
 		t.Errorf("conn %d is chosen after a refresh, want %d", got, conn)
 	}
@@ -275,7 +355,7 @@ func BenchmarkTenThousand(b *testing.B) {
 		m.filter = filter
 		b.Run(fmt.Sprintf("filter=%s", filter), func(b *testing.B) {
 			for b.Loop() {
-				m.Update(&refresh{Snapshot: s})
+				m.Update(s)
 				m.View()
 			}
 		})

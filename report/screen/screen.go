@@ -24,7 +24,6 @@ import (
 	"github.com/tcpwatch/tcpwatch/report/ladder"
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/tracker"
-	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -39,38 +38,29 @@ type Options struct {
 	Out io.Writer // the terminal; nil: standard output
 }
 
-// keptAnomalies is how many anomalies are kept of connections that are gone,
-// and over many connections.
-const keptAnomalies = 1000
-
 // A Display shows Snapshots on a terminal. Take, Event and Refresh are for one
 // goroutine, that of the tracker; the other methods are for any.
 type Display struct {
 	program   *tea.Program
-	refreshes chan *refresh // holds the newest, until it is drawn
-	ladder    atomic.Pointer[watched]
-	anomalies []anomaly.Anomaly // the newest, see keptAnomalies
+	refreshes chan *record.Snapshot // holds the newest, until it is drawn
 	started   atomic.Bool
 	ended     chan struct{} // Run has returned
+
+	mu     sync.Mutex // the tracker adds to ladders while the screen draws one
+	recent *ladder.Recent
+	ladder *ladder.Live // the one that is open, or nil
 }
 
-// A refresh is all that is new.
-type refresh struct {
-	*record.Snapshot
-	anomalies []anomaly.Anomaly
-}
-
-// A watched connection is the one whose ladder is open. The tracker adds to the
-// ladder while the screen draws it.
+// A watched connection is the one whose ladder is open.
 type watched struct {
-	mu     sync.Mutex
+	d      *Display
 	ladder *ladder.Live
 	last   *tracker.Record // what was known of the connection last
 }
 
 // New returns a Display. The error tells a field to sort by that does not exist.
 func New(o Options) (*Display, error) {
-	d := &Display{refreshes: make(chan *refresh, 1), ended: make(chan struct{})}
+	d := &Display{refreshes: make(chan *record.Snapshot, 1), ended: make(chan struct{}), recent: ladder.NewRecent()}
 	m, err := newModel(o.Report, d.next, d.watch)
 	if err != nil {
 		return nil, err
@@ -117,51 +107,32 @@ func (d *Display) Close() {
 // Take takes the segment that the tracker will observe next. It is read until
 // the next call.
 func (d *Display) Take(s *tcp.Segment) {
-	if w := d.ladder.Load(); w != nil {
-		w.mu.Lock()
-		defer w.mu.Unlock() // also on a panic, for Close to have a screen to end
-		w.ladder.Take(s)
+	d.mu.Lock()
+	defer d.mu.Unlock() // also on a panic, for Close to have a screen to end
+	d.recent.Take(s)
+	if d.ladder != nil {
+		d.ladder.Take(s)
 	}
 }
 
 // Event takes the next of the tracker's Events, which asked for EventSegments. It
 // keeps nothing of it.
 func (d *Display) Event(e *tracker.Event) {
-	switch e.Kind {
-	case tracker.EventAnomaly:
-		if e.Conn == 0 {
-			d.keep(*e.Anomaly)
-		}
-	case tracker.EventConnection:
-		for i := range e.Record.Anomalies {
-			d.keep(e.Record.Anomalies[i])
-		}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.recent.Event(e)
+	if d.ladder != nil {
+		d.ladder.Event(e)
 	}
-	if w := d.ladder.Load(); w != nil {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.ladder.Event(e)
-	}
-}
-
-// keep keeps an anomaly of which no Record will tell.
-func (d *Display) keep(a anomaly.Anomaly) {
-	a.Evidence = append([]int(nil), a.Evidence...)
-	if len(d.anomalies) == 2*keptAnomalies {
-		// A new array: a screen may be reading the old one.
-		d.anomalies = append(make([]anomaly.Anomaly, 0, 2*keptAnomalies), d.anomalies[keptAnomalies:]...)
-	}
-	d.anomalies = append(d.anomalies, a)
 }
 
 // Refresh shows a Snapshot. It keeps it, and changes nothing in it.
 func (d *Display) Refresh(s *record.Snapshot) {
-	newest := d.anomalies[max(len(d.anomalies)-keptAnomalies, 0):]
 	select {
 	case <-d.refreshes:
 	default:
 	}
-	d.refreshes <- &refresh{s, newest} // there is room: nobody else sends
+	d.refreshes <- s // there is room: nobody else sends
 }
 
 // next waits for the next refresh.
@@ -174,23 +145,31 @@ func (d *Display) next() tea.Msg {
 	}
 }
 
-// watch has the ladder of a connection kept from now on; nil: of none.
+// watch opens the ladder of a connection; nil: none.
 func (d *Display) watch(r *tracker.Record) *watched {
-	var w *watched
-	if r != nil {
-		w = &watched{ladder: ladder.NewLive(r), last: r}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ladder = nil; r == nil {
+		return nil
 	}
-	d.ladder.Store(w)
-	return w
+	d.ladder = d.recent.Open(r)
+	return &watched{d, d.ladder, r}
 }
 
-// lines draws the ladder. r is what is now known of the connection; nil: nothing
-// new.
-func (w *watched) lines(r *tracker.Record, o ladder.Options) []string {
+// lines draws the ladder, and below it the states that the ends went through. What
+// the ladder begins with, who they are and how they stand, is apart. r is what is now
+// known of the connection; nil: nothing new.
+func (w *watched) lines(r *tracker.Record, s *record.Snapshot, o record.Options) (heading string, lines []string) {
 	if r != nil {
 		w.last = r
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.ladder.Lines(w.last, o)
+	w.d.mu.Lock()
+	lines = w.ladder.Lines(w.last, ladder.Options{Width: o.Width, Color: o.Color})
+	w.d.mu.Unlock()
+	heading, lines = lines[0], lines[2:]
+	g := ladder.History(w.last)
+	g.Color = o.Color
+	history, _ := g.Lines(nil)
+	lines = append(append(lines, ""), history...)
+	return heading, append(lines, "Times count from "+o.Time.Format(w.last.Start, s.Summary.First)+".")
 }

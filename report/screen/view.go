@@ -1,18 +1,20 @@
 package screen
 
 import (
-	"strconv"
+	"fmt"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
 	"github.com/tcpwatch/tcpwatch/report/table"
+	"github.com/tcpwatch/tcpwatch/report/text"
 )
 
 // How it looks:
 //
-//	tcpwatch  both ends  newest first  2026-01-02T03:04:05.000000Z      what is shown
-//	3 packets dropped by the capture, 2 connections, 17 TCP segments    of what
+//	tcpwatch  both ends  by -conn  row 1 of 40  2026-01-02T03:04:05.000000Z   what is shown
+//	2 errors, 0 warnings: rst-instead-of-ack at 10.9.0.2:80, 2 times          what went wrong
+//	3 packets dropped by the capture, 40 connections, 17 TCP segments         of what
 //	States: ESTABLISHED 2  TIME_WAIT 1  CLOSED 1
 //	    Proto  Client Address  State       ...
 //	>*  tcp    10.9.0.1:37520  TIME_WAIT   ...
@@ -21,7 +23,7 @@ import (
 // No line is wrapped: what is too long goes on to the right of the screen.
 
 const (
-	headLines = 3
+	headLines = 4
 	footLines = 1
 	margin    = 4 // columns before a row: what is chosen, what changed
 )
@@ -50,29 +52,45 @@ func (m *model) View() tea.View {
 	return v
 }
 
-// summary returns the lines at the top: what is shown, and two about the whole.
+// summary returns the lines at the top: what is shown, and three about the whole.
 func (m *model) summary() []string {
 	what := []string{"tcpwatch", m.title()}
 	if m.opts.Sort != "" && m.rows() != nil {
 		what = append(what, "by "+m.opts.Sort)
 	}
 	if m.now == nil || m.now.Time == 0 {
-		return []string{strings.Join(what, "  "), "Waiting for packets.", ""}
+		return []string{strings.Join(what, "  "), "Waiting for packets.", "", ""}
 	}
 	if m.paused {
 		what = append(what, "PAUSED")
 	}
 	if m.filter != "" {
 		what = append(what, "only "+m.filter)
-		if list := m.rows(); list != nil {
-			rows := strconv.Itoa(list.Len()) + " rows"
-			if list.Len() == 1 {
-				rows = "1 row"
-			}
-			what = append(what, rows)
-		}
 	}
-	return []string{strings.Join(append(what, m.opts.TimeOf(m.now.Snapshot)), "  "), m.head[0], m.head[1]}
+	if m.ladder != nil && !m.help {
+		what = append(what, "idle "+text.Human(max(m.now.Time.Sub(m.ladder.last.End), 0)))
+	}
+	if where := m.where(); where != "" {
+		what = append(what, where)
+	}
+	return []string{strings.Join(append(what, m.opts.TimeOf(m.now)), "  "), m.head[0], m.head[1], m.head[2]}
+}
+
+// where says which of the rows, or lines, are seen, where that is not plain; of rows
+// that are filtered, how many there are.
+func (m *model) where() string {
+	room := m.room()
+	list := m.rows()
+	switch {
+	case list == nil && len(m.lines) > room:
+		return fmt.Sprintf("lines %d-%d of %d", m.top+1, min(m.top+room, len(m.lines)), len(m.lines))
+	case list == nil:
+	case list.Len() > room:
+		return fmt.Sprintf("row %d of %d", m.cursor+1, list.Len())
+	case m.filter != "":
+		return text.Plural(uint64(list.Len()), "row", "rows")
+	}
+	return ""
 }
 
 // title says what is shown.
@@ -103,15 +121,19 @@ func (m *model) body() []string {
 	m.widths = widths
 	lines = m.cut(lines, margin)
 	if list.Len() == 0 {
-		return append(lines, strings.Repeat(" ", margin)+"nothing")
+		nothing := "nothing"
+		if m.opts.Existing && m.filter == "" && len(m.now.Records) > 0 {
+			nothing += " (x shows what is over)"
+		}
+		return append(lines, strings.Repeat(" ", margin)+nothing)
 	}
 	lines[0] = strings.Repeat(" ", margin) + lines[0]
 	for i := m.top; i < to; i++ {
 		at := i - m.top + 1
 		lines[at] = m.before(i, list.Conn(i)) + lines[at]
 		if i == m.cursor && m.opts.Color {
-			text := ansi.Strip(lines[at])
-			lines[at] = "\x1b[7m" + text + strings.Repeat(" ", max(m.width-len(text), 0)) + "\x1b[0m"
+			row := ansi.Strip(lines[at])
+			lines[at] = "\x1b[7m" + row + strings.Repeat(" ", max(m.width-len(row), 0)) + "\x1b[0m"
 		}
 	}
 	return lines
@@ -126,11 +148,11 @@ func (m *model) before(i, conn int) string {
 	if mark := m.changed.marks[conn]; mark != 0 {
 		marks[1] = mark
 	}
-	text := string(marks)
+	before := string(marks)
 	if m.opts.Color && (marks[1] == markNew || marks[1] == markMoved) {
-		return "\x1b[1m" + text + "\x1b[0m"
+		return "\x1b[1m" + before + "\x1b[0m"
 	}
-	return text
+	return before
 }
 
 // cut returns of the lines what is seen beside the margin.
@@ -152,7 +174,7 @@ func (m *model) foot() string {
 	case m.typing:
 		return "/" + m.filter + "_"
 	case m.ladder != nil:
-		return "segments from now on  up down  esc back  q quit  p pause"
+		return "up down  esc back  q quit  p pause"
 	case m.help:
 		return "up down  esc back  q quit"
 	}

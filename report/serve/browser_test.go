@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -113,7 +114,7 @@ func TestPageInABrowser(t *testing.T) {
 	var text, states string
 	var images int
 	err = chromedp.Run(tab,
-		chromedp.WaitVisible(`//td[text()="77"]`),
+		chromedp.WaitVisible(`//td/a[text()="77"]`),
 		chromedp.Text("#connections", &text),
 		chromedp.Text("#states", &states),
 		chromedp.Evaluate(`document.images.length`, &images),
@@ -127,21 +128,128 @@ func TestPageInABrowser(t *testing.T) {
 	if !strings.Contains(states, "CLOSE_WAIT") {
 		t.Errorf("the states are\n%s", states)
 	}
+	quiet(t, web.URL, complaints, loaded)
+	keepPicture(t, tab)
+}
+
+// quiet fails if the browser complained, or loaded something from elsewhere.
+func quiet(t *testing.T, address string, complaints, loaded func() []string) {
+	t.Helper()
 	if bad := complaints(); len(bad) > 0 {
 		t.Errorf("the browser complains: %q", bad)
 	}
 	for _, url := range loaded() {
-		if !strings.HasPrefix(url, web.URL+"/") {
+		if !strings.HasPrefix(url, address+"/") {
 			t.Errorf("the page loaded %s", url)
 		}
 	}
-	if file := os.Getenv("SCREENSHOT"); file != "" {
-		var png []byte
-		if err := chromedp.Run(tab, chromedp.FullScreenshot(&png, 100)); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, png, 0o644); err != nil {
-			t.Fatal(err)
+}
+
+// keepPicture writes what is seen to the file that the environment names.
+func keepPicture(t *testing.T, tab context.Context) {
+	t.Helper()
+	dir := os.Getenv("SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	var png []byte
+	if err := chromedp.Run(tab, chromedp.FullScreenshot(&png, 100)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, t.Name()+".png"), png, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A link opens a connection, whose history and segments stay when it is over.
+func TestConnectionInABrowser(t *testing.T) {
+	s := server(t, Options{})
+	web := httptest.NewServer(s.Handler())
+	t.Cleanup(web.Close)
+	t.Cleanup(func() { s.Shutdown(context.Background()) })
+	playOpen(t, s)
+	tab, complaints, loaded := browser(t)
+	var heading, since, history, ladder, row string
+	err := chromedp.Run(tab, log.Enable(), network.Enable(),
+		chromedp.Navigate(web.URL+"/#conn=1"),
+		chromedp.WaitVisible("#history tbody tr"),
+		chromedp.Text("#conn-heading", &heading),
+		chromedp.Text("#conn-since", &since),
+		chromedp.Text("#history", &history),
+		chromedp.Text("#ladder", &ladder),
+		chromedp.WaitVisible("#connections tr.open"),
+		chromedp.AttributeValue("#connections tr.open a", "href", &row, nil),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, has := range []struct{ text, want string }{
+		{heading, "conn 1 10.9.0.1:40020 ESTABLISHED"}, {since, "Idle for 72.5ms. Times count from 2026-11-20T15:38:12.085177Z."},
+		{history, "recv SYN,ACK"}, {ladder, "<CTL=PSH,ACK><DATA=5>"}, {row, "#conn=1"},
+	} {
+		if !strings.Contains(has.text, has.want) {
+			t.Errorf("no %q in %q", has.want, has.text)
 		}
 	}
+	keepPicture(t, tab)
+	s.Refresh(&record.Snapshot{Time: s.frame.Load().snapshot.Time.Add(time.Second)})
+	err = chromedp.Run(tab,
+		chromedp.WaitVisible(`//p[@id="conn-since"][contains(text(), "it is over")]`),
+		chromedp.Text("#ladder", &ladder),
+		chromedp.Click(`//a[text()="Close"]`),
+		chromedp.WaitReady("#conn[hidden]", chromedp.ByQuery),
+	)
+	if err != nil || !strings.Contains(ladder, "<CTL=PSH,ACK><DATA=5>") {
+		t.Errorf("when it is over the ladder is %q, %v", ladder, err)
+	}
+	for _, complaint := range complaints() {
+		if !strings.Contains(complaint, "404") { // the answer for a connection that is over
+			t.Errorf("the browser complains: %s", complaint)
+		}
+	}
+	quiet(t, web.URL, func() []string { return nil }, loaded)
+}
+
+// However many connections end alike, the first screen says what went wrong and where;
+// what piles up has a scale of its own; and the filter finds rows.
+func TestManyConnectionsInABrowser(t *testing.T) {
+	s := server(t, Options{})
+	web := httptest.NewServer(s.Handler())
+	t.Cleanup(web.Close)
+	t.Cleanup(func() { s.Shutdown(context.Background()) })
+	many := alike(2000)
+	s.Refresh(many)
+	s.Refresh(&record.Snapshot{Time: many.Time.Add(time.Second), Records: many.Records})
+	tab, complaints, loaded := browser(t)
+	var first, charts, scales, rows string
+	err := chromedp.Run(tab, log.Enable(), network.Enable(), chromedp.EmulateViewport(1280, 800),
+		chromedp.Navigate(web.URL+"/"),
+		chromedp.WaitVisible("#findings tbody tr"),
+		// What of the text is on the first screen.
+		chromedp.Evaluate(`[...document.querySelectorAll("#alarm, #findings td, #services td")].filter((e) => e.getBoundingClientRect().bottom <= innerHeight).map((e) => e.textContent).join("|")`, &first),
+		chromedp.Evaluate(`at("caption").textContent + "|" + at("rest-caption").textContent`, &scales),
+		chromedp.Evaluate(`at("chart").children.length + "," + at("rest-chart").children.length`, &charts),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"2000 errors, 0 warnings: rst-instead-of-ack at 10.9.0.2:80, 2000 times", "|rst-instead-of-ack|10.9.0.2:80|2000|", "10.9.0.2:80 answered with a RST.", "|10.9.0.2:80|2000|"} {
+		if !strings.Contains(first, want) {
+			t.Errorf("the first screen has no %q, but %s", want, first)
+		}
+	}
+	if !strings.Contains(scales, "but for TIME_WAIT and CLOSED, over the last 1 s; the top is 2|") || !strings.Contains(scales, "the top is 1999:") || charts != "1,2" {
+		t.Errorf("the scales are %q, with %s lines", scales, charts)
+	}
+	keepPicture(t, tab)
+	err = chromedp.Run(tab,
+		chromedp.SendKeys("#match", "established :1007"),
+		chromedp.WaitVisible(`//p[@id="shown"][text()="1 row"]`),
+		chromedp.Text("#connections tbody", &rows),
+		chromedp.Text("#shown", &first),
+	)
+	if err != nil || !strings.Contains(rows, "10.9.0.1:1007") || first != "1 row" {
+		t.Errorf("the filter leaves %q, and says %q, %v", rows, first, err)
+	}
+	quiet(t, web.URL, complaints, loaded)
 }

@@ -2,7 +2,9 @@
 // and a page.
 //
 //	/          the page: the live table, and the states over time
-//	/events    what keeps the page up to date, as server-sent events
+//	/events    what keeps the page up to date, as server-sent events; of
+//	           connections only the rows that hold all the words of ?match=
+//	/conn/N    the newest segments and the history of a connection
 //	/metrics   for Prometheus
 //	/healthz   says ok
 //
@@ -13,6 +15,7 @@
 //	serve.go    the Server: who may see what
 //	metrics.go  the metrics
 //	stream.go   what the page is sent
+//	conn.go     what it is told of one connection
 //	page/       the page; it loads nothing from elsewhere
 package serve
 
@@ -33,9 +36,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/tcpwatch/tcpwatch/report/ladder"
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/table"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Options say what a Server shows, and to whom.
@@ -50,7 +55,7 @@ type Options struct {
 	Token string
 }
 
-// A Server shows what it is told over HTTP. Event and Refresh are for one
+// A Server shows what it is told over HTTP. Take, Event and Refresh are for one
 // goroutine, that of the tracker; the other methods are for any.
 type Server struct {
 	opts    Options
@@ -62,6 +67,9 @@ type Server struct {
 	http    http.Server
 	done    chan struct{} // closed by Shutdown
 	stop    sync.Once
+
+	mu     sync.Mutex // the tracker adds to what is kept while a page reads it
+	recent *ladder.Recent
 }
 
 // New returns a Server. The error tells a field to sort by that does not exist.
@@ -73,7 +81,7 @@ func New(o Options) (*Server, error) {
 	if _, err := table.NewList(table.BothEnds, &record.Snapshot{}, o.Report, ""); err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, over: make(map[int]bool), done: make(chan struct{})}
+	s := &Server{opts: o, over: make(map[int]bool), done: make(chan struct{}), recent: ladder.NewRecent()}
 	if o.Token != "" {
 		sum := sha256.Sum256([]byte("tcpwatch page\x00" + o.Token))
 		s.cookie = hex.EncodeToString(sum[:])
@@ -85,9 +93,21 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// Event takes the next of the tracker's Events. It keeps nothing of it.
+// Take takes the segment that the tracker will observe next. It is read until the
+// next call.
+func (s *Server) Take(seg *tcp.Segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recent.Take(seg)
+}
+
+// Event takes the next of the tracker's Events, which asked for EventSegments. It
+// keeps nothing of it.
 func (s *Server) Event(e *tracker.Event) {
 	s.metrics.event(e)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recent.Event(e)
 	if e.Kind == tracker.EventConnection {
 		s.over[e.Conn] = true
 	}
@@ -112,6 +132,7 @@ func (s *Server) Handler() http.Handler {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, page, "page/"+file) })
 	}
 	mux.HandleFunc("GET /events", s.events)
+	mux.HandleFunc("GET /conn/{conn}", s.conn)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
 	closed := s.guard(mux)
 	open := http.NewServeMux()

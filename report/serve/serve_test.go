@@ -41,6 +41,58 @@ func play(t *testing.T, s *Server, name string) {
 	}
 }
 
+// An untilOpen shows a capture to a Server until its connection is open.
+type untilOpen struct {
+	*Server
+	open bool
+}
+
+func (u *untilOpen) Take(s *tcp.Segment) {
+	if !u.open {
+		u.Server.Take(s)
+	}
+}
+
+func (u *untilOpen) Event(e *tracker.Event) {
+	if !u.open {
+		u.Server.Event(e)
+	}
+}
+
+func (u *untilOpen) Refresh(s *record.Snapshot) {
+	if !u.open {
+		u.Server.Refresh(s)
+		u.open = len(s.Records) > 0 && len(s.Records[0].Ends[0].History) > 1
+	}
+}
+
+// playOpen plays a capture to the server until its connection is open.
+func playOpen(t *testing.T, s *Server) {
+	t.Helper()
+	u := &untilOpen{Server: s}
+	if err := replaytest.File("../../pcaps/rst-instead-of-ack.pcap", 100*time.Millisecond, u, u.Take, nil); err != nil || !u.open {
+		t.Fatalf("the connection is open: %v; %v", u.open, err)
+	}
+}
+
+// alike returns a Snapshot of n connections that end alike, but for one that is open.
+func alike(n int) *record.Snapshot {
+	s := &record.Snapshot{Time: tcp.Time(time.Hour)}
+	for i := range n {
+		r := &tracker.Record{Conn: i + 1, Start: 1, End: tcp.Time(time.Second)}
+		for e := range r.Ends {
+			r.Ends[e].Addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, 0, byte(1 + e)}), uint16(80+(1-e)*(920+i)))
+		}
+		r.Ends[0].State, r.Ends[1].State = tcp.TimeWait, tcp.Closed
+		if i == 7 {
+			r.Ends[0].State, r.Ends[1].State = tcp.Established, tcp.Established
+		}
+		r.Anomalies = []anomaly.Anomaly{{Conn: r.Conn, Kind: "rst-instead-of-ack", Severity: anomaly.Error, Text: "10.9.0.2:80 answered with a RST.", Count: 1, Time: r.End}}
+		s.Records = append(s.Records, r)
+	}
+	return s
+}
+
 // get asks the handler, with headers as "Name: value", and returns the answer.
 func get(h http.Handler, path string, headers ...string) *http.Response {
 	r := httptest.NewRequest("GET", path, nil)
@@ -228,6 +280,7 @@ func TestToken(t *testing.T) {
 		{"/", "", 401},
 		{"/metrics", "", 401},
 		{"/events", "", 401},
+		{"/conn/1", "", 401},
 		{"/page.js", "", 401},
 		{"/metrics", "Authorization: Bearer sesame", 200},
 		{"/metrics", "Authorization: Bearer sesam", 401},
@@ -287,10 +340,10 @@ type reader struct {
 	*bufio.Scanner
 }
 
-// follow opens /events.
+// follow opens an address of /events.
 func follow(t *testing.T, url string) reader {
 	t.Helper()
-	r, err := http.Get(url + "/events")
+	r, err := http.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,6 +379,9 @@ type drawnTable struct {
 	Titles               []string
 	Rows                 [][]string
 	All                  int
+	Alarm                string
+	Findings             []found
+	Services             grid
 }
 
 func TestEvents(t *testing.T) {
@@ -333,7 +389,7 @@ func TestEvents(t *testing.T) {
 	web := httptest.NewServer(s.Handler())
 	t.Cleanup(web.Close)
 	play(t, s, "normal-close")
-	events := follow(t, web.URL)
+	events := follow(t, web.URL+"/events")
 	var points []point
 	events.next("points", &points)
 	if len(points) < 3 || points[len(points)-1].States["CLOSED"]+points[len(points)-1].States["TIME_WAIT"] != 2 {
@@ -360,6 +416,54 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// Rows can be asked for by words that they hold.
+func TestEventsThatMatch(t *testing.T) {
+	s := server(t, Options{})
+	web := httptest.NewServer(s.Handler())
+	t.Cleanup(web.Close)
+	s.Refresh(alike(2000))
+	for _, test := range []struct {
+		match string
+		all   int
+	}{{"", 2000}, {"established", 1}, {":1234+time_wait+RST-INSTEAD", 1}, {"nobody", 0}, {strings.Repeat(":1234+", 1000), 1}} {
+		var now drawnTable
+		follow(t, web.URL+"/events?match="+test.match).next("table", &now)
+		if now.All != test.all {
+			t.Errorf("%.20q: %d rows, want %d", test.match, now.All, test.all)
+		}
+		if len(now.Findings) != 1 || len(now.Services.Rows) != 1 || now.Findings[0].Cells[3] != "2000" || !strings.HasPrefix(now.Alarm, "2000 errors, 0 warnings: ") {
+			t.Errorf("%.20q: %q, the findings are %v, the services %v", test.match, now.Alarm, now.Findings, now.Services)
+		}
+	}
+}
+
+// A connection is told of as long as it is kept, and only where it is selected.
+func TestConn(t *testing.T) {
+	s := server(t, Options{})
+	playOpen(t, s)
+	h := s.Handler()
+	var known struct {
+		Heading, Since, Ladder string
+		History                grid
+	}
+	if err := json.Unmarshal([]byte(body(t, get(h, "/conn/1"))), &known); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(known.Heading, "conn 1  10.9.0.1:40020 ESTABLISHED") || !strings.HasPrefix(known.Since, "Idle for 72.5ms.") ||
+		len(known.History.Rows) != 4 || !strings.Contains(known.Ladder, "<CTL=SYN,ACK>") {
+		t.Errorf("known is %+v", known)
+	}
+	for _, path := range []string{"/conn/2", "/conn/0", "/conn/-1", "/conn/x", "/conn/99999999999999999999"} {
+		if got := get(h, path).StatusCode; got != http.StatusNotFound {
+			t.Errorf("%s: got %d, want %d", path, got, http.StatusNotFound)
+		}
+	}
+	s.opts.Report.Where = func(*tracker.Record) bool { return false }
+	if got := get(h, "/conn/1").StatusCode; got != http.StatusNotFound {
+		t.Errorf("of a connection that is not selected: got %d, want %d", got, http.StatusNotFound)
+	}
+}
+
 // A client that reads nothing holds nobody up.
 func TestStuckClientHoldsNobodyUp(t *testing.T) {
 	s := server(t, Options{})
@@ -371,7 +475,7 @@ func TestStuckClientHoldsNobodyUp(t *testing.T) {
 	}
 	t.Cleanup(func() { stuck.Close() })
 	io.WriteString(stuck, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-	events := follow(t, web.URL)
+	events := follow(t, web.URL+"/events")
 	big := &record.Snapshot{}
 	for i := range shownRows {
 		big.Records = append(big.Records, &tracker.Record{Conn: i + 1})
@@ -418,7 +522,7 @@ func TestShutdownEndsWhatIsOpen(t *testing.T) {
 	}
 	ended := make(chan error)
 	go func() { ended <- s.Serve(l) }()
-	events := follow(t, "http://"+l.Addr().String())
+	events := follow(t, "http://"+l.Addr().String()+"/events")
 	var now drawnTable
 	events.next("table", &now)
 	if err := s.Shutdown(context.Background()); err != nil {

@@ -8,16 +8,20 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/report/findings"
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/table"
+	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 const (
-	shownRows  = 500              // of the table, on the page
-	keptPoints = 600              // in time: ten minutes, at a refresh a second
-	maxClients = 64               // that are sent events at once
-	patience   = 15 * time.Second // for a client to take what it is sent
+	shownRows   = 500              // of the table, on the page
+	shownGroups = 100              // services, and findings
+	keptPoints  = 600              // in time: ten minutes, at a refresh a second
+	maxClients  = 64               // that are sent events at once
+	patience    = 15 * time.Second // for a client to take what it is sent
+	mostMatch   = 100              // octets of the words that rows are to hold
 )
 
 // A frame is what is shown of one Snapshot.
@@ -65,32 +69,59 @@ func newFrame(s *record.Snapshot, over map[int]bool, before []point) *frame {
 	return f
 }
 
-// tableOf returns the table of a frame in JSON.
-func (s *Server) tableOf(f *frame) []byte {
-	f.once.Do(func() {
-		o := s.opts.Report
-		l, err := table.NewList(table.BothEnds, f.snapshot, o, "")
-		if err != nil {
-			panic("serve: " + err.Error()) // New has tried it
-		}
-		totals, states := table.StatusLines(f.snapshot, o)
-		t := struct {
-			Time   string     `json:"time"`
-			Totals string     `json:"totals"`
-			States string     `json:"states"`
-			Titles []string   `json:"titles"`
-			Rows   [][]string `json:"rows"`
-			All    int        `json:"all"`
-		}{"", totals, states, l.Titles(), [][]string{}, l.Len()}
-		if f.snapshot.Time != 0 {
-			t.Time = o.TimeOf(f.snapshot)
-		}
-		for i := range min(l.Len(), shownRows) {
-			t.Rows = append(t.Rows, l.Cells(i))
-		}
-		f.table, _ = json.Marshal(t) // strings and numbers: no error
-	})
+// A found is a Finding as the page draws it.
+type found struct {
+	Cells []string `json:"cells"` // as findings.Grid has them
+	Conns []int    `json:"conns"` // some of the connections
+	Text  string   `json:"text"`  // what the newest says
+}
+
+// tableOf returns the tables of a frame in JSON; of the connections the rows that hold
+// all the words of match.
+func (s *Server) tableOf(f *frame, match string) []byte {
+	if match != "" {
+		return s.drawTable(f, match)
+	}
+	f.once.Do(func() { f.table = s.drawTable(f, "") })
 	return f.table
+}
+
+func (s *Server) drawTable(f *frame, match string) []byte {
+	o := s.opts.Report
+	l, err := table.NewList(table.BothEnds, f.snapshot, o, match)
+	if err != nil {
+		panic("serve: " + err.Error()) // New has tried it
+	}
+	totals, states := table.StatusLines(f.snapshot, o)
+	odd := f.snapshot.Findings(&o)
+	t := struct {
+		Time     string     `json:"time"`
+		Alarm    string     `json:"alarm"`
+		Totals   string     `json:"totals"`
+		States   string     `json:"states"`
+		Titles   []string   `json:"titles"`
+		Rows     [][]string `json:"rows"`
+		All      int        `json:"all"`
+		Findings []found    `json:"findings"`
+		Services grid       `json:"services"`
+		More     int        `json:"more"` // services that are not listed
+	}{Alarm: odd.Alarm(false), Totals: totals, States: states, Titles: l.Titles(), Rows: [][]string{}, All: l.Len(), Findings: []found{}}
+	if f.snapshot.Time != 0 {
+		t.Time = o.TimeOf(f.snapshot)
+	}
+	for i := range min(l.Len(), shownRows) {
+		t.Rows = append(t.Rows, l.Cells(i))
+	}
+	list := odd.List()
+	list = list[:min(len(list), shownGroups)]
+	for i, cells := range findings.Grid(list, f.snapshot.Time).Rows {
+		conns := append([]int{}, list[i].Conns...) // no null in JSON
+		t.Findings = append(t.Findings, found{cells, conns, text.Escape(text.WithNext(list[i].Last.Text, list[i].Last.Next))})
+	}
+	services, more := table.ServiceGrid(&o, f.snapshot.Services(&o), shownGroups)
+	t.Services, t.More = gridOf(services), more
+	drawn, _ := json.Marshal(t) // strings and numbers: no error
+	return drawn
 }
 
 // events sends the page what is new, until the client goes or the Server is
@@ -106,6 +137,8 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return
 	}
+	match := r.URL.Query().Get("match")
+	match = match[:min(len(match), mostMatch)]
 	to := http.NewResponseController(w)
 	var sent int64 // time of the last point
 	for {
@@ -117,10 +150,10 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		}
 		if len(points) > 0 {
 			sent = points[len(points)-1].Time
-			text, _ := json.Marshal(points) // strings and numbers: no error
-			fmt.Fprintf(&b, "event: points\ndata: %s\n\n", text)
+			drawn, _ := json.Marshal(points) // strings and numbers: no error
+			fmt.Fprintf(&b, "event: points\ndata: %s\n\n", drawn)
 		}
-		fmt.Fprintf(&b, "event: table\ndata: %s\n\n", s.tableOf(f))
+		fmt.Fprintf(&b, "event: table\ndata: %s\n\n", s.tableOf(f, match))
 		_ = to.SetWriteDeadline(time.Now().Add(patience)) // a recorder of a test has none
 		if _, err := w.Write(b.Bytes()); err != nil || to.Flush() != nil {
 			return

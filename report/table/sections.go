@@ -81,6 +81,11 @@ func shownOf(o *record.Options, all bool) int {
 // hidden tells of anomalies that are not listed.
 func hidden(n int) string { return fmt.Sprintf("and %d more (--all-anomalies lists all)", n) }
 
+// FactsOf returns the facts of one anomaly, see Facts.
+func FactsOf(a *anomaly.Anomaly, style text.TimeStyle, first tcp.Time) []string {
+	return Facts(&Finding{Anomaly: a, N: 1, times: a.Count, same: true}, style, first)
+}
+
 // Facts returns what is to be told of a finding beside its sentence. Times are
 // in that style; first is that of the capture's first packet.
 func Facts(f *Finding, style text.TimeStyle, first tcp.Time) []string {

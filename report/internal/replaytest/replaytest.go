@@ -7,7 +7,9 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
+	"github.com/tcpwatch/tcpwatch/report/findings"
 	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -28,15 +30,20 @@ func File(path string, interval time.Duration, d Display, take func(*tcp.Segment
 	}
 	defer w.Close()
 	var over []*tracker.Record // since the refresh before
-	ended := false
+	ended, found := new(services.Counts), new(findings.Counts)
+	gone := false
 	_, err = w.Run(context.Background(), watch.Sink{
 		Segment: take, Interval: interval,
 		Event: func(e *tracker.Event) error {
-			if ended {
+			if gone {
 				return nil // a display is gone by then
 			}
-			if e.Kind == tracker.EventConnection {
+			switch {
+			case e.Kind == tracker.EventConnection:
 				over = append(over, e.Record.Clone())
+			case e.Kind == tracker.EventAnomaly && e.Conn == 0:
+				ended.Anomaly(e.Anomaly)
+				found.Anomaly(e.Anomaly)
 			}
 			d.Event(e)
 			return nil
@@ -44,12 +51,16 @@ func File(path string, interval time.Duration, d Display, take func(*tcp.Segment
 		Tick: func(last bool) error {
 			sum := w.Summary()
 			st := &sum.Capture
-			s := &record.Snapshot{Time: w.Now(), Records: over, Summary: record.Summary{
+			s := &record.Snapshot{Time: w.Now(), Records: over, Ended: ended.Clone(), Found: found.Clone(), Summary: record.Summary{
 				Packets: uint64(st.Packets), TCPPackets: uint64(st.Segments), Bytes: uint64(st.Bytes),
 				First: st.First, Last: st.Last, Dropped: uint64(st.Dropped), Undecodable: uint64(st.Undecodable), Misdated: uint64(st.Misdated), Evicted: sum.Tracker.Evicted,
 			}}
 			w.Each(func(r *tracker.Record) { s.Records = append(s.Records, r.Clone()) })
-			over, ended = nil, last
+			for _, r := range over {
+				ended.Connection(r)
+				found.Connection(r)
+			}
+			over, gone = nil, last
 			d.Refresh(s)
 			if after != nil {
 				after(s)
