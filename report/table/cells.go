@@ -16,16 +16,17 @@ type look struct {
 	time  text.TimeStyle
 	first tcp.Time // of the capture
 	now   tcp.Time // the moment that is shown
+	names bool     // beside addresses
 }
 
 func newLook(o *record.Options, s *record.Summary) *look {
-	return &look{time: o.Time, first: s.First, now: cmp.Or(s.Now, s.Last)}
+	return &look{time: o.Time, first: s.First, now: cmp.Or(s.Now, s.Last), names: o.Names}
 }
 
 // addressColumn is the column of the addresses of one end.
 func addressColumn(in tables, title string, end tcp.Endpoint) column {
-	return column{in, text.Column{Title: title}, func(r *tracker.Record, _ *look) string {
-		return r.Ends[end].Addr.String()
+	return column{in, text.Column{Title: title}, func(r *tracker.Record, l *look) string {
+		return text.Address(&r.Ends[end], l.names)
 	}}
 }
 
