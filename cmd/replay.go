@@ -21,6 +21,7 @@ type replayFlags struct {
 	readFlags
 	output, by, sort, times, on         string
 	listening, events, noHeader, strict bool
+	names                               bool
 }
 
 func newReplay() *cobra.Command {
@@ -43,6 +44,7 @@ was refused, and what was odd about it.`,
 		Example: `  tcpwatch replay file.pcap
   tcpwatch replay -o wide -f 'host 10.0.0.1 and port 443' file.pcapng.gz
   tcpwatch replay -o services file.pcap
+  tcpwatch replay --names file.pcap
   tcpwatch replay --on 10.0.0.1 --at +12.5s file.pcap
   tcpwatch replay --anomaly forged-rst -w forged.pcapng *.pcap.gz
   tcpwatch replay -o json file.pcap | jq '.connections[] | select(.closed_by == "refused")'`,
@@ -58,6 +60,7 @@ was refused, and what was odd about it.`,
 	f.selectionFlags(c)
 	fl.StringVar(&f.on, "on", "", "what netstat -tan would have shown on that `host` (an address)")
 	fl.BoolVarP(&f.listening, "listening", "l", false, "the listening sockets that the traffic gives away")
+	f.namesFlag(c)
 	f.atFlag(c)
 	f.windowFlags(c)
 	f.trackingFlags(c)
@@ -72,6 +75,11 @@ was refused, and what was odd about it.`,
 	complete(c, "time", []string{"utc", "local", "relative"})
 	complete(c, "sort", record.SortFields())
 	return c
+}
+
+// namesFlag adds the flag that shows names.
+func (f *replayFlags) namesFlag(c *cobra.Command) {
+	c.Flags().BoolVar(&f.names, "names", false, "names beside addresses, as the capture tells them: answers of the DNS, TLS server names, HTTP Host; nothing is looked up")
 }
 
 // reportOptions reads the flags that say what is printed, and how.
@@ -93,6 +101,7 @@ func (f *replayFlags) reportOptions(stdout io.Writer) (o record.Options, err err
 	if o.Color, err = colour(f.color, stdout); err != nil {
 		return o, err
 	}
+	o.Names = f.names
 	o.Listening, o.Events, o.Sort, o.NoHeader = f.listening, f.events, f.sort, f.noHeader
 	o.Existing = f.at != ""
 	o.Width, o.Height = width(stdout), height(stdout)
