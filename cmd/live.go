@@ -76,7 +76,7 @@ rights as soon as it captures: started as root it becomes --user.`,
 	f.selectionFlags(c)
 	fl.StringVar(&f.on, "on", "", "what netstat -tan shows on that `host` (an address)")
 	fl.BoolVarP(&f.listening, "listening", "l", false, "the listening sockets that the traffic gives away")
-	f.namesFlag(c)
+	namesFlag(c, &f.names)
 	fl.IntVarP(&f.snap, "snapshot-length", "s", defaultSnap, "capture so many `octets` of a packet, which are its headers; 0 is all of it, as it is with --verify-checksums and --payload")
 	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "`size` of the kernel's buffer; a plain number is KiB, as tcpdump has it")
 	fl.BoolVar(&f.promisc, "promisc", false, "capture what is sent to other hosts too")

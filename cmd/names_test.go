@@ -16,8 +16,8 @@ import (
 )
 
 // namedFile is a capture of an answer of the DNS, of a connection to the address
-// that it tells, and of one in which the client calls the server by a name that it
-// should not.
+// that it tells, of one in which the client calls the server by a name that it
+// should not, and of one to the first that ends in TIME_WAIT.
 func namedFile(t *testing.T) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -61,6 +61,14 @@ func namedFile(t *testing.T) string {
 		segment(client, server, tcp.ACK, 101, 301, data)
 		segment(server, client, tcp.ACK, 301, 101+tcp.Seq(len(data)), "")
 	}
+	client = netip.MustParseAddrPort("10.0.0.1:4001")
+	server := netip.MustParseAddrPort("192.0.2.7:80")
+	segment(client, server, tcp.SYN, 100, 0, "")
+	segment(server, client, tcp.SYN|tcp.ACK, 300, 101, "")
+	segment(client, server, tcp.ACK, 101, 301, "GET / HTTP/1.1\r\nHost: Shop.example\r\n\r\n")
+	segment(client, server, tcp.FIN|tcp.ACK, 139, 301, "")
+	segment(server, client, tcp.FIN|tcp.ACK, 301, 140, "")
+	segment(client, server, tcp.ACK, 140, 302, "")
 	path := filepath.Join(t.TempDir(), "named.pcap")
 	if err := os.WriteFile(path, b.Bytes(), 0o666); err != nil {
 		t.Fatal(err)
@@ -80,7 +88,7 @@ func TestNamesAreShown(t *testing.T) {
 	if err := json.Unmarshal(out, &doc); err != nil {
 		t.Fatal(err)
 	}
-	if c := doc.Connections; len(c) != 2 || c[0].Server.Name != "www.example.com" || c[1].Server.Name != evil || c[0].Client.Name != "" {
+	if c := doc.Connections; len(c) != 3 || c[0].Server.Name != "www.example.com" || c[1].Server.Name != evil || c[0].Client.Name != "" {
 		t.Errorf("got %q", c)
 	}
 	for _, row := range []struct {
@@ -89,11 +97,20 @@ func TestNamesAreShown(t *testing.T) {
 		not  []string
 	}{
 		{[]string{"-o", "table"}, []string{"192.0.2.7:80"}, []string{"example", "evil"}},
-		{[]string{"-o", "table", "--names"}, []string{"192.0.2.7:80 (www.example.com)", `192.0.2.8:80 (\x1b[2j<b>evil</b>|)`}, []string{"\x1b"}},
+		{[]string{"-o", "table", "--names"}, []string{"192.0.2.7:80 (www.example.com)", `192.0.2.8:80 (\x1b[2j<b>evil</b>|)`,
+			"192.0.2.7:80 (shop.example)", "192.0.2.7:80 (www.example.com, ...)  client 1", "10.0.0.1        192.0.2.7:80 (www.example.com, ...)"}, []string{"\x1b"}},
 		{[]string{"-o", "wide", "--names"}, []string{"192.0.2.7:80 (www.example.com)"}, []string{"\x1b"}},
 		{[]string{"-o", "markdown", "--names"}, []string{"192.0.2.7:80 (www.example.com)"}, []string{"\x1b", "<b>", "</b>|)"}},
 		{[]string{"-o", "csv"}, []string{"client.name", ",www.example.com,"}, nil},
 		{[]string{"-o", "jsonl", "--where", `server.name == "www.example.com"`}, []string{`"connections":1`}, []string{"evil"}},
+		{[]string{"-o", "json"}, []string{`{"addr":"192.0.2.7","port":80,"names":["www.example.com","shop.example"],`}, nil},
+		{[]string{"-o", "services"}, nil, []string{"example", "evil"}},
+		{[]string{"-o", "services", "--names"}, []string{"192.0.2.7:80 (www.example.com, ...) ", `192.0.2.8:80 (\x1b[2j<b>evil</b>|) `}, []string{"\x1b"}},
+		{[]string{"--on", "10.0.0.1"}, nil, []string{"example", "evil"}},
+		{[]string{"--on", "10.0.0.1", "--names"}, []string{"10.0.0.1:4001           192.0.2.7:80 (shop.example)", `192.0.2.8:80 (\x1b[2j<b>evil</b>|)`}, []string{"\x1b"}},
+		{[]string{"--on", "192.0.2.7", "--names"}, []string{"192.0.2.7:80 (www.example.com, ...) 0.0.0.0:* "}, nil},
+		{[]string{"--listening"}, nil, []string{"example", "evil"}},
+		{[]string{"--listening", "--names"}, []string{"192.0.2.7:80 (www.example.com, ...) "}, []string{"\x1b"}},
 		{[]string{"-o", "html"}, nil, []string{`"called"`, "www.example.com"}},
 		{[]string{"-o", "html", "--names"}, []string{`"called":{"1":["","www.example.com"],"2":["",`, "evil"}, []string{"\x1b", "<b>evil"}},
 	} {
@@ -108,5 +125,16 @@ func TestNamesAreShown(t *testing.T) {
 				t.Errorf("%v: there is %q in\n%.3000s", row.args, not, out)
 			}
 		}
+	}
+	if out, _ := replayed(t, "port", "80", path); strings.Contains(string(out), "example") {
+		t.Errorf("port has names that nobody asked for:\n%s", out)
+	}
+	out, _ = replayed(t, "port", "4001", "--names", path)
+	if want := "192.0.2.7:80 (shop.example) "; !strings.Contains(string(out), want) {
+		t.Errorf("port: there is no %q in\n%s", want, out)
+	}
+	out, _ = replayed(t, "port", "80", "--names", path)
+	if want := "192.0.2.7:80 (www.example.com) "; !strings.Contains(string(out), want) {
+		t.Errorf("port: there is no %q in\n%s", want, out)
 	}
 }

@@ -60,7 +60,7 @@ was refused, and what was odd about it.`,
 	f.selectionFlags(c)
 	fl.StringVar(&f.on, "on", "", "what netstat -tan would have shown on that `host` (an address)")
 	fl.BoolVarP(&f.listening, "listening", "l", false, "the listening sockets that the traffic gives away")
-	f.namesFlag(c)
+	namesFlag(c, &f.names)
 	f.atFlag(c)
 	f.windowFlags(c)
 	f.trackingFlags(c)
@@ -75,11 +75,6 @@ was refused, and what was odd about it.`,
 	complete(c, "time", []string{"utc", "local", "relative"})
 	complete(c, "sort", record.SortFields())
 	return c
-}
-
-// namesFlag adds the flag that shows names.
-func (f *replayFlags) namesFlag(c *cobra.Command) {
-	c.Flags().BoolVar(&f.names, "names", false, "names beside addresses, as the capture tells them: answers of the DNS, TLS server names, HTTP Host; nothing is looked up")
 }
 
 // reportOptions reads the flags that say what is printed, and how.

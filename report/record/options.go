@@ -23,7 +23,7 @@ type Options struct {
 	// CLOSED, or back in LISTEN). Records always list them.
 	Existing bool
 
-	Names    bool   // beside addresses, those that the capture tells, in table, wide, markdown and html
+	Names    bool   // beside addresses, those that the capture tells: in tables, and in html
 	Events   bool   // json and jsonl: every transition and anomaly too
 	Sort     string // path of a field (SortFields), after a "-" to turn the order round; "" is by conn
 	NoHeader bool   // no column titles

@@ -194,14 +194,17 @@ func Address(e *tracker.EndRecord, names bool) string {
 }
 
 // Named returns an address with the name behind it that it is said to have, if
-// there is one.
-func Named(addr, name string) string {
-	if name == "" {
+// there is one; of several the first, and that there are more.
+func Named(addr string, names ...string) string {
+	if len(names) == 0 || names[0] == "" {
 		return addr
 	}
-	name = HostName(name)
+	name := HostName(names[0])
 	if len(name) > mostOfName {
 		name = "..." + name[len(name)-mostOfName+3:]
+	}
+	if len(names) > 1 {
+		name += ", ..."
 	}
 	return addr + " (" + name + ")"
 }

@@ -224,4 +224,7 @@ func TestNamed(t *testing.T) {
 			t.Errorf("%q: got %s, want %s", row[0], got, row[1])
 		}
 	}
+	if got, want := Named("10.0.0.1", "a", "b", "c"), "10.0.0.1 (a, ...)"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 }
