@@ -23,6 +23,10 @@ const (
 	batchSize = 512
 	batches   = 16
 
+	// namesSize is how many names are handed over at once, at least: of a capture
+	// without TCP there would be no end to them.
+	namesSize = 1024
+
 	// readAheadFrom is how many octets a capture has, at least, that it is
 	// worthwhile for: reading it takes ten times as long as making the batches.
 	readAheadFrom = 256 << 10
@@ -32,14 +36,26 @@ const (
 type batch struct {
 	segments [batchSize]tcp.Segment
 	n        int
+	named    []namedAt
 	stats    Stats // when the last of them was read
 	err      error // that ended the reading behind them
+}
+
+// A namedAt is a name that comes before a segment of a batch, or at its end.
+type namedAt struct {
+	Named
+	at     tcp.Time
+	before int
 }
 
 // ahead is the state of reading ahead.
 type ahead struct {
 	stats   Stats // of the newest batch that the loop was given
 	reading bool  // they are what Stats returns
+
+	// Of who fills the batches.
+	batch *batch
+	next  func() bool // hands it over and takes another; false: there is none
 }
 
 // worthReadingAhead reports whether there are the core and the files for it.
@@ -64,11 +80,16 @@ func (s *Source) readAhead() iter.Seq2[*tcp.Segment, error] {
 		}()
 		for b := range full {
 			s.ahead.stats = b.stats
+			named := b.named
 			for i := range b.segments[:b.n] {
+				if len(named) > 0 {
+					named = s.nameUpTo(named, i)
+				}
 				if !yield(&b.segments[i], nil) {
 					return
 				}
 			}
+			s.nameUpTo(named, b.n)
 			if b.err != nil {
 				yield(nil, b.err)
 				return
@@ -78,23 +99,39 @@ func (s *Source) readAhead() iter.Seq2[*tcp.Segment, error] {
 	}
 }
 
+// nameUpTo tells of the names that come before segment i of a batch, and returns
+// the others.
+func (s *Source) nameUpTo(named []namedAt, i int) []namedAt {
+	for len(named) > 0 && named[0].before <= i {
+		s.options.Named(&named[0].Named, named[0].at)
+		named = named[1:]
+	}
+	return named
+}
+
 // fill reads the capture into batches, until there is none to be had any more.
 func (s *Source) fill(free <-chan *batch, full chan<- *batch) {
 	defer close(full)
-	var b *batch
+	a := &s.ahead
+	hand := func() {
+		a.batch.stats = s.count()
+		full <- a.batch
+	}
 	take := func() bool {
-		if b = <-free; b == nil {
+		b := <-free
+		if a.batch = b; b == nil {
 			return false
 		}
-		b.n, s.segment = 0, &b.segments[0]
+		b.n, b.named, s.segment = 0, b.named[:0], &b.segments[0]
 		return true
 	}
-	hand := func() {
-		b.stats = s.count()
-		full <- b
+	a.next = func() bool {
+		hand()
+		return take()
 	}
 	take()
 	for _, err := range s.readAll() {
+		b := a.batch
 		if b.err = err; err != nil {
 			break
 		}
@@ -102,9 +139,11 @@ func (s *Source) fill(free <-chan *batch, full chan<- *batch) {
 			s.segment = &b.segments[b.n]
 			continue
 		}
-		if hand(); !take() {
+		if !a.next() {
 			return
 		}
 	}
-	hand()
+	if a.batch != nil {
+		hand()
+	}
 }

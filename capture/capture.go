@@ -43,6 +43,10 @@ type Options struct {
 	// Filter, unless nil, passes over the packets that it does not match.
 	Filter *filter.Filter
 
+	// Named, unless nil, is told of names of hosts in the loop over Segments, each
+	// before the next segment, with the time of its packet. It keeps nothing.
+	Named func(n *Named, at tcp.Time)
+
 	// Part, unless nil, is told of every packet that is a fragment of a segment, and
 	// of the one that makes that whole, both by their numbers. It is called by the
 	// goroutine that reads, before the loop over Segments ends.
@@ -61,9 +65,12 @@ type Options struct {
 	Stdin io.Reader
 }
 
+// Named is a name that a packet tells, see [decode.Named].
+type Named = decode.Named
+
 // decoder returns a decoder for these options.
 func (o *Options) decoder() *decode.Decoder {
-	return decode.New(decode.Options{Outer: o.Outer, VerifyChecksums: o.VerifyChecksums, Payload: o.Payload, Part: o.Part})
+	return decode.New(decode.Options{Outer: o.Outer, VerifyChecksums: o.VerifyChecksums, Payload: o.Payload, Part: o.Part, Names: o.Named != nil})
 }
 
 // Stats are what a Source has read so far.
@@ -301,6 +308,9 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 		v := s.decoder.Decode(&r, s.segment)
 		st.countDecoded(v, s.segment)
 		s.segment.Time, s.segment.Packet = r.Time, s.frame
+		if s.decoder.Naming() {
+			s.tellNames(s.decoder.Named(s.segment, r.Time), r.Time)
+		}
 		switch {
 		case v == decode.TCP:
 			if !yield(s.segment, nil) {
@@ -308,8 +318,29 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 			}
 		case !decode.Reads(r.Link):
 			unknown++
+		case s.fullOfNames():
+			if !s.ahead.next() {
+				return false, nil
+			}
 		}
 	}
+}
+
+// tellNames tells of names: now, or when the loop has come to the next segment.
+func (s *Source) tellNames(named []Named, at tcp.Time) {
+	for i := range named {
+		if b := s.ahead.batch; b != nil {
+			b.named = append(b.named, namedAt{named[i], at, b.n})
+		} else {
+			s.options.Named(&named[i], at)
+		}
+	}
+}
+
+// fullOfNames reports whether the names on their way to the loop cannot wait for
+// the next segment.
+func (s *Source) fullOfNames() bool {
+	return s.ahead.batch != nil && len(s.ahead.batch.named) >= namesSize
 }
 
 // sayMisdated counts the packets of a file that were stamped wrong, and warns of

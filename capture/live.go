@@ -201,6 +201,12 @@ func (l *Live) take(r *pcap.Record) (decode.Verdict, error) {
 	v := l.decoder.Decode(r, &l.segment)
 	st.countDecoded(v, &l.segment)
 	l.segment.Time, l.segment.Packet = r.Time, st.Packets
+	if l.decoder.Naming() {
+		named := l.decoder.Named(&l.segment, r.Time)
+		for i := range named {
+			l.options.Named(&named[i], r.Time)
+		}
+	}
 	if l.file != nil {
 		return v, l.file.write(l, r)
 	}

@@ -104,6 +104,11 @@ func byClient(by string) (bool, error) {
 	return by == "client", nil
 }
 
+// namesFlag adds the flag that shows names.
+func namesFlag(c *cobra.Command, names *bool) {
+	c.Flags().BoolVar(names, "names", false, "names beside addresses, as the capture tells them: answers of the DNS, TLS server names, HTTP Host; nothing is looked up")
+}
+
 // complete completes a flag with fixed words.
 func complete(c *cobra.Command, flag string, words []string) {
 	// The flag exists, so this cannot fail.

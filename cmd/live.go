@@ -60,6 +60,8 @@ rights as soon as it captures: started as root it becomes --user.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if (f.verify || f.payload) && !c.Flags().Changed("snapshot-length") {
 				f.snap = 0 // what these look at lies behind the headers
+			} else if f.names && !c.Flags().Changed("snapshot-length") {
+				f.snap = namesSnap
 			}
 			return f.run(c.Context(), c.OutOrStdout(), c.ErrOrStderr())
 		},
@@ -74,6 +76,7 @@ rights as soon as it captures: started as root it becomes --user.`,
 	f.selectionFlags(c)
 	fl.StringVar(&f.on, "on", "", "what netstat -tan shows on that `host` (an address)")
 	fl.BoolVarP(&f.listening, "listening", "l", false, "the listening sockets that the traffic gives away")
+	namesFlag(c, &f.names)
 	fl.IntVarP(&f.snap, "snapshot-length", "s", defaultSnap, "capture so many `octets` of a packet, which are its headers; 0 is all of it, as it is with --verify-checksums and --payload")
 	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "`size` of the kernel's buffer; a plain number is KiB, as tcpdump has it")
 	fl.BoolVar(&f.promisc, "promisc", false, "capture what is sent to other hosts too")
@@ -100,6 +103,10 @@ rights as soon as it captures: started as root it becomes --user.`,
 
 // defaultSnap holds the headers, also of a tunnel.
 const defaultSnap = 256
+
+// namesSnap holds most of what tells of names: an answer of the DNS, a ClientHello
+// up to the name of the server.
+const namesSnap = 2048
 
 // captureOptions reads the flags that say what is captured.
 func (f *liveFlags) captureOptions() (o capture.LiveOptions, err error) {

@@ -20,6 +20,7 @@ import (
 type portFlags struct {
 	readFlags
 	times string
+	names bool
 }
 
 func newPort() *cobra.Command {
@@ -64,6 +65,7 @@ in it.`,
 	fl := c.Flags()
 	fl.SortFlags = false
 	f.selectionFlags(c)
+	namesFlag(c, &f.names)
 	f.atFlag(c)
 	f.windowFlags(c)
 	f.trackingFlags(c)
@@ -104,7 +106,7 @@ func (f *portFlags) run(ctx context.Context, name string, files []string, stdout
 	if err != nil {
 		return err
 	}
-	p := run.Port{Holders: table.NewPort(port, host), Out: stdout, Options: record.Options{Width: width(stdout)}}
+	p := run.Port{Holders: table.NewPort(port, host), Out: stdout, Options: record.Options{Width: width(stdout), Names: f.names}}
 	if p.Options.Filter, err = f.selection(); err != nil {
 		return err
 	}

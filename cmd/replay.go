@@ -21,7 +21,7 @@ type replayFlags struct {
 	readFlags
 	output, by, sort, times, on         string
 	listening, events, noHeader, strict bool
-	allAnomalies                        bool
+	allAnomalies, names                 bool
 }
 
 func newReplay() *cobra.Command {
@@ -44,6 +44,7 @@ was refused, and what was odd about it.`,
 		Example: `  tcpwatch replay file.pcap
   tcpwatch replay -o wide -f 'host 10.0.0.1 and port 443' file.pcapng.gz
   tcpwatch replay -o services file.pcap
+  tcpwatch replay --names file.pcap
   tcpwatch replay --on 10.0.0.1 --at +12.5s file.pcap
   tcpwatch replay --anomaly forged-rst -w forged.pcapng *.pcap.gz
   tcpwatch replay -o json file.pcap | jq '.connections[] | select(.closed_by == "refused")'`,
@@ -59,6 +60,7 @@ was refused, and what was odd about it.`,
 	f.selectionFlags(c)
 	fl.StringVar(&f.on, "on", "", "what netstat -tan would have shown on that `host` (an address)")
 	fl.BoolVarP(&f.listening, "listening", "l", false, "the listening sockets that the traffic gives away")
+	namesFlag(c, &f.names)
 	f.atFlag(c)
 	f.windowFlags(c)
 	f.trackingFlags(c)
@@ -101,6 +103,7 @@ func (f *replayFlags) reportOptions(stdout io.Writer) (o record.Options, err err
 	if o.Color, err = colour(f.color, stdout); err != nil {
 		return o, err
 	}
+	o.Names = f.names
 	o.Listening, o.Events, o.Sort, o.NoHeader = f.listening, f.events, f.sort, f.noHeader
 	o.AllAnomalies = f.allAnomalies
 	o.Existing = f.at != ""

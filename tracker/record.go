@@ -29,6 +29,7 @@ type Timer struct {
 // An EndRecord is what is known of one end of a connection.
 type EndRecord struct {
 	Addr      netip.AddrPort
+	Name      string    // of the host, if who reads the capture has set it; the tracker knows none
 	State     tcp.State // the assumed view
 	Certainty tcp.Certainty
 	Proved    tcp.State    // the proved view; Unknown where the packets cannot tell
@@ -73,6 +74,11 @@ type Record struct {
 	HandshakeRTT time.Duration // from the SYN to the ACK that ends the handshake, at the tap; 0: not seen, or a SYN was repeated
 	Start, End   tcp.Time      // its first and last packet
 	Anomalies    []anomaly.Anomaly
+}
+
+// Names returns the names of both ends, as far as they are known.
+func (r *Record) Names() [2]string {
+	return [2]string{r.Ends[tcp.Client].Name, r.Ends[tcp.Server].Name}
 }
 
 // Clone returns a copy that the tracker does not write to again.

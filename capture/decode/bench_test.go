@@ -20,6 +20,7 @@ func BenchmarkDecode(b *testing.B) {
 		o    Options
 	}{
 		{"data", data, Options{}},
+		{"data-named", data, Options{Names: true}},
 		{"data-verified", data, Options{VerifyChecksums: true}},
 		{"syn", packet, Options{}},
 		{"slow", tagged, Options{}},

@@ -9,6 +9,7 @@
 //	tunnel.go    tunnels in IP
 //	icmp.go      ICMP errors, which quote a segment
 //	tcp.go       TCP options and checksums, for both
+//	named.go     names of hosts, in DNS, TLS and HTTP
 package decode
 
 import (
@@ -35,6 +36,9 @@ type Options struct {
 	// whose checksum is right or left to the network card.
 	Payload bool
 
+	// Names has Naming and Named tell of names of hosts.
+	Names bool
+
 	// Part, unless nil, is told of every packet that is a fragment of a segment, and
 	// of the one that makes that whole, both by their numbers.
 	Part func(packet, whole int)
@@ -58,14 +62,20 @@ type Decoder struct {
 	seed maphash.Seed // of the hashes of payloads
 
 	// Of the slow path, and of the packet that it decodes.
-	segment   *tcp.Segment // to be filled in
-	now       tcp.Time
-	depth     int // IP headers entered
-	tags      int // other headers since the last of them
-	layers    gopacketLayers
-	fragments fragments
-	number    int   // of the packet
-	parts     []int // with Options.Part: the packets that it is made of, itself among them
+	segment    *tcp.Segment // to be filled in
+	now        tcp.Time
+	depth      int // IP headers entered
+	tags       int // other headers since the last of them
+	layers     gopacketLayers
+	fragments  fragments
+	number     int    // of the packet
+	naming     bool   // there is something for Named
+	data       []byte // what the segment carries, if that may tell of names
+	named      []Named
+	hellos     map[helloKey]*hello // that are not whole yet
+	helloOrder []helloKey          // the oldest first
+	helloNext  uint64              // the last 6 bits of the numbers that they go on at
+	parts      []int               // with Options.Part: the packets that it is made of, itself among them
 }
 
 // New returns a Decoder that has seen no packet.

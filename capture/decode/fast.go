@@ -170,7 +170,7 @@ func (p *Decoder) fastOther(proto uint8, payload []byte) Verdict {
 			return ask
 		}
 	case inet.ProtoUDP:
-		if !p.o.Outer && len(payload) >= 8 && isTunnelPort(be16(payload[2:])) {
+		if !p.o.Outer && len(payload) >= 8 && isTunnelPort(be16(payload[2:])) || p.o.Names && namesIn(payload) {
 			return ask
 		}
 	case inet.ProtoICMP:
@@ -227,6 +227,9 @@ func (p *Decoder) fastTCP(data []byte, length int, src, dst netip.Addr, s *tcp.S
 	}
 	if header > inet.TCPSize {
 		readOptions(data[inet.TCPSize:header], &s.Options)
+	}
+	if len(data) > header && p.o.Names && p.mayName(data[header], s.Seq) {
+		p.data, p.naming = data[header:], true
 	}
 	return TCP
 }

@@ -36,6 +36,9 @@ func FuzzDecode(f *testing.F) {
 		}
 		file.Close()
 	}
+	for _, text := range []string{"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "\x16\x03\x01"} {
+		f.Add(uint16(pcap.LinkRaw), inIPv4(tcpSegment(1, 0x18, []byte{1, 1, 1, 0}, []byte(text))), uint16(0), uint8(8))
+	}
 	for _, text := range []string{data6, sack4} {
 		f.Add(uint16(pcap.LinkRaw), octets(f, text), uint16(0), uint8(2))
 	}
@@ -44,16 +47,21 @@ func FuzzDecode(f *testing.F) {
 	f.Add(uint16(pcap.LinkNetAnalyzer), appendAll(nil, make([]byte, 4), octets(f, syn4)), uint16(0), uint8(0))
 	f.Add(uint16(pcap.LinkCiscoHDLC), appendAll(nil, uint16(0x0f00), uint16(inet.TypeIPv6), octets(f, data6)), uint16(0), uint8(0))
 	f.Fuzz(func(t *testing.T, link uint16, data []byte, cut uint16, options uint8) {
-		p := New(Options{Outer: options&1 != 0, VerifyChecksums: options&2 != 0, Payload: options&4 != 0})
+		p := New(Options{Outer: options&1 != 0, VerifyChecksums: options&2 != 0, Payload: options&4 != 0, Names: options&8 != 0})
 		wire := len(data) + int(cut)
 		var fast, slow tcp.Segment
 		v := p.fast(pcap.LinkType(link), data, wire, &fast)
+		named := p.data
+		p.data = nil
 		w := p.slowUnguarded(pcap.LinkType(link), frame{data, wire}, 0, &slow)
 		if v != ask && v != w {
 			t.Fatalf("verdict %d, slow path %d", v, w)
 		}
 		if v == TCP && fast != slow {
 			t.Fatalf("fast %+v\nslow %+v", fast, slow)
+		}
+		if v == TCP && !bytes.Equal(named, p.data) {
+			t.Fatalf("fast: names are looked for in %q\nslow: %q", named, p.data)
 		}
 		if w == ask {
 			t.Fatal("the slow path asks")

@@ -298,6 +298,9 @@ func (p *Decoder) tcp(f frame, n *network) Verdict {
 		}
 	}
 	s.Options.Placed()
+	if len(f.data) > header && p.o.Names && p.mayName(f.data[header], s.Seq) {
+		p.data, p.naming = f.data[header:], true
+	}
 	return TCP
 }
 

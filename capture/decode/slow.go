@@ -89,6 +89,9 @@ func (p *Decoder) payload(proto uint8, f frame, n *network) Verdict {
 	case inet.ProtoAH: // of IPv4; IPv6 has read its own
 		return p.extensions(proto, f, n)
 	}
+	if p.o.Names && proto == inet.ProtoUDP && namesIn(f.data) {
+		p.dns(f.data, n.dst)
+	}
 	if p.o.Outer {
 		return NotTCP
 	}

@@ -31,6 +31,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"time"
@@ -90,6 +91,7 @@ type Watch struct {
 
 	tracker     *tracker.Tracker
 	crowd       *crossflow.Detector
+	names       *names
 	emit        func(*tracker.Event) // what the tracker tells
 	sink        Sink
 	failed      error // of sink
@@ -103,6 +105,7 @@ type Watch struct {
 // input.
 func Files(paths []string, c capture.Options, t tracker.Config) (*Watch, error) {
 	return newWatch(t, func(w *Watch) (err error) {
+		c.Named = w.names.take
 		w.files, err = capture.Open(paths, c)
 		return err
 	})
@@ -112,6 +115,7 @@ func Files(paths []string, c capture.Options, t tracker.Config) (*Watch, error) 
 // call it by the name.
 func Reader(name string, r io.Reader, c capture.Options, t tracker.Config) (*Watch, error) {
 	return newWatch(t, func(w *Watch) (err error) {
+		c.Named = w.names.take
 		w.files, err = capture.OpenReader(name, r, c)
 		return err
 	})
@@ -125,6 +129,7 @@ func Live(c capture.LiveOptions, t tracker.Config) (*Watch, error) {
 		if w.notice = c.Notice; w.notice == nil {
 			w.notice = func(string) {}
 		}
+		c.Named = w.names.take
 		w.live, err = capture.OpenLive(c)
 		return err
 	})
@@ -132,7 +137,7 @@ func Live(c capture.LiveOptions, t tracker.Config) (*Watch, error) {
 
 // newWatch makes a Watch of what open opens.
 func newWatch(t tracker.Config, open func(*Watch) error) (_ *Watch, err error) {
-	w := new(Watch)
+	w := &Watch{names: newNames(cmp.Or(t.MaxConns, tracker.DefaultMaxConns))}
 	w.crowd = crossflow.New(w.event)
 	if w.tracker, err = tracker.New(t, func(e *tracker.Event) { w.emit(e) }); err != nil {
 		return nil, err
@@ -185,7 +190,12 @@ func (w *Watch) Now() tcp.Time { return w.tracker.Now() }
 
 // Each calls f with the record of every connection that is kept, as it is now, in
 // no order. The Record is lent for the call.
-func (w *Watch) Each(f func(*tracker.Record)) { w.tracker.Each(f) }
+func (w *Watch) Each(f func(*tracker.Record)) {
+	w.tracker.Each(func(r *tracker.Record) {
+		w.names.fill(r, false)
+		f(r)
+	})
+}
 
 // Summary returns what was counted so far.
 func (w *Watch) Summary() Summary {
@@ -250,6 +260,9 @@ func (w *Watch) observe(s *tcp.Segment) {
 
 // event takes what the tracker and the crowd tell.
 func (w *Watch) event(e *tracker.Event) {
+	if e.Kind == tracker.EventConnection {
+		w.names.fill(e.Record, true)
+	}
 	if w.failed == nil && w.sink.Event != nil {
 		w.failed = w.sink.Event(e)
 	}

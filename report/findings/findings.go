@@ -53,10 +53,12 @@ type Counts struct {
 }
 
 // Connection takes the anomalies of a connection, each once however often it
-// repeated. It keeps nothing of r.
+// repeated, but for what others explain. It keeps nothing of r.
 func (c *Counts) Connection(r *tracker.Record) {
 	for i := range r.Anomalies {
-		c.add(&r.Anomalies[i], r.Ends[tcp.Server].Addr)
+		if a := &r.Anomalies[i]; !r.Explained(a) {
+			c.add(a, r.Ends[tcp.Server].Addr)
+		}
 	}
 }
 

@@ -71,9 +71,13 @@ func (h *page) encodeHistory(r *tracker.Record, e tcp.Endpoint) string {
 // encode returns the data of the page, and how many connections have a ladder.
 func (h *page) encode(s *record.Summary) ([]byte, int) {
 	rows := []byte("[")
+	called := make(map[int][2]string) // names of the ends
 	for _, row := range h.Rows {
 		if history, listed := h.history[row.Conn]; listed {
 			rows = h.appendRow(append(text.AppendComma(rows), '\n'), row.Record, history, s.First)
+			if names := row.Record.Names(); h.opts.Names && names != [2]string{} {
+				called[row.Conn] = [2]string{text.HostName(names[0]), text.HostName(names[1])}
+			}
 		}
 	}
 	rows = append(rows, "\n]"...)
@@ -105,7 +109,15 @@ func (h *page) encode(s *record.Summary) ([]byte, int) {
 	if err != nil {
 		panic("html: a page that cannot be encoded: " + err.Error())
 	}
-	data = append(data[:len(data)-1], `,"rows":`...)
+	data = data[:len(data)-1]
+	if len(called) > 0 {
+		names, err := json.Marshal(called)
+		if err != nil {
+			panic("html: names that cannot be encoded: " + err.Error())
+		}
+		data = append(append(data, `,"called":`...), names...)
+	}
+	data = append(data, `,"rows":`...)
 	return append(append(data, escapeData(rows)...), '}'), len(ladders)
 }
 
@@ -150,6 +162,8 @@ class End {
 	constructor(row, at, history) { this.row = row; this.at = at; this.history = row[history]; }
 	get host() { return data.hosts[this.row[this.at]]; }
 	get addr() { return (this.host.includes(':') ? '[' + this.host + ']' : this.host) + ':' + this.row[this.at + 1]; }
+	get name() { return data.called?.[this.row[0]]?.[this.at === 1 ? 0 : 1] || ''; }
+	get label() { return this.addr + (this.name ? ' (' + this.name + ')' : ''); }
 	get code() { return this.row[this.at + 2]; } // three times the state and the certainty
 	get state() { return data.states[Math.floor(this.code / 3)]; }
 	get assumed() { return this.code % 3 === 0 && this.code > 0; } // state 0 is UNKNOWN
@@ -200,9 +214,9 @@ const stepText = s => s.state + (s.assumed ? '?' : '');
 
 const columns = [
 	{title: 'Conn', n: true, key: c => c.conn, cell: c => el('a', {href: '#conn=' + c.conn}, String(c.conn))},
-	{title: 'Client', key: c => c.client.addr},
+	{title: 'Client', key: c => c.client.label},
 	{title: 'State', key: c => c.client.code, cell: c => stateCell(c.client), text: c => c.client.text},
-	{title: 'Server', key: c => c.server.addr},
+	{title: 'Server', key: c => c.server.label},
 	{title: 'State', key: c => c.server.code, cell: c => stateCell(c.server), text: c => c.server.text},
 	{title: 'Sent', n: true, key: c => c.client.bytes},
 	{title: 'Received', n: true, key: c => c.server.bytes},

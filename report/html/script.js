@@ -54,7 +54,7 @@ let sorted = {column: null, down: false}, shown = all, page = 0, open = null;
 function filter() {
 	const words = byId('f-text').value.toLowerCase().split(/\s+/).filter(w => w);
 	const host = byId('f-host').value.trim().toLowerCase(), state = byId('f-state').value, kind = byId('f-kind').value;
-	const at = end => host.startsWith(':') ? end.addr.endsWith(host) : end.addr.includes(host);
+	const at = end => host.startsWith(':') ? end.addr.endsWith(host) : end.label.toLowerCase().includes(host);
 	shown = all.filter(c =>
 		(!host || at(c.client) || at(c.server)) &&
 		(!state || (state === '?' ? c.client.more || c.server.more : c.client.state === state || c.server.state === state)) &&
@@ -429,7 +429,7 @@ function showLadder(conn, focus) {
 	byId('l-empty').hidden = true;
 	byId('l-body').hidden = false;
 	byId('ladder-title').textContent = 'Ladder of connection ' + conn;
-	byId('l-heading').textContent = `${c.client.addr} ${c.client.text} (client), ${c.server.addr} ${c.server.text} (server), ` +
+	byId('l-heading').textContent = `${c.client.label} ${c.client.text} (client), ${c.server.label} ${c.server.text} (server), ` +
 		(endings[c.closedBy] || c.closedBy || 'open') + `, ${thousands(c.client.packets + c.server.packets)} segments in ${human(c.span)}` +
 		(c.origin === 'syn' ? '' : ', seen from its ' + (c.origin === 'syn-ack' ? 'SYN,ACK' : 'middle') + ' on');
 	const last = Math.max(c.span, ...[c.client, c.server].flatMap(steps).map(s => s.at), 1) * 1.04;

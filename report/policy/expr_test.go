@@ -30,7 +30,7 @@ func TestFaultsOfExpressions(t *testing.T) {
 		{`sum(connections, .client.bytes) < 1000`, ""},
 
 		{``, "the expression is empty"},
-		{`client.stat == CLOSED`, "there is no field \"stat\" here (addr, port, state, possible, certainty, proved_state,"},
+		{`client.stat == CLOSED`, "there is no field \"stat\" here (addr, name, port, state, possible, certainty, proved_state,"},
 		{`client.stat == CLOSED`, "\n  client.stat == CLOSED\n         ^"},
 		{`any(anomalies, .knd == "x")`, `there is no field "knd" here (kind, severity, cause,`},
 		{`clent.state == CLOSED`, `unknown name "clent" (type, conn, community_id, incarnation, client, server,`},

@@ -48,6 +48,7 @@ func fullRecord() *tracker.Record {
 	r.ClosedBy, r.ResetBy, r.HandshakeRTT, r.Anomalies = tcp.ByClient, tcp.ResetByClient, 1, []anomaly.Anomaly{fullAnomaly()}
 	for e := range r.Ends {
 		x := &r.Ends[e]
+		x.Name = "n"
 		x.Possible = 1<<tcp.Closed | 1<<tcp.TimeWait
 		x.HasISN, x.MSS, x.WindowScale, x.SACK, x.Timestamps = true, 1, 1, true, true
 		x.Timer = tracker.Timer{Kind: "fin", Remaining: 1}

@@ -86,6 +86,7 @@ var endFields = []struct {
 	{"addr", [2]string{}, false, func(e *tracker.EndRecord) value {
 		return value{kind: address, addr: e.Addr.Addr()}
 	}},
+	{"name", [2]string{"Client Name", "Server Name"}, false, func(e *tracker.EndRecord) value { return sentence(e.Name).unless(e.Name == "") }},
 	{"port", [2]string{}, false, func(e *tracker.EndRecord) value { return count(e.Addr.Port()) }},
 	{"state", [2]string{}, false, func(e *tracker.EndRecord) value { return stateValue(e.State) }},
 	{"possible", [2]string{}, false, func(e *tracker.EndRecord) value {

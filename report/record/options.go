@@ -28,6 +28,7 @@ type Options struct {
 
 	Whole bool // the capture was read to its own end, and time runs no further: --at would say what follows
 
+	Names    bool   // beside addresses, those that the capture tells: in tables, and in html
 	Events   bool   // json and jsonl: every transition and anomaly too
 	Sort     string // path of a field (SortFields), after a "-" to turn the order round; "" is by conn
 	NoHeader bool   // no column titles

@@ -30,6 +30,13 @@ func appendService(b []byte, r *services.Row) []byte {
 		if r.Addr.Port() != 0 {
 			b = appendInt(appendKey(b, "port"), int(r.Addr.Port()))
 		}
+		if len(r.Names) > 0 {
+			b = append(appendKey(b, "names"), '[')
+			for _, name := range r.Names {
+				b = text.AppendString(text.AppendComma(b), name)
+			}
+			b = append(b, ']')
+		}
 	}
 	b = appendInt(appendKey(b, "connections"), r.Connections)
 	b = appendInt(appendKey(b, "open"), r.Open)

@@ -93,6 +93,8 @@ func (v *value) appendText(b []byte) []byte {
 		return text.AppendTime(b, tcp.Time(v.num))
 	case name:
 		return append(b, v.text...)
+	case phrase:
+		return append(b, text.Escape(v.text)...)
 	case state:
 		return append(b, tcp.State(v.num).String()...)
 	case address:
@@ -180,7 +182,7 @@ func (v *value) appendJSON(b []byte) []byte {
 // names by their letters.
 func (v value) compare(w value) int {
 	switch v.kind {
-	case name:
+	case name, phrase:
 		return strings.Compare(v.text, w.text)
 	case address:
 		return v.addr.Compare(w.addr)

@@ -26,6 +26,7 @@ const MostRows = 1000
 // Pairs are by end of the connection.
 type Row struct {
 	Addr   netip.AddrPort // of the server; of a client the port is 0; not valid in the row of the others
+	Names  []string       // that it has in the connections, the first few
 	Others int            // in the row of the others, how many they are; else 0
 
 	Connections     int
@@ -64,8 +65,9 @@ func (c *Counts) Connection(r *tracker.Record) {
 	if c == nil {
 		return
 	}
-	c.servers.row(r.Ends[tcp.Server].Addr).count(r)
-	c.clients.row(netip.AddrPortFrom(r.Ends[tcp.Client].Addr.Addr(), 0)).count(r)
+	client, server := &r.Ends[tcp.Client], &r.Ends[tcp.Server]
+	c.servers.row(server.Addr).count(r, server.Name)
+	c.clients.row(netip.AddrPortFrom(client.Addr.Addr(), 0)).count(r, client.Name)
 }
 
 // Anomaly counts an anomaly over many connections: with the service that it is
@@ -204,9 +206,10 @@ func compare(a, b *Row) int {
 		a.Addr.Compare(b.Addr))
 }
 
-// count counts a connection.
-func (r *Row) count(c *tracker.Record) {
+// count counts a connection, in which the service, or the host, has that name.
+func (r *Row) count(c *tracker.Record, name string) {
 	r.Connections++
+	r.Names = AddName(r.Names, name)
 	over := true
 	for e := range c.Ends {
 		x := &c.Ends[e]
@@ -252,6 +255,17 @@ func (r *Row) count(c *tracker.Record) {
 	}
 }
 
+// mostNames is how many names AddName keeps.
+const mostNames = 10
+
+// AddName adds a name to those of a host or a service, of which it keeps a few.
+func AddName(names []string, name string) []string {
+	if name == "" || len(names) == mostNames || slices.Contains(names, name) {
+		return names
+	}
+	return append(names, name)
+}
+
 // anomaly counts an anomaly, once however often it repeated.
 func (r *Row) anomaly(a *anomaly.Anomaly) {
 	if r.Kinds == nil {
@@ -293,6 +307,7 @@ func (r *Row) add(o *Row) {
 
 func (r *Row) clone() *Row {
 	c := *r
+	c.Names = slices.Clip(r.Names) // what is appended goes elsewhere
 	c.Kinds = maps.Clone(r.Kinds)
 	c.Handshakes.buckets = slices.Clone(r.Handshakes.buckets)
 	return &c

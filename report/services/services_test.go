@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -254,5 +256,18 @@ func TestCountingAllocatesNothing(t *testing.T) {
 	c.Connection(r)
 	if n := testing.AllocsPerRun(100, func() { c.Connection(r) }); n > 0 {
 		t.Errorf("a connection costs %v allocations", n)
+	}
+}
+
+// Of many names a few are kept, each once.
+func TestAddName(t *testing.T) {
+	var names []string
+	for i := range 100 {
+		for _, name := range []string{"", "a", strconv.Itoa(i / 2)} {
+			names = AddName(names, name)
+		}
+	}
+	if got, want := strings.Join(names, " "), "a 0 1 2 3 4 5 6 7 8"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -25,8 +25,8 @@ func newLook(o *record.Options, s *record.Summary) *look {
 
 // addressColumn is the column of the addresses of one end.
 func addressColumn(in tables, title string, end tcp.Endpoint) column {
-	return column{in, text.Column{Title: title}, func(r *tracker.Record, _ *look) string {
-		return r.Ends[end].Addr.String()
+	return column{in, text.Column{Title: title}, func(r *tracker.Record, l *look) string {
+		return text.Address(&r.Ends[end], l.opts.Names)
 	}}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -49,6 +50,7 @@ type sockets struct {
 
 // A listener is a port to which a SYN came.
 type listener struct {
+	names    []string // that clients call it by
 	accepted int      // connections
 	answered tcp.Time // when the newest connection began that it answered; 0: none
 	refused  tcp.Time // when it answered a SYN with RST last; 0: never
@@ -59,6 +61,8 @@ type socket struct {
 	record.Key
 	local    netip.AddrPort
 	foreign  netip.AddrPort // not valid: any, of a listening socket
+	names    []string       // of the local address
+	peerName string
 	state    string
 	sendQ    uint64
 	accepted int // connections that a listening socket accepted
@@ -81,12 +85,15 @@ func (k *sockets) Connection(r *tracker.Record) error {
 		if k.listening || e.State == tcp.Closed || e.State == tcp.Listen {
 			continue
 		}
+		peer := &r.Ends[tcp.Endpoint(i).Peer()]
 		k.ends = append(k.ends, socket{
-			Key:     k.by.Key(r),
-			local:   e.Addr,
-			foreign: r.Ends[tcp.Endpoint(i).Peer()].Addr,
-			state:   text.State(e),
-			sendQ:   e.Unacked,
+			Key:      k.by.Key(r),
+			local:    e.Addr,
+			foreign:  peer.Addr,
+			names:    services.AddName(nil, e.Name),
+			peerName: peer.Name,
+			state:    text.State(e),
+			sendQ:    e.Unacked,
 		})
 	}
 	return nil
@@ -99,6 +106,7 @@ func (k *sockets) listener(r *tracker.Record, e *tracker.EndRecord) {
 		return
 	}
 	n := k.listeners[e.Addr]
+	n.names = services.AddName(n.names, e.Name)
 	if e.Listener {
 		n.answered = max(n.answered, r.Start)
 		if accepted(e) {
@@ -122,7 +130,7 @@ func (k *sockets) list() []socket {
 	var list []socket
 	for addr, n := range k.listeners {
 		if n.answered > n.refused {
-			list = append(list, socket{local: addr, state: tcp.Listen.String(), accepted: n.accepted})
+			list = append(list, socket{local: addr, names: n.names, state: tcp.Listen.String(), accepted: n.accepted})
 		}
 	}
 	slices.SortFunc(list, func(a, b socket) int { return a.local.Compare(b.local) })
@@ -159,10 +167,17 @@ func (k *sockets) columns() []text.Column {
 
 // cells returns the cells of a socket.
 func (k *sockets) cells(s *socket) []string {
+	local, peer := s.local.String(), s.peer()
 	if k.on.IsValid() {
-		return []string{text.Protocol(s.local), "0", strconv.FormatUint(s.sendQ, 10), netstatAddr(s.local), s.peer(), s.state}
+		local = netstatAddr(s.local)
 	}
-	return []string{text.Protocol(s.local), s.local.String(), s.state, strconv.Itoa(s.accepted)}
+	if k.opts.Names {
+		local, peer = text.Named(local, s.names...), text.Named(peer, s.peerName)
+	}
+	if k.on.IsValid() {
+		return []string{text.Protocol(s.local), "0", strconv.FormatUint(s.sendQ, 10), local, peer, s.state}
+	}
+	return []string{text.Protocol(s.local), local, s.state, strconv.Itoa(s.accepted)}
 }
 
 // peer returns the foreign address as netstat prints it.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -53,6 +54,8 @@ type holder struct {
 	oldest   time.Duration
 	left     time.Duration  // the longest TIME_WAIT
 	peer     netip.AddrPort // of the first
+	peerName string
+	names    []string // of the address
 }
 
 // A refusal is what came of attempts that an address answered with RST.
@@ -82,11 +85,11 @@ func (p *Port) Connection(r *tracker.Record) {
 		if e.Addr.Port() != p.port || p.host.IsValid() && e.Addr.Addr() != p.host {
 			continue
 		}
-		peer := r.Ends[tcp.Endpoint(i).Peer()].Addr
+		peer := &r.Ends[tcp.Endpoint(i).Peer()]
 		if tcp.Endpoint(i) == tcp.Server {
 			p.listening.listener(r, e)
 			if r.ClosedBy == tcp.ByRefusal {
-				p.refused(e.Addr, peer.Addr(), r.End)
+				p.refused(e.Addr, peer.Addr.Addr(), r.End)
 			}
 		}
 		if e.State != tcp.Closed && e.State != tcp.Listen {
@@ -96,14 +99,15 @@ func (p *Port) Connection(r *tracker.Record) {
 }
 
 // held takes down that an end holds the port.
-func (p *Port) held(e *tracker.EndRecord, as tcp.Endpoint, peer netip.AddrPort) {
+func (p *Port) held(e *tracker.EndRecord, as tcp.Endpoint, peer *tracker.EndRecord) {
 	key := holderKey{e.Addr, as, text.State(e)}
 	h := p.holders[key]
 	if h == nil {
-		h = &holder{holderKey: key, timeWait: e.State == tcp.TimeWait, peer: peer}
+		h = &holder{holderKey: key, timeWait: e.State == tcp.TimeWait, peer: peer.Addr, peerName: peer.Name}
 		p.holders[key] = h
 	}
 	h.ends++
+	h.names = services.AddName(h.names, e.Name)
 	h.oldest = max(h.oldest, e.TimeInState)
 	if h.timeWait {
 		h.left = max(h.left, e.Timer.Remaining)
@@ -170,14 +174,17 @@ func portGrid(holders []*holder, o *record.Options, l *look) *text.Grid {
 		{Title: "Peers", Drop: 1}, {Title: "Held Until", Drop: 2}, {Title: "Left"},
 	}}
 	for _, h := range holders {
-		peers, until, left := h.peer.String(), "-", "-"
+		addr, peers, until, left := h.addr.String(), h.peer.String(), "-", "-"
+		if o.Names {
+			addr, peers = text.Named(addr, h.names...), text.Named(peers, h.peerName)
+		}
 		if h.ends > 1 {
 			peers += fmt.Sprintf(" and %d more", h.ends-1)
 		}
 		if h.timeWait {
 			until, left = l.time.Format(l.now.Add(h.left), l.first), text.Left(h.left)
 		}
-		g.Rows = append(g.Rows, []string{h.addr.String(), h.as.String(), h.state, fmt.Sprint(h.ends), text.Human(h.oldest), peers, until, left})
+		g.Rows = append(g.Rows, []string{addr, h.as.String(), h.state, fmt.Sprint(h.ends), text.Human(h.oldest), peers, until, left})
 	}
 	return g
 }

@@ -148,6 +148,9 @@ func ServiceGrid(o *record.Options, c *services.Counts, shown int) (g *text.Grid
 		for j, col := range serviceColumns {
 			cells[j] = col.cell(&rows[i])
 		}
+		if o.Names {
+			cells[0] = text.Named(cells[0], rows[i].Names...)
+		}
 		g.Rows = append(g.Rows, cells)
 	}
 	return g, more

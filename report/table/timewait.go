@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -105,6 +106,7 @@ type TimeWaitGrid struct {
 func (c *Connections) TimeWaits(o *record.Options, s *record.Summary) []*TimeWaitGrid {
 	l := newLook(o, s)
 	servers, clients := c.timeWaits(l.now)
+	named := c.named(o.Names)
 	byServer := &TimeWaitGrid{Grid: text.Grid{Width: o.Width, Else: "-o wide or a wider terminal shows them", NoHeader: o.NoHeader, Color: o.Color, Columns: []text.Column{
 		{Title: "Server Address"}, {Title: "Closed First", Drop: 1},
 		{Title: "TIME_WAIT on Server", Right: true}, {Title: "on Client", Right: true}, {Title: "Port Bound Until", Drop: 2}, {Title: "Bound For"},
@@ -115,18 +117,41 @@ func (c *Connections) TimeWaits(o *record.Options, s *record.Summary) []*TimeWai
 			until, left = l.time.Format(v.until, l.first), text.Left(v.until.Sub(l.now))
 		}
 		first := fmt.Sprintf("client %d, server %d", v.first[tcp.Client], v.first[tcp.Server])
-		byServer.Rows = append(byServer.Rows, []string{v.addr.String(), first,
+		byServer.Rows = append(byServer.Rows, []string{named(v.addr), first,
 			fmt.Sprint(v.stands[tcp.Server]), fmt.Sprint(v.stands[tcp.Client]), until, left})
 	}
 	byClient := &TimeWaitGrid{Grid: text.Grid{Width: o.Width, Else: "-o wide or a wider terminal shows them", NoHeader: o.NoHeader, Color: o.Color, Columns: []text.Column{
 		{Title: "Client Address"}, {Title: "Destination"}, {Title: "Ports Held"},
 	}}}
 	for _, v := range clients[:min(len(clients), shownTimeWaits)] {
-		byClient.Rows = append(byClient.Rows, []string{v.host.String(), v.destination.String(),
+		byClient.Rows = append(byClient.Rows, []string{named(netip.AddrPortFrom(v.host, 0)), named(v.destination),
 			fmt.Sprintf("%s of %s", text.Thousands(uint64(v.held)), text.Thousands(ephemeralPorts))})
 	}
 	byServer.More, byClient.More = len(servers)-len(byServer.Rows), len(clients)-len(byClient.Rows)
 	return slices.DeleteFunc([]*TimeWaitGrid{byServer, byClient}, func(g *TimeWaitGrid) bool { return len(g.Rows) == 0 })
+}
+
+// named returns what writes an address, or with port 0 that of a host, with the
+// names that it has in the connections, if these are asked for.
+func (c *Connections) named(names bool) func(netip.AddrPort) string {
+	known := make(map[netip.AddrPort][]string)
+	for _, row := range c.Rows {
+		if !names {
+			break
+		}
+		for i := range row.Record.Ends {
+			e := &row.Record.Ends[i]
+			for _, at := range []netip.AddrPort{e.Addr, netip.AddrPortFrom(e.Addr.Addr(), 0)} {
+				known[at] = services.AddName(known[at], e.Name)
+			}
+		}
+	}
+	return func(at netip.AddrPort) string {
+		if at.Port() == 0 {
+			return text.Named(at.Addr().String(), known[at]...)
+		}
+		return text.Named(at.String(), known[at]...)
+	}
 }
 
 // timeWaits returns the servers and the clients with TIME_WAITs, those with

@@ -181,6 +181,50 @@ func State(e *tracker.EndRecord) string {
 	return e.State.String()
 }
 
+// mostOfName is how many characters of a name stand beside an address, the last.
+const mostOfName = 40
+
+// Address returns the address and port of an end, with its name behind it if that
+// is known and asked for.
+func Address(e *tracker.EndRecord, names bool) string {
+	if !names {
+		return e.Addr.String()
+	}
+	return Named(e.Addr.String(), e.Name)
+}
+
+// Named returns an address with the name behind it that it is said to have, if
+// there is one; of several the first, and that there are more.
+func Named(addr string, names ...string) string {
+	if len(names) == 0 || names[0] == "" {
+		return addr
+	}
+	name := HostName(names[0])
+	if len(name) > mostOfName {
+		name = "..." + name[len(name)-mostOfName+3:]
+	}
+	if len(names) > 1 {
+		name += ", ..."
+	}
+	return addr + " (" + name + ")"
+}
+
+// HostName returns a name of a host as it is shown. Whoever sent the packet chose
+// it: what no such name has is escaped, so that it can neither end the brackets
+// that it stands in and go on as another column, nor turn the line round.
+func HostName(s string) string {
+	plain := func(b byte) bool { return b > ' ' && b < 0x7f && b != '(' && b != ')' }
+	var b strings.Builder
+	for i := range len(s) {
+		if plain(s[i]) {
+			b.WriteByte(s[i])
+		} else {
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		}
+	}
+	return b.String()
+}
+
 // Escape returns s with everything that is not printable written as Go escapes
 // it (\n, \x1b, \u202e): text from a packet or a file name can then neither
 // steer a terminal nor break a line.

@@ -206,3 +206,25 @@ func TestAppendString(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// A name of a host stands behind its address, and whatever it holds it is one word
+// in brackets.
+func TestNamed(t *testing.T) {
+	for _, row := range [][2]string{
+		{"", "10.0.0.1:80"},
+		{"www.example.com", "10.0.0.1:80 (www.example.com)"},
+		{"_a-1.*.xn--p1ai", "10.0.0.1:80 (_a-1.*.xn--p1ai)"},
+		{"a) ESTABLISHED", `10.0.0.1:80 (a\x29\x20ESTABLISHED)`},
+		{"\x1b[2J\u009b\x7f\n", `10.0.0.1:80 (\x1b[2J\xc2\x9b\x7f\x0a)`},
+		{"אב", `10.0.0.1:80 (\xd7\x90\xd7\x91)`}, // would be shown from right to left
+		{"\xff", `10.0.0.1:80 (\xff)`},
+		{strings.Repeat("a", 60) + ".example", "10.0.0.1:80 (..." + strings.Repeat("a", 29) + ".example)"},
+	} {
+		if got := Named("10.0.0.1:80", row[0]); got != row[1] {
+			t.Errorf("%q: got %s, want %s", row[0], got, row[1])
+		}
+	}
+	if got, want := Named("10.0.0.1", "a", "b", "c"), "10.0.0.1 (a, ...)"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
