@@ -35,6 +35,7 @@ type host struct {
 type tap struct {
 	fd       int // an AF_PACKET socket
 	captured []story.Packet
+	lost     int           // there was no room for these
 	stopped  chan struct{} // all was read
 	stop     chan struct{}
 }
@@ -207,10 +208,13 @@ func stamp(control []byte) time.Time {
 	return time.Now()
 }
 
-// close ends the tap; captured is whole afterwards.
+// close ends the tap; captured and lost are whole afterwards.
 func (t *tap) close() {
 	close(t.stop)
 	<-t.stopped
+	if s, err := unix.GetsockoptTpacketStats(t.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
+		t.lost = int(s.Drops)
+	}
 	_ = unix.Close(t.fd)
 }
 

@@ -424,8 +424,12 @@ func TestServersThatMisbehave(t *testing.T) {
 		t.Run(f.name+"/well", func(t *testing.T) {
 			t.Parallel()
 			for tap, args := range f.captures(t, true) {
-				for _, finding := range aboveNotice(t, path, args...) {
-					t.Errorf("at the %s: %s", tap, finding)
+				connections, found := aboveNotice(t, path, args...)
+				if connections == 0 {
+					t.Errorf("at the %s are no connections", tap)
+				}
+				for _, f := range found {
+					t.Errorf("at the %s: %s %s: %s", tap, f.Severity, f.Kind, f.Text)
 				}
 			}
 		})
@@ -508,27 +512,28 @@ func firstScreen(t *testing.T, path string, args ...string) string {
 	return strings.Join(screen[:min(rows, len(screen))], "\n")
 }
 
-// aboveNotice replays, and returns what is found that is a warning or an error.
-func aboveNotice(t *testing.T, path string, args ...string) (found []string) {
+// A finding is one as json has it.
+type finding struct{ Kind, Severity, Text string }
+
+// aboveNotice replays, and returns how many connections there are, and what is
+// found that is a warning or an error.
+func aboveNotice(t *testing.T, path string, args ...string) (connections int, found []finding) {
 	t.Helper()
 	out, err := exec.Command(path, append([]string{"replay", "-o", "json"}, args...)...).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var all struct {
-		Anomalies []struct{ Kind, Severity, Text string }
+		Anomalies []finding
 		Summary   struct{ Connections int }
 	}
 	if err := json.Unmarshal(out, &all); err != nil {
 		t.Fatal(err)
 	}
-	if all.Summary.Connections == 0 {
-		t.Errorf("%v: there are no connections", args)
-	}
 	for _, a := range all.Anomalies {
 		if a.Severity == "warning" || a.Severity == "error" {
-			found = append(found, fmt.Sprintf("%s %s: %s", a.Severity, a.Kind, a.Text))
+			found = append(found, a)
 		}
 	}
-	return found
+	return all.Summary.Connections, found
 }
