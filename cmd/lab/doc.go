@@ -6,7 +6,8 @@
 //
 // The stories are in testdata/stories, a page each; package story has their
 // language and the wire, package trial judges what came of them. Others are made up at
-// random. It is all behind the build tag lab:
+// random. Servers that misbehave, and their healthy twins, are replayed as a user
+// would (servers_test.go). It is all behind the build tag lab:
 //
 //	sudo go test -tags lab ./cmd/lab
 //

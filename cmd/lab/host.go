@@ -25,22 +25,24 @@ type host struct {
 	addr netip.Addr
 	work chan func() // run on the thread that is in the namespace
 	tun  *os.File
-	tap  int // an AF_PACKET socket
 	diag *netlink.Handle
+	*tap
 
 	strangers []int // sockets that fill the queues of listeners
+}
 
+// A tap captures what a namespace sends and receives.
+type tap struct {
+	fd       int // an AF_PACKET socket
 	captured []story.Packet
-	stopped  chan struct{} // the tap has read all
+	lost     int           // there was no room for these
+	stopped  chan struct{} // all was read
 	stop     chan struct{}
 }
 
 // newHost makes a host with one address, that of its peer being on the same link.
 func newHost(name string, addr netip.Prefix) (*host, error) {
-	h := &host{
-		name: name, addr: addr.Addr(), work: make(chan func()),
-		stop: make(chan struct{}), stopped: make(chan struct{}),
-	}
+	h := &host{name: name, addr: addr.Addr(), work: make(chan func())}
 	ready := make(chan error)
 	go func() {
 		// The thread is never unlocked, and so ends with the goroutine: no
@@ -58,7 +60,6 @@ func newHost(name string, addr netip.Prefix) (*host, error) {
 	if err := <-ready; err != nil {
 		return nil, fmt.Errorf("making %s: %w", name, err)
 	}
-	go h.listen()
 	return h, nil
 }
 
@@ -156,32 +157,37 @@ func setSysctl(name, value string) error {
 }
 
 // openTap opens what tcpdump would: a socket that sees every packet of the
-// namespace, with the kernel's time of it.
-func openTap() (int, error) {
+// thread's namespace, with the kernel's time of it.
+func openTap() (*tap, error) {
 	const all = unix.ETH_P_ALL>>8 | unix.ETH_P_ALL&0xff<<8 // in network byte order
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, all)
+	if err == nil {
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 32<<20)
+	}
+	if err == nil {
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+	}
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 32<<20); err != nil {
-		return 0, err
-	}
-	return fd, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+	t := &tap{fd: fd, stop: make(chan struct{}), stopped: make(chan struct{})}
+	go t.listen()
+	return t, nil
 }
 
-// listen captures until the host is closed, and then what is there still.
-func (h *host) listen() {
-	defer close(h.stopped)
+// listen captures until the tap is closed, and then what is there still.
+func (t *tap) listen() {
+	defer close(t.stopped)
 	packet, control := make([]byte, 1<<16), make([]byte, 256)
-	poll := []unix.PollFd{{Fd: int32(h.tap), Events: unix.POLLIN}}
+	poll := []unix.PollFd{{Fd: int32(t.fd), Events: unix.POLLIN}}
 	for {
-		n, nc, _, _, err := unix.Recvmsg(h.tap, packet, control, unix.MSG_DONTWAIT)
+		n, nc, _, _, err := unix.Recvmsg(t.fd, packet, control, unix.MSG_DONTWAIT)
 		if err == nil {
-			h.captured = append(h.captured, story.Packet{At: stamp(control[:nc]), Data: bytes.Clone(packet[:n])})
+			t.captured = append(t.captured, story.Packet{At: stamp(control[:nc]), Data: bytes.Clone(packet[:n])})
 			continue
 		}
 		select {
-		case <-h.stop:
+		case <-t.stop:
 			return
 		default:
 			_, _ = unix.Poll(poll, 20) // interrupted or not, the loop looks again
@@ -202,11 +208,19 @@ func stamp(control []byte) time.Time {
 	return time.Now()
 }
 
-// close ends the host; captured is whole afterwards.
+// close ends the tap; captured and lost are whole afterwards.
+func (t *tap) close() {
+	close(t.stop)
+	<-t.stopped
+	if s, err := unix.GetsockoptTpacketStats(t.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
+		t.lost = int(s.Drops)
+	}
+	_ = unix.Close(t.fd)
+}
+
+// close ends the host, and its tap.
 func (h *host) close() {
-	close(h.stop)
-	<-h.stopped
-	_ = unix.Close(h.tap)
+	h.tap.close()
 	_ = h.tun.Close()
 	h.diag.Close()
 	for _, fd := range h.strangers {

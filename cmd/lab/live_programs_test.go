@@ -26,7 +26,7 @@ type guest struct {
 }
 
 // guestIn starts a program on a host.
-func guestIn(t *testing.T, n *netns, name string, args ...string) *guest {
+func guestIn(t *testing.T, on interface{ do(func() error) error }, name string, args ...string) *guest {
 	t.Helper()
 	g := &guest{cmd: exec.Command(name, args...), ended: make(chan error, 1)}
 	g.cmd.Stdout, g.cmd.Stderr = &g.output, &g.output
@@ -34,7 +34,9 @@ func guestIn(t *testing.T, n *netns, name string, args ...string) *guest {
 	if g.Closer, err = g.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
-	n.must(t, g.cmd.Start)
+	if err := on.do(g.cmd.Start); err != nil {
+		t.Fatal(err)
+	}
 	go func() { g.ended <- g.cmd.Wait() }()
 	t.Cleanup(func() { g.cmd.Process.Kill() })
 	return g

@@ -46,6 +46,9 @@ func Main(m *testing.M) int {
 // failures has a line for each story that failed, or differed.
 var failures []string
 
+// KeepDir is the directory into which every capture is written; "" is none.
+func KeepDir() string { return *keepDir }
+
 // A Play is a script, and what came of it.
 type Play struct {
 	Script *story.Script
