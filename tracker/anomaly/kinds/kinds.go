@@ -105,6 +105,7 @@ var list = []*anomaly.Kind{
 	&established.SeqWrapIn2MSL,
 	&established.InconsistentRetransmission,
 	&established.UrgentAnomaly,
+	&established.PmtuBlackHole,
 	&established.RetransmissionTimeout,
 	&established.KeepaliveProbe,
 	&established.KeepaliveTimeout,

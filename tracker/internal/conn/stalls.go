@@ -177,13 +177,9 @@ func (m *Machine) keepLap(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	l.Since, l.SinceFrame, l.At, l.Frame = l.At, l.Frame, m.Now, s.Packet
 }
 
-// keepICMP notes an ICMP error about octets of the end that are outstanding. That
-// a segment is too large does not displace that nobody can be reached.
+// keepICMP notes an ICMP error about octets of the end that are outstanding.
 func (c *Conn) keepICMP(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
-	if c.Provisional() || !c.Ends[from].Seen() || c.Ends[from].Nxt.AtMost(s.Seq) {
-		return
-	}
-	if k := c.stallsFor(from); k.ICMP.At == 0 || s.ICMP.Unreachable() {
-		k.ICMP = stalls.IcmpError{At: now, Frame: s.Packet, ICMP: s.ICMP}
+	if !c.Provisional() && c.Ends[from].Seen() && s.Seq.Before(c.Ends[from].Nxt) {
+		c.stallsFor(from).Quote(s, now)
 	}
 }

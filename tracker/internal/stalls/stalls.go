@@ -15,6 +15,7 @@ type OfEnd struct {
 	Shut    ShutWindow // its own window, while it is closed
 	Beyond  Overshoot  // what it sent beyond its peer's window
 	ICMP    IcmpError
+	TooBig  TooBig
 	Wrapped lap
 }
 
@@ -86,6 +87,29 @@ type IcmpError struct {
 	At    tcp.Time // 0: none
 	Frame int
 	tcp.ICMP
+}
+
+// TooBig are the ICMP errors by which segments of the end do not fit the path.
+type TooBig struct {
+	Times    int
+	Since    tcp.Time // when the first was captured
+	Frames   [2]int   // the first and the newest
+	tcp.ICMP          // the newest
+}
+
+// Quote notes an ICMP error that quotes a segment of the end. That one is too
+// large does not displace that nobody can be reached.
+func (o *OfEnd) Quote(s *tcp.Segment, now tcp.Time) {
+	if o.ICMP.At == 0 || s.ICMP.Unreachable() {
+		o.ICMP = IcmpError{At: now, Frame: s.Packet, ICMP: s.ICMP}
+	}
+	if !s.ICMP.TooBig() {
+		return
+	}
+	if o.TooBig.Times++; o.TooBig.Times == 1 {
+		o.TooBig.Since, o.TooBig.Frames[0] = now, s.Packet
+	}
+	o.TooBig.Frames[1], o.TooBig.ICMP = s.Packet, s.ICMP
 }
 
 // A lap is the end's way once round the sequence space.

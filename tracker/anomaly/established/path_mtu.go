@@ -1,0 +1,247 @@
+package established
+
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// A path that carries less than the ends agreed on drops what is too large, and
+// says so by ICMP. Where that does not arrive, small segments pass and full ones
+// never do: the handshake and the request work, and the answer hangs.
+
+const (
+	// Every path carries segments of so many octets (RFC 9293 §3.7.1).
+	leastMSS = 536
+	// So many copies are lost of full segments that the path does not carry, where
+	// nobody reports it; before their sender tries smaller ones; and in spite of
+	// reports.
+	copiesLost      = 5
+	copiesShortened = 4
+	copiesReported  = 3
+	// acksPass is how long a peer waits whose octets were acknowledged before that
+	// is taken to have arrived.
+	acksPass = 3 * time.Second
+)
+
+var PmtuBlackHole = anomaly.Kind{
+	Name:     "pmtu-black-hole",
+	Severity: anomaly.Error,
+	Title:    "Full-size segments do not fit the path",
+	RFC:      "RFC 2923, RFC 8899",
+	Causes: []anomaly.Cause{
+		{Name: "icmp-ignored", Text: "{router} reported {reports times} that segments of {X} do not fit the path ({version} type {type} code {code}{mtu}), and {X} sent the same {n octets} again all the same, {copies times} in {span}: the reports do not reach it, or it ignores them.",
+			Next: "Let {version} \"too big\" pass to {X.ip} in every firewall, security group and address translation on its way back, or clamp the MSS to the path where it narrows; net.ipv4.tcp_mtu_probing=1 on {X.ip} helps without either."},
+		{Name: "lost", Text: "{X} sent the same {n octets} {copies} times in {span} without an ACK, while {Y} {sign}: what is larger than the path carries is dropped, and no ICMP error says so."},
+		{Name: "recovered", Text: "{X} sent the same {n octets} {copies} times in {span} without an ACK, and got through when it sent them in segments of {small octets}: what is larger than the path carries is dropped, and no ICMP error says so."},
+	},
+	Phrases: []anomaly.Phrase{
+		{Name: "mtu", In: "mtu", Text: ", MTU {size}"},
+		{Name: "sack", In: "sign", Text: "reported by SACK that the {small octets} behind them had arrived"},
+		{Name: "dup-ack", In: "sign", Text: "answered the {small octets} behind them"},
+		{Name: "alive", In: "sign", Text: "went on, and received the empty ACKs of {X}"},
+	},
+	Next: "Find the link or tunnel with the smaller MTU (ping with DF set and {n} octets from {X.ip}), let ICMP \"too big\" from there reach {X.ip}, or clamp the MSS there; net.ipv4.tcp_mtu_probing=1 on {X.ip} helps without either.",
+	Thresholds: []anomaly.Threshold{
+		{Name: "octets of the segments, more than", Value: leastMSS},
+		{Name: "copies of the same octets, at least", Value: copiesLost},
+		{Name: "the same, if smaller segments then pass, at least", Value: copiesShortened},
+		{Name: "the same, if ICMP reports it, at least", Value: copiesReported},
+		{Name: "silence of {Y} that tells that it received an ACK, at least", Value: acksPass},
+	},
+	Moves:      []anomaly.SeverityMove{{Name: "recovered", To: anomaly.Warning, When: "if {X} then sends smaller segments, which pass"}},
+	Supersedes: []string{"retransmission-timeout", "middlebox-idle-drop"},
+	On:         triggers.OnRepeat | triggers.OnICMP,
+	Only:       triggers.IfRare,
+	Check: func(h *anomaly.Case) *anomaly.Finding {
+		subject, peer := h.From, h.From.Peer()
+		tr := h.Rare.StallsOf(subject)
+		if tr == nil || h.Stale || h.Foreign || h.Ends[peer].Wnd == 0 || !h.Whole(subject) {
+			return nil
+		}
+		w := &tr.Data
+		if h.S.ICMP.Type == 0 {
+			if f := shortened(h); f != nil {
+				return f
+			}
+			if w.Frames[1] != h.S.Packet || w.Size != h.S.Data {
+				return nil
+			}
+		}
+		if w.Size <= leastMSS || w.Copies < copiesReported || w.Seq != h.S.Seq {
+			return nil
+		}
+		f := &anomaly.Finding{
+			End:      subject,
+			Certain:  anomaly.ConfidenceAssumed,
+			Evidence: []int{w.Frames[0], w.Frames[1]},
+			Values:   anomaly.Values{"n": w.Size, "copies": w.Copies, "span": w.Last.Sub(w.First)},
+			More:     h.Flagged("pmtu-black-hole", subject) != nil,
+		}
+		if reported(h, w, &tr.TooBig, f) || h.S.ICMP.Type == 0 && w.Copies >= copiesLost && smallPass(h, w, f) {
+			return f
+		}
+		return nil
+	},
+}
+
+// reported reports whether the end was told that its segments are too large, and
+// sent them again since, more than once.
+func reported(h *anomaly.Case, w *stalls.Repeats, m *stalls.TooBig, f *anomaly.Finding) bool {
+	if m.Times == 0 || m.MTU >= uint32(w.Size)+leastHeaders {
+		return false
+	}
+	since := 0
+	for g := range h.Back() {
+		if g.From == h.From && g.Seq == w.Seq && g.Data == w.Size && g.At > m.Since {
+			since++
+		}
+	}
+	if since < copiesReported-1 {
+		return false
+	}
+	f.Cause = "icmp-ignored"
+	f.Evidence = append(f.Evidence, m.Frames[0], m.Frames[1])
+	f.Values["router"], f.Values["reports"] = m.From, m.Times
+	f.Values["version"], f.Values["type"], f.Values["code"], f.Values["size"] = m.Version(), m.Type, m.Code, m.MTU
+	if m.MTU != 0 {
+		f.Say("mtu")
+	}
+	return true
+}
+
+// leastHeaders are the octets of the smallest headers of IP and TCP.
+const leastHeaders = 40
+
+// smallPass reports whether segments that are smaller than those in question
+// arrive, and none of that size does.
+func smallPass(h *anomaly.Case, w *stalls.Repeats, f *anomaly.Finding) bool {
+	if sizePasses(h, w) {
+		return false
+	}
+	f.Cause = "lost"
+	small, answer := smallArrived(h, w)
+	if small != nil {
+		f.Evidence = append(f.Evidence, small.Packet)
+		f.Values["small"] = small.Data
+		if answer == nil {
+			f.Say("sack")
+			return true
+		}
+		f.Evidence = append(f.Evidence, answer.Packet)
+		f.Certain = anomaly.ConfidenceAmbiguous
+		f.Say("dup-ack")
+		return true
+	}
+	asked := tookEmptyACK(h)
+	if asked == nil || asked.At < w.First {
+		return false
+	}
+	f.Evidence = append(f.Evidence, asked.Packet)
+	f.Certain = anomaly.ConfidenceAmbiguous
+	f.Say("alive")
+	return true
+}
+
+// sacked returns what the peer of the end has reported by SACK.
+func sacked(h *anomaly.Case) (block tcp.Block, ok bool) {
+	peer := h.From.Peer()
+	if !h.HasBeyond(peer) {
+		return block, false
+	}
+	return h.Rare.SACKed[peer], true
+}
+
+// sizePasses reports whether a segment of that size arrived.
+func sizePasses(h *anomaly.Case, w *stalls.Repeats) bool {
+	block, some := sacked(h)
+	for g := range h.Earlier() {
+		if g.From == h.From && g.Data >= w.Size && (g.End().AtMost(w.Seq) || some && block.Left.AtMost(g.Seq) && g.End().AtMost(block.Right)) {
+			return true
+		}
+	}
+	return false
+}
+
+// smallArrived returns a smaller segment behind those in question that arrived,
+// by SACK or, where there is none, by the ACK that it drew.
+func smallArrived(h *anomaly.Case, w *stalls.Repeats) (small, answer *recent.Segment) {
+	peer := h.From.Peer()
+	block, some := sacked(h)
+	for g := range h.Earlier() {
+		switch {
+		case g.From == peer:
+			if g.Pure() && g.Ack == w.Seq {
+				answer = g
+			}
+		case g.Data == 0 || g.Data >= w.Size || g.Seq.Before(w.Seq.Add(w.Size)):
+		case some && g.End() == block.Right:
+			return g, nil
+		case !some && !h.Ends[peer].Has(conn.SackOK) && answer != nil && answer.At.Sub(g.At) <= h.Ends[peer].InFlight():
+			return g, answer
+		}
+	}
+	return nil, nil
+}
+
+// tookEmptyACK returns the newest segment of the peer, if that asked for an
+// answer, got an empty ACK and was not sent again.
+func tookEmptyACK(h *anomaly.Case) *recent.Segment {
+	answered := false
+	for g := range h.Earlier() {
+		if g.From == h.From {
+			answered = answered || g.Pure()
+			continue
+		}
+		asks := g.Data > 0 || g.Flags&tcp.FIN != 0 || g.Is&recent.WasKeepalive != 0
+		if asks && answered && h.Now.Sub(g.At) >= acksPass {
+			return g
+		}
+		return nil
+	}
+	return nil
+}
+
+// shortened reports that octets that were lost in full segments pass in smaller
+// ones: its peer acknowledges a part of what it was sent again and again.
+func shortened(h *anomaly.Case) *anomaly.Finding {
+	subject := h.From
+	acked := h.Before.Acked[subject.Peer()]
+	var full, first, small *recent.Segment
+	copies := 0
+	for g := range h.Earlier() {
+		if g.From != subject || g.Data == 0 {
+			continue
+		}
+		switch {
+		case full == nil && small == nil && g.End().AtMost(acked):
+			small = g
+		case full == nil && g.Seq.Before(acked) && acked.Before(g.End()) && g.Data > h.S.Data && g.Data > leastMSS && g.Data <= h.Largest(subject):
+			full, first, copies = g, g, 1
+		case full != nil && g.Seq == full.Seq && g.Data == full.Data:
+			first = g
+			copies++
+		}
+	}
+	if copies < copiesShortened || small == nil || small.Seq != full.Seq || small.At < full.At {
+		return nil
+	}
+	told := h.Flagged("pmtu-black-hole", subject)
+	if told != nil && told.Cause == "recovered" {
+		return nil
+	}
+	return &anomaly.Finding{
+		End:      subject,
+		Cause:    "recovered",
+		Move:     "recovered",
+		Certain:  anomaly.ConfidenceAssumed,
+		Evidence: []int{first.Packet, full.Packet, small.Packet, h.S.Packet},
+		Values:   anomaly.Values{"n": full.Data, "copies": copies, "span": full.At.Sub(first.At), "small": small.Data},
+		More:     told != nil,
+	}
+}
