@@ -95,6 +95,7 @@ var list = []*anomaly.Kind{
 	&resets.DataWithoutAck,
 	&resets.ConnectionTampering,
 
+	&established.TwoHostsOneTuple,
 	&established.HalfOpenDiscovered,
 	&established.HandshakeNotCompleted,
 	&established.AckOfUnsentData,
