@@ -22,6 +22,7 @@ const (
 	// nobody reports it; before their sender tries smaller ones; and in spite of
 	// reports.
 	copiesLost      = 5
+	copiesLater     = 7 // where some of that size may have passed before
 	copiesShortened = 4
 	copiesReported  = 3
 	// acksPass is how long a peer waits whose octets were acknowledged before that
@@ -50,6 +51,7 @@ var PmtuBlackHole = anomaly.Kind{
 	Thresholds: []anomaly.Threshold{
 		{Name: "octets of the segments, more than", Value: leastMSS},
 		{Name: "copies of the same octets, at least", Value: copiesLost},
+		{Name: "the same, if {X} had sent as many octets before, at least", Value: copiesLater},
 		{Name: "the same, if smaller segments then pass, at least", Value: copiesShortened},
 		{Name: "the same, if ICMP reports it, at least", Value: copiesReported},
 		{Name: "silence of {Y} that tells that it received an ACK, at least", Value: acksPass},
@@ -119,22 +121,34 @@ func reported(h *anomaly.Case, w *stalls.Repeats, m *stalls.TooBig, f *anomaly.F
 const leastHeaders = 40
 
 // smallPass reports whether segments that are smaller than those in question
-// arrive, and none of that size does.
+// arrive.
 func smallPass(h *anomaly.Case, w *stalls.Repeats, f *anomaly.Finding) bool {
-	if sizePasses(h, w) {
-		return false
-	}
 	f.Cause = "lost"
-	small, answer := smallArrived(h, w)
-	if small != nil {
-		f.Evidence = append(f.Evidence, small.Packet)
-		f.Values["small"] = small.Data
-		if answer == nil {
-			f.Say("sack")
-			return true
+	if subject := &h.Ends[h.From]; !subject.Has(conn.HasISS) || w.Seq.Minus(subject.ISS) > w.Size {
+		if w.Copies < copiesLater {
+			return false
 		}
-		f.Evidence = append(f.Evidence, answer.Packet)
-		f.Certain = anomaly.ConfidenceAmbiguous
+		f.Certain = anomaly.ConfidenceAmbiguous // some of that size may have passed before
+	}
+	peer := h.From.Peer()
+	if h.HasBeyond(peer) {
+		block := h.Rare.SACKed[peer]
+		if block.Right.Minus(block.Left) >= w.Size {
+			return false // one of that size may have arrived
+		}
+		for g := range h.Earlier() {
+			if g.From == h.From && g.End() == block.Right {
+				f.Evidence = append(f.Evidence, g.Packet)
+			}
+		}
+		f.Values["small"] = block.Right.Minus(block.Left)
+		f.Say("sack")
+		return true
+	}
+	f.Certain = anomaly.ConfidenceAmbiguous
+	if small, answer := answeredSmall(h, w); small != nil {
+		f.Evidence = append(f.Evidence, small.Packet, answer.Packet)
+		f.Values["small"] = small.Data
 		f.Say("dup-ack")
 		return true
 	}
@@ -143,36 +157,17 @@ func smallPass(h *anomaly.Case, w *stalls.Repeats, f *anomaly.Finding) bool {
 		return false
 	}
 	f.Evidence = append(f.Evidence, asked.Packet)
-	f.Certain = anomaly.ConfidenceAmbiguous
 	f.Say("alive")
 	return true
 }
 
-// sacked returns what the peer of the end has reported by SACK.
-func sacked(h *anomaly.Case) (block tcp.Block, ok bool) {
+// answeredSmall returns a smaller segment behind those in question, and the ACK
+// that it drew of a peer that says nothing of what lies behind a hole.
+func answeredSmall(h *anomaly.Case, w *stalls.Repeats) (small, answer *recent.Segment) {
 	peer := h.From.Peer()
-	if !h.HasBeyond(peer) {
-		return block, false
+	if h.Ends[peer].Has(conn.SackOK) {
+		return nil, nil
 	}
-	return h.Rare.SACKed[peer], true
-}
-
-// sizePasses reports whether a segment of that size arrived.
-func sizePasses(h *anomaly.Case, w *stalls.Repeats) bool {
-	block, some := sacked(h)
-	for g := range h.Earlier() {
-		if g.From == h.From && g.Data >= w.Size && (g.End().AtMost(w.Seq) || some && block.Left.AtMost(g.Seq) && g.End().AtMost(block.Right)) {
-			return true
-		}
-	}
-	return false
-}
-
-// smallArrived returns a smaller segment behind those in question that arrived,
-// by SACK or, where there is none, by the ACK that it drew.
-func smallArrived(h *anomaly.Case, w *stalls.Repeats) (small, answer *recent.Segment) {
-	peer := h.From.Peer()
-	block, some := sacked(h)
 	for g := range h.Earlier() {
 		switch {
 		case g.From == peer:
@@ -180,9 +175,7 @@ func smallArrived(h *anomaly.Case, w *stalls.Repeats) (small, answer *recent.Seg
 				answer = g
 			}
 		case g.Data == 0 || g.Data >= w.Size || g.Seq.Before(w.Seq.Add(w.Size)):
-		case some && g.End() == block.Right:
-			return g, nil
-		case !some && !h.Ends[peer].Has(conn.SackOK) && answer != nil && answer.At.Sub(g.At) <= h.Ends[peer].InFlight():
+		case answer != nil && answer.At.Sub(g.At) <= h.Ends[peer].InFlight():
 			return g, answer
 		}
 	}
