@@ -31,6 +31,9 @@ import (
 //	 3. +0.250   SYN-SENT..ESTABLISHED <-- <SEQ=300><ACK=101>...   <-- SYN-RECEIVED
 //	 4. +60      CLOSED                    (2 MSL)                     CLOSED
 //
+// <SRC=192.0.2.1:80> and <DST=...> make it a segment of another connection; the
+// cells are still those of the ladder's.
+//
 // "withdrawn:" before a kind says that one found before is taken back.
 //
 // A rung that reads (end of capture) closes the tracker; its cells are what was
@@ -84,7 +87,26 @@ type rung struct {
 	segment *tcp.Segment
 	text    string // of the segment, or the comment in parentheses
 	odd     []string
-	skipped string // why the segment was not taken in; "": it was
+	skipped string         // why the segment was not taken in; "": it was
+	src     netip.AddrPort // of the segment, if others than those of the ladder
+	dst     netip.AddrPort
+}
+
+var addressForm = regexp.MustCompile(`<(SRC|DST)=([^<>]*)>`)
+
+// readAddresses reads <SRC=address> and <DST=address> of a segment that is of
+// another connection than the ladder's, and returns the rest.
+func (r *rung) readAddresses(text string) (rest string, err error) {
+	for _, m := range addressForm.FindAllStringSubmatch(text, -1) {
+		to := &r.src
+		if m[1] == "DST" {
+			to = &r.dst
+		}
+		if *to, err = netip.ParseAddrPort(m[2]); err != nil {
+			return "", err
+		}
+	}
+	return addressForm.ReplaceAllString(text, ""), nil
 }
 
 type ladder struct {
@@ -176,7 +198,11 @@ func parseLadder(text string) (ladder, error) {
 			if m[4] == "" || m[4] != m[6] {
 				return l, fmt.Errorf("line %d: a segment has an arrow on both sides", i+1)
 			}
-			s, err := tcp.ParseSegment(r.text)
+			bare, err := r.readAddresses(r.text)
+			if err != nil {
+				return l, fmt.Errorf("line %d: %w", i+1, err)
+			}
+			s, err := tcp.ParseSegment(bare)
 			if err != nil {
 				return l, fmt.Errorf("line %d: %w", i+1, err)
 			}
@@ -277,6 +303,13 @@ func (l ladder) run(t *testing.T, emit func(*tracker.Event), after func(tk *trac
 				if !r.fromA {
 					s.Src, s.Dst = b, a
 				}
+				l.shift(&s, tcp.Size(n)<<20)
+				if r.src.IsValid() {
+					s.Src = r.src
+				}
+				if r.dst.IsValid() {
+					s.Dst = r.dst
+				}
 				tk.Observe(&s)
 			}
 			tk.Advance(now)
@@ -293,6 +326,20 @@ func (l ladder) run(t *testing.T, emit func(*tracker.Event), after func(tk *trac
 				after(tk, n, i)
 			}
 		}
+	}
+}
+
+// shift gives the segment other numbers, as each connection draws its own.
+func (l *ladder) shift(s *tcp.Segment, by tcp.Size) {
+	if s.Seq != 0 {
+		s.Seq = s.Seq.Add(by)
+	}
+	if s.Ack != 0 {
+		s.Ack = s.Ack.Add(by)
+	}
+	for i := range s.Options.SACK[:s.Options.NumSACK] {
+		b := &s.Options.SACK[i]
+		b.Left, b.Right = b.Left.Add(by), b.Right.Add(by)
 	}
 }
 

@@ -75,6 +75,8 @@ var list = []*anomaly.Kind{
 	&many.Backscatter,
 	&many.ServerTimeWaitAccumulation,
 	&many.EphemeralPortExhaustion,
+	&many.NATMismatch,
+	&many.NATBothSides,
 
 	&resets.ChallengeAck,
 	&resets.BlindRSTInWindow,
