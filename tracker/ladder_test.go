@@ -39,6 +39,9 @@ import (
 // A rung that reads (end of capture) closes the tracker; its cells are what was
 // known before.
 //
+// Below the last rung "= KIND: TEXT" says what is told at the end of the anomaly of
+// that kind.
+//
 // A number with + is the seconds since the rung before; without it 1 ms pass. A
 // rung without a segment lets time pass; the one that says "(end of the
 // capture)" is judged as Close would. A line that begins with "!" names the
@@ -118,6 +121,8 @@ type ladder struct {
 
 	hidden bool // among other traffic
 
+	told []string // "KIND: what is told of it at the end"
+
 	times int    // that the ladder is played
 	each  string // what is another each time
 	every time.Duration
@@ -171,6 +176,10 @@ func parseLadder(text string) (ladder, error) {
 		}
 		if why, ok := strings.CutPrefix(bare, "~"); ok && len(l.rungs) > 0 {
 			l.rungs[len(l.rungs)-1].skipped = strings.TrimSpace(why)
+			continue
+		}
+		if told, ok := strings.CutPrefix(bare, "= "); ok {
+			l.told = append(l.told, told)
 			continue
 		}
 		if err := l.parseHead(bare); err != nil {
@@ -415,8 +424,30 @@ func (l ladder) write() []byte {
 			fmt.Fprintf(w, "     ~ %s\n", r.skipped)
 		}
 	}
+	for _, told := range l.told {
+		fmt.Fprintf(w, "     = %s\n", told)
+	}
 	w.Flush()
 	return b.Bytes()
+}
+
+// tells returns what the tracker tells of the anomalies that the ladder names, as
+// its file has it.
+func (l *ladder) tells(tk *tracker.Tracker) (list []string) {
+	key, _ := l.key()
+	for _, told := range l.told {
+		kind, _, _ := strings.Cut(told, ":")
+		text := ""
+		for c := tk.Machine().NewestOf(key); c != nil; c = c.Older() {
+			for _, a := range tk.Book().Of(c) {
+				if a.Kind == kind {
+					text = a.Text
+				}
+			}
+		}
+		list = append(list, kind+": "+text)
+	}
+	return list
 }
 
 func TestLadders(t *testing.T) {
@@ -428,12 +459,22 @@ func TestLadders(t *testing.T) {
 		ladders(t, dir, func(t *testing.T, file string, l ladder) {
 			l.playWith(t, func(tk *tracker.Tracker, i int, odd []string, why tcp.Skip) {
 				r, cells, skipped := &l.rungs[i], [2]string{l.cell(tk, false), l.cell(tk, true)}, why.Name()
+				var tells []string
+				if i == len(l.rungs)-1 {
+					tells = l.tells(tk)
+				}
+				if update && tells != nil {
+					l.told = tells
+				}
 				if update {
 					r.cells, r.odd, r.skipped = cells, odd, skipped
 					return
 				}
 				if cells != r.cells {
 					t.Errorf("%s:%d: states are %s and %s, want %s and %s", file, r.line, cells[0], cells[1], r.cells[0], r.cells[1])
+				}
+				if i == len(l.rungs)-1 && !slices.Equal(tells, l.told) {
+					t.Errorf("%s: at the end is told %q, want %q", file, tells, l.told)
 				}
 				if !slices.Equal(odd, r.odd) {
 					t.Errorf("%s:%d: anomalies are %v, want %v", file, r.line, odd, r.odd)

@@ -72,7 +72,7 @@ func (m *Machine) keepWindow(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	old := c.Rare.StallsOf(from)
 	switch {
 	case s.Wnd == 0 && (old == nil || old.Shut.Since == 0 || old.Shut.Until != 0):
-		c.stallsFor(from).Shut = stalls.ShutWindow{Since: m.Now, SinceFrame: s.Packet}
+		c.stallsFor(from).Shut.Close(s, m.Now)
 	case s.Wnd != 0 && old != nil && old.Shut.Since != 0 && old.Shut.Until == 0:
 		old.Shut.Until, old.Shut.UntilFrame = m.Now, s.Packet
 	}

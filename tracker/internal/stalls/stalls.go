@@ -58,13 +58,23 @@ func (w *Repeats) Again(s *tcp.Segment, now tcp.Time) {
 
 // A ShutWindow is a window of zero.
 type ShutWindow struct {
-	Since, Until    tcp.Time // 0: never; still
-	SinceFrame      int
-	UntilFrame      int
-	Probes          int
-	Asked, LastTime tcp.Time // the last probe but one, and the last
-	Gap             time.Duration
-	Frames          [2]int // of the first and the last probe
+	Since, Until tcp.Time // 0: never; still
+	SinceFrame   int
+	UntilFrame   int
+	Probes       int
+	LastTime     tcp.Time // of the last probe
+	Gap          time.Duration
+	Frames       [2]int        // of the first and the last probe
+	Earlier      time.Duration // how long it had been closed before, in all
+}
+
+// Close notes that the window is closed.
+func (w *ShutWindow) Close(s *tcp.Segment, now tcp.Time) {
+	earlier := w.Earlier
+	if w.Since != 0 {
+		earlier += w.Until.Sub(w.Since)
+	}
+	*w = ShutWindow{Since: now, SinceFrame: s.Packet, Earlier: earlier}
 }
 
 // An Overshoot is data that was sent beyond the window, until the receiver's
@@ -126,5 +136,5 @@ func (w *ShutWindow) Probe(s *tcp.Segment, now tcp.Time) {
 		w.Frames[0] = s.Packet
 	}
 	w.Probes++
-	w.Asked, w.LastTime, w.Frames[1] = w.LastTime, now, s.Packet
+	w.LastTime, w.Frames[1] = now, s.Packet
 }
