@@ -81,7 +81,7 @@ var CaptureGap = anomaly.Kind{
 	Severity: anomaly.Notice,
 	Title:    "Packets missing from the capture",
 	RFC:      "RFC 9293 §3.4",
-	Next:     "Capture with a larger buffer (--buffer, tcpdump -B), a filter or a snapshot length, so that less is lost, and on all paths that the packets may take.",
+	Next:     "Capture with a larger buffer (--buffer-size), a filter or a snapshot length, so that less is lost, and on all paths that the packets may take.",
 	Causes: []anomaly.Cause{
 		{Text: "{what} acknowledged by {X} but never captured: the capture lost packets, or they took another way. Counts and states of this connection may be off."},
 	},

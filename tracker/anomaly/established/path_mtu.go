@@ -61,9 +61,9 @@ var PmtuBlackHole = anomaly.Kind{
 	On:         triggers.OnRepeat | triggers.OnICMP,
 	Only:       triggers.IfRare,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
-		subject, peer := h.From, h.From.Peer()
+		subject := h.From
 		tr := h.Rare.StallsOf(subject)
-		if tr == nil || h.Stale || h.Foreign || h.Ends[peer].Wnd == 0 || !h.Whole(subject) {
+		if tr == nil || h.Stale || h.Foreign || !h.Whole(subject) {
 			return nil
 		}
 		w := &tr.Data
@@ -78,17 +78,21 @@ var PmtuBlackHole = anomaly.Kind{
 		if w.Size <= leastMSS || w.Copies < copiesReported || w.Seq != h.S.Seq {
 			return nil
 		}
+		told := h.Flagged("pmtu-black-hole", subject)
 		f := &anomaly.Finding{
 			End:      subject,
 			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: []int{w.Frames[0], w.Frames[1]},
 			Values:   anomaly.Values{"n": w.Size, "copies": w.Copies, "span": w.Last.Sub(w.First)},
-			More:     h.Flagged("pmtu-black-hole", subject) != nil,
+			More:     told != nil,
 		}
-		if reported(h, w, &tr.TooBig, f) || h.S.ICMP.Type == 0 && w.Copies >= copiesLost && smallPass(h, w, f) {
-			return f
+		if !reported(h, w, &tr.TooBig, f) && (h.S.ICMP.Type != 0 || w.Copies < copiesLost || !smallPass(h, w, f)) {
+			return nil
 		}
-		return nil
+		if told != nil && len(told.Evidence) >= mostEvidence {
+			f.Evidence = nil
+		}
+		return f
 	},
 }
 
@@ -203,6 +207,9 @@ func tookEmptyACK(h *anomaly.Case) *recent.Segment {
 // shortened reports that octets that were lost in full segments pass in smaller
 // ones: its peer acknowledges a part of what it was sent again and again.
 func shortened(h *anomaly.Case) *anomaly.Finding {
+	if h.S.Data == 0 {
+		return nil
+	}
 	subject := h.From
 	acked := h.Before.Acked[subject.Peer()]
 	var full, first, small *recent.Segment

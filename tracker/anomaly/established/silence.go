@@ -50,6 +50,9 @@ var RetransmissionTimeout = anomaly.Kind{
 		{Name: "silent", Text: "{X} sent the same {n octets} {copies} times in {span} without an ACK and gave up; {Y} was last heard {heard} before the last of them."},
 		{Name: "reset", Text: "{X} sent the same {n octets} {copies} times in {span} without an ACK and gave up with a RST; {Y} was last heard {heard} before the last of them."},
 	},
+	Phrases: []anomaly.Phrase{
+		{Name: "no-timestamps", Text: " They lacked the timestamps that both SYNs had agreed on: {Y} may drop such segments (RFC 7323 §3.2)."},
+	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "copies, at least", Value: conn.CopiesOfGivingUp},
 		{Name: "pauses in a row that grow, at least", Value: conn.GrowingPauses},
@@ -85,8 +88,25 @@ var RetransmissionTimeout = anomaly.Kind{
 		default:
 			return nil
 		}
+		if lacksTimestamps(h, w) {
+			f.Say("no-timestamps")
+		}
 		return f
 	},
+}
+
+// lacksTimestamps reports whether the newest of the copies has no timestamp,
+// although both ends had agreed on them.
+func lacksTimestamps(h *anomaly.Case, w *stalls.Repeats) bool {
+	if !h.Ends[tcp.Client].Has(conn.HasTS) || !h.Ends[tcp.Server].Has(conn.HasTS) {
+		return false
+	}
+	for g := range h.Back() {
+		if g.Packet == w.Frames[1] {
+			return g.TSVal == 0 && g.Is&recent.IsRecalled == 0
+		}
+	}
+	return false
 }
 
 var silenceAfterTries = anomaly.Threshold{Name: "silence, if no RST tells that {X} gave up, in times of the last pause", Value: conn.SilentPauses}
