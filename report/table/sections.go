@@ -126,7 +126,7 @@ func Facts(a *anomaly.Anomaly, style text.TimeStyle, first tcp.Time) []string {
 		add("%s", text.Escape(a.Cause))
 	}
 	if a.Addr.IsValid() {
-		add("%d connections", a.Count)
+		add("%s", text.Plural(uint64(a.Count), "connection", "connections"))
 	} else if a.Count > 1 {
 		add("%d times", a.Count)
 	}
