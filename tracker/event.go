@@ -42,7 +42,8 @@ type Event struct {
 	Origin      tcp.Origin
 	Incarnation int       // as in Record
 	Flags       tcp.Flags // of that segment
-	Seq         tcp.Seq   // of that segment
+	Seq, Ack    tcp.Seq   // of that segment
+	ID          uint16    // of that segment
 
 	// Of an EventSegment, and Skipped of an EventRefused: what both hosts then have on the connection's addresses
 	// and ports, which after a new SYN may be an older connection still.

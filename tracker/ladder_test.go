@@ -31,10 +31,16 @@ import (
 //	 3. +0.250   SYN-SENT..ESTABLISHED <-- <SEQ=300><ACK=101>...   <-- SYN-RECEIVED
 //	 4. +60      CLOSED                    (2 MSL)                     CLOSED
 //
+// <SRC=192.0.2.1:80> and <DST=...> make it a segment of another connection; the
+// cells are still those of the ladder's.
+//
 // "withdrawn:" before a kind says that one found before is taken back.
 //
 // A rung that reads (end of capture) closes the tracker; its cells are what was
 // known before.
+//
+// Below the last rung "= KIND: TEXT" says what is told at the end of the anomaly of
+// that kind.
 //
 // A number with + is the seconds since the rung before; without it 1 ms pass. A
 // rung without a segment lets time pass; the one that says "(end of the
@@ -84,7 +90,26 @@ type rung struct {
 	segment *tcp.Segment
 	text    string // of the segment, or the comment in parentheses
 	odd     []string
-	skipped string // why the segment was not taken in; "": it was
+	skipped string         // why the segment was not taken in; "": it was
+	src     netip.AddrPort // of the segment, if others than those of the ladder
+	dst     netip.AddrPort
+}
+
+var addressForm = regexp.MustCompile(`<(SRC|DST)=([^<>]*)>`)
+
+// readAddresses reads <SRC=address> and <DST=address> of a segment that is of
+// another connection than the ladder's, and returns the rest.
+func (r *rung) readAddresses(text string) (rest string, err error) {
+	for _, m := range addressForm.FindAllStringSubmatch(text, -1) {
+		to := &r.src
+		if m[1] == "DST" {
+			to = &r.dst
+		}
+		if *to, err = netip.ParseAddrPort(m[2]); err != nil {
+			return "", err
+		}
+	}
+	return addressForm.ReplaceAllString(text, ""), nil
 }
 
 type ladder struct {
@@ -95,6 +120,8 @@ type ladder struct {
 	rungs  []rung
 
 	hidden bool // among other traffic
+
+	told []string // "KIND: what is told of it at the end"
 
 	times int    // that the ladder is played
 	each  string // what is another each time
@@ -151,6 +178,10 @@ func parseLadder(text string) (ladder, error) {
 			l.rungs[len(l.rungs)-1].skipped = strings.TrimSpace(why)
 			continue
 		}
+		if told, ok := strings.CutPrefix(bare, "= "); ok {
+			l.told = append(l.told, told)
+			continue
+		}
 		if err := l.parseHead(bare); err != nil {
 			return l, fmt.Errorf("line %d: %w", i+1, err)
 		}
@@ -176,7 +207,11 @@ func parseLadder(text string) (ladder, error) {
 			if m[4] == "" || m[4] != m[6] {
 				return l, fmt.Errorf("line %d: a segment has an arrow on both sides", i+1)
 			}
-			s, err := tcp.ParseSegment(r.text)
+			bare, err := r.readAddresses(r.text)
+			if err != nil {
+				return l, fmt.Errorf("line %d: %w", i+1, err)
+			}
+			s, err := tcp.ParseSegment(bare)
 			if err != nil {
 				return l, fmt.Errorf("line %d: %w", i+1, err)
 			}
@@ -277,6 +312,13 @@ func (l ladder) run(t *testing.T, emit func(*tracker.Event), after func(tk *trac
 				if !r.fromA {
 					s.Src, s.Dst = b, a
 				}
+				l.shift(&s, tcp.Size(n)<<20)
+				if r.src.IsValid() {
+					s.Src = r.src
+				}
+				if r.dst.IsValid() {
+					s.Dst = r.dst
+				}
 				tk.Observe(&s)
 			}
 			tk.Advance(now)
@@ -293,6 +335,20 @@ func (l ladder) run(t *testing.T, emit func(*tracker.Event), after func(tk *trac
 				after(tk, n, i)
 			}
 		}
+	}
+}
+
+// shift gives the segment other numbers, as each connection draws its own.
+func (l *ladder) shift(s *tcp.Segment, by tcp.Size) {
+	if s.Seq != 0 {
+		s.Seq = s.Seq.Add(by)
+	}
+	if s.Ack != 0 {
+		s.Ack = s.Ack.Add(by)
+	}
+	for i := range s.Options.SACK[:s.Options.NumSACK] {
+		b := &s.Options.SACK[i]
+		b.Left, b.Right = b.Left.Add(by), b.Right.Add(by)
 	}
 }
 
@@ -368,8 +424,30 @@ func (l ladder) write() []byte {
 			fmt.Fprintf(w, "     ~ %s\n", r.skipped)
 		}
 	}
+	for _, told := range l.told {
+		fmt.Fprintf(w, "     = %s\n", told)
+	}
 	w.Flush()
 	return b.Bytes()
+}
+
+// tells returns what the tracker tells of the anomalies that the ladder names, as
+// its file has it.
+func (l *ladder) tells(tk *tracker.Tracker) (list []string) {
+	key, _ := l.key()
+	for _, told := range l.told {
+		kind, _, _ := strings.Cut(told, ":")
+		text := ""
+		for c := tk.Machine().NewestOf(key); c != nil; c = c.Older() {
+			for _, a := range tk.Book().Of(c) {
+				if a.Kind == kind {
+					text = a.Text
+				}
+			}
+		}
+		list = append(list, kind+": "+text)
+	}
+	return list
 }
 
 func TestLadders(t *testing.T) {
@@ -381,12 +459,22 @@ func TestLadders(t *testing.T) {
 		ladders(t, dir, func(t *testing.T, file string, l ladder) {
 			l.playWith(t, func(tk *tracker.Tracker, i int, odd []string, why tcp.Skip) {
 				r, cells, skipped := &l.rungs[i], [2]string{l.cell(tk, false), l.cell(tk, true)}, why.Name()
+				var tells []string
+				if i == len(l.rungs)-1 {
+					tells = l.tells(tk)
+				}
+				if update && tells != nil {
+					l.told = tells
+				}
 				if update {
 					r.cells, r.odd, r.skipped = cells, odd, skipped
 					return
 				}
 				if cells != r.cells {
 					t.Errorf("%s:%d: states are %s and %s, want %s and %s", file, r.line, cells[0], cells[1], r.cells[0], r.cells[1])
+				}
+				if i == len(l.rungs)-1 && !slices.Equal(tells, l.told) {
+					t.Errorf("%s: at the end is told %q, want %q", file, tells, l.told)
 				}
 				if !slices.Equal(odd, r.odd) {
 					t.Errorf("%s:%d: anomalies are %v, want %v", file, r.line, odd, r.odd)

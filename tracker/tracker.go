@@ -132,7 +132,7 @@ func (t *Tracker) Opened(c *conn.Conn, o conn.Opening) {
 	t.tell(Event{
 		Kind: EventOpen, Time: t.machine.Now, Packet: o.Packet, Conn: int(c.ID), End: t.machine.Role(c, o.From),
 		Client: t.addr(c, tcp.Client), Server: t.addr(c, tcp.Server),
-		Origin: c.Origin(), Incarnation: int(c.Incarnation), Flags: o.Flags, Seq: o.Seq,
+		Origin: c.Origin(), Incarnation: int(c.Incarnation), Flags: o.Flags, Seq: o.Seq, Ack: o.Ack, ID: o.ID,
 	})
 }
 

@@ -55,6 +55,12 @@ func (p *Decoder) icmp(f frame, n *network, v6 bool) Verdict {
 			From: n.src,
 		},
 	}
+	switch m := &p.segment.ICMP; {
+	case m.TooBig() && v6: // RFC 4443 §3.2
+		m.MTU = be32(f.data[4:])
+	case m.TooBig(): // RFC 1191 §4
+		m.MTU = uint32(be16(f.data[6:]))
+	}
 	return TCP
 }
 

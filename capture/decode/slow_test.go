@@ -253,6 +253,25 @@ func TestICMPErrorsQuoteSegments(t *testing.T) {
 	}
 }
 
+// An error that says that a packet is too big tells what fits (RFC 1191 §4, RFC
+// 4443 §3.2).
+func TestTooBigTellsWhatFits(t *testing.T) {
+	segment := tcpSegment(0xcafe, 0x18, nil, make([]byte, 100))
+	v4 := inIPv4Proto(inet.ProtoICMP, appendAll(nil, "\x03\x04\xff\xff\xff\xff", uint16(1400), inIPv4(segment)[:28]))
+	v6 := inIPv6Next(inet.ProtoICMPv6, appendAll(nil, "\x02\x00\xff\xff", uint32(1400), inIPv6(segment)[:48]))
+	other := inIPv4Proto(inet.ProtoICMP, appendAll(nil, "\x03\x01\xff\xff\xff\xff", uint16(1400), inIPv4(segment)[:28]))
+	for i, data := range [][]byte{v4, v6, other} {
+		want := uint32(1400)
+		if i == 2 {
+			want = 0
+		}
+		var s tcp.Segment
+		if v := new(Decoder).Decode(&pcap.Record{Data: data, Wire: len(data), Link: pcap.LinkRaw}, &s); v != TCP || s.ICMP.MTU != want {
+			t.Errorf("packet %d: verdict %d, MTU %d, want %d", i, v, s.ICMP.MTU, want)
+		}
+	}
+}
+
 // Should a decoder crash after all, it costs one packet.
 func TestCrashesAreUndecodable(t *testing.T) {
 	ip := inIPv4Proto(inet.ProtoGRE, make([]byte, 40))

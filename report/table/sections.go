@@ -121,7 +121,7 @@ func Facts(f *Finding, style text.TimeStyle, first tcp.Time) []string {
 		add("%s", text.Escape(f.Cause))
 	}
 	if f.Addr.IsValid() {
-		add("%d connections", f.Count)
+		add("%s", text.Plural(uint64(f.Count), "connection", "connections"))
 	} else if f.times > f.N {
 		add("%s times", text.Thousands(uint64(f.times)))
 	}

@@ -10,6 +10,7 @@
 //	crossflow.go  the Detector, its verdicts, and how it reports them
 //	scan.go       by source: port scans and backscatter
 //	listener.go   by listener: floods of SYNs, TIME-WAIT; by client: ports in use
+//	nat.go        by tuples: one connection with two
 //	table.go      rows by key, in bounded memory
 //
 // What is printed of these anomalies, and the numbers that decide, are in
@@ -39,6 +40,10 @@ type Detector struct {
 	floods      table[flood]   // by listener
 	waits       table[waits]   // by listener
 	ports       table[portUse] // by client and listener
+	begun       table[begun]   // by the number that the client began with
+	callers     table[begun]   // by client
+	sides       table[sides]   // by two addresses of which one is translated to the other
+	legs        map[int]*leg   // by connection, of pairs that are to be judged
 	seed        flow.Seed      // of their indexes
 	targets     int            // in all scans together
 	verdicts    []verdict      // to be given
@@ -79,6 +84,8 @@ const (
 	maxRoutes  = 1 << 16 // that are watched for ports in use and TIME-WAIT, each
 	maxTargets = 1 << 18 // of all scans and backscatter together
 	maxSamples = 5       // connections that are named in a finding
+	maxBegun   = 1 << 12 // connections whose twin behind a translation may follow
+	maxLegs    = 1 << 15 // connections that are one of two sides, and to be judged
 )
 
 // New returns a Detector that passes every Event on to emit, and its own
@@ -98,6 +105,10 @@ func New(emit func(*tracker.Event)) *Detector {
 	c.floods = newTable(maxHosts, func(f *flood) bool { return f.awaited }, func(f *flood) { *f = flood{samples: f.samples[:0]} })
 	c.waits = newTable(maxRoutes, func(w *waits) bool { return w.awaited }, func(w *waits) { *w = waits{samples: w.samples[:0]} })
 	c.ports = newTable(maxRoutes, func(p *portUse) bool { return p.awaited }, func(p *portUse) { *p = portUse{samples: p.samples[:0]} })
+	c.begun = newTable(maxBegun, func(*begun) bool { return false }, func(b *begun) { *b = begun{} })
+	c.callers = newTable(maxBegun, func(*begun) bool { return false }, func(b *begun) { *b = begun{} })
+	c.sides = newTable(maxHosts, func(s *sides) bool { return s.awaited }, func(s *sides) { *s = sides{samples: s.samples[:0]} })
+	c.legs = make(map[int]*leg)
 	return c
 }
 
@@ -116,6 +127,7 @@ func (c *Detector) Event(e *tracker.Event) {
 		c.floodMoved(e)
 		c.waiting(e)
 		c.using(e.Client, e.Server, e)
+		c.legMoved(e)
 	case tracker.EventConnection:
 		c.over(e.Record)
 	}
@@ -136,6 +148,7 @@ func (c *Detector) Counted() (listeners, clients int) { return int(c.waits.N), i
 // opened takes note of a connection that came into sight.
 func (c *Detector) opened(e *tracker.Event) {
 	c.scanned(e)
+	c.translated(e)
 	if e.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN && e.Origin == tcp.FromSYN {
 		c.floodBegun(e)
 	}

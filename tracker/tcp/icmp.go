@@ -15,6 +15,15 @@ var unreachables = [2]map[uint8]string{
 	{0: "no-route", 1: "prohibited", 3: "address-unreachable", 4: "port-unreachable"},
 }
 
+// TooBig reports whether the error says that a segment does not fit the path
+// (RFC 1191, RFC 8201).
+func (m ICMP) TooBig() bool {
+	if m.V6 {
+		return m.Type == 2
+	}
+	return m.Type == 3 && m.Code == 4
+}
+
 // Name names the error.
 func (m ICMP) Name() string {
 	version := 0

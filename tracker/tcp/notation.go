@@ -16,8 +16,8 @@ import (
 // looks at: <DATA=n> octets, <WND=n>, <URG=n>, the options (options.go),
 // <TTL=n>, <NODF>, <LABEL>, <ID=n>, <CHECKSUM=n> as sent, <PAYLOAD=n> for a hash
 // of the payload, <SUM=good|partial|bad>, <CUT=payload|options>, <FRAG>, and
-// <ICMP=type,code> or <ICMP6=type,code>, with <FROM=address>, for an error that
-// quotes the segment. A field that is left out has its default: no data, a
+// <ICMP=type,code> or <ICMP6=type,code>, with <FROM=address> and
+// <MTU=octets>, for an error that quotes the segment. A field that is left out has its default: no data, a
 // window of 1,000, a TTL of 64, everything else absent.
 
 // Defaults of the notation.
@@ -92,6 +92,9 @@ func (s *Segment) String() string {
 		field("%s=%d,%d", name, s.ICMP.Type, s.ICMP.Code)
 		if s.ICMP.From.IsValid() {
 			field("FROM=%v", s.ICMP.From)
+		}
+		if s.ICMP.MTU != 0 {
+			field("MTU=%d", s.ICMP.MTU)
 		}
 	}
 	return b.String()
@@ -186,6 +189,8 @@ func (s *Segment) parseField(name, text string) error {
 		s.ICMP.Type, s.ICMP.Code, s.ICMP.V6 = uint8(typ), uint8(code), name == "ICMP6"
 	case "FROM":
 		s.ICMP.From, v.err = netip.ParseAddr(text)
+	case "MTU":
+		s.ICMP.MTU = uint32(v.number(32))
 	default:
 		if !s.Options.parseField(name, v) {
 			v.err = errors.New("no such field")

@@ -92,6 +92,7 @@ type ICMP struct {
 	Code uint8
 	V6   bool       // ICMPv6 (RFC 4443) rather than ICMP (RFC 792)
 	From netip.Addr // who sent the error
+	MTU  uint32     // what fits, as an error that says that a packet is too big tells; 0: it does not
 }
 
 // Sum says what is known of a TCP checksum.

@@ -81,6 +81,7 @@ var CaptureGap = anomaly.Kind{
 	Severity: anomaly.Notice,
 	Title:    "Packets missing from the capture",
 	RFC:      "RFC 9293 §3.4",
+	Next:     "Capture with a larger buffer (--buffer-size), a filter or a snapshot length, so that less is lost, and on all paths that the packets may take.",
 	Causes: []anomaly.Cause{
 		{Text: "{what} acknowledged by {X} but never captured: the capture lost packets, or they took another way. Counts and states of this connection may be off."},
 	},
@@ -153,8 +154,9 @@ var AsymmetricCapture = anomaly.Kind{
 	Severity: anomaly.Notice,
 	Title:    "Only one direction is visible",
 	RFC:      "RFC 9293 §3.4",
+	Next:     "Capture where both directions pass (at one of the hosts), or on both paths.",
 	Causes: []anomaly.Cause{
-		{Text: "Only what {X} sends to {Y} is captured; what {Y} does is inferred from {X}'s acknowledgements. Capture where both directions pass, or on both paths."},
+		{Text: "Only what {X} sends to {Y} is captured; what {Y} does is inferred from {X}'s acknowledgements."},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "segments of {X}, if it acknowledges a SYN+ACK or repeats nothing, at least", Value: aloneSegments},
@@ -244,7 +246,7 @@ var SnaplenTruncated = anomaly.Kind{
 	Title:    "Packets cut by the capture",
 	RFC:      "RFC 9293 §3.1",
 	Causes: []anomaly.Cause{
-		{Name: "header", Text: "The TCP header of segments from {X} is cut: options (window scale, timestamps, SACK) are missing. Capture with a larger snapshot length."},
+		{Name: "header", Text: "The TCP header of segments from {X} is cut: options (window scale, timestamps, SACK) are missing.", Next: "Capture with a snapshot length of 128 octets or more (tcpdump -s 128)."},
 		{Name: "payload", Text: "The capture cuts packets, first frame {frame}, behind their headers. Lengths and states are right nevertheless; payload cannot be looked at, and checksums of cut packets are not checked."},
 	},
 	On: triggers.OnQuality,
@@ -266,6 +268,7 @@ var OffloadSegments = anomaly.Kind{
 	Severity: anomaly.Info,
 	Title:    "Segments larger than the network carries",
 	RFC:      "RFC 9293 §3.7.1",
+	Next:     "Where sizes and counts on the wire matter, switch offloads off for the capture (ethtool -K IFACE tso off gso off gro off), or capture outside of the host.",
 	Causes: []anomaly.Cause{
 		{Text: "{X} sent {n} octets in one segment, {takes}: the capture was made on a host whose network card splits or joins segments (TSO, GRO). One record may be several packets."},
 	},
@@ -297,8 +300,8 @@ var BadChecksum = anomaly.Kind{
 	Title:    "TCP checksum wrong",
 	RFC:      "RFC 9293 §3.1",
 	Causes: []anomaly.Cause{
-		{Name: "offload", Text: "None of the {n} segments from {host} that were checked has a right checksum: most likely its network card fills them in behind the capture. They count as right, here and for other hosts alike."},
-		{Name: "corrupted", Text: "The checksum of a segment from {X} is wrong although others of it are right: it was corrupted on the way, and {Y} drops it. Look for a faulty link or device."},
+		{Name: "offload", Text: "None of the first {n} segments from {host} that were checked has a right checksum: most likely its network card fills them in behind the capture. They count as right, here and for other hosts alike."},
+		{Name: "corrupted", Text: "The checksum of a segment from {X} is wrong although others of it are right: it was corrupted on the way, and {Y} drops it.", Next: "Look for a faulty cable, port, network card or device between {X} and the capture (error counters of the interfaces, ethtool -S)."},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "wrong checksums that a network card explains, at least", Value: health.ManySums},
@@ -322,6 +325,7 @@ var FragmentedSegment = anomaly.Kind{
 	Severity: anomaly.Info,
 	Title:    "TCP in IP fragments",
 	RFC:      "RFC 791 §3.2",
+	Next:     "Lower the MTU of {X}, or clamp the MSS where the tunnel or narrow link begins, and let ICMP \"too big\" pass to {X.ip}.",
 	Causes: []anomaly.Cause{
 		{Text: "A segment from {X} came in IP fragments: path MTU discovery does not work between {X} and {Y}, or a tunnel is in the way. What counts is the segment put together."},
 	},

@@ -33,6 +33,7 @@ var DuplicateCapture = anomaly.Kind{
 	Severity: anomaly.Notice,
 	Title:    "Same packets captured twice",
 	RFC:      "RFC 9293 §3.4",
+	Next:     "Capture on one interface (not \"any\"), or mirror one direction of each port; nothing more is to be done where the copies are left out rightly.",
 	Causes: []anomaly.Cause{
 		{Name: "several-interfaces", Text: "Packets are recorded twice: {n} of the last {records} records are copies. The capture was made on several interfaces (\"any\", a bridge), or by a mirror port that copies both directions. The copies are left out."},
 		{Name: "both-sides-of-a-router", Text: "Packets are recorded twice: {n} of the last {records} records are copies. The capture holds both sides of a router (TTL {before} and {after}). The copies are left out."},

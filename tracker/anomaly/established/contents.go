@@ -63,8 +63,9 @@ var SeqWrapIn2MSL = anomaly.Kind{
 	Severity: anomaly.Warning,
 	Title:    "Sequence space can repeat inside MSL",
 	RFC:      "RFC 9293 §3.4.3, RFC 7323 §5",
+	Next:     "Switch timestamps on at both ends (net.ipv4.tcp_timestamps=1).",
 	Causes: []anomaly.Cause{
-		{Text: "{X} went through all 2^32 sequence numbers in {span} without timestamps: an old segment can be taken for a new one. Switch timestamps on at both ends."},
+		{Text: "{X} went through all 2^32 sequence numbers in {span} without timestamps: an old segment can be taken for a new one."},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "time for all numbers, at most", Value: wrapWithin},
@@ -95,6 +96,7 @@ var InconsistentRetransmission = anomaly.Kind{
 	Severity: anomaly.Error,
 	Title:    "Same numbers, different bytes",
 	RFC:      "RFC 2525 §2.5, RFC 1337 §2",
+	Next:     "Capture at {X}: if it sent one content only, a device on the way injects or rewrites data; if it sent both, look at its stack, its network card or its proxy.",
 	Causes: []anomaly.Cause{
 		{Text: "{X}'s octets {from} to {to} were sent with two contents: one copy is injected, or of an earlier connection, or the stack is broken. What {Y} read may be either."},
 	},
@@ -128,6 +130,7 @@ var UrgentAnomaly = anomaly.Kind{
 	Severity: anomaly.Notice,
 	Title:    "Urgent pointer misuse",
 	RFC:      "RFC 9293 §3.8.5, RFC 6093",
+	Next:     "Look at what {X} sends with MSG_OOB, or for a scanner or middlebox that sets the urgent pointer.",
 	Causes: []anomaly.Cause{
 		{Name: "no-flag", Text: "{X}'s urgent field makes no sense: a pointer of {pointer} without the flag URG. Receivers and middleboxes read such segments differently."},
 		{Name: "pointer-zero", Text: "{X}'s urgent field makes no sense: the flag URG with a pointer of 0. Receivers and middleboxes read such segments differently."},

@@ -183,6 +183,7 @@ var AckOfUnsentData = anomaly.Kind{
 	Severity: anomaly.Warning,
 	Title:    "ACK beyond anything sent",
 	RFC:      "RFC 9293 §3.10.7.4, RFC 5961 §5",
+	Next:     "Capture at {X} and at {Y} at once: where the ACK is not in what {X} sends, a device on the way made or changed it.",
 	Causes: []anomaly.Cause{
 		{Text: "{X} acknowledged {n octets} that {Y} had not sent: the two disagree about the numbers, the ACK was injected, or a middlebox changed it."},
 	},
@@ -265,8 +266,9 @@ var AckLoop = anomaly.Kind{
 	Severity: anomaly.Error,
 	Title:    "Two ends exchange empty ACKs for ever",
 	RFC:      "RFC 1337 §2",
+	Next:     "Close the connection at one side (on Linux ss -K dst {X.ip} dport = {X.port} on {Y.ip}), and find the device on the way that changes sequence numbers or sends old ACKs again.",
 	Causes: []anomaly.Cause{
-		{Text: "{first} (at {seq}) and {other} (at {seq2}) disagree about the sequence numbers, and each answers the other's ACKs with an ACK: {n} so far. Nothing can pass until one of them aborts."},
+		{Text: "{first} (at {seq}) and {other} (at {seq2}) disagree about the sequence numbers, and each answers the other's ACKs with an ACK: {n} in all. Nothing can pass until one of them aborts."},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "changes of direction, at least", Value: LoopTurns},
@@ -288,13 +290,18 @@ var AckLoop = anomaly.Kind{
 		if n <= LoopTurns {
 			return nil
 		}
-		x, y := acks[n-1], acks[n-2]
-		return &anomaly.Finding{
-			End:      tcp.Client,
-			Certain:  anomaly.ConfidenceAssumed,
-			Evidence: []int{x.Packet, y.Packet, acks[1].Packet, acks[0].Packet},
-			Values:   anomaly.Values{"first": h.Addr(x.From), "seq": x.Seq, "other": h.Addr(y.From), "seq2": y.Seq, "n": n},
+		f := &anomaly.Finding{End: tcp.Client, Certain: anomaly.ConfidenceAssumed, Again: true}
+		if told := h.Flagged("ack-loop", tcp.Client); told != nil {
+			n = max(n, LoopTurns+1+told.Count) // not all are remembered
+		} else {
+			f.Evidence = []int{acks[n-1].Packet, acks[n-2].Packet, acks[1].Packet, acks[0].Packet}
 		}
+		x, y := acks[0], acks[1]
+		if x.From != tcp.Client {
+			x, y = y, x
+		}
+		f.Values = anomaly.Values{"first": h.Addr(x.From), "seq": x.Seq, "other": h.Addr(y.From), "seq2": y.Seq, "n": n}
+		return f
 	},
 }
 
@@ -314,6 +321,7 @@ var OutOfWindowData = anomaly.Kind{
 	Severity: anomaly.Notice,
 	Title:    "Data the receiver must refuse",
 	RFC:      "RFC 9293 §3.4",
+	Next:     "Where this comes again, capture at {X}: octets that it did not send are forged, or of another host with its address.",
 	Causes: []anomaly.Cause{
 		{Name: "above-window", Text: "{X} sent octets {from} to {to}, but {Y} accepts {what}: the sender ignores the window, or the segment is forged. {Y} drops them."},
 		{Name: "below-window", Text: "{X} sent octets {from} to {to}, but {Y} accepts {what}: an old duplicate of an earlier connection, or a forged segment. {Y} drops them."},
@@ -382,6 +390,7 @@ var WindowShrunk = anomaly.Kind{
 	Severity: anomaly.Notice,
 	Title:    "Right edge moved left",
 	RFC:      "RFC 9293 §3.8.6",
+	Next:     "Give {X} a receive buffer of one size (SO_RCVBUF, or the maximum of net.ipv4.tcp_rmem), or look for the device on the way that rewrites windows.",
 	Causes: []anomaly.Cause{
 		{Text: "{X} withdrew {least}{n octets} of window that it had offered. What {Y} had already sent into it is refused and must be sent again."},
 	},

@@ -33,6 +33,9 @@ const (
 	firstTries      = 4
 	firstKeepalives = 3
 
+	// What goes on for long cites so many frames, or a few more.
+	mostEvidence = 32
+
 	// After an ICMP error an end that goes on would have sent again by then.
 	icmpSilence = 3 * time.Second
 )
@@ -42,9 +45,13 @@ var RetransmissionTimeout = anomaly.Kind{
 	Severity: anomaly.Error,
 	Title:    "Sender gave up",
 	RFC:      "RFC 9293 §3.8.3",
+	Next:     "See whether {Y.ip} is up and whether packets reach it and come back (capture there, or on the way); if {X} must notice sooner, set TCP_USER_TIMEOUT on its sockets or lower net.ipv4.tcp_retries2.",
 	Causes: []anomaly.Cause{
 		{Name: "silent", Text: "{X} sent the same {n octets} {copies} times in {span} without an ACK and gave up; {Y} was last heard {heard} before the last of them."},
 		{Name: "reset", Text: "{X} sent the same {n octets} {copies} times in {span} without an ACK and gave up with a RST; {Y} was last heard {heard} before the last of them."},
+	},
+	Phrases: []anomaly.Phrase{
+		{Name: "no-timestamps", Text: " They lacked the timestamps that both SYNs had agreed on: {Y} may drop such segments (RFC 7323 §3.2)."},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "copies, at least", Value: conn.CopiesOfGivingUp},
@@ -81,8 +88,25 @@ var RetransmissionTimeout = anomaly.Kind{
 		default:
 			return nil
 		}
+		if lacksTimestamps(h, w) {
+			f.Say("no-timestamps")
+		}
 		return f
 	},
+}
+
+// lacksTimestamps reports whether the newest of the copies has no timestamp,
+// although both ends had agreed on them.
+func lacksTimestamps(h *anomaly.Case, w *stalls.Repeats) bool {
+	if !h.Ends[tcp.Client].Has(conn.HasTS) || !h.Ends[tcp.Server].Has(conn.HasTS) {
+		return false
+	}
+	for g := range h.Back() {
+		if g.Packet == w.Frames[1] {
+			return g.TSVal == 0 && g.Is&recent.IsRecalled == 0
+		}
+	}
+	return false
 }
 
 var silenceAfterTries = anomaly.Threshold{Name: "silence, if no RST tells that {X} gave up, in times of the last pause", Value: conn.SilentPauses}
@@ -93,7 +117,7 @@ var KeepaliveProbe = anomaly.Kind{
 	Title:    "Keepalive seen",
 	RFC:      "RFC 9293 §3.8.4",
 	Causes: []anomaly.Cause{
-		{Text: "{X} probes whether {Y} is still there: the connection was idle for {span}. Keepalives are no retransmissions and carry nothing."},
+		{Text: "{X} probes whether {Y} is still there: the connection was idle for {span} before the first probe. Keepalives are no retransmissions and carry nothing."},
 	},
 	Thresholds: []anomaly.Threshold{{Name: "time for which {X} was silent, at least", Value: stalls.KeepaliveRest}},
 	On:         triggers.OnKeepalive,
@@ -117,6 +141,7 @@ var KeepaliveTimeout = anomaly.Kind{
 	Severity: anomaly.Error,
 	Title:    "Peer stopped answering keepalives",
 	RFC:      "RFC 9293 §3.8.4",
+	Next:     "See whether {Y.ip} is up and whether the path, or a firewall on it, dropped the flow; TCP_KEEPIDLE below its idle limit keeps the flow alive.",
 	Causes: []anomaly.Cause{
 		{Name: "silent", Text: "{Y} did not answer {n} keepalives in {span}; {X} sends nothing more. {Y}'s host is down, or the path to it is cut."},
 		{Name: "reset", Text: "{Y} did not answer {n} keepalives in {span}; {X} dropped the connection with a RST. {Y}'s host is down, or the path to it is cut."},
@@ -179,12 +204,14 @@ var ZeroWindowStall = anomaly.Kind{
 	Severity: anomaly.Warning,
 	Title:    "Receiver does not read",
 	RFC:      "RFC 9293 §3.8.6.1",
+	Next:     "Look at the application on {X}, not at the network: find what it waits for instead of reading its socket (ss -tnp on {X.ip} shows the Recv-Q, a stack dump what it does).",
 	Causes: []anomaly.Cause{
-		{Text: "{X} {had} a zero window for {span} ({n probes} by {Y}): its application does not read what arrives. Look there, not at the network."},
+		{Text: "{X} {had} a zero window for {span} ({n probes} by {Y}{before}): its application does not read what arrives."},
 	},
 	Phrases: []anomaly.Phrase{
 		{Name: "closed", In: "had", Text: "has had"},
 		{Name: "reopened", In: "had", Text: "had"},
+		{Name: "before", In: "before", Text: "; it had been closed for {total} in all before"},
 	},
 	Thresholds: stallTimes,
 	On:         triggers.OnWindow | triggers.OnKeepalive | triggers.OnRepeat | triggers.OnBeyond | triggers.OnRST | triggers.OnEnd,
@@ -195,14 +222,13 @@ var ZeroWindowStall = anomaly.Kind{
 }
 
 // stalled reports a window of the end that is closed for too long by now, at
-// the first moment that shows it.
+// the first moment that shows it, and tells more of it as it lasts.
 func stalled(h *anomaly.Case, y tcp.Endpoint) *anomaly.Finding {
 	tr := h.Rare.StallsOf(y)
 	if tr == nil || tr.Shut.Since == 0 || h.S == nil && y != h.From {
 		return nil
 	}
-	w, limit, seenAt := &tr.Shut, stallFrom(h), tr.Shut.LastTime
-	over := h.Now
+	w, over, probed := &tr.Shut, h.Now, false
 	switch {
 	case h.S == nil || h.S.Flags&tcp.RST != 0:
 		if w.Until != 0 || h.Before.States[tcp.Client]|h.Before.States[tcp.Server] == tcp.Closed.Set() || h.Over(y) || h.Over(y.Peer()) {
@@ -211,20 +237,30 @@ func stalled(h *anomaly.Case, y tcp.Endpoint) *anomaly.Finding {
 	case h.S.Packet == w.UntilFrame:
 		over = w.Until
 	case h.S.Packet == w.Frames[1]:
-		seenAt = w.Asked
+		probed = true
 	default:
 		return nil
 	}
-	if over.Sub(w.Since) < limit || seenAt != 0 && seenAt.Sub(w.Since) >= limit {
-		return nil // too short, or told before
+	if over.Sub(w.Since) < stallFrom(h) {
+		return nil
 	}
 	f := &anomaly.Finding{
-		End:      y,
-		Certain:  anomaly.ConfidenceAssumed,
-		Evidence: []int{w.SinceFrame, w.Frames[0], w.Frames[1], w.UntilFrame},
-		Values:   anomaly.Values{"span": over.Sub(w.Since), "n": w.Probes},
+		End:     y,
+		Certain: anomaly.ConfidenceAssumed,
+		Values:  anomaly.Values{"span": over.Sub(w.Since), "n": w.Probes, "total": w.Earlier},
+	}
+	told := h.Flagged("zero-window-stall", y)
+	if told != nil {
+		f.More = w.Since <= max(told.Time, told.Until)
+		f.Again = !f.More
+	}
+	if told == nil || !(f.More && probed) && len(told.Evidence) < mostEvidence {
+		f.Evidence = []int{w.SinceFrame, w.Frames[0], w.Frames[1], w.UntilFrame}
 	}
 	f.Say(anomaly.Either(w.Until != 0, "reopened", "closed"))
+	if w.Earlier != 0 {
+		f.Say("before")
+	}
 	return f
 }
 
@@ -233,6 +269,7 @@ var ZeroWindowAbort = anomaly.Kind{
 	Severity: anomaly.Error,
 	Title:    "Persist ended in reset",
 	RFC:      "RFC 9293 §3.8.6.1",
+	Next:     "Find why the application on {Y} does not read its socket; the time that {X} waits for it is set by TCP_USER_TIMEOUT, its write timeout or net.ipv4.tcp_retries2.",
 	Causes: []anomaly.Cause{
 		{Name: "reset", Text: "{X} dropped the connection with a RST: {Y} had offered a zero window for {span}, and did not read on. What {X} had left to send is lost."},
 		{Name: "silent", Text: "{X} stopped probing: {Y} had offered a zero window for {span}, and did not read on. What {X} had left to send is lost."},
@@ -317,25 +354,37 @@ var IcmpUnreachableTerminated = anomaly.Kind{
 	},
 }
 
+var nextOfUnreachable = map[string]string{
+	"network-unreachable":  "Look for the missing route to {Y.ip} on the router that reported it.",
+	"no-route":             "Look for the missing route to {Y.ip} on the router that reported it.",
+	"host-unreachable":     "See whether {Y.ip} is up and answers ARP or neighbor discovery on its link.",
+	"address-unreachable":  "See whether {Y.ip} is up and answers neighbor discovery on its link.",
+	"protocol-unreachable": "Look for what rejects TCP in the name of {Y.ip}, a firewall most likely.",
+	"port-unreachable":     "Look for the firewall rule that rejects port {Y.port} of {Y.ip} by ICMP; a host without a listener answers with RST.",
+	"prohibited":           "Look for the firewall rule that rejects {X.ip} to port {Y.port} of {Y.ip}.",
+	"unreachable":          "Ask of the router that reported it why it does not pass packets to {Y.ip} on.",
+}
+
 // unreachableBy are the causes by what the ICMP error says.
 func unreachableBy(names ...string) (list []anomaly.Cause) {
 	for _, name := range names {
-		list = append(list, anomaly.Cause{Name: name, Text: "{from} reported that {Y} cannot be reached ({version} type {type} code {code}, " + name + "), and {X} gave up its {what}."})
+		list = append(list, anomaly.Cause{Name: name, Next: nextOfUnreachable[name], Text: "{from} reported that {Y} cannot be reached ({version} type {type} code {code}, " + name + "), and {X} gave up its {what}."})
 	}
 	return list
 }
 
-const forgottenText = "After {span} idle nothing passes any more: {n} tries of {X} had no answer. A NAT or firewall has forgotten the flow, or {Y} is gone; keepalives more often than its idle limit (common are 60 s to an hour) would help."
+const forgottenText = "After {span} idle nothing passes any more: {n} tries of {X} had no answer. A NAT or firewall has forgotten the flow, or {Y} is gone."
 
 var MiddleboxIdleDrop = anomaly.Kind{
 	Name:     "middlebox-idle-drop",
 	Severity: anomaly.Warning,
 	Title:    "Flow died after idle",
 	RFC:      "RFC 5382 §5",
+	Next:     "Send keepalives on {X} more often than the idle limit on the way (TCP_KEEPIDLE; common limits are 60 s to an hour), or raise that limit.",
 	Causes: []anomaly.Cause{
 		{Name: "retransmissions", Text: forgottenText},
 		{Name: "keepalives", Text: forgottenText},
-		{Name: "reset", Text: "After {span} idle a RST in {Y}'s name answered {X}, with a TTL of {ttl} where {Y}'s segments had {usual}: a NAT, firewall or load balancer has forgotten the flow. Keepalives more often than its idle limit would help."},
+		{Name: "reset", Text: "After {span} idle a RST in {Y}'s name answered {X}, with a TTL of {ttl} where {Y}'s segments had {usual}: a NAT, firewall or load balancer has forgotten the flow."},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "idle time, at least", Value: conn.LongIdle},
@@ -355,11 +404,11 @@ var MiddleboxIdleDrop = anomaly.Kind{
 		w, what := &tr.Data, "retransmissions"
 		switch h.S.Packet {
 		case tr.Data.Frames[1]:
-			if w.Copies != firstTries {
+			if w.Copies < firstTries {
 				return nil
 			}
 		case tr.Probes.Frames[1]:
-			if w, what = &tr.Probes, "keepalives"; w.Copies != firstKeepalives {
+			if w, what = &tr.Probes, "keepalives"; w.Copies < firstKeepalives {
 				return nil
 			}
 		default:
@@ -369,13 +418,19 @@ var MiddleboxIdleDrop = anomaly.Kind{
 		if h.Ends[peer].SentAt != w.Heard || idle < conn.LongIdle {
 			return nil
 		}
-		return &anomaly.Finding{
-			End:      subject,
-			Cause:    what,
-			Certain:  anomaly.ConfidenceAmbiguous,
-			Evidence: []int{w.HeardFrame, w.Frames[0], w.Frames[1]},
-			Values:   anomaly.Values{"span": idle, "n": w.Copies},
+		f := &anomaly.Finding{
+			End:     subject,
+			Cause:   what,
+			Certain: anomaly.ConfidenceAmbiguous,
+			Values:  anomaly.Values{"span": idle, "n": w.Copies},
 		}
+		told := h.Flagged("middlebox-idle-drop", subject)
+		f.More = told != nil && w.First <= max(told.Time, told.Until)
+		f.Again = told != nil && !f.More
+		if told == nil || f.Again && len(told.Evidence) < mostEvidence {
+			f.Evidence = []int{w.HeardFrame, w.Frames[0], w.Frames[1]}
+		}
+		return f
 	},
 }
 

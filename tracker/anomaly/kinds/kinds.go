@@ -75,6 +75,8 @@ var list = []*anomaly.Kind{
 	&many.Backscatter,
 	&many.ServerTimeWaitAccumulation,
 	&many.EphemeralPortExhaustion,
+	&many.NATMismatch,
+	&many.NATBothSides,
 
 	&resets.ChallengeAck,
 	&resets.BlindRSTInWindow,
@@ -95,6 +97,7 @@ var list = []*anomaly.Kind{
 	&resets.DataWithoutAck,
 	&resets.ConnectionTampering,
 
+	&established.TwoHostsOneTuple,
 	&established.HalfOpenDiscovered,
 	&established.HandshakeNotCompleted,
 	&established.AckOfUnsentData,
@@ -105,6 +108,7 @@ var list = []*anomaly.Kind{
 	&established.SeqWrapIn2MSL,
 	&established.InconsistentRetransmission,
 	&established.UrgentAnomaly,
+	&established.PmtuBlackHole,
 	&established.RetransmissionTimeout,
 	&established.KeepaliveProbe,
 	&established.KeepaliveTimeout,

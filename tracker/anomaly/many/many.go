@@ -47,6 +47,7 @@ var PortScan = anomaly.Kind{
 	Severity: anomaly.Warning,
 	Title:    "One source tries many ports or hosts",
 	RFC:      "RFC 9293 §3.10.7.1, §3.10.7.2",
+	Next:     "Ask whose host {host} is: if it is no scanner of your own, block it and look at what answered as open.",
 	Causes:   scansOf(ProbeNames[:]),
 	Phrases: []anomaly.Phrase{
 		{Name: "nothing", Text: " Nothing answered at all, so that it may also be a host that has lost its network."},
@@ -105,8 +106,9 @@ var SynFlood = anomaly.Kind{
 	Severity: anomaly.Error,
 	Title:    "Listener flooded with SYNs",
 	RFC:      "RFC 4987 §2",
+	Next:     "Keep the listener reachable with SYN cookies (net.ipv4.tcp_syncookies=1) and a larger backlog, and filter the sources where there are few.",
 	Causes: []anomaly.Cause{
-		{Text: "{n} SYNs in {span} to {listener}, {share} % of which never complete a handshake: a SYN flood, or clients that are cut off from the answers. SYN cookies keep the listener reachable."},
+		{Text: "{n} SYNs in {span} to {listener}, {share} % of which never complete a handshake: a SYN flood, or clients that are cut off from the answers."},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "handshakes that are not completed, at least", Value: FloodSYNs},
@@ -133,8 +135,9 @@ var ServerTimeWaitAccumulation = anomaly.Kind{
 	Severity: anomaly.Warning,
 	Title:    "Server closes first and collects TIME_WAIT",
 	RFC:      "RFC 9293 §3.6.1",
+	Next:     "Let the clients close first (a longer keepalive timeout at {listener} than at the clients), and set SO_REUSEADDR there.",
 	Causes: []anomaly.Cause{
-		{Text: "{n} connections of {listener} are in TIME_WAIT because the server closes first. Until the last of them ends, 2 MSL (60 s on Linux) after {time}, the port cannot be bound again without SO_REUSEADDR. Let the clients close first."},
+		{Text: "{n} connections of {listener} are in TIME_WAIT because the server closes first. Until the last of them ends, 2 MSL (60 s on Linux) after {time}, the port cannot be bound again without SO_REUSEADDR."},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "connections in TIME_WAIT at the listener at once, at least", Value: WaitsMany},
@@ -156,8 +159,9 @@ var EphemeralPortExhaustion = anomaly.Kind{
 	Severity: anomaly.Warning,
 	Title:    "Client is running out of ports to one destination",
 	RFC:      "RFC 6056 §2.1",
+	Next:     "Keep connections open and use them again (a pool, HTTP keep-alive), widen net.ipv4.ip_local_port_range, or use more addresses on either side.",
 	Causes: []anomaly.Cause{
-		{Text: "{client} uses {n} of about {size} ports toward {listener}, those in TIME_WAIT included; when none is left, connecting fails. With 60 s of TIME_WAIT (Linux) about {rate} new connections a second are the limit: keep connections open, or use more addresses. If {client} is a NAT gateway, the hosts behind it share these ports."},
+		{Text: "{client} uses {n} of about {size} ports toward {listener}, those in TIME_WAIT included; when none is left, connecting fails. With 60 s of TIME_WAIT (Linux) about {rate} new connections a second are the limit. If {client} is a NAT gateway, the hosts behind it share these ports."},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "ports in use of a hundred, at least", Value: PortsFull},

@@ -373,7 +373,7 @@ func fellSilent(h *anomaly.Case) *anomaly.Finding {
 		(c.Bits|s.Bits)&conn.HasFIN != 0 || s.Bytes == 0 || !c.Acked.Before(s.Nxt) || !h.WasOpen(tcp.Client) || s.SentAt.Sub(c.SentAt) < silence {
 		return nil
 	}
-	if h.HasBeyond(tcp.Client) || h.Rare.StallsOf(tcp.Server) != nil && h.Rare.StallsOf(tcp.Server).ICMP.At != 0 {
+	if h.HasBeyond(tcp.Client) || h.Flagged("pmtu-black-hole", tcp.Server) != nil || h.Rare.StallsOf(tcp.Server) != nil && h.Rare.StallsOf(tcp.Server).ICMP.At != 0 {
 		return nil // it has what came behind those data, or an ICMP error says why they do not come through
 	}
 	o, whole := tampering.Look(h.Scene, tcp.Server)

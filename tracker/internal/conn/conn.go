@@ -117,9 +117,8 @@ type rareState struct {
 	holes              [2]holes.List
 	Retransmits        [2]uint64
 	RetransmittedBytes [2]uint64
-	SYNData            [2]tcp.Size // octets that rode on the SYN (RFC 7413)
-	sackEdge           [2]tcp.Seq  // the highest edge that the end reported by SACK
-	hasSACK            [2]bool
+	SYNData            [2]tcp.Size  // octets that rode on the SYN (RFC 7413)
+	SACKed             [2]tcp.Block // the highest octets that the end reported by SACK
 	astray             [2]astray
 	refuted            [2]tcp.InputSet // inputs that were taken back once
 	filled             [2]tcp.Seq      // the end of what completed the octets before the peer's FIN, from the end's view

@@ -490,19 +490,19 @@ func (x *End) noteEcho(s *tcp.Segment, peer *End) {
 // Echoed returns the newest timestamp of its peer that the end has echoed.
 func (x *End) Echoed() uint32 { return x.echo }
 
-// noteSACK remembers the highest edge of the octets reported by SACK.
+// noteSACK remembers the highest octets reported by SACK.
 func (c *Conn) noteSACK(s *tcp.Segment, from tcp.Endpoint) {
 	o := c.RareState()
 	for _, b := range s.Options.SACK[:s.Options.NumSACK] {
-		if s.Ack.Before(b.Right) && (!o.hasSACK[from] || o.sackEdge[from].Before(b.Right)) {
-			o.sackEdge[from], o.hasSACK[from] = b.Right, true
+		if last := &o.SACKed[from]; s.Ack.Before(b.Right) && (*last == tcp.Block{} || last.Right.AtMost(b.Right)) {
+			*last = b
 		}
 	}
 }
 
 // HasBeyond reports whether the end reported octets by SACK that lie behind a hole.
 func (c *Conn) HasBeyond(e tcp.Endpoint) bool {
-	return c.Rare != nil && c.Rare.hasSACK[e] && c.Ends[e].Acked.Before(c.Rare.sackEdge[e])
+	return c.Rare != nil && c.Rare.SACKed[e] != tcp.Block{} && c.Ends[e].Acked.Before(c.Rare.SACKed[e].Right)
 }
 
 // noteOctets moves nxt, and keeps the holes below it.

@@ -256,7 +256,7 @@ func (m *Machine) number(c *Conn, first *tcp.Segment) {
 	o := Opening{Flags: tcp.SYN, Seq: c.Ends[tcp.Client].ISS}
 	if first != nil {
 		_, low := flow.KeyOf(first)
-		o = Opening{first.Packet, c.EndOf(low), first.Flags, first.Seq}
+		o = Opening{first.Packet, c.EndOf(low), first.Flags, first.Seq, first.Ack, first.ID}
 	}
 	m.listener.Opened(c, o)
 }

@@ -34,10 +34,11 @@ type Listener interface {
 
 // An Opening is the segment with which a connection came into sight.
 type Opening struct {
-	Packet int // 0 for a SYN that waited for a sign of being real
-	From   tcp.Endpoint
-	Flags  tcp.Flags
-	Seq    tcp.Seq
+	Packet   int // 0 for a SYN that waited for a sign of being real
+	From     tcp.Endpoint
+	Flags    tcp.Flags
+	Seq, Ack tcp.Seq
+	ID       uint16
 }
 
 // A Move is a change of the state of an end in the assumed view.

@@ -280,7 +280,7 @@ func (c *Conn) acceptsRST(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) gate.
 		Acked: rcv.Acked, Edge: rcv.Edge, HasAcked: rcv.Has(HasAcked), Scaled: c.ScaleKnown(),
 	}
 	if c.Rare != nil {
-		t.SACK, t.HasSACK = c.Rare.sackEdge[from.Peer()], c.Rare.hasSACK[from.Peer()]
+		t.SACK, t.HasSACK = c.Rare.SACKed[from.Peer()].Right, c.Rare.SACKed[from.Peer()] != tcp.Block{}
 	}
 	switch fate, why := t.Takes(s); fate {
 	case rst.Believed:

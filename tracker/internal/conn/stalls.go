@@ -72,7 +72,7 @@ func (m *Machine) keepWindow(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	old := c.Rare.StallsOf(from)
 	switch {
 	case s.Wnd == 0 && (old == nil || old.Shut.Since == 0 || old.Shut.Until != 0):
-		c.stallsFor(from).Shut = stalls.ShutWindow{Since: m.Now, SinceFrame: s.Packet}
+		c.stallsFor(from).Shut.Close(s, m.Now)
 	case s.Wnd != 0 && old != nil && old.Shut.Since != 0 && old.Shut.Until == 0:
 		old.Shut.Until, old.Shut.UntilFrame = m.Now, s.Packet
 	}
@@ -177,13 +177,9 @@ func (m *Machine) keepLap(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	l.Since, l.SinceFrame, l.At, l.Frame = l.At, l.Frame, m.Now, s.Packet
 }
 
-// keepICMP notes an ICMP error about octets of the end that are outstanding. That
-// a segment is too large does not displace that nobody can be reached.
+// keepICMP notes an ICMP error about octets of the end that are outstanding.
 func (c *Conn) keepICMP(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
-	if c.Provisional() || !c.Ends[from].Seen() || c.Ends[from].Nxt.AtMost(s.Seq) {
-		return
-	}
-	if k := c.stallsFor(from); k.ICMP.At == 0 || s.ICMP.Unreachable() {
-		k.ICMP = stalls.IcmpError{At: now, Frame: s.Packet, ICMP: s.ICMP}
+	if !c.Provisional() && c.Ends[from].Seen() && s.Seq.Before(c.Ends[from].Nxt) {
+		c.stallsFor(from).Quote(s, now)
 	}
 }

@@ -15,6 +15,7 @@ type OfEnd struct {
 	Shut    ShutWindow // its own window, while it is closed
 	Beyond  Overshoot  // what it sent beyond its peer's window
 	ICMP    IcmpError
+	TooBig  TooBig
 	Wrapped lap
 }
 
@@ -57,13 +58,23 @@ func (w *Repeats) Again(s *tcp.Segment, now tcp.Time) {
 
 // A ShutWindow is a window of zero.
 type ShutWindow struct {
-	Since, Until    tcp.Time // 0: never; still
-	SinceFrame      int
-	UntilFrame      int
-	Probes          int
-	Asked, LastTime tcp.Time // the last probe but one, and the last
-	Gap             time.Duration
-	Frames          [2]int // of the first and the last probe
+	Since, Until tcp.Time // 0: never; still
+	SinceFrame   int
+	UntilFrame   int
+	Probes       int
+	LastTime     tcp.Time // of the last probe
+	Gap          time.Duration
+	Frames       [2]int        // of the first and the last probe
+	Earlier      time.Duration // how long it had been closed before, in all
+}
+
+// Close notes that the window is closed.
+func (w *ShutWindow) Close(s *tcp.Segment, now tcp.Time) {
+	earlier := w.Earlier
+	if w.Since != 0 {
+		earlier += w.Until.Sub(w.Since)
+	}
+	*w = ShutWindow{Since: now, SinceFrame: s.Packet, Earlier: earlier}
 }
 
 // An Overshoot is data that was sent beyond the window, until the receiver's
@@ -88,6 +99,29 @@ type IcmpError struct {
 	tcp.ICMP
 }
 
+// TooBig are the ICMP errors by which segments of the end do not fit the path.
+type TooBig struct {
+	Times    int
+	Since    tcp.Time // when the first was captured
+	Frames   [2]int   // the first and the newest
+	tcp.ICMP          // the newest
+}
+
+// Quote notes an ICMP error that quotes a segment of the end. That one is too
+// large does not displace that nobody can be reached.
+func (o *OfEnd) Quote(s *tcp.Segment, now tcp.Time) {
+	if o.ICMP.At == 0 || s.ICMP.Unreachable() {
+		o.ICMP = IcmpError{At: now, Frame: s.Packet, ICMP: s.ICMP}
+	}
+	if !s.ICMP.TooBig() {
+		return
+	}
+	if o.TooBig.Times++; o.TooBig.Times == 1 {
+		o.TooBig.Since, o.TooBig.Frames[0] = now, s.Packet
+	}
+	o.TooBig.Frames[1], o.TooBig.ICMP = s.Packet, s.ICMP
+}
+
 // A lap is the end's way once round the sequence space.
 type lap struct {
 	Since, At         tcp.Time // 0: not known
@@ -102,5 +136,5 @@ func (w *ShutWindow) Probe(s *tcp.Segment, now tcp.Time) {
 		w.Frames[0] = s.Packet
 	}
 	w.Probes++
-	w.Asked, w.LastTime, w.Frames[1] = w.LastTime, now, s.Packet
+	w.LastTime, w.Frames[1] = now, s.Packet
 }
