@@ -51,6 +51,7 @@ var list = []*anomaly.Kind{
 	&closing.DataAfterFIN,
 	&resets.LateFINReset,
 	&resets.DataAfterCloseReset,
+	&resets.KeepaliveRace,
 	&resets.CloseWithUnreadData,
 	&resets.LingerZeroAbort,
 	&resets.AbortAfterFIN,

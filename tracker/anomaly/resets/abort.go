@@ -111,42 +111,6 @@ var CloseWithUnreadData = anomaly.Kind{
 	},
 }
 
-var DataAfterCloseReset = anomaly.Kind{
-	Name:     "data-after-close-reset",
-	Severity: anomaly.Warning,
-	Title:    "Data met a fully closed socket",
-	RFC:      "RFC 9293 §3.6.1, RFC 2525 §2.16",
-	Causes: []anomaly.Cause{
-		{Name: "closed", Text: "{X} had closed both directions {span} before (close(), not shutdown()), so {n bytes} from {Y} could not be delivered and it answered with RST."},
-		{Name: "timer-expired", Text: "{X} had closed {span} before and given up FIN_WAIT_2 since; {n bytes} from {Y} came too late and met a RST."},
-	},
-	Thresholds: []anomaly.Threshold{
-		{Name: "time in FIN_WAIT_2, by the stack of {X}", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"},
-		refusalTime,
-	},
-	RestsOn: anomaly.ResetSent,
-	On:      triggers.OnRST,
-	Check: func(h *anomaly.Case) *anomaly.Finding {
-		subject, peer := h.From, h.From.Peer()
-		data, ok := refusedData(h)
-		if !ok || !h.Ends[subject].Has(conn.HasFIN) {
-			return nil
-		}
-		fin, _ := h.Find(subject, tcp.SndFIN)
-		f := &anomaly.Finding{
-			End:      subject,
-			Cause:    "closed",
-			Certain:  anomaly.ConfidenceAssumed,
-			Evidence: append(h.Frames(subject, tcp.SndFIN), data, h.S.Packet),
-			Values:   anomaly.Values{"n": h.StreamEnd(peer).Minus(h.Before.Acked[subject]), "span": h.Now.Sub(fin.At)},
-		}
-		if h.Forgot(subject) {
-			f.Cause = "timer-expired"
-		}
-		return f
-	},
-}
-
 var LateFINReset = anomaly.Kind{
 	Name:     "late-fin-reset",
 	Severity: anomaly.Warning,
@@ -406,30 +370,4 @@ func unackedOf(h *anomaly.Case, x tcp.Endpoint) tcp.Size {
 		return e.Nxt.Minus(una)
 	}
 	return 0
-}
-
-// refusedWithin is how soon a RST follows the octets that it answers.
-const refusedWithin = time.Second
-
-var refusalTime = anomaly.Threshold{Name: "time from octets to the RST that answers them, if three response times are not longer, at most", Value: refusedWithin}
-
-// refusedData returns the frame that the RST, made by a stack without a reader,
-// answers: the newest with octets that its sender had not acknowledged; 0 if
-// that is forgotten already.
-func refusedData(h *anomaly.Case) (frame int, ok bool) {
-	subject, peer := h.From, h.From.Peer()
-	if h.S.Flags&tcp.ACK != 0 || h.Before.SentAt[subject] == 0 || !h.Before.Acked[subject].Before(h.StreamEnd(peer)) {
-		return 0, false
-	}
-	limit := max(3*h.Ends[subject].Response(), refusedWithin)
-	for g := range h.Back() {
-		if h.Now.Sub(g.At) > limit {
-			break
-		}
-		if g.From == peer && g.Data > 0 && g.Is&(recent.WasKeepalive|recent.WasForeign) == 0 && g.Flags&tcp.ACK != 0 &&
-			g.Ack == h.S.Seq && h.Before.Acked[subject].Before(g.Seq.Add(g.Data)) {
-			return g.Packet, true
-		}
-	}
-	return 0, h.Before.RST == conn.ResetReply
 }
