@@ -165,10 +165,18 @@ var AbortAfterFIN = anomaly.Kind{
 	Title:    "RST after own FIN without new data",
 	RFC:      "RFC 9293 §3.10.5",
 	Causes: []anomaly.Cause{
-		{Text: "{X} closed with FIN and then aborted with RST after {span}: a timeout of its FIN_WAIT_2 or of SO_LINGER, or a load balancer that clears up."},
+		{Name: "waited", Text: "{X} closed with FIN and aborted with RST {span} later, when its FIN_WAIT_2 was over, or a load balancer cleared up."},
+		{Name: "gave-up", Text: "{X} closed with FIN and aborted with RST {span} later: the time of SO_LINGER ran out, its program ended, or a load balancer cleared up."},
+		{
+			Name: "passive",
+			Text: "{Y} closed first; {X} was in CLOSE_WAIT for {waited}, then closed with FIN and aborted with RST {span} later: its program ended, or the time of SO_LINGER ran out.",
+		},
 	},
-	Phrases:    []anomaly.Phrase{{Name: "unacked", Text: " {n bytes} from {Y} had not been acknowledged."}},
-	Thresholds: []anomaly.Threshold{refusalTime},
+	Phrases: []anomaly.Phrase{{Name: "unacked", Text: " {n bytes} from {Y} had not been acknowledged."}},
+	Thresholds: []anomaly.Threshold{
+		{Name: "time in FIN_WAIT_2, by the stack of {X}, after which it is over", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"},
+		refusalTime,
+	},
 	RestsOn:    anomaly.ResetSent,
 	On:         triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -189,10 +197,20 @@ var AbortAfterFIN = anomaly.Kind{
 		}
 		f := &anomaly.Finding{
 			End:      subject,
+			Cause:    "gave-up",
 			Certain:  abortCertainty(h),
 			Evidence: []int{fin.Packet(), h.S.Packet},
+			Values:   anomaly.Values{"span": h.Now.Sub(fin.At)},
 		}
-		f.Values = anomaly.Values{"span": h.Now.Sub(fin.At)}
+		came, passive := h.Find(subject, tcp.RcvFIN)
+		acked, ok := h.Find(subject, tcp.RcvAckOfFIN)
+		switch held := h.Ends[subject].Stack().FinWait2; {
+		case passive && came.At <= fin.At:
+			f.Cause, f.Values["waited"] = "passive", fin.At.Sub(came.At)
+			f.Evidence = append(f.Evidence, h.Frames(peer, tcp.SndFIN)...)
+		case ok && !passive && held != 0 && h.Now.Sub(acked.At) >= held:
+			f.Cause = "waited"
+		}
 		if n := h.StreamEnd(peer).Minus(h.Before.Acked[subject]); h.Before.Acked[subject].Before(h.StreamEnd(peer)) {
 			f.Values["n"] = n
 			f.Say("unacked")
@@ -201,7 +219,7 @@ var AbortAfterFIN = anomaly.Kind{
 	},
 }
 
-const lastAckText = "{Y} had not got the last ACK and repeated its FIN {span} after the first; {X}, which closed first, no longer holds TIME_WAIT (should last {hold}; {since} {held} before) and answered RST seq {seq}, so that {Y} ends with an error instead of a clean close. "
+const lastAckText = "{Y} had not got the last ACK and repeated its FIN {span} after the first; {X}, which closed first, no longer holds TIME_WAIT (should last {hold}; its last ACK was sent {held} before) and answered RST seq {seq}, so that {Y} ends with an error instead of a clean close. "
 
 var RstInsteadOfAck = anomaly.Kind{
 	Name:     "rst-instead-of-ack",
@@ -211,18 +229,17 @@ var RstInsteadOfAck = anomaly.Kind{
 	Causes: []anomaly.Cause{
 		{Name: "time-wait-shortened", Text: lastAckText + "TIME_WAIT was shortened (bucket limit, reuse, an earlier RST), or the host rebooted, or a NAT, load balancer or firewall lost the flow, or the RST is forged."},
 		{Name: "time-wait-expired", Text: lastAckText + "TIME_WAIT had expired normally; the retransmission timeout of the other end was longer."},
+		{Name: "aborted", Text: "{Y} repeated its FIN after {span} and got a RST (seq {seq}): {X}, which closed first, had then aborted with the RST #{abort}, which {Y} did not take, and never came to TIME_WAIT. {Y} ends with an error instead of a clean close."},
+		{Name: "never-acknowledged", Text: "{Y} repeated its FIN after {span} and got a RST (seq {seq}): {X}, which closed first, was not seen to acknowledge that FIN, so it need not have been in TIME_WAIT. It gave up FIN_WAIT_2 early or its host restarted, or a NAT, load balancer or firewall lost the flow. {Y} ends with an error instead of a clean close."},
 		{Name: "fin-wait-2-expired", Text: "{Y} repeated its FIN after {span} and got a RST (seq {seq}): {X}, which closed first, had waited so long in FIN_WAIT_2 that it forgot the connection, and never came to TIME_WAIT. {Y} ends with an error instead of a clean close."},
-	},
-	Phrases: []anomaly.Phrase{
-		{Name: "acked", In: "since", Text: "its last ACK was sent"},
-		{Name: "entered", In: "since", Text: "it was entered"},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "time in TIME_WAIT, by the stack of {X}", Value: tcp.StackLinux.Stack().TimeWait2MSL, Flag: "2msl"},
 		{Name: "time in FIN_WAIT_2, by the stack of {X}", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"},
 	},
-	RestsOn: anomaly.ResetSent,
-	On:      triggers.OnRST,
+	Supersedes: []string{"time-wait-truncated"},
+	RestsOn:    anomaly.ResetSent,
+	On:         triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
 		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || h.Rare == nil {
@@ -238,10 +255,7 @@ var RstInsteadOfAck = anomaly.Kind{
 		fin, _ := h.Find(peer, tcp.SndFIN)
 		_, forgot := h.Find(subject, tcp.GiveUp)
 		most := h.M.TwoMSLOf(h.Ends[subject].Stack())
-		held, since := h.TimeWaitHeld(subject, h.Now), "entered"
-		if acked := h.Now.Sub(h.Before.SentAt[subject]); acked <= held { // that ACK shows that it still held it
-			held, since = acked, "acked"
-		}
+		held := h.Now.Sub(h.Before.SentAt[subject]) // it held it when it sent its last ACK
 		f := &anomaly.Finding{
 			End:      subject,
 			Certain:  anomaly.ConfidenceAssumed,
@@ -249,14 +263,19 @@ var RstInsteadOfAck = anomaly.Kind{
 			Values:   anomaly.Values{"span": again.FINCopyAt.Sub(fin.At), "hold": template.Hold(most), "held": held, "seq": h.S.Seq},
 			Evidence: append(append(append(h.Frames(subject, tcp.SndFIN), fin.Packet(), again.FINCopy, h.S.Packet), h.Rare.Closing[subject].Acks...), h.Frames(peer, tcp.RcvAckOfFIN)...),
 		}
+		abort, aborted := h.Find(subject, tcp.SndRST)
 		switch {
 		case forgot:
 			f.Cause = "fin-wait-2-expired"
-			return f
+		case aborted:
+			f.Cause, f.Values["abort"] = "aborted", abort.Packet()
+			f.Evidence = append(f.Evidence, abort.Packet())
+		case !h.Ends[peer].FIN.Before(h.Before.Acked[subject]):
+			f.Cause = "never-acknowledged"
+			h.Whole(subject) // the ACK may only not have been captured
 		case held >= most:
 			f.Cause = "time-wait-expired"
 		}
-		f.Say(since)
 		return f
 	},
 }
