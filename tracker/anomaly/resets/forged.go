@@ -36,7 +36,6 @@ const tooFastTimes = 2
 // A forgery is what speaks against the RST at hand.
 type forgery struct {
 	signs    []string // phrases
-	refuted  bool
 	values   anomaly.Values // of the phrases
 	evidence []int
 }
@@ -160,10 +159,9 @@ func burstOf(h *anomaly.Case, f *forgery) {
 }
 
 // tooFast looks whether the RST acknowledges what its alleged sender cannot
-// have received yet. It takes that end part of its shortest response at least.
-// Data are often acknowledged late, so the response to the handshake must have
-// been measured; and a proxy that first dials its own connection is slow to
-// answer a SYN, so it is a proof only where data were acknowledged too.
+// have received yet. It takes that end part of its shortest response at least. It
+// is no proof: data are often acknowledged late, a proxy that first dials its own
+// connection is slow to answer a SYN, and so the path may be shorter.
 func tooFast(h *anomaly.Case, f *forgery) {
 	subject, peer := h.X(), h.Y()
 	least := subject.Response()
@@ -193,7 +191,6 @@ func tooFast(h *anomaly.Case, f *forgery) {
 		return
 	}
 	f.add("too-fast", anomaly.Values{"acked": newest.Packet, "after": h.Now.Sub(newest.At), "least": least}, newest.Packet)
-	f.refuted = peer.ISS.Add(1).Before(subject.Acked) && len(f.signs) >= signsOfForgery // one delayed ACK is no measure of a path
 }
 
 var ForgedRST = anomaly.Kind{
@@ -211,7 +208,6 @@ var ForgedRST = anomaly.Kind{
 	}, signs...),
 	Thresholds: append(slices.Clone(signTimes), DataAfterRST.Thresholds...),
 	Moves: []anomaly.SeverityMove{
-		{Name: "proved", To: anomaly.Error, When: "if it acknowledges what {X} cannot have received yet, {X} acknowledged data before, and another sign speaks against it"},
 		{Name: "went-on", To: anomaly.Error, When: "if {X} went on sending"},
 	},
 	Supersedes: []string{"data-after-rst", "rst-unmatched", "rst-out-of-window", "blind-rst-in-window", "linger-zero-abort"},
@@ -226,7 +222,7 @@ var ForgedRST = anomaly.Kind{
 			return &anomaly.Finding{
 				End:      h.From,
 				Cause:    "data-after-rst",
-				Certain:  anomaly.ConfidenceProved,
+				Certain:  denial(h),
 				Move:     "went-on",
 				More:     true,
 				Evidence: []int{rst.Packet(), h.S.Packet},
@@ -243,9 +239,6 @@ var ForgedRST = anomaly.Kind{
 			Evidence: append(against.evidence, h.S.Packet),
 			Phrases:  against.signs,
 			Values:   against.values,
-		}
-		if against.refuted {
-			f.Move, f.Certain = "proved", anomaly.ConfidenceProved
 		}
 		f.Say(anomaly.Either(h.Before.Accepted, "taken", "not-taken"))
 		return f
@@ -271,7 +264,7 @@ var ConnectionTampering = anomaly.Kind{
 	Causes:   tamperings(),
 	Phrases: append([]anomaly.Phrase{
 		{Name: "signs", In: "why", Text: ": {reasons}"},
-		{Name: "went-on", Text: " {X} went on sending, which proves that it did not reset."},
+		{Name: "went-on", Text: " {X} went on sending, so it did not reset."},
 	}, signs...),
 	Thresholds: append([]anomaly.Threshold{
 		{Name: "segments of the client, at most", Value: tampering.EarlySegments},
@@ -307,7 +300,7 @@ var ConnectionTampering = anomaly.Kind{
 			Cause:    a.Cause,
 			Earlier:  a.Text,
 			Phrases:  []string{"went-on"},
-			Certain:  anomaly.ConfidenceProved,
+			Certain:  denial(h),
 			Move:     "went-on",
 			More:     true,
 			Evidence: []int{rst.Packet(), h.S.Packet},

@@ -273,6 +273,11 @@ var RstStorm = anomaly.Kind{
 	RFC:      "RFC 2525 §2.16",
 	Causes: []anomaly.Cause{
 		{Name: "replies", Text: "{X} sent {n} RSTs in {span}, one for each segment that arrived: the data was in flight when the socket closed, which is the normal form."},
+		{
+			Name: "went-on",
+			Text: "{X} sent {n} RSTs in {span}, one for each segment that arrived, and {Y} goes on: the RSTs do not reach it, or it does not take them.",
+			Next: "Capture at {Y}, to see whether the RSTs arrive there and what drops them.",
+		},
 		{Name: "unprovoked", Text: "{X} sent {n} RSTs in {span}, more than the {received segments} that it can have answered: a device on the path, or a forger, repeats them."},
 	},
 	Thresholds: []anomaly.Threshold{
@@ -280,7 +285,7 @@ var RstStorm = anomaly.Kind{
 		{Name: "time in which they are counted", Value: stormSpan},
 		{Name: "RSTs for each segment that arrived, at most", Value: stormReplies},
 	},
-	Moves: []anomaly.SeverityMove{{Name: "replies", To: anomaly.Info, When: "if the RSTs answer segments that arrived"}},
+	Moves: []anomaly.SeverityMove{{Name: "replies", To: anomaly.Info, When: "if the RSTs answer data that were in flight"}},
 	On:    triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		if a := h.Flagged("rst-storm", h.From); a != nil {
@@ -293,16 +298,10 @@ var RstStorm = anomaly.Kind{
 			}
 			return f
 		}
-		resets, received := 0, 0
+		resets, received, inFlight := 0, 0, 0
 		var first *recent.Segment
 		for g := range h.Recent() {
-			if h.Now.Sub(g.At) > stormSpan || resets > stormSize && resets <= stormReplies*received {
-				break
-			}
-			switch {
-			case g.From != h.From && g.Flags&tcp.RST == 0:
-				received++
-			case g.From == h.From && g.Flags&tcp.RST != 0 && resets <= stormSize:
+			if h.Now.Sub(g.At) <= stormSpan && resets <= stormSize && g.From == h.From && g.Flags&tcp.RST != 0 {
 				resets++
 				first = g
 			}
@@ -310,9 +309,23 @@ var RstStorm = anomaly.Kind{
 		if resets <= stormSize {
 			return nil
 		}
+		for g := range h.Recent() {
+			if g.From == h.From || g.Flags&tcp.RST != 0 || h.Now.Sub(g.At) > stormSpan {
+				continue
+			}
+			received++
+			if g.Data > 0 && g.At.Sub(first.At) <= h.Y().InFlight() {
+				inFlight++
+			}
+		}
 		f := &anomaly.Finding{End: h.From, Certain: anomaly.ConfidenceAssumed, Evidence: []int{first.Packet, h.S.Packet}}
-		if f.Cause = "unprovoked"; resets <= stormReplies*received {
+		switch {
+		case resets <= stormReplies*inFlight:
 			f.Cause, f.Move = "replies", "replies"
+		case resets <= stormReplies*received:
+			f.Cause = "went-on"
+		default:
+			f.Cause = "unprovoked"
 		}
 		f.Values = anomaly.Values{"n": resets, "span": h.Now.Sub(first.At), "received": received}
 		return f
@@ -339,11 +352,30 @@ var DataAfterRST = anomaly.Kind{
 		}
 		return &anomaly.Finding{
 			End:      h.From,
-			Certain:  anomaly.ConfidenceProved,
+			Certain:  denial(h),
 			Evidence: []int{rst.Packet(), h.S.Packet},
 			Values:   anomaly.Values{"span": h.Now.Sub(rst.At)},
 		}
 	},
+}
+
+// denial is how sure it is that the sender of the segment did not send the RST in
+// its name: proved if it acknowledges or sends what the RST did not know of. That
+// it comes too late to have been overtaken rests on timing alone.
+func denial(h *anomaly.Case) anomaly.Confidence {
+	for g := range h.Back() {
+		if g.Packet != h.Forged {
+			continue
+		}
+		acked := h.Before.Acked[h.From]
+		if g.Flags&tcp.ACK != 0 {
+			acked = tcp.Later(acked, g.Ack)
+		}
+		if acked.Before(h.S.Ack) || h.Fresh > 0 && g.Seq.Before(h.S.End()) {
+			return anomaly.ConfidenceProved
+		}
+	}
+	return anomaly.ConfidenceAssumed
 }
 
 // talksOn reports whether the segment shows that its sender still has a
