@@ -81,6 +81,7 @@ var list = []*anomaly.Kind{
 	&resets.BlindRSTInWindow,
 	&resets.RstOutOfWindow,
 	&resets.RstIgnoredInSynSent,
+	&resets.RstIgnored,
 	&resets.RstUnmatched,
 	&resets.RstStorm,
 	&resets.DataAfterRST,
@@ -113,6 +114,8 @@ var list = []*anomaly.Kind{
 	&established.ZeroWindowAbort,
 	&established.IcmpUnreachableTerminated,
 	&established.MiddleboxIdleDrop,
+
+	&resets.ConnectionReset, // asks what the others have found
 }
 
 // All returns the catalogue.

@@ -177,11 +177,13 @@ var AbortAfterFIN = anomaly.Kind{
 		{Name: "time in FIN_WAIT_2, by the stack of {X}, after which it is over", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"},
 		refusalTime,
 	},
-	RestsOn:    anomaly.ResetSent,
-	On:         triggers.OnRST,
+	RestsOn: anomaly.ResetSent,
+	On:      triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
-		if h.Before.RST != conn.ResetAbort || !h.Ends[subject].Has(conn.HasFIN) || h.S.Seq != h.Ends[subject].FIN+1 {
+		built := h.Before.RST == conn.ResetAbort && h.S.Seq == h.Ends[subject].FIN+1 ||
+			h.Before.RST == conn.ResetUnmatched && numberOfFIN(h) && h.Before.Accepted
+		if !built || !h.Ends[subject].Has(conn.HasFIN) {
 			return nil
 		}
 		bare := h.S.Flags&tcp.ACK == 0

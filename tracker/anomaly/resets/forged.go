@@ -35,7 +35,7 @@ const tooFastTimes = 2
 
 // A forgery is what speaks against the RST at hand.
 type forgery struct {
-	signs    []string // phrases
+	signs    []string       // phrases
 	values   anomaly.Values // of the phrases
 	evidence []int
 }
@@ -210,7 +210,7 @@ var ForgedRST = anomaly.Kind{
 	Moves: []anomaly.SeverityMove{
 		{Name: "went-on", To: anomaly.Error, When: "if {X} went on sending"},
 	},
-	Supersedes: []string{"data-after-rst", "rst-unmatched", "rst-out-of-window", "blind-rst-in-window", "linger-zero-abort"},
+	Supersedes: []string{"data-after-rst", "rst-unmatched", "rst-out-of-window", "blind-rst-in-window", "linger-zero-abort", "connection-reset"},
 	On:         triggers.OnRST | triggers.OnUnsettled,
 	Only:       triggers.IfReset | triggers.IfRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
