@@ -37,6 +37,7 @@ var LingerZeroAbort = anomaly.Kind{
 		{Name: "nothing", In: "sent", Text: " It had sent no data."},
 		{Name: "all-acked", In: "sent", Text: " All that it had sent was acknowledged."},
 	},
+	Next:       "If {X} is not meant to abort, have it read to the end of the stream, switch off SO_LINGER with a time of 0, and look for a timeout that destroys the socket.",
 	Thresholds: triesInVain,
 	Moves:      []anomaly.SeverityMove{{Name: "unacked", To: anomaly.Warning, When: "if octets that {X} had sent were not acknowledged"}},
 	RestsOn:    anomaly.ResetSent,
@@ -73,13 +74,14 @@ var CloseWithUnreadData = anomaly.Kind{
 	Title:    "Closed with received data unread",
 	RFC:      "RFC 9293 §3.6.1, RFC 2525 §2.17",
 	Causes: []anomaly.Cause{
-		{Name: "window-zero", Text: "{X} closed with {what} unread (its window was closed) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before; a program should read to the end of the stream before it closes."},
-		{Name: "window-stood-still", Text: "{X} closed with {what} unread (its window had not moved while it acknowledged them) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before; a program should read to the end of the stream before it closes."},
+		{Name: "window-zero", Text: "{X} closed with {what} unread (its window was closed) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before."},
+		{Name: "window-stood-still", Text: "{X} closed with {what} unread (its window had not moved while it acknowledged them) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before."},
 	},
 	Phrases: []anomaly.Phrase{
 		{Name: "counted", In: "what", Text: "{n received bytes}"},
 		{Name: "uncounted", In: "what", Text: "received bytes"},
 	},
+	Next: "Have {X} read to the end of the stream before it closes.",
 	Thresholds: append([]anomaly.Threshold{
 		{Name: "full segments acknowledged while the edge of the window stood still, at least", Value: unreadSegments},
 		{Name: "size of a full segment, where no MSS was captured", Value: unknownMSS},
@@ -117,8 +119,8 @@ var LateFINReset = anomaly.Kind{
 	Title:    "FIN came after the closer had forgotten",
 	RFC:      "RFC 9293 §3.10.7.1",
 	Causes: []anomaly.Cause{
-		{Name: "timer-expired", Text: "{Y} closed {span} after {X}, which no longer knew the connection and answered its FIN with RST: FIN_WAIT_2 of a closed socket lasts {limit}."},
-		{Name: "closed-early", Text: "{Y} closed {span} after {X}, which no longer knew the connection and answered its FIN with RST: its FIN_WAIT_2 timer is set short, or the host rebooted, or what is between them lost the flow."},
+		{Name: "timer-expired", Text: "{Y} closed {span} after {X}, which no longer knew the connection and answered its FIN with RST: FIN_WAIT_2 of a closed socket lasts {limit}.", Next: "Have {Y} close sooner after {X}, or {X} call shutdown(SHUT_WR) instead of close(), which bounds FIN_WAIT_2 (on Linux net.ipv4.tcp_fin_timeout)."},
+		{Name: "closed-early", Text: "{Y} closed {span} after {X}, which no longer knew the connection and answered its FIN with RST: its FIN_WAIT_2 timer is set short, or the host rebooted, or what is between them lost the flow.", Next: "Have {Y} close sooner after {X}; look at {X} for net.ipv4.tcp_fin_timeout, and between them for the time after which a half-closed flow is forgotten."},
 	},
 	Phrases:    []anomaly.Phrase{{Name: "unread", Text: " The {n bytes} that {Y} sent after that FIN may never have been read."}},
 	Thresholds: []anomaly.Threshold{{Name: "time in FIN_WAIT_2, by the stack of {X}", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"}},
@@ -170,6 +172,7 @@ var AbortAfterFIN = anomaly.Kind{
 		{
 			Name: "passive",
 			Text: "{Y} closed first; {X} was in CLOSE_WAIT for {waited}, then closed with FIN and aborted with RST {span} later: its program ended, or the time of SO_LINGER ran out.",
+			Next: "Have the program of {X} close as soon as it reads the end of the stream.",
 		},
 	},
 	Phrases: []anomaly.Phrase{{Name: "unacked", Text: " {n bytes} from {Y} had not been acknowledged."}},
@@ -229,7 +232,7 @@ var RstInsteadOfAck = anomaly.Kind{
 	Title:    "Repeated FIN answered by RST: the closer was gone",
 	RFC:      "RFC 9293 §3.5.2, §3.6.1",
 	Causes: []anomaly.Cause{
-		{Name: "time-wait-shortened", Text: lastAckText + "TIME_WAIT was shortened (bucket limit, reuse, an earlier RST), or the host rebooted, or a NAT, load balancer or firewall lost the flow, or the RST is forged."},
+		{Name: "time-wait-shortened", Text: lastAckText + "TIME_WAIT was shortened (bucket limit, reuse, an earlier RST), or the host rebooted, or a NAT, load balancer or firewall lost the flow, or the RST is forged.", Next: "Look at {X} for a limit of TIME_WAIT (on Linux net.ipv4.tcp_max_tw_buckets, and TCPTimeWaitOverflow in nstat), and between the two for the time after which a closed flow is forgotten."},
 		{Name: "time-wait-expired", Text: lastAckText + "TIME_WAIT had expired normally; the retransmission timeout of the other end was longer."},
 		{Name: "aborted", Text: "{Y} repeated its FIN after {span} and got a RST (seq {seq}): {X}, which closed first, had then aborted with the RST #{abort}, which {Y} did not take, and never came to TIME_WAIT. {Y} ends with an error instead of a clean close."},
 		{Name: "never-acknowledged", Text: "{Y} repeated its FIN after {span} and got a RST (seq {seq}): {X}, which closed first, was not seen to acknowledge that FIN, so it need not have been in TIME_WAIT. It gave up FIN_WAIT_2 early or its host restarted, or a NAT, load balancer or firewall lost the flow. {Y} ends with an error instead of a clean close."},

@@ -193,6 +193,9 @@ func tooFast(h *anomaly.Case, f *forgery) {
 	f.add("too-fast", anomaly.Values{"acked": newest.Packet, "after": h.Now.Sub(newest.At), "least": least}, newest.Packet)
 }
 
+// forgedNext is what to do about a RST that its alleged sender did not send.
+const forgedNext = "Capture at {X} and, from there toward {Y}, behind each device: the first capture that has the RST is behind the one that sends it."
+
 var ForgedRST = anomaly.Kind{
 	Name:     "forged-rst",
 	Severity: anomaly.Warning,
@@ -210,6 +213,7 @@ var ForgedRST = anomaly.Kind{
 	Moves: []anomaly.SeverityMove{
 		{Name: "went-on", To: anomaly.Error, When: "if {X} went on sending"},
 	},
+	Next:       forgedNext,
 	Supersedes: []string{"data-after-rst", "rst-unmatched", "rst-out-of-window", "blind-rst-in-window", "linger-zero-abort", "connection-reset"},
 	On:         triggers.OnRST | triggers.OnUnsettled,
 	Only:       triggers.IfReset | triggers.IfRST,
@@ -271,6 +275,7 @@ var ConnectionTampering = anomaly.Kind{
 		{Name: "silence of the client that counts as an end, at least", Value: silence},
 		{Name: "copies of the server's data in that time, at least", Value: copiesIntoSilence},
 	}, slices.Concat(signTimes, DataAfterRST.Thresholds)...),
+	Next: "Capture at {X} too, and repeat over another network or with other contents, to see on which path and at what the connection is cut off.",
 	Moves: []anomaly.SeverityMove{
 		{Name: "went-on", To: anomaly.Error, When: "if {X} went on sending"},
 		{Name: "silence", To: anomaly.Info, When: "if the client only fell silent"},

@@ -95,6 +95,7 @@ var BlindRSTInWindow = anomaly.Kind{
 		{Name: "attack", Text: " {n} RSTs with different numbers were seen: this is an attack on the connection."},
 	},
 	Thresholds: []anomaly.Threshold{{Name: "RSTs with different numbers that are an attack", Value: guessesOfAttack}},
+	Next:       "Capture at {Y}, to see whether it sends the RST; let {X} have a stack that follows RFC 5961.",
 	Moves: []anomaly.SeverityMove{
 		{Name: "may-be-own", To: anomaly.Info, When: "if {Y} said nothing more and the RST came as far as its other segments"},
 		{Name: "attack", To: anomaly.Error, When: "if so many RSTs with different numbers were seen that it is an attack"},
@@ -222,7 +223,8 @@ var RstUnmatched = anomaly.Kind{
 		{Name: "seq", Text: "A RST in the name of {X} has seq {seq}; its next number was {next} and no recent ACK to it said {seq}. Either packets are missing from the capture, or a third party sent it."},
 		{Name: "ack", Text: "A RST in the name of {X} acknowledges {ack}, but it had received up to {received} and was sent up to {sent}. Either packets are missing from the capture, or a third party sent it."},
 	},
-	On: triggers.OnRST,
+	Next: captureMore,
+	On:   triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.X(), h.Y()
 		to := h.From.Peer()
@@ -278,7 +280,7 @@ var RstStorm = anomaly.Kind{
 			Text: "{X} sent {n} RSTs in {span}, one for each segment that arrived, and {Y} goes on: the RSTs do not reach it, or it does not take them.",
 			Next: "Capture at {Y}, to see whether the RSTs arrive there and what drops them.",
 		},
-		{Name: "unprovoked", Text: "{X} sent {n} RSTs in {span}, more than the {received segments} that it can have answered: a device on the path, or a forger, repeats them."},
+		{Name: "unprovoked", Text: "{X} sent {n} RSTs in {span}, more than the {received segments} that it can have answered: a device on the path, or a forger, repeats them.", Next: "Capture on both sides of each device between {X} and {Y}, to see which of them sends the RSTs."},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "RSTs of one end, at most", Value: stormSize},
@@ -340,6 +342,7 @@ var DataAfterRST = anomaly.Kind{
 	Causes: []anomaly.Cause{
 		{Text: "{X} kept talking {span} after \"its\" RST: the RST was not sent by {X}. {Y} took it all the same, and has lost the connection."},
 	},
+	Next: forgedNext,
 	Thresholds: []anomaly.Threshold{
 		{Name: "time after the RST, if the response time of {X} is not longer and it has nothing new, more than", Value: conn.SentAfter},
 	},
@@ -396,9 +399,10 @@ var RstWithData = anomaly.Kind{
 	Title:    "RST carries payload",
 	RFC:      "RFC 9293 §3.5.3",
 	Causes: []anomaly.Cause{
-		{Text: "The RST of {X} carries {n bytes} of payload, which RFC 9293 allows for diagnostic text. It is not part of the stream; read it in the capture for the reason."},
+		{Text: "The RST of {X} carries {n bytes} of payload, which RFC 9293 allows for diagnostic text. It is not part of the stream."},
 	},
-	On: triggers.OnRST,
+	Next: "Read the payload of the RST in the capture: it may say why {X} reset.",
+	On:   triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		if h.S.Data == 0 {
 			return nil
