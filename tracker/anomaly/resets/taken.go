@@ -12,12 +12,21 @@ import (
 // RSTs that their target should have taken and did not, and RSTs that it takes
 // and no other kind tells of.
 
+// answersInRow is how many RSTs an end must have answered by an ACK to show that
+// they reach it: fewer may have crossed what it sent for itself.
+const answersInRow = 3
+
 var RstIgnored = anomaly.Kind{
 	Name:     "rst-ignored",
 	Severity: anomaly.Notice,
 	Title:    "RST with the exact number not taken",
 	RFC:      "RFC 1337 §3, RFC 5961 §3",
 	Causes: []anomaly.Cause{
+		{
+			Name: "answered",
+			Text: "{X} answered {n} RSTs in the name of {Y} in a row by the same ACK, though #{rst} has the number that it expects, {seq}: they arrive, and it does not take them.",
+			Next: "Capture at {X}, to see whether the numbers there are those seen here; if they are, its stack or a filter on its host is at fault.",
+		},
 		{Name: "time-wait", Text: "The RST #{rst} in the name of {Y} has the number that {X} expects, {seq}, and {X} is in TIME_WAIT as before {span} later: it ignores RSTs there (on Linux net.ipv4.tcp_rfc1337=1), or this one was lost behind the capture point."},
 		{
 			Name: "went-on",
@@ -25,8 +34,9 @@ var RstIgnored = anomaly.Kind{
 			Next: "Capture at {X}, to see whether the RST arrives there; if it does, look for a filter on the host that drops it as invalid.",
 		},
 	},
-	On:   triggers.OnUnsettled,
-	Only: triggers.IfRare,
+	Thresholds: []anomaly.Threshold{{Name: "RSTs answered in a row that show that they arrive, at least", Value: answersInRow}},
+	On:         triggers.OnUnsettled,
+	Only:       triggers.IfRare,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
 		if h.S.Flags&tcp.RST != 0 || h.Before.States[subject] != tcp.Closed.Set() || h.X().Assumed&tcp.Closed.Set() != 0 {
@@ -46,13 +56,34 @@ var RstIgnored = anomaly.Kind{
 				Evidence: []int{g.Packet, h.S.Packet},
 				Values:   anomaly.Values{"rst": g.Packet, "seq": g.Seq, "span": h.Now.Sub(g.At)},
 			}
-			if h.X().Assumed == tcp.TimeWait.Set() {
+			switch n := answeredRSTs(h); {
+			case n >= answersInRow:
+				f.Cause, f.Values["n"] = "answered", n
+			case h.X().Assumed == tcp.TimeWait.Set():
 				f.Cause = "time-wait"
 			}
 			return f
 		}
 		return nil
 	},
+}
+
+// answeredRSTs counts the newest RSTs each of which the sender of the segment
+// answered by the same empty ACK, the last by this segment.
+func answeredRSTs(h *anomaly.Case) (n int) {
+	awaitsACK := true
+	for g := range h.Recent() {
+		isRST := g.From != h.From && g.Flags&tcp.RST != 0
+		isACK := g.From == h.From && g.Pure() && g.Seq == h.S.Seq && g.Ack == h.S.Ack
+		if awaitsACK && !isACK || !awaitsACK && !isRST {
+			break
+		}
+		if isRST {
+			n++
+		}
+		awaitsACK = !awaitsACK
+	}
+	return n
 }
 
 // cutShort are the states that a RST cuts short.
