@@ -146,11 +146,13 @@ func idleUntil(h *anomaly.Case, x tcp.Endpoint) (idle time.Duration, ok bool) {
 	}
 	for g := range h.Back() {
 		switch {
-		case g.Data == 0 || g.Is&(recent.WasKeepalive|recent.WasForeign|recent.WasOld) != 0 || g.At > fin.At:
-		case g.From != x && h.Before.Acked[x].Before(g.Seq.Add(g.Data)): // it crosses the FIN
-		default:
+		case g.Packet == fin.Packet() && g.Data > 0:
+			return 0, false // it goes with the last of an answer
+		case g.Packet == fin.Packet() || g.At > fin.At || g.Is&(recent.WasKeepalive|recent.WasForeign|recent.WasOld) != 0:
+		case g.From != x && g.Data > 0 && h.Before.Acked[x].Before(g.Seq.Add(g.Data)): // it crosses the FIN
+		default: // of the server's words the client's ACK tells too
 			idle = fin.At.Sub(g.At)
-			return idle, g.From == x && g.Packet != fin.Packet() && idle >= idleAtLeast
+			return idle, (g.From == x) == (g.Data > 0) && idle >= idleAtLeast
 		}
 	}
 	return 0, false
