@@ -71,3 +71,22 @@ func TestLaterFindingsComplete(t *testing.T) {
 		}
 	}
 }
+
+// That an end goes on after a RST in its name proves that it did not send it only
+// if it says more than the RST knew of: that it comes late may be the network's.
+func TestTimingProvesNoForgery(t *testing.T) {
+	for ladder, want := range map[string]anomaly.Confidence{
+		"data-after-rst-late-copy": anomaly.ConfidenceAssumed,
+		"data-after-rst":           anomaly.ConfidenceProved,
+		"forged-rst-too-fast":      anomaly.ConfidenceAssumed,
+		"forged-rst-proved":        anomaly.ConfidenceProved,
+	} {
+		kind := "data-after-rst"
+		if _, ok := findings(t, ladder)[kind]; !ok {
+			kind = "forged-rst"
+		}
+		if got := findings(t, ladder)[kind].Confidence; got != want {
+			t.Errorf("%s: %s is %v, want %v", ladder, kind, got, want)
+		}
+	}
+}

@@ -16,6 +16,7 @@ import (
 // what of an ordinary connection would have to be remembered for it.
 var hidden = map[string]string{
 	"blind-rst-in-window-after-replies":   oldAcks,
+	"keepalive-race-client-view":          oldAcks,
 	"rst-out-of-window-not-number-of-fin": oldAcks,
 	"rst-unmatched-not-reply-to-older":    oldAcks,
 	"close-with-unread-data":              "the windows before the last",

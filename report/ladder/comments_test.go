@@ -71,7 +71,7 @@ func TestComments(t *testing.T) {
 			"1000 > <SEQ=111><ACK=301><CTL=RST,ACK>",
 			"200 > <SEQ=111><ACK=301><CTL=ACK><DATA=10>",
 			"10 < <SEQ=301><ACK=121><CTL=ACK>",
-		}, []int{1}, opening + "|frame 5, conn 1|frame 6, conn 1\n! data-after-rst\n! forged-rst|frame 7, conn 1"},
+		}, []int{1}, opening + "|frame 5, conn 1|frame 6, conn 1\n! data-after-rst\n! forged-rst|frame 7, conn 1\n! rst-ignored"},
 		{"a-syn-that-opens-nothing", []string{
 			"30000 > <SEQ=70000><CTL=SYN>",
 			"10 < <SEQ=301><ACK=111><CTL=ACK>",

@@ -55,6 +55,7 @@ var HalfOpenDiscovered = anomaly.Kind{
 		{Name: "took-rst", In: "why", Text: ", because it took the RST #{frame}"},
 		{Name: "lost", Text: " It crashed or restarted, its process was killed, or a NAT or load balancer sent the segment elsewhere. {X} had last been heard {span} before."},
 	},
+	Next:    "Look at {X} for a restart, or a process that ended, before that time; if it ran on, at what a NAT or load balancer between them forgot.",
 	Moves:   []anomaly.SeverityMove{{Name: "took-rst", To: anomaly.Info, When: "if {X} had taken a RST that {Y} did not send"}},
 	RestsOn: anomaly.ResetSent,
 	On:      triggers.OnRST,
@@ -120,6 +121,7 @@ var HandshakeNotCompleted = anomaly.Kind{
 		{Name: "fin", Text: notCompletedText + "the FIN {span} later with RST. " + notCompletedWhy},
 		{Name: "ack", Text: notCompletedText + "an empty ACK {span} later with RST. " + notCompletedWhy},
 	},
+	Next:    "Look at {X} for a full queue of listen() (on Linux ListenOverflows and SyncookiesFailed in nstat), and raise its backlog and net.core.somaxconn; have {Y} speak at once if {X} defers its accept (TCP_DEFER_ACCEPT).",
 	RestsOn: anomaly.ResetSent,
 	On:      triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {

@@ -51,6 +51,7 @@ var list = []*anomaly.Kind{
 	&closing.DataAfterFIN,
 	&resets.LateFINReset,
 	&resets.DataAfterCloseReset,
+	&resets.KeepaliveRace,
 	&resets.CloseWithUnreadData,
 	&resets.LingerZeroAbort,
 	&resets.AbortAfterFIN,
@@ -82,6 +83,7 @@ var list = []*anomaly.Kind{
 	&resets.BlindRSTInWindow,
 	&resets.RstOutOfWindow,
 	&resets.RstIgnoredInSynSent,
+	&resets.RstIgnored,
 	&resets.RstUnmatched,
 	&resets.RstStorm,
 	&resets.DataAfterRST,
@@ -116,6 +118,8 @@ var list = []*anomaly.Kind{
 	&established.ZeroWindowAbort,
 	&established.IcmpUnreachableTerminated,
 	&established.MiddleboxIdleDrop,
+
+	&resets.ConnectionReset, // asks what the others have found
 }
 
 // All returns the catalogue.

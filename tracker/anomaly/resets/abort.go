@@ -37,6 +37,7 @@ var LingerZeroAbort = anomaly.Kind{
 		{Name: "nothing", In: "sent", Text: " It had sent no data."},
 		{Name: "all-acked", In: "sent", Text: " All that it had sent was acknowledged."},
 	},
+	Next:       "If {X} is not meant to abort, have it read to the end of the stream, switch off SO_LINGER with a time of 0, and look for a timeout that destroys the socket.",
 	Thresholds: triesInVain,
 	Moves:      []anomaly.SeverityMove{{Name: "unacked", To: anomaly.Warning, When: "if octets that {X} had sent were not acknowledged"}},
 	RestsOn:    anomaly.ResetSent,
@@ -73,13 +74,14 @@ var CloseWithUnreadData = anomaly.Kind{
 	Title:    "Closed with received data unread",
 	RFC:      "RFC 9293 §3.6.1, RFC 2525 §2.17",
 	Causes: []anomaly.Cause{
-		{Name: "window-zero", Text: "{X} closed with {what} unread (its window was closed) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before; a program should read to the end of the stream before it closes."},
-		{Name: "window-stood-still", Text: "{X} closed with {what} unread (its window had not moved while it acknowledged them) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before; a program should read to the end of the stream before it closes."},
+		{Name: "window-zero", Text: "{X} closed with {what} unread (its window was closed) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before."},
+		{Name: "window-stood-still", Text: "{X} closed with {what} unread (its window had not moved while it acknowledged them) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before."},
 	},
 	Phrases: []anomaly.Phrase{
 		{Name: "counted", In: "what", Text: "{n received bytes}"},
 		{Name: "uncounted", In: "what", Text: "received bytes"},
 	},
+	Next: "Have {X} read to the end of the stream before it closes.",
 	Thresholds: append([]anomaly.Threshold{
 		{Name: "full segments acknowledged while the edge of the window stood still, at least", Value: unreadSegments},
 		{Name: "size of a full segment, where no MSS was captured", Value: unknownMSS},
@@ -111,50 +113,14 @@ var CloseWithUnreadData = anomaly.Kind{
 	},
 }
 
-var DataAfterCloseReset = anomaly.Kind{
-	Name:     "data-after-close-reset",
-	Severity: anomaly.Warning,
-	Title:    "Data met a fully closed socket",
-	RFC:      "RFC 9293 §3.6.1, RFC 2525 §2.16",
-	Causes: []anomaly.Cause{
-		{Name: "closed", Text: "{X} had closed both directions {span} before (close(), not shutdown()), so {n bytes} from {Y} could not be delivered and it answered with RST."},
-		{Name: "timer-expired", Text: "{X} had closed {span} before and given up FIN_WAIT_2 since; {n bytes} from {Y} came too late and met a RST."},
-	},
-	Thresholds: []anomaly.Threshold{
-		{Name: "time in FIN_WAIT_2, by the stack of {X}", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"},
-		refusalTime,
-	},
-	RestsOn: anomaly.ResetSent,
-	On:      triggers.OnRST,
-	Check: func(h *anomaly.Case) *anomaly.Finding {
-		subject, peer := h.From, h.From.Peer()
-		data, ok := refusedData(h)
-		if !ok || !h.Ends[subject].Has(conn.HasFIN) {
-			return nil
-		}
-		fin, _ := h.Find(subject, tcp.SndFIN)
-		f := &anomaly.Finding{
-			End:      subject,
-			Cause:    "closed",
-			Certain:  anomaly.ConfidenceAssumed,
-			Evidence: append(h.Frames(subject, tcp.SndFIN), data, h.S.Packet),
-			Values:   anomaly.Values{"n": h.StreamEnd(peer).Minus(h.Before.Acked[subject]), "span": h.Now.Sub(fin.At)},
-		}
-		if h.Forgot(subject) {
-			f.Cause = "timer-expired"
-		}
-		return f
-	},
-}
-
 var LateFINReset = anomaly.Kind{
 	Name:     "late-fin-reset",
 	Severity: anomaly.Warning,
 	Title:    "FIN came after the closer had forgotten",
 	RFC:      "RFC 9293 §3.10.7.1",
 	Causes: []anomaly.Cause{
-		{Name: "timer-expired", Text: "{Y} closed {span} after {X}, which no longer knew the connection and answered its FIN with RST: FIN_WAIT_2 of a closed socket lasts {limit}."},
-		{Name: "closed-early", Text: "{Y} closed {span} after {X}, which no longer knew the connection and answered its FIN with RST: its FIN_WAIT_2 timer is set short, or the host rebooted, or what is between them lost the flow."},
+		{Name: "timer-expired", Text: "{Y} closed {span} after {X}, which no longer knew the connection and answered its FIN with RST: FIN_WAIT_2 of a closed socket lasts {limit}.", Next: "Have {Y} close sooner after {X}, or {X} call shutdown(SHUT_WR) instead of close(), which bounds FIN_WAIT_2 (on Linux net.ipv4.tcp_fin_timeout)."},
+		{Name: "closed-early", Text: "{Y} closed {span} after {X}, which no longer knew the connection and answered its FIN with RST: its FIN_WAIT_2 timer is set short, or the host rebooted, or what is between them lost the flow.", Next: "Have {Y} close sooner after {X}; look at {X} for net.ipv4.tcp_fin_timeout, and between them for the time after which a half-closed flow is forgotten."},
 	},
 	Phrases:    []anomaly.Phrase{{Name: "unread", Text: " The {n bytes} that {Y} sent after that FIN may never have been read."}},
 	Thresholds: []anomaly.Threshold{{Name: "time in FIN_WAIT_2, by the stack of {X}", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"}},
@@ -201,15 +167,26 @@ var AbortAfterFIN = anomaly.Kind{
 	Title:    "RST after own FIN without new data",
 	RFC:      "RFC 9293 §3.10.5",
 	Causes: []anomaly.Cause{
-		{Text: "{X} closed with FIN and then aborted with RST after {span}: a timeout of its FIN_WAIT_2 or of SO_LINGER, or a load balancer that clears up."},
+		{Name: "waited", Text: "{X} closed with FIN and aborted with RST {span} later, when its FIN_WAIT_2 was over, or a load balancer cleared up."},
+		{Name: "gave-up", Text: "{X} closed with FIN and aborted with RST {span} later: the time of SO_LINGER ran out, its program ended, or a load balancer cleared up."},
+		{
+			Name: "passive",
+			Text: "{Y} closed first; {X} was in CLOSE_WAIT for {waited}, then closed with FIN and aborted with RST {span} later: its program ended, or the time of SO_LINGER ran out.",
+			Next: "Have the program of {X} close as soon as it reads the end of the stream.",
+		},
 	},
-	Phrases:    []anomaly.Phrase{{Name: "unacked", Text: " {n bytes} from {Y} had not been acknowledged."}},
-	Thresholds: []anomaly.Threshold{refusalTime},
-	RestsOn:    anomaly.ResetSent,
-	On:         triggers.OnRST,
+	Phrases: []anomaly.Phrase{{Name: "unacked", Text: " {n bytes} from {Y} had not been acknowledged."}},
+	Thresholds: []anomaly.Threshold{
+		{Name: "time in FIN_WAIT_2, by the stack of {X}, after which it is over", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"},
+		refusalTime,
+	},
+	RestsOn: anomaly.ResetSent,
+	On:      triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
-		if h.Before.RST != conn.ResetAbort || !h.Ends[subject].Has(conn.HasFIN) || h.S.Seq != h.Ends[subject].FIN+1 {
+		built := h.Before.RST == conn.ResetAbort && h.S.Seq == h.Ends[subject].FIN+1 ||
+			h.Before.RST == conn.ResetUnmatched && numberOfFIN(h) && h.Before.Accepted
+		if !built || !h.Ends[subject].Has(conn.HasFIN) {
 			return nil
 		}
 		bare := h.S.Flags&tcp.ACK == 0
@@ -225,10 +202,20 @@ var AbortAfterFIN = anomaly.Kind{
 		}
 		f := &anomaly.Finding{
 			End:      subject,
+			Cause:    "gave-up",
 			Certain:  abortCertainty(h),
 			Evidence: []int{fin.Packet(), h.S.Packet},
+			Values:   anomaly.Values{"span": h.Now.Sub(fin.At)},
 		}
-		f.Values = anomaly.Values{"span": h.Now.Sub(fin.At)}
+		came, passive := h.Find(subject, tcp.RcvFIN)
+		acked, ok := h.Find(subject, tcp.RcvAckOfFIN)
+		switch held := h.Ends[subject].Stack().FinWait2; {
+		case passive && came.At <= fin.At:
+			f.Cause, f.Values["waited"] = "passive", fin.At.Sub(came.At)
+			f.Evidence = append(f.Evidence, h.Frames(peer, tcp.SndFIN)...)
+		case ok && !passive && held != 0 && h.Now.Sub(acked.At) >= held:
+			f.Cause = "waited"
+		}
 		if n := h.StreamEnd(peer).Minus(h.Before.Acked[subject]); h.Before.Acked[subject].Before(h.StreamEnd(peer)) {
 			f.Values["n"] = n
 			f.Say("unacked")
@@ -237,7 +224,7 @@ var AbortAfterFIN = anomaly.Kind{
 	},
 }
 
-const lastAckText = "{Y} had not got the last ACK and repeated its FIN {span} after the first; {X}, which closed first, no longer holds TIME_WAIT (should last {hold}; {since} {held} before) and answered RST seq {seq}, so that {Y} ends with an error instead of a clean close. "
+const lastAckText = "{Y} had not got the last ACK and repeated its FIN {span} after the first; {X}, which closed first, no longer holds TIME_WAIT (should last {hold}; its last ACK was sent {held} before) and answered RST seq {seq}, so that {Y} ends with an error instead of a clean close. "
 
 var RstInsteadOfAck = anomaly.Kind{
 	Name:     "rst-instead-of-ack",
@@ -245,20 +232,19 @@ var RstInsteadOfAck = anomaly.Kind{
 	Title:    "Repeated FIN answered by RST: the closer was gone",
 	RFC:      "RFC 9293 §3.5.2, §3.6.1",
 	Causes: []anomaly.Cause{
-		{Name: "time-wait-shortened", Text: lastAckText + "TIME_WAIT was shortened (bucket limit, reuse, an earlier RST), or the host rebooted, or a NAT, load balancer or firewall lost the flow, or the RST is forged."},
+		{Name: "time-wait-shortened", Text: lastAckText + "TIME_WAIT was shortened (bucket limit, reuse, an earlier RST), or the host rebooted, or a NAT, load balancer or firewall lost the flow, or the RST is forged.", Next: "Look at {X} for a limit of TIME_WAIT (on Linux net.ipv4.tcp_max_tw_buckets, and TCPTimeWaitOverflow in nstat), and between the two for the time after which a closed flow is forgotten."},
 		{Name: "time-wait-expired", Text: lastAckText + "TIME_WAIT had expired normally; the retransmission timeout of the other end was longer."},
+		{Name: "aborted", Text: "{Y} repeated its FIN after {span} and got a RST (seq {seq}): {X}, which closed first, had then aborted with the RST #{abort}, which {Y} did not take, and never came to TIME_WAIT. {Y} ends with an error instead of a clean close."},
+		{Name: "never-acknowledged", Text: "{Y} repeated its FIN after {span} and got a RST (seq {seq}): {X}, which closed first, was not seen to acknowledge that FIN, so it need not have been in TIME_WAIT. It gave up FIN_WAIT_2 early or its host restarted, or a NAT, load balancer or firewall lost the flow. {Y} ends with an error instead of a clean close."},
 		{Name: "fin-wait-2-expired", Text: "{Y} repeated its FIN after {span} and got a RST (seq {seq}): {X}, which closed first, had waited so long in FIN_WAIT_2 that it forgot the connection, and never came to TIME_WAIT. {Y} ends with an error instead of a clean close."},
-	},
-	Phrases: []anomaly.Phrase{
-		{Name: "acked", In: "since", Text: "its last ACK was sent"},
-		{Name: "entered", In: "since", Text: "it was entered"},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "time in TIME_WAIT, by the stack of {X}", Value: tcp.StackLinux.Stack().TimeWait2MSL, Flag: "2msl"},
 		{Name: "time in FIN_WAIT_2, by the stack of {X}", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"},
 	},
-	RestsOn: anomaly.ResetSent,
-	On:      triggers.OnRST,
+	Supersedes: []string{"time-wait-truncated"},
+	RestsOn:    anomaly.ResetSent,
+	On:         triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
 		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || h.Rare == nil {
@@ -274,10 +260,7 @@ var RstInsteadOfAck = anomaly.Kind{
 		fin, _ := h.Find(peer, tcp.SndFIN)
 		_, forgot := h.Find(subject, tcp.GiveUp)
 		most := h.M.TwoMSLOf(h.Ends[subject].Stack())
-		held, since := h.TimeWaitHeld(subject, h.Now), "entered"
-		if acked := h.Now.Sub(h.Before.SentAt[subject]); acked <= held { // that ACK shows that it still held it
-			held, since = acked, "acked"
-		}
+		held := h.Now.Sub(h.Before.SentAt[subject]) // it held it when it sent its last ACK
 		f := &anomaly.Finding{
 			End:      subject,
 			Certain:  anomaly.ConfidenceAssumed,
@@ -285,14 +268,19 @@ var RstInsteadOfAck = anomaly.Kind{
 			Values:   anomaly.Values{"span": again.FINCopyAt.Sub(fin.At), "hold": template.Hold(most), "held": held, "seq": h.S.Seq},
 			Evidence: append(append(append(h.Frames(subject, tcp.SndFIN), fin.Packet(), again.FINCopy, h.S.Packet), h.Rare.Closing[subject].Acks...), h.Frames(peer, tcp.RcvAckOfFIN)...),
 		}
+		abort, aborted := h.Find(subject, tcp.SndRST)
 		switch {
 		case forgot:
 			f.Cause = "fin-wait-2-expired"
-			return f
+		case aborted:
+			f.Cause, f.Values["abort"] = "aborted", abort.Packet()
+			f.Evidence = append(f.Evidence, abort.Packet())
+		case !h.Ends[peer].FIN.Before(h.Before.Acked[subject]):
+			f.Cause = "never-acknowledged"
+			h.Whole(subject) // the ACK may only not have been captured
 		case held >= most:
 			f.Cause = "time-wait-expired"
 		}
-		f.Say(since)
 		return f
 	},
 }
@@ -406,30 +394,4 @@ func unackedOf(h *anomaly.Case, x tcp.Endpoint) tcp.Size {
 		return e.Nxt.Minus(una)
 	}
 	return 0
-}
-
-// refusedWithin is how soon a RST follows the octets that it answers.
-const refusedWithin = time.Second
-
-var refusalTime = anomaly.Threshold{Name: "time from octets to the RST that answers them, if three response times are not longer, at most", Value: refusedWithin}
-
-// refusedData returns the frame that the RST, made by a stack without a reader,
-// answers: the newest with octets that its sender had not acknowledged; 0 if
-// that is forgotten already.
-func refusedData(h *anomaly.Case) (frame int, ok bool) {
-	subject, peer := h.From, h.From.Peer()
-	if h.S.Flags&tcp.ACK != 0 || h.Before.SentAt[subject] == 0 || !h.Before.Acked[subject].Before(h.StreamEnd(peer)) {
-		return 0, false
-	}
-	limit := max(3*h.Ends[subject].Response(), refusedWithin)
-	for g := range h.Back() {
-		if h.Now.Sub(g.At) > limit {
-			break
-		}
-		if g.From == peer && g.Data > 0 && g.Is&(recent.WasKeepalive|recent.WasForeign) == 0 && g.Flags&tcp.ACK != 0 &&
-			g.Ack == h.S.Seq && h.Before.Acked[subject].Before(g.Seq.Add(g.Data)) {
-			return g.Packet, true
-		}
-	}
-	return 0, h.Before.RST == conn.ResetReply
 }

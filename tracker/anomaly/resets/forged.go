@@ -35,8 +35,7 @@ const tooFastTimes = 2
 
 // A forgery is what speaks against the RST at hand.
 type forgery struct {
-	signs    []string // phrases
-	refuted  bool
+	signs    []string       // phrases
 	values   anomaly.Values // of the phrases
 	evidence []int
 }
@@ -160,10 +159,9 @@ func burstOf(h *anomaly.Case, f *forgery) {
 }
 
 // tooFast looks whether the RST acknowledges what its alleged sender cannot
-// have received yet. It takes that end part of its shortest response at least.
-// Data are often acknowledged late, so the response to the handshake must have
-// been measured; and a proxy that first dials its own connection is slow to
-// answer a SYN, so it is a proof only where data were acknowledged too.
+// have received yet. It takes that end part of its shortest response at least. It
+// is no proof: data are often acknowledged late, a proxy that first dials its own
+// connection is slow to answer a SYN, and so the path may be shorter.
 func tooFast(h *anomaly.Case, f *forgery) {
 	subject, peer := h.X(), h.Y()
 	least := subject.Response()
@@ -193,8 +191,10 @@ func tooFast(h *anomaly.Case, f *forgery) {
 		return
 	}
 	f.add("too-fast", anomaly.Values{"acked": newest.Packet, "after": h.Now.Sub(newest.At), "least": least}, newest.Packet)
-	f.refuted = peer.ISS.Add(1).Before(subject.Acked) && len(f.signs) >= signsOfForgery // one delayed ACK is no measure of a path
 }
+
+// forgedNext is what to do about a RST that its alleged sender did not send.
+const forgedNext = "Capture at {X} and, from there toward {Y}, behind each device: the first capture that has the RST is behind the one that sends it."
 
 var ForgedRST = anomaly.Kind{
 	Name:     "forged-rst",
@@ -211,10 +211,10 @@ var ForgedRST = anomaly.Kind{
 	}, signs...),
 	Thresholds: append(slices.Clone(signTimes), DataAfterRST.Thresholds...),
 	Moves: []anomaly.SeverityMove{
-		{Name: "proved", To: anomaly.Error, When: "if it acknowledges what {X} cannot have received yet, {X} acknowledged data before, and another sign speaks against it"},
 		{Name: "went-on", To: anomaly.Error, When: "if {X} went on sending"},
 	},
-	Supersedes: []string{"data-after-rst", "rst-unmatched", "rst-out-of-window", "blind-rst-in-window", "linger-zero-abort"},
+	Next:       forgedNext,
+	Supersedes: []string{"data-after-rst", "rst-unmatched", "rst-out-of-window", "blind-rst-in-window", "linger-zero-abort", "connection-reset"},
 	On:         triggers.OnRST | triggers.OnUnsettled,
 	Only:       triggers.IfReset | triggers.IfRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -226,7 +226,7 @@ var ForgedRST = anomaly.Kind{
 			return &anomaly.Finding{
 				End:      h.From,
 				Cause:    "data-after-rst",
-				Certain:  anomaly.ConfidenceProved,
+				Certain:  denial(h),
 				Move:     "went-on",
 				More:     true,
 				Evidence: []int{rst.Packet(), h.S.Packet},
@@ -243,9 +243,6 @@ var ForgedRST = anomaly.Kind{
 			Evidence: append(against.evidence, h.S.Packet),
 			Phrases:  against.signs,
 			Values:   against.values,
-		}
-		if against.refuted {
-			f.Move, f.Certain = "proved", anomaly.ConfidenceProved
 		}
 		f.Say(anomaly.Either(h.Before.Accepted, "taken", "not-taken"))
 		return f
@@ -271,13 +268,14 @@ var ConnectionTampering = anomaly.Kind{
 	Causes:   tamperings(),
 	Phrases: append([]anomaly.Phrase{
 		{Name: "signs", In: "why", Text: ": {reasons}"},
-		{Name: "went-on", Text: " {X} went on sending, which proves that it did not reset."},
+		{Name: "went-on", Text: " {X} went on sending, so it did not reset."},
 	}, signs...),
 	Thresholds: append([]anomaly.Threshold{
 		{Name: "segments of the client, at most", Value: tampering.EarlySegments},
 		{Name: "silence of the client that counts as an end, at least", Value: silence},
 		{Name: "copies of the server's data in that time, at least", Value: copiesIntoSilence},
 	}, slices.Concat(signTimes, DataAfterRST.Thresholds)...),
+	Next: "Capture at {X} too, and repeat over another network or with other contents, to see on which path and at what the connection is cut off.",
 	Moves: []anomaly.SeverityMove{
 		{Name: "went-on", To: anomaly.Error, When: "if {X} went on sending"},
 		{Name: "silence", To: anomaly.Info, When: "if the client only fell silent"},
@@ -307,7 +305,7 @@ var ConnectionTampering = anomaly.Kind{
 			Cause:    a.Cause,
 			Earlier:  a.Text,
 			Phrases:  []string{"went-on"},
-			Certain:  anomaly.ConfidenceProved,
+			Certain:  denial(h),
 			Move:     "went-on",
 			More:     true,
 			Evidence: []int{rst.Packet(), h.S.Packet},

@@ -95,6 +95,7 @@ var BlindRSTInWindow = anomaly.Kind{
 		{Name: "attack", Text: " {n} RSTs with different numbers were seen: this is an attack on the connection."},
 	},
 	Thresholds: []anomaly.Threshold{{Name: "RSTs with different numbers that are an attack", Value: guessesOfAttack}},
+	Next:       "Capture at {Y}, to see whether it sends the RST; let {X} have a stack that follows RFC 5961.",
 	Moves: []anomaly.SeverityMove{
 		{Name: "may-be-own", To: anomaly.Info, When: "if {Y} said nothing more and the RST came as far as its other segments"},
 		{Name: "attack", To: anomaly.Error, When: "if so many RSTs with different numbers were seen that it is an attack"},
@@ -222,7 +223,8 @@ var RstUnmatched = anomaly.Kind{
 		{Name: "seq", Text: "A RST in the name of {X} has seq {seq}; its next number was {next} and no recent ACK to it said {seq}. Either packets are missing from the capture, or a third party sent it."},
 		{Name: "ack", Text: "A RST in the name of {X} acknowledges {ack}, but it had received up to {received} and was sent up to {sent}. Either packets are missing from the capture, or a third party sent it."},
 	},
-	On: triggers.OnRST,
+	Next: captureMore,
+	On:   triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.X(), h.Y()
 		to := h.From.Peer()
@@ -273,14 +275,19 @@ var RstStorm = anomaly.Kind{
 	RFC:      "RFC 2525 §2.16",
 	Causes: []anomaly.Cause{
 		{Name: "replies", Text: "{X} sent {n} RSTs in {span}, one for each segment that arrived: the data was in flight when the socket closed, which is the normal form."},
-		{Name: "unprovoked", Text: "{X} sent {n} RSTs in {span}, more than the {received segments} that it can have answered: a device on the path, or a forger, repeats them."},
+		{
+			Name: "went-on",
+			Text: "{X} sent {n} RSTs in {span}, one for each segment that arrived, and {Y} goes on: the RSTs do not reach it, or it does not take them.",
+			Next: "Capture at {Y}, to see whether the RSTs arrive there and what drops them.",
+		},
+		{Name: "unprovoked", Text: "{X} sent {n} RSTs in {span}, more than the {received segments} that it can have answered: a device on the path, or a forger, repeats them.", Next: "Capture on both sides of each device between {X} and {Y}, to see which of them sends the RSTs."},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "RSTs of one end, at most", Value: stormSize},
 		{Name: "time in which they are counted", Value: stormSpan},
 		{Name: "RSTs for each segment that arrived, at most", Value: stormReplies},
 	},
-	Moves: []anomaly.SeverityMove{{Name: "replies", To: anomaly.Info, When: "if the RSTs answer segments that arrived"}},
+	Moves: []anomaly.SeverityMove{{Name: "replies", To: anomaly.Info, When: "if the RSTs answer data that were in flight"}},
 	On:    triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		if a := h.Flagged("rst-storm", h.From); a != nil {
@@ -293,16 +300,10 @@ var RstStorm = anomaly.Kind{
 			}
 			return f
 		}
-		resets, received := 0, 0
+		resets, received, inFlight := 0, 0, 0
 		var first *recent.Segment
 		for g := range h.Recent() {
-			if h.Now.Sub(g.At) > stormSpan || resets > stormSize && resets <= stormReplies*received {
-				break
-			}
-			switch {
-			case g.From != h.From && g.Flags&tcp.RST == 0:
-				received++
-			case g.From == h.From && g.Flags&tcp.RST != 0 && resets <= stormSize:
+			if h.Now.Sub(g.At) <= stormSpan && resets <= stormSize && g.From == h.From && g.Flags&tcp.RST != 0 {
 				resets++
 				first = g
 			}
@@ -310,9 +311,23 @@ var RstStorm = anomaly.Kind{
 		if resets <= stormSize {
 			return nil
 		}
+		for g := range h.Recent() {
+			if g.From == h.From || g.Flags&tcp.RST != 0 || h.Now.Sub(g.At) > stormSpan {
+				continue
+			}
+			received++
+			if g.Data > 0 && g.At.Sub(first.At) <= h.Y().InFlight() {
+				inFlight++
+			}
+		}
 		f := &anomaly.Finding{End: h.From, Certain: anomaly.ConfidenceAssumed, Evidence: []int{first.Packet, h.S.Packet}}
-		if f.Cause = "unprovoked"; resets <= stormReplies*received {
+		switch {
+		case resets <= stormReplies*inFlight:
 			f.Cause, f.Move = "replies", "replies"
+		case resets <= stormReplies*received:
+			f.Cause = "went-on"
+		default:
+			f.Cause = "unprovoked"
 		}
 		f.Values = anomaly.Values{"n": resets, "span": h.Now.Sub(first.At), "received": received}
 		return f
@@ -327,6 +342,7 @@ var DataAfterRST = anomaly.Kind{
 	Causes: []anomaly.Cause{
 		{Text: "{X} kept talking {span} after \"its\" RST: the RST was not sent by {X}. {Y} took it all the same, and has lost the connection."},
 	},
+	Next: forgedNext,
 	Thresholds: []anomaly.Threshold{
 		{Name: "time after the RST, if the response time of {X} is not longer and it has nothing new, more than", Value: conn.SentAfter},
 	},
@@ -339,11 +355,30 @@ var DataAfterRST = anomaly.Kind{
 		}
 		return &anomaly.Finding{
 			End:      h.From,
-			Certain:  anomaly.ConfidenceProved,
+			Certain:  denial(h),
 			Evidence: []int{rst.Packet(), h.S.Packet},
 			Values:   anomaly.Values{"span": h.Now.Sub(rst.At)},
 		}
 	},
+}
+
+// denial is how sure it is that the sender of the segment did not send the RST in
+// its name: proved if it acknowledges or sends what the RST did not know of. That
+// it comes too late to have been overtaken rests on timing alone.
+func denial(h *anomaly.Case) anomaly.Confidence {
+	for g := range h.Back() {
+		if g.Packet != h.Forged {
+			continue
+		}
+		acked := h.Before.Acked[h.From]
+		if g.Flags&tcp.ACK != 0 {
+			acked = tcp.Later(acked, g.Ack)
+		}
+		if acked.Before(h.S.Ack) || h.Fresh > 0 && g.Seq.Before(h.S.End()) {
+			return anomaly.ConfidenceProved
+		}
+	}
+	return anomaly.ConfidenceAssumed
 }
 
 // talksOn reports whether the segment shows that its sender still has a
@@ -364,9 +399,10 @@ var RstWithData = anomaly.Kind{
 	Title:    "RST carries payload",
 	RFC:      "RFC 9293 §3.5.3",
 	Causes: []anomaly.Cause{
-		{Text: "The RST of {X} carries {n bytes} of payload, which RFC 9293 allows for diagnostic text. It is not part of the stream; read it in the capture for the reason."},
+		{Text: "The RST of {X} carries {n bytes} of payload, which RFC 9293 allows for diagnostic text. It is not part of the stream."},
 	},
-	On: triggers.OnRST,
+	Next: "Read the payload of the RST in the capture: it may say why {X} reset.",
+	On:   triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		if h.S.Data == 0 {
 			return nil
