@@ -197,7 +197,7 @@ func (f *readFlags) config() (c tracker.Config, err error) {
 		return c, fmt.Errorf("--2msl %v: TIME_WAIT cannot be held for a negative time", f.twoMSL)
 	}
 	if f.leakAfter <= 0 {
-		return c, fmt.Errorf("--leak-after %v: nothing leaks at once; give a time, as 30s", f.leakAfter)
+		return c, fmt.Errorf("--leak-after %v: no end closes at once; give a time, such as 30s", f.leakAfter)
 	}
 	if f.stack != "" {
 		if _, err := tcp.ParseStack(f.stack); err != nil {
