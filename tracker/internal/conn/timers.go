@@ -152,8 +152,7 @@ const DefaultLeakAfter = 60 * time.Second
 // only when the connection, or the capture, is over. That the ends still speak, by
 // keepalives, must not put it off for ever.
 func (m *Machine) checkDue(c *Conn, e tcp.Endpoint, from tcp.Time) tcp.Time {
-	if c.Ends[e].Assumed == tcp.CloseWait.Set() {
-		ack, _ := c.Find(e.Peer(), tcp.RcvAckOfFIN)
+	if ack, ok := c.Find(e.Peer(), tcp.RcvAckOfFIN); ok && c.Ends[e].Assumed == tcp.CloseWait.Set() {
 		for _, since := range [...]tcp.Time{ack.At, c.Last()} {
 			if at := since.Add(m.LeakAfter); at >= from {
 				return at
