@@ -106,7 +106,7 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 			return wanted(r)
 		},
 		Before: func() error { return f.numbered(seen) },
-		Ladder: ladder.Options{Absolute: f.absolute, All: f.all, Width: width(stdout), Stack: f.stack, TwoMSL: f.twoMSL},
+		Ladder: ladder.Options{Absolute: f.absolute, All: f.all, Width: width(stdout), Stack: f.stack, TwoMSL: f.twoMSL, LeakAfter: f.leakAfter},
 		Out:    stdout,
 	}
 	if x.Ladder.Color, err = colour(f.color, stdout); err != nil {

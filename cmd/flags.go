@@ -27,6 +27,7 @@ type readFlags struct {
 	where             string
 	stack             string
 	twoMSL            time.Duration
+	leakAfter         time.Duration
 	outer, verify     bool
 	payload           bool
 	quiet, noProgress bool
@@ -73,6 +74,7 @@ func (f *readFlags) trackingFlags(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVar(&f.stack, "stack", "auto", "timers and choices of the endpoints: "+strings.Join(tcp.Stacks(), ", "))
 	fl.DurationVar(&f.twoMSL, "2msl", 0, "how long TIME_WAIT is held; 0 leaves it to the stack")
+	fl.DurationVar(&f.leakAfter, "leak-after", tracker.DefaultLeakAfter, "after how long CLOSE_WAIT or FIN_WAIT_2 is called stuck")
 	fl.BoolVar(&f.outer, "outer", false, "leave tunnels closed: follow the outermost TCP")
 	fl.BoolVar(&f.verify, "verify-checksums", false, "check every TCP checksum, not only those of SYN, FIN and RST")
 	fl.BoolVar(&f.payload, "payload", false, "keep hashes of the payload in flight, to notice the same octets sent with two contents")
@@ -199,12 +201,15 @@ func (f *readFlags) config() (c tracker.Config, err error) {
 	if f.twoMSL < 0 {
 		return c, fmt.Errorf("--2msl %v: TIME_WAIT cannot be held for a negative time", f.twoMSL)
 	}
+	if f.leakAfter <= 0 {
+		return c, fmt.Errorf("--leak-after %v: no end closes at once; give a time, such as 30s", f.leakAfter)
+	}
 	if f.stack != "" {
 		if _, err := tcp.ParseStack(f.stack); err != nil {
 			return c, fmt.Errorf("--stack: %w", err)
 		}
 	}
-	c.Stack, c.TwoMSL = f.stack, f.twoMSL
+	c.Stack, c.TwoMSL, c.LeakAfter = f.stack, f.twoMSL, f.leakAfter
 	c.MaxConns, err = f.boundMemory()
 	return c, err
 }

@@ -119,6 +119,7 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 		return err
 	}
 	o.Name = html.Title(files)
+	o.LeakAfter = f.leakAfter
 	o.Whole = f.at == "" && f.until == "" && f.since == ""
 	r, err := f.replay(files, o, stdout, stderr)
 	if err != nil {

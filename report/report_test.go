@@ -318,7 +318,7 @@ func TestTablesOfServices(t *testing.T) {
 	if err := tables.Refresh(&record.Snapshot{Time: sample.At(9000), Records: []*tracker.Record{&r}, Ended: ended}); err != nil {
 		t.Fatal(err)
 	}
-	if want := "\n10.9.0.2:80  2  2  server 2  1m05s "; !strings.Contains(out.String(), want) || !strings.Contains(out.String(), "  1 warning\n") {
+	if want := "\n10.9.0.2:80  2  2  server 2 of 2  1m05s "; !strings.Contains(out.String(), want) || !strings.Contains(out.String(), "  1 warning\n") {
 		t.Errorf("got\n%s\nwant %q, and 1 warning", out.String(), want)
 	}
 }

@@ -115,9 +115,9 @@ func TestLeaksOfOneServerAreCounted(t *testing.T) {
 		w.put(client, true, tcp.FIN|tcp.ACK, 1, 1_000_001, 0)
 		w.put(client, false, tcp.ACK, 1_000_001, 2, 0)
 	}
-	w.tk.Advance(w.now.Add(conn.CloseWaitLeaked - time.Second))
+	w.tk.Advance(w.now.Add(conn.DefaultLeakAfter - time.Second))
 	if len(got) != 0 {
-		t.Errorf("after %v, %d connections are leaked, want none", conn.CloseWaitLeaked-time.Second, len(got))
+		t.Errorf("after %v, %d connections are leaked, want none", conn.DefaultLeakAfter-time.Second, len(got))
 	}
 	w.tk.Advance(w.now.Add(time.Hour))
 	w.tk.Close()
@@ -132,8 +132,8 @@ func TestLeaksOfOneServerAreCounted(t *testing.T) {
 		if a.Severity != want {
 			t.Errorf("leak number %d is %v, want %v", i+1, a.Severity, want)
 		}
-		if late := a.Time.Sub(w.now); late > conn.CloseWaitLeaked {
-			t.Errorf("leak number %d is told %v after the last segment, want %v", i+1, late, conn.CloseWaitLeaked)
+		if late := a.Time.Sub(w.now); late > conn.DefaultLeakAfter {
+			t.Errorf("leak number %d is told %v after the last segment, want %v", i+1, late, conn.DefaultLeakAfter)
 		}
 	}
 	if testing.Verbose() {

@@ -52,6 +52,7 @@ import (
 //
 //	stack: NAME                                the profile of both ends
 //	2msl: 30s                                  how long TIME-WAIT is held, if not as the stack does
+//	leak-after: 20s                            after how long CLOSE-WAIT is called stuck, if not as usual
 //	peers: 192.0.2.1:49152 198.51.100.1:80     the addresses of A and B
 //	ends: one                                  A sends all to itself
 //	begin: 2026-01-02T03:04:05.000000001Z      the time of the first rung
@@ -231,6 +232,8 @@ func (l *ladder) parseHead(line string) (err error) {
 		l.config.Stack = value
 	case "2msl":
 		l.config.TwoMSL, err = time.ParseDuration(value)
+	case "leak-after":
+		l.config.LeakAfter, err = time.ParseDuration(value)
 	case "peers":
 		a, b, _ := strings.Cut(value, " ")
 		if l.peers[0], err = netip.ParseAddrPort(a); err == nil {

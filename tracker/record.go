@@ -7,6 +7,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/halfclosed"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -61,6 +62,16 @@ type EndRecord struct {
 
 	Timer   Timer
 	History []Step
+}
+
+// PeerClosed reports whether the peer of the end closed the connection first, and
+// the end has closed it too, or still can.
+func (r *EndRecord) PeerClosed() bool {
+	n, before := 0, tcp.Unknown
+	for _, st := range r.History {
+		n, before = n+halfclosed.Change(before, st.State, st.Inputs), st.State
+	}
+	return n > 0 || r.State == tcp.CloseWait
 }
 
 // A Record is what is known of one connection at one moment.

@@ -23,6 +23,10 @@ type Config struct {
 	// TwoMSL overrides how long TIME-WAIT is held; 0 leaves it to the stack.
 	TwoMSL time.Duration
 
+	// LeakAfter is after how long CLOSE-WAIT, or FIN-WAIT-2, is called stuck. 0 is
+	// DefaultLeakAfter.
+	LeakAfter time.Duration
+
 	// Segments asks for an EventSegment after every segment and every timer.
 	Segments bool
 
@@ -36,6 +40,9 @@ type Config struct {
 	// their end. 0 is DefaultMaxConns.
 	MaxConns int
 }
+
+// DefaultLeakAfter is after how long CLOSE-WAIT is called stuck where nobody says.
+const DefaultLeakAfter = conn.DefaultLeakAfter
 
 // DefaultMaxConns is how many connections are kept at once where nobody says.
 const DefaultMaxConns = 10_000_000
@@ -76,12 +83,13 @@ func New(cfg Config, emit func(*Event)) (*Tracker, error) {
 	t := &Tracker{emit: emit}
 	t.book = anomaly.NewBook(kinds.All(), t.found)
 	t.machine = conn.NewMachine(conn.Setup{
-		Stack:    stack,
-		TwoMSL:   cfg.TwoMSL,
-		Cut:      cfg.Cut,
-		MaxConns: cmp.Or(cfg.MaxConns, DefaultMaxConns),
-		Segments: cfg.Segments,
-		Listener: t,
+		Stack:     stack,
+		TwoMSL:    cfg.TwoMSL,
+		LeakAfter: cmp.Or(cfg.LeakAfter, DefaultLeakAfter),
+		Cut:       cfg.Cut,
+		MaxConns:  cmp.Or(cfg.MaxConns, DefaultMaxConns),
+		Segments:  cfg.Segments,
+		Listener:  t,
 	})
 	return t, nil
 }
@@ -143,6 +151,7 @@ func (t *Tracker) addr(c *conn.Conn, role tcp.Endpoint) netip.AddrPort {
 
 // Moved tells that an end changed its state.
 func (t *Tracker) Moved(c *conn.Conn, m *conn.Move) {
+	t.book.Moved(c, t.machine.Role(c, m.End), m)
 	e := &t.event
 	if e.Conn != int(c.ID) || e.Kind != EventTransition || c.Origin() == tcp.FromMidstream { // two in a row are often of one connection
 		*e = Event{Kind: EventTransition, Conn: int(c.ID), Client: t.addr(c, tcp.Client), Server: t.addr(c, tcp.Server)}
@@ -190,7 +199,7 @@ func (t *Tracker) Seen(c *conn.Conn, from tcp.Endpoint, packet int, skipped tcp.
 func (t *Tracker) Over(c *conn.Conn) {
 	t.fill(&t.record, c)
 	t.tell(Event{Kind: EventConnection, Time: t.machine.Now, Conn: int(c.ID), Record: &t.record})
-	t.book.Forget(c)
+	t.book.Forget(c, t.machine.Now)
 }
 
 // Faulty has the book say what is odd about the capture itself.

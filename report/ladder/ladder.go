@@ -39,8 +39,9 @@ type Options struct {
 
 	Whole int // so many rungs of each ladder are never folded
 
-	Stack  string        // what the tracker was told, for the notation of tests
-	TwoMSL time.Duration // the same; 0: as the stack does
+	Stack     string        // what the tracker was told, for the notation of tests
+	TwoMSL    time.Duration // the same; 0: as the stack does
+	LeakAfter time.Duration // the same; 0: as usual
 }
 
 // notation reports whether the notation of tests is asked for.

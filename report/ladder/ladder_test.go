@@ -20,7 +20,7 @@ func TestGoldens(t *testing.T) {
 		{Name: "ladder-100", Text: ladderOf(Options{Width: 100})},
 		{Name: "ladder-80", Text: ladderOf(Options{Width: 80})},
 		{Name: "ladder-60", Text: ladderOf(Options{Width: 60})},
-		{Name: "ladder-notation", Text: ladderOf(Options{Absolute: true, All: true, Stack: "linux", TwoMSL: 30 * time.Second})},
+		{Name: "ladder-notation", Text: ladderOf(Options{Absolute: true, All: true, Stack: "linux", TwoMSL: 30 * time.Second, LeakAfter: 90 * time.Second})},
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/report/text"
+	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 )
 
@@ -25,6 +26,9 @@ func (d *ladder) writeNotation(out *bufio.Writer, o *Options) {
 	}
 	if o.TwoMSL != 0 {
 		text.WriteLine(out, "2msl: "+o.TwoMSL.String())
+	}
+	if o.LeakAfter != 0 && o.LeakAfter != tracker.DefaultLeakAfter {
+		text.WriteLine(out, "leak-after: "+o.LeakAfter.String())
 	}
 	text.WriteLine(out, fmt.Sprintf("peers: %v %v", d.flow.peers[0], d.flow.peers[1]))
 	if len(d.rows) == 0 {

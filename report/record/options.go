@@ -4,6 +4,7 @@ import (
 	"iter"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/report/text"
@@ -26,7 +27,8 @@ type Options struct {
 	// CLOSED, or back in LISTEN). Records always list them.
 	Existing bool
 
-	Whole bool // the capture was read to its own end, and time runs no further: --at would say what follows
+	Whole     bool          // the capture was read to its own end, and time runs no further: --at would say what follows
+	LeakAfter time.Duration // as of the tracker; 0: as usual
 
 	Names    bool   // beside addresses, those that the capture tells: in tables, and in html
 	Events   bool   // json and jsonl: every transition and anomaly too

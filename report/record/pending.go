@@ -7,7 +7,6 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
-	"github.com/tcpwatch/tcpwatch/tracker/anomaly/kinds"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -17,18 +16,8 @@ import (
 // leakName is the kind of a CLOSE_WAIT that lasts.
 const leakName = "close-wait-leak"
 
-// leaksAfter is how long an end is in CLOSE_WAIT before that is called a leak.
-var leaksAfter = func() time.Duration {
-	k, err := kinds.Parse(leakName)
-	if err != nil {
-		return 0
-	}
-	after, _ := k.Thresholds[0].Value.(time.Duration)
-	return after
-}()
-
 // pending notes when what a connection waits for will have happened.
-func (t *Tally) pending(r *tracker.Record) {
+func (t *Tally) pending(r *tracker.Record, leakAfter time.Duration) {
 	for i := range r.Ends {
 		e := &r.Ends[i]
 		if e.Since == 0 {
@@ -39,7 +28,7 @@ func (t *Tally) pending(r *tracker.Record) {
 		}
 		leak := func(a anomaly.Anomaly) bool { return a.Kind == leakName && a.End == tcp.Endpoint(i) }
 		if e.State == tcp.CloseWait && e.Proved == tcp.CloseWait && !slices.ContainsFunc(r.Anomalies, leak) {
-			t.Due = max(t.Due, r.End.Add(leaksAfter))
+			t.Due = max(t.Due, r.End.Add(leakAfter))
 		}
 	}
 }

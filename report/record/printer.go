@@ -15,6 +15,7 @@ package record
 
 import (
 	"bufio"
+	"cmp"
 	"io"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -118,7 +119,7 @@ func (p *printer) Record(r *tracker.Record) error {
 		return p.format.Skip(r.Conn)
 	}
 	p.tally.Services.Connection(r)
-	p.tally.pending(r)
+	p.tally.pending(r, cmp.Or(p.opts.LeakAfter, tracker.DefaultLeakAfter))
 	if p.table && !p.opts.Shows(r) {
 		p.tally.anomalies(r)
 		if f, ok := p.format.(Overseer); ok {

@@ -45,6 +45,7 @@ func appendService(b []byte, r *services.Row) []byte {
 		b = text.AppendSeconds(appendKey(b, "oldest"), r.OldestCloseWait)
 	}
 	b = append(b, '}')
+	b = append(appendEnds(appendKey(b, "peer_closed"), r.PeerClosed), '}')
 	b = append(appendEnds(appendKey(b, "time_wait"), r.TimeWait), '}')
 	b = appendInt(appendKey(b, "refused"), r.Refused)
 	b = appendInt(appendKey(b, "timed_out"), r.TimedOut)

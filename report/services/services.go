@@ -32,6 +32,7 @@ type Row struct {
 	Connections     int
 	Open            int           // nobody has closed them, and nothing has ended them
 	CloseWait       [2]int        // ends in CLOSE_WAIT
+	PeerClosed      [2]int        // ends whose peer closed first: those in CLOSE_WAIT, and those that have closed too
 	OldestCloseWait time.Duration // how long the oldest of these has been there
 	TimeWait        [2]int        // ends in TIME_WAIT
 	Refused         int           // attempts ended by a RST or an ICMP error
@@ -213,6 +214,9 @@ func (r *Row) count(c *tracker.Record, name string) {
 	over := true
 	for e := range c.Ends {
 		x := &c.Ends[e]
+		if x.PeerClosed() {
+			r.PeerClosed[e]++
+		}
 		switch x.State {
 		case tcp.CloseWait:
 			r.CloseWait[e]++
@@ -281,6 +285,7 @@ func (r *Row) add(o *Row) {
 	r.Open += o.Open
 	for e := range r.CloseWait {
 		r.CloseWait[e] += o.CloseWait[e]
+		r.PeerClosed[e] += o.PeerClosed[e]
 		r.TimeWait[e] += o.TimeWait[e]
 		r.ClosedBy[e] += o.ClosedBy[e]
 	}

@@ -15,10 +15,11 @@ import (
 
 // Services: one server address and port a line, the worst first.
 //
-//	Server Address  Conns  Open  CLOSE_WAIT  Oldest  TIME_WAIT  Refused  Timed Out  Reset By  Closed By    Retr   RTT p50  p99     Anomalies
-//	10.9.0.2:80         2     1  server 1    1m05s   client 1         0          0  server 1  client 100%  0.07%  1.5ms    10.2ms  1 error
+//	Server Address  Conns  Open  CLOSE_WAIT     Oldest  TIME_WAIT  Refused  Timed Out  Reset By  Closed By    Retr   RTT p50  p99     Anomalies
+//	10.9.0.2:80         2     1  server 1 of 2  1m05s  client 1         0          0  server 1  client 100%  0.07%  1.5ms    10.2ms  1 error
 //
-// Oldest is how long the oldest of those in CLOSE_WAIT has been there. Closed By are
+// In CLOSE_WAIT is one of the two connections that the server's peer closed, and
+// Oldest is how long the oldest of these has been there. Closed By are
 // shares of the connections that a FIN closed, Retr is that of the segments that
 // were sent again. A terminal that is too narrow loses columns, which a line below
 // names; never the connections and the anomalies. Of the anomalies those of the two
@@ -40,7 +41,15 @@ var serviceColumns = []serviceColumn{
 	{text.Column{}, serviceName}, // its title says what the rows are of
 	{text.Column{Title: "Conns", Right: true}, func(r *services.Row) string { return fmt.Sprint(r.Connections) }},
 	{text.Column{Title: "Open", Right: true, Drop: 9}, func(r *services.Row) string { return fmt.Sprint(r.Open) }},
-	{text.Column{Title: "CLOSE_WAIT", Drop: 10}, func(r *services.Row) string { return byEnd(r.CloseWait) }},
+	{text.Column{Title: "CLOSE_WAIT", Drop: 10}, func(r *services.Row) string {
+		var list []string
+		for e, n := range r.CloseWait {
+			if n > 0 {
+				list = append(list, fmt.Sprintf("%v %d of %d", tcp.Endpoint(e), n, r.PeerClosed[e]))
+			}
+		}
+		return joined(list)
+	}},
 	{text.Column{Title: "Oldest", Right: true, Drop: 8}, func(r *services.Row) string {
 		if r.CloseWait == [2]int{} {
 			return "-"

@@ -30,6 +30,7 @@ import (
 	"slices"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/halfclosed"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -178,13 +179,7 @@ type Finding struct {
 	More     bool       // it tells more of what was reported before, and is no further case
 	Evidence []int      // frames, in any order; 0 is left out
 	Refutes  []string   // kinds that were found in the connection before, and of which this shows that there was nothing
-	Tally    bool       // to be counted over all connections by the end's address, see Book.tallies
-}
-
-// A tallyKey is what some kinds are counted by over all connections.
-type tallyKey struct {
-	kind string
-	addr netip.AddrPort // of the end
+	Leaks    bool       // the end leaks: PeerClosed counts it as stuck from now on
 }
 
 // ask runs the checks that the scene triggers.
@@ -253,8 +248,8 @@ func (b *Book) report(h *Case, k *Kind, f Finding) {
 		}
 		return
 	}
-	if f.Tally {
-		b.tallies[tallyKey{k.Name, c.Addr(f.End)}]++
+	if f.Leaks {
+		b.waiting.Leaks(halfclosed.IDOf(c.ID, f.End))
 	}
 	a := k.Found(c, f)
 	a.Conn, a.Time = int(c.ID), h.Now

@@ -2,9 +2,11 @@ package anomaly
 
 import (
 	"math/bits"
+	"net/netip"
 	"slices"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/halfclosed"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -19,7 +21,7 @@ type Book struct {
 	on      [32]triggers.Kinds                     // the kinds to be asked on each trigger; to look through the list for them cost 5 % of a short connection
 	where   [triggers.NumGuards + 1]triggers.Kinds // those to be asked where a guard is true, and, last of all, those that need none
 	found   map[uint32][]Anomaly                   // by the connection's number
-	tallies map[tallyKey]int                       // how many connections some rare kinds were found in
+	waiting halfclosed.Table                       // the ends whose peer has closed
 	scene   Case                                   // lent to the checks
 }
 
@@ -27,7 +29,7 @@ type Book struct {
 // finds. The connection is nil where the anomaly is of no one connection, or was
 // told of before and is graver now.
 func NewBook(kinds []*Kind, tell func(c *conn.Conn, a *Anomaly)) *Book {
-	b := &Book{kinds: kinds, tell: tell, found: make(map[uint32][]Anomaly), tallies: make(map[tallyKey]int)}
+	b := &Book{kinds: kinds, tell: tell, found: make(map[uint32][]Anomaly), waiting: halfclosed.New()}
 	b.scene.book = b
 	for i, k := range kinds {
 		word, bit := i/64, uint64(1)<<(i%64)
@@ -91,8 +93,42 @@ func (b *Book) withdraw(c *conn.Conn, now tcp.Time, denied func(k *Kind, a *Anom
 	}
 }
 
+// Moved takes in that an end, which has the role, changed its state.
+func (b *Book) Moved(c *conn.Conn, role tcp.Endpoint, m *conn.Move) {
+	const closed = 1<<tcp.CloseWait | 1<<tcp.LastAck
+	if (1<<m.From|1<<m.To)&closed == 0 {
+		return
+	}
+	service, since := c.Addr(m.End), m.At
+	if role == tcp.Client {
+		service = netip.AddrPortFrom(service.Addr(), 0)
+	}
+	for _, st := range c.Steps() {
+		if st.End() == m.End && st.State() == tcp.CloseWait {
+			since = st.At
+		}
+	}
+	b.waiting.Moved(halfclosed.IDOf(c.ID, m.End), service, m.From, m.To, m.Inputs, m.Refuted, since)
+}
+
 // Forget drops what was found in a connection that is over.
-func (b *Book) Forget(c *conn.Conn) { delete(b.found, c.ID) }
+func (b *Book) Forget(c *conn.Conn, now tcp.Time) {
+	for e := range tcp.Endpoint(2) {
+		b.waiting.Gone(halfclosed.IDOf(c.ID, e), now)
+	}
+	delete(b.found, c.ID)
+}
+
+// PeerClosed counts, in the service that the end is of, the connections that the
+// peer closed. The service is the address and port of a server, the host of a
+// client. The end must be in CLOSE-WAIT.
+func (h *Case) PeerClosed(e tcp.Endpoint) (service any, n halfclosed.Count) {
+	service = h.Addr(e)
+	if h.M.Role(h.Conn, e) == tcp.Client {
+		service = h.Addr(e).Addr()
+	}
+	return service, h.book.waiting.Of(halfclosed.IDOf(h.ID, e), h.Now)
+}
 
 // Flagged returns the anomaly of the kind that was found at the end before, or
 // nil.
@@ -115,10 +151,4 @@ func (h *Case) Reported(c *conn.Conn, kind string) bool {
 // Explained reports whether another check has found what the RST is.
 func (h *Case) Explained() bool {
 	return slices.ContainsFunc(h.book.found[h.ID], func(a Anomaly) bool { return slices.Contains(a.Evidence, h.S.Packet) })
-}
-
-// Tallied returns in how many connections a kind that is tallied was found at
-// the end's address and port, see Finding.tally.
-func (h *Case) Tallied(kind string, e tcp.Endpoint) int {
-	return h.book.tallies[tallyKey{kind, h.Addr(e)}]
 }

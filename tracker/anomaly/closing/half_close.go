@@ -1,6 +1,7 @@
 package closing
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
@@ -12,16 +13,16 @@ import (
 // What does not happen after one end has closed, or at all. Such things show
 // only when time has passed: at a timer, or where the capture ends.
 
-// How long nothing must have happened.
+// How long nothing must have happened. How long somebody may wait for the other
+// end to close is Machine.LeakAfter.
 const (
 	halfCloseLinger = 10 * time.Second  // one end still flushing what it had to send takes less
-	finWait2Wait    = 60 * time.Second  // FIN-WAIT-2, if the stack does not hold it longer
 	closeUnseen     = 300 * time.Second // an open connection at the end of the capture
 )
 
-// leaksOfServer is how many leaked sockets on one address and port are more
-// than an accident.
-const leaksOfServer = 10
+// leaksOfService is how many leaked sockets of one service are more than an
+// accident.
+const leaksOfService = 10
 
 // flushTime is how long the end that has not closed may go on sending.
 var flushTime = anomaly.Threshold{Name: "time that the end which has not closed may take to send what it still has", Value: halfCloseLinger}
@@ -32,6 +33,13 @@ const (
 	halfCloseName     = "half-close-lingering"
 )
 
+// The ways in which an end ceases to be able to close.
+var (
+	closedItself = anomaly.Phrase{Name: "closed", In: "end", Text: "it closed too"}
+	wasReset     = anomaly.Phrase{Name: "reset", In: "end", Text: "a RST ended the connection"}
+	wasForgotten = anomaly.Phrase{Name: "gone", In: "end", Text: "it turned out to have no such connection any more"}
+)
+
 var CloseWaitLeak = anomaly.Kind{
 	Name:     closeWaitLeakName,
 	Severity: anomaly.Warning,
@@ -39,45 +47,58 @@ var CloseWaitLeak = anomaly.Kind{
 	RFC:      "RFC 9293 §3.6",
 	Causes: []anomaly.Cause{
 		{Text: "{X} acknowledged the FIN of {Y} but has not closed its side {span} later: most likely its application leaks this socket."},
+		{Name: "closes-none", Text: "{X} acknowledged the FIN of {Y} but has not closed its side {span} later. {service} has closed none of {m connections} that peers closed, and the oldest has waited for {oldest}: most likely its application never closes when its peer does."},
+		{Name: "closes-some", Text: "{X} acknowledged the FIN of {Y} but has not closed its side {span} later. {service} has not closed {n} of {m connections} that peers closed, and the oldest has waited for {oldest}: most likely its application closes on some of its paths, and not on others."},
+		{Name: "closes-others", Text: "{X} acknowledged the FIN of {Y} but has not closed its side {span} later. {service} has closed all but this one of {m connections} that peers closed: its application misses the close on a rare path, or is still at work here."},
+		{Name: "ended", Text: "{X} acknowledged the FIN of {Y} and left its side open for {span}, until {end}.", Next: "Find why the application on {X} does not close a socket as soon as it has read the end of the stream."},
 	},
 	Phrases: []anomaly.Phrase{
-		{Name: "another", Text: " It is number {n} on {X}."},
+		closedItself, wasReset, wasForgotten,
 		{Name: "forgotten", Text: " {Y} has probably forgotten the connection by now."},
 	},
+	Next: "Find where the application on {X} does not close a socket on which it has read the end of the stream; there, ss -tanp state close-wait names the process.",
 	Thresholds: []anomaly.Threshold{
-		{Name: "time since {X} acknowledged the FIN, or sent its last octets, at least", Value: conn.CloseWaitLeaked},
+		{Name: "time since {X} acknowledged the FIN, or sent its last octets, at least", Value: conn.DefaultLeakAfter, Flag: "leak-after"},
 		flushTime,
-		{Name: "connections of one address and port that make it an error, at least", Value: leaksOfServer},
+		{Name: "leaked connections of one service, or client host, that make it an error, at least", Value: leaksOfService},
 	},
-	Moves:      []anomaly.SeverityMove{{Name: "many", To: anomaly.Error, When: "if it is one of many on that address and port"}},
+	Moves:      []anomaly.SeverityMove{{Name: "many", To: anomaly.Error, When: "if it is one of many that the same service, or client host, leaks"}},
 	Supersedes: []string{finWait2StuckName, halfCloseName},
+	RestsOn:    anomaly.FINSent,
 	On:         triggers.OnTimer | triggers.OnEnd,
-	Only:       triggers.IfHalfClosed,
+	Only:       triggers.IfHalfClosed | triggers.IfFinished,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
-		subject, peer := h.From.Peer(), h.From
-		leaker := &h.Ends[peer]
-		if leaker.Assumed != tcp.CloseWait.Set() || leaker.Proved != tcp.CloseWait.Set() || !h.Visible(peer) || h.Flagged(closeWaitLeakName, peer) != nil {
-			return nil
-		}
-		if hasMoreToSend(h, peer) {
+		subject, peer := h.From, h.From.Peer()
+		again, leaker := h.Flagged(closeWaitLeakName, peer) != nil, &h.Ends[peer]
+		if again && h.On&triggers.OnEnd == 0 || !again && leaker.Assumed != tcp.CloseWait.Set() || !h.Visible(peer) {
 			return nil
 		}
 		since := silentSince(h, subject, peer)
-		if since == 0 || h.Now.Sub(since) < conn.CloseWaitLeaked {
+		if !again && (leaker.Proved != tcp.CloseWait.Set() || hasMoreToSend(h, peer) || since == 0 || h.Now.Sub(since) < h.M.LeakAfter) {
 			return nil
 		}
-		n := h.Tallied(closeWaitLeakName, peer) + 1
 		f := &anomaly.Finding{
 			End:      peer,
 			Certain:  anomaly.ConfidenceProved,
 			Evidence: h.Frames(subject, tcp.SndFIN, tcp.RcvAckOfFIN),
-			Tally:    true,
-			Values:   anomaly.Values{"span": h.Now.Sub(since), "n": n},
+			More:     again,
+			Leaks:    true,
 		}
-		if n > 1 {
-			f.Say("another")
+		if again && leaker.Assumed != tcp.CloseWait.Set() {
+			return ended(h, f, peer)
 		}
-		if n >= leaksOfServer {
+		service, n := h.PeerClosed(peer)
+		f.Values = anomaly.Values{"span": h.Now.Sub(cmp.Or(since, acked(h, subject))), "service": service, "n": n.Waiting, "m": n.PeerClosed, "oldest": n.Oldest}
+		switch {
+		case n.PeerClosed < 2:
+		case n.Waiting == n.PeerClosed:
+			f.Cause = "closes-none"
+		case n.Waiting == 1:
+			f.Cause = "closes-others"
+		default:
+			f.Cause = "closes-some"
+		}
+		if !again && n.Stuck+1 >= leaksOfService {
 			f.Move = "many"
 		}
 		if h.Ends[subject].Assumed == tcp.Closed.Set() {
@@ -92,39 +113,51 @@ var FinWait2Stuck = anomaly.Kind{
 	Severity: anomaly.Warning,
 	Title:    "Closed side waits for a FIN that does not come",
 	RFC:      "RFC 9293 §3.6",
-	Causes:   []anomaly.Cause{{Text: "{Y} has not closed {span} after {X} did.{outcome}"}},
+	Causes: []anomaly.Cause{
+		{Text: "{Y} has not closed {span} after {X} did.{share}{outcome}"},
+		{Name: "ended", Text: "{X} closed, and {Y} left its side open for {span}, until {end}.", Next: "Find why the application on {Y} does not close a socket as soon as it has read the end of the stream."},
+	},
 	Phrases: []anomaly.Phrase{
+		closedItself, wasReset, wasForgotten,
+		{Name: "none", In: "share", Text: " {service} has closed none of {m connections} that peers closed, and the oldest has waited for {oldest}."},
+		{Name: "some", In: "share", Text: " {service} has not closed {n} of {m connections} that peers closed, and the oldest has waited for {oldest}."},
 		{Name: "forgets", In: "outcome", Text: " If {X} had called close(), and not only shutdown(), its stack now forgets FIN_WAIT_2, and a later FIN will get RST."},
 		{Name: "waits", In: "outcome", Text: " {X} waits for its FIN, which only the application there can bring about."},
 	},
+	Next: "Have the application on {Y} close the socket (there, ss -tanp state close-wait names the process); on {X}, net.ipv4.tcp_fin_timeout ends FIN_WAIT_2 only where the application has called close().",
 	Thresholds: []anomaly.Threshold{
-		{Name: "time in FIN_WAIT_2", Value: finWait2Wait},
-		{Name: "the same, if the stack of {X} holds it longer", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"},
+		{Name: "time in FIN_WAIT_2, at least", Value: conn.DefaultLeakAfter, Flag: "leak-after"},
 		flushTime,
 	},
 	Supersedes: []string{halfCloseName},
 	RestsOn:    anomaly.FINSent,
 	On:         triggers.OnTimer | triggers.OnEnd,
-	Only:       triggers.IfHalfClosed,
+	Only:       triggers.IfHalfClosed | triggers.IfFinished,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
-		if h.Before.States[subject] != tcp.FinWait2.Set() || h.Ends[peer].Has(conn.HasFIN) || !h.Visible(peer) || h.Flagged(finWait2StuckName, subject) != nil {
+		again := h.Flagged(finWait2StuckName, subject) != nil
+		if again && h.On&triggers.OnEnd == 0 || !again && (h.Before.States[subject] != tcp.FinWait2.Set() || h.Ends[peer].Has(conn.HasFIN) || !h.Visible(peer) || hasMoreToSend(h, peer)) {
 			return nil
 		}
-		if hasMoreToSend(h, peer) {
-			return nil
-		}
-		since, held := silentSince(h, subject, peer), max(finWait2Wait, h.Ends[subject].Stack().FinWait2)
-		if since == 0 || h.Now.Sub(since) < held-time.Millisecond { // the timer counts in coarser units
+		since := silentSince(h, subject, peer)
+		if !again && (since == 0 || h.Now.Sub(since) < h.M.LeakAfter-time.Millisecond) { // the timer counts in coarser units
 			return nil
 		}
 		f := &anomaly.Finding{
 			End:      subject,
 			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: h.Frames(subject, tcp.SndFIN, tcp.RcvAckOfFIN),
+			More:     again,
 		}
-		f.Values = anomaly.Values{"span": h.Now.Sub(since)}
-		f.Say(anomaly.Either(h.Ends[subject].Assumed != h.Before.States[subject], "forgets", "waits"))
+		if again && h.Ends[peer].Assumed != tcp.CloseWait.Set() {
+			return ended(h, f, peer)
+		}
+		service, n := h.PeerClosed(peer)
+		f.Values = anomaly.Values{"span": h.Now.Sub(cmp.Or(since, acked(h, subject))), "service": service, "n": n.Waiting, "m": n.PeerClosed, "oldest": n.Oldest}
+		if n.PeerClosed > 1 {
+			f.Say(anomaly.Either(n.Waiting == n.PeerClosed, "none", "some"))
+		}
+		f.Say(anomaly.Either(h.Ends[subject].Assumed == tcp.FinWait2.Set(), "waits", "forgets"))
 		return f
 	},
 }
@@ -134,47 +167,102 @@ var HalfCloseLingering = anomaly.Kind{
 	Severity: anomaly.Info,
 	Title:    "One direction closed, the other still in use",
 	RFC:      "RFC 9293 §3.6",
-	Causes:   []anomaly.Cause{{Text: "{X} closed its direction {span} ago; {Y} {what}. A half-closed connection is legal, and often meant."}},
+	Causes: []anomaly.Cause{
+		{Text: "{X} closed its direction {span} ago; {Y} {what}. A half-closed connection is legal, and often meant."},
+		{
+			Name: "closes-none",
+			Text: "{X} closed its direction {span} ago; {Y} {what}. {service} has closed none of {m connections} that peers closed, and the oldest has waited for {oldest}: a leak, if that comes to {limit}.",
+			Next: "If the capture ran on in silence, look again with --at {at}; if it did not, capture for longer, or lower --leak-after.",
+		},
+		{Name: "ended", Text: "{X} closed its direction; {Y} kept its own open for {span}, and sent {n bytes} in it, until {end}. A half-closed connection is legal, and often meant."},
+	},
 	Phrases: []anomaly.Phrase{
+		closedItself, wasReset, wasForgotten,
 		{Name: "sends", In: "what", Text: "still has the other one and has sent {n bytes} since"},
 		{Name: "silent", In: "what", Text: "has not closed its own, nor sent anything since"},
 	},
 	Thresholds: []anomaly.Threshold{{Name: "time since {Y} acknowledged the FIN, more than", Value: halfCloseLinger}},
+	Moves:      []anomaly.SeverityMove{{Name: "none", To: anomaly.Notice, When: "if {Y} makes no use of it, and its service, or client host, has closed none of several connections that peers closed"}},
 	RestsOn:    anomaly.FINSent,
 	On:         triggers.OnUnsettled | triggers.OnEnd,
-	Only:       triggers.IfHalfClosed,
+	Only:       triggers.IfHalfClosed | triggers.IfFinished,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
-		if h.Ends[subject].Assumed != tcp.FinWait2.Set() || h.Ends[peer].Assumed != tcp.CloseWait.Set() || !h.Visible(peer) {
-			return nil
-		}
 		// Data alone may be met by a RST. That it is acknowledged shows the
 		// connection to be in use.
-		if h.S != nil && (h.SentSinceFIN(peer) == 0 || !h.Before.Acked[subject].Before(h.S.Ack)) {
+		if h.S != nil && (h.Ends[subject].Assumed != tcp.FinWait2.Set() || h.SentSinceFIN(peer) == 0 || !h.Before.Acked[subject].Before(h.S.Ack)) {
 			return nil
 		}
-		if h.Flagged(halfCloseName, subject) != nil || h.Flagged(finWait2StuckName, subject) != nil || h.Flagged(closeWaitLeakName, peer) != nil {
+		halfClosed := h.Ends[subject].Assumed == tcp.FinWait2.Set() && h.Ends[peer].Assumed == tcp.CloseWait.Set()
+		again := h.Flagged(halfCloseName, subject) != nil
+		if again && h.On&triggers.OnEnd == 0 || !again && (!halfClosed || !h.Visible(peer)) || h.Flagged(finWait2StuckName, subject) != nil || h.Flagged(closeWaitLeakName, peer) != nil {
 			return nil
 		}
-		ack, ok := h.Find(subject, tcp.RcvAckOfFIN)
-		if !ok || h.Now.Sub(ack.At) <= halfCloseLinger {
+		ack := acked(h, subject)
+		if ack == 0 || !again && h.Now.Sub(ack) <= halfCloseLinger {
 			return nil
 		}
 		f := &anomaly.Finding{
 			End:      subject,
 			Certain:  anomaly.ConfidenceAssumed,
-			Evidence: append(h.Frames(subject, tcp.SndFIN), ack.Packet()),
+			Evidence: h.Frames(subject, tcp.SndFIN, tcp.RcvAckOfFIN),
+			More:     again,
 		}
 		n := h.SentSinceFIN(peer)
-		f.Values = anomaly.Values{"span": h.Now.Sub(ack.At), "n": n}
+		f.Values = anomaly.Values{"span": h.Now.Sub(ack), "n": n}
+		if !halfClosed {
+			if h.Ends[peer].Has(conn.HasFIN) {
+				f.Values["n"] = n - 1
+			}
+			return ended(h, f, peer)
+		}
 		if n > 0 {
 			f.Evidence = append(f.Evidence, h.LastDataOf(peer)...)
-			f.Say("sends")
-		} else {
-			f.Say("silent")
+		}
+		f.Say(anomaly.Either(n > 0, "sends", "silent"))
+		since := silentSince(h, subject, peer)
+		if service, all := h.PeerClosed(peer); since != 0 && all.PeerClosed > 1 && all.Waiting == all.PeerClosed {
+			f.Cause, f.Move = "closes-none", "none"
+			f.Values["service"], f.Values["m"], f.Values["oldest"], f.Values["limit"] = service, all.PeerClosed, all.Oldest, h.M.LeakAfter
+			f.Values["at"] = time.Unix(0, int64(since.Add(h.M.LeakAfter+time.Second-1))).UTC().Format(time.RFC3339)
 		}
 		return f
 	},
+}
+
+// ended makes the finding, which was told of while the end y had not closed, say
+// when that was over, and how; nil if nothing tells.
+func ended(h *anomaly.Case, f *anomaly.Finding, y tcp.Endpoint) *anomaly.Finding {
+	waits := false
+	for _, st := range h.Steps() {
+		if st.End() != y {
+			continue
+		}
+		if waits {
+			how := "gone"
+			switch ins := st.Inputs(); {
+			case ins.Has(tcp.SndFIN):
+				how = "closed"
+			case ins&(tcp.RcvRST.Set()|tcp.SndRST.Set()) != 0:
+				how = "reset"
+			}
+			if f.Values == nil {
+				f.Values = anomaly.Values{}
+			}
+			f.Cause, f.Values["span"] = "ended", st.At.Sub(acked(h, y.Peer()))
+			f.Evidence = append(f.Evidence, st.Packet())
+			f.Say(how)
+			return f
+		}
+		waits = st.State() == tcp.CloseWait
+	}
+	return nil
+}
+
+// acked returns when the FIN of the end was acknowledged; 0 if that is not known.
+func acked(h *anomaly.Case, x tcp.Endpoint) tcp.Time {
+	ack, _ := h.Find(x, tcp.RcvAckOfFIN)
+	return ack.At
 }
 
 var NoCloseSeen = anomaly.Kind{
@@ -218,13 +306,13 @@ func hasMoreToSend(h *anomaly.Case, y tcp.Endpoint) bool {
 // FIN or had flushed what it still had to send; 0 if that is not known, or if
 // it made use of its direction later than that.
 func silentSince(h *anomaly.Case, x, y tcp.Endpoint) tcp.Time {
-	ack, ok := h.Find(x, tcp.RcvAckOfFIN)
+	ack := acked(h, x)
 	switch {
-	case !ok:
+	case ack == 0:
 		return 0
 	case h.SentSinceFIN(y) == 0:
-		return ack.At
-	case h.Ends[y].SentAt.Sub(ack.At) > halfCloseLinger:
+		return ack
+	case h.Ends[y].SentAt.Sub(ack) > halfCloseLinger:
 		return 0
 	}
 	return h.Ends[y].SentAt

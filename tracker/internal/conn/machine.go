@@ -54,12 +54,13 @@ type Move struct {
 
 // Setup says how a Machine works.
 type Setup struct {
-	Stack    tcp.StackID   // of the endpoints; StackAuto recognises each host's by its SYN
-	TwoMSL   time.Duration // how long TIME-WAIT is held; 0 leaves it to the stack
-	Cut      bool          // the capture is cut on purpose: that is no fault of it
-	MaxConns int           // how many connections are kept at once
-	Segments bool          // Listener.Seen is asked for
-	Listener Listener
+	Stack     tcp.StackID   // of the endpoints; StackAuto recognises each host's by its SYN
+	TwoMSL    time.Duration // how long TIME-WAIT is held; 0 leaves it to the stack
+	LeakAfter time.Duration // how long an end may be silent in CLOSE-WAIT, or wait in FIN-WAIT-2, before somebody should look at it
+	Cut       bool          // the capture is cut on purpose: that is no fault of it
+	MaxConns  int           // how many connections are kept at once
+	Segments  bool          // Listener.Seen is asked for
+	Listener  Listener
 }
 
 // Counts are what a Machine counted.
@@ -96,6 +97,7 @@ type Machine struct {
 	stack      tcp.StackID
 	guess      bool
 	twoMSL     time.Duration
+	LeakAfter  time.Duration // see Setup
 	counts     Counts
 	key        flow.Key // of the segment that is observed
 	newest     *Conn    // on its addresses and ports
@@ -115,6 +117,7 @@ func NewMachine(s Setup) *Machine {
 		Max:       s.MaxConns,
 		health:    health.New(s.Listener.Faulty, s.Cut),
 		twoMSL:    s.TwoMSL,
+		LeakAfter: s.LeakAfter,
 		stack:     s.Stack,
 		guess:     s.Stack == tcp.StackAuto,
 	}

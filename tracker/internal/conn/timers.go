@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -62,9 +63,7 @@ func (m *Machine) nextDue(c *Conn) tcp.Time {
 		at, _ := m.Deadline(c, e)
 		earlier(at)
 		earlier(m.silenceDue(c, e))
-		if at := c.checkDue(e); at > m.Now {
-			earlier(at)
-		}
+		earlier(m.checkDue(c, e, m.Now+1))
 	}
 	if c.Provisional() || c.Ends[tcp.Client].closed() && c.Ends[tcp.Server].closed() {
 		earlier(max(c.Last(), m.Now) + remembered)
@@ -91,6 +90,9 @@ func (m *Machine) Deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
 	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
 	stack := subject.Stack()
 	base := m.Now - tcp.Time(subject.Clock.Age(m.Now))
+	if last := c.Last(); tickOf(last) == subject.Clock {
+		base = last // to the nanosecond, whenever it is asked
+	}
 	after := func(d time.Duration) tcp.Time { return base.Add(d) }
 	since := func(first tcp.Input, d time.Duration) tcp.Time {
 		st, _ := c.Find(e, first)
@@ -142,33 +144,34 @@ func (m *Machine) Deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
 	return 0, ""
 }
 
-// CloseWaitLeaked is how long an end may be silent in CLOSE-WAIT before somebody
-// should look at it.
-const CloseWaitLeaked = 120 * time.Second
+// DefaultLeakAfter is Setup.LeakAfter where nobody says.
+const DefaultLeakAfter = 60 * time.Second
 
-// checkDue returns when the end is to be looked at although no timer of its stack
-// fires; 0 if it is not. What is found then would else be told only when the
-// connection, or the capture, is over.
-func (c *Conn) checkDue(e tcp.Endpoint) tcp.Time {
-	if c.Ends[e].Assumed == tcp.CloseWait.Set() {
-		return c.Last().Add(CloseWaitLeaked)
+// checkDue returns when the end is to be looked at, from the given time on, although
+// no timer of its stack fires; 0 if it is not. What is found then would else be told
+// only when the connection, or the capture, is over. That the ends still speak, by
+// keepalives, must not put it off for ever.
+func (m *Machine) checkDue(c *Conn, e tcp.Endpoint, from tcp.Time) tcp.Time {
+	if ack, ok := c.Find(e.Peer(), tcp.RcvAckOfFIN); ok && c.Ends[e].Assumed == tcp.CloseWait.Set() {
+		for _, since := range [...]tcp.Time{ack.At, c.Last()} {
+			if at := since.Add(m.LeakAfter); at >= from {
+				return at
+			}
+		}
 	}
 	return 0
 }
 
 func (m *Machine) TwoMSLOf(stack *tcp.Stack) time.Duration {
-	if m.twoMSL != 0 {
-		return m.twoMSL
-	}
-	return stack.TimeWait2MSL
+	return cmp.Or(m.twoMSL, stack.TimeWait2MSL)
 }
 
 // expire acts on the connection's timers that are due at the given time.
 func (m *Machine) expire(c *Conn, at tcp.Time) {
 	for e := range tcp.Endpoint(2) {
-		if c.checkDue(e) == at {
+		if m.checkDue(c, e, at) == at {
 			m.snapshot(c)
-			m.tellChecks(c, nil, e, Reading{}, triggers.OnTimer)
+			m.tellChecks(c, nil, e.Peer(), Reading{}, triggers.OnTimer) // the one that has closed
 		}
 		m.heedSilence(c, e, at)
 		due, kind := m.Deadline(c, e)
@@ -181,11 +184,10 @@ func (m *Machine) expire(c *Conn, at tcp.Time) {
 	if at.Sub(max(c.Last(), c.newestMove())) < time.Duration(remembered) {
 		return
 	}
-	switch {
-	case c.Provisional():
-		m.remove(c)
-	case c.Ends[tcp.Client].closed() && c.Ends[tcp.Server].closed():
-		m.over(c)
+	if waits := c.Provisional(); waits || c.Ends[tcp.Client].closed() && c.Ends[tcp.Server].closed() {
+		if !waits {
+			m.over(c)
+		}
 		m.remove(c)
 	}
 }
@@ -214,17 +216,12 @@ func (m *Machine) expireEnd(c *Conn, e tcp.Endpoint, kind string, why cause) {
 			m.erase(c, e.Peer(), m.unknown(c, e.Peer()), why) // it never spoke: nothing is known of it
 		}
 		c.setClosedBy(tcp.ByTimeoutOfEnd)
-	case timerSYNACK:
-		if subject.Has(SentSYN) {
-			m.apply(c, e, tcp.GiveUp.Set(), why)
-		} else {
-			m.apply(c, e, tcp.GiveUpPassive.Set(), why)
-		}
-		if c.ClosedBy() == tcp.NotClosed {
-			c.setClosedBy(tcp.ByTimeoutOfEnd)
-		}
 	default:
-		m.apply(c, e, tcp.GiveUp.Set(), why)
+		in := tcp.GiveUp
+		if kind == timerSYNACK && !subject.Has(SentSYN) {
+			in = tcp.GiveUpPassive
+		}
+		m.apply(c, e, in.Set(), why)
 		if c.ClosedBy() == tcp.NotClosed {
 			c.setClosedBy(tcp.ByTimeoutOfEnd)
 		}
