@@ -21,6 +21,7 @@ var list = []*anomaly.Kind{
 	&opening.ConnectionRefused,
 	&opening.SynRetransmitted,
 	&opening.SynTimeout,
+	&opening.SynIgnoredByOldConnection,
 	&opening.SynAckRetransmitted,
 	&opening.SynRcvdStuck,
 	&opening.AcceptStalled,

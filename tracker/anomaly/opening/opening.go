@@ -83,6 +83,8 @@ var SynRetransmitted = anomaly.Kind{
 	RFC:      "RFC 9293 §3.8.3",
 	Causes: []anomaly.Cause{
 		{Name: "no-answer", Text: "{X} sent its SYN again after {span}: no answer had been seen. One lost SYN or SYN+ACK is harmless; many mean a full listen queue, a firewall, or a host that is down."},
+		{Name: "ports-reused", Text: "{X} sent its SYN again after {span}: no answer had been seen. These ports had a connection that ended {ended} before (#{frame}), and what lies between may have dropped the SYN for that; or it was lost.",
+			Next: "If that happens often, see how long the NAT, balancer or firewall between keeps connections that are over, and let {X.ip} not use a port again within that time."},
 		{Name: "answer-refused", Text: "{X} sent its SYN again after {span}: {why}"},
 		{Name: "answer-not-received", Text: "{X} sent its SYN again after {span}: the answer was captured but had not reached it by then. It was lost or delayed behind the capture point."},
 	},
@@ -119,6 +121,11 @@ var SynRetransmitted = anomaly.Kind{
 			f.Cause = "answer-refused"
 			f.Say("ack-of-older")
 		case !answered:
+			if ended, last := servedBefore(h); last != nil {
+				f.Cause = "ports-reused"
+				f.Evidence = append(f.Evidence, last.Packet)
+				f.Values["ended"], f.Values["frame"] = ended, last.Packet
+			}
 		case !acceptableTo(h, subject, answer):
 			f.Cause = "answer-refused"
 			f.Evidence = append(f.Evidence, answer.Packet)
@@ -131,18 +138,41 @@ var SynRetransmitted = anomaly.Kind{
 	},
 }
 
+const (
+	unansweredText = "Nothing answered {what} from {X} to {Y} in {span}: "
+	limitText      = " By default {X.ip}'s stack gives up after about {limit}."
+)
+
 var SynTimeout = anomaly.Kind{
 	Name:     "syn-timeout",
 	Severity: anomaly.Error,
 	Title:    "Connection attempt got no answer",
 	RFC:      "RFC 9293 §3.8.3",
 	Causes: []anomaly.Cause{
-		{Text: "Nothing answered {what} from {X} to {Y} in {span}: a firewall drops them, the host is down, or its listen queue is full. By default {X.ip}'s stack gives up after about {limit}."},
+		{Text: unansweredText + "a firewall drops them, the host is down, or its listen queue is full." + limitText,
+			Next: "Capture on {Y.ip} too: if the SYNs arrive there, see with `ss -ltn` whether port {Y.port} listens and its queue is full; if they do not, look for a firewall or a route on the way."},
+		{Name: "old-connection", Text: unansweredText + "{Y} had these ports in {state} still, from the connection before, when the first SYN came ({held} old): some stacks drop a SYN then, and so do firewalls{gone}." + limitText,
+			Next: "Find on {Y} why the application has not closed the socket of {X} (`ss -tanp`), and dial from another port meanwhile."},
+		{Name: "time-wait", Text: unansweredText + "{Y} held TIME_WAIT of these ports, {held} old when the first SYN came, and some stacks drop a SYN then." + limitText,
+			Next: "Let {X.ip} dial from a port that was not used for a minute: bind no fixed port, widen net.ipv4.ip_local_port_range, or keep connections open."},
+		{Name: "older-timestamp", Text: unansweredText + "meanwhile {Y} answered SYNs from {X.ip} with newer timestamps (#{frame}), and none with an older one. A server that compares them by address drops such SYNs (on Linux before 4.12 net.ipv4.tcp_tw_recycle), which hits hosts that share an address." + limitText,
+			Next: "Set net.ipv4.tcp_tw_recycle=0 on {Y.ip} if it has that; else have the NAT in front of {X.ip} rewrite timestamps, or switch them off behind it (net.ipv4.tcp_timestamps=0)."},
+		{Name: "ports-reused", Text: unansweredText + "{Y} answered others meanwhile (#{frame}), and these ports had a connection that ended {ended} before the first SYN. {Y}'s port works; what lies between may still hold that connection." + limitText,
+			Next: "See on the NAT, balancer or firewall in front of {Y} how long it keeps connections that are over, and let {X.ip} not use a port again within that time."},
+		{Name: "others-served", Text: unansweredText + "{Y} answered others meanwhile (#{frame}), so it is up and listens: the SYNs of {X} are filtered or lost on the way, or {Y} drops some, as when its listen queue is full at times." + limitText,
+			Next: "Capture on {Y.ip} too: if the SYNs of {X} arrive there, see whether `nstat -az TcpExtListenOverflows TcpExtListenDrops` grows; if they do not, look for a filter or a route that treats {X.ip} differently."},
+		{Name: "queue-full", Text: unansweredText + "{Y} answered no other SYN meanwhile, {sign}. So its listen queue is full, most likely; or a filter lets no SYN through." + limitText,
+			Next: "See on {Y.ip} with `ss -ltn` whether Recv-Q of port {Y.port} has reached Send-Q: then its application does not accept, or the backlog (net.core.somaxconn) is too small."},
+		{Name: "went-silent", Text: unansweredText + "{Y} had answered SYNs before (#{frame} last), and sent nothing since the first of these that was captured: the host or the path to it is down, or its listen queue is full." + limitText,
+			Next: "See whether {Y.ip} is up and reachable; if it is, see there with `ss -ltn` whether the queue of port {Y.port} is full."},
 	},
 	Phrases: []anomaly.Phrase{
 		{Name: "one", In: "what", Text: "the SYN"},
 		{Name: "several", In: "what", Text: "{n} SYNs"},
 		{Name: "attempts", In: "what", Text: "{n} SYNs, in {tries} attempts with another initial number each,"},
+		{Name: "or-gone", In: "gone", Text: ". Or the host has gone: it answered nobody since"},
+		{Name: "goes-on", In: "sign", Text: "but went on in connections that it has (#{frame}): the host is up"},
+		{Name: "says-nothing", In: "sign", Text: "and has said nothing in the {k connections} that it answered last: no application seems to accept them"},
 		{Name: "dialled-again", Text: " Here the program gave up sooner, and dialled again from the same port."},
 		{Name: "early", Text: " Here it is set to fewer tries, or the program gave up, or the capture ended first."},
 	},
@@ -150,6 +180,7 @@ var SynTimeout = anomaly.Kind{
 		{Name: "time that the stack of {X} tries", Value: tcp.StackLinux.Stack().SynGiveUp, Flag: "stack"},
 		{Name: "SYNs, if the capture ends first, at least", Value: synsAtEnd},
 		{Name: "time after one SYN, if a new attempt follows, at least", Value: briefAttempt},
+		{Name: "time since the connection before, for something between to hold it, less than", Value: heldBetween},
 	},
 	Supersedes: []string{"syn-retransmitted"},
 	On:         triggers.OnTimer | triggers.OnEnd,
@@ -180,6 +211,7 @@ var SynTimeout = anomaly.Kind{
 			Evidence: append(h.FramesOf(h.From, tcp.SYN), first.Packet()),
 			Values:   anomaly.Values{"n": subject.Copies, "span": waited, "limit": subject.Stack().SynGiveUp},
 		}
+		rank(h, f, h.Conn)
 		f.Say(anomaly.Either(subject.Copies > 1, "several", "one"))
 		if waited < subject.Stack().SynGiveUp/2 {
 			f.Say("early")
@@ -231,6 +263,7 @@ func toldOf(h *anomaly.Case, first *conn.Conn, earlier []*conn.Conn) *anomaly.Fi
 		Evidence: h.Frames(tcp.Client, tcp.SndSYN),
 		Values:   anomaly.Values{"n": syns, "tries": len(earlier) + 1, "span": h.Now.Sub(began.At), "limit": h.X().Stack().SynGiveUp},
 	}
+	rank(h, f, first)
 	f.Say("attempts")
 	if own, ok := h.Find(tcp.Client, tcp.SndSYN); ok && h.Now.Sub(own.At) < h.X().Stack().SynGiveUp/2 {
 		f.Say("dialled-again")
