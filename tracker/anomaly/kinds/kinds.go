@@ -97,7 +97,7 @@ var list = []*anomaly.Kind{
 	&resets.ConnectionTampering,
 
 	&established.HalfOpenDiscovered,
-	&established.HandshakeNotCompleted,
+	&opening.HandshakeNotCompleted,
 	&established.AckOfUnsentData,
 	&established.AckLoop,
 	&established.OutOfWindowData,

@@ -280,9 +280,14 @@ var SynAckRetransmitted = anomaly.Kind{
 		{Name: "no-ack", Text: "{X} sent its SYN+ACK again after {span}: no ACK of it was seen. The SYN+ACK or the ACK was lost, or {Y} is not there or did not ask."},
 		{Name: "duplicate-syn", Text: "{X} sent its SYN+ACK again after {span}: {Y} had repeated its SYN, and this answers it."},
 		{Name: "ack-not-received", Text: "{X} sent its SYN+ACK again after {span}: {Y}'s ACK of the first was captured but had not reached it by then. It was lost or delayed behind the capture point, or {X} does not act on it."},
+		{Name: "deferred", Text: "{X} sent its SYN+ACK again {span} after the first, of which {Y}'s ACK was captured. A server that waits for an ACK repeats it sooner: this one waited for data (on Linux TCP_DEFER_ACCEPT), and its time for that is over.",
+			Next: "If the client is to speak second on {X}, switch deferred accept off there (TCP_DEFER_ACCEPT; nginx `deferred`, Apache AcceptFilter); else see why {Y} connects and sends nothing."},
 	},
-	Thresholds: []anomaly.Threshold{{Name: "time before the copy, if it has no mark of its own, at least", Value: soonestRepeat}},
-	On:         triggers.OnSYNACK,
+	Thresholds: []anomaly.Threshold{
+		{Name: "time before the copy, if it has no mark of its own, at least", Value: soonestRepeat},
+		{Name: "time before the first copy of one that did not wait for an ACK, at least", Value: deferredFor},
+	},
+	On: triggers.OnSYNACK,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From.Peer(), h.From
 		sent, again := repeatedSYNACK(h)
@@ -304,6 +309,9 @@ var SynAckRetransmitted = anomaly.Kind{
 		case acked:
 			f.Cause = "ack-not-received"
 			f.Evidence = append(f.Evidence, ack.Packet)
+			if h.CountOf(peer, tcp.SYN|tcp.ACK) == 1 && h.Now.Sub(sent.At) >= deferredFor {
+				f.Cause = "deferred"
+			}
 		}
 		return f
 	},
@@ -346,18 +354,21 @@ var SynRcvdStuck = anomaly.Kind{
 	},
 }
 
-const stalledText = "{X} repeats its SYN+ACK {span} after the first of {n} ACKs of it: its accept queue is full (Linux then drops the ACK silently), it waits for data (TCP_DEFER_ACCEPT), or everything is lost behind the capture point. " +
-	"See whether the application still accepts, and how long its listen queue is."
+// acceptStalled is a name of its own because others ask whether it was found.
+const acceptStalled = "accept-stalled"
+
+const stalledText = "{X} repeats its SYN+ACK {span} after the first of {n ACKs} of it"
 
 var AcceptStalled = anomaly.Kind{
-	Name:     "accept-stalled",
+	Name:     acceptStalled,
 	Severity: anomaly.Warning,
 	Title:    "Handshake ACK was captured but the server keeps sending SYN+ACK",
 	RFC:      "RFC 9293 §3.10.7.4",
 	Causes: []anomaly.Cause{
-		{Name: "ack-ignored", Text: stalledText},
-		{Name: "data-ignored", Text: stalledText},
+		{Name: "ack-ignored", Text: stalledText + ": {why}.", Next: ignoredNext},
+		{Name: "data-ignored", Text: stalledText + ", and of data (#{data}): {why}.", Next: ignoredNext},
 	},
+	Phrases: whyIgnored,
 	Thresholds: []anomaly.Threshold{
 		{Name: "ACKs of the SYN+ACK, sent at different times, at least", Value: ignoredAcks},
 		{Name: "the same, if {X} is the host of the capture", Value: ignoredAcksNear},
@@ -384,7 +395,7 @@ var AcceptStalled = anomaly.Kind{
 			if g.From == peer || !g.AcksFrom(h.S.Seq) || g.At > h.Now.Add(-hold) {
 				continue
 			}
-			if g.Data > 0 && g.Is&recent.WasOld != 0 {
+			if g.Data > 0 {
 				f.Cause = "data-ignored"
 			}
 			f.Evidence = append(f.Evidence, g.Packet)
@@ -397,7 +408,9 @@ var AcceptStalled = anomaly.Kind{
 		if acks < least {
 			return nil
 		}
-		f.Values = anomaly.Values{"span": h.Now.Sub(first), "n": acks}
+		k := ignored(h, peer)
+		f.Values = anomaly.Values{"span": h.Now.Sub(first), "n": acks, "data": k.data}
+		k.sayWhy(h, f, peer)
 		return f
 	},
 }
