@@ -54,8 +54,14 @@ var ConnectionRefused = anomaly.Kind{
 	Title:    "SYN answered by RST",
 	RFC:      "RFC 9293 §3.5.2, §3.10.7.3",
 	Causes: []anomaly.Cause{
-		{Text: "{Y.ip} has nothing listening on port {Y.port} (or a firewall answered): RST to the SYN {soon}."},
-		{Name: "listened", Text: "{Y} had accepted connections, and answered this SYN with RST {soon}: what listened there was closed meanwhile, its queue is full and the stack says so by a RST, or a filter refuses {X.ip}."},
+		{Text: "{Y.ip} has nothing listening on port {Y.port} (or a firewall answered): RST to the SYN {soon}.",
+			Next: "See on {Y.ip} with `ss -ltn` whether anything listens on port {Y.port}: if not, start it there or correct the address that {X.ip} dials; if it does, look for a firewall that refuses {X.ip}."},
+		{Name: "listened", Text: "{Y} had accepted connections (#{frame} last), and answered this SYN with RST {soon}: what listened there was closed meanwhile, its queue is full and the stack says so by a RST, or a filter refuses {X.ip}.",
+			Next: "See on {Y.ip} whether the service on port {Y.port} was restarted at that time, and with `ss -ltn` whether its queue is full; else look for a filter that refuses {X.ip}."},
+		{Name: "answered-before", Text: "{Y} answered the SYN with SYN+ACK (#{frame}), and the same SYN, sent again, with RST {soon}. The port listens, or did then: {Y} took the attempt back, as where its queue is full and it says so by a RST, or the two answers are those of different hosts.",
+			Next: "See on {Y.ip} with `ss -ltn` whether the queue of port {Y.port} is full, and whether a balancer before it leads {X} to several hosts; see too why the SYN+ACK did not reach {X}."},
+		{Name: "other-hops", Text: "{Y} had accepted connections (#{frame} last), and something else answered this SYN with RST {soon}: that has TTL {ttl}, and what {Y} sends has {ttl2}. A firewall between refuses {X.ip}.",
+			Next: "Look for the firewall between {X.ip} and {Y.ip} whose rule rejects this SYN; {Y} itself need not have seen it."},
 	},
 	On: triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -69,8 +75,22 @@ var ConnectionRefused = anomaly.Kind{
 			Evidence: append(h.Frames(subject, tcp.SndSYN), h.S.Packet),
 			Values:   anomaly.Values{"soon": template.Soon(h.Now.Sub(h.Before.SentAt[subject]))},
 		}
-		if h.M.Listens(h.Conn, h.From) {
-			f.Cause = "listened"
+		if synACK, ok := h.LastSent(h.From, tcp.SYN|tcp.ACK); ok && acceptableTo(h, subject, synACK) {
+			f.Cause, f.Values["frame"] = "answered-before", synACK.Packet
+			f.Evidence = append(f.Evidence, synACK.Packet)
+			return f
+		}
+		for _, a := range h.M.Listeners.Answers(h.Addr(h.From)) {
+			f.Cause, f.Values["frame"] = "listened", a.Packet
+			f.Evidence = append(f.Evidence, a.Packet)
+			c := h.M.NewestOf(a.Key)
+			if c == nil || c.Addr(tcp.Server) != h.Addr(h.From) || a.Key == h.Key {
+				break
+			}
+			if ttl := c.Ends[tcp.Server].TTL; ttl != 0 && h.S.TTL != 0 && !conn.SameWay(ttl, h.S.TTL) {
+				f.Cause, f.Values["ttl"], f.Values["ttl2"] = "other-hops", h.S.TTL, ttl
+			}
+			break
 		}
 		return f
 	},
@@ -328,6 +348,7 @@ var SynRcvdStuck = anomaly.Kind{
 	Causes: []anomaly.Cause{
 		{Text: "{X} sent its SYN+ACK {n} times and waited {span} in SYN_RCVD; {Y} never completed the handshake. It has gone, its ACKs are lost on the way, or somebody else sent the SYN in its name."},
 	},
+	Next: "Capture on {Y.ip}: if it sent the SYN and gets the SYN+ACK, look for what drops its ACKs; if it sent none, the address is forged, and net.ipv4.tcp_syncookies=1 on {X.ip} keeps that harmless.",
 	Thresholds: []anomaly.Threshold{
 		{Name: "time after the last SYN+ACK, by the stack of {X}", Value: tcp.StackLinux.Stack().SynAckGiveUp, Flag: "stack"},
 		{Name: "SYN+ACKs, and more than there were SYNs, at least", Value: synAcksStuck},
