@@ -79,7 +79,7 @@ var FinRetransmitted = anomaly.Kind{
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
 		if a := h.Flagged("fin-retransmitted", peer); a != nil && a.Cause != "both-arrived" && hadFIN(h, peer) {
-			return bothArrived(h, peer)
+			return bothArrived(h, peer, a.Confidence)
 		}
 		if h.Stale || h.Rare == nil || h.Rare.Closing[subject].FINCopy != h.S.Packet || h.S.Seq.Add(h.S.Len()-1) != h.Ends[subject].FIN {
 			return nil // the first one, or a copy made by the network
@@ -133,12 +133,12 @@ func hadFIN(h *anomaly.Case, y tcp.Endpoint) bool {
 }
 
 // bothArrived tells more of a FIN that was repeated: its receiver got both copies.
-func bothArrived(h *anomaly.Case, subject tcp.Endpoint) *anomaly.Finding {
+func bothArrived(h *anomaly.Case, subject tcp.Endpoint, repeated anomaly.Confidence) *anomaly.Finding {
 	f := &anomaly.Finding{
 		End:      subject,
 		Cause:    "both-arrived",
 		More:     true,
-		Certain:  anomaly.ConfidenceProved,
+		Certain:  repeated,
 		Evidence: []int{h.S.Packet},
 		Values:   anomaly.Values{"frame": h.S.Packet},
 	}
