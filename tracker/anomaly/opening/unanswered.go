@@ -212,6 +212,9 @@ var SynIgnoredByOldConnection = anomaly.Kind{
 				acks++
 				f.Evidence, f.Values["frame"] = append(f.Evidence, g.Packet), g.Packet
 			case g.From != old.server && g.Flags&tcp.RST != 0:
+				if acks == 0 {
+					return nil // it may have ended the connection
+				}
 				rsts++
 				f.Evidence = append(f.Evidence, g.Packet)
 			}
