@@ -46,6 +46,8 @@ func TestCausesAndEvidenceOfClosing(t *testing.T) {
 		{"fin-retransmitted", "fin-retransmitted", "ack-not-seen", anomaly.Notice, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 8}},
 		{"fin-retransmitted-ack-lost", "fin-retransmitted", "ack-captured-then-lost", anomaly.Notice, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 8, 9}},
 		{"fin-retransmitted-spurious", "fin-retransmitted", "spurious", anomaly.Notice, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 8, 9}},
+		{"fin-retransmitted-both-arrived", "fin-retransmitted", "both-arrived", anomaly.Notice, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 8, 9, 10}},
+		{"fin-retransmitted-d-sack-of-data", "fin-retransmitted", "ack-captured-then-lost", anomaly.Notice, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 8, 9}},
 		{"fin-never-acked", "fin-never-acked", "", anomaly.Warning, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 8, 9, 10}},
 		{"fin-never-acked-closing", "fin-never-acked", "", anomaly.Warning, anomaly.ConfidenceAssumed, tcp.Client, []int{7, 10, 11}},
 		{"last-ack-timeout", "last-ack-timeout", "no-ack", anomaly.Warning, anomaly.ConfidenceAssumed, tcp.Server, []int{7, 9, 10, 11}},

@@ -26,6 +26,9 @@ var FinalAckLostRecovered = anomaly.Kind{
 		{Text: "{X}'s last ACK had not arrived in time; {Y} repeated FIN after {span} and {X}, in TIME_WAIT, acknowledged it again. This is what TIME_WAIT is for; its {hold} start again."},
 		{Name: "spurious", Text: "A second copy of {Y}'s FIN came {span} after the first, while the ACK of that was on its way; {X}, in TIME_WAIT, acknowledged it again. Its {hold} start again."},
 	},
+	Phrases: []anomaly.Phrase{
+		{Name: "d-sack", Text: " By its D-SACK (RFC 2883) both copies of the FIN reached {X}: no FIN was lost."},
+	},
 	On:   triggers.OnUnsettled,
 	Only: triggers.IfRare,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -47,6 +50,9 @@ var FinalAckLostRecovered = anomaly.Kind{
 		if again.Crossed {
 			f.Cause = "spurious"
 		}
+		if hadFIN(h, peer) {
+			f.Say("d-sack")
+		}
 		return f
 	},
 }
@@ -63,14 +69,18 @@ var FinRetransmitted = anomaly.Kind{
 		{Name: "ack-not-seen", Text: "{X} repeated its FIN{after} and no ACK of it had been captured: the FIN was lost after the capture point, or its ACK was lost, or is late, on the way to the capture point."},
 		{Name: "ack-captured-then-lost", Text: "{X} repeated its FIN{after}, although {Y}'s ACK of it had been captured: that ACK was lost, or is late, after the capture point."},
 		{Name: "spurious", Text: "{X} repeated its FIN{after}, before the ACK of it can have arrived: nothing need be lost, but the ACK took longer than {X} waits."},
+		{Name: "both-arrived", Text: "{X} repeated its FIN{after}, and by the D-SACK in {Y}'s ACK #{frame} (RFC 2883) both copies arrived: the FIN was not lost; {Y}'s ACK of the first was, or took longer than {X} waits."},
 		{Text: "{X} repeated its FIN{after}; of what {Y} answers the capture shows too little to say what was lost."},
 	},
 	Phrases: []anomaly.Phrase{{Name: "after", In: "after", Text: " after {span}"}},
 	RestsOn: anomaly.FINSent,
-	On:      triggers.OnFIN,
+	On:      triggers.OnFIN | triggers.OnUnsettled,
 	Only:    triggers.IfRare,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
+		if a := h.Flagged("fin-retransmitted", peer); a != nil && a.Cause != "both-arrived" && hadFIN(h, peer) {
+			return bothArrived(h, peer, a.Confidence)
+		}
 		if h.Stale || h.Rare == nil || h.Rare.Closing[subject].FINCopy != h.S.Packet || h.S.Seq.Add(h.S.Len()-1) != h.Ends[subject].FIN {
 			return nil // the first one, or a copy made by the network
 		}
@@ -112,6 +122,33 @@ var FinRetransmitted = anomaly.Kind{
 	},
 }
 
+// hadFIN reports whether the segment says by a D-SACK (RFC 2883 §4) that its
+// sender had received the FIN of the other end, y, before this last copy.
+func hadFIN(h *anomaly.Case, y tcp.Endpoint) bool {
+	if h.S == nil || h.S.Options.NumSACK == 0 || h.Foreign || !acksFIN(h, y) {
+		return false
+	}
+	first := h.S.Options.SACK[0]
+	return first.Right == h.Ends[y].FIN+1 && first.Left.Before(first.Right)
+}
+
+// bothArrived tells more of a FIN that was repeated: its receiver got both copies.
+func bothArrived(h *anomaly.Case, subject tcp.Endpoint, repeated anomaly.Confidence) *anomaly.Finding {
+	f := &anomaly.Finding{
+		End:      subject,
+		Cause:    "both-arrived",
+		More:     true,
+		Certain:  repeated,
+		Evidence: []int{h.S.Packet},
+		Values:   anomaly.Values{"frame": h.S.Packet},
+	}
+	if fin, known := h.Find(subject, tcp.SndFIN); known && h.Rare != nil {
+		f.Values["span"] = h.Rare.Closing[subject].FINCopyAt.Sub(fin.At)
+		f.Say("after")
+	}
+	return f
+}
+
 // finsGivenUp is how often a FIN must have been sent for the silence after it
 // to mean that its sender gave up.
 const finsGivenUp = 3
@@ -128,8 +165,9 @@ var FinNeverAcked = anomaly.Kind{
 	Title:    "FIN got no answer",
 	RFC:      "RFC 9293 §3.6, §3.8.3",
 	Causes: []anomaly.Cause{
-		{Text: "{X} sent its FIN {n} times in {span} without an answer and gave up. {Y} may still believe that the connection is open: look for a broken path, or a host or firewall that forgot it."},
+		{Text: "{X} sent its FIN {n} times in {span} without an answer and gave up. {Y} may still believe that the connection is open."},
 	},
+	Next:       "See on {Y.ip} with `ss -tan` whether it still has the connection: if so, look for a broken path, or a firewall between that forgot it, and have keepalives or a timeout of the application at {Y} end what is left; if not, see why {Y.ip} forgot it.",
 	Thresholds: givesUpFIN,
 	Supersedes: []string{"fin-retransmitted"},
 	RestsOn:    anomaly.FINSent,
@@ -157,8 +195,10 @@ var LastAckTimeout = anomaly.Kind{
 	Title:    "Passive closer never got the last ACK",
 	RFC:      "RFC 9293 §3.6, §3.8.3",
 	Causes: []anomaly.Cause{
-		{Name: "acks-lost", Text: "{X} sent its FIN {n} times in {span} without getting the last ACK and gave up. {Y} did acknowledge it ({acks ACKs} captured), so its ACKs are lost after the capture point."},
-		{Name: "no-ack", Text: "{X} sent its FIN {n} times in {span} without getting the last ACK and gave up. {Y} may wait in FIN_WAIT_2 for it still, or be gone."},
+		{Name: "acks-lost", Text: "{X} sent its FIN {n} times in {span} without getting the last ACK and gave up. {Y} did acknowledge it ({acks ACKs} captured), so its ACKs are lost after the capture point.",
+			Next: "Capture on {X.ip} too, and look between for what drops the ACKs of {Y}, such as a firewall that has forgotten the connection when it saw both FINs."},
+		{Name: "no-ack", Text: "{X} sent its FIN {n} times in {span} without getting the last ACK and gave up. {Y} may wait in FIN_WAIT_2 for it still, or be gone.",
+			Next: "See whether {Y.ip} is up and reachable, and whether a firewall on the way drops the FINs of {X}."},
 	},
 	Thresholds: givesUpFIN,
 	Supersedes: []string{"fin-retransmitted"},
@@ -227,6 +267,7 @@ var DataAfterFIN = anomaly.Kind{
 		{Name: "goes-on", Text: "{X} goes on as if it had not sent the FIN #{frame}: somebody else injected that, and {Y} may believe that {X} has closed."},
 		{Name: "second-fin", Text: "{X} sent a second FIN at another place: sequence number {seq}, after {fin}. Its stack is broken, or one of the two was injected by somebody else."},
 	},
+	Next: "Capture at {X.ip} too: if it did not send that segment, look for who injects segments; if it did, update its stack.",
 	On:   triggers.OnUnsettled,
 	Only: triggers.IfFinished,
 	Check: func(h *anomaly.Case) *anomaly.Finding {

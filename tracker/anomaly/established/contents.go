@@ -28,7 +28,9 @@ var PawsRejected = anomaly.Kind{
 	Title:    "Timestamp went backwards",
 	RFC:      "RFC 7323 §5",
 	Causes: []anomaly.Cause{
-		{Text: "{X}'s segment carries timestamp {tsval}, but {Y} has already received {newer}: it is dropped as an old duplicate. If that happens often, two hosts behind one address may be using the same port."},
+		{Text: "{X}'s segment (seq {seq}) carries timestamp {tsval}, {behind ticks} less than {newer}, which {Y} has already received: it is dropped as an old duplicate."},
+		{Name: "clock-back", Text: "{X}'s new octets (seq {seq}) carry timestamp {tsval}, {behind ticks} less than {newer}, which {Y} has already received. {Y} drops them, and answers with the ACK of before, however often they are sent, until the timestamps pass that. Something between changes or resets the timestamps, or another host sends with this address and port.",
+			Next: "Find what sends with the older clock: capture at {X.ip}, and look between for a proxy, a failover or a NAT of several hosts that mixes timestamps; until it is mended switch them off (net.ipv4.tcp_timestamps=0)."},
 	},
 	Thresholds: []anomaly.Threshold{{Name: "time by which it is late, if the round trip is not longer and {Y} has its octets, more than", Value: wanderedFor}},
 	On:         triggers.OnRefused,
@@ -42,7 +44,10 @@ var PawsRejected = anomaly.Kind{
 			End:      h.From,
 			Certain:  anomaly.ConfidenceProved,
 			Evidence: []int{s.Packet},
-			Values:   anomaly.Values{"tsval": s.Options.TSVal, "newer": peer.Echoed()},
+			Values:   anomaly.Values{"seq": s.Seq, "tsval": s.Options.TSVal, "newer": peer.Echoed(), "behind": peer.Echoed() - s.Options.TSVal},
+		}
+		if h.Fresh > 0 {
+			f.Cause = "clock-back"
 		}
 		late := peer.Acked.Before(s.End())
 		for g := range h.Earlier() {

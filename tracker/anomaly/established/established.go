@@ -111,52 +111,6 @@ var HalfOpenDiscovered = anomaly.Kind{
 	},
 }
 
-var HandshakeNotCompleted = anomaly.Kind{
-	Name:     "handshake-not-completed",
-	Severity: anomaly.Warning,
-	Title:    "Connected at one side only",
-	RFC:      "RFC 4987 §3.6, RFC 9293 §3.10.7.4",
-	Causes: []anomaly.Cause{
-		{Name: "data", Text: notCompletedText + "{n octets} of data {span} later with RST. " + notCompletedWhy},
-		{Name: "fin", Text: notCompletedText + "the FIN {span} later with RST. " + notCompletedWhy},
-		{Name: "ack", Text: notCompletedText + "an empty ACK {span} later with RST. " + notCompletedWhy},
-	},
-	Next:    "Look at {X} for a full queue of listen() (on Linux ListenOverflows and SyncookiesFailed in nstat), and raise its backlog and net.core.somaxconn; have {Y} speak at once if {X} defers its accept (TCP_DEFER_ACCEPT).",
-	RestsOn: anomaly.ResetSent,
-	On:      triggers.OnRST,
-	Check: func(h *anomaly.Case) *anomaly.Finding {
-		subject, peer := h.From, h.From.Peer()
-		if h.Before.RST != conn.ResetReply || !h.Ends[subject].Has(conn.SentSYNACK) || h.Before.Proved[subject] != tcp.SynReceived.Set() ||
-			!h.Before.States[peer].Within(open|tcp.FinWait1.Set()) || h.Explained() || len(h.Frames(subject, tcp.RcvRST, tcp.RcvRSTPassive)) > 0 {
-			return nil
-		}
-		synACK, answered := h.LastSent(subject, tcp.SYN|tcp.ACK)
-		asked := h.Newest(peer)
-		if !answered || asked == nil || asked.Flags&(tcp.ACK|tcp.SYN) != tcp.ACK {
-			return nil
-		}
-		f := &anomaly.Finding{
-			End:      subject,
-			Cause:    "ack",
-			Certain:  anomaly.ConfidenceAssumed,
-			Evidence: []int{synACK.Packet, asked.Packet, h.S.Packet},
-			Values:   anomaly.Values{"n": asked.Data, "span": asked.At.Sub(synACK.At)},
-		}
-		switch {
-		case asked.Data > 0:
-			f.Cause = "data"
-		case asked.Flags&tcp.FIN != 0:
-			f.Cause = "fin"
-		}
-		return f
-	},
-}
-
-const (
-	notCompletedText = "{Y} was connected, {X} never was: it sent nothing after its SYN+ACK, and answered "
-	notCompletedWhy  = "The last ACK of the handshake did not reach it, its queue of connections was full, it waited for data before it accepts, or its SYN cookie expired."
-)
-
 // heldOpen reports whether the end had the connection, as its own segments
 // showed, and had closed or aborted it in no way that was seen. A RST that its
 // alleged sender denies by going on may have ended it.

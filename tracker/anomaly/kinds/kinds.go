@@ -21,6 +21,7 @@ var list = []*anomaly.Kind{
 	&opening.ConnectionRefused,
 	&opening.SynRetransmitted,
 	&opening.SynTimeout,
+	&opening.SynIgnoredByOldConnection,
 	&opening.SynAckRetransmitted,
 	&opening.SynRcvdStuck,
 	&opening.AcceptStalled,
@@ -101,7 +102,7 @@ var list = []*anomaly.Kind{
 
 	&established.TwoHostsOneTuple,
 	&established.HalfOpenDiscovered,
-	&established.HandshakeNotCompleted,
+	&opening.HandshakeNotCompleted,
 	&established.AckOfUnsentData,
 	&established.AckLoop,
 	&established.OutOfWindowData,

@@ -54,8 +54,14 @@ var ConnectionRefused = anomaly.Kind{
 	Title:    "SYN answered by RST",
 	RFC:      "RFC 9293 §3.5.2, §3.10.7.3",
 	Causes: []anomaly.Cause{
-		{Text: "{Y.ip} has nothing listening on port {Y.port} (or a firewall answered): RST to the SYN {soon}."},
-		{Name: "listened", Text: "{Y} had accepted connections, and answered this SYN with RST {soon}: what listened there was closed meanwhile, its queue is full and the stack says so by a RST, or a filter refuses {X.ip}."},
+		{Text: "{Y.ip} has nothing listening on port {Y.port} (or a firewall answered): RST to the SYN {soon}.",
+			Next: "See on {Y.ip} with `ss -ltn` whether anything listens on port {Y.port}: if not, start it there or correct the address that {X.ip} dials; if it does, look for a firewall that refuses {X.ip}."},
+		{Name: "listened", Text: "{Y} had accepted connections (#{frame} last), and answered this SYN with RST {soon}: what listened there was closed meanwhile, its queue is full and the stack says so by a RST, or a filter refuses {X.ip}.",
+			Next: "See on {Y.ip} whether the service on port {Y.port} was restarted at that time, and with `ss -ltn` whether its queue is full; else look for a filter that refuses {X.ip}."},
+		{Name: "answered-before", Text: "{Y} answered the SYN with SYN+ACK (#{frame}), and the same SYN, sent again, with RST {soon}. The port listens, or did then: {Y} took the attempt back, as where its queue is full and it says so by a RST, or the two answers are those of different hosts.",
+			Next: "See on {Y.ip} with `ss -ltn` whether the queue of port {Y.port} is full, and whether a balancer before it leads {X} to several hosts; see too why the SYN+ACK did not reach {X}."},
+		{Name: "other-hops", Text: "{Y} had accepted connections (#{frame} last), and something else answered this SYN with RST {soon}: that has TTL {ttl}, and what {Y} sends has {ttl2}. A firewall between refuses {X.ip}.",
+			Next: "Look for the firewall between {X.ip} and {Y.ip} whose rule rejects this SYN; {Y} itself need not have seen it."},
 	},
 	On: triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -69,8 +75,22 @@ var ConnectionRefused = anomaly.Kind{
 			Evidence: append(h.Frames(subject, tcp.SndSYN), h.S.Packet),
 			Values:   anomaly.Values{"soon": template.Soon(h.Now.Sub(h.Before.SentAt[subject]))},
 		}
-		if h.M.Listens(h.Conn, h.From) {
-			f.Cause = "listened"
+		if synACK, ok := h.LastSent(h.From, tcp.SYN|tcp.ACK); ok && acceptableTo(h, subject, synACK) {
+			f.Cause, f.Values["frame"] = "answered-before", synACK.Packet
+			f.Evidence = append(f.Evidence, synACK.Packet)
+			return f
+		}
+		for _, a := range h.M.Listeners.Answers(h.Addr(h.From)) {
+			f.Cause, f.Values["frame"] = "listened", a.Packet
+			f.Evidence = append(f.Evidence, a.Packet)
+			c := h.M.NewestOf(a.Key)
+			if c == nil || c.Addr(tcp.Server) != h.Addr(h.From) || a.Key == h.Key {
+				break
+			}
+			if ttl := c.Ends[tcp.Server].TTL; ttl != 0 && h.S.TTL != 0 && !conn.SameWay(ttl, h.S.TTL) {
+				f.Cause, f.Values["ttl"], f.Values["ttl2"] = "other-hops", h.S.TTL, ttl
+			}
+			break
 		}
 		return f
 	},
@@ -83,6 +103,8 @@ var SynRetransmitted = anomaly.Kind{
 	RFC:      "RFC 9293 §3.8.3",
 	Causes: []anomaly.Cause{
 		{Name: "no-answer", Text: "{X} sent its SYN again after {span}: no answer had been seen. One lost SYN or SYN+ACK is harmless; many mean a full listen queue, a firewall, or a host that is down."},
+		{Name: "ports-reused", Text: "{X} sent its SYN again after {span}: no answer had been seen. These ports had a connection that ended {ended} before (#{frame}), and what lies between may have dropped the SYN for that; or it was lost.",
+			Next: "If that happens often, see how long the NAT, balancer or firewall between keeps connections that are over, and let {X.ip} not use a port again within that time."},
 		{Name: "answer-refused", Text: "{X} sent its SYN again after {span}: {why}"},
 		{Name: "answer-not-received", Text: "{X} sent its SYN again after {span}: the answer was captured but had not reached it by then. It was lost or delayed behind the capture point."},
 	},
@@ -119,6 +141,11 @@ var SynRetransmitted = anomaly.Kind{
 			f.Cause = "answer-refused"
 			f.Say("ack-of-older")
 		case !answered:
+			if ended, last := servedBefore(h); last != nil {
+				f.Cause = "ports-reused"
+				f.Evidence = append(f.Evidence, last.Packet)
+				f.Values["ended"], f.Values["frame"] = ended, last.Packet
+			}
 		case !acceptableTo(h, subject, answer):
 			f.Cause = "answer-refused"
 			f.Evidence = append(f.Evidence, answer.Packet)
@@ -131,18 +158,41 @@ var SynRetransmitted = anomaly.Kind{
 	},
 }
 
+const (
+	unansweredText = "Nothing answered {what} from {X} to {Y} in {span}: "
+	limitText      = " By default {X.ip}'s stack gives up after about {limit}."
+)
+
 var SynTimeout = anomaly.Kind{
 	Name:     "syn-timeout",
 	Severity: anomaly.Error,
 	Title:    "Connection attempt got no answer",
 	RFC:      "RFC 9293 §3.8.3",
 	Causes: []anomaly.Cause{
-		{Text: "Nothing answered {what} from {X} to {Y} in {span}: a firewall drops them, the host is down, or its listen queue is full. By default {X.ip}'s stack gives up after about {limit}."},
+		{Text: unansweredText + "a firewall drops them, the host is down, or its listen queue is full." + limitText,
+			Next: "Capture on {Y.ip} too: if the SYNs arrive there, see with `ss -ltn` whether port {Y.port} listens and its queue is full; if they do not, look for a firewall or a route on the way."},
+		{Name: "old-connection", Text: unansweredText + "{Y} had these ports in {state} still, from the connection before, when the first SYN came ({held} old): some stacks drop a SYN then, and so do firewalls{gone}." + limitText,
+			Next: "Find on {Y} why the application has not closed the socket of {X} (`ss -tanp`), and dial from another port meanwhile."},
+		{Name: "time-wait", Text: unansweredText + "{Y} held TIME_WAIT of these ports, {held} old when the first SYN came, and some stacks drop a SYN then." + limitText,
+			Next: "Let {X.ip} dial from a port that was not used for a minute: bind no fixed port, widen net.ipv4.ip_local_port_range, or keep connections open."},
+		{Name: "older-timestamp", Text: unansweredText + "meanwhile {Y} answered SYNs from {X.ip} with newer timestamps (#{frame}), and none with an older one. A server that compares them by address drops such SYNs (on Linux before 4.12 net.ipv4.tcp_tw_recycle), which hits hosts that share an address." + limitText,
+			Next: "Set net.ipv4.tcp_tw_recycle=0 on {Y.ip} if it has that; else have the NAT in front of {X.ip} rewrite timestamps, or switch them off behind it (net.ipv4.tcp_timestamps=0)."},
+		{Name: "ports-reused", Text: unansweredText + "{Y} answered others meanwhile (#{frame}), and these ports had a connection that ended {ended} before the first SYN. {Y}'s port works; what lies between may still hold that connection." + limitText,
+			Next: "See on the NAT, balancer or firewall in front of {Y} how long it keeps connections that are over, and let {X.ip} not use a port again within that time."},
+		{Name: "others-served", Text: unansweredText + "{Y} answered others meanwhile (#{frame}), so it is up and listens: the SYNs of {X} are filtered or lost on the way, or {Y} drops some, as when its listen queue is full at times." + limitText,
+			Next: "Capture on {Y.ip} too: if the SYNs of {X} arrive there, see whether `nstat -az TcpExtListenOverflows TcpExtListenDrops` grows; if they do not, look for a filter or a route that treats {X.ip} differently."},
+		{Name: "queue-full", Text: unansweredText + "{Y} answered no other SYN meanwhile, {sign}. So its listen queue is full, most likely; or a filter lets no SYN through." + limitText,
+			Next: "See on {Y.ip} with `ss -ltn` whether Recv-Q of port {Y.port} has reached Send-Q: then its application does not accept, or the backlog (net.core.somaxconn) is too small."},
+		{Name: "went-silent", Text: unansweredText + "{Y} had answered SYNs before (#{frame} last), and sent nothing since the first of these that was captured: the host or the path to it is down, or its listen queue is full." + limitText,
+			Next: "See whether {Y.ip} is up and reachable; if it is, see there with `ss -ltn` whether the queue of port {Y.port} is full."},
 	},
 	Phrases: []anomaly.Phrase{
 		{Name: "one", In: "what", Text: "the SYN"},
 		{Name: "several", In: "what", Text: "{n} SYNs"},
 		{Name: "attempts", In: "what", Text: "{n} SYNs, in {tries} attempts with another initial number each,"},
+		{Name: "or-gone", In: "gone", Text: ". Or the host has gone: it answered nobody since"},
+		{Name: "goes-on", In: "sign", Text: "but went on in connections that it has (#{frame}): the host is up"},
+		{Name: "says-nothing", In: "sign", Text: "and has said nothing in the {k connections} that it answered last: no application seems to accept them"},
 		{Name: "dialled-again", Text: " Here the program gave up sooner, and dialled again from the same port."},
 		{Name: "early", Text: " Here it is set to fewer tries, or the program gave up, or the capture ended first."},
 	},
@@ -150,6 +200,7 @@ var SynTimeout = anomaly.Kind{
 		{Name: "time that the stack of {X} tries", Value: tcp.StackLinux.Stack().SynGiveUp, Flag: "stack"},
 		{Name: "SYNs, if the capture ends first, at least", Value: synsAtEnd},
 		{Name: "time after one SYN, if a new attempt follows, at least", Value: briefAttempt},
+		{Name: "time since the connection before, for something between to hold it, less than", Value: heldBetween},
 	},
 	Supersedes: []string{"syn-retransmitted"},
 	On:         triggers.OnTimer | triggers.OnEnd,
@@ -180,6 +231,7 @@ var SynTimeout = anomaly.Kind{
 			Evidence: append(h.FramesOf(h.From, tcp.SYN), first.Packet()),
 			Values:   anomaly.Values{"n": subject.Copies, "span": waited, "limit": subject.Stack().SynGiveUp},
 		}
+		rank(h, f, h.Conn)
 		f.Say(anomaly.Either(subject.Copies > 1, "several", "one"))
 		if waited < subject.Stack().SynGiveUp/2 {
 			f.Say("early")
@@ -231,6 +283,7 @@ func toldOf(h *anomaly.Case, first *conn.Conn, earlier []*conn.Conn) *anomaly.Fi
 		Evidence: h.Frames(tcp.Client, tcp.SndSYN),
 		Values:   anomaly.Values{"n": syns, "tries": len(earlier) + 1, "span": h.Now.Sub(began.At), "limit": h.X().Stack().SynGiveUp},
 	}
+	rank(h, f, first)
 	f.Say("attempts")
 	if own, ok := h.Find(tcp.Client, tcp.SndSYN); ok && h.Now.Sub(own.At) < h.X().Stack().SynGiveUp/2 {
 		f.Say("dialled-again")
@@ -247,9 +300,14 @@ var SynAckRetransmitted = anomaly.Kind{
 		{Name: "no-ack", Text: "{X} sent its SYN+ACK again after {span}: no ACK of it was seen. The SYN+ACK or the ACK was lost, or {Y} is not there or did not ask."},
 		{Name: "duplicate-syn", Text: "{X} sent its SYN+ACK again after {span}: {Y} had repeated its SYN, and this answers it."},
 		{Name: "ack-not-received", Text: "{X} sent its SYN+ACK again after {span}: {Y}'s ACK of the first was captured but had not reached it by then. It was lost or delayed behind the capture point, or {X} does not act on it."},
+		{Name: "deferred", Text: "{X} sent its SYN+ACK again {span} after the first, of which {Y}'s ACK was captured. A server that waits for an ACK repeats it sooner: this one waited for data (on Linux TCP_DEFER_ACCEPT), and its time for that is over.",
+			Next: "If the client is to speak second on {X}, switch deferred accept off there (TCP_DEFER_ACCEPT; nginx `deferred`, Apache AcceptFilter); else see why {Y} connects and sends nothing."},
 	},
-	Thresholds: []anomaly.Threshold{{Name: "time before the copy, if it has no mark of its own, at least", Value: soonestRepeat}},
-	On:         triggers.OnSYNACK,
+	Thresholds: []anomaly.Threshold{
+		{Name: "time before the copy, if it has no mark of its own, at least", Value: soonestRepeat},
+		{Name: "time before the first copy of one that did not wait for an ACK, at least", Value: deferredFor},
+	},
+	On: triggers.OnSYNACK,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From.Peer(), h.From
 		sent, again := repeatedSYNACK(h)
@@ -271,6 +329,9 @@ var SynAckRetransmitted = anomaly.Kind{
 		case acked:
 			f.Cause = "ack-not-received"
 			f.Evidence = append(f.Evidence, ack.Packet)
+			if h.CountOf(peer, tcp.SYN|tcp.ACK) == 1 && h.Now.Sub(sent.At) >= deferredFor {
+				f.Cause = "deferred"
+			}
 		}
 		return f
 	},
@@ -287,6 +348,7 @@ var SynRcvdStuck = anomaly.Kind{
 	Causes: []anomaly.Cause{
 		{Text: "{X} sent its SYN+ACK {n} times and waited {span} in SYN_RCVD; {Y} never completed the handshake. It has gone, its ACKs are lost on the way, or somebody else sent the SYN in its name."},
 	},
+	Next: "Capture on {Y.ip}: if it sent the SYN and gets the SYN+ACK, look for what drops its ACKs; if it sent none, the address is forged, and net.ipv4.tcp_syncookies=1 on {X.ip} keeps that harmless.",
 	Thresholds: []anomaly.Threshold{
 		{Name: "time after the last SYN+ACK, by the stack of {X}", Value: tcp.StackLinux.Stack().SynAckGiveUp, Flag: "stack"},
 		{Name: "SYN+ACKs, and more than there were SYNs, at least", Value: synAcksStuck},
@@ -313,18 +375,21 @@ var SynRcvdStuck = anomaly.Kind{
 	},
 }
 
-const stalledText = "{X} repeats its SYN+ACK {span} after the first of {n} ACKs of it: its accept queue is full (Linux then drops the ACK silently), it waits for data (TCP_DEFER_ACCEPT), or everything is lost behind the capture point. " +
-	"See whether the application still accepts, and how long its listen queue is."
+// acceptStalled is a name of its own because others ask whether it was found.
+const acceptStalled = "accept-stalled"
+
+const stalledText = "{X} repeats its SYN+ACK {span} after the first of {n ACKs} of it"
 
 var AcceptStalled = anomaly.Kind{
-	Name:     "accept-stalled",
+	Name:     acceptStalled,
 	Severity: anomaly.Warning,
 	Title:    "Handshake ACK was captured but the server keeps sending SYN+ACK",
 	RFC:      "RFC 9293 §3.10.7.4",
 	Causes: []anomaly.Cause{
-		{Name: "ack-ignored", Text: stalledText},
-		{Name: "data-ignored", Text: stalledText},
+		{Name: "ack-ignored", Text: stalledText + ": {why}.", Next: ignoredNext},
+		{Name: "data-ignored", Text: stalledText + ", and of data (#{data}): {why}.", Next: ignoredNext},
 	},
+	Phrases: whyIgnored,
 	Thresholds: []anomaly.Threshold{
 		{Name: "ACKs of the SYN+ACK, sent at different times, at least", Value: ignoredAcks},
 		{Name: "the same, if {X} is the host of the capture", Value: ignoredAcksNear},
@@ -351,7 +416,7 @@ var AcceptStalled = anomaly.Kind{
 			if g.From == peer || !g.AcksFrom(h.S.Seq) || g.At > h.Now.Add(-hold) {
 				continue
 			}
-			if g.Data > 0 && g.Is&recent.WasOld != 0 {
+			if g.Data > 0 {
 				f.Cause = "data-ignored"
 			}
 			f.Evidence = append(f.Evidence, g.Packet)
@@ -364,7 +429,9 @@ var AcceptStalled = anomaly.Kind{
 		if acks < least {
 			return nil
 		}
-		f.Values = anomaly.Values{"span": h.Now.Sub(first), "n": acks}
+		k := ignored(h, peer)
+		f.Values = anomaly.Values{"span": h.Now.Sub(first), "n": acks, "data": k.data}
+		k.sayWhy(h, f, peer)
 		return f
 	},
 }

@@ -56,6 +56,7 @@ var SplitHandshake = anomaly.Kind{
 	Causes: []anomaly.Cause{
 		{Text: "{X} answered the SYN of {Y} with a SYN of its own instead of SYN+ACK (a split handshake); some firewalls and filters then take the client for the server. No ordinary stack does this when it listens."},
 	},
+	Next: "Find out what runs on {X}, and let no firewall on the way decide by the first SYN alone who the client is.",
 	Thresholds: []anomaly.Threshold{
 		{Name: "time between the SYNs, in hundredths of what an answer takes, at least", Value: answerShare},
 	},
@@ -126,7 +127,8 @@ var SelfConnect = anomaly.Kind{
 	Causes: []anomaly.Cause{
 		{Text: "Port {X.port} of {X.ip} connected to itself: the port that the system chose for the client was the one to connect to, where nobody listened. The program now talks to itself, and the real server cannot bind the port."},
 	},
-	On: triggers.OnSYNACK,
+	Next: "Close that socket on {X.ip} and keep port {X.port} out of the range that clients use there (net.ipv4.ip_local_reserved_ports); let the program check that it is not its own peer.",
+	On:   triggers.OnSYNACK,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		if !h.Self() || h.From != tcp.Server {
 			return nil
@@ -260,6 +262,7 @@ var BadSYNACK = anomaly.Kind{
 		{Name: "ignored", Text: "{X}'s SYN+ACK acknowledges {ack}, but {Y}'s SYN has the number {seq}, and {Y} did not even reject it: a proxy or firewall rewrites the numbers, the answer is forged, or the capture missed a SYN."},
 		{Name: "completed", Text: "{X}'s SYN+ACK acknowledges {ack}, but {Y}'s SYN has the number {seq}, and {Y} goes on as if it were right: a proxy or firewall rewrites the numbers, the answer is forged, or the capture missed a SYN."},
 	},
+	Next: "Capture on both sides of what lies between {X.ip} and {Y.ip}, and see where the numbers change: look there for sequence number randomisation or a SYN proxy.",
 	On:   triggers.OnSYN | triggers.OnForeign | triggers.OnUnsettled | triggers.OnTimer | triggers.OnEnd,
 	Only: triggers.IfWasSynSent,
 	Check: func(h *anomaly.Case) *anomaly.Finding {

@@ -20,6 +20,7 @@ var WanderingDuplicate = anomaly.Kind{
 	Causes: []anomaly.Cause{
 		{Text: "Segment #{frame} of {X} ({what}) belongs to the connection that ended {ended} ago: {sent}. Something in the network held it back, or sent it again."},
 	},
+	Next: "If that happens often, look on the way from {X.ip} for queues of seconds, a device that buffers and retransmits, or a routing loop; timestamps at both ends keep such segments harmless.",
 	Phrases: []anomaly.Phrase{
 		{Name: "data", In: "what", Text: "{n octets}, seq {seq}"},
 		{Name: "bare", In: "what", Text: "{flags}, seq {seq}"},
@@ -93,8 +94,9 @@ var TimeWaitHazardH1 = anomaly.Kind{
 	Title:    "Old data accepted by a new connection",
 	RFC:      "RFC 1337 §2.2",
 	Causes: []anomaly.Cause{
-		{Text: "A segment of the previous connection ({n octets}, seq {seq}, #{frame}, first seen as #{original}) fell into this one's window, and {Y} acknowledged it up to {ack}, while {X} had sent no more than up to {own}: {Y}'s application got wrong data. Find out why the ports were used again so early."},
+		{Text: "A segment of the previous connection ({n octets}, seq {seq}, #{frame}, first seen as #{original}) fell into this one's window, and {Y} acknowledged it up to {ack}, while {X} had sent no more than up to {own}: {Y}'s application got wrong data."},
 	},
+	Next:       "Treat what {Y} read there as corrupt; then find out why the ports were used again so early (a TIME_WAIT cut short or shortened), and switch timestamps on at both ends (net.ipv4.tcp_timestamps=1).",
 	Thresholds: []anomaly.Threshold{{Name: "time since the segment was sent, at least", Value: conn.Wanders}},
 	Supersedes: []string{"wandering-duplicate"},
 	On:         triggers.OnAmongStale,
@@ -142,6 +144,7 @@ var TimeWaitHazardH2 = anomaly.Kind{
 	Causes: []anomaly.Cause{
 		{Text: "A segment of the previous connection (seq {seq}, #{frame}, first seen as #{original}) left the two ends with different sequence numbers: {X} sends from {from}, {Y} expects {expected}. They answer each other's empty ACKs without end; only closing the connection helps."},
 	},
+	Next: "Close this connection at either end; then find out why the ports were used again so early, and switch timestamps on at both ends (net.ipv4.tcp_timestamps=1).",
 	Thresholds: []anomaly.Threshold{
 		{Name: "time since the segment was sent, at least", Value: conn.Wanders},
 		{Name: "empty ACKs in turn, at least", Value: established.LoopTurns},
@@ -202,8 +205,9 @@ var TimeWaitHazardH3 = anomaly.Kind{
 	Title:    "Old segment killed a new open",
 	RFC:      "RFC 1337 §2.4",
 	Causes: []anomaly.Cause{
-		{Text: "An old segment (#{frame}, ack {ack}) made {X} answer with a RST (#{rst}), which hit the attempt to open that it was just making: {Y} forgot the attempt, the connection appeared open and died at once. Trying again works."},
+		{Text: "An old segment (#{frame}, ack {ack}) made {X} answer with a RST (#{rst}), which hit the attempt to open that it was just making: {Y} forgot the attempt, the connection appeared open and died at once."},
 	},
+	Next:       "Dial again; if that happens often, find out why {X.ip} uses its ports again so early, and let it use more of them (net.ipv4.ip_local_port_range).",
 	Supersedes: []string{"wandering-duplicate"},
 	On:         triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {

@@ -65,8 +65,9 @@ var TimeWaitReuseSafe = anomaly.Kind{
 
 const (
 	unsafeText = "The ports were used again {span} after {when}, with numbers that do not keep the two connections apart: {numbers}."
-	liveText   = " A delayed segment of the old connection can be taken for new data; timestamps (RFC 7323) at both ends would prevent it."
+	liveText   = " A delayed segment of the old connection can be taken for new data."
 	latentText = " No old segment fits yet; one can be taken for new data when the new connection reaches the old numbers soon."
+	natNext    = "Have the NAT at {host} keep a port for {hold} after its connection is over before it gives it to another."
 	natText    = " The new segments look like those of another host: there may be several behind {host}."
 )
 
@@ -84,9 +85,10 @@ var TimeWaitReuseUnsafe = anomaly.Kind{
 		{Name: "answer-number-behind-latent", Text: unsafeText + latentText},
 		{Name: "time-wait-cut-short-live", Text: unsafeText + liveText},
 		{Name: "time-wait-cut-short-latent", Text: unsafeText + latentText},
-		{Name: "nat-live", Text: unsafeText + liveText + natText},
-		{Name: "nat-latent", Text: unsafeText + latentText + natText},
+		{Name: "nat-live", Text: unsafeText + liveText + natText, Next: natNext},
+		{Name: "nat-latent", Text: unsafeText + latentText + natText, Next: natNext},
 	},
+	Next: "Switch timestamps (RFC 7323, net.ipv4.tcp_timestamps=1) on at both ends, and let the client use more ports (net.ipv4.ip_local_port_range) or keep its connections open.",
 	Phrases: []anomaly.Phrase{
 		{Name: "held", In: "when", Text: "{X} entered TIME_WAIT, which is to last {hold}"},
 		{Name: "reset", In: "when", Text: "a RST ended {X}'s TIME_WAIT, which was to last {hold}"},

@@ -36,6 +36,7 @@ var TimeWaitAssassination = anomaly.Kind{
 		{Name: "last-ack", Text: "The last ACK of {X} met a host that no longer knew the connection: {Y} answered RST, which {outcome}"},
 		{Text: "A segment that was not captured" + assassinText},
 	},
+	Next: "If {Y.ip} uses these ports again within {hold}, have {X.ip} ignore RSTs in TIME_WAIT (on Linux net.ipv4.tcp_rfc1337=1), and timestamps switched on at both ends (net.ipv4.tcp_timestamps=1).",
 	Phrases: []anomaly.Phrase{
 		{Name: "ends", In: "outcome", Text: "ends {X}'s TIME_WAIT after {span} of {hold}, unless {X} ignores it (on Linux net.ipv4.tcp_rfc1337=1). If it ends, the same ports can be used again too early."},
 		{Name: "ignored", In: "outcome", Text: "{X}'s stack ignores in TIME_WAIT."},
@@ -81,8 +82,7 @@ var TimeWaitAssassination = anomaly.Kind{
 	},
 }
 
-const truncatedText = "{X} left TIME_WAIT within {span} of entering it, and should hold it for {hold} (profile {stack}): {proof}. " +
-	"Look for a limit on TIME_WAIT sockets, a shortened timer, a restart of the host, or another host behind the same address."
+const truncatedText = "{X} left TIME_WAIT within {span} of entering it, and should hold it for {hold} (profile {stack}): {proof}."
 
 var TimeWaitTruncated = anomaly.Kind{
 	Name:     "time-wait-truncated",
@@ -93,6 +93,7 @@ var TimeWaitTruncated = anomaly.Kind{
 		{Name: "new-connection", Text: truncatedText},
 		{Name: "reset-in-reply", Text: truncatedText},
 	},
+	Next: "Look at {X.ip} for a limit on TIME_WAIT sockets (net.ipv4.tcp_max_tw_buckets), a shortened timer or a restart, or for another host behind its address.",
 	Phrases: []anomaly.Phrase{
 		{Name: "opened", In: "proof", Text: "it opened a new connection from the same ports itself"},
 		{Name: "accepted", In: "proof", Text: "it accepted a SYN to which a TIME_WAIT does not yield"},
@@ -196,8 +197,11 @@ var TimeWaitSYNChallenged = anomaly.Kind{
 		{Name: "reset", Text: challengedText + "The connection can open only when {Y.ip} repeats its SYN: at once on Linux, about a second later elsewhere."},
 		{Name: "reset-ignored", Text: challengedText + "{X}'s stack ignores the RST in TIME_WAIT: until that is over, no connection opens between these ports."},
 		{Name: "silent", Text: "{Y.ip} reused its port {Y.port} {span} after the close; {X} still holds TIME_WAIT and does not answer the SYN: some stacks drop it then without a word, or it does not arrive. The SYN was repeated for {repeated} so far."},
-		{Name: "ack-not-heeded", Text: "{Y.ip} reused its port {Y.port} {span} after the close; {X} still holds TIME_WAIT and answers the SYN with an ACK that does not seem to arrive: firewalls often drop it. The SYN was repeated for {repeated} so far."},
+		{Name: "ack-not-heeded", Text: "{Y.ip} reused its port {Y.port} {span} after the close; {X} still holds TIME_WAIT and answers the SYN with an ACK that does not seem to arrive: firewalls often drop it. The SYN was repeated for {repeated} so far.",
+			Next: "Let the firewalls between {X.ip} and {Y.ip} pass an ACK that answers a SYN, and the RST that follows it; or let {Y.ip} dial from ports that were not used for a while."},
 	},
+	Next:       "Let {Y.ip} dial from ports that were not used for a while (bind no fixed port, widen net.ipv4.ip_local_port_range), or keep its connections open; timestamps at both ends (net.ipv4.tcp_timestamps=1) let {X} accept such a SYN at once.",
+	Supersedes: []string{"syn-timeout", "syn-retransmitted"},
 	Thresholds: []anomaly.Threshold{
 		timeWaitTime,
 		{Name: "SYNs, where no RST was seen, at least", Value: manySYNs},
@@ -246,6 +250,7 @@ func unansweredSYN(h *anomaly.Case) *anomaly.Finding {
 	first, _ := h.Find(tcp.Client, tcp.SndSYN)
 	f := &anomaly.Finding{
 		End:      tcp.Server,
+		Again:    true,
 		Cause:    "silent",
 		Certain:  anomaly.ConfidenceAmbiguous,
 		Evidence: []int{began.Packet(), first.Packet(), h.S.Packet},

@@ -3,7 +3,7 @@ package conn
 import "github.com/tcpwatch/tcpwatch/tracker/tcp"
 
 // Listens reports whether the port of the end listens, as far as it is known.
-func (m *Machine) Listens(c *Conn, e tcp.Endpoint) bool { return m.listeners.Has(c.Addr(e)) }
+func (m *Machine) Listens(c *Conn, e tcp.Endpoint) bool { return m.Listeners.Has(c.Addr(e)) }
 
 // Accepted reports whether the server accepted the SYN: it answered one that was
 // captured, or what it or the client sent since shows that it did. An end that

@@ -82,9 +82,9 @@ type Machine struct {
 	Lost       tcp.Time // up to which the capture may have lost packets; 0: it lost none
 	Pool       conns
 	flows      flows // the newest of those on the same addresses and ports
-	listeners  listeners.Table
 	duplicates duplicates.Filter
 	Recent     recentSegments
+	Listeners  listeners.Table
 	health     health.Capture
 	alarms     alarms.Heap[*Conn]
 	Order      *order.Order[*Conn] // in which connections are given up; nil until one must be
@@ -113,7 +113,7 @@ func NewMachine(s Setup) *Machine {
 		listener:  s.Listener,
 		segments:  s.Segments,
 		flows:     newFlows(),
-		listeners: listeners.New(),
+		Listeners: listeners.New(),
 		Max:       s.MaxConns,
 		health:    health.New(s.Listener.Faulty, s.Cut),
 		twoMSL:    s.TwoMSL,

@@ -75,7 +75,7 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.
 	m.tellChecks(c, s, from, r, triggers.OnRST|c.qualityOf(s, from))
 	c.settleChallenge(s, from, before, m.Now)
 	if before.States[from.Peer()] == tcp.SynSent.Set() && accepted && kind != ResetUnmatched {
-		m.listeners.Remove(c.Addr(from))
+		m.Listeners.Remove(c.Addr(from))
 	}
 	return v
 }

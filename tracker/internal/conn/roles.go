@@ -15,7 +15,7 @@ import (
 // clientFirst reports whether the segment, the first of a connection picked up
 // midway, comes from its client. old is the connection before it, or nil.
 func (m *Machine) clientFirst(s *tcp.Segment, low bool, old *Conn) bool {
-	if calls, called := m.listeners.Has(s.Dst), m.listeners.Has(s.Src); calls != called {
+	if calls, called := m.Listeners.Has(s.Dst), m.Listeners.Has(s.Src); calls != called {
 		return calls
 	}
 	for old != nil && old.Provisional() {

@@ -93,7 +93,7 @@ func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 	accepted := c.Accepted()
 	c.note(s, from, r, m.Now)
 	if !accepted && c.Accepted() {
-		m.listeners.Add(c.Addr(tcp.Server))
+		m.Listeners.Add(c.Addr(tcp.Server), c.Addr(tcp.Client).Addr(), c.Key, int64(m.Now), s.Packet, c.Ends[tcp.Client].TSVal)
 	}
 	if v.Is == gate.Refused {
 		m.restart(c, s, from.Peer())

@@ -10,8 +10,12 @@ import (
 // RST, whatever becomes of the connections meanwhile: so that is kept apart from
 // them, for the ports that were used last.
 
-// maxListeners is how many ports are kept.
-const maxListeners = 1 << 14
+// maxListeners is how many ports are kept, and keptAnswers how many of the newest
+// answers of each.
+const (
+	maxListeners = 1 << 14
+	keptAnswers  = 4
+)
 
 // A Table is the ports that listen.
 type Table struct {
@@ -22,8 +26,24 @@ type Table struct {
 }
 
 type listener struct {
-	key  flow.Key // the address and port as the lower end
-	used bool     // since the hand was last here
+	key     flow.Key // the address and port as the lower end
+	used    bool     // since the hand was last here
+	answers [keptAnswers]Answer
+	next    uint8 // where the next answer is put
+}
+
+// An Answer is one that a port gave to a SYN: it tells later why others get none.
+type Answer struct {
+	Key    flow.Key // of the connection
+	Client netip.Addr
+	At     int64 // in nanoseconds
+	Packet int
+	TSVal  uint32 // of the client; 0: none
+}
+
+func (l *listener) answered(a Answer) {
+	l.answers[l.next] = a
+	l.next = (l.next + 1) % keptAnswers
 }
 
 // New returns a table without ports.
@@ -59,12 +79,30 @@ func (l *Table) Has(a netip.AddrPort) bool {
 	return l.places.Tags[i] != 0
 }
 
-// Add notes that the port listens.
-func (l *Table) Add(a netip.AddrPort) {
+// Answers returns the newest answers of the port, the newest first.
+func (l *Table) Answers(a netip.AddrPort) (list []Answer) {
 	key := portKey(a)
+	i, _ := l.place(&key)
+	if l.places.Tags[i] == 0 {
+		return nil
+	}
+	r := &l.rows[l.places.Items[i]]
+	for n := range uint8(keptAnswers) {
+		if one := r.answers[(r.next+keptAnswers-1-n)%keptAnswers]; one.Packet != 0 {
+			list = append(list, one)
+		}
+	}
+	return list
+}
+
+// Add notes that the port listens, as its answer to a client shows.
+func (l *Table) Add(a netip.AddrPort, client netip.Addr, of flow.Key, at int64, packet int, tsval uint32) {
+	key, by := portKey(a), Answer{of, client, at, packet, tsval}
 	i, h := l.place(&key)
 	if l.places.Tags[i] != 0 {
-		l.rows[l.places.Items[i]].used = true
+		r := &l.rows[l.places.Items[i]]
+		r.used = true
+		r.answered(by)
 		return
 	}
 	n := len(l.rows)
@@ -75,6 +113,7 @@ func (l *Table) Add(a netip.AddrPort) {
 		i, h = l.place(&key) // others moved up
 	}
 	l.rows[n] = listener{key: key, used: true}
+	l.rows[n].answered(by)
 	l.places.Add(i, h, uint32(n))
 }
 
