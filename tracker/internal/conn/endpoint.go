@@ -222,17 +222,8 @@ func (c *Conn) Contiguous(e tcp.Endpoint) tcp.Seq {
 	return lowest
 }
 
-// A Reading is what a segment is in the light of what its sender sent before.
-type Reading struct {
-	Fresh     tcp.Size // payload octets that were not captured before
-	Old       bool     // occupies sequence space, none of it new
-	Stale     bool     // sent before something already captured, or a copy made by the network: no news of its sender
-	Keepalive bool     // RFC 9293 §3.8.4
-	Foreign   bool     // its numbers fit neither window
-}
-
 // Read tells what s is, before it is noted.
-func (c *Conn) Read(s *tcp.Segment, from tcp.Endpoint) (r Reading) {
+func (c *Conn) Read(s *tcp.Segment, from tcp.Endpoint) (r recent.Reading) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	if !snd.Seen() {
 		r.Fresh = s.Data
@@ -299,7 +290,7 @@ func (c *Conn) freshOctets(s *tcp.Segment, from tcp.Endpoint) tcp.Size {
 }
 
 // note takes down the sequence numbers, the window and the options of s.
-func (c *Conn) note(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) {
+func (c *Conn) note(s *tcp.Segment, from tcp.Endpoint, r recent.Reading, now tcp.Time) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	snd.Packets++
 	if r.Foreign {
@@ -375,7 +366,7 @@ func (x *End) answer(ack tcp.Seq, now tcp.Time) {
 }
 
 // noteRepeat counts what was sent again.
-func (c *Conn) noteRepeat(s *tcp.Segment, from tcp.Endpoint, r Reading) {
+func (c *Conn) noteRepeat(s *tcp.Segment, from tcp.Endpoint, r recent.Reading) {
 	if c.Ends[from.Peer()].probesWindow(s) {
 		return
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -65,51 +66,51 @@ func playedOn(t *testing.T, stack tcp.StackID, segments ...string) (c *Conn, las
 func TestRead(t *testing.T) {
 	for _, test := range []struct {
 		before, segment string
-		want            Reading
+		want            recent.Reading
 	}{
-		{"", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10>", Reading{Fresh: 10}},
-		{"", "> <SEQ=110><ACK=300><CTL=ACK><DATA=10>", Reading{Fresh: 10}},
-		{"", "> <SEQ=100><ACK=300><CTL=ACK>", Reading{}},
-		{"", "> <SEQ=2000000000><ACK=300><CTL=ACK><DATA=10>", Reading{Foreign: true}},
+		{"", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10>", recent.Reading{Fresh: 10}},
+		{"", "> <SEQ=110><ACK=300><CTL=ACK><DATA=10>", recent.Reading{Fresh: 10}},
+		{"", "> <SEQ=100><ACK=300><CTL=ACK>", recent.Reading{}},
+		{"", "> <SEQ=2000000000><ACK=300><CTL=ACK><DATA=10>", recent.Reading{Foreign: true}},
 
 		// One below the next number, of octets that are acknowledged.
-		{"", "> <SEQ=99><ACK=300><CTL=ACK>", Reading{Keepalive: true}},
-		{"", "> <SEQ=99><ACK=300><CTL=ACK><DATA=1>", Reading{Keepalive: true, Old: true}},
-		{"", "> <SEQ=99><ACK=300><CTL=ACK><DATA=2>", Reading{Fresh: 1}},
-		{"", "> <SEQ=99><ACK=300><CTL=FIN,ACK>", Reading{Old: true}},
-		{"", "> <SEQ=98><ACK=300><CTL=ACK>", Reading{}},
-		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=109><ACK=300><CTL=ACK>", Reading{}},
-		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=109><ACK=300><CTL=ACK><DATA=1>", Reading{Old: true}},
+		{"", "> <SEQ=99><ACK=300><CTL=ACK>", recent.Reading{Keepalive: true}},
+		{"", "> <SEQ=99><ACK=300><CTL=ACK><DATA=1>", recent.Reading{Keepalive: true, Old: true}},
+		{"", "> <SEQ=99><ACK=300><CTL=ACK><DATA=2>", recent.Reading{Fresh: 1}},
+		{"", "> <SEQ=99><ACK=300><CTL=FIN,ACK>", recent.Reading{Old: true}},
+		{"", "> <SEQ=98><ACK=300><CTL=ACK>", recent.Reading{}},
+		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=109><ACK=300><CTL=ACK>", recent.Reading{}},
+		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=109><ACK=300><CTL=ACK><DATA=1>", recent.Reading{Old: true}},
 
 		// Some or all of the octets were captured before.
-		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10>", Reading{Old: true}},
-		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=105><ACK=300><CTL=ACK><DATA=10>", Reading{Fresh: 5}},
-		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=100><ACK=300><CTL=FIN,ACK><DATA=10>", Reading{}},
+		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10>", recent.Reading{Old: true}},
+		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=105><ACK=300><CTL=ACK><DATA=10>", recent.Reading{Fresh: 5}},
+		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=100><ACK=300><CTL=FIN,ACK><DATA=10>", recent.Reading{}},
 
 		// They lie in a hole, in part.
-		{"> <SEQ=110><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10>", Reading{Fresh: 10}},
-		{"> <SEQ=110><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=102><ACK=300><CTL=ACK><DATA=3>", Reading{Fresh: 3}},
-		{"> <SEQ=110><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=105><ACK=300><CTL=ACK><DATA=10>", Reading{Fresh: 5}},
-		{"> <SEQ=110><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=30>", Reading{Fresh: 20}},
-		{"> <SEQ=110><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=110><ACK=300><CTL=ACK><DATA=10>", Reading{Old: true}},
+		{"> <SEQ=110><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10>", recent.Reading{Fresh: 10}},
+		{"> <SEQ=110><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=102><ACK=300><CTL=ACK><DATA=3>", recent.Reading{Fresh: 3}},
+		{"> <SEQ=110><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=105><ACK=300><CTL=ACK><DATA=10>", recent.Reading{Fresh: 5}},
+		{"> <SEQ=110><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=30>", recent.Reading{Fresh: 20}},
+		{"> <SEQ=110><ACK=300><CTL=ACK><DATA=10>", "> <SEQ=110><ACK=300><CTL=ACK><DATA=10>", recent.Reading{Old: true}},
 
 		// It left before what was captured.
-		{"", "> <SEQ=100><ACK=299><CTL=ACK>", Reading{Stale: true}},
-		{"", "> <SEQ=100><ACK=299><CTL=ACK><DATA=10>", Reading{Fresh: 10}},
-		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=20>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=19>", Reading{Old: true, Stale: true}},
-		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=20>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=20>", Reading{Old: true, Stale: true}},
-		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=20>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=21>", Reading{Old: true}},
-		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=2000>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=976>", Reading{Old: true}}, // too far below: drawn at random
-		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=2000>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=977>", Reading{Old: true, Stale: true}},
-		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10><TS=50,1><ID=20>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10><TS=49,1><ID=21>", Reading{Old: true, Stale: true}},
-		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10><TS=50,1><ID=20>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10><TS=51,1><ID=19>", Reading{Old: true}},
-		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10><TS=50,1><ID=20>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10><TS=50,1><ID=20>", Reading{Old: true, Stale: true}},
-		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10><TS=50,1><ID=20>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10><TS=50,1><ID=21>", Reading{Old: true}},
-		{"> <SEQ=100><ACK=300><CTL=ACK><TS=50,1><ID=20>", "> <SEQ=100><ACK=300><CTL=ACK><TS=50,1><ID=20>", Reading{}},
+		{"", "> <SEQ=100><ACK=299><CTL=ACK>", recent.Reading{Stale: true}},
+		{"", "> <SEQ=100><ACK=299><CTL=ACK><DATA=10>", recent.Reading{Fresh: 10}},
+		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=20>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=19>", recent.Reading{Old: true, Stale: true}},
+		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=20>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=20>", recent.Reading{Old: true, Stale: true}},
+		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=20>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=21>", recent.Reading{Old: true}},
+		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=2000>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=976>", recent.Reading{Old: true}}, // too far below: drawn at random
+		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=2000>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10><ID=977>", recent.Reading{Old: true, Stale: true}},
+		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10><TS=50,1><ID=20>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10><TS=49,1><ID=21>", recent.Reading{Old: true, Stale: true}},
+		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10><TS=50,1><ID=20>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10><TS=51,1><ID=19>", recent.Reading{Old: true}},
+		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10><TS=50,1><ID=20>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10><TS=50,1><ID=20>", recent.Reading{Old: true, Stale: true}},
+		{"> <SEQ=100><ACK=300><CTL=ACK><DATA=10><TS=50,1><ID=20>", "> <SEQ=100><ACK=300><CTL=ACK><DATA=10><TS=50,1><ID=21>", recent.Reading{Old: true}},
+		{"> <SEQ=100><ACK=300><CTL=ACK><TS=50,1><ID=20>", "> <SEQ=100><ACK=300><CTL=ACK><TS=50,1><ID=20>", recent.Reading{}},
 
 		// A SYN that was not the first has numbers of its own.
-		{"", "> <SEQ=98><CTL=SYN>", Reading{Old: true}},
-		{"", "> <SEQ=97><CTL=SYN>", Reading{Foreign: true}},
+		{"", "> <SEQ=98><CTL=SYN>", recent.Reading{Old: true}},
+		{"", "> <SEQ=97><CTL=SYN>", recent.Reading{Foreign: true}},
 	} {
 		segments := slices.Clone(underway)
 		if test.before != "" {

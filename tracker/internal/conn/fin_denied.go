@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -40,7 +41,7 @@ const finInputs = tcp.InputSet(1<<tcp.SndFIN | 1<<tcp.RcvAckOfFIN | 1<<tcp.Timeo
 
 // weighFINs looks what s tells of FINs that are believed, not believed any more, or
 // held, and reports whether that may change what s itself is.
-func (m *Machine) weighFINs(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v gate.Verdict) bool {
+func (m *Machine) weighFINs(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading, v gate.Verdict) bool {
 	anew := m.weighFIN(c, s, from, r, v)
 	if c.Bits&holding == 0 || v.Unsent {
 		return anew
@@ -51,7 +52,7 @@ func (m *Machine) weighFINs(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Readin
 
 // weighFIN looks what s tells of the FINs of both ends, and reports whether one is
 // believed no longer, or again.
-func (m *Machine) weighFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v gate.Verdict) bool {
+func (m *Machine) weighFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading, v gate.Verdict) bool {
 	if s.Flags&(tcp.SYN|tcp.RST|tcp.ACK) != tcp.ACK || r.Foreign || v.Is == gate.Refused || c.StaleOf(from).Packet == s.Packet {
 		return false
 	}
@@ -79,7 +80,7 @@ func (m *Machine) weighFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading
 
 // deniesFIN reports whether s, of the end that a FIN is alleged to be of, is none
 // that it would send behind that.
-func (c *Conn) deniesFIN(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) bool {
+func (c *Conn) deniesFIN(s *tcp.Segment, from tcp.Endpoint, r recent.Reading, now tcp.Time) bool {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	heard := now.Sub(rcv.SentAt) < probesAfter
 	switch {
@@ -188,7 +189,7 @@ func (m *Machine) tookDenied(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 
 // returnsToFIN looks what s tells of a denied FIN of its sender: it has the number
 // behind it, or one up to it once more.
-func (m *Machine) returnsToFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) bool {
+func (m *Machine) returnsToFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading) bool {
 	snd, d := &c.Ends[from], &c.Rare.denied[from]
 	if d.packet == 0 || d.sure || snd.Has(HasFIN) || r.Stale {
 		return false
@@ -217,7 +218,8 @@ func (m *Machine) supportFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, first b
 		if !subject.Has(HasFIN) || subject.Proved&openStates == 0 {
 			continue
 		}
-		if subject.FIN.AtMost(c.Contiguous(e)) || from == e && !first && (s.Seq == subject.FIN+1 || s.Flags&tcp.FIN != 0 && s.End() == subject.FIN+1) {
+		gap := &c.Rare.Gaps[e.Peer()]
+		if subject.FIN.AtMost(c.Contiguous(e)) && (gap.Is == holes.GapNone || subject.FIN.Before(c.Ends[e.Peer()].Acked)) || from == e && !first && (s.Seq == subject.FIN+1 || s.Flags&tcp.FIN != 0 && s.End() == subject.FIN+1) {
 			subject.show(subject.Proved &^ openStates)
 		}
 	}

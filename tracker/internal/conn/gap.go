@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -22,7 +23,7 @@ func (e *End) Late() time.Duration { return max(CaptureSkew, time.Duration(e.Res
 
 // FollowGaps follows the gaps of both ends, before s is noted, and returns the
 // trigger if one of them turns out to be something.
-func (c *Conn) FollowGaps(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) (on triggers.Set) {
+func (c *Conn) FollowGaps(s *tcp.Segment, from tcp.Endpoint, r recent.Reading, now tcp.Time) (on triggers.Set) {
 	rcv := &c.Ends[from.Peer()]
 	c.fillGap(s, from, r, now)
 	if s.Flags&tcp.ACK != 0 && !r.Stale && rcv.Seen() {
@@ -48,7 +49,7 @@ func (c *Conn) FollowGaps(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.
 }
 
 // fillGap looks at what s tells of the gap in its sender's own octets.
-func (c *Conn) fillGap(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) {
+func (c *Conn) fillGap(s *tcp.Segment, from tcp.Endpoint, r recent.Reading, now tcp.Time) {
 	if c.Rare == nil || c.Rare.Gaps[from].Is != holes.GapOpen {
 		return
 	}
@@ -155,5 +156,26 @@ func (c *Conn) settleGaps() {
 		if c.Rare.Gaps[e].Is > holes.GapOpen {
 			c.Rare.Gaps[e] = holes.Gap{}
 		}
+	}
+}
+
+// takeBackACK takes back what an end is alleged to have acknowledged, once it sends
+// new octets that acknowledge less: what it has received it does not un-receive.
+// What was sent before, and was overtaken, acknowledges less, too.
+func (m *Machine) takeBackACK(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading) {
+	snd := &c.Ends[from]
+	if r.Fresh == 0 && (s.Flags&tcp.FIN == 0 || snd.Has(HasFIN)) || r.Stale || r.Foreign || s.Flags&tcp.ACK == 0 || !snd.Has(HasAcked) || !s.Ack.Before(snd.Acked) {
+		return
+	}
+	for g := range m.Recent.Back(c) {
+		if g.From != from || g.Flags&tcp.ACK == 0 || g.Ack != snd.Acked {
+			continue
+		}
+		if g.Seq.AtMost(s.Seq) || m.Now.Sub(g.At) > CaptureSkew {
+			snd.Acked = s.Ack
+			snd.Edge = s.Ack.Add(tcp.Size(s.Wnd) << snd.Scale(&c.Ends[from.Peer()]))
+			c.Rare.Gaps[from.Peer()] = holes.Gap{}
+		}
+		return
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -82,7 +83,7 @@ func TestWhatTellsOfAGap(t *testing.T) {
 		}
 		g := &c.RareState().Gaps[from]
 		*g = holes.Gap{Is: holes.GapOpen, From: 110, To: 130, At: c.Last()}
-		c.fillGap(s, from, Reading{Old: test.old}, c.Last().Add(test.after))
+		c.fillGap(s, from, recent.Reading{Old: test.old}, c.Last().Add(test.after))
 		if g.Is != test.want {
 			t.Errorf("%+v: the gap is %v", test, g.Is)
 		}

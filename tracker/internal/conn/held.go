@@ -2,6 +2,7 @@ package conn
 
 import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -30,7 +31,7 @@ func (q *question) holds(why tcp.Skip) bool {
 	switch why {
 	case tcp.AckOfUnsent:
 		// One octet more may be a FIN of the receiver's own.
-		return rcv.Nxt.Add(1).Before(s.Ack) && Synchronized(rcv.Assumed) && rcv.Assumed != tcp.FinWait2.Set()
+		return rcv.Nxt.Add(1).Before(s.Ack) && (Synchronized(rcv.Assumed) || rcv.Assumed == tcp.SynReceived.Set()) && rcv.Assumed != tcp.FinWait2.Set()
 	case tcp.OutsideWindow:
 		return true
 	case tcp.OldTimestamp, tcp.AckTooOld:
@@ -51,7 +52,7 @@ func (c *Conn) hold(s *tcp.Segment, from tcp.Endpoint, why tcp.Skip, now tcp.Tim
 
 // settleHeld looks what s tells of FINs that are held, and lets one that proves
 // to have been taken move both ends now.
-func (m *Machine) settleHeld(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
+func (m *Machine) settleHeld(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading) {
 	for e := range tcp.Endpoint(2) {
 		h := &c.Rare.held[e]
 		if h.at == 0 {
@@ -78,13 +79,13 @@ func (m *Machine) settleHeld(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Readi
 			continue
 		}
 		m.scene.Verdict = gate.Verdict{Is: gate.Refused, Why: why, Unsent: true, By: s.Packet}
-		m.tellChecks(c, &fin, e, Reading{}, triggers.OnRefused)
+		m.tellChecks(c, &fin, e, recent.Reading{}, triggers.OnRefused)
 		m.scene.Verdict = gate.Verdict{}
 	}
 }
 
 // heldIs decides of a FIN of the end e, by what follows it.
-func (c *Conn) heldIs(h *heldFIN, e tcp.Endpoint, s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) gate.Outcome {
+func (c *Conn) heldIs(h *heldFIN, e tcp.Endpoint, s *tcp.Segment, from tcp.Endpoint, r recent.Reading, now tcp.Time) gate.Outcome {
 	fin := &h.segment
 	if r.Foreign || r.Stale && s.Flags&tcp.FIN == 0 || r.Keepalive || s.Flags&tcp.RST != 0 {
 		return gate.Unknown

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -283,7 +284,7 @@ func (m *Machine) succeed(c *Conn, old *Conn, s *tcp.Segment) {
 		m.apply(old, from, tcp.NoTCB.Set(), m.cause(s, tcp.BySending))                       // a new attempt
 		m.erase(old, from.Peer(), m.unknown(old, from.Peer()), m.cause(s, tcp.ByCorrection)) // nothing is known of it
 		old.setClosedBy(tcp.ByTimeoutOfEnd)
-		m.tellChecks(old, nil, from, Reading{}, triggers.OnTimer) // its timer had run out
+		m.tellChecks(old, nil, from, recent.Reading{}, triggers.OnTimer) // its timer had run out
 	case !replay && old.oneWay(from):
 		m.leave(old, s)
 	case !replay && snd.closed():
@@ -390,7 +391,7 @@ func (m *Machine) settleProvisional(c *Conn, s *tcp.Segment, from tcp.Endpoint) 
 				// It goes on as before: the SYN was not its own.
 				m.snapshot(c)
 				m.scene.Impostor = p
-				m.tellChecks(c, s, from, Reading{}, triggers.OnImpostor)
+				m.tellChecks(c, s, from, recent.Reading{}, triggers.OnImpostor)
 				m.scene.Impostor = nil
 				m.remove(p)
 			}
@@ -439,7 +440,7 @@ func (m *Machine) notItsOwn(newest, older *Conn, s *tcp.Segment, from tcp.Endpoi
 		return
 	}
 	m.scene.Impostor = newest
-	m.tellChecks(older, s, from, Reading{}, triggers.OnImpostor)
+	m.tellChecks(older, s, from, recent.Reading{}, triggers.OnImpostor)
 	m.scene.Impostor = nil
 	newest.Ends[e].show(tcp.Closed.Set())
 	m.erase(newest, e, tcp.Closed, m.cause(s, tcp.ByCorrection))

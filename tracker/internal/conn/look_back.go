@@ -19,22 +19,10 @@ func (h *Scene) Back() iter.Seq[*recent.Segment] { return h.M.Recent.Back(h.Conn
 
 // Earlier yields those before the one at hand, as far as one looks back for
 // a single segment.
-func (h *Scene) Earlier() iter.Seq[*recent.Segment] { return part(h.Back(), 1, LookBack) }
+func (h *Scene) Earlier() iter.Seq[*recent.Segment] { return recent.Part(h.Back(), 1, LookBack) }
 
 // Recent yields the newest, as many as every RST may look through.
-func (h *Scene) Recent() iter.Seq[*recent.Segment] { return part(h.Back(), 0, MaxLookBack) }
-
-// part yields the segments from one place in the list up to another.
-func part(list iter.Seq[*recent.Segment], from, to int) iter.Seq[*recent.Segment] {
-	return func(yield func(*recent.Segment) bool) {
-		n := 0
-		for g := range list {
-			if n++; n > to || n > from && !yield(g) {
-				return
-			}
-		}
-	}
-}
+func (h *Scene) Recent() iter.Seq[*recent.Segment] { return recent.Part(h.Back(), 0, MaxLookBack) }
 
 // Newest returns the newest segment of the end before this one, or nil if that
 // is forgotten.

@@ -14,6 +14,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/listeners"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/order"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -229,7 +230,7 @@ func (m *Machine) gate(c *Conn, s *tcp.Segment, from tcp.Endpoint) gate.Verdict 
 	if s.Sum == tcp.SumBad && c.Ends[from].Has(goodSum) {
 		if !m.health.LeftToCard(s.Src.Addr()) {
 			m.snapshot(c)
-			m.tellChecks(c, s, from, Reading{}, triggers.OnCorrupt)
+			m.tellChecks(c, s, from, recent.Reading{}, triggers.OnCorrupt)
 		}
 		return gate.Verdict{Is: gate.Refused, Why: tcp.BadChecksum, Unsent: true}
 	}
@@ -238,7 +239,7 @@ func (m *Machine) gate(c *Conn, s *tcp.Segment, from tcp.Endpoint) gate.Verdict 
 
 // move lets the segment move the ends of the connection. It returns the verdict,
 // which may be another once a FIN that was held is believed.
-func (m *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v gate.Verdict) gate.Verdict {
+func (m *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading, v gate.Verdict) gate.Verdict {
 	if s.Flags&tcp.SYN != 0 {
 		m.recognise(c, s, from)
 	}
@@ -261,7 +262,7 @@ func (m *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v 
 // pass takes in a segment of the connection. One from a port to itself is
 // passed from either end: it opens and closes as two ends would that do the
 // same at the same time (RFC 9293 §3.5 figure 7, §3.6 figure 13).
-func (m *Machine) pass(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v gate.Verdict) gate.Verdict {
+func (m *Machine) pass(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading, v gate.Verdict) gate.Verdict {
 	if s.Flags&tcp.RST != 0 {
 		return m.observeRST(c, s, from, v)
 	}
@@ -318,7 +319,7 @@ func (m *Machine) over(c *Conn) {
 func (m *Machine) Ended(c *Conn) {
 	m.snapshot(c)
 	for e := range tcp.Endpoint(2) {
-		m.tellChecks(c, nil, e, Reading{}, triggers.OnEnd)
+		m.tellChecks(c, nil, e, recent.Reading{}, triggers.OnEnd)
 	}
 	if c.Rare != nil {
 		for e := range tcp.Endpoint(2) {

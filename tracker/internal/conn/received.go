@@ -3,6 +3,7 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -188,8 +189,8 @@ func (m *Machine) inverted(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if !rcv.Has(HasAcked) || !snd.FIN.Before(rcv.Acked) {
 		return
 	}
-	rcv.show(c.orTimeWait(from.Peer(), rcv.Proved.After(tcp.RcvFIN.Set())))
-	m.apply(c, from.Peer(), tcp.RcvFIN.Set(), m.cause(s, tcp.ByProof))
+	rcv.show(rcv.Proved | c.orTimeWait(from.Peer(), rcv.Proved.After(tcp.RcvFIN.Set())))
+	m.apply(c, from.Peer(), tcp.RcvFIN.Set(), m.cause(s, tcp.ByAssumption))
 	m.apply(c, from, tcp.RcvAckOfFIN.Set(), m.cause(s, tcp.ByAssumption))
 }
 
@@ -203,7 +204,7 @@ func (c *Conn) refutedFIN(e tcp.Endpoint) bool {
 // segment's sender cannot have received, since it would not send this
 // otherwise. What is no older than a round trip to the sender may still have
 // been on its way, and stands.
-func (m *Machine) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
+func (m *Machine) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	m.denied(c, s, from, r)
 	if r.Stale || r.Keepalive {

@@ -245,20 +245,3 @@ func (c *Conn) newestOf(e tcp.Endpoint, packet int) recent.Segment {
 	g.Seq = subject.Nxt - (g.End() - g.Seq)
 	return g
 }
-
-// bits packs a reading.
-func (r Reading) bits() (b recent.Bits) {
-	if r.Old {
-		b |= recent.WasOld
-	}
-	if r.Stale {
-		b |= recent.WasStale
-	}
-	if r.Keepalive {
-		b |= recent.WasKeepalive
-	}
-	if r.Foreign {
-		b |= recent.WasForeign
-	}
-	return b
-}

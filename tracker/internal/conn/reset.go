@@ -48,7 +48,7 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.
 	}
 	accepted := v.Is != gate.Refused && !v.Held
 	device := c.madeByDevice(s, from, kind, asked, m.Now)
-	r := Reading{Foreign: kind == ResetUnmatched}
+	r := recent.Reading{Foreign: kind == ResetUnmatched}
 
 	if device {
 		c.RareState().inName[from] = m.Now
@@ -64,7 +64,7 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.
 	snd.Packets++
 	snd.SentAt = m.Now
 	before.RST, before.Accepted, before.Doubted, before.Device = kind, accepted, v.Is == gate.Unknown, device
-	is := r.bits()
+	is := r.Bits()
 	if kind == ResetReply {
 		is |= recent.WasReply
 	}
@@ -359,7 +359,7 @@ func (m *Machine) observeICMP(c *Conn, s *tcp.Segment, from tcp.Endpoint) gate.V
 	if snd := &c.Ends[from]; snd.Assumed == tcp.SynSent.Set() && s.Seq == snd.ISS && s.ICMP.Unreachable() {
 		m.unreachable(c, s, from)
 	}
-	m.tellChecks(c, s, from, Reading{}, triggers.OnICMP)
+	m.tellChecks(c, s, from, recent.Reading{}, triggers.OnICMP)
 	return gate.Verdict{}
 }
 

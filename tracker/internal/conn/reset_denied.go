@@ -36,7 +36,7 @@ const (
 // deniedReset returns which RSTs in the history of its sender the segment shows
 // not to have been sent, or not to have been taken, by that end, and the frame
 // of one in its name that it did not send.
-func (m *Machine) deniedReset(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) (ins tcp.InputSet, forged int) {
+func (m *Machine) deniedReset(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading) (ins tcp.InputSet, forged int) {
 	if s.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || r.Stale || c.Past&Past(resetSent|resetTaken) == 0 {
 		return 0, 0
 	}
@@ -64,7 +64,7 @@ func (m *Machine) deniedReset(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Read
 // have followed, or comes too late. It is not sure of a RST in reply that has
 // nothing to tell its place among the segments of its host: that may have
 // overtaken what is not much later.
-func (m *Machine) neverSent(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, st history.Step) (never, sure bool) {
+func (m *Machine) neverSent(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading, st history.Step) (never, sure bool) {
 	if st.Inputs()&(resetSent|resetTaken) == 0 {
 		return false, false
 	}
@@ -210,7 +210,7 @@ func (c *Conn) spokenFor(e tcp.Endpoint) bool {
 }
 
 // denied has what later segments tell of earlier RSTs.
-func (m *Machine) denied(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
+func (m *Machine) denied(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading) {
 	ins, forged := m.deniedReset(c, s, from, r)
 	m.scene.Forged = forged
 	if ins != 0 {

@@ -2,6 +2,7 @@ package conn
 
 import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -27,7 +28,7 @@ type Before struct {
 // are shown it.
 type Scene struct {
 	*Conn // as it is after it
-	Reading
+	recent.Reading
 	gate.Verdict
 	M        *Machine
 	S        *tcp.Segment // nil: no segment
@@ -57,7 +58,7 @@ func (m *Machine) snapshot(c *Conn) *Before {
 // tellChecks asks the checks about what happened to the connection by the segment,
 // if it is not nil, or to its end from. Before it happened, and for
 // no other connection since, a snapshot was made.
-func (m *Machine) tellChecks(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, on triggers.Set) {
+func (m *Machine) tellChecks(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading, on triggers.Set) {
 	if !c.Provisional() {
 		h := &m.scene
 		h.Conn, h.S, h.From, h.On = c, s, from, on

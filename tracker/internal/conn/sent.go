@@ -2,6 +2,7 @@ package conn
 
 import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -10,7 +11,7 @@ import (
 // The ACK of a first SYN or FIN pins what its sender had received by then: a
 // receipt that the assumed view took for granted, and that the ACK does not
 // cover, came after it, if it came.
-func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
+func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	why := m.cause(s, tcp.BySending)
 	if s.Flags&tcp.SYN != 0 {
@@ -103,8 +104,8 @@ func (c *Conn) provedFIN(s *tcp.Segment, from tcp.Endpoint) tcp.StateSet {
 	if after == tcp.FinWait1.Set() && (c.Hidden(from.Peer()) || !rcv.Has(HasFIN) && rcv.Seen() && rcv.Nxt.Before(s.Ack)) {
 		after |= tcp.LastAck.Set() // it may answer a FIN that was not captured
 	}
-	if snd.Seen() && snd.Nxt.Before(s.Seq) {
-		after |= snd.Proved // what it follows was not captured: perhaps there is nothing
+	if snd.Seen() && (snd.Nxt.Before(s.Seq) || rcv.Seen() && rcv.Nxt.Before(s.Ack)) {
+		after |= snd.Proved // what it follows, or acknowledges, was not captured: perhaps there is nothing
 	}
 	return after
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -84,7 +85,7 @@ func (c *Conn) waits(e tcp.Endpoint) bool {
 // keepSilence begins to wait for the answer to a segment that is sent again, and
 // ends it when the answer comes. An ACK that covers more than those before
 // shows that segments reach its sender.
-func (m *Machine) keepSilence(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
+func (m *Machine) keepSilence(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	if r.Stale {
 		return

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -29,7 +30,7 @@ func (c *Conn) stallsFor(e tcp.Endpoint) *stalls.OfEnd {
 }
 
 // keepStalls notes what an unusual segment tells, before it is taken in.
-func (m *Machine) keepStalls(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, on triggers.Set) {
+func (m *Machine) keepStalls(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading, on triggers.Set) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	if c.Provisional() || r.Foreign || !snd.Seen() || r.Stale {
 		return
@@ -89,7 +90,7 @@ func (m *Machine) mayProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 }
 
 // keepProbe notes a keepalive probe.
-func (m *Machine) keepProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading) {
+func (m *Machine) keepProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	p := &c.stallsFor(from).Probes
 	if p.Copies > 0 && rcv.SentAt <= p.Last && snd.SentAt == p.Last {

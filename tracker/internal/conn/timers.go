@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -171,7 +172,7 @@ func (m *Machine) expire(c *Conn, at tcp.Time) {
 	for e := range tcp.Endpoint(2) {
 		if m.checkDue(c, e, at) == at {
 			m.snapshot(c)
-			m.tellChecks(c, nil, e.Peer(), Reading{}, triggers.OnTimer) // the one that has closed
+			m.tellChecks(c, nil, e.Peer(), recent.Reading{}, triggers.OnTimer) // the one that has closed
 		}
 		m.heedSilence(c, e, at)
 		due, kind := m.Deadline(c, e)
@@ -226,5 +227,5 @@ func (m *Machine) expireEnd(c *Conn, e tcp.Endpoint, kind string, why cause) {
 			c.setClosedBy(tcp.ByTimeoutOfEnd)
 		}
 	}
-	m.tellChecks(c, nil, e, Reading{}, triggers.OnTimer)
+	m.tellChecks(c, nil, e, recent.Reading{}, triggers.OnTimer)
 }

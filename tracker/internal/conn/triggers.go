@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -18,7 +19,7 @@ func (c *Conn) windowMoved(s *tcp.Segment, from tcp.Endpoint, on triggers.Set) b
 }
 
 // triggersOf returns what is noteworthy of a segment that is not a RST.
-func (c *Conn) triggersOf(s *tcp.Segment, from tcp.Endpoint, r Reading) (on triggers.Set) {
+func (c *Conn) triggersOf(s *tcp.Segment, from tcp.Endpoint, r recent.Reading) (on triggers.Set) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	if s.Flags&(tcp.SYN|tcp.FIN|tcp.ACK|tcp.URG) != tcp.ACK || s.Urg != 0 {
 		switch {

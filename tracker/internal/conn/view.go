@@ -15,10 +15,13 @@ import (
 // until the end sends what it would not send had it received it (refuteBy).
 
 // observe takes in one segment of the connection that is not a RST.
-func (m *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v gate.Verdict) gate.Verdict {
+func (m *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading, v gate.Verdict) gate.Verdict {
 	on := c.triggersOf(s, from, r)
 	if v.Is == gate.Refused {
 		on |= triggers.OnRefused
+	}
+	if c.Rare != nil && !v.Unsent && !v.Held {
+		m.takeBackACK(c, s, from, r)
 	}
 	if !r.Foreign && !v.Unsent && !v.Held && (on&triggers.OnGap != 0 || c.Rare != nil) {
 		on |= c.FollowGaps(s, from, r, m.Now)
@@ -36,7 +39,7 @@ func (m *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 		c.Bits |= amongStale
 		on |= triggers.OnAmongStale
 	}
-	is := r.bits()
+	is := r.Bits()
 	if m.weighFINs(c, s, from, r, v) {
 		r = c.Read(s, from)
 		v = m.accept(c, s, from)
@@ -76,7 +79,7 @@ func (m *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading,
 }
 
 // take lets the segment move both ends in both views.
-func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r Reading, v gate.Verdict) {
+func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading, v gate.Verdict) {
 	firstFIN := s.Flags&tcp.FIN != 0 && !c.Ends[from].Has(HasFIN)
 	c.keepClosing(s, from, r, m.Now)
 	if m.newest != c && !r.Keepalive {
@@ -138,7 +141,7 @@ func (c *Conn) answeredFIN(s *tcp.Segment, from tcp.Endpoint) {
 
 // keepClosing notes the frames of an unusual close: copies of a FIN, ACKs of
 // them, and what reaches an end in TIME-WAIT.
-func (c *Conn) keepClosing(s *tcp.Segment, from tcp.Endpoint, r Reading, now tcp.Time) {
+func (c *Conn) keepClosing(s *tcp.Segment, from tcp.Endpoint, r recent.Reading, now tcp.Time) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	if s.Flags&tcp.FIN != 0 && snd.Has(HasFIN) {
 		k := &c.RareState().Closing[from]
