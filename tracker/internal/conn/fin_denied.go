@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
-	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -218,8 +217,7 @@ func (m *Machine) supportFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, first b
 		if !subject.Has(HasFIN) || subject.Proved&openStates == 0 {
 			continue
 		}
-		gap := &c.Rare.Gaps[e.Peer()]
-		if subject.FIN.AtMost(c.Contiguous(e)) && (gap.Is == holes.GapNone || subject.FIN.Before(c.Ends[e.Peer()].Acked)) || from == e && !first && (s.Seq == subject.FIN+1 || s.Flags&tcp.FIN != 0 && s.End() == subject.FIN+1) {
+		if subject.FIN.AtMost(c.Contiguous(e)) || from == e && !first && (s.Seq == subject.FIN+1 || s.Flags&tcp.FIN != 0 && s.End() == subject.FIN+1) {
 			subject.show(subject.Proved &^ openStates)
 		}
 	}

@@ -31,7 +31,7 @@ func (q *question) holds(why tcp.Skip) bool {
 	switch why {
 	case tcp.AckOfUnsent:
 		// One octet more may be a FIN of the receiver's own.
-		return rcv.Nxt.Add(1).Before(s.Ack) && (Synchronized(rcv.Assumed) || rcv.Assumed == tcp.SynReceived.Set()) && rcv.Assumed != tcp.FinWait2.Set()
+		return rcv.Nxt.Add(1).Before(s.Ack) && Synchronized(rcv.Assumed) && rcv.Assumed != tcp.FinWait2.Set()
 	case tcp.OutsideWindow:
 		return true
 	case tcp.OldTimestamp, tcp.AckTooOld:

@@ -104,8 +104,8 @@ func (c *Conn) provedFIN(s *tcp.Segment, from tcp.Endpoint) tcp.StateSet {
 	if after == tcp.FinWait1.Set() && (c.Hidden(from.Peer()) || !rcv.Has(HasFIN) && rcv.Seen() && rcv.Nxt.Before(s.Ack)) {
 		after |= tcp.LastAck.Set() // it may answer a FIN that was not captured
 	}
-	if snd.Seen() && (snd.Nxt.Before(s.Seq) || rcv.Seen() && rcv.Nxt.Before(s.Ack)) {
-		after |= snd.Proved // what it follows, or acknowledges, was not captured: perhaps there is nothing
+	if snd.Seen() && snd.Nxt.Before(s.Seq) {
+		after |= snd.Proved // what it follows was not captured: perhaps there is nothing
 	}
 	return after
 }
