@@ -3,7 +3,6 @@ package conn
 import (
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -157,29 +156,5 @@ func (c *Conn) settleGaps() {
 		if c.Rare.Gaps[e].Is > holes.GapOpen {
 			c.Rare.Gaps[e] = holes.Gap{}
 		}
-	}
-}
-
-// takeBackACK takes back what an end is alleged to have acknowledged before the
-// capture had it, once the end sends new octets that acknowledge less: what it has
-// received it does not un-receive. What was sent before, and was overtaken,
-// acknowledges less, too.
-func (m *Machine) takeBackACK(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading, v gate.Verdict) {
-	snd := &c.Ends[from]
-	if c.Rare == nil || v.Unsent || v.Held || r.Fresh == 0 && (s.Flags&tcp.FIN == 0 || snd.Has(HasFIN)) || r.Stale || r.Foreign || s.Flags&tcp.ACK == 0 || !snd.Has(HasAcked) || !s.Ack.Before(snd.Acked) {
-		return
-	}
-	ahead := c.Ends[from.Peer()].Nxt.Before(snd.Acked)
-	for g := range m.Recent.Back(c) {
-		if g.From != from || g.Flags&tcp.ACK == 0 || g.Ack != snd.Acked {
-			ahead = ahead || g.From != from && g.Is&(recent.WasOld|recent.WasForeign) == 0 && g.Seq.Before(snd.Acked) && g.Seq.Before(g.End())
-			continue
-		}
-		if ahead && (g.Seq.AtMost(s.Seq) || m.Now.Sub(g.At) > CaptureSkew) {
-			snd.Acked = s.Ack
-			snd.Edge = s.Ack.Add(tcp.Size(s.Wnd) << snd.Scale(&c.Ends[from.Peer()]))
-			c.Rare.Gaps[from.Peer()] = holes.Gap{}
-		}
-		return
 	}
 }

@@ -189,8 +189,8 @@ func (m *Machine) inverted(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if !rcv.Has(HasAcked) || !snd.FIN.Before(rcv.Acked) {
 		return
 	}
-	rcv.show(rcv.Proved | c.orTimeWait(from.Peer(), rcv.Proved.After(tcp.RcvFIN.Set())))
-	m.apply(c, from.Peer(), tcp.RcvFIN.Set(), m.cause(s, tcp.ByAssumption))
+	rcv.show(c.orTimeWait(from.Peer(), rcv.Proved.After(tcp.RcvFIN.Set())))
+	m.apply(c, from.Peer(), tcp.RcvFIN.Set(), m.cause(s, tcp.ByProof))
 	m.apply(c, from, tcp.RcvAckOfFIN.Set(), m.cause(s, tcp.ByAssumption))
 }
 

@@ -20,7 +20,6 @@ func (m *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.R
 	if v.Is == gate.Refused {
 		on |= triggers.OnRefused
 	}
-	m.takeBackACK(c, s, from, r, v)
 	if !r.Foreign && !v.Unsent && !v.Held && (on&triggers.OnGap != 0 || c.Rare != nil) {
 		on |= c.FollowGaps(s, from, r, m.Now)
 	}
