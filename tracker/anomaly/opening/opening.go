@@ -80,17 +80,19 @@ var ConnectionRefused = anomaly.Kind{
 			f.Evidence = append(f.Evidence, synACK.Packet)
 			return f
 		}
-		for _, a := range h.M.Listeners.Answers(h.Addr(h.From)) {
-			f.Cause, f.Values["frame"] = "listened", a.Packet
-			f.Evidence = append(f.Evidence, a.Packet)
-			c := h.M.NewestOf(a.Key)
-			if c == nil || c.Addr(tcp.Server) != h.Addr(h.From) || a.Key == h.Key {
-				break
-			}
-			if ttl := c.Ends[tcp.Server].TTL; ttl != 0 && h.S.TTL != 0 && !conn.SameWay(ttl, h.S.TTL) {
-				f.Cause, f.Values["ttl"], f.Values["ttl2"] = "other-hops", h.S.TTL, ttl
-			}
-			break
+		answers := h.M.Listeners.Answers(h.Addr(h.From))
+		if len(answers) == 0 {
+			return f
+		}
+		a := answers[0]
+		f.Cause, f.Values["frame"] = "listened", a.Packet
+		f.Evidence = append(f.Evidence, a.Packet)
+		c := h.M.NewestOf(a.Key)
+		if c == nil || c.Addr(tcp.Server) != h.Addr(h.From) || a.Key == h.Key {
+			return f
+		}
+		if ttl := c.Ends[tcp.Server].TTL; ttl != 0 && h.S.TTL != 0 && !conn.SameWay(ttl, h.S.TTL) {
+			f.Cause, f.Values["ttl"], f.Values["ttl2"] = "other-hops", h.S.TTL, ttl
 		}
 		return f
 	},
