@@ -119,3 +119,46 @@ func TestMissingOctetIsWeighedOnce(t *testing.T) {
 		}
 	}
 }
+
+// One octet that stays missing may be the FIN of an end that has shown none, and
+// has sent nothing behind it.
+func TestMissingOctetMayHideAFIN(t *testing.T) {
+	for _, test := range []struct {
+		why   string
+		alter func(c *Conn, g *holes.Gap)
+		want  bool
+	}{
+		{"one octet, for long", func(*Conn, *holes.Gap) {}, true},
+		{"it was told", func(_ *Conn, g *holes.Gap) { g.Is = holes.GapLost }, false},
+		{"more follows", func(_ *Conn, g *holes.Gap) { g.Beyond = true }, false},
+		{"two octets", func(_ *Conn, g *holes.Gap) { g.To++ }, false},
+		{"its FIN is elsewhere", func(c *Conn, _ *holes.Gap) { c.Ends[tcp.Client].Bits |= HasFIN }, false},
+		{"it may still come", func(c *Conn, g *holes.Gap) { g.At = c.Last().Add(time.Minute) }, false},
+	} {
+		c, _, _ := played(t, append(slices.Clone(underway), "> <SEQ=100><ACK=300><CTL=ACK>")...)
+		now := c.Last().Add(time.Minute)
+		if c.hidesFIN(now) {
+			t.Errorf("%s: hidden where nothing is missing", test.why)
+		}
+		g := &c.RareState().Gaps[tcp.Client]
+		*g = holes.Gap{Is: holes.GapOpen, From: 100, To: 101, At: c.Last()}
+		test.alter(c, g)
+		if got := c.hidesFIN(now); got != test.want {
+			t.Errorf("%s: a FIN may be hidden: %v, want %v", test.why, got, test.want)
+		}
+	}
+}
+
+// Who has its peer's FIN has received no other one.
+func TestOneFINIsReceived(t *testing.T) {
+	for fin, want := range map[bool]tcp.StateSet{false: tcp.Established.Set() | tcp.CloseWait.Set(), true: tcp.Established.Set()} {
+		c, _, _ := played(t, append(slices.Clone(underway), "> <SEQ=100><ACK=300><CTL=ACK>")...)
+		if fin {
+			c.Ends[tcp.Client].Bits |= HasFIN
+		}
+		c.maybeClosedTo(tcp.Server)
+		if got := c.Ends[tcp.Server].Proved; got != want {
+			t.Errorf("the client's FIN was captured: %v: the server is in %v, want %v", fin, got, want)
+		}
+	}
+}
