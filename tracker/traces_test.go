@@ -96,6 +96,18 @@ func TestHistoriesEqualKernels(t *testing.T) {
 	compareAll(t, "histories", excused, (*oracle.Case).Histories)
 }
 
+// lostData are stories that were played for something else, and in which data met a
+// socket that was closed: their truth, which says what was played, does not name it.
+var lostData = map[string]string{
+	"lx-orphan-fw2": "data-after-close-reset", // 10 octets, 40 s after FIN_WAIT_2 ended
+	"lxr-0037":      "data-after-close-reset", // 1,243 octets, across the FIN
+}
+
 func TestAnomaliesOfKernels(t *testing.T) {
-	compareAll(t, "anomalies", nil, (*oracle.Case).Anomalies)
+	compareAll(t, "anomalies", nil, func(c *oracle.Case) (int, []oracle.Miss) {
+		if kind := lostData[c.Name]; kind != "" {
+			c.Expect = append(c.Expect, []string{kind})
+		}
+		return c.Anomalies()
+	})
 }
