@@ -143,7 +143,7 @@ func (m *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	}
 	lacked, lacks := c.stillLacks(s, from)
 	if snd.Has(HasFIN) && snd.FIN.AtMost(c.Contiguous(from)) && !lacks {
-		if s.Flags&tcp.FIN != 0 || !c.Happened(from.Peer(), tcp.RcvFIN) && (lacked || !c.refutedFIN(from.Peer())) {
+		if s.Flags&tcp.FIN != 0 || !c.Happened(from.Peer(), tcp.RcvFIN) && (lacked || !c.refutedBefore(from.Peer(), tcp.RcvFIN)) {
 			ins |= 1 << tcp.RcvFIN
 		}
 	}
@@ -194,10 +194,10 @@ func (m *Machine) inverted(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	m.apply(c, from, tcp.RcvAckOfFIN.Set(), m.cause(s, tcp.ByAssumption))
 }
 
-// refutedFIN reports whether the end was once found not to have received the
-// FIN; then only another copy of it counts.
-func (c *Conn) refutedFIN(e tcp.Endpoint) bool {
-	return c.Rare != nil && c.Rare.refuted[e].Has(tcp.RcvFIN)
+// refutedBefore reports whether the end was once found not to have received what it
+// was held to; of a FIN, only another copy of it counts then.
+func (c *Conn) refutedBefore(e tcp.Endpoint, in tcp.Input) bool {
+	return c.Rare != nil && c.Rare.refuted[e].Has(in)
 }
 
 // refuteBy takes back what the assumed view took for received and what the

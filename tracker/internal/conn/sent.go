@@ -144,7 +144,11 @@ func (m *Machine) freed(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	old := c.Older()
 	held := old != nil && !old.Ends[old.EndOf(c.Bits&ClientIsLow == 0)].closed()
 	if subject.Assumed == tcp.Unknown.Set() || subject.Assumed == tcp.Closed.Set() && old != nil && !held {
-		subject.foundIn(tcp.Listen.Set())
+		if c.refutedBefore(tcp.Server, tcp.RcvSYN) {
+			m.erase(c, tcp.Server, tcp.Listen, m.cause(s, tcp.ByCorrection)) // it was told to be CLOSED
+		} else {
+			subject.foundIn(tcp.Listen.Set())
+		}
 		if subject.Proved == tcp.Closed.Set() {
 			subject.show(tcp.Listen.Set())
 		}
