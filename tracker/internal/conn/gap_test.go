@@ -162,3 +162,19 @@ func TestOneFINIsReceived(t *testing.T) {
 		}
 	}
 }
+
+// Who acknowledges one number more than its peer was seen to send has taken a FIN
+// that the peer denies, where there is one: the capture lacks nothing.
+func TestACKOfADeniedFINOpensNoGap(t *testing.T) {
+	for denied, want := range map[bool]holes.GapState{false: holes.GapOpen, true: holes.GapNone} {
+		c, s, from := played(t, append(slices.Clone(underway), "< <SEQ=300><ACK=101><CTL=ACK>")...)
+		o := c.RareState()
+		if denied {
+			o.denied = &[2]deniedFIN{tcp.Client: {packet: 6, by: 7, seq: 100}}
+		}
+		c.openGap(s, from, c.Last())
+		if got := o.Gaps[tcp.Client].Is; got != want {
+			t.Errorf("the FIN is denied: %v: the gap is %v, want %v", denied, got, want)
+		}
+	}
+}
