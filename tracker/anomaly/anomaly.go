@@ -136,7 +136,7 @@ type Case struct {
 	relied bool // the check that is asked was told that nothing of an end is missing
 }
 
-// X and y are the end that the scene is of, and its peer.
+// X and Y are the end that the scene is of, and its peer.
 func (h *Case) X() *conn.End { return &h.Ends[h.From] }
 func (h *Case) Y() *conn.End { return &h.Ends[h.From.Peer()] }
 
@@ -168,7 +168,7 @@ func (h *Case) Whole(e tcp.Endpoint) bool {
 type Finding struct {
 	End      tcp.Endpoint // the templates' X
 	Cause    string
-	Phrases  []string // see say
+	Phrases  []string // see Say
 	Values   Values
 	Earlier  string // what was printed before and this goes on from, instead of the cause's text
 	lossy    bool   // packets that were lost may explain it
