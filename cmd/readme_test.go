@@ -22,12 +22,12 @@ import (
 var readmeBlocks = map[string]string{
 	"sample":    "README.md",
 	"explain":   "README.md",
-	"story":     "README.md",
+	"story":     "cmd/lab/README.md",
 	"check":     "report/policy/README.md",
 	"policy":    "report/policy/README.md",
-	"states":    "README.md",
-	"diagram":   "README.md",
-	"anomalies": "README.md",
+	"states":    "tracker/README.md",
+	"diagram":   "tracker/README.md",
+	"anomalies": "tracker/README.md",
 	"metrics":   "README.md",
 }
 
