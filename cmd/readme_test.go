@@ -4,14 +4,19 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/report/catalogue"
 	"github.com/tcpwatch/tcpwatch/report/policy"
 	"github.com/tcpwatch/tcpwatch/report/serve"
@@ -21,7 +26,7 @@ import (
 // and "<!-- /name -->", which is what the program prints, or what a file has.
 var readmeBlocks = map[string]string{
 	"sample":    "README.md",
-	"explain":   "README.md",
+	"explain":   "report/README.md",
 	"story":     "cmd/lab/README.md",
 	"check":     "report/policy/README.md",
 	"policy":    "report/policy/README.md",
@@ -29,6 +34,7 @@ var readmeBlocks = map[string]string{
 	"diagram":   "tracker/README.md",
 	"anomalies": "tracker/README.md",
 	"metrics":   "README.md",
+	"linktypes": "capture/README.md",
 }
 
 // The blocks of the pages are what they say. UPDATE=1 writes them anew.
@@ -53,6 +59,7 @@ func TestReadmeBlocks(t *testing.T) {
 		"diagram":   fenced("mermaid", catalogue.StatesMermaid()),
 		"anomalies": catalogue.KindsMarkdown(),
 		"metrics":   serve.MetricsMarkdown(),
+		"linktypes": linkTypes(t),
 	}
 	for name, page := range readmeBlocks {
 		begin, end := []byte("<!-- "+name+" -->\n"), []byte("<!-- /"+name+" -->\n")
@@ -74,6 +81,32 @@ func TestReadmeBlocks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// linkTypes lists the link types that are read, by their names in filters and
+// messages, and what their constants say of them.
+func linkTypes(t *testing.T) []byte {
+	f, err := parser.ParseFile(token.NewFileSet(), "../capture/pcap/linktype.go", nil, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := []byte("| name | number | a packet begins with |\n| --- | --- | --- |\n")
+	ast.Inspect(f, func(n ast.Node) bool {
+		c, ok := n.(*ast.ValueSpec)
+		if !ok || c.Type == nil || c.Type.(*ast.Ident).Name != "LinkType" {
+			return true
+		}
+		number, err := strconv.Atoi(c.Values[0].(*ast.BasicLit).Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = fmt.Appendf(list, "| `%v` | %d | %s |\n", pcap.LinkType(number), number, strings.TrimSpace(c.Comment.Text()))
+		return true
+	})
+	if bytes.Count(list, []byte("\n")) < 20 {
+		t.Fatalf("few link types found:\n%s", list)
+	}
+	return list
 }
 
 // The commands in the pages that begin with "go run . " do what they say they
