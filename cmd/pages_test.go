@@ -161,3 +161,11 @@ func TestReadmeBlocksAreCompared(t *testing.T) {
 		}
 	}
 }
+
+// README.md is read in one go: what is reference belongs in the rooms' pages.
+func TestReadmeIsShort(t *testing.T) {
+	const most = 16 << 10
+	if n := len(pages(t)["README.md"]); n > most {
+		t.Errorf("README.md has %d bytes, want at most %d", n, most)
+	}
+}

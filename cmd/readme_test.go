@@ -33,7 +33,7 @@ var readmeBlocks = map[string]string{
 	"states":    "tracker/README.md",
 	"diagram":   "tracker/README.md",
 	"anomalies": "tracker/README.md",
-	"metrics":   "README.md",
+	"metrics":   "cmd/README.md",
 	"linktypes": "capture/README.md",
 }
 
