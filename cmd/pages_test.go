@@ -72,32 +72,39 @@ func linksOf(text []byte) (targets []string) {
 	return targets
 }
 
-// Every link between pages leads somewhere, and every page and picture can be
-// reached from README.md. What lies in testdata is for who reads the tests.
-func TestReadmeLinks(t *testing.T) {
-	all := pages(t)
+// reachable returns the files to which links lead from README.md, by way of
+// other pages too.
+func reachable(all map[string][]byte) map[string]bool {
 	reached := map[string]bool{"README.md": true}
 	for queue := []string{"README.md"}; len(queue) > 0; queue = queue[1:] {
 		for _, target := range linksOf(all[queue[0]]) {
 			file, _, _ := strings.Cut(target, "#")
-			if to := path.Join(path.Dir(queue[0]), file); file != "" && !reached[to] {
+			if to := path.Join(path.Dir(queue[0]), file); file != "" && !strings.Contains(target, "://") && !reached[to] {
 				reached[to] = true
 				queue = append(queue, to)
 			}
 		}
 	}
+	return reached
+}
+
+// Every link between pages leads somewhere, and every page and picture can be
+// reached from README.md. What lies in testdata is for who reads the tests.
+func TestReadmeLinks(t *testing.T) {
+	all := pages(t)
+	reached := reachable(all)
 	for name, text := range all {
 		if !reached[name] && !strings.Contains(name, "testdata/") {
 			t.Errorf("no links lead from README.md to %s", name)
 		}
 		for _, target := range linksOf(text) {
+			if strings.Contains(target, "://") {
+				continue
+			}
 			file, anchor, anchored := strings.Cut(target, "#")
 			to := path.Join(path.Dir(name), file)
 			if file == "" {
 				to = name
-			}
-			if strings.Contains(target, "://") {
-				continue
 			}
 			if _, err := os.Stat(filepath.Join("..", filepath.FromSlash(to))); err != nil {
 				t.Errorf("%s links to %s, which is not there", name, target)
