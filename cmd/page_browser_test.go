@@ -40,7 +40,7 @@ import (
 //	go test -tags browser ./cmd -run Browser -v -pictures /tmp/pictures
 //
 // and skip where there is none. With -pictures what was seen is kept as PNG
-// files. Those that README.md shows are made by
+// files. Those that the pages of the repository show are made by
 //
 //	go test -tags browser ./cmd -run BrowserReadme -pictures ../.pictures
 
@@ -244,7 +244,7 @@ func TestBrowserTable(t *testing.T) {
 	b.quiet()
 }
 
-// What README.md shows.
+// What README.md and report/README.md show.
 func TestBrowserReadme(t *testing.T) {
 	var files []string
 	for _, name := range []string{"final-ack-lost", "rst-instead-of-ack", "time-wait-assassination", "time-wait-refuses-syn", "close-wait-leak", "keepalive-timeout", "forged-rst"} {

@@ -4,83 +4,120 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/report/catalogue"
 	"github.com/tcpwatch/tcpwatch/report/policy"
 	"github.com/tcpwatch/tcpwatch/report/serve"
 )
 
-// The parts of the README between "<!-- name -->" and "<!-- /name -->" are what
-// the program prints, or what a file has. UPDATE=1 writes them anew.
+// readmeBlocks says which page has which block: the part between "<!-- name -->"
+// and "<!-- /name -->", which is what the program prints, or what a file has.
+var readmeBlocks = map[string]string{
+	"sample":    "README.md",
+	"explain":   "report/README.md",
+	"story":     "cmd/lab/README.md",
+	"check":     "report/policy/README.md",
+	"policy":    "report/policy/README.md",
+	"states":    "tracker/README.md",
+	"diagram":   "tracker/README.md",
+	"anomalies": "tracker/README.md",
+	"metrics":   "cmd/README.md",
+	"linktypes": "capture/README.md",
+}
+
+// The blocks of the pages are what they say. UPDATE=1 writes them anew.
 func TestReadmeBlocks(t *testing.T) {
-	const path = "../README.md"
-	readme, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
 	sample, _ := replayed(t, "replay", "../pcaps/rst-instead-of-ack.pcap")
 	ladder, _ := replayed(t, "explain", "../pcaps/time-wait-assassination.pcap")
-	failing := violated(t, readme)
 	story, err := os.ReadFile("lab/testdata/stories/final-ack-lost-once.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
+	all := pages(t)
 	fenced := func(language string, text []byte) []byte {
 		return fmt.Appendf(nil, "```%s\n%s```\n", language, text)
 	}
-	changed := readme
-	for _, block := range []struct {
-		name string
-		text []byte
-	}{
-		{"sample", fenced("", sample)},
-		{"explain", fenced("", ladder)},
-		{"story", fenced("", story)},
-		{"check", fenced("", failing)},
-		{"policy", policy.KeysMarkdown()},
-		{"states", catalogue.StatesMarkdown()},
-		{"diagram", fenced("mermaid", catalogue.StatesMermaid())},
-		{"anomalies", catalogue.KindsMarkdown()},
-		{"metrics", serve.MetricsMarkdown()},
-	} {
-		begin, end := []byte("<!-- "+block.name+" -->\n"), []byte("<!-- /"+block.name+" -->\n")
-		_, rest, ok1 := bytes.Cut(changed, begin)
-		got, _, ok2 := bytes.Cut(rest, end)
-		if !ok1 || !ok2 {
-			t.Errorf("README.md has no block %q", block.name)
+	texts := map[string][]byte{
+		"sample":    fenced("", sample),
+		"explain":   fenced("", ladder),
+		"story":     fenced("", story),
+		"check":     fenced("", violated(t, all[readmeBlocks["check"]])),
+		"policy":    policy.KeysMarkdown(),
+		"states":    catalogue.StatesMarkdown(),
+		"diagram":   fenced("mermaid", catalogue.StatesMermaid()),
+		"anomalies": catalogue.KindsMarkdown(),
+		"metrics":   serve.MetricsMarkdown(),
+		"linktypes": linkTypes(t),
+	}
+	for name, page := range readmeBlocks {
+		begin, end := []byte("<!-- "+name+" -->\n"), []byte("<!-- /"+name+" -->\n")
+		before, rest, ok1 := bytes.Cut(all[page], begin)
+		got, after, ok2 := bytes.Cut(rest, end)
+		if !ok1 || !ok2 || texts[name] == nil {
+			t.Errorf("%s has no block %q, or nothing says what it has", page, name)
 			continue
 		}
-		if !bytes.Equal(got, block.text) {
-			if os.Getenv("UPDATE") == "" {
-				t.Errorf("the block %q of README.md differs from what the program prints:\n%s", block.name, block.text)
-			}
-			changed = bytes.Replace(changed, bytes.Join([][]byte{begin, got, end}, nil), bytes.Join([][]byte{begin, block.text, end}, nil), 1)
+		if bytes.Equal(got, texts[name]) {
+			continue
 		}
-	}
-	if os.Getenv("UPDATE") != "" {
-		if err := os.WriteFile(path, changed, 0o644); err != nil {
+		if os.Getenv("UPDATE") == "" {
+			t.Errorf("the block %q of %s differs from what the program prints:\n%s", name, page, texts[name])
+			continue
+		}
+		all[page] = bytes.Join([][]byte{before, begin, texts[name], end, after}, nil)
+		if err := os.WriteFile(filepath.Join("..", page), all[page], 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// The commands in README.md that begin with "go run . " do what they say they
-// do: all print something, and those that say "exits 1" exit 1.
-func TestReadmeTours(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
+// linkTypes lists the link types that are read, by their names in filters and
+// messages, and what their constants say of them.
+func linkTypes(t *testing.T) []byte {
+	f, err := parser.ParseFile(token.NewFileSet(), "../capture/pcap/linktype.go", nil, parser.ParseComments)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tours := regexp.MustCompile(`(?m)^go run \. (.*?)(?: > \S+)?(?:\s+# (.*))?$`).FindAllSubmatch(readme, -1)
-	if len(tours) < 14 {
-		t.Errorf("%d commands found, want at least 14", len(tours))
+	list := []byte("| name | number | a packet begins with |\n| --- | --- | --- |\n")
+	ast.Inspect(f, func(n ast.Node) bool {
+		c, ok := n.(*ast.ValueSpec)
+		if !ok || c.Type == nil || c.Type.(*ast.Ident).Name != "LinkType" {
+			return true
+		}
+		number, err := strconv.Atoi(c.Values[0].(*ast.BasicLit).Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = fmt.Appendf(list, "| `%v` | %d | %s |\n", pcap.LinkType(number), number, strings.TrimSpace(c.Comment.Text()))
+		return true
+	})
+	if bytes.Count(list, []byte("\n")) < 20 {
+		t.Fatalf("few link types found:\n%s", list)
+	}
+	return list
+}
+
+// The commands in the pages that begin with "go run . " do what they say they
+// do: all print something, and those that say "exits 1" exit 1.
+func TestReadmeTours(t *testing.T) {
+	var tours [][][]byte
+	for _, text := range pages(t) {
+		tours = append(tours, regexp.MustCompile(`(?m)^go run \. (.*?)(?: > \S+)?(?:\s+# (.*))?$`).FindAllSubmatch(text, -1)...)
+	}
+	if len(tours) < 20 {
+		t.Errorf("%d commands found, want at least 20", len(tours))
 	}
 	for _, tour := range tours {
 		t.Run(string(tour[1]), func(t *testing.T) {
@@ -89,7 +126,7 @@ func TestReadmeTours(t *testing.T) {
 			out, err := shell.Output()
 			var exit *exec.ExitError
 			if fails := strings.Contains(string(tour[2]), "exits 1"); fails != (errors.As(err, &exit) && exit.ExitCode() == exitViolation) || !fails && err != nil {
-				t.Errorf("%v, which is not what README.md says", err)
+				t.Errorf("%v, which is not what the page says", err)
 			}
 			if len(out) == 0 {
 				t.Error("it prints nothing")
@@ -99,12 +136,12 @@ func TestReadmeTours(t *testing.T) {
 }
 
 // violated returns what check prints of the capture that breaks the policy that
-// the README shows. The other captures that it names pass.
-func violated(t *testing.T, readme []byte) []byte {
-	_, rest, ok1 := bytes.Cut(readme, []byte("cat > tcpwatch.yaml <<'END'\n"))
+// the page shows. The other captures that it names pass.
+func violated(t *testing.T, page []byte) []byte {
+	_, rest, ok1 := bytes.Cut(page, []byte("cat > tcpwatch.yaml <<'END'\n"))
 	text, _, ok2 := bytes.Cut(rest, []byte("END\n"))
 	if !ok1 || !ok2 {
-		t.Fatal("README.md shows no policy")
+		t.Fatal("the page shows no policy")
 	}
 	path := filepath.Join(t.TempDir(), "tcpwatch.yaml")
 	if err := os.WriteFile(path, text, 0o644); err != nil {

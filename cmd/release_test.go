@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,9 +19,12 @@ func TestRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	var release struct {
-		Version int
-		Builds  []struct{ Env, Goos, Goarch []string }
-		NFPMs   []struct {
+		Version  int
+		Builds   []struct{ Env, Goos, Goarch []string }
+		Archives []struct {
+			Files []struct{ Src string }
+		}
+		NFPMs []struct {
 			Formats  []string
 			Scripts  struct{ Postinstall string }
 			Contents []struct{ Src, Dst string }
@@ -52,6 +56,20 @@ func TestRelease(t *testing.T) {
 	}
 	if !strings.Contains(string(script), "setcap cap_net_raw") || strings.Join(deb.Formats, " ") != "deb" {
 		t.Errorf("the package %+v sets no capabilities", deb)
+	}
+	if len(release.Archives) != 1 {
+		t.Fatalf("the archives are %+v", release.Archives)
+	}
+	for file := range reachable(pages(t)) {
+		if ext := filepath.Ext(file); ext != ".md" && ext != ".png" {
+			continue // what pages name of the sources is for who has them
+		}
+		if !slices.ContainsFunc(release.Archives[0].Files, func(f struct{ Src string }) bool {
+			ok, err := path.Match(f.Src, file)
+			return ok && err == nil
+		}) {
+			t.Errorf("no archive has %s, to which links lead from README.md", file)
+		}
 	}
 	for _, c := range deb.Contents {
 		if _, err := os.Stat(filepath.Join("..", c.Src)); err != nil && !strings.HasPrefix(c.Src, ".release/out/") {

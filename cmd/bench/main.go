@@ -4,7 +4,7 @@
 // and are installed: CPU time, wall time and peak memory on the same files.
 //
 //	go run ./cmd/bench             # a tenth of the size, about two minutes
-//	go run ./cmd/bench -scale 1    # the table in README.md
+//	go run ./cmd/bench -scale 1    # the table in the README beside this
 //
 // Every program reads every file -runs times, by turns, so that a busy moment
 // of the machine meets all of them; the least of each quantity counts. The

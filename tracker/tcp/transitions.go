@@ -125,7 +125,7 @@ type Transition struct {
 }
 
 // transitions is the whole machine. Everything that speaks of states (the
-// tracker, the README's table and diagram) reads it. An input that has no row
+// tracker, the table and diagram of its README) reads it. An input that has no row
 // for a state leaves the state as it is.
 var transitions = []Transition{
 	// Opening.
