@@ -103,7 +103,7 @@ var mayImport = []struct {
 	{"report/findings", []string{"report/text", "tracker", "tracker/tcp", "tracker/anomaly"}, true, "it groups anomalies, and knows no format"},
 	{"report/services", []string{"tracker", "tracker/tcp", "tracker/anomaly"}, true, "it counts, and prints nothing"},
 	{"report/record", []string{"report/text", "report/findings", "report/services", "tracker", "tracker/tcp", "tracker/anomaly", "tracker/anomaly/kinds"}, false, "all formats print what it has"},
-	{"report/table", []string{"report/text", "report/services", "report/record", "tracker", "tracker/tcp", "tracker/anomaly"}, false, "it prints records"},
+	{"report/table", []string{"report/text", "report/findings", "report/services", "report/record", "tracker", "tracker/tcp", "tracker/anomaly"}, false, "it prints records"},
 	{"report/ladder", []string{"report/text", "report/record", "tracker", "tracker/tcp", "tracker/anomaly"}, false, "it draws segments, and knows no other format"},
 	{"report/html", []string{"report/text", "report/findings", "report/record", "report/table", "report/ladder", "report/check", "report/catalogue", "tracker", "tracker/tcp", "tracker/anomaly", "tracker/anomaly/kinds"}, false, "it draws what the others know"},
 	{"report", []string{"report", "tracker", "tracker/tcp", "tracker/anomaly", "tracker/anomaly/kinds"}, false, "it turns events into what people read"},

@@ -3,6 +3,7 @@
 // only what it is to print:
 //
 //	services   connections counted by service
+//	findings   anomalies, those that say the same as one
 //	record     what is known of a connection, selected and counted; json, jsonl, csv
 //	table      tables for people, and what displays show of them
 //	html       a page for the browser, with pictures

@@ -56,10 +56,6 @@ import (
 //	peers: 192.0.2.1:49152 198.51.100.1:80     the addresses of A and B
 //	ends: one                                  A sends all to itself
 //	begin: 2026-01-02T03:04:05.000000001Z      the time of the first rung
-//	other: 192.0.2.9:50000                     another client of B; that is A on its next port, if not told
-//
-// A rung whose number begins with "o" is of the connection between the other
-// client and B. Its cells are those of A and B all the same.
 //
 // "repeat: N clients|servers|client-ports|server-ports [+SECONDS]" plays the
 // ladder N times, each time with the next address or port of that end and
@@ -121,7 +117,6 @@ type ladder struct {
 	head   []string // the lines before the first rung
 	config tracker.Config
 	peers  [2]netip.AddrPort
-	other  netip.AddrPort // a client in the place of A, on some rungs
 	begin  tcp.Time
 	rungs  []rung
 
@@ -246,8 +241,6 @@ func (l *ladder) parseHead(line string) (err error) {
 		}
 	case "ends":
 		l.peers[1] = l.peers[0]
-	case "other":
-		l.other, err = netip.ParseAddrPort(value)
 	case "begin":
 		var at time.Time
 		at, err = time.Parse(time.RFC3339Nano, value)
@@ -319,9 +312,6 @@ func (l ladder) run(t *testing.T, emit func(*tracker.Event), after func(tk *trac
 				frame++
 				s := *r.segment
 				s.Time, s.Packet, s.Src, s.Dst = now, frame, a, b
-				if strings.HasPrefix(r.number, "o") {
-					s.Src = l.otherThan(a)
-				}
 				if !r.fromA {
 					s.Src, s.Dst = s.Dst, s.Src
 				}
@@ -363,14 +353,6 @@ func (l *ladder) shift(s *tcp.Segment, by tcp.Size) {
 		b := &s.Options.SACK[i]
 		b.Left, b.Right = b.Left.Add(by), b.Right.Add(by)
 	}
-}
-
-// otherThan returns the other client than a.
-func (l *ladder) otherThan(a netip.AddrPort) netip.AddrPort {
-	if l.other.IsValid() {
-		return l.other
-	}
-	return netip.AddrPortFrom(a.Addr(), a.Port()+1)
 }
 
 // cell returns what both views say of the host on the left or the right, as it

@@ -181,7 +181,7 @@ func (l *Live) event(e *tracker.Event) error {
 		l.over = append(l.over, e.Record.Clone())
 	case e.Kind == tracker.EventAnomaly && e.Conn == 0 && l.options.Filter.HasAnomaly(e.Anomaly):
 		l.ended.Anomaly(e.Anomaly)
-		l.found.Anomaly(e.Anomaly)
+		l.found.Anomaly(e.Anomaly, nil)
 	}
 	return err
 }
@@ -215,7 +215,7 @@ func (l *Live) show() error {
 	for _, r := range l.over {
 		if l.options.Selects(r, false) {
 			l.ended.Connection(r)
-			l.found.Connection(r)
+			l.options.Find(l.found, r)
 		}
 	}
 	l.over = nil

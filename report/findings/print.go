@@ -22,7 +22,7 @@ func (c *Counts) Alarm(color bool) string {
 	}
 	line := strings.Join(counts, ", ")
 	if list := c.List(); len(list) > 0 && list[0].Severity >= anomaly.Warning {
-		f := &list[0]
+		f := list[0]
 		line += fmt.Sprintf(": %s at %s, %s", text.Escape(f.Kind), f.Place(), text.Plural(uint64(f.Count), "time", "times"))
 	}
 	return line
@@ -32,13 +32,12 @@ func (c *Counts) Alarm(color bool) string {
 //
 //	Severity  Kind                Service      Times     Newest  Certainty  Cause
 //	error     rst-instead-of-ack  10.9.0.2:80   2000  12.1s ago  assumed    time-wait-shortened
-func Grid(list []Finding, now tcp.Time) *text.Grid {
+func Grid(list []*Finding, now tcp.Time) *text.Grid {
 	g := &text.Grid{Columns: []text.Column{
 		{Title: "Severity", Color: text.SeverityCellColor}, {Title: "Kind"}, {Title: "Service"}, {Title: "Times", Right: true},
 		{Title: "Newest", Right: true}, {Title: "Certainty", Drop: 2}, {Title: "Cause", Drop: 1},
 	}}
-	for i := range list {
-		f := &list[i]
+	for _, f := range list {
 		ago := text.Human(max(now.Sub(f.Newest()), 0)) + " ago"
 		g.Rows = append(g.Rows, []string{f.Severity.String(), text.Escape(f.Kind), f.Place(), strconv.Itoa(f.Count), ago, f.Confidence.String(), text.Escape(f.Cause)})
 	}

@@ -156,7 +156,7 @@ func (h *page) Connection(r *tracker.Record) error {
 	if len(h.Rows) <= mostRows {
 		h.history[r.Conn] = [2]string{h.encodeHistory(r, tcp.Client), h.encodeHistory(r, tcp.Server)}
 	}
-	h.found.Connection(r)
+	h.opts.Find(&h.found, r)
 	for e := range r.Ends {
 		if r.Ends[e].Possible.Len() > 1 {
 			h.unsure++
@@ -169,7 +169,7 @@ func (h *page) Connection(r *tracker.Record) error {
 
 // Many takes an anomaly over many connections.
 func (h *page) Many(a *anomaly.Anomaly) error {
-	h.found.Anomaly(a)
+	h.found.Anomaly(a, nil)
 	return nil
 }
 
@@ -310,35 +310,19 @@ func (h *page) undecided() string {
 	return "Undecided: " + strings.Join(parts, ", ") + "."
 }
 
-// kindGroups are the findings as the page lists them: the gravest kinds first, of each
-// what is most frequent.
-func (h *page) kindGroups(s *record.Summary) []kindGroup {
+// kindGroups are the findings as the page lists them.
+func (h *page) kindGroups(s *record.Summary) (list []kindGroup) {
 	titles := make(map[string]string)
 	for _, k := range kinds.All() {
 		titles[k.Name] = k.Title
 	}
-	type identity struct {
-		kind     string
-		severity anomaly.Severity
-	}
-	at := make(map[identity]int)
-	var list []kindGroup
-	for _, f := range h.found.List() {
-		id := identity{f.Kind, f.Severity}
-		i, known := at[id]
-		if !known {
-			i = len(list)
-			at[id] = i
-			list = append(list, kindGroup{Kind: text.Escape(f.Kind), Severity: f.Severity.String(), RFC: text.Escape(f.Last.RFC), Title: titles[f.Kind]})
+	for _, g := range h.found.Groups(mostOfKind) {
+		of := kindGroup{Kind: text.Escape(g.Kind), Severity: g.Severity.String(), RFC: text.Escape(g.RFC), Title: titles[g.Kind], Count: g.Count, Hidden: len(g.More)}
+		for _, f := range g.List {
+			facts := table.FactsOf(&f.Last, h.opts.Time, s.First)[1:] // where is told apart
+			of.List = append(of.List, finding{f.Count, f.Place(), f.Conns(), f.Last.Conn, f.Confidence == anomaly.ConfidenceAmbiguous, facts, text.Escape(text.WithNext(f.Last.Text, f.Last.Next))})
 		}
-		g := &list[i]
-		g.Count += f.Count
-		if len(g.List) == mostOfKind {
-			g.Hidden++
-			continue
-		}
-		facts := table.FactsOf(&f.Last, h.opts.Time, s.First)[1:] // where is told apart
-		g.List = append(g.List, finding{f.Count, f.Place(), f.Conns, f.Last.Conn, f.Confidence == anomaly.ConfidenceAmbiguous, facts, text.Escape(text.WithNext(f.Last.Text, f.Last.Next))})
+		list = append(list, of)
 	}
 	return list
 }

@@ -3,6 +3,7 @@ package record
 import (
 	"bufio"
 	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -219,9 +220,9 @@ func appendSummary(b []byte, s *Summary, t *Tally) []byte {
 		b = append(b, '}')
 	}
 	b = append(appendKey(append(b, '}'), "anomalies"), '{')
-	for _, k := range t.byName() {
-		b = append(text.AppendString(text.AppendComma(b), k.kind), ':')
-		b = appendInt(b, k.n)
+	for _, kind := range slices.Sorted(maps.Keys(t.Kinds)) {
+		b = append(text.AppendString(text.AppendComma(b), kind), ':')
+		b = appendInt(b, t.Kinds[kind])
 	}
 	b = append(b, '}')
 	for _, when := range []struct {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/report/findings"
 	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -76,7 +77,7 @@ func (o *Options) Selects(r *tracker.Record, table bool) bool {
 // Shows reports whether tables show r, if it is selected.
 func (o *Options) Shows(r *tracker.Record) bool { return !o.Existing || exists(r) }
 
-// Anomalies returns the anomalies of r that tables tell of: not those that another
+// Anomalies returns the anomalies of r that people are told of: not those that another
 // one explains better, unless all are asked for, or their kind.
 func (o *Options) Anomalies(r *tracker.Record) iter.Seq[*anomaly.Anomaly] {
 	return func(yield func(*anomaly.Anomaly) bool) {
@@ -89,6 +90,13 @@ func (o *Options) Anomalies(r *tracker.Record) iter.Seq[*anomaly.Anomaly] {
 				return
 			}
 		}
+	}
+}
+
+// Find counts what Anomalies returns.
+func (o *Options) Find(c *findings.Counts, r *tracker.Record) {
+	for a := range o.Anomalies(r) {
+		c.Anomaly(a, r)
 	}
 }
 

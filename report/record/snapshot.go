@@ -38,7 +38,7 @@ func (s *Snapshot) Findings(o *Options) *findings.Counts {
 	c := s.Found.Clone()
 	for _, r := range s.Records {
 		if o.Selects(r, false) {
-			c.Connection(r)
+			o.Find(c, r)
 		}
 	}
 	return c

@@ -15,7 +15,7 @@ type Tally struct {
 	Seen   int // connections that ended
 	Listed int // of these, those selected
 	States StateCounts
-	Kinds  map[KindOf]int
+	Kinds  map[string]int // anomalies
 
 	Due tcp.Time // when the last timer fires that runs in one of the selected; 0: none does
 
@@ -25,15 +25,8 @@ type Tally struct {
 // StateCounts counts ends by their assumed state and by which end they are.
 type StateCounts [16][2]int
 
-// KindOf is what anomalies are counted by. The severity is a part of it only to
-// be told: a kind whose causes differ in it is counted apart.
-type KindOf struct {
-	Kind     string
-	Severity anomaly.Severity
-}
-
 // NewTally returns a Tally of nothing.
-func NewTally() *Tally { return &Tally{Kinds: make(map[KindOf]int)} }
+func NewTally() *Tally { return &Tally{Kinds: make(map[string]int)} }
 
 // Connection counts a selected connection.
 func (t *Tally) Connection(r *tracker.Record) {
@@ -53,7 +46,7 @@ func (t *Tally) anomalies(r *tracker.Record) {
 
 // anomaly counts an anomaly, once however often it repeated.
 func (t *Tally) anomaly(a *anomaly.Anomaly) {
-	t.Kinds[KindOf{a.Kind, a.Severity}]++
+	t.Kinds[a.Kind]++
 }
 
 // present returns the states that were counted, in the order of RFC 9293, with
@@ -78,36 +71,4 @@ func (c *StateCounts) Frequent() []tcp.State {
 // Total returns how many ends are in state s.
 func (c *StateCounts) Total(s tcp.State) int {
 	return c[s][tcp.Client] + c[s][tcp.Server]
-}
-
-// Worst returns what anomalies were counted, the worst first, then by name.
-func (t *Tally) Worst() []KindOf {
-	var kinds []KindOf
-	for k := range t.Kinds {
-		kinds = append(kinds, k)
-	}
-	slices.SortFunc(kinds, func(a, b KindOf) int {
-		return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(a.Kind, b.Kind))
-	})
-	return kinds
-}
-
-// A kindCount is how many anomalies there are of one kind.
-type kindCount struct {
-	kind string
-	n    int
-}
-
-// byName returns what anomalies were counted, by name, whatever their severity.
-func (t *Tally) byName() []kindCount {
-	sum := make(map[string]int)
-	for k, n := range t.Kinds {
-		sum[k.Kind] += n
-	}
-	var counts []kindCount
-	for kind, n := range sum {
-		counts = append(counts, kindCount{kind, n})
-	}
-	slices.SortFunc(counts, func(a, b kindCount) int { return cmp.Compare(a.kind, b.kind) })
-	return counts
 }

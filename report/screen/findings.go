@@ -28,8 +28,7 @@ func findingLines(found *findings.Counts, s *record.Snapshot, o record.Options) 
 	g.Width, g.Color = o.Width, o.Color
 	return text.Lines(func(out *bufio.Writer) {
 		g.Print(out)
-		for i := range list {
-			f := &list[i]
+		for _, f := range list {
 			head := []string{text.SeverityColor(f.Severity).PaintIf(o.Color, f.Severity.String()), text.Bold.PaintIf(o.Color, text.Escape(f.Kind))}
 			if f.Last.RFC != "" {
 				head = append(head, text.Escape(f.Last.RFC))
@@ -41,8 +40,8 @@ func findingLines(found *findings.Counts, s *record.Snapshot, o record.Options) 
 				facts = facts[1:]
 			}
 			text.WriteLine(out, "  "+strings.Join(facts, text.Gap))
-			if len(f.Conns) > 1 {
-				text.WriteLine(out, "  first in conns "+text.Frames(f.Conns))
+			if conns := f.Conns(); len(conns) > 1 {
+				text.WriteLine(out, "  first in conns "+text.Frames(conns))
 			}
 			text.WriteWrapped(out, "    ", text.Escape(text.WithNext(f.Last.Text, f.Last.Next)), o.Width, text.Plain)
 		}

@@ -126,13 +126,13 @@ func TestWhatEndsAlikeIsOneRow(t *testing.T) {
 	// Those that are over stay counted.
 	s.Found = new(findings.Counts)
 	for _, r := range s.Records[1000:] {
-		s.Found.Connection(r)
+		s.Found.Anomaly(&r.Anomalies[0], r)
 	}
 	s.Records = s.Records[:1000]
 	m := at(t, s, 80, 24)
 	holds(t, m, "1999 errors, 1 warning: rst-instead-of-ack at 10.9.0.2:80, 1999 times\n", "row 1 of 1000")
 	press(m, "5")
-	holds(t, m, "error     rst-instead-of-ack  10.9.0.2:80   1999  25m41s ago", "warning   rst-instead-of-ack  10.9.0.2:80      1", "first in conns 1001,1002,", text)
+	holds(t, m, "error     rst-instead-of-ack  10.9.0.2:80   1999  25m41s ago", "warning   rst-instead-of-ack  10.9.0.2:80      1", "first in conns 1,2,", text)
 	if n := strings.Count(strings.Join(m.lines, "\n"), text); n != 2 {
 		t.Errorf("the sentence stands there %d times, want once for each finding:\n%s", n, strings.Join(m.lines, "\n"))
 	}

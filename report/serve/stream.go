@@ -115,7 +115,7 @@ func (s *Server) drawTable(f *frame, match string) []byte {
 	list := odd.List()
 	list = list[:min(len(list), shownGroups)]
 	for i, cells := range findings.Grid(list, f.snapshot.Time).Rows {
-		conns := append([]int{}, list[i].Conns...) // no null in JSON
+		conns := append([]int{}, list[i].Conns()...) // no null in JSON
 		t.Findings = append(t.Findings, found{cells, conns, text.Escape(text.WithNext(list[i].Last.Text, list[i].Last.Next))})
 	}
 	services, more := table.ServiceGrid(&o, f.snapshot.Services(&o), shownGroups)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/text"
-	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 )
 
 // What displays show of Snapshots. Their tables are those of the formats, with
@@ -174,28 +173,6 @@ func TimeWaitLines(s *record.Snapshot, o record.Options) []string {
 		return []string{"No end is in TIME_WAIT."}
 	}
 	return lines[1:] // without the blank line that stands between a table and this
-}
-
-// AnomalyLines returns the lines of the View AnomalyLog, as wide as
-// Options.Width: of the anomalies that the Snapshot's connections have, and of
-// more, those of connections that are gone and of many connections.
-func AnomalyLines(s *record.Snapshot, more []anomaly.Anomaly, o record.Options) []string {
-	o.Existing = false // what ended a connection is of interest when it is over
-	c := connectionsOf(s, &o, record.Order{})
-	kept := make(map[int]bool, len(c.Rows))
-	for _, r := range c.Rows {
-		kept[r.Conn] = true
-	}
-	for _, a := range more {
-		if !kept[a.Conn] && o.Filter.HasAnomaly(&a) {
-			c.over = append(c.over, a)
-		}
-	}
-	lines := text.Lines(func(out *bufio.Writer) { c.writeAnomalies(out, &o, s.Whole(), false) })
-	if len(lines) == 1 {
-		return []string{"No anomalies."}
-	}
-	return lines[1:]
 }
 
 // StatusLines returns two lines about the whole: what was captured and what of

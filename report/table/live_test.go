@@ -11,7 +11,6 @@ import (
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/table"
 	"github.com/tcpwatch/tcpwatch/tracker"
-	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -108,22 +107,6 @@ func TestDraw(t *testing.T) {
 	}
 	if lines, _ := l.Draw(0, 0, widths); len(lines) != 1 {
 		t.Errorf("of no rows were drawn %q", lines)
-	}
-}
-
-// What no Record tells any more is told; what one tells is told once.
-func TestAnomalyLines(t *testing.T) {
-	s := snapshot()
-	known := s.Records[0].Anomalies[0]
-	gone := anomaly.Anomaly{Conn: 4711, Kind: "zero-window-stall", Severity: anomaly.Warning, Count: 1, Text: "gone \x1b[2J"}
-	lines := strings.Join(table.AnomalyLines(s, []anomaly.Anomaly{known, gone, sample.Flood()}, record.Options{Width: 80}), "\n")
-	for text, times := range map[string]int{known.Kind + "  ": 1, "conn 4711": 1, `gone \x1b[2J`: 1, sample.Flood().Kind: 1} {
-		if n := strings.Count(lines, text); n != times {
-			t.Errorf("%q is told %d times, want %d, in\n%s", text, n, times, lines)
-		}
-	}
-	if got := table.AnomalyLines(&record.Snapshot{}, nil, record.Options{}); len(got) != 1 || got[0] != "No anomalies." {
-		t.Errorf("of nothing is told %q", got)
 	}
 }
 

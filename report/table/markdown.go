@@ -13,23 +13,22 @@ import (
 // tables; the anomalies below it are lists. out keeps the first error, which
 // Close returns.
 type markdown struct {
-	Connections
-	out  *bufio.Writer
-	opts *record.Options
+	listed
+	out *bufio.Writer
 }
 
 // NewMarkdown makes the format markdown.
 func NewMarkdown(out *bufio.Writer, o *record.Options, by record.Order) record.Format {
-	return &markdown{out: out, opts: o, Connections: Connections{By: by}}
+	return &markdown{listed: listedFor(o, by), out: out}
 }
 
 func (m *markdown) Close(s *record.Summary, t *record.Tally) error {
 	if t.Listed == 0 {
 		text.WriteLine(m.out, record.Nothing(s, t, m.opts))
-	} else if err := m.grid(columnsOf(inTable), m.opts, s).PrintMarkdown(m.out); err != nil {
+	} else if err := m.rows.grid(columnsOf(inTable), m.opts, s).PrintMarkdown(m.out); err != nil {
 		return err
 	}
-	groups := m.Groups(m.opts, m.opts.AllAnomalies, shownOf(m.opts, false))
+	groups := m.groups(false)
 	for _, g := range groups {
 		head := fmt.Sprintf("**%s: %s**", g.Severity, text.EscapeMarkdown(g.Kind))
 		if g.RFC != "" {
@@ -37,10 +36,10 @@ func (m *markdown) Close(s *record.Summary, t *record.Tally) error {
 		}
 		text.WriteLine(m.out, "\n"+head+"\n")
 		for _, f := range g.List {
-			text.WriteLine(m.out, "- "+text.EscapeMarkdown(strings.Join(Facts(f, m.opts.Time, s.First), ", ")+": "+text.WithNext(f.Sentence(m.opts.Time, s.First), f.Next)))
+			text.WriteLine(m.out, "- "+text.EscapeMarkdown(strings.Join(facts(f, m.opts.Time, s.First), ", ")+": "+text.WithNext(sentence(f, m.opts.Time, s.First), f.First.Next)))
 		}
-		if g.Hidden > 0 {
-			text.WriteLine(m.out, "- "+hidden(g.Hidden))
+		if len(g.More) > 0 {
+			text.WriteLine(m.out, "- "+hidden(g.More))
 		}
 	}
 	if legend := legendOf(groups); legend != "" {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tcpwatch/tcpwatch/report/findings"
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
@@ -24,8 +25,8 @@ import (
 //	    The sentence, broken to the width of the terminal.
 //	  10.9.0.2:81  250 connections  conns 3,4,5,6 and 246 more  from 10.9.0.1
 //	    For example, conn 3, frames 20,21, 2026-01-02T03:04:06.000000Z: The sentence.
-func (c *Connections) writeAnomalies(out *bufio.Writer, o *record.Options, s *record.Summary, all bool) {
-	groups := c.Groups(o, o.AllAnomalies, shownOf(o, all))
+func (a *anomalies) writeAnomalies(out *bufio.Writer, s *record.Summary, all bool) {
+	o, groups := a.opts, a.groups(all)
 	for _, g := range groups {
 		severity := text.SeverityColor(g.Severity).PaintIf(o.Color, g.Severity.String())
 		head := []string{severity, text.Bold.PaintIf(o.Color, text.Escape(g.Kind))}
@@ -35,14 +36,14 @@ func (c *Connections) writeAnomalies(out *bufio.Writer, o *record.Options, s *re
 		text.WriteLine(out, "")
 		text.WriteLine(out, strings.Join(head, text.Gap))
 		for _, f := range g.List {
-			text.WriteParts(out, "  ", Facts(f, o.Time, s.First), o.Width)
-			text.WriteWrapped(out, "    ", f.Sentence(o.Time, s.First), o.Width, text.Plain)
-			if f.Next != "" {
-				text.WriteWrapped(out, "    ", text.Next+text.Escape(f.Next), o.Width, text.Plain)
+			text.WriteParts(out, "  ", facts(f, o.Time, s.First), o.Width)
+			text.WriteWrapped(out, "    ", sentence(f, o.Time, s.First), o.Width, text.Plain)
+			if f.First.Next != "" {
+				text.WriteWrapped(out, "    ", text.Next+text.Escape(f.First.Next), o.Width, text.Plain)
 			}
 		}
-		if g.Hidden > 0 {
-			text.WriteLine(out, "  "+hidden(g.Hidden))
+		if len(g.More) > 0 {
+			text.WriteLine(out, "  "+hidden(g.More))
 		}
 	}
 	if legend := legendOf(groups); legend != "" {
@@ -53,7 +54,7 @@ func (c *Connections) writeAnomalies(out *bufio.Writer, o *record.Options, s *re
 
 // legendOf says what the words mean that tell how sure findings are; "" where none
 // stands.
-func legendOf(groups []*Group) string {
+func legendOf(groups []*findings.Group) string {
 	var stands [anomaly.ConfidenceAmbiguous + 1]bool
 	for _, g := range groups {
 		for _, f := range g.List {
@@ -70,63 +71,56 @@ func legendOf(groups []*Group) string {
 	return strings.Join(list, "; ")
 }
 
-// shownOf is how many findings of one kind are listed; 0: all.
-func shownOf(o *record.Options, all bool) int {
-	if all || o.AllAnomalies || len(o.Filter.Kinds) > 0 {
-		return 0
+// hidden tells of findings that are not listed.
+func hidden(list []*findings.Finding) string {
+	n := 0
+	for _, f := range list {
+		n += f.Count
 	}
-	return shownOfKind
+	return fmt.Sprintf("and %d more (--all-anomalies lists all)", n)
 }
 
-// hidden tells of anomalies that are not listed.
-func hidden(n int) string { return fmt.Sprintf("and %d more (--all-anomalies lists all)", n) }
-
-// FactsOf returns the facts of one anomaly, see Facts.
+// FactsOf returns what is to be told of one anomaly beside its sentence, see facts.
 func FactsOf(a *anomaly.Anomaly, style text.TimeStyle, first tcp.Time) []string {
-	return Facts(&Finding{Anomaly: a, N: 1, times: a.Count, same: true}, style, first)
+	return facts(findings.One(a), style, first)
 }
 
-// Facts returns what is to be told of a finding beside its sentence. Times are
+// facts returns what is to be told of a finding beside its sentence. Times are
 // in that style; first is that of the capture's first packet.
-func Facts(f *Finding, style text.TimeStyle, first tcp.Time) []string {
+func facts(f *findings.Finding, style text.TimeStyle, first tcp.Time) []string {
 	var list []string
 	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
-	switch {
-	case f.N > 1:
-		add("%v", f.Service)
-	case f.Conn > 0:
-		add("conn %d", f.Conn)
-	case !f.Addr.IsValid():
-		add("whole capture")
-	case f.Port != 0:
-		add("%v", netip.AddrPortFrom(f.Addr, f.Port))
-	default:
-		add("%v", f.Addr)
+	a := &f.First
+	if f.Count == 1 && a.Conn > 0 {
+		add("conn %d", a.Conn)
+	} else {
+		add("%s", f.Place())
 	}
-	if f.N > 1 {
-		add("%s connections", text.Thousands(uint64(f.N)))
-		add("conns %s", few(f.Conns, ",", f.N, strconv.Itoa))
-		add("from %s", few(f.Hosts, ", ", f.hosts, netip.Addr.String))
+	if f.Count > 1 {
+		conns := f.Conns()
+		add("%s connections", text.Thousands(uint64(f.Count)))
+		add("conns %s", few(conns[:min(len(conns), shownConns)], ",", f.Count, strconv.Itoa))
+		add("from %s", few(f.FirstHosts(), ", ", f.Hosts, netip.Addr.String))
 	}
-	if len(f.Samples) > 0 {
-		add("conns %s", text.Frames(f.Samples))
+	if len(a.Samples) > 0 {
+		add("conns %s", text.Frames(a.Samples))
 	}
-	if f.N == 1 {
-		list = append(list, frames(f.Anomaly)...)
-		add("%s", style.Format(f.Time, first))
-	} else if f.same {
-		add("first %s", style.Format(f.Time, first))
+	if f.Count == 1 {
+		list = append(list, frames(a)...)
+		add("%s", style.Format(a.Time, first))
+	} else if f.Same {
+		add("first %s", style.Format(a.Time, first))
 	}
 	if f.Cause != "" {
 		add("%s", text.Escape(f.Cause))
 	}
-	if f.Addr.IsValid() {
-		add("%s", text.Plural(uint64(f.Count), "connection", "connections"))
-	} else if f.times > f.N {
-		add("%s times", text.Thousands(uint64(f.times)))
+	if a.Addr.IsValid() {
+		add("%s", text.Plural(uint64(a.Count), "connection", "connections"))
+	} else if f.Times > f.Count {
+		add("%s times", text.Thousands(uint64(f.Times)))
 	}
-	if f.N == 1 && f.Until != 0 {
-		add("until %s", style.Format(f.Until, first))
+	if f.Count == 1 && a.Until != 0 {
+		add("until %s", style.Format(a.Until, first))
 	}
 	if f.Confidence != anomaly.ConfidenceAssumed { // what nearly all are tells nothing
 		add("%s", f.Confidence.String())

@@ -2,6 +2,7 @@ package table
 
 import (
 	"bufio"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -33,9 +34,11 @@ func TestExplainedAreHidden(t *testing.T) {
 	} {
 		r := sample.ClosedByClient()
 		r.Anomalies = []anomaly.Anomaly{{Kind: c.kind, Conn: 1, End: c.end, Evidence: c.evidence}, better}
-		for _, format := range []func(*bufio.Writer, *record.Options, record.Order) record.Format{New, NewWide, NewMarkdown} {
+		for _, format := range []func(*bufio.Writer, *record.Options, record.Order) record.Format{New, NewWide, NewMarkdown, NewSummary} {
+			var f record.Format
 			out := text.Lines(func(out *bufio.Writer) {
-				f, tally := format(out, &c.options, record.Order{}), record.NewTally()
+				tally := record.NewTally()
+				f = format(out, &c.options, record.Order{})
 				tally.Connection(&r)
 				f.Connection(&r)
 				f.Close(&record.Summary{}, tally)
@@ -43,6 +46,9 @@ func TestExplainedAreHidden(t *testing.T) {
 			want := 0
 			if c.listed {
 				want = 2 // in its row, and below
+				if _, counts := f.(*summary); counts {
+					want = 1
+				}
 			}
 			if n := strings.Count(strings.Join(out, "\n"), c.kind); n != want {
 				t.Errorf("%s of the %v with %v is printed %d times, want %d:\n%s", c.kind, c.end, c.evidence, n, want, strings.Join(out, "\n"))
@@ -91,7 +97,7 @@ func TestFewTimeWaits(t *testing.T) {
 
 // What is odd about many connections explains what is odd about each of them.
 func TestManyComeFirst(t *testing.T) {
-	var c Connections
+	c := listedFor(new(record.Options), record.Order{})
 	r := sample.ClosedByClient()
 	r.Anomalies = []anomaly.Anomaly{
 		{Kind: "connection-refused", Severity: anomaly.Warning, Conn: r.Conn},
@@ -100,10 +106,27 @@ func TestManyComeFirst(t *testing.T) {
 	c.Connection(&r)
 	c.Many(&anomaly.Anomaly{Kind: "port-scan", Severity: anomaly.Warning})
 	var got []string
-	for _, g := range c.Groups(new(record.Options), false, shownOfKind) {
+	for _, g := range c.groups(false) {
 		got = append(got, g.Kind)
 	}
 	if want := []string{"rst-instead-of-ack", "port-scan", "connection-refused"}; !slices.Equal(got, want) {
 		t.Errorf("the order is %v, want %v", got, want)
+	}
+}
+
+// A table lists a few findings of each kind, but all of the kinds that are asked for.
+func TestAllOfAKind(t *testing.T) {
+	const n = shownOfKind + 3
+	for want, o := range map[int]record.Options{shownOfKind: {}, n: {Filter: record.Selection{Kinds: []string{"zero-window"}}}} {
+		l := listedFor(&o, record.Order{})
+		for i := range n {
+			r := sample.ClosedByClient()
+			r.Ends[tcp.Server].Addr = netip.AddrPortFrom(r.Ends[tcp.Server].Addr.Addr(), uint16(i+1))
+			r.Anomalies = []anomaly.Anomaly{{Kind: "zero-window", Conn: i + 1}}
+			l.Connection(&r)
+		}
+		if got := len(l.groups(false)[0].List); got != want {
+			t.Errorf("%d findings are listed, want %d", got, want)
+		}
 	}
 }

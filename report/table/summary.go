@@ -15,14 +15,13 @@ import (
 //	State        Client  Server  Total
 //	ESTABLISHED       2       1      3
 type summary struct {
-	record.Quiet
-	out  *bufio.Writer
-	opts *record.Options
+	anomalies
+	out *bufio.Writer
 }
 
 // NewSummary makes the format summary.
 func NewSummary(out *bufio.Writer, o *record.Options, _ record.Order) record.Format {
-	return &summary{out: out, opts: o}
+	return &summary{anomalies: anomalies{opts: o}, out: out}
 }
 
 func (p *summary) Close(s *record.Summary, t *record.Tally) error {
@@ -31,9 +30,9 @@ func (p *summary) Close(s *record.Summary, t *record.Tally) error {
 	} else if err := p.states(&t.States).Print(p.out); err != nil {
 		return err
 	}
-	if len(t.Kinds) > 0 {
+	if g := p.kinds(); len(g.Rows) > 0 {
 		text.WriteLine(p.out, "")
-		if err := p.anomalies(t).Print(p.out); err != nil {
+		if err := g.Print(p.out); err != nil {
 			return err
 		}
 	}
@@ -54,13 +53,13 @@ func (p *summary) states(c *record.StateCounts) *text.Grid {
 	return g
 }
 
-// anomalies lays out how many anomalies of each kind there are.
-func (p *summary) anomalies(t *record.Tally) *text.Grid {
+// kinds lays out how many anomalies of each kind there are.
+func (p *summary) kinds() *text.Grid {
 	g := &text.Grid{NoHeader: p.opts.NoHeader, Color: p.opts.Color, Columns: []text.Column{
 		{Title: "Severity", Color: text.SeverityCellColor}, {Title: "Anomaly"}, {Title: "Count", Right: true},
 	}}
-	for _, k := range t.Worst() {
-		g.Rows = append(g.Rows, []string{k.Severity.String(), text.Escape(k.Kind), strconv.Itoa(t.Kinds[k])})
+	for _, of := range p.found.Groups(0) {
+		g.Rows = append(g.Rows, []string{of.Severity.String(), text.Escape(of.Kind), strconv.Itoa(of.Count)})
 	}
 	return g
 }

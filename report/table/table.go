@@ -7,7 +7,7 @@
 //	summary.go   counts only
 //	services.go  a line for each service, or client host
 //	sections.go  below tables: the anomalies, and the states counted
-//	findings.go  anomalies that are equal, as one
+//	findings.go  the anomalies to tell of, equal ones as one, and what they say
 //	timewait.go  below tables: who is left in TIME_WAIT, and for how long
 //	port.go      one port: who holds it, and when it can be bound again
 //	live.go      the tables of displays, while a capture goes on
@@ -20,10 +20,10 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/tcpwatch/tcpwatch/report/findings"
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
-	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -100,21 +100,20 @@ func columnsOf(t tables) []column {
 
 // table prints the formats table and wide.
 type table struct {
-	Connections
+	listed
 	out     *bufio.Writer
-	opts    *record.Options
 	columns []column
 	wide    bool
 }
 
 // New makes the format table.
 func New(out *bufio.Writer, o *record.Options, by record.Order) record.Format {
-	return &table{out: out, opts: o, Connections: Connections{By: by}, columns: columnsOf(inTable)}
+	return &table{listed: listedFor(o, by), out: out, columns: columnsOf(inTable)}
 }
 
 // NewWide makes the format wide.
 func NewWide(out *bufio.Writer, o *record.Options, by record.Order) record.Format {
-	return &table{out: out, opts: o, Connections: Connections{By: by}, columns: columnsOf(inWide), wide: true}
+	return &table{listed: listedFor(o, by), out: out, columns: columnsOf(inWide), wide: true}
 }
 
 // Close prints the table, and what stands below it. What matters most is on the
@@ -134,7 +133,7 @@ func (t *table) Close(s *record.Summary, tally *record.Tally) error {
 	if tally.Listed == 0 {
 		text.WriteLine(t.out, record.Nothing(s, tally, t.opts))
 	} else {
-		g := t.grid(t.columns, t.opts, s)
+		g := t.rows.grid(t.columns, t.opts, s)
 		if t.wide {
 			g.Width = 0
 		}
@@ -143,11 +142,11 @@ func (t *table) Close(s *record.Summary, tally *record.Tally) error {
 		}
 	}
 	if !above {
-		t.writeAnomalies(t.out, t.opts, s, t.wide)
+		t.writeAnomalies(t.out, s, t.wide)
 	}
-	few := t.timeWaitLine(t.opts, t.wide)
+	few := t.rows.timeWaitLine(t.opts, t.wide)
 	if few == "" {
-		if err := t.writeTimeWaits(t.out, t.opts, s, t.wide); err != nil {
+		if err := t.rows.writeTimeWaits(t.out, t.opts, s, t.wide); err != nil {
 			return err
 		}
 	}
@@ -160,7 +159,7 @@ func (t *table) Close(s *record.Summary, tally *record.Tally) error {
 
 // writeAnomaliesAbove writes the anomalies, and a blank line, if there are any.
 func (t *table) writeAnomaliesAbove(s *record.Summary) {
-	lines := text.Lines(func(out *bufio.Writer) { t.writeAnomalies(out, t.opts, s, t.wide) })
+	lines := text.Lines(func(out *bufio.Writer) { t.writeAnomalies(out, s, t.wide) })
 	for _, line := range append(lines[1:], lines[0]) { // the blank line comes after them
 		if len(lines) > 1 {
 			text.WriteLine(t.out, line)
@@ -180,14 +179,27 @@ func (t *table) writeServicesAbove(tally *record.Tally) error {
 	return text.WriteLine(t.out, "")
 }
 
-// Connections keep what a table will print. They are what the Formats of tables
+// listed is what the Formats that list connections, with the anomalies below them,
 // have in common, all of it but Close.
+type listed struct {
+	anomalies
+	rows Connections
+}
+
+func listedFor(o *record.Options, by record.Order) listed {
+	return listed{anomalies: anomalies{opts: o, found: findings.Counts{Each: o.AllAnomalies, All: true}}, rows: Connections{By: by}}
+}
+
+func (l *listed) Connection(r *tracker.Record) error {
+	l.rows.Connection(r)
+	return l.anomalies.Connection(r)
+}
+
+// Connections keep the rows that a table will print.
 type Connections struct {
 	record.Quiet
 	By   record.Order
 	Rows []*Row
-	gone []*tracker.Record // not listed, but with anomalies
-	over []anomaly.Anomaly // those over many connections
 }
 
 // A Row is one connection to print.
@@ -196,22 +208,8 @@ type Row struct {
 	Record *tracker.Record // without its history
 }
 
-// Connection keeps a copy of r.
+// Connection keeps a copy of r without its history.
 func (c *Connections) Connection(r *tracker.Record) error {
-	c.Rows = append(c.Rows, &Row{Key: c.By.Key(r), Record: keptOf(r)})
-	return nil
-}
-
-// Over keeps a copy of r for its anomalies.
-func (c *Connections) Over(r *tracker.Record) error {
-	if len(r.Anomalies) > 0 {
-		c.gone = append(c.gone, keptOf(r))
-	}
-	return nil
-}
-
-// keptOf returns a copy of r without its history.
-func keptOf(r *tracker.Record) *tracker.Record {
 	kept := *r
 	for i := range kept.Ends {
 		kept.Ends[i].History = nil
@@ -220,14 +218,7 @@ func keptOf(r *tracker.Record) *tracker.Record {
 	for i := range kept.Anomalies {
 		kept.Anomalies[i].Evidence = slices.Clone(kept.Anomalies[i].Evidence)
 	}
-	return &kept
-}
-
-// Many keeps a copy of an anomaly over many connections.
-func (c *Connections) Many(a *anomaly.Anomaly) error {
-	kept := *a
-	kept.Evidence = slices.Clone(a.Evidence)
-	c.over = append(c.over, kept)
+	c.Rows = append(c.Rows, &Row{Key: c.By.Key(r), Record: &kept})
 	return nil
 }
 

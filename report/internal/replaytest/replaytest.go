@@ -43,7 +43,7 @@ func File(path string, interval time.Duration, d Display, take func(*tcp.Segment
 				over = append(over, e.Record.Clone())
 			case e.Kind == tracker.EventAnomaly && e.Conn == 0:
 				ended.Anomaly(e.Anomaly)
-				found.Anomaly(e.Anomaly)
+				found.Anomaly(e.Anomaly, nil)
 			}
 			d.Event(e)
 			return nil
@@ -58,7 +58,7 @@ func File(path string, interval time.Duration, d Display, take func(*tcp.Segment
 			w.Each(func(r *tracker.Record) { s.Records = append(s.Records, r.Clone()) })
 			for _, r := range over {
 				ended.Connection(r)
-				found.Connection(r)
+				new(record.Options).Find(found, r)
 			}
 			over, gone = nil, last
 			d.Refresh(s)
