@@ -182,6 +182,7 @@ type Finding struct {
 	More     bool       // it tells more of what was reported before, and is no further case
 	Evidence []int      // frames, in any order; 0 is left out
 	Refutes  []string   // kinds that were found in the connection before, and of which this shows that there was nothing
+	Since    tcp.Time   // Refutes are those found later than this
 	Leaks    bool       // the end leaks: PeerClosed counts it as stuck from now on
 }
 
@@ -246,7 +247,7 @@ func (b *Book) report(h *Case, k *Kind, f Finding) {
 	c := cmp.Or(f.Of, h.Conn)
 	severity := k.severityOf(&f)
 	if len(f.Refutes) > 0 {
-		b.withdraw(c, h.Now, func(_ *Kind, a *Anomaly) bool { return slices.Contains(f.Refutes, a.Kind) })
+		b.withdraw(c, h.Now, func(_ *Kind, a *Anomaly) bool { return slices.Contains(f.Refutes, a.Kind) && a.Time > f.Since })
 	}
 	for i := range b.found[c.ID] {
 		a := &b.found[c.ID][i]

@@ -38,3 +38,14 @@ func (q *question) borneOut(why tcp.Skip) bool {
 	its[q.from] = now
 	return now.times >= bearsOut
 }
+
+// Astray returns the number with which the newest segments of the end begin that no
+// known window explains, what they acknowledge, when the last was captured, and how
+// often one of these and those of its peer in turn bore out the one before it.
+func (c *Conn) Astray(e tcp.Endpoint) (seq, ack tcp.Seq, at tcp.Time, times int) {
+	if c.Rare == nil {
+		return 0, 0, 0, 0
+	}
+	a := &c.Rare.astray[e]
+	return a.seq, a.ack, a.at, int(a.times)
+}
