@@ -118,8 +118,8 @@ var CaptureGap = anomaly.Kind{
 func outage(h *anomaly.Case) *anomaly.Finding {
 	peer := h.From.Peer()
 	since := max(h.Before.SentAt[h.From], h.Before.SentAt[peer])
-	seq, ack, at, times := h.Astray(h.From)
-	if at <= since || times == 0 || h.S != nil && (at != h.Now || h.Is == gate.Refused) {
+	mine, its := h.Rare.Astray[h.From], h.Rare.Astray[peer]
+	if mine.At <= since || mine.Times == 0 || h.S != nil && (mine.At != h.Now || h.Is == gate.Refused) {
 		return nil
 	}
 	f := &anomaly.Finding{End: peer, Certain: anomaly.ConfidenceAssumed, Since: since}
@@ -134,11 +134,10 @@ func outage(h *anomaly.Case) *anomaly.Finding {
 			}
 		}
 	}
-	itsSeq, itsAck, _, _ := h.Astray(peer)
-	from, to := h.Before.Nxt[h.From], tcp.Earlier(seq, itsAck)
+	from, to := h.Before.Nxt[h.From], tcp.Earlier(mine.Seq, its.Ack)
 	if !from.Before(to) {
 		f.End = h.From
-		from, to = h.Before.Nxt[peer], tcp.Earlier(itsSeq, ack)
+		from, to = h.Before.Nxt[peer], tcp.Earlier(its.Seq, mine.Ack)
 	}
 	if f.Refutes == nil || !from.Before(to) {
 		return nil

@@ -292,12 +292,7 @@ func (m *Machine) Advance(now tcp.Time) {
 }
 
 // Heard is up to when the capture shows what came, and so that nothing did.
-func (m *Machine) Heard() tcp.Time {
-	if m.Ends != 0 {
-		return min(m.Now, m.Ends)
-	}
-	return m.Now
-}
+func (m *Machine) Heard() tcp.Time { return min(m.Now, cmp.Or(m.Ends, m.Now)) }
 
 // LostBy tells that the capture lost packets, by the given time at the latest, and
 // that nobody knows of which connections. What is found from now on in those that
