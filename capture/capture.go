@@ -98,6 +98,7 @@ type Stats struct {
 	First, Last tcp.Time // earliest and latest time of a packet; 0: none has a time
 
 	Until tcp.Time // to which time ran: to Options.Until, or else to the end of the capture, at Last, or when it says
+	Heard tcp.Time // to which time the capture shows that no more came: Until, or its own end where that is earlier
 
 	Truncated bool     // some file is cut off or corrupt
 	Warnings  []string // a sentence for each such file, for each that begins before the one before it ends, and for each with misdated packets
@@ -215,6 +216,7 @@ func (s *Source) count() Stats {
 	stats := s.stats
 	stats.Read, stats.Size = s.read, s.size
 	stats.Until = s.until()
+	stats.Heard = s.heard(stats.Until)
 	if s.current != nil {
 		stats.Read += s.current.position()
 		stats.Misdated += s.current.misdated().N

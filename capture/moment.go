@@ -50,3 +50,12 @@ func (s *Source) until() tcp.Time {
 	}
 	return m.time(s.begin)
 }
+
+// heard is Stats.Heard, of that Stats.Until. A packet later than that shows that the
+// capture went on until then.
+func (s *Source) heard(until tcp.Time) tcp.Time {
+	if s.stats.Later > 0 {
+		return until
+	}
+	return min(until, max(s.stats.Last, s.ended))
+}

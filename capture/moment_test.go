@@ -39,12 +39,12 @@ func TestUntil(t *testing.T) {
 		if len(got) != 2 || got[0] != 1 || got[1] != 3 {
 			t.Errorf("%s: frames %v, want 1 and 3", name, got)
 		}
-		if st.Packets != 2 || st.Until != at {
-			t.Errorf("%s: %d packets until %v, want 2 until %v", name, st.Packets, st.Until, at)
+		if st.Packets != 2 || st.Until != at || st.Heard != at { // later packets show that it went on
+			t.Errorf("%s: %d packets until %v, heard until %v, want 2 until %v", name, st.Packets, st.Until, st.Heard, at)
 		}
 	}
-	if got, st := frames(Moment{Relative: true, After: time.Hour}); len(got) != 19 || st.Until != st.First.Add(time.Hour) {
-		t.Errorf("until an hour later: %d frames until %v, want all until then", len(got), st.Until)
+	if got, st := frames(Moment{Relative: true, After: time.Hour}); len(got) != 19 || st.Until != st.First.Add(time.Hour) || st.Heard != st.Last {
+		t.Errorf("until an hour later: %d frames until %v, heard until %v, want all until then, heard until %v", len(got), st.Until, st.Heard, st.Last)
 	}
 	if got, _ := frames(Moment{Time: 1}); len(got) != 0 {
 		t.Errorf("until before the capture: frames %v, want none", got)

@@ -39,7 +39,7 @@ func formOf(k *anomaly.Kind, c anomaly.Cause) *textForm {
 			more = append(more, group("phrase "+p.Name, p.Text))
 		}
 	}
-	f.form = regexp.MustCompile("^" + text + "(?:" + strings.Join(more, "|") + ")*(?:" + regexp.QuoteMeta(anomaly.Lossy) + ")?$")
+	f.form = regexp.MustCompile("^" + text + "(?:" + strings.Join(more, "|") + ")*(?:" + regexp.QuoteMeta(anomaly.Lossy) + ")?(?:" + regexp.QuoteMeta(anomaly.Unseen) + ")?$")
 	if f.form.NumSubexp() != len(f.groups) {
 		panic("a group of the pattern has no name")
 	}

@@ -81,6 +81,28 @@ func TestCrossflowTellsWhoAndHowMany(t *testing.T) {
 	}
 }
 
+// A server that closes first is ordinary, until what it keeps is a burden.
+func TestTimeWaitsOfAServer(t *testing.T) {
+	ladder := ladderOf(t, "server-time-wait-accumulation")
+	for _, tt := range []struct {
+		times string
+		want  []anomaly.Severity
+	}{
+		{"49", nil},
+		{"50", []anomaly.Severity{anomaly.Notice}},
+		{"4095", []anomaly.Severity{anomaly.Notice}},
+		{"4096", []anomaly.Severity{anomaly.Notice, anomaly.Warning}},
+	} {
+		var got []anomaly.Severity
+		for _, a := range crowded(t, strings.Replace(ladder, "repeat: 60 clients +0.01", "repeat: "+tt.times+" clients +0.001", 1)) {
+			got = append(got, a.Severity)
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s connections at once are %v, want %v", tt.times, got, tt.want)
+		}
+	}
+}
+
 func TestScanThatGoesOnIsToldOnce(t *testing.T) {
 	scan := "repeat: 600 server-ports +0.2\n 1. --> <SEQ=100><CTL=SYN> -->\n 2. <-- <SEQ=0><ACK=101><CTL=RST,ACK> <--\n"
 	if found := crowded(t, scan); len(found) != 1 {

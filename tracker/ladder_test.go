@@ -34,6 +34,9 @@ import (
 // <SRC=192.0.2.1:80> and <DST=...> make it a segment of another connection; the
 // cells are still those of the ladder's.
 //
+// A rung that reads (nothing more is captured) ends the capture, and time runs on
+// behind it as --at has it.
+//
 // "withdrawn:" before a kind says that one found before is taken back.
 //
 // A rung that reads (end of capture) closes the tracker; its cells are what was
@@ -80,7 +83,10 @@ var (
 // are what "tcpwatch explain --absolute --all" prints of captures.
 var ladderDirs = []string{"rfc9293", "rfc1337", "states", "views", "anomaly", "gate"}
 
-const endOfCapture = "(end of the capture)"
+const (
+	endOfCapture = "(end of the capture)"
+	endOfPackets = "(nothing more is captured)"
+)
 
 type rung struct {
 	line    int
@@ -325,6 +331,9 @@ func (l ladder) run(t *testing.T, emit func(*tracker.Event), after func(tk *trac
 				tk.Observe(&s)
 			}
 			tk.Advance(now)
+			if r.text == endOfPackets {
+				tk.Ends(now)
+			}
 			if r.text == endOfCapture {
 				k, _ := flow.KeyOf(&tcp.Segment{Src: a, Dst: b})
 				for c := tk.Machine().NewestOf(k); c != nil; c = c.Older() {

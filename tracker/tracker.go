@@ -109,6 +109,12 @@ func (t *Tracker) Observe(s *tcp.Segment) { t.machine.Observe(s) }
 // A time that lies before the present changes nothing.
 func (t *Tracker) Advance(now tcp.Time) { t.machine.Advance(now) }
 
+// Ends tells that the capture ended at the given time. Advance may move the time on
+// from there, and timers fire, but that nothing more came tells nothing then: what
+// is found by an end's silence is found by what was captured alone, and what is
+// found by the time that has passed is ambiguous.
+func (t *Tracker) Ends(at tcp.Time) { t.machine.Ends = at }
+
 // Lost tells that the capture lost packets, by the given time at the latest, and
 // that nobody knows of which connections. What is found from now on in those that
 // had begun by then is ambiguous, unless the packets at hand prove it.

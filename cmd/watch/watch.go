@@ -286,6 +286,9 @@ func (w *Watch) end() (capture.Stats, error) {
 	if w.live != nil {
 		w.heedLoss()
 	}
+	if w.files != nil {
+		w.tracker.Ends(stats.Heard)
+	}
 	w.tracker.Advance(stats.Until)
 	if w.live != nil {
 		w.tellLoss(time.Time{})

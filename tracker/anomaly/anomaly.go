@@ -28,6 +28,7 @@ import (
 	"math/bits"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/halfclosed"
@@ -134,6 +135,7 @@ type Case struct {
 	*conn.Scene
 	book   *Book
 	relied bool // the check that is asked was told that nothing of an end is missing
+	unseen bool // and rests on what may have come after the end of the capture
 }
 
 // X and Y are the end that the scene is of, and its peer.
@@ -172,6 +174,7 @@ type Finding struct {
 	Values   Values
 	Earlier  string // what was printed before and this goes on from, instead of the cause's text
 	lossy    bool   // packets that were lost may explain it
+	unseen   bool   // and those that came after the end of the capture
 	Certain  Confidence
 	Move     string     // the name of a SeverityMove, where one applies
 	Of       *conn.Conn // in which it is told of; nil: the one in which it happened
@@ -179,6 +182,7 @@ type Finding struct {
 	More     bool       // it tells more of what was reported before, and is no further case
 	Evidence []int      // frames, in any order; 0 is left out
 	Refutes  []string   // kinds that were found in the connection before, and of which this shows that there was nothing
+	Since    tcp.Time   // Refutes are those found later than this
 	Leaks    bool       // the end leaks: PeerClosed counts it as stuck from now on
 }
 
@@ -198,7 +202,7 @@ func (b *Book) ask(h *Case) {
 		}
 		for ; word != 0; word &= word - 1 {
 			k := b.kinds[64*i+bits.TrailingZeros64(word)]
-			h.relied = false
+			h.relied, h.unseen = false, false
 			if k.RestsOn == ResetSent && h.Before.Device {
 				continue
 			}
@@ -210,9 +214,27 @@ func (b *Book) ask(h *Case) {
 	}
 }
 
+// Unseen tells that the finding holds only if nothing came after the end of the
+// capture, where time has run on since.
+func (h *Case) Unseen() { h.unseen = h.Now > h.M.Heard() }
+
+// Passed returns how long ago t was when the capture ended. If that is less than it
+// must be, it returns how long ago it is now.
+func (h *Case) Passed(t tcp.Time, least time.Duration) time.Duration {
+	if d := h.M.Heard().Sub(t); d >= least {
+		return d
+	}
+	h.Unseen()
+	return h.Now.Sub(t)
+}
+
 // downgrade takes back some of the certainty of a finding in a connection in whose
-// life the capture lost packets, unless it rests on the packets at hand alone.
+// life the capture lost packets, unless it rests on the packets at hand alone, and
+// of one that rests on what came after the end of the capture.
 func (h *Case) downgrade(f *Finding) {
+	if h.unseen {
+		f.Certain, f.unseen = ConfidenceAmbiguous, true
+	}
 	if h.Start > h.M.Lost || f.Certain == ConfidenceProved && !h.relied {
 		return
 	}
@@ -225,7 +247,7 @@ func (b *Book) report(h *Case, k *Kind, f Finding) {
 	c := cmp.Or(f.Of, h.Conn)
 	severity := k.severityOf(&f)
 	if len(f.Refutes) > 0 {
-		b.withdraw(c, h.Now, func(_ *Kind, a *Anomaly) bool { return slices.Contains(f.Refutes, a.Kind) })
+		b.withdraw(c, h.Now, func(_ *Kind, a *Anomaly) bool { return slices.Contains(f.Refutes, a.Kind) && a.Time > f.Since })
 	}
 	for i := range b.found[c.ID] {
 		a := &b.found[c.ID][i]

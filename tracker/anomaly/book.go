@@ -127,7 +127,11 @@ func (h *Case) PeerClosed(e tcp.Endpoint) (service any, n halfclosed.Count) {
 	if h.M.Role(h.Conn, e) == tcp.Client {
 		service = h.Addr(e).Addr()
 	}
-	return service, h.book.waiting.Of(halfclosed.IDOf(h.ID, e), h.Now)
+	at := h.M.Heard()
+	if h.unseen {
+		at = h.Now
+	}
+	return service, h.book.waiting.Of(halfclosed.IDOf(h.ID, e), at)
 }
 
 // Flagged returns the anomaly of the kind that was found at the end before, or

@@ -51,6 +51,10 @@ type SeverityMove struct {
 // the capture is known to have lost packets.
 const Lossy = " The capture lost packets meanwhile, perhaps some of this connection: what seems to be missing, or sent again, may only not have been captured."
 
+// Unseen is what follows every text that rests on what would have come after the
+// end of the capture.
+const Unseen = " This is so only if nothing came after the end of the capture."
+
 // undeclared is what to print instead of what a Kind does not declare.
 func (k *Kind) undeclared(what, name string) string {
 	if strict.On {
@@ -94,6 +98,9 @@ func (k *Kind) textOf(c *conn.Conn, f *Finding) string {
 	}
 	if f.lossy {
 		text += Lossy
+	}
+	if f.unseen {
+		text += Unseen
 	}
 	return text
 }

@@ -126,14 +126,21 @@ type waits struct {
 	latest  tcp.Time // when the newest of these began
 	samples []sighting
 	awaited bool
-	told    bool
+	told    int // so many were told of; 0: none
+}
+
+// worth reports whether there is more to tell of than was told: many, or so many
+// that they are a burden.
+func (w *waits) worth() bool {
+	n := w.held[tcp.Server]
+	return n >= many.WaitsMany && n >= many.WaitsRatio*w.held[tcp.Client] && (w.told == 0 || n >= many.WaitsHeavy && w.told < many.WaitsHeavy)
 }
 
 // count adds n to those of the end, and reports whether any are left.
 func (w *waits) count(e tcp.Endpoint, n int) bool {
 	w.held[e] = max(w.held[e]+n, 0)
 	if w.held[tcp.Server] < many.WaitsMany/2 {
-		w.told = false
+		w.told = 0
 	}
 	return w.held[tcp.Client] > 0 || w.held[tcp.Server] > 0 || w.awaited
 }
@@ -153,7 +160,7 @@ func (c *Detector) waiting(e *tracker.Event) {
 			w.samples = w.samples[:0]
 		}
 		w.samples = sample(w.samples, e)
-		if w.held[tcp.Server] < many.WaitsMany || w.held[tcp.Server] < many.WaitsRatio*w.held[tcp.Client] || w.told {
+		if !w.worth() {
 			return
 		}
 		if !w.awaited {
@@ -177,11 +184,16 @@ func (c *Detector) waited(listener netip.AddrPort, e tcp.Endpoint) {
 
 // decideWaits tells of the connections of a listener in TIME-WAIT.
 func (c *Detector) decideWaits(listener netip.AddrPort, w *waits) {
-	w.awaited, w.told = false, true
-	c.report(&many.ServerTimeWaitAccumulation, anomaly.Finding{
+	w.awaited, w.told = false, w.most
+	f := anomaly.Finding{
 		Certain: anomaly.ConfidenceAssumed,
 		Values:  anomaly.Values{"n": w.most, "listener": listener, "time": w.latest.Std().Format("15:04:05 UTC")},
-	}, listener.Addr(), listener.Port(), w.most, w.latest, w.samples)
+	}
+	if w.most >= many.WaitsHeavy {
+		f.Move = "heavy"
+		f.Say("heavy")
+	}
+	c.report(&many.ServerTimeWaitAccumulation, f, listener.Addr(), listener.Port(), w.most, w.latest, w.samples)
 }
 
 // portUse counts the ports of a client that are in use on a route.

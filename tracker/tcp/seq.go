@@ -33,3 +33,11 @@ func Later(s, t Seq) Seq {
 	}
 	return s
 }
+
+// Earlier returns the one of the two numbers that comes first.
+func Earlier(s, t Seq) Seq {
+	if s.Before(t) {
+		return s
+	}
+	return t
+}

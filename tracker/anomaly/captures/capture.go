@@ -9,6 +9,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -96,6 +97,9 @@ var CaptureGap = anomaly.Kind{
 		if h.Rare == nil {
 			return nil
 		}
+		if f := outage(h); f != nil {
+			return f
+		}
 		if h.S == nil {
 			return gapBefore(h, h.From.Peer(), missingAtEnd(h, h.From.Peer()))
 		}
@@ -106,6 +110,41 @@ var CaptureGap = anomaly.Kind{
 		}
 		return nil
 	},
+}
+
+// outage is the finding of all that is missing before two segments, one of each end,
+// that were refused for their numbers, where these bear each other out and nothing in
+// the old numbers follows: what was said of them is wrong.
+func outage(h *anomaly.Case) *anomaly.Finding {
+	peer := h.From.Peer()
+	since := max(h.Before.SentAt[h.From], h.Before.SentAt[peer])
+	mine, its := h.Rare.Astray[h.From], h.Rare.Astray[peer]
+	if mine.At <= since || mine.Times == 0 || h.S != nil && (mine.At != h.Now || h.Is == gate.Refused) {
+		return nil
+	}
+	f := &anomaly.Finding{End: peer, Certain: anomaly.ConfidenceAssumed, Since: since}
+	if h.S != nil {
+		f.Evidence = append(f.Evidence, h.S.Packet)
+	}
+	for _, kind := range []string{"ack-of-unsent-data", "out-of-window-data"} {
+		for e := range tcp.Endpoint(2) {
+			if a := h.Flagged(kind, e); a != nil && a.Time > since {
+				f.Refutes = append(f.Refutes, kind)
+				f.Evidence = append(f.Evidence, a.Packet)
+			}
+		}
+	}
+	from, to := h.Before.Nxt[h.From], tcp.Earlier(mine.Seq, its.Ack)
+	if !from.Before(to) {
+		f.End = h.From
+		from, to = h.Before.Nxt[peer], tcp.Earlier(its.Seq, mine.Ack)
+	}
+	if f.Refutes == nil || !from.Before(to) {
+		return nil
+	}
+	f.Values = anomaly.Values{"n": to.Minus(from), "from": from, "to": to - 1}
+	f.Say(anomaly.Either(to == from+1, "one", "several"))
+	return f
 }
 
 // gapBefore is the finding of the gap in the octets of y.

@@ -309,9 +309,9 @@ var DataAfterFIN = anomaly.Kind{
 
 // gaveUpFIN reports whether the end's FIN was sent often enough for its timer
 // to mean something, nothing at all came after the last copy, and the capture
-// can show that.
+// can show that and did not end before.
 func gaveUpFIN(h *anomaly.Case, x tcp.Endpoint) bool {
-	if h.Rare == nil || !h.Ends[x].Has(conn.HasFIN) || h.Ends[x].Copies < finsGivenUp || !h.Visible(x.Peer()) {
+	if h.Rare == nil || !h.Ends[x].Has(conn.HasFIN) || h.Ends[x].Copies < finsGivenUp || !h.Visible(x.Peer()) || h.M.Heard() < h.Now {
 		return false
 	}
 	last := h.Rare.Closing[x].FINCopyAt

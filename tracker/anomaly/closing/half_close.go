@@ -74,7 +74,7 @@ var CloseWaitLeak = anomaly.Kind{
 			return nil
 		}
 		since := silentSince(h, subject, peer)
-		if !again && (leaker.Proved != tcp.CloseWait.Set() || hasMoreToSend(h, peer) || since == 0 || h.Now.Sub(since) < h.M.LeakAfter) {
+		if !again && (leaker.Proved != tcp.CloseWait.Set() || hasMoreToSend(h, peer) || since == 0 || h.Passed(since, h.M.LeakAfter) < h.M.LeakAfter) {
 			return nil
 		}
 		f := &anomaly.Finding{
@@ -87,8 +87,9 @@ var CloseWaitLeak = anomaly.Kind{
 		if again && leaker.Assumed != tcp.CloseWait.Set() {
 			return ended(h, f, peer)
 		}
+		span := h.Passed(cmp.Or(since, acked(h, subject)), h.M.LeakAfter)
 		service, n := h.PeerClosed(peer)
-		f.Values = anomaly.Values{"span": h.Now.Sub(cmp.Or(since, acked(h, subject))), "service": service, "n": n.Waiting, "m": n.PeerClosed, "oldest": n.Oldest}
+		f.Values = anomaly.Values{"span": span, "service": service, "n": n.Waiting, "m": n.PeerClosed, "oldest": n.Oldest}
 		switch {
 		case n.PeerClosed < 2:
 		case n.Waiting == n.PeerClosed:
@@ -139,8 +140,8 @@ var FinWait2Stuck = anomaly.Kind{
 		if again && h.On&triggers.OnEnd == 0 || !again && (h.Before.States[subject] != tcp.FinWait2.Set() || h.Ends[peer].Has(conn.HasFIN) || !h.Visible(peer) || hasMoreToSend(h, peer)) {
 			return nil
 		}
-		since := silentSince(h, subject, peer)
-		if !again && (since == 0 || h.Now.Sub(since) < h.M.LeakAfter-time.Millisecond) { // the timer counts in coarser units
+		since, leakAfter := silentSince(h, subject, peer), h.M.LeakAfter-time.Millisecond // the timer counts in coarser units
+		if !again && (since == 0 || h.Passed(since, leakAfter) < leakAfter) {
 			return nil
 		}
 		f := &anomaly.Finding{
@@ -152,8 +153,9 @@ var FinWait2Stuck = anomaly.Kind{
 		if again && h.Ends[peer].Assumed != tcp.CloseWait.Set() {
 			return ended(h, f, peer)
 		}
+		span := h.Passed(cmp.Or(since, acked(h, subject)), leakAfter)
 		service, n := h.PeerClosed(peer)
-		f.Values = anomaly.Values{"span": h.Now.Sub(cmp.Or(since, acked(h, subject))), "service": service, "n": n.Waiting, "m": n.PeerClosed, "oldest": n.Oldest}
+		f.Values = anomaly.Values{"span": span, "service": service, "n": n.Waiting, "m": n.PeerClosed, "oldest": n.Oldest}
 		if n.PeerClosed > 1 {
 			f.Say(anomaly.Either(n.Waiting == n.PeerClosed, "none", "some"))
 		}
@@ -199,7 +201,7 @@ var HalfCloseLingering = anomaly.Kind{
 			return nil
 		}
 		ack := acked(h, subject)
-		if ack == 0 || !again && h.Now.Sub(ack) <= halfCloseLinger {
+		if ack == 0 || !again && h.Passed(ack, halfCloseLinger+1) <= halfCloseLinger {
 			return nil
 		}
 		f := &anomaly.Finding{
@@ -209,7 +211,7 @@ var HalfCloseLingering = anomaly.Kind{
 			More:     again,
 		}
 		n := h.SentSinceFIN(peer)
-		f.Values = anomaly.Values{"span": h.Now.Sub(ack), "n": n}
+		f.Values = anomaly.Values{"span": h.Passed(ack, halfCloseLinger+1), "n": n}
 		if !halfClosed {
 			if h.Ends[peer].Has(conn.HasFIN) {
 				f.Values["n"] = n - 1
@@ -277,7 +279,7 @@ var NoCloseSeen = anomaly.Kind{
 	On:         triggers.OnEnd,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
-		idle := h.Now.Sub(h.Ends[subject].SentAt)
+		idle := h.M.Heard().Sub(h.Ends[subject].SentAt)
 		if h.Ends[subject].SentAt <= h.Ends[peer].SentAt && subject == tcp.Server || h.Ends[subject].SentAt < h.Ends[peer].SentAt || idle < closeUnseen {
 			return nil // once, for the end that spoke last
 		}

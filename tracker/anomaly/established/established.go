@@ -320,6 +320,9 @@ func foreignData(h *anomaly.Case) *anomaly.Finding {
 	if h.S.Data == 0 || h.S.Flags&tcp.SYN != 0 || !h.Ends[peer].Has(conn.HasAcked) || !h.Visible(subject) {
 		return nil
 	}
+	if h.BehindFINs(h.S, subject) {
+		return nil // the ports may be used again
+	}
 	cause := ""
 	switch d := int32(h.S.Seq - h.Ends[subject].Nxt); {
 	case h.Ends[subject].KnowsISS() && h.S.Seq.Before(h.Ends[subject].ISS) && d > -farAway && h.S.End().AtMost(h.Ends[peer].Acked):

@@ -80,7 +80,7 @@ var RetransmissionTimeout = anomaly.Kind{
 			Values:   anomaly.Values{"n": w.Size, "copies": w.Copies, "span": w.Last.Sub(w.First), "heard": max(0, w.Last.Sub(h.Ends[peer].SentAt))},
 		}
 		switch {
-		case h.S == nil && h.Ends[subject].SentAt == w.Last && h.Now.Sub(w.Last) > conn.SilentPauses*w.Gap:
+		case h.S == nil && h.Ends[subject].SentAt == w.Last && h.M.Heard().Sub(w.Last) > conn.SilentPauses*w.Gap:
 			f.Cause = "silent"
 		case h.S != nil && h.Before.RST == conn.ResetAbort && h.Before.SentAt[subject] == w.Last:
 			f.Cause = "reset"
@@ -175,7 +175,7 @@ var KeepaliveTimeout = anomaly.Kind{
 			Values:   anomaly.Values{"n": p.Copies, "span": p.Last.Sub(p.First)},
 		}
 		switch {
-		case h.S == nil && h.Ends[subject].SentAt == p.Last && p.Copies >= conn.ProbesBeforeSilence && h.Now.Sub(p.Last) >= conn.SilentPauses*p.Gap:
+		case h.S == nil && h.Ends[subject].SentAt == p.Last && p.Copies >= conn.ProbesBeforeSilence && h.M.Heard().Sub(p.Last) >= conn.SilentPauses*p.Gap:
 			f.Cause = "silent"
 		case h.S != nil && h.Before.RST == conn.ResetAbort && h.Before.SentAt[subject] == p.Last && p.Copies >= probesBeforeRST:
 			f.Cause, f.Values["span"] = "reset", h.Now.Sub(p.First)
@@ -228,7 +228,7 @@ func stalled(h *anomaly.Case, y tcp.Endpoint) *anomaly.Finding {
 	if tr == nil || tr.Shut.Since == 0 || h.S == nil && y != h.From {
 		return nil
 	}
-	w, over, probed := &tr.Shut, h.Now, false
+	w, over, probed := &tr.Shut, h.M.Heard(), false
 	switch {
 	case h.S == nil || h.S.Flags&tcp.RST != 0:
 		if w.Until != 0 || h.Before.States[tcp.Client]|h.Before.States[tcp.Server] == tcp.Closed.Set() || h.Over(y) || h.Over(y.Peer()) {
@@ -290,12 +290,12 @@ var ZeroWindowAbort = anomaly.Kind{
 		}
 		w := &tr.Shut
 		f := &anomaly.Finding{End: subject, Certain: anomaly.ConfidenceAssumed, Evidence: []int{w.SinceFrame, w.Frames[0], w.Frames[1]}}
-		over := h.Now
+		over := h.M.Heard()
 		switch {
 		case h.S != nil && h.Before.RST == conn.ResetAbort:
 			f.Cause = "reset"
 			f.Evidence = append(f.Evidence, h.S.Packet)
-		case h.S == nil && h.Visible(subject) && w.Probes >= probesBeforeRST && h.Ends[subject].SentAt == w.LastTime && h.Now.Sub(w.LastTime) > conn.SilentPauses*w.Gap:
+		case h.S == nil && h.Visible(subject) && w.Probes >= probesBeforeRST && h.Ends[subject].SentAt == w.LastTime && over.Sub(w.LastTime) > conn.SilentPauses*w.Gap:
 			f.Cause, over = "silent", w.LastTime
 		default:
 			return nil
@@ -345,7 +345,7 @@ var IcmpUnreachableTerminated = anomaly.Kind{
 			f.Evidence = append(f.Evidence, h.Frames(subject, tcp.SndSYN)...)
 		case !m.Hard() || !h.Visible(subject) || h.Ends[subject].Una(&h.Ends[peer]) == h.Ends[subject].Nxt || h.Happened(subject, tcp.RcvRST) || h.Happened(subject, tcp.SndSYN) && !h.Ends[peer].Seen():
 			return nil // soft, or nothing is left to send
-		case h.Ends[subject].SentAt > m.At && !(h.Happened(subject, tcp.SndRST) && h.Ends[subject].SentAt.Sub(m.At) <= icmpSilence), h.Now.Sub(m.At) < icmpSilence:
+		case h.Ends[subject].SentAt > m.At && !(h.Happened(subject, tcp.SndRST) && h.Ends[subject].SentAt.Sub(m.At) <= icmpSilence), h.M.Heard().Sub(m.At) < icmpSilence:
 			return nil // it carries on, or it is too early to say
 		}
 		f.Say(anomaly.Either(m.From.IsValid(), "router", "unknown"))

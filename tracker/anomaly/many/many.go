@@ -126,25 +126,34 @@ const (
 	WaitsMany = 50
 	// if it is the listener that closes first: in so many times as many cases.
 	WaitsRatio = 4
+	// Many servers close first, and hold some of these all day. So many are
+	// what a Linux host with 1 GB of memory keeps (net.ipv4.tcp_max_tw_buckets);
+	// others keep more.
+	WaitsHeavy = 4096
 	// The count goes on this long before it is told.
 	WaitsPatience = 10 * time.Second
 )
 
 var ServerTimeWaitAccumulation = anomaly.Kind{
 	Name:     "server-time-wait-accumulation",
-	Severity: anomaly.Warning,
+	Severity: anomaly.Notice,
 	Title:    "Server closes first and collects TIME_WAIT",
 	RFC:      "RFC 9293 §3.6.1",
 	Next:     "Let the clients close first (a longer keepalive timeout at {listener} than at the clients), and set SO_REUSEADDR there.",
 	Causes: []anomaly.Cause{
 		{Text: "{n} connections of {listener} are in TIME_WAIT because the server closes first. Until the last of them ends, 2 MSL (60 s on Linux) after {time}, the port cannot be bound again without SO_REUSEADDR."},
 	},
+	Phrases: []anomaly.Phrase{
+		{Name: "heavy", Text: " A host keeps only so many (on Linux net.ipv4.tcp_max_tw_buckets, 4096 with 1 GB of memory), and ends those above it without TIME_WAIT."},
+	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "connections in TIME_WAIT at the listener at once, at least", Value: WaitsMany},
 		{Name: "those for each one at a client, at least", Value: WaitsRatio},
+		{Name: "connections in TIME_WAIT that are a burden, at least", Value: WaitsHeavy},
 		{Name: "time for more to come", Value: WaitsPatience},
 	},
-	Many: true,
+	Moves: []anomaly.SeverityMove{{Name: "heavy", To: anomaly.Warning, When: "if there are thousands at once"}},
+	Many:  true,
 }
 
 const (

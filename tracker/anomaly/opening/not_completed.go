@@ -190,6 +190,9 @@ func gaveUpSilently(h *anomaly.Case) *anomaly.Finding {
 		!h.Ends[peer].Assumed.Within(connected) {
 		return nil
 	}
+	if up, ok := h.Find(subject, tcp.GiveUpPassive); ok && up.At > h.M.Heard() {
+		return nil // the capture ended before
+	}
 	k := ignored(h, subject)
 	f := &anomaly.Finding{
 		End:      subject,

@@ -216,7 +216,7 @@ var SynTimeout = anomaly.Kind{
 		if !ok || h.On&triggers.OnEnd != 0 && subject.Copies < synsAtEnd || heardSince(h, first.At) {
 			return nil
 		}
-		waited := h.Now.Sub(first.At)
+		waited := h.M.Heard().Sub(first.At)
 		earlier, told := attemptsBefore(h)
 		if told != nil {
 			return toldOf(h, told, earlier)
@@ -232,6 +232,9 @@ var SynTimeout = anomaly.Kind{
 			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: append(h.FramesOf(h.From, tcp.SYN), first.Packet()),
 			Values:   anomaly.Values{"n": subject.Copies, "span": waited, "limit": subject.Stack().SynGiveUp},
+		}
+		if subject.Copies < synsAtEnd {
+			h.Unseen()
 		}
 		rank(h, f, h.Conn)
 		f.Say(anomaly.Either(subject.Copies > 1, "several", "one"))
@@ -283,11 +286,11 @@ func toldOf(h *anomaly.Case, first *conn.Conn, earlier []*conn.Conn) *anomaly.Fi
 		End:      tcp.Client,
 		Certain:  anomaly.ConfidenceAssumed,
 		Evidence: h.Frames(tcp.Client, tcp.SndSYN),
-		Values:   anomaly.Values{"n": syns, "tries": len(earlier) + 1, "span": h.Now.Sub(began.At), "limit": h.X().Stack().SynGiveUp},
+		Values:   anomaly.Values{"n": syns, "tries": len(earlier) + 1, "span": h.M.Heard().Sub(began.At), "limit": h.X().Stack().SynGiveUp},
 	}
 	rank(h, f, first)
 	f.Say("attempts")
-	if own, ok := h.Find(tcp.Client, tcp.SndSYN); ok && h.Now.Sub(own.At) < h.X().Stack().SynGiveUp/2 {
+	if own, ok := h.Find(tcp.Client, tcp.SndSYN); ok && h.M.Heard().Sub(own.At) < h.X().Stack().SynGiveUp/2 {
 		f.Say("dialled-again")
 	}
 	return f
@@ -365,7 +368,7 @@ var SynRcvdStuck = anomaly.Kind{
 		}
 		syns, synAcks := h.CountOf(subject, tcp.SYN), h.CountOf(peer, tcp.SYN|tcp.ACK)
 		first, ok := h.Find(peer, tcp.RcvSYN)
-		if !ok || synAcks < synAcksStuck || synAcks <= syns {
+		if !ok || synAcks < synAcksStuck || synAcks <= syns || h.M.Heard() < h.Now {
 			return nil
 		}
 		return &anomaly.Finding{

@@ -294,7 +294,7 @@ var BadSYNACK = anomaly.Kind{
 		case h.S != nil && h.S.Flags&(tcp.SYN|tcp.ACK) == tcp.ACK && h.S.Ack == bad.Seq+1:
 			f.Cause = "completed"
 			f.Evidence = append(f.Evidence, h.S.Packet)
-		case h.Now.Sub(bad.At) <= h.Ends[subject].InFlight():
+		case h.M.Heard().Sub(bad.At) <= h.Ends[subject].InFlight():
 			return nil // the RST to it may be on its way
 		}
 		return f
@@ -330,7 +330,7 @@ var UnsolicitedSYNACK = anomaly.Kind{
 			}
 			f.Cause = "rejected"
 			f.Evidence = append(f.Evidence, h.S.Packet)
-		case h.From != y || h.Now.Sub(h.Start) < promptly:
+		case h.From != y || h.M.Heard().Sub(h.Start) < promptly:
 			return nil
 		default:
 			for g := range h.Handshake() {

@@ -74,12 +74,11 @@ var CloseWithUnreadData = anomaly.Kind{
 	Title:    "Closed with received data unread",
 	RFC:      "RFC 9293 §3.6.1, RFC 2525 §2.17",
 	Causes: []anomaly.Cause{
-		{Name: "window-zero", Text: "{X} closed with {what} unread (its window was closed) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before."},
-		{Name: "window-stood-still", Text: "{X} closed with {what} unread (its window had not moved while it acknowledged them) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before."},
+		{Name: "window-zero", Text: "{X} closed with received bytes unread (its window was closed{stood}) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before."},
+		{Name: "window-stood-still", Text: "{X} closed with received bytes unread (its window had not moved while it acknowledged the last {n bytes}) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before."},
 	},
 	Phrases: []anomaly.Phrase{
-		{Name: "counted", In: "what", Text: "{n received bytes}"},
-		{Name: "uncounted", In: "what", Text: "received bytes"},
+		{Name: "stood-still", In: "stood", Text: ", and had not moved while it acknowledged the last {n bytes}"},
 	},
 	Next: "Have {X} read to the end of the stream before it closes.",
 	Thresholds: append([]anomaly.Threshold{
@@ -107,8 +106,10 @@ var CloseWithUnreadData = anomaly.Kind{
 		}
 		if h.Before.Wnd[subject] == 0 {
 			f.Cause, f.Certain = "window-zero", abortCertainty(h)
+			if n > 0 {
+				f.Say("stood-still")
+			}
 		}
-		f.Say(anomaly.Either(n == 0, "uncounted", "counted"))
 		return f
 	},
 }
@@ -348,11 +349,12 @@ const (
 	unreadFor      = 200 * time.Millisecond
 )
 
-// unreadBy returns how many octets the end's window shows to lie unread in its
-// buffer when it sends the RST, and whether that is enough to say so: its right
-// edge has not moved while its ACKs went on, or the window is closed. The
-// window of the RST itself tells nothing: Linux empties the buffer first, and
-// other stacks write 0.
+// unreadBy returns how many octets the end acknowledged at last while its right
+// edge did not move, and whether it had octets unread when it sent the RST: those
+// are enough, or the window is closed. How many were unread they do not tell: a
+// buffer that fills while the window still opens holds more, and one of which
+// less than a segment was read may hold less. The window of the RST itself tells
+// nothing: Linux empties the buffer first, and other stacks write 0.
 func unreadBy(h *anomaly.Case, x tcp.Endpoint) (n tcp.Size, enough bool) {
 	e := &h.Ends[x]
 	if !e.Has(conn.HasAcked) {

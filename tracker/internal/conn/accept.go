@@ -64,6 +64,10 @@ func (m *Machine) accept(c *Conn, s *tcp.Segment, from tcp.Endpoint) gate.Verdic
 	}
 	q := &m.question
 	*q = question{c, s, from, &c.Ends[from], &c.Ends[from.Peer()], m.Now}
+	if c.BehindFINs(s, from) {
+		q.borneOut(tcp.OutsideWindow) // which the next of its peer may show, see choose
+		return gate.Verdict{Is: gate.Refused, Why: tcp.OutsideWindow, Unsent: true}
+	}
 	if q.rcv.closed() { // there are none to measure it by
 		if s.Flags&tcp.RST == 0 && q.olderThanBefore() && q.holds(tcp.OldTimestamp) {
 			return gate.Verdict{Is: gate.Unknown, Why: tcp.OldTimestamp, Held: true}

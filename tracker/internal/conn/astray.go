@@ -11,12 +11,12 @@ import "github.com/tcpwatch/tcpwatch/tracker/tcp"
 // bearsOut is how often in a row the segments must have.
 const bearsOut = 2
 
-// An astray is the newest segment of an end that no known window explains, with
+// An Astray is the newest segment of an end that no known window explains, with
 // those that it follows in order.
-type astray struct {
-	at            tcp.Time // 0: there is none
-	seq, end, ack tcp.Seq
-	times         uint8 // that one bore out the one before it
+type Astray struct {
+	At            tcp.Time // 0: there is none
+	Seq, End, Ack tcp.Seq
+	Times         uint8 // that one bore out the one before it
 }
 
 // borneOut reports whether the segment of row why, which its alleged sender is not
@@ -26,15 +26,30 @@ func (q *question) borneOut(why tcp.Skip) bool {
 	if why != tcp.OutsideWindow && why != tcp.AckOfUnsent && why != tcp.AckTooOld || s.Flags&tcp.ACK == 0 {
 		return false
 	}
-	now, its := astray{at: q.now, seq: s.Seq, end: s.End(), ack: s.Ack}, &c.RareState().astray
-	if own := its[q.from]; own.at > q.snd.SentAt && own.end == s.Seq {
-		now.seq = own.seq
+	now, its := Astray{At: q.now, Seq: s.Seq, End: s.End(), Ack: s.Ack}, &c.RareState().Astray
+	if own := its[q.from]; own.At > q.snd.SentAt && own.End == s.Seq {
+		now.Seq = own.Seq
 	}
-	last := its[q.from.Peer()]
-	if last.at > max(q.snd.SentAt, q.rcv.SentAt) && last.seq.AtMost(s.Ack) && s.Ack.AtMost(last.end) &&
-		min(s.Seq-last.ack, last.ack-s.Seq) <= tcp.Seq(c.widest(q.from.Peer())) {
-		now.times = last.times + 1
+	if c.bearsOutAstray(s, q.from) {
+		now.Times = its[q.from.Peer()].Times + 1
 	}
 	its[q.from] = now
-	return now.times >= bearsOut
+	return now.Times >= bearsOut
+}
+
+// bearsOutAstray reports whether s bears out the newest of its peer that no known
+// window explains.
+func (c *Conn) bearsOutAstray(s *tcp.Segment, from tcp.Endpoint) bool {
+	last := c.Rare.Astray[from.Peer()]
+	return last.At > max(c.Ends[from].SentAt, c.Ends[from.Peer()].SentAt) && last.Seq.AtMost(s.Ack) && s.Ack.AtMost(last.End) &&
+		min(s.Seq-last.Ack, last.Ack-s.Seq) <= tcp.Seq(c.widest(from.Peer()))
+}
+
+// BehindFINs reports whether s has numbers behind the FINs of both ends, and more
+// than a window behind one: it is of another connection, whose SYNs were not
+// captured, or forged.
+func (c *Conn) BehindFINs(s *tcp.Segment, from tcp.Endpoint) bool {
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	return s.Flags&(tcp.SYN|tcp.RST|tcp.ACK) == tcp.ACK && snd.Has(HasFIN) && rcv.Has(HasFIN) &&
+		snd.FIN.Add(1).Before(s.Seq) && rcv.FIN.Add(1).Before(s.Ack) && (c.reach(from.Peer()).Before(s.Seq) || c.reach(from).Before(s.Ack))
 }

@@ -80,7 +80,14 @@ func (m *Machine) chooseByNumbers(newest *Conn, s *tcp.Segment, low bool) *Conn 
 	if newest.Rare != nil && newest.Rare.second != nil {
 		m.chooseAnswer(newest, s, newest.EndOf(low))
 	}
-	best, fit := newest, newest.fit(s, newest.EndOf(low))
+	from := newest.EndOf(low)
+	if newest.Rare != nil && newest.BehindFINs(s, from) && newest.bearsOutAstray(s, from) {
+		for e := range tcp.Endpoint(2) { // they go on in another, whose SYNs were not captured
+			m.reuse(newest, e, m.cause(s, tcp.ByAssumption))
+		}
+		return nil
+	}
+	best, fit := newest, newest.fit(s, from)
 	for c := newest.Older(); c != nil && (fit != fitsWell || best.Provisional()); c = c.Older() {
 		f := c.fit(s, c.EndOf(low))
 		if f > fit || f == fit && f != fitsNot && best.Provisional() && s.Flags&tcp.SYN == 0 { // a SYN that waits for its answer opens nothing yet

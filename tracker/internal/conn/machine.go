@@ -81,6 +81,7 @@ type Machine struct {
 	Now        tcp.Time
 	Began      tcp.Time // of the first segment
 	Lost       tcp.Time // up to which the capture may have lost packets; 0: it lost none
+	Ends       tcp.Time // when the capture ended; 0: it goes on
 	Pool       conns
 	flows      flows // the newest of those on the same addresses and ports
 	duplicates duplicates.Filter
@@ -289,6 +290,9 @@ func (m *Machine) Advance(now tcp.Time) {
 	}
 	m.Now = now
 }
+
+// Heard is up to when the capture shows what came, and so that nothing did.
+func (m *Machine) Heard() tcp.Time { return min(m.Now, cmp.Or(m.Ends, m.Now)) }
 
 // LostBy tells that the capture lost packets, by the given time at the latest, and
 // that nobody knows of which connections. What is found from now on in those that

@@ -273,23 +273,26 @@ func (c *Conn) unlessAlive(e tcp.Endpoint) tcp.StateSet {
 	return subject.Assumed.After(tcp.GiveUp.Set())
 }
 
-// silenceDue returns when the end's silence is to be looked at; 0 if it is not.
+// silenceDue returns when the end's silence is to be looked at; 0 if it is not, or
+// it can have given up only when the capture had ended: nobody knows whether it was
+// silent then.
 func (m *Machine) silenceDue(c *Conn, e tcp.Endpoint) tcp.Time {
 	if due := m.unanswered(c, e); due != 0 {
 		return due
 	}
-	return c.gaveUp(e)
+	if due := c.gaveUp(e); m.Ends == 0 || due <= m.Ends {
+		return due
+	}
+	return 0
 }
 
 // heedSilence acts on the end's silence up to the given time.
 func (m *Machine) heedSilence(c *Conn, e tcp.Endpoint, at tcp.Time) {
-	if due := m.unanswered(c, e); due != 0 {
-		if due <= at {
-			m.deny(c, e, cause{at: at})
-		}
-		return
-	}
-	if due := c.gaveUp(e); due != 0 && due <= at {
+	switch due := m.silenceDue(c, e); {
+	case due == 0 || due > at:
+	case m.unanswered(c, e) != 0:
+		m.deny(c, e, cause{at: at})
+	default:
 		m.expireEnd(c, e, timerRetries, cause{at: at, basis: tcp.ByTimer})
 	}
 }
