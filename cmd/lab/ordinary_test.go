@@ -86,11 +86,18 @@ func need(t *testing.T, program string) string {
 	return path
 }
 
+// oneProcessor has a program share the first processor with all others: two of
+// them may pass what one connection sends in the wrong order, and that really
+// makes, for one, an old ACK end a TIME_WAIT.
+func oneProcessor(name string, args []string) []string {
+	return append([]string{"--cpu-list", "0", name}, args...)
+}
+
 // serving runs a server, and waits until it listens. In the end it is asked to end,
 // so that it takes its processes and its shared memory with it.
 func serving(t *testing.T, n *netns, port uint16, name string, args ...string) {
 	t.Helper()
-	g := guestIn(t, n, name, args...)
+	g := guestIn(t, n, "taskset", oneProcessor(name, args)...)
 	t.Cleanup(func() {
 		g.cmd.Process.Signal(os.Interrupt)
 		select {
@@ -105,7 +112,7 @@ func serving(t *testing.T, n *netns, port uint16, name string, args ...string) {
 // finishes runs a program to its end, which must be a good one.
 func finishes(t *testing.T, n *netns, name string, args ...string) {
 	t.Helper()
-	g := guestIn(t, n, name, args...)
+	g := guestIn(t, n, "taskset", oneProcessor(name, args)...)
 	if err := <-g.ended; err != nil {
 		t.Fatalf("%v: %v: %s", g.cmd.Args, err, g.output.String())
 	}
@@ -178,7 +185,9 @@ func querying(t *testing.T, client, server *netns, connections int) {
 	serving(t, server, 5432, "setpriv", append(nobody, bin+"/postgres", "-D", data, "-k", dir, "-h", "10.77.0.2", "-F")...)
 	on := []string{"-h", "10.77.0.2", "-U", "postgres"}
 	eventually(t, func() bool {
-		return client.do(func() error { return exec.Command("psql", append(on, "-c", "select 1", "postgres")...).Run() }) == nil
+		return client.do(func() error {
+			return exec.Command("taskset", oneProcessor("psql", append(on, "-c", "select 1", "postgres"))...).Run()
+		}) == nil
 	})
 	finishes(t, client, bin+"/pgbench", append(on, "-i", "-q", "postgres")...)
 	finishes(t, client, bin+"/pgbench", append(on, "-C", "-S", "-c", "4", "-t", fmt.Sprint(connections/4+1), "postgres")...)

@@ -113,7 +113,8 @@ func socketless(state string) string {
 // visitsUntil returns the states that the kernel was in up to time t, in all
 // incarnations, and those that RFC 9293 has between two of them: a FIN that
 // acknowledges ours takes FIN_WAIT_1 through FIN_WAIT_2, or CLOSING, to TIME_WAIT,
-// and under SYN cookies the kernel keeps nothing in SYN_RCVD.
+// a connection opened in TIME_WAIT closes the one before it, and under SYN cookies
+// the kernel keeps nothing in SYN_RCVD.
 func visitsUntil(moves []Move, t float64) []visit {
 	list := []visit{{state: "CLOSED"}}
 	for _, m := range moves {
@@ -123,6 +124,8 @@ func visitsUntil(moves []Move, t float64) []visit {
 		switch from := list[len(list)-1].state; {
 		case from == "FIN_WAIT_1" && m.To == "TIME_WAIT":
 			list = append(list, visit{"FIN_WAIT_2", m.T}, visit{"CLOSING", m.T})
+		case from == "TIME_WAIT" && (m.To == "SYN_SENT" || m.To == "SYN_RCVD"):
+			list = append(list, visit{"CLOSED", m.T})
 		case from == "CLOSED" && m.To == "ESTABLISHED":
 			list = append(list, visit{"SYN_RCVD", m.T})
 		}
