@@ -19,41 +19,6 @@ import (
 // kind is tried in every twentieth conversation; FULL=1 tries it in all, in two
 // minutes.
 
-// believedForgeries are the kinds by which some connections are led astray, and how
-// many of the 400: what acknowledges octets that its receiver has not sent is
-// believed where the capture may lack them, and nothing is taken back of it but a
-// FIN. An entry that is too high is stale, and fails the test.
-var believedForgeries = map[string]int{
-	"empty exact valid":         1,
-	"empty exact future":        8,
-	"empty exact ancient":       1,
-	"empty in-window future":    8,
-	"empty edge future":         11,
-	"empty beyond future":       5,
-	"empty largest future":      13,
-	"empty largest ancient":     1,
-	"FIN exact future":          12,
-	"FIN in-window valid":       1,
-	"FIN in-window future":      1,
-	"FIN beyond future":         1,
-	"FIN largest future":        11,
-	"FIN largest ancient":       1,
-	"SYN in-window none":        1,
-	"SYN below none":            1,
-	"data exact future":         12,
-	"data in-window future":     9,
-	"data edge valid":           2,
-	"data edge future":          5,
-	"data below future":         3,
-	"data beyond future":        12,
-	"data largest future":       12,
-	"data largest ancient":      1,
-	"data+FIN exact future":     16,
-	"data+FIN in-window future": 2,
-	"data+FIN largest future":   13,
-	"data+FIN largest ancient":  1,
-}
-
 // A forgery is one kind of forged segment.
 type forgery struct {
 	what string // flags and data
@@ -334,7 +299,6 @@ func TestRefusedForgeriesMoveNobody(t *testing.T) {
 		share = 1
 	}
 	forged, kinds := 0, 0
-	wrong := 0
 	for _, what := range forgedWhats {
 		for _, seq := range forgedSeqs {
 			for _, ack := range forgedAcks {
@@ -379,17 +343,13 @@ func TestRefusedForgeriesMoveNobody(t *testing.T) {
 					}
 				}
 				forged += n
-				wrong += bad
-				switch known := believedForgeries[f.String()]; {
-				case bad > known:
-					t.Errorf("%v: %d of %d connections, want %d at most, as\n%s", f, bad, n, known, example)
-				case bad < known && share == 1:
-					t.Errorf("%v: %d of %d connections, the table of those that are known says %d", f, bad, n, known)
+				if bad > 0 {
+					t.Errorf("%v: %d of %d connections are led astray, as\n%s", f, bad, n, example)
 				}
 			}
 		}
 	}
-	t.Logf("%d of %d connections with a forged segment, of %d kinds, are led astray", wrong, forged, kinds)
+	t.Logf("%d connections with a forged segment, of %d kinds", forged, kinds)
 	if forged < 100*kinds/share {
 		t.Errorf("only %d", forged)
 	}

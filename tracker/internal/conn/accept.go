@@ -172,7 +172,7 @@ func (q *question) sequence() answer {
 // was captured of its alleged sender before.
 func (q *question) replaces() bool {
 	fin := q.s.End() - 1
-	if q.s.Flags&tcp.FIN == 0 || q.snd.Has(HasFIN) || !fin.Before(q.snd.Nxt) || !q.c.ScaleKnown() {
+	if q.s.Flags&tcp.FIN == 0 || q.snd.Has(HasFIN) || !fin.Before(q.snd.Nxt) || !q.c.ScaleKnown() || q.c.doubtful(q.from, fin) {
 		return false
 	}
 	return !q.c.HolesOf(q.from).Has(fin)
@@ -225,10 +225,13 @@ func (y *End) anyAck() bool { return y.Assumed.Within(y.Stack().AnyAckIn) }
 // (RFC 5961 §5).
 func (q *question) ackBefore() answer {
 	s, snd, rcv := q.s, q.snd, q.rcv
-	if s.Flags&tcp.ACK == 0 || !snd.Has(HasAcked) || rcv.anyAck() || rcv.Stack().TakesOldAck || !s.Ack.Before(snd.Acked) {
+	if s.Flags&tcp.ACK != 0 && !snd.Has(HasAcked) && rcv.Has(SentSYNACK) && s.Ack.AtMost(rcv.ISS) {
+		return unknown // it does not cover the SYN (RFC 9293 §3.10.7.4, fifth check, SYN-RECEIVED)
+	}
+	if s.Flags&tcp.ACK == 0 || !snd.Has(HasAcked) || rcv.anyAck() || rcv.Stack().TakesOldAck || !s.Ack.Before(q.c.sureOf(q.from)) {
 		return passes
 	}
-	if snd.Acked.Minus(s.Ack) > q.c.widest(q.from) {
+	if q.c.sureOf(q.from).Minus(s.Ack) > q.c.widest(q.from) {
 		if snd.Nxt.Before(s.End()) && s.Flags&tcp.FIN == 0 {
 			return unsent
 		}

@@ -450,6 +450,7 @@ func (c *Conn) noteAck(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 			rcv.Nxt = s.Ack
 		}
 	}
+	c.keepEarly(s, from)
 	if !snd.Has(HasAcked) {
 		snd.Bits |= HasAcked
 		snd.Acked, snd.Edge = s.Ack, edge
@@ -511,6 +512,7 @@ func (c *Conn) noteOctets(s *tcp.Segment, from tcp.Endpoint, first bool, ackBefo
 		}
 	}
 	if snd.Nxt.Before(s.Seq) {
+		c.bearOut(s, from)
 		o := c.RareState()
 		// An ACK of the peer's first FIN was asked for by that alone. One of a
 		// repeated FIN tells nothing of when the first was received.

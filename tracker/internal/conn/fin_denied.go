@@ -68,13 +68,29 @@ func (m *Machine) weighFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.
 	switch {
 	case snd.Has(HasFIN) && c.deniesFIN(s, from, r, m.Now) && !m.wentOn(c, from):
 		m.denyFIN(c, s, from, false)
+		m.takeLaterFIN(c, from)
 	case c.Ends[peer].Has(HasFIN) && c.Ends[peer].FIN.Add(1).Before(s.Ack) && s.Ack.AtMost(c.Ends[peer].Nxt):
 		m.denyFIN(c, s, peer, true) // octets behind it were sent, and taken
 		m.tookDenied(c, s, from)
+		m.takeLaterFIN(c, peer)
 	default:
 		return false
 	}
 	return true
+}
+
+// takeLaterFIN has the newest FIN that was captured of the end count, behind the one
+// that is denied, which it was taken for a copy of.
+func (m *Machine) takeLaterFIN(c *Conn, e tcp.Endpoint) {
+	for g := range m.Recent.Back(c) {
+		if g.From == e && g.Flags&tcp.FIN != 0 && g.Is&recent.WasForeign == 0 && c.Rare.denied[e].seq.Before(g.End()-1) && g.End() == c.Ends[e].Nxt {
+			fin := tcp.Segment{
+				Time: m.Now, Packet: g.Packet, Seq: g.Seq, Ack: g.Ack, Flags: g.Flags, Data: g.Data, Wnd: g.Wnd, TTL: g.TTL, ID: g.ID,
+			}
+			m.take(c, &fin, e, c.Read(&fin, e), gate.Verdict{})
+			return
+		}
+	}
 }
 
 // deniesFIN reports whether s, of the end that a FIN is alleged to be of, is none
@@ -86,7 +102,7 @@ func (c *Conn) deniesFIN(s *tcp.Segment, from tcp.Endpoint, r recent.Reading, no
 	case s.Data > 0 && snd.FIN.In(s.Seq, s.Seq.Add(s.Data)):
 		return heard || !r.Keepalive
 	case s.Flags&tcp.FIN != 0:
-		return c.HolesOf(from).Has(s.End()-1) && s.End().AtMost(snd.FIN) && !snd.FIN.Before(rcv.Acked)
+		return (c.HolesOf(from).Has(s.End()-1) || c.doubtful(from, s.End()-1)) && s.End().AtMost(snd.FIN) && !snd.FIN.Before(rcv.Acked)
 	case s.Seq == snd.FIN && rcv.Has(HasFIN):
 		return false // some stacks do not count their FIN in the last ACK
 	case s.Data > 0 || snd.FIN.Before(s.Seq) || s.Seq.Before(rcv.Acked) && s.Seq != snd.FIN || s.Ack.Before(snd.Acked) || rcv.Nxt.Before(s.Ack):
@@ -217,8 +233,15 @@ func (m *Machine) supportFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, first b
 		if !subject.Has(HasFIN) || subject.Proved&openStates == 0 {
 			continue
 		}
-		if subject.FIN.AtMost(c.Contiguous(e)) || from == e && !first && (s.Seq == subject.FIN+1 || s.Flags&tcp.FIN != 0 && s.End() == subject.FIN+1) {
-			subject.show(subject.Proved &^ openStates)
+		doubtful := c.doubtful(e, subject.FIN)
+		again := from == e && !first && (s.Seq == subject.FIN+1 || s.Flags&tcp.FIN != 0 && s.End() == subject.FIN+1)
+		taken := from != e && s.Flags&tcp.ACK != 0 && s.Ack == subject.FIN+1
+		left := subject.Proved &^ openStates
+		if doubtful && s.Flags&tcp.FIN != 0 {
+			left |= (subject.Proved & openStates).After(tcp.SndFIN.Set()) // this may be the first
+		}
+		if left != 0 && (subject.FIN.AtMost(c.Contiguous(e)) && !doubtful || taken || again) {
+			subject.show(left)
 		}
 	}
 }

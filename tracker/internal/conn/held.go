@@ -31,7 +31,7 @@ func (q *question) holds(why tcp.Skip) bool {
 	switch why {
 	case tcp.AckOfUnsent:
 		// One octet more may be a FIN of the receiver's own.
-		return rcv.Nxt.Add(1).Before(s.Ack) && Synchronized(rcv.Assumed) && rcv.Assumed != tcp.FinWait2.Set()
+		return (s.Data > 0 || rcv.Has(HasFIN) || rcv.Nxt.Add(1).Before(s.Ack)) && rcv.Assumed != tcp.FinWait2.Set()
 	case tcp.OutsideWindow:
 		return true
 	case tcp.OldTimestamp, tcp.AckTooOld:
@@ -109,6 +109,8 @@ func (c *Conn) heldIs(h *heldFIN, e tcp.Endpoint, s *tcp.Segment, from tcp.Endpo
 		return gate.Accepted
 	case r.Old || s.Seq.Before(c.Ends[from].Nxt) || !s.Seq.Before(fin.Ack):
 		return gate.Unknown
+	case s.Flags&tcp.FIN != 0 && s.End() == fin.Ack && now.Sub(h.at) >= RepeatedSoonest:
+		return gate.Accepted // the first copy of this one may have been missed
 	case now.Sub(h.at) <= CaptureSkew: // it may be recorded in the wrong order
 		if fin.Ack.AtMost(s.End()) {
 			return gate.Accepted

@@ -408,14 +408,21 @@ func (m *Machine) settleProvisional(c *Conn, s *tcp.Segment, from tcp.Endpoint) 
 }
 
 // challengedSince reports whether the newest segment of the end was captured since
-// then, and may be a challenge ACK.
+// then, and may be a challenge ACK: it acknowledges no more than the one before it.
 func (m *Machine) challengedSince(c *Conn, e tcp.Endpoint, since tcp.Time) bool {
+	var newest *recent.Segment
 	for g := range m.Recent.Back(c) {
-		if g.From == e {
-			return g.At >= since && g.Pure()
+		switch {
+		case g.From != e:
+		case newest != nil:
+			return !g.Ack.Before(newest.Ack)
+		case g.At < since || !g.Pure():
+			return false
+		default:
+			newest = g
 		}
 	}
-	return false
+	return newest != nil
 }
 
 // soonestTimer is how long an end waits at least before it repeats a SYN by its

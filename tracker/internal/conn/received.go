@@ -24,17 +24,23 @@ func (m *Machine) heard(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if !rcv.Has(HasISS) || rcv.ISS.Before(s.Ack) {
 		ins |= 1 << tcp.RcvSYN
 	}
-	if s.Flags&tcp.SYN == 0 && c.AckOfSYNHeard(s, from) {
+	if s.Flags&tcp.SYN == 0 && c.AckOfSYNHeard(s, from) && !c.isEarly(s, from) {
 		ins |= 1 << tcp.RcvAckOfSYN
 	}
 	if snd.Has(HasFIN) && c.AckOfFINHeard(s, from) {
 		ins |= 1 << tcp.RcvAckOfFIN
 	}
-	if rcv.Has(HasFIN) && rcv.FIN.Before(s.Ack) {
+	if rcv.Has(HasFIN) && rcv.FIN.Before(s.Ack) && !c.isEarly(s, from) { // behind a FIN there is nothing to acknowledge
 		ins |= tcp.RcvAckOfSYN.Set() | tcp.RcvFIN.Set() // no FIN is looked at before the SYN is acknowledged (RFC 9293 §3.10.7.4)
 	}
-	if s.Flags&tcp.SYN == 0 && snd.Proved == tcp.SynSent.Set() {
-		ins |= tcp.RcvSYN.Set() | tcp.RcvAckOfSYN.Set() // without them it would be silent, or send SYNs
+	if s.Flags&tcp.SYN == 0 && snd.Has(SentSYN) && snd.Proved.Has(tcp.SynSent) { // without these it would be silent, or send SYNs
+		opened := tcp.RcvSYN.Set() | tcp.RcvAckOfSYN.Set()
+		if c.misfits(s, from) {
+			snd.show(snd.Proved | snd.Proved.After(opened))
+			m.apply(c, from, opened, m.cause(s, tcp.ByAssumption))
+			return
+		}
+		ins |= opened
 	}
 	snd.show(m.provedBy(c, s, from, ins))
 	rst, reset := c.Find(from, tcp.RcvRST)
@@ -46,6 +52,13 @@ func (m *Machine) heard(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	c.confirm(from, ins)
 }
 
+// misfits reports whether an end that has sent no more than its SYN would hardly
+// send s: it acknowledges what its peer has not sent, or is older than the SYN.
+func (c *Conn) misfits(s *tcp.Segment, from tcp.Endpoint) bool {
+	rcv := &c.Ends[from.Peer()]
+	return rcv.Has(HasISS) && !rcv.ISS.Before(s.Ack) || c.isEarly(s, from) || c.Ends[from].stale(s)
+}
+
 // provedBy returns where the inputs take the proved view of the end that sent
 // s. That it received the peer's FIN does not tell what came before: an ACK of
 // its own FIN, or that FIN itself among what was not captured.
@@ -55,7 +68,7 @@ func (m *Machine) provedBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, ins tcp.I
 	if after == snd.Proved || !ins.Has(tcp.RcvFIN) {
 		return after
 	}
-	if after == tcp.CloseWait.Set() && (snd.Nxt.Before(s.Seq) || c.Hidden(from) || s.Flags&tcp.FIN != 0 && snd.Skipped(s)) {
+	if after == tcp.CloseWait.Set() && (snd.Nxt.Before(s.Seq) || c.HolesOf(from).Has(s.Seq-1) || c.doubtful(from, s.Seq-1) || c.Hidden(from) || s.Flags&tcp.FIN != 0 && snd.Skipped(s)) {
 		return after | tcp.Closing.Set() | tcp.TimeWait.Set()
 	}
 	return c.orTimeWait(from, after)
@@ -111,7 +124,7 @@ func (c *Conn) AckOfSYNHeard(s *tcp.Segment, from tcp.Endpoint) bool {
 	if rcv.Has(HasISS) && rcv.Seen() && !rcv.Has(Lossy) && rcv.ISS.Add(1+onSYN).Before(s.Ack) && s.Ack.AtMost(rcv.Nxt) {
 		return true
 	}
-	return s.Data > 0 && onSYN == 0 && snd.Has(HasISS) && snd.Nxt.AtMost(s.Seq)
+	return s.Data > 0 && onSYN == 0 && snd.Has(HasISS) && (s.Seq == snd.Nxt || snd.Nxt.Before(s.Seq) && rcv.Has(HasAcked) && s.Seq.Before(rcv.Edge))
 }
 
 // AckOfFINHeard reports whether s shows that its sender's FIN was
@@ -119,7 +132,7 @@ func (c *Conn) AckOfSYNHeard(s *tcp.Segment, from tcp.Endpoint) bool {
 // that ACK, or it echoes a timestamp that only segments with that ACK had.
 func (c *Conn) AckOfFINHeard(s *tcp.Segment, from tcp.Endpoint) bool {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
-	if !rcv.Seen() || rcv.Has(Lossy) || !rcv.Has(HasAcked) || !snd.FIN.Before(rcv.Acked) {
+	if !rcv.Seen() || rcv.Has(Lossy) || !rcv.Has(HasAcked) || !snd.FIN.Before(c.sureOf(from.Peer())) {
 		return false
 	}
 	if rcv.Clean.Before(s.Ack) && s.Ack.AtMost(rcv.Nxt) {
@@ -189,8 +202,12 @@ func (m *Machine) inverted(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if !rcv.Has(HasAcked) || !snd.FIN.Before(rcv.Acked) {
 		return
 	}
-	rcv.show(c.orTimeWait(from.Peer(), rcv.Proved.After(tcp.RcvFIN.Set())))
-	m.apply(c, from.Peer(), tcp.RcvFIN.Set(), m.cause(s, tcp.ByProof))
+	after, basis := c.orTimeWait(from.Peer(), rcv.Proved.After(tcp.RcvFIN.Set())), tcp.ByProof
+	if !snd.FIN.Before(c.sureOf(from.Peer())) {
+		after, basis = after|rcv.Proved, tcp.ByAssumption
+	}
+	rcv.show(after)
+	m.apply(c, from.Peer(), tcp.RcvFIN.Set(), m.cause(s, basis))
 	m.apply(c, from, tcp.RcvAckOfFIN.Set(), m.cause(s, tcp.ByAssumption))
 }
 

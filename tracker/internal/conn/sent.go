@@ -20,6 +20,9 @@ func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Read
 	switch {
 	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN:
 		if snd.Has(SentSYN) || snd.Has(SentSYNACK) {
+			if !r.Stale && snd.Has(SentSYN) && snd.Proved == tcp.Established.Set() && snd.Nxt == snd.ISS+1 {
+				snd.show(snd.Proved | tcp.SynSent.Set()) // it is late, or the ACK that was captured is not the end's
+			}
 			m.repeated(c, from)
 			m.sawSYN(c, s, from)
 			return
@@ -69,17 +72,21 @@ func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Read
 		snd.show(c.provedFIN(s, from))
 		m.apply(c, from, tcp.SndFIN.Set(), why)
 		c.closing(s, from)
-		if pending && (rcv.Clock.Age(m.Now) <= snd.InFlight() || rcv.FIN.Before(s.Ack) || snd.Has(HasAcked) && rcv.FIN.Before(snd.Acked)) {
+		if pending && (rcv.Clock.Age(m.Now) <= snd.InFlight() || rcv.FIN.Before(s.Ack) || snd.Has(HasAcked) && rcv.FIN.Before(c.sureOf(from))) {
 			m.apply(c, from, tcp.RcvFIN.Set(), m.cause(s, tcp.ByCorrection))
 		}
 		if reset { // the two crossed
 			m.apply(c, from, tcp.RcvRST.Set(), cause{at: m.Now, packet: rst.Packet(), basis: tcp.ByCorrection})
 		}
-	case r.Fresh > 0 && (!snd.Seen() || snd.Nxt.AtMost(s.Seq)):
+	case r.Fresh > 0 && (!snd.Seen() || snd.Nxt.AtMost(s.Seq)) && !c.misfits(s, from):
 		m.pickUp(c, from, tcp.Established.Set()|tcp.CloseWait.Set(), why)
 		m.sentNow(c, s, from)
 	default:
-		m.pickUp(c, from, ^(tcp.Closed.Set() | tcp.Listen.Set() | tcp.SynSent.Set()), why)
+		unopened := tcp.Closed.Set() | tcp.Listen.Set() | tcp.SynSent.Set()
+		if c.misfits(s, from) {
+			unopened &^= tcp.SynSent.Set()
+		}
+		m.pickUp(c, from, ^unopened, why)
 		if r.Old && !r.Stale && !r.Keepalive && snd.Has(HasFIN) && snd.Assumed&^(tcp.FinWait1.Set()|tcp.Closing.Set()|tcp.LastAck.Set()) == 0 {
 			snd.backOff(m.Now) // what precedes the FIN is repeated by the same timer
 		}
@@ -104,8 +111,8 @@ func (c *Conn) provedFIN(s *tcp.Segment, from tcp.Endpoint) tcp.StateSet {
 	if after == tcp.FinWait1.Set() && (c.Hidden(from.Peer()) || !rcv.Has(HasFIN) && rcv.Seen() && rcv.Nxt.Before(s.Ack)) {
 		after |= tcp.LastAck.Set() // it may answer a FIN that was not captured
 	}
-	if snd.Seen() && snd.Nxt.Before(s.Seq) {
-		after |= snd.Proved // what it follows was not captured: perhaps there is nothing
+	if snd.Seen() && snd.Nxt.Before(s.Seq) || c.isEarly(s, from) {
+		after |= snd.Proved // what it follows, or acknowledges, was not captured: perhaps there is nothing
 	}
 	return after
 }

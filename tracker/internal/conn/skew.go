@@ -68,13 +68,16 @@ func (m *Machine) closedFirst(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	if !ok || second.Ack.Before(s.End()) || rcv.FIN.Before(s.Ack) {
 		return false
 	}
+	basis, proved := tcp.ByProof, rcv.Proved
+	if c.sureOf(from.Peer()).Before(s.End()) {
+		basis = tcp.ByAssumption
+	}
 	m.refute(c, from, tcp.RcvFIN.Set(), m.cause(s, tcp.ByCorrection))
-	proved := rcv.Proved
 	if m.refute(c, from.Peer(), tcp.SndFIN.Set(), m.cause(s, tcp.ByCorrection)) {
-		m.apply(c, from.Peer(), tcp.RcvFIN.Set(), cause{at: m.Now, packet: second.Packet, basis: tcp.ByProof})
+		m.apply(c, from.Peer(), tcp.RcvFIN.Set(), cause{at: m.Now, packet: second.Packet, basis: basis})
 		m.apply(c, from.Peer(), tcp.SndFIN.Set(), cause{at: m.Now, packet: second.Packet, basis: tcp.BySending})
 	}
-	if proved.Has(tcp.LastAck) {
+	if proved.Has(tcp.LastAck) && basis == tcp.ByProof {
 		rcv.show(tcp.LastAck.Set())
 	}
 	rcv.Clean = rcv.FIN // who acknowledges it has the ACK of s as well
