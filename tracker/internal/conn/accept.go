@@ -68,7 +68,10 @@ func (m *Machine) accept(c *Conn, s *tcp.Segment, from tcp.Endpoint) gate.Verdic
 		q.borneOut(tcp.OutsideWindow) // which the next of its peer may show, see choose
 		return gate.Verdict{Is: gate.Refused, Why: tcp.OutsideWindow, Unsent: true}
 	}
-	if q.rcv.closed() { // there are none to measure it by
+	if q.rcv.closed() { // there are none to measure it by, but what it took before
+		if q.rcv.Has(HasAcked) && q.replaces() && s.End().AtMost(q.rcv.Acked) {
+			return gate.Verdict{Is: gate.Refused, Why: tcp.OutsideWindow, Unsent: true}
+		}
 		if s.Flags&tcp.RST == 0 && q.olderThanBefore() && q.holds(tcp.OldTimestamp) {
 			return gate.Verdict{Is: gate.Unknown, Why: tcp.OldTimestamp, Held: true}
 		}

@@ -25,6 +25,10 @@ func (c *Conn) keepEarly(s *tcp.Segment, from tcp.Endpoint) {
 		}
 		return
 	}
+	if !snd.Has(HasAcked) && rcv.Has(SentSYNACK) && s.Ack.AtMost(rcv.ISS) {
+		c.RareState().early[from] = earlyACK{from: s.Seq, to: s.End()} // it does not even cover the SYN
+		return
+	}
 	if !c.isEarly(s, from) || snd.Has(HasAcked) && s.Ack.AtMost(snd.Acked) {
 		return
 	}

@@ -31,7 +31,7 @@ func (q *question) holds(why tcp.Skip) bool {
 	switch why {
 	case tcp.AckOfUnsent:
 		// One octet more may be a FIN of the receiver's own.
-		return (s.Data > 0 || rcv.Has(HasFIN) || rcv.Nxt.Add(1).Before(s.Ack)) && rcv.Assumed != tcp.FinWait2.Set()
+		return (s.Data > 0 || rcv.Has(HasFIN) || snd.Nxt.Before(s.Seq) || rcv.Nxt.Add(1).Before(s.Ack)) && rcv.Assumed != tcp.FinWait2.Set()
 	case tcp.OutsideWindow:
 		return true
 	case tcp.OldTimestamp, tcp.AckTooOld:

@@ -53,10 +53,12 @@ func (m *Machine) heard(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 }
 
 // misfits reports whether an end that has sent no more than its SYN would hardly
-// send s: it acknowledges what its peer has not sent, or is older than the SYN.
+// send s: it acknowledges what its peer has not sent, is older than the SYN, or
+// lies behind what its peer offers.
 func (c *Conn) misfits(s *tcp.Segment, from tcp.Endpoint) bool {
 	rcv := &c.Ends[from.Peer()]
-	return rcv.Has(HasISS) && !rcv.ISS.Before(s.Ack) || c.isEarly(s, from) || c.Ends[from].stale(s)
+	return rcv.Has(HasISS) && !rcv.ISS.Before(s.Ack) || c.isEarly(s, from) || c.Ends[from].stale(s) ||
+		rcv.Has(HasAcked) && (rcv.Edge.Before(s.Seq) || s.Len() > 0 && rcv.Edge == s.Seq)
 }
 
 // provedBy returns where the inputs take the proved view of the end that sent
@@ -199,7 +201,7 @@ func (m *Machine) restart(c *Conn, s *tcp.Segment, e tcp.Endpoint) {
 // which is s.
 func (m *Machine) inverted(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
-	if !rcv.Has(HasAcked) || !snd.FIN.Before(rcv.Acked) {
+	if !rcv.Has(HasAcked) || !snd.FIN.Before(rcv.Acked) || snd.Nxt != snd.FIN+1 {
 		return
 	}
 	after, basis := c.orTimeWait(from.Peer(), rcv.Proved.After(tcp.RcvFIN.Set())), tcp.ByProof

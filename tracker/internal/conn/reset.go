@@ -244,6 +244,9 @@ func (m *Machine) resetSender(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind r
 		if snd.closed() && c.Happened(from, tcp.SndRST) {
 			return // it had aborted: what it answers may be a copy of what it had received before
 		}
+		if snd.Proved == tcp.TimeWait.Set() && !(c.Rare != nil && c.Rare.Closing[from.Peer()].Unanswered) {
+			why.basis = tcp.ByAssumption // nothing asked for it, and in TIME-WAIT nobody is left who would abort
+		}
 		m.refute(c, from, c.takenSince(from, asked), why) // it had no connection that could receive this
 		m.apply(c, from, tcp.NoTCB.Set(), why)
 		c.abortedBy(from)
