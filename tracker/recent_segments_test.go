@@ -19,6 +19,8 @@ var hidden = map[string]string{
 	"keepalive-race-client-view":          oldAcks,
 	"rst-out-of-window-not-number-of-fin": oldAcks,
 	"rst-unmatched-not-reply-to-older":    oldAcks,
+	"handshake-ack-not-of-syn":            header,
+	"handshake-ack-then-syn":              header,
 	"close-with-unread-data":              "the windows before the last",
 	"time-wait-hazard-h1":                 contents,
 	"time-wait-hazard-h1-in-turn":         contents,
@@ -31,6 +33,7 @@ var hidden = map[string]string{
 
 const (
 	oldAcks  = "the ACKs before the last, one of which a late RST answers"
+	header   = "the header of a SYN behind which its end sent an ACK, to tell it from a copy that the network made"
 	contents = "every segment, to know a copy of it again"
 )
 

@@ -90,7 +90,7 @@ var HalfOpenDiscovered = anomaly.Kind{
 			f.Cause = "fin"
 		case asked.Is&recent.WasKeepalive != 0:
 			f.Cause = "keepalive"
-		case next != nil && next.Addr(tcp.Client) == h.Addr(subject) && next.Start > h.Before.SentAt[subject]:
+		case next != nil && !next.Provisional() && next.Addr(tcp.Client) == h.Addr(subject) && next.Start > h.Before.SentAt[subject]:
 			f.Cause = "new-syn"
 			f.Evidence = append(f.Evidence, next.Frames(tcp.Client, tcp.SndSYN)...)
 		case h.Before.Accepted && !h.Explained() && (normal == nil || asked.Packet > normal.Packet):
@@ -237,7 +237,7 @@ var AckLoop = anomaly.Kind{
 		}
 		var acks []*recent.Segment
 		for g := range h.Back() {
-			if n := len(acks); n > 0 && (g.From == acks[n-1].From || acks[n-1].At.Sub(g.At) > LoopPause) || !refusedAck(h, g) || n > conn.LookBack {
+			if n := len(acks); n > 0 && (g.From == acks[n-1].From || acks[n-1].At.Sub(g.At) > LoopPause) || !refusedAck(h, g) || n > recent.LookBack {
 				break
 			}
 			acks = append(acks, g)

@@ -573,7 +573,7 @@ func refusedSince(h *anomaly.Case, at tcp.Time) bool {
 	}
 	n := 0
 	for g := range h.M.Recent.Back(old) {
-		if n++; g.At <= at || n > conn.HandshakeDepth {
+		if n++; g.At <= at || n > anomaly.HandshakeDepth {
 			return false
 		}
 		if g.Is&recent.WasReply != 0 && old.Addr(g.From) == h.Addr(h.From) {

@@ -230,7 +230,7 @@ func followsOldSYN(h *anomaly.Case) (o oldSYN, found bool) {
 	n := 0
 	for g := range h.M.Recent.Back(old) {
 		switch {
-		case n == conn.HandshakeDepth:
+		case n == anomaly.HandshakeDepth:
 			return o, false
 		case g.From == x && g.Flags&(tcp.RST|tcp.ACK) == tcp.RST && g.Is&recent.WasReply != 0 && rst == nil:
 			rst = g

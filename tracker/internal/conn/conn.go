@@ -120,7 +120,7 @@ type rareState struct {
 	SYNData            [2]tcp.Size  // octets that rode on the SYN (RFC 7413)
 	SACKed             [2]tcp.Block // the highest octets that the end reported by SACK
 	Astray             [2]Astray
-	early              [2]earlyACK
+	early              [2]holes.Early
 	refuted            [2]tcp.InputSet // inputs that were taken back once
 	filled             [2]tcp.Seq      // the end of what completed the octets before the peer's FIN, from the end's view
 	hasFilled          [2]bool

@@ -512,8 +512,8 @@ func (c *Conn) noteOctets(s *tcp.Segment, from tcp.Endpoint, first bool, ackBefo
 		}
 	}
 	if snd.Nxt.Before(s.Seq) {
-		c.bearOut(s, from)
 		o := c.RareState()
+		o.early[from.Peer()].BearOut(s.Seq)
 		// An ACK of the peer's first FIN was asked for by that alone. One of a
 		// repeated FIN tells nothing of when the first was received.
 		repeated := rcv.Has(HasFIN) && rcv.Copies > 1 && rcv.FIN.Before(s.Ack)

@@ -57,5 +57,5 @@ func (m *Machine) FastPath(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 
 // whole reports whether none of the octets of either end is missing.
 func (o *rareState) whole() bool {
-	return !o.early[tcp.Client].waits && !o.early[tcp.Server].waits && len(o.holes[tcp.Client])+len(o.holes[tcp.Server]) == 0 && o.Gaps[tcp.Client].Is == holes.GapNone && o.Gaps[tcp.Server].Is == holes.GapNone
+	return !o.early[tcp.Client].Waits && !o.early[tcp.Server].Waits && len(o.holes[tcp.Client])+len(o.holes[tcp.Server]) == 0 && o.Gaps[tcp.Client].Is == holes.GapNone && o.Gaps[tcp.Server].Is == holes.GapNone
 }

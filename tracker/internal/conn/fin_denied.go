@@ -84,9 +84,7 @@ func (m *Machine) weighFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.
 func (m *Machine) takeLaterFIN(c *Conn, e tcp.Endpoint) {
 	for g := range m.Recent.Back(c) {
 		if g.From == e && g.Flags&tcp.FIN != 0 && g.Is&recent.WasForeign == 0 && c.Rare.denied[e].seq.Before(g.End()-1) && g.End() == c.Ends[e].Nxt {
-			fin := tcp.Segment{
-				Time: m.Now, Packet: g.Packet, Seq: g.Seq, Ack: g.Ack, Flags: g.Flags, Data: g.Data, Wnd: g.Wnd, TTL: g.TTL, ID: g.ID,
-			}
+			fin := g.Sent(m.Now)
 			m.take(c, &fin, e, c.Read(&fin, e), gate.Verdict{})
 			return
 		}

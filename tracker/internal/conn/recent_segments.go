@@ -24,35 +24,17 @@ import (
 // All those share one ring for their other segments, of a fixed size. What other
 // traffic overwrites there is forgotten, and cited no more.
 
-const (
-	// ringSize is how many segments are remembered in common, a power of two.
-	ringSize = 1 << 13
-	// LookBack bounds how many segments of a connection are looked back through.
-	LookBack = 1 << 8
-	// So many connections at least have a memory of their own, and one in so many of
-	// all that are kept at most.
-	leastOwners, ownersShare = 1 << 12, 8
-)
-
-// A sharedSegment is one in the ring. A connection finds its own there by a chain.
-type sharedSegment struct {
-	recent.Segment
-	conn uint32 // its connection's number, against chains into what was overwritten
-	prev uint32 // place of the connection's segment before it
-}
+// So many connections at least have a memory of their own, and one in so many of all
+// that are kept at most.
+const leastOwners, ownersShare = 1 << 12, 8
 
 // recentSegments is what is remembered of all connections.
 type recentSegments struct {
-	Ring   []sharedSegment
-	next   uint32 // counts all that was ever put in, from 1
-	packet int    // the newest of all
-	owners int    // connections with a memory of their own
-	most   int    // of them
+	recent.Ring
+	packet int // the newest of all
+	owners int // connections with a memory of their own
+	most   int // of them
 }
-
-// Share has the connections share a ring for so many segments, a power of two; for
-// tests.
-func (tr *recentSegments) Share(n int) { tr.Ring = make([]sharedSegment, n) }
 
 // put remembers a segment of the connection.
 func (tr *recentSegments) put(c *Conn, s *tcp.Segment, from tcp.Endpoint, is recent.Bits, now tcp.Time) {
@@ -60,18 +42,9 @@ func (tr *recentSegments) put(c *Conn, s *tcp.Segment, from tcp.Endpoint, is rec
 	if c.Rare.hasOwn() {
 		g = c.Rare.own.Place()
 	} else {
-		if tr.Ring == nil {
-			tr.Ring = make([]sharedSegment, ringSize)
-		}
-		tr.next++
-		shared := &tr.Ring[tr.next&uint32(len(tr.Ring)-1)]
-		shared.conn, shared.prev = c.ID, c.newestSegment
-		c.newestSegment = tr.next
-		g = &shared.Segment
+		g = tr.Ring.Put(c.ID, &c.newestSegment)
 	}
-	g.At, g.Packet, g.From, g.Is = now, s.Packet, from, is
-	g.Seq, g.Ack, g.Data, g.Flags, g.Wnd = s.Seq, s.Ack, s.Data, s.Flags, s.Wnd
-	g.Content, g.TSVal, g.ID, g.TTL = recent.Fold(s.Payload), s.Options.TSVal, s.ID, s.TTL
+	g.Take(s, from, is, now)
 	tr.packet = s.Packet
 }
 
@@ -109,23 +82,8 @@ func (tr *recentSegments) Back(c *Conn) iter.Seq[*recent.Segment] {
 			c.Rare.own.Back(yield)
 			return
 		}
-		before := math.MaxInt
-		at, size := c.newestSegment, uint32(len(tr.Ring))
-		for n := 0; at != 0 && tr.next-at < size && n < LookBack; n++ {
-			g := &tr.Ring[at&(size-1)]
-			if g.conn != c.ID && g.conn != 0 { // 0: it was provisional then
-				break
-			}
-			if !yield(&g.Segment) {
-				return
-			}
-			before = g.Packet
-			if g.prev >= at {
-				break
-			}
-			at = g.prev
-		}
-		if at == 0 {
+		before, more, stopped := tr.Ring.Back(c.ID, c.newestSegment, math.MaxInt, yield)
+		if stopped || !more {
 			return // that was all
 		}
 		known := tr.known(c)
@@ -135,17 +93,6 @@ func (tr *recentSegments) Back(c *Conn) iter.Seq[*recent.Segment] {
 			}
 		}
 	}
-}
-
-// remembers reports whether the ring has so many segments of the connection, or
-// all.
-func (tr *recentSegments) remembers(c *Conn, many int) bool {
-	n := 0
-	at, size := c.newestSegment, uint32(len(tr.Ring))
-	for ; n < many && at != 0 && tr.next-at < size; n++ {
-		at = tr.Ring[at&(size-1)].prev
-	}
-	return n >= many || at == 0
 }
 
 // known returns what the connection knows by itself of its segments, the oldest

@@ -40,7 +40,7 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.
 	if v.Is == gate.Refused && (kind == ResetAbort || !snd.Acked.Before(rcv.Nxt)) {
 		kind = ResetUnmatched // nothing asked for the answer of a host without the connection
 	}
-	if kind == ResetUnmatched || c.Past&resets != 0 || snd.Packets+rcv.Packets > 2 && !m.Recent.remembers(c, resetRemembers) {
+	if kind == ResetUnmatched || c.Past&resets != 0 || snd.Packets+rcv.Packets > 2 && !m.Recent.Remembers(c.newestSegment, resetRemembers) {
 		m.Recent.keepOwn(c)
 	}
 	if v.Is != gate.Refused {

@@ -1,6 +1,8 @@
 package conn
 
 import (
+	"iter"
+
 	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -72,3 +74,7 @@ func (m *Machine) tellChecks(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recen
 		m.listener.Happened(h)
 	}
 }
+
+// Back yields what is remembered of the connection's segments, the newest
+// first, beginning with the one at hand.
+func (h *Scene) Back() iter.Seq[*recent.Segment] { return h.M.Recent.Back(h.Conn) }

@@ -118,7 +118,7 @@ func (m *Machine) keepCopy(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	*w = stalls.Repeats{Seq: s.Seq, Size: s.Data, Heard: rcv.SentAt, HeardFrame: m.newestFrame(c, from.Peer())}
 	n := 0
 	for g := range m.Recent.Back(c) {
-		if n++; n > LookBack {
+		if n++; n > recent.LookBack {
 			break
 		}
 		if g.From == from && g.Data > 0 && g.Seq.AtMost(s.Seq) && s.Seq.Before(g.End()) {
@@ -137,7 +137,7 @@ func (m *Machine) newestFrame(c *Conn, e tcp.Endpoint) int {
 		if n++; g.From == e {
 			return g.Packet
 		}
-		if n > LookBack {
+		if n > recent.LookBack {
 			break
 		}
 	}

@@ -1,8 +1,9 @@
-package conn
+package anomaly
 
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -10,18 +11,18 @@ import (
 
 // ClosedFirst reports whether the end sent its FIN before it had received its
 // peer's: it, not the peer, goes through TIME-WAIT.
-func (h *Scene) ClosedFirst(x tcp.Endpoint) bool {
+func (h *Case) ClosedFirst(x tcp.Endpoint) bool {
 	for _, st := range h.Steps() {
 		if st.End() == x && st.State() == tcp.LastAck {
 			return false
 		}
 	}
-	return h.Ends[x].Has(HasFIN) && h.Ends[x.Peer()].Has(HasFIN)
+	return h.Ends[x].Has(conn.HasFIN) && h.Ends[x.Peer()].Has(conn.HasFIN)
 }
 
 // TimeWaitHeld returns for how long the end had been in TIME-WAIT at the given
 // time.
-func (h *Scene) TimeWaitHeld(x tcp.Endpoint, at tcp.Time) time.Duration {
+func (h *Case) TimeWaitHeld(x tcp.Endpoint, at tcp.Time) time.Duration {
 	for _, st := range h.Steps() {
 		if st.End() == x && st.State() == tcp.TimeWait {
 			return at.Sub(st.At)
@@ -32,7 +33,7 @@ func (h *Scene) TimeWaitHeld(x tcp.Endpoint, at tcp.Time) time.Duration {
 
 // ResetBefore reports whether another RST had ended the connection before this
 // one.
-func (h *Scene) ResetBefore() bool {
+func (h *Case) ResetBefore() bool {
 	for _, st := range h.Steps() {
 		if st.Packet() != h.S.Packet && st.Inputs()&(tcp.SndRST.Set()|tcp.RcvRST.Set()|tcp.NoTCB.Set()) != 0 {
 			return true
@@ -43,7 +44,7 @@ func (h *Scene) ResetBefore() bool {
 
 // EndedBefore returns when an end of the connection last changed its state
 // before this segment.
-func (h *Scene) EndedBefore() (at tcp.Time) {
+func (h *Case) EndedBefore() (at tcp.Time) {
 	for _, st := range h.Steps() {
 		if st.At < h.Now && !st.Reopens() {
 			at = max(at, st.At)
@@ -53,8 +54,8 @@ func (h *Scene) EndedBefore() (at tcp.Time) {
 }
 
 // StreamEnd is the number after the last octet of data captured of the end.
-func (h *Scene) StreamEnd(x tcp.Endpoint) tcp.Seq {
-	if h.Ends[x].Has(HasFIN) {
+func (h *Case) StreamEnd(x tcp.Endpoint) tcp.Seq {
+	if h.Ends[x].Has(conn.HasFIN) {
 		return h.Ends[x].FIN
 	}
 	return h.Ends[x].Nxt
@@ -62,7 +63,7 @@ func (h *Scene) StreamEnd(x tcp.Endpoint) tcp.Seq {
 
 // SentSinceFIN returns how many octets the end has sent since it received its
 // peer's FIN.
-func (h *Scene) SentSinceFIN(y tcp.Endpoint) tcp.Size {
+func (h *Case) SentSinceFIN(y tcp.Endpoint) tcp.Size {
 	if e := &h.Ends[y]; e.Clean.Before(e.Nxt) {
 		return e.Nxt.Minus(e.Clean)
 	}
@@ -70,13 +71,13 @@ func (h *Scene) SentSinceFIN(y tcp.Endpoint) tcp.Size {
 }
 
 // Over reports whether the end had no connection any more before this.
-func (h *Scene) Over(e tcp.Endpoint) bool {
+func (h *Case) Over(e tcp.Endpoint) bool {
 	return h.Before.States[e]&^(tcp.Closed.Set()|tcp.Listen.Set()|tcp.Unknown.Set()) == 0
 }
 
 // Forgot reports whether the end's FIN-WAIT-2 was over, by its stack's timer,
 // before this.
-func (h *Scene) Forgot(x tcp.Endpoint) bool {
+func (h *Case) Forgot(x tcp.Endpoint) bool {
 	st, ok := h.Find(x, tcp.GiveUp)
 	return ok && st.At < h.Now
 }

@@ -1,8 +1,9 @@
-package conn
+package anomaly
 
 import (
 	"iter"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -13,20 +14,16 @@ import (
 // are looked for.
 const HandshakeDepth = 64
 
-// Back yields what is remembered of the connection's segments, the newest
-// first, beginning with the one at hand.
-func (h *Scene) Back() iter.Seq[*recent.Segment] { return h.M.Recent.Back(h.Conn) }
-
 // Earlier yields those before the one at hand, as far as one looks back for
 // a single segment.
-func (h *Scene) Earlier() iter.Seq[*recent.Segment] { return recent.Part(h.Back(), 1, LookBack) }
+func (h *Case) Earlier() iter.Seq[*recent.Segment] { return recent.Part(h.Back(), 1, recent.LookBack) }
 
 // Recent yields the newest, as many as every RST may look through.
-func (h *Scene) Recent() iter.Seq[*recent.Segment] { return recent.Part(h.Back(), 0, MaxLookBack) }
+func (h *Case) Recent() iter.Seq[*recent.Segment] { return recent.Part(h.Back(), 0, conn.MaxLookBack) }
 
 // Newest returns the newest segment of the end before this one, or nil if that
 // is forgotten.
-func (h *Scene) Newest(e tcp.Endpoint) *recent.Segment {
+func (h *Case) Newest(e tcp.Endpoint) *recent.Segment {
 	for g := range h.Earlier() {
 		if g.From == e {
 			return g
@@ -37,7 +34,7 @@ func (h *Scene) Newest(e tcp.Endpoint) *recent.Segment {
 
 // LastDataOf returns the frame of the end's newest segment with data, and that
 // of the ACK of it, as far as they are remembered.
-func (h *Scene) LastDataOf(x tcp.Endpoint) []int {
+func (h *Case) LastDataOf(x tcp.Endpoint) []int {
 	ack := 0
 	for g := range h.Back() {
 		switch {
@@ -51,7 +48,7 @@ func (h *Scene) LastDataOf(x tcp.Endpoint) []int {
 }
 
 // LastAckOf returns the frame of the end's newest segment with an ACK.
-func (h *Scene) LastAckOf(x tcp.Endpoint) int {
+func (h *Case) LastAckOf(x tcp.Endpoint) int {
 	for g := range h.Back() {
 		if g.From == x && g.Flags&(tcp.ACK|tcp.RST) == tcp.ACK {
 			return g.Packet
@@ -62,7 +59,7 @@ func (h *Scene) LastAckOf(x tcp.Endpoint) int {
 
 // Handshake yields the connection's segments before the one at hand, the newest
 // first, as far back as a handshake is looked for.
-func (h *Scene) Handshake() iter.Seq[*recent.Segment] {
+func (h *Case) Handshake() iter.Seq[*recent.Segment] {
 	return func(yield func(*recent.Segment) bool) {
 		n := 0
 		for g := range h.Back() {
@@ -78,7 +75,7 @@ func (h *Scene) Handshake() iter.Seq[*recent.Segment] {
 
 // LastSent returns the newest earlier segment of the end that has exactly
 // these of the SYN and ACK bits.
-func (h *Scene) LastSent(e tcp.Endpoint, flags tcp.Flags) (recent.Segment, bool) {
+func (h *Case) LastSent(e tcp.Endpoint, flags tcp.Flags) (recent.Segment, bool) {
 	for g := range h.Handshake() {
 		if g.From == e && g.Opens(flags) {
 			return *g, true
@@ -89,7 +86,7 @@ func (h *Scene) LastSent(e tcp.Endpoint, flags tcp.Flags) (recent.Segment, bool)
 
 // FramesOf returns the frames of all the end's segments with exactly these of
 // the SYN and ACK bits, and of the one at hand if it is a SYN.
-func (h *Scene) FramesOf(e tcp.Endpoint, flags tcp.Flags) (frames []int) {
+func (h *Case) FramesOf(e tcp.Endpoint, flags tcp.Flags) (frames []int) {
 	for g := range h.Handshake() {
 		if g.From == e && g.Opens(flags) {
 			frames = append(frames, g.Packet)
@@ -103,7 +100,7 @@ func (h *Scene) FramesOf(e tcp.Endpoint, flags tcp.Flags) (frames []int) {
 
 // CountOf counts the end's earlier segments with exactly these of the SYN and
 // ACK bits.
-func (h *Scene) CountOf(e tcp.Endpoint, flags tcp.Flags) (n int) {
+func (h *Case) CountOf(e tcp.Endpoint, flags tcp.Flags) (n int) {
 	for g := range h.Handshake() {
 		if g.From == e && g.Opens(flags) {
 			n++

@@ -1,0 +1,37 @@
+package holes
+
+import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+
+// An Early is an ACK of an end that covers octets which the capture does not have of
+// its peer: it missed them, or has them late, or somebody else sent the ACK. One alone
+// does not decide that, and proves nothing, until something bears it out. Nor does
+// what came with it, which stays doubtful for longer. The zero Early is none.
+type Early struct {
+	Waits       bool
+	Ack, Before tcp.Seq // what it acknowledges, and what its alleged sender had acknowledged before
+	from, to    tcp.Seq // the octets that came with it
+}
+
+// Keep has the ACK of s wait, behind what its alleged sender had acknowledged before.
+func (e *Early) Keep(s *tcp.Segment, before tcp.Seq) { *e = Early{true, s.Ack, before, s.Seq, s.End()} }
+
+// Doubt has only what came with s be doubtful.
+func (e *Early) Doubt(s *tcp.Segment) { *e = Early{from: s.Seq, to: s.End()} }
+
+// Goes takes in a further ACK of the end, which bears the one that waits out if it
+// covers as much; if not, and it is of what the peer sent, as sent says, it counts.
+func (e *Early) Goes(ack tcp.Seq, sent bool) {
+	if e.Waits = ack.Before(e.Ack); e.Waits && sent {
+		e.Before = tcp.Later(e.Before, ack)
+	}
+}
+
+// BearOut forgets the ACK if the peer goes on behind it.
+func (e *Early) BearOut(seq tcp.Seq) {
+	if e.Waits && e.Ack.AtMost(seq) {
+		*e = Early{}
+	}
+}
+
+// Doubtful reports whether the octet came with the ACK.
+func (e *Early) Doubtful(seq tcp.Seq) bool { return e.from != e.to && seq.In(e.from, e.to) }
