@@ -103,7 +103,7 @@ func (r *rung) notes(conn int, several bool) []string {
 		list = append(list, text)
 	}
 	if r.waits && len(list) == 0 {
-		list = append(list, "it opens nothing yet: it may be old, or forged")
+		list = append(list, "it opens nothing yet: it may be old, or forged, and an open connection refuses it (RFC 5961 §4)")
 	}
 	if r.skipped != tcp.NotSkipped {
 		list = append(list, remark(r.skipped))

@@ -22,6 +22,7 @@ type Stack struct {
 
 	AnyRestarts   bool       // any ACK that arrives in TIME-WAIT starts its time again, not only a repeated FIN (RFC 9293 §3.10.7.4)
 	RSTInTimeWait bool       // an acceptable RST ends TIME-WAIT (RFC 9293 §3.10.7.4; RFC 1337 warns of it)
+	PAWSOfRST     bool       // in TIME-WAIT a RST with a timestamp that is too old is dropped too (RFC 7323 §5.2 has RSTs spared)
 	RSTBelowFIN   bool       // a RST one below RCV.NXT is taken after the peer's FIN
 	RSTAtSACK     bool       // a RST at the highest SACK edge is taken
 	RSTAtLastACK  bool       // a RST at the last ACK sent is taken, also where more has come
@@ -95,7 +96,7 @@ var stacks = [NumStacks]Stack{
 		Looks:        "the order of options of Linux, and a window of whole segments",
 		TimeWait2MSL: 60 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 131 * time.Second, SynAckGiveUp: 63 * time.Second, FinGiveUp: 102 * time.Second,
-		AnyRestarts: true, RSTInTimeWait: true, RSTBelowFIN: true, RSTAtSACK: true, RSTInRequest: true, RSTInOrphan: true, TimeWaitReuse: ReuseNewerSeqOrTS,
+		AnyRestarts: true, RSTInTimeWait: true, PAWSOfRST: true, RSTBelowFIN: true, RSTAtSACK: true, RSTInRequest: true, RSTInOrphan: true, TimeWaitReuse: ReuseNewerSeqOrTS,
 		AnyAckIn: waiting,      // an orphan's is no socket any more, see tcp_timewait_state_process
 		OldAck:   OldAckAtEdge, // tcp_sequence drops what ends before the last ACK sent
 	},
@@ -176,7 +177,7 @@ var stacks = [NumStacks]Stack{
 		Name:         "auto",
 		TimeWait2MSL: 60 * time.Second, FinWait2: 60 * time.Second,
 		SynGiveUp: 131 * time.Second, SynAckGiveUp: 63 * time.Second, FinGiveUp: 102 * time.Second,
-		AnyRestarts: true, RSTInTimeWait: true, RSTBelowFIN: true, RSTAtSACK: true, RSTInRequest: true, RSTInOrphan: true, TimeWaitReuse: ReuseNewerSeqOrTS,
+		AnyRestarts: true, RSTInTimeWait: true, PAWSOfRST: true, RSTBelowFIN: true, RSTAtSACK: true, RSTInRequest: true, RSTInOrphan: true, TimeWaitReuse: ReuseNewerSeqOrTS,
 		AnyAckIn: waiting,
 	},
 }

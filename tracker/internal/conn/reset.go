@@ -281,6 +281,7 @@ func (c *Conn) acceptsRST(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) gate.
 		Active: rcv.Has(SentSYN), Reads: rcv.Has(stillReads), Ignores: c.Spares(from.Peer()),
 		ISS: rcv.ISS, Nxt: rcv.Nxt, Any: !snd.Seen(), Next: c.nextFrom(s, from, now),
 		Acked: rcv.Acked, Edge: rcv.Edge, HasAcked: rcv.Has(HasAcked), Scaled: c.ScaleKnown(),
+		Stale: s.Options.HasTS && rcv.Has(hasEcho) && int32(rcv.echo-s.Options.TSVal) > ticksBack,
 	}
 	if c.Rare != nil {
 		t.SACK, t.HasSACK = c.Rare.SACKed[from.Peer()].Right, c.Rare.SACKed[from.Peer()] != tcp.Block{}

@@ -21,6 +21,7 @@ type Target struct {
 	Edge     tcp.Seq // of its window, with HasAcked
 	HasAcked bool
 	Scaled   bool    // the windows are known in octets: else Edge may be too low
+	Stale    bool    // the timestamp of the RST is older than the newest that the end has taken
 	SACK     tcp.Seq // the highest edge that it reported by SACK, with HasSACK
 	HasSACK  bool
 }
@@ -70,6 +71,9 @@ func (t *Target) Takes(s *tcp.Segment) (Fate, tcp.Skip) {
 	case tcp.TimeWait:
 		if !t.Stack.RSTInTimeWait {
 			return Refused, tcp.IgnoredRST
+		}
+		if t.Stale && t.Stack.PAWSOfRST {
+			return Refused, tcp.OldTimestamp
 		}
 	}
 	switch {
