@@ -27,7 +27,7 @@ func (m *Machine) StackOf(x *End) (tcp.StackID, tcp.StackCertainty) {
 // recognise looks which stack the SYN, or SYN+ACK, of an end is of.
 func (m *Machine) recognise(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	snd := &c.Ends[from]
-	if !m.guess || snd.Has(stackKnown) || snd.Seen() && snd.ISS != s.Seq {
+	if !m.guess || snd.Has(stackKnown) || snd.Has(HasISS) && snd.ISS != s.Seq {
 		return
 	}
 	id, sure := tcp.RecogniseStack(s)
