@@ -2,6 +2,7 @@ package tracker_test
 
 import (
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -108,6 +109,48 @@ func TestSilenceLeavesOpen(t *testing.T) {
 			if e := &r.Ends[test.end]; e.State != test.state || e.Certainty != test.certainty || e.Possible != test.possible {
 				t.Errorf("%s, rung %d and %v: the %v is %v, %v, of %v; want %v, %v, of %v", test.ladder, test.rungs, test.after,
 					test.end, e.State, e.Certainty, e.Possible.List(), test.state, test.certainty, test.possible.List())
+			}
+		})
+	}
+}
+
+// An end that had to repeat its SYN waits for longer before it repeats its FIN; and
+// what a newer SYN in its name has left behind is not said for sure.
+func TestSettledHeedsSYNs(t *testing.T) {
+	const opening = ` 1. --> <SEQ=100><CTL=SYN> -->
+ 2. <-- <SEQ=300><ACK=101><CTL=SYN,ACK> <--
+ 3. --> <SEQ=101><ACK=301><CTL=ACK> -->
+`
+	const closing = `11. --> <SEQ=101><ACK=301><CTL=ACK><DATA=1> -->
+12. <-- <SEQ=301><ACK=102><CTL=ACK> <--
+13. --> <SEQ=102><ACK=301><CTL=FIN,ACK> -->
+14. <-- <SEQ=301><ACK=103><CTL=FIN,ACK> <--
+15. --> <SEQ=103><ACK=302><CTL=ACK> -->
+`
+	for _, test := range []struct {
+		name, text string
+		after      time.Duration
+		end        tcp.Endpoint
+		state      tcp.State
+		want       tcp.Certainty
+	}{
+		{"nothing repeated", opening + closing, 4 * time.Second, tcp.Server, tcp.Closed, tcp.Settled},
+		{"SYN+ACK repeated", opening + " 4. +1 <-- <SEQ=300><ACK=101><CTL=SYN,ACK> <--\n 5. --> <SEQ=101><ACK=301><CTL=ACK> -->\n" + closing, 4 * time.Second, tcp.Server, tcp.Closed, tcp.Assumed},
+		{"SYN+ACK repeated, later", opening + " 4. +1 <-- <SEQ=300><ACK=101><CTL=SYN,ACK> <--\n 5. --> <SEQ=101><ACK=301><CTL=ACK> -->\n" + closing, 13 * time.Second, tcp.Server, tcp.Closed, tcp.Settled},
+		{"open", opening + closing[:strings.Index(closing, "13.")], time.Second, tcp.Client, tcp.Established, tcp.Proved},
+		{"called again", opening + closing[:strings.Index(closing, "13.")] + "16. +1 --> <SEQ=90000><CTL=SYN> -->\n", time.Second, tcp.Client, tcp.Established, tcp.Assumed},
+		{"called again, and gone on", opening + closing[:strings.Index(closing, "13.")] + "16. +1 --> <SEQ=90000><CTL=SYN> -->\n17. --> <SEQ=102><ACK=301><CTL=ACK><DATA=1> -->\n", time.Second, tcp.Client, tcp.Established, tcp.Proved},
+	} {
+		l, err := parseLadder(test.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var tk *tracker.Tracker
+		l.run(t, func(*tracker.Event) {}, func(last *tracker.Tracker, _, _ int) { tk = last })
+		tk.Advance(tk.Now().Add(test.after))
+		tk.Each(func(r *tracker.Record) {
+			if end := &r.Ends[test.end]; end.State != test.state || end.Certainty != test.want {
+				t.Errorf("%s: it is %v, %v, want %v, %v", test.name, end.State, end.Certainty, test.state, test.want)
 			}
 		})
 	}

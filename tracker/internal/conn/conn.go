@@ -134,6 +134,7 @@ type rareState struct {
 	Gaps               [2]holes.Gap     // what is missing of the end's octets
 	challenge          Challenge
 	spared             [2]sparing  // exact RSTs that the end did not take
+	called             [2]tcp.Time // when a SYN in the end's name was captured, which opens nothing yet
 	inName             [2]tcp.Time // of the newest RST in the end's name that something between the ends made
 	stalls             *[2]stalls.OfEnd
 	second             *secondAnswer // to the SYN; nil: there is none, or it is known which counts
@@ -181,8 +182,15 @@ func (x *End) closed() bool {
 // something.
 func (c *Conn) quiet() time.Duration {
 	rto := 2*c.Ends[tcp.Client].Response() + 2*c.Ends[tcp.Server].Response() + 200*time.Millisecond
+	if c.Rare != nil && c.Rare.repeatedSYN {
+		rto = max(rto, rtoAfterSYN)
+	}
 	return max(3*time.Second, 4*rto, c.Ends[tcp.Client].nextCopy(), c.Ends[tcp.Server].nextCopy())
 }
+
+// rtoAfterSYN is how long an end waits at first that had to repeat its SYN (RFC 6298
+// §5.7).
+const rtoAfterSYN = 3 * time.Second
 
 // nextCopy is how long an end waits that has to repeat something, if it had to
 // repeat its SYN or FIN: twice as long as the last time (RFC 6298 §5.5). 0: it

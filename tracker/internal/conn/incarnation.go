@@ -306,6 +306,8 @@ func (m *Machine) succeed(c *Conn, old *Conn, s *tcp.Segment) {
 		c.Bits |= isProvisional
 		if replay && snd.stale(s) {
 			c.Bits |= copied
+		} else {
+			old.RareState().called[from] = m.Now
 		}
 		m.Waiting++
 		old.challengeSYN(s, from, m.Now)

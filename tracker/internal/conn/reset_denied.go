@@ -204,9 +204,13 @@ func (c *Conn) Spares(e tcp.Endpoint) bool {
 }
 
 // spokenFor reports whether the newest segment in the end's name is a RST that
-// something between the ends made, so that its state is not known.
+// something between the ends made, or a SYN that opens nothing yet, so that its state
+// is not known.
 func (c *Conn) spokenFor(e tcp.Endpoint) bool {
-	return c.Rare != nil && c.Rare.inName[e] != 0 && c.Rare.inName[e] == c.Ends[e].SentAt
+	if c.Rare == nil {
+		return false
+	}
+	return c.Rare.inName[e] != 0 && c.Rare.inName[e] == c.Ends[e].SentAt || c.Rare.called[e] > c.Ends[e].SentAt
 }
 
 // denied has what later segments tell of earlier RSTs.
