@@ -140,6 +140,8 @@ func TestSettledHeedsSYNs(t *testing.T) {
 		{"open", opening + closing[:strings.Index(closing, "13.")], time.Second, tcp.Client, tcp.Established, tcp.Proved},
 		{"called again", opening + closing[:strings.Index(closing, "13.")] + "16. +1 --> <SEQ=90000><CTL=SYN> -->\n", time.Second, tcp.Client, tcp.Established, tcp.Assumed},
 		{"called again, and gone on", opening + closing[:strings.Index(closing, "13.")] + "16. +1 --> <SEQ=90000><CTL=SYN> -->\n17. --> <SEQ=102><ACK=301><CTL=ACK><DATA=1> -->\n", time.Second, tcp.Client, tcp.Established, tcp.Proved},
+		{"gave up", "stack: linux\n 1. --> <SEQ=100><CTL=SYN> -->\n 2. +1 --> <SEQ=100><CTL=SYN> -->\n", time.Minute, tcp.Client, tcp.Closed, tcp.Settled},
+		{"gave up, or was answered", "stack: linux\n 1. --> <SEQ=100><CTL=SYN> -->\n 2. +1 --> <SEQ=100><CTL=SYN> -->\n 3. <-- <SEQ=300><ACK=101><CTL=SYN,ACK> <--\n 4. +1 <-- <SEQ=300><ACK=101><CTL=SYN,ACK> <--\n", 30 * time.Second, tcp.Client, tcp.Closed, tcp.Assumed},
 	} {
 		l, err := parseLadder(test.text)
 		if err != nil {

@@ -180,6 +180,9 @@ func (m *Machine) expire(c *Conn, at tcp.Time) {
 			continue
 		}
 		sure := c.Ends[e].Has(stackKnown) || kind == timer2MSL && m.twoMSL != 0
+		if kind == timerSYN && c.Ends[e.Peer()].Has(SentSYNACK) {
+			sure = false // it may have had that, and its ACKs were lost before the tap
+		}
 		m.expireEnd(c, e, kind, cause{at: at, basis: tcp.ByTimer, sure: sure})
 	}
 	if at.Sub(max(c.Last(), c.newestMove())) < time.Duration(remembered) {
