@@ -184,7 +184,7 @@ func unheard(here, there []tcp.Segment, end string) excuse {
 			return because(LostBehindTap, "#%d %v did not arrive by then, and nothing that came after shows it", s.Packet, s)
 		}
 	}
-	if why := untold(there, lostHere, heard, end); why != (excuse{}) {
+	if why := cmp.Or(untold(there, lostHere, heard, end), acksLost(here, lostThere, end)); why != (excuse{}) {
 		return why
 	}
 	const telling = 2 * time.Second // after which others show what a lost RST would have
@@ -207,6 +207,26 @@ func unheard(here, there []tcp.Segment, end string) excuse {
 		return why
 	}
 	return passedBy(here, there, end, heard)
+}
+
+// acksLost says which ACKs were lost between the tap and an end that sent nothing but
+// copies of its SYN+ACK: one that takes no ACK, as it has no room for the connection,
+// sends the same.
+func acksLost(here []tcp.Segment, lostThere map[int]bool, end string) excuse {
+	const takesNone = 2
+	var acks []int
+	for i := range here {
+		switch s := &here[i]; {
+		case s.Src.String() == end && s.Flags&(tcp.SYN|tcp.ACK) != tcp.SYN|tcp.ACK:
+			return excuse{}
+		case lostThere[i] && s.PureAck():
+			acks = append(acks, s.Packet)
+		}
+	}
+	if len(acks) < takesNone {
+		return excuse{}
+	}
+	return because(LostBehindTap, "the ACKs %v of the SYN+ACK did not arrive, as if none were taken", acks)
 }
 
 // firstFINLost says which FIN of the end came to the tap in later copies at most.

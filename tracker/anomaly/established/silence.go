@@ -278,7 +278,7 @@ var ZeroWindowAbort = anomaly.Kind{
 		{Name: "probes, if no RST tells that {X} gave up, at least", Value: probesBeforeRST},
 		silenceAfterTries,
 	}, stallTimes...),
-	Supersedes: []string{"zero-window-stall"},
+	Supersedes: []string{"zero-window-stall", "linger-zero-abort"},
 	RestsOn:    anomaly.ResetSent,
 	On:         triggers.OnRST | triggers.OnEnd,
 	Only:       triggers.IfRare,
