@@ -40,9 +40,9 @@ func appendChanges(list []stateChange, history []tracker.Step) []stateChange {
 
 // overTime is the picture of the states over time, with the same in numbers.
 type overTime struct {
-	SVG    template.HTML
-	States []string
-	Rows   [][]string // of a moment: the time, and how many ends are in each of States
+	Pictures []template.HTML // the last is that of TIME-WAIT, if any end came to it
+	States   []string
+	Rows     [][]string // of a moment: the time, and how many ends are in each of States
 }
 
 const (
@@ -56,6 +56,7 @@ const (
 
 // drawOverTime draws how many ends were in each state but CLOSED and LISTEN,
 // from first to last: in each of areaBins equal spans the mean over the span.
+// TIME-WAIT has a picture of its own: it lasts so long that all else would be flat.
 func drawOverTime(changes []stateChange, first, last tcp.Time) (o overTime) {
 	span := last.Sub(first)
 	if span <= 0 || len(changes) == 0 {
@@ -70,18 +71,14 @@ func drawOverTime(changes []stateChange, first, last tcp.Time) (o overTime) {
 			o.States = append(o.States, s.String())
 		}
 	}
-	top := 0.0
-	for i := range means {
-		sum := 0.0
-		for _, s := range shown {
-			sum += means[i][s]
+	for i, states := range [][]tcp.State{slices.DeleteFunc(slices.Clone(shown), func(s tcp.State) bool { return s == tcp.TimeWait }), {tcp.TimeWait}} {
+		if top := mostOf(means, states); top > 0 {
+			o.Pictures = append(o.Pictures, template.HTML(areaSVG(fmt.Sprintf("area%d", i), means, states, top, span)))
 		}
-		top = max(top, sum)
 	}
-	if top == 0 {
+	if o.Pictures == nil {
 		return overTime{}
 	}
-	o.SVG = template.HTML(areaSVG(means, shown, top, span))
 	var counts [16]int
 	next := 0
 	for k := range areaRows {
@@ -97,6 +94,18 @@ func drawOverTime(changes []stateChange, first, last tcp.Time) (o overTime) {
 		o.Rows = append(o.Rows, row)
 	}
 	return o
+}
+
+// mostOf returns the largest number of ends that are in the states at once.
+func mostOf(means [][16]float64, states []tcp.State) (top float64) {
+	for i := range means {
+		sum := 0.0
+		for _, s := range states {
+			sum += means[i][s]
+		}
+		top = max(top, sum)
+	}
+	return top
 }
 
 // meansOf returns, for each of areaBins spans, the mean number of ends in each
@@ -135,13 +144,13 @@ func meansOf(changes []stateChange, first tcp.Time, span time.Duration) [][16]fl
 	return means
 }
 
-// areaSVG draws the means as areas, one upon the other.
-func areaSVG(means [][16]float64, shown []tcp.State, top float64, span time.Duration) string {
+// areaSVG draws the means as areas, one upon the other. id is the picture's in the page.
+func areaSVG(id string, means [][16]float64, shown []tcp.State, top float64, span time.Duration) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line(`<svg viewBox="0 0 1000 262" class="area" role="img" aria-labelledby="area-title area-desc">`)
-	line(`<title id="area-title">Ends in each state over time</title>`)
-	line(`<desc id="area-desc">Stacked areas, from below: %s. At most %.4g ends at once. The table below has the numbers.</desc>`, join(shown, ", "), top)
+	line(`<svg viewBox="0 0 1000 262" class="area" role="img" aria-labelledby="%[1]s-title %[1]s-desc">`, id)
+	line(`<title id="%s-title">Ends in each state over time</title>`, id)
+	line(`<desc id="%s-desc">Stacked areas, from below: %s. At most %.4g ends at once. The table below has the numbers.</desc>`, id, join(shown, ", "), top)
 	scale := niceStep(top)
 	high := scale
 	for high < top {
