@@ -129,6 +129,22 @@ func (n *network) close(dir string) {
 	}
 }
 
+// sawReset reports whether a RST was captured, after the taps were closed.
+func (n *network) sawReset() bool {
+	const rst = 1 << 2 // of the octet of flags
+	for _, h := range n.hosts() {
+		for _, p := range h.captured {
+			if len(p.Data) == 0 {
+				continue
+			}
+			if tcp := int(p.Data[0]&15) * 4; p.Data[0]>>4 == 4 && len(p.Data) > tcp+13 && p.Data[tcp+13]&rst != 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // write writes a capture of what was IPv4, after the tap was closed.
 func (t *tap) write(path string) error {
 	f, err := os.Create(path)
