@@ -127,6 +127,10 @@ func TestSettledHeedsSYNs(t *testing.T) {
 14. <-- <SEQ=301><ACK=103><CTL=FIN,ACK> <--
 15. --> <SEQ=103><ACK=302><CTL=ACK> -->
 `
+	const crossing = `11. --> <SEQ=101><ACK=301><CTL=FIN,ACK> -->
+12. <-- <SEQ=301><ACK=101><CTL=FIN,ACK> <--
+13. --> <SEQ=102><ACK=302><CTL=ACK> -->
+`
 	for _, test := range []struct {
 		name, text string
 		after      time.Duration
@@ -140,6 +144,8 @@ func TestSettledHeedsSYNs(t *testing.T) {
 		{"open", opening + closing[:strings.Index(closing, "13.")], time.Second, tcp.Client, tcp.Established, tcp.Proved},
 		{"called again", opening + closing[:strings.Index(closing, "13.")] + "16. +1 --> <SEQ=90000><CTL=SYN> -->\n", time.Second, tcp.Client, tcp.Established, tcp.Assumed},
 		{"called again, and gone on", opening + closing[:strings.Index(closing, "13.")] + "16. +1 --> <SEQ=90000><CTL=SYN> -->\n17. --> <SEQ=102><ACK=301><CTL=ACK><DATA=1> -->\n", time.Second, tcp.Client, tcp.Established, tcp.Proved},
+		{"SYN not repeated, FINs crossed", opening + crossing, 4 * time.Second, tcp.Server, tcp.TimeWait, tcp.Settled},
+		{"SYN repeated, FINs crossed", " 0. --> <SEQ=100><CTL=SYN> -->\n 0. +1 --> <SEQ=100><CTL=SYN> -->\n" + opening[strings.Index(opening, " 2."):] + crossing, 4 * time.Second, tcp.Server, tcp.TimeWait, tcp.Assumed},
 		{"gave up", "stack: linux\n 1. --> <SEQ=100><CTL=SYN> -->\n 2. +1 --> <SEQ=100><CTL=SYN> -->\n", time.Minute, tcp.Client, tcp.Closed, tcp.Settled},
 		{"gave up, or was answered", "stack: linux\n 1. --> <SEQ=100><CTL=SYN> -->\n 2. +1 --> <SEQ=100><CTL=SYN> -->\n 3. <-- <SEQ=300><ACK=101><CTL=SYN,ACK> <--\n 4. +1 <-- <SEQ=300><ACK=101><CTL=SYN,ACK> <--\n", 30 * time.Second, tcp.Client, tcp.Closed, tcp.Assumed},
 	} {
