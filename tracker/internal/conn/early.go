@@ -8,7 +8,7 @@ func (c *Conn) keepEarly(s *tcp.Segment, from tcp.Endpoint) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	switch {
 	case c.Rare != nil && c.Rare.early[from].Waits:
-		c.Rare.early[from].Goes(s.Ack, s.Ack.AtMost(rcv.Nxt))
+		c.Rare.early[from].Another(s.Ack, s.Ack.AtMost(rcv.Nxt))
 	case !snd.Has(HasAcked) && rcv.Has(SentSYNACK) && s.Ack.AtMost(rcv.ISS):
 		c.RareState().early[from].Doubt(s) // it does not even cover the SYN
 	case !c.isEarly(s, from) || snd.Has(HasAcked) && s.Ack.AtMost(snd.Acked):
@@ -26,7 +26,7 @@ func (c *Conn) isEarly(s *tcp.Segment, from tcp.Endpoint) bool {
 	return s.Flags&tcp.ACK != 0 && rcv.Nxt.Before(s.Ack) && rcv.Seen() && !rcv.Has(Lossy) && c.Origin() == tcp.FromSYN && !c.Skewed()
 }
 
-// sureOf is what the end has acknowledged, by more than one ACK that waits to be borne out.
+// sureOf is what the end has acknowledged for sure: an ACK that waits does not count.
 func (c *Conn) sureOf(e tcp.Endpoint) tcp.Seq {
 	if c.Rare != nil && c.Rare.early[e].Waits {
 		return c.Rare.early[e].Before
@@ -34,8 +34,8 @@ func (c *Conn) sureOf(e tcp.Endpoint) tcp.Seq {
 	return c.Ends[e].Acked
 }
 
-// doubtful reports whether the octet of the end is only known from a segment whose
-// ACK was early, and which its peer did not acknowledge.
+// doubtful reports whether the octet of the end came with an early ACK, and its peer
+// did not acknowledge it.
 func (c *Conn) doubtful(e tcp.Endpoint, seq tcp.Seq) bool {
 	peer := &c.Ends[e.Peer()]
 	return c.Rare != nil && c.Rare.early[e].Doubtful(seq) && !(peer.Has(HasAcked) && seq.Before(peer.Acked))

@@ -30,7 +30,8 @@ func (q *question) holds(why tcp.Skip) bool {
 	}
 	switch why {
 	case tcp.AckOfUnsent:
-		// One octet more may be a FIN of the receiver's own.
+		// One octet more may be a FIN of the receiver's own that was not captured; not
+		// if that has sent its FIN, and not likely where octets come along, or lack.
 		return (s.Data > 0 || rcv.Has(HasFIN) || snd.Nxt.Before(s.Seq) || rcv.Nxt.Add(1).Before(s.Ack)) && rcv.Assumed != tcp.FinWait2.Set()
 	case tcp.OutsideWindow:
 		return true

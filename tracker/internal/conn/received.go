@@ -52,13 +52,13 @@ func (m *Machine) heard(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	c.confirm(from, ins)
 }
 
-// misfits reports whether an end that has sent no more than its SYN would hardly
-// send s: it acknowledges what its peer has not sent, is older than the SYN, or
-// lies behind what its peer offers.
+// misfits reports whether the end, which may have sent no more than its SYN, would
+// hardly send s next: it acknowledges what its peer has not sent, is older than the
+// SYN, or lies behind what its peer offers.
 func (c *Conn) misfits(s *tcp.Segment, from tcp.Endpoint) bool {
-	rcv := &c.Ends[from.Peer()]
-	return rcv.Has(HasISS) && !rcv.ISS.Before(s.Ack) || c.isEarly(s, from) || c.Ends[from].stale(s) ||
-		rcv.Has(HasAcked) && (rcv.Edge.Before(s.Seq) || s.Len() > 0 && rcv.Edge == s.Seq)
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	return snd.Proved.Has(tcp.SynSent) && (rcv.Has(HasISS) && !rcv.ISS.Before(s.Ack) || c.isEarly(s, from) || snd.stale(s) ||
+		rcv.Has(HasAcked) && (rcv.Edge.Before(s.Seq) || s.Len() > 0 && rcv.Edge == s.Seq))
 }
 
 // provedBy returns where the inputs take the proved view of the end that sent

@@ -78,12 +78,12 @@ func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Read
 		if reset { // the two crossed
 			m.apply(c, from, tcp.RcvRST.Set(), cause{at: m.Now, packet: rst.Packet(), basis: tcp.ByCorrection})
 		}
-	case r.Fresh > 0 && (!snd.Seen() || snd.Nxt.AtMost(s.Seq)) && !(snd.Proved.Has(tcp.SynSent) && c.misfits(s, from)):
+	case r.Fresh > 0 && (!snd.Seen() || snd.Nxt.AtMost(s.Seq)) && !c.misfits(s, from):
 		m.pickUp(c, from, tcp.Established.Set()|tcp.CloseWait.Set(), why)
 		m.sentNow(c, s, from)
 	default:
 		unopened := tcp.Closed.Set() | tcp.Listen.Set() | tcp.SynSent.Set()
-		if snd.Proved.Has(tcp.SynSent) && c.misfits(s, from) {
+		if c.misfits(s, from) {
 			unopened &^= tcp.SynSent.Set()
 		}
 		m.pickUp(c, from, ^unopened, why)

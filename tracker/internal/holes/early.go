@@ -18,9 +18,9 @@ func (e *Early) Keep(s *tcp.Segment, before tcp.Seq) { *e = Early{true, s.Ack, b
 // Doubt has only what came with s be doubtful.
 func (e *Early) Doubt(s *tcp.Segment) { *e = Early{from: s.Seq, to: s.End()} }
 
-// Goes takes in a further ACK of the end, which bears the one that waits out if it
+// Another takes in another ACK of the end, which bears the one that waits out if it
 // covers as much; if not, and it is of what the peer sent, as sent says, it counts.
-func (e *Early) Goes(ack tcp.Seq, sent bool) {
+func (e *Early) Another(ack tcp.Seq, sent bool) {
 	if e.Waits = ack.Before(e.Ack); e.Waits && sent {
 		e.Before = tcp.Later(e.Before, ack)
 	}
