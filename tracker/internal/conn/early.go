@@ -23,7 +23,7 @@ func (c *Conn) keepEarly(s *tcp.Segment, from tcp.Endpoint) {
 // peer, and does not.
 func (c *Conn) isEarly(s *tcp.Segment, from tcp.Endpoint) bool {
 	rcv := &c.Ends[from.Peer()]
-	return s.Flags&tcp.ACK != 0 && rcv.Nxt.Before(s.Ack) && rcv.Seen() && !rcv.Has(Lossy) && c.Origin() == tcp.FromSYN && !c.Skewed()
+	return s.Flags&tcp.ACK != 0 && rcv.Nxt.Before(s.Ack) && rcv.Seen() && !rcv.Has(Lossy) && !c.Skewed()
 }
 
 // sureOf is what the end has acknowledged for sure: an ACK that waits does not count.
