@@ -71,7 +71,7 @@ var HalfOpenDiscovered = anomaly.Kind{
 		if asked == nil || asked.Is&(recent.WasStale|recent.WasForeign) != 0 {
 			return nil
 		}
-		if asked.Data > 1 && h.Before.Acked[subject] == asked.Seq+1 {
+		if asked.Data > 1 && (h.Before.Acked[subject] == asked.Seq+1 || h.TookBack(subject, asked.Seq+1)) {
 			return nil // it had acknowledged a FIN there that its peer did not send, and has the connection
 		}
 		f := &anomaly.Finding{

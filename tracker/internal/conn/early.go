@@ -1,22 +1,54 @@
 package conn
 
-import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
-// keepEarly keeps the ACK of s, before it counts, if it is to wait, and what counts
-// while one waits.
-func (c *Conn) keepEarly(s *tcp.Segment, from tcp.Endpoint) {
+// keepEarly keeps the ACK of s, which offers octets up to edge, before it counts, if
+// it is to wait, and what counts while one waits.
+func (c *Conn) keepEarly(s *tcp.Segment, from tcp.Endpoint, edge tcp.Seq) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	switch {
 	case c.Rare != nil && c.Rare.early[from].Waits:
-		c.Rare.early[from].Another(s.Ack, s.Ack.AtMost(rcv.Nxt))
+		c.Rare.early[from].Another(s.Ack, edge, s.Ack.AtMost(rcv.Nxt))
 	case !snd.Has(HasAcked) && rcv.Has(SentSYNACK) && s.Ack.AtMost(rcv.ISS):
 		c.RareState().early[from].Doubt(s) // it does not even cover the SYN
 	case !c.isEarly(s, from) || snd.Has(HasAcked) && s.Ack.AtMost(snd.Acked):
 	case snd.Has(HasAcked):
-		c.RareState().early[from].Keep(s, snd.Acked)
+		c.RareState().early[from].Keep(s, snd.Acked, snd.Edge)
 	default:
-		c.RareState().early[from].Keep(s, rcv.ISS)
+		c.RareState().early[from].Keep(s, rcv.ISS, rcv.ISS)
 	}
+}
+
+// takeBackEarly takes back the ACKs that wait and are denied, and what came with them,
+// once the checks were told.
+func (c *Conn) takeBackEarly() {
+	if c.Rare == nil {
+		return
+	}
+	for e := range tcp.Endpoint(2) {
+		x, early := &c.Ends[e], &c.Rare.early[e]
+		if !early.Denied {
+			continue
+		}
+		if x.Acked == early.Ack {
+			x.Acked, x.Edge = early.Before, early.Offer
+		}
+		if x.Nxt == early.To {
+			x.Nxt = c.Rare.holes[e].CutOff(early.From)
+			if x.Nxt.Before(x.Clean) {
+				x.Clean = x.Nxt
+			}
+		}
+		*early = holes.Early{Ack: early.Ack, Back: true}
+	}
+}
+
+// TookBack reports whether an ACK of the end with that number was taken back.
+func (c *Conn) TookBack(e tcp.Endpoint, ack tcp.Seq) bool {
+	return c.Rare != nil && c.Rare.early[e].Back && c.Rare.early[e].Ack == ack
 }
 
 // isEarly reports whether the ACK of s covers what the capture should have of its

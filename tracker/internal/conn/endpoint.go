@@ -450,7 +450,7 @@ func (c *Conn) noteAck(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 			rcv.Nxt = s.Ack
 		}
 	}
-	c.keepEarly(s, from)
+	c.keepEarly(s, from, edge)
 	if !snd.Has(HasAcked) {
 		snd.Bits |= HasAcked
 		snd.Acked, snd.Edge = s.Ack, edge

@@ -41,7 +41,7 @@ func (c *Conn) FollowGaps(s *tcp.Segment, from tcp.Endpoint, r recent.Reading, n
 				c.Ends[e].Bits |= Lossy
 			}
 		}
-		if g.Is > holes.GapOpen {
+		if g.Is > holes.GapOpen || c.Rare.early[e].Denied {
 			on |= triggers.OnGap
 		}
 	}
@@ -60,14 +60,26 @@ func (c *Conn) fillGap(s *tcp.Segment, from tcp.Endpoint, r recent.Reading, now 
 			g.Is = holes.GapInverted
 		} else {
 			g.Is = holes.GapNone // sent again, or only now: not what was acknowledged
+			c.denyEarly(from, now)
 		}
 	case g.To.AtMost(s.Seq):
 		g.Beyond = true
 	case !r.Stale && !r.Old && !r.Keepalive && !g.Beyond && !c.Skewed() && g.Due(c.Ends[from.Peer()].Late(), now):
 		g.Is = holes.GapNone // it had not sent the octets: somebody else did
+		c.denyEarly(from, now)
 		if g.Size() == 1 {
 			c.maybeClosedTo(from.Peer())
 		}
+	}
+}
+
+// denyEarly has the ACK that ran ahead of what the end was captured to have sent be
+// taken back, where it was not only recorded too early.
+func (c *Conn) denyEarly(e tcp.Endpoint, now tcp.Time) {
+	peer := &c.Ends[e.Peer()]
+	early := &c.Rare.early[e.Peer()]
+	if fin := peer.Has(HasFIN) && early.Doubtful(peer.FIN); early.Waits && !fin && c.Rare.Gaps[e].Due(peer.Late(), now) { // of a FIN more is to be looked at, see weighFIN
+		early.Denied = true
 	}
 }
 
@@ -138,7 +150,7 @@ func (c *Conn) openGap(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 	}
 	if !g.Beyond {
 		g.From, g.To = tcp.Later(rcv.Nxt, acked), s.Ack
-		if !rcv.Nxt.Before(s.Ack) || c.probedAt(rcv, s.Ack) || c.acksDenied(from.Peer(), s.Ack) {
+		if !rcv.Nxt.Before(s.Ack) || c.probedAt(rcv, s.Ack) || c.acksDenied(from.Peer(), s.Ack) || c.TookBack(from, s.Ack) {
 			return
 		}
 	}

@@ -82,7 +82,8 @@ func (m *Machine) provedBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, ins tcp.I
 // FIN-WAIT-2.
 func (c *Conn) orTimeWait(e tcp.Endpoint, after tcp.StateSet) tcp.StateSet {
 	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
-	if after == tcp.Closing.Set() && peer.Has(HasAcked) && subject.FIN.Before(peer.Acked) {
+	back := c.Rare != nil && c.Rare.early[e.Peer()].Back && subject.FIN.Before(c.Rare.early[e.Peer()].Ack)
+	if after == tcp.Closing.Set() && (back || peer.Has(HasAcked) && subject.FIN.Before(peer.Acked)) {
 		after |= tcp.TimeWait.Set()
 	}
 	return after

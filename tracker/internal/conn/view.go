@@ -69,6 +69,7 @@ func (m *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.R
 	m.scene.Verdict = gate.Verdict{}
 	c.answeredFIN(s, from)
 	c.settleGaps()
+	c.takeBackEarly()
 	if on&(triggers.OnChallenge|triggers.OnGap) != 0 {
 		c.settleChallenge(s, from, before, m.Now)
 	}

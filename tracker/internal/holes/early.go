@@ -7,22 +7,29 @@ import "github.com/tcpwatch/tcpwatch/tracker/tcp"
 // does not decide that, and proves nothing, until something bears it out. Nor does
 // what came with it, which stays doubtful for longer. The zero Early is none.
 type Early struct {
-	Waits       bool
-	Ack, Before tcp.Seq // what it acknowledges, and what its alleged sender had acknowledged before
-	from, to    tcp.Seq // the octets that came with it
+	Waits         bool
+	Denied        bool // its peer shows that it had not sent the octets: to be taken back
+	Back          bool // it was; only Ack is known, for what it may have proved if it was true after all
+	Ack           tcp.Seq
+	Before, Offer tcp.Seq // what its alleged sender had acknowledged, and offered, before
+	From, To      tcp.Seq // the octets that came with it
 }
 
-// Keep has the ACK of s wait, behind what its alleged sender had acknowledged before.
-func (e *Early) Keep(s *tcp.Segment, before tcp.Seq) { *e = Early{true, s.Ack, before, s.Seq, s.End()} }
+// Keep has the ACK of s wait, behind what its alleged sender had acknowledged and
+// offered before.
+func (e *Early) Keep(s *tcp.Segment, before, offer tcp.Seq) {
+	*e = Early{Waits: true, Ack: s.Ack, Before: before, Offer: offer, From: s.Seq, To: s.End()}
+}
 
 // Doubt has only what came with s be doubtful.
-func (e *Early) Doubt(s *tcp.Segment) { *e = Early{from: s.Seq, to: s.End()} }
+func (e *Early) Doubt(s *tcp.Segment) { *e = Early{From: s.Seq, To: s.End()} }
 
-// Another takes in another ACK of the end, which bears the one that waits out if it
-// covers as much; if not, and it is of what the peer sent, as sent says, it counts.
-func (e *Early) Another(ack tcp.Seq, sent bool) {
+// Another takes in another ACK of the end, with what it offers. It bears the one that
+// waits out if it covers as much; if not, and it is of what the peer sent, as sent says,
+// it counts.
+func (e *Early) Another(ack, offer tcp.Seq, sent bool) {
 	if e.Waits = ack.Before(e.Ack); e.Waits && sent {
-		e.Before = tcp.Later(e.Before, ack)
+		e.Before, e.Offer = tcp.Later(e.Before, ack), tcp.Later(e.Offer, offer)
 	}
 }
 
@@ -34,4 +41,4 @@ func (e *Early) BearOut(seq tcp.Seq) {
 }
 
 // Doubtful reports whether the octet came with the ACK.
-func (e *Early) Doubtful(seq tcp.Seq) bool { return e.from != e.to && seq.In(e.from, e.to) }
+func (e *Early) Doubtful(seq tcp.Seq) bool { return e.From != e.To && seq.In(e.From, e.To) }
