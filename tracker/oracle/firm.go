@@ -73,7 +73,7 @@ func (c *Case) Firm() (compared, proved int, misses []Miss) {
 // what the kernel opened after it says nothing.
 func (c *Case) contradicts(l *look, claim claim) (want string, wrong bool) {
 	const polled = 0.012 // seconds by which a move may be told late
-	visits := visitsUntil(l.conn.Moves[l.end], l.cp.T)
+	visits := visitsUntil(l.conn.Moves[l.end], l.cp, l.end)
 	state, last := socketless(claim.state.String()), -1
 	for i, v := range visits {
 		if v.state == state {
@@ -110,17 +110,19 @@ func socketless(state string) string {
 	return state
 }
 
-// visitsUntil returns the states that the kernel was in up to time t, in all
+// visitsUntil returns the states that the kernel was in up to the checkpoint, in all
 // incarnations, and those that RFC 9293 has between two of them: a FIN that
 // acknowledges ours takes FIN_WAIT_1 through FIN_WAIT_2, or CLOSING, to TIME_WAIT,
 // a connection opened in TIME_WAIT closes the one before it, and under SYN cookies
-// the kernel keeps nothing in SYN_RCVD.
-func visitsUntil(moves []Move, t float64) []visit {
+// the kernel keeps nothing in SYN_RCVD. What it answers at the checkpoint counts too:
+// of a TIME_WAIT only that may tell, as its socket is another, which no move is traced of.
+func visitsUntil(moves []Move, cp *Checkpoint, end string) []visit {
 	list := []visit{{state: "CLOSED"}}
+	moves = slices.DeleteFunc(slices.Clone(moves), func(m Move) bool { return m.T > cp.T })
+	if at := cp.state(end); at != "" && (len(moves) == 0 || moves[len(moves)-1].To != at) {
+		moves = append(moves, Move{T: cp.T, To: at})
+	}
 	for _, m := range moves {
-		if m.T > t {
-			break
-		}
 		switch from := list[len(list)-1].state; {
 		case from == "FIN_WAIT_1" && m.To == "TIME_WAIT":
 			list = append(list, visit{"FIN_WAIT_2", m.T}, visit{"CLOSING", m.T})
