@@ -11,7 +11,7 @@ func (c *Conn) keepEarly(s *tcp.Segment, from tcp.Endpoint, edge tcp.Seq) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	switch {
 	case c.Rare != nil && c.Rare.early[from].Waits:
-		c.Rare.early[from].Another(s.Ack, edge, s.Ack.AtMost(rcv.Nxt))
+		c.Rare.early[from].Another(s, edge, s.Ack.AtMost(rcv.Nxt))
 	case !snd.Has(HasAcked) && rcv.Has(SentSYNACK) && s.Ack.AtMost(rcv.ISS):
 		c.RareState().early[from].Doubt(s) // it does not even cover the SYN
 	case !c.isEarly(s, from) || snd.Has(HasAcked) && s.Ack.AtMost(snd.Acked):
@@ -36,7 +36,7 @@ func (c *Conn) takeBackEarly() {
 		if x.Acked == early.Ack {
 			x.Acked, x.Edge = early.Before, early.Offer
 		}
-		if x.Nxt == early.To {
+		if !early.Again && x.Nxt == early.To {
 			x.Nxt = c.Rare.holes[e].CutOff(early.From)
 			if x.Nxt.Before(x.Clean) {
 				x.Clean = x.Nxt

@@ -41,7 +41,7 @@ func (c *Conn) FollowGaps(s *tcp.Segment, from tcp.Endpoint, r recent.Reading, n
 				c.Ends[e].Bits |= Lossy
 			}
 		}
-		if g.Is > holes.GapOpen || c.Rare.early[e].Denied {
+		if g.Is > holes.GapOpen {
 			on |= triggers.OnGap
 		}
 	}

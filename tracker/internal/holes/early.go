@@ -13,6 +13,7 @@ type Early struct {
 	Ack           tcp.Seq
 	Before, Offer tcp.Seq // what its alleged sender had acknowledged, and offered, before
 	From, To      tcp.Seq // the octets that came with it
+	Again         bool    // another segment has those octets too
 }
 
 // Keep has the ACK of s wait, behind what its alleged sender had acknowledged and
@@ -24,13 +25,15 @@ func (e *Early) Keep(s *tcp.Segment, before, offer tcp.Seq) {
 // Doubt has only what came with s be doubtful.
 func (e *Early) Doubt(s *tcp.Segment) { *e = Early{From: s.Seq, To: s.End()} }
 
-// Another takes in another ACK of the end, with what it offers. It bears the one that
-// waits out if it covers as much; if not, and it is of what the peer sent, as sent says,
-// it counts.
-func (e *Early) Another(ack, offer tcp.Seq, sent bool) {
-	if e.Waits = ack.Before(e.Ack); e.Waits && sent {
-		e.Before, e.Offer = tcp.Later(e.Before, ack), tcp.Later(e.Offer, offer)
+// Another takes in another segment of the end, with what it offers. It bears the ACK
+// that waits out if it acknowledges as much; if not, and its ACK is of what the peer
+// sent, as sent says, it counts, and bears the octets out if it has them too.
+func (e *Early) Another(s *tcp.Segment, offer tcp.Seq, sent bool) {
+	if e.Waits = s.Ack.Before(e.Ack); !e.Waits || !sent {
+		return
 	}
+	e.Before, e.Offer = tcp.Later(e.Before, s.Ack), tcp.Later(e.Offer, offer)
+	e.Again = e.Again || s.Seq.AtMost(e.From) && e.To.AtMost(s.End())
 }
 
 // BearOut forgets the ACK if the peer goes on behind it.
@@ -40,5 +43,5 @@ func (e *Early) BearOut(seq tcp.Seq) {
 	}
 }
 
-// Doubtful reports whether the octet came with the ACK.
-func (e *Early) Doubtful(seq tcp.Seq) bool { return e.From != e.To && seq.In(e.From, e.To) }
+// Doubtful reports whether the octet came with the ACK alone.
+func (e *Early) Doubtful(seq tcp.Seq) bool { return !e.Again && e.From != e.To && seq.In(e.From, e.To) }
