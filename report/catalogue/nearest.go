@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly/kinds"
 )
 
@@ -22,7 +23,7 @@ func Nearest(name string) []string {
 func nearest(name string, names []string) []string {
 	fold := strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	likeness := func(other string) int {
-		n := distance(fold, other)
+		n := text.Distance(fold, other)
 		for _, word := range strings.Split(fold, "-") {
 			if len(word) > 2 && strings.Contains(other, word) {
 				n -= len(word)
@@ -33,26 +34,4 @@ func nearest(name string, names []string) []string {
 	sorted := slices.Clone(names)
 	slices.SortStableFunc(sorted, func(a, b string) int { return cmp.Compare(likeness(a), likeness(b)) })
 	return sorted[:min(3, len(sorted))]
-}
-
-// distance is how many characters must be put in, taken out or changed to make
-// a of b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
