@@ -19,6 +19,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/report/catalogue"
 	"github.com/tcpwatch/tcpwatch/report/policy"
+	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/serve"
 )
 
@@ -27,6 +28,7 @@ import (
 var readmeBlocks = map[string]string{
 	"sample":    "README.md",
 	"explain":   "report/README.md",
+	"fields":    "report/README.md",
 	"story":     "cmd/lab/README.md",
 	"check":     "report/policy/README.md",
 	"policy":    "report/policy/README.md",
@@ -52,6 +54,7 @@ func TestReadmeBlocks(t *testing.T) {
 	texts := map[string][]byte{
 		"sample":    fenced("", sample),
 		"explain":   fenced("", ladder),
+		"fields":    record.FieldsMarkdown(),
 		"story":     fenced("", story),
 		"check":     fenced("", violated(t, all[readmeBlocks["check"]])),
 		"policy":    policy.KeysMarkdown(),
