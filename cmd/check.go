@@ -113,8 +113,18 @@ type ruleFlag struct {
 	list  bool // several with commas between them
 }
 
-func (f *ruleFlag) String() string { return "" }
-func (f *ruleFlag) Type() string   { return f.typ }
+// String returns what was typed.
+func (f *ruleFlag) String() string {
+	var typed []string
+	for _, rule := range *f.rules {
+		if rule.Key == f.key {
+			typed = append(typed, rule.Text)
+		}
+	}
+	return strings.Join(typed, ",")
+}
+
+func (f *ruleFlag) Type() string { return f.typ }
 func (f *ruleFlag) Set(text string) error {
 	parts := []string{text}
 	if f.list {

@@ -111,9 +111,11 @@ func namesFlag(c *cobra.Command, names *bool) {
 	c.Flags().BoolVar(names, "names", false, "names beside addresses, as the capture tells them: answers of the DNS, TLS server names, HTTP Host; nothing is looked up")
 }
 
-// complete completes a flag with fixed words.
+// complete completes a flag with fixed words, and has those that are like one of
+// them understood as misspelt.
 func complete(c *cobra.Command, flag string, words []string) {
-	// The flag exists, so this cannot fail.
+	// The flag exists, so these cannot fail.
+	_ = c.Flags().SetAnnotation(flag, wordsKey, words)
 	_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 

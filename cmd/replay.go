@@ -143,4 +143,4 @@ func (f *replayFlags) replay(files []string, o record.Options, stdout, stderr io
 }
 
 // errNoCommand says that there is no such command.
-func errNoCommand(name string) error { return fmt.Errorf("%q is no command of tcpwatch", name) }
+func errNoCommand(name string) error { return fmt.Errorf("unknown command %q", name) }

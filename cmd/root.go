@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"github.com/tcpwatch/tcpwatch/cmd/run"
 	"github.com/tcpwatch/tcpwatch/report"
 )
@@ -56,7 +55,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	if err == nil || report.IsBrokenPipe(err) {
 		return exitDone
 	}
@@ -64,6 +63,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if errors.As(err, &status) {
 		return int(status)
 	}
+	err = misspelt(c, err)
 	fmt.Fprintf(stderr, "tcpwatch: %v\n", err)
 	run.TellHint(stderr, err)
 	return exitUsage
@@ -84,31 +84,12 @@ wrong. It reads captures as tcpdump and Wireshark write them.`,
 		SilenceUsage:  true,
 	}
 	root.SetVersionTemplate("tcpwatch {{.Version}}\n")
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return run.WithHint(flagError(err), fmt.Sprintf("%s --help lists the flags", c.CommandPath()))
-	})
+	root.SetFlagErrorFunc(flagError)
+	root.DisableSuggestions = true // cobra's take lines; ours are a hint
 	root.PersistentFlags().SortFlags = false
 	root.AddCommand(newReplay(), newLive(), newExplain(), newCheck(), newPort(), newAnomalies(), newStates(), newInterfaces(), newVersion(), newMan())
 	profiles(root)
 	return root
-}
-
-// flagError says in our words that a flag cannot have a value.
-func flagError(err error) error {
-	var invalid *pflag.InvalidValueError
-	if !errors.As(err, &invalid) {
-		return err
-	}
-	why := map[string]string{
-		"bool":     "is neither true nor false",
-		"int":      "is no number",
-		"duration": "is no duration, such as 30s or 1m30s",
-		"intSlice": "is no number, nor numbers such as 1,3",
-	}[invalid.GetFlag().Value.Type()]
-	if why == "" {
-		return err
-	}
-	return fmt.Errorf("--%s %q %s", invalid.GetFlag().Name, invalid.GetValue(), why)
 }
 
 func newVersion() *cobra.Command {

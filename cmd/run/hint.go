@@ -14,6 +14,12 @@ func TellHint(stderr io.Writer, err error) {
 	}
 }
 
+// HasHint reports whether an error has a way out.
+func HasHint(err error) bool {
+	var h *hinted
+	return errors.As(err, &h)
+}
+
 // hinted is an error with a way out.
 type hinted struct {
 	error
