@@ -15,6 +15,8 @@ func newInterfaces() *cobra.Command {
 		Long: `interfaces lists the network interfaces that live -i can capture on, whether they
 are up, and their addresses. Beside them there are any, which is all of them, and
 -, a capture on standard input.`,
+		Example: `  tcpwatch interfaces
+  tcpwatch live -i any`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			all, err := net.Interfaces()

@@ -30,13 +30,16 @@ func TestMisspelt(t *testing.T) {
 		{"check --undecided worn " + sample, "warn?"},
 		{"states -o tabel", "table?"},
 		{"repaly --where x", "replay?"},
+		{"completion bsh", "bash or zsh?"},
 		{"man exlain", "explain?"},
+		{"help exlain", "explain?"},
+		{"help expresions", "expressions?"},
 	} {
 		if hint := lastLine(t, test.line); !strings.HasPrefix(hint, "tcpwatch: hint: did you mean "+test.want) {
 			t.Errorf("tcpwatch %s: the last line is %q, want it to ask for %s", test.line, hint, test.want)
 		}
 	}
-	for _, line := range []string{"xyzzy", "replay --xyzzy " + sample, "replay -Z " + sample, "replay -o xyzzy " + sample} {
+	for _, line := range []string{"xyzzy", "replay --xyzzy " + sample, "replay -Z " + sample, "replay -o xyzzy " + sample, "help xyzzy"} {
 		if hint := lastLine(t, line); strings.Contains(hint, "did you mean") {
 			t.Errorf("tcpwatch %s: nothing is near, but the last line is %q", line, hint)
 		}

@@ -72,18 +72,6 @@ in it.`,
 	fl.StringVar(&f.times, "time", "utc", "times: utc, local, relative")
 	f.displayFlags(c)
 	complete(c, "time", []string{"utc", "local", "relative"})
-	c.SetHelpTemplate(`{{.Short}}:
-
-{{.Example}}
-
-{{.Long}}
-
-Usage:
-  {{.UseLine}}
-
-Flags:
-{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}
-`)
 	return c
 }
 

@@ -55,6 +55,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	addCompletion(root)
 	c, err := root.ExecuteContextC(ctx)
 	if err == nil || report.IsBrokenPipe(err) {
 		return exitDone
@@ -84,6 +85,8 @@ wrong. It reads captures as tcpdump and Wireshark write them.`,
 		SilenceUsage:  true,
 	}
 	root.SetVersionTemplate("tcpwatch {{.Version}}\n")
+	root.SetHelpTemplate(helpTemplate)
+	root.SetHelpCommand(newHelp())
 	root.SetFlagErrorFunc(flagError)
 	root.DisableSuggestions = true // cobra's take lines; ours are a hint
 	root.PersistentFlags().SortFlags = false

@@ -145,3 +145,29 @@ func TestSVGIsWellFormed(t *testing.T) {
 		}
 	}
 }
+
+// The text says of every state what it is, and has every transition: with its
+// state, or, if it cuts a connection short, by what it is on.
+func TestStatesText(t *testing.T) {
+	moves, short, ok := strings.Cut(StatesText(0), "\nWhat is cut short goes to CLOSED, by:\n")
+	if !ok {
+		t.Fatal("it does not say what is cut short")
+	}
+	of := map[string]string{}
+	state := ""
+	for line := range strings.Lines(moves) {
+		if words := strings.Fields(line); !strings.HasPrefix(line, "   ") {
+			state = words[0]
+			if len(words) < 3 {
+				t.Errorf("nothing is said of %s", state)
+			}
+			continue
+		}
+		of[state] += line
+	}
+	for _, row := range tcp.Transitions() {
+		if !strings.Contains(of[row.From.String()], row.On.String()+" -> "+row.To.String()) && !(row.To == tcp.Closed && strings.Contains(short, row.On.String())) {
+			t.Errorf("there is no move from %v to %v on %v", row.From, row.To, row.On)
+		}
+	}
+}

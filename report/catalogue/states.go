@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/report/text"
@@ -51,6 +52,46 @@ func writeTable(w io.Writer, colors bool) error {
 		return err
 	}
 	return out.Flush()
+}
+
+// meanings say what it is to be in a state.
+var meanings = map[tcp.State]string{
+	tcp.Closed:      "no connection: before it, or after it",
+	tcp.Listen:      "a server that waits for a SYN",
+	tcp.SynSent:     "it has sent a SYN, which is not answered yet",
+	tcp.SynReceived: "it has answered a SYN, and waits for the ACK",
+	tcp.Established: "open: data can flow both ways",
+	tcp.FinWait1:    "it has closed first; its FIN is not acknowledged yet",
+	tcp.FinWait2:    "it has closed first, and waits for the other end to close",
+	tcp.CloseWait:   "the other end has closed; its own application has not",
+	tcp.Closing:     "both have closed at once; its FIN is not acknowledged yet",
+	tcp.LastAck:     "it has closed second; its FIN is not acknowledged yet",
+	tcp.TimeWait:    "both have closed; it keeps the ports for late segments",
+}
+
+// StatesText says for a terminal what each state is, and what leads from it.
+func StatesText(width int) string {
+	var short []string // what cuts a connection short
+	return strings.Join(text.Lines(func(w *bufio.Writer) {
+		for _, state := range tcp.States() {
+			text.WriteLine(w, fmt.Sprintf("  %-13s%s", state, meanings[state]))
+			var moves []string
+			for _, row := range tcp.Transitions() {
+				switch on := row.On.String(); {
+				case row.From == state && orderly(row):
+					moves = append(moves, on+" -> "+row.To.String())
+				case row.From == state && !slices.Contains(short, on):
+					short = append(short, on)
+				}
+			}
+			if len(moves) > 0 {
+				text.WriteParts(w, strings.Repeat(" ", 17), moves, width)
+			}
+		}
+		text.WriteLine(w, "")
+		text.WriteLine(w, "What is cut short goes to CLOSED, by:")
+		text.WriteParts(w, "  ", short, width)
+	}), "\n") + "\n"
 }
 
 // StatesMarkdown draws the transition table as a GitHub table, a row a state.

@@ -45,6 +45,9 @@ var functions = []string{
 	"sum", "min", "max", "mean", "median", "abs", "ceil", "floor", "round", "int", "float", "lower", "upper", "date",
 }
 
+// Functions returns the names of the functions that an expression may call.
+func Functions() []string { return slices.Clone(functions) }
+
 // setName is the name of the set in a rule of the kind count.
 const setName = "connections"
 

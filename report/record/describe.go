@@ -40,7 +40,7 @@ type Group struct {
 var Certainties = []Word{
 	{tcp.Proved.String(), "the end's own segments show it"},
 	{tcp.Settled.String(), "nothing contradicted it for longer than a retransmission would have taken, or a timer of a known stack says so"},
-	{tcp.Assumed.String(), "it follows if what was captured also arrived; tables mark it with ?"},
+	{tcp.Assumed.String(), "it follows if what was captured also arrived: ? in tables"},
 }
 
 // Confidences are how sure an anomaly is.

@@ -1,0 +1,206 @@
+package cmd
+
+import (
+	"bufio"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/tcpwatch/tcpwatch/report/catalogue"
+	"github.com/tcpwatch/tcpwatch/report/policy"
+	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// What tcpwatch help says about a topic is for a terminal of 80 columns, and
+// taken from the tables that the program itself runs on, where there is one.
+
+const topicWidth = 80
+
+// topics are in the order in which they are listed.
+var topics = []struct {
+	name, short string
+	text        func() string
+}{
+	{"states", "The states of TCP, and what leads from one to the next", statesTopic},
+	{"certainty", "How sure a state or an anomaly is, and what ? means", certaintyTopic},
+	{"filters", "What -f takes: the language of tcpdump", filtersTopic},
+	{"expressions", "What --where and the rules of check take", expressionsTopic},
+	{"fields", "The fields of records (-o json, jsonl, csv)", fieldsTopic},
+	{"exit-status", "What the exit status means", exitTopic},
+}
+
+// wrapped writes a paragraph, indented, with what leads it in front.
+func wrapped(lead, indent, paragraph string) string {
+	lines := text.Lines(func(w *bufio.Writer) { text.WriteWrapped(w, indent, paragraph, topicWidth, text.Plain) })
+	first := strings.TrimPrefix(strings.Join(lines, "\n"), indent)
+	return fmt.Sprintf("%-*s%s\n", len(indent), lead, first)
+}
+
+// definitions writes words with what they mean.
+func definitions(words []record.Word) string {
+	var b strings.Builder
+	for _, w := range words {
+		b.WriteString(wrapped("  "+w.Name, strings.Repeat(" ", 15), w.Means))
+	}
+	return b.String()
+}
+
+func statesTopic() string {
+	return `Each end of a connection is in one of the states of RFC 9293. Below each state
+stands what leads from it, and where to.
+
+` + catalogue.StatesText(topicWidth) + `
+--state takes any usual spelling: TIME_WAIT, time-wait, FIN_WAIT1, ESTAB.
+"tcpwatch states" prints every transition with its section of the RFC;
+"tcpwatch states --help" is the help of that command.
+`
+}
+
+func certaintyTopic() string {
+	return `A capture shows what was sent, not what arrived. So each end has two states: the
+assumed one, if what was captured also arrived, and the proved one, which its
+own segments show. Tables print the assumed one; records have both (state and
+proved_state). How sure the assumed one is (certainty in records):
+
+` + definitions(record.Certainties) + `
+A "?" behind a state marks what is only assumed: TIME_WAIT?. Records list in
+possible what else the end may be in. ` + tcp.Unknown.String() + ` stands where no packet tells.
+
+Stacks are recognised by their SYN. Where one is not, its timers are taken to be
+those of Linux, and what they say stays assumed. --stack names the stack.
+
+How sure an anomaly is:
+
+` + definitions(record.Confidences) + `
+check fails on anomalies that are proved or assumed, and reports ambiguous ones
+as undecided (see --undecided and --strict of check).
+`
+}
+
+// filterExamples are what -f takes, with what each selects.
+var filterExamples = []record.Word{
+	{Name: "host 10.0.0.1", Means: "from or to that address; also: src host"},
+	{Name: "net 10.0.0.0/8", Means: "from or to that network"},
+	{Name: "port 443", Means: "from or to that port; also: src port, dst port"},
+	{Name: "tcp portrange 8000-8080", Means: "one of these ports"},
+	{Name: "ip6 and dst port 80 or 443", Means: "an id alone repeats what stood before it"},
+	{Name: "not (port 22 or port 53)", Means: "in a shell, quote the whole filter"},
+	{Name: "vlan 5 and host 10.0.0.1", Means: "with that VLAN tag"},
+	{Name: "tcp[tcpflags] & tcp-rst != 0", Means: "RSTs over IPv4"},
+	{Name: "tcp.flags & (syn|fin) != 0", Means: "SYNs and FINs over IPv4 and IPv6"},
+	{Name: "greater 1000", Means: "packets of 1000 bytes and more; also: less"},
+}
+
+func filtersTopic() string {
+	var b strings.Builder
+	b.WriteString(`-f EXPR leaves out packets before anything else sees them. It takes the language
+of tcpdump (man 7 pcap-filter):
+
+`)
+	for _, e := range filterExamples {
+		fmt.Fprintf(&b, "  %-29s %s\n", e.Name, e.Means)
+	}
+	b.WriteString(`
+"and" and "or" bind equally and group from the left, as in tcpdump: "a or b and
+c" is "(a or b) and c". Names of hosts and networks, gateway, protochain and
+broadcast are not supported. What is not understood is an error, with a caret
+under the word.
+
+Both directions of a connection must pass: "src host" or "dst port" alone leaves
+one-way traffic, of which little can be said. Connections are numbered among
+what the filter leaves. --where, --state and --anomaly select whole connections
+after tracking, and keep the numbers.
+`)
+	return b.String()
+}
+
+// whereExamples are expressions over the record.
+var whereExamples = []string{
+	"client.state == TIME_WAIT && duration > 60",
+	"server.state == CLOSE_WAIT && server.time_in_state > 60",
+	"server.port in [80, 443] && client.retransmits > 0",
+	`closed_by in ["refused", "timeout"]`,
+	"(handshake_rtt ?? 0) > 0.1",
+	"any(anomalies, .kind == rst_instead_of_ack)",
+	`client.addr startsWith "10."`,
+}
+
+func expressionsTopic() string {
+	var b strings.Builder
+	b.WriteString(`--where EXPR selects the connections for which an expression over their record
+is true. The rules of check (--require, --forbid, policies) take the same. The
+language is that of github.com/expr-lang/expr:
+
+`)
+	for _, e := range whereExamples {
+		fmt.Fprintf(&b, "  --where '%s'\n", e)
+	}
+	b.WriteString("\nFields (tcpwatch help fields says what they are):\n\n")
+	b.WriteString(fieldNames("connection", record.EnvType()))
+	b.WriteString(`
+What a record lacks is nil: give it a value with ??. States are words, such as
+TIME_WAIT, and so are kinds of anomalies, with underscores (rst_instead_of_ack).
+Durations are seconds. A misspelt field, state or kind is an error, with a caret
+under it.
+
+Functions:
+
+`)
+	b.WriteString(wrapped("", "  ", strings.Join(policy.Functions(), ", ")))
+	return b.String()
+}
+
+// fieldNames writes the names of the fields of a struct of expressions, and of the
+// structs in it. Both ends have the same.
+func fieldNames(of string, t reflect.Type) string {
+	names := record.EnvNames(t)
+	inside := ""
+	for i, name := range names {
+		field := t.Field(i).Type
+		if field.Kind() == reflect.Slice {
+			field = field.Elem()
+		}
+		if len(record.EnvNames(field)) == 0 || name == tcp.Client.String() {
+			continue
+		}
+		if name == tcp.Server.String() {
+			name = "client, server"
+		}
+		inside += fieldNames(name, field)
+	}
+	return wrapped("  "+of, strings.Repeat(" ", 18), strings.Join(names, ", ")) + inside
+}
+
+func fieldsTopic() string {
+	return `The fields of records, one group for each sort of object. client and server hold
+an end, history and anomalies lists of these. With --events, transitions,
+anomalies and refused segments are records too. Times are RFC 3339 in UTC.
+
+` + record.FieldsText() + `
+What a connection lacks is left out. csv has the fields of connections by their
+paths (client.state), --sort takes these, and --where the same names. All units,
+values, and when a field is absent: report/README.md.
+`
+}
+
+// exitStatuses are what Main returns.
+var exitStatuses = []record.Word{
+	{Name: fmt.Sprint(exitDone), Means: "Done. Also after Ctrl-C, when the reader of a pipe has gone, for a capture without packets, and for one that is cut off (a warning says so)."},
+	{Name: fmt.Sprint(exitViolation), Means: "check found a violation: a capture breaks a rule. No other command exits so."},
+	{Name: fmt.Sprint(exitUsage), Means: "Wrong usage, or a file that cannot be read, is not a capture, is shorter than its header, or has only unknown link types. With --strict also a capture that is cut off. check exits so if one file cannot be read, whatever the others show."},
+}
+
+func exitTopic() string {
+	var b strings.Builder
+	for _, s := range exitStatuses {
+		b.WriteString(wrapped(s.Name, "   ", s.Means))
+	}
+	b.WriteString(`
+What is undecided in check does not change the exit status, except with
+--undecided=fail. Errors and warnings go to standard error, with a hint where
+there is a way out; standard output carries data only.
+`)
+	return b.String()
+}
