@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -61,7 +62,7 @@ func newHelp() *cobra.Command {
 		},
 	}
 	for _, t := range topics {
-		c.AddCommand(&cobra.Command{Use: t.name, Short: t.short, Long: t.text()})
+		c.AddCommand(&cobra.Command{Use: t.name, Short: t.short, Long: t.text(), DisableFlagsInUseLine: true})
 	}
 	return c
 }
@@ -77,11 +78,10 @@ func topicNames(help *cobra.Command) (names []string) {
 // completeHelp completes a command or a topic.
 func completeHelp(c *cobra.Command, args []string, _ string) (list []cobra.Completion, _ cobra.ShellCompDirective) {
 	if len(args) == 0 {
-		for _, of := range []*cobra.Command{c.Root(), c} {
-			for _, sub := range of.Commands() {
-				if sub != c {
-					list = append(list, cobra.CompletionWithDesc(sub.Name(), sub.Short))
-				}
+		about := slices.Concat(c.Root().Commands(), c.Commands())
+		for _, sub := range about {
+			if sub.IsAvailableCommand() || sub.IsAdditionalHelpTopicCommand() {
+				list = append(list, cobra.CompletionWithDesc(sub.Name(), sub.Short))
 			}
 		}
 	}

@@ -56,8 +56,8 @@ var origins = []Word{
 	{tcp.FromMidstream.String(), "it was open when the capture began"},
 }
 
-// ClosedBys are who ended a connection.
-var ClosedBys = []Word{
+// closedBys are who ended a connection.
+var closedBys = []Word{
 	{tcp.ByClient.String(), "the client sent the first FIN"},
 	{tcp.ByServer.String(), "the server sent the first FIN"},
 	{tcp.ByBoth.String(), "at once: neither FIN acknowledges the other"},
@@ -158,7 +158,7 @@ func connectionDocs() []FieldDoc {
 		{Name: "client", Type: "object", Is: "the end that sent the first SYN", More: "Where no SYN was captured, the likelier of the two: see `origin`.", Holds: "end"},
 		{Name: "server", Type: "object", Is: "the other end", Holds: "end"},
 		{Name: "origin", Type: "string", Is: "how the connection came into sight", Words: origins},
-		{Name: "closed_by", Type: "string", Is: "who ended it", Words: ClosedBys, Absent: "while nobody has"},
+		{Name: "closed_by", Type: "string", Is: "who ended it", Words: closedBys, Absent: "while nobody has"},
 		{Name: "reset_by", Type: "string", Is: "whose RST ended it, whoever closed first", Words: resetBys, Absent: "no RST ended it"},
 		{Name: "handshake_rtt", Type: "number", Unit: ofSeconds, Is: "from the SYN to the ACK of the SYN+ACK", Absent: "the handshake was not captured whole, or a SYN was repeated"},
 		{Name: "start", Type: "string", Unit: ofTime, Is: "its first packet"},
