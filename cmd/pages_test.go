@@ -170,10 +170,63 @@ func TestReadmeBlocksAreCompared(t *testing.T) {
 	}
 }
 
-// README.md is read in one go: what is reference belongs in the rooms' pages.
+// README.md and CONTRIBUTING.md are read in one go: what is reference belongs in
+// the rooms' pages.
 func TestReadmeIsShort(t *testing.T) {
-	const most = 16 << 10
-	if n := len(pages(t)["README.md"]); n > most {
-		t.Errorf("README.md has %d bytes, want at most %d", n, most)
+	for name, most := range map[string]int{"README.md": 16 << 10, "CONTRIBUTING.md": 6 << 10} {
+		if n := len(pages(t)[name]); n > most || n == 0 {
+			t.Errorf("%s has %d bytes, want at most %d", name, n, most)
+		}
 	}
+}
+
+// goTests are the calls of go test that pages show, with the packages and what
+// they run of these.
+var goTests = regexp.MustCompile(`go test((?: -tags \w+)?) (\./[\w./]+|\.)((?: -v)?(?: -run '?([\w^$]+))?)`)
+
+// The tests that pages tell people to run are there: the packages are, and have a
+// test of that name.
+func TestReadmeTestsAreThere(t *testing.T) {
+	n := 0
+	for name, text := range pages(t) {
+		for _, call := range goTests.FindAllSubmatch(text, -1) {
+			n++
+			dir, deep := strings.CutSuffix(string(call[2]), "/...")
+			if dir == "." && !deep {
+				continue // in a directory that the text names
+			}
+			if !hasTest(t, filepath.Join("..", filepath.FromSlash(dir)), deep, string(call[4])) {
+				t.Errorf("%s: %q runs no test", name, call[0])
+			}
+		}
+	}
+	if n < 10 {
+		t.Errorf("%d calls found, want at least 10", n)
+	}
+}
+
+// hasTest reports whether a directory, or one in it, has a test whose name -run
+// would select.
+func hasTest(t *testing.T, dir string, deep bool, run string) (found bool) {
+	tests := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	selects, err := regexp.Compile(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && file != dir && !deep:
+			return filepath.SkipDir
+		case !strings.HasSuffix(file, "_test.go"):
+			return nil
+		}
+		text, err := os.ReadFile(file)
+		for _, f := range tests.FindAllSubmatch(text, -1) {
+			found = found || run == "^$" || selects.Match(f[1])
+		}
+		return err
+	})
+	return err == nil && found
 }

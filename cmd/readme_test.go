@@ -29,6 +29,7 @@ var readmeBlocks = map[string]string{
 	"sample":    "README.md",
 	"explain":   "report/README.md",
 	"fields":    "report/README.md",
+	"ladder":    "CONTRIBUTING.md",
 	"story":     "cmd/lab/README.md",
 	"check":     "report/policy/README.md",
 	"policy":    "report/policy/README.md",
@@ -47,6 +48,10 @@ func TestReadmeBlocks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	abort, err := os.ReadFile("../tracker/testdata/anomaly/abort-after-fin.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
 	all := pages(t)
 	fenced := func(language string, text []byte) []byte {
 		return fmt.Appendf(nil, "```%s\n%s```\n", language, text)
@@ -55,6 +60,7 @@ func TestReadmeBlocks(t *testing.T) {
 		"sample":    fenced("", sample),
 		"explain":   fenced("", ladder),
 		"fields":    record.FieldsMarkdown(),
+		"ladder":    fenced("", abort),
 		"story":     fenced("", story),
 		"check":     fenced("", violated(t, all[readmeBlocks["check"]])),
 		"policy":    policy.KeysMarkdown(),
