@@ -41,6 +41,10 @@ var (
 	ErrNoInterface  = live.ErrNoInterface  // there is no interface of that name
 )
 
+// LiveBy names how this build captures on interfaces: AF_PACKET, libpcap,
+// /dev/bpf or none.
+const LiveBy = live.By
+
 const (
 	// maxSnap is more than any packet has.
 	maxSnap = 1 << 18

@@ -10,8 +10,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
-	"strings"
 	"syscall"
 	"time"
 
@@ -93,31 +91,4 @@ wrong. It reads captures as tcpdump and Wireshark write them.`,
 	root.AddCommand(newReplay(), newLive(), newExplain(), newCheck(), newPort(), newAnomalies(), newStates(), newInterfaces(), newVersion(), newMan())
 	profiles(root)
 	return root
-}
-
-func newVersion() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(c.OutOrStdout(), "tcpwatch %s\n", version())
-			return err
-		},
-	}
-}
-
-// version is what the Go tool recorded of the build.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "(unknown)"
-	}
-	words := []string{info.Main.Version}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			words = append(words, s.Value)
-		}
-	}
-	return strings.Join(append(words, info.GoVersion), " ")
 }

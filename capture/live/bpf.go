@@ -19,6 +19,9 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
+// By names how this build captures on interfaces.
+const By = "/dev/bpf"
+
 // Live capture by /dev/bpf. It knows neither how long a packet was before it
 // was cut, so none is, nor what was lost; a build with -tags libpcap does.
 

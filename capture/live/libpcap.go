@@ -15,6 +15,9 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
+// By names how this build captures on interfaces.
+const By = "libpcap"
+
 // Live capture through libpcap or, on Windows, the wpcap.dll of Npcap. Every
 // interface is read by a goroutine. The filter is not given to libpcap, which
 // does not agree with us about VLAN tags.

@@ -20,6 +20,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// By names how this build captures on interfaces.
+const By = "AF_PACKET"
+
 // The ring is memory that the kernel and we both see (AF_PACKET, TPACKET_V3).
 // It is divided into blocks; the kernel fills one after the other with packets,
 // and hands a block over when it is full or ringPatience old. It is ours until
