@@ -41,18 +41,68 @@ func TestLivePrivileges(t *testing.T) {
 
 	// With setcap, anyone may; and no thread of it keeps the right.
 	able := path + "-able"
-	text, err := os.ReadFile(path)
-	if err == nil {
-		err = os.WriteFile(able, text, 0o755)
-	}
-	if err == nil { // vfs_cap_data, version 2: permitted and effective CAP_NET_RAW
-		err = unix.Setxattr(able, "security.capability", slices.Concat([]byte{1, 0, 0, 2, 0, 0x20, 0, 0}, make([]byte, 12)), 0)
-	}
-	if err != nil {
+	if err := copyAble(path, able, 0o755, 0); err != nil {
 		t.Skipf("SKIPPED: no file can have capabilities here: %v", err)
 	}
 	defer os.Remove(able)
-	w := startIn(t, client, able, nobody, "live", "-i", "veth")
+	captures(t, client, server, able, nobody)
+
+	// As packages install it, a group may.
+	const daemon = 1
+	plain, able := installed(t, path, daemon)
+	captures(t, client, server, plain, &syscall.Credential{Uid: 65534, Gid: 65534, Groups: []uint32{daemon}})
+	path = plain
+	fails(nobody, "hint: sudo usermod -aG daemon nobody, once, and log in again; or sudo "+plain, "live", "-i", "veth")
+	if err := os.Remove(able); err != nil {
+		t.Fatal(err)
+	}
+	fails(nobody, "hint: sudo setcap cap_net_raw=ep "+plain, "live", "-i", "veth")
+}
+
+// copyAble makes a copy of a program that gives CAP_NET_RAW to those who can run it.
+func copyAble(from, to string, mode os.FileMode, group int) error {
+	text, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to, text, mode)
+	}
+	if err == nil { // before the capability, which a change of the owner clears
+		err = os.Chown(to, 0, group)
+	}
+	if err == nil { // vfs_cap_data, version 2: permitted and effective CAP_NET_RAW
+		err = unix.Setxattr(to, "security.capability", slices.Concat([]byte{1, 0, 0, 2, 0, 0x20, 0, 0}, make([]byte, 12)), 0)
+	}
+	return err
+}
+
+// installed puts the program, and the copy for the group, where packages have them.
+func installed(t *testing.T, path string, group int) (plain, able string) {
+	t.Helper()
+	prefix := path + "-installed"
+	plain, able = filepath.Join(prefix, "bin/tcpwatch"), filepath.Join(prefix, "lib/tcpwatch/tcpwatch")
+	t.Cleanup(func() { os.RemoveAll(prefix) })
+	for _, file := range []string{plain, able} {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(plain, text, 0o755)
+	}
+	if err == nil {
+		err = copyAble(path, able, 0o750, group)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plain, able
+}
+
+// captures has the program capture a connection as somebody without rights,
+// and sees that it keeps no capability.
+func captures(t *testing.T, client, server *netns, path string, as *syscall.Credential) {
+	t.Helper()
+	w := startIn(t, client, path, as, "live", "-i", "veth")
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", w.cmd.Process.Pid))
 	for _, task := range tasks {
 		status, _ := os.ReadFile(task)

@@ -128,12 +128,17 @@ func (l *Live) Run(ctx context.Context) (err error) {
 func (l *Live) openError(err error) error {
 	switch {
 	case errors.Is(err, capture.ErrNotPermitted):
+		group := handOver()
 		self, e := os.Executable()
 		if e != nil {
 			self = "tcpwatch"
 		}
+		once := fmt.Sprintf("sudo setcap cap_net_raw=ep %s, once", self)
+		if group != "" {
+			once = fmt.Sprintf("sudo usermod -aG %s %s, once, and log in again", group, currentUser())
+		}
 		return WithHint(fmt.Errorf("%s: %w: that takes CAP_NET_RAW", strings.Join(l.Capture.Interfaces, ", "), err),
-			fmt.Sprintf("sudo setcap cap_net_raw=ep %s, once; or sudo %s", self, strings.Join(os.Args, " ")))
+			fmt.Sprintf("%s; or sudo %s", once, strings.Join(os.Args, " ")))
 	case errors.Is(err, capture.ErrNoInterface):
 		return WithHint(err, "tcpwatch interfaces lists them")
 	}

@@ -1,7 +1,12 @@
 package run
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
 	"syscall"
 	"unsafe"
 
@@ -28,4 +33,42 @@ func clearCapabilities() error {
 		return fmt.Errorf("giving up capabilities: %w", errno)
 	}
 	return nil
+}
+
+// handOver runs, in place of this process, the copy of tcpwatch that a package
+// installs beside it (bin/tcpwatch, lib/tcpwatch/tcpwatch). The copy has the
+// capability to capture, and only the members of its group can run it. A copy,
+// because a file gives its capabilities to everyone who can run it, and
+// everyone must be able to read captures.
+//
+// It returns if it could not: with the group that the user has to join, or ""
+// if that would not help. The copy finds no copy beside itself, so it does not
+// hand over again.
+func handOver() (group string) {
+	self, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	able := filepath.Join(filepath.Dir(self), "../lib/tcpwatch/tcpwatch")
+	if err := syscall.Exec(able, os.Args, os.Environ()); !errors.Is(err, syscall.EACCES) {
+		return ""
+	}
+	return groupOf(able)
+}
+
+// groupOf names the group of a file, or returns "".
+func groupOf(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return ""
+	}
+	id := strconv.Itoa(int(stat.Gid))
+	if g, err := user.LookupGroupId(id); err == nil {
+		return g.Name
+	}
+	return id
 }
