@@ -60,13 +60,13 @@ func (c *Conn) fillGap(s *tcp.Segment, from tcp.Endpoint, r recent.Reading, now 
 			g.Is = holes.GapInverted
 		} else {
 			g.Is = holes.GapNone // sent again, or only now: not what was acknowledged
-			c.denyEarly(from, now)
+			c.denyEarly(from)
 		}
 	case g.To.AtMost(s.Seq):
 		g.Beyond = true
 	case !r.Stale && !r.Old && !r.Keepalive && !g.Beyond && !c.Skewed() && g.Due(c.Ends[from.Peer()].Late(), now):
 		g.Is = holes.GapNone // it had not sent the octets: somebody else did
-		c.denyEarly(from, now)
+		c.denyEarly(from)
 		if g.Size() == 1 {
 			c.maybeClosedTo(from.Peer())
 		}
@@ -74,13 +74,10 @@ func (c *Conn) fillGap(s *tcp.Segment, from tcp.Endpoint, r recent.Reading, now 
 }
 
 // denyEarly has the ACK that ran ahead of what the end was captured to have sent be
-// taken back, where it was not only recorded too early.
-func (c *Conn) denyEarly(e tcp.Endpoint, now tcp.Time) {
-	peer := &c.Ends[e.Peer()]
-	early := &c.Rare.early[e.Peer()]
-	if fin := peer.Has(HasFIN) && early.Doubtful(peer.FIN); early.Waits && !fin && c.Rare.Gaps[e].Due(peer.Late(), now) { // of a FIN more is to be looked at, see weighFIN
-		early.Denied = true
-	}
+// taken back. Of a FIN that came with it more is to be looked at, see weighFIN.
+func (c *Conn) denyEarly(e tcp.Endpoint) {
+	peer, early := &c.Ends[e.Peer()], &c.Rare.early[e.Peer()]
+	early.Denied = early.Waits && !(peer.Has(HasFIN) && early.Doubtful(peer.FIN))
 }
 
 // mayBeFIN takes into account that one octet that the capture does not have may be
