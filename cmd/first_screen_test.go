@@ -34,7 +34,7 @@ func TestFirstScreen(t *testing.T) {
 		{"leak", 2000, connect + request + "c FIN+ACK 0, s ACK 0", []string{"close-wait-leak", "10.9.0.2:80", "1,991 connections", "from 10.9.1.9, 10.9.1.0, 10.9.1.1 and 7 more", "has not closed its side"}},
 		{"small leak", 20, connect + request + "c FIN+ACK 0, s ACK 0", []string{"close-wait-leak", "10.9.0.2:80", "11 connections", "has not closed its side"}},
 		{"leak below its table", 9, connect + request + "c FIN+ACK 0, s ACK 0", []string{"close-wait-leak", "10.9.0.2:80", "9 connections", "has not closed its side"}},
-		{"refused", 2000, "c SYN 0, s RST+ACK 0", []string{"connection-refused", "10.9.0.2:80", "2,000 connections", "nothing listening on port 80"}},
+		{"refused", 2000, "c SYN 0, s RST+ACK 0", []string{"connection-refused", "10.9.0.2:80", "2,000 connections", "no listener on port 80"}},
 		{"no answer", 2000, "c SYN 0", []string{"syn-timeout", "10.9.0.2:80", "2,000 connections", "Nothing answered"}},
 		{"reset", 2000, connect + request + "s RST+ACK 0", []string{"10.9.0.2:80", "2,000 connections", "server 2000"}},
 		{"well", 2000, connect + request + "c FIN+ACK 0, s FIN+ACK 0, c ACK 0", []string{"Server Address Conns Open CLOSE_WAIT Oldest", "10.9.0.2:80 2000 0 - -"}},
@@ -69,7 +69,7 @@ func TestAllAnomalies(t *testing.T) {
 	alike(t, path, 50, "c SYN 0, s RST+ACK 0")
 	for flag, want := range map[string]int{"--all-anomalies": 50, "--no-header": 1} {
 		out, _ := replayed(t, "replay", "-q", flag, path)
-		if n := strings.Count(string(out), "nothing listening"); n != want {
+		if n := strings.Count(string(out), "has no listener"); n != want {
 			t.Errorf("with %s there are %d sentences, want %d", flag, n, want)
 		}
 	}

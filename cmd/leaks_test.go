@@ -186,7 +186,7 @@ func TestLeaksOfServices(t *testing.T) {
 					continue // those of the summary are counts
 				}
 				for _, a := range odd {
-					if strings.Contains(a.Text, "often meant") {
+					if strings.Contains(a.Text, "often intended") {
 						comfort++
 					}
 					if a.Kind == test.kind {
@@ -200,7 +200,7 @@ func TestLeaksOfServices(t *testing.T) {
 							"closes-others": fmt.Sprintf(" has closed all but this one of %d connections that peers closed", test.of[1]),
 						}
 						if _, after, ok := strings.Cut(a.Text, "the oldest has waited for "); ok {
-							age, _, _ := strings.Cut(after, ":")
+							age, _, _ := strings.Cut(after, ". ")
 							oldest = append(oldest, age)
 						}
 						if !strings.Contains(a.Text, of[test.cause]) {

@@ -56,7 +56,7 @@ func TestCrossflowTellsWhoAndHowMany(t *testing.T) {
 		{"port-scan-hosts", "syn", a, 0, 20, anomaly.ConfidenceAssumed, "probed 1 port on 20 hosts"},
 		{"port-scan-ack", "ack", a, 0, 20, anomaly.ConfidenceAmbiguous, "20 refused"},
 		{"port-scan-null", "null", a, 0, 20, anomaly.ConfidenceAssumed, "20 refused"},
-		{"syn-flood", "", b, 80, 300, anomaly.ConfidenceAssumed, "300 SYNs in 897 ms to 198.51.100.1:80, 100 %"},
+		{"syn-flood", "", b, 80, 300, anomaly.ConfidenceAssumed, "300 SYNs in 897 ms to 198.51.100.1:80; 100 %"},
 		{"backscatter", "", b, 0, 30, anomaly.ConfidenceAmbiguous, "30 answers"},
 		{"server-time-wait-accumulation", "", b, 80, 60, anomaly.ConfidenceAssumed, "60 connections of 198.51.100.1:80"},
 		{"ephemeral-port-exhaustion", "", a, 0, 13200, anomaly.ConfidenceAssumed, "uses 13200 of about 16384 ports toward 198.51.100.1:80"},

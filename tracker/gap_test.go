@@ -16,15 +16,15 @@ func TestGapsAreToldExactly(t *testing.T) {
 		certain        anomaly.Confidence
 		evidence       []int
 	}{
-		{"capture-gap", "20 octets of 192.0.2.1:49152 (111 to 130)", 1, anomaly.ConfidenceAssumed, []int{5, 7}},
-		{"capture-gap-fin", "One octet, or the FIN, of 192.0.2.1:49152 (111)", 1, anomaly.ConfidenceAssumed, []int{7, 9}},
-		{"capture-gap-acked-twice", "20 octets of 192.0.2.1:49152 (111 to 130)", 1, anomaly.ConfidenceAmbiguous, []int{5}},
-		{"capture-gap-no-syn-ack", "20 octets of 192.0.2.1:49152 (3000000111 to 3000000130)", 1, anomaly.ConfidenceAssumed, []int{4, 6}},
-		{"capture-gap-first-of-two", "20 octets of 192.0.2.1:49152 (111 to 130)", 1, anomaly.ConfidenceAssumed, []int{5, 8}},
-		{"capture-gap-passed-over", "20 octets of 192.0.2.1:49152 (111 to 130)", 1, anomaly.ConfidenceAssumed, []int{6, 7}},
-		{"capture-gap-passed-over-next", "20 octets of 192.0.2.1:49152 (111 to 130)", 1, anomaly.ConfidenceAssumed, []int{7, 8}},
-		{"capture-gap-passed-over-part", "10 octets of 192.0.2.1:49152 (111 to 120)", 1, anomaly.ConfidenceAssumed, []int{6, 7}},
-		{"capture-gap-twice", "20 octets of 192.0.2.1:49152 (111 to 130)", 2, anomaly.ConfidenceAssumed, []int{5, 7}},
+		{"capture-gap", "20 bytes of 192.0.2.1:49152 (111 to 130)", 1, anomaly.ConfidenceAssumed, []int{5, 7}},
+		{"capture-gap-fin", "One byte or the FIN of 192.0.2.1:49152 (111)", 1, anomaly.ConfidenceAssumed, []int{7, 9}},
+		{"capture-gap-acked-twice", "20 bytes of 192.0.2.1:49152 (111 to 130)", 1, anomaly.ConfidenceAmbiguous, []int{5}},
+		{"capture-gap-no-syn-ack", "20 bytes of 192.0.2.1:49152 (3000000111 to 3000000130)", 1, anomaly.ConfidenceAssumed, []int{4, 6}},
+		{"capture-gap-first-of-two", "20 bytes of 192.0.2.1:49152 (111 to 130)", 1, anomaly.ConfidenceAssumed, []int{5, 8}},
+		{"capture-gap-passed-over", "20 bytes of 192.0.2.1:49152 (111 to 130)", 1, anomaly.ConfidenceAssumed, []int{6, 7}},
+		{"capture-gap-passed-over-next", "20 bytes of 192.0.2.1:49152 (111 to 130)", 1, anomaly.ConfidenceAssumed, []int{7, 8}},
+		{"capture-gap-passed-over-part", "10 bytes of 192.0.2.1:49152 (111 to 120)", 1, anomaly.ConfidenceAssumed, []int{6, 7}},
+		{"capture-gap-twice", "20 bytes of 192.0.2.1:49152 (111 to 130)", 2, anomaly.ConfidenceAssumed, []int{5, 7}},
 	} {
 		list := playOdd(t, want.ladder)
 		i := slices.IndexFunc(list, func(a anomaly.Anomaly) bool { return a.Kind == "capture-gap" })

@@ -38,14 +38,14 @@ func TestRolesMidstream(t *testing.T) {
 		client        netip.AddrPort
 		says          string // of the client
 	}{
-		{"nothing tells", nil, nil, high, "only taken for"},
-		{"another called the high port before", call(other, high), nil, low, "the client: the port"},
-		{"another called the high port after", nil, call(other, high), low, "the client, as turned out"},
-		{"another called the low port", nil, call(other, low), high, "only taken for"},
-		{"others called both", call(other, low), call(other, high), high, "the client: the port"},
-		{"another's SYN had no answer", nil, call(other, high)[:1], high, "only taken for"},
-		{"the low port called the high one after", nil, append(gone, calledSameWay...), low, "the client, as turned out"},
-		{"the high port called the low one after", nil, append(gone, calledOtherWay...), high, "only taken for"},
+		{"nothing tells", nil, nil, high, "taken for the client only"},
+		{"another called the high port before", call(other, high), nil, low, "the client, because the port"},
+		{"another called the high port after", nil, call(other, high), low, "the client, as later packets showed"},
+		{"another called the low port", nil, call(other, low), high, "taken for the client only"},
+		{"others called both", call(other, low), call(other, high), high, "the client, because the port"},
+		{"another's SYN had no answer", nil, call(other, high)[:1], high, "taken for the client only"},
+		{"the low port called the high one after", nil, append(gone, calledSameWay...), low, "the client, as later packets showed"},
+		{"the high port called the low one after", nil, append(gone, calledOtherWay...), high, "taken for the client only"},
 	} {
 		var got *tracker.Record
 		tk, err := tracker.New(tracker.Config{}, func(e *tracker.Event) {

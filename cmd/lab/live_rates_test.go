@@ -136,7 +136,7 @@ func TestLiveWhenPacketsAreLost(t *testing.T) {
 		if a.Type == "anomaly" && a.Kind == "syn-retransmitted" {
 			from, _, _ := strings.Cut(a.Text, " ")
 			certainties[from] = a.Certainty
-			if says := strings.Contains(a.Text, "The capture lost packets meanwhile"); says != (a.Certainty == "ambiguous") {
+			if says := strings.Contains(a.Text, "The capture lost packets in this time"); says != (a.Certainty == "ambiguous") {
 				t.Errorf("it says %s", line)
 			}
 		}

@@ -59,7 +59,7 @@ var faults = []fault{
 	{
 		name: "server-refuses-uploads", // which looks like any abort
 		play: func(n *network, well bool) { n.upload(well, 0) },
-		says: []string{`linger-zero-abort`, `10\.77\.0\.2:7000 aborted .* received bytes unread`},
+		says: []string{`linger-zero-abort`, `10\.77\.0\.2:7000 aborted .* unread received bytes`},
 	},
 	{
 		name: "server-lingers-not",
@@ -135,7 +135,7 @@ var faults = []fault{
 				c.Close()
 			})
 		},
-		says: []string{`zero-window-stall`, `10\.77\.0\.2:7000 has had a zero window`, `application does not read`},
+		says: []string{`zero-window-stall`, `10\.77\.0\.2:7000 has had a zero window`, `application on 10\.77\.0\.2:7000 does not read`},
 	},
 	{
 		name: "server-closes-idle-keepalive",
@@ -191,7 +191,7 @@ var faults = []fault{
 			n.nginx()
 			n.browse(20)
 		},
-		says: []string{`connection-refused`, `10\.77\.0\.3:9000|10\.77\.0\.3 has nothing listening on port 9000`},
+		says: []string{`connection-refused`, `10\.77\.0\.3:9000|10\.77\.0\.3 has no listener on port 9000`},
 	},
 	{
 		name: "nginx-before-a-leak", at: "+300s", taps: []string{"server", "backend"},

@@ -113,7 +113,7 @@ type kindSection struct {
 
 // kindSections are the lists of an entry that are not empty.
 func kindSections(k *anomaly.Kind) []kindSection {
-	list := []kindSection{{title: "What is printed"}}
+	list := []kindSection{{title: "Messages"}}
 	add := func(title, item string) {
 		if last := &list[len(list)-1]; last.title != title {
 			list = append(list, kindSection{title: title})
@@ -122,7 +122,7 @@ func kindSections(k *anomaly.Kind) []kindSection {
 		last.items = append(last.items, item)
 	}
 	for _, c := range k.Causes {
-		add("What is printed", named(c.Name, c.Text))
+		add("Messages", named(c.Name, c.Text))
 	}
 	if k.Next != "" {
 		add("What to do next", k.Next)
@@ -134,12 +134,12 @@ func kindSections(k *anomaly.Kind) []kindSection {
 	}
 	for _, p := range k.Phrases {
 		if p.In == "" {
-			add("What may follow", strings.TrimSpace(p.Text))
+			add("May be added", strings.TrimSpace(p.Text))
 		}
 	}
 	for _, p := range k.Phrases {
 		if p.In != "" {
-			add("What may stand for {"+p.In+"}", strings.TrimSpace(p.Text))
+			add("{"+p.In+"} is one of", strings.TrimSpace(p.Text))
 		}
 	}
 	for _, t := range k.Thresholds {
@@ -147,13 +147,13 @@ func kindSections(k *anomaly.Kind) []kindSection {
 		if t.Flag != "" {
 			item += " (--" + t.Flag + ")"
 		}
-		add("What decides", item)
+		add("Thresholds", item)
 	}
 	for _, m := range k.Moves {
-		add("When it is graver, or less so", fmt.Sprintf("%v %s", m.To, m.When))
+		add("Severity changes", fmt.Sprintf("%v %s", m.To, m.When))
 	}
 	if len(k.Supersedes) > 0 {
-		add("It says more than", strings.Join(k.Supersedes, ", "))
+		add("Supersedes", strings.Join(k.Supersedes, ", "))
 	}
 	return list
 }

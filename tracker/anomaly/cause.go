@@ -49,11 +49,11 @@ type SeverityMove struct {
 
 // Lossy is what follows every text that rests on what was not captured, where
 // the capture is known to have lost packets.
-const Lossy = " The capture lost packets meanwhile, perhaps some of this connection: what seems to be missing, or sent again, may only not have been captured."
+const Lossy = " The capture lost packets in this time, perhaps some of this connection. What seems to be missing or retransmitted may only not have been captured."
 
 // Unseen is what follows every text that rests on what would have come after the
 // end of the capture.
-const Unseen = " This is so only if nothing came after the end of the capture."
+const Unseen = " This is true only if nothing came after the end of the capture."
 
 // undeclared is what to print instead of what a Kind does not declare.
 func (k *Kind) undeclared(what, name string) string {

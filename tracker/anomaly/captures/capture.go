@@ -22,12 +22,12 @@ var MidstreamPickup = anomaly.Kind{
 	Title:    "Capture started inside the connection",
 	RFC:      "RFC 9293 §3.5",
 	Causes: []anomaly.Cause{
-		{Text: "The connection between {X} and {Y} was open before its first captured segment. Its window scale and initial sequence numbers are not known, and {roles}."},
+		{Text: "The connection between {X} and {Y} was open before its first captured segment. Its window scale and initial sequence numbers are unknown, and {roles}."},
 	},
 	Phrases: []anomaly.Phrase{
-		{Name: "guessed", In: "roles", Text: "{X} is only taken for the client because its port is the higher one"},
-		{Name: "called", In: "roles", Text: "{X} is the client: the port of {Y} is one that is called"},
-		{Name: "turned-out", In: "roles", Text: "{Y} is the client, as turned out later: the port of {X} is one that is called"},
+		{Name: "guessed", In: "roles", Text: "{X} is taken for the client only because its port number is higher"},
+		{Name: "called", In: "roles", Text: "{X} is the client, because the port of {Y} is a server port"},
+		{Name: "turned-out", In: "roles", Text: "{Y} is the client, as later packets showed: the port of {X} is a server port"},
 	},
 	On:   triggers.OnUnsettled | triggers.OnEnd,
 	Only: triggers.IfMidstream,
@@ -82,16 +82,16 @@ var CaptureGap = anomaly.Kind{
 	Severity: anomaly.Notice,
 	Title:    "Packets missing from the capture",
 	RFC:      "RFC 9293 §3.4",
-	Next:     "Capture with a larger buffer (--buffer-size), a filter or a snapshot length, so that less is lost, and on all paths that the packets may take.",
+	Next:     "Capture all paths that the packets may take. To lose less, use a larger buffer (--buffer-size), a filter or a snapshot length.",
 	Causes: []anomaly.Cause{
-		{Text: "{what} acknowledged by {X} but never captured: the capture lost packets, or they took another way. Counts and states of this connection may be off."},
+		{Text: "{what} acknowledged by {X} but never captured. The capture lost packets, or the packets took another path. Counts and states of this connection may be wrong."},
 	},
 	Phrases: []anomaly.Phrase{
-		{Name: "several", In: "what", Text: "{n} octets of {Y} ({from} to {to}) were"},
-		{Name: "one", In: "what", Text: "One octet, or the FIN, of {Y} ({from}) was"},
-		{Name: "silent", Text: " {Y} sent nothing afterwards, so that the acknowledgement may also be wrong."},
+		{Name: "several", In: "what", Text: "{n} bytes of {Y} ({from} to {to}) were"},
+		{Name: "one", In: "what", Text: "One byte or the FIN of {Y} ({from}) was"},
+		{Name: "silent", Text: " {Y} sent nothing afterwards, so the ACK itself may also be wrong."},
 	},
-	Thresholds: []anomaly.Threshold{{Name: "time from the ACK, if the response time of {X} is not longer, more than", Value: conn.CaptureSkew}},
+	Thresholds: []anomaly.Threshold{{Name: "time after the ACK, unless the response time of {X} is longer, more than", Value: conn.CaptureSkew}},
 	On:         triggers.OnGap | triggers.OnEnd,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		if h.Rare == nil {
@@ -195,12 +195,12 @@ var AsymmetricCapture = anomaly.Kind{
 	RFC:      "RFC 9293 §3.4",
 	Next:     "Capture where both directions pass (at one of the hosts), or on both paths.",
 	Causes: []anomaly.Cause{
-		{Text: "Only what {X} sends to {Y} is captured; what {Y} does is inferred from {X}'s acknowledgements."},
+		{Text: "Only packets from {X} to {Y} are captured. What {Y} does is inferred from the ACKs of {X}."},
 	},
 	Thresholds: []anomaly.Threshold{
-		{Name: "segments of {X}, if it acknowledges a SYN+ACK or repeats nothing, at least", Value: aloneSegments},
-		{Name: "time in which it repeats nothing, more than", Value: unansweredSpan},
-		{Name: "different acknowledgements of {X} otherwise, at least", Value: aloneACKs},
+		{Name: "segments of {X}, if it acknowledges a SYN+ACK or retransmits nothing, at least", Value: aloneSegments},
+		{Name: "time without a retransmission, more than", Value: unansweredSpan},
+		{Name: "different ACKs of {X} otherwise, at least", Value: aloneACKs},
 	},
 	On:   triggers.OnUnsettled,
 	Only: triggers.IfOneSided,
@@ -242,13 +242,13 @@ var CaptureReordering = anomaly.Kind{
 	Title:    "Capture order contradicts cause",
 	RFC:      "RFC 9293 §3.4",
 	Causes: []anomaly.Cause{
-		{Text: "The capture has the answer (#{answer}) before the segment of {X} that it answers (#{frame}), as captures with several queues or from two taps do. Nothing was wrong on the network."},
+		{Text: "The capture has the answer (#{answer}) before the segment of {X} that it answers (#{frame}). This happens in captures with several queues or from two taps. Nothing was wrong on the network."},
 	},
 	Thresholds: []anomaly.Threshold{
-		{Name: "time between the two, if the two directions are not known to be out of step, at most", Value: conn.CaptureSkew},
-		{Name: "time by which the first SYN of {X}, with or without ACK, comes late, if nothing else shows that it is no repetition, at most", Value: conn.Unrepeated},
-		{Name: "times that octets come late and in turn, where the capture began inside the connection, at least", Value: conn.LateOctets},
-		{Name: "time by which they do, at most", Value: conn.RepeatedSoonest},
+		{Name: "time between the two, unless the two directions are known to be out of step, at most", Value: conn.CaptureSkew},
+		{Name: "delay of the first SYN of {X}, with or without ACK, unless something else shows that it is not a retransmission, at most", Value: conn.Unrepeated},
+		{Name: "times that late bytes arrive in order, if the capture began inside the connection, at least", Value: conn.LateOctets},
+		{Name: "delay of these bytes, at most", Value: conn.RepeatedSoonest},
 	},
 	On: triggers.OnGap | triggers.OnSYN | triggers.OnSYNACK,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -285,8 +285,8 @@ var SnaplenTruncated = anomaly.Kind{
 	Title:    "Packets cut by the capture",
 	RFC:      "RFC 9293 §3.1",
 	Causes: []anomaly.Cause{
-		{Name: "header", Text: "The TCP header of segments from {X} is cut: options (window scale, timestamps, SACK) are missing.", Next: "Capture with a snapshot length of 128 octets or more (tcpdump -s 128)."},
-		{Name: "payload", Text: "The capture cuts packets, first frame {frame}, behind their headers. Lengths and states are right nevertheless; payload cannot be looked at, and checksums of cut packets are not checked."},
+		{Name: "header", Text: "The TCP header of segments from {X} is cut. Options (window scale, timestamps, SACK) are missing.", Next: "Capture with a snapshot length of 128 bytes or more (tcpdump -s 128)."},
+		{Name: "payload", Text: "The capture cuts packets after their headers, first in frame {frame}. Lengths and states are still correct. Payload is not available, and checksums of cut packets are not checked."},
 	},
 	On: triggers.OnQuality,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -307,15 +307,15 @@ var OffloadSegments = anomaly.Kind{
 	Severity: anomaly.Info,
 	Title:    "Segments larger than the network carries",
 	RFC:      "RFC 9293 §3.7.1",
-	Next:     "Where sizes and counts on the wire matter, switch offloads off for the capture (ethtool -K IFACE tso off gso off gro off), or capture outside of the host.",
+	Next:     "If you need sizes and counts as on the wire, turn offloads off for the capture (ethtool -K IFACE tso off gso off gro off), or capture outside the host.",
 	Causes: []anomaly.Cause{
-		{Text: "{X} sent {n} octets in one segment, {takes}: the capture was made on a host whose network card splits or joins segments (TSO, GRO). One record may be several packets."},
+		{Text: "{X} sent {n} bytes in one segment, {takes}. The capture was made on a host whose network card splits or joins segments (TSO, GRO). One record may be several packets."},
 	},
 	Phrases: []anomaly.Phrase{
-		{Name: "mss", In: "takes", Text: "where {Y} takes {limit}"},
+		{Name: "mss", In: "takes", Text: "but {Y} accepts at most {limit}"},
 		{Name: "no-mss", In: "takes", Text: "more than any frame holds"},
 	},
-	Thresholds: []anomaly.Threshold{{Name: "octets, where no MSS was captured, more than", Value: int(conn.JumboSegment)}},
+	Thresholds: []anomaly.Threshold{{Name: "bytes, if no MSS was captured, more than", Value: int(conn.JumboSegment)}},
 	On:         triggers.OnQuality,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		limit := h.Largest(h.From)
@@ -339,14 +339,14 @@ var BadChecksum = anomaly.Kind{
 	Title:    "TCP checksum wrong",
 	RFC:      "RFC 9293 §3.1",
 	Causes: []anomaly.Cause{
-		{Name: "offload", Text: "None of the first {n} segments from {host} that were checked has a right checksum: most likely its network card fills them in behind the capture. They count as right, here and for other hosts alike."},
-		{Name: "corrupted", Text: "The checksum of a segment from {X} is wrong although others of it are right: it was corrupted on the way, and {Y} drops it.", Next: "Look for a faulty cable, port, network card or device between {X} and the capture (error counters of the interfaces, ethtool -S)."},
+		{Name: "offload", Text: "None of the first {n} segments from {host} that were checked has a correct checksum. Most likely the network card fills the checksums in after the capture point. They count as correct, for this host and for others."},
+		{Name: "corrupted", Text: "The checksum of a segment from {X} is wrong, but other segments from {X} have a correct one. The segment was corrupted on the path, and {Y} drops it.", Next: "Look for a faulty cable, port, network card or device between {X} and the capture point (error counters of the interfaces, ethtool -S)."},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "wrong checksums that a network card explains, at least", Value: health.ManySums},
 		{Name: "the same, when the capture ends", Value: health.FewSums},
 	},
-	Moves: []anomaly.SeverityMove{{Name: "corrupted", To: anomaly.Warning, When: "if others of {X} are right"}},
+	Moves: []anomaly.SeverityMove{{Name: "corrupted", To: anomaly.Warning, When: "if other checksums of {X} are correct"}},
 	On:    triggers.OnCorrupt,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		return &anomaly.Finding{
@@ -364,9 +364,9 @@ var FragmentedSegment = anomaly.Kind{
 	Severity: anomaly.Info,
 	Title:    "TCP in IP fragments",
 	RFC:      "RFC 791 §3.2",
-	Next:     "Lower the MTU of {X}, or clamp the MSS where the tunnel or narrow link begins, and let ICMP \"too big\" pass to {X.ip}.",
+	Next:     "Lower the MTU of {X}, or clamp the MSS at the tunnel or narrow link. Let ICMP \"too big\" pass to {X.ip}.",
 	Causes: []anomaly.Cause{
-		{Text: "A segment from {X} came in IP fragments: path MTU discovery does not work between {X} and {Y}, or a tunnel is in the way. What counts is the segment put together."},
+		{Text: "A segment from {X} came in IP fragments. Path MTU discovery does not work between {X} and {Y}, or there is a tunnel on the path. The reassembled segment is what counts."},
 	},
 	On: triggers.OnQuality,
 	Check: func(h *anomaly.Case) *anomaly.Finding {

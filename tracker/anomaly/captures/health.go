@@ -11,19 +11,19 @@ var ClockStep = anomaly.Kind{
 	Title:    "Timestamps of the capture jump",
 	RFC:      "RFC 7323 §5.4",
 	Causes: []anomaly.Cause{
-		{Name: "backward", Text: "The capture's clock stepped back by {span} at frame {frame}. Until it has caught up, time stands still for the timers of the connections, and durations across this point are wrong. Captures joined out of order look the same."},
-		{Name: "forward", Text: "The capture's clock stepped forward by up to {span} at frame {frame}: the timestamps of {sender} advanced by only {ticks} meanwhile, which is at most {ticks} s. Timers of the connections may have ended too early here, and durations across this point are wrong."},
+		{Name: "backward", Text: "The capture's clock stepped back by {span} at frame {frame}. Until the clock catches up, time stands still for the connection timers, and durations across this point are wrong. Captures joined out of order look the same."},
+		{Name: "forward", Text: "The capture's clock stepped forward by up to {span} at frame {frame}. The timestamps of {sender} advanced by only {ticks} in that time, which is at most {ticks} s. Connection timers may have expired too early here, and durations across this point are wrong."},
 	},
 	Phrases: []anomaly.Phrase{
 		{Name: "queues", Text: " So do records of several queues that were written in blocks."},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "step back, more than", Value: health.ClockSlack},
-		{Name: "segments in a row behind a step back, at least", Value: health.ClockBehind},
+		{Name: "segments in a row after a step back, at least", Value: health.ClockBehind},
 		{Name: "step back that several queues do not explain, at least", Value: health.CertainStep},
 		{Name: "pause that may be a step forward, more than", Value: health.ClockJump},
 		{Name: "longest time from one timestamp of a sender to the next", Value: health.SlowestTick},
-		{Name: "steps that are told, at most", Value: health.MaxClockSteps},
+		{Name: "steps reported, at most", Value: health.MaxClockSteps},
 	},
 	Many: true,
 }
@@ -33,7 +33,7 @@ var DuplicateCapture = anomaly.Kind{
 	Severity: anomaly.Notice,
 	Title:    "Same packets captured twice",
 	RFC:      "RFC 9293 §3.4",
-	Next:     "Capture on one interface (not \"any\"), or mirror one direction of each port; nothing more is to be done where the copies are left out rightly.",
+	Next:     "Capture on one interface (not \"any\"), or mirror one direction of each port. If the copies are left out correctly, there is nothing to do.",
 	Causes: []anomaly.Cause{
 		{Name: "several-interfaces", Text: "Packets are recorded twice: {n} of the last {records} records are copies. The capture was made on several interfaces (\"any\", a bridge), or by a mirror port that copies both directions. The copies are left out."},
 		{Name: "both-sides-of-a-router", Text: "Packets are recorded twice: {n} of the last {records} records are copies. The capture holds both sides of a router (TTL {before} and {after}). The copies are left out."},

@@ -23,11 +23,11 @@ var FinalAckLostRecovered = anomaly.Kind{
 	Title:    "Last ACK lost or late, TIME_WAIT repaired it",
 	RFC:      "RFC 9293 §3.10.7.4",
 	Causes: []anomaly.Cause{
-		{Text: "{X}'s last ACK had not arrived in time; {Y} repeated FIN after {span} and {X}, in TIME_WAIT, acknowledged it again. This is what TIME_WAIT is for; its {hold} start again."},
-		{Name: "spurious", Text: "A second copy of {Y}'s FIN came {span} after the first, while the ACK of that was on its way; {X}, in TIME_WAIT, acknowledged it again. Its {hold} start again."},
+		{Text: "{X}'s last ACK had not arrived in time. {Y} retransmitted its FIN after {span}, and {X}, in TIME_WAIT, acknowledged it again. This is the purpose of TIME_WAIT; its {hold} restart."},
+		{Name: "spurious", Text: "A second copy of {Y}'s FIN came {span} after the first, while the ACK of the first was still in flight. {X}, in TIME_WAIT, acknowledged it again. Its {hold} restart."},
 	},
 	Phrases: []anomaly.Phrase{
-		{Name: "d-sack", Text: " By its D-SACK (RFC 2883) both copies of the FIN reached {X}: no FIN was lost."},
+		{Name: "d-sack", Text: " {X}'s D-SACK (RFC 2883) shows that both copies of the FIN reached {X}: no FIN was lost."},
 	},
 	On:   triggers.OnUnsettled,
 	Only: triggers.IfRare,
@@ -63,14 +63,14 @@ var FinalAckLostRecovered = anomaly.Kind{
 var FinRetransmitted = anomaly.Kind{
 	Name:     "fin-retransmitted",
 	Severity: anomaly.Notice,
-	Title:    "FIN sent again",
+	Title:    "FIN retransmitted",
 	RFC:      "RFC 9293 §3.8.1",
 	Causes: []anomaly.Cause{
-		{Name: "ack-not-seen", Text: "{X} repeated its FIN{after} and no ACK of it had been captured: the FIN was lost after the capture point, or its ACK was lost, or is late, on the way to the capture point."},
-		{Name: "ack-captured-then-lost", Text: "{X} repeated its FIN{after}, although {Y}'s ACK of it had been captured: that ACK was lost, or is late, after the capture point."},
-		{Name: "spurious", Text: "{X} repeated its FIN{after}, before the ACK of it can have arrived: nothing need be lost, but the ACK took longer than {X} waits."},
-		{Name: "both-arrived", Text: "{X} repeated its FIN{after}, and by the D-SACK in {Y}'s ACK #{frame} (RFC 2883) both copies arrived: the FIN was not lost; {Y}'s ACK of the first was, or took longer than {X} waits."},
-		{Text: "{X} repeated its FIN{after}; of what {Y} answers the capture shows too little to say what was lost."},
+		{Name: "ack-not-seen", Text: "{X} retransmitted its FIN{after}, and no ACK of it had been captured. The FIN was lost after the capture point, or its ACK was lost or is late before the capture point."},
+		{Name: "ack-captured-then-lost", Text: "{X} retransmitted its FIN{after}, although {Y}'s ACK of it had been captured. That ACK was lost or is late after the capture point."},
+		{Name: "spurious", Text: "{X} retransmitted its FIN{after}, before the ACK of it can have arrived. Perhaps nothing was lost: the ACK took longer than {X}'s timeout."},
+		{Name: "both-arrived", Text: "{X} retransmitted its FIN{after}. The D-SACK in {Y}'s ACK #{frame} (RFC 2883) shows that both copies arrived, so the FIN was not lost. {Y}'s ACK of the first copy was lost, or took longer than {X}'s timeout."},
+		{Text: "{X} retransmitted its FIN{after}. The capture shows too little of {Y}'s answers to say what was lost."},
 	},
 	Phrases: []anomaly.Phrase{{Name: "after", In: "after", Text: " after {span}"}},
 	RestsOn: anomaly.FINSent,
@@ -156,7 +156,7 @@ const finsGivenUp = 3
 // givesUpFIN is what makes the silence after a FIN its end.
 var givesUpFIN = []anomaly.Threshold{
 	{Name: "times that the FIN was sent, at least", Value: finsGivenUp},
-	{Name: "time after the last of them, by the stack of its sender", Value: tcp.StackLinux.Stack().FinGiveUp, Flag: "stack"},
+	{Name: "time after the last FIN, by the TCP stack profile of its sender", Value: tcp.StackLinux.Stack().FinGiveUp, Flag: "stack"},
 }
 
 var FinNeverAcked = anomaly.Kind{
@@ -165,9 +165,9 @@ var FinNeverAcked = anomaly.Kind{
 	Title:    "FIN got no answer",
 	RFC:      "RFC 9293 §3.6, §3.8.3",
 	Causes: []anomaly.Cause{
-		{Text: "{X} sent its FIN {n} times in {span} without an answer and gave up. {Y} may still believe that the connection is open."},
+		{Text: "{X} sent its FIN {n} times in {span} without an answer and gave up. {Y} may still consider the connection open."},
 	},
-	Next:       "See on {Y.ip} with `ss -tan` whether it still has the connection: if so, look for a broken path, or a firewall between that forgot it, and have keepalives or a timeout of the application at {Y} end what is left; if not, see why {Y.ip} forgot it.",
+	Next:       "On {Y.ip}, check with `ss -tan` whether it still has the connection. If so, look for a broken path, or a firewall on it that forgot the connection; let keepalives or an application timeout at {Y} end it. If not, find out why {Y.ip} forgot it.",
 	Thresholds: givesUpFIN,
 	Supersedes: []string{"fin-retransmitted"},
 	RestsOn:    anomaly.FINSent,
@@ -196,9 +196,9 @@ var LastAckTimeout = anomaly.Kind{
 	RFC:      "RFC 9293 §3.6, §3.8.3",
 	Causes: []anomaly.Cause{
 		{Name: "acks-lost", Text: "{X} sent its FIN {n} times in {span} without getting the last ACK and gave up. {Y} did acknowledge it ({acks ACKs} captured), so its ACKs are lost after the capture point.",
-			Next: "Capture on {X.ip} too, and look between for what drops the ACKs of {Y}, such as a firewall that has forgotten the connection when it saw both FINs."},
-		{Name: "no-ack", Text: "{X} sent its FIN {n} times in {span} without getting the last ACK and gave up. {Y} may wait in FIN_WAIT_2 for it still, or be gone.",
-			Next: "See whether {Y.ip} is up and reachable, and whether a firewall on the way drops the FINs of {X}."},
+			Next: "Capture on {X.ip} too, and find what drops the ACKs of {Y} on the path, for example a firewall that forgot the connection when it saw both FINs."},
+		{Name: "no-ack", Text: "{X} sent its FIN {n} times in {span} without getting the last ACK and gave up. {Y} may still wait in FIN_WAIT_2, or be gone.",
+			Next: "Check whether {Y.ip} is up and reachable, and whether a firewall on the path drops the FINs of {X}."},
 	},
 	Thresholds: givesUpFIN,
 	Supersedes: []string{"fin-retransmitted"},
@@ -234,7 +234,7 @@ var SimultaneousClose = anomaly.Kind{
 	Title:    "Both sides closed at once",
 	RFC:      "RFC 9293 §3.6",
 	Causes: []anomaly.Cause{
-		{Text: "{Y} and {X} closed within {span} of each other: neither FIN acknowledges the other's. Both ends go through CLOSING and keep TIME_WAIT."},
+		{Text: "{Y} and {X} closed within {span} of each other. Neither FIN acknowledges the other FIN. Both ends go through CLOSING and keep TIME_WAIT."},
 	},
 	RestsOn: anomaly.FINSent,
 	On:      triggers.OnFIN,
@@ -260,14 +260,14 @@ var SimultaneousClose = anomaly.Kind{
 var DataAfterFIN = anomaly.Kind{
 	Name:     "data-after-fin",
 	Severity: anomaly.Warning,
-	Title:    "Bytes beyond one's own FIN",
+	Title:    "Bytes after the sender's own FIN",
 	RFC:      "RFC 9293 §3.10.7.4",
 	Causes: []anomaly.Cause{
-		{Name: "data", Text: "{X} sent {n bytes} after its FIN. No end may do that: its stack is broken, or the FIN or these bytes were injected by somebody else. The receiver ignores them."},
-		{Name: "goes-on", Text: "{X} goes on as if it had not sent the FIN #{frame}: somebody else injected that, and {Y} may believe that {X} has closed."},
-		{Name: "second-fin", Text: "{X} sent a second FIN at another place: sequence number {seq}, after {fin}. Its stack is broken, or one of the two was injected by somebody else."},
+		{Name: "data", Text: "{X} sent {n bytes} after its FIN, which TCP does not allow. The stack of {X} is broken, or the FIN or these bytes were injected. The receiver ignores them."},
+		{Name: "goes-on", Text: "{X} goes on as if it had not sent the FIN #{frame}. That FIN was injected, and {Y} may believe that {X} has closed."},
+		{Name: "second-fin", Text: "{X} sent a second FIN with another sequence number: {seq}, after {fin}. The stack of {X} is broken, or one of the two FINs was injected."},
 	},
-	Next: "Capture at {X.ip} too: if it did not send that segment, look for who injects segments; if it did, update its stack.",
+	Next: "Capture at {X.ip} too. If {X} did not send that segment, find what injects segments. If it did, update its stack.",
 	On:   triggers.OnUnsettled,
 	Only: triggers.IfFinished,
 	Check: func(h *anomaly.Case) *anomaly.Finding {

@@ -25,7 +25,7 @@ const (
 const leaksOfService = 10
 
 // flushTime is how long the end that has not closed may go on sending.
-var flushTime = anomaly.Threshold{Name: "time that the end which has not closed may take to send what it still has", Value: halfCloseLinger}
+var flushTime = anomaly.Threshold{Name: "time for the end that has not closed to send its remaining data", Value: halfCloseLinger}
 
 const (
 	closeWaitLeakName = "close-wait-leak"
@@ -37,7 +37,7 @@ const (
 var (
 	closedItself = anomaly.Phrase{Name: "closed", In: "end", Text: "it closed too"}
 	wasReset     = anomaly.Phrase{Name: "reset", In: "end", Text: "a RST ended the connection"}
-	wasForgotten = anomaly.Phrase{Name: "gone", In: "end", Text: "it turned out to have no such connection any more"}
+	wasForgotten = anomaly.Phrase{Name: "gone", In: "end", Text: "it turned out to have lost the connection"}
 )
 
 var CloseWaitLeak = anomaly.Kind{
@@ -46,23 +46,23 @@ var CloseWaitLeak = anomaly.Kind{
 	Title:    "Application never closes",
 	RFC:      "RFC 9293 §3.6",
 	Causes: []anomaly.Cause{
-		{Text: "{X} acknowledged the FIN of {Y} but has not closed its side {span} later: most likely its application leaks this socket."},
-		{Name: "closes-none", Text: "{X} acknowledged the FIN of {Y} but has not closed its side {span} later. {service} has closed none of {m connections} that peers closed, and the oldest has waited for {oldest}: most likely its application never closes when its peer does."},
-		{Name: "closes-some", Text: "{X} acknowledged the FIN of {Y} but has not closed its side {span} later. {service} has not closed {n} of {m connections} that peers closed, and the oldest has waited for {oldest}: most likely its application closes on some of its paths, and not on others."},
-		{Name: "closes-others", Text: "{X} acknowledged the FIN of {Y} but has not closed its side {span} later. {service} has closed all but this one of {m connections} that peers closed: its application misses the close on a rare path, or is still at work here."},
+		{Text: "{X} acknowledged the FIN of {Y} but has not closed its side {span} later. Most likely its application leaks this socket."},
+		{Name: "closes-none", Text: "{X} acknowledged the FIN of {Y} but has not closed its side {span} later. {service} has closed none of {m connections} that peers closed, and the oldest has waited for {oldest}. Most likely its application never closes when the peer does."},
+		{Name: "closes-some", Text: "{X} acknowledged the FIN of {Y} but has not closed its side {span} later. {service} has not closed {n} of {m connections} that peers closed, and the oldest has waited for {oldest}. Most likely its application closes on some code paths and not on others."},
+		{Name: "closes-others", Text: "{X} acknowledged the FIN of {Y} but has not closed its side {span} later. {service} has closed all but this one of {m connections} that peers closed. Its application misses the close on a rare code path, or is still working on this one."},
 		{Name: "ended", Text: "{X} acknowledged the FIN of {Y} and left its side open for {span}, until {end}.", Next: "Find why the application on {X} does not close a socket as soon as it has read the end of the stream."},
 	},
 	Phrases: []anomaly.Phrase{
 		closedItself, wasReset, wasForgotten,
 		{Name: "forgotten", Text: " {Y} has probably forgotten the connection by now."},
 	},
-	Next: "Find where the application on {X} does not close a socket on which it has read the end of the stream; there, ss -tanp state close-wait names the process.",
+	Next: "Find where the application on {X} does not close a socket after it has read the end of the stream. On that host, ss -tanp state close-wait names the process.",
 	Thresholds: []anomaly.Threshold{
-		{Name: "time since {X} acknowledged the FIN, or sent its last octets, at least", Value: conn.DefaultLeakAfter, Flag: "leak-after"},
+		{Name: "time since {X} acknowledged the FIN or sent its last bytes, at least", Value: conn.DefaultLeakAfter, Flag: "leak-after"},
 		flushTime,
-		{Name: "leaked connections of one service, or client host, that make it an error, at least", Value: leaksOfService},
+		{Name: "leaked connections of one service or client host that make it an error, at least", Value: leaksOfService},
 	},
-	Moves:      []anomaly.SeverityMove{{Name: "many", To: anomaly.Error, When: "if it is one of many that the same service, or client host, leaks"}},
+	Moves:      []anomaly.SeverityMove{{Name: "many", To: anomaly.Error, When: "if the same service or client host leaks many"}},
 	Supersedes: []string{finWait2StuckName, halfCloseName},
 	RestsOn:    anomaly.FINSent,
 	On:         triggers.OnTimer | triggers.OnEnd,
@@ -115,17 +115,17 @@ var FinWait2Stuck = anomaly.Kind{
 	Title:    "Closed side waits for a FIN that does not come",
 	RFC:      "RFC 9293 §3.6",
 	Causes: []anomaly.Cause{
-		{Text: "{Y} has not closed {span} after {X} did.{share}{outcome}"},
+		{Text: "{Y} has not closed {span} after {X} closed.{share}{outcome}"},
 		{Name: "ended", Text: "{X} closed, and {Y} left its side open for {span}, until {end}.", Next: "Find why the application on {Y} does not close a socket as soon as it has read the end of the stream."},
 	},
 	Phrases: []anomaly.Phrase{
 		closedItself, wasReset, wasForgotten,
 		{Name: "none", In: "share", Text: " {service} has closed none of {m connections} that peers closed, and the oldest has waited for {oldest}."},
 		{Name: "some", In: "share", Text: " {service} has not closed {n} of {m connections} that peers closed, and the oldest has waited for {oldest}."},
-		{Name: "forgets", In: "outcome", Text: " If {X} had called close(), and not only shutdown(), its stack now forgets FIN_WAIT_2, and a later FIN will get RST."},
-		{Name: "waits", In: "outcome", Text: " {X} waits for its FIN, which only the application there can bring about."},
+		{Name: "forgets", In: "outcome", Text: " If {X} called close(), and not only shutdown(), its stack now drops FIN_WAIT_2, and a later FIN will get a RST."},
+		{Name: "waits", In: "outcome", Text: " {X} waits for its FIN, which only the application on {Y} can cause."},
 	},
-	Next: "Have the application on {Y} close the socket (there, ss -tanp state close-wait names the process); on {X}, net.ipv4.tcp_fin_timeout ends FIN_WAIT_2 only where the application has called close().",
+	Next: "Have the application on {Y} close the socket (ss -tanp state close-wait on that host names the process). On {X}, net.ipv4.tcp_fin_timeout ends FIN_WAIT_2 only if the application called close().",
 	Thresholds: []anomaly.Threshold{
 		{Name: "time in FIN_WAIT_2, at least", Value: conn.DefaultLeakAfter, Flag: "leak-after"},
 		flushTime,
@@ -170,21 +170,21 @@ var HalfCloseLingering = anomaly.Kind{
 	Title:    "One direction closed, the other still in use",
 	RFC:      "RFC 9293 §3.6",
 	Causes: []anomaly.Cause{
-		{Text: "{X} closed its direction {span} ago; {Y} {what}. A half-closed connection is legal, and often meant."},
+		{Text: "{X} closed its direction {span} ago. {Y} {what}. A half-closed connection is legal, and often intended."},
 		{
 			Name: "closes-none",
-			Text: "{X} closed its direction {span} ago; {Y} {what}. {service} has closed none of {m connections} that peers closed, and the oldest has waited for {oldest}: a leak, if that comes to {limit}.",
-			Next: "If the capture ran on in silence, look again with --at {at}; if it did not, capture for longer, or lower --leak-after.",
+			Text: "{X} closed its direction {span} ago. {Y} {what}. {service} has closed none of {m connections} that peers closed, and the oldest has waited for {oldest}. If the wait reaches {limit}, it is a leak.",
+			Next: "If the capture went on in silence, run again with --at {at}. If not, capture for longer or lower --leak-after.",
 		},
-		{Name: "ended", Text: "{X} closed its direction; {Y} kept its own open for {span}, and sent {n bytes} in it, until {end}. A half-closed connection is legal, and often meant."},
+		{Name: "ended", Text: "{X} closed its direction. {Y} kept its own direction open for {span} and sent {n bytes}, until {end}. A half-closed connection is legal, and often intended."},
 	},
 	Phrases: []anomaly.Phrase{
 		closedItself, wasReset, wasForgotten,
-		{Name: "sends", In: "what", Text: "still has the other one and has sent {n bytes} since"},
-		{Name: "silent", In: "what", Text: "has not closed its own, nor sent anything since"},
+		{Name: "sends", In: "what", Text: "still has the other direction open and has sent {n bytes} since"},
+		{Name: "silent", In: "what", Text: "has not closed its own direction, and has sent nothing since"},
 	},
 	Thresholds: []anomaly.Threshold{{Name: "time since {Y} acknowledged the FIN, more than", Value: halfCloseLinger}},
-	Moves:      []anomaly.SeverityMove{{Name: "none", To: anomaly.Notice, When: "if {Y} makes no use of it, and its service, or client host, has closed none of several connections that peers closed"}},
+	Moves:      []anomaly.SeverityMove{{Name: "none", To: anomaly.Notice, When: "if {Y} does not use it, and its service or client host has closed none of several connections that peers closed"}},
 	RestsOn:    anomaly.FINSent,
 	On:         triggers.OnUnsettled | triggers.OnEnd,
 	Only:       triggers.IfHalfClosed | triggers.IfFinished,
@@ -273,7 +273,7 @@ var NoCloseSeen = anomaly.Kind{
 	Title:    "Connection just stopped",
 	RFC:      "RFC 9293 §3.6",
 	Causes: []anomaly.Cause{
-		{Text: "No close was captured, neither FIN nor RST: the last segment came from {X}, {span} before the end of the capture. An idle connection is legal; both ends may hold it still, or have lost it unseen."},
+		{Text: "No close was captured, neither FIN nor RST. The last segment came from {X}, {span} before the end of the capture. An idle connection is legal. Both ends may still have it, or may have lost it without a visible sign."},
 	},
 	Thresholds: []anomaly.Threshold{{Name: "time from the last segment to the end of the capture, at least", Value: closeUnseen}},
 	On:         triggers.OnEnd,

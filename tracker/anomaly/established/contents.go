@@ -28,11 +28,11 @@ var PawsRejected = anomaly.Kind{
 	Title:    "Timestamp went backwards",
 	RFC:      "RFC 7323 §5",
 	Causes: []anomaly.Cause{
-		{Text: "{X}'s segment (seq {seq}) carries timestamp {tsval}, {behind ticks} less than {newer}, which {Y} has already received: it is dropped as an old duplicate."},
-		{Name: "clock-back", Text: "{X}'s new octets (seq {seq}) carry timestamp {tsval}, {behind ticks} less than {newer}, which {Y} has already received. {Y} drops them, and answers with the ACK of before, however often they are sent, until the timestamps pass that. Something between changes or resets the timestamps, or another host sends with this address and port.",
-			Next: "Find what sends with the older clock: capture at {X.ip}, and look between for a proxy, a failover or a NAT of several hosts that mixes timestamps; until it is mended switch them off (net.ipv4.tcp_timestamps=0)."},
+		{Text: "{X}'s segment (seq {seq}) carries timestamp {tsval}, {behind ticks} less than {newer}, which {Y} has already received. {Y} drops it as an old duplicate."},
+		{Name: "clock-back", Text: "{X}'s new bytes (seq {seq}) carry timestamp {tsval}, {behind ticks} less than {newer}, which {Y} has already received. Until the timestamps pass {newer}, {Y} drops these bytes each time and repeats its previous ACK. A device on the path changes or resets the timestamps, or another host uses this address and port.",
+			Next: "Find what sends with the older clock. Capture at {X.ip}, and look on the path for a proxy, a failover or a NAT of several hosts that mixes timestamps. Until that is fixed, turn timestamps off (net.ipv4.tcp_timestamps=0)."},
 	},
-	Thresholds: []anomaly.Threshold{{Name: "time by which it is late, if the round trip is not longer and {Y} has its octets, more than", Value: wanderedFor}},
+	Thresholds: []anomaly.Threshold{{Name: "delay of the segment, if the round trip is not longer and {Y} has its bytes, more than", Value: wanderedFor}},
 	On:         triggers.OnRefused,
 	// An ACK without data that comes late is harmless, and Linux lets it pass.
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -68,12 +68,12 @@ var SeqWrapIn2MSL = anomaly.Kind{
 	Severity: anomaly.Warning,
 	Title:    "Sequence space can repeat inside MSL",
 	RFC:      "RFC 9293 §3.4.3, RFC 7323 §5",
-	Next:     "Switch timestamps on at both ends (net.ipv4.tcp_timestamps=1).",
+	Next:     "Turn timestamps on at both ends (net.ipv4.tcp_timestamps=1).",
 	Causes: []anomaly.Cause{
-		{Text: "{X} went through all 2^32 sequence numbers in {span} without timestamps: an old segment can be taken for a new one."},
+		{Text: "{X} used all 2^32 sequence numbers in {span} without timestamps. An old segment can be taken for a new one."},
 	},
 	Thresholds: []anomaly.Threshold{
-		{Name: "time for all numbers, at most", Value: wrapWithin},
+		{Name: "time for all sequence numbers, at most", Value: wrapWithin},
 		{Name: "the same, if 2 MSL of the stack of {X} is shorter", Value: tcp.StackLinux.Stack().TimeWait2MSL, Flag: "2msl"},
 	},
 	On: triggers.OnWrap,
@@ -101,9 +101,9 @@ var InconsistentRetransmission = anomaly.Kind{
 	Severity: anomaly.Error,
 	Title:    "Same numbers, different bytes",
 	RFC:      "RFC 2525 §2.5, RFC 1337 §2",
-	Next:     "Capture at {X}: if it sent one content only, a device on the way injects or rewrites data; if it sent both, look at its stack, its network card or its proxy.",
+	Next:     "Capture at {X}. If it sent only one content, a device on the path injects or rewrites data. If it sent both, check its stack, its network card or its proxy.",
 	Causes: []anomaly.Cause{
-		{Text: "{X}'s octets {from} to {to} were sent with two contents: one copy is injected, or of an earlier connection, or the stack is broken. What {Y} read may be either."},
+		{Text: "{X} sent bytes {from} to {to} with two different contents. One copy is injected or belongs to an earlier connection, or the stack is broken. {Y} may have read either one."},
 	},
 	On: triggers.OnRepeat,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -135,11 +135,11 @@ var UrgentAnomaly = anomaly.Kind{
 	Severity: anomaly.Notice,
 	Title:    "Urgent pointer misuse",
 	RFC:      "RFC 9293 §3.8.5, RFC 6093",
-	Next:     "Look at what {X} sends with MSG_OOB, or for a scanner or middlebox that sets the urgent pointer.",
+	Next:     "Check what {X} sends with MSG_OOB, or look for a scanner or middlebox that sets the urgent pointer.",
 	Causes: []anomaly.Cause{
-		{Name: "no-flag", Text: "{X}'s urgent field makes no sense: a pointer of {pointer} without the flag URG. Receivers and middleboxes read such segments differently."},
-		{Name: "pointer-zero", Text: "{X}'s urgent field makes no sense: the flag URG with a pointer of 0. Receivers and middleboxes read such segments differently."},
-		{Name: "no-data", Text: "{X}'s urgent field makes no sense: the flag URG on a segment without data, although the window is open. Receivers and middleboxes read such segments differently."},
+		{Name: "no-flag", Text: "{X}'s urgent field makes no sense: a pointer of {pointer} without the URG flag. Receivers and middleboxes read such segments differently."},
+		{Name: "pointer-zero", Text: "{X}'s urgent field makes no sense: the URG flag with a pointer of 0. Receivers and middleboxes read such segments differently."},
+		{Name: "no-data", Text: "{X}'s urgent field makes no sense: the URG flag on a segment without data, although the window is open. Receivers and middleboxes read such segments differently."},
 	},
 	On: triggers.OnFlags,
 	Check: func(h *anomaly.Case) *anomaly.Finding {

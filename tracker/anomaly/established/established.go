@@ -45,18 +45,18 @@ var HalfOpenDiscovered = anomaly.Kind{
 	Title:    "One side had lost the connection",
 	RFC:      "RFC 9293 §3.5.1",
 	Causes: []anomaly.Cause{
-		{Name: "data", Text: "{X} no longer knows this connection: it answered {n octets} of data with RST seq {seq}{why}."},
+		{Name: "data", Text: "{X} no longer knows this connection: it answered {n bytes} of data with RST seq {seq}{why}."},
 		{Name: "fin", Text: "{X} no longer knows this connection: it answered a FIN with RST seq {seq}{why}."},
 		{Name: "keepalive", Text: "{X} no longer knows this connection: it answered a keepalive with RST seq {seq}{why}."},
 		{Name: "ack", Text: "{X} no longer knows this connection: it answered an empty ACK with RST seq {seq}{why}."},
-		{Name: "new-syn", Text: "{X} no longer knows this connection: it answered the ACK of its old numbers, which its new SYN had drawn, with RST seq {seq}{why}."},
+		{Name: "new-syn", Text: "{X} no longer knows this connection. Its new SYN got an ACK with the old numbers, and {X} answered that ACK with RST seq {seq}{why}."},
 	},
 	Phrases: []anomaly.Phrase{
-		{Name: "took-rst", In: "why", Text: ", because it took the RST #{frame}"},
-		{Name: "lost", Text: " It crashed or restarted, its process was killed, or a NAT or load balancer sent the segment elsewhere. {X} had last been heard {span} before."},
+		{Name: "took-rst", In: "why", Text: ", because it accepted the RST #{frame}"},
+		{Name: "lost", Text: " It crashed or restarted, its process was killed, or a NAT or load balancer sent the segment elsewhere. The last segment from {X} came {span} earlier."},
 	},
-	Next:    "Look at {X} for a restart, or a process that ended, before that time; if it ran on, at what a NAT or load balancer between them forgot.",
-	Moves:   []anomaly.SeverityMove{{Name: "took-rst", To: anomaly.Info, When: "if {X} had taken a RST that {Y} did not send"}},
+	Next:    "Look on {X} for a restart or a process that ended before that time. If {X} kept running, check whether a NAT or load balancer on the path forgot the connection.",
+	Moves:   []anomaly.SeverityMove{{Name: "took-rst", To: anomaly.Info, When: "if {X} had accepted a RST that {Y} did not send"}},
 	RestsOn: anomaly.ResetSent,
 	On:      triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -137,15 +137,15 @@ func heldOpen(h *anomaly.Case, x tcp.Endpoint) bool {
 var AckOfUnsentData = anomaly.Kind{
 	Name:     "ack-of-unsent-data",
 	Severity: anomaly.Warning,
-	Title:    "ACK beyond anything sent",
+	Title:    "ACK of data that was never sent",
 	RFC:      "RFC 9293 §3.10.7.4, RFC 5961 §5",
-	Next:     "Capture at {X} and at {Y} at once: where the ACK is not in what {X} sends, a device on the way made or changed it.",
+	Next:     "Capture at {X} and at {Y} at the same time. If {X} does not send that ACK, a device on the path made or changed it.",
 	Causes: []anomaly.Cause{
-		{Text: "{X} acknowledged {n octets} that {Y} had not sent: the two disagree about the numbers, the ACK was injected, or a middlebox changed it."},
+		{Text: "{X} acknowledged {n bytes} that {Y} had not sent. The two disagree about the sequence numbers, the ACK was injected, or a middlebox changed it."},
 	},
 	Thresholds: []anomaly.Threshold{
-		{Name: "time by which the ACK is too early, if the response time of {X} is not longer, more than", Value: inversionSlack},
-		{Name: "IP identifications that the capture does not have, if {Y} has not sent the octets before, at most", Value: idsMissed},
+		{Name: "time by which the ACK is too early, unless the response time of {X} is longer, more than", Value: inversionSlack},
+		{Name: "IP identifications missing from the capture, if {Y} has not sent the bytes before, at most", Value: idsMissed},
 	},
 	On: triggers.OnBelow | triggers.OnRefused,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -220,11 +220,11 @@ func missed(h *anomaly.Case, e tcp.Endpoint) bool {
 var AckLoop = anomaly.Kind{
 	Name:     "ack-loop",
 	Severity: anomaly.Error,
-	Title:    "Two ends exchange empty ACKs for ever",
+	Title:    "Two ends exchange empty ACKs endlessly",
 	RFC:      "RFC 1337 §2",
-	Next:     "Close the connection at one side (on Linux ss -K dst {X.ip} dport = {X.port} on {Y.ip}), and find the device on the way that changes sequence numbers or sends old ACKs again.",
+	Next:     "Close the connection at one side (on Linux ss -K dst {X.ip} dport = {X.port} on {Y.ip}). Find the device on the path that changes sequence numbers or repeats old ACKs.",
 	Causes: []anomaly.Cause{
-		{Text: "{first} (at {seq}) and {other} (at {seq2}) disagree about the sequence numbers, and each answers the other's ACKs with an ACK: {n} in all. Nothing can pass until one of them aborts."},
+		{Text: "{first} (at {seq}) and {other} (at {seq2}) disagree about the sequence numbers. Each answers the other's ACKs with an ACK: {n} in all. No data can pass until one of them aborts."},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "changes of direction, at least", Value: LoopTurns},
@@ -275,21 +275,21 @@ func refusedAck(h *anomaly.Case, g *recent.Segment) bool {
 var OutOfWindowData = anomaly.Kind{
 	Name:     "out-of-window-data",
 	Severity: anomaly.Notice,
-	Title:    "Data the receiver must refuse",
+	Title:    "Data that the receiver must reject",
 	RFC:      "RFC 9293 §3.4",
-	Next:     "Where this comes again, capture at {X}: octets that it did not send are forged, or of another host with its address.",
+	Next:     "If this happens again, capture at {X}. Bytes that {X} did not send are forged, or come from another host with its address.",
 	Causes: []anomaly.Cause{
-		{Name: "above-window", Text: "{X} sent octets {from} to {to}, but {Y} accepts {what}: the sender ignores the window, or the segment is forged. {Y} drops them."},
-		{Name: "below-window", Text: "{X} sent octets {from} to {to}, but {Y} accepts {what}: an old duplicate of an earlier connection, or a forged segment. {Y} drops them."},
-		{Text: "{X} sent octets {from} to {to}, but {Y} accepts {what}: of another connection, corrupt, or forged. {Y} drops them."},
+		{Name: "above-window", Text: "{X} sent bytes {from} to {to}, but {Y} accepts {what}. The sender ignores the window, or the segment is forged. {Y} drops them."},
+		{Name: "below-window", Text: "{X} sent bytes {from} to {to}, but {Y} accepts {what}. The segment is an old duplicate from an earlier connection, or forged. {Y} drops them."},
+		{Text: "{X} sent bytes {from} to {to}, but {Y} accepts {what}. The segment belongs to another connection, is corrupt, or is forged. {Y} drops them."},
 	},
 	Phrases: []anomaly.Phrase{
 		{Name: "window", In: "what", Text: "{next} to {edge}"},
 		{Name: "no-scale", In: "what", Text: "from {next} on"},
 	},
 	Thresholds: []anomaly.Threshold{
-		{Name: "time for {Y} to answer octets above its window, at most", Value: stalls.OvershootMemory},
-		{Name: "distance at which a number is neither before nor behind", Value: farAway},
+		{Name: "time for {Y} to answer bytes above its window, at most", Value: stalls.OvershootMemory},
+		{Name: "distance at which a sequence number is neither before nor after", Value: farAway},
 	},
 	On: triggers.OnForeign | triggers.OnAwaited | triggers.OnRefused,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -347,11 +347,11 @@ func foreignData(h *anomaly.Case) *anomaly.Finding {
 var WindowShrunk = anomaly.Kind{
 	Name:     "window-shrunk",
 	Severity: anomaly.Notice,
-	Title:    "Right edge moved left",
+	Title:    "Receive window shrank",
 	RFC:      "RFC 9293 §3.8.6",
-	Next:     "Give {X} a receive buffer of one size (SO_RCVBUF, or the maximum of net.ipv4.tcp_rmem), or look for the device on the way that rewrites windows.",
+	Next:     "Give {X} a receive buffer of fixed size (SO_RCVBUF, or the maximum of net.ipv4.tcp_rmem), or look for a device on the path that rewrites windows.",
 	Causes: []anomaly.Cause{
-		{Text: "{X} withdrew {least}{n octets} of window that it had offered. What {Y} had already sent into it is refused and must be sent again."},
+		{Text: "{X} withdrew {least}{n bytes} of window that it had offered. If {Y} has already sent data into it, that data is rejected and must be retransmitted."},
 	},
 	Phrases: []anomaly.Phrase{{Name: "no-scale", In: "least", Text: "at least "}},
 	On:      triggers.OnWindow,

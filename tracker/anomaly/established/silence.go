@@ -45,18 +45,18 @@ var RetransmissionTimeout = anomaly.Kind{
 	Severity: anomaly.Error,
 	Title:    "Sender gave up",
 	RFC:      "RFC 9293 §3.8.3",
-	Next:     "See whether {Y.ip} is up and whether packets reach it and come back (capture there, or on the way); if {X} must notice sooner, set TCP_USER_TIMEOUT on its sockets or lower net.ipv4.tcp_retries2.",
+	Next:     "Check whether {Y.ip} is up, and whether packets reach it and come back (capture there, or on the path). If {X} must notice sooner, set TCP_USER_TIMEOUT on its sockets or lower net.ipv4.tcp_retries2.",
 	Causes: []anomaly.Cause{
-		{Name: "silent", Text: "{X} sent the same {n octets} {copies} times in {span} without an ACK and gave up; {Y} was last heard {heard} before the last of them."},
-		{Name: "reset", Text: "{X} sent the same {n octets} {copies} times in {span} without an ACK and gave up with a RST; {Y} was last heard {heard} before the last of them."},
+		{Name: "silent", Text: "{X} sent the same {n bytes} {copies} times in {span} without an ACK and gave up. The last packet from {Y} came {heard} before the last retransmission."},
+		{Name: "reset", Text: "{X} sent the same {n bytes} {copies} times in {span} without an ACK and gave up with a RST. The last packet from {Y} came {heard} before the last retransmission."},
 	},
 	Phrases: []anomaly.Phrase{
-		{Name: "no-timestamps", Text: " They lacked the timestamps that both SYNs had agreed on: {Y} may drop such segments (RFC 7323 §3.2)."},
+		{Name: "no-timestamps", Text: " These segments lacked the timestamps that both SYNs had agreed on: {Y} may drop such segments (RFC 7323 §3.2)."},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "copies, at least", Value: conn.CopiesOfGivingUp},
-		{Name: "pauses in a row that grow, at least", Value: conn.GrowingPauses},
-		{Name: "tenths of the pause before that one has grown to, at least", Value: stalls.GrownTenths},
+		{Name: "growing pauses in a row, at least", Value: conn.GrowingPauses},
+		{Name: "growth of a pause, in tenths of the pause before, at least", Value: stalls.GrownTenths},
 		{Name: "pause that need not grow", Value: stalls.LongestRTO},
 		silenceAfterTries,
 	},
@@ -109,7 +109,7 @@ func lacksTimestamps(h *anomaly.Case, w *stalls.Repeats) bool {
 	return false
 }
 
-var silenceAfterTries = anomaly.Threshold{Name: "silence, if no RST tells that {X} gave up, in times of the last pause", Value: conn.SilentPauses}
+var silenceAfterTries = anomaly.Threshold{Name: "silence, unless a RST shows that {X} gave up, in multiples of the last pause", Value: conn.SilentPauses}
 
 var KeepaliveProbe = anomaly.Kind{
 	Name:     "keepalive-probe",
@@ -117,9 +117,9 @@ var KeepaliveProbe = anomaly.Kind{
 	Title:    "Keepalive seen",
 	RFC:      "RFC 9293 §3.8.4",
 	Causes: []anomaly.Cause{
-		{Text: "{X} probes whether {Y} is still there: the connection was idle for {span} before the first probe. Keepalives are no retransmissions and carry nothing."},
+		{Text: "{X} checks whether {Y} is still there. The connection was idle for {span} before the first probe. Keepalives are not retransmissions and carry no data."},
 	},
-	Thresholds: []anomaly.Threshold{{Name: "time for which {X} was silent, at least", Value: stalls.KeepaliveRest}},
+	Thresholds: []anomaly.Threshold{{Name: "time without a segment from {X}, at least", Value: stalls.KeepaliveRest}},
 	On:         triggers.OnKeepalive,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject := h.From
@@ -141,10 +141,10 @@ var KeepaliveTimeout = anomaly.Kind{
 	Severity: anomaly.Error,
 	Title:    "Peer stopped answering keepalives",
 	RFC:      "RFC 9293 §3.8.4",
-	Next:     "See whether {Y.ip} is up and whether the path, or a firewall on it, dropped the flow; TCP_KEEPIDLE below its idle limit keeps the flow alive.",
+	Next:     "Check whether {Y.ip} is up, and whether the path or a firewall on it dropped the flow. TCP_KEEPIDLE below the firewall's idle limit keeps the flow alive.",
 	Causes: []anomaly.Cause{
-		{Name: "silent", Text: "{Y} did not answer {n} keepalives in {span}; {X} sends nothing more. {Y}'s host is down, or the path to it is cut."},
-		{Name: "reset", Text: "{Y} did not answer {n} keepalives in {span}; {X} dropped the connection with a RST. {Y}'s host is down, or the path to it is cut."},
+		{Name: "silent", Text: "{Y} did not answer {n} keepalives in {span}, and {X} sends nothing more. The host {Y.ip} is down, or the path to it is broken."},
+		{Name: "reset", Text: "{Y} did not answer {n} keepalives in {span}, and {X} dropped the connection with a RST. The host {Y.ip} is down, or the path to it is broken."},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "keepalives before silence, at least", Value: conn.ProbesBeforeSilence},
@@ -194,9 +194,9 @@ func stallFrom(h *anomaly.Case) time.Duration {
 }
 
 var stallTimes = []anomaly.Threshold{
-	{Name: "time for which the window is closed, at least", Value: stallAtLeast},
-	{Name: "retransmission timeouts, if they are longer", Value: stallRTOs},
-	{Name: "such a timeout, above the response times of both ends", Value: rtoAbove},
+	{Name: "time with a closed window, at least", Value: stallAtLeast},
+	{Name: "RTOs, if they are longer", Value: stallRTOs},
+	{Name: "such an RTO, above the response times of both ends", Value: rtoAbove},
 }
 
 var ZeroWindowStall = anomaly.Kind{
@@ -204,14 +204,14 @@ var ZeroWindowStall = anomaly.Kind{
 	Severity: anomaly.Warning,
 	Title:    "Receiver does not read",
 	RFC:      "RFC 9293 §3.8.6.1",
-	Next:     "Look at the application on {X}, not at the network: find what it waits for instead of reading its socket (ss -tnp on {X.ip} shows the Recv-Q, a stack dump what it does).",
+	Next:     "Check the application on {X}, not the network. Find what it waits for instead of reading its socket (ss -tnp on {X.ip} shows the Recv-Q, a stack dump shows what it does).",
 	Causes: []anomaly.Cause{
-		{Text: "{X} {had} a zero window for {span} ({n probes} by {Y}{before}): its application does not read what arrives."},
+		{Text: "{X} {had} a zero window for {span} ({n probes} by {Y}{before}). The application on {X} does not read the data that arrives."},
 	},
 	Phrases: []anomaly.Phrase{
 		{Name: "closed", In: "had", Text: "has had"},
 		{Name: "reopened", In: "had", Text: "had"},
-		{Name: "before", In: "before", Text: "; it had been closed for {total} in all before"},
+		{Name: "before", In: "before", Text: "; before that, it had been closed for {total} in total"},
 	},
 	Thresholds: stallTimes,
 	On:         triggers.OnWindow | triggers.OnKeepalive | triggers.OnRepeat | triggers.OnBeyond | triggers.OnRST | triggers.OnEnd,
@@ -267,15 +267,15 @@ func stalled(h *anomaly.Case, y tcp.Endpoint) *anomaly.Finding {
 var ZeroWindowAbort = anomaly.Kind{
 	Name:     "zero-window-abort",
 	Severity: anomaly.Error,
-	Title:    "Persist ended in reset",
+	Title:    "Zero window ended in a RST",
 	RFC:      "RFC 9293 §3.8.6.1",
-	Next:     "Find why the application on {Y} does not read its socket; the time that {X} waits for it is set by TCP_USER_TIMEOUT, its write timeout or net.ipv4.tcp_retries2.",
+	Next:     "Find why the application on {Y} does not read its socket. TCP_USER_TIMEOUT, a write timeout or net.ipv4.tcp_retries2 sets how long {X} waits.",
 	Causes: []anomaly.Cause{
-		{Name: "reset", Text: "{X} dropped the connection with a RST: {Y} had offered a zero window for {span}, and did not read on. What {X} had left to send is lost."},
-		{Name: "silent", Text: "{X} stopped probing: {Y} had offered a zero window for {span}, and did not read on. What {X} had left to send is lost."},
+		{Name: "reset", Text: "{X} dropped the connection with a RST. {Y} had offered a zero window for {span} and did not resume reading. The data that {X} still had to send is lost."},
+		{Name: "silent", Text: "{X} stopped probing. {Y} had offered a zero window for {span} and did not resume reading. The data that {X} still had to send is lost."},
 	},
 	Thresholds: append([]anomaly.Threshold{
-		{Name: "probes, if no RST tells that {X} gave up, at least", Value: probesBeforeRST},
+		{Name: "probes, unless a RST shows that {X} gave up, at least", Value: probesBeforeRST},
 		silenceAfterTries,
 	}, stallTimes...),
 	Supersedes: []string{"zero-window-stall", "linger-zero-abort"},
@@ -318,7 +318,7 @@ var IcmpUnreachableTerminated = anomaly.Kind{
 	Phrases: []anomaly.Phrase{
 		{Name: "router", In: "from", Text: "{router}"},
 		{Name: "unknown", In: "from", Text: "A router"},
-		{Name: "attempt", In: "what", Text: "attempt to connect"},
+		{Name: "attempt", In: "what", Text: "connection attempt"},
 		{Name: "connection", In: "what", Text: "connection"},
 	},
 	Thresholds: []anomaly.Threshold{{Name: "time after the error in which an open connection would have gone on", Value: icmpSilence}},
@@ -357,38 +357,38 @@ var IcmpUnreachableTerminated = anomaly.Kind{
 var nextOfUnreachable = map[string]string{
 	"network-unreachable":  "Look for the missing route to {Y.ip} on the router that reported it.",
 	"no-route":             "Look for the missing route to {Y.ip} on the router that reported it.",
-	"host-unreachable":     "See whether {Y.ip} is up and answers ARP or neighbor discovery on its link.",
-	"address-unreachable":  "See whether {Y.ip} is up and answers neighbor discovery on its link.",
-	"protocol-unreachable": "Look for what rejects TCP in the name of {Y.ip}, a firewall most likely.",
-	"port-unreachable":     "Look for the firewall rule that rejects port {Y.port} of {Y.ip} by ICMP; a host without a listener answers with RST.",
-	"prohibited":           "Look for the firewall rule that rejects {X.ip} to port {Y.port} of {Y.ip}.",
-	"unreachable":          "Ask of the router that reported it why it does not pass packets to {Y.ip} on.",
+	"host-unreachable":     "Check whether {Y.ip} is up and answers ARP or neighbor discovery on its link.",
+	"address-unreachable":  "Check whether {Y.ip} is up and answers neighbor discovery on its link.",
+	"protocol-unreachable": "Find what rejects TCP for {Y.ip}. Most likely it is a firewall.",
+	"port-unreachable":     "Look for the firewall rule that rejects port {Y.port} of {Y.ip} with ICMP. A host without a listener answers with RST.",
+	"prohibited":           "Look for the firewall rule that blocks {X.ip} from port {Y.port} of {Y.ip}.",
+	"unreachable":          "On the router that reported it, find out why it does not forward packets to {Y.ip}.",
 }
 
 // unreachableBy are the causes by what the ICMP error says.
 func unreachableBy(names ...string) (list []anomaly.Cause) {
 	for _, name := range names {
-		list = append(list, anomaly.Cause{Name: name, Next: nextOfUnreachable[name], Text: "{from} reported that {Y} cannot be reached ({version} type {type} code {code}, " + name + "), and {X} gave up its {what}."})
+		list = append(list, anomaly.Cause{Name: name, Next: nextOfUnreachable[name], Text: "{from} reported that {Y} is unreachable ({version} type {type} code {code}, " + name + "), and {X} gave up its {what}."})
 	}
 	return list
 }
 
-const forgottenText = "After {span} idle nothing passes any more: {n} tries of {X} had no answer. A NAT or firewall has forgotten the flow, or {Y} is gone."
+const forgottenText = "After {span} idle, nothing passes any more: {n} attempts of {X} got no answer. A NAT or firewall has forgotten the flow, or {Y} is gone."
 
 var MiddleboxIdleDrop = anomaly.Kind{
 	Name:     "middlebox-idle-drop",
 	Severity: anomaly.Warning,
-	Title:    "Flow died after idle",
+	Title:    "Flow died after idle time",
 	RFC:      "RFC 5382 §5",
-	Next:     "Send keepalives on {X} more often than the idle limit on the way (TCP_KEEPIDLE; common limits are 60 s to an hour), or raise that limit.",
+	Next:     "Send keepalives on {X} more often than the idle limit on the path (TCP_KEEPIDLE; common limits are 60 s to an hour), or raise that limit.",
 	Causes: []anomaly.Cause{
 		{Name: "retransmissions", Text: forgottenText},
 		{Name: "keepalives", Text: forgottenText},
-		{Name: "reset", Text: "After {span} idle a RST in {Y}'s name answered {X}, with a TTL of {ttl} where {Y}'s segments had {usual}: a NAT, firewall or load balancer has forgotten the flow."},
+		{Name: "reset", Text: "After {span} idle, {X} got a RST with source {Y} and TTL {ttl}, but {Y}'s segments had {usual}. A NAT, firewall or load balancer has forgotten the flow."},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "idle time, at least", Value: conn.LongIdle},
-		{Name: "copies of the same octets", Value: firstTries},
+		{Name: "copies of the same bytes", Value: firstTries},
 		{Name: "keepalives", Value: firstKeepalives},
 	},
 	On: triggers.OnRepeat | triggers.OnKeepalive | triggers.OnRST,

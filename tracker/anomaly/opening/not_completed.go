@@ -96,37 +96,37 @@ func (k *ignoredAck) sayWhy(h *anomaly.Case, f *anomaly.Finding, x tcp.Endpoint)
 
 // whyIgnored are the phrases that sayWhy has.
 var whyIgnored = []anomaly.Phrase{
-	{Name: "no-timestamps", In: "why", Text: "they lack the timestamps that both SYNs agreed on, and RFC 7323 §3.2 has {X} drop such segments; or its queue of connections is full, or nothing from {Y} gets past the capture point"},
-	{Name: "serves-others", In: "why", Text: "nothing from {Y} gets past the capture point, or a filter at {X.ip} drops it. The queue is not full: {X} took a connection of another meanwhile (#{other})"},
-	{Name: "full-or-lost", In: "why", Text: "its queue of connections is full (Linux then drops the ACK silently), or nothing from {Y} gets past the capture point"},
+	{Name: "no-timestamps", In: "why", Text: "they lack the timestamps that both SYNs agreed on, and RFC 7323 §3.2 has {X} drop such segments. Or its backlog is full, or nothing from {Y} gets past the capture point"},
+	{Name: "serves-others", In: "why", Text: "nothing from {Y} gets past the capture point, or a filter at {X.ip} drops it. The backlog is not full: {X} accepted another connection in this time (#{other})"},
+	{Name: "full-or-lost", In: "why", Text: "its backlog is full (Linux then drops the ACK silently), or nothing from {Y} gets past the capture point"},
 }
 
-const ignoredNext = "See on {X.ip} with `ss -ltn` whether Recv-Q of port {X.port} has reached Send-Q: if so, have the application accept faster or raise its backlog and net.core.somaxconn; if not, capture there too and look for a filter that drops what {Y.ip} sends."
+const ignoredNext = "On {X.ip}, check with `ss -ltn` whether Recv-Q of port {X.port} has reached Send-Q. If so, have the application accept faster, or raise its backlog and net.core.somaxconn. If not, capture there too, and look for a filter that drops packets from {Y.ip}."
 
 var HandshakeNotCompleted = anomaly.Kind{
 	Name:     "handshake-not-completed",
 	Severity: anomaly.Warning,
-	Title:    "Connected at one side only",
+	Title:    "Only the client considers itself connected",
 	RFC:      "RFC 4987 §3.6, RFC 9293 §3.10.7.4",
 	Causes: []anomaly.Cause{
-		{Name: "cookie-expired", Text: notCompletedText + "It sent nothing after its SYN+ACK, did not repeat that, and answered {what} {span} later with RST. So it had kept nothing, as with SYN cookies: the last ACK did not reach it, and the cookie had expired. Or the process that listened has ended.",
-			Next: "See on {X.ip} whether SYN cookies are sent (`nstat -az TcpExtSyncookiesSent TcpExtSyncookiesFailed`): if so, raise the backlog of port {X.port} and net.ipv4.tcp_max_syn_backlog, or stop the flood; have {Y} say something soon after it is connected."},
-		{Name: "forgotten", Text: notCompletedText + "It sent nothing after its SYN+ACK, did not repeat that, and answered {what} {span} later with RST. It was not waiting for the ACK, and a SYN cookie would hold longer: the process that listened has ended, or the segments of {Y} now lead to another host.",
-			Next: "See whether the service on {X} was restarted at that time; if not, look for a balancer or NAT before it that changes its choice within a connection."},
-		{Name: "refused-at-once", Text: notCompletedText + "It sent nothing after its SYN+ACK, and answered {what} with RST {soon}: its queue of connections is full and it is set to say so (on Linux net.ipv4.tcp_abort_on_overflow=1), what listened was closed just then, or the segments of {Y} lead to another host.",
-			Next: "See on {X.ip} with `ss -ltn` and `nstat -az TcpExtListenOverflows` whether the queue of port {X.port} is full, and have the application accept faster or raise its backlog and net.core.somaxconn."},
-		{Name: "gave-up", Text: notCompletedText + "It sent its SYN+ACK {n times}, although {acks ACKs} of it were captured, and answered {what} with RST at last: {why}.", Next: ignoredNext},
-		{Name: "gave-up-silently", Text: notCompletedText + "It sent its SYN+ACK {n times}, although {acks ACKs} of it were captured, and has given up by now, which {Y} does not learn: {why}.", Next: ignoredNext},
+		{Name: "cookie-expired", Text: notCompletedText + "It sent nothing after its SYN+ACK, did not retransmit it, and answered {what} {span} later with RST. So it had kept no state, as with SYN cookies: the last ACK did not reach it, and the cookie had expired. Or the listening process has ended.",
+			Next: "On {X.ip}, check whether it sends SYN cookies (`nstat -az TcpExtSyncookiesSent TcpExtSyncookiesFailed`). If so, raise the backlog of port {X.port} and net.ipv4.tcp_max_syn_backlog, or stop the flood. Have {Y} send data soon after it connects."},
+		{Name: "forgotten", Text: notCompletedText + "It sent nothing after its SYN+ACK, did not retransmit it, and answered {what} {span} later with RST. It was not waiting for the ACK, and a SYN cookie would be valid for longer. The listening process has ended, or the segments of {Y} now go to another host.",
+			Next: "Check whether the service on {X} was restarted at that time. If not, look for a load balancer or NAT in front of it that changes its choice within a connection."},
+		{Name: "refused-at-once", Text: notCompletedText + "It sent nothing after its SYN+ACK, and answered {what} with RST {soon}. Its backlog is full and it is set to report this (on Linux net.ipv4.tcp_abort_on_overflow=1), the listener was closed just then, or the segments of {Y} go to another host.",
+			Next: "On {X.ip}, check with `ss -ltn` and `nstat -az TcpExtListenOverflows` whether the backlog of port {X.port} is full. Have the application accept faster, or raise its backlog and net.core.somaxconn."},
+		{Name: "gave-up", Text: notCompletedText + "It sent its SYN+ACK {n times}, although {acks ACKs} of it were captured, and finally answered {what} with RST: {why}.", Next: ignoredNext},
+		{Name: "gave-up-silently", Text: notCompletedText + "It sent its SYN+ACK {n times}, although {acks ACKs} of it were captured. By now it has given up, and {Y} does not know that: {why}.", Next: ignoredNext},
 	},
 	Phrases: append([]anomaly.Phrase{
-		{Name: "data", In: "what", Text: "{octets octets} of data"},
+		{Name: "data", In: "what", Text: "{octets bytes} of data"},
 		{Name: "fin", In: "what", Text: "a FIN"},
 		{Name: "ack", In: "what", Text: "an empty ACK"},
 	}, whyIgnored...),
 	Thresholds: []anomaly.Threshold{
-		{Name: "time after which a SYN+ACK is repeated", Value: repeatDue},
-		{Name: "time for which a SYN cookie holds", Value: cookieHolds},
-		{Name: "time after the last SYN+ACK, by the stack of {X}", Value: tcp.StackLinux.Stack().SynAckGiveUp, Flag: "stack"},
+		{Name: "time after which a SYN+ACK is retransmitted", Value: repeatDue},
+		{Name: "time for which a SYN cookie is valid", Value: cookieHolds},
+		{Name: "time after the last SYN+ACK, by the TCP stack profile of {X}", Value: tcp.StackLinux.Stack().SynAckGiveUp, Flag: "stack"},
 	},
 	Supersedes: []string{"accept-stalled", "syn-ack-retransmitted"},
 	RestsOn:    anomaly.ResetSent,
@@ -176,7 +176,7 @@ var HandshakeNotCompleted = anomaly.Kind{
 	},
 }
 
-const notCompletedText = "{Y} was connected, {X} never was. "
+const notCompletedText = "{Y} was connected, but {X} never was. "
 
 // connected are the states of a client that takes the connection for open.
 var connected = tcp.Established.Set() | tcp.CloseWait.Set() | tcp.FinWait1.Set()

@@ -54,14 +54,14 @@ var ConnectionRefused = anomaly.Kind{
 	Title:    "SYN answered by RST",
 	RFC:      "RFC 9293 §3.5.2, §3.10.7.3",
 	Causes: []anomaly.Cause{
-		{Text: "{Y.ip} has nothing listening on port {Y.port} (or a firewall answered): RST to the SYN {soon}.",
-			Next: "See on {Y.ip} with `ss -ltn` whether anything listens on port {Y.port}: if not, start it there or correct the address that {X.ip} dials; if it does, look for a firewall that refuses {X.ip}."},
-		{Name: "listened", Text: "{Y} had accepted connections (#{frame} last), and answered this SYN with RST {soon}: what listened there was closed meanwhile, its queue is full and the stack says so by a RST, or a filter refuses {X.ip}.",
-			Next: "See on {Y.ip} whether the service on port {Y.port} was restarted at that time, and with `ss -ltn` whether its queue is full; else look for a filter that refuses {X.ip}."},
-		{Name: "answered-before", Text: "{Y} answered the SYN with SYN+ACK (#{frame}), and the same SYN, sent again, with RST {soon}. The port listens, or did then: {Y} took the attempt back, as where its queue is full and it says so by a RST, or the two answers are those of different hosts.",
-			Next: "See on {Y.ip} with `ss -ltn` whether the queue of port {Y.port} is full, and whether a balancer before it leads {X} to several hosts; see too why the SYN+ACK did not reach {X}."},
-		{Name: "other-hops", Text: "{Y} had accepted connections (#{frame} last), and something else answered this SYN with RST {soon}: that has TTL {ttl}, and what {Y} sends has {ttl2}. A firewall between refuses {X.ip}.",
-			Next: "Look for the firewall between {X.ip} and {Y.ip} whose rule rejects this SYN; {Y} itself need not have seen it."},
+		{Text: "{Y.ip} has no listener on port {Y.port} (or a firewall answered): RST to the SYN {soon}.",
+			Next: "On {Y.ip}, check with `ss -ltn` whether anything listens on port {Y.port}. If not, start it or correct the address that {X.ip} connects to. If it does, look for a firewall that rejects {X.ip}."},
+		{Name: "listened", Text: "{Y} had accepted connections (#{frame} last), and answered this SYN with RST {soon}. Its listener was closed, its backlog is full and the stack reports this with a RST, or a filter rejects {X.ip}.",
+			Next: "On {Y.ip}, check whether the service on port {Y.port} was restarted at that time, and with `ss -ltn` whether its backlog is full. Otherwise, look for a filter that rejects {X.ip}."},
+		{Name: "answered-before", Text: "{Y} answered the SYN with SYN+ACK (#{frame}), but answered the retransmitted SYN with RST {soon}. The port listens, or did so then. {Y} withdrew its answer, for example because its backlog is full, or two different hosts answered.",
+			Next: "On {Y.ip}, check with `ss -ltn` whether the backlog of port {Y.port} is full, and whether a load balancer sends {X} to several hosts. Find out why the SYN+ACK did not reach {X}."},
+		{Name: "other-hops", Text: "{Y} had accepted connections (#{frame} last), but something else answered this SYN with RST {soon}: its TTL is {ttl}, and packets of {Y} have {ttl2}. A firewall on the path rejects {X.ip}.",
+			Next: "Look for the firewall between {X.ip} and {Y.ip} that rejects this SYN. {Y} itself may not have received it."},
 	},
 	On: triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -101,20 +101,20 @@ var ConnectionRefused = anomaly.Kind{
 var SynRetransmitted = anomaly.Kind{
 	Name:     "syn-retransmitted",
 	Severity: anomaly.Notice,
-	Title:    "SYN sent again",
+	Title:    "SYN retransmitted",
 	RFC:      "RFC 9293 §3.8.3",
 	Causes: []anomaly.Cause{
-		{Name: "no-answer", Text: "{X} sent its SYN again after {span}: no answer had been seen. One lost SYN or SYN+ACK is harmless; many mean a full listen queue, a firewall, or a host that is down."},
-		{Name: "ports-reused", Text: "{X} sent its SYN again after {span}: no answer had been seen. These ports had a connection that ended {ended} before (#{frame}), and what lies between may have dropped the SYN for that; or it was lost.",
-			Next: "If that happens often, see how long the NAT, balancer or firewall between keeps connections that are over, and let {X.ip} not use a port again within that time."},
-		{Name: "answer-refused", Text: "{X} sent its SYN again after {span}: {why}"},
-		{Name: "answer-not-received", Text: "{X} sent its SYN again after {span}: the answer was captured but had not reached it by then. It was lost or delayed behind the capture point."},
+		{Name: "no-answer", Text: "{X} retransmitted its SYN after {span}: no answer had been captured. One lost SYN or SYN+ACK is harmless. Many mean a full backlog, a firewall, or a host that is down."},
+		{Name: "ports-reused", Text: "{X} retransmitted its SYN after {span}: no answer had been captured. These ports had a connection that ended {ended} earlier (#{frame}). A device on the path may have dropped the SYN for that reason, or the SYN was lost.",
+			Next: "If this happens often, check how long the NAT, load balancer or firewall on the path keeps closed connections. Do not let {X.ip} reuse a port within that time."},
+		{Name: "answer-refused", Text: "{X} retransmitted its SYN after {span}: {why}"},
+		{Name: "answer-not-received", Text: "{X} retransmitted its SYN after {span}. The answer was captured but had not reached {X} by then. It was lost or delayed after the capture point."},
 	},
 	Phrases: []anomaly.Phrase{
-		{Name: "ack-of-older", In: "why", Text: "the first was answered with an ACK of an older connection, which it refused with RST."},
-		{Name: "ack-of-unsent", In: "why", Text: "the answer to the first acknowledged something that it had not sent, and so was none."},
+		{Name: "ack-of-older", In: "why", Text: "the answer to the first SYN was an ACK of an older connection, and {X} rejected it with RST."},
+		{Name: "ack-of-unsent", In: "why", Text: "the answer to the first SYN acknowledged something that {X} had not sent, so it was not a valid answer."},
 	},
-	Thresholds: []anomaly.Threshold{{Name: "time before the copy, if it has no mark of its own, at least", Value: soonestRepeat}},
+	Thresholds: []anomaly.Threshold{{Name: "time before the copy, if nothing else distinguishes it, at least", Value: soonestRepeat}},
 	On:         triggers.OnSYN,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
@@ -161,7 +161,7 @@ var SynRetransmitted = anomaly.Kind{
 }
 
 const (
-	unansweredText = "Nothing answered {what} from {X} to {Y} in {span}: "
+	unansweredText = "Nothing answered {what} from {X} to {Y} in {span}. "
 	limitText      = " By default {X.ip}'s stack gives up after about {limit}."
 )
 
@@ -171,38 +171,38 @@ var SynTimeout = anomaly.Kind{
 	Title:    "Connection attempt got no answer",
 	RFC:      "RFC 9293 §3.8.3",
 	Causes: []anomaly.Cause{
-		{Text: unansweredText + "a firewall drops them, the host is down, or its listen queue is full." + limitText,
-			Next: "Capture on {Y.ip} too: if the SYNs arrive there, see with `ss -ltn` whether port {Y.port} listens and its queue is full; if they do not, look for a firewall or a route on the way."},
-		{Name: "old-connection", Text: unansweredText + "{Y} had these ports in {state} still, from the connection before, when the first SYN came ({held} old): some stacks drop a SYN then, and so do firewalls{gone}." + limitText,
-			Next: "Find on {Y} why the application has not closed the socket of {X} (`ss -tanp`), and dial from another port meanwhile."},
-		{Name: "time-wait", Text: unansweredText + "{Y} held TIME_WAIT of these ports, {held} old when the first SYN came, and some stacks drop a SYN then." + limitText,
-			Next: "Let {X.ip} dial from a port that was not used for a minute: bind no fixed port, widen net.ipv4.ip_local_port_range, or keep connections open."},
-		{Name: "older-timestamp", Text: unansweredText + "meanwhile {Y} answered SYNs from {X.ip} with newer timestamps (#{frame}), and none with an older one. A server that compares them by address drops such SYNs (on Linux before 4.12 net.ipv4.tcp_tw_recycle), which hits hosts that share an address." + limitText,
-			Next: "Set net.ipv4.tcp_tw_recycle=0 on {Y.ip} if it has that; else have the NAT in front of {X.ip} rewrite timestamps, or switch them off behind it (net.ipv4.tcp_timestamps=0)."},
-		{Name: "ports-reused", Text: unansweredText + "{Y} answered others meanwhile (#{frame}), and these ports had a connection that ended {ended} before the first SYN. {Y}'s port works; what lies between may still hold that connection." + limitText,
-			Next: "See on the NAT, balancer or firewall in front of {Y} how long it keeps connections that are over, and let {X.ip} not use a port again within that time."},
-		{Name: "others-served", Text: unansweredText + "{Y} answered others meanwhile (#{frame}), so it is up and listens: the SYNs of {X} are filtered or lost on the way, or {Y} drops some, as when its listen queue is full at times." + limitText,
-			Next: "Capture on {Y.ip} too: if the SYNs of {X} arrive there, see whether `nstat -az TcpExtListenOverflows TcpExtListenDrops` grows; if they do not, look for a filter or a route that treats {X.ip} differently."},
-		{Name: "queue-full", Text: unansweredText + "{Y} answered no other SYN meanwhile, {sign}. So its listen queue is full, most likely; or a filter lets no SYN through." + limitText,
-			Next: "See on {Y.ip} with `ss -ltn` whether Recv-Q of port {Y.port} has reached Send-Q: then its application does not accept, or the backlog (net.core.somaxconn) is too small."},
-		{Name: "went-silent", Text: unansweredText + "{Y} had answered SYNs before (#{frame} last), and sent nothing since the first of these that was captured: the host or the path to it is down, or its listen queue is full." + limitText,
-			Next: "See whether {Y.ip} is up and reachable; if it is, see there with `ss -ltn` whether the queue of port {Y.port} is full."},
+		{Text: unansweredText + "A firewall drops them, the host is down, or its backlog is full." + limitText,
+			Next: "Capture on {Y.ip} too. If the SYNs arrive there, check with `ss -ltn` whether port {Y.port} listens and its backlog is full. If they do not, look for a firewall or a route on the path."},
+		{Name: "old-connection", Text: unansweredText + "When the first SYN came, {Y} still had the previous connection on these ports in {state}, for {held}. Some stacks and firewalls drop such a SYN{gone}." + limitText,
+			Next: "On {Y}, find out why the application has not closed the socket of {X} (`ss -tanp`). Until then, connect from another port."},
+		{Name: "time-wait", Text: unansweredText + "When the first SYN came, {Y} had held TIME_WAIT for these ports for {held}. Some stacks drop such a SYN." + limitText,
+			Next: "Let {X.ip} connect from a port that was not used for a minute: bind no fixed port, widen net.ipv4.ip_local_port_range, or keep connections open."},
+		{Name: "older-timestamp", Text: unansweredText + "In this time, {Y} answered SYNs from {X.ip} with newer timestamps (#{frame}), and none with an older one. A server that compares timestamps by address drops such SYNs (on Linux before 4.12 net.ipv4.tcp_tw_recycle). This affects hosts that share an address." + limitText,
+			Next: "If {Y.ip} has net.ipv4.tcp_tw_recycle, set it to 0. Otherwise, have the NAT in front of {X.ip} rewrite timestamps, or turn them off behind it (net.ipv4.tcp_timestamps=0)."},
+		{Name: "ports-reused", Text: unansweredText + "In this time, {Y} answered other SYNs (#{frame}). These ports had a connection that ended {ended} before the first SYN. {Y}'s port works, but a device on the path may still hold that connection." + limitText,
+			Next: "On the NAT, load balancer or firewall in front of {Y}, check how long it keeps closed connections. Do not let {X.ip} reuse a port within that time."},
+		{Name: "others-served", Text: unansweredText + "In this time, {Y} answered other SYNs (#{frame}), so it is up and listens. The SYNs of {X} are filtered or lost on the path, or {Y} drops some of them, for example when its backlog is full." + limitText,
+			Next: "Capture on {Y.ip} too. If the SYNs of {X} arrive there, check whether `nstat -az TcpExtListenOverflows TcpExtListenDrops` grows. If they do not, look for a filter or a route that treats {X.ip} differently."},
+		{Name: "queue-full", Text: unansweredText + "In this time, {Y} answered no other SYN, {sign}. Most likely its backlog is full, or a filter lets no SYN through." + limitText,
+			Next: "On {Y.ip}, check with `ss -ltn` whether Recv-Q of port {Y.port} has reached Send-Q. If so, its application does not accept, or the backlog (net.core.somaxconn) is too small."},
+		{Name: "went-silent", Text: unansweredText + "{Y} had answered SYNs before (#{frame} last), and has sent nothing since the first of these SYNs that was captured. The host or the path to it is down, or its backlog is full." + limitText,
+			Next: "Check whether {Y.ip} is up and reachable. If it is, check there with `ss -ltn` whether the backlog of port {Y.port} is full."},
 	},
 	Phrases: []anomaly.Phrase{
 		{Name: "one", In: "what", Text: "the SYN"},
 		{Name: "several", In: "what", Text: "{n} SYNs"},
-		{Name: "attempts", In: "what", Text: "{n} SYNs, in {tries} attempts with another initial number each,"},
-		{Name: "or-gone", In: "gone", Text: ". Or the host has gone: it answered nobody since"},
-		{Name: "goes-on", In: "sign", Text: "but went on in connections that it has (#{frame}): the host is up"},
-		{Name: "says-nothing", In: "sign", Text: "and has said nothing in the {k connections} that it answered last: no application seems to accept them"},
-		{Name: "dialled-again", Text: " Here the program gave up sooner, and dialled again from the same port."},
-		{Name: "early", Text: " Here it is set to fewer tries, or the program gave up, or the capture ended first."},
+		{Name: "attempts", In: "what", Text: "{n} SYNs, in {tries} attempts with different initial sequence numbers,"},
+		{Name: "or-gone", In: "gone", Text: ". Or the host is gone: it has answered nobody since"},
+		{Name: "goes-on", In: "sign", Text: "but went on in its open connections (#{frame}), so the host is up"},
+		{Name: "says-nothing", In: "sign", Text: "and has sent no data in the last {k connections} that it answered, so no application seems to accept them"},
+		{Name: "dialled-again", Text: " Here the program gave up sooner, and connected again from the same port."},
+		{Name: "early", Text: " Here it is set to fewer retries, the program gave up, or the capture ended first."},
 	},
 	Thresholds: []anomaly.Threshold{
-		{Name: "time that the stack of {X} tries", Value: tcp.StackLinux.Stack().SynGiveUp, Flag: "stack"},
+		{Name: "time for which the stack of {X} retries", Value: tcp.StackLinux.Stack().SynGiveUp, Flag: "stack"},
 		{Name: "SYNs, if the capture ends first, at least", Value: synsAtEnd},
 		{Name: "time after one SYN, if a new attempt follows, at least", Value: briefAttempt},
-		{Name: "time since the connection before, for something between to hold it, less than", Value: heldBetween},
+		{Name: "time since the previous connection, for a device on the path to hold it, less than", Value: heldBetween},
 	},
 	Supersedes: []string{"syn-retransmitted"},
 	On:         triggers.OnTimer | triggers.OnEnd,
@@ -299,18 +299,18 @@ func toldOf(h *anomaly.Case, first *conn.Conn, earlier []*conn.Conn) *anomaly.Fi
 var SynAckRetransmitted = anomaly.Kind{
 	Name:     "syn-ack-retransmitted",
 	Severity: anomaly.Notice,
-	Title:    "SYN+ACK sent again",
+	Title:    "SYN+ACK retransmitted",
 	RFC:      "RFC 9293 §3.10.8",
 	Causes: []anomaly.Cause{
-		{Name: "no-ack", Text: "{X} sent its SYN+ACK again after {span}: no ACK of it was seen. The SYN+ACK or the ACK was lost, or {Y} is not there or did not ask."},
-		{Name: "duplicate-syn", Text: "{X} sent its SYN+ACK again after {span}: {Y} had repeated its SYN, and this answers it."},
-		{Name: "ack-not-received", Text: "{X} sent its SYN+ACK again after {span}: {Y}'s ACK of the first was captured but had not reached it by then. It was lost or delayed behind the capture point, or {X} does not act on it."},
-		{Name: "deferred", Text: "{X} sent its SYN+ACK again {span} after the first, of which {Y}'s ACK was captured. A server that waits for an ACK repeats it sooner: this one waited for data (on Linux TCP_DEFER_ACCEPT), and its time for that is over.",
-			Next: "If the client is to speak second on {X}, switch deferred accept off there (TCP_DEFER_ACCEPT; nginx `deferred`, Apache AcceptFilter); else see why {Y} connects and sends nothing."},
+		{Name: "no-ack", Text: "{X} retransmitted its SYN+ACK after {span}: no ACK of it was captured. The SYN+ACK or the ACK was lost, or {Y} is gone or did not send the SYN."},
+		{Name: "duplicate-syn", Text: "{X} sent its SYN+ACK again after {span}: {Y} had retransmitted its SYN, and this is the answer."},
+		{Name: "ack-not-received", Text: "{X} retransmitted its SYN+ACK after {span}. {Y}'s ACK of the first was captured but had not reached {X} by then. It was lost or delayed after the capture point, or {X} ignores it."},
+		{Name: "deferred", Text: "{X} retransmitted its SYN+ACK {span} after the first, although {Y}'s ACK of the first was captured. A server that waits for an ACK retransmits sooner. This one waited for data (on Linux TCP_DEFER_ACCEPT), and that time has expired.",
+			Next: "If the server {X} is meant to send first, turn deferred accept off there (TCP_DEFER_ACCEPT; nginx `deferred`, Apache AcceptFilter). Otherwise, find out why {Y} connects and sends nothing."},
 	},
 	Thresholds: []anomaly.Threshold{
-		{Name: "time before the copy, if it has no mark of its own, at least", Value: soonestRepeat},
-		{Name: "time before the first copy of one that did not wait for an ACK, at least", Value: deferredFor},
+		{Name: "time before the copy, if nothing else distinguishes it, at least", Value: soonestRepeat},
+		{Name: "time before the first copy of a SYN+ACK that did not wait for an ACK, at least", Value: deferredFor},
 	},
 	On: triggers.OnSYNACK,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -348,14 +348,14 @@ var SynAckRetransmitted = anomaly.Kind{
 var SynRcvdStuck = anomaly.Kind{
 	Name:     "syn-rcvd-stuck",
 	Severity: anomaly.Warning,
-	Title:    "Half-open server side ran out of retries",
+	Title:    "Server ran out of SYN+ACK retries",
 	RFC:      "RFC 9293 §3.8.3",
 	Causes: []anomaly.Cause{
-		{Text: "{X} sent its SYN+ACK {n} times and waited {span} in SYN_RCVD; {Y} never completed the handshake. It has gone, its ACKs are lost on the way, or somebody else sent the SYN in its name."},
+		{Text: "{X} sent its SYN+ACK {n} times and waited {span} in SYN_RCVD. {Y} never completed the handshake. {Y} is gone, its ACKs are lost on the path, or the SYN was forged."},
 	},
-	Next: "Capture on {Y.ip}: if it sent the SYN and gets the SYN+ACK, look for what drops its ACKs; if it sent none, the address is forged, and net.ipv4.tcp_syncookies=1 on {X.ip} keeps that harmless.",
+	Next: "Capture on {Y.ip}. If it sent the SYN and gets the SYN+ACK, find what drops its ACKs. If it sent no SYN, the address is forged, and net.ipv4.tcp_syncookies=1 on {X.ip} makes that harmless.",
 	Thresholds: []anomaly.Threshold{
-		{Name: "time after the last SYN+ACK, by the stack of {X}", Value: tcp.StackLinux.Stack().SynAckGiveUp, Flag: "stack"},
+		{Name: "time after the last SYN+ACK, by the TCP stack profile of {X}", Value: tcp.StackLinux.Stack().SynAckGiveUp, Flag: "stack"},
 		{Name: "SYN+ACKs, and more than there were SYNs, at least", Value: synAcksStuck},
 	},
 	Supersedes: []string{"syn-ack-retransmitted"},
@@ -383,24 +383,24 @@ var SynRcvdStuck = anomaly.Kind{
 // acceptStalled is a name of its own because others ask whether it was found.
 const acceptStalled = "accept-stalled"
 
-const stalledText = "{X} repeats its SYN+ACK {span} after the first of {n ACKs} of it"
+const stalledText = "{X} still retransmits its SYN+ACK {span} after the first of {n ACKs} of it"
 
 var AcceptStalled = anomaly.Kind{
 	Name:     acceptStalled,
 	Severity: anomaly.Warning,
-	Title:    "Handshake ACK was captured but the server keeps sending SYN+ACK",
+	Title:    "Server retransmits SYN+ACK after its ACK was captured",
 	RFC:      "RFC 9293 §3.10.7.4",
 	Causes: []anomaly.Cause{
 		{Name: "ack-ignored", Text: stalledText + ": {why}.", Next: ignoredNext},
-		{Name: "data-ignored", Text: stalledText + ", and of data (#{data}): {why}.", Next: ignoredNext},
+		{Name: "data-ignored", Text: stalledText + ", and after data (#{data}): {why}.", Next: ignoredNext},
 	},
 	Phrases: whyIgnored,
 	Thresholds: []anomaly.Threshold{
 		{Name: "ACKs of the SYN+ACK, sent at different times, at least", Value: ignoredAcks},
-		{Name: "the same, if {X} is the host of the capture", Value: ignoredAcksNear},
-		{Name: "response time of a host of the capture, at most", Value: nearEnd},
-		{Name: "time since these ACKs, if twice the response time is not longer", Value: ackCrosses},
-		{Name: "time before the copy, if it has no mark of its own, at least", Value: soonestRepeat},
+		{Name: "the same, if {X} is the capturing host", Value: ignoredAcksNear},
+		{Name: "response time of a capturing host, at most", Value: nearEnd},
+		{Name: "time since these ACKs, unless twice the response time is longer", Value: ackCrosses},
+		{Name: "time before the copy, if nothing else distinguishes it, at least", Value: soonestRepeat},
 	},
 	Supersedes: []string{"syn-ack-retransmitted"},
 	On:         triggers.OnSYNACK,
@@ -447,8 +447,8 @@ var SynRcvdReset = anomaly.Kind{
 	Title:    "RST during the handshake",
 	RFC:      "RFC 9293 §3.10.7.4",
 	Causes: []anomaly.Cause{
-		{Name: "aborted", Text: "{X} gave up the connection that it had begun to open: RST to the SYN+ACK of {Y} {soon}."},
-		{Name: "no-connection", Text: "{X} answered the SYN+ACK of {Y} with RST {soon}: it had abandoned the attempt, or scans without opening, or no longer remembers the SYN, or never sent it."},
+		{Name: "aborted", Text: "{X} gave up the connection that it was opening: RST to the SYN+ACK of {Y} {soon}."},
+		{Name: "no-connection", Text: "{X} answered the SYN+ACK of {Y} with RST {soon}. It had given up the attempt, scans without opening, no longer remembers the SYN, or never sent it."},
 	},
 	RestsOn: anomaly.ResetSent,
 	On:      triggers.OnRST,
@@ -481,10 +481,10 @@ var TfoSYNData = anomaly.Kind{
 	Title:    "Data on the SYN",
 	RFC:      "RFC 7413 §2, RFC 9293 §3.10.7.3",
 	Causes: []anomaly.Cause{
-		{Name: "accepted", Text: "{n octets} rode on the SYN of {X}: {Y} accepted them, a round trip early."},
-		{Name: "ignored", Text: "{n octets} rode on the SYN of {X}: {Y} ignored them, and they must be sent again."},
-		{Name: "partial", Text: "{n octets} rode on the SYN of {X}: {Y} accepted the first {taken} of them, and the rest must be sent again."},
-		{Name: "sent-without", Text: "{n octets} rode on the SYN of {X}: the SYN was sent again without them. They were dropped together, or lost."},
+		{Name: "accepted", Text: "The SYN of {X} carried {n bytes}. {Y} accepted them, one round trip early."},
+		{Name: "ignored", Text: "The SYN of {X} carried {n bytes}. {Y} ignored them, and {X} must send them again."},
+		{Name: "partial", Text: "The SYN of {X} carried {n bytes}. {Y} accepted the first {taken} of them, and {X} must send the rest again."},
+		{Name: "sent-without", Text: "The SYN of {X} carried {n bytes}. The SYN was retransmitted without them. The first SYN was dropped with them, or lost."},
 	},
 	On:   triggers.OnSYN | triggers.OnSYNACK,
 	Only: triggers.IfRare,
@@ -532,8 +532,8 @@ var HandshakeFIN = anomaly.Kind{
 	Title:    "FIN before the server saw ESTABLISHED",
 	RFC:      "RFC 9293 §3.10.4, §3.10.7.4",
 	Causes: []anomaly.Cause{
-		{Name: "instead-of-ack", Text: "{X} closed before the handshake had settled: its FIN was the first that {Y} saw of its ACK."},
-		{Name: "in-syn-rcvd", Text: "{X} closed before the handshake had settled: it sent FIN before it had an ACK of its SYN+ACK."},
+		{Name: "instead-of-ack", Text: "{X} closed before the handshake was complete. Its FIN was the first segment that brought {Y} the ACK of its SYN+ACK."},
+		{Name: "in-syn-rcvd", Text: "{X} closed before the handshake was complete. It sent its FIN before it had an ACK of its SYN+ACK."},
 	},
 	On: triggers.OnFIN,
 	Check: func(h *anomaly.Case) *anomaly.Finding {

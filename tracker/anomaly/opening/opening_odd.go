@@ -29,11 +29,11 @@ const (
 var SimultaneousOpen = anomaly.Kind{
 	Name:     "simultaneous-open",
 	Severity: anomaly.Notice,
-	Title:    "Both sides dialled each other",
+	Title:    "Both sides opened at once",
 	RFC:      "RFC 9293 §3.5 figure 7",
-	Causes:   []anomaly.Cause{{Text: "{X} and {Y} opened the same connection at the same time; one connection results. Both ends opened actively: there is no server in it."}},
+	Causes:   []anomaly.Cause{{Text: "{X} and {Y} opened the same connection at the same time, and one connection results. Both ends opened actively, so neither is the server."}},
 	Thresholds: []anomaly.Threshold{
-		{Name: "time between the SYNs, in hundredths of what an answer takes, less than", Value: answerShare},
+		{Name: "time between the SYNs, in percent of the time for an answer, less than", Value: answerShare},
 	},
 	On:   triggers.OnSYNACK | triggers.OnUnsettled,
 	Only: triggers.IfBothSYN,
@@ -54,11 +54,11 @@ var SplitHandshake = anomaly.Kind{
 	Title:    "Listener answered SYN with a bare SYN",
 	RFC:      "RFC 9293 §3.5 figure 7",
 	Causes: []anomaly.Cause{
-		{Text: "{X} answered the SYN of {Y} with a SYN of its own instead of SYN+ACK (a split handshake); some firewalls and filters then take the client for the server. No ordinary stack does this when it listens."},
+		{Text: "{X} answered the SYN of {Y} with its own SYN instead of a SYN+ACK (a split handshake). Some firewalls and filters then take the client for the server. No ordinary stack does this when it listens."},
 	},
-	Next: "Find out what runs on {X}, and let no firewall on the way decide by the first SYN alone who the client is.",
+	Next: "Find out what runs on {X}. No firewall on the path should decide by the first SYN alone who the client is.",
 	Thresholds: []anomaly.Threshold{
-		{Name: "time between the SYNs, in hundredths of what an answer takes, at least", Value: answerShare},
+		{Name: "time between the SYNs, in percent of the time for an answer, at least", Value: answerShare},
 	},
 	On:   triggers.OnSYNACK | triggers.OnUnsettled,
 	Only: triggers.IfBothSYN,
@@ -125,9 +125,9 @@ var SelfConnect = anomaly.Kind{
 	Title:    "Connection to itself",
 	RFC:      "RFC 9293 §3.5 figure 7",
 	Causes: []anomaly.Cause{
-		{Text: "Port {X.port} of {X.ip} connected to itself: the port that the system chose for the client was the one to connect to, where nobody listened. The program now talks to itself, and the real server cannot bind the port."},
+		{Text: "Port {X.port} of {X.ip} connected to itself. The system chose the destination port as the client's port, and nothing listened there. The program now talks to itself, and the real server cannot bind the port."},
 	},
-	Next: "Close that socket on {X.ip} and keep port {X.port} out of the range that clients use there (net.ipv4.ip_local_reserved_ports); let the program check that it is not its own peer.",
+	Next: "Close that socket on {X.ip}, and exclude port {X.port} from the client port range there (net.ipv4.ip_local_reserved_ports). Have the program check that it is not its own peer.",
 	On:   triggers.OnSYNACK,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		if !h.Self() || h.From != tcp.Server {
@@ -143,9 +143,9 @@ var OldDuplicateSYN = anomaly.Kind{
 	Title:    "SYN of an earlier attempt was answered and rejected",
 	RFC:      "RFC 9293 §3.5 figures 8, 11",
 	Causes: []anomaly.Cause{
-		{Name: "real-syn-sent", Text: "{Y} answered an old SYN (seq {seq}); {X} rejected it with RST seq {rst}. Its real SYN was on the way already."},
-		{Name: "real-syn-follows", Text: "{Y} answered an old SYN (seq {seq}); {X} rejected it with RST seq {rst}. Its real SYN (seq {real}) follows."},
-		{Name: "earlier-connection", Text: "{Y} answered an old SYN (seq {seq}); {X} rejected it with RST seq {rst}. The SYN is that of an earlier connection."},
+		{Name: "real-syn-sent", Text: "{Y} answered an old SYN (seq {seq}), and {X} rejected the answer with RST seq {rst}. The real SYN of {X} was already in flight."},
+		{Name: "real-syn-follows", Text: "{Y} answered an old SYN (seq {seq}), and {X} rejected the answer with RST seq {rst}. The real SYN of {X} (seq {real}) follows."},
+		{Name: "earlier-connection", Text: "{Y} answered an old SYN (seq {seq}), and {X} rejected the answer with RST seq {rst}. The SYN belongs to an earlier connection."},
 	},
 	Thresholds: []anomaly.Threshold{{Name: "time from the RST to the real SYN, at most", Value: oldSYNFollowed}},
 	Supersedes: []string{"syn-rcvd-reset"},
@@ -259,10 +259,10 @@ var BadSYNACK = anomaly.Kind{
 	Title:    "SYN+ACK acknowledges what was never sent",
 	RFC:      "RFC 9293 §3.10.7.3",
 	Causes: []anomaly.Cause{
-		{Name: "ignored", Text: "{X}'s SYN+ACK acknowledges {ack}, but {Y}'s SYN has the number {seq}, and {Y} did not even reject it: a proxy or firewall rewrites the numbers, the answer is forged, or the capture missed a SYN."},
-		{Name: "completed", Text: "{X}'s SYN+ACK acknowledges {ack}, but {Y}'s SYN has the number {seq}, and {Y} goes on as if it were right: a proxy or firewall rewrites the numbers, the answer is forged, or the capture missed a SYN."},
+		{Name: "ignored", Text: "{X}'s SYN+ACK acknowledges {ack}, but {Y}'s SYN has seq {seq}, and {Y} did not even reject it. A proxy or firewall rewrites the sequence numbers, the answer is forged, or the capture missed a SYN."},
+		{Name: "completed", Text: "{X}'s SYN+ACK acknowledges {ack}, but {Y}'s SYN has seq {seq}, and {Y} goes on as if it were correct. A proxy or firewall rewrites the sequence numbers, the answer is forged, or the capture missed a SYN."},
 	},
-	Next: "Capture on both sides of what lies between {X.ip} and {Y.ip}, and see where the numbers change: look there for sequence number randomisation or a SYN proxy.",
+	Next: "Capture on both sides of each device between {X.ip} and {Y.ip}, and find where the sequence numbers change. Check that device for sequence number randomization or a SYN proxy.",
 	On:   triggers.OnSYN | triggers.OnForeign | triggers.OnUnsettled | triggers.OnTimer | triggers.OnEnd,
 	Only: triggers.IfWasSynSent,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -307,8 +307,8 @@ var UnsolicitedSYNACK = anomaly.Kind{
 	Title:    "SYN+ACK without a SYN",
 	RFC:      "RFC 9293 §3.10.7.1",
 	Causes: []anomaly.Cause{
-		{Name: "rejected", Text: "{X} sent {Y} a SYN+ACK, but no SYN was seen that asked for it, and {Y} answered RST: backscatter of a flood with forged addresses, or a scan. It needs no action there."},
-		{Name: "unanswered", Text: "{X} sent {Y} a SYN+ACK, but no SYN was seen that asked for it, and nothing answered it: backscatter of a flood with forged addresses, a scan, or a capture of one direction only."},
+		{Name: "rejected", Text: "{X} sent {Y} a SYN+ACK, but no SYN before it was captured, and {Y} answered with RST. This is backscatter of a flood with forged addresses, or a scan. Nothing needs to be done there."},
+		{Name: "unanswered", Text: "{X} sent {Y} a SYN+ACK, but no SYN before it was captured, and nothing answered it. This is backscatter of a flood with forged addresses, a scan, or a capture of one direction only."},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "time from the first packet of the capture, at least", Value: promptly},

@@ -21,7 +21,7 @@ import (
 // beforeFIN are the states of an open connection whose end has not closed yet.
 var beforeFIN = tcp.SynReceived.Set() | tcp.Established.Set() | tcp.CloseWait.Set()
 
-const abortedText = "{X} aborted the connection with RST instead of closing it with FIN: SO_LINGER with a time of 0, a close() with received bytes unread, or the policy of a firewall.{sent} Neither end keeps TIME_WAIT."
+const abortedText = "{X} aborted the connection with RST instead of closing it with FIN. The cause is SO_LINGER with a time of 0, a close() with unread received bytes, or a firewall policy.{sent} Neither end keeps TIME_WAIT."
 
 var LingerZeroAbort = anomaly.Kind{
 	Name:     "linger-zero-abort",
@@ -35,11 +35,11 @@ var LingerZeroAbort = anomaly.Kind{
 	Phrases: []anomaly.Phrase{
 		{Name: "lost", In: "sent", Text: " {n bytes} that it had sent were not acknowledged and may be lost."},
 		{Name: "nothing", In: "sent", Text: " It had sent no data."},
-		{Name: "all-acked", In: "sent", Text: " All that it had sent was acknowledged."},
+		{Name: "all-acked", In: "sent", Text: " All data that it had sent was acknowledged."},
 	},
-	Next:       "If {X} is not meant to abort, have it read to the end of the stream, switch off SO_LINGER with a time of 0, and look for a timeout that destroys the socket.",
+	Next:       "If {X} should not abort, have it read to the end of the stream, turn off SO_LINGER with a time of 0, and look for a timeout that destroys the socket.",
 	Thresholds: triesInVain,
-	Moves:      []anomaly.SeverityMove{{Name: "unacked", To: anomaly.Warning, When: "if octets that {X} had sent were not acknowledged"}},
+	Moves:      []anomaly.SeverityMove{{Name: "unacked", To: anomaly.Warning, When: "if bytes that {X} had sent were not acknowledged"}},
 	RestsOn:    anomaly.ResetSent,
 	On:         triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -71,20 +71,20 @@ var LingerZeroAbort = anomaly.Kind{
 var CloseWithUnreadData = anomaly.Kind{
 	Name:     "close-with-unread-data",
 	Severity: anomaly.Warning,
-	Title:    "Closed with received data unread",
+	Title:    "Closed with unread received data",
 	RFC:      "RFC 9293 §3.6.1, RFC 2525 §2.17",
 	Causes: []anomaly.Cause{
-		{Name: "window-zero", Text: "{X} closed with received bytes unread (its window was closed{stood}) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before."},
-		{Name: "window-stood-still", Text: "{X} closed with received bytes unread (its window had not moved while it acknowledged the last {n bytes}) and so sent RST instead of FIN. {Y} may lose even what {X} had sent it before."},
+		{Name: "window-zero", Text: "{X} closed with unread received bytes (its window was closed{stood}), so it sent RST instead of FIN. {Y} may lose even data that {X} had sent before."},
+		{Name: "window-stood-still", Text: "{X} closed with unread received bytes (its window had not moved while it acknowledged the last {n bytes}), so it sent RST instead of FIN. {Y} may lose even data that {X} had sent before."},
 	},
 	Phrases: []anomaly.Phrase{
 		{Name: "stood-still", In: "stood", Text: ", and had not moved while it acknowledged the last {n bytes}"},
 	},
 	Next: "Have {X} read to the end of the stream before it closes.",
 	Thresholds: append([]anomaly.Threshold{
-		{Name: "full segments acknowledged while the edge of the window stood still, at least", Value: unreadSegments},
-		{Name: "size of a full segment, where no MSS was captured", Value: unknownMSS},
-		{Name: "time that the edge stood still, at least", Value: unreadFor},
+		{Name: "full segments acknowledged while the window edge did not move, at least", Value: unreadSegments},
+		{Name: "size of a full segment, if no MSS was captured", Value: unknownMSS},
+		{Name: "time in which the edge did not move, at least", Value: unreadFor},
 	}, triesInVain...),
 	RestsOn: anomaly.ResetSent,
 	On:      triggers.OnRST,
@@ -117,14 +117,14 @@ var CloseWithUnreadData = anomaly.Kind{
 var LateFINReset = anomaly.Kind{
 	Name:     "late-fin-reset",
 	Severity: anomaly.Warning,
-	Title:    "FIN came after the closer had forgotten",
+	Title:    "FIN came after the closer had forgotten the connection",
 	RFC:      "RFC 9293 §3.10.7.1",
 	Causes: []anomaly.Cause{
-		{Name: "timer-expired", Text: "{Y} closed {span} after {X}, which no longer knew the connection and answered its FIN with RST: FIN_WAIT_2 of a closed socket lasts {limit}.", Next: "Have {Y} close sooner after {X}, or {X} call shutdown(SHUT_WR) instead of close(), which bounds FIN_WAIT_2 (on Linux net.ipv4.tcp_fin_timeout)."},
-		{Name: "closed-early", Text: "{Y} closed {span} after {X}, which no longer knew the connection and answered its FIN with RST: its FIN_WAIT_2 timer is set short, or the host rebooted, or what is between them lost the flow.", Next: "Have {Y} close sooner after {X}; look at {X} for net.ipv4.tcp_fin_timeout, and between them for the time after which a half-closed flow is forgotten."},
+		{Name: "timer-expired", Text: "{Y} closed {span} after {X}. {X} no longer knew the connection and answered the FIN with RST: FIN_WAIT_2 of a closed socket lasts {limit}.", Next: "Have {Y} close sooner after {X}. Or have {X} call shutdown(SHUT_WR) instead of close(), which limits FIN_WAIT_2 (on Linux net.ipv4.tcp_fin_timeout)."},
+		{Name: "closed-early", Text: "{Y} closed {span} after {X}. {X} no longer knew the connection and answered the FIN with RST. Its FIN_WAIT_2 timer is short, the host rebooted, or a device on the path lost the flow.", Next: "Have {Y} close sooner after {X}. Check net.ipv4.tcp_fin_timeout on {X}, and how long devices on the path keep a half-closed flow."},
 	},
 	Phrases:    []anomaly.Phrase{{Name: "unread", Text: " The {n bytes} that {Y} sent after that FIN may never have been read."}},
-	Thresholds: []anomaly.Threshold{{Name: "time in FIN_WAIT_2, by the stack of {X}", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"}},
+	Thresholds: []anomaly.Threshold{{Name: "time in FIN_WAIT_2, by the TCP stack profile of {X}", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"}},
 	Supersedes: []string{"fin-wait-2-stuck"},
 	RestsOn:    anomaly.ResetSent,
 	On:         triggers.OnRST,
@@ -168,17 +168,17 @@ var AbortAfterFIN = anomaly.Kind{
 	Title:    "RST after own FIN without new data",
 	RFC:      "RFC 9293 §3.10.5",
 	Causes: []anomaly.Cause{
-		{Name: "waited", Text: "{X} closed with FIN and aborted with RST {span} later, when its FIN_WAIT_2 was over, or a load balancer cleared up."},
-		{Name: "gave-up", Text: "{X} closed with FIN and aborted with RST {span} later: the time of SO_LINGER ran out, its program ended, or a load balancer cleared up."},
+		{Name: "waited", Text: "{X} closed with FIN and aborted with RST {span} later. Its FIN_WAIT_2 was over, or a load balancer cleaned up."},
+		{Name: "gave-up", Text: "{X} closed with FIN and aborted with RST {span} later. The SO_LINGER time ran out, its program ended, or a load balancer cleaned up."},
 		{
 			Name: "passive",
-			Text: "{Y} closed first; {X} was in CLOSE_WAIT for {waited}, then closed with FIN and aborted with RST {span} later: its program ended, or the time of SO_LINGER ran out.",
-			Next: "Have the program of {X} close as soon as it reads the end of the stream.",
+			Text: "{Y} closed first. {X} was in CLOSE_WAIT for {waited}, then closed with FIN and aborted with RST {span} later. Its program ended, or the SO_LINGER time ran out.",
+			Next: "Have the program on {X} close as soon as it reads the end of the stream.",
 		},
 	},
 	Phrases: []anomaly.Phrase{{Name: "unacked", Text: " {n bytes} from {Y} had not been acknowledged."}},
 	Thresholds: []anomaly.Threshold{
-		{Name: "time in FIN_WAIT_2, by the stack of {X}, after which it is over", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"},
+		{Name: "time in FIN_WAIT_2, by the TCP stack profile of {X}, after which it is over", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"},
 		refusalTime,
 	},
 	RestsOn: anomaly.ResetSent,
@@ -225,23 +225,23 @@ var AbortAfterFIN = anomaly.Kind{
 	},
 }
 
-const lastAckText = "{Y} had not got the last ACK and repeated its FIN {span} after the first; {X}, which closed first, no longer holds TIME_WAIT (should last {hold}; its last ACK was sent {held} before) and answered RST seq {seq}, so that {Y} ends with an error instead of a clean close. "
+const lastAckText = "{Y} did not get the last ACK and retransmitted its FIN {span} after the first. {X}, which closed first, no longer holds TIME_WAIT (it should last {hold}; its last ACK was sent {held} earlier) and answered with RST seq {seq}. So {Y} ends with an error instead of a clean close. "
 
 var RstInsteadOfAck = anomaly.Kind{
 	Name:     "rst-instead-of-ack",
 	Severity: anomaly.Error,
-	Title:    "Repeated FIN answered by RST: the closer was gone",
+	Title:    "Retransmitted FIN answered by RST: the closer was gone",
 	RFC:      "RFC 9293 §3.5.2, §3.6.1",
 	Causes: []anomaly.Cause{
-		{Name: "time-wait-shortened", Text: lastAckText + "TIME_WAIT was shortened (bucket limit, reuse, an earlier RST), or the host rebooted, or a NAT, load balancer or firewall lost the flow, or the RST is forged.", Next: "Look at {X} for a limit of TIME_WAIT (on Linux net.ipv4.tcp_max_tw_buckets, and TCPTimeWaitOverflow in nstat), and between the two for the time after which a closed flow is forgotten."},
-		{Name: "time-wait-expired", Text: lastAckText + "TIME_WAIT had expired normally; the retransmission timeout of the other end was longer."},
-		{Name: "aborted", Text: "{Y} repeated its FIN after {span} and got a RST (seq {seq}): {X}, which closed first, had then aborted with the RST #{abort}, which {Y} did not take, and never came to TIME_WAIT. {Y} ends with an error instead of a clean close."},
-		{Name: "never-acknowledged", Text: "{Y} repeated its FIN after {span} and got a RST (seq {seq}): {X}, which closed first, was not seen to acknowledge that FIN, so it need not have been in TIME_WAIT. It gave up FIN_WAIT_2 early or its host restarted, or a NAT, load balancer or firewall lost the flow. {Y} ends with an error instead of a clean close."},
-		{Name: "fin-wait-2-expired", Text: "{Y} repeated its FIN after {span} and got a RST (seq {seq}): {X}, which closed first, had waited so long in FIN_WAIT_2 that it forgot the connection, and never came to TIME_WAIT. {Y} ends with an error instead of a clean close."},
+		{Name: "time-wait-shortened", Text: lastAckText + "TIME_WAIT was shortened (bucket limit, reuse, an earlier RST), the host rebooted, a NAT, load balancer or firewall lost the flow, or the RST is forged.", Next: "Check {X} for a limit on TIME_WAIT (on Linux net.ipv4.tcp_max_tw_buckets, and TCPTimeWaitOverflow in nstat). Check how long devices on the path keep a closed flow."},
+		{Name: "time-wait-expired", Text: lastAckText + "TIME_WAIT had expired normally; the RTO of the other end was longer."},
+		{Name: "aborted", Text: "{Y} retransmitted its FIN after {span} and got a RST (seq {seq}). {X} closed first and then aborted with the RST #{abort}, so it never reached TIME_WAIT. {Y} did not accept that RST. {Y} ends with an error instead of a clean close."},
+		{Name: "never-acknowledged", Text: "{Y} retransmitted its FIN after {span} and got a RST (seq {seq}). {X} closed first, but no ACK of that FIN by {X} was captured, so {X} may not have been in TIME_WAIT. It gave up FIN_WAIT_2 early, its host restarted, or a NAT, load balancer or firewall lost the flow. {Y} ends with an error instead of a clean close."},
+		{Name: "fin-wait-2-expired", Text: "{Y} retransmitted its FIN after {span} and got a RST (seq {seq}). {X} closed first, waited too long in FIN_WAIT_2, forgot the connection and never reached TIME_WAIT. {Y} ends with an error instead of a clean close."},
 	},
 	Thresholds: []anomaly.Threshold{
-		{Name: "time in TIME_WAIT, by the stack of {X}", Value: tcp.StackLinux.Stack().TimeWait2MSL, Flag: "2msl"},
-		{Name: "time in FIN_WAIT_2, by the stack of {X}", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"},
+		{Name: "time in TIME_WAIT, by the TCP stack profile of {X}", Value: tcp.StackLinux.Stack().TimeWait2MSL, Flag: "2msl"},
+		{Name: "time in FIN_WAIT_2, by the TCP stack profile of {X}", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"},
 	},
 	Supersedes: []string{"time-wait-truncated"},
 	RestsOn:    anomaly.ResetSent,
@@ -316,8 +316,8 @@ const (
 
 // triesInVain is what explains an abort by a timer.
 var triesInVain = []anomaly.Threshold{
-	{Name: "keepalives without an answer, less than", Value: probesInVain},
-	{Name: "copies of what is not acknowledged, less than", Value: repeatsInVain},
+	{Name: "unanswered keepalives, less than", Value: probesInVain},
+	{Name: "copies of unacknowledged data, less than", Value: repeatsInVain},
 }
 
 // triedInVain reports whether the end had probed or repeated without an answer

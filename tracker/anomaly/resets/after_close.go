@@ -16,35 +16,35 @@ import (
 var DataAfterCloseReset = anomaly.Kind{
 	Name:     "data-after-close-reset",
 	Severity: anomaly.Warning,
-	Title:    "Data met a fully closed socket",
+	Title:    "Data arrived at a fully closed socket",
 	RFC:      "RFC 9293 §3.6.1, RFC 2525 §2.16",
 	Causes: []anomaly.Cause{
 		{
 			Name: "crossed",
-			Text: "{X} had closed both directions {span} before (close(), not shutdown()), and {n bytes} from {Y} crossed its FIN: {Y} did not know of it yet. They could not be delivered, and {X} answered with RST.",
-			Next: "Have {X} read on to the end of the stream before it calls close(), and {Y} repeat on a new connection what had no answer.",
+			Text: "{X} had closed both directions {span} earlier (close(), not shutdown()), and {n bytes} from {Y} crossed its FIN: {Y} did not know of the close yet. The bytes could not be delivered, and {X} answered with RST.",
+			Next: "Have {X} read to the end of the stream before it calls close(). Have {Y} repeat unanswered requests on a new connection.",
 		},
 		{
 			Name: "acknowledged",
-			Text: "{X} had closed both directions {span} before (close(), not shutdown()); {Y} had acknowledged its FIN, and sent {n bytes} all the same. They could not be delivered, and {X} answered with RST.",
-			Next: "Have {Y} close a connection as soon as it reads the end of the stream; a pool must look for that before it uses one again.",
+			Text: "{X} had closed both directions {span} earlier (close(), not shutdown()). {Y} had acknowledged its FIN, but still sent {n bytes}. The bytes could not be delivered, and {X} answered with RST.",
+			Next: "Have {Y} close a connection as soon as it reads the end of the stream. A pool must check for that before it reuses a connection.",
 		},
 		{
 			Name: "closed",
-			Text: "{X} had closed both directions {span} before (close(), not shutdown()), so {n bytes} from {Y} could not be delivered and it answered with RST.",
-			Next: "Have {X} read on to the end of the stream before it calls close(), with shutdown(SHUT_WR) if it has no more to say.",
+			Text: "{X} had closed both directions {span} earlier (close(), not shutdown()). So {n bytes} from {Y} could not be delivered, and {X} answered with RST.",
+			Next: "Have {X} read to the end of the stream before it calls close(), with shutdown(SHUT_WR) if it has nothing more to send.",
 		},
 		{
 			Name: "timer-expired",
-			Text: "{X} had closed {span} before and given up FIN_WAIT_2 since; {n bytes} from {Y} came too late and met a RST.",
-			Next: "Have {Y} answer sooner, or {X} call shutdown(SHUT_WR) instead of close(), which bounds FIN_WAIT_2 (on Linux net.ipv4.tcp_fin_timeout).",
+			Text: "{X} had closed {span} earlier and has left FIN_WAIT_2 since. {n bytes} from {Y} came too late and got a RST.",
+			Next: "Have {Y} answer sooner. Or have {X} call shutdown(SHUT_WR) instead of close(), which limits FIN_WAIT_2 (on Linux net.ipv4.tcp_fin_timeout).",
 		},
 	},
 	Thresholds: []anomaly.Threshold{
-		{Name: "time in FIN_WAIT_2, by the stack of {X}", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"},
+		{Name: "time in FIN_WAIT_2, by the TCP stack profile of {X}", Value: tcp.StackLinux.Stack().FinWait2, Flag: "stack"},
 		refusalTime,
 	},
-	Moves:   []anomaly.SeverityMove{{Name: "race", To: anomaly.Notice, When: "if it is no more than keepalive-race"}},
+	Moves:   []anomaly.SeverityMove{{Name: "race", To: anomaly.Notice, When: "if it is only a keepalive-race"}},
 	RestsOn: anomaly.ResetSent,
 	On:      triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -79,9 +79,9 @@ var KeepaliveRace = anomaly.Kind{
 	Title:    "Request crossed the close of an idle connection",
 	RFC:      "RFC 9112 §9.5",
 	Causes: []anomaly.Cause{
-		{Text: "{X} closed the connection when it had been idle for {idle}; {n bytes} from {Y}, its next request, crossed the FIN and were answered with RST. Neither end is at fault: {Y} did not know that it was too late."},
+		{Text: "{X} closed the connection after it had been idle for {idle}. {n bytes} from {Y}, its next request, crossed the FIN and were answered with RST. Neither end is at fault: {Y} did not know that it was too late."},
 	},
-	Next:       "Have {Y} drop idle connections some seconds sooner than {X} does ({idle}), and repeat such a request on a new connection.",
+	Next:       "Have {Y} close idle connections some seconds sooner than {X} does ({idle}), and repeat such a request on a new connection.",
 	Thresholds: []anomaly.Threshold{{Name: "idle time, at least", Value: idleAtLeast}, refusalTime},
 	Supersedes: []string{"data-after-close-reset"},
 	RestsOn:    anomaly.ResetSent,
@@ -161,7 +161,7 @@ func idleUntil(h *anomaly.Case, x tcp.Endpoint) (idle time.Duration, ok bool) {
 // refusedWithin is how soon a RST follows the octets that it answers.
 const refusedWithin = time.Second
 
-var refusalTime = anomaly.Threshold{Name: "time from octets to the RST that answers them, if three response times are not longer, at most", Value: refusedWithin}
+var refusalTime = anomaly.Threshold{Name: "time from data to the RST that answers it, unless three response times are longer, at most", Value: refusedWithin}
 
 // refusedData returns the frame that the RST, made by a stack without a reader,
 // answers: the newest with octets that its sender had not acknowledged; 0 if

@@ -13,14 +13,14 @@ import (
 var BlindSYN = anomaly.Kind{
 	Name:     "blind-syn",
 	Severity: anomaly.Warning,
-	Title:    "SYN inside a live connection that its owner did not send",
+	Title:    "SYN inside an open connection, not sent by its owner",
 	RFC:      "RFC 5961 §4, RFC 9293 §3.10.7.4",
 	Causes: []anomaly.Cause{
-		{Text: "A SYN in the name of {Y} (seq {seq}) hit its open connection to {X}, which {answer}. {Y} went on as before {span} later, so it did not send that SYN: somebody tries to disturb the connection."},
+		{Text: "A SYN with source {Y} (seq {seq}) hit the open connection to {X}. {X} {answer}. {Y} went on as before {span} later, so it did not send that SYN: somebody tries to disturb the connection."},
 	},
 	Phrases: []anomaly.Phrase{
-		{Name: "challenged", In: "answer", Text: "asked by a challenge ACK whether it was meant"},
-		{Name: "silent", In: "answer", Text: "gave no answer to it that was captured"},
+		{Name: "challenged", In: "answer", Text: "sent a challenge ACK to ask whether the SYN is real"},
+		{Name: "silent", In: "answer", Text: "sent no answer to it that was captured"},
 	},
 	On: triggers.OnImpostor,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -69,7 +69,7 @@ func never(how string) []anomaly.Cause {
 	return []anomaly.Cause{{Text: "{Y} sent {X} a segment " + how + ", which never occurs in legal TCP: it is a probe or corrupted."}}
 }
 
-var refusedProbe = anomaly.Phrase{Name: "refused", Text: " {X} answered with RST: it is up, and nobody listens on port {X.port}."}
+var refusedProbe = anomaly.Phrase{Name: "refused", Text: " {X} answered with RST: it is up, and nothing listens on port {X.port}."}
 
 // illegalSegment is the kind of such a segment, without SYN.
 func illegalSegment(name string, severity anomaly.Severity, title, how string, like func(*recent.Segment) bool) anomaly.Kind {
@@ -81,8 +81,8 @@ func illegalSegment(name string, severity anomaly.Severity, title, how string, l
 		Causes:   never(how),
 		Phrases: []anomaly.Phrase{
 			refusedProbe,
-			{Name: "dropped", Text: " {X} has a connection open there, and drops the segment."},
-			{Name: "unanswered", Text: " A closed port answers with RST, an open one drops it."},
+			{Name: "dropped", Text: " {X} has an open connection there, and drops the segment."},
+			{Name: "unanswered", Text: " A closed port answers with RST, an open port drops it."},
 		},
 		On:    triggers.OnFlags | triggers.OnRST,
 		Check: func(h *anomaly.Case) *anomaly.Finding { return illegal(h, like) },
@@ -104,8 +104,8 @@ var SynFIN = anomaly.Kind{
 	Phrases: []anomaly.Phrase{
 		refusedProbe,
 		{Name: "accepted", Text: " {X} answered with SYN+ACK: it is up, and port {X.port} is open."},
-		{Name: "doubted", Text: " {X} has a connection open there, and takes it for a SYN to doubt."},
-		{Name: "unanswered", Text: " A closed port answers with RST, an open one drops it or answers with SYN+ACK."},
+		{Name: "doubted", Text: " {X} has an open connection there, and challenges it as a suspicious SYN."},
+		{Name: "unanswered", Text: " A closed port answers with RST, an open port drops it or answers with SYN+ACK."},
 	},
 	On: triggers.OnFlags | triggers.OnRST | triggers.OnSYNACK,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -119,7 +119,7 @@ var SynRST = anomaly.Kind{
 	Title:    "Opens and resets at once",
 	RFC:      "RFC 9293 §3.10.7",
 	Causes:   never("with both SYN and RST"),
-	Phrases:  []anomaly.Phrase{{Name: "reset", Text: " The RST counts and not the SYN, so {X} does not answer."}},
+	Phrases:  []anomaly.Phrase{{Name: "reset", Text: " The RST counts, not the SYN, so {X} does not answer."}},
 	On:       triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		return illegal(h, func(g *recent.Segment) bool { return g.Flags&(tcp.SYN|tcp.RST) == tcp.SYN|tcp.RST })

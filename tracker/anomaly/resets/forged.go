@@ -52,13 +52,13 @@ func (f *forgery) add(sign string, v anomaly.Values, evidence ...int) {
 
 // signs are the phrases for what can speak against a RST.
 var signs = []anomaly.Phrase{
-	{Name: "number", In: "reasons", Text: "its seq {seq} is not the next number, {next}, nor that of an ACK toward it"},
-	{Name: "other-way", In: "reasons", Text: "its TTL is {ttl} where all else from there has {usual}"},
+	{Name: "number", In: "reasons", Text: "its seq {seq} is neither the next number, {next}, nor that of an ACK to {X}"},
+	{Name: "other-way", In: "reasons", Text: "its TTL is {ttl} while other packets from there have {usual}"},
 	{Name: "out-of-turn", In: "reasons", Text: "its IP identification, {id}, does not follow {last}"},
-	{Name: "both-ends", In: "reasons", Text: "both ends seem to reset at once"},
-	{Name: "differ", In: "reasons", Text: "several differ within {apart}"},
-	{Name: "too-soon", In: "reasons", Text: "it answers after {after}, where an answer from there takes {least} at least"},
-	{Name: "too-fast", In: "reasons", Text: "it acknowledges #{acked} after {after}, where an answer from there takes {least} at least"},
+	{Name: "both-ends", In: "reasons", Text: "both ends seem to reset at the same time"},
+	{Name: "differ", In: "reasons", Text: "several RSTs within {apart} differ"},
+	{Name: "too-soon", In: "reasons", Text: "it answers after {after} while an answer from there takes at least {least}"},
+	{Name: "too-fast", In: "reasons", Text: "it acknowledges #{acked} after {after} while an answer from there takes at least {least}"},
 }
 
 // signTimes are by what a sign is told.
@@ -67,8 +67,8 @@ var signTimes = []anomaly.Threshold{
 	{Name: "segments that show what is usual for {X}, at most", Value: habitsSeen},
 	{Name: "IP identifications from one segment of {X} to the next, at most", Value: recent.MaxIDStep},
 	{Name: "time between RSTs that no end sends together, at most", Value: burst},
-	{Name: "shortest response of {X} that shows a RST to be too fast, at least", Value: leastResponse},
-	{Name: "times that a RST is faster than that, more than", Value: tooFastTimes},
+	{Name: "shortest response time of {X} that shows a RST to be too fast, at least", Value: leastResponse},
+	{Name: "how many times faster than that the RST is, more than", Value: tooFastTimes},
 }
 
 // forgeryOf looks for signs that the RST at hand is forged.
@@ -194,7 +194,7 @@ func tooFast(h *anomaly.Case, f *forgery) {
 }
 
 // forgedNext is what to do about a RST that its alleged sender did not send.
-const forgedNext = "Capture at {X} and, from there toward {Y}, behind each device: the first capture that has the RST is behind the one that sends it."
+const forgedNext = "Capture at {X}, and after each device on the path to {Y}. The first capture that shows the RST is after the device that sends it."
 
 var ForgedRST = anomaly.Kind{
 	Name:     "forged-rst",
@@ -203,11 +203,11 @@ var ForgedRST = anomaly.Kind{
 	RFC:      "RFC 3360, RFC 5961 §3",
 	Causes: []anomaly.Cause{
 		{Text: "A RST claims to come from {X}, but {reasons}."},
-		{Name: "data-after-rst", Text: "The RST #{rst} claims to come from {X}, but {X} went on sending {span} later: somebody else sent it. {Y} took it, and answers what still comes with RST."},
+		{Name: "data-after-rst", Text: "The RST #{rst} claims to come from {X}, but {X} went on sending {span} later: somebody else sent it. {Y} accepted it, and answers what still comes with RST."},
 	},
 	Phrases: append([]anomaly.Phrase{
-		{Name: "taken", Text: " {Y} takes it. A firewall, a load balancer or an attacker on the path sent it."},
-		{Name: "not-taken", Text: " {Y} does not take it. A device on the path or an attacker sent it."},
+		{Name: "taken", Text: " {Y} accepts it. A firewall, a load balancer or an attacker on the path sent it."},
+		{Name: "not-taken", Text: " {Y} does not accept it. A device on the path or an attacker sent it."},
 	}, signs...),
 	Thresholds: append(slices.Clone(signTimes), DataAfterRST.Thresholds...),
 	Moves: []anomaly.SeverityMove{
@@ -275,7 +275,7 @@ var ConnectionTampering = anomaly.Kind{
 		{Name: "silence of the client that counts as an end, at least", Value: silence},
 		{Name: "copies of the server's data in that time, at least", Value: copiesIntoSilence},
 	}, slices.Concat(signTimes, DataAfterRST.Thresholds)...),
-	Next: "Capture at {X} too, and repeat over another network or with other contents, to see on which path and at what the connection is cut off.",
+	Next: "Capture at {X} too. Repeat over another network or with other content, to see on which path and at which content the connection is cut off.",
 	Moves: []anomaly.SeverityMove{
 		{Name: "went-on", To: anomaly.Error, When: "if {X} went on sending"},
 		{Name: "silence", To: anomaly.Info, When: "if the client only fell silent"},
@@ -317,9 +317,9 @@ var ConnectionTampering = anomaly.Kind{
 func tamperings() (list []anomaly.Cause) {
 	for _, s := range tampering.Stages {
 		for _, how := range s.Ends {
-			text := "The connection was cut off " + s.When + " by RST in the name of {X}, the pattern of a censor or firewall{why}."
+			text := "A RST with source {X} cut off the connection " + s.When + "{why}. This is the pattern of a censor or firewall."
 			if how == "none" {
-				text = "{X} fell silent " + s.When + ": {Y} repeated its data for {span} without an answer, and nobody closed. A firewall or censor that drops what it dislikes looks so; so does an outage."
+				text = "{X} fell silent " + s.When + ". {Y} retransmitted its data for {span} without an answer, and neither end closed. A firewall or censor that drops unwanted traffic looks like this. An outage looks the same."
 			}
 			list = append(list, anomaly.Cause{Name: s.Name + "-" + how, Text: text})
 		}

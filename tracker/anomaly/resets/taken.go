@@ -19,19 +19,19 @@ const answersInRow = 3
 var RstIgnored = anomaly.Kind{
 	Name:     "rst-ignored",
 	Severity: anomaly.Notice,
-	Title:    "RST with the exact number not taken",
+	Title:    "RST with the exact sequence number not accepted",
 	RFC:      "RFC 1337 §3, RFC 5961 §3",
 	Causes: []anomaly.Cause{
 		{
 			Name: "answered",
-			Text: "{X} answered {n} RSTs in the name of {Y} in a row by the same ACK, though #{rst} has the number that it expects, {seq}: they arrive, and it does not take them.",
-			Next: "Capture at {X}, to see whether the numbers there are those seen here; if they are, its stack or a filter on its host is at fault.",
+			Text: "{X} answered {n} RSTs with source {Y} in a row with the same ACK, although #{rst} has the number that {X} expects, {seq}. The RSTs arrive, and {X} does not accept them.",
+			Next: "Capture at {X}, to see whether the numbers there are the same as here. If they are, its stack or a filter on its host is at fault.",
 		},
-		{Name: "time-wait", Text: "The RST #{rst} in the name of {Y} has the number that {X} expects, {seq}, and {X} is in TIME_WAIT as before {span} later: it ignores RSTs there (on Linux net.ipv4.tcp_rfc1337=1), or this one was lost behind the capture point."},
+		{Name: "time-wait", Text: "The RST #{rst} with source {Y} has the number that {X} expects, {seq}, but {X} is still in TIME_WAIT {span} later. It ignores RSTs there (on Linux net.ipv4.tcp_rfc1337=1), or this one was lost after the capture point."},
 		{
 			Name: "went-on",
-			Text: "The RST #{rst} in the name of {Y} has the number that {X} expects, {seq}, and {X} goes on {span} later: the RST was lost behind the capture point, or something in front of {X} or on its host drops it.",
-			Next: "Capture at {X}, to see whether the RST arrives there; if it does, look for a filter on the host that drops it as invalid.",
+			Text: "The RST #{rst} with source {Y} has the number that {X} expects, {seq}, but {X} goes on {span} later. The RST was lost after the capture point, or something in front of {X} or on its host drops it.",
+			Next: "Capture at {X}, to see whether the RST arrives there. If it does, look for a filter on the host that drops it as invalid.",
 		},
 	},
 	Thresholds: []anomaly.Threshold{{Name: "RSTs answered in a row that show that they arrive, at least", Value: answersInRow}},
@@ -90,7 +90,7 @@ func answeredRSTs(h *anomaly.Case) (n int) {
 const cutShort = tcp.StateSet(1<<tcp.Established | 1<<tcp.FinWait1 | 1<<tcp.FinWait2 | 1<<tcp.CloseWait | 1<<tcp.Closing | 1<<tcp.LastAck)
 
 // captureMore is what helps where the packets do not tell.
-const captureMore = "Capture at {X}, both directions and from the start, to see whether it sends the RST and what came before."
+const captureMore = "Capture at {X}, in both directions and from the start, to see whether it sends the RST and what came before."
 
 // ConnectionReset is found where no other kind tells of the RST: a connection that
 // a RST ends is never passed over.
@@ -100,10 +100,10 @@ var ConnectionReset = anomaly.Kind{
 	Title:    "A RST ended the connection",
 	RFC:      "RFC 9293 §3.5.2, §3.5.3",
 	Causes: []anomaly.Cause{
-		{Name: "left-before", Text: "{Y} still held the connection that {X} had left with #{frame}, and ended it at the RST of {X} with seq {seq}, {span} later."},
-		{Name: "gone", Text: "{X} had given up the connection before, and answered #{asked} with RST seq {seq}. {Y} still held it, and ended it then."},
-		{Name: "either", Text: "{X} ended the connection with RST seq {seq}. That is the number of an abort, and of the answer to #{asked} by a host that has lost the connection: the packets do not tell which it is.", Next: captureMore},
-		{Name: "unknown", Text: "A RST in the name of {X} with seq {seq} ended the connection; too little was captured to say why it was sent.", Next: captureMore},
+		{Name: "left-before", Text: "{X} had left the connection with #{frame}, but {Y} still held it. {Y} ended it at the RST of {X} with seq {seq}, {span} later."},
+		{Name: "gone", Text: "{X} had given up the connection before, and answered #{asked} with RST seq {seq}. {Y} still held the connection, and ended it at this RST."},
+		{Name: "either", Text: "{X} ended the connection with RST seq {seq}. Both an abort, and the answer to #{asked} by a host that has lost the connection, use this number. The packets do not show which one it is.", Next: captureMore},
+		{Name: "unknown", Text: "A RST with source {X} and seq {seq} ended the connection. Too little was captured to say why it was sent.", Next: captureMore},
 	},
 	RestsOn: anomaly.ResetTaken,
 	On:      triggers.OnRST,

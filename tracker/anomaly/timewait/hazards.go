@@ -18,13 +18,13 @@ var WanderingDuplicate = anomaly.Kind{
 	Title:    "Segment of a dead connection",
 	RFC:      "RFC 9293 §3.4.1, §3.4.3, RFC 1337 §2",
 	Causes: []anomaly.Cause{
-		{Text: "Segment #{frame} of {X} ({what}) belongs to the connection that ended {ended} ago: {sent}. Something in the network held it back, or sent it again."},
+		{Text: "Segment #{frame} of {X} ({what}) belongs to the connection that ended {ended} ago: {sent}. Something in the network delayed it, or sent it again."},
 	},
-	Next: "If that happens often, look on the way from {X.ip} for queues of seconds, a device that buffers and retransmits, or a routing loop; timestamps at both ends keep such segments harmless.",
+	Next: "If this happens often, look on the path from {X.ip} for queues of seconds, a device that buffers and retransmits, or a routing loop. Timestamps at both ends make such segments harmless.",
 	Phrases: []anomaly.Phrase{
-		{Name: "data", In: "what", Text: "{n octets}, seq {seq}"},
+		{Name: "data", In: "what", Text: "{n bytes}, seq {seq}"},
 		{Name: "bare", In: "what", Text: "{flags}, seq {seq}"},
-		{Name: "original", In: "sent", Text: "it was sent {age} ago, first seen as #{original}"},
+		{Name: "original", In: "sent", Text: "it was sent {age} ago, first captured as #{original}"},
 		{Name: "original-not-seen", In: "sent", Text: "it was sent at least {age} ago"},
 	},
 	Thresholds: []anomaly.Threshold{{Name: "time since it was sent, at least", Value: conn.Wanders}},
@@ -94,9 +94,9 @@ var TimeWaitHazardH1 = anomaly.Kind{
 	Title:    "Old data accepted by a new connection",
 	RFC:      "RFC 1337 §2.2",
 	Causes: []anomaly.Cause{
-		{Text: "A segment of the previous connection ({n octets}, seq {seq}, #{frame}, first seen as #{original}) fell into this one's window, and {Y} acknowledged it up to {ack}, while {X} had sent no more than up to {own}: {Y}'s application got wrong data."},
+		{Text: "A segment of the previous connection ({n bytes}, seq {seq}, #{frame}, first captured as #{original}) fell into this one's window. {Y} acknowledged it up to {ack}, but {X} had sent only up to {own}. {Y}'s application got wrong data."},
 	},
-	Next:       "Treat what {Y} read there as corrupt; then find out why the ports were used again so early (a TIME_WAIT cut short or shortened), and switch timestamps on at both ends (net.ipv4.tcp_timestamps=1).",
+	Next:       "Treat what {Y} read there as corrupt. Find out why the ports were reused so early (TIME_WAIT cut short or shortened), and turn timestamps on at both ends (net.ipv4.tcp_timestamps=1).",
 	Thresholds: []anomaly.Threshold{{Name: "time since the segment was sent, at least", Value: conn.Wanders}},
 	Supersedes: []string{"wandering-duplicate"},
 	On:         triggers.OnAmongStale,
@@ -139,15 +139,15 @@ func ownOctets(h *anomaly.Case, x tcp.Endpoint, k recent.Stale) (own tcp.Seq, ok
 var TimeWaitHazardH2 = anomaly.Kind{
 	Name:     "time-wait-hazard-h2",
 	Severity: anomaly.Error,
-	Title:    "Old segment desynchronised a new connection",
+	Title:    "Old segment desynchronized a new connection",
 	RFC:      "RFC 1337 §2.3",
 	Causes: []anomaly.Cause{
-		{Text: "A segment of the previous connection (seq {seq}, #{frame}, first seen as #{original}) left the two ends with different sequence numbers: {X} sends from {from}, {Y} expects {expected}. They answer each other's empty ACKs without end; only closing the connection helps."},
+		{Text: "A segment of the previous connection (seq {seq}, #{frame}, first captured as #{original}) left the two ends with different sequence numbers: {X} sends from {from}, {Y} expects {expected}. They answer each other's empty ACKs endlessly. Only closing the connection helps."},
 	},
-	Next: "Close this connection at either end; then find out why the ports were used again so early, and switch timestamps on at both ends (net.ipv4.tcp_timestamps=1).",
+	Next: "Close this connection at either end. Find out why the ports were reused so early, and turn timestamps on at both ends (net.ipv4.tcp_timestamps=1).",
 	Thresholds: []anomaly.Threshold{
 		{Name: "time since the segment was sent, at least", Value: conn.Wanders},
-		{Name: "empty ACKs in turn, at least", Value: established.LoopTurns},
+		{Name: "alternating empty ACKs, at least", Value: established.LoopTurns},
 		{Name: "time between two of them, at most", Value: established.LoopPause},
 	},
 	Supersedes: []string{"wandering-duplicate", "ack-loop"},
@@ -205,9 +205,9 @@ var TimeWaitHazardH3 = anomaly.Kind{
 	Title:    "Old segment killed a new open",
 	RFC:      "RFC 1337 §2.4",
 	Causes: []anomaly.Cause{
-		{Text: "An old segment (#{frame}, ack {ack}) made {X} answer with a RST (#{rst}), which hit the attempt to open that it was just making: {Y} forgot the attempt, the connection appeared open and died at once."},
+		{Text: "An old segment (#{frame}, ack {ack}) made {X} answer with a RST (#{rst}). This RST hit the connection that {X} was just opening. {Y} forgot the attempt, so the connection seemed open and died at once."},
 	},
-	Next:       "Dial again; if that happens often, find out why {X.ip} uses its ports again so early, and let it use more of them (net.ipv4.ip_local_port_range).",
+	Next:       "Connect again. If this happens often, find out why {X.ip} reuses its ports so early, and let it use more of them (net.ipv4.ip_local_port_range).",
 	Supersedes: []string{"wandering-duplicate"},
 	On:         triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {

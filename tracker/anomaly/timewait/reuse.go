@@ -17,7 +17,7 @@ import (
 // A SYN alone may be old or forged: the reuse is judged when the handshake of
 // the new connection is complete.
 
-const safeText = "The ports were used again {span} after {X} entered TIME_WAIT, which is to last {hold}. That is allowed: {newer} all of the old connection, so no late segment of that can be taken for new data."
+const safeText = "The ports were reused {span} after {X} entered TIME_WAIT, which should last {hold}. This is allowed: {newer} all those of the old connection. No late segment of the old connection can be taken for new data."
 
 var TimeWaitReuseSafe = anomaly.Kind{
 	Name:     "time-wait-reuse-safe",
@@ -26,10 +26,10 @@ var TimeWaitReuseSafe = anomaly.Kind{
 	RFC:      "RFC 9293 §3.6.1 MAY-2, RFC 6191 §2",
 	Causes: []anomaly.Cause{
 		{Text: safeText},
-		{Name: "linux", Text: safeText + " {X} chose its first number as Linux does, {step} above the last."},
+		{Name: "linux", Text: safeText + " {X} chose its initial sequence number as Linux does, {step} above the last number."},
 	},
 	Phrases: []anomaly.Phrase{
-		{Name: "numbers", In: "newer", Text: "the sequence numbers of both ends begin above"},
+		{Name: "numbers", In: "newer", Text: "the sequence numbers of both ends start above"},
 		{Name: "timestamps", In: "newer", Text: "the timestamps of both ends are newer than"},
 		{Name: "one-each", In: "newer", Text: "the sequence numbers of one end and the timestamps of the other are newer than"},
 	},
@@ -64,11 +64,11 @@ var TimeWaitReuseSafe = anomaly.Kind{
 }
 
 const (
-	unsafeText = "The ports were used again {span} after {when}, with numbers that do not keep the two connections apart: {numbers}."
+	unsafeText = "The ports were reused {span} after {when}, with sequence numbers that do not separate the two connections: {numbers}."
 	liveText   = " A delayed segment of the old connection can be taken for new data."
-	latentText = " No old segment fits yet; one can be taken for new data when the new connection reaches the old numbers soon."
-	natNext    = "Have the NAT at {host} keep a port for {hold} after its connection is over before it gives it to another."
-	natText    = " The new segments look like those of another host: there may be several behind {host}."
+	latentText = " No old segment fits yet. One can be taken for new data if the new connection soon reaches the old numbers."
+	natNext    = "Have the NAT at {host} wait {hold} after a connection ends before it gives the port to another connection."
+	natText    = " The new segments look like those of another host: there may be several hosts behind {host}."
 )
 
 var TimeWaitReuseUnsafe = anomaly.Kind{
@@ -88,15 +88,15 @@ var TimeWaitReuseUnsafe = anomaly.Kind{
 		{Name: "nat-live", Text: unsafeText + liveText + natText, Next: natNext},
 		{Name: "nat-latent", Text: unsafeText + latentText + natText, Next: natNext},
 	},
-	Next: "Switch timestamps (RFC 7323, net.ipv4.tcp_timestamps=1) on at both ends, and let the client use more ports (net.ipv4.ip_local_port_range) or keep its connections open.",
+	Next: "Turn timestamps (RFC 7323, net.ipv4.tcp_timestamps=1) on at both ends. Let the client use more ports (net.ipv4.ip_local_port_range) or keep its connections open.",
 	Phrases: []anomaly.Phrase{
-		{Name: "held", In: "when", Text: "{X} entered TIME_WAIT, which is to last {hold}"},
-		{Name: "reset", In: "when", Text: "a RST ended {X}'s TIME_WAIT, which was to last {hold}"},
-		{Name: "never-held", In: "when", Text: "a RST ended the last connection, for which nobody then held the {hold} of TIME_WAIT"},
-		{Name: "both", In: "numbers", Text: "{A} begins at {A-new}, its old numbers went up to {A-old}; {B} begins at {B-new}, its old numbers went up to {B-old}"},
-		{Name: "one", In: "numbers", Text: "{A} begins at {A-new}, its old numbers went up to {A-old}"},
+		{Name: "held", In: "when", Text: "{X} entered TIME_WAIT, which should last {hold}"},
+		{Name: "reset", In: "when", Text: "a RST ended {X}'s TIME_WAIT, which should have lasted {hold}"},
+		{Name: "never-held", In: "when", Text: "a RST ended the last connection, so neither end held the {hold} of TIME_WAIT"},
+		{Name: "both", In: "numbers", Text: "{A} starts at {A-new}, but its old numbers went up to {A-old}; {B} starts at {B-new}, but its old numbers went up to {B-old}"},
+		{Name: "one", In: "numbers", Text: "{A} starts at {A-new}, but its old numbers went up to {A-old}"},
 	},
-	Thresholds: []anomaly.Threshold{timeWaitTime, {Name: "life of a segment", Value: reuse.SegmentLife}},
+	Thresholds: []anomaly.Threshold{timeWaitTime, {Name: "lifetime of a segment", Value: reuse.SegmentLife}},
 	On:         triggers.OnMove,
 	Only:       triggers.IfSuccessor,
 	Check: func(h *anomaly.Case) *anomaly.Finding {

@@ -20,9 +20,9 @@ import (
 )
 
 // timeWaitTime is how long TIME-WAIT is to be held.
-var timeWaitTime = anomaly.Threshold{Name: "time in TIME_WAIT, by the stack of its end", Value: tcp.StackLinux.Stack().TimeWait2MSL, Flag: "2msl"}
+var timeWaitTime = anomaly.Threshold{Name: "time in TIME_WAIT, by the TCP stack profile of its end", Value: tcp.StackLinux.Stack().TimeWait2MSL, Flag: "2msl"}
 
-const assassinText = " made {X} repeat its ACK; {Y}, which no longer knew the connection, answered RST, which {outcome}"
+const assassinText = " made {X} repeat its ACK. {Y} no longer knew the connection and answered with a RST. {outcome}"
 
 var TimeWaitAssassination = anomaly.Kind{
 	Name:     "time-wait-assassination",
@@ -33,15 +33,15 @@ var TimeWaitAssassination = anomaly.Kind{
 		{Name: "old-duplicate", Text: "Old segment #{frame}" + assassinText},
 		{Name: "syn", Text: "A new SYN (#{frame})" + assassinText},
 		{Name: "spurious-fin-retransmission", Text: "A second copy of the FIN (#{frame})" + assassinText},
-		{Name: "last-ack", Text: "The last ACK of {X} met a host that no longer knew the connection: {Y} answered RST, which {outcome}"},
+		{Name: "last-ack", Text: "The last ACK of {X} reached a host that no longer knew the connection. {Y} answered with a RST. {outcome}"},
 		{Text: "A segment that was not captured" + assassinText},
 	},
-	Next: "If {Y.ip} uses these ports again within {hold}, have {X.ip} ignore RSTs in TIME_WAIT (on Linux net.ipv4.tcp_rfc1337=1), and timestamps switched on at both ends (net.ipv4.tcp_timestamps=1).",
+	Next: "If {Y.ip} reuses these ports within {hold}, have {X.ip} ignore RSTs in TIME_WAIT (on Linux net.ipv4.tcp_rfc1337=1), and turn timestamps on at both ends (net.ipv4.tcp_timestamps=1).",
 	Phrases: []anomaly.Phrase{
-		{Name: "ends", In: "outcome", Text: "ends {X}'s TIME_WAIT after {span} of {hold}, unless {X} ignores it (on Linux net.ipv4.tcp_rfc1337=1). If it ends, the same ports can be used again too early."},
-		{Name: "ignored", In: "outcome", Text: "{X}'s stack ignores in TIME_WAIT."},
+		{Name: "ends", In: "outcome", Text: "The RST ends {X}'s TIME_WAIT after {span} of {hold}, unless {X} ignores it (on Linux net.ipv4.tcp_rfc1337=1). If TIME_WAIT ends, the same ports can be reused too early."},
+		{Name: "ignored", In: "outcome", Text: "{X}'s stack ignores the RST in TIME_WAIT."},
 	},
-	Thresholds: []anomaly.Threshold{timeWaitTime, {Name: "response times of {Y} from the last ACK to a RST that answers it, at most", Value: conn.AnswerTimes}},
+	Thresholds: []anomaly.Threshold{timeWaitTime, {Name: "time from the last ACK to a RST that answers it, in response times of {Y}, at most", Value: conn.AnswerTimes}},
 	RestsOn:    anomaly.ResetTaken,
 	On:         triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -82,7 +82,7 @@ var TimeWaitAssassination = anomaly.Kind{
 	},
 }
 
-const truncatedText = "{X} left TIME_WAIT within {span} of entering it, and should hold it for {hold} (profile {stack}): {proof}."
+const truncatedText = "{X} left TIME_WAIT within {span} of entering it, but should hold it for {hold} (profile {stack}): {proof}."
 
 var TimeWaitTruncated = anomaly.Kind{
 	Name:     "time-wait-truncated",
@@ -93,11 +93,11 @@ var TimeWaitTruncated = anomaly.Kind{
 		{Name: "new-connection", Text: truncatedText},
 		{Name: "reset-in-reply", Text: truncatedText},
 	},
-	Next: "Look at {X.ip} for a limit on TIME_WAIT sockets (net.ipv4.tcp_max_tw_buckets), a shortened timer or a restart, or for another host behind its address.",
+	Next: "Check {X.ip} for a limit on TIME_WAIT sockets (net.ipv4.tcp_max_tw_buckets), a shortened timer, a restart, or another host behind its address.",
 	Phrases: []anomaly.Phrase{
 		{Name: "opened", In: "proof", Text: "it opened a new connection from the same ports itself"},
-		{Name: "accepted", In: "proof", Text: "it accepted a SYN to which a TIME_WAIT does not yield"},
-		{Name: "answered", In: "proof", Text: "it answered a segment of the old connection with RST, as a host that does not know it"},
+		{Name: "accepted", In: "proof", Text: "it accepted a SYN that a host in TIME_WAIT does not accept"},
+		{Name: "answered", In: "proof", Text: "it answered a segment of the old connection with RST, like a host that does not know the connection"},
 	},
 	Thresholds: []anomaly.Threshold{timeWaitTime},
 	On:         triggers.OnRST | triggers.OnMove,
@@ -173,7 +173,7 @@ func truncatedByReply(h *anomaly.Case) *anomaly.Finding {
 func truncated(age, most time.Duration, stack *tcp.Stack) anomaly.Values {
 	name := stack.Name
 	if stack == tcp.StackAuto.Stack() {
-		name = "linux, as its own is not known"
+		name = "linux, because its own is unknown"
 	}
 	return anomaly.Values{"span": age, "hold": template.Hold(most), "stack": name}
 }
@@ -186,7 +186,7 @@ const manySYNs = 3
 // kind before.
 const synChallenged = "time-wait-syn-challenged"
 
-const challengedText = "{Y.ip} reused its port {Y.port} {span} after the close; {X} still held TIME_WAIT and answered the SYN with an ACK, which {Y.ip} reset. "
+const challengedText = "{Y.ip} reused its port {Y.port} {span} after the close. {X} still held TIME_WAIT and answered the SYN with an ACK, which {Y.ip} rejected with RST. "
 
 var TimeWaitSYNChallenged = anomaly.Kind{
 	Name:     synChallenged,
@@ -194,17 +194,17 @@ var TimeWaitSYNChallenged = anomaly.Kind{
 	Title:    "New SYN met TIME_WAIT and was not accepted",
 	RFC:      "RFC 9293 §3.10.7.4, RFC 6191 §2",
 	Causes: []anomaly.Cause{
-		{Name: "reset", Text: challengedText + "The connection can open only when {Y.ip} repeats its SYN: at once on Linux, about a second later elsewhere."},
-		{Name: "reset-ignored", Text: challengedText + "{X}'s stack ignores the RST in TIME_WAIT: until that is over, no connection opens between these ports."},
-		{Name: "silent", Text: "{Y.ip} reused its port {Y.port} {span} after the close; {X} still holds TIME_WAIT and does not answer the SYN: some stacks drop it then without a word, or it does not arrive. The SYN was repeated for {repeated} so far."},
-		{Name: "ack-not-heeded", Text: "{Y.ip} reused its port {Y.port} {span} after the close; {X} still holds TIME_WAIT and answers the SYN with an ACK that does not seem to arrive: firewalls often drop it. The SYN was repeated for {repeated} so far.",
-			Next: "Let the firewalls between {X.ip} and {Y.ip} pass an ACK that answers a SYN, and the RST that follows it; or let {Y.ip} dial from ports that were not used for a while."},
+		{Name: "reset", Text: challengedText + "The connection can open only when {Y.ip} retransmits its SYN: at once on Linux, about a second later elsewhere."},
+		{Name: "reset-ignored", Text: challengedText + "{X}'s stack ignores the RST in TIME_WAIT. Until TIME_WAIT ends, no connection opens between these ports."},
+		{Name: "silent", Text: "{Y.ip} reused its port {Y.port} {span} after the close. {X} still holds TIME_WAIT and does not answer the SYN: some stacks drop it silently, or it does not arrive. The SYN was retransmitted for {repeated} so far."},
+		{Name: "ack-not-heeded", Text: "{Y.ip} reused its port {Y.port} {span} after the close. {X} still holds TIME_WAIT and answers the SYN with an ACK that does not seem to arrive; firewalls often drop it. The SYN was retransmitted for {repeated} so far.",
+			Next: "Have the firewalls between {X.ip} and {Y.ip} pass an ACK that answers a SYN, and the RST that follows it. Or let {Y.ip} connect from ports that were not used for a while."},
 	},
-	Next:       "Let {Y.ip} dial from ports that were not used for a while (bind no fixed port, widen net.ipv4.ip_local_port_range), or keep its connections open; timestamps at both ends (net.ipv4.tcp_timestamps=1) let {X} accept such a SYN at once.",
+	Next:       "Let {Y.ip} connect from ports that were not used for a while (bind no fixed port, widen net.ipv4.ip_local_port_range), or keep its connections open. Timestamps at both ends (net.ipv4.tcp_timestamps=1) let {X} accept such a SYN at once.",
 	Supersedes: []string{"syn-timeout", "syn-retransmitted"},
 	Thresholds: []anomaly.Threshold{
 		timeWaitTime,
-		{Name: "SYNs, where no RST was seen, at least", Value: manySYNs},
+		{Name: "SYNs, if no RST was captured, at least", Value: manySYNs},
 	},
 	On: triggers.OnRST | triggers.OnSYN,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
