@@ -102,7 +102,7 @@ func (t *Tally) Text(r *Rule) string {
 	}
 	said := strings.Join(parts, ", ")
 	if t.Assumed > 0 {
-		said += fmt.Sprintf(" (%d by a state that is assumed)", t.Assumed)
+		said += fmt.Sprintf(" (%d by an assumed state)", t.Assumed)
 	}
 	return said
 }

@@ -57,7 +57,7 @@ func (p *githubPrinter) Capture(c *Capture) error {
 	}
 	for i, n := range c.More {
 		if n > 0 {
-			p.annotate("warning", c.Path, p.o.Rules[i].Name, text.Plural(uint64(n), "finding", "findings")+" more")
+			p.annotate("warning", c.Path, p.o.Rules[i].Name, text.Plural(uint64(n), "more finding", "more findings"))
 		}
 	}
 	return nil

@@ -87,7 +87,7 @@ func (p *sarifPrinter) Capture(c *Capture) error {
 	}
 	for i, n := range c.More {
 		if n > 0 {
-			if err := result(i, "note", text.Plural(uint64(n), "finding", "findings")+" more", object{}); err != nil {
+			if err := result(i, "note", text.Plural(uint64(n), "more finding", "more findings"), object{}); err != nil {
 				return err
 			}
 		}

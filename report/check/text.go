@@ -74,7 +74,7 @@ func (p *textPrinter) Close() error {
 	if p.ladder != "" {
 		text.WriteLine(p.out, p.ladder)
 		if p.others {
-			text.WriteWrapped(p.out, "", "To draw another: tcpwatch explain --conn N CAPTURE, with the same -f if there was one", p.o.Width, text.Plain)
+			text.WriteWrapped(p.out, "", "To draw another ladder: tcpwatch explain --conn N CAPTURE (with the same -f, if any)", p.o.Width, text.Plain)
 			text.WriteLine(p.out, "")
 		}
 	}
@@ -114,7 +114,7 @@ func (p *textPrinter) rule(i int, v Verdict) {
 		text.WriteWrapped(p.out, "    ", said, p.o.Width, text.Plain)
 	}
 	if found.hidden > 0 {
-		text.WriteLine(p.out, "  and "+text.Plural(uint64(found.hidden), "finding", "findings")+" more")
+		text.WriteLine(p.out, "  and "+text.Plural(uint64(found.hidden), "more finding", "more findings"))
 	}
 	text.WriteLine(p.out, "")
 }

@@ -258,7 +258,7 @@ func (c *Comments) Of(packet int) (comment string, ok bool) {
 	switch {
 	case skip == tcp.NotSkipped, taken: // or taken after all
 	case skip == tcp.Held:
-		lines = slices.Insert(lines, 1, "not taken in: no later segment shows that its receiver took it")
+		lines = slices.Insert(lines, 1, "not applied: no later segment shows that its receiver accepted it")
 	default:
 		lines = slices.Insert(lines, 1, remark(skip))
 	}

@@ -62,11 +62,11 @@ func TestComments(t *testing.T) {
 			"|frame 6, conn 1\nclient CLOSE_WAIT -> LAST_ACK (sent)\nserver FIN_WAIT_1 -> TIME_WAIT (assumed)"},
 		{"a-fin-that-is-held", []string{
 			"1000 < <SEQ=301><ACK=161><CTL=FIN,ACK>",
-		}, []int{1}, opening + "|frame 5, conn 1\nnot taken in: no later segment shows that its receiver took it"},
+		}, []int{1}, opening + "|frame 5, conn 1\nnot applied: no later segment shows that its receiver accepted it"},
 		{"a-segment-that-is-refused", []string{
 			"1000 < <SEQ=90000><ACK=111><CTL=ACK><DATA=5>",
 			"1 > <SEQ=111><ACK=301><CTL=ACK>",
-		}, []int{1}, opening + "|frame 5, conn 1\nrefused: its sequence number lies outside the window (RFC 9293 §3.10.7.4)\n! out-of-window-data|frame 6, conn 1"},
+		}, []int{1}, opening + "|frame 5, conn 1\nrefused: its sequence number is outside the window (RFC 9293 §3.10.7.4)\n! out-of-window-data|frame 6, conn 1"},
 		{"a-rst-that-proves-forged", []string{
 			"1000 > <SEQ=111><ACK=301><CTL=RST,ACK>",
 			"200 > <SEQ=111><ACK=301><CTL=ACK><DATA=10>",
@@ -121,7 +121,7 @@ func TestComments(t *testing.T) {
 // and is where only its sender has moved.
 func TestCommentsOnRefusals(t *testing.T) {
 	for basis, want := range map[tcp.InputSet]string{
-		tcp.SndFIN.Set(): "frame 5, conn 1\nrefused: its sequence number lies outside the window (RFC 9293 §3.10.7.4)\nclient SYN_SENT -> FIN_WAIT_1 (proved)",
+		tcp.SndFIN.Set(): "frame 5, conn 1\nrefused: its sequence number is outside the window (RFC 9293 §3.10.7.4)\nclient SYN_SENT -> FIN_WAIT_1 (proved)",
 		tcp.RcvFIN.Set(): "frame 5, conn 1\nclient SYN_SENT -> FIN_WAIT_1 (proved)",
 	} {
 		c := NewComments()

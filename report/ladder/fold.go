@@ -165,7 +165,7 @@ func (f *folded) String() string {
 		parts = append(parts, text.Thousands(uint64(f.repeated))+" again or late")
 	}
 	if f.unread > 0 {
-		parts = append(parts, text.Thousands(uint64(f.unread))+" not taken in")
+		parts = append(parts, text.Thousands(uint64(f.unread))+" ignored")
 	}
 	return "... " + strings.Join(parts, ", ") + " ..."
 }

@@ -18,30 +18,30 @@ import (
 var reasons = map[tcp.InputSet]struct{ plain, shown, refuted string }{
 	tcp.SndSYN.Set():                          {"it opens with %s", "", ""},
 	tcp.SndSYNACK.Set():                       {"it answers the SYN with %s", "", ""},
-	tcp.SndFIN.Set():                          {"it closes with %s", "", "it had not sent that FIN by then"},
+	tcp.SndFIN.Set():                          {"it closes with %s", "", "it had not sent that FIN yet"},
 	tcp.SndRST.Set():                          {"it aborts with %s", "", "it did not send that RST"},
 	tcp.RcvSYN.Set():                          {"the SYN arrives with %s", "%s shows that the SYN reached it", "no SYN had reached it"},
 	tcp.RcvAckOfSYN.Set():                     {"its SYN is acknowledged by %s", "%s shows that its SYN was acknowledged", "the ACK of its SYN had not reached it"},
 	tcp.InputsOf(tcp.RcvSYN, tcp.RcvAckOfSYN): {"its SYN is answered by %s", "%s shows that its SYN was answered", "the answer to its SYN had not reached it"},
 	tcp.RcvFIN.Set():                          {"the other end's FIN arrives with %s", "%s shows that the other end's FIN reached it", "the other end's FIN had not reached it"},
 	tcp.RcvAckOfFIN.Set():                     {"its FIN is acknowledged by %s", "%s shows that its FIN was acknowledged", "the ACK of its FIN had not reached it"},
-	tcp.InputsOf(tcp.RcvAckOfFIN, tcp.RcvFIN): {"its FIN is acknowledged by %s, and the other end's comes with it", "%s shows that its FIN was acknowledged, and that the other end's reached it", "neither FIN nor ACK had reached it"},
+	tcp.InputsOf(tcp.RcvAckOfFIN, tcp.RcvFIN): {"its FIN is acknowledged by %s, and the other end's FIN arrives with it", "%s shows that its FIN was acknowledged, and that the other end's FIN reached it", "the FIN and the ACK had not reached it"},
 	tcp.RcvRST.Set():                          {"it is reset by %s", "%s shows that it was reset", "it was not reset"},
 	tcp.RcvRSTPassive.Set():                   {"it is reset by %s, and listens again", "%s shows that it was reset, and listens again", "it was not reset"},
 	tcp.NoTCB.Set():                           {"it has no such connection, as %s shows", "%s shows that it has no such connection", "it still had the connection"},
 	tcp.Reopened.Set():                        {"it opens a new connection with %s", "%s shows that it has opened a new connection", ""},
-	tcp.Unreachable.Set():                     {"the other end cannot be reached, says %s", "", "it had not given up"},
-	0:                                         {"it is picked up midway by %s", "%s shows it, midway", ""},
-	tcp.Timeout2MSL.Set():                     {"2 MSL are over", "", "2 MSL were not over"},
-	tcp.GiveUp.Set():                          {"it had no answer, and gave up", "", "it had not given up"},
-	tcp.GiveUpPassive.Set():                   {"it had no answer, gave up, and listens again", "", "it had not given up"},
+	tcp.Unreachable.Set():                     {"the other end is unreachable, as %s reports", "", "it had not given up"},
+	0:                                         {"it is first captured midway, in %s", "%s shows it midway", ""},
+	tcp.Timeout2MSL.Set():                     {"2 MSL have passed", "", "2 MSL had not passed"},
+	tcp.GiveUp.Set():                          {"it got no answer and gave up", "", "it had not given up"},
+	tcp.GiveUpPassive.Set():                   {"it got no answer, gave up and listens again", "", "it had not given up"},
 }
 
 // reason says why an end moved.
 func reason(e *tracker.Event) string {
 	frame := fmt.Sprintf("#%d", e.Packet)
 	if e.To == tcp.Unknown {
-		return "it never sent a segment, and nothing shows what became of it"
+		return "it never sent a segment, so its state is unknown"
 	}
 	ways := e.Inputs.Parts()
 	if e.Refuted && e.Inputs.Has(tcp.SndFIN) {
@@ -103,7 +103,7 @@ func (r *rung) notes(conn int, several bool) []string {
 		list = append(list, text)
 	}
 	if r.waits && len(list) == 0 {
-		list = append(list, "it opens nothing yet: it may be old, or forged, and an open connection refuses it (RFC 5961 §4)")
+		list = append(list, "this SYN opens no connection yet: it may be old or forged, and an open connection refuses it (RFC 5961 §4)")
 	}
 	if r.skipped != tcp.NotSkipped {
 		list = append(list, remark(r.skipped))
@@ -119,7 +119,7 @@ func remark(s tcp.Skip) string {
 	case s.RFC() != "":
 		return fmt.Sprintf("%v (%s)", s, s.RFC())
 	}
-	return s.String() + ": not taken in"
+	return s.String() + ": ignored"
 }
 
 // odd returns the anomalies of a rung; with conn only those of that
@@ -144,7 +144,7 @@ func heading(r *tracker.Record) string {
 		fmt.Sprintf("%v %s", server.Addr, text.State(server)),
 	}
 	if r.ClosedBy != tcp.NotClosed {
-		parts = append(parts, "closed by "+r.ClosedBy.String())
+		parts = append(parts, ending(r.ClosedBy))
 	} else {
 		parts = append(parts, "open")
 	}
@@ -153,4 +153,21 @@ func heading(r *tracker.Record) string {
 	}
 	segments := text.Plural(client.Packets+server.Packets, "segment", "segments")
 	return strings.Join(append(parts, segments+" in "+text.Human(r.End.Sub(r.Start))), text.Gap)
+}
+
+// ending says how a connection ended.
+func ending(c tcp.ClosedBy) string {
+	switch c {
+	case tcp.ByClientReset:
+		return "reset by client"
+	case tcp.ByServerReset:
+		return "reset by server"
+	case tcp.ByTimeoutOfEnd:
+		return "timed out"
+	case tcp.ByMiddlebox:
+		return "reset by a middlebox"
+	case tcp.ByRefusal, tcp.ByUnreachable, tcp.BySuperseded:
+		return c.String()
+	}
+	return "closed by " + c.String()
 }

@@ -139,17 +139,17 @@ var skips = [NumSkips]struct{ name, text, rfc string }{
 	BadChecksum:     {"bad-checksum", "its checksum is wrong", "RFC 9293 §3.1"},
 	UnsignedSegment: {"unsigned-segment", "it lacks the signature that both SYNs carry", "RFC 2385 §2.0, RFC 5925 §7.3"},
 	OldTimestamp:    {"old-timestamp", "its receiver has echoed a newer timestamp", "RFC 7323 §5.3"},
-	OutsideWindow:   {"outside-window", "its sequence number lies outside the window", "RFC 9293 §3.10.7.4"},
+	OutsideWindow:   {"outside-window", "its sequence number is outside the window", "RFC 9293 §3.10.7.4"},
 	NoACK:           {"no-ack", "it lacks the ACK flag", "RFC 9293 §3.10.7.4"},
 	AckOfUnsent:     {"ack-of-unsent", "it acknowledges what its receiver never sent", "RFC 5961 §5"},
 	AckTooOld:       {"ack-too-old", "its ACK number is more than a window old", "RFC 5961 §5"},
 	InexactRST:      {"inexact-rst", "its sequence number is not the next", "RFC 5961 §3"},
 	UnaskedRST:      {"unasked-rst", "it does not acknowledge the SYN", "RFC 9293 §3.10.7.3"},
-	IgnoredRST:      {"ignored-rst", "its receiver ignores RSTs now", "RFC 1337 §3"},
+	IgnoredRST:      {"ignored-rst", "its receiver ignores RSTs in this state", "RFC 1337 §3"},
 	NothingToReset:  {"nothing-to-reset", "its receiver has no connection", "RFC 9293 §3.10.7.1, §3.10.7.2"},
-	DoubtedRST:      {"doubted-rst", "its sequence number is not the next, but its receiver may take it: what that sends next shows", "RFC 5961 §3"},
-	StrayICMP:       {"stray-icmp", "it quotes a number that is not on its way", "RFC 5927 §4.1"},
-	Held:            {"held-fin", "held until a later segment shows whether its receiver took it", "RFC 9293 §3.10.7.4"},
+	DoubtedRST:      {"doubted-rst", "its sequence number is not the next, but its receiver may accept it: the next segment of the receiver shows", "RFC 5961 §3"},
+	StrayICMP:       {"stray-icmp", "it quotes a sequence number that is not in flight", "RFC 5927 §4.1"},
+	Held:            {"held-fin", "held until a later segment shows whether its receiver accepted it", "RFC 9293 §3.10.7.4"},
 }
 
 func (s Skip) String() string { return skips[s].text }
