@@ -139,7 +139,7 @@ func kindSections(k *anomaly.Kind) []kindSection {
 	}
 	for _, p := range k.Phrases {
 		if p.In != "" {
-			add("{"+p.In+"} is one of", strings.TrimSpace(p.Text))
+			add("{"+p.In+"} can be", strings.TrimSpace(p.Text))
 		}
 	}
 	for _, t := range k.Thresholds {

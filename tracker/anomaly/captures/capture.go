@@ -239,7 +239,7 @@ func answeredUnseen(h *anomaly.Case) bool {
 var CaptureReordering = anomaly.Kind{
 	Name:     "capture-reordering",
 	Severity: anomaly.Info,
-	Title:    "Capture order contradicts cause",
+	Title:    "Captured in the wrong order",
 	RFC:      "RFC 9293 §3.4",
 	Causes: []anomaly.Cause{
 		{Text: "The capture has the answer (#{answer}) before the segment of {X} that it answers (#{frame}). This happens in captures with several queues or from two taps. Nothing was wrong on the network."},
@@ -307,7 +307,7 @@ var OffloadSegments = anomaly.Kind{
 	Severity: anomaly.Info,
 	Title:    "Segments larger than the network carries",
 	RFC:      "RFC 9293 §3.7.1",
-	Next:     "If you need sizes and counts as on the wire, turn offloads off for the capture (ethtool -K IFACE tso off gso off gro off), or capture outside the host.",
+	Next:     "If you need sizes and counts as on the wire, capture outside the host, or turn offloads off (ethtool -K IFACE tso off gso off gro off).",
 	Causes: []anomaly.Cause{
 		{Text: "{X} sent {n} bytes in one segment, {takes}. The capture was made on a host whose network card splits or joins segments (TSO, GRO). One record may be several packets."},
 	},

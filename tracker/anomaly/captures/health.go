@@ -15,7 +15,7 @@ var ClockStep = anomaly.Kind{
 		{Name: "forward", Text: "The capture's clock stepped forward by up to {span} at frame {frame}. The timestamps of {sender} advanced by only {ticks} in that time, which is at most {ticks} s. Connection timers may have expired too early here, and durations across this point are wrong."},
 	},
 	Phrases: []anomaly.Phrase{
-		{Name: "queues", Text: " So do records of several queues that were written in blocks."},
+		{Name: "queues", Text: " Records of several queues that were written in blocks also look the same."},
 	},
 	Thresholds: []anomaly.Threshold{
 		{Name: "step back, more than", Value: health.ClockSlack},

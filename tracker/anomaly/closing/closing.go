@@ -68,8 +68,8 @@ var FinRetransmitted = anomaly.Kind{
 	Causes: []anomaly.Cause{
 		{Name: "ack-not-seen", Text: "{X} retransmitted its FIN{after}, and no ACK of it had been captured. The FIN was lost after the capture point, or its ACK was lost or is late before the capture point."},
 		{Name: "ack-captured-then-lost", Text: "{X} retransmitted its FIN{after}, although {Y}'s ACK of it had been captured. That ACK was lost or is late after the capture point."},
-		{Name: "spurious", Text: "{X} retransmitted its FIN{after}, before the ACK of it can have arrived. Perhaps nothing was lost: the ACK took longer than {X}'s timeout."},
-		{Name: "both-arrived", Text: "{X} retransmitted its FIN{after}. The D-SACK in {Y}'s ACK #{frame} (RFC 2883) shows that both copies arrived, so the FIN was not lost. {Y}'s ACK of the first copy was lost, or took longer than {X}'s timeout."},
+		{Name: "spurious", Text: "{X} retransmitted its FIN{after}, before the ACK of it can have arrived. Perhaps nothing was lost: the ACK took longer than {X}'s RTO."},
+		{Name: "both-arrived", Text: "{X} retransmitted its FIN{after}. The D-SACK in {Y}'s ACK #{frame} (RFC 2883) shows that both copies arrived, so the FIN was not lost. {Y}'s ACK of the first copy was lost, or took longer than {X}'s RTO."},
 		{Text: "{X} retransmitted its FIN{after}. The capture shows too little of {Y}'s answers to say what was lost."},
 	},
 	Phrases: []anomaly.Phrase{{Name: "after", In: "after", Text: " after {span}"}},
@@ -196,7 +196,7 @@ var LastAckTimeout = anomaly.Kind{
 	RFC:      "RFC 9293 §3.6, §3.8.3",
 	Causes: []anomaly.Cause{
 		{Name: "acks-lost", Text: "{X} sent its FIN {n} times in {span} without getting the last ACK and gave up. {Y} did acknowledge it ({acks ACKs} captured), so its ACKs are lost after the capture point.",
-			Next: "Capture on {X.ip} too, and find what drops the ACKs of {Y} on the path, for example a firewall that forgot the connection when it saw both FINs."},
+			Next: "Capture on {X.ip} too, and find what drops the ACKs of {Y} on the path. It may be a firewall that forgot the connection when it saw both FINs."},
 		{Name: "no-ack", Text: "{X} sent its FIN {n} times in {span} without getting the last ACK and gave up. {Y} may still wait in FIN_WAIT_2, or be gone.",
 			Next: "Check whether {Y.ip} is up and reachable, and whether a firewall on the path drops the FINs of {X}."},
 	},

@@ -270,7 +270,7 @@ func acked(h *anomaly.Case, x tcp.Endpoint) tcp.Time {
 var NoCloseSeen = anomaly.Kind{
 	Name:     "no-close-seen",
 	Severity: anomaly.Notice,
-	Title:    "Connection just stopped",
+	Title:    "Connection stopped without a close",
 	RFC:      "RFC 9293 §3.6",
 	Causes: []anomaly.Cause{
 		{Text: "No close was captured, neither FIN nor RST. The last segment came from {X}, {span} before the end of the capture. An idle connection is legal. Both ends may still have it, or may have lost it without a visible sign."},

@@ -38,7 +38,7 @@ var TwoHostsOneTuple = anomaly.Kind{
 		{Name: "syn", Text: "Two hosts send as {X}. One has this connection and goes on with it (#{frame}). The other sent a SYN (#{syn}), and reset the connection (#{rst}) when {Y} challenged it. " + differ,
 			Next: "Find the two hosts behind {X.ip} (two MAC addresses, or two entries in the table of the NAT in front of {Y.ip}). Give each its own address or source ports."},
 		{Name: "syn-ack", Text: "Two hosts answer as {X}. The same SYN got SYN+ACK #{first} with seq {seq}, and {span} later #{frame} with seq {seq2}. " + differ,
-			Next: "Find the two hosts that have {X.ip} (arping -D {X.ip} on its link shows two MAC addresses), or the device on the path that answers for it. Take the address from one of them."},
+			Next: "Find the two hosts that have {X.ip} (arping -D {X.ip} on its link shows two MAC addresses), or the device on the path that answers in its place. Take the address from one of them."},
 	},
 	Phrases: []anomaly.Phrase{
 		{Name: "ttl", In: "signs", Text: "TTL ({ttl} and {ttl2})"},

@@ -30,7 +30,7 @@ var NATMismatch = anomaly.Kind{
 		{Name: "answer-from-inside", Text: "{server2} (connection {two}) answered the SYN that {client} had sent to {server} (connection {one}), and {client} rejected the answer with RST. The answer did not go back through the NAT.",
 			Next: "If the client and {server2} are on one network, translate the source too (masquerading, hairpin NAT), or have {client} connect directly to {server2}."},
 		{Name: "answer-lost", Text: "The SYN of {client} to {server} (connection {one}) was translated to {client2} and {server2} (connection {two}, " + translation + "). The translated SYN got an answer, but the answer was not translated back to {client}.",
-			Next: "On the NAT device, check whether the answers of {server2} come back through it and match their entry (route of {ip}, conntrack -L, firewall rules behind the NAT)."},
+			Next: "On the NAT device, check whether the answers of {server2} come back through it (route of {ip}). Check whether they match their entry (conntrack -L, firewall rules behind the NAT)."},
 		{Name: "escaped", Text: "#{frame} from {server2} (connection {two}) has the sequence numbers of connection {one} between {client} and {server}: it was not translated by the NAT. {client} answered it with RST{killed}.",
 			Next: "Have the NAT device drop invalid packets instead of forwarding them untranslated. On Linux, use a rule that drops conntrack state INVALID, or net.netfilter.nf_conntrack_tcp_be_liberal=1."},
 	},

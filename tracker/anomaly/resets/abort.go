@@ -37,7 +37,7 @@ var LingerZeroAbort = anomaly.Kind{
 		{Name: "nothing", In: "sent", Text: " It had sent no data."},
 		{Name: "all-acked", In: "sent", Text: " All data that it had sent was acknowledged."},
 	},
-	Next:       "If {X} should not abort, have it read to the end of the stream, turn off SO_LINGER with a time of 0, and look for a timeout that destroys the socket.",
+	Next:       "If {X} should not abort, have it read to the end of the stream, and turn off SO_LINGER with a time of 0. Look for a timeout that destroys the socket.",
 	Thresholds: triesInVain,
 	Moves:      []anomaly.SeverityMove{{Name: "unacked", To: anomaly.Warning, When: "if bytes that {X} had sent were not acknowledged"}},
 	RestsOn:    anomaly.ResetSent,

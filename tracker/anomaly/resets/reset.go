@@ -217,7 +217,7 @@ const acksCited = 3
 var RstUnmatched = anomaly.Kind{
 	Name:     "rst-unmatched",
 	Severity: anomaly.Notice,
-	Title:    "RST whose numbers fit neither rule",
+	Title:    "RST with unexpected numbers",
 	RFC:      "RFC 9293 §3.5.2",
 	Causes: []anomaly.Cause{
 		{Name: "seq", Text: "A RST with source {X} has seq {seq}. The next number of {X} was {next}, and no recent ACK to it said {seq}. Either packets are missing from the capture, or a third party sent the RST."},

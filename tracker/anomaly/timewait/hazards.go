@@ -15,7 +15,7 @@ import (
 var WanderingDuplicate = anomaly.Kind{
 	Name:     "wandering-duplicate",
 	Severity: anomaly.Warning,
-	Title:    "Segment of a dead connection",
+	Title:    "Segment of a closed connection",
 	RFC:      "RFC 9293 §3.4.1, §3.4.3, RFC 1337 §2",
 	Causes: []anomaly.Cause{
 		{Text: "Segment #{frame} of {X} ({what}) belongs to the connection that ended {ended} ago: {sent}. Something in the network delayed it, or sent it again."},
@@ -202,7 +202,7 @@ func loop(h *anomaly.Case, since int) (run []*recent.Segment) {
 var TimeWaitHazardH3 = anomaly.Kind{
 	Name:     "time-wait-hazard-h3",
 	Severity: anomaly.Error,
-	Title:    "Old segment killed a new open",
+	Title:    "Old segment killed a connection attempt",
 	RFC:      "RFC 1337 §2.4",
 	Causes: []anomaly.Cause{
 		{Text: "An old segment (#{frame}, ack {ack}) made {X} answer with a RST (#{rst}). This RST hit the connection that {X} was just opening. {Y} forgot the attempt, so the connection seemed open and died at once."},

@@ -88,7 +88,7 @@ var TimeWaitReuseUnsafe = anomaly.Kind{
 		{Name: "nat-live", Text: unsafeText + liveText + natText, Next: natNext},
 		{Name: "nat-latent", Text: unsafeText + latentText + natText, Next: natNext},
 	},
-	Next: "Turn timestamps (RFC 7323, net.ipv4.tcp_timestamps=1) on at both ends. Let the client use more ports (net.ipv4.ip_local_port_range) or keep its connections open.",
+	Next: "Turn on timestamps (RFC 7323, net.ipv4.tcp_timestamps=1) at both ends. Let the client use more ports (net.ipv4.ip_local_port_range) or keep its connections open.",
 	Phrases: []anomaly.Phrase{
 		{Name: "held", In: "when", Text: "{X} entered TIME_WAIT, which should last {hold}"},
 		{Name: "reset", In: "when", Text: "a RST ended {X}'s TIME_WAIT, which should have lasted {hold}"},
