@@ -216,7 +216,7 @@ func TestLeaksOfServices(t *testing.T) {
 				t.Errorf("%s is told of %d connections, want %d", test.kind, told, want)
 			}
 			if test.kind != "" && comfort > 0 {
-				t.Errorf("%d findings say that this is often meant", comfort)
+				t.Errorf("%d findings say that this is often intended", comfort)
 			}
 		})
 	}
