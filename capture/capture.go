@@ -277,7 +277,7 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 		}
 		if err := in.reader.Next(&r); err != nil {
 			if err = s.end(in, err); err == nil && unknown > 0 && unknown == s.stats.Packets-first {
-				err = fmt.Errorf("%s: link type %d (%s) is not one tcpwatch can read", in.name, r.Link, r.Link)
+				err = fmt.Errorf("%s: link type %d (%s) is not supported", in.name, r.Link, r.Link)
 			}
 			s.stats.Dropped += in.reader.Drops()
 			s.ended = max(s.ended, in.reader.Ended())
@@ -293,12 +293,12 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 		}
 		if read++; read == 1 && r.Time != 0 && s.stats.Last.Sub(r.Time) > overlap {
 			s.stats.Warnings = append(s.stats.Warnings, fmt.Sprintf(
-				"%s: begins %v before the file before it ends; files are read one after the other (mergecap merges those of one time)",
+				"%s: overlaps the previous file by %v; files are read in sequence, so merge them first: mergecap -w all.pcapng A B",
 				in.name, s.stats.Last.Sub(r.Time).Round(time.Millisecond)))
 		}
 		f, st := s.options.Filter, &s.stats
 		if f != nil && !f.Reads(r.Link) {
-			return true, fmt.Errorf("%s: the filter cannot look into link type %d (%s)", in.name, r.Link, r.Link)
+			return true, fmt.Errorf("%s: the filter does not support link type %d (%s)", in.name, r.Link, r.Link)
 		}
 		st.count(&r)
 		if f != nil && !f.Match(r.Link, r.Data, r.Wire) {
@@ -360,7 +360,7 @@ func (s *Source) sayMisdated(in *input, before int) {
 	if m.N > 1 {
 		more = fmt.Sprintf(" (the first of %d such packets)", m.N)
 	}
-	s.stats.Warnings = append(s.stats.Warnings, fmt.Sprintf("%s: packet %d%s is stamped %v %s those around it: taken at their time",
+	s.stats.Warnings = append(s.stats.Warnings, fmt.Sprintf("%s: the timestamp of packet %d%s is %v %s its neighbours'; tcpwatch uses their time instead",
 		in.name, before+m.First, more, m.By.Abs().Round(time.Second), where))
 }
 

@@ -147,13 +147,13 @@ func TestWrongStampsAreToldOf(t *testing.T) {
 		warn  string
 	}{
 		{"one", []string{file(t, "x", at(100, 101, 3701, 102))}, "1:1 2:2 3:3 4:4", "100 101 101 102", 102, 1,
-			"x: packet 3 is stamped 1h0m0s ahead of those around it: taken at their time"},
+			"x: the timestamp of packet 3 is 1h0m0s ahead of its neighbours'; tcpwatch uses their time instead"},
 		{"several", []string{file(t, "x", at(4000, 4001, 401, 4002, 9000, 4003))}, "1:1 2:2 3:3 4:4 5:5 6:6", "4000 4001 4001 4002 4002 4003", 4003, 2,
-			"x: packet 3 (the first of 2 such packets) is stamped 1h0m0s behind those around it: taken at their time"},
+			"x: the timestamp of packet 3 (the first of 2 such packets) is 1h0m0s behind its neighbours'; tcpwatch uses their time instead"},
 		{"first", []string{file(t, "b", at(200, 201)), file(t, "a", future)}, "1:1 2:2 3:3 4:4 5:1 6:2", "100 100 101 102 200 201", 201, 1,
-			"a: packet 1 is stamped"},
+			"a: the timestamp of packet 1 is"},
 		{"second-file", []string{file(t, "a", at(100, 101)), file(t, "b", at(200, 201, 202, 9000, 203))}, "1:1 2:2 3:1 4:2 5:3 6:4 7:5", "100 101 200 201 202 202 203", 203, 1,
-			"b: packet 6 is stamped 2h26m38s ahead"},
+			"b: the timestamp of packet 6 is 2h26m38s ahead"},
 		{"none", []string{file(t, "x", at(100, 101, 4000, 4001))}, "1:1 2:2 3:3 4:4", "100 101 4000 4001", 4001, 0, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -232,7 +232,7 @@ func TestReaderIsReadAndLeftOpen(t *testing.T) {
 		{r: bytes.NewReader(whole), want: "1:1 2:2"},
 		{r: bytes.NewReader(gzipped(whole)), want: "1:1 2:2"},
 		{r: iotest.OneByteReader(bytes.NewReader(whole)), want: "1:1 2:2"},
-		{r: bytes.NewReader(whole[:len(whole)-1]), want: "1:1", last: "a socket: cut off in mid-packet after packet 1; read up to there"},
+		{r: bytes.NewReader(whole[:len(whole)-1]), want: "1:1", last: "a socket: cut off mid-packet after packet 1; read up to there"},
 		{r: io.MultiReader(bytes.NewReader(whole), iotest.ErrReader(broken)), want: "reading a socket: after packet 2: the cable is out"},
 		{r: iotest.ErrReader(broken), want: "reading a socket: the cable is out"},
 		{r: strings.NewReader(""), want: "a socket: empty, not a capture"},
@@ -283,7 +283,7 @@ func TestWhatIsNoCaptureIsRefused(t *testing.T) {
 		name, path, want string
 	}{
 		{"text", file(t, "x", []byte("hello, world, how are you")), `x: not a pcap or pcapng capture (it starts with "hello, world, ho")`},
-		{"directory", dir, dir + ": a directory, not a capture"},
+		{"directory", dir, dir + ": is a directory, not a capture"},
 		{"missing", filepath.Join(dir, "none"), "open " + dir + "/none: no such file or directory"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -308,8 +308,8 @@ func TestDamageEndsReadingWithAWarning(t *testing.T) {
 		content []byte
 		want    string // the end of the warning
 	}{
-		{"cut", whole[:len(whole)-1], "x: cut off in mid-packet after packet 1; read up to there"},
-		{"corrupt", huge, "x: corrupt: a record of 4294967280 octets after packet 1; read up to there"},
+		{"cut", whole[:len(whole)-1], "x: cut off mid-packet after packet 1; read up to there"},
+		{"corrupt", huge, "x: corrupt: a record of 4294967280 bytes after packet 1; read up to there"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := open(t, Options{}, file(t, "x", c.content))
@@ -342,7 +342,7 @@ func TestUnknownLinkTypes(t *testing.T) {
 		}
 		return s.Stats(), nil
 	}
-	if _, err := readErr(classicOf(147, 1, numbered(1))); err == nil || !strings.HasSuffix(err.Error(), "x: link type 147 (USER0) is not one tcpwatch can read") {
+	if _, err := readErr(classicOf(147, 1, numbered(1))); err == nil || !strings.HasSuffix(err.Error(), "x: link type 147 (USER0) is not supported") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := readErr(classicOf(147, 1)); err != nil {

@@ -36,7 +36,7 @@ func CreateCopy(path string, from []string, o Options) (*Copy, error) {
 			source, _ = os.Stat(from[i]) // what cannot be read is told of by who reads it
 		}
 		if source != nil && os.SameFile(info, source) {
-			err = fmt.Errorf("%s is a capture that is read, and would be lost", path)
+			err = fmt.Errorf("%s: is also an input file; write to another file", path)
 		}
 	}
 	if err != nil {
@@ -89,7 +89,7 @@ func (c *Copy) add(ctx context.Context, in *input, start int64, frame *int, pick
 		r = f
 	} else if again, is := r.(io.Seeker); is {
 		if _, err := again.Seek(start, io.SeekStart); err != nil {
-			return fmt.Errorf("reading %s once more: %w", in.name, err)
+			return fmt.Errorf("reading %s again: %w", in.name, err)
 		}
 	}
 	p, err := pcap.NewCopier(r, in.name, in.path, &c.file.Blocks)
@@ -121,7 +121,7 @@ func endOfCopy(in *input, err error) error {
 	if err == io.EOF || errors.As(err, &d) {
 		return nil
 	}
-	return fmt.Errorf("reading %s once more: %w", in.name, err)
+	return fmt.Errorf("reading %s again: %w", in.name, err)
 }
 
 // Close closes the file. One that was made for nothing is taken away.

@@ -61,7 +61,7 @@ func (in *input) examine(r io.Reader) error {
 		return err
 	}
 	if info.IsDir() {
-		return fmt.Errorf("%s: a directory, not a capture: name the files in it", in.name)
+		return fmt.Errorf("%s: is a directory, not a capture; name the files in it", in.name)
 	}
 	in.pipe = !info.Mode().IsRegular()
 	if in.regular = info.Mode().IsRegular() && in.from == nil; in.regular {

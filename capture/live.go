@@ -191,7 +191,7 @@ func (l *Live) take(r *pcap.Record) (decode.Verdict, error) {
 	st := &l.stats
 	if f := l.options.Filter; f != nil {
 		if !f.Reads(r.Link) {
-			return decode.NotTCP, fmt.Errorf("%s: the filter cannot look into link type %d (%s)", l.tap.Device(r.Device), r.Link, r.Link)
+			return decode.NotTCP, fmt.Errorf("%s: the filter does not support link type %d (%s)", l.tap.Device(r.Device), r.Link, r.Link)
 		}
 		if !f.Match(r.Link, r.Data, r.Wire) {
 			return decode.NotTCP, nil // most of these are left out by the kernel, and not counted either
@@ -244,7 +244,7 @@ func (l *Live) Idle() bool { return l.idle }
 // written says that the capture ended then. Next is not called any more.
 func (l *Live) Stop() {
 	if n := l.stats.Misdated; n > 0 && l.stopped == 0 {
-		l.stats.Warnings = append(l.stats.Warnings, fmt.Sprintf("%d packets with stamps far ahead of the present: taken at the time of the packet before", n))
+		l.stats.Warnings = append(l.stats.Warnings, fmt.Sprintf("%d packets had timestamps far in the future; tcpwatch used the time of the previous packet instead", n))
 	}
 	l.stopped = max(l.Now(), l.stats.Last)
 }

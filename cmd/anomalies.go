@@ -17,12 +17,11 @@ func newAnomalies() *cobra.Command {
 	var output, color string
 	c := &cobra.Command{
 		Use:   "anomalies [KIND]",
-		Short: "Print the catalogue of what can be flagged, or one entry in full",
-		Long: `anomalies lists what tcpwatch flags: the kind by which --anomaly selects it, how
-grave it is, and the RFC that it departs from or that describes it. With KIND it
-prints one entry in full: every sentence that reports print, where names in braces
-stand for what is filled in, the numbers that decide, and when it is graver or less
-so than usual.`,
+		Short: "List the anomalies that tcpwatch flags, or explain one",
+		Long: `anomalies lists what tcpwatch flags: the kind, which --anomaly takes; the
+severity; and the RFC that the anomaly violates or that describes it. With KIND
+it prints one entry in full: every sentence that reports print (names in braces
+are placeholders), the thresholds, and what raises or lowers the severity.`,
 		Example: `  tcpwatch anomalies
   tcpwatch anomalies rst-instead-of-ack
   tcpwatch anomalies -o json | jq -r '.[] | select(.severity == "error") | .kind'`,

@@ -32,5 +32,5 @@ func parseMoment(flag, text string) (u capture.Moment, err error) {
 			return u, nil
 		}
 	}
-	return u, fmt.Errorf("--%s %q is no moment: give an RFC 3339 time (2026-01-02T15:04:05Z), +12.5s from the first packet, or #1234 for that frame", flag, text)
+	return u, fmt.Errorf("--%s %q: not a valid time; use an RFC 3339 time (2026-01-02T15:04:05Z), +12.5s after the first packet, or #1234 for that frame", flag, text)
 }

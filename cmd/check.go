@@ -27,16 +27,19 @@ func newCheck() *cobra.Command {
 	var f checkFlags
 	c := &cobra.Command{
 		Use:   "check FILE...",
-		Short: "Judge captures by rules, for CI",
-		Long: `check judges captures and exits 1 if one breaks a rule, 2 if one cannot be read.
-Each file is a capture of its own. Without a policy the rule is that no anomaly of
-severity error occurs.
+		Short: "Check captures against rules, for CI",
+		Long: `check checks captures against rules. It exits with 1 if a capture breaks a rule,
+with 2 if a capture cannot be read. Each file is a separate capture. Without a
+policy there is one rule: no anomaly of severity error.
 
-A capture fails a rule by what it shows: anomalies that are proved or assumed, and
-states. Undecided is only: an anomaly that is ambiguous; a state that is assumed,
-where another that is possible keeps the rule (--strict takes it as it stands); and
-what the capture cannot answer, because it is cut off, shows one direction or lacks
-packets. What is undecided is printed and fails nothing (see --undecided).
+Proved and assumed anomalies, and states, can fail a rule. A rule is undecided
+only if:
+  - the anomaly is ambiguous
+  - the state is assumed, and another possible state keeps the rule (--strict
+    accepts only the assumed state)
+  - the capture cannot answer: it is cut off, shows one direction only, or lacks
+    packets
+Undecided rules are printed but do not fail the check (see --undecided).
 
 A policy is a YAML file of rules:
 
@@ -53,16 +56,16 @@ A policy is a YAML file of rules:
       deny: [warning, time-wait-reuse-safe]
       allow: [connection-refused]
 
-Expressions are those of github.com/expr-lang/expr over the fields of the jsonl
-record; states (TIME_WAIT) and kinds (connection_refused) are words in them. What
-a record lacks is nil: (handshake_rtt ?? 0) < 0.1.`,
+Expressions use the language of github.com/expr-lang/expr and the fields of the
+jsonl record. States (TIME_WAIT) and kinds of anomalies (connection_refused) are
+constants. A field that a record lacks is nil: (handshake_rtt ?? 0) < 0.1.`,
 		Example: `  tcpwatch check test.pcap                                        # no error may occur
   tcpwatch check --deny warning --allow connection-refused test.pcap
   tcpwatch check --forbid 'server.state == CLOSE_WAIT' test.pcap  # no leaked socket
   tcpwatch check --require '(handshake_rtt ?? 0) < 0.1' --where 'server.port == 443' test.pcap
   tcpwatch check --policy tcpwatch.yaml -o junit captures/*.pcap > junit.xml
   tcpwatch check --anomaly time-wait-assassination -w odd.pcapng captures/*.pcap
-  tcpwatch check --baseline tcpwatch.baseline --update test.pcap  # write down what it shows
+  tcpwatch check --baseline tcpwatch.baseline --update test.pcap  # record what it shows
   tcpwatch check --baseline tcpwatch.baseline test.pcap           # later: it must show the same`,
 		Args: func(c *cobra.Command, args []string) error {
 			if f.schema {
@@ -81,21 +84,21 @@ a record lacks is nil: (handshake_rtt ?? 0) < 0.1.`,
 	fl := c.Flags()
 	fl.SortFlags = false
 	fl.StringVarP(&f.output, "output", "o", "text", "output `format`: "+strings.Join(check.Formats(), ", "))
-	fl.StringVar(&f.policy, "policy", "", "judge by the rules of that `file`")
-	fl.Var(&ruleFlag{&f.rules, "deny", "kind|severity", true}, "deny", "no such anomaly may occur; a severity means it and above")
-	fl.Var(&ruleFlag{&f.rules, "allow", "kind|severity", true}, "allow", "such an anomaly may occur all the same; a severity means it and below")
-	fl.Var(&ruleFlag{&f.rules, "require", "expr", false}, "require", "this expression must be true of every connection")
-	fl.Var(&ruleFlag{&f.rules, "forbid", "expr", false}, "forbid", "this expression may be true of no connection")
-	fl.StringVar(&f.baseline, "baseline", "", "each capture must show what that `file` says it showed: states and anomalies, counted, without times and the client's ports")
-	fl.BoolVar(&f.update, "update", false, "write the --baseline anew instead")
-	fl.BoolVar(&f.strict, "strict", false, "take states that are assumed as they stand; a capture that is cut off is an error")
-	fl.StringVar(&f.undecided, "undecided", "warn", "what a capture cannot answer: "+strings.Join(policy.UndecidedNames(), ", "))
+	fl.StringVar(&f.policy, "policy", "", "check the rules in this `file`")
+	fl.Var(&ruleFlag{&f.rules, "deny", "kind|severity", true}, "deny", "forbid anomalies of this kind, or of this severity and above")
+	fl.Var(&ruleFlag{&f.rules, "allow", "kind|severity", true}, "allow", "allow anomalies of this kind, or of this severity and below, although a rule denies them")
+	fl.Var(&ruleFlag{&f.rules, "require", "expr", false}, "require", "this expression must be true for every connection")
+	fl.Var(&ruleFlag{&f.rules, "forbid", "expr", false}, "forbid", "this expression must not be true for any connection")
+	fl.StringVar(&f.baseline, "baseline", "", "each capture must show the same states and anomalies, counted, as recorded in this `file`; times and client ports are ignored")
+	fl.BoolVar(&f.update, "update", false, "update the --baseline file instead of comparing with it")
+	fl.BoolVar(&f.strict, "strict", false, "treat assumed states as certain; a capture that is cut off is an error")
+	fl.StringVar(&f.undecided, "undecided", "warn", "what to do with undecided rules: "+strings.Join(policy.UndecidedNames(), ", "))
 	f.selectionFlags(c)
 	f.windowFlags(c)
 	f.trackingFlags(c)
 	f.saveFlags(c)
 	f.displayFlags(c)
-	fl.BoolVar(&f.schema, "schema", false, "print the JSON Schema of a policy, and do nothing else")
+	fl.BoolVar(&f.schema, "schema", false, "print the JSON Schema of a policy and exit")
 	complete(c, "output", check.Formats())
 	complete(c, "deny", slices.Concat(policy.Severities(), kindNames()))
 	complete(c, "allow", slices.Concat(policy.Severities(), kindNames()))
@@ -173,10 +176,10 @@ func (f *checkFlags) prepare(files []string, stderr io.Writer) (k *run.Check, er
 	}
 	k.Judging.Strict = f.strict
 	if f.update && f.baseline == "" {
-		return nil, run.WithHint(errors.New("--update writes a baseline, and none is named"), "--baseline tcpwatch.baseline --update")
+		return nil, run.WithHint(errors.New("--update needs --baseline"), "--baseline tcpwatch.baseline --update")
 	}
 	if n := len(slices.DeleteFunc(slices.Clone(files), func(f string) bool { return f != "-" })); n > 1 {
-		return nil, errors.New("- is given more than once: standard input is one capture")
+		return nil, errors.New("- is given more than once; standard input can be read only once")
 	}
 	if f.baseline != "" {
 		if k.Baseline, err = policy.OpenBaseline(f.baseline, f.update, files); err != nil {

@@ -32,23 +32,24 @@ func newExplain() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "explain FILE...",
 		Short: "Draw connections segment by segment, with the states of both ends",
-		Long: `explain draws connections as the figures of RFC 9293 do: a segment a line, the
-client on the left, the server on the right, and beside each segment the states
-of both ends after it, as tcpwatch saw them at that packet. A cell PROVED..ASSUMED
-tells the state that the end's own segments show, and the one it is in if what
-was seen on the wire arrived; one state stands where the two agree. Below a
-segment stands what it moved and why, and what was odd about it.
+		Long: `explain draws connections as the figures of RFC 9293 do: one line for each
+segment, the client on the left, the server on the right. Next to each segment
+are the states of both ends after it, as tcpwatch knew them at that packet. A
+cell with PROVED..ASSUMED shows two states: the one that the end's own segments
+prove, and the one it is in if the captured segments arrived. One state means
+that both are the same. The lines below a segment say which state it changed and
+why, and list its anomalies.
 
-Times are seconds from the connection's first packet, numbers are the frames of
-the capture, and sequence numbers count from each end's own first. Of a segment,
-a window of 1,000 is not told. In an open connection segments that change
-nothing are folded, but for the first and the last few. A terminal that is too
-narrow loses the options of SYNs, then the windows, the times, the arrows on
-the right, and the proved states, in this order; at last the server's states
-stand below the segments.
+Times are seconds from the connection's first packet. Frame numbers are those of
+the capture. Sequence numbers are relative to each end's first. The default
+window, 1,000, is omitted. In an open connection, segments that change nothing
+are folded, except the first and the last few. A narrow terminal omits the
+options of SYNs, then the windows, the times, the arrows on the right and the
+proved states. If that is not enough, the server's states move below the
+segments.
 
-With --absolute --all the output is a test: put into a file in
-tracker/testdata/views, it runs with the tests of tcpwatch.`,
+The output of --absolute --all is a test: save it in tracker/testdata/views, and
+it runs with the tests of tcpwatch.`,
 		Example: `  tcpwatch explain file.pcap
   tcpwatch explain --conn 3 file.pcap | less -S
   tcpwatch explain --anomaly time-wait-assassination *.pcap
@@ -64,15 +65,15 @@ tracker/testdata/views, it runs with the tests of tcpwatch.`,
 	fl := c.Flags()
 	fl.SortFlags = false
 	fl.StringVarP(&f.output, "output", "o", "text", "output `format`: "+strings.Join(explainFormats, ", "))
-	fl.IntSliceVar(&f.conns, "conn", nil, "only the connections of these `numbers`, as replay shows them")
+	fl.IntSliceVar(&f.conns, "conn", nil, "only the connections with these `numbers`, as replay shows them")
 	fl.StringVar(&f.tuple, "tuple", "", "only the connections between these `addresses` and ports, A:P-B:Q")
 	f.selectionFlags(c)
 	f.atFlag(c)
 	f.windowFlags(c)
 	f.trackingFlags(c)
 	f.saveFlags(c)
-	fl.BoolVar(&f.absolute, "absolute", false, "sequence numbers as they were sent")
-	fl.BoolVar(&f.all, "all", false, "fold nothing")
+	fl.BoolVar(&f.absolute, "absolute", false, "show absolute sequence numbers")
+	fl.BoolVar(&f.all, "all", false, "show every segment, fold none")
 	f.displayFlags(c)
 	complete(c, "output", explainFormats)
 	// The flag exists, so this cannot fail.
@@ -122,7 +123,7 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 func (f *explainFlags) numbered(seen int) error {
 	for _, n := range f.conns {
 		if n < 1 || n > seen {
-			return run.WithHint(fmt.Errorf("--conn %d: the connections are numbered from 1 to %d", n, seen), "tcpwatch replay lists them")
+			return run.WithHint(fmt.Errorf("--conn %d: no such connection; they are numbered from 1 to %d", n, seen), "tcpwatch replay lists them")
 		}
 	}
 	return nil

@@ -50,21 +50,21 @@ func (f *readFlags) selectionFlags(c *cobra.Command) {
 
 // atFlag adds the flag that ends a capture at a moment.
 func (f *readFlags) atFlag(c *cobra.Command) {
-	c.Flags().StringVar(&f.at, "at", "", "what tcpwatch would have said at that `time`: RFC 3339, +12.5s from the first packet, or #1234 after that frame")
+	c.Flags().StringVar(&f.at, "at", "", "show the connections as they were at this `time`: RFC 3339, +12.5s after the first packet, or #1234 (after that frame)")
 }
 
 // windowFlags adds the flags that leave out what lies before, or after, a moment.
 func (f *readFlags) windowFlags(c *cobra.Command) {
 	fl := c.Flags()
-	fl.StringVar(&f.since, "since", "", "only packets from that `time` on, in the notations of --at; what had begun before is picked up midstream")
-	fl.StringVar(&f.until, "until", "", "only packets up to that `time`, as if the capture had ended then")
+	fl.StringVar(&f.since, "since", "", "only packets from this `time` on (same notation as --at); older connections are picked up midstream")
+	fl.StringVar(&f.until, "until", "", "only packets up to this `time`, as if the capture ended then")
 }
 
 // saveFlags adds the flags that say where packets are written.
 func (f *readFlags) saveFlags(c *cobra.Command) {
 	fl := c.Flags()
-	fl.StringVarP(&f.save.Path, "write", "w", "", "write the packets of the selected connections to this `file` (pcapng), each with a comment that says what it moved and what was odd")
-	fl.BoolVar(&f.save.NoComments, "no-comments", false, "with -w: leave the comments out")
+	fl.StringVarP(&f.save.Path, "write", "w", "", "write the packets of the selected connections to this `file` (pcapng), each with a comment: its state changes and anomalies")
+	fl.BoolVar(&f.save.NoComments, "no-comments", false, "with -w: write no comments")
 	// The flag exists, so this cannot fail.
 	_ = c.MarkFlagFilename("write", "pcapng")
 }
@@ -72,12 +72,12 @@ func (f *readFlags) saveFlags(c *cobra.Command) {
 // trackingFlags adds the flags that say how the captures are read and tracked.
 func (f *readFlags) trackingFlags(c *cobra.Command) {
 	fl := c.Flags()
-	fl.StringVar(&f.stack, "stack", "auto", "timers and choices of the endpoints: "+strings.Join(tcp.Stacks(), ", "))
-	fl.DurationVar(&f.twoMSL, "2msl", 0, "how long TIME_WAIT is held; 0 leaves it to the stack")
-	fl.DurationVar(&f.leakAfter, "leak-after", tracker.DefaultLeakAfter, "after how long CLOSE_WAIT or FIN_WAIT_2 is called stuck")
-	fl.BoolVar(&f.outer, "outer", false, "leave tunnels closed: follow the outermost TCP")
+	fl.StringVar(&f.stack, "stack", "auto", "TCP stack profile of the endpoints: "+strings.Join(tcp.Stacks(), ", "))
+	fl.DurationVar(&f.twoMSL, "2msl", 0, "how long TIME_WAIT lasts; 0 uses the value of the stack")
+	fl.DurationVar(&f.leakAfter, "leak-after", tracker.DefaultLeakAfter, "report CLOSE_WAIT or FIN_WAIT_2 as stuck after this time")
+	fl.BoolVar(&f.outer, "outer", false, "do not decapsulate tunnels; follow the outermost TCP")
 	fl.BoolVar(&f.verify, "verify-checksums", false, "check every TCP checksum, not only those of SYN, FIN and RST")
-	fl.BoolVar(&f.payload, "payload", false, "keep hashes of the payload in flight, to notice the same octets sent with two contents")
+	fl.BoolVar(&f.payload, "payload", false, "keep hashes of the payload in flight, to find bytes that were retransmitted with different content")
 	fl.IntVar(&f.maxConns, "max-connections", 0, maxConnsUsage())
 	fl.StringVar(&f.maxMemory, "max-memory", "", maxMemoryUsage())
 	complete(c, "stack", tcp.Stacks())
@@ -94,21 +94,21 @@ func (f *readFlags) displayFlags(c *cobra.Command) {
 
 // byFlag adds the flag that says what rows of services are of.
 func byFlag(c *cobra.Command, by *string) {
-	c.Flags().StringVar(by, "by", "server", "what a row of services is of: a `server`'s address and port, or a client host")
+	c.Flags().StringVar(by, "by", "server", "group services by `server` (address and port) or by client (host)")
 	complete(c, "by", []string{"server", "client"})
 }
 
 // byClient reads the flag of byFlag.
 func byClient(by string) (bool, error) {
 	if by != "server" && by != "client" {
-		return false, fmt.Errorf("--by is server or client, not %q", by)
+		return false, fmt.Errorf("--by %q: must be server or client", by)
 	}
 	return by == "client", nil
 }
 
 // namesFlag adds the flag that shows names.
 func namesFlag(c *cobra.Command, names *bool) {
-	c.Flags().BoolVar(names, "names", false, "names beside addresses, as the capture tells them: answers of the DNS, TLS server names, HTTP Host; nothing is looked up")
+	c.Flags().BoolVar(names, "names", false, "show host names next to addresses, from DNS answers, TLS server names and HTTP Host in the capture; nothing is looked up")
 }
 
 // complete completes a flag with fixed words, and has those that are like one of
@@ -183,7 +183,7 @@ func (f *readFlags) captureOptions() (o capture.Options, err error) {
 	}
 	switch {
 	case f.at != "" && f.until != "":
-		return o, errors.New("--at and --until exclude each other: either says where to stop")
+		return o, errors.New("--at and --until cannot be used together")
 	case f.until != "":
 		o.Until, err = parseMoment("until", f.until)
 		o.Ends = true
@@ -201,10 +201,10 @@ func (f *readFlags) captureOptions() (o capture.Options, err error) {
 // run: it bounds the memory of the process.
 func (f *readFlags) config() (c tracker.Config, err error) {
 	if f.twoMSL < 0 {
-		return c, fmt.Errorf("--2msl %v: TIME_WAIT cannot be held for a negative time", f.twoMSL)
+		return c, fmt.Errorf("--2msl %v: must not be negative", f.twoMSL)
 	}
 	if f.leakAfter <= 0 {
-		return c, fmt.Errorf("--leak-after %v: no end closes at once; give a time, such as 30s", f.leakAfter)
+		return c, fmt.Errorf("--leak-after %v: must be greater than 0, such as 30s", f.leakAfter)
 	}
 	if f.stack != "" {
 		if _, err := tcp.ParseStack(f.stack); err != nil {
@@ -221,7 +221,7 @@ func (f *readFlags) config() (c tracker.Config, err error) {
 func (f *readFlags) reading(files []string, co capture.Options, stderr io.Writer) (r run.Reading, err error) {
 	switch {
 	case f.save.Path == "-":
-		return r, errors.New("-w needs a file: standard output is taken")
+		return r, errors.New("-w needs a file; standard output is already in use")
 	case f.save.Path == "" && f.save.NoComments:
 		return r, errors.New("--no-comments needs -w")
 	}

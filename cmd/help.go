@@ -32,7 +32,7 @@ Flags:
 {{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
 {{- if .HasAvailableSubCommands}}
 
-"{{.CommandPath}} [command] --help" says more about a command.{{end}}
+Run "{{.CommandPath}} [command] --help" for more about a command.{{end}}
 {{end}}
 {{- define "topics"}}
 
@@ -44,7 +44,7 @@ Help topics:{{range .Commands}}
 func newHelp() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "help [COMMAND | TOPIC]",
-		Short: "Print the help of a command, or about a topic",
+		Short: "Print the help of a command or topic",
 		Example: `  tcpwatch help replay
   tcpwatch help certainty`,
 		Args:              cobra.ArbitraryArgs,
@@ -53,7 +53,7 @@ func newHelp() *cobra.Command {
 			about, rest, err := c.Root().Find(args)
 			if err != nil || len(rest) > 0 {
 				known := append(commandNames(c.Root()), topicNames(c)...)
-				return run.WithHint(fmt.Errorf("no help about %q", strings.Join(args, " ")),
+				return run.WithHint(fmt.Errorf("no help for %q", strings.Join(args, " ")),
 					didYouMean(args[0], known, "", "tcpwatch help lists the commands and topics"))
 			}
 			about.InitDefaultHelpFlag()
@@ -91,7 +91,7 @@ func completeHelp(c *cobra.Command, args []string, _ string) (list []cobra.Compl
 // shells say how to have the completions of a shell always.
 var shells = []struct{ name, line, needs string }{
 	{"bash", `echo 'source <(tcpwatch completion bash)' >> ~/.bashrc`, "It needs the package bash-completion."},
-	{"zsh", `echo 'source <(tcpwatch completion zsh)' >> ~/.zshrc`, "It needs compinit, which ~/.zshrc must call above that line."},
+	{"zsh", `echo 'source <(tcpwatch completion zsh)' >> ~/.zshrc`, "It needs compinit; call it in ~/.zshrc above that line."},
 	{"fish", `echo 'tcpwatch completion fish | source' >> ~/.config/fish/config.fish`, ""},
 	{"powershell", `Add-Content $PROFILE 'tcpwatch completion powershell | Out-String | Invoke-Expression'`, ""},
 }
@@ -104,15 +104,15 @@ func addCompletion(root *cobra.Command) {
 	if err != nil {
 		return
 	}
-	c.Short = "Print the completions for a shell"
-	c.Long = "A line installs them for good, from the next shell on."
+	c.Short = "Print the completion script for a shell"
+	c.Long = "One line installs it permanently, for new shells."
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	var lines []string
 	for _, sh := range shells {
 		lines = append(lines, fmt.Sprintf("  %-12s%s", sh.name, sh.line))
 		if sub, _, err := c.Find([]string{sh.name}); err == nil {
-			sub.Short = "Print the completions for " + sh.name
-			sub.Example, sub.Long = "  "+sh.line, strings.TrimSpace("The line installs them for good, from the next shell on. "+sh.needs)
+			sub.Short = "Print the completion script for " + sh.name
+			sub.Example, sub.Long = "  "+sh.line, strings.TrimSpace("This line installs it permanently, for new shells. "+sh.needs)
 		}
 	}
 	c.Example = strings.Join(lines, "\n")

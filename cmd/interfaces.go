@@ -11,10 +11,10 @@ import (
 func newInterfaces() *cobra.Command {
 	return &cobra.Command{
 		Use:   "interfaces",
-		Short: "List what live -i can take",
-		Long: `interfaces lists the network interfaces that live -i can capture on, whether they
-are up, and their addresses. Beside them there are any, which is all of them, and
--, a capture on standard input.`,
+		Short: "List the interfaces that live -i can capture on",
+		Long: `interfaces lists the network interfaces that live -i can capture on, whether
+they are up, and their addresses. live -i also takes any (all interfaces) and -
+(a capture on standard input).`,
 		Example: `  tcpwatch interfaces
   tcpwatch live -i any`,
 		Args: cobra.NoArgs,

@@ -39,18 +39,19 @@ func newLive() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "live -i IFACE",
 		Short: "Watch both ends of every connection on an interface",
-		Long: `live captures on interfaces (or reads a capture as it is written: -i - is standard
-input, --follow a file that grows) and shows the connections as they open, stall
-and close, at both ends.
+		Long: `live captures on interfaces and shows how connections open, stall and close, at
+both ends. It can also read a capture while another program writes it: -i -
+reads standard input, --follow reads a growing file.
 
-On a terminal it fills the screen; ? lists the keys. Piped, it writes a line for
-every transition and every anomaly as it happens, and for every connection when it
-is over (-o jsonl); -o table writes a table at every --interval instead. Ctrl-C ends
-it with a summary of the whole run; a second one ends it at once. With --listen a
-browser shows the same, and Prometheus finds metrics at /metrics.
+On a terminal it fills the screen; ? lists the keys. In a pipe it writes one
+line for every transition and anomaly as it happens, and one for every
+connection when it closes (-o jsonl). -o table writes a table every --interval
+instead. Ctrl-C stops it and prints a summary of the whole run; a second Ctrl-C
+stops it at once. With --listen a browser shows the same, and Prometheus finds
+metrics at /metrics.
 
-It needs the right to capture (CAP_NET_RAW), which root has, and gives up all
-rights as soon as it captures: started as root it becomes --user.`,
+live needs the right to capture (CAP_NET_RAW, or root). It drops all privileges
+as soon as the capture is open. If started as root, it switches to --user.`,
 		Example: `  sudo tcpwatch live -i eth0
   sudo tcpwatch live -i any -f 'port 443' -o table --interval 5s | less
   sudo tcpwatch live -i eth0 -w /var/lib/tcpwatch/x.pcapng --rotate-size 100MB --rotate-keep 10
@@ -68,33 +69,33 @@ rights as soon as it captures: started as root it becomes --user.`,
 	}
 	fl := c.Flags()
 	fl.SortFlags = false
-	fl.StringSliceVarP(&f.interfaces, "interface", "i", nil, "capture on this `interface`; any for all, - for a capture on standard input; several may be given")
-	fl.StringVar(&f.follow, "follow", "", "read a capture `file` that another program still writes")
+	fl.StringSliceVarP(&f.interfaces, "interface", "i", nil, "capture on this `interface`; any for all, - for a capture on standard input; can be repeated")
+	fl.StringVar(&f.follow, "follow", "", "read a capture `file` that another program is still writing")
 	fl.StringVarP(&f.output, "output", "o", "", "output `format`: "+strings.Join(report.Formats(), ", ")+" (default table on a terminal, else jsonl)")
-	fl.DurationVar(&f.interval, "interval", time.Second, "how often a table is written, or the screen drawn")
+	fl.DurationVar(&f.interval, "interval", time.Second, "how often to write a table or redraw the screen")
 	byFlag(c, &f.by)
 	f.selectionFlags(c)
-	fl.StringVar(&f.on, "on", "", "what netstat -tan shows on that `host` (an address)")
-	fl.BoolVarP(&f.listening, "listening", "l", false, "the listening sockets that the traffic gives away")
+	fl.StringVar(&f.on, "on", "", "show what netstat -tan shows on this `host` (an address)")
+	fl.BoolVarP(&f.listening, "listening", "l", false, "show the listening sockets that the traffic reveals")
 	namesFlag(c, &f.names)
-	fl.IntVarP(&f.snap, "snapshot-length", "s", defaultSnap, "capture so many `octets` of a packet, which are its headers; 0 is all of it, as it is with --verify-checksums and --payload")
-	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "`size` of the kernel's buffer; a plain number is KiB, as tcpdump has it")
-	fl.BoolVar(&f.promisc, "promisc", false, "capture what is sent to other hosts too")
-	fl.IntVarP(&f.count, "count", "c", 0, "end after so many packets")
-	fl.DurationVar(&f.duration, "duration", 0, "end after that time")
-	fl.StringVarP(&f.write, "write", "w", "", "keep what is captured in this `file` (pcapng)")
-	fl.StringVar(&f.rotateSize, "rotate-size", "", "with -w: begin another file when one has this `size` (100MB)")
-	fl.DurationVar(&f.rotateEvery, "rotate-every", 0, "with -w: begin another file when one covers that time")
-	fl.IntVar(&f.rotateKeep, "rotate-keep", 0, "with -w: keep so many files, the newest; 0 is all")
-	fl.StringVar(&f.listen, "listen", "", "serve a page, and metrics for Prometheus, at this `address` (127.0.0.1:9555)")
-	fl.StringVar(&f.token, "token", "", "with --listen: who asks has to know this `word`")
-	fl.StringVar(&f.user, "user", run.DefaultUser, "become this `user` once the capture is open, if started as root")
+	fl.IntVarP(&f.snap, "snapshot-length", "s", defaultSnap, "capture the first N `bytes` of each packet (256 covers the headers); 0 captures whole packets, and so do --verify-checksums and --payload")
+	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "`size` of the kernel's buffer; a plain number is KiB, as in tcpdump")
+	fl.BoolVar(&f.promisc, "promisc", false, "promiscuous mode: also capture packets to other hosts")
+	fl.IntVarP(&f.count, "count", "c", 0, "stop after N packets")
+	fl.DurationVar(&f.duration, "duration", 0, "stop after this time")
+	fl.StringVarP(&f.write, "write", "w", "", "write the captured packets to this `file` (pcapng)")
+	fl.StringVar(&f.rotateSize, "rotate-size", "", "with -w: start a new file when one reaches this `size` (100MB)")
+	fl.DurationVar(&f.rotateEvery, "rotate-every", 0, "with -w: start a new file when one covers this time")
+	fl.IntVar(&f.rotateKeep, "rotate-keep", 0, "with -w: keep the newest N files; 0 keeps all")
+	fl.StringVar(&f.listen, "listen", "", "serve a web page and Prometheus metrics at this `address` (127.0.0.1:9555)")
+	fl.StringVar(&f.token, "token", "", "with --listen: require this bearer `token`")
+	fl.StringVar(&f.user, "user", run.DefaultUser, "switch to this `user` once the capture is open, if started as root")
 	f.trackingFlags(c)
-	fl.BoolVar(&f.events, "events", false, "every transition and anomaly too, in json (jsonl has them anyway)")
-	fl.StringVar(&f.sort, "sort", "", "sort tables by that `field` of the records, -field the other way round")
+	fl.BoolVar(&f.events, "events", false, "also print every transition and anomaly in json (jsonl always has them)")
+	fl.StringVar(&f.sort, "sort", "", "sort tables by this `field` of the records; -field reverses the order")
 	f.tableFlags(c)
 	fl.StringVar(&f.color, "color", "auto", "auto, always, never")
-	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no notices of interfaces that go down and of packets that are lost")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no notices about interfaces that go down and packets that are lost")
 	complete(c, "output", report.Formats())
 	complete(c, "sort", record.SortFields())
 	complete(c, "color", []string{"auto", "always", "never"})
@@ -118,17 +119,17 @@ func (f *liveFlags) captureOptions() (o capture.LiveOptions, err error) {
 	case len(f.interfaces) == 0 && f.follow == "":
 		return o, run.WithHint(errors.New("live needs an interface to capture on"), "tcpwatch live -i any; tcpwatch interfaces lists them")
 	case len(f.interfaces) > 0 && f.follow != "":
-		return o, errors.New("-i and --follow exclude each other")
+		return o, errors.New("-i and --follow cannot be used together")
 	case stdin && len(f.interfaces) > 1:
-		return o, errors.New("-i - stands alone")
+		return o, errors.New("-i - cannot be combined with other interfaces")
 	case f.snap < 0:
-		return o, fmt.Errorf("--snapshot-length %d: there cannot be less than nothing", f.snap)
+		return o, fmt.Errorf("--snapshot-length %d: must not be negative", f.snap)
 	case f.count < 0:
-		return o, fmt.Errorf("--count %d: there cannot be less than none", f.count)
+		return o, fmt.Errorf("--count %d: must not be negative", f.count)
 	case f.duration < 0:
-		return o, fmt.Errorf("--duration %v: time does not run back", f.duration)
+		return o, fmt.Errorf("--duration %v: must not be negative", f.duration)
 	case f.interval < 10*time.Millisecond:
-		return o, fmt.Errorf("--interval %v is too short: 10ms is the least", f.interval)
+		return o, fmt.Errorf("--interval %v: must be at least 10ms", f.interval)
 	}
 	size, err := parseBuffer(f.buffer)
 	if err != nil {
@@ -153,9 +154,9 @@ func parseBuffer(text string) (int, error) {
 	size, err := parseSize(number)
 	switch {
 	case err != nil:
-		return 0, run.WithHint(fmt.Errorf("--buffer-size %q %w", text, err), "-B 64MiB, or -B 65536")
+		return 0, run.WithHint(fmt.Errorf("--buffer-size %q: %w", text, err), "-B 64MiB, or -B 65536")
 	case size < least, size > most:
-		return 0, fmt.Errorf("--buffer-size %s: from %d KiB to %d MiB", text, least>>10, most>>20)
+		return 0, fmt.Errorf("--buffer-size %s: must be from %d KiB to %d MiB", text, least>>10, most>>20)
 	}
 	return int(size), nil
 }
@@ -167,16 +168,16 @@ func (f *liveFlags) writeOptions() (o capture.WriteOptions, err error) {
 	case f.write == "" && (rotates || f.rotateKeep != 0):
 		return o, errors.New("--rotate-size, --rotate-every and --rotate-keep need -w")
 	case f.write == "-":
-		return o, errors.New("-w needs a file: standard output is taken")
+		return o, errors.New("-w needs a file; standard output is already in use")
 	case f.rotateKeep != 0 && !rotates:
 		return o, errors.New("--rotate-keep needs --rotate-size or --rotate-every")
 	case f.rotateKeep < 0, f.rotateEvery < 0:
-		return o, errors.New("--rotate-keep and --rotate-every cannot be less than nothing")
+		return o, errors.New("--rotate-keep and --rotate-every must not be negative")
 	}
 	o = capture.WriteOptions{Path: f.write, Every: f.rotateEvery, Keep: f.rotateKeep}
 	if f.rotateSize != "" {
 		if o.Size, err = parseSize(f.rotateSize); err != nil || o.Size < 4096 {
-			return o, run.WithHint(fmt.Errorf("--rotate-size %q is no size, or too small", f.rotateSize), "--rotate-size 100MB")
+			return o, run.WithHint(fmt.Errorf("--rotate-size %q: not a valid size of at least 4KiB", f.rotateSize), "--rotate-size 100MB")
 		}
 	}
 	return o, nil

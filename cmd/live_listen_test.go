@@ -115,7 +115,7 @@ func TestLiveListens(t *testing.T) {
 func TestLiveListensToOthers(t *testing.T) {
 	port := freePort(t)
 	f := follow(t, "--listen", "0.0.0.0:"+port)
-	f.prints(fmt.Sprintf(":%s can be reached from other hosts, and shows every connection to whoever asks; set a token, or listen on 127.0.0.1\n", port))
+	f.prints(fmt.Sprintf(":%s is reachable from other hosts and shows every connection to anyone; set --token, or listen on 127.0.0.1\n", port))
 	f.stop()
 	f = follow(t, "--listen", "0.0.0.0:"+port, "--token", "secret")
 	for token, want := range map[string]int{"": http.StatusUnauthorized, "wrong": http.StatusUnauthorized, "secret": http.StatusOK} {

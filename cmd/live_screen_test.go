@@ -67,7 +67,7 @@ func TestLiveOnATerminal(t *testing.T) {
 		{"Ctrl-C", func(c *console.Console, _ *os.Process) { c.Press("\x03") }},
 		{"Ctrl-C under the help", func(c *console.Console, _ *os.Process) {
 			c.Press("?")
-			c.See("who is left in TIME_WAIT")
+			c.See("the connections in TIME_WAIT")
 			c.Press("\x03")
 		}},
 		{"q under a ladder", func(c *console.Console, _ *os.Process) {

@@ -15,7 +15,7 @@ import (
 func newMan() *cobra.Command {
 	return &cobra.Command{
 		Use:   "man [COMMAND]",
-		Short: "Print the manual page of tcpwatch, or of one of its commands",
+		Short: "Print the manual page of tcpwatch or of a command",
 		Example: `  tcpwatch man | man -l -
   tcpwatch man replay > tcpwatch-replay.1`,
 		Args: cobra.ArbitraryArgs,

@@ -46,15 +46,15 @@ func valueError(err error) error {
 		return err
 	}
 	why := map[string]string{
-		"bool":     "is neither true nor false",
-		"int":      "is no number",
-		"duration": "is no duration, such as 30s or 1m30s",
-		"intSlice": "is no number, nor numbers such as 1,3",
+		"bool":     "must be true or false",
+		"int":      "not a number",
+		"duration": "not a valid duration; use 30s or 1m30s",
+		"intSlice": "not a number or a list of numbers such as 1,3",
 	}[invalid.GetFlag().Value.Type()]
 	if why == "" {
 		return err
 	}
-	return fmt.Errorf("--%s %q %s", invalid.GetFlag().Name, invalid.GetValue(), why)
+	return fmt.Errorf("--%s %q: %s", invalid.GetFlag().Name, invalid.GetValue(), why)
 }
 
 // didYouMean puts the question before a hint, if a word is near.

@@ -18,7 +18,7 @@ import (
 // that to it.
 func (f *readFlags) boundMemory() (conns int, err error) {
 	if f.maxConns < 0 {
-		return 0, fmt.Errorf("--max-connections %d: there cannot be less than none", f.maxConns)
+		return 0, fmt.Errorf("--max-connections %d: must not be negative", f.maxConns)
 	}
 	conns, f.boundBy = f.maxConns, "--max-connections"
 	if conns > 0 || f.maxMemory != "" {
@@ -29,11 +29,11 @@ func (f *readFlags) boundMemory() (conns int, err error) {
 	}
 	size, err := parseSize(f.maxMemory)
 	if err != nil {
-		return 0, run.WithHint(fmt.Errorf("--max-memory %q %w", f.maxMemory, err), "--max-memory 512MiB, or 2GB")
+		return 0, run.WithHint(fmt.Errorf("--max-memory %q: %w", f.maxMemory, err), "--max-memory 512MiB, or 2GB")
 	}
 	most, err := watch.BoundMemory(size)
 	if err != nil {
-		return 0, fmt.Errorf("--max-memory %s %w", f.maxMemory, err)
+		return 0, fmt.Errorf("--max-memory %s: %w", f.maxMemory, err)
 	}
 	if conns == 0 || most < conns {
 		conns, f.boundBy = most, "--max-memory"
@@ -49,11 +49,11 @@ var sizeText = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) ?(?:([kmgt])(i?)b?|b?)
 func parseSize(text string) (int64, error) {
 	m := sizeText.FindStringSubmatch(strings.ToLower(text))
 	if m == nil {
-		return 0, errors.New("is no size")
+		return 0, errors.New("not a valid size")
 	}
 	n, err := strconv.ParseFloat(m[1], 64)
 	if err != nil {
-		return 0, errors.New("is no size")
+		return 0, errors.New("not a valid size")
 	}
 	base := 1000.0
 	if m[3] != "" {
@@ -63,19 +63,19 @@ func parseSize(text string) (int64, error) {
 		n *= math.Pow(base, float64(strings.Index("kmgt", m[2])+1))
 	}
 	if n >= math.MaxInt64 {
-		return 0, errors.New("is more than there can be")
+		return 0, errors.New("out of range")
 	}
 	return int64(n), nil
 }
 
 // maxConnsUsage is what the help says of --max-connections.
 func maxConnsUsage() string {
-	return fmt.Sprintf("keep at most so many connections at once; 0 is %d. Beyond it are given up closed connections, the longest closed first, "+
-		"then SYNs without an answer, then those idle for the longest time; what was seen of them is printed, and how many they were", tracker.DefaultMaxConns)
+	return fmt.Sprintf("connections to track at most; 0 is %d. Beyond that, closed ones are evicted first (longest closed first), "+
+		"then unanswered SYNs, then the longest idle; evicted connections are reported as far as seen, and counted", tracker.DefaultMaxConns)
 }
 
 // maxMemoryUsage is what the help says of --max-memory.
 func maxMemoryUsage() string {
-	return fmt.Sprintf("bound the memory of the tracker to about this `size` (512MiB, 2GB): a connection is kept for every %d octets, but for %d MiB. "+
-		"It does not bound what a table, or json, keeps to print at the end", watch.ConnMemory, watch.OwnMemory>>20)
+	return fmt.Sprintf("limit the tracker's memory to about this `size` (512MiB, 2GB): after the first %[2]d MiB, one connection for each %[1]d bytes. "+
+		"It does not limit what table and json formats keep to print at the end", watch.ConnMemory, watch.OwnMemory>>20)
 }

@@ -463,7 +463,7 @@ func TestBrowserPrint(t *testing.T) {
 	b.do(emulation.SetEmulatedMedia().WithMedia("print").WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}))
 	b.value("dispatchEvent(new Event('beforeprint'))")
 	b.equal("getComputedStyle(document.body).backgroundColor", "rgb(255, 255, 255)")
-	for _, want := range []string{"Sorted by Duration. Printed are 1 to 50 of ", "Printed is the ladder that was open, of "} {
+	for _, want := range []string{"Sorted by Duration. Only the open page of the table is printed: 1 to 50 of ", "Only the open ladder is printed, 1 of "} {
 		if text := b.value("document.body.innerText"); !strings.Contains(text, want) {
 			t.Errorf("the page does not say %q on paper", want)
 		}

@@ -13,7 +13,7 @@ import (
 // changed then. Where it does not say so, time alone changes nothing, but for
 // connections that stay open: they may be found idle.
 func TestWhatWouldFollow(t *testing.T) {
-	note := regexp.MustCompile(`(?m)^Note: the capture ends [0-9.]+ s in; --at (\+[0-9]+s) shows what would follow$`)
+	note := regexp.MustCompile(`(?m)^Note: the capture ends after [0-9.]+ s; --at (\+[0-9]+s) shows what would happen next$`)
 	var captures []string
 	for _, pattern := range []string{"../pcaps/*.pcap", "../tracker/testdata/traces/*/client.pcap*"} {
 		list, err := filepath.Glob(pattern)

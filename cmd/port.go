@@ -27,22 +27,23 @@ func newPort() *cobra.Command {
 	var f portFlags
 	c := &cobra.Command{
 		Use:   "port [HOST:]PORT FILE...",
-		Short: "Say who holds a port, and when it can be bound again",
-		Long: `port answers "address already in use". It reads captures to the end, as replay
-does, and prints the ends of connections that hold that port, by address and state,
-with for how long the oldest is in it and until when TIME_WAIT lasts. Below stands
-when the port can be bound again, and who was refused.
+		Short: "Show who holds a port, and when it can be bound again",
+		Long: `port explains "address already in use". It reads captures to the end, as replay
+does, and prints the endpoints that hold the port, by address and state. For
+each it shows how long the oldest is in that state, and when TIME_WAIT ends.
+Below, it says when the port can be bound again, and whose connections were
+refused.
 
-bind(2) fails while a socket on the port is not CLOSED, also one in TIME_WAIT,
-unless the old sockets and the new one have SO_REUSEADDR set; then it fails only
-while another socket listens. A capture tells of the sockets that sent or received
-in it.`,
+bind(2) fails while a socket on the port is not CLOSED; TIME_WAIT counts too.
+With SO_REUSEADDR on the old sockets and the new one, it fails only while
+another socket listens. A capture shows only sockets that sent or received
+packets in it.`,
 		Example: `  tcpwatch port 8080 file.pcap
   tcpwatch port 10.0.0.1:8080 --at +90s file.pcap
   tcpwatch port '[2001:db8::1]:443' *.pcap.gz`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return run.WithHint(errors.New("port needs a port, and a capture to read"), c.CommandPath()+" 8080 file.pcap")
+				return run.WithHint(errors.New("port needs a port and a capture to read"), c.CommandPath()+" 8080 file.pcap")
 			}
 			if _, _, err := parsePort(args[0]); err != nil {
 				return err
@@ -85,7 +86,7 @@ func parsePort(name string) (port uint16, host netip.Addr, err error) {
 	} else if at, err := netip.ParseAddrPort(name); err == nil && at.Port() > 0 {
 		return at.Port(), at.Addr().Unmap(), nil
 	}
-	return 0, host, run.WithHint(fmt.Errorf("%q is not a port", text.Escape(name)), "tcpwatch port 8080 file.pcap, or with an address: 10.0.0.1:8080, '[2001:db8::1]:8080'")
+	return 0, host, run.WithHint(fmt.Errorf("%q: not a valid port", text.Escape(name)), "tcpwatch port 8080 file.pcap, or with an address: 10.0.0.1:8080, '[2001:db8::1]:8080'")
 }
 
 // run reads the files.

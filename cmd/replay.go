@@ -30,17 +30,17 @@ func newReplay() *cobra.Command {
 		Use:   "replay FILE...",
 		Short: "Read captures to the end and print both ends of every connection",
 		Long: `replay reads captures (pcap or pcapng, plain, gzip or zstd; - is standard input)
-and prints, for every TCP connection, the state of both ends: of each end the
-state it is in if what was seen on the wire arrived. A "?" marks what is no more
-than that; without it the end's own segments show the state, or nothing has
-contradicted it for longer than a retransmission would have taken.
+and prints the state of both ends of every TCP connection. This is the state of
+the end if the captured segments arrived. A "?" means that it is only assumed.
+Without "?", the end's own segments show the state, or nothing has contradicted
+it for longer than a retransmission would have taken.
 
-Several files are one capture: ordered by their first packet, read one after the
-other, frame numbers counting on.
+Several files are read as one capture, in the order of their first packets.
+Frame numbers continue from file to file.
 
--w writes the packets of the selected connections to a pcapng file, each with a
-comment, as Wireshark shows them: its number in the capture, what it moved, why it
-was refused, and what was odd about it.`,
+-w writes the packets of the selected connections to a pcapng file. Each packet
+has a comment, which Wireshark shows: its number in the capture, its state
+changes, why it was refused, and its anomalies.`,
 		Example: `  tcpwatch replay file.pcap
   tcpwatch replay -o wide -f 'host 10.0.0.1 and port 443' file.pcapng.gz
   tcpwatch replay -o services file.pcap
@@ -58,18 +58,18 @@ was refused, and what was odd about it.`,
 	fl.StringVarP(&f.output, "output", "o", "table", "output `format`: "+strings.Join(report.Formats(), ", "))
 	byFlag(c, &f.by)
 	f.selectionFlags(c)
-	fl.StringVar(&f.on, "on", "", "what netstat -tan would have shown on that `host` (an address)")
-	fl.BoolVarP(&f.listening, "listening", "l", false, "the listening sockets that the traffic gives away")
+	fl.StringVar(&f.on, "on", "", "show what netstat -tan would have shown on this `host` (an address)")
+	fl.BoolVarP(&f.listening, "listening", "l", false, "show the listening sockets that the traffic reveals")
 	namesFlag(c, &f.names)
 	f.atFlag(c)
 	f.windowFlags(c)
 	f.trackingFlags(c)
 	f.saveFlags(c)
-	fl.BoolVar(&f.events, "events", false, "every transition and anomaly too (json, jsonl)")
-	fl.StringVar(&f.sort, "sort", "", "sort by that `field` of the records, -field the other way round")
+	fl.BoolVar(&f.events, "events", false, "also print every transition and anomaly (json, jsonl)")
+	fl.StringVar(&f.sort, "sort", "", "sort by this `field` of the records; -field reverses the order")
 	f.tableFlags(c)
 	f.displayFlags(c)
-	fl.BoolVar(&f.strict, "strict", false, "a capture that is cut off is an error")
+	fl.BoolVar(&f.strict, "strict", false, "treat a capture that is cut off as an error")
 	complete(c, "output", report.Formats())
 	complete(c, "sort", record.SortFields())
 	return c
@@ -79,7 +79,7 @@ was refused, and what was odd about it.`,
 func (f *replayFlags) tableFlags(c *cobra.Command) {
 	fl := c.Flags()
 	fl.BoolVar(&f.noHeader, "no-header", false, "no column titles")
-	fl.BoolVar(&f.allAnomalies, "all-anomalies", false, "list every anomaly in tables: those that are equal, and those that another one explains")
+	fl.BoolVar(&f.allAnomalies, "all-anomalies", false, "list every anomaly in tables, also equal ones and those that another one explains")
 	fl.StringVar(&f.times, "time", "utc", "times in tables: utc, local, relative")
 	complete(c, "time", []string{"utc", "local", "relative"})
 }
@@ -94,7 +94,7 @@ func (f *replayFlags) reportOptions(stdout io.Writer) (o record.Options, err err
 	}
 	if f.on != "" {
 		if o.On, err = netip.ParseAddr(f.on); err != nil {
-			return o, run.WithHint(fmt.Errorf("--on %q is no address", f.on), "names are not looked up; give the host's address")
+			return o, run.WithHint(fmt.Errorf("--on %q: not an IP address", f.on), "names are not looked up; give the host's address")
 		}
 	}
 	if o.Time, err = text.ParseTimeStyle(f.times); err != nil {

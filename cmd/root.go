@@ -72,9 +72,9 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "tcpwatch",
 		Short: "Watch TCP from outside: the states of both ends of every connection",
-		Long: `tcpwatch works out, from packets alone, which of the 11 states of RFC 9293 both
-ends of every TCP connection are in, says how sure that is, and names what went
-wrong. It reads captures as tcpdump and Wireshark write them.`,
+		Long: `tcpwatch works out from packets alone which of the 11 states of RFC 9293 both
+ends of every TCP connection are in. It says how sure each state is, and names
+what went wrong. It reads the captures that tcpdump and Wireshark write.`,
 		Example: `  tcpwatch replay file.pcap
   tcpwatch replay -o wide --state time-wait,close-wait *.pcap
   tcpdump -w - tcp | tcpwatch replay -o jsonl --events -`,

@@ -166,7 +166,7 @@ func TestSavedOneByOne(t *testing.T) {
 	fragments := 0
 	for _, p := range savedPackets(t, saved(t, "replay", path)) {
 		all[p.frame(t)] = p
-		if strings.Contains(p.comment, "a fragment of the segment that frame ") {
+		if strings.Contains(p.comment, "a fragment; frame ") {
 			fragments++
 		}
 	}

@@ -13,11 +13,11 @@ func newStates() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "states",
 		Short: "Print the transition table that the tracker runs",
-		Long: `states prints the one table by which tcpwatch moves an end from state to state:
-what a bystander can see of the state machine of RFC 9293. It comes as a table,
-or as a picture for Graphviz (dot), for Markdown (mermaid) or for itself (svg).
-The mermaid and svg pictures leave out how a connection is cut short (reset, a
-timer, an end that has no such connection); table and dot show everything.`,
+		Long: `states prints the transition table that tcpwatch uses: the part of the state
+machine of RFC 9293 that packets can show. The formats are a table, a Graphviz
+file (dot), a Markdown diagram (mermaid) or an SVG picture (svg). mermaid and
+svg omit how a connection is aborted (a reset, a timer, an end that has no such
+connection); table and dot show everything.`,
 		Example: `  tcpwatch states
   tcpwatch states -o svg > states.svg
   tcpwatch states -o dot | dot -Tpng > states.png`,

@@ -59,5 +59,5 @@ func colour(when string, w io.Writer) (bool, error) {
 		_, tty := terminal(w)
 		return tty && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", nil
 	}
-	return false, fmt.Errorf("--color is auto, always or never, not %q", when)
+	return false, fmt.Errorf("--color %q: must be auto, always or never", when)
 }

@@ -23,9 +23,9 @@ var topics = []struct {
 	name, short string
 	text        func() string
 }{
-	{"states", "The states of TCP, and what leads from one to the next", statesTopic},
+	{"states", "The states of TCP, and the transitions between them", statesTopic},
 	{"certainty", "How sure a state or an anomaly is, and what ? means", certaintyTopic},
-	{"filters", "What -f takes: the language of tcpdump", filtersTopic},
+	{"filters", "What -f takes: tcpdump filters", filtersTopic},
 	{"expressions", "What --where and the rules of check take", expressionsTopic},
 	{"fields", "The fields of records (-o json, jsonl, csv)", fieldsTopic},
 	{"exit-status", "What the exit status means", exitTopic},
@@ -48,34 +48,36 @@ func definitions(words []record.Word) string {
 }
 
 func statesTopic() string {
-	return `Each end of a connection is in one of the states of RFC 9293. Below each state
-stands what leads from it, and where to.
+	return `Each end of a connection is in one of the states of RFC 9293. The lines below a
+state list its transitions: the event and the next state.
 
 ` + catalogue.StatesText(topicWidth) + `
 --state takes any usual spelling: TIME_WAIT, time-wait, FIN_WAIT1, ESTAB.
 "tcpwatch states" prints every transition with its section of the RFC;
-"tcpwatch states --help" is the help of that command.
+"tcpwatch states --help" is the help for that command.
 `
 }
 
 func certaintyTopic() string {
-	return `A capture shows what was sent, not what arrived. So each end has two states: the
-assumed one, if what was captured also arrived, and the proved one, which its
-own segments show. Tables print the assumed one; records have both (state and
-proved_state). How sure the assumed one is (certainty in records):
+	return `A capture shows what was sent, not what arrived. So each end has two states. The
+assumed state holds if the captured segments arrived. The proved state is what
+the end's own segments show. Tables print the assumed state; records have both
+(state and proved_state). How sure the assumed state is (certainty in records):
 
 ` + definitions(record.Certainties) + `
-A "?" behind a state marks what is only assumed: TIME_WAIT?. Records list in
-possible what else the end may be in. ` + tcp.Unknown.String() + ` stands where no packet tells.
+A "?" after a state means that it is only assumed: TIME_WAIT?. In records, the
+field possible lists every state that the end may be in. ` + tcp.Unknown.String() + ` means that
+no packet shows the state.
 
-Stacks are recognised by their SYN. Where one is not, its timers are taken to be
-those of Linux, and what they say stays assumed. --stack names the stack.
+tcpwatch recognises a TCP stack by its SYN. For an unknown stack it uses the
+timers of Linux, and the states that follow from them stay assumed. --stack sets
+the stack.
 
 How sure an anomaly is:
 
 ` + definitions(record.Confidences) + `
-check fails on anomalies that are proved or assumed, and reports ambiguous ones
-as undecided (see --undecided and --strict of check).
+check fails on proved and assumed anomalies. It reports ambiguous ones as
+undecided (see check --undecided and --strict).
 `
 }
 
@@ -85,17 +87,17 @@ var filterExamples = []record.Word{
 	{Name: "net 10.0.0.0/8", Means: "from or to that network"},
 	{Name: "port 443", Means: "from or to that port; also: src port, dst port"},
 	{Name: "tcp portrange 8000-8080", Means: "one of these ports"},
-	{Name: "ip6 and dst port 80 or 443", Means: "an id alone repeats what stood before it"},
+	{Name: "ip6 and dst port 80 or 443", Means: "443 alone repeats the words before 80"},
 	{Name: "not (port 22 or port 53)", Means: "in a shell, quote the whole filter"},
 	{Name: "vlan 5 and host 10.0.0.1", Means: "with that VLAN tag"},
 	{Name: "tcp[tcpflags] & tcp-rst != 0", Means: "RSTs over IPv4"},
 	{Name: "tcp.flags & (syn|fin) != 0", Means: "SYNs and FINs over IPv4 and IPv6"},
-	{Name: "greater 1000", Means: "packets of 1000 bytes and more; also: less"},
+	{Name: "greater 1000", Means: "packets of 1000 bytes or more; also: less"},
 }
 
 func filtersTopic() string {
 	var b strings.Builder
-	b.WriteString(`-f EXPR leaves out packets before anything else sees them. It takes the language
+	b.WriteString(`-f EXPR keeps only the packets that match, before tracking. It takes the filters
 of tcpdump (man 7 pcap-filter):
 
 `)
@@ -103,15 +105,15 @@ of tcpdump (man 7 pcap-filter):
 		fmt.Fprintf(&b, "  %-29s %s\n", e.Name, e.Means)
 	}
 	b.WriteString(`
-"and" and "or" bind equally and group from the left, as in tcpdump: "a or b and
-c" is "(a or b) and c". Names of hosts and networks, gateway, protochain and
-broadcast are not supported. What is not understood is an error, with a caret
-under the word.
+"and" and "or" have the same precedence and group from the left, as in tcpdump:
+"a or b and c" is "(a or b) and c". Names of hosts and networks, gateway,
+protochain and broadcast are not supported. Anything else is an error, with a
+caret under it.
 
-Both directions of a connection must pass: "src host" or "dst port" alone leaves
-one-way traffic, of which little can be said. Connections are numbered among
-what the filter leaves. --where, --state and --anomaly select whole connections
-after tracking, and keep the numbers.
+Keep both directions of a connection: "src host" or "dst port" alone keeps one
+direction, which shows little. Connections are numbered after the filter.
+--where, --state and --anomaly select whole connections after tracking, and do
+not change the numbers.
 `)
 	return b.String()
 }
@@ -129,21 +131,21 @@ var whereExamples = []string{
 
 func expressionsTopic() string {
 	var b strings.Builder
-	b.WriteString(`--where EXPR selects the connections for which an expression over their record
-is true. The rules of check (--require, --forbid, policies) take the same. The
-language is that of github.com/expr-lang/expr:
+	b.WriteString(`--where EXPR selects the connections for which an expression over the fields of
+their records is true. The rules of check (--require, --forbid, policies) take
+the same expressions. The language is that of github.com/expr-lang/expr:
 
 `)
 	for _, e := range whereExamples {
 		fmt.Fprintf(&b, "  --where '%s'\n", e)
 	}
-	b.WriteString("\nFields (tcpwatch help fields says what they are):\n\n")
+	b.WriteString("\nFields (tcpwatch help fields explains them):\n\n")
 	b.WriteString(fieldNames("connection", record.EnvType()))
 	b.WriteString(`
-What a record lacks is nil: give it a value with ??. States are words, such as
-TIME_WAIT, and so are kinds of anomalies, with underscores (rst_instead_of_ack).
-Durations are seconds. A misspelt field, state or kind is an error, with a caret
-under it.
+A field that a record lacks is nil; ?? gives it a value. States (TIME_WAIT) and
+kinds of anomalies, written with underscores (rst_instead_of_ack), are
+constants. Durations are in seconds. A misspelt field, state or kind is an
+error, with a caret under it.
 
 Functions:
 
@@ -174,22 +176,23 @@ func fieldNames(of string, t reflect.Type) string {
 }
 
 func fieldsTopic() string {
-	return `The fields of records, one group for each sort of object. client and server hold
-an end, history and anomalies lists of these. With --events, transitions,
-anomalies and refused segments are records too. Times are RFC 3339 in UTC.
+	return `The fields of records, one group for each type of object. client and server are
+ends; history and anomalies are lists of those objects. With --events,
+transitions, anomalies and refused segments are records too. Times are RFC 3339
+in UTC.
 
 ` + record.FieldsText() + `
-What a connection lacks is left out. csv has the fields of connections by their
-paths (client.state), --sort takes these, and --where the same names. All units,
-values, and when a field is absent: report/README.md.
+A field without a value is omitted. csv names the fields of connections by their
+paths (client.state); --sort and --where take the same names. report/README.md
+lists all units and values, and when a field is absent.
 `
 }
 
 // exitStatuses are what Main returns.
 var exitStatuses = []record.Word{
-	{Name: fmt.Sprint(exitDone), Means: "Done. Also after Ctrl-C, when the reader of a pipe has gone, for a capture without packets, and for one that is cut off (a warning says so)."},
-	{Name: fmt.Sprint(exitViolation), Means: "check found a violation: a capture breaks a rule. No other command exits so."},
-	{Name: fmt.Sprint(exitUsage), Means: "Wrong usage, or a file that cannot be read, is not a capture, is shorter than its header, or has only unknown link types. With --strict also a capture that is cut off. check exits so if one file cannot be read, whatever the others show."},
+	{Name: fmt.Sprint(exitDone), Means: "Done. Also after Ctrl-C, after the reader of a pipe exits, for a capture without packets, and for one that is cut off (with a warning)."},
+	{Name: fmt.Sprint(exitViolation), Means: "check found a violation: a capture breaks a rule. Only check returns it."},
+	{Name: fmt.Sprint(exitUsage), Means: "Wrong usage, or a file that cannot be read, is not a capture, is shorter than its header, or has only unknown link types. With --strict, also a capture that is cut off. check returns it if any file cannot be read, whatever the others show."},
 }
 
 func exitTopic() string {
@@ -198,9 +201,9 @@ func exitTopic() string {
 		b.WriteString(wrapped(s.Name, "   ", s.Means))
 	}
 	b.WriteString(`
-What is undecided in check does not change the exit status, except with
---undecided=fail. Errors and warnings go to standard error, with a hint where
-there is a way out; standard output carries data only.
+Undecided rules of check do not change the exit status, except with
+--undecided=fail. Errors, hints and warnings go to standard error; only data
+goes to standard output.
 `)
 	return b.String()
 }

@@ -24,7 +24,7 @@ colon and a value:
   platform  the operating system and the processor
   capture   how live reads interfaces: AF_PACKET, libpcap, /dev/bpf or none
   libpcap   yes if this program uses libpcap (on Windows, that of Npcap)
-  cgo       yes if it links C; if no, live gives up file capabilities after opening
+  cgo       yes if it links C; if no, live drops file capabilities after opening
 
 commit and date are "unknown" if Go did not record them, as with go install.`,
 		Args: cobra.NoArgs,

@@ -77,9 +77,9 @@ func New(name string, w io.Writer, o record.Options) (record.Printer, error) {
 		case o.Sort != "" && !f.sorts:
 			return nil, fmt.Errorf("%s cannot be sorted", name)
 		case o.Events && !f.events:
-			return nil, fmt.Errorf("%s prints no events (json and jsonl do)", name)
+			return nil, fmt.Errorf("%s prints no events; use json or jsonl", name)
 		case o.ByClient && !f.rows:
-			return nil, fmt.Errorf("%s has no rows of services for --by (services, table, wide and html do)", name)
+			return nil, fmt.Errorf("%s has no rows of services for --by; use services, table, wide or html", name)
 		case o.On.IsValid() && f.sockets == nil:
 			return nil, fmt.Errorf("%s has no --on view: use table, wide, markdown or summary", name)
 		case o.Listening && f.sockets == nil:

@@ -44,7 +44,7 @@ func TestNewRefusesWhatItDoesNotUnderstand(t *testing.T) {
 		{"services", record.Options{Listening: true}, "services has no --listening view"},
 		{"jsonl", record.Options{ByClient: true}, "jsonl has no rows of services for --by"},
 		{"summary", record.Options{Sort: "conn"}, "summary cannot be sorted"},
-		{"table", record.Options{Events: true}, "table prints no events (json and jsonl do)"},
+		{"table", record.Options{Events: true}, "table prints no events; use json or jsonl"},
 		{"json", record.Options{Listening: true}, "json has no --listening view"},
 		{"csv", record.Options{On: netip.IPv6Loopback()}, "csv has no --on view"},
 	} {

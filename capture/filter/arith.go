@@ -146,13 +146,13 @@ func (p *parser) relation() (*node, *fault) {
 		}
 	}
 	if !found {
-		return nil, faultAt(t.offset, `expected a relation like "=" or "!=", found %s`, t.quoted())
+		return nil, faultAt(t.offset, `expected a comparison such as "=" or "!=", found %s`, t.quoted())
 	}
 	if rel.r, _, err = p.arith(0); err != nil {
 		return nil, err
 	}
 	if t := p.peek(); isOperator(t) {
-		return nil, faultAt(t.offset, "a relation has two sides: %s cannot follow it", t.quoted())
+		return nil, faultAt(t.offset, "a comparison has two sides; %s cannot follow it", t.quoted())
 	}
 	rel.require(rel.l)
 	rel.require(rel.r)
@@ -185,7 +185,7 @@ func (rel *relation) require(a *arithNode) {
 // one before it. It returns the height of the tree too.
 func (p *parser) arith(before int) (*arithNode, int, *fault) {
 	if p.depth++; p.depth > arithMaxNesting {
-		return nil, 0, faultAt(p.peek().offset, "the arithmetic is nested too deep")
+		return nil, 0, faultAt(p.peek().offset, "the arithmetic is nested too deeply")
 	}
 	defer func() { p.depth-- }()
 	left, height, err := p.unary()
@@ -202,7 +202,7 @@ func (p *parser) arith(before int) (*arithNode, int, *fault) {
 			return nil, 0, err
 		}
 		if height = 1 + max(height, h); height > arithMaxHeight {
-			return nil, 0, faultAt(sign.offset, "this is more arithmetic than a filter may hold")
+			return nil, 0, faultAt(sign.offset, "the filter has too much arithmetic")
 		}
 		if left, err = combine(op, left, right, operand); err != nil {
 			return nil, 0, err
@@ -229,9 +229,9 @@ func combine(op arithOp, l, r *arithNode, at *token) (*arithNode, *fault) {
 	if r.op == arithConst {
 		switch {
 		case r.num == 0 && (op == arithDiv || op == arithMod):
-			return nil, faultAt(at.offset, "this divides by zero")
+			return nil, faultAt(at.offset, "division by zero")
 		case r.num > 31 && (op == arithShl || op == arithShr):
-			return nil, faultAt(at.offset, "this shifts by more than 31 bits")
+			return nil, faultAt(at.offset, "shift by more than 31 bits")
 		}
 	}
 	n := &arithNode{op: op, l: l, r: r}
@@ -260,7 +260,7 @@ func (p *parser) unary() (*arithNode, int, *fault) {
 		case l.op == arithConst:
 			return &arithNode{op: arithConst, num: -l.num}, 1, nil
 		case height >= arithMaxHeight:
-			return nil, 0, faultAt(t.offset, "this is more arithmetic than a filter may hold")
+			return nil, 0, faultAt(t.offset, "the filter has too much arithmetic")
 		}
 		return &arithNode{op: arithNegate, l: l}, height + 1, nil
 	case t.is("("):
@@ -288,9 +288,9 @@ func (p *parser) unary() (*arithNode, int, *fault) {
 func (p *parser) load(from *protocol, name *token) (*arithNode, int, *fault) {
 	switch t := p.peek(); {
 	case !from.indexed:
-		return nil, 0, faultAt(name.offset, "octets of %s cannot be looked at", name.quoted())
+		return nil, 0, faultAt(name.offset, "bytes of %s cannot be read", name.quoted())
 	case !p.take("["):
-		return nil, 0, faultAt(t.offset, `expected "[" behind %s, found %s`, name.quoted(), t.quoted())
+		return nil, 0, faultAt(t.offset, `expected "[" after %s, found %s`, name.quoted(), t.quoted())
 	}
 	at := p.peek()
 	index, height, err := p.arith(0)
@@ -298,15 +298,15 @@ func (p *parser) load(from *protocol, name *token) (*arithNode, int, *fault) {
 	case err != nil:
 		return nil, 0, err
 	case index.op == arithConst && index.num > 1<<20:
-		return nil, 0, faultAt(at.offset, "this lies beyond the end of any packet")
+		return nil, 0, faultAt(at.offset, "this is beyond the end of any packet")
 	case height >= arithMaxHeight:
-		return nil, 0, faultAt(name.offset, "this is more arithmetic than a filter may hold")
+		return nil, 0, faultAt(name.offset, "the filter has too much arithmetic")
 	}
 	size := uint32(1)
 	if p.take(":") {
 		t := p.next()
 		if size = t.number; t.kind != tokenNumber || size != 1 && size != 2 && size != 4 {
-			return nil, 0, faultAt(t.offset, "expected a size of 1, 2 or 4 octets, found %s", t.quoted())
+			return nil, 0, faultAt(t.offset, "expected a size of 1, 2 or 4 bytes, found %s", t.quoted())
 		}
 	}
 	if t := p.peek(); !p.take("]") {

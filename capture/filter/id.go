@@ -88,15 +88,15 @@ func (p *parser) address(q qualifiers) (*node, *fault) {
 // nameOf says that a name is not resolved.
 func nameOf(kind string, t *token) *fault {
 	if kind == "net" {
-		return faultAt(t.offset, "%s is the name of a network, and names are not resolved: give its address", t.quoted())
+		return faultAt(t.offset, "%s is the name of a network; names are not resolved, use its address", t.quoted())
 	}
-	return faultAt(t.offset, "%s is the name of a host, and names are not resolved: give its address", t.quoted())
+	return faultAt(t.offset, "%s is the name of a host; names are not resolved, use its address", t.quoted())
 }
 
 func (p *parser) etherHost(q qualifiers, t *token) (*node, *fault) {
 	switch {
 	case q.kind == "net":
-		return nil, faultAt(t.offset, "%s is an Ethernet address, and those form no networks", t.quoted())
+		return nil, faultAt(t.offset, "%s is an Ethernet address, not a network", t.quoted())
 	case q.proto == nil || q.proto.etherType != 0 || q.proto.over != 0:
 		return nil, faultAt(t.offset, `%s is an Ethernet address: write "ether host", "ether src" or "ether dst" before it`, t.quoted())
 	}
@@ -123,14 +123,14 @@ func (q *qualifiers) networks(kind string, all networkSet) (networkSet, *fault) 
 	case inet.TypeRARP:
 		on = onRARP
 	default:
-		return 0, faultAt(q.protoOffset, `%s cannot stand before %q with an IP address`, quoteWord(q.proto.name), kind)
+		return 0, faultAt(q.protoOffset, `%s cannot come before %q with an IP address`, quoteWord(q.proto.name), kind)
 	}
 	if on&all == 0 {
 		version := "IPv4"
 		if all == onIPv6 {
 			version = "IPv6"
 		}
-		return 0, faultAt(q.protoOffset, "%s cannot stand before an %s address", quoteWord(q.proto.name), version)
+		return 0, faultAt(q.protoOffset, "%s cannot come before an %s address", quoteWord(q.proto.name), version)
 	}
 	return on, nil
 }
@@ -163,7 +163,7 @@ func (p *parser) netIPv4(q qualifiers, kind string, t *token) (*node, *fault) {
 	case p.take("mask"):
 		m := p.next()
 		if m.kind != tokenIPv4 {
-			return nil, expected("a mask like 255.255.0.0", m)
+			return nil, expected("a mask such as 255.255.0.0", m)
 		}
 		mask, written = m.number, true
 	}
@@ -227,7 +227,7 @@ func (q *qualifiers) transports() (transportSet, *fault) {
 	case inet.ProtoSCTP:
 		return onSCTP, nil
 	}
-	return 0, faultAt(q.protoOffset, `%s cannot stand before %q: "tcp", "udp" and "sctp" can`, quoteWord(q.proto.name), q.kind)
+	return 0, faultAt(q.protoOffset, `%s cannot come before %q: "tcp", "udp" and "sctp" can`, quoteWord(q.proto.name), q.kind)
 }
 
 func (p *parser) portTest(q qualifiers, over transportSet, low, high uint16) *node {
@@ -252,7 +252,7 @@ func (p *parser) port(q qualifiers) (*node, *fault) {
 	}
 	service, ok := namedPorts[t.text]
 	if !ok {
-		return nil, faultAt(t.offset, "%s is no port that has a name here: give its number", t.quoted())
+		return nil, faultAt(t.offset, "%s is not a known port name; use its number", t.quoted())
 	}
 	if over, err = service.over(over, t); err != nil {
 		return nil, err
@@ -285,7 +285,7 @@ func (p *parser) portRange(q qualifiers) (*node, *fault) {
 	t := p.next()
 	low, high, ok := readRange(t)
 	if !ok {
-		return nil, expected("two ports as numbers, like 8000-8080", t)
+		return nil, expected("two port numbers, such as 8000-8080", t)
 	}
 	if high > 65535 {
 		return nil, faultAt(t.offset, "a port is at most 65535")
@@ -324,7 +324,7 @@ func (p *parser) protoNumber(q qualifiers) (*node, *fault) {
 		case q.proto.etherType == 0 && q.proto.over == 0:
 			return p.etherType()
 		default:
-			return nil, faultAt(q.protoOffset, `%s cannot stand before "proto": "ip", "ip6" and "ether" can`, quoteWord(q.proto.name))
+			return nil, faultAt(q.protoOffset, `%s cannot come before "proto": "ip", "ip6" and "ether" can`, quoteWord(q.proto.name))
 		}
 	}
 	t := p.next()
@@ -341,12 +341,12 @@ func (p *parser) protoNumber(q qualifiers) (*node, *fault) {
 		case ok:
 			number = known
 		default:
-			return nil, faultAt(t.offset, "%s is no protocol of IP that has a name here: give its number", t.quoted())
+			return nil, faultAt(t.offset, "%s is not a known IP protocol; use its number", t.quoted())
 		}
 	case t.kind != tokenNumber:
 		return nil, expected("a protocol", t)
 	case number > 255:
-		return nil, faultAt(t.offset, "a protocol of IP is at most 255")
+		return nil, faultAt(t.offset, "an IP protocol is at most 255")
 	}
 	return leaf(test{kind: testProto, depth: p.tags, num: number, on: on}), nil
 }
@@ -363,13 +363,13 @@ func (p *parser) etherType() (*node, *fault) {
 	case t.kind == tokenWord, t.kind == tokenName:
 		proto := protoNamed(t.text)
 		if proto == nil || proto.etherType == 0 {
-			return nil, faultAt(t.offset, "%s is no protocol of Ethernet that has a name here: give its number", t.quoted())
+			return nil, faultAt(t.offset, "%s is not a known Ethernet protocol; use its number", t.quoted())
 		}
 		number = uint32(proto.etherType)
 	case t.kind != tokenNumber:
 		return nil, expected("a protocol", t)
 	case number > 65535:
-		return nil, faultAt(t.offset, "a protocol of Ethernet is at most 65535")
+		return nil, faultAt(t.offset, "an Ethernet protocol is at most 65535")
 	case number == 0xe0, number == 0x809b, number == 0x80f3:
 		return nil, faultAt(t.offset, "IPX and AppleTalk are not supported: they have several forms on Ethernet")
 	}

@@ -210,7 +210,7 @@ func (t *token) readNumber() *fault {
 	for i := range len(digits) {
 		d := hexDigit(digits[i])
 		if d >= base {
-			return faultAt(t.offset, "%s begins with 0, so it is octal, and %c is no octal digit", t.quoted(), digits[i])
+			return faultAt(t.offset, "%s begins with 0, so it is octal, but %c is not an octal digit", t.quoted(), digits[i])
 		}
 		if n = n*base + d; n > 1<<32-1 {
 			return faultAt(t.offset, "%s does not fit into 32 bits", t.quoted())
@@ -243,11 +243,11 @@ func (t *token) readIPv4() *fault {
 		}
 		switch {
 		case part == "":
-			return faultAt(t.offset, "%s is not an IPv4 address: there is nothing between two dots", t.quoted())
+			return faultAt(t.offset, "%s is not an IPv4 address: a number is missing between two dots", t.quoted())
 		case n > 255:
 			return faultAt(t.offset, "%s is not an IPv4 address: %s is more than 255", t.quoted(), quoteWord(part))
 		case len(part) > 1 && part[0] == '0':
-			return faultAt(t.offset, "%s is not an IPv4 address: %s begins with 0, and some would read it as octal", t.quoted(), quoteWord(part))
+			return faultAt(t.offset, "%s is not an IPv4 address: %s begins with 0, which some programs read as octal", t.quoted(), quoteWord(part))
 		}
 		t.number |= uint32(n) << (24 - 8*i)
 	}

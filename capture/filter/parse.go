@@ -93,7 +93,7 @@ func (p *parser) parse() (*node, *fault) {
 func (p *parser) trailing(t *token) *fault {
 	switch {
 	case t.is(")"):
-		return faultAt(t.offset, `this ")" closes nothing`)
+		return faultAt(t.offset, `this ")" has no "("`)
 	case t.kind == tokenWord && slices.Contains(refused, t.text):
 		return faultAt(t.offset, "%s is not supported", t.quoted())
 	}
@@ -164,9 +164,9 @@ func (p *parser) operand(q qualifiers) (n *node, last qualifiers, err *fault) {
 	case t.kind == tokenWord:
 		return p.primitive(q)
 	case t.kind == tokenEnd:
-		return nil, q, faultAt(t.offset, "something must follow %s", p.tokens[p.at-1].quoted())
+		return nil, q, faultAt(t.offset, "an expression is missing after %s", p.tokens[p.at-1].quoted())
 	case t.kind == tokenSign:
-		return nil, q, faultAt(t.offset, "a primitive cannot begin with %s", t.quoted())
+		return nil, q, faultAt(t.offset, "an expression cannot begin with %s", t.quoted())
 	}
 	return p.bareID(q)
 }
@@ -175,7 +175,7 @@ func (p *parser) operand(q qualifiers) (n *node, last qualifiers, err *fault) {
 func (p *parser) parenthesized(read func() (*node, *fault)) (*node, *fault) {
 	open := p.next()
 	if t := p.peek(); t.is(")") {
-		return nil, faultAt(t.offset, "there is nothing between these parentheses")
+		return nil, faultAt(t.offset, "these parentheses are empty")
 	}
 	n, err := read()
 	if err != nil {
@@ -194,7 +194,7 @@ func (p *parser) parenthesized(read func() (*node, *fault)) (*node, *fault) {
 func (p *parser) bareID(q qualifiers) (*node, qualifiers, *fault) {
 	t := p.peek()
 	if !q.given {
-		return nil, q, faultAt(t.offset, `say what %s is: "host", "net", "port" or "proto" must stand before it`, t.quoted())
+		return nil, q, faultAt(t.offset, `%s needs "host", "net", "port" or "proto" before it`, t.quoted())
 	}
 	n, err := p.id(q)
 	return n, q, err
@@ -214,9 +214,9 @@ func (p *parser) primitive(q qualifiers) (*node, qualifiers, *fault) {
 		return n, qualifiers{}, err
 	case "and", "or":
 		if p.at == 0 {
-			return nil, q, faultAt(t.offset, "something must stand before %s", t.quoted())
+			return nil, q, faultAt(t.offset, "an expression is missing before %s", t.quoted())
 		}
-		return nil, q, faultAt(t.offset, "something must stand between %s and %s", p.tokens[p.at-1].quoted(), t.quoted())
+		return nil, q, faultAt(t.offset, "an expression is missing between %s and %s", p.tokens[p.at-1].quoted(), t.quoted())
 	case "mask":
 		return nil, q, faultAt(t.offset, `"mask" may only follow the address of "net"`)
 	}
@@ -240,10 +240,10 @@ func unknownWord(t *token) *fault {
 		return faultAt(t.offset, "%s is not supported", t.quoted())
 	}
 	if lower := strings.ToLower(t.text); lower != t.text && isKeyword(lower) {
-		return faultAt(t.offset, "%s is not known, but %s is: keywords are in lower case", t.quoted(), quoteWord(lower))
+		return faultAt(t.offset, "unknown word %s; keywords are in lower case: %s", t.quoted(), quoteWord(lower))
 	}
 	if _, ok := flagNames[t.text]; ok {
-		return faultAt(t.offset, `%s stands for nothing alone: write "tcp.flags & %s != 0"`, t.quoted(), t.text)
+		return faultAt(t.offset, `%s is not a condition by itself; write "tcp.flags & %s != 0"`, t.quoted(), t.text)
 	}
 	return faultAt(t.offset, "%s is not known", t.quoted())
 }
@@ -288,7 +288,7 @@ func (p *parser) qualified(proto *token) (*node, qualifiers, *fault) {
 	switch t := p.peek(); t.text {
 	case "proto":
 		if q.dir != dirEither {
-			return nil, q, faultAt(t.offset, `"proto" has no direction: "src" and "dst" cannot stand before it`)
+			return nil, q, faultAt(t.offset, `"proto" has no direction: "src" and "dst" cannot come before it`)
 		}
 		fallthrough
 	case "host", "net", "port", "portrange":
@@ -354,7 +354,7 @@ func (p *parser) vlan() (*node, *fault) {
 func (p *parser) lessGreater() (*node, *fault) {
 	word, t := p.next(), p.next()
 	if t.kind != tokenNumber {
-		return nil, faultAt(t.offset, "expected a length in octets behind %s, found %s", word.quoted(), t.quoted())
+		return nil, faultAt(t.offset, "expected a length in bytes after %s, found %s", word.quoted(), t.quoted())
 	}
 	op := relLessOrEqual
 	if word.text == "greater" {

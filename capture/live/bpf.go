@@ -45,7 +45,7 @@ func Open(o Options) (Tap, error) {
 	for _, name := range o.Interfaces {
 		if name == anyInterface {
 			s.Close()
-			return nil, errors.New("any: this system captures on one interface at a time: name them, each with -i")
+			return nil, errors.New("any: this system captures on one interface at a time; name each with -i")
 		}
 		found, err := net.InterfaceByName(name)
 		if err != nil {
@@ -78,7 +78,7 @@ func Open(o Options) (Tap, error) {
 func openBPF(name string, o Options) (b *bsdbpf.BPFSniffer, err error) {
 	defer func() {
 		if recover() != nil {
-			b, err = nil, fmt.Errorf("%s: there is no /dev/bpf to be had", name)
+			b, err = nil, fmt.Errorf("%s: no /dev/bpf is available", name)
 			if f, e := os.OpenFile("/dev/bpf0", os.O_RDWR, 0); errors.Is(e, fs.ErrPermission) {
 				err = ErrNotPermitted
 			} else if e == nil {

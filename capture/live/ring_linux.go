@@ -136,7 +136,7 @@ func (g *ring) open() (err error) {
 		g.watched = append(g.watched, w)
 	}
 	if g.options.Promisc && g.all {
-		return errors.New("the interface any cannot be promiscuous: name the interfaces")
+		return errors.New("the interface any does not support promiscuous mode; name the interfaces")
 	}
 	if err := g.filter(); err != nil {
 		return err
@@ -159,7 +159,7 @@ func (g *ring) mapRing() error {
 		g.size *= 2
 	}
 	if err := unix.SetsockoptInt(g.fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V3); err != nil {
-		return fmt.Errorf("the kernel has no packet ring of version 3: %w", err)
+		return fmt.Errorf("the kernel does not support packet rings of version 3 (TPACKET_V3): %w", err)
 	}
 	// For a header or a VLAN tag that we put before the packet.
 	if err := unix.SetsockoptInt(g.fd, unix.SOL_PACKET, unix.PACKET_RESERVE, inet.SLLSize); err != nil {
@@ -201,7 +201,7 @@ func (g *ring) bind() error {
 	for _, w := range g.watched {
 		m := unix.PacketMreq{Ifindex: int32(w.index), Type: unix.PACKET_MR_PROMISC}
 		if err := unix.SetsockoptPacketMreq(g.fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &m); err != nil {
-			return fmt.Errorf("%s: making it promiscuous: %w", w.name, err)
+			return fmt.Errorf("%s: setting promiscuous mode: %w", w.name, err)
 		}
 	}
 	return nil

@@ -178,7 +178,7 @@ func (g *growing) Read(b []byte) (int, error) {
 			return n, err
 		}
 		if info, err := g.file.Stat(); err == nil && info.Size() < g.read {
-			return 0, fmt.Errorf("%s was cut shorter while it was followed", g.file.Name())
+			return 0, fmt.Errorf("%s was truncated while it was followed", g.file.Name())
 		}
 		select {
 		case <-g.stop:

@@ -75,7 +75,7 @@ func newPcapFile(w *window) (*pcapFile, error) {
 	case major == 2 && minor == 3:
 		f.lengths = smallerIsCaptured
 	case major != 2:
-		return nil, fmt.Errorf("pcap version %d.%d is not one tcpwatch can read", major, minor)
+		return nil, fmt.Errorf("pcap version %d.%d is not supported", major, minor)
 	}
 	// Programs that merge or rewrite captures leave records longer than the
 	// snap length behind, so the limit is a generous one.
@@ -105,7 +105,7 @@ func (f *pcapFile) next(r *Record) error {
 		captured, wire = wire, captured
 	}
 	if captured > f.limit {
-		return corrupt(fmt.Sprintf("a record of %d octets", captured))
+		return corrupt(fmt.Sprintf("a record of %d bytes", captured))
 	}
 	size := f.headerSize + int(captured)
 	b := f.w.ahead()

@@ -90,7 +90,7 @@ func (f *pcapngFile) next(r *Record) error {
 		case blockInterface, blockStatistics, blockPacketObsolete, blockPacketSimple, blockPacket:
 		default:
 			if length < blockOverhead {
-				return corrupt(fmt.Sprintf("a block of %d octets", length))
+				return corrupt(fmt.Sprintf("a block of %d bytes", length))
 			}
 			if err := f.skip(kind, length); err != nil {
 				return err
@@ -137,7 +137,7 @@ func (f *pcapngFile) skip(kind, length uint32) error {
 // block consumes a block of the given length and returns its body.
 func (f *pcapngFile) block(length uint32) ([]byte, error) {
 	if length < blockOverhead || length > MaxRecord {
-		return nil, corrupt(fmt.Sprintf("a block of %d octets", length))
+		return nil, corrupt(fmt.Sprintf("a block of %d bytes", length))
 	}
 	n := int(padded(length))
 	b, err := f.w.peek(n)
@@ -165,11 +165,11 @@ func (f *pcapngFile) section() error {
 		return corrupt("a section without a byte order")
 	}
 	if major := f.order.u16(b[12:]); major != 1 {
-		return corrupt(fmt.Sprintf("pcapng version %d, which is not known", major))
+		return corrupt(fmt.Sprintf("pcapng version %d is not supported", major))
 	}
 	length := f.order.u32(b[4:])
 	if length < sectionHeaderSize {
-		return corrupt(fmt.Sprintf("a section header of %d octets", length))
+		return corrupt(fmt.Sprintf("a section header of %d bytes", length))
 	}
 	f.dropped = f.drops()
 	f.interfaces = f.interfaces[:0]
@@ -265,13 +265,13 @@ func (f *pcapngFile) obsoletePacket(b []byte, r *Record) error {
 // both kinds have the same fields.
 func (f *pcapngFile) fill(r *Record, number uint32, b []byte) error {
 	if int64(number) >= int64(len(f.interfaces)) {
-		return corrupt(fmt.Sprintf("a packet of interface %d, which is not described", number))
+		return corrupt(fmt.Sprintf("a packet of interface %d, which has no description", number))
 	}
 	i := &f.interfaces[number]
 	ticks := uint64(f.order.u32(b[4:]))<<32 | uint64(f.order.u32(b[8:]))
 	captured, wire := f.order.u32(b[12:]), f.order.u32(b[16:])
 	if int64(captured) > int64(len(b)-20) {
-		return corrupt(fmt.Sprintf("a packet of %d octets in a block of %d", captured, len(b)+blockOverhead))
+		return corrupt(fmt.Sprintf("a packet of %d bytes in a block of %d", captured, len(b)+blockOverhead))
 	}
 	r.Data = b[20 : 20+captured : 20+captured]
 	r.Wire = max(int(wire), len(r.Data))
@@ -287,7 +287,7 @@ func (f *pcapngFile) simplePacket(b []byte, r *Record) error {
 		return corrupt("a packet block that is too short")
 	}
 	if len(f.interfaces) == 0 {
-		return corrupt("a packet of interface 0, which is not described")
+		return corrupt("a packet of interface 0, which has no description")
 	}
 	i := &f.interfaces[0]
 	wire := f.order.u32(b)

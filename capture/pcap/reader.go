@@ -190,7 +190,7 @@ func (u *unpacked) Read(b []byte) (int, error) {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return n, io.ErrUnexpectedEOF
 	case errors.Is(err, zstd.ErrWindowSizeExceeded):
-		return n, fmt.Errorf("its zstd data needs more than %d MiB of memory: unpack it with zstd -dc --long=31", maxZstdWindow>>20)
+		return n, fmt.Errorf("its zstd data needs more than %d MiB of memory; decompress it with zstd -dc --long=31", maxZstdWindow>>20)
 	case u.kind == "gzip" && errors.Is(err, gzip.ErrHeader):
 		return n, io.EOF // what is behind the last member is no gzip: gzip ignores it, too
 	}
@@ -214,7 +214,7 @@ func (in *Reader) unreadable(err error) error {
 }
 
 func (in *Reader) tooShort(w *window) error {
-	return fmt.Errorf("%s: shorter than the header of a capture (%d octets): was it copied whole?", in.name, w.hi)
+	return fmt.Errorf("%s: shorter than a capture header (%d bytes); the copy may be incomplete", in.name, w.hi)
 }
 
 // notACapture says what a file is that is no capture.
@@ -229,12 +229,12 @@ func (in *Reader) notACapture(head []byte) error {
 		{"PK\x03\x04", "a zip archive", "unzip -p"},
 	} {
 		if bytes.HasPrefix(head, []byte(k.magic)) {
-			return fmt.Errorf("%s: %s, which tcpwatch does not unpack: try %s %s | tcpwatch ... -",
+			return fmt.Errorf("%s: %s, which tcpwatch does not decompress; try %s %s | tcpwatch ... -",
 				in.name, k.what, k.hint, in.path)
 		}
 	}
 	if bytes.HasPrefix(head, []byte("snoop\x00\x00\x00")) {
-		return fmt.Errorf("%s: a snoop capture: convert it with editcap -F pcapng", in.name)
+		return fmt.Errorf("%s: a snoop capture; convert it with editcap -F pcapng", in.name)
 	}
 	return fmt.Errorf("%s: not a pcap or pcapng capture (it starts with %q)",
 		in.name, head[:min(len(head), 16)])

@@ -49,16 +49,16 @@ func TestWhatIsNoCaptureIsRefused(t *testing.T) {
 		{"terminal-escapes-are-quoted", []byte("\x1b[2J\x07"), `(it starts with "\x1b[2J\a")`},
 		{"empty", nil, "x: empty, not a capture"},
 		{"empty-in-gzip", gzipped(nil), "x: empty, not a capture"},
-		{"half-a-pcap-header", whole[:20], "x: shorter than the header of a capture (20 octets)"},
-		{"half-a-section-header", section(false).bytes()[:20], "x: shorter than the header of a capture (20 octets)"},
-		{"pcap-3", version, "x: pcap version 3.4 is not one tcpwatch can read"},
+		{"half-a-pcap-header", whole[:20], "x: shorter than a capture header (20 bytes)"},
+		{"half-a-section-header", section(false).bytes()[:20], "x: shorter than a capture header (20 bytes)"},
+		{"pcap-3", version, "x: pcap version 3.4 is not supported"},
 		{"section-of-no-byte-order", section(false).block(0, nil).bytes()[8:], "x: not a pcap or pcapng capture"},
-		{"xz", []byte("\xfd7zXZ\x00 and so on"), "x: compressed by xz, which tcpwatch does not unpack: try xz -dc a/x | tcpwatch ... -"},
+		{"xz", []byte("\xfd7zXZ\x00 and so on"), "x: compressed by xz, which tcpwatch does not decompress; try xz -dc a/x | tcpwatch ... -"},
 		{"zip", []byte("PK\x03\x04 and so on"), "x: a zip archive"},
 		{"broken-gzip", []byte("\x1f\x8b\x00\x00 and so on"), "x: corrupt gzip data: gzip: invalid header"},
 		{"broken-zstd", []byte("\x28\xb5\x2f\xfd\xff\xff\xff\xff"), "x: "},
-		{"zstd-cut-at-once", zstandard(whole)[:20], "x: shorter than the header of a capture (0 octets)"},
-		{"zstd-that-needs-much-memory", []byte("\x28\xb5\x2f\xfd\x00\x98\x01\x00\x00"), "x: its zstd data needs more than 128 MiB of memory: unpack it"},
+		{"zstd-cut-at-once", zstandard(whole)[:20], "x: shorter than a capture header (0 bytes)"},
+		{"zstd-that-needs-much-memory", []byte("\x28\xb5\x2f\xfd\x00\x98\x01\x00\x00"), "x: its zstd data needs more than 128 MiB of memory; decompress it"},
 		{"gzip-in-gzip", gzipped(gzipped(whole)), "x: compressed twice"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -91,14 +91,14 @@ func TestDamageEndsReading(t *testing.T) {
 		texts   string
 		want    string
 	}{
-		{"pcap-cut-in-a-packet", whole[:len(whole)-1], "one", "cut off in mid-packet"},
-		{"pcap-cut-in-a-record-header", whole[:header+16+size+7], "one", "cut off in mid-packet"},
-		{"pcapng-cut-in-a-block", ng[:len(ng)-1], "one", "cut off in mid-packet"},
-		{"pcapng-cut-in-a-block-header", ng[:oneBlock+5], "one", "cut off in mid-packet"},
-		{"gzip-cut", gzipped(whole)[:len(gzipped(whole))-10], "one two", "cut off in mid-packet"},
+		{"pcap-cut-in-a-packet", whole[:len(whole)-1], "one", "cut off mid-packet"},
+		{"pcap-cut-in-a-record-header", whole[:header+16+size+7], "one", "cut off mid-packet"},
+		{"pcapng-cut-in-a-block", ng[:len(ng)-1], "one", "cut off mid-packet"},
+		{"pcapng-cut-in-a-block-header", ng[:oneBlock+5], "one", "cut off mid-packet"},
+		{"gzip-cut", gzipped(whole)[:len(gzipped(whole))-10], "one two", "cut off mid-packet"},
 		{"gzip-with-a-wrong-checksum", checksum, "one two", "corrupt: its gzip data: gzip: invalid checksum"},
-		{"zstd-cut", blocks[:len(blocks)-5], "one two", "cut off in mid-packet"},
-		{"pcap-record-of-4-GB", huge, "one", "corrupt: a record of 4294967280 octets"},
+		{"zstd-cut", blocks[:len(blocks)-5], "one two", "cut off mid-packet"},
+		{"pcap-record-of-4-GB", huge, "one", "corrupt: a record of 4294967280 bytes"},
 		{"pcapng-block-lengths-differ", lengths, "one", "corrupt: the two lengths of a block differ"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

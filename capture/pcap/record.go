@@ -40,7 +40,7 @@ type Damage struct {
 
 func (d *Damage) Error() string {
 	if !d.corrupt {
-		return "cut off in mid-packet"
+		return "cut off mid-packet"
 	}
 	return "corrupt: " + d.detail
 }

@@ -90,7 +90,7 @@ func TestDamageBehindAWrongStamp(t *testing.T) {
 	in := open(t, b[:len(b)-1])
 	in.Place()
 	all, damage := read(t, in)
-	if len(strings.Fields(texts(all))) != 2 || damage != "cut off in mid-packet" {
+	if len(strings.Fields(texts(all))) != 2 || damage != "cut off mid-packet" {
 		t.Errorf("got %q, %q", texts(all), damage)
 	}
 }

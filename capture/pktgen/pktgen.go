@@ -141,7 +141,7 @@ func appendICMP(b []byte, s *tcp.Segment) []byte {
 func finish(packet, body []byte, zeros int, proto uint8, at int) {
 	length := len(packet) + zeros
 	if length > 65535 {
-		panic(fmt.Sprintf("pktgen: a packet of %d octets", length))
+		panic(fmt.Sprintf("pktgen: a packet of %d bytes", length))
 	}
 	var pseudo uint64 // the sum of the pseudo-header
 	if packet[0]>>4 == 4 {

@@ -69,7 +69,7 @@ const trafficStart tcp.Time = 1_700_000_000 * 1e9
 // kind does not exist.
 func (t Traffic) All() iter.Seq[*Packet] {
 	if !slices.Contains(TrafficKinds(), t.Kind) {
-		panic(fmt.Sprintf("pktgen: there is no traffic of kind %q", t.Kind))
+		panic(fmt.Sprintf("pktgen: unknown kind of traffic %q", t.Kind))
 	}
 	return func(yield func(*Packet) bool) {
 		if t.Kind == SYNs {

@@ -35,7 +35,7 @@ func TestLivePrivileges(t *testing.T) {
 	}
 	fails(nobody, "hint: sudo setcap cap_net_raw=ep "+path, "live", "-i", "veth")
 	closed := t.TempDir()
-	fails(nil, "hint: sudo install -d -o nobody /var/lib/tcpwatch, and -w /var/lib/tcpwatch/x.pcapng", "live", "-i", "veth", "-w", closed+"/x.pcapng")
+	fails(nil, "hint: sudo install -d -o nobody /var/lib/tcpwatch, then -w /var/lib/tcpwatch/x.pcapng", "live", "-i", "veth", "-w", closed+"/x.pcapng")
 	fails(nil, "hint: sudo install -d -o nobody", "live", "-i", "veth", "-w", closed+"/x.pcapng", "--rotate-size", "1MB")
 	fails(nil, "hint: tcpwatch interfaces", "live", "-i", "nothere")
 

@@ -197,7 +197,7 @@ func (k *Check) newPrinter() (check.Printer, error) {
 		return check.New(k.Output, k.Out, k.Shown)
 	}
 	if len(k.Files) != 1 || k.Files[0] == "-" {
-		return nil, WithHint(errors.New("-o html shows one capture, a file"), "tcpwatch check -o html FILE > report.html")
+		return nil, WithHint(errors.New("-o html shows exactly one capture, which must be a file"), "tcpwatch check -o html FILE > report.html")
 	}
 	return &html.Rulings{Rules: k.Shown.Rules}, nil
 }

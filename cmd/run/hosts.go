@@ -53,7 +53,7 @@ func (h *hosts) missing(flag string) error {
 	for _, host := range list[:min(len(list), shownHosts)] {
 		names = append(names, host.String())
 	}
-	hint := "it has " + strings.Join(names, ", ")
+	hint := "the capture has " + strings.Join(names, ", ")
 	if more := len(list) - len(names); more > 0 {
 		hint += fmt.Sprintf(" and %d more", more)
 	}

@@ -137,7 +137,7 @@ func (l *Live) openError(err error) error {
 		if group != "" {
 			once = fmt.Sprintf("sudo usermod -aG %s %s, once, and log in again", group, currentUser())
 		}
-		return WithHint(fmt.Errorf("%s: %w: that takes CAP_NET_RAW", strings.Join(l.Capture.Interfaces, ", "), err),
+		return WithHint(fmt.Errorf("%s: %w: it needs CAP_NET_RAW", strings.Join(l.Capture.Interfaces, ", "), err),
 			fmt.Sprintf("%s; or sudo %s", once, strings.Join(os.Args, " ")))
 	case errors.Is(err, capture.ErrNoInterface):
 		return WithHint(err, "tcpwatch interfaces lists them")
@@ -153,8 +153,8 @@ func (l *Live) writeError(err error) error {
 	}
 	const dir = "/var/lib/tcpwatch"
 	me := currentUser()
-	return WithHint(fmt.Errorf("%w, to the user %s, as whom tcpwatch captures", err, me),
-		fmt.Sprintf("sudo install -d -o %s %s, and -w %s; or --user and the name of who may write there", me, dir, filepath.Join(dir, filepath.Base(l.Save.Path))))
+	return WithHint(fmt.Errorf("%w for user %s, which tcpwatch runs as while it captures", err, me),
+		fmt.Sprintf("sudo install -d -o %s %s, then -w %s; or --user with a user that may write there", me, dir, filepath.Join(dir, filepath.Base(l.Save.Path))))
 }
 
 // sink returns who is told: the printer, and every display.
@@ -165,7 +165,7 @@ func (l *Live) sink() watch.Sink {
 		Tick:    l.refresh,
 		Idle:    l.printer.Flush,
 		Lost: func(packets int64) {
-			l.notice(fmt.Sprintf("%d packets were lost so far for want of room: -f, a smaller -s, or a larger -B than %s helps", packets, l.Buffer))
+			l.notice(fmt.Sprintf("%d packets lost so far because the kernel's buffer was full; use -f, a smaller -s, or a -B larger than %s", packets, l.Buffer))
 		},
 	}
 	if len(l.displays) > 0 {

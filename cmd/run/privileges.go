@@ -21,4 +21,4 @@ func currentUser() string {
 
 // errKeepsRights says that capabilities could not be given up, which is worth a
 // warning, but is no reason not to go on.
-var errKeepsRights = errors.New("this build (with cgo) keeps the capabilities of its file: one with CGO_ENABLED=0 gives them up")
+var errKeepsRights = errors.New("this build uses cgo and keeps the file's capabilities; a build with CGO_ENABLED=0 drops them")

@@ -30,7 +30,7 @@ func clearCapabilities() error {
 	case errno == syscall.ENOTSUP:
 		return errKeepsRights
 	case errno != 0:
-		return fmt.Errorf("giving up capabilities: %w", errno)
+		return fmt.Errorf("dropping capabilities: %w", errno)
 	}
 	return nil
 }

@@ -25,10 +25,10 @@ func dropPrivileges(name string) error {
 		}
 		err = errors.Join(syscall.Setgroups([]int{gid}), syscall.Setgid(gid), syscall.Setuid(uid))
 		if err != nil {
-			return fmt.Errorf("becoming %s: %w", name, err)
+			return fmt.Errorf("switching to user %s: %w", name, err)
 		}
 	} else if name != DefaultUser && name != currentUser() {
-		return fmt.Errorf("--user %s: only root can become another user", name)
+		return fmt.Errorf("--user %s: only root can switch to another user", name)
 	}
 	return clearCapabilities()
 }
@@ -47,7 +47,7 @@ func lookupUser(name string) (uid, gid int, err error) {
 		if name == DefaultUser {
 			return nobody, nobody, nil // a system with no list of users
 		}
-		return 0, 0, fmt.Errorf("--user %s: there is no such user", name)
+		return 0, 0, fmt.Errorf("--user %s: no such user", name)
 	}
 	if uid, err = strconv.Atoi(u.Uid); err == nil {
 		gid, err = strconv.Atoi(u.Gid)

@@ -97,7 +97,7 @@ func (r *Reading) warn(sum watch.Summary) {
 			packet int
 		}{{"since", r.Capture.Since.Packet}, {until, r.Capture.Until.Packet}} {
 			if m.packet > frames {
-				fmt.Fprintf(r.Stderr, "tcpwatch: --%s #%d: the capture ends with frame %d\n", m.flag, m.packet, frames)
+				fmt.Fprintf(r.Stderr, "tcpwatch: --%s #%d: the capture ends at frame %d\n", m.flag, m.packet, frames)
 			}
 		}
 	}
@@ -113,7 +113,7 @@ func gaveUp(stderr io.Writer, evicted uint64, boundBy string) {
 		what = "connection was"
 	}
 	if evicted > 0 {
-		fmt.Fprintf(stderr, "tcpwatch: %d %s given up for want of room, and told of as far as seen; a larger %s keeps more\n", evicted, what, boundBy)
+		fmt.Fprintf(stderr, "tcpwatch: %d %s evicted to stay within %s; reported as far as seen\n", evicted, what, boundBy)
 	}
 }
 

@@ -35,8 +35,8 @@ func (s Save) open(r *Reading) (*saver, error) {
 	}
 	for _, path := range r.Files {
 		if info, err := os.Stat(path); path != "-" && err == nil && !info.Mode().IsRegular() && !info.IsDir() {
-			return nil, WithHint(fmt.Errorf("-w reads a capture twice, and %s is a pipe", text.Escape(path)),
-				fmt.Sprintf("let it be standard input, which is kept meanwhile: tcpwatch ... -w %s - < %s", text.Escape(s.Path), text.Escape(path)))
+			return nil, WithHint(fmt.Errorf("-w reads a capture twice, but %s is a pipe", text.Escape(path)),
+				fmt.Sprintf("use standard input, which is kept for the second reading: tcpwatch ... -w %s - < %s", text.Escape(s.Path), text.Escape(path)))
 		}
 	}
 	file, err := capture.CreateCopy(s.Path, r.Files, r.Capture)

@@ -159,7 +159,7 @@ func (w *Watch) tellLoss(now time.Time) {
 	}
 	w.found("capture-gap", anomaly.Anomaly{
 		Cause: "dropped", Confidence: anomaly.ConfidenceProved, Count: int(lost - t.lost),
-		Text: fmt.Sprintf("The kernel had no room for %d packets (%d in all), which may be of any connection: what seems to be missing, or sent again, may only not have been captured.",
+		Text: fmt.Sprintf("The kernel dropped %d packets (%d in all) because its buffer was full. They may belong to any connection. Segments that seem missing or retransmitted may only not have been captured.",
 			lost-t.lost, lost),
 	})
 	t.lost, t.lostAt = lost, now
@@ -184,8 +184,8 @@ func (w *Watch) tellClock() {
 	if ahead < 0 {
 		are = "behind"
 	}
-	text := fmt.Sprintf("the clock that stamps the packets was set %s by %v: times go on as before, and are %v %s it", set, by.Abs().Round(time.Millisecond), ahead.Abs().Round(time.Millisecond), are)
-	w.found("clock-step", anomaly.Anomaly{Cause: cause, Confidence: anomaly.ConfidenceAssumed, Count: 1, Text: "T" + text[1:] + ". The timers of the connections are right."})
+	text := fmt.Sprintf("the clock that stamps the packets was set %s by %v; tcpwatch keeps its own time, which is now %v %s that clock", set, by.Abs().Round(time.Millisecond), ahead.Abs().Round(time.Millisecond), are)
+	w.found("clock-step", anomaly.Anomaly{Cause: cause, Confidence: anomaly.ConfidenceAssumed, Count: 1, Text: "T" + text[1:] + ". The connections' timers are not affected."})
 	w.notice(text)
 }
 

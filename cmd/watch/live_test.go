@@ -216,7 +216,7 @@ func TestLostPacketsAreTold(t *testing.T) {
 	if err != nil || sum.Interrupted || sum.Capture.Dropped != 7 {
 		t.Errorf("got the error %v, interrupted %t, %d dropped", err, sum.Interrupted, sum.Capture.Dropped)
 	}
-	if len(told) != 2 || !strings.HasPrefix(told[0], "capture-gap notice The kernel had no room for 7 packets (7 in all)") || told[1] != "7" {
+	if len(told) != 2 || !strings.HasPrefix(told[0], "capture-gap notice The kernel dropped 7 packets (7 in all)") || told[1] != "7" {
 		t.Errorf("told was %q", told)
 	}
 	if want := []string{"syn-retransmitted ambiguous"}; !slices.Equal(sure, want) {
@@ -243,8 +243,8 @@ func TestClockThatIsSetIsTold(t *testing.T) {
 	}}); err != nil {
 		t.Fatal(err)
 	}
-	const text = "he clock that stamps the packets was set back by 1h0m0s: times go on as before, and are 1h0m0s ahead of it"
-	if len(told) != 1 || told[0] != "clock-step backward: T"+text+". The timers of the connections are right." {
+	const text = "he clock that stamps the packets was set back by 1h0m0s; tcpwatch keeps its own time, which is now 1h0m0s ahead of that clock"
+	if len(told) != 1 || told[0] != "clock-step backward: T"+text+". The connections' timers are not affected." {
 		t.Errorf("told was %q", told)
 	}
 	if len(notices) != 1 || notices[0] != "t"+text {

@@ -30,7 +30,7 @@ func SaveMemory() { debug.SetGCPercent(boundedGC) }
 // how many connections fit into them, see tracker.Config.
 func BoundMemory(octets int64) (conns int, err error) {
 	if octets < minMemory {
-		return 0, fmt.Errorf("is too little: a replay takes %d MiB", minMemory>>20)
+		return 0, fmt.Errorf("too small; a replay needs %d MiB", minMemory>>20)
 	}
 	debug.SetMemoryLimit(octets - OwnMemory)
 	return int(min((octets-OwnMemory)/ConnMemory, math.MaxInt32)), nil

@@ -108,7 +108,7 @@ func TestPicturesOfStatesAreWhole(t *testing.T) {
 			t.Errorf("svg: no row of the table takes the arrow from %v to %v", m.from, m.to)
 		}
 	}
-	if !strings.Contains(svg, "Left out") {
+	if !strings.Contains(svg, "Not shown") {
 		t.Error("svg does not say what it leaves out")
 	}
 }
@@ -149,7 +149,7 @@ func TestSVGIsWellFormed(t *testing.T) {
 // The text says of every state what it is, and has every transition: with its
 // state, or, if it cuts a connection short, by what it is on.
 func TestStatesText(t *testing.T) {
-	moves, short, ok := strings.Cut(StatesText(0), "\nWhat is cut short goes to CLOSED, by:\n")
+	moves, short, ok := strings.Cut(StatesText(0), "\nAn aborted connection goes to CLOSED, by:\n")
 	if !ok {
 		t.Fatal("it does not say what is cut short")
 	}

@@ -58,13 +58,13 @@ func writeTable(w io.Writer, colors bool) error {
 var meanings = map[tcp.State]string{
 	tcp.Closed:      "no connection: before it, or after it",
 	tcp.Listen:      "a server that waits for a SYN",
-	tcp.SynSent:     "it has sent a SYN, which is not answered yet",
-	tcp.SynReceived: "it has answered a SYN, and waits for the ACK",
+	tcp.SynSent:     "it has sent a SYN; the SYN is not answered yet",
+	tcp.SynReceived: "it has answered a SYN and waits for the ACK",
 	tcp.Established: "open: data can flow both ways",
 	tcp.FinWait1:    "it has closed first; its FIN is not acknowledged yet",
-	tcp.FinWait2:    "it has closed first, and waits for the other end to close",
+	tcp.FinWait2:    "it has closed first and waits for the other end to close",
 	tcp.CloseWait:   "the other end has closed; its own application has not",
-	tcp.Closing:     "both have closed at once; its FIN is not acknowledged yet",
+	tcp.Closing:     "both have closed; its FIN is not acknowledged yet",
 	tcp.LastAck:     "it has closed second; its FIN is not acknowledged yet",
 	tcp.TimeWait:    "both have closed; it keeps the ports for late segments",
 }
@@ -89,7 +89,7 @@ func StatesText(width int) string {
 			}
 		}
 		text.WriteLine(w, "")
-		text.WriteLine(w, "What is cut short goes to CLOSED, by:")
+		text.WriteLine(w, "An aborted connection goes to CLOSED, by:")
 		text.WriteParts(w, "  ", short, width)
 	}), "\n") + "\n"
 }

@@ -101,7 +101,7 @@ var regions = []struct {
 var inks = []struct{ name, color, legend string }{
 	{"send", "#1d4ed8", "it sends"},
 	{"recv", "#15803d", "it receives"},
-	{"time", "#b45309", "a timer of its own"},
+	{"time", "#b45309", "its own timer"},
 }
 
 // inkOf returns the class of an arrow.
@@ -153,7 +153,7 @@ func Machine(style string, atOnce bool, label Label) []byte {
 	line(`</defs>`)
 	line(`<rect width="1020" height="990" rx="14" fill="#ffffff"/>`)
 	line(`<text class="title" x="24" y="40">The states of a TCP connection</text>`)
-	line(`<text class="sub" x="24" y="64">RFC 9293, as a bystander can tell them: the table that tcpwatch runs, for one end</text>`)
+	line(`<text class="sub" x="24" y="64">RFC 9293, as far as packets show them: the table that tcpwatch uses, for one end</text>`)
 	for _, r := range regions {
 		line(`<rect class="region" x="%d" y="%d" width="%d" height="%d" rx="16"/>`, r.at.x, r.at.y, r.w, r.h)
 		line(`<text class="caption" x="%d" y="%d">%s</text>`, r.caption.x, r.caption.y, r.name)
@@ -229,6 +229,6 @@ func drawLegend(line func(string, ...any)) {
 		line(`<text class="legend" x="%d" y="927">%s</text>`, x+44, ink.legend)
 		x += 70 + 8*len(ink.legend)
 	}
-	line(`<text class="legend" x="24" y="952">Left out is how an end is cut short, from nearly every state to CLOSED: it sends or receives a RST, gives up, or is</text>`)
-	line(`<text class="legend" x="24" y="972">found to have no such connection. “tcpwatch states” lists these rows too.</text>`)
+	line(`<text class="legend" x="24" y="952">Not shown: aborts, from nearly every state to CLOSED. The end sends or receives a RST, gives up, or turns out</text>`)
+	line(`<text class="legend" x="24" y="972">to have no such connection. “tcpwatch states” lists these rows too.</text>`)
 }

@@ -302,7 +302,7 @@ func (h *page) undecided() string {
 		}
 	}
 	if n > 0 {
-		parts = append(parts, text.Plural(uint64(n), "anomaly is", "anomalies are")+" ambiguous: other readings of the same packets remain")
+		parts = append(parts, text.Plural(uint64(n), "anomaly is", "anomalies are")+" ambiguous: the same packets have other explanations")
 	}
 	if parts == nil {
 		return ""

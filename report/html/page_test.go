@@ -166,13 +166,13 @@ func TestPageGroupsFindings(t *testing.T) {
 	}
 	page := string(pageOf(alike)(t))
 	for text, n := range map[string]int{
-		"<strong>2000 errors, 1 warning: rst-instead-of-ack at 10.9.0.2:80, 2000 times</strong>":                                  1,
-		"10.9.0.2:80 answered the last ACK with a RST":                                                                            1,
-		`<b>2,000 connections</b> at 10.9.0.2:80: conn <a href="#conn=1">1</a>, `:                                                 1,
-		`<a href="#conn=10">10</a>, …; the newest, <a href="#conn=2000">conn 2000</a>`:                                            1,
-		"Undecided: 2 ends have more than one possible state, 1 anomaly is ambiguous: other readings of the same packets remain.": 1,
-		`10.9.0.2:80 <span class="undecided">undecided</span>`:                                                                    1,
-		`<option value="?">undecided</option>`:                                                                                    1,
+		"<strong>2000 errors, 1 warning: rst-instead-of-ack at 10.9.0.2:80, 2000 times</strong>":                                 1,
+		"10.9.0.2:80 answered the last ACK with a RST":                                                                           1,
+		`<b>2,000 connections</b> at 10.9.0.2:80: conn <a href="#conn=1">1</a>, `:                                                1,
+		`<a href="#conn=10">10</a>, …; the newest, <a href="#conn=2000">conn 2000</a>`:                                           1,
+		"Undecided: 2 ends have more than one possible state, 1 anomaly is ambiguous: the same packets have other explanations.": 1,
+		`10.9.0.2:80 <span class="undecided">undecided</span>`:                                                                   1,
+		`<option value="?">undecided</option>`:                                                                                   1,
 	} {
 		if got := strings.Count(page, text); got != n {
 			t.Errorf("the page has %q %d times, want %d", text, got, n)
@@ -194,7 +194,7 @@ func TestPageIsBounded(t *testing.T) {
 		return p.Close(printtest.Whole())
 	}
 	page := string(pageOf(many)(t))
-	for _, want := range []string{"the first 100,000 of 100,001 connections", "as many as 10,000 segments allow", "The first 100 are listed, and 400 more are not."} {
+	for _, want := range []string{"the first 100,000 of 100,001 connections", "limit: 10,000 segments", "The first 100 are listed; 400 more are not."} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q", want)
 		}

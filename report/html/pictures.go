@@ -150,7 +150,7 @@ func areaSVG(id string, means [][16]float64, shown []tcp.State, top float64, spa
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line(`<svg viewBox="0 0 1000 262" class="area" role="img" aria-labelledby="%[1]s-title %[1]s-desc">`, id)
 	line(`<title id="%s-title">Ends in each state over time</title>`, id)
-	line(`<desc id="%s-desc">Stacked areas, from below: %s. At most %.4g ends at once. The table below has the numbers.</desc>`, id, join(shown, ", "), top)
+	line(`<desc id="%s-desc">Stacked areas, bottom to top: %s. At most %.4g ends at once. The table below has the numbers.</desc>`, id, join(shown, ", "), top)
 	scale := niceStep(top)
 	high := scale
 	for high < top {

@@ -220,7 +220,7 @@ const columns = [
 	{title: 'State', key: c => c.server.code, cell: c => stateCell(c.server), text: c => c.server.text},
 	{title: 'Sent', n: true, key: c => c.client.bytes},
 	{title: 'Received', n: true, key: c => c.server.bytes},
-	{title: 'Again', n: true, key: c => c.client.again + c.server.again},
+	{title: 'Retr', n: true, key: c => c.client.again + c.server.again},
 	{title: 'Start', n: true, key: c => c.start, text: c => '+' + seconds(c.start)},
 	{title: 'Duration', n: true, key: c => c.span, text: c => human(c.span)},
 	{title: 'Closed by', key: c => c.closedBy},

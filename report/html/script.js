@@ -209,7 +209,7 @@ const narrowLadder = {frame: 34, stateL: 138, left: 144, right: 356, lane: 14, s
 const slants = {even: 16, scale: 5}; // by which an arrow falls; no rung is nearer to the next
 const ends = ['gives up', 'aborts', 'has no connection'];
 const endings = {
-	client: 'closed by the client', server: 'closed by the server', both: 'closed by both at once',
+	client: 'closed by the client', server: 'closed by the server', both: 'closed by both at the same time',
 	'client-reset': 'reset by the client', 'server-reset': 'reset by the server', timeout: 'timed out',
 };
 
@@ -264,7 +264,7 @@ function arrow(X, r, y, slant, forged) {
 
 // fateText says what a broken or dashed arrow means, in short or in full.
 function fateText(r, short) {
-	if (r.k === 3) return r.b ? `#${r.b} brings them` : 'they never come';
+	if (r.k === 3) return r.b ? `#${r.b} carries them` : 'they were never captured';
 	if (r.l === 1) return 'lost, or late: ' + (short ? `#${r.b} shows it` : r.w);
 	return r.w || '';
 }
@@ -276,7 +276,7 @@ function drawLadder(c, l, toScale) {
 	const leftEnd = l.left === 0 ? 'client' : 'server', rightEnd = l.left === 0 ? 'server' : 'client';
 	const lost = l.rows.filter(r => r.l === 1).length;
 	const title = `Ladder of connection ${c.conn}, ${c[leftEnd].addr} on the left, ${c[rightEnd].addr} on the right: ${l.rows.length} rows` +
-		(lost ? `, ${lost} of them lost or late` : '') + '. The same stands below as a table.';
+		(lost ? `, ${lost} of them lost or late` : '') + '. The same follows as a table.';
 	const middle = (X.left + X.lane + X.right) / 2;
 	const beside = [[], []]; // what is written beside the lanes
 	// The lanes: the states as known at the end, from the frames that moved them.
@@ -410,7 +410,7 @@ function ladderTable(c, l) {
 		return state === proved ? state : proved + '..' + state;
 	};
 	const names = l.left === 0 ? ['client', 'server'] : ['server', 'client'];
-	return table('Segments', ['Time', 'Frame', 'From', 'Segment', names[0] + ', as seen then', names[1] + ', as seen then', 'What it did'], l.rows.map(r => [
+	return table('Segments', ['Time', 'Frame', 'From', 'Segment', names[0] + ', as known then', names[1] + ', as known then', 'What it did'], l.rows.map(r => [
 		seconds(r.t), r.n ? String(r.n) : '', r.k === 2 || r.k === 1 ? '' : names[r.d || 0], r.o || r.x || '', views(r, 0), views(r, 1),
 		[fateText(r), ...(r.s || []), ...(r.a || []).map(n => l.odd[n].kind)].filter(t => t).join('; ')]));
 }
@@ -431,14 +431,14 @@ function showLadder(conn, focus) {
 	byId('ladder-title').textContent = 'Ladder of connection ' + conn;
 	byId('l-heading').textContent = `${c.client.label} ${c.client.text} (client), ${c.server.label} ${c.server.text} (server), ` +
 		(endings[c.closedBy] || c.closedBy || 'open') + `, ${thousands(c.client.packets + c.server.packets)} segments in ${human(c.span)}` +
-		(c.origin === 'syn' ? '' : ', seen from its ' + (c.origin === 'syn-ack' ? 'SYN,ACK' : 'middle') + ' on');
+		(c.origin === 'syn' ? '' : ', first seen ' + (c.origin === 'syn-ack' ? 'at its SYN,ACK' : 'midstream'));
 	const last = Math.max(c.span, ...[c.client, c.server].flatMap(steps).map(s => s.at), 1) * 1.04;
 	const scale = us => lanes.left + us / last * lanes.width, height = lanes.row + 22;
 	byId('l-line').replaceChildren(svg('svg', {viewBox: `0 0 ${lanes.all} ${height}`, width: lanes.all, height, class: 'timelines', role: 'img',
 		'aria-label': 'Timeline of connection ' + conn}, axis(0, last, 16, height - 18), ...names(c, 18, false),
 	timeline(c, 18 + lanes.names, scale, Math.min(scale(data.span - c.start), lanes.left + lanes.width))));
 	const toScale = document.querySelector('input[name=spacing]:checked').value === 'scale';
-	byId('l-picture').replaceChildren(l ? drawLadder(c, l, toScale) : el('p', {class: 'note'}, 'The segments of this connection are not in this page.'));
+	byId('l-picture').replaceChildren(l ? drawLadder(c, l, toScale) : el('p', {class: 'note'}, 'This page does not have the segments of this connection.'));
 	byId('l-table').hidden = !l;
 	byId('l-table').querySelector('div').replaceChildren(l ? ladderTable(c, l) : '');
 	byId('l-history').querySelector('div').replaceChildren(table('States of both ends', ['Time', 'Frame', 'End', 'State', 'On', 'Basis'],
@@ -502,8 +502,8 @@ function toPaper() {
 	const note = (before, text) => text && add(before, el('p', {class: 'note'}, text));
 	const first = page * perPage, n = Math.min(perPage, shown.length - first), drawn = Object.keys(ladders).length;
 	note(byId('table').parentNode, said() + (n < shown.length
-		? `Printed are ${thousands(first + 1)} to ${thousands(first + n)} of ${thousands(shown.length)}, the page of the table that was open.` : ''));
-	note(byId('l-heading'), drawn > 1 ? `Printed is the ladder that was open, of ${thousands(drawn)} in this file.` : '');
+		? `Only the open page of the table is printed: ${thousands(first + 1)} to ${thousands(first + n)} of ${thousands(shown.length)}.` : ''));
+	note(byId('l-heading'), drawn > 1 ? `Only the open ladder is printed, 1 of ${thousands(drawn)} in this file.` : '');
 	for (const picture of document.querySelectorAll('svg[data-cuts]')) {
 		if (picture.getClientRects().length) add(picture, sliced(picture, picture.dataset.cuts.split(' ').map(Number)));
 	}

@@ -152,7 +152,7 @@ func (c *Comments) moved(conn int, e tcp.Endpoint, steps []tracker.Step) {
 
 func (m packetMove) String() string {
 	if m.midway {
-		return fmt.Sprintf("%v in %v, seen midway (%v)", m.end, m.to, m.basis)
+		return fmt.Sprintf("%v in %v, picked up midstream (%v)", m.end, m.to, m.basis)
 	}
 	return fmt.Sprintf("%v %v -> %v (%v)", m.end, m.from, m.to, m.basis)
 }
@@ -237,7 +237,7 @@ func (c *Comments) Of(packet int) (comment string, ok bool) {
 	conn, skip := c.packets.get(packet)
 	if whole := c.wholeOf(packet); whole != 0 && conn == 0 {
 		conn, _ = c.packets.get(whole)
-		return fmt.Sprintf("frame %d, conn %d\na fragment of the segment that frame %d completes", packet, conn, whole), c.picks(whole)
+		return fmt.Sprintf("frame %d, conn %d\na fragment; frame %d completes the segment", packet, conn, whole), c.picks(whole)
 	}
 	if !c.picks(packet) {
 		return "", false

@@ -167,7 +167,7 @@ func TestCommentsOnFragments(t *testing.T) {
 	c.Part(4999, 5000)
 	c.Connection(&tracker.Record{Conn: 1}, true)
 	c.Connection(&tracker.Record{Conn: 2}, false)
-	const part = "frame %d, conn 1\na fragment of the segment that frame 5000 completes"
+	const part = "frame %d, conn 1\na fragment; frame 5000 completes the segment"
 	for packet, want := range map[int]string{
 		4997: "", 4998: "", 4999: fmt.Sprintf(part, 4999), 5000: "frame 5000, conn 1", 5001: "", 5003: fmt.Sprintf(part, 5003), 100_000: "",
 	} {

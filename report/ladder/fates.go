@@ -85,7 +85,7 @@ func (d *ladder) fates(last tcp.Time) *fates {
 	for k := range f.sides {
 		for _, i := range append(f.sides[k].open, f.sides[k].probe-1) {
 			if i >= 0 && last.Sub(d.rows[i].at) >= patience {
-				f.set(i, unanswered, 0, "no answer until the capture ends")
+				f.set(i, unanswered, 0, "no answer before the capture ends")
 			}
 		}
 	}
@@ -139,7 +139,7 @@ func (o *sender) probes(s *tcp.Segment) bool {
 // the side sends that frame.
 func (f *fates) unheard(own *sender, packet int) {
 	if own.probe > 0 {
-		f.set(own.probe-1, unanswered, packet, fmt.Sprintf("nothing came in return before #%d", packet))
+		f.set(own.probe-1, unanswered, packet, fmt.Sprintf("no answer before #%d", packet))
 	}
 }
 
@@ -149,7 +149,7 @@ func (f *fates) sent(i int, own *sender) {
 	f.arrivals[i].again = f.resent(i, own)
 	if own.known && own.nxt.Before(s.Seq) && s.Flags&tcp.SYN == 0 {
 		own.holes[own.nxt] = i
-		f.gaps[i] = &hole{text: text.Plural(uint64(s.Seq.Minus(own.nxt)), "octet", "octets") + " not captured before this"}
+		f.gaps[i] = &hole{text: text.Plural(uint64(s.Seq.Minus(own.nxt)), "byte", "bytes") + " before this not captured"}
 	}
 	if at, hole := own.holes[s.Seq]; hole && at != i {
 		f.gaps[at].by = packet
@@ -204,7 +204,7 @@ func (f *fates) answer(i int, peer *sender) {
 			if b.Left.AtMost(o.Seq) && o.End().AtMost(b.Right) {
 				acked = true
 			} else if o.End().AtMost(b.Left) && s.Ack.AtMost(o.Seq) && peer.endAt[b.Right] > j { // what was sent later is there
-				f.set(j, missed, d.rows[i].packet, fmt.Sprintf("#%d acknowledges what was sent later", d.rows[i].packet))
+				f.set(j, missed, d.rows[i].packet, fmt.Sprintf("#%d acknowledges later data", d.rows[i].packet))
 			}
 		}
 		if acked {
@@ -226,7 +226,7 @@ func (f *fates) resent(i int, own *sender) bool {
 	for _, j := range own.open {
 		o := d.rows[j].segment
 		if s.Seq.AtMost(o.Seq) && o.End().AtMost(s.End()) {
-			f.set(j, unanswered, packet, fmt.Sprintf("sent again as #%d before an answer was seen", packet))
+			f.set(j, unanswered, packet, fmt.Sprintf("retransmitted as #%d before an answer was seen", packet))
 			again = true
 			continue
 		}
@@ -236,7 +236,7 @@ func (f *fates) resent(i int, own *sender) bool {
 	if j, acked := own.ackedBy[s.Seq]; acked && !again {
 		again = true
 		if d.rows[i].at.Sub(d.rows[j].at) > d.records[0].HandshakeRTT {
-			f.set(j, unanswered, packet, fmt.Sprintf("#%d was sent again although this acknowledges it", packet))
+			f.set(j, unanswered, packet, fmt.Sprintf("#%d was retransmitted although this acknowledges it", packet))
 		}
 	}
 	return again

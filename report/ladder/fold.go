@@ -12,7 +12,7 @@ import (
 // raised nothing. Its first and last few are drawn, the rest is told in one
 // line:
 //
-//	... 1204 segments, 1.6 MB, 3 again or late ...
+//	... 1204 segments, 1.6 MB, 3 retransmitted/late ...
 
 const (
 	stretchFirst = 3 // are drawn at its beginning
@@ -31,7 +31,7 @@ type stretch struct {
 
 // folded is what a fold tells of what it hides.
 type folded struct {
-	segments, repeated, unread int // unread: not taken in
+	segments, repeated, unread int // unread: ignored
 	octets                     uint64
 }
 
@@ -162,7 +162,7 @@ func (f *folded) String() string {
 		parts = append(parts, text.Octets(f.octets))
 	}
 	if f.repeated > 0 {
-		parts = append(parts, text.Thousands(uint64(f.repeated))+" again or late")
+		parts = append(parts, text.Thousands(uint64(f.repeated))+" retransmitted/late")
 	}
 	if f.unread > 0 {
 		parts = append(parts, text.Thousands(uint64(f.unread))+" ignored")

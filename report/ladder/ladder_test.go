@@ -59,7 +59,7 @@ func TestFoldedText(t *testing.T) {
 		f    folded
 		want string
 	}{
-		{folded{segments: 1204, octets: 1_600_000, repeated: 3}, "... 1,204 segments, 1.6 MB, 3 again or late ..."},
+		{folded{segments: 1204, octets: 1_600_000, repeated: 3}, "... 1,204 segments, 1.6 MB, 3 retransmitted/late ..."},
 		{folded{segments: 4}, "... 4 segments ..."},
 		{folded{segments: 5, octets: 999, unread: 1}, "... 5 segments, 999 B, 1 ignored ..."},
 		{folded{segments: 1_000_000, octets: 99_960_000_000}, "... 1,000,000 segments, 100 GB ..."},

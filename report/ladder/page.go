@@ -112,7 +112,7 @@ var deeds = map[tcp.InputSet]string{
 	tcp.SndSYN.Set(): "opens", tcp.SndFIN.Set(): "closes", tcp.SndRST.Set(): "aborts",
 	tcp.RcvRST.Set(): "is reset", tcp.RcvRSTPassive.Set(): "is reset",
 	tcp.GiveUp.Set(): "gives up", tcp.GiveUpPassive.Set(): "gives up", tcp.NoTCB.Set(): "has no connection",
-	tcp.Unreachable.Set(): "told: unreachable", tcp.Timeout2MSL.Set(): "2 MSL over",
+	tcp.Unreachable.Set(): "unreachable (ICMP)", tcp.Timeout2MSL.Set(): "2 MSL over",
 }
 
 // pageRung returns what is drawn of a rung.

@@ -118,7 +118,7 @@ func OpenBaseline(path string, update bool, captures []string) (*Baseline, error
 	names := make(map[string]string)
 	for _, c := range captures {
 		if other, taken := names[filepath.Base(c)]; taken {
-			return nil, fmt.Errorf("%s and %s have one name in a baseline", text.Escape(other), text.Escape(c))
+			return nil, fmt.Errorf("%s and %s have the same name in a baseline", text.Escape(other), text.Escape(c))
 		}
 		names[filepath.Base(c)] = c
 	}
@@ -150,11 +150,11 @@ func (b *Baseline) read(r io.Reader) error {
 		line := strings.TrimSuffix(lines.Text(), "\r")
 		switch {
 		case n == 1 && line != baselineHead:
-			return fault("no baseline: its first line is %q (--update writes one)", baselineHead)
+			return fault("not a baseline: its first line must be %q (--update writes one)", baselineHead)
 		case line == "" || strings.HasPrefix(line, "#"):
 		case !strings.HasPrefix(line, " "):
 			if b.shapes[line] != nil {
-				return fault("%q is there twice", text.Escape(line))
+				return fault("%q appears twice", text.Escape(line))
 			}
 			at = newShape()
 			b.shapes[line] = at
@@ -162,7 +162,7 @@ func (b *Baseline) read(r io.Reader) error {
 			count, what, ok := strings.Cut(strings.TrimSpace(line), " ")
 			times, err := strconv.Atoi(count)
 			if !ok || err != nil || times < 1 || at == nil {
-				return fault("allowed is the name of a capture, and below it lines of a number and what there were so many of")
+				return fault("not a valid line; use the name of a capture, or below it a count and the description of what was counted")
 			}
 			at.lines[what] += times
 		}
@@ -171,7 +171,7 @@ func (b *Baseline) read(r io.Reader) error {
 		return &Error{File: text.Escape(b.path), Err: pathless(err)}
 	}
 	if n == 0 {
-		return &Error{File: text.Escape(b.path), Err: errors.New("no baseline: the file is empty (--update writes one)")}
+		return &Error{File: text.Escape(b.path), Err: errors.New("not a baseline: the file is empty (--update writes one)")}
 	}
 	return nil
 }
@@ -226,7 +226,7 @@ func (j *Judge) compare() {
 	}
 	was := b.of(j.out.Path)
 	if was == nil {
-		j.found(j.p.same, check.Failed, nil, nil, fmt.Sprintf("it is not in %s (--update puts it in)", text.Escape(b.path)))
+		j.found(j.p.same, check.Failed, nil, nil, fmt.Sprintf("it is not in %s (--update adds it)", text.Escape(b.path)))
 		return
 	}
 	before, now := was.plain(), j.shape.plain()
@@ -245,7 +245,7 @@ func (j *Judge) compare() {
 	slices.Sort(come)
 	verdict, note := check.Failed, ""
 	if j.sameButAssumed(before, now, gone, come) {
-		verdict, note = check.Undecided, " (but it is the same if ends are in other states that are possible)"
+		verdict, note = check.Undecided, " (it is the same if ends are in other possible states)"
 	}
 	for _, line := range gone {
 		j.found(j.p.same, verdict, nil, nil, fmt.Sprintf("-%d %s%s", before[line]-now[line], line, note))

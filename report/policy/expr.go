@@ -142,7 +142,7 @@ func (x *Expr) holds(env any) (bool, error) {
 	case errors.Is(err, errTooLong) || strings.Contains(text, "memory budget"):
 		return false, errTooLong
 	case strings.Contains(text, "nil"):
-		return false, errors.New("it asks for a field that the record lacks")
+		return false, errors.New("it needs a field that the record lacks")
 	}
 	return false, errors.New(text)
 }
@@ -158,13 +158,13 @@ func explainError(err error, env reflect.Type) error {
 	var e *file.Error
 	if !errors.As(err, &e) {
 		if err.Error() == "expected bool, but got *bool" {
-			return errors.New("a field that a record may lack is no condition by itself; compare it: == true")
+			return errors.New("a field that a record may lack is not a condition by itself; compare it: == true")
 		}
 		return err
 	}
 	what, _, _ := strings.Cut(e.Message, "\n")
 	if m := unknownField.FindStringSubmatch(what); m != nil {
-		what = fmt.Sprintf("there is no field %q here (%s)", m[2], strings.Join(fieldsOf(env, m[1]), ", "))
+		what = fmt.Sprintf("unknown field %q (%s)", m[2], strings.Join(fieldsOf(env, m[1]), ", "))
 	} else if name, ok := strings.CutPrefix(what, "unknown name "); ok {
 		allowed := append(record.EnvNames(env), "states such as TIME_WAIT", "kinds such as rst_instead_of_ack", "and the functions "+strings.Join(functions, ", "))
 		what = fmt.Sprintf("unknown name %q (%s)", name, strings.Join(allowed, ", "))

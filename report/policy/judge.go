@@ -285,10 +285,10 @@ func (j *Judge) Close() (*check.Capture, error) {
 	}
 	j.worst = check.Passed
 	if j.out.Conns == 0 {
-		j.found(j.p.whole, check.Undecided, nil, nil, "there is no TCP connection to judge")
+		j.found(j.p.whole, check.Undecided, nil, nil, "the capture has no TCP connection to check")
 	}
 	if j.Truncated {
-		j.found(j.p.whole, check.Undecided, nil, nil, "the capture is cut off: what came after is not judged")
+		j.found(j.p.whole, check.Undecided, nil, nil, "the capture is cut off; the rest is not checked")
 	}
 	j.out.Tallies[j.p.whole].Add(j.worst, 1)
 	if j.shape != nil && j.err == nil {

@@ -54,13 +54,13 @@ type key struct {
 
 // keys are the keys of a rule. The loader and the schema read this list.
 var keys = []key{
-	{name: "name", doc: "what reports call the rule; no two rules share one", schema: map[string]any{"type": "string", "minLength": 1},
+	{name: "name", doc: "the name of the rule in reports; must be unique", schema: map[string]any{"type": "string", "minLength": 1},
 		read: func(_ *Policy, r *rule, n *yaml.Node) (err error) { r.Name, err = textOf(n); return err }},
-	{name: "description", doc: "a sentence for who reads the report", schema: map[string]any{"type": "string"},
+	{name: "description", doc: "a sentence for the reader of the report", schema: map[string]any{"type": "string"},
 		read: func(_ *Policy, r *rule, n *yaml.Node) (err error) { r.Description, err = textOf(n); return err }},
-	{name: "match", doc: "an expression over the connection record: the connections that the rule is about; without it, all", schema: exprSchema,
+	{name: "match", doc: "an expression over the connection record; selects the connections that the rule checks; without it, all", schema: exprSchema,
 		read: func(p *Policy, r *rule, n *yaml.Node) (err error) { r.match, err = p.expression(n, false); return err }},
-	{name: "port", doc: "a port of the server, or several: only connections to it", schema: oneOrMore(map[string]any{"type": "integer", "minimum": 1, "maximum": 65535}),
+	{name: "port", doc: "a server port, or a list of them: only connections to it", schema: oneOrMore(map[string]any{"type": "integer", "minimum": 1, "maximum": 65535}),
 		read: func(_ *Policy, r *rule, n *yaml.Node) (err error) { r.ports, err = list(n, port); return err }},
 	{name: "tuple", doc: "the two ends of a connection, A:P-B:Q, in either order: only connections between them", schema: map[string]any{"type": "string"},
 		read: func(_ *Policy, r *rule, n *yaml.Node) (err error) {
@@ -73,14 +73,14 @@ var keys = []key{
 			}
 			return nil
 		}},
-	{name: "require", ask: askRequire, doc: "an expression that must be true of every connection", schema: exprSchema, read: readExpr},
-	{name: "forbid", ask: askForbid, doc: "an expression that may be true of no connection", schema: exprSchema, read: readExpr},
-	{name: "count", ask: askCount, doc: "an expression over connections, the list of all of one capture, that must be true", schema: exprSchema,
+	{name: "require", ask: askRequire, doc: "an expression that must be true for every connection", schema: exprSchema, read: readExpr},
+	{name: "forbid", ask: askForbid, doc: "an expression that must not be true for any connection", schema: exprSchema, read: readExpr},
+	{name: "count", ask: askCount, doc: "an expression over connections, the list of all connections of one capture; must be true", schema: exprSchema,
 		read: func(p *Policy, r *rule, n *yaml.Node) (err error) { r.expr, err = p.expression(n, true); return err }},
 	{name: "expect", ask: askExpect, doc: "the states that the ends must be in when the capture ends", schema: expectSchema(), read: readExpect},
-	{name: "deny", ask: askKinds, doc: "anomalies that may not occur: kinds, or severities, which mean them and above", schema: gradeSchema(),
+	{name: "deny", ask: askKinds, doc: "forbidden anomalies: kinds, or severities (each means it and above)", schema: gradeSchema(),
 		read: func(_ *Policy, r *rule, n *yaml.Node) (err error) { r.deny, err = list(n, gradeOf); return err }},
-	{name: "allow", ask: askKinds, doc: "anomalies that no rule's deny is about: kinds, or severities, which mean them and below", schema: gradeSchema(),
+	{name: "allow", ask: askKinds, doc: "anomalies that no rule's deny forbids: kinds, or severities (each means it and below)", schema: gradeSchema(),
 		read: func(_ *Policy, r *rule, n *yaml.Node) (err error) { r.allow, err = list(n, gradeOf); return err }},
 }
 
@@ -120,7 +120,7 @@ func (p *Policy) loadFile(path string) error {
 		return pathless(err)
 	}
 	if len(data) > maxSize {
-		return fmt.Errorf("a policy has at most %d KiB", maxSize>>10)
+		return fmt.Errorf("a policy must not be larger than %d KiB", maxSize>>10)
 	}
 	decoder := yaml.NewDecoder(strings.NewReader(string(data)))
 	var doc yaml.Node
@@ -131,7 +131,7 @@ func (p *Policy) loadFile(path string) error {
 	}
 	var more yaml.Node
 	if err := decoder.Decode(&more); err == nil {
-		return at(&more, "a second document (allowed: one)")
+		return at(&more, "a second document; only one is allowed")
 	} else if err != io.EOF {
 		return yamlError(err)
 	}
@@ -155,9 +155,9 @@ func yamlError(err error) error {
 	said := err.Error()
 	if m := yamlLine.FindStringSubmatch(said); m != nil {
 		line, _ := strconv.Atoi(m[1])
-		return &Error{Line: line, Err: fmt.Errorf("no YAML: %s", text.Escape(said[len(m[0]):]))}
+		return &Error{Line: line, Err: fmt.Errorf("not valid YAML: %s", text.Escape(said[len(m[0]):]))}
 	}
-	return fmt.Errorf("no YAML: %s", text.Escape(strings.TrimPrefix(said, "yaml: ")))
+	return fmt.Errorf("not valid YAML: %s", text.Escape(strings.TrimPrefix(said, "yaml: ")))
 }
 
 // document reads the top of the policy.
@@ -173,9 +173,9 @@ func (p *Policy) document(n *yaml.Node, path string) error {
 	case rules == nil:
 		return at(n, "the policy has no rules (allowed: rules)")
 	case rules.Kind != yaml.SequenceNode || len(rules.Content) == 0:
-		return at(rules, "rules is a list of at least one rule, each with %s", strings.Join(names(), ", "))
+		return at(rules, "rules must be a list of at least one rule, each with %s", strings.Join(names(), ", "))
 	case len(rules.Content) > maxRules:
-		return at(rules, "a policy has at most %d rules", maxRules)
+		return at(rules, "a policy must not have more than %d rules", maxRules)
 	}
 	for _, item := range rules.Content {
 		r := &rule{Rule: check.Rule{File: path, Line: item.Line}}
@@ -202,7 +202,7 @@ func (p *Policy) rule(r *rule, n *yaml.Node) error {
 		k := &keys[slices.IndexFunc(keys, func(k key) bool { return k.name == name.Value })]
 		if k.ask != askNothing {
 			if len(asked) > 0 && (k.ask != askKinds || r.ask != askKinds) {
-				return at(name, "a rule has one of %s, and this has %s already (deny and allow may stand together)", strings.Join(asks(), ", "), asked[0])
+				return at(name, "a rule must have only one of %s, but this one already has %s (deny and allow can be combined)", strings.Join(asks(), ", "), asked[0])
 			}
 			r.ask, r.Whole = k.ask, k.ask == askCount
 			asked = append(asked, k.name)
@@ -221,11 +221,11 @@ func (p *Policy) rule(r *rule, n *yaml.Node) error {
 	case r.Name == "":
 		return at(n, "a rule has no name (allowed: %s)", strings.Join(names(), ", "))
 	case r.ask == askNothing:
-		return at(n, "rule %q asks nothing (allowed: %s)", text.Escape(r.Name), strings.Join(asks(), ", "))
+		return at(n, "rule %q checks nothing (allowed: %s)", text.Escape(r.Name), strings.Join(asks(), ", "))
 	}
 	for _, other := range p.rules {
 		if other.Name == r.Name {
-			return at(n, "rule %q has the name of the one in line %d", text.Escape(r.Name), other.Line)
+			return at(n, "rule %q has the same name as the one in line %d", text.Escape(r.Name), other.Line)
 		}
 	}
 	return nil
@@ -263,7 +263,7 @@ func pairs(n *yaml.Node, what string, allowed []string, f func(name, value *yaml
 			return at(name, "unknown key %q in %s (allowed: %s)", text.Escape(plainText(name)), what, strings.Join(allowed, ", "))
 		}
 		if line := seen[name.Value]; line > 0 {
-			return at(name, "%s stands in line %d already", name.Value, line)
+			return at(name, "%s is already in line %d", name.Value, line)
 		}
 		seen[name.Value] = name.Line
 		if err := f(name, n.Content[i+1]); err != nil {
@@ -276,7 +276,7 @@ func pairs(n *yaml.Node, what string, allowed []string, f func(name, value *yaml
 // textOf reads a string.
 func textOf(n *yaml.Node) (string, error) {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" || strings.TrimSpace(n.Value) == "" {
-		return "", at(n, "a text is allowed here, in quotes where YAML would read it as anything else")
+		return "", at(n, "must be text; quote it if YAML would read it as something else")
 	}
 	return n.Value, nil
 }
@@ -304,7 +304,7 @@ func list[T any](n *yaml.Node, read func(*yaml.Node) (T, error)) ([]T, error) {
 func port(n *yaml.Node) (uint16, error) {
 	v, err := strconv.ParseUint(n.Value, 10, 16)
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || err != nil || v == 0 {
-		return 0, at(n, "%q is no port (1 to 65535, or a list of them)", text.Escape(plainText(n)))
+		return 0, at(n, "%q is not a valid port (1 to 65535, or a list of them)", text.Escape(plainText(n)))
 	}
 	return uint16(v), nil
 }
@@ -331,7 +331,7 @@ func stateOf(n *yaml.Node) (tcp.State, error) {
 			return state, nil
 		}
 	}
-	return 0, at(n, "%q is no state (%s)", text.Escape(s), strings.Join(vocabulary["state"][:len(tcp.States())], ", "))
+	return 0, at(n, "%q is not a valid state (%s)", text.Escape(s), strings.Join(vocabulary["state"][:len(tcp.States())], ", "))
 }
 
 // ends are the keys of expect.
@@ -343,7 +343,7 @@ func readExpect(_ *Policy, r *rule, n *yaml.Node) error {
 		return err
 	})
 	if err == nil && len(n.Content) == 0 {
-		return at(n, "no end is named (allowed: %s)", strings.Join(ends, ", "))
+		return at(n, "no end is given (allowed: %s)", strings.Join(ends, ", "))
 	}
 	return err
 }
@@ -357,7 +357,7 @@ func readExpr(p *Policy, r *rule, n *yaml.Node) (err error) {
 func (p *Policy) expression(n *yaml.Node, set bool) (*Expr, error) {
 	s := n.Value
 	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
-		return nil, at(n, "an expression is allowed here")
+		return nil, at(n, "must be an expression")
 	}
 	env := record.EnvType()
 	if set {

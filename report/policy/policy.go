@@ -102,7 +102,7 @@ func parseGrade(name string) (grade, error) {
 		}
 	}
 	if _, err := kinds.Parse(name); err != nil {
-		return grade{}, fmt.Errorf("%q is neither a severity (%s) nor a kind of anomaly (tcpwatch anomalies lists them)",
+		return grade{}, fmt.Errorf("%q is not a severity (%s) or a kind of anomaly (tcpwatch anomalies lists them)",
 			text.Escape(name), strings.Join(Severities(), ", "))
 	}
 	return grade{kind: name}, nil
@@ -148,9 +148,9 @@ func New(path string, flags []Flag, b *Baseline) (*Policy, error) {
 			return nil, fmt.Errorf("--%s: %w", f.Key, err)
 		}
 	}
-	p.whole = p.own("whole-capture", "the capture holds a connection, and is not cut off")
+	p.whole = p.own("whole-capture", "the capture has a connection and is not cut off")
 	if b != nil {
-		p.same = p.own("baseline", "the capture shows what the baseline has")
+		p.same = p.own("baseline", "the capture matches the baseline")
 	}
 	return p, nil
 }

@@ -133,9 +133,9 @@ func (j *Judge) doubt(r *rule, c *tracker.Record, bad bool) (why string, unknown
 // mayBe says that an end may be in another state.
 func mayBe(x *tracker.EndRecord, e tcp.Endpoint, s tcp.State) string {
 	if x.State == tcp.Unknown {
-		return fmt.Sprintf("%v may be in %v: no packet tells", e, s)
+		return fmt.Sprintf("%v may be in %v: no packet shows its state", e, s)
 	}
-	return fmt.Sprintf("%v may be in %v as well", e, s)
+	return fmt.Sprintf("%v may also be in %v", e, s)
 }
 
 // otherStates returns the states that an end may be in besides; nil if there is
@@ -302,7 +302,7 @@ func (j *Judge) countOne(i int, r *rule) {
 		return
 	}
 	why := j.doubtSet(r, set, list, env, !holds)
-	text := fmt.Sprintf("%s is %v of %s", r.expr.text, holds, text.Plural(uint64(len(set)), "connection", "connections"))
+	text := fmt.Sprintf("%s is %v for %s", r.expr.text, holds, text.Plural(uint64(len(set)), "connection", "connections"))
 	if why != "" {
 		j.found(i, check.Undecided, nil, nil, text+", but "+why)
 	} else if !holds {
@@ -326,7 +326,7 @@ func (j *Judge) doubtSet(r *rule, set []*member, list, env reflect.Value, bad bo
 		}
 	}
 	if tries > maxReadings || tries*len(set) > maxSteps/10 {
-		return fmt.Sprintf("the states of %d connections are not sure, too many to try", len(open))
+		return fmt.Sprintf("the states of %d connections are uncertain, too many to try all combinations", len(open))
 	}
 	differs := func() bool {
 		holds, err := r.expr.holds(env.Interface())
@@ -344,7 +344,7 @@ func (j *Judge) doubtSet(r *rule, set []*member, list, env reflect.Value, bad bo
 				record.SetState(other.Elem(), tcp.Endpoint(e), s)
 				list.Index(k).Set(other)
 				if differs() {
-					return fmt.Sprintf("the %v of connection %d may be in %v as well", tcp.Endpoint(e), m.conn(), s)
+					return fmt.Sprintf("the %v of connection %d may also be in %v", tcp.Endpoint(e), m.conn(), s)
 				}
 			}
 		}

@@ -87,6 +87,6 @@ func KeysMarkdown() []byte {
 	for _, k := range keys {
 		fmt.Fprintf(&out, "| `%s` | %s |\n", k.name, k.doc)
 	}
-	fmt.Fprintf(&out, "\nA rule asks by one of `%s`; `deny` and `allow` may stand together.\n", strings.Join(asks(), "`, `"))
+	fmt.Fprintf(&out, "\nA rule has one of `%s`. Only `deny` and `allow` can be combined.\n", strings.Join(asks(), "`, `"))
 	return out.Bytes()
 }

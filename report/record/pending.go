@@ -40,7 +40,7 @@ func PendingNote(s *Summary, t *Tally, o *Options) string {
 		return ""
 	}
 	at := t.Due.Sub(s.First).Truncate(time.Second) + 2*time.Second // timers are read a little early or late
-	return "Note: the capture ends " + inSeconds(s.Last.Sub(s.First)) + " in; --at +" + strconv.Itoa(int(at/time.Second)) + "s shows what would follow"
+	return "Note: the capture ends after " + inSeconds(s.Last.Sub(s.First)) + "; --at +" + strconv.Itoa(int(at/time.Second)) + "s shows what would happen next"
 }
 
 // inSeconds writes a duration in seconds, as --at takes them: 43 s, 0.62 s.

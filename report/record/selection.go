@@ -22,7 +22,7 @@ func ParseTuple(s string) (t Tuple, err error) {
 	for i, part := range []string{left, right} {
 		end, err := netip.ParseAddrPort(part)
 		if err != nil {
-			return t, fmt.Errorf("%q is no pair of addresses and ports", text.Escape(s))
+			return t, fmt.Errorf("%q: not a valid pair of addresses and ports", text.Escape(s))
 		}
 		t[i] = netip.AddrPortFrom(end.Addr().Unmap(), end.Port())
 	}

@@ -33,9 +33,9 @@ func NumbersNote(s *Summary) string {
 	case s.TCPPackets == 0:
 		return ""
 	case s.Filtered > 0:
-		return "Note: -f was applied first: connections are numbered among what it left (--where keeps the numbers of the whole capture)"
+		return "Note: connections are numbered after -f (--where keeps the numbers of the whole capture)"
 	case s.Earlier > 0:
-		return "Note: --since was applied first: connections are numbered from there on"
+		return "Note: connections are numbered after --since"
 	}
 	return ""
 }
@@ -43,19 +43,19 @@ func NumbersNote(s *Summary) string {
 // Shortfalls tell what makes what is shown less than the whole truth.
 func Shortfalls(s *Summary) (parts []string) {
 	if s.Undecodable > 0 {
-		parts = append(parts, text.Plural(s.Undecodable, "packet", "packets")+" not understood")
+		parts = append(parts, text.Plural(s.Undecodable, "packet", "packets")+" not decoded")
 	}
 	if s.Misdated > 0 {
-		parts = append(parts, text.Plural(s.Misdated, "packet", "packets")+" with a wrong stamp")
+		parts = append(parts, text.Plural(s.Misdated, "packet", "packets")+" with a wrong timestamp")
 	}
 	if s.Dropped > 0 {
 		parts = append(parts, text.Plural(s.Dropped, "packet", "packets")+" dropped by the capture")
 	}
 	if s.Evicted > 0 {
-		parts = append(parts, text.Plural(s.Evicted, "connection", "connections")+" forgotten for want of memory")
+		parts = append(parts, text.Plural(s.Evicted, "connection", "connections")+" evicted")
 	}
 	if s.Truncated {
-		parts = append(parts, "cut off in mid-packet")
+		parts = append(parts, "cut off mid-packet")
 	}
 	return parts
 }
@@ -64,23 +64,23 @@ func Shortfalls(s *Summary) (parts []string) {
 func Nothing(s *Summary, t *Tally, o *Options) string {
 	switch {
 	case s.Packets == 0 && s.Earlier > 0 && s.Later > 0:
-		return "No packets: there are none between the two moments."
+		return "No packets: none are between the two times."
 	case s.Packets == 0 && s.Earlier > 0:
 		return "No packets: all are earlier."
 	case s.Packets == 0 && s.Later > 0:
-		return "No packets: the moment is before the first."
+		return "No packets: the time is before the first packet."
 	case s.Packets == 0:
 		return "No packets."
 	case s.TCPPackets == 0 && s.Filtered == s.Packets:
-		return "No TCP among " + text.Plural(s.Packets, "packet", "packets") + ": the filter left none of them."
+		return "No TCP among " + text.Plural(s.Packets, "packet", "packets") + ": the filter kept none of them."
 	case s.TCPPackets == 0 && s.Filtered > 0:
-		return "No TCP among " + text.Plural(s.Packets-s.Filtered, "packet", "packets") + " that the filter left of " + strconv.FormatUint(s.Packets, 10) + "."
+		return "No TCP among " + text.Plural(s.Packets-s.Filtered, "packet", "packets") + " that the filter kept of " + strconv.FormatUint(s.Packets, 10) + "."
 	case s.TCPPackets == 0:
 		return "No TCP among " + text.Plural(s.Packets, "packet", "packets") + "."
 	case t.Seen == 0:
 		return "No connection among " + text.Plural(s.TCPPackets, "TCP segment", "TCP segments") + "."
 	case o.Existing && !o.Filter.active() && o.Where == nil:
-		return "No connection at that moment: all that began earlier were over."
+		return "No connection at that time: all earlier ones had closed."
 	}
-	return "No connection is selected out of " + strconv.Itoa(t.Seen) + "."
+	return "No connection is selected of " + strconv.Itoa(t.Seen) + "."
 }

@@ -303,7 +303,7 @@ func (m *model) draw() {
 		m.lines = table.ServiceLines(m.now, o)
 	case table.OneHost:
 		if !m.on.IsValid() {
-			m.lines = []string{"No host: choose a connection first."}
+			m.lines = []string{"No host: select a connection first."}
 			break
 		}
 		fallthrough

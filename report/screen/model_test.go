@@ -185,7 +185,7 @@ func TestLadderBeginsWithTheHistory(t *testing.T) {
 		press(m, "enter")
 		holds(t, m, "ladder  idle 72.5ms", "conn 1  10.9.0.1:40020 ESTABLISHED  10.9.0.2:7020 ESTABLISHED",
 			"7  ESTABLISHED  --> <SEQ=6><ACK=6><CTL=ACK>", "0.010877  2  client  ESTABLISHED  recv SYN,ACK     proved",
-			"Times count from 2026-11-20T15:38:12.085177Z.")
+			"Times are relative to 2026-11-20T15:38:12.085177Z.")
 	})
 	if err != nil || !opened {
 		t.Errorf("a ladder was opened: %v; %v", opened, err)

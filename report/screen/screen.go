@@ -171,5 +171,5 @@ func (w *watched) lines(r *tracker.Record, s *record.Snapshot, o record.Options)
 	g.Color = o.Color
 	history, _ := g.Lines(nil)
 	lines = append(append(lines, ""), history...)
-	return heading, append(lines, "Times count from "+o.Time.Format(w.last.Start, s.Summary.First)+".")
+	return heading, append(lines, "Times are relative to "+o.Time.Format(w.last.Start, s.Summary.First)+".")
 }

@@ -61,7 +61,7 @@ func TestShowsACaptureAsItGoesOn(t *testing.T) {
 	if refreshes < 5 {
 		t.Errorf("%d refreshes, want more", refreshes)
 	}
-	c.See("recv RST", "Times count from")
+	c.See("recv RST", "Times are relative to")
 	c.Press("kkkkkkkkkkkkkkkkkk") // beyond what was odd about it
 	c.See("<CTL=RST>")
 	c.Press("\x1b")

@@ -123,7 +123,7 @@ func (m *model) body() []string {
 	if list.Len() == 0 {
 		nothing := "nothing"
 		if m.opts.Existing && m.filter == "" && len(m.now.Records) > 0 {
-			nothing += " (x shows what is over)"
+			nothing += " (x shows closed ones)"
 		}
 		return append(lines, strings.Repeat(" ", margin)+nothing)
 	}

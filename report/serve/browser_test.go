@@ -184,7 +184,7 @@ func TestConnectionInABrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, has := range []struct{ text, want string }{
-		{heading, "conn 1 10.9.0.1:40020 ESTABLISHED"}, {since, "Idle for 72.5ms. Times count from 2026-11-20T15:38:12.085177Z."},
+		{heading, "conn 1 10.9.0.1:40020 ESTABLISHED"}, {since, "Idle for 72.5ms. Times are relative to 2026-11-20T15:38:12.085177Z."},
 		{history, "recv SYN,ACK"}, {ladder, "<CTL=PSH,ACK><DATA=5>"}, {row, "#conn=1"},
 	} {
 		if !strings.Contains(has.text, has.want) {
@@ -194,7 +194,7 @@ func TestConnectionInABrowser(t *testing.T) {
 	keepPicture(t, tab)
 	s.Refresh(&record.Snapshot{Time: s.frame.Load().snapshot.Time.Add(time.Second)})
 	err = chromedp.Run(tab,
-		chromedp.WaitVisible(`//p[@id="conn-since"][contains(text(), "it is over")]`),
+		chromedp.WaitVisible(`//p[@id="conn-since"][contains(text(), "it has closed")]`),
 		chromedp.Text("#ladder", &ladder),
 		chromedp.Click(`//a[text()="Close"]`),
 		chromedp.WaitReady("#conn[hidden]", chromedp.ByQuery),
@@ -211,7 +211,7 @@ func TestConnectionInABrowser(t *testing.T) {
 }
 
 // However many connections end alike, the first screen says what went wrong and where;
-// what piles up has a scale of its own; and the filter finds rows.
+// what piles up has its own scale; and the filter finds rows.
 func TestManyConnectionsInABrowser(t *testing.T) {
 	s := server(t, Options{})
 	web := httptest.NewServer(s.Handler())
@@ -238,7 +238,7 @@ func TestManyConnectionsInABrowser(t *testing.T) {
 			t.Errorf("the first screen has no %q, but %s", want, first)
 		}
 	}
-	if !strings.Contains(scales, "but for TIME_WAIT and CLOSED, over the last 1 s; the top is 2|") || !strings.Contains(scales, "the top is 1999:") || charts != "1,2" {
+	if !strings.Contains(scales, "except TIME_WAIT and CLOSED, over the last 1 s; the top is 2|") || !strings.Contains(scales, "the top is 1999, with its own scale") || charts != "1,2" {
 		t.Errorf("the scales are %q, with %s lines", scales, charts)
 	}
 	keepPicture(t, tab)

@@ -32,7 +32,7 @@ func (s *Server) conn(w http.ResponseWriter, r *http.Request) {
 	n, err := strconv.Atoi(r.PathValue("conn"))
 	of := s.record(f, n)
 	if err != nil || of == nil {
-		http.Error(w, "no such connection is kept: it is over, or there was none", http.StatusNotFound)
+		http.Error(w, "this connection is not tracked: it has closed, was evicted, or never existed", http.StatusNotFound)
 		return
 	}
 	s.mu.Lock()
@@ -46,7 +46,7 @@ func (s *Server) conn(w http.ResponseWriter, r *http.Request) {
 		Ladder  string `json:"ladder"`
 	}{
 		lines[0],
-		fmt.Sprintf("Idle for %s. Times count from %s.", text.Human(max(f.snapshot.Time.Sub(of.End), 0)), o.Time.Format(of.Start, f.snapshot.Summary.First)),
+		fmt.Sprintf("Idle for %s. Times are relative to %s.", text.Human(max(f.snapshot.Time.Sub(of.End), 0)), o.Time.Format(of.Start, f.snapshot.Summary.First)),
 		gridOf(ladder.History(of)), strings.Join(lines[2:], "\n"),
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -26,21 +26,21 @@ type metric struct {
 }
 
 var list = []metric{
-	{"tcpwatch_connections", "gauge", []string{"endpoint", "state"}, "Ends of the connections that are kept, by the state they are in.", nil},
-	{"tcpwatch_connections_seen_total", "counter", []string{"origin"}, "Connections that came into sight, by how: with their SYN, their SYN+ACK, or midstream.", nil},
+	{"tcpwatch_connections", "gauge", []string{"endpoint", "state"}, "Ends of the tracked connections, by state.", nil},
+	{"tcpwatch_connections_seen_total", "counter", []string{"origin"}, "Connections seen, by how they were first seen: SYN, SYN+ACK or midstream.", nil},
 	{"tcpwatch_transitions_total", "counter", []string{"endpoint", "from", "to"}, "Changes of state, by end.", nil},
 	{"tcpwatch_anomalies_total", "counter", []string{"kind", "severity"}, "Anomalies found.", nil},
-	{"tcpwatch_handshake_rtt_seconds", "histogram", nil, "From the SYN to the ACK that ends the handshake, unless the SYN was sent again.", nil},
+	{"tcpwatch_handshake_rtt_seconds", "histogram", nil, "Time from the SYN to the ACK that ends the handshake, without handshakes with a retransmitted SYN.", nil},
 	{"tcpwatch_captured_packets_total", "counter", nil, "Packets that the capture delivered.", count(func(s *record.Summary) uint64 { return s.Packets })},
-	{"tcpwatch_captured_bytes_total", "counter", nil, "What these packets measured on the wire.", count(func(s *record.Summary) uint64 { return s.Bytes })},
-	{"tcpwatch_filtered_packets_total", "counter", nil, "Of these packets, those that a filter left out.", count(func(s *record.Summary) uint64 { return s.Filtered })},
+	{"tcpwatch_captured_bytes_total", "counter", nil, "Bytes of these packets on the wire.", count(func(s *record.Summary) uint64 { return s.Bytes })},
+	{"tcpwatch_filtered_packets_total", "counter", nil, "Of these packets, those that the filter excluded.", count(func(s *record.Summary) uint64 { return s.Filtered })},
 	{"tcpwatch_segments_total", "counter", nil, "Of these packets, those with a TCP segment.", count(func(s *record.Summary) uint64 { return s.TCPPackets })},
 	{"tcpwatch_undecodable_packets_total", "counter", nil, "Of these packets, those whose headers could not be read.", count(func(s *record.Summary) uint64 { return s.Undecodable })},
-	{"tcpwatch_misdated_packets_total", "counter", nil, "Of these packets, those whose stamps were wrong, and were put right.", count(func(s *record.Summary) uint64 { return s.Misdated })},
-	{"tcpwatch_dropped_packets_total", "counter", nil, "Packets that the capture lost: beyond those delivered.", count(func(s *record.Summary) uint64 { return s.Dropped })},
-	{"tcpwatch_evicted_connections_total", "counter", nil, "Connections forgotten for want of memory.", count(func(s *record.Summary) uint64 { return s.Evicted })},
-	{"tcpwatch_refresh_timestamp_seconds", "gauge", nil, "The moment that the other values are of, in the capture's time.", func(f *frame) float64 { return float64(f.snapshot.Time) / 1e9 }},
-	{"tcpwatch_memory_bytes", "gauge", nil, "Memory that the process has from the system.", func(*frame) float64 { return float64(memory()) }},
+	{"tcpwatch_misdated_packets_total", "counter", nil, "Of these packets, those whose wrong timestamps were corrected.", count(func(s *record.Summary) uint64 { return s.Misdated })},
+	{"tcpwatch_dropped_packets_total", "counter", nil, "Packets that the capture lost, not included in those delivered.", count(func(s *record.Summary) uint64 { return s.Dropped })},
+	{"tcpwatch_evicted_connections_total", "counter", nil, "Connections evicted to stay within --max-connections or --max-memory.", count(func(s *record.Summary) uint64 { return s.Evicted })},
+	{"tcpwatch_refresh_timestamp_seconds", "gauge", nil, "Time of the other values, by the capture's clock.", func(f *frame) float64 { return float64(f.snapshot.Time) / 1e9 }},
+	{"tcpwatch_memory_bytes", "gauge", nil, "Memory that the process has from the operating system.", func(*frame) float64 { return float64(memory()) }},
 }
 
 // count returns a value of the summary.

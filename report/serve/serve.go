@@ -233,7 +233,7 @@ func Warning(addr net.Addr, token string) string {
 	if token != "" || isLoopback(addr) {
 		return ""
 	}
-	return fmt.Sprintf("%v can be reached from other hosts, and shows every connection to whoever asks; set a token, or listen on 127.0.0.1", addr)
+	return fmt.Sprintf("%v is reachable from other hosts and shows every connection to anyone; set --token, or listen on 127.0.0.1", addr)
 }
 
 // isLoopback reports whether only this host can reach the address.

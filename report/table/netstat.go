@@ -198,7 +198,7 @@ func netstatAddr(a netip.AddrPort) string {
 }
 
 // noListeners is what is said where nothing is known to listen.
-const noListeners = "No listening socket: none answered a SYN in this capture."
+const noListeners = "No listening socket: no host answered a SYN in this capture."
 
 // netstat prints Options.On and Options.Listening.
 type netstat struct{ sockets }

@@ -24,7 +24,7 @@ import (
 //	10.9.0.2:80  server  CLOSE_WAIT     1   1m05s  10.9.0.1:37524               -                            -
 //	10.9.0.2:80  server  TIME_WAIT      2   30.0s  10.9.0.1:37520 and 1 more    2026-01-02T03:01:04.000000Z  30 s left
 //
-//	10.9.0.2:80 can be bound once its connection that is not in TIME_WAIT is closed, and not before 2026-01-02T03:01:04.000000Z (30 s left); ...
+//	10.9.0.2:80 can be bound after its connection that is not in TIME_WAIT is closed, but not before 2026-01-02T03:01:04.000000Z (30 s left); ...
 //
 // A row is of the ends on one address and port that are in one state. What is
 // CLOSED, or back in LISTEN, holds nothing.
@@ -146,7 +146,7 @@ func (p *Port) Print(w io.Writer, o *record.Options, s *record.Summary) error {
 	}
 	addrs := p.addrs(holders)
 	if len(addrs) == 0 {
-		text.WriteLine(out, fmt.Sprintf("Nobody holds it, or was refused it, among %s.", text.Plural(uint64(p.seen), "connection", "connections")))
+		text.WriteLine(out, fmt.Sprintf("No endpoint holds it, and no connection to it was refused, among %s.", text.Plural(uint64(p.seen), "connection", "connections")))
 	}
 	for _, addr := range addrs {
 		text.WriteLine(out, "")
@@ -205,23 +205,23 @@ func (p *Port) say(addr netip.AddrPort, holders []*holder, l *look) string {
 	listener := p.listening.listeners[addr]
 	can := addr.String() + " can be bound"
 	if listener.answered > listener.refused {
-		can = fmt.Sprintf("%v listens (%s). Once that stops, the port can be bound", addr, text.Plural(uint64(listener.accepted), "handshake", "handshakes"))
+		can = fmt.Sprintf("%v listens (%s). After the listener stops, the port can be bound", addr, text.Plural(uint64(listener.accepted), "handshake", "handshakes"))
 	}
-	const reuse = "; with SO_REUSEADDR on the old sockets and the new one, at once"
+	const reuse = "; with SO_REUSEADDR on the old sockets and the new one, immediately"
 	until := fmt.Sprintf("%s (%s)", l.time.Format(l.now.Add(left), l.first), text.Left(left))
 	parts := []string{can}
 	switch {
 	case open+waiting == 0:
-		parts = append(parts, " at once")
+		parts = append(parts, " immediately")
 	case open == 0:
 		parts = append(parts, " from "+until, reuse)
 	default:
-		its, are, rest := " once its connection", " is closed", ""
+		its, are, rest := " after its connection", " is closed", ""
 		if open > 1 {
-			its, are = fmt.Sprintf(" once its %d connections", open), " are closed"
+			its, are = fmt.Sprintf(" after its %d connections", open), " are closed"
 		}
 		if waiting > 0 {
-			its, rest = its+" not in TIME_WAIT", ", and not before "+until
+			its, rest = its+" not in TIME_WAIT", ", but not before "+until
 		}
 		parts = append(parts, its, are, rest, reuse)
 	}
@@ -234,7 +234,7 @@ func (p *Port) say(addr netip.AddrPort, holders []*holder, l *look) string {
 		if len(f.clients) > shownClients {
 			who = append(who, "others")
 		}
-		parts = append(parts, fmt.Sprintf(" It refused %s, of %s, the last at %s: nothing listened there then.",
+		parts = append(parts, fmt.Sprintf(" It refused %s from %s, the last at %s; nothing was listening there then.",
 			text.Plural(uint64(f.n), "attempt", "attempts"), strings.Join(who, ", "), l.time.Format(f.last, l.first)))
 	}
 	return strings.Join(parts, "")

@@ -52,19 +52,19 @@ func serverIn(s tcp.State, change func(*tracker.Record)) *tracker.Record {
 func TestPortCanBeBound(t *testing.T) {
 	listening := func(r *tracker.Record) { r.Ends[tcp.Server].Listener = true }
 	refused := func(r *tracker.Record) { r.ClosedBy = tcp.ByRefusal }
-	const reuse = "; with SO_REUSEADDR on the old sockets and the new one, at once."
+	const reuse = "; with SO_REUSEADDR on the old sockets and the new one, immediately."
 	for _, test := range []struct {
 		name    string
 		records []*tracker.Record
 		want    string
 	}{
 		{"TIME_WAIT", []*tracker.Record{serverIn(tcp.TimeWait, nil), serverIn(tcp.TimeWait, nil)}, "10.9.0.2:80 can be bound from +62.000000 (55 s left)" + reuse},
-		{"leaked", []*tracker.Record{serverIn(tcp.CloseWait, nil)}, "10.9.0.2:80 can be bound once its connection is closed" + reuse},
+		{"leaked", []*tracker.Record{serverIn(tcp.CloseWait, nil)}, "10.9.0.2:80 can be bound after its connection is closed" + reuse},
 		{"both", []*tracker.Record{serverIn(tcp.CloseWait, nil), serverIn(tcp.TimeWait, nil), serverIn(tcp.Established, nil)},
-			"10.9.0.2:80 can be bound once its 2 connections not in TIME_WAIT are closed, and not before +62.000000 (55 s left)" + reuse},
-		{"listening", []*tracker.Record{serverIn(tcp.Closed, listening)}, "10.9.0.2:80 listens (1 handshake). Once that stops, the port can be bound at once."},
+			"10.9.0.2:80 can be bound after its 2 connections not in TIME_WAIT are closed, but not before +62.000000 (55 s left)" + reuse},
+		{"listening", []*tracker.Record{serverIn(tcp.Closed, listening)}, "10.9.0.2:80 listens (1 handshake). After the listener stops, the port can be bound immediately."},
 		{"refused since", []*tracker.Record{serverIn(tcp.Closed, listening), serverIn(tcp.Closed, refused)},
-			"10.9.0.2:80 can be bound at once. It refused 1 attempt, of 10.9.0.1, the last at +125.000000: nothing listened there then."},
+			"10.9.0.2:80 can be bound immediately. It refused 1 attempt from 10.9.0.1, the last at +125.000000; nothing was listening there then."},
 	} {
 		got := printed(t, record.Options{}, "", test.records...)
 		if lines := strings.Split(strings.TrimSpace(got), "\n"); lines[len(lines)-1] != test.want {
@@ -94,7 +94,7 @@ Address      As      State        Ends  Oldest  Peers                      Held 
 	if got := printed(t, record.Options{}, "10.9.0.3", records...); strings.Contains(got, "10.9.0.2") || !strings.Contains(got, "10.9.0.3:80") {
 		t.Errorf("of one host: got\n%s", got)
 	}
-	if got := printed(t, record.Options{}, "10.9.0.9", records...); !strings.Contains(got, "Nobody holds it, or was refused it, among 6 connections.\n") {
+	if got := printed(t, record.Options{}, "10.9.0.9", records...); !strings.Contains(got, "No endpoint holds it, and no connection to it was refused, among 6 connections.\n") {
 		t.Errorf("of a host that has no such port: got\n%s", got)
 	}
 	for width := 60; width < 100; width++ {

@@ -66,7 +66,7 @@ func legendOf(groups []*findings.Group) string {
 		list = append(list, "proved: the packets alone show it")
 	}
 	if stands[anomaly.ConfidenceAmbiguous] {
-		list = append(list, "ambiguous: other readings of the same packets remain")
+		list = append(list, "ambiguous: the same packets have other explanations")
 	}
 	return strings.Join(list, "; ")
 }

@@ -74,7 +74,7 @@ func (c *Connections) timeWaitLine(o *record.Options, wide bool) string {
 	if n > 1 && longest > 0 {
 		line += " at most"
 	}
-	return line + " (-o wide tells which ports are held)"
+	return line + " (-o wide shows which ports are held)"
 }
 
 // writeTimeWaits writes the section, after a blank line, if there is one. wide

@@ -217,7 +217,7 @@ next:
 				continue next
 			}
 		}
-		return 0, fmt.Errorf("%q is no control bit", name)
+		return 0, fmt.Errorf("%q is not a control bit", name)
 	}
 	return f, nil
 }

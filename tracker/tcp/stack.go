@@ -219,5 +219,5 @@ func ParseStack(name string) (StackID, error) {
 			return StackID(id), nil
 		}
 	}
-	return 0, fmt.Errorf("%q is no stack (%s)", name, strings.Join(Stacks(), ", "))
+	return 0, fmt.Errorf("%q is not a known stack (%s)", name, strings.Join(Stacks(), ", "))
 }

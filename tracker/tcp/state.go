@@ -75,7 +75,7 @@ func ParseState(name string) (State, error) {
 			return s, nil
 		}
 	}
-	return Unknown, fmt.Errorf("%q is no TCP state (%s)", name, strings.Join(stateNames[1:], ", "))
+	return Unknown, fmt.Errorf("%q is not a TCP state (%s)", name, strings.Join(stateNames[1:], ", "))
 }
 
 // A StateSet is a set of states: those that an end may be in.

@@ -59,9 +59,9 @@ function drawStates() {
   const present = Object.keys(lines).filter((state) => state in most);
   const over = "over the last " + Math.round(Math.max(newest.t - points[0].t, 1) / 1000) + " s; the top is ";
   const few = present.filter((state) => !piles.includes(state)), rest = present.filter((state) => piles.includes(state));
-  at("caption").textContent = "Ends of connections by state" + (rest.length ? ", but for " + rest.join(" and ") : "") + ", " + over + drawChart(at("chart"), few, most);
+  at("caption").textContent = "Ends of connections by state" + (rest.length ? ", except " + rest.join(" and ") : "") + ", " + over + drawChart(at("chart"), few, most);
   at("rest").hidden = !rest.length;
-  at("rest-caption").textContent = "Ends in " + rest.join(" and ") + ", " + over + drawChart(at("rest-chart"), rest, most) + ": a scale of its own";
+  at("rest-caption").textContent = "Ends in " + rest.join(" and ") + ", " + over + drawChart(at("rest-chart"), rest, most) + ", with its own scale";
   const body = at("states").tBodies[0];
   body.replaceChildren();
   for (const state of present) {
