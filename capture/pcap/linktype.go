@@ -13,7 +13,7 @@ const (
 	LinkPPP         LinkType = 9   // PPP, with or without its HDLC-like framing
 	LinkRawBSD      LinkType = 12  // IPv4 or IPv6, as most BSDs number it
 	LinkRawOpenBSD  LinkType = 14  // IPv4 or IPv6, as OpenBSD numbers it
-	LinkPPPHDLC     LinkType = 50  // PPP or Cisco HDLC, told by the first octet
+	LinkPPPHDLC     LinkType = 50  // PPP or Cisco HDLC, the first byte says which
 	LinkPPPoE       LinkType = 51  // PPPoE session (RFC 2516)
 	LinkATM         LinkType = 100 // LLC over ATM (RFC 2684)
 	LinkRaw         LinkType = 101 // IPv4 or IPv6
@@ -24,12 +24,12 @@ const (
 	LinkPFLog       LinkType = 117 // OpenBSD's packet filter log
 	LinkRadiotap    LinkType = 127 // radiotap, then IEEE 802.11
 	LinkPPI         LinkType = 192 // per-packet information, then what it names
-	LinkPPPWithDir  LinkType = 204 // PPP behind one octet of direction
+	LinkPPPWithDir  LinkType = 204 // one byte of direction, then PPP
 	LinkMPLS        LinkType = 219 // MPLS label stack
 	LinkIPv4        LinkType = 228 // IPv4 only
 	LinkIPv6        LinkType = 229 // IPv6 only
 	LinkNFLog       LinkType = 239 // Linux netfilter log
-	LinkNetAnalyzer LinkType = 240 // four octets of status, then Ethernet
+	LinkNetAnalyzer LinkType = 240 // four bytes of status, then Ethernet
 	LinkPktap       LinkType = 258 // Apple's pktap, then what it names
 	LinkLinuxSLL2   LinkType = 276 // Linux cooked capture, version 2
 )

@@ -31,7 +31,7 @@ var reasons = map[tcp.InputSet]struct{ plain, shown, refuted string }{
 	tcp.NoTCB.Set():                           {"it has no such connection, as %s shows", "%s shows that it has no such connection", "it still had the connection"},
 	tcp.Reopened.Set():                        {"it opens a new connection with %s", "%s shows that it has opened a new connection", ""},
 	tcp.Unreachable.Set():                     {"the other end is unreachable, as %s reports", "", "it had not given up"},
-	0:                                         {"it is first captured midway, in %s", "%s shows it midway", ""},
+	0:                                         {"it is first captured midstream, in %s", "%s shows it midstream", ""},
 	tcp.Timeout2MSL.Set():                     {"2 MSL have passed", "", "2 MSL had not passed"},
 	tcp.GiveUp.Set():                          {"it got no answer and gave up", "", "it had not given up"},
 	tcp.GiveUpPassive.Set():                   {"it got no answer, gave up and listens again", "", "it had not given up"},

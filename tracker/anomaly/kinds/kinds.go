@@ -133,5 +133,5 @@ func Parse(name string) (*anomaly.Kind, error) {
 			return k, nil
 		}
 	}
-	return nil, fmt.Errorf("%q is no kind of anomaly", name)
+	return nil, fmt.Errorf("%q is not a kind of anomaly", name)
 }

@@ -119,7 +119,7 @@ var HandshakeNotCompleted = anomaly.Kind{
 		{Name: "gave-up-silently", Text: notCompletedText + "It sent its SYN+ACK {n times}, although {acks ACKs} of it were captured. By now it has given up, and {Y} does not know that: {why}.", Next: ignoredNext},
 	},
 	Phrases: append([]anomaly.Phrase{
-		{Name: "data", In: "what", Text: "{octets bytes} of data"},
+		{Name: "data", In: "what", Text: "{data bytes} of data"},
 		{Name: "fin", In: "what", Text: "a FIN"},
 		{Name: "ack", In: "what", Text: "an empty ACK"},
 	}, whyIgnored...),
@@ -150,7 +150,7 @@ var HandshakeNotCompleted = anomaly.Kind{
 			End:      subject,
 			Certain:  anomaly.ConfidenceAssumed,
 			Evidence: []int{synACK.Packet, asked.Packet, h.S.Packet},
-			Values:   anomaly.Values{"octets": asked.Data, "span": after, "soon": template.Soon(h.Now.Sub(asked.At)), "n": k.synAcks, "acks": k.acks},
+			Values:   anomaly.Values{"data": asked.Data, "span": after, "soon": template.Soon(h.Now.Sub(asked.At)), "n": k.synAcks, "acks": k.acks},
 		}
 		switch {
 		case asked.Data > 0:
