@@ -40,8 +40,8 @@ type Detector struct {
 	floods      table[flood]   // by listener
 	waits       table[waits]   // by listener
 	ports       table[portUse] // by client and listener
-	begun       table[begun]   // by the number that the client began with
-	callers     table[begun]   // by client
+	begun       memory         // by the number that the client began with
+	callers     memory         // by client
 	sides       table[sides]   // by two addresses of which one is translated to the other
 	legs        map[int]*leg   // by connection, of pairs that are to be judged
 	seed        flow.Seed      // of their indexes
@@ -91,7 +91,7 @@ const (
 // New returns a Detector that passes every Event on to emit, and its own
 // findings among them.
 func New(emit func(*tracker.Event)) *Detector {
-	c := &Detector{emit: emit, seed: flow.NewSeed()}
+	c := &Detector{emit: emit, seed: flow.NewSeed(), begun: newMemory(), callers: newMemory()}
 	forget := func(s *scan) {
 		c.targets -= len(s.attempts)
 		*s = scan{attempts: s.attempts[:0]}
@@ -105,8 +105,6 @@ func New(emit func(*tracker.Event)) *Detector {
 	c.floods = newTable(maxHosts, func(f *flood) bool { return f.awaited }, func(f *flood) { *f = flood{samples: f.samples[:0]} })
 	c.waits = newTable(maxRoutes, func(w *waits) bool { return w.awaited }, func(w *waits) { *w = waits{samples: w.samples[:0]} })
 	c.ports = newTable(maxRoutes, func(p *portUse) bool { return p.awaited }, func(p *portUse) { *p = portUse{samples: p.samples[:0]} })
-	c.begun = newTable(maxBegun, func(*begun) bool { return false }, func(b *begun) { *b = begun{} })
-	c.callers = newTable(maxBegun, func(*begun) bool { return false }, func(b *begun) { *b = begun{} })
 	c.sides = newTable(maxHosts, func(s *sides) bool { return s.awaited }, func(s *sides) { *s = sides{samples: s.samples[:0]} })
 	c.legs = make(map[int]*leg)
 	return c

@@ -19,6 +19,7 @@ type flood struct {
 	samples []sighting
 	awaited bool
 	told    bool
+	left    int // more SYNs than this there must be, in the same second, to be a flood
 }
 
 // handshakes are those of one second.
@@ -71,7 +72,7 @@ func (c *Detector) floodBegun(e *tracker.Event) {
 		h.again++
 	}
 	if h.begun == 1 {
-		h.first = e.Time
+		h.first, f.left = e.Time, 0
 		sum := f.total(c.now)
 		f.told = f.told && sum.begun > many.FloodSYNs/2
 		if !f.awaited && !f.told {
@@ -82,7 +83,11 @@ func (c *Detector) floodBegun(e *tracker.Event) {
 	if f.awaited || f.told {
 		return
 	}
-	if sum := f.total(c.now); sum.flooded() {
+	if f.left--; f.left > 0 {
+		return
+	}
+	sum := f.total(c.now)
+	if f.left = many.FloodSYNs - (sum.begun - sum.done); sum.flooded() {
 		f.awaited = true
 		listener := e.Server // so that e stays off the heap
 		c.later(many.FloodPatience, func() { c.decideFlood(listener, f) })

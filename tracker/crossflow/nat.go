@@ -22,6 +22,39 @@ type begun struct {
 	pair           *pair   // that it is of; nil: none
 }
 
+// A memory remembers begun connections, each by a key, until another of the same
+// place comes: the flood that fills it costs no more than one look.
+type memory struct {
+	seed flow.Seed
+	rows []remembered
+}
+
+type remembered struct {
+	key flow.Key
+	begun
+}
+
+func newMemory() memory { return memory{seed: flow.NewSeed()} }
+
+// find returns what is remembered under the key, or nil.
+func (m *memory) find(key flow.Key) *begun {
+	if m.rows == nil {
+		return nil
+	}
+	if r := &m.rows[m.seed.Hash(&key)%maxBegun]; r.conn != 0 && r.key.Is(&key) {
+		return &r.begun
+	}
+	return nil
+}
+
+// keep remembers b under the key.
+func (m *memory) keep(key flow.Key, b begun) {
+	if m.rows == nil {
+		m.rows = make([]remembered, maxBegun)
+	}
+	m.rows[m.seed.Hash(&key)%maxBegun] = remembered{key, b}
+}
+
 // A pair is of two connections that seem to be one.
 type pair struct {
 	void bool // many connections begin alike: some tools and devices draw no numbers
@@ -45,16 +78,16 @@ func (c *Detector) translated(e *tracker.Event) {
 	now := begun{sighting{e.Time, e.Conn, e.Packet}, e.Client, e.Server, e.Seq, e.ID, nil}
 	switch {
 	case e.Origin == tcp.FromSYN && e.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN:
-		*c.callers.at(portOf(e.Client)) = now
-		b := c.begun.at(numberOf(e.Seq))
-		if b.conn != 0 && e.Time.Sub(b.at) <= many.TranslationTime && b.twinOf(&now) {
+		c.callers.keep(portOf(e.Client), now)
+		number := numberOf(e.Seq)
+		if b := c.begun.find(number); b != nil && e.Time.Sub(b.at) <= many.TranslationTime && b.twinOf(&now) {
 			if b.pair != nil {
 				now.pair, b.pair.void = b.pair, true
 			} else {
 				now.pair = c.pair(*b, now, (*Detector).judgeSides)
 			}
 		}
-		*b = now
+		c.begun.keep(number, now)
 	case e.Origin == tcp.FromSYNACK:
 		b := c.callers.find(portOf(e.Client))
 		if b != nil && e.Ack == b.iss+1 && e.Server != b.server && e.Time.Sub(b.at) <= many.TranslationPatience {
