@@ -36,7 +36,7 @@ var readmeBlocks = map[string]string{
 	"states":    "tracker/README.md",
 	"diagram":   "tracker/README.md",
 	"anomalies": "tracker/README.md",
-	"metrics":   "cmd/README.md",
+	"metrics":   "report/README.md",
 	"linktypes": "capture/README.md",
 }
 

@@ -65,9 +65,18 @@ func WriteKinds(w io.Writer, format string, kinds []*anomaly.Kind, o Options) er
 // KindsMarkdown draws the catalogue of anomalies as a GitHub table.
 func KindsMarkdown() []byte {
 	var b bytes.Buffer
-	b.WriteString("| kind | severity | what it is | RFC |\n| --- | --- | --- | --- |\n")
+	b.WriteString("| kind | severity | what it is | causes | thresholds | RFC |\n| --- | --- | --- | --- | --- | --- |\n")
 	for _, k := range kinds.All() {
-		fmt.Fprintf(&b, "| `%s` | %v | %s | %s |\n", k.Name, k.Severity, k.Title, k.RFC)
+		var causes, thresholds []string
+		for _, c := range k.Causes {
+			if c.Name != "" {
+				causes = append(causes, "`"+c.Name+"`")
+			}
+		}
+		for _, t := range k.Thresholds {
+			thresholds = append(thresholds, thresholdText(t))
+		}
+		fmt.Fprintf(&b, "| `%s` | %v | %s | %s | %s | %s |\n", k.Name, k.Severity, k.Title, strings.Join(causes, "<br>"), strings.Join(thresholds, "<br>"), k.RFC)
 	}
 	return b.Bytes()
 }
@@ -143,11 +152,7 @@ func kindSections(k *anomaly.Kind) []kindSection {
 		}
 	}
 	for _, t := range k.Thresholds {
-		item := named(t.Name, fmt.Sprint(t.Value))
-		if t.Flag != "" {
-			item += " (--" + t.Flag + ")"
-		}
-		add("Thresholds", item)
+		add("Thresholds", thresholdText(t))
 	}
 	for _, m := range k.Moves {
 		add("Severity changes", fmt.Sprintf("%v %s", m.To, m.When))
@@ -156,6 +161,14 @@ func kindSections(k *anomaly.Kind) []kindSection {
 		add("Supersedes", strings.Join(k.Supersedes, ", "))
 	}
 	return list
+}
+
+// thresholdText says what a threshold is of, its number, and the flag that sets it.
+func thresholdText(t anomaly.Threshold) string {
+	if t.Flag == "" {
+		return named(t.Name, fmt.Sprint(t.Value))
+	}
+	return fmt.Sprintf("%s (--%s)", named(t.Name, fmt.Sprint(t.Value)), t.Flag)
 }
 
 // named puts the name of something before it.

@@ -13,7 +13,7 @@ import (
 )
 
 // A metric is one that is exported. The list of them is the only place where
-// one is named: cmd/README.md prints it. No label holds an address: how many
+// one is named: report/README.md prints it. No label holds an address: how many
 // series there are does not depend on the traffic.
 type metric struct {
 	name   string
