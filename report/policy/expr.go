@@ -164,10 +164,12 @@ func explainError(err error, env reflect.Type) error {
 	}
 	what, _, _ := strings.Cut(e.Message, "\n")
 	if m := unknownField.FindStringSubmatch(what); m != nil {
-		what = fmt.Sprintf("unknown field %q (%s)", m[2], strings.Join(fieldsOf(env, m[1]), ", "))
+		fields := fieldsOf(env, m[1])
+		what = unknown("field", m[2], fields, fields)
 	} else if name, ok := strings.CutPrefix(what, "unknown name "); ok {
-		allowed := append(record.EnvNames(env), "states such as TIME_WAIT", "kinds such as rst_instead_of_ack", "and the functions "+strings.Join(functions, ", "))
-		what = fmt.Sprintf("unknown name %q (%s)", name, strings.Join(allowed, ", "))
+		fields := record.EnvNames(env)
+		allowed := append(slices.Clone(fields), "states such as TIME_WAIT", "kinds such as rst_instead_of_ack", "and the functions "+strings.Join(functions, ", "))
+		what = unknown("name", name, slices.Concat(fields, functions, slices.Sorted(maps.Keys(words))), allowed)
 	} else {
 		names := typeNames(env)
 		outermost := slices.SortedFunc(maps.Keys(names), func(a, b string) int { return len(b) - len(a) })
@@ -185,6 +187,16 @@ func explainError(err error, env reflect.Type) error {
 		source = lines[1]
 	}
 	return &TextError{What: what, Source: text.Escape(source), Line: e.Line, Column: e.Column}
+}
+
+// unknown says that there is no such name, which of those that there are was
+// probably meant, and what is allowed.
+func unknown(what, name string, names, allowed []string) string {
+	hint := ""
+	if meant := text.Meant(name, names); len(meant) > 0 {
+		hint = ", did you mean " + strings.Join(meant, ", ") + "?"
+	}
+	return fmt.Sprintf("unknown %s %q%s (%s)", what, name, hint, strings.Join(allowed, ", "))
 }
 
 // fieldsOf returns the fields of the struct in env that expr writes so.
