@@ -122,7 +122,7 @@ func TestLiveWhenPacketsAreLost(t *testing.T) {
 	w.cmd.Process.Signal(syscall.SIGSTOP)
 	server.must(t, func() error { _, err := floodFrom("veth", 20_000); return err })
 	w.cmd.Process.Signal(syscall.SIGCONT)
-	eventually(t, func() bool { return strings.Contains(w.stderr.String(), "packets were lost so far") })
+	eventually(t, func() bool { return strings.Contains(w.stderr.String(), "packets lost so far") })
 	syn(40002, begun, 2)
 	time.Sleep(time.Second) // or the second is a copy that the network made
 	syn(40001, `"kind":"syn-retransmitted"`, 1)

@@ -61,6 +61,9 @@ func (m *Machine) settleHeld(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recen
 		}
 		is := c.heldIs(h, e, s, from, r, m.Now)
 		again := from == e && h.why == tcp.OldTimestamp && s.Flags&tcp.FIN != 0 && s.End() == h.segment.End()
+		if x := &c.Ends[e]; from == e && s.PureAck() && s.Seq == h.segment.End() && !r.Foreign { // the FIN is before it, or as many octets
+			x.show(x.Proved | x.Proved.After(tcp.SndFIN.Set()))
+		}
 		if is == gate.Unknown && !again {
 			continue
 		}
