@@ -121,7 +121,8 @@ var endFields = []struct {
 	}},
 }
 
-// stepFields are the fields of an entry of an end's history.
+// stepFields are the fields of an entry of an end's history: first, stepOften of
+// them, those that hardly two entries have in common.
 var stepFields = []part[tracker.Step]{
 	{"ts", func(s *tracker.Step) value { return moment(s.Time) }},
 	{"packet", func(s *tracker.Step) value { return count(s.Packet).unless(s.Packet == 0) }},
@@ -129,6 +130,9 @@ var stepFields = []part[tracker.Step]{
 	{"event", func(s *tracker.Step) value { return sentence(s.Inputs.String()) }},
 	{"basis", func(s *tracker.Step) value { return word(s.Basis.String()) }},
 }
+
+// stepOften is how many of the stepFields differ in each entry.
+const stepOften = 2
 
 // anomalyFields are the fields of an anomaly.
 var anomalyFields = []part[anomaly.Anomaly]{

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -149,10 +150,27 @@ func appendNesting(b []byte, from, to []string) []byte {
 	return b
 }
 
-// appendStep appends one entry of an end's history.
+// appendStep appends one entry of an end's history. What follows its time and
+// packet is the same in millions of them, and is put together once.
 func appendStep(b []byte, s *tracker.Step) []byte {
-	return append(appendParts(append(b, '{'), stepFields, s), '}')
+	b = appendParts(append(b, '{'), stepFields[:stepOften], s)
+	kind := stepKind{s.State, s.Inputs, s.Basis}
+	rest, ok := stepRests.Load(kind)
+	if !ok {
+		rest, _ = stepRests.LoadOrStore(kind, string(appendParts([]byte{'{'}, stepFields[stepOften:], s)[1:]))
+	}
+	return append(append(text.AppendComma(b), rest.(string)...), '}')
 }
+
+// stepKind is what the rest of an entry depends on. The rules make few hundred.
+type stepKind struct {
+	state  tcp.State
+	inputs tcp.InputSet
+	basis  tcp.Basis
+}
+
+// stepRests are the rests of entries of histories by stepKind.
+var stepRests sync.Map
 
 // appendTransition appends an EventTransition.
 func appendTransition(b []byte, e *tracker.Event) []byte {

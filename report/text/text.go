@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -57,13 +58,55 @@ func (s TimeStyle) Format(t, first tcp.Time) string {
 
 // AppendTime appends t in RFC 3339, UTC, always with nine digits of a second.
 func AppendTime(b []byte, t tcp.Time) []byte {
-	at := t.Std()
-	b = at.AppendFormat(b, time.RFC3339) // a layout with a fraction took three times as long
-	b[len(b)-1] = '.'
-	for rest, unit := at.Nanosecond(), int(1e8); unit > 0; unit /= 10 {
-		b = append(b, '0'+byte(rest/unit%10))
-	}
+	const day = 24 * 60 * 60
+	second, rest := floorDiv(int64(t), 1e9)
+	date, second := floorDiv(second, day)
+	b = append(b, dateOf(date)...)
+	b = appendDigits(append(b, 'T'), second/3600, 2)
+	b = appendDigits(append(b, ':'), second/60%60, 2)
+	b = appendDigits(append(b, ':'), second%60, 2)
+	b = appendDigits(append(b, '.'), rest, 9)
 	return append(b, 'Z')
+}
+
+// A date is a day since 1970, and its text.
+type date struct {
+	day  int64
+	text string
+}
+
+// newestDate is the one that was last asked for: nearly all times of a capture are
+// of one day, and to find it out took most of the time that a record took.
+var newestDate atomic.Pointer[date]
+
+// dateOf returns the text of a day since 1970.
+func dateOf(day int64) string {
+	d := newestDate.Load()
+	if d == nil || d.day != day {
+		d = &date{day, time.Unix(day*24*60*60, 0).UTC().Format(time.DateOnly)}
+		newestDate.Store(d)
+	}
+	return d.text
+}
+
+// floorDiv divides, and returns the rest, which is not negative.
+func floorDiv(n, by int64) (quotient, rest int64) {
+	quotient, rest = n/by, n%by
+	if rest < 0 {
+		return quotient - 1, rest + by
+	}
+	return quotient, rest
+}
+
+// appendDigits appends n with that many digits.
+func appendDigits(b []byte, n int64, digits int) []byte {
+	at := len(b)
+	b = append(b, "000000000"[:digits]...)
+	for i := at + digits - 1; n > 0; i-- {
+		b[i] = '0' + byte(n%10)
+		n /= 10
+	}
+	return b
 }
 
 // AppendSeconds appends d in seconds, exactly, without trailing zeros.

@@ -2,6 +2,7 @@ package text
 
 import (
 	"encoding/json"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -81,6 +82,13 @@ func TestAppendTime(t *testing.T) {
 	} {
 		if got := string(AppendTime(nil, test.t)); got != test.want {
 			t.Errorf("AppendTime(%d) = %s, want %s", test.t, got, test.want)
+		}
+	}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 1000 {
+		at := tcp.Time(rnd.Uint64())
+		if got, want := string(AppendTime(nil, at)), at.Std().Format("2006-01-02T15:04:05.000000000Z07:00"); got != want {
+			t.Errorf("AppendTime(%d) = %s, want %s", at, got, want)
 		}
 	}
 }
