@@ -168,17 +168,23 @@ func rank(h *anomaly.Case, f *anomaly.Finding, attempt *conn.Conn) {
 	}
 }
 
+// What the sentences of SynIgnoredByOldConnection begin with.
+const (
+	stillHeldText  = "{Y} still has the previous connection on these ports: in {state}, for {held} when the first SYN came. "
+	challengesText = "It answers the SYNs of {X} ({n} in {span}) with an ACK of that connection (#{frame}). "
+)
+
 var SynIgnoredByOldConnection = anomaly.Kind{
 	Name:     "syn-ignored-by-old-connection",
 	Severity: anomaly.Warning,
 	Title:    "SYN hit a connection that still exists",
 	RFC:      "RFC 5961 §4, RFC 9293 §3.10.7.4",
 	Causes: []anomaly.Cause{
-		{Name: "silent", Text: "{Y} still has the previous connection on these ports: in {state}, for {held} when the first SYN came. {Y}, or a device on the path that holds that connection, drops the SYNs of {X}: {n} in {span}. {Y} has answered others since then (#{frame}).",
+		{Name: "silent", Text: stillHeldText + "{Y}, or a device on the path that holds that connection, drops the SYNs of {X}: {n} in {span}. {Y} has answered others since then (#{frame}).",
 			Next: "Find where the application on {Y} leaves that socket open (`ss -tanp state {ss} dport = :{X.port}` there), and close it. Until then, connect from another port."},
-		{Name: "challenged", Text: "{Y} still has the previous connection on these ports: in {state}, for {held} when the first SYN came. It answers the SYNs of {X} ({n} in {span}) with an ACK of that connection (#{frame}). No RST of {X} to this ACK was captured; a RST would clear the connection.",
+		{Name: "challenged", Text: stillHeldText + challengesText + "No RST of {X} to this ACK was captured; a RST would clear the connection.",
 			Next: "Look for a firewall that drops the ACK on its way to {X.ip}, or the RST from {X.ip}, as packets of an unknown connection. Let these pass, or close the old socket on {Y}."},
-		{Name: "reset-ignored", Text: "{Y} still has the previous connection on these ports: in {state}, for {held} when the first SYN came. It answers the SYNs of {X} ({n} in {span}) with an ACK of that connection (#{frame}). The RSTs of {X} do not end it: a device drops them, or {Y} ignores them.",
+		{Name: "reset-ignored", Text: stillHeldText + challengesText + "The RSTs of {X} do not end it: a device drops them, or {Y} ignores them.",
 			Next: "Look for a firewall on the path that drops the RSTs of {X.ip} as packets of an unknown connection. Let these pass, or close the old socket on {Y}."},
 	},
 	Thresholds: []anomaly.Threshold{
