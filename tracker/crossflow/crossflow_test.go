@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/many"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -46,5 +47,34 @@ func TestIsBounded(t *testing.T) {
 	}
 	if s := c.scans.find(hostOf(netip.MustParseAddrPort("192.0.2.1:1024").Addr())); len(s.attempts) > maxAttempts+1 || s.index.N != len(s.attempts) {
 		t.Errorf("%d tries and %d targets are kept of one source, want %d", len(s.attempts), s.index.N, maxAttempts)
+	}
+}
+
+// Handshakes that count as done in one second, and were begun in the one before, go
+// out of the window later than these: then few SYNs more are a flood.
+func TestFloodBehindLateHandshakes(t *testing.T) {
+	listener, found := netip.MustParseAddrPort("192.0.2.1:80"), 0
+	c := New(func(e *tracker.Event) {
+		if e.Kind == tracker.EventAnomaly && e.Anomaly.Kind == many.SynFlood.Name {
+			found++
+		}
+	})
+	n := 0
+	syns := func(second float64, times int) {
+		for range times {
+			n++
+			c.Event(&tracker.Event{Kind: tracker.EventOpen, Time: tcp.Time(second * 1e9), Conn: n, Client: addrPort(n * 60_001), Server: listener, Incarnation: 1, Flags: tcp.SYN})
+		}
+	}
+	syns(1000, many.FloodSYNs-1)
+	syns(1001, 1)
+	for i := range many.FloodSYNs {
+		c.Event(&tracker.Event{Kind: tracker.EventTransition, Time: 1001.5e9, Conn: i + 1, Client: addrPort(i * 60_001), Server: listener, End: tcp.Server, From: tcp.SynReceived, To: tcp.Established})
+	}
+	syns(1000+many.FloodWindow, 1) // those begun are gone, those done are not
+	syns(1001+many.FloodWindow, many.FloodSYNs)
+	c.Close()
+	if found != 1 {
+		t.Errorf("%d floods are found, want 1", found)
 	}
 }

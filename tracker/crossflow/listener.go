@@ -19,7 +19,7 @@ type flood struct {
 	samples []sighting
 	awaited bool
 	told    bool
-	left    int // more SYNs than this there must be, in the same second, to be a flood
+	left    int // so many more SYNs must come, in this second, before it can be a flood
 }
 
 // handshakes are those of one second.
