@@ -114,19 +114,9 @@ func (c *Conn) oneWay(e tcp.Endpoint) bool {
 	return !subject.Has(SentSYN|SentSYNACK) || subject.ISS+1 != subject.Nxt || subject.Has(HasAcked) && (subject.Has(SentSYN) || subject.Acked != peer.ISS+1)
 }
 
-// precedes reports whether the SYN of s may be the one that opened the end, all of
-// which was captured from its first octet, or later ones: it lies just before them.
-func (c *Conn) precedes(s *tcp.Segment, from tcp.Endpoint) bool {
-	snd := &c.Ends[from]
-	sent := snd.Bytes
-	for _, h := range c.HolesOf(from) {
-		sent += uint64(h.To - h.From)
-	}
-	if snd.Has(HasFIN) {
-		sent++
-	}
-	return (s.Seq + 1).AtMost(snd.Nxt) && uint64(snd.Nxt-s.Seq-1) <= sent
-}
+// precedes reports whether the SYN of s may be the one that opened the end, which was
+// picked up midway: its number lies just before all octets that were seen of the end.
+func (x *End) precedes(s *tcp.Segment) bool { return uint64(x.Nxt-s.Seq-1) == x.Bytes }
 
 // fit tells whether the segment's numbers lie in the windows of the connection.
 func (c *Conn) fit(s *tcp.Segment, from tcp.Endpoint) fits {
@@ -165,7 +155,7 @@ func (c *Conn) fit(s *tcp.Segment, from tcp.Endpoint) fits {
 	}
 	d := int32(s.Seq - snd.Nxt)
 	switch {
-	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && !snd.Has(HasISS) && !c.precedes(s, from):
+	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && !snd.Has(HasISS) && !snd.precedes(s):
 		return fitsNot
 	case snd.KnowsISS() && s.Seq.Before(snd.ISS), d > far, d < -far:
 		return fitsNot
