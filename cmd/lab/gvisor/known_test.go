@@ -57,7 +57,6 @@ var deviations = []deviation{
 	{"fin-before-data", 3, "FIN_WAIT_1 ESTABLISHED", "a FIN without data that came before its turn is forgotten when the gap fills"},
 	{"fin-before-data", 4, "CLOSED CLOSED", "so the server closes first, and resets what the client then repeats"},
 	{"final-ack-delayed", 3, "TIME_WAIT CLOSED", "a RST does not end TIME_WAIT"},
-	{"final-ack-lost-tw-killed", 3, "TIME_WAIT CLOSED", "the first repetition of a FIN is a probe of the tail; the next one comes 200 ms later, not 400"},
 	{"forged-fin", 3, "ESTABLISHED CLOSE_WAIT", "data behind a FIN is dropped, not answered by RST"},
 	{"forged-fin-reached", 3, "ESTABLISHED ESTABLISHED", "a FIN without data that came before its turn is forgotten when the gap fills"},
 	{"forged-fin-reached", 4, "ESTABLISHED ESTABLISHED", "so it never counts"},
