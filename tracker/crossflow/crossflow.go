@@ -40,8 +40,7 @@ type Detector struct {
 	floods      table[flood]   // by listener
 	waits       table[waits]   // by listener
 	ports       table[portUse] // by client and listener
-	begun       memory         // by the number that the client began with
-	callers     memory         // by client
+	begun       memory         // whose twin behind a translation may follow
 	sides       table[sides]   // by two addresses of which one is translated to the other
 	legs        map[int]*leg   // by connection, of pairs that are to be judged
 	seed        flow.Seed      // of their indexes
@@ -84,14 +83,14 @@ const (
 	maxRoutes  = 1 << 16 // that are watched for ports in use and TIME-WAIT, each
 	maxTargets = 1 << 18 // of all scans and backscatter together
 	maxSamples = 5       // connections that are named in a finding
-	maxBegun   = 1 << 12 // connections whose twin behind a translation may follow
+	maxBegun   = 1 << 12 // connections whose twin behind a translation may follow, a power of two
 	maxLegs    = 1 << 15 // connections that are one of two sides, and to be judged
 )
 
 // New returns a Detector that passes every Event on to emit, and its own
 // findings among them.
 func New(emit func(*tracker.Event)) *Detector {
-	c := &Detector{emit: emit, seed: flow.NewSeed(), begun: newMemory(), callers: newMemory()}
+	c := &Detector{emit: emit, seed: flow.NewSeed(), begun: newMemory()}
 	forget := func(s *scan) {
 		c.targets -= len(s.attempts)
 		*s = scan{attempts: s.attempts[:0]}
@@ -104,11 +103,53 @@ func New(emit func(*tracker.Event)) *Detector {
 	c.backscatter = newTable(maxHosts, awaited, forget)
 	c.floods = newTable(maxHosts, func(f *flood) bool { return f.awaited }, func(f *flood) { *f = flood{samples: f.samples[:0]} })
 	c.waits = newTable(maxRoutes, func(w *waits) bool { return w.awaited }, func(w *waits) { *w = waits{samples: w.samples[:0]} })
-	c.ports = newTable(maxRoutes, func(p *portUse) bool { return p.awaited }, func(p *portUse) { *p = portUse{samples: p.samples[:0]} })
+	c.ports = newTable(maxRoutes, (*portUse).awaited, func(p *portUse) { *p = portUse{} })
 	c.sides = newTable(maxHosts, func(s *sides) bool { return s.awaited }, func(s *sides) { *s = sides{samples: s.samples[:0]} })
 	c.legs = make(map[int]*leg)
 	return c
 }
+
+// Counts reports whether anything is counted by a move of an end. Of other moves a
+// Detector need not be told (tracker.Tracker.TellOnly).
+func Counts(end tcp.Endpoint, from, to tcp.State) bool { return counted[end][from][to] != 0 }
+
+// by are the ways in which a move is counted.
+type by uint8
+
+const (
+	byScan by = 1 << iota
+	byFlood
+	byWait
+	byPort
+	byLeg
+)
+
+// counted has how each move is counted. To ask each way in turn cost twice as much.
+var counted = func() (list [2][tcp.NumStates][tcp.NumStates]by) {
+	for from := range tcp.NumStates {
+		for to := range tcp.NumStates {
+			for e := range tcp.Endpoint(2) {
+				in := &list[e][from][to]
+				if to == tcp.Closed || to == tcp.Established || from == tcp.Established {
+					*in |= byScan
+				}
+				if e == tcp.Server && from == tcp.SynReceived {
+					*in |= byFlood
+				}
+				if from == tcp.TimeWait || to == tcp.TimeWait {
+					*in |= byWait
+				}
+				if e == tcp.Client && holdsNoPort(from) != holdsNoPort(to) {
+					*in |= byPort
+				}
+				if to == tcp.Closed || to == tcp.Listen || to == tcp.Established || from == tcp.SynSent {
+					*in |= byLeg
+				}
+			}
+		}
+	}
+	return list
+}()
 
 // Event takes the next of the Tracker's Events.
 func (c *Detector) Event(e *tracker.Event) {
@@ -121,13 +162,29 @@ func (c *Detector) Event(e *tracker.Event) {
 	case tracker.EventOpen:
 		c.opened(e)
 	case tracker.EventTransition:
-		c.scanMoved(e)
-		c.floodMoved(e)
-		c.waiting(e)
-		c.using(e.Client, e.Server, e)
-		c.legMoved(e)
+		c.moved(e)
 	case tracker.EventConnection:
 		c.over(e.Record)
+	}
+}
+
+// moved counts a move.
+func (c *Detector) moved(e *tracker.Event) {
+	is := counted[e.End][e.From][e.To]
+	if is&byScan != 0 {
+		c.scanMoved(e)
+	}
+	if is&byFlood != 0 {
+		c.floodMoved(e)
+	}
+	if is&byWait != 0 {
+		c.waiting(e)
+	}
+	if is&byPort != 0 {
+		c.using(e.Client, e.Server, e)
+	}
+	if is&byLeg != 0 && len(c.legs) > 0 {
+		c.legMoved(e)
 	}
 }
 

@@ -97,9 +97,6 @@ func (c *Detector) floodBegun(e *tracker.Event) {
 // floodMoved counts a handshake that is completed, or refused: that is no work
 // for a listener.
 func (c *Detector) floodMoved(e *tracker.Event) {
-	if e.End != tcp.Server || e.From != tcp.SynReceived {
-		return
-	}
 	if e.To == tcp.Listen || e.To == tcp.Closed && !hasNoConnection(e) || e.To == tcp.Unknown {
 		return
 	}
@@ -203,8 +200,13 @@ func (c *Detector) decideWaits(listener netip.AddrPort, w *waits) {
 
 // portUse counts the ports of a client that are in use on a route.
 type portUse struct {
-	open    int
-	lo, hi  uint16 // the ports that were used
+	open   int
+	lo, hi uint16 // the ports that were used
+	much   *muchUse
+}
+
+// muchUse is what is kept of a route on which half as many are in use as are too many.
+type muchUse struct {
 	most    int
 	until   tcp.Time
 	samples []sighting
@@ -234,9 +236,6 @@ func (p *portUse) size() int {
 
 // using counts the ports of a client. One that is in TIME-WAIT is in use.
 func (c *Detector) using(client, server netip.AddrPort, e *tracker.Event) {
-	if e.End != tcp.Client || holdsNoPort(e.From) == holdsNoPort(e.To) {
-		return
-	}
 	key := routeOf(client.Addr(), server)
 	if holdsNoPort(e.To) {
 		c.unused(key)
@@ -247,38 +246,49 @@ func (c *Detector) using(client, server netip.AddrPort, e *tracker.Event) {
 		p.lo = client.Port()
 	}
 	p.hi = max(p.hi, client.Port())
-	p.samples = sample(p.samples, e)
-	full := p.open*100 >= many.PortsFull*p.size()
-	p.told = p.told && p.open*2 >= many.PortsFull*p.size()/100
-	if !full || p.told {
+	if 2*p.open*100 < many.PortsFull*p.size() {
+		if !p.awaited() {
+			p.much = nil
+		}
 		return
 	}
-	if !p.awaited {
-		p.awaited, p.most = true, 0
-		c.later(many.PortsPatience, func() { c.decidePorts(client.Addr(), server, p) })
+	if p.much == nil {
+		p.much = new(muchUse)
 	}
-	if p.open > p.most {
-		p.most, p.until = p.open, e.Time
+	much := p.much
+	much.samples = sample(much.samples, e)
+	if p.open*100 < many.PortsFull*p.size() || much.told {
+		return
+	}
+	if !much.awaited {
+		much.awaited, much.most = true, 0
+		c.later(many.PortsPatience, func() { c.decidePorts(client.Addr(), server, p, much) })
+	}
+	if p.open > much.most {
+		much.most, much.until = p.open, e.Time
 	}
 }
 
 // unused counts a port that is no longer in use.
 func (c *Detector) unused(key flow.Key) {
 	if p := c.ports.find(key); p != nil {
-		if p.open--; p.open <= 0 && !p.awaited {
+		if p.open--; p.open <= 0 && !p.awaited() {
 			c.ports.drop(key)
 		}
 	}
 }
 
+// awaited reports whether a verdict is to be given of the route.
+func (p *portUse) awaited() bool { return p.much != nil && p.much.awaited }
+
 // holdsNoPort reports whether an end in this state leaves its port free.
 func holdsNoPort(s tcp.State) bool { return s == tcp.Closed || s == tcp.Listen || s == tcp.Unknown }
 
 // decidePorts tells of the ports of a client.
-func (c *Detector) decidePorts(client netip.Addr, server netip.AddrPort, p *portUse) {
-	p.awaited, p.told = false, true
+func (c *Detector) decidePorts(client netip.Addr, server netip.AddrPort, p *portUse, much *muchUse) {
+	much.awaited, much.told = false, true
 	c.report(&many.EphemeralPortExhaustion, anomaly.Finding{
 		Certain: anomaly.ConfidenceAssumed,
-		Values:  anomaly.Values{"client": client, "n": p.most, "size": p.size(), "listener": server, "rate": p.size() / 60},
-	}, client, 0, p.most, p.until, p.samples)
+		Values:  anomaly.Values{"client": client, "n": much.most, "size": p.size(), "listener": server, "rate": p.size() / 60},
+	}, client, 0, much.most, much.until, much.samples)
 }

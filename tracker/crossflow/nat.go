@@ -22,37 +22,69 @@ type begun struct {
 	pair           *pair   // that it is of; nil: none
 }
 
-// A memory remembers begun connections, each by a key, until another of the same
-// place comes: the flood that fills it costs no more than one look.
+// A memory remembers the newest connections that began, in a ring, and where each of them
+// is, by the number that its client began with and by the client. A place that two of
+// them want the newer one has.
 type memory struct {
-	seed flow.Seed
-	rows []remembered
-}
-
-type remembered struct {
-	key flow.Key
-	begun
+	seed     flow.Seed
+	ring     []begun // of the newest
+	next     uint32  // counts all that was kept, from 1
+	byNumber []uint32
+	byClient []uint32
 }
 
 func newMemory() memory { return memory{seed: flow.NewSeed()} }
 
-// find returns what is remembered under the key, or nil.
-func (m *memory) find(key flow.Key) *begun {
-	if m.rows == nil {
+// placeOf returns where the place of a connection is told: by a number, or by a client.
+func (m *memory) placeOf(number tcp.Seq) *uint32 {
+	return &m.byNumber[flow.Mix(uint64(number)^m.seed[0], m.seed[1])%uint64(len(m.byNumber))]
+}
+
+func (m *memory) placeOfClient(client netip.AddrPort) *uint32 {
+	key := portOf(client)
+	return &m.byClient[m.seed.Hash(&key)%uint32(len(m.byClient))]
+}
+
+// at returns what is remembered at the place, or nil.
+func (m *memory) at(place uint32) *begun {
+	if place == 0 || m.next-place >= uint32(len(m.ring)) {
 		return nil
 	}
-	if r := &m.rows[m.seed.Hash(&key)%maxBegun]; r.conn != 0 && r.key.Is(&key) {
-		return &r.begun
+	return &m.ring[place%uint32(len(m.ring))]
+}
+
+// with returns the newest whose client began with the number, or nil.
+func (m *memory) with(number tcp.Seq) *begun {
+	if m.ring == nil {
+		return nil
+	}
+	if b := m.at(*m.placeOf(number)); b != nil && b.iss == number {
+		return b
 	}
 	return nil
 }
 
-// keep remembers b under the key.
-func (m *memory) keep(key flow.Key, b begun) {
-	if m.rows == nil {
-		m.rows = make([]remembered, maxBegun)
+// of returns the newest of the client, or nil.
+func (m *memory) of(client netip.AddrPort) *begun {
+	if m.ring == nil {
+		return nil
 	}
-	m.rows[m.seed.Hash(&key)%maxBegun] = remembered{key, b}
+	if b := m.at(*m.placeOfClient(client)); b != nil && b.client == client {
+		return b
+	}
+	return nil
+}
+
+// keep remembers a connection.
+func (m *memory) keep(b begun) {
+	if m.ring == nil {
+		m.ring, m.byNumber, m.byClient = make([]begun, maxBegun), make([]uint32, 2*maxBegun), make([]uint32, 2*maxBegun)
+	}
+	if m.next++; m.next == 0 {
+		m.next++ // 0 is no place
+	}
+	m.ring[m.next%maxBegun] = b
+	*m.placeOf(b.iss), *m.placeOfClient(b.client) = m.next, m.next
 }
 
 // A pair is of two connections that seem to be one.
@@ -69,27 +101,22 @@ type leg struct {
 	reset     bool // its client was reset
 }
 
-// numberOf is the key of an initial sequence number.
-func numberOf(iss tcp.Seq) flow.Key { return flow.Key{Ports: uint32(iss)} }
-
 // translated looks whether the connection that came into sight is one that was
 // seen with other addresses.
 func (c *Detector) translated(e *tracker.Event) {
 	now := begun{sighting{e.Time, e.Conn, e.Packet}, e.Client, e.Server, e.Seq, e.ID, nil}
 	switch {
 	case e.Origin == tcp.FromSYN && e.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN:
-		c.callers.keep(portOf(e.Client), now)
-		number := numberOf(e.Seq)
-		if b := c.begun.find(number); b != nil && e.Time.Sub(b.at) <= many.TranslationTime && b.twinOf(&now) {
+		if b := c.begun.with(e.Seq); b != nil && e.Time.Sub(b.at) <= many.TranslationTime && b.twinOf(&now) {
 			if b.pair != nil {
 				now.pair, b.pair.void = b.pair, true
 			} else {
 				now.pair = c.pair(*b, now, (*Detector).judgeSides)
 			}
 		}
-		c.begun.keep(number, now)
+		c.begun.keep(now)
 	case e.Origin == tcp.FromSYNACK:
-		b := c.callers.find(portOf(e.Client))
+		b := c.begun.of(e.Client)
 		if b != nil && e.Ack == b.iss+1 && e.Server != b.server && e.Time.Sub(b.at) <= many.TranslationPatience {
 			c.pair(*b, now, (*Detector).judgeSides)
 		}
@@ -97,7 +124,7 @@ func (c *Detector) translated(e *tracker.Event) {
 		to := e.End.Peer()
 		client, other := addrOf(e, to), addrOf(e, e.End)
 		now.client, now.server = client, other
-		b := c.callers.find(portOf(client))
+		b := c.begun.of(client)
 		if b != nil && other.Port() == b.server.Port() && other != b.server && e.Ack-b.iss-1 < many.EscapedOctets {
 			c.pair(*b, now, (*Detector).judgeEscape)
 		}
@@ -141,9 +168,6 @@ func (c *Detector) pair(one, two begun, judge func(c *Detector, one, two *leg)) 
 
 // legMoved takes note of what becomes of a leg.
 func (c *Detector) legMoved(e *tracker.Event) {
-	if len(c.legs) == 0 {
-		return
-	}
 	l := c.legs[e.Conn]
 	if l == nil || e.Refuted {
 		return

@@ -194,8 +194,10 @@ func (c *Detector) scanMoved(e *tracker.Event) {
 			t.result = useful
 		}
 	}
-	if t := c.attemptOf(&c.backscatter, e.Server, e.Client); t != nil && !client && e.To == tcp.Established {
-		t.result = useful
+	if !client && e.To == tcp.Established {
+		if t := c.attemptOf(&c.backscatter, e.Server, e.Client); t != nil {
+			t.result = useful
+		}
 	}
 }
 
