@@ -21,7 +21,7 @@ type replayFlags struct {
 	readFlags
 	output, by, sort, times, on         string
 	listening, events, noHeader, strict bool
-	allAnomalies, names                 bool
+	allAnomalies, names, learned        bool
 }
 
 func newReplay() *cobra.Command {
@@ -70,6 +70,8 @@ changes, why it was refused, and its anomalies.`,
 	f.tableFlags(c)
 	f.displayFlags(c)
 	fl.BoolVar(&f.strict, "strict", false, "treat a capture that is cut off as an error")
+	fl.BoolVar(&f.learned, "learned", false, "say what was learned of ordinary connections")
+	_ = fl.MarkHidden("learned") // the flag exists, so this cannot fail
 	complete(c, "output", report.Formats())
 	complete(c, "sort", record.SortFields())
 	return c
@@ -130,7 +132,7 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 
 // replay reads the flags that say what is replayed.
 func (f *replayFlags) replay(files []string, o record.Options, stdout, stderr io.Writer) (*run.Replay, error) {
-	r := &run.Replay{On: o.On, Ladders: f.output == "html", Strict: f.strict, Selects: func(c *tracker.Record) bool { return o.Selects(c, false) }}
+	r := &run.Replay{On: o.On, Ladders: f.output == "html", Still: !o.Events, Learned: f.learned, Strict: f.strict, Selects: func(c *tracker.Record) bool { return o.Selects(c, false) }}
 	co, err := f.captureOptions()
 	if err != nil {
 		return nil, err

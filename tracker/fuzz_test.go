@@ -401,7 +401,8 @@ func ladderInputs(f *testing.F) (inputs [][]byte, segments []tcp.Segment) {
 	return inputs, segments
 }
 
-func FuzzTracker(f *testing.F) {
+// fuzzConversations adds the ladders, and some random conversations.
+func fuzzConversations(f *testing.F) {
 	inputs, _ := ladderInputs(f)
 	for _, input := range inputs {
 		f.Add(input)
@@ -417,6 +418,10 @@ func FuzzTracker(f *testing.F) {
 		}
 		f.Add(input)
 	}
+}
+
+func FuzzTracker(f *testing.F) {
+	fuzzConversations(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		segments := fuzzSegments(data)
 		var told [2][]string

@@ -33,13 +33,13 @@ var mutants = []struct {
 	},
 	{
 		"the proved view is the assumed one", "record.go",
-		"subject.Proved.Only(),", "subject.Assumed.Only(),",
+		"Proved: subject.Proved.Only()}", "Proved: subject.Assumed.Only()}",
 		"TestFirmStatesAreTheKernels",
 	},
 	{
 		"a server that has closed is in SYN_RCVD, proved", "record.go", // which no excuse may cover
 		"r.Possible = c.Possible(e, r.Certainty, t.machine.Now)",
-		"if e == tcp.Server && subject.Assumed == tcp.Closed.Set() && subject.Has(conn.SentSYNACK) {\n\t\tr.Proved = tcp.SynReceived\n\t}",
+		"if e == tcp.Server && subject.Assumed == tcp.Closed.Set() && subject.Has(endpoint.SentSYNACK) {\n\t\tr.Proved = tcp.SynReceived\n\t}",
 		"TestFirmStatesAreTheKernels",
 	},
 	{
@@ -64,7 +64,7 @@ var mutants = []struct {
 	},
 	{
 		"an anomaly is invented", "anomaly/anomaly.go",
-		"if f := k.Check(h); f != nil {", "f := k.Check(h)\n\t\t\tif f == nil && k.Name == \"data-after-fin\" {\n\t\t\t\tf = &Finding{End: h.From}\n\t\t\t}\n\t\t\tif f != nil {",
+		"f := k.Check(h)\n", "f := k.Check(h)\n\t\t\tif f == nil && k.Name == \"data-after-fin\" {\n\t\t\t\tf = &Finding{End: h.From}\n\t\t\t}\n",
 		"TestOrdinaryTrafficRaisesNothing",
 	},
 	{

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/halfclosed"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -118,20 +119,13 @@ func share(a, b []int) bool {
 // fill makes r tell what is known of the connection now. It reuses what r
 // holds.
 func (t *Tracker) fill(r *Record, c *conn.Conn) {
-	*r = Record{
-		Conn:        int(c.ID),
-		Incarnation: int(c.Incarnation),
-		Ends:        r.Ends,
-		Origin:      c.Origin(),
-		ClosedBy:    c.ClosedBy(),
-		Start:       c.Start,
-		End:         c.Last(),
-		Anomalies:   r.Anomalies[:0],
-	}
+	// One by one: to copy the ends along took a third of the time of a connection's end.
+	r.Conn, r.Incarnation, r.Origin, r.ClosedBy = int(c.ID), int(c.Incarnation), c.Origin(), c.ClosedBy()
+	r.Start, r.End, r.HandshakeRTT, r.Anomalies = c.Start, c.Last(), 0, r.Anomalies[:0]
 	for e := range tcp.Endpoint(2) {
 		t.fillEnd(&r.Ends[e], c, t.machine.Role(c, e))
 	}
-	if up, ok := c.Find(tcp.Server, tcp.RcvAckOfSYN); ok && c.Rare.OpenedOnce() && c.Ends[tcp.Client].Has(conn.SentSYN) {
+	if up, ok := c.Find(tcp.Server, tcp.RcvAckOfSYN); ok && c.Rare.OpenedOnce() && c.Ends[tcp.Client].Has(endpoint.SentSYN) {
 		if syn, ok := c.Find(tcp.Client, tcp.SndSYN); ok && syn.Basis() == tcp.BySending {
 			r.HandshakeRTT = up.At.Sub(syn.At)
 		}
@@ -148,28 +142,17 @@ func (t *Tracker) fill(r *Record, c *conn.Conn) {
 
 func (t *Tracker) fillEnd(r *EndRecord, c *conn.Conn, e tcp.Endpoint) {
 	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
-	*r = EndRecord{
-		Addr:        c.Addr(e),
-		State:       subject.Assumed.Shown(),
-		Certainty:   c.Certainty(e, t.machine.Now),
-		Proved:      subject.Proved.Only(),
-		Packets:     uint64(subject.Packets),
-		Bytes:       subject.Bytes,
-		ISN:         subject.ISS,
-		HasISN:      subject.Has(conn.HasISS),
-		MSS:         subject.MSS,
-		WindowScale: -1,
-		SACK:        subject.Has(conn.SackOK),
-		Timestamps:  subject.Has(conn.HasTS),
-		Window:      subject.Window(peer),
-		Listener:    e == tcp.Server && c.Accepted(),
-		History:     r.History[:0],
-	}
+	history := r.History[:0]
+	*r = EndRecord{Proved: subject.Proved.Only()}
+	r.Addr, r.State, r.Certainty = c.Addr(e), subject.Assumed.Shown(), c.Certainty(e, t.machine.Now)
+	r.Packets, r.Bytes, r.ISN, r.MSS, r.Window = uint64(subject.Packets), subject.Bytes, subject.ISS, subject.MSS, subject.Window(peer)
+	r.HasISN, r.SACK, r.Timestamps = subject.Has(endpoint.HasISS), subject.Has(endpoint.SackOK), subject.Has(endpoint.HasTS)
+	r.WindowScale, r.Listener, r.History = -1, e == tcp.Server && c.Accepted(), history
 	r.Stack, r.StackCertainty = t.machine.StackOf(subject)
 	if subject.HasShift() {
 		r.WindowScale = int(subject.Shift())
 	}
-	if subject.Seen() && peer.Has(conn.HasAcked) && peer.Acked.Before(subject.Nxt) {
+	if subject.Seen() && peer.Has(endpoint.HasAcked) && peer.Acked.Before(subject.Nxt) {
 		r.Unacked = uint64(subject.Nxt.Minus(peer.Acked))
 	}
 	if c.Rare != nil {

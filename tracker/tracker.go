@@ -66,6 +66,7 @@ type Tracker struct {
 	emit    func(*Event)
 	machine *conn.Machine
 	book    *anomaly.Book
+	told    moves  // of which it tells
 	event   Event  // lent out: by value it was copied five times, to the cross-flow stage and the printer
 	record  Record // lent out with every EventConnection
 }
@@ -81,6 +82,7 @@ func New(cfg Config, emit func(*Event)) (*Tracker, error) {
 		}
 	}
 	t := &Tracker{emit: emit}
+	t.TellOnly(func(tcp.Endpoint, tcp.State, tcp.State) bool { return true })
 	t.book = anomaly.NewBook(kinds.All(), t.found)
 	t.machine = conn.NewMachine(conn.Setup{
 		Stack:     stack,
@@ -93,6 +95,25 @@ func New(cfg Config, emit func(*Event)) (*Tracker, error) {
 	})
 	return t, nil
 }
+
+// TellOnly has the tracker tell an EventTransition only of moves that f, which is asked
+// at once of every one there can be, returns true for. It is called before the first
+// segment, by who knows what its emit looks at.
+func (t *Tracker) TellOnly(f func(end tcp.Endpoint, from, to tcp.State) bool) {
+	for e := range t.told {
+		for from := range t.told[e] {
+			t.told[e][from] = 0
+			for to := range tcp.State(tcp.NumStates) {
+				if f(tcp.Endpoint(e), tcp.State(from), to) {
+					t.told[e][from] |= to.Set()
+				}
+			}
+		}
+	}
+}
+
+// moves are those of the ends, from each state, to these.
+type moves [2][tcp.NumStates]tcp.StateSet
 
 // Now returns the tracker's time: that of the newest segment, or of the last
 // Advance.
@@ -157,16 +178,25 @@ func (t *Tracker) addr(c *conn.Conn, role tcp.Endpoint) netip.AddrPort {
 
 // Moved tells that an end changed its state.
 func (t *Tracker) Moved(c *conn.Conn, m *conn.Move) {
-	t.book.Moved(c, t.machine.Role(c, m.End), m)
+	role := t.machine.Role(c, m.End)
+	t.book.Moved(c, role, m)
+	if !t.told[role][m.From].Has(m.To) {
+		return
+	}
 	e := &t.event
 	if e.Conn != int(c.ID) || e.Kind != EventTransition || c.Origin() == tcp.FromMidstream { // two in a row are often of one connection
 		*e = Event{Kind: EventTransition, Conn: int(c.ID), Client: t.addr(c, tcp.Client), Server: t.addr(c, tcp.Server)}
 	}
-	e.Time, e.Packet, e.End = m.At, m.Packet, t.machine.Role(c, m.End)
+	e.Time, e.Packet, e.End = m.At, m.Packet, role
 	client := t.machine.Role(c, tcp.Client)
 	e.Bytes = [2]uint64{c.Ends[client].Bytes, c.Ends[client.Peer()].Bytes}
 	e.From, e.To, e.Inputs, e.Refuted, e.Basis = m.From, m.To, m.Inputs, m.Refuted, m.Basis
 	t.emit(e)
+}
+
+// Heeds reports whether anybody heeds such a move of an end, which has the role.
+func (t *Tracker) Heeds(role tcp.Endpoint, m *conn.Move) bool {
+	return t.told[role][m.From].Has(m.To) || anomaly.Heeds(m)
 }
 
 // Happened has the checks look at what happened.
@@ -222,3 +252,15 @@ func (t *Tracker) found(c *conn.Conn, a *anomaly.Anomaly) {
 	}
 	t.tell(e)
 }
+
+// Learned counts what a Tracker has learned of how ordinary connections go, so that it
+// need not ask its rules for each of their segments.
+type Learned struct {
+	Forms    int    // that connections have
+	Edges    int    // from one form to another, by the way in which a segment's numbers compare
+	Dead     int    // pairs of a form and such a way for which the rules are asked each time
+	Followed uint64 // segments that went by an edge
+}
+
+// Learned returns what was counted.
+func (t *Tracker) Learned() Learned { return Learned(t.machine.Learned()) }

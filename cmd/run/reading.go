@@ -66,7 +66,7 @@ func (r *Reading) Connections(ctx context.Context, f func(*tracker.Record)) (wat
 // connections is Connections; n is told of the packets, and f tells it of the
 // connections.
 func (r *Reading) connections(ctx context.Context, n *notes, f func(*tracker.Record)) (watch.Summary, error) {
-	return r.pass(ctx, n.on(watch.Sink{Apart: true, Event: func(e *tracker.Event) error {
+	return r.pass(ctx, n.on(watch.Sink{Apart: true, Still: true, Event: func(e *tracker.Event) error {
 		if e.Kind == tracker.EventConnection {
 			f(e.Record)
 		}

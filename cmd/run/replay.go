@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
@@ -19,6 +20,8 @@ type Replay struct {
 	Ladders bool                       // the Printer draws ladders, for which the captures are read twice
 	Selects func(*tracker.Record) bool // tells which connections are saved
 	Before  func() error               // is called before what waits for the end is printed; nil: nothing is
+	Still   bool                       // the Printer prints no moves
+	Learned bool                       // what the tracker has learned is told
 	Strict  bool                       // a capture that is cut off is an error
 }
 
@@ -39,7 +42,7 @@ func (r *Replay) Run(ctx context.Context) (err error) {
 	notes := saver.notes(&r.Reading)
 	seen := hosts{asked: r.On, conns: make(map[netip.Addr]int)}
 	var unprinted error // of the output; what is saved is saved all the same
-	sum, err := r.pass(ctx, notes.on(watch.Sink{Event: func(e *tracker.Event) error {
+	sum, err := r.pass(ctx, notes.on(watch.Sink{Still: r.Still, Event: func(e *tracker.Event) error {
 		seen.take(e)
 		if e.Kind == tracker.EventConnection && saver != nil {
 			notes.connection(e.Record, r.Selects(e.Record))
@@ -66,6 +69,9 @@ func (r *Replay) Run(ctx context.Context) (err error) {
 	}
 	r.warn(sum)
 	gaveUp(r.Stderr, sum.Tracker.Evicted, r.BoundBy)
+	if k := sum.Learned; r.Learned {
+		fmt.Fprintf(r.Stderr, "tcpwatch: %d of %d segments went by an edge: %d forms, %d edges, %d pairs that only the rules decide\n", k.Followed, sum.Tracker.Segments, k.Forms, k.Edges, k.Dead)
+	}
 	if err := saver.write(ctx, &r.Reading, spool, notes); err != nil {
 		return err
 	}

@@ -103,7 +103,7 @@ func (n *notes) on(s watch.Sink) watch.Sink {
 	if n == nil {
 		return s
 	}
-	s.Segment = n.Take
+	s.Segment, s.Still = n.Take, false
 	event := s.Event
 	s.Event = func(e *tracker.Event) error {
 		n.Event(e)

@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/halfclosed"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -116,9 +117,13 @@ type Kind struct {
 	Many       bool     // Over many connections, or of the whole capture: no check on a connection finds it
 	RestsOn    Belief   // What the RST that it was found by, or the FIN in its evidence, is taken for, without which there is no such anomaly
 
-	On    triggers.Set
-	Only  triggers.Guards      // what must be true besides, one of these at least; 0: nothing
-	Check func(*Case) *Finding // nil if there is none, as nearly always: to return 80 octets of nothing cost 14 % of a short connection
+	On   triggers.Set
+	Only triggers.Guards // what must be true besides, one of these at least; 0: nothing
+	// ByForm says that the check looks at no clock, nor at any number, of a segment that
+	// comes as expected (conn's learned edges): where it found nothing in one, it finds
+	// nothing in others that compare alike, and is not asked.
+	ByForm bool
+	Check  func(*Case) *Finding // nil if there is none, as nearly always: to return 80 octets of nothing cost 14 % of a short connection
 }
 
 // A Belief is what a RST or FIN is taken for, until what follows denies it.
@@ -139,8 +144,8 @@ type Case struct {
 }
 
 // X and Y are the end that the scene is of, and its peer.
-func (h *Case) X() *conn.End { return &h.Ends[h.From] }
-func (h *Case) Y() *conn.End { return &h.Ends[h.From.Peer()] }
+func (h *Case) X() *endpoint.End { return &h.Ends[h.From] }
+func (h *Case) Y() *endpoint.End { return &h.Ends[h.From.Peer()] }
 
 // Newer returns the next connection on the same addresses and ports, or nil.
 func (h *Case) Newer() (next *conn.Conn) {
@@ -155,13 +160,13 @@ func (h *Case) Newer() (next *conn.Conn) {
 // peer acknowledged.
 func (h *Case) Visible(e tcp.Endpoint) bool {
 	subject, peer := &h.Ends[e], &h.Ends[e.Peer()]
-	return h.Whole(e) && !(peer.Has(conn.HasAcked) && subject.Nxt.Before(peer.Acked))
+	return h.Whole(e) && !(peer.Has(endpoint.HasAcked) && subject.Nxt.Before(peer.Acked))
 }
 
 // Whole reports whether the end was captured, and nothing that it sent is known
 // to be missing. What its peer acknowledged beyond that is another matter.
 func (h *Case) Whole(e tcp.Endpoint) bool {
-	ok := h.Ends[e].Seen() && !h.Ends[e].Has(conn.Lossy)
+	ok := h.Ends[e].Seen() && !h.Ends[e].Has(endpoint.Lossy)
 	h.relied = h.relied || ok
 	return ok
 }
@@ -186,27 +191,42 @@ type Finding struct {
 	Leaks    bool       // the end leaks: PeerClosed counts it as stuck from now on
 }
 
-// ask runs the checks that the scene triggers.
-func (b *Book) ask(h *Case) {
-	var asked triggers.Kinds
-	for on := h.On; on != 0; on &= on - 1 {
-		asked.Add(&b.on[bits.TrailingZeros32(uint32(on))])
+// asked returns the kinds that are looked for on the triggers where the guards are true.
+func (b *Book) asked(on triggers.Set, is triggers.Guards) *triggers.Kinds {
+	a := &b.last[(uint32(on)*0x9e3779b1^uint32(is)*0x85ebca6b)>>24]
+	if a.on == on && a.is == is {
+		return &a.kinds
+	}
+	*a = asked{on: on, is: is}
+	for on := on; on != 0; on &= on - 1 {
+		a.kinds.Add(&b.on[bits.TrailingZeros32(uint32(on))])
 	}
 	worth := b.where[triggers.NumGuards]
-	for is := uint32(h.Guards()); is != 0; is &= is - 1 {
+	for is := uint32(is); is != 0; is &= is - 1 {
 		worth.Add(&b.where[bits.TrailingZeros32(is)])
 	}
-	for i, word := range asked {
+	for i := range a.kinds {
 		if !b.Thorough {
-			word &= worth[i]
+			a.kinds[i] &= worth[i]
 		}
+	}
+	return &a.kinds
+}
+
+// ask runs the checks that the scene triggers.
+func (b *Book) ask(h *Case) {
+	for i, word := range b.asked(h.On, h.Guards()) {
 		for ; word != 0; word &= word - 1 {
 			k := b.kinds[64*i+bits.TrailingZeros64(word)]
 			h.relied, h.unseen = false, false
 			if k.RestsOn == ResetSent && h.Before.Device {
 				continue
 			}
-			if f := k.Check(h); f != nil {
+			f := k.Check(h)
+			if f != nil || !k.ByForm {
+				h.Unlearned = true
+			}
+			if f != nil {
 				h.downgrade(f)
 				b.report(h, k, *f)
 			}

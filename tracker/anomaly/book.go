@@ -20,9 +20,17 @@ type Book struct {
 	kinds   []*Kind                                // what is looked for
 	on      [32]triggers.Kinds                     // the kinds to be asked on each trigger; to look through the list for them cost 5 % of a short connection
 	where   [triggers.NumGuards + 1]triggers.Kinds // those to be asked where a guard is true, and, last of all, those that need none
+	last    [256]asked                             // as they were put together last
 	found   map[uint32][]Anomaly                   // by the connection's number
 	waiting halfclosed.Table                       // the ends whose peer has closed
 	scene   Case                                   // lent to the checks
+}
+
+// asked are the kinds to be asked on some triggers where some guards are true.
+type asked struct {
+	on    triggers.Set
+	is    triggers.Guards
+	kinds triggers.Kinds
 }
 
 // NewBook returns an empty Book, which looks for the kinds and tells what it
@@ -93,10 +101,15 @@ func (b *Book) withdraw(c *conn.Conn, now tcp.Time, denied func(k *Kind, a *Anom
 	}
 }
 
+// Heeds reports whether Moved counts such a move.
+func Heeds(m *conn.Move) bool {
+	const closed = 1<<tcp.CloseWait | 1<<tcp.LastAck
+	return (1<<m.From|1<<m.To)&closed != 0
+}
+
 // Moved takes in that an end, which has the role, changed its state.
 func (b *Book) Moved(c *conn.Conn, role tcp.Endpoint, m *conn.Move) {
-	const closed = 1<<tcp.CloseWait | 1<<tcp.LastAck
-	if (1<<m.From|1<<m.To)&closed == 0 {
+	if !Heeds(m) {
 		return
 	}
 	service, since := c.Addr(m.End), m.At

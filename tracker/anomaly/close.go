@@ -3,7 +3,7 @@ package anomaly
 import (
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -17,7 +17,7 @@ func (h *Case) ClosedFirst(x tcp.Endpoint) bool {
 			return false
 		}
 	}
-	return h.Ends[x].Has(conn.HasFIN) && h.Ends[x.Peer()].Has(conn.HasFIN)
+	return h.Ends[x].Has(endpoint.HasFIN) && h.Ends[x.Peer()].Has(endpoint.HasFIN)
 }
 
 // TimeWaitHeld returns for how long the end had been in TIME-WAIT at the given
@@ -55,7 +55,7 @@ func (h *Case) EndedBefore() (at tcp.Time) {
 
 // StreamEnd is the number after the last octet of data captured of the end.
 func (h *Case) StreamEnd(x tcp.Endpoint) tcp.Seq {
-	if h.Ends[x].Has(conn.HasFIN) {
+	if h.Ends[x].Has(endpoint.HasFIN) {
 		return h.Ends[x].FIN
 	}
 	return h.Ends[x].Nxt

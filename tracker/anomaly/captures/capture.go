@@ -9,6 +9,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
@@ -91,7 +92,7 @@ var CaptureGap = anomaly.Kind{
 		{Name: "one", In: "what", Text: "One byte or the FIN of {Y} ({from}) was"},
 		{Name: "silent", Text: " {Y} sent nothing afterwards, so the ACK itself may also be wrong."},
 	},
-	Thresholds: []anomaly.Threshold{{Name: "time after the ACK, unless the response time of {X} is longer, more than", Value: conn.CaptureSkew}},
+	Thresholds: []anomaly.Threshold{{Name: "time after the ACK, unless the response time of {X} is longer, more than", Value: endpoint.CaptureSkew}},
 	On:         triggers.OnGap | triggers.OnEnd,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		if h.Rare == nil {
@@ -202,8 +203,9 @@ var AsymmetricCapture = anomaly.Kind{
 		{Name: "time without a retransmission, more than", Value: unansweredSpan},
 		{Name: "different ACKs of {X} otherwise, at least", Value: aloneACKs},
 	},
-	On:   triggers.OnUnsettled,
-	Only: triggers.IfOneSided,
+	On:     triggers.OnUnsettled,
+	Only:   triggers.IfOneSided,
+	ByForm: true,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject := h.X()
 		if h.Y().Seen() || h.S.Flags&tcp.ACK == 0 || subject.Packets < aloneACKs || h.Reading.Stale || h.Flagged("asymmetric-capture", h.From) != nil || !answeredUnseen(h) {
@@ -245,19 +247,20 @@ var CaptureReordering = anomaly.Kind{
 		{Text: "The capture has the answer (#{answer}) before the segment of {X} that it answers (#{frame}). This happens in captures with several queues or from two taps. Nothing was wrong on the network."},
 	},
 	Thresholds: []anomaly.Threshold{
-		{Name: "time between the two, unless the two directions are known to be out of step, at most", Value: conn.CaptureSkew},
+		{Name: "time between the two, unless the two directions are known to be out of step, at most", Value: endpoint.CaptureSkew},
 		{Name: "delay of the first SYN of {X}, with or without ACK, unless something else shows that it is not a retransmission, at most", Value: conn.Unrepeated},
 		{Name: "times that late bytes arrive in order, if the capture began inside the connection, at least", Value: conn.LateOctets},
 		{Name: "delay of these bytes, at most", Value: conn.RepeatedSoonest},
 	},
-	On: triggers.OnGap | triggers.OnSYN | triggers.OnSYNACK,
+	On:     triggers.OnGap | triggers.OnSYN | triggers.OnSYNACK,
+	ByForm: true,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
 		ack := 0
 		switch {
 		case h.Rare != nil && h.Rare.Gaps[subject].Is == holes.GapInverted:
 			ack = h.Rare.Gaps[subject].Ack
-		case h.S.Flags&tcp.SYN != 0 && h.Before.SentAt[subject] == 0 && h.Ends[peer].Seen() && (h.Skewed() || h.Ends[peer].Has(conn.SentSYNACK) && h.Now.Sub(h.Ends[peer].SentAt) <= conn.CaptureSkew):
+		case h.S.Flags&tcp.SYN != 0 && h.Before.SentAt[subject] == 0 && h.Ends[peer].Seen() && (h.Skewed() || h.Ends[peer].Has(endpoint.SentSYNACK) && h.Now.Sub(h.Ends[peer].SentAt) <= endpoint.CaptureSkew):
 			for g := range h.Back() {
 				if g.From == peer && g.Flags&tcp.ACK != 0 {
 					ack = g.Packet // at last the first: the SYN+ACK, or the ACK of it
@@ -315,10 +318,10 @@ var OffloadSegments = anomaly.Kind{
 		{Name: "mss", In: "takes", Text: "but {Y} accepts at most {limit}"},
 		{Name: "no-mss", In: "takes", Text: "more than any frame holds"},
 	},
-	Thresholds: []anomaly.Threshold{{Name: "bytes, if no MSS was captured, more than", Value: int(conn.JumboSegment)}},
+	Thresholds: []anomaly.Threshold{{Name: "bytes, if no MSS was captured, more than", Value: int(endpoint.JumboSegment)}},
 	On:         triggers.OnQuality,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
-		limit := h.Largest(h.From)
+		limit := h.Y().Largest()
 		if h.S.Data <= limit {
 			return nil
 		}

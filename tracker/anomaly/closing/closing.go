@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
-	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -100,7 +100,7 @@ var FinRetransmitted = anomaly.Kind{
 			f.Values = anomaly.Values{"span": h.Now.Sub(fin.At)}
 			f.Say("after")
 		}
-		acked := h.Ends[peer].Has(conn.HasAcked) && h.Ends[subject].FIN.Before(h.Before.Acked[peer])
+		acked := h.Ends[peer].Has(endpoint.HasAcked) && h.Ends[subject].FIN.Before(h.Before.Acked[peer])
 		for g := range h.Back() {
 			if !acked {
 				break
@@ -238,6 +238,7 @@ var SimultaneousClose = anomaly.Kind{
 	},
 	RestsOn: anomaly.FINSent,
 	On:      triggers.OnFIN,
+	ByForm:  true,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
 		mine, ok := h.Find(subject, tcp.SndFIN)
@@ -267,9 +268,10 @@ var DataAfterFIN = anomaly.Kind{
 		{Name: "goes-on", Text: "{X} goes on as if it had not sent the FIN #{frame}. That FIN was injected, and {Y} may believe that {X} has closed."},
 		{Name: "second-fin", Text: "{X} sent a second FIN with another sequence number: {seq}, after {fin}. The stack of {X} is broken, or one of the two FINs was injected."},
 	},
-	Next: "Capture at {X.ip} too. If {X} did not send that segment, find what injects segments. If it did, update its stack.",
-	On:   triggers.OnUnsettled,
-	Only: triggers.IfFinished,
+	Next:   "Capture at {X.ip} too. If {X} did not send that segment, find what injects segments. If it did, update its stack.",
+	On:     triggers.OnUnsettled,
+	Only:   triggers.IfFinished,
+	ByForm: true,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		for e := range tcp.Endpoint(2) {
 			if fin, by := h.DeniedFIN(e); by == h.S.Packet && fin != 0 {
@@ -284,7 +286,7 @@ var DataAfterFIN = anomaly.Kind{
 		}
 		subject, peer := h.From, h.From.Peer()
 		e, last := &h.Ends[subject], h.S.End()-1
-		if !e.Has(conn.HasFIN) || h.S.Len() == 0 || last == e.FIN || h.S.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || h.Foreign {
+		if !e.Has(endpoint.HasFIN) || h.S.Len() == 0 || last == e.FIN || h.S.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || h.Foreign {
 			return nil
 		}
 		// Another connection's segment, of which the SYN was not captured, has
@@ -311,7 +313,7 @@ var DataAfterFIN = anomaly.Kind{
 // to mean something, nothing at all came after the last copy, and the capture
 // can show that and did not end before.
 func gaveUpFIN(h *anomaly.Case, x tcp.Endpoint) bool {
-	if h.Rare == nil || !h.Ends[x].Has(conn.HasFIN) || h.Ends[x].Copies < finsGivenUp || !h.Visible(x.Peer()) || h.M.Heard() < h.Now {
+	if h.Rare == nil || !h.Ends[x].Has(endpoint.HasFIN) || h.Ends[x].Copies < finsGivenUp || !h.Visible(x.Peer()) || h.M.Heard() < h.Now {
 		return false
 	}
 	last := h.Rare.Closing[x].FINCopyAt
@@ -335,5 +337,5 @@ func finCopies(h *anomaly.Case, x tcp.Endpoint) (frames []int, took time.Duratio
 
 // acksFIN reports whether the segment acknowledges the FIN of the given end.
 func acksFIN(h *anomaly.Case, y tcp.Endpoint) bool {
-	return h.Ends[y].Has(conn.HasFIN) && h.S.Flags&tcp.ACK != 0 && h.Ends[y].FIN.Before(h.S.Ack)
+	return h.Ends[y].Has(endpoint.HasFIN) && h.S.Flags&tcp.ACK != 0 && h.Ends[y].FIN.Before(h.S.Ack)
 }

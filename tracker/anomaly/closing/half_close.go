@@ -6,6 +6,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -137,7 +138,7 @@ var FinWait2Stuck = anomaly.Kind{
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
 		again := h.Flagged(finWait2StuckName, subject) != nil
-		if again && h.On&triggers.OnEnd == 0 || !again && (h.Before.States[subject] != tcp.FinWait2.Set() || h.Ends[peer].Has(conn.HasFIN) || !h.Visible(peer) || hasMoreToSend(h, peer)) {
+		if again && h.On&triggers.OnEnd == 0 || !again && (h.Before.States[subject] != tcp.FinWait2.Set() || h.Ends[peer].Has(endpoint.HasFIN) || !h.Visible(peer) || hasMoreToSend(h, peer)) {
 			return nil
 		}
 		since, leakAfter := silentSince(h, subject, peer), h.M.LeakAfter-time.Millisecond // the timer counts in coarser units
@@ -188,6 +189,7 @@ var HalfCloseLingering = anomaly.Kind{
 	RestsOn:    anomaly.FINSent,
 	On:         triggers.OnUnsettled | triggers.OnEnd,
 	Only:       triggers.IfHalfClosed | triggers.IfFinished,
+	ByForm:     true,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
 		// Data alone may be met by a RST. That it is acknowledged shows the
@@ -213,7 +215,7 @@ var HalfCloseLingering = anomaly.Kind{
 		n := h.SentSinceFIN(peer)
 		f.Values = anomaly.Values{"span": h.Passed(ack, halfCloseLinger+1), "n": n}
 		if !halfClosed {
-			if h.Ends[peer].Has(conn.HasFIN) {
+			if h.Ends[peer].Has(endpoint.HasFIN) {
 				f.Values["n"] = n - 1
 			}
 			return ended(h, f, peer)

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
-	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -80,7 +80,7 @@ var SeqWrapIn2MSL = anomaly.Kind{
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject := h.From
 		tr := h.Rare.StallsOf(subject)
-		if tr == nil || tr.Wrapped.Frame != h.S.Packet || tr.Wrapped.Since == 0 || h.Ends[subject].Has(conn.HasTS) || !h.Visible(subject) {
+		if tr == nil || tr.Wrapped.Frame != h.S.Packet || tr.Wrapped.Since == 0 || h.Ends[subject].Has(endpoint.HasTS) || !h.Visible(subject) {
 			return nil
 		}
 		took := tr.Wrapped.At.Sub(tr.Wrapped.Since)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
@@ -115,7 +116,7 @@ var HalfOpenDiscovered = anomaly.Kind{
 // showed, and had closed or aborted it in no way that was seen. A RST that its
 // alleged sender denies by going on may have ended it.
 func heldOpen(h *anomaly.Case, x tcp.Endpoint) bool {
-	if h.Ends[x].Has(conn.HasFIN) || h.Before.SentAt[x] == 0 || !h.Before.Proved[x].Within(open) {
+	if h.Ends[x].Has(endpoint.HasFIN) || h.Before.SentAt[x] == 0 || !h.Before.Proved[x].Within(open) {
 		return false
 	}
 	if h.Before.States[x].Within(open) {
@@ -269,7 +270,7 @@ func refusedAck(h *anomaly.Case, g *recent.Segment) bool {
 	if !g.Pure() || g.Is&recent.WasKeepalive != 0 {
 		return false
 	}
-	return g.Seq.Before(peer.Acked) || peer.Nxt.Before(g.Ack) || g.TSVal != 0 && subject.Has(conn.HasTS) && g.Is&recent.WasStale != 0 && int32(g.TSVal-subject.TSVal) < 0
+	return g.Seq.Before(peer.Acked) || peer.Nxt.Before(g.Ack) || g.TSVal != 0 && subject.Has(endpoint.HasTS) && g.Is&recent.WasStale != 0 && int32(g.TSVal-subject.TSVal) < 0
 }
 
 var OutOfWindowData = anomaly.Kind{
@@ -317,7 +318,7 @@ var OutOfWindowData = anomaly.Kind{
 // its first, or so far away that nothing tells on which side.
 func foreignData(h *anomaly.Case) *anomaly.Finding {
 	subject, peer := h.From, h.From.Peer()
-	if h.S.Data == 0 || h.S.Flags&tcp.SYN != 0 || !h.Ends[peer].Has(conn.HasAcked) || !h.Visible(subject) {
+	if h.S.Data == 0 || h.S.Flags&tcp.SYN != 0 || !h.Ends[peer].Has(endpoint.HasAcked) || !h.Visible(subject) {
 		return nil
 	}
 	if h.BehindFINs(h.S, subject) {

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
-	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -128,7 +128,7 @@ const leastHeaders = 40
 // arrive.
 func smallPass(h *anomaly.Case, w *stalls.Repeats, f *anomaly.Finding) bool {
 	f.Cause = "lost"
-	if subject := &h.Ends[h.From]; !subject.Has(conn.HasISS) || w.Seq.Minus(subject.ISS) > w.Size {
+	if subject := &h.Ends[h.From]; !subject.Has(endpoint.HasISS) || w.Seq.Minus(subject.ISS) > w.Size {
 		if w.Copies < copiesLater {
 			return false
 		}
@@ -169,7 +169,7 @@ func smallPass(h *anomaly.Case, w *stalls.Repeats, f *anomaly.Finding) bool {
 // that it drew of a peer that says nothing of what lies behind a hole.
 func answeredSmall(h *anomaly.Case, w *stalls.Repeats) (small, answer *recent.Segment) {
 	peer := h.From.Peer()
-	if h.Ends[peer].Has(conn.SackOK) {
+	if h.Ends[peer].Has(endpoint.SackOK) {
 		return nil, nil
 	}
 	for g := range h.Earlier() {
@@ -221,7 +221,7 @@ func shortened(h *anomaly.Case) *anomaly.Finding {
 		switch {
 		case full == nil && small == nil && g.End().AtMost(acked):
 			small = g
-		case full == nil && g.Seq.Before(acked) && acked.Before(g.End()) && g.Data > h.S.Data && g.Data > leastMSS && g.Data <= h.Largest(subject):
+		case full == nil && g.Seq.Before(acked) && acked.Before(g.End()) && g.Data > h.S.Data && g.Data > leastMSS && g.Data <= h.Ends[subject.Peer()].Largest():
 			full, first, copies = g, g, 1
 		case full != nil && g.Seq == full.Seq && g.Data == full.Data:
 			first = g

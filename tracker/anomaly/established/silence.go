@@ -6,6 +6,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -98,7 +99,7 @@ var RetransmissionTimeout = anomaly.Kind{
 // lacksTimestamps reports whether the newest of the copies has no timestamp,
 // although both ends had agreed on them.
 func lacksTimestamps(h *anomaly.Case, w *stalls.Repeats) bool {
-	if !h.Ends[tcp.Client].Has(conn.HasTS) || !h.Ends[tcp.Server].Has(conn.HasTS) {
+	if !h.Ends[tcp.Client].Has(endpoint.HasTS) || !h.Ends[tcp.Server].Has(endpoint.HasTS) {
 		return false
 	}
 	for g := range h.Back() {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -54,6 +55,7 @@ var TwoHostsOneTuple = anomaly.Kind{
 	},
 	Supersedes: []string{"challenge-ack"},
 	On:         triggers.OnUnsettled,
+	ByForm:     true,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		switch {
 		case h.S.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN|tcp.ACK:
@@ -68,7 +70,7 @@ var TwoHostsOneTuple = anomaly.Kind{
 // twoAnswers reports two SYN+ACKs of two machines to one SYN.
 func twoAnswers(h *anomaly.Case) *anomaly.Finding {
 	s := h.S
-	if !h.Ends[h.From].Has(conn.SentSYNACK) || !h.Whole(h.From.Peer()) {
+	if !h.Ends[h.From].Has(endpoint.SentSYNACK) || !h.Whole(h.From.Peer()) {
 		return nil
 	}
 	var first *recent.Segment

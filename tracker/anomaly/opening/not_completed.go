@@ -5,6 +5,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -42,7 +43,7 @@ type ignoredAck struct {
 
 // ignored looks at the handshake before the scene. x is the server.
 func ignored(h *anomaly.Case, x tcp.Endpoint) (k ignoredAck) {
-	k.unstamped = h.Ends[x].Has(conn.HasTS) && h.Ends[x.Peer()].Has(conn.HasTS)
+	k.unstamped = h.Ends[x].Has(endpoint.HasTS) && h.Ends[x.Peer()].Has(endpoint.HasTS)
 	for g := range h.Handshake() {
 		switch {
 		case g.From == x && g.Opens(tcp.SYN|tcp.ACK):
@@ -136,7 +137,7 @@ var HandshakeNotCompleted = anomaly.Kind{
 			return gaveUpSilently(h)
 		}
 		subject, peer := h.From, h.From.Peer()
-		if h.Before.RST != conn.ResetReply || !h.Ends[subject].Has(conn.SentSYNACK) || h.Before.Proved[subject] != tcp.SynReceived.Set() ||
+		if h.Before.RST != conn.ResetReply || !h.Ends[subject].Has(endpoint.SentSYNACK) || h.Before.Proved[subject] != tcp.SynReceived.Set() ||
 			!h.Before.States[peer].Within(connected) || h.Explained() || len(h.Frames(subject, tcp.RcvRST, tcp.RcvRSTPassive)) > 0 {
 			return nil
 		}

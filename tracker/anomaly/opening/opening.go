@@ -12,6 +12,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -91,7 +92,7 @@ var ConnectionRefused = anomaly.Kind{
 		if c == nil || c.Addr(tcp.Server) != h.Addr(h.From) || a.Key == h.Key {
 			return f
 		}
-		if ttl := c.Ends[tcp.Server].TTL; ttl != 0 && h.S.TTL != 0 && !conn.SameWay(ttl, h.S.TTL) {
+		if ttl := c.Ends[tcp.Server].TTL; ttl != 0 && h.S.TTL != 0 && !endpoint.SameWay(ttl, h.S.TTL) {
 			f.Cause, f.Values["ttl"], f.Values["ttl2"] = "other-hops", h.S.TTL, ttl
 		}
 		return f
@@ -116,6 +117,7 @@ var SynRetransmitted = anomaly.Kind{
 	},
 	Thresholds: []anomaly.Threshold{{Name: "time before the copy, if nothing else distinguishes it, at least", Value: soonestRepeat}},
 	On:         triggers.OnSYN,
+	ByForm:     true,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
 		if h.Ends[subject].Copies < 2 {
@@ -123,7 +125,7 @@ var SynRetransmitted = anomaly.Kind{
 		}
 		sent, again := h.LastSent(subject, tcp.SYN)
 		waits := h.Ends[subject].Assumed == tcp.SynSent.Set() ||
-			h.Ends[subject].Proved == tcp.SynSent.Set() && h.Ends[subject].Assumed == conn.Up // the answer is on its way to it
+			h.Ends[subject].Proved == tcp.SynSent.Set() && h.Ends[subject].Assumed == endpoint.Up // the answer is on its way to it
 		if _, told := attemptsBefore(h); told != nil {
 			return nil
 		}
@@ -312,7 +314,8 @@ var SynAckRetransmitted = anomaly.Kind{
 		{Name: "time before the copy, if nothing else distinguishes it, at least", Value: soonestRepeat},
 		{Name: "time before the first copy of a SYN+ACK that did not wait for an ACK, at least", Value: deferredFor},
 	},
-	On: triggers.OnSYNACK,
+	On:     triggers.OnSYNACK,
+	ByForm: true,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From.Peer(), h.From
 		sent, again := repeatedSYNACK(h)
@@ -363,7 +366,7 @@ var SynRcvdStuck = anomaly.Kind{
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From.Peer(), h.From
 		in := tcp.SynReceived.Set()
-		if h.Before.States[peer] != in || h.Before.Proved[peer] != in || h.Ends[subject].Has(conn.HasAcked) || !h.Visible(subject) {
+		if h.Before.States[peer] != in || h.Before.Proved[peer] != in || h.Ends[subject].Has(endpoint.HasAcked) || !h.Visible(subject) {
 			return nil
 		}
 		syns, synAcks := h.CountOf(subject, tcp.SYN), h.CountOf(peer, tcp.SYN|tcp.ACK)
@@ -404,6 +407,7 @@ var AcceptStalled = anomaly.Kind{
 	},
 	Supersedes: []string{"syn-ack-retransmitted"},
 	On:         triggers.OnSYNACK,
+	ByForm:     true,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		peer := h.From
 		if _, again := repeatedSYNACK(h); !again {
@@ -454,11 +458,11 @@ var SynRcvdReset = anomaly.Kind{
 	On:      triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
-		if !h.Before.Accepted || h.Before.States[peer] != tcp.SynReceived.Set() || h.Ends[subject].Has(conn.HasAcked) || h.Origin() != tcp.FromSYN {
+		if !h.Before.Accepted || h.Before.States[peer] != tcp.SynReceived.Set() || h.Ends[subject].Has(endpoint.HasAcked) || h.Origin() != tcp.FromSYN {
 			return nil
 		}
 		synAck, answered := h.LastSent(peer, tcp.SYN|tcp.ACK)
-		if _, old := rejectsOldSYN(h); old || !answered || !h.Ends[subject].Has(conn.SentSYN) {
+		if _, old := rejectsOldSYN(h); old || !answered || !h.Ends[subject].Has(endpoint.SentSYN) {
 			return nil
 		}
 		f := &anomaly.Finding{
@@ -535,15 +539,16 @@ var HandshakeFIN = anomaly.Kind{
 		{Name: "instead-of-ack", Text: "{X} closed before the handshake was complete. Its FIN was the first segment that brought {Y} the ACK of its SYN+ACK."},
 		{Name: "in-syn-rcvd", Text: "{X} closed before the handshake was complete. It sent its FIN before it had an ACK of its SYN+ACK."},
 	},
-	On: triggers.OnFIN,
+	On:     triggers.OnFIN,
+	ByForm: true,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
 		cause := "instead-of-ack"
 		switch in := tcp.SynReceived.Set(); {
 		case h.S.Flags&tcp.SYN != 0 || h.Stale || h.Foreign || h.Skewed() || !h.Y().Seen():
 			return nil
-		case h.Before.States[peer] == in && h.Ends[peer].Has(conn.SentSYNACK):
-		case h.Before.States[subject] == in && h.Ends[subject].Has(conn.SentSYNACK):
+		case h.Before.States[peer] == in && h.Ends[peer].Has(endpoint.SentSYNACK):
+		case h.Before.States[subject] == in && h.Ends[subject].Has(endpoint.SentSYNACK):
 			cause, peer = "in-syn-rcvd", subject
 		default:
 			return nil

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -91,10 +92,10 @@ const (
 // than it takes to answer anything; which tells where a SYN+ACK was lost.
 func howDialled(h *anomaly.Case) dialling {
 	subject, peer := h.From.Peer(), h.From
-	if h.S == nil || h.Self() || !h.Ends[subject].Has(conn.SentSYN) || !h.Ends[peer].Has(conn.SentSYN) || !h.Ends[subject].Has(conn.SentSYNACK) {
+	if h.S == nil || h.Self() || !h.Ends[subject].Has(endpoint.SentSYN) || !h.Ends[peer].Has(endpoint.SentSYN) || !h.Ends[subject].Has(endpoint.SentSYNACK) {
 		return oneDialled
 	}
-	if h.Ends[peer].Has(conn.SentSYNACK) {
+	if h.Ends[peer].Has(endpoint.SentSYNACK) {
 		if _, again := h.LastSent(peer, tcp.SYN|tcp.ACK); h.On&triggers.OnSYNACK == 0 || again {
 			return oneDialled
 		}
@@ -127,8 +128,9 @@ var SelfConnect = anomaly.Kind{
 	Causes: []anomaly.Cause{
 		{Text: "Port {X.port} of {X.ip} connected to itself. The system chose the destination port as the client's port, and nothing listened there. The program now talks to itself, and the real server cannot bind the port."},
 	},
-	Next: "Close that socket on {X.ip}, and exclude port {X.port} from the client port range there (net.ipv4.ip_local_reserved_ports). Have the program check that it is not its own peer.",
-	On:   triggers.OnSYNACK,
+	Next:   "Close that socket on {X.ip}, and exclude port {X.port} from the client port range there (net.ipv4.ip_local_reserved_ports). Have the program check that it is not its own peer.",
+	On:     triggers.OnSYNACK,
+	ByForm: true,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		if !h.Self() || h.From != tcp.Server {
 			return nil
@@ -150,6 +152,7 @@ var OldDuplicateSYN = anomaly.Kind{
 	Thresholds: []anomaly.Threshold{{Name: "time from the RST to the real SYN, at most", Value: oldSYNFollowed}},
 	Supersedes: []string{"syn-rcvd-reset"},
 	On:         triggers.OnRST | triggers.OnSYN,
+	ByForm:     true,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		old, ok := rejectsOldSYN(h)
 		if h.On&triggers.OnSYN != 0 {
@@ -199,7 +202,7 @@ func rejectsOldSYN(h *anomaly.Case) (o oldSYN, found bool) {
 		o.cause = "real-syn-sent"
 		return o, true
 	}
-	if n := h.Newer(); n != nil && n.Addr(tcp.Client) == h.Addr(subject) && !(n.Ends[tcp.Client].Has(conn.HasISS) && n.Ends[tcp.Client].ISS == h.S.Seq-1) {
+	if n := h.Newer(); n != nil && n.Addr(tcp.Client) == h.Addr(subject) && !(n.Ends[tcp.Client].Has(endpoint.HasISS) && n.Ends[tcp.Client].ISS == h.S.Seq-1) {
 		if syn, ok := n.Find(tcp.Client, tcp.SndSYN); ok {
 			o.evidence = append(o.evidence, syn.Packet())
 		}
@@ -207,7 +210,7 @@ func rejectsOldSYN(h *anomaly.Case) (o oldSYN, found bool) {
 		return o, true
 	}
 	for c := h.Conn.Older(); c != nil; c = c.Older() {
-		if e := c.EndOn(h.Addr(subject) == c.Addr(tcp.Client)); e.Has(conn.HasISS|conn.SentSYN) && e.ISS == h.S.Seq-1 {
+		if e := c.EndOn(h.Addr(subject) == c.Addr(tcp.Client)); e.Has(endpoint.HasISS|endpoint.SentSYN) && e.ISS == h.S.Seq-1 {
 			o.cause = "earlier-connection"
 			return o, true
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -89,7 +90,7 @@ func alive(h *anomaly.Case, since tcp.Time) (frame int) {
 // none, or a SYN with an older timestamp than that had an answer too. Alone it means
 // little: some stacks draw another clock for each connection.
 func newerStamp(h *anomaly.Case, attempt *conn.Conn) (frame int) {
-	mine, stamped := attempt.Ends[tcp.Client].TSVal, attempt.Ends[tcp.Client].Has(conn.HasTS)
+	mine, stamped := attempt.Ends[tcp.Client].TSVal, attempt.Ends[tcp.Client].Has(endpoint.HasTS)
 	for _, a := range h.M.Listeners.Answers(h.Addr(tcp.Server)) {
 		if !stamped || a.Client != h.Addr(tcp.Client).Addr() || a.Key == h.Key || tcp.Time(a.At) < attempt.Start {
 			continue
@@ -200,7 +201,7 @@ var SynIgnoredByOldConnection = anomaly.Kind{
 			return nil
 		}
 		old, ok := formerly(h, h.Conn)
-		if !ok || !holds.Has(old.state) || old.Ends[old.server].Has(conn.Lossy) {
+		if !ok || !holds.Has(old.state) || old.Ends[old.server].Has(endpoint.Lossy) {
 			return nil
 		}
 		f := &anomaly.Finding{

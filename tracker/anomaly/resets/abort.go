@@ -9,6 +9,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -59,7 +60,7 @@ var LingerZeroAbort = anomaly.Kind{
 		if n := unackedOf(h, subject); n > 0 {
 			f.Cause, f.Move, f.Values = "unacked", "unacked", anomaly.Values{"n": n}
 			f.Say("lost")
-		} else if e := &h.Ends[subject]; e.Has(conn.HasISS) && e.Nxt == e.ISS+1 {
+		} else if e := &h.Ends[subject]; e.Has(endpoint.HasISS) && e.Nxt == e.ISS+1 {
 			f.Say("nothing")
 		} else if h.Visible(peer) {
 			f.Say("all-acked")
@@ -187,7 +188,7 @@ var AbortAfterFIN = anomaly.Kind{
 		subject, peer := h.From, h.From.Peer()
 		built := h.Before.RST == conn.ResetAbort && h.S.Seq == h.Ends[subject].FIN+1 ||
 			h.Before.RST == conn.ResetUnmatched && numberOfFIN(h) && h.Before.Accepted
-		if !built || !h.Ends[subject].Has(conn.HasFIN) {
+		if !built || !h.Ends[subject].Has(endpoint.HasFIN) {
 			return nil
 		}
 		bare := h.S.Flags&tcp.ACK == 0
@@ -291,7 +292,7 @@ var RstInsteadOfAck = anomaly.Kind{
 func abortsOpen(h *anomaly.Case) bool {
 	subject, peer := h.From, h.From.Peer()
 	before := h.Before.States[subject]
-	if h.Before.RST != conn.ResetAbort || before == 0 || before&^beforeFIN != 0 || !h.Ends[subject].Has(conn.HasAcked) {
+	if h.Before.RST != conn.ResetAbort || before == 0 || before&^beforeFIN != 0 || !h.Ends[subject].Has(endpoint.HasAcked) {
 		return false // it has spoken by nothing but RST
 	}
 	// Without ACK it may be the answer to a segment that was not captured.
@@ -357,7 +358,7 @@ const (
 // nothing: Linux empties the buffer first, and other stacks write 0.
 func unreadBy(h *anomaly.Case, x tcp.Endpoint) (n tcp.Size, enough bool) {
 	e := &h.Ends[x]
-	if !e.Has(conn.HasAcked) {
+	if !e.Has(endpoint.HasAcked) {
 		return 0, false
 	}
 	shift, edge := e.Scale(&h.Ends[x.Peer()]), h.Before.Edge[x]
@@ -392,7 +393,7 @@ func unreadBy(h *anomaly.Case, x tcp.Endpoint) (n tcp.Size, enough bool) {
 // as far as the capture can tell.
 func unackedOf(h *anomaly.Case, x tcp.Endpoint) tcp.Size {
 	e, peer := &h.Ends[x], &h.Ends[x.Peer()]
-	if una := e.Una(peer); h.Visible(x.Peer()) && peer.Has(conn.HasAcked) && una.Before(e.Nxt) {
+	if una := e.Una(peer); h.Visible(x.Peer()) && peer.Has(endpoint.HasAcked) && una.Before(e.Nxt) {
 		return e.Nxt.Minus(una)
 	}
 	return 0

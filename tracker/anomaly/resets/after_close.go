@@ -5,6 +5,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -105,7 +106,7 @@ var KeepaliveRace = anomaly.Kind{
 func afterClose(h *anomaly.Case) *anomaly.Finding {
 	subject, peer := h.From, h.From.Peer()
 	data, ok := refusedData(h)
-	if !ok || !h.Ends[subject].Has(conn.HasFIN) {
+	if !ok || !h.Ends[subject].Has(endpoint.HasFIN) {
 		return nil
 	}
 	fin, _ := h.Find(subject, tcp.SndFIN)

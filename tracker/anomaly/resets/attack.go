@@ -3,6 +3,7 @@ package resets
 import (
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -53,7 +54,7 @@ var BlindSYN = anomaly.Kind{
 func fromOldSYN(h *anomaly.Case) bool {
 	iss := h.Impostor.Ends[tcp.Client].ISS
 	for c := h.M.NewestOf(h.Key); c != nil; c = c.Older() {
-		if subject := &c.Ends[c.EndOf(h.Impostor.Bits&conn.ClientIsLow != 0)]; c != h.Impostor && !c.Provisional() && subject.Has(conn.HasISS) && subject.ISS == iss {
+		if subject := &c.Ends[c.EndOf(h.Impostor.Bits&conn.ClientIsLow != 0)]; c != h.Impostor && !c.Provisional() && subject.Has(endpoint.HasISS) && subject.ISS == iss {
 			return true
 		}
 	}
@@ -107,7 +108,8 @@ var SynFIN = anomaly.Kind{
 		{Name: "doubted", Text: " {X} has an open connection there, and challenges it as a suspicious SYN."},
 		{Name: "unanswered", Text: " A closed port answers with RST, an open port drops it or answers with SYN+ACK."},
 	},
-	On: triggers.OnFlags | triggers.OnRST | triggers.OnSYNACK,
+	On:     triggers.OnFlags | triggers.OnRST | triggers.OnSYNACK,
+	ByForm: true,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		return illegal(h, func(g *recent.Segment) bool { return g.Flags&(tcp.SYN|tcp.FIN|tcp.RST) == tcp.SYN|tcp.FIN })
 	},

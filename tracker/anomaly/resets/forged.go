@@ -8,6 +8,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly/established"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/tampering"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -83,11 +84,11 @@ func forgeryOf(h *anomaly.Case) (f forgery) {
 	}
 	habits := habitsOf(h)
 	reply := h.Before.RST == conn.ResetReply
-	if h.Before.RST == conn.ResetUnmatched && h.S.Seq != subject.Nxt && !numberOfFIN(h) && !subject.Has(conn.Lossy) {
+	if h.Before.RST == conn.ResetUnmatched && h.S.Seq != subject.Nxt && !numberOfFIN(h) && !subject.Has(endpoint.Lossy) {
 		f.add("number", anomaly.Values{"seq": h.S.Seq, "next": subject.Nxt})
 	}
 	stateless := reply && h.S.ID == 0 && !h.S.Options.HasTS
-	if !conn.SameWay(h.S.TTL, subject.TTL) && habits.oneWay && !stateless {
+	if !endpoint.SameWay(h.S.TTL, subject.TTL) && habits.oneWay && !stateless {
 		f.add("other-way", anomaly.Values{"ttl": h.S.TTL, "usual": subject.TTL}, habits.frames...)
 	}
 	if habits.counts && subject.OutOfTurn(h.S) {
@@ -130,7 +131,7 @@ func habitsOf(h *anomaly.Case) (u habits) {
 		if seen++; seen == 1 {
 			u.frames = append(u.frames, g.Packet)
 		}
-		u.oneWay = u.oneWay && conn.SameWay(g.TTL, subject.TTL)
+		u.oneWay = u.oneWay && endpoint.SameWay(g.TTL, subject.TTL)
 	}
 	u.oneWay = u.oneWay && seen > 0
 	return u
@@ -165,10 +166,10 @@ func burstOf(h *anomaly.Case, f *forgery) {
 func tooFast(h *anomaly.Case, f *forgery) {
 	subject, peer := h.X(), h.Y()
 	least := subject.Response()
-	if !h.ScaleKnown() || peer.Copies > 1 || peer.Has(conn.HasFIN) || subject.Respond == 0 || least < leastResponse {
+	if !h.ScaleKnown() || peer.Copies > 1 || peer.Has(endpoint.HasFIN) || subject.Respond == 0 || least < leastResponse {
 		return
 	}
-	if h.S.Flags&tcp.ACK == 0 || h.S.Ack != peer.Nxt || !peer.Has(conn.HasISS) || !subject.Has(conn.HasAcked) || !subject.Acked.Before(peer.Nxt) {
+	if h.S.Flags&tcp.ACK == 0 || h.S.Ack != peer.Nxt || !peer.Has(endpoint.HasISS) || !subject.Has(endpoint.HasAcked) || !subject.Acked.Before(peer.Nxt) {
 		return
 	}
 	var newest *recent.Segment
@@ -368,7 +369,7 @@ func cutOff(h *anomaly.Case) *anomaly.Finding {
 func fellSilent(h *anomaly.Case) *anomaly.Finding {
 	c, s := &h.Ends[tcp.Client], &h.Ends[tcp.Server]
 	if h.From != tcp.Client || h.Rare == nil || h.Rare.Retransmits[tcp.Server] < copiesIntoSilence || !h.Visible(tcp.Client) || !h.Visible(tcp.Server) ||
-		(c.Bits|s.Bits)&conn.HasFIN != 0 || s.Bytes == 0 || !c.Acked.Before(s.Nxt) || !h.WasOpen(tcp.Client) || s.SentAt.Sub(c.SentAt) < silence {
+		(c.Bits|s.Bits)&endpoint.HasFIN != 0 || s.Bytes == 0 || !c.Acked.Before(s.Nxt) || !h.WasOpen(tcp.Client) || s.SentAt.Sub(c.SentAt) < silence {
 		return nil
 	}
 	if h.HasBeyond(tcp.Client) || h.Flagged("pmtu-black-hole", tcp.Server) != nil || h.Rare.StallsOf(tcp.Server) != nil && h.Rare.StallsOf(tcp.Server).ICMP.At != 0 {

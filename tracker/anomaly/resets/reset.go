@@ -6,6 +6,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -104,7 +105,7 @@ var BlindRSTInWindow = anomaly.Kind{
 	Only: triggers.IfRare,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		d := h.Pending()
-		if d == nil || d.What != conn.ChallengedRST || !settles(h, d) || h.Ends[d.Into.Peer()].Has(conn.Lossy) {
+		if d == nil || d.What != conn.ChallengedRST || !settles(h, d) || h.Ends[d.Into.Peer()].Has(endpoint.Lossy) {
 			return nil
 		}
 		f := &anomaly.Finding{
@@ -116,7 +117,7 @@ var BlindRSTInWindow = anomaly.Kind{
 		switch {
 		case h.S == nil:
 			f.Certain = anomaly.ConfidenceAmbiguous
-			if conn.SameWay(d.TTL, h.Ends[d.Into.Peer()].TTL) {
+			if endpoint.SameWay(d.TTL, h.Ends[d.Into.Peer()].TTL) {
 				f.Move = "may-be-own"
 			}
 			f.Say("silent")
@@ -171,15 +172,15 @@ var RstOutOfWindow = anomaly.Kind{
 // number is neither the next nor in the window.
 func outOfWindow(h *anomaly.Case) bool {
 	subject, peer := h.X(), h.Y()
-	if h.Before.Accepted || h.Before.SentAt[h.From] == 0 || !peer.Has(conn.HasAcked) || !conn.Synchronized(h.Before.States[h.From.Peer()]) || numberOfFIN(h) {
+	if h.Before.Accepted || h.Before.SentAt[h.From] == 0 || !peer.Has(endpoint.HasAcked) || !conn.Synchronized(h.Before.States[h.From.Peer()]) || numberOfFIN(h) {
 		return false
 	}
-	return h.S.Seq.Before(peer.Acked) && !subject.Has(conn.Lossy) || h.ScaleKnown() && peer.Edge.AtMost(h.S.Seq) && peer.Acked != h.S.Seq
+	return h.S.Seq.Before(peer.Acked) && !subject.Has(endpoint.Lossy) || h.ScaleKnown() && peer.Edge.AtMost(h.S.Seq) && peer.Acked != h.S.Seq
 }
 
 // numberOfFIN reports whether the RST has the number of its sender's FIN, as if
 // a FIN took none. Some stacks send it so, and some take it.
-func numberOfFIN(h *anomaly.Case) bool { return h.X().Has(conn.HasFIN) && h.S.Seq == h.X().FIN }
+func numberOfFIN(h *anomaly.Case) bool { return h.X().Has(endpoint.HasFIN) && h.S.Seq == h.X().FIN }
 
 var RstIgnoredInSynSent = anomaly.Kind{
 	Name:     "rst-ignored-in-syn-sent",
@@ -229,7 +230,7 @@ var RstUnmatched = anomaly.Kind{
 		subject, peer := h.X(), h.Y()
 		to := h.From.Peer()
 		state := h.Before.States[to]
-		if h.Before.RST != conn.ResetUnmatched || !subject.Seen() || h.Before.SentAt[h.From] == 0 || !peer.Seen() || subject.Has(conn.Lossy) || peer.Has(conn.Lossy) || numberOfFIN(h) ||
+		if h.Before.RST != conn.ResetUnmatched || !subject.Seen() || h.Before.SentAt[h.From] == 0 || !peer.Seen() || subject.Has(endpoint.Lossy) || peer.Has(endpoint.Lossy) || numberOfFIN(h) ||
 			!conn.Synchronized(state) && state != tcp.SynReceived.Set() {
 			return nil
 		}

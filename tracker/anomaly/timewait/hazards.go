@@ -6,6 +6,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly/established"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/reuse"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -30,6 +31,7 @@ var WanderingDuplicate = anomaly.Kind{
 	Thresholds: []anomaly.Threshold{{Name: "time since it was sent, at least", Value: conn.Wanders}},
 	On:         triggers.OnRepeat | triggers.OnStale | triggers.OnUnsettled | triggers.OnAmongStale,
 	Only:       triggers.IfWasClosed | triggers.IfRare,
+	ByForm:     true,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		if h.On&triggers.OnAmongStale != 0 {
 			if k := h.StaleOf(h.From); k.Packet == h.S.Packet && k.Packet != 0 {
@@ -62,7 +64,7 @@ func strayOfDead(h *anomaly.Case) *anomaly.Finding {
 		return nil
 	}
 	sentBy := max(h.Before.SentAt[subject], ended) // a closed end sends nothing more
-	if h.S.Options.HasTS && h.X().Has(conn.HasTS) && int32(h.S.Options.TSVal-h.Before.TSVal[subject]) < 0 {
+	if h.S.Options.HasTS && h.X().Has(endpoint.HasTS) && int32(h.S.Options.TSVal-h.Before.TSVal[subject]) < 0 {
 		sentBy = h.Before.SentAt[subject]
 	} else if n := h.Newer(); n == nil || n.Provisional() {
 		return nil
@@ -213,7 +215,7 @@ var TimeWaitHazardH3 = anomaly.Kind{
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject := &h.Ends[tcp.Client]
 		if h.From != tcp.Server || h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || h.Before.States[tcp.Client] != tcp.Established.Set() ||
-			h.Before.Proved[tcp.Server] != tcp.SynReceived.Set() || !h.Ends[tcp.Server].Has(conn.SentSYNACK) || h.S.Seq != h.Ends[tcp.Server].ISS+1 {
+			h.Before.Proved[tcp.Server] != tcp.SynReceived.Set() || !h.Ends[tcp.Server].Has(endpoint.SentSYNACK) || h.S.Seq != h.Ends[tcp.Server].ISS+1 {
 			return nil
 		}
 		stray, reset := strayAndReset(h, h.Conn)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/reuse"
@@ -206,7 +207,8 @@ var TimeWaitSYNChallenged = anomaly.Kind{
 		timeWaitTime,
 		{Name: "SYNs, if no RST was captured, at least", Value: manySYNs},
 	},
-	On: triggers.OnRST | triggers.OnSYN,
+	On:     triggers.OnRST | triggers.OnSYN,
+	ByForm: true,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		if h.On&triggers.OnSYN != 0 {
 			return unansweredSYN(h)
@@ -244,7 +246,7 @@ func unansweredSYN(h *anomaly.Case) *anomaly.Finding {
 	}
 	x := h.EndIn(old, tcp.Server)
 	began, ok := old.IntoTimeWait(x)
-	if !ok || old.Ends[x].Assumed != tcp.TimeWait.Set() || old.Ends[x].Has(conn.Lossy) || !old.Ends[x].Seen() || h.Reported(old, synChallenged) {
+	if !ok || old.Ends[x].Assumed != tcp.TimeWait.Set() || old.Ends[x].Has(endpoint.Lossy) || !old.Ends[x].Seen() || h.Reported(old, synChallenged) {
 		return nil
 	}
 	first, _ := h.Find(tcp.Client, tcp.SndSYN)
@@ -273,7 +275,7 @@ func unansweredSYN(h *anomaly.Case) *anomaly.Finding {
 func resetsTimeWait(h *anomaly.Case) bool {
 	subject, peer := h.From.Peer(), h.From
 	return h.S.Flags&(tcp.RST|tcp.ACK) == tcp.RST && h.Before.RST == conn.ResetReply && h.Before.States[subject] == tcp.TimeWait.Set() &&
-		h.Ends[peer].Has(conn.HasFIN) && h.S.Seq == h.Ends[peer].FIN+1
+		h.Ends[peer].Has(endpoint.HasFIN) && h.S.Seq == h.Ends[peer].FIN+1
 }
 
 // newestACK returns the frame in which the end last did nothing but

@@ -2,89 +2,186 @@
 // at.
 package alarms
 
-import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+import (
+	"math/bits"
 
-// An Alarm is when a connection wants to be looked at.
-type Alarm[C Member] struct {
-	At   tcp.Time
-	Conn C
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// A Member is a connection.
+type Member interface {
+	Alarm() *tcp.Time // when its alarm rings; 0: none is set
+	Number() uint32   // of two at the same time the lower one rings first
 }
 
-// A Heap has the earliest alarm first, in chunks: one that grows as a slice
-// left a flood of SYNs a fifth of all memory as garbage. Every connection has
-// at most one alarm, and keeps its place.
-type Heap[C Member] struct {
-	chunks []*[chunkAlarms]Alarm[C]
-	n      int
+// A Clock has the alarms of all connections, of each one at most: a timing wheel. Time
+// is cut into ticks. What rings in a tick to come lies in a slot of the wheel, unsorted,
+// the farther away the coarser; when its tick comes it moves into a heap, which stays
+// small. A heap of all took a fifth of the time of a flood of SYNs, most of it waiting
+// for memory. An alarm that is taken away, or set anew, stays where it is until then:
+// the connection tells that it does not count. The zero Clock has none.
+type Clock[C Member] struct {
+	near   heap[C]                                // what rings by the end of the tick
+	wheel  [wheelLevels][1 << levelBits]*chunk[C] // a slot of level n+1 is as long as all of level n
+	far    [wheelLevels]int                       // alarms in a level
+	tick   int64                                  // up to which the time has come
+	spare  *chunk[C]
+	spares int
 }
 
-// A Member is a connection. It keeps the place of its alarm, counted from 1; 0:
-// none is set.
-type Member interface{ Slot() *uint32 }
+const (
+	tickBits    = 24 // 17 ms
+	levelBits   = 8
+	mostSpares  = 64 // chunks that are kept for reuse
+	wheelLevels = 4  // the last slot is two years away; what is later goes round again
+)
 
-const chunkAlarms = 1 << 12
-
-func (h *Heap[C]) at(i int) *Alarm[C] { return &h.chunks[i/chunkAlarms][i%chunkAlarms] }
-
-// Set makes the connection's alarm ring at the given time, which is not later
-// than it was set to.
-func (h *Heap[C]) Set(c C, at tcp.Time) {
-	if *c.Slot() == 0 {
-		if h.n == len(h.chunks)*chunkAlarms {
-			h.chunks = append(h.chunks, new([chunkAlarms]Alarm[C]))
-		}
-		h.n++
-		*c.Slot() = uint32(h.n)
-	}
-	i := int(*c.Slot()) - 1
-	for i > 0 && h.at((i-1)/2).At > at {
-		h.put(i, *h.at((i - 1) / 2))
-		i = (i - 1) / 2
-	}
-	h.put(i, Alarm[C]{at, c})
+// An alarm is when a connection wants to be looked at.
+type alarm[C Member] struct {
+	at   tcp.Time
+	conn C
 }
 
-// Due reports whether the earliest is set to a time by now.
-func (h *Heap[C]) Due(now tcp.Time) bool { return h.n > 0 && h.at(0).At <= now }
+func (a *alarm[C]) counts() bool { return *a.conn.Alarm() == a.at }
 
-// First returns the earliest. There must be one.
-func (h *Heap[C]) First() Alarm[C] { return *h.at(0) }
+// A chunk is a part of a slot.
+type chunk[C Member] struct {
+	list [126]alarm[C]
+	n    int
+	next *chunk[C]
+}
 
-// At returns when the connection's alarm, which is set, rings.
-func (h *Heap[C]) At(c C) tcp.Time { return h.at(int(*c.Slot()) - 1).At }
-
-// put puts an alarm into place i.
-func (h *Heap[C]) put(i int, a Alarm[C]) {
-	*h.at(i) = a
-	*a.Conn.Slot() = uint32(i + 1)
+// Set makes the connection's alarm ring at the given time, instead of when it was set to.
+func (q *Clock[C]) Set(c C, at tcp.Time) {
+	*c.Alarm() = at
+	q.put(alarm[C]{at, c})
 }
 
 // Drop takes the connection's alarm away.
-func (h *Heap[C]) Drop(c C) {
-	if *c.Slot() == 0 {
+func (q *Clock[C]) Drop(c C) { *c.Alarm() = 0 }
+
+// Quiet reports whether none is due by now, for sure.
+func (q *Clock[C]) Quiet(now tcp.Time) bool {
+	return int64(now)>>tickBits == q.tick && (len(q.near) == 0 || q.near[0].at > now)
+}
+
+// Due takes the earliest alarm off that is set to a time by now, and returns whose it is,
+// and the time; at is 0 if there is none. The time must not go back.
+func (q *Clock[C]) Due(now tcp.Time) (c C, at tcp.Time) {
+	if t := int64(now) >> tickBits; t > q.tick {
+		q.turn(t)
+	}
+	for len(q.near) > 0 && q.near[0].at <= now {
+		if a := q.near.pop(); a.counts() {
+			*a.conn.Alarm() = 0
+			return a.conn, a.at
+		}
+	}
+	return c, 0
+}
+
+// put puts an alarm where it belongs.
+func (q *Clock[C]) put(a alarm[C]) {
+	t := int64(a.at) >> tickBits
+	if t <= q.tick {
+		q.near.push(a)
 		return
 	}
-	i, last := int(*c.Slot())-1, h.at(h.n-1)
-	moved := *last
-	*last = Alarm[C]{}
-	*c.Slot() = 0
-	if h.n--; i < h.n {
-		h.sink(i, moved)
-		h.Set(moved.Conn, moved.At) // up, if it belongs there
+	level := min((bits.Len64(uint64(t^q.tick))-1)/levelBits, wheelLevels-1)
+	slot := &q.wheel[level][t>>(level*levelBits)&(1<<levelBits-1)]
+	if *slot == nil || (*slot).n == len((*slot).list) {
+		k := q.spare
+		if k == nil {
+			k = new(chunk[C])
+		} else {
+			q.spare = k.next
+			q.spares--
+		}
+		k.next, *slot = *slot, k
+	}
+	k := *slot
+	k.list[k.n] = a
+	k.n++
+	q.far[level]++
+}
+
+// turn turns the wheel until the time has come to tick t.
+func (q *Clock[C]) turn(t int64) {
+	for q.tick < t {
+		level := 0
+		for level < wheelLevels && q.far[level] == 0 {
+			level++
+		}
+		if level == wheelLevels {
+			q.tick = t
+			return
+		}
+		// Below the level there is nothing: go to where its next slot begins.
+		q.tick = min(t, (q.tick>>(level*levelBits)+1)<<(level*levelBits))
+		for level := wheelLevels - 1; level >= 0; level-- {
+			if q.tick&(1<<(level*levelBits)-1) == 0 {
+				q.empty(level, int(q.tick>>(level*levelBits)&(1<<levelBits-1)))
+			}
+		}
 	}
 }
 
-// sink puts an alarm into place i, or below it where it belongs.
-func (h *Heap[C]) sink(i int, a Alarm[C]) {
-	for child := 2*i + 1; child < h.n; child = 2*i + 1 {
-		if child+1 < h.n && h.at(child+1).At < h.at(child).At {
+// empty puts the alarms of a slot where they belong now.
+func (q *Clock[C]) empty(level, slot int) {
+	k := q.wheel[level][slot]
+	q.wheel[level][slot] = nil
+	for k != nil {
+		q.far[level] -= k.n
+		for i := range k.list[:k.n] {
+			if a := &k.list[i]; a.counts() {
+				q.put(*a)
+			}
+		}
+		next := k.next
+		if q.spares < mostSpares {
+			clear(k.list[:k.n])
+			k.n, k.next, q.spare = 0, q.spare, k
+			q.spares++
+		}
+		k = next
+	}
+}
+
+// A heap has the earliest alarm first.
+type heap[C Member] []alarm[C]
+
+func (a *alarm[C]) before(b *alarm[C]) bool {
+	return a.at < b.at || a.at == b.at && a.conn.Number() < b.conn.Number()
+}
+
+func (h *heap[C]) push(a alarm[C]) {
+	*h = append(*h, a)
+	list, i := *h, len(*h)-1
+	for ; i > 0 && a.before(&list[(i-1)/2]); i = (i - 1) / 2 {
+		list[i] = list[(i-1)/2]
+	}
+	list[i] = a
+}
+
+func (h *heap[C]) pop() (first alarm[C]) {
+	list := *h
+	last := len(list) - 1
+	first, moved := list[0], list[last]
+	list[last] = alarm[C]{}
+	*h, list = list[:last], list[:last]
+	if last == 0 {
+		return first
+	}
+	i := 0
+	for child := 1; child < last; child = 2*i + 1 {
+		if child+1 < last && list[child+1].before(&list[child]) {
 			child++
 		}
-		if h.at(child).At >= a.At {
+		if !list[child].before(&moved) {
 			break
 		}
-		h.put(i, *h.at(child))
-		i = child
+		list[i], i = list[child], child
 	}
-	h.put(i, a)
+	list[i] = moved
+	return first
 }

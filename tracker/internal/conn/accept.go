@@ -3,6 +3,7 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -52,7 +53,7 @@ type question struct {
 	c        *Conn
 	s        *tcp.Segment
 	from     tcp.Endpoint
-	snd, rcv *End
+	snd, rcv *endpoint.End
 	now      tcp.Time
 }
 
@@ -68,8 +69,8 @@ func (m *Machine) accept(c *Conn, s *tcp.Segment, from tcp.Endpoint) gate.Verdic
 		q.borneOut(tcp.OutsideWindow) // which the next of its peer may show, see choose
 		return gate.Verdict{Is: gate.Refused, Why: tcp.OutsideWindow, Unsent: true}
 	}
-	if q.rcv.closed() { // there are none to measure it by, but what it took before
-		if q.rcv.Has(HasAcked) && q.replaces() && s.End().AtMost(q.rcv.Acked) {
+	if q.rcv.Closed() { // there are none to measure it by, but what it took before
+		if q.rcv.Has(endpoint.HasAcked) && q.replaces() && s.End().AtMost(q.rcv.Acked) {
 			return gate.Verdict{Is: gate.Refused, Why: tcp.OutsideWindow, Unsent: true}
 		}
 		if s.Flags&tcp.RST == 0 && q.olderThanBefore() && q.holds(tcp.OldTimestamp) {
@@ -101,7 +102,7 @@ func (m *Machine) accept(c *Conn, s *tcp.Segment, from tcp.Endpoint) gate.Verdic
 // signature refuses what is not signed where both SYNs were (RFC 2385 §2.0,
 // RFC 5925 §7.3).
 func (q *question) signature() answer {
-	if !(q.snd.Has(signs) && q.rcv.Has(signs)) || q.s.Options.Signed {
+	if !(q.snd.Has(endpoint.Signs) && q.rcv.Has(endpoint.Signs)) || q.s.Options.Signed {
 		return passes
 	}
 	if q.s.Cut == tcp.CutOptions {
@@ -121,7 +122,7 @@ const timestampsHold = 24 * 24 * time.Hour
 // proves nothing of what the receiver has taken: what it echoes does.
 func (q *question) timestamp() answer {
 	s, snd, rcv := q.s, q.snd, q.rcv
-	if !s.Options.HasTS || !rcv.Has(hasEcho) || int32(rcv.echo-s.Options.TSVal) <= ticksBack ||
+	if !s.Options.HasTS || !rcv.Has(endpoint.HasEcho) || int32(rcv.Echo-s.Options.TSVal) <= ticksBack ||
 		rcv.Stack().NoPAWS || q.now.Sub(snd.SentAt) > timestampsHold {
 		if q.olderThanBefore() {
 			return unknown
@@ -142,7 +143,7 @@ func (q *question) timestamp() answer {
 // and a stamp that is older than what its sender sent before: it sent neither late.
 func (q *question) olderThanBefore() bool {
 	s, snd := q.s, q.snd
-	return s.Options.HasTS && snd.Has(HasTS) && int32(snd.TSVal-s.Options.TSVal) > ticksBack && snd.Nxt.Before(s.End()) && q.now.Sub(snd.SentAt) <= timestampsHold
+	return s.Options.HasTS && snd.Has(endpoint.HasTS) && int32(snd.TSVal-s.Options.TSVal) > ticksBack && snd.Nxt.Before(s.End()) && q.now.Sub(snd.SentAt) <= timestampsHold
 }
 
 // sequence refuses what lies beyond all that the receiver ever offered (RFC 9293
@@ -151,7 +152,7 @@ func (q *question) olderThanBefore() bool {
 // only what lies another window further is nobody's. Nor is a FIN in the place of
 // an octet, but where that was not acknowledged the receiver may have taken it.
 func (q *question) sequence() answer {
-	if !q.rcv.Has(HasAcked) {
+	if !q.rcv.Has(endpoint.HasAcked) {
 		return passes
 	}
 	if q.replaces() {
@@ -175,7 +176,7 @@ func (q *question) sequence() answer {
 // was captured of its alleged sender before.
 func (q *question) replaces() bool {
 	fin := q.s.End() - 1
-	if q.s.Flags&tcp.FIN == 0 || q.snd.Has(HasFIN) || !fin.Before(q.snd.Nxt) || !q.c.ScaleKnown() || q.c.doubtful(q.from, fin) {
+	if q.s.Flags&tcp.FIN == 0 || q.snd.Has(endpoint.HasFIN) || !fin.Before(q.snd.Nxt) || !q.c.ScaleKnown() || q.c.doubtful(q.from, fin) {
 		return false
 	}
 	return !q.c.HolesOf(q.from).Has(fin)
@@ -198,11 +199,11 @@ func (q *question) ackBeyond() answer {
 	if s.Flags&tcp.ACK == 0 || s.Ack.AtMost(rcv.Nxt) || !rcv.Seen() {
 		return passes
 	}
-	if snd.Has(HasAcked) {
+	if snd.Has(endpoint.HasAcked) {
 		if far := q.c.reach(q.from); far.Before(s.Ack) {
 			return q.forged()
 		}
-	} else if rcv.Has(HasISS) && snd.Has(SentSYN) && rcv.Nxt.Add(1<<16).Before(s.Ack) {
+	} else if rcv.Has(endpoint.HasISS) && snd.Has(endpoint.SentSYN) && rcv.Nxt.Add(1<<16).Before(s.Ack) {
 		return unsent // a SYN offers no more, and its window is not scaled
 	}
 	return unknown
@@ -213,25 +214,22 @@ func (q *question) ackBeyond() answer {
 // answer shows.
 func (q *question) forged() answer {
 	switch {
-	case !q.rcv.anyAck():
+	case !q.rcv.AnyAck():
 		return unsent
-	case q.s.Flags&tcp.FIN != 0 && !q.snd.Has(HasFIN):
+	case q.s.Flags&tcp.FIN != 0 && !q.snd.Has(endpoint.HasFIN):
 		return unknown | waits
 	}
 	return unknown | notSent
 }
 
-// anyAck reports whether the end looks at no ACK number.
-func (y *End) anyAck() bool { return y.Assumed.Within(y.Stack().AnyAckIn) }
-
 // ackBefore refuses an ACK that is older than the receiver's largest window
 // (RFC 5961 §5).
 func (q *question) ackBefore() answer {
 	s, snd, rcv := q.s, q.snd, q.rcv
-	if s.Flags&tcp.ACK != 0 && !snd.Has(HasAcked) && rcv.Has(SentSYNACK) && s.Ack.AtMost(rcv.ISS) {
+	if s.Flags&tcp.ACK != 0 && !snd.Has(endpoint.HasAcked) && rcv.Has(endpoint.SentSYNACK) && s.Ack.AtMost(rcv.ISS) {
 		return unknown // it does not cover the SYN (RFC 9293 §3.10.7.4, fifth check, SYN-RECEIVED)
 	}
-	if s.Flags&tcp.ACK == 0 || !snd.Has(HasAcked) || rcv.anyAck() || rcv.Stack().TakesOldAck || !s.Ack.Before(q.c.sureOf(q.from)) {
+	if s.Flags&tcp.ACK == 0 || !snd.Has(endpoint.HasAcked) || rcv.AnyAck() || rcv.Stack().TakesOldAck || !s.Ack.Before(q.c.sureOf(q.from)) {
 		return passes
 	}
 	if q.c.sureOf(q.from).Minus(s.Ack) > q.c.widest(q.from) {
@@ -247,11 +245,11 @@ func (q *question) ackBefore() answer {
 // scale was not captured, by the largest there can be (RFC 7323 §2.3).
 func (c *Conn) widest(e tcp.Endpoint) tcp.Size {
 	subject := &c.Ends[e]
-	shift := uint8(maxShift)
+	shift := uint8(endpoint.MaxShift)
 	if c.ScaleKnown() {
 		shift = subject.Scale(&c.Ends[e.Peer()])
 	}
-	return max(1<<16, tcp.Size(subject.maxWnd)<<shift) // that of a SYN is not scaled
+	return max(1<<16, tcp.Size(subject.MaxWnd)<<shift) // that of a SYN is not scaled
 }
 
 // reach is how far the numbers of what is sent to the end can lie: a window
@@ -270,9 +268,9 @@ func (c *Conn) reach(e tcp.Endpoint) tcp.Seq {
 func (c *Conn) outstanding(s *tcp.Segment, from tcp.Endpoint) gate.Outcome {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	switch {
-	case !snd.Seen() || snd.closed() || !rcv.Has(HasAcked) && !snd.Has(HasISS):
+	case !snd.Seen() || snd.Closed() || !rcv.Has(endpoint.HasAcked) && !snd.Has(endpoint.HasISS):
 		return gate.Unknown
-	case s.Seq.Before(snd.Una(rcv)), snd.sndNxt(rcv).Before(s.Seq) && !snd.Has(Lossy):
+	case s.Seq.Before(snd.Una(rcv)), snd.SndNxt(rcv).Before(s.Seq) && !snd.Has(endpoint.Lossy):
 		return gate.Refused
 	}
 	return gate.Accepted

@@ -1,6 +1,9 @@
 package conn
 
-import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
 // Where the capture misses all that two ends sent for more than a window, what
 // they send next lies beyond all that is known to be offered, and the gate refuses
@@ -50,6 +53,6 @@ func (c *Conn) bearsOutAstray(s *tcp.Segment, from tcp.Endpoint) bool {
 // captured, or forged.
 func (c *Conn) BehindFINs(s *tcp.Segment, from tcp.Endpoint) bool {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
-	return s.Flags&(tcp.SYN|tcp.RST|tcp.ACK) == tcp.ACK && snd.Has(HasFIN) && rcv.Has(HasFIN) &&
+	return s.Flags&(tcp.SYN|tcp.RST|tcp.ACK) == tcp.ACK && snd.Has(endpoint.HasFIN) && rcv.Has(endpoint.HasFIN) &&
 		snd.FIN.Add(1).Before(s.Seq) && rcv.FIN.Add(1).Before(s.Ack) && (c.reach(from.Peer()).Before(s.Seq) || c.reach(from).Before(s.Ack))
 }

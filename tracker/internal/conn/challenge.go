@@ -3,6 +3,7 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -71,7 +72,7 @@ const Outlived = 100 * time.Millisecond
 // segment. What comes shortly after that, and the same way, may have been sent
 // before it.
 func (d *Challenge) SettledBy(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) bool {
-	return from != d.Into && (s.Flags&tcp.RST != 0 || now.Sub(d.at) > Outlived || !SameWay(d.TTL, s.TTL))
+	return from != d.Into && (s.Flags&tcp.RST != 0 || now.Sub(d.at) > Outlived || !endpoint.SameWay(d.TTL, s.TTL))
 }
 
 // beginChallenge begins a challenge of s, which went to the end into.
@@ -131,7 +132,7 @@ func (c *Conn) heardOfChallenge(s *tcp.Segment, from tcp.Endpoint, before *Befor
 		if !d.spoken && c.isChallengeACK(s, d, before, now) {
 			d.Answer = s.Packet
 			if d.may && snd.Assumed == tcp.FinWait2.Set() {
-				snd.Bits |= stillReads // an orphan takes such a RST
+				snd.Bits |= endpoint.StillReads // an orphan takes such a RST
 			}
 		}
 		d.spoken, d.may = true, false
@@ -173,11 +174,11 @@ func Synchronized(set tcp.StateSet) bool {
 func (c *Conn) InWindow(seq tcp.Seq, into tcp.Endpoint) bool {
 	subject := &c.Ends[into]
 	next := c.rcvNxt(into)
-	return subject.Has(HasAcked) && next.Before(seq) && seq.Before(subject.Edge)
+	return subject.Has(endpoint.HasAcked) && next.Before(seq) && seq.Before(subject.Edge)
 }
 
 // ScaleKnown reports whether the windows are known in octets: both SYNs, which
 // carry the scales, were captured.
 func (c *Conn) ScaleKnown() bool {
-	return c.Origin() == tcp.FromSYN && c.Ends[tcp.Server].Has(SentSYN|SentSYNACK)
+	return c.Origin() == tcp.FromSYN && c.Ends[tcp.Server].Has(endpoint.SentSYN|endpoint.SentSYNACK)
 }

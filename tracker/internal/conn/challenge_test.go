@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -124,7 +125,7 @@ func TestWhoAsksAboutARSTIsNoOrphan(t *testing.T) {
 			before.Nxt[e], before.Acked[e], before.Wnd[e] = c.Ends[e].Nxt, c.Ends[e].Acked, c.Ends[e].Wnd
 		}
 		c.heardOfChallenge(answer, from, &before, answer.Time)
-		if got := c.Ends[from].Has(stillReads); got != test.want || d.Answer != answer.Packet {
+		if got := c.Ends[from].Has(endpoint.StillReads); got != test.want || d.Answer != answer.Packet {
 			t.Errorf("%s: the end still reads: %v, want %v; answered in frame %d", test.why, got, test.want, d.Answer)
 		}
 	}

@@ -3,6 +3,7 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -11,7 +12,7 @@ import (
 // the segment too, by its timestamps.
 func (m *Machine) jumped(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	snd := &c.Ends[from]
-	if !snd.Seen() || !snd.Has(HasTS) || !s.Options.HasTS {
+	if !snd.Seen() || !snd.Has(endpoint.HasTS) || !s.Options.HasTS {
 		return
 	}
 	pause := s.Time.Sub(snd.SentAt)

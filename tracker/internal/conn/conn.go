@@ -7,9 +7,11 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/duplicates"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/learned"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/order"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/pool"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
@@ -26,16 +28,17 @@ type Conn struct {
 	Incarnation uint16
 	Bits        connBits
 
-	Ends          [2]End
+	Ends          [2]endpoint.End
 	newest        [2]recent.Newest
 	newestSegment uint32        // place of its newest segment in the ring; 0: none
-	slot          uint32        // of its alarm, from 1; 0: none is set
+	Place         order.Place   // in the order of eviction
 	first         *history.Step // of its history, see steps: a slice is longer by 14 octets
 	Start         tcp.Time
-	Place         order.Place // in the order of eviction
-	have          uint8       // steps
-	room          uint8       // for steps
-	Past          pastInputs  // that ever were in steps; what is not spares the look, which cost 3 % of a short connection
+	alarm         tcp.Time // when it is to be looked at; 0: never
+	have          uint8    // steps
+	room          uint8    // for steps
+	form          learned.ID
+	Past          pastInputs // that ever were in steps; what is not spares the look, which cost 3 % of a short connection
 }
 
 // conns is where the connections lie.
@@ -172,11 +175,6 @@ func (c *Conn) Last() tcp.Time {
 	return max(c.Ends[tcp.Client].SentAt, c.Ends[tcp.Server].SentAt, c.Start)
 }
 
-// closed reports whether nothing more is expected of an end.
-func (x *End) closed() bool {
-	return x.Assumed&^(tcp.Closed.Set()|tcp.Listen.Set()|tcp.Unknown.Set()) == 0
-}
-
 // quiet is how long nothing must contradict an assumed arrival before it
 // counts as settled: longer than either end would have waited to repeat
 // something.
@@ -185,22 +183,12 @@ func (c *Conn) quiet() time.Duration {
 	if c.Rare != nil && c.Rare.repeatedSYN {
 		rto = max(rto, rtoAfterSYN)
 	}
-	return max(3*time.Second, 4*rto, c.Ends[tcp.Client].nextCopy(), c.Ends[tcp.Server].nextCopy())
+	return max(3*time.Second, 4*rto, c.Ends[tcp.Client].NextCopy(), c.Ends[tcp.Server].NextCopy())
 }
 
 // rtoAfterSYN is how long an end waits at first that had to repeat its SYN (RFC 6298
 // §5.7).
 const rtoAfterSYN = 3 * time.Second
-
-// nextCopy is how long an end waits that has to repeat something, if it had to
-// repeat its SYN or FIN: twice as long as the last time (RFC 6298 §5.5). 0: it
-// repeated neither, or what it sent last is no copy.
-func (x *End) nextCopy() time.Duration {
-	if x.Copies < 2 {
-		return 0
-	}
-	return 2*x.clockGap() + 2*gapUnit + time.Second
-}
 
 // Certainty tells how sure the assumed state of an end is at the given time.
 func (c *Conn) Certainty(e tcp.Endpoint, now tcp.Time) tcp.Certainty {
@@ -232,16 +220,16 @@ func (c *Conn) settled(e tcp.Endpoint, now tcp.Time) bool {
 	case newest == history.Step{}:
 		return subject.Assumed.Only() == tcp.Closed // erased: it answered with RST from the first
 	case newest.Basis() == tcp.ByTimer:
-		return subject.settledByTimer(newest, before)
-	case subject.unordered(newest):
+		return settledByTimer(newest, before, subject)
+	case unordered(newest, subject):
 		return false
 	case ins&(tcp.NoTCB.Set()|tcp.Reopened.Set()) != 0 && newest.Basis() != tcp.ByAssumption:
 		return true
-	case ins.Has(tcp.RcvAckOfSYN) && !subject.Has(SentSYN):
+	case ins.Has(tcp.RcvAckOfSYN) && !subject.Has(endpoint.SentSYN):
 		return false // it may have been dropped, and a deferred accept repeats no SYN,ACK for a minute
-	case ins.Has(tcp.RcvAckOfSYN) && int32(peer.Clock-tickOf(newest.At)) > 0:
+	case ins.Has(tcp.RcvAckOfSYN) && int32(peer.Clock-endpoint.TickOf(newest.At)) > 0:
 		return false // the peer sent its SYN again: it got no answer
-	case ins&(tcp.RcvAckOfSYN.Set()|tcp.RcvAckOfFIN.Set()|tcp.Unreachable.Set()|tcp.SndRST.Set()) != 0 && rested && !peer.Has(Lossy):
+	case ins&(tcp.RcvAckOfSYN.Set()|tcp.RcvAckOfFIN.Set()|tcp.Unreachable.Set()|tcp.SndRST.Set()) != 0 && rested && !peer.Has(endpoint.Lossy):
 		return true // it would have repeated its SYN or FIN by now, or gone on
 	case ins&(tcp.RcvRST.Set()|tcp.RcvRSTPassive.Set()) != 0 && rested && subject.Una(peer).Before(subject.Nxt):
 		return true // it would have repeated what was outstanding
@@ -252,14 +240,14 @@ func (c *Conn) settled(e tcp.Endpoint, now tcp.Time) bool {
 // settledByTimer is settled for an end whose newest step is by a timer. That of
 // FIN-WAIT-2 is of orphans, and no packet tells whether this is one; how long an
 // open connection is tried is up to the application.
-func (x *End) settledByTimer(newest, before history.Step) bool {
+func settledByTimer(newest, before history.Step, x *endpoint.End) bool {
 	const undecided = tcp.StateSet(1<<tcp.FinWait2 | 1<<tcp.Established | 1<<tcp.CloseWait)
-	return newest.Sure() && !before.State().Set().Within(undecided) && !x.unordered(before)
+	return newest.Sure() && !before.State().Set().Within(undecided) && !unordered(before, x)
 }
 
 // unordered reports whether the step is by an ACK of the end's FIN that does not
 // count if it came before its turn. The end would not tell, nor repeat its FIN.
-func (x *End) unordered(st history.Step) bool {
+func unordered(st history.Step, x *endpoint.End) bool {
 	return st.Inputs().Has(tcp.RcvAckOfFIN) && st.Basis() == tcp.ByAssumption && !st.Sure() && x.Stack().AckInOrder
 }
 
@@ -286,7 +274,7 @@ func (c *Conn) Possible(e tcp.Endpoint, certainty tcp.Certainty, now tcp.Time) t
 		case st.Basis() == tcp.ByTimer && ordered:
 			set = newest // it had settled there
 		}
-		newest, ordered = st.State().Set(), !subject.unordered(st)
+		newest, ordered = st.State().Set(), !unordered(st, subject)
 		set |= newest
 	}
 	if set.Len() < 2 {
@@ -322,21 +310,8 @@ func (c *Conn) EndOf(low bool) tcp.Endpoint {
 	return lower ^ tcp.Endpoint(c.Bits&ClientIsLow) // without a branch, as keyOf
 }
 
-// JumboSegment is the most that one segment can hold in a jumbo frame of 9,000
-// octets. Where the SYN did not announce less, only what is larger must have
-// been put together by a network card.
-const JumboSegment tcp.Size = 9000 - 40
-
-// Largest is the most data that one segment of the end may carry on the wire.
-func (c *Conn) Largest(e tcp.Endpoint) tcp.Size {
-	if mss := c.Ends[e.Peer()].MSS; mss != 0 {
-		return tcp.Size(mss)
-	}
-	return JumboSegment
-}
-
 // EndOn returns the client, or the server.
-func (c *Conn) EndOn(client bool) *End {
+func (c *Conn) EndOn(client bool) *endpoint.End {
 	if client {
 		return &c.Ends[tcp.Client]
 	}

@@ -6,9 +6,8 @@
 //
 //	find   which connection, which incarnation  machine.go, flows.go
 //	         drops what the capture has twice   package duplicates
-//	         takes in what moves nothing        fast_path.go
 //	         chooses among the incarnations     incarnation.go
-//	read   what its numbers say                 endpoint.go (Conn.Read)
+//	read   what its numbers say                 note.go (Conn.Read)
 //	         of the capture itself              package health
 //	gate   whether its receiver takes it        accept.go, held.go
 //	         whether a RST is accepted          reset.go
@@ -16,17 +15,21 @@
 //	         what its sender did by it          sent.go
 //	         what was received, and was not     received.go
 //	         what the capture misses            gap.go
-//	         sequence numbers                   endpoint.go (Conn.note)
+//	         sequence numbers                   note.go (Conn.note)
 //	         steps, and striking them out       history.go, package history
-//	         the states: written there alone    states.go
+//	         the states: written there alone    package endpoint, states.go
 //	tell   what the checks are shown            scene.go
 //	         when they are asked                triggers.go, guards.go
 //	         what they ask of the past          look_back.go, look_back_closing.go
 //	         the sockets after it, if asked for seen.go
 //
+// What these do for an ordinary segment of an ordinary connection is learned once, and
+// followed from then on (learned.go): it depends on the form of the connection and on
+// the class of the segment (form.go) alone.
+//
 // Timers (timers.go) and ICMP errors (reset.go) come in at gate.
 //
-// What is kept of a connection is a Conn (conn.go) with two Ends (endpoint.go).
+// What is kept of a connection is a Conn (conn.go) with two Ends (package endpoint).
 // What only unusual ones need hangs on it: segments of an older connection
 // (stale_segment.go), a segment that its receiver doubts (challenge.go), sending
 // without an answer (stalls.go, as package stalls has it). The newest segments of all connections

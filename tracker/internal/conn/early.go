@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -12,10 +13,10 @@ func (c *Conn) keepEarly(s *tcp.Segment, from tcp.Endpoint, edge tcp.Seq) {
 	switch {
 	case c.Rare != nil && c.Rare.early[from].Waits:
 		c.Rare.early[from].Another(s, edge, s.Ack.AtMost(rcv.Nxt))
-	case !snd.Has(HasAcked) && rcv.Has(SentSYNACK) && s.Ack.AtMost(rcv.ISS):
+	case !snd.Has(endpoint.HasAcked) && rcv.Has(endpoint.SentSYNACK) && s.Ack.AtMost(rcv.ISS):
 		c.RareState().early[from].Doubt(s) // it does not even cover the SYN
-	case !c.isEarly(s, from) || snd.Has(HasAcked) && s.Ack.AtMost(snd.Acked):
-	case snd.Has(HasAcked):
+	case !c.isEarly(s, from) || snd.Has(endpoint.HasAcked) && s.Ack.AtMost(snd.Acked):
+	case snd.Has(endpoint.HasAcked):
 		c.RareState().early[from].Keep(s, snd.Acked, snd.Edge)
 	default:
 		c.RareState().early[from].Keep(s, rcv.ISS, rcv.ISS)
@@ -55,7 +56,7 @@ func (c *Conn) TookBack(e tcp.Endpoint, ack tcp.Seq) bool {
 // peer, and does not.
 func (c *Conn) isEarly(s *tcp.Segment, from tcp.Endpoint) bool {
 	rcv := &c.Ends[from.Peer()]
-	return s.Flags&tcp.ACK != 0 && rcv.Nxt.Before(s.Ack) && rcv.Seen() && !rcv.Has(Lossy) && !c.Skewed()
+	return s.Flags&tcp.ACK != 0 && rcv.Nxt.Before(s.Ack) && rcv.Seen() && !rcv.Has(endpoint.Lossy) && !c.Skewed()
 }
 
 // sureOf is what the end has acknowledged for sure: an ACK that waits does not count.
@@ -70,5 +71,5 @@ func (c *Conn) sureOf(e tcp.Endpoint) tcp.Seq {
 // did not acknowledge it.
 func (c *Conn) doubtful(e tcp.Endpoint, seq tcp.Seq) bool {
 	peer := &c.Ends[e.Peer()]
-	return c.Rare != nil && c.Rare.early[e].Doubtful(seq) && !(peer.Has(HasAcked) && seq.Before(peer.Acked))
+	return c.Rare != nil && c.Rare.early[e].Doubtful(seq) && !(peer.Has(endpoint.HasAcked) && seq.Before(peer.Acked))
 }

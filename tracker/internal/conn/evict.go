@@ -9,7 +9,7 @@ import (
 func (c *Conn) Worth() order.Worth {
 	client, server := &c.Ends[tcp.Client], &c.Ends[tcp.Server]
 	switch {
-	case client.closed() && server.closed():
+	case client.Closed() && server.Closed():
 		return order.Closed
 	case c.Provisional(), client.Assumed == tcp.SynSent.Set(), server.Assumed == tcp.SynReceived.Set():
 		return order.SYN

@@ -3,6 +3,7 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -66,10 +67,10 @@ func (m *Machine) weighFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.
 	}
 	snd, peer := &c.Ends[from], from.Peer()
 	switch {
-	case snd.Has(HasFIN) && c.deniesFIN(s, from, r, m.Now) && !m.wentOn(c, from):
+	case snd.Has(endpoint.HasFIN) && c.deniesFIN(s, from, r, m.Now) && !m.wentOn(c, from):
 		m.denyFIN(c, s, from, false)
 		m.takeLaterFIN(c, from)
-	case c.Ends[peer].Has(HasFIN) && c.Ends[peer].FIN.Add(1).Before(s.Ack) && s.Ack.AtMost(c.Ends[peer].Nxt):
+	case c.Ends[peer].Has(endpoint.HasFIN) && c.Ends[peer].FIN.Add(1).Before(s.Ack) && s.Ack.AtMost(c.Ends[peer].Nxt):
 		m.denyFIN(c, s, peer, true) // octets behind it were sent, and taken
 		m.tookDenied(c, s, from)
 		m.takeLaterFIN(c, peer)
@@ -101,7 +102,7 @@ func (c *Conn) deniesFIN(s *tcp.Segment, from tcp.Endpoint, r recent.Reading, no
 		return heard || !r.Keepalive
 	case s.Flags&tcp.FIN != 0:
 		return (c.HolesOf(from).Has(s.End()-1) || c.doubtful(from, s.End()-1)) && s.End().AtMost(snd.FIN) && !snd.FIN.Before(rcv.Acked)
-	case s.Seq == snd.FIN && rcv.Has(HasFIN):
+	case s.Seq == snd.FIN && rcv.Has(endpoint.HasFIN):
 		return false // some stacks do not count their FIN in the last ACK
 	case s.Data > 0 || snd.FIN.Before(s.Seq) || s.Seq.Before(rcv.Acked) && s.Seq != snd.FIN || s.Ack.Before(snd.Acked) || rcv.Nxt.Before(s.Ack):
 		return false
@@ -141,10 +142,10 @@ func (m *Machine) denyFIN(c *Conn, s *tcp.Segment, e tcp.Endpoint, sure bool) {
 	o.denied[e] = deniedFIN{packet: fin.Packet(), by: s.Packet, seq: subject.FIN, sure: sure}
 	m.unlearn(c, e, finInputs, m.cause(s, tcp.ByCorrection))
 	c.forgetOctets(e, m.remembered(c, fin.Packet()))
-	subject.Bits &^= HasFIN | stillReads
+	subject.Bits &^= endpoint.HasFIN | endpoint.StillReads
 	o.Closing[e] = recent.Closing{}
 	switch by := tcp.ByClient + tcp.ClosedBy(e); {
-	case c.ClosedBy() == tcp.ByBoth || c.ClosedBy() == by && peer.Has(HasFIN):
+	case c.ClosedBy() == tcp.ByBoth || c.ClosedBy() == by && peer.Has(endpoint.HasFIN):
 		c.setClosedBy(tcp.ByClient + tcp.ClosedBy(e.Peer()))
 	case c.ClosedBy() == by || c.ClosedBy() == tcp.ByTimeoutOfEnd:
 		c.setClosedBy(tcp.NotClosed)
@@ -157,13 +158,13 @@ func (m *Machine) denyFIN(c *Conn, s *tcp.Segment, e tcp.Endpoint, sure bool) {
 func (c *Conn) showOpen(e tcp.Endpoint) {
 	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
 	up := tcp.Established.Set()
-	if peer.Has(HasFIN) && subject.Has(HasAcked) && peer.FIN.Before(subject.Acked) {
+	if peer.Has(endpoint.HasFIN) && subject.Has(endpoint.HasAcked) && peer.FIN.Before(subject.Acked) {
 		up = tcp.CloseWait.Set()
 	}
 	if !c.Rare.denied[e].sure {
 		up |= subject.Proved
 	}
-	subject.show(up)
+	subject.Show(up)
 }
 
 // forgetOctets takes the FIN, and what came with it, out of what was captured of
@@ -182,7 +183,7 @@ func (c *Conn) forgetOctets(e tcp.Endpoint, fin *recent.Segment) {
 	if next.Before(subject.Clean) {
 		subject.Clean = next
 	}
-	peer.Bits &^= probing
+	peer.Bits &^= endpoint.Probing
 }
 
 // tookDenied looks what s, of the end that a denied FIN went to, tells of whether
@@ -191,12 +192,12 @@ func (m *Machine) tookDenied(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	d := &c.Rare.denied[from.Peer()]
 	switch next := d.seq + 1; {
-	case d.packet == 0 || rcv.Has(HasFIN) && rcv.FIN.Before(s.Ack):
+	case d.packet == 0 || rcv.Has(endpoint.HasFIN) && rcv.FIN.Before(s.Ack):
 	case s.Ack == next && rcv.Nxt == d.seq && !c.Happened(from, tcp.RcvFIN):
-		snd.show(snd.Proved.After(tcp.RcvFIN.Set()))
+		snd.Show(snd.Proved.After(tcp.RcvFIN.Set()))
 		m.apply(c, from, tcp.RcvFIN.Set(), m.cause(s, tcp.ByProof))
 	case next.Before(s.Ack) && s.Ack.AtMost(rcv.Nxt) && m.refute(c, from, tcp.RcvFIN.Set(), m.cause(s, tcp.ByCorrection)):
-		snd.show(snd.Proved.WithoutFIN())
+		snd.Show(snd.Proved.WithoutFIN())
 	}
 }
 
@@ -204,7 +205,7 @@ func (m *Machine) tookDenied(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 // behind it, or one up to it once more.
 func (m *Machine) returnsToFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading) bool {
 	snd, d := &c.Ends[from], &c.Rare.denied[from]
-	if d.packet == 0 || d.sure || snd.Has(HasFIN) || r.Stale {
+	if d.packet == 0 || d.sure || snd.Has(endpoint.HasFIN) || r.Stale {
 		return false
 	}
 	if s.Seq == d.seq+1 && snd.Nxt == d.seq {
@@ -213,7 +214,7 @@ func (m *Machine) returnsToFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r rec
 		}
 		d.packet = 0
 		m.take(c, &fin, from, c.Read(&fin, from), gate.Verdict{})
-		snd.show(snd.Proved &^ openStates)
+		snd.Show(snd.Proved &^ openStates)
 		return true
 	}
 	if s.Seq.AtMost(d.seq) && !r.Old && !r.Keepalive || s.Seq.AtMost(d.seq+1) && s.Data > 0 {
@@ -228,7 +229,7 @@ func (m *Machine) returnsToFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r rec
 func (m *Machine) supportFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, first bool) {
 	for e := range tcp.Endpoint(2) {
 		subject := &c.Ends[e]
-		if !subject.Has(HasFIN) || subject.Proved&openStates == 0 {
+		if !subject.Has(endpoint.HasFIN) || subject.Proved&openStates == 0 {
 			continue
 		}
 		doubtful := c.doubtful(e, subject.FIN)
@@ -239,7 +240,7 @@ func (m *Machine) supportFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, first b
 			left |= (subject.Proved & openStates).After(tcp.SndFIN.Set()) // this may be the first
 		}
 		if left != 0 && (subject.FIN.AtMost(c.Contiguous(e)) && !doubtful || taken || again) {
-			subject.show(left)
+			subject.Show(left)
 		}
 	}
 }
@@ -250,7 +251,7 @@ const openStates = tcp.StateSet(1<<tcp.SynReceived | 1<<tcp.Established | 1<<tcp
 // acksDenied reports whether an ACK of that number covers a FIN of the end that it
 // denies, and nothing that it sent.
 func (c *Conn) acksDenied(e tcp.Endpoint, ack tcp.Seq) bool {
-	return c.coversDenied(e, ack) && c.Ends[e].Nxt+1 == ack && !c.Ends[e].Has(HasFIN)
+	return c.coversDenied(e, ack) && c.Ends[e].Nxt+1 == ack && !c.Ends[e].Has(endpoint.HasFIN)
 }
 
 // coversDenied reports whether an ACK of that number covers just the FIN of the end
@@ -263,5 +264,5 @@ func (c *Conn) coversDenied(e tcp.Endpoint, ack tcp.Seq) bool {
 // doubtsFIN reports whether it is not sure whether the end has closed.
 func (c *Conn) doubtsFIN(e tcp.Endpoint) bool {
 	fin, _ := c.DeniedFIN(e)
-	return fin != 0 && !c.Rare.denied[e].sure && !c.Ends[e].Has(HasFIN)
+	return fin != 0 && !c.Rare.denied[e].sure && !c.Ends[e].Has(endpoint.HasFIN)
 }

@@ -1,8 +1,7 @@
 package conn
 
 import (
-	"time"
-
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -12,14 +11,6 @@ import (
 // A bystander who sees octets acknowledged that the capture does not have
 // waits: the segment may only have been recorded behind the ACK. If it does
 // not come, and the sender goes on behind the octets, the capture missed them.
-
-// CaptureSkew is how far apart two records may lie that the capture has in the
-// wrong order: those of several queues, or of two taps.
-const CaptureSkew = 5 * time.Millisecond
-
-// Late is after how long octets that the end acknowledged will not be recorded
-// any more.
-func (e *End) Late() time.Duration { return max(CaptureSkew, time.Duration(e.Respond)*responseUnit) }
 
 // FollowGaps follows the gaps of both ends, before s is noted, and returns the
 // trigger if one of them turns out to be something.
@@ -38,7 +29,7 @@ func (c *Conn) FollowGaps(s *tcp.Segment, from tcp.Endpoint, r recent.Reading, n
 			c.mayBeFIN(e, g)
 			if g.Beyond {
 				g.Is = holes.GapLost
-				c.Ends[e].Bits |= Lossy
+				c.Ends[e].Bits |= endpoint.Lossy
 			}
 		}
 		if g.Is > holes.GapOpen {
@@ -56,7 +47,7 @@ func (c *Conn) fillGap(s *tcp.Segment, from tcp.Endpoint, r recent.Reading, now 
 	g := &c.Rare.Gaps[from]
 	switch {
 	case s.Len() > 0 && s.Seq.Before(g.To) && g.From.Before(s.End()):
-		if now.Sub(g.At) <= CaptureSkew || !r.Old && (c.Skewed() || c.outOfStep(s, from, now.Sub(g.At))) {
+		if now.Sub(g.At) <= endpoint.CaptureSkew || !r.Old && (c.Skewed() || c.outOfStep(s, from, now.Sub(g.At))) {
 			g.Is = holes.GapInverted
 		} else {
 			g.Is = holes.GapNone // sent again, or only now: not what was acknowledged
@@ -77,16 +68,16 @@ func (c *Conn) fillGap(s *tcp.Segment, from tcp.Endpoint, r recent.Reading, now 
 // taken back. Of a FIN that came with it more is to be looked at, see weighFIN.
 func (c *Conn) denyEarly(e tcp.Endpoint) {
 	peer, early := &c.Ends[e.Peer()], &c.Rare.early[e.Peer()]
-	early.Denied = early.Waits && !(peer.Has(HasFIN) && early.Doubtful(peer.FIN))
+	early.Denied = early.Waits && !(peer.Has(endpoint.HasFIN) && early.Doubtful(peer.FIN))
 }
 
 // mayBeFIN takes into account that one octet that the capture does not have may be
 // the FIN of its sender: then both ends are further than their segments show.
 // What they send later tells (pickUp).
 func (c *Conn) mayBeFIN(e tcp.Endpoint, g *holes.Gap) {
-	if subject := &c.Ends[e]; !g.Weighed && g.Size() == 1 && !g.Beyond && !subject.Has(HasFIN) {
+	if subject := &c.Ends[e]; !g.Weighed && g.Size() == 1 && !g.Beyond && !subject.Has(endpoint.HasFIN) {
 		closed := subject.Proved.After(tcp.SndFIN.Set())
-		subject.show(subject.Proved | closed | closed.After(tcp.RcvAckOfFIN.Set()))
+		subject.Show(subject.Proved | closed | closed.After(tcp.RcvAckOfFIN.Set()))
 		c.maybeClosedTo(e.Peer())
 	}
 	g.Weighed = true
@@ -99,7 +90,7 @@ func (c *Conn) hidesFIN(now tcp.Time) bool {
 		return false
 	}
 	for e := range tcp.Endpoint(2) {
-		if g := &c.Rare.Gaps[e]; g.Is == holes.GapOpen && !g.Beyond && g.Size() == 1 && !c.Ends[e].Has(HasFIN) && g.Due(c.Ends[e.Peer()].Late(), now) {
+		if g := &c.Rare.Gaps[e]; g.Is == holes.GapOpen && !g.Beyond && g.Size() == 1 && !c.Ends[e].Has(endpoint.HasFIN) && g.Due(c.Ends[e.Peer()].Late(), now) {
 			return true
 		}
 	}
@@ -109,8 +100,8 @@ func (c *Conn) hidesFIN(now tcp.Time) bool {
 // maybeClosedTo takes into account that the end may have received a FIN that the
 // capture does not have.
 func (c *Conn) maybeClosedTo(e tcp.Endpoint) {
-	if subject := &c.Ends[e]; !c.Ends[e.Peer()].Has(HasFIN) {
-		subject.show(subject.Proved | subject.Proved.After(tcp.RcvFIN.Set()))
+	if subject := &c.Ends[e]; !c.Ends[e.Peer()].Has(endpoint.HasFIN) {
+		subject.Show(subject.Proved | subject.Proved.After(tcp.RcvFIN.Set()))
 	}
 }
 
@@ -121,8 +112,8 @@ func (c *Conn) openGap(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	acked := snd.Acked
 	switch {
-	case snd.Has(HasAcked):
-	case rcv.Has(HasISS) && c.Origin() == tcp.FromSYN:
+	case snd.Has(endpoint.HasAcked):
+	case rcv.Has(endpoint.HasISS) && c.Origin() == tcp.FromSYN:
 		acked = rcv.ISS
 	default:
 		return

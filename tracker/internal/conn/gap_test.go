@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -70,8 +71,8 @@ func TestWhatTellsOfAGap(t *testing.T) {
 		after   time.Duration
 		want    holes.GapState
 	}{
-		{octets, false, false, CaptureSkew, holes.GapInverted},
-		{octets, false, false, CaptureSkew + 1, holes.GapNone},
+		{octets, false, false, endpoint.CaptureSkew, holes.GapInverted},
+		{octets, false, false, endpoint.CaptureSkew + 1, holes.GapNone},
 		{octets, false, true, time.Second, holes.GapInverted},
 		{octets, true, true, time.Second, holes.GapNone}, // sent again: it says nothing of their first copy
 		{before, false, false, time.Second, holes.GapNone},
@@ -105,14 +106,14 @@ func TestMissingOctetIsWeighedOnce(t *testing.T) {
 		c, _, from := played(t, append(slices.Clone(underway), "> <SEQ=101><ACK=300><CTL=ACK>")...)
 		subject := &c.Ends[from]
 		if test.fin {
-			subject.Bits |= HasFIN
+			subject.Bits |= endpoint.HasFIN
 		}
 		g := &holes.Gap{Is: holes.GapOpen, From: 100, To: 101}
 		c.mayBeFIN(from, g)
 		if subject.Proved != test.first {
 			t.Errorf("fin %v: the end is shown to be in %v, want %v", test.fin, subject.Proved, test.first)
 		}
-		subject.show(tcp.Established.Set())
+		subject.Show(tcp.Established.Set())
 		c.mayBeFIN(from, g)
 		if subject.Proved != test.then {
 			t.Errorf("fin %v: weighed again, the end is shown to be in %v, want %v", test.fin, subject.Proved, test.then)
@@ -132,7 +133,7 @@ func TestMissingOctetMayHideAFIN(t *testing.T) {
 		{"it was told", func(_ *Conn, g *holes.Gap) { g.Is = holes.GapLost }, false},
 		{"more follows", func(_ *Conn, g *holes.Gap) { g.Beyond = true }, false},
 		{"two octets", func(_ *Conn, g *holes.Gap) { g.To++ }, false},
-		{"its FIN is elsewhere", func(c *Conn, _ *holes.Gap) { c.Ends[tcp.Client].Bits |= HasFIN }, false},
+		{"its FIN is elsewhere", func(c *Conn, _ *holes.Gap) { c.Ends[tcp.Client].Bits |= endpoint.HasFIN }, false},
 		{"it may still come", func(c *Conn, g *holes.Gap) { g.At = c.Last().Add(time.Minute) }, false},
 	} {
 		c, _, _ := played(t, append(slices.Clone(underway), "> <SEQ=100><ACK=300><CTL=ACK>")...)
@@ -154,7 +155,7 @@ func TestOneFINIsReceived(t *testing.T) {
 	for fin, want := range map[bool]tcp.StateSet{false: tcp.Established.Set() | tcp.CloseWait.Set(), true: tcp.Established.Set()} {
 		c, _, _ := played(t, append(slices.Clone(underway), "> <SEQ=100><ACK=300><CTL=ACK>")...)
 		if fin {
-			c.Ends[tcp.Client].Bits |= HasFIN
+			c.Ends[tcp.Client].Bits |= endpoint.HasFIN
 		}
 		c.maybeClosedTo(tcp.Server)
 		if got := c.Ends[tcp.Server].Proved; got != want {

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -23,13 +24,13 @@ func (h *Scene) Guards() (is triggers.Guards) {
 	if h.Conn.Bits&OriginSYNACK != 0 {
 		is |= triggers.IfFromSYNACK
 	}
-	if snd.Bits&rcv.Bits&SentSYN != 0 {
+	if snd.Bits&rcv.Bits&endpoint.SentSYN != 0 {
 		is |= triggers.IfBothSYN
 	}
 	if !rcv.Seen() {
 		is |= triggers.IfOneSided
 	}
-	if snd.Has(HasFIN) || h.Rare != nil && h.Rare.denied != nil {
+	if snd.Has(endpoint.HasFIN) || h.Rare != nil && h.Rare.denied != nil {
 		is |= triggers.IfFinished
 	}
 	before := h.Before.States[h.From]

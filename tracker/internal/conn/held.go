@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -25,14 +26,14 @@ type heldFIN struct {
 // out of step, it is believed.
 func (q *question) holds(why tcp.Skip) bool {
 	s, snd, rcv := q.s, q.snd, q.rcv
-	if s.Flags&tcp.FIN == 0 || snd.Has(HasFIN) || rcv.Has(Lossy) || !snd.Seen() || q.c.Origin() != tcp.FromSYN || q.c.Bits&skewed != 0 {
+	if s.Flags&tcp.FIN == 0 || snd.Has(endpoint.HasFIN) || rcv.Has(endpoint.Lossy) || !snd.Seen() || q.c.Origin() != tcp.FromSYN || q.c.Bits&skewed != 0 {
 		return false
 	}
 	switch why {
 	case tcp.AckOfUnsent:
 		// One octet more may be a FIN of the receiver's own that was not captured; not
 		// if that has sent its FIN, and not likely where octets come along, or lack.
-		return (s.Data > 0 || rcv.Has(HasFIN) || snd.Nxt.Before(s.Seq) || rcv.Nxt.Add(1).Before(s.Ack)) && rcv.Assumed != tcp.FinWait2.Set()
+		return (s.Data > 0 || rcv.Has(endpoint.HasFIN) || snd.Nxt.Before(s.Seq) || rcv.Nxt.Add(1).Before(s.Ack)) && rcv.Assumed != tcp.FinWait2.Set()
 	case tcp.OutsideWindow:
 		return true
 	case tcp.OldTimestamp, tcp.AckTooOld:
@@ -62,7 +63,7 @@ func (m *Machine) settleHeld(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recen
 		is := c.heldIs(h, e, s, from, r, m.Now)
 		again := from == e && h.why == tcp.OldTimestamp && s.Flags&tcp.FIN != 0 && s.End() == h.segment.End()
 		if x := &c.Ends[e]; from == e && s.PureAck() && s.Seq == h.segment.End() && !r.Foreign { // the FIN is before it, or as many octets
-			x.show(x.Proved | x.Proved.After(tcp.SndFIN.Set()))
+			x.Show(x.Proved | x.Proved.After(tcp.SndFIN.Set()))
 		}
 		if is == gate.Unknown && !again {
 			continue
@@ -107,7 +108,7 @@ func (c *Conn) heldIs(h *heldFIN, e tcp.Endpoint, s *tcp.Segment, from tcp.Endpo
 		return gate.Accepted
 	case s.Flags&tcp.ACK != 0 && fin.End().Before(s.Ack):
 		return gate.Refused // what is there was data
-	case h.why != tcp.AckOfUnsent || c.Ends[from].anyAck():
+	case h.why != tcp.AckOfUnsent || c.Ends[from].AnyAck():
 		return gate.Unknown
 	case fin.Ack.AtMost(s.Seq):
 		return gate.Accepted
@@ -115,7 +116,7 @@ func (c *Conn) heldIs(h *heldFIN, e tcp.Endpoint, s *tcp.Segment, from tcp.Endpo
 		return gate.Unknown
 	case s.Flags&tcp.FIN != 0 && s.End() == fin.Ack && now.Sub(h.at) >= RepeatedSoonest:
 		return gate.Accepted // the first copy of this one may have been missed
-	case now.Sub(h.at) <= CaptureSkew: // it may be recorded in the wrong order
+	case now.Sub(h.at) <= endpoint.CaptureSkew: // it may be recorded in the wrong order
 		if fin.Ack.AtMost(s.End()) {
 			return gate.Accepted
 		}

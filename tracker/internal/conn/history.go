@@ -4,6 +4,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -36,18 +37,18 @@ func (m *Machine) apply(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) {
 func (m *Machine) enter(c *Conn, e tcp.Endpoint, ins tcp.InputSet, after tcp.StateSet, why cause) {
 	subject := &c.Ends[e]
 	before := subject.Assumed
-	subject.enter(after)
+	subject.Enter(after)
 	ins = before.Effective(ins)
 	if why.basis == tcp.ByAssumption && c.Rare != nil && c.Rare.refuted[e]&ins != 0 {
 		why.basis = tcp.ByCorrection
 	}
 	if ins&(tcp.SndSYN.Set()|tcp.SndSYNACK.Set()|tcp.SndFIN.Set()) != 0 {
-		subject.setClock(why.at, false)
+		subject.SetClock(why.at, false)
 	} else if to := after.Shown(); to == tcp.TimeWait || to == tcp.FinWait2 {
-		subject.Clock = tickOf(why.at)
+		subject.Clock = endpoint.TickOf(why.at)
 	}
 	if before.Shown() == after.Shown() {
-		subject.beganIn(after) // still undecided: nothing to tell yet
+		subject.BeganIn(after) // still undecided: nothing to tell yet
 	} else if len(c.Steps()) < MaxSteps {
 		c.keep(history.New(why.at, why.packet, e, ins, after.Shown(), why.basis, why.sure))
 	}
@@ -58,6 +59,7 @@ func (m *Machine) enter(c *Conn, e tcp.Endpoint, ins tcp.InputSet, after tcp.Sta
 func (c *Conn) Steps() []history.Step { return unsafe.Slice(c.first, c.room)[:c.have] }
 
 func (c *Conn) setSteps(list []history.Step) {
+	c.form = 0
 	c.first, c.have, c.room = unsafe.SliceData(list), uint8(len(list)), uint8(cap(list))
 }
 
@@ -102,14 +104,14 @@ func (m *Machine) tellMove(c *Conn, e tcp.Endpoint, before, after tcp.StateSet, 
 func (m *Machine) pickUp(c *Conn, e tcp.Endpoint, allowed tcp.StateSet, why cause) {
 	subject := &c.Ends[e]
 	if narrowed := subject.Proved & allowed; subject.Proved.Len() > 1 && narrowed != 0 {
-		subject.show(narrowed)
+		subject.Show(narrowed)
 	}
 	narrowed := subject.Assumed & allowed
 	if subject.Assumed.Len() < 2 || narrowed == 0 || narrowed == subject.Assumed {
 		return
 	}
 	before := subject.Assumed
-	subject.foundIn(narrowed)
+	subject.FoundIn(narrowed)
 	if narrowed.Shown() != tcp.Unknown && narrowed.Shown() != before.Shown() {
 		c.keep(history.New(why.at, why.packet, e, 0, narrowed.Shown(), why.basis, false))
 	}
@@ -122,12 +124,12 @@ func (m *Machine) pickUp(c *Conn, e tcp.Endpoint, allowed tcp.StateSet, why caus
 // capture began, is possible, but not likely.
 func (m *Machine) pickUpSecond(c *Conn, s *tcp.Segment, from tcp.Endpoint, why cause) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
-	if !rcv.Has(HasFIN) || s.Ack != rcv.FIN.Add(1) || rcv.Acked != s.End()-1 {
+	if !rcv.Has(endpoint.HasFIN) || s.Ack != rcv.FIN.Add(1) || rcv.Acked != s.End()-1 {
 		return
 	}
 	proved := snd.Proved
 	m.pickUp(c, from, tcp.CloseWait.Set(), why)
-	snd.show(proved)
+	snd.Show(proved)
 }
 
 // pastInputs has a bit for each input that may be among the steps.
@@ -200,9 +202,9 @@ func (m *Machine) unlearn(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) 
 	}
 	c.setSteps(kept)
 	before := subject.Assumed
-	subject.enter(set)
+	subject.Enter(set)
 	if struck&(tcp.GiveUp.Set()|tcp.GiveUpPassive.Set()|tcp.Timeout2MSL.Set()) != 0 {
-		subject.backOff(why.at) // it lives: its timer was set anew
+		subject.BackOff(why.at) // it lives: its timer was set anew
 	}
 	if before != set {
 		why.basis = tcp.ByCorrection
@@ -226,7 +228,7 @@ func (m *Machine) erase(c *Conn, e tcp.Endpoint, to tcp.State, why cause) {
 	subject := &c.Ends[e]
 	before := subject.Assumed
 	c.setSteps(slices.DeleteFunc(c.Steps(), func(st history.Step) bool { return st.End() == e }))
-	subject.foundIn(to.Set())
+	subject.FoundIn(to.Set())
 	why.basis = tcp.ByCorrection
 	m.moved(c, e, before, subject.Assumed, tcp.NoTCB.Set(), why)
 }

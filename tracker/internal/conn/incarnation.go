@@ -3,6 +3,7 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -28,14 +29,14 @@ const maxIncarnations = 8
 
 // choose finds the connection that the segment belongs to, or opens one.
 // newest is the newest on its addresses and ports, or nil.
-func (m *Machine) choose(newest *Conn, s *tcp.Segment, k *flow.Key, h uint32, low bool) (c *Conn, from tcp.Endpoint) {
+func (m *Machine) choose(newest *Conn, s *tcp.Segment, low bool) (c *Conn, from tcp.Endpoint) {
 	if s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN {
 		c = m.chooseForSYN(newest, s, low)
 	} else {
 		c = m.chooseByNumbers(newest, s, low)
 	}
 	if c == nil {
-		c = m.open(newest, k, h, low, s)
+		c = m.open(newest, low, s)
 	}
 	return c, c.EndOf(low)
 }
@@ -48,9 +49,9 @@ func (m *Machine) chooseForSYN(newest *Conn, s *tcp.Segment, low bool) *Conn {
 	for c := newest; c != nil; c = c.Older() {
 		from := c.EndOf(low)
 		snd := &c.Ends[from]
-		if snd.Has(HasISS) && snd.ISS == s.Seq {
-			over := snd.closed() && c.Ends[from.Peer()].closed() && c.Ends[from.Peer()].Has(SentSYNACK)
-			if c == newest && !over || !snd.closed() {
+		if snd.Has(endpoint.HasISS) && snd.ISS == s.Seq {
+			over := snd.Closed() && c.Ends[from.Peer()].Closed() && c.Ends[from.Peer()].Has(endpoint.SentSYNACK)
+			if c == newest && !over || !snd.Closed() {
 				return c
 			}
 			break // an old SYN, which the peer may take for a new one
@@ -94,7 +95,7 @@ func (m *Machine) chooseByNumbers(newest *Conn, s *tcp.Segment, low bool) *Conn 
 			best, fit = c, f
 		}
 	}
-	if fit == fitsNot && s.Flags&tcp.RST == 0 && (s.Len() > 0) && newest.Ends[tcp.Client].closed() && newest.Ends[tcp.Server].closed() {
+	if fit == fitsNot && s.Flags&tcp.RST == 0 && (s.Len() > 0) && newest.Ends[tcp.Client].Closed() && newest.Ends[tcp.Server].Closed() {
 		return nil // a connection whose SYN was not captured
 	}
 	if fit == fitsNot && s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN|tcp.ACK && newest.oneWay(newest.EndOf(low)) {
@@ -111,12 +112,8 @@ func (c *Conn) oneWay(e tcp.Endpoint) bool {
 	if !subject.Seen() || peer.Seen() {
 		return false
 	}
-	return !subject.Has(SentSYN|SentSYNACK) || subject.ISS+1 != subject.Nxt || subject.Has(HasAcked) && (subject.Has(SentSYN) || subject.Acked != peer.ISS+1)
+	return !subject.Has(endpoint.SentSYN|endpoint.SentSYNACK) || subject.ISS+1 != subject.Nxt || subject.Has(endpoint.HasAcked) && (subject.Has(endpoint.SentSYN) || subject.Acked != peer.ISS+1)
 }
-
-// precedes reports whether the SYN of s may be the one that opened the end, which was
-// picked up midway: its number lies just before all octets that were seen of the end.
-func (x *End) precedes(s *tcp.Segment) bool { return uint64(x.Nxt-s.Seq-1) == x.Bytes }
 
 // fit tells whether the segment's numbers lie in the windows of the connection.
 func (c *Conn) fit(s *tcp.Segment, from tcp.Endpoint) fits {
@@ -125,13 +122,13 @@ func (c *Conn) fit(s *tcp.Segment, from tcp.Endpoint) fits {
 	fit := fitsWell
 	if s.Flags&tcp.ACK != 0 {
 		switch {
-		case s.Flags&tcp.SYN != 0 && rcv.Has(HasISS):
+		case s.Flags&tcp.SYN != 0 && rcv.Has(endpoint.HasISS):
 			if !(rcv.ISS.Before(s.Ack) && s.Ack.AtMost(rcv.Nxt)) {
 				return fitsNot
 			}
 		case rcv.KnowsISS() && !rcv.ISS.Before(s.Ack):
 			return fitsNot
-		case !rcv.Seen() && !rcv.Has(HasISS) && !snd.Has(HasAcked):
+		case !rcv.Seen() && !rcv.Has(endpoint.HasISS) && !snd.Has(endpoint.HasAcked):
 			// nothing known to measure by
 		case c.waits(from.Peer()) && rcv.Nxt.Before(s.Ack):
 			return fitsNot
@@ -147,7 +144,7 @@ func (c *Conn) fit(s *tcp.Segment, from tcp.Endpoint) fits {
 	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && (!snd.Seen() || rcv.Assumed == tcp.SynSent.Set()) || s.Flags&(tcp.RST|tcp.ACK) == tcp.RST|tcp.ACK && s.Seq == 0 {
 		return fit // the ACK field alone tells
 	}
-	if !snd.Seen() && !snd.Has(HasISS) && !rcv.Has(HasAcked) {
+	if !snd.Seen() && !snd.Has(endpoint.HasISS) && !rcv.Has(endpoint.HasAcked) {
 		if s.Flags&tcp.RST != 0 || snd.Assumed == tcp.Closed.Set() {
 			return fitsNot
 		}
@@ -155,13 +152,13 @@ func (c *Conn) fit(s *tcp.Segment, from tcp.Endpoint) fits {
 	}
 	d := int32(s.Seq - snd.Nxt)
 	switch {
-	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && !snd.Has(HasISS) && !snd.precedes(s):
+	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && !snd.Has(endpoint.HasISS) && !snd.Precedes(s):
 		return fitsNot
 	case snd.KnowsISS() && s.Seq.Before(snd.ISS), d > far, d < -far:
 		return fitsNot
 	case c.waits(from) && (s.Seq.Before(snd.ISS) || d > 0):
 		return fitsNot
-	case d > 0 && !(rcv.Has(HasAcked) && s.Seq.AtMost(rcv.Edge)):
+	case d > 0 && !(rcv.Has(endpoint.HasAcked) && s.Seq.AtMost(rcv.Edge)):
 		return min(fit, fitsLoose)
 	}
 	return fit
@@ -171,11 +168,11 @@ func (c *Conn) fit(s *tcp.Segment, from tcp.Endpoint) fits {
 func (m *Machine) NewestOf(k flow.Key) *Conn { return m.flows.find(m.flows.hash(&k), &k) }
 
 // open begins a connection with the segment.
-func (m *Machine) open(newest *Conn, k *flow.Key, h uint32, low bool, s *tcp.Segment) *Conn {
+func (m *Machine) open(newest *Conn, low bool, s *tcp.Segment) *Conn {
 	c := m.Pool.take()
-	c.Key, c.Start = *k, m.Now
+	c.Key, c.Start = m.key, m.Now
 	c.setOlder(newest)
-	m.flows.set(h, c)
+	m.flows.set(m.hash, c)
 	m.newest = c
 	m.Live++
 	fromClient := true
@@ -190,9 +187,9 @@ func (m *Machine) open(newest *Conn, k *flow.Key, h uint32, low bool, s *tcp.Seg
 		c.Bits |= ClientIsLow
 	}
 	for e := range tcp.Endpoint(2) {
-		c.Ends[e].setStack(m.stack)
+		c.Ends[e].SetStack(m.stack)
 		if !m.guess {
-			c.Ends[e].Bits |= stackKnown
+			c.Ends[e].Bits |= endpoint.StackKnown
 		}
 	}
 	old := c.Older()
@@ -227,8 +224,8 @@ func (m *Machine) boundIncarnations(c *Conn) {
 func (m *Machine) begin(c *Conn, s *tcp.Segment, old *Conn) {
 	switch c.Origin() {
 	case tcp.FromSYN:
-		c.Ends[tcp.Client].begin(tcp.Closed.Set())
-		c.Ends[tcp.Server].begin(tcp.Listen.Set())
+		c.Ends[tcp.Client].Begin(tcp.Closed.Set())
+		c.Ends[tcp.Server].Begin(tcp.Listen.Set())
 		if old != nil {
 			m.succeed(c, old, s)
 		}
@@ -237,13 +234,13 @@ func (m *Machine) begin(c *Conn, s *tcp.Segment, old *Conn) {
 		if old != nil {
 			m.leave(old, s)
 		}
-		c.Ends[tcp.Client].begin(tcp.Closed.Set())
-		c.Ends[tcp.Server].begin(tcp.Listen.Set())
+		c.Ends[tcp.Client].Begin(tcp.Closed.Set())
+		c.Ends[tcp.Server].Begin(tcp.Listen.Set())
 		subject := &c.Ends[tcp.Client]
 		subject.ISS = s.Ack - 1
 		subject.Nxt = s.Ack
-		subject.Bits |= HasISS | SentSYN
-		subject.show(tcp.SynSent.Set())
+		subject.Bits |= endpoint.HasISS | endpoint.SentSYN
+		subject.Show(tcp.SynSent.Set())
 		if old != nil {
 			old.called(c)
 		}
@@ -251,8 +248,8 @@ func (m *Machine) begin(c *Conn, s *tcp.Segment, old *Conn) {
 		m.apply(c, tcp.Client, tcp.SndSYN.Set(), m.cause(s, tcp.ByAssumption))
 		return
 	case tcp.FromMidstream:
-		c.Ends[tcp.Client].begin(tcp.AnyState)
-		c.Ends[tcp.Server].begin(tcp.AnyState)
+		c.Ends[tcp.Client].Begin(tcp.AnyState)
+		c.Ends[tcp.Server].Begin(tcp.AnyState)
 	}
 	if !c.Provisional() {
 		if old != nil {
@@ -282,12 +279,12 @@ func (m *Machine) succeed(c *Conn, old *Conn, s *tcp.Segment) {
 	from := old.EndOf(low)
 	snd, rcv := &old.Ends[from], &old.Ends[from.Peer()]
 	server := &c.Ends[tcp.Server]
-	replay := snd.Has(HasISS) && snd.ISS == s.Seq
+	replay := snd.Has(endpoint.HasISS) && snd.ISS == s.Seq
 	switch {
 	case !replay && old.rejected(from, m.Now):
 		// The end answered the SYN+ACK to that one with RST: the SYN was never its own.
 		m.erase(old, from, tcp.Closed, m.cause(s, tcp.ByCorrection))
-	case !replay && (snd.closed() || snd.Assumed == tcp.TimeWait.Set()) && rcv.closed():
+	case !replay && (snd.Closed() || snd.Assumed == tcp.TimeWait.Set()) && rcv.Closed():
 		m.reuse(old, from, m.cause(s, tcp.BySending))
 	case !replay && snd.Assumed == tcp.TimeWait.Set() && rcv.Assumed == tcp.TimeWait.Set() && yields(rcv, snd, s):
 		m.reuse(old, from, m.cause(s, tcp.BySending))
@@ -300,24 +297,24 @@ func (m *Machine) succeed(c *Conn, old *Conn, s *tcp.Segment) {
 		m.tellChecks(old, nil, from, recent.Reading{}, triggers.OnTimer) // its timer had run out
 	case !replay && old.oneWay(from):
 		m.leave(old, s)
-	case !replay && snd.closed():
+	case !replay && snd.Closed():
 		if rcv.Assumed == tcp.TimeWait.Set() && yields(rcv, snd, s) {
 			m.reuse(old, from.Peer(), m.cause(s, tcp.ByAssumption))
 			return
 		}
 		old.challengeSYN(s, from, m.Now)
 		// The peer still holds the old connection, and will not open this one.
-		server.begin(tcp.Closed.Set())
+		server.Begin(tcp.Closed.Set())
 	default:
 		c.Bits |= isProvisional
-		if replay && snd.stale(s) {
+		if replay && snd.Stale(s) {
 			c.Bits |= copied
 		} else {
 			old.RareState().called[from] = m.Now
 		}
 		m.Waiting++
 		old.challengeSYN(s, from, m.Now)
-		server.begin(tcp.Closed.Set())
+		server.Begin(tcp.Closed.Set())
 		m.boundProvisional(c)
 	}
 }
@@ -330,7 +327,7 @@ func (m *Machine) leave(old *Conn, s *tcp.Segment) {
 		if old.Addr(e) == s.Src {
 			why.basis = tcp.BySending
 		}
-		if !old.Ends[e].closed() {
+		if !old.Ends[e].Closed() {
 			m.reuse(old, e, why)
 		}
 	}
@@ -344,7 +341,7 @@ func (m *Machine) reuse(old *Conn, e tcp.Endpoint, why cause) {
 		m.apply(old, e, tcp.Reopened.Set(), why)
 		return
 	}
-	if !old.Ends[e].closed() && old.ClosedBy() == tcp.NotClosed {
+	if !old.Ends[e].Closed() && old.ClosedBy() == tcp.NotClosed {
 		old.setClosedBy(tcp.BySuperseded)
 	}
 	m.apply(old, e, tcp.NoTCB.Set(), why)
@@ -357,14 +354,14 @@ func (c *Conn) rejected(e tcp.Endpoint, now tcp.Time) bool {
 	const soon = 5 * tcp.Second
 	subject := &c.Ends[e]
 	st, ok := c.Find(e, tcp.NoTCB)
-	return ok && !subject.Has(HasAcked) && subject.Has(SentSYN) && subject.Bytes == 0 && now-st.At < soon
+	return ok && !subject.Has(endpoint.HasAcked) && subject.Has(endpoint.SentSYN) && subject.Bytes == 0 && now-st.At < soon
 }
 
 // yields reports whether an end in TIME-WAIT opens a new connection for the
 // SYN, by the rule of its stack.
-func yields(y, x *End, syn *tcp.Segment) bool {
+func yields(y, x *endpoint.End, syn *tcp.Segment) bool {
 	newerSeq := x.Nxt.Before(syn.Seq)
-	hasBoth := syn.Options.HasTS && x.Has(HasTS)
+	hasBoth := syn.Options.HasTS && x.Has(endpoint.HasTS)
 	newerTS := hasBoth && int32(syn.Options.TSVal-x.TSVal) > 0
 	olderTS := hasBoth && int32(syn.Options.TSVal-x.TSVal) < 0
 	return y.Stack().TimeWaitReuse.Yields(newerSeq, newerTS, olderTS)
@@ -402,7 +399,7 @@ func (m *Machine) settleProvisional(c *Conn, s *tcp.Segment, from tcp.Endpoint) 
 			switch {
 			case mine && s.Flags&tcp.RST != 0 && c.repliesTo(s, from, m.Now) && m.challengedSince(c, from.Peer(), p.Start):
 				m.promote(p, s, tcp.ByProof) // it does not know the old connection, which the SYN had speak: that was its own
-			case mine && s.Flags&tcp.RST == 0 && !c.Ends[from].stale(s):
+			case mine && s.Flags&tcp.RST == 0 && !c.Ends[from].Stale(s):
 				// It goes on as before: the SYN was not its own.
 				m.snapshot(c)
 				m.scene.Impostor = p
@@ -443,8 +440,8 @@ const soonestTimer = 800 * time.Millisecond
 // (RFC 5961 §4).
 func (m *Machine) insists(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	subject := &c.Ends[tcp.Client]
-	if from != tcp.Client || s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) != tcp.SYN || !subject.Has(SentSYN) || c.Bits&copied != 0 ||
-		subject.stale(s) || m.Now.Sub(subject.SentAt) < soonestTimer {
+	if from != tcp.Client || s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) != tcp.SYN || !subject.Has(endpoint.SentSYN) || c.Bits&copied != 0 ||
+		subject.Stale(s) || m.Now.Sub(subject.SentAt) < soonestTimer {
 		return false
 	}
 	old := m.FormerOf(c)
@@ -458,13 +455,13 @@ func (m *Machine) notItsOwn(newest, older *Conn, s *tcp.Segment, from tcp.Endpoi
 	e := older.EndIn(newest, from)
 	left, ok := older.Find(from, tcp.NoTCB)
 	if newest.Provisional() || e != tcp.Client || newest.Ends[e].Assumed != tcp.SynSent.Set() ||
-		!ok || left.Basis() != tcp.ByAssumption || older.Ends[from].stale(s) {
+		!ok || left.Basis() != tcp.ByAssumption || older.Ends[from].Stale(s) {
 		return
 	}
 	m.scene.Impostor = newest
 	m.tellChecks(older, s, from, recent.Reading{}, triggers.OnImpostor)
 	m.scene.Impostor = nil
-	newest.Ends[e].show(tcp.Closed.Set())
+	newest.Ends[e].Show(tcp.Closed.Set())
 	m.erase(newest, e, tcp.Closed, m.cause(s, tcp.ByCorrection))
 }
 
@@ -489,7 +486,7 @@ func (m *Machine) promote(c *Conn, s *tcp.Segment, basis tcp.Basis) {
 		from := o.EndOf(c.EndOf(true) == tcp.Client)
 		m.reuse(o, from, m.cause(s, basis))
 		rcv := &o.Ends[from.Peer()]
-		orphan := rcv.Assumed == tcp.FinWait2.Set() && !rcv.Has(stillReads) // it answers a SYN by a RST, and is gone
+		orphan := rcv.Assumed == tcp.FinWait2.Set() && !rcv.Has(endpoint.StillReads) // it answers a SYN by a RST, and is gone
 		if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK || orphan && s.Flags&tcp.RST != 0 {
 			m.reuse(o, from.Peer(), m.cause(s, basis))
 		}

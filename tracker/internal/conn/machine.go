@@ -8,6 +8,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/alarms"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/duplicates"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
@@ -24,6 +25,7 @@ import (
 type Listener interface {
 	Opened(c *Conn, o Opening)                                     // the connection came into sight
 	Moved(c *Conn, m *Move)                                        // an end of it changed its state in the assumed view
+	Heeds(role tcp.Endpoint, m *Move) bool                         // whether Moved does anything for such a move
 	TookBack(c *Conn, sent, taken []int)                           // RSTs, by their frames, that the end they name did not send, and that their target did not take
 	TookBackFIN(c *Conn, packet int)                               // a FIN that the end which it names did not send
 	Happened(s *Scene)                                             // what may be odd happened to it
@@ -88,13 +90,15 @@ type Machine struct {
 	Recent     recentSegments
 	Listeners  listeners.Table
 	health     health.Capture
-	alarms     alarms.Heap[*Conn]
+	alarms     alarms.Clock[*Conn]
 	Order      *order.Order[*Conn] // in which connections are given up; nil until one must be
 	passing    *Conn               // that a segment is being passed to
 	unset      bool                // its alarm is to be set after that
-	Live       int                 // connections in flows
-	Waiting    int                 // of these, provisional
-	given      int                 // numbers given out
+	disarmed   bool                // it was taken away
+	known      known
+	Live       int // connections in flows
+	Waiting    int // of these, provisional
+	given      int // numbers given out
 	Max        int
 	stack      tcp.StackID
 	guess      bool
@@ -102,11 +106,12 @@ type Machine struct {
 	LeakAfter  time.Duration // see Setup
 	counts     Counts
 	key        flow.Key // of the segment that is observed
+	hash       uint32   // of that
 	newest     *Conn    // on its addresses and ports
 	scene      Scene    // lent out, as is what follows
 	question   question
 	moving     Move
-	NoFastPath bool // leaves every segment to the rules; for tests
+	NoEdges    bool // leaves every segment to the rules; for tests
 }
 
 // NewMachine returns a Machine without connections.
@@ -154,10 +159,25 @@ func (m *Machine) Observe(s *tcp.Segment) {
 		m.quoted(s)
 		return
 	}
-	c, from := m.find(s, jumped)
-	if c == nil {
+	newest, low, again := m.find(s)
+	if again {
 		return
 	}
+	expected := !jumped && !m.key.Self()
+	if newest != nil && expected && m.along(newest, s, newest.EndOf(low)) {
+		return
+	}
+	c, from := m.choose(newest, s, low)
+	if newest != nil || !expected || !m.begins(c, s, from) {
+		m.byRules(c, s, from, jumped)
+	}
+	if m.Live > m.Max {
+		m.evict(c)
+	}
+}
+
+// byRules asks the rules what the segment does to the connection.
+func (m *Machine) byRules(c *Conn, s *tcp.Segment, from tcp.Endpoint, jumped bool) {
 	m.examine(c, s, from, jumped)
 	r := c.Read(s, from)
 	v := m.gate(c, s, from)
@@ -165,9 +185,7 @@ func (m *Machine) Observe(s *tcp.Segment) {
 		v = m.move(c, s, from, r, v)
 	}
 	m.saw(c, from, s.Packet, v.Shown())
-	if m.Live > m.Max {
-		m.evict(c)
-	}
+	m.know(c)
 }
 
 // tick moves the time on to that of the segment, and reports whether the clock
@@ -181,29 +199,22 @@ func (m *Machine) tick(s *tcp.Segment) (jumped bool) {
 	return jumped
 }
 
-// find returns the connection, and incarnation, that the segment is of, and its
-// end that sent it. It returns nil where there is nothing more to be done: the
-// segment is a second record of another, or moves nothing in an open connection.
-func (m *Machine) find(s *tcp.Segment, jumped bool) (c *Conn, from tcp.Endpoint) {
+// find returns the newest connection on the addresses and ports of the segment, or nil,
+// and whether the segment comes from their lower end; or that it is a second record of
+// another, with which there is nothing more to be done.
+func (m *Machine) find(s *tcp.Segment) (newest *Conn, low, again bool) {
 	k := &m.key
-	low := k.Set(s)
-	h := m.flows.hash(k)
-	if first := m.duplicates.Repeats(s, k, h, low, m.Now); first != nil && m.recordedTwice(s, first, m.flows.find(h, k), low) {
-		return nil, 0
+	low = k.Set(s)
+	m.hash = m.flows.hash(k)
+	if first := m.duplicates.Repeats(s, k, m.hash, low, m.Now); first != nil && m.recordedTwice(s, first, m.flows.find(m.hash, k), low) {
+		return nil, low, true
 	}
 	m.counts.Segments++
 	if m.Began == 0 {
 		m.Began = m.Now
 	}
-	newest := m.flows.find(h, k)
-	if newest != nil && !jumped && !k.Self() && !m.NoFastPath {
-		if from := newest.EndOf(low); m.FastPath(newest, s, from) {
-			m.saw(newest, from, s.Packet, tcp.NotSkipped)
-			return nil, 0
-		}
-	}
-	m.newest = newest
-	return m.choose(newest, s, k, h, low)
+	m.newest = m.flows.find(m.hash, k)
+	return m.newest, low, false
 }
 
 // examine looks at the record itself: what it tells of the capture.
@@ -219,7 +230,7 @@ func (m *Machine) examine(c *Conn, s *tcp.Segment, from tcp.Endpoint, jumped boo
 		m.health.GoodSum(s)
 	case s.Sum == tcp.SumBad:
 		m.health.BadSum(s)
-		if !c.Ends[from].Has(goodSum) {
+		if !c.Ends[from].Has(endpoint.GoodSum) {
 			m.health.OffloadedSums(s, health.ManySums)
 		}
 	}
@@ -228,7 +239,7 @@ func (m *Machine) examine(c *Conn, s *tcp.Segment, from tcp.Endpoint, jumped boo
 // gate decides what becomes of the segment at its receiver. One that was damaged
 // on the way, as the checksums of its sender's others are right, is dropped.
 func (m *Machine) gate(c *Conn, s *tcp.Segment, from tcp.Endpoint) gate.Verdict {
-	if s.Sum == tcp.SumBad && c.Ends[from].Has(goodSum) {
+	if s.Sum == tcp.SumBad && c.Ends[from].Has(endpoint.GoodSum) {
 		if !m.health.LeftToCard(s.Src.Addr()) {
 			m.snapshot(c)
 			m.tellChecks(c, s, from, recent.Reading{}, triggers.OnCorrupt)
@@ -248,13 +259,13 @@ func (m *Machine) move(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Read
 		m.settleProvisional(c, s, from)
 		m.newest = m.NewestOf(m.key)
 	}
-	m.passing, m.unset = c, c.slot == 0
+	m.passing, m.unset, m.disarmed = c, false, false
 	v = m.pass(c, s, from, r, v)
 	if m.key.Self() { // the one socket there is both ends
 		r := c.Read(s, from.Peer())
 		m.pass(c, s, from.Peer(), r, m.gate(c, s, from.Peer()))
 	}
-	if m.passing = nil; m.unset {
+	if m.passing = nil; m.unset || c.alarm == 0 {
 		m.arm(c)
 	}
 	return v
@@ -285,7 +296,7 @@ func (m *Machine) Advance(now tcp.Time) {
 	if now <= m.Now {
 		return
 	}
-	if m.alarms.Due(now) {
+	if !m.alarms.Quiet(now) {
 		m.ring(now)
 	}
 	m.Now = now
@@ -304,7 +315,7 @@ func (m *Machine) LostBy(by tcp.Time) { m.Lost = max(m.Lost, by) }
 // let timers run on.
 func (m *Machine) Close() {
 	m.health.OffloadedSums(nil, health.FewSums)
-	m.alarms, m.Order = alarms.Heap[*Conn]{}, nil
+	m.alarms, m.Order = alarms.Clock[*Conn]{}, nil
 	left := slices.Collect(m.All())
 	slices.SortFunc(left, func(a, b *Conn) int { return cmp.Compare(a.ID, b.ID) }) // nearly so already
 	for _, c := range left {

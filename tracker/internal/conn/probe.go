@@ -1,6 +1,9 @@
 package conn
 
-import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
 // A probe asks its receiver for an ACK and brings it nothing. A keepalive begins
 // one below what its sender sends next (RFC 9293 §3.8.4), a probe of a closed
@@ -11,12 +14,6 @@ import "github.com/tcpwatch/tcpwatch/tracker/tcp"
 // probedAt reports whether ack, which y's peer sent, shows that all that was
 // captured of y are keepalives: it acknowledges one octet more than their number,
 // and y, picked up in the middle, has sent no other.
-func (c *Conn) probedAt(y *End, ack tcp.Seq) bool {
-	return c.Origin() == tcp.FromMidstream && y.Seen() && y.Bytes == 0 && !y.Has(HasISS|HasFIN) && ack == y.Nxt+1
-}
-
-// probesWindow reports whether s has the one octet that its receiver, whose
-// window is closed, expects next.
-func (x *End) probesWindow(s *tcp.Segment) bool {
-	return x.Wnd == 0 && x.Has(HasAcked) && s.Data == 1 && s.Flags&(tcp.SYN|tcp.FIN) == 0 && s.Seq == x.Acked
+func (c *Conn) probedAt(y *endpoint.End, ack tcp.Seq) bool {
+	return c.Origin() == tcp.FromMidstream && y.Seen() && y.Bytes == 0 && !y.Has(endpoint.HasISS|endpoint.HasFIN) && ack == y.Nxt+1
 }

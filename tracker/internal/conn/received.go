@@ -3,6 +3,7 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -21,28 +22,28 @@ func (m *Machine) heard(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 		return
 	}
 	var ins tcp.InputSet
-	if !rcv.Has(HasISS) || rcv.ISS.Before(s.Ack) {
+	if !rcv.Has(endpoint.HasISS) || rcv.ISS.Before(s.Ack) {
 		ins |= 1 << tcp.RcvSYN
 	}
 	if s.Flags&tcp.SYN == 0 && c.AckOfSYNHeard(s, from) && !c.isEarly(s, from) {
 		ins |= 1 << tcp.RcvAckOfSYN
 	}
-	if snd.Has(HasFIN) && c.AckOfFINHeard(s, from) {
+	if snd.Has(endpoint.HasFIN) && c.AckOfFINHeard(s, from) {
 		ins |= 1 << tcp.RcvAckOfFIN
 	}
-	if rcv.Has(HasFIN) && rcv.FIN.Before(s.Ack) && !c.isEarly(s, from) { // behind a FIN there is nothing to acknowledge
+	if rcv.Has(endpoint.HasFIN) && rcv.FIN.Before(s.Ack) && !c.isEarly(s, from) { // behind a FIN there is nothing to acknowledge
 		ins |= tcp.RcvAckOfSYN.Set() | tcp.RcvFIN.Set() // no FIN is looked at before the SYN is acknowledged (RFC 9293 §3.10.7.4)
 	}
-	if s.Flags&tcp.SYN == 0 && snd.Has(SentSYN) && snd.Proved.Has(tcp.SynSent) { // without these it would be silent, or send SYNs
+	if s.Flags&tcp.SYN == 0 && snd.Has(endpoint.SentSYN) && snd.Proved.Has(tcp.SynSent) { // without these it would be silent, or send SYNs
 		opened := tcp.RcvSYN.Set() | tcp.RcvAckOfSYN.Set()
 		if c.misfits(s, from) {
-			snd.show(snd.Proved | snd.Proved.After(opened))
+			snd.Show(snd.Proved | snd.Proved.After(opened))
 			m.apply(c, from, opened, m.cause(s, tcp.ByAssumption))
 			return
 		}
 		ins |= opened
 	}
-	snd.show(m.provedBy(c, s, from, ins))
+	snd.Show(m.provedBy(c, s, from, ins))
 	rst, reset := c.Find(from, tcp.RcvRST)
 	reset = reset && ins.Has(tcp.RcvFIN) && !c.Happened(from, tcp.RcvFIN) && m.refute(c, from, tcp.RcvRST.Set(), m.cause(s, tcp.ByProof))
 	m.apply(c, from, ins, m.cause(s, tcp.ByProof))
@@ -57,8 +58,8 @@ func (m *Machine) heard(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 // SYN, or lies behind what its peer offers.
 func (c *Conn) misfits(s *tcp.Segment, from tcp.Endpoint) bool {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
-	return snd.Proved.Has(tcp.SynSent) && (rcv.Has(HasISS) && !rcv.ISS.Before(s.Ack) || c.isEarly(s, from) || snd.stale(s) ||
-		rcv.Has(HasAcked) && (rcv.Edge.Before(s.Seq) || s.Len() > 0 && rcv.Edge == s.Seq))
+	return snd.Proved.Has(tcp.SynSent) && (rcv.Has(endpoint.HasISS) && !rcv.ISS.Before(s.Ack) || c.isEarly(s, from) || snd.Stale(s) ||
+		rcv.Has(endpoint.HasAcked) && (rcv.Edge.Before(s.Seq) || s.Len() > 0 && rcv.Edge == s.Seq))
 }
 
 // provedBy returns where the inputs take the proved view of the end that sent
@@ -83,7 +84,7 @@ func (m *Machine) provedBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, ins tcp.I
 func (c *Conn) orTimeWait(e tcp.Endpoint, after tcp.StateSet) tcp.StateSet {
 	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
 	back := c.Rare != nil && c.Rare.early[e.Peer()].Back && subject.FIN.Before(c.Rare.early[e.Peer()].Ack)
-	if after == tcp.Closing.Set() && (back || peer.Has(HasAcked) && subject.FIN.Before(peer.Acked)) {
+	if after == tcp.Closing.Set() && (back || peer.Has(endpoint.HasAcked) && subject.FIN.Before(peer.Acked)) {
 		after |= tcp.TimeWait.Set()
 	}
 	return after
@@ -93,11 +94,11 @@ func (c *Conn) orTimeWait(e tcp.Endpoint, after tcp.StateSet) tcp.StateSet {
 // were not captured. Its FIN may be among them.
 func (c *Conn) Hidden(e tcp.Endpoint) bool {
 	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
-	if subject.Has(HasFIN) || !peer.Has(HasAcked) {
+	if subject.Has(endpoint.HasFIN) || !peer.Has(endpoint.HasAcked) {
 		return false
 	}
 	if !subject.Seen() {
-		return !subject.Has(HasISS) || (subject.ISS + 1).Before(peer.Acked)
+		return !subject.Has(endpoint.HasISS) || (subject.ISS + 1).Before(peer.Acked)
 	}
 	for _, h := range c.HolesOf(e) {
 		if h.To == subject.Nxt {
@@ -105,13 +106,6 @@ func (c *Conn) Hidden(e tcp.Endpoint) bool {
 		}
 	}
 	return subject.Nxt.Before(peer.Acked) && !c.acksDenied(e, peer.Acked)
-}
-
-// Skipped reports whether the IP identification shows that segments between
-// the end's newest and s were not captured, as far as its stack counts there.
-func (x *End) Skipped(s *tcp.Segment) bool {
-	gap := s.ID - x.ID
-	return s.ID != 0 && x.ID != 0 && 1 < gap && gap < 1<<8
 }
 
 // AckOfSYNHeard reports whether s, which has no SYN, shows that its sender's
@@ -124,10 +118,10 @@ func (c *Conn) AckOfSYNHeard(s *tcp.Segment, from tcp.Endpoint) bool {
 	if c.Rare != nil {
 		onSYN = c.Rare.SYNData[from.Peer()]
 	}
-	if rcv.Has(HasISS) && rcv.Seen() && !rcv.Has(Lossy) && rcv.ISS.Add(1+onSYN).Before(s.Ack) && s.Ack.AtMost(rcv.Nxt) {
+	if rcv.Has(endpoint.HasISS) && rcv.Seen() && !rcv.Has(endpoint.Lossy) && rcv.ISS.Add(1+onSYN).Before(s.Ack) && s.Ack.AtMost(rcv.Nxt) {
 		return true
 	}
-	return s.Data > 0 && onSYN == 0 && snd.Has(HasISS) && (s.Seq == snd.Nxt || snd.Nxt.Before(s.Seq) && rcv.Has(HasAcked) && s.Seq.Before(rcv.Edge))
+	return s.Data > 0 && onSYN == 0 && snd.Has(endpoint.HasISS) && (s.Seq == snd.Nxt || snd.Nxt.Before(s.Seq) && rcv.Has(endpoint.HasAcked) && s.Seq.Before(rcv.Edge))
 }
 
 // AckOfFINHeard reports whether s shows that its sender's FIN was
@@ -135,14 +129,13 @@ func (c *Conn) AckOfSYNHeard(s *tcp.Segment, from tcp.Endpoint) bool {
 // that ACK, or it echoes a timestamp that only segments with that ACK had.
 func (c *Conn) AckOfFINHeard(s *tcp.Segment, from tcp.Endpoint) bool {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
-	if !rcv.Seen() || rcv.Has(Lossy) || !rcv.Has(HasAcked) || !snd.FIN.Before(c.sureOf(from.Peer())) {
+	if !rcv.Seen() || rcv.Has(endpoint.Lossy) || !rcv.Has(endpoint.HasAcked) || !snd.FIN.Before(c.sureOf(from.Peer())) {
 		return false
 	}
 	if rcv.Clean.Before(s.Ack) && s.Ack.AtMost(rcv.Nxt) {
 		return true
 	}
-	return s.Options.HasTS && rcv.Has(HasTS) &&
-		int32(s.Options.TSEcr-rcv.tsUnclean) > 0 && int32(s.Options.TSEcr-rcv.TSVal) <= 0
+	return rcv.EchoesClean(s)
 }
 
 // deliver lets the segment arrive at its receiver in the assumed view. Of a SYN
@@ -151,19 +144,19 @@ func (m *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	m.freed(c, s, from)
 	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && !rcv.Seen() {
-		rcv.listens()
+		rcv.Listens()
 	}
 	ins := c.acknowledges(s, from)
 	if s.Flags&(tcp.SYN|tcp.FIN) == tcp.SYN && (ins.Has(tcp.RcvAckOfSYN) || s.Flags&tcp.ACK == 0 && !rcv.Stack().NoCrossedSYNs || rcv.Assumed != tcp.SynSent.Set()) {
 		ins |= 1 << tcp.RcvSYN
 	}
 	lacked, lacks := c.stillLacks(s, from)
-	if snd.Has(HasFIN) && snd.FIN.AtMost(c.Contiguous(from)) && !lacks {
+	if snd.Has(endpoint.HasFIN) && snd.FIN.AtMost(c.Contiguous(from)) && !lacks {
 		if s.Flags&tcp.FIN != 0 || !c.Happened(from.Peer(), tcp.RcvFIN) && (lacked || !c.refutedBefore(from.Peer(), tcp.RcvFIN)) {
 			ins |= 1 << tcp.RcvFIN
 		}
 	}
-	if ins.Has(tcp.RcvFIN) && s.Flags&tcp.FIN == 0 && rcv.Has(HasAcked) && rcv.Acked.Before(s.End()) {
+	if ins.Has(tcp.RcvFIN) && s.Flags&tcp.FIN == 0 && rcv.Has(endpoint.HasAcked) && rcv.Acked.Before(s.End()) {
 		c.RareState().filled[from.Peer()], c.Rare.hasFilled[from.Peer()] = s.End(), true
 	}
 	why := m.cause(s, tcp.ByAssumption)
@@ -179,10 +172,10 @@ func (c *Conn) acknowledges(s *tcp.Segment, from tcp.Endpoint) (ins tcp.InputSet
 	if s.Flags&tcp.ACK == 0 || rcv.Nxt.Before(s.Ack) {
 		return 0
 	}
-	if rcv.Has(HasISS) && rcv.ISS.Before(s.Ack) {
+	if rcv.Has(endpoint.HasISS) && rcv.ISS.Before(s.Ack) {
 		ins |= 1 << tcp.RcvAckOfSYN
 	}
-	if rcv.Has(HasFIN) && rcv.FIN.Before(s.Ack) && c.ackCounts(s, from) {
+	if rcv.Has(endpoint.HasFIN) && rcv.FIN.Before(s.Ack) && c.ackCounts(s, from) {
 		ins |= 1 << tcp.RcvAckOfFIN
 	}
 	return ins
@@ -193,7 +186,7 @@ func (c *Conn) acknowledges(s *tcp.Segment, from tcp.Endpoint) (ins tcp.InputSet
 func (m *Machine) restart(c *Conn, s *tcp.Segment, e tcp.Endpoint) {
 	subject := &c.Ends[e]
 	if subject.Assumed == tcp.TimeWait.Set() && s.Flags&tcp.ACK != 0 && (s.Flags&tcp.FIN != 0 || subject.Stack().AnyRestarts) {
-		subject.Clock = tickOf(m.Now) // it holds TIME-WAIT for another 2 MSL
+		subject.Clock = endpoint.TickOf(m.Now) // it holds TIME-WAIT for another 2 MSL
 		m.arm(c)
 	}
 }
@@ -202,14 +195,14 @@ func (m *Machine) restart(c *Conn, s *tcp.Segment, e tcp.Endpoint) {
 // which is s.
 func (m *Machine) inverted(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
-	if !rcv.Has(HasAcked) || !snd.FIN.Before(rcv.Acked) || snd.Nxt != snd.FIN+1 {
+	if !rcv.Has(endpoint.HasAcked) || !snd.FIN.Before(rcv.Acked) || snd.Nxt != snd.FIN+1 {
 		return
 	}
 	after, basis := c.orTimeWait(from.Peer(), rcv.Proved.After(tcp.RcvFIN.Set())), tcp.ByProof
 	if !snd.FIN.Before(c.sureOf(from.Peer())) {
 		after, basis = after|rcv.Proved, tcp.ByAssumption
 	}
-	rcv.show(after)
+	rcv.Show(after)
 	m.apply(c, from.Peer(), tcp.RcvFIN.Set(), m.cause(s, basis))
 	m.apply(c, from, tcp.RcvAckOfFIN.Set(), m.cause(s, tcp.ByAssumption))
 }
@@ -233,11 +226,11 @@ func (m *Machine) refuteBy(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.
 	why := m.cause(s, tcp.ByCorrection)
 	var gone tcp.InputSet
 	switch {
-	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && snd.Has(SentSYN):
+	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && snd.Has(endpoint.SentSYN):
 		gone = tcp.RcvSYN.Set() | tcp.RcvAckOfSYN.Set() | tcp.GiveUp.Set() | tcp.Unreachable.Set()
-	case s.Flags&tcp.SYN != 0 && snd.Has(SentSYNACK):
+	case s.Flags&tcp.SYN != 0 && snd.Has(endpoint.SentSYNACK):
 		gone = tcp.RcvAckOfSYN.Set() | tcp.GiveUp.Set()
-	case r.Old && snd.Has(HasFIN), snd.Assumed == tcp.Closed.Set() && s.PureAck() && !c.wasReset(from):
+	case r.Old && snd.Has(endpoint.HasFIN), snd.Assumed == tcp.Closed.Set() && s.PureAck() && !c.wasReset(from):
 		gone = tcp.RcvAckOfFIN.Set() // from CLOSED it would have sent a RST
 	}
 	gone |= tcp.GiveUp.Set() | tcp.GiveUpPassive.Set() | tcp.Unreachable.Set()
@@ -274,10 +267,10 @@ func (c *Conn) comingTo(e tcp.Endpoint, now tcp.Time) (ins tcp.InputSet) {
 	if !peer.Seen() || now.Sub(peer.SentAt) > subject.InFlight() {
 		return 0
 	}
-	if subject.Has(HasISS) && subject.ISS.Before(peer.lastAck) {
+	if subject.Has(endpoint.HasISS) && subject.ISS.Before(peer.LastAck) {
 		ins |= 1 << tcp.RcvAckOfSYN
 	}
-	if subject.Has(HasFIN) && subject.FIN.Before(peer.lastAck) {
+	if subject.Has(endpoint.HasFIN) && subject.FIN.Before(peer.LastAck) {
 		ins |= 1 << tcp.RcvAckOfFIN
 	}
 	return ins
@@ -287,7 +280,7 @@ func (c *Conn) comingTo(e tcp.Endpoint, now tcp.Time) (ins tcp.InputSet) {
 // to have received.
 func (c *Conn) leavesFIN(s *tcp.Segment, from tcp.Endpoint) bool {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
-	return s.Flags&(tcp.SYN|tcp.ACK) == tcp.ACK && rcv.Has(HasFIN) && !rcv.FIN.Before(s.Ack) && snd.Acked.AtMost(s.Ack) &&
+	return s.Flags&(tcp.SYN|tcp.ACK) == tcp.ACK && rcv.Has(endpoint.HasFIN) && !rcv.FIN.Before(s.Ack) && snd.Acked.AtMost(s.Ack) &&
 		c.Happened(from, tcp.RcvFIN) && !c.coversDenied(from.Peer(), s.Ack)
 }
 
@@ -296,7 +289,7 @@ func (c *Conn) leavesFIN(s *tcp.Segment, from tcp.Endpoint) bool {
 // them, but not the FIN; or it reports by SACK that it has the FIN, and a gap.
 func (c *Conn) lacksFIN(s *tcp.Segment, from tcp.Endpoint) bool {
 	rcv := &c.Ends[from.Peer()]
-	if s.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || !rcv.Has(HasFIN) || rcv.FIN.Before(s.Ack) || !c.Happened(from, tcp.RcvFIN) {
+	if s.Flags&(tcp.SYN|tcp.ACK) != tcp.ACK || !rcv.Has(endpoint.HasFIN) || rcv.FIN.Before(s.Ack) || !c.Happened(from, tcp.RcvFIN) {
 		return false
 	}
 	for _, k := range s.Options.SACK[:s.Options.NumSACK] {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -144,14 +145,14 @@ func (c *Conn) segmentOf(st history.Step) (g recent.Segment) {
 	switch {
 	case ins.Has(tcp.SndSYN):
 		g.Flags, g.Seq, g.Ack = tcp.SYN, subject.ISS, 0
-	case ins.Has(tcp.SndSYNACK), ins.Has(tcp.RcvSYN) && ins.Has(tcp.RcvAckOfSYN) && subject.Has(SentSYNACK):
+	case ins.Has(tcp.SndSYNACK), ins.Has(tcp.RcvSYN) && ins.Has(tcp.RcvAckOfSYN) && subject.Has(endpoint.SentSYNACK):
 		g.Flags, g.Seq = tcp.SYN|tcp.ACK, subject.ISS
 	case ins.Has(tcp.SndFIN):
-		g.Flags, g.Seq, g.Ack = tcp.FIN|tcp.ACK, subject.FIN, subject.lastAck
+		g.Flags, g.Seq, g.Ack = tcp.FIN|tcp.ACK, subject.FIN, subject.LastAck
 	case ins&(tcp.SndRST.Set()|tcp.NoTCB.Set()|tcp.RcvRST.Set()|tcp.RcvRSTPassive.Set()) != 0:
 		g.Flags, g.Seq, g.Ack = tcp.RST, subject.Nxt, 0
-		if peer.Has(answered) {
-			g.Seq, g.Is = peer.lastAck, recent.IsRecalled|recent.WasReply
+		if peer.Has(endpoint.Answered) {
+			g.Seq, g.Is = peer.LastAck, recent.IsRecalled|recent.WasReply
 		}
 	case ins.Has(tcp.RcvAckOfFIN):
 		g.Seq, g.Ack = subject.Nxt, peer.FIN+1
@@ -187,7 +188,7 @@ func (c *Conn) newestOf(e tcp.Endpoint, packet int) recent.Segment {
 	subject, n := &c.Ends[e], c.newest[e]
 	g := recent.Segment{
 		At: subject.SentAt, Packet: packet - int(uint32(packet)-n.Frame), From: e, Flags: tcp.Flags(n.Flags),
-		Ack: subject.lastAck, Data: tcp.Size(n.Data), TSVal: subject.TSVal, Wnd: subject.Wnd, ID: subject.ID, TTL: subject.TTL,
+		Ack: subject.LastAck, Data: tcp.Size(n.Data), TSVal: subject.TSVal, Wnd: subject.Wnd, ID: subject.ID, TTL: subject.TTL,
 	}
 	g.Seq = subject.Nxt - (g.End() - g.Seq)
 	return g

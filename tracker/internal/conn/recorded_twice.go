@@ -2,6 +2,7 @@ package conn
 
 import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/duplicates"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -11,7 +12,7 @@ import (
 func (m *Machine) recordedTwice(s *tcp.Segment, first *duplicates.Slot, c *Conn, low bool) bool {
 	if c != nil && m.Now.Sub(first.At) > duplicates.Promptly && first.TTL == s.TTL {
 		e := c.EndOf(low)
-		if !c.RareState().late[e].IsRecord(s, c.Ends[e].Packets, !c.Ends[e].Has(HasISS)) {
+		if !c.RareState().late[e].IsRecord(s, c.Ends[e].Packets, !c.Ends[e].Has(endpoint.HasISS)) {
 			m.duplicates.Arrived(m.Now)
 			return false
 		}

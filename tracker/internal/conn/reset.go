@@ -3,6 +3,7 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
@@ -59,7 +60,7 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.
 		m.resetReceiver(c, s, from, kind, device)
 	}
 	if kind == ResetReply {
-		rcv.Bits |= answered
+		rcv.Bits |= endpoint.Answered
 	}
 	snd.Packets++
 	snd.SentAt = m.Now
@@ -104,7 +105,7 @@ func (c *Conn) resetKind(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) resetK
 		return ResetAbort // picked up midway: nothing to measure it by
 	}
 	if !snd.Seen() {
-		if s.Flags&tcp.ACK != 0 && s.Seq != 0 && rcv.Has(HasISS) && rcv.ISS.Before(s.Ack) && s.Ack.AtMost(rcv.Nxt) {
+		if s.Flags&tcp.ACK != 0 && s.Seq != 0 && rcv.Has(endpoint.HasISS) && rcv.ISS.Before(s.Ack) && s.Ack.AtMost(rcv.Nxt) {
 			return ResetAbort // it acknowledges the SYN: its SYN+ACK was not captured
 		}
 		return ResetUnmatched
@@ -112,9 +113,9 @@ func (c *Conn) resetKind(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) resetK
 	if snd.Assumed == tcp.SynReceived.Set() && s.Seq == snd.ISS && s.Flags&tcp.ACK != 0 && s.Ack == rcv.ISS.Add(1) {
 		return ResetAbort // the answer to a further copy of the SYN: it has dropped the request
 	}
-	inWindow := s.Seq == snd.sndNxt(rcv) || snd.Una(rcv).AtMost(s.Seq) && s.Seq.AtMost(snd.Nxt) && rcv.Has(HasAcked) && s.Seq == rcv.Edge
-	knows := s.Flags&tcp.ACK == 0 || !snd.Has(HasAcked) || snd.Acked.AtMost(s.Ack) && s.Ack.AtMost(c.rcvNxt(from))
-	if inWindow && knows && !snd.impostor(s) {
+	inWindow := s.Seq == snd.SndNxt(rcv) || snd.Una(rcv).AtMost(s.Seq) && s.Seq.AtMost(snd.Nxt) && rcv.Has(endpoint.HasAcked) && s.Seq == rcv.Edge
+	knows := s.Flags&tcp.ACK == 0 || !snd.Has(endpoint.HasAcked) || snd.Acked.AtMost(s.Ack) && s.Ack.AtMost(c.rcvNxt(from))
+	if inWindow && knows && !snd.Impostor(s) {
 		return ResetAbort
 	}
 	return ResetUnmatched
@@ -131,19 +132,19 @@ func (c *Conn) resetKind(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) resetK
 func (c *Conn) repliesTo(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) bool {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	took := now.Sub(rcv.SentAt)
-	if !rcv.Seen() || rcv.Has(answered) || took > max(AnswerTimes*snd.Response(), time.Second) {
+	if !rcv.Seen() || rcv.Has(endpoint.Answered) || took > max(AnswerTimes*snd.Response(), time.Second) {
 		return false
 	}
 	switch {
-	case s.Flags&tcp.ACK != 0 && !rcv.Has(HasAcked):
+	case s.Flags&tcp.ACK != 0 && !rcv.Has(endpoint.HasAcked):
 		return s.Seq == 0 && s.Ack == rcv.Nxt
-	case !rcv.Has(HasAcked) || s.Seq != rcv.lastAck:
+	case !rcv.Has(endpoint.HasAcked) || s.Seq != rcv.LastAck:
 		return false
 	case s.Flags&tcp.ACK != 0:
 		return s.Ack == rcv.Nxt && c.repliesWithACK(s, from)
 	}
-	asked := !snd.Has(HasAcked) || snd.Acked.Before(rcv.Nxt)
-	return asked || snd.closed() || took <= AnswerTimes*snd.Response() || !snd.Seen() || SameWay(s.TTL, snd.TTL)
+	asked := !snd.Has(endpoint.HasAcked) || snd.Acked.Before(rcv.Nxt)
+	return asked || snd.Closed() || took <= AnswerTimes*snd.Response() || !snd.Seen() || endpoint.SameWay(s.TTL, snd.TTL)
 }
 
 // repliesWithACK reports whether a RST with ACK can be the reply to a segment that
@@ -152,7 +153,7 @@ func (c *Conn) repliesTo(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) bool {
 // the connection.
 func (c *Conn) repliesWithACK(s *tcp.Segment, from tcp.Endpoint) bool {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
-	return snd.Seen() && !rcv.closed() && (s.Seq != snd.sndNxt(rcv) || snd.closed())
+	return snd.Seen() && !rcv.Closed() && (s.Seq != snd.SndNxt(rcv) || snd.Closed())
 }
 
 // answers returns when the segment was sent that the RST, if it is a reply,
@@ -163,7 +164,7 @@ func (c *Conn) repliesWithACK(s *tcp.Segment, from tcp.Endpoint) bool {
 func (m *Machine) answers(c *Conn, s *tcp.Segment, from tcp.Endpoint) (asked tcp.Time, found bool) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	hasACK := s.Flags&tcp.ACK != 0
-	if hasACK && !c.repliesWithACK(s, from) || snd.Seen() && !SameWay(s.TTL, snd.TTL) {
+	if hasACK && !c.repliesWithACK(s, from) || snd.Seen() && !endpoint.SameWay(s.TTL, snd.TTL) {
 		return rcv.SentAt, false
 	}
 	since, n := m.Now.Add(-max(AnswerTimes*snd.Response(), time.Second)), 0
@@ -173,7 +174,7 @@ func (m *Machine) answers(c *Conn, s *tcp.Segment, from tcp.Endpoint) (asked tcp
 		}
 		switch {
 		case g.From == from || g.Flags&(tcp.ACK|tcp.RST) != tcp.ACK || g.Ack != s.Seq || hasACK && g.End() != s.Ack:
-		case g.Seq != g.End() && snd.Has(HasAcked) && g.End().AtMost(snd.Acked): // it has its answer
+		case g.Seq != g.End() && snd.Has(endpoint.HasAcked) && g.End().AtMost(snd.Acked): // it has its answer
 		default:
 			return g.At, true
 		}
@@ -193,30 +194,10 @@ const LongIdle = 60 * time.Second
 // sign.
 func (c *Conn) madeByDevice(s *tcp.Segment, from tcp.Endpoint, kind resetKind, asked, now tcp.Time) bool {
 	snd := &c.Ends[from]
-	if kind != ResetReply || !snd.Seen() || SameWay(s.TTL, snd.TTL) || snd.Packets < 2 {
+	if kind != ResetReply || !snd.Seen() || endpoint.SameWay(s.TTL, snd.TTL) || snd.Packets < 2 {
 		return false
 	}
 	return snd.Respond != 0 && now.Sub(asked) < snd.Response()/2 || asked.Sub(snd.SentAt) >= LongIdle
-}
-
-// SameWay reports whether two TTLs are those of one path, but for a hop.
-func SameWay(a, b uint8) bool { return a-b+1 <= 2 }
-
-// impostor reports whether a RST that its alleged sender should have made from
-// its own connection looks as if somebody else had: it came another way, and
-// has not the next IP identification, or lacks the timestamps of all else. One
-// of the two alone is no reason: routes change, and stacks differ.
-func (x *End) impostor(s *tcp.Segment) bool {
-	if SameWay(s.TTL, x.TTL) {
-		return false
-	}
-	return x.OutOfTurn(s) || x.Has(HasTS) && !s.Options.HasTS
-}
-
-// OutOfTurn reports whether the IP identification of s does not follow that of
-// the end's newest segment. A RST from no connection has none, often.
-func (x *End) OutOfTurn(s *tcp.Segment) bool {
-	return s.ID != 0 && x.ID != 0 && s.ID-x.ID > recent.MaxIDStep
 }
 
 // resetSender moves the end that sent the RST, in the assumed view. The proved
@@ -227,7 +208,7 @@ func (m *Machine) resetSender(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind r
 	why := m.cause(s, tcp.BySending)
 	switch kind {
 	case ResetAbort:
-		if s.Flags&tcp.ACK != 0 && rcv.Has(HasFIN) && snd.Acked.AtMost(s.Ack) && !rcv.FIN.Before(s.Ack) {
+		if s.Flags&tcp.ACK != 0 && rcv.Has(endpoint.HasFIN) && snd.Acked.AtMost(s.Ack) && !rcv.FIN.Before(s.Ack) {
 			m.refute(c, from, tcp.RcvFIN.Set(), why) // its ACK says what it had received
 		}
 		m.pickUp(c, from, ^(tcp.Listen.Set() | tcp.TimeWait.Set()), why)
@@ -238,10 +219,10 @@ func (m *Machine) resetSender(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind r
 			m.erase(c, from, tcp.Closed, why) // it never had a connection
 			return
 		}
-		if s.Flags&tcp.ACK == 0 && snd.Has(HasISS) && !(snd.ISS.Before(s.Seq) && s.Seq.AtMost(snd.Nxt)) && snd.Assumed&(tcp.SynSent.Set()|tcp.SynReceived.Set()) != 0 {
+		if s.Flags&tcp.ACK == 0 && snd.Has(endpoint.HasISS) && !(snd.ISS.Before(s.Seq) && s.Seq.AtMost(snd.Nxt)) && snd.Assumed&(tcp.SynSent.Set()|tcp.SynReceived.Set()) != 0 {
 			return // the answer to a bad ACK, from a connection that goes on (RFC 9293 §3.10.7.3, §3.10.7.4)
 		}
-		if snd.closed() && c.Happened(from, tcp.SndRST) {
+		if snd.Closed() && c.Happened(from, tcp.SndRST) {
 			return // it had aborted: what it answers may be a copy of what it had received before
 		}
 		if snd.Proved == tcp.TimeWait.Set() && !(c.Rare != nil && c.Rare.Closing[from.Peer()].Unanswered) {
@@ -277,11 +258,11 @@ func (c *Conn) abortedBy(e tcp.Endpoint) {
 func (c *Conn) acceptsRST(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) gate.Verdict {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	t := rst.Target{
-		State: rcv.Assumed.Only(), Stack: rcv.Stack(), Known: rcv.Has(stackKnown),
-		Active: rcv.Has(SentSYN), Reads: rcv.Has(stillReads), Ignores: c.Spares(from.Peer()),
+		State: rcv.Assumed.Only(), Stack: rcv.Stack(), Known: rcv.Has(endpoint.StackKnown),
+		Active: rcv.Has(endpoint.SentSYN), Reads: rcv.Has(endpoint.StillReads), Ignores: c.Spares(from.Peer()),
 		ISS: rcv.ISS, Nxt: rcv.Nxt, Any: !snd.Seen(), Next: c.nextFrom(s, from, now),
-		Acked: rcv.Acked, Edge: rcv.Edge, HasAcked: rcv.Has(HasAcked), Scaled: c.ScaleKnown(),
-		Stale: s.Options.HasTS && rcv.Has(hasEcho) && int32(rcv.echo-s.Options.TSVal) > ticksBack,
+		Acked: rcv.Acked, Edge: rcv.Edge, HasAcked: rcv.Has(endpoint.HasAcked), Scaled: c.ScaleKnown(),
+		Stale: s.Options.HasTS && rcv.Has(endpoint.HasEcho) && int32(rcv.Echo-s.Options.TSVal) > ticksBack,
 	}
 	if c.Rare != nil {
 		t.SACK, t.HasSACK = c.Rare.SACKed[from.Peer()].Right, c.Rare.SACKed[from.Peer()] != tcp.Block{}
@@ -304,7 +285,7 @@ func (c *Conn) nextFrom(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) tcp.Seq
 	switch {
 	case c.repliesTo(s, from, now):
 		return rcv.Acked // what the segment that it answers asked for; the end that is gone sent nothing since
-	case snd.Has(HasFIN) && snd.FIN.Before(next) && !c.Happened(from.Peer(), tcp.RcvFIN):
+	case snd.Has(endpoint.HasFIN) && snd.FIN.Before(next) && !c.Happened(from.Peer(), tcp.RcvFIN):
 		return snd.FIN // captured, but shown not to have arrived
 	}
 	return next
@@ -314,19 +295,10 @@ func (c *Conn) nextFrom(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) tcp.Seq
 // it are captured, or as it has acknowledged them, captured or not.
 func (c *Conn) rcvNxt(e tcp.Endpoint) tcp.Seq {
 	next := c.Contiguous(e.Peer())
-	if subject := &c.Ends[e]; subject.Has(HasAcked) {
+	if subject := &c.Ends[e]; subject.Has(endpoint.HasAcked) {
 		next = tcp.Later(next, subject.Acked)
 	}
 	return next
-}
-
-// sndNxt is SND.NXT of the end as far as it is known: by what was captured of
-// it, or by what its peer acknowledged.
-func (x *End) sndNxt(peer *End) tcp.Seq {
-	if peer.Has(HasAcked) {
-		return tcp.Later(x.Nxt, peer.Acked)
-	}
-	return x.Nxt
 }
 
 // resetReceiver moves the end that accepts the RST.
@@ -335,7 +307,7 @@ func (m *Machine) resetReceiver(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind
 	why := m.cause(s, tcp.ByAssumption)
 	refused := rcv.Assumed == tcp.SynSent.Set()
 	switch {
-	case rcv.Assumed == tcp.SynReceived.Set() && !rcv.Has(SentSYN):
+	case rcv.Assumed == tcp.SynReceived.Set() && !rcv.Has(endpoint.SentSYN):
 		m.apply(c, from.Peer(), tcp.RcvRSTPassive.Set(), why)
 	default:
 		m.pickUp(c, from.Peer(), ^tcp.Listen.Set(), why)

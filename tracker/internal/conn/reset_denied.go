@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -90,7 +91,7 @@ func (m *Machine) neverSent(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent
 // overtook reports whether the IP identification or the timestamp shows that s
 // left before the RST.
 func overtook(rst *recent.Segment, s *tcp.Segment, since time.Duration) bool {
-	byID := s.ID != 0 && rst.ID-s.ID-1 < recent.MaxIDStep && SameWay(rst.TTL, s.TTL) && since < time.Second
+	byID := s.ID != 0 && rst.ID-s.ID-1 < recent.MaxIDStep && endpoint.SameWay(rst.TTL, s.TTL) && since < time.Second
 	return byID || s.Options.HasTS && rst.TSVal != 0 && int32(s.Options.TSVal-rst.TSVal) < 0
 }
 

@@ -3,6 +3,7 @@ package conn
 import (
 	"net/netip"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -75,7 +76,7 @@ func (c *Conn) callsIn(s *tcp.Segment, from tcp.Endpoint) {
 	switch {
 	case s.Flags&tcp.ACK == 0:
 		c.serves(s.Dst)
-	case !c.Ends[from].Has(SentSYN):
+	case !c.Ends[from].Has(endpoint.SentSYN):
 		c.serves(s.Src)
 	}
 }

@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// sources parses the package and those that look at its connections, without
+// sources parses the package, that of the ends, and those that look at its connections, without
 // their tests.
 func sources(t *testing.T) (*token.FileSet, map[string]*ast.File) {
 	var paths []string
-	for _, dir := range []string{"", "../../", "../../anomaly/", "../../crossflow/"} {
+	for _, dir := range []string{"", "../endpoint/", "../../", "../../anomaly/", "../../crossflow/"} {
 		list, err := filepath.Glob(dir + "*.go")
 		if err != nil || len(list) == 0 {
 			t.Fatalf("no sources found in %q: %v", dir, err)
@@ -38,7 +38,7 @@ func sources(t *testing.T) (*token.FileSet, map[string]*ast.File) {
 func TestOneFileWritesStates(t *testing.T) {
 	states := map[string]bool{}
 	fset, files := sources(t)
-	ast.Inspect(files["states.go"], func(n ast.Node) bool {
+	ast.Inspect(files["../endpoint/states.go"], func(n ast.Node) bool {
 		if f, ok := n.(*ast.StructType); ok {
 			for _, field := range f.Fields.List {
 				for _, name := range field.Names {
@@ -52,7 +52,7 @@ func TestOneFileWritesStates(t *testing.T) {
 		t.Fatalf("states.go has the fields %v, want three", states)
 	}
 	for path, f := range files {
-		if path == "states.go" {
+		if path == "../endpoint/states.go" {
 			continue
 		}
 		ast.Inspect(f, func(n ast.Node) bool {
@@ -68,7 +68,7 @@ func TestOneFileWritesStates(t *testing.T) {
 				}
 			}
 			for _, to := range written {
-				if field, ok := to.(*ast.SelectorExpr); ok && (states[field.Sel.Name] || field.Sel.Name == "endStates") {
+				if field, ok := to.(*ast.SelectorExpr); ok && (states[field.Sel.Name] || field.Sel.Name == "States") {
 					t.Errorf("%v: %s is written outside states.go", fset.Position(n.Pos()), field.Sel.Name)
 				}
 			}

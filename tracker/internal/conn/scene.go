@@ -32,14 +32,15 @@ type Scene struct {
 	*Conn // as it is after it
 	recent.Reading
 	gate.Verdict
-	M        *Machine
-	S        *tcp.Segment // nil: no segment
-	From     tcp.Endpoint // the end that sent it, whose timer fired, or that is asked about
-	Now      tcp.Time
-	Before   Before
-	On       triggers.Set
-	Forged   int   // frame of a RST that the segment shows not to be its sender's, though that has it in its name; 0: none
-	Impostor *Conn // with OnImpostor: the connection that its SYN would have opened
+	M         *Machine
+	S         *tcp.Segment // nil: no segment
+	From      tcp.Endpoint // the end that sent it, whose timer fired, or that is asked about
+	Now       tcp.Time
+	Before    Before
+	On        triggers.Set
+	Forged    int   // frame of a RST that the segment shows not to be its sender's, though that has it in its name; 0: none
+	Unlearned bool  // a check was asked that may find more another time, or found something: see edge
+	Impostor  *Conn // with OnImpostor: the connection that its SYN would have opened
 }
 
 // snapshot takes down the connection before something happens to it that the
@@ -65,7 +66,7 @@ func (m *Machine) tellChecks(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recen
 		h := &m.scene
 		h.Conn, h.S, h.From, h.On = c, s, from, on
 		h.Fresh, h.Old, h.Stale, h.Keepalive, h.Foreign = r.Fresh, r.Old, r.Stale, r.Keepalive, r.Foreign
-		h.M, h.Now = m, m.Now
+		h.M, h.Now, h.Unlearned = m, m.Now, false
 		for e := range tcp.Endpoint(2) {
 			if h.Before.States[e] != c.Ends[e].Assumed {
 				h.On |= triggers.OnMove

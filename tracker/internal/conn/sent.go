@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -19,9 +20,9 @@ func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Read
 	}
 	switch {
 	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN:
-		if snd.Has(SentSYN) || snd.Has(SentSYNACK) {
-			if !r.Stale && snd.Has(SentSYN) && snd.Proved == tcp.Established.Set() && snd.Nxt == snd.ISS+1 {
-				snd.show(snd.Proved | tcp.SynSent.Set()) // it is late, or the ACK that was captured is not the end's
+		if snd.Has(endpoint.SentSYN) || snd.Has(endpoint.SentSYNACK) {
+			if !r.Stale && snd.Has(endpoint.SentSYN) && snd.Proved == tcp.Established.Set() && snd.Nxt == snd.ISS+1 {
+				snd.Show(snd.Proved | tcp.SynSent.Set()) // it is late, or the ACK that was captured is not the end's
 			}
 			m.repeated(c, from)
 			m.sawSYN(c, s, from)
@@ -31,13 +32,13 @@ func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Read
 			return
 		}
 		pending := m.refute(c, from, tcp.RcvSYN.Set(), why)
-		snd.show(snd.Proved.After(tcp.SndSYN.Set()))
+		snd.Show(snd.Proved.After(tcp.SndSYN.Set()))
 		m.apply(c, from, tcp.SndSYN.Set(), why)
 		if pending && !snd.Stack().NoCrossedSYNs {
 			m.apply(c, from, tcp.RcvSYN.Set(), m.cause(s, tcp.ByCorrection))
 		}
 	case s.Flags&tcp.SYN != 0:
-		if snd.Has(SentSYNACK) && !c.answersAnew(s, from) {
+		if snd.Has(endpoint.SentSYNACK) && !c.answersAnew(s, from) {
 			if rcv.Assumed == tcp.SynSent.Set() && rcv.SentAt > snd.SentAt {
 				snd.Copies += min(1, 255-snd.Copies) // it answers another SYN: no timer ran out
 			} else {
@@ -45,9 +46,9 @@ func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Read
 			}
 			return
 		}
-		snd.listens()
-		snd.show(snd.Proved.After(tcp.SndSYNACK.Set()))
-		if rcv.Has(HasAcked) && s.Seq.Before(rcv.Acked) {
+		snd.Listens()
+		snd.Show(snd.Proved.After(tcp.SndSYNACK.Set()))
+		if rcv.Has(endpoint.HasAcked) && s.Seq.Before(rcv.Acked) {
 			m.behindAnswer(c, s, from)
 		}
 		if !c.Skewed() || !c.wasReset(from) {
@@ -56,7 +57,7 @@ func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Read
 		c.sentFirstSYNACK(from, why)
 		m.leaveOlder(c, s, from)
 	case s.Flags&tcp.FIN != 0:
-		if snd.Has(HasFIN) {
+		if snd.Has(endpoint.HasFIN) {
 			m.repeated(c, from)
 			return
 		}
@@ -68,11 +69,11 @@ func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Read
 		rst, reset := c.Find(from, tcp.RcvRST)
 		reset = reset && m.refute(c, from, tcp.RcvRST.Set(), why)
 		acked := c.ackOfFirst(s, from)
-		pending := rcv.Has(HasFIN) && !rcv.FIN.Before(acked) && !c.coversDenied(from.Peer(), acked) && m.refute(c, from, tcp.RcvFIN.Set(), why)
-		snd.show(c.provedFIN(s, from))
+		pending := rcv.Has(endpoint.HasFIN) && !rcv.FIN.Before(acked) && !c.coversDenied(from.Peer(), acked) && m.refute(c, from, tcp.RcvFIN.Set(), why)
+		snd.Show(c.provedFIN(s, from))
 		m.apply(c, from, tcp.SndFIN.Set(), why)
 		c.closing(s, from)
-		if pending && (rcv.Clock.Age(m.Now) <= snd.InFlight() || rcv.FIN.Before(s.Ack) || snd.Has(HasAcked) && rcv.FIN.Before(c.sureOf(from))) {
+		if pending && (rcv.Clock.Age(m.Now) <= snd.InFlight() || rcv.FIN.Before(s.Ack) || snd.Has(endpoint.HasAcked) && rcv.FIN.Before(c.sureOf(from))) {
 			m.apply(c, from, tcp.RcvFIN.Set(), m.cause(s, tcp.ByCorrection))
 		}
 		if reset { // the two crossed
@@ -87,8 +88,8 @@ func (m *Machine) send(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Read
 			unopened &^= tcp.SynSent.Set()
 		}
 		m.pickUp(c, from, ^unopened, why)
-		if r.Old && !r.Stale && !r.Keepalive && snd.Has(HasFIN) && snd.Assumed&^(tcp.FinWait1.Set()|tcp.Closing.Set()|tcp.LastAck.Set()) == 0 {
-			snd.backOff(m.Now) // what precedes the FIN is repeated by the same timer
+		if r.Old && !r.Stale && !r.Keepalive && snd.Has(endpoint.HasFIN) && snd.Assumed&^(tcp.FinWait1.Set()|tcp.Closing.Set()|tcp.LastAck.Set()) == 0 {
+			snd.BackOff(m.Now) // what precedes the FIN is repeated by the same timer
 		}
 	}
 }
@@ -108,7 +109,7 @@ func (c *Conn) beforeFIN(e tcp.Endpoint) tcp.StateSet {
 func (c *Conn) provedFIN(s *tcp.Segment, from tcp.Endpoint) tcp.StateSet {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	after := snd.Proved.After(tcp.SndFIN.Set())
-	if after == tcp.FinWait1.Set() && (c.Hidden(from.Peer()) || !rcv.Has(HasFIN) && rcv.Seen() && rcv.Nxt.Before(s.Ack)) {
+	if after == tcp.FinWait1.Set() && (c.Hidden(from.Peer()) || !rcv.Has(endpoint.HasFIN) && rcv.Seen() && rcv.Nxt.Before(s.Ack)) {
 		after |= tcp.LastAck.Set() // it may answer a FIN that was not captured
 	}
 	if snd.Seen() && snd.Nxt.Before(s.Seq) || c.isEarly(s, from) {
@@ -122,7 +123,7 @@ func (c *Conn) provedFIN(s *tcp.Segment, from tcp.Endpoint) tcp.StateSet {
 // first copy left before the segment that showed the hole, and acknowledged no
 // more than what came before that.
 func (c *Conn) ackOfFirst(s *tcp.Segment, from tcp.Endpoint) tcp.Seq {
-	if c.Ends[from].stale(s) {
+	if c.Ends[from].Stale(s) {
 		return s.Ack
 	}
 	fin := s.End() - 1
@@ -137,7 +138,7 @@ func (c *Conn) ackOfFirst(s *tcp.Segment, from tcp.Endpoint) tcp.Seq {
 // repeated notes another copy of the end's SYN or FIN.
 func (m *Machine) repeated(c *Conn, e tcp.Endpoint) {
 	subject := &c.Ends[e]
-	subject.setClock(m.Now, subject.Seen())
+	subject.SetClock(m.Now, subject.Seen())
 	m.arm(c)
 }
 
@@ -149,24 +150,16 @@ func (m *Machine) freed(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 		return
 	}
 	old := c.Older()
-	held := old != nil && !old.Ends[old.EndOf(c.Bits&ClientIsLow == 0)].closed()
+	held := old != nil && !old.Ends[old.EndOf(c.Bits&ClientIsLow == 0)].Closed()
 	if subject.Assumed == tcp.Unknown.Set() || subject.Assumed == tcp.Closed.Set() && old != nil && !held {
 		if c.refutedBefore(tcp.Server, tcp.RcvSYN) {
 			m.erase(c, tcp.Server, tcp.Listen, m.cause(s, tcp.ByCorrection)) // it was told to be CLOSED
 		} else {
-			subject.foundIn(tcp.Listen.Set())
+			subject.FoundIn(tcp.Listen.Set())
 		}
 		if subject.Proved == tcp.Closed.Set() {
-			subject.show(tcp.Listen.Set())
+			subject.Show(tcp.Listen.Set())
 		}
-	}
-}
-
-// listens takes an end of which nothing was known, as nothing had answered in
-// its name, for one that listens.
-func (x *End) listens() {
-	if x.Assumed == tcp.Unknown.Set() {
-		x.foundIn(tcp.Listen.Set())
 	}
 }
 
@@ -178,7 +171,7 @@ func (m *Machine) sentNow(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if s.Flags&tcp.FIN == 0 {
 		least++
 	}
-	if rcv := &c.Ends[from.Peer()]; !rcv.Has(HasAcked) || rcv.Acked.Before(least) {
+	if rcv := &c.Ends[from.Peer()]; !rcv.Has(endpoint.HasAcked) || rcv.Acked.Before(least) {
 		m.pickUp(c, from.Peer(), noFINReceived, m.cause(s, tcp.ByProof))
 	}
 }
@@ -203,7 +196,7 @@ func (m *Machine) sawSYN(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 // took when the SYN was captured, the end's own.
 func (c *Conn) sentFirstSYNACK(e tcp.Endpoint, why cause) {
 	subject := &c.Ends[e]
-	subject.setClock(why.at, false)
+	subject.SetClock(why.at, false)
 	steps := c.Steps()
 	for i, st := range steps {
 		if st.End() == e && st.State() == tcp.SynReceived && st.Basis() == tcp.ByAssumption {
@@ -226,7 +219,7 @@ func (m *Machine) leaveOlder(c *Conn, synACK *tcp.Segment, e tcp.Endpoint) {
 	}
 	for o := old; o != nil; o = m.FormerOf(o) {
 		switch then := c.EndIn(o, e); {
-		case !o.Ends[then].closed():
+		case !o.Ends[then].Closed():
 			m.reuse(o, then, m.cause(synACK, tcp.BySending))
 		case o.Ends[then].Assumed == tcp.Unknown.Set():
 			m.erase(o, then, tcp.Closed, m.cause(synACK, tcp.BySending)) // of that attempt it has nothing now
@@ -234,23 +227,16 @@ func (m *Machine) leaveOlder(c *Conn, synACK *tcp.Segment, e tcp.Endpoint) {
 	}
 	then := c.EndIn(old, e)
 	subject, peer := &old.Ends[then], &old.Ends[then.Peer()]
-	if subject.reachedFrom(synACK.Seq) || peer.reachedFrom(c.Ends[e.Peer()].ISS) {
+	if subject.ReachedFrom(synACK.Seq) || peer.ReachedFrom(c.Ends[e.Peer()].ISS) {
 		c.Bits |= amongStale
 	}
-}
-
-// reachedFrom reports whether a new connection that begins at iss soon comes to
-// the numbers of the end.
-func (x *End) reachedFrom(iss tcp.Seq) bool {
-	const soon = 1 << 28 // some seconds at 1 Gbit/s
-	return x.Seen() && iss.Before(x.Nxt) && x.Nxt.Minus(iss) < soon
 }
 
 // closing notes who sent the first FIN.
 func (c *Conn) closing(s *tcp.Segment, from tcp.Endpoint) {
 	rcv := &c.Ends[from.Peer()]
 	switch {
-	case !rcv.Has(HasFIN):
+	case !rcv.Has(endpoint.HasFIN):
 		c.setClosedBy(tcp.ByClient + tcp.ClosedBy(from))
 	case !rcv.FIN.Before(s.Ack) && c.ClosedBy() == tcp.ByClient+tcp.ClosedBy(from.Peer()):
 		c.setClosedBy(tcp.ByBoth)

@@ -3,6 +3,7 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
@@ -53,7 +54,7 @@ type silence struct {
 // Denied returns what was captured toward the end and is not taken for received,
 // since the end would have answered.
 func (c *Conn) Denied(e tcp.Endpoint) (ins tcp.InputSet) {
-	if c.Ends[e].Has(ignoresSYN) {
+	if c.Ends[e].Has(endpoint.IgnoresSYN) {
 		ins = tcp.RcvSYN.Set()
 	}
 	if c.Rare != nil {
@@ -90,8 +91,8 @@ func (m *Machine) keepSilence(c *Conn, s *tcp.Segment, from tcp.Endpoint, r rece
 	if r.Stale {
 		return
 	}
-	if s.Flags&tcp.ACK != 0 && (!snd.Has(HasAcked) || snd.Acked.Before(s.Ack)) {
-		snd.Bits &^= ignoresSYN
+	if s.Flags&tcp.ACK != 0 && (!snd.Has(endpoint.HasAcked) || snd.Acked.Before(s.Ack)) {
+		snd.Bits &^= endpoint.IgnoresSYN
 		if c.Rare != nil {
 			q := &c.Rare.silences[from]
 			q.asked, q.denied = 0, 0
@@ -107,7 +108,8 @@ func (m *Machine) keepSilence(c *Conn, s *tcp.Segment, from tcp.Endpoint, r rece
 		m.arm(c)
 	}
 	switch {
-	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && !snd.Has(SentSYNACK):
+	case s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && !snd.Has(endpoint.SentSYNACK):
+		m.disarmed = true
 		m.alarms.Drop(c) // it is set for the lack of this, in nearly every connection
 		m.arm(c)
 	case !r.Old:
@@ -117,11 +119,11 @@ func (m *Machine) keepSilence(c *Conn, s *tcp.Segment, from tcp.Endpoint, r rece
 		if q.ignored < ignoredACKs && c.olderThan(from, tcp.RcvAckOfSYN.Set(), m.Now, snd.InFlight()) != 0 {
 			q.ignored++
 		}
-		if !rcv.Has(HasAcked) {
+		if !rcv.Has(endpoint.HasAcked) {
 			m.awaitAnswer(c, from.Peer())
 		}
-	case s.Flags&(tcp.SYN|tcp.FIN) == tcp.FIN && snd.Has(HasFIN) && m.Now.Sub(rcv.SentAt) >= noAnswer:
-		if !rcv.Has(HasAcked) || !snd.FIN.Before(rcv.Acked) {
+	case s.Flags&(tcp.SYN|tcp.FIN) == tcp.FIN && snd.Has(endpoint.HasFIN) && m.Now.Sub(rcv.SentAt) >= noAnswer:
+		if !rcv.Has(endpoint.HasAcked) || !snd.FIN.Before(rcv.Acked) {
 			m.awaitAnswer(c, from.Peer())
 		}
 	}
@@ -139,7 +141,7 @@ func (m *Machine) awaitAnswer(c *Conn, e tcp.Endpoint) {
 // anybody knows.
 func (c *Conn) captured(e tcp.Endpoint) bool {
 	subject := &c.Ends[e]
-	return subject.Seen() && !subject.Has(Lossy) && (c.Rare == nil || len(c.Rare.holes[e]) == 0 && c.Rare.Gaps[e].Is == holes.GapNone)
+	return subject.Seen() && !subject.Has(endpoint.Lossy) && (c.Rare == nil || len(c.Rare.holes[e]) == 0 && c.Rare.Gaps[e].Is == holes.GapNone)
 }
 
 // unanswered returns when what is toward the end has gone without an answer for
@@ -147,7 +149,7 @@ func (c *Conn) captured(e tcp.Endpoint) bool {
 // may have lost it.
 func (m *Machine) unanswered(c *Conn, e tcp.Endpoint) tcp.Time {
 	subject := &c.Ends[e]
-	if subject.Assumed == tcp.SynReceived.Set() && !subject.Has(SentSYNACK) {
+	if subject.AwaitsSYNACK() {
 		if st, ok := c.Find(e, tcp.RcvSYN); ok && st.Basis() != tcp.ByProof && st.At >= m.Lost {
 			return st.At.Add(noSYNACK)
 		}
@@ -165,15 +167,15 @@ func (m *Machine) unanswered(c *Conn, e tcp.Endpoint) tcp.Time {
 // with every one.
 func (m *Machine) deny(c *Conn, e tcp.Endpoint, why cause) {
 	subject := &c.Ends[e]
-	if subject.Assumed == tcp.SynReceived.Set() && !subject.Has(SentSYNACK) {
-		subject.Bits |= ignoresSYN
+	if subject.AwaitsSYNACK() {
+		subject.Bits |= endpoint.IgnoresSYN
 		m.unlearn(c, e, tcp.RcvSYN.Set(), why)
 		return
 	}
 	q := &c.Rare.silences[e]
 	q.asked = 0
 	in, along := tcp.RcvFIN, tcp.RcvFIN.Set()|tcp.RcvAckOfFIN.Set()
-	if !subject.Has(HasAcked) {
+	if !subject.Has(endpoint.HasAcked) {
 		in, along = tcp.RcvSYN, tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set()
 	}
 	st, ok := c.Find(e, in)
@@ -187,7 +189,7 @@ func (m *Machine) deny(c *Conn, e tcp.Endpoint, why cause) {
 	m.refute(c, e, q.denied, why)
 	if subject.Assumed == tcp.FinWait2.Set() {
 		if st, ok := c.Find(e, tcp.RcvAckOfFIN); ok {
-			subject.Clock = tickOf(st.At) // its timer has run since then
+			subject.Clock = endpoint.TickOf(st.At) // its timer has run since then
 		}
 	}
 }
@@ -204,8 +206,8 @@ func (c *Conn) ignores(e tcp.Endpoint) bool {
 // shows that it had received the peer's.
 func (m *Machine) believed(c *Conn, s *tcp.Segment, e tcp.Endpoint, ins tcp.InputSet) tcp.InputSet {
 	subject := &c.Ends[e]
-	if ins.Has(tcp.RcvAckOfSYN) && subject.Has(ignoresSYN) {
-		subject.Bits &^= ignoresSYN
+	if ins.Has(tcp.RcvAckOfSYN) && subject.Has(endpoint.IgnoresSYN) {
+		subject.Bits &^= endpoint.IgnoresSYN
 		m.apply(c, e, tcp.RcvSYN.Set(), m.cause(s, tcp.ByCorrection))
 	}
 	if ins.Has(tcp.RcvAckOfSYN) && c.ignores(e) {
@@ -219,7 +221,7 @@ func (m *Machine) believed(c *Conn, s *tcp.Segment, e tcp.Endpoint, ins tcp.Inpu
 func (c *Conn) retries(e tcp.Endpoint) (w *stalls.Repeats, probes bool) {
 	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
 	tr := c.Rare.StallsOf(e)
-	if tr == nil || subject.Assumed&^(tcp.Established.Set()|tcp.CloseWait.Set()) != 0 || subject.Has(Lossy) || !c.captured(e.Peer()) {
+	if tr == nil || subject.Assumed&^(tcp.Established.Set()|tcp.CloseWait.Set()) != 0 || subject.Has(endpoint.Lossy) || !c.captured(e.Peer()) {
 		return nil, false
 	}
 	w, p := &tr.Data, &tr.Probes
@@ -251,7 +253,7 @@ func (c *Conn) overdue(e tcp.Endpoint, now tcp.Time) bool {
 	subject := &c.Ends[e]
 	switch subject.Assumed {
 	case tcp.SynSent.Set(), tcp.SynReceived.Set():
-		return subject.Has(SentSYN|SentSYNACK) && subject.Clock.Age(now) > max(2*initialRTO, subject.nextCopy())
+		return subject.Has(endpoint.SentSYN|endpoint.SentSYNACK) && subject.Clock.Age(now) > max(2*initialRTO, subject.NextCopy())
 	case tcp.Established.Set(), tcp.CloseWait.Set():
 		switch w, probes := c.retries(e); {
 		case w == nil:
@@ -267,7 +269,7 @@ func (c *Conn) overdue(e tcp.Endpoint, now tcp.Time) bool {
 // unlessAlive returns the states in which the end is, if it has given up by now.
 func (c *Conn) unlessAlive(e tcp.Endpoint) tcp.StateSet {
 	subject := &c.Ends[e]
-	if subject.Assumed == tcp.SynReceived.Set() && !subject.Has(SentSYN) {
+	if subject.Assumed == tcp.SynReceived.Set() && !subject.Has(endpoint.SentSYN) {
 		return subject.Assumed.After(tcp.GiveUpPassive.Set())
 	}
 	return subject.Assumed.After(tcp.GiveUp.Set())
@@ -293,6 +295,6 @@ func (m *Machine) heedSilence(c *Conn, e tcp.Endpoint, at tcp.Time) {
 	case m.unanswered(c, e) != 0:
 		m.deny(c, e, cause{at: at})
 	default:
-		m.expireEnd(c, e, timerRetries, cause{at: at, basis: tcp.ByTimer})
+		m.expireEnd(c, e, endpoint.TimerRetries, cause{at: at, basis: tcp.ByTimer})
 	}
 }

@@ -3,6 +3,7 @@ package conn
 import (
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -61,7 +62,7 @@ func (c *Conn) outOfStep(s *tcp.Segment, from tcp.Endpoint, by time.Duration) bo
 // CLOSE-WAIT.
 func (m *Machine) closedFirst(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	rcv := &c.Ends[from.Peer()]
-	if !rcv.Has(HasAcked) || rcv.Acked.Before(s.End()) {
+	if !rcv.Has(endpoint.HasAcked) || rcv.Acked.Before(s.End()) {
 		return false
 	}
 	second, ok := m.firstFIN(c, from.Peer())
@@ -78,7 +79,7 @@ func (m *Machine) closedFirst(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 		m.apply(c, from.Peer(), tcp.SndFIN.Set(), cause{at: m.Now, packet: second.Packet, basis: tcp.BySending})
 	}
 	if proved.Has(tcp.LastAck) && basis == tcp.ByProof {
-		rcv.show(tcp.LastAck.Set())
+		rcv.Show(tcp.LastAck.Set())
 	}
 	rcv.Clean = rcv.FIN // who acknowledges it has the ACK of s as well
 	c.setClosedBy(tcp.ByClient + tcp.ClosedBy(from))
@@ -87,7 +88,7 @@ func (m *Machine) closedFirst(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 
 // firstFIN returns the first FIN of the end that is remembered.
 func (m *Machine) firstFIN(c *Conn, e tcp.Endpoint) (fin recent.Segment, ok bool) {
-	if !c.Ends[e].Has(HasFIN) {
+	if !c.Ends[e].Has(endpoint.HasFIN) {
 		return fin, false
 	}
 	for g := range m.Recent.Back(c) {

@@ -1,8 +1,7 @@
 package conn
 
 import (
-	"time"
-
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -11,14 +10,14 @@ import (
 // settled.
 
 // StackOf returns which stack the end has, and how sure that is.
-func (m *Machine) StackOf(x *End) (tcp.StackID, tcp.StackCertainty) {
-	id := x.stackID()
+func (m *Machine) StackOf(x *endpoint.End) (tcp.StackID, tcp.StackCertainty) {
+	id := x.StackID()
 	switch {
 	case !m.guess:
 		return id, tcp.StackNamed
 	case id == tcp.StackAuto:
 		return id, tcp.StackUnknown
-	case x.Has(stackKnown):
+	case x.Has(endpoint.StackKnown):
 		return id, tcp.StackKnown
 	}
 	return id, tcp.StackGuessed
@@ -27,28 +26,20 @@ func (m *Machine) StackOf(x *End) (tcp.StackID, tcp.StackCertainty) {
 // recognise looks which stack the SYN, or SYN+ACK, of an end is of.
 func (m *Machine) recognise(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	snd := &c.Ends[from]
-	if !m.guess || snd.Has(stackKnown) || snd.Has(HasISS) && snd.ISS != s.Seq {
+	if !m.guess || snd.Has(endpoint.StackKnown) || snd.Has(endpoint.HasISS) && snd.ISS != s.Seq {
 		return
 	}
 	id, sure := tcp.RecogniseStack(s)
-	if snd.keepsTSVal(s, m.Now) && (id == tcp.StackGVisor || sure != tcp.StackKnown) {
+	if snd.KeepsTSVal(s, m.Now) && (id == tcp.StackGVisor || sure != tcp.StackKnown) {
 		id, sure = tcp.StackGVisor, tcp.StackKnown
 	}
-	if sure == tcp.StackUnknown || snd.stackID() != tcp.StackAuto && sure != tcp.StackKnown {
+	if sure == tcp.StackUnknown || snd.StackID() != tcp.StackAuto && sure != tcp.StackKnown {
 		return
 	}
-	snd.setStack(id)
+	snd.SetStack(id)
 	if sure == tcp.StackKnown {
-		snd.Bits |= stackKnown
+		snd.Bits |= endpoint.StackKnown
 	}
-}
-
-// keepsTSVal reports whether s is a copy of the end's SYN, sent again with the
-// timestamp of the first, as gVisor does: all others stamp each anew.
-func (x *End) keepsTSVal(s *tcp.Segment, now tcp.Time) bool {
-	const again = 900 * time.Millisecond // the first copy is sent after a second (RFC 6298 §2)
-	return x.Seen() && x.ISS == s.Seq && s.Options.Order == tcp.OrderLinux && x.Has(HasTS) && s.Options.TSVal == x.TSVal &&
-		s.ID == 0 && now.Sub(x.SentAt) > again
 }
 
 // ackCounts reports whether the ACK of the end's FIN in s counts there, if the
@@ -60,6 +51,6 @@ func (c *Conn) ackCounts(s *tcp.Segment, from tcp.Endpoint) bool {
 	if stack.AckInOrder && c.Contiguous(from).Before(s.Seq) {
 		return false
 	}
-	return !rcv.Has(HasAcked) || snd.Nxt.Before(rcv.Acked) || // what it acknowledged is not known to have been sent
+	return !rcv.Has(endpoint.HasAcked) || snd.Nxt.Before(rcv.Acked) || // what it acknowledged is not known to have been sent
 		stack.OldAck.Counts(s, rcv.Acked)
 }

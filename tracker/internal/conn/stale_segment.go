@@ -39,7 +39,7 @@ func (m *Machine) keepStale(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 		return false
 	}
 	then := c.EndIn(old, from)
-	if subject := &old.Ends[then]; !subject.closed() || !(subject.ISS.AtMost(s.Seq) && s.End().AtMost(subject.Nxt)) {
+	if subject := &old.Ends[then]; !subject.Closed() || !(subject.ISS.AtMost(s.Seq) && s.End().AtMost(subject.Nxt)) {
 		return false
 	}
 	g := m.SameAs(old, s, then, 0)

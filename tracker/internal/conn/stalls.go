@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -86,7 +87,7 @@ func (m *Machine) keepWindow(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 func (m *Machine) mayProbe(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	return c.Origin() == tcp.FromMidstream && !rcv.Seen() && snd.Bytes == 0 && s.PureAck() &&
-		s.Seq == snd.Nxt && s.Ack == snd.lastAck && s.Wnd == snd.Wnd && m.Now.Sub(snd.SentAt) >= stalls.KeepaliveRest
+		s.Seq == snd.Nxt && s.Ack == snd.LastAck && s.Wnd == snd.Wnd && m.Now.Sub(snd.SentAt) >= stalls.KeepaliveRest
 }
 
 // keepProbe notes a keepalive probe.
@@ -169,7 +170,7 @@ func (m *Machine) settleOvershoot(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 func (m *Machine) keepLap(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	snd := &c.Ends[from]
 	l := &c.stallsFor(from).Wrapped
-	if l.At == 0 && snd.Has(HasISS) {
+	if l.At == 0 && snd.Has(endpoint.HasISS) {
 		l.At = c.Start
 		if syn, ok := c.Find(from, tcp.SndSYN); ok {
 			l.At, l.Frame = syn.At, syn.Packet()

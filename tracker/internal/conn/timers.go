@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -24,14 +25,18 @@ func (m *Machine) arm(c *Conn) {
 		m.unset = true
 		return
 	}
+	m.armFor(c, m.nextDue(c))
+}
+
+// armFor is arm where it is known when the connection is due.
+func (m *Machine) armFor(c *Conn, due tcp.Time) {
 	if m.Order != nil && c.Bits&gone == 0 {
 		m.Order.Put(c)
 	}
-	due := m.nextDue(c)
 	if due != 0 {
 		due = max(due, m.Now) // no timer fires in the past
 	}
-	if due == 0 || c.Bits&gone != 0 || c.slot != 0 && m.alarms.At(c) <= due {
+	if due == 0 || c.Bits&gone != 0 || c.alarm != 0 && c.alarm <= due {
 		return
 	}
 	m.alarms.Set(c, due)
@@ -39,110 +44,91 @@ func (m *Machine) arm(c *Conn) {
 
 // ring fires every timer that is due by now, in the order of their deadlines.
 func (m *Machine) ring(now tcp.Time) {
-	for m.alarms.Due(now) {
-		a := m.alarms.First()
-		m.alarms.Drop(a.Conn)
-		m.Now = max(m.Now, a.At)
-		m.expire(a.Conn, a.At)
-		m.saw(a.Conn, tcp.Client, 0, tcp.NotSkipped)
-		m.arm(a.Conn)
+	for {
+		c, at := m.alarms.Due(now)
+		if at == 0 {
+			return
+		}
+		m.Now = max(m.Now, at)
+		m.expire(c, at)
+		m.saw(c, tcp.Client, 0, tcp.NotSkipped)
+		m.arm(c)
 	}
 }
 
-// Slot is where the alarms keep the place of the connection's.
-func (c *Conn) Slot() *uint32 { return &c.slot }
+// Alarm is where the connection keeps when its alarm rings.
+func (c *Conn) Alarm() *tcp.Time { return &c.alarm }
 
 // nextDue returns the connection's earliest deadline, or 0.
 func (m *Machine) nextDue(c *Conn) tcp.Time {
-	var due tcp.Time
+	w := m.wakesOf(c)
+	return m.due(c, &w)
+}
+
+// wakes is what may wake a connection: what of it follows from its form.
+type wakes struct {
+	timers  [2]endpoint.Timer // of the ends' stacks
+	silent  [2]bool           // silenceDue tells
+	checked [2]bool           // checkDue tells
+	over    bool              // it is to be forgotten
+}
+
+func (m *Machine) wakesOf(c *Conn) (w wakes) {
+	for e := range tcp.Endpoint(2) {
+		subject := &c.Ends[e]
+		w.timers[e] = subject.Timer(&c.Ends[e.Peer()], m.twoMSL)
+		w.silent[e] = c.Rare != nil || subject.AwaitsSYNACK()
+		w.checked[e] = subject.Assumed == tcp.CloseWait.Set()
+	}
+	w.over = c.Provisional() || c.Ends[tcp.Client].Closed() && c.Ends[tcp.Server].Closed()
+	return w
+}
+
+// due returns when the first of these wakes the connection, or 0.
+func (m *Machine) due(c *Conn, w *wakes) (due tcp.Time) {
 	earlier := func(at tcp.Time) {
 		if at != 0 && (due == 0 || at < due) {
 			due = at
 		}
 	}
 	for e := range tcp.Endpoint(2) {
-		at, _ := m.Deadline(c, e)
-		earlier(at)
-		earlier(m.silenceDue(c, e))
-		earlier(m.checkDue(c, e, m.Now+1))
+		if k := &w.timers[e]; k.Name != "" {
+			earlier(m.fires(c, e, k))
+		}
+		if w.silent[e] {
+			earlier(m.silenceDue(c, e))
+		}
+		if w.checked[e] {
+			earlier(m.checkDue(c, e, m.Now+1))
+		}
 	}
-	if c.Provisional() || c.Ends[tcp.Client].closed() && c.Ends[tcp.Server].closed() {
+	if w.over {
 		earlier(max(c.Last(), m.Now) + remembered)
 	}
 	return due
 }
 
-// The names of the timers, as records print them.
-const (
-	timer2MSL     = "2msl"
-	timerFinWait2 = "fin-wait-2"
-	timerSYN      = "syn"
-	timerSYNACK   = "syn-ack"
-	timerFIN      = "fin"
-	timerRetries  = "retries" // of octets or keepalives, in an open connection
-)
-
 // Deadline returns when the end's timer fires, and its name; 0 and "" where
 // none runs.
-//
-// A sender that repeats a SYN, SYN+ACK or FIN doubles the pause each time. When
-// the next copy is overdue it has given up.
 func (m *Machine) Deadline(c *Conn, e tcp.Endpoint) (tcp.Time, string) {
-	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
-	stack := subject.Stack()
-	base := m.Now - tcp.Time(subject.Clock.Age(m.Now))
-	if last := c.Last(); tickOf(last) == subject.Clock {
-		base = last // to the nanosecond, whenever it is asked
+	k := c.Ends[e].Timer(&c.Ends[e.Peer()], m.twoMSL)
+	if k.Name == "" {
+		return 0, ""
 	}
-	after := func(d time.Duration) tcp.Time { return base.Add(d) }
-	since := func(first tcp.Input, d time.Duration) tcp.Time {
-		st, _ := c.Find(e, first)
-		return max(st.At, c.Start).Add(d)
+	return m.fires(c, e, &k), k.Name
+}
+
+// fires returns when the timer, which runs in the end, fires.
+func (m *Machine) fires(c *Conn, e tcp.Endpoint, k *endpoint.Timer) tcp.Time {
+	if k.ByStep {
+		st, _ := c.Find(e, k.From)
+		return max(st.At, c.Start).Add(k.After)
 	}
-	overdue := subject.nextCopy()
-	backsOff := subject.Copies >= 2 && subject.gap > 0 // or else the copies answer those of the peer
-	switch subject.Assumed {
-	case tcp.TimeWait.Set(), tcp.TimeWait.Set() | tcp.Closed.Set():
-		return after(m.TwoMSLOf(stack)), timer2MSL
-	case tcp.FinWait2.Set():
-		if stack.FinWait2 != 0 && !subject.Has(stillReads) {
-			return after(stack.FinWait2), timerFinWait2
-		}
-	case tcp.SynSent.Set():
-		if stack.FixedGiveUp {
-			return since(tcp.SndSYN, stack.SynGiveUp), timerSYN
-		}
-		if backsOff {
-			return after(overdue), timerSYN
-		}
-		return after(stack.SynGiveUp), timerSYN
-	case tcp.SynReceived.Set():
-		if !subject.Has(SentSYNACK) {
-			if subject.Has(SentSYN) {
-				return after(stack.SynGiveUp), timerSYN // two SYNs that nothing followed
-			}
-			break
-		}
-		if stack.FixedGiveUp {
-			return since(tcp.RcvSYN, stack.SynAckGiveUp), timerSYNACK
-		}
-		if backsOff {
-			return after(overdue), timerSYNACK
-		}
-		return after(stack.SynAckGiveUp), timerSYNACK
-	case tcp.FinWait1.Set(), tcp.Closing.Set(), tcp.LastAck.Set():
-		if !peer.Seen() {
-			break // a one-way capture: the ACK would not be seen
-		}
-		if stack.LastAckGiveUp != 0 && subject.Assumed == tcp.LastAck.Set() {
-			return since(tcp.SndFIN, stack.LastAckGiveUp), timerFIN
-		}
-		if subject.Copies >= 3 {
-			return after(overdue), timerFIN
-		}
-		return after(stack.FinGiveUp), timerFIN
+	clock := c.Ends[e].Clock
+	if last := c.Last(); endpoint.TickOf(last) == clock {
+		return last.Add(k.After) // to the nanosecond, whenever it is asked
 	}
-	return 0, ""
+	return (m.Now - tcp.Time(clock.Age(m.Now))).Add(k.After)
 }
 
 // DefaultLeakAfter is Setup.LeakAfter where nobody says.
@@ -179,8 +165,8 @@ func (m *Machine) expire(c *Conn, at tcp.Time) {
 		if kind == "" || due > at {
 			continue
 		}
-		sure := c.Ends[e].Has(stackKnown) || kind == timer2MSL && m.twoMSL != 0
-		if kind == timerSYN && c.Ends[e.Peer()].Has(SentSYNACK) {
+		sure := c.Ends[e].Has(endpoint.StackKnown) || kind == endpoint.Timer2MSL && m.twoMSL != 0
+		if kind == endpoint.TimerSYN && c.Ends[e.Peer()].Has(endpoint.SentSYNACK) {
 			sure = false // it may have had that, and its ACKs were lost before the tap
 		}
 		m.expireEnd(c, e, kind, cause{at: at, basis: tcp.ByTimer, sure: sure})
@@ -188,7 +174,7 @@ func (m *Machine) expire(c *Conn, at tcp.Time) {
 	if at.Sub(max(c.Last(), c.newestMove())) < time.Duration(remembered) {
 		return
 	}
-	if waits := c.Provisional(); waits || c.Ends[tcp.Client].closed() && c.Ends[tcp.Server].closed() {
+	if waits := c.Provisional(); waits || c.Ends[tcp.Client].Closed() && c.Ends[tcp.Server].Closed() {
 		if !waits {
 			m.over(c)
 		}
@@ -212,9 +198,9 @@ func (m *Machine) expireEnd(c *Conn, e tcp.Endpoint, kind string, why cause) {
 	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
 	m.snapshot(c)
 	switch kind {
-	case timer2MSL:
+	case endpoint.Timer2MSL:
 		m.apply(c, e, tcp.Timeout2MSL.Set(), why)
-	case timerSYN:
+	case endpoint.TimerSYN:
 		m.apply(c, e, tcp.GiveUp.Set(), why)
 		if !peer.Seen() {
 			m.erase(c, e.Peer(), m.unknown(c, e.Peer()), why) // it never spoke: nothing is known of it
@@ -222,7 +208,7 @@ func (m *Machine) expireEnd(c *Conn, e tcp.Endpoint, kind string, why cause) {
 		c.setClosedBy(tcp.ByTimeoutOfEnd)
 	default:
 		in := tcp.GiveUp
-		if kind == timerSYNACK && !subject.Has(SentSYN) {
+		if kind == endpoint.TimerSYNACK && !subject.Has(endpoint.SentSYN) {
 			in = tcp.GiveUpPassive
 		}
 		m.apply(c, e, in.Set(), why)

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -48,14 +49,14 @@ func (c *Conn) triggersOf(s *tcp.Segment, from tcp.Endpoint, r recent.Reading) (
 		on |= triggers.OnForeign
 	}
 	if s.Flags&tcp.ACK != 0 && snd.Seen() && !r.Stale {
-		if edge := s.Ack.Add(tcp.Size(s.Wnd) << snd.Scale(rcv)); s.Wnd == 0 || snd.Wnd == 0 || edge.Before(snd.Edge) && s.Flags&tcp.SYN == 0 {
+		if edge := s.Ack.Add(tcp.Size(s.Wnd) << snd.Scale(rcv)); s.Wnd == 0 || snd.Wnd == 0 || snd.Has(endpoint.HasAcked) && edge.Before(snd.Edge) && s.Flags&tcp.SYN == 0 {
 			on |= triggers.OnWindow
 		}
 	}
 	if rcv.Seen() && s.Flags&tcp.ACK != 0 && rcv.Nxt.Before(s.Ack) || snd.Seen() && snd.Nxt.Before(s.Seq) {
 		on |= triggers.OnGap
 	}
-	if rcv.Has(HasAcked) && snd.Seen() {
+	if rcv.Has(endpoint.HasAcked) && snd.Seen() {
 		if s.Seq.Before(rcv.Acked) {
 			on |= triggers.OnBelow
 		}
@@ -73,7 +74,7 @@ func (c *Conn) triggersOf(s *tcp.Segment, from tcp.Endpoint, r recent.Reading) (
 	if c.Bits&challenged != 0 {
 		on |= triggers.OnChallenge
 	}
-	if snd.Assumed != Up || rcv.Assumed != Up || snd.Proved != Up || rcv.Proved != Up {
+	if snd.Assumed != endpoint.Up || rcv.Assumed != endpoint.Up || snd.Proved != endpoint.Up || rcv.Proved != endpoint.Up {
 		on |= triggers.OnUnsettled
 	}
 	if c.Bits&amongStale != 0 {
@@ -85,7 +86,7 @@ func (c *Conn) triggersOf(s *tcp.Segment, from tcp.Endpoint, r recent.Reading) (
 // qualityOf returns OnQuality where the capture has the segment other than it
 // was on the wire.
 func (c *Conn) qualityOf(s *tcp.Segment, from tcp.Endpoint) triggers.Set {
-	if s.Cut == tcp.CutOptions || s.Fragment || s.Sum > tcp.SumGood || s.Data > c.Largest(from) {
+	if s.Cut == tcp.CutOptions || s.Fragment || s.Sum > tcp.SumGood || s.Data > c.Ends[from.Peer()].Largest() {
 		return triggers.OnQuality
 	}
 	return 0

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -20,8 +21,8 @@ type secondAnswer struct {
 // first, which its peer may have taken but has not acknowledged.
 func (c *Conn) answersTwice(s *tcp.Segment, from tcp.Endpoint) bool {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
-	return s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN|tcp.ACK && snd.Has(SentSYNACK) && !snd.Has(SentSYN) && s.Seq != snd.ISS &&
-		snd.Nxt == snd.ISS+1 && rcv.Has(SentSYN) && !rcv.Has(HasAcked) && rcv.Assumed != tcp.SynSent.Set() &&
+	return s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN|tcp.ACK && snd.Has(endpoint.SentSYNACK) && !snd.Has(endpoint.SentSYN) && s.Seq != snd.ISS &&
+		snd.Nxt == snd.ISS+1 && rcv.Has(endpoint.SentSYN) && !rcv.Has(endpoint.HasAcked) && rcv.Assumed != tcp.SynSent.Set() &&
 		rcv.ISS.Before(s.Ack) && s.Ack.AtMost(rcv.Nxt)
 }
 
@@ -29,7 +30,7 @@ func (c *Conn) answersTwice(s *tcp.Segment, from tcp.Endpoint) bool {
 // first, toward one that has taken that: it is challenged (RFC 5961 §4).
 func (c *Conn) answersAgain(s *tcp.Segment, from tcp.Endpoint) bool {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
-	return s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN|tcp.ACK && snd.Has(HasISS) && s.Seq != snd.ISS && rcv.Has(HasAcked)
+	return s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN|tcp.ACK && snd.Has(endpoint.HasISS) && s.Seq != snd.ISS && rcv.Has(endpoint.HasAcked)
 }
 
 // keepAnswer keeps the second answer.
@@ -55,8 +56,8 @@ func (m *Machine) chooseAnswer(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	case next:
 		c.takeAnswer(&second.segment, second.of)
 		if m.guess {
-			subject.setStack(tcp.StackAuto)
-			subject.Bits &^= stackKnown
+			subject.SetStack(tcp.StackAuto)
+			subject.Bits &^= endpoint.StackKnown
 			m.recognise(c, &second.segment, second.of)
 		}
 		c.Rare.second = nil
@@ -66,12 +67,12 @@ func (m *Machine) chooseAnswer(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 // takeAnswer puts the second answer in the place of the first.
 func (c *Conn) takeAnswer(s *tcp.Segment, from tcp.Endpoint) {
 	snd := &c.Ends[from]
-	snd.Bits &^= HasISS | SackOK | HasTS | HasAcked
-	snd.dropShift()
+	snd.Bits &^= endpoint.HasISS | endpoint.SackOK | endpoint.HasTS | endpoint.HasAcked
+	snd.DropShift()
 	c.noteControls(s, from, false)
 	c.noteAck(s, from, s.Time)
-	snd.Nxt, snd.Clean, snd.tsUnclean = s.Seq+1, s.Seq+1, s.Options.TSVal
-	snd.noteHeader(s)
+	snd.Nxt, snd.Clean, snd.TsUnclean = s.Seq+1, s.Seq+1, s.Options.TSVal
+	snd.NoteHeader(s)
 	c.Rare.holes[from] = nil
 	steps := c.Steps()
 	for i, st := range steps {

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
@@ -28,7 +29,7 @@ func (m *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.R
 		m.Recent.put(c, s, from, 0, m.Now)
 		return v
 	}
-	if on&(oddOn|triggers.OnRefused) != 0 || c.windowMoved(s, from, on) || s.Data > 0 && c.Ends[from.Peer()].Has(HasFIN) {
+	if on&(oddOn|triggers.OnRefused) != 0 || c.windowMoved(s, from, on) || s.Data > 0 && c.Ends[from.Peer()].Has(endpoint.HasFIN) {
 		m.Recent.keepOwn(c)
 	}
 	before := m.snapshot(c)
@@ -78,7 +79,7 @@ func (m *Machine) observe(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.R
 
 // take lets the segment move both ends in both views.
 func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Reading, v gate.Verdict) {
-	firstFIN := s.Flags&tcp.FIN != 0 && !c.Ends[from].Has(HasFIN)
+	firstFIN := s.Flags&tcp.FIN != 0 && !c.Ends[from].Has(endpoint.HasFIN)
 	c.keepClosing(s, from, r, m.Now)
 	if m.newest != c && !r.Keepalive {
 		m.notItsOwn(m.newest, c, s, from)
@@ -94,7 +95,7 @@ func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Read
 	accepted := c.Accepted()
 	c.note(s, from, r, m.Now)
 	if !accepted && c.Accepted() {
-		m.Listeners.Add(c.Addr(tcp.Server), c.Addr(tcp.Client).Addr(), c.Key, int64(m.Now), s.Packet, c.Ends[tcp.Client].TSVal)
+		m.accepted(c, s)
 	}
 	if v.Is == gate.Refused {
 		m.restart(c, s, from.Peer())
@@ -120,19 +121,19 @@ func (m *Machine) notYet(newest, older *Conn, s *tcp.Segment, from tcp.Endpoint)
 	e := newest.EndOf((older.EndOf(true) == tcp.Client) == (from == tcp.Client))
 	subject := &newest.Ends[e]
 	st, ok := newest.Find(e, tcp.RcvSYN)
-	if !ok || newest.Provisional() || subject.Seen() || older.Ends[from].stale(s) {
+	if !ok || newest.Provisional() || subject.Seen() || older.Ends[from].Stale(s) {
 		return
 	}
-	if !Synchronized(older.Ends[from].Assumed) && m.Now.Sub(st.At) <= older.Ends[from].Response()+responseSlack {
+	if !Synchronized(older.Ends[from].Assumed) && m.Now.Sub(st.At) <= older.Ends[from].Response()+endpoint.ResponseSlack {
 		return
 	}
-	subject.beganIn(tcp.Closed.Set())
+	subject.BeganIn(tcp.Closed.Set())
 	m.refute(newest, e, tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set(), m.cause(s, tcp.ByCorrection))
 }
 
 // answeredFIN notes that a repeated FIN has its answer.
 func (c *Conn) answeredFIN(s *tcp.Segment, from tcp.Endpoint) {
-	if rcv := &c.Ends[from.Peer()]; c.Rare != nil && s.Flags&tcp.ACK != 0 && rcv.Has(HasFIN) && rcv.FIN.Before(s.Ack) {
+	if rcv := &c.Ends[from.Peer()]; c.Rare != nil && s.Flags&tcp.ACK != 0 && rcv.Has(endpoint.HasFIN) && rcv.FIN.Before(s.Ack) {
 		c.Rare.Closing[from.Peer()].Unanswered = false
 	}
 }
@@ -141,7 +142,7 @@ func (c *Conn) answeredFIN(s *tcp.Segment, from tcp.Endpoint) {
 // them, and what reaches an end in TIME-WAIT.
 func (c *Conn) keepClosing(s *tcp.Segment, from tcp.Endpoint, r recent.Reading, now tcp.Time) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
-	if s.Flags&tcp.FIN != 0 && snd.Has(HasFIN) {
+	if s.Flags&tcp.FIN != 0 && snd.Has(endpoint.HasFIN) {
 		k := &c.RareState().Closing[from]
 		acked, ok := c.Find(from, tcp.RcvAckOfFIN)
 		k.FINCopy, k.FINCopyAt, k.Unanswered = s.Packet, now, true
@@ -158,9 +159,6 @@ func (c *Conn) keepClosing(s *tcp.Segment, from tcp.Endpoint, r recent.Reading, 
 		c.RareState().Closing[from].KeepACK(s.Packet)
 	}
 }
-
-// Up is the state of an end in an ordinary open connection.
-var Up = tcp.Established.Set()
 
 // cause returns the segment as the cause of a move.
 func (m *Machine) cause(s *tcp.Segment, b tcp.Basis) cause {

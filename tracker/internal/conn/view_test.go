@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -92,7 +93,7 @@ func TestSkipped(t *testing.T) {
 		{20, 20, false}, {20, 21, false}, {20, 22, true}, {20, 275, true}, {20, 276, false}, {20, 19, false},
 		{65535, 0, false}, {65535, 1, true}, {0, 2, false}, // 0 is no number
 	} {
-		x := End{ID: test.before}
+		x := endpoint.End{ID: test.before}
 		if got := x.Skipped(&tcp.Segment{ID: test.id}); got != test.want {
 			t.Errorf("from %d to %d segments were not captured: %v, want %v", test.before, test.id, got, test.want)
 		}

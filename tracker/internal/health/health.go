@@ -189,6 +189,13 @@ func (k *Capture) BadSum(s *tcp.Segment) {
 	h.last = s.Packet
 }
 
+// Plain reports whether the capture has all of the segment's header, as it was on the
+// wire, and nothing in it asks for more than a glance.
+func (k *Capture) Plain(s *tcp.Segment) bool {
+	return s.Urg == 0 && s.Options.NumSACK == 0 && !s.Options.Signed && !s.Fragment && (s.Cut == tcp.CutNone || s.Cut == tcp.CutPayload && k.Cut) &&
+		(s.Sum == tcp.SumUnchecked || s.Sum == tcp.SumGood && !k.WatchesSums())
+}
+
 // WatchesSums reports whether a host sent a wrong checksum.
 func (k *Capture) WatchesSums() bool { return k.sums != nil }
 

@@ -26,6 +26,7 @@ var (
 	_ [1<<(stepBasisAt-stepStateAt) - int(tcp.NumStates)]struct{}
 	_ [1<<(stepEndAt-stepBasisAt) - int(tcp.ByTimer) - 1]struct{}
 	_ [63 - stepSureAt]struct{}
+	_ [32 - (stepSureAt + 1 - stepPacketBits)]struct{} // see Kind
 )
 
 // New returns the step that the inputs made, or that had none, to the state.
@@ -58,4 +59,12 @@ func (st Step) Reopens() bool { return st.Inputs().Has(tcp.Reopened) }
 // With returns the step with other inputs, state and basis.
 func (st Step) With(ins tcp.InputSet, to tcp.State, b tcp.Basis) Step {
 	return New(st.At, st.Packet(), st.End(), ins, to, b, st.Sure())
+}
+
+// Kind is all of the step but its time and its packet.
+func (st Step) Kind() uint32 { return uint32(st.bits >> stepPacketBits) }
+
+// Of returns the step of that kind.
+func Of(kind uint32, at tcp.Time, packet int) Step {
+	return Step{at, uint64(packet)&(1<<stepPacketBits-1) | uint64(kind)<<stepPacketBits}
 }

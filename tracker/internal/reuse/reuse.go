@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -43,7 +44,7 @@ type Case struct {
 // no RST ended it.
 func Of(h *conn.Scene) (r Case, ok bool) {
 	if h.S == nil || h.From != tcp.Client || h.Origin() != tcp.FromSYN || h.Before.States[tcp.Server] != tcp.SynReceived.Set() ||
-		h.Ends[tcp.Server].Assumed&(tcp.SynReceived.Set()|tcp.Listen.Set()|tcp.Closed.Set()) != 0 || !h.Ends[tcp.Server].Has(conn.SentSYNACK) {
+		h.Ends[tcp.Server].Assumed&(tcp.SynReceived.Set()|tcp.Listen.Set()|tcp.Closed.Set()) != 0 || !h.Ends[tcp.Server].Has(endpoint.SentSYNACK) {
 		return r, false
 	}
 	if r.Old = h.M.FormerOf(h.Conn); r.Old == nil {
@@ -66,9 +67,9 @@ func Of(h *conn.Scene) (r Case, ok bool) {
 		if s != nil && s.TSVal != 0 {
 			tsval = s.TSVal
 		}
-		if subject.Has(conn.HasTS) {
-			r.ByTime[e] = !then.Has(conn.HasTS) || int32(tsval-then.TSVal) > 0
-			r.older[e] = then.Has(conn.HasTS) && int32(tsval-then.TSVal) < 0
+		if subject.Has(endpoint.HasTS) {
+			r.ByTime[e] = !then.Has(endpoint.HasTS) || int32(tsval-then.TSVal) > 0
+			r.older[e] = then.Has(endpoint.HasTS) && int32(tsval-then.TSVal) < 0
 		}
 		r.Behind[e] = subject.ISS.AtMost(then.Nxt) && !r.ByTime[e]
 		r.Overlaps[e] = subject.ISS.Before(then.Nxt) && !r.ByTime[e] && then.Bytes > 0
@@ -106,13 +107,15 @@ func (r *Case) find(h *conn.Scene, at tcp.Time) bool {
 }
 
 // Then returns what the host that is the end e now was in the old connection.
-func (r *Case) Then(h *conn.Scene, e tcp.Endpoint) *conn.End { return &r.Old.Ends[h.EndIn(r.Old, e)] }
+func (r *Case) Then(h *conn.Scene, e tcp.Endpoint) *endpoint.End {
+	return &r.Old.Ends[h.EndIn(r.Old, e)]
+}
 
 // Acknowledged reports whether the holder was in TIME-WAIT indeed: it had
 // acknowledged the FIN of the other end.
 func (r *Case) Acknowledged() bool {
 	subject, peer := &r.Old.Ends[r.HolderThen], &r.Old.Ends[r.HolderThen.Peer()]
-	return subject.Has(conn.HasAcked) && peer.Has(conn.HasFIN) && peer.FIN.Before(subject.Acked)
+	return subject.Has(endpoint.HasAcked) && peer.Has(endpoint.HasFIN) && peer.FIN.Before(subject.Acked)
 }
 
 // LinuxISN reports whether the end chose its first number as Linux does when it
@@ -122,13 +125,13 @@ func (r *Case) LinuxISN(h *conn.Scene, e tcp.Endpoint) bool {
 	if iss == 0 {
 		iss = 1
 	}
-	return h.Ends[e].Has(conn.HasISS) && h.Ends[e].ISS == iss
+	return h.Ends[e].Has(endpoint.HasISS) && h.Ends[e].ISS == iss
 }
 
 // OtherHost reports whether the end looks like another host behind the address
 // of its old self: its segments come another way, or its clock is behind.
 func (r *Case) OtherHost(h *conn.Scene, e tcp.Endpoint) bool {
-	return r.older[e] || !conn.SameWay(h.Ends[e].TTL, r.Then(h, e).TTL)
+	return r.older[e] || !endpoint.SameWay(h.Ends[e].TTL, r.Then(h, e).TTL)
 }
 
 // Live reports whether a window of the new connection holds octets that the old
@@ -145,7 +148,7 @@ func (r *Case) Live(h *conn.Scene, at []tcp.Endpoint) bool {
 				lowest, any = g.Seq, true
 			}
 		}
-		return any && peer.Has(conn.HasAcked) && peer.Acked.Before(r.Old.Ends[then].Nxt) && lowest.Before(peer.Edge)
+		return any && peer.Has(endpoint.HasAcked) && peer.Acked.Before(r.Old.Ends[then].Nxt) && lowest.Before(peer.Edge)
 	})
 }
 

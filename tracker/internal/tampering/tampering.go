@@ -4,6 +4,7 @@ package tampering
 
 import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -26,10 +27,10 @@ type Opening struct {
 // is the end whose RSTs count.
 func Look(h *conn.Scene, resetter tcp.Endpoint) (o Opening, whole bool) {
 	c := &h.Ends[tcp.Client]
-	if (c.Bits|h.Ends[tcp.Server].Bits)&conn.HasFIN != 0 {
+	if (c.Bits|h.Ends[tcp.Server].Bits)&endpoint.HasFIN != 0 {
 		return o, false
 	}
-	o.acked, o.data, o.segments = c.Has(conn.HasAcked), h.SentData(tcp.Client), int(c.Packets)
+	o.acked, o.data, o.segments = c.Has(endpoint.HasAcked), h.SentData(tcp.Client), int(c.Packets)
 	if h.Rare != nil && h.Rare.SYNData[tcp.Client] > 0 {
 		o.data--
 	}

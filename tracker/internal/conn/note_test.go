@@ -23,6 +23,7 @@ type mute struct{}
 
 func (mute) Opened(*Conn, Opening)                      {}
 func (mute) Moved(*Conn, *Move)                         {}
+func (mute) Heeds(tcp.Endpoint, *Move) bool             { return false }
 func (mute) Happened(*Scene)                            {}
 func (mute) TookBack(*Conn, []int, []int)               {}
 func (mute) TookBackFIN(*Conn, int)                     {}

@@ -1,0 +1,85 @@
+package alarms
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+type member struct {
+	alarm tcp.Time
+	id    uint32
+}
+
+func (m *member) Alarm() *tcp.Time { return &m.alarm }
+func (m *member) Number() uint32   { return m.id }
+
+// A Clock rings what a list that is looked through would: in order, when it is due, and
+// whatever was set, set anew or taken away, near and far.
+func TestClockRingsInOrder(t *testing.T) {
+	for seed := range uint64(50) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		var q Clock[*member]
+		members := make([]member, 300)
+		for i := range members {
+			members[i].id = uint32(i)
+		}
+		now := tcp.Time(1) << rnd.IntN(62)
+		rung := 0
+		for range 3000 {
+			m := &members[rnd.IntN(len(members))]
+			switch rnd.IntN(8) {
+			case 0:
+				q.Drop(m)
+			case 1, 2:
+				now += tcp.Time(rnd.Int64N(1 << rnd.IntN(57)))
+				last, lastID := tcp.Time(0), uint32(0)
+				for {
+					var want *member
+					for i := range members {
+						if m := &members[i]; m.alarm != 0 && m.alarm <= now && (want == nil || m.alarm < want.alarm) {
+							want = m // the lowest of those at the same time
+						}
+					}
+					due := tcp.Time(0)
+					if want != nil {
+						due = want.alarm
+					}
+					got, at := q.Due(now)
+					if at != due || want != nil && got != want || at != 0 && got.alarm != 0 {
+						t.Fatalf("seed %d, at %d: %v rings at %d, want %v at %d", seed, now, got, at, want, due)
+					}
+					if at == 0 {
+						break
+					}
+					if at < last || at == last && got.id < lastID {
+						t.Fatalf("seed %d: %d rings after %d", seed, at, last)
+					}
+					last, lastID = at, got.id
+					rung++
+					if rnd.IntN(4) == 0 {
+						q.Set(got, at+tcp.Time(rnd.Int64N(1<<rnd.IntN(40)))+1)
+						last = 0
+					}
+				}
+			default:
+				at := now + tcp.Time(rnd.Int64N(1<<rnd.IntN(59))) + 1
+				if rnd.IntN(4) == 0 {
+					at = now + tcp.Time(rnd.IntN(3)<<20) // the same as others
+				}
+				q.Set(m, max(at, 1))
+			}
+		}
+		if rung < 300 {
+			t.Errorf("seed %d: only %d rang", seed, rung)
+		}
+		total := 0
+		for level := range q.far {
+			total += q.far[level]
+		}
+		if total > 3000 {
+			t.Errorf("%d alarms are kept, of %d members", total, len(members))
+		}
+	}
+}
