@@ -35,44 +35,35 @@ type memory struct {
 
 func newMemory() memory { return memory{seed: flow.NewSeed()} }
 
-// placeOf returns where the place of a connection is told: by a number, or by a client.
-func (m *memory) placeOf(number tcp.Seq) *uint32 {
-	return &m.byNumber[flow.Mix(uint64(number)^m.seed[0], m.seed[1])%uint64(len(m.byNumber))]
+// byNumberOf and byClientOf are where the place of a connection is told.
+func (m *memory) byNumberOf(number tcp.Seq) uint32 {
+	return uint32(flow.Mix(uint64(number)^m.seed[0], m.seed[1])) % (2 * maxBegun)
 }
 
-func (m *memory) placeOfClient(client netip.AddrPort) *uint32 {
+func (m *memory) byClientOf(client netip.AddrPort) uint32 {
 	key := portOf(client)
-	return &m.byClient[m.seed.Hash(&key)%uint32(len(m.byClient))]
+	return m.seed.Hash(&key) % (2 * maxBegun)
 }
 
-// at returns what is remembered at the place, or nil.
-func (m *memory) at(place uint32) *begun {
-	if place == 0 || m.next-place >= uint32(len(m.ring)) {
+// at returns what is remembered where places tell it, if it is as it is looked for, or nil.
+func (m *memory) at(places []uint32, i uint32, is func(b *begun) bool) *begun {
+	if places == nil || places[i] == 0 || m.next-places[i] >= maxBegun {
 		return nil
 	}
-	return &m.ring[place%uint32(len(m.ring))]
+	if b := &m.ring[places[i]%maxBegun]; is(b) {
+		return b
+	}
+	return nil
 }
 
 // with returns the newest whose client began with the number, or nil.
 func (m *memory) with(number tcp.Seq) *begun {
-	if m.ring == nil {
-		return nil
-	}
-	if b := m.at(*m.placeOf(number)); b != nil && b.iss == number {
-		return b
-	}
-	return nil
+	return m.at(m.byNumber, m.byNumberOf(number), func(b *begun) bool { return b.iss == number })
 }
 
 // of returns the newest of the client, or nil.
 func (m *memory) of(client netip.AddrPort) *begun {
-	if m.ring == nil {
-		return nil
-	}
-	if b := m.at(*m.placeOfClient(client)); b != nil && b.client == client {
-		return b
-	}
-	return nil
+	return m.at(m.byClient, m.byClientOf(client), func(b *begun) bool { return b.client == client })
 }
 
 // keep remembers a connection.
@@ -84,7 +75,7 @@ func (m *memory) keep(b begun) {
 		m.next++ // 0 is no place
 	}
 	m.ring[m.next%maxBegun] = b
-	*m.placeOf(b.iss), *m.placeOfClient(b.client) = m.next, m.next
+	m.byNumber[m.byNumberOf(b.iss)], m.byClient[m.byClientOf(b.client)] = m.next, m.next
 }
 
 // A pair is of two connections that seem to be one.
