@@ -28,6 +28,7 @@ type readFlags struct {
 	stack             string
 	twoMSL            time.Duration
 	leakAfter         time.Duration
+	tapOn             string
 	outer, verify     bool
 	payload           bool
 	quiet, noProgress bool
@@ -75,12 +76,14 @@ func (f *readFlags) trackingFlags(c *cobra.Command) {
 	fl.StringVar(&f.stack, "stack", "auto", "TCP stack profile of the endpoints: "+strings.Join(tcp.Stacks(), ", "))
 	fl.DurationVar(&f.twoMSL, "2msl", 0, "how long TIME_WAIT lasts; 0 uses the value of the stack")
 	fl.DurationVar(&f.leakAfter, "leak-after", tracker.DefaultLeakAfter, "report CLOSE_WAIT or FIN_WAIT_2 as stuck after this time")
+	fl.StringVar(&f.tapOn, "tap-on", "auto", "the `host` on which the capture was made, where what came in has arrived: its IP address, client, server, none, or auto (recognised where the packets leave no doubt)")
 	fl.BoolVar(&f.outer, "outer", false, "do not decapsulate tunnels; follow the outermost TCP")
 	fl.BoolVar(&f.verify, "verify-checksums", false, "check every TCP checksum, not only those of SYN, FIN and RST")
 	fl.BoolVar(&f.payload, "payload", false, "keep hashes of the payload in flight, to find bytes that were retransmitted with different content")
 	fl.IntVar(&f.maxConns, "max-connections", 0, maxConnsUsage())
 	fl.StringVar(&f.maxMemory, "max-memory", "", maxMemoryUsage())
 	complete(c, "stack", tcp.Stacks())
+	complete(c, "tap-on", []string{"auto", "client", "server", "none"})
 }
 
 // displayFlags adds the flags that say how the terminal is used.
@@ -210,6 +213,9 @@ func (f *readFlags) config() (c tracker.Config, err error) {
 		if _, err := tcp.ParseStack(f.stack); err != nil {
 			return c, fmt.Errorf("--stack: %w", err)
 		}
+	}
+	if c.TapOn, err = tcp.ParseTapOn(f.tapOn); err != nil {
+		return c, fmt.Errorf("--tap-on: %w", err)
 	}
 	c.Stack, c.TwoMSL, c.LeakAfter = f.stack, f.twoMSL, f.leakAfter
 	c.MaxConns, err = f.boundMemory()

@@ -57,6 +57,7 @@ type EndRecord struct {
 	Timestamps  bool   // it sent timestamps
 	Window      uint64 // the window it advertised last, scaled, in octets
 	Listener    bool   // it accepted a SYN, as its SYN+ACK shows or what followed
+	OnHost      bool   // the capture was made on its host, as Config.TapOn or the packets say
 
 	Stack          tcp.StackID // whose timers and choices it is taken to have
 	StackCertainty tcp.StackCertainty
@@ -144,9 +145,10 @@ func (t *Tracker) fillEnd(r *EndRecord, c *conn.Conn, e tcp.Endpoint) {
 	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
 	history := r.History[:0]
 	*r = EndRecord{Proved: subject.Proved.Only()}
-	r.Addr, r.State, r.Certainty = c.Addr(e), subject.Assumed.Shown(), c.Certainty(e, t.machine.Now)
+	r.Addr, r.State, r.Certainty = c.Addr(e), subject.Assumed.Shown(), t.machine.Certainty(c, e)
 	r.Packets, r.Bytes, r.ISN, r.MSS, r.Window = uint64(subject.Packets), subject.Bytes, subject.ISS, subject.MSS, subject.Window(peer)
 	r.HasISN, r.SACK, r.Timestamps = subject.Has(endpoint.HasISS), subject.Has(endpoint.SackOK), subject.Has(endpoint.HasTS)
+	r.OnHost = t.machine.OnHost(c, e)
 	r.WindowScale, r.Listener, r.History = -1, e == tcp.Server && c.Accepted(), history
 	r.Stack, r.StackCertainty = t.machine.StackOf(subject)
 	if subject.HasShift() {
@@ -164,7 +166,7 @@ func (t *Tracker) fillEnd(r *EndRecord, c *conn.Conn, e tcp.Endpoint) {
 	r.Possible = c.Possible(e, r.Certainty, t.machine.Now)
 	for _, st := range c.Steps() {
 		if st.End() == e {
-			r.History = append(r.History, Step{Time: st.At, Packet: st.Packet(), State: st.State(), Inputs: st.Inputs(), Basis: st.Basis()})
+			r.History = append(r.History, Step{Time: st.At, Packet: st.Packet(), State: st.State(), Inputs: st.Inputs(), Basis: t.machine.BasisOf(c, st)})
 		}
 	}
 	if last := len(r.History) - 1; last >= 0 && r.History[last].State == r.State {

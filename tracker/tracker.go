@@ -34,6 +34,10 @@ type Config struct {
 	// cut payload then.
 	Cut bool
 
+	// TapOn says on whose host the capture was made. The zero TapOn leaves it to the
+	// packets, where they show it beyond doubt.
+	TapOn tcp.TapOn
+
 	// MaxConns bounds how many connections are kept at once. Beyond it are
 	// given up (Stats.Evicted) those that are closed, then SYNs without an
 	// answer, then those idle for the longest time; all are told then, as at
@@ -91,6 +95,7 @@ func New(cfg Config, emit func(*Event)) (*Tracker, error) {
 		Cut:       cfg.Cut,
 		MaxConns:  cmp.Or(cfg.MaxConns, DefaultMaxConns),
 		Segments:  cfg.Segments,
+		TapOn:     cfg.TapOn,
 		Listener:  t,
 	})
 	return t, nil
@@ -190,7 +195,7 @@ func (t *Tracker) Moved(c *conn.Conn, m *conn.Move) {
 	e.Time, e.Packet, e.End = m.At, m.Packet, role
 	client := t.machine.Role(c, tcp.Client)
 	e.Bytes = [2]uint64{c.Ends[client].Bytes, c.Ends[client.Peer()].Bytes}
-	e.From, e.To, e.Inputs, e.Refuted, e.Basis = m.From, m.To, m.Inputs, m.Refuted, m.Basis
+	e.From, e.To, e.Inputs, e.Refuted, e.Basis = m.From, m.To, m.Inputs, m.Refuted, t.machine.BasisOfMove(c, m)
 	t.emit(e)
 }
 

@@ -88,11 +88,18 @@ func (p *Decoder) Number(n int) { p.number = n }
 // filled in but its Time and Packet; else s may hold anything. The record is
 // neither changed nor kept.
 func (p *Decoder) Decode(r *pcap.Record, s *tcp.Segment) Verdict {
-	v := p.fast(r.Link, r.Data, r.Wire, s)
+	v, tunnel := p.fast(r.Link, r.Data, r.Wire, s), false
 	if v == ask {
 		v = p.slow(r.Link, frame{r.Data, r.Wire}, r.Time, s)
+		tunnel = p.depth > 1
 		if v == TCP && len(p.parts) > 1 {
 			p.tellParts(p.number, p.parts)
+		}
+	}
+	if v == TCP {
+		s.Way = tcp.WayUnknown
+		if !tunnel { // whose ends are no ends of what it carries
+			s.Way = r.Heading()
 		}
 	}
 	return v

@@ -317,6 +317,9 @@ func (g *ring) fill(r *pcap.Record, p int) (ok bool) {
 	end := mac + captured
 	r.Time = tcp.Time(int64(native.Uint32(h[4:]))*1e9 + int64(native.Uint32(h[8:])))
 	r.Device = int(native.Uint32(sender[4:]))
+	if r.Way = pcap.WayOf(sender[10]); hardware == hardwareLoopback {
+		r.Way = tcp.WayUnknown // it goes both ways
+	}
 	status := native.Uint32(h[20:])
 	tagged := status&unix.TP_STATUS_VLAN_VALID != 0
 	switch hardware {

@@ -72,6 +72,11 @@ func (b *Blocks) packet(number int, t tcp.Time, r *Record, comment string) {
 	b.octets(r.Data)
 	if comment != "" {
 		b.option(optComment, []byte(clipped(comment)))
+	}
+	if r.Way != tcp.WayUnknown {
+		b.option(optFlags, binary.LittleEndian.AppendUint32(nil, uint32(r.Way)))
+	}
+	if comment != "" || r.Way != tcp.WayUnknown {
 		b.option(optEnd, nil)
 	}
 	b.end()

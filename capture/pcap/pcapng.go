@@ -29,6 +29,7 @@ const (
 	optEnd         = 0
 	optComment     = 1
 	optName        = 2  // if_name
+	optFlags       = 2  // epb_flags
 	optApplication = 4  // shb_userappl
 	optReceived    = 4  // isb_ifrecv
 	optTimeUnit    = 9  // if_tsresol
@@ -249,8 +250,21 @@ func (f *pcapngFile) packet(b []byte, r *Record) error {
 	if len(b) < 20 {
 		return corrupt("a packet block that is too short")
 	}
-	return f.fill(r, f.order.u32(b), b)
+	if err := f.fill(r, f.order.u32(b), b); err != nil {
+		return err
+	}
+	if at := 20 + int(padded(uint32(len(r.Data)))); at+8 <= len(b) {
+		f.options(b[at:], func(code uint16, value []byte) {
+			if code == optFlags && len(value) >= 4 {
+				r.Way = wayOfFlags[f.order.u32(value)&3]
+			}
+		})
+	}
+	return nil
 }
+
+// wayOfFlags is which way a packet went, by the lowest bits of epb_flags.
+var wayOfFlags = [4]tcp.Way{1: tcp.WayIn, 2: tcp.WayOut}
 
 // obsoletePacket reads a packet block of the first pcapng drafts, which has a
 // count of drops beside a shorter interface number.
@@ -277,6 +291,7 @@ func (f *pcapngFile) fill(r *Record, number uint32, b []byte) error {
 	r.Wire = max(int(wire), len(r.Data))
 	r.Time = i.clock.time(ticks)
 	r.Link = i.link
+	r.Way = tcp.WayUnknown
 	return nil
 }
 
@@ -302,6 +317,7 @@ func (f *pcapngFile) simplePacket(b []byte, r *Record) error {
 	r.Wire = max(int(wire), len(r.Data))
 	r.Time = 0
 	r.Link = i.link
+	r.Way = tcp.WayUnknown
 	return nil
 }
 

@@ -28,7 +28,42 @@ type Record struct {
 	Time tcp.Time // zero: the file does not say
 	Link LinkType
 
-	Device int // of a live capture: the interface, as the tap numbers it
+	Device int     // of a live capture: the interface, as the tap numbers it
+	Way    tcp.Way // as the file says, beside the packet
+}
+
+// Heading returns which way the packet went past the host that recorded it, as the
+// file says, or the header of a Linux cooked capture.
+func (r *Record) Heading() tcp.Way {
+	if r.Way != tcp.WayUnknown {
+		return r.Way
+	}
+	at := 0
+	switch r.Link.Layout().Kind {
+	case LayoutCooked:
+		at = 1
+	case LayoutCooked2:
+		at = 10
+	default:
+		return tcp.WayUnknown
+	}
+	if at >= len(r.Data) {
+		return tcp.WayUnknown
+	}
+	return WayOf(r.Data[at])
+}
+
+// WayOf returns what a packet type of Linux says (packet(7)): that of a packet to
+// this host, or from it. One to all, or to another host, is on no way of its own.
+func WayOf(packetType uint8) tcp.Way {
+	const host, outgoing = 0, 4
+	switch packetType {
+	case host:
+		return tcp.WayIn
+	case outgoing:
+		return tcp.WayOut
+	}
+	return tcp.WayUnknown
 }
 
 // Damage says that a file is cut off or corrupt from some point on. What came

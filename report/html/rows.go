@@ -40,9 +40,11 @@ func (l *nameList) number(name string) int {
 	return i
 }
 
-// stepLetters are what a step's state and basis are written as, by five times
-// the state and the basis.
-const stepLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+// stepLetters are what a step's state and basis are written as, by the state
+// times the number of bases, and the basis.
+const stepLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_!$*()="
+
+var _ [len(stepLetters) - int(tcp.NumStates)*int(tcp.NumBases)]struct{} // there are enough, or this does not compile
 
 // encodeHistory writes the steps of an end: of each a letter, the number of
 // its event, the time since the step before (of the first, since the
@@ -56,7 +58,7 @@ func (h *page) encodeHistory(r *tracker.Record, e tcp.Endpoint) string {
 		if i > 0 {
 			b = append(b, ' ')
 		}
-		b = append(b, stepLetters[5*int(s.State)+int(s.Basis)])
+		b = append(b, stepLetters[int(tcp.NumBases)*int(s.State)+int(s.Basis)])
 		b = strconv.AppendInt(b, int64(h.names.events.number(s.Inputs.String())), 36)
 		t := s.Time.Sub(r.Start).Microseconds()
 		b = strconv.AppendInt(append(b, '.'), t-at, 36)
@@ -86,7 +88,7 @@ func (h *page) encode(s *record.Summary) ([]byte, int) {
 		states = append(states, state.String())
 	}
 	var bases, closers, origins []string
-	for b := tcp.BySending; b <= tcp.ByTimer; b++ {
+	for b := tcp.BySending; b < tcp.NumBases; b++ {
 		bases = append(bases, b.String())
 	}
 	for c := tcp.NotClosed; c < tcp.NumClosedBy; c++ {
@@ -103,6 +105,7 @@ func (h *page) encode(s *record.Summary) ([]byte, int) {
 	data, err := json.Marshal(map[string]any{
 		"span":   max(s.Last, s.Now).Sub(s.First).Microseconds(),
 		"states": states, "bases": bases, "closers": closers, "origins": origins, "letters": stepLetters,
+		"certainties": tcp.NumCertainties,
 		"hosts": h.names.hosts.Names, "kinds": h.names.kinds.Names, "events": h.names.events.Names,
 		"ladders": ladders, "open": open,
 	})
@@ -129,7 +132,7 @@ func (h *page) appendRow(b []byte, r *tracker.Record, history [2]string, first t
 		end := &r.Ends[e]
 		number(int64(h.names.hosts.number(end.Addr.Addr().String())))
 		number(int64(end.Addr.Port()))
-		number(3*int64(end.State) + int64(end.Certainty))
+		number(int64(tcp.NumCertainties)*int64(end.State) + int64(end.Certainty))
 		number(int64(end.Bytes))
 		number(int64(end.Packets))
 		number(int64(end.Retransmits))
@@ -164,9 +167,9 @@ class End {
 	get addr() { return (this.host.includes(':') ? '[' + this.host + ']' : this.host) + ':' + this.row[this.at + 1]; }
 	get name() { return data.called?.[this.row[0]]?.[this.at === 1 ? 0 : 1] || ''; }
 	get label() { return this.addr + (this.name ? ' (' + this.name + ')' : ''); }
-	get code() { return this.row[this.at + 2]; } // three times the state and the certainty
-	get state() { return data.states[Math.floor(this.code / 3)]; }
-	get assumed() { return this.code % 3 === 0 && this.code > 0; } // state 0 is UNKNOWN
+	get code() { return this.row[this.at + 2]; } // the state times the number of certainties, and the certainty
+	get state() { return data.states[Math.floor(this.code / data.certainties)]; }
+	get assumed() { return this.code % data.certainties === 0 && this.code > 0; } // state 0 is UNKNOWN
 	get mark() { return this.state + (this.assumed ? '?' : ''); }
 	get text() { return this.mark + this.more; }
 	get more() { const p = this.possible; return p.length > 1 ? ' {' + p.join(', ') + '}' : ''; }
@@ -200,9 +203,9 @@ function steps(end) {
 		const code = data.letters.indexOf(text[0]), [event, dt, frames] = text.slice(1).split('.');
 		at += parseInt(dt, 36);
 		if (frames !== undefined) packet += parseInt(frames, 36);
-		const basis = data.bases[code % 5];
+		const basis = data.bases[code % data.bases.length];
 		return {
-			at, packet: frames === undefined ? 0 : packet, state: data.states[Math.floor(code / 5)], basis,
+			at, packet: frames === undefined ? 0 : packet, state: data.states[Math.floor(code / data.bases.length)], basis,
 			event: data.events[parseInt(event, 36)],
 			assumed: i === list.length - 1 ? end.assumed : basis === 'assumed',
 		};

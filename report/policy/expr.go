@@ -395,7 +395,7 @@ func makeVocabulary() map[string][]string {
 		v["stack_certainty"] = append(v["stack_certainty"], c.String())
 	}
 	certainty := map[string]bool{anomaly.ConfidenceAmbiguous.String(): true}
-	for c := tcp.Assumed; c <= tcp.Proved; c++ {
+	for c := range tcp.NumCertainties {
 		certainty[c.String()] = true
 	}
 	v["certainty"] = slices.Sorted(maps.Keys(certainty))

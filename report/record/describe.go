@@ -39,6 +39,7 @@ type Group struct {
 // Certainties are how sure a state is.
 var Certainties = []Word{
 	{tcp.Proved.String(), "the end's own segments show it"},
+	{tcp.Observed.String(), "the capture was made on the end's own host, and what changed the state came in there"},
 	{tcp.Settled.String(), "nothing contradicted it for longer than a retransmission would have taken, or a timer of a known stack implies it"},
 	{tcp.Assumed.String(), "it holds if the captured segments arrived; tables mark it with ?"},
 }
@@ -81,6 +82,7 @@ var bases = []Word{
 	{tcp.ByAssumption.String(), "the peer's segment was captured, so it is assumed to be received"},
 	{tcp.ByProof.String(), "the end's own later segments show it"},
 	{tcp.ByCorrection.String(), "it replaces an entry that later packets refuted"},
+	{tcp.ByArrival.String(), "the peer's segment came in on the end's own host, where the capture was made"},
 	{tcp.ByTimer.String(), "a timer of the end's stack"},
 }
 
@@ -191,6 +193,7 @@ func endDocs() []FieldDoc {
 		{Name: "stack", Type: "string", Is: "its TCP stack profile", Words: stackWords(), Absent: "`stack_certainty` is unknown"},
 		{Name: "stack_certainty", Type: "string", Is: "how sure the stack is", Words: stackCertainties},
 		{Name: "stack_reason", Type: "string", Is: "how the stack was recognised", Absent: "it was not recognised"},
+		{Name: "on_host", Type: "boolean", Is: "the capture was made on its host (--tap-on)", Absent: "it was not, or the packets do not show it"},
 		{Name: "timer.kind", Type: "string", Is: "the running timer: what happens when it fires", Words: timers, Absent: "no timer runs"},
 		{Name: "timer.remaining", Type: "number", Unit: ofSeconds, Is: "until that timer fires", Absent: "no timer runs"},
 		{Name: "history", Type: "array", Is: "the states that it went through", More: "Oldest first.", Holds: "history"},

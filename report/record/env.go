@@ -52,7 +52,7 @@ func fullRecord() *tracker.Record {
 		x.Possible = 1<<tcp.Closed | 1<<tcp.TimeWait
 		x.HasISN, x.MSS, x.WindowScale, x.SACK, x.Timestamps = true, 1, 1, true, true
 		x.Timer = tracker.Timer{Kind: "fin", Remaining: 1}
-		x.StackCertainty = tcp.StackKnown
+		x.StackCertainty, x.OnHost = tcp.StackKnown, true
 		x.State, x.Since, x.TimeInState = tcp.Established, 1, 1
 	}
 	return r

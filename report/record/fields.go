@@ -114,6 +114,7 @@ var endFields = []struct {
 	{"stack_reason", [2]string{}, false, func(e *tracker.EndRecord) value {
 		return word(tcp.StackReason(e.Stack, e.StackCertainty))
 	}},
+	{"on_host", [2]string{}, false, func(e *tracker.EndRecord) value { return flag(e.OnHost).unless(!e.OnHost) }},
 	{"timer.kind", [2]string{}, false, func(e *tracker.EndRecord) value { return word(e.Timer.Kind) }},
 	{"timer.remaining", [2]string{}, false, func(e *tracker.EndRecord) value { return span(e.Timer.Remaining).unless(e.Timer.Kind == "") }},
 	{"history", [2]string{}, false, func(e *tracker.EndRecord) value {

@@ -2,6 +2,7 @@ package record
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 
 	"github.com/tcpwatch/tcpwatch/report/services"
@@ -17,6 +18,9 @@ type Tally struct {
 	States StateCounts
 	Kinds  map[string]int // anomalies
 
+	TapOn    netip.Addr // the first host on which the capture was made, as far as it is known
+	TapOnOne bool       // and there is no other
+
 	Due tcp.Time // when the last timer fires that runs in one of the selected; 0: none does
 
 	Services *services.Counts // of the selected, those that a table does not show too; nil: the format tells of none
@@ -31,10 +35,22 @@ func NewTally() *Tally { return &Tally{Kinds: make(map[string]int)} }
 // Connection counts a selected connection.
 func (t *Tally) Connection(r *tracker.Record) {
 	t.Listed++
-	for i, e := range r.Ends {
-		t.States[e.State][i]++
+	for i := range r.Ends {
+		t.end(&r.Ends[i], i)
 	}
 	t.anomalies(r)
+}
+
+// end counts an end.
+func (t *Tally) end(e *tracker.EndRecord, i int) {
+	t.States[e.State][i]++
+	switch host := e.Addr.Addr(); {
+	case !e.OnHost:
+	case !t.TapOn.IsValid():
+		t.TapOn, t.TapOnOne = host, true
+	default:
+		t.TapOnOne = t.TapOnOne && host == t.TapOn
+	}
 }
 
 // anomalies counts those of a connection.

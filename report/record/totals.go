@@ -40,6 +40,18 @@ func NumbersNote(s *Summary) string {
 	return ""
 }
 
+// TapNote says on whose host the capture was made; "" where that is not known.
+func TapNote(t *Tally) string {
+	if !t.TapOn.IsValid() {
+		return ""
+	}
+	host := t.TapOn.String()
+	if !t.TapOnOne {
+		host += " and others"
+	}
+	return "Note: captured on " + host + ": what came in there has arrived (--tap-on none: do not rely on it)"
+}
+
 // Shortfalls tell what makes what is shown less than the whole truth.
 func Shortfalls(s *Summary) (parts []string) {
 	if s.Undecodable > 0 {

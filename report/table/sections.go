@@ -175,7 +175,7 @@ func writeWhole(out *bufio.Writer, o *record.Options, s *record.Summary, t *reco
 
 // notes are what has to be known beside what is printed.
 func notes(o *record.Options, s *record.Summary, t *record.Tally) []string {
-	return slices.DeleteFunc([]string{record.NumbersNote(s), record.PendingNote(s, t, o)}, func(note string) bool { return note == "" })
+	return slices.DeleteFunc([]string{record.NumbersNote(s), record.TapNote(t), record.PendingNote(s, t, o)}, func(note string) bool { return note == "" })
 }
 
 // statesLine counts the states of both ends, the most frequent first.

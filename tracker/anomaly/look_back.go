@@ -108,3 +108,21 @@ func (h *Case) CountOf(e tcp.Endpoint, flags tcp.Flags) (n int) {
 	}
 	return n
 }
+
+// WasOpen reports whether the end was in ESTABLISHED once.
+func (h *Case) WasOpen(e tcp.Endpoint) bool {
+	if h.Origin() == tcp.FromMidstream {
+		return true
+	}
+	for _, st := range h.Steps() {
+		if st.End() == e && st.State() == tcp.Established {
+			return true
+		}
+	}
+	return false
+}
+
+// HasBeyond reports whether the end reported octets by SACK that lie behind a hole.
+func (h *Case) HasBeyond(e tcp.Endpoint) bool {
+	return h.Rare != nil && h.Rare.SACKed[e] != tcp.Block{} && h.Ends[e].Acked.Before(h.Rare.SACKed[e].Right)
+}

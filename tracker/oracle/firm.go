@@ -164,7 +164,13 @@ func (c *Case) excuseOf(l *look, claim claim) excuse {
 			}
 		}
 	}
-	return c.forgedAndAccepted(l, claim)
+	if why := c.forgedAndAccepted(l, claim); why != (excuse{}) {
+		return why
+	}
+	if claim.how == tcp.Observed && slices.Contains(l.cp.accepts(l.tap, l.end), claim.state.String()) {
+		return because(AsConfigured, "its kernel was set to do otherwise")
+	}
+	return excuse{}
 }
 
 // cameTo reports whether the kernel came to such a state in the connection of the

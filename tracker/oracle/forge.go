@@ -14,7 +14,7 @@ import (
 // the tap captured of it and nothing else.
 func (c *Case) Alone(tap string) (list []*Case) {
 	for _, conn := range c.conversations() {
-		one := &Case{Story: conn, segments: map[string][]tcp.Segment{}}
+		one := &Case{Story: conn, TapOn: c.TapOn, segments: map[string][]tcp.Segment{}}
 		one.Taps = []string{tap}
 		one.segments[tap] = crossing(c.segments[tap], conn.Addr("client"), conn.Addr("server"))
 		list = append(list, one)
@@ -33,7 +33,7 @@ func (c *Case) Forged(n int, s tcp.Segment, moments []tcp.Time) *Case {
 	for i := range list {
 		list[i].Packet = i + 1
 	}
-	forged := &Case{Story: c.Story, segments: map[string][]tcp.Segment{tap: list}, forged: n + 1}
+	forged := &Case{Story: c.Story, TapOn: c.TapOn, segments: map[string][]tcp.Segment{tap: list}, forged: n + 1}
 	forged.Checkpoints = slices.DeleteFunc(slices.Clone(c.Checkpoints), func(cp Checkpoint) bool { return moment(cp.T) < s.Time })
 	for _, at := range moments {
 		forged.Checkpoints = append(forged.Checkpoints, Checkpoint{T: float64(at) / 1e9})

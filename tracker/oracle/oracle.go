@@ -56,9 +56,9 @@ func (m *Miss) String() string {
 
 // replay tracks the segments up to the given moment, 0 for all of them, and
 // returns the records of all connections as they are then.
-func replay(segments []tcp.Segment, until tcp.Time) []*tracker.Record {
+func replay(segments []tcp.Segment, until tcp.Time, on tcp.TapOn) []*tracker.Record {
 	var records []*tracker.Record
-	tk, err := tracker.New(tracker.Config{}, func(e *tracker.Event) {
+	tk, err := tracker.New(tracker.Config{TapOn: on}, func(e *tracker.Event) {
 		if e.Kind == tracker.EventConnection {
 			records = append(records, e.Record.Clone())
 		}
@@ -126,7 +126,7 @@ func (c *Case) looks(f func(l look)) {
 	for _, tap := range c.Taps {
 		for _, conn := range c.conversations() {
 			for _, cp := range conn.Checkpoints {
-				records := between(replay(c.segments[tap], moment(cp.T)), conn.Addr("client"), conn.Addr("server"))
+				records := between(replay(c.segments[tap], moment(cp.T), c.tapOn(tap)), conn.Addr("client"), conn.Addr("server"))
 				if len(records) == 0 {
 					records = []*tracker.Record{{}} // it says nothing
 					if !c.captured(tap, &conn, cp.T) {
@@ -190,7 +190,7 @@ func (c *Case) Anomalies() (compared int, misses []Miss) {
 	flagged := map[string]map[string]*anomaly.Anomaly{}
 	for _, tap := range c.Taps {
 		flagged[tap] = map[string]*anomaly.Anomaly{}
-		for _, r := range replay(c.segments[tap], 0) {
+		for _, r := range replay(c.segments[tap], 0, c.tapOn(tap)) {
 			for i := range r.Anomalies {
 				flagged[tap][r.Anomalies[i].Kind] = &r.Anomalies[i]
 			}

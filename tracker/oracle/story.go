@@ -114,6 +114,7 @@ func (s *Story) conversations() []Story {
 // A Case is a story with the segments of its captures.
 type Case struct {
 	Story
+	TapOn    TapOn
 	segments map[string][]tcp.Segment // by tap
 	forged   int                      // frame of the one that somebody forged; 0: none
 }

@@ -64,6 +64,10 @@ const (
 	// states only.
 	KeepsNoRequest Excuse = "no socket for what it answered with SYN,ACK"
 
+	// The story says that a bystander may say so: an option of the host's decides it,
+	// which no packet tells. An excuse for firm states only.
+	AsConfigured Excuse = "an option of the host decides it"
+
 	// Its peer accepted a segment that somebody sent in the end's name. An
 	// excuse for firm states only.
 	ForgedAndAccepted Excuse = "forged in its name, and accepted"

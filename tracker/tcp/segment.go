@@ -80,6 +80,7 @@ type Segment struct {
 	Sum      Sum    // what checking it gave
 	Cut      Cut    // what of the TCP header the capture lacks
 	Fragment bool   // put together from, or part of, IP fragments
+	Way      Way    // how the host that made the capture had it
 
 	ICMP ICMP // not zero: this is an ICMP error that quotes a segment
 }

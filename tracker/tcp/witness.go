@@ -28,12 +28,15 @@ func (o Origin) String() string { return [...]string{"syn", "syn-ack", "midstrea
 type Certainty uint8
 
 const (
-	Assumed Certainty = iota // it follows if what was seen on the wire arrived
-	Settled                  // nothing contradicted it for longer than a retransmission would have taken, or a timer says so
-	Proved                   // the end's own segments show it
+	Assumed  Certainty = iota // it follows if what was seen on the wire arrived
+	Settled                   // nothing contradicted it for longer than a retransmission would have taken, or a timer says so
+	Observed                  // the capture was made on the end's host, and shows what came in there
+	Proved                    // the end's own segments show it
+
+	NumCertainties
 )
 
-func (c Certainty) String() string { return [...]string{"assumed", "settled", "proved"}[c] }
+func (c Certainty) String() string { return [...]string{"assumed", "settled", "observed", "proved"}[c] }
 
 // Basis says why a step in an end's history was taken.
 type Basis uint8
@@ -43,11 +46,14 @@ const (
 	ByAssumption              // the peer's segment was seen, and so taken as received
 	ByProof                   // the end's own later segments show it
 	ByCorrection              // in the place of a step that later packets refuted
+	ByArrival                 // the peer's segment was seen to come in on the end's host, which must take it
 	ByTimer                   // a timer of the end's stack
+
+	NumBases
 )
 
 func (b Basis) String() string {
-	return [...]string{"sent", "assumed", "proved", "corrected", "timer"}[b]
+	return [...]string{"sent", "assumed", "proved", "corrected", "observed", "timer"}[b]
 }
 
 // ClosedBy says who ended a connection. The zero ClosedBy means that nobody

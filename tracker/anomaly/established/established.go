@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
-	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -62,7 +62,7 @@ var HalfOpenDiscovered = anomaly.Kind{
 	On:      triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
-		if h.Before.RST != conn.ResetReply || !heldOpen(h, subject) {
+		if h.Before.RST != rst.Reply || !heldOpen(h, subject) {
 			return nil
 		}
 		if !h.Before.States[peer].Within(open | tcp.FinWait1.Set() | tcp.FinWait2.Set() | tcp.Closing.Set() | tcp.LastAck.Set()) {

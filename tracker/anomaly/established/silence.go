@@ -8,6 +8,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/stalls"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -83,7 +84,7 @@ var RetransmissionTimeout = anomaly.Kind{
 		switch {
 		case h.S == nil && h.Ends[subject].SentAt == w.Last && h.M.Heard().Sub(w.Last) > conn.SilentPauses*w.Gap:
 			f.Cause = "silent"
-		case h.S != nil && h.Before.RST == conn.ResetAbort && h.Before.SentAt[subject] == w.Last:
+		case h.S != nil && h.Before.RST == rst.Abort && h.Before.SentAt[subject] == w.Last:
 			f.Cause = "reset"
 			f.Evidence = append(f.Evidence, h.S.Packet)
 		default:
@@ -178,7 +179,7 @@ var KeepaliveTimeout = anomaly.Kind{
 		switch {
 		case h.S == nil && h.Ends[subject].SentAt == p.Last && p.Copies >= conn.ProbesBeforeSilence && h.M.Heard().Sub(p.Last) >= conn.SilentPauses*p.Gap:
 			f.Cause = "silent"
-		case h.S != nil && h.Before.RST == conn.ResetAbort && h.Before.SentAt[subject] == p.Last && p.Copies >= probesBeforeRST:
+		case h.S != nil && h.Before.RST == rst.Abort && h.Before.SentAt[subject] == p.Last && p.Copies >= probesBeforeRST:
 			f.Cause, f.Values["span"] = "reset", h.Now.Sub(p.First)
 			f.Evidence = append(f.Evidence, h.S.Packet)
 		default:
@@ -293,7 +294,7 @@ var ZeroWindowAbort = anomaly.Kind{
 		f := &anomaly.Finding{End: subject, Certain: anomaly.ConfidenceAssumed, Evidence: []int{w.SinceFrame, w.Frames[0], w.Frames[1]}}
 		over := h.M.Heard()
 		switch {
-		case h.S != nil && h.Before.RST == conn.ResetAbort:
+		case h.S != nil && h.Before.RST == rst.Abort:
 			f.Cause = "reset"
 			f.Evidence = append(f.Evidence, h.S.Packet)
 		case h.S == nil && h.Visible(subject) && w.Probes >= probesBeforeRST && h.Ends[subject].SentAt == w.LastTime && over.Sub(w.LastTime) > conn.SilentPauses*w.Gap:

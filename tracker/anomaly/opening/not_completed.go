@@ -4,9 +4,9 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
-	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -137,7 +137,7 @@ var HandshakeNotCompleted = anomaly.Kind{
 			return gaveUpSilently(h)
 		}
 		subject, peer := h.From, h.From.Peer()
-		if h.Before.RST != conn.ResetReply || !h.Ends[subject].Has(endpoint.SentSYNACK) || h.Before.Proved[subject] != tcp.SynReceived.Set() ||
+		if h.Before.RST != rst.Reply || !h.Ends[subject].Has(endpoint.SentSYNACK) || h.Before.Proved[subject] != tcp.SynReceived.Set() ||
 			!h.Before.States[peer].Within(connected) || h.Explained() || len(h.Frames(subject, tcp.RcvRST, tcp.RcvRSTPassive)) > 0 {
 			return nil
 		}

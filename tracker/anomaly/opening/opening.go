@@ -14,6 +14,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -472,7 +473,7 @@ var SynRcvdReset = anomaly.Kind{
 			Evidence: append(h.FramesOf(subject, tcp.SYN), synAck.Packet, h.S.Packet),
 			Values:   anomaly.Values{"soon": template.Soon(h.Now.Sub(synAck.At))},
 		}
-		if h.Before.RST == conn.ResetReply {
+		if h.Before.RST == rst.Reply {
 			f.Cause, f.Certain = "no-connection", anomaly.ConfidenceAmbiguous
 		}
 		return f

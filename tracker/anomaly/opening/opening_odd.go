@@ -4,9 +4,9 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
-	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -183,7 +183,7 @@ type oldSYN struct {
 // long over.
 func rejectsOldSYN(h *anomaly.Case) (o oldSYN, found bool) {
 	subject, peer := h.From, h.From.Peer()
-	if h.S == nil || h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply {
+	if h.S == nil || h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != rst.Reply {
 		return o, false
 	}
 	var synAck recent.Segment
@@ -328,7 +328,7 @@ var UnsolicitedSYNACK = anomaly.Kind{
 		switch {
 		case h.On&triggers.OnRST != 0:
 			synAck, ok := h.LastSent(y, tcp.SYN|tcp.ACK)
-			if h.From != x || h.Before.SentAt[x] != 0 || h.Before.RST != conn.ResetReply || !ok || h.Now.Sub(synAck.At) > promptly {
+			if h.From != x || h.Before.SentAt[x] != 0 || h.Before.RST != rst.Reply || !ok || h.Now.Sub(synAck.At) > promptly {
 				return nil
 			}
 			f.Cause = "rejected"

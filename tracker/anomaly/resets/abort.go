@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
-	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -131,7 +131,7 @@ var LateFINReset = anomaly.Kind{
 	On:         triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
-		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || !h.ClosedFirst(subject) || h.S.Seq != h.Ends[subject].FIN+1 {
+		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != rst.Reply || !h.ClosedFirst(subject) || h.S.Seq != h.Ends[subject].FIN+1 {
 			return nil
 		}
 		if h.Ends[peer].FIN.Before(h.Before.Acked[subject]) {
@@ -186,8 +186,8 @@ var AbortAfterFIN = anomaly.Kind{
 	On:      triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
-		built := h.Before.RST == conn.ResetAbort && h.S.Seq == h.Ends[subject].FIN+1 ||
-			h.Before.RST == conn.ResetUnmatched && numberOfFIN(h) && h.Before.Accepted
+		built := h.Before.RST == rst.Abort && h.S.Seq == h.Ends[subject].FIN+1 ||
+			h.Before.RST == rst.Unmatched && numberOfFIN(h) && h.Before.Accepted
 		if !built || !h.Ends[subject].Has(endpoint.HasFIN) {
 			return nil
 		}
@@ -249,7 +249,7 @@ var RstInsteadOfAck = anomaly.Kind{
 	On:         triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
-		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || h.Rare == nil {
+		if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != rst.Reply || h.Rare == nil {
 			return nil
 		}
 		again := h.Rare.Closing[peer]
@@ -292,7 +292,7 @@ var RstInsteadOfAck = anomaly.Kind{
 func abortsOpen(h *anomaly.Case) bool {
 	subject, peer := h.From, h.From.Peer()
 	before := h.Before.States[subject]
-	if h.Before.RST != conn.ResetAbort || before == 0 || before&^beforeFIN != 0 || !h.Ends[subject].Has(endpoint.HasAcked) {
+	if h.Before.RST != rst.Abort || before == 0 || before&^beforeFIN != 0 || !h.Ends[subject].Has(endpoint.HasAcked) {
 		return false // it has spoken by nothing but RST
 	}
 	// Without ACK it may be the answer to a segment that was not captured.

@@ -4,9 +4,9 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
-	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -169,7 +169,7 @@ var refusalTime = anomaly.Threshold{Name: "time from data to the RST that answer
 // that is forgotten already.
 func refusedData(h *anomaly.Case) (frame int, ok bool) {
 	subject, peer := h.From, h.From.Peer()
-	if h.S.Flags&tcp.ACK != 0 && h.Before.RST != conn.ResetReply || h.Before.SentAt[subject] == 0 || !h.Before.Acked[subject].Before(h.StreamEnd(peer)) {
+	if h.S.Flags&tcp.ACK != 0 && h.Before.RST != rst.Reply || h.Before.SentAt[subject] == 0 || !h.Before.Acked[subject].Before(h.StreamEnd(peer)) {
 		return 0, false
 	}
 	limit := max(3*h.Ends[subject].Response(), refusedWithin)
@@ -182,5 +182,5 @@ func refusedData(h *anomaly.Case) (frame int, ok bool) {
 			return g.Packet, true
 		}
 	}
-	return 0, h.Before.RST == conn.ResetReply
+	return 0, h.Before.RST == rst.Reply
 }

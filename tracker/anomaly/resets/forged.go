@@ -10,6 +10,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/tampering"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -83,8 +84,8 @@ func forgeryOf(h *anomaly.Case) (f forgery) {
 		return f // nothing to compare it with
 	}
 	habits := habitsOf(h)
-	reply := h.Before.RST == conn.ResetReply
-	if h.Before.RST == conn.ResetUnmatched && h.S.Seq != subject.Nxt && !numberOfFIN(h) && !subject.Has(endpoint.Lossy) {
+	reply := h.Before.RST == rst.Reply
+	if h.Before.RST == rst.Unmatched && h.S.Seq != subject.Nxt && !numberOfFIN(h) && !subject.Has(endpoint.Lossy) {
 		f.add("number", anomaly.Values{"seq": h.S.Seq, "next": subject.Nxt})
 	}
 	stateless := reply && h.S.ID == 0 && !h.S.Options.HasTS
@@ -152,7 +153,7 @@ func burstOf(h *anomaly.Case, f *forgery) {
 		case g.From != h.From && !both:
 			both = true
 			f.add("both-ends", nil, g.Packet)
-		case g.From == h.From && !differ && g.Is&recent.WasForeign != 0 && h.Before.RST == conn.ResetUnmatched && (g.Seq != h.S.Seq || (g.Flags^h.S.Flags)&tcp.ACK != 0):
+		case g.From == h.From && !differ && g.Is&recent.WasForeign != 0 && h.Before.RST == rst.Unmatched && (g.Seq != h.S.Seq || (g.Flags^h.S.Flags)&tcp.ACK != 0):
 			differ = true
 			f.add("differ", anomaly.Values{"apart": h.Now.Sub(g.At)}, g.Packet)
 		}
@@ -333,7 +334,7 @@ func tamperings() (list []anomaly.Cause) {
 // that aborts look like themselves, and are not meant.
 func cutOff(h *anomaly.Case) *anomaly.Finding {
 	earlier := h.Flagged("connection-tampering", h.From) != nil
-	if h.Flagged("connection-tampering", h.From.Peer()) != nil || earlier && h.Before.RST == conn.ResetReply {
+	if h.Flagged("connection-tampering", h.From.Peer()) != nil || earlier && h.Before.RST == rst.Reply {
 		return nil
 	}
 	against := forgeryOf(h)

@@ -9,6 +9,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -59,7 +60,7 @@ var ChallengeAck = anomaly.Kind{
 			f.Say("silent")
 		case h.S.Flags&tcp.RST == 0:
 			f.Say("went-on")
-		case h.Before.Accepted || h.Before.RST == conn.ResetReply:
+		case h.Before.Accepted || h.Before.RST == rst.Reply:
 			f.Say("confirmed")
 		default:
 			f.Say("another-rst")
@@ -121,7 +122,7 @@ var BlindRSTInWindow = anomaly.Kind{
 				f.Move = "may-be-own"
 			}
 			f.Say("silent")
-		case h.S.Flags&tcp.RST != 0 && (h.Before.Accepted || h.Before.RST != conn.ResetUnmatched || h.S.Seq == d.Number):
+		case h.S.Flags&tcp.RST != 0 && (h.Before.Accepted || h.Before.RST != rst.Unmatched || h.S.Seq == d.Number):
 			return nil // the sender confirms it, or repeats itself: its RST overtook data
 		case h.S.Flags&tcp.RST != 0:
 			f.Say("another-rst")
@@ -161,7 +162,7 @@ var RstOutOfWindow = anomaly.Kind{
 			Evidence: []int{h.S.Packet},
 			Values:   anomaly.Values{"seq": h.S.Seq, "next": to.Acked, "edge": to.Edge},
 		}
-		if h.Before.RST == conn.ResetReply {
+		if h.Before.RST == rst.Reply {
 			f.Cause, f.Move = "reply-to-old-segment", "reply"
 		}
 		return f
@@ -230,7 +231,7 @@ var RstUnmatched = anomaly.Kind{
 		subject, peer := h.X(), h.Y()
 		to := h.From.Peer()
 		state := h.Before.States[to]
-		if h.Before.RST != conn.ResetUnmatched || !subject.Seen() || h.Before.SentAt[h.From] == 0 || !peer.Seen() || subject.Has(endpoint.Lossy) || peer.Has(endpoint.Lossy) || numberOfFIN(h) ||
+		if h.Before.RST != rst.Unmatched || !subject.Seen() || h.Before.SentAt[h.From] == 0 || !peer.Seen() || subject.Has(endpoint.Lossy) || peer.Has(endpoint.Lossy) || numberOfFIN(h) ||
 			!conn.Synchronized(state) && state != tcp.SynReceived.Set() {
 			return nil
 		}

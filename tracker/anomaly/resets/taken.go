@@ -2,9 +2,9 @@ package resets
 
 import (
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
-	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -129,7 +129,7 @@ var ConnectionReset = anomaly.Kind{
 			f.Cause, f.Certain = "left-before", anomaly.ConfidenceAssumed
 			f.Values["frame"], f.Values["span"] = left.Packet(), h.Now.Sub(left.At)
 			f.Evidence = append(f.Evidence, left.Packet())
-		case h.Before.RST == conn.ResetReply && asked != nil:
+		case h.Before.RST == rst.Reply && asked != nil:
 			f.Cause = anomaly.Either(h.Over(subject), "gone", "either")
 			f.Values["asked"] = asked.Packet
 			f.Evidence = append(f.Evidence, asked.Packet)

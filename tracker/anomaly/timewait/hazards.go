@@ -9,6 +9,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/reuse"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -214,7 +215,7 @@ var TimeWaitHazardH3 = anomaly.Kind{
 	On:         triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject := &h.Ends[tcp.Client]
-		if h.From != tcp.Server || h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || h.Before.States[tcp.Client] != tcp.Established.Set() ||
+		if h.From != tcp.Server || h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != rst.Reply || h.Before.States[tcp.Client] != tcp.Established.Set() ||
 			h.Before.Proved[tcp.Server] != tcp.SynReceived.Set() || !h.Ends[tcp.Server].Has(endpoint.SentSYNACK) || h.S.Seq != h.Ends[tcp.Server].ISS+1 {
 			return nil
 		}

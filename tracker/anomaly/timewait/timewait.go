@@ -15,6 +15,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/reuse"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/template"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -42,7 +43,7 @@ var TimeWaitAssassination = anomaly.Kind{
 		{Name: "ends", In: "outcome", Text: "The RST ends {X}'s TIME_WAIT after {span} of {hold}, unless {X} ignores it (on Linux net.ipv4.tcp_rfc1337=1). If TIME_WAIT ends, the same ports can be reused too early."},
 		{Name: "ignored", In: "outcome", Text: "{X}'s stack ignores the RST in TIME_WAIT."},
 	},
-	Thresholds: []anomaly.Threshold{timeWaitTime, {Name: "time from the last ACK to a RST that answers it, in response times of {Y}, at most", Value: conn.AnswerTimes}},
+	Thresholds: []anomaly.Threshold{timeWaitTime, {Name: "time from the last ACK to a RST that answers it, in response times of {Y}, at most", Value: rst.AnswerTimes}},
 	RestsOn:    anomaly.ResetTaken,
 	On:         triggers.OnRST,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -65,7 +66,7 @@ var TimeWaitAssassination = anomaly.Kind{
 		}
 		switch {
 		case len(stray.Acks) == 0: // there was no other
-			if !h.Before.Accepted || h.Now.Sub(h.Before.SentAt[subject]) > conn.AnswerTimes*h.Ends[peer].Response() {
+			if !h.Before.Accepted || h.Now.Sub(h.Before.SentAt[subject]) > rst.AnswerTimes*h.Ends[peer].Response() {
 				return nil // that it answers that ACK is a guess
 			}
 			f.Cause = "last-ack"
@@ -140,7 +141,7 @@ var TimeWaitTruncated = anomaly.Kind{
 // connection. Without the ACK the end may not have got the FIN at all.
 func truncatedByReply(h *anomaly.Case) *anomaly.Finding {
 	subject, peer := h.From, h.From.Peer()
-	if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != conn.ResetReply || h.Before.States[subject] != tcp.TimeWait.Set() {
+	if h.S.Flags&(tcp.RST|tcp.ACK) != tcp.RST || h.Before.RST != rst.Reply || h.Before.States[subject] != tcp.TimeWait.Set() {
 		return nil
 	}
 	if !h.Ends[peer].FIN.Before(h.Before.Acked[subject]) || h.Reported(h.Conn, TimeWaitAssassination.Name) {
@@ -245,7 +246,7 @@ func unansweredSYN(h *anomaly.Case) *anomaly.Finding {
 		return nil
 	}
 	x := h.EndIn(old, tcp.Server)
-	began, ok := old.IntoTimeWait(x)
+	began, ok := reuse.IntoTimeWait(old, x)
 	if !ok || old.Ends[x].Assumed != tcp.TimeWait.Set() || old.Ends[x].Has(endpoint.Lossy) || !old.Ends[x].Seen() || h.Reported(old, synChallenged) {
 		return nil
 	}
@@ -274,7 +275,7 @@ func unansweredSYN(h *anomaly.Case) *anomaly.Finding {
 // an ACK from a peer in TIME-WAIT. Such a RST has the exact number.
 func resetsTimeWait(h *anomaly.Case) bool {
 	subject, peer := h.From.Peer(), h.From
-	return h.S.Flags&(tcp.RST|tcp.ACK) == tcp.RST && h.Before.RST == conn.ResetReply && h.Before.States[subject] == tcp.TimeWait.Set() &&
+	return h.S.Flags&(tcp.RST|tcp.ACK) == tcp.RST && h.Before.RST == rst.Reply && h.Before.States[subject] == tcp.TimeWait.Set() &&
 		h.Ends[peer].Has(endpoint.HasFIN) && h.S.Seq == h.Ends[peer].FIN+1
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -106,7 +107,7 @@ func (c *Conn) settleChallenge(s *tcp.Segment, from tcp.Endpoint, before *Before
 	knows := Synchronized(before.States[into])
 	switch {
 	case s.Flags&tcp.RST != 0:
-		tells := knows && before.RST != ResetReply
+		tells := knows && before.RST != rst.Reply
 		if tells && !before.Accepted {
 			c.countGuess(s)
 		}
@@ -115,7 +116,7 @@ func (c *Conn) settleChallenge(s *tcp.Segment, from tcp.Endpoint, before *Before
 			return
 		}
 		what := ChallengedRST
-		if before.RST == ResetAbort {
+		if before.RST == rst.Abort {
 			what = ChallengedAbort
 		}
 		c.beginChallenge(what, s, into, s.Seq, now)

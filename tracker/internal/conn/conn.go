@@ -190,15 +190,19 @@ func (c *Conn) quiet() time.Duration {
 // §5.7).
 const rtoAfterSYN = 3 * time.Second
 
-// Certainty tells how sure the assumed state of an end is at the given time.
-func (c *Conn) Certainty(e tcp.Endpoint, now tcp.Time) tcp.Certainty {
-	subject := &c.Ends[e]
+// Certainty tells how sure the assumed state of an end is at the present time.
+func (m *Machine) Certainty(c *Conn, e tcp.Endpoint) tcp.Certainty {
+	subject, now := &c.Ends[e], m.Now
 	switch {
+	case m.ignoredSYN(c, e):
+		return tcp.Observed
 	case subject.Assumed.Len() > 1, c.otherwise(e) != 0, c.spokenFor(e), c.hidesFIN(now), c.doubtsFIN(e):
 	case subject.Assumed == subject.Proved:
 		if !c.overdue(e, now) {
 			return tcp.Proved
 		}
+	case m.observed(c, e):
+		return tcp.Observed
 	case c.settled(e, now):
 		return tcp.Settled
 	}
@@ -321,19 +325,6 @@ func (c *Conn) EndOn(client bool) *endpoint.End {
 // Self reports whether both ends of the connection are the same.
 func (c *Conn) Self() bool { return c.Key.Self() }
 
-// WasOpen reports whether the end was in ESTABLISHED once.
-func (c *Conn) WasOpen(e tcp.Endpoint) bool {
-	if c.Origin() == tcp.FromMidstream {
-		return true
-	}
-	for _, st := range c.Steps() {
-		if st.End() == e && st.State() == tcp.Established {
-			return true
-		}
-	}
-	return false
-}
-
 // EndIn returns which end of the other connection, on the same addresses and
 // ports, is the host that is the end e of c.
 func (c *Conn) EndIn(other *Conn, e tcp.Endpoint) tcp.Endpoint {
@@ -349,17 +340,6 @@ func (m *Machine) FormerOf(c *Conn) *Conn {
 		}
 	}
 	return nil
-}
-
-// IntoTimeWait returns the step by which the end came to the TIME-WAIT in which
-// its steps leave it, or which a new connection ended.
-func (c *Conn) IntoTimeWait(e tcp.Endpoint) (began history.Step, ok bool) {
-	for _, st := range slices.Backward(c.Steps()) {
-		if st.End() == e && !st.Reopens() {
-			return st, st.State() == tcp.TimeWait
-		}
-	}
-	return history.Step{}, false
 }
 
 // Passed reports whether the end went through the state.

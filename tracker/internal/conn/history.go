@@ -92,7 +92,7 @@ func (m *Machine) moved(c *Conn, e tcp.Endpoint, before, after tcp.StateSet, ins
 
 func (m *Machine) tellMove(c *Conn, e tcp.Endpoint, before, after tcp.StateSet, ins tcp.InputSet, refuted bool, why cause) {
 	if from, to := before.Shown(), after.Shown(); from != to && !c.Provisional() {
-		m.moving = Move{At: why.at, Packet: why.packet, End: e, From: from, To: to, Inputs: ins, Refuted: refuted, Basis: why.basis}
+		m.moving = Move{At: why.at, Packet: why.packet, End: e, From: from, To: to, Inputs: ins, Refuted: refuted, Basis: why.basis, Sure: why.sure}
 		m.listener.Moved(c, &m.moving)
 	}
 	m.arm(c)

@@ -6,6 +6,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -397,7 +398,7 @@ func (m *Machine) settleProvisional(c *Conn, s *tcp.Segment, from tcp.Endpoint) 
 		if p.Provisional() {
 			mine := p.Addr(tcp.Client) == c.Addr(from)
 			switch {
-			case mine && s.Flags&tcp.RST != 0 && c.repliesTo(s, from, m.Now) && m.challengedSince(c, from.Peer(), p.Start):
+			case mine && s.Flags&tcp.RST != 0 && rst.RepliesTo(s, &c.Ends[from], &c.Ends[from.Peer()], m.Now) && m.challengedSince(c, from.Peer(), p.Start):
 				m.promote(p, s, tcp.ByProof) // it does not know the old connection, which the SYN had speak: that was its own
 			case mine && s.Flags&tcp.RST == 0 && !c.Ends[from].Stale(s):
 				// It goes on as before: the SYN was not its own.

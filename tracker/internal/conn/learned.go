@@ -239,7 +239,7 @@ func (w *witness) Moved(c *Conn, m *Move) {
 	e := &w.edge
 	w.more = w.more || c != w.c || m.At != w.now || m.Packet != w.s.Packet || m.Refuted
 	if w.Heeds(m.End, m) {
-		e.moves = append(e.moves, Move{End: m.End, From: m.From, To: m.To, Inputs: m.Inputs, Basis: m.Basis})
+		e.moves = append(e.moves, Move{End: m.End, From: m.From, To: m.To, Inputs: m.Inputs, Basis: m.Basis, Sure: m.Sure})
 		if c.Ends[w.from].Packets != w.packets {
 			e.early = len(e.moves)
 		}

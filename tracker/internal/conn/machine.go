@@ -52,6 +52,7 @@ type Move struct {
 	From, To tcp.State
 	Inputs   tcp.InputSet // empty where it was first seen there, midway
 	Refuted  bool         // they did not happen
+	Sure     bool         // see history.Step.Sure
 	Basis    tcp.Basis
 }
 
@@ -63,6 +64,7 @@ type Setup struct {
 	Cut       bool          // the capture is cut on purpose: that is no fault of it
 	MaxConns  int           // how many connections are kept at once
 	Segments  bool          // Listener.Seen is asked for
+	TapOn     tcp.TapOn     // on whose host the capture was made
 	Listener  Listener
 }
 
@@ -111,6 +113,7 @@ type Machine struct {
 	scene      Scene    // lent out, as is what follows
 	question   question
 	moving     Move
+	TapOn      tcp.TapOn
 	NoEdges    bool // leaves every segment to the rules; for tests
 }
 
@@ -127,6 +130,7 @@ func NewMachine(s Setup) *Machine {
 		LeakAfter: s.LeakAfter,
 		stack:     s.Stack,
 		guess:     s.Stack == tcp.StackAuto,
+		TapOn:     s.TapOn,
 	}
 	m.Recent.most = max(leastOwners, s.MaxConns/ownersShare)
 	return m

@@ -230,11 +230,6 @@ func (c *Conn) noteSACK(s *tcp.Segment, from tcp.Endpoint) {
 	}
 }
 
-// HasBeyond reports whether the end reported octets by SACK that lie behind a hole.
-func (c *Conn) HasBeyond(e tcp.Endpoint) bool {
-	return c.Rare != nil && c.Rare.SACKed[e] != tcp.Block{} && c.Ends[e].Acked.Before(c.Rare.SACKed[e].Right)
-}
-
 // noteOctets moves nxt, and keeps the holes below it.
 // ackBefore is what the end had acknowledged before this segment.
 func (c *Conn) noteOctets(s *tcp.Segment, from tcp.Endpoint, first bool, ackBefore tcp.Seq) {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -140,7 +141,7 @@ func (c *Conn) AckOfFINHeard(s *tcp.Segment, from tcp.Endpoint) bool {
 
 // deliver lets the segment arrive at its receiver in the assumed view. Of a SYN
 // that is also a FIN only the answer tells whether it was taken: Linux drops it.
-func (m *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
+func (m *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.Verdict) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	m.freed(c, s, from)
 	if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && !rcv.Seen() {
@@ -160,7 +161,7 @@ func (m *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 		c.RareState().filled[from.Peer()], c.Rare.hasFilled[from.Peer()] = s.End(), true
 	}
 	why := m.cause(s, tcp.ByAssumption)
-	why.sure = !rcv.Stack().AckInOrder || s.Seq.AtMost(rcv.Acked)
+	why.sure = v.Is == gate.Accepted && (!rcv.Stack().AckInOrder || s.Seq.AtMost(rcv.Acked))
 	m.apply(c, from.Peer(), m.believed(c, s, from.Peer(), ins), why)
 	m.restart(c, s, from.Peer())
 }

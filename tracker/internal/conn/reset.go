@@ -11,37 +11,20 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
-// A RST says by its numbers who made it.
-//
-// A stack that has no connection for a segment answers it with a RST made of
-// that segment: SEQ is its ACK field, or, if it had none, SEQ is 0 and ACK is
-// what follows it (RFC 9293 §3.5.2, §3.10.7.1). An end that aborts builds the
-// RST from its own variables: SEQ is SND.NXT (§3.10.5). A RST that is neither
-// was not made by the end it names, or the capture misses packets.
-
-// resetKind says what a RST is by its numbers.
-type resetKind uint8
-
-const (
-	ResetUnmatched resetKind = iota
-	ResetReply               // its sender had no connection for the segment it answers
-	ResetAbort               // its sender had the connection, and ended it
-)
-
 // observeRST takes in a RST. One that lacks the signature is not taken (RFC 2385
 // §4.1); a host without the connection can send it, an end that has one cannot.
 func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.Verdict) gate.Verdict {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	before := m.snapshot(c)
-	kind := c.resetKind(s, from, m.Now)
+	kind := rst.KindOf(s, snd, rcv, c.rcvNxt(from), m.Now)
 	asked, found := m.answers(c, s, from)
-	if kind == ResetUnmatched && found {
-		kind = ResetReply
+	if kind == rst.Unmatched && found {
+		kind = rst.Reply
 	}
-	if v.Is == gate.Refused && (kind == ResetAbort || !snd.Acked.Before(rcv.Nxt)) {
-		kind = ResetUnmatched // nothing asked for the answer of a host without the connection
+	if v.Is == gate.Refused && (kind == rst.Abort || !snd.Acked.Before(rcv.Nxt)) {
+		kind = rst.Unmatched // nothing asked for the answer of a host without the connection
 	}
-	if kind == ResetUnmatched || c.Past&resets != 0 || snd.Packets+rcv.Packets > 2 && !m.Recent.Remembers(c.newestSegment, resetRemembers) {
+	if kind == rst.Unmatched || c.Past&resets != 0 || snd.Packets+rcv.Packets > 2 && !m.Recent.Remembers(c.newestSegment, resetRemembers) {
 		m.Recent.keepOwn(c)
 	}
 	if v.Is != gate.Refused {
@@ -49,7 +32,7 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.
 	}
 	accepted := v.Is != gate.Refused && !v.Held
 	device := c.madeByDevice(s, from, kind, asked, m.Now)
-	r := recent.Reading{Foreign: kind == ResetUnmatched}
+	r := recent.Reading{Foreign: kind == rst.Unmatched}
 
 	if device {
 		c.RareState().inName[from] = m.Now
@@ -57,16 +40,16 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.
 		m.resetSender(c, s, from, kind, asked)
 	}
 	if accepted {
-		m.resetReceiver(c, s, from, kind, device)
+		m.resetReceiver(c, s, from, v, kind, device)
 	}
-	if kind == ResetReply {
+	if kind == rst.Reply {
 		rcv.Bits |= endpoint.Answered
 	}
 	snd.Packets++
 	snd.SentAt = m.Now
 	before.RST, before.Accepted, before.Doubted, before.Device = kind, accepted, v.Is == gate.Unknown, device
 	is := r.Bits()
-	if kind == ResetReply {
+	if kind == rst.Reply {
 		is |= recent.WasReply
 	}
 	if accepted {
@@ -75,14 +58,11 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.
 	m.Recent.put(c, s, from, is, m.Now)
 	m.tellChecks(c, s, from, r, triggers.OnRST|c.qualityOf(s, from))
 	c.settleChallenge(s, from, before, m.Now)
-	if before.States[from.Peer()] == tcp.SynSent.Set() && accepted && kind != ResetUnmatched {
+	if before.States[from.Peer()] == tcp.SynSent.Set() && accepted && kind != rst.Unmatched {
 		m.Listeners.Remove(c.Addr(from))
 	}
 	return v
 }
-
-// AnswerTimes is within how many response times a stack answers.
-const AnswerTimes = 3
 
 // MaxLookBack bounds how many segments of a connection are looked through for
 // what a RST has to do with.
@@ -95,67 +75,6 @@ const resetRemembers = 8
 // resets are the inputs by which a RST moves an end.
 var resets = Past(tcp.SndRST.Set() | tcp.RcvRST.Set() | tcp.RcvRSTPassive.Set() | tcp.NoTCB.Set())
 
-// resetKind tells a reply from an abort.
-func (c *Conn) resetKind(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) resetKind {
-	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
-	if c.repliesTo(s, from, now) {
-		return ResetReply
-	}
-	if !snd.Seen() && rcv.Assumed != tcp.SynSent.Set() || !rcv.Seen() {
-		return ResetAbort // picked up midway: nothing to measure it by
-	}
-	if !snd.Seen() {
-		if s.Flags&tcp.ACK != 0 && s.Seq != 0 && rcv.Has(endpoint.HasISS) && rcv.ISS.Before(s.Ack) && s.Ack.AtMost(rcv.Nxt) {
-			return ResetAbort // it acknowledges the SYN: its SYN+ACK was not captured
-		}
-		return ResetUnmatched
-	}
-	if snd.Assumed == tcp.SynReceived.Set() && s.Seq == snd.ISS && s.Flags&tcp.ACK != 0 && s.Ack == rcv.ISS.Add(1) {
-		return ResetAbort // the answer to a further copy of the SYN: it has dropped the request
-	}
-	inWindow := s.Seq == snd.SndNxt(rcv) || snd.Una(rcv).AtMost(s.Seq) && s.Seq.AtMost(snd.Nxt) && rcv.Has(endpoint.HasAcked) && s.Seq == rcv.Edge
-	knows := s.Flags&tcp.ACK == 0 || !snd.Has(endpoint.HasAcked) || snd.Acked.AtMost(s.Ack) && s.Ack.AtMost(c.rcvNxt(from))
-	if inWindow && knows && !snd.Impostor(s) {
-		return ResetAbort
-	}
-	return ResetUnmatched
-}
-
-// repliesTo reports whether the RST answers the newest segment of the peer. A
-// stack answers at once: that segment is not older than three response times,
-// or a second where nothing else tells.
-//
-// An ACK that asks for nothing is answered by a stack that has no connection,
-// but the same numbers are those of an abort. If the RST is late and came
-// another way than its alleged sender's segments do, it is not taken for a
-// reply.
-func (c *Conn) repliesTo(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) bool {
-	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
-	took := now.Sub(rcv.SentAt)
-	if !rcv.Seen() || rcv.Has(endpoint.Answered) || took > max(AnswerTimes*snd.Response(), time.Second) {
-		return false
-	}
-	switch {
-	case s.Flags&tcp.ACK != 0 && !rcv.Has(endpoint.HasAcked):
-		return s.Seq == 0 && s.Ack == rcv.Nxt
-	case !rcv.Has(endpoint.HasAcked) || s.Seq != rcv.LastAck:
-		return false
-	case s.Flags&tcp.ACK != 0:
-		return s.Ack == rcv.Nxt && c.repliesWithACK(s, from)
-	}
-	asked := !snd.Has(endpoint.HasAcked) || snd.Acked.Before(rcv.Nxt)
-	return asked || snd.Closed() || took <= AnswerTimes*snd.Response() || !snd.Seen() || endpoint.SameWay(s.TTL, snd.TTL)
-}
-
-// repliesWithACK reports whether a RST with ACK can be the reply to a segment that
-// has one. RFC 9293 §3.10.7.1 asks for a RST without; lwIP sends its own. It has
-// the numbers of an abort where its alleged sender is at that number, and holds
-// the connection.
-func (c *Conn) repliesWithACK(s *tcp.Segment, from tcp.Endpoint) bool {
-	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
-	return snd.Seen() && !rcv.Closed() && (s.Seq != snd.SndNxt(rcv) || snd.Closed())
-}
-
 // answers returns when the segment was sent that the RST, if it is a reply,
 // answers: the newest of the peer with that ACK field, and no other answer;
 // failing that, the peer's newest of all. Found says that there is such a
@@ -164,10 +83,10 @@ func (c *Conn) repliesWithACK(s *tcp.Segment, from tcp.Endpoint) bool {
 func (m *Machine) answers(c *Conn, s *tcp.Segment, from tcp.Endpoint) (asked tcp.Time, found bool) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	hasACK := s.Flags&tcp.ACK != 0
-	if hasACK && !c.repliesWithACK(s, from) || snd.Seen() && !endpoint.SameWay(s.TTL, snd.TTL) {
+	if hasACK && !rst.RepliesWithACK(s, snd, rcv) || snd.Seen() && !endpoint.SameWay(s.TTL, snd.TTL) {
 		return rcv.SentAt, false
 	}
-	since, n := m.Now.Add(-max(AnswerTimes*snd.Response(), time.Second)), 0
+	since, n := m.Now.Add(-max(rst.AnswerTimes*snd.Response(), time.Second)), 0
 	for g := range m.Recent.Back(c) {
 		if n++; n > MaxLookBack || g.At < since {
 			break
@@ -192,9 +111,9 @@ const LongIdle = 60 * time.Second
 // that end's segments do, and sooner than that end ever answered, or after a
 // long silence in which what lies between forgets. One of them alone is no
 // sign.
-func (c *Conn) madeByDevice(s *tcp.Segment, from tcp.Endpoint, kind resetKind, asked, now tcp.Time) bool {
+func (c *Conn) madeByDevice(s *tcp.Segment, from tcp.Endpoint, kind rst.Kind, asked, now tcp.Time) bool {
 	snd := &c.Ends[from]
-	if kind != ResetReply || !snd.Seen() || endpoint.SameWay(s.TTL, snd.TTL) || snd.Packets < 2 {
+	if kind != rst.Reply || !snd.Seen() || endpoint.SameWay(s.TTL, snd.TTL) || snd.Packets < 2 {
 		return false
 	}
 	return snd.Respond != 0 && now.Sub(asked) < snd.Response()/2 || asked.Sub(snd.SentAt) >= LongIdle
@@ -203,18 +122,18 @@ func (c *Conn) madeByDevice(s *tcp.Segment, from tcp.Endpoint, kind resetKind, a
 // resetSender moves the end that sent the RST, in the assumed view. The proved
 // view does not move: anyone may forge a RST. Of a reply, asked is when the
 // segment was sent that it answers.
-func (m *Machine) resetSender(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind resetKind, asked tcp.Time) {
+func (m *Machine) resetSender(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind rst.Kind, asked tcp.Time) {
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	why := m.cause(s, tcp.BySending)
 	switch kind {
-	case ResetAbort:
+	case rst.Abort:
 		if s.Flags&tcp.ACK != 0 && rcv.Has(endpoint.HasFIN) && snd.Acked.AtMost(s.Ack) && !rcv.FIN.Before(s.Ack) {
 			m.refute(c, from, tcp.RcvFIN.Set(), why) // its ACK says what it had received
 		}
 		m.pickUp(c, from, ^(tcp.Listen.Set() | tcp.TimeWait.Set()), why)
 		m.apply(c, from, tcp.SndRST.Set(), why)
 		c.abortedBy(from)
-	case ResetReply:
+	case rst.Reply:
 		if !snd.Seen() && (s.Flags&tcp.ACK != 0 || c.Origin() == tcp.FromMidstream) {
 			m.erase(c, from, tcp.Closed, why) // it never had a connection
 			return
@@ -283,7 +202,7 @@ func (c *Conn) nextFrom(s *tcp.Segment, from tcp.Endpoint, now tcp.Time) tcp.Seq
 	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	next := c.rcvNxt(from.Peer())
 	switch {
-	case c.repliesTo(s, from, now):
+	case rst.RepliesTo(s, snd, rcv, now):
 		return rcv.Acked // what the segment that it answers asked for; the end that is gone sent nothing since
 	case snd.Has(endpoint.HasFIN) && snd.FIN.Before(next) && !c.Happened(from.Peer(), tcp.RcvFIN):
 		return snd.FIN // captured, but shown not to have arrived
@@ -302,9 +221,10 @@ func (c *Conn) rcvNxt(e tcp.Endpoint) tcp.Seq {
 }
 
 // resetReceiver moves the end that accepts the RST.
-func (m *Machine) resetReceiver(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind resetKind, device bool) {
+func (m *Machine) resetReceiver(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.Verdict, kind rst.Kind, device bool) {
 	rcv := &c.Ends[from.Peer()]
 	why := m.cause(s, tcp.ByAssumption)
+	why.sure = v.Is == gate.Accepted
 	refused := rcv.Assumed == tcp.SynSent.Set()
 	switch {
 	case rcv.Assumed == tcp.SynReceived.Set() && !rcv.Has(endpoint.SentSYN):
@@ -318,7 +238,7 @@ func (m *Machine) resetReceiver(c *Conn, s *tcp.Segment, from tcp.Endpoint, kind
 		c.setClosedBy(tcp.ByRefusal)
 	case device && c.ClosedBy() == tcp.NotClosed:
 		c.setClosedBy(tcp.ByMiddlebox)
-	case kind == ResetUnmatched:
+	case kind == rst.Unmatched:
 		c.abortedBy(from)
 	}
 }
@@ -341,7 +261,9 @@ func (m *Machine) observeICMP(c *Conn, s *tcp.Segment, from tcp.Endpoint) gate.V
 
 // unreachable ends an attempt to open.
 func (m *Machine) unreachable(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
-	m.apply(c, from, tcp.Unreachable.Set(), m.cause(s, tcp.ByAssumption))
+	why := m.cause(s, tcp.ByAssumption)
+	why.sure = s.ICMP.Hard()
+	m.apply(c, from, tcp.Unreachable.Set(), why)
 	if peer := from.Peer(); !c.Ends[peer].Seen() {
 		m.erase(c, peer, m.unknown(c, peer), m.cause(s, tcp.ByCorrection)) // the SYN did not arrive there
 	}

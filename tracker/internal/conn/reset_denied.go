@@ -7,6 +7,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -102,7 +103,7 @@ func overtook(rst *recent.Segment, s *tcp.Segment, since time.Duration) bool {
 func (m *Machine) neverTook(c *Conn, s *tcp.Segment, from tcp.Endpoint, st history.Step, was tcp.State) bool {
 	snd, since := &c.Ends[from], m.Now.Sub(st.At)
 	switch {
-	case since > max(AnswerTimes*snd.Response(), sparedAfter), was == tcp.TimeWait && since > snd.InFlight(),
+	case since > max(rst.AnswerTimes*snd.Response(), sparedAfter), was == tcp.TimeWait && since > snd.InFlight(),
 		m.knowsLater(c, s, from, st), c.asksAbout(st.Packet(), s, from, &m.scene.Before, m.Now):
 		return true
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -20,10 +21,10 @@ type Before struct {
 	Edge     [2]tcp.Seq
 	Wnd      [2]uint16
 	TSVal    [2]uint32
-	RST      resetKind // what the RST is by its numbers
-	Accepted bool      // its receiver acts on it
-	Doubted  bool      // that is not known: stacks differ, or the capture does not tell
-	Device   bool      // something between the ends made it
+	RST      rst.Kind // what the RST is by its numbers
+	Accepted bool     // its receiver acts on it
+	Doubted  bool     // that is not known: stacks differ, or the capture does not tell
+	Device   bool     // something between the ends made it
 }
 
 // A Scene is one segment, one timer, or the end of a connection, as the checks

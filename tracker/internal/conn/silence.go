@@ -151,6 +151,9 @@ func (m *Machine) unanswered(c *Conn, e tcp.Endpoint) tcp.Time {
 	subject := &c.Ends[e]
 	if subject.AwaitsSYNACK() {
 		if st, ok := c.Find(e, tcp.RcvSYN); ok && st.Basis() != tcp.ByProof && st.At >= m.Lost {
+			if m.OnHost(c, e) {
+				return st.At.Add(ownSlack) // what did not leave was not sent
+			}
 			return st.At.Add(noSYNACK)
 		}
 	}

@@ -100,7 +100,7 @@ func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Read
 	if v.Is == gate.Refused {
 		m.restart(c, s, from.Peer())
 	} else {
-		m.deliver(c, s, from)
+		m.deliver(c, s, from, v)
 	}
 	if first {
 		m.apply(c, from, tcp.RcvAckOfFIN.Set()|tcp.RcvFIN.Set(), m.cause(s, tcp.ByAssumption))

@@ -7,6 +7,7 @@
 //	numbers.go  what a segment of it tells
 //	clock.go    response times, and the timers of its stack
 //	form.go     all of it that is no number
+//	tap.go      whether the capture was made on its host
 //	class.go    how a segment's numbers compare with those of both ends
 package endpoint
 
@@ -50,6 +51,7 @@ type End struct {
 	Copies  uint8  // of its SYN or FIN, up to 255
 	packed  uint8  // window scale it announced, plus one, and index of its stack: 4 bits each
 	TTL     uint8  // of its newest segment that was not a RST
+	Went    Went
 }
 
 // Bits are the yes-or-no facts of an end.
@@ -72,6 +74,15 @@ const (
 	GoodSum    // a checksum of it was right: it does not leave them to the network card
 	StackKnown // its SYN fits no other stack, or the caller named it
 	IgnoresSYN // it sent no SYN,ACK in time: it listens still, or waits for the answer to its own SYN
+)
+
+// Went is what the capture tells of how the end's segments passed the tap.
+type Went uint8
+
+const (
+	CameIn      Went = 1 << iota // the host that made the capture received one
+	WentOut                      // that host sent one
+	SumUnfilled                  // the checksum of one was left to its network card
 )
 
 // Agreed are what both SYNs can agree on that the gate asks of every segment.

@@ -71,9 +71,16 @@ func (x *End) stampClean(s *tcp.Segment) {
 	}
 }
 
+// wentBy and unfilled are what a segment tells of how it went.
+var (
+	wentBy   = [...]Went{tcp.WayIn: CameIn, tcp.WayOut: WentOut}
+	unfilled = [...]Went{tcp.SumPartial: SumUnfilled, tcp.SumBad: 0}
+)
+
 // NoteHeader takes down what the header of the end's newest segment has.
 func (x *End) NoteHeader(s *tcp.Segment) {
 	x.Wnd, x.ID, x.TTL = s.Wnd, s.ID, s.TTL
+	x.Went |= wentBy[s.Way] | unfilled[s.Sum]
 	if s.Flags&tcp.SYN == 0 {
 		x.MaxWnd = max(x.MaxWnd, s.Wnd)
 	}

@@ -24,7 +24,7 @@ const (
 var (
 	_ [stepInputBits - int(tcp.NumInputs)]struct{}
 	_ [1<<(stepBasisAt-stepStateAt) - int(tcp.NumStates)]struct{}
-	_ [1<<(stepEndAt-stepBasisAt) - int(tcp.ByTimer) - 1]struct{}
+	_ [1<<(stepEndAt-stepBasisAt) - int(tcp.NumBases)]struct{}
 	_ [63 - stepSureAt]struct{}
 	_ [32 - (stepSureAt + 1 - stepPacketBits)]struct{} // see Kind
 )

@@ -85,7 +85,7 @@ func (r *Case) find(h *conn.Scene, at tcp.Time) bool {
 		subject := &r.Old.Ends[then]
 		r.Holder, r.HolderThen, r.Hold = e, then, h.M.TwoMSLOf(subject.Stack())
 		var ok bool
-		if r.Began, ok = r.Old.IntoTimeWait(then); ok {
+		if r.Began, ok = IntoTimeWait(r.Old, then); ok {
 			r.Held = true
 			r.Age = max(0, subject.Clock.Age(h.Now)-h.Now.Sub(at))
 			return r.Age < r.Hold
@@ -164,4 +164,15 @@ func Opening(h *conn.Scene) (syn, synACK *recent.Segment) {
 		}
 	}
 	return syn, synACK
+}
+
+// IntoTimeWait returns the step by which the end came to the TIME-WAIT in which
+// its steps leave it, or which a new connection ended.
+func IntoTimeWait(c *conn.Conn, e tcp.Endpoint) (began history.Step, ok bool) {
+	for _, st := range slices.Backward(c.Steps()) {
+		if st.End() == e && !st.Reopens() {
+			return st, st.State() == tcp.TimeWait
+		}
+	}
+	return history.Step{}, false
 }

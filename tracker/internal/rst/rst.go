@@ -1,5 +1,6 @@
-// Package rst says which RSTs an end takes. RFC 5961 §3 has it take one with the
-// next number that it expects, and no other; stacks differ.
+// Package rst says what a RST is by its numbers (kind.go), and which RSTs an end takes:
+// RFC 5961 §3 has it take one with the next number that it expects, and no other; stacks
+// differ.
 package rst
 
 import "github.com/tcpwatch/tcpwatch/tracker/tcp"
