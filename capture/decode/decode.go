@@ -3,10 +3,11 @@
 //
 //	fast.go      the fast path: plain IP behind the usual link layers
 //	slow.go      the slow path, which takes all else apart header by header:
-//	link.go      link layers
-//	gopacket.go  IP, its extension headers and options, TCP, LLC, 802.11
+//	table.go     the table of headers: link layers, tags, tunnels
+//	readers.go   what reads those that take more than a line
+//	several.go   those that hold several frames, or none of one kind: 802.11, UDP
+//	gopacket.go  IP, its extension headers and options, TCP, LLC
 //	fragment.go  fragments of IP
-//	tunnel.go    tunnels in IP
 //	icmp.go      ICMP errors, which quote a segment
 //	tcp.go       TCP options and checksums, for both
 //	named.go     names of hosts, in DNS, TLS and HTTP
@@ -50,6 +51,7 @@ type Verdict uint8
 const (
 	NotTCP      Verdict = iota // something else, or a part of something that is not whole yet
 	TCP                        // the Segment is filled in
+	Shut                       // not opened, Passed says what and why
 	Undecodable                // cut before the end of the TCP header, or malformed
 	ask                        // only the slow path can tell
 )
@@ -58,14 +60,19 @@ const (
 // others, so packets come in the order of the capture. Its methods are for one
 // goroutine. The zero value decodes by the zero Options.
 type Decoder struct {
-	o    Options
-	seed maphash.Seed // of the hashes of payloads
+	o     Options
+	as    map[place]place // of Options.As
+	ports *portSet        // UDP ports at which there may be a tunnel
+	seed  maphash.Seed    // of the hashes of payloads
 
 	// Of the slow path, and of the packet that it decodes.
 	segment    *tcp.Segment // to be filled in
 	now        tcp.Time
-	depth      int // IP headers entered
-	tags       int // other headers since the last of them
+	depth      int     // IP headers entered
+	headers    int     // other headers since the last of them
+	passed     Passed  // what was not opened
+	more       []frame // that are left of an aggregate of 802.11
+	moreDepth  int     // of which the headers around it have so many IP headers
 	layers     gopacketLayers
 	fragments  fragments
 	number     int    // of the packet
@@ -80,6 +87,45 @@ type Decoder struct {
 
 // New returns a Decoder that has seen no packet.
 func New(o Options) *Decoder { return &Decoder{o: o} }
+
+// A Why says why something was not opened.
+type Why uint8
+
+const (
+	NotOpened  Why = iota // there is nothing that reads it
+	Encrypted             // it is encrypted
+	InPieces              // it is a piece, and pieces are not put together there
+	Compressed            // it is compressed
+)
+
+func (w Why) String() string {
+	return [...]string{"not opened", "encrypted", "in pieces", "compressed"}[w]
+}
+
+// Passed is what a packet was passed over for that is not known to be something
+// else than TCP: the name of the outermost header that was not opened, and why.
+type Passed struct {
+	Name string
+	Why  Why
+}
+
+// Passed returns what the packet decoded last was passed over for, if it was Shut.
+func (p *Decoder) Passed() Passed { return p.passed }
+
+// pass is the verdict on what is not opened.
+func (p *Decoder) pass(name string, why Why) Verdict {
+	p.passed = Passed{name, why}
+	return Shut
+}
+
+// Next fills in a Segment of the packet decoded last beyond those before, and
+// reports whether there is one: some headers hold several.
+func (p *Decoder) Next(s *tcp.Segment) bool {
+	if len(p.more) == 0 {
+		return false
+	}
+	return p.guarded(s, p.next) == TCP
+}
 
 // Number says which number the next packet has.
 func (p *Decoder) Number(n int) { p.number = n }

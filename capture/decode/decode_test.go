@@ -164,7 +164,7 @@ func TestWhatIsNoSegment(t *testing.T) {
 		{"tcp-shorter-than-its-header", pcap.LinkRaw, inIPv4(segment[:19]), Undecodable},
 		{"tcp-header-of-16-octets", pcap.LinkRaw, inIPv4(set(tcpSegment(1, 0x10, nil, nil), 12, 0x40)), Undecodable},
 		{"tcp-header-longer-than-the-packet", pcap.LinkRaw, inIPv4(set(tcpSegment(1, 0x10, nil, nil), 12, 0x60)), Undecodable},
-		{"nine-tags", pcap.LinkEthernet, appendAll(inFrame(inet.TypeVLAN, nil), strings.Repeat("\x00\x01\x81\x00", 8), inTag(inet.TypeIPv4, inIPv4(segment))), Undecodable},
+		{"65-tags", pcap.LinkEthernet, appendAll(inFrame(inet.TypeVLAN, nil), strings.Repeat("\x00\x01\x81\x00", maxHeaders), inTag(inet.TypeIPv4, inIPv4(segment))), Undecodable},
 		{"unknown-link-type", 147, inIPv4(segment), Undecodable},
 	} {
 		if got := decodeBoth(new(Decoder), c.link, c.data); got != c.want {

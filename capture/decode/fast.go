@@ -163,14 +163,8 @@ func (p *Decoder) fastIPv6(data []byte, wire int, s *tcp.Segment) Verdict {
 // fastOther says what an IP payload that is not TCP may still hide.
 func (p *Decoder) fastOther(proto uint8, payload []byte) Verdict {
 	switch proto {
-	case inet.ProtoHopByHop, inet.ProtoRouting, inet.ProtoFragment, inet.ProtoAH, inet.ProtoDestOpts:
-		return ask
-	case inet.ProtoIPv4, inet.ProtoIPv6, inet.ProtoGRE, inet.ProtoEtherIP:
-		if !p.o.Outer {
-			return ask
-		}
 	case inet.ProtoUDP:
-		if !p.o.Outer && len(payload) >= 8 && isTunnelPort(be16(payload[2:])) || p.o.Names && namesIn(payload) {
+		if !p.o.Outer && len(payload) >= udpSize && (p.portSet().has(payload) || mayVXLAN(payload[udpSize:])) || p.o.Names && namesIn(payload) {
 			return ask
 		}
 	case inet.ProtoICMP:
@@ -179,6 +173,12 @@ func (p *Decoder) fastOther(proto uint8, payload []byte) Verdict {
 		}
 	case inet.ProtoICMPv6:
 		if len(payload) > 0 && isICMPv6Error(payload[0]) {
+			return ask
+		}
+	case inet.ProtoHopByHop, inet.ProtoRouting, inet.ProtoFragment, inet.ProtoAH, inet.ProtoDestOpts:
+		return ask
+	default:
+		if opensProto[proto] && !p.o.Outer {
 			return ask
 		}
 	}

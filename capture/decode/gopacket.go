@@ -17,23 +17,19 @@ import (
 //
 // Of the module's decoders (v1.1.19) only those are used here that never
 // crashed on millions of mutated packets: IPv4, IPv6 and its extension
-// headers, TCP, LLC, SNAP, Dot11. Lengths are always taken from the octets
+// headers, TCP, LLC. Lengths are always taken from the octets
 // themselves, because the decoders correct them by what was captured; and the
 // errors of IPv4, IPv6 and TCP are not looked at, because these fill in the
 // fixed header before anything can go wrong, and the rest is checked here.
 
 // gopacketLayers are the headers that are read by gopacket.
 type gopacketLayers struct {
-	ip4   layers.IPv4
-	ip6   layers.IPv6
-	hbh   layers.IPv6HopByHop
-	skip  layers.IPv6ExtensionSkipper
-	tcp   layers.TCP
-	llc   layers.LLC
-	snap  layers.SNAP
-	dot11 layers.Dot11
-
-	wifiHeader [64]byte
+	ip4  layers.IPv4
+	ip6  layers.IPv6
+	hbh  layers.IPv6HopByHop
+	skip layers.IPv6ExtensionSkipper
+	tcp  layers.TCP
+	llc  layers.LLC
 }
 
 // ipv4 reads an IPv4 header with its options.
@@ -44,7 +40,7 @@ func (p *Decoder) ipv4(f frame) Verdict {
 	if p.depth++; p.depth > maxDepth {
 		return Undecodable
 	}
-	p.tags = 0
+	p.headers = 0
 	ip := &p.layers.ip4
 	_ = ip.DecodeFromBytes(f.data, gopacket.NilDecodeFeedback)
 	total := int(be16(f.data[2:]))
@@ -96,7 +92,7 @@ func (p *Decoder) ipv6(f frame) Verdict {
 	if p.depth++; p.depth > maxDepth {
 		return Undecodable
 	}
-	p.tags = 0
+	p.headers = 0
 	ip := &p.layers.ip6
 	_ = ip.DecodeFromBytes(f.data, gopacket.NilDecodeFeedback)
 	n := network{
@@ -202,7 +198,7 @@ func (p *Decoder) fragment(key fragmentKey, g fragment, n *network) Verdict {
 	if g.wire == 0 || g.more && g.wire%8 != 0 || g.offset+g.wire > maxDatagram {
 		return Undecodable
 	}
-	if g.proto == inet.ProtoUDP && g.offset == 0 && !isTunnel(g.frame) {
+	if g.proto == inet.ProtoUDP && g.offset == 0 && !p.isTunnel(g.frame) {
 		p.fragments.refuse(key, p.now)
 		return NotTCP
 	}
@@ -304,7 +300,7 @@ func (p *Decoder) tcp(f frame, n *network) Verdict {
 	return TCP
 }
 
-// llc reads an LLC header and, if that says so, a SNAP header.
+// llc reads an LLC header and, if that says so, what organizations put behind it.
 func (p *Decoder) llc(f frame) Verdict {
 	const snap, ip = 0xaa, 0x06
 	l := &p.layers.llc
@@ -320,64 +316,9 @@ func (p *Decoder) llc(f frame) Verdict {
 	case l.DSAP != snap || l.SSAP != snap:
 		return NotTCP
 	}
-	s := &p.layers.snap
-	if s.DecodeFromBytes(rest.data, gopacket.NilDecodeFeedback) != nil {
+	in, at := readSNAP(rest)
+	if in.wire < 0 {
 		return rest.missing()
 	}
-	rest, ok = rest.after(len(s.Contents))
-	if !ok {
-		return Undecodable
-	}
-	switch [3]byte(s.OrganizationalCode) {
-	case [3]byte{}, [3]byte{0, 0, 0xf8}: // Ethernet types (RFC 1042, 802.1H)
-		return p.tunnelled(uint16(s.Type), rest)
-	}
-	return NotTCP
-}
-
-// wifi reads an 802.11 header, which is followed by padding to a multiple of
-// so many octets. gopacket takes the last four octets of what it is given for
-// a checksum, which captures seldom have; so it is given the header only.
-func (p *Decoder) wifi(f frame, padding int) Verdict {
-	const (
-		kindMask, data, noData = 0x0c, 0x08, 0x40
-		protected              = 0x40
-	)
-	if len(f.data) < 2 {
-		return Undecodable
-	}
-	if f.data[0]&kindMask != data || f.data[0]&noData != 0 || f.data[1]&protected != 0 {
-		return NotTCP
-	}
-	header := p.layers.wifiHeader[:]
-	clear(header[copy(header, f.data):])
-	d := &p.layers.dot11
-	*d = layers.Dot11{}
-	if d.DecodeFromBytes(header, gopacket.NilDecodeFeedback) != nil {
-		return NotTCP
-	}
-	size := len(d.Contents)
-	aggregate := d.QOS != nil && header[qosAt(d)]&0x80 != 0
-	if padding > 1 {
-		size = (size + padding - 1) / padding * padding
-	}
-	rest, ok := f.after(size)
-	switch {
-	case !ok:
-		return Undecodable
-	case d.FragmentNumber != 0:
-		return NotTCP
-	case aggregate: // of several frames the first is read
-		return p.then(rest, inet.EthernetSize, p.llc)
-	}
-	return p.llc(rest)
-}
-
-// qosAt is the place of the QoS control field, of which gopacket leaves out
-// the bit for aggregation: behind the addresses.
-func qosAt(d *layers.Dot11) int {
-	if d.Flags.FromDS() && d.Flags.ToDS() {
-		return 30
-	}
-	return 24
+	return p.open(at, in)
 }

@@ -9,18 +9,19 @@ import (
 )
 
 // The slow path. What the fast path asks for is taken apart here, header by
-// header: link layers in link.go, tunnels in tunnel.go, ICMP errors in
+// header: link layers, tags and tunnels by the table in table.go, ICMP errors in
 // icmp.go, fragments in fragment.go; IP, its extension headers and TCP with
 // gopacket's layers in gopacket.go.
 //
 // A header hands what is behind it to the next as a frame, so that every one
 // of them can be behind every other. Three counts keep that finite: IP headers
-// in a packet, tags between two of them, extension headers behind one. What is
+// in a packet, others between two of them, extension headers behind one. What is
 // deeper than the limits is counted as undecodable, not guessed at.
 
 const (
-	maxDepth = 8 // IP headers in a packet
-	maxTags  = 8 // VLAN tags, or labels, that are looked behind
+	maxDepth   = 8  // IP headers in a packet
+	maxHeaders = 64 // others that are looked behind, between two of them
+	maxTags    = 8  // VLAN tags that the fast path looks behind
 )
 
 // A frame is what remains of a packet behind the headers read so far.
@@ -57,24 +58,34 @@ type network struct {
 	fragment bool // put together from fragments
 }
 
-// slow reads one packet, captured at now. gopacket's decoders have crashed
-// on malformed packets before: if one does, the packet is undecodable.
-func (p *Decoder) slow(link pcap.LinkType, f frame, now tcp.Time, s *tcp.Segment) (v Verdict) {
-	defer func() {
-		if recover() != nil {
-			v = Undecodable
-		}
-	}()
-	return p.slowUnguarded(link, f, now, s)
+// slow reads one packet, captured at now.
+func (p *Decoder) slow(l pcap.LinkType, f frame, now tcp.Time, s *tcp.Segment) Verdict {
+	return p.guarded(s, func() Verdict { return p.slowUnguarded(l, f, now, s) })
 }
 
-func (p *Decoder) slowUnguarded(link pcap.LinkType, f frame, now tcp.Time, s *tcp.Segment) Verdict {
+// guarded reads what fills in a Segment. gopacket's decoders have crashed on
+// malformed packets before: if one does, the packet is undecodable.
+func (p *Decoder) guarded(s *tcp.Segment, read func() Verdict) (v Verdict) {
+	defer func() {
+		if recover() != nil {
+			v, p.more = Undecodable, nil
+		}
+	}()
 	*s = tcp.Segment{}
-	p.segment, p.now, p.depth, p.tags = s, now, 0, 0
+	p.segment = s
+	return read()
+}
+
+func (p *Decoder) slowUnguarded(l pcap.LinkType, f frame, now tcp.Time, s *tcp.Segment) Verdict {
+	*s = tcp.Segment{}
+	p.segment, p.now, p.depth, p.headers, p.more = s, now, 0, 0, p.more[:0]
 	if p.o.Part != nil {
 		p.parts = append(p.parts[:0], p.number)
 	}
-	return p.link(link, f)
+	if !p.reads(l) {
+		return Undecodable
+	}
+	return p.open(link(l), f)
 }
 
 // payload reads what an IP header carries.
@@ -92,20 +103,11 @@ func (p *Decoder) payload(proto uint8, f frame, n *network) Verdict {
 	if p.o.Names && proto == inet.ProtoUDP && namesIn(f.data) {
 		p.dns(f.data, n.dst)
 	}
-	if p.o.Outer {
+	switch {
+	case p.o.Outer:
 		return NotTCP
-	}
-	switch proto {
-	case inet.ProtoIPv4:
-		return p.ipv4(f)
-	case inet.ProtoIPv6:
-		return p.ipv6(f)
-	case inet.ProtoGRE:
-		return p.gre(f)
-	case inet.ProtoEtherIP:
-		return p.etherIP(f)
-	case inet.ProtoUDP:
+	case proto == inet.ProtoUDP:
 		return p.udp(f)
 	}
-	return NotTCP
+	return p.open(place{ipProto, uint16(proto)}, f)
 }

@@ -45,11 +45,11 @@ func TestWrappings(t *testing.T) {
 	}{
 		{"mpls-link", pcap.LinkMPLS, appendAll(nil, label(false), label(true), v6), TCP, TCP},
 		{"mpls-pseudowire", pcap.LinkEthernet, inFrame(inet.TypeMPLS, appendAll(nil, label(true), uint32(7), inEthernet(v4))), TCP, TCP},
-		{"mpls-of-something-else", pcap.LinkEthernet, inFrame(inet.TypeMPLS, appendAll(nil, label(true), "\xff\xff")), NotTCP, NotTCP},
+		{"mpls-of-something-else", pcap.LinkEthernet, inFrame(inet.TypeMPLS, appendAll(nil, label(true), "\xff\xff")), Shut, Shut},
 		{"mpls-without-a-bottom", pcap.LinkEthernet, inFrame(inet.TypeMPLS, appendAll(nil, label(false), label(false))), Undecodable, Undecodable},
-		{"mpls-of-nine-labels", pcap.LinkMPLS, appendAll(nil, label(false), label(false), label(false), label(false), label(false), label(false), label(false), label(false), label(true), v4), Undecodable, Undecodable},
+		{"mpls-of-nine-labels", pcap.LinkMPLS, appendAll(nil, label(false), label(false), label(false), label(false), label(false), label(false), label(false), label(false), label(true), v4), TCP, TCP},
 		{"mpls-on-ppp", pcap.LinkPPP, appendAll(nil, "\xff\x03\x02\x81", label(true), v4), TCP, TCP},
-		{"pseudowires-in-pseudowires", pcap.LinkEthernet, nested(20, inEthernet(v4), func(p []byte) []byte {
+		{"pseudowires-in-pseudowires", pcap.LinkEthernet, nested(40, inEthernet(v4), func(p []byte) []byte {
 			return inFrame(inet.TypeMPLS, appendAll(nil, label(true), uint32(0), p))
 		}), Undecodable, Undecodable},
 		{"netanalyzer", pcap.LinkNetAnalyzer, appendAll(nil, uint32(0), inEthernet(v4)), TCP, TCP},
@@ -63,8 +63,8 @@ func TestWrappings(t *testing.T) {
 		{"llc-behind-a-vlan-tag", pcap.LinkEthernet, inFrame(inet.TypeVLAN, inTag(uint16(8+len(v4)), appendAll(snap(inet.TypeIPv4), v4, "padding"))), TCP, TCP},
 		{"wifi-beacon", pcap.LinkWiFi, appendAll(nil, "\x80\x00", make([]byte, 60)), NotTCP, NotTCP},
 		{"wifi-null-function", pcap.LinkWiFi, appendAll(nil, "\x48\x01", make([]byte, 22)), NotTCP, NotTCP},
-		{"wifi-encrypted", pcap.LinkWiFi, appendAll(nil, "\x08\x41", make([]byte, 22), snap(inet.TypeIPv4), v4), NotTCP, NotTCP},
-		{"wifi-second-fragment", pcap.LinkWiFi, appendAll(nil, "\x08\x01", make([]byte, 20), "\x01\x00", make([]byte, 40)), NotTCP, NotTCP},
+		{"wifi-encrypted", pcap.LinkWiFi, appendAll(nil, "\x08\x41", make([]byte, 22), snap(inet.TypeIPv4), v4), Shut, Shut},
+		{"wifi-second-fragment", pcap.LinkWiFi, appendAll(nil, "\x08\x01", make([]byte, 20), "\x01\x00", make([]byte, 40)), Shut, Shut},
 		{"wifi-aggregate", pcap.LinkWiFi, appendAll(nil, "\x88\x01", make([]byte, 22), "\x80\x00", make([]byte, 12), uint16(8+len(v4)), snap(inet.TypeIPv4), v4), TCP, TCP},
 		{"wifi-cut", pcap.LinkWiFi, appendAll(nil, "\x08\x01", make([]byte, 10)), Undecodable, Undecodable},
 		{"radiotap-longer-than-the-packet", pcap.LinkRadiotap, []byte{0, 0, 200, 0, 0, 0, 0, 0}, Undecodable, Undecodable},
@@ -80,16 +80,16 @@ func TestWrappings(t *testing.T) {
 		{"nine-ip-headers", pcap.LinkRaw, nested(8, v4, func(p []byte) []byte { return inIPv4Proto(inet.ProtoIPv4, p) }), Undecodable, NotTCP},
 		{"gre", pcap.LinkRaw, inIPv4Proto(inet.ProtoGRE, gre(0, inet.TypeIPv6, v6)), TCP, NotTCP},
 		{"gre-with-everything", pcap.LinkRaw, inIPv4Proto(inet.ProtoGRE, gre(0xb000, inet.TypeTEB, appendAll(make([]byte, 12), inEthernet(v4)))), TCP, NotTCP},
-		{"gre-pptp", pcap.LinkRaw, inIPv4Proto(inet.ProtoGRE, gre(0x3001, 0x880b, appendAll(make([]byte, 8), v4))), NotTCP, NotTCP},
-		{"gre-source-routed", pcap.LinkRaw, inIPv4Proto(inet.ProtoGRE, gre(0x4000, inet.TypeIPv4, appendAll(make([]byte, 4), v4))), NotTCP, NotTCP},
+		{"gre-pptp", pcap.LinkRaw, inIPv4Proto(inet.ProtoGRE, gre(0x3001, 0x880b, appendAll(nil, uint16(len(v4)+1), make([]byte, 6), "\x21", v4, "padding"))), TCP, NotTCP},
+		{"gre-source-routed", pcap.LinkRaw, inIPv4Proto(inet.ProtoGRE, gre(0x4000, inet.TypeIPv4, appendAll(make([]byte, 4), "\x08\x00\x00\x04\x0a\x00\x00\x01\x00\x00\x00\x00", v4))), TCP, NotTCP},
 		{"gre-cut", pcap.LinkRaw, inIPv4Proto(inet.ProtoGRE, []byte{0, 0}), Undecodable, NotTCP},
 		{"vxlan", pcap.LinkRaw, inIPv4Proto(inet.ProtoUDP, inUDP(portVXLAN, vxlan(inEthernet(v4)))), TCP, NotTCP},
-		{"vxlan-without-an-id", pcap.LinkRaw, inIPv4Proto(inet.ProtoUDP, inUDP(portVXLAN, make([]byte, 60))), NotTCP, NotTCP},
-		{"vxlan-of-arp", pcap.LinkRaw, inIPv4Proto(inet.ProtoUDP, inUDP(portVXLANLinux, vxlan(inFrame(0x0806, make([]byte, 28))))), NotTCP, NotTCP},
-		{"geneve-of-a-later-version", pcap.LinkRaw, inIPv4Proto(inet.ProtoUDP, inUDP(portGeneve, appendAll(nil, "\x40\x00\x08\x00\x00\x00\x00\x00", v4))), NotTCP, NotTCP},
+		{"vxlan-without-an-id", pcap.LinkRaw, inIPv4Proto(inet.ProtoUDP, inUDP(portVXLAN, make([]byte, 60))), Shut, NotTCP},
+		{"vxlan-of-arp", pcap.LinkRaw, inIPv4Proto(inet.ProtoUDP, inUDP(8472, vxlan(inFrame(0x0806, make([]byte, 28))))), NotTCP, NotTCP},
+		{"geneve-of-a-later-version", pcap.LinkRaw, inIPv4Proto(inet.ProtoUDP, inUDP(portGeneve, appendAll(nil, "\x40\x00\x08\x00\x00\x00\x00\x00", v4))), Shut, NotTCP},
 		{"another-udp-port", pcap.LinkRaw, inIPv4Proto(inet.ProtoUDP, inUDP(53, vxlan(inEthernet(v4)))), NotTCP, NotTCP},
 		{"etherip", pcap.LinkRaw, inIPv4Proto(inet.ProtoEtherIP, appendAll(nil, "\x30\x00", inEthernet(v4))), TCP, NotTCP},
-		{"esp", pcap.LinkRaw, inIPv4Proto(50, segment), NotTCP, NotTCP},
+		{"esp", pcap.LinkRaw, inIPv4Proto(50, segment), Shut, NotTCP},
 	} {
 		for _, outer := range []bool{false, true} {
 			want := c.want
