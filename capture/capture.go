@@ -75,17 +75,18 @@ func (o *Options) decoder() *decode.Decoder {
 
 // Stats are what a Source has read so far.
 type Stats struct {
-	Packets       int   // packets in the capture, of any kind
-	Bytes         int64 // octets that these measured on the wire
-	Filtered      int   // packets that the filter did not match
-	FilteredBytes int64 // octets that these measured on the wire
-	Earlier       int   // beyond Packets, those earlier than Options.Since
-	Later         int   // beyond Packets, those later than Options.Until, but for those behind one that it numbers
-	Segments      int   // TCP segments
-	Errors        int   // ICMP errors about TCP segments
-	Undecodable   int   // packets that are cut before the end of the TCP header, malformed, or of an unknown link type
-	Misdated      int   // packets whose stamps were far from those before and behind them, and were put right
-	Dropped       int64 // packets that the capturing hosts say they lost, in the files that were read to the end
+	Packets       int      // packets in the capture, of any kind
+	Bytes         int64    // octets that these measured on the wire
+	Filtered      int      // packets that the filter did not match
+	FilteredBytes int64    // octets that these measured on the wire
+	Earlier       int      // beyond Packets, those earlier than Options.Since
+	Later         int      // beyond Packets, those later than Options.Until, but for those behind one that it numbers
+	Segments      int      // TCP segments
+	Errors        int      // ICMP errors about TCP segments
+	Passed        []Passed // packets that were passed over for a header that is not opened, by that header, the most first
+	Undecodable   int      // packets that are cut before the end of the TCP header, malformed, or of an unknown link type
+	Misdated      int      // packets whose stamps were far from those before and behind them, and were put right
+	Dropped       int64    // packets that the capturing hosts say they lost, in the files that were read to the end
 
 	// DroppedBy is when the newest of these was lost, at the latest. Only a live
 	// capture has it.
@@ -213,7 +214,7 @@ func (s *Source) Stats() Stats {
 
 // count is Stats of all that was read.
 func (s *Source) count() Stats {
-	stats := s.stats
+	stats := s.stats.clone()
 	stats.Read, stats.Size = s.read, s.size
 	stats.Until = s.until()
 	stats.Heard = s.heard(stats.Until)
@@ -308,16 +309,17 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 		}
 		s.decoder.Number(s.frame)
 		v := s.decoder.Decode(&r, s.segment)
-		st.countDecoded(v, s.segment)
-		s.segment.Time, s.segment.Packet = r.Time, s.frame
-		if s.decoder.Naming() {
-			s.tellNames(s.decoder.Named(s.segment, r.Time), r.Time)
-		}
-		switch {
-		case v == decode.TCP:
-			if !yield(s.segment, nil) {
+		for more := true; more; more = v == decode.TCP && s.decoder.Next(s.segment) {
+			st.countDecoded(v, s.segment, s.decoder)
+			s.segment.Time, s.segment.Packet = r.Time, s.frame
+			if s.decoder.Naming() {
+				s.tellNames(s.decoder.Named(s.segment, r.Time), r.Time)
+			}
+			if v == decode.TCP && !yield(s.segment, nil) {
 				return false, nil
 			}
+		}
+		switch {
 		case !decode.Reads(r.Link):
 			unknown++
 		case s.fullOfNames():
@@ -399,8 +401,10 @@ func (st *Stats) count(r *pcap.Record) {
 }
 
 // countDecoded counts a packet by what it was decoded to.
-func (st *Stats) countDecoded(v decode.Verdict, s *tcp.Segment) {
+func (st *Stats) countDecoded(v decode.Verdict, s *tcp.Segment, d *decode.Decoder) {
 	switch {
+	case v == decode.Shut:
+		st.pass(d.Passed())
 	case v == decode.Undecodable:
 		st.Undecodable++
 	case v == decode.TCP && s.ICMP.Type != 0:

@@ -106,6 +106,11 @@ func OpenLive(o LiveOptions) (*Live, error) {
 func (l *Live) Next(deadline time.Time) (*tcp.Segment, error) {
 	r := &l.record
 	for {
+		if l.decoder.Next(&l.segment) {
+			l.stats.countDecoded(decode.TCP, &l.segment, l.decoder)
+			l.tell(r)
+			return &l.segment, nil
+		}
 		if l.options.Count > 0 && l.stats.Packets == l.options.Count {
 			return nil, io.EOF
 		}
@@ -203,18 +208,24 @@ func (l *Live) take(r *pcap.Record) (decode.Verdict, error) {
 	st.count(r)
 	l.newest = r.Time
 	v := l.decoder.Decode(r, &l.segment)
-	st.countDecoded(v, &l.segment)
-	l.segment.Time, l.segment.Packet = r.Time, st.Packets
-	if l.decoder.Naming() {
-		named := l.decoder.Named(&l.segment, r.Time)
-		for i := range named {
-			l.options.Named(&named[i], r.Time)
-		}
-	}
+	st.countDecoded(v, &l.segment, l.decoder)
+	l.tell(r)
 	if l.file != nil {
 		return v, l.file.write(l, r)
 	}
 	return v, nil
+}
+
+// tell gives the segment its packet, and tells of names.
+func (l *Live) tell(r *pcap.Record) {
+	l.segment.Time, l.segment.Packet = r.Time, l.stats.Packets
+	if !l.decoder.Naming() {
+		return
+	}
+	named := l.decoder.Named(&l.segment, r.Time)
+	for i := range named {
+		l.options.Named(&named[i], r.Time)
+	}
 }
 
 // Now returns a time, on the clock that stamps the packets as it was before it
@@ -255,7 +266,7 @@ func (l *Live) Stats() Stats {
 	if n := l.tap.Drops(); n != l.stats.Dropped {
 		l.stats.Dropped, l.stats.DroppedBy = n, l.present()
 	}
-	s := l.stats
+	s := l.stats.clone()
 	s.Until = l.Now()
 	return s
 }

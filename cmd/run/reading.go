@@ -120,10 +120,14 @@ func gaveUp(stderr io.Writer, evicted uint64, boundBy string) {
 // summaryOf is what reports tell of a run.
 func summaryOf(s watch.Summary) record.Summary {
 	c := &s.Capture
+	var passed []record.Passed
+	for _, p := range c.Passed {
+		passed = append(passed, record.Passed{Header: p.Header, Why: p.Why, Packets: uint64(p.Packets)})
+	}
 	return record.Summary{
 		Packets: uint64(c.Packets), TCPPackets: uint64(c.Segments), Bytes: uint64(c.Bytes),
 		Filtered: uint64(c.Filtered), Earlier: uint64(c.Earlier), Later: uint64(c.Later),
 		First: c.First, Last: c.Last, Now: c.Until,
-		Truncated: c.Truncated, Dropped: uint64(c.Dropped), Undecodable: uint64(c.Undecodable), Misdated: uint64(c.Misdated), Evicted: s.Tracker.Evicted,
+		Truncated: c.Truncated, Dropped: uint64(c.Dropped), Passed: passed, Undecodable: uint64(c.Undecodable), Misdated: uint64(c.Misdated), Evicted: s.Tracker.Evicted,
 	}
 }

@@ -148,6 +148,7 @@ func Groups() []Group {
 		{"refused", "a segment that its receiver does not accept, as it happens (--events)", refusedDocs()},
 		{"summary", "the whole capture: the last line", summaryDocs()},
 		{"services", "the connections to one server address and port; in hosts, those of one client host", servicesDocs()},
+		{"not_opened", "one header of those that are not opened, and how many packets were passed over for it", passedDocs()},
 	}
 }
 
@@ -277,6 +278,7 @@ func summaryDocs() []FieldDoc {
 		{Name: "last", Type: "string", Unit: ofTime, Is: "the last packet", More: "null in a capture without packets."},
 		{Name: "truncated", Type: "boolean", Is: "the capture is cut off mid-packet"},
 		{Name: "dropped", Type: "number", Unit: "packets", Is: "packets that the capture reports as lost"},
+		{Name: "not_opened", Type: "array", Is: "packets without known TCP, by the outermost header that is not opened", Holds: "not_opened"},
 		{Name: "undecodable", Type: "number", Unit: "packets", Is: "packets whose headers could not be read"},
 		{Name: "misdated", Type: "number", Unit: "packets", Is: "packets whose wrong timestamps were corrected"},
 		{Name: "evicted", Type: "number", Is: "connections evicted to stay within --max-connections or --max-memory"},
@@ -378,4 +380,12 @@ func FieldsText() string {
 		}
 	}
 	return b.String()
+}
+
+func passedDocs() []FieldDoc {
+	return []FieldDoc{
+		{Name: "header", Type: "string", Is: "the header"},
+		{Name: "why", Type: "string", Is: "not opened, encrypted, in pieces, or compressed"},
+		{Name: "packets", Type: "number", Unit: "packets", Is: "packets"},
+	}
 }

@@ -178,7 +178,7 @@ func TestFieldsAreDescribed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := p.Close(record.Summary{Packets: 1, First: sample.At(0), Last: sample.At(1)}); err != nil {
+	if err := p.Close(record.Summary{Packets: 1, First: sample.At(0), Last: sample.At(1), Passed: []record.Passed{{Header: "GTP-U", Why: "not opened", Packets: 1}}}); err != nil {
 		t.Fatal(err)
 	}
 	d := newDescribed(t)

@@ -256,6 +256,14 @@ func appendSummary(b []byte, s *Summary, t *Tally) []byte {
 	}
 	b = strconv.AppendBool(appendKey(b, "truncated"), s.Truncated)
 	b = appendUint(appendKey(b, "dropped"), s.Dropped)
+	b = append(appendKey(b, "not_opened"), '[')
+	for _, p := range s.Passed {
+		b = append(text.AppendComma(b), '{')
+		b = text.AppendString(appendKey(b, "header"), p.Header)
+		b = text.AppendString(appendKey(b, "why"), p.Why)
+		b = append(appendUint(appendKey(b, "packets"), p.Packets), '}')
+	}
+	b = append(b, ']')
 	b = appendUint(appendKey(b, "undecodable"), s.Undecodable)
 	b = appendUint(appendKey(b, "misdated"), s.Misdated)
 	b = appendUint(appendKey(b, "evicted"), s.Evicted)

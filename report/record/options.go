@@ -63,9 +63,17 @@ type Summary struct {
 	Now         tcp.Time // the moment at which the records were taken; 0: Last
 	Truncated   bool     // the capture is cut off in mid-packet
 	Dropped     uint64   // packets that the capture lost, as far as it says
+	Passed      []Passed // packets that were passed over for a header that is not opened
 	Undecodable uint64   // packets whose headers could not be read
 	Misdated    uint64   // packets whose stamps were wrong, and were put right
 	Evicted     uint64   // connections forgotten for want of memory
+}
+
+// Passed counts packets that were passed over for a header that is not opened.
+type Passed struct {
+	Header  string
+	Why     string // in what way it is not
+	Packets uint64
 }
 
 // Selects reports whether r is one of the connections to print, in a table or

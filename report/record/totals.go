@@ -54,6 +54,7 @@ func TapNote(t *Tally) string {
 
 // Shortfalls tell what makes what is shown less than the whole truth.
 func Shortfalls(s *Summary) (parts []string) {
+	parts = append(parts, passedOver(s)...)
 	if s.Undecodable > 0 {
 		parts = append(parts, text.Plural(s.Undecodable, "packet", "packets")+" not decoded")
 	}
@@ -68,6 +69,29 @@ func Shortfalls(s *Summary) (parts []string) {
 	}
 	if s.Truncated {
 		parts = append(parts, "cut off mid-packet")
+	}
+	return parts
+}
+
+// maxPassed is how many kinds of headers that were not opened a line has.
+const maxPassed = 3
+
+// passedOver counts the packets that were passed over, by the headers that were not
+// opened.
+func passedOver(s *Summary) (parts []string) {
+	var others uint64
+	for i, p := range s.Passed {
+		switch {
+		case i == 0:
+			parts = append(parts, fmt.Sprintf("%s of %s %s", text.Plural(p.Packets, "frame", "frames"), p.Header, p.Why))
+		case i < maxPassed:
+			parts = append(parts, fmt.Sprintf("%d of %s %s", p.Packets, p.Header, p.Why))
+		default:
+			others += p.Packets
+		}
+	}
+	if others > 0 {
+		parts = append(parts, fmt.Sprintf("%d of other headers not opened", others))
 	}
 	return parts
 }

@@ -36,8 +36,26 @@ func (p *summary) Close(s *record.Summary, t *record.Tally) error {
 			return err
 		}
 	}
+	if g := p.passed(s); len(g.Rows) > 0 {
+		text.WriteLine(p.out, "")
+		if err := g.Print(p.out); err != nil {
+			return err
+		}
+	}
 	text.WriteLine(p.out, "")
 	return text.WriteLine(p.out, record.TotalsLine(s, t))
+}
+
+// passed lays out the packets that were passed over, by the header that was not
+// opened.
+func (p *summary) passed(s *record.Summary) *text.Grid {
+	g := &text.Grid{NoHeader: p.opts.NoHeader, Color: p.opts.Color, Columns: []text.Column{
+		{Title: "Header"}, {Title: "Passed over"}, {Title: "Packets", Right: true},
+	}}
+	for _, of := range s.Passed {
+		g.Rows = append(g.Rows, []string{of.Header, of.Why, strconv.FormatUint(of.Packets, 10)})
+	}
+	return g
 }
 
 // states lays out how many ends are in each state.
