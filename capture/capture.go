@@ -37,6 +37,7 @@ import (
 type Options struct {
 	// What is decoded, and how. See [decode.Options].
 	Outer           bool // leave tunnels closed
+	As              []As // what is read as something else
 	VerifyChecksums bool // check the checksum of every segment
 	Payload         bool // hash what segments carry
 
@@ -68,9 +69,15 @@ type Options struct {
 // Named is a name that a packet tells, see [decode.Named].
 type Named = decode.Named
 
+// An As says what is read as something else, see [decode.ParseAs].
+type As = decode.As
+
+// ParseAs reads an As.
+func ParseAs(text string) (As, error) { return decode.ParseAs(text) }
+
 // decoder returns a decoder for these options.
 func (o *Options) decoder() *decode.Decoder {
-	return decode.New(decode.Options{Outer: o.Outer, VerifyChecksums: o.VerifyChecksums, Payload: o.Payload, Part: o.Part, Names: o.Named != nil})
+	return decode.New(decode.Options{Outer: o.Outer, As: o.As, VerifyChecksums: o.VerifyChecksums, Payload: o.Payload, Part: o.Part, Names: o.Named != nil})
 }
 
 // Stats are what a Source has read so far.
@@ -320,7 +327,7 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 			}
 		}
 		switch {
-		case !decode.Reads(r.Link):
+		case !s.decoder.Reads(r.Link):
 			unknown++
 		case s.fullOfNames():
 			if !s.ahead.next() {

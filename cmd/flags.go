@@ -30,6 +30,7 @@ type readFlags struct {
 	leakAfter         time.Duration
 	tapOn             string
 	outer, verify     bool
+	as                []string
 	payload           bool
 	quiet, noProgress bool
 	maxConns          int
@@ -78,6 +79,7 @@ func (f *readFlags) trackingFlags(c *cobra.Command) {
 	fl.DurationVar(&f.leakAfter, "leak-after", tracker.DefaultLeakAfter, "report CLOSE_WAIT or FIN_WAIT_2 as stuck after this time")
 	fl.StringVar(&f.tapOn, "tap-on", "auto", "the `host` on which the capture was made, where what came in has arrived: its IP address, client, server, none, or auto (recognised where the packets leave no doubt)")
 	fl.BoolVar(&f.outer, "outer", false, "do not decapsulate tunnels; follow the outermost TCP")
+	fl.StringArrayVar(&f.as, "decode-as", nil, "read one protocol as another, as tshark -d has it: udp.port==4790,vxlan; may be repeated")
 	fl.BoolVar(&f.verify, "verify-checksums", false, "check every TCP checksum, not only those of SYN, FIN and RST")
 	fl.BoolVar(&f.payload, "payload", false, "keep hashes of the payload in flight, to find bytes that were retransmitted with different content")
 	fl.IntVar(&f.maxConns, "max-connections", 0, maxConnsUsage())
@@ -195,6 +197,13 @@ func (f *readFlags) captureOptions() (o capture.Options, err error) {
 	}
 	if err != nil {
 		return o, err
+	}
+	for _, text := range f.as {
+		as, err := capture.ParseAs(text)
+		if err != nil {
+			return o, fmt.Errorf("--decode-as: %w", err)
+		}
+		o.As = append(o.As, as)
 	}
 	o.Outer, o.VerifyChecksums, o.Payload = f.outer, f.verify, f.payload
 	return o, nil

@@ -5,6 +5,7 @@
 //	slow.go      the slow path, which takes all else apart header by header:
 //	table.go     the table of headers: link layers, tags, tunnels
 //	readers.go   what reads those that take more than a line
+//	as.go        what is read as something else
 //	several.go   those that hold several frames, or none of one kind: 802.11, UDP
 //	gopacket.go  IP, its extension headers and options, TCP, LLC
 //	fragment.go  fragments of IP
@@ -28,6 +29,9 @@ type Options struct {
 	// only TCP that no tunnel carries is a segment. Without it tunnels are
 	// entered, and the innermost TCP counts.
 	Outer bool
+
+	// As has what is read as something else than the table of headers says.
+	As []As
 
 	// VerifyChecksums checks the TCP checksum of every segment that was
 	// captured whole, not only of those with SYN, FIN or RST.
@@ -86,7 +90,11 @@ type Decoder struct {
 }
 
 // New returns a Decoder that has seen no packet.
-func New(o Options) *Decoder { return &Decoder{o: o} }
+func New(o Options) *Decoder {
+	p := &Decoder{o: o}
+	p.setAs(o.As)
+	return p
+}
 
 // A Why says why something was not opened.
 type Why uint8

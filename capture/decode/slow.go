@@ -82,7 +82,7 @@ func (p *Decoder) slowUnguarded(l pcap.LinkType, f frame, now tcp.Time, s *tcp.S
 	if p.o.Part != nil {
 		p.parts = append(p.parts[:0], p.number)
 	}
-	if !p.reads(l) {
+	if !p.Reads(l) {
 		return Undecodable
 	}
 	return p.open(link(l), f)

@@ -461,8 +461,8 @@ func (at place) String() string {
 // Reads reports whether packets of a link type can be decoded at all.
 func Reads(l pcap.LinkType) bool { return table[link(l)] != nil && link(l) != wifiEither }
 
-// reads is Reads, with Options.As.
-func (p *Decoder) reads(l pcap.LinkType) bool {
+// Reads is the function Reads, with Options.As.
+func (p *Decoder) Reads(l pcap.LinkType) bool {
 	_, as := p.as[link(l)]
 	return as || Reads(l)
 }
