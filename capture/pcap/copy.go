@@ -19,10 +19,10 @@ import (
 type Copier struct {
 	in    Reader
 	out   *Blocks
-	plain *pcapFile // nil: it is pcapng
-	last  []byte    // the block of the newest packet, of pcapng
-	kind  uint32    // of that
-	order order     // of the section
+	plain int64  // the nanoseconds in a unit of its times; 0: it is pcapng
+	last  []byte // the block of the newest packet, of pcapng
+	kind  uint32 // of that
+	order order  // of the section
 }
 
 // An order is one of the byte orders of package binary.
@@ -40,20 +40,17 @@ func NewCopier(r io.Reader, name, path string, out *Blocks) (*Copier, error) {
 		c.Close()
 		return nil, err
 	}
-	if f, is := c.in.format.(*pcapFile); is {
-		c.plain = f
+	if f, is := c.in.format.(plainFormat); is {
+		link, snap, tick := f.about()
+		unit := uint8(6) // the power of ten, see newClock
+		if tick == 1 {
+			unit = 9
+		}
+		c.plain = tick
 		out.Section("tcpwatch")
-		out.describe("", f.link, f.snap, f.unit())
+		out.describe("", link, snap, unit)
 	}
 	return c, nil
-}
-
-// unit returns the power of ten of a file's ticks, see newClock.
-func (f *pcapFile) unit() uint8 {
-	if f.tick == 1 {
-		return 9
-	}
-	return 6
 }
 
 // Next reads the next packet, see Reader.Next, and adds to the Blocks what comes
@@ -64,8 +61,8 @@ func (c *Copier) Next(r *Record) error { return c.in.Next(r) }
 // is empty.
 func (c *Copier) Keep(r *Record, comment string) {
 	switch {
-	case c.plain != nil:
-		c.out.packet(0, r.Time/tcp.Time(c.plain.tick), r, comment)
+	case c.plain != 0:
+		c.out.packet(0, r.Time/tcp.Time(c.plain), r, comment)
 	case comment == "" || c.kind == blockPacketSimple:
 		c.out.raw(c.last)
 	default:

@@ -27,6 +27,10 @@ func FuzzReader(f *testing.F) {
 	f.Add(whole[:len(whole)-3])
 	f.Add(gzipped(whole))
 	f.Add(zstandard(whole))
+	f.Add(bzipped)
+	f.Add(lz4ed(whole))
+	f.Add(snoop("one", "two"))
+	f.Add(erf(2, "one", "two"))
 	f.Add(append(gzipped(whole[:40]), gzipped(whole[40:])...))
 	f.Add(section(true).iface(LinkEthernet).packet(0, 1, "one").block(77, []byte("?")).section(false).iface(LinkRaw).packet(0, 1, "").bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {

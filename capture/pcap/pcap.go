@@ -14,6 +14,7 @@ import (
 const (
 	pcapMicro    = 0xa1b2c3d4
 	pcapNano     = 0xa1b23c4d
+	pcapNavtel   = 0xa12b3c4d // Navtel: nanoseconds
 	pcapModified = 0xa1b2cd34
 )
 
@@ -43,11 +44,11 @@ const (
 // isPcap reports whether a file beginning with these 4 octets is a pcap file.
 func isPcap(b []byte) bool {
 	switch m := binary.BigEndian.Uint32(b); m {
-	case pcapMicro, pcapNano, pcapModified:
+	case pcapMicro, pcapNano, pcapNavtel, pcapModified:
 		return true
 	default:
 		m = bits.ReverseBytes32(m)
-		return m == pcapMicro || m == pcapNano || m == pcapModified
+		return m == pcapMicro || m == pcapNano || m == pcapNavtel || m == pcapModified
 	}
 }
 
@@ -59,11 +60,11 @@ func newPcapFile(w *window) (*pcapFile, error) {
 	}
 	f := &pcapFile{w: w, tick: 1000, headerSize: 16}
 	magic := binary.BigEndian.Uint32(h)
-	if f.order.big = magic == pcapMicro || magic == pcapNano || magic == pcapModified; !f.order.big {
+	if f.order.big = isPcap(h) && magic>>24 == pcapMicro>>24; !f.order.big {
 		magic = bits.ReverseBytes32(magic)
 	}
 	switch magic {
-	case pcapNano:
+	case pcapNano, pcapNavtel:
 		f.tick = 1
 	case pcapModified:
 		f.headerSize = 24
@@ -83,7 +84,34 @@ func newPcapFile(w *window) (*pcapFile, error) {
 	f.snap = f.order.u32(h[16:])
 	f.link = LinkType(f.order.u32(h[20:])) // the upper half describes the FCS
 	w.consume(pcapHeaderSize)
+	if magic == pcapMicro && !f.fits(f.headerSize) && f.fits(nokiaHeaderSize) {
+		f.headerSize = nokiaHeaderSize
+	}
 	return f, nil
+}
+
+// nokiaHeaderSize is that of records in files of Nokia's firewalls, which nothing
+// else tells.
+const nokiaHeaderSize = 20
+
+// fits reports whether the first record, with a header of that size, has another
+// behind it, or the end, as far as the file was read.
+func (f *pcapFile) fits(size int) bool {
+	b := f.w.ahead()
+	for n := range 2 {
+		switch {
+		case len(b) == 0:
+			return true
+		case len(b) < 16:
+			return n == 1 && size == 16
+		}
+		fraction, captured, wire := f.order.u32(b[4:]), f.order.u32(b[8:]), f.order.u32(b[12:])
+		if fraction >= 1e6 || captured > f.limit || captured > wire {
+			return false
+		}
+		b = b[min(len(b), size+int(captured)):]
+	}
+	return true
 }
 
 // drops is 0: a pcap file does not tell.

@@ -3,6 +3,7 @@ package pcap
 import (
 	"bufio"
 	"bytes"
+	"compress/bzip2"
 	"compress/flate"
 	"compress/gzip"
 	"encoding/binary"
@@ -11,6 +12,7 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -18,8 +20,8 @@ import (
 // zstd --long writes at most, and what the zstd command accepts by default.
 const maxZstdWindow = 128 << 20
 
-// A Reader reads the records of one capture, pcap or pcapng, compressed by gzip
-// or zstd or not. Its methods are for one goroutine.
+// A Reader reads the records of one capture, of any format of this package,
+// compressed or not. Its methods are for one goroutine.
 type Reader struct {
 	name string // as errors call it
 	path string // as the commands that errors suggest call it
@@ -120,6 +122,9 @@ func (in *Reader) start() error {
 	case isPcap(head):
 		in.format, err = newPcapFile(w)
 	default:
+		if in.format, err = beginsOther(w); in.format != nil || err != nil {
+			break
+		}
 		if _, err := w.peek(16); err != nil && err != io.EOF && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return in.unreadable(err)
 		}
@@ -163,6 +168,10 @@ func (in *Reader) decompress() (io.Reader, error) {
 		}
 		in.zstd = z
 		return &unpacked{z, &in.raw, "zstd"}, nil
+	case bytes.HasPrefix(head, []byte("BZh")):
+		return &unpacked{bzip2.NewReader(b), &in.raw, "bzip2"}, nil
+	case bytes.Equal(head, []byte{0x04, 0x22, 0x4d, 0x18}):
+		return &unpacked{lz4.NewReader(b), &in.raw, "lz4"}, nil
 	}
 	return b, nil
 }
@@ -221,8 +230,8 @@ func (in *Reader) tooShort(w *window) error {
 func (in *Reader) notACapture(head []byte) error {
 	for _, k := range [...]struct{ magic, what, hint string }{
 		{"\xfd7zXZ\x00", "compressed by xz", "xz -dc"},
-		{"BZh", "compressed by bzip2", "bzip2 -dc"},
-		{"\x04\x22\x4d\x18", "compressed by lz4", "lz4 -dc"},
+		{"BZh", "compressed twice", "bzip2 -dc"},
+		{"\x04\x22\x4d\x18", "compressed twice", "lz4 -dc"},
 		{"\x1f\x9d", "compressed by compress", "uncompress -c"},
 		{"\x1f\x8b", "compressed twice", "gzip -dc"},
 		{"\x28\xb5\x2f\xfd", "compressed twice", "zstd -dc"},
@@ -233,8 +242,12 @@ func (in *Reader) notACapture(head []byte) error {
 				in.name, k.what, k.hint, in.path)
 		}
 	}
-	if bytes.HasPrefix(head, []byte("snoop\x00\x00\x00")) {
-		return fmt.Errorf("%s: a snoop capture; convert it with editcap -F pcapng", in.name)
+	const tarMagicAt = 257
+	switch {
+	case len(head) > tarMagicAt && bytes.HasPrefix(head[tarMagicAt:], []byte("ustar")):
+		return fmt.Errorf("%s: a tar archive; name a capture in it: tar -xOf %s NAME | tcpwatch ... -", in.name, in.path)
+	case bytes.HasPrefix(head, []byte("GMBU")), bytes.HasPrefix(head, []byte("RTSS")):
+		return fmt.Errorf("%s: a capture of Network Monitor; convert it with editcap -F pcapng", in.name)
 	}
 	return fmt.Errorf("%s: not a pcap or pcapng capture (it starts with %q)",
 		in.name, head[:min(len(head), 16)])

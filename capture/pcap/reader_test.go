@@ -3,12 +3,32 @@ package pcap
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"io"
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/pierrec/lz4/v4"
 )
+
+// bzipped is classic("one", "two"), compressed by bzip2: the library only reads it.
+var bzipped = func() []byte {
+	b, err := hex.DecodeString("425a6839314159265359195aeb3500001bc19efe000201848020001000080004000000a000314c0013412a3d2680d1a5938e2776250035694c42035b5158efa6fcf7c5dc914e14240656bacd40")
+	if err != nil {
+		panic(err)
+	}
+	return b
+}()
+
+func lz4ed(b []byte) []byte {
+	var out bytes.Buffer
+	w := lz4.NewWriter(&out)
+	w.Write(b)
+	w.Close()
+	return out.Bytes()
+}
 
 func TestCompressionIsToldByContent(t *testing.T) {
 	b := classic("one", "two")
@@ -20,6 +40,9 @@ func TestCompressionIsToldByContent(t *testing.T) {
 		"zstd":                        zstandard(b),
 		"zstd-in-frames":              append(zstandard(b[:50]), zstandard(b[50:])...),
 		"zstd-behind-a-skipped-frame": append([]byte("\x50\x2a\x4d\x18\x04\x00\x00\x00skip"), zstandard(b)...),
+		"bzip2":                       bzipped,
+		"lz4":                         lz4ed(b),
+		"lz4-in-frames":               append(lz4ed(b[:50]), lz4ed(b[50:])...),
 		"pcapng-in-gzip":              gzipped(section(false).iface(LinkEthernet).packet(0, 0, "one").packet(0, 0, "two").bytes()),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -59,6 +82,15 @@ func TestWhatIsNoCaptureIsRefused(t *testing.T) {
 		{"broken-zstd", []byte("\x28\xb5\x2f\xfd\xff\xff\xff\xff"), "x: "},
 		{"zstd-cut-at-once", zstandard(whole)[:20], "x: shorter than a capture header (0 bytes)"},
 		{"zstd-that-needs-much-memory", []byte("\x28\xb5\x2f\xfd\x00\x98\x01\x00\x00"), "x: its zstd data needs more than 128 MiB of memory; decompress it"},
+		{"bzip2-cut-at-once", bzipped[:20], "x: shorter than a capture header (0 bytes)"},
+		{"broken-lz4", []byte("\x04\x22\x4d\x18\xff\xff\xff\xff"), "x: "},
+		{"tar", append(make([]byte, 257), "ustar\x0000 and so on"...), "x: a tar archive; name a capture in it: tar -xOf a/x NAME | tcpwatch ... -"},
+		{"tar-in-gzip", gzipped(append(make([]byte, 257), "ustar\x0000 and so on"...)), "x: a tar archive"},
+		{"network-monitor", []byte("GMBU\x01\x02\x01\x00 and so on"), "x: a capture of Network Monitor; convert it"},
+		{"snoop-3", []byte("snoop\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x04"), "x: snoop version 3 is not supported"},
+		{"snoop-of-another-link", []byte("snoop\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x07"), "x: link type 7 of snoop is not supported"},
+		{"snoop-cut-at-once", []byte("snoop\x00\x00\x00\x00"), "x: shorter than a capture header (9 bytes)"},
+		{"one-erf-header-and-no-more", erf(1, "one")[:16], "x: not a pcap or pcapng capture"},
 		{"gzip-in-gzip", gzipped(gzipped(whole)), "x: compressed twice"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,10 +1,11 @@
 // Package pcap reads capture files, pcap and pcapng, and makes pcapng. It knows
 // nothing of what is in a packet.
 //
-//	reader.go  what a file is, gzip and zstd
+//	reader.go  what a file is, and how it is compressed
 //	window.go  the part of a file that is in memory
 //	pcap.go    the records of pcap files
 //	pcapng.go  those of pcapng files
+//	others.go  those of snoop, and of Endace's cards
 //	blocks.go  the way back
 //	copy.go    both ways: a capture, some of its packets left out
 //
