@@ -56,7 +56,7 @@ func fixed(at place) bool {
 	case etherType:
 		return slices.Contains([]uint16{inet.TypeIPv4, inet.TypeIPv6, inet.TypeVLAN, inet.TypeQinQ, inet.TypeQinQOld}, at.n) || at.n < inet.MinType
 	case ipProto:
-		return at.n > 0xff || quiet[at] || table[at] == nil && slices.Contains([]uint16{inet.ProtoHopByHop, inet.ProtoRouting, inet.ProtoFragment, inet.ProtoAH, inet.ProtoDestOpts}, at.n)
+		return at.n > 0xff || quiet[at] || table.get(at) == nil && slices.Contains([]uint16{inet.ProtoHopByHop, inet.ProtoRouting, inet.ProtoFragment, inet.ProtoAH, inet.ProtoDestOpts}, at.n)
 	case linkType:
 		return pcap.LinkType(at.n).Layout().Kind != pcap.LayoutNone
 	}

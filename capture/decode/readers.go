@@ -301,7 +301,7 @@ func readGRE(f frame) (frame, place) {
 	if kind == greERSPAN2 && flags&hasSequence == 0 {
 		kind = greERSPAN1
 	}
-	if table[place{greType, kind}] != nil {
+	if table.get(place{greType, kind}) != nil {
 		return rest, place{greType, kind}
 	}
 	return rest, typed(kind)

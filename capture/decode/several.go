@@ -2,6 +2,8 @@ package decode
 
 import (
 	"encoding/binary"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // The headers whose inside is not one frame of one kind.
@@ -130,6 +132,7 @@ func (p *Decoder) aggregate(f frame) Verdict {
 
 // next reads the frames that are left of an aggregate, up to the first TCP.
 func (p *Decoder) next() Verdict {
+	*p.segment = tcp.Segment{}
 	v := Undecodable
 	for len(p.more) > 0 {
 		f := p.more[0]
@@ -194,7 +197,7 @@ func (p *Decoder) udp(f frame) Verdict {
 // has reports whether there is something to read at a place.
 func (p *Decoder) has(at place) bool {
 	_, as := p.as[at]
-	return as || table[at] != nil
+	return as || table.get(at) != nil
 }
 
 // isTunnel reports whether a UDP datagram goes to, or comes from, the port of a

@@ -71,7 +71,6 @@ func (p *Decoder) guarded(s *tcp.Segment, read func() Verdict) (v Verdict) {
 			v, p.more = Undecodable, nil
 		}
 	}()
-	*s = tcp.Segment{}
 	p.segment = s
 	return read()
 }

@@ -341,11 +341,29 @@ func index(lists [][]place) map[place]bool {
 // The rows by their places. They are indexed at the start of the program, because
 // methods in the table look into it.
 var (
-	table      map[place]*header
+	table      *pages
 	byName     map[string]place // by header.as
 	opensProto [256]bool        // for the fast path: the protocols of IP that only the slow one can tell
 	opensPort  portSet          // and UDP ports of tunnels
 )
+
+// Pages hold rows by their places: a map takes longer than most rows.
+type pages [pppType + 1][256]*[256]*header
+
+func (t *pages) get(at place) *header {
+	if page := t[at.space][at.n>>8]; page != nil {
+		return page[at.n&0xff]
+	}
+	return nil
+}
+
+func (t *pages) set(at place, row *header) {
+	page := &t[at.space][at.n>>8]
+	if *page == nil {
+		*page = new([256]*header)
+	}
+	(*page)[at.n&0xff] = row
+}
 
 // A portSet says of UDP ports whether something is to be looked for behind them.
 type portSet struct{ to, from [1 << 13]uint8 }
@@ -365,13 +383,13 @@ func (s *portSet) has(h []byte) bool {
 }
 
 func init() {
-	table, byName = make(map[place]*header), make(map[string]place)
+	table, byName = new(pages), make(map[string]place)
 	for _, row := range rows() {
 		for _, at := range row.follows {
-			if table[at] != nil {
+			if table.get(at) != nil {
 				panic(fmt.Sprintf("capture/decode: two headers for %v", at))
 			}
-			table[at] = &row
+			table.set(at, &row)
 			if at.space == udpTo || at.space == udpFrom {
 				opensPort.add(at)
 			}
@@ -400,7 +418,7 @@ func (p *Decoder) open(at place, f frame) Verdict {
 			}
 			f, at = f.limit(int(at.n)), anLLC
 		}
-		row := table[at]
+		row := table.get(at)
 		if row == nil {
 			return p.unknown(at, name)
 		}
@@ -459,7 +477,7 @@ func (at place) String() string {
 }
 
 // Reads reports whether packets of a link type can be decoded at all.
-func Reads(l pcap.LinkType) bool { return table[link(l)] != nil && link(l) != wifiEither }
+func Reads(l pcap.LinkType) bool { return table.get(link(l)) != nil && link(l) != wifiEither }
 
 // Reads is the function Reads, with Options.As.
 func (p *Decoder) Reads(l pcap.LinkType) bool {

@@ -2,6 +2,7 @@ package decode
 
 import (
 	"encoding/binary"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -338,14 +339,30 @@ func TestCutHeaders(t *testing.T) {
 	}
 }
 
+// each goes through the rows by their places.
+func each(t *pages) iter.Seq2[place, *header] {
+	return func(yield func(place, *header) bool) {
+		for s := range t {
+			for n := range 1 << 16 {
+				at := place{space(s), uint16(n)}
+				if row := t.get(at); row != nil && !yield(at, row) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // Each row of the table, and each place of it but the queues of one tunnel, is read
 // by a case.
 func TestEveryHeaderHasACase(t *testing.T) {
 	read := map[string]bool{}
 	kept := table
 	defer func() { table = kept }()
-	table = map[place]*header{}
-	for at, row := range kept {
+	table = new(pages)
+	var all []*header
+	for at, row := range each(kept) {
+		all = append(all, row)
 		marked := *row
 		if mark := row.read; mark != nil {
 			marked.read = func(f frame) (frame, place) {
@@ -359,13 +376,13 @@ func TestEveryHeaderHasACase(t *testing.T) {
 				return method(p, f)
 			}
 		}
-		table[at] = &marked
+		table.set(at, &marked)
 	}
 	for _, c := range headerCases {
 		l, data := made(t, c.at, c.header, c.before)
 		New(Options{}).slowUnguarded(l, frame{data, len(data)}, 0, new(tcp.Segment))
 	}
-	for _, row := range kept {
+	for _, row := range all {
 		if name := row.name + " at " + row.follows[0].String(); !read[name] {
 			t.Errorf("no case reads %s", name)
 		}

@@ -97,7 +97,8 @@ const nokiaHeaderSize = 20
 // fits reports whether the first record, with a header of that size, has another
 // behind it, or the end, as far as the file was read.
 func (f *pcapFile) fits(size int) bool {
-	b := f.w.ahead()
+	const year = 365 * 24 * 3600
+	b, first := f.w.ahead(), uint32(0)
 	for n := range 2 {
 		switch {
 		case len(b) == 0:
@@ -105,8 +106,11 @@ func (f *pcapFile) fits(size int) bool {
 		case len(b) < 16:
 			return n == 1 && size == 16
 		}
-		fraction, captured, wire := f.order.u32(b[4:]), f.order.u32(b[8:]), f.order.u32(b[12:])
-		if fraction >= 1e6 || captured > f.limit || captured > wire {
+		seconds, fraction, captured, wire := f.order.u32(b), f.order.u32(b[4:]), f.order.u32(b[8:]), f.order.u32(b[12:])
+		if n == 0 {
+			first = seconds
+		}
+		if seconds-first+year > 2*year || fraction >= 1e6 || captured > f.limit || captured > wire {
 			return false
 		}
 		b = b[min(len(b), size+int(captured)):]
