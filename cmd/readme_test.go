@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tcpwatch/tcpwatch/capture/decode"
 	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/report/catalogue"
 	"github.com/tcpwatch/tcpwatch/report/policy"
@@ -38,6 +39,7 @@ var readmeBlocks = map[string]string{
 	"anomalies": "tracker/README.md",
 	"metrics":   "report/README.md",
 	"linktypes": "capture/README.md",
+	"headers":   "capture/README.md",
 }
 
 // The blocks of the pages are what they say. UPDATE=1 writes them anew.
@@ -69,6 +71,7 @@ func TestReadmeBlocks(t *testing.T) {
 		"anomalies": catalogue.KindsMarkdown(),
 		"metrics":   serve.MetricsMarkdown(),
 		"linktypes": linkTypes(t),
+		"headers":   headers(),
 	}
 	for name, page := range readmeBlocks {
 		begin, end := []byte("<!-- "+name+" -->\n"), []byte("<!-- /"+name+" -->\n")
@@ -90,6 +93,18 @@ func TestReadmeBlocks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// headers lists the headers that are read, and what each follows.
+func headers() []byte {
+	list := []byte("| header | it follows |\n| --- | --- |\n")
+	for name, follows := range decode.Headers() {
+		if len(follows) > 6 { // the queues of one tunnel
+			follows = []string{follows[0], "...", follows[len(follows)-1]}
+		}
+		list = fmt.Appendf(list, "| %s | %s |\n", name, strings.Join(follows, ", "))
+	}
+	return list
 }
 
 // linkTypes lists the link types that are read, by their names in filters and

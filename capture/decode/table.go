@@ -2,6 +2,8 @@ package decode
 
 import (
 	"fmt"
+	"iter"
+	"slices"
 
 	"github.com/tcpwatch/tcpwatch/capture/internal/inet"
 	"github.com/tcpwatch/tcpwatch/capture/pcap"
@@ -461,6 +463,9 @@ func (p *Decoder) unknown(at place, name string) Verdict {
 
 // String names what no row reads.
 func (at place) String() string {
+	if at == (place{greType, greERSPAN1}) {
+		return fmt.Sprintf("GRE protocol 0x%04x without a sequence number", greERSPAN2)
+	}
 	switch at.space {
 	case etherType:
 		return fmt.Sprintf("EtherType 0x%04x", at.n)
@@ -474,6 +479,38 @@ func (at place) String() string {
 		return "link type " + pcap.LinkType(at.n).String()
 	}
 	return fmt.Sprintf("UDP port %d", at.n)
+}
+
+// Headers lists what is read, and what is told and not opened, by name: where it
+// stands, for people.
+func Headers() iter.Seq2[string, []string] {
+	return func(yield func(name string, follows []string) bool) {
+		list := rows()
+		for i, row := range list {
+			if slices.ContainsFunc(list[:i], func(r header) bool { return r.name == row.name }) {
+				continue
+			}
+			var follows []string
+			for _, other := range list[i:] {
+				if other.name == row.name {
+					follows = append(follows, places(other.follows)...)
+				}
+			}
+			if len(follows) > 0 && !yield(row.name, follows) {
+				return
+			}
+		}
+	}
+}
+
+// places names places but link types, once each.
+func places(list []place) (names []string) {
+	for _, at := range list {
+		if name := at.String(); at.space != linkType && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Reads reports whether packets of a link type can be decoded at all.
