@@ -44,6 +44,10 @@ type Options struct {
 	// Filter, unless nil, passes over the packets that it does not match.
 	Filter *filter.Filter
 
+	// Inner, unless nil, passes over the segments that it does not match: it is asked
+	// about the innermost headers, whatever they are in.
+	Inner *filter.Filter
+
 	// Named, unless nil, is told of names of hosts in the loop over Segments, each
 	// before the next segment, with the time of its packet. It keeps nothing.
 	Named func(n *Named, at tcp.Time)
@@ -306,17 +310,20 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 		}
 		f, st := s.options.Filter, &s.stats
 		if f != nil && !f.Reads(r.Link) {
-			return true, fmt.Errorf("%s: the filter does not support link type %d (%s)", in.name, r.Link, r.Link)
+			return true, fmt.Errorf("%s: the filter does not support link type %d (%s); use --inner-filter", in.name, r.Link, r.Link)
 		}
 		st.count(&r)
 		if f != nil && !f.Match(r.Link, r.Data, r.Wire) {
-			st.Filtered++
-			st.FilteredBytes += int64(r.Wire)
+			st.leaveOut(&r)
 			continue
 		}
 		s.decoder.Number(s.frame)
 		v := s.decoder.Decode(&r, s.segment)
 		for more := true; more; more = v == decode.TCP && s.decoder.Next(s.segment) {
+			if v == decode.TCP && !s.options.innerMatches(s.segment) {
+				st.leaveOut(&r)
+				continue
+			}
 			st.countDecoded(v, s.segment, s.decoder)
 			s.segment.Time, s.segment.Packet = r.Time, s.frame
 			if s.decoder.Naming() {

@@ -106,7 +106,10 @@ func OpenLive(o LiveOptions) (*Live, error) {
 func (l *Live) Next(deadline time.Time) (*tcp.Segment, error) {
 	r := &l.record
 	for {
-		if l.decoder.Next(&l.segment) {
+		for l.decoder.Next(&l.segment) {
+			if !l.options.innerMatches(&l.segment) {
+				continue
+			}
 			l.stats.countDecoded(decode.TCP, &l.segment, l.decoder)
 			l.tell(r)
 			return &l.segment, nil
@@ -196,7 +199,7 @@ func (l *Live) take(r *pcap.Record) (decode.Verdict, error) {
 	st := &l.stats
 	if f := l.options.Filter; f != nil {
 		if !f.Reads(r.Link) {
-			return decode.NotTCP, fmt.Errorf("%s: the filter does not support link type %d (%s)", l.tap.Device(r.Device), r.Link, r.Link)
+			return decode.NotTCP, fmt.Errorf("%s: the filter does not support link type %d (%s); use --inner-filter", l.tap.Device(r.Device), r.Link, r.Link)
 		}
 		if !f.Match(r.Link, r.Data, r.Wire) {
 			return decode.NotTCP, nil // most of these are left out by the kernel, and not counted either
@@ -208,6 +211,10 @@ func (l *Live) take(r *pcap.Record) (decode.Verdict, error) {
 	st.count(r)
 	l.newest = r.Time
 	v := l.decoder.Decode(r, &l.segment)
+	if v == decode.TCP && !l.options.innerMatches(&l.segment) {
+		st.leaveOut(r)
+		return decode.NotTCP, nil
+	}
 	st.countDecoded(v, &l.segment, l.decoder)
 	l.tell(r)
 	if l.file != nil {

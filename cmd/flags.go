@@ -22,6 +22,7 @@ import (
 // captures: how they are read and tracked, and which connections count.
 type readFlags struct {
 	filter, at, color string
+	inner             string
 	since, until      string
 	states, kinds     []string
 	where             string
@@ -43,6 +44,7 @@ type readFlags struct {
 func (f *readFlags) selectionFlags(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVarP(&f.filter, "filter", "f", "", "tcpdump filter, applied before tracking")
+	fl.StringVar(&f.inner, "inner-filter", "", "tcpdump filter for the innermost headers, behind tunnels and on any link type")
 	fl.StringSliceVar(&f.states, "state", nil, "only connections with an end in one of these `states` (any usual spelling)")
 	fl.StringSliceVar(&f.kinds, "anomaly", nil, "only connections flagged with one of these `kinds`")
 	fl.StringVar(&f.where, "where", "", "only connections for which this `expression` over the fields of the jsonl record is true: client.state == TIME_WAIT && duration > 60")
@@ -178,6 +180,11 @@ func (f *readFlags) condition() (func(*tracker.Record) bool, error) {
 
 // captureOptions reads the flags that say how the captures are read.
 func (f *readFlags) captureOptions() (o capture.Options, err error) {
+	if f.inner != "" {
+		if o.Inner, err = filter.Parse(f.inner); err != nil {
+			return o, err
+		}
+	}
 	if f.filter != "" {
 		if o.Filter, err = filter.Parse(f.filter); err != nil {
 			return o, err
