@@ -38,6 +38,7 @@ type Options struct {
 	// What is decoded, and how. See [decode.Options].
 	Outer           bool // leave tunnels closed
 	As              []As // what is read as something else
+	NullESP         bool // look for what ESP does not encrypt
 	VerifyChecksums bool // check the checksum of every segment
 	Payload         bool // hash what segments carry
 
@@ -81,7 +82,7 @@ func ParseAs(text string) (As, error) { return decode.ParseAs(text) }
 
 // decoder returns a decoder for these options.
 func (o *Options) decoder() *decode.Decoder {
-	return decode.New(decode.Options{Outer: o.Outer, As: o.As, VerifyChecksums: o.VerifyChecksums, Payload: o.Payload, Part: o.Part, Names: o.Named != nil})
+	return decode.New(decode.Options{Outer: o.Outer, As: o.As, NullESP: o.NullESP, VerifyChecksums: o.VerifyChecksums, Payload: o.Payload, Part: o.Part, Names: o.Named != nil})
 }
 
 // Stats are what a Source has read so far.

@@ -31,6 +31,7 @@ type readFlags struct {
 	leakAfter         time.Duration
 	tapOn             string
 	outer, verify     bool
+	nullESP           bool
 	as                []string
 	payload           bool
 	quiet, noProgress bool
@@ -82,6 +83,7 @@ func (f *readFlags) trackingFlags(c *cobra.Command) {
 	fl.StringVar(&f.tapOn, "tap-on", "auto", "the `host` on which the capture was made, where what came in has arrived: its IP address, client, server, none, or auto (recognised where the packets leave no doubt)")
 	fl.BoolVar(&f.outer, "outer", false, "do not decapsulate tunnels; follow the outermost TCP")
 	fl.StringArrayVar(&f.as, "decode-as", nil, "read one protocol as another, as tshark -d has it: udp.port==4790,vxlan; may be repeated")
+	fl.BoolVar(&f.nullESP, "null-esp", false, "read ESP that does not encrypt (NULL encryption), where the packet shows it")
 	fl.BoolVar(&f.verify, "verify-checksums", false, "check every TCP checksum, not only those of SYN, FIN and RST")
 	fl.BoolVar(&f.payload, "payload", false, "keep hashes of the payload in flight, to find bytes that were retransmitted with different content")
 	fl.IntVar(&f.maxConns, "max-connections", 0, maxConnsUsage())
@@ -212,6 +214,7 @@ func (f *readFlags) captureOptions() (o capture.Options, err error) {
 		}
 		o.As = append(o.As, as)
 	}
+	o.NullESP = f.nullESP
 	o.Outer, o.VerifyChecksums, o.Payload = f.outer, f.verify, f.payload
 	return o, nil
 }

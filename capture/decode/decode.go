@@ -5,6 +5,7 @@
 //	slow.go      the slow path, which takes all else apart header by header:
 //	table.go     the table of headers: link layers, tags, tunnels
 //	readers.go   what reads those that take more than a line
+//	ipsec.go     IPComp, and ESP that encrypts nothing
 //	as.go        what is read as something else
 //	several.go   those that hold several frames, or none of one kind: 802.11, UDP
 //	gopacket.go  IP, its extension headers and options, TCP, LLC
@@ -17,6 +18,7 @@ package decode
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"io"
 
 	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -32,6 +34,9 @@ type Options struct {
 
 	// As has what is read as something else than the table of headers says.
 	As []As
+
+	// NullESP looks whether ESP carries what is not encrypted.
+	NullESP bool
 
 	// VerifyChecksums checks the TCP checksum of every segment that was
 	// captured whole, not only of those with SYN, FIN or RST.
@@ -72,11 +77,12 @@ type Decoder struct {
 	// Of the slow path, and of the packet that it decodes.
 	segment    *tcp.Segment // to be filled in
 	now        tcp.Time
-	depth      int     // IP headers entered
-	headers    int     // other headers since the last of them
-	passed     Passed  // what was not opened
-	more       []frame // that are left of an aggregate of 802.11
-	moreDepth  int     // of which the headers around it have so many IP headers
+	depth      int           // IP headers entered
+	headers    int           // other headers since the last of them
+	passed     Passed        // what was not opened
+	more       []frame       // that are left of an aggregate of 802.11
+	inflate    io.ReadCloser // of IPComp; nil: there was none
+	moreDepth  int           // of which the headers around it have so many IP headers
 	layers     gopacketLayers
 	fragments  fragments
 	number     int    // of the packet

@@ -210,13 +210,17 @@ func TestFragmentsAreBounded(t *testing.T) {
 func TestFragmentsOfWhatIsNoTunnelAreNotKept(t *testing.T) {
 	d := newDefragmenter(t)
 	datagram := inUDP(53, make([]byte, 72))
-	for _, ip := range [][]byte{
+	for i, ip := range [][]byte{
 		inIPv4Fragment(inet.ProtoUDP, 0x2000, datagram[:40]),
 		inIPv4Fragment(inet.ProtoUDP, 5, datagram[40:]),
 		inIPv4Fragment(inet.ProtoICMP, 0x2000, make([]byte, 40)),
 		inIPv4Fragment(50, 0x2000, make([]byte, 40)),
 	} {
-		if _, v := d.feed(0, ip, len(ip)); v != NotTCP || d.p.fragments.kept != 0 {
+		want := NotTCP
+		if i == 3 {
+			want = Shut
+		}
+		if _, v := d.feed(0, ip, len(ip)); v != want || d.p.fragments.kept != 0 {
 			t.Errorf("got verdict %d, %d octets are kept", v, d.p.fragments.kept)
 		}
 	}

@@ -46,6 +46,9 @@ func FuzzDecode(f *testing.F) {
 	f.Add(uint16(pcap.LinkLinuxSLL2), appendAll(nil, uint16(inet.TypeIPv6), make([]byte, 18), octets(f, data6)), uint16(3), uint8(0))
 	f.Add(uint16(pcap.LinkNetAnalyzer), appendAll(nil, make([]byte, 4), octets(f, syn4)), uint16(0), uint8(0))
 	f.Add(uint16(pcap.LinkCiscoHDLC), appendAll(nil, uint16(0x0f00), uint16(inet.TypeIPv6), octets(f, data6)), uint16(0), uint8(0))
+	segment := tcpSegment(1234, 0x18, nil, []byte("hello"))
+	f.Add(uint16(pcap.LinkRaw), inIPv4Proto(protoIPComp, deflated(inet.ProtoTCP, segment)), uint16(0), uint8(0))
+	f.Add(uint16(pcap.LinkRaw), inIPv4Proto(protoESP, nullESP(inet.ProtoTCP, segment, 12)), uint16(0), uint8(16))
 	for _, c := range headerCases {
 		l, data := made(f, c.at, c.header, c.before)
 		f.Add(uint16(l), data, uint16(0), uint8(0))
@@ -77,7 +80,7 @@ func FuzzHeaders(f *testing.F) {
 
 // fuzzDecode holds the two decoders to each other on one packet.
 func fuzzDecode(t *testing.T, link uint16, data []byte, cut uint16, options uint8) {
-	p := New(Options{Outer: options&1 != 0, VerifyChecksums: options&2 != 0, Payload: options&4 != 0, Names: options&8 != 0})
+	p := New(Options{Outer: options&1 != 0, VerifyChecksums: options&2 != 0, Payload: options&4 != 0, Names: options&8 != 0, NullESP: options&16 != 0})
 	wire := len(data) + int(cut)
 	var fast, slow tcp.Segment
 	v := p.fast(pcap.LinkType(link), data, wire, &fast)

@@ -193,7 +193,10 @@ func (n *network) route(h []byte) {
 // fragment keeps a fragment until its datagram is whole, and reads that.
 func (p *Decoder) fragment(key fragmentKey, g fragment, n *network) Verdict {
 	if !p.carriesTCP(g.proto, key.v6 && g.offset > 0) {
-		return NotTCP
+		if p.o.Outer {
+			return NotTCP
+		}
+		return p.open(place{ipProto, uint16(g.proto)}, g.frame)
 	}
 	if g.wire == 0 || g.more && g.wire%8 != 0 || g.offset+g.wire > maxDatagram {
 		return Undecodable
@@ -233,10 +236,8 @@ func (p *Decoder) carriesTCP(proto uint8, unsure bool) bool {
 	switch proto {
 	case inet.ProtoTCP, inet.ProtoAH, inet.ProtoDestOpts, inet.ProtoHopByHop, inet.ProtoRouting:
 		return true
-	case inet.ProtoUDP, inet.ProtoGRE, inet.ProtoIPv4, inet.ProtoIPv6, inet.ProtoEtherIP:
-		return unsure || !p.o.Outer
 	}
-	return unsure
+	return unsure || !p.o.Outer && p.opensProto(proto)
 }
 
 // tcp reads a TCP header and fills in the Segment.

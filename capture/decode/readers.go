@@ -616,8 +616,8 @@ func readARCNET(_, f frame) (frame, place) {
 	if kind != ipv4 && kind != ipv6 {
 		return f, aNothing
 	}
-	if f.data[0] == exception {
-		f = f.skip(3)
+	if f.data[0] == exception { // behind which the kind and the rest come again
+		f = f.skip(4)
 	}
 	if len(f.data) == 0 {
 		return cutOff, aNothing

@@ -107,6 +107,10 @@ func (p *Decoder) payload(proto uint8, f frame, n *network) Verdict {
 		return NotTCP
 	case proto == inet.ProtoUDP:
 		return p.udp(f)
+	case proto == protoIPComp:
+		return p.ipComp(f, n)
+	case proto == protoESP && p.o.NullESP:
+		return p.nullESP(f, n)
 	}
 	return p.open(place{ipProto, uint16(proto)}, f)
 }

@@ -66,6 +66,8 @@ type header struct {
 	read func(f frame) (frame, place)
 
 	method func(p *Decoder, f frame) Verdict // in the place of read
+
+	shut bool // nothing is inside that is opened
 }
 
 // at lists places of one space.
@@ -99,7 +101,7 @@ func typeAt(at, n int) func(frame) (frame, place) {
 
 // shutRow is a row of a header that is told and not opened.
 func shutRow(name string, why Why, follows []place) header {
-	return header{name: name, follows: follows, read: then(0, place{shut, uint16(why)})}
+	return header{name: name, shut: true, follows: follows, read: then(0, place{shut, uint16(why)})}
 }
 
 // The rows, by what they follow. readers.go has what is longer than a line.
@@ -137,7 +139,7 @@ func rows() []header {
 			}
 			return f.skip(2), aFrame
 		}},
-		shutRow("ESP", Encrypted, at(ipProto, 50)),
+		shutRow("ESP", Encrypted, at(ipProto, protoESP)),
 		{name: "L2TPv3", follows: at(ipProto, 115), min: 4, read: func(f frame) (frame, place) {
 			if be32(f.data) == 0 { // a control message (RFC 3931 §4.1.1)
 				return f, aNothing
@@ -520,6 +522,14 @@ func Reads(l pcap.LinkType) bool { return table.get(link(l)) != nil && link(l) !
 func (p *Decoder) Reads(l pcap.LinkType) bool {
 	_, as := p.as[link(l)]
 	return as || Reads(l)
+}
+
+// opensProto reports whether something is read behind a protocol of IP.
+func (p *Decoder) opensProto(proto uint8) bool {
+	at := place{ipProto, uint16(proto)}
+	_, as := p.as[at]
+	row := table.get(at)
+	return as || row != nil && !row.shut || proto == inet.ProtoUDP || proto == protoIPComp || proto == protoESP && p.o.NullESP
 }
 
 // portSet is the UDP ports at which there may be a tunnel.

@@ -237,7 +237,7 @@ var headerCases = []struct {
 	{"token-ring-routed", link(pcap.LinkTokenRing), "1040 020000000002 820000000001 0630 0011 0022", beforeSNAP, TCP},
 	{"token-ring-management", link(pcap.LinkTokenRing), "1000 020000000002 020000000001 00", beforeNothing, NotTCP},
 	{"arcnet", link(pcap.LinkARCNET), "0102 d4 00 0001", beforeIPv4, TCP},
-	{"arcnet-exception", link(pcap.LinkARCNET), "0102 d4 ff ffff 00 0001", beforeIPv4, TCP},
+	{"arcnet-exception", link(pcap.LinkARCNET), "0102 d4 ff ffff d4 00 0001", beforeIPv4, TCP},
 	{"arcnet-1051", link(pcap.LinkARCNET), "0102 f0", beforeIPv4, TCP},
 	{"arcnet-in-pieces", link(pcap.LinkARCNET), "0102 d4 01 0001", beforeIPv4, Shut},
 	{"arcnet-of-arp", link(pcap.LinkARCNET), "0102 d5 00 0001", beforeNothing, NotTCP},
@@ -411,5 +411,31 @@ func TestAggregatesHoldSeveralSegments(t *testing.T) {
 	}
 	if !slices.Equal(got, []tcp.Seq{1, 2, 3}) {
 		t.Errorf("got %v", got)
+	}
+}
+
+// Whatever stands behind IP may be in fragments of it.
+func TestHeadersInFragments(t *testing.T) {
+	n := 0
+	for _, c := range headerCases {
+		l, data := made(t, c.at, c.header, c.before)
+		if l != pcap.LinkRaw || c.want != TCP || c.name == "vxlan-elsewhere" || data[0]>>4 != 4 || c.at.space == linkType {
+			continue
+		}
+		n++
+		payload := data[inet.IPv4Size:]
+		cut := 16 // before the end of most headers
+		first, second := inIPv4Fragment(data[9], 0x2000, payload[:cut]), inIPv4Fragment(data[9], uint16(cut/8), payload[cut:])
+		p := New(Options{})
+		var s tcp.Segment
+		if v := p.Decode(&pcap.Record{Data: first, Wire: len(first), Link: l}, &s); v != NotTCP {
+			t.Errorf("%s: the first fragment has verdict %d", c.name, v)
+		}
+		if v := p.Decode(&pcap.Record{Data: second, Wire: len(second), Link: l}, &s); v != TCP || s.Seq != 1234 || s.Data != 12 {
+			t.Errorf("%s: got verdict %d, %+v", c.name, v, s)
+		}
+	}
+	if n < 40 {
+		t.Errorf("only %d cases", n)
 	}
 }
