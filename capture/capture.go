@@ -318,23 +318,11 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 			st.leaveOut(&r)
 			continue
 		}
-		s.decoder.Number(s.frame)
-		v := s.decoder.Decode(&r, s.segment)
-		for more := true; more; more = v == decode.TCP && s.decoder.Next(s.segment) {
-			if v == decode.TCP && !s.options.innerMatches(s.segment) {
-				st.leaveOut(&r)
-				continue
-			}
-			st.countDecoded(v, s.segment, s.decoder)
-			s.segment.Time, s.segment.Packet = r.Time, s.frame
-			if s.decoder.Naming() {
-				s.tellNames(s.decoder.Named(s.segment, r.Time), r.Time)
-			}
-			if v == decode.TCP && !yield(s.segment, nil) {
-				return false, nil
-			}
-		}
+		v, more := s.readRecord(&r, yield)
 		switch {
+		case !more:
+			return false, nil
+		case v == decode.TCP:
 		case !s.decoder.Reads(r.Link):
 			unknown++
 		case s.fullOfNames():
@@ -343,6 +331,28 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 			}
 		}
 	}
+}
+
+// readRecord decodes a packet. It returns more as false when the loop over the
+// segments was left.
+func (s *Source) readRecord(r *pcap.Record, yield func(*tcp.Segment, error) bool) (v decode.Verdict, more bool) {
+	s.decoder.Number(s.frame)
+	v = s.decoder.Decode(r, s.segment)
+	for again := true; again; again = v == decode.TCP && s.decoder.Next(s.segment) {
+		if v == decode.TCP && !s.options.innerMatches(s.segment) {
+			s.stats.leaveOut(r)
+			continue
+		}
+		s.stats.countDecoded(v, s.segment, s.decoder)
+		s.segment.Time, s.segment.Packet = r.Time, s.frame
+		if s.decoder.Naming() {
+			s.tellNames(s.decoder.Named(s.segment, r.Time), r.Time)
+		}
+		if v == decode.TCP && !yield(s.segment, nil) {
+			return v, false
+		}
+	}
+	return v, true
 }
 
 // tellNames tells of names: now, or when the loop has come to the next segment.
