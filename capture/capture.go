@@ -90,6 +90,7 @@ type Stats struct {
 	Packets       int      // packets in the capture, of any kind
 	Bytes         int64    // octets that these measured on the wire
 	Filtered      int      // packets that the filter did not match
+	Tagged        int      // of Filtered, those with a VLAN tag
 	FilteredBytes int64    // octets that these measured on the wire
 	Earlier       int      // beyond Packets, those earlier than Options.Since
 	Later         int      // beyond Packets, those later than Options.Until, but for those behind one that it numbers

@@ -51,4 +51,25 @@ func (o *Options) innerMatches(s *tcp.Segment) bool {
 func (st *Stats) leaveOut(r *pcap.Record) {
 	st.Filtered++
 	st.FilteredBytes += int64(r.Wire)
+	if isTagged(r) {
+		st.Tagged++
+	}
+}
+
+// isTagged reports whether a frame has a VLAN tag.
+func isTagged(r *pcap.Record) bool {
+	l := r.Link.Layout()
+	switch l.Kind {
+	case pcap.LayoutEthernet, pcap.LayoutCooked, pcap.LayoutCooked2:
+	default:
+		return false
+	}
+	if len(r.Data) < int(l.TypeAt)+2 {
+		return false
+	}
+	switch binary.BigEndian.Uint16(r.Data[l.TypeAt:]) {
+	case inet.TypeVLAN, inet.TypeQinQ, inet.TypeQinQOld:
+		return true
+	}
+	return false
 }

@@ -43,3 +43,20 @@ func TestInnerFilter(t *testing.T) {
 		}
 	}
 }
+
+// Frames with a VLAN tag that a filter leaves out are counted.
+func TestTaggedFramesAreCounted(t *testing.T) {
+	f, err := filter.Parse("tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, Options{Filter: f}, file(t, "x.pcap", ethernetOf(0x8100, 0x0806, 0x88a8, 0x0800)))
+	for _, err := range s.Segments() {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st := s.Stats(); st.Filtered != 4 || st.Tagged != 2 {
+		t.Errorf("%d of %d have a tag", st.Tagged, st.Filtered)
+	}
+}

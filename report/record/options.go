@@ -56,6 +56,7 @@ type Summary struct {
 	Packets     uint64   // in the capture
 	TCPPackets  uint64   // of these, TCP
 	Filtered    uint64   // of Packets, those that a filter left out
+	Tagged      uint64   // of these, those with a VLAN tag
 	Earlier     uint64   // beyond Packets, those before the moment since which it was asked for
 	Later       uint64   // and those after the moment until which
 	Bytes       uint64   // what the packets measured on the wire

@@ -96,6 +96,15 @@ func passedOver(s *Summary) (parts []string) {
 	return parts
 }
 
+// tagged says why a filter did not match frames with a VLAN tag: it looks at what is
+// behind one only if it says so.
+func tagged(s *Summary) string {
+	if s.Tagged == 0 {
+		return ""
+	}
+	return " VLAN tags: " + text.Plural(s.Tagged, "frame", "frames") + " did not match; use -f 'vlan and ...' or --inner-filter."
+}
+
 // Nothing says why there is no connection to show.
 func Nothing(s *Summary, t *Tally, o *Options) string {
 	switch {
@@ -108,9 +117,9 @@ func Nothing(s *Summary, t *Tally, o *Options) string {
 	case s.Packets == 0:
 		return "No packets."
 	case s.TCPPackets == 0 && s.Filtered == s.Packets:
-		return "No TCP among " + text.Plural(s.Packets, "packet", "packets") + ": the filter kept none of them."
+		return "No TCP among " + text.Plural(s.Packets, "packet", "packets") + ": the filter kept none of them." + tagged(s)
 	case s.TCPPackets == 0 && s.Filtered > 0:
-		return "No TCP among " + text.Plural(s.Packets-s.Filtered, "packet", "packets") + " that the filter kept of " + strconv.FormatUint(s.Packets, 10) + "."
+		return "No TCP among " + text.Plural(s.Packets-s.Filtered, "packet", "packets") + " that the filter kept of " + strconv.FormatUint(s.Packets, 10) + "." + tagged(s)
 	case s.TCPPackets == 0:
 		return "No TCP among " + text.Plural(s.Packets, "packet", "packets") + "."
 	case t.Seen == 0:
