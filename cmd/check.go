@@ -170,7 +170,7 @@ func (f *checkFlags) run(ctx context.Context, files []string, stdout, stderr io.
 
 // prepare reads the flags that say what is checked.
 func (f *checkFlags) prepare(files []string, stderr io.Writer) (k *run.Check, err error) {
-	k = &run.Check{Policy: f.policy, Rules: f.rules, Update: f.update, Where: f.condition, Output: f.output}
+	k = &run.Check{Policy: f.policy, Rules: f.rules, Update: f.update, Where: f.newCondition, Output: f.output}
 	if k.Judging.Undecided, err = policy.ParseUndecided(f.undecided); err != nil {
 		return nil, fmt.Errorf("--undecided: %w", err)
 	}
@@ -193,7 +193,7 @@ func (f *checkFlags) prepare(files []string, stderr io.Writer) (k *run.Check, er
 	if k.Chosen, err = f.selection(); err != nil {
 		return nil, err
 	}
-	if _, err = f.condition(); err != nil {
+	if _, err = f.newCondition(); err != nil {
 		return nil, err
 	}
 	k.Reading, err = f.reading(files, co, stderr)

@@ -116,7 +116,7 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 	if x.Reading, err = f.reading(files, co, stderr); err != nil {
 		return err
 	}
-	return x.Run(ctx)
+	return f.done(x.Run(ctx))
 }
 
 // numbered checks the numbers of connections that were asked for.
@@ -143,7 +143,7 @@ func (f *explainFlags) page(ctx context.Context, files []string, wanted func(*tr
 	}
 	r.Selects = wanted
 	r.Before = func() error { return f.numbered(seen) }
-	return r.Run(ctx)
+	return f.done(r.Run(ctx))
 }
 
 // wanted returns what tells whether a connection is to be drawn.

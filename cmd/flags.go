@@ -26,6 +26,7 @@ type readFlags struct {
 	since, until      string
 	states, kinds     []string
 	where             string
+	selects           *policy.Condition // of where
 	stack             string
 	twoMSL            time.Duration
 	leakAfter         time.Duration
@@ -169,7 +170,15 @@ func (f *readFlags) selection() (s record.Selection, err error) {
 }
 
 // condition compiles --where; nil, if there is none.
-func (f *readFlags) condition() (func(*tracker.Record) bool, error) {
+func (f *readFlags) condition() (holds func(*tracker.Record) bool, err error) {
+	if f.selects, err = f.newCondition(); f.selects == nil {
+		return nil, err
+	}
+	return f.selects.Holds, nil
+}
+
+// newCondition compiles --where; nil, if there is none.
+func (f *readFlags) newCondition() (*policy.Condition, error) {
 	if f.where == "" {
 		return nil, nil
 	}
@@ -178,6 +187,14 @@ func (f *readFlags) condition() (func(*tracker.Record) bool, error) {
 		return nil, fmt.Errorf("--where: %w", err)
 	}
 	return where, nil
+}
+
+// done adds to what came of a run that --where could not be asked of all.
+func (f *readFlags) done(err error) error {
+	if f.selects == nil || f.selects.Err() == nil {
+		return err
+	}
+	return errors.Join(err, fmt.Errorf("--where: %w", f.selects.Err()))
 }
 
 // captureOptions reads the flags that say how the captures are read.

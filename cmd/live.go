@@ -212,5 +212,5 @@ func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	l.BoundBy, l.Buffer, l.Quiet, l.Stderr = f.boundBy, f.buffer, f.quiet, stderr
 	l.User, l.Listen, l.Token = f.user, f.listen, f.token
 	l.Interval, l.Duration = f.interval, f.duration
-	return l.Run(ctx)
+	return f.done(l.Run(ctx))
 }

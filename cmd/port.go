@@ -115,5 +115,5 @@ func (f *portFlags) run(ctx context.Context, name string, files []string, stdout
 	if p.Reading, err = f.reading(files, co, stderr); err != nil {
 		return err
 	}
-	return p.Run(ctx)
+	return f.done(p.Run(ctx))
 }

@@ -127,7 +127,7 @@ func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io
 	if err != nil {
 		return err
 	}
-	return r.Run(ctx)
+	return f.done(r.Run(ctx))
 }
 
 // replay reads the flags that say what is replayed.

@@ -35,7 +35,7 @@ type Check struct {
 
 	// Where returns a further condition of connections, or nil. Each worker asks
 	// for one of its own.
-	Where func() (func(*tracker.Record) bool, error)
+	Where func() (*policy.Condition, error)
 
 	Output string // format
 	Out    io.Writer
@@ -219,7 +219,7 @@ func (k *Check) page(ctx context.Context, rulings *html.Rulings) error {
 // worker returns what judges one file after the other, with rules of its own.
 func (k *Check) worker() func(ctx context.Context, path string) *judged {
 	rules, err := policy.New(k.Policy, k.Rules, k.Baseline)
-	var where func(*tracker.Record) bool
+	var where *policy.Condition
 	if err == nil {
 		where, err = k.Where()
 	}
@@ -232,15 +232,17 @@ func (k *Check) worker() func(ctx context.Context, path string) *judged {
 }
 
 // judge judges one file.
-func (k *Check) judge(ctx context.Context, path string, rules *policy.Policy, where func(*tracker.Record) bool) *judged {
-	j := rules.Judge(path, k.Judging)
+func (k *Check) judge(ctx context.Context, path string, rules *policy.Policy, where *policy.Condition) *judged {
+	o := k.Judging
+	o.Captures = len(k.Files)
+	j := rules.Judge(ctx, path, o)
 	out := new(judged)
 	r := Reading{Files: []string{path}, Capture: k.Capture}
 	out.notes = k.saver.notes(&r)
 	take := func(e *tracker.Event) error {
 		switch {
 		case e.Kind == tracker.EventConnection:
-			chosen := k.Chosen.Has(e.Record) && (where == nil || where(e.Record))
+			chosen := k.Chosen.Has(e.Record) && (where == nil || where.Holds(e.Record))
 			if out.notes.connection(e.Record, chosen); chosen {
 				j.Connection(e.Record)
 			}
@@ -252,6 +254,12 @@ func (k *Check) judge(ctx context.Context, path string, rules *policy.Policy, wh
 	var err error
 	out.sum, err = k.read(ctx, &r, j, out.notes.on(watch.Sink{Event: take}))
 	out.Capture, out.fault = j.Close()
+	if ctx.Err() != nil && errors.Is(out.fault, ctx.Err()) {
+		out.fault, out.sum.Interrupted = nil, true
+	}
+	if where != nil && where.Err() != nil {
+		out.fault = fmt.Errorf("--where: %w", where.Err())
+	}
 	out.Packets, out.Err = uint64(out.sum.Capture.Packets), err
 	if err != nil {
 		out.Findings, out.sum = nil, watch.Summary{Capture: capture.Stats{Truncated: out.sum.Capture.Truncated}}

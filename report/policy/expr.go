@@ -26,17 +26,11 @@ import (
 //
 // It may come from a stranger, so it is bounded: in length and nodes, in the
 // functions that it may call (none that builds one value out of another again
-// and again), in the memory that expr lets it use, and in how often its
-// predicates are asked.
+// and again), and in what it takes (budget.go).
 
 const (
 	maxText  = 4096
 	maxNodes = 1000
-
-	// maxSteps is how often the predicates of one capture's rules may be asked:
-	// about a second. Every connection allows for moreSteps anew.
-	maxSteps  = 5_000_000
-	moreSteps = 1_000
 )
 
 // functions are the builtins that may be called.
@@ -60,14 +54,11 @@ var setType = reflect.StructOf([]reflect.StructField{{
 type Expr struct {
 	text    string
 	program *vm.Program
-	vm      vm.VM
+	nodes   int
 	names   map[string]bool // of fields that it mentions, and more: every string and identifier in it
 	paths   []string        // of fields that it mentions, in their order
-	steps   *int            // that it may still take
+	budget  *budget
 }
-
-// errTooLong says that an expression was cut short.
-var errTooLong = errors.New("it takes too many steps or too much memory")
 
 // A TextError is a fault in an expression.
 type TextError struct {
@@ -81,40 +72,55 @@ func (e *TextError) Error() string {
 	return fmt.Sprintf("%s\n  %s\n  %s^", e.What, e.Source, strings.Repeat(" ", e.Column))
 }
 
-// Where compiles the expression of --where, over one connection.
-func Where(text string) (func(*tracker.Record) bool, error) {
-	steps := 0
-	x, err := compile(text, record.EnvType(), &steps)
+// A Condition is the expression of --where, over one connection. It is for one
+// goroutine.
+type Condition struct {
+	x   *Expr
+	err error
+}
+
+// Where compiles the expression of --where.
+func Where(text string) (*Condition, error) {
+	x, err := compile(text, record.EnvType(), newBudget())
 	if err != nil {
 		return nil, err
 	}
-	return func(r *tracker.Record) bool {
-		steps = maxSteps
-		ok, err := x.holds(record.EnvOf(r).Interface())
-		return ok && err == nil
-	}, nil
+	return &Condition{x: x}, nil
 }
 
+// Holds reports whether the condition is true of a connection.
+func (c *Condition) Holds(r *tracker.Record) bool {
+	if c.err != nil {
+		return false
+	}
+	c.x.budget.more()
+	ok, err := c.x.holds(record.EnvOf(r).Interface())
+	if errors.Is(err, errTooLong) {
+		c.err = err
+	}
+	return ok && err == nil
+}
+
+// Err says that the condition could not be asked of every connection.
+func (c *Condition) Err() error { return c.err }
+
 // compile compiles an expression over env, which must be true or false.
-func compile(text string, env reflect.Type, steps *int) (*Expr, error) {
+func compile(text string, env reflect.Type, b *budget) (*Expr, error) {
 	if len(text) > maxText {
 		return nil, fmt.Errorf("the expression is longer than %d bytes", maxText)
 	}
 	if strings.TrimSpace(text) == "" {
 		return nil, errors.New("the expression is empty")
 	}
-	x := &Expr{text: text, names: make(map[string]bool), steps: steps}
-	reader := &reader{names: x.names}
-	options := []expr.Option{
-		expr.Env(reflect.New(env).Elem().Interface()), expr.AsBool(), expr.Optimize(false), expr.MaxNodes(maxNodes),
-		expr.DisableAllBuiltins(), expr.Patch(reader),
-		expr.Function(stepName, func(...any) (any, error) {
-			if *steps--; *steps < 0 {
-				return nil, errTooLong
-			}
-			return 0, nil
-		}, new(func() int)),
+	patterns, fault := b.patternsOf(text)
+	if fault != nil {
+		return nil, explainError(fault.Bind(file.NewSource(text)), env)
 	}
+	x := &Expr{text: text, names: make(map[string]bool), budget: b}
+	reader := &reader{names: x.names}
+	options := append(b.options(),
+		expr.Env(reflect.New(env).Elem().Interface()), expr.AsBool(), expr.Optimize(false), expr.MaxNodes(maxNodes),
+		expr.DisableAllBuiltins(), expr.Patch(reader), expr.Patch(&meter{patterns: patterns}))
 	for _, name := range functions {
 		options = append(options, expr.EnableBuiltin(name))
 	}
@@ -125,20 +131,27 @@ func compile(text string, env reflect.Type, steps *int) (*Expr, error) {
 	if err != nil {
 		return nil, explainError(err, env)
 	}
-	x.paths = reader.paths
-	x.program, x.vm = program, vm.VM{MemoryBudget: 1e6}
+	x.paths, x.program, x.nodes = reader.paths, program, nodesOf(program.Node())
 	return x, nil
 }
 
 // holds evaluates the expression. An error says why it is neither true nor
-// false; errTooLong that it was cut short.
+// false; errTooLong that it was cut short, an error of the context that it was
+// to end.
 func (x *Expr) holds(env any) (bool, error) {
-	out, err := x.vm.Run(x.program, env)
+	b := x.budget
+	b.made = 0
+	if err := b.take(x.nodes); err != nil {
+		return false, err
+	}
+	out, err := b.vm.Run(x.program, env)
 	if err == nil {
 		return out.(bool), nil
 	}
 	text, _, _ := strings.Cut(err.Error(), "\n")
 	switch {
+	case b.ctx.Err() != nil:
+		return false, b.ctx.Err()
 	case errors.Is(err, errTooLong) || strings.Contains(text, "memory budget"):
 		return false, errTooLong
 	case strings.Contains(text, "nil"):
@@ -236,11 +249,8 @@ func walkTypes(t reflect.Type, path string, f func(reflect.Type, string)) {
 	}
 }
 
-// stepName is a name that nobody can type.
-const stepName = "step "
-
 // A reader goes through an expression once: it puts the names of states and
-// kinds in, has every predicate counted, and finds what is not allowed.
+// kinds in, and finds what is not allowed.
 type reader struct {
 	names map[string]bool
 	paths []string
@@ -266,12 +276,6 @@ func (v *reader) Visit(node *ast.Node) {
 		if !slices.Contains(functions, n.Name) {
 			v.refuse(n, "%s is not allowed (%s)", n.Name, strings.Join(functions, ", "))
 		}
-	case *ast.PredicateNode:
-		call := &ast.CallNode{Callee: &ast.IdentifierNode{Value: stepName}}
-		call.SetLocation(n.Location())
-		body := &ast.SequenceNode{Nodes: []ast.Node{call, n.Node}}
-		body.SetLocation(n.Node.Location())
-		n.Node = body
 	case *ast.BinaryNode:
 		v.binary(n)
 	}

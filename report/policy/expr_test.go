@@ -9,11 +9,10 @@ import (
 )
 
 func compileBoth(text string) (*Expr, error) {
-	steps := maxSteps
 	if strings.Contains(text, setName) {
-		return compile(text, setType, &steps)
+		return compile(text, setType, newBudget())
 	}
-	return compile(text, reportEnv, &steps)
+	return compile(text, reportEnv, newBudget())
 }
 
 func TestFaultsOfExpressions(t *testing.T) {
@@ -49,6 +48,9 @@ func TestFaultsOfExpressions(t *testing.T) {
 		{`reduce(1..9, #acc + #acc, "x") == "x"`, `reduce is not allowed (all, any,`},
 		{`client.addr matches server.addr`, "matches needs a pattern in quotes"},
 		{`client.addr matches "["`, "missing closing ]"},
+		{`client.addr matches "` + strings.Repeat("x", maxPattern+1) + `"`, "must not be longer than 256 bytes\n"},
+		{`client.addr matches "(abc){900}"`, "the regular expression is too large: 4502 instructions, at most 2000 are allowed\n"},
+		{strings.Repeat(`client.addr matches "x" || `, maxPatterns) + `client.addr matches "x"`, "there must not be more than 100 regular expressions\n"},
 		{`count(connections, .sever.port == 1) == 0`, `unknown field "sever", did you mean server? (type, conn,`},
 		{strings.Repeat("x", maxText+1), "longer than 4096 bytes"},
 		{strings.Repeat("true && ", 700) + "!false", "longer"},
@@ -60,28 +62,8 @@ func TestFaultsOfExpressions(t *testing.T) {
 			t.Errorf("%s: %v", test.text, err)
 		case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
 			t.Errorf("%.60s: got %v, want %q", test.text, err, test.want)
-		case err != nil && strings.Contains(err.Error(), "struct"):
+		case err != nil && strings.Contains(err.Error(), "struct {"):
 			t.Errorf("%.60s: the error shows a struct: %v", test.text, err)
-		}
-	}
-}
-
-// What would take for ever, or all memory, is cut short.
-func TestExpressionsAreBounded(t *testing.T) {
-	for _, text := range []string{
-		`all(1..1000, all(1..1000, all(1..1000, all(1..1000, true))))`,
-		`all(1..999, any(1..999, any(1..999, false)) == false)`,
-		`len(1..5000000) > 1`,
-		`len(map(1..1100, 1..1100)) > 1`,
-	} {
-		steps := maxSteps
-		x, err := compile(text, reportEnv, &steps)
-		if err != nil {
-			t.Errorf("%s: %v", text, err)
-			continue
-		}
-		if _, err := x.holds(zeroEnv()); err != errTooLong {
-			t.Errorf("%s: got %v, want that it takes too long", text, err)
 		}
 	}
 }

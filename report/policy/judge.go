@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -33,10 +34,10 @@ type Judge struct {
 	o     Options
 	out   *check.Capture
 	set   []*member
-	shape *Shape        // nil: not wanted
-	err   error         // the rules cannot be asked
-	env   any           // of the connection at hand; nil: not made yet
-	worst check.Verdict // of the rule and the connection at hand
+	shape *Shape          // nil: not wanted
+	err   error           // the rules cannot be asked, or the context is done
+	envs  map[reading]any // of the connection at hand, those that were made
+	worst check.Verdict   // of the rule and the connection at hand
 	told  map[told]int
 }
 
@@ -46,11 +47,14 @@ type told struct {
 	verdict check.Verdict
 }
 
-// Judge returns what judges the capture of that path. The Policy serves one
-// Judge after the other.
-func (p *Policy) Judge(path string, o Options) *Judge {
-	p.steps = maxSteps
-	j := &Judge{p: p, o: o, told: make(map[told]int), out: &check.Capture{
+// Judge returns what judges the capture of that path, until the context is done.
+// The Policy serves one Judge after the other.
+func (p *Policy) Judge(ctx context.Context, path string, o Options) *Judge {
+	p.budget.begin(ctx, o.Captures)
+	for _, r := range p.rules {
+		r.spent = 0
+	}
+	j := &Judge{p: p, o: o, envs: make(map[reading]any), told: make(map[told]int), out: &check.Capture{
 		Path: path, Verdicts: make([]check.Verdict, len(p.rules)), More: make([]int, len(p.rules)), Tallies: make([]check.Tally, len(p.rules)),
 	}}
 	if p.baseline != nil {
@@ -62,8 +66,12 @@ func (p *Policy) Judge(path string, o Options) *Judge {
 // Connection takes a connection that is over, or left at the end. It keeps
 // nothing of it.
 func (j *Judge) Connection(c *tracker.Record) {
+	if j.err = cmp.Or(j.err, j.p.budget.ctx.Err()); j.err != nil {
+		return
+	}
 	j.out.Conns++
-	j.env, j.p.steps = nil, min(j.p.steps+moreSteps, maxSteps)
+	clear(j.envs)
+	j.p.budget.more()
 	if j.shape != nil {
 		j.shape.add(c, [2][]tcp.State{j.otherStates(c, tcp.Client), j.otherStates(c, tcp.Server)})
 	}
@@ -114,19 +122,35 @@ func (j *Judge) applies(r *rule, c *tracker.Record) (bool, error) {
 	if !r.about(c) || r.match == nil {
 		return r.about(c), nil
 	}
-	applies, err := r.match.holds(j.envOf(c))
+	return j.holds(r, r.match, j.envOf(c, asItStands))
+}
+
+// holds evaluates an expression of the rule.
+func (j *Judge) holds(r *rule, x *Expr, env any) (bool, error) {
+	before := j.p.budget.steps
+	holds, err := x.holds(env)
+	r.spent += before - j.p.budget.steps
 	if err != nil {
 		j.failing(r, err)
 	}
-	return applies, err
+	return holds, err
 }
 
-// envOf returns the connection at hand as expressions see it.
-func (j *Judge) envOf(c *tracker.Record) any {
-	if j.env == nil {
-		j.env = record.EnvOf(c).Interface()
+// A reading is what differs from one reading of a connection to another.
+type reading struct {
+	client, server tcp.State
+	sure           bool // without the anomalies that are not
+}
+
+// asItStands is the reading of a connection as the record has it.
+var asItStands = reading{client: tcp.NumStates, server: tcp.NumStates}
+
+// envOf returns the connection at hand, in a reading, as expressions see it.
+func (j *Judge) envOf(c *tracker.Record, as reading) any {
+	if j.envs[as] == nil {
+		j.envs[as] = record.EnvOf(c).Interface()
 	}
-	return j.env
+	return j.envs[as]
 }
 
 // allowed returns what the rules allow of the connection.
@@ -142,10 +166,19 @@ func (j *Judge) allowed(c *tracker.Record) (list []grade) {
 	return list
 }
 
-// failing notes that a rule takes too long: that is an error of the policy.
+// failing notes that a rule takes too long, which is an error of the policy, or
+// that the context is done. Where the steps of all are used up, the rule that took
+// most of them is to blame.
 func (j *Judge) failing(r *rule, err error) {
-	if j.err == nil && errors.Is(err, errTooLong) {
+	switch {
+	case j.err != nil:
+	case errors.Is(err, errTooLong):
+		if j.p.budget.steps < 0 {
+			r = slices.MaxFunc(j.p.rules, func(a, b *rule) int { return a.spent - b.spent })
+		}
 		j.err = r.fault(err)
+	case j.p.budget.ctx.Err() != nil:
+		j.err = err
 	}
 }
 
@@ -278,7 +311,7 @@ func (j *Judge) found(i int, v check.Verdict, c *tracker.Record, packets []int, 
 }
 
 // Close judges what spans the capture, and returns what was found. The error
-// says that a rule cannot be asked of a capture as large.
+// says that a rule cannot be asked of a capture as large, or is the context's.
 func (j *Judge) Close() (*check.Capture, error) {
 	if j.err == nil {
 		j.countAll()

@@ -66,7 +66,7 @@ func judged(t *testing.T, rules string, o Options, truncated bool, records ...*t
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := p.Judge("x.pcap", o)
+	j := p.Judge(t.Context(), "x.pcap", o)
 	j.Truncated = truncated
 	for _, r := range records {
 		j.Connection(r)
@@ -222,7 +222,7 @@ func TestBaselineKeepsTheService(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			j := p.Judge("x.pcap", Options{})
+			j := p.Judge(t.Context(), "x.pcap", Options{})
 			for _, r := range records {
 				j.Connection(r)
 			}
@@ -268,7 +268,7 @@ func TestTallies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		j := p.Judge("x.pcap", Options{Undecided: undecided})
+		j := p.Judge(t.Context(), "x.pcap", Options{Undecided: undecided})
 		twice := odd(connection(1, "CLOSED", "CLOSED"), "syn-timeout", anomaly.Error, anomaly.ConfidenceAssumed)
 		j.Connection(odd(twice, "forged-rst", anomaly.Error, anomaly.ConfidenceProved))
 		j.Connection(odd(connection(2, "CLOSED", "CLOSE_WAIT"), "forged-rst", anomaly.Error, anomaly.ConfidenceAmbiguous))
@@ -300,7 +300,7 @@ func TestAnomaliesOverMany(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		j := p.Judge("x.pcap", Options{})
+		j := p.Judge(t.Context(), "x.pcap", Options{})
 		j.Anomaly(scan)
 		if c, _ := j.Close(); c.Verdict() != test.want {
 			t.Errorf("%v: got %v, want %v", test.flags, c.Verdict(), test.want)
@@ -315,7 +315,7 @@ func TestFindingsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := p.Judge("x.pcap", Options{})
+	j := p.Judge(t.Context(), "x.pcap", Options{})
 	r := connection(1, "CLOSED", "CLOSED")
 	for range 3 * maxFindings {
 		j.Connection(r)

@@ -363,7 +363,7 @@ func (p *Policy) expression(n *yaml.Node, set bool) (*Expr, error) {
 	if set {
 		env = setType
 	}
-	x, err := compile(s, env, &p.steps)
+	x, err := compile(s, env, p.budget)
 	if err == nil {
 		return x, nil
 	}

@@ -2,7 +2,7 @@
 //
 // Rules come from a policy, a YAML file (load.go; schema.go has its JSON
 // Schema, made from the same list of keys), or from the command line. Their
-// expressions see the record of jsonl (expr.go). A Judge is given what the
+// expressions see the record of jsonl (expr.go) and are bounded (budget.go). A Judge is given what the
 // tracker tells of one capture, and says which rules it breaks, and which it
 // cannot answer (judge.go, readings.go). A baseline compares a capture with an
 // older one of the same test (baseline.go).
@@ -25,8 +25,8 @@ import (
 
 // A Policy is a list of rules, compiled. It is for one goroutine.
 type Policy struct {
-	rules []*rule
-	steps int // that the expressions may still take of the capture at hand
+	rules  []*rule
+	budget *budget
 
 	baseline *Baseline // nil: none
 	whole    int       // index of the rule that a capture can be judged
@@ -36,6 +36,7 @@ type Policy struct {
 // Options say how a Policy judges.
 type Options struct {
 	Strict    bool // a state that is assumed counts as it stands
+	Captures  int  // how many are judged in this run; they share what expressions may take
 	Undecided Undecided
 }
 
@@ -86,6 +87,7 @@ type rule struct {
 	expect [2][]tcp.State // of askExpect, by end; none: any
 	deny   []grade
 	allow  []grade
+	spent  int // steps that it took of the capture at hand
 }
 
 // A grade is a kind of anomaly, or a severity.
@@ -137,7 +139,7 @@ type Flag struct {
 // New returns the Policy of a file, unless path is "", of the flags, and of the
 // baseline, unless nil. Without a file no error may occur: --deny error.
 func New(path string, flags []Flag, b *Baseline) (*Policy, error) {
-	p := &Policy{baseline: b}
+	p := &Policy{baseline: b, budget: newBudget()}
 	if path == "" {
 		flags = append([]Flag{{"deny", anomaly.Error.String()}}, flags...)
 	} else if err := p.load(path); err != nil {
@@ -177,7 +179,7 @@ func (p *Policy) add(f Flag) (err error) {
 		if r.ask = askRequire; f.Key == "forbid" {
 			r.ask = askForbid
 		}
-		r.expr, err = compile(f.Text, record.EnvType(), &p.steps)
+		r.expr, err = compile(f.Text, record.EnvType(), p.budget)
 	}
 	p.rules = append(p.rules, r)
 	return err

@@ -28,9 +28,8 @@ import (
 
 // judge asks rule i, which requires or forbids an expression, of a connection.
 func (j *Judge) judge(i int, r *rule, c *tracker.Record) {
-	bad, err := r.breaks(j.envOf(c))
+	bad, err := j.breaks(r, j.envOf(c, asItStands))
 	if err != nil {
-		j.failing(r, err)
 		j.found(i, check.Undecided, c, nil, fmt.Sprintf("cannot evaluate %s: %v", r.expr.text, err))
 		return
 	}
@@ -52,8 +51,8 @@ func (j *Judge) judge(i int, r *rule, c *tracker.Record) {
 }
 
 // breaks reports whether a connection breaks a rule that requires or forbids.
-func (r *rule) breaks(env any) (bool, error) {
-	holds, err := r.expr.holds(env)
+func (j *Judge) breaks(r *rule, env any) (bool, error) {
+	holds, err := j.holds(r, r.expr, env)
 	return holds == (r.ask == askForbid), err
 }
 
@@ -86,7 +85,12 @@ const (
 // doubt says why the answer to a rule may be another, "" if it may not; unknown,
 // that it is since no packet tells of an end.
 func (j *Judge) doubt(r *rule, c *tracker.Record, bad bool) (why string, unknown bool) {
-	others := [2][]tcp.State{j.otherStates(c, tcp.Client), j.otherStates(c, tcp.Server)}
+	var others [2][]tcp.State // of an end that the expression does not name, no matter
+	for e := range others {
+		if r.expr.names[tcp.Endpoint(e).String()] {
+			others[e] = j.otherStates(c, tcp.Endpoint(e))
+		}
+	}
 	sure, dropped := sureOf(c)
 	assumed := ""
 	for differs := 1; differs < readings; differs++ {
@@ -99,7 +103,7 @@ func (j *Judge) doubt(r *rule, c *tracker.Record, bad bool) (why string, unknown
 		if differs&anomalies != 0 {
 			reading = *sure
 		}
-		if !otherwise(r, &reading, bad, differs, others) {
+		if !j.otherwise(r, &reading, bad, differs, others) {
 			continue
 		}
 		var whys []string
@@ -175,7 +179,7 @@ func unknownStates(c *tracker.Record, e tcp.Endpoint) (set tcp.StateSet) {
 
 // otherwise puts the ends that differ in one of their other states after the
 // other, and reports whether the answer is another in one of these.
-func otherwise(r *rule, c *tracker.Record, bad bool, differs int, others [2][]tcp.State) bool {
+func (j *Judge) otherwise(r *rule, c *tracker.Record, bad bool, differs int, others [2][]tcp.State) bool {
 	states := [2][]tcp.State{{c.Ends[0].State}, {c.Ends[1].State}}
 	for e := range states {
 		if differs&(1<<e) != 0 {
@@ -186,7 +190,8 @@ func otherwise(r *rule, c *tracker.Record, bad bool, differs int, others [2][]tc
 		c.Ends[tcp.Client].State = client
 		for _, server := range states[tcp.Server] {
 			c.Ends[tcp.Server].State = server
-			if now, err := r.breaks(record.EnvOf(c).Interface()); err != nil || now != bad {
+			env := j.envOf(c, reading{client, server, differs&anomalies != 0})
+			if now, err := j.breaks(r, env); err != nil || now != bad {
 				return true
 			}
 		}
@@ -292,10 +297,9 @@ func (j *Judge) countOne(i int, r *rule) {
 	}
 	j.worst = check.Passed
 	defer func() { j.out.Tallies[i].Add(j.worst, 1) }()
-	holds, err := r.expr.holds(env.Interface())
+	holds, err := j.holds(r, r.expr, env.Interface())
 	switch {
 	case err != nil:
-		j.failing(r, err)
 		j.found(i, check.Undecided, nil, nil, fmt.Sprintf("cannot evaluate %s: %v", r.expr.text, err))
 		return
 	case holds && !slices.ContainsFunc(set, func(m *member) bool { return m.unknown }):
@@ -325,11 +329,11 @@ func (j *Judge) doubtSet(r *rule, set []*member, list, env reflect.Value, bad bo
 			tries += n
 		}
 	}
-	if tries > maxReadings || tries*len(set) > maxSteps/10 {
+	if tries > maxReadings || tries*len(set) > maxSteps/40 {
 		return fmt.Sprintf("the states of %d connections are uncertain, too many to try all combinations", len(open))
 	}
 	differs := func() bool {
-		holds, err := r.expr.holds(env.Interface())
+		holds, err := j.holds(r, r.expr, env.Interface())
 		return err != nil || holds == bad
 	}
 	for _, s := range tcp.States() {
