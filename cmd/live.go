@@ -10,12 +10,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/run"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
 )
 
 // liveFlags are the flags of live as they were typed.
@@ -29,6 +31,8 @@ type liveFlags struct {
 	duration, interval time.Duration
 	write, user        string
 	listen, token      string
+	tokenFile          string
+	tlsCert, tlsKey    string
 	rotateSize         string
 	rotateEvery        time.Duration
 	rotateKeep         int
@@ -88,7 +92,10 @@ as soon as the capture is open. If started as root, it switches to --user.`,
 	fl.DurationVar(&f.rotateEvery, "rotate-every", 0, "with -w: start a new file when one covers this time")
 	fl.IntVar(&f.rotateKeep, "rotate-keep", 0, "with -w: keep the newest N files; 0 keeps all")
 	fl.StringVar(&f.listen, "listen", "", "serve a web page and Prometheus metrics at this `address` (127.0.0.1:9555)")
-	fl.StringVar(&f.token, "token", "", "with --listen: require this bearer `token`")
+	fl.StringVar(&f.tokenFile, "token-file", "", "with --listen: require the bearer token in this `file`")
+	fl.StringVar(&f.token, "token", "", "with --listen: require this bearer `token`; other users can read it in the list of processes")
+	fl.StringVar(&f.tlsCert, "tls-cert", "", "with --listen: serve HTTPS with the certificate in this `file` (PEM)")
+	fl.StringVar(&f.tlsKey, "tls-key", "", "with --tls-cert: its private key, in this `file` (PEM)")
 	fl.StringVar(&f.user, "user", run.DefaultUser, "switch to this `user` once the capture is open, if started as root")
 	f.trackingFlags(c)
 	fl.BoolVar(&f.events, "events", false, "also print every transition and anomaly in json (jsonl always has them)")
@@ -183,6 +190,49 @@ func (f *liveFlags) writeOptions() (o capture.WriteOptions, err error) {
 	return o, nil
 }
 
+// listenOptions reads the flags that say who sees the page of l, and how.
+func (f *liveFlags) listenOptions(l *run.Live) (err error) {
+	for _, needs := range []struct{ flag, value string }{
+		{"--token", f.token}, {"--token-file", f.tokenFile}, {"--tls-cert", f.tlsCert}, {"--tls-key", f.tlsKey},
+	} {
+		if needs.value != "" && f.listen == "" {
+			return errors.New(needs.flag + " needs --listen")
+		}
+	}
+	switch {
+	case f.token != "" && f.tokenFile != "":
+		return errors.New("--token and --token-file cannot be used together")
+	case (f.tlsCert == "") != (f.tlsKey == ""):
+		return errors.New("--tls-cert and --tls-key need each other")
+	}
+	l.Listen, l.Token, l.Cert, l.Key = f.listen, f.token, f.tlsCert, f.tlsKey
+	if f.tokenFile != "" {
+		if l.Token, err = readToken(f.tokenFile); err != nil {
+			return fmt.Errorf("--token-file: %w", err)
+		}
+	}
+	return nil
+}
+
+// readToken reads a token from a file, of which no error tells anything.
+func readToken(path string) (string, error) {
+	const most = 4096
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, most+1))
+	token := strings.TrimSpace(string(data))
+	switch {
+	case err != nil:
+		return "", err
+	case token == "", len(data) > most, strings.ContainsFunc(token, unicode.IsControl):
+		return "", fmt.Errorf("%s: must have one line with a token of at most %d bytes", text.Escape(path), most)
+	}
+	return token, nil
+}
+
 // run captures until it is ended.
 func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	_, tty := terminal(stdout)
@@ -210,7 +260,10 @@ func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return err
 	}
 	l.BoundBy, l.Buffer, l.Quiet, l.Stderr = f.boundBy, f.buffer, f.quiet, stderr
-	l.User, l.Listen, l.Token = f.user, f.listen, f.token
+	l.User = f.user
+	if err := f.listenOptions(l); err != nil {
+		return err
+	}
 	l.Interval, l.Duration = f.interval, f.duration
 	return f.done(l.Run(ctx))
 }

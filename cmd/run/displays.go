@@ -67,9 +67,11 @@ type httpPage struct {
 }
 
 // servePage begins to serve at an address. A warning says who else could see it.
-func servePage(address, token string, o record.Options) (p *httpPage, warning string, err error) {
+func servePage(address string, o serve.Options) (p *httpPage, warning string, err error) {
+	// Most descriptors are left to the capture, and to the files of -w.
+	o.Conns = min(serve.DefaultConns, max(maxDescriptors()/4, 1))
 	p = &httpPage{ended: make(chan error, 1)}
-	if p.Server, err = serve.New(serve.Options{Report: o, Token: token}); err != nil {
+	if p.Server, err = serve.New(o); err != nil {
 		return nil, "", err
 	}
 	l, err := net.Listen("tcp", address)
@@ -77,7 +79,7 @@ func servePage(address, token string, o record.Options) (p *httpPage, warning st
 		return nil, "", WithHint(fmt.Errorf("--listen %q: %w", address, err), "--listen 127.0.0.1:9555")
 	}
 	go func() { p.ended <- p.Serve(l) }()
-	return p, serve.Warning(l.Addr(), token), nil
+	return p, serve.Warning(l.Addr(), o), nil
 }
 
 func (p *httpPage) Refresh(s *record.Snapshot) error {

@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
+	"strings"
 )
 
 // TellHint writes the way out of an error, if it has one.
@@ -30,3 +33,23 @@ func (h *hinted) Unwrap() error { return h.error }
 
 // WithHint adds a way out to an error.
 func WithHint(err error, hint string) error { return &hinted{err, hint} }
+
+// plainWord is what a shell takes as it stands.
+var plainWord = regexp.MustCompile(`^[-+,./0-9:=@A-Z_a-z]+$`)
+
+// retyped writes a command as it can be typed again, without the token in it.
+func retyped(args []string) string {
+	const token = "--token"
+	args = slices.Clone(args)
+	for i, arg := range args {
+		switch {
+		case arg == token && i+1 < len(args):
+			args[i+1] = "TOKEN"
+		case strings.HasPrefix(arg, token+"="):
+			args[i] = token + "=TOKEN"
+		case !plainWord.MatchString(arg):
+			args[i] = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(args, " ")
+}

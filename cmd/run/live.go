@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +17,9 @@ import (
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/report/findings"
 	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/serve"
 	"github.com/tcpwatch/tcpwatch/report/services"
+	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -32,6 +35,8 @@ type Live struct {
 	User     string        // who root becomes once the capture is open
 	Listen   string        // the address at which a page is served; "": none is
 	Token    string        // that who asks for it has to know; "": nobody has
+	Cert     string        // the file of the certificate by which that is encrypted; "": it is not
+	Key      string        // the file of its key
 	Interval time.Duration // between two looks at how things stand
 	Duration time.Duration // after which the run ends; 0: when it is told to
 	Quiet    bool          // without notices
@@ -117,8 +122,8 @@ func (l *Live) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, text := range sum.Capture.Warnings {
-		fmt.Fprintf(l.Stderr, "tcpwatch: %s\n", text)
+	for _, warning := range sum.Capture.Warnings {
+		fmt.Fprintf(l.Stderr, "tcpwatch: %s\n", warning)
 	}
 	gaveUp(l.Stderr, sum.Tracker.Evicted, l.BoundBy)
 	return l.printer.Close(summaryOf(sum))
@@ -138,7 +143,7 @@ func (l *Live) openError(err error) error {
 			once = fmt.Sprintf("sudo usermod -aG %s %s, once, and log in again", group, currentUser())
 		}
 		return WithHint(fmt.Errorf("%s: %w: it needs CAP_NET_RAW", strings.Join(l.Capture.Interfaces, ", "), err),
-			fmt.Sprintf("%s; or sudo %s", once, strings.Join(os.Args, " ")))
+			fmt.Sprintf("%s; or sudo %s", once, retyped(os.Args)))
 	case errors.Is(err, capture.ErrNoInterface):
 		return WithHint(err, "tcpwatch interfaces lists them")
 	}
@@ -240,8 +245,8 @@ func (l *Live) close() error {
 		errs = append(errs, d.Close())
 	}
 	l.displays, l.screen = nil, false
-	for _, text := range l.later {
-		l.notice(text)
+	for _, said := range l.later {
+		l.notice(said)
 	}
 	l.later = nil
 	return errors.Join(errs...)
@@ -250,12 +255,17 @@ func (l *Live) close() error {
 // listen begins to serve what is seen over HTTP, if that was asked for.
 func (l *Live) listen() error {
 	if l.Listen == "" {
-		if l.Token != "" {
-			return errors.New("--token needs --listen")
-		}
 		return nil
 	}
-	p, warning, err := servePage(l.Listen, l.Token, l.options)
+	o := serve.Options{Report: l.options, Token: l.Token}
+	if l.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(l.Cert, l.Key)
+		if err != nil {
+			return fmt.Errorf("--tls-cert %s, --tls-key %s: %w", text.Escape(l.Cert), text.Escape(l.Key), err)
+		}
+		o.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	}
+	p, warning, err := servePage(l.Listen, o)
 	if err != nil {
 		return err
 	}
@@ -267,12 +277,12 @@ func (l *Live) listen() error {
 }
 
 // notice tells what the user may want to know while the run goes on.
-func (l *Live) notice(text string) {
+func (l *Live) notice(said string) {
 	switch {
 	case l.Quiet:
 	case l.screen:
-		l.later = append(l.later, text)
+		l.later = append(l.later, said)
 	default:
-		fmt.Fprintf(l.Stderr, "tcpwatch: %s\n", text)
+		fmt.Fprintf(l.Stderr, "tcpwatch: %s\n", said)
 	}
 }

@@ -35,9 +35,11 @@ func (s *Server) conn(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this connection is not tracked: it has closed, was evicted, or never existed", http.StatusNotFound)
 		return
 	}
+	s.drawing.Lock() // so that the tracker waits for one client at most
 	s.mu.Lock()
 	lines := s.recent.Open(of).Lines(of, ladder.Options{})
 	s.mu.Unlock()
+	s.drawing.Unlock()
 	o := &s.opts.Report
 	answer := struct {
 		Heading string `json:"heading"`

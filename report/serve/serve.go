@@ -20,13 +20,17 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/tls"
 	"embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -41,6 +45,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/report/table"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+	"golang.org/x/net/netutil"
 )
 
 // Options say what a Server shows, and to whom.
@@ -53,7 +58,24 @@ type Options struct {
 	// in the header Authorization, or once in the page's address, /?token=,
 	// which leaves a cookie.
 	Token string
+
+	// TLS, unless nil, has the certificate by which requests are encrypted.
+	TLS *tls.Config
+
+	// Conns is how many connections are open at once; 0: DefaultConns. Others wait
+	// until one of them is closed, which those that ask nothing are.
+	Conns int
 }
+
+// DefaultConns is how many connections are open at once.
+const DefaultConns = 128
+
+const (
+	patience     = 15 * time.Second // for a client to ask, and to take what it is sent
+	idle         = 30 * time.Second // between two requests
+	maxDrawn     = 4                // requests for metrics at once
+	maxPageBytes = 1 << 14          // of the header of a request
+)
 
 // A Server shows what it is told over HTTP. Take, Event and Refresh are for one
 // goroutine, that of the tracker; the other methods are for any.
@@ -63,6 +85,7 @@ type Server struct {
 	metrics *serverMetrics
 	frame   atomic.Pointer[frame] // the newest
 	clients atomic.Int32          // of /events
+	drawing sync.Mutex            // of what one client asks for: several at once would take the time of the capture
 	over    map[int]bool          // connections, since the newest frame
 	http    http.Server
 	done    chan struct{} // closed by Shutdown
@@ -88,8 +111,12 @@ func New(o Options) (*Server, error) {
 	}
 	s.frame.Store(newFrame(&record.Snapshot{}, nil, nil))
 	s.metrics = newMetrics(s)
-	s.http.ReadHeaderTimeout = 10 * time.Second
-	s.http.MaxHeaderBytes = 1 << 14
+	s.http.ReadHeaderTimeout, s.http.IdleTimeout = patience, idle
+	s.http.MaxHeaderBytes = maxPageBytes
+	s.http.ErrorLog = log.New(io.Discard, "", 0) // what a client does wrong is not ours to tell
+	s.http.TLSConfig = o.TLS
+	s.http.Protocols = new(http.Protocols)
+	s.http.Protocols.SetHTTP1(true) // one request a connection, so that few connections are few requests
 	return s, nil
 }
 
@@ -133,7 +160,7 @@ func (s *Server) Handler() http.Handler {
 	}
 	mux.HandleFunc("GET /events", s.events)
 	mux.HandleFunc("GET /conn/{conn}", s.conn)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxDrawn}))
 	closed := s.guard(mux)
 	open := http.NewServeMux()
 	open.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -142,6 +169,12 @@ func (s *Server) Handler() http.Handler {
 		for _, h := range headers {
 			w.Header().Set(h[0], h[1])
 		}
+		if r.ContentLength != 0 {
+			w.Header().Set("Connection", "close") // nobody reads it
+			http.Error(w, "requests have no body", http.StatusRequestEntityTooLarge)
+			return
+		}
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience)) // a recorder of a test has none
 		open.ServeHTTP(w, r)
 	})
 }
@@ -171,7 +204,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		case equal(bearer, s.opts.Token), err == nil && equal(cookie.Value, s.cookie):
 			next.ServeHTTP(w, r)
 		case r.URL.Path == "/" && equal(r.URL.Query().Get("token"), s.opts.Token):
-			http.SetCookie(w, &http.Cookie{Name: cookieName, Value: s.cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
+			http.SetCookie(w, &http.Cookie{Name: cookieName, Value: s.cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.opts.TLS != nil})
 			http.Redirect(w, r, "/", http.StatusSeeOther) // so that the token is not left in the address
 		default:
 			w.Header().Set("WWW-Authenticate", "Bearer")
@@ -194,7 +227,13 @@ func (s *Server) Serve(l net.Listener) error {
 		h = localOnly(h)
 	}
 	s.http.Handler = h
-	err := s.http.Serve(l)
+	l = netutil.LimitListener(l, cmp.Or(s.opts.Conns, DefaultConns))
+	var err error
+	if s.opts.TLS != nil {
+		err = s.http.ServeTLS(l, "", "")
+	} else {
+		err = s.http.Serve(l)
+	}
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -227,13 +266,17 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// Warning says what is unsafe about serving there with that token; "" if
+// Warning says what is unsafe about serving there with these Options; "" if
 // nothing is.
-func Warning(addr net.Addr, token string) string {
-	if token != "" || isLoopback(addr) {
-		return ""
+func Warning(addr net.Addr, o Options) string {
+	switch {
+	case isLoopback(addr):
+	case o.Token == "":
+		return fmt.Sprintf("%v is reachable from other hosts and shows every connection to anyone; set --token-file, or listen on 127.0.0.1", addr)
+	case o.TLS == nil:
+		return fmt.Sprintf("%v is reachable from other hosts, and the token and every connection are sent unencrypted; set --tls-cert and --tls-key", addr)
 	}
-	return fmt.Sprintf("%v is reachable from other hosts and shows every connection to anyone; set --token, or listen on 127.0.0.1", addr)
+	return ""
 }
 
 // isLoopback reports whether only this host can reach the address.

@@ -3,6 +3,7 @@ package serve
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"io"
 	"net"
@@ -322,13 +323,16 @@ func TestLocalOnly(t *testing.T) {
 func TestWarning(t *testing.T) {
 	for _, test := range []struct {
 		addr, token string
+		tls         *tls.Config
 		warns       bool
 	}{
-		{"127.0.0.1:9555", "", false}, {"127.8.9.1:1", "", false}, {"[::1]:9555", "", false}, {"[::ffff:127.0.0.1]:1", "", false},
-		{"0.0.0.0:9555", "", true}, {"[::]:9555", "", true}, {"10.0.0.1:9555", "", true}, {"10.0.0.1:9555", "sesame", false},
+		{"127.0.0.1:9555", "", nil, false}, {"127.8.9.1:1", "", nil, false}, {"[::1]:9555", "", nil, false}, {"[::ffff:127.0.0.1]:1", "", nil, false},
+		{"0.0.0.0:9555", "", nil, true}, {"[::]:9555", "", nil, true}, {"10.0.0.1:9555", "", nil, true}, {"10.0.0.1:9555", "sesame", nil, true},
+		{"10.0.0.1:9555", "sesame", new(tls.Config), false}, {"10.0.0.1:9555", "", new(tls.Config), true},
 	} {
 		addr := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(test.addr))
-		if got := Warning(addr, test.token); (got != "") != test.warns {
+		got := Warning(addr, Options{Token: test.token, TLS: test.tls})
+		if (got != "") != test.warns || strings.Contains(got, "sesame") {
 			t.Errorf("Warning(%s, %q) = %q", test.addr, test.token, got)
 		}
 	}
@@ -497,6 +501,108 @@ func TestTooManyClients(t *testing.T) {
 	}
 	if s.clients.Load() != maxClients {
 		t.Error("who was sent away is counted")
+	}
+}
+
+// serving serves on a port of its own, and returns its address.
+func serving(t *testing.T, s *Server) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(l) }()
+	t.Cleanup(func() {
+		s.Shutdown(context.Background())
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return l.Addr().String()
+}
+
+// dial connects, and sends a text.
+func dial(t *testing.T, address, text string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	io.WriteString(c, text)
+	return c
+}
+
+// Who connects and asks nothing, or not all, or nothing more, is cut off.
+func TestIdleClientsAreCutOff(t *testing.T) {
+	s := server(t, Options{})
+	if s.http.ReadHeaderTimeout <= 0 || s.http.IdleTimeout <= 0 {
+		t.Fatal("there is no time-out")
+	}
+	s.http.ReadHeaderTimeout, s.http.IdleTimeout = 50*time.Millisecond, 50*time.Millisecond
+	address := serving(t, s)
+	for _, text := range []string{"", "GET / HT", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"} {
+		if _, err := io.ReadAll(dial(t, address, text)); err != nil { // it ends
+			t.Errorf("after %q: %v", text, err)
+		}
+	}
+}
+
+// A client that sends more than a request is not listened to.
+func TestRequestsHaveNoBody(t *testing.T) {
+	address := serving(t, server(t, Options{}))
+	got, err := io.ReadAll(dial(t, address, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nx"))
+	if !strings.HasPrefix(string(got), "HTTP/1.1 413 ") {
+		t.Errorf("%v: got %s", err, got)
+	}
+}
+
+// However many connect, only so many connections are open; the next is when one of
+// these is closed.
+func TestConnectionsAreBounded(t *testing.T) {
+	const ask, answer = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP/1.1 200"
+	address := serving(t, server(t, Options{Conns: 2}))
+	var got [len(answer)]byte
+	var open []net.Conn
+	for range 2 {
+		c := dial(t, address, ask)
+		if _, err := io.ReadFull(c, got[:]); err != nil || string(got[:]) != answer {
+			t.Fatalf("%v: got %s", err, got)
+		}
+		open = append(open, c)
+	}
+	third := dial(t, address, ask)
+	third.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if n, err := third.Read(got[:]); err == nil {
+		t.Errorf("a third connection was answered with %s", got[:n])
+	}
+	open[0].Close()
+	third.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.ReadFull(third, got[:]); err != nil || string(got[:]) != answer {
+		t.Errorf("when one was closed: %v, got %s", err, got)
+	}
+}
+
+// With a certificate requests are encrypted, one a connection, and so is the cookie.
+func TestTLS(t *testing.T) {
+	helper := httptest.NewTLSServer(nil)
+	defer helper.Close()
+	s := server(t, Options{Token: "sesame", TLS: &tls.Config{Certificates: helper.TLS.Certificates}})
+	url := "https://" + serving(t, s) + "/"
+	client := helper.Client()
+	client.Transport.(*http.Transport).ForceAttemptHTTP2 = true
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	got, err := client.Get(url + "?token=sesame")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Body.Close()
+	if cookies := got.Cookies(); got.ProtoMajor != 1 || len(cookies) != 1 || !cookies[0].Secure {
+		t.Errorf("got HTTP/%d and cookies %v", got.ProtoMajor, cookies)
+	}
+	if got, err := http.Get(strings.Replace(url, "https", "http", 1) + "healthz"); err == nil && got.StatusCode == http.StatusOK {
+		t.Error("what is not encrypted is answered")
 	}
 }
 

@@ -16,12 +16,11 @@ import (
 )
 
 const (
-	shownRows   = 500              // of the table, on the page
-	shownGroups = 100              // services, and findings
-	keptPoints  = 600              // in time: ten minutes, at a refresh a second
-	maxClients  = 64               // that are sent events at once
-	patience    = 15 * time.Second // for a client to take what it is sent
-	mostMatch   = 100              // octets of the words that rows are to hold
+	shownRows   = 500 // of the table, on the page
+	shownGroups = 100 // services, and findings
+	keptPoints  = 600 // in time: ten minutes, at a refresh a second
+	maxClients  = 64  // that are sent events at once
+	mostMatch   = 100 // octets of the words that rows are to hold
 )
 
 // A frame is what is shown of one Snapshot.
@@ -80,6 +79,8 @@ type found struct {
 // all the words of match.
 func (s *Server) tableOf(f *frame, match string) []byte {
 	if match != "" {
+		s.drawing.Lock()
+		defer s.drawing.Unlock()
 		return s.drawTable(f, match)
 	}
 	f.once.Do(func() { f.table = s.drawTable(f, "") })
