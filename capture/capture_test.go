@@ -282,7 +282,7 @@ func TestWhatIsNoCaptureIsRefused(t *testing.T) {
 	for _, c := range []struct {
 		name, path, want string
 	}{
-		{"text", file(t, "x", []byte("hello, world, how are you")), `x: not a pcap or pcapng capture (it starts with "hello, world, ho")`},
+		{"text", file(t, "x", []byte("hello, world, how are you")), `x: not a pcap or pcapng capture (it starts with "hell")`},
 		{"directory", dir, dir + ": is a directory, not a capture"},
 		{"missing", filepath.Join(dir, "none"), "open " + dir + "/none: no such file or directory"},
 	} {

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/tcpwatch/tcpwatch/cmd/run"
 	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/text"
 )
 
 // The rules of what goes where. Standard output carries data only. Everything
@@ -63,7 +64,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return int(status)
 	}
 	err = misspelt(c, err)
-	fmt.Fprintf(stderr, "tcpwatch: %v\n", err)
+	text.SayError(stderr, err)
 	run.TellHint(stderr, err)
 	return exitUsage
 }

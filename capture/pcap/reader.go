@@ -249,8 +249,10 @@ func (in *Reader) notACapture(head []byte) error {
 	case bytes.HasPrefix(head, []byte("GMBU")), bytes.HasPrefix(head, []byte("RTSS")):
 		return fmt.Errorf("%s: a capture of Network Monitor; convert it with editcap -F pcapng", in.name)
 	}
+	// No more than the number that tells what a file is: its name may lead to a
+	// file that is nobody's business.
 	return fmt.Errorf("%s: not a pcap or pcapng capture (it starts with %q)",
-		in.name, head[:min(len(head), 16)])
+		in.name, head[:min(len(head), 4)])
 }
 
 // countingReader counts what is read, and remembers why it failed.

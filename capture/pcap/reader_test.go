@@ -67,9 +67,9 @@ func TestWhatIsNoCaptureIsRefused(t *testing.T) {
 		content []byte
 		want    string
 	}{
-		{"text", []byte("hello, world, how are you"), `x: not a pcap or pcapng capture (it starts with "hello, world, ho")`},
+		{"text", []byte("hello, world, how are you"), `x: not a pcap or pcapng capture (it starts with "hell")`},
 		{"short-text", []byte("hi"), `x: not a pcap or pcapng capture (it starts with "hi")`},
-		{"terminal-escapes-are-quoted", []byte("\x1b[2J\x07"), `(it starts with "\x1b[2J\a")`},
+		{"terminal-escapes-are-quoted", []byte("\x1b[2J\x07"), `(it starts with "\x1b[2J")`},
 		{"empty", nil, "x: empty, not a capture"},
 		{"empty-in-gzip", gzipped(nil), "x: empty, not a capture"},
 		{"half-a-pcap-header", whole[:20], "x: shorter than a capture header (20 bytes)"},

@@ -126,7 +126,7 @@ func (k *Check) each(ctx context.Context) error {
 // say says what is to be known of the reading of a file.
 func (k *Check) say(r *judged) {
 	if r.Err != nil {
-		fmt.Fprintf(k.Stderr, "tcpwatch: %v\n", r.Err)
+		text.SayError(k.Stderr, r.Err)
 		TellHint(k.Stderr, r.Err)
 		k.outcome = Unread
 	}
@@ -134,7 +134,7 @@ func (k *Check) say(r *judged) {
 	gaveUp(k.Stderr, r.sum.Tracker.Evicted, k.BoundBy)
 	k.told = r.sum.Interrupted
 	if k.Judging.Strict && r.sum.Capture.Truncated && !k.told {
-		fmt.Fprintf(k.Stderr, "tcpwatch: %s: the capture is cut off (--strict)\n", text.Escape(r.Path))
+		text.Say(k.Stderr, "%s: the capture is cut off (--strict)", text.Escape(r.Path))
 		k.outcome = Unread
 	}
 }
@@ -174,7 +174,7 @@ func (k *Check) save(ctx context.Context, r *judged) error {
 func (k *Check) finish(ctx context.Context) error {
 	for i, r := range k.Shown.Rules {
 		if r.File != "" && !k.asked[i] {
-			fmt.Fprintf(k.Stderr, "tcpwatch: %s:%d: rule %q matched no connection\n", text.Escape(r.File), r.Line, text.Escape(r.Name))
+			text.Say(k.Stderr, "%s:%d: rule %q matched no connection", text.Escape(r.File), r.Line, text.Escape(r.Name))
 		}
 	}
 	if err := k.printer.Close(); err != nil {

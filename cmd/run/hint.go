@@ -2,18 +2,19 @@ package run
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/tcpwatch/tcpwatch/report/text"
 )
 
 // TellHint writes the way out of an error, if it has one.
 func TellHint(stderr io.Writer, err error) {
 	var h *hinted
 	if errors.As(err, &h) {
-		fmt.Fprintf(stderr, "tcpwatch: hint: %s\n", h.hint)
+		text.Say(stderr, "hint: %s", h.hint)
 	}
 }
 

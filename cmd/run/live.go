@@ -123,7 +123,7 @@ func (l *Live) Run(ctx context.Context) (err error) {
 		return err
 	}
 	for _, warning := range sum.Capture.Warnings {
-		fmt.Fprintf(l.Stderr, "tcpwatch: %s\n", warning)
+		text.Say(l.Stderr, "%s", warning)
 	}
 	gaveUp(l.Stderr, sum.Tracker.Evicted, l.BoundBy)
 	return l.printer.Close(summaryOf(sum))
@@ -283,6 +283,6 @@ func (l *Live) notice(said string) {
 	case l.screen:
 		l.later = append(l.later, said)
 	default:
-		fmt.Fprintf(l.Stderr, "tcpwatch: %s\n", said)
+		text.Say(l.Stderr, "%s", said)
 	}
 }

@@ -17,13 +17,13 @@ package run
 
 import (
 	"context"
-	"fmt"
 	"io"
 
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report/ladder"
 	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
@@ -85,7 +85,7 @@ func (r *Reading) draw(ctx context.Context, l *ladder.Printer) (watch.Summary, e
 // warn says what was not read, or is not there to be read.
 func (r *Reading) warn(sum watch.Summary) {
 	if sum.Interrupted {
-		fmt.Fprintln(r.Stderr, "tcpwatch: interrupted: the rest was not read")
+		text.Say(r.Stderr, "interrupted: the rest was not read")
 	} else {
 		until := "at"
 		if r.Capture.Ends {
@@ -97,12 +97,12 @@ func (r *Reading) warn(sum watch.Summary) {
 			packet int
 		}{{"since", r.Capture.Since.Packet}, {until, r.Capture.Until.Packet}} {
 			if m.packet > frames {
-				fmt.Fprintf(r.Stderr, "tcpwatch: --%s #%d: the capture ends at frame %d\n", m.flag, m.packet, frames)
+				text.Say(r.Stderr, "--%s #%d: the capture ends at frame %d", m.flag, m.packet, frames)
 			}
 		}
 	}
 	for _, w := range sum.Capture.Warnings {
-		fmt.Fprintf(r.Stderr, "tcpwatch: %s\n", w)
+		text.Say(r.Stderr, "%s", w)
 	}
 }
 
@@ -113,7 +113,7 @@ func gaveUp(stderr io.Writer, evicted uint64, boundBy string) {
 		what = "connection was"
 	}
 	if evicted > 0 {
-		fmt.Fprintf(stderr, "tcpwatch: %d %s evicted to stay within %s; reported as far as seen\n", evicted, what, boundBy)
+		text.Say(stderr, "%d %s evicted to stay within %s; reported as far as seen", evicted, what, boundBy)
 	}
 }
 

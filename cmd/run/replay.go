@@ -3,12 +3,12 @@ package run
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report/html"
 	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
@@ -70,7 +70,7 @@ func (r *Replay) Run(ctx context.Context) (err error) {
 	r.warn(sum)
 	gaveUp(r.Stderr, sum.Tracker.Evicted, r.BoundBy)
 	if k := sum.Learned; r.Learned {
-		fmt.Fprintf(r.Stderr, "tcpwatch: %d of %d segments went by an edge: %d forms, %d edges, %d pairs that only the rules decide\n", k.Followed, sum.Tracker.Segments, k.Forms, k.Edges, k.Dead)
+		text.Say(r.Stderr, "%d of %d segments went by an edge: %d forms, %d edges, %d pairs that only the rules decide", k.Followed, sum.Tracker.Segments, k.Forms, k.Edges, k.Dead)
 	}
 	if err := saver.write(ctx, &r.Reading, spool, notes); err != nil {
 		return err

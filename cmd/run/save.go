@@ -63,7 +63,7 @@ func (s *saver) write(ctx context.Context, r *Reading, spool *watch.Spool, n *no
 		return nil
 	}
 	if ctx.Err() != nil {
-		fmt.Fprintf(r.Stderr, "tcpwatch: interrupted: nothing was written to %s\n", text.Escape(s.Path))
+		text.Say(r.Stderr, "interrupted: nothing was written to %s", text.Escape(s.Path))
 		return nil
 	}
 	if slices.Contains(r.Files, "-") { // else another may be reading it
@@ -81,7 +81,7 @@ func (s *saver) write(ctx context.Context, r *Reading, spool *watch.Spool, n *no
 		return comment, ok
 	})
 	if errors.Is(err, context.Canceled) {
-		fmt.Fprintf(r.Stderr, "tcpwatch: interrupted: %s lacks the rest\n", text.Escape(s.Path))
+		text.Say(r.Stderr, "interrupted: %s lacks the rest", text.Escape(s.Path))
 		return nil
 	}
 	return err

@@ -9,8 +9,11 @@ package text
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -269,9 +272,16 @@ func HostName(s string) string {
 }
 
 // Escape returns s with everything that is not printable written as Go escapes
-// it (\n, \x1b, \u202e): text from a packet or a file name can then neither
-// steer a terminal nor break a line.
+// it (\n, \x1b, \u202e), and so what would be a command to GitHub: text from a
+// packet or a file name can then neither steer a terminal or a workflow nor break a
+// line.
 func Escape(s string) string {
+	if strings.Contains(s, "##[") {
+		s = strings.ReplaceAll(s, "##[", `##\x5b`)
+	}
+	if command := strings.TrimLeft(s, " "); strings.HasPrefix(command, "::") && workflowCommand.MatchString(command) {
+		s = s[:len(s)-len(command)] + `\x3a` + command[1:]
+	}
 	if !strings.ContainsFunc(s, Unprintable) && utf8.ValidString(s) {
 		return s
 	}
@@ -290,6 +300,32 @@ func Escape(s string) string {
 		s = s[size:]
 	}
 	return b.String()
+}
+
+// workflowCommand is a line that a workflow of GitHub's obeys: ::error file=x::text.
+// An IPv6 address is none.
+var workflowCommand = regexp.MustCompile(`^::[A-Za-z-]+( |::)`)
+
+// Say writes what people are told beside the output: one line a matter. More lines
+// are only those that the message indents.
+func Say(w io.Writer, format string, args ...any) {
+	lines := strings.Split(fmt.Sprintf(format, args...), "\n  ")
+	for i := range lines {
+		lines[i] = Escape(lines[i])
+	}
+	fmt.Fprintf(w, "tcpwatch: %s\n", strings.Join(lines, "\n  "))
+}
+
+// SayError is Say of an error; of several that were joined each is a matter.
+func SayError(w io.Writer, err error) {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if ok && err.Error() == errors.Join(joined.Unwrap()...).Error() {
+		for _, err := range joined.Unwrap() {
+			SayError(w, err)
+		}
+		return
+	}
+	Say(w, "%v", err)
 }
 
 // Unprintable reports whether a rune could do more than show itself: controls,
