@@ -31,7 +31,7 @@ type LiveOptions struct {
 	Count   int  // end after so many packets; 0: no limit
 
 	// Notice, unless nil, is told in a sentence when an interface goes down or
-	// comes back. It is called by Next.
+	// comes back, or a file cannot be written. It is called by Next.
 	Notice func(string)
 }
 
@@ -120,7 +120,7 @@ func (l *Live) Next(deadline time.Time) (*tcp.Segment, error) {
 		ok, idle, err := l.tap.Next(r, deadline)
 		if l.idle = idle; !ok {
 			if err == nil && l.file != nil {
-				err = l.file.flush()
+				l.file.flush()
 			}
 			var d *pcap.Damage
 			if errors.As(err, &d) {
@@ -218,7 +218,7 @@ func (l *Live) take(r *pcap.Record) (decode.Verdict, error) {
 	st.countDecoded(v, &l.segment, l.decoder)
 	l.tell(r)
 	if l.file != nil {
-		return v, l.file.write(l, r)
+		l.file.write(l, r)
 	}
 	return v, nil
 }
@@ -289,7 +289,11 @@ func (l *Live) present() tcp.Time {
 }
 
 // Save writes every packet from now on to w, which Close ends.
-func (l *Live) Save(w *Writer) { l.file = w }
+func (l *Live) Save(w *Writer) {
+	if l.file = w; l.options.Notice != nil {
+		w.notice = l.options.Notice
+	}
+}
 
 // Wake has Next return at once, now or when it is called next. Any goroutine
 // may call it.

@@ -39,7 +39,16 @@ type Writer struct {
 	first   tcp.Time
 	last    tcp.Time
 	lost    int64 // packets, before this file
+
+	failed error     // the first error of writing
+	again  time.Time // when it is tried again after an error; zero: there was none
+	left   uint64    // packets that were not written, of which no file tells yet
+	told   uint64    // those of which one does
+	notice func(string)
 }
+
+// tryAgain is how long nothing is written after an error. Tests do not wait.
+var tryAgain = time.Second
 
 // A savedDevice is an interface of the present file.
 type savedDevice struct {
@@ -50,8 +59,13 @@ type savedDevice struct {
 
 // CreateWriter makes the file or, where there will be a row of them, sees
 // whether files can be made and taken away there.
+//
+// An error later on, such as a full disk, does not end the capture: the file ends
+// with its last whole block, and writing goes on when there is room, in the next
+// file or, without a row, in a new section of the same. The packets in between are
+// counted as dropped, and Close returns the error.
 func CreateWriter(o WriteOptions) (*Writer, error) {
-	w := &Writer{o: o}
+	w := &Writer{o: o, notice: func(string) {}}
 	if !o.rotates() {
 		return w, w.create(o.Path)
 	}
@@ -65,24 +79,74 @@ func CreateWriter(o WriteOptions) (*Writer, error) {
 
 // create begins a file.
 func (w *Writer) create(path string) error {
-	file, err := os.Create(path)
+	file, err := createFile(path)
 	if err != nil {
 		return err
 	}
-	w.file, w.devices, w.first, w.last = &blockFile{file: file}, w.devices[:0], 0, 0
+	w.file = &blockFile{file: file}
+	return w.section()
+}
+
+// section begins a section, and with it the counts of its interfaces.
+func (w *Writer) section() error {
+	w.devices, w.first, w.last = w.devices[:0], 0, 0
 	w.file.Section("tcpwatch")
 	return w.file.flush()
 }
 
-// write writes a packet of l.
-func (w *Writer) write(l *Live, r *pcap.Record) error {
-	if w.file != nil && w.o.rotates() && w.full(r) {
-		if err := w.close(l, w.last); err != nil {
-			return err
+// write writes a packet of l, unless there was an error a moment ago.
+func (w *Writer) write(l *Live, r *pcap.Record) {
+	if !w.again.IsZero() {
+		if time.Now().Before(w.again) {
+			w.left++
+			return
 		}
+		w.again = time.Time{}
+		if w.failing(w.resume(l, r.Time)); !w.again.IsZero() {
+			w.left++
+			return
+		}
+		w.notice(fmt.Sprintf("-w: writing again; %d packets were not written so far", w.told+w.left))
 	}
-	if w.file == nil {
-		if err := w.createNext(r.Time); err != nil {
+	w.failing(w.add(l, r))
+}
+
+// resume goes on after an error.
+func (w *Writer) resume(l *Live, t tcp.Time) error {
+	if w.o.rotates() || w.file == nil {
+		return w.next(l, t)
+	}
+	return w.section()
+}
+
+// next ends the file, if there is one, and begins the next.
+func (w *Writer) next(l *Live, t tcp.Time) error {
+	if err := w.end(l, w.last); err != nil {
+		return err
+	}
+	return w.createNext(t)
+}
+
+// failing takes in an error: what waits is lost, and nothing is written for a while.
+func (w *Writer) failing(err error) {
+	if err == nil {
+		return
+	}
+	if w.file != nil {
+		w.left, w.file.lost = w.left+w.file.lost, 0
+	}
+	w.again = time.Now().Add(tryAgain)
+	if w.failed == nil {
+		w.failed = err
+		w.notice(fmt.Sprintf("-w: %v; packets are not written until there is room", err))
+	}
+}
+
+// add writes a packet.
+func (w *Writer) add(l *Live, r *pcap.Record) error {
+	if w.file == nil || w.o.rotates() && w.full(r) {
+		if err := w.next(l, r.Time); err != nil {
+			w.left++
 			return err
 		}
 	}
@@ -102,7 +166,7 @@ func (w *Writer) full(r *pcap.Record) bool {
 		w.o.Every > 0 && w.first != 0 && r.Time.Sub(w.first) >= w.o.Every
 }
 
-// createNext begins the next file of the row.
+// createNext begins the next file of the row. One that cannot be begun is taken away.
 func (w *Writer) createNext(t tcp.Time) error {
 	if w.o.Keep > 0 && len(w.kept) >= w.o.Keep {
 		if err := os.Remove(w.kept[0]); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -110,11 +174,18 @@ func (w *Writer) createNext(t tcp.Time) error {
 		}
 		w.kept = w.kept[1:]
 	}
-	w.number++
 	ext := filepath.Ext(w.o.Path)
-	path := fmt.Sprintf("%s_%05d_%s%s", strings.TrimSuffix(w.o.Path, ext), w.number, t.Std().UTC().Format("20060102150405"), ext)
+	path := fmt.Sprintf("%s_%05d_%s%s", strings.TrimSuffix(w.o.Path, ext), w.number+1, t.Std().UTC().Format("20060102150405"), ext)
+	if err := w.create(path); err != nil {
+		if w.file != nil {
+			err = errors.Join(err, w.file.close(), os.Remove(path))
+			w.file = nil
+		}
+		return err
+	}
+	w.number++
 	w.kept = append(w.kept, path)
-	return w.create(path)
+	return nil
 }
 
 // interfaceOf returns the number that the interface of a packet has in the file,
@@ -131,19 +202,29 @@ func (w *Writer) interfaceOf(l *Live, r *pcap.Record) int {
 }
 
 // flush writes what waits.
-func (w *Writer) flush() error {
-	if w.file == nil {
-		return nil
+func (w *Writer) flush() {
+	if w.file != nil && w.again.IsZero() {
+		w.failing(w.file.flush())
 	}
-	return w.file.flush()
 }
 
-// close ends the file: the capture ended at that time.
+// close ends the file: the capture ended at that time. The error is the first that
+// there was.
 func (w *Writer) close(l *Live, ended tcp.Time) error {
+	w.notice = func(string) {} // the error says it
+	w.failing(w.end(l, ended))
+	if w.failed == nil {
+		return nil
+	}
+	return fmt.Errorf("-w: %w; %d packets were not written", w.failed, w.told+w.left)
+}
+
+// end ends the file.
+func (w *Writer) end(l *Live, ended tcp.Time) error {
 	if w.file == nil {
 		return nil
 	}
-	lost := l.tap.Drops()
+	lost := l.tap.Drops() + int64(w.left)
 	for i, d := range w.devices {
 		dropped := int64(-1)
 		if i == 0 { // which of them lost packets is not known
@@ -151,8 +232,11 @@ func (w *Writer) close(l *Live, ended tcp.Time) error {
 		}
 		w.file.Statistics(i, ended, d.packets, dropped)
 	}
-	w.lost = lost
 	err := w.file.close()
+	if err == nil && len(w.devices) > 0 { // the file tells of them
+		w.lost, w.told, w.left = l.tap.Drops(), w.told+w.left, 0
+	}
+	w.left += w.file.lost
 	w.file = nil
 	return err
 }

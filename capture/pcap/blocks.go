@@ -25,6 +25,20 @@ func (b *Blocks) Bytes() []byte { return b.buf }
 // Reset empties it.
 func (b *Blocks) Reset() { b.buf = b.buf[:0] }
 
+// Cut returns how many of the first n octets are whole blocks, and how many packets
+// are in the blocks behind these.
+func (b *Blocks) Cut(n int) (whole int, packets uint64) {
+	for at := 0; at < len(b.buf); {
+		kind, length := binary.LittleEndian.Uint32(b.buf[at:]), int(binary.LittleEndian.Uint32(b.buf[at+4:]))
+		if at += length; at <= n {
+			whole = at
+		} else if kind == blockPacket {
+			packets++
+		}
+	}
+	return whole, packets
+}
+
 // Section begins a section, which may be of any length, and says which
 // application wrote it.
 func (b *Blocks) Section(application string) {

@@ -25,7 +25,8 @@ type Save struct {
 // captures are read once more. A nil saver writes nothing.
 type saver struct {
 	Save
-	file *capture.Copy
+	file   *capture.Copy
+	failed error
 }
 
 // open sees whether the file can be written, and the captures read twice.
@@ -43,7 +44,7 @@ func (s Save) open(r *Reading) (*saver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("-w: %w", err)
 	}
-	return &saver{s, file}, nil
+	return &saver{Save: s, file: file}, nil
 }
 
 // notes returns what learns which packets are to be written of the captures that r
@@ -58,8 +59,10 @@ func (s *saver) notes(r *Reading) *notes {
 }
 
 // write writes the packets that n tells of, if the captures were read to their end.
+// That they could not be written is an error of close: what is printed is printed all
+// the same.
 func (s *saver) write(ctx context.Context, r *Reading, spool *watch.Spool, n *notes) error {
-	if s == nil {
+	if s == nil || s.failed != nil {
 		return nil
 	}
 	if ctx.Err() != nil {
@@ -84,7 +87,8 @@ func (s *saver) write(ctx context.Context, r *Reading, spool *watch.Spool, n *no
 		text.Say(r.Stderr, "interrupted: %s lacks the rest", text.Escape(s.Path))
 		return nil
 	}
-	return err
+	s.failed = err
+	return nil
 }
 
 // close closes the file.
@@ -92,7 +96,7 @@ func (s *saver) close() error {
 	if s == nil {
 		return nil
 	}
-	return s.file.Close()
+	return errors.Join(s.failed, s.file.Close())
 }
 
 // notes are the comments on the packets of one capture. Nil notes take nothing.
