@@ -24,8 +24,8 @@ type WriteOptions struct {
 	Keep  int           // how many files are kept, the newest; 0: all
 }
 
-// rotates reports whether there are several files.
-func (o *WriteOptions) rotates() bool { return o.Size > 0 || o.Every > 0 }
+// Rotates reports whether there are several files.
+func (o *WriteOptions) Rotates() bool { return o.Size > 0 || o.Every > 0 }
 
 // A Writer writes what a Live captures as pcapng. The statistics at the end of a
 // file say when the capture ended and how many packets were lost meanwhile, so
@@ -66,7 +66,7 @@ type savedDevice struct {
 // counted as dropped, and Close returns the error.
 func CreateWriter(o WriteOptions) (*Writer, error) {
 	w := &Writer{o: o, notice: func(string) {}}
-	if !o.rotates() {
+	if !o.Rotates() {
 		return w, w.create(o.Path)
 	}
 	probe, err := os.CreateTemp(filepath.Dir(o.Path), filepath.Base(o.Path)+".*")
@@ -113,7 +113,7 @@ func (w *Writer) write(l *Live, r *pcap.Record) {
 
 // resume goes on after an error.
 func (w *Writer) resume(l *Live, t tcp.Time) error {
-	if w.o.rotates() || w.file == nil {
+	if w.o.Rotates() || w.file == nil {
 		return w.next(l, t)
 	}
 	return w.section()
@@ -144,7 +144,7 @@ func (w *Writer) failing(err error) {
 
 // add writes a packet.
 func (w *Writer) add(l *Live, r *pcap.Record) error {
-	if w.file == nil || w.o.rotates() && w.full(r) {
+	if w.file == nil || w.o.Rotates() && w.full(r) {
 		if err := w.next(l, r.Time); err != nil {
 			w.left++
 			return err

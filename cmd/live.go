@@ -260,7 +260,7 @@ func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return err
 	}
 	l.BoundBy, l.Buffer, l.Quiet, l.Stderr = f.boundBy, f.buffer, f.quiet, stderr
-	l.User = f.user
+	l.User, l.Confine = f.user, confined
 	if err := f.listenOptions(l); err != nil {
 		return err
 	}

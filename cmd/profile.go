@@ -52,26 +52,20 @@ func (f *profileFlags) around(run func() error) (err error) {
 			}
 		}()
 	}
-	if err := run(); err != nil {
-		return err
-	}
 	if f.mem == "" {
-		return nil
+		return run()
 	}
-	return writeHeap(f.mem)
-}
-
-// writeHeap writes a profile of what is in memory.
-func writeHeap(path string) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("writing the memory profile: %w", err)
+	out, err := os.Create(f.mem) // live makes no files at its end
+	if err == nil {
+		defer out.Close()
+		if err := run(); err != nil {
+			return err
 		}
-	}()
-	out, err := os.Create(path)
-	if err != nil {
-		return err
+		runtime.GC() // what is garbage is not in use
+		err = errors.Join(pprof.WriteHeapProfile(out), out.Close())
 	}
-	runtime.GC() // what is garbage is not in use
-	return errors.Join(pprof.WriteHeapProfile(out), out.Close())
+	if err != nil {
+		return fmt.Errorf("writing the memory profile: %w", err)
+	}
+	return nil
 }

@@ -37,8 +37,13 @@ type exitStatus int
 
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
+// confined is set where the process is ours, so that live may give up what it does
+// not need.
+var confined bool
+
 // Main runs the command line of the process and returns its exit status.
 func Main() int {
+	confined = true
 	signal.Ignore(syscall.SIGPIPE) // a closed pipe is an error of the write, and then no error
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, func() { // a second Ctrl-C ends the process at once

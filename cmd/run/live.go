@@ -40,6 +40,7 @@ type Live struct {
 	Interval time.Duration // between two looks at how things stand
 	Duration time.Duration // after which the run ends; 0: when it is told to
 	Quiet    bool          // without notices
+	Confine  bool          // once all is open, the process gives up what it does not need
 	Stderr   io.Writer
 
 	watch   *watch.Watch
@@ -94,9 +95,7 @@ func (l *Live) Run(ctx context.Context) (err error) {
 	if err := l.listen(); err != nil {
 		return err
 	}
-	if err := dropPrivileges(l.User); errors.Is(err, errKeepsRights) {
-		l.notice(err.Error())
-	} else if err != nil {
+	if err := dropPrivileges(l.User); err != nil {
 		return err
 	}
 	if l.Save.Path != "" {
@@ -112,6 +111,11 @@ func (l *Live) Run(ctx context.Context) (err error) {
 			return err
 		}
 		l.displays = append(l.displays, d)
+	}
+	if l.Confine && os.Geteuid() != 0 { // who is to stay root keeps all rights
+		if err := confine(l.folderOf()); err != nil {
+			return err
+		}
 	}
 	if l.Duration > 0 {
 		var ended context.CancelFunc

@@ -1,7 +1,6 @@
 package run
 
 import (
-	"errors"
 	"os"
 	"os/user"
 	"strconv"
@@ -18,7 +17,3 @@ func currentUser() string {
 	}
 	return id
 }
-
-// errKeepsRights says that capabilities could not be given up, which is worth a
-// warning, but is no reason not to go on.
-var errKeepsRights = errors.New("this build uses cgo and keeps the file's capabilities; a build with CGO_ENABLED=0 drops them")

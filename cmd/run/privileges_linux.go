@@ -11,6 +11,7 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/psx"
 )
 
 // clearCapabilities clears the capabilities of every thread, for good.
@@ -20,16 +21,11 @@ func clearCapabilities() error {
 	if err := unix.Capget(&header, &had[0]); err != nil {
 		return fmt.Errorf("reading capabilities: %w", err)
 	}
-	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0)
+	_, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0) // all threads, with cgo too
 	if errno == 0 && had != none {
-		_, _, errno = syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none[0])), 0)
+		_, _, errno = psx.Syscall3(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none[0])), 0)
 	}
-	switch {
-	case errno == syscall.ENOTSUP && had == none:
-		return nil // with cgo; they went with root
-	case errno == syscall.ENOTSUP:
-		return errKeepsRights
-	case errno != 0:
+	if errno != 0 {
 		return fmt.Errorf("dropping capabilities: %w", errno)
 	}
 	return nil
