@@ -108,7 +108,7 @@ func filterCalls() error {
 	case errno != 0:
 		return errno
 	case thread != 0:
-		return errors.New("a thread has a filter of its own")
+		return errors.New("a thread has another filter")
 	}
 	return nil
 }
