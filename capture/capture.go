@@ -171,6 +171,7 @@ func OpenReader(name string, r io.Reader, o Options) (*Source, error) {
 func openInputs(inputs []*input, o Options) (*Source, error) {
 	s := &Source{options: o, inputs: inputs, decoder: o.decoder(), segment: new(tcp.Segment)}
 	for _, in := range inputs {
+		in.stopped = &s.stopped
 		if err := in.open(); err != nil {
 			s.Close()
 			return nil, err
@@ -290,6 +291,9 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 			return false, nil
 		}
 		if err := in.reader.Next(&r); err != nil {
+			if s.stopped.Load() {
+				return false, nil
+			}
 			if err = s.end(in, err); err == nil && unknown > 0 && unknown == s.stats.Packets-first {
 				err = fmt.Errorf("%s: link type %d (%s) is not supported", in.name, r.Link, r.Link)
 			}

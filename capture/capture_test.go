@@ -392,3 +392,39 @@ func TestPacketsWithoutATime(t *testing.T) {
 		t.Errorf("its time is %d, that of the packet before %d", all[1].Time, all[0].Time)
 	}
 }
+
+// A capture of many blocks and no packet ends when it is stopped.
+func TestStopWithoutPackets(t *testing.T) {
+	var blocks pcap.Blocks
+	blocks.Section("x")
+	reads := 0
+	var src *Source
+	r := readerFunc(func(b []byte) (int, error) {
+		if reads++; reads == 10 {
+			src.Stop()
+		}
+		if reads > 100 {
+			return 0, io.EOF // it would go on
+		}
+		head := blocks.Bytes()
+		if reads > 1 {
+			head = []byte{4, 0, 0, 0, 12, 0, 0, 0, 12, 0, 0, 0} // of names, without one
+		}
+		return copy(b, head), nil
+	})
+	src, err := OpenReader("x", r, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	for _, err := range src.Segments() {
+		t.Fatal(err)
+	}
+	if s := src.Stats(); reads > 11 || s.Truncated {
+		t.Errorf("it was read %d times; %v", reads, s.Warnings)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }

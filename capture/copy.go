@@ -92,7 +92,7 @@ func (c *Copy) add(ctx context.Context, in *input, start int64, frame *int, pick
 			return fmt.Errorf("reading %s again: %w", in.name, err)
 		}
 	}
-	p, err := pcap.NewCopier(r, in.name, in.path, &c.file.Blocks)
+	p, err := pcap.NewCopier(r, in.name, in.path, &c.file.Blocks, c.file.flush)
 	if err != nil {
 		return err
 	}

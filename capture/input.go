@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"sync/atomic"
 
 	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -16,10 +17,11 @@ import (
 type input struct {
 	name    string // as error messages call it
 	path    string
-	from    io.Reader // what it reads if that is no file to be opened; else nil
-	size    int64     // 0: not known, because it is no regular file
-	regular bool      // it can be closed and opened again
-	pipe    bool      // it may pause, and what it delivered is not to be kept back
+	from    io.Reader    // what it reads if that is no file to be opened; else nil
+	stopped *atomic.Bool // it ends here
+	size    int64        // 0: not known, because it is no regular file
+	regular bool         // it can be closed and opened again
+	pipe    bool         // it may pause, and what it delivered is not to be kept back
 
 	file   *os.File     // that was opened here; nil when closed
 	reader *pcap.Reader // nil: not open
@@ -38,7 +40,7 @@ func (in *input) open() error {
 	}
 	err := in.examine(r)
 	if err == nil {
-		in.reader, err = pcap.NewReader(r, in.name, in.path)
+		in.reader, err = pcap.NewReader(&stoppable{r, in.stopped}, in.name, in.path)
 	}
 	if err != nil {
 		in.close()
@@ -48,6 +50,19 @@ func (in *input) open() error {
 		in.reader.Place()
 	}
 	return nil
+}
+
+// A stoppable ends when it is stopped: a capture can be long and have no packet.
+type stoppable struct {
+	io.Reader
+	stopped *atomic.Bool
+}
+
+func (s *stoppable) Read(b []byte) (int, error) {
+	if s.stopped.Load() {
+		return 0, io.EOF
+	}
+	return s.Reader.Read(b)
 }
 
 // examine asks the system what it is, if it is a file.

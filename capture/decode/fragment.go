@@ -25,7 +25,8 @@ const (
 	maxDatagram      = 65535   // octets of a datagram without its header
 	maxDatagrams     = 16384   // datagrams that are kept or remembered
 	maxPieces        = 256     // fragments of a datagram
-	maxFragmentBytes = 8 << 20 // octets kept in all
+	maxFragmentBytes = 8 << 20 // octets of memory in all, with what pieces take beside their data
+	pieceOverhead    = 112     // octets that a piece takes beside its data: itself, room to grow, an allocation
 	maxParts         = 1024    // packets that are known to be part of a datagram
 
 	// fragmentTimeout is what Linux gives a datagram; RFC 791 §3.2 and RFC 8200
@@ -60,7 +61,7 @@ type assembly struct {
 	pieces  []piece // in the order of their offsets
 	length  int     // in all; -1 while the last fragment is missing
 	covered int     // octets of the wire that the pieces have
-	kept    int     // octets of the capture that they have
+	kept    int     // octets of memory that they take
 
 	over  bool     // whole, or given up: its fragments are not looked at
 	until tcp.Time // when over, how long that holds
@@ -81,7 +82,7 @@ func (p piece) end() int { return p.offset + p.wire }
 type fragments struct {
 	datagrams map[fragmentKey]*assembly
 	order     []*assembly // by when they were begun
-	kept      int         // octets in all datagrams
+	kept      int         // octets of memory in all datagrams
 	whole     []byte      // the datagram handed out last
 }
 
@@ -97,8 +98,15 @@ func (fs *fragments) add(d *assembly, g fragment, parts []int, now tcp.Time) (f 
 		fs.finish(d, now.Add(fragmentTimeout))
 		return frame{}, 0, false
 	}
-	fs.kept += d.kept - before
-	d.parts = append(d.parts, parts[:min(len(parts), maxParts-len(d.parts))]...)
+	parts = parts[:min(len(parts), maxParts-len(d.parts))]
+	d.parts = append(d.parts, parts...)
+	d.kept += 8 * len(parts)
+	for fs.kept += d.kept - before; fs.kept > maxFragmentBytes; {
+		fs.dropOldest()
+	}
+	if fs.datagrams[d.key] != d { // it was the oldest
+		return frame{}, 0, false
+	}
 	if d.covered != d.length {
 		return frame{}, 0, false
 	}
@@ -122,7 +130,7 @@ func (fs *fragments) find(key fragmentKey, now tcp.Time) *assembly {
 	if d != nil && (!d.over || now <= d.until) {
 		return d
 	}
-	for len(fs.order) >= maxDatagrams || fs.kept > maxFragmentBytes {
+	for len(fs.order) >= maxDatagrams {
 		fs.dropOldest()
 	}
 	if fs.datagrams == nil {
@@ -147,6 +155,7 @@ func (fs *fragments) dropOldest() {
 	fs.order[0] = nil
 	fs.order = fs.order[1:]
 	fs.kept -= d.kept
+	d.pieces, d.parts, d.kept = nil, nil, 0
 	if fs.datagrams[d.key] == d { // else it was over and has a successor
 		delete(fs.datagrams, d.key)
 	}
@@ -177,7 +186,7 @@ func (d *assembly) insert(g fragment) bool {
 	p := piece{g.offset, g.wire, g.proto, slices.Clone(g.data)}
 	d.pieces = slices.Insert(d.pieces, at, p)
 	d.covered += p.wire
-	d.kept += len(p.data)
+	d.kept += len(p.data) + pieceOverhead
 	return true
 }
 

@@ -2,6 +2,7 @@ package decode
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -193,7 +194,7 @@ func TestFragmentsAreBounded(t *testing.T) {
 		ip[4], ip[5], ip[15] = byte(i>>8), byte(i), byte(i>>16)
 		d.feed(0, ip, len(ip))
 		fs := &d.p.fragments
-		if len(fs.datagrams) > maxDatagrams || len(fs.order) > maxDatagrams || fs.kept > maxFragmentBytes+1480 {
+		if len(fs.datagrams) > maxDatagrams || len(fs.order) > maxDatagrams || fs.kept > maxFragmentBytes {
 			t.Fatalf("%d datagrams, %d in order, %d octets", len(fs.datagrams), len(fs.order), fs.kept)
 		}
 	}
@@ -251,4 +252,30 @@ func TestFragmentsOfATunnel(t *testing.T) {
 	if s, _ := d.feed(0, last, len(last)); s.Seq != 7 || s.Data != 60 || s.Fragment {
 		t.Errorf("got %+v: the segment itself is in one piece", s)
 	}
+}
+
+// Many small pieces take what they take in memory, not what they have of data.
+func TestPiecesAreCountedWhole(t *testing.T) {
+	var p Decoder
+	fs := &p.fragments
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	key := fragmentKey{v6: true}
+	for i := range 8 * maxDatagrams {
+		key.id = uint32(i)
+		d := fs.find(key, 1)
+		for k := range 64 {
+			fs.add(d, fragment{offset: 16 * k, more: true, frame: frame{[]byte{1, 2, 3, 4, 5, 6, 7, 8}, 8}}, []int{i}, 1)
+		}
+		if fs.kept > maxFragmentBytes || fs.kept < 0 {
+			t.Fatalf("%d octets are kept", fs.kept)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if used := int64(after.HeapAlloc) - int64(before.HeapAlloc); used > 2*maxFragmentBytes {
+		t.Errorf("%d MiB are in use, and %d are counted", used>>20, fs.kept>>20)
+	}
+	runtime.KeepAlive(fs)
 }

@@ -23,7 +23,12 @@ type Copier struct {
 	last  []byte // the block of the newest packet, of pcapng
 	kind  uint32 // of that
 	order order  // of the section
+	flush func() error
+	err   error // of flush
 }
+
+// enough is how many octets of blocks wait before they are flushed.
+const enough = 256 << 10
 
 // An order is one of the byte orders of package binary.
 type order interface {
@@ -32,9 +37,10 @@ type order interface {
 }
 
 // NewCopier reads the header of a capture from r, see NewReader, and adds to out
-// what comes before its packets.
-func NewCopier(r io.Reader, name, path string, out *Blocks) (*Copier, error) {
-	c := &Copier{in: Reader{name: name, path: path, raw: countingReader{r: r}}, out: out}
+// what comes before its packets. When that is much, flush is called, which empties
+// out; its error is one of Next.
+func NewCopier(r io.Reader, name, path string, out *Blocks, flush func() error) (*Copier, error) {
+	c := &Copier{in: Reader{name: name, path: path, raw: countingReader{r: r}}, out: out, flush: flush}
 	c.in.seen = c.block
 	if err := c.in.start(); err != nil {
 		c.Close()
@@ -55,7 +61,13 @@ func NewCopier(r io.Reader, name, path string, out *Blocks) (*Copier, error) {
 
 // Next reads the next packet, see Reader.Next, and adds to the Blocks what comes
 // before it; at the end, what is behind the last.
-func (c *Copier) Next(r *Record) error { return c.in.Next(r) }
+func (c *Copier) Next(r *Record) error {
+	err := c.in.Next(r)
+	if c.err != nil {
+		return c.err
+	}
+	return err
+}
 
 // Keep adds the packet r, which Next has just read, with the comment unless that
 // is empty.
@@ -88,7 +100,9 @@ func (c *Copier) block(kind uint32, b []byte) {
 		c.out.raw(b)
 		binary.LittleEndian.PutUint64(c.out.buf[at+16:], math.MaxUint64) // its length is another now
 	default:
-		c.out.raw(b)
+		if c.out.raw(b); c.err == nil && len(c.out.buf) > enough {
+			c.err = c.flush()
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 func copied(t testing.TB, b []byte, comments map[int]string) []byte {
 	t.Helper()
 	var out Blocks
-	c, err := NewCopier(bytes.NewReader(b), "x", "x", &out)
+	c, err := NewCopier(bytes.NewReader(b), "x", "x", &out, func() error { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func FuzzCopy(f *testing.F) {
 		}
 		defer in.Close()
 		var out Blocks
-		c, err := NewCopier(bytes.NewReader(b), "x", "x", &out)
+		c, err := NewCopier(bytes.NewReader(b), "x", "x", &out, func() error { return nil })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -42,6 +42,8 @@ const (
 const (
 	sectionHeaderSize = 28 // the least a section header block can have
 	blockOverhead     = 12 // type, length, length
+
+	maxInterfaces = 1 << 16 // of a section
 )
 
 type pcapngFile struct {
@@ -181,6 +183,9 @@ func (f *pcapngFile) section() error {
 func (f *pcapngFile) describe(b []byte) error {
 	if len(b) < 8 {
 		return corrupt("an interface description that is too short")
+	}
+	if len(f.interfaces) == maxInterfaces {
+		return corrupt(fmt.Sprintf("more than %d interfaces", maxInterfaces))
 	}
 	i := captureInterface{
 		link:  LinkType(f.order.u16(b)),

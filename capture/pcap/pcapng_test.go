@@ -1,6 +1,9 @@
 package pcap
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"math"
 	"strings"
 	"testing"
@@ -162,5 +165,43 @@ func TestDroppedPackets(t *testing.T) {
 	}
 	if got := in.Drops(); got != 116 {
 		t.Errorf("got %d dropped, want 116", got)
+	}
+}
+
+// However many interfaces and names there are before the first packet, they take
+// little memory, in what is read and in what is copied.
+func TestDescriptionsAreBounded(t *testing.T) {
+	s := section(false)
+	one := len(s.bytes())
+	interfaces := bytes.Repeat(s.iface(LinkRaw).bytes()[one:], 2*maxInterfaces)
+	names := bytes.Repeat(section(false).block(4, make([]byte, 60)).bytes()[one:], 2*maxInterfaces)
+	head := section(false).bytes()
+	in, err := NewReader(bytes.NewReader(append(head[:one:one], interfaces...)), "x", "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r Record
+	var damage *Damage
+	if err := in.Next(&r); !errors.As(err, &damage) || err.Error() != "corrupt: more than 65536 interfaces" {
+		t.Errorf("got %v", err)
+	}
+	for name, blocks := range map[string][]byte{"interfaces": interfaces[:len(interfaces)/2], "names": names} {
+		var out Blocks
+		copied := 0
+		c, err := NewCopier(bytes.NewReader(append(head[:one:one], blocks...)), "x", "x", &out, func() error {
+			copied += len(out.Bytes())
+			out.Reset()
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Next(&r); err != io.EOF {
+			t.Errorf("%s: %v", name, err)
+		}
+		if copied += len(out.Bytes()); copied != one+len(blocks) || cap(out.Bytes()) > 4*enough {
+			t.Errorf("%s: %d octets were copied, want %d; %d were held", name, copied, one+len(blocks), cap(out.Bytes()))
+		}
+		c.Close()
 	}
 }
