@@ -147,7 +147,7 @@ func (b *Baseline) read(r io.Reader) error {
 	}
 	for lines.Scan() {
 		n++
-		line := strings.TrimSuffix(lines.Text(), "\r")
+		line := strings.TrimRight(lines.Text(), "\r")
 		switch {
 		case n == 1 && line != baselineHead:
 			return fault("not a baseline: its first line must be %q (--update writes one)", baselineHead)
@@ -180,13 +180,27 @@ func (b *Baseline) read(r io.Reader) error {
 func (b *Baseline) Set(j *Judge) { b.shapes[nameOf(j.out.Path)] = j.shape }
 
 // nameOf is the name of a capture in a baseline.
-func nameOf(path string) string { return text.Escape(strings.TrimSpace(filepath.Base(path))) }
+func nameOf(path string) string {
+	name := text.Escape(strings.TrimSpace(filepath.Base(path)))
+	if strings.HasPrefix(name, "#") {
+		return `\x23` + name[1:] // no comment
+	}
+	return name
+}
 
 // Write writes the baseline, if it is to be written anew.
 func (b *Baseline) Write() error {
 	if !b.update {
 		return nil
 	}
+	if err := os.WriteFile(b.path, b.text(), 0o644); err != nil {
+		return &Error{File: text.Escape(b.path), Err: pathless(err)}
+	}
+	return nil
+}
+
+// text writes the text of a baseline.
+func (b *Baseline) text() []byte {
 	var out bytes.Buffer
 	fmt.Fprintln(&out, baselineHead)
 	for _, name := range slices.Sorted(maps.Keys(b.shapes)) {
@@ -196,10 +210,7 @@ func (b *Baseline) Write() error {
 			fmt.Fprintf(&out, "  %d %s\n", shape.lines[line], line)
 		}
 	}
-	if err := os.WriteFile(b.path, out.Bytes(), 0o644); err != nil {
-		return &Error{File: text.Escape(b.path), Err: pathless(err)}
-	}
-	return nil
+	return out.Bytes()
 }
 
 // of returns what the baseline has of a capture. One capture alone is compared

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -122,7 +123,12 @@ func (p *Policy) loadFile(path string) error {
 	if len(data) > maxSize {
 		return fmt.Errorf("a policy must not be larger than %d KiB", maxSize>>10)
 	}
-	decoder := yaml.NewDecoder(strings.NewReader(string(data)))
+	return p.parse(data, path)
+}
+
+// parse reads the text of a policy.
+func (p *Policy) parse(data []byte, path string) error {
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var doc yaml.Node
 	if err := decoder.Decode(&doc); err == io.EOF {
 		return errors.New("the policy is empty (allowed: rules)")

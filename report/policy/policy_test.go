@@ -102,21 +102,3 @@ func TestSchemaAgreesWithTheLoader(t *testing.T) {
 		}
 	}
 }
-
-// Whatever a policy is, reading it ends, with rules or an error.
-func FuzzLoad(f *testing.F) {
-	f.Add("rules: [{name: a, deny: error}]")
-	f.Add("rules:\n  - name: x\n    forbid: |\n      server.state == CLOSE_WAIT\n")
-	f.Add("a: &a [*a]")
-	f.Add("rules: [{name: a, count: 'all(connections, any(.anomalies, .kind == syn_timeout))'}]")
-	f.Fuzz(func(t *testing.T, text string) {
-		path := filepath.Join(t.TempDir(), "p.yaml")
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Skip(err)
-		}
-		p, err := New(path, nil, nil)
-		if (p == nil) == (err == nil) {
-			t.Errorf("policy %v, error %v", p, err)
-		}
-	})
-}
