@@ -34,6 +34,8 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"net"
+	"net/netip"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture"
@@ -128,8 +130,12 @@ func Reader(name string, r io.Reader, c capture.Options, t tracker.Config) (*Wat
 
 // Live begins to capture on interfaces, or to read a capture that is still
 // written, see capture.OpenLive. The Notice of c is also told when the clock that
-// stamps the packets is set.
+// stamps the packets is set. A capture on interfaces is made on the hosts that have
+// their addresses, unless the TapOn of t says otherwise.
 func Live(c capture.LiveOptions, t tracker.Config) (*Watch, error) {
+	if len(c.Interfaces) > 0 && !t.TapOn.Said() {
+		t.TapOn.Hosts = ownAddresses()
+	}
 	return newWatch(t, func(w *Watch) (err error) {
 		if w.notice = c.Notice; w.notice == nil {
 			w.notice = func(string) {}
@@ -138,6 +144,17 @@ func Live(c capture.LiveOptions, t tracker.Config) (*Watch, error) {
 		w.live, err = capture.OpenLive(c)
 		return err
 	})
+}
+
+// ownAddresses are those of this host; what cannot be learned of them is left out.
+func ownAddresses() (list []netip.Addr) {
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
+			list = append(list, prefix.Addr().Unmap())
+		}
+	}
+	return list
 }
 
 // newWatch makes a Watch of what open opens.

@@ -106,7 +106,7 @@ func (h *page) encode(s *record.Summary) ([]byte, int) {
 		"span":   max(s.Last, s.Now).Sub(s.First).Microseconds(),
 		"states": states, "bases": bases, "closers": closers, "origins": origins, "letters": stepLetters,
 		"certainties": tcp.NumCertainties,
-		"hosts": h.names.hosts.Names, "kinds": h.names.kinds.Names, "events": h.names.events.Names,
+		"hosts":       h.names.hosts.Names, "kinds": h.names.kinds.Names, "events": h.names.events.Names,
 		"ladders": ladders, "open": open,
 	})
 	if err != nil {

@@ -19,9 +19,9 @@ const (
 // arrived, unless a firewall of that host drops it behind the tap. The zero TapOn
 // leaves it to what the packets show beyond doubt.
 type TapOn struct {
-	Nowhere bool         // on neither, whatever the packets show
-	Ends    [2]bool      // on that of every client, or of every server
-	Hosts   []netip.Addr // on that with one of these addresses
+	Nowhere bool         // on that of no end, whatever the packets show
+	Ends    [2]bool      // on that of every client, or of every server, whatever they show
+	Hosts   []netip.Addr // on that with one of these addresses, and where the packets show it
 }
 
 // ParseTapOn reads a TapOn: "auto", "none", "client", "server", or the address of a
@@ -45,5 +45,5 @@ func ParseTapOn(text string) (t TapOn, err error) {
 	return t, nil
 }
 
-// Said reports whether it says on whose host, or that on neither.
+// Said reports whether it says anything.
 func (t *TapOn) Said() bool { return t.Nowhere || t.Ends != [2]bool{} || len(t.Hosts) > 0 }

@@ -18,10 +18,11 @@ func (m *Machine) OnHost(c *Conn, e tcp.Endpoint) bool {
 	switch on := &m.TapOn; {
 	case on.Nowhere:
 		return false
-	case on.Said():
-		return on.Ends[m.Role(c, e)] || slices.Contains(on.Hosts, c.Addr(e).Addr())
+	case on.Ends != [2]bool{}:
+		return on.Ends[m.Role(c, e)]
 	}
-	return c.Addr(e).Addr().IsLoopback() || endpoint.RecordedAt(&c.Ends[e], &c.Ends[e.Peer()])
+	addr := c.Addr(e).Addr()
+	return addr.IsLoopback() || slices.Contains(m.TapOn.Hosts, addr) || endpoint.RecordedAt(&c.Ends[e], &c.Ends[e.Peer()])
 }
 
 // observed reports whether all that happened to the end since its own segments last
