@@ -17,7 +17,7 @@ type Blocks struct {
 }
 
 // PacketOverhead is how many octets Packet adds beside the packet, at most.
-const PacketOverhead = blockOverhead + 20 + 3
+const PacketOverhead = blockOverhead + 20 + 3 + 12
 
 // Bytes returns the blocks made since Reset, good until the next is made.
 func (b *Blocks) Bytes() []byte { return b.buf }

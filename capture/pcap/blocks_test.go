@@ -10,7 +10,9 @@ import (
 func TestBlocksAreRead(t *testing.T) {
 	packets := []Record{
 		{Data: []byte("one"), Wire: 100, Time: 1_800_000_000_000_000_001, Link: LinkRaw},
-		{Data: []byte("four"), Wire: 4, Time: 1_800_000_000_000_000_002, Link: LinkEthernet},
+		{Data: []byte("four"), Wire: 4, Time: 1_800_000_000_000_000_002, Link: LinkEthernet, Way: tcp.WayIn},
+		{Data: []byte("three"), Wire: 5, Time: 1_800_000_000_000_000_003, Link: LinkRaw, Way: tcp.WayOut},
+		{Data: []byte("two"), Wire: 3, Time: 1_800_000_000_000_000_004, Link: LinkEthernet},
 	}
 	const ended = tcp.Time(1_900_000_000_000_000_003)
 	var b Blocks
@@ -19,7 +21,7 @@ func TestBlocksAreRead(t *testing.T) {
 	b.Interface("tun0", LinkRaw, 256)
 	for i := range packets {
 		before := len(b.Bytes())
-		b.Packet(1-i, &packets[i])
+		b.Packet(1-i%2, &packets[i])
 		if size := len(b.Bytes()) - before; size > len(packets[i].Data)+PacketOverhead {
 			t.Errorf("a packet of %d octets takes %d", len(packets[i].Data), size)
 		}
@@ -28,11 +30,11 @@ func TestBlocksAreRead(t *testing.T) {
 	b.Statistics(1, ended-1, 1, -1)
 	in := open(t, b.Bytes())
 	got, damage := read(t, in)
-	if len(got) != 2 || damage != "" {
+	if len(got) != len(packets) || damage != "" {
 		t.Fatalf("got %+v, %s", got, damage)
 	}
 	for i, want := range packets {
-		if r := got[i]; string(r.Data) != string(want.Data) || r.Wire != want.Wire || r.Time != want.Time || r.Link != want.Link {
+		if r := got[i]; string(r.Data) != string(want.Data) || r.Wire != want.Wire || r.Time != want.Time || r.Link != want.Link || r.Way != want.Way {
 			t.Errorf("got %+v, want %+v", r, want)
 		}
 	}

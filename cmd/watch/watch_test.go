@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -197,6 +198,48 @@ func TestTimeGoesOnToTheMoment(t *testing.T) {
 		}
 		if !strings.HasSuffix(got.String(), last) {
 			t.Errorf("got %s, want %s last", got, last)
+		}
+	}
+}
+
+// Who leaves out the transitions is told all the rest as others are.
+func TestStillLeavesOutTransitionsAlone(t *testing.T) {
+	files, err := filepath.Glob("../../pcaps/*.pcap")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no captures: %v", err)
+	}
+	told := func(file string, still bool) (list []string, moves int) {
+		w, err := watch.Files([]string{file}, capture.Options{}, tracker.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		if _, err := w.Run(t.Context(), watch.Sink{Still: still, Event: func(e *tracker.Event) error {
+			if e.Kind == tracker.EventTransition {
+				moves++
+				return nil
+			}
+			one := *e
+			if e.Record != nil {
+				one.Record = nil
+				list = append(list, fmt.Sprintf("%+v", *e.Record))
+			}
+			if e.Anomaly != nil {
+				one.Anomaly = nil
+				list = append(list, fmt.Sprintf("%+v", *e.Anomaly))
+			}
+			list = append(list, fmt.Sprintf("%+v", one))
+			return nil
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		return list, moves
+	}
+	for _, file := range files {
+		all, moves := told(file, false)
+		still, none := told(file, true)
+		if moves == 0 || none != 0 || !slices.Equal(all, still) {
+			t.Errorf("%s: %d and %d transitions, and the rest is the same: %v", file, moves, none, slices.Equal(all, still))
 		}
 	}
 }
