@@ -12,8 +12,8 @@ import (
 )
 
 // onDisk has a Live read a capture and write it to a disk of some size. It returns
-// how many packets were read, what Close said, and the files, the oldest first.
-func onDisk(t *testing.T, size int64, o capture.WriteOptions, data []byte) (packets int, err error, files []string) {
+// how many packets were read, the files, the oldest first, and what Close said.
+func onDisk(t *testing.T, size int64, o capture.WriteOptions, data []byte) (packets int, files []string, err error) {
 	t.Helper()
 	dir := t.TempDir()
 	defer capture.Disk(dir, size)()
@@ -23,7 +23,7 @@ func onDisk(t *testing.T, size int64, o capture.WriteOptions, data []byte) (pack
 	if err != nil {
 		w.Close()
 		l.Close()
-		return 0, err, nil
+		return 0, nil, err
 	}
 	l.Save(file)
 	go func() {
@@ -36,7 +36,7 @@ func onDisk(t *testing.T, size int64, o capture.WriteOptions, data []byte) (pack
 	err = l.Close()
 	files, _ = filepath.Glob(filepath.Join(dir, "*"))
 	slices.Sort(files)
-	return packets, err, files
+	return packets, files, err
 }
 
 // whole reads files, of which none may be damaged, and returns how many packets they
@@ -72,7 +72,7 @@ func TestFullDisk(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			failed := 0
 			for size := int64(0); ; size += 5 { // at every place of a block, which are of four octets
-				packets, err, files := onDisk(t, size, o, data)
+				packets, files, err := onDisk(t, size, o, data)
 				if files == nil && o.Size == 0 && err != nil {
 					continue // not even the header of the file
 				}
