@@ -258,6 +258,10 @@ func (l *Live) Now() tcp.Time {
 // had come.
 func (l *Live) Idle() bool { return l.idle }
 
+// Seal has the system take no more packets, and reports whether it can. What it has
+// taken is still handed out by Next; then Idle is true, and stays it.
+func (l *Live) Seal() bool { return l.tap.Seal() }
+
 // Stop ends the time of the capture: Now stays what it is, and the file that is
 // written says that the capture ended then. Next is not called any more.
 func (l *Live) Stop() {

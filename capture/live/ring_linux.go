@@ -82,6 +82,7 @@ type ring struct {
 	left   int  // packets that are left in it
 	ours   bool // it was handed over
 	fresh  bool // it was not told yet that there is no more for now
+	sealed bool // no more packets are taken
 	paused bool // the deadline was told to have passed before it was begun
 
 	lost   int64
@@ -210,6 +211,9 @@ func (g *ring) bind() error {
 // filter tells the kernel which packets are wanted, and how much of them.
 func (g *ring) filter() error {
 	var program []bpf.Instruction
+	if g.sealed {
+		program = append(program, bpf.RetConstant{})
+	}
 	if !g.all && len(g.watched) > 1 {
 		program = append(program, bpf.LoadExtension{Num: bpf.ExtInterfaceIndex})
 		for i, w := range g.watched {
@@ -484,6 +488,11 @@ func bootTime() time.Duration {
 	unix.ClockGettime(unix.CLOCK_REALTIME, &now)
 	unix.ClockGettime(unix.CLOCK_BOOTTIME, &up)
 	return time.Duration(now.Nano() - up.Nano())
+}
+
+func (g *ring) Seal() bool {
+	g.sealed = true
+	return g.filter() == nil
 }
 
 func (g *ring) Wake() {

@@ -137,6 +137,8 @@ func (s *stream) ClockSet() time.Duration { return 0 }
 func (s *stream) Drops() int64            { return s.lost.Load() }
 func (s *stream) Device(int) string       { return s.name }
 
+func (s *stream) Seal() bool { return false } // who writes it goes on
+
 func (s *stream) Wake() {
 	select {
 	case s.bell <- struct{}{}:

@@ -66,6 +66,10 @@ type Tap interface {
 	// Device names the interface that a record came from.
 	Device(index int) string
 
+	// Seal has the system take no more packets, and reports whether it can: what it
+	// has taken comes to an end then.
+	Seal() bool
+
 	// Wake has Next return at once, now or when it is called next. Any goroutine
 	// may call it.
 	Wake()

@@ -51,6 +51,37 @@ func TestLiveCountsEveryPacket(t *testing.T) {
 	}
 }
 
+// What is still in the ring when a capture is ended is taken in, however long that
+// takes.
+func TestLiveTakesInWhatIsLeft(t *testing.T) {
+	const syns, buffer = 80_000, "64MiB"
+	client, server := joined(t)
+	w := watchIn(t, client, "live", "-i", "veth", "-o", "jsonl", "-B", buffer, "-f", "tcp")
+	before, sent := lostByDevice(t, server), 0
+	w.cmd.Process.Signal(syscall.SIGSTOP)
+	s := tcp.Segment{Src: netip.AddrPortFrom(server.addr, 1), Dst: netip.MustParseAddrPort("10.77.0.3:7000"), Flags: tcp.SYN, Wnd: 1000}
+	frame := append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0}, pktgen.Append(nil, &s)...)
+	server.must(t, func() (err error) {
+		sent, err = sendFrames("veth", syns, func(i int) []byte {
+			binary.BigEndian.PutUint16(frame[34:], uint16(i))     // port
+			binary.BigEndian.PutUint16(frame[32:], uint16(i>>16)) // destination
+			return frame
+		})
+		return err
+	})
+	w.cmd.Process.Signal(syscall.SIGINT)
+	w.cmd.Process.Signal(syscall.SIGCONT)
+	var sum struct{ Packets, Dropped int }
+	all := lines(w.wait(t))
+	if err := json.Unmarshal([]byte(all[len(all)-1]), &sum); err != nil {
+		t.Fatal(err)
+	}
+	if sent -= lostByDevice(t, server) - before; sum.Packets+sum.Dropped != sent {
+		t.Errorf("%d packets were sent, %d seen and %d dropped", sent, sum.Packets, sum.Dropped)
+	}
+	t.Logf("%d packets were sent, %d seen and %d dropped", sent, sum.Packets, sum.Dropped)
+}
+
 // lostByDevice is how many packets the interface had to drop itself.
 func lostByDevice(t *testing.T, n *netns) (lost int) {
 	n.must(t, func() error {

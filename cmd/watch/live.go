@@ -24,7 +24,8 @@ const (
 	// when the run was ended.
 	lastCall = 50 * time.Millisecond
 
-	// longCall is how much longer it may take to work off those that had come.
+	// longCall is how much longer it may take to work off those that had come, where
+	// it cannot be helped that more come.
 	longCall = 2 * time.Second
 
 	// toldEvery is how often the capture itself is looked at, and lossEvery how
@@ -40,6 +41,8 @@ type schedule struct {
 	look        time.Time // at the capture itself
 	stop        time.Time // when the last packets are to be in; zero: not yet
 	interrupted bool
+	ending      bool // no more are taken from then on
+	sealed      bool // and the system sees to it
 }
 
 // newSchedule returns the schedule of a run that begins now.
@@ -51,12 +54,15 @@ func newSchedule(ctx context.Context, interval time.Duration) *schedule {
 }
 
 // over reports whether the run is to end now. idle says that all packets that had
-// come were taken in.
-func (p *schedule) over(ctx context.Context, now time.Time, idle bool) bool {
+// come were taken in. Seal has no more of them come, if it can.
+func (p *schedule) over(ctx context.Context, now time.Time, idle bool, seal func() bool) bool {
 	if !p.interrupted && errors.Is(ctx.Err(), context.Canceled) {
-		p.interrupted, p.stop = true, now.Add(lastCall)
+		p.interrupted, p.stop = true, now
 	}
-	return !p.stop.IsZero() && !now.Before(p.stop) && (idle || now.Sub(p.stop) > longCall)
+	if !p.ending && !p.stop.IsZero() && !now.Before(p.stop) {
+		p.ending, p.sealed, p.stop = true, seal(), now.Add(lastCall)
+	}
+	return p.ending && !now.Before(p.stop) && (idle || !p.sealed && now.Sub(p.stop) > longCall)
 }
 
 // looks reports whether the capture itself is to be looked at now.
@@ -119,7 +125,7 @@ func (w *Watch) runLive(ctx context.Context) error {
 			return err
 		}
 		now := time.Now()
-		if p.over(ctx, now, w.live.Idle()) {
+		if p.over(ctx, now, w.live.Idle(), w.live.Seal) {
 			return nil
 		}
 		if p.looks(now) {
