@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -126,5 +127,31 @@ func TestAttemptsAreToldOnce(t *testing.T) {
 		if !slices.Equal(count, row.count) || !strings.HasPrefix(text, row.says) {
 			t.Errorf("%s: told %v times in the connections, want %v, by %q", row.name, count, row.count, text)
 		}
+	}
+}
+
+// The count of connections on the same addresses and ports does not come round.
+func TestIncarnationsAreCounted(t *testing.T) {
+	const many = 1<<16 + 10
+	newest := 0
+	w := newWire(t)
+	tk, err := tracker.New(tracker.Config{}, func(e *tracker.Event) {
+		if e.Kind == tracker.EventOpen {
+			if newest++; e.Incarnation != newest {
+				t.Fatalf("connection %d is called incarnation %d", newest, e.Incarnation)
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.tk = tk
+	for i := range tcp.Seq(many) {
+		w.put(clientOf(0), true, tcp.SYN, 100_000*i, 0, 0)
+		w.put(clientOf(0), false, tcp.RST|tcp.ACK, 0, 100_000*i+1, 0)
+		w.now = w.now.Add(time.Second)
+	}
+	if newest != many {
+		t.Errorf("%d connections were opened, want %d", newest, many)
 	}
 }

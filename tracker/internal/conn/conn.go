@@ -22,11 +22,12 @@ import (
 // A Conn is one connection: an incarnation of a pair of addresses and ports.
 type Conn struct {
 	// What every segment asks first fills one line of the cache.
-	Key         flow.Key
-	Rare        *rareState // what only unusual connections need; nil until then
-	ID          uint32     // 0 while provisional
-	Incarnation uint16
-	Bits        connBits
+	Key  flow.Key
+	Rare *rareState // what only unusual connections need; nil until then
+	ID   uint32     // 0 while provisional
+	Bits connBits
+	have uint8 // steps
+	room uint8 // for steps
 
 	Ends          [2]endpoint.End
 	newest        [2]recent.Newest
@@ -35,8 +36,7 @@ type Conn struct {
 	first         *history.Step // of its history, see steps: a slice is longer by 14 octets
 	Start         tcp.Time
 	alarm         tcp.Time // when it is to be looked at; 0: never
-	have          uint8    // steps
-	room          uint8    // for steps
+	Incarnation   uint32
 	form          learned.ID
 	Past          pastInputs // that ever were in steps; what is not spares the look, which cost 3 % of a short connection
 }
