@@ -90,6 +90,7 @@ var filterExamples = []record.Word{
 	{Name: "ip6 and dst port 80 or 443", Means: "443 alone repeats the words before 80"},
 	{Name: "not (port 22 or port 53)", Means: "in a shell, quote the whole filter"},
 	{Name: "vlan 5 and host 10.0.0.1", Means: "with that VLAN tag"},
+	{Name: "mpls 100 and tcp", Means: "with that MPLS label; also: pppoes 5, geneve 7"},
 	{Name: "tcp[tcpflags] & tcp-rst != 0", Means: "RSTs over IPv4"},
 	{Name: "tcp.flags & (syn|fin) != 0", Means: "SYNs and FINs over IPv4 and IPv6"},
 	{Name: "greater 1000", Means: "packets of 1000 bytes or more; also: less"},

@@ -156,7 +156,7 @@ func (p *parser) relation() (*node, *fault) {
 	}
 	rel.require(rel.l)
 	rel.require(rel.r)
-	return leaf(test{kind: testRelation, depth: p.tags, rel: rel}), nil
+	return leaf(test{kind: testRelation, place: p.place, rel: rel}), nil
 }
 
 // require notes the headers that a number is loaded from.
@@ -316,8 +316,7 @@ func (p *parser) load(from *protocol, name *token) (*arithNode, int, *fault) {
 }
 
 // relation reports whether what is claimed holds.
-func (v *view) relation(rel *relation, depth uint8) bool {
-	v.tags = depth
+func (v *view) relation(rel *relation) bool {
 	for _, proto := range rel.needs {
 		if !v.has(proto) {
 			return false
@@ -391,14 +390,14 @@ func (v *view) load(a *arithNode) uint32 {
 	at := uint64(v.compute(a.l))
 	switch {
 	case a.from.over == onIPv6: // icmp6, which is looked for right behind IPv6
-		at += uint64(v.network(v.tags) + inet.IPv6Size)
+		at += uint64(v.network + inet.IPv6Size)
 	case a.from.over != 0:
-		header := v.network(v.tags)
+		header := v.network
 		at = uint64(uint32(at)+4*(v.u8(header)&15)) + uint64(header)
 	case a.from.etherType != 0:
-		at += uint64(v.network(v.tags))
+		at += uint64(v.network)
 	default:
-		at += uint64(v.layout.Start)
+		at += uint64(v.start)
 	}
 	if at > uint64(len(v.data)) {
 		v.cut = true

@@ -18,7 +18,7 @@
 //	operand   = ( "not" | "!" ) operand | "(" expr ")" | primitive | id .
 //	primitive = [ proto ] [ dir ] [ type ] id
 //	          | proto
-//	          | "vlan" [ number ]
+//	          | ( "vlan" | "mpls" | "pppoes" | "geneve" ) [ number ]
 //	          | ( "less" | "greater" ) number
 //	          | arith relation arith .
 //	proto     = "ether" | "ip" | "ip6" | "arp" | "rarp" | "tcp" | "udp" | "sctp"
@@ -38,8 +38,8 @@
 // Five rules of tcpdump surprise people, and are kept: "and" and "or" bind
 // equally and group from the left, so "a or b and c" is "(a or b) and c"; an id
 // that stands alone takes the qualifiers of the primitive before it ("tcp dst
-// port 80 or 443"); "vlan" moves everything written after it, on whichever side
-// of an "or", by one tag; "proto[…]" of a protocol above IP looks at IPv4 only,
+// port 80 or 443"); "vlan", "mpls", "pppoes" and "geneve" move everything written
+// after them, on whichever side of an "or", behind one such header; "proto[…]" of a protocol above IP looks at IPv4 only,
 // icmp6 apart; and a packet cut too short for a test that had to be made does
 // not match, whatever "not" stands before the test.
 //
@@ -59,6 +59,11 @@
 // TCP when the load is the right operand, and reads whatever is at that place;
 // here the relation is false.
 //
+// Behind "geneve", libpcap looks at numbers that it did not compute if the packet
+// is not Geneve. Here such a packet has no headers there, only a length and the
+// octets of ether[…]. Behind "mpls and geneve" libpcap goes on to look for labels;
+// here the packet inside is looked at.
+//
 // Tests are made from the left, and a packet that ends before an octet that one
 // of them asks for does not match. tcpdump's optimizer may move a test forward
 // and so decide some of these packets. Whole packets come out the same.
@@ -66,7 +71,7 @@
 // tcpdump compiles a filter for one link type and refuses what that link type
 // cannot have. A Filter is for any, and such a primitive is simply false: "vlan"
 // in raw IP, for example, which then moves nothing. The cooked captures of Linux
-// may carry tags, so there "vlan" works. See [Filter.Reads] for link types in
+// may carry tags and labels, so there "vlan" and "mpls" work. See [Filter.Reads] for link types in
 // which no network header is found.
 package filter
 
@@ -115,17 +120,19 @@ func Parse(expr string) (*Filter, error) {
 // octets from the header of the link layer on, and wireLen is what it measured
 // before it was cut. Data are neither changed nor kept.
 //
-// A primitive takes 20 to 30 ns, and 45 if it is a relation over tcp[tcpflags],
-// on one core of a 2.5 GHz Xeon (BenchmarkMatch).
+// A primitive takes 11 to 17 ns, and 23 if it is a relation over tcp[tcpflags],
+// on one core of an AMD EPYC (BenchmarkMatch).
 func (f *Filter) Match(link pcap.LinkType, data []byte, wireLen int) bool {
 	if f.root == nil {
 		return true
 	}
-	v := view{data: data, wireLen: uint32(wireLen), layout: link.Layout()}
+	layout := link.Layout()
+	v := view{data: data, wireLen: uint32(wireLen)}
+	v.open(layout)
 	at := f.start
 	for at >= 0 {
 		t := &f.tests[at]
-		holds := v.test(t)
+		holds := v.test(t, layout)
 		switch {
 		case v.cut:
 			return false

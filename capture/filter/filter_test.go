@@ -31,8 +31,22 @@ func TestErrors(t *testing.T) {
 			"    ^", `"protochain" is not supported`},
 		{"inbound",
 			"^", `"inbound" is not supported`},
-		{"tcp port 80 mpls",
-			"            ^", `"mpls" is not supported`},
+		{"tcp port 80 pppoed",
+			"            ^", `"pppoed" is not supported`},
+		{"mpls 1048576",
+			"     ^", "an MPLS label is at most 1048575"},
+		{"pppoes 65536",
+			"       ^", "a PPPoE session number is at most 65535"},
+		{"geneve 16777216",
+			"       ^", "a Geneve network number is at most 16777215"},
+		{"mpls and vlan",
+			"         ^", `"vlan" cannot come after "mpls"`},
+		{"mpls and mpls and pppoes",
+			"                  ^", `"pppoes" cannot come after "mpls"`},
+		{"pppoes and vlan",
+			"           ^", `"vlan" cannot come after "pppoes"`},
+		{strings.Repeat("mpls and ", 16) + "mpls",
+			strings.Repeat(" ", 144) + "^", `"mpls" is one header too many: at most 16 can be stepped over`},
 		{"host example.com",
 			"     ^", `"example.com" is the name of a host; names are not resolved, use its address`},
 		{`ip host \tcp`,
@@ -241,6 +255,8 @@ func TestString(t *testing.T) {
 		{"(tcp[(12)] & 0xf0) >> 2 == (5)", "(tcp[12] & 240) >> 2 = 5"},
 		{"ip[2:2] - (len - 14) < - ip6[0] * 2", "ip[2:2] - (len - 14) < -ip6[0] * 2"},
 		{"tcp.flags = syn|ack", "tcp.flags = 18"},
+		{"mpls (100) && mpls || ip", "mpls 100 and mpls or ip"},
+		{"pppoes 0x27 and geneve (11) and geneve", "pppoes 39 and geneve 11 and geneve"},
 	} {
 		if got := mustParse(t, tt.expr).String(); got != tt.want {
 			t.Errorf("ParseFilter(%q).String() = %q, want %q", tt.expr, got, tt.want)
@@ -308,6 +324,8 @@ func TestLinks(t *testing.T) {
 	cooked, _ := linkHeader(pcap.LinkLinuxSLL, inet.TypeVLAN)
 	cooked2, _ := linkHeader(pcap.LinkLinuxSLL2, inet.TypeVLAN)
 	ethernet, _ := linkHeader(pcap.LinkEthernet, inet.TypeIPv4)
+	label, geneve := []byte{0, 6, 0x41, 64}, ipv4("10.9.1.2", "1.2.3.4", 17, 0, nil, slices.Concat(octets16(40000, 6081, 50, 0), octets16(0, inet.TypeIPv4, 0, 5<<8)))
+	labelled, _ := linkHeader(pcap.LinkLinuxSLL, inet.TypeMPLS)
 	for _, tt := range []struct {
 		name string
 		link pcap.LinkType
@@ -318,6 +336,13 @@ func TestLinks(t *testing.T) {
 		{"tags in cooked captures", pcap.LinkLinuxSLL, slices.Concat(cooked, tag, v4), "vlan 100 and tcp port 80", true},
 		{"tags in cooked captures 2", pcap.LinkLinuxSLL2, slices.Concat(cooked2, tag, v4), "vlan 100 and tcp port 80", true},
 		{"another tag", pcap.LinkLinuxSLL2, slices.Concat(cooked2, tag, v4), "vlan 3 and tcp port 80", false},
+		{"labels in cooked captures", pcap.LinkLinuxSLL, slices.Concat(labelled, label, v4), "mpls 100 and tcp port 80", true},
+		{"no labels in raw IP", pcap.LinkRaw, v4, "mpls", false},
+		{"mpls moves nothing in raw IP", pcap.LinkRaw, v4, "mpls or tcp port 80", true},
+		{"nothing is behind what is not Geneve", pcap.LinkEthernet, slices.Concat(ethernet, v4), "geneve or tcp or ip or arp or port 80 or host 1.2.3.4 or ether host 2:0:0:0:0:1", false},
+		{"but it has a length", pcap.LinkEthernet, slices.Concat(ethernet, v4), "geneve or not tcp and len > 20", true},
+		{"Geneve behind labels", pcap.LinkLinuxSLL, slices.Concat(labelled, label, geneve, v4), "mpls and geneve 5 and tcp port 80", true},
+		{"not Geneve in UDP", pcap.LinkLinuxSLL, slices.Concat(labelled, label, geneve, v4), "mpls and geneve 6 or udp", false},
 		{"no tags in raw IP", pcap.LinkRaw, v4, "vlan", false},
 		{"vlan moves nothing in raw IP", pcap.LinkRaw, v4, "vlan or tcp port 80", true},
 		{"no Ethernet addresses in raw IP", pcap.LinkRaw, v4, "ether host 2:0:0:0:0:1", false},

@@ -263,11 +263,11 @@ func agreed(p *program, packet *packet) bool {
 var exprs = map[pcap.LinkType][]string{
 	pcap.LinkEthernet:  slices.Concat(commonExprs, ethernetExprs),
 	pcap.LinkRaw:       commonExprs,
-	pcap.LinkLinuxSLL:  slices.Concat(commonExprs, []string{"arp", "not arp", "ether proto 5", "ether proto 6", "ether proto 0x9000", "rarp host 10.0.0.1"}),
-	pcap.LinkLinuxSLL2: slices.Concat(commonExprs, []string{"arp", "not arp", "ether proto 0x9000", "arp net 10.9"}),
-	pcap.LinkPPP:       commonExprs,
-	pcap.LinkPPPoE:     commonExprs,
-	pcap.LinkCiscoHDLC: slices.Concat(commonExprs, []string{"arp", "arp host 10.0.0.1"}),
+	pcap.LinkLinuxSLL:  slices.Concat(commonExprs, stepExprs, []string{"arp", "not arp", "ether proto 5", "ether proto 6", "ether proto 0x9000", "rarp host 10.0.0.1"}),
+	pcap.LinkLinuxSLL2: slices.Concat(commonExprs, stepExprs, []string{"arp", "not arp", "ether proto 0x9000", "arp net 10.9"}),
+	pcap.LinkPPP:       slices.Concat(commonExprs, stepExprs, []string{"mpls", "mpls 100 and tcp", "mpls or ip6"}),
+	pcap.LinkPPPoE:     slices.Concat(commonExprs, stepExprs),
+	pcap.LinkCiscoHDLC: slices.Concat(commonExprs, stepExprs, []string{"mpls", "mpls 100 and tcp", "mpls or ip", "arp", "arp host 10.0.0.1"}),
 	pcap.LinkNull:      commonExprs,
 	pcap.LinkLoop:      commonExprs,
 	pcap.LinkIPv4:      ipv4Exprs,
@@ -346,4 +346,17 @@ var ethernetExprs = []string{
 	"tcp or (vlan and tcp)", "vlan and vlan", "vlan 100 and vlan 300 and ip", "vlan and port 80 and tcp[13] & 2 = 0", "vlan and not ip6[6] = 6", "vlan and ether[12:2] = 0x8100",
 	"vlan and net 2001:db8::/32", "vlan and arp host 10.9.1.2 or 10.0.0.1", "(vlan 3 or vlan 300) and tcp", "vlan and ether host 2:0:0:0:0:1", "vlan and ether proto 5 or ether proto 6", "vlan 4095 or len=80",
 	"vlan and ip[9] = 6 or icmp6[0] = 128 or vlan and udp",
+	// Labels.
+	"mpls", "mpls 100", "mpls (101)", "not mpls", "not mpls 100", "mpls and tcp", "mpls or tcp", "tcp or mpls", "not mpls and tcp", "mpls and mpls", "mpls 100 and mpls 1048575 and ip",
+	"mpls and ip6 or ip", "mpls and host 10.0.0.1", "mpls and not port 80", "mpls and tcp[13] & 2 != 0", "mpls and ether host 2:0:0:0:0:1", "mpls and ether[12:2] = 0x8847", "vlan and mpls 100 and ip", "mpls and ip[9] = 6 or mpls or ip",
+	// Sessions.
+	"pppoes", "pppoes 5", "pppoes (0x27)", "not pppoes", "pppoes and tcp", "pppoes or tcp", "tcp or pppoes", "pppoes and ip6", "pppoes 65535 and port 80", "pppoes and host 10.0.0.1 or arp", "pppoes and ip[9] = 17",
+	"pppoes and ether[0:2] = 0x21", "vlan 100 and pppoes and ip", "pppoes and mpls and ip", "pppoes and mpls 100", "pppoes and ether proto 0x281", "pppoes and not ether proto 0xfe",
+	// Geneve.
+	"geneve", "geneve 5", "geneve (6)", "not geneve", "not geneve 5", "tcp or geneve", "geneve and tcp", "geneve 6 and host 10.0.0.1", "geneve and port 80", "geneve and arp", "geneve and ip6 or ip", "geneve and ether host 2:0:0:0:0:1",
+	"geneve and not ether host 2:0:0:0:0:1", "geneve and ether[12:2] = 0x800", "geneve and ip[9] = 6", "geneve and tcp[13] & 2 = 0", "geneve and vlan and ip", "geneve and vlan 300", "geneve and mpls and ip", "geneve and geneve",
+	"geneve and geneve 6 and tcp", "pppoes and geneve and tcp", "geneve and len > 120", "geneve and host 2001:db8::1", "geneve and ip6[6] = 6", "vlan or geneve",
 }
+
+// stepExprs are those of link types that have no Ethernet header.
+var stepExprs = []string{"pppoes", "pppoes 5 and tcp", "pppoes or tcp", "geneve", "geneve 5 and tcp", "pppoes and geneve and ip"}

@@ -100,7 +100,7 @@ func (p *parser) etherHost(q qualifiers, t *token) (*node, *fault) {
 	case q.proto == nil || q.proto.etherType != 0 || q.proto.over != 0:
 		return nil, faultAt(t.offset, `%s is an Ethernet address: write "ether host", "ether src" or "ether dst" before it`, t.quoted())
 	}
-	want := test{kind: testEtherHost, dir: q.dir}
+	want := test{kind: testEtherHost, place: p.place, dir: q.dir}
 	want.addr[0] = uint32(binary.BigEndian.Uint16(t.addr[0:]))
 	want.addr[1] = binary.BigEndian.Uint32(t.addr[2:])
 	return leaf(want), nil
@@ -174,7 +174,7 @@ func (p *parser) netIPv4(q qualifiers, kind string, t *token) (*node, *fault) {
 		return nil, faultAt(t.offset, "%s has bits set beyond the length of the network: the network is %s",
 			t.quoted(), ipv4String(addr&mask))
 	}
-	want := test{kind: testIPv4, depth: p.tags, dir: q.dir, on: on}
+	want := test{kind: testIPv4, place: p.place, dir: q.dir, on: on}
 	want.addr[0], want.mask[0] = addr, mask
 	return leaf(want), nil
 }
@@ -205,7 +205,7 @@ func (p *parser) netIPv6(q qualifiers, kind string, t *token) (*node, *fault) {
 		return nil, faultAt(t.offset, "%s has bits set beyond the length of the network: the network is %s",
 			t.quoted(), prefix.Addr())
 	}
-	want := test{kind: testIPv6, depth: p.tags, dir: q.dir}
+	want := test{kind: testIPv6, place: p.place, dir: q.dir}
 	for i := range want.addr {
 		want.addr[i] = binary.BigEndian.Uint32(t.addr[4*i:])
 		want.mask[i] = ^uint32(0) << (32 - min(32, max(0, bits-32*i)))
@@ -231,7 +231,7 @@ func (q *qualifiers) transports() (transportSet, *fault) {
 }
 
 func (p *parser) portTest(q qualifiers, over transportSet, low, high uint16) *node {
-	return leaf(test{kind: testPort, depth: p.tags, dir: q.dir, over: over, low: low, high: high})
+	return leaf(test{kind: testPort, place: p.place, dir: q.dir, over: over, low: low, high: high})
 }
 
 // port reads an id of port.
@@ -348,7 +348,7 @@ func (p *parser) protoNumber(q qualifiers) (*node, *fault) {
 	case number > 255:
 		return nil, faultAt(t.offset, "an IP protocol is at most 255")
 	}
-	return leaf(test{kind: testProto, depth: p.tags, num: number, on: on}), nil
+	return leaf(test{kind: testProto, place: p.place, num: number, on: on}), nil
 }
 
 // etherType reads an id of ether proto.
@@ -373,5 +373,5 @@ func (p *parser) etherType() (*node, *fault) {
 	case number == 0xe0, number == 0x809b, number == 0x80f3:
 		return nil, faultAt(t.offset, "IPX and AppleTalk are not supported: they have several forms on Ethernet")
 	}
-	return leaf(test{kind: testType, depth: p.tags, num: number}), nil
+	return leaf(test{kind: testType, place: p.place, num: number}), nil
 }

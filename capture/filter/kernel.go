@@ -120,9 +120,13 @@ func (p *kernelProgram) family(tags uint8, v4, v6, other int) {
 
 // test lays out one test, which goes on to open where it cannot be made.
 func (p *kernelProgram) test(t *test, yes, no, open int) {
+	if t.place.in != nil || t.place.labels > 0 {
+		p.jump(open)
+		return
+	}
 	switch t.kind {
 	case testType:
-		p.isType(t.num, t.depth, yes, no, open)
+		p.isType(t.num, t.place.tags, yes, no, open)
 	case testProto:
 		p.isProto(t, yes, no)
 	case testIPv4:
@@ -134,7 +138,13 @@ func (p *kernelProgram) test(t *test, yes, no, open int) {
 	case testPort:
 		p.isPort(t, yes, no)
 	case testVLAN:
-		p.isVLAN(t, yes, no)
+		p.isStep(t, []uint32{inet.TypeVLAN, inet.TypeQinQ, inet.TypeQinQOld}, 0, 0xfff, yes, no)
+	case testMPLS:
+		p.isStep(t, []uint32{inet.TypeMPLS}, 12, 0xfffff000, yes, no)
+	case testPPPoE:
+		p.isStep(t, []uint32{inet.TypePPPoE}, 0, 0xffff, yes, no)
+	case testGeneve:
+		p.isPort(&test{place: t.place, dir: dirDst, over: onUDP, low: genevePort, high: genevePort}, open, no)
 	default:
 		p.relation(t, yes, no, open)
 	}
@@ -150,9 +160,9 @@ func (p *kernelProgram) isType(num uint32, tags uint8, yes, no, open int) {
 }
 
 func (p *kernelProgram) isProto(t *test, yes, no int) {
-	at := p.network(t.depth)
+	at := p.network(t.place.tags)
 	v4, v6 := p.label(), p.label()
-	p.family(t.depth, v4, v6, no)
+	p.family(t.place.tags, v4, v6, no)
 	p.here(v4)
 	if t.on&onIPv4 != 0 {
 		p.emit(bpf.LoadAbsolute{Off: at + 9, Size: 1})
@@ -176,8 +186,8 @@ func (p *kernelProgram) isProto(t *test, yes, no int) {
 }
 
 func (p *kernelProgram) isIPv4(t *test, yes, no int) {
-	at := p.network(t.depth)
-	p.carries(t.depth)
+	at := p.network(t.place.tags)
+	p.carries(t.place.tags)
 	for _, c := range [...]struct {
 		set      networkSet
 		kind     uint32
@@ -191,17 +201,17 @@ func (p *kernelProgram) isIPv4(t *test, yes, no int) {
 		p.here(is)
 		p.eitherWay(t, at+c.src, at+c.dst, yes, no)
 		p.here(other)
-		p.carries(t.depth)
+		p.carries(t.place.tags)
 	}
 	p.jump(no)
 }
 
 func (p *kernelProgram) isIPv6(t *test, yes, no int) {
 	is := p.label()
-	p.carries(t.depth)
+	p.carries(t.place.tags)
 	p.when(bpf.JumpEqual, inet.TypeIPv6, is, no)
 	p.here(is)
-	at := p.network(t.depth)
+	at := p.network(t.place.tags)
 	p.eitherWay(t, at+8, at+24, yes, no)
 }
 
@@ -250,9 +260,9 @@ func (p *kernelProgram) isAddress(t *test, at uint32, yes, no int) {
 }
 
 func (p *kernelProgram) isPort(t *test, yes, no int) {
-	at := p.network(t.depth)
+	at := p.network(t.place.tags)
 	v4, v6, whole := p.label(), p.label(), p.label()
-	p.family(t.depth, v4, v6, no)
+	p.family(t.place.tags, v4, v6, no)
 	p.here(v4)
 	ports4, ports6 := p.label(), p.label()
 	p.emit(bpf.LoadAbsolute{Off: at + 9, Size: 1})
@@ -312,22 +322,27 @@ func (p *kernelProgram) ports(t *test, at uint32, yes, no int) {
 	}
 }
 
-func (p *kernelProgram) isVLAN(t *test, yes, no int) {
+// isStep asks for one of these EtherTypes, and for the number of t under a mask.
+func (p *kernelProgram) isStep(t *test, kinds []uint32, shift, mask uint32, yes, no int) {
 	is := p.label()
-	p.carries(t.depth)
-	for _, kind := range [...]uint32{inet.TypeVLAN, inet.TypeQinQ, inet.TypeQinQOld} {
+	p.carries(t.place.tags)
+	for _, kind := range kinds {
 		other := p.label()
 		p.when(bpf.JumpEqual, kind, is, other)
 		p.here(other)
 	}
 	p.jump(no)
 	p.here(is)
-	if t.num == anyVLAN {
+	if t.num == anyNumber {
 		p.jump(yes)
 		return
 	}
-	p.emit(bpf.LoadAbsolute{Off: p.network(t.depth), Size: 2}, bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 0xfff})
-	p.when(bpf.JumpEqual, t.num, yes, no)
+	size := 4
+	if t.kind == testVLAN {
+		size = 2
+	}
+	p.emit(bpf.LoadAbsolute{Off: p.network(t.place.tags), Size: size}, bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: mask})
+	p.when(bpf.JumpEqual, t.num<<shift, yes, no)
 }
 
 // relation lays out the arithmetic that people write: the length, or octets of
@@ -346,7 +361,7 @@ func (p *kernelProgram) relation(t *test, yes, no, open int) {
 		p.emit(bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: mask})
 		p.when(conds[rel.op], rel.r.num, yes, no)
 	}
-	at := p.network(t.depth)
+	at := p.network(t.place.tags)
 	switch {
 	case rel.r.op != arithConst:
 		p.jump(open)
@@ -359,7 +374,7 @@ func (p *kernelProgram) relation(t *test, yes, no, open int) {
 		if value.op == arithLoad {
 			place, size, beyond = value.l.num, int(value.size), no // octets of tcp[…] are looked at in IPv4 only
 		}
-		p.family(t.depth, v4, v6, no)
+		p.family(t.place.tags, v4, v6, no)
 		p.here(v6)
 		p.jump(beyond)
 		p.here(v4)

@@ -10,12 +10,12 @@ import (
 // A test is one thing to find out about a packet.
 type test struct {
 	kind      testKind
-	depth     uint8        // how many VLAN tags stand before the header looked at
+	place     place        // where it is looked for
 	dir       direction    // of addresses and ports
 	on        networkSet   // of testIPv4 and testProto
 	over      transportSet // of testPort
 	low, high uint16       // of testPort: the range, ends included
-	num       uint32       // of testType, testProto and testVLAN: the number wanted
+	num       uint32       // of testType, testProto and the headers stepped over: the number wanted
 	addr      [4]uint32    // of testIPv4 (in the first), testIPv6 and testEtherHost (16 bits, then 32)
 	mask      [4]uint32    // of testIPv4 and testIPv6: which bits of addr count
 	rel       *relation
@@ -33,11 +33,27 @@ const (
 	testEtherHost                 // addresses of Ethernet
 	testPort                      // ports of TCP, UDP and SCTP
 	testVLAN                      // a VLAN tag
+	testMPLS                      // an MPLS label
+	testPPPoE                     // the header of a PPPoE session
+	testGeneve                    // a Geneve header, in UDP
 	testRelation                  // arithmetic
 )
 
-// anyVLAN asks for a tag, of whatever number.
-const anyVLAN = 1 << 16
+// anyNumber asks for a tag, a label and so on of whatever number.
+const anyNumber = 1 << 24
+
+// A place is where a test looks: behind the headers that were stepped over.
+type place struct {
+	in     *tunnel // whose tags and labels these are; nil: those of the frame
+	tags   uint8   // how many VLAN tags
+	labels uint8   // how many MPLS labels, behind them
+}
+
+// A tunnel is a header with a link layer of its own behind it.
+type tunnel struct {
+	kind testKind // testPPPoE or testGeneve
+	at   place
+}
 
 type direction uint8
 
@@ -89,12 +105,15 @@ func (t *test) needsNetwork() bool {
 type view struct {
 	data    []byte
 	wireLen uint32
-	layout  *pcap.Layout
 	cut     bool // a test needed octets beyond the end: the packet does not match
 
-	// For the relation at hand.
-	tags uint8 // how many VLAN tags stand before its headers
-	tcp  int   // where findTCP found the header
+	place                   // where the test at hand looks
+	kind    pcap.LayoutKind // of the link layer there
+	start   int             // where that begins,
+	typeAt  int             // where it says what it carries,
+	network int             // and where that begins
+
+	tcp int // where findTCP found the header
 }
 
 func (v *view) u8(at int) uint32 {
@@ -123,56 +142,113 @@ func (v *view) u32(at int) uint32 {
 
 // tagged reports whether frames may have VLAN tags.
 func (v *view) tagged() bool {
-	k := v.layout.Kind
-	return k == pcap.LayoutEthernet || k == pcap.LayoutCooked || k == pcap.LayoutCooked2
+	return v.kind == pcap.LayoutEthernet || v.kind == pcap.LayoutCooked || v.kind == pcap.LayoutCooked2
 }
 
-// network returns where the network header begins, behind so many VLAN tags.
-func (v *view) network(tags uint8) int {
-	at := int(v.layout.Network)
-	if v.tagged() {
-		at += 4 * int(tags)
+// labelled reports whether frames may have MPLS labels.
+func (v *view) labelled() bool {
+	return v.tagged() || v.kind == pcap.LayoutType || v.kind == pcap.LayoutPPP
+}
+
+// open looks at the frame itself.
+func (v *view) open(layout *pcap.Layout) {
+	v.kind, v.start, v.typeAt, v.network = layout.Kind, int(layout.Start), int(layout.TypeAt), int(layout.Network)
+}
+
+// move looks at another place.
+func (v *view) move(to place, layout *pcap.Layout) {
+	v.open(layout)
+	if to.in != nil {
+		v.move(to.in.at, layout)
+		v.enter(to.in.kind)
 	}
-	return at
+	v.place = to
+	if to.tags > 0 && v.tagged() {
+		v.network += 4 * int(to.tags)
+		v.typeAt += 4 * int(to.tags)
+		if v.kind == pcap.LayoutCooked2 { // its own type is not next to what it carries
+			v.typeAt = v.network - 2
+		}
+	}
+	if v.labelled() {
+		v.network += 4 * int(to.labels)
+	} else {
+		v.labels = 0
+	}
+}
+
+// enter steps over the header of a tunnel. As with tags, it does not ask whether
+// a PPPoE header is there; but behind what is no Geneve header is nothing.
+func (v *view) enter(kind testKind) {
+	if kind == testPPPoE {
+		v.kind, v.start = pcap.LayoutPPP, v.network+6
+		v.typeAt, v.network = v.start, v.start+2
+		return
+	}
+	const bridged = 0x6558
+	at, ok := v.findGeneve()
+	if !ok {
+		v.open(&pcap.Layout{})
+		return
+	}
+	v.typeAt = at + 2
+	v.start = at + 8 + int(v.u8(at)&63)*4
+	v.network = v.start
+	v.kind = pcap.LayoutEthernet // has an EtherType, whether there is a frame or not
+	if v.u16(v.typeAt) == bridged {
+		v.typeAt, v.network = v.start+12, v.start+inet.EthernetSize
+	}
 }
 
 // noType is what carries returns where there is no EtherType to return.
 const noType = 1 << 16
 
-// carries returns the EtherType of what is behind so many VLAN tags, or what
-// stands in its place.
-func (v *view) carries(tags uint8) uint32 {
-	switch v.layout.Kind {
-	case pcap.LayoutEthernet, pcap.LayoutCooked, pcap.LayoutCooked2:
-		if tags > 0 {
-			return v.u16(v.network(tags) - 2)
+// carries returns the EtherType of what is at the place, or what stands in its
+// place.
+func (v *view) carries() uint32 {
+	if v.labels > 0 {
+		if !v.lastLabel() {
+			return noType
 		}
-		return v.u16(int(v.layout.TypeAt))
-	case pcap.LayoutType:
-		return v.u16(int(v.layout.TypeAt))
+		return v.version()
+	}
+	switch v.kind {
+	case pcap.LayoutEthernet, pcap.LayoutCooked, pcap.LayoutCooked2, pcap.LayoutType:
+		return v.u16(v.typeAt)
 	case pcap.LayoutVersion:
-		switch v.u8(0) >> 4 {
-		case 4:
-			return inet.TypeIPv4
-		case 6:
-			return inet.TypeIPv6
-		}
+		return v.version()
 	case pcap.LayoutIPv4:
 		return inet.TypeIPv4
 	case pcap.LayoutIPv6:
 		return inet.TypeIPv6
 	case pcap.LayoutPPP:
-		switch v.u16(int(v.layout.TypeAt)) {
+		switch proto := v.u16(v.typeAt); proto {
 		case 0x21:
 			return inet.TypeIPv4
 		case 0x57:
 			return inet.TypeIPv6
+		case inet.TypeARP, inet.TypeRARP:
+			return proto
 		}
 	case pcap.LayoutNull, pcap.LayoutLoop:
-		return familyType(v.u32(0), v.layout.Kind == pcap.LayoutNull)
+		return familyType(v.u32(0), v.kind == pcap.LayoutNull)
 	}
 	return noType
 }
+
+// version returns the EtherType that the first octet of an IP header tells.
+func (v *view) version() uint32 {
+	switch v.u8(v.network) >> 4 {
+	case 4:
+		return inet.TypeIPv4
+	case 6:
+		return inet.TypeIPv6
+	}
+	return noType
+}
+
+// lastLabel reports whether the label stepped over last is the last one.
+func (v *view) lastLabel() bool { return v.u8(v.network-2)&1 != 0 }
 
 // familyType returns the EtherType of an address family. That of IPv6 differs
 // from system to system.
@@ -191,57 +267,90 @@ func familyType(family uint32, swapped bool) uint32 {
 
 // test reports whether one thing is so. It means nothing if the view is cut
 // afterwards.
-func (v *view) test(t *test) bool {
+func (v *view) test(t *test, layout *pcap.Layout) bool {
+	if t.place != v.place {
+		v.move(t.place, layout)
+	}
 	switch t.kind {
 	case testType:
-		return v.isType(t)
+		return v.isType(t.num)
 	case testProto:
-		return v.isProto(t.num, t.on, t.depth)
+		return v.isProto(t.num, t.on)
 	case testIPv4:
 		return v.isIPv4(t)
 	case testIPv6:
-		return v.carries(t.depth) == inet.TypeIPv6 && v.eitherWay(t, v.network(t.depth), 8, 24)
+		return v.carries() == inet.TypeIPv6 && v.eitherWay(t, v.network, 8, 24)
 	case testEtherHost:
-		return v.layout.Kind == pcap.LayoutEthernet && v.eitherWay(t, int(v.layout.Start), 6, 0)
+		return v.kind == pcap.LayoutEthernet && v.typeAt-4*int(v.tags) > v.start && v.eitherWay(t, v.start, 6, 0)
 	case testPort:
 		return v.isPort(t)
 	case testVLAN:
 		return v.isVLAN(t)
+	case testMPLS:
+		return v.isMPLS(t)
+	case testPPPoE:
+		return v.isType(inet.TypePPPoE) && (t.num == anyNumber || v.u32(v.network)&0xffff == t.num)
+	case testGeneve:
+		at, ok := v.findGeneve()
+		return ok && (t.num == anyNumber || v.u32(at+4)>>8 == t.num)
 	}
-	return v.relation(t.rel, t.depth)
+	return v.relation(t.rel)
 }
 
 // isType also knows the numbers of LLC, which are smaller than any EtherType.
-func (v *view) isType(t *test) bool {
+func (v *view) isType(num uint32) bool {
 	const maxLength = 1500 // of an 802.3 frame
-	switch v.layout.Kind {
-	case pcap.LayoutVersion:
-		if t.num != inet.TypeIPv4 && t.num != inet.TypeIPv6 {
+	switch {
+	case v.labels > 0:
+	case v.kind == pcap.LayoutVersion:
+		if num != inet.TypeIPv4 && num != inet.TypeIPv6 {
 			return false
 		}
-	case pcap.LayoutEthernet, pcap.LayoutCooked:
-		if t.num > maxLength {
+	case v.kind == pcap.LayoutPPP:
+		return v.u16(v.typeAt) == pppType(num)
+	case v.kind == pcap.LayoutEthernet, v.kind == pcap.LayoutCooked:
+		if num > maxLength {
 			break
 		}
-		carries := v.carries(t.depth)
-		if v.layout.Kind == pcap.LayoutEthernet && carries > maxLength ||
-			v.layout.Kind == pcap.LayoutCooked && carries != 4 {
+		carries := v.carries()
+		if v.kind == pcap.LayoutEthernet && carries > maxLength ||
+			v.kind == pcap.LayoutCooked && carries != 4 {
 			return false
 		}
-		switch at := v.network(t.depth); t.num {
+		switch num {
 		case 0x06, 0xf0, 0xfe: // IP, NetBEUI and OSI are at both ends of the frame
-			return v.u16(at) == t.num<<8|t.num
+			return v.u16(v.network) == num<<8|num
 		default:
-			return v.u8(at) == t.num
+			return v.u8(v.network) == num
 		}
 	}
-	return v.carries(t.depth) == t.num
+	return v.carries() == num
+}
+
+// pppType returns the protocol of PPP that an EtherType or a number of LLC
+// stands for.
+func pppType(num uint32) uint32 {
+	switch num {
+	case inet.TypeIPv4:
+		return 0x21
+	case 0xfe: // OSI
+		return 0x23
+	case 0x600: // XNS
+		return 0x25
+	case 0x6003: // DECnet
+		return 0x27
+	case 0x42: // spanning tree
+		return 0x31
+	case inet.TypeIPv6:
+		return 0x57
+	}
+	return num
 }
 
 // isProto looks behind a fragment header of IPv6, but no other.
-func (v *view) isProto(number uint32, on networkSet, depth uint8) bool {
-	at := v.network(depth)
-	switch v.carries(depth) {
+func (v *view) isProto(number uint32, on networkSet) bool {
+	at := v.network
+	switch v.carries() {
 	case inet.TypeIPv4:
 		return on&onIPv4 != 0 && v.u8(at+9) == number
 	case inet.TypeIPv6:
@@ -255,8 +364,8 @@ func (v *view) isProto(number uint32, on networkSet, depth uint8) bool {
 }
 
 func (v *view) isIPv4(t *test) bool {
-	at := v.network(t.depth)
-	switch v.carries(t.depth) {
+	at := v.network
+	switch v.carries() {
 	case inet.TypeIPv4:
 		return t.on&onIPv4 != 0 && v.eitherWay(t, at, 12, 16)
 	case inet.TypeARP:
@@ -300,8 +409,8 @@ func (v *view) isAddress(t *test, at int) bool {
 // isPort finds no ports in fragments of IPv4 other than the first, and none
 // behind extension headers of IPv6.
 func (v *view) isPort(t *test) bool {
-	at := v.network(t.depth)
-	switch v.carries(t.depth) {
+	at := v.network
+	switch v.carries() {
 	case inet.TypeIPv4:
 		if !t.over.has(v.u8(at+9)) || v.u16(at+6)&0x1fff != 0 {
 			return false
@@ -335,31 +444,69 @@ func (v *view) isVLAN(t *test) bool {
 	if !v.tagged() {
 		return false
 	}
-	switch v.carries(t.depth) {
+	switch v.carries() {
 	case inet.TypeVLAN, inet.TypeQinQ, inet.TypeQinQOld:
-		return t.num == anyVLAN || v.u16(v.network(t.depth))&0xfff == t.num
+		return t.num == anyNumber || v.u16(v.network)&0xfff == t.num
 	}
 	return false
 }
 
+// isMPLS asks for a label behind those stepped over, or for the first one.
+func (v *view) isMPLS(t *test) bool {
+	switch {
+	case !v.labelled():
+		return false
+	case t.place.labels > 0:
+		if v.lastLabel() {
+			return false
+		}
+	case v.kind == pcap.LayoutPPP:
+		if v.u16(v.typeAt) != 0x281 {
+			return false
+		}
+	case !v.isType(inet.TypeMPLS):
+		return false
+	}
+	return t.num == anyNumber || v.u32(v.network)>>12 == t.num
+}
+
+// findGeneve returns where a Geneve header of version 0 begins, if there is one.
+func (v *view) findGeneve() (at int, ok bool) {
+	if !v.isPort(&test{dir: dirDst, over: onUDP, low: genevePort, high: genevePort}) {
+		return 0, false
+	}
+	at = v.network + inet.IPv6Size
+	if v.carries() == inet.TypeIPv4 {
+		at = v.network + int(v.u8(v.network)&15)*4
+	}
+	at += 8 // of UDP
+	if v.u8(at)>>6 != 0 {
+		return 0, false
+	}
+	v.u16(at + 2) // what is inside must have been captured, even if nobody asks
+	return at, true
+}
+
+const genevePort = 6081
+
 // has reports whether the packet has a header that octets are to be loaded
 // from.
 func (v *view) has(proto *protocol) bool {
-	at := v.network(v.tags)
+	at := v.network
 	switch {
 	case proto.etherType != 0:
-		return v.isType(&test{kind: testType, num: uint32(proto.etherType), depth: v.tags})
+		return v.isType(uint32(proto.etherType))
 	case proto.over == onIPv6:
-		return v.carries(v.tags) == inet.TypeIPv6 && v.u8(at+6) == proto.number
+		return v.carries() == inet.TypeIPv6 && v.u8(at+6) == proto.number
 	}
-	return v.carries(v.tags) == inet.TypeIPv4 && v.u8(at+9) == proto.number && v.u16(at+6)&0x1fff == 0
+	return v.carries() == inet.TypeIPv4 && v.u8(at+9) == proto.number && v.u16(at+6)&0x1fff == 0
 }
 
 // findTCP looks for a TCP header behind IPv4, or behind IPv6 and extension
 // headers, and not in a fragment other than the first.
 func (v *view) findTCP() bool {
-	at := v.network(v.tags)
-	switch v.carries(v.tags) {
+	at := v.network
+	switch v.carries() {
 	case inet.TypeIPv4:
 		v.tcp = at + int(v.u8(at)&15)*4
 		return v.u8(at+9) == inet.ProtoTCP && v.u16(at+6)&0x1fff == 0

@@ -159,7 +159,7 @@ var namedPorts = map[string]namedPort{
 // that they are not supported, instead of taking them for names.
 var refused = strings.Fields(`
 	gateway broadcast multicast protochain inbound outbound ifindex byte
-	mpls pppoed pppoes geneve vxlan llc radio
+	pppoed vxlan llc radio
 	fddi tr wlan ppp slip type subtype dir direction
 	addr1 addr2 addr3 addr4 address1 address2 address3 address4 ra ta
 	atalk aarp decnet lat sca moprc mopdl iso esis es-is isis is-is clnp stp ipx netbeui

@@ -237,5 +237,64 @@ func packetsOf(link pcap.LinkType) []packet {
 		add("tagged "+d.name, slices.Concat(macs, octets16(tpid, id), kind, d.data))
 		add("twice tagged "+d.name, slices.Concat(macs, octets16(tpid, id, inet.TypeVLAN, 300), kind, d.data))
 	}
-	return variations(all, keep)
+	all = variations(all, keep)
+	if links := []pcap.LinkType{pcap.LinkEthernet, pcap.LinkLinuxSLL, pcap.LinkLinuxSLL2, pcap.LinkPPP, pcap.LinkPPPoE, pcap.LinkCiscoHDLC}; slices.Contains(links, link) {
+		all = append(all, variations(steppedOver(link), keep)...)
+	}
+	return all
+}
+
+// steppedOver returns packets behind the headers that filters step over.
+func steppedOver(link pcap.LinkType) []packet {
+	var all []packet
+	add := func(name string, kind uint16, data ...[]byte) {
+		header, _ := linkHeader(link, kind)
+		if (link == pcap.LinkPPP || link == pcap.LinkPPPoE) && kind != inet.TypeIPv4 && kind != inet.TypeIPv6 {
+			if kind == inet.TypeMPLS {
+				kind = 0x281
+			}
+			header = slices.Concat(header[:len(header)-2], octets16(kind))
+		}
+		b := slices.Concat(append([][]byte{header}, data...)...)
+		all = append(all, packet{name, b, len(b)})
+	}
+	label := func(label uint32, last byte) []byte {
+		b := binary.BigEndian.AppendUint32(nil, label<<12|64)
+		b[2] |= last
+		return b
+	}
+	inner := []packet{}
+	for i, d := range datagrams() {
+		if i%9 == 0 && len(inner) < 30 || d.kind == inet.TypeARP && i%2 == 0 {
+			inner = append(inner, packet{d.name, d.data, int(d.kind)})
+		}
+	}
+	for i, d := range inner {
+		kind := uint16(d.wireLen)
+		ppp := map[uint16]uint16{inet.TypeIPv4: 0x21, inet.TypeIPv6: 0x57}[kind]
+		session := octets16(0x1100, []uint16{5, 0x27, 0xffff}[i%3], 60)
+		add("labelled "+d.name, inet.TypeMPLS, label(100+uint32(i%2), 1), d.data)
+		add("twice labelled "+d.name, inet.TypeMPLS, label(100, 0), label(1<<20-1-uint32(i%2), 1), d.data)
+		add("in a session "+d.name, inet.TypePPPoE, session, octets16(ppp), d.data)
+		add("labelled in a session "+d.name, inet.TypePPPoE, session, octets16(0x281), label(100, 1), d.data)
+		add("in a session with a tag "+d.name, inet.TypeVLAN, octets16(100, inet.TypePPPoE), session, octets16(ppp), d.data)
+		add("labelled with a tag "+d.name, inet.TypeVLAN, octets16(3, inet.TypeMPLS), label(100, 1), d.data)
+
+		ethernet, _ := linkHeader(pcap.LinkEthernet, kind)
+		options := make([]byte, 4*(i%4))
+		geneve := func(kind uint16, rest ...[]byte) []byte {
+			header := slices.Concat([]byte{byte(i % 4), 0}, octets16(kind), []byte{0, 0, byte(5 + i%2), 0}, options)
+			return slices.Concat(octets16(40000, 6081, 100, 0), header, slices.Concat(rest...))
+		}
+		v4 := func(payload []byte) []byte { return ipv4("10.9.1.2", "1.2.3.4", 17, 0x4000, options, payload) }
+		frame := geneve(0x6558, ethernet, d.data)
+		add("frame in geneve "+d.name, inet.TypeIPv4, v4(frame))
+		add("frame in geneve over v6 "+d.name, inet.TypeIPv6, ipv6("fe80::1", "2001:db8::1", 17, frame))
+		add("geneve without a frame "+d.name, inet.TypeIPv4, v4(geneve(kind, d.data)))
+		add("tagged in geneve "+d.name, inet.TypeIPv4, v4(geneve(0x6558, ethernet[:12], octets16(inet.TypeVLAN, 300), octets16(kind), d.data)))
+		add("labelled in geneve "+d.name, inet.TypeIPv4, v4(geneve(0x6558, ethernet[:12], octets16(inet.TypeMPLS), label(100, 1), d.data)))
+		add("geneve in geneve "+d.name, inet.TypeIPv4, v4(geneve(inet.TypeIPv4, v4(frame))))
+		add("geneve in a session "+d.name, inet.TypePPPoE, session, octets16(0x21), v4(frame))
+	}
+	return all
 }

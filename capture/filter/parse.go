@@ -9,8 +9,8 @@ import (
 // or do not count.
 const maxNesting = 200
 
-// How many tags "vlan" may step over.
-const maxTags = 16
+// How many headers "vlan", "mpls", "pppoes" and "geneve" may step over.
+const maxSteps = 16
 
 // A parser turns words into a tree, by recursive descent.
 type parser struct {
@@ -19,7 +19,8 @@ type parser struct {
 	at      int   // index of the word to read next
 	nesting int   // of boolean expressions
 	depth   int   // of the arithmetic being read
-	tags    uint8 // how many VLAN tags have been stepped over
+	steps   int   // how many headers have been stepped over
+	place   place // behind them
 }
 
 // Qualifiers say what an id is of: "tcp dst port". An id without any takes
@@ -206,8 +207,8 @@ func (p *parser) primitive(q qualifiers) (*node, qualifiers, *fault) {
 	switch t.text {
 	case "src", "dst", "host", "net", "port", "portrange", "proto":
 		return p.qualified(nil)
-	case "vlan":
-		n, err := p.vlan()
+	case "vlan", "mpls", "pppoes", "geneve":
+		n, err := p.step()
 		return n, qualifiers{}, err
 	case "less", "greater":
 		n, err := p.lessGreater()
@@ -253,7 +254,7 @@ func unknownWord(t *token) *fault {
 func isKeyword(s string) bool {
 	switch s {
 	case "and", "or", "not", "src", "dst", "host", "net", "mask", "port", "portrange", "proto",
-		"vlan", "less", "greater", "len", "length", "tcp.flags":
+		"vlan", "mpls", "pppoes", "geneve", "less", "greater", "len", "length", "tcp.flags":
 		return true
 	}
 	return protoNamed(s) != nil || slices.Contains(refused, s)
@@ -262,7 +263,7 @@ func isKeyword(s string) bool {
 // abbreviation reads the name of a protocol that stands alone.
 func (p *parser) abbreviation(proto *protocol) (*node, *fault) {
 	t := p.next()
-	want := test{kind: testProto, depth: p.tags, num: proto.number, on: proto.over}
+	want := test{kind: testProto, place: p.place, num: proto.number, on: proto.over}
 	switch {
 	case proto.etherType != 0:
 		want.kind, want.num = testType, uint32(proto.etherType)
@@ -324,17 +325,44 @@ func (p *parser) direction() direction {
 	return dir
 }
 
-// vlan reads "vlan", with or without a number, and steps over a tag.
-func (p *parser) vlan() (*node, *fault) {
+// A stepWord is a word that asks for a header and steps over it.
+type stepWord struct {
+	name string
+	kind testKind
+	most uint32 // of the number that may follow
+	what string // that number is
+}
+
+var stepWords = []stepWord{
+	{"vlan", testVLAN, 4095, "a VLAN number"},
+	{"mpls", testMPLS, 1<<20 - 1, "an MPLS label"},
+	{"pppoes", testPPPoE, 1<<16 - 1, "a PPPoE session number"},
+	{"geneve", testGeneve, 1<<24 - 1, "a Geneve network number"},
+}
+
+// stepOf returns the word for a kind of test, or nil.
+func stepOf(kind testKind) *stepWord {
+	for i := range stepWords {
+		if stepWords[i].kind == kind {
+			return &stepWords[i]
+		}
+	}
+	return nil
+}
+
+// step reads "vlan", "mpls", "pppoes" or "geneve", with or without a number,
+// and steps over the header.
+func (p *parser) step() (*node, *fault) {
 	word := p.next()
-	want := test{kind: testVLAN, depth: p.tags, num: anyVLAN}
+	step := &stepWords[slices.IndexFunc(stepWords, func(s stepWord) bool { return s.name == word.text })]
+	want := test{kind: step.kind, place: p.place, num: anyNumber}
 	parens := 0
 	for p.after(parens).is("(") {
 		parens++
 	}
 	if t := p.after(parens); t.kind == tokenNumber && (parens > 0 || !isOperator(p.after(1))) {
-		if t.number > 4095 {
-			return nil, faultAt(t.offset, "a VLAN number is at most 4095")
+		if t.number > step.most {
+			return nil, faultAt(t.offset, "%s is at most %d", step.what, step.most)
 		}
 		want.num = t.number
 		p.at += parens + 1
@@ -344,8 +372,26 @@ func (p *parser) vlan() (*node, *fault) {
 			}
 		}
 	}
-	if p.tags++; p.tags > maxTags {
-		return nil, faultAt(word.offset, `"vlan" is used more than %d times`, maxTags)
+	if p.steps++; p.steps > maxSteps {
+		return nil, faultAt(word.offset, `%s is one header too many: at most %d can be stepped over`, word.quoted(), maxSteps)
+	}
+	behind := ""
+	switch step.kind {
+	case testVLAN:
+		p.place.tags++
+		if p.place.in != nil && p.place.in.kind == testPPPoE {
+			behind = "pppoes"
+		}
+	case testMPLS:
+		p.place.labels++
+	default:
+		p.place = place{in: &tunnel{step.kind, want.place}}
+	}
+	if want.place.labels > 0 && (step.kind == testVLAN || step.kind == testPPPoE) {
+		behind = "mpls"
+	}
+	if behind != "" {
+		return nil, faultAt(word.offset, `%s cannot come after %q`, word.quoted(), behind)
 	}
 	return leaf(want), nil
 }
@@ -361,5 +407,5 @@ func (p *parser) lessGreater() (*node, *fault) {
 		op = relGreaterOrEqual
 	}
 	length, limit := &arithNode{op: arithLen}, &arithNode{op: arithConst, num: t.number}
-	return leaf(test{kind: testRelation, depth: p.tags, rel: &relation{op: op, l: length, r: limit}}), nil
+	return leaf(test{kind: testRelation, place: p.place, rel: &relation{op: op, l: length, r: limit}}), nil
 }

@@ -74,13 +74,14 @@ func (t *test) String() string {
 		return fmt.Sprintf("ether %shost %x:%x:%x:%x:%x:%x", directions[t.dir], mac[2], mac[3], mac[4], mac[5], mac[6], mac[7])
 	case testPort:
 		return t.portString()
-	case testVLAN:
-		if t.num == anyVLAN {
-			return "vlan"
-		}
-		return fmt.Sprintf("vlan %d", t.num)
+	case testRelation:
+		return t.rel.String()
 	}
-	return t.rel.String()
+	step := stepOf(t.kind)
+	if t.num == anyNumber {
+		return step.name
+	}
+	return fmt.Sprintf("%s %d", step.name, t.num)
 }
 
 func (t *test) protoString() string {
