@@ -42,7 +42,7 @@ func TestConfinedLiveDoesAll(t *testing.T) {
 	for i := range conns {
 		g.write(opened(uint16(10_000+i), when.Add(time.Duration(i)*time.Second))...)
 	}
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(4 * patience); ; time.Sleep(200 * time.Millisecond) { // to ask takes the run longer than to capture
 		if _, body := fetch(t, "http://"+address+"/metrics", ""); strings.Contains(body, fmt.Sprintf("tcpwatch_captured_packets_total %d\n", 3*conns)) && strings.Contains(body, "process_start_time_seconds") {
 			break
 		} else if time.Now().After(end) {
