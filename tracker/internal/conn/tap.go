@@ -81,7 +81,7 @@ func (m *Machine) taken(c *Conn, e tcp.Endpoint, ins tcp.InputSet, at tcp.Time, 
 	case !sure || m.Lost >= at:
 		return false
 	case ins.Has(tcp.RcvAckOfSYN) && !c.Ends[e].Has(endpoint.SentSYN):
-		return m.Now.Sub(at) > initialRTO+ownSlack
+		return c.Ends[e].Copies < 2 && m.Now.Sub(at) > initialRTO+ownSlack // else it waits longer
 	case ins&(tcp.RcvSYN.Set()|tcp.RcvFIN.Set()) != 0:
 		return false
 	}
