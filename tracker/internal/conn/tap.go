@@ -74,14 +74,14 @@ func (m *Machine) basisOf(c *Conn, e tcp.Endpoint, ins tcp.InputSet, at tcp.Time
 }
 
 // taken reports whether the end had to take the inputs, if what had them came in on its
-// host. A SYN and a FIN it answers at once: that shows whether it has. An ACK of a SYN+ACK
-// it drops if its queue is full, and sends that again.
+// host. A SYN and a FIN it answers at once: that shows whether it has. Of an
+// ACK of its SYN+ACK only what it sends then shows that.
 func (m *Machine) taken(c *Conn, e tcp.Endpoint, ins tcp.InputSet, at tcp.Time, sure bool) bool {
 	switch {
 	case !sure || m.Lost >= at:
 		return false
 	case ins.Has(tcp.RcvAckOfSYN) && !c.Ends[e].Has(endpoint.SentSYN):
-		return c.Ends[e].Copies < 2 && m.Now.Sub(at) > initialRTO+ownSlack // else it waits longer
+		return false // its queue may be full, or it defers accepting
 	case ins&(tcp.RcvSYN.Set()|tcp.RcvFIN.Set()) != 0:
 		return false
 	}
