@@ -4,7 +4,10 @@
 //	fast.go      the fast path: plain IP behind the usual link layers
 //	slow.go      the slow path, which takes all else apart header by header:
 //	table.go     the table of headers: link layers, tags, tunnels
-//	readers.go   what reads those that take more than a line
+//	tags.go      what reads those that take more than a line, behind an Ethernet type,
+//	tunnels.go   behind IP, GRE or UDP,
+//	links.go     and behind nothing, by the link type
+//	frame.go     what remains of a packet, and what tells what it is
 //	ipsec.go     IPComp, and ESP that encrypts nothing
 //	as.go        what is read as something else
 //	several.go   those that hold several frames, or none of one kind: 802.11, UDP

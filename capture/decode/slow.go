@@ -24,30 +24,6 @@ const (
 	maxTags    = 8  // VLAN tags that the fast path looks behind
 )
 
-// A frame is what remains of a packet behind the headers read so far.
-type frame struct {
-	data []byte // what was captured of it
-	wire int    // the octets it had on the wire, or has by its header's word
-}
-
-// after returns the frame behind a header of n octets. It is not ok if the
-// header is not all there.
-func (f frame) after(n int) (rest frame, ok bool) {
-	if n > len(f.data) || n > f.wire {
-		return frame{}, false
-	}
-	return frame{f.data[n:], f.wire - n}, true
-}
-
-// limit returns the frame as a header says its length is: without padding, and
-// with all that the capture lacks.
-func (f frame) limit(n int) frame {
-	return frame{f.data[:min(n, len(f.data))], n}
-}
-
-// whole reports whether the capture lacks nothing of the frame.
-func (f frame) whole() bool { return len(f.data) >= f.wire }
-
 // A network is what the innermost IP header says of the segment behind it.
 type network struct {
 	src, dst netip.Addr // dst is the last hop of a source route

@@ -104,7 +104,8 @@ func shutRow(name string, why Why, follows []place) header {
 	return header{name: name, shut: true, follows: follows, read: then(0, place{shut, uint16(why)})}
 }
 
-// The rows, by what they follow. readers.go has what is longer than a line.
+// The rows, by what they follow. tags.go, tunnels.go and links.go have what is longer than
+// a line.
 func rows() []header {
 	return []header{
 		// Behind an Ethernet type.
@@ -259,8 +260,8 @@ func rows() []header {
 			return f.skip(13), anLLC
 		}},
 		{name: "Token Ring", as: "tr", follows: on(pcap.LinkTokenRing), min: 15, read: readTokenRing},
-		{name: "ARCNET", follows: on(pcap.LinkARCNET), min: 4, read: func(f frame) (frame, place) { return readARCNET(f, f.skip(2)) }},
-		{name: "ARCNET", follows: on(pcap.LinkARCNETLinux), min: 6, read: func(f frame) (frame, place) { return readARCNET(f, f.skip(4)) }},
+		{name: "ARCNET", follows: on(pcap.LinkARCNET), min: 4, read: func(f frame) (frame, place) { return readARCNET(f.skip(2)) }},
+		{name: "ARCNET", follows: on(pcap.LinkARCNETLinux), min: 6, read: func(f frame) (frame, place) { return readARCNET(f.skip(4)) }},
 		{name: "SLIP", follows: on(pcap.LinkSLIP), min: 2, read: func(f frame) (frame, place) {
 			if f.data[1]&0x80 != 0 { // its header was compressed (RFC 1144)
 				return f, packed
