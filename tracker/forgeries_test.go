@@ -256,15 +256,17 @@ func (t *target) refuses(s *tcp.Segment, f forgery, stamps string, later []tcp.S
 	}
 }
 
-// forgedInto are the conversations, each at either host.
+// forgedInto are the conversations, each at either host, of which it is known or not that
+// they were captured there.
 func forgedInto(t *testing.T) (list []*oracle.Case) {
 	c, err := oracle.Load("testdata/traces/random-200")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.TapOn = oracle.Nowhere // what is forged passes a tap, and comes to no host
-	for _, tap := range c.Taps {
-		list = append(list, c.Alone(tap)...)
+	for _, c.TapOn = range []oracle.TapOn{oracle.Nowhere, oracle.Found} {
+		for _, tap := range c.Taps {
+			list = append(list, c.Alone(tap)...)
+		}
 	}
 	return list
 }

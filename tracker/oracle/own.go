@@ -1,8 +1,6 @@
 package oracle
 
-import (
-	"github.com/tcpwatch/tcpwatch/tracker/tcp"
-)
+import "github.com/tcpwatch/tcpwatch/tracker/tcp"
 
 // A TapOn says what the tracker is told of where the captures were made: on the hosts,
 // each on its own.
@@ -39,7 +37,6 @@ func (c *Case) Own() (o Own, misses []Miss) {
 	known := map[string]bool{}
 	c.looks(func(l look) {
 		e := endAt(socket(l.records, l.addr()), l.addr())
-
 		switch own := host(l.tap) == l.end; {
 		case own && !l.cp.inDoubt(l.tap, l.end):
 			o.Compared++
