@@ -1,13 +1,14 @@
 package endpoint
 
 const (
-	// atOnce is within how long a host answers, as seen from a tap on itself.
-	atOnce = 2
+	// atOnce is within how long a host answers, as seen from a tap on itself: a tap
+	// beside it, on a mirror port, sees its answers hardly sooner than that.
+	atOnce = 1
 	// soon is within how long a busy one does.
 	soon = 32
 	// farOff is how long the answers of the other end take then at least.
 	farOff = 16
-) // in units of responseUnit
+) // in units of responseUnit: 66 µs, 2.1 ms, 1 ms
 
 // RecordedAt reports whether the packets show beyond doubt that the capture was made on
 // the host of x: nothing has routed what it sends, it answers soon, and the capture says

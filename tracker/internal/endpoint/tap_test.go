@@ -8,7 +8,7 @@ import (
 
 // The capture was made on the host of an end only where nothing speaks against it.
 func TestRecordedAt(t *testing.T) {
-	const near, far = 1, 150 // responses: 65 µs, 10 ms
+	const near, far = 1, 150 // responses: 66 µs, 10 ms
 	end := func(ttl uint8, respond uint16, went Went, bits Bits) *End {
 		return &End{TTL: ttl, Respond: respond, Went: went, Bits: bits}
 	}
@@ -21,7 +21,7 @@ func TestRecordedAt(t *testing.T) {
 		{"the same behind a router", end(63, near, 0, 0), end(64, far, 0, 0), false},
 		{"both answer at once", end(64, near, 0, 0), end(64, near, 0, 0), false},
 		{"its peer has not answered yet", end(64, near, 0, 0), end(64, 0, 0, 0), false},
-		{"it takes longer", end(64, 4, 0, 0), end(64, far, 0, 0), false},
+		{"it takes longer", end(64, 2, 0, 0), end(64, far, 0, 0), false},
 		{"its packets went out", end(128, 4, WentOut, 0), end(50, 4, CameIn, 0), true},
 		{"they went out, routed", end(127, 4, WentOut, 0), end(50, 4, CameIn, 0), false},
 		{"they went out, and it answers as from afar", end(64, far, WentOut, 0), end(64, near, CameIn, 0), false},
