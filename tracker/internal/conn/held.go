@@ -116,10 +116,10 @@ func (c *Conn) heldIs(h *heldFIN, e tcp.Endpoint, s *tcp.Segment, from tcp.Endpo
 		return gate.Unknown
 	case s.Flags&tcp.FIN != 0 && s.End() == fin.Ack && now.Sub(h.at) >= RepeatedSoonest:
 		return gate.Accepted // the first copy of this one may have been missed
-	case now.Sub(h.at) <= endpoint.CaptureSkew: // it may be recorded in the wrong order
-		if fin.Ack.AtMost(s.End()) {
-			return gate.Accepted
-		}
+	case now.Sub(h.at) > endpoint.CaptureSkew: // else it may be recorded in the wrong order
+	case fin.Ack == s.End(), fin.Ack.Before(s.End()) && s.Data > c.Ends[e].Largest(): // no end acknowledges a part of a segment, but where that was cut up on its way
+		return gate.Accepted
+	case s.End().Before(fin.Ack):
 		return gate.Unknown
 	}
 	return gate.Refused // what the FIN acknowledges is sent only now, or never was
