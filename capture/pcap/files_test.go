@@ -81,13 +81,16 @@ func classic(packets ...string) []byte {
 	return b
 }
 
-func gzipped(b []byte) []byte {
+// packed has a library compress b.
+func packed[W io.WriteCloser](b []byte, to func(io.Writer) W) []byte {
 	var out bytes.Buffer
-	w := gzip.NewWriter(&out)
+	w := to(&out)
 	w.Write(b)
 	w.Close()
 	return out.Bytes()
 }
+
+func gzipped(b []byte) []byte { return packed(b, gzip.NewWriter) }
 
 func zstandard(b []byte) []byte {
 	w, err := zstd.NewWriter(nil)

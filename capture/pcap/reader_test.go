@@ -22,13 +22,7 @@ var bzipped = func() []byte {
 	return b
 }()
 
-func lz4ed(b []byte) []byte {
-	var out bytes.Buffer
-	w := lz4.NewWriter(&out)
-	w.Write(b)
-	w.Close()
-	return out.Bytes()
-}
+func lz4ed(b []byte) []byte { return packed(b, lz4.NewWriter) }
 
 func TestCompressionIsToldByContent(t *testing.T) {
 	b := classic("one", "two")
