@@ -20,6 +20,9 @@ const (
 	// noSYNACK is how long after a SYN its SYN,ACK must be missing. A full queue,
 	// or a filter, answers no SYN.
 	noSYNACK = time.Second
+	// noSYNACKHere is the same where the capture was made on the host: what did not
+	// leave was not sent.
+	noSYNACKHere = 200 * time.Millisecond
 	// noAnswer is the same for the ACK of a SYN,ACK or FIN that was sent again, or
 	// three times the end's response time. It is also how long an end must not
 	// have sent anything before a FIN: Linux answers what it has received before
@@ -152,7 +155,7 @@ func (m *Machine) unanswered(c *Conn, e tcp.Endpoint) tcp.Time {
 	if subject.AwaitsSYNACK() {
 		if st, ok := c.Find(e, tcp.RcvSYN); ok && st.Basis() != tcp.ByProof && st.At >= m.Lost {
 			if m.OnHost(c, e) {
-				return st.At.Add(ownSlack) // what did not leave was not sent
+				return st.At.Add(noSYNACKHere)
 			}
 			return st.At.Add(noSYNACK)
 		}

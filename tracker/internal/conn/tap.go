@@ -2,7 +2,6 @@ package conn
 
 import (
 	"slices"
-	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
@@ -74,19 +73,12 @@ func (m *Machine) basisOf(c *Conn, e tcp.Endpoint, ins tcp.InputSet, at tcp.Time
 }
 
 // taken reports whether the end had to take the inputs, if what had them came in on its
-// host. A SYN and a FIN it answers at once: that shows whether it has. Of an
-// ACK of its SYN+ACK only what it sends then shows that.
+// host. A SYN and a FIN it answers at once: that shows whether it has. A listener may drop
+// the ACK of its SYN+ACK, if its queue is full, or it defers accepting.
 func (m *Machine) taken(c *Conn, e tcp.Endpoint, ins tcp.InputSet, at tcp.Time, sure bool) bool {
-	switch {
-	case !sure || m.Lost >= at:
-		return false
-	case ins.Has(tcp.RcvAckOfSYN) && !c.Ends[e].Has(endpoint.SentSYN):
-		return false // its queue may be full, or it defers accepting
-	case ins&(tcp.RcvSYN.Set()|tcp.RcvFIN.Set()) != 0:
-		return false
+	unsure := tcp.RcvSYN.Set() | tcp.RcvFIN.Set()
+	if !c.Ends[e].Has(endpoint.SentSYN) {
+		unsure |= tcp.RcvAckOfSYN.Set()
 	}
-	return true
+	return sure && m.Lost < at && ins&unsure == 0
 }
-
-// ownSlack is how long a host may take for what it does at once, as it is busy.
-const ownSlack = 200 * time.Millisecond
