@@ -121,13 +121,18 @@ func (r *run) stop(t *testing.T) string {
 
 func (r *run) wait(t *testing.T) string {
 	t.Helper()
+	return r.waitFor(t, 10*time.Second)
+}
+
+func (r *run) waitFor(t *testing.T, most time.Duration) string {
+	t.Helper()
 	select {
 	case err := <-r.ended:
 		if err != nil {
 			t.Fatalf("%v: %s", err, r.stderr.String())
 		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("it has not ended within 10 s")
+	case <-time.After(most):
+		t.Fatalf("it has not ended within %v", most)
 	}
 	return r.stdout.String()
 }
