@@ -103,6 +103,13 @@ func (c *Conn) heldIs(h *heldFIN, e tcp.Endpoint, s *tcp.Segment, from tcp.Endpo
 		}
 		return gate.Unknown
 	}
+	return c.heldIsByPeer(h, from, s, r, now)
+}
+
+// heldIsByPeer decides of a FIN by what its receiver, the end from, sends after
+// it.
+func (c *Conn) heldIsByPeer(h *heldFIN, from tcp.Endpoint, s *tcp.Segment, r recent.Reading, now tcp.Time) gate.Outcome {
+	fin := &h.segment
 	switch {
 	case s.Flags&tcp.ACK != 0 && s.Ack == fin.End():
 		return gate.Accepted
@@ -117,7 +124,7 @@ func (c *Conn) heldIs(h *heldFIN, e tcp.Endpoint, s *tcp.Segment, from tcp.Endpo
 	case s.Flags&tcp.FIN != 0 && s.End() == fin.Ack && now.Sub(h.at) >= RepeatedSoonest:
 		return gate.Accepted // the first copy of this one may have been missed
 	case now.Sub(h.at) > endpoint.CaptureSkew: // else it may be recorded in the wrong order
-	case fin.Ack == s.End(), fin.Ack.Before(s.End()) && s.Data > c.Ends[e].Largest(): // no end acknowledges a part of a segment, but where that was cut up on its way
+	case fin.Ack == s.End(), fin.Ack.Before(s.End()) && s.Data > c.Ends[from.Peer()].Largest(): // no end acknowledges a part of a segment, but where that was cut up on its way
 		return gate.Accepted
 	case s.End().Before(fin.Ack):
 		return gate.Unknown
