@@ -83,6 +83,9 @@ type Segment struct {
 	Way      Way    // how the host that made the capture had it
 
 	ICMP ICMP // not zero: this is an ICMP error that quotes a segment
+
+	Leg  Leg   // where on its way it was captured
+	Twin *Twin // what captures of several places tell together of it; nil: there is one
 }
 
 // ICMP is the ICMP or ICMPv6 error that a Segment stands for. The Segment's
