@@ -190,6 +190,8 @@ func (m *merger) judgeBefore(p *packet, first int) {
 			m.missed[tap]++
 		case p.denied || m.strange(p):
 			fate = tcp.FateForged
+		case p.conn.big[p.dir] && r.segment.Data > 0 && f.sides[p.dir].coverOf(r.seq).has(r.seq, r.end()):
+			fate = tcp.FateCopied // the tap has the octets, in a larger record
 		}
 		if fate == tcp.FateCopied || fate == tcp.FateForged {
 			p.leg = tcp.Neared
@@ -213,6 +215,9 @@ func (m *merger) strange(p *packet) bool {
 	sd := &r.flow.sides[p.dir]
 	if !sd.ttlKnown {
 		return false
+	}
+	if o := &r.segment.Options; r.segment.Flags&tcp.RST == 0 && (sd.hasTS && !o.HasTS || sd.signed && !o.Signed) {
+		return true
 	}
 	hops := int(r.segment.TTL) - int(sd.ttl)
 	return hops < -2 || hops > 2 || r.segment.ID != 0 && sd.withoutID >= enoughWithoutID

@@ -68,7 +68,9 @@ type side struct {
 	acks      bool  // its sender acknowledges something: it heard the other end
 	ttl       uint8 // of the newest that left its sender, as other taps show
 	ttlKnown  bool
-	withoutID int // of those before, that are no SYN, so many have no IP identification; below 0: some have
+	hasTS     bool // it has timestamps
+	signed    bool // it is signed
+	withoutID int  // of those before, that are no SYN, so many have no IP identification; below 0: some have
 	suspects  []*packet
 	recent    [8]uint32 // the newest that came, by their places in the order in which they left
 }

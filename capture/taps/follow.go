@@ -79,6 +79,7 @@ func (m *merger) complete(p *packet) {
 	c.delay[p.dir], c.timed[p.dir] = came.at.Sub(sent.at), true
 	sd := &came.flow.sides[p.dir]
 	sd.ttl, sd.ttlKnown = came.segment.TTL, true
+	sd.hasTS, sd.signed = came.segment.Options.HasTS, came.segment.Options.Signed
 	if s := &came.segment; s.ID != 0 {
 		sd.withoutID = -1
 	} else if s.Flags&tcp.SYN == 0 && sd.withoutID >= 0 {

@@ -18,6 +18,10 @@ const (
 	mostWindow  = 60 * time.Second
 	windows     = 4
 
+	// suspectWindow is how long it is waited for what shows that a packet is forged, at
+	// least: that its alleged sender goes on.
+	suspectWindow = 5 * time.Second
+
 	// maxWaiting is how many records wait at most, whatever the window: some 90 MB.
 	maxWaiting = 1 << 17
 
@@ -279,7 +283,14 @@ func (m *merger) first() *record {
 
 // decided reports whether it can be said what became of a packet.
 func (m *merger) decided(p *packet) bool {
-	return p.judged || p.n == m.taps || p.isError || m.now.Sub(p.first) > m.window || m.waiting > maxWaiting
+	if p.judged || p.n == m.taps || p.isError || m.waiting > maxWaiting {
+		return true
+	}
+	window := m.window
+	if p.suspect && m.window > 0 {
+		window = max(window, suspectWindow)
+	}
+	return m.now.Sub(p.first) > window
 }
 
 // due returns what has to be handed out before a record can be: what comes near its

@@ -32,8 +32,8 @@ func words(of netip.Addr) (hi, lo uint64) {
 }
 
 // apart returns by how much the gaps of two taps differ, which is the way from one to
-// the other and back: the median.
-func (v *survey) apart(a, b int) time.Duration {
+// the other and back: the median. Nothing may tell.
+func (v *survey) apart(a, b int) (d time.Duration, known bool) {
 	var differ []time.Duration
 	for _, p := range v.between(a, b) {
 		if p.x.gap != 0 && p.y.gap != 0 {
@@ -41,10 +41,10 @@ func (v *survey) apart(a, b int) time.Duration {
 		}
 	}
 	if len(differ) == 0 {
-		return 0
+		return 0, false
 	}
 	slices.Sort(differ)
-	return differ[len(differ)/2]
+	return differ[len(differ)/2], true
 }
 
 // findOrder finds the order of the taps on the path, and at which end of it the hosts
@@ -74,15 +74,18 @@ func (v *survey) findOrder() error {
 }
 
 // sortOrder orders more than two taps: those that are the farthest apart are the first
-// and the last.
+// and the last. Where something of that is not known they stay as they are in the list.
 func (v *survey) sortOrder() {
 	n := len(v.order)
 	apart := make([][]time.Duration, n)
 	for a := range n {
 		apart[a] = make([]time.Duration, n)
 		for b := range a {
-			apart[a][b] = v.apart(a, b)
-			apart[b][a] = apart[a][b]
+			d, known := v.apart(a, b)
+			if !known {
+				return
+			}
+			apart[a][b], apart[b][a] = d, d
 		}
 	}
 	first, last := 0, n-1

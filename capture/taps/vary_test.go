@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -113,21 +114,27 @@ func fates(t testing.TB, s *story, src *taps.Source) (got map[string]int) {
 			got["passed"]++
 			continue
 		}
-		w := wireEvent{Dir: "s2c", Seq: uint32(seg.Seq), Ack: uint32(seg.Ack), Len: int(seg.Data)}
-		if seg.Src.Addr().String() == s.Endpoints["client"].Addr {
-			w.Dir = "c2s"
-		}
-		for _, f := range []struct {
-			flag tcp.Flags
-			name string
-		}{{tcp.FIN, "F"}, {tcp.SYN, "S"}, {tcp.RST, "R"}, {tcp.PSH, "P"}, {tcp.ACK, "A"}} {
-			if seg.Flags.Any(f.flag) {
-				w.Flags += f.name
-			}
-		}
+		w := eventOf(s, seg)
 		got[name+w.String()]++
 	}
 	return got
+}
+
+// eventOf returns a segment as the wire's log has it.
+func eventOf(s *story, seg *tcp.Segment) wireEvent {
+	w := wireEvent{Dir: "s2c", Seq: uint32(seg.Seq), Ack: uint32(seg.Ack), Len: int(seg.Data)}
+	if seg.Src.Addr().String() == s.Endpoints["client"].Addr {
+		w.Dir = "c2s"
+	}
+	for _, f := range []struct {
+		flag tcp.Flags
+		name string
+	}{{tcp.FIN, "F"}, {tcp.SYN, "S"}, {tcp.RST, "R"}, {tcp.PSH, "P"}, {tcp.ACK, "A"}} {
+		if seg.Flags.Any(f.flag) {
+			w.Flags += f.name
+		}
+	}
+	return w
 }
 
 // changedNumbers changes segments as a firewall does that adds to the sequence numbers of
@@ -214,6 +221,45 @@ func honest(t *testing.T, got, want map[string]int) (wrong int) {
 	return wrong
 }
 
+// joined joins segments with octets that follow each other, as a network card does: those
+// of a direction, up to so many.
+func joined(list []tcp.Segment, client netip.Addr, fromClient bool, most int) (kept []tcp.Segment) {
+	n := 0
+	for _, s := range list {
+		if len(kept) > 0 && s.Data > 0 && (s.Src.Addr() == client) == fromClient {
+			o := &kept[len(kept)-1]
+			if o.Src == s.Src && o.Dst == s.Dst && o.Data > 0 && o.End() == s.Seq && o.Ack == s.Ack && o.Options == s.Options && n < most && o.Flags&(tcp.SYN|tcp.FIN|tcp.PSH) == 0 && s.Time.Sub(o.Time) < 1e6 {
+				o.Data += s.Data
+				o.Flags |= s.Flags
+				n++
+				continue
+			}
+		}
+		n = 1
+		kept = append(kept, s)
+	}
+	return kept
+}
+
+// octets wants of each direction as many octets lost as the wire's log has, and of the
+// packets without any the same.
+func octets(t *testing.T, got, want map[string]int) int {
+	sum := func(m map[string]int) map[string]int {
+		list := map[string]int{}
+		for k, n := range m {
+			f := strings.Fields(k)
+			if len(f) < 6 || f[5] == "0" {
+				list[k] += n
+				continue
+			}
+			size, _ := strconv.Atoi(f[5])
+			list[f[0]+" octets "+f[1]] += n * size
+		}
+		return list
+	}
+	return equal(t, sum(got), sum(want))
+}
+
 func (s *story) client() netip.Addr { return netip.MustParseAddr(s.Endpoints["client"].Addr) }
 
 var variations = []variation{
@@ -225,6 +271,16 @@ var variations = []variation{
 	{"numbers-of-both-changed", func(s *story, a, b []tcp.Segment) [][]tcp.Segment {
 		return [][]tcp.Segment{a, changedNumbers(b, s.client(), [2]tcp.Seq{0xdeadbeef, 0x12345678})}
 	}, alike, 0},
+	{"client-joins-what-it-sends", func(s *story, a, b []tcp.Segment) [][]tcp.Segment {
+		return [][]tcp.Segment{joined(a, s.client(), true, 20), b}
+	}, octets, 0},
+	{"server-joins-what-it-gets", func(s *story, a, b []tcp.Segment) [][]tcp.Segment {
+		return [][]tcp.Segment{a, joined(b, s.client(), true, 7)}
+	}, octets, 0},
+	{"all-join-all", func(s *story, a, b []tcp.Segment) [][]tcp.Segment {
+		a, b = joined(a, s.client(), true, 20), joined(b, s.client(), true, 7)
+		return [][]tcp.Segment{joined(a, s.client(), false, 5), joined(b, s.client(), false, 9)}
+	}, octets, 0},
 	{"server-begins-late", func(s *story, a, b []tcp.Segment) [][]tcp.Segment { return [][]tcp.Segment{a, b[len(b)/2:]} }, honest, 9},
 	{"client-begins-late", func(s *story, a, b []tcp.Segment) [][]tcp.Segment { return [][]tcp.Segment{a[len(a)/2:], b} }, honest, 14},
 	{"server-ends-early", func(s *story, a, b []tcp.Segment) [][]tcp.Segment { return [][]tcp.Segment{a, b[:(len(b)+1)/2]} }, honest, 41},
