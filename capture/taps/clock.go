@@ -35,6 +35,7 @@ type Piece struct {
 	knots          []time.Duration
 	first          tcp.Time // of the first knot, by the other's clock
 	step           float64  // from one to the next, in nanoseconds
+	doubt          float64  // Drift is wrong by no more
 }
 
 // piece returns the place of the piece that a packet of the capture is in, from one that
@@ -68,17 +69,25 @@ func (c *Clock) Other(t tcp.Time) tcp.Time {
 
 // bound returns by how much other is wrong at most.
 func (p *Piece) bound(t tcp.Time) time.Duration {
-	if len(p.knots) == 0 || p.step <= 0 {
+	if len(p.knots) == 0 || p.Within == Unbounded {
 		return p.Within
 	}
-	at := min(max(float64(p.other(t)-p.first)/p.step, 0), float64(len(p.knots)-1))
+	since := float64(p.other(t) - p.first)
+	last := p.step * float64(len(p.knots)-1)
+	switch { // beyond the packets that the clock was fitted by the doubt grows
+	case since < 0:
+		return p.knots[0] + time.Duration(-since*p.doubt)
+	case since >= last:
+		return p.knots[len(p.knots)-1] + time.Duration((since-last)*p.doubt)
+	}
+	at := since / p.step
 	i := min(int(at), len(p.knots)-2)
 	a, b := float64(p.knots[i]), float64(p.knots[i+1])
 	return time.Duration(a + (b-a)*(at-float64(i)))
 }
 
 // steady is for how long the bound of a piece is taken for the same.
-func (p *Piece) steady() time.Duration { return time.Duration(p.step / 16) }
+func (p *Piece) steady() time.Duration { return time.Duration(min(p.step/16, 1e9)) }
 
 // inverse returns the clock of the other tap against that of this one.
 func (c *Clock) inverse() Clock {

@@ -62,7 +62,7 @@ func (m *merger) presenceAt(place int, p *packet) presence {
 	}
 	f := c.flows[tap]
 	if f == nil || f.sides[p.dir].packets == 0 {
-		if c.answered[p.dir] || r.flow.sides[p.dir].acks || m.isRST(p) {
+		if c.answered[p.dir] || p.dir == fromClient && r.flow.sides[p.dir].acks || m.isRST(p) {
 			return absent
 		}
 		return present
@@ -70,7 +70,7 @@ func (m *merger) presenceAt(place int, p *packet) presence {
 	if c.matched == 0 && f.sides[p.dir].packets >= enoughUnmatched && r.flow.sides[p.dir].packets >= enoughUnmatched {
 		return absent // what this has is not the same
 	}
-	if !certain(m.survey.has[tap]) && !m.hears(c, 1-p.dir) {
+	if !certain(m.survey.has[tap]) && !m.hears(c, 1-p.dir) && !p.sentAgain() {
 		return doubtful
 	}
 	return present
@@ -92,6 +92,12 @@ func (m *merger) expectedAt(place int, p *packet) (from, to tcp.Time) {
 		least, most = -most, -least
 	}
 	return p.sent.at.Add(least), p.sent.at.Add(most)
+}
+
+// sentAgain reports whether the sender of a packet has sent its octets again since.
+func (p *packet) sentAgain() bool {
+	sd := &p.sent.flow.sides[p.dir]
+	return sd.againAt > p.sent.at && sd.again == p.sent.seq && p.sent.segment.Len() > 0
 }
 
 // hears reports whether any capture has packets of a direction.

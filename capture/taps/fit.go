@@ -189,6 +189,7 @@ func pieceOf(points []point, base tcp.Time) Piece {
 // calculateBound calculates how wrong the piece may be.
 func (p *Piece) calculateBound(room *room, first float64) {
 	l, r := room.feasible(p.Drift)
+	p.doubt = max(r-p.Drift, p.Drift-l)
 	for i := range numKnots {
 		x := first + float64(i)*p.step
 		high := func(slope float64) float64 { _, hi := room.offsets(slope); return hi + slope*x }

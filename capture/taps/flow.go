@@ -80,6 +80,8 @@ type side struct {
 	hasTS     bool     // it has timestamps
 	signed    bool     // it is signed
 	withoutID int      // of those before, that are no SYN, so many have no IP identification; below 0: some have
+	again     tcp.Seq  // the first of the octets that were newest sent again
+	againAt   tcp.Time // when they were
 	newest    uint64   // the key of the newest record of which there was none alike
 	newestAt  tcp.Time // when it was
 	suspects  []*packet

@@ -26,6 +26,9 @@ func (m *merger) follow(r *record, p *packet) {
 	}
 	from, to := r.seq, r.end()
 	next := false
+	if from != to && sd.cover.any && from.Before(sd.cover.max) {
+		sd.again, sd.againAt = from, r.at
+	}
 	switch {
 	case s.Flags&tcp.RST != 0:
 	case s.Flags&tcp.SYN != 0:

@@ -31,12 +31,17 @@ func words(of netip.Addr) (hi, lo uint64) {
 	return binary.BigEndian.Uint64(o[:8]), binary.BigEndian.Uint64(o[8:])
 }
 
+// hasGaps reports whether both taps have the answer to a packet.
+func (p *pair) hasGaps() bool {
+	return p.x.gap != 0 && p.y.gap != 0 && !p.x.again && !p.y.again
+}
+
 // apart returns by how much the gaps of two taps differ, which is the way from one to
 // the other and back: the median. Nothing may tell.
 func (v *survey) apart(a, b int) (d time.Duration, known bool) {
 	var differ []time.Duration
 	for _, p := range v.between(a, b) {
-		if p.x.gap != 0 && p.y.gap != 0 {
+		if p.hasGaps() {
 			differ = append(differ, (p.x.gap - p.y.gap).Abs())
 		}
 	}
@@ -173,7 +178,7 @@ func (v *survey) voteAlone(tap int) {
 
 // voteBy lets a packet say to which end its hosts are nearer.
 func (v *survey) voteBy(a, b int, p pair) {
-	if p.x.gap == 0 || p.y.gap == 0 || p.x.gap == p.y.gap {
+	if !p.hasGaps() || p.x.gap == p.y.gap {
 		return
 	}
 	d := cmp.Compare(p.x.gap, p.y.gap)
@@ -252,10 +257,10 @@ func answered(pairs []pair, points []point) (more []point) {
 	for i, p := range pairs {
 		k := points[i]
 		switch {
-		case k.came && p.x.gap != 0:
+		case k.came && p.x.gap != 0 && !p.x.again:
 			k.x += float64(p.x.gap)
 			k.y -= float64(p.x.gap)
-		case !k.came && p.y.gap != 0:
+		case !k.came && p.y.gap != 0 && !p.y.again:
 			k.y += float64(p.y.gap)
 		default:
 			continue
@@ -349,13 +354,10 @@ func (v *survey) findRunningBy(i, j int) {
 		if m.reset {
 			continue
 		}
-		at := m.time
-		if v.samples[i].first(m.hash) >= 0 { // i has it, or others alike
-			if at = m.last; at == 0 {
-				continue
-			}
+		if v.samples[i].counterpart(m, m.other < 0) != nil {
+			continue // i has it
 		}
-		from := v.commonAt(j, m.packet, at) // when it may have come by i, at the earliest and latest
+		from := v.common(j, m) // when it may have come by i, at the earliest and latest
 		to := from
 		switch came := v.awayOf(j, m) == (v.place[i] < v.place[j]); {
 		case came:

@@ -20,6 +20,9 @@ const (
 	// numAsks is how many marks wait for their answers at a time, a power of two.
 	numAsks = 1 << 12
 
+	// maxAlike is how many with the same hash are told apart.
+	maxAlike = 4
+
 	// maxJumps is how many leaps of a clock are remembered of a capture.
 	maxJumps = 64
 )
@@ -36,6 +39,7 @@ type mark struct {
 	id       uint16
 	syn      bool
 	octets   bool // it is to be acknowledged
+	again    bool // it was sent again, so that gap may be that to the answer to another
 	reset    bool
 	last     tcp.Time // of the newest alike that is not the same
 	n        int32    // there are so many alike: which is which cannot be said
@@ -182,19 +186,19 @@ func (p *sample) takeBoth(s *tcp.Segment) {
 func (p *sample) add(h uint64, s *tcp.Segment) int32 {
 	at := p.find(h)
 	first := p.table[at] - 1
-	for i, n := first, 0; i >= 0; i, n = p.marks[i].other, n+1 {
-		if m := &p.marks[i]; m.src == s.Src && m.dst == s.Dst {
-			if again := m.id == s.ID && m.tsVal == s.Options.TSVal && (s.ID != 0 || s.Len() > 0); again && s.Time.Sub(m.time) < promptly {
-				return -1 // recorded twice
-			}
-			if m.n++; m.id != s.ID || m.tsVal != s.Options.TSVal {
-				m.last = s.Time
-			}
-			return -1
+	again := false
+	for i, n := first, 1; i >= 0; i, n = p.marks[i].other, n+1 {
+		m := &p.marks[i]
+		if m.src == s.Src && m.dst == s.Dst {
+			m.again, again = true, true
 		}
-		if n == 2 {
-			return -1 // contents that say nothing
+		if same := m.src == s.Src && m.dst == s.Dst && m.id == s.ID && m.tsVal == s.Options.TSVal; !same && n < maxAlike {
+			continue
+		} else if same && (s.ID != 0 || s.Len() > 0) && s.Time.Sub(m.time) < promptly {
+			return -1 // recorded twice
 		}
+		m.n++
+		return -1
 	}
 	if len(p.marks) == maxMarks {
 		p.keepBelow(p.below / 2)
@@ -206,7 +210,7 @@ func (p *sample) add(h uint64, s *tcp.Segment) int32 {
 		}
 	}
 	p.marks = append(p.marks, mark{hash: h, time: s.Time, src: s.Src, dst: s.Dst, packet: s.Packet, seq: s.Seq,
-		tsVal: s.Options.TSVal, id: s.ID, syn: s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN, octets: s.Len() > 0 && s.Flags&tcp.RST == 0, reset: s.Flags&tcp.RST != 0, n: 1, other: first})
+		tsVal: s.Options.TSVal, id: s.ID, syn: s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN, octets: s.Len() > 0 && s.Flags&tcp.RST == 0, reset: s.Flags&tcp.RST != 0, again: again, n: 1, other: first})
 	p.table[at] = int32(len(p.marks))
 	return int32(len(p.marks)) - 1
 }

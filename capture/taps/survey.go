@@ -135,23 +135,12 @@ func (v *survey) shared(a, b int) (pairs []pair) {
 	p, q := v.samples[a], v.samples[b]
 	for i := range p.marks {
 		x := &p.marks[i]
-		j := q.first(x.hash)
-		if j < 0 {
-			continue
-		}
-		if x.other >= 0 || q.marks[j].other >= 0 || p.first(x.hash) != int32(i) {
-			for j >= 0 && (q.marks[j].src != x.src || q.marks[j].dst != x.dst) {
-				j = q.marks[j].other
-			}
-			if j < 0 {
-				continue
-			}
-		}
-		if y := &q.marks[j]; x.src == y.dst && x.dst == y.src {
-			continue // the one answers the other
-		} else if x.n == 1 && y.n == 1 {
+		y := q.counterpart(x, x.other < 0 && p.first(x.hash) == int32(i))
+		switch {
+		case y == nil || x.src == y.dst && x.dst == y.src: // the one answers the other
+		case x.n == 1 && y.n == 1:
 			pairs = append(pairs, pair{x, y})
-		} else if x.n == y.n {
+		case x.n == y.n:
 			more = append(more, pair{x, y})
 		}
 	}
@@ -162,6 +151,24 @@ func (v *survey) shared(a, b int) (pairs []pair) {
 		return even(pairs)
 	}
 	return pairs
+}
+
+// counterpart returns the mark of the same packet as one of another sample, which may be
+// the only one there with its hash; nil: there is none, or several may be.
+func (p *sample) counterpart(x *mark, only bool) *mark {
+	i := p.first(x.hash)
+	if i < 0 {
+		return nil
+	}
+	if y := &p.marks[i]; only && y.other < 0 {
+		return y
+	}
+	for ; i >= 0; i = p.marks[i].other {
+		if y := &p.marks[i]; y.src == x.src && y.dst == x.dst && y.id == x.id && y.tsVal == x.tsVal {
+			return y
+		}
+	}
+	return nil
 }
 
 // even returns those pairs whose sequence numbers were changed by as much as those of
