@@ -133,6 +133,7 @@ type conns struct {
 	cache          [cached]*entry // found not long ago
 	oldest, newest *conn
 	n              int
+	free           []*conn       // to be used again
 	forgot         func(c *conn) // is told of each that is forgotten
 }
 
@@ -176,11 +177,12 @@ func (t *conns) add(s *tcp.Segment, tap int, e *entry, key *tuple, low bool, at 
 	if e != nil {
 		for _, g := range e.flows[:t.taps] {
 			if g != nil && g.conn.flows[tap] == nil {
-				return g.conn.add(flow{tap: tap, entry: e, ends: g.ends, clientLow: g.clientLow})
+				return g.conn.add(tap, e, &g.ends, g.clientLow)
 			}
 		}
 	}
-	c := &conn{salt: key.hash()}
+	c := t.newConn()
+	c.salt = key.hash()
 	if e == nil {
 		e = &c.entry
 		e.tuple = *key
@@ -198,19 +200,33 @@ func (t *conns) add(s *tcp.Segment, tap int, e *entry, key *tuple, low bool, at 
 	c.away = away || !known
 	t.n++
 	t.use(c, at)
-	return c.add(flow{tap: tap, entry: e, ends: ends, clientLow: low == client})
+	return c.add(tap, e, &ends, low == client)
 }
 
-// add adds a flow to a connection.
-func (c *conn) add(f flow) *flow {
-	g := new(flow)
+// add adds the flow of a tap to a connection.
+func (c *conn) add(tap int, e *entry, ends *[2]netip.AddrPort, clientLow bool) *flow {
+	var f *flow
 	if c.taps < len(c.own) {
-		g = &c.own[c.taps]
+		f = &c.own[c.taps]
+	} else {
+		f = new(flow)
 	}
-	*g = f
-	g.conn, c.flows[f.tap], f.entry.flows[f.tap] = c, g, g
+	f.tap, f.entry, f.ends, f.clientLow, f.conn = tap, e, *ends, clientLow, c
+	c.flows[tap], e.flows[tap] = f, f
 	c.taps++
-	return g
+	return f
+}
+
+// newConn returns a connection of which nothing is set.
+func (t *conns) newConn() *conn {
+	n := len(t.free)
+	if n == 0 {
+		return new(conn)
+	}
+	c := t.free[n-1]
+	t.free = t.free[:n-1]
+	*c = conn{}
+	return c
 }
 
 // turn makes the client of a flow its server.
@@ -241,7 +257,7 @@ func (t *conns) join(c, old *conn, turned bool) {
 // renew begins a new connection with a flow's addresses and ports. The old keeps what it
 // has.
 func (c *conn) renew(f *flow) *flow {
-	return c.add(flow{tap: f.tap, entry: f.entry, ends: f.ends, clientLow: f.clientLow})
+	return c.add(f.tap, f.entry, &f.ends, f.clientLow)
 }
 
 // use adds a connection to the order of use, or says that it was used.
@@ -307,6 +323,9 @@ func (t *conns) forget(c *conn) {
 	c.gone = true
 	t.n--
 	t.forgot(c)
+	if c.pending == 0 && c.entry.flows == [maxTaps]*flow{} { // nothing has it any more
+		t.free = append(t.free, c)
+	}
 }
 
 // tapAt returns the tap at a place on the way of a direction.
