@@ -26,6 +26,6 @@
 //
 // The captures are read twice, so they must be files; a third time where a firewall
 // changes all sequence numbers, or each direction is at another tap. Memory is bounded:
-// by [maxWaiting] records that wait for what another tap has, some 80 MB, by 65,536
+// by 131,072 records that wait for what another tap has, some 80 MB, by 65,536
 // connections of some 2 KB, and by samples of 16,384 packets of each capture.
 package taps

@@ -22,7 +22,7 @@ const (
 	// least: that its alleged sender goes on.
 	suspectWindow = 5 * time.Second
 
-	// maxWaiting is how many records wait at most, whatever the window: some 90 MB.
+	// maxWaiting is how many records wait at most, whatever the window: some 80 MB.
 	maxWaiting = 1 << 17
 
 	// chunk is how many records of a tap are read at a time, and slabSize how many are
