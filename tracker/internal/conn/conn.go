@@ -144,7 +144,8 @@ type rareState struct {
 	own                recent.Own
 	late               [2]duplicates.Late
 	silences           [2]silence
-	behindACK          uint8 // how often octets came behind their ACK, in turn: see outOfStep
+	arrived            *[2]holes.Arrived // of the end's octets, what came near its peer; nil: one capture has both
+	behindACK          uint8             // how often octets came behind their ACK, in turn: see outOfStep
 }
 
 // RareState returns what only some connections need, and makes it where there is

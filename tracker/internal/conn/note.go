@@ -20,6 +20,9 @@ func (c *Conn) HolesOf(e tcp.Endpoint) holes.List {
 // captured arrived.
 func (c *Conn) Contiguous(e tcp.Endpoint) tcp.Seq {
 	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
+	if c.Rare != nil && c.Rare.arrived != nil && c.Rare.arrived[e].Any() {
+		return c.Rare.arrived[e].Next(peer.Acked, peer.Has(endpoint.HasAcked))
+	}
 	lowest := subject.Nxt
 	for _, h := range c.HolesOf(e) {
 		if peer.Has(endpoint.HasAcked) && h.To.AtMost(peer.Acked) {

@@ -39,7 +39,7 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.
 	} else {
 		m.resetSender(c, s, from, kind, asked)
 	}
-	if accepted {
+	if accepted && s.Leg != tcp.Left {
 		m.resetReceiver(c, s, from, v, kind, device)
 	}
 	if kind == rst.Reply {

@@ -97,9 +97,11 @@ func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Read
 	if !accepted && c.Accepted() {
 		m.accepted(c, s)
 	}
-	if v.Is == gate.Refused {
+	switch {
+	case s.Leg == tcp.Left:
+	case v.Is == gate.Refused:
 		m.restart(c, s, from.Peer())
-	} else {
+	default:
 		m.deliver(c, s, from, v)
 	}
 	if first {

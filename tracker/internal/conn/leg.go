@@ -1,0 +1,97 @@
+package conn
+
+import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// Where captures of two places are followed as one, what leaves an end moves that end
+// alone, and what comes near its peer moves that alone: nothing is taken for received
+// that was not seen to come. What comes near and never left is of somebody else, and
+// moves no sender.
+
+// leaving returns the verdict on a segment that has left: it is its sender's, where the
+// capture was made on its host.
+func (m *Machine) leaving(c *Conn, from tcp.Endpoint, v gate.Verdict) gate.Verdict {
+	if m.OnHost(c, from) && v.Why != tcp.BadChecksum {
+		v.Unsent, v.Held = false, false
+	}
+	return v
+}
+
+// nears takes in a segment that came near its receiver, and reports whether that is
+// all there is to it: one that opens what nobody began is taken as if it passed.
+func (m *Machine) nears(s *tcp.Segment) bool {
+	k, low := flow.KeyOf(s)
+	c := m.NewestOf(k)
+	for ; c != nil && !c.suits(s, c.EndOf(low)); c = c.Older() {
+	}
+	if c == nil {
+		return false
+	}
+	from := c.EndOf(low)
+	if s.Twin != nil {
+		m.counts.Segments++
+	}
+	m.key, m.newest = k, m.NewestOf(k)
+	m.passing, m.unset, m.disarmed = c, false, false
+	v := m.arrive(c, s, from)
+	if m.passing = nil; m.unset || c.alarm == 0 {
+		m.arm(c)
+	}
+	m.saw(c, from, s.Packet, v.Shown())
+	return true
+}
+
+// suits reports whether a segment that comes near its receiver can be one of the
+// connection.
+func (c *Conn) suits(s *tcp.Segment, from tcp.Endpoint) bool {
+	snd := &c.Ends[from]
+	if s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN {
+		return snd.Has(endpoint.HasISS) && snd.ISS == s.Seq
+	}
+	return c.fit(s, from) != fitsNot
+}
+
+// arrive has a segment come to its receiver.
+func (m *Machine) arrive(c *Conn, s *tcp.Segment, from tcp.Endpoint) gate.Verdict {
+	o := c.RareState()
+	if o.arrived == nil {
+		o.arrived = new([2]holes.Arrived)
+	}
+	v := m.gate(c, s, from)
+	foreign := s.Twin != nil && (s.Twin.Fate == tcp.FateForged || s.Twin.Fate == tcp.FateCopied)
+	if s.Flags&tcp.RST != 0 {
+		return m.resetArrives(c, s, from, v, foreign)
+	}
+	if foreign && s.Flags&tcp.SYN == 0 {
+		told := v
+		told.Unsent, told.Held = true, false
+		m.observe(c, s, from, c.Read(s, from), told)
+	}
+	if v.Is == gate.Refused {
+		m.restart(c, s, from.Peer())
+		return v
+	}
+	if o.arrived[from].Take(s); foreign && s.Flags&tcp.FIN != 0 && !c.Ends[from].Has(endpoint.HasFIN) && s.End().AtMost(c.Contiguous(from)) {
+		m.apply(c, from.Peer(), tcp.RcvFIN.Set(), m.cause(s, tcp.ByAssumption))
+	}
+	m.deliver(c, s, from, v)
+	return v
+}
+
+// resetArrives is arrive for a RST.
+func (m *Machine) resetArrives(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.Verdict, foreign bool) gate.Verdict {
+	kind := rst.KindOf(s, &c.Ends[from], &c.Ends[from.Peer()], c.rcvNxt(from), m.Now)
+	if v.Is != gate.Refused {
+		v = c.acceptsRST(s, from, m.Now)
+	}
+	if v.Is != gate.Refused && !v.Held {
+		m.resetReceiver(c, s, from, v, kind, foreign)
+	}
+	return v
+}
