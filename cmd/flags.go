@@ -40,6 +40,7 @@ type readFlags struct {
 	maxMemory         string
 	boundBy           string // the flag that bounds how many connections are kept
 	save              run.Save
+	tapFlags
 }
 
 // selectionFlags adds the flags that say which connections count.
@@ -82,6 +83,7 @@ func (f *readFlags) trackingFlags(c *cobra.Command) {
 	fl.DurationVar(&f.twoMSL, "2msl", 0, "how long TIME_WAIT lasts; 0 uses the value of the stack")
 	fl.DurationVar(&f.leakAfter, "leak-after", tracker.DefaultLeakAfter, "report CLOSE_WAIT or FIN_WAIT_2 as stuck after this time")
 	fl.StringVar(&f.tapOn, "tap-on", "auto", "the `host` on which the capture was made, where what came in has arrived: its IP address, client, server, none, or auto (recognised where the packets leave no doubt)")
+	f.tapFlags.add(c)
 	fl.BoolVar(&f.outer, "outer", false, "do not decapsulate tunnels; follow the outermost TCP")
 	fl.StringArrayVar(&f.as, "decode-as", nil, "read one protocol as another, as tshark -d has it: udp.port==4790,vxlan; may be repeated")
 	fl.BoolVar(&f.nullESP, "null-esp", false, "read ESP that does not encrypt (NULL encryption), where the packet shows it")
@@ -141,14 +143,6 @@ func kindNames() (names []string) {
 		names = append(names, k.Name)
 	}
 	return names
-}
-
-// needsCapture is the check of arguments of a command that reads captures.
-func needsCapture(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return run.WithHint(fmt.Errorf("%s needs a capture to read", c.Name()), c.CommandPath()+" file.pcap, or - for standard input")
-	}
-	return nil
 }
 
 // selection reads the flags that say which connections count.
@@ -267,7 +261,17 @@ func (f *readFlags) reading(files []string, co capture.Options, stderr io.Writer
 	case f.save.Path == "" && f.save.NoComments:
 		return r, errors.New("--no-comments needs -w")
 	}
-	r = run.Reading{Files: files, Capture: co, Save: f.save, Stderr: stderr}
+	r = run.Reading{Files: files, AtEnds: f.atEnds, Capture: co, Save: f.save, Stderr: stderr}
+	var called string
+	if r.Taps, called, err = f.tapFlags.read(); err != nil {
+		return r, err
+	}
+	if len(r.Taps) > 0 {
+		r.Files = []string{called}
+		if f.save.Path != "" {
+			return r, run.WithHint(errors.New("-w writes the packets of one capture, not those of --tap"), "mergecap -w all.pcapng A B puts them into one file")
+		}
+	}
 	if _, tty := terminal(stderr); tty && !f.quiet && !f.noProgress {
 		r.Bar = stderr
 	}

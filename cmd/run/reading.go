@@ -20,6 +20,7 @@ import (
 	"io"
 
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/taps"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report/ladder"
 	"github.com/tcpwatch/tcpwatch/report/record"
@@ -29,7 +30,9 @@ import (
 
 // A Reading is how captures are read.
 type Reading struct {
-	Files   []string // "-" is standard input
+	Files   []string   // "-" is standard input
+	Taps    []taps.Tap // in the place of Files: captures of several places
+	AtEnds  bool       // these were made on the hosts of the ends
 	Capture capture.Options
 	Tracker tracker.Config
 	Save    Save
@@ -43,7 +46,7 @@ type Reading struct {
 func (r *Reading) pass(ctx context.Context, s watch.Sink) (watch.Summary, error) {
 	c := r.Tracker
 	c.Segments = s.Segment != nil
-	w, err := watch.Files(r.Files, r.Capture, c)
+	w, err := r.open(c)
 	if err != nil && ctx.Err() != nil {
 		return watch.Summary{Interrupted: true}, nil // a pipe that delivered nothing is not to blame
 	}
@@ -55,6 +58,14 @@ func (r *Reading) pass(ctx context.Context, s watch.Sink) (watch.Summary, error)
 	defer bar.done()
 	s.Progress = bar.at
 	return w.Run(ctx, s)
+}
+
+// open opens the captures.
+func (r *Reading) open(c tracker.Config) (*watch.Watch, error) {
+	if len(r.Taps) > 0 {
+		return watch.Taps(r.Taps, taps.Options{Capture: r.Capture, AtEnds: r.AtEnds}, c)
+	}
+	return watch.Files(r.Files, r.Capture, c)
 }
 
 // Connections takes the captures through tcpwatch, and calls f with the record of

@@ -34,11 +34,13 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"iter"
 	"net"
 	"net/netip"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/taps"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/crossflow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -91,9 +93,17 @@ type Summary struct {
 	Interrupted bool // the context ended the run, and not the capture
 }
 
+// A source is files that are read to their end: of one capture, or of several places.
+type source interface {
+	Segments() iter.Seq2[*tcp.Segment, error]
+	Stats() capture.Stats
+	Stop()
+	Close() error
+}
+
 // A Watch is one run over one capture. It is not safe for concurrent use.
 type Watch struct {
-	files *capture.Source // one of these is nil
+	files source // one of these is nil
 	live  *capture.Live
 
 	tracker     *tracker.Tracker
@@ -111,19 +121,43 @@ type Watch struct {
 // Files opens capture files as one capture, see capture.Open; "-" is standard
 // input.
 func Files(paths []string, c capture.Options, t tracker.Config) (*Watch, error) {
-	return newWatch(t, func(w *Watch) (err error) {
+	return newWatch(t, func(w *Watch) error {
 		c.Named = w.names.take
-		w.files, err = capture.Open(paths, c)
+		files, err := capture.Open(paths, c)
+		if err == nil {
+			w.files = files
+		}
 		return err
+	})
+}
+
+// Taps opens captures of the same traffic that were made at two places or more, and
+// follows them as one, see taps.Open. What they show coming in has arrived where they
+// were made on the hosts themselves, unless the TapOn of t says otherwise.
+func Taps(list []taps.Tap, o taps.Options, t tracker.Config) (*Watch, error) {
+	if !t.TapOn.Said() {
+		t.TapOn = tcp.TapOn{Nowhere: !o.AtEnds, Ends: [2]bool{o.AtEnds, o.AtEnds}}
+	}
+	return newWatch(t, func(w *Watch) error {
+		o.Capture.Named = w.names.take
+		files, err := taps.Open(list, o)
+		if err != nil {
+			return err
+		}
+		w.files = files
+		return nil
 	})
 }
 
 // Reader opens a capture that is read from r, see capture.OpenReader; errors
 // call it by the name.
 func Reader(name string, r io.Reader, c capture.Options, t tracker.Config) (*Watch, error) {
-	return newWatch(t, func(w *Watch) (err error) {
+	return newWatch(t, func(w *Watch) error {
 		c.Named = w.names.take
-		w.files, err = capture.OpenReader(name, r, c)
+		files, err := capture.OpenReader(name, r, c)
+		if err == nil {
+			w.files = files
+		}
 		return err
 	})
 }
