@@ -199,7 +199,7 @@ func (m *Machine) Certainty(c *Conn, e tcp.Endpoint) tcp.Certainty {
 		return tcp.Observed
 	case subject.Assumed.Len() > 1, c.otherwise(e) != 0, c.spokenFor(e), c.hidesFIN(now), c.doubtsFIN(e):
 	case subject.Assumed == subject.Proved:
-		if !c.overdue(e, now) {
+		if !c.overdue(e, now) && !c.unreached(e) {
 			return tcp.Proved
 		}
 	case m.observed(c, e):

@@ -1,10 +1,13 @@
 package conn
 
 import (
+	"cmp"
+
 	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -17,6 +20,7 @@ import (
 // leaving returns the verdict on a segment that has left: it is its sender's, where the
 // capture was made on its host.
 func (m *Machine) leaving(c *Conn, from tcp.Endpoint, v gate.Verdict) gate.Verdict {
+	c.RareState().arrived = cmp.Or(c.Rare.arrived, new([2]holes.Arrived))
 	if m.OnHost(c, from) && v.Why != tcp.BadChecksum {
 		v.Unsent, v.Held = false, false
 	}
@@ -47,6 +51,12 @@ func (m *Machine) nears(s *tcp.Segment) bool {
 	return true
 }
 
+// unreached reports whether nothing that was sent to the end came near it, nor anything
+// from it: nobody can know what it is in.
+func (c *Conn) unreached(e tcp.Endpoint) bool {
+	return c.Rare != nil && c.Rare.arrived != nil && !c.Ends[e].Seen() && !c.Rare.arrived[e.Peer()].Any()
+}
+
 // suits reports whether a segment that comes near its receiver can be one of the
 // connection.
 func (c *Conn) suits(s *tcp.Segment, from tcp.Endpoint) bool {
@@ -59,39 +69,42 @@ func (c *Conn) suits(s *tcp.Segment, from tcp.Endpoint) bool {
 
 // arrive has a segment come to its receiver.
 func (m *Machine) arrive(c *Conn, s *tcp.Segment, from tcp.Endpoint) gate.Verdict {
-	o := c.RareState()
-	if o.arrived == nil {
-		o.arrived = new([2]holes.Arrived)
-	}
+	c.RareState().arrived = cmp.Or(c.Rare.arrived, new([2]holes.Arrived))
 	v := m.gate(c, s, from)
-	foreign := s.Twin != nil && (s.Twin.Fate == tcp.FateForged || s.Twin.Fate == tcp.FateCopied)
-	if s.Flags&tcp.RST != 0 {
-		return m.resetArrives(c, s, from, v, foreign)
-	}
-	if foreign && s.Flags&tcp.SYN == 0 {
+	if s.Twin != nil && s.Flags&tcp.SYN == 0 { // it never left, or no second time
+		if s.Flags&tcp.RST != 0 {
+			return m.observeRST(c, s, from, v)
+		}
 		told := v
 		told.Unsent, told.Held = true, false
 		m.observe(c, s, from, c.Read(s, from), told)
 	}
-	if v.Is == gate.Refused {
+	m.snapshot(c)
+	switch {
+	case s.Flags&tcp.RST != 0:
+		v = m.resetArrives(c, s, from, v)
+	case v.Is == gate.Refused:
 		m.restart(c, s, from.Peer())
-		return v
+	default:
+		c.keepReached(s, from)
+		c.Rare.arrived[from].Take(s)
+		if s.Twin != nil && s.Flags&tcp.FIN != 0 && !c.Ends[from].Has(endpoint.HasFIN) && s.End().AtMost(c.Contiguous(from)) {
+			m.apply(c, from.Peer(), tcp.RcvFIN.Set(), m.cause(s, tcp.ByAssumption))
+		}
+		m.deliver(c, s, from, v)
 	}
-	if o.arrived[from].Take(s); foreign && s.Flags&tcp.FIN != 0 && !c.Ends[from].Has(endpoint.HasFIN) && s.End().AtMost(c.Contiguous(from)) {
-		m.apply(c, from.Peer(), tcp.RcvFIN.Set(), m.cause(s, tcp.ByAssumption))
-	}
-	m.deliver(c, s, from, v)
+	m.tellChecks(c, s, from, recent.Reading{}, 0)
 	return v
 }
 
-// resetArrives is arrive for a RST.
-func (m *Machine) resetArrives(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.Verdict, foreign bool) gate.Verdict {
+// resetArrives is arrive for a RST that its sender sent.
+func (m *Machine) resetArrives(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.Verdict) gate.Verdict {
 	kind := rst.KindOf(s, &c.Ends[from], &c.Ends[from.Peer()], c.rcvNxt(from), m.Now)
 	if v.Is != gate.Refused {
 		v = c.acceptsRST(s, from, m.Now)
 	}
 	if v.Is != gate.Refused && !v.Held {
-		m.resetReceiver(c, s, from, v, kind, foreign)
+		m.resetReceiver(c, s, from, v, kind, false)
 	}
 	return v
 }
