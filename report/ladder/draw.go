@@ -43,7 +43,8 @@ const (
 type drawnRow struct {
 	time, frame string
 	cells       [2]string
-	arrow, text string
+	arrows      [2]string
+	text        string
 }
 
 // draw draws the ladder for people.
@@ -176,15 +177,11 @@ func (w columns) line(row drawnRow, colors bool, rank int) string {
 	pad := func(n int) { b.WriteString(strings.Repeat(" ", max(n, 0))) }
 	b.WriteString(cell(0))
 	pad(w.cells[0] - len(row.cells[0]))
-	arrow := row.arrow
-	if arrow == "" {
-		arrow = "   "
-	}
-	b.WriteString(" " + arrow + " " + row.text)
+	fmt.Fprintf(&b, " %-3s %s", row.arrows[0], row.text)
 	if row.cells[1] != "" && rank < dropBeside {
 		pad(w.text - utf8.RuneCountInString(row.text))
 		if rank < dropArrow {
-			b.WriteString(" " + arrow)
+			fmt.Fprintf(&b, " %-3s", row.arrows[1])
 		}
 		b.WriteString(" " + cell(1))
 	}
@@ -228,7 +225,7 @@ func (d *ladder) drawn(w *ladderRow, rank int) (out drawnRow) {
 	if r.segment.ICMP.Type != 0 {
 		from = 1 - from // it went to the sender of the segment that it quotes
 	}
-	out.arrow = [...]string{"-->", "<--"}[from]
+	out.arrows = r.arrows(from)
 	out.text = d.segmentText(r, rank)
 	return out
 }

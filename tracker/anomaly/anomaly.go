@@ -15,6 +15,7 @@
 //	timewait     TIME-WAIT: cut short, reused, its hazards
 //	resets       RSTs of an end or of others; SYNs and flags of attackers
 //	established  numbers, windows, contents and silence in open connections
+//	between      what happened on the way from one capture to another
 //	captures     what the capture has, misses or garbles
 //	many         over many connections; found by package crossflow
 //	kinds        the catalogue, of all of them

@@ -144,6 +144,7 @@ type rareState struct {
 	own                recent.Own
 	late               [2]duplicates.Late
 	silences           [2]silence
+	quickest           [2]time.Duration  // that a segment of the end was under way, by captures of several places; 0: unknown
 	arrived            *[2]holes.Arrived // of the end's octets, what came near its peer; nil: one capture has both
 	behindACK          uint8             // how often octets came behind their ACK, in turn: see outOfStep
 }

@@ -2,6 +2,7 @@ package conn
 
 import (
 	"cmp"
+	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
@@ -9,6 +10,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/rst"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/triggers"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -93,7 +95,11 @@ func (m *Machine) arrive(c *Conn, s *tcp.Segment, from tcp.Endpoint) gate.Verdic
 		}
 		m.deliver(c, s, from, v)
 	}
-	m.tellChecks(c, s, from, recent.Reading{}, 0)
+	on := triggers.Set(0)
+	if s.Flags&tcp.SYN != 0 {
+		on = c.betweenOf(s, from) // of others observe has told
+	}
+	m.tellChecks(c, s, from, recent.Reading{}, on)
 	return v
 }
 
@@ -107,4 +113,37 @@ func (m *Machine) resetArrives(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gat
 		m.resetReceiver(c, s, from, v, kind, false)
 	}
 	return v
+}
+
+// LateOnTheWay is by how much longer than the quickest of its direction a segment must
+// be under way to be called late: that is the least time after which Linux sends again.
+const LateOnTheWay = 200 * time.Millisecond
+
+// LateBy is by how much longer than the quickest of its direction s was under way.
+func (c *Conn) LateBy(s *tcp.Segment, from tcp.Endpoint) time.Duration {
+	if s.Twin.Fate != tcp.FatePassed || c.Rare == nil {
+		return 0
+	}
+	return s.Twin.Delay - c.Rare.quickest[from]
+}
+
+// betweenOf returns OnBetween where something happened to the segment on its way.
+func (c *Conn) betweenOf(s *tcp.Segment, from tcp.Endpoint) triggers.Set {
+	t := s.Twin
+	switch {
+	case t == nil:
+		return 0
+	case t.Fate == tcp.FatePassed:
+		o := c.RareState()
+		if o.quickest[from] == 0 || t.Delay < o.quickest[from] {
+			o.quickest[from] = max(t.Delay, 1)
+		}
+		if t.Overtaken == 0 && c.LateBy(s, from) < LateOnTheWay && (t.Other == nil || s.Same(t.Other)) {
+			return 0
+		}
+		return triggers.OnBetween
+	case t.Fate >= tcp.FateLost && t.Fate != tcp.FateMissed:
+		return triggers.OnBetween
+	}
+	return 0
 }

@@ -61,7 +61,7 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.
 		is |= recent.WasAccepted
 	}
 	m.Recent.put(c, s, from, is, m.Now)
-	m.tellChecks(c, s, from, r, triggers.OnRST|c.qualityOf(s, from))
+	m.tellChecks(c, s, from, r, triggers.OnRST|c.qualityOf(s, from)|c.betweenOf(s, from))
 	c.settleChallenge(s, from, before, m.Now)
 	if before.States[from.Peer()] == tcp.SynSent.Set() && accepted && kind != rst.Unmatched {
 		m.Listeners.Remove(c.Addr(from))
