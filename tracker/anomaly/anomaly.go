@@ -220,7 +220,7 @@ func (b *Book) ask(h *Case) {
 		for ; word != 0; word &= word - 1 {
 			k := b.kinds[64*i+bits.TrailingZeros64(word)]
 			h.relied, h.unseen = false, false
-			if k.RestsOn == ResetSent && h.Before.Device {
+			if k.RestsOn == ResetSent && (h.Before.Device || h.S != nil && h.S.Leg == tcp.Neared) {
 				continue
 			}
 			f := k.Check(h)
