@@ -22,6 +22,7 @@ package capture
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"iter"
 	"sync/atomic"
@@ -41,6 +42,10 @@ type Options struct {
 	NullESP         bool // look for what ESP does not encrypt
 	VerifyChecksums bool // check the checksum of every segment
 	Payload         bool // hash what segments carry
+
+	// Seed is what payloads are hashed with, so that hashes of several captures compare.
+	// The zero Seed is one of its own.
+	Seed maphash.Seed
 
 	// Filter, unless nil, passes over the packets that it does not match.
 	Filter *filter.Filter
@@ -82,7 +87,7 @@ func ParseAs(text string) (As, error) { return decode.ParseAs(text) }
 
 // decoder returns a decoder for these options.
 func (o *Options) decoder() *decode.Decoder {
-	return decode.New(decode.Options{Outer: o.Outer, As: o.As, NullESP: o.NullESP, VerifyChecksums: o.VerifyChecksums, Payload: o.Payload, Part: o.Part, Names: o.Named != nil})
+	return decode.New(decode.Options{Outer: o.Outer, As: o.As, NullESP: o.NullESP, VerifyChecksums: o.VerifyChecksums, Payload: o.Payload, Seed: o.Seed, Part: o.Part, Names: o.Named != nil})
 }
 
 // Stats are what a Source has read so far.

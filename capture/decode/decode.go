@@ -49,6 +49,9 @@ type Options struct {
 	// whose checksum is right or left to the network card.
 	Payload bool
 
+	// Seed is what payloads are hashed with. The zero Seed is one of its own.
+	Seed maphash.Seed
+
 	// Names has Naming and Named tell of names of hosts.
 	Names bool
 
@@ -100,7 +103,7 @@ type Decoder struct {
 
 // New returns a Decoder that has seen no packet.
 func New(o Options) *Decoder {
-	p := &Decoder{o: o}
+	p := &Decoder{o: o, seed: o.Seed}
 	p.setAs(o.As)
 	return p
 }
