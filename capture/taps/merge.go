@@ -58,7 +58,8 @@ type merger struct {
 
 	waiting     int
 	now         tcp.Time // up to which everything was matched
-	last        tcp.Time // of the newest event
+	begin, last tcp.Time // of the first event, and the newest
+	later       bool     // the captures go on behind Options.Capture.Until
 	missed      []int    // by tap: packets that it lacks although they came by
 	lost        []int    // by tap: packets that did not come there
 	freeRecords *record
@@ -273,8 +274,17 @@ func (m *merger) emit(r *record, yield func(*tcp.Segment, error) bool) (more boo
 	}
 	s := &m.segment
 	*s = r.segment
-	m.last = max(m.last, r.at)
-	s.Time, s.Packet = m.last, p.number
+	if s.Time, s.Packet = max(m.last, r.at), p.number; m.begin == 0 {
+		m.begin = s.Time
+	}
+	if u := &m.options.Capture.Until; u.Precedes(s.Time, m.begin) || u.Packet != 0 && s.Packet > u.Packet {
+		m.later = true
+		return false
+	}
+	m.last = s.Time
+	if m.options.Capture.Since.Follows(s.Packet, s.Time, m.begin) {
+		return true
+	}
 	m.translate(s, c, p.dir)
 	if r == p.neared {
 		s.Leg = tcp.Neared
@@ -345,6 +355,7 @@ func (m *merger) free(p *packet) {
 
 // stats is Source.Stats.
 func (m *merger) stats() (sum capture.Stats) {
+	var ended tcp.Time
 	for i := range m.queues {
 		st := m.queues[i].source.Stats()
 		sum.Packets += st.Packets
@@ -371,9 +382,12 @@ func (m *merger) stats() (sum capture.Stats) {
 			sum.First = first
 		}
 		sum.Last = max(sum.Last, c.Other(st.Last))
-		sum.Until = max(sum.Until, c.Other(st.Until))
-		sum.Heard = max(sum.Heard, c.Other(st.Heard))
+		ended = max(ended, c.Other(st.Until))
 	}
+	if m.later {
+		sum.Last = m.last
+	}
+	sum.Until, sum.Heard = m.options.Capture.Over(m.begin, sum.Last, ended, m.later)
 	slices.SortStableFunc(sum.Passed, func(a, b capture.Passed) int { return b.Packets - a.Packets })
 	return sum
 }
