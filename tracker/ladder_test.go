@@ -3,6 +3,7 @@ package tracker_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -318,7 +319,7 @@ func (l ladder) run(t *testing.T, emit func(*tracker.Event), after func(tk *trac
 				now = now.Add(l.every)
 			}
 			if r.segment != nil {
-				s := *r.segment
+				s := *cmp.Or(passages[i].as, r.segment)
 				s.Time, s.Src, s.Dst = now, a, b
 				if !r.fromA {
 					s.Src, s.Dst = s.Dst, s.Src

@@ -55,6 +55,7 @@ func parseLeg(left, right string) (l leg, fromA bool, err error) {
 type passage struct {
 	packet int
 	twin   *tcp.Twin
+	as     *tcp.Segment // with the numbers that it had where it left; nil: it did not leave
 }
 
 // passages numbers the rungs' segments, and joins those of one that left and came.
@@ -89,6 +90,9 @@ func (l *ladder) passages() []passage {
 	for i, j := range came {
 		other := *l.rungs[j].segment
 		other.Src, other.Dst = l.rungs[j].src, l.rungs[j].dst
+		as := other
+		as.Seq, as.Ack = l.rungs[i].segment.Seq, l.rungs[i].segment.Ack
+		list[j].as = &as
 		list[i].twin.Other, list[i].twin.Delay = &other, at[j]-at[i]
 		for k, o := range came {
 			if k > i && o < j && l.rungs[k].fromA == l.rungs[i].fromA {
@@ -102,7 +106,7 @@ func (l *ladder) passages() []passage {
 // isCopyOf reports whether the rung is where what left at the other came.
 func (r *rung) isCopyOf(left *rung) bool {
 	return r.segment != nil && r.leg.leg == tcp.Neared && r.leg.fate == tcp.FatePassed && r.fromA == left.fromA &&
-		r.segment.Seq == left.segment.Seq && r.segment.Flags == left.segment.Flags && r.segment.Data == left.segment.Data
+		(r.segment.Seq == left.segment.Seq || r.segment.Flags == left.segment.Flags && r.segment.Data == left.segment.Data)
 }
 
 // pass puts what is told of the segment beside it into s, which goes between src and dst.

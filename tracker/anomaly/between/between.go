@@ -3,7 +3,7 @@
 package between
 
 import (
-	"time"
+	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
@@ -17,7 +17,7 @@ var LostBetween = anomaly.Kind{
 	Title:    "Lost on the way",
 	RFC:      "RFC 7680 §2",
 	Causes: []anomaly.Cause{
-		{Text: "#{frame} ({segment}) left {X} and did not come to the capture near {Y}. {Y} did not acknowledge it either: it was lost between the captures."},
+		{Text: "#{frame} ({flags}, {bytes bytes}) left {X} and did not come to the capture near {Y}. {Y} did not acknowledge it either: it was lost between the captures."},
 	},
 	On: triggers.OnBetween,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -38,7 +38,7 @@ var CopiedBetween = anomaly.Kind{
 	Title:    "Copied on the way",
 	RFC:      "RFC 5560 §1",
 	Causes: []anomaly.Cause{
-		{Text: "#{frame} ({segment}) came to {Y} once more than it left {X}: something between the captures made a copy."},
+		{Text: "#{frame} ({flags}, {bytes bytes}) came to {Y} once more than it left {X}: something between the captures made a copy."},
 	},
 	On: triggers.OnBetween,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -55,7 +55,7 @@ var ReorderedBetween = anomaly.Kind{
 	Title:    "Overtaken on the way",
 	RFC:      "RFC 4737 §3",
 	Causes: []anomaly.Cause{
-		{Text: "#{frame} ({segment}) left {X} before {n segments} of it that came to {Y} sooner."},
+		{Text: "#{frame} ({flags}, {bytes bytes}) left {X} before {n segments} of it that came to {Y} sooner."},
 	},
 	On: triggers.OnBetween,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -74,7 +74,7 @@ var DelayedBetween = anomaly.Kind{
 	Title:    "Late on the way",
 	RFC:      "RFC 7679 §3",
 	Causes: []anomaly.Cause{
-		{Text: "#{frame} ({segment}) took {span} from {X} to the capture near {Y}. The quickest took {least}."},
+		{Text: "#{frame} ({flags}, {bytes bytes}) took {span} from {X} to the capture near {Y}. The quickest took {least}."},
 	},
 	Thresholds: []anomaly.Threshold{{Name: "how much longer than the quickest, at least", Value: conn.LateOnTheWay}},
 	On:         triggers.OnBetween,
@@ -95,7 +95,7 @@ var ForgedBetween = anomaly.Kind{
 	Title:    "Not sent by the end that it names",
 	RFC:      "RFC 5961 §1.1",
 	Causes: []anomaly.Cause{
-		{Text: "#{frame} ({segment}) came to {Y} in the name of {X}, but did not leave {X}: something between the captures sent it."},
+		{Text: "#{frame} ({flags}, {bytes bytes}) came to {Y} in the name of {X}, but did not leave {X}: something between the captures sent it."},
 	},
 	Phrases: []anomaly.Phrase{
 		{Name: "taken", Text: " {Y} accepts it, and is cut off from {X} by it."},
@@ -140,22 +140,46 @@ var AnsweredBetween = anomaly.Kind{
 	},
 }
 
+// changes are the phrases for what became another.
+var changes = []anomaly.Phrase{
+	{Name: "mss", In: "changes", Text: "its MSS from {mss} to {mss-now}"},
+	{Name: "scale", In: "changes", Text: "its window scale"},
+	{Name: "options", In: "changes", Text: "its options"},
+	{Name: "numbers", In: "changes", Text: "its sequence numbers"},
+	{Name: "window", In: "changes", Text: "its window from {window} to {window-now}"},
+	{Name: "length", In: "changes", Text: "its length to {length-now bytes}"},
+	{Name: "payload", In: "changes", Text: "its contents"},
+	{Name: "flags", In: "changes", Text: "its flags to {flags-now}"},
+}
+
 var ChangedBetween = anomaly.Kind{
 	Name:     "changed-between",
 	Severity: anomaly.Notice,
 	Title:    "Changed on the way",
 	RFC:      "RFC 3234 §2",
 	Causes: []anomaly.Cause{
-		{Text: "#{frame} ({segment}) of {X} was changed between the captures: {changes}."},
+		{Text: "Something between the captures changed #{frame} ({flags}, {bytes bytes}) of {X}: {changes}."},
 	},
-	On: triggers.OnBetween,
+	Phrases: changes,
+	On:      triggers.OnBetween,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
-		changes := h.S.Changes()
-		if len(changes) == 0 || h.Flagged("changed-between", h.From) != nil {
+		o := h.S.Twin.Other
+		if o == nil || h.Flagged("changed-between", h.From) != nil {
+			return nil
+		}
+		is := h.S.Changes(o)
+		if is == 0 {
 			return nil
 		}
 		f := found(h)
-		f.Values["changes"] = join(changes)
+		f.Values["mss"], f.Values["mss-now"] = h.S.Options.MSS, o.Options.MSS
+		f.Values["window"], f.Values["window-now"] = h.S.Wnd, o.Wnd
+		f.Values["length-now"], f.Values["flags-now"] = o.Data, flags(o)
+		for i := range changes {
+			if is&(1<<i) != 0 {
+				f.Say(changes[i].Name)
+			}
+		}
 		return f
 	},
 }
@@ -189,6 +213,9 @@ func found(h *anomaly.Case) *anomaly.Finding {
 		End:      h.From,
 		Certain:  anomaly.ConfidenceProved,
 		Evidence: []int{h.S.Packet},
-		Values:   anomaly.Values{"frame": h.S.Packet, "segment": segment(h.S), "span": time.Duration(0)},
+		Values:   anomaly.Values{"frame": h.S.Packet, "flags": flags(h.S), "bytes": h.S.Data},
 	}
 }
+
+// flags are the control bits of a segment as people write them.
+func flags(s *tcp.Segment) string { return strings.ReplaceAll(s.Flags.String(), ",", "+") }

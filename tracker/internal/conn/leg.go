@@ -53,9 +53,9 @@ func (m *Machine) nears(s *tcp.Segment) bool {
 	return true
 }
 
-// unreached reports whether nothing that was sent to the end came near it, nor anything
+// Unreached reports whether nothing that was sent to the end came near it, nor anything
 // from it: nobody can know what it is in.
-func (c *Conn) unreached(e tcp.Endpoint) bool {
+func (c *Conn) Unreached(e tcp.Endpoint) bool {
 	return c.Rare != nil && c.Rare.arrived != nil && !c.Ends[e].Seen() && !c.Rare.arrived[e.Peer()].Any()
 }
 
@@ -138,7 +138,7 @@ func (c *Conn) betweenOf(s *tcp.Segment, from tcp.Endpoint) triggers.Set {
 		if o.quickest[from] == 0 || t.Delay < o.quickest[from] {
 			o.quickest[from] = max(t.Delay, 1)
 		}
-		if t.Overtaken == 0 && c.LateBy(s, from) < LateOnTheWay && (t.Other == nil || s.Same(t.Other)) {
+		if t.Overtaken == 0 && c.LateBy(s, from) < LateOnTheWay && (t.Other == nil || s.Changes(t.Other) == 0 && s.Src == t.Other.Src && s.Dst == t.Other.Dst) {
 			return 0
 		}
 		return triggers.OnBetween

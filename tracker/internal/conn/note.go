@@ -140,7 +140,7 @@ func (c *Conn) noteRepeat(s *tcp.Segment, from tcp.Endpoint, r recent.Reading) {
 	answers := s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && !c.Ends[from].Has(endpoint.SentSYNACK) // the other SYN, in a simultaneous open
 	if r.Old && !r.Keepalive && !answers {
 		o.Retransmits[from]++
-		o.repeatedSYN = o.repeatedSYN || s.Flags&tcp.SYN != 0
+		o.RepeatedSYN = o.RepeatedSYN || s.Flags&tcp.SYN != 0
 	}
 }
 

@@ -269,7 +269,7 @@ func (m *Machine) unreachable(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	why := m.cause(s, tcp.ByAssumption)
 	why.sure = s.ICMP.Hard()
 	m.apply(c, from, tcp.Unreachable.Set(), why)
-	if peer := from.Peer(); !c.Ends[peer].Seen() && !c.unreached(peer) {
+	if peer := from.Peer(); !c.Ends[peer].Seen() && !c.Unreached(peer) {
 		m.erase(c, peer, m.unknown(c, peer), m.cause(s, tcp.ByCorrection)) // the SYN did not arrive there
 	}
 	c.setClosedBy(tcp.ByUnreachable)
