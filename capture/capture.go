@@ -235,7 +235,8 @@ func (s *Source) Stats() Stats {
 func (s *Source) count() Stats {
 	stats := s.stats.clone()
 	stats.Read, stats.Size = s.read, s.size
-	stats.Until, stats.Heard = s.options.Over(s.begin, s.stats.Last, s.ended, s.stats.Later > 0)
+	stats.Until = s.until()
+	stats.Heard = s.heard(stats.Until)
 	if s.current != nil {
 		stats.Read += s.current.position()
 		stats.Misdated += s.current.misdated().N
@@ -411,9 +412,9 @@ func (s *Source) place(r *pcap.Record) (pass *int) {
 		s.begin = r.Time
 	}
 	switch {
-	case s.options.Since.Follows(s.frame, r.Time, s.begin):
+	case s.earlier(s.frame, r.Time):
 		return &s.stats.Earlier
-	case s.options.Until.Precedes(r.Time, s.begin):
+	case s.later(r.Time):
 		return &s.stats.Later
 	}
 	return nil

@@ -24,34 +24,38 @@ func (m Moment) time(first tcp.Time) tcp.Time {
 	return m.Time
 }
 
-// Follows reports whether the moment is behind a packet of that number and time, in a
-// capture whose first packet has the time first.
-func (m Moment) Follows(packet int, t, first tcp.Time) bool {
-	return packet < m.Packet || (m.Time != 0 || m.Relative) && t < m.time(first)
+// earlier reports whether a packet is earlier than Options.Since.
+func (s *Source) earlier(frame int, t tcp.Time) bool {
+	m := &s.options.Since
+	return frame < m.Packet || t < m.time(s.begin) && (m.Time != 0 || m.Relative)
 }
 
-// Precedes reports whether the moment is a time before that of a packet.
-func (m Moment) Precedes(t, first tcp.Time) bool {
-	return (m.Time != 0 || m.Relative) && t > m.time(first)
+// later reports whether a packet is later than Options.Until.
+func (s *Source) later(t tcp.Time) bool {
+	m := &s.options.Until
+	return (m.Time != 0 || m.Relative) && t > m.time(s.begin)
 }
 
-// Over returns Stats.Until and Stats.Heard of a capture whose packets have times from
-// first to last, and that itself says that it ended at ended. Later says that it has
-// packets behind Options.Until.
-func (o *Options) Over(first, last, ended tcp.Time, later bool) (until, heard tcp.Time) {
-	own, m := max(last, ended), &o.Until
+// until is Stats.Until.
+func (s *Source) until() tcp.Time {
+	m := &s.options.Until
+	own := max(s.stats.Last, s.ended)
 	switch {
 	case *m == Moment{}:
-		until = own
+		return own
 	case m.Packet != 0:
-		until = last
-	case o.Ends && !later:
-		until = min(own, m.time(first))
-	default:
-		until = m.time(first)
+		return s.stats.Last
+	case s.options.Ends && s.stats.Later == 0:
+		return min(own, m.time(s.begin))
 	}
-	if later { // which shows that it went on until then
-		return until, until
+	return m.time(s.begin)
+}
+
+// heard is Stats.Heard, of that Stats.Until. A packet later than that shows that the
+// capture went on until then.
+func (s *Source) heard(until tcp.Time) tcp.Time {
+	if s.stats.Later > 0 {
+		return until
 	}
-	return until, min(until, own)
+	return min(until, max(s.stats.Last, s.ended))
 }

@@ -8,8 +8,10 @@ import (
 )
 
 const (
-	// maxConns is how many connections are known at a time.
+	// maxConns is how many connections are known at a time, and maxIdle for how long one
+	// is known of which nothing comes. One takes about 1 KB.
 	maxConns = 1 << 16
+	maxIdle  = 15 * time.Minute
 
 	// maxSuspects is how many packets of one direction wait at a time for what shows
 	// that their alleged sender did not send them.
@@ -21,7 +23,7 @@ const (
 type tuple struct {
 	loA, loB, hiA, hiB uint64
 	ports              uint32
-	tap                uint8
+	tap                uint32
 }
 
 // tupleOf returns the tuple of a segment, and whether it comes from the lower end.
@@ -31,9 +33,9 @@ func tupleOf(s *tcp.Segment, tap int) (t tuple, low bool) {
 	sp, dp := uint32(s.Src.Port()), uint32(s.Dst.Port())
 	low = srcA < dstA || srcA == dstA && (srcB < dstB || srcB == dstB && sp <= dp)
 	if low {
-		return tuple{srcA, srcB, dstA, dstB, sp<<16 | dp, uint8(tap)}, true
+		return tuple{srcA, srcB, dstA, dstB, sp<<16 | dp, uint32(tap)}, true
 	}
-	return tuple{dstA, dstB, srcA, srcB, dp<<16 | sp, uint8(tap)}, false
+	return tuple{dstA, dstB, srcA, srcB, dp<<16 | sp, uint32(tap)}, false
 }
 
 // hash returns a number that is the same for the tuple at every tap.
@@ -58,7 +60,9 @@ type flow struct {
 
 // A side is what one tap has of one direction.
 type side struct {
-	cover    cover
+	cover    cover   // in the numbers of the connection
+	delta    tcp.Seq // what those are more than the tap's
+	sure     bool    // delta is known, as some packet was found at another tap
 	packets  int
 	ttl      uint8 // of the newest that left its sender, as other taps show
 	ttlKnown bool
@@ -71,16 +75,22 @@ type side struct {
 type conn struct {
 	salt     uint64 // of its keys
 	flows    [maxTaps]*flow
-	lone     bool              // it is at one tap only, as far as is known
+	taps     int               // that have it
 	away     bool              // its client is at the beginning of the path
 	opened   bool              // the client is known by a SYN
 	named    bool              // names are final
 	names    [2]netip.AddrPort // of the client and the server
+	namer    int               // the tap that they are of
+	deltas   [2]tcp.Seq        // that it has
 	left     [2]uint32         // packets that left their sender, by direction
 	delay    [2]time.Duration  // of the newest that was followed, from one outer tap to the other
 	timed    [2]bool           // there is one
 	answered [2]bool           // the receiver acknowledged something that the sender sent
-	index    int               // in the list of the worst; see Between
+	matched  int               // records that were found to be of a packet of another tap
+	maxMSS   uint16            // the larger that a SYN has; 0: not known
+	big      [2]bool           // some records have more octets than a wire carries in one segment
+	open     [2][]*packet      // of such a direction: those with octets that wait
+	ways     []connWay         // what happened to its packets between neighbours
 
 	older, newer *conn // in the order of use
 	used         tcp.Time
@@ -93,16 +103,22 @@ type conns struct {
 	flows          map[tuple]*flow
 	survey         *survey
 	taps           int
+	latest         [maxTaps]*flow
 	oldest, newest *conn
 	n              int
+	forgot         func(c *conn) // is told of each that is forgotten
 }
 
 // of returns the flow of a segment and its direction.
 func (t *conns) of(s *tcp.Segment, tap int, at tcp.Time) (*flow, int) {
 	key, low := tupleOf(s, tap)
-	f := t.flows[key]
-	if f == nil {
-		f = t.add(s, key, low)
+	f := t.latest[tap]
+	if f == nil || f.tuple != key {
+		if f = t.flows[key]; f == nil {
+			f = t.add(s, key, low)
+			t.expire(at)
+		}
+		t.latest[tap] = f
 	}
 	t.use(f.conn, at)
 	if low == f.clientLow {
@@ -117,44 +133,71 @@ func (t *conns) add(s *tcp.Segment, key tuple, low bool) *flow {
 	tap := int(key.tap)
 	for i := range t.taps {
 		other := key
-		other.tap = uint8(i)
+		other.tap = uint32(i)
 		if g := t.flows[other]; g != nil && g.conn.flows[tap] == nil {
 			f := &flow{tuple: key, ends: g.ends, clientLow: g.clientLow, conn: g.conn}
 			t.flows[key] = f
-			g.conn.flows[tap], g.conn.lone = f, false
+			g.conn.flows[tap] = f
+			g.conn.taps++
 			return f
 		}
 	}
-	c := &conn{salt: key.hash(), lone: true}
-	fromClient := s.Src.Port() > s.Dst.Port()
+	c := &conn{salt: key.hash(), taps: 1}
+	client := s.Src.Port() > s.Dst.Port()
 	if s.Flags&tcp.SYN != 0 && s.ICMP.Type == 0 {
-		fromClient, c.opened = s.Flags&tcp.ACK == 0, true
+		client, c.opened = s.Flags&tcp.ACK == 0, true
 	}
 	ends := [2]netip.AddrPort{s.Src, s.Dst}
-	if !fromClient {
+	if !client {
 		ends[0], ends[1] = ends[1], ends[0]
 	}
 	away, known := t.survey.away(tap, ends[0].Addr(), ends[1].Addr())
 	c.away = away || !known
-	f := &flow{tuple: key, ends: ends, clientLow: low == fromClient, conn: c}
+	f := &flow{tuple: key, ends: ends, clientLow: low == client, conn: c}
 	c.flows[tap] = f
 	t.flows[key] = f
 	t.n++
 	return f
 }
 
-// join makes the flow of another connection, which has no other, one of this.
-func (t *conns) join(c *conn, f *flow) {
-	old := f.conn
-	tap := int(f.tuple.tap)
-	c.opened = c.opened || old.opened
-	old.flows[tap], old.gone = nil, true
-	t.unlink(old)
-	t.n--
-	f.conn, c.flows[tap], c.lone = c, f, false
+// turn makes the client of a flow its server.
+func (f *flow) turn() {
+	f.clientLow = !f.clientLow
+	f.ends[0], f.ends[1] = f.ends[1], f.ends[0]
+	f.sides[0], f.sides[1] = f.sides[1], f.sides[0]
 }
 
-// use says that a connection is used, and forgets the oldest if there are too many.
+// join makes the flows of another connection, which are at other taps, those of this.
+func (t *conns) join(c, old *conn, turned bool) {
+	for tap, f := range old.flows {
+		if f == nil {
+			continue
+		}
+		if turned {
+			f.turn()
+		}
+		f.conn, c.flows[tap], old.flows[tap] = c, f, nil
+		c.taps++
+	}
+	c.opened = c.opened || old.opened
+	old.gone = true
+	t.unlink(old)
+	t.n--
+}
+
+// renew begins a new connection with a flow's addresses and ports. The old keeps what it
+// has.
+func (t *conns) renew(f *flow, c *conn) *flow {
+	tap := int(f.tuple.tap)
+	g := &flow{tuple: f.tuple, ends: f.ends, clientLow: f.clientLow, conn: c}
+	c.flows[tap] = g
+	c.taps++
+	t.flows[g.tuple] = g
+	t.latest[tap] = g
+	return g
+}
+
+// use says that a connection is used.
 func (t *conns) use(c *conn, at tcp.Time) {
 	c.used = at
 	if t.newest == c {
@@ -167,8 +210,12 @@ func (t *conns) use(c *conn, at tcp.Time) {
 		t.oldest = c
 	}
 	t.newest = c
-	for t.n > maxConns && t.oldest != c {
-		t.forget(t.oldest)
+}
+
+// expire forgets connections that are idle, and the oldest if there are too many.
+func (t *conns) expire(now tcp.Time) {
+	for c := t.oldest; c != nil && (t.n > maxConns || now.Sub(c.used) > maxIdle && c.pending == 0); c = t.oldest {
+		t.forget(c)
 	}
 }
 
@@ -190,21 +237,37 @@ func (t *conns) unlink(c *conn) {
 // forget forgets a connection. Records of it that wait keep what they need.
 func (t *conns) forget(c *conn) {
 	t.unlink(c)
-	for _, f := range c.flows {
-		if f != nil {
+	for tap, f := range c.flows {
+		if f == nil {
+			continue
+		}
+		if t.flows[f.tuple] == f {
 			delete(t.flows, f.tuple)
+		}
+		if t.latest[tap] == f {
+			t.latest[tap] = nil
 		}
 	}
 	c.gone = true
 	t.n--
+	t.forgot(c)
 }
 
-// path returns the place on the path of the i-th tap on the way of a direction.
-func (t *conns) path(c *conn, dir, i int) int {
+// tapAt returns the tap at a place on the way of a direction.
+func (t *conns) tapAt(c *conn, dir, place int) int {
 	if c.away == (dir == fromClient) {
-		return t.survey.order[i]
+		return t.survey.order[place]
 	}
-	return t.survey.order[t.taps-1-i]
+	return t.survey.order[t.taps-1-place]
+}
+
+// placeOf returns at which place on the way of a direction a tap lies.
+func (t *conns) placeOf(c *conn, dir, tap int) int {
+	if at := t.survey.place[tap]; c.away != (dir == fromClient) {
+		return t.taps - 1 - at
+	} else {
+		return at
+	}
 }
 
 // name makes the names of a connection final: those at the tap next to its client.
@@ -213,10 +276,11 @@ func (t *conns) name(c *conn) {
 	for i := range t.taps {
 		tap := i // of one that nobody opened the first tap's
 		if c.opened {
-			tap = t.path(c, fromClient, i)
+			tap = t.tapAt(c, fromClient, i)
 		}
 		if f := c.flows[tap]; f != nil {
-			c.names = f.ends
+			c.names, c.namer = f.ends, tap
+			c.deltas = [2]tcp.Seq{f.sides[0].delta, f.sides[1].delta}
 			return
 		}
 	}

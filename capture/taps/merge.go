@@ -3,7 +3,7 @@ package taps
 import (
 	"fmt"
 	"iter"
-	"slices"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -18,11 +18,13 @@ const (
 	mostWindow  = 60 * time.Second
 	windows     = 4
 
-	// maxWaiting is how many records wait at most, whatever the window: some 50 MB.
+	// maxWaiting is how many records wait at most, whatever the window: some 90 MB.
 	maxWaiting = 1 << 17
 
-	// chunk is how many records of a tap are read at a time.
-	chunk = 128
+	// chunk is how many records of a tap are read at a time, and slabSize how many records
+	// or packets are allocated at once.
+	chunk    = 128
+	slabSize = 64
 
 	// leastSlack and mostSlack bound by how much a packet may seem to come before it
 	// left, by clocks that are not exact.
@@ -33,11 +35,13 @@ const (
 // A queue is the records of one tap that wait, in its order.
 type queue struct {
 	source *capture.Source
+	clock  *Clock
 	more   func() (bool, error) // reads a chunk; false: there is no more
 	stop   func()
 	head   *record // the first that was not handed out
 	tail   *record
 	unread *record // the first that is not matched yet
+	piece  int     // of the clock
 	ended  bool
 	newest tcp.Time
 }
@@ -51,31 +55,36 @@ type merger struct {
 	taps    int
 	queues  []queue
 	conns   conns
-	index   *index
+	exact   index
+	loose   index
 	frames  frames
+	tallies []tally // of the links
+	worst   worst
 
-	window, slack, usual time.Duration
+	window, slack time.Duration
 
 	waiting     int
 	now         tcp.Time // up to which everything was matched
-	begin, last tcp.Time // of the first event, and the newest
-	later       bool     // the captures go on behind Options.Capture.Until
+	last        tcp.Time // of the newest event
+	earlier     int      // packets before Options.Capture.Since
+	later       bool     // one was behind Until
 	missed      []int    // by tap: packets that it lacks although they came by
 	lost        []int    // by tap: packets that did not come there
 	freeRecords *record
 	freePackets *packet
-	segment     tcp.Segment // that is lent
-	other       tcp.Segment
 }
 
 // newMerger opens the captures again, to be merged.
 func newMerger(list []Tap, o Options, v *survey, stopped *atomic.Bool) (*merger, error) {
 	n := len(list)
 	m := &merger{options: o, list: list, survey: v, stopped: stopped, taps: n,
-		queues: make([]queue, n), index: newIndex(), frames: frames{taps: n},
-		missed: make([]int, n), lost: make([]int, n)}
-	m.conns = conns{flows: map[tuple]*flow{}, survey: v, taps: n}
+		queues: make([]queue, n), exact: newIndex(exact), loose: newIndex(loose), frames: frames{taps: n},
+		tallies: make([]tally, len(v.links)), missed: make([]int, n), lost: make([]int, n)}
+	m.conns = conns{flows: map[tuple]*flow{}, survey: v, taps: n, forgot: m.forgot}
 	m.window = min(max(windows*v.longest, leastWindow), mostWindow)
+	if v.look == byAnswers {
+		m.window = 0
+	}
 	m.slack = leastSlack
 	for i := range v.links {
 		for _, p := range v.links[i].clock.Pieces {
@@ -94,10 +103,11 @@ func newMerger(list []Tap, o Options, v *survey, stopped *atomic.Bool) (*merger,
 // open opens the capture of a tap.
 func (m *merger) open(tap int) (err error) {
 	q := &m.queues[tap]
+	q.clock = &m.survey.clocks[tap]
 	o := m.options.Capture
 	o.Since, o.Until, o.Ends, o.Part = capture.Moment{}, capture.Moment{}, false, nil
 	if named := o.Named; named != nil {
-		o.Named = func(n *capture.Named, at tcp.Time) { named(n, m.survey.clocks[tap].Other(at)) }
+		o.Named = func(n *capture.Named, at tcp.Time) { named(n, q.clock.Other(at)) }
 	}
 	if q.source, err = capture.Open(m.list[tap].Files, o); err != nil {
 		return err
@@ -125,18 +135,33 @@ func (m *merger) chunks(tap int) iter.Seq2[struct{}, error] {
 	}
 }
 
-// append appends a segment to the queue of its tap.
-func (m *merger) append(tap int, s *tcp.Segment) {
+// newRecord returns a record of which nothing is set.
+func (m *merger) newRecord() *record {
 	r := m.freeRecords
 	if r == nil {
-		r = new(record)
-	} else {
-		m.freeRecords = r.next
-		r.flow, r.packet, r.next, r.out = nil, nil, nil, false
+		slab := make([]record, slabSize)
+		for i := range slab[1:] {
+			slab[i+1].next = m.freeRecords
+			m.freeRecords = &slab[i+1]
+		}
+		return &slab[0]
 	}
-	q := &m.queues[tap]
+	m.freeRecords = r.next
+	r.flow, r.packet, r.next, r.out = nil, nil, nil, false
+	return r
+}
+
+// append appends a segment to the queue of its tap.
+func (m *merger) append(tap int, s *tcp.Segment) {
+	r, q := m.newRecord(), &m.queues[tap]
 	r.segment, r.tap = *s, tap
-	q.newest = max(q.newest, m.survey.clocks[tap].Other(s.Time))
+	at := s.Time
+	if len(q.clock.Pieces) > 0 {
+		q.piece = q.clock.piece(s.Packet, q.piece)
+		at = q.clock.Pieces[q.piece].other(at)
+	}
+	r.piece = q.piece
+	q.newest = max(q.newest, at)
 	r.at = q.newest
 	if q.tail == nil {
 		q.head = r
@@ -159,17 +184,15 @@ func (m *merger) segments(yield func(*tcp.Segment, error) bool) {
 			return
 		}
 		if r == nil {
-			break
+			m.now = math.MaxInt64
+			m.flush(yield)
+			return
 		}
 		m.now = max(m.now, r.at)
 		m.match(r)
 		if !m.flush(yield) {
 			return
 		}
-	}
-	if !m.stopped.Load() {
-		m.now = 1<<63 - 1
-		m.flush(yield)
 	}
 }
 
@@ -197,7 +220,7 @@ func (m *merger) nextUnread() (*record, error) {
 	return r, nil
 }
 
-// flush hands out what is decided. It returns false when the loop was left.
+// flush hands out what is decided. It returns false when the loop was left, or is to end.
 func (m *merger) flush(yield func(*tcp.Segment, error) bool) bool {
 	for {
 		r := m.first()
@@ -227,7 +250,7 @@ func (m *merger) first() *record {
 
 // decided reports whether it can be said what became of a packet.
 func (m *merger) decided(p *packet) bool {
-	return p.judged || p.n == m.taps || p.key == 0 || p.first.Add(m.window) < m.now || m.waiting > maxWaiting
+	return p.judged || p.n == m.taps || p.isError || m.now.Sub(p.first) > m.window || m.waiting > maxWaiting
 }
 
 // due returns what has to be handed out before a record can be: what comes near its
@@ -246,76 +269,12 @@ func (m *merger) due(r *record) *record {
 		if r != p.neared || p.number != 0 {
 			return r
 		}
-		q := &m.queues[p.sent.tap]
 		if passed&(1<<p.sent.tap) != 0 {
 			return p.sent
 		}
 		passed |= 1 << p.sent.tap
-		r = q.head
+		r = m.queues[p.sent.tap].head
 	}
-}
-
-// emit hands out a record. It returns false when the loop was left.
-func (m *merger) emit(r *record, yield func(*tcp.Segment, error) bool) (more bool) {
-	p := r.packet
-	if !p.judged {
-		m.judge(p)
-	}
-	r.out = true
-	if r != p.sent && r != p.neared {
-		return true
-	}
-	if p.number == 0 {
-		p.number = m.frames.add(p)
-	}
-	c := p.conn
-	if !c.named {
-		m.conns.name(c)
-	}
-	s := &m.segment
-	*s = r.segment
-	if s.Time, s.Packet = max(m.last, r.at), p.number; m.begin == 0 {
-		m.begin = s.Time
-	}
-	if u := &m.options.Capture.Until; u.Precedes(s.Time, m.begin) || u.Packet != 0 && s.Packet > u.Packet {
-		m.later = true
-		return false
-	}
-	m.last = s.Time
-	if m.options.Capture.Since.Follows(s.Packet, s.Time, m.begin) {
-		return true
-	}
-	m.translate(s, c, p.dir)
-	if r == p.neared {
-		s.Leg = tcp.Neared
-		return yield(s, nil)
-	}
-	if s.Leg = p.leg; s.ICMP.Type != 0 {
-		return yield(s, nil)
-	}
-	s.Twin = &p.twin
-	if n := p.neared; n != nil {
-		m.other = n.segment
-		m.other.Time = n.at
-		p.twin.Other, p.twin.Delay, p.twin.Within = &m.other, max(0, n.at.Sub(r.at)), m.within(r, n)
-		p.twin.Overtaken = p.overtaken
-	}
-	return yield(s, nil)
-}
-
-// within returns how wrong the delay between two records may be.
-func (m *merger) within(a, b *record) time.Duration {
-	x := m.survey.clocks[a.tap].Bound(a.segment.Time)
-	y := m.survey.clocks[b.tap].Bound(b.segment.Time)
-	if x == Unbounded || y == Unbounded {
-		return Unbounded
-	}
-	return x + y
-}
-
-// translate gives a segment the names of its connection.
-func (m *merger) translate(s *tcp.Segment, c *conn, dir int) {
-	s.Src, s.Dst = c.names[dir], c.names[1-dir]
 }
 
 // trim frees what was handed out.
@@ -339,70 +298,6 @@ func (m *merger) trim() {
 	}
 }
 
-// free frees a packet whose records were handed out.
-func (m *merger) free(p *packet) {
-	if p.indexed {
-		m.index.remove(p)
-	}
-	if p.suspect {
-		m.unsuspect(p)
-	}
-	p.conn.pending--
-	p.conn, p.sent, p.neared = nil, nil, nil
-	p.chain = m.freePackets
-	m.freePackets = p
-}
-
-// stats is Source.Stats.
-func (m *merger) stats() (sum capture.Stats) {
-	var ended tcp.Time
-	for i := range m.queues {
-		st := m.queues[i].source.Stats()
-		sum.Packets += st.Packets
-		sum.Bytes += st.Bytes
-		sum.Filtered += st.Filtered
-		sum.Tagged += st.Tagged
-		sum.FilteredBytes += st.FilteredBytes
-		sum.Segments += st.Segments
-		sum.Errors += st.Errors
-		sum.Undecodable += st.Undecodable
-		sum.Misdated += st.Misdated
-		sum.Dropped += st.Dropped
-		sum.Read += st.Read
-		sum.Size += st.Size
-		sum.Truncated = sum.Truncated || st.Truncated
-		for _, w := range st.Warnings {
-			sum.Warnings = append(sum.Warnings, m.list[i].name()+": "+w)
-		}
-		for _, p := range st.Passed {
-			sum.Passed = addPassed(sum.Passed, p)
-		}
-		c := &m.survey.clocks[i]
-		if first := c.Other(st.First); first != 0 && (sum.First == 0 || first < sum.First) {
-			sum.First = first
-		}
-		sum.Last = max(sum.Last, c.Other(st.Last))
-		ended = max(ended, c.Other(st.Until))
-	}
-	if m.later {
-		sum.Last = m.last
-	}
-	sum.Until, sum.Heard = m.options.Capture.Over(m.begin, sum.Last, ended, m.later)
-	slices.SortStableFunc(sum.Passed, func(a, b capture.Passed) int { return b.Packets - a.Packets })
-	return sum
-}
-
-// addPassed adds to the packets that were passed over for a header.
-func addPassed(list []capture.Passed, p capture.Passed) []capture.Passed {
-	for i := range list {
-		if list[i].Header == p.Header && list[i].Why == p.Why {
-			list[i].Packets += p.Packets
-			return list
-		}
-	}
-	return append(list, p)
-}
-
 // close closes the captures.
 func (m *merger) close() (errs []error) {
 	for i := range m.queues {
@@ -414,5 +309,5 @@ func (m *merger) close() (errs []error) {
 			errs = append(errs, q.source.Close())
 		}
 	}
-	return errs
+	return append(errs, m.frames.close())
 }

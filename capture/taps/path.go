@@ -31,62 +31,71 @@ func words(of netip.Addr) (hi, lo uint64) {
 	return binary.BigEndian.Uint64(o[:8]), binary.BigEndian.Uint64(o[8:])
 }
 
-// A pairing is what two samples tell of the way between two taps.
-type pairing struct {
-	a, b   int
-	shared int
-	apart  time.Duration // by how much the gaps differ, which is the way from one to the other and back: the median
+// apart returns by how much the gaps of two taps differ, which is the way from one to
+// the other and back: the median.
+func (v *survey) apart(a, b int) time.Duration {
+	var differ []time.Duration
+	for _, p := range v.between(a, b) {
+		if p.x.gap != 0 && p.y.gap != 0 {
+			differ = append(differ, (p.x.gap - p.y.gap).Abs())
+		}
+	}
+	if len(differ) == 0 {
+		return 0
+	}
+	slices.Sort(differ)
+	return differ[len(differ)/2]
 }
 
 // findOrder finds the order of the taps on the path, and at which end of it the hosts
-// are.
-func (v *survey) findOrder() {
+// are. The error says which neighbours have nothing in common.
+func (v *survey) findOrder() error {
 	n := len(v.samples)
-	pairings := map[[2]int]pairing{}
-	for a := range n {
-		for b := a + 1; b < n; b++ {
-			pairings[[2]int{a, b}] = v.pair(a, b)
-		}
-	}
-	apart := func(a, b int) time.Duration { return pairings[[2]int{min(a, b), max(a, b)}].apart }
-	first, last := 0, n-1
-	for _, p := range pairings {
-		if d := apart(first, last); p.apart > d || p.apart == d && (p.a < first || p.a == first && p.b > last) {
-			first, last = p.a, p.b
-		}
-	}
 	v.order = v.order[:0]
 	for i := range n {
 		v.order = append(v.order, i)
 	}
-	if n > 2 {
-		slices.SortStableFunc(v.order, func(a, b int) int {
-			return cmp.Compare(apart(first, a)-apart(a, last), apart(first, b)-apart(b, last))
-		})
+	if n > 2 && v.look != byAnswers {
+		v.sortOrder()
 	}
 	v.place = make([]int, n)
 	for i, tap := range v.order {
 		v.place[tap] = i
 	}
 	v.vote()
-}
-
-// pair compares the samples of two taps.
-func (v *survey) pair(a, b int) pairing {
-	p := pairing{a: a, b: b}
-	var differ []time.Duration
-	for _, k := range v.shared(a, b) {
-		x, y := k[0], k[1]
-		p.shared++
-		if x.gap != 0 && y.gap != 0 {
-			differ = append(differ, (x.gap - y.gap).Abs())
+	for i := 1; i < n; i++ {
+		a, b := v.order[i-1], v.order[i]
+		empty := v.samples[a].stats.Segments == 0 || v.samples[b].stats.Segments == 0
+		if !empty && len(v.between(a, b)) == 0 {
+			return v.nothingShared(min(a, b), max(a, b))
 		}
 	}
-	if len(differ) > 0 {
-		slices.Sort(differ)
-		p.apart = differ[len(differ)/2]
+	return nil
+}
+
+// sortOrder orders more than two taps: those that are the farthest apart are the first
+// and the last.
+func (v *survey) sortOrder() {
+	n := len(v.order)
+	apart := make([][]time.Duration, n)
+	for a := range n {
+		apart[a] = make([]time.Duration, n)
+		for b := range a {
+			apart[a][b] = v.apart(a, b)
+			apart[b][a] = apart[a][b]
+		}
 	}
-	return p
+	first, last := 0, n-1
+	for a := range n {
+		for b := a + 1; b < n; b++ {
+			if apart[a][b] > apart[first][last] {
+				first, last = a, b
+			}
+		}
+	}
+	slices.SortStableFunc(v.order, func(a, b int) int {
+		return cmp.Compare(apart[first][a]-apart[a][last], apart[first][b]-apart[b][last])
+	})
 }
 
 // vote lets the packets of all pairs of taps say to which end of the path their hosts
@@ -97,30 +106,25 @@ func (v *survey) vote() {
 	for i := range v.votes {
 		v.votes[i] = map[netip.Addr]int{}
 	}
+	if v.look == byAnswers {
+		return
+	}
 	all, ids, stamps := 0, 0, 0
 	for a := range n {
 		for b := range n {
 			if v.place[a] >= v.place[b] {
 				continue
 			}
-			for _, k := range v.shared(a, b) {
-				x, y := k[0], k[1]
+			for _, p := range v.between(a, b) {
 				all++
-				if x.id == y.id {
+				if p.x.id == p.y.id {
 					ids++
 				}
-				if x.tsVal == y.tsVal {
+				if p.x.tsVal == p.y.tsVal {
 					stamps++
 				}
-				v.nat = v.nat || x.src != y.src || x.dst != y.dst
-				d := 0
-				if x.gap != 0 && y.gap != 0 {
-					d = cmp.Compare(x.gap, y.gap)
-				}
-				v.votes[a][x.dst.Addr()] += d
-				v.votes[a][x.src.Addr()] -= d
-				v.votes[b][y.dst.Addr()] += d
-				v.votes[b][y.src.Addr()] -= d
+				v.nat = v.nat || p.x.src != p.y.src || p.x.dst != p.y.dst
+				v.voteBy(a, b, p)
 			}
 		}
 	}
@@ -128,17 +132,24 @@ func (v *survey) vote() {
 	v.nat = v.nat || all < 16
 }
 
+// voteBy lets a packet say to which end its hosts are nearer.
+func (v *survey) voteBy(a, b int, p pair) {
+	if p.x.gap == 0 || p.y.gap == 0 || p.x.gap == p.y.gap {
+		return
+	}
+	d := cmp.Compare(p.x.gap, p.y.gap)
+	v.votes[a][p.x.dst.Addr()] += d
+	v.votes[a][p.x.src.Addr()] -= d
+	v.votes[b][p.y.dst.Addr()] += d
+	v.votes[b][p.y.src.Addr()] -= d
+}
+
 // away reports whether what src sends to dst goes away from the beginning of the path,
 // as a tap has their addresses, and whether anybody knows.
 func (v *survey) away(tap int, src, dst netip.Addr) (away, known bool) {
-	s, d := v.votes[tap][src], v.votes[tap][dst]
-	if sign(s) == sign(d) {
-		return false, false
-	}
-	return sign(d) > sign(s), true
+	s, d := cmp.Compare(v.votes[tap][src], 0), cmp.Compare(v.votes[tap][dst], 0)
+	return d > s, d != s
 }
-
-func sign(n int) int { return cmp.Compare(n, 0) }
 
 // awayOf is away of a mark, where nobody knows by who seems to be the client: clients
 // are at the beginning.
@@ -151,48 +162,73 @@ func (v *survey) awayOf(tap int, m *mark) bool {
 
 // fitClocks fits the clocks of neighbours, and thereby all to that of the first tap of
 // the list.
-func (v *survey) fitClocks(list []Tap) error {
+func (v *survey) fitClocks() {
+	even := true
 	for i := 1; i < len(v.order); i++ {
 		l := link{near: v.order[i-1], far: v.order[i]}
-		base := v.samples[l.near].stats.First
-		var came, went []point
-		for _, k := range v.shared(l.near, l.far) {
-			x, y := k[0], k[1]
-			p := point{float64(x.time - base), float64(y.time - x.time)}
-			if v.awayOf(l.near, x) {
-				came = append(came, p)
-			} else {
-				went = append(went, p)
-			}
-		}
-		empty := v.samples[l.near].stats.First == 0 || v.samples[l.far].stats.First == 0
-		if len(came)+len(went) == 0 && !empty {
-			return v.nothingShared(list, l.near, l.far)
-		}
-		l.clock = fit(came, went, base)
+		l.clock = v.fitPair(l.near, l.far)
 		v.links = append(v.links, l)
-		for _, p := range came {
-			v.longest = max(v.longest, l.delay(base, p, 1))
-		}
-		for _, p := range went {
-			v.longest = max(v.longest, l.delay(base, p, -1))
+		even = even && len(l.clock.Pieces) <= 1
+	}
+	v.clocks = make([]Clock, len(v.order))
+	if even || len(v.order) == 2 {
+		v.chain()
+	} else {
+		for i := 1; i < len(v.order); i++ {
+			v.clocks[i] = v.fitPair(0, i)
 		}
 	}
-	v.chain()
-	return nil
+	v.findLongest()
 }
 
-// delay is how long a packet of the sample was on its way along the link.
-func (l *link) delay(base tcp.Time, p point, way float64) time.Duration {
-	near := base + tcp.Time(p.x)
-	far := l.clock.Other(near + tcp.Time(p.y))
-	return time.Duration(way * float64(far-near))
+// fitPair fits the clock of tap b against that of tap a.
+func (v *survey) fitPair(a, b int) Clock {
+	base := v.samples[a].stats.First
+	pairs := v.between(a, b)
+	var points []point
+	came := 0
+	for _, p := range pairs {
+		k := point{x: float64(p.x.time - base), y: float64(p.y.time - p.x.time), packet: p.y.packet, others: p.x.packet}
+		if k.came = v.awayOf(a, p.x) == (v.place[a] < v.place[b]); v.look == byAnswers {
+			k.came = p.x.hash&1 == 0
+		}
+		if k.came {
+			came++
+		}
+		points = append(points, k)
+	}
+	counts := [2]int{came, len(points) - came}
+	if v.look != byAnswers && (counts[0] == 0 || counts[1] == 0) {
+		points = append(points, answered(pairs, points)...)
+	}
+	c := fit(points, base, [2][]jump{v.samples[b].jumps, v.samples[a].jumps})
+	c.Pairs = counts
+	return c
+}
+
+// answered returns points that bound a clock from the other side than the packets that
+// went all in one direction: the answer to a packet came back later than that came to the
+// other tap.
+func answered(pairs []pair, points []point) (more []point) {
+	for i, p := range pairs {
+		k := points[i]
+		switch {
+		case k.came && p.x.gap != 0:
+			k.x += float64(p.x.gap)
+			k.y -= float64(p.x.gap)
+		case !k.came && p.y.gap != 0:
+			k.y += float64(p.y.gap)
+		default:
+			continue
+		}
+		k.came = !k.came
+		more = append(more, k)
+	}
+	return more
 }
 
 // chain joins the clocks of the links to clocks against the first tap of the list.
 func (v *survey) chain() {
-	v.clocks = make([]Clock, len(v.order))
-	// A chain of two is all there is with two taps; the reference may be either.
 	at := v.place[0]
 	for i := at; i < len(v.links); i++ {
 		l := &v.links[i]
@@ -205,43 +241,25 @@ func (v *survey) chain() {
 	}
 }
 
-// inverse returns the clock of the other tap against that of this one.
-func (c *Clock) inverse() Clock {
-	inv := Clock{Pairs: [2]int{c.Pairs[1], c.Pairs[0]}}
-	for _, p := range c.Pieces {
-		q := p
-		q.From = p.From
-		if p.From != math.MinInt64 {
-			q.From = c.Other(p.From)
-		}
-		q.At = p.At.Add(p.Offset)
-		q.Offset = -p.Offset
-		q.Drift = 1/(1+p.Drift) - 1
-		q.first = p.first.Add(p.Offset)
-		inv.Pieces = append(inv.Pieces, q)
+// common returns the time of a mark by the common clock.
+func (v *survey) common(tap int, m *mark) tcp.Time {
+	c := &v.clocks[tap]
+	if len(c.Pieces) == 0 {
+		return m.time
 	}
-	return inv
+	return c.Pieces[c.piece(m.packet, 0)].other(m.time)
 }
 
-// after returns the clock against what the clock that it is against runs by.
-func (c *Clock) after(o *Clock) Clock {
-	if len(o.Pieces) == 0 {
-		return *c
+// findLongest finds the longest way of the samples. What came much later than others may
+// be another packet, and is bounded by the window.
+func (v *survey) findLongest() {
+	if v.look == byAnswers {
+		return
 	}
-	sum := Clock{Pairs: c.Pairs}
-	for _, p := range c.Pieces {
-		q := p
-		q.At = o.Other(p.At)
-		q.Offset = p.At.Add(p.Offset).Sub(q.At)
-		q.Drift = (1+p.Drift)*(1+o.piece(p.At).Drift) - 1
-		q.first = o.Other(p.first)
-		if q.Within != Unbounded {
-			q.Within += o.Bound(p.At)
-			q.knots = nil
-		}
-		sum.Pieces = append(sum.Pieces, q)
+	first, last := v.order[0], v.order[len(v.order)-1]
+	for _, p := range v.between(first, last) {
+		v.longest = max(v.longest, v.common(last, p.y).Sub(v.common(first, p.x)).Abs())
 	}
-	return sum
 }
 
 // findRunning finds out since when, and until when, each capture ran: it is not known
@@ -249,22 +267,27 @@ func (c *Clock) after(o *Clock) Clock {
 func (v *survey) findRunning() {
 	v.running = make([]span, len(v.samples))
 	for i, p := range v.samples {
+		if first := v.clocks[i].first(p.stats.First); p.stats.First != 0 && (v.begin == 0 || first < v.begin) {
+			v.begin = first
+		}
+	}
+	for i, p := range v.samples {
 		r := &v.running[i]
 		*r = span{math.MinInt64, math.MaxInt64}
 		if p.stats.First == 0 {
 			continue
 		}
-		c := &v.clocks[i]
-		first, last := c.Other(p.stats.First), c.Other(max(p.stats.Last, p.stats.Heard))
+		first, last := v.clocks[i].first(p.stats.First), v.clocks[i].Other(max(p.stats.Last, p.stats.Heard))
 		for j, q := range v.samples {
 			if i == j {
 				continue
 			}
-			for _, m := range q.marks {
+			for k := range q.marks {
+				m := &q.marks[k]
 				if m.gap == 0 {
 					continue
 				}
-				if at := v.clocks[j].Other(m.time); at.Add(m.gap+v.longest) < first {
+				if at := v.common(j, m); at.Add(m.gap+v.longest) < first {
 					r.from = first
 				} else if at.Add(-v.longest) > last {
 					r.to = last
@@ -272,4 +295,12 @@ func (v *survey) findRunning() {
 			}
 		}
 	}
+}
+
+// first is Other of the first packet of the capture.
+func (c *Clock) first(t tcp.Time) tcp.Time {
+	if len(c.Pieces) == 0 {
+		return t
+	}
+	return c.Pieces[0].other(t)
 }

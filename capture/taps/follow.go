@@ -1,0 +1,136 @@
+package taps
+
+import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+
+// follow takes in what a record shows of its direction, and of the other.
+func (m *merger) follow(r *record, p *packet) {
+	s, sd := &r.segment, &r.flow.sides[p.dir]
+	sd.packets++
+	at := m.conns.placeOf(p.conn, p.dir, r.tap)
+	if at == 0 {
+		p.conn.left[p.dir]++
+		p.place = p.conn.left[p.dir]
+	} else if p.n == 1 {
+		m.suspectAt(p, at)
+	}
+	if p.n > 1 {
+		sd.sure = true
+		if p.n == m.taps {
+			m.complete(p)
+		}
+	}
+	from, to := r.seq, r.end()
+	next := false
+	switch {
+	case s.Flags&tcp.RST != 0:
+	case s.Flags&tcp.SYN != 0:
+		if at == 0 || p.n > 1 || !sd.cover.any {
+			sd.cover.reset(to)
+		}
+	case at == 0 || p.n > 1 || sd.cover.any && from.In(sd.cover.max-1<<20, sd.cover.max+1<<20):
+		next = sd.cover.add(from, to)
+	}
+	if s.Flags&(tcp.ACK|tcp.RST) == tcp.ACK {
+		m.acknowledge(p, r.ack)
+	}
+	if len(sd.suspects) > 0 {
+		sd.contradict(r, next)
+	}
+}
+
+// acknowledge takes in an acknowledgment. What no tap has was not sent.
+func (m *merger) acknowledge(p *packet, ack tcp.Seq) {
+	c, sent := p.conn, false
+	for _, f := range c.flows[:m.taps] {
+		sent = sent || f != nil && f.sides[1-p.dir].cover.any && ack.AtMost(f.sides[1-p.dir].cover.max)
+	}
+	if !sent {
+		return
+	}
+	c.answered[1-p.dir] = true
+	for tap, f := range c.flows[:m.taps] {
+		if f != nil && f.sides[1-p.dir].cover.ack(ack) {
+			m.missed[tap]++
+		}
+	}
+}
+
+// complete takes in that all taps have a packet.
+func (m *merger) complete(p *packet) {
+	c := p.conn
+	sent, came := p.at[m.conns.tapAt(c, p.dir, 0)], p.at[m.conns.tapAt(c, p.dir, m.taps-1)]
+	c.delay[p.dir], c.timed[p.dir] = came.at.Sub(sent.at), true
+	sd := &came.flow.sides[p.dir]
+	sd.ttl, sd.ttlKnown = came.segment.TTL, true
+	sd.withID = sd.withID || came.segment.ID != 0
+	for _, place := range sd.recent {
+		if place > p.place {
+			p.overtaken++
+		}
+	}
+	copy(sd.recent[1:], sd.recent[:])
+	sd.recent[0] = p.place
+	if p.isOpen {
+		c.removeOpen(p)
+	}
+}
+
+// suspectAt watches whether the alleged sender of a packet, that no tap nearer to it has
+// than that at a place on its way, goes on as one that did not send it.
+func (m *merger) suspectAt(p *packet, place int) {
+	if place == 0 {
+		return
+	}
+	f := p.conn.flows[m.conns.tapAt(p.conn, p.dir, place-1)]
+	if f == nil {
+		return
+	}
+	sd := &f.sides[p.dir]
+	if len(sd.suspects) == maxSuspects {
+		sd.suspects[0].suspect = false
+		sd.suspects = append(sd.suspects[:0], sd.suspects[1:]...)
+	}
+	p.suspect = true
+	sd.suspects = append(sd.suspects, p)
+}
+
+// unsuspect ends that.
+func (m *merger) unsuspect(p *packet) {
+	p.suspect = false
+	for _, f := range p.conn.flows[:m.taps] {
+		if f == nil {
+			continue
+		}
+		sd := &f.sides[p.dir]
+		for i, q := range sd.suspects {
+			if q == p {
+				sd.suspects = append(sd.suspects[:i], sd.suspects[i+1:]...)
+				break
+			}
+		}
+	}
+}
+
+// contradict looks whether a record of the sender shows that it did not send one of the
+// suspects. next says that its octets are behind all that it sent before.
+func (d *side) contradict(r *record, next bool) {
+	if r.segment.Flags&tcp.RST != 0 {
+		return
+	}
+	for _, p := range d.suspects {
+		o := p.any()
+		if o == nil || p.frames[r.tap] != 0 || r.at < p.first || p.contradicted {
+			continue
+		}
+		switch s := &r.segment; {
+		case o.segment.Flags&tcp.RST != 0: // who resets sends nothing more
+			p.contradicted = true
+		case o.segment.Flags&tcp.SYN != 0:
+			p.contradicted = s.Flags&tcp.SYN == 0 && !r.seq.In(o.seq, o.seq+1<<17)
+		case next && o.seq.AtMost(r.seq) && r.seq.Before(o.end()): // something else in its place
+			p.contradicted = s.Data != o.segment.Data || (s.Flags^o.segment.Flags)&tcp.FIN != 0
+		case next && r.seq.Before(o.seq): // it had not come that far
+			p.contradicted = true
+		}
+	}
+}
