@@ -103,7 +103,8 @@ type source interface {
 
 // A Watch is one run over one capture. It is not safe for concurrent use.
 type Watch struct {
-	files source // one of these is nil
+	taps  *tapped // nil: it is one capture
+	files source  // one of these is nil
 	live  *capture.Live
 
 	tracker     *tracker.Tracker
@@ -144,7 +145,7 @@ func Taps(list []taps.Tap, o taps.Options, t tracker.Config) (*Watch, error) {
 		if err != nil {
 			return err
 		}
-		w.files = files
+		w.files, w.taps = files, newTapped(list, files)
 		return nil
 	})
 }
@@ -316,6 +317,10 @@ func (w *Watch) ticks(ctx context.Context, due, now tcp.Time) (tcp.Time, error) 
 // observe takes in a segment.
 func (w *Watch) observe(s *tcp.Segment) {
 	if w.sink.Segment != nil {
+		if w.taps != nil {
+			frames := w.taps.source.Frames(s.Packet)
+			s.Frames = &frames
+		}
 		w.sink.Segment(s)
 	}
 	w.tracker.Observe(s)
@@ -323,6 +328,9 @@ func (w *Watch) observe(s *tcp.Segment) {
 
 // event takes what the tracker and the crowd tell.
 func (w *Watch) event(e *tracker.Event) {
+	if w.taps != nil {
+		w.taps.fill(e)
+	}
 	switch {
 	case e.Kind == tracker.EventConnection:
 		w.names.fill(e.Record, true)

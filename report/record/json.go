@@ -154,6 +154,9 @@ func appendNesting(b []byte, from, to []string) []byte {
 // packet is the same in millions of them, and is put together once.
 func appendStep(b []byte, s *tracker.Step) []byte {
 	b = appendParts(append(b, '{'), stepFields[:stepOften], s)
+	if s.Place.Packet != 0 {
+		b = appendParts(b, placeFields, &s.Place)
+	}
 	kind := stepKind{s.State, s.Inputs, s.Basis}
 	rest, ok := stepRests.Load(kind)
 	if !ok {

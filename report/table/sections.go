@@ -143,6 +143,9 @@ func few[T any](items []T, sep string, n int, write func(T) string) string {
 
 // frames writes the frames that show an anomaly.
 func frames(a *anomaly.Anomaly) []string {
+	if len(a.Places) > 0 {
+		return []string{"frames " + text.Places(a.Places)}
+	}
 	switch frames := evidence(a); len(frames) {
 	case 0:
 		return nil

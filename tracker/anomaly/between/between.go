@@ -18,6 +18,7 @@ var LostBetween = anomaly.Kind{
 	RFC:      "RFC 7680 §2",
 	Causes: []anomaly.Cause{
 		{Text: "#{frame} ({flags}, {bytes bytes}) left {X} and did not come to the capture near {Y}. {Y} did not acknowledge it either: it was lost between the captures."},
+		{Name: "unacknowledged", Text: "#{frame} ({flags}) left {X} and did not come to the capture near {Y}: it was lost between the captures, unless the second missed it. {Y} does not acknowledge such a segment."},
 	},
 	On: triggers.OnBetween,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -26,7 +27,7 @@ var LostBetween = anomaly.Kind{
 		}
 		f := found(h)
 		if h.S.Len() == 0 {
-			f.Certain = anomaly.ConfidenceAssumed // nobody acknowledges an ACK: it may have come without being captured
+			f.Cause, f.Certain = "unacknowledged", anomaly.ConfidenceAssumed
 		}
 		return f
 	},
