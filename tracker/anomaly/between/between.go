@@ -104,7 +104,7 @@ var ForgedBetween = anomaly.Kind{
 	},
 	Moves:      []anomaly.SeverityMove{{Name: "taken", To: anomaly.Error, When: "if it is a RST that its target accepts"}},
 	Next:       "Capture between the two places, until one capture shows it and the one before does not: the device that sends it is between these.",
-	Supersedes: []string{"forged-rst", "data-after-rst", "rst-unmatched", "rst-out-of-window", "blind-rst-in-window", "linger-zero-abort", "connection-reset"},
+	Supersedes: []string{"forged-rst", "data-after-rst", "rst-unmatched", "rst-out-of-window", "blind-rst-in-window", "linger-zero-abort", "connection-reset", "connection-tampering"},
 	On:         triggers.OnBetween,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		if h.S.Twin.Fate != tcp.FateForged || h.S.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK {
