@@ -28,8 +28,8 @@ func (c *conn) mss() tcp.Size {
 func (m *merger) becomeBig(c *conn, dir int) {
 	c.big[dir] = true
 	for i := range m.queues {
-		for r := m.queues[i].head; r != nil && r.packet != nil; r = r.next {
-			if p := r.packet; p.conn == c && p.dir == dir && p.n < m.taps && r.segment.Data > 0 && !p.isOpen && !p.judged && !p.isError {
+		for r := m.queues[i].head; r != m.queues[i].unread; r = r.next {
+			if p := r.packet; p != nil && p.conn == c && p.dir == dir && p.n < m.taps && r.segment.Data > 0 && !p.isOpen && !p.judged && !p.isError {
 				c.addOpen(p)
 			}
 		}
@@ -177,9 +177,10 @@ func (m *merger) cutPacket(p *packet, at tcp.Seq) *packet {
 
 // cutRecord cuts a record, and returns what is behind: the next of its tap.
 func (m *merger) cutRecord(r *record, at tcp.Seq) *record {
-	rest := m.newRecord()
+	rest := m.newRecord(&m.queues[r.tap])
+	slab := rest.slab
 	*rest = *r
-	rest.packet = nil
+	rest.slab, rest.packet = slab, nil
 	r.next = rest
 	if q := &m.queues[r.tap]; q.tail == r {
 		q.tail = rest

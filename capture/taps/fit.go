@@ -1,9 +1,9 @@
 package taps
 
 import (
+	"cmp"
 	"math"
 	"slices"
-	"sort"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -87,13 +87,18 @@ type room struct{ above, below []point }
 
 // roomOf returns what of points bounds lines between them: their hulls.
 func roomOf(points []point) (r room) {
+	all := make([]point, len(points)) // from both ends
+	above, below := 0, len(all)
 	for i := range points {
 		if points[i].came {
-			r.above = append(r.above, points[i])
+			all[above] = points[i]
+			above++
 		} else {
-			r.below = append(r.below, points[i])
+			below--
+			all[below] = points[i]
 		}
 	}
+	r.above, r.below = all[:above:above], all[below:]
 	r.above, r.below = hull(r.above, -1), hull(r.below, 1)
 	return r
 }
@@ -209,9 +214,11 @@ func (r *room) feasible(from float64) (least, greatest float64) {
 
 // hull returns the lower (-1) or upper (1) convex hull of points, which it orders by x.
 func hull(points []point, side float64) []point {
-	sort.Slice(points, func(i, j int) bool {
-		a, b := &points[i], &points[j]
-		return a.x < b.x || a.x == b.x && side*a.y > side*b.y
+	slices.SortFunc(points, func(a, b point) int {
+		if c := cmp.Compare(a.x, b.x); c != 0 {
+			return c
+		}
+		return cmp.Compare(side*b.y, side*a.y)
 	})
 	h := points[:0]
 	for _, p := range points {

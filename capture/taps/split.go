@@ -12,9 +12,9 @@ const (
 	// maxOutliers is how many packets that fit nowhere are left out.
 	maxOutliers = 64
 
-	// sides is how many packets of each direction a part has at least that is split off
-	// for the room that this gains, and gain how much that is: as a share of that without,
-	// and in nanoseconds.
+	// fewest is how many packets of each direction a part has at least that is split off
+	// for the room that this gains, and gain how much that is at least: as a share of that
+	// without, and in nanoseconds.
 	fewest     = 8
 	gain       = 0.25
 	leastGain  = 3e5
@@ -97,47 +97,88 @@ func boundary(points []point, n int, behind []point) int {
 	return at
 }
 
+// A block is points that follow each other: what of them bounds lines, and how many of
+// each direction there are.
+type block struct {
+	room       room
+	came, went int
+}
+
+// blocksOf divides points into blocks.
+func blocksOf(points []point, size int) (blocks []block) {
+	for part := range slices.Chunk(points, size) {
+		b := block{room: roomOf(part)}
+		for i := range part {
+			if part[i].came {
+				b.came++
+			} else {
+				b.went++
+			}
+		}
+		blocks = append(blocks, b)
+	}
+	return blocks
+}
+
+// widthOf returns how much room there is between the points of blocks, and whether they
+// are enough to say so.
+func widthOf(blocks []block) (w float64, enough bool) {
+	var points []point
+	came, went := 0, 0
+	for i := range blocks {
+		points = append(append(points, blocks[i].room.above...), blocks[i].room.below...)
+		came, went = came+blocks[i].came, went+blocks[i].went
+	}
+	return width(points), came >= fewest && went >= fewest
+}
+
+// cutForRoom returns where a cut between blocks leaves the most room to both sides, and
+// how much that is. 0: nowhere more than there is without.
+func cutForRoom(blocks []block, whole float64) (at int, best float64) {
+	best = whole
+	for i := 1; i < len(blocks); i++ {
+		a, enoughA := widthOf(blocks[:i])
+		b, enoughB := widthOf(blocks[i:])
+		if w := min(a, b); enoughA && enoughB && w > best {
+			at, best = i, w
+		}
+	}
+	return at, best
+}
+
 // refine splits a part where that leaves much more room to both.
 func refine(points []point, depth int) [][]point {
-	whole := width(points)
-	enough := func(list []point) bool {
-		came := 0
-		for i := range list {
-			if list[i].came {
-				came++
-			}
+	one := [][]point{points}
+	size := (len(points) + cuts - 1) / cuts
+	if depth == 0 || len(points) < 4*fewest {
+		return one
+	}
+	blocks := blocksOf(points, size)
+	whole, enough := widthOf(blocks)
+	if !enough {
+		return one
+	}
+	gains := func(w float64) bool { return w-whole >= max(leastGain, gain*whole) }
+	cut, best := cutForRoom(blocks, whole)
+	if cut == 0 || best-whole < max(leastGain, gain*whole)/2 {
+		return one
+	}
+	// The better place is in the block before or behind.
+	before, behind := blocks[:cut-1], blocks[min(cut+1, len(blocks)):]
+	from, to := (cut-1)*size, min((cut+1)*size, len(points))
+	near := slices.Concat(before, blocksOf(points[from:to], max(1, size/cuts)), behind)
+	if fine, w := cutForRoom(near, whole); fine > 0 && w > best {
+		best = w
+		at := from + (fine-len(before))*max(1, size/cuts)
+		if fine < len(before) || at > to {
+			at = cut * size
 		}
-		return came >= fewest && len(list)-came >= fewest
+		cut = at
+	} else {
+		cut *= size
 	}
-	if depth == 0 || !enough(points) {
-		return [][]point{points}
+	if !gains(best) || cut <= 0 || cut >= len(points) {
+		return one
 	}
-	room := func(at int) float64 {
-		if !enough(points[:at]) || !enough(points[at:]) {
-			return whole
-		}
-		return min(width(points[:at]), width(points[at:]))
-	}
-	best, at, step := whole, 0, max(1, len(points)/cuts)
-	for i := step; i < len(points); i += step {
-		if w := room(i); w > best {
-			best, at = w, i
-		}
-	}
-	if at == 0 || best-whole < max(leastGain, gain*whole/2) {
-		return [][]point{points}
-	}
-	for step /= 2; step > 0; step /= 2 {
-		for _, i := range []int{at - step, at + step} {
-			if i > 0 && i < len(points) {
-				if w := room(i); w > best {
-					best, at = w, i
-				}
-			}
-		}
-	}
-	if best-whole < max(leastGain, gain*whole) {
-		return [][]point{points}
-	}
-	return append(refine(points[:at], depth-1), refine(points[at:], depth-1)...)
+	return append(refine(points[:cut], depth-1), refine(points[cut:], depth-1)...)
 }

@@ -277,10 +277,6 @@ func play(t *testing.T, s *story, c *change) (got map[string]int, src *taps.Sour
 			got["missed "+w.String()]++
 		case tcp.FateUnknown:
 			got["unknown "+w.String()]++
-		case tcp.FatePassed:
-			if seg.Twin.Delay > seg.Twin.Within+time.Second {
-				t.Logf("%v took %v", seg, seg.Twin.Delay)
-			}
 		}
 	}
 	return got, src
