@@ -91,6 +91,9 @@ type Summary struct {
 	Tracker     tracker.Stats
 	Learned     tracker.Learned
 	Interrupted bool // the context ended the run, and not the capture
+
+	Taps    []taps.Tap    // where the captures of several places were made; nil: there is one
+	Between *taps.Between // what happened between these
 }
 
 // A source is files that are read to their end: of one capture, or of several places.
@@ -103,8 +106,10 @@ type source interface {
 
 // A Watch is one run over one capture. It is not safe for concurrent use.
 type Watch struct {
-	files source // one of these is nil
-	live  *capture.Live
+	files  source // one of these is nil
+	live   *capture.Live
+	tapped *taps.Source // files, where they are of several places; else nil
+	list   []taps.Tap   // these places
 
 	tracker     *tracker.Tracker
 	crowd       *crossflow.Detector
@@ -144,7 +149,7 @@ func Taps(list []taps.Tap, o taps.Options, t tracker.Config) (*Watch, error) {
 		if err != nil {
 			return err
 		}
-		w.files = files
+		w.files, w.tapped, w.list = files, files, list
 		return nil
 	})
 }
@@ -244,7 +249,9 @@ func (w *Watch) Run(ctx context.Context, s Sink) (Summary, error) {
 		return w.Summary(), err
 	}
 	stats, err := w.end()
-	return Summary{stats, w.tracker.Stats(), w.tracker.Learned(), w.interrupted}, err
+	sum := w.Summary()
+	sum.Capture = stats
+	return sum, err
 }
 
 // Now returns the time that the run has come to, on the clock of the capture; 0
@@ -262,7 +269,21 @@ func (w *Watch) Each(f func(*tracker.Record)) {
 
 // Summary returns what was counted so far.
 func (w *Watch) Summary() Summary {
-	return Summary{w.stats(), w.tracker.Stats(), w.tracker.Learned(), w.interrupted}
+	sum := Summary{Capture: w.stats(), Tracker: w.tracker.Stats(), Learned: w.tracker.Learned(), Interrupted: w.interrupted, Taps: w.list}
+	if w.tapped != nil {
+		sum.Between = w.tapped.Between()
+	}
+	return sum
+}
+
+// Frames returns the frames of a packet as captures of several places have it, in the
+// order of the taps, and 0 where it is not there; see [taps.Source.Frames]. nil: there is
+// one capture, or they are not known. It may be called until Close.
+func (w *Watch) Frames(packet int) []int {
+	if w.tapped == nil {
+		return nil
+	}
+	return w.tapped.Frames(packet)
 }
 
 func (w *Watch) stats() capture.Stats {
