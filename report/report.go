@@ -2,6 +2,7 @@
 // read. It knows the formats; each is printed in a room of its own, which sees
 // only what it is to print:
 //
+//	between    what happened between captures of several places, in words
 //	services   connections counted by service
 //	findings   anomalies, those that say the same as one
 //	record     what is known of a connection, selected and counted; json, jsonl, csv

@@ -15,6 +15,9 @@ func TotalsLine(s *Summary, t *Tally) string {
 		text.Plural(s.Packets, "packet", "packets"),
 		text.Plural(s.TCPPackets, "TCP segment", "TCP segments"),
 	}
+	if s.Between != nil {
+		parts[0] += fmt.Sprintf(" in %d captures", len(s.Between.Taps))
+	}
 	connections := text.Plural(uint64(t.Seen), "connection", "connections")
 	if t.Listed != t.Seen {
 		connections = fmt.Sprintf("%d of %s", t.Listed, connections)

@@ -75,6 +75,9 @@ func TestGoldens(t *testing.T) {
 		{Name: "on-listening", Format: "table", Options: record.Options{On: netip.MustParseAddr("10.9.0.2"), Listening: true}},
 		{Name: "on-markdown", Format: "markdown", Options: record.Options{On: netip.MustParseAddr("10.9.0.2")}},
 		{Name: "on-nobody", Format: "table", Options: record.Options{On: netip.MustParseAddr("192.0.2.1")}},
+		{Name: "table-taps", Format: "table", Play: printtest.PlayTaps},
+		{Name: "summary-taps", Format: "summary", Options: record.Options{Width: 80}, Play: printtest.PlayTaps},
+		{Name: "markdown-taps", Format: "markdown", Options: record.Options{Time: text.Relative}, Play: printtest.PlayTaps},
 		{Name: "listening", Format: "table", Options: record.Options{Listening: true}},
 		{Name: "listening-none", Format: "table", Options: record.Options{Listening: true}, Play: func(p record.Printer) error { return p.Close(printtest.Whole()) }},
 	})
