@@ -46,6 +46,8 @@ type Options struct {
 	ByClient bool             // rows of services are of client hosts
 	Ended    *services.Counts // what services had before the connections that are told of, and all anomalies over many; nil: nothing
 
+	Taps []string // the names of the captures, in the order in which frames are told; of packets
+
 	// Of html.
 	Name          string // what was read
 	Absolute, All bool   // as in ladder.Options

@@ -127,7 +127,7 @@ func Nothing(s *Summary, t *Tally, o *Options) string {
 		return "No TCP among " + text.Plural(s.Packets, "packet", "packets") + "."
 	case t.Seen == 0:
 		return "No connection among " + text.Plural(s.TCPPackets, "TCP segment", "TCP segments") + "."
-	case o.Existing && !o.Filter.active() && o.Where == nil:
+	case o.Existing && !o.Filter.Active() && o.Where == nil:
 		return "No connection at that time: all earlier ones had closed."
 	}
 	return "No connection is selected of " + strconv.Itoa(t.Seen) + "."
