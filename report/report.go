@@ -106,6 +106,30 @@ func New(name string, w io.Writer, o record.Options) (record.Printer, error) {
 	return nil, fmt.Errorf("unknown output format %q (%s)", text.Escape(name), strings.Join(ReplayFormats(), ", "))
 }
 
+// compareFormats are those of the report of what happened between captures.
+var compareFormats = []struct {
+	name string
+	make record.Maker
+}{{"text", table.NewCompare}, {"json", record.NewCompareJSON}, {"markdown", table.NewCompareMarkdown}}
+
+// CompareFormats returns the names that NewCompare takes.
+func CompareFormats() (names []string) {
+	for _, f := range compareFormats {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// NewCompare is New for the report of what happened between captures of several places.
+func NewCompare(name string, w io.Writer, o record.Options) (record.Printer, error) {
+	for _, f := range compareFormats {
+		if f.name == name {
+			return record.NewPrinter(w, o, record.Order{}, false, false, f.make), nil
+		}
+	}
+	return nil, fmt.Errorf("unknown output format %q (%s)", text.Escape(name), strings.Join(CompareFormats(), ", "))
+}
+
 // IsBrokenPipe reports whether err says that the reader of a pipe has gone, as
 // head goes when it has seen enough: no failure, only the end.
 func IsBrokenPipe(err error) bool {

@@ -5,6 +5,7 @@
 //	reading.go  captures are read, once or twice
 //	between.go  what happened between captures of several places, for reports
 //	replay.go   every connection is printed
+//	compare.go  captures of several places are compared
 //	hosts.go    a host that was asked for is looked for
 //	explain.go  connections are drawn segment by segment
 //	port.go     who holds a port is printed

@@ -78,6 +78,11 @@ func TestGoldens(t *testing.T) {
 		{Name: "table-taps", Format: "table", Play: printtest.PlayTaps},
 		{Name: "summary-taps", Format: "summary", Options: record.Options{Width: 80}, Play: printtest.PlayTaps},
 		{Name: "markdown-taps", Format: "markdown", Options: record.Options{Time: text.Relative}, Play: printtest.PlayTaps},
+		{Name: "compare", Format: "compare-text", Play: printtest.PlayTaps},
+		{Name: "compare-80", Format: "compare-text", Options: record.Options{Width: 80, Color: true, Time: text.Relative}, Play: printtest.PlayTaps},
+		{Name: "compare-no-header", Format: "compare-text", Options: record.Options{NoHeader: true}, Play: printtest.PlayTaps},
+		{Name: "compare-markdown", Format: "compare-markdown", Options: record.Options{Color: true}, Play: printtest.PlayTaps},
+		{Name: "compare-nothing", Format: "compare-text", Play: func(p record.Printer) error { return p.Close(record.Summary{}) }},
 		{Name: "listening", Format: "table", Options: record.Options{Listening: true}},
 		{Name: "listening-none", Format: "table", Options: record.Options{Listening: true}, Play: func(p record.Printer) error { return p.Close(printtest.Whole()) }},
 	})

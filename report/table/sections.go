@@ -88,6 +88,11 @@ func FactsOf(a *anomaly.Anomaly, style text.TimeStyle, first tcp.Time) []string 
 // facts returns what is to be told of a finding beside its sentence. Times are
 // in that style; first is that of the capture's first packet.
 func facts(f *findings.Finding, style text.TimeStyle, first tcp.Time) []string {
+	return factsBy(f, style, first, frames)
+}
+
+// factsBy is facts, with what writes the frames that show an anomaly.
+func factsBy(f *findings.Finding, style text.TimeStyle, first tcp.Time, frames func(*anomaly.Anomaly) []string) []string {
 	var list []string
 	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	a := &f.First

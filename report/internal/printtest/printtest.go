@@ -4,6 +4,7 @@ package printtest
 import (
 	"bytes"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,11 +56,16 @@ func PlayTaps(p record.Printer) error {
 	return p.Close(s)
 }
 
-// Print returns what a format prints.
+// Print returns what a format prints: one of report.New, or "compare-" and one of
+// report.NewCompare.
 func Print(t testing.TB, format string, o record.Options, play func(record.Printer) error) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	p, err := report.New(format, &out, o)
+	create := report.New
+	if of, is := strings.CutPrefix(format, "compare-"); is {
+		format, create = of, report.NewCompare
+	}
+	p, err := create(format, &out, o)
 	if err != nil {
 		t.Fatal(err)
 	}
