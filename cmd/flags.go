@@ -43,11 +43,17 @@ type readFlags struct {
 	tapFlags
 }
 
-// selectionFlags adds the flags that say which connections count.
-func (f *readFlags) selectionFlags(c *cobra.Command) {
+// filterFlags adds the flags that say which packets count.
+func (f *readFlags) filterFlags(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVarP(&f.filter, "filter", "f", "", "tcpdump filter, applied before tracking")
 	fl.StringVar(&f.inner, "inner-filter", "", "tcpdump filter for the innermost headers, behind tunnels and on any link type")
+}
+
+// selectionFlags adds the flags that say which packets and connections count.
+func (f *readFlags) selectionFlags(c *cobra.Command) {
+	f.filterFlags(c)
+	fl := c.Flags()
 	fl.StringSliceVar(&f.states, "state", nil, "only connections with an end in one of these `states` (any usual spelling)")
 	fl.StringSliceVar(&f.kinds, "anomaly", nil, "only connections flagged with one of these `kinds`")
 	fl.StringVar(&f.where, "where", "", "only connections for which this `expression` over the fields of the jsonl record is true: client.state == TIME_WAIT && duration > 60")

@@ -55,7 +55,7 @@ changes, why it was refused, and its anomalies.`,
 	}
 	fl := c.Flags()
 	fl.SortFlags = false
-	fl.StringVarP(&f.output, "output", "o", "table", "output `format`: "+strings.Join(report.Formats(), ", "))
+	fl.StringVarP(&f.output, "output", "o", "table", "output `format`: "+strings.Join(report.ReplayFormats(), ", "))
 	byFlag(c, &f.by)
 	f.selectionFlags(c)
 	fl.StringVar(&f.on, "on", "", "show what netstat -tan would have shown on this `host` (an address)")
@@ -72,7 +72,7 @@ changes, why it was refused, and its anomalies.`,
 	fl.BoolVar(&f.strict, "strict", false, "treat a capture that is cut off as an error")
 	fl.BoolVar(&f.learned, "learned", false, "say what was learned of ordinary connections")
 	_ = fl.MarkHidden("learned") // the flag exists, so this cannot fail
-	complete(c, "output", report.Formats())
+	complete(c, "output", report.ReplayFormats())
 	complete(c, "sort", record.SortFields())
 	return c
 }
@@ -136,6 +136,13 @@ func (f *replayFlags) replay(files []string, o record.Options, stdout, stderr io
 	co, err := f.captureOptions()
 	if err != nil {
 		return nil, err
+	}
+	list, _, err := f.tapFlags.read()
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		o.Taps = append(o.Taps, list[i].Name)
 	}
 	if r.Printer, err = report.New(f.output, stdout, o); err != nil {
 		return nil, err

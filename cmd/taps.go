@@ -3,6 +3,7 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,7 @@ import (
 type tapFlags struct {
 	taps   []string
 	atEnds bool
+	given  []taps.Tap // in the place of taps, of a command whose arguments they are
 }
 
 // add adds the flags.
@@ -41,6 +43,13 @@ func needsCapture(c *cobra.Command, args []string) error {
 // read reads the flags. It returns no list where there is no --tap, and how the
 // captures are called together.
 func (f *tapFlags) read() (list []taps.Tap, called string, err error) {
+	if len(f.given) > 0 {
+		var files []string
+		for _, t := range f.given {
+			files = append(files, t.Files...)
+		}
+		return f.given, strings.Join(files, " "), onlyOnce(f.given)
+	}
 	for _, text := range f.taps {
 		name, file, ok := strings.Cut(text, "=")
 		if !ok || name == "" || file == "" {
@@ -63,5 +72,30 @@ func (f *tapFlags) read() (list []taps.Tap, called string, err error) {
 	case len(list) == 0 && f.atEnds:
 		return nil, "", errors.New("--at-ends needs --tap; of one capture, --tap-on says where it was made")
 	}
-	return list, strings.Join(f.taps, " "), nil
+	return list, strings.Join(f.taps, " "), onlyOnce(list)
+}
+
+// onlyOnce is the error where a file is named more than once: its packets would pass for
+// those of two places. A file that is not there is left to who opens it.
+func onlyOnce(list []taps.Tap) error {
+	type seen struct {
+		tap, path string
+		info      os.FileInfo
+	}
+	var all []seen
+	for _, t := range list {
+		for _, path := range t.Files {
+			info, err := os.Stat(path)
+			if err != nil {
+				continue
+			}
+			for _, o := range all {
+				if os.SameFile(o.info, info) {
+					return run.WithHint(fmt.Errorf("%s: is given twice, as %s and as %s", path, o.tap, t.Name), "give the capture of another place, made at the same time")
+				}
+			}
+			all = append(all, seen{t.Name, path, info})
+		}
+	}
+	return nil
 }

@@ -3,7 +3,9 @@
 // comes of them.
 //
 //	reading.go  captures are read, once or twice
+//	between.go  what happened between captures of several places, for reports
 //	replay.go   every connection is printed
+//	compare.go  captures of several places are compared
 //	hosts.go    a host that was asked for is looked for
 //	explain.go  connections are drawn segment by segment
 //	port.go     who holds a port is printed
@@ -44,20 +46,31 @@ type Reading struct {
 // pass takes the captures through tcpwatch once. What was interrupted before the
 // first of them could be opened has read nothing.
 func (r *Reading) pass(ctx context.Context, s watch.Sink) (watch.Summary, error) {
+	w, sum, err := r.take(ctx, s.Segment != nil, func(*watch.Watch) watch.Sink { return s })
+	if w != nil {
+		w.Close()
+	}
+	return sum, err
+}
+
+// take is pass, of which the sink may ask the Watch, and which leaves it open; nil: there
+// is none. The tracker tells of segments too, or not.
+func (r *Reading) take(ctx context.Context, segments bool, sink func(*watch.Watch) watch.Sink) (*watch.Watch, watch.Summary, error) {
 	c := r.Tracker
-	c.Segments = s.Segment != nil
+	c.Segments = segments
 	w, err := r.open(c)
 	if err != nil && ctx.Err() != nil {
-		return watch.Summary{Interrupted: true}, nil // a pipe that delivered nothing is not to blame
+		return nil, watch.Summary{Interrupted: true}, nil // a pipe that delivered nothing is not to blame
 	}
 	if err != nil {
-		return watch.Summary{}, err
+		return nil, watch.Summary{}, err
 	}
-	defer w.Close()
 	bar := newProgress(r.Bar, "replaying")
 	defer bar.done()
+	s := sink(w)
 	s.Progress = bar.at
-	return w.Run(ctx, s)
+	sum, err := w.Run(ctx, s)
+	return w, sum, err
 }
 
 // open opens the captures.
@@ -136,6 +149,7 @@ func summaryOf(s watch.Summary) record.Summary {
 		passed = append(passed, record.Passed{Header: p.Header, Why: p.Why, Packets: uint64(p.Packets)})
 	}
 	return record.Summary{
+		Between: betweenOf(&s),
 		Packets: uint64(c.Packets), TCPPackets: uint64(c.Segments), Bytes: uint64(c.Bytes),
 		Filtered: uint64(c.Filtered), Tagged: uint64(c.Tagged), Earlier: uint64(c.Earlier), Later: uint64(c.Later),
 		First: c.First, Last: c.Last, Now: c.Until,

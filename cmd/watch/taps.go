@@ -9,12 +9,13 @@ import (
 
 // tapped is what captures of several places tell besides.
 type tapped struct {
+	list   []taps.Tap
 	names  []string
 	source *taps.Source
 }
 
 func newTapped(list []taps.Tap, s *taps.Source) *tapped {
-	t := &tapped{source: s}
+	t := &tapped{list: list, source: s}
 	for i := range list {
 		t.names = append(t.names, list[i].Name)
 	}

@@ -91,6 +91,9 @@ type Summary struct {
 	Tracker     tracker.Stats
 	Learned     tracker.Learned
 	Interrupted bool // the context ended the run, and not the capture
+
+	Taps    []taps.Tap    // where the captures of several places were made; nil: there is one
+	Between *taps.Between // what happened between these
 }
 
 // A source is files that are read to their end: of one capture, or of several places.
@@ -245,7 +248,9 @@ func (w *Watch) Run(ctx context.Context, s Sink) (Summary, error) {
 		return w.Summary(), err
 	}
 	stats, err := w.end()
-	return Summary{stats, w.tracker.Stats(), w.tracker.Learned(), w.interrupted}, err
+	sum := w.Summary()
+	sum.Capture = stats
+	return sum, err
 }
 
 // Now returns the time that the run has come to, on the clock of the capture; 0
@@ -263,7 +268,21 @@ func (w *Watch) Each(f func(*tracker.Record)) {
 
 // Summary returns what was counted so far.
 func (w *Watch) Summary() Summary {
-	return Summary{w.stats(), w.tracker.Stats(), w.tracker.Learned(), w.interrupted}
+	sum := Summary{Capture: w.stats(), Tracker: w.tracker.Stats(), Learned: w.tracker.Learned(), Interrupted: w.interrupted, }
+	if w.taps != nil {
+		sum.Taps, sum.Between = w.taps.list, w.taps.source.Between()
+	}
+	return sum
+}
+
+// Frames returns the frames of a packet as captures of several places have it, in the
+// order of the taps, and 0 where it is not there; see [taps.Source.Frames]. nil: there is
+// one capture, or they are not known. It may be called until Close.
+func (w *Watch) Frames(packet int) []int {
+	if w.taps == nil {
+		return nil
+	}
+	return w.taps.source.Frames(packet)
 }
 
 func (w *Watch) stats() capture.Stats {

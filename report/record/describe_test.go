@@ -15,6 +15,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/internal/printtest"
 	"github.com/tcpwatch/tcpwatch/report/internal/sample"
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -81,7 +82,7 @@ func (d *described) object(group string, v map[string]any) {
 }
 
 // freely are objects whose keys are not fields.
-var freely = map[string]string{"states": "STATE", "anomalies": "KIND"}
+var freely = map[string]string{"states": "STATE", "anomalies": "KIND", "changes": "WHAT"}
 
 func (d *described) inside(group, path string, v map[string]any, have map[string]bool) {
 	for key, value := range v {
@@ -180,7 +181,7 @@ func TestFieldsAreDescribed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := p.Close(record.Summary{Packets: 1, First: sample.At(0), Last: sample.At(1), Passed: []record.Passed{{Header: "GTP-U", Why: "not opened", Packets: 1}}}); err != nil {
+	if err := p.Close(record.Summary{Packets: 1, First: sample.At(0), Last: sample.At(1), Between: printtest.Between(), Passed: []record.Passed{{Header: "GTP-U", Why: "not opened", Packets: 1}}}); err != nil {
 		t.Fatal(err)
 	}
 	d := newDescribed(t)

@@ -272,6 +272,9 @@ func appendSummary(b []byte, s *Summary, t *Tally) []byte {
 	b = appendUint(appendKey(b, "evicted"), s.Evicted)
 	b = appendServices(appendKey(b, "services"), t.Services.Servers())
 	b = appendServices(appendKey(b, "hosts"), t.Services.Clients())
+	if s.Between != nil {
+		b = appendTaps(appendKey(b, "taps"), s.Between)
+	}
 	return append(b, '}')
 }
 

@@ -15,6 +15,9 @@ func TotalsLine(s *Summary, t *Tally) string {
 		text.Plural(s.Packets, "packet", "packets"),
 		text.Plural(s.TCPPackets, "TCP segment", "TCP segments"),
 	}
+	if s.Between != nil {
+		parts[0] += fmt.Sprintf(" in %d captures", len(s.Between.Taps))
+	}
 	connections := text.Plural(uint64(t.Seen), "connection", "connections")
 	if t.Listed != t.Seen {
 		connections = fmt.Sprintf("%d of %s", t.Listed, connections)
@@ -124,7 +127,7 @@ func Nothing(s *Summary, t *Tally, o *Options) string {
 		return "No TCP among " + text.Plural(s.Packets, "packet", "packets") + "."
 	case t.Seen == 0:
 		return "No connection among " + text.Plural(s.TCPPackets, "TCP segment", "TCP segments") + "."
-	case o.Existing && !o.Filter.active() && o.Where == nil:
+	case o.Existing && !o.Filter.Active() && o.Where == nil:
 		return "No connection at that time: all earlier ones had closed."
 	}
 	return "No connection is selected of " + strconv.Itoa(t.Seen) + "."
