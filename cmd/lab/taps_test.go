@@ -252,3 +252,78 @@ func TestTapsOfEachDirection(t *testing.T) {
 	}
 	tapped(t, moments, "--tap", "there="+a, "--tap", "back="+b)
 }
+
+// Of an upload that hangs, the first 24 lines of a comparison say which packets were lost,
+// where, and who is at fault: a path that drops large segments, a host that does not read,
+// or a firewall.
+func TestHangingUploads(t *testing.T) {
+	needs(t, "ip", "nft")
+	for _, test := range []struct {
+		name, rules string
+		reads       bool
+		says        []string
+		not         []string
+	}{
+		{"path", "ip protocol tcp meta length > 1000 drop", true, []string{"pmtu-black-hole", "client to server were lost"}, []string{"zero-window", "forged"}},
+		{"reader", "", false, []string{"zero-window-stall", "No segment was lost"}, []string{"pmtu", "forged"}},
+		{"firewall", "tcp dport 7000 meta length > 1000 reject with tcp reset", true, []string{"forged-between", "Forged from server to client: 1 RST"}, []string{"pmtu", "zero-window"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			client, router, server := newNetns(t, "10.77.0.1"), newNetns(t, "10.77.0.254"), newNetns(t, "10.78.0.1")
+			cable(t, client, "veth", "10.77.0.1/24", router, "inside", "10.77.0.254/24")
+			cable(t, server, "veth", "10.78.0.1/24", router, "outside", "10.78.0.254/24")
+			router.routes(t)
+			client.sh(t, "ip route add default via 10.77.0.254")
+			server.sh(t, "ip route add default via 10.78.0.254")
+			if test.rules != "" {
+				router.sh(t, "nft 'table ip between { chain pass { type filter hook forward priority filter; "+test.rules+"; }; }'")
+			}
+			dir := openDir(t)
+			a, b := filepath.Join(dir, "client.pcapng"), filepath.Join(dir, "server.pcapng")
+			runs := []*run{watchIn(t, client, "live", "-i", "veth", "-w", a), watchIn(t, server, "live", "-i", "veth", "-w", b)}
+			upload(t, client, server, "10.78.0.1:7000", test.reads)
+			for _, r := range runs {
+				r.stop(t)
+			}
+			path, _ := program()
+			out, err := exec.Command(path, "compare", "--at-ends", a, b).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			first := strings.Join(lines(string(out))[:min(24, len(lines(string(out))))], "\n")
+			for _, words := range test.says {
+				if !strings.Contains(first, words) {
+					t.Errorf("it does not say %q", words)
+				}
+			}
+			for _, words := range test.not {
+				if strings.Contains(first, words) {
+					t.Errorf("it says %q", words)
+				}
+			}
+			t.Logf("%s", first)
+		})
+	}
+}
+
+// upload has the client send what fills every buffer, and gives that 8 seconds.
+func upload(t *testing.T, client, server *netns, address string, reads bool) {
+	t.Helper()
+	var listener net.Listener
+	server.must(t, func() (err error) { listener, err = net.Listen("tcp4", address); return err })
+	defer listener.Close()
+	var c net.Conn
+	client.must(t, func() (err error) { c, err = net.DialTimeout("tcp4", address, 5*time.Second); return err })
+	defer c.Close()
+	s, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if reads {
+		go io.Copy(io.Discard, s)
+	}
+	c.SetWriteDeadline(time.Now().Add(8 * time.Second))
+	c.Write(make([]byte, 20<<20))
+	time.Sleep(time.Second)
+}
