@@ -26,7 +26,9 @@ func (c *conn) mss() tcp.Size {
 
 // becomeBig says that a direction has records that are larger than segments on the wire.
 func (m *merger) becomeBig(c *conn, dir int) {
-	c.big[dir] = true
+	if c.big[dir] = true; c.pending == 0 {
+		return
+	}
 	for i := range m.queues {
 		for r := m.queues[i].head; r != m.queues[i].unread; r = r.next {
 			if p := r.packet; p != nil && p.conn == c && p.dir == dir && p.n < m.taps && r.segment.Data > 0 && !p.isOpen && !p.judged && !p.isError {

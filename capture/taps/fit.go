@@ -53,7 +53,7 @@ func fit(points []point, base tcp.Time, jumps [2][]jump) Clock {
 		if p.packet, p.others = part[0].packet, part[0].others; before == nil {
 			p.From, p.packet, p.others = math.MinInt64, 0, 0
 		} else {
-			p.begin(&c.Pieces[len(c.Pieces)-1], &before[len(before)-1], jumps)
+			p.begin(&c.Pieces[len(c.Pieces)-1], &before[len(before)-1], &part[0], jumps)
 		}
 		before = part
 		c.Pieces = append(c.Pieces, p)
@@ -62,20 +62,25 @@ func fit(points []point, base tcp.Time, jumps [2][]jump) Clock {
 }
 
 // begin finds out where a piece begins, behind another with its last packet: at a leap of
-// one of the clocks that explains it, if there is one between that and its own first.
-func (p *Piece) begin(before *Piece, last *point, jumps [2][]jump) {
+// one of the clocks that explains it, if there is one between that and its own first. Else
+// the packets between are given to the piece that has them earlier: by the other they may
+// come later than those behind them.
+func (p *Piece) begin(before *Piece, last, first *point, jumps [2][]jump) {
 	ahead := float64(before.Offset) + before.Drift*float64(p.first-before.At)
 	p.Step = p.Offset + time.Duration(p.Drift*float64(p.first-p.At)-ahead)
 	p.From = p.first.Add(p.Offset + time.Duration(p.Drift*float64(p.first-p.At)))
+	if p.Step > 0 {
+		p.packet = last.packet + 1
+	}
 	explains := func(by time.Duration) bool { return (by - p.Step).Abs() < 5*time.Millisecond+p.Step.Abs()/4 }
 	for _, j := range jumps[0] {
-		if last.packet < j.packet && j.packet <= p.packet && explains(j.by) {
+		if last.packet < j.packet && j.packet <= first.packet && explains(j.by) {
 			p.packet = j.packet
 			return
 		}
 	}
 	for _, j := range jumps[1] {
-		if last.others < j.packet && j.packet <= p.others && explains(-j.by) {
+		if last.others < j.packet && j.packet <= first.others && explains(-j.by) {
 			p.others = j.packet
 			return
 		}

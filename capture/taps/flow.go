@@ -91,6 +91,7 @@ type conn struct {
 	delay    [2]time.Duration  // of the newest that was followed, from one outer tap to the other
 	timed    [2]bool           // there is one
 	answered [2]bool           // the receiver acknowledged something that the sender sent
+	shifts   int               // times that its numbers turned out to be changed
 	matched  int               // records that were found to be of a packet of another tap
 	maxMSS   uint16            // the larger that a SYN has; 0: not known
 	big      [2]bool           // some records have more octets than a wire carries in one segment

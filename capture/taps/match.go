@@ -62,6 +62,10 @@ const (
 	// maxChain is how many packets are compared with one, at most.
 	maxChain = 64
 
+	// maxShifts is how often the records of a connection that wait are matched again since
+	// its numbers turned out to be changed.
+	maxShifts = 16
+
 	// promptly is how soon after a packet a second record of it is made. No timer
 	// repeats one that fast.
 	promptly = 500 * time.Microsecond
@@ -92,8 +96,9 @@ func (m *merger) place(r *record, dir int) {
 	c, s := r.flow.conn, &r.segment
 	key := m.key(r)
 	p, alike := m.find(r, dir, exact, key)
+	shifted := false
 	if p == nil {
-		p = m.findLoose(r, dir)
+		p, shifted = m.findLoose(r, dir)
 	}
 	if p != nil && p.conn != c {
 		m.unite(p, r, dir)
@@ -117,6 +122,12 @@ func (m *merger) place(r *record, dir int) {
 		m.put(p, r)
 	}
 	m.follow(r, p)
+	if shifted && c.pending > 1 && c.shifts < maxShifts {
+		c.shifts++
+		for _, o := range m.dissolve(func(o *record) bool { return o.flow == r.flow && o.packet.n == 1 }) {
+			m.place(o, o.dir())
+		}
+	}
 }
 
 // isTwice reports whether a record may be one more of a packet that its tap has. Without
@@ -221,15 +232,14 @@ func (m *merger) find(r *record, dir, by int, key uint64) (best, alike *packet) 
 }
 
 // findLoose finds the packet of a record whose sequence numbers were changed, and learns
-// by how much.
-func (m *merger) findLoose(r *record, dir int) *packet {
+// by how much. It reports whether that is news.
+func (m *merger) findLoose(r *record, dir int) (p *packet, shifted bool) {
 	key, ok := m.looseKey(r, dir)
 	if !ok {
-		return nil
+		return nil, false
 	}
-	p, _ := m.find(r, dir, loose, key)
-	if p == nil {
-		return nil
+	if p, _ = m.find(r, dir, loose, key); p == nil {
+		return nil, false
 	}
 	var o *record
 	for _, at := range p.at {
@@ -239,19 +249,14 @@ func (m *merger) findLoose(r *record, dir int) *packet {
 		}
 	}
 	sides := &r.flow.sides
-	shifted := sides[dir].shift(o.seq - r.seq)
+	shifted = sides[dir].shift(o.seq - r.seq)
 	sides[dir].sure = true
 	if r.segment.Flags&tcp.ACK != 0 {
 		shifted = sides[1-dir].shift(o.ack-r.ack) || shifted
 		sides[1-dir].sure = true
 	}
 	m.number(r, dir)
-	if c := p.conn; shifted && c == r.flow.conn && c.pending > 1 {
-		for _, o := range m.dissolve(func(o *record) bool { return o.flow == r.flow && o.packet.n == 1 }) {
-			m.place(o, o.dir())
-		}
-	}
-	return p
+	return p, shifted
 }
 
 // shift makes the numbers of the connection so much more than they were. It reports

@@ -50,9 +50,12 @@ func (s *story) lost(w *wireEvent, at tcp.Time) bool {
 
 func TestThreeTaps(t *testing.T) {
 	orders := [][]int{{0, 1, 2}, {1, 0, 2}, {2, 0, 1}}
-	for _, order := range orders {
+	for i, order := range orders {
 		for _, s := range loadStories(t) {
 			name := filepath.Base(s.dir)
+			if i > 0 && name != "bulk-loss" && name != "forged-rst-server" && name != "duplicated" {
+				continue
+			}
 			if strings.HasPrefix(name, "capture-") || name == "fin-before-data" {
 				continue // what is in both captures, or lost and sent again, is not in the middle
 			}

@@ -73,28 +73,42 @@ func longest(points []point) int {
 }
 
 // boundary returns where the first n points end, of which the last may as well be of
-// those behind: with each the packets are as fast as they can be.
+// those behind.
 func boundary(points []point, n int, behind []point) int {
-	one, two := pieceOf(points[:n], 0), pieceOf(behind, 0)
-	slow := func(p *Piece, k *point) float64 {
-		ahead := k.y - float64(p.Offset) - p.Drift*k.x
-		if k.came {
-			return ahead
-		}
-		return -ahead
-	}
-	best, at, sum := 0.0, n, 0.0
-	for i := n - 1; i > 0; i-- {
-		k := &points[i]
-		other := slow(&two, k)
-		if other < -jitter {
-			break
-		}
-		if sum += other - slow(&one, k); sum < best {
-			best, at = sum, i
+	from, to := 0, n // the first from which a line has room for all behind
+	for from < to {
+		if m := (from + to) / 2; width(slices.Concat(points[m:n], behind)) >= -jitter {
+			to = m
+		} else {
+			from = m + 1
 		}
 	}
-	return at
+	if from == 0 {
+		return n
+	}
+	return from + cheapest(points[from:n], pieceOf(points[:from], 0), pieceOf(behind, 0))
+}
+
+// cheapest returns where points are cut best that are of one piece before and of another
+// behind: with each the packets are as fast as they can be, and none comes before it left.
+func cheapest(points []point, one, two Piece) (cut int) {
+	cost := func(p *Piece, k *point) float64 {
+		slow := k.y - float64(p.Offset) - p.Drift*k.x
+		if !k.came {
+			slow = -slow
+		}
+		if slow < 0 {
+			return -100 * slow
+		}
+		return slow
+	}
+	sum, least := 0.0, 0.0
+	for i := range points {
+		if sum += cost(&one, &points[i]) - cost(&two, &points[i]); sum < least {
+			least, cut = sum, i+1
+		}
+	}
+	return cut
 }
 
 // A block is points that follow each other: what of them bounds lines, and how many of
@@ -132,13 +146,14 @@ func widthOf(blocks []block) (w float64, enough bool) {
 	return width(points), came >= fewest && went >= fewest
 }
 
-// cutForRoom returns where a cut between blocks leaves the most room to both sides, and
-// how much that is. 0: nowhere more than there is without.
-func cutForRoom(blocks []block, whole float64) (at int, best float64) {
-	best = whole
-	for i := 1; i < len(blocks); i++ {
+// stepIn returns in which block a clock was probably set: that without which there is the
+// most room before it and behind, and how much that is. -1: there is nowhere more than with
+// all.
+func stepIn(blocks []block, whole float64) (at int, best float64) {
+	at, best = -1, whole
+	for i := range blocks {
 		a, enoughA := widthOf(blocks[:i])
-		b, enoughB := widthOf(blocks[i:])
+		b, enoughB := widthOf(blocks[i+1:])
 		if w := min(a, b); enoughA && enoughB && w > best {
 			at, best = i, w
 		}
@@ -149,35 +164,23 @@ func cutForRoom(blocks []block, whole float64) (at int, best float64) {
 // refine splits a part where that leaves much more room to both.
 func refine(points []point, depth int) [][]point {
 	one := [][]point{points}
-	size := (len(points) + cuts - 1) / cuts
 	if depth == 0 || len(points) < 4*fewest {
 		return one
 	}
+	size := (len(points) + cuts - 1) / cuts
 	blocks := blocksOf(points, size)
 	whole, enough := widthOf(blocks)
 	if !enough {
 		return one
 	}
 	gains := func(w float64) bool { return w-whole >= max(leastGain, gain*whole) }
-	cut, best := cutForRoom(blocks, whole)
-	if cut == 0 || best-whole < max(leastGain, gain*whole)/2 {
+	i, w := stepIn(blocks, whole)
+	if i < 0 || !gains(w) {
 		return one
 	}
-	// The better place is in the block before or behind.
-	before, behind := blocks[:cut-1], blocks[min(cut+1, len(blocks)):]
-	from, to := (cut-1)*size, min((cut+1)*size, len(points))
-	near := slices.Concat(before, blocksOf(points[from:to], max(1, size/cuts)), behind)
-	if fine, w := cutForRoom(near, whole); fine > 0 && w > best {
-		best = w
-		at := from + (fine-len(before))*max(1, size/cuts)
-		if fine < len(before) || at > to {
-			at = cut * size
-		}
-		cut = at
-	} else {
-		cut *= size
-	}
-	if !gains(best) || cut <= 0 || cut >= len(points) {
+	from, to := i*size, min((i+1)*size, len(points))
+	cut := from + cheapest(points[from:to], pieceOf(points[:from], 0), pieceOf(points[to:], 0))
+	if !gains(min(width(points[:cut]), width(points[cut:]))) {
 		return one
 	}
 	return append(refine(points[:cut], depth-1), refine(points[cut:], depth-1)...)

@@ -421,7 +421,9 @@ func (v *survey) shared(a, b int) (pairs []pair) {
 				continue
 			}
 		}
-		if y := &q.marks[j]; x.n == 1 && y.n == 1 {
+		if y := &q.marks[j]; x.src == y.dst && x.dst == y.src {
+			continue // the one answers the other
+		} else if x.n == 1 && y.n == 1 {
 			pairs = append(pairs, pair{x, y})
 		} else if x.n == y.n {
 			more = append(more, pair{x, y})

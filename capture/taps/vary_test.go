@@ -305,15 +305,18 @@ var variations = []variation{
 }
 
 func TestFatesOfVariations(t *testing.T) {
+	list := loadStories(t)
+	for _, s := range list {
+		s.captures = [2][]tcp.Segment{readAll(t, filepath.Join(s.dir, s.Taps[0])), readAll(t, filepath.Join(s.dir, s.Taps[1]))}
+	}
 	for _, v := range variations {
 		passed, unknown, wrong := 0, 0, 0
-		for _, s := range loadStories(t) {
+		for _, s := range list {
 			t.Run(v.name+"/"+filepath.Base(s.dir), func(t *testing.T) {
 				if v.name == "numbers-of-both-changed" && s.Name == "one-way-c2s" {
 					t.Skip("nothing says by how much the acknowledgments were changed")
 				}
-				client, server := readAll(t, filepath.Join(s.dir, s.Taps[0])), readAll(t, filepath.Join(s.dir, s.Taps[1]))
-				src, err := open(t, taps.Options{}, v.apply(s, client, server)...)
+				src, err := open(t, taps.Options{}, v.apply(s, s.captures[0], s.captures[1])...)
 				if err != nil {
 					if strings.Contains(err.Error(), "in common") {
 						t.Skip(err)
