@@ -23,9 +23,10 @@ type input struct {
 	regular bool         // it can be closed and opened again
 	pipe    bool         // it may pause, and what it delivered is not to be kept back
 
-	file   *os.File     // that was opened here; nil when closed
-	reader *pcap.Reader // nil: not open
-	first  tcp.Time     // of the first packet, once lookAhead was called
+	file     *os.File      // that was opened here; nil when closed
+	reader   *pcap.Reader  // nil: not open
+	first    tcp.Time      // of the first packet, once lookAhead was called
+	disorder pcap.Disorder // once look was called, or as far as it was read
 }
 
 // open opens the file, if it is one, and reads the header.
@@ -114,6 +115,36 @@ func (in *input) reopen() error {
 		return nil
 	}
 	return in.open()
+}
+
+// look looks at the stamps of a file, and has it read in their order if they are out
+// of order.
+func (in *input) look() error {
+	f, err := os.Open(in.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r, err := pcap.NewReader(&stoppable{f, in.stopped}, in.name, in.path)
+	switch {
+	case err != nil && in.stopped.Load():
+		return nil
+	case err != nil:
+		return err
+	}
+	defer r.Close()
+	if in.disorder = r.Look(); in.disorder.Found() {
+		in.reader.Sort(in.disorder)
+	}
+	return nil
+}
+
+// sorted is how many of its packets were put in order, as far as it was read.
+func (in *input) sorted() int {
+	if in.reader == nil {
+		return 0
+	}
+	return in.reader.Sorted()
 }
 
 // position is how much of the file was read, as it is on disk.

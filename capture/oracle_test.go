@@ -58,7 +58,7 @@ func compareWithTshark(t *testing.T, path, text string) {
 		}
 		want = append(want, row)
 	}
-	s := open(t, Options{VerifyChecksums: true}, path)
+	s := open(t, Options{VerifyChecksums: true, AsTheyAre: true}, path) // connections behind each other, all of one time
 	i := 0
 	for g, err := range s.Segments() {
 		if err != nil {

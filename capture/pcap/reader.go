@@ -30,6 +30,7 @@ type Reader struct {
 	zstd   *zstd.Decoder // nil: none
 	format format
 
+	sort     *sort  // nil: records are returned in the order of the file
 	early    *early // nil: nothing was read before its turn
 	places   bool
 	records  int      // that Next returned
@@ -61,6 +62,14 @@ func NewReader(r io.Reader, name, path string) (*Reader, error) {
 // the capture goes no further although it should, and anything else if it could
 // not be read.
 func (in *Reader) Next(r *Record) error {
+	if in.sort != nil {
+		return in.sort.next(in, r)
+	}
+	return in.read(r)
+}
+
+// read reads the next record of the file.
+func (in *Reader) read(r *Record) error {
 	if in.early != nil {
 		return in.nextEarly(r)
 	}
