@@ -2,6 +2,7 @@ package capture
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -64,6 +65,18 @@ func (s *stoppable) Read(b []byte) (int, error) {
 		return 0, io.EOF
 	}
 	return s.Reader.Read(b)
+}
+
+// ReadAt is for formats that are read at any place.
+func (s *stoppable) ReadAt(b []byte, at int64) (int, error) {
+	r, can := s.Reader.(io.ReaderAt)
+	switch {
+	case !can:
+		return 0, errors.ErrUnsupported
+	case s.stopped.Load():
+		return 0, io.EOF
+	}
+	return r.ReadAt(b, at)
 }
 
 // examine asks the system what it is, if it is a file.

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,23 +33,39 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PCAPS", pcaps)
 			env.Setenv("ME", strconv.Itoa(os.Geteuid())) // who stays who he is
-			return writeLate(filepath.Join(env.WorkDir, "late.pcap"), filepath.Join(pcaps, "normal-close.pcap"))
+			return writeCaptures(env.WorkDir, filepath.Join(pcaps, "normal-close.pcap"))
 		},
 	})
 }
 
-// writeLate writes a capture whose first packet is late: it is behind the third.
-func writeLate(path, of string) error {
+// writeCaptures writes into a directory what a capture would be otherwise: late.pcap,
+// whose first packet is behind the third, and netmon.cap, of Network Monitor.
+func writeCaptures(dir, of string) error {
 	b, err := os.ReadFile(of)
 	if err != nil {
 		return err
 	}
 	const header, recordHeader = 24, 16
-	at := []int{header}
-	for range 3 {
-		n := at[len(at)-1]
-		at = append(at, n+recordHeader+int(binary.LittleEndian.Uint32(b[n+8:])))
+	le := binary.LittleEndian
+	var records [][]byte
+	for rest := b[header:]; len(rest) > 0; {
+		n := recordHeader + int(le.Uint32(rest[8:]))
+		records, rest = append(records, rest[:n]), rest[n:]
 	}
-	late := slices.Concat(b[:at[0]], b[at[1]:at[3]], b[at[0]:at[1]], b[at[3]:])
-	return os.WriteFile(path, late, 0o666)
+	late := slices.Concat(b[:header], records[1], records[2], records[0], slices.Concat(records[3:]...))
+
+	netmon, places := make([]byte, 128), []byte(nil)
+	copy(netmon, "GMBU\x00\x02\x01\x00\xea\x07\x0b\x00\x05\x00\x14\x00") // version 2.0, Ethernet, 2026-11-20
+	begin := le.Uint32(records[0])
+	for _, r := range records {
+		places = le.AppendUint32(places, uint32(len(netmon)))
+		netmon = le.AppendUint64(netmon, uint64(le.Uint32(r)-begin)*1e6+uint64(le.Uint32(r[4:])/1e3))
+		netmon = le.AppendUint32(le.AppendUint32(netmon, le.Uint32(r[12:])), le.Uint32(r[8:]))
+		netmon = append(netmon, r[recordHeader:]...)
+	}
+	le.PutUint32(netmon[24:], uint32(len(netmon)))
+	le.PutUint32(netmon[28:], uint32(len(places)))
+	return errors.Join(
+		os.WriteFile(filepath.Join(dir, "late.pcap"), late, 0o666),
+		os.WriteFile(filepath.Join(dir, "netmon.cap"), append(netmon, places...), 0o666))
 }

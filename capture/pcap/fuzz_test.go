@@ -31,6 +31,9 @@ func FuzzReader(f *testing.F) {
 	f.Add(lz4ed(whole))
 	f.Add(snoop("one", "two"))
 	f.Add(erf(2, "one", "two"))
+	f.Add(netmon(1, 1, nil, netmonFrame{"one", 1}, netmonFrame{"two", 1}))
+	f.Add(netmon(2, 0, []int{1, 0}, netmonFrame{"one", 1}, netmonFrame{"two", 1}))
+	f.Add(netmon(2, 3, nil, netmonFrame{"one", 1}, netmonFrame{"two", 6}, netmonFrame{"three", 0xfffe}))
 	f.Add(append(gzipped(whole[:40]), gzipped(whole[40:])...))
 	f.Add(section(true).iface(LinkEthernet).packet(0, 1, "one").block(77, []byte("?")).section(false).iface(LinkRaw).packet(0, 1, "").bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {

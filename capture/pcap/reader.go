@@ -130,6 +130,11 @@ func (in *Reader) start() error {
 		in.format, err = newPcapngFile(w, in.seen)
 	case isPcap(head):
 		in.format, err = newPcapFile(w)
+	case isNetmon(head):
+		f, e := newNetmonFile(w, in.raw.r, &in.raw.n)
+		if in.format, err = f, e; e != nil && in.raw.failed() {
+			return in.unreadable(e)
+		}
 	default:
 		if in.format, err = beginsOther(w); in.format != nil || err != nil {
 			break
@@ -255,8 +260,6 @@ func (in *Reader) notACapture(head []byte) error {
 	switch {
 	case len(head) > tarMagicAt && bytes.HasPrefix(head[tarMagicAt:], []byte("ustar")):
 		return fmt.Errorf("%s: a tar archive; name a capture in it: tar -xOf %s NAME | tcpwatch ... -", in.name, in.path)
-	case bytes.HasPrefix(head, []byte("GMBU")), bytes.HasPrefix(head, []byte("RTSS")):
-		return fmt.Errorf("%s: a capture of Network Monitor; convert it with editcap -F pcapng", in.name)
 	}
 	// No more than the number that tells what a file is: its name may lead to a
 	// file that is nobody's business.

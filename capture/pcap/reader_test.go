@@ -80,7 +80,6 @@ func TestWhatIsNoCaptureIsRefused(t *testing.T) {
 		{"broken-lz4", []byte("\x04\x22\x4d\x18\xff\xff\xff\xff"), "x: "},
 		{"tar", append(make([]byte, 257), "ustar\x0000 and so on"...), "x: a tar archive; name a capture in it: tar -xOf a/x NAME | tcpwatch ... -"},
 		{"tar-in-gzip", gzipped(append(make([]byte, 257), "ustar\x0000 and so on"...)), "x: a tar archive"},
-		{"network-monitor", []byte("GMBU\x01\x02\x01\x00 and so on"), "x: a capture of Network Monitor; convert it"},
 		{"snoop-3", []byte("snoop\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x04"), "x: snoop version 3 is not supported"},
 		{"snoop-of-another-link", []byte("snoop\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x07"), "x: link type 7 of snoop is not supported"},
 		{"snoop-cut-at-once", []byte("snoop\x00\x00\x00\x00"), "x: shorter than a capture header (9 bytes)"},

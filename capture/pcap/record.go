@@ -1,4 +1,4 @@
-// Package pcap reads capture files, pcap and pcapng, and makes pcapng. It knows
+// Package pcap reads capture files, pcap, pcapng and others, and makes pcapng. It knows
 // nothing of what is in a packet.
 //
 //	reader.go  what a file is, and how it is compressed
@@ -8,6 +8,7 @@
 //	stamps.go  stamps that are wrong
 //	order.go   records that are out of order
 //	others.go  those of snoop, and of Endace's cards
+//	netmon.go  those of Network Monitor
 //	blocks.go  the way back
 //	copy.go    both ways: a capture, some of its packets left out
 //
