@@ -28,6 +28,8 @@ func FuzzReader(f *testing.F) {
 	f.Add(gzipped(whole))
 	f.Add(zstandard(whole))
 	f.Add(bzipped)
+	f.Add(xzipped)
+	f.Add(xzSHA256)
 	f.Add(lz4ed(whole))
 	f.Add(snoop("one", "two"))
 	f.Add(erf(2, "one", "two"))
