@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -302,7 +303,7 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 		if s.stopped.Load() {
 			return false, nil
 		}
-		if err := in.reader.Next(&r); err != nil {
+		if err := s.next(in, &r); err != nil {
 			if s.stopped.Load() {
 				return false, nil
 			}
@@ -319,9 +320,6 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 		s.frames++
 		if s.frame = s.frames; r.Number != 0 {
 			s.frame = before + r.Number
-		}
-		if !in.regular {
-			in.disorder.Stamp(r.Time)
 		}
 		if pass := s.place(&r); pass != nil {
 			*pass++
@@ -356,6 +354,18 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 	}
 }
 
+// next reads the next record, and tells of the names before it.
+func (s *Source) next(in *input, r *pcap.Record) error {
+	err := in.reader.Next(r)
+	if s.options.Named != nil {
+		s.tellHosts(in)
+	}
+	if err == nil && !in.regular { // nobody has looked
+		in.disorder.Stamp(r.Time)
+	}
+	return err
+}
+
 // readRecord decodes a packet. It returns more as false when the loop over the
 // segments was left.
 func (s *Source) readRecord(r *pcap.Record, yield func(*tcp.Segment, error) bool) (v decode.Verdict, more bool) {
@@ -386,6 +396,13 @@ func (s *Source) tellNames(named []Named, at tcp.Time) {
 		} else {
 			s.options.Named(&named[i], at)
 		}
+	}
+}
+
+// tellHosts tells of the names that a file has beside its packets.
+func (s *Source) tellHosts(in *input) {
+	for _, n := range in.reader.Names() {
+		s.tellNames([]Named{{Name: strings.ToLower(strings.TrimSuffix(n.Name, ".")), Host: n.Host}}, s.newest)
 	}
 }
 

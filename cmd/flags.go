@@ -121,7 +121,7 @@ func byClient(by string) (bool, error) {
 
 // namesFlag adds the flag that shows names.
 func namesFlag(c *cobra.Command, names *bool) {
-	c.Flags().BoolVar(names, "names", false, "show host names next to addresses, from DNS answers, TLS server names and HTTP Host in the capture; nothing is looked up")
+	c.Flags().BoolVar(names, "names", false, "show host names next to addresses, from DNS answers, TLS server names and HTTP Host in the capture, and the names that a pcapng file has; nothing is looked up")
 }
 
 // complete completes a flag with fixed words, and has those that are like one of

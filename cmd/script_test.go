@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/tcpwatch/tcpwatch/capture/pcap"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 func TestMain(m *testing.M) {
@@ -39,7 +41,8 @@ func TestScripts(t *testing.T) {
 }
 
 // writeCaptures writes into a directory what a capture would be otherwise: late.pcap,
-// whose first packet is behind the third, and netmon.cap, of Network Monitor.
+// whose first packet is behind the third, netmon.cap, of Network Monitor, and named.pcapng,
+// which calls 10.9.0.2 web.example behind its packets.
 func writeCaptures(dir, of string) error {
 	b, err := os.ReadFile(of)
 	if err != nil {
@@ -65,7 +68,17 @@ func writeCaptures(dir, of string) error {
 	}
 	le.PutUint32(netmon[24:], uint32(len(netmon)))
 	le.PutUint32(netmon[28:], uint32(len(places)))
+
+	var named pcap.Blocks
+	named.Section("a test")
+	named.Interface("", pcap.LinkEthernet, 0)
+	for _, r := range records {
+		at := tcp.Time(le.Uint32(r))*1e9 + tcp.Time(le.Uint32(r[4:]))
+		named.Packet(0, &pcap.Record{Data: r[recordHeader:], Wire: int(le.Uint32(r[12:])), Time: at})
+	}
+	names := "\x04\x00\x00\x00\x20\x00\x00\x00" + "\x01\x00\x10\x00\x0a\x09\x00\x02web.example\x00" + "\x20\x00\x00\x00"
 	return errors.Join(
+		os.WriteFile(filepath.Join(dir, "named.pcapng"), append(named.Bytes(), names...), 0o666),
 		os.WriteFile(filepath.Join(dir, "late.pcap"), late, 0o666),
 		os.WriteFile(filepath.Join(dir, "netmon.cap"), append(netmon, places...), 0o666))
 }
