@@ -308,7 +308,7 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 				return false, nil
 			}
 			if err = s.end(in, err); err == nil && unknown > 0 && unknown == s.stats.Packets-first {
-				err = fmt.Errorf("%s: link type %d (%s) is not supported", in.name, r.Link, r.Link)
+				err = fmt.Errorf("%s: link type %d (%s) is not supported%s", in.name, r.Link, r.Link, wayOut(r.Link))
 			}
 			s.stats.Dropped += in.reader.Drops()
 			s.ended = max(s.ended, in.reader.Ended())
@@ -364,6 +364,14 @@ func (s *Source) next(in *input, r *pcap.Record) error {
 		in.disorder.Stamp(r.Time)
 	}
 	return err
+}
+
+// wayOut says what to do about packets of a link type that everyone may use.
+func wayOut(l pcap.LinkType) string {
+	if !strings.HasPrefix(l.String(), "USER") {
+		return ""
+	}
+	return fmt.Sprintf("; --decode-as dlt==%d,eth reads it as Ethernet", l)
 }
 
 // readRecord decodes a packet. It returns more as false when the loop over the

@@ -400,7 +400,7 @@ func TestUnknownLinkTypes(t *testing.T) {
 		}
 		return s.Stats(), nil
 	}
-	if _, err := readErr(classicOf(147, 1, numbered(1))); err == nil || !strings.HasSuffix(err.Error(), "x: link type 147 (USER0) is not supported") {
+	if _, err := readErr(classicOf(147, 1, numbered(1))); err == nil || !strings.HasSuffix(err.Error(), "x: link type 147 (USER0) is not supported; --decode-as dlt==147,eth reads it as Ethernet") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := readErr(classicOf(147, 1)); err != nil {

@@ -298,7 +298,7 @@ func rows() []header {
 			return f.skip((int(f.data[0]) + 3) &^ 3), anIP
 		}},
 		{name: "PPI", follows: on(pcap.LinkPPI), min: 8, read: func(f frame) (frame, place) { return readWrapped(f, 2, 4) }},
-		{name: "PKTAP", follows: on(pcap.LinkPktap), min: 12, read: func(f frame) (frame, place) { return readWrapped(f, 0, 8) }},
+		{name: "PKTAP", as: "pktap", follows: on(pcap.LinkPktap), min: 12, read: func(f frame) (frame, place) { return readWrapped(f, 0, 8) }},
 		{name: "Juniper Ethernet", follows: on(pcap.LinkJuniperEthernet, pcap.LinkJuniperPPPoE), min: 4, read: juniper(0, aFrame)},
 		{name: "Juniper PPP", follows: on(pcap.LinkJuniperPPP), min: 4, read: juniper(2, aPPP)},
 		{name: "Juniper Frame Relay", follows: on(pcap.LinkJuniperFrameRelay), min: 4, read: juniper(0, aRelay)},
