@@ -297,6 +297,7 @@ func summaryDocs() []FieldDoc {
 		{Name: "not_opened", Type: "array", Is: "packets without known TCP, by the outermost header that is not opened", Holds: "not_opened"},
 		{Name: "undecodable", Type: "number", Unit: "packets", Is: "packets whose headers could not be read"},
 		{Name: "misdated", Type: "number", Unit: "packets", Is: "packets whose wrong timestamps were corrected"},
+		{Name: "reordered", Type: "number", Unit: "packets", Is: "packets that were out of order in their file, and were put in the order of their timestamps"},
 		{Name: "evicted", Type: "number", Is: "connections evicted to stay within --max-connections or --max-memory"},
 		{Name: "services", Type: "array", Is: "connections by server address and port", Holds: "services"},
 		{Name: "hosts", Type: "array", Is: "connections by client host", Holds: "services"},

@@ -269,6 +269,7 @@ func appendSummary(b []byte, s *Summary, t *Tally) []byte {
 	b = append(b, ']')
 	b = appendUint(appendKey(b, "undecodable"), s.Undecodable)
 	b = appendUint(appendKey(b, "misdated"), s.Misdated)
+	b = appendUint(appendKey(b, "reordered"), s.Sorted)
 	b = appendUint(appendKey(b, "evicted"), s.Evicted)
 	b = appendServices(appendKey(b, "services"), t.Services.Servers())
 	b = appendServices(appendKey(b, "hosts"), t.Services.Clients())

@@ -64,6 +64,9 @@ func Shortfalls(s *Summary) (parts []string) {
 	if s.Misdated > 0 {
 		parts = append(parts, text.Plural(s.Misdated, "packet", "packets")+" with a wrong timestamp")
 	}
+	if s.Sorted > 0 {
+		parts = append(parts, text.Plural(s.Sorted, "packet", "packets")+" put in time order")
+	}
 	if s.Dropped > 0 {
 		parts = append(parts, text.Plural(s.Dropped, "packet", "packets")+" dropped by the capture")
 	}
