@@ -108,9 +108,10 @@ func New(name string, w io.Writer, o record.Options) (record.Printer, error) {
 
 // compareFormats are those of the report of what happened between captures.
 var compareFormats = []struct {
-	name string
-	make record.Maker
-}{{"text", table.NewCompare}, {"json", record.NewCompareJSON}, {"markdown", table.NewCompareMarkdown}}
+	name     string
+	make     record.Maker
+	services bool // it tells of services
+}{{"text", table.NewCompare, false}, {"json", record.NewCompareJSON, true}, {"markdown", table.NewCompareMarkdown, false}}
 
 // CompareFormats returns the names that NewCompare takes.
 func CompareFormats() (names []string) {
@@ -124,7 +125,7 @@ func CompareFormats() (names []string) {
 func NewCompare(name string, w io.Writer, o record.Options) (record.Printer, error) {
 	for _, f := range compareFormats {
 		if f.name == name {
-			return record.NewPrinter(w, o, record.Order{}, false, false, f.make), nil
+			return record.NewPrinter(w, o, record.Order{}, false, f.services, f.make), nil
 		}
 	}
 	return nil, fmt.Errorf("unknown output format %q (%s)", text.Escape(name), strings.Join(CompareFormats(), ", "))

@@ -44,13 +44,15 @@ func Stem(file string) string {
 	return base
 }
 
-// Label returns what texts call the capture: its file, where that has the tap's name,
-// else the name.
-func (t *Tap) Label() string {
-	if len(t.Files) == 1 && Stem(t.Files[0]) == t.Name {
-		return text.Escape(filepath.Base(t.Files[0]))
+// Label returns what texts call the capture of a tap: its file, where every tap has the
+// name of its file, else the name.
+func (r *Report) Label(tap int) string {
+	for i := range r.Taps {
+		if t := &r.Taps[i]; len(t.Files) != 1 || Stem(t.Files[0]) != t.Name {
+			return r.Taps[tap].name()
+		}
 	}
-	return text.Escape(t.Name)
+	return text.Escape(filepath.Base(r.Taps[tap].Files[0]))
 }
 
 // name returns the tap's name for people.

@@ -42,8 +42,11 @@ func span(d, within time.Duration) string {
 	if within > 0 && within != Unbounded {
 		digits = min(max(int(math.Ceil(-math.Log10(float64(within)/float64(unit)))), 0), most)
 	}
+	if d == 0 {
+		return "0 " + name
+	}
 	n := float64(d) / float64(unit)
-	for digits < most && d != 0 && math.Abs(n)*math.Pow10(digits) < 0.5 { // a small difference is still one
+	for digits < most && math.Abs(n)*math.Pow10(digits) < 0.5 { // a small difference is still one
 		digits++
 	}
 	return strconv.FormatFloat(n, 'f', digits, 64) + " " + name

@@ -41,7 +41,7 @@ func (r *Report) Direction(p *Pair, way int) string {
 
 // labels returns the labels of the taps at which a way of a pair begins and ends.
 func (r *Report) labels(p *Pair, way int) (from, to string) {
-	from, to = r.Taps[p.Near].Label(), r.Taps[p.Far].Label()
+	from, to = r.Label(p.Near), r.Label(p.Far)
 	if way == 1 {
 		from, to = to, from
 	}
@@ -124,7 +124,7 @@ func (r *Report) lost(p *Pair, near, far string) string {
 	case a.Lost > 0:
 		return fmt.Sprintf("%s %s lost between %s and %s; %s.", share(a, 0), was(a.Lost), near, far, otherWay(b))
 	case b.Lost > 0:
-		return fmt.Sprintf("%s %s lost between %s and %s; %s.", share(b, 1), was(b.Lost), near, far, otherWay(a))
+		return fmt.Sprintf("%s %s lost between %s and %s; %s.", share(b, 1), was(b.Lost), far, near, otherWay(a))
 	}
 	none := fmt.Sprintf("No segment was lost between %s and %s", near, far)
 	switch {
@@ -255,7 +255,7 @@ func (w *Which) Sentence(r *Report, style text.TimeStyle, first tcp.Time) string
 		if len(w.Frames) == 1 {
 			word = "frame"
 		}
-		line += fmt.Sprintf("; %s %s of %s", word, text.Frames(w.Frames), r.Taps[w.Tap].Label())
+		line += fmt.Sprintf("; %s %s of %s", word, text.Frames(w.Frames), r.Label(w.Tap))
 	}
 	line += ", " + style.Format(w.First, first)
 	if w.Last != w.First {

@@ -49,10 +49,10 @@ func (p *compareJSON) Close(s *Summary, t *Tally) error {
 	return err
 }
 
-// appendFinding appends anomalies that say the same: how many they are, the first of
-// the connections, and the earliest, with its frames in each capture.
+// appendFinding appends anomalies that say the same: of how many connections they are, the
+// first of these, and the earliest, with its frames in each capture.
 func (p *compareJSON) appendFinding(b []byte, f *findings.Finding, s *Summary) []byte {
-	b = appendInt(append(b, `{"count":`...), f.Count)
+	b = appendInt(append(b, `{"connections":`...), f.Count)
 	b = appendInts(appendKey(b, "conns"), f.Conns())
 	if f.At.IsValid() {
 		b = text.AppendString(appendKey(b, "server"), f.At.String())

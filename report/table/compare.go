@@ -257,7 +257,7 @@ func (c *compare) framesOf(a *anomaly.Anomaly) (list []string) {
 	}
 	for i := range in {
 		if len(in[i]) > 0 {
-			list = append(list, c.r.Taps[i].Label()+" "+text.Frames(in[i]))
+			list = append(list, c.r.Label(i)+" "+text.Frames(in[i]))
 		}
 	}
 	return list
@@ -279,7 +279,7 @@ func (c *compare) inCaptures(sentence string) string {
 		}
 		for i, frame := range c.r.Frames(n) {
 			if frame > 0 {
-				return fmt.Sprintf("%s #%d", c.r.Taps[i].Label(), frame)
+				return fmt.Sprintf("%s #%d", c.r.Label(i), frame)
 			}
 		}
 		return number
@@ -317,7 +317,7 @@ func some(n int) string {
 
 // counts lays out what became of the packets.
 func (c *compare) counts(p *between.Pair) *text.Grid {
-	near, far := c.r.Taps[p.Near].Label(), c.r.Taps[p.Far].Label()
+	near, far := c.r.Label(p.Near), c.r.Label(p.Far)
 	g := &text.Grid{Columns: []text.Column{{Title: directionTitle}}}
 	for _, title := range []string{"Sent", "Arrived", "Lost", "Lost %", "Missed by " + near, "Missed by " + far, "Copied", "Reordered", "Changed", "Forged", "Unknown"} {
 		g.Columns = append(g.Columns, text.Column{Title: title, Right: true})
@@ -407,7 +407,7 @@ func (c *compare) changes(p *between.Pair) *text.Grid {
 
 // rewritings lays out the addresses that were translated.
 func (c *compare) rewritings(p *between.Pair) *text.Grid {
-	near, far := c.r.Taps[p.Near].Label(), c.r.Taps[p.Far].Label()
+	near, far := c.r.Label(p.Near), c.r.Label(p.Far)
 	g := &text.Grid{Columns: []text.Column{{Title: "Translated at " + near}, {Title: "To"}, {Title: "Becomes at " + far}, {Title: "To"}}}
 	for i, w := range p.Rewritings {
 		if i == shownRewritings && p.Rewritten > shownRewritings+1 {
