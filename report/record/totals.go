@@ -44,9 +44,12 @@ func NumbersNote(s *Summary) string {
 }
 
 // TapNote says on whose host the capture was made; "" where that is not known.
-func TapNote(t *Tally) string {
+func TapNote(s *Summary, t *Tally) string {
 	if !t.TapOn.IsValid() {
 		return ""
+	}
+	if s.Between != nil {
+		return "Note: captured on both hosts (--at-ends): what came in there has arrived"
 	}
 	host := t.TapOn.String()
 	if !t.TapOnOne {
