@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tcpwatch/tcpwatch/capture"
-	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/capture/taps"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -66,7 +64,7 @@ type step struct {
 
 // TestSteps sets the clock of the server's capture while it runs.
 func TestSteps(t *testing.T) {
-	client, server := twoTaps(t, pktgen.Traffic{Kind: pktgen.ShortConnections, Packets: 30_000, Seed: 1}, 97)
+	client, server := (&pathway{packets: 30_000, lossy: true}).write(t)
 	a, b := readAll(t, client), readAll(t, server)
 	begin, end := b[0].Time, b[len(b)-1].Time
 	whole := end.Sub(begin)
@@ -137,7 +135,7 @@ func TestSteps(t *testing.T) {
 
 // TestAsymmetric has each direction at another tap, so that no packet is at both.
 func TestAsymmetric(t *testing.T) {
-	client, server := twoTaps(t, pktgen.Traffic{Kind: pktgen.ShortConnections, Packets: 20_000, Seed: 2}, 0)
+	client, server := (&pathway{packets: 20_000, short: true, pace: time.Millisecond}).write(t)
 	a, b := readAll(t, client), readAll(t, server)
 	toServer := func(_ int, k *tcp.Segment) bool { return k.Src.Port() > k.Dst.Port() }
 	a = without(a, func(i int, k *tcp.Segment) bool { return !toServer(i, k) })
@@ -173,5 +171,3 @@ func TestAsymmetric(t *testing.T) {
 		t.Errorf("%d packets, want %d; %v wrong", n, len(a)+len(b), wrong[len(wrong)/2])
 	}
 }
-
-var _ = capture.Stats{}

@@ -180,10 +180,9 @@ func (m *merger) cutPacket(p *packet, at tcp.Seq) *packet {
 // cutRecord cuts a record, and returns what is behind: the next of its tap.
 func (m *merger) cutRecord(r *record, at tcp.Seq) *record {
 	rest := m.newRecord(&m.queues[r.tap])
-	slab := rest.slab
-	*rest = *r
-	rest.slab, rest.packet = slab, nil
-	r.next = rest
+	rest.segment, rest.at, rest.within, rest.ack = r.segment, r.at, r.within, r.ack
+	rest.tap, rest.low, rest.flow = r.tap, r.low, r.flow
+	rest.next, r.next = r.next, rest
 	if q := &m.queues[r.tap]; q.tail == r {
 		q.tail = rest
 	}

@@ -55,6 +55,7 @@ func (m *merger) outside(p *packet, at tcp.Time) (pass, end bool) {
 		return true, true
 	}
 	if t, ok := m.moment(since); ok && at < t || p.number < since.Packet {
+		m.earlier++
 		return true, false
 	}
 	return false, false
@@ -149,6 +150,7 @@ func (m *merger) stats() (sum capture.Stats) {
 		sum.Until = max(sum.Until, q.clock.Other(st.Until))
 		sum.Heard = max(sum.Heard, q.clock.Other(st.Heard))
 	}
+	sum.Packets, sum.Segments, sum.Earlier = sum.Packets-m.earlier, sum.Segments-m.earlier, m.earlier
 	slices.SortStableFunc(sum.Passed, func(a, b capture.Passed) int { return b.Packets - a.Packets })
 	m.setUntil(&sum)
 	return sum

@@ -156,6 +156,10 @@ func (m *merger) neighbours(p *packet, near, far int) [2]uint8 {
 	return [2]uint8{uint8(m.conns.tapAt(p.conn, p.dir, near)), uint8(m.conns.tapAt(p.conn, p.dir, far))}
 }
 
+// recordsTwice reports whether a capture has so many packets twice that it is the capture
+// that makes the second.
+func (m *merger) recordsTwice(tap int) bool { return 4*m.twice[tap] > m.records[tap] }
+
 // leaky reports whether a capture misses so many packets that one more may be missed.
 func (m *merger) leaky(tap int) bool { return m.missed[tap] > m.lost[tap]/4 }
 
@@ -186,6 +190,7 @@ func (m *merger) judgeBefore(p *packet, first int) {
 		went := f.sides[p.dir].coverOf(r.seq).goesOn(r.seq, r.end())
 		fate := tcp.FateUnknown
 		switch {
+		case p.twice && m.recordsTwice(r.tap):
 		case p.alike || m.exact.was(p.keys[exact]):
 			fate = tcp.FateCopied
 		case r.segment.Len() > 0 && went && !p.denied:

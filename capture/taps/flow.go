@@ -68,11 +68,15 @@ type side struct {
 	acks      bool  // its sender acknowledges something: it heard the other end
 	ttl       uint8 // of the newest that left its sender, as other taps show
 	ttlKnown  bool
-	hasTS     bool // it has timestamps
-	signed    bool // it is signed
-	withoutID int  // of those before, that are no SYN, so many have no IP identification; below 0: some have
+	hasTS     bool     // it has timestamps
+	signed    bool     // it is signed
+	withoutID int      // of those before, that are no SYN, so many have no IP identification; below 0: some have
+	newest    uint64   // the key of the newest record of which there was none alike
+	newestAt  tcp.Time // when it was
 	suspects  []*packet
-	recent    [8]uint32 // the newest that came, by their places in the order in which they left
+	highest   uint32     // of those that came, the place in the order in which they left
+	recent    [64]uint32 // the places of the newest
+	came      uint32     // how many did
 }
 
 // A conn is a connection, at whichever taps it is.

@@ -85,13 +85,17 @@ func (m *merger) complete(p *packet) {
 	} else if s.Flags&tcp.SYN == 0 && sd.withoutID >= 0 {
 		sd.withoutID++
 	}
-	for _, place := range sd.recent {
-		if place > p.place {
-			p.overtaken++
+	if p.place > sd.highest {
+		sd.highest = p.place
+	} else {
+		for _, place := range sd.recent {
+			if place > p.place {
+				p.overtaken++
+			}
 		}
 	}
-	copy(sd.recent[1:], sd.recent[:])
-	sd.recent[0] = p.place
+	sd.recent[sd.came%uint32(len(sd.recent))] = p.place
+	sd.came++
 	if p.isOpen {
 		c.removeOpen(p)
 	}

@@ -19,6 +19,8 @@ type record struct {
 	packet   *packet
 	next     *record // of the same tap
 	slab     *slab   // that it lies in
+	uses     int     // that are made of it: in the queue, and of its packet
+	own      packet  // of which it is the first; or not in use
 }
 
 // end returns the number behind the last, in the numbers of the connection.
@@ -27,6 +29,7 @@ func (r *record) end() tcp.Seq { return r.seq.Add(r.segment.Len()) }
 // A packet is what passed, or was to pass, all taps.
 type packet struct {
 	keys    [2]uint64 // in the indexes
+	home    *record   // that it lies in
 	conn    *conn
 	first   tcp.Time
 	dir     int
@@ -96,6 +99,10 @@ func (m *merger) place(r *record, dir int) {
 	c, s := r.flow.conn, &r.segment
 	key := m.key(r)
 	p, alike := m.find(r, dir, exact, key)
+	twice := m.isTwice(r, dir, key, alike)
+	if twice {
+		m.twice[r.tap]++
+	}
 	shifted := false
 	if p == nil {
 		p, shifted = m.findLoose(r, dir)
@@ -115,7 +122,7 @@ func (m *merger) place(r *record, dir int) {
 	}
 	if p == nil {
 		p = m.newPacket(r, c, dir)
-		p.alike, p.twice = alike != nil, m.isTwice(r, alike)
+		p.alike, p.twice = alike != nil, twice
 		m.addToIndexes(p, r, key)
 	} else {
 		c.matched++
@@ -130,14 +137,21 @@ func (m *merger) place(r *record, dir int) {
 	}
 }
 
-// isTwice reports whether a record may be one more of a packet that its tap has. Without
-// an IP identification duplicate acknowledgments are all the same.
-func (m *merger) isTwice(r *record, alike *packet) bool {
-	if alike == nil || r.segment.ID == 0 && r.segment.Len() == 0 {
+// isTwice reports whether a record may be one more of a packet that its tap has: of one
+// that waits and is the same, or of the newest of its direction. Without an IP
+// identification duplicate acknowledgments are all the same, unless the capture has most
+// packets twice.
+func (m *merger) isTwice(r *record, dir int, key uint64, alike *packet) bool {
+	sd := &r.flow.sides[dir]
+	prompt := sd.newest == key && r.at.Sub(sd.newestAt) < promptly
+	if alike != nil && alike.at[r.tap] != nil {
+		prompt = prompt || r.at.Sub(alike.at[r.tap].at) < promptly
+	}
+	if !prompt {
+		sd.newest, sd.newestAt = key, r.at
 		return false
 	}
-	first := alike.at[r.tap]
-	return first != nil && r.at.Sub(first.at) < promptly && first.segment.TTL == r.segment.TTL
+	return r.segment.ID != 0 || r.segment.Len() > 0 || m.recordsTwice(r.tap)
 }
 
 // addToIndexes has a packet found by those of its records that come.
@@ -204,7 +218,7 @@ func (m *merger) looseKey(r *record, dir int) (key uint64, ok bool) {
 }
 
 // find finds the packet that a record is of among those that wait, and one that is the
-// same but that this tap has already.
+// same but that its tap has already.
 func (m *merger) find(r *record, dir, by int, key uint64) (best, alike *packet) {
 	x := &m.exact
 	if by == loose {
@@ -224,7 +238,11 @@ func (m *merger) find(r *record, dir, by int, key uint64) (best, alike *packet) 
 			}
 			continue
 		}
-		if d, ok := m.fits(p, r); ok && (best == nil || d < off) {
+		d, ok := m.fits(p, r)
+		if p.twice {
+			d += promptly // of two records of one packet the first counts
+		}
+		if ok && (best == nil || d < off) {
 			best, off = p, d
 		}
 	}
@@ -300,32 +318,17 @@ func (m *merger) fits(p *packet, r *record) (off time.Duration, ok bool) {
 	return off, true
 }
 
-// newPacket makes a packet of which a record is the first.
+// newPacket makes a packet of which a record is the first. It lies in the record.
 func (m *merger) newPacket(r *record, c *conn, dir int) *packet {
-	p := m.freePackets
-	if p == nil {
-		list := make([]packet, slabSize)
-		for i := range list[1:] {
-			list[i+1].newer[exact] = m.freePackets
-			m.freePackets = &list[i+1]
-		}
-		p = &list[0]
-	} else {
-		m.freePackets = p.newer[exact]
-		p.reset(m.taps)
-	}
-	p.conn, p.dir, p.first = c, dir, r.at
+	p := &r.own
+	at, frames := p.at, p.frames
+	clear(at[:m.taps])
+	clear(frames[:m.taps])
+	*p = packet{at: at, frames: frames, home: r, conn: c, dir: dir, first: r.at}
+	r.uses++
 	c.pending++
 	m.put(p, r)
 	return p
-}
-
-// reset makes a packet as good as new.
-func (p *packet) reset(taps int) {
-	at, frames := p.at, p.frames
-	clear(at[:taps])
-	clear(frames[:taps])
-	*p = packet{at: at, frames: frames}
 }
 
 // put makes a record one of a packet.
@@ -357,6 +360,5 @@ func (m *merger) free(p *packet) {
 	m.remove(p)
 	p.conn.pending--
 	p.conn, p.sent, p.neared = nil, nil, nil
-	p.newer[exact] = m.freePackets
-	m.freePackets = p
+	m.unuse(p.home)
 }

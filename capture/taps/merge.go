@@ -25,10 +25,10 @@ const (
 	// maxWaiting is how many records wait at most, whatever the window: some 90 MB.
 	maxWaiting = 1 << 17
 
-	// chunk is how many records of a tap are read at a time, and slabSize how many records
-	// or packets are allocated at once.
+	// chunk is how many records of a tap are read at a time, and slabSize how many are
+	// allocated at once.
 	chunk    = 128
-	slabSize = 64
+	slabSize = 32
 
 	// leastSlack and mostSlack bound by how much a packet may seem to come before it
 	// left, by clocks that are not exact.
@@ -70,16 +70,17 @@ type merger struct {
 
 	window, slack time.Duration
 
-	waiting     int
-	now         tcp.Time // up to which everything was matched
-	last        tcp.Time // of the newest event
-	earlier     int      // packets before Options.Capture.Since
-	later       bool     // one was behind Until
-	missed      []int    // by tap: packets that it lacks although they came by
-	lost        []int    // by tap: packets that did not come there
-	freePackets *packet
-	freeSlabs   []*slab
-	twin        tcp.Twin // that is lent
+	waiting   int
+	now       tcp.Time // up to which everything was matched
+	last      tcp.Time // of the newest event
+	earlier   int      // records before Options.Capture.Since
+	later     bool     // one was behind Until
+	missed    []int    // by tap: packets that it lacks although they came by
+	lost      []int    // by tap: packets that did not come there
+	records   []int    // by tap: that were matched
+	twice     []int    // by tap: of these, those that seem to be a second record of a packet
+	freeSlabs []*slab
+	twin      tcp.Twin // that is lent
 }
 
 // newMerger opens the captures again, to be merged.
@@ -87,7 +88,7 @@ func newMerger(list []Tap, o Options, v *survey, stopped *atomic.Bool) (*merger,
 	n := len(list)
 	m := &merger{options: o, list: list, survey: v, stopped: stopped, taps: n,
 		queues: make([]queue, n), exact: newIndex(exact), loose: newIndex(loose), frames: frames{taps: n},
-		tallies: make([]tally, len(v.links)), missed: make([]int, n), lost: make([]int, n)}
+		tallies: make([]tally, len(v.links)), missed: make([]int, n), lost: make([]int, n), records: make([]int, n), twice: make([]int, n)}
 	m.conns = conns{flows: map[tuple]*flow{}, survey: v, taps: n, forgot: m.forgot}
 	m.window = min(max(windows*v.longest, leastWindow), mostWindow)
 	if v.look == byAnswers {
@@ -165,12 +166,15 @@ func (m *merger) newRecord(q *queue) *record {
 	}
 	r := &b.records[b.taken]
 	b.taken++
-	r.slab, r.flow, r.packet, r.next, r.out = b, nil, nil, nil, false
+	r.slab, r.uses, r.flow, r.packet, r.next, r.out = b, 1, nil, nil, nil, false
 	return r
 }
 
-// freeRecord frees a record.
-func (m *merger) freeRecord(r *record) {
+// unuse says that a record is in one use less, and frees it if that was the last.
+func (m *merger) unuse(r *record) {
+	if r.uses--; r.uses > 0 {
+		return
+	}
 	b := r.slab
 	if b.freed++; b.freed == slabSize {
 		m.freeSlabs = append(m.freeSlabs, b)
@@ -250,6 +254,7 @@ func (m *merger) nextUnread() (*record, error) {
 	}
 	r := best.unread
 	best.unread = r.next
+	m.records[r.tap]++
 	return r, nil
 }
 
@@ -330,7 +335,7 @@ func (m *merger) trim(q *queue) {
 		if p.waiting--; p.waiting == 0 {
 			m.free(p)
 		}
-		m.freeRecord(r)
+		m.unuse(r)
 	}
 }
 

@@ -189,6 +189,9 @@ func (p *sample) add(h uint64, s *tcp.Segment) int32 {
 	first := p.table[at] - 1
 	for i, n := first, 0; i >= 0; i, n = p.marks[i].other, n+1 {
 		if m := &p.marks[i]; m.src == s.Src && m.dst == s.Dst {
+			if again := m.id == s.ID && m.tsVal == s.Options.TSVal && (s.ID != 0 || s.Len() > 0); again && s.Time.Sub(m.time) < promptly {
+				return -1 // recorded twice
+			}
 			if m.n++; m.id != s.ID || m.tsVal != s.Options.TSVal {
 				m.last = s.Time
 			}

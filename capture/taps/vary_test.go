@@ -241,6 +241,16 @@ func joined(list []tcp.Segment, client netip.Addr, fromClient bool, most int) (k
 	return kept
 }
 
+// twice returns a capture that has every packet twice, 3 µs apart.
+func twice(list []tcp.Segment) (all []tcp.Segment) {
+	for _, s := range list {
+		all = append(all, s)
+		s.Time += 3000
+		all = append(all, s)
+	}
+	return byTime(all)
+}
+
 // octets wants of each direction as many octets lost as the wire's log has, and of the
 // packets without any the same.
 func octets(t *testing.T, got, want map[string]int) int {
@@ -271,6 +281,12 @@ var variations = []variation{
 	{"numbers-of-both-changed", func(s *story, a, b []tcp.Segment) [][]tcp.Segment {
 		return [][]tcp.Segment{a, changedNumbers(b, s.client(), [2]tcp.Seq{0xdeadbeef, 0x12345678})}
 	}, alike, 0},
+	{"client-records-twice", func(s *story, a, b []tcp.Segment) [][]tcp.Segment {
+		return [][]tcp.Segment{twice(a), b}
+	}, honest, 4},
+	{"server-records-twice", func(s *story, a, b []tcp.Segment) [][]tcp.Segment {
+		return [][]tcp.Segment{a, twice(b)}
+	}, honest, 10},
 	{"client-joins-what-it-sends", func(s *story, a, b []tcp.Segment) [][]tcp.Segment {
 		return [][]tcp.Segment{joined(a, s.client(), true, 20), b}
 	}, octets, 0},
