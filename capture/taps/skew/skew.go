@@ -70,7 +70,8 @@ func (c *Change) Rewrite(from, to string) error {
 	return os.WriteFile(to, b, 0o666)
 }
 
-var inside, outside = netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("203.0.113.5")
+// Inside is the client whose address the firewall translates, Outside what to.
+var Inside, Outside = netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("203.0.113.5")
 
 // update updates a checksum for a 16-bit word that changes (RFC 1624).
 func update(sum []byte, old, new uint16) {
@@ -96,10 +97,10 @@ func natPacket(p []byte) {
 		be.PutUint16(b, v)
 	}
 	address := func(at, port int) {
-		if netip.AddrFrom4([4]byte(p[at:])) != inside {
+		if netip.AddrFrom4([4]byte(p[at:])) != Inside {
 			return
 		}
-		o := outside.As4()
+		o := Outside.As4()
 		if p[9] != 6 {
 			put(p[at:], be.Uint16(o[:]), p[10:12])
 			put(p[at+2:], be.Uint16(o[2:]), p[10:12])
@@ -109,7 +110,7 @@ func natPacket(p []byte) {
 		put(p[at+2:], be.Uint16(o[2:]), p[10:12], t[16:18])
 		put(t[port:], be.Uint16(t[port:])+20000, t[16:18])
 	}
-	if netip.AddrFrom4([4]byte(p[12:])) == inside {
+	if netip.AddrFrom4([4]byte(p[12:])) == Inside {
 		ttl := be.Uint16(p[8:])
 		put(p[8:], ttl-3<<8, p[10:12])
 	}
