@@ -131,6 +131,9 @@ func (m *merger) forgot(c *conn) {
 
 // rank puts a connection among the worst of each pair, if it is one of them.
 func (m *merger) rank(c *conn, rows [][]Connection) {
+	if !c.named {
+		return
+	}
 	for i := range c.ways {
 		w, list := &c.ways[i], rows[i]
 		lost := int(w.counts[0].lost + w.counts[1].lost)

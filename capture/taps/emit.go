@@ -16,6 +16,7 @@ func (m *merger) emit(r *record, yield func(*tcp.Segment, error) bool) (more boo
 		return true
 	}
 	m.last = max(m.last, r.at)
+	p.follow()
 	if p.number == 0 {
 		p.number = m.frames.add(p)
 		m.nameTS(p)
@@ -41,6 +42,17 @@ func (m *merger) emit(r *record, yield func(*tcp.Segment, error) bool) (more boo
 		s.Twin = nil
 	}
 	return yield(s, nil)
+}
+
+// follow makes a packet one of what its connection turned out to be since it was judged.
+func (p *packet) follow() {
+	for c := p.conn; c.joined != nil; c = p.conn {
+		c.pending--
+		c.joined.pending++
+		if p.conn = c.joined; c.turned {
+			p.dir = 1 - p.dir
+		}
+	}
 }
 
 // outside reports whether Options pass over a packet at a time, and whether the loop ends

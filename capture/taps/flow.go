@@ -75,7 +75,7 @@ type side struct {
 	newestAt  tcp.Time // when it was
 	suspects  []*packet
 	highest   uint32     // of those that came, the place in the order in which they left
-	recent    [64]uint32 // the places of the newest
+	recent    [16]uint32 // the places of the newest
 	came      uint32     // how many did
 }
 
@@ -106,6 +106,8 @@ type conn struct {
 	used, placed tcp.Time // when it was, and when it was put in that order
 	pending      int      // packets that wait
 	gone         bool
+	joined       *conn // that it turned out to be, which has its flows
+	turned       bool  // with the client as the server
 }
 
 // conns finds connections by what taps have of them.
@@ -200,7 +202,7 @@ func (t *conns) join(c, old *conn, turned bool) {
 		c.taps++
 	}
 	c.opened = c.opened || old.opened
-	old.gone = true
+	old.gone, old.joined, old.turned = true, c, turned
 	t.unlink(old)
 	t.n--
 }

@@ -149,8 +149,8 @@ func (d *side) contradict(r *record, next bool) {
 			continue
 		}
 		switch s := &r.segment; {
-		case o.segment.Flags&tcp.RST != 0: // who resets sends nothing more
-			p.denied = true
+		case o.segment.Flags&tcp.RST != 0: // who resets its connection sends nothing more in it
+			p.denied = s.Flags&tcp.SYN == 0 && o.seq.In(d.cover.max-1<<17, d.cover.max+1<<17)
 		case o.segment.Flags&tcp.SYN != 0:
 			p.denied = s.Flags&tcp.SYN == 0 && !r.seq.In(o.seq, o.seq+1<<17)
 		case next && o.seq.AtMost(r.seq) && r.seq.Before(o.end()): // something else in its place

@@ -242,7 +242,11 @@ func (m *merger) find(r *record, dir, by int, key uint64) (best, alike *packet) 
 		if p.twice {
 			d += promptly // of two records of one packet the first counts
 		}
-		if ok && (best == nil || d < off) {
+		if !ok {
+			continue
+		}
+		known := best != nil && best.conn == r.flow.conn // it goes before those of other connections
+		if best == nil || same && !known || same == known && d < off {
 			best, off = p, d
 		}
 	}

@@ -397,3 +397,92 @@ func TestFourTaps(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorsComeOnce has an ICMP error at both taps, of which the quotes have the names of
+// each side: only that next to its addressee is handed out, with the client's names.
+func TestErrorsComeOnce(t *testing.T) {
+	one, two := (&pathway{packets: 60, short: true, pace: 100 * time.Millisecond}).write(t)
+	a, b := readAll(t, one), readAll(t, two)
+	for i := range b {
+		if k := &b[i]; k.Src.Port() != 5001 {
+			k.Src = netip.AddrPortFrom(outside, k.Src.Port())
+		} else {
+			k.Dst = netip.AddrPortFrom(outside, k.Dst.Port())
+		}
+	}
+	icmp := func(list []tcp.Segment, of int, after time.Duration) []tcp.Segment {
+		e := list[of]
+		e.Time = e.Time.Add(after)
+		e.ICMP = tcp.ICMP{Type: 3, Code: 1, From: netip.MustParseAddr("198.51.100.99")}
+		return byTime(append(list, e))
+	}
+	of := func(list []tcp.Segment, fromServer bool) int {
+		return slices.IndexFunc(list, func(k tcp.Segment) bool { return k.Data > 0 && (k.Src.Port() == 5001) == fromServer })
+	}
+	a = icmp(icmp(a, of(a, false), 9*time.Millisecond), of(a, true), time.Millisecond)
+	b = icmp(icmp(b, of(b, false), 2*time.Millisecond), of(b, true), 8*time.Millisecond)
+	src, err := open(t, taps.Options{}, a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []tcp.Segment
+	for k, err := range src.Segments() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k.ICMP.Type == 0 {
+			continue
+		}
+		if k.Leg != tcp.Passing || k.Twin != nil || k.Src.Addr() == outside || k.Dst.Addr() == outside {
+			t.Errorf("error about %v > %v: leg %v, %v", k.Src, k.Dst, k.Leg, k.Twin)
+		}
+		got = append(got, *k)
+		if frames := src.Frames(k.Packet); (frames[0] != 0) == (k.Src.Port() == 5001) {
+			t.Errorf("error to %v: frames %v", k.Src, frames)
+		}
+	}
+	if len(got) != 2 {
+		t.Errorf("%d errors, want 2", len(got))
+	}
+}
+
+// TestProxyAnswers has a device between the taps that answers SYNs in the server's name, and
+// adds to the server's numbers what its own first was more.
+func TestProxyAnswers(t *testing.T) {
+	one, two := (&pathway{packets: 400, short: true, pace: 20 * time.Millisecond}).write(t)
+	a, b := readAll(t, one), readAll(t, two)
+	a = changedNumbers(a, netip.MustParseAddr("0.0.0.0"), [2]tcp.Seq{})
+	for i := range a {
+		k := &a[i]
+		if k.Src.Port() == 5001 {
+			k.Seq += 0x1234567
+			if k.Flags.Any(tcp.SYN) {
+				k.Time = k.Time.Add(-oneWay)
+				k.ID, k.TTL, k.Wnd, k.Options.TSVal = 0, 255, 0, 0
+				k.Options.SACKOK, k.Options.MSS = false, 1400
+			}
+		} else if k.Flags.Any(tcp.ACK) {
+			k.Ack += 0x1234567
+		}
+	}
+	src, err := open(t, taps.Options{}, byTime(a), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &story{Endpoints: map[string]struct {
+		Addr string `json:"addr"`
+	}{"server": {"198.51.100.7"}}}
+	counts := map[string]int{}
+	for k, n := range fates(t, s, src) {
+		f := strings.Fields(k)
+		if len(f) > 2 {
+			k = f[0] + " " + f[2]
+		}
+		counts[k] += n
+	}
+	t.Log(counts)
+	conns := src.Between().Pairs[0].Connections
+	if counts["lost SA"] != conns || counts["forged SA"]+counts["unknown SA"] != conns || len(counts) > 4 {
+		t.Errorf("of %d connections: %v", conns, counts)
+	}
+}
