@@ -33,6 +33,7 @@ type readFlags struct {
 	tapOn             string
 	outer, verify     bool
 	nullESP           bool
+	noReorder         bool
 	as                []string
 	payload           bool
 	quiet, noProgress bool
@@ -66,11 +67,13 @@ func (f *readFlags) atFlag(c *cobra.Command) {
 	c.Flags().StringVar(&f.at, "at", "", "show the connections as they were at this `time`: RFC 3339, +12.5s after the first packet, or #1234 (after that frame)")
 }
 
-// windowFlags adds the flags that leave out what lies before, or after, a moment.
+// windowFlags adds the flags that leave out what lies before, or after, a moment, and
+// the one that says in which order a file is read.
 func (f *readFlags) windowFlags(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVar(&f.since, "since", "", "only packets from this `time` on (same notation as --at); older connections are picked up midstream")
 	fl.StringVar(&f.until, "until", "", "only packets up to this `time`, as if the capture ended then")
+	fl.BoolVar(&f.noReorder, "no-reorder", false, "leave packets that are out of order where they are in their file; by default those that are 5ms to 1s late are put in the order of their timestamps")
 }
 
 // saveFlags adds the flags that say where packets are written.
@@ -126,7 +129,7 @@ func byClient(by string) (bool, error) {
 
 // namesFlag adds the flag that shows names.
 func namesFlag(c *cobra.Command, names *bool) {
-	c.Flags().BoolVar(names, "names", false, "show host names next to addresses, from DNS answers, TLS server names and HTTP Host in the capture; nothing is looked up")
+	c.Flags().BoolVar(names, "names", false, "show host names next to addresses, from DNS answers, TLS server names and HTTP Host in the capture, and the names that a pcapng file has; nothing is looked up")
 }
 
 // complete completes a flag with fixed words, and has those that are like one of
@@ -231,7 +234,7 @@ func (f *readFlags) captureOptions() (o capture.Options, err error) {
 		}
 		o.As = append(o.As, as)
 	}
-	o.NullESP = f.nullESP
+	o.NullESP, o.AsTheyAre = f.nullESP, f.noReorder
 	o.Outer, o.VerifyChecksums, o.Payload = f.outer, f.verify, f.payload
 	return o, nil
 }

@@ -29,11 +29,11 @@ func newReplay() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "replay FILE...",
 		Short: "Read captures to the end and print both ends of every connection",
-		Long: `replay reads captures (pcap, pcapng, snoop or ERF, also compressed; - is standard input)
-and prints the state of both ends of every TCP connection. This is the state of
-the end if the captured segments arrived. A "?" means that it is only assumed.
-Without "?", the end's own segments show the state, or nothing has contradicted
-it for longer than a retransmission would have taken.
+		Long: `replay reads captures (pcap, pcapng, snoop, ERF or Network Monitor, also
+compressed; - is standard input) and prints the state of both ends of every TCP
+connection. This is the state of the end if the captured segments arrived. A "?"
+means that it is only assumed. Without "?", the end's own segments show the state,
+or nothing has contradicted it for longer than a retransmission would have taken.
 
 Several files are read as one capture, in the order of their first packets.
 Frame numbers continue from file to file.

@@ -17,7 +17,8 @@ import (
 // A Step is one state in the history of an end.
 type Step struct {
 	Time   tcp.Time
-	Packet int // the frame that caused it; 0 for a timer
+	Packet int       // the frame that caused it; 0 for a timer
+	Place  tcp.Place // of that, where captures of several places are followed, if who reads them has set it
 	State  tcp.State
 	Inputs tcp.InputSet // what happened; empty where it was first seen there, midway
 	Basis  tcp.Basis
@@ -180,7 +181,7 @@ func (t *Tracker) fillEnd(r *EndRecord, c *conn.Conn, e tcp.Endpoint) {
 
 // inNameOf are the kinds of anomalies that say that a RST, which is among their
 // evidence, was not sent by the end that it names.
-var inNameOf = []string{"forged-rst", "connection-tampering", "middlebox-idle-drop"}
+var inNameOf = []string{"forged-rst", "forged-between", "connection-tampering", "middlebox-idle-drop"}
 
 // resetBy is whose RST ended the connection: the first that ends the history of an
 // end, unless one of the anomalies, whose ends are roles, says that it was sent in

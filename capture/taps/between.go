@@ -201,7 +201,7 @@ func (m *merger) account(p *packet, first, last int) {
 		}
 	}
 	if m.taps > 2 && p.neared != nil {
-		p.twin.Within = m.within(p.sent, p.neared)
+		p.within = within(p.sent, p.neared)
 	}
 	for place := range m.taps - 1 {
 		if place < first-1 || place > last {
@@ -225,14 +225,14 @@ func (m *merger) account(p *packet, first, last int) {
 // countOf returns how a packet counts between two neighbours, of which each may have a
 // record of it.
 func (m *merger) countOf(p *packet, near, far *record) counts {
-	switch fate := p.twin.Fate; {
+	switch fate := p.fate; {
 	case near != nil && far != nil:
 		k := counts{sent: 1, arrived: 1}
 		if p.overtaken > 0 {
 			k.reordered = 1
 		}
 		return k
-	case near != nil && fate == tcp.FateLost && near.tap == int(p.twin.Between[0]):
+	case near != nil && fate == tcp.FateLost && near.tap == int(p.between[0]):
 		return counts{sent: 1, lost: 1}
 	case near != nil && (fate == tcp.FateMissed || fate == tcp.FatePassed):
 		return counts{sent: 1, arrived: 1, missed: 1}
@@ -252,17 +252,17 @@ func (m *merger) countOf(p *packet, near, far *record) counts {
 // changed there.
 func (m *merger) compare(p *packet, near, far *record, link, way int, k *counts) {
 	t, w := &m.tallies[link], &p.conn.ways[link]
-	within := m.within(near, far)
-	if p.twin.Within == 0 {
-		p.twin.Within = within
+	wrong := within(near, far)
+	if p.within == 0 {
+		p.within = wrong
 	}
 	delay := far.at.Sub(near.at)
 	t.delays[way].fine = 5
-	t.delays[way].add(max(delay, 0), within)
+	t.delays[way].add(max(delay, 0), wrong)
 	if w.delays[p.dir] == nil {
 		w.delays[p.dir] = &histogram{fine: 2}
 	}
-	w.delays[p.dir].add(max(delay, 0), within)
+	w.delays[p.dir].add(max(delay, 0), wrong)
 	if !w.noted && near.flow.ends != far.flow.ends {
 		w.noted = true
 		if t.pair.Rewritten++; len(t.pair.Rewritings) < maxRewritings {

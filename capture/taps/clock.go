@@ -77,6 +77,9 @@ func (p *Piece) bound(t tcp.Time) time.Duration {
 	return time.Duration(a + (b-a)*(at-float64(i)))
 }
 
+// steady is for how long the bound of a piece is taken for the same.
+func (p *Piece) steady() time.Duration { return time.Duration(p.step / 16) }
+
 // inverse returns the clock of the other tap against that of this one.
 func (c *Clock) inverse() Clock {
 	inv := Clock{Pairs: [2]int{c.Pairs[1], c.Pairs[0]}}

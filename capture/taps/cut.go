@@ -26,10 +26,12 @@ func (c *conn) mss() tcp.Size {
 
 // becomeBig says that a direction has records that are larger than segments on the wire.
 func (m *merger) becomeBig(c *conn, dir int) {
-	c.big[dir] = true
+	if c.big[dir] = true; c.pending == 0 {
+		return
+	}
 	for i := range m.queues {
-		for r := m.queues[i].head; r != nil && r.packet != nil; r = r.next {
-			if p := r.packet; p.conn == c && p.dir == dir && p.n < m.taps && r.segment.Data > 0 && !p.isOpen && !p.judged && !p.isError {
+		for r := m.queues[i].head; r != m.queues[i].unread; r = r.next {
+			if p := r.packet; p != nil && p.conn == c && p.dir == dir && p.n < m.taps && r.segment.Data > 0 && !p.isOpen && !p.judged && !p.isError {
 				c.addOpen(p)
 			}
 		}
@@ -177,10 +179,10 @@ func (m *merger) cutPacket(p *packet, at tcp.Seq) *packet {
 
 // cutRecord cuts a record, and returns what is behind: the next of its tap.
 func (m *merger) cutRecord(r *record, at tcp.Seq) *record {
-	rest := m.newRecord()
-	*rest = *r
-	rest.packet = nil
-	r.next = rest
+	rest := m.newRecord(&m.queues[r.tap])
+	rest.segment, rest.at, rest.within, rest.ack = r.segment, r.at, r.within, r.ack
+	rest.tap, rest.low, rest.flow = r.tap, r.low, r.flow
+	rest.next, r.next = r.next, rest
 	if q := &m.queues[r.tap]; q.tail == r {
 		q.tail = rest
 	}

@@ -31,12 +31,13 @@ func (m *merger) emit(r *record, yield func(*tcp.Segment, error) bool) (more boo
 		s.Leg, s.Twin = tcp.Neared, nil
 		return yield(s, nil)
 	}
+	m.twin = tcp.Twin{Fate: p.fate, Between: p.between}
 	if n := p.neared; n != nil {
 		n.segment.Time = n.at
-		p.twin.Other, p.twin.Delay, p.twin.Overtaken = &n.segment, max(0, n.at.Sub(r.at)), p.overtaken
+		m.twin.Other, m.twin.Delay, m.twin.Within, m.twin.Overtaken = &n.segment, max(0, n.at.Sub(r.at)), p.within, p.overtaken
 	}
 	m.translate(r, p)
-	if s.Leg, s.Twin = p.leg, &p.twin; p.isError {
+	if s.Leg, s.Twin = p.leg, &m.twin; p.isError {
 		s.Twin = nil
 	}
 	return yield(s, nil)
@@ -54,6 +55,7 @@ func (m *merger) outside(p *packet, at tcp.Time) (pass, end bool) {
 		return true, true
 	}
 	if t, ok := m.moment(since); ok && at < t || p.number < since.Packet {
+		m.earlier++
 		return true, false
 	}
 	return false, false
@@ -68,19 +70,11 @@ func (m *merger) moment(k *capture.Moment) (tcp.Time, bool) {
 }
 
 // within returns how wrong the time between two records may be.
-func (m *merger) within(a, b *record) (sum time.Duration) {
-	for _, r := range []*record{a, b} {
-		c := m.queues[r.tap].clock
-		if len(c.Pieces) == 0 {
-			continue
-		}
-		w := c.Pieces[r.piece].bound(r.segment.Time)
-		if w == Unbounded {
-			return Unbounded
-		}
-		sum += w
+func within(a, b *record) time.Duration {
+	if a.within == Unbounded || b.within == Unbounded {
+		return Unbounded
 	}
-	return sum
+	return a.within + b.within
 }
 
 // nameTS remembers what timestamps a packet has for all of its events, if they are changed
@@ -93,7 +87,7 @@ func (m *merger) nameTS(p *packet) {
 	if m.survey.sameTS {
 		return
 	}
-	if r := p.at[c.namer]; r != nil && r.segment.Options.HasTS {
+	if r := p.at[c.namer.tuple.tap]; r != nil && r.segment.Options.HasTS {
 		p.hasTS, p.tsVal, p.tsEcr = true, r.segment.Options.TSVal, r.segment.Options.TSEcr
 	}
 }
@@ -107,9 +101,12 @@ func (m *merger) translate(r *record, p *packet) {
 	if o := &s.Options; p.hasTS && o.HasTS {
 		o.TSVal, o.TSEcr = p.tsVal, p.tsEcr
 	}
-	s.Seq = r.seq - c.deltas[p.dir]
-	by := r.flow.sides[1-p.dir].delta - c.deltas[1-p.dir]
-	if by == 0 || s.Flags&tcp.ACK == 0 {
+	s.Seq = r.seq - c.number(p.dir)
+	if s.Flags&tcp.ACK == 0 {
+		return
+	}
+	by := r.flow.sides[1-p.dir].delta - c.number(1-p.dir)
+	if by == 0 {
 		return
 	}
 	s.Ack += by
@@ -153,6 +150,7 @@ func (m *merger) stats() (sum capture.Stats) {
 		sum.Until = max(sum.Until, q.clock.Other(st.Until))
 		sum.Heard = max(sum.Heard, q.clock.Other(st.Heard))
 	}
+	sum.Packets, sum.Segments, sum.Earlier = sum.Packets-m.earlier, sum.Segments-m.earlier, m.earlier
 	slices.SortStableFunc(sum.Passed, func(a, b capture.Passed) int { return b.Packets - a.Packets })
 	m.setUntil(&sum)
 	return sum

@@ -1,6 +1,10 @@
 package taps
 
-import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+import (
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
 // judge decides what became of a packet, and which of its records are handed out.
 func (m *merger) judge(p *packet) {
@@ -19,10 +23,10 @@ func (m *merger) judge(p *packet) {
 	}
 	outer := m.taps - 1
 	p.sent = p.at[m.conns.tapAt(p.conn, p.dir, first)]
-	p.leg, p.twin = tcp.Passing, tcp.Twin{}
+	p.leg, p.fate = tcp.Passing, tcp.FateUnknown
 	switch {
 	case first == 0 && last == outer:
-		p.leg, p.twin.Fate = tcp.Left, tcp.FatePassed
+		p.leg, p.fate = tcp.Left, tcp.FatePassed
 		p.neared = p.at[m.conns.tapAt(p.conn, p.dir, last)]
 	case first == 0:
 		m.judgeAfter(p, last)
@@ -44,23 +48,60 @@ const (
 	present                  // the packet
 )
 
-// presenceAt returns what a capture can have of a packet that it has not.
-func (m *merger) presenceAt(tap int, p *packet) presence {
-	if !m.survey.running[tap].holds(p.first) {
+// presenceAt returns what the capture at a place on its way can have of a packet that it
+// has not.
+func (m *merger) presenceAt(place int, p *packet) presence {
+	if m.survey.look == byAnswers {
+		return absent
+	}
+	c, r, tap := p.conn, p.sent, m.conns.tapAt(p.conn, p.dir, place)
+	from, to := m.expectedAt(place, p)
+	certain := func(s span) bool { return s.holds(from) && s.holds(to) }
+	if !certain(m.survey.running[tap]) {
 		return doubtful
 	}
-	c := p.conn
 	f := c.flows[tap]
 	if f == nil || f.sides[p.dir].packets == 0 {
-		if c.answered[p.dir] || m.isRST(p) {
+		if c.answered[p.dir] || r.flow.sides[p.dir].acks || m.isRST(p) {
 			return absent
 		}
 		return present
 	}
-	if c.matched == 0 && f.sides[p.dir].packets >= enoughUnmatched && p.sent.flow.sides[p.dir].packets >= enoughUnmatched {
+	if c.matched == 0 && f.sides[p.dir].packets >= enoughUnmatched && r.flow.sides[p.dir].packets >= enoughUnmatched {
 		return absent // what this has is not the same
 	}
+	if !certain(m.survey.has[tap]) && !m.hears(c, 1-p.dir) {
+		return doubtful
+	}
 	return present
+}
+
+// expectedAt returns when a packet came by a place on its way, at the earliest and at the
+// latest, by how long others of its direction took.
+func (m *merger) expectedAt(place int, p *packet) (from, to tcp.Time) {
+	c, way := p.conn, 0
+	if c.away != (p.dir == fromClient) {
+		way = 1
+	}
+	least, most := m.survey.least[way], m.survey.usual[way]
+	if c.timed[p.dir] {
+		least, most = min(least, c.delay[p.dir]), max(most, c.delay[p.dir])
+	}
+	least, most = least*3/4-time.Millisecond, most*5/4+time.Millisecond
+	if place < m.conns.placeOf(c, p.dir, p.sent.tap) {
+		least, most = -most, -least
+	}
+	return p.sent.at.Add(least), p.sent.at.Add(most)
+}
+
+// hears reports whether any capture has packets of a direction.
+func (m *merger) hears(c *conn, dir int) bool {
+	for _, f := range c.flows[:m.taps] {
+		if f != nil && f.sides[dir].packets > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // enoughUnmatched is how many packets of a direction two captures have of which none is
@@ -77,7 +118,7 @@ func (m *merger) judgeAfter(p *packet, last int) {
 	octets := r.segment.Len() > 0 && !m.isRST(p)
 	for place := last + 1; place < m.taps; place++ {
 		tap := m.conns.tapAt(p.conn, p.dir, place)
-		switch m.presenceAt(tap, p) {
+		switch m.presenceAt(place, p) {
 		case absent:
 			continue
 		case doubtful:
@@ -88,15 +129,15 @@ func (m *merger) judgeAfter(p *packet, last int) {
 			continue
 		}
 		if f := p.conn.flows[tap]; f != nil && octets {
-			if _, acked := f.sides[p.dir].cover.lacks(r.seq, r.end()); acked {
-				p.leg, p.twin.Fate, p.twin.Between = tcp.Passing, tcp.FateMissed, m.neighbours(p, last, place)
+			if c := f.sides[p.dir].coverOf(r.seq); c.arrived(r.seq, r.end()) || !c.has(r.seq, r.end()) && m.acknowledged(p) {
+				p.leg, p.fate, p.between = tcp.Passing, tcp.FateMissed, m.neighbours(p, last, place)
 				return
 			}
 		} else if f != nil && m.leaky(tap) {
 			continue
 		}
 		if p.twice {
-			p.leg, p.twin.Fate = tcp.Left, tcp.FateUnknown
+			p.leg, p.fate = tcp.Left, tcp.FateUnknown
 			return
 		}
 		m.lose(p, last, place)
@@ -106,7 +147,7 @@ func (m *merger) judgeAfter(p *packet, last int) {
 
 // lose makes a packet one that was lost between two places on its way.
 func (m *merger) lose(p *packet, near, far int) {
-	p.leg, p.twin.Fate, p.twin.Between = tcp.Left, tcp.FateLost, m.neighbours(p, near, far)
+	p.leg, p.fate, p.between = tcp.Left, tcp.FateLost, m.neighbours(p, near, far)
 	m.lost[m.conns.tapAt(p.conn, p.dir, far)]++
 }
 
@@ -114,6 +155,10 @@ func (m *merger) lose(p *packet, near, far int) {
 func (m *merger) neighbours(p *packet, near, far int) [2]uint8 {
 	return [2]uint8{uint8(m.conns.tapAt(p.conn, p.dir, near)), uint8(m.conns.tapAt(p.conn, p.dir, far))}
 }
+
+// recordsTwice reports whether a capture has so many packets twice that it is the capture
+// that makes the second.
+func (m *merger) recordsTwice(tap int) bool { return 4*m.twice[tap] > m.records[tap] }
 
 // leaky reports whether a capture misses so many packets that one more may be missed.
 func (m *merger) leaky(tap int) bool { return m.missed[tap] > m.lost[tap]/4 }
@@ -125,7 +170,7 @@ func (m *merger) acknowledged(p *packet) bool {
 		if f == nil {
 			continue
 		}
-		if c := &f.sides[p.dir].cover; c.any && end.AtMost(c.acked) {
+		if c := f.sides[p.dir].coverOf(end); c.any && end.AtMost(c.acked) {
 			return true
 		}
 	}
@@ -139,29 +184,37 @@ func (m *merger) judgeBefore(p *packet, first int) {
 	for place := first - 1; place >= 0; place-- {
 		tap := m.conns.tapAt(p.conn, p.dir, place)
 		f := p.conn.flows[tap]
-		if f == nil || f.sides[p.dir].packets == 0 || m.presenceAt(tap, p) != present {
+		if f == nil || f.sides[p.dir].packets == 0 || m.presenceAt(place, p) != present {
 			continue
 		}
-		went, _ := f.sides[p.dir].cover.lacks(r.seq, r.end())
+		went := f.sides[p.dir].coverOf(r.seq).goesOn(r.seq, r.end())
 		fate := tcp.FateUnknown
 		switch {
-		case p.alike:
+		case p.twice && m.recordsTwice(r.tap):
+		case p.alike || m.exact.was(p.keys[exact]):
 			fate = tcp.FateCopied
-		case r.segment.Len() > 0 && went && !p.contradicted:
+		case r.segment.Len() > 0 && went && !p.denied:
 			fate = tcp.FateMissed
 			m.missed[tap]++
-		case p.contradicted || m.strange(p):
+		case p.denied || m.strange(p):
 			fate = tcp.FateForged
+		case p.conn.big[p.dir] && r.segment.Data > 0 && f.sides[p.dir].coverOf(r.seq).has(r.seq, r.end()):
+			fate = tcp.FateCopied // the tap has the octets, in a larger record
 		}
 		if fate == tcp.FateCopied || fate == tcp.FateForged {
 			p.leg = tcp.Neared
 		}
-		if p.twin.Fate = fate; fate != tcp.FateUnknown {
-			p.twin.Between = m.neighbours(p, place, first)
+		if p.fate = fate; fate != tcp.FateUnknown {
+			p.between = m.neighbours(p, place, first)
 		}
 		return
 	}
 }
+
+// enoughWithoutID is how many packets of an end must have no IP identification, and none
+// have one, before one that has is none of its own. A SYN+ACK may have none where the
+// others do.
+const enoughWithoutID = 3
 
 // strange reports whether a packet looks as if its alleged sender had not sent it, by
 // those that it sent.
@@ -171,6 +224,9 @@ func (m *merger) strange(p *packet) bool {
 	if !sd.ttlKnown {
 		return false
 	}
+	if o := &r.segment.Options; r.segment.Flags&tcp.RST == 0 && (sd.hasTS && !o.HasTS || sd.signed && !o.Signed) {
+		return true
+	}
 	hops := int(r.segment.TTL) - int(sd.ttl)
-	return hops < -2 || hops > 2 || r.segment.ID != 0 && !sd.withID
+	return hops < -2 || hops > 2 || r.segment.ID != 0 && sd.withoutID >= enoughWithoutID
 }

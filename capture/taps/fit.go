@@ -1,9 +1,9 @@
 package taps
 
 import (
+	"cmp"
 	"math"
 	"slices"
-	"sort"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -53,7 +53,7 @@ func fit(points []point, base tcp.Time, jumps [2][]jump) Clock {
 		if p.packet, p.others = part[0].packet, part[0].others; before == nil {
 			p.From, p.packet, p.others = math.MinInt64, 0, 0
 		} else {
-			p.begin(&c.Pieces[len(c.Pieces)-1], &before[len(before)-1], jumps)
+			p.begin(&c.Pieces[len(c.Pieces)-1], &before[len(before)-1], &part[0], jumps)
 		}
 		before = part
 		c.Pieces = append(c.Pieces, p)
@@ -62,20 +62,25 @@ func fit(points []point, base tcp.Time, jumps [2][]jump) Clock {
 }
 
 // begin finds out where a piece begins, behind another with its last packet: at a leap of
-// one of the clocks that explains it, if there is one between that and its own first.
-func (p *Piece) begin(before *Piece, last *point, jumps [2][]jump) {
+// one of the clocks that explains it, if there is one between that and its own first. Else
+// the packets between are given to the piece that has them earlier: by the other they may
+// come later than those behind them.
+func (p *Piece) begin(before *Piece, last, first *point, jumps [2][]jump) {
 	ahead := float64(before.Offset) + before.Drift*float64(p.first-before.At)
 	p.Step = p.Offset + time.Duration(p.Drift*float64(p.first-p.At)-ahead)
 	p.From = p.first.Add(p.Offset + time.Duration(p.Drift*float64(p.first-p.At)))
+	if p.Step > 0 {
+		p.packet = last.packet + 1
+	}
 	explains := func(by time.Duration) bool { return (by - p.Step).Abs() < 5*time.Millisecond+p.Step.Abs()/4 }
 	for _, j := range jumps[0] {
-		if last.packet < j.packet && j.packet <= p.packet && explains(j.by) {
+		if last.packet < j.packet && j.packet <= first.packet && explains(j.by) {
 			p.packet = j.packet
 			return
 		}
 	}
 	for _, j := range jumps[1] {
-		if last.others < j.packet && j.packet <= p.others && explains(-j.by) {
+		if last.others < j.packet && j.packet <= first.others && explains(-j.by) {
 			p.others = j.packet
 			return
 		}
@@ -87,13 +92,18 @@ type room struct{ above, below []point }
 
 // roomOf returns what of points bounds lines between them: their hulls.
 func roomOf(points []point) (r room) {
+	all := make([]point, len(points)) // from both ends
+	above, below := 0, len(all)
 	for i := range points {
 		if points[i].came {
-			r.above = append(r.above, points[i])
+			all[above] = points[i]
+			above++
 		} else {
-			r.below = append(r.below, points[i])
+			below--
+			all[below] = points[i]
 		}
 	}
+	r.above, r.below = all[:above:above], all[below:]
 	r.above, r.below = hull(r.above, -1), hull(r.below, 1)
 	return r
 }
@@ -209,9 +219,11 @@ func (r *room) feasible(from float64) (least, greatest float64) {
 
 // hull returns the lower (-1) or upper (1) convex hull of points, which it orders by x.
 func hull(points []point, side float64) []point {
-	sort.Slice(points, func(i, j int) bool {
-		a, b := &points[i], &points[j]
-		return a.x < b.x || a.x == b.x && side*a.y > side*b.y
+	slices.SortFunc(points, func(a, b point) int {
+		if c := cmp.Compare(a.x, b.x); c != 0 {
+			return c
+		}
+		return cmp.Compare(side*b.y, side*a.y)
 	})
 	h := points[:0]
 	for _, p := range points {

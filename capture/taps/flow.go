@@ -60,15 +60,23 @@ type flow struct {
 
 // A side is what one tap has of one direction.
 type side struct {
-	cover    cover   // in the numbers of the connection
-	delta    tcp.Seq // what those are more than the tap's
-	sure     bool    // delta is known, as some packet was found at another tap
-	packets  int
-	ttl      uint8 // of the newest that left its sender, as other taps show
-	ttlKnown bool
-	withID   bool // of those some have an IP identification
-	suspects []*packet
-	recent   [8]uint32 // the newest that came, by their places in the order in which they left
+	cover     cover   // in the numbers of the connection
+	before    *cover  // of the connection before, with the same addresses and ports; nil: there was none
+	delta     tcp.Seq // what those are more than the tap's
+	sure      bool    // delta is known, as some packet was found at another tap
+	packets   int
+	acks      bool  // its sender acknowledges something: it heard the other end
+	ttl       uint8 // of the newest that left its sender, as other taps show
+	ttlKnown  bool
+	hasTS     bool     // it has timestamps
+	signed    bool     // it is signed
+	withoutID int      // of those before, that are no SYN, so many have no IP identification; below 0: some have
+	newest    uint64   // the key of the newest record of which there was none alike
+	newestAt  tcp.Time // when it was
+	suspects  []*packet
+	highest   uint32     // of those that came, the place in the order in which they left
+	recent    [64]uint32 // the places of the newest
+	came      uint32     // how many did
 }
 
 // A conn is a connection, at whichever taps it is.
@@ -80,21 +88,23 @@ type conn struct {
 	opened   bool              // the client is known by a SYN
 	named    bool              // names are final
 	names    [2]netip.AddrPort // of the client and the server
-	namer    int               // the tap that they are of
-	deltas   [2]tcp.Seq        // that it has
+	namer    *flow             // that they are of
+	numbered [2]bool           // the numbers of a direction are final
+	deltas   [2]tcp.Seq        // what those of the connection are more
 	left     [2]uint32         // packets that left their sender, by direction
 	delay    [2]time.Duration  // of the newest that was followed, from one outer tap to the other
 	timed    [2]bool           // there is one
 	answered [2]bool           // the receiver acknowledged something that the sender sent
+	shifts   int               // times that its numbers turned out to be changed
 	matched  int               // records that were found to be of a packet of another tap
 	maxMSS   uint16            // the larger that a SYN has; 0: not known
 	big      [2]bool           // some records have more octets than a wire carries in one segment
 	open     [2][]*packet      // of such a direction: those with octets that wait
 	ways     []connWay         // what happened to its packets between neighbours
 
-	older, newer *conn // in the order of use
-	used         tcp.Time
-	pending      int // packets that wait
+	older, newer *conn    // in the order of use
+	used, placed tcp.Time // when it was, and when it was put in that order
+	pending      int      // packets that wait
 	gone         bool
 }
 
@@ -103,24 +113,33 @@ type conns struct {
 	flows          map[tuple]*flow
 	survey         *survey
 	taps           int
-	latest         [maxTaps]*flow
+	cache          [cached]*flow // found not long ago
 	oldest, newest *conn
 	n              int
 	forgot         func(c *conn) // is told of each that is forgotten
 }
 
+// cached is how many flows are found without the map.
+const cached = 1 << 9
+
+// placeIn returns where in the cache a flow is.
+func (t *conns) placeIn(k *tuple) **flow {
+	return &t.cache[(k.ports*0x9e3779b1>>16^uint32(k.loB)^uint32(k.hiB)*31+k.tap*257)%cached]
+}
+
 // of returns the flow of a segment and its direction.
 func (t *conns) of(s *tcp.Segment, tap int, at tcp.Time) (*flow, int) {
 	key, low := tupleOf(s, tap)
-	f := t.latest[tap]
+	place := t.placeIn(&key)
+	f := *place
 	if f == nil || f.tuple != key {
 		if f = t.flows[key]; f == nil {
-			f = t.add(s, key, low)
+			f = t.add(s, key, low, at)
 			t.expire(at)
 		}
-		t.latest[tap] = f
+		*place = f
 	}
-	t.use(f.conn, at)
+	f.conn.used = at
 	if low == f.clientLow {
 		return f, fromClient
 	}
@@ -129,7 +148,7 @@ func (t *conns) of(s *tcp.Segment, tap int, at tcp.Time) (*flow, int) {
 
 // add adds a flow: to the connection with the same addresses and ports at another tap, or to
 // one of its own.
-func (t *conns) add(s *tcp.Segment, key tuple, low bool) *flow {
+func (t *conns) add(s *tcp.Segment, key tuple, low bool, at tcp.Time) *flow {
 	tap := int(key.tap)
 	for i := range t.taps {
 		other := key
@@ -157,6 +176,7 @@ func (t *conns) add(s *tcp.Segment, key tuple, low bool) *flow {
 	c.flows[tap] = f
 	t.flows[key] = f
 	t.n++
+	t.use(c, at)
 	return f
 }
 
@@ -193,16 +213,13 @@ func (t *conns) renew(f *flow, c *conn) *flow {
 	c.flows[tap] = g
 	c.taps++
 	t.flows[g.tuple] = g
-	t.latest[tap] = g
+	*t.placeIn(&g.tuple) = g
 	return g
 }
 
-// use says that a connection is used.
+// use adds a connection to the order of use, or says that it was used.
 func (t *conns) use(c *conn, at tcp.Time) {
-	c.used = at
-	if t.newest == c {
-		return
-	}
+	c.used, c.placed = at, at
 	t.unlink(c)
 	if c.older = t.newest; c.older != nil {
 		c.older.newer = c
@@ -212,10 +229,20 @@ func (t *conns) use(c *conn, at tcp.Time) {
 	t.newest = c
 }
 
-// expire forgets connections that are idle, and the oldest if there are too many.
+// expire forgets connections that are idle, and the oldest if there are too many. What
+// was used since it was put in the order is put there again: putting all there whenever
+// they are used took as long as finding them.
 func (t *conns) expire(now tcp.Time) {
-	for c := t.oldest; c != nil && (t.n > maxConns || now.Sub(c.used) > maxIdle && c.pending == 0); c = t.oldest {
-		t.forget(c)
+	for c := t.oldest; c != nil; c = t.oldest {
+		idle := now.Sub(c.used) > maxIdle && c.pending == 0
+		switch {
+		case c.used != c.placed:
+			t.use(c, c.used)
+		case idle || t.n > maxConns:
+			t.forget(c)
+		default:
+			return
+		}
 	}
 }
 
@@ -237,15 +264,15 @@ func (t *conns) unlink(c *conn) {
 // forget forgets a connection. Records of it that wait keep what they need.
 func (t *conns) forget(c *conn) {
 	t.unlink(c)
-	for tap, f := range c.flows {
+	for _, f := range c.flows {
 		if f == nil {
 			continue
 		}
 		if t.flows[f.tuple] == f {
 			delete(t.flows, f.tuple)
 		}
-		if t.latest[tap] == f {
-			t.latest[tap] = nil
+		if place := t.placeIn(&f.tuple); *place == f {
+			*place = nil
 		}
 	}
 	c.gone = true
@@ -270,6 +297,15 @@ func (t *conns) placeOf(c *conn, dir, tap int) int {
 	}
 }
 
+// number makes the numbers of a direction final: those at the tap that the names are of,
+// as far as they are known there.
+func (c *conn) number(dir int) tcp.Seq {
+	if !c.numbered[dir] {
+		c.numbered[dir], c.deltas[dir] = true, c.namer.sides[dir].delta
+	}
+	return c.deltas[dir]
+}
+
 // name makes the names of a connection final: those at the tap next to its client.
 func (t *conns) name(c *conn) {
 	c.named = true
@@ -279,8 +315,7 @@ func (t *conns) name(c *conn) {
 			tap = t.tapAt(c, fromClient, i)
 		}
 		if f := c.flows[tap]; f != nil {
-			c.names, c.namer = f.ends, tap
-			c.deltas = [2]tcp.Seq{f.sides[0].delta, f.sides[1].delta}
+			c.names, c.namer = f.ends, f
 			return
 		}
 	}

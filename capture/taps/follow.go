@@ -25,22 +25,30 @@ func (m *merger) follow(r *record, p *packet) {
 	case s.Flags&tcp.RST != 0:
 	case s.Flags&tcp.SYN != 0:
 		if at == 0 || p.n > 1 || !sd.cover.any {
-			sd.cover.reset(to)
+			sd.renew(from, to)
 		}
 	case at == 0 || p.n > 1 || sd.cover.any && from.In(sd.cover.max-1<<20, sd.cover.max+1<<20):
 		next = sd.cover.add(from, to)
 	}
-	if s.Flags&(tcp.ACK|tcp.RST) == tcp.ACK {
-		m.acknowledge(p, r.ack)
+	sd.acks = sd.acks || s.Flags&(tcp.ACK|tcp.SYN|tcp.RST) == tcp.ACK
+	if s.Flags&tcp.ACK != 0 && (s.Flags&tcp.RST == 0 || at == 0) {
+		m.acknowledge(r, p)
+		if s.Options.NumSACK > 0 {
+			m.acknowledgeSome(r, p)
+		}
 	}
 	if len(sd.suspects) > 0 {
 		sd.contradict(r, next)
 	}
 }
 
-// acknowledge takes in an acknowledgment. What no tap has was not sent.
-func (m *merger) acknowledge(p *packet, ack tcp.Seq) {
-	c, sent := p.conn, false
+// acknowledge takes in an acknowledgment, at the tap that has it. What no tap has was not
+// sent.
+func (m *merger) acknowledge(r *record, p *packet) {
+	c, sent, ack := p.conn, false, r.ack
+	if f := r.flow; c.answered[1-p.dir] && f.sides[1-p.dir].cover.acked == ack {
+		return
+	}
 	for _, f := range c.flows[:m.taps] {
 		sent = sent || f != nil && f.sides[1-p.dir].cover.any && ack.AtMost(f.sides[1-p.dir].cover.max)
 	}
@@ -48,9 +56,18 @@ func (m *merger) acknowledge(p *packet, ack tcp.Seq) {
 		return
 	}
 	c.answered[1-p.dir] = true
-	for tap, f := range c.flows[:m.taps] {
-		if f != nil && f.sides[1-p.dir].cover.ack(ack) {
-			m.missed[tap]++
+	if r.flow.sides[1-p.dir].cover.ack(ack) {
+		m.missed[r.tap]++
+	}
+}
+
+// acknowledgeSome takes in the SACK blocks of an acknowledgment.
+func (m *merger) acknowledgeSome(r *record, p *packet) {
+	sd, o := &r.flow.sides[1-p.dir], &r.segment.Options
+	for _, b := range o.SACK[:o.NumSACK] {
+		from, to := b.Left+sd.delta, b.Right+sd.delta
+		if r.ack.Before(from) && sd.cover.sack(from, to) {
+			m.missed[r.tap]++
 		}
 	}
 }
@@ -62,14 +79,23 @@ func (m *merger) complete(p *packet) {
 	c.delay[p.dir], c.timed[p.dir] = came.at.Sub(sent.at), true
 	sd := &came.flow.sides[p.dir]
 	sd.ttl, sd.ttlKnown = came.segment.TTL, true
-	sd.withID = sd.withID || came.segment.ID != 0
-	for _, place := range sd.recent {
-		if place > p.place {
-			p.overtaken++
+	sd.hasTS, sd.signed = came.segment.Options.HasTS, came.segment.Options.Signed
+	if s := &came.segment; s.ID != 0 {
+		sd.withoutID = -1
+	} else if s.Flags&tcp.SYN == 0 && sd.withoutID >= 0 {
+		sd.withoutID++
+	}
+	if p.place > sd.highest {
+		sd.highest = p.place
+	} else {
+		for _, place := range sd.recent {
+			if place > p.place {
+				p.overtaken++
+			}
 		}
 	}
-	copy(sd.recent[1:], sd.recent[:])
-	sd.recent[0] = p.place
+	sd.recent[sd.came%uint32(len(sd.recent))] = p.place
+	sd.came++
 	if p.isOpen {
 		c.removeOpen(p)
 	}
@@ -119,18 +145,18 @@ func (d *side) contradict(r *record, next bool) {
 	}
 	for _, p := range d.suspects {
 		o := p.any()
-		if o == nil || p.frames[r.tap] != 0 || r.at < p.first || p.contradicted {
+		if o == nil || p.frames[r.tap] != 0 || r.at < p.first || p.denied {
 			continue
 		}
 		switch s := &r.segment; {
 		case o.segment.Flags&tcp.RST != 0: // who resets sends nothing more
-			p.contradicted = true
+			p.denied = true
 		case o.segment.Flags&tcp.SYN != 0:
-			p.contradicted = s.Flags&tcp.SYN == 0 && !r.seq.In(o.seq, o.seq+1<<17)
+			p.denied = s.Flags&tcp.SYN == 0 && !r.seq.In(o.seq, o.seq+1<<17)
 		case next && o.seq.AtMost(r.seq) && r.seq.Before(o.end()): // something else in its place
-			p.contradicted = s.Data != o.segment.Data || (s.Flags^o.segment.Flags)&tcp.FIN != 0
+			p.denied = s.Data != o.segment.Data || (s.Flags^o.segment.Flags)&tcp.FIN != 0
 		case next && r.seq.Before(o.seq): // it had not come that far
-			p.contradicted = true
+			p.denied = true
 		}
 	}
 }

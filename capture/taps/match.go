@@ -12,12 +12,15 @@ type record struct {
 	at       tcp.Time // by the common clock, not before that of the record before
 	seq, ack tcp.Seq  // in the numbers of the connection
 	tap      int
-	piece    int  // of the tap's clock
-	low      bool // it comes from the lower end of the tuple
-	out      bool // it was handed out
+	within   time.Duration // at is wrong by no more
+	low      bool          // it comes from the lower end of the tuple
+	out      bool          // it was handed out
 	flow     *flow
 	packet   *packet
 	next     *record // of the same tap
+	slab     *slab   // that it lies in
+	uses     int     // that are made of it: in the queue, and of its packet
+	own      packet  // of which it is the first; or not in use
 }
 
 // end returns the number behind the last, in the numbers of the connection.
@@ -25,40 +28,46 @@ func (r *record) end() tcp.Seq { return r.seq.Add(r.segment.Len()) }
 
 // A packet is what passed, or was to pass, all taps.
 type packet struct {
-	keys    [2]uint64
-	chains  [2]*packet // others in the same places of the indexes
-	indexed [2]bool
-
+	keys    [2]uint64 // in the indexes
+	home    *record   // that it lies in
 	conn    *conn
-	dir     int
-	at      [maxTaps]*record // that wait
-	frames  [maxTaps]uint32  // 0: it is not there
-	n       int              // taps that have it
-	waiting int              // records that are in their queues
 	first   tcp.Time
-	place   uint32 // in the order in which those of its direction left
+	dir     int
+	n       int      // taps that have it
+	waiting int      // records that are in their queues
+	pieces  int      // that it was cut into
+	indexed [2]bool  // it is in the index
+	judged  bool     // it is known what became of it
+	fate    tcp.Fate // if it is judged
+	leg     tcp.Leg
+	between [2]uint8 // of the Twin
+	isError bool     // it is an ICMP error
+	isOpen  bool     // it is in conn.open
+	alike   bool     // there was one before it that is the same
+	twice   bool     // and so soon before that it may be one record more of that
+	suspect bool     // it is watched whether its alleged sender sent it
+	denied  bool     // and that did not
+	hasTS   bool     // its events have the timestamps below
+	number  int
 
-	isError      bool // it is an ICMP error
-	isOpen       bool // it is in conn.open
-	alike        bool // there was one before it that is the same
-	twice        bool // and so soon before that it may be one record more of that
-	suspect      bool // it is watched whether its alleged sender sent it
-	contradicted bool // and that did not
-	pieces       int  // that it was cut into
-
-	overtaken    int
-	hasTS        bool // its events have these timestamps
-	tsVal, tsEcr uint32
-	judged       bool
-	number       int
-	leg          tcp.Leg
-	twin         tcp.Twin
 	sent, neared *record // which hand out its events
+	at           [maxTaps]*record
+	frames       [maxTaps]uint32 // 0: it is not there
+
+	older, newer [2]*packet // with the same key in the indexes
+	place        uint32     // in the order in which those of its direction left
+	overtaken    int
+	within       time.Duration
+	tsVal, tsEcr uint32
 }
 
 const (
 	// maxChain is how many packets are compared with one, at most.
 	maxChain = 64
+
+	// maxShifts is how often the records of a connection that wait are matched again since
+	// its numbers turned out to be changed.
+	maxShifts = 16
 
 	// promptly is how soon after a packet a second record of it is made. No timer
 	// repeats one that fast.
@@ -90,8 +99,13 @@ func (m *merger) place(r *record, dir int) {
 	c, s := r.flow.conn, &r.segment
 	key := m.key(r)
 	p, alike := m.find(r, dir, exact, key)
+	twice := m.isTwice(r, dir, key, alike)
+	if twice {
+		m.twice[r.tap]++
+	}
+	shifted := false
 	if p == nil {
-		p = m.findLoose(r, dir)
+		p, shifted = m.findLoose(r, dir)
 	}
 	if p != nil && p.conn != c {
 		m.unite(p, r, dir)
@@ -108,22 +122,36 @@ func (m *merger) place(r *record, dir int) {
 	}
 	if p == nil {
 		p = m.newPacket(r, c, dir)
-		p.alike, p.twice = alike != nil || m.exact.was(key), m.isTwice(r, alike)
+		p.alike, p.twice = alike != nil, twice
 		m.addToIndexes(p, r, key)
 	} else {
 		c.matched++
 		m.put(p, r)
 	}
 	m.follow(r, p)
+	if shifted && c.pending > 1 && c.shifts < maxShifts {
+		c.shifts++
+		for _, o := range m.dissolve(func(o *record) bool { return o.flow == r.flow && o.packet.n == 1 }) {
+			m.place(o, o.dir())
+		}
+	}
 }
 
-// isTwice reports whether a record may be one more of a packet that its tap has.
-func (m *merger) isTwice(r *record, alike *packet) bool {
-	if alike == nil {
+// isTwice reports whether a record may be one more of a packet that its tap has: of one
+// that waits and is the same, or of the newest of its direction. Without an IP
+// identification duplicate acknowledgments are all the same, unless the capture has most
+// packets twice.
+func (m *merger) isTwice(r *record, dir int, key uint64, alike *packet) bool {
+	sd := &r.flow.sides[dir]
+	prompt := sd.newest == key && r.at.Sub(sd.newestAt) < promptly
+	if alike != nil && alike.at[r.tap] != nil {
+		prompt = prompt || r.at.Sub(alike.at[r.tap].at) < promptly
+	}
+	if !prompt {
+		sd.newest, sd.newestAt = key, r.at
 		return false
 	}
-	first := alike.at[r.tap]
-	return first != nil && r.at.Sub(first.at) < promptly && first.segment.TTL == r.segment.TTL
+	return r.segment.ID != 0 || r.segment.Len() > 0 || m.recordsTwice(r.tap)
 }
 
 // addToIndexes has a packet found by those of its records that come.
@@ -142,10 +170,15 @@ func (m *merger) addToIndexes(p *packet, r *record, key uint64) {
 // key returns what all records of a packet have in common.
 func (m *merger) key(r *record) uint64 {
 	s := &r.segment
-	h := content(s, r.seq, r.ack)
 	if s.Flags&tcp.ACK == 0 {
-		h = content(s, r.seq, s.Ack)
+		return m.keyOf(r, content(s, r.seq, s.Ack))
 	}
+	return m.keyOf(r, content(s, r.seq, r.ack))
+}
+
+// keyOf adds to a hash of numbers what else records of a packet have in common.
+func (m *merger) keyOf(r *record, h uint64) uint64 {
+	s := &r.segment
 	if m.survey.sameID {
 		h += uint64(s.ID) * c0
 	}
@@ -161,27 +194,31 @@ func (m *merger) key(r *record) uint64 {
 // looseKey returns what a firewall that changes sequence numbers leaves, of segments
 // from which it can be learned by how much.
 func (m *merger) looseKey(r *record, dir int) (key uint64, ok bool) {
-	s := &r.segment
-	if s.Flags&(tcp.SYN|tcp.RST) != tcp.SYN && (m.survey.look != byStamps || r.flow.sides[dir].sure) {
+	s, sides := &r.segment, &r.flow.sides
+	switch {
+	case s.Flags&tcp.RST != 0:
+		return 0, false
+	case s.Flags&tcp.SYN != 0:
+	case sides[dir].sure && !sides[1-dir].sure && s.Flags&tcp.ACK != 0 && (s.Options.HasTS || s.ID != 0 || s.Len() > 0):
+		return m.keyOf(r, content(s, r.seq, 0)), true // only its acknowledgment may be changed
+	case m.survey.look != byStamps || sides[dir].sure:
 		return 0, false
 	}
 	key, enough := stamps(s)
-	switch {
-	case enough && m.survey.sameID && m.survey.sameTS:
-	case m.survey.nat || s.Flags&tcp.SYN == 0:
+	if enough && m.survey.sameID && m.survey.sameTS && (s.Options.HasTS || s.Flags&tcp.SYN != 0) {
+		if !m.survey.nat {
+			key ^= r.flow.conn.salt
+		}
+		return key, true
+	}
+	if s.Flags&tcp.SYN == 0 {
 		return 0, false
-	default:
-		o := &s.Options
-		key = mix(uint64(s.Wnd)<<32|uint64(s.Flags&unchanged)<<8|uint64(o.Shift), o.Order^c0)
 	}
-	if !m.survey.nat {
-		key ^= r.flow.conn.salt
-	}
-	return key, true
+	return mix(uint64(s.Wnd)<<32|uint64(s.Flags&unchanged)<<8|uint64(s.Options.Shift), s.Options.Order^c0) ^ r.flow.conn.salt, true
 }
 
 // find finds the packet that a record is of among those that wait, and one that is the
-// same but that this tap has already.
+// same but that its tap has already.
 func (m *merger) find(r *record, dir, by int, key uint64) (best, alike *packet) {
 	x := &m.exact
 	if by == loose {
@@ -189,10 +226,7 @@ func (m *merger) find(r *record, dir, by int, key uint64) (best, alike *packet) 
 	}
 	var off time.Duration
 	looked := 0
-	for p := x.at(key); p != nil && looked < maxChain; p = p.chains[by] {
-		if p.keys[by] != key {
-			continue
-		}
+	for p := x.at(key); p != nil && looked < maxChain; p = p.newer[by] {
 		looked++
 		same := p.conn == r.flow.conn
 		if same && p.dir != dir || !same && !m.mayBeOne(p, r) {
@@ -204,7 +238,11 @@ func (m *merger) find(r *record, dir, by int, key uint64) (best, alike *packet) 
 			}
 			continue
 		}
-		if d, ok := m.fits(p, r); ok && (best == nil || d < off) {
+		d, ok := m.fits(p, r)
+		if p.twice {
+			d += promptly // of two records of one packet the first counts
+		}
+		if ok && (best == nil || d < off) {
 			best, off = p, d
 		}
 	}
@@ -212,15 +250,14 @@ func (m *merger) find(r *record, dir, by int, key uint64) (best, alike *packet) 
 }
 
 // findLoose finds the packet of a record whose sequence numbers were changed, and learns
-// by how much.
-func (m *merger) findLoose(r *record, dir int) *packet {
+// by how much. It reports whether that is news.
+func (m *merger) findLoose(r *record, dir int) (p *packet, shifted bool) {
 	key, ok := m.looseKey(r, dir)
 	if !ok {
-		return nil
+		return nil, false
 	}
-	p, _ := m.find(r, dir, loose, key)
-	if p == nil {
-		return nil
+	if p, _ = m.find(r, dir, loose, key); p == nil {
+		return nil, false
 	}
 	var o *record
 	for _, at := range p.at {
@@ -230,19 +267,21 @@ func (m *merger) findLoose(r *record, dir int) *packet {
 		}
 	}
 	sides := &r.flow.sides
-	sides[dir].shift(o.seq - r.seq)
+	shifted = sides[dir].shift(o.seq - r.seq)
 	sides[dir].sure = true
 	if r.segment.Flags&tcp.ACK != 0 {
-		sides[1-dir].shift(o.ack - r.ack)
+		shifted = sides[1-dir].shift(o.ack-r.ack) || shifted
+		sides[1-dir].sure = true
 	}
 	m.number(r, dir)
-	return p
+	return p, shifted
 }
 
-// shift makes the numbers of the connection so much more than they were.
-func (d *side) shift(by tcp.Seq) {
+// shift makes the numbers of the connection so much more than they were. It reports
+// whether that is more than nothing.
+func (d *side) shift(by tcp.Seq) bool {
 	if by == 0 {
-		return
+		return false
 	}
 	d.delta += by
 	c := &d.cover
@@ -251,6 +290,7 @@ func (d *side) shift(by tcp.Seq) {
 		c.holes[i].from += by
 		c.holes[i].to += by
 	}
+	return true
 }
 
 // fits reports whether a record may be of a packet, by the times at which other taps
@@ -278,21 +318,14 @@ func (m *merger) fits(p *packet, r *record) (off time.Duration, ok bool) {
 	return off, true
 }
 
-// newPacket makes a packet of which a record is the first.
+// newPacket makes a packet of which a record is the first. It lies in the record.
 func (m *merger) newPacket(r *record, c *conn, dir int) *packet {
-	p := m.freePackets
-	if p == nil {
-		slab := make([]packet, slabSize)
-		for i := range slab[1:] {
-			slab[i+1].chains[exact] = m.freePackets
-			m.freePackets = &slab[i+1]
-		}
-		p = &slab[0]
-	} else {
-		m.freePackets = p.chains[exact]
-		*p = packet{}
-	}
-	p.conn, p.dir, p.first = c, dir, r.at
+	p := &r.own
+	at, frames := p.at, p.frames
+	clear(at[:m.taps])
+	clear(frames[:m.taps])
+	*p = packet{at: at, frames: frames, home: r, conn: c, dir: dir, first: r.at}
+	r.uses++
 	c.pending++
 	m.put(p, r)
 	return p
@@ -327,6 +360,5 @@ func (m *merger) free(p *packet) {
 	m.remove(p)
 	p.conn.pending--
 	p.conn, p.sent, p.neared = nil, nil, nil
-	p.chains[exact] = m.freePackets
-	m.freePackets = p
+	m.unuse(p.home)
 }

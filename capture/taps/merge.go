@@ -18,13 +18,17 @@ const (
 	mostWindow  = 60 * time.Second
 	windows     = 4
 
+	// suspectWindow is how long it is waited for what shows that a packet is forged, at
+	// least: that its alleged sender goes on.
+	suspectWindow = 5 * time.Second
+
 	// maxWaiting is how many records wait at most, whatever the window: some 90 MB.
 	maxWaiting = 1 << 17
 
-	// chunk is how many records of a tap are read at a time, and slabSize how many records
-	// or packets are allocated at once.
+	// chunk is how many records of a tap are read at a time, and slabSize how many are
+	// allocated at once.
 	chunk    = 128
-	slabSize = 64
+	slabSize = 32
 
 	// leastSlack and mostSlack bound by how much a packet may seem to come before it
 	// left, by clocks that are not exact.
@@ -40,10 +44,13 @@ type queue struct {
 	stop   func()
 	head   *record // the first that was not handed out
 	tail   *record
-	unread *record // the first that is not matched yet
-	piece  int     // of the clock
+	unread *record       // the first that is not matched yet
+	piece  int           // of the clock
+	within time.Duration // its bound, for a while
+	until  tcp.Time      // by the clock
 	ended  bool
 	newest tcp.Time
+	slab   *slab // of which records are taken
 }
 
 // A merger merges the captures.
@@ -63,15 +70,17 @@ type merger struct {
 
 	window, slack time.Duration
 
-	waiting     int
-	now         tcp.Time // up to which everything was matched
-	last        tcp.Time // of the newest event
-	earlier     int      // packets before Options.Capture.Since
-	later       bool     // one was behind Until
-	missed      []int    // by tap: packets that it lacks although they came by
-	lost        []int    // by tap: packets that did not come there
-	freeRecords *record
-	freePackets *packet
+	waiting   int
+	now       tcp.Time // up to which everything was matched
+	last      tcp.Time // of the newest event
+	earlier   int      // records before Options.Capture.Since
+	later     bool     // one was behind Until
+	missed    []int    // by tap: packets that it lacks although they came by
+	lost      []int    // by tap: packets that did not come there
+	records   []int    // by tap: that were matched
+	twice     []int    // by tap: of these, those that seem to be a second record of a packet
+	freeSlabs []*slab
+	twin      tcp.Twin // that is lent
 }
 
 // newMerger opens the captures again, to be merged.
@@ -79,7 +88,7 @@ func newMerger(list []Tap, o Options, v *survey, stopped *atomic.Bool) (*merger,
 	n := len(list)
 	m := &merger{options: o, list: list, survey: v, stopped: stopped, taps: n,
 		queues: make([]queue, n), exact: newIndex(exact), loose: newIndex(loose), frames: frames{taps: n},
-		tallies: make([]tally, len(v.links)), missed: make([]int, n), lost: make([]int, n)}
+		tallies: make([]tally, len(v.links)), missed: make([]int, n), lost: make([]int, n), records: make([]int, n), twice: make([]int, n)}
 	m.conns = conns{flows: map[tuple]*flow{}, survey: v, taps: n, forgot: m.forgot}
 	m.window = min(max(windows*v.longest, leastWindow), mostWindow)
 	if v.look == byAnswers {
@@ -135,32 +144,60 @@ func (m *merger) chunks(tap int) iter.Seq2[struct{}, error] {
 	}
 }
 
-// newRecord returns a record of which nothing is set.
-func (m *merger) newRecord() *record {
-	r := m.freeRecords
-	if r == nil {
-		slab := make([]record, slabSize)
-		for i := range slab[1:] {
-			slab[i+1].next = m.freeRecords
-			m.freeRecords = &slab[i+1]
+// A slab is records that lie side by side, so that those that follow each other in a
+// queue mostly do in memory. It is used again once all were freed.
+type slab struct {
+	records [slabSize]record
+	taken   int
+	freed   int
+}
+
+// newRecord returns a record for a queue of which nothing is set.
+func (m *merger) newRecord(q *queue) *record {
+	b := q.slab
+	if b == nil || b.taken == slabSize {
+		if n := len(m.freeSlabs); n > 0 {
+			b, m.freeSlabs = m.freeSlabs[n-1], m.freeSlabs[:n-1]
+			b.taken, b.freed = 0, 0
+		} else {
+			b = new(slab)
 		}
-		return &slab[0]
+		q.slab = b
 	}
-	m.freeRecords = r.next
-	r.flow, r.packet, r.next, r.out = nil, nil, nil, false
+	r := &b.records[b.taken]
+	b.taken++
+	r.slab, r.uses, r.flow, r.packet, r.next, r.out = b, 1, nil, nil, nil, false
 	return r
+}
+
+// unuse says that a record is in one use less, and frees it if that was the last.
+func (m *merger) unuse(r *record) {
+	if r.uses--; r.uses > 0 {
+		return
+	}
+	b := r.slab
+	if b.freed++; b.freed == slabSize {
+		m.freeSlabs = append(m.freeSlabs, b)
+	}
 }
 
 // append appends a segment to the queue of its tap.
 func (m *merger) append(tap int, s *tcp.Segment) {
-	r, q := m.newRecord(), &m.queues[tap]
+	q := &m.queues[tap]
+	r := m.newRecord(q)
 	r.segment, r.tap = *s, tap
 	at := s.Time
 	if len(q.clock.Pieces) > 0 {
-		q.piece = q.clock.piece(s.Packet, q.piece)
-		at = q.clock.Pieces[q.piece].other(at)
+		if next := q.clock.piece(s.Packet, q.piece); next != q.piece {
+			q.piece, q.until = next, 0
+		}
+		p := &q.clock.Pieces[q.piece]
+		if at >= q.until {
+			q.within, q.until = p.bound(at), at.Add(p.steady())
+		}
+		at = p.other(at)
 	}
-	r.piece = q.piece
+	r.within = q.within
 	q.newest = max(q.newest, at)
 	r.at = q.newest
 	if q.tail == nil {
@@ -217,6 +254,7 @@ func (m *merger) nextUnread() (*record, error) {
 	}
 	r := best.unread
 	best.unread = r.next
+	m.records[r.tap]++
 	return r, nil
 }
 
@@ -224,7 +262,7 @@ func (m *merger) nextUnread() (*record, error) {
 func (m *merger) flush(yield func(*tcp.Segment, error) bool) bool {
 	for {
 		r := m.first()
-		if r == nil || !m.decided(r.packet) {
+		if r == nil {
 			return true
 		}
 		if r = m.due(r); r == nil {
@@ -233,7 +271,7 @@ func (m *merger) flush(yield func(*tcp.Segment, error) bool) bool {
 		if !m.emit(r, yield) {
 			return false
 		}
-		m.trim()
+		m.trim(&m.queues[r.tap])
 	}
 }
 
@@ -250,7 +288,14 @@ func (m *merger) first() *record {
 
 // decided reports whether it can be said what became of a packet.
 func (m *merger) decided(p *packet) bool {
-	return p.judged || p.n == m.taps || p.isError || m.now.Sub(p.first) > m.window || m.waiting > maxWaiting
+	if p.judged || p.n == m.taps || p.isError || m.waiting > maxWaiting {
+		return true
+	}
+	window := m.window
+	if p.suspect && m.window > 0 {
+		window = max(window, suspectWindow)
+	}
+	return m.now.Sub(p.first) > window
 }
 
 // due returns what has to be handed out before a record can be: what comes near its
@@ -260,10 +305,10 @@ func (m *merger) due(r *record) *record {
 	var passed uint16
 	for {
 		p := r.packet
-		if !m.decided(p) {
-			return nil
-		}
 		if !p.judged {
+			if !m.decided(p) {
+				return nil
+			}
 			m.judge(p)
 		}
 		if r != p.neared || p.number != 0 {
@@ -277,24 +322,20 @@ func (m *merger) due(r *record) *record {
 	}
 }
 
-// trim frees what was handed out.
-func (m *merger) trim() {
-	for i := range m.queues {
-		q := &m.queues[i]
-		for q.head != nil && q.head.out {
-			r := q.head
-			if q.head = r.next; q.head == nil {
-				q.tail = nil
-			}
-			m.waiting--
-			p := r.packet
-			p.at[i] = nil
-			if p.waiting--; p.waiting == 0 {
-				m.free(p)
-			}
-			r.next = m.freeRecords
-			m.freeRecords = r
+// trim frees what was handed out at the head of a queue.
+func (m *merger) trim(q *queue) {
+	for q.head != nil && q.head.out {
+		r := q.head
+		if q.head = r.next; q.head == nil {
+			q.tail = nil
 		}
+		m.waiting--
+		p := r.packet
+		p.at[r.tap] = nil
+		if p.waiting--; p.waiting == 0 {
+			m.free(p)
+		}
+		m.unuse(r)
 	}
 }
 

@@ -32,8 +32,8 @@ func words(of netip.Addr) (hi, lo uint64) {
 }
 
 // apart returns by how much the gaps of two taps differ, which is the way from one to
-// the other and back: the median.
-func (v *survey) apart(a, b int) time.Duration {
+// the other and back: the median. Nothing may tell.
+func (v *survey) apart(a, b int) (d time.Duration, known bool) {
 	var differ []time.Duration
 	for _, p := range v.between(a, b) {
 		if p.x.gap != 0 && p.y.gap != 0 {
@@ -41,10 +41,10 @@ func (v *survey) apart(a, b int) time.Duration {
 		}
 	}
 	if len(differ) == 0 {
-		return 0
+		return 0, false
 	}
 	slices.Sort(differ)
-	return differ[len(differ)/2]
+	return differ[len(differ)/2], true
 }
 
 // findOrder finds the order of the taps on the path, and at which end of it the hosts
@@ -74,15 +74,18 @@ func (v *survey) findOrder() error {
 }
 
 // sortOrder orders more than two taps: those that are the farthest apart are the first
-// and the last.
+// and the last. Where something of that is not known they stay as they are in the list.
 func (v *survey) sortOrder() {
 	n := len(v.order)
 	apart := make([][]time.Duration, n)
 	for a := range n {
 		apart[a] = make([]time.Duration, n)
 		for b := range a {
-			apart[a][b] = v.apart(a, b)
-			apart[b][a] = apart[a][b]
+			d, known := v.apart(a, b)
+			if !known {
+				return
+			}
+			apart[a][b], apart[b][a] = d, d
 		}
 	}
 	first, last := 0, n-1
@@ -130,6 +133,42 @@ func (v *survey) vote() {
 	}
 	v.sameID, v.sameTS = ids*10 >= all*9, stamps*10 >= all*9
 	v.nat = v.nat || all < 16
+	for tap := range n {
+		v.voteAlone(tap)
+	}
+}
+
+// voteAlone lets packets that one of the outer taps has and no other say where their
+// senders are, of hosts of which nothing else does: what was never acknowledged there was
+// probably lost behind it.
+func (v *survey) voteAlone(tap int) {
+	d := 0
+	switch v.place[tap] {
+	case 0:
+		d = 1
+	case len(v.order) - 1:
+		d = -1
+	default:
+		return
+	}
+	alone := map[netip.Addr]int{}
+	for i := range v.samples[tap].marks {
+		m := &v.samples[tap].marks[i]
+		if m.gap != 0 || !m.octets || v.votes[tap][m.src.Addr()] != 0 || v.votes[tap][m.dst.Addr()] != 0 {
+			continue
+		}
+		shared := false
+		for other, p := range v.samples {
+			shared = shared || other != tap && p.first(m.hash) >= 0
+		}
+		if !shared {
+			alone[m.dst.Addr()] += d
+			alone[m.src.Addr()] -= d
+		}
+	}
+	for host, n := range alone {
+		v.votes[tap][host] = n
+	}
 }
 
 // voteBy lets a packet say to which end its hosts are nearer.
@@ -178,7 +217,7 @@ func (v *survey) fitClocks() {
 			v.clocks[i] = v.fitPair(0, i)
 		}
 	}
-	v.findLongest()
+	v.findWays()
 }
 
 // fitPair fits the clock of tap b against that of tap a.
@@ -243,56 +282,94 @@ func (v *survey) chain() {
 
 // common returns the time of a mark by the common clock.
 func (v *survey) common(tap int, m *mark) tcp.Time {
-	c := &v.clocks[tap]
-	if len(c.Pieces) == 0 {
-		return m.time
-	}
-	return c.Pieces[c.piece(m.packet, 0)].other(m.time)
+	return v.commonAt(tap, m.packet, m.time)
 }
 
-// findLongest finds the longest way of the samples. What came much later than others may
-// be another packet, and is bounded by the window.
-func (v *survey) findLongest() {
+// commonAt returns a time by the common clock, near a packet of a tap.
+func (v *survey) commonAt(tap, packet int, t tcp.Time) tcp.Time {
+	c := &v.clocks[tap]
+	if len(c.Pieces) == 0 {
+		return t
+	}
+	return c.Pieces[c.piece(packet, 0)].other(t)
+}
+
+// findWays finds how long packets of the sample were on their way from one end of the path
+// to the other: usually, by direction, and at most.
+func (v *survey) findWays() {
 	if v.look == byAnswers {
 		return
 	}
 	first, last := v.order[0], v.order[len(v.order)-1]
+	var ways [2][]time.Duration
 	for _, p := range v.between(first, last) {
-		v.longest = max(v.longest, v.common(last, p.y).Sub(v.common(first, p.x)).Abs())
+		d, way := v.common(last, p.y).Sub(v.common(first, p.x)), 0
+		if !v.awayOf(first, p.x) {
+			d, way = -d, 1
+		}
+		ways[way] = append(ways[way], d)
+		v.longest = max(v.longest, d)
+	}
+	for way, list := range ways {
+		if slices.Sort(list); len(list) > 0 {
+			v.usual[way], v.least[way] = max(0, list[len(list)/2]), max(0, list[0])
+		}
 	}
 }
 
 // findRunning finds out since when, and until when, each capture ran: it is not known
-// not to have run where the others have nothing, outside of it, that was answered.
+// not to have run where the others have nothing, outside of it, that came by it. A RST
+// shows nothing, as anyone may send it.
 func (v *survey) findRunning() {
 	v.running = make([]span, len(v.samples))
+	v.has = make([]span, len(v.samples))
 	for i, p := range v.samples {
-		if first := v.clocks[i].first(p.stats.First); p.stats.First != 0 && (v.begin == 0 || first < v.begin) {
-			v.begin = first
-		}
-	}
-	for i, p := range v.samples {
-		r := &v.running[i]
-		*r = span{math.MinInt64, math.MaxInt64}
+		v.running[i] = span{math.MinInt64, math.MaxInt64}
+		v.has[i] = v.running[i]
 		if p.stats.First == 0 {
 			continue
 		}
-		first, last := v.clocks[i].first(p.stats.First), v.clocks[i].Other(max(p.stats.Last, p.stats.Heard))
-		for j, q := range v.samples {
-			if i == j {
+		v.has[i] = span{v.clocks[i].first(p.stats.First), v.clocks[i].Other(max(p.stats.Last, p.stats.Heard))}
+		if first := v.has[i].from; v.begin == 0 || first < v.begin {
+			v.begin = first
+		}
+		for j := range v.samples {
+			if i != j {
+				v.findRunningBy(i, j)
+			}
+		}
+	}
+}
+
+// findRunningBy finds that out of capture i by what capture j has.
+func (v *survey) findRunningBy(i, j int) {
+	r, has := &v.running[i], v.has[i]
+	for k := range v.samples[j].marks {
+		m := &v.samples[j].marks[k]
+		if m.reset {
+			continue
+		}
+		at := m.time
+		if v.samples[i].first(m.hash) >= 0 { // i has it, or others alike
+			if at = m.last; at == 0 {
 				continue
 			}
-			for k := range q.marks {
-				m := &q.marks[k]
-				if m.gap == 0 {
-					continue
-				}
-				if at := v.common(j, m); at.Add(m.gap+v.longest) < first {
-					r.from = first
-				} else if at.Add(-v.longest) > last {
-					r.to = last
-				}
-			}
+		}
+		from := v.commonAt(j, m.packet, at) // when it may have come by i, at the earliest and latest
+		to := from
+		switch came := v.awayOf(j, m) == (v.place[i] < v.place[j]); {
+		case came:
+			from = from.Add(-v.longest)
+		case m.gap != 0:
+			to = to.Add(m.gap)
+		default:
+			continue
+		}
+		if to < has.from {
+			r.from = has.from
+		}
+		if from > has.to {
+			r.to = has.to
 		}
 	}
 }

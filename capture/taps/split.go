@@ -12,9 +12,9 @@ const (
 	// maxOutliers is how many packets that fit nowhere are left out.
 	maxOutliers = 64
 
-	// sides is how many packets of each direction a part has at least that is split off
-	// for the room that this gains, and gain how much that is: as a share of that without,
-	// and in nanoseconds.
+	// fewest is how many packets of each direction a part has at least that is split off
+	// for the room that this gains, and gain how much that is at least: as a share of that
+	// without, and in nanoseconds.
 	fewest     = 8
 	gain       = 0.25
 	leastGain  = 3e5
@@ -73,71 +73,115 @@ func longest(points []point) int {
 }
 
 // boundary returns where the first n points end, of which the last may as well be of
-// those behind: with each the packets are as fast as they can be.
+// those behind.
 func boundary(points []point, n int, behind []point) int {
-	one, two := pieceOf(points[:n], 0), pieceOf(behind, 0)
-	slow := func(p *Piece, k *point) float64 {
-		ahead := k.y - float64(p.Offset) - p.Drift*k.x
-		if k.came {
-			return ahead
-		}
-		return -ahead
-	}
-	best, at, sum := 0.0, n, 0.0
-	for i := n - 1; i > 0; i-- {
-		k := &points[i]
-		other := slow(&two, k)
-		if other < -jitter {
-			break
-		}
-		if sum += other - slow(&one, k); sum < best {
-			best, at = sum, i
+	from, to := 0, n // the first from which a line has room for all behind
+	for from < to {
+		if m := (from + to) / 2; width(slices.Concat(points[m:n], behind)) >= -jitter {
+			to = m
+		} else {
+			from = m + 1
 		}
 	}
-	return at
+	if from == 0 {
+		return n
+	}
+	return from + cheapest(points[from:n], pieceOf(points[:from], 0), pieceOf(behind, 0))
+}
+
+// cheapest returns where points are cut best that are of one piece before and of another
+// behind: with each the packets are as fast as they can be, and none comes before it left.
+func cheapest(points []point, one, two Piece) (cut int) {
+	cost := func(p *Piece, k *point) float64 {
+		slow := k.y - float64(p.Offset) - p.Drift*k.x
+		if !k.came {
+			slow = -slow
+		}
+		if slow < 0 {
+			return -100 * slow
+		}
+		return slow
+	}
+	sum, least := 0.0, 0.0
+	for i := range points {
+		if sum += cost(&one, &points[i]) - cost(&two, &points[i]); sum < least {
+			least, cut = sum, i+1
+		}
+	}
+	return cut
+}
+
+// A block is points that follow each other: what of them bounds lines, and how many of
+// each direction there are.
+type block struct {
+	room       room
+	came, went int
+}
+
+// blocksOf divides points into blocks.
+func blocksOf(points []point, size int) (blocks []block) {
+	for part := range slices.Chunk(points, size) {
+		b := block{room: roomOf(part)}
+		for i := range part {
+			if part[i].came {
+				b.came++
+			} else {
+				b.went++
+			}
+		}
+		blocks = append(blocks, b)
+	}
+	return blocks
+}
+
+// widthOf returns how much room there is between the points of blocks, and whether they
+// are enough to say so.
+func widthOf(blocks []block) (w float64, enough bool) {
+	var points []point
+	came, went := 0, 0
+	for i := range blocks {
+		points = append(append(points, blocks[i].room.above...), blocks[i].room.below...)
+		came, went = came+blocks[i].came, went+blocks[i].went
+	}
+	return width(points), came >= fewest && went >= fewest
+}
+
+// stepIn returns in which block a clock was probably set: that without which there is the
+// most room before it and behind, and how much that is. -1: there is nowhere more than with
+// all.
+func stepIn(blocks []block, whole float64) (at int, best float64) {
+	at, best = -1, whole
+	for i := range blocks {
+		a, enoughA := widthOf(blocks[:i])
+		b, enoughB := widthOf(blocks[i+1:])
+		if w := min(a, b); enoughA && enoughB && w > best {
+			at, best = i, w
+		}
+	}
+	return at, best
 }
 
 // refine splits a part where that leaves much more room to both.
 func refine(points []point, depth int) [][]point {
-	whole := width(points)
-	enough := func(list []point) bool {
-		came := 0
-		for i := range list {
-			if list[i].came {
-				came++
-			}
-		}
-		return came >= fewest && len(list)-came >= fewest
+	one := [][]point{points}
+	if depth == 0 || len(points) < 4*fewest {
+		return one
 	}
-	if depth == 0 || !enough(points) {
-		return [][]point{points}
+	size := (len(points) + cuts - 1) / cuts
+	blocks := blocksOf(points, size)
+	whole, enough := widthOf(blocks)
+	if !enough {
+		return one
 	}
-	room := func(at int) float64 {
-		if !enough(points[:at]) || !enough(points[at:]) {
-			return whole
-		}
-		return min(width(points[:at]), width(points[at:]))
+	gains := func(w float64) bool { return w-whole >= max(leastGain, gain*whole) }
+	i, w := stepIn(blocks, whole)
+	if i < 0 || !gains(w) {
+		return one
 	}
-	best, at, step := whole, 0, max(1, len(points)/cuts)
-	for i := step; i < len(points); i += step {
-		if w := room(i); w > best {
-			best, at = w, i
-		}
+	from, to := i*size, min((i+1)*size, len(points))
+	cut := from + cheapest(points[from:to], pieceOf(points[:from], 0), pieceOf(points[to:], 0))
+	if !gains(min(width(points[:cut]), width(points[cut:]))) {
+		return one
 	}
-	if at == 0 || best-whole < max(leastGain, gain*whole/2) {
-		return [][]point{points}
-	}
-	for step /= 2; step > 0; step /= 2 {
-		for _, i := range []int{at - step, at + step} {
-			if i > 0 && i < len(points) {
-				if w := room(i); w > best {
-					best, at = w, i
-				}
-			}
-		}
-	}
-	if best-whole < max(leastGain, gain*whole) {
-		return [][]point{points}
-	}
-	return append(refine(points[:at], depth-1), refine(points[at:], depth-1)...)
+	return append(refine(points[:cut], depth-1), refine(points[cut:], depth-1)...)
 }

@@ -3,6 +3,7 @@ package taps
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 	"net/netip"
 	"sync"
@@ -19,7 +20,7 @@ import (
 
 const (
 	// maxMarks is how many packets of a capture are kept. One takes some 150 octets.
-	maxMarks = 1 << 15
+	maxMarks = 1 << 14
 
 	// numAsks is how many marks wait for their answers at a time, a power of two.
 	numAsks = 1 << 12
@@ -39,8 +40,11 @@ type mark struct {
 	tsVal    uint32
 	id       uint16
 	syn      bool
-	n        int32 // there are so many alike: which is which cannot be said
-	other    int32 // the next with the same hash, and other addresses or ports; -1: none
+	octets   bool // it is to be acknowledged
+	reset    bool
+	last     tcp.Time // of the newest alike that is not the same
+	n        int32    // there are so many alike: which is which cannot be said
+	other    int32    // the next with the same hash, and other addresses or ports; -1: none
 }
 
 // A jump is a leap of a clock between two packets that follow each other.
@@ -99,7 +103,7 @@ func content(s *tcp.Segment, seq, ack tcp.Seq) uint64 {
 func stamps(s *tcp.Segment) (h uint64, enough bool) {
 	h = mix(uint64(s.Options.TSVal)<<32|uint64(s.Options.TSEcr)^c1, c0)
 	h = mix(h^(uint64(s.Flags&unchanged)<<48|uint64(s.ID)<<32|uint64(s.Data)), c2)
-	return h, s.Options.HasTS || s.ID != 0 && s.Flags&tcp.SYN != 0
+	return h, s.Options.HasTS || s.ID != 0
 }
 
 // askKey names the acknowledgment, by dst, of what src sent up to a number.
@@ -185,7 +189,12 @@ func (p *sample) add(h uint64, s *tcp.Segment) int32 {
 	first := p.table[at] - 1
 	for i, n := first, 0; i >= 0; i, n = p.marks[i].other, n+1 {
 		if m := &p.marks[i]; m.src == s.Src && m.dst == s.Dst {
-			m.n++
+			if again := m.id == s.ID && m.tsVal == s.Options.TSVal && (s.ID != 0 || s.Len() > 0); again && s.Time.Sub(m.time) < promptly {
+				return -1 // recorded twice
+			}
+			if m.n++; m.id != s.ID || m.tsVal != s.Options.TSVal {
+				m.last = s.Time
+			}
 			return -1
 		}
 		if n == 2 {
@@ -202,7 +211,7 @@ func (p *sample) add(h uint64, s *tcp.Segment) int32 {
 		}
 	}
 	p.marks = append(p.marks, mark{hash: h, time: s.Time, src: s.Src, dst: s.Dst, packet: s.Packet, seq: s.Seq,
-		tsVal: s.Options.TSVal, id: s.ID, syn: s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN, n: 1, other: first})
+		tsVal: s.Options.TSVal, id: s.ID, syn: s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN, octets: s.Len() > 0 && s.Flags&tcp.RST == 0, reset: s.Flags&tcp.RST != 0, n: 1, other: first})
 	p.table[at] = int32(len(p.marks))
 	return int32(len(p.marks)) - 1
 }
@@ -293,6 +302,9 @@ type survey struct {
 	clocks  []Clock              // of each tap, against the first of the list
 	begin   tcp.Time             // the time of the first packet, by the clock of the first
 	running []span               // of each tap, by the clock of the first
+	has     []span               // of each tap: from its first packet to its last
+	usual   [2]time.Duration     // way of a packet from the beginning of the path to its end, and back: the median
+	least   [2]time.Duration     // and the shortest
 	longest time.Duration        // way of a packet of the samples from one end of the path to the other
 	look    look                 // at what they have in common
 	nat     bool                 // addresses or ports are changed somewhere
@@ -306,17 +318,28 @@ type span struct{ from, to tcp.Time }
 // holds reports whether it contains t.
 func (s span) holds(t tcp.Time) bool { return s.from <= t && t <= s.to }
 
-// newSurvey reads the captures: once, and once more for each way to look at packets in
-// which they have too little in common.
+// newSurvey reads the captures: once, and again for another way to look at packets where
+// they have little in common.
 func newSurvey(list []Tap, o Options) (*survey, error) {
 	v := &survey{list: list}
-	for v.look = byContent; ; v.look++ {
-		if err := v.read(o); err != nil {
+	if err := v.read(o, byContent); err != nil {
+		return nil, err
+	}
+	missing := v.findOrder()
+	if !v.enough() {
+		w := &survey{list: list}
+		if err := w.read(o, byStamps); err != nil {
 			return nil, err
 		}
-		if missing := v.findOrder(); missing == nil {
-			break
-		} else if v.look == byAnswers {
+		if still := w.findOrder(); still == nil && (missing != nil || w.inCommon() > v.inCommon()) {
+			v, missing = w, nil
+		}
+	}
+	if missing != nil {
+		if err := v.read(o, byAnswers); err != nil {
+			return nil, err
+		}
+		if v.findOrder() != nil {
 			return nil, missing
 		}
 	}
@@ -326,8 +349,29 @@ func newSurvey(list []Tap, o Options) (*survey, error) {
 	return v, nil
 }
 
+// inCommon returns how many packets neighbours have in common: the least.
+func (v *survey) inCommon() int {
+	least := math.MaxInt
+	for i := 1; i < len(v.order); i++ {
+		least = min(least, len(v.between(v.order[i-1], v.order[i])))
+	}
+	return least
+}
+
+// enough reports whether neighbours have a good part of their packets in common.
+func (v *survey) enough() bool {
+	for i := 1; i < len(v.order); i++ {
+		a, b := v.order[i-1], v.order[i]
+		if 4*len(v.between(a, b)) < min(len(v.samples[a].marks), len(v.samples[b].marks)) {
+			return false
+		}
+	}
+	return true
+}
+
 // read reads all samples.
-func (v *survey) read(o Options) error {
+func (v *survey) read(o Options, by look) error {
+	v.look = by
 	v.samples = make([]*sample, len(v.list))
 	errs := make([]error, len(v.list))
 	var all sync.WaitGroup
@@ -380,7 +424,9 @@ func (v *survey) shared(a, b int) (pairs []pair) {
 				continue
 			}
 		}
-		if y := &q.marks[j]; x.n == 1 && y.n == 1 {
+		if y := &q.marks[j]; x.src == y.dst && x.dst == y.src {
+			continue // the one answers the other
+		} else if x.n == 1 && y.n == 1 {
 			pairs = append(pairs, pair{x, y})
 		} else if x.n == y.n {
 			more = append(more, pair{x, y})
@@ -389,7 +435,32 @@ func (v *survey) shared(a, b int) (pairs []pair) {
 	if len(pairs) < few {
 		pairs = append(pairs, more...)
 	}
+	if v.look == byStamps {
+		return even(pairs)
+	}
 	return pairs
+}
+
+// even returns those pairs whose sequence numbers were changed by as much as those of
+// others of their direction: the others may be of different packets.
+func even(pairs []pair) (list []pair) {
+	type direction struct {
+		a, b [2]netip.AddrPort
+		by   tcp.Seq
+	}
+	of := func(p pair) direction {
+		return direction{[2]netip.AddrPort{p.x.src, p.x.dst}, [2]netip.AddrPort{p.y.src, p.y.dst}, p.y.seq - p.x.seq}
+	}
+	n := map[direction]int{}
+	for _, p := range pairs {
+		n[of(p)]++
+	}
+	for _, p := range pairs {
+		if n[of(p)] > 1 {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 // answers returns octets of one sample with their acknowledgments in the other.

@@ -40,12 +40,13 @@ func (t *Tap) label() string {
 
 // Options say how to read the captures. The zero value reads everything.
 type Options struct {
-	// Capture is how each of them is read. Since, Until and the numbers that Part is
-	// told are those of the merged stream, by the clock of the first tap.
+	// Capture is how each of them is read. Since and Until are moments of the merged
+	// stream, by the clock of the first tap. Part is not called.
 	Capture capture.Options
 
 	// AtEnds says that the first and the last tap on the path are on the hosts
-	// themselves: what is captured there has left, or has arrived.
+	// themselves: what is captured there has left, or has arrived. That is for who
+	// follows the segments; merging is the same.
 	AtEnds bool
 }
 
@@ -122,7 +123,12 @@ func (s *Source) Stats() capture.Stats { return s.merger.stats() }
 
 // Stop ends the loop over Segments before the next segment. It may be called from
 // another goroutine, at any time.
-func (s *Source) Stop() { s.stopped.Store(true) }
+func (s *Source) Stop() {
+	s.stopped.Store(true)
+	for i := range s.merger.queues {
+		s.merger.queues[i].source.Stop()
+	}
+}
 
 // Frames returns the frames of a packet of the merged stream, in the order of the list
 // of taps: its number in the capture of each, and 0 where it is not there. nil: there is

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,8 +31,9 @@ type wireEvent struct {
 // A story is what truth.json says of the wire.
 type story struct {
 	dir       string
-	Name      string   `json:"scenario"`
-	Taps      []string `json:"taps"`
+	captures  [2][]tcp.Segment // where a test has read them
+	Name      string           `json:"scenario"`
+	Taps      []string         `json:"taps"`
 	Endpoints map[string]struct {
 		Addr string `json:"addr"`
 	} `json:"endpoints"`
@@ -218,72 +218,17 @@ func natPacket(p []byte) {
 	}
 }
 
-// play returns the fates of a story's packets, and checks what holds of all.
-func play(t *testing.T, s *story, c *change) (got map[string]int, src *taps.Source) {
+// play returns the fates of a story's packets.
+func play(t *testing.T, s *story, c *change) map[string]int {
 	t.Helper()
 	server := filepath.Join(t.TempDir(), "server.pcap")
 	c.rewrite(t, filepath.Join(s.dir, s.Taps[1]), server)
-	src, err := taps.Open([]taps.Tap{{"client", []string{filepath.Join(s.dir, s.Taps[0])}}, {"server", []string{server}}}, taps.Options{})
+	src, err := taps.Open([]taps.Tap{{Name: "client", Files: []string{filepath.Join(s.dir, s.Taps[0])}}, {Name: "server", Files: []string{server}}}, taps.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { src.Close() })
-	got = map[string]int{}
-	left := map[int]tcp.Time{}
-	var last tcp.Time
-	newest := 0
-	for seg, err := range src.Segments() {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if seg.Time < last {
-			t.Errorf("%v runs back", seg)
-		}
-		last = seg.Time
-		switch {
-		case seg.Leg == tcp.Neared && seg.Twin == nil:
-			if at, ok := left[seg.Packet]; !ok || seg.Time < at {
-				t.Errorf("%v comes near before it leaves", seg)
-			}
-		case seg.Packet != newest+1:
-			t.Errorf("packet %d follows %d", seg.Packet, newest)
-			fallthrough
-		default:
-			newest, left[seg.Packet] = seg.Packet, seg.Time
-		}
-		if seg.Twin == nil {
-			continue
-		}
-		w := wireEvent{Dir: "s2c", Seq: uint32(seg.Seq), Ack: uint32(seg.Ack), Len: int(seg.Data)}
-		if seg.Src.Addr().String() == s.Endpoints["client"].Addr {
-			w.Dir = "c2s"
-		}
-		for _, f := range []struct {
-			flag tcp.Flags
-			name string
-		}{{tcp.FIN, "F"}, {tcp.SYN, "S"}, {tcp.RST, "R"}, {tcp.PSH, "P"}, {tcp.ACK, "A"}} {
-			if seg.Flags.Any(f.flag) {
-				w.Flags += f.name
-			}
-		}
-		switch seg.Twin.Fate {
-		case tcp.FateLost:
-			got["lost "+w.String()]++
-		case tcp.FateCopied:
-			got["copied "+w.String()]++
-		case tcp.FateForged:
-			got["forged "+w.String()]++
-		case tcp.FateMissed:
-			got["missed "+w.String()]++
-		case tcp.FateUnknown:
-			got["unknown "+w.String()]++
-		case tcp.FatePassed:
-			if seg.Twin.Delay > seg.Twin.Within+time.Second {
-				t.Logf("%v took %v", seg, seg.Twin.Delay)
-			}
-		}
-	}
-	return got, src
+	defer src.Close()
+	return fates(t, s, src)
 }
 
 func TestFatesEqualTheWires(t *testing.T) {
@@ -291,13 +236,10 @@ func TestFatesEqualTheWires(t *testing.T) {
 		all := 0
 		for _, s := range loadStories(t) {
 			t.Run(c.name+"/"+filepath.Base(s.dir), func(t *testing.T) {
-				got, _ := play(t, s, &c)
 				want := s.expected()
-				for _, k := range slices.Sorted(maps(got, want)) {
-					all += want[k]
-					if got[k] != want[k] {
-						t.Errorf("%s: %d, want %d", k, got[k], want[k])
-					}
+				equal(t, play(t, s, &c), want)
+				for _, n := range want {
+					all += n
 				}
 			})
 		}

@@ -43,7 +43,7 @@ func (m *merger) unite(p *packet, r *record, dir int) {
 	}
 	var moved []*record
 	if old.pending > 0 {
-		moved = m.dissolve(old)
+		moved = m.dissolve(func(o *record) bool { return o.packet.conn == old })
 	}
 	m.conns.join(c, old, turned)
 	for _, o := range moved {
@@ -61,12 +61,12 @@ func (r *record) dir() int {
 	return fromServer
 }
 
-// dissolve takes the records of a connection that wait out of their packets, and returns
-// them in the order of time.
-func (m *merger) dissolve(c *conn) (list []*record) {
+// dissolve takes those records that wait out of their packets of which it is true, and
+// returns them in the order of time. All of a packet are taken, or none.
+func (m *merger) dissolve(of func(r *record) bool) (list []*record) {
 	for i := range m.queues {
-		for r := m.queues[i].head; r != nil && r.packet != nil; r = r.next {
-			if p := r.packet; p.conn == c && !p.judged && !p.isError {
+		for r := m.queues[i].head; r != m.queues[i].unread; r = r.next {
+			if p := r.packet; p != nil && !p.judged && !p.isError && of(r) {
 				list = append(list, r)
 			}
 		}
@@ -93,8 +93,8 @@ func (m *merger) watch(c *conn) {
 		return
 	}
 	for i := range m.queues {
-		for r := m.queues[i].head; r != nil && r.packet != nil; r = r.next {
-			if p := r.packet; p.conn == c && p.n == 1 && !p.isError && !p.suspect && !p.judged {
+		for r := m.queues[i].head; r != m.queues[i].unread; r = r.next {
+			if p := r.packet; p != nil && p.conn == c && p.n == 1 && !p.isError && !p.suspect && !p.judged {
 				m.suspectAt(p, m.conns.placeOf(c, p.dir, i))
 			}
 		}
@@ -108,12 +108,9 @@ func (m *merger) renew(p *packet, r *record, dir int) {
 	c := &conn{salt: old.salt, away: old.away, opened: true}
 	m.conns.n++
 	m.conns.use(c, r.at)
-	for tap, o := range p.at[:m.taps] {
+	for _, o := range p.at[:m.taps] {
 		if o != nil {
 			o.flow = m.conns.renew(o.flow, c)
-			if m.conns.latest[tap] != nil && m.conns.latest[tap].tuple == o.flow.tuple {
-				m.conns.latest[tap] = o.flow
-			}
 		}
 	}
 	if p.isOpen {

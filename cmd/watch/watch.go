@@ -106,10 +106,9 @@ type source interface {
 
 // A Watch is one run over one capture. It is not safe for concurrent use.
 type Watch struct {
-	files  source // one of these is nil
-	live   *capture.Live
-	tapped *taps.Source // files, where they are of several places; else nil
-	list   []taps.Tap   // these places
+	taps  *tapped // nil: it is one capture
+	files source  // one of these is nil
+	live  *capture.Live
 
 	tracker     *tracker.Tracker
 	crowd       *crossflow.Detector
@@ -149,7 +148,7 @@ func Taps(list []taps.Tap, o taps.Options, t tracker.Config) (*Watch, error) {
 		if err != nil {
 			return err
 		}
-		w.files, w.tapped, w.list = files, files, list
+		w.files, w.taps = files, newTapped(list, files)
 		return nil
 	})
 }
@@ -269,9 +268,9 @@ func (w *Watch) Each(f func(*tracker.Record)) {
 
 // Summary returns what was counted so far.
 func (w *Watch) Summary() Summary {
-	sum := Summary{Capture: w.stats(), Tracker: w.tracker.Stats(), Learned: w.tracker.Learned(), Interrupted: w.interrupted, Taps: w.list}
-	if w.tapped != nil {
-		sum.Between = w.tapped.Between()
+	sum := Summary{Capture: w.stats(), Tracker: w.tracker.Stats(), Learned: w.tracker.Learned(), Interrupted: w.interrupted}
+	if w.taps != nil {
+		sum.Taps, sum.Between = w.taps.list, w.taps.source.Between()
 	}
 	return sum
 }
@@ -280,10 +279,10 @@ func (w *Watch) Summary() Summary {
 // order of the taps, and 0 where it is not there; see [taps.Source.Frames]. nil: there is
 // one capture, or they are not known. It may be called until Close.
 func (w *Watch) Frames(packet int) []int {
-	if w.tapped == nil {
+	if w.taps == nil {
 		return nil
 	}
-	return w.tapped.Frames(packet)
+	return w.taps.source.Frames(packet)
 }
 
 func (w *Watch) stats() capture.Stats {
@@ -337,6 +336,10 @@ func (w *Watch) ticks(ctx context.Context, due, now tcp.Time) (tcp.Time, error) 
 // observe takes in a segment.
 func (w *Watch) observe(s *tcp.Segment) {
 	if w.sink.Segment != nil {
+		if w.taps != nil {
+			frames := w.taps.source.Frames(s.Packet)
+			s.Frames = &frames
+		}
 		w.sink.Segment(s)
 	}
 	w.tracker.Observe(s)
@@ -344,6 +347,9 @@ func (w *Watch) observe(s *tcp.Segment) {
 
 // event takes what the tracker and the crowd tell.
 func (w *Watch) event(e *tracker.Event) {
+	if w.taps != nil {
+		w.taps.fill(e)
+	}
 	switch {
 	case e.Kind == tracker.EventConnection:
 		w.names.fill(e.Record, true)

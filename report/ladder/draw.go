@@ -90,7 +90,9 @@ func oddFacts(a *anomaly.Anomaly) (facts []string) {
 	if a.Cause != "" {
 		facts = append(facts, text.Escape(a.Cause))
 	}
-	if len(a.Evidence) > 0 {
+	if len(a.Places) > 0 {
+		facts = append(facts, "frames "+text.Places(a.Places))
+	} else if len(a.Evidence) > 0 {
 		facts = append(facts, "frames "+text.Frames(a.Evidence))
 	}
 	if a.Confidence != anomaly.ConfidenceProved {
@@ -221,6 +223,9 @@ func (d *ladder) drawn(w *ladderRow, rank int) (out drawnRow) {
 		return out
 	}
 	out.frame = strconv.Itoa(r.packet)
+	if frames := r.segment.Frames; frames != nil {
+		out.frame += " (" + framesAt(*frames) + ")"
+	}
 	from := r.side ^ client
 	if r.segment.ICMP.Type != 0 {
 		from = 1 - from // it went to the sender of the segment that it quotes
@@ -285,4 +290,17 @@ func (d *ladder) relative(r *rung) tcp.Segment {
 		b.Left, b.Right = b.Left-d.base[1-r.side], b.Right-d.base[1-r.side]
 	}
 	return s
+}
+
+// framesAt writes the numbers of a packet in each of several captures.
+func framesAt(frames []int) string {
+	var list []string
+	for _, frame := range frames {
+		if frame == 0 {
+			list = append(list, "-")
+			continue
+		}
+		list = append(list, strconv.Itoa(frame))
+	}
+	return strings.Join(list, "/")
 }

@@ -145,6 +145,7 @@ func Groups() []Group {
 		{"end", "an end of a connection: client (sent the first SYN) or server", endDocs()},
 		{"history", "a state that an end went through; without LISTEN and without refuted entries", historyDocs()},
 		{"anomaly", "an anomaly: in its connection; with --events also as a separate line with type and conn, or in the list anomalies of json", anomalyDocs()},
+		{"tap", "where a packet is of captures that --tap names", []FieldDoc{tapDoc, tapPacketDoc, peerPacketDoc}},
 		{"transition", "a change of state, as it happens (--events)", transitionDocs()},
 		{"refused", "a segment that its receiver does not accept, as it happens (--events)", refusedDocs()},
 		{"summary", "the whole capture: the last line", summaryDocs()},
@@ -210,12 +211,20 @@ func endDocs() []FieldDoc {
 func historyDocs() []FieldDoc {
 	return []FieldDoc{
 		{Name: "ts", Type: "string", Unit: ofTime, Is: "when"},
-		{Name: "packet", Type: "number", Unit: ofFrames, Is: "the packet that changed the state", Absent: "a timer did"},
+		{Name: "packet", Type: "number", Unit: ofFrames, Is: "the packet that changed the state", More: "With --tap, its number in the order of all captures.", Absent: "a timer did"},
+		tapDoc, tapPacketDoc, peerPacketDoc,
 		{Name: "state", Type: "string", Is: "the state that it entered", Words: stateWords()},
 		{Name: "event", Type: "string", Is: "what happened, such as recv FIN", More: "Named as in `tcpwatch states`, several separated by commas; `seen` if it was first seen in the state."},
 		{Name: "basis", Type: "string", Is: "what shows it", Words: bases},
 	}
 }
+
+// Where a packet is of captures that --tap names.
+var (
+	tapDoc        = FieldDoc{Name: "tap", Type: "string", Is: "the first capture that has the packet (--tap)", Absent: "one capture was read, or a timer did it"}
+	tapPacketDoc  = FieldDoc{Name: "tap_packet", Type: "number", Unit: ofFrames, Is: "its number in that capture", Absent: "as for `tap`"}
+	peerPacketDoc = FieldDoc{Name: "peer_packet", Type: "number", Unit: ofFrames, Is: "its number in the last other capture", Absent: "no other capture has it"}
+)
 
 func anomalyDocs() []FieldDoc {
 	return []FieldDoc{
@@ -226,7 +235,8 @@ func anomalyDocs() []FieldDoc {
 		{Name: "ts", Type: "string", Unit: ofTime, Is: "when it was first found"},
 		{Name: "packet", Type: "number", Unit: ofFrames, Is: "the packet that showed it", Absent: "a timer or the end of the capture showed it"},
 		{Name: "endpoint", Type: "string", Is: "the end that it is about", Words: endpoints, Absent: "it is about many connections"},
-		{Name: "evidence", Type: "array", Unit: "frames", Is: "the packets that show it"},
+		{Name: "evidence", Type: "array", Unit: "frames", Is: "the packets that show it", More: "With --tap, their numbers in the order of all captures."},
+		{Name: "evidence_taps", Type: "array", Is: "where these packets are, in that order", Holds: "tap", Absent: "one capture was read"},
 		{Name: "text", Type: "string", Is: "the sentence for people"},
 		{Name: "next", Type: "string", Is: "what to check or do next", Absent: "no advice fits every case"},
 		{Name: "reference", Type: "string", Is: "the RFC section that describes it", Absent: "there is none"},
@@ -287,6 +297,7 @@ func summaryDocs() []FieldDoc {
 		{Name: "not_opened", Type: "array", Is: "packets without known TCP, by the outermost header that is not opened", Holds: "not_opened"},
 		{Name: "undecodable", Type: "number", Unit: "packets", Is: "packets whose headers could not be read"},
 		{Name: "misdated", Type: "number", Unit: "packets", Is: "packets whose wrong timestamps were corrected"},
+		{Name: "reordered", Type: "number", Unit: "packets", Is: "packets that were out of order in their file, and were put in the order of their timestamps"},
 		{Name: "evicted", Type: "number", Is: "connections evicted to stay within --max-connections or --max-memory"},
 		{Name: "services", Type: "array", Is: "connections by server address and port", Holds: "services"},
 		{Name: "hosts", Type: "array", Is: "connections by client host", Holds: "services"},
@@ -454,7 +465,7 @@ var shortTypes = map[string]string{"boolean": "bool", "array": "list", ofTime: "
 // connections, their ends, histories and anomalies, and of what --events adds.
 func FieldsText() string {
 	var b strings.Builder
-	for _, g := range Groups()[:6] {
+	for _, g := range Groups()[:7] {
 		fmt.Fprintf(&b, "%s\n", g.Title)
 		for _, f := range g.Fields {
 			of := f.Type

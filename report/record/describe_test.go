@@ -158,6 +158,8 @@ func TestFieldsAreDescribed(t *testing.T) {
 	c := sample.ClosedByClient()
 	c.Ends[tcp.Server].Name, c.Ends[tcp.Server].Stack, c.Ends[tcp.Server].StackCertainty = "www.example.com", tcp.StackLinux, tcp.StackGuessed
 	odd := &anomaly.Anomaly{Conn: 1, Kind: "k", Time: sample.At(0), Cause: "c", Next: "n", RFC: "r", Evidence: []int{1}, Count: 2, Until: sample.At(1), Supersedes: []string{"k"}, Withdrawn: true}
+	odd.Places = []tcp.Place{{Tap: "client", Packet: 1, Peer: 2}}
+	c.Ends[tcp.Client].History[0].Place = odd.Places[0]
 	c.Ends[tcp.Client].OnHost = true
 	leaves := sample.Sending()
 	leaves.Ends[tcp.Client].State, leaves.Ends[tcp.Server].State = tcp.TimeWait, tcp.CloseWait

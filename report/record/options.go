@@ -70,6 +70,7 @@ type Summary struct {
 	Passed      []Passed // packets that were passed over for a header that is not opened
 	Undecodable uint64   // packets whose headers could not be read
 	Misdated    uint64   // packets whose stamps were wrong, and were put right
+	Sorted      uint64   // packets that were out of order, and were put in order
 	Evicted     uint64   // connections forgotten for want of memory
 
 	Between *between.Report // of captures of several places; nil: there is one

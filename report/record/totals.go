@@ -44,9 +44,12 @@ func NumbersNote(s *Summary) string {
 }
 
 // TapNote says on whose host the capture was made; "" where that is not known.
-func TapNote(t *Tally) string {
+func TapNote(s *Summary, t *Tally) string {
 	if !t.TapOn.IsValid() {
 		return ""
+	}
+	if s.Between != nil {
+		return "Note: captured on both hosts (--at-ends): what came in there has arrived"
 	}
 	host := t.TapOn.String()
 	if !t.TapOnOne {
@@ -63,6 +66,9 @@ func Shortfalls(s *Summary) (parts []string) {
 	}
 	if s.Misdated > 0 {
 		parts = append(parts, text.Plural(s.Misdated, "packet", "packets")+" with a wrong timestamp")
+	}
+	if s.Sorted > 0 {
+		parts = append(parts, text.Plural(s.Sorted, "packet", "packets")+" put in time order")
 	}
 	if s.Dropped > 0 {
 		parts = append(parts, text.Plural(s.Dropped, "packet", "packets")+" dropped by the capture")

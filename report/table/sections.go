@@ -148,6 +148,9 @@ func few[T any](items []T, sep string, n int, write func(T) string) string {
 
 // frames writes the frames that show an anomaly.
 func frames(a *anomaly.Anomaly) []string {
+	if len(a.Places) > 0 {
+		return []string{"frames " + text.Places(a.Places)}
+	}
 	switch frames := evidence(a); len(frames) {
 	case 0:
 		return nil
@@ -180,7 +183,7 @@ func writeWhole(out *bufio.Writer, o *record.Options, s *record.Summary, t *reco
 
 // notes are what has to be known beside what is printed.
 func notes(o *record.Options, s *record.Summary, t *record.Tally) []string {
-	return slices.DeleteFunc(append(tapNotes(s, o), record.NumbersNote(s), record.TapNote(t), record.PendingNote(s, t, o)), func(note string) bool { return note == "" })
+	return slices.DeleteFunc(append(tapNotes(s, o), record.NumbersNote(s), record.TapNote(s, t), record.PendingNote(s, t, o)), func(note string) bool { return note == "" })
 }
 
 // tapNotes say how the clocks of the taps run, and what happened between them; none where

@@ -88,12 +88,13 @@ type Anomaly struct {
 	Time       tcp.Time
 	Packet     int // the frame that showed it
 	End        tcp.Endpoint
-	Evidence   []int    // frames, in capture order
-	Text       string   // the sentence for people
-	Next       string   // what to do about it; empty: nothing that helps in every case
-	RFC        string   // "RFC 9293 §3.6.1"
-	Count      int      // how often; at least 1
-	Until      tcp.Time // of the last of them; 0 where it happened once
+	Evidence   []int       // frames, in capture order
+	Places     []tcp.Place // of the evidence, where captures of several places are followed, if who reads them has set it
+	Text       string      // the sentence for people
+	Next       string      // what to do about it; empty: nothing that helps in every case
+	RFC        string      // "RFC 9293 §3.6.1"
+	Count      int         // how often; at least 1
+	Until      tcp.Time    // of the last of them; 0 where it happened once
 	Supersedes []string
 	Withdrawn  bool // it was found before, and later packets refute it
 

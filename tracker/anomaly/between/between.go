@@ -18,6 +18,7 @@ var LostBetween = anomaly.Kind{
 	RFC:      "RFC 7680 §2",
 	Causes: []anomaly.Cause{
 		{Text: "#{frame} ({flags}, {bytes bytes}) left {X} and did not come to the capture near {Y}. {Y} did not acknowledge it either: it was lost between the captures."},
+		{Name: "unacknowledged", Text: "#{frame} ({flags}) left {X} and did not come to the capture near {Y}: it was lost between the captures, unless the second missed it. {Y} does not acknowledge such a segment."},
 	},
 	On: triggers.OnBetween,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
@@ -26,7 +27,7 @@ var LostBetween = anomaly.Kind{
 		}
 		f := found(h)
 		if h.S.Len() == 0 {
-			f.Certain = anomaly.ConfidenceAssumed // nobody acknowledges an ACK: it may have come without being captured
+			f.Cause, f.Certain = "unacknowledged", anomaly.ConfidenceAssumed
 		}
 		return f
 	},
@@ -103,7 +104,7 @@ var ForgedBetween = anomaly.Kind{
 	},
 	Moves:      []anomaly.SeverityMove{{Name: "taken", To: anomaly.Error, When: "if it is a RST that its target accepts"}},
 	Next:       "Capture between the two places, until one capture shows it and the one before does not: the device that sends it is between these.",
-	Supersedes: []string{"forged-rst", "data-after-rst", "rst-unmatched", "rst-out-of-window", "blind-rst-in-window", "linger-zero-abort", "connection-reset"},
+	Supersedes: []string{"forged-rst", "data-after-rst", "rst-unmatched", "rst-out-of-window", "blind-rst-in-window", "linger-zero-abort", "connection-reset", "connection-tampering"},
 	On:         triggers.OnBetween,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		if h.S.Twin.Fate != tcp.FateForged || h.S.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK {

@@ -85,7 +85,7 @@ func (m *Machine) arrive(c *Conn, s *tcp.Segment, from tcp.Endpoint) gate.Verdic
 	switch {
 	case s.Flags&tcp.RST != 0:
 		v = m.resetArrives(c, s, from, v)
-	case v.Is == gate.Refused:
+	case v.Is == gate.Refused, v.Unsent, v.Held && s.Twin != nil:
 		m.restart(c, s, from.Peer())
 	default:
 		c.keepReached(s, from)

@@ -1,0 +1,399 @@
+package taps_test
+
+import (
+	"bytes"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/pcap"
+	"github.com/tcpwatch/tcpwatch/capture/pktgen"
+	"github.com/tcpwatch/tcpwatch/capture/taps"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// small returns captures of a few hundred packets.
+func small(t testing.TB) (client, server []tcp.Segment) {
+	a, b := (&pathway{packets: 200, short: true, pace: 10 * time.Millisecond}).write(t)
+	return readAll(t, a), readAll(t, b)
+}
+
+func TestOpenErrors(t *testing.T) {
+	a, b := small(t)
+	one, two := write(t, "one", a), write(t, "two", b)
+	for i := range b {
+		b[i].Seq = tcp.Seq(i+1) * 0x12345677
+		b[i].Src, b[i].Dst = netip.MustParseAddrPort("192.0.2.1:1"), netip.MustParseAddrPort("192.0.2.2:2")
+		b[i].Options = tcp.Options{}
+	}
+	foreign := write(t, "foreign", b)
+	no := filepath.Join(t.TempDir(), "no.pcap")
+	text := filepath.Join(t.TempDir(), "text.pcap")
+	if err := os.WriteFile(text, []byte("this is no capture, but a text"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		list []taps.Tap
+		want []string
+	}{
+		{nil, []string{"0 captures", "2 to 8"}},
+		{[]taps.Tap{{Files: []string{one}}}, []string{"1 captures"}},
+		{[]taps.Tap{{Name: "client"}, {Files: []string{two}}}, []string{`"client"`, "no files"}},
+		{[]taps.Tap{{Files: []string{"-"}}, {Files: []string{two}}}, []string{"standard input", "write it to a file"}},
+		{[]taps.Tap{{Files: []string{one}}, {Files: []string{no}}}, []string{no}},
+		{[]taps.Tap{{Files: []string{one}}, {Files: []string{text}}}, []string{text}},
+		{[]taps.Tap{{Files: []string{one}}, {Files: []string{t.TempDir()}}}, []string{"is a directory"}},
+		{[]taps.Tap{{Files: []string{os.DevNull}}, {Files: []string{two}}}, []string{"not a regular file"}},
+		{[]taps.Tap{{Name: "client", Files: []string{one}}, {Name: "server", Files: []string{foreign}}}, []string{"client", one, "server", foreign, "no TCP segment in common"}},
+	} {
+		src, err := taps.Open(test.list, taps.Options{})
+		if err == nil {
+			src.Close()
+			t.Errorf("%v: no error, want one with %q", test.list, test.want)
+			continue
+		}
+		for _, want := range test.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%v: %v, want %q in it", test.list, err, want)
+			}
+		}
+	}
+}
+
+func TestStatsAreOfAllCaptures(t *testing.T) {
+	a, b := small(t)
+	for i := range b {
+		b[i].Time = b[i].Time.Add(time.Hour)
+	}
+	src, err := open(t, taps.Options{}, a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	var first, last tcp.Time
+	for k, err := range src.Segments() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; first == 0 {
+			first = k.Time
+		}
+		last = k.Time
+	}
+	st := src.Stats()
+	if st.Packets != len(a)+len(b) || st.Segments != len(a)+len(b) || n != st.Segments {
+		t.Errorf("%d packets, %d segments, %d events; want %d", st.Packets, st.Segments, n, len(a)+len(b))
+	}
+	if off := st.First.Sub(first).Abs(); off > 100 {
+		t.Errorf("first %v, want %v", st.First, first)
+	}
+	for _, got := range []tcp.Time{st.Last, st.Until, st.Heard} {
+		if off := got.Sub(last).Abs(); off > 100 {
+			t.Errorf("last, until, heard %v, want %v", got, last)
+		}
+	}
+	if st.Size == 0 || st.Read != st.Size {
+		t.Errorf("read %d of %d octets", st.Read, st.Size)
+	}
+}
+
+func TestSinceAndUntil(t *testing.T) {
+	a, b := small(t)
+	at := func(i int) tcp.Time { return a[i].Time }
+	begin := min(a[0].Time, b[0].Time)
+	for _, test := range []struct {
+		name         string
+		since, until capture.Moment
+	}{
+		{"time", capture.Moment{Time: at(50)}, capture.Moment{Time: at(100)}},
+		{"relative", capture.Moment{Relative: true, After: at(50).Sub(begin)}, capture.Moment{Relative: true, After: at(100).Sub(begin)}},
+	} {
+		src, err := open(t, taps.Options{Capture: capture.Options{Since: test.since, Until: test.until}}, a, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for k, err := range src.Segments() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n++; k.Time < at(50)-2 || k.Time > at(100)+2 {
+				t.Errorf("%s: packet %d at %v, want from %v to %v", test.name, k.Packet, k.Time, at(50), at(100))
+			}
+		}
+		if st := src.Stats(); n < 90 || st.Until.Sub(at(100)).Abs() > 2 || st.Earlier == 0 {
+			t.Errorf("%s: %d events, until %v, %d earlier", test.name, n, st.Until, st.Earlier)
+		}
+	}
+	src, err := open(t, taps.Options{Capture: capture.Options{Since: capture.Moment{Packet: 20}, Until: capture.Moment{Packet: 29}}}, a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, err := range src.Segments() {
+		if err != nil || k.Packet < 20 || k.Packet > 29 {
+			t.Errorf("packet %d: %v", k.Packet, err)
+		}
+	}
+}
+
+func TestLeavingAndStopping(t *testing.T) {
+	a, b := small(t)
+	for _, stop := range []bool{false, true} {
+		src, err := open(t, taps.Options{}, a, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for range src.Segments() {
+			if n++; n == 10 && stop {
+				src.Stop()
+			} else if n == 10 {
+				break
+			}
+		}
+		if stop && n > 11 {
+			t.Errorf("%d segments after Stop", n-10)
+		}
+		src.Between()
+		src.Stats()
+		for range 2 {
+			if err := src.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	src, err := open(t, taps.Options{}, a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := src.Close(); err != nil { // unread
+		t.Error(err)
+	}
+}
+
+// TestOtherIsAsCaptured has NAT, a clamped MSS and another window scale between the taps:
+// events have the client's names, and Other what the server's tap captured.
+func TestOtherIsAsCaptured(t *testing.T) {
+	a, b := small(t)
+	for i := range b {
+		k := &b[i]
+		if k.Src.Port() != 5001 {
+			k.Src = netip.AddrPortFrom(outside, k.Src.Port()+1000)
+			k.TTL -= 2
+		} else {
+			k.Dst = netip.AddrPortFrom(outside, k.Dst.Port()+1000)
+		}
+		if k.Options.MSS != 0 {
+			k.Options.MSS = 1300
+		}
+	}
+	src, err := open(t, taps.Options{}, a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, err := range src.Segments() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k.Src.Addr() == outside || k.Dst.Addr() == outside {
+			t.Fatalf("packet %d has names of the server's side: %v > %v", k.Packet, k.Src, k.Dst)
+		}
+		if k.Twin == nil {
+			continue
+		}
+		o := k.Twin.Other
+		if k.Twin.Fate != tcp.FatePassed || o == nil {
+			t.Fatalf("packet %d: %+v", k.Packet, k.Twin)
+		}
+		frames := src.Frames(k.Packet)
+		at, list := 1, b
+		if k.Src.Port() == 5001 {
+			at, list = 0, a
+		}
+		want := list[frames[at]-1]
+		if o.Src != want.Src || o.Dst != want.Dst || o.Options.MSS != want.Options.MSS || o.TTL != want.TTL || o.Packet != frames[at] {
+			t.Fatalf("packet %d: other is frame %d, %v > %v %v, want frame %d, %v > %v %v", k.Packet, o.Packet, o.Src, o.Dst, o, frames[at], want.Src, want.Dst, &want)
+		}
+	}
+	p := src.Between().Pairs[0]
+	if p.Rewritten != p.Connections || len(p.Rewritings) == 0 || p.Rewritings[0].Far[0].Addr() != outside || p.Rewritings[0].Near[0].Addr() == outside {
+		t.Errorf("%d of %d connections rewritten: %v", p.Rewritten, p.Connections, p.Rewritings)
+	}
+	if p.Passages[0].Changes.MSS == 0 || p.Passages[0].Changes.Hops != 2 || p.Passages[0].Changes.Numbers != 0 {
+		t.Errorf("changes: %+v", p.Passages[0].Changes)
+	}
+}
+
+// TestOneSideTagged has VLAN tags and a shorter snap length at one tap.
+func TestOneSideTagged(t *testing.T) {
+	a, b := (&pathway{packets: 500}).write(t)
+	var buffer bytes.Buffer
+	p, err := pktgen.NewPcap(&buffer, pcap.LinkEthernet, 74)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := readAll(t, b)
+	for i := range list {
+		if err := p.WriteSegment(&list[i], 7); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tagged := filepath.Join(t.TempDir(), "tagged.pcap")
+	if err := os.WriteFile(tagged, buffer.Bytes(), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	src, err := taps.Open([]taps.Tap{{Files: []string{a}}, {Files: []string{tagged}}}, taps.Options{Capture: capture.Options{Payload: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	for k, err := range src.Segments() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k.Twin != nil && k.Twin.Fate != tcp.FatePassed {
+			t.Fatalf("packet %d: %+v", k.Packet, k.Twin)
+		}
+	}
+}
+
+// TestPortsAreUsedAgain has a firewall that gives one outside port to one inside
+// connection after another, and a client that uses its port again for another.
+func TestPortsAreUsedAgain(t *testing.T) {
+	one, two := (&pathway{packets: 300, short: true, pace: 100 * time.Millisecond}).write(t)
+	a, b := readAll(t, one), readAll(t, two)
+	rename := func(list []tcp.Segment, port func(n int) uint16) {
+		for i := range list {
+			k := &list[i]
+			n := int(k.Src.Port()) - 32768
+			client := &k.Src
+			if k.Src.Port() == 5001 {
+				n, client = int(k.Dst.Port())-32768, &k.Dst
+			}
+			*client = netip.AddrPortFrom(outside, port(n))
+		}
+	}
+	for _, test := range []struct {
+		name   string
+		at     []tcp.Segment
+		inside func(n int) uint16
+	}{
+		{"outside", b, func(n int) uint16 { return uint16(1000 + n%3) }},
+		{"inside", a, func(n int) uint16 { return uint16(1000 + n%3) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			x, y := slices.Clone(a), slices.Clone(b)
+			if test.name == "outside" {
+				rename(y, test.inside)
+			} else {
+				rename(x, test.inside)
+			}
+			src, err := open(t, taps.Options{}, x, y)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wrong := 0
+			for k, err := range src.Segments() {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if k.Twin != nil && k.Twin.Fate != tcp.FatePassed {
+					wrong++
+				}
+			}
+			if wrong > 0 {
+				t.Errorf("%d packets did not pass", wrong)
+			}
+		})
+	}
+}
+
+// TestFourTaps has NAT between the second and the third.
+func TestFourTaps(t *testing.T) {
+	one, two := (&pathway{packets: 2000, lossy: true}).write(t)
+	a, b := readAll(t, one), readAll(t, two)
+	middle := func(after time.Duration) (list []tcp.Segment) {
+		arrived := map[tcp.Seq]bool{}
+		for _, k := range b {
+			if k.Src.Port() != 5001 {
+				arrived[k.Seq+tcp.Seq(k.ID)<<16] = true
+			}
+		}
+		for dir, from := range [][]tcp.Segment{a, b} {
+			for _, k := range from {
+				toServer := k.Src.Port() != 5001
+				if toServer != (dir == 0) || toServer && !arrived[k.Seq+tcp.Seq(k.ID)<<16] {
+					continue
+				}
+				if toServer {
+					k.Time = k.Time.Add(after)
+				} else {
+					k.Time = k.Time.Add(oneWay - after)
+				}
+				list = append(list, k)
+			}
+		}
+		return byTime(list)
+	}
+	renamed := func(list []tcp.Segment) []tcp.Segment {
+		list = slices.Clone(list)
+		for i := range list {
+			k := &list[i]
+			client := &k.Src
+			if k.Src.Port() == 5001 {
+				client = &k.Dst
+			}
+			*client = netip.AddrPortFrom(outside, client.Port()-20000)
+		}
+		return list
+	}
+	lists := [][]tcp.Segment{a, middle(2 * time.Millisecond), renamed(middle(2100 * time.Microsecond)), renamed(b)}
+	src, err := open(t, taps.Options{}, lists[2], lists[0], lists[3], lists[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := 0
+	for k, err := range src.Segments() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k.Twin == nil {
+			continue
+		}
+		if k.Src.Addr() == outside || k.Dst.Addr() == outside {
+			t.Fatalf("packet %d: %v > %v", k.Packet, k.Src, k.Dst)
+		}
+		switch k.Twin.Fate {
+		case tcp.FatePassed:
+			if slices.Contains(src.Frames(k.Packet), 0) {
+				t.Fatalf("packet %d: frames %v", k.Packet, src.Frames(k.Packet))
+			}
+		case tcp.FateLost:
+			if lost++; k.Twin.Between != [2]uint8{1, 3} {
+				t.Fatalf("packet %d is lost between %v, want 1 and 3", k.Packet, k.Twin.Between)
+			}
+		default:
+			t.Fatalf("packet %d: %+v", k.Packet, k.Twin)
+		}
+	}
+	bt := src.Between()
+	if want := []int{1, 3, 0, 2}; !slices.Equal(bt.Order, want) {
+		t.Errorf("the taps lie in the order %v, want %v", bt.Order, want)
+	}
+	if want := len(a) - len(lists[1]); lost == 0 || bt.Pairs[0].Passages[0].Lost != lost {
+		t.Errorf("%d lost, %d between the first two, want about %d", lost, bt.Pairs[0].Passages[0].Lost, want)
+	}
+	if bt.Pairs[1].Rewritten == 0 || bt.Pairs[0].Rewritten+bt.Pairs[2].Rewritten != 0 {
+		t.Errorf("rewritten: %d, %d, %d", bt.Pairs[0].Rewritten, bt.Pairs[1].Rewritten, bt.Pairs[2].Rewritten)
+	}
+	for _, p := range bt.Pairs {
+		if len(p.Clock.Pieces) != 1 || p.Clock.Pieces[0].Offset.Abs() > 10*time.Microsecond {
+			t.Errorf("clock of %d against %d: %+v", p.Far, p.Near, p.Clock.Pieces)
+		}
+	}
+}
