@@ -150,7 +150,7 @@ func Groups() []Group {
 		{"refused", "a segment that its receiver does not accept, as it happens (--events)", refusedDocs()},
 		{"summary", "the whole capture: the last line", summaryDocs()},
 		{"services", "the connections to one server address and port; in hosts, those of one client host", servicesDocs()},
-		{"tap", "a capture of several (--tap), in their order on the path from most clients to most servers, and what happened between it and the one before", tapDocs()},
+		{"capture", "one of several captures (--tap), in their order on the path from most clients to most servers, and what happened between it and the one before", captureDocs()},
 		{"step", "a moment at which a clock was set, or began to run at another speed", stepDocs()},
 		{"direction", "what happened to the packets of one direction between two captures", directionDocs()},
 		{"rewriting", "a connection whose addresses or ports were translated between two captures", rewritingDocs()},
@@ -301,7 +301,7 @@ func summaryDocs() []FieldDoc {
 		{Name: "evicted", Type: "number", Is: "connections evicted to stay within --max-connections or --max-memory"},
 		{Name: "services", Type: "array", Is: "connections by server address and port", Holds: "services"},
 		{Name: "hosts", Type: "array", Is: "connections by client host", Holds: "services"},
-		{Name: "taps", Type: "array", Is: "the captures, and what happened between them", Holds: "tap", Absent: "there is one capture"},
+		{Name: "taps", Type: "array", Is: "the captures, and what happened between them", Holds: "capture", Absent: "there is one capture"},
 	}
 }
 
@@ -318,7 +318,7 @@ func clockDocs(first string) []FieldDoc {
 	}
 }
 
-func tapDocs() []FieldDoc {
+func captureDocs() []FieldDoc {
 	const first = "it is the first"
 	return slices.Concat([]FieldDoc{
 		{Name: "name", Type: "string", Is: "its name"},
