@@ -214,8 +214,12 @@ func (p *Decoder) fragment(key fragmentKey, g fragment, n *network) Verdict {
 	if d.over && d.whole != 0 {
 		p.tellParts(d.whole, p.parts) // copies of it
 	}
+	over := d.over
 	datagram, proto, ok := p.fragments.add(d, g, p.parts, p.now)
-	if !ok {
+	switch {
+	case !ok && d.over && !over:
+		return Undecodable // it contradicts the others
+	case !ok:
 		return NotTCP
 	}
 	p.parts, d.parts, d.whole = append(p.parts[:0], d.parts...), nil, p.number
