@@ -82,7 +82,7 @@ type counts struct {
 // A connWay is what happened to a connection's packets between two neighbours.
 type connWay struct {
 	counts [2]counts // by direction
-	delays [2]*histogram
+	delays [2]histogram
 	noted  bool // that its addresses are rewritten
 }
 
@@ -198,7 +198,9 @@ func (k *counts) add(o *counts) {
 func (m *merger) account(p *packet, first, last int) {
 	c := p.conn
 	if c.ways == nil {
-		c.ways = make([]connWay, len(m.tallies))
+		if c.ways = c.way[:]; len(m.tallies) > 1 {
+			c.ways = make([]connWay, len(m.tallies))
+		}
 		for i := range m.tallies {
 			m.tallies[i].pair.Connections++
 		}
@@ -262,9 +264,7 @@ func (m *merger) compare(p *packet, near, far *record, link, way int, k *counts)
 	delay := far.at.Sub(near.at)
 	t.delays[way].fine = 5
 	t.delays[way].add(max(delay, 0), wrong)
-	if w.delays[p.dir] == nil {
-		w.delays[p.dir] = &histogram{fine: 2}
-	}
+	w.delays[p.dir].fine = 2
 	w.delays[p.dir].add(max(delay, 0), wrong)
 	if !w.noted && near.flow.ends != far.flow.ends {
 		w.noted = true

@@ -9,7 +9,7 @@ import (
 const (
 	// maxExact is how many delays are kept as they are. Beyond it they are counted by
 	// their size.
-	maxExact = 24
+	maxExact = 8
 
 	// leastBits and mostBits are those of the shortest and longest delays that are told
 	// apart: 1 µs and 137 s.
@@ -31,9 +31,9 @@ type histogram struct {
 	n        int
 	min, max time.Duration
 	within   time.Duration
-	exact    []time.Duration // the first
-	buckets  []uint32        // nil: those are all
-	fine     uint            // into how many parts each power of two is divided, in bits
+	exact    [maxExact]time.Duration // the first
+	buckets  []uint32                // nil: those are all
+	fine     uint8                   // into how many parts each power of two is divided, in bits
 }
 
 // add adds a delay.
@@ -46,7 +46,7 @@ func (h *histogram) add(d, within time.Duration) {
 	}
 	h.within = max(h.within, within)
 	if h.n++; h.n <= maxExact {
-		h.exact = append(h.exact, d)
+		h.exact[h.n-1] = d
 		return
 	}
 	if h.buckets == nil {
@@ -54,7 +54,6 @@ func (h *histogram) add(d, within time.Duration) {
 		for _, e := range h.exact {
 			h.buckets[h.bucket(e)]++
 		}
-		h.exact = nil
 	}
 	h.buckets[h.bucket(d)]++
 }
@@ -66,27 +65,28 @@ func (h *histogram) bucket(d time.Duration) int {
 	if n >= mostBits {
 		return len(h.buckets) - 1
 	}
-	return int(n-leastBits)<<h.fine | int(v>>(n-h.fine))&(1<<h.fine-1)
+	return int(n-leastBits)<<h.fine | int(v>>(n-uint(h.fine)))&(1<<h.fine-1)
 }
 
 // middle returns a delay in the middle of a bucket.
 func (h *histogram) middle(bucket int) time.Duration {
 	n := uint(bucket>>h.fine) + leastBits
 	part := uint64(bucket&(1<<h.fine-1))<<1 + 1
-	return time.Duration(1<<n + part<<(n-h.fine-1))
+	return time.Duration(1<<n + part<<(n-uint(h.fine)-1))
 }
 
 // delays returns what was counted.
 func (h *histogram) delays() Delays {
-	if h == nil || h.n == 0 {
+	if h.n == 0 {
 		return Delays{}
 	}
 	d := Delays{N: h.n, Min: h.min, Max: h.max, Within: h.within}
-	slices.Sort(h.exact)
+	exact := h.exact
+	slices.Sort(exact[:min(h.n, maxExact)])
 	at := func(percent int) time.Duration {
 		rank := (h.n*percent + 99) / 100
 		if h.buckets == nil {
-			return h.exact[max(rank, 1)-1]
+			return exact[max(rank, 1)-1]
 		}
 		for i, n := range h.buckets {
 			if rank -= int(n); rank <= 0 {

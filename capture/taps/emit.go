@@ -99,7 +99,7 @@ func (m *merger) nameTS(p *packet) {
 	if m.survey.sameTS {
 		return
 	}
-	if r := p.at[c.namer.tuple.tap]; r != nil && r.segment.Options.HasTS {
+	if r := p.at[c.namer.tap]; r != nil && r.segment.Options.HasTS {
 		p.hasTS, p.tsVal, p.tsEcr = true, r.segment.Options.TSVal, r.segment.Options.TSEcr
 	}
 }

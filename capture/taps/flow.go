@@ -9,36 +9,38 @@ import (
 
 const (
 	// maxConns is how many connections are known at a time, and maxIdle for how long one
-	// is known of which nothing comes. One takes about 1 KB.
+	// is known of which nothing comes. One takes about 2 KB.
 	maxConns = 1 << 16
 	maxIdle  = 15 * time.Minute
+
+	// maxClosed is for how long one is known that was closed: longer than its last
+	// packets are on their way.
+	maxClosed = 12 * time.Second
 
 	// maxSuspects is how many packets of one direction wait at a time for what shows
 	// that their alleged sender did not send them.
 	maxSuspects = 16
 )
 
-// A tuple is the addresses and ports of a connection as one tap has them, the lower
-// end first.
+// A tuple is the addresses and ports of a connection, the lower end first.
 type tuple struct {
 	loA, loB, hiA, hiB uint64
 	ports              uint32
-	tap                uint32
 }
 
 // tupleOf returns the tuple of a segment, and whether it comes from the lower end.
-func tupleOf(s *tcp.Segment, tap int) (t tuple, low bool) {
+func tupleOf(s *tcp.Segment) (t tuple, low bool) {
 	srcA, srcB := words(s.Src.Addr())
 	dstA, dstB := words(s.Dst.Addr())
 	sp, dp := uint32(s.Src.Port()), uint32(s.Dst.Port())
 	low = srcA < dstA || srcA == dstA && (srcB < dstB || srcB == dstB && sp <= dp)
 	if low {
-		return tuple{srcA, srcB, dstA, dstB, sp<<16 | dp, uint32(tap)}, true
+		return tuple{srcA, srcB, dstA, dstB, sp<<16 | dp}, true
 	}
-	return tuple{dstA, dstB, srcA, srcB, dp<<16 | sp, uint32(tap)}, false
+	return tuple{dstA, dstB, srcA, srcB, dp<<16 | sp}, false
 }
 
-// hash returns a number that is the same for the tuple at every tap.
+// hash returns a hash of it.
 func (t *tuple) hash() uint64 {
 	return mix(mix(t.loA^c0, t.loB^c1)^mix(t.hiA^c1, t.hiB^c2), uint64(t.ports)^c0)
 }
@@ -49,9 +51,16 @@ const (
 	fromServer = 1
 )
 
+// An entry is what the taps have with the same addresses and ports.
+type entry struct {
+	tuple tuple
+	flows [maxTaps]*flow
+}
+
 // A flow is a connection as one tap has it.
 type flow struct {
-	tuple     tuple
+	tap       int
+	entry     *entry
 	ends      [2]netip.AddrPort // the client and the server
 	clientLow bool              // the client is the lower end of the tuple
 	conn      *conn
@@ -74,9 +83,9 @@ type side struct {
 	newest    uint64   // the key of the newest record of which there was none alike
 	newestAt  tcp.Time // when it was
 	suspects  []*packet
-	highest   uint32     // of those that came, the place in the order in which they left
-	recent    [16]uint32 // the places of the newest
-	came      uint32     // how many did
+	highest   uint32    // of those that came, the place in the order in which they left
+	recent    [8]uint32 // the places of the newest
+	came      uint32    // how many did
 }
 
 // A conn is a connection, at whichever taps it is.
@@ -100,6 +109,10 @@ type conn struct {
 	maxMSS   uint16            // the larger that a SYN has; 0: not known
 	big      [2]bool           // some records have more octets than a wire carries in one segment
 	open     [2][]*packet      // of such a direction: those with octets that wait
+	way      [1]connWay        // room for the only one
+	own      [2]flow           // and for the first flows
+	entry    entry             // and for what it is found by at the first tap
+	closed   uint8             // bits: the client sent FIN, the server did, one of them RST
 	ways     []connWay         // what happened to its packets between neighbours
 
 	older, newer *conn    // in the order of use
@@ -112,34 +125,41 @@ type conn struct {
 
 // conns finds connections by what taps have of them.
 type conns struct {
-	flows          map[tuple]*flow
+	entries        map[tuple]*entry
 	survey         *survey
 	taps           int
-	cache          [cached]*flow // found not long ago
+	cache          [cached]*entry // found not long ago
 	oldest, newest *conn
 	n              int
 	forgot         func(c *conn) // is told of each that is forgotten
 }
 
-// cached is how many flows are found without the map.
+// cached is how many entries are found without the map.
 const cached = 1 << 9
 
-// placeIn returns where in the cache a flow is.
-func (t *conns) placeIn(k *tuple) **flow {
-	return &t.cache[(k.ports*0x9e3779b1>>16^uint32(k.loB)^uint32(k.hiB)*31+k.tap*257)%cached]
+// placeIn returns where in the cache an entry is.
+func (t *conns) placeIn(k *tuple) **entry {
+	return &t.cache[(k.ports*0x9e3779b1>>16^uint32(k.loB)^uint32(k.hiB)*31)%cached]
 }
 
 // of returns the flow of a segment and its direction.
 func (t *conns) of(s *tcp.Segment, tap int, at tcp.Time) (*flow, int) {
-	key, low := tupleOf(s, tap)
+	key, low := tupleOf(s)
 	place := t.placeIn(&key)
-	f := *place
-	if f == nil || f.tuple != key {
-		if f = t.flows[key]; f == nil {
-			f = t.add(s, key, low, at)
-			t.expire(at)
+	e := *place
+	if e == nil || e.tuple != key {
+		if e = t.entries[key]; e != nil {
+			*place = e
 		}
-		*place = f
+	}
+	var f *flow
+	if e != nil {
+		f = e.flows[tap]
+	}
+	if f == nil {
+		f = t.add(s, tap, e, &key, low, at)
+		*place = f.entry
+		t.expire(at)
 	}
 	f.conn.used = at
 	if low == f.clientLow {
@@ -149,21 +169,21 @@ func (t *conns) of(s *tcp.Segment, tap int, at tcp.Time) (*flow, int) {
 }
 
 // add adds a flow: to the connection with the same addresses and ports at another tap, or to
-// one of its own.
-func (t *conns) add(s *tcp.Segment, key tuple, low bool, at tcp.Time) *flow {
-	tap := int(key.tap)
-	for i := range t.taps {
-		other := key
-		other.tap = uint32(i)
-		if g := t.flows[other]; g != nil && g.conn.flows[tap] == nil {
-			f := &flow{tuple: key, ends: g.ends, clientLow: g.clientLow, conn: g.conn}
-			t.flows[key] = f
-			g.conn.flows[tap] = f
-			g.conn.taps++
-			return f
+// one of its own. e is what other taps have of them; nil: nothing.
+func (t *conns) add(s *tcp.Segment, tap int, e *entry, key *tuple, low bool, at tcp.Time) *flow {
+	if e != nil {
+		for _, g := range e.flows[:t.taps] {
+			if g != nil && g.conn.flows[tap] == nil {
+				return g.conn.add(flow{tap: tap, entry: e, ends: g.ends, clientLow: g.clientLow})
+			}
 		}
 	}
-	c := &conn{salt: key.hash(), taps: 1}
+	c := &conn{salt: key.hash()}
+	if e == nil {
+		e = &c.entry
+		e.tuple = *key
+		t.entries[*key] = e
+	}
 	client := s.Src.Port() > s.Dst.Port()
 	if s.Flags&tcp.SYN != 0 && s.ICMP.Type == 0 {
 		client, c.opened = s.Flags&tcp.ACK == 0, true
@@ -174,12 +194,21 @@ func (t *conns) add(s *tcp.Segment, key tuple, low bool, at tcp.Time) *flow {
 	}
 	away, known := t.survey.away(tap, ends[0].Addr(), ends[1].Addr())
 	c.away = away || !known
-	f := &flow{tuple: key, ends: ends, clientLow: low == client, conn: c}
-	c.flows[tap] = f
-	t.flows[key] = f
 	t.n++
 	t.use(c, at)
-	return f
+	return c.add(flow{tap: tap, entry: e, ends: ends, clientLow: low == client})
+}
+
+// add adds a flow to a connection.
+func (c *conn) add(f flow) *flow {
+	g := new(flow)
+	if c.taps < len(c.own) {
+		g = &c.own[c.taps]
+	}
+	*g = f
+	g.conn, c.flows[f.tap], f.entry.flows[f.tap] = c, g, g
+	c.taps++
+	return g
 }
 
 // turn makes the client of a flow its server.
@@ -209,14 +238,8 @@ func (t *conns) join(c, old *conn, turned bool) {
 
 // renew begins a new connection with a flow's addresses and ports. The old keeps what it
 // has.
-func (t *conns) renew(f *flow, c *conn) *flow {
-	tap := int(f.tuple.tap)
-	g := &flow{tuple: f.tuple, ends: f.ends, clientLow: f.clientLow, conn: c}
-	c.flows[tap] = g
-	c.taps++
-	t.flows[g.tuple] = g
-	*t.placeIn(&g.tuple) = g
-	return g
+func (c *conn) renew(f *flow) *flow {
+	return c.add(flow{tap: f.tap, entry: f.entry, ends: f.ends, clientLow: f.clientLow})
 }
 
 // use adds a connection to the order of use, or says that it was used.
@@ -236,7 +259,7 @@ func (t *conns) use(c *conn, at tcp.Time) {
 // they are used took as long as finding them.
 func (t *conns) expire(now tcp.Time) {
 	for c := t.oldest; c != nil; c = t.oldest {
-		idle := now.Sub(c.used) > maxIdle && c.pending == 0
+		idle := c.pending == 0 && (now.Sub(c.used) > maxIdle || c.closed > 2 && now.Sub(c.used) > maxClosed)
 		switch {
 		case c.used != c.placed:
 			t.use(c, c.used)
@@ -266,14 +289,16 @@ func (t *conns) unlink(c *conn) {
 // forget forgets a connection. Records of it that wait keep what they need.
 func (t *conns) forget(c *conn) {
 	t.unlink(c)
-	for _, f := range c.flows {
-		if f == nil {
+	for tap, f := range c.flows {
+		if f == nil || f.entry.flows[tap] != f {
 			continue
 		}
-		if t.flows[f.tuple] == f {
-			delete(t.flows, f.tuple)
+		e := f.entry
+		if e.flows[tap] = nil; e.flows != [maxTaps]*flow{} {
+			continue
 		}
-		if place := t.placeIn(&f.tuple); *place == f {
+		delete(t.entries, e.tuple)
+		if place := t.placeIn(&e.tuple); *place == e {
 			*place = nil
 		}
 	}

@@ -19,6 +19,11 @@ func (m *merger) follow(r *record, p *packet) {
 			m.complete(p)
 		}
 	}
+	if s.Flags&tcp.FIN != 0 {
+		p.conn.closed |= 1 << p.dir
+	} else if s.Flags&tcp.RST != 0 {
+		p.conn.closed |= 4
+	}
 	from, to := r.seq, r.end()
 	next := false
 	switch {

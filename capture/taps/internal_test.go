@@ -126,8 +126,8 @@ func TestFramesBeyondMemory(t *testing.T) {
 }
 
 func TestDelays(t *testing.T) {
-	for _, n := range []int{1, 10, 24, 25, 5000} {
-		for _, fine := range []uint{2, 5} {
+	for _, n := range []int{1, 7, 8, 9, 25, 5000} {
+		for _, fine := range []uint8{2, 5} {
 			h := histogram{fine: fine}
 			r := rand.New(rand.NewPCG(uint64(n), 2))
 			var all []time.Duration
@@ -156,7 +156,7 @@ func TestDelays(t *testing.T) {
 			}
 		}
 	}
-	if d := (*histogram)(nil).delays(); d != (Delays{}) {
+	if d := new(histogram).delays(); d != (Delays{}) {
 		t.Errorf("of none: %+v", d)
 	}
 	h := histogram{fine: 5}

@@ -89,7 +89,7 @@ func newMerger(list []Tap, o Options, v *survey, stopped *atomic.Bool) (*merger,
 	m := &merger{options: o, list: list, survey: v, stopped: stopped, taps: n,
 		queues: make([]queue, n), exact: newIndex(exact), loose: newIndex(loose), frames: frames{taps: n},
 		tallies: make([]tally, len(v.links)), missed: make([]int, n), lost: make([]int, n), records: make([]int, n), twice: make([]int, n)}
-	m.conns = conns{flows: map[tuple]*flow{}, survey: v, taps: n, forgot: m.forgot}
+	m.conns = conns{entries: map[tuple]*entry{}, survey: v, taps: n, forgot: m.forgot}
 	m.window = min(max(windows*v.longest, leastWindow), mostWindow)
 	if v.look == byAnswers {
 		m.window = 0

@@ -486,3 +486,110 @@ func TestProxyAnswers(t *testing.T) {
 		t.Errorf("of %d connections: %v", conns, counts)
 	}
 }
+
+// TestMissedThenSentAgain has a segment that the server's capture misses, of which the
+// acknowledgment is lost, so that it is sent again: the first has arrived all the same.
+func TestMissedThenSentAgain(t *testing.T) {
+	one, two := (&pathway{packets: 40, short: true, pace: 50 * time.Millisecond}).write(t)
+	a, b := readAll(t, one), readAll(t, two)
+	data := slices.IndexFunc(a, func(k tcp.Segment) bool { return k.Data > 0 && k.Src.Port() != 5001 })
+	first := a[data]
+	ack := func(k *tcp.Segment) bool { return k.Dst == first.Src && k.Ack == first.End() && k.Data == 0 }
+	again := first
+	again.Time, again.ID, again.Options.TSVal = again.Time.Add(5500*time.Microsecond), 60_000, again.Options.TSVal+5
+	a = byTime(append(without(a, func(_ int, k *tcp.Segment) bool { return ack(k) }), again))
+	arrived := again
+	arrived.Time = again.Time.Add(oneWay)
+	b = byTime(append(without(b, func(_ int, k *tcp.Segment) bool { return k.Seq == first.Seq && k.Src == first.Src && k.Data > 0 }), arrived))
+	src, err := open(t, taps.Options{}, a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []tcp.Fate
+	for k, err := range src.Segments() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k.Twin != nil && (k.Twin.Fate != tcp.FatePassed || k.Src == first.Src && k.Seq == first.Seq && k.Data > 0) {
+			got = append(got, k.Twin.Fate)
+		}
+	}
+	if want := []tcp.Fate{tcp.FateMissed, tcp.FateLost, tcp.FatePassed}; !slices.Equal(got, want) {
+		t.Errorf("fates %v, want %v: of the segment, of its acknowledgment, and of the segment again", got, want)
+	}
+}
+
+// TestPartsAreAlike has records that are cut: each part is the same at both taps.
+func TestPartsAreAlike(t *testing.T) {
+	one, two := (&pathway{packets: 2000}).write(t)
+	a, b := readAll(t, one), readAll(t, two)
+	client := a[0].Src.Addr()
+	n := len(a)
+	a, b = joined(a, client, true, 11), joined(b, client, true, 4)
+	src, err := open(t, taps.Options{}, a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed := 0
+	for k, err := range src.Segments() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k.Twin == nil {
+			continue
+		}
+		if passed++; k.Twin.Fate != tcp.FatePassed {
+			t.Fatalf("packet %d: %+v", k.Packet, k.Twin)
+		}
+		if o := k.Twin.Other; o.Seq != k.Seq || o.Data != k.Data || o.Flags != k.Flags || o.Src != k.Src {
+			t.Fatalf("packet %d is %v, and at the other tap %v", k.Packet, k, o)
+		}
+	}
+	if len(a) == n || len(b) == n || passed < len(a) || passed < len(b) {
+		t.Errorf("%d and %d records, %d packets", len(a), len(b), passed)
+	}
+}
+
+// TestForgedReset has a RST at the server's tap that looks like the client's in everything.
+// That the client goes on shows that it did not send it; if it does not go on, nothing does.
+func TestForgedReset(t *testing.T) {
+	one, two := (&pathway{packets: 3000}).write(t)
+	a, b := readAll(t, one), readAll(t, two)
+	of := b[len(b)/2]
+	for i := len(b) / 2; of.Src.Port() == 5001 || of.Data == 0; i++ {
+		of = b[i]
+	}
+	reset := of
+	reset.Time, reset.Seq, reset.Flags, reset.Data = of.Time.Add(1), of.End(), tcp.RST|tcp.ACK, 0
+	reset.ID++
+	for _, goesOn := range []bool{true, false} {
+		x, y := slices.Clone(a), byTime(append(slices.Clone(b), reset))
+		if !goesOn {
+			behind := func(at tcp.Time) func(int, *tcp.Segment) bool {
+				return func(_ int, k *tcp.Segment) bool {
+					return (k.Src == of.Src || k.Dst == of.Src) && k.Time > at && k.Flags&tcp.RST == 0
+				}
+			}
+			x, y = without(x, behind(of.Time.Add(-oneWay))), without(y, behind(of.Time))
+		}
+		src, err := open(t, taps.Options{}, x, y)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[bool]tcp.Fate{true: tcp.FateForged, false: tcp.FateUnknown}[goesOn]
+		found := false
+		for k, err := range src.Segments() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if k.Flags.Any(tcp.RST) {
+				if found = true; k.Twin == nil || k.Twin.Fate != want {
+					t.Errorf("goes on %v: %+v, want fate %v", goesOn, k.Twin, want)
+				}
+			}
+		}
+		if !found {
+			t.Errorf("goes on %v: no RST", goesOn)
+		}
+	}
+}

@@ -89,7 +89,11 @@ func (p *pathway) transfer(flow int32, t tcp.Time, segments int) {
 		missing := uint32(0) // that was lost
 		for i := range inFlight {
 			at := t.Add(time.Duration(i) * 12 * time.Microsecond)
-			k := p.send(at, flow, true, tcp.ACK, c, s, size)
+			flags := tcp.ACK
+			if i == inFlight-1 {
+				flags |= tcp.PSH
+			}
+			k := p.send(at, flow, true, flags, c, s, size)
 			if p.lossy && missing == 0 && i < inFlight-4 && (n+i)%100 == 7 {
 				k.lost, missing = true, c
 			}

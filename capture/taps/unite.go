@@ -110,7 +110,7 @@ func (m *merger) renew(p *packet, r *record, dir int) {
 	m.conns.use(c, r.at)
 	for _, o := range p.at[:m.taps] {
 		if o != nil {
-			o.flow = m.conns.renew(o.flow, c)
+			o.flow = c.renew(o.flow)
 		}
 	}
 	if p.isOpen {
@@ -119,7 +119,7 @@ func (m *merger) renew(p *packet, r *record, dir int) {
 	old.pending--
 	c.pending++
 	p.conn = c
-	r.flow = m.conns.renew(r.flow, c)
+	r.flow = c.renew(r.flow)
 	if dir != p.dir {
 		r.flow.turn()
 	}
