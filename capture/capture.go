@@ -25,6 +25,7 @@ import (
 	"hash/maphash"
 	"io"
 	"iter"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -71,6 +72,9 @@ type Options struct {
 	// also past the last packet.
 	Ends bool
 
+	// AsTheyAre leaves packets that are out of order where they are in their file.
+	AsTheyAre bool
+
 	// Stdin is what the path "-" reads, from where it stands; nil is os.Stdin.
 	// It is left open.
 	Stdin io.Reader
@@ -104,6 +108,7 @@ type Stats struct {
 	Passed        []Passed // packets that were passed over for a header that is not opened, by that header, the most first
 	Undecodable   int      // packets that are cut before the end of the TCP header, malformed, or of an unknown link type
 	Misdated      int      // packets whose stamps were far from those before and behind them, and were put right
+	Sorted        int      // packets that are out of order in their file, and were put in order
 	Dropped       int64    // packets that the capturing hosts say they lost, in the files that were read to the end
 
 	// DroppedBy is when the newest of these was lost, at the latest. Only a live
@@ -120,7 +125,7 @@ type Stats struct {
 	Heard tcp.Time // to which time the capture shows that no more came: Until, or its own end where that is earlier
 
 	Truncated bool     // some file is cut off or corrupt
-	Warnings  []string // a sentence for each such file, for each that begins before the one before it ends, and for each with misdated packets
+	Warnings  []string // a sentence for each such file, for each that begins before the one before it ends, and for each with misdated or sorted packets
 
 	Read int64 // octets of the files, as they are on disk, that were read
 	Size int64 // octets of the files in all; 0 if that is not known
@@ -140,6 +145,7 @@ type Source struct {
 	decoder *decode.Decoder
 	segment *tcp.Segment // to be filled in
 	frame   int          // number of the newest packet, looked at or not
+	frames  int          // packets, looked at or not
 	begin   tcp.Time     // earliest time of a packet, looked at or not; 0: none has a time
 	newest  tcp.Time     // and the latest
 	ahead   ahead
@@ -240,6 +246,7 @@ func (s *Source) count() Stats {
 	if s.current != nil {
 		stats.Read += s.current.position()
 		stats.Misdated += s.current.misdated().N
+		stats.Sorted += s.current.sorted()
 	}
 	return stats
 }
@@ -282,25 +289,31 @@ func (s *Source) readInput(in *input, yield func(*tcp.Segment, error) bool) (mor
 	if err := in.reopen(); err != nil {
 		return true, err
 	}
+	if in.regular && !s.options.AsTheyAre {
+		if err := in.look(); err != nil {
+			return true, err
+		}
+	}
 	return s.readRecords(in, yield)
 }
 
 func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (more bool, err error) {
 	var r pcap.Record
-	first := s.stats.Packets
-	defer s.sayMisdated(in, s.frame)
+	first, before := s.stats.Packets, s.frames
+	defer s.sayMisdated(in, before)
+	defer s.sayOrder(in)
 	read := 0    // packets up to Options.Until
 	unknown := 0 // packets of a link type that is not known
 	for {
 		if s.stopped.Load() {
 			return false, nil
 		}
-		if err := in.reader.Next(&r); err != nil {
+		if err := s.next(in, &r); err != nil {
 			if s.stopped.Load() {
 				return false, nil
 			}
 			if err = s.end(in, err); err == nil && unknown > 0 && unknown == s.stats.Packets-first {
-				err = fmt.Errorf("%s: link type %d (%s) is not supported", in.name, r.Link, r.Link)
+				err = fmt.Errorf("%s: link type %d (%s) is not supported%s", in.name, r.Link, r.Link, wayOut(r.Link))
 			}
 			s.stats.Dropped += in.reader.Drops()
 			s.ended = max(s.ended, in.reader.Ended())
@@ -309,7 +322,10 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 		if last := s.options.Until.Packet; last != 0 && s.frame == last {
 			return false, nil
 		}
-		s.frame++
+		s.frames++
+		if s.frame = s.frames; r.Number != 0 {
+			s.frame = before + r.Number
+		}
 		if pass := s.place(&r); pass != nil {
 			*pass++
 			continue
@@ -341,6 +357,26 @@ func (s *Source) readRecords(in *input, yield func(*tcp.Segment, error) bool) (m
 			}
 		}
 	}
+}
+
+// next reads the next record, and tells of the names before it.
+func (s *Source) next(in *input, r *pcap.Record) error {
+	err := in.reader.Next(r)
+	if s.options.Named != nil {
+		s.tellHosts(in)
+	}
+	if err == nil && !in.regular { // nobody has looked
+		in.disorder.Stamp(r.Time)
+	}
+	return err
+}
+
+// wayOut says what to do about packets of a link type that everyone may use.
+func wayOut(l pcap.LinkType) string {
+	if !strings.HasPrefix(l.String(), "USER") {
+		return ""
+	}
+	return fmt.Sprintf("; --decode-as dlt==%d,eth reads it as Ethernet", l)
 }
 
 // readRecord decodes a packet. It returns more as false when the loop over the
@@ -376,6 +412,13 @@ func (s *Source) tellNames(named []Named, at tcp.Time) {
 	}
 }
 
+// tellHosts tells of the names that a file has beside its packets.
+func (s *Source) tellHosts(in *input) {
+	for _, n := range in.reader.Names() {
+		s.tellNames([]Named{{Name: strings.ToLower(strings.TrimSuffix(n.Name, ".")), Host: n.Host}}, s.newest)
+	}
+}
+
 // fullOfNames reports whether the names on their way to the loop cannot wait for
 // the next segment.
 func (s *Source) fullOfNames() bool {
@@ -399,6 +442,30 @@ func (s *Source) sayMisdated(in *input, before int) {
 	}
 	s.stats.Warnings = append(s.stats.Warnings, fmt.Sprintf("%s: the timestamp of packet %d%s is %v %s its neighbours'; tcpwatch uses their time instead",
 		in.name, before+m.First, more, m.By.Abs().Round(time.Second), where))
+}
+
+// sayOrder counts the packets of a file that were put in order, and warns of them, or
+// of those that are late where they cannot be.
+func (s *Source) sayOrder(in *input) {
+	d, n := &in.disorder, in.sorted()
+	s.stats.Sorted += n
+	by := d.By.Round(time.Millisecond)
+	switch {
+	case n == 1:
+		s.warn("%s: 1 packet, %v late, was put in the order of its timestamp (--no-reorder leaves it where it is)", in.name, by)
+	case n > 1:
+		s.warn("%s: %d packets, up to %v late, were put in the order of their timestamps (--no-reorder leaves them where they are)", in.name, n, by)
+	case in.regular || s.options.AsTheyAre || !d.Found():
+	case d.Late == 1:
+		s.warn("%s: 1 packet is out of order, %v late; tcpwatch puts packets in order where it is given the name of the file", in.name, by)
+	default:
+		s.warn("%s: %d packets are out of order, up to %v late; tcpwatch puts packets in order where it is given the name of the file", in.name, d.Late, by)
+	}
+}
+
+// warn adds a warning.
+func (s *Source) warn(format string, args ...any) {
+	s.stats.Warnings = append(s.stats.Warnings, fmt.Sprintf(format, args...))
 }
 
 // place gives a packet its time, and returns which counter it belongs to if it is

@@ -190,6 +190,64 @@ func TestWrongStampsAreToldOf(t *testing.T) {
 	}
 }
 
+// Packets that are late in their file are put where they belong, with the number that
+// they have in it, and told of; of standard input it is told that they are late.
+func TestPacketsOutOfOrder(t *testing.T) {
+	const second, packetAt = 24, 16 + 40 // where the first stamp is, and from one to the next
+	stamped := func(at uint32, milliseconds ...uint32) []byte {
+		var packets [][]byte
+		for i := range milliseconds {
+			packets = append(packets, numbered(uint32(i+1)))
+		}
+		b := classic(0, packets...)
+		for i, ms := range milliseconds {
+			binary.LittleEndian.PutUint32(b[second+i*packetAt:], at)
+			binary.LittleEndian.PutUint32(b[second+i*packetAt+4:], ms*1e6)
+		}
+		return b
+	}
+	late := stamped(100, 0, 500, 100, 600, 400)
+	first, then, one := file(t, "a", late), file(t, "b", classic(200, numbered(6), numbered(7))), file(t, "c", stamped(200, 0, 500, 100, 600))
+	for _, c := range []struct {
+		name, want string
+		o          Options
+		files      []string
+		n          int
+		warn       string
+	}{
+		{"alone", "1:1 3:3 5:5 2:2 4:4", Options{}, []string{first}, 2, "a: 2 packets, up to 400ms late, were put in the order of their timestamps (--no-reorder leaves them where they are)"},
+		{"one", "1:1 3:3 2:2 4:4", Options{}, []string{one}, 1, "c: 1 packet, 400ms late, was put in the order of its timestamp (--no-reorder leaves it where it is)"},
+		{"before-another", "1:1 3:3 5:5 2:2 4:4 6:6 7:7", Options{}, []string{then, first}, 2, "a: 2 packets, up to"},
+		{"one-behind-another", "1:1 3:3 5:5 2:2 4:4 6:1 8:3 7:2 9:4", Options{}, []string{one, first}, 3, "c: 1 packet, 400ms"},
+		{"as-they-are", "1:1 2:2 3:3 4:4 5:5", Options{AsTheyAre: true}, []string{first}, 0, ""},
+		{"until-a-packet", "1:1 3:3", Options{Until: Moment{Packet: 3}}, []string{one}, 1, "c: 1 packet, 400ms"},
+		{"since-a-packet", "3:3 4:4", Options{Since: Moment{Packet: 3}}, []string{one}, 1, "c: 1 packet, 400ms"},
+		{"standard-input", "1:1 2:2 3:3 4:4 5:5", Options{Stdin: bytes.NewReader(late)}, []string{"-"}, 0,
+			"standard input: 2 packets are out of order, up to 400ms late; tcpwatch puts packets in order where it is given the name of the file"},
+		{"standard-input-as-it-is", "1:1 2:2 3:3 4:4 5:5", Options{Stdin: bytes.NewReader(late), AsTheyAre: true}, []string{"-"}, 0, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := open(t, c.o, c.files...)
+			if got := seqs(read(t, s)); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+			st := s.Stats()
+			if warned := strings.Join(st.Warnings, "; "); st.Sorted != c.n || !strings.Contains(warned, c.warn) || (warned == "") != (c.warn == "") {
+				t.Errorf("%d were put in order, %q, want %d, %q", st.Sorted, warned, c.n, c.warn)
+			}
+		})
+	}
+}
+
+// Stopped before it looks whether a file is in order, a Source ends without an error.
+func TestStoppedBeforeItLooks(t *testing.T) {
+	s := open(t, Options{}, file(t, "x", classic(100, numbered(1))))
+	s.Stop()
+	for g, err := range s.Segments() {
+		t.Errorf("got %v, %v", g, err)
+	}
+}
+
 func TestStandardInputIsOneOfTheFiles(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -342,7 +400,7 @@ func TestUnknownLinkTypes(t *testing.T) {
 		}
 		return s.Stats(), nil
 	}
-	if _, err := readErr(classicOf(147, 1, numbered(1))); err == nil || !strings.HasSuffix(err.Error(), "x: link type 147 (USER0) is not supported") {
+	if _, err := readErr(classicOf(147, 1, numbered(1))); err == nil || !strings.HasSuffix(err.Error(), "x: link type 147 (USER0) is not supported; --decode-as dlt==147,eth reads it as Ethernet") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := readErr(classicOf(147, 1)); err != nil {

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -23,9 +24,10 @@ type input struct {
 	regular bool         // it can be closed and opened again
 	pipe    bool         // it may pause, and what it delivered is not to be kept back
 
-	file   *os.File     // that was opened here; nil when closed
-	reader *pcap.Reader // nil: not open
-	first  tcp.Time     // of the first packet, once lookAhead was called
+	file     *os.File      // that was opened here; nil when closed
+	reader   *pcap.Reader  // nil: not open
+	first    tcp.Time      // of the first packet, once lookAhead was called
+	disorder pcap.Disorder // once look was called, or as far as it was read
 }
 
 // open opens the file, if it is one, and reads the header.
@@ -63,6 +65,18 @@ func (s *stoppable) Read(b []byte) (int, error) {
 		return 0, io.EOF
 	}
 	return s.Reader.Read(b)
+}
+
+// ReadAt is for formats that are read at any place.
+func (s *stoppable) ReadAt(b []byte, at int64) (int, error) {
+	r, can := s.Reader.(io.ReaderAt)
+	switch {
+	case !can:
+		return 0, errors.ErrUnsupported
+	case s.stopped.Load():
+		return 0, io.EOF
+	}
+	return r.ReadAt(b, at)
 }
 
 // examine asks the system what it is, if it is a file.
@@ -114,6 +128,36 @@ func (in *input) reopen() error {
 		return nil
 	}
 	return in.open()
+}
+
+// look looks at the stamps of a file, and has it read in their order if they are out
+// of order.
+func (in *input) look() error {
+	f, err := os.Open(in.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r, err := pcap.NewReader(&stoppable{f, in.stopped}, in.name, in.path)
+	switch {
+	case err != nil && in.stopped.Load():
+		return nil
+	case err != nil:
+		return err
+	}
+	defer r.Close()
+	if in.disorder = r.Look(); in.disorder.Found() {
+		in.reader.Sort(in.disorder)
+	}
+	return nil
+}
+
+// sorted is how many of its packets were put in order, as far as it was read.
+func (in *input) sorted() int {
+	if in.reader == nil {
+		return 0
+	}
+	return in.reader.Sorted()
 }
 
 // position is how much of the file was read, as it is on disk.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/tcpwatch/tcpwatch/capture/pcap"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 	"golang.org/x/net/dns/dnsmessage"
 )
@@ -111,4 +112,51 @@ func TestNamesDoNotPileUp(t *testing.T) {
 	if n := s.OpenFiles(); n != 0 {
 		t.Errorf("%d files are open", n)
 	}
+}
+
+// The names that a pcapng file has beside its packets are told where they are, on one
+// core and on two.
+func TestNamesBesidePacketsAreTold(t *testing.T) {
+	file := file(t, "in.pcapng", named(numbered(1), "One.example.", numbered(2), "two.example"))
+	for name, all := range map[string]func(*Source) iter.Seq2[*tcp.Segment, error]{"serial": (*Source).Serial, "ahead": (*Source).Ahead} {
+		var got []string
+		s := open(t, Options{Named: func(n *Named, at tcp.Time) { got = append(got, fmt.Sprintf("%s=%s at %d", n.Host, n.Name, at)) }}, file)
+		for g, err := range all(s) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fmt.Sprint(g.Seq))
+		}
+		if want := []string{"1", "10.0.0.1=one.example at 1000", "2", "10.0.0.1=two.example at 2000"}; !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+// named is a pcapng file of packets, a microsecond apart, and of names of 10.0.0.1.
+func named(content ...any) []byte {
+	le := binary.LittleEndian
+	var b []byte
+	block := func(kind uint32, body []byte) {
+		body = append(body, make([]byte, -len(body)&3)...)
+		length := uint32(len(body) + 12)
+		b = le.AppendUint32(append(le.AppendUint32(le.AppendUint32(b, kind), length), body...), length)
+	}
+	block(0x0a0d0d0a, append(le.AppendUint64(nil, 1<<32|0x1a2b3c4d), "\xff\xff\xff\xff\xff\xff\xff\xff"...))
+	block(1, le.AppendUint64(nil, uint64(pcap.LinkRaw)))
+	at := uint32(0)
+	for _, c := range content {
+		switch c := c.(type) {
+		case string:
+			block(4, append(le.AppendUint32(le.AppendUint32(nil, uint32(len(c)+5)<<16|1), 0x0100000a), c+"\x00"...))
+		case []byte:
+			at++
+			head := le.AppendUint64(nil, 0)
+			for _, v := range []uint32{at, uint32(len(c)), uint32(len(c))} {
+				head = le.AppendUint32(head, v)
+			}
+			block(6, append(head, c...))
+		}
+	}
+	return b
 }

@@ -33,6 +33,7 @@ type readFlags struct {
 	tapOn             string
 	outer, verify     bool
 	nullESP           bool
+	noReorder         bool
 	as                []string
 	payload           bool
 	quiet, noProgress bool
@@ -40,13 +41,20 @@ type readFlags struct {
 	maxMemory         string
 	boundBy           string // the flag that bounds how many connections are kept
 	save              run.Save
+	tapFlags
 }
 
-// selectionFlags adds the flags that say which connections count.
-func (f *readFlags) selectionFlags(c *cobra.Command) {
+// filterFlags adds the flags that say which packets count.
+func (f *readFlags) filterFlags(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVarP(&f.filter, "filter", "f", "", "tcpdump filter, applied before tracking")
 	fl.StringVar(&f.inner, "inner-filter", "", "tcpdump filter for the innermost headers, behind tunnels and on any link type")
+}
+
+// selectionFlags adds the flags that say which packets and connections count.
+func (f *readFlags) selectionFlags(c *cobra.Command) {
+	f.filterFlags(c)
+	fl := c.Flags()
 	fl.StringSliceVar(&f.states, "state", nil, "only connections with an end in one of these `states` (any usual spelling)")
 	fl.StringSliceVar(&f.kinds, "anomaly", nil, "only connections flagged with one of these `kinds`")
 	fl.StringVar(&f.where, "where", "", "only connections for which this `expression` over the fields of the jsonl record is true: client.state == TIME_WAIT && duration > 60")
@@ -59,11 +67,13 @@ func (f *readFlags) atFlag(c *cobra.Command) {
 	c.Flags().StringVar(&f.at, "at", "", "show the connections as they were at this `time`: RFC 3339, +12.5s after the first packet, or #1234 (after that frame)")
 }
 
-// windowFlags adds the flags that leave out what lies before, or after, a moment.
+// windowFlags adds the flags that leave out what lies before, or after, a moment, and
+// the one that says in which order a file is read.
 func (f *readFlags) windowFlags(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVar(&f.since, "since", "", "only packets from this `time` on (same notation as --at); older connections are picked up midstream")
 	fl.StringVar(&f.until, "until", "", "only packets up to this `time`, as if the capture ended then")
+	fl.BoolVar(&f.noReorder, "no-reorder", false, "leave packets that are out of order where they are in their file; by default those that are 5ms to 1s late are put in the order of their timestamps")
 }
 
 // saveFlags adds the flags that say where packets are written.
@@ -82,6 +92,7 @@ func (f *readFlags) trackingFlags(c *cobra.Command) {
 	fl.DurationVar(&f.twoMSL, "2msl", 0, "how long TIME_WAIT lasts; 0 uses the value of the stack")
 	fl.DurationVar(&f.leakAfter, "leak-after", tracker.DefaultLeakAfter, "report CLOSE_WAIT or FIN_WAIT_2 as stuck after this time")
 	fl.StringVar(&f.tapOn, "tap-on", "auto", "the `host` on which the capture was made, where what came in has arrived: its IP address, client, server, none, or auto (recognised where the packets leave no doubt)")
+	f.tapFlags.add(c)
 	fl.BoolVar(&f.outer, "outer", false, "do not decapsulate tunnels; follow the outermost TCP")
 	fl.StringArrayVar(&f.as, "decode-as", nil, "read one protocol as another, as tshark -d has it: udp.port==4790,vxlan; may be repeated")
 	fl.BoolVar(&f.nullESP, "null-esp", false, "read ESP that does not encrypt (NULL encryption), where the packet shows it")
@@ -118,7 +129,7 @@ func byClient(by string) (bool, error) {
 
 // namesFlag adds the flag that shows names.
 func namesFlag(c *cobra.Command, names *bool) {
-	c.Flags().BoolVar(names, "names", false, "show host names next to addresses, from DNS answers, TLS server names and HTTP Host in the capture; nothing is looked up")
+	c.Flags().BoolVar(names, "names", false, "show host names next to addresses, from DNS answers, TLS server names and HTTP Host in the capture, and the names that a pcapng file has; nothing is looked up")
 }
 
 // complete completes a flag with fixed words, and has those that are like one of
@@ -141,14 +152,6 @@ func kindNames() (names []string) {
 		names = append(names, k.Name)
 	}
 	return names
-}
-
-// needsCapture is the check of arguments of a command that reads captures.
-func needsCapture(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return run.WithHint(fmt.Errorf("%s needs a capture to read", c.Name()), c.CommandPath()+" file.pcap, or - for standard input")
-	}
-	return nil
 }
 
 // selection reads the flags that say which connections count.
@@ -231,7 +234,7 @@ func (f *readFlags) captureOptions() (o capture.Options, err error) {
 		}
 		o.As = append(o.As, as)
 	}
-	o.NullESP = f.nullESP
+	o.NullESP, o.AsTheyAre = f.nullESP, f.noReorder
 	o.Outer, o.VerifyChecksums, o.Payload = f.outer, f.verify, f.payload
 	return o, nil
 }
@@ -267,7 +270,17 @@ func (f *readFlags) reading(files []string, co capture.Options, stderr io.Writer
 	case f.save.Path == "" && f.save.NoComments:
 		return r, errors.New("--no-comments needs -w")
 	}
-	r = run.Reading{Files: files, Capture: co, Save: f.save, Stderr: stderr}
+	r = run.Reading{Files: files, AtEnds: f.atEnds, Capture: co, Save: f.save, Stderr: stderr}
+	var called string
+	if r.Taps, called, err = f.tapFlags.read(); err != nil {
+		return r, err
+	}
+	if len(r.Taps) > 0 {
+		r.Files = []string{called}
+		if f.save.Path != "" {
+			return r, run.WithHint(errors.New("-w writes the packets of one capture, not those of --tap"), "mergecap -w all.pcapng A B puts them into one file")
+		}
+	}
 	if _, tty := terminal(stderr); tty && !f.quiet && !f.noProgress {
 		r.Bar = stderr
 	}

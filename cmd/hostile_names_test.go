@@ -39,7 +39,7 @@ func TestHostileNames(t *testing.T) {
 	}
 	t.Chdir(t.TempDir())
 	files := map[string][]byte{"whole": good, "cut": good[:len(good)-10], "none": []byte("no capture\x1b[2J"), "empty": nil}
-	commands := [][]string{{"replay"}, {"explain"}, {"port", "7014"}, {"replay", "--strict"}, {"replay", "-w", "out"}, {"live", "--follow"}, {"check", "--baseline"}, {"check", "--policy"}}
+	commands := [][]string{{"replay"}, {"explain"}, {"compare", "other"}, {"compare", "x=other"}, {"port", "7014"}, {"replay", "--strict"}, {"replay", "-w", "out"}, {"live", "--follow"}, {"check", "--baseline"}, {"check", "--policy"}}
 	for _, format := range check.Formats() {
 		commands = append(commands, []string{"check", "--strict", "--forbid", "server.state == CLOSE_WAIT", "-o", format})
 	}

@@ -25,7 +25,11 @@ func TestInterrupted(t *testing.T) {
 	for _, c := range []struct {
 		command string
 		prints  bool
-	}{{"replay", true}, {"explain", false}, {"replay -f udp", true}} { // of which no packet is handed on
+	}{ // all packets are of the same time
+		{"replay --no-reorder", true},
+		{"explain --no-reorder", false},
+		{"replay --no-reorder -f udp", true}, // of which no packet is handed on
+	} {
 		t.Run(c.command, func(t *testing.T) {
 			args := append(strings.Fields(c.command), long)
 			for ctx, notice := range map[context.Context]string{

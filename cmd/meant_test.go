@@ -25,6 +25,7 @@ func TestMisspelt(t *testing.T) {
 		{"replay --time lokal " + sample, "local?"},
 		{"replay --by servr " + sample, "server?"},
 		{"replay --anomaly rst-insted-of-ack " + sample, "rst-instead-of-ack,"},
+		{"compare -o markdwn " + sample + " other", "markdown?"},
 		{"check --deny erorr " + sample, "error?"},
 		{"check --deny warning --allow port-scam " + sample, "port-scan?"},
 		{"check --undecided worn " + sample, "warn?"},

@@ -44,6 +44,32 @@ func TestPcaps(t *testing.T) {
 	}
 }
 
+// Every directory of two captures has the report that compare prints of them beside them,
+// and a line in the README there. UPDATE=1 rewrites the reports.
+func TestPcapsOfTwoPlaces(t *testing.T) {
+	captures, err := filepath.Glob("../pcaps/*/client.pcap")
+	if err != nil || len(captures) < 2 {
+		t.Fatalf("%d captures found, want at least 2: %v", len(captures), err)
+	}
+	readme, err := os.ReadFile("../pcaps/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range captures {
+		dir := filepath.Dir(path)
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			got, stderr := replayed(t, "compare", path, filepath.Join(dir, "server.pcap"))
+			if stderr != "" {
+				t.Errorf("standard error has %q, want nothing", stderr)
+			}
+			equalsGolden(t, filepath.Join(dir, "compare.txt"), got)
+			if !bytes.Contains(readme, []byte("`"+filepath.Base(dir)+"/client.pcap`")) {
+				t.Errorf("pcaps/README.md has no line for %s", dir)
+			}
+		})
+	}
+}
+
 // equalsGolden compares what was printed with a file, which UPDATE=1 rewrites.
 func equalsGolden(t *testing.T, golden string, got []byte) {
 	t.Helper()

@@ -28,6 +28,7 @@ import (
 // and "<!-- /name -->", which is what the program prints, or what a file has.
 var readmeBlocks = map[string]string{
 	"sample":    "README.md",
+	"compare":   "README.md",
 	"explain":   "report/README.md",
 	"fields":    "report/README.md",
 	"ladder":    "CONTRIBUTING.md",
@@ -45,6 +46,7 @@ var readmeBlocks = map[string]string{
 // The blocks of the pages are what they say. UPDATE=1 writes them anew.
 func TestReadmeBlocks(t *testing.T) {
 	sample, _ := replayed(t, "replay", "../pcaps/rst-instead-of-ack.pcap")
+	compared, _ := replayed(t, "compare", "../pcaps/final-ack-lost/client.pcap", "../pcaps/final-ack-lost/server.pcap")
 	ladder, _ := replayed(t, "explain", "../pcaps/time-wait-assassination.pcap")
 	story, err := os.ReadFile("lab/testdata/stories/final-ack-lost-once.txt")
 	if err != nil {
@@ -60,6 +62,7 @@ func TestReadmeBlocks(t *testing.T) {
 	}
 	texts := map[string][]byte{
 		"sample":    fenced("", sample),
+		"compare":   fenced("", compared),
 		"explain":   fenced("", ladder),
 		"fields":    record.FieldsMarkdown(),
 		"ladder":    fenced("", abort),

@@ -29,11 +29,11 @@ func newReplay() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "replay FILE...",
 		Short: "Read captures to the end and print both ends of every connection",
-		Long: `replay reads captures (pcap, pcapng, snoop or ERF, also compressed; - is standard input)
-and prints the state of both ends of every TCP connection. This is the state of
-the end if the captured segments arrived. A "?" means that it is only assumed.
-Without "?", the end's own segments show the state, or nothing has contradicted
-it for longer than a retransmission would have taken.
+		Long: `replay reads captures (pcap, pcapng, snoop, ERF or Network Monitor, also
+compressed; - is standard input) and prints the state of both ends of every TCP
+connection. This is the state of the end if the captured segments arrived. A "?"
+means that it is only assumed. Without "?", the end's own segments show the state,
+or nothing has contradicted it for longer than a retransmission would have taken.
 
 Several files are read as one capture, in the order of their first packets.
 Frame numbers continue from file to file.
@@ -55,7 +55,7 @@ changes, why it was refused, and its anomalies.`,
 	}
 	fl := c.Flags()
 	fl.SortFlags = false
-	fl.StringVarP(&f.output, "output", "o", "table", "output `format`: "+strings.Join(report.Formats(), ", "))
+	fl.StringVarP(&f.output, "output", "o", "table", "output `format`: "+strings.Join(report.ReplayFormats(), ", "))
 	byFlag(c, &f.by)
 	f.selectionFlags(c)
 	fl.StringVar(&f.on, "on", "", "show what netstat -tan would have shown on this `host` (an address)")
@@ -72,7 +72,7 @@ changes, why it was refused, and its anomalies.`,
 	fl.BoolVar(&f.strict, "strict", false, "treat a capture that is cut off as an error")
 	fl.BoolVar(&f.learned, "learned", false, "say what was learned of ordinary connections")
 	_ = fl.MarkHidden("learned") // the flag exists, so this cannot fail
-	complete(c, "output", report.Formats())
+	complete(c, "output", report.ReplayFormats())
 	complete(c, "sort", record.SortFields())
 	return c
 }
@@ -136,6 +136,13 @@ func (f *replayFlags) replay(files []string, o record.Options, stdout, stderr io
 	co, err := f.captureOptions()
 	if err != nil {
 		return nil, err
+	}
+	list, _, err := f.tapFlags.read()
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		o.Taps = append(o.Taps, list[i].Name)
 	}
 	if r.Printer, err = report.New(f.output, stdout, o); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@
 // read. It knows the formats; each is printed in a room of its own, which sees
 // only what it is to print:
 //
+//	between    what happened between captures of several places, in words
 //	services   connections counted by service
 //	findings   anomalies, those that say the same as one
 //	record     what is known of a connection, selected and counted; json, jsonl, csv
@@ -41,6 +42,7 @@ var formats = []struct {
 
 	services bool // it tells of services
 	rows     bool // in rows, of which Options.ByClient says what they are of
+	packets  bool // of packets, not of connections: it needs Options.Taps, and cannot select
 }{
 	{name: "table", make: table.New, sockets: table.NewSockets, table: true, sorts: true, services: true, rows: true},
 	{name: "wide", make: table.NewWide, sockets: table.NewSockets, table: true, sorts: true, services: true, rows: true},
@@ -51,16 +53,23 @@ var formats = []struct {
 	{name: "html", make: html.New, sorts: true, services: true, rows: true},
 	{name: "summary", make: table.NewSummary, sockets: table.NewSocketSummary, table: true},
 	{name: "services", make: table.NewServices, services: true, rows: true},
+	{name: "packets", make: record.NewPackets, packets: true},
 }
 
-// Formats returns the names that New takes.
+// Formats returns the names that New takes, except those that need captures of several
+// places.
 func Formats() []string {
 	var names []string
 	for _, f := range formats {
-		names = append(names, f.name)
+		if !f.packets {
+			names = append(names, f.name)
+		}
 	}
 	return names
 }
+
+// ReplayFormats returns all names that New takes.
+func ReplayFormats() []string { return append(Formats(), "packets") }
 
 // New returns a Printer of the named format that writes to w. Errors tell a
 // format that does not exist, options that it does not understand, and a sort
@@ -80,6 +89,10 @@ func New(name string, w io.Writer, o record.Options) (record.Printer, error) {
 			return nil, fmt.Errorf("%s prints no events; use json or jsonl", name)
 		case o.ByClient && !f.rows:
 			return nil, fmt.Errorf("%s has no rows of services for --by; use services, table, wide or html", name)
+		case f.packets && len(o.Taps) == 0:
+			return nil, fmt.Errorf("%s needs captures of two places: --tap client=a.pcap --tap server=b.pcap", name)
+		case f.packets && (o.Where != nil || o.Filter.Active()):
+			return nil, fmt.Errorf("%s cannot be selected by connection: use -f, --since and --until", name)
 		case o.On.IsValid() && f.sockets == nil:
 			return nil, fmt.Errorf("%s has no --on view: use table, wide, markdown or summary", name)
 		case o.Listening && f.sockets == nil:
@@ -90,7 +103,32 @@ func New(name string, w io.Writer, o record.Options) (record.Printer, error) {
 		}
 		return record.NewPrinter(w, o, by, f.table, f.services, f.make), nil
 	}
-	return nil, fmt.Errorf("unknown output format %q (%s)", text.Escape(name), strings.Join(Formats(), ", "))
+	return nil, fmt.Errorf("unknown output format %q (%s)", text.Escape(name), strings.Join(ReplayFormats(), ", "))
+}
+
+// compareFormats are those of the report of what happened between captures.
+var compareFormats = []struct {
+	name     string
+	make     record.Maker
+	services bool // it tells of services
+}{{"text", table.NewCompare, false}, {"json", record.NewCompareJSON, true}, {"markdown", table.NewCompareMarkdown, false}}
+
+// CompareFormats returns the names that NewCompare takes.
+func CompareFormats() (names []string) {
+	for _, f := range compareFormats {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// NewCompare is New for the report of what happened between captures of several places.
+func NewCompare(name string, w io.Writer, o record.Options) (record.Printer, error) {
+	for _, f := range compareFormats {
+		if f.name == name {
+			return record.NewPrinter(w, o, record.Order{}, false, f.services, f.make), nil
+		}
+	}
+	return nil, fmt.Errorf("unknown output format %q (%s)", text.Escape(name), strings.Join(CompareFormats(), ", "))
 }
 
 // IsBrokenPipe reports whether err says that the reader of a pipe has gone, as

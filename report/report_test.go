@@ -32,7 +32,7 @@ func TestNewRefusesWhatItDoesNotUnderstand(t *testing.T) {
 		{"table", record.Options{Sort: "client.state"}, ""},
 		{"csv", record.Options{Sort: "-anomalies"}, ""},
 		{"wide", record.Options{On: netip.IPv6Loopback()}, ""},
-		{"yaml", record.Options{}, `unknown output format "yaml" (table, wide, json, jsonl, csv, markdown, html, summary, services)`},
+		{"yaml", record.Options{}, `unknown output format "yaml" (table, wide, json, jsonl, csv, markdown, html, summary, services, packets)`},
 		{"\x1b[2J", record.Options{}, `unknown output format`},
 		{"", record.Options{}, `unknown output format ""`},
 		{"table", record.Options{Sort: "colour"}, `unknown field "colour" to sort by (conn, community_id, incarnation, client.addr,`},

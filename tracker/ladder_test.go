@@ -3,6 +3,7 @@ package tracker_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -94,6 +95,7 @@ type rung struct {
 	pause   time.Duration
 	cells   [2]string
 	fromA   bool
+	leg     leg
 	segment *tcp.Segment
 	text    string // of the segment, or the comment in parentheses
 	odd     []string
@@ -170,7 +172,7 @@ func (l *ladder) peersOf(time int) (a, b netip.AddrPort) {
 	return a, b
 }
 
-var rungForm = regexp.MustCompile(`^\s*([0-9a-z.]+\.)(?:\s+([+-][0-9.]+))?\s+(?:([A-Z0-9.-]+)\s+)?(?:(-->|<--)\s*)?((?:<[^<>]*>)+|\(.*\))?(?:\s*(-->|<--))?(?:\s+([A-Z0-9.-]+))?\s*$`)
+var rungForm = regexp.MustCompile(`^\s*([0-9a-z.]+\.)(?:\s+([+-][0-9.]+))?\s+(?:([A-Z][A-Z0-9.-]*)\s+)?(?:(-->|<--|\.\.\.|\?\?\?|\+\+\+|XXX)\s*)?((?:<[^<>]*>)+|\(.*\))?(?:\s*(-->|<--|\.\.\.|\?\?\?|\+\+\+|XXX))?(?:\s+([A-Z0-9.-]+))?\s*$`)
 
 func parseLadder(text string) (ladder, error) {
 	l := ladder{peers: [2]netip.AddrPort{peerA, peerB}, begin: 1_000_000 * tcp.Second, config: tracker.Config{Stack: "linux"}, times: 1, every: time.Millisecond}
@@ -211,8 +213,9 @@ func parseLadder(text string) (ladder, error) {
 			r.pause = pause
 		}
 		if strings.HasPrefix(r.text, "<") {
-			if m[4] == "" || m[4] != m[6] {
-				return l, fmt.Errorf("line %d: a segment has an arrow on both sides", i+1)
+			var err error
+			if r.leg, r.fromA, err = parseLeg(m[4], m[6]); err != nil {
+				return l, fmt.Errorf("line %d: %w", i+1, err)
 			}
 			bare, err := r.readAddresses(r.text)
 			if err != nil {
@@ -222,7 +225,7 @@ func parseLadder(text string) (ladder, error) {
 			if err != nil {
 				return l, fmt.Errorf("line %d: %w", i+1, err)
 			}
-			r.segment, r.fromA = &s, m[4] == "-->"
+			r.segment = &s
 		}
 		l.rungs = append(l.rungs, r)
 	}
@@ -304,7 +307,8 @@ func (l ladder) run(t *testing.T, emit func(*tracker.Event), after func(tk *trac
 	if l.hidden {
 		tk.Machine().Recent.Share(1)
 	}
-	now, frame := l.begin, 0
+	now, frames := l.begin, 0
+	passages, begun := l.passages(), false
 	for n := range l.times {
 		a, b := l.peersOf(n)
 		for i, r := range l.rungs {
@@ -315,19 +319,20 @@ func (l ladder) run(t *testing.T, emit func(*tracker.Event), after func(tk *trac
 				now = now.Add(l.every)
 			}
 			if r.segment != nil {
-				frame++
-				s := *r.segment
-				s.Time, s.Packet, s.Src, s.Dst = now, frame, a, b
+				s := *cmp.Or(passages[i].as, r.segment)
+				s.Time, s.Src, s.Dst = now, a, b
 				if !r.fromA {
 					s.Src, s.Dst = s.Dst, s.Src
 				}
 				l.shift(&s, tcp.Size(n)<<20)
-				if r.src.IsValid() {
+				if r.src.IsValid() && r.leg.leg != tcp.Neared {
 					s.Src = r.src
 				}
-				if r.dst.IsValid() {
+				if r.dst.IsValid() && r.leg.leg != tcp.Neared {
 					s.Dst = r.dst
 				}
+				passages[i].pass(&s, r.leg)
+				s.Packet += frames
 				tk.Observe(&s)
 			}
 			tk.Advance(now)
@@ -343,10 +348,15 @@ func (l ladder) run(t *testing.T, emit func(*tracker.Event), after func(tk *trac
 			if n == l.times-1 && i == len(l.rungs)-1 {
 				detector.Close()
 			}
-			if frame > 0 {
+			if begun = begun || passages[i].packet > 0; begun {
 				after(tk, n, i)
 			}
 		}
+		last := 0
+		for _, p := range passages {
+			last = max(last, p.packet)
+		}
+		frames += last
 	}
 }
 
@@ -423,11 +433,11 @@ func (l ladder) write() []byte {
 				pause = "+" + pause
 			}
 		}
-		arrow := "   "
+		arrows := [2]string{"   ", "   "}
 		if r.segment != nil {
-			arrow = map[bool]string{true: "-->", false: "<--"}[r.fromA]
+			arrows = r.leg.arrows
 		}
-		line := fmt.Sprintf("%4s %-7s %-*s %s %-*s %s %s", r.number, pause, left, r.cells[0], arrow, middle, r.text, arrow, r.cells[1])
+		line := fmt.Sprintf("%4s %-7s %-*s %s %-*s %s %s", r.number, pause, left, r.cells[0], arrows[0], middle, r.text, arrows[1], r.cells[1])
 		fmt.Fprintln(w, strings.TrimRight(line, " "))
 		if len(r.odd) > 0 {
 			fmt.Fprintf(w, "     ! %s\n", strings.Join(r.odd, " "))

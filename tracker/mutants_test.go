@@ -27,7 +27,7 @@ var mutants = []struct {
 }{
 	{
 		"every end is ESTABLISHED, proved", "record.go",
-		"r.Possible = c.Possible(e, r.Certainty, t.machine.Now)",
+		"r.Possible = certain.Possible(c, e, r.Certainty, t.machine.Now)",
 		"r.State, r.Proved, r.Certainty = tcp.Established, tcp.Established, tcp.Proved",
 		"TestFirmStatesAreTheKernels",
 	},
@@ -38,7 +38,7 @@ var mutants = []struct {
 	},
 	{
 		"a server that has closed is in SYN_RCVD, proved", "record.go", // which no excuse may cover
-		"r.Possible = c.Possible(e, r.Certainty, t.machine.Now)",
+		"r.Possible = certain.Possible(c, e, r.Certainty, t.machine.Now)",
 		"if e == tcp.Server && subject.Assumed == tcp.Closed.Set() && subject.Has(endpoint.SentSYNACK) {\n\t\tr.Proved = tcp.SynReceived\n\t}",
 		"TestFirmStatesAreTheKernels",
 	},
@@ -48,8 +48,8 @@ var mutants = []struct {
 		"TestHistoriesEqualKernels",
 	},
 	{
-		"what is assumed is settled at once", "internal/conn/conn.go",
-		"now.Sub(newest.At) >= c.quiet()", "true",
+		"what is assumed is settled at once", "internal/certain/certain.go",
+		"now.Sub(newest.At) >= quiet(c)", "true",
 		"TestFirmStatesAreTheKernels",
 	},
 	{

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/certain"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/halfclosed"
@@ -16,7 +17,8 @@ import (
 // A Step is one state in the history of an end.
 type Step struct {
 	Time   tcp.Time
-	Packet int // the frame that caused it; 0 for a timer
+	Packet int       // the frame that caused it; 0 for a timer
+	Place  tcp.Place // of that, where captures of several places are followed, if who reads them has set it
 	State  tcp.State
 	Inputs tcp.InputSet // what happened; empty where it was first seen there, midway
 	Basis  tcp.Basis
@@ -145,7 +147,7 @@ func (t *Tracker) fillEnd(r *EndRecord, c *conn.Conn, e tcp.Endpoint) {
 	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
 	history := r.History[:0]
 	*r = EndRecord{Proved: subject.Proved.Only()}
-	r.Addr, r.State, r.Certainty = c.Addr(e), subject.Assumed.Shown(), t.machine.Certainty(c, e)
+	r.Addr, r.State, r.Certainty = c.Addr(e), subject.Assumed.Shown(), certain.Of(t.machine, c, e)
 	r.Packets, r.Bytes, r.ISN, r.MSS, r.Window = uint64(subject.Packets), subject.Bytes, subject.ISS, subject.MSS, subject.Window(peer)
 	r.HasISN, r.SACK, r.Timestamps = subject.Has(endpoint.HasISS), subject.Has(endpoint.SackOK), subject.Has(endpoint.HasTS)
 	r.OnHost = t.machine.OnHost(c, e)
@@ -163,10 +165,10 @@ func (t *Tracker) fillEnd(r *EndRecord, c *conn.Conn, e tcp.Endpoint) {
 	if due, kind := t.machine.Deadline(c, e); kind != "" && due > t.machine.Now {
 		r.Timer = Timer{Kind: kind, Remaining: due.Sub(t.machine.Now).Round(10 * time.Microsecond)}
 	}
-	r.Possible = c.Possible(e, r.Certainty, t.machine.Now)
+	r.Possible = certain.Possible(c, e, r.Certainty, t.machine.Now)
 	for _, st := range c.Steps() {
 		if st.End() == e {
-			r.History = append(r.History, Step{Time: st.At, Packet: st.Packet(), State: st.State(), Inputs: st.Inputs(), Basis: t.machine.BasisOf(c, st)})
+			r.History = append(r.History, Step{Time: st.At, Packet: st.Packet(), State: st.State(), Inputs: st.Inputs(), Basis: certain.BasisOf(t.machine, c, st)})
 		}
 	}
 	if last := len(r.History) - 1; last >= 0 && r.History[last].State == r.State {
@@ -179,7 +181,7 @@ func (t *Tracker) fillEnd(r *EndRecord, c *conn.Conn, e tcp.Endpoint) {
 
 // inNameOf are the kinds of anomalies that say that a RST, which is among their
 // evidence, was not sent by the end that it names.
-var inNameOf = []string{"forged-rst", "connection-tampering", "middlebox-idle-drop"}
+var inNameOf = []string{"forged-rst", "forged-between", "connection-tampering", "middlebox-idle-drop"}
 
 // resetBy is whose RST ended the connection: the first that ends the history of an
 // end, unless one of the anomalies, whose ends are roles, says that it was sent in

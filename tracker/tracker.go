@@ -8,6 +8,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly/captures"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly/kinds"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/certain"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -195,7 +196,7 @@ func (t *Tracker) Moved(c *conn.Conn, m *conn.Move) {
 	e.Time, e.Packet, e.End = m.At, m.Packet, role
 	client := t.machine.Role(c, tcp.Client)
 	e.Bytes = [2]uint64{c.Ends[client].Bytes, c.Ends[client.Peer()].Bytes}
-	e.From, e.To, e.Inputs, e.Refuted, e.Basis = m.From, m.To, m.Inputs, m.Refuted, t.machine.BasisOfMove(c, m)
+	e.From, e.To, e.Inputs, e.Refuted, e.Basis = m.From, m.To, m.Inputs, m.Refuted, certain.BasisOfMove(t.machine, c, m)
 	t.emit(e)
 }
 

@@ -175,7 +175,7 @@ func (p *Decoder) fastOther(proto uint8, payload []byte) Verdict {
 		if len(payload) > 0 && isICMPv6Error(payload[0]) {
 			return ask
 		}
-	case inet.ProtoHopByHop, inet.ProtoRouting, inet.ProtoFragment, inet.ProtoAH, inet.ProtoDestOpts:
+	case inet.ProtoHopByHop, inet.ProtoRouting, inet.ProtoFragment, inet.ProtoAH, inet.ProtoDestOpts, protoMobility, protoHIP, protoShim6:
 		return ask
 	default:
 		if opensProto[proto] && !p.o.Outer {

@@ -150,6 +150,11 @@ func (p *Decoder) extensions(next uint8, f frame, n *network) Verdict {
 				return Undecodable
 			}
 			size = (int(h[1]) + 2) * 4
+		case protoMobility, protoHIP, protoShim6:
+			if len(h) < 8 {
+				return Undecodable
+			}
+			size = (int(h[1]) + 1) * 8
 		case inet.ProtoFragment:
 			if size = 8; len(h) < size {
 				return Undecodable
@@ -209,8 +214,12 @@ func (p *Decoder) fragment(key fragmentKey, g fragment, n *network) Verdict {
 	if d.over && d.whole != 0 {
 		p.tellParts(d.whole, p.parts) // copies of it
 	}
+	over := d.over
 	datagram, proto, ok := p.fragments.add(d, g, p.parts, p.now)
-	if !ok {
+	switch {
+	case !ok && d.over && !over:
+		return Undecodable // it contradicts the others
+	case !ok:
 		return NotTCP
 	}
 	p.parts, d.parts, d.whole = append(p.parts[:0], d.parts...), nil, p.number
@@ -234,7 +243,7 @@ func (p *Decoder) tellParts(whole int, parts []int) {
 // IPv6 fragments only the first need tell it truly (RFC 8200 §4.5).
 func (p *Decoder) carriesTCP(proto uint8, unsure bool) bool {
 	switch proto {
-	case inet.ProtoTCP, inet.ProtoAH, inet.ProtoDestOpts, inet.ProtoHopByHop, inet.ProtoRouting:
+	case inet.ProtoTCP, inet.ProtoAH, inet.ProtoDestOpts, inet.ProtoHopByHop, inet.ProtoRouting, protoMobility, protoHIP, protoShim6:
 		return true
 	}
 	return unsure || !p.o.Outer && p.opensProto(proto)

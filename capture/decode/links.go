@@ -97,7 +97,7 @@ func readSNAP(f frame) (frame, place) {
 	}
 	rest, kind := f.skip(5), be16(f.data[3:])
 	switch [3]byte(f.data) {
-	case [3]byte{}, [3]byte{0, 0, 0xf8}: // Ethernet types (RFC 1042, 802.1H)
+	case [3]byte{}, [3]byte{0, 0, 0xf8}, [3]byte{8, 0, 7}: // Ethernet types (RFC 1042, 802.1H, AppleTalk)
 		return rest, typed(kind)
 	case [3]byte{0, 0x80, 0xc2}: // bridged (RFC 2684 §5.2, RFC 2427 §4.2)
 		if kind == 1 || kind == 7 {

@@ -25,7 +25,7 @@ type Named struct {
 	Name string     // lower case, without a dot at the end; it may hold anything
 	Host netip.Addr // that has it
 
-	// Of the DNS: who was told. Of TLS and HTTP: the two ends, of which the server
+	// Of the DNS: who was told; not valid: anybody. Of TLS and HTTP: the two ends, of which the server
 	// has the name.
 	Asker          netip.Addr
 	Client, Server netip.AddrPort

@@ -3,6 +3,7 @@ package decode
 import (
 	"encoding/binary"
 
+	"github.com/tcpwatch/tcpwatch/capture/internal/inet"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -172,14 +173,15 @@ func (p *Decoder) nfLog(f frame) Verdict {
 const udpSize = 8
 
 // udp reads what a datagram to or from the port of a tunnel carries, or one that
-// is VXLAN for sure.
-func (p *Decoder) udp(f frame) Verdict {
+// is VXLAN for sure. It is one of UDP, or of UDP-Lite.
+func (p *Decoder) udp(f frame, proto uint8) Verdict {
 	rest, ok := f.after(udpSize)
 	if !ok {
 		// A datagram without its ports says nothing; most are no tunnel.
 		return NotTCP
 	}
-	if length := int(be16(f.data[4:])); length >= udpSize && length-udpSize <= rest.wire {
+	// UDP-Lite says how much of it is in the checksum instead.
+	if length := int(be16(f.data[4:])); proto == inet.ProtoUDP && length >= udpSize && length-udpSize <= rest.wire {
 		rest = rest.limit(length - udpSize)
 	}
 	to, from := place{udpTo, be16(f.data[2:])}, place{udpFrom, be16(f.data)}

@@ -24,6 +24,16 @@ const (
 	maxTags    = 8  // VLAN tags that the fast path looks behind
 )
 
+// Protocols of IP that only the slow path reads. Those of mobile and multihomed hosts are
+// headers behind which others may be (RFC 6275 §6.1.1, RFC 7401 §5.1, RFC 5533 §5.1); most have
+// nothing behind them.
+const (
+	protoMobility = 135
+	protoUDPLite  = 136 // CAPWAP over IPv6 is in it (RFC 5415 §3.1)
+	protoHIP      = 139
+	protoShim6    = 140
+)
+
 // A network is what the innermost IP header says of the segment behind it.
 type network struct {
 	src, dst netip.Addr // dst is the last hop of a source route
@@ -72,7 +82,7 @@ func (p *Decoder) payload(proto uint8, f frame, n *network) Verdict {
 		return p.icmp(f, n, false)
 	case inet.ProtoICMPv6:
 		return p.icmp(f, n, true)
-	case inet.ProtoAH: // of IPv4; IPv6 has read its own
+	case inet.ProtoAH, protoMobility, protoHIP, protoShim6: // of IPv4; IPv6 has read its own
 		return p.extensions(proto, f, n)
 	}
 	if p.o.Names && proto == inet.ProtoUDP && namesIn(f.data) {
@@ -81,8 +91,8 @@ func (p *Decoder) payload(proto uint8, f frame, n *network) Verdict {
 	switch {
 	case p.o.Outer:
 		return NotTCP
-	case proto == inet.ProtoUDP:
-		return p.udp(f)
+	case proto == inet.ProtoUDP, proto == protoUDPLite:
+		return p.udp(f, proto)
 	case proto == protoIPComp:
 		return p.ipComp(f, n)
 	case proto == protoESP && p.o.NullESP:

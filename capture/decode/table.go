@@ -129,6 +129,15 @@ func rows() []header {
 		{name: "batman-adv", follows: at(etherType, 0x4305), min: 2, read: readBatman},
 		{name: "DSA", follows: at(etherType, 0xdada), min: 8, read: typeAt(6, 8)},
 		{name: "Broadcom tag", follows: at(etherType, 0x8874), min: 6, read: typeAt(4, 6)},
+		{name: "Realtek tag", follows: at(etherType, 0x8899), min: 1, read: readRealtek},
+		{name: "FCoE", follows: at(etherType, 0x8906), min: 38, read: readFCoE},
+		{name: "AppleTalk", follows: at(etherType, 0x809b), min: 13, read: func(f frame) (frame, place) {
+			if f.data[12] != 22 { // MacIP
+				return f, aNothing
+			}
+			return f.skip(13), anIPv4
+		}},
+		shutRow("EtherCAT", NotOpened, at(etherType, 0x88a4)), // it may carry frames in pieces
 
 		// Behind a protocol of IP.
 		{name: "IP in IP", as: "ip", follows: at(ipProto, inet.ProtoIPv4, 94), read: then(0, anIP)},
@@ -289,7 +298,7 @@ func rows() []header {
 			return f.skip((int(f.data[0]) + 3) &^ 3), anIP
 		}},
 		{name: "PPI", follows: on(pcap.LinkPPI), min: 8, read: func(f frame) (frame, place) { return readWrapped(f, 2, 4) }},
-		{name: "PKTAP", follows: on(pcap.LinkPktap), min: 12, read: func(f frame) (frame, place) { return readWrapped(f, 0, 8) }},
+		{name: "PKTAP", as: "pktap", follows: on(pcap.LinkPktap), min: 12, read: func(f frame) (frame, place) { return readWrapped(f, 0, 8) }},
 		{name: "Juniper Ethernet", follows: on(pcap.LinkJuniperEthernet, pcap.LinkJuniperPPPoE), min: 4, read: juniper(0, aFrame)},
 		{name: "Juniper PPP", follows: on(pcap.LinkJuniperPPP), min: 4, read: juniper(2, aPPP)},
 		{name: "Juniper Frame Relay", follows: on(pcap.LinkJuniperFrameRelay), min: 4, read: juniper(0, aRelay)},
@@ -320,15 +329,16 @@ func aruba() (places []place) {
 	return places
 }
 
-// quiet lists what carries no TCP: it is passed over without a word.
+// quiet lists what carries no TCP: it is passed over without a word. What may carry it
+// has a row, or is told: a frame of any other kind.
 var quiet = index([][]place{
 	at(etherType, inet.TypeARP, inet.TypeRARP, inet.TypeLoopback,
-		0x00fe, 0x0842, 0x2000, 0x22ea, 0x22f0, 0x22f4, 0x6001, 0x6002, 0x6003, 0x6004, 0x6007, 0x8035, 0x809b, 0x80f3, 0x8102, 0x8137,
-		0x8138, 0x814c, 0x8181, 0x8808, 0x8809, 0x8863, 0x886d, 0x887b, 0x888e, 0x8892, 0x8899, 0x88a2, 0x88a4, 0x88ab, 0x88b8, 0x88b9,
+		0x00fe, 0x0842, 0x2000, 0x22ea, 0x22f0, 0x22f4, 0x6001, 0x6002, 0x6003, 0x6004, 0x6007, 0x8035, 0x80f3, 0x8102, 0x8137,
+		0x8138, 0x814c, 0x8181, 0x8808, 0x8809, 0x8863, 0x886d, 0x887b, 0x888e, 0x8892, 0x88a2, 0x88ab, 0x88b8, 0x88b9,
 		0x88ba, 0x88c7, 0x88ca, 0x88cc, 0x88cd, 0x88d9, 0x88dc, 0x88e1, 0x88e3, 0x88ee, 0x88f5, 0x88f6, 0x88f7, 0x88f8, 0x88fb, 0x8902,
-		0x8906, 0x890d, 0x8912, 0x8914, 0x8915, 0x8917, 0x893a, 0x8940, 0x8942),
+		0x890d, 0x8912, 0x8914, 0x8915, 0x8917, 0x893a, 0x8940, 0x8942),
 	at(ipProto, inet.ProtoTCP, inet.ProtoUDP, inet.ProtoICMP, inet.ProtoICMPv6, inet.ProtoSCTP,
-		2, 3, 8, 9, 12, 27, 28, 33, 46, 48, 54, 59, 88, 89, 103, 105, 112, 113, 124, 134, 135, 136, 139, 140),
+		2, 3, 8, 9, 12, 27, 28, 33, 46, 54, 59, 88, 89, 103, 112, 113, 124, 134),
 	at(greType, 0, 0xb7ea),
 })
 
@@ -530,7 +540,7 @@ func (p *Decoder) opensProto(proto uint8) bool {
 	at := place{ipProto, uint16(proto)}
 	_, as := p.as[at]
 	row := table.get(at)
-	return as || row != nil && !row.shut || proto == inet.ProtoUDP || proto == protoIPComp || proto == protoESP && p.o.NullESP
+	return as || row != nil && !row.shut || proto == inet.ProtoUDP || proto == protoUDPLite || proto == protoIPComp || proto == protoESP && p.o.NullESP
 }
 
 // portSet is the UDP ports at which there may be a tunnel.

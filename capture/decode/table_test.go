@@ -98,8 +98,29 @@ var headerCases = []struct {
 	{"batman-originator", ether(0x4305), "000f 3200 00000001 020000000009 020000000008 00000000", beforeNothing, NotTCP},
 	{"dsa-behind-a-type", ether(0xdada), "0000 c0000001 0800", beforeIPv4, TCP},
 	{"broadcom-behind-a-type", ether(0x8874), "00000001 0800", beforeIPv4, TCP},
+	{"realtek-8366", ether(0x8899), "a003 0800", beforeIPv4, TCP},
+	{"realtek-8306", ether(0x8899), "9003 86dd", beforeIPv6, TCP},
+	{"realtek-8365", ether(0x8899), "0400 0020 0003 8100 0005 0800", beforeIPv4, TCP},
+	{"realtek-loop-detection", ether(0x8899), "23 00", beforeNothing, NotTCP},
+	{"realtek-remote-control", ether(0x8899), "01 00", beforeNothing, NotTCP},
+	{"realtek-of-another-kind", ether(0x8899), "70 00", beforeIPv4, Shut},
+	{"fcoe-of-ip", ether(0x8906), "00000000000000000000000000 2e 04000002 00000001 05290000 01200000 ffffffff 00000000 10000200000000021000020000000001", beforeSNAP, TCP},
+	{"fcoe-of-ip-in-pieces", ether(0x8906), "00000000000000000000000000 2e 04000002 00000001 05290000 01000001 ffffffff 00000000", beforeSNAP, Shut},
+	{"fcoe-of-scsi", ether(0x8906), "00000000000000000000000000 2e 04000002 00000001 08290000 01200000 ffffffff 00000000", beforeNothing, NotTCP},
+	{"macip", ether(0x809b), "004a 0000 0001 0002 05 06 48 48 16", beforeIPv4, TCP},
+	{"appletalk", ether(0x809b), "0012 0000 0001 0002 05 06 02 02 02", beforeNothing, NotTCP},
+	{"macip-behind-llc", place{linkType, 100}, "aaaa03 080007 809b 004a 0000 0001 0002 05 06 48 48 16", beforeIPv4, TCP},
+	{"ethercat", ether(0x88a4), "", beforeNothing, Shut},
 
 	// Behind a protocol of IP.
+	{"dynamic-source-routing", place{ipProto, 48}, "06000000", beforeNothing, Shut},
+	{"scps", place{ipProto, 105}, "", beforeNothing, Shut},
+	{"mobility", place{ipProto, 135}, "3b00 0000 0000 0000", beforeNothing, NotTCP},
+	{"mobility-before-a-packet", place{ipProto, 135}, "0401 0000 0000 0000 0000 0000 0000 0000", beforeIPv4, TCP},
+	{"hip", place{ipProto, 139}, "3b04 0121 0000 0000 00000000000000000000000000000000 00000000000000000000000000000000", beforeNothing, NotTCP},
+	{"shim6", place{ipProto, 140}, "0400 8000 0000 0001", beforeIPv4, TCP},
+	{"udp-lite-of-capwap", place{ipProto, 136}, "c350 147f 0008 0000 00100000 00000000", beforeFrame, TCP},
+	{"udp-lite", place{ipProto, 136}, "c350 1480 0008 0000", beforeNothing, NotTCP},
 	{"ip-in-ip", place{ipProto, 4}, "", beforeIPv4, TCP},
 	{"ip-in-ip-94", place{ipProto, 94}, "", beforeIPv4, TCP},
 	{"6in4", place{ipProto, 41}, "", beforeIPv6, TCP},
@@ -437,5 +458,14 @@ func TestHeadersInFragments(t *testing.T) {
 	}
 	if n < 40 {
 		t.Errorf("only %d cases", n)
+	}
+}
+
+// What is passed over without a word has no row.
+func TestQuietHeadersAreNotRead(t *testing.T) {
+	for at := range quiet {
+		if row := table.get(at); row != nil {
+			t.Errorf("%v is read by %s", at, row.name)
+		}
 	}
 }

@@ -116,3 +116,36 @@ func readBatman(f frame) (frame, place) {
 	}
 	return f, aNothing
 }
+
+// readRealtek reads what its switches put before the Ethernet type of a frame that goes to
+// the host or comes from there. Other frames of the type are the switches' own.
+func readRealtek(f frame) (frame, place) {
+	kind, size := f.data[0]>>4, 0
+	switch {
+	case kind == 9, kind == 10: // RTL8306, RTL8366
+		size = 2
+	case f.data[0] == 4: // RTL8365 and later
+		size = 6
+	case f.data[0] <= 3, f.data[0] == 0x23: // RRCP, REP, RLDP
+		return f, aNothing
+	default:
+		return f, notOpened
+	}
+	if len(f.data) < size+2 {
+		return cutOff, aNothing
+	}
+	return f.skip(size + 2), ether(be16(f.data[size:]))
+}
+
+// readFCoE reads a frame of Fibre Channel (FC-BB-5) up to the IP that it may carry
+// (RFC 4338): most carry SCSI.
+func readFCoE(f frame) (frame, place) {
+	const before, header, network = 14, 24, 16
+	if f.data[before+8] != 5 { // the type: LLC and SNAP
+		return f, aNothing
+	}
+	if f.data[before+13]&0x20 == 0 { // without addresses of the network it is not the first of a sequence
+		return f, inPieces
+	}
+	return f.skip(before + header + network), anLLC
+}

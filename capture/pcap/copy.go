@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -19,10 +20,12 @@ import (
 type Copier struct {
 	in    Reader
 	out   *Blocks
-	plain int64  // the nanoseconds in a unit of its times; 0: it is pcapng
-	last  []byte // the block of the newest packet, of pcapng
-	kind  uint32 // of that
-	order order  // of the section
+	plain int64      // the nanoseconds in a unit of its times; 0: it is pcapng
+	unit  uint8      // the power of ten that this is, see newClock
+	links []LinkType // of its interfaces
+	last  []byte     // the block of the newest packet, of pcapng
+	kind  uint32     // of that
+	order order      // of the section
 	flush func() error
 	err   error // of flush
 }
@@ -48,13 +51,12 @@ func NewCopier(r io.Reader, name, path string, out *Blocks, flush func() error) 
 	}
 	if f, is := c.in.format.(plainFormat); is {
 		link, snap, tick := f.about()
-		unit := uint8(6) // the power of ten, see newClock
-		if tick == 1 {
-			unit = 9
+		c.plain, c.unit, c.links = tick, 9, []LinkType{link}
+		for ; tick > 1; tick /= 10 {
+			c.unit--
 		}
-		c.plain = tick
 		out.Section("tcpwatch")
-		out.describe("", link, snap, unit)
+		out.describe("", link, snap, c.unit)
 	}
 	return c, nil
 }
@@ -74,12 +76,24 @@ func (c *Copier) Next(r *Record) error {
 func (c *Copier) Keep(r *Record, comment string) {
 	switch {
 	case c.plain != 0:
-		c.out.packet(0, r.Time/tcp.Time(c.plain), r, comment)
+		c.out.packet(c.linkOf(r), r.Time/tcp.Time(c.plain), r, comment)
 	case comment == "" || c.kind == blockPacketSimple:
 		c.out.raw(c.last)
 	default:
 		c.out.commented(c.last, c.order, clipped(comment))
 	}
+}
+
+// linkOf returns the number of the interface that has the link type of a packet of a
+// format that describes none.
+func (c *Copier) linkOf(r *Record) int {
+	n := slices.Index(c.links, r.Link)
+	if n < 0 {
+		n = len(c.links)
+		c.links = append(c.links, r.Link)
+		c.out.describe("", r.Link, 0, c.unit)
+	}
+	return n
 }
 
 // Close frees what reading took. What the capture is read from is left open.

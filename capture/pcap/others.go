@@ -13,10 +13,10 @@ import (
 // Formats of other programs: snoop (RFC 1761), and the records of Endace's cards,
 // which have no header of the file.
 
-// A plainFormat is one whose packets are all of one interface.
+// A plainFormat is one that describes no interfaces.
 type plainFormat interface {
 	format
-	about() (link LinkType, snap uint32, tick int64) // tick is in nanoseconds
+	about() (link LinkType, snap uint32, tick int64) // of the first packets; tick is in nanoseconds
 }
 
 func (f *pcapFile) about() (LinkType, uint32, int64) { return f.link, f.snap, f.tick }

@@ -1,11 +1,13 @@
 package pcap
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"math"
 	"math/bits"
+	"net/netip"
 
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -19,6 +21,7 @@ const (
 	blockInterface      = 1
 	blockPacketObsolete = 2
 	blockPacketSimple   = 3
+	blockNames          = 4
 	blockStatistics     = 5
 	blockPacket         = 6
 
@@ -44,6 +47,8 @@ const (
 	blockOverhead     = 12 // type, length, length
 
 	maxInterfaces = 1 << 16 // of a section
+	maxNames      = 1 << 14 // of hosts, that nobody has asked for yet
+	maxName       = 255
 )
 
 type pcapngFile struct {
@@ -52,6 +57,7 @@ type pcapngFile struct {
 	interfaces []captureInterface // of the present section
 	dropped    int64              // by the interfaces of past sections
 	end        tcp.Time           // when the capture ended, as far as it says
+	names      []HostName         // that nobody has asked for yet
 
 	seen func(kind uint32, block []byte) // is lent every whole block before it is looked at; nil: nobody asks
 }
@@ -90,7 +96,7 @@ func (f *pcapngFile) next(r *Record) error {
 				return err
 			}
 			continue
-		case blockInterface, blockStatistics, blockPacketObsolete, blockPacketSimple, blockPacket:
+		case blockInterface, blockStatistics, blockNames, blockPacketObsolete, blockPacketSimple, blockPacket:
 		default:
 			if length < blockOverhead {
 				return corrupt(fmt.Sprintf("a block of %d bytes", length))
@@ -109,6 +115,8 @@ func (f *pcapngFile) next(r *Record) error {
 			err = f.describe(b)
 		case blockStatistics:
 			f.count(b)
+		case blockNames:
+			f.name(b)
 		case blockPacket:
 			err = f.packet(b, r)
 		case blockPacketObsolete:
@@ -116,7 +124,7 @@ func (f *pcapngFile) next(r *Record) error {
 		case blockPacketSimple:
 			err = f.simplePacket(b, r)
 		}
-		if err != nil || kind != blockInterface && kind != blockStatistics {
+		if err != nil || kind != blockInterface && kind != blockStatistics && kind != blockNames {
 			return err
 		}
 	}
@@ -238,6 +246,46 @@ func (f *pcapngFile) count(b []byte) {
 			f.end = max(f.end, i.clock.time(uint64(f.order.u32(value))<<32|uint64(f.order.u32(value[4:]))))
 		}
 	})
+}
+
+// A HostName is a name of a host that the file tells.
+type HostName struct {
+	Host netip.Addr
+	Name string // it may hold anything
+}
+
+// name reads the names of hosts. As many as fit are taken, and malformed ones passed
+// over.
+func (f *pcapngFile) name(b []byte) {
+	f.options(b, func(code uint16, value []byte) {
+		size := 0
+		switch code { // a record is built like an option
+		case 1:
+			size = 4
+		case 2:
+			size = 16
+		}
+		if size == 0 || len(value) <= size {
+			return
+		}
+		host, _ := netip.AddrFromSlice(value[:size])
+		for name := range bytes.SplitSeq(value[size:], []byte{0}) {
+			if len(name) > 0 && len(name) <= maxName && len(f.names) < maxNames {
+				f.names = append(f.names, HostName{host, string(name)})
+			}
+		}
+	})
+}
+
+// Names returns the names of hosts that the file told since it was asked last.
+func (in *Reader) Names() []HostName {
+	f, is := in.format.(*pcapngFile)
+	if !is || len(f.names) == 0 {
+		return nil
+	}
+	names := f.names
+	f.names = nil
+	return names
 }
 
 func (f *pcapngFile) ended() tcp.Time { return f.end }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -203,5 +204,46 @@ func TestDescriptionsAreBounded(t *testing.T) {
 			t.Errorf("%s: %d octets were copied, want %d; %d were held", name, copied, one+len(blocks), cap(out.Bytes()))
 		}
 		c.Close()
+	}
+}
+
+// Names of hosts are told, wherever they are, in either byte order; malformed ones
+// are passed over.
+func TestNamesOfHosts(t *testing.T) {
+	for _, big := range []bool{false, true} {
+		f := section(big).iface(LinkEthernet)
+		v4 := []byte("\x0a\x00\x00\x01one.example\x00one\x00")
+		v6 := append(append([]byte{0x20, 1, 0x0d, 0xb8}, make([]byte, 12)...), "six.example\x00"...)
+		f.block(blockNames, append(append(f.option(1, v4), f.option(2, v6)...), f.option(0, nil)...))
+		f.packet(0, 1, "packet")
+		long := append([]byte{10, 0, 0, 2}, strings.Repeat("x", 256)+"\x00two\x00"...)
+		f.block(blockNames, slices.Concat(f.option(9, v4), f.option(1, v4[:4]), f.option(1, v4[:3]), f.option(1, long), f.numbers(uint16(1), uint16(400))))
+		in := open(t, f.bytes())
+		var got []string
+		var r Record
+		for {
+			err := in.Next(&r)
+			for _, n := range in.Names() {
+				got = append(got, n.Host.String()+"="+n.Name)
+			}
+			if got = append(got, "|"); err != nil {
+				break
+			}
+		}
+		if s, want := strings.Join(got, " "), "10.0.0.1=one.example 10.0.0.1=one 2001:db8::=six.example | 10.0.0.2=two |"; s != want {
+			t.Errorf("got %s, want %s", s, want)
+		}
+	}
+}
+
+// Names that nobody asks for are bounded.
+func TestNamesOfHostsAreBounded(t *testing.T) {
+	f := section(false).iface(LinkEthernet)
+	for range 40 {
+		f.block(blockNames, f.option(1, append([]byte{10, 0, 0, 1}, strings.Repeat("x\x00", 1000)...)))
+	}
+	in := open(t, f.packet(0, 1, "packet").bytes())
+	if all, damage := read(t, in); len(all) != 1 || damage != "" || len(in.Names()) != maxNames || in.Names() != nil {
+		t.Errorf("got %d packets, %s, and not %d names", len(all), damage, maxNames)
 	}
 }

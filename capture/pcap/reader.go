@@ -12,6 +12,7 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/mikelolasagasti/xz"
 	"github.com/pierrec/lz4/v4"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -19,6 +20,10 @@ import (
 // maxZstdWindow bounds the memory that a zstd stream may ask for. It is what
 // zstd --long writes at most, and what the zstd command accepts by default.
 const maxZstdWindow = 128 << 20
+
+// maxXZDictionary bounds the memory that an xz stream may ask for. It is what xz -9
+// writes.
+const maxXZDictionary = 64 << 20
 
 // A Reader reads the records of one capture, of any format of this package,
 // compressed or not. Its methods are for one goroutine.
@@ -30,6 +35,7 @@ type Reader struct {
 	zstd   *zstd.Decoder // nil: none
 	format format
 
+	sort     *sort  // nil: records are returned in the order of the file
 	early    *early // nil: nothing was read before its turn
 	places   bool
 	records  int      // that Next returned
@@ -61,6 +67,14 @@ func NewReader(r io.Reader, name, path string) (*Reader, error) {
 // the capture goes no further although it should, and anything else if it could
 // not be read.
 func (in *Reader) Next(r *Record) error {
+	if in.sort != nil {
+		return in.sort.next(in, r)
+	}
+	return in.read(r)
+}
+
+// read reads the next record of the file.
+func (in *Reader) read(r *Record) error {
 	if in.early != nil {
 		return in.nextEarly(r)
 	}
@@ -121,6 +135,11 @@ func (in *Reader) start() error {
 		in.format, err = newPcapngFile(w, in.seen)
 	case isPcap(head):
 		in.format, err = newPcapFile(w)
+	case isNetmon(head):
+		f, e := newNetmonFile(w, in.raw.r, &in.raw.n)
+		if in.format, err = f, e; e != nil && in.raw.failed() {
+			return in.unreadable(e)
+		}
 	default:
 		if in.format, err = beginsOther(w); in.format != nil || err != nil {
 			break
@@ -172,6 +191,12 @@ func (in *Reader) decompress() (io.Reader, error) {
 		return &unpacked{bzip2.NewReader(b), &in.raw, "bzip2"}, nil
 	case bytes.Equal(head, []byte{0x04, 0x22, 0x4d, 0x18}):
 		return &unpacked{lz4.NewReader(b), &in.raw, "lz4"}, nil
+	case bytes.HasPrefix(head, []byte(xzMagic[:4])):
+		z, err := xz.NewReader(b, maxXZDictionary)
+		if err != nil {
+			return nil, in.unpacking("xz", err)
+		}
+		return &unpacked{z, &in.raw, "xz"}, nil
 	}
 	return b, nil
 }
@@ -182,6 +207,10 @@ func isZstd(head []byte) bool {
 	return bytes.Equal(head, []byte{0x28, 0xb5, 0x2f, 0xfd}) ||
 		len(head) == 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:], []byte{0x2a, 0x4d, 0x18})
 }
+
+const xzMagic = "\xfd7zXZ\x00"
+
+var errXZMemory = fmt.Errorf("its xz data needs more than %d MiB of memory; decompress it with xz -dc", maxXZDictionary>>20)
 
 // unpacked reads compressed data. What is wrong with the data is damage; an
 // error of the file beneath is passed on.
@@ -200,6 +229,10 @@ func (u *unpacked) Read(b []byte) (int, error) {
 		return n, io.ErrUnexpectedEOF
 	case errors.Is(err, zstd.ErrWindowSizeExceeded):
 		return n, fmt.Errorf("its zstd data needs more than %d MiB of memory; decompress it with zstd -dc --long=31", maxZstdWindow>>20)
+	case errors.Is(err, xz.ErrMemlimit):
+		return n, errXZMemory
+	case errors.Is(err, xz.ErrBuf) && u.raw.err == io.EOF:
+		return n, io.ErrUnexpectedEOF
 	case u.kind == "gzip" && errors.Is(err, gzip.ErrHeader):
 		return n, io.EOF // what is behind the last member is no gzip: gzip ignores it, too
 	}
@@ -211,8 +244,11 @@ func (in *Reader) unpacking(kind string, err error) error {
 	if in.raw.failed() {
 		return in.unreadable(err)
 	}
+	if errors.Is(err, xz.ErrMemlimit) {
+		return fmt.Errorf("%s: %w", in.name, errXZMemory)
+	}
 	var bad flate.CorruptInputError
-	if errors.As(err, &bad) || errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) {
+	if errors.As(err, &bad) || errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || kind == "xz" {
 		return fmt.Errorf("%s: corrupt %s data: %w", in.name, kind, err)
 	}
 	return fmt.Errorf("%s: reading its %s data: %w", in.name, kind, err)
@@ -229,7 +265,7 @@ func (in *Reader) tooShort(w *window) error {
 // notACapture says what a file is that is no capture.
 func (in *Reader) notACapture(head []byte) error {
 	for _, k := range [...]struct{ magic, what, hint string }{
-		{"\xfd7zXZ\x00", "compressed by xz", "xz -dc"},
+		{xzMagic, "compressed twice", "xz -dc"},
 		{"BZh", "compressed twice", "bzip2 -dc"},
 		{"\x04\x22\x4d\x18", "compressed twice", "lz4 -dc"},
 		{"\x1f\x9d", "compressed by compress", "uncompress -c"},
@@ -246,8 +282,6 @@ func (in *Reader) notACapture(head []byte) error {
 	switch {
 	case len(head) > tarMagicAt && bytes.HasPrefix(head[tarMagicAt:], []byte("ustar")):
 		return fmt.Errorf("%s: a tar archive; name a capture in it: tar -xOf %s NAME | tcpwatch ... -", in.name, in.path)
-	case bytes.HasPrefix(head, []byte("GMBU")), bytes.HasPrefix(head, []byte("RTSS")):
-		return fmt.Errorf("%s: a capture of Network Monitor; convert it with editcap -F pcapng", in.name)
 	}
 	// No more than the number that tells what a file is: its name may lead to a
 	// file that is nobody's business.

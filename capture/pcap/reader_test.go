@@ -14,13 +14,21 @@ import (
 )
 
 // bzipped is classic("one", "two"), compressed by bzip2: the library only reads it.
-var bzipped = func() []byte {
-	b, err := hex.DecodeString("425a6839314159265359195aeb3500001bc19efe000201848020001000080004000000a000314c0013412a3d2680d1a5938e2776250035694c42035b5158efa6fcf7c5dc914e14240656bacd40")
+// What no library here writes is written by the programs: the capture of "one" and "two".
+var (
+	bzipped  = unhex("425a6839314159265359195aeb3500001bc19efe000201848020001000080004000000a000314c0013412a3d2680d1a5938e2776250035694c42035b5158efa6fcf7c5dc914e14240656bacd40")
+	xzipped  = unhex("fd377a585a000004e6d6b4460200210116000000742fe5a3e0003d00225d006a30d1c87d8bf8099bad944b8af2fffacbb2e6f84eecc57b11141d7f10906f82ff0000000078e1d35b75ab08e200013e3efdb322a01fb6f37d010000000004595a")
+	xzSHA256 = unhex("fd377a585a00000ae1fb0ca10200210116000000742fe5a3e0003d00225d006a30d1c87d8bf8099bad944b8af2fffacbb2e6f84eecc57b11141d7f10906f82ff000000006459edbaa8d703861365b16cf2e85b4fc9148f7ebd92c590987ac77e86c8d6060001563e5252060d189b4b9a01000000000a595a")
+	xzHuge   = unhex("fd377a585a000004e6d6b446020021011e0000009b075166e0003d00225d006a30d1c87d8bf8099bad944b8af2fffacbb2e6f84eecc57b11141d7f10906f82ff0000000078e1d35b75ab08e200013e3efdb322a01fb6f37d010000000004595a") // with a dictionary of 128 MiB
+)
+
+func unhex(text string) []byte {
+	b, err := hex.DecodeString(text)
 	if err != nil {
 		panic(err)
 	}
 	return b
-}()
+}
 
 func lz4ed(b []byte) []byte { return packed(b, lz4.NewWriter) }
 
@@ -35,6 +43,8 @@ func TestCompressionIsToldByContent(t *testing.T) {
 		"zstd-in-frames":              append(zstandard(b[:50]), zstandard(b[50:])...),
 		"zstd-behind-a-skipped-frame": append([]byte("\x50\x2a\x4d\x18\x04\x00\x00\x00skip"), zstandard(b)...),
 		"bzip2":                       bzipped,
+		"xz":                          xzipped,
+		"xz-with-sha256":              xzSHA256,
 		"lz4":                         lz4ed(b),
 		"lz4-in-frames":               append(lz4ed(b[:50]), lz4ed(b[50:])...),
 		"pcapng-in-gzip":              gzipped(section(false).iface(LinkEthernet).packet(0, 0, "one").packet(0, 0, "two").bytes()),
@@ -70,7 +80,10 @@ func TestWhatIsNoCaptureIsRefused(t *testing.T) {
 		{"half-a-section-header", section(false).bytes()[:20], "x: shorter than a capture header (20 bytes)"},
 		{"pcap-3", version, "x: pcap version 3.4 is not supported"},
 		{"section-of-no-byte-order", section(false).block(0, nil).bytes()[8:], "x: not a pcap or pcapng capture"},
-		{"xz", []byte("\xfd7zXZ\x00 and so on"), "x: compressed by xz, which tcpwatch does not decompress; try xz -dc a/x | tcpwatch ... -"},
+		{"broken-xz", []byte("\xfd7zXZ\x00 and so on"), "x: corrupt xz data: xz: "},
+		{"xz-cut-at-once", xzipped[:20], "x: shorter than a capture header (0 bytes)"},
+		{"xz-that-needs-much-memory", xzHuge, "x: its xz data needs more than 64 MiB of memory; decompress it with xz -dc"},
+		{"xz-in-gzip", gzipped(xzipped), "x: compressed twice"},
 		{"zip", []byte("PK\x03\x04 and so on"), "x: a zip archive"},
 		{"broken-gzip", []byte("\x1f\x8b\x00\x00 and so on"), "x: corrupt gzip data: gzip: invalid header"},
 		{"broken-zstd", []byte("\x28\xb5\x2f\xfd\xff\xff\xff\xff"), "x: "},
@@ -80,7 +93,6 @@ func TestWhatIsNoCaptureIsRefused(t *testing.T) {
 		{"broken-lz4", []byte("\x04\x22\x4d\x18\xff\xff\xff\xff"), "x: "},
 		{"tar", append(make([]byte, 257), "ustar\x0000 and so on"...), "x: a tar archive; name a capture in it: tar -xOf a/x NAME | tcpwatch ... -"},
 		{"tar-in-gzip", gzipped(append(make([]byte, 257), "ustar\x0000 and so on"...)), "x: a tar archive"},
-		{"network-monitor", []byte("GMBU\x01\x02\x01\x00 and so on"), "x: a capture of Network Monitor; convert it"},
 		{"snoop-3", []byte("snoop\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x04"), "x: snoop version 3 is not supported"},
 		{"snoop-of-another-link", []byte("snoop\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x07"), "x: link type 7 of snoop is not supported"},
 		{"snoop-cut-at-once", []byte("snoop\x00\x00\x00\x00"), "x: shorter than a capture header (9 bytes)"},
@@ -111,6 +123,8 @@ func TestDamageEndsReading(t *testing.T) {
 	lengths[len(lengths)-1] ^= 0x40
 	checksum := gzipped(whole)
 	checksum[len(checksum)-8] ^= 1
+	xzChecksum := bytes.Clone(xzipped)
+	xzChecksum[len(xzChecksum)-30] ^= 1 // before the index and the end
 	for _, c := range []struct {
 		name    string
 		content []byte
@@ -123,6 +137,8 @@ func TestDamageEndsReading(t *testing.T) {
 		{"pcapng-cut-in-a-block-header", ng[:oneBlock+5], "one", "cut off mid-packet"},
 		{"gzip-cut", gzipped(whole)[:len(gzipped(whole))-10], "one two", "cut off mid-packet"},
 		{"gzip-with-a-wrong-checksum", checksum, "one two", "corrupt: its gzip data: gzip: invalid checksum"},
+		{"xz-of-a-wrong-checksum", xzChecksum, "one two", "corrupt: its xz data: xz: data is corrupt"},
+		{"xz-cut", xzipped[:len(xzipped)-3], "one two", "cut off mid-packet"},
 		{"zstd-cut", blocks[:len(blocks)-5], "one two", "cut off mid-packet"},
 		{"pcap-record-of-4-GB", huge, "one", "corrupt: a record of 4294967280 bytes"},
 		{"pcapng-block-lengths-differ", lengths, "one", "corrupt: the two lengths of a block differ"},
@@ -139,7 +155,7 @@ func TestDamageEndsReading(t *testing.T) {
 // An error of what is read is no damage.
 func TestErrorsAreHandedOn(t *testing.T) {
 	broken := errors.New("the cable is out")
-	for name, b := range map[string][]byte{"plain": classic("one"), "gzip": gzipped(classic("one"))[:30], "zstd": zstandard(classic(strings.Repeat("one", 1000)))[:30]} {
+	for name, b := range map[string][]byte{"plain": classic("one"), "gzip": gzipped(classic("one"))[:30], "xz": xzipped[:30], "zstd": zstandard(classic(strings.Repeat("one", 1000)))[:30]} {
 		var r Record
 		in, err := NewReader(io.MultiReader(bytes.NewReader(b), iotest.ErrReader(broken)), "x", "x")
 		for err == nil {

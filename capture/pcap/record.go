@@ -1,11 +1,14 @@
-// Package pcap reads capture files, pcap and pcapng, and makes pcapng. It knows
+// Package pcap reads capture files, pcap, pcapng and others, and makes pcapng. It knows
 // nothing of what is in a packet.
 //
 //	reader.go  what a file is, and how it is compressed
 //	window.go  the part of a file that is in memory
 //	pcap.go    the records of pcap files
 //	pcapng.go  those of pcapng files
+//	stamps.go  stamps that are wrong
+//	order.go   records that are out of order
 //	others.go  those of snoop, and of Endace's cards
+//	netmon.go  those of Network Monitor
 //	blocks.go  the way back
 //	copy.go    both ways: a capture, some of its packets left out
 //
@@ -29,6 +32,7 @@ type Record struct {
 	Time tcp.Time // zero: the file does not say
 	Link LinkType
 
+	Number int     // among the records of the file, from 1; 0: they come in its order
 	Device int     // of a live capture: the interface, as the tap numbers it
 	Way    tcp.Way // as the file says, beside the packet
 }

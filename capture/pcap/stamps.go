@@ -132,7 +132,7 @@ func (in *Reader) nextEarly(r *Record) error {
 		return e.err
 	default:
 		in.early = nil
-		return in.Next(r)
+		return in.read(r)
 	}
 	return in.stamped(r, nil)
 }

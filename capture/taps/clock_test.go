@@ -22,7 +22,7 @@ func TestClocks(t *testing.T) {
 				stamps[k.Packet] = k.Time
 			}
 			server := filepath.Join(t.TempDir(), "server.pcap")
-			c.rewrite(t, filepath.Join(s.dir, s.Taps[1]), server)
+			rewrite(t, &c, filepath.Join(s.dir, s.Taps[1]), server)
 			src, err := taps.Open([]taps.Tap{{Files: []string{filepath.Join(s.dir, s.Taps[0])}}, {Files: []string{server}}}, taps.Options{})
 			if err != nil {
 				t.Fatal(err)
@@ -38,7 +38,7 @@ func TestClocks(t *testing.T) {
 				wrong := k.Twin.Other.Time.Sub(stamps[k.Twin.Other.Packet]).Abs()
 				all = append(all, wrong)
 				if compared++; wrong > k.Twin.Within {
-					t.Errorf("%s, %s: packet %d is %v wrong, want at most %v", c.name, s.Name, k.Packet, wrong, k.Twin.Within)
+					t.Errorf("%s, %s: packet %d is %v wrong, want at most %v", c.Name, s.Name, k.Packet, wrong, k.Twin.Within)
 				}
 			}
 			src.Close()
@@ -49,9 +49,9 @@ func TestClocks(t *testing.T) {
 		}
 		slices.Sort(errs)
 		median := errs[len(errs)/2]
-		t.Logf("%s: %d packets of %d stories; median of the stories' medians %v, 90%% %v", c.name, compared, len(errs), median, errs[len(errs)*9/10])
+		t.Logf("%s: %d packets of %d stories; median of the stories' medians %v, 90%% %v", c.Name, compared, len(errs), median, errs[len(errs)*9/10])
 		if median > 500*time.Microsecond || len(errs) < 80 {
-			t.Errorf("%s: the clocks of %d stories are %v wrong, want 500µs at most", c.name, len(errs), median)
+			t.Errorf("%s: the clocks of %d stories are %v wrong, want 500µs at most", c.Name, len(errs), median)
 		}
 	}
 }

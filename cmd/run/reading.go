@@ -3,7 +3,9 @@
 // comes of them.
 //
 //	reading.go  captures are read, once or twice
+//	between.go  what happened between captures of several places, for reports
 //	replay.go   every connection is printed
+//	compare.go  captures of several places are compared
 //	hosts.go    a host that was asked for is looked for
 //	explain.go  connections are drawn segment by segment
 //	port.go     who holds a port is printed
@@ -20,6 +22,7 @@ import (
 	"io"
 
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/taps"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report/ladder"
 	"github.com/tcpwatch/tcpwatch/report/record"
@@ -29,7 +32,9 @@ import (
 
 // A Reading is how captures are read.
 type Reading struct {
-	Files   []string // "-" is standard input
+	Files   []string   // "-" is standard input
+	Taps    []taps.Tap // in the place of Files: captures of several places
+	AtEnds  bool       // these were made on the hosts of the ends
 	Capture capture.Options
 	Tracker tracker.Config
 	Save    Save
@@ -41,20 +46,39 @@ type Reading struct {
 // pass takes the captures through tcpwatch once. What was interrupted before the
 // first of them could be opened has read nothing.
 func (r *Reading) pass(ctx context.Context, s watch.Sink) (watch.Summary, error) {
+	w, sum, err := r.take(ctx, s.Segment != nil, func(*watch.Watch) watch.Sink { return s })
+	if w != nil {
+		w.Close()
+	}
+	return sum, err
+}
+
+// take is pass, of which the sink may ask the Watch, and which leaves it open; nil: there
+// is none. The tracker tells of segments too, or not.
+func (r *Reading) take(ctx context.Context, segments bool, sink func(*watch.Watch) watch.Sink) (*watch.Watch, watch.Summary, error) {
 	c := r.Tracker
-	c.Segments = s.Segment != nil
-	w, err := watch.Files(r.Files, r.Capture, c)
+	c.Segments = segments
+	w, err := r.open(c)
 	if err != nil && ctx.Err() != nil {
-		return watch.Summary{Interrupted: true}, nil // a pipe that delivered nothing is not to blame
+		return nil, watch.Summary{Interrupted: true}, nil // a pipe that delivered nothing is not to blame
 	}
 	if err != nil {
-		return watch.Summary{}, err
+		return nil, watch.Summary{}, err
 	}
-	defer w.Close()
 	bar := newProgress(r.Bar, "replaying")
 	defer bar.done()
+	s := sink(w)
 	s.Progress = bar.at
-	return w.Run(ctx, s)
+	sum, err := w.Run(ctx, s)
+	return w, sum, err
+}
+
+// open opens the captures.
+func (r *Reading) open(c tracker.Config) (*watch.Watch, error) {
+	if len(r.Taps) > 0 {
+		return watch.Taps(r.Taps, taps.Options{Capture: r.Capture, AtEnds: r.AtEnds}, c)
+	}
+	return watch.Files(r.Files, r.Capture, c)
 }
 
 // Connections takes the captures through tcpwatch, and calls f with the record of
@@ -125,9 +149,10 @@ func summaryOf(s watch.Summary) record.Summary {
 		passed = append(passed, record.Passed{Header: p.Header, Why: p.Why, Packets: uint64(p.Packets)})
 	}
 	return record.Summary{
+		Between: betweenOf(&s),
 		Packets: uint64(c.Packets), TCPPackets: uint64(c.Segments), Bytes: uint64(c.Bytes),
 		Filtered: uint64(c.Filtered), Tagged: uint64(c.Tagged), Earlier: uint64(c.Earlier), Later: uint64(c.Later),
 		First: c.First, Last: c.Last, Now: c.Until,
-		Truncated: c.Truncated, Dropped: uint64(c.Dropped), Passed: passed, Undecodable: uint64(c.Undecodable), Misdated: uint64(c.Misdated), Evicted: s.Tracker.Evicted,
+		Truncated: c.Truncated, Dropped: uint64(c.Dropped), Passed: passed, Undecodable: uint64(c.Undecodable), Misdated: uint64(c.Misdated), Sorted: uint64(c.Sorted), Evicted: s.Tracker.Evicted,
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A Replay prints captures that are read to their end.
@@ -23,6 +24,24 @@ type Replay struct {
 	Still   bool                       // the Printer prints no moves
 	Learned bool                       // what the tracker has learned is told
 	Strict  bool                       // a capture that is cut off is an error
+}
+
+// printPackets has the packets printed too, as the tracker comes by them.
+func printPackets(w *watch.Watch, p *record.Packets, s watch.Sink) watch.Sink {
+	var failed error
+	s.Segment = func(g *tcp.Segment) {
+		if failed == nil {
+			failed = p.Take(g, w.Frames(g.Packet))
+		}
+	}
+	event := s.Event
+	s.Event = func(e *tracker.Event) error {
+		if e.Kind == tracker.EventSegment && failed == nil {
+			failed = p.Seen(e)
+		}
+		return errors.Join(failed, event(e))
+	}
+	return s
 }
 
 // Run prints the captures.
@@ -42,19 +61,29 @@ func (r *Replay) Run(ctx context.Context) (err error) {
 	notes := saver.notes(&r.Reading)
 	seen := hosts{asked: r.On, conns: make(map[netip.Addr]int)}
 	var unprinted error // of the output; what is saved is saved all the same
-	sum, err := r.pass(ctx, notes.on(watch.Sink{Still: r.Still, Event: func(e *tracker.Event) error {
-		seen.take(e)
-		if e.Kind == tracker.EventConnection && saver != nil {
-			notes.connection(e.Record, r.Selects(e.Record))
+	packets, _ := record.FormatOf(r.Printer).(*record.Packets)
+	w, sum, err := r.take(ctx, saver != nil || packets != nil, func(w *watch.Watch) watch.Sink {
+		s := notes.on(watch.Sink{Still: r.Still, Event: func(e *tracker.Event) error {
+			seen.take(e)
+			if e.Kind == tracker.EventConnection && saver != nil {
+				notes.connection(e.Record, r.Selects(e.Record))
+			}
+			if unprinted == nil {
+				unprinted = r.Printer.Event(e)
+			}
+			if saver == nil {
+				return unprinted
+			}
+			return nil
+		}})
+		if packets != nil {
+			return printPackets(w, packets, s)
 		}
-		if unprinted == nil {
-			unprinted = r.Printer.Event(e)
-		}
-		if saver == nil {
-			return unprinted
-		}
-		return nil
-	}}))
+		return s
+	})
+	if w != nil {
+		w.Close()
+	}
 	if err != nil {
 		return err
 	}
@@ -81,13 +110,8 @@ func (r *Replay) Run(ctx context.Context) (err error) {
 	if err := seen.missing("--on"); err != nil {
 		return err
 	}
-	if r.Ladders && !sum.Interrupted {
-		if err := spool.Rewind(); err != nil {
-			return err
-		}
-		if _, err := r.draw(ctx, html.LaddersOf(r.Printer)); err != nil {
-			return err
-		}
+	if err := r.ladders(ctx, spool, &sum); err != nil {
+		return err
 	}
 	if err := r.Printer.Close(summaryOf(sum)); err != nil {
 		return err
@@ -96,4 +120,17 @@ func (r *Replay) Run(ctx context.Context) (err error) {
 		return errors.New("the capture is cut off (--strict)")
 	}
 	return nil
+}
+
+// ladders has the Printer draw ladders, if it does, for which the captures are read once
+// more.
+func (r *Replay) ladders(ctx context.Context, spool *watch.Spool, sum *watch.Summary) error {
+	if !r.Ladders || sum.Interrupted {
+		return nil
+	}
+	if err := spool.Rewind(); err != nil {
+		return err
+	}
+	_, err := r.draw(ctx, html.LaddersOf(r.Printer))
+	return err
 }

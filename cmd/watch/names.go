@@ -66,7 +66,9 @@ func (k *names) take(n *capture.Named, at tcp.Time) {
 	}
 	host := n.Host.Unmap()
 	k.answers.add(answerKey{host: host}, told)
-	k.answers.add(answerKey{host, n.Asker.Unmap()}, told)
+	if n.Asker.IsValid() {
+		k.answers.add(answerKey{host, n.Asker.Unmap()}, told)
+	}
 }
 
 // fill gives the ends of a connection their names.

@@ -34,11 +34,13 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"iter"
 	"net"
 	"net/netip"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/taps"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/crossflow"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -89,11 +91,23 @@ type Summary struct {
 	Tracker     tracker.Stats
 	Learned     tracker.Learned
 	Interrupted bool // the context ended the run, and not the capture
+
+	Taps    []taps.Tap    // where the captures of several places were made; nil: there is one
+	Between *taps.Between // what happened between these
+}
+
+// A source is files that are read to their end: of one capture, or of several places.
+type source interface {
+	Segments() iter.Seq2[*tcp.Segment, error]
+	Stats() capture.Stats
+	Stop()
+	Close() error
 }
 
 // A Watch is one run over one capture. It is not safe for concurrent use.
 type Watch struct {
-	files *capture.Source // one of these is nil
+	taps  *tapped // nil: it is one capture
+	files source  // one of these is nil
 	live  *capture.Live
 
 	tracker     *tracker.Tracker
@@ -111,19 +125,43 @@ type Watch struct {
 // Files opens capture files as one capture, see capture.Open; "-" is standard
 // input.
 func Files(paths []string, c capture.Options, t tracker.Config) (*Watch, error) {
-	return newWatch(t, func(w *Watch) (err error) {
+	return newWatch(t, func(w *Watch) error {
 		c.Named = w.names.take
-		w.files, err = capture.Open(paths, c)
+		files, err := capture.Open(paths, c)
+		if err == nil {
+			w.files = files
+		}
 		return err
+	})
+}
+
+// Taps opens captures of the same traffic that were made at two places or more, and
+// follows them as one, see taps.Open. What they show coming in has arrived where they
+// were made on the hosts themselves, unless the TapOn of t says otherwise.
+func Taps(list []taps.Tap, o taps.Options, t tracker.Config) (*Watch, error) {
+	if !t.TapOn.Said() {
+		t.TapOn = tcp.TapOn{Nowhere: !o.AtEnds, Ends: [2]bool{o.AtEnds, o.AtEnds}}
+	}
+	return newWatch(t, func(w *Watch) error {
+		o.Capture.Named = w.names.take
+		files, err := taps.Open(list, o)
+		if err != nil {
+			return err
+		}
+		w.files, w.taps = files, newTapped(list, files)
+		return nil
 	})
 }
 
 // Reader opens a capture that is read from r, see capture.OpenReader; errors
 // call it by the name.
 func Reader(name string, r io.Reader, c capture.Options, t tracker.Config) (*Watch, error) {
-	return newWatch(t, func(w *Watch) (err error) {
+	return newWatch(t, func(w *Watch) error {
 		c.Named = w.names.take
-		w.files, err = capture.OpenReader(name, r, c)
+		files, err := capture.OpenReader(name, r, c)
+		if err == nil {
+			w.files = files
+		}
 		return err
 	})
 }
@@ -210,7 +248,9 @@ func (w *Watch) Run(ctx context.Context, s Sink) (Summary, error) {
 		return w.Summary(), err
 	}
 	stats, err := w.end()
-	return Summary{stats, w.tracker.Stats(), w.tracker.Learned(), w.interrupted}, err
+	sum := w.Summary()
+	sum.Capture = stats
+	return sum, err
 }
 
 // Now returns the time that the run has come to, on the clock of the capture; 0
@@ -228,7 +268,21 @@ func (w *Watch) Each(f func(*tracker.Record)) {
 
 // Summary returns what was counted so far.
 func (w *Watch) Summary() Summary {
-	return Summary{w.stats(), w.tracker.Stats(), w.tracker.Learned(), w.interrupted}
+	sum := Summary{Capture: w.stats(), Tracker: w.tracker.Stats(), Learned: w.tracker.Learned(), Interrupted: w.interrupted}
+	if w.taps != nil {
+		sum.Taps, sum.Between = w.taps.list, w.taps.source.Between()
+	}
+	return sum
+}
+
+// Frames returns the frames of a packet as captures of several places have it, in the
+// order of the taps, and 0 where it is not there; see [taps.Source.Frames]. nil: there is
+// one capture, or they are not known. It may be called until Close.
+func (w *Watch) Frames(packet int) []int {
+	if w.taps == nil {
+		return nil
+	}
+	return w.taps.source.Frames(packet)
 }
 
 func (w *Watch) stats() capture.Stats {
@@ -282,6 +336,10 @@ func (w *Watch) ticks(ctx context.Context, due, now tcp.Time) (tcp.Time, error) 
 // observe takes in a segment.
 func (w *Watch) observe(s *tcp.Segment) {
 	if w.sink.Segment != nil {
+		if w.taps != nil {
+			frames := w.taps.source.Frames(s.Packet)
+			s.Frames = &frames
+		}
 		w.sink.Segment(s)
 	}
 	w.tracker.Observe(s)
@@ -289,6 +347,9 @@ func (w *Watch) observe(s *tcp.Segment) {
 
 // event takes what the tracker and the crowd tell.
 func (w *Watch) event(e *tracker.Event) {
+	if w.taps != nil {
+		w.taps.fill(e)
+	}
 	switch {
 	case e.Kind == tracker.EventConnection:
 		w.names.fill(e.Record, true)

@@ -239,8 +239,17 @@ function places(X, l, toScale) {
 	return l.rows.map(r => before = Math.max(before + slants.scale, y + (r.t - first) / span * height));
 }
 
+// comesAt returns how far below its own rung the rung is where a segment comes that
+// another capture has there, by the positions of the rungs; else the usual slant.
+function comesAt(l, i, ys, slant) {
+	if (l.rows[i].g !== 1) return slant;
+	const j = l.rows.findIndex((r, k) => k > i && r.g === 2 && r.n === l.rows[i].n);
+	return j < 0 ? slant : ys[j] - ys[i];
+}
+
 // arrow draws a segment from one lane to the other.
 function arrow(X, r, y, slant, forged) {
+	if (r.g === 2) return svg('g', {}); // drawn from where it left
 	const [from, to] = r.d ? [X.right, X.left + X.lane] : [X.left + X.lane, X.right];
 	const at = share => [from + (to - from) * share, y + slant * share];
 	const line = (a, b, kind, head) => {
@@ -250,7 +259,11 @@ function arrow(X, r, y, slant, forged) {
 	const rst = /RST/.test(r.f || '') || r.f === 'ICMP', head = rst ? 'head-rst' : 'head', kind = rst ? 'rst' : '';
 	const g = svg('g', {});
 	if (r.k === 3) g.append(line(0.4, 1, 'gap', 'head-rst'));
-	else if (forged) g.append(line(0.3, 1, kind, head)); // nobody knows where it came from
+	else if (forged) { // nobody knows where it came from
+		const [x, cy] = at(0.3);
+		g.append(line(0.3, 1, kind, head));
+		if (r.g > 2) g.append(svg('path', {class: 'bolt', d: `M${x + 4} ${cy - 14}l-8 12h6l-4 12l10 -15h-6z`}));
+	}
 	else if (r.l === 1) {
 		const [x, cy] = at(0.78);
 		g.append(line(0, 0.78, 'missed'), line(0.8, 1, 'rest'), svg('path', {class: 'cross', d: `M${x - 8} ${cy - 8}l16 16m0 -16l-16 16`}));
@@ -265,6 +278,7 @@ function arrow(X, r, y, slant, forged) {
 // fateText says what a broken or dashed arrow means, in short or in full.
 function fateText(r, short) {
 	if (r.k === 3) return r.b ? `#${r.b} carries them` : 'they were never captured';
+	if (r.l === 1 && r.g) return r.w;
 	if (r.l === 1) return 'lost, or late: ' + (short ? `#${r.b} shows it` : r.w);
 	return r.w || '';
 }
@@ -284,9 +298,9 @@ function drawLadder(c, l, toScale) {
 		const x = side ? X.right : X.left, list = steps(c[name]);
 		let before = 0;
 		const spots = list.map(s => {
-			let i = s.packet ? l.rows.findIndex(r => r.n === s.packet) : l.rows.findIndex(r => r.k === 1 && Math.abs(r.t - s.at) < 2);
+			let i = s.packet ? l.rows.findIndex(r => r.n === s.packet && (!r.g || (r.g === 1) === ((r.d ? 1 : 0) === side))) : l.rows.findIndex(r => r.k === 1 && Math.abs(r.t - s.at) < 2);
 			if (i < 0) i = l.rows.findIndex(r => r.t >= s.at);
-			const y = i < 0 ? bottom - 20 : ys[i] + (l.rows[i].k === undefined && l.rows[i].d !== undefined !== (side === 1) ? slant : 0);
+			const y = i < 0 ? bottom - 20 : ys[i] + (l.rows[i].k === undefined && l.rows[i].g !== 2 && l.rows[i].d !== undefined !== (side === 1) ? slant : 0);
 			return before = Math.max(y, before);
 		});
 		g.append(svg('rect', {x, y: 50, width: X.lane, height: bottom - 50, class: 'lane s-' + (list.length ? 'LISTEN' : c[name].state)}));
@@ -322,8 +336,8 @@ function drawLadder(c, l, toScale) {
 			return;
 		}
 		if (r.k === 1) row.append(svg('text', {x: middle, y: y + 4, 'text-anchor': 'middle', class: 'deed'}, '(' + r.x + ')'));
-		else row.append(arrow(X, r, y, slant, (r.a || []).some(n => l.odd[n].kind === 'forged-rst')));
-		if (r.k !== 1 && (y - labels > 15 || !toScale)) {
+		else row.append(arrow(X, r, y, comesAt(l, i, ys, slant), r.g > 2 || (r.a || []).some(n => l.odd[n].kind === 'forged-rst')));
+		if (r.k !== 1 && r.g !== 2 && (y - labels > 15 || !toScale)) {
 			const share = r.l ? (r.d ? 0.6 : 0.4) : 0.5;
 			const x = X.left + X.lane + (X.right - X.left - X.lane) * share;
 			const label = (x, y, ...text) => row.append(svg('text', {class: 'label', x, y, 'text-anchor': 'middle'}, ...text));
@@ -337,7 +351,7 @@ function drawLadder(c, l, toScale) {
 		}
 		(r.m || []).forEach((deed, side) => {
 			if (!deed) return;
-			const stops = ends.includes(deed), at = r.d === undefined === (side === 0) ? y : y + slant, x = side ? X.right : X.left;
+			const stops = ends.includes(deed), at = r.g === 2 || r.d === undefined === (side === 0) ? y : y + slant, x = side ? X.right : X.left;
 			if (stops) {
 				row.append(svg('circle', {class: 'stop', cx: x + X.lane / 2, cy: at, r: 12}),
 					svg('path', {class: 'stop-x', d: `M${x + X.lane / 2 - 5} ${at - 5}l10 10m0 -10l-10 10`}));
@@ -394,7 +408,7 @@ function cuts(l, ys) {
 // rowText tells all of a rung, for a tooltip.
 function rowText(r, l) {
 	if (r.k === 2) return r.x;
-	return [(r.n ? '#' + r.n + ' ' : '') + (r.o || r.x), fateText(r), ...(r.s || []), ...(r.a || []).map(n => l.odd[n].kind + ': ' + l.odd[n].text)]
+	return [(r.n ? '#' + r.n + ' ' : '') + (r.p ? '(' + r.p + ') ' : '') + (r.o || r.x), fateText(r), ...(r.s || []), ...(r.a || []).map(n => l.odd[n].kind + ': ' + l.odd[n].text)]
 		.filter(t => t).join('\n');
 }
 

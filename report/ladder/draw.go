@@ -43,7 +43,8 @@ const (
 type drawnRow struct {
 	time, frame string
 	cells       [2]string
-	arrow, text string
+	arrows      [2]string
+	text        string
 }
 
 // draw draws the ladder for people.
@@ -89,7 +90,9 @@ func oddFacts(a *anomaly.Anomaly) (facts []string) {
 	if a.Cause != "" {
 		facts = append(facts, text.Escape(a.Cause))
 	}
-	if len(a.Evidence) > 0 {
+	if len(a.Places) > 0 {
+		facts = append(facts, "frames "+text.Places(a.Places))
+	} else if len(a.Evidence) > 0 {
 		facts = append(facts, "frames "+text.Frames(a.Evidence))
 	}
 	if a.Confidence != anomaly.ConfidenceProved {
@@ -176,15 +179,11 @@ func (w columns) line(row drawnRow, colors bool, rank int) string {
 	pad := func(n int) { b.WriteString(strings.Repeat(" ", max(n, 0))) }
 	b.WriteString(cell(0))
 	pad(w.cells[0] - len(row.cells[0]))
-	arrow := row.arrow
-	if arrow == "" {
-		arrow = "   "
-	}
-	b.WriteString(" " + arrow + " " + row.text)
+	fmt.Fprintf(&b, " %-3s %s", row.arrows[0], row.text)
 	if row.cells[1] != "" && rank < dropBeside {
 		pad(w.text - utf8.RuneCountInString(row.text))
 		if rank < dropArrow {
-			b.WriteString(" " + arrow)
+			fmt.Fprintf(&b, " %-3s", row.arrows[1])
 		}
 		b.WriteString(" " + cell(1))
 	}
@@ -224,11 +223,14 @@ func (d *ladder) drawn(w *ladderRow, rank int) (out drawnRow) {
 		return out
 	}
 	out.frame = strconv.Itoa(r.packet)
+	if frames := r.segment.Frames; frames != nil {
+		out.frame += " (" + framesAt(*frames) + ")"
+	}
 	from := r.side ^ client
 	if r.segment.ICMP.Type != 0 {
 		from = 1 - from // it went to the sender of the segment that it quotes
 	}
-	out.arrow = [...]string{"-->", "<--"}[from]
+	out.arrows = r.arrows(from)
 	out.text = d.segmentText(r, rank)
 	return out
 }
@@ -288,4 +290,17 @@ func (d *ladder) relative(r *rung) tcp.Segment {
 		b.Left, b.Right = b.Left-d.base[1-r.side], b.Right-d.base[1-r.side]
 	}
 	return s
+}
+
+// framesAt writes the numbers of a packet in each of several captures.
+func framesAt(frames []int) string {
+	var list []string
+	for _, frame := range frames {
+		if frame == 0 {
+			list = append(list, "-")
+			continue
+		}
+		list = append(list, strconv.Itoa(frame))
+	}
+	return strings.Join(list, "/")
 }

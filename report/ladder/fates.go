@@ -17,7 +17,8 @@ import (
 //   - it was sent again, or nothing came in return. Then it was lost, or was
 //     late, or its answer was.
 //
-// Only the first is drawn as lost. The second has a question mark.
+// Only the first is drawn as lost. The second has a question mark. Captures of several
+// places show themselves what came.
 
 // fate is what became of a segment.
 type fate int
@@ -78,8 +79,12 @@ func (d *ladder) fates(last tcp.Time) *fates {
 			continue
 		}
 		f.refute(i)
-		if s := r.segment; s != nil && s.ICMP.Type == 0 && r.skipped == tcp.NotSkipped {
+		switch s := r.segment; {
+		case s == nil || s.ICMP.Type != 0 || r.skipped != tcp.NotSkipped:
+		case s.Leg == tcp.Passing:
 			f.segment(i)
+		case s.Twin != nil && s.Twin.Fate == tcp.FateLost:
+			f.set(i, missed, 0, "lost between the captures")
 		}
 	}
 	for k := range f.sides {

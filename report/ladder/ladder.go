@@ -225,6 +225,7 @@ func (l *Printer) seen(e *tracker.Event) {
 	client := f.clientAt[e.Conn]
 	if e.Packet != 0 {
 		s := *l.segment
+		s.Twin = s.Twin.Kept()
 		r.segment = &s
 		if s.Src != f.peers[0] {
 			r.side = 1

@@ -9,6 +9,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A ladder in the notation of the tracker's tests. It holds every segment of
@@ -57,12 +58,10 @@ func (d *ladder) writeNotation(out *bufio.Writer, o *Options) {
 		}
 	}
 	for i, rung := range rungs {
-		r, arrow := d.rows[i].rung, "   "
-		if r.segment != nil {
-			arrow = [...]string{"-->", "<--"}[r.side]
-		}
+		r := d.rows[i].rung
+		arrows := r.arrows(r.side)
 		text.WriteLine(out, fmt.Sprintf("%*s %-*s %-*s %s %-*s %s %s", widths[0], rung[0], widths[1], rung[1],
-			widths[3], rung[3], arrow, widths[2], rung[2], arrow, cellText(r.cells[1])))
+			widths[3], rung[3], arrows[0], widths[2], rung[2], arrows[1], cellText(r.cells[1])))
 		for _, note := range r.notes(0, several) {
 			text.WriteLine(out, "     # "+note)
 		}
@@ -86,4 +85,32 @@ func writeComments(out *bufio.Writer, odd []*anomaly.Anomaly) {
 	for _, a := range odd {
 		text.WriteLine(out, fmt.Sprintf("     # %s, %v, %s: %s", text.Escape(a.Kind), a.Severity, text.Escape(a.RFC), text.Escape(text.WithNext(a.Text, a.Next))))
 	}
+}
+
+// arrows returns what stands left and right of the segment of a rung, which goes from
+// that side. As in the figures of RFC 9293 "..." stands where it is under way, and "XXX"
+// where it was lost; "???" is where nobody sent it, "+++" where it is a copy.
+func (r *rung) arrows(from int) (two [2]string) {
+	if r.segment == nil {
+		return [2]string{"   ", "   "}
+	}
+	arrow := [...]string{"-->", "<--"}[from]
+	two = [2]string{arrow, arrow}
+	fate := tcp.FateUnknown
+	if r.segment.Twin != nil {
+		fate = r.segment.Twin.Fate
+	}
+	switch {
+	case r.segment.Leg == tcp.Left && fate == tcp.FateLost:
+		two[1-from] = "XXX"
+	case r.segment.Leg == tcp.Left:
+		two[1-from] = "..."
+	case r.segment.Leg == tcp.Neared && fate == tcp.FateForged:
+		two[from] = "???"
+	case r.segment.Leg == tcp.Neared && fate == tcp.FateCopied:
+		two[from] = "+++"
+	case r.segment.Leg == tcp.Neared:
+		two[from] = "..."
+	}
+	return two
 }

@@ -42,6 +42,34 @@ type pageRung struct {
 	Notes  []string   `json:"s,omitempty"` // what it moved, and why
 	Marks  *[2]string `json:"m,omitempty"` // what the ends do that ends or opens the connection
 	Odd    []int      `json:"a,omitempty"` // anomalies
+	Leg    legDrawn   `json:"g,omitempty"` // which part of its way, where captures of several places show it
+	Frames string     `json:"p,omitempty"` // its frames in these
+}
+
+// A legDrawn is which part of a segment's way a rung is.
+type legDrawn int
+
+const (
+	wholeWay legDrawn = iota
+	leaves            // and the rung of the same packet where it comes is another
+	comes             // the other of these
+	forged            // it comes, and did not leave
+	copied            // it comes once more than it left
+)
+
+// legOf returns which part of its way a rung shows of a segment.
+func legOf(s *tcp.Segment) legDrawn {
+	switch {
+	case s.Leg == tcp.Left:
+		return leaves
+	case s.Leg != tcp.Neared:
+		return wholeWay
+	case s.Twin == nil:
+		return comes
+	case s.Twin.Fate == tcp.FateCopied:
+		return copied
+	}
+	return forged
 }
 
 // A pageAnomaly is one of a ladder.
@@ -139,7 +167,10 @@ func (d *ladder) pageRung(r *rung, f arrival, p *Page) pageRung {
 		row.Text = strings.Trim(r.timerText(), "()")
 		return row
 	}
-	row.Kind, row.Packet, row.From = rungSegment, r.packet, r.side
+	row.Kind, row.Packet, row.From, row.Leg = rungSegment, r.packet, r.side, legOf(r.segment)
+	if r.segment.Frames != nil {
+		row.Frames = framesAt(*r.segment.Frames)
+	}
 	s := d.relative(r)
 	row.Full = d.segmentText(r, 0)
 	if s.ICMP.Type != 0 {
@@ -207,7 +238,7 @@ func foldPage(rows []pageRung) []pageRung {
 // tells reports whether a rung is more than data in an open connection and the
 // ACKs of it.
 func (r *pageRung) tells() bool {
-	return r.Kind != rungSegment || r.Fate != arrived || len(r.Notes)+len(r.Odd) > 0 || r.Marks != nil ||
+	return r.Kind != rungSegment || r.Leg > comes || r.Fate != arrived || len(r.Notes)+len(r.Odd) > 0 || r.Marks != nil ||
 		strings.ContainsAny(r.Flags, "SFRI") && !isData(r.Flags) || strings.HasSuffix(r.Text, "again")
 }
 

@@ -81,10 +81,21 @@ func appendCSV(b []byte, r *tracker.Record) []byte {
 		start := len(b)
 		v := fields[i].value(r)
 		b = v.appendText(b)
-		if bytes.ContainsAny(b[start:], "\",\r\n") {
-			cell := bytes.ReplaceAll(b[start:], []byte(`"`), []byte(`""`))
-			b = append(append(append(b[:start], '"'), cell...), '"')
+		if bytes.ContainsAny(b[start:], csvMarks) {
+			b = append(b[:start], csvCell(b[start:])...)
 		}
 	}
 	return append(b, '\n')
+}
+
+// csvMarks are what makes quotes around a cell necessary.
+const csvMarks = "\",\r\n"
+
+// csvCell returns a cell, in quotes if it must be.
+func csvCell(cell []byte) []byte {
+	if !bytes.ContainsAny(cell, csvMarks) {
+		return cell
+	}
+	quoted := append([]byte{'"'}, bytes.ReplaceAll(cell, []byte(`"`), []byte(`""`))...)
+	return append(quoted, '"')
 }

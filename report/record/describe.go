@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
@@ -144,10 +145,16 @@ func Groups() []Group {
 		{"end", "an end of a connection: client (sent the first SYN) or server", endDocs()},
 		{"history", "a state that an end went through; without LISTEN and without refuted entries", historyDocs()},
 		{"anomaly", "an anomaly: in its connection; with --events also as a separate line with type and conn, or in the list anomalies of json", anomalyDocs()},
+		{"tap", "where a packet is of captures that --tap names", []FieldDoc{tapDoc, tapPacketDoc, peerPacketDoc}},
 		{"transition", "a change of state, as it happens (--events)", transitionDocs()},
 		{"refused", "a segment that its receiver does not accept, as it happens (--events)", refusedDocs()},
 		{"summary", "the whole capture: the last line", summaryDocs()},
 		{"services", "the connections to one server address and port; in hosts, those of one client host", servicesDocs()},
+		{"capture", "one of several captures (--tap), in their order on the path from most clients to most servers, and what happened between it and the one before", captureDocs()},
+		{"step", "a moment at which a clock was set, or began to run at another speed", stepDocs()},
+		{"direction", "what happened to the packets of one direction between two captures", directionDocs()},
+		{"rewriting", "a connection whose addresses or ports were translated between two captures", rewritingDocs()},
+		{"lossy", "a connection that lost packets between two captures", lossyDocs()},
 		{"not_opened", "one header of those that are not opened, and how many packets were passed over for it", passedDocs()},
 	}
 }
@@ -204,12 +211,20 @@ func endDocs() []FieldDoc {
 func historyDocs() []FieldDoc {
 	return []FieldDoc{
 		{Name: "ts", Type: "string", Unit: ofTime, Is: "when"},
-		{Name: "packet", Type: "number", Unit: ofFrames, Is: "the packet that changed the state", Absent: "a timer did"},
+		{Name: "packet", Type: "number", Unit: ofFrames, Is: "the packet that changed the state", More: "With --tap, its number in the order of all captures.", Absent: "a timer did"},
+		tapDoc, tapPacketDoc, peerPacketDoc,
 		{Name: "state", Type: "string", Is: "the state that it entered", Words: stateWords()},
 		{Name: "event", Type: "string", Is: "what happened, such as recv FIN", More: "Named as in `tcpwatch states`, several separated by commas; `seen` if it was first seen in the state."},
 		{Name: "basis", Type: "string", Is: "what shows it", Words: bases},
 	}
 }
+
+// Where a packet is of captures that --tap names.
+var (
+	tapDoc        = FieldDoc{Name: "tap", Type: "string", Is: "the first capture that has the packet (--tap)", Absent: "one capture was read, or a timer did it"}
+	tapPacketDoc  = FieldDoc{Name: "tap_packet", Type: "number", Unit: ofFrames, Is: "its number in that capture", Absent: "as for `tap`"}
+	peerPacketDoc = FieldDoc{Name: "peer_packet", Type: "number", Unit: ofFrames, Is: "its number in the last other capture", Absent: "no other capture has it"}
+)
 
 func anomalyDocs() []FieldDoc {
 	return []FieldDoc{
@@ -220,7 +235,8 @@ func anomalyDocs() []FieldDoc {
 		{Name: "ts", Type: "string", Unit: ofTime, Is: "when it was first found"},
 		{Name: "packet", Type: "number", Unit: ofFrames, Is: "the packet that showed it", Absent: "a timer or the end of the capture showed it"},
 		{Name: "endpoint", Type: "string", Is: "the end that it is about", Words: endpoints, Absent: "it is about many connections"},
-		{Name: "evidence", Type: "array", Unit: "frames", Is: "the packets that show it"},
+		{Name: "evidence", Type: "array", Unit: "frames", Is: "the packets that show it", More: "With --tap, their numbers in the order of all captures."},
+		{Name: "evidence_taps", Type: "array", Is: "where these packets are, in that order", Holds: "tap", Absent: "one capture was read"},
 		{Name: "text", Type: "string", Is: "the sentence for people"},
 		{Name: "next", Type: "string", Is: "what to check or do next", Absent: "no advice fits every case"},
 		{Name: "reference", Type: "string", Is: "the RFC section that describes it", Absent: "there is none"},
@@ -281,9 +297,92 @@ func summaryDocs() []FieldDoc {
 		{Name: "not_opened", Type: "array", Is: "packets without known TCP, by the outermost header that is not opened", Holds: "not_opened"},
 		{Name: "undecodable", Type: "number", Unit: "packets", Is: "packets whose headers could not be read"},
 		{Name: "misdated", Type: "number", Unit: "packets", Is: "packets whose wrong timestamps were corrected"},
+		{Name: "reordered", Type: "number", Unit: "packets", Is: "packets that were out of order in their file, and were put in the order of their timestamps"},
 		{Name: "evicted", Type: "number", Is: "connections evicted to stay within --max-connections or --max-memory"},
 		{Name: "services", Type: "array", Is: "connections by server address and port", Holds: "services"},
 		{Name: "hosts", Type: "array", Is: "connections by client host", Holds: "services"},
+		{Name: "taps", Type: "array", Is: "the captures, and what happened between them", Holds: "capture", Absent: "there is one capture"},
+	}
+}
+
+// clockDocs describe how a clock runs; first is when nothing is said of it.
+func clockDocs(first string) []FieldDoc {
+	unbounded := "the packets do not bound it"
+	if first != "" {
+		unbounded = first + ", or " + unbounded
+	}
+	return []FieldDoc{
+		{Name: "ahead_seconds", Type: "number", Unit: ofSeconds, Is: "how far its clock is ahead of that of the tap before; below 0: behind", Absent: first},
+		{Name: "within_seconds", Type: "number", Unit: ofSeconds, Is: "`ahead_seconds` is wrong by no more", Absent: unbounded},
+		{Name: "drift_ppm", Type: "number", Unit: "ppm", Is: "how much faster its clock runs", Absent: first},
+	}
+}
+
+func captureDocs() []FieldDoc {
+	const first = "it is the first"
+	return slices.Concat([]FieldDoc{
+		{Name: "name", Type: "string", Is: "its name"},
+		{Name: "files", Type: "array", Unit: "paths", Is: "the files of the capture"},
+	}, clockDocs(first+", or nothing shows it"), []FieldDoc{
+		{Name: "steps", Type: "array", Is: "when its clock changed", Holds: "step", Absent: first + ", or nothing shows how its clock runs"},
+		{Name: "connections", Type: "number", Is: "connections that either capture has", Absent: first},
+		{Name: "rewritten", Type: "number", Is: "connections whose addresses or ports were translated", Absent: first},
+		{Name: "forward", Type: "object", Is: "what went from the tap before to this one", Holds: "direction", Absent: first},
+		{Name: "back", Type: "object", Is: "what went from this tap to the one before", Holds: "direction", Absent: first},
+		{Name: "rewritings", Type: "array", Is: "the first 64 of `rewritten`", Holds: "rewriting", Absent: first},
+		{Name: "worst", Type: "array", Is: "the connections that lost the most, at most 64", Holds: "lossy", Absent: first},
+	})
+}
+
+func stepDocs() []FieldDoc {
+	return slices.Concat([]FieldDoc{
+		{Name: "ts", Type: "string", Unit: ofTime, Is: "when, by the clock itself"},
+		{Name: "by_seconds", Type: "number", Unit: ofSeconds, Is: "by how much it was set forward; below 0: back; 0: it only began to run at another speed"},
+	}, clockDocs(""))
+}
+
+func directionDocs() []FieldDoc {
+	const conn, none = "in a connection", "no packet is in both captures"
+	return []FieldDoc{
+		{Name: "from", Type: "string", Is: "the tap that packets come by first", Absent: conn},
+		{Name: "to", Type: "string", Is: "the other tap", Absent: conn},
+		{Name: "sent", Type: "number", Unit: "packets", Is: "packets that came by the first tap"},
+		{Name: "arrived", Type: "number", Unit: "packets", Is: "packets that came by the other"},
+		{Name: "lost", Type: "number", Unit: "packets", Is: "packets that were sent and did not arrive"},
+		{Name: "missed_from", Type: "number", Unit: "packets", Is: "packets that passed the first tap, although its capture lacks them"},
+		{Name: "missed_to", Type: "number", Unit: "packets", Is: "packets that arrived, although the other capture lacks them"},
+		{Name: "copied", Type: "number", Unit: "packets", Is: "packets that arrived more often than they were sent"},
+		{Name: "reordered", Type: "number", Unit: "packets", Is: "packets that arrived after some that were sent later"},
+		{Name: "changed", Type: "number", Unit: "packets", Is: "packets that were changed, apart from addresses, ports and TTL"},
+		{Name: "forged", Type: "number", Unit: "packets", Is: "packets that arrived and were not sent"},
+		{Name: "unknown", Type: "number", Unit: "packets", Is: "packets that only one capture can have"},
+		{Name: "changes.WHAT", Type: "number", Unit: "packets", Is: "packets in which that was changed: mss, window_scale, sack_permitted, timestamps, options, window, numbers, ecn, id, dont_fragment, payload", Absent: conn + ", and if there are none"},
+		{Name: "hops", Type: "number", Is: "by how much the TTL of the newest packet was decreased", Absent: conn},
+		{Name: "delay.count", Type: "number", Unit: "packets", Is: "packets that are in both captures", Absent: none},
+		{Name: "delay.min", Type: "number", Unit: ofSeconds, Is: "the shortest one-way delay", Absent: none},
+		{Name: "delay.p50", Type: "number", Unit: ofSeconds, Is: "half of them took at most this long", Absent: none},
+		{Name: "delay.p90", Type: "number", Unit: ofSeconds, Is: "90 % of them took at most this long", Absent: none},
+		{Name: "delay.p99", Type: "number", Unit: ofSeconds, Is: "99 % of them took at most this long", Absent: none},
+		{Name: "delay.max", Type: "number", Unit: ofSeconds, Is: "the longest one-way delay", Absent: none},
+		{Name: "delay.within", Type: "number", Unit: ofSeconds, Is: "each delay is wrong by no more, as far as the clocks are known", Absent: none + ", or nothing bounds the clocks"},
+	}
+}
+
+func rewritingDocs() []FieldDoc {
+	return []FieldDoc{
+		{Name: "near.client", Type: "string", Is: "address and port of the client, at the tap before"},
+		{Name: "near.server", Type: "string", Is: "address and port of the server there"},
+		{Name: "far.client", Type: "string", Is: "address and port of the client, at this tap"},
+		{Name: "far.server", Type: "string", Is: "address and port of the server here"},
+	}
+}
+
+func lossyDocs() []FieldDoc {
+	return []FieldDoc{
+		{Name: "client", Type: "string", Is: "address and port of the client"},
+		{Name: "server", Type: "string", Is: "address and port of the server"},
+		{Name: "from_client", Type: "object", Is: "what happened to the packets of the client", Holds: "direction"},
+		{Name: "from_server", Type: "object", Is: "what happened to the packets of the server", Holds: "direction"},
 	}
 }
 
@@ -366,7 +465,7 @@ var shortTypes = map[string]string{"boolean": "bool", "array": "list", ofTime: "
 // connections, their ends, histories and anomalies, and of what --events adds.
 func FieldsText() string {
 	var b strings.Builder
-	for _, g := range Groups()[:6] {
+	for _, g := range Groups()[:7] {
 		fmt.Fprintf(&b, "%s\n", g.Title)
 		for _, f := range g.Fields {
 			of := f.Type

@@ -15,6 +15,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report"
+	"github.com/tcpwatch/tcpwatch/report/internal/printtest"
 	"github.com/tcpwatch/tcpwatch/report/internal/sample"
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -81,7 +82,7 @@ func (d *described) object(group string, v map[string]any) {
 }
 
 // freely are objects whose keys are not fields.
-var freely = map[string]string{"states": "STATE", "anomalies": "KIND"}
+var freely = map[string]string{"states": "STATE", "anomalies": "KIND", "changes": "WHAT"}
 
 func (d *described) inside(group, path string, v map[string]any, have map[string]bool) {
 	for key, value := range v {
@@ -157,6 +158,8 @@ func TestFieldsAreDescribed(t *testing.T) {
 	c := sample.ClosedByClient()
 	c.Ends[tcp.Server].Name, c.Ends[tcp.Server].Stack, c.Ends[tcp.Server].StackCertainty = "www.example.com", tcp.StackLinux, tcp.StackGuessed
 	odd := &anomaly.Anomaly{Conn: 1, Kind: "k", Time: sample.At(0), Cause: "c", Next: "n", RFC: "r", Evidence: []int{1}, Count: 2, Until: sample.At(1), Supersedes: []string{"k"}, Withdrawn: true}
+	odd.Places = []tcp.Place{{Tap: "client", Packet: 1, Peer: 2}}
+	c.Ends[tcp.Client].History[0].Place = odd.Places[0]
 	c.Ends[tcp.Client].OnHost = true
 	leaves := sample.Sending()
 	leaves.Ends[tcp.Client].State, leaves.Ends[tcp.Server].State = tcp.TimeWait, tcp.CloseWait
@@ -178,7 +181,7 @@ func TestFieldsAreDescribed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := p.Close(record.Summary{Packets: 1, First: sample.At(0), Last: sample.At(1), Passed: []record.Passed{{Header: "GTP-U", Why: "not opened", Packets: 1}}}); err != nil {
+	if err := p.Close(record.Summary{Packets: 1, First: sample.At(0), Last: sample.At(1), Between: printtest.Between(), Passed: []record.Passed{{Header: "GTP-U", Why: "not opened", Packets: 1}}}); err != nil {
 		t.Fatal(err)
 	}
 	d := newDescribed(t)

@@ -33,10 +33,13 @@ type envNode struct {
 // env is the struct of a connection record.
 var env = makeEnv()
 
+// fullPlace is a place that lacks nothing.
+var fullPlace = tcp.Place{Tap: "t", Packet: 1, Peer: 1}
+
 // fullAnomaly returns an anomaly that lacks nothing.
 func fullAnomaly() anomaly.Anomaly {
 	return anomaly.Anomaly{
-		Conn: 1, Kind: "k", Cause: "c", Packet: 1, Evidence: []int{1}, Text: "t", Next: "n", RFC: "r", Count: 2, Until: 1,
+		Conn: 1, Kind: "k", Cause: "c", Packet: 1, Evidence: []int{1}, Places: []tcp.Place{fullPlace}, Text: "t", Next: "n", RFC: "r", Count: 2, Until: 1,
 		Addr: netip.IPv4Unspecified(), Port: 1, Samples: []int{1}, Supersedes: []string{"k"}, Withdrawn: true,
 	}
 }
@@ -84,6 +87,8 @@ func typeOf(path string, full value, lacking bool) reflect.Type {
 		return reflect.TypeFor[[]int]()
 	case steps:
 		return reflect.SliceOf(structOf(stepFields, tracker.Step{Packet: 1}, tracker.Step{}))
+	case places:
+		return reflect.SliceOf(structOf(placeFields, fullPlace, tcp.Place{}))
 	case anomalies:
 		return reflect.SliceOf(structOf(anomalyFields, fullAnomaly(), anomaly.Anomaly{}, anomaly.Anomaly{Conn: 1, Count: 1}))
 	default:
@@ -194,6 +199,8 @@ func setValue(to reflect.Value, v value) {
 		to.Set(reflect.ValueOf(strings.Fields(string(v.appendText(nil)))))
 	case steps:
 		setList(to, stepFields, *v.steps)
+	case places:
+		setList(to, placeFields, *v.where)
 	case anomalies:
 		setList(to, anomalyFields, *v.odd)
 	default:
@@ -259,7 +266,7 @@ func FieldText(r *tracker.Record, path string) (text string, ok bool) {
 	switch v := f.value(r); v.kind {
 	case absent:
 		return "absent", true
-	case steps, anomalies:
+	case steps, anomalies, places:
 		return "", false
 	default:
 		return string(v.appendText(nil)), true

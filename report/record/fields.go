@@ -135,6 +135,13 @@ var stepFields = []part[tracker.Step]{
 // stepOften is how many of the stepFields differ in each entry.
 const stepOften = 2
 
+// placeFields are those of where a packet of captures of several places is found.
+var placeFields = []part[tcp.Place]{
+	{"tap", func(p *tcp.Place) value { return sentence(p.Tap) }},
+	{"tap_packet", func(p *tcp.Place) value { return count(p.Packet) }},
+	{"peer_packet", func(p *tcp.Place) value { return count(p.Peer).unless(p.Peer == 0) }},
+}
+
 // anomalyFields are the fields of an anomaly.
 var anomalyFields = []part[anomaly.Anomaly]{
 	{"kind", func(a *anomaly.Anomaly) value { return sentence(a.Kind) }},
@@ -145,6 +152,9 @@ var anomalyFields = []part[anomaly.Anomaly]{
 	{"packet", func(a *anomaly.Anomaly) value { return count(a.Packet).unless(a.Packet == 0) }},
 	{"endpoint", func(a *anomaly.Anomaly) value { return word(a.End.String()).unless(a.Conn == 0) }},
 	{"evidence", func(a *anomaly.Anomaly) value { return value{kind: numbers, ints: &a.Evidence} }},
+	{"evidence_taps", func(a *anomaly.Anomaly) value {
+		return value{kind: places, where: &a.Places}.unless(len(a.Places) == 0)
+	}},
 	{"text", func(a *anomaly.Anomaly) value { return sentence(a.Text) }},
 	{"next", func(a *anomaly.Anomaly) value { return sentence(a.Next).unless(a.Next == "") }},
 	{"reference", func(a *anomaly.Anomaly) value { return sentence(a.RFC).unless(a.RFC == "") }},

@@ -11,6 +11,8 @@ import (
 func TestGoldens(t *testing.T) {
 	printtest.Goldens(t, []printtest.Golden{
 		{Name: "json", Format: "json"},
+		{Name: "compare-json", Format: "compare-json", Play: printtest.PlayTaps},
+		{Name: "compare-json-nothing", Format: "compare-json", Play: func(p record.Printer) error { return p.Close(record.Summary{}) }},
 		{Name: "json-events", Format: "json", Options: record.Options{Events: true, Sort: "-duration"}},
 		{Name: "json-empty", Format: "json", Options: record.Options{Events: true}, Play: func(p record.Printer) error { return p.Close(record.Summary{}) }},
 		{Name: "jsonl", Format: "jsonl"},

@@ -154,6 +154,9 @@ func appendNesting(b []byte, from, to []string) []byte {
 // packet is the same in millions of them, and is put together once.
 func appendStep(b []byte, s *tracker.Step) []byte {
 	b = appendParts(append(b, '{'), stepFields[:stepOften], s)
+	if s.Place.Packet != 0 {
+		b = appendParts(b, placeFields, &s.Place)
+	}
 	kind := stepKind{s.State, s.Inputs, s.Basis}
 	rest, ok := stepRests.Load(kind)
 	if !ok {
@@ -266,9 +269,13 @@ func appendSummary(b []byte, s *Summary, t *Tally) []byte {
 	b = append(b, ']')
 	b = appendUint(appendKey(b, "undecodable"), s.Undecodable)
 	b = appendUint(appendKey(b, "misdated"), s.Misdated)
+	b = appendUint(appendKey(b, "reordered"), s.Sorted)
 	b = appendUint(appendKey(b, "evicted"), s.Evicted)
 	b = appendServices(appendKey(b, "services"), t.Services.Servers())
 	b = appendServices(appendKey(b, "hosts"), t.Services.Clients())
+	if s.Between != nil {
+		b = appendTaps(appendKey(b, "taps"), s.Between)
+	}
 	return append(b, '}')
 }
 

@@ -96,7 +96,7 @@ type eventLine struct {
 
 func newEventLines(o *Options, emit func([]byte) error) *eventLines {
 	return &eventLines{
-		selecting: o.Filter.active() || o.Where != nil,
+		selecting: o.Filter.Active() || o.Where != nil,
 		emit:      emit,
 		lines:     make(map[int]int),
 		selected:  make(map[int]bool),

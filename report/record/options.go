@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/report/between"
 	"github.com/tcpwatch/tcpwatch/report/findings"
 	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/report/text"
@@ -45,6 +46,8 @@ type Options struct {
 	ByClient bool             // rows of services are of client hosts
 	Ended    *services.Counts // what services had before the connections that are told of, and all anomalies over many; nil: nothing
 
+	Taps []string // the names of the captures, in the order in which frames are told; of packets
+
 	// Of html.
 	Name          string // what was read
 	Absolute, All bool   // as in ladder.Options
@@ -67,7 +70,10 @@ type Summary struct {
 	Passed      []Passed // packets that were passed over for a header that is not opened
 	Undecodable uint64   // packets whose headers could not be read
 	Misdated    uint64   // packets whose stamps were wrong, and were put right
+	Sorted      uint64   // packets that were out of order, and were put in order
 	Evicted     uint64   // connections forgotten for want of memory
+
+	Between *between.Report // of captures of several places; nil: there is one
 }
 
 // Passed counts packets that were passed over for a header that is not opened.

@@ -9,6 +9,7 @@
 //	json.go   the records, as one object
 //	jsonl.go  the records, one a line, as they happen
 //	csv.go    the records, one a line
+//	packets.go  the packets of captures of several places, one a line
 //
 // Times in records are UTC.
 package record

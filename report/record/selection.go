@@ -43,7 +43,7 @@ type Selection struct {
 }
 
 // active reports whether the Selection leaves anything out.
-func (s *Selection) active() bool { return len(s.States)+len(s.Kinds) > 0 }
+func (s *Selection) Active() bool { return len(s.States)+len(s.Kinds) > 0 }
 
 // Has reports whether r is in the Selection.
 func (s *Selection) Has(r *tracker.Record) bool {

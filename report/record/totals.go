@@ -15,6 +15,9 @@ func TotalsLine(s *Summary, t *Tally) string {
 		text.Plural(s.Packets, "packet", "packets"),
 		text.Plural(s.TCPPackets, "TCP segment", "TCP segments"),
 	}
+	if s.Between != nil {
+		parts[0] += fmt.Sprintf(" in %d captures", len(s.Between.Taps))
+	}
 	connections := text.Plural(uint64(t.Seen), "connection", "connections")
 	if t.Listed != t.Seen {
 		connections = fmt.Sprintf("%d of %s", t.Listed, connections)
@@ -41,9 +44,12 @@ func NumbersNote(s *Summary) string {
 }
 
 // TapNote says on whose host the capture was made; "" where that is not known.
-func TapNote(t *Tally) string {
+func TapNote(s *Summary, t *Tally) string {
 	if !t.TapOn.IsValid() {
 		return ""
+	}
+	if s.Between != nil {
+		return "Note: captured on both hosts (--at-ends): what came in there has arrived"
 	}
 	host := t.TapOn.String()
 	if !t.TapOnOne {
@@ -60,6 +66,9 @@ func Shortfalls(s *Summary) (parts []string) {
 	}
 	if s.Misdated > 0 {
 		parts = append(parts, text.Plural(s.Misdated, "packet", "packets")+" with a wrong timestamp")
+	}
+	if s.Sorted > 0 {
+		parts = append(parts, text.Plural(s.Sorted, "packet", "packets")+" put in time order")
 	}
 	if s.Dropped > 0 {
 		parts = append(parts, text.Plural(s.Dropped, "packet", "packets")+" dropped by the capture")
@@ -124,7 +133,7 @@ func Nothing(s *Summary, t *Tally, o *Options) string {
 		return "No TCP among " + text.Plural(s.Packets, "packet", "packets") + "."
 	case t.Seen == 0:
 		return "No connection among " + text.Plural(s.TCPPackets, "TCP segment", "TCP segments") + "."
-	case o.Existing && !o.Filter.active() && o.Where == nil:
+	case o.Existing && !o.Filter.Active() && o.Where == nil:
 		return "No connection at that time: all earlier ones had closed."
 	}
 	return "No connection is selected of " + strconv.Itoa(t.Seen) + "."

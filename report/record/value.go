@@ -31,6 +31,7 @@ const (
 	phrase                // text: anything
 	phrases               // words
 	numbers               // ints
+	places                // where
 )
 
 // A value is what a field of one record holds. The zero value is absent.
@@ -43,6 +44,7 @@ type value struct {
 	odd   *[]anomaly.Anomaly
 	ints  *[]int
 	words *[]string
+	where *[]tcp.Place
 }
 
 func count[N int | uint16 | uint32 | uint64](n N) value {
@@ -154,6 +156,12 @@ func (v *value) appendJSON(b []byte) []byte {
 		return append(b, ']')
 	case numbers:
 		return appendInts(b, *v.ints)
+	case places:
+		b = append(b, '[')
+		for i := range *v.where {
+			b = append(appendParts(append(text.AppendComma(b), '{'), placeFields, &(*v.where)[i]), '}')
+		}
+		return append(b, ']')
 	case states:
 		b = append(b, '[')
 		for _, s := range tcp.StateSet(v.num).List() {

@@ -88,6 +88,11 @@ func FactsOf(a *anomaly.Anomaly, style text.TimeStyle, first tcp.Time) []string 
 // facts returns what is to be told of a finding beside its sentence. Times are
 // in that style; first is that of the capture's first packet.
 func facts(f *findings.Finding, style text.TimeStyle, first tcp.Time) []string {
+	return factsBy(f, style, first, frames)
+}
+
+// factsBy is facts, with what writes the frames that show an anomaly.
+func factsBy(f *findings.Finding, style text.TimeStyle, first tcp.Time, frames func(*anomaly.Anomaly) []string) []string {
 	var list []string
 	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	a := &f.First
@@ -143,6 +148,9 @@ func few[T any](items []T, sep string, n int, write func(T) string) string {
 
 // frames writes the frames that show an anomaly.
 func frames(a *anomaly.Anomaly) []string {
+	if len(a.Places) > 0 {
+		return []string{"frames " + text.Places(a.Places)}
+	}
 	switch frames := evidence(a); len(frames) {
 	case 0:
 		return nil
@@ -175,7 +183,16 @@ func writeWhole(out *bufio.Writer, o *record.Options, s *record.Summary, t *reco
 
 // notes are what has to be known beside what is printed.
 func notes(o *record.Options, s *record.Summary, t *record.Tally) []string {
-	return slices.DeleteFunc([]string{record.NumbersNote(s), record.TapNote(t), record.PendingNote(s, t, o)}, func(note string) bool { return note == "" })
+	return slices.DeleteFunc(append(tapNotes(s, o), record.NumbersNote(s), record.TapNote(s, t), record.PendingNote(s, t, o)), func(note string) bool { return note == "" })
+}
+
+// tapNotes say how the clocks of the taps run, and what happened between them; none where
+// there is one capture.
+func tapNotes(s *record.Summary, o *record.Options) []string {
+	if s.Between == nil {
+		return nil
+	}
+	return append(s.Between.Clocks(o.Time, s.First), s.Between.Summaries()...)
 }
 
 // statesLine counts the states of both ends, the most frequent first.

@@ -196,8 +196,10 @@ func (p *serviceTable) Close(s *record.Summary, t *record.Tally) error {
 		return err
 	}
 	text.WriteLine(p.out, "")
-	if note := record.PendingNote(s, t, p.opts); note != "" {
-		text.WriteWrapped(p.out, "", note, p.opts.Width, text.Plain)
+	for _, note := range append(tapNotes(s, p.opts), record.PendingNote(s, t, p.opts)) {
+		if note != "" {
+			text.WriteWrapped(p.out, "", note, p.opts.Width, text.Plain)
+		}
 	}
 	return text.WriteLine(p.out, record.TotalsLine(s, t))
 }

@@ -43,6 +43,9 @@ func (p *summary) Close(s *record.Summary, t *record.Tally) error {
 		}
 	}
 	text.WriteLine(p.out, "")
+	for _, note := range tapNotes(s, p.opts) {
+		text.WriteWrapped(p.out, "", note, p.opts.Width, text.Plain)
+	}
 	return text.WriteLine(p.out, record.TotalsLine(s, t))
 }
 

@@ -465,6 +465,23 @@ func Frames(frames []int) string {
 	return b.String()
 }
 
+// Places writes where packets of several captures are, by capture: "client 12,13; server
+// 10". A packet that several have is told of with the first of them.
+func Places(list []tcp.Place) string {
+	var taps []string
+	frames := map[string][]int{}
+	for _, p := range list {
+		if frames[p.Tap] == nil {
+			taps = append(taps, p.Tap)
+		}
+		frames[p.Tap] = append(frames[p.Tap], p.Packet)
+	}
+	for i, tap := range taps {
+		taps[i] = Escape(tap) + " " + Frames(frames[tap])
+	}
+	return strings.Join(taps, "; ")
+}
+
 // Next is before what to do about a finding.
 const Next = "Next: "
 

@@ -15,6 +15,7 @@
 //	timewait     TIME-WAIT: cut short, reused, its hazards
 //	resets       RSTs of an end or of others; SYNs and flags of attackers
 //	established  numbers, windows, contents and silence in open connections
+//	between      what happened on the way from one capture to another
 //	captures     what the capture has, misses or garbles
 //	many         over many connections; found by package crossflow
 //	kinds        the catalogue, of all of them
@@ -87,12 +88,13 @@ type Anomaly struct {
 	Time       tcp.Time
 	Packet     int // the frame that showed it
 	End        tcp.Endpoint
-	Evidence   []int    // frames, in capture order
-	Text       string   // the sentence for people
-	Next       string   // what to do about it; empty: nothing that helps in every case
-	RFC        string   // "RFC 9293 §3.6.1"
-	Count      int      // how often; at least 1
-	Until      tcp.Time // of the last of them; 0 where it happened once
+	Evidence   []int       // frames, in capture order
+	Places     []tcp.Place // of the evidence, where captures of several places are followed, if who reads them has set it
+	Text       string      // the sentence for people
+	Next       string      // what to do about it; empty: nothing that helps in every case
+	RFC        string      // "RFC 9293 §3.6.1"
+	Count      int         // how often; at least 1
+	Until      tcp.Time    // of the last of them; 0 where it happened once
 	Supersedes []string
 	Withdrawn  bool // it was found before, and later packets refute it
 
@@ -219,7 +221,7 @@ func (b *Book) ask(h *Case) {
 		for ; word != 0; word &= word - 1 {
 			k := b.kinds[64*i+bits.TrailingZeros64(word)]
 			h.relied, h.unseen = false, false
-			if k.RestsOn == ResetSent && h.Before.Device {
+			if k.RestsOn == ResetSent && (h.Before.Device || h.S != nil && h.S.Leg == tcp.Neared) {
 				continue
 			}
 			f := k.Check(h)

@@ -2,6 +2,7 @@ package anomaly
 
 import (
 	"iter"
+	"slices"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/recent"
@@ -125,4 +126,19 @@ func (h *Case) WasOpen(e tcp.Endpoint) bool {
 // HasBeyond reports whether the end reported octets by SACK that lie behind a hole.
 func (h *Case) HasBeyond(e tcp.Endpoint) bool {
 	return h.Rare != nil && h.Rare.SACKed[e] != tcp.Block{} && h.Ends[e].Acked.Before(h.Rare.SACKed[e].Right)
+}
+
+// Lost is what a finding says besides of a segment among its evidence that captures of
+// several places show to have been lost.
+var Lost = Phrase{Name: "lost", Text: " The captures show that #{lost} was lost on the way."}
+
+// SayLost has the finding say Lost, if there is such a segment.
+func (h *Case) SayLost(f *Finding) {
+	for g := range h.Recent() {
+		if g.Is&recent.WasLost != 0 && slices.Contains(f.Evidence, g.Packet) {
+			f.Values["lost"] = g.Packet
+			f.Say(Lost.Name)
+			return
+		}
+	}
 }

@@ -163,6 +163,11 @@ func (l *look) miss(got, want string, why excuse) Miss {
 	}
 }
 
+// wanted returns what may be said of the end.
+func (c *Case) wanted(l *look) []string {
+	return append(l.cp.accepts(l.tap, l.end), l.conn.movedAt(l.cp, l.end, c.within)...)
+}
+
 // States compares the tracker's states with the kernels' at all checkpoints
 // but those that the story says to be in doubt.
 func (c *Case) States() (compared int, misses []Miss) {
@@ -172,7 +177,7 @@ func (c *Case) States() (compared int, misses []Miss) {
 		}
 		compared++
 		got := endAt(socket(l.records, l.addr()), l.addr()).State
-		if want := l.cp.accepts(l.tap, l.end); !slices.Contains(want, got.String()) {
+		if want := c.wanted(&l); !slices.Contains(want, got.String()) {
 			why := c.undecidable(l.tap, l.end, l.conn, l.cp.T)
 			if why == (excuse{}) && got == tcp.Unknown && !l.spoke(crossing(c.segments[l.tap], l.conn.Addr("client"), l.conn.Addr("server"))) {
 				why = excuse{SaysUnknown, "the end has not sent a packet, and the tracker says that it does not know"}

@@ -1,6 +1,11 @@
 package oracle
 
-import "github.com/tcpwatch/tcpwatch/tracker/tcp"
+import (
+	"slices"
+	"strings"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
 
 // A TapOn says what the tracker is told of where the captures were made: on the hosts,
 // each on its own.
@@ -10,11 +15,14 @@ const (
 	Found   TapOn = iota // it finds out
 	Named                // it is told
 	Nowhere              // it is told that they were not
+	Both                 // one follows the captures of both hosts
 )
 
 // tapOn is what it is told of a capture.
 func (c *Case) tapOn(tap string) (on tcp.TapOn) {
 	switch c.TapOn {
+	case Both:
+		on.Ends = [2]bool{true, true}
 	case Named:
 		for _, conn := range c.conversations() {
 			on.Hosts = append(on.Hosts, conn.Addr(host(tap)).Addr())
@@ -55,4 +63,20 @@ func (c *Case) Own() (o Own, misses []Miss) {
 		}
 	}
 	return o, misses
+}
+
+// Sure finds the ends at checkpoints that the tracker calls proved or observed in a state
+// that was not the kernel's. How many it calls so is compared.
+func (c *Case) Sure() (compared int, misses []Miss) {
+	c.looks(func(l look) {
+		e := endAt(socket(l.records, l.addr()), l.addr())
+		if e.Certainty != tcp.Proved && e.Certainty != tcp.Observed || l.cp.inDoubt(l.tap, l.end) {
+			return
+		}
+		compared++
+		if want := c.wanted(&l); !slices.Contains(want, e.State.String()) {
+			misses = append(misses, l.miss(e.Certainty.String()+" "+e.State.String(), strings.Join(want, " or "), excuse{}))
+		}
+	})
+	return compared, misses
 }

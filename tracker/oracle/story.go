@@ -10,6 +10,7 @@ package oracle
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -40,6 +41,9 @@ type Story struct {
 	ExpectAt map[string]string `json:"expect_at,omitempty"`
 	Forbid   []string          `json:"forbid_anomalies,omitempty"` // would be false alarms
 
+	// Wire is what the wire did that joined the hosts.
+	Wire []WireEvent `json:"wire_events,omitempty"`
+
 	// Conversations, if there are any, are told one by one, and the story has
 	// no connection of its own.
 	Conversations []Story `json:"connections,omitempty"`
@@ -64,6 +68,12 @@ type Checkpoint struct {
 	Silent   []string                       `json:"silent,omitempty"`    // ends that moved without sending: in doubt at every tap
 }
 
+// A WireEvent is what the wire did to a segment: "inject" is that it made it.
+type WireEvent struct {
+	Action string `json:"action"`
+	Flags  string `json:"flags"` // control bits; "" of what is no segment
+}
+
 // A Move is a change of a kernel's state.
 type Move struct {
 	T    float64 `json:"t"`
@@ -86,6 +96,17 @@ func (c *Checkpoint) state(end string) string {
 // accepts returns what a bystander at the tap may say of the end.
 func (c *Checkpoint) accepts(tap, end string) []string {
 	return slices.Concat([]string{c.state(end)}, c.Accept[end], c.AcceptAt[tap][end])
+}
+
+// movedAt returns the states that the end's kernel left, or came to, at most so many
+// seconds from the checkpoint.
+func (s *Story) movedAt(cp *Checkpoint, end string, within float64) (list []string) {
+	for _, m := range s.Moves[end] {
+		if within > 0 && math.Abs(m.T-cp.T) <= within {
+			list = append(list, m.From, m.To)
+		}
+	}
+	return list
 }
 
 // inDoubt reports whether a bystander at the tap cannot know the end.
@@ -115,7 +136,9 @@ func (s *Story) conversations() []Story {
 type Case struct {
 	Story
 	TapOn    TapOn
+	dir      string
 	segments map[string][]tcp.Segment // by tap
+	within   float64                  // seconds by which their times are wrong at most
 	forged   int                      // frame of the one that somebody forged; 0: none
 }
 
@@ -125,7 +148,7 @@ func Load(dir string) (*Case, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Case{segments: map[string][]tcp.Segment{}}
+	c := &Case{dir: dir, segments: map[string][]tcp.Segment{}}
 	if err := json.Unmarshal(data, &c.Story); err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}

@@ -42,3 +42,39 @@ type Twin struct {
 	Within    time.Duration // Delay is wrong by no more; that is how well the clocks are known
 	Overtaken int           // how many that left later came near sooner, of the same connection and direction
 }
+
+// A Place is where a packet of captures of several places is found. The zero Place is
+// that of a packet of one capture.
+type Place struct {
+	Tap    string // the name of the first capture that has it
+	Packet int    // its number there
+	Peer   int    // its number in the last other capture that has it; 0: none has
+}
+
+// PlaceOf returns the place of a packet that has those numbers in the captures of that
+// names; 0: it is not there.
+func PlaceOf(taps []string, frames []int) (p Place) {
+	for i, frame := range frames {
+		switch {
+		case frame == 0:
+		case p.Packet == 0:
+			p.Tap, p.Packet = taps[i], frame
+		default:
+			p.Peer = frame
+		}
+	}
+	return p
+}
+
+// Kept returns a Twin that holds longer than the one that is lent; nil of nil.
+func (t *Twin) Kept() *Twin {
+	if t == nil {
+		return nil
+	}
+	kept := *t
+	if t.Other != nil {
+		other := *t.Other
+		kept.Other = &other
+	}
+	return &kept
+}

@@ -84,8 +84,9 @@ type Segment struct {
 
 	ICMP ICMP // not zero: this is an ICMP error that quotes a segment
 
-	Leg  Leg   // where on its way it was captured
-	Twin *Twin // what captures of several places tell together of it; nil: there is one
+	Leg    Leg    // where on its way it was captured
+	Frames *[]int // its numbers in captures of several places, 0 where it is not there; nil: nobody asked
+	Twin   *Twin  // what captures of several places tell together of it; nil: there is one
 }
 
 // ICMP is the ICMP or ICMPv6 error that a Segment stands for. The Segment's

@@ -53,7 +53,7 @@ func File(path string, interval time.Duration, d Display, take func(*tcp.Segment
 			st := &sum.Capture
 			s := &record.Snapshot{Time: w.Now(), Records: over, Ended: ended.Clone(), Found: found.Clone(), Summary: record.Summary{
 				Packets: uint64(st.Packets), TCPPackets: uint64(st.Segments), Bytes: uint64(st.Bytes),
-				First: st.First, Last: st.Last, Dropped: uint64(st.Dropped), Undecodable: uint64(st.Undecodable), Misdated: uint64(st.Misdated), Evicted: sum.Tracker.Evicted,
+				First: st.First, Last: st.Last, Dropped: uint64(st.Dropped), Undecodable: uint64(st.Undecodable), Misdated: uint64(st.Misdated), Sorted: uint64(st.Sorted), Evicted: sum.Tracker.Evicted,
 			}}
 			w.Each(func(r *tracker.Record) { s.Records = append(s.Records, r.Clone()) })
 			for _, r := range over {

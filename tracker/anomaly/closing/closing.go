@@ -72,7 +72,7 @@ var FinRetransmitted = anomaly.Kind{
 		{Name: "both-arrived", Text: "{X} retransmitted its FIN{after}. The D-SACK in {Y}'s ACK #{frame} (RFC 2883) shows that both copies arrived, so the FIN was not lost. {Y}'s ACK of the first copy was lost, or took longer than {X}'s RTO."},
 		{Text: "{X} retransmitted its FIN{after}. The capture shows too little of {Y}'s answers to say what was lost."},
 	},
-	Phrases: []anomaly.Phrase{{Name: "after", In: "after", Text: " after {span}"}},
+	Phrases: []anomaly.Phrase{{Name: "after", In: "after", Text: " after {span}"}, anomaly.Lost},
 	RestsOn: anomaly.FINSent,
 	On:      triggers.OnFIN | triggers.OnUnsettled,
 	Only:    triggers.IfRare,
@@ -92,12 +92,13 @@ var FinRetransmitted = anomaly.Kind{
 			End:      subject,
 			Certain:  anomaly.ConfidenceProved,
 			Evidence: []int{fin.Packet(), h.S.Packet},
+			Values:   anomaly.Values{},
 		}
 		if h.S.ID == 0 && !h.S.Options.HasTS {
 			f.Certain = anomaly.ConfidenceAssumed // nothing in it tells it from a copy made by the network
 		}
 		if known {
-			f.Values = anomaly.Values{"span": h.Now.Sub(fin.At)}
+			f.Values["span"] = h.Now.Sub(fin.At)
 			f.Say("after")
 		}
 		acked := h.Ends[peer].Has(endpoint.HasAcked) && h.Ends[subject].FIN.Before(h.Before.Acked[peer])
@@ -118,6 +119,7 @@ var FinRetransmitted = anomaly.Kind{
 		case h.Visible(peer):
 			f.Cause = "ack-not-seen"
 		}
+		h.SayLost(f)
 		return f
 	},
 }

@@ -45,6 +45,7 @@ var PmtuBlackHole = anomaly.Kind{
 		{Name: "mtu", In: "mtu", Text: ", MTU {size}"},
 		{Name: "sack", In: "sign", Text: "reported with SACK that the {small bytes} after them had arrived"},
 		{Name: "dup-ack", In: "sign", Text: "answered the {small bytes} after them"},
+		{Name: "captures", In: "sign", Text: "got smaller segments, as the captures show"},
 		{Name: "alive", In: "sign", Text: "went on, and received the empty ACKs of {X}"},
 	},
 	Next: "Find the link or tunnel with the smaller MTU (ping with DF set and {n} bytes from {X.ip}). Let ICMP \"too big\" from there reach {X.ip}, or clamp the MSS there. net.ipv4.tcp_mtu_probing=1 on {X.ip} helps without either.",
@@ -53,7 +54,7 @@ var PmtuBlackHole = anomaly.Kind{
 		{Name: "copies of the same bytes, at least", Value: copiesLost},
 		{Name: "the same, if {X} had sent as many bytes before, at least", Value: copiesLater},
 		{Name: "the same, if smaller segments then pass, at least", Value: copiesShortened},
-		{Name: "the same, if ICMP reports it, at least", Value: copiesReported},
+		{Name: "the same, if ICMP reports it, or captures at both ends show that they were lost, at least", Value: copiesReported},
 		{Name: "silence of {Y} that shows that it received an ACK, at least", Value: acksPass},
 	},
 	Moves:      []anomaly.SeverityMove{{Name: "recovered", To: anomaly.Warning, When: "if {X} then sends smaller segments, which pass"}},
@@ -86,7 +87,7 @@ var PmtuBlackHole = anomaly.Kind{
 			Values:   anomaly.Values{"n": w.Size, "copies": w.Copies, "span": w.Last.Sub(w.First)},
 			More:     told != nil,
 		}
-		if !reported(h, w, &tr.TooBig, f) && (h.S.ICMP.Type != 0 || w.Copies < copiesLost || !smallPass(h, w, f)) {
+		if !reported(h, w, &tr.TooBig, f) && !seenLost(h, w, f) && (h.S.ICMP.Type != 0 || w.Copies < copiesLost || !smallPass(h, w, f)) {
 			return nil
 		}
 		if told != nil && len(told.Evidence) >= mostEvidence {
@@ -118,6 +119,29 @@ func reported(h *anomaly.Case, w *stalls.Repeats, m *stalls.TooBig, f *anomaly.F
 	if m.MTU != 0 {
 		f.Say("mtu")
 	}
+	return true
+}
+
+// seenLost reports whether captures at both ends show that every copy was lost, and that
+// what is smaller comes.
+func seenLost(h *anomaly.Case, w *stalls.Repeats, f *anomaly.Finding) bool {
+	lost, came := 0, false
+	for g := range h.Recent() {
+		switch {
+		case g.From != h.From:
+		case g.Data == 0:
+			came = came || g.Is&recent.WasLost == 0
+		case g.Is&recent.WasLost == 0:
+			return false
+		case g.Seq == w.Seq:
+			lost++
+		}
+	}
+	if lost < copiesReported || !came {
+		return false
+	}
+	f.Cause = "lost"
+	f.Say("captures")
 	return true
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
+	"github.com/tcpwatch/tcpwatch/tracker/anomaly/between"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly/captures"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly/closing"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly/established"
@@ -60,6 +61,15 @@ var list = []*anomaly.Kind{
 	&closing.FinWait2Stuck,
 	&closing.HalfCloseLingering,
 	&closing.NoCloseSeen,
+
+	&between.LostBetween,
+	&between.CopiedBetween,
+	&between.ReorderedBetween,
+	&between.DelayedBetween,
+	&between.ChangedBetween,
+	&between.ForgedBetween,
+	&between.AnsweredBetween,
+	&between.NATRewritten,
 
 	&captures.MidstreamPickup,
 	&captures.CaptureGap,

@@ -115,6 +115,7 @@ var SynRetransmitted = anomaly.Kind{
 	Phrases: []anomaly.Phrase{
 		{Name: "ack-of-older", In: "why", Text: "the answer to the first SYN was an ACK of an older connection, and {X} rejected it with RST."},
 		{Name: "ack-of-unsent", In: "why", Text: "the answer to the first SYN acknowledged something that {X} had not sent, so it was not a valid answer."},
+		anomaly.Lost,
 	},
 	Thresholds: []anomaly.Threshold{{Name: "time before the copy, if nothing else distinguishes it, at least", Value: soonestRepeat}},
 	On:         triggers.OnSYN,
@@ -159,6 +160,7 @@ var SynRetransmitted = anomaly.Kind{
 			f.Cause = "answer-not-received"
 			f.Evidence = append(f.Evidence, answer.Packet)
 		}
+		h.SayLost(f)
 		return f
 	},
 }
@@ -311,6 +313,7 @@ var SynAckRetransmitted = anomaly.Kind{
 		{Name: "deferred", Text: "{X} retransmitted its SYN+ACK {span} after the first, although {Y}'s ACK of the first was captured. A server that waits for an ACK retransmits sooner. This one waited for data (on Linux TCP_DEFER_ACCEPT), and that time has expired.",
 			Next: "If the server {X} is meant to send first, turn deferred accept off there (TCP_DEFER_ACCEPT; nginx `deferred`, Apache AcceptFilter). Otherwise, find out why {Y} connects and sends nothing."},
 	},
+	Phrases: []anomaly.Phrase{anomaly.Lost},
 	Thresholds: []anomaly.Threshold{
 		{Name: "time before the copy, if nothing else distinguishes it, at least", Value: soonestRepeat},
 		{Name: "time before the first copy of a SYN+ACK that did not wait for an ACK, at least", Value: deferredFor},
@@ -342,6 +345,7 @@ var SynAckRetransmitted = anomaly.Kind{
 				f.Cause = "deferred"
 			}
 		}
+		h.SayLost(f)
 		return f
 	},
 }

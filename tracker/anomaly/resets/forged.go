@@ -80,8 +80,8 @@ var signTimes = []anomaly.Threshold{
 // TTL tells nothing.
 func forgeryOf(h *anomaly.Case) (f forgery) {
 	subject := h.X()
-	if h.Before.SentAt[h.From] == 0 {
-		return f // nothing to compare it with
+	if h.Before.SentAt[h.From] == 0 || h.S.Leg == tcp.Left {
+		return f // nothing to compare it with; or it was captured where it left
 	}
 	habits := habitsOf(h)
 	reply := h.Before.RST == rst.Reply

@@ -130,7 +130,7 @@ type rareState struct {
 	lacks              [2]tcp.Seq // what the end still waits for, as it shows, although a copy was captured before the peer's FIN
 	isLacking          [2]bool
 	Closing            [2]recent.Closing
-	repeatedSYN        bool             // a SYN, with or without ACK, was sent again
+	RepeatedSYN        bool             // a SYN, with or without ACK, was sent again
 	staleSegments      *[2]recent.Stale // by the end that the segment claims to be of; nil until there is one
 	held               *[2]heldFIN      // by the end that it claims to be of; nil until there is one
 	denied             *[2]deniedFIN    // the same
@@ -144,7 +144,9 @@ type rareState struct {
 	own                recent.Own
 	late               [2]duplicates.Late
 	silences           [2]silence
-	behindACK          uint8 // how often octets came behind their ACK, in turn: see outOfStep
+	quickest           [2]time.Duration  // that a segment of the end was under way, by captures of several places; 0: unknown
+	arrived            *[2]holes.Arrived // of the end's octets, what came near its peer; nil: one capture has both
+	behindACK          uint8             // how often octets came behind their ACK, in turn: see outOfStep
 }
 
 // RareState returns what only some connections need, and makes it where there is
@@ -173,130 +175,6 @@ func (c *Conn) setOlder(old *Conn) {
 // Last returns the time of the connection's newest packet.
 func (c *Conn) Last() tcp.Time {
 	return max(c.Ends[tcp.Client].SentAt, c.Ends[tcp.Server].SentAt, c.Start)
-}
-
-// quiet is how long nothing must contradict an assumed arrival before it
-// counts as settled: longer than either end would have waited to repeat
-// something.
-func (c *Conn) quiet() time.Duration {
-	rto := 2*c.Ends[tcp.Client].Response() + 2*c.Ends[tcp.Server].Response() + 200*time.Millisecond
-	if c.Rare != nil && c.Rare.repeatedSYN {
-		rto = max(rto, rtoAfterSYN)
-	}
-	return max(3*time.Second, 4*rto, c.Ends[tcp.Client].NextCopy(), c.Ends[tcp.Server].NextCopy())
-}
-
-// rtoAfterSYN is how long an end waits at first that had to repeat its SYN (RFC 6298
-// §5.7).
-const rtoAfterSYN = 3 * time.Second
-
-// Certainty tells how sure the assumed state of an end is at the present time.
-func (m *Machine) Certainty(c *Conn, e tcp.Endpoint) tcp.Certainty {
-	subject, now := &c.Ends[e], m.Now
-	switch {
-	case m.ignoredSYN(c, e):
-		return tcp.Observed
-	case subject.Assumed.Len() > 1, c.otherwise(e) != 0, c.spokenFor(e), c.hidesFIN(now), c.doubtsFIN(e):
-	case subject.Assumed == subject.Proved:
-		if !c.overdue(e, now) {
-			return tcp.Proved
-		}
-	case m.observed(c, e):
-		return tcp.Observed
-	case c.settled(e, now):
-		return tcp.Settled
-	}
-	return tcp.Assumed
-}
-
-// settled reports whether a timer, or that nothing contradicts it, tells that the
-// end is in the state that is assumed.
-func (c *Conn) settled(e tcp.Endpoint, now tcp.Time) bool {
-	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
-	var newest, before history.Step
-	for _, st := range c.Steps() {
-		if st.End() == e {
-			before, newest = newest, st
-		}
-	}
-	ins, rested := newest.Inputs(), now.Sub(newest.At) >= c.quiet()
-	switch {
-	case newest == history.Step{}:
-		return subject.Assumed.Only() == tcp.Closed // erased: it answered with RST from the first
-	case newest.Basis() == tcp.ByTimer:
-		return settledByTimer(newest, before, subject)
-	case unordered(newest, subject):
-		return false
-	case ins&(tcp.NoTCB.Set()|tcp.Reopened.Set()) != 0 && newest.Basis() != tcp.ByAssumption:
-		return true
-	case ins.Has(tcp.RcvAckOfSYN) && !subject.Has(endpoint.SentSYN):
-		return false // it may have been dropped, and a deferred accept repeats no SYN,ACK for a minute
-	case ins.Has(tcp.RcvAckOfSYN) && int32(peer.Clock-endpoint.TickOf(newest.At)) > 0:
-		return false // the peer sent its SYN again: it got no answer
-	case ins&(tcp.RcvAckOfSYN.Set()|tcp.RcvAckOfFIN.Set()|tcp.Unreachable.Set()|tcp.SndRST.Set()) != 0 && rested && !peer.Has(endpoint.Lossy):
-		return true // it would have repeated its SYN or FIN by now, or gone on
-	case ins&(tcp.RcvRST.Set()|tcp.RcvRSTPassive.Set()) != 0 && rested && subject.Una(peer).Before(subject.Nxt):
-		return true // it would have repeated what was outstanding
-	}
-	return false
-}
-
-// settledByTimer is settled for an end whose newest step is by a timer. That of
-// FIN-WAIT-2 is of orphans, and no packet tells whether this is one; how long an
-// open connection is tried is up to the application.
-func settledByTimer(newest, before history.Step, x *endpoint.End) bool {
-	const undecided = tcp.StateSet(1<<tcp.FinWait2 | 1<<tcp.Established | 1<<tcp.CloseWait)
-	return newest.Sure() && !before.State().Set().Within(undecided) && !unordered(before, x)
-}
-
-// unordered reports whether the step is by an ACK of the end's FIN that does not
-// count if it came before its turn. The end would not tell, nor repeat its FIN.
-func unordered(st history.Step, x *endpoint.End) bool {
-	return st.Inputs().Has(tcp.RcvAckOfFIN) && st.Basis() == tcp.ByAssumption && !st.Sure() && x.Stack().AckInOrder
-}
-
-// Possible returns all states that the end may be in, where there are more
-// than one: those of the assumed set, or else every state from the last that
-// its own segments show up to the assumed one, with what its silence leaves open.
-func (c *Conn) Possible(e tcp.Endpoint, certainty tcp.Certainty, now tcp.Time) tcp.StateSet {
-	subject := &c.Ends[e]
-	if subject.Assumed.Len() > 1 {
-		return subject.Assumed
-	}
-	if certainty != tcp.Assumed {
-		return 0
-	}
-	var set, newest tcp.StateSet
-	ordered := true
-	for _, st := range c.Steps() {
-		if st.End() != e {
-			continue
-		}
-		switch {
-		case st.Basis() == tcp.BySending, st.Basis() == tcp.ByProof, st.Inputs() == 0:
-			set = 0
-		case st.Basis() == tcp.ByTimer && ordered:
-			set = newest // it had settled there
-		}
-		newest, ordered = st.State().Set(), !unordered(st, subject)
-		set |= newest
-	}
-	if set.Len() < 2 {
-		set |= subject.Proved
-	}
-	if other := c.otherwise(e); other != 0 {
-		set |= subject.Assumed | other
-	}
-	if c.overdue(e, now) {
-		set |= subject.Assumed | c.unlessAlive(e)
-	}
-	if c.spokenFor(e) {
-		set |= subject.Assumed | tcp.Closed.Set()
-	}
-	if set.Len() < 2 || set.Has(tcp.Unknown) {
-		return 0
-	}
-	return set
 }
 
 // Addr returns the address and port of an end.
@@ -350,5 +228,5 @@ func (c *Conn) Passed(e tcp.Endpoint, through tcp.State) bool {
 // OpenedOnce reports whether no part of the handshake was repeated or taken
 // back: an answer may else be to either copy (Karn, RFC 6298 §3).
 func (o *rareState) OpenedOnce() bool {
-	return o == nil || !o.repeatedSYN && (o.refuted[tcp.Client]|o.refuted[tcp.Server])&(tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set()) == 0
+	return o == nil || !o.RepeatedSYN && (o.refuted[tcp.Client]|o.refuted[tcp.Server])&(tcp.RcvSYN.Set()|tcp.RcvAckOfSYN.Set()) == 0
 }

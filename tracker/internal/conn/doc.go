@@ -18,6 +18,8 @@
 //	         sequence numbers                   note.go (Conn.note)
 //	         steps, and striking them out       history.go, package history
 //	         the states: written there alone    package endpoint, states.go
+//	         where captures of several places   leg.go
+//	         have it leave, and come near
 //	tell   what the checks are shown            scene.go
 //	         when they are asked                triggers.go, guards.go
 //	         what they ask of the past          look_back.go, look_back_closing.go

@@ -261,8 +261,8 @@ func (c *Conn) coversDenied(e tcp.Endpoint, ack tcp.Seq) bool {
 	return fin != 0 && ack == c.Rare.denied[e].seq+1
 }
 
-// doubtsFIN reports whether it is not sure whether the end has closed.
-func (c *Conn) doubtsFIN(e tcp.Endpoint) bool {
+// DoubtsFIN reports whether it is not sure whether the end has closed.
+func (c *Conn) DoubtsFIN(e tcp.Endpoint) bool {
 	fin, _ := c.DeniedFIN(e)
 	return fin != 0 && !c.Rare.denied[e].sure && !c.Ends[e].Has(endpoint.HasFIN)
 }

@@ -83,9 +83,9 @@ func (c *Conn) mayBeFIN(e tcp.Endpoint, g *holes.Gap) {
 	g.Weighed = true
 }
 
-// hidesFIN reports whether one octet that is acknowledged and was not captured may
+// HidesFIN reports whether one octet that is acknowledged and was not captured may
 // be a FIN of an end, of which no later segment tells.
-func (c *Conn) hidesFIN(now tcp.Time) bool {
+func (c *Conn) HidesFIN(now tcp.Time) bool {
 	if c.Rare == nil {
 		return false
 	}

@@ -138,13 +138,13 @@ func TestMissingOctetMayHideAFIN(t *testing.T) {
 	} {
 		c, _, _ := played(t, append(slices.Clone(underway), "> <SEQ=100><ACK=300><CTL=ACK>")...)
 		now := c.Last().Add(time.Minute)
-		if c.hidesFIN(now) {
+		if c.HidesFIN(now) {
 			t.Errorf("%s: hidden where nothing is missing", test.why)
 		}
 		g := &c.RareState().Gaps[tcp.Client]
 		*g = holes.Gap{Is: holes.GapOpen, From: 100, To: 101, At: c.Last()}
 		test.alter(c, g)
-		if got := c.hidesFIN(now); got != test.want {
+		if got := c.HidesFIN(now); got != test.want {
 			t.Errorf("%s: a FIN may be hidden: %v, want %v", test.why, got, test.want)
 		}
 	}

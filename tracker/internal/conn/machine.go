@@ -163,11 +163,14 @@ func (m *Machine) Observe(s *tcp.Segment) {
 		m.quoted(s)
 		return
 	}
+	if s.Leg == tcp.Neared && m.nears(s) {
+		return
+	}
 	newest, low, again := m.find(s)
 	if again {
 		return
 	}
-	expected := !jumped && !m.key.Self()
+	expected := !jumped && !m.key.Self() && s.Leg == tcp.Passing
 	if newest != nil && expected && m.along(newest, s, newest.EndOf(low)) {
 		return
 	}
@@ -185,6 +188,9 @@ func (m *Machine) byRules(c *Conn, s *tcp.Segment, from tcp.Endpoint, jumped boo
 	m.examine(c, s, from, jumped)
 	r := c.Read(s, from)
 	v := m.gate(c, s, from)
+	if s.Leg == tcp.Left {
+		v = m.leaving(c, from, v)
+	}
 	if v.Why != tcp.BadChecksum {
 		v = m.move(c, s, from, r, v)
 	}

@@ -20,6 +20,9 @@ func (c *Conn) HolesOf(e tcp.Endpoint) holes.List {
 // captured arrived.
 func (c *Conn) Contiguous(e tcp.Endpoint) tcp.Seq {
 	subject, peer := &c.Ends[e], &c.Ends[e.Peer()]
+	if c.Rare != nil && c.Rare.arrived != nil && c.Rare.arrived[e].Any() {
+		return c.Rare.arrived[e].Next(peer.Acked, peer.Has(endpoint.HasAcked))
+	}
 	lowest := subject.Nxt
 	for _, h := range c.HolesOf(e) {
 		if peer.Has(endpoint.HasAcked) && h.To.AtMost(peer.Acked) {
@@ -137,7 +140,7 @@ func (c *Conn) noteRepeat(s *tcp.Segment, from tcp.Endpoint, r recent.Reading) {
 	answers := s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN|tcp.ACK && !c.Ends[from].Has(endpoint.SentSYNACK) // the other SYN, in a simultaneous open
 	if r.Old && !r.Keepalive && !answers {
 		o.Retransmits[from]++
-		o.repeatedSYN = o.repeatedSYN || s.Flags&tcp.SYN != 0
+		o.RepeatedSYN = o.RepeatedSYN || s.Flags&tcp.SYN != 0
 	}
 }
 

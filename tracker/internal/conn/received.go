@@ -153,7 +153,7 @@ func (m *Machine) deliver(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.Ver
 	}
 	lacked, lacks := c.stillLacks(s, from)
 	if snd.Has(endpoint.HasFIN) && snd.FIN.AtMost(c.Contiguous(from)) && !lacks {
-		if s.Flags&tcp.FIN != 0 || !c.Happened(from.Peer(), tcp.RcvFIN) && (lacked || !c.refutedBefore(from.Peer(), tcp.RcvFIN)) {
+		if s.Flags&tcp.FIN != 0 || !c.Happened(from.Peer(), tcp.RcvFIN) && (lacked || !c.RefutedBefore(from.Peer(), tcp.RcvFIN)) {
 			ins |= 1 << tcp.RcvFIN
 		}
 	}
@@ -208,9 +208,9 @@ func (m *Machine) inverted(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	m.apply(c, from, tcp.RcvAckOfFIN.Set(), m.cause(s, tcp.ByAssumption))
 }
 
-// refutedBefore reports whether the end was once found not to have received what it
+// RefutedBefore reports whether the end was once found not to have received what it
 // was held to; of a FIN, only another copy of it counts then.
-func (c *Conn) refutedBefore(e tcp.Endpoint, in tcp.Input) bool {
+func (c *Conn) RefutedBefore(e tcp.Endpoint, in tcp.Input) bool {
 	return c.Rare != nil && c.Rare.refuted[e].Has(in)
 }
 

@@ -32,21 +32,26 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.
 	}
 	accepted := v.Is != gate.Refused && !v.Held
 	device := c.madeByDevice(s, from, kind, asked, m.Now)
-	r := recent.Reading{Foreign: kind == rst.Unmatched}
+	r := recent.Reading{Foreign: kind == rst.Unmatched || s.Leg == tcp.Neared}
 
-	if device {
+	foreign := s.Leg == tcp.Neared
+	switch {
+	case foreign:
+	case device:
 		c.RareState().inName[from] = m.Now
-	} else {
+	default:
 		m.resetSender(c, s, from, kind, asked)
 	}
-	if accepted {
-		m.resetReceiver(c, s, from, v, kind, device)
+	if accepted && s.Leg != tcp.Left {
+		m.resetReceiver(c, s, from, v, kind, device || foreign)
 	}
 	if kind == rst.Reply {
 		rcv.Bits |= endpoint.Answered
 	}
 	snd.Packets++
-	snd.SentAt = m.Now
+	if !foreign {
+		snd.SentAt = m.Now
+	}
 	before.RST, before.Accepted, before.Doubted, before.Device = kind, accepted, v.Is == gate.Unknown, device
 	is := r.Bits()
 	if kind == rst.Reply {
@@ -56,7 +61,7 @@ func (m *Machine) observeRST(c *Conn, s *tcp.Segment, from tcp.Endpoint, v gate.
 		is |= recent.WasAccepted
 	}
 	m.Recent.put(c, s, from, is, m.Now)
-	m.tellChecks(c, s, from, r, triggers.OnRST|c.qualityOf(s, from))
+	m.tellChecks(c, s, from, r, triggers.OnRST|c.qualityOf(s, from)|c.betweenOf(s, from))
 	c.settleChallenge(s, from, before, m.Now)
 	if before.States[from.Peer()] == tcp.SynSent.Set() && accepted && kind != rst.Unmatched {
 		m.Listeners.Remove(c.Addr(from))
@@ -264,7 +269,7 @@ func (m *Machine) unreachable(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	why := m.cause(s, tcp.ByAssumption)
 	why.sure = s.ICMP.Hard()
 	m.apply(c, from, tcp.Unreachable.Set(), why)
-	if peer := from.Peer(); !c.Ends[peer].Seen() {
+	if peer := from.Peer(); !c.Ends[peer].Seen() && !c.Unreached(peer) {
 		m.erase(c, peer, m.unknown(c, peer), m.cause(s, tcp.ByCorrection)) // the SYN did not arrive there
 	}
 	c.setClosedBy(tcp.ByUnreachable)

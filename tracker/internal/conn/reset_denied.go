@@ -205,10 +205,10 @@ func (c *Conn) Spares(e tcp.Endpoint) bool {
 	return k.sure && k.in == subject.Assumed.Only() && (k.in == tcp.TimeWait || k.next == c.rcvNxt(e))
 }
 
-// spokenFor reports whether the newest segment in the end's name is a RST that
+// SpokenFor reports whether the newest segment in the end's name is a RST that
 // something between the ends made, or a SYN that opens nothing yet, so that its state
 // is not known.
-func (c *Conn) spokenFor(e tcp.Endpoint) bool {
+func (c *Conn) SpokenFor(e tcp.Endpoint) bool {
 	if c.Rare == nil {
 		return false
 	}

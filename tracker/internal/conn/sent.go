@@ -152,7 +152,7 @@ func (m *Machine) freed(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	old := c.Older()
 	held := old != nil && !old.Ends[old.EndOf(c.Bits&ClientIsLow == 0)].Closed()
 	if subject.Assumed == tcp.Unknown.Set() || subject.Assumed == tcp.Closed.Set() && old != nil && !held {
-		if c.refutedBefore(tcp.Server, tcp.RcvSYN) {
+		if c.RefutedBefore(tcp.Server, tcp.RcvSYN) {
 			m.erase(c, tcp.Server, tcp.Listen, m.cause(s, tcp.ByCorrection)) // it was told to be CLOSED
 		} else {
 			subject.FoundIn(tcp.Listen.Set())

@@ -66,9 +66,9 @@ func (c *Conn) Denied(e tcp.Endpoint) (ins tcp.InputSet) {
 	return ins
 }
 
-// otherwise returns the states in which the end is if what is denied arrived
+// Otherwise returns the states in which the end is if what is denied arrived
 // all the same, or it took a RST that it may have taken; none if that is nothing.
-func (c *Conn) otherwise(e tcp.Endpoint) tcp.StateSet {
+func (c *Conn) Otherwise(e tcp.Endpoint) tcp.StateSet {
 	subject := &c.Ends[e]
 	in := c.Denied(e)
 	if c.mayBeReset(e) {
@@ -253,9 +253,9 @@ func (c *Conn) gaveUp(e tcp.Endpoint) tcp.Time {
 	return 0
 }
 
-// overdue reports whether the end would have sent by now, by a timer of its
+// Overdue reports whether the end would have sent by now, by a timer of its
 // own, what would show that it is still in the state in which it was.
-func (c *Conn) overdue(e tcp.Endpoint, now tcp.Time) bool {
+func (c *Conn) Overdue(e tcp.Endpoint, now tcp.Time) bool {
 	subject := &c.Ends[e]
 	switch subject.Assumed {
 	case tcp.SynSent.Set(), tcp.SynReceived.Set():
@@ -272,8 +272,8 @@ func (c *Conn) overdue(e tcp.Endpoint, now tcp.Time) bool {
 	return false
 }
 
-// unlessAlive returns the states in which the end is, if it has given up by now.
-func (c *Conn) unlessAlive(e tcp.Endpoint) tcp.StateSet {
+// UnlessAlive returns the states in which the end is, if it has given up by now.
+func (c *Conn) UnlessAlive(e tcp.Endpoint) tcp.StateSet {
 	subject := &c.Ends[e]
 	if subject.Assumed == tcp.SynReceived.Set() && !subject.Has(endpoint.SentSYN) {
 		return subject.Assumed.After(tcp.GiveUpPassive.Set())

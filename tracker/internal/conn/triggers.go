@@ -67,6 +67,7 @@ func (c *Conn) triggersOf(s *tcp.Segment, from tcp.Endpoint, r recent.Reading) (
 			on |= triggers.OnWrap
 		}
 	}
+	on |= c.betweenOf(s, from)
 	if c.Bits&awaited != 0 {
 		on |= triggers.OnAwaited
 	}

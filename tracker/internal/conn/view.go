@@ -97,9 +97,11 @@ func (m *Machine) take(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recent.Read
 	if !accepted && c.Accepted() {
 		m.accepted(c, s)
 	}
-	if v.Is == gate.Refused {
+	switch {
+	case s.Leg == tcp.Left:
+	case v.Is == gate.Refused:
 		m.restart(c, s, from.Peer())
-	} else {
+	default:
 		m.deliver(c, s, from, v)
 	}
 	if first {
@@ -141,7 +143,7 @@ func (c *Conn) answeredFIN(s *tcp.Segment, from tcp.Endpoint) {
 // keepClosing notes the frames of an unusual close: copies of a FIN, ACKs of
 // them, and what reaches an end in TIME-WAIT.
 func (c *Conn) keepClosing(s *tcp.Segment, from tcp.Endpoint, r recent.Reading, now tcp.Time) {
-	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
+	snd := &c.Ends[from]
 	if s.Flags&tcp.FIN != 0 && snd.Has(endpoint.HasFIN) {
 		k := &c.RareState().Closing[from]
 		acked, ok := c.Find(from, tcp.RcvAckOfFIN)
@@ -151,6 +153,14 @@ func (c *Conn) keepClosing(s *tcp.Segment, from tcp.Endpoint, r recent.Reading, 
 			c.Rare.Closing[from.Peer()].KeepACK(acked.Packet())
 		}
 	}
+	if s.Leg == tcp.Passing {
+		c.keepReached(s, from)
+	}
+}
+
+// keepReached is keepClosing for what depends on the end that the segment reaches.
+func (c *Conn) keepReached(s *tcp.Segment, from tcp.Endpoint) {
+	snd, rcv := &c.Ends[from], &c.Ends[from.Peer()]
 	if rcv.Assumed == tcp.TimeWait.Set() {
 		k := &c.RareState().Closing[from.Peer()]
 		k.StrayInto, k.StrayFlags = s.Packet, s.Flags

@@ -78,6 +78,9 @@ func (r *Ring) Remembers(newest uint32, many int) bool {
 func (g *Segment) Take(s *tcp.Segment, from tcp.Endpoint, is Bits, now tcp.Time) {
 	g.At, g.Packet, g.From, g.Is = now, s.Packet, from, is
 	g.Seq, g.Ack, g.Data, g.Flags, g.Wnd = s.Seq, s.Ack, s.Data, s.Flags, s.Wnd
+	if s.Twin != nil && s.Twin.Fate == tcp.FateLost {
+		g.Is |= WasLost
+	}
 	g.Content, g.TSVal, g.ID, g.TTL = Fold(s.Payload), s.Options.TSVal, s.ID, s.TTL
 }
 

@@ -29,6 +29,7 @@ const (
 	WasForeign                    // Reading.Foreign
 	WasReply                      // a RST in reply
 	WasAccepted                   // a RST that its receiver takes
+	WasLost                       // captures of several places show that it did not come near its receiver
 	IsRecalled                    // only its numbers and its frame are still known, not its header
 )
 

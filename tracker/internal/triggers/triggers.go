@@ -30,6 +30,7 @@ const (
 	OnAmongStale                 // any segment of a connection among whose segments those of an older one fell, or may
 	OnCorrupt                    // a checksum is wrong of an end whose checksums were right; the segment is dropped
 	OnRefused                    // its receiver refuses the segment
+	OnBetween                    // something happened to it between captures of several places
 	OnChallenge                  // the answer to, or what follows, a segment that its receiver has reason to doubt
 )
 
