@@ -314,6 +314,6 @@ func (r *Row) clone() *Row {
 	c := *r
 	c.Names = slices.Clip(r.Names) // what is appended goes elsewhere
 	c.Kinds = maps.Clone(r.Kinds)
-	c.Handshakes.buckets = slices.Clone(r.Handshakes.buckets)
+	c.Handshakes.few, c.Handshakes.buckets = slices.Clone(r.Handshakes.few), slices.Clone(r.Handshakes.buckets)
 	return &c
 }
