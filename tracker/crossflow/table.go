@@ -1,6 +1,9 @@
 package crossflow
 
-import "github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/pages"
+)
 
 // A table has a row for each of what a Detector counts. Where it is full, a row is
 // taken that was not used since they were last gone through in turn, as a clock's
@@ -72,7 +75,7 @@ func (t *table[V]) at(key flow.Key) *V {
 		n, t.spare = t.spare[last], t.spare[:last]
 	} else {
 		if n%chunkRows == 0 {
-			t.chunks = append(t.chunks, make([]row[V], chunkRows))
+			t.chunks = append(t.chunks, pages.Make[row[V]](chunkRows))
 		}
 		t.rows++
 	}

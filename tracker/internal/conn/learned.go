@@ -175,7 +175,7 @@ func (m *Machine) become(c *Conn, s *tcp.Segment, e *edge) {
 		steps[i] = history.Of(f.steps[i], steps[i].At, steps[i].Packet())
 	}
 	for _, kind := range f.steps[len(steps):f.have] {
-		c.keep(history.Of(kind, m.Now, s.Packet))
+		m.keep(c, history.Of(kind, m.Now, s.Packet))
 	}
 	c.Past, c.form = f.past, e.to
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/listeners"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/order"
@@ -87,6 +88,7 @@ type Machine struct {
 	Lost       tcp.Time // up to which the capture may have lost packets; 0: it lost none
 	Ends       tcp.Time // when the capture ended; 0: it goes on
 	Pool       conns
+	rooms      history.Rooms
 	flows      flows // the newest of those on the same addresses and ports
 	duplicates duplicates.Filter
 	Recent     recentSegments

@@ -1,0 +1,39 @@
+package pages
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"unsafe"
+)
+
+// What is large lies where the system gives large pages, if it has any, and is zero.
+func TestLargePagesAreAskedFor(t *testing.T) {
+	list := Make[uint64](2 * Large)
+	for _, n := range list {
+		if n != 0 {
+			t.Fatal("not zero")
+		}
+	}
+	f, err := os.Open("/proc/self/smaps")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer f.Close()
+	at, within := uintptr(unsafe.Pointer(&list[0])), false
+	for in := bufio.NewScanner(f); in.Scan(); {
+		var from, to uintptr
+		if n, _ := fmt.Sscanf(in.Text(), "%x-%x", &from, &to); n == 2 {
+			within = from <= at && at < to
+		}
+		if flags, ok := strings.CutPrefix(in.Text(), "VmFlags:"); ok && within {
+			if !strings.Contains(flags+" ", " hg ") {
+				t.Errorf("the pages are as all: %s", flags)
+			}
+			return
+		}
+	}
+	t.Skip("the system does not tell")
+}
