@@ -328,7 +328,7 @@ func (m *Machine) LostBy(by tcp.Time) { m.Lost = max(m.Lost, by) }
 func (m *Machine) Close() {
 	m.health.OffloadedSums(nil, health.FewSums)
 	m.alarms, m.Order = alarms.Clock[*Conn]{}, nil
-	left := slices.Collect(m.All())
+	left := slices.AppendSeq(make([]*Conn, 0, m.Live), m.All())
 	slices.SortFunc(left, func(a, b *Conn) int { return cmp.Compare(a.ID, b.ID) }) // nearly so already
 	for _, c := range left {
 		m.over(c)
