@@ -97,6 +97,7 @@ var mayImport = []struct {
 	{"capture/filter", []string{"capture/pcap", "capture/internal/inet"}, false, "it asks packets, whatever they come from"},
 	{"capture/decode", []string{"capture/pcap", "capture/internal/inet", "tracker/tcp"}, false, "it takes packets apart, whatever they come from"},
 	{"capture/live", []string{"capture/pcap", "capture/filter", "capture/internal/inet", "tracker/tcp"}, false, "it takes packets from the system, and looks into none"},
+	{"capture/wire", []string{"tracker/tcp"}, false, "it knows segments, and not what they come from"},
 	{"capture/taps", []string{"capture", "tracker/tcp"}, true, "it joins captures, and knows neither files nor headers"},
 	{"capture/pktgen", []string{"capture/pcap", "capture/internal/inet", "tracker/tcp"}, false, "it makes packets, and reads none"},
 	{"capture", []string{"capture", "tracker/tcp"}, false, "it turns bytes into segments, and knows nothing of connections"},
