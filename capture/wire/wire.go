@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -32,6 +33,7 @@ type Head struct {
 	Run   uint64   // of the sensor; no two have the same
 	N     uint64   // number of the message in this run, and for its partition, from 1
 	Mark  tcp.Time // no segment behind this message is earlier
+	After int      // all segments behind this message have higher numbers
 	End   bool     // there is no message behind this one
 	About []byte   // what the sensor says of itself
 }
@@ -42,6 +44,7 @@ func appendHead(b []byte, h *Head) []byte {
 	b = binary.BigEndian.AppendUint64(b, h.Run)
 	b = binary.AppendUvarint(b, h.N)
 	b = binary.AppendVarint(b, int64(h.Mark))
+	b = binary.AppendUvarint(b, uint64(h.After))
 	var bits byte
 	if h.End {
 		bits |= 1
@@ -81,6 +84,7 @@ func cutHead(message []byte) (h Head, rest []byte, err error) {
 	h.Run = r.fixed64()
 	h.N = r.uvarint()
 	h.Mark = tcp.Time(r.varint())
+	h.After = r.length(math.MaxInt)
 	bits := r.octet()
 	h.End = bits&1 != 0
 	h.About = r.take(r.length(MaxAbout))
