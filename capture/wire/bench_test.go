@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/capture/pktgen"
-	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 func BenchmarkWire(b *testing.B) {
@@ -19,7 +18,7 @@ func BenchmarkWire(b *testing.B) {
 			var w Writer
 			messages = messages[:0]
 			for i := range list {
-				if w.Add(&list[i]); w.Len() == size {
+				if w.Add(&list[i], i+1); w.Len() == size {
 					m, err := w.Message(Head{Run: 1, N: 1})
 					if err != nil {
 						b.Fatal(err)
@@ -38,7 +37,7 @@ func BenchmarkWire(b *testing.B) {
 		})
 		b.Run(string(kind)+"/read", func(b *testing.B) {
 			var r Reader
-			var got []tcp.Segment
+			var got []Segment
 			for b.Loop() {
 				for _, m := range messages {
 					var err error

@@ -17,6 +17,7 @@ const (
 	columnFlows           // the connections, as they come for the first time
 	columnTime            // since the segment before, whoever sent it
 	columnPacket          // since the segment before, whoever sent it
+	columnNth             // since the segment before, whoever sent it, less 1
 	columnSeq             // beyond what its sender would send next
 	columnAck             // beyond what its receiver would send next
 	columnWnd             // since

@@ -7,7 +7,7 @@
 //	8 octets   run of the sensor, most significant octet first
 //	uvarint    number of the message in that run
 //	varint     mark: a time, no segment behind this message is earlier
-//	uvarint    a number, all segments behind this message have higher ones
+//	uvarint    how many segments of the run all behind this message come after
 //	octet      bit 0: the run ends here
 //	uvarint    length of what the sensor says of itself, and that
 //	the rest   segments, compressed with zstd; nothing: there are none

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 func writeFile(t testing.TB, name string, octets []byte) string {
@@ -41,12 +43,12 @@ func FuzzRead(f *testing.F) {
 	}
 	var w Writer
 	for i := range list {
-		w.Add(&list[i])
+		w.Add(&list[i], i+1)
 	}
 	columns := slices.Clone(w.join())
 	w.reset()
 	for i := range list {
-		w.Add(&list[i])
+		w.Add(&list[i], i+1)
 	}
 	m, err := w.Message(Head{Run: 1, N: 2, Mark: 3, End: true, About: []byte("about")})
 	if err != nil {
@@ -67,7 +69,11 @@ func FuzzRead(f *testing.F) {
 		if len(got) > 2*MaxSegments {
 			t.Fatalf("%d segments", len(got))
 		}
-		if again, _ := sent(t, got, MaxSegments); firstDifference(again, got) >= 0 {
+		list := make([]tcp.Segment, len(got))
+		for i := range got {
+			list[i] = got[i].Segment
+		}
+		if again, _ := sent(t, list, MaxSegments); firstDifference(again, list) >= 0 {
 			t.Fatal("what was read does not come back")
 		}
 	})

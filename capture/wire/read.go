@@ -22,7 +22,7 @@ type Reader struct {
 }
 
 // Read reads a message, and appends its segments to a list.
-func (d *Reader) Read(message []byte, list []tcp.Segment) (Head, []tcp.Segment, error) {
+func (d *Reader) Read(message []byte, list []Segment) (Head, []Segment, error) {
 	h, rest, err := cutHead(message)
 	if err != nil || len(rest) == 0 {
 		return h, list, err
@@ -43,7 +43,7 @@ func (d *Reader) Read(message []byte, list []tcp.Segment) (Head, []tcp.Segment, 
 }
 
 // segments reads the segments of a message that was decompressed.
-func (d *Reader) segments(list []tcp.Segment) ([]tcp.Segment, error) {
+func (d *Reader) segments(list []Segment) ([]Segment, error) {
 	r := &reader{octets: d.joined}
 	n, unit := r.length(MaxSegments), int64(r.length(1000))
 	for i := range d.columns {
@@ -54,7 +54,7 @@ func (d *Reader) segments(list []tcp.Segment) ([]tcp.Segment, error) {
 	}
 	d.shapes, d.flows, d.ends = d.shapes[:0], d.flows[:0], d.ends[:0]
 	var at tcp.Time
-	packet := 0
+	packet, nth := 0, 0
 	for range n {
 		s, ok := d.segment()
 		if !ok {
@@ -62,8 +62,9 @@ func (d *Reader) segments(list []tcp.Segment) ([]tcp.Segment, error) {
 		}
 		at += tcp.Time(d.columns[columnTime].varint() * unit)
 		packet += int(d.columns[columnPacket].varint())
+		nth += int(d.columns[columnNth].varint()) + 1
 		s.Time, s.Packet = at, packet
-		list = append(list, s)
+		list = append(list, Segment{s, nth})
 	}
 	for i := range d.columns {
 		if d.columns[i].bad || len(d.columns[i].octets) > 0 {

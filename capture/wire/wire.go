@@ -28,12 +28,18 @@ const (
 	maxColumns = MaxSegments * 256
 )
 
+// A Segment is one that a sensor saw, of which several partitions may have their share.
+type Segment struct {
+	tcp.Segment
+	Nth int // of all segments that the sensor saw in this run, from 1
+}
+
 // A Head is what a message has besides segments.
 type Head struct {
 	Run   uint64   // of the sensor; no two have the same
 	N     uint64   // number of the message in this run, and for its partition, from 1
 	Mark  tcp.Time // no segment behind this message is earlier
-	After int      // all segments behind this message have higher numbers
+	After int      // all segments behind this message come after so many of the sensor
 	End   bool     // there is no message behind this one
 	About []byte   // what the sensor says of itself
 }

@@ -68,10 +68,12 @@ func sent(t testing.TB, list []tcp.Segment, size int) (got []tcp.Segment, octets
 	t.Helper()
 	var w Writer
 	var r Reader
-	n := uint64(0)
+	n, nth := uint64(0), 0
+	var numbered []Segment
 	for chunk := range slices.Chunk(list, size) {
 		for i := range chunk {
-			w.Add(&chunk[i])
+			nth += 1 + i%3
+			w.Add(&chunk[i], nth)
 		}
 		n++
 		head := Head{Run: 1<<63 | 7, N: n, Mark: chunk[len(chunk)-1].Time, After: 300, About: []byte("about")}
@@ -81,12 +83,19 @@ func sent(t testing.TB, list []tcp.Segment, size int) (got []tcp.Segment, octets
 		}
 		octets += len(m)
 		var h Head
-		if h, got, err = r.Read(m, got); err != nil {
+		if h, numbered, err = r.Read(m, numbered); err != nil {
 			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(h, head) {
 			t.Fatalf("got the head %+v, want %+v", h, head)
 		}
+	}
+	nth = 0
+	for i := range numbered {
+		if nth += 1 + i%size%3; numbered[i].Nth != nth {
+			t.Fatalf("segment %d came back as number %d, want %d", i, numbered[i].Nth, nth)
+		}
+		got = append(got, numbered[i].Segment)
 	}
 	return got, octets
 }
@@ -313,7 +322,7 @@ func TestMalformed(t *testing.T) {
 	}
 	var w Writer
 	for i := range list[:10] {
-		w.Add(&list[i])
+		w.Add(&list[i], i+1)
 	}
 	m, err := w.Message(Head{Run: 1, N: 1, About: []byte("x")})
 	if err != nil {

@@ -15,6 +15,7 @@ type Writer struct {
 	times   []int64 // columnTime
 	time    tcp.Time
 	packet  int
+	nth     int
 	shapes  map[shape]uint64
 	flows   map[flow]uint64
 	ends    [][2]end // of the flows
@@ -29,9 +30,9 @@ type flow struct{ a, b netip.AddrPort }
 // Len returns how many segments the message has so far.
 func (w *Writer) Len() int { return w.n }
 
-// Add adds a segment. There is room for MaxSegments. What captures of several places
-// tell together of it is not written.
-func (w *Writer) Add(s *tcp.Segment) {
+// Add adds a segment, the nth of the sensor. There is room for MaxSegments. What
+// captures of several places tell together of it is not written.
+func (w *Writer) Add(s *tcp.Segment, nth int) {
 	if w.shapes == nil {
 		w.shapes, w.flows = make(map[shape]uint64), make(map[flow]uint64)
 	}
@@ -39,7 +40,8 @@ func (w *Writer) Add(s *tcp.Segment) {
 	c := &w.columns
 	w.times = append(w.times, int64(s.Time-w.time))
 	c[columnPacket] = binary.AppendVarint(c[columnPacket], int64(s.Packet-w.packet))
-	w.time, w.packet = s.Time, s.Packet
+	c[columnNth] = binary.AppendVarint(c[columnNth], int64(nth-w.nth-1))
+	w.time, w.packet, w.nth = s.Time, s.Packet, nth
 	h := w.shape(s)
 	from, to := w.flow(s)
 	w.numbers(s, from, to)
@@ -160,7 +162,7 @@ func (w *Writer) reset() {
 	for i := range w.columns {
 		w.columns[i] = w.columns[i][:0]
 	}
-	w.n, w.times, w.time, w.packet, w.ends = 0, w.times[:0], 0, 0, w.ends[:0]
+	w.n, w.times, w.time, w.packet, w.nth, w.ends = 0, w.times[:0], 0, 0, 0, w.ends[:0]
 	clear(w.shapes)
 	clear(w.flows)
 }
