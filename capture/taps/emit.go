@@ -18,7 +18,7 @@ func (m *merger) emit(r *record, yield func(*tcp.Segment, error) bool) (more boo
 	m.last = max(m.last, r.at)
 	p.follow()
 	if p.number == 0 {
-		p.number = m.frames.add(p)
+		p.number = m.frames.Add(p.frames[:m.taps])
 		m.nameTS(p)
 	}
 	if pass, end := m.outside(p, m.last); end {

@@ -92,39 +92,6 @@ func TestIndex(t *testing.T) {
 	}
 }
 
-func TestFramesBeyondMemory(t *testing.T) {
-	f := frames{taps: 2}
-	defer func() {
-		if err := f.close(); err != nil {
-			t.Error(err)
-		}
-		if f.of(1) != nil {
-			t.Error("frames are known after close")
-		}
-	}()
-	n := framesInChunk*(maxChunks+3) + 5
-	for i := range n {
-		var p packet
-		p.frames[0], p.frames[1] = uint32(i), uint32(3*i)
-		if got := f.add(&p); got != i+1 {
-			t.Fatalf("packet %d, want %d", got, i+1)
-		}
-	}
-	if f.file == nil {
-		t.Fatal("all frames are in memory")
-	}
-	for _, i := range []int{0, 1, framesInChunk - 1, framesInChunk, 3*framesInChunk + 7, n / 2, n - 1} {
-		if got, want := f.of(i+1), []int{i, 3 * i}; !slices.Equal(got, want) {
-			t.Errorf("packet %d: %v, want %v", i+1, got, want)
-		}
-	}
-	for _, i := range []int{-1, 0, n + 1} {
-		if got := f.of(i); got != nil {
-			t.Errorf("packet %d: %v", i, got)
-		}
-	}
-}
-
 func TestDelays(t *testing.T) {
 	for _, n := range []int{1, 7, 8, 9, 25, 5000} {
 		for _, fine := range []uint8{2, 5} {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/internal/frames"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -64,7 +65,7 @@ type merger struct {
 	conns   conns
 	exact   index
 	loose   index
-	frames  frames
+	frames  frames.Frames
 	tallies []tally // of the links
 	worst   worst
 
@@ -87,7 +88,7 @@ type merger struct {
 func newMerger(list []Tap, o Options, v *survey, stopped *atomic.Bool) (*merger, error) {
 	n := len(list)
 	m := &merger{options: o, list: list, survey: v, stopped: stopped, taps: n,
-		queues: make([]queue, n), exact: newIndex(exact), loose: newIndex(loose), frames: frames{taps: n},
+		queues: make([]queue, n), exact: newIndex(exact), loose: newIndex(loose), frames: frames.New(n),
 		tallies: make([]tally, len(v.links)), missed: make([]int, n), lost: make([]int, n), records: make([]int, n), twice: make([]int, n)}
 	m.conns = conns{entries: map[tuple]*entry{}, survey: v, taps: n, forgot: m.forgot}
 	m.window = min(max(windows*v.longest, leastWindow), mostWindow)
@@ -350,5 +351,5 @@ func (m *merger) close() (errs []error) {
 			errs = append(errs, q.source.Close())
 		}
 	}
-	return append(errs, m.frames.close())
+	return append(errs, m.frames.Close())
 }

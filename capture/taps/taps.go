@@ -133,7 +133,7 @@ func (s *Source) Stop() {
 // Frames returns the frames of a packet of the merged stream, in the order of the list
 // of taps: its number in the capture of each, and 0 where it is not there. nil: there is
 // no packet of that number yet.
-func (s *Source) Frames(packet int) []int { return s.merger.frames.of(packet) }
+func (s *Source) Frames(packet int) []int { return s.merger.frames.Of(packet) }
 
 // Between returns what happened between the taps. It is final after the loop over
 // Segments, and not to be changed.

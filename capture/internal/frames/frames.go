@@ -1,4 +1,6 @@
-package taps
+// Package frames remembers where the packets of a merged stream come from: what numbers
+// each has elsewhere.
+package frames
 
 import (
 	"encoding/binary"
@@ -11,13 +13,13 @@ const (
 	framesInChunk = 1 << 14
 
 	// maxChunks is how many chunks are kept in memory: 4 million packets, at 4 octets for
-	// each tap. The others are in a temporary file.
+	// each number. The others are in a temporary file.
 	maxChunks = 256
 )
 
-// frames has the frames of each packet at each tap.
-type frames struct {
-	taps   int
+// Frames has some numbers of each packet. New returns one.
+type Frames struct {
+	width  int // numbers of each
 	n      int
 	chunks [][]uint32 // the oldest may be in the file, and nil here
 	filed  int        // chunks that are in the file
@@ -25,30 +27,33 @@ type frames struct {
 	err    error      // that writing it gave; what it should have is not known then
 }
 
-// add adds a packet, and returns its number.
-func (f *frames) add(p *packet) int {
+// New returns Frames of no packet, with so many numbers of each.
+func New(width int) Frames { return Frames{width: width} }
+
+// Add adds a packet, and returns its own number, from 1.
+func (f *Frames) Add(numbers []uint32) int {
 	if f.n%framesInChunk == 0 {
 		if len(f.chunks)-f.filed >= maxChunks {
 			f.spill()
 		}
-		f.chunks = append(f.chunks, make([]uint32, framesInChunk*f.taps))
+		f.chunks = append(f.chunks, make([]uint32, framesInChunk*f.width))
 	}
-	copy(f.row(f.n), p.frames[:f.taps])
+	copy(f.row(f.n), numbers)
 	f.n++
 	return f.n
 }
 
 // row returns the frames of a packet in memory; nil: they are not there.
-func (f *frames) row(i int) []uint32 {
+func (f *Frames) row(i int) []uint32 {
 	chunk := f.chunks[i/framesInChunk]
 	if chunk == nil {
 		return nil
 	}
-	return chunk[i%framesInChunk*f.taps:][:f.taps]
+	return chunk[i%framesInChunk*f.width:][:f.width]
 }
 
 // spill writes the oldest chunk in memory to the file.
-func (f *frames) spill() {
+func (f *Frames) spill() {
 	i := f.filed
 	f.filed++
 	if f.file == nil && f.err == nil {
@@ -64,8 +69,8 @@ func (f *frames) spill() {
 	f.chunks[i] = nil
 }
 
-// of returns the frames of a packet; nil: they are not known.
-func (f *frames) of(packet int) []int {
+// Of returns the numbers of a packet; nil: they are not known.
+func (f *Frames) Of(packet int) []int {
 	if packet < 1 || packet > f.n {
 		return nil
 	}
@@ -74,7 +79,7 @@ func (f *frames) of(packet int) []int {
 		if f.err != nil {
 			return nil
 		}
-		b := make([]byte, 4*f.taps)
+		b := make([]byte, 4*f.width)
 		if _, err := f.file.ReadAt(b, int64(packet-1)*int64(len(b))); err != nil {
 			return nil
 		}
@@ -82,15 +87,15 @@ func (f *frames) of(packet int) []int {
 			row = append(row, binary.LittleEndian.Uint32(b))
 		}
 	}
-	list := make([]int, f.taps)
+	list := make([]int, f.width)
 	for i, frame := range row {
 		list[i] = int(frame)
 	}
 	return list
 }
 
-// close removes the file.
-func (f *frames) close() error {
+// Close removes the file.
+func (f *Frames) Close() error {
 	if f.file == nil {
 		return nil
 	}
