@@ -172,12 +172,12 @@ func (m *Machine) Observe(s *tcp.Segment) {
 	if again {
 		return
 	}
-	expected := !jumped && !m.key.Self() && s.Leg == tcp.Passing
+	expected := !jumped && !m.key.Self() && s.Leg != tcp.Neared
 	if newest != nil && expected && m.along(newest, s, newest.EndOf(low)) {
 		return
 	}
 	c, from := m.choose(newest, s, low)
-	if newest != nil || !expected || !m.begins(c, s, from) {
+	if newest != nil || !expected || s.Leg != tcp.Passing || !m.begins(c, s, from) {
 		m.byRules(c, s, from, jumped)
 	}
 	if m.Live > m.Max {
