@@ -75,10 +75,18 @@ type Options struct {
 	// AsTheyAre leaves packets that are out of order where they are in their file.
 	AsTheyAre bool
 
+	// Expect has the loop over Segments end with ErrOutOfOrder where packets of a file are
+	// out of order, in the place of a look through the file before: for who can forget what
+	// was read, and then reads without it. It goes with none of Since, Until and AsTheyAre.
+	Expect bool
+
 	// Stdin is what the path "-" reads, from where it stands; nil is os.Stdin.
 	// It is left open.
 	Stdin io.Reader
 }
+
+// ErrOutOfOrder says that packets of a file are out of order, see Options.Expect.
+var ErrOutOfOrder = errors.New("packets are out of order")
 
 // Named is a name that a packet tells, see [decode.Named].
 type Named = decode.Named
@@ -201,6 +209,7 @@ func (s *Source) arrange() error {
 	for _, in := range s.inputs {
 		s.size += in.size
 		known = known && in.size > 0
+		s.options.Expect = s.options.Expect && in.regular // a pipe cannot be read again
 		if len(s.inputs) < 2 {
 			continue
 		}
@@ -289,7 +298,7 @@ func (s *Source) readInput(in *input, yield func(*tcp.Segment, error) bool) (mor
 	if err := in.reopen(); err != nil {
 		return true, err
 	}
-	if in.regular && !s.options.AsTheyAre {
+	if in.stamps = !in.regular || s.options.Expect; !in.stamps && !s.options.AsTheyAre {
 		if err := in.look(); err != nil {
 			return true, err
 		}
@@ -365,10 +374,13 @@ func (s *Source) next(in *input, r *pcap.Record) error {
 	if s.options.Named != nil {
 		s.tellHosts(in)
 	}
-	if err == nil && !in.regular { // nobody has looked
-		in.disorder.Stamp(r.Time)
+	if err != nil || !in.stamps {
+		return err
 	}
-	return err
+	if in.disorder.Stamp(r.Time); in.disorder.Late > 0 && s.options.Expect && in.regular && in.disorder.Found() {
+		return ErrOutOfOrder
+	}
+	return nil
 }
 
 // wayOut says what to do about packets of a link type that everyone may use.

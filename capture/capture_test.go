@@ -239,6 +239,38 @@ func TestPacketsOutOfOrder(t *testing.T) {
 	}
 }
 
+// Who expects packets in order is told when a file has them otherwise, unless it could not
+// be read again; until then nothing is different.
+func TestOrderIsExpected(t *testing.T) {
+	const second, packetAt = 24, 16 + 40 // where the first stamp is, and from one to the next
+	late := classic(100, numbered(1), numbered(2), numbered(3), numbered(4))
+	for i, ms := range []uint32{0, 500, 100, 600} {
+		binary.LittleEndian.PutUint32(late[second+i*packetAt:], 100)
+		binary.LittleEndian.PutUint32(late[second+i*packetAt+4:], ms*1e6)
+	}
+	for _, c := range []struct {
+		name, want string
+		files      []string
+		err        error
+	}{
+		{"late", "1:1 2:2 3:3", []string{file(t, "a", late)}, ErrOutOfOrder},
+		{"in-order", "1:1 2:2", []string{file(t, "b", classic(100, numbered(1), numbered(2)))}, nil},
+		{"pipe", "1:1 2:2 3:3 4:4", []string{"-"}, nil},
+	} {
+		s := open(t, Options{Expect: true, Stdin: bytes.NewReader(late)}, c.files...)
+		var got []tcp.Segment
+		var failed error
+		for g, err := range s.Segments() {
+			if failed = err; err == nil {
+				got = append(got, *g)
+			}
+		}
+		if seqs(got) != c.want || !errors.Is(failed, c.err) {
+			t.Errorf("%s: got %s and %v, want %s and %v", c.name, seqs(got), failed, c.want, c.err)
+		}
+	}
+}
+
 // Stopped before it looks whether a file is in order, a Source ends without an error.
 func TestStoppedBeforeItLooks(t *testing.T) {
 	s := open(t, Options{}, file(t, "x", classic(100, numbered(1))))

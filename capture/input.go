@@ -27,7 +27,8 @@ type input struct {
 	file     *os.File      // that was opened here; nil when closed
 	reader   *pcap.Reader  // nil: not open
 	first    tcp.Time      // of the first packet, once lookAhead was called
-	disorder pcap.Disorder // once look was called, or as far as it was read
+	stamps   bool          // its stamps are looked at as it is read, and not before
+	disorder pcap.Disorder // of all, or as far as it was read
 }
 
 // open opens the file, if it is one, and reads the header.

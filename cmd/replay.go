@@ -144,11 +144,17 @@ func (f *replayFlags) replay(files []string, o record.Options, stdout, stderr io
 	for i := range list {
 		o.Taps = append(o.Taps, list[i].Name)
 	}
-	if r.Printer, err = report.New(f.output, stdout, o); err != nil {
+	printer := func() (record.Printer, error) { return report.New(f.output, stdout, o) }
+	if r.Printer, err = printer(); err != nil {
 		return nil, err
 	}
-	r.Reading, err = f.reading(files, co, stderr)
-	return r, err
+	if r.Reading, err = f.reading(files, co, stderr); err != nil {
+		return nil, err
+	}
+	if !report.Streams(f.output) && r.Save.Path == "" && len(r.Taps) == 0 {
+		r.Again = printer
+	}
+	return r, nil
 }
 
 // errNoCommand says that there is no such command.

@@ -40,6 +40,7 @@ var formats = []struct {
 	events  bool         // Options.Events is understood
 	sorts   bool         // Options.Sort is understood
 
+	streams  bool // it writes as it goes on
 	services bool // it tells of services
 	rows     bool // in rows, of which Options.ByClient says what they are of
 	packets  bool // of packets, not of connections: it needs Options.Taps, and cannot select
@@ -47,13 +48,13 @@ var formats = []struct {
 	{name: "table", make: table.New, sockets: table.NewSockets, table: true, sorts: true, services: true, rows: true},
 	{name: "wide", make: table.NewWide, sockets: table.NewSockets, table: true, sorts: true, services: true, rows: true},
 	{name: "json", make: record.NewJSON, events: true, sorts: true, services: true},
-	{name: "jsonl", make: record.NewJSONLines, events: true, services: true},
-	{name: "csv", make: record.NewCSV, sorts: true},
+	{name: "jsonl", make: record.NewJSONLines, events: true, streams: true, services: true},
+	{name: "csv", make: record.NewCSV, sorts: true, streams: true},
 	{name: "markdown", make: table.NewMarkdown, sockets: table.NewMarkdownSockets, table: true, sorts: true},
 	{name: "html", make: html.New, sorts: true, services: true, rows: true},
 	{name: "summary", make: table.NewSummary, sockets: table.NewSocketSummary, table: true},
 	{name: "services", make: table.NewServices, services: true, rows: true},
-	{name: "packets", make: record.NewPackets, packets: true},
+	{name: "packets", make: record.NewPackets, streams: true, packets: true},
 }
 
 // Formats returns the names that New takes, except those that need captures of several
@@ -70,6 +71,17 @@ func Formats() []string {
 
 // ReplayFormats returns all names that New takes.
 func ReplayFormats() []string { return append(Formats(), "packets") }
+
+// Streams reports whether a format writes as it goes on: a Printer of another has written
+// nothing before it is closed.
+func Streams(name string) bool {
+	for _, f := range formats {
+		if f.name == name {
+			return f.streams
+		}
+	}
+	return false
+}
 
 // New returns a Printer of the named format that writes to w. Errors tell a
 // format that does not exist, options that it does not understand, and a sort

@@ -14,10 +14,10 @@ import (
 // was set; and reading on from there would make of every answer one that came before
 // its question.
 //
-// A file is looked at first, as a whole, for its stamps alone. If they are out of
-// order, it is read with a Sort: packets wait until none can come any more that
-// belongs before them, which the look has found out. A file in order is read as if
-// there was no Sort.
+// Whether they are out of order, and by how much, the stamps of the whole file tell: a
+// file is looked at first, for these alone, unless who reads it can begin anew. If they
+// are, it is read with a Sort: packets wait until none can come any more that belongs
+// before them, which the look has found out. A file in order is read without.
 
 const (
 	// LateBy is by how much a stamp goes back, at least, of a packet that is out of order.

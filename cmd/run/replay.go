@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 
+	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report/html"
 	"github.com/tcpwatch/tcpwatch/report/record"
@@ -17,6 +18,7 @@ import (
 type Replay struct {
 	Reading
 	Printer record.Printer
+	Again   func() (record.Printer, error) // makes another, where the first has written nothing and is forgotten; nil: it may have written
 	On      netip.Addr                 // if valid: the host whose sockets are printed
 	Ladders bool                       // the Printer draws ladders, for which the captures are read twice
 	Selects func(*tracker.Record) bool // tells which connections are saved
@@ -44,8 +46,25 @@ func printPackets(w *watch.Watch, p *record.Packets, s watch.Sink) watch.Sink {
 	return s
 }
 
-// Run prints the captures.
+// Run prints the captures. Where nothing is written before all is read they are taken to
+// be in order, and read again if they are not, in the place of a look at them before.
 func (r *Replay) Run(ctx context.Context) (err error) {
+	c := &r.Capture
+	if c.Expect = r.Again != nil && c.Since == (capture.Moment{}) && c.Until == (capture.Moment{}) && !c.AsTheyAre; !c.Expect {
+		return r.run(ctx)
+	}
+	if err = r.run(ctx); !errors.Is(err, capture.ErrOutOfOrder) {
+		return err
+	}
+	c.Expect = false
+	if r.Printer, err = r.Again(); err != nil {
+		return err
+	}
+	return r.run(ctx)
+}
+
+// run is Run, once.
+func (r *Replay) run(ctx context.Context) (err error) {
 	saver, err := r.Save.open(&r.Reading)
 	if err != nil {
 		return err
