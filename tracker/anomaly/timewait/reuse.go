@@ -125,7 +125,7 @@ var TimeWaitReuseUnsafe = anomaly.Kind{
 		switch {
 		case r.Held:
 			f.Say("held")
-		case r.Old.Passed(r.HolderThen, tcp.TimeWait):
+		case r.Old.Steps().Passed(r.HolderThen, tcp.TimeWait):
 			f.Say("reset")
 		default:
 			f.Say("never-held")

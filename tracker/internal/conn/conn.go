@@ -3,7 +3,6 @@ package conn
 import (
 	"iter"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/duplicates"
@@ -218,11 +217,6 @@ func (m *Machine) FormerOf(c *Conn) *Conn {
 		}
 	}
 	return nil
-}
-
-// Passed reports whether the end went through the state.
-func (c *Conn) Passed(e tcp.Endpoint, through tcp.State) bool {
-	return slices.ContainsFunc(c.Steps(), func(st history.Step) bool { return st.End() == e && st.State() == through })
 }
 
 // OpenedOnce reports whether no part of the handshake was repeated or taken

@@ -56,7 +56,7 @@ func (m *Machine) enter(c *Conn, e tcp.Endpoint, ins tcp.InputSet, after tcp.Sta
 }
 
 // Steps returns the history. It is the connection's own, to be changed in place.
-func (c *Conn) Steps() []history.Step { return unsafe.Slice(c.first, c.room)[:c.have] }
+func (c *Conn) Steps() history.Steps { return unsafe.Slice(c.first, c.room)[:c.have] }
 
 func (c *Conn) setSteps(list []history.Step) {
 	c.form = 0
@@ -133,12 +133,7 @@ func (c *Conn) Find(e tcp.Endpoint, in tcp.Input) (history.Step, bool) {
 	if c.Past&Past(in.Set()) == 0 {
 		return history.Step{}, false
 	}
-	for _, st := range slices.Backward(c.Steps()) {
-		if st.End() == e && st.Inputs().Has(in) {
-			return st, true
-		}
-	}
-	return history.Step{}, false
+	return c.Steps().Find(e, in)
 }
 
 // Happened reports whether the input is part of the end's history.
@@ -161,34 +156,11 @@ func (m *Machine) refute(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) b
 // memory on. It returns the inputs that were there.
 func (m *Machine) unlearn(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) tcp.InputSet {
 	subject := &c.Ends[e]
-	set, first, struck := subject.Initial, 0, tcp.InputSet(0)
-	for i, st := range c.Steps() {
-		if st.End() == e && st.Inputs() == 0 {
-			first = i + 1 // picked up midway: start is what it was then
-		}
-	}
-	kept := c.Steps()[:first]
-	for _, st := range c.Steps()[first:] {
-		if st.End() != e {
-			kept = append(kept, st)
-			continue
-		}
-		left, basis := st.Inputs()&^ins, st.Basis()
-		struck |= st.Inputs() & ins
-		after := set.After(left)
-		if after == set {
-			continue
-		}
-		if after.Shown() != st.State() {
-			basis = tcp.ByCorrection
-		}
-		kept = append(kept, st.With(left, after.Shown(), basis))
-		set = after
-	}
+	left, set, struck := c.Steps().Strike(e, subject.Initial, ins)
 	if struck == 0 {
 		return 0
 	}
-	c.setSteps(kept)
+	c.setSteps(left)
 	before := subject.Assumed
 	subject.Enter(set)
 	if struck&(tcp.GiveUp.Set()|tcp.GiveUpPassive.Set()|tcp.Timeout2MSL.Set()) != 0 {
@@ -199,16 +171,6 @@ func (m *Machine) unlearn(c *Conn, e tcp.Endpoint, ins tcp.InputSet, why cause) 
 		m.tellMove(c, e, before, set, struck, true, why)
 	}
 	return struck
-}
-
-// confirm marks the steps by which the inputs happened as proved.
-func (c *Conn) confirm(e tcp.Endpoint, ins tcp.InputSet) {
-	steps := c.Steps()
-	for i, st := range steps {
-		if st.End() == e && st.Inputs()&ins != 0 && st.Basis() == tcp.ByAssumption {
-			steps[i] = st.With(st.Inputs(), st.State(), tcp.ByProof)
-		}
-	}
 }
 
 // erase forgets the end's history: it had no part in this connection.

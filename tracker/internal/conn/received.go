@@ -51,7 +51,7 @@ func (m *Machine) heard(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	if reset && snd.Stack().RSTBelowFIN { // it came behind the FIN
 		m.apply(c, from, tcp.RcvRST.Set(), cause{at: m.Now, packet: rst.Packet(), basis: tcp.ByCorrection})
 	}
-	c.confirm(from, ins)
+	c.Steps().Confirm(from, ins)
 }
 
 // misfits reports whether the end, which may have sent no more than its SYN, would
@@ -319,14 +319,8 @@ func (c *Conn) stillLacks(s *tcp.Segment, from tcp.Endpoint) (lacked, lacks bool
 // olderThan returns those of the inputs that happened to the end longer than
 // d ago.
 func (c *Conn) olderThan(e tcp.Endpoint, ins tcp.InputSet, now tcp.Time, d time.Duration) tcp.InputSet {
-	var old tcp.InputSet
 	if c.Past&Past(ins) == 0 {
-		return old
+		return 0
 	}
-	for _, st := range c.Steps() {
-		if st.End() == e && now.Sub(st.At) > d {
-			old |= st.Inputs() & ins
-		}
-	}
-	return old
+	return c.Steps().Before(now.Add(-d), e, ins)
 }

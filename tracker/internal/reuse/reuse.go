@@ -90,7 +90,7 @@ func (r *Case) find(h *conn.Scene, at tcp.Time) bool {
 			r.Age = max(0, subject.Clock.Age(h.Now)-h.Now.Sub(at))
 			return r.Age < r.Hold
 		}
-		if r.Began.Inputs()&(tcp.RcvRST.Set()|tcp.NoTCB.Set()) != 0 && r.Old.Passed(then, tcp.TimeWait) {
+		if r.Began.Inputs()&(tcp.RcvRST.Set()|tcp.NoTCB.Set()) != 0 && r.Old.Steps().Passed(then, tcp.TimeWait) {
 			r.Age = at.Sub(r.Began.At)
 			return 0 <= r.Age && r.Age < r.Hold
 		}
