@@ -40,6 +40,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/hub"
 	"github.com/tcpwatch/tcpwatch/capture/taps"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/crossflow"
@@ -106,9 +107,12 @@ type source interface {
 
 // A Watch is one run over one capture. It is not safe for concurrent use.
 type Watch struct {
-	taps  *tapped // nil: it is one capture
-	files source  // one of these is nil
-	live  *capture.Live
+	taps   *tapped // nil: it is one capture
+	files  source  // one of these is nil
+	live   *capture.Live
+	stored *hub.Source                // files, if they are those of a hub
+	lostBy tcp.Time                   // what the tracker knows of losses of its sensors
+	place  func(packet int) tcp.Place // says where a packet is found; nil: in the one capture
 
 	tracker     *tracker.Tracker
 	crowd       *crossflow.Detector
@@ -149,6 +153,7 @@ func Taps(list []taps.Tap, o taps.Options, t tracker.Config) (*Watch, error) {
 			return err
 		}
 		w.files, w.taps = files, newTapped(list, files)
+		w.place = w.taps.place
 		return nil
 	})
 }
@@ -307,6 +312,9 @@ func (w *Watch) runFiles(ctx context.Context) error {
 				return err
 			}
 		}
+		if w.stored != nil {
+			w.heedSensors()
+		}
 		if w.observe(s); w.failed != nil {
 			return w.failed
 		}
@@ -347,8 +355,8 @@ func (w *Watch) observe(s *tcp.Segment) {
 
 // event takes what the tracker and the crowd tell.
 func (w *Watch) event(e *tracker.Event) {
-	if w.taps != nil {
-		w.taps.fill(e)
+	if w.place != nil {
+		fillPlaces(e, w.place)
 	}
 	switch {
 	case e.Kind == tracker.EventConnection:
@@ -378,6 +386,9 @@ func (w *Watch) end() (capture.Stats, error) {
 	stats := w.stats()
 	if w.live != nil {
 		w.heedLoss()
+	}
+	if w.stored != nil {
+		w.heedSensors()
 	}
 	if w.files != nil {
 		w.tracker.Ends(stats.Heard)

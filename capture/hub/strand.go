@@ -1,0 +1,133 @@
+package hub
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+
+	"github.com/tcpwatch/tcpwatch/capture/wire"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// A strand is one run of a sensor: its partitions are put together again in the order
+// in which the sensor saw the segments.
+type strand struct {
+	id    runID
+	lanes []lane
+	head  *wire.Segment // the next; nil: not known
+	from  *lane         // that has it
+	key   tcp.Time      // of the head, or of the one before: times that never run back
+	all   bool          // there is no more to come: what is there is in order
+	about About
+	told  bool // about is known
+}
+
+// A lane is what came of one partition and was not handed out yet.
+type lane struct {
+	list  []wire.Segment
+	at    int
+	n     uint64   // number of the newest message; 0: none yet
+	after int      // no segment that comes is among so many
+	mark  tcp.Time // nor is any earlier
+	end   bool
+}
+
+func newStrand(id runID, partitions int) *strand {
+	return &strand{id: id, lanes: make([]lane, partitions)}
+}
+
+// take takes in a message. One that was there already, or came before one that is sent
+// again, is left out.
+func (s *strand) take(r *wire.Reader, partition int, message []byte) error {
+	if partition >= len(s.lanes) {
+		return fmt.Errorf("a message of sensor %s is of partition %d of %d", s.id.sensor, partition, len(s.lanes))
+	}
+	l := &s.lanes[partition]
+	h, err := wire.ReadHead(message)
+	if err != nil {
+		return fmt.Errorf("a message of sensor %s %w", s.id.sensor, err)
+	}
+	if l.n != 0 && h.N != l.n+1 {
+		return nil
+	}
+	l.list = l.list[:copy(l.list, l.list[l.at:])]
+	l.at = 0
+	if s.from == l {
+		s.head = nil // it was moved
+	}
+	if h, l.list, err = r.Read(message, l.list); err != nil {
+		return fmt.Errorf("a message of sensor %s %w", s.id.sensor, err)
+	}
+	l.n, l.after, l.mark, l.end = h.N, h.After, max(l.mark, h.Mark), h.End
+	if len(h.About) > 0 {
+		var a About
+		if err := json.Unmarshal(h.About, &a); err != nil {
+			return fmt.Errorf("a message of sensor %s is malformed: %w", s.id.sensor, err)
+		}
+		s.about, s.told = a, true
+	}
+	return nil
+}
+
+// next returns the next segment; nil: there is none, or another may come before it.
+func (s *strand) next() *wire.Segment {
+	if s.head != nil {
+		return s.head
+	}
+	var best *lane
+	for i := range s.lanes {
+		l := &s.lanes[i]
+		if l.at < len(l.list) && (best == nil || l.list[l.at].Nth < best.list[best.at].Nth) {
+			best = l
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	nth := best.list[best.at].Nth
+	for i := range s.lanes {
+		if l := &s.lanes[i]; !s.all && !l.end && l.at == len(l.list) && l.after < nth {
+			return nil
+		}
+	}
+	s.head, s.from = &best.list[best.at], best
+	s.key = max(s.key, s.head.Time)
+	return s.head
+}
+
+// pass goes on behind the next segment.
+func (s *strand) pass() {
+	s.from.at++
+	s.head, s.from = nil, nil
+}
+
+// ended reports whether the sensor has said that no more comes, in all partitions.
+func (s *strand) ended() bool {
+	for i := range s.lanes {
+		if !s.lanes[i].end {
+			return false
+		}
+	}
+	return true
+}
+
+// mark returns a time that nothing comes before that is not there yet.
+func (s *strand) mark() tcp.Time {
+	least := tcp.Time(math.MaxInt64)
+	for i := range s.lanes {
+		if l := &s.lanes[i]; !l.end {
+			least = min(least, l.mark)
+		}
+	}
+	return max(least, s.key)
+}
+
+// empty reports whether nothing waits.
+func (s *strand) empty() bool {
+	for i := range s.lanes {
+		if s.lanes[i].at < len(s.lanes[i].list) {
+			return false
+		}
+	}
+	return true
+}
