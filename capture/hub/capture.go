@@ -72,7 +72,11 @@ func (s *Sensor) Live(ctx context.Context, l *capture.Live) error {
 			break
 		}
 		if now.After(beat) {
-			err, beat = s.Beat(l.Now()), now.Add(beatEvery)
+			mark := l.Now()
+			if mark == 0 && s.options.Clock { // nothing was captured yet
+				mark = tcp.Time(now.Add(-beatEvery).UnixNano())
+			}
+			err, beat = s.Beat(mark), now.Add(beatEvery)
 		} else {
 			err = s.Flush()
 		}
@@ -90,5 +94,5 @@ func (s *Sensor) Live(ctx context.Context, l *capture.Live) error {
 	return s.End(ending, l.Stats().Until)
 }
 
-// Newest returns the time of the newest segment that was sent.
-func (s *Sensor) Newest() tcp.Time { return s.newest }
+// Dropped returns how many segments were dropped because there was no room for them.
+func (s *Sensor) Dropped() int64 { return s.lost }

@@ -65,8 +65,11 @@ func dial(o Options) (*nats.Conn, error) {
 	options := []nats.Option{
 		nats.Name("tcpwatch"), nats.Timeout(patience), nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectBufSize(-1),
 	}
-	if o.Notice != nil {
+	if o.Notice == nil {
+		options = append(options, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // else it prints
+	} else {
 		options = append(options,
+			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { o.Notice("the hub refuses: " + err.Error()) }),
 			nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
 				if err != nil {
 					o.Notice(fmt.Sprintf("the connection to the hub at %s is lost: %v; trying again", o.URL, err))

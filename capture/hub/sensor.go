@@ -33,7 +33,6 @@ const (
 
 // An About is what a sensor says of itself.
 type About struct {
-	Live      bool   // it captures now; else it reads a file
 	Cut       bool   // packets are cut on purpose
 	Host      string // where it runs
 	Version   string // of its tcpwatch
@@ -47,6 +46,9 @@ type SensorOptions struct {
 	Run  uint64 // 0: a new one. The same run sends the same messages, and those that are stored already are not sent
 	Room int64  // octets that wait at most until the hub has stored them
 
+	Live  bool // it captures now; else it reads a file
+	Clock bool // the clock of this host stamps what is captured
+
 	// Drop has segments dropped, and counted, where there is no room. Without it Take waits.
 	Drop bool
 
@@ -56,6 +58,8 @@ type SensorOptions struct {
 	// Notice, unless nil, is told in a sentence that the hub takes nothing. Any goroutine
 	// calls it.
 	Notice func(string)
+
+	now func() tcp.Time // the clock; nil: that of this host
 }
 
 // A Sensor sends segments to a hub. Its methods are for one goroutine.
@@ -105,6 +109,9 @@ func (c *Conn) Sensor(ctx context.Context, o SensorOptions) (*Sensor, error) {
 		return nil, err
 	}
 	s := &Sensor{conn: c, options: o, lanes: make([]sending, c.partitions), done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	if s.options.now == nil {
+		s.options.now = func() tcp.Time { return tcp.Time(time.Now().UnixNano()) }
+	}
 	s.changed = sync.NewCond(&s.mu)
 	again := o.Run != 0
 	for s.options.Run == 0 {
@@ -220,7 +227,11 @@ func (s *Sensor) about() []byte {
 // cut makes a message for a partition.
 func (s *Sensor) cut(l *sending, end bool, about []byte) error {
 	segments := l.writer.Len()
-	data, err := l.writer.Message(wire.Head{Run: s.options.Run, N: l.n + 1, Mark: s.newest, After: s.n, End: end, About: about})
+	h := wire.Head{Run: s.options.Run, N: l.n + 1, Mark: s.newest, After: s.n, End: end, About: about}
+	if s.options.Live {
+		h.Sent = s.options.now()
+	}
+	data, err := l.writer.Message(h)
 	if err != nil {
 		return err
 	}

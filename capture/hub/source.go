@@ -151,7 +151,7 @@ func (s *Source) more(r *stored) error {
 	}
 	if meta.Sequence.Stream <= s.list.To {
 		r.begun = true
-		if err := r.take(&s.reader, partition, m.Data()); err != nil {
+		if err := r.take(&s.reader, partition, m.Data(), tcp.Time(meta.Timestamp.UnixNano())); err != nil {
 			return err
 		}
 		s.heed(r)
@@ -159,7 +159,7 @@ func (s *Source) more(r *stored) error {
 	if meta.Sequence.Stream >= s.list.To || meta.NumPending == 0 {
 		r.messages.Stop()
 		r.messages, r.all = nil, true
-		if r.begun && r.about.Live && !r.ended() {
+		if r.begun && r.live && !r.ended() {
 			s.lostBy = max(s.lostBy, r.reached())
 		}
 	}
@@ -259,11 +259,14 @@ func (s *Source) Stats() capture.Stats {
 	return sum
 }
 
-// unfinished says which files are not there to their end.
+// unfinished says which files are not there to their end, and which clocks are wrong.
 func (s *Source) unfinished() (list []string) {
 	for _, r := range s.runs {
-		if r.begun && r.messages == nil && !r.about.Live && !r.ended() {
+		if r.begun && r.messages == nil && !r.live && !r.ended() {
 			list = append(list, fmt.Sprintf("sensor %s has not sent all of its capture yet", r.id.sensor))
+		}
+		if r.shift != 0 {
+			list = append(list, r.clock())
 		}
 	}
 	return list

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture/wire"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -19,7 +20,10 @@ type strand struct {
 	key   tcp.Time      // of the head, or of the one before: times that never run back
 	all   bool          // there is no more to come: what is there is in order
 	about About
-	told  bool // about is known
+	told  bool          // about is known
+	live  bool          // the sensor captures, or captured, as it sends
+	delay time.Duration // the least that a message was on its way, by the clocks of the sensor and of the hub
+	shift time.Duration // is added to the times of the sensor, whose clock is wrong by so much
 }
 
 // A lane is what came of one partition and was not handed out yet.
@@ -36,9 +40,27 @@ func newStrand(id runID, partitions int) *strand {
 	return &strand{id: id, lanes: make([]lane, partitions)}
 }
 
-// take takes in a message. One that was there already, or came before one that is sent
+// clockSlack is by how much the clock of a sensor may seem to be wrong before its times
+// are put right.
+const clockSlack = 2 * time.Second
+
+// stamp takes note of when a message was sent and stored.
+func (s *strand) stamp(sent, stored tcp.Time) {
+	if sent == 0 {
+		return
+	}
+	if d := stored.Sub(sent); !s.live || d < s.delay {
+		s.delay = d
+	}
+	s.live, s.shift = true, 0
+	if s.delay.Abs() > clockSlack {
+		s.shift = s.delay
+	}
+}
+
+// take takes in a message, and when it was stored. One that was there already, or came before one that is sent
 // again, is left out.
-func (s *strand) take(r *wire.Reader, partition int, message []byte) error {
+func (s *strand) take(r *wire.Reader, partition int, message []byte, at tcp.Time) error {
 	if partition >= len(s.lanes) {
 		return fmt.Errorf("a message of sensor %s is of partition %d of %d", s.id.sensor, partition, len(s.lanes))
 	}
@@ -55,10 +77,15 @@ func (s *strand) take(r *wire.Reader, partition int, message []byte) error {
 	if s.from == l {
 		s.head = nil // it was moved
 	}
+	begin := len(l.list)
 	if h, l.list, err = r.Read(message, l.list); err != nil {
 		return fmt.Errorf("a message of sensor %s %w", s.id.sensor, err)
 	}
-	l.n, l.after, l.mark, l.end = h.N, h.After, max(l.mark, h.Mark), h.End
+	s.stamp(h.Sent, at)
+	for i := range l.list[begin:] {
+		l.list[begin+i].Time = l.list[begin+i].Time.Add(s.shift)
+	}
+	l.n, l.after, l.mark, l.end = h.N, h.After, max(l.mark, h.Mark.Add(s.shift)), h.End
 	if len(h.About) > 0 {
 		var a About
 		if err := json.Unmarshal(h.About, &a); err != nil {
@@ -67,6 +94,15 @@ func (s *strand) take(r *wire.Reader, partition int, message []byte) error {
 		s.about, s.told = a, true
 	}
 	return nil
+}
+
+// clock says how the clock of the sensor is wrong.
+func (s *strand) clock() string {
+	by, than := s.shift, "behind"
+	if by < 0 {
+		by, than = -by, "ahead of"
+	}
+	return fmt.Sprintf("the clock of sensor %s is %v %s that of the hub; its times are put right by that", s.id.sensor, by.Round(time.Millisecond), than)
 }
 
 // next returns the next segment; nil: there is none, or another may come before it.

@@ -76,7 +76,7 @@ func sent(t testing.TB, list []tcp.Segment, size int) (got []tcp.Segment, octets
 			w.Add(&chunk[i], nth)
 		}
 		n++
-		head := Head{Run: 1<<63 | 7, N: n, Mark: chunk[len(chunk)-1].Time, After: 300, About: []byte("about")}
+		head := Head{Run: 1<<63 | 7, N: n, Mark: chunk[len(chunk)-1].Time, After: 300, Sent: 1 << 60, About: []byte("about")}
 		m, err := w.Message(head)
 		if err != nil {
 			t.Fatal(err)

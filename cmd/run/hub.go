@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"time"
 
@@ -40,6 +41,16 @@ func (h *Hub) open(ctx context.Context, t tracker.Config) (*watch.Watch, error) 
 		h.list = &g
 	}
 	return watch.Hub(ctx, c, *h.list, t)
+}
+
+// follow begins to read on.
+func (h *Hub) follow(ctx context.Context, notice func(string), t tracker.Config) (*watch.Watch, error) {
+	h.Notice = notice
+	c, err := connect(ctx, h.Options)
+	if err != nil {
+		return nil, err
+	}
+	return watch.Follow(ctx, c, h.Since, notice, t)
 }
 
 // connect connects to a hub, and adds to an error what can be done about it.
@@ -159,4 +170,72 @@ func runOf(files []string, o *capture.Options, name string) (uint64, error) {
 		h.Write(head.Bytes())
 	}
 	return max(1, binary.BigEndian.Uint64(h.Sum(nil))), nil
+}
+
+// A LiveSensor sends what is captured now.
+type LiveSensor struct {
+	Sensor
+	Capture  capture.LiveOptions // its Notice is set by Run
+	User     string              // who root becomes once the capture is open
+	Duration time.Duration       // after which the run ends; 0: when it is told to
+	Confine  bool                // once all is open, the process gives up what it does not need
+}
+
+// Run sends until ctx, or the capture, is ended.
+func (s *LiveSensor) Run(ctx context.Context) error {
+	c, err := s.connect(ctx, &s.Capture.Options)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	s.Capture.Notice = s.Hub.Notice
+	l, err := capture.OpenLive(s.Capture)
+	if err != nil {
+		return (&Live{Capture: s.Capture}).openError(err)
+	}
+	defer l.Close()
+	if err := dropPrivileges(s.User); err != nil {
+		return err
+	}
+	if s.Confine && os.Geteuid() != 0 {
+		if err := confine("", true); err != nil {
+			return err
+		}
+	}
+	if s.Duration > 0 {
+		var ended context.CancelFunc
+		ctx, ended = context.WithTimeout(ctx, s.Duration)
+		defer ended()
+	}
+	addresses := ownAddresses()
+	so := s.options(func() hub.About {
+		return hub.About{Cut: len(s.Capture.Interfaces) > 0, Addresses: addresses, Stats: l.Stats()}
+	})
+	so.Drop, so.Live, so.Clock = true, true, len(s.Capture.Interfaces) > 0
+	sensor, err := c.Sensor(ctx, so)
+	if err != nil {
+		return err
+	}
+	if err := sensor.Live(ctx, l); err != nil {
+		return err
+	}
+	stats := l.Stats()
+	for _, w := range stats.Warnings {
+		text.Say(s.Stderr, "%s", w)
+	}
+	lost := ""
+	if n := stats.Dropped + sensor.Dropped(); n > 0 {
+		lost = fmt.Sprintf("; %d were lost for want of room", n)
+	}
+	text.Say(s.Stderr, "%d segments sent as sensor %s%s", stats.Segments+stats.Errors, s.Name, lost)
+	return nil
+}
+
+// ownAddresses are those of this host, as far as they can be learned.
+func ownAddresses() (list []string) {
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		list = append(list, a.String())
+	}
+	return list
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture/hub"
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -40,8 +41,21 @@ func (w *Watch) heedSensors() {
 	w.tracker.Lost(by)
 	if more := lost - w.told.lost; more > 0 {
 		w.told.lost = lost
-		w.foundLost(more, fmt.Sprintf("The sensors lost %d packets (%d in all) because a buffer was full.", more, lost))
+		w.foundLost(more, fmt.Sprintf("The sensors dropped %d packets (%d in all) because a buffer was full.", more, lost))
 		return
 	}
 	w.foundLost(0, "A sensor broke off without an end. What it captured last was not sent.")
+}
+
+// Follow reads on as the sensors of a hub send, see [hub.Conn.Follow]. The connection is
+// the Watch's from then on.
+func Follow(ctx context.Context, c *hub.Conn, since time.Duration, notice func(string), t tracker.Config) (*Watch, error) {
+	return newWatch(t, func(w *Watch) error {
+		f, err := c.Follow(ctx, since, notice)
+		if err != nil {
+			return errors.Join(err, c.Close())
+		}
+		w.live, w.place, w.notice, w.loser = f, f.Place, notice, "A sensor, or its kernel,"
+		return nil
+	})
 }

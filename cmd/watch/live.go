@@ -150,7 +150,7 @@ type told struct {
 
 // heedLoss has the tracker know of packets that were lost.
 func (w *Watch) heedLoss() {
-	if s := w.live.Stats(); s.Dropped > 0 {
+	if s := w.live.Stats(); s.DroppedBy > 0 {
 		w.tracker.Lost(s.DroppedBy)
 	}
 }
@@ -163,7 +163,7 @@ func (w *Watch) tellLoss(now time.Time) {
 	if lost == t.lost || !now.IsZero() && !t.lostAt.IsZero() && now.Sub(t.lostAt) < lossEvery {
 		return
 	}
-	w.foundLost(lost-t.lost, fmt.Sprintf("The kernel dropped %d packets (%d in all) because its buffer was full.", lost-t.lost, lost))
+	w.foundLost(lost-t.lost, fmt.Sprintf("%s dropped %d packets (%d in all) because its buffer was full.", w.loser, lost-t.lost, lost))
 	t.lost, t.lostAt = lost, now
 	if w.sink.Lost != nil {
 		w.sink.Lost(lost)
