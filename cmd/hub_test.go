@@ -316,3 +316,31 @@ func normal(t testing.TB, jsonl string, frames []int) (lines []string) {
 	slices.Sort(lines)
 	return lines
 }
+
+// explain and check read a hub too, and sensors lists who sent.
+func TestHubCommands(t *testing.T) {
+	url := serveHub(t, 4)
+	path := "../pcaps/forged-rst.pcap"
+	mustRun(t, "replay", "--sensor", url, "--sensor-name", "edge", path)
+	if got, want := mustRun(t, "explain", "--hub", url), mustRun(t, "explain", path); strings.ReplaceAll(got, "frames edge ", "frames ") != want {
+		t.Errorf("explain prints\n%s\nwant\n%s", got, want)
+	}
+	for _, args := range [][]string{{"check", "--deny", "error"}, {"check", "--allow", "error", "--deny", "connection-refused"}} {
+		_, _, want := ran(t, append(args, path)...)
+		if _, errs, got := ran(t, append(args, "--hub", url)...); got != want {
+			t.Errorf("%v: exit status %d, want %d: %s", args, got, want, errs)
+		}
+	}
+	if out := mustRun(t, "replay", "--hub", url, "-o", "jsonl", "--where", `any(client.history, .tap == "edge")`); !strings.Contains(out, `"type":"connection"`) {
+		t.Errorf("nothing is at sensor edge: %s", out)
+	}
+	if out := mustRun(t, "replay", "--hub", url, "-o", "jsonl", "--where", `any(client.history, .tap == "core")`); strings.Contains(out, `"type":"connection"`) {
+		t.Errorf("something is at sensor core: %s", out)
+	}
+	if out := mustRun(t, "sensors", "--hub", url); !regexp.MustCompile(`(?m)^edge +ended +\ds ago +\d+ +0 +- `).MatchString(out) {
+		t.Errorf("sensors prints %s", out)
+	}
+	if _, errs, status := ran(t, "replay", "--hub", url, "--since", "1ns"); status == exitDone || !strings.Contains(errs, "nothing came to the hub since") {
+		t.Errorf("since a moment ago: %s", errs)
+	}
+}

@@ -121,13 +121,14 @@ const namesSnap = 2048
 
 // captureOptions reads the flags that say what is captured.
 func (f *liveFlags) captureOptions() (o capture.LiveOptions, err error) {
+	if f.since != "" {
+		return o, errors.New("--since needs --hub")
+	}
 	if o.Options, err = f.replayFlags.captureOptions(); err != nil {
 		return o, err
 	}
 	stdin := slices.Contains(f.interfaces, "-")
 	switch {
-	case f.since != "":
-		return o, errors.New("--since needs --hub")
 	case len(f.interfaces) == 0 && f.follow == "":
 		return o, run.WithHint(errors.New("live needs an interface to capture on"), "tcpwatch live -i any; tcpwatch interfaces lists them")
 	case len(f.interfaces) > 0 && f.follow != "":

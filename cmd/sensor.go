@@ -55,7 +55,7 @@ func (f *readFlags) hubReading() (*run.Hub, error) {
 		set  bool
 		why  string
 	}{
-		{"-f", f.filter != "", "sensors send no packets; use --inner-filter, or -f at the sensor"},
+		{"-f", f.filter != "", "give it to the sensor, or use --where"},
 		{"--inner-filter", f.inner != "", "give it to the sensor, or use --where"},
 		{"--tap", len(f.taps) > 0, "each sensor is one"},
 		{"-w", f.save.Path != "", "sensors send no packets"},

@@ -19,6 +19,7 @@
 //	strand.go  puts the messages of a run in order
 //	source.go  reads what is stored, of all sensors as one
 //	follow.go  reads on, as it comes
+//	sensors.go  who sends
 //	serve.go   the server within tcpwatch
 //	keys.go    who may do what
 package hub

@@ -229,17 +229,26 @@ func create(ctx context.Context, nc *nats.Conn, k Keep) (*Conn, error) {
 	if config.MaxBytes == 0 {
 		config.MaxBytes = -1
 	}
-	for {
-		_, err = js.CreateOrUpdateStream(ctx, config)
-		if err == nil || ctx.Err() != nil || !isPassing(err) {
-			break
-		}
-		time.Sleep(250 * time.Millisecond)
-	}
-	if err != nil {
+	if err := again(ctx, func(ctx context.Context) error {
+		_, err := js.CreateOrUpdateStream(ctx, config)
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	return open(ctx, nc)
+}
+
+// again tries something until that works, or it will not.
+func again(ctx context.Context, try func(context.Context) error) error {
+	for {
+		one, cancel := context.WithTimeout(ctx, patience/2)
+		err := try(one)
+		cancel()
+		if err == nil || ctx.Err() != nil || !isPassing(err) {
+			return err
+		}
+		time.Sleep(retryAfter)
+	}
 }
 
 // isPassing reports whether an error may be one of a cluster that has not found its
@@ -258,9 +267,16 @@ func metaOf(ctx context.Context, js jetstream.JetStream, k Keep) (map[string]str
 		return nil, err
 	}
 	meta[metaKey] = hex.EncodeToString(key[:])
-	was, err := js.Stream(ctx, streamName)
+	var was jetstream.Stream
+	err := again(ctx, func(ctx context.Context) (err error) {
+		was, err = js.Stream(ctx, streamName)
+		return err
+	})
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return meta, nil
+	}
 	if err != nil {
-		return meta, nil // what is wrong with it, who makes it is told
+		return nil, err
 	}
 	c := new(Conn)
 	old := was.CachedInfo().Config.Metadata

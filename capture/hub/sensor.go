@@ -227,6 +227,9 @@ func (s *Sensor) about() []byte {
 // cut makes a message for a partition.
 func (s *Sensor) cut(l *sending, end bool, about []byte) error {
 	segments := l.writer.Len()
+	if about == nil && s.options.Live && l == &s.lanes[0] {
+		about, s.told = s.about(), s.lost
+	}
 	h := wire.Head{Run: s.options.Run, N: l.n + 1, Mark: s.newest, After: s.n, End: end, About: about}
 	if s.options.Live {
 		h.Sent = s.options.now()

@@ -15,6 +15,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/capture/hub"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
+	"github.com/tcpwatch/tcpwatch/report/table"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
@@ -225,7 +226,7 @@ func (s *LiveSensor) Run(ctx context.Context) error {
 	}
 	lost := ""
 	if n := stats.Dropped + sensor.Dropped(); n > 0 {
-		lost = fmt.Sprintf("; %d were lost for want of room", n)
+		lost = fmt.Sprintf("; %d were lost because a buffer was full", n)
 	}
 	text.Say(s.Stderr, "%d segments sent as sensor %s%s", stats.Segments+stats.Errors, s.Name, lost)
 	return nil
@@ -238,4 +239,26 @@ func ownAddresses() (list []string) {
 		list = append(list, a.String())
 	}
 	return list
+}
+
+// Sensors prints who sends to a hub.
+func Sensors(ctx context.Context, o hub.Options, out io.Writer) error {
+	c, err := connect(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	runs, err := c.Sensors(ctx)
+	if err != nil {
+		return err
+	}
+	var list []table.Sensor
+	for i := range runs {
+		r := &runs[i]
+		list = append(list, table.Sensor{
+			Name: r.Sensor, State: string(r.State), Heard: time.Since(r.Heard), Segments: r.Segments, Lost: r.Lost,
+			Clock: r.Behind, Live: r.Live, Host: r.Host, Version: r.Version,
+		})
+	}
+	return table.WriteSensors(out, list)
 }
