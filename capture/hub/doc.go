@@ -21,5 +21,6 @@
 //	follow.go  reads on, as it comes
 //	sensors.go  who sends
 //	serve.go   the server within tcpwatch
-//	keys.go    who may do what
+//	keys.go    who has a key
+//	permit.go  and may do what
 package hub

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -325,12 +324,11 @@ func CheckName(name string) error {
 	return nil
 }
 
-// listenHost returns the host of an address to listen at.
-func listenHost(address string) (host string, port int, err error) {
-	host, text, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", 0, err
-	}
-	port, err = strconv.Atoi(text)
-	return host, port, err
+// ServeOptions say how a server runs within tcpwatch.
+type ServeOptions struct {
+	Store    string // a folder
+	Listen   string // HOST:PORT; a port of 0 is any
+	Keys     string // a folder that MakeKeys has filled; "": everybody may connect
+	Insecure bool   // without encryption also where others may listen
+	Keep     Keep
 }

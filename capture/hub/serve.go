@@ -1,24 +1,19 @@
+//go:build !nohub
+
 package hub
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
-
-// ServeOptions say how a server runs within tcpwatch.
-type ServeOptions struct {
-	Store    string // a folder
-	Listen   string // HOST:PORT; a port of 0 is any
-	Keys     string // a folder that MakeKeys has filled; "": everybody may connect
-	Insecure bool   // without encryption also where others may listen
-	Keep     Keep
-}
 
 // A Server is a hub that runs within tcpwatch.
 type Server struct {
@@ -111,4 +106,14 @@ func (h *Server) Close() error {
 	h.server.Shutdown()
 	h.server.WaitForShutdown()
 	return nil
+}
+
+// listenHost returns the host of an address to listen at.
+func listenHost(address string) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, err
+	}
+	port, err = strconv.Atoi(text)
+	return host, port, err
 }
