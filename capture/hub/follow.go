@@ -19,6 +19,10 @@ import (
 // go on. Tests shorten it.
 var silentAfter = 5 * time.Second
 
+// settleFor is how long it is waited at first, until all sensors that are there have
+// said so: what they bring is not too late then. Tests shorten it.
+var settleFor = beatEvery + 500*time.Millisecond
+
 // A Follow reads on, as sensors that capture now send: what a [capture.Live] is to
 // interfaces it is to them. None of them can keep the others waiting: what comes from a
 // sensor that was silent, and is earlier than what was handed out meanwhile, is lost.
@@ -40,6 +44,7 @@ type Follow struct {
 	last    tcp.Time // of the newest segment that was handed out
 	reached tcp.Time // what Now returned
 	heard   time.Time
+	begun   time.Time
 	stopped tcp.Time
 }
 
@@ -73,7 +78,7 @@ func (c *Conn) Follow(ctx context.Context, since time.Duration, notice func(stri
 	if err != nil {
 		return nil, err
 	}
-	f := &Follow{conn: c, notice: notice, incoming: make(chan arrival, 256), wake: make(chan struct{}, 1), places: newPlaces(true), heard: time.Now()}
+	f := &Follow{conn: c, notice: notice, incoming: make(chan arrival, 256), wake: make(chan struct{}, 1), places: newPlaces(true), heard: time.Now(), begun: time.Now()}
 	if f.messages, err = consumer.Messages(); err != nil {
 		return nil, err
 	}
@@ -191,7 +196,7 @@ func (f *Follow) listen() {
 
 // ready returns the next segment; nil: there is none, or an earlier one may come.
 func (f *Follow) ready() *tcp.Segment {
-	for {
+	for time.Since(f.begun) > settleFor {
 		var best *following
 		least := f.least()
 		for _, s := range f.sensors {
@@ -220,6 +225,7 @@ func (f *Follow) ready() *tcp.Segment {
 		}
 		return &f.lent
 	}
+	return nil
 }
 
 // least returns a time that nothing comes before, but from sensors that are silent.

@@ -90,8 +90,8 @@ func must(t *testing.T, err error) {
 // Two sensors are one stream in the order of the times. One that is silent is named,
 // and the other goes on; what it brings too late is counted as lost.
 func TestFollow(t *testing.T) {
-	defer func(was time.Duration) { silentAfter = was }(silentAfter)
-	silentAfter = 700 * time.Millisecond
+	defer func(silent, settle time.Duration) { silentAfter, settleFor = silent, settle }(silentAfter, settleFor)
+	silentAfter, settleFor = 2*time.Second, time.Second
 	url := plainHub(t, 4)
 	var notices []string
 	f, err := connected(t, url).Follow(t.Context(), 0, func(n string) { notices = append(notices, n) })

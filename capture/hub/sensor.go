@@ -276,6 +276,9 @@ func (s *Sensor) put(l *sending, data []byte, small bool) (sent bool, err error)
 // End says that no more comes, and waits until all is stored, or ctx ends it.
 func (s *Sensor) End(ctx context.Context, mark tcp.Time) error {
 	s.newest = max(s.newest, mark)
+	if err := s.Flush(); err != nil { // what is dropped now is counted before the end is told
+		return err
+	}
 	for i := range s.lanes {
 		var about []byte
 		if i == 0 {
@@ -318,7 +321,8 @@ func (s *Sensor) fail(err error) {
 }
 
 // send sends what is in the queue, in its order: up to window messages are under way,
-// and where one was not stored, that and all behind it are sent again.
+// and where one was not stored, that and all behind it are sent again. The library would
+// send that one alone again, behind the others, where no server answers.
 func (s *Sensor) send() {
 	defer close(s.done)
 	under := 0 // way
@@ -329,7 +333,7 @@ func (s *Sensor) send() {
 		}
 		for _, m := range next[under:min(len(next), window)] {
 			var err error
-			if m.stored, err = s.conn.js.PublishMsgAsync(&nats.Msg{Subject: m.subject, Data: m.data}); err != nil {
+			if m.stored, err = s.conn.js.PublishMsgAsync(&nats.Msg{Subject: m.subject, Data: m.data}, jetstream.WithRetryAttempts(0)); err != nil {
 				s.refused(err)
 				under = 0
 				break

@@ -159,7 +159,7 @@ func (s *Source) more(r *stored) error {
 	if meta.Sequence.Stream >= s.list.To || meta.NumPending == 0 {
 		r.messages.Stop()
 		r.messages, r.all = nil, true
-		if r.begun && r.live && !r.ended() {
+		if r.begun && (r.live && !r.ended() || r.torn()) {
 			s.lostBy = max(s.lostBy, r.reached())
 		}
 	}
@@ -264,6 +264,9 @@ func (s *Source) unfinished() (list []string) {
 	for _, r := range s.runs {
 		if r.begun && r.messages == nil && !r.live && !r.ended() {
 			list = append(list, fmt.Sprintf("sensor %s has not sent all of its capture yet", r.id.sensor))
+		}
+		if r.torn() {
+			list = append(list, fmt.Sprintf("the hub has lost messages of sensor %s", r.id.sensor))
 		}
 		if r.shift != 0 {
 			list = append(list, r.clock())

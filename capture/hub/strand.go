@@ -31,6 +31,7 @@ type lane struct {
 	list  []wire.Segment
 	at    int
 	n     uint64   // number of the newest message; 0: none yet
+	most  uint64   // the highest number of a message that came, also if one before it is missing
 	after int      // no segment that comes is among so many
 	mark  tcp.Time // nor is any earlier
 	end   bool
@@ -69,6 +70,7 @@ func (s *strand) take(r *wire.Reader, partition int, message []byte, at tcp.Time
 	if err != nil {
 		return fmt.Errorf("a message of sensor %s %w", s.id.sensor, err)
 	}
+	l.most = max(l.most, h.N)
 	if l.n != 0 && h.N != l.n+1 {
 		return nil
 	}
@@ -145,6 +147,16 @@ func (s *strand) ended() bool {
 		}
 	}
 	return true
+}
+
+// torn reports whether a message is missing that others came behind.
+func (s *strand) torn() bool {
+	for i := range s.lanes {
+		if s.lanes[i].most > s.lanes[i].n {
+			return true
+		}
+	}
+	return false
 }
 
 // mark returns a time that nothing comes before that is not there yet.
