@@ -5,6 +5,7 @@ package cmd
 import (
 	"bufio"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -155,4 +156,48 @@ func TestHubKilled(t *testing.T) {
 		t.Errorf("%s", difference(strings.Join(got, "\n"), strings.Join(want, "\n")))
 	}
 	served.kill(t)
+}
+
+// The lines of the page run as they are printed, from nothing to two sensors and a hub.
+func TestReadmeHub(t *testing.T) {
+	page, err := os.ReadFile("../capture/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile("(?s)\n## Many sensors and a hub\n.*?```sh\n(.*?)```\n").FindSubmatch(page)
+	if m == nil {
+		t.Fatal("the page has no lines of a hub")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	address := l.Addr().String()
+	dir := t.TempDir()
+	pcaps, err := filepath.Abs("../pcaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(pcaps, filepath.Join(dir, "pcaps")); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.TrimSpace(string(m[1]))
+	first, rest, _ := strings.Cut(lines, "\n")
+	served, _, _ := strings.Cut(first, "&")
+	args := strings.Fields(served)[1:]
+	k := &killable{Cmd: exec.Command("tcpwatch", append(args, "--listen", address)...)} // the port of the page may be taken
+	k.Dir, k.Stderr = dir, k
+	if err := k.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { k.Process.Kill() })
+	k.says(t, "the hub is at nats://"+regexp.QuoteMeta(address))
+	for line := range strings.Lines(rest) {
+		shell := exec.Command("sh", "-c", strings.ReplaceAll(line, "127.0.0.1:4222", address))
+		shell.Dir = dir
+		if out, err := shell.CombinedOutput(); err != nil || len(out) == 0 {
+			t.Errorf("%s: %v: %s", strings.TrimSpace(line), err, out)
+		}
+	}
 }

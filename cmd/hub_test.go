@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -207,6 +208,9 @@ func TestHubOfThreeSensors(t *testing.T) {
 	}
 }
 
+// hubPackets is how many packets TestHubOfMuchTraffic has.
+var hubPackets = flag.Int("hub-packets", 60_000, "packets of TestHubOfMuchTraffic")
+
 // Where sensors and partitions have many messages each, none gets ahead of another.
 func TestHubOfMuchTraffic(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.pcap")
@@ -214,7 +218,7 @@ func TestHubOfMuchTraffic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (pktgen.Traffic{Kind: pktgen.ShortConnections, Packets: 60_000, Seed: 1}).Write(f); err != nil {
+	if _, err := (pktgen.Traffic{Kind: pktgen.ShortConnections, Packets: *hubPackets, Seed: 1}).Write(f); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {

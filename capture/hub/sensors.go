@@ -1,9 +1,12 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -56,6 +59,9 @@ func (c *Conn) Sensors(ctx context.Context) (list []Run, err error) {
 		}
 		list = append(list, runOf(id, &h, m.Time))
 	}
+	slices.SortStableFunc(list, func(a, b Run) int {
+		return cmp.Or(strings.Compare(a.Sensor, b.Sensor), a.Heard.Compare(b.Heard))
+	})
 	return list, nil
 }
 
