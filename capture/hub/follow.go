@@ -67,6 +67,9 @@ type following struct {
 // Follow begins to read on, with what came to the hub in a time before now; 0: from now
 // on. The notice is told when sensors come, go, are silent, or have a wrong clock.
 func (c *Conn) Follow(ctx context.Context, since time.Duration, notice func(string)) (*Follow, error) {
+	if err := c.readable(); err != nil {
+		return nil, err
+	}
 	config := jetstream.OrderedConsumerConfig{FilterSubjects: []string{subjects + ">"}, DeliverPolicy: jetstream.DeliverNewPolicy}
 	if since > 0 {
 		from := time.Now().Add(-since)

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/capture/wire"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -231,5 +233,48 @@ func TestDropsReachTheHub(t *testing.T) {
 	lost, by := src.Lost()
 	if lost != s.Dropped() || got+lost != n || by == 0 {
 		t.Errorf("%d came and %d were lost by %d, of %d; the sensor has dropped %d", got, lost, by, n, s.Dropped())
+	}
+}
+
+// A sensor does not send to a hub that does not know its messages, and nobody reads
+// what he does not know.
+func TestVersions(t *testing.T) {
+	c := connected(t, plainHub(t, 1))
+	c.written = wire.Version - 1
+	if _, err := c.Sensor(t.Context(), SensorOptions{Name: "a"}); err == nil || !strings.Contains(err.Error(), "the hub is older than this tcpwatch") {
+		t.Errorf("a newer sensor: %v", err)
+	}
+	c.written = wire.Version + 1
+	if _, err := c.Read(t.Context(), Range{}); err == nil || !strings.Contains(err.Error(), "the hub is newer than this tcpwatch") {
+		t.Errorf("an older reader: %v", err)
+	}
+	if _, err := c.Follow(t.Context(), 0, nil); err == nil || !strings.Contains(err.Error(), "the hub is newer than this tcpwatch") {
+		t.Errorf("an older reader that follows: %v", err)
+	}
+}
+
+// A hub that is started again keeps what it has, with its partitions and its key; one
+// that a later tcpwatch has written is left alone.
+func TestHubStartedAgain(t *testing.T) {
+	store := t.TempDir()
+	serve := func(partitions int) *Server {
+		h, err := Serve(t.Context(), ServeOptions{Store: store, Listen: "127.0.0.1:0", Keep: Keep{Partitions: partitions}})
+		must(t, err)
+		return h
+	}
+	h := serve(3)
+	key := *h.Conn.PayloadKey()
+	must(t, h.Close())
+	h = serve(7)
+	if h.Conn.partitions != 3 || *h.Conn.PayloadKey() != key || key == [32]byte{} {
+		t.Errorf("it has %d partitions and the key %x, want 3 and %x", h.Conn.partitions, *h.Conn.PayloadKey(), key)
+	}
+	config := h.Conn.stream.CachedInfo().Config
+	config.Metadata[metaVersion] = strconv.Itoa(wire.Version + 1)
+	_, err := h.Conn.js.UpdateStream(t.Context(), config)
+	must(t, err)
+	must(t, h.Close())
+	if _, err := Serve(t.Context(), ServeOptions{Store: store, Listen: "127.0.0.1:0"}); err == nil || !strings.Contains(err.Error(), "later tcpwatch") {
+		t.Errorf("an older hub: %v", err)
 	}
 }

@@ -177,6 +177,14 @@ func (c *Conn) readMeta(meta map[string]string) (err error) {
 	return nil
 }
 
+// readable reports whether this tcpwatch reads what sensors may have sent to the hub.
+func (c *Conn) readable() error {
+	if c.written > wire.Version {
+		return fmt.Errorf("the hub is newer than this tcpwatch: it has messages of version %d, and this reads up to %d", c.written, wire.Version)
+	}
+	return nil
+}
+
 // PayloadKey returns the key that all sensors hash payloads with.
 func (c *Conn) PayloadKey() *[32]byte { return &c.key }
 

@@ -66,6 +66,9 @@ type stored struct {
 
 // Read begins to read. It is an error if there is nothing.
 func (c *Conn) Read(ctx context.Context, g Range) (*Source, error) {
+	if err := c.readable(); err != nil {
+		return nil, err
+	}
 	ids, err := c.runs(ctx)
 	if err != nil {
 		return nil, err
