@@ -149,9 +149,12 @@ func open(ctx context.Context, nc *nats.Conn) (c *Conn, err error) {
 	if c.js, err = jetstream.New(nc, jetstream.WithPublishAsyncTimeout(patience), jetstream.WithPublishAsyncMaxPending(4*window)); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
-	c.stream, err = c.js.Stream(ctx, streamName)
+	err = again(ctx, func(ctx context.Context) (err error) {
+		c.stream, err = c.js.Stream(ctx, streamName)
+		return err
+	})
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, nats.ErrNoResponders):
 		return nil, ErrNoHub
@@ -258,11 +261,12 @@ func again(ctx context.Context, try func(context.Context) error) error {
 	}
 }
 
-// isPassing reports whether an error may be one of a cluster that has not found its
-// leaders yet.
+// isPassing reports whether an error may be one of a server that is away for a moment, or
+// of a cluster that has not found its leaders yet.
 func isPassing(err error) bool {
 	var api *jetstream.APIError
 	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
+		errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrDisconnected) ||
 		errors.As(err, &api) && api.Code == 503
 }
 

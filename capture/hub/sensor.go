@@ -136,9 +136,13 @@ func (c *Conn) Sensor(ctx context.Context, o SensorOptions) (*Sensor, error) {
 
 // storedUpTo returns the number of the last message of a subject; 0: there is none.
 func (c *Conn) storedUpTo(ctx context.Context, subject string) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, 4*patience)
 	defer cancel()
-	m, err := c.stream.GetLastMsgForSubject(ctx, subject)
+	var m *jetstream.RawStreamMsg
+	err := again(ctx, func(ctx context.Context) (err error) {
+		m, err = c.stream.GetLastMsgForSubject(ctx, subject)
+		return err
+	})
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return 0, nil
 	}
