@@ -383,6 +383,20 @@ const cutLabels = `[...document.querySelectorAll('svg text')].filter(e => {
 }).map(e => e.ownerSVGElement.getAttribute('class') + ': ' + e.textContent)`
 
 // No label of a picture is cut, however long the addresses and whatever the width.
+// Of captures of two places, each direction of a connection has how long its segments
+// were under way, and a cross where one was lost.
+func TestBrowserWays(t *testing.T) {
+	const in = "../pcaps/final-ack-lost/"
+	b := openPage(t, printedPage(t, "replay", "-o", "html", "--tap", "client="+in+"client.pcap", "--tap", "server="+in+"server.pcap"), "conn=1")
+	const picture = "[...document.querySelectorAll('#l-line "
+	b.equal(picture+".delay')].map(p => p.getAttribute('d').split('M').length - 1).join()", "6,6")
+	b.equal(picture+".cross')].map(p => p.getAttribute('d').split('M').length - 1).join()", "1,0")
+	b.equal(picture+".delay title')].map(t => t.textContent).join('; ')",
+		"from the client: 7 sent, 1 lost, 5.28ms to 5.53ms under way; from the server: 6 sent, 5.28ms to 5.74ms under way")
+	one := openPage(t, printedPage(t, "replay", "-o", "html", "../pcaps/final-ack-lost.pcap"), "conn=1")
+	one.equal(picture+".delay')].length", "0")
+}
+
 func TestBrowserLabels(t *testing.T) {
 	const long = `"2001:db8:ffff:ffff:ffff:ffff:ffff:fff1"`
 	contents := printedPage(t, append([]string{"replay", "-q", "-o", "html"}, samples(t)...)...)

@@ -19,7 +19,7 @@ import (
 
 // maxConnHeap is what an ordinary closed connection may cost, in octets of
 // heap, with all that the tracker holds for it.
-const maxConnHeap = 542
+const maxConnHeap = 532
 
 // A wire writes the segments of many connections between one server and as
 // many clients as are asked for. Every segment is one microsecond after the

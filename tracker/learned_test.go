@@ -14,9 +14,11 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/taps/skew"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+	"github.com/tcpwatch/tcpwatch/tracker/oracle"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -102,6 +104,58 @@ func TestEdgesOverCaptures(t *testing.T) {
 		src.Close()
 	}
 	t.Logf("%d captures: %+v", len(files), teacher.Learned())
+}
+
+// And of stories that captures of both hosts tell, as they are and disfigured, whether it
+// is known where they were made or not.
+func TestEdgesOfLegs(t *testing.T) {
+	files, err := filepath.Glob("testdata/traces/*/truth.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no stories found: %v", err)
+	}
+	var teacher *conn.Machine
+	for n, file := range files {
+		c, err := oracle.Load(filepath.Dir(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := c.Both(&skew.Changes[n%len(skew.Changes)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b == nil {
+			continue
+		}
+		for try := range uint64(6) {
+			rnd := rand.New(rand.NewPCG(uint64(n), try))
+			w := newPair(t, 0)
+			if teacher != nil {
+				w[0].tk.Machine().LearnFrom(teacher)
+			}
+			teacher = w[0].tk.Machine()
+			for i := range w {
+				w[i].tk.Machine().TapOn.Ends = [2]bool{try%2 == 1, try%2 == 1}
+			}
+			now := tcp.Time(0)
+			for _, s := range b.Segments("both") {
+				if try > 1 && rnd.IntN(8) == 0 {
+					disfigure(&s, rnd)
+				}
+				now = max(now, s.Time)
+				if err := w.observe(&s); err != nil {
+					t.Fatalf("%s, try %d: %v", c.Name, try, err)
+				}
+			}
+			if err := w.close(now.Add(10 * time.Minute)); err != nil {
+				t.Fatalf("%s, try %d: %v", c.Name, try, err)
+			}
+		}
+	}
+	got := teacher.Learned()
+	t.Logf("%+v", got)
+	if got.Followed < 5_000 {
+		t.Errorf("%d segments were taken in by an edge, too few to tell", got.Followed)
+	}
 }
 
 var moreCaptures = flag.String("captures", "", "a `directory` whose captures are tried too")

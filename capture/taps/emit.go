@@ -15,6 +15,7 @@ func (m *merger) emit(r *record, yield func(*tcp.Segment, error) bool) (more boo
 	if r != p.sent && r != p.neared {
 		return true
 	}
+	before := m.last
 	m.last = max(m.last, r.at)
 	p.follow()
 	if p.number == 0 {
@@ -22,6 +23,7 @@ func (m *merger) emit(r *record, yield func(*tcp.Segment, error) bool) (more boo
 		m.nameTS(p)
 	}
 	if pass, end := m.outside(p, m.last); end {
+		r.out, m.last = false, before
 		return false
 	} else if pass {
 		return true
@@ -163,9 +165,33 @@ func (m *merger) stats() (sum capture.Stats) {
 		sum.Heard = max(sum.Heard, q.clock.Other(st.Heard))
 	}
 	sum.Packets, sum.Segments, sum.Earlier = sum.Packets-m.earlier, sum.Segments-m.earlier, m.earlier
+	if m.later {
+		m.takeBack(&sum)
+	}
 	slices.SortStableFunc(sum.Passed, func(a, b capture.Passed) int { return b.Packets - a.Packets })
 	m.setUntil(&sum)
 	return sum
+}
+
+// takeBack does not count what was read, and is later than the end of the loop.
+func (m *merger) takeBack(sum *capture.Stats) {
+	for i := range m.queues {
+		for r := m.queues[i].head; r != nil; r = r.next {
+			switch {
+			case r.out:
+				continue
+			case r.segment.ICMP.Type != 0:
+				sum.Errors--
+			default:
+				sum.Segments--
+			}
+			sum.Packets--
+			if m.options.Capture.Until.Packet == 0 {
+				sum.Later++
+			}
+		}
+	}
+	sum.Last = m.last
 }
 
 // setUntil sets to which time ran, as [capture.Source] does.

@@ -41,9 +41,8 @@ type mark struct {
 	octets   bool // it is to be acknowledged
 	again    bool // it was sent again, so that gap may be that to the answer to another
 	reset    bool
-	last     tcp.Time // of the newest alike that is not the same
-	n        int32    // there are so many alike: which is which cannot be said
-	other    int32    // the next with the same hash, and other addresses or ports; -1: none
+	n        int32 // there are so many alike: which is which cannot be said
+	other    int32 // the next with the same hash, and other addresses or ports; -1: none
 }
 
 // A jump is a leap of a clock between two packets that follow each other.

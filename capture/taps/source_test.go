@@ -125,15 +125,22 @@ func TestSinceAndUntil(t *testing.T) {
 		if st := src.Stats(); n < 90 || st.Until.Sub(at(100)).Abs() > 2 || st.Earlier == 0 {
 			t.Errorf("%s: %d events, until %v, %d earlier", test.name, n, st.Until, st.Earlier)
 		}
+		if st := src.Stats(); st.Packets != n || st.Segments != n || st.Later == 0 || st.Last > at(100)+2 {
+			t.Errorf("%s: %d packets, %d segments, %d later, the last at %v; want %d and at most %v", test.name, st.Packets, st.Segments, st.Later, st.Last, n, at(100))
+		}
 	}
 	src, err := open(t, taps.Options{Capture: capture.Options{Since: capture.Moment{Packet: 20}, Until: capture.Moment{Packet: 29}}}, a, b)
 	if err != nil {
 		t.Fatal(err)
 	}
+	n := 0
 	for k, err := range src.Segments() {
-		if err != nil || k.Packet < 20 || k.Packet > 29 {
+		if n++; err != nil || k.Packet < 20 || k.Packet > 29 {
 			t.Errorf("packet %d: %v", k.Packet, err)
 		}
+	}
+	if st := src.Stats(); st.Packets != n || st.Later != 0 {
+		t.Errorf("%d packets and %d later, want %d and none", st.Packets, st.Later, n)
 	}
 }
 

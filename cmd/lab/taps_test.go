@@ -178,8 +178,53 @@ func tapped(t *testing.T, moments []quietMoment, args ...string) {
 	}
 }
 
+// lostAt has captures of several places compared, and wants all losses between two of them,
+// which are neighbours, as the others are.
+func lostAt(t *testing.T, a, b string, args ...string) {
+	t.Helper()
+	path, _ := program()
+	args = slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == "--tap" }) // as compare has them
+	out, err := exec.Command(path, append([]string{"compare", "-o", "json"}, args...)...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	type way struct {
+		From, To                   string
+		Sent, Lost, Forged, Copied int
+	}
+	var got struct {
+		Summary struct {
+			Taps []struct{ Forward, Back *way }
+		}
+	}
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatal(err)
+	}
+	ways, lost := 0, 0
+	for _, tap := range got.Summary.Taps {
+		for _, w := range []*way{tap.Forward, tap.Back} {
+			if w == nil {
+				continue
+			}
+			ways++
+			if here := w.From == a && w.To == b || w.From == b && w.To == a; here {
+				lost += w.Lost
+			} else if w.Lost > 0 {
+				t.Errorf("%d are lost from %s to %s", w.Lost, w.From, w.To)
+			}
+			if w.Sent == 0 || w.Forged > 0 || w.Copied > 0 {
+				t.Errorf("%+v: none was forged or copied", *w)
+			}
+		}
+	}
+	if ways != 6 || lost == 0 {
+		t.Errorf("%d ways between neighbours, and %d lost between %s and %s; want 6, and some", ways, lost, a, b)
+	}
+}
+
 // Between two hosts a router translates addresses and ports, clamps the MSS, and loses
-// every 25th packet. Captures of both hosts tell the states of both, and what was lost.
+// every 25th packet. Captures of both hosts tell the states of both, and what was lost; so
+// do these with those of both sides of the router, and say that it was lost there.
 func TestTapsBehindNAT(t *testing.T) {
 	needs(t, "ip", "nft")
 	client, router, server := newNetns(t, "10.77.0.1"), newNetns(t, "10.77.0.254"), newNetns(t, "10.78.0.1")
@@ -202,13 +247,18 @@ table ip between {
 RULES`)
 	dir := openDir(t)
 	a, b := filepath.Join(dir, "client.pcapng"), filepath.Join(dir, "server.pcapng")
-	runs := []*run{watchIn(t, client, "live", "-i", "veth", "-w", a), watchIn(t, server, "live", "-i", "veth", "-w", b)}
+	inside, outside := filepath.Join(dir, "inside.pcapng"), filepath.Join(dir, "outside.pcapng")
+	runs := []*run{watchIn(t, client, "live", "-i", "veth", "-w", a), watchIn(t, server, "live", "-i", "veth", "-w", b),
+		watchIn(t, router, "live", "-i", "inside", "-w", inside), watchIn(t, router, "live", "-i", "outside", "-w", outside)}
 	moments := talkOver(t, client, server, "10.78.0.1:7000")
 	for _, r := range runs {
 		r.stop(t)
 	}
 	args := []string{"--tap", "client=" + a, "--tap", "server=" + b, "--at-ends"}
 	tapped(t, moments, args...)
+	all := []string{"--tap", "client=" + a, "--tap", "outside=" + outside, "--tap", "inside=" + inside, "--tap", "server=" + b, "--at-ends"}
+	tapped(t, moments, all...)
+	lostAt(t, "inside", "outside", all...)
 	path, _ := program()
 	out, err := exec.Command(path, append([]string{"replay", "-o", "jsonl"}, args...)...).CombinedOutput()
 	if err != nil {

@@ -215,6 +215,7 @@ type view struct {
 	Ladders               bool
 	Segments              int
 	OverTime              overTime
+	Between               []betweenTwo
 	Services              shownTable
 	Servers, Clients      shownTable
 	Machine               template.HTML
@@ -251,7 +252,8 @@ type shownTable struct {
 	Caption string
 	Titles  []string
 	Rows    [][]string
-	More    int
+	More    int    // rows that are not shown
+	Note    string // what the table cannot say
 }
 
 func (h *page) Close(s *record.Summary, t *record.Tally) error {
@@ -273,6 +275,7 @@ func (h *page) Close(s *record.Summary, t *record.Tally) error {
 		v.States = append(v.States, stateCount{state.String(), n[tcp.Client], n[tcp.Server], t.States.Total(state)})
 	}
 	v.OverTime = drawOverTime(h.changes, s.First, max(s.Last, s.Now))
+	v.Between = h.betweenTaps(s)
 	v.Services = h.serviceTable(t)
 	v.Servers, v.Clients = h.timeWaitTables(s)
 	var data []byte
@@ -321,6 +324,32 @@ func (h *page) kindGroups(s *record.Summary) (list []kindGroup) {
 		for _, f := range g.List {
 			facts := table.FactsOf(&f.Last, h.opts.Time, s.First)[1:] // where is told apart
 			of.List = append(of.List, finding{f.Count, f.Place(), f.Conns(), f.Last.Conn, f.Confidence == anomaly.ConfidenceAmbiguous, facts, text.Escape(text.WithNext(f.Last.Text, f.Last.Next))})
+		}
+		list = append(list, of)
+	}
+	return list
+}
+
+// betweenTwo is what happened between two neighbours on the path.
+type betweenTwo struct {
+	Lines  []string
+	Tables []shownTable
+}
+
+// betweenTaps tells what happened between captures of several places, as compare does.
+func (h *page) betweenTaps(s *record.Summary) (list []betweenTwo) {
+	r := s.Between
+	if r == nil {
+		return nil
+	}
+	verdict, clocks := r.Verdict(), r.Clocks(h.opts.Time, s.First)
+	for i := range r.Pairs {
+		of := betweenTwo{Lines: verdict[i : i+1]}
+		if i == 0 {
+			of.Lines = append(of.Lines[:1:1], clocks...)
+		}
+		for _, g := range table.BetweenGrids(r, &r.Pairs[i]) {
+			of.Tables = append(of.Tables, shownTable{Caption: g.Columns[0].Title, Titles: g.Titles(), Rows: g.Rows, Note: g.Note})
 		}
 		list = append(list, of)
 	}

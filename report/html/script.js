@@ -177,6 +177,34 @@ function axis(from, to, y, height) {
 	return g;
 }
 
+// ways draws, on the time axis of a connection, how long the segments of each direction
+// were under way between the captures, and which were lost; null where one capture has
+// both ends. Of segments that are less than three pixels apart the slowest is drawn.
+function ways(c, l, scale, y) {
+	const came = new Map(l.rows.filter(r => r.g === 2).map(r => [r.n, r.t]));
+	const sent = l.rows.filter(r => r.g === 1).map(r => ({...r, took: came.has(r.n) ? came.get(r.n) - r.t : -1}));
+	if (!sent.length) return null;
+	const most = Math.max(...sent.map(r => r.took), 1), height = 30, g = svg('g', {});
+	for (const end of ['client', 'server']) {
+		const list = sent.filter(r => (r.d ? 1 : 0) === (end === 'client' ? l.left : 1 - l.left)), took = list.map(r => r.took).filter(t => t >= 0);
+		const lost = list.filter(r => r.l === 1), line = y + height;
+		const span = !took.length ? '' : ', ' + human(Math.min(...took)) + ' to ' + human(Math.max(...took)) + ' under way';
+		const words = `from the ${end}: ${thousands(list.length)} sent${lost.length ? ', ' + thousands(lost.length) + ' lost' : ''}${span}`;
+		const columns = new Map();
+		for (const r of list.filter(r => r.took >= 0)) {
+			const x = 3 * Math.round(scale(r.t) / 3);
+			columns.set(x, Math.max(columns.get(x) || 0, r.took));
+		}
+		g.append(svg('path', {class: 'grid', d: `M${lanes.left} ${line}h${lanes.width}`}),
+			svg('path', {class: 'delay', d: [...columns].map(([x, us]) => `M${x} ${line}v${-Math.max(us / most * (height - 8), 1)}`).join('')}, svg('title', {}, words)),
+			svg('path', {class: 'cross', d: lost.map(r => `M${scale(r.t) - 5} ${line - 12}l10 10m0 -10l-10 10`).join('')}, svg('title', {}, words)),
+			lanes.names ? svg('text', {x: lanes.left, y: line + 13, class: 'small', ...squeezed(words, 7, lanes.width)}, words)
+				: svg('text', {x: lanes.left - 8, y: line - 4, 'text-anchor': 'end', class: 'small', ...squeezed(words, 7, lanes.left - 12)}, words));
+		y = line + (lanes.names ? 18 : 6);
+	}
+	return {picture: g, height: y};
+}
+
 function showTimelines(list) {
 	if (!list.length) return byId('timelines').replaceChildren();
 	let from = 0, to = data.span;
@@ -447,10 +475,10 @@ function showLadder(conn, focus) {
 		(endings[c.closedBy] || c.closedBy || 'open') + `, ${thousands(c.client.packets + c.server.packets)} segments in ${human(c.span)}` +
 		(c.origin === 'syn' ? '' : ', first seen ' + (c.origin === 'syn-ack' ? 'at its SYN,ACK' : 'midstream'));
 	const last = Math.max(c.span, ...[c.client, c.server].flatMap(steps).map(s => s.at), 1) * 1.04;
-	const scale = us => lanes.left + us / last * lanes.width, height = lanes.row + 22;
+	const scale = us => lanes.left + us / last * lanes.width, way = l && ways(c, l, scale, lanes.row + 18), height = way ? way.height : lanes.row + 22;
 	byId('l-line').replaceChildren(svg('svg', {viewBox: `0 0 ${lanes.all} ${height}`, width: lanes.all, height, class: 'timelines', role: 'img',
 		'aria-label': 'Timeline of connection ' + conn}, axis(0, last, 16, height - 18), ...names(c, 18, false),
-	timeline(c, 18 + lanes.names, scale, Math.min(scale(data.span - c.start), lanes.left + lanes.width))));
+	timeline(c, 18 + lanes.names, scale, Math.min(scale(data.span - c.start), lanes.left + lanes.width)), way ? way.picture : ''));
 	const toScale = document.querySelector('input[name=spacing]:checked').value === 'scale';
 	byId('l-picture').replaceChildren(l ? drawLadder(c, l, toScale) : el('p', {class: 'note'}, 'This page does not have the segments of this connection.'));
 	byId('l-table').hidden = !l;

@@ -6,7 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"sync"
+	"sync/atomic"
 
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
@@ -158,11 +158,13 @@ func appendStep(b []byte, s *tracker.Step) []byte {
 		b = appendParts(b, placeFields, &s.Place)
 	}
 	kind := stepKind{s.State, s.Inputs, s.Basis}
-	rest, ok := stepRests.Load(kind)
-	if !ok {
-		rest, _ = stepRests.LoadOrStore(kind, string(appendParts([]byte{'{'}, stepFields[stepOften:], s)[1:]))
+	at := &stepRests[kind.place()]
+	rest := at.Load()
+	if rest == nil || rest.kind != kind {
+		rest = &stepRest{kind, string(appendParts([]byte{'{'}, stepFields[stepOften:], s)[1:])}
+		at.Store(rest)
 	}
-	return append(append(text.AppendComma(b), rest.(string)...), '}')
+	return append(append(text.AppendComma(b), rest.text...), '}')
 }
 
 // stepKind is what the rest of an entry depends on. The rules make few hundred.
@@ -172,8 +174,21 @@ type stepKind struct {
 	basis  tcp.Basis
 }
 
-// stepRests are the rests of entries of histories by stepKind.
-var stepRests sync.Map
+// place returns where the rest of such entries is kept.
+func (k stepKind) place() uint32 {
+	return (uint32(k.inputs)*31 + uint32(k.state)*5 + uint32(k.basis)) * 0x9e3779b1 >> (32 - stepRestsBits)
+}
+
+// A stepRest is the rest of entries of histories of one kind.
+type stepRest struct {
+	kind stepKind
+	text string
+}
+
+const stepRestsBits = 10
+
+// stepRests are the rests, where two want the same place the newer.
+var stepRests [1 << stepRestsBits]atomic.Pointer[stepRest]
 
 // appendTransition appends an EventTransition.
 func appendTransition(b []byte, e *tracker.Event) []byte {

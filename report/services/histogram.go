@@ -3,6 +3,7 @@ package services
 import (
 	"math"
 	"math/bits"
+	"slices"
 	"time"
 )
 
@@ -11,7 +12,8 @@ import (
 // double, from 1 us to 137 s. What it tells is at most 6 % off; the least and the
 // most that were counted are exact.
 type Histogram struct {
-	buckets     []uint32 // nil until there is one
+	few         []uint8  // the buckets of those counted, in order, while they are few: most are of hosts that are seen once
+	buckets     []uint32 // then how many there are in each
 	n           int
 	least, most time.Duration
 }
@@ -21,20 +23,55 @@ const (
 	firstBit  = 10 // below 1,024 ns all is one bucket
 	lastBit   = 37 // and from 137 s on
 	buckets   = (lastBit-firstBit)*perDouble + 2
+	fewest    = 32 // that buckets are counted of
 )
+
+// The number of a bucket fits into an octet, or this does not compile.
+var _ [1<<8 - buckets]struct{}
 
 // N is how many were counted.
 func (h *Histogram) N() int { return h.n }
 
 // Add counts a span, which is not negative.
 func (h *Histogram) Add(d time.Duration) {
-	if h.buckets == nil {
-		h.buckets = make([]uint32, buckets)
+	if h.n == 0 {
 		h.least = d
 	}
-	h.buckets[bucketOf(d)]++
-	h.n++
+	h.count(bucketOf(d), 1)
 	h.least, h.most = min(h.least, d), max(h.most, d)
+}
+
+// count counts n spans of a bucket.
+func (h *Histogram) count(bucket int, n uint32) {
+	if h.n += int(n); h.n < fewest {
+		at, _ := slices.BinarySearch(h.few, uint8(bucket))
+		for range n {
+			h.few = slices.Insert(h.few, at, uint8(bucket))
+		}
+		return
+	}
+	if h.buckets == nil {
+		h.buckets = make([]uint32, buckets)
+		for _, b := range h.few {
+			h.buckets[b]++
+		}
+		h.few = nil
+	}
+	h.buckets[bucket] += n
+}
+
+// each yields how many there are in each bucket that has any, from the first on.
+func (h *Histogram) each(yield func(bucket int, n uint32) bool) {
+	for _, b := range h.few {
+		if !yield(int(b), 1) {
+			return
+		}
+	}
+	for b, n := range h.buckets {
+		if n > 0 && !yield(b, n) {
+			return
+		}
+	}
 }
 
 // bucketOf returns the bucket of a span: the first for the least.
@@ -67,7 +104,7 @@ func (h *Histogram) Quantile(part float64) time.Duration {
 	case rank >= h.n:
 		return h.most
 	}
-	for i, n := range h.buckets {
+	for i, n := range h.each {
 		if rank -= int(n); rank > 0 {
 			continue
 		}
@@ -87,13 +124,11 @@ func (h *Histogram) merge(o *Histogram) {
 	if o.n == 0 {
 		return
 	}
-	if h.buckets == nil {
-		h.buckets = make([]uint32, buckets)
+	if h.n == 0 {
 		h.least = o.least
 	}
-	for i, n := range o.buckets {
-		h.buckets[i] += n
+	for bucket, n := range o.each {
+		h.count(bucket, n)
 	}
-	h.n += o.n
 	h.least, h.most = min(h.least, o.least), max(h.most, o.most)
 }

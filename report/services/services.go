@@ -107,6 +107,7 @@ type counter struct {
 	came   []*Row                  // the same, in the order in which they came
 	over   map[netip.AddrPort]*Row // the anomalies over many connections: a row shows them once it has a connection
 	others Row
+	spare  []*Row // that were folded
 }
 
 // row returns the row to count in.
@@ -117,7 +118,12 @@ func (c *counter) row(at netip.AddrPort) *Row {
 	if len(c.rows) == MostRows {
 		c.fold()
 	}
-	r := add(&c.rows, at)
+	r := new(Row)
+	if last := len(c.spare) - 1; last >= 0 {
+		r, c.spare = c.spare[last], c.spare[:last]
+	}
+	*r = Row{Addr: at}
+	add(&c.rows, r)
 	c.came = append(c.came, r)
 	return r
 }
@@ -130,19 +136,18 @@ func (c *counter) odd(at netip.AddrPort, a *anomaly.Anomaly) {
 		if len(c.over) == MostRows {
 			return
 		}
-		r = add(&c.over, at)
+		r = &Row{Addr: at}
+		add(&c.over, r)
 	}
 	r.anomaly(a)
 }
 
 // add adds a row to rows.
-func add(rows *map[netip.AddrPort]*Row, at netip.AddrPort) *Row {
+func add(rows *map[netip.AddrPort]*Row, r *Row) {
 	if *rows == nil {
 		*rows = make(map[netip.AddrPort]*Row)
 	}
-	r := &Row{Addr: at}
-	(*rows)[at] = r
-	return r
+	(*rows)[r.Addr] = r
 }
 
 // fold puts the half of the rows with the fewest connections into that of the
@@ -166,6 +171,7 @@ func (c *counter) fold() {
 		c.others.add(r)
 		c.others.Others++
 		delete(c.rows, r.Addr)
+		c.spare = append(c.spare, r)
 		return true
 	})
 }
@@ -314,6 +320,6 @@ func (r *Row) clone() *Row {
 	c := *r
 	c.Names = slices.Clip(r.Names) // what is appended goes elsewhere
 	c.Kinds = maps.Clone(r.Kinds)
-	c.Handshakes.buckets = slices.Clone(r.Handshakes.buckets)
+	c.Handshakes.few, c.Handshakes.buckets = slices.Clone(r.Handshakes.few), slices.Clone(r.Handshakes.buckets)
 	return &c
 }

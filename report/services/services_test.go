@@ -1,6 +1,7 @@
 package services
 
 import (
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -229,6 +230,26 @@ func TestQuantile(t *testing.T) {
 		for _, got := range []time.Duration{h.Quantile(part), low.Quantile(part)} {
 			if off := float64(got)/float64(want) - 1; off < -0.065 || off > 0.065 {
 				t.Errorf("quantile %v is %v, want %v: %.1f %% off", part, got, want, 100*off)
+			}
+		}
+	}
+	for _, n := range []int{2, 31, 32, 33, 64, 100} { // few are kept in another way than many
+		var one, two, both Histogram
+		for i, d := range all[5000 : 5000+n] {
+			one.Add(d)
+			if i < n/3 {
+				two.Add(d)
+			} else {
+				both.Add(d)
+			}
+		}
+		both.merge(&two)
+		for _, part := range []float64{0.01, 0.5, 0.9, 1} {
+			want := all[5000+max(int(math.Ceil(part*float64(n))), 1)-1]
+			for _, got := range []time.Duration{one.Quantile(part), both.Quantile(part)} {
+				if off := float64(got)/float64(want) - 1; both.N() != n || off < -0.065 || off > 0.065 {
+					t.Errorf("quantile %v of %d is %v, want %v: %.1f %% off", part, n, got, want, 100*off)
+				}
 			}
 		}
 	}

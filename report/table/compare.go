@@ -288,55 +288,20 @@ func (c *compare) inCaptures(sentence string) string {
 
 // pair writes what happened between two neighbours.
 func (c *compare) pair(p *between.Pair) error {
-	for _, g := range []*text.Grid{c.counts(p), c.delays(p), c.changes(p), c.rewritings(p), c.worst(p)} {
-		if len(g.Rows) == 0 {
-			continue
-		}
+	for _, g := range BetweenGrids(c.r, p) {
 		g.NoHeader, g.Color, g.Width = c.opts.NoHeader, c.opts.Color && !c.markdown, c.opts.Width
 		title := g.Columns[0].Title
-		if !c.markdown && (title == directionTitle || title == delayTitle) && !fits(g) {
-			g = transposed(g)
+		if !c.markdown && (title == directionTitle || title == delayTitle) && !fits(g.Grid) {
+			g.Grid = transposed(g.Grid)
 		}
-		if err := c.grid(g); err != nil {
+		if err := c.grid(g.Grid); err != nil {
 			return err
 		}
-		if note := p.DelayNote(); note != "" && title == delayTitle {
-			c.paragraph(note, text.Plain)
+		if g.Note != "" {
+			c.paragraph(g.Note, text.Plain)
 		}
 	}
 	return nil
-}
-
-// some writes a count; "-" where there are none, so that the others stand out.
-func some(n int) string {
-	if n == 0 {
-		return "-"
-	}
-	return between.Number(n)
-}
-
-// counts lays out what became of the packets.
-func (c *compare) counts(p *between.Pair) *text.Grid {
-	near, far := c.r.Label(p.Near), c.r.Label(p.Far)
-	g := &text.Grid{Columns: []text.Column{{Title: directionTitle}}}
-	for _, title := range []string{"Sent", "Arrived", "Lost", "Lost %", "Missed by " + near, "Missed by " + far, "Copied", "Reordered", "Changed", "Forged", "Unknown"} {
-		g.Columns = append(g.Columns, text.Column{Title: title, Right: true})
-	}
-	for way := range p.Ways {
-		w := &p.Ways[way]
-		missedNear, missedFar, share := w.MissedSent, w.Missed, "-"
-		if w.Sent > 0 {
-			share = between.Share(w.Lost, w.Sent)
-		}
-		if way == 1 {
-			missedNear, missedFar = missedFar, missedNear
-		}
-		g.Rows = append(g.Rows, []string{
-			c.r.Direction(p, way), some(w.Sent), some(w.Arrived), some(w.Lost), share, some(missedNear), some(missedFar),
-			some(w.Copied), some(w.Reordered), some(w.Changed), some(w.Forged), some(w.Unknown),
-		})
-	}
-	return g
 }
 
 // transposed is a table whose rows are the columns of another.
@@ -366,77 +331,4 @@ func fits(g *text.Grid) bool {
 		total += w + len(text.Gap)
 	}
 	return total <= g.Width
-}
-
-// The first titles of the tables that have a row for each direction.
-const (
-	directionTitle = "Direction"
-	delayTitle     = "One-Way Delay"
-)
-
-// delays lays out the one-way delays.
-func (c *compare) delays(p *between.Pair) *text.Grid {
-	g := &text.Grid{Columns: []text.Column{
-		{Title: delayTitle}, {Title: "Min", Right: true}, {Title: "Median", Right: true}, {Title: "90 %", Right: true}, {Title: "99 %", Right: true},
-		{Title: "Max", Right: true}, {Title: "Bound", Right: true}, {Title: "Hops", Right: true},
-	}}
-	for way := range p.Ways {
-		w := &p.Ways[way]
-		d := &w.Delays
-		if d.N == 0 {
-			continue
-		}
-		g.Rows = append(g.Rows, []string{
-			c.r.Direction(p, way), text.Human(d.Min), text.Human(d.Median), text.Human(d.P90), text.Human(d.P99), text.Human(d.Max),
-			d.PlusMinus(), strconv.Itoa(w.Hops),
-		})
-	}
-	return g
-}
-
-// changes lays out what was changed on the way.
-func (c *compare) changes(p *between.Pair) *text.Grid {
-	g := &text.Grid{Columns: []text.Column{{Title: "Changed on the Way"}, {Title: "What"}, {Title: "Packets", Right: true}}}
-	for way := range p.Ways {
-		for _, change := range p.Ways[way].Changes {
-			g.Rows = append(g.Rows, []string{c.r.Direction(p, way), between.ChangeWords[change.What], between.Number(change.Packets)})
-		}
-	}
-	return g
-}
-
-// rewritings lays out the addresses that were translated.
-func (c *compare) rewritings(p *between.Pair) *text.Grid {
-	near, far := c.r.Label(p.Near), c.r.Label(p.Far)
-	g := &text.Grid{Columns: []text.Column{{Title: "Translated at " + near}, {Title: "To"}, {Title: "Becomes at " + far}, {Title: "To"}}}
-	for i, w := range p.Rewritings {
-		if i == shownRewritings && p.Rewritten > shownRewritings+1 {
-			g.Rows = append(g.Rows, []string{fmt.Sprintf("and %s more", between.Number(p.Rewritten-i)), "", "", ""})
-			break
-		}
-		g.Rows = append(g.Rows, []string{w.Near[0].String(), w.Near[1].String(), w.Far[0].String(), w.Far[1].String()})
-	}
-	return g
-}
-
-// worst lays out the connections that lost the most.
-func (c *compare) worst(p *between.Pair) *text.Grid {
-	g := &text.Grid{Columns: []text.Column{
-		{Title: "Worst Connections"}, {Title: "Server"}, {Title: "Client Lost", Right: true}, {Title: "Of", Right: true}, {Title: "Server Lost", Right: true}, {Title: "Of", Right: true},
-		{Title: "Delay from Client", Right: true}, {Title: "from Server", Right: true},
-	}}
-	median := func(d *between.Delays) string {
-		if d.N == 0 {
-			return "-"
-		}
-		return text.Human(d.Median)
-	}
-	for _, w := range p.Worst[:min(len(p.Worst), shownConnections)] {
-		client, server := &w.Ways[0], &w.Ways[1]
-		g.Rows = append(g.Rows, []string{
-			w.Client.String(), w.Server.String(), some(client.Lost), between.Number(client.Sent), some(server.Lost), between.Number(server.Sent),
-			median(&client.Delays), median(&server.Delays),
-		})
-	}
-	return g
 }

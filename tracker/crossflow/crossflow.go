@@ -36,6 +36,7 @@ type Detector struct {
 	now  tcp.Time
 
 	scans       table[scan]    // by who connects
+	seats       []seat         // of the newest connections, by their numbers, in scans
 	backscatter table[scan]    // by who answers what was not asked
 	floods      table[flood]   // by listener
 	waits       table[waits]   // by listener

@@ -3,6 +3,7 @@ package crossflow
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -76,5 +77,51 @@ func TestFloodBehindLateHandshakes(t *testing.T) {
 	c.Close()
 	if found != 1 {
 		t.Errorf("%d floods are found, want 1", found)
+	}
+}
+
+// A seat that is not the connection's changes nothing: the attempt is looked for then.
+func TestSeatsAreNotBelieved(t *testing.T) {
+	tell := func(seats func(c *Detector)) (results []outcome) {
+		c := New(func(*tracker.Event) {})
+		for i := range 40 {
+			e := tracker.Event{Kind: tracker.EventOpen, Time: tcp.Time(i) * 1e9, Conn: i + 1, Client: addrPort(i % 2 * 60_000), Server: addrPort(i / 3), Incarnation: 1, Flags: tcp.SYN}
+			c.Event(&e)
+			seats(c)
+			e.Kind, e.End, e.Inputs, e.From, e.To = tracker.EventTransition, tcp.Client, tcp.RcvRST.Set(), tcp.SynSent, tcp.Closed
+			if i%5 == 0 {
+				e.Inputs, e.To = 0, tcp.Established
+			}
+			c.Event(&e)
+		}
+		for i := range 2 {
+			for _, a := range c.scans.find(hostOf(addrPort(i * 60_000).Addr())).attempts {
+				results = append(results, a.result)
+			}
+		}
+		return results
+	}
+	right := tell(func(*Detector) {})
+	if !slices.Contains(right, refused) || !slices.Contains(right, useful) {
+		t.Fatalf("all came to the same: %v", right)
+	}
+	for what, spoil := range map[string]func(of *seat){
+		"none":                 func(of *seat) { of.conn++ },
+		"another attempt":      func(of *seat) { of.attempt ^= 1 },
+		"one there is not":     func(of *seat) { of.attempt += 1 << 20 },
+		"another host":         func(of *seat) { of.row ^= 1 },
+		"a host there is not":  func(of *seat) { of.row += 1 << 20 },
+		"another host's other": func(of *seat) { of.row ^= 1; of.attempt ^= 1 },
+	} {
+		got := tell(func(c *Detector) {
+			for i := range c.seats {
+				if c.seats[i].conn != 0 {
+					spoil(&c.seats[i])
+				}
+			}
+		})
+		if !slices.Equal(got, right) {
+			t.Errorf("with seats that tell of %s: %v, want %v", what, got, right)
+		}
 	}
 }

@@ -29,12 +29,27 @@ const (
 // An attempt is one target of a scan.
 type attempt struct {
 	sighting
-	target flow.Key
-	times  int
-	how    many.Probe
-	result outcome
-	up     bool // the handshake was completed
+	addrA, addrB uint64 // of the target, see flow.Words
+	times        uint32
+	port         uint16
+	how          many.Probe
+	result       outcome
+	up           bool // the handshake was completed
 }
+
+// key names the target, as portOf does.
+func (t *attempt) key() flow.Key { return flow.Key{LoA: t.addrA, LoB: t.addrB, Ports: uint32(t.port)} }
+
+func (t *attempt) isOn(target *flow.Key) bool {
+	return t.addrB == target.LoB && uint32(t.port) == target.Ports && t.addrA == target.LoA
+}
+
+// A seat is where the attempt is that a connection was, so that it need not be looked
+// for with each move. What lies there is compared before it is believed.
+type seat struct{ conn, row, attempt uint32 }
+
+// maxSeats is how many connections have a seat, a power of two: the newest.
+const maxSeats = 1 << 16
 
 // A scan is what one host attempted lately: one attempt for each target, the
 // oldest first.
@@ -49,46 +64,42 @@ type scan struct {
 // indexed is from how many attempts on a scan has an index.
 const indexed = 8
 
-// find returns the attempt on the target, or nil.
-func (c *Detector) find(s *scan, target *flow.Key) *attempt {
-	if s.index.N > 0 {
-		if i := c.placeOf(s, target); s.index.Tags[i] != 0 {
-			return &s.attempts[s.index.Items[i]-s.base]
-		}
-		return nil
-	}
-	for i := range s.attempts {
-		if s.attempts[i].target.Is(target) {
-			return &s.attempts[i]
-		}
-	}
-	return nil
-}
-
-// placeOf returns where in a scan's index the target is, or the free place
-// where it would be.
-func (c *Detector) placeOf(s *scan, target *flow.Key) uint32 {
-	x, h := &s.index, c.seed.Hash(target)
-	i := x.First(h)
-	for tag := x.Tags[i]; tag != 0 && (tag != h || !s.attempts[x.Items[i]-s.base].target.Is(target)); tag = x.Tags[i] {
-		i = x.Next(i)
-	}
-	return i
-}
-
-// add appends an attempt.
-func (c *Detector) add(s *scan, t *attempt) {
-	s.attempts = append(s.attempts, *t)
-	from := len(s.attempts) - 1
+// find returns the attempt on the target, or nil; and of a scan with an index where in
+// that it is, or the free place where it would be, and its hash.
+func (c *Detector) find(s *scan, target *flow.Key) (of *attempt, i, h uint32) {
 	if s.index.N == 0 {
-		if len(s.attempts) < indexed {
-			return
+		for i := range s.attempts {
+			if s.attempts[i].isOn(target) {
+				return &s.attempts[i], 0, 0
+			}
 		}
-		s.index, from = flow.NewTable[uint32](), 0
+		return nil, 0, 0
 	}
-	for i := from; i < len(s.attempts); i++ {
-		h := c.seed.Hash(&s.attempts[i].target)
-		s.index.Add(s.index.Free(h), h, s.base+uint32(i))
+	x := &s.index
+	h = c.seed.Hash(target)
+	for i = x.First(h); x.Tags[i] != 0; i = x.Next(i) {
+		if x.Tags[i] == h {
+			if of := &s.attempts[x.Items[i]-s.base]; of.isOn(target) {
+				return of, i, h
+			}
+		}
+	}
+	return nil, i, h
+}
+
+// add appends an attempt, which has that place in the index, and that hash.
+func (c *Detector) add(s *scan, t *attempt, i, h uint32) {
+	s.attempts = append(s.attempts, *t)
+	switch n := len(s.attempts); {
+	case s.index.N > 0:
+		s.index.Add(i, h, s.base+uint32(n-1))
+	case n >= indexed:
+		s.index = flow.NewTable[uint32]()
+		for i := range s.attempts {
+			key := s.attempts[i].key()
+			h := c.seed.Hash(&key)
+			s.index.Add(s.index.Free(h), h, s.base+uint32(i))
+		}
 	}
 }
 
@@ -98,7 +109,9 @@ func (c *Detector) purge(s *scan, before tcp.Time, most int) {
 	gone := 0
 	for ; gone < len(s.attempts) && (s.attempts[gone].at < before || len(s.attempts)-gone > most); gone++ {
 		if s.index.N > 0 {
-			s.index.Remove(c.placeOf(s, &s.attempts[gone].target))
+			key := s.attempts[gone].key()
+			_, i, _ := c.find(s, &key)
+			s.index.Remove(i)
 		}
 	}
 	s.attempts = s.attempts[gone:]
@@ -136,20 +149,28 @@ func probeOf(e *tracker.Event) (how many.Probe, asks bool) {
 
 // attempted adds an attempt of a host.
 func (c *Detector) attempted(in *table[scan], host netip.Addr, target flow.Key, how many.Probe, e *tracker.Event, enough int, decide func(*Detector, netip.Addr, *scan)) {
-	s := in.at(hostOf(host))
+	row := in.rowAt(hostOf(host))
+	s := &in.row(row).value
 	c.purge(s, c.now.Add(-many.ScanWindow), maxAttempts)
 	if len(s.attempts) < enough {
 		s.told = false
 	}
-	if old := c.find(s, &target); old != nil {
+	old, i, h := c.find(s, &target)
+	if old != nil {
 		old.times++
 		return
 	}
-	t := attempt{sighting: sighting{e.Time, e.Conn, e.Packet}, target: target, times: 1, how: how}
+	t := attempt{
+		sighting: sighting{e.Time, e.Conn, e.Packet}, addrA: target.LoA, addrB: target.LoB, port: uint16(target.Ports),
+		times: 1, how: how,
+	}
 	if how == many.ProbeACK {
 		t.result = useful // an open connection, until it is answered with RST
 	}
-	c.add(s, &t)
+	c.add(s, &t, i, h)
+	if in == &c.scans {
+		c.sit(e.Conn, row, s.base+uint32(len(s.attempts)-1))
+	}
 	c.targets++
 	if len(s.attempts) >= enough && !s.awaited && !s.told {
 		s.awaited = true
@@ -160,27 +181,52 @@ func (c *Detector) attempted(in *table[scan], host netip.Addr, target flow.Key, 
 	}
 }
 
+// sit gives the connection a seat.
+func (c *Detector) sit(conn int, row, at uint32) {
+	if c.seats == nil {
+		c.seats = make([]seat, maxSeats)
+	}
+	c.seats[conn%maxSeats] = seat{uint32(conn), row, at}
+}
+
 // attemptOf returns what is remembered of a host's attempt on the target, or nil.
 func (c *Detector) attemptOf(in *table[scan], host, target netip.AddrPort) *attempt {
 	if s := in.find(hostOf(host.Addr())); s != nil {
 		key := portOf(target)
-		return c.find(s, &key)
+		t, _, _ := c.find(s, &key)
+		return t
 	}
 	return nil
+}
+
+// triedBy returns what is remembered of the attempt that the connection is, or nil.
+func (c *Detector) triedBy(e *tracker.Event, host, target netip.AddrPort) *attempt {
+	if c.seats != nil {
+		if at := c.seats[e.Conn%maxSeats]; at.conn == uint32(e.Conn) {
+			key := hostOf(host.Addr())
+			if s := c.scans.still(at.row, &key); s != nil {
+				key = portOf(target)
+				if i := at.attempt - s.base; i < uint32(len(s.attempts)) && s.attempts[i].isOn(&key) {
+					return &s.attempts[i]
+				}
+			}
+		}
+	}
+	return c.attemptOf(&c.scans, host, target)
 }
 
 // scanMoved takes note of what becomes of an attempt.
 func (c *Detector) scanMoved(e *tracker.Event) {
 	client := e.End == tcp.Client
 	if e.To == tcp.Closed && e.Inputs == tcp.RcvRST.Set() && !e.Refuted && e.Bytes == [2]uint64{} {
-		if t := c.attemptOf(&c.scans, addrOf(e, e.End), addrOf(e, e.End.Peer())); t != nil {
+		if t := c.triedBy(e, addrOf(e, e.End), addrOf(e, e.End.Peer())); t != nil {
 			t.result = refused
 		}
 	}
 	if e.To != tcp.Established && e.From != tcp.Established {
 		return
 	}
-	if t := c.attemptOf(&c.scans, e.Client, e.Server); t != nil {
+	if t := c.triedBy(e, e.Client, e.Server); t != nil {
 		switch {
 		case e.To == tcp.Established:
 			t.result = useful
@@ -212,16 +258,16 @@ func (c *Detector) decideScan(host netip.Addr, s *scan) {
 		t := &s.attempts[i]
 		results[t.result]++
 		hows[t.how]++
-		times += t.times
+		times += int(t.times)
 	}
 	failed := results[refused] + results[unanswered]
 	if n < many.ScanTargets || results[useful]*many.ScanUseful >= n || times > many.ScanRepeats*n {
 		return // a busy client, as nearly always: the rest is not worth counting
 	}
-	ports, hosts := map[uint32]bool{}, map[flow.Key]bool{}
+	ports, hosts := map[uint16]bool{}, map[[2]uint64]bool{}
 	for i := range s.attempts {
-		to := &s.attempts[i].target
-		ports[to.Ports], hosts[flow.Key{LoA: to.LoA, LoB: to.LoB}] = true, true
+		t := &s.attempts[i]
+		ports[t.port], hosts[[2]uint64{t.addrA, t.addrB}] = true, true
 	}
 	if len(ports) < many.ScanTargets && failed*many.ScanFailed < n {
 		return

@@ -1,6 +1,9 @@
 package crossflow
 
-import "github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+import (
+	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/pages"
+)
 
 // A table has a row for each of what a Detector counts. Where it is full, a row is
 // taken that was not used since they were last gone through in turn, as a clock's
@@ -57,12 +60,15 @@ func (t *table[V]) find(key flow.Key) *V {
 }
 
 // at returns the value of the key, and makes one if there is none.
-func (t *table[V]) at(key flow.Key) *V {
+func (t *table[V]) at(key flow.Key) *V { return &t.row(t.rowAt(key)).value }
+
+// rowAt is at, and returns the number of the row.
+func (t *table[V]) rowAt(key flow.Key) uint32 {
 	i, h := t.place(&key)
 	if t.Tags[i] != 0 {
-		r := t.row(t.Items[i])
-		r.used = true
-		return &r.value
+		n := t.Items[i]
+		t.row(n).used = true
+		return n
 	}
 	if len(t.spare) == 0 && t.rows >= t.most && t.dropUnused() {
 		i, h = t.place(&key) // others moved up
@@ -72,14 +78,24 @@ func (t *table[V]) at(key flow.Key) *V {
 		n, t.spare = t.spare[last], t.spare[:last]
 	} else {
 		if n%chunkRows == 0 {
-			t.chunks = append(t.chunks, make([]row[V], chunkRows))
+			t.chunks = append(t.chunks, pages.Make[row[V]](chunkRows))
 		}
 		t.rows++
 	}
 	r := t.row(n)
 	r.key, r.taken, r.used = key, true, true
 	t.Add(i, h, n)
-	return &r.value
+	return n
+}
+
+// still returns the value of the row, if it is that of the key, or nil.
+func (t *table[V]) still(n uint32, key *flow.Key) *V {
+	if n < t.rows {
+		if r := t.row(n); r.taken && r.key.Is(key) {
+			return &r.value
+		}
+	}
+	return nil
 }
 
 // drop forgets the key, which must be there.

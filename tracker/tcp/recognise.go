@@ -162,12 +162,13 @@ func likelyMSS(syn *Segment) [3]Size {
 }
 
 // StackReason says by what the stack was recognised; "" if it was not.
-func StackReason(id StackID, sure StackCertainty) string {
-	switch sure {
-	case StackKnown:
-		return "its SYN has " + id.Stack().Looks
-	case StackGuessed:
-		return "its SYN is most like one that has " + id.Stack().Looks
+func StackReason(id StackID, sure StackCertainty) string { return stackReasons[sure][id] }
+
+// stackReasons has every StackReason.
+var stackReasons = func() (list [StackNamed + 1][NumStacks]string) {
+	for id := range StackID(NumStacks) {
+		list[StackKnown][id] = "its SYN has " + id.Stack().Looks
+		list[StackGuessed][id] = "its SYN is most like one that has " + id.Stack().Looks
 	}
-	return ""
-}
+	return list
+}()

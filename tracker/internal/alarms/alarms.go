@@ -32,8 +32,9 @@ type Clock[C Member] struct {
 const (
 	tickBits    = 24 // 17 ms
 	levelBits   = 8
-	mostSpares  = 64 // chunks that are kept for reuse
-	wheelLevels = 4  // the last slot is two years away; what is later goes round again
+	mostSpares  = 64      // chunks that are kept for reuse
+	mostNear    = 1 << 14 // alarms that the heap keeps room for when it is empty
+	wheelLevels = 4       // the last slot is two years away; what is later goes round again
 )
 
 // An alarm is when a connection wants to be looked at.
@@ -76,6 +77,9 @@ func (q *Clock[C]) Due(now tcp.Time) (c C, at tcp.Time) {
 			*a.conn.Alarm() = 0
 			return a.conn, a.at
 		}
+	}
+	if len(q.near) == 0 && cap(q.near) > mostNear {
+		q.near = nil
 	}
 	return c, 0
 }

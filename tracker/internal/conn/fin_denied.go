@@ -86,7 +86,7 @@ func (m *Machine) takeLaterFIN(c *Conn, e tcp.Endpoint) {
 	for g := range m.Recent.Back(c) {
 		if g.From == e && g.Flags&tcp.FIN != 0 && g.Is&recent.WasForeign == 0 && c.Rare.denied[e].seq.Before(g.End()-1) && g.End() == c.Ends[e].Nxt {
 			fin := g.Sent(m.Now)
-			m.take(c, &fin, e, c.Read(&fin, e), gate.Verdict{})
+			m.takeLate(c, &fin, e)
 			return
 		}
 	}
@@ -213,7 +213,7 @@ func (m *Machine) returnsToFIN(c *Conn, s *tcp.Segment, from tcp.Endpoint, r rec
 			Time: m.Now, Packet: d.packet, Seq: d.seq, Ack: snd.Acked, Flags: tcp.FIN | tcp.ACK, Wnd: snd.Wnd, TTL: snd.TTL, ID: snd.ID,
 		}
 		d.packet = 0
-		m.take(c, &fin, from, c.Read(&fin, from), gate.Verdict{})
+		m.takeLate(c, &fin, from)
 		snd.Show(snd.Proved &^ openStates)
 		return true
 	}

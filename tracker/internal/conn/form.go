@@ -9,7 +9,8 @@ import (
 // sequence numbers, windows and counts. Two connections of one form are moved alike by
 // segments of one class (classOf). Only an ordinary one has a form.
 type form struct {
-	steady bool // open in every view, as in a long flow: then this is all
+	steady bool // open in every view, as in a long flow: then this, and the next, is all
+	legs   bool // captures of two places have it
 	bits   connBits
 	past   pastInputs
 	have   uint8
@@ -29,7 +30,7 @@ const (
 // formOf returns the connection's form, if it has one.
 func formOf(c *Conn) (f form, ok bool) {
 	if c.Rare != nil || c.Bits&formless != 0 || c.have > maxFormSteps || c.Incarnation != 1 || c.Past&Past(formlessIns) != 0 {
-		return form{steady: true}, c.steady()
+		return form{steady: true, legs: c.hasLegs()}, c.steady()
 	}
 	f.bits, f.past, f.have = c.Bits&^ClientIsLow, c.Past, c.have
 	for e := range c.Ends {
@@ -52,7 +53,7 @@ func (c *Conn) LikeFormOf(o *Conn) { c.form = o.form }
 // taking the form from it.
 func (f *form) is(c *Conn) bool {
 	if f.steady {
-		return c.steady()
+		return c.steady() && c.hasLegs() == f.legs
 	}
 	return c.Rare == nil && c.Bits&^ClientIsLow == f.bits && c.have == f.have && c.Ends[0].IsStill(&f.ends[0]) && c.Ends[1].IsStill(&f.ends[1])
 }
@@ -75,8 +76,8 @@ func (m *Machine) inTurn(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 }
 
 // classOf returns the class of a segment that comes as expected; ok is false for every
-// other: the rules must look at it. In a steady connection all segments without FIN have
-// class 0.
+// other: the rules must look at it. Segments without FIN in a steady
+// connection have that of openClass.
 //
 // What is asked here and by package endpoint is asked by the rules too, by choose, Read,
 // accept, triggersOf, weighFIN, take and the checks. What would make one of them act

@@ -80,13 +80,19 @@ func (m *Machine) settleHeld(c *Conn, s *tcp.Segment, from tcp.Endpoint, r recen
 			if why == tcp.AckOfUnsent && c.reach(e).Before(fin.Ack) {
 				fin.Ack = c.Ends[e].Acked // that number counted nowhere
 			}
-			m.take(c, &fin, e, c.Read(&fin, e), gate.Verdict{})
+			m.takeLate(c, &fin, e)
 			continue
 		}
 		m.scene.Verdict = gate.Verdict{Is: gate.Refused, Why: why, Unsent: true, By: s.Packet}
 		m.tellChecks(c, &fin, e, recent.Reading{}, triggers.OnRefused)
 		m.scene.Verdict = gate.Verdict{}
 	}
+}
+
+// takeLate takes in a FIN that came earlier, and was counted then.
+func (m *Machine) takeLate(c *Conn, fin *tcp.Segment, e tcp.Endpoint) {
+	c.Ends[e].Packets--
+	m.take(c, fin, e, c.Read(fin, e), gate.Verdict{})
 }
 
 // heldIs decides of a FIN of the end e, by what follows it.

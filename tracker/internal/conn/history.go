@@ -50,7 +50,7 @@ func (m *Machine) enter(c *Conn, e tcp.Endpoint, ins tcp.InputSet, after tcp.Sta
 	if before.Shown() == after.Shown() {
 		subject.BeganIn(after) // still undecided: nothing to tell yet
 	} else if len(c.Steps()) < MaxSteps {
-		c.keep(history.New(why.at, why.packet, e, ins, after.Shown(), why.basis, why.sure))
+		m.keep(c, history.New(why.at, why.packet, e, ins, after.Shown(), why.basis, why.sure))
 	}
 	m.moved(c, e, before, after, ins, why)
 }
@@ -63,23 +63,11 @@ func (c *Conn) setSteps(list []history.Step) {
 	c.first, c.have, c.room = unsafe.SliceData(list), uint8(len(list)), uint8(cap(list))
 }
 
-// keep appends a step, growing to what a lone SYN needs, then to what an open
-// connection does, and then to what one that is closed does.
-func (c *Conn) keep(st history.Step) {
+// keep appends a step.
+func (m *Machine) keep(c *Conn, st history.Step) {
 	steps := c.Steps()
 	if len(steps) == cap(steps) {
-		most := 10
-		switch n := len(steps); {
-		case n < 2:
-			most = 2
-		case n < 4:
-			most = 4
-		case n >= 10:
-			most = n + 6
-		}
-		grown := make([]history.Step, len(steps), most)
-		copy(grown, steps)
-		steps = grown
+		steps = m.rooms.Grow(steps)
 	}
 	c.setSteps(append(steps, st))
 	c.Past |= Past(st.Inputs())
@@ -113,7 +101,7 @@ func (m *Machine) pickUp(c *Conn, e tcp.Endpoint, allowed tcp.StateSet, why caus
 	before := subject.Assumed
 	subject.FoundIn(narrowed)
 	if narrowed.Shown() != tcp.Unknown && narrowed.Shown() != before.Shown() {
-		c.keep(history.New(why.at, why.packet, e, 0, narrowed.Shown(), why.basis, false))
+		m.keep(c, history.New(why.at, why.packet, e, 0, narrowed.Shown(), why.basis, false))
 	}
 	m.moved(c, e, before, narrowed, 0, why)
 }

@@ -26,8 +26,8 @@ type known struct {
 // follows is what follows from a form.
 type follows struct {
 	wakes
-	open  bool // no timer runs, whatever comes: see Conn.steady
-	stays bool // there is an edge to itself, for the next segment of either end, which does nothing but take down numbers
+	open  bool             // no timer runs, whatever comes: see Conn.steady
+	stays [tcp.Neared]bool // by its leg: there is an edge to itself, for the next segment of either end, which does nothing but take down numbers
 }
 
 // An edge is what the rules do to a connection of one form for a segment of one class.
@@ -67,16 +67,17 @@ func (m *Machine) along(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	f := m.known.At(c.form)
 	var class uint32
 	if f.Follows.open && s.Flags&moving == tcp.ACK { // as nearly always in a long flow
-		if !c.steady() || !m.inTurn(c, s, from) {
+		if !c.steady() || c.hasLegs() != f.Form.legs || !m.inTurn(c, s, from) || s.Twin != nil && c.betweenOf(s, from) != 0 {
 			return false
 		}
-		if f.Follows.stays {
+		if f.Follows.stays[s.Leg] {
 			m.stay(c, s, from)
 			return true
 		}
+		class = openClass(s.Leg)
 	} else {
 		var ok bool
-		if !f.Form.is(c) {
+		if s.Leg != tcp.Passing || f.Form.legs || !f.Form.is(c) {
 			return false
 		}
 		if class, ok = m.classOf(c, s, from); !ok {
@@ -104,6 +105,10 @@ func (m *Machine) along(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 	m.learn(c, s, from, class)
 	return true
 }
+
+// openClass is the class of a segment that comes as expected, with that leg, in a
+// connection that is open.
+func openClass(leg tcp.Leg) uint32 { return uint32(leg) << 31 }
 
 // begins is along for the first segment of the first connection on its addresses and
 // ports.
@@ -175,7 +180,7 @@ func (m *Machine) become(c *Conn, s *tcp.Segment, e *edge) {
 		steps[i] = history.Of(f.steps[i], steps[i].At, steps[i].Packet())
 	}
 	for _, kind := range f.steps[len(steps):f.have] {
-		c.keep(history.Of(kind, m.Now, s.Packet))
+		m.keep(c, history.Of(kind, m.Now, s.Packet))
 	}
 	c.Past, c.form = f.past, e.to
 }
@@ -215,8 +220,8 @@ func (m *Machine) learn(c *Conn, s *tcp.Segment, from tcp.Endpoint, class uint32
 	}
 	if dead {
 		e = nil
-	} else if class == 0 {
-		m.known.At(at).Follows.stays = e.to == at && !e.arms && !e.disarms && !e.accepts && len(e.moves) == 0
+	} else if class == openClass(s.Leg) {
+		m.known.At(at).Follows.stays[s.Leg] = e.to == at && !e.arms && !e.disarms && !e.accepts && len(e.moves) == 0
 	}
 	m.known.Add(at, class, e)
 }

@@ -34,6 +34,9 @@ func (m *Machine) leaving(c *Conn, from tcp.Endpoint, v gate.Verdict) gate.Verdi
 func (m *Machine) nears(s *tcp.Segment) bool {
 	k, low := flow.KeyOf(s)
 	c := m.NewestOf(k)
+	if c != nil && m.nearsInTurn(c, s, c.EndOf(low)) {
+		return true
+	}
 	for ; c != nil && !c.suits(s, c.EndOf(low)); c = c.Older() {
 	}
 	if c == nil {
@@ -50,8 +53,26 @@ func (m *Machine) nears(s *tcp.Segment) bool {
 		m.arm(c)
 	}
 	m.saw(c, from, s.Packet, v.Shown())
+	m.know(c)
 	return true
 }
+
+// nearsInTurn is nears for nearly all that comes: the next octets, or none, of a
+// connection that is open, in which they move nothing.
+func (m *Machine) nearsInTurn(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
+	if m.NoEdges || s.Twin != nil || s.Flags&moving != tcp.ACK || !c.hasLegs() || !c.Rare.arrived[from].InTurn(s) {
+		return false
+	}
+	if !c.steady() || !m.health.Plain(s) || !c.suits(s, from) || m.accept(c, s, from) != (gate.Verdict{}) {
+		return false
+	}
+	c.Rare.arrived[from].Take(s)
+	m.saw(c, from, s.Packet, tcp.NotSkipped)
+	return true
+}
+
+// hasLegs reports whether captures of two places have the connection.
+func (c *Conn) hasLegs() bool { return c.Rare != nil && c.Rare.arrived != nil }
 
 // Unreached reports whether nothing that was sent to the end came near it, nor anything
 // from it: nobody can know what it is in.

@@ -12,6 +12,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/flow"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/gate"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/listeners"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/order"
@@ -87,6 +88,7 @@ type Machine struct {
 	Lost       tcp.Time // up to which the capture may have lost packets; 0: it lost none
 	Ends       tcp.Time // when the capture ended; 0: it goes on
 	Pool       conns
+	rooms      history.Rooms
 	flows      flows // the newest of those on the same addresses and ports
 	duplicates duplicates.Filter
 	Recent     recentSegments
@@ -170,12 +172,12 @@ func (m *Machine) Observe(s *tcp.Segment) {
 	if again {
 		return
 	}
-	expected := !jumped && !m.key.Self() && s.Leg == tcp.Passing
+	expected := !jumped && !m.key.Self() && s.Leg != tcp.Neared
 	if newest != nil && expected && m.along(newest, s, newest.EndOf(low)) {
 		return
 	}
 	c, from := m.choose(newest, s, low)
-	if newest != nil || !expected || !m.begins(c, s, from) {
+	if newest != nil || !expected || s.Leg != tcp.Passing || !m.begins(c, s, from) {
 		m.byRules(c, s, from, jumped)
 	}
 	if m.Live > m.Max {
@@ -326,7 +328,7 @@ func (m *Machine) LostBy(by tcp.Time) { m.Lost = max(m.Lost, by) }
 func (m *Machine) Close() {
 	m.health.OffloadedSums(nil, health.FewSums)
 	m.alarms, m.Order = alarms.Clock[*Conn]{}, nil
-	left := slices.Collect(m.All())
+	left := slices.AppendSeq(make([]*Conn, 0, m.Live), m.All())
 	slices.SortFunc(left, func(a, b *Conn) int { return cmp.Compare(a.ID, b.ID) }) // nearly so already
 	for _, c := range left {
 		m.over(c)

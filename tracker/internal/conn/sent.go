@@ -188,6 +188,7 @@ func (m *Machine) sawSYN(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 			steps[i] = history.New(min(st.At, s.Time), s.Packet, from, st.Inputs(), st.State(), tcp.BySending, false)
 			c.Bits &^= OriginSYNACK
 			m.behindAnswer(c, s, from)
+			return // there is one such step
 		}
 	}
 }

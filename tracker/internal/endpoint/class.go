@@ -39,7 +39,7 @@ func (x *End) ClassOfSYNACK(y *End, s *tcp.Segment) (class uint32, ok bool) {
 func (x *End) InTurn(y *End, s *tcp.Segment, scaled bool) bool {
 	switch {
 	case s.Seq != x.Nxt, y.Nxt-s.Ack >= 1<<30, x.Has(HasAcked) && s.Ack.Before(x.Acked), y.Has(HasAcked) && s.Seq.Before(y.Acked),
-		!x.Seen(), !y.Seen(), x.Stale(s), s.Data > y.Largest():
+		!x.Seen(), !y.Seen(), x.Stale(s), s.Options.HasTS && y.Has(HasEcho) && int32(y.Echo-s.Options.TSVal) > 0, s.Data > y.Largest():
 		return false // out of turn
 	}
 	edge, end := s.Ack.Add(tcp.Size(s.Wnd)<<x.Scale(y)), s.Seq.Add(s.Data)

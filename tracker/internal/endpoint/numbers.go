@@ -225,7 +225,7 @@ func (x *End) NoteNext(y *End, s *tcp.Segment, now tcp.Time) {
 	}
 	if (x.Bits|y.Bits)&HasFIN == 0 {
 		x.Bits |= HasAcked
-		x.Acked, x.Edge, x.Clean = s.Ack, edge, end
+		x.Acked, x.Edge, x.Clean = s.Ack, edge, tcp.Later(x.Clean, end)
 		x.stampClean(s)
 	} else {
 		x.Acks(y, s.Ack, edge)

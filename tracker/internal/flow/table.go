@@ -1,5 +1,7 @@
 package flow
 
+import "github.com/tcpwatch/tcpwatch/tracker/internal/pages"
+
 // A Table is one with open addressing, the next place being tried where one
 // is taken; who looks for an item compares it. The tags lie apart from the items,
 // so that what is passed over costs no cache line, and hold all of a hash that is
@@ -26,7 +28,7 @@ func (p *Table[T]) Next(i uint32) uint32  { return (i + 1) & uint32(len(p.Tags)-
 func (p *Table[T]) Add(i, h uint32, item T) {
 	if p.N++; p.N*4 > len(p.Tags)*3 {
 		tags, items := p.Tags, p.Items
-		p.Tags, p.Items = make([]uint32, 2*len(tags)), make([]T, 2*len(tags))
+		p.Tags, p.Items = pages.Make[uint32](2*len(tags)), pages.Make[T](2*len(tags))
 		for j, tag := range tags {
 			if tag != 0 {
 				k := p.Free(tag)

@@ -13,6 +13,9 @@ type Arrived struct {
 // Any reports whether any came.
 func (a *Arrived) Any() bool { return a.any }
 
+// InTurn reports whether a segment begins where what came ends, without a hole.
+func (a *Arrived) InTurn(s *tcp.Segment) bool { return a.any && a.nxt == s.Seq && len(a.holes) == 0 }
+
 // Take takes in a segment that came.
 func (a *Arrived) Take(s *tcp.Segment) {
 	switch {

@@ -4,17 +4,20 @@ package pool
 import (
 	"iter"
 	"unsafe"
+
+	"github.com/tcpwatch/tcpwatch/tracker/internal/pages"
 )
 
-// chunk is the size of what is made at once: one by one each connection would take
-// 288 octets.
-const chunk = 32 << 10
+// A 32nd of what there is is made at once, from least octets to most. One by one each
+// connection would take 16 octets more.
+const least, most = 32 << 10, 16 << 20
 
 // A Pool holds many of a kind. What is given back is used again, so that a flood
 // leaves no garbage.
 type Pool[T any] struct {
 	chunks [][]T
 	spare  []*T
+	n      int // made
 }
 
 // Take returns one, and whether it was used before, and is as it was then.
@@ -25,12 +28,20 @@ func (p *Pool[T]) Take() (x *T, used bool) {
 	}
 	last := len(p.chunks) - 1
 	if last < 0 || len(p.chunks[last]) == cap(p.chunks[last]) {
-		p.chunks = append(p.chunks, make([]T, 0, chunk/unsafe.Sizeof(*x)))
+		p.grow()
 		last++
 	}
 	n := len(p.chunks[last])
 	p.chunks[last] = p.chunks[last][:n+1]
 	return &p.chunks[last][n], false
+}
+
+// grow makes room for more.
+func (p *Pool[T]) grow() {
+	size := least / int(unsafe.Sizeof(*new(T)))
+	n := min(max(p.n/32, size), most/least*size)
+	p.chunks = append(p.chunks, pages.Make[T](n)[:0])
+	p.n += n
 }
 
 // GiveBack takes one that is not needed any more.
