@@ -35,7 +35,7 @@ type readFlags struct {
 	nullESP           bool
 	noReorder         bool
 	as                []string
-	payload           bool
+	payload, names    bool
 	quiet, noProgress bool
 	maxConns          int
 	maxMemory         string

@@ -293,7 +293,12 @@ func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if l.Hub == nil {
 		l.Capture, err = f.captureOptions()
 	} else {
-		err = f.checkInterval()
+		err = errors.Join(f.checkInterval(), apart("--hub", []barred{
+			{"-i", len(f.interfaces) > 0, "sensors capture: live -i IFACE --sensor URL"},
+			{"--follow", f.follow != "", "sensors read files: live --follow FILE --sensor URL"},
+			{"-w", f.write != "", "sensors send no packets"},
+			{"-c", f.count != 0, "--duration ends it"},
+		}))
 	}
 	if err != nil {
 		return err

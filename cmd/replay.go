@@ -21,7 +21,7 @@ type replayFlags struct {
 	readFlags
 	output, by, sort, times, on         string
 	listening, events, noHeader, strict bool
-	allAnomalies, names, learned        bool
+	allAnomalies, learned               bool
 }
 
 func newReplay() *cobra.Command {

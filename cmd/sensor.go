@@ -42,6 +42,23 @@ func (f *readFlags) hubFlag(c *cobra.Command) {
 	f.hubFlags.add(c)
 }
 
+// A barred is a flag that cannot be used with another, and what to do instead.
+type barred struct {
+	flag string
+	set  bool
+	why  string
+}
+
+// apart reports which of the flags was used with another, if any was.
+func apart(from string, list []barred) error {
+	for _, b := range list {
+		if b.set {
+			return run.WithHint(fmt.Errorf("%s and %s cannot be used together", b.flag, from), b.why)
+		}
+	}
+	return nil
+}
+
 // hubReading reads the flags of what is read of a hub; nil: there is none.
 func (f *readFlags) hubReading() (*run.Hub, error) {
 	switch {
@@ -50,21 +67,23 @@ func (f *readFlags) hubReading() (*run.Hub, error) {
 	case f.hub == "":
 		return nil, nil
 	}
-	for _, no := range []struct {
-		flag string
-		set  bool
-		why  string
-	}{
-		{"-f", f.filter != "", "give it to the sensor, or use --where"},
-		{"--inner-filter", f.inner != "", "give it to the sensor, or use --where"},
+	const where, sensors = "give it to the sensor, or use --where", "give it to the sensor, which reads the packets"
+	if err := apart("--hub", []barred{
+		{"-f", f.filter != "", where},
+		{"--inner-filter", f.inner != "", where},
 		{"--tap", len(f.taps) > 0, "each sensor is one"},
 		{"-w", f.save.Path != "", "sensors send no packets"},
+		{"--names", f.names, "sensors send headers only, and names are behind them"},
 		{"--at", f.at != "", "it needs a capture"},
 		{"--until", f.until != "", "it needs a capture"},
-	} {
-		if no.set {
-			return nil, run.WithHint(fmt.Errorf("%s and --hub cannot be used together", no.flag), no.why)
-		}
+		{"--verify-checksums", f.verify, sensors},
+		{"--payload", f.payload, sensors},
+		{"--outer", f.outer, sensors},
+		{"--decode-as", len(f.as) > 0, sensors},
+		{"--null-esp", f.nullESP, sensors},
+		{"--no-reorder", f.noReorder, sensors},
+	}); err != nil {
+		return nil, err
 	}
 	h := &run.Hub{Options: f.hubFlags.options(f.hub)}
 	if f.since != "" {
@@ -99,8 +118,13 @@ func (f *readFlags) sends(stderr io.Writer) (*run.Sensor, error) {
 		}
 		return nil, nil
 	}
-	if f.hub != "" {
-		return nil, errors.New("--hub and --sensor cannot be used together")
+	if err := apart("--sensor", []barred{
+		{"--hub", f.hub != "", "start one program for each"},
+		{"--tap", len(f.taps) > 0, "start one sensor for each place"},
+		{"-w", f.save.Path != "", "a sensor sends all, and keeps nothing"},
+		{"--names", f.names, "sensors send headers only, and names are behind them"},
+	}); err != nil {
+		return nil, err
 	}
 	s := &run.Sensor{Hub: f.hubFlags.options(f.sensor), Name: f.name, Version: version(), Stderr: stderr}
 	if s.Name == "" {
@@ -125,9 +149,6 @@ func (f *readFlags) sends(stderr io.Writer) (*run.Sensor, error) {
 func (f *readFlags) send(ctx context.Context, s *run.Sensor, files []string) error {
 	if slices.Contains(files, "-") && len(files) > 1 {
 		return errors.New("- cannot be sent together with files")
-	}
-	if len(f.taps) > 0 {
-		return errors.New("--tap and --sensor cannot be used together: start one sensor for each place")
 	}
 	o, err := f.captureOptions()
 	if err != nil {
