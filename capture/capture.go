@@ -48,6 +48,10 @@ type Options struct {
 	// The zero Seed is one of its own.
 	Seed maphash.Seed
 
+	// Key, unless nil, is what payloads are hashed with instead, so that hashes of several
+	// hosts compare.
+	Key *[32]byte
+
 	// Filter, unless nil, passes over the packets that it does not match.
 	Filter *filter.Filter
 
@@ -99,7 +103,7 @@ func ParseAs(text string) (As, error) { return decode.ParseAs(text) }
 
 // decoder returns a decoder for these options.
 func (o *Options) decoder() *decode.Decoder {
-	return decode.New(decode.Options{Outer: o.Outer, As: o.As, NullESP: o.NullESP, VerifyChecksums: o.VerifyChecksums, Payload: o.Payload, Seed: o.Seed, Part: o.Part, Names: o.Named != nil})
+	return decode.New(decode.Options{Outer: o.Outer, As: o.As, NullESP: o.NullESP, VerifyChecksums: o.VerifyChecksums, Payload: o.Payload, Seed: o.Seed, Key: o.Key, Part: o.Part, Names: o.Named != nil})
 }
 
 // Stats are what a Source has read so far.

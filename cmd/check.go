@@ -96,6 +96,7 @@ constants. A field that a record lacks is nil: (handshake_rtt ?? 0) < 0.1.`,
 	f.selectionFlags(c)
 	f.windowFlags(c)
 	f.trackingFlags(c)
+	f.hubFlag(c)
 	f.saveFlags(c)
 	f.displayFlags(c)
 	fl.BoolVar(&f.schema, "schema", false, "print the JSON Schema of a policy and exit")

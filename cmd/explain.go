@@ -71,6 +71,7 @@ it runs with the tests of tcpwatch.`,
 	f.atFlag(c)
 	f.windowFlags(c)
 	f.trackingFlags(c)
+	f.hubFlag(c)
 	f.saveFlags(c)
 	fl.BoolVar(&f.absolute, "absolute", false, "show absolute sequence numbers")
 	fl.BoolVar(&f.all, "all", false, "show every segment, fold none")

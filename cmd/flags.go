@@ -35,13 +35,16 @@ type readFlags struct {
 	nullESP           bool
 	noReorder         bool
 	as                []string
-	payload           bool
+	payload, names    bool
 	quiet, noProgress bool
 	maxConns          int
 	maxMemory         string
 	boundBy           string // the flag that bounds how many connections are kept
 	save              run.Save
 	tapFlags
+	hub string
+	hubFlags
+	sensorFlags
 }
 
 // filterFlags adds the flags that say which packets count.
@@ -212,7 +215,11 @@ func (f *readFlags) captureOptions() (o capture.Options, err error) {
 			return o, err
 		}
 	}
-	if o.Since, err = parseMoment("since", f.since); err != nil {
+	since := f.since
+	if f.hub != "" {
+		since = "" // hubReading reads it
+	}
+	if o.Since, err = parseMoment("since", since); err != nil {
 		return o, err
 	}
 	switch {
@@ -271,6 +278,9 @@ func (f *readFlags) reading(files []string, co capture.Options, stderr io.Writer
 		return r, errors.New("--no-comments needs -w")
 	}
 	r = run.Reading{Files: files, AtEnds: f.atEnds, Capture: co, Save: f.save, Stderr: stderr}
+	if r.Hub, err = f.hubReading(); err != nil {
+		return r, err
+	}
 	var called string
 	if r.Taps, called, err = f.tapFlags.read(); err != nil {
 		return r, err
@@ -280,6 +290,9 @@ func (f *readFlags) reading(files []string, co capture.Options, stderr io.Writer
 		if f.save.Path != "" {
 			return r, run.WithHint(errors.New("-w writes the packets of one capture, not those of --tap"), "mergecap -w all.pcapng A B puts them into one file")
 		}
+	}
+	if r.Hub != nil {
+		r.Files = []string{f.hub}
 	}
 	if _, tty := terminal(stderr); tty && !f.quiet && !f.noProgress {
 		r.Bar = stderr

@@ -98,6 +98,9 @@ as soon as the capture is open. If started as root, it switches to --user.`,
 	fl.StringVar(&f.tlsKey, "tls-key", "", "with --tls-cert: its private key, in this `file` (PEM)")
 	fl.StringVar(&f.user, "user", run.DefaultUser, "switch to this `user` once the capture is open, if started as root")
 	f.trackingFlags(c)
+	fl.StringVar(&f.since, "since", "", "with --hub: begin with what came there in this time before now, such as 10m")
+	f.hubFlag(c)
+	f.sensorFlags.add(c)
 	fl.BoolVar(&f.events, "events", false, "also print every transition and anomaly in json (jsonl always has them)")
 	fl.StringVar(&f.sort, "sort", "", "sort tables by this `field` of the records; -field reverses the order")
 	f.tableFlags(c)
@@ -118,6 +121,9 @@ const namesSnap = 2048
 
 // captureOptions reads the flags that say what is captured.
 func (f *liveFlags) captureOptions() (o capture.LiveOptions, err error) {
+	if f.since != "" {
+		return o, errors.New("--since needs --hub")
+	}
 	if o.Options, err = f.replayFlags.captureOptions(); err != nil {
 		return o, err
 	}
@@ -135,8 +141,9 @@ func (f *liveFlags) captureOptions() (o capture.LiveOptions, err error) {
 		return o, fmt.Errorf("--count %d: must not be negative", f.count)
 	case f.duration < 0:
 		return o, fmt.Errorf("--duration %v: must not be negative", f.duration)
-	case f.interval < 10*time.Millisecond:
-		return o, fmt.Errorf("--interval %v: must be at least 10ms", f.interval)
+	}
+	if err := f.checkInterval(); err != nil {
+		return o, err
 	}
 	size, err := parseBuffer(f.buffer)
 	if err != nil {
@@ -149,6 +156,14 @@ func (f *liveFlags) captureOptions() (o capture.LiveOptions, err error) {
 		o.Interfaces = f.interfaces
 	}
 	return o, nil
+}
+
+// checkInterval checks the interval of tables.
+func (f *liveFlags) checkInterval() error {
+	if f.interval < 10*time.Millisecond {
+		return fmt.Errorf("--interval %v: must be at least 10ms", f.interval)
+	}
+	return nil
 }
 
 // parseBuffer reads the size of the kernel's buffer.
@@ -233,8 +248,27 @@ func readToken(path string) (string, error) {
 	return token, nil
 }
 
+// send captures until it is ended, and sends that to a hub.
+func (f *liveFlags) send(ctx context.Context, s *run.Sensor) error {
+	if f.write != "" || f.listen != "" {
+		return errors.New("-w and --listen cannot be used with --sensor: it sends all, and shows nothing")
+	}
+	o, err := f.captureOptions()
+	if err != nil {
+		return err
+	}
+	l := run.LiveSensor{Sensor: *s, Capture: o, User: f.user, Duration: f.duration, Confine: confined}
+	return l.Run(ctx)
+}
+
 // run captures until it is ended.
 func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
+	if s, err := f.sends(stderr); s != nil || err != nil {
+		if err != nil {
+			return err
+		}
+		return f.send(ctx, s)
+	}
 	_, tty := terminal(stdout)
 	if f.output == "" {
 		f.output = "jsonl"
@@ -253,7 +287,20 @@ func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if l.Tracker, err = f.config(); err != nil {
 		return err
 	}
-	if l.Capture, err = f.captureOptions(); err != nil {
+	if l.Hub, err = f.hubReading(); err != nil {
+		return err
+	}
+	if l.Hub == nil {
+		l.Capture, err = f.captureOptions()
+	} else {
+		err = errors.Join(f.checkInterval(), apart("--hub", []barred{
+			{"-i", len(f.interfaces) > 0, "sensors capture: live -i IFACE --sensor URL"},
+			{"--follow", f.follow != "", "sensors read files: live --follow FILE --sensor URL"},
+			{"-w", f.write != "", "sensors send no packets"},
+			{"-c", f.count != 0, "--duration ends it"},
+		}))
+	}
+	if err != nil {
 		return err
 	}
 	if l.Save, err = f.writeOptions(); err != nil {

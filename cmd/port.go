@@ -20,7 +20,6 @@ import (
 type portFlags struct {
 	readFlags
 	times string
-	names bool
 }
 
 func newPort() *cobra.Command {

@@ -21,7 +21,7 @@ type replayFlags struct {
 	readFlags
 	output, by, sort, times, on         string
 	listening, events, noHeader, strict bool
-	allAnomalies, names, learned        bool
+	allAnomalies, learned               bool
 }
 
 func newReplay() *cobra.Command {
@@ -64,6 +64,8 @@ changes, why it was refused, and its anomalies.`,
 	f.atFlag(c)
 	f.windowFlags(c)
 	f.trackingFlags(c)
+	f.hubFlag(c)
+	f.sensorFlags.add(c)
 	f.saveFlags(c)
 	fl.BoolVar(&f.events, "events", false, "also print every transition and anomaly (json, jsonl)")
 	fl.StringVar(&f.sort, "sort", "", "sort by this `field` of the records; -field reverses the order")
@@ -116,6 +118,12 @@ func (f *replayFlags) reportOptions(stdout io.Writer) (o record.Options, err err
 
 // run replays the files.
 func (f *replayFlags) run(ctx context.Context, files []string, stdout, stderr io.Writer) error {
+	if s, err := f.sends(stderr); s != nil || err != nil {
+		if err != nil {
+			return err
+		}
+		return f.send(ctx, s, files)
+	}
 	o, err := f.reportOptions(stdout)
 	if err != nil {
 		return err

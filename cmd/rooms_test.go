@@ -100,6 +100,7 @@ var mayImport = []struct {
 	{"capture/decode", []string{"capture/pcap", "capture/internal/inet", "tracker/tcp"}, false, "it takes packets apart, whatever they come from"},
 	{"capture/live", []string{"capture/pcap", "capture/filter", "capture/internal/inet", "tracker/tcp"}, false, "it takes packets from the system, and looks into none"},
 	{"capture/wire", []string{"tracker/tcp"}, false, "it knows segments, and not what they come from"},
+	{"capture/hub", []string{"capture", "capture/wire", "capture/internal/frames", "tracker/tcp"}, false, "it carries segments, and knows nothing of connections"},
 	{"capture/taps", []string{"capture", "capture/internal/frames", "tracker/tcp"}, true, "it joins captures, and knows neither files nor headers"},
 	{"capture/pktgen", []string{"capture/pcap", "capture/internal/inet", "tracker/tcp"}, false, "it makes packets, and reads none"},
 	{"capture", []string{"capture", "tracker/tcp"}, false, "it turns bytes into segments, and knows nothing of connections"},
@@ -115,8 +116,8 @@ var mayImport = []struct {
 	{"report/ladder", []string{"report/text", "report/record", "tracker", "tracker/tcp", "tracker/anomaly"}, false, "it draws segments, and knows no other format"},
 	{"report/html", []string{"report/text", "report/findings", "report/record", "report/table", "report/ladder", "report/check", "report/catalogue", "tracker", "tracker/tcp", "tracker/anomaly", "tracker/anomaly/kinds"}, false, "it draws what the others know"},
 	{"report", []string{"report", "tracker", "tracker/tcp", "tracker/anomaly", "tracker/anomaly/kinds"}, false, "it turns events into what people read"},
-	{"cmd/watch", []string{"capture", "capture/taps", "tracker", "tracker/tcp", "tracker/anomaly", "tracker/anomaly/kinds", "tracker/crossflow"}, false, "it joins the rooms, and a program without commands can use it"},
-	{"cmd/run", []string{"cmd/watch", "capture", "capture/taps", "tracker", "tracker/tcp", "tracker/anomaly", "report", "report/text", "report/between", "report/record", "report/table", "report/ladder", "report/html", "report/check", "report/policy", "report/screen", "report/serve", "report/findings", "report/services"}, false, "it does what commands ask for, and knows no flag"},
+	{"cmd/watch", []string{"capture", "capture/taps", "capture/hub", "tracker", "tracker/tcp", "tracker/anomaly", "tracker/anomaly/kinds", "tracker/crossflow"}, false, "it joins the rooms, and a program without commands can use it"},
+	{"cmd/run", []string{"cmd/watch", "capture", "capture/taps", "capture/hub", "tracker", "tracker/tcp", "tracker/anomaly", "report", "report/text", "report/between", "report/record", "report/table", "report/ladder", "report/html", "report/check", "report/policy", "report/screen", "report/serve", "report/findings", "report/services"}, false, "it does what commands ask for, and knows no flag"},
 	{"cmd", []string{"cmd", "capture", "tracker", "report"}, false, ""},
 	{"..", []string{"cmd"}, false, ""},
 }
@@ -125,6 +126,7 @@ var mayImport = []struct {
 var onlyIn = map[string][]string{
 	"github.com/google/gopacket": {"capture/decode", "capture/live"},
 	"github.com/spf13/cobra":     {"cmd"},
+	"github.com/nats-io":         {"capture/hub"},
 }
 
 func TestImports(t *testing.T) {

@@ -30,8 +30,15 @@ const tapsKey = "tap"
 
 // needsCapture is the check of arguments of a command that reads captures.
 func needsCapture(c *cobra.Command, args []string) error {
-	t := c.Flags().Lookup(tapsKey)
-	switch tapped := t != nil && t.Changed; {
+	changed := func(name string) bool {
+		f := c.Flags().Lookup(name)
+		return f != nil && f.Changed
+	}
+	switch tapped := changed(tapsKey); {
+	case changed(hubKey) && len(args) > 0:
+		return fmt.Errorf("%q: --hub takes the place of FILE", args[0])
+	case changed(hubKey):
+		return nil
 	case tapped && len(args) > 0:
 		return run.WithHint(fmt.Errorf("%q: --tap takes the place of FILE", args[0]), "--tap NAME=FILE for each capture")
 	case !tapped && len(args) == 0:

@@ -52,6 +52,10 @@ type Options struct {
 	// Seed is what payloads are hashed with. The zero Seed is one of its own.
 	Seed maphash.Seed
 
+	// Key, unless nil, is what payloads are hashed with instead: other processes have the
+	// same hashes with it.
+	Key *[32]byte
+
 	// Names has Naming and Named tell of names of hosts.
 	Names bool
 

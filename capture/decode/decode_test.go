@@ -364,6 +364,12 @@ func TestPayloadIsHashedOnRequestWhereItIsWhole(t *testing.T) {
 	if one == 0 || one != hashed(p, "one", 0, false) || one == hashed(p, "two", 0, false) {
 		t.Errorf("equal octets must have equal hashes, and others others: got %d", one)
 	}
+	keyed := func(key byte) uint64 {
+		return hashed(New(Options{Payload: true, Key: &[32]byte{key}}), "one", 0, false)
+	}
+	if keyed(1) != 0xc34123ea4fd81ac4 || keyed(1) == keyed(2) {
+		t.Errorf("a key must give the same hash everywhere, and another another: got %#x and %#x", keyed(1), keyed(2))
+	}
 	for name, got := range map[string]uint64{
 		"not asked for": hashed(new(Decoder), "one", 0, false),
 		"cut":           hashed(p, "one", 1, false),

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"net/netip"
 
+	"github.com/minio/highwayhash"
 	"github.com/tcpwatch/tcpwatch/capture/internal/inet"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -136,6 +137,9 @@ func checkTCP(segment []byte, src, dst netip.Addr) tcp.Sum {
 func (p *Decoder) hash(segment []byte, header int, src, dst netip.Addr) uint64 {
 	if header == len(segment) || checkTCP(segment, src, dst) == tcp.SumBad {
 		return 0
+	}
+	if p.o.Key != nil {
+		return max(1, highwayhash.Sum64(segment[header:], p.o.Key[:]))
 	}
 	if p.seed == (maphash.Seed{}) {
 		p.seed = maphash.MakeSeed()

@@ -8,6 +8,7 @@
 //	uvarint    number of the message in that run
 //	varint     mark: a time, no segment behind this message is earlier
 //	uvarint    how many segments of the run all behind this message come after
+//	varint     when it was sent, by the clock of the sensor; 0: that does not capture now
 //	octet      bit 0: the run ends here
 //	uvarint    length of what the sensor says of itself, and that
 //	the rest   segments, compressed with zstd; nothing: there are none

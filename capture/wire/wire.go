@@ -40,6 +40,7 @@ type Head struct {
 	N     uint64   // number of the message in this run, and for its partition, from 1
 	Mark  tcp.Time // no segment behind this message is earlier
 	After int      // all segments behind this message come after so many of the sensor
+	Sent  tcp.Time // by the clock of the sensor; 0: it does not capture now
 	End   bool     // there is no message behind this one
 	About []byte   // what the sensor says of itself
 }
@@ -51,6 +52,7 @@ func appendHead(b []byte, h *Head) []byte {
 	b = binary.AppendUvarint(b, h.N)
 	b = binary.AppendVarint(b, int64(h.Mark))
 	b = binary.AppendUvarint(b, uint64(h.After))
+	b = binary.AppendVarint(b, int64(h.Sent))
 	var bits byte
 	if h.End {
 		bits |= 1
@@ -91,6 +93,7 @@ func cutHead(message []byte) (h Head, rest []byte, err error) {
 	h.N = r.uvarint()
 	h.Mark = tcp.Time(r.varint())
 	h.After = r.length(math.MaxInt)
+	h.Sent = tcp.Time(r.varint())
 	bits := r.octet()
 	h.End = bits&1 != 0
 	h.About = r.take(r.length(MaxAbout))

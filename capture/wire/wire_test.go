@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -76,7 +77,7 @@ func sent(t testing.TB, list []tcp.Segment, size int) (got []tcp.Segment, octets
 			w.Add(&chunk[i], nth)
 		}
 		n++
-		head := Head{Run: 1<<63 | 7, N: n, Mark: chunk[len(chunk)-1].Time, After: 300, About: []byte("about")}
+		head := Head{Run: 1<<63 | 7, N: n, Mark: chunk[len(chunk)-1].Time, After: 300, Sent: 1 << 60, About: []byte("about")}
 		m, err := w.Message(head)
 		if err != nil {
 			t.Fatal(err)
@@ -343,5 +344,49 @@ func TestMalformed(t *testing.T) {
 	}
 	if _, got, err := r.Read(m, nil); err != nil || len(got) != 10 {
 		t.Errorf("after all that the message itself is read as %d segments: %v", len(got), err)
+	}
+}
+
+// What an earlier version wrote is read as it was written. The files of versions before
+// Version never change.
+func TestStoredMessages(t *testing.T) {
+	list, _, ok := segmentsOf("../../pcaps/forged-rst.pcap")
+	if !ok {
+		t.Fatal("no capture")
+	}
+	for i := range list {
+		list[i].Payload = 0 // its key is another each time
+	}
+	now := filepath.Join("testdata", fmt.Sprintf("version%d", Version))
+	if os.Getenv("UPDATE") != "" {
+		var w Writer
+		for i := range list {
+			w.Add(&list[i], i+1)
+		}
+		m, err := w.Message(Head{Run: 7, N: 3, Mark: 5, After: 9, Sent: 11, End: true, About: []byte("about")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(now, m, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for v := 1; v <= Version; v++ {
+		m, err := os.ReadFile(filepath.Join("testdata", fmt.Sprintf("version%d", v)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r Reader
+		h, numbered, err := r.Read(m, nil)
+		if err != nil || h.Run != 7 || h.N != 3 || h.Mark != 5 || h.After != 9 || h.Sent != 11 || !h.End || string(h.About) != "about" {
+			t.Errorf("version %d: %+v, %v", v, h, err)
+		}
+		var got []tcp.Segment
+		for i := range numbered {
+			got = append(got, numbered[i].Segment)
+		}
+		if i := firstDifference(got, list); i >= 0 {
+			t.Errorf("version %d: segment %d differs", v, i)
+		}
 	}
 }

@@ -237,7 +237,7 @@ func (k *Check) judge(ctx context.Context, path string, rules *policy.Policy, wh
 	o.Captures = len(k.Files)
 	j := rules.Judge(ctx, path, o)
 	out := new(judged)
-	r := Reading{Files: []string{path}, Taps: k.Taps, AtEnds: k.AtEnds, Capture: k.Capture}
+	r := Reading{Files: []string{path}, Taps: k.Taps, AtEnds: k.AtEnds, Hub: k.Hub, Capture: k.Capture}
 	out.notes = k.saver.notes(&r)
 	take := func(e *tracker.Event) error {
 		switch {
@@ -278,7 +278,7 @@ func (k *Check) read(ctx context.Context, r *Reading, j *policy.Judge, s watch.S
 	if n := c.MaxConns; n > 0 {
 		c.MaxConns = max(n/k.workers, 1)
 	}
-	w, err := r.open(c)
+	w, err := r.open(ctx, c)
 	if err != nil {
 		return watch.Summary{}, err
 	}

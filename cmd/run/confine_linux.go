@@ -20,8 +20,8 @@ import (
 // system calls. A kernel that has one of these not is not an error.
 
 // confine gives up the rest in all threads. More files are made in the folder, unless
-// it is "".
-func confine(folder string) error {
+// it is "". Who sends to a hub has to connect to it again when it was lost.
+func confine(folder string, connects bool) error {
 	_ = time.Local.String() // reads its file when it is first asked for
 	rules := []landlock.Rule{
 		// What the metrics tell of the process.
@@ -33,10 +33,15 @@ func confine(folder string) error {
 	if folder != "" {
 		rules = append(rules, landlock.RWDirs(folder))
 	}
-	if err := landlock.V5.BestEffort().Restrict(rules...); err != nil {
+	restrict := landlock.V5.BestEffort().Restrict
+	if connects {
+		restrict = landlock.V5.BestEffort().RestrictPaths
+		rules = append(rules, landlock.ROFiles("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf").IgnoreIfMissing())
+	}
+	if err := restrict(rules...); err != nil {
 		return fmt.Errorf("restricting files: %w", err)
 	}
-	if err := filterCalls(); err != nil {
+	if err := filterCalls(connects); err != nil {
 		return fmt.Errorf("restricting system calls: %w", err)
 	}
 	return nil
@@ -69,7 +74,7 @@ var architectures = map[string]uint32{
 
 // filterCalls has every thread fail in what is forbidden, as in what it has no
 // permission for, and in all calls by numbers of another architecture.
-func filterCalls() error {
+func filterCalls(connects bool) error {
 	architecture, known := architectures[runtime.GOARCH]
 	if !known {
 		return nil
@@ -85,6 +90,9 @@ func filterCalls() error {
 		program = append(program, bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: x32, SkipTrue: 1}, deny)
 	}
 	for _, call := range forbidden {
+		if call == unix.SYS_CONNECT && connects {
+			continue
+		}
 		program = append(program, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: call, SkipTrue: 1}, deny)
 	}
 	raw, err := bpf.Assemble(append(program, allow))

@@ -68,7 +68,7 @@ func tryConfined(dir string) {
 		}
 	}
 	check("dropping capabilities", clearCapabilities())
-	check("confining", confine(work))
+	check("confining", confine(work, false))
 	close(done)
 	wait.Wait()
 	tryForbidden(dir)

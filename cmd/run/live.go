@@ -28,6 +28,7 @@ import (
 // not said there is set before Run.
 type Live struct {
 	Capture  capture.LiveOptions  // its Notice is set by Run
+	Hub      *Hub                 // in the place of Capture: what sensors send to a hub; nil: none
 	Save     capture.WriteOptions // where packets are kept; without a Path: nowhere
 	Tracker  tracker.Config
 	BoundBy  string        // the flag that bounds how many connections are kept
@@ -87,9 +88,8 @@ func (l *Live) Run(ctx context.Context) (err error) {
 	l.Capture.Notice = l.notice
 	c := l.Tracker
 	c.Segments = l.screen || l.Listen != "" // both draw ladders
-	c.Cut = len(l.Capture.Interfaces) > 0   // by the length of the snapshots
-	if l.watch, err = watch.Live(l.Capture, c); err != nil {
-		return l.openError(err)
+	if err := l.open(ctx, c); err != nil {
+		return err
 	}
 	defer func() { err = errors.Join(err, l.watch.Close()) }()
 	if err := l.listen(); err != nil {
@@ -113,7 +113,7 @@ func (l *Live) Run(ctx context.Context) (err error) {
 		l.displays = append(l.displays, d)
 	}
 	if l.Confine && os.Geteuid() != 0 { // who is to stay root keeps all rights
-		if err := confine(l.folderOf()); err != nil {
+		if err := confine(l.folderOf(), l.Hub != nil); err != nil {
 			return err
 		}
 	}
@@ -131,6 +131,19 @@ func (l *Live) Run(ctx context.Context) (err error) {
 	}
 	gaveUp(l.Stderr, sum.Tracker.Evicted, l.BoundBy)
 	return l.printer.Close(summaryOf(sum))
+}
+
+// open begins to capture.
+func (l *Live) open(ctx context.Context, c tracker.Config) (err error) {
+	c.Cut = l.Hub != nil || len(l.Capture.Interfaces) > 0 // by the length of the snapshots
+	if l.Hub != nil {
+		l.watch, err = l.Hub.follow(ctx, l.notice, c)
+		return err
+	}
+	if l.watch, err = watch.Live(l.Capture, c); err != nil {
+		return l.openError(err)
+	}
+	return nil
 }
 
 // openError adds to an error of opening the capture what can be done about it.

@@ -35,6 +35,7 @@ type Reading struct {
 	Files   []string   // "-" is standard input
 	Taps    []taps.Tap // in the place of Files: captures of several places
 	AtEnds  bool       // these were made on the hosts of the ends
+	Hub     *Hub       // in the place of Files: what a hub has of its sensors; nil: none
 	Capture capture.Options
 	Tracker tracker.Config
 	Save    Save
@@ -58,7 +59,7 @@ func (r *Reading) pass(ctx context.Context, s watch.Sink) (watch.Summary, error)
 func (r *Reading) take(ctx context.Context, segments bool, sink func(*watch.Watch) watch.Sink) (*watch.Watch, watch.Summary, error) {
 	c := r.Tracker
 	c.Segments = segments
-	w, err := r.open(c)
+	w, err := r.open(ctx, c)
 	if err != nil && ctx.Err() != nil {
 		return nil, watch.Summary{Interrupted: true}, nil // a pipe that delivered nothing is not to blame
 	}
@@ -74,7 +75,10 @@ func (r *Reading) take(ctx context.Context, segments bool, sink func(*watch.Watc
 }
 
 // open opens the captures.
-func (r *Reading) open(c tracker.Config) (*watch.Watch, error) {
+func (r *Reading) open(ctx context.Context, c tracker.Config) (*watch.Watch, error) {
+	if r.Hub != nil {
+		return r.Hub.open(ctx, c)
+	}
 	if len(r.Taps) > 0 {
 		return watch.Taps(r.Taps, taps.Options{Capture: r.Capture, AtEnds: r.AtEnds}, c)
 	}

@@ -19,13 +19,13 @@ type Replay struct {
 	Reading
 	Printer record.Printer
 	Again   func() (record.Printer, error) // makes another, where the first has written nothing and is forgotten; nil: it may have written
-	On      netip.Addr                 // if valid: the host whose sockets are printed
-	Ladders bool                       // the Printer draws ladders, for which the captures are read twice
-	Selects func(*tracker.Record) bool // tells which connections are saved
-	Before  func() error               // is called before what waits for the end is printed; nil: nothing is
-	Still   bool                       // the Printer prints no moves
-	Learned bool                       // what the tracker has learned is told
-	Strict  bool                       // a capture that is cut off is an error
+	On      netip.Addr                     // if valid: the host whose sockets are printed
+	Ladders bool                           // the Printer draws ladders, for which the captures are read twice
+	Selects func(*tracker.Record) bool     // tells which connections are saved
+	Before  func() error                   // is called before what waits for the end is printed; nil: nothing is
+	Still   bool                           // the Printer prints no moves
+	Learned bool                           // what the tracker has learned is told
+	Strict  bool                           // a capture that is cut off is an error
 }
 
 // printPackets has the packets printed too, as the tracker comes by them.

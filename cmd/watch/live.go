@@ -150,7 +150,7 @@ type told struct {
 
 // heedLoss has the tracker know of packets that were lost.
 func (w *Watch) heedLoss() {
-	if s := w.live.Stats(); s.Dropped > 0 {
+	if s := w.live.Stats(); s.DroppedBy > 0 {
 		w.tracker.Lost(s.DroppedBy)
 	}
 }
@@ -163,15 +163,19 @@ func (w *Watch) tellLoss(now time.Time) {
 	if lost == t.lost || !now.IsZero() && !t.lostAt.IsZero() && now.Sub(t.lostAt) < lossEvery {
 		return
 	}
-	w.found("capture-gap", anomaly.Anomaly{
-		Cause: "dropped", Confidence: anomaly.ConfidenceProved, Count: int(lost - t.lost),
-		Text: fmt.Sprintf("The kernel dropped %d packets (%d in all) because its buffer was full. They may belong to any connection. Segments that seem missing or retransmitted may only not have been captured.",
-			lost-t.lost, lost),
-	})
+	w.foundLost(lost-t.lost, fmt.Sprintf("%s dropped %d packets (%d in all) because its buffer was full.", w.loser, lost-t.lost, lost))
 	t.lost, t.lostAt = lost, now
 	if w.sink.Lost != nil {
 		w.sink.Lost(lost)
 	}
+}
+
+// foundLost tells that so many packets were lost; how is said first.
+func (w *Watch) foundLost(packets int64, how string) {
+	w.found("capture-gap", anomaly.Anomaly{
+		Cause: "dropped", Confidence: anomaly.ConfidenceProved, Count: int(packets),
+		Text: how + " They may belong to any connection. Segments that seem missing or retransmitted may only not have been captured.",
+	})
 }
 
 // tellClock tells that the clock was set since it last did. That the clock of

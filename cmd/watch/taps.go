@@ -25,27 +25,27 @@ func newTapped(list []taps.Tap, s *taps.Source) *tapped {
 // place returns where a packet is found.
 func (t *tapped) place(packet int) tcp.Place { return tcp.PlaceOf(t.names, t.source.Frames(packet)) }
 
-// fill says of an event where the packets are found that it cites.
-func (t *tapped) fill(e *tracker.Event) {
+// fillPlaces says of an event where the packets are found that it cites.
+func fillPlaces(e *tracker.Event, place func(packet int) tcp.Place) {
 	switch e.Kind {
 	case tracker.EventAnomaly:
-		t.fillAnomaly(e.Anomaly)
+		fillAnomaly(e.Anomaly, place)
 	case tracker.EventConnection:
 		for i := range e.Record.Ends {
 			for j := range e.Record.Ends[i].History {
 				st := &e.Record.Ends[i].History[j]
-				st.Place = t.place(st.Packet)
+				st.Place = place(st.Packet)
 			}
 		}
 		for i := range e.Record.Anomalies {
-			t.fillAnomaly(&e.Record.Anomalies[i])
+			fillAnomaly(&e.Record.Anomalies[i], place)
 		}
 	}
 }
 
-func (t *tapped) fillAnomaly(a *anomaly.Anomaly) {
+func fillAnomaly(a *anomaly.Anomaly, place func(packet int) tcp.Place) {
 	a.Places = nil
 	for _, packet := range a.Evidence {
-		a.Places = append(a.Places, t.place(packet))
+		a.Places = append(a.Places, place(packet))
 	}
 }

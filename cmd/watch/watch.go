@@ -40,6 +40,7 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/hub"
 	"github.com/tcpwatch/tcpwatch/capture/taps"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/crossflow"
@@ -104,11 +105,26 @@ type source interface {
 	Close() error
 }
 
+// A liveSource is what comes as it is captured: at this host, or at the sensors of a hub.
+type liveSource interface {
+	Next(deadline time.Time) (*tcp.Segment, error)
+	Now() tcp.Time
+	Idle() bool
+	Seal() bool
+	Stop()
+	Wake()
+	Stats() capture.Stats
+	Close() error
+}
+
 // A Watch is one run over one capture. It is not safe for concurrent use.
 type Watch struct {
-	taps  *tapped // nil: it is one capture
-	files source  // one of these is nil
-	live  *capture.Live
+	taps   *tapped // nil: it is one capture
+	files  source  // one of these is nil
+	live   liveSource
+	stored *hub.Source                // files, if they are those of a hub
+	lostBy tcp.Time                   // what the tracker knows of losses of its sensors
+	place  func(packet int) tcp.Place // says where a packet is found; nil: in the one capture
 
 	tracker     *tracker.Tracker
 	crowd       *crossflow.Detector
@@ -119,6 +135,8 @@ type Watch struct {
 	interrupted bool
 
 	notice func(string) // of a live capture
+	saves  func(*capture.Writer)
+	loser  string // who loses packets of it, for a sentence
 	told   told
 }
 
@@ -149,6 +167,7 @@ func Taps(list []taps.Tap, o taps.Options, t tracker.Config) (*Watch, error) {
 			return err
 		}
 		w.files, w.taps = files, newTapped(list, files)
+		w.place = w.taps.place
 		return nil
 	})
 }
@@ -174,12 +193,15 @@ func Live(c capture.LiveOptions, t tracker.Config) (*Watch, error) {
 	if len(c.Interfaces) > 0 && !t.TapOn.Said() {
 		t.TapOn.Hosts = ownAddresses()
 	}
-	return newWatch(t, func(w *Watch) (err error) {
+	return newWatch(t, func(w *Watch) error {
 		if w.notice = c.Notice; w.notice == nil {
 			w.notice = func(string) {}
 		}
 		c.Named = w.names.take
-		w.live, err = capture.OpenLive(c)
+		live, err := capture.OpenLive(c)
+		if err == nil {
+			w.live, w.saves, w.loser = live, live.Save, "The kernel"
+		}
 		return err
 	})
 }
@@ -219,7 +241,7 @@ func (w *Watch) Close() error {
 
 // Save has a live capture write every packet to a file from now on. It is called
 // before Run.
-func (w *Watch) Save(file *capture.Writer) { w.live.Save(file) }
+func (w *Watch) Save(file *capture.Writer) { w.saves(file) }
 
 // Run reads the capture to its end and tells the sink. It is called once.
 //
@@ -307,6 +329,9 @@ func (w *Watch) runFiles(ctx context.Context) error {
 				return err
 			}
 		}
+		if w.stored != nil {
+			w.heedSensors()
+		}
 		if w.observe(s); w.failed != nil {
 			return w.failed
 		}
@@ -347,8 +372,8 @@ func (w *Watch) observe(s *tcp.Segment) {
 
 // event takes what the tracker and the crowd tell.
 func (w *Watch) event(e *tracker.Event) {
-	if w.taps != nil {
-		w.taps.fill(e)
+	if w.place != nil {
+		fillPlaces(e, w.place)
 	}
 	switch {
 	case e.Kind == tracker.EventConnection:
@@ -378,6 +403,9 @@ func (w *Watch) end() (capture.Stats, error) {
 	stats := w.stats()
 	if w.live != nil {
 		w.heedLoss()
+	}
+	if w.stored != nil {
+		w.heedSensors()
 	}
 	if w.files != nil {
 		w.tracker.Ends(stats.Heard)

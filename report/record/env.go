@@ -86,7 +86,7 @@ func typeOf(path string, full value, lacking bool) reflect.Type {
 	case numbers:
 		return reflect.TypeFor[[]int]()
 	case steps:
-		return reflect.SliceOf(structOf(stepFields, tracker.Step{Packet: 1}, tracker.Step{}))
+		return reflect.SliceOf(structOf(placedSteps, tracker.Step{Packet: 1, Place: fullPlace}, tracker.Step{}))
 	case places:
 		return reflect.SliceOf(structOf(placeFields, fullPlace, tcp.Place{}))
 	case anomalies:
@@ -198,7 +198,7 @@ func setValue(to reflect.Value, v value) {
 	case states:
 		to.Set(reflect.ValueOf(strings.Fields(string(v.appendText(nil)))))
 	case steps:
-		setList(to, stepFields, *v.steps)
+		setList(to, placedSteps, *v.steps)
 	case places:
 		setList(to, placeFields, *v.where)
 	case anomalies:

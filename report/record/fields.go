@@ -135,6 +135,11 @@ var stepFields = []part[tracker.Step]{
 // stepOften is how many of the stepFields differ in each entry.
 const stepOften = 2
 
+// placedSteps are the stepFields and where the packet is found, as expressions have them.
+var placedSteps = append(slices.Clone(stepFields), part[tracker.Step]{
+	"tap", func(s *tracker.Step) value { return sentence(s.Place.Tap).unless(s.Place.Tap == "") },
+})
+
 // placeFields are those of where a packet of captures of several places is found.
 var placeFields = []part[tcp.Place]{
 	{"tap", func(p *tcp.Place) value { return sentence(p.Tap) }},
