@@ -82,6 +82,9 @@ it runs with the tests of tcpwatch.`,
 	return c
 }
 
+// drawnAtOnce is how many connections are drawn in one go.
+const drawnAtOnce = 50_000
+
 // explainFormats are the output formats of explain.
 var explainFormats = []string{"text", "html"}
 
@@ -109,6 +112,7 @@ func (f *explainFlags) run(ctx context.Context, files []string, stdout, stderr i
 		},
 		Before: func() error { return f.numbered(seen) },
 		Ladder: ladder.Options{Absolute: f.absolute, All: f.all, Width: width(stdout), Stack: f.stack, TwoMSL: f.twoMSL, LeakAfter: f.leakAfter},
+		AtOnce: drawnAtOnce,
 		Out:    stdout,
 	}
 	if x.Ladder.Color, err = colour(f.color, stdout); err != nil {

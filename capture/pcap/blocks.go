@@ -3,6 +3,7 @@ package pcap
 import (
 	"encoding/binary"
 	"math"
+	"net/netip"
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -103,6 +104,18 @@ func clipped(comment string) string {
 		return comment
 	}
 	return strings.ToValidUTF8(comment[:most-len(rest)], "") + rest
+}
+
+// Names says how a host is called.
+func (b *Blocks) Names(host netip.Addr, name string) {
+	b.begin(blockNames)
+	record := uint16(2) // of IPv6
+	if host.Is4() {
+		record = 1
+	}
+	b.option(record, append(append(host.AsSlice(), name...), 0))
+	b.option(optEnd, nil)
+	b.end()
 }
 
 // Statistics says when the capture on an interface ended, how many packets it

@@ -5,6 +5,7 @@
 //
 //	go run ./cmd/bench             # a tenth of the size, about two minutes
 //	go run ./cmd/bench -scale 1    # the table in the README beside this
+//	go run ./cmd/bench attacks     # what hostile captures cost, and whether that is bounded
 //
 // Every program reads every file -runs times, by turns, so that a busy moment
 // of the machine meets all of them; the least of each quantity counts. The
@@ -45,11 +46,19 @@ type settings struct {
 	patience time.Duration // with one run of a program
 	dir      string
 	only     string
-	program  string // the tcpwatch that is measured
-	once     string // the program that runs the others
+	program  string        // the tcpwatch that is measured
+	once     string        // the program that runs the others
+	start    time.Duration // of CPU time that tcpwatch takes to start; of attacks only
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "attacks" {
+		if err := attackMain(os.Args[2:], os.Stdout, os.Stderr); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+			os.Exit(1)
+		}
+		return
+	}
 	var s settings
 	flag.Float64Var(&s.scale, "scale", 0.1, "size of the files; 1 is 5 million packets of long flows, 500,000 short connections, 3 million SYNs")
 	flag.IntVar(&s.runs, "runs", 3, "how often each program reads each file")
@@ -70,26 +79,11 @@ func (s *settings) run(out, progress io.Writer) error {
 	if s.scale <= 0 || s.runs < 1 || s.share < 1 {
 		return errors.New("-scale, -runs and -share are more than 0")
 	}
-	if s.dir == "" {
-		dir, err := os.MkdirTemp("", "bench")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		s.dir = dir
-	} else if err := os.MkdirAll(s.dir, 0o755); err != nil {
+	remove, err := s.prepare()
+	if err != nil {
 		return err
 	}
-	s.once = filepath.Join(s.dir, "once")
-	if err := build(s.once, module+"/cmd/bench/once"); err != nil {
-		return err
-	}
-	if s.program == "" {
-		s.program = filepath.Join(s.dir, "tcpwatch")
-		if err := build(s.program, module); err != nil {
-			return err
-		}
-	}
+	defer remove()
 	tools, missing := s.tools()
 	var rows []row
 	for _, f := range sizes {
@@ -115,6 +109,29 @@ func (s *settings) run(out, progress io.Writer) error {
 		fmt.Fprintf(out, "\nNot installed, and so not measured: %s.\n", strings.Join(missing, ", "))
 	}
 	return nil
+}
+
+// prepare builds what is missing, in a directory that remove removes if it is none
+// that was asked for.
+func (s *settings) prepare() (remove func(), err error) {
+	remove = func() {}
+	if s.dir == "" {
+		if s.dir, err = os.MkdirTemp("", "bench"); err != nil {
+			return remove, err
+		}
+		remove = func() { os.RemoveAll(s.dir) }
+	} else if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		return remove, err
+	}
+	s.once = filepath.Join(s.dir, "once")
+	if err := build(s.once, module+"/cmd/bench/once"); err != nil {
+		return remove, err
+	}
+	if s.program == "" {
+		s.program = filepath.Join(s.dir, "tcpwatch")
+		err = build(s.program, module)
+	}
+	return remove, err
 }
 
 const module = "github.com/tcpwatch/tcpwatch"

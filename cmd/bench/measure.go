@@ -89,6 +89,14 @@ func (s *settings) read(t tool, path string) (cost, error) {
 		c.Args = append(c.Args, a)
 	}
 	c.Env = append(os.Environ(), t.env...)
+	if t.stdin != "" {
+		f, err := os.Open(t.stdin)
+		if err != nil {
+			return cost{}, err
+		}
+		defer f.Close()
+		c.Stdin = f
+	}
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) } // and what it runs
 	said, err := c.Output()
@@ -103,6 +111,11 @@ func (s *settings) read(t tool, path string) (cost, error) {
 		return cost{}, fmt.Errorf("once: %w", err)
 	}
 	return took, nil
+}
+
+// readStdin has a command read the file as its standard input.
+func (s *settings) readStdin(command []string, path string) (cost, error) {
+	return s.read(tool{command: command, stdin: path}, "")
 }
 
 // writeTable prints the rows in Markdown. Times are compared by packet.

@@ -18,6 +18,7 @@ type tool struct {
 	name    string // as the table has it
 	command []string
 	env     []string           // beside the environment
+	stdin   string             // the file that it reads there; "": none
 	bound   string             // on what it may use, told if it fails
 	share   int                // packets that it reads; 0: all
 	only    pktgen.TrafficKind // the only traffic it is asked to read; "": any

@@ -294,6 +294,9 @@ func (k *Check) read(ctx context.Context, r *Reading, j *policy.Judge, s watch.S
 	return sum, err
 }
 
+// mostDrawn is how many rungs of the ladder around a failure are kept.
+const mostDrawn = 10_000
+
 // drawFailure draws the ladder around the first failure of the capture, if it is
 // of a connection.
 func (k *Check) drawFailure(ctx context.Context, c *check.Capture) (drawn bool, err error) {
@@ -320,8 +323,8 @@ func (k *Check) drawFailure(ctx context.Context, c *check.Capture) (drawn bool, 
 		return true, err
 	}
 	var drawing strings.Builder
-	ladders := ladder.New(&drawing, []*tracker.Record{known}, ladder.Options{Width: k.Shown.Width, Color: k.Shown.Color, Around: found.Packets})
-	if _, err := r.draw(ctx, ladders); err != nil {
+	ladders := ladder.New(&drawing, []*tracker.Record{known}, ladder.Options{Width: k.Shown.Width, Color: k.Shown.Color, Around: found.Packets, Most: mostDrawn})
+	if _, err := r.draw(ctx, ladders, nil); err != nil {
 		return true, err
 	}
 	err = ladders.Close()

@@ -5,24 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report/ladder"
 	"github.com/tcpwatch/tcpwatch/tracker"
-	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // An Explain draws connections. It reads the captures twice: once to learn which
 // connections there are and what becomes of them, and once more to draw those
 // that are wanted. What comes from a pipe is kept in a temporary file in between.
-// Where very many segments are to be drawn they are drawn in several goes, so
-// that not all of them are in memory at once.
+// Where very many connections are to be drawn they are drawn in several goes, for
+// each of which the captures are read.
 type Explain struct {
 	Reading
 	Wanted func(*tracker.Record) bool // is asked once of every connection
 	Before func() error               // is called before anything is drawn
 	Ladder ladder.Options
+	AtOnce int // how many connections are drawn in one go
 	Out    io.Writer
 }
 
@@ -38,17 +37,14 @@ func (x *Explain) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer spool.Close()
-	var records []*tracker.Record
-	seen := 0
+	seen, goes := 0, ladder.Goes{AtOnce: x.AtOnce}
 	notes := saver.notes(&x.Reading)
 	sum, err := x.connections(ctx, notes, func(lent *tracker.Record) {
 		seen++
 		wanted := x.Wanted(lent)
 		notes.connection(lent, wanted)
 		if wanted {
-			r := lent.Clone()
-			r.Ends[tcp.Client].History, r.Ends[tcp.Server].History = nil, nil
-			records = append(records, r)
+			goes.Want(lent)
 		}
 	})
 	if err != nil {
@@ -65,29 +61,34 @@ func (x *Explain) Run(ctx context.Context) (err error) {
 	if err := saver.write(ctx, &x.Reading, spool, notes); err != nil {
 		return err
 	}
-	if len(records) == 0 {
+	group := goes.Next()
+	if len(group) == 0 {
 		return ladder.None(x.Out, summaryOf(sum), seen)
 	}
-	slices.SortFunc(records, func(a, b *tracker.Record) int { return a.Conn - b.Conn })
-	for i, group := range ladder.Goes(records) {
-		if err := spool.Rewind(); err != nil {
-			return err
-		}
+	for i := 0; len(group) > 0 && err == nil && ctx.Err() == nil; i++ {
 		if i > 0 {
 			fmt.Fprintln(x.Out)
 		}
-		ladders := ladder.New(x.Out, group, x.Ladder)
-		sum, err := x.draw(ctx, ladders)
-		if err != nil {
-			return err
-		}
-		if err := ladders.Close(); err != nil {
-			return err
-		}
-		if sum.Interrupted {
-			x.warn(watch.Summary{Interrupted: true})
-			return nil
-		}
+		err = x.drawGo(ctx, spool, group, &goes)
+		group = goes.Next()
 	}
-	return nil
+	return err
+}
+
+// drawGo draws the connections of one go, and learns of those of the next.
+func (x *Explain) drawGo(ctx context.Context, spool *watch.Spool, group []*tracker.Record, goes *ladder.Goes) error {
+	if err := spool.Rewind(); err != nil {
+		return err
+	}
+	ladders := ladder.New(x.Out, group, x.Ladder)
+	defer ladders.Discard()
+	sum, err := x.draw(ctx, ladders, goes.Again)
+	switch {
+	case err != nil:
+		return err
+	case sum.Interrupted:
+		x.warn(watch.Summary{Interrupted: true})
+		return nil
+	}
+	return ladders.Close()
 }

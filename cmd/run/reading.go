@@ -102,10 +102,13 @@ func (r *Reading) connections(ctx context.Context, n *notes, f func(*tracker.Rec
 	}}))
 }
 
-// draw takes the captures through tcpwatch once more, for ladders.
-func (r *Reading) draw(ctx context.Context, l *ladder.Printer) (watch.Summary, error) {
+// draw takes the captures through tcpwatch once more, for ladders; over, unless it is
+// nil, is told of every connection, as that of Connections is.
+func (r *Reading) draw(ctx context.Context, l *ladder.Printer, over func(*tracker.Record)) (watch.Summary, error) {
 	return r.pass(ctx, watch.Sink{Apart: true, Segment: l.Take, Event: func(e *tracker.Event) error {
-		l.Event(e)
+		if l.Event(e); e.Kind == tracker.EventConnection && over != nil {
+			over(e.Record)
+		}
 		return nil
 	}})
 }

@@ -150,6 +150,6 @@ func (r *Replay) ladders(ctx context.Context, spool *watch.Spool, sum *watch.Sum
 	if err := spool.Rewind(); err != nil {
 		return err
 	}
-	_, err := r.draw(ctx, html.LaddersOf(r.Printer))
+	_, err := r.draw(ctx, html.LaddersOf(r.Printer), nil)
 	return err
 }

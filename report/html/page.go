@@ -119,7 +119,7 @@ func LaddersOf(p record.Printer) *ladder.Printer {
 		return nil
 	}
 	if h.ladders == nil {
-		h.ladders = ladder.New(nil, h.wanted(), ladder.Options{Absolute: h.opts.Absolute, All: h.opts.All, Whole: mostOfLadder})
+		h.ladders = ladder.New(nil, h.wanted(), ladder.Options{Absolute: h.opts.Absolute, All: h.opts.All, Whole: mostOfLadder, Most: h.mostRungs()})
 	}
 	return h.ladders
 }
@@ -180,6 +180,10 @@ func (h *page) wanted() []*tracker.Record {
 	for _, row := range h.Rows {
 		list = append(list, row.Record)
 	}
+	most := uint64(mostOfLadder)
+	if h.opts.All {
+		most = mostSegments
+	}
 	worst := func(r *tracker.Record) (n int) {
 		for i := range r.Anomalies {
 			n = max(n, 1+int(r.Anomalies[i].Severity))
@@ -191,13 +195,22 @@ func (h *page) wanted() []*tracker.Record {
 	})
 	room := uint64(mostSegments)
 	for i, r := range list {
-		n := min(r.Ends[tcp.Client].Packets+r.Ends[tcp.Server].Packets, mostOfLadder)
+		n := min(r.Ends[tcp.Client].Packets+r.Ends[tcp.Server].Packets, most)
 		if n > room {
 			return list[:i]
 		}
 		room -= n
 	}
 	return list
+}
+
+// mostRungs is how many rungs of a ladder the page has at most; of more those in the
+// middle are folded.
+func (h *page) mostRungs() int {
+	if h.opts.All {
+		return mostSegments
+	}
+	return 2 * mostOfLadder
 }
 
 // view is what the template is given.

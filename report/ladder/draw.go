@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tcpwatch/tcpwatch/report/text"
+	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -39,49 +40,47 @@ const (
 	dropNoMore
 )
 
-// A drawn row is what its columns hold.
-type drawnRow struct {
-	time, frame string
-	cells       [2]string
-	arrows      [2]string
-	text        string
-}
-
 // draw draws the ladder for people.
-func (d *ladder) draw(out *bufio.Writer, o *Options) {
+func (d *ladder) draw(out *bufio.Writer, o *Options) error {
+	d.settle(o)
 	record := d.records[0]
 	text.WriteLine(out, text.Bold.PaintIf(o.Color, heading(record)))
 	text.WriteLine(out, "")
-	rows, widths, rank := d.layout(o)
-	titles := drawnRow{frame: "#", cells: [2]string{"Client", "Server"}, text: "Segment"}
+	widths, rank := d.widths.fit(o.Width)
+	titles := [...]string{"", "#", "Client", "Segment", "Server"}
 	if rank < dropTime {
-		titles.time = "Time"
+		titles[0] = "Time"
 	}
-	text.WriteLine(out, text.Bold.PaintIf(o.Color, widths.line(titles, false, rank)))
+	text.WriteLine(out, text.Bold.PaintIf(o.Color, widths.line(titles, [2]string{}, true, false, rank)))
 	indent := strings.Repeat(" ", widths.margin(rank))
-	for i, row := range rows {
-		text.WriteLine(out, widths.line(row, o.Color, rank))
-		if server := row.cells[1]; rank >= dropBeside && server != "" {
+	err := d.drawn.each(func(row *drawnRow) {
+		cells := row.cellTexts(rank)
+		columns := [...]string{row.time, row.frame, cells[0], row.text(rank), cells[1]}
+		if rank >= dropTime {
+			columns[0] = ""
+		}
+		text.WriteLine(out, widths.line(columns, row.arrows, row.beside, o.Color, rank))
+		if server := cells[1]; rank >= dropBeside && row.beside {
 			below := strings.Repeat(" ", widths.cells[0]+len(" --> "))
 			text.WriteLine(out, indent+below+"server "+cellColor(server).PaintIf(o.Color, server))
 		}
-		r := d.rows[i].rung
-		if r == nil {
-			continue
+		for _, note := range row.notes {
+			text.WriteWrapped(out, indent, note.text, o.Width, text.Plain)
 		}
-		for _, note := range r.notes(record.Conn, false) {
-			text.WriteWrapped(out, indent, note, o.Width, text.Plain)
+		for i := range row.odd {
+			if a := &row.odd[i]; !d.struck(row.packet, a) {
+				a.write(out, indent, o)
+			}
 		}
-		for _, a := range r.odd(record.Conn) {
-			writeOdd(out, indent, a, o)
-		}
-	}
+	})
 	if len(d.atEnd) > 0 {
 		text.WriteLine(out, "at the end")
 		for _, a := range d.atEnd {
-			writeOdd(out, indent, a, o)
+			odd := oddOf(&tracker.Event{Anomaly: a})
+			odd.write(out, indent, o)
 		}
 	}
+	return err
 }
 
 // oddFacts returns what is known of an anomaly besides its kind: its cause, the
@@ -101,16 +100,19 @@ func oddFacts(a *anomaly.Anomaly) (facts []string) {
 	return facts
 }
 
-// writeOdd writes an anomaly under its segment.
-func writeOdd(out *bufio.Writer, indent string, a *anomaly.Anomaly, o *Options) {
-	head := []string{"! " + text.Escape(a.Kind), a.Severity.String()}
-	if a.RFC != "" {
-		head = append(head, text.Escape(a.RFC))
+// write writes an anomaly under its segment.
+func (a *drawnOdd) write(out *bufio.Writer, indent string, o *Options) {
+	head := []string{"! " + a.kind, a.severity.String()}
+	if a.rfc != "" {
+		head = append(head, a.rfc)
 	}
-	text.WriteWrapped(out, indent, strings.Join(append(head, oddFacts(a)...), text.Gap), o.Width, text.SeverityColor(a.Severity).When(o.Color))
-	text.WriteWrapped(out, indent+"  ", text.Escape(a.Text), o.Width, text.Plain)
-	if a.Next != "" {
-		text.WriteWrapped(out, indent+"  ", text.Next+text.Escape(a.Next), o.Width, text.Plain)
+	if a.facts != "" {
+		head = append(head, a.facts)
+	}
+	text.WriteWrapped(out, indent, strings.Join(head, text.Gap), o.Width, text.SeverityColor(a.severity).When(o.Color))
+	text.WriteWrapped(out, indent+"  ", a.text, o.Width, text.Plain)
+	if a.next != "" {
+		text.WriteWrapped(out, indent+"  ", text.Next+a.next, o.Width, text.Plain)
 	}
 }
 
@@ -120,28 +122,42 @@ type columns struct {
 	cells             [2]int
 }
 
-// layout returns what the columns hold, their widths, and the rank of what had
-// to be left out to fit the terminal.
-func (d *ladder) layout(o *Options) (rows []drawnRow, w columns, rank int) {
+// drawnWidths are how wide the rows of a ladder are, whatever is left out of them.
+type drawnWidths struct {
+	time, frame  int
+	texts        [dropWindow + 1]int
+	cells, short [2]int // with both views, and with one
+}
+
+// add takes a row.
+func (w *drawnWidths) add(row *drawnRow) {
+	w.time, w.frame = max(w.time, len(row.time)), max(w.frame, len(row.frame))
+	if !row.beside {
+		return
+	}
+	for rank := range w.texts {
+		w.texts[rank] = max(w.texts[rank], utf8.RuneCountInString(row.text(rank)))
+	}
+	for side, v := range row.cells {
+		w.cells[side], w.short[side] = max(w.cells[side], len(cellText(v))), max(w.short[side], len(shortCell(v)))
+	}
+}
+
+// fit returns the widths of the columns, and the rank of what has to be left out to
+// fit the terminal.
+func (w *drawnWidths) fit(width int) (c columns, rank int) {
 	for rank = 0; ; rank++ {
-		rows = rows[:0]
-		w = columns{frame: 1, text: len("Segment"), cells: [2]int{len("Client"), len("Server")}}
+		cells := w.cells
+		if rank >= dropProved {
+			cells = w.short
+		}
+		c = columns{frame: max(w.frame, 1), text: max(w.texts[min(rank, dropWindow)], len("Segment")),
+			cells: [2]int{max(cells[0], len("Client")), max(cells[1], len("Server"))}}
 		if rank < dropTime {
-			w.time = len("Time")
+			c.time = max(w.time, len("Time"))
 		}
-		for i := range d.rows {
-			row := d.drawn(&d.rows[i], rank)
-			w.time, w.frame = max(w.time, len(row.time)), max(w.frame, len(row.frame))
-			if row.cells[1] != "" {
-				w.text = max(w.text, utf8.RuneCountInString(row.text))
-			}
-			for side, cell := range row.cells {
-				w.cells[side] = max(w.cells[side], len(cell))
-			}
-			rows = append(rows, row)
-		}
-		if o.Width == 0 || w.total(rank) <= o.Width || rank+1 == dropNoMore {
-			return rows, w, rank
+		if width == 0 || c.total(rank) <= width || rank+1 == dropNoMore {
+			return c, rank
 		}
 	}
 }
@@ -166,26 +182,30 @@ func (w columns) total(rank int) int {
 	return n
 }
 
-// line lays one row out.
-func (w columns) line(row drawnRow, colors bool, rank int) string {
+// line lays one row out: its time, frame, the client's cell, the segment, and the
+// server's cell, which stands beside them or is none.
+func (w columns) line(row [5]string, arrows [2]string, beside, colors bool, rank int) string {
 	var b strings.Builder
 	if rank < dropTime {
-		fmt.Fprintf(&b, "%*s  ", w.time, row.time)
+		fmt.Fprintf(&b, "%*s  ", w.time, row[0])
 	}
-	fmt.Fprintf(&b, "%*s  ", w.frame, row.frame)
-	cell := func(side int) string {
-		return cellColor(row.cells[side]).PaintIf(colors, row.cells[side])
+	fmt.Fprintf(&b, "%*s  ", w.frame, row[1])
+	cell := func(text string) string {
+		if !colors {
+			return text
+		}
+		return cellColor(text).Paint(text)
 	}
 	pad := func(n int) { b.WriteString(strings.Repeat(" ", max(n, 0))) }
-	b.WriteString(cell(0))
-	pad(w.cells[0] - len(row.cells[0]))
-	fmt.Fprintf(&b, " %-3s %s", row.arrows[0], row.text)
-	if row.cells[1] != "" && rank < dropBeside {
-		pad(w.text - utf8.RuneCountInString(row.text))
+	b.WriteString(cell(row[2]))
+	pad(w.cells[0] - len(row[2]))
+	fmt.Fprintf(&b, " %-3s %s", arrows[0], row[3])
+	if beside && rank < dropBeside {
+		pad(w.text - utf8.RuneCountInString(row[3]))
 		if rank < dropArrow {
-			fmt.Fprintf(&b, " %-3s", row.arrows[1])
+			fmt.Fprintf(&b, " %-3s", arrows[1])
 		}
-		b.WriteString(" " + cell(1))
+		b.WriteString(" " + cell(row[4]))
 	}
 	return strings.TrimRight(b.String(), " ")
 }
@@ -198,28 +218,23 @@ func cellColor(cell string) text.Color {
 	return text.StateColor(cell)
 }
 
-// drawn returns what the columns hold of a row.
-func (d *ladder) drawn(w *ladderRow, rank int) (out drawnRow) {
+// drawnRow returns what is drawn of a row for people.
+func (d *ladder) drawnRow(w *ladderRow, o *Options) (out drawnRow) {
 	if w.rung == nil {
-		out.text = w.fold.String()
+		out.texts[0] = w.fold.String()
 		return out
 	}
 	r, record := w.rung, d.records[0]
-	if rank < dropTime {
-		out.time = strconv.FormatFloat(r.at.Sub(record.Start).Seconds(), 'f', 6, 64)
-	}
+	out.packet, out.beside = r.packet, true
+	out.time = strconv.FormatFloat(r.at.Sub(record.Start).Seconds(), 'f', 6, 64)
 	client := d.sideOf(tcp.Client) // which is on the left, whoever is the client of other connections on these ports
 	for side, views := range r.cells {
-		cell := &out.cells[side^client]
-		*cell = cellText(views)
-		if rank >= dropProved {
-			if *cell = views.State.RFC(); views.Proved != views.State {
-				*cell += text.AssumedMark
-			}
-		}
+		out.cells[side^client] = views
 	}
+	out.notes = r.notes(record.Conn)
+	out.odd = r.drawnOdd(record.Conn)
 	if r.segment == nil {
-		out.text = r.timerText()
+		out.texts[0] = r.timerText()
 		return out
 	}
 	out.frame = strconv.Itoa(r.packet)
@@ -231,8 +246,34 @@ func (d *ladder) drawn(w *ladderRow, rank int) (out drawnRow) {
 		from = 1 - from // it went to the sender of the segment that it quotes
 	}
 	out.arrows = r.arrows(from)
-	out.text = d.segmentText(r, rank)
+	for rank := range out.texts {
+		if rank == 0 || o.Width > 0 {
+			out.texts[rank] = d.segmentText(r, rank)
+		}
+	}
 	return out
+}
+
+// cellTexts writes the states of both ends.
+func (row *drawnRow) cellTexts(rank int) (cells [2]string) {
+	for side, v := range row.cells {
+		switch {
+		case !row.beside:
+		case rank >= dropProved:
+			cells[side] = shortCell(v)
+		default:
+			cells[side] = cellText(v)
+		}
+	}
+	return cells
+}
+
+// shortCell writes the assumed state of an end alone.
+func shortCell(v tcp.Views) string {
+	if v.Proved != v.State {
+		return v.State.RFC() + text.AssumedMark
+	}
+	return v.State.RFC()
 }
 
 // cellText writes the state of an end in both views.

@@ -52,7 +52,9 @@ func (d *ladder) add(r *rung, all bool) {
 			d.sight(1-r.side, s.Ack)
 		}
 	}
-	if all || !d.folds(r) {
+	folds := !all && d.folds(r)
+	d.last = lastRung{r, r.cells}
+	if !folds {
 		d.unfold()
 		d.rows = append(d.rows, w)
 		return
@@ -101,18 +103,10 @@ func (d *ladder) folds(r *rung) bool {
 	if s == nil || s.ICMP.Type != 0 || s.Flags&(tcp.SYN|tcp.FIN|tcp.RST) != 0 || len(r.events) > 0 {
 		return false
 	}
-	if len(d.rows) == 0 || d.lastRung().cells != r.cells {
+	if d.count+len(d.rows) == 0 || d.last.cells != r.cells {
 		return false
 	}
 	return r.cells[0].State >= tcp.Established && r.cells[1].State >= tcp.Established
-}
-
-// lastRung returns the rung before.
-func (d *ladder) lastRung() *rung {
-	if n := len(d.run.tail); n > 0 {
-		return d.run.tail[n-1].rung
-	}
-	return d.rows[len(d.rows)-1].rung
 }
 
 // hide moves the oldest of the tail into the fold.
@@ -176,28 +170,28 @@ const (
 	nearAfter  = 4
 )
 
-// crop folds what is not near one of the frames.
-func (d *ladder) crop(frames []int) {
+// crop folds what is not near one of the frames, of the rows before until. Of the
+// rest nothing is known yet.
+func (d *ladder) crop(frames []int, until int) {
 	if len(frames) == 0 {
 		return
 	}
 	keep := make([]bool, len(d.rows))
-	some := false
 	for i, w := range d.rows {
 		if w.rung == nil || w.segment == nil || !slices.Contains(frames, w.packet) {
 			continue
 		}
-		some = true
+		d.cropped = true
 		for k := max(i-nearBefore, 0); k <= min(i+nearAfter, len(d.rows)-1); k++ {
 			keep[k] = true
 		}
 	}
-	if !some {
+	if !d.cropped && until == len(d.rows) {
 		return
 	}
 	var rows []ladderRow
 	var fold *folded
-	for i, w := range d.rows {
+	for i, w := range d.rows[:until] {
 		if keep[i] {
 			rows, fold = append(rows, w), nil
 			continue
@@ -206,16 +200,28 @@ func (d *ladder) crop(frames []int) {
 			fold = new(folded)
 			rows = append(rows, ladderRow{fold: fold})
 		}
-		switch {
-		case w.fold != nil:
-			fold.segments += w.fold.segments
-			fold.repeated += w.fold.repeated
-			fold.unread += w.fold.unread
-			fold.octets += w.fold.octets
-		case w.segment != nil:
-			fold.segments++
-			fold.octets += uint64(w.segment.Data)
-		}
+		fold.add(w)
 	}
-	d.rows = rows
+	d.rows = append(rows, d.rows[until:]...)
+}
+
+// shorten folds rows where there are too many to be kept as they came.
+func (d *ladder) shorten(o *Options) {
+	n := len(d.rows)
+	switch {
+	case o.Most == 0 || n < o.Most:
+	case len(o.Around) > 0:
+		d.crop(o.Around, n-o.Most/2)
+	default:
+		d.foldBetween(n/4, 3*n/4)
+	}
+}
+
+// foldBetween folds some of the rows.
+func (d *ladder) foldBetween(from, until int) {
+	fold := new(folded)
+	for _, w := range d.rows[from:until] {
+		fold.add(w)
+	}
+	d.rows = slices.Replace(d.rows, from, until, ladderRow{fold: fold})
 }

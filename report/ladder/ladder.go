@@ -12,11 +12,13 @@
 //
 // The caller hands over every segment before the tracker observes it (Take),
 // and the tracker's events, among them EventSegments, as they come (Event).
-// Only rungs of the connections wanted are kept, in memory until Close.
+// Only rungs of the connections wanted are kept until Close: a few of them as they
+// came, what is drawn of the rest (drawn.go), in a temporary file where that is much.
 package ladder
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net/netip"
 	"slices"
@@ -38,6 +40,7 @@ type Options struct {
 	Around   []int // only what is near these frames; none: everything
 
 	Whole int // so many rungs of each ladder are never folded
+	Most  int // so many rungs of each ladder are kept, as they came; more: those in the middle are folded. 0: all are drawn
 
 	Stack     string        // what the tracker was told, for the notation of tests
 	TwoMSL    time.Duration // the same; 0: as the stack does
@@ -55,6 +58,10 @@ type Printer struct {
 	flowOf  map[int]*ladderFlow    // by connection, of those that share a pair of addresses with one wanted
 	ladders []*ladder              // in the order in which they are drawn
 	clients map[int]netip.AddrPort // by connection, of those wanted
+	spill   spill
+	rungs   []*ladder // that got rungs since the last were drawn, each as often as it did
+	octets  int       // of what is drawn and in memory
+	failed  error     // of the spill
 
 	segment *tcp.Segment    // the one being observed
 	flow    *ladderFlow     // its flow; nil: not wanted
@@ -91,11 +98,25 @@ const maxWaiting = 16
 type ladder struct {
 	records []*tracker.Record
 	flow    *ladderFlow
-	rows    []ladderRow
+	rows    []ladderRow // not drawn yet
+	drawn   drawnRows   // the rows before
+	count   int         // of these
+	widths  drawnWidths // of these
+	last    lastRung
 	base    [2]tcp.Seq // what relative sequence numbers are relative to, on either side
 	based   [2]bool
 	run     stretch
 	atEnd   []*anomaly.Anomaly // found when the capture, or the connection, was over
+
+	begin, before tcp.Time           // of the first rung and the newest that is drawn, in a test
+	withdrawn     map[struckOdd]bool // anomalies of rungs that are drawn
+	cropped       bool               // a rung was near what is looked at
+}
+
+// A lastRung is what is known of the newest rung of a ladder.
+type lastRung struct {
+	*rung // until it is drawn
+	cells [2]tcp.Views
 }
 
 // A rung is a segment, or a timer, with what came of it.
@@ -140,7 +161,7 @@ func (f *ladderFlow) want(l *Printer, r *tracker.Record) {
 			return
 		}
 	}
-	d := &ladder{records: []*tracker.Record{r}, flow: f}
+	d := &ladder{records: []*tracker.Record{r}, flow: f, drawn: drawnRows{spill: &l.spill}}
 	f.ladders[r.Conn] = d
 	l.ladders = append(l.ladders, d)
 	if l.opts.Absolute {
@@ -195,13 +216,21 @@ func (l *Printer) withdraw(e *tracker.Event) {
 	if f == nil || f.ladders[e.Conn] == nil {
 		return
 	}
-	for _, row := range f.ladders[e.Conn].rows {
+	d, found := f.ladders[e.Conn], false
+	for _, row := range d.rows {
 		if row.rung == nil || row.rung.packet != e.Packet {
 			continue
 		}
+		found = true
 		row.rung.events = slices.DeleteFunc(row.rung.events, func(p tracker.Event) bool {
 			return p.Kind == tracker.EventAnomaly && p.Conn == e.Conn && p.Anomaly.Kind == e.Anomaly.Kind && p.End == e.End
 		})
+	}
+	if !found && d.count > 0 {
+		if d.withdrawn == nil {
+			d.withdrawn = make(map[struckOdd]bool)
+		}
+		d.withdrawn[struckOdd{e.Packet, e.Conn, e.End, text.Escape(e.Anomaly.Kind)}] = true
 	}
 }
 
@@ -248,13 +277,37 @@ func (l *Printer) seen(e *tracker.Event) {
 		l.flowOf[e.Conn] = f
 	}
 	l.place(f, r, e.Conn)
+	l.settle(rungsAtOnce, octetsAtOnce)
+}
+
+// settle draws the rungs that there are, where they are that many, and writes what is
+// drawn to a file, where that is so many octets.
+func (l *Printer) settle(rungs, octets int) {
+	if len(l.rungs) < rungs {
+		return
+	}
+	for _, d := range l.rungs {
+		before := len(d.drawn.b)
+		d.settle(&l.opts)
+		d.last.rung = nil
+		l.octets += len(d.drawn.b) - before
+	}
+	clear(l.rungs)
+	l.rungs = l.rungs[:0]
+	if l.octets < octets {
+		return
+	}
+	for _, d := range l.ladders {
+		l.failed = errors.Join(l.failed, d.drawn.empty())
+	}
+	l.octets = 0
 }
 
 // place puts the rung on the ladders of the connections that it is part of.
 func (l *Printer) place(f *ladderFlow, r *rung, conn int) {
 	if l.opts.notation() {
 		for _, d := range f.ladders {
-			d.add(r, true)
+			l.add(d, r, true)
 			return
 		}
 	}
@@ -272,7 +325,7 @@ func (l *Printer) place(f *ladderFlow, r *rung, conn int) {
 			for _, w := range f.waiting {
 				if w.packet == e.Packet {
 					w.events = append(w.events, e)
-					f.onto(w, e.Conn, &l.opts)
+					l.onto(f, w, e.Conn)
 				}
 			}
 		}
@@ -284,17 +337,24 @@ func (l *Printer) place(f *ladderFlow, r *rung, conn int) {
 		return e.Packet != 0 && e.Packet != r.packet
 	})
 	for _, conn := range conns {
-		f.onto(r, conn, &l.opts)
+		l.onto(f, r, conn)
 	}
 }
 
 // onto puts the rung on the connection's ladder, if that is wanted, once.
-func (f *ladderFlow) onto(r *rung, conn int, o *Options) {
-	d := f.ladders[conn]
-	if d == nil || len(d.rows) > 0 && d.rows[len(d.rows)-1].rung == r {
-		return
+func (l *Printer) onto(f *ladderFlow, r *rung, conn int) {
+	if d := f.ladders[conn]; d != nil && d.last.rung != r {
+		l.add(d, r, l.opts.All || d.count+len(d.rows) < l.opts.Whole)
 	}
-	d.add(r, o.All || len(d.rows) < o.Whole)
+}
+
+// add puts the rung on a ladder. With all nothing is folded.
+func (l *Printer) add(d *ladder, r *rung, all bool) {
+	d.add(r, all)
+	d.shorten(&l.opts)
+	if l.opts.Most == 0 {
+		l.rungs = append(l.rungs, d)
+	}
 }
 
 // Close draws the ladders. The tracker was closed before.
@@ -303,14 +363,18 @@ func (l *Printer) Close() error {
 		if i > 0 {
 			text.WriteLine(l.out, "")
 		}
+		draw := d.draw
 		if l.opts.notation() {
-			d.writeNotation(l.out, &l.opts)
-		} else {
-			d.draw(l.out, &l.opts)
+			draw = d.writeNotation
 		}
+		l.failed = errors.Join(l.failed, draw(l.out, &l.opts))
+		d.drawn.b = nil
 	}
-	return l.out.Flush()
+	return errors.Join(l.failed, l.Discard(), l.out.Flush())
 }
+
+// Discard takes away what the Printer keeps beside the memory. It may follow Close.
+func (l *Printer) Discard() error { return l.spill.close() }
 
 // finish returns the ladders, to which nothing comes any more.
 func (l *Printer) finish() []*ladder {
@@ -322,7 +386,7 @@ func (l *Printer) finish() []*ladder {
 	}
 	for _, d := range l.ladders {
 		d.unfold()
-		d.crop(l.opts.Around)
+		d.crop(l.opts.Around, len(d.rows))
 	}
 	return l.ladders
 }

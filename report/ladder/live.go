@@ -26,7 +26,7 @@ type Live struct {
 // NewLive returns a Live of the connection. It keeps the Record and
 // changes nothing in it.
 func NewLive(r *tracker.Record) *Live {
-	l := New(io.Discard, []*tracker.Record{r}, Options{})
+	l := New(io.Discard, []*tracker.Record{r}, Options{Most: 2 * liveRungs}) // forget comes first
 	return &Live{ladders: l, ladder: l.ladders[0]}
 }
 
@@ -46,15 +46,9 @@ func (l *Live) forget() {
 	if len(d.rows) < liveRungs {
 		return
 	}
-	earlier := d.rows[0].fold
-	if earlier == nil {
-		earlier = &folded{segments: l.before}
-		l.before = 0
-	}
-	for _, w := range d.rows[:liveRungs/2] {
-		earlier.add(w)
-	}
-	d.rows = slices.Replace(d.rows, 0, liveRungs/2, ladderRow{fold: earlier})
+	d.foldBetween(0, liveRungs/2)
+	d.rows[0].fold.segments += l.before
+	l.before = 0
 }
 
 // Lines returns the lines of the ladder, drawn as Options say. r is what

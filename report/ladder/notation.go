@@ -3,12 +3,12 @@ package ladder
 import (
 	"bufio"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
-	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -18,7 +18,8 @@ import (
 // comments. Played to a tracker it comes to the same states and anomalies.
 
 // writeNotation writes the ladder as a test.
-func (d *ladder) writeNotation(out *bufio.Writer, o *Options) {
+func (d *ladder) writeNotation(out *bufio.Writer, o *Options) error {
+	d.settle(o)
 	for _, r := range d.records {
 		text.WriteLine(out, "# "+heading(r))
 	}
@@ -32,59 +33,62 @@ func (d *ladder) writeNotation(out *bufio.Writer, o *Options) {
 		text.WriteLine(out, "leak-after: "+o.LeakAfter.String())
 	}
 	text.WriteLine(out, fmt.Sprintf("peers: %v %v", d.flow.peers[0], d.flow.peers[1]))
-	if len(d.rows) == 0 {
-		return
+	if d.count == 0 {
+		return nil
 	}
-	text.WriteLine(out, "begin: "+string(text.AppendTime(nil, d.rows[0].at)))
-	several := len(d.flow.clientAt) > 1
-
-	rungs := make([][4]string, len(d.rows)) // number, pause, segment, left cell
-	var widths [4]int
-	before := d.rows[0].at
-	for i := range d.rows {
-		r := d.rows[i].rung
-		number := strconv.Itoa(r.packet) + "."
-		if r.timer > 0 {
-			number += strconv.Itoa(r.timer) + "."
+	text.WriteLine(out, "begin: "+string(text.AppendTime(nil, d.begin)))
+	several, w := len(d.flow.clientAt) > 1, &d.widths
+	err := d.drawn.each(func(row *drawnRow) {
+		text.WriteLine(out, fmt.Sprintf("%*s %-*s %-*s %s %-*s %s %s", w.frame, row.frame, w.time, row.time,
+			w.cells[0], cellText(row.cells[0]), row.arrows[0], w.texts[0], row.texts[0], row.arrows[1], cellText(row.cells[1])))
+		for _, note := range row.notes {
+			if several && note.conn != 0 {
+				note.text = fmt.Sprintf("conn %d %s", note.conn, note.text)
+			}
+			text.WriteLine(out, "     # "+note.text)
 		}
-		what := r.timerText()
-		if r.segment != nil {
-			what = r.segment.String()
-		}
-		rungs[i] = [4]string{number, "+" + string(text.AppendSeconds(nil, r.at.Sub(before))), what, cellText(r.cells[0])}
-		before = r.at
-		for k, cell := range rungs[i] {
-			widths[k] = max(widths[k], len(cell))
-		}
-	}
-	for i, rung := range rungs {
-		r := d.rows[i].rung
-		arrows := r.arrows(r.side)
-		text.WriteLine(out, fmt.Sprintf("%*s %-*s %-*s %s %-*s %s %s", widths[0], rung[0], widths[1], rung[1],
-			widths[3], rung[3], arrows[0], widths[2], rung[2], arrows[1], cellText(r.cells[1])))
-		for _, note := range r.notes(0, several) {
-			text.WriteLine(out, "     # "+note)
-		}
-		if odd := r.odd(0); len(odd) > 0 {
+		row.odd = slices.DeleteFunc(row.odd, func(a drawnOdd) bool { return d.struck(row.packet, &a) })
+		if len(row.odd) > 0 {
 			var kinds []string
-			for _, a := range odd {
-				kinds = append(kinds, a.Kind)
+			for i := range row.odd {
+				kinds = append(kinds, row.odd[i].kind)
 			}
 			text.WriteLine(out, "     ! "+strings.Join(kinds, " "))
-			writeComments(out, odd)
 		}
-	}
+		for i := range row.odd {
+			row.odd[i].comment(out)
+		}
+	})
 	if len(d.atEnd) > 0 {
 		text.WriteLine(out, "# at the end of the capture:")
-		writeComments(out, d.atEnd)
+		for _, a := range d.atEnd {
+			odd := oddOf(&tracker.Event{Anomaly: a})
+			odd.comment(out)
+		}
 	}
+	return err
 }
 
-// writeComments tells of anomalies in comments.
-func writeComments(out *bufio.Writer, odd []*anomaly.Anomaly) {
-	for _, a := range odd {
-		text.WriteLine(out, fmt.Sprintf("     # %s, %v, %s: %s", text.Escape(a.Kind), a.Severity, text.Escape(a.RFC), text.Escape(text.WithNext(a.Text, a.Next))))
+// notationRow returns what is drawn of a row as a test.
+func (d *ladder) notationRow(r *rung) (out drawnRow) {
+	if d.count == 0 {
+		d.begin, d.before = r.at, r.at
 	}
+	out = drawnRow{packet: r.packet, frame: strconv.Itoa(r.packet) + ".", time: "+" + string(text.AppendSeconds(nil, r.at.Sub(d.before))),
+		beside: true, cells: r.cells, arrows: r.arrows(r.side), notes: r.notes(0), odd: r.drawnOdd(0)}
+	d.before = r.at
+	if r.timer > 0 {
+		out.frame += strconv.Itoa(r.timer) + "."
+	}
+	if out.texts[0] = r.timerText(); r.segment != nil {
+		out.texts[0] = r.segment.String()
+	}
+	return out
+}
+
+// comment tells of an anomaly in a comment.
+func (a *drawnOdd) comment(out *bufio.Writer) {
+	text.WriteLine(out, fmt.Sprintf("     # %s, %v, %s: %s", a.kind, a.severity, a.rfc, text.WithNext(a.text, a.next)))
 }
 
 // arrows returns what stands left and right of the segment of a rung, which goes from

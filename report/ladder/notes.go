@@ -6,7 +6,6 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
-	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -87,26 +86,26 @@ func note(e *tracker.Event) string {
 	return fmt.Sprintf("%v %v%s: %s", e.End, e.To, mark, reason(e))
 }
 
-// notes tells of the moves of a rung; with conn only of those of that
-// connection, else of all, each with its connection where there are several.
-func (r *rung) notes(conn int, several bool) []string {
-	var list []string
+// A drawnNote is what stands under a segment: of one connection, or of none.
+type drawnNote struct {
+	conn int
+	text string
+}
+
+// notes tells of the moves of a rung; with conn only of those of that connection,
+// else of all.
+func (r *rung) notes(conn int) (list []drawnNote) {
 	for i := range r.events {
 		e := &r.events[i]
-		if e.Kind != tracker.EventTransition || conn != 0 && e.Conn != conn {
-			continue
+		if e.Kind == tracker.EventTransition && (conn == 0 || e.Conn == conn) {
+			list = append(list, drawnNote{e.Conn, note(e)})
 		}
-		text := note(e)
-		if conn == 0 && several {
-			text = fmt.Sprintf("conn %d %s", e.Conn, text)
-		}
-		list = append(list, text)
 	}
 	if r.waits && len(list) == 0 {
-		list = append(list, "this SYN opens no connection yet: it may be old or forged, and an open connection refuses it (RFC 5961 §4)")
+		list = append(list, drawnNote{text: "this SYN opens no connection yet: it may be old or forged, and an open connection refuses it (RFC 5961 §4)"})
 	}
 	if r.skipped != tcp.NotSkipped {
-		list = append(list, remark(r.skipped))
+		list = append(list, drawnNote{text: remark(r.skipped)})
 	}
 	return list
 }
@@ -122,13 +121,11 @@ func remark(s tcp.Skip) string {
 	return s.String() + ": ignored"
 }
 
-// odd returns the anomalies of a rung; with conn only those of that
-// connection.
-func (r *rung) odd(conn int) []*anomaly.Anomaly {
-	var list []*anomaly.Anomaly
+// odd returns the anomalies of a rung; with conn only those of that connection.
+func (r *rung) odd(conn int) (list []*tracker.Event) {
 	for i := range r.events {
 		if e := &r.events[i]; e.Kind == tracker.EventAnomaly && (conn == 0 || e.Conn == conn) {
-			list = append(list, e.Anomaly)
+			list = append(list, e)
 		}
 	}
 	return list

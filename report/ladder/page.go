@@ -147,11 +147,14 @@ var deeds = map[tcp.InputSet]string{
 func (d *ladder) pageRung(r *rung, f arrival, p *Page) pageRung {
 	conn := d.records[0].Conn
 	row := pageRung{
-		Kind: rungTimer, Time: r.at.Sub(d.records[0].Start).Microseconds(), Fate: f.fate, By: f.by, Why: f.why, Notes: r.notes(conn, false),
+		Kind: rungTimer, Time: r.at.Sub(d.records[0].Start).Microseconds(), Fate: f.fate, By: f.by, Why: f.why,
 		Cells: &[4]int{int(r.cells[0].State), int(r.cells[0].Proved), int(r.cells[1].State), int(r.cells[1].Proved)},
 	}
-	for _, a := range r.odd(conn) {
-		row.Odd = append(row.Odd, p.odd(a))
+	for _, note := range r.notes(conn) {
+		row.Notes = append(row.Notes, note.text)
+	}
+	for _, e := range r.odd(conn) {
+		row.Odd = append(row.Odd, p.odd(e.Anomaly))
 	}
 	for i := range r.events {
 		e := &r.events[i]

@@ -19,6 +19,7 @@ import (
 
 func main() {
 	c := exec.Command(os.Args[1], os.Args[2:]...)
+	c.Stdin = os.Stdin
 	begun := time.Now()
 	err := c.Run()
 	wall := time.Since(begun)
