@@ -2,7 +2,6 @@ package who
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -75,7 +74,8 @@ func unifiedMount(text string) string {
 	return ""
 }
 
-// processes are the numbers of all, the newest first.
+// processes are the numbers of all, the oldest first: who opened a socket comes before
+// those that it passed it on to. The first of all comes last: it opens sockets for others.
 func processes() []int {
 	dir, err := os.Open("/proc")
 	if err != nil {
@@ -89,7 +89,10 @@ func processes() []int {
 			list = append(list, pid)
 		}
 	}
-	slices.SortFunc(list, func(a, b int) int { return cmp.Compare(b, a) })
+	slices.Sort(list)
+	if len(list) > 0 && list[0] == 1 {
+		list = append(list[1:], 1)
+	}
 	return list
 }
 
@@ -97,7 +100,9 @@ func processes() []int {
 func (o *owners) search(wanted map[uint32]bool) {
 	now := time.Now()
 	for inode := range wanted {
-		if h := o.held[inode]; len(h) > 0 && slices.ContainsFunc(h, func(h holder) bool { return h.holds(inode) }) {
+		still := slices.DeleteFunc(o.held[inode], func(h holder) bool { return !h.holds(inode) })
+		if len(still) > 0 {
+			o.held[inode] = still
 			delete(wanted, inode)
 		} else if now.Sub(o.missed[inode]) < givenUp {
 			delete(wanted, inode)

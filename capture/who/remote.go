@@ -33,6 +33,8 @@ func Serve(a *Asker, r io.Reader, w io.Writer) error {
 type Remote struct {
 	asked   chan []Query
 	replies chan reply
+	closed  chan struct{} // by Close
+	ended   chan struct{} // nothing more will be answered
 	missing []string
 }
 
@@ -41,7 +43,7 @@ const waiting = 256
 
 // NewRemote asks over w, and is answered over r.
 func NewRemote(r io.Reader, w io.WriteCloser) *Remote {
-	c := &Remote{asked: make(chan []Query, waiting), replies: make(chan reply, waiting)}
+	c := &Remote{asked: make(chan []Query, waiting), replies: make(chan reply, waiting), closed: make(chan struct{}), ended: make(chan struct{})}
 	go func() {
 		defer w.Close()
 		out := gob.NewEncoder(w)
@@ -51,6 +53,7 @@ func NewRemote(r io.Reader, w io.WriteCloser) *Remote {
 		}
 	}()
 	go func() {
+		defer close(c.ended)
 		defer close(c.replies)
 		in := gob.NewDecoder(r)
 		for {
@@ -58,7 +61,11 @@ func NewRemote(r io.Reader, w io.WriteCloser) *Remote {
 			if in.Decode(&got) != nil {
 				return
 			}
-			c.replies <- got
+			select {
+			case c.replies <- got:
+			case <-c.closed:
+				return
+			}
 		}
 	}()
 	return c
@@ -92,5 +99,11 @@ func (c *Remote) Answers() (list []Answer, gone bool) {
 // Missing is what the Asker's Missing said last.
 func (c *Remote) Missing() []string { return c.missing }
 
+// Wait waits until nothing more will be answered.
+func (c *Remote) Wait() { <-c.ended }
+
 // Close ends the asking.
-func (c *Remote) Close() { close(c.asked) }
+func (c *Remote) Close() {
+	close(c.asked)
+	close(c.closed)
+}

@@ -1,7 +1,10 @@
 package who
 
 import (
+	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -27,13 +30,23 @@ func (a *Asker) Close() { a.spaces.close() }
 
 // Missing tells what the rights of the process do not suffice for, so far.
 func (a *Asker) Missing() (list []string) {
-	if a.owners.refused {
+	if a.owners.refused && !capable(unix.CAP_SYS_PTRACE, unix.CAP_DAC_READ_SEARCH) {
 		list = append(list, "the programs of other users (CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH)")
 	}
-	if a.spaces.refused {
+	if a.spaces.refused && !capable(unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE) {
 		list = append(list, "other network namespaces (CAP_SYS_ADMIN and CAP_SYS_PTRACE)")
 	}
 	return list
+}
+
+// capable reports whether the thread has capabilities.
+func capable(list ...int) bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var has [2]unix.CapUserData
+	if unix.Capget(&header, &has[0]) != nil {
+		return false
+	}
+	return !slices.ContainsFunc(list, func(c int) bool { return has[c/32].Effective&(1<<(c%32)) == 0 })
 }
 
 // Ask answers queries, in their order.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -67,9 +68,9 @@ var architectures = map[string]uint32{
 	"riscv64": unix.AUDIT_ARCH_RISCV64, "ppc64le": unix.AUDIT_ARCH_PPC64LE, "s390x": unix.AUDIT_ARCH_S390X, "loong64": unix.AUDIT_ARCH_LOONGARCH64,
 }
 
-// filterCalls has every thread fail in what is forbidden, as in what it has no
-// permission for, and in all calls by numbers of another architecture.
-func filterCalls() error {
+// filterCalls has every thread fail in what is forbidden, except these calls, as in what
+// it has no permission for, and in all calls by numbers of another architecture.
+func filterCalls(except ...uint32) error {
 	architecture, known := architectures[runtime.GOARCH]
 	if !known {
 		return nil
@@ -85,6 +86,9 @@ func filterCalls() error {
 		program = append(program, bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: x32, SkipTrue: 1}, deny)
 	}
 	for _, call := range forbidden {
+		if slices.Contains(except, call) {
+			continue
+		}
 		program = append(program, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: call, SkipTrue: 1}, deny)
 	}
 	raw, err := bpf.Assemble(append(program, allow))

@@ -6,7 +6,7 @@ import "time"
 // is learned by asking, and not from packets.
 type Socket struct {
 	At     Time
-	State  State  // Closed: there is none; Listen: only the one that it would come from
+	State  State  // Closed: there is none; Listen: only the one that it would come from; Unknown: it may have changed since
 	Cookie uint64 // by which the kernel knows it; another one is another socket
 
 	RecvQueue, SendQueue uint32 // octets that the program has not read, and that the peer has not acknowledged
@@ -15,7 +15,8 @@ type Socket struct {
 	Window               uint32 // congestion window, in segments
 	HasInfo              bool   // the three before are known
 
-	Owner Owner
+	Owner   Owner
+	Differs bool // the packets show another State
 }
 
 // An Owner is whose socket it is. What is not known is empty.
