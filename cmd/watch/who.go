@@ -2,6 +2,7 @@ package watch
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture/who"
@@ -24,6 +25,7 @@ import (
 
 const (
 	mostFlows    = 1 << 18               // pairs of addresses and ports that are asked for
+	mostSpells   = 16                    // connections of one, the newest
 	mostStrange  = 1 << 16               // addresses that are not of this host
 	strangeFor   = 10 * time.Second      // and for how long they are not asked for again
 	mostAsked    = 64                    // queries at once
@@ -56,14 +58,24 @@ func keyOf(a, b netip.AddrPort) (key flowKey, side int) {
 	return flowKey{a, b}, 0
 }
 
-// A flow is what is known of the newest connection between two ends, and of the one
-// before, which may not be over yet.
-type flow struct{ now, before spell }
+// A flow is what is known of the connections between two ends that are not over yet, the
+// oldest first.
+type flow []spell
 
 // A spell is one connection.
 type spell struct {
-	start tcp.Time // its first packet; 0: there is none
+	start tcp.Time // its first packet
 	ends  [2]local // as in the key
+}
+
+// at returns the newest connection that had begun by then, or nil.
+func (f flow) at(t tcp.Time) *spell {
+	for i := len(f) - 1; i >= 0; i-- {
+		if f[i].start <= t {
+			return &f[i]
+		}
+	}
+	return nil
 }
 
 // A local is what is known of one end.
@@ -138,22 +150,25 @@ func (l *locals) event(e *tracker.Event) {
 
 // begin begins another connection. What was answered since its first packet is of it.
 func (f *flow) begin(start tcp.Time) {
-	if f.now.start != 0 {
-		f.before = f.now
-	}
-	f.now = spell{start: start}
-	for side := range f.before.ends {
-		if x := &f.before.ends[side]; x.socket != nil && x.socket.At >= start {
-			f.now.ends[side], f.before.ends[side] = *x, local{}
+	next := spell{start: start}
+	if n := len(*f); n > 0 {
+		for side := range next.ends {
+			if x := &(*f)[n-1].ends[side]; x.socket != nil && x.socket.At >= start {
+				next.ends[side], *x = *x, local{}
+			}
+		}
+		if n == mostSpells {
+			*f = (*f)[1:]
 		}
 	}
+	*f = append(*f, next)
 }
 
 // of returns what is known of an end of the newest connection, or nil.
 func (l *locals) of(local, remote netip.AddrPort) *tcp.Socket {
 	key, side := keyOf(local, remote)
 	if f := l.flows[key]; f != nil {
-		return f.now.ends[side].socket
+		return (*f)[len(*f)-1].ends[side].socket
 	}
 	return nil
 }
@@ -212,11 +227,9 @@ func (l *locals) answer(a *who.Answer, ahead time.Duration) {
 	}
 	s := a.Socket
 	s.At = tcp.Time(a.At.UnixNano()).Add(ahead)
-	at := &f.now
-	if s.At < at.start {
-		if at = &f.before; at.start == 0 || s.At < at.start {
-			return
-		}
+	at := f.at(s.At)
+	if at == nil {
+		return
 	}
 	if x := &at.ends[side]; x.take(&s) && s.Owner.Source != tcp.FromSocket && s.State != tcp.Closed && x.tries < againTimes {
 		x.tries++
@@ -305,7 +318,10 @@ func (l *locals) look(r *tracker.Record, now tcp.Time, may bool) (asked int) {
 	if f == nil {
 		return 0
 	}
-	at := f.spell(r.Start)
+	at := f.at(r.Start)
+	if at == nil {
+		return 0
+	}
 	for e := range tcp.Endpoint(2) {
 		end, peer := &r.Ends[e], &r.Ends[e.Peer()]
 		_, side := keyOf(end.Addr, peer.Addr)
@@ -313,7 +329,7 @@ func (l *locals) look(r *tracker.Record, now tcp.Time, may bool) (asked int) {
 		if x.socket != nil {
 			l.compare(x, r, end, now)
 		}
-		if may && at == &f.now && (x.socket == nil || x.socket.State != tcp.Closed) && end.State != tcp.Closed {
+		if may && at == &(*f)[len(*f)-1] && (x.socket == nil || x.socket.State != tcp.Closed) && end.State != tcp.Closed {
 			l.ask(end.Addr, peer.Addr)
 			asked++
 		}
@@ -342,14 +358,6 @@ func same(kernel, shown tcp.State) bool {
 	return kernel == shown || kernel == tcp.Closed && shown == tcp.Listen
 }
 
-// spell returns the connection that began then.
-func (f *flow) spell(start tcp.Time) *spell {
-	if start >= f.now.start {
-		return &f.now
-	}
-	return &f.before
-}
-
 // fill puts what is known into the record of a connection, and forgets it if that is
 // over.
 func (l *locals) fill(r *tracker.Record, over bool) {
@@ -358,7 +366,10 @@ func (l *locals) fill(r *tracker.Record, over bool) {
 	if f == nil {
 		return
 	}
-	at := f.spell(r.Start)
+	at := f.at(r.Start)
+	if at == nil {
+		return
+	}
 	for e := range tcp.Endpoint(2) {
 		end := &r.Ends[e]
 		_, side := keyOf(end.Addr, r.Ends[e.Peer()].Addr)
@@ -369,7 +380,8 @@ func (l *locals) fill(r *tracker.Record, over bool) {
 	if !over {
 		return
 	}
-	if *at = (spell{}); f.now.start == 0 && f.before.start == 0 {
+	start := at.start // DeleteFunc moves it
+	if *f = slices.DeleteFunc(*f, func(s spell) bool { return s.start == start }); len(*f) == 0 {
 		delete(l.flows, key)
 	}
 }
