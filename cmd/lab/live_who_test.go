@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -294,4 +296,64 @@ func statusOf(pid int, name string) string {
 		}
 	}
 	return ""
+}
+
+// What the kernels say of their ends is what the packets show, with ends that wait in every
+// state, close in any order, or abort.
+func TestLiveWhoWitness(t *testing.T) {
+	client, server := joined(t)
+	w := watchIn(t, client, "live", "-i", "veth", "-p", "--duration", "12s")
+	var l net.Listener
+	server.must(t, func() (err error) { l, err = net.Listen("tcp4", "10.77.0.2:7000"); return err })
+	defer l.Close()
+	const conns = 600
+	var done sync.WaitGroup
+	defer done.Wait()
+	// play has an end do what chance says, with pauses in which it can be asked.
+	play := func(c *net.TCPConn, chance *rand.Rand) {
+		pause := func() { time.Sleep(time.Duration(chance.IntN(2500)) * time.Millisecond) }
+		defer c.Close()
+		pause()
+		for range chance.IntN(3) {
+			c.Write(make([]byte, chance.IntN(3000)))
+			pause()
+		}
+		switch chance.IntN(4) {
+		case 0:
+			c.SetLinger(0)
+		case 1, 2:
+			c.CloseWrite()
+			pause()
+		}
+		if chance.IntN(2) == 0 {
+			c.SetReadDeadline(time.Now().Add(2 * time.Second))
+			io.Copy(io.Discard, c)
+		}
+	}
+	go func() {
+		for n := uint64(0); ; n++ {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go play(c.(*net.TCPConn), rand.New(rand.NewPCG(1, n)))
+		}
+	}()
+	for n := range uint64(conns) {
+		client.must(t, func() error {
+			c, err := net.Dial("tcp4", "10.77.0.2:7000")
+			if err == nil {
+				done.Go(func() { play(c.(*net.TCPConn), rand.New(rand.NewPCG(2, n))) })
+			}
+			return err
+		})
+	}
+	list, sum := whoRecords(t, w.waitFor(t, 20*time.Second))
+	t.Logf("%d connections, %d states compared, %d differences", len(list), sum.Kernel.Compared, sum.Kernel.Differed)
+	if sum.Kernel.Compared < conns {
+		t.Errorf("%d states were compared, want %d at least", sum.Kernel.Compared, conns)
+	}
+	if sum.Kernel.Differed*1000 > sum.Kernel.Compared {
+		t.Errorf("%d of %d states differ, want one of a thousand at most", sum.Kernel.Differed, sum.Kernel.Compared)
+	}
 }

@@ -31,9 +31,11 @@ const (
 	mostAsked    = 64                    // queries at once
 	againAfter   = 40 * time.Millisecond // whose owner was not found
 	againTimes   = 4
-	passEvery    = time.Second // over all connections
-	passShare    = 20          // of the time that it may take at most
-	mostRefresh  = 2000        // queries of a pass
+	passEvery    = 250 * time.Millisecond // over all connections
+	passShare    = 20                     // of the time that it may take at most
+	mostRefresh  = 500                    // queries of a pass
+	freshFor     = time.Second            // an answer, and longer where there are too many to ask for
+	freshMost    = 64 * freshFor
 	quietBefore  = 5 * time.Millisecond
 	quietAfter   = 100 * time.Millisecond
 	lastAnswers  = 200 * time.Millisecond // how long they are waited for at the end
@@ -83,6 +85,7 @@ type local struct {
 	socket   *tcp.Socket // the newest answer, with the newest known Owner; nil: none
 	cookie   uint64      // of its socket; 0: not known
 	tries    int         // how often it was asked for to find its owner
+	asked    tcp.Time    // when it was last asked for in a pass
 	compared tcp.Time    // At of the answer that was compared last
 	differs  bool        // that answer from what the packets show
 }
@@ -109,6 +112,7 @@ type locals struct {
 	open    int         // that were asked, and not answered
 	again   []again
 	pass    time.Time // when the next is due
+	fresh   time.Duration
 	seen    int       // segments since the last turn
 	witness Witness
 }
@@ -116,7 +120,7 @@ type locals struct {
 // Ask has a live capture on interfaces ask for the sockets of this host. It is called
 // before Run.
 func (w *Watch) Ask(a Asked) {
-	w.locals = &locals{asked: a, notice: w.notice, told: make(map[string]bool), flows: make(map[flowKey]*flow), strange: make(map[netip.Addr]time.Time)}
+	w.locals = &locals{asked: a, notice: w.notice, told: make(map[string]bool), flows: make(map[flowKey]*flow), strange: make(map[netip.Addr]time.Time), fresh: freshFor}
 }
 
 // event takes what the tracker tells, and asks for the ends that it is about.
@@ -280,6 +284,11 @@ func (w *Watch) turn(now time.Time) {
 	if !now.Before(l.pass) {
 		refreshed := 0
 		w.tracker.Each(func(r *tracker.Record) { refreshed += l.look(r, w.tracker.Now(), refreshed < mostRefresh) })
+		if refreshed < mostRefresh {
+			l.fresh = max(l.fresh/2, freshFor)
+		} else {
+			l.fresh = min(2*l.fresh, freshMost)
+		}
 		l.pass = time.Now().Add(max(passEvery, passShare*time.Since(now)))
 	}
 	l.send()
@@ -329,8 +338,9 @@ func (l *locals) look(r *tracker.Record, now tcp.Time, may bool) (asked int) {
 		if x.socket != nil {
 			l.compare(x, r, end, now)
 		}
-		if may && at == &(*f)[len(*f)-1] && (x.socket == nil || x.socket.State != tcp.Closed) && end.State != tcp.Closed {
+		if may && at == &(*f)[len(*f)-1] && x.asked.Add(l.fresh) <= now && (x.socket == nil || x.socket.State != tcp.Closed) && end.State != tcp.Closed {
 			l.ask(end.Addr, peer.Addr)
+			x.asked = now
 			asked++
 		}
 	}
