@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -22,11 +23,20 @@ import (
 
 const (
 	mostKnown = 1 << 16                // sockets, users, cgroups and processes that are remembered
-	share     = 10                     // a tenth of the time is for looking
+	share     = 25                     // of the time one part in so many is for looking
 	saved     = 300 * time.Millisecond // and what was not taken of it may be later
 	givenUp   = 2 * time.Second        // what was not found is not looked for
+	hotFor    = 10 * time.Second       // a process that had a socket may have others
+	runsFor   = 100 * time.Millisecond // what is known of a process
 	holders   = 8                      // that are remembered of a listening socket
 )
+
+// A running is what was learned of a process.
+type running struct {
+	program string
+	place   Place // where its cgroup says that it runs
+	at      time.Time
+}
 
 // A holder is a process with the socket among its descriptors.
 type holder struct{ pid, fd int }
@@ -40,15 +50,31 @@ type owners struct {
 	mount   string               // of cgroup v2; "": there is none
 	walked  time.Time            // when that was last walked
 	places  map[string]Place     // by path of the cgroup; those of Kubernetes with the names of their pods
+	running map[int]running      // by process ID
 	refused bool                 // there are processes whose descriptors may not be seen
 
-	purse time.Duration // time that may be taken
-	since time.Time     // when it was last filled
+	few, all purse // time for looking at the processes that had sockets before, and at all
 }
 
+// A purse is time that may be taken.
+type purse struct {
+	left  time.Duration
+	since time.Time // when it was last filled
+}
+
+// open reports whether there is time left.
+func (p *purse) open(now time.Time) bool {
+	p.left, p.since = min(p.left+now.Sub(p.since)/share, saved), now
+	return p.left > 0
+}
+
+// pay takes the time since then.
+func (p *purse) pay(since time.Time) { p.left -= time.Since(since) }
+
 func newOwners() *owners {
-	o := &owners{purse: saved, since: time.Now()}
+	o := new(owners)
 	o.held, o.missed, o.users = make(map[uint32][]holder), make(map[uint32]time.Time), make(map[uint32]string)
+	o.running = make(map[int]running)
 	o.groups, o.places = make(map[uint64]string), make(map[string]Place)
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	o.mount = unifiedMount(string(mounts))
@@ -96,8 +122,24 @@ func processes() []int {
 	return list
 }
 
-// search looks for the holders of sockets, of which wanted has the inodes.
-func (o *owners) search(wanted map[uint32]bool) {
+// A want is a socket whose holders are looked for.
+type want struct {
+	all  bool // not the first alone
+	soon bool // it was asked for before: it is worth more of the time
+}
+
+// spare leaves out what was not asked for before where less than half of the time is left,
+// and reports whether anything remains to be looked for.
+func (p *purse) spare(wanted map[uint32]want) bool {
+	open := p.open(time.Now())
+	if p.left < saved/2 {
+		maps.DeleteFunc(wanted, func(_ uint32, w want) bool { return !w.soon })
+	}
+	return open && len(wanted) > 0
+}
+
+// search looks for the holders of sockets, by their inodes.
+func (o *owners) search(wanted map[uint32]want) {
 	now := time.Now()
 	for inode := range wanted {
 		still := slices.DeleteFunc(o.held[inode], func(h holder) bool { return !h.holds(inode) })
@@ -108,12 +150,29 @@ func (o *owners) search(wanted map[uint32]bool) {
 			delete(wanted, inode)
 		}
 	}
-	o.purse, o.since = min(o.purse+now.Sub(o.since)/share, saved), now
-	if len(wanted) == 0 || o.purse <= 0 {
-		return
-	}
 	bound(o.held)
 	bound(o.missed)
+	for inode := range wanted {
+		delete(o.held, inode)
+	}
+	if o.few.spare(wanted) {
+		for pid, r := range o.running {
+			if now.Sub(r.at) < hotFor {
+				o.searchIn(pid, wanted)
+			} else {
+				delete(o.running, pid)
+			}
+		}
+		for inode, w := range wanted {
+			if !w.all && o.held[inode] != nil {
+				delete(wanted, inode)
+			}
+		}
+		o.few.pay(now)
+	}
+	if now = time.Now(); !o.all.spare(wanted) {
+		return
+	}
 	for inode := range wanted {
 		delete(o.held, inode)
 	}
@@ -128,11 +187,11 @@ func (o *owners) search(wanted map[uint32]bool) {
 			delete(o.missed, inode)
 		}
 	}
-	o.purse -= time.Since(now)
+	o.all.pay(now)
 }
 
 // searchIn looks among the descriptors of a process.
-func (o *owners) searchIn(pid int, wanted map[uint32]bool) {
+func (o *owners) searchIn(pid int, wanted map[uint32]want) {
 	dir, err := os.Open("/proc/" + strconv.Itoa(pid) + "/fd")
 	if err != nil {
 		o.refused = o.refused || errors.Is(err, fs.ErrPermission)
@@ -146,10 +205,15 @@ func (o *owners) searchIn(pid int, wanted map[uint32]bool) {
 			o.refused = o.refused || errors.Is(err, fs.ErrPermission)
 			continue
 		}
-		if fd, err := strconv.Atoi(name); err == nil && wanted[inode] && len(o.held[inode]) < holders {
+		if fd, err := strconv.Atoi(name); err == nil && isWanted(wanted, inode) && len(o.held[inode]) < holders {
 			o.held[inode] = append(o.held[inode], holder{pid, fd})
 		}
 	}
+}
+
+func isWanted(wanted map[uint32]want, inode uint32) bool {
+	_, is := wanted[inode]
+	return is
 }
 
 // socketAt reads which socket a descriptor is, by its name in a directory; 0 if it is
@@ -188,7 +252,7 @@ func (o *owners) of(s *socket) (w tcp.Owner) {
 		held = nil
 	}
 	if len(held) > 0 {
-		w.PID, w.Program = held[0].pid, program(held[0].pid)
+		w.PID, w.Program = held[0].pid, o.process(held[0].pid).program
 		w.Source = tcp.FromSocket
 	}
 	if s.State == tcp.Listen {
@@ -196,7 +260,7 @@ func (o *owners) of(s *socket) (w tcp.Owner) {
 		for _, h := range held {
 			if h.pid != held[0].pid { // any of them may have accepted the connection
 				w.PID = 0
-				if program(h.pid) != w.Program {
+				if o.process(h.pid).program != w.Program {
 					w.Program = ""
 				}
 			}
@@ -207,18 +271,26 @@ func (o *owners) of(s *socket) (w tcp.Owner) {
 	}
 	p := o.placeOf(o.path(s.group))
 	if p == (Place{}) && len(held) > 0 {
-		groups, _ := os.ReadFile("/proc/" + strconv.Itoa(held[0].pid) + "/cgroup")
-		p = PlaceOfGroups(string(groups))
-		p.Pod = podName(p.Pod)
+		p = o.process(held[0].pid).place
 	}
 	w.Unit, w.Container, w.Pod = p.Unit, shortID(p.Container), p.Pod
 	return w
 }
 
-// program is the name of the program that a process runs; "" if it is gone.
-func program(pid int) string {
-	name, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
-	return strings.TrimSuffix(string(name), "\n")
+// process tells of a process that has a socket; of one that is gone nothing.
+func (o *owners) process(pid int) running {
+	r, known := o.running[pid]
+	if known && time.Since(r.at) < runsFor {
+		return r
+	}
+	bound(o.running)
+	dir := "/proc/" + strconv.Itoa(pid)
+	name, _ := os.ReadFile(dir + "/comm")
+	groups, _ := os.ReadFile(dir + "/cgroup")
+	r = running{strings.TrimSuffix(string(name), "\n"), PlaceOfGroups(string(groups)), time.Now()}
+	r.place.Pod = podName(r.place.Pod)
+	o.running[pid] = r
+	return r
 }
 
 // user is the name of a user, or the number of one without a name.

@@ -20,7 +20,10 @@ import (
 )
 
 // A Query asks for a socket.
-type Query struct{ Local, Remote netip.AddrPort }
+type Query struct {
+	Local, Remote netip.AddrPort
+	Again         bool // its owner was not found the last time
+}
 
 // An Answer says what there is.
 type Answer struct {

@@ -62,10 +62,10 @@ func (a *Asker) Ask(list []Query) []Answer {
 	for s, of := range in {
 		a.askIn(s, of, answers, found)
 	}
-	wanted := make(map[uint32]bool)
+	wanted := make(map[uint32]want)
 	for i := range found {
 		if found[i].inode != 0 {
-			wanted[found[i].inode] = true
+			wanted[found[i].inode] = want{all: found[i].State == tcp.Listen, soon: list[i].Again || wanted[found[i].inode].soon}
 		}
 	}
 	a.owners.search(wanted)

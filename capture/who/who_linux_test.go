@@ -50,7 +50,7 @@ func pair(t *testing.T, address string) (client, server *net.TCPConn, l net.List
 func localOf(c *net.TCPConn) netip.AddrPort  { return c.LocalAddr().(*net.TCPAddr).AddrPort() }
 func remoteOf(c *net.TCPConn) netip.AddrPort { return c.RemoteAddr().(*net.TCPAddr).AddrPort() }
 
-func queryOf(c *net.TCPConn) Query { return Query{localOf(c), remoteOf(c)} }
+func queryOf(c *net.TCPConn) Query { return Query{Local: localOf(c), Remote: remoteOf(c)} }
 
 // The kernel tells the states of both ends as they close, and whose they are.
 func TestAsk(t *testing.T) {
@@ -115,7 +115,7 @@ func TestAskMapped(t *testing.T) {
 	}
 	defer c.Close()
 	q := queryOf(c.(*net.TCPConn))
-	got := a.Ask([]Query{{q.Remote, q.Local}})[0]
+	got := a.Ask([]Query{{Local: q.Remote, Remote: q.Local}})[0]
 	if got.Socket.State != tcp.Established {
 		t.Errorf("got %+v", got)
 	}
@@ -125,8 +125,8 @@ func TestAskMapped(t *testing.T) {
 func TestAskMany(t *testing.T) {
 	a := asker(t)
 	client, server, _ := pair(t, "127.0.0.1:0")
-	stranger := Query{netip.MustParseAddrPort("192.0.2.1:80"), localOf(client)}
-	closed := Query{netip.MustParseAddrPort("127.0.0.1:1"), localOf(client)}
+	stranger := Query{Local: netip.MustParseAddrPort("192.0.2.1:80"), Remote: localOf(client)}
+	closed := Query{Local: netip.MustParseAddrPort("127.0.0.1:1"), Remote: localOf(client)}
 	var list []Query
 	for range 50 {
 		list = append(list, queryOf(client), stranger, closed, queryOf(server))

@@ -24,15 +24,17 @@ import (
 // that was read up to quietAfter.
 
 const (
-	mostFlows    = 1 << 18               // pairs of addresses and ports that are asked for
-	mostSpells   = 16                    // connections of one, the newest
-	mostStrange  = 1 << 16               // addresses that are not of this host
-	strangeFor   = 10 * time.Second      // and for how long they are not asked for again
-	mostAsked    = 64                    // queries at once
-	againAfter   = 40 * time.Millisecond // whose owner was not found
+	mostFlows    = 1 << 18                // pairs of addresses and ports that are asked for
+	mostSpells   = 16                     // connections of one, the newest
+	mostStrange  = 1 << 16                // addresses that are not of this host
+	mostHeard    = 1 << 12                // addresses at which something listens
+	listenFor    = 100 * time.Millisecond // as was learned
+	strangeFor   = 10 * time.Second       // and for how long they are not asked for again
+	mostAsked    = 64                     // queries at once
+	againAfter   = 40 * time.Millisecond  // whose owner was not found
 	againTimes   = 4
 	passEvery    = 250 * time.Millisecond // over all connections
-	passShare    = 20                     // of the time that it may take at most
+	passShare    = 50                     // of the time that it may take at most
 	mostRefresh  = 500                    // queries of a pass
 	freshFor     = time.Second            // an answer, and longer where there are too many to ask for
 	freshMost    = 64 * freshFor
@@ -94,6 +96,12 @@ type local struct {
 // show, and how often they differed.
 type Witness struct{ Compared, Differed uint64 }
 
+// A heard is what listens at an address.
+type heard struct {
+	socket tcp.Socket
+	at     time.Time
+}
+
 // An again is an end to ask for once more.
 type again struct {
 	query who.Query
@@ -102,25 +110,26 @@ type again struct {
 
 // locals are what is known of the ends on this host.
 type locals struct {
-	asked   Asked
-	notice  func(string)
-	told    map[string]bool // what was said to be missing
-	gone    bool
-	flows   map[flowKey]*flow
-	strange map[netip.Addr]time.Time
-	queries []who.Query // that will be asked next
-	open    int         // that were asked, and not answered
-	again   []again
-	pass    time.Time // when the next is due
-	fresh   time.Duration
-	seen    int       // segments since the last turn
-	witness Witness
+	asked     Asked
+	notice    func(string)
+	told      map[string]bool // what was said to be missing
+	gone      bool
+	flows     map[flowKey]*flow
+	strange   map[netip.Addr]time.Time
+	queries   []who.Query // that will be asked next
+	listeners map[netip.AddrPort]heard
+	open      int // that were asked, and not answered
+	again     []again
+	pass      time.Time // when the next is due
+	fresh     time.Duration
+	seen      int // segments since the last turn
+	witness   Witness
 }
 
 // Ask has a live capture on interfaces ask for the sockets of this host. It is called
 // before Run.
 func (w *Watch) Ask(a Asked) {
-	w.locals = &locals{asked: a, notice: w.notice, told: make(map[string]bool), flows: make(map[flowKey]*flow), strange: make(map[netip.Addr]time.Time), fresh: freshFor}
+	w.locals = &locals{asked: a, notice: w.notice, told: make(map[string]bool), flows: make(map[flowKey]*flow), strange: make(map[netip.Addr]time.Time), fresh: freshFor, listeners: make(map[netip.AddrPort]heard)}
 }
 
 // event takes what the tracker tells, and asks for the ends that it is about.
@@ -138,18 +147,24 @@ func (l *locals) event(e *tracker.Event) {
 		}
 		f.begin(e.Time)
 		l.ask(e.Client, e.Server)
-		l.ask(e.Server, e.Client)
-	case e.Kind == tracker.EventTransition && e.To == tcp.Established && e.End == tcp.Server:
-		l.ask(e.Server, e.Client)
-	case e.Kind == tracker.EventTransition && (e.To == tcp.FinWait1 || e.To == tcp.CloseWait):
-		local, remote := e.Client, e.Server
-		if e.End == tcp.Server {
-			local, remote = remote, local
+		if s, fresh := l.listener(e.Server); fresh {
+			_, side := keyOf(e.Server, e.Client)
+			s.At = e.Time
+			(*f)[len(*f)-1].ends[side].take(&s)
+		} else {
+			l.ask(e.Server, e.Client)
 		}
-		if s := l.of(local, remote); s == nil || s.Owner.Source != tcp.FromSocket {
-			l.ask(local, remote)
+	case e.Kind == tracker.EventTransition && e.To == tcp.Established && e.End == tcp.Server:
+		if s, fresh := l.listener(e.Server); !fresh || s.Owner.PID == 0 {
+			l.ask(e.Server, e.Client) // to tell which of several processes has accepted it
 		}
 	}
+}
+
+// listener returns what listens at an address, if that was learned just now.
+func (l *locals) listener(at netip.AddrPort) (tcp.Socket, bool) {
+	h, known := l.listeners[at]
+	return h.socket, known && time.Since(h.at) < listenFor
 }
 
 // begin begins another connection. What was answered since its first packet is of it.
@@ -168,21 +183,17 @@ func (f *flow) begin(start tcp.Time) {
 	*f = append(*f, next)
 }
 
-// of returns what is known of an end of the newest connection, or nil.
-func (l *locals) of(local, remote netip.AddrPort) *tcp.Socket {
-	key, side := keyOf(local, remote)
-	if f := l.flows[key]; f != nil {
-		return (*f)[len(*f)-1].ends[side].socket
-	}
-	return nil
-}
-
 // ask asks for an end, unless it is known to be on another host.
 func (l *locals) ask(local, remote netip.AddrPort) {
 	if at, known := l.strange[local.Addr()]; known && time.Since(at) < strangeFor {
 		return
 	}
-	if l.queries = append(l.queries, who.Query{Local: local, Remote: remote}); len(l.queries) >= mostAsked {
+	l.add(who.Query{Local: local, Remote: remote})
+}
+
+// add has a query asked with the next.
+func (l *locals) add(q who.Query) {
+	if l.queries = append(l.queries, q); len(l.queries) >= mostAsked {
 		l.send()
 	}
 }
@@ -215,6 +226,9 @@ func (l *locals) take(ahead time.Duration) {
 	}
 }
 
+// withOwners are the states in which a socket has an owner, or will have one.
+var withOwners = []tcp.State{tcp.SynSent, tcp.SynReceived, tcp.Established, tcp.CloseWait}
+
 // answer takes one answer.
 func (l *locals) answer(a *who.Answer, ahead time.Duration) {
 	if !a.Ours {
@@ -223,6 +237,12 @@ func (l *locals) answer(a *who.Answer, ahead time.Duration) {
 		}
 		l.strange[a.Local.Addr()] = time.Now()
 		return
+	}
+	if a.Known && a.Socket.State == tcp.Listen {
+		if len(l.listeners) >= mostHeard {
+			clear(l.listeners)
+		}
+		l.listeners[a.Local] = heard{a.Socket, time.Now()}
 	}
 	key, side := keyOf(a.Local, a.Remote)
 	f := l.flows[key]
@@ -235,9 +255,11 @@ func (l *locals) answer(a *who.Answer, ahead time.Duration) {
 	if at == nil {
 		return
 	}
-	if x := &at.ends[side]; x.take(&s) && s.Owner.Source != tcp.FromSocket && s.State != tcp.Closed && x.tries < againTimes {
+	x := &at.ends[side]
+	unowned := a.Socket.Owner.Source == tcp.NoOwner && slices.Contains(withOwners, a.Socket.State)
+	if x.take(&s) && unowned && x.tries < againTimes {
 		x.tries++
-		l.again = append(l.again, again{a.Query, time.Now().Add(againAfter)})
+		l.again = append(l.again, again{who.Query{Local: a.Local, Remote: a.Remote, Again: true}, time.Now().Add(againAfter)})
 	}
 }
 
@@ -278,7 +300,7 @@ func (w *Watch) turn(now time.Time) {
 	ahead := w.live.Stats().Ahead
 	l.take(ahead)
 	for len(l.again) > 0 && !now.Before(l.again[0].due) {
-		l.ask(l.again[0].query.Local, l.again[0].query.Remote)
+		l.add(l.again[0].query)
 		l.again = l.again[1:]
 	}
 	if !now.Before(l.pass) {
