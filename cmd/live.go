@@ -30,6 +30,7 @@ type liveFlags struct {
 	promisc            bool
 	duration, interval time.Duration
 	write, user        string
+	who                bool
 	listen, token      string
 	tokenFile          string
 	tlsCert, tlsKey    string
@@ -82,6 +83,7 @@ as soon as the capture is open. If started as root, it switches to --user.`,
 	fl.StringVar(&f.on, "on", "", "show what netstat -tan shows on this `host` (an address)")
 	fl.BoolVarP(&f.listening, "listening", "l", false, "show the listening sockets that the traffic reveals")
 	namesFlag(c, &f.names)
+	fl.BoolVarP(&f.who, "processes", "p", false, "ask the kernel of this host for its ends: programs, users, services, containers, pods, and the state of each socket (Linux)")
 	fl.IntVarP(&f.snap, "snapshot-length", "s", defaultSnap, "capture the first N `bytes` of each packet (256 covers the headers); 0 captures whole packets, and so do --verify-checksums and --payload")
 	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "`size` of the kernel's buffer; a plain number is KiB, as in tcpdump")
 	fl.BoolVar(&f.promisc, "promisc", false, "promiscuous mode: also capture packets to other hosts")
@@ -307,7 +309,10 @@ func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return err
 	}
 	l.BoundBy, l.Buffer, l.Quiet, l.Stderr = f.boundBy, f.buffer, f.quiet, stderr
-	l.User, l.Confine = f.user, confined
+	if f.who && len(l.Capture.Interfaces) == 0 {
+		return errors.New("--processes needs -i with an interface: a capture that another program makes may be of another host")
+	}
+	l.Who, l.User, l.Confine = f.who, f.user, confined
 	if err := f.listenOptions(l); err != nil {
 		return err
 	}

@@ -116,8 +116,8 @@ var mayImport = []struct {
 	{"report/ladder", []string{"report/text", "report/record", "tracker", "tracker/tcp", "tracker/anomaly"}, false, "it draws segments, and knows no other format"},
 	{"report/html", []string{"report/text", "report/findings", "report/record", "report/table", "report/ladder", "report/check", "report/catalogue", "tracker", "tracker/tcp", "tracker/anomaly", "tracker/anomaly/kinds"}, false, "it draws what the others know"},
 	{"report", []string{"report", "tracker", "tracker/tcp", "tracker/anomaly", "tracker/anomaly/kinds"}, false, "it turns events into what people read"},
-	{"cmd/watch", []string{"capture", "capture/taps", "capture/hub", "tracker", "tracker/tcp", "tracker/anomaly", "tracker/anomaly/kinds", "tracker/crossflow"}, false, "it joins the rooms, and a program without commands can use it"},
-	{"cmd/run", []string{"cmd/watch", "capture", "capture/taps", "capture/hub", "tracker", "tracker/tcp", "tracker/anomaly", "report", "report/text", "report/between", "report/record", "report/table", "report/ladder", "report/html", "report/check", "report/policy", "report/screen", "report/serve", "report/findings", "report/services"}, false, "it does what commands ask for, and knows no flag"},
+	{"cmd/watch", []string{"capture", "capture/taps", "capture/hub", "capture/who", "tracker", "tracker/tcp", "tracker/anomaly", "tracker/anomaly/kinds", "tracker/crossflow"}, false, "it joins the rooms, and a program without commands can use it"},
+	{"cmd/run", []string{"cmd/watch", "capture", "capture/taps", "capture/hub", "capture/who", "tracker", "tracker/tcp", "tracker/anomaly", "report", "report/text", "report/between", "report/record", "report/table", "report/ladder", "report/html", "report/check", "report/policy", "report/screen", "report/serve", "report/findings", "report/services"}, false, "it does what commands ask for, and knows no flag"},
 	{"cmd", []string{"cmd", "capture", "tracker", "report"}, false, ""},
 	{"..", []string{"cmd"}, false, ""},
 }

@@ -94,7 +94,7 @@ what went wrong. It reads the captures that tcpdump and Wireshark write.`,
 	root.SetFlagErrorFunc(flagError)
 	root.DisableSuggestions = true // cobra's take lines; ours are a hint
 	root.PersistentFlags().SortFlags = false
-	root.AddCommand(newReplay(), newLive(), newExplain(), newCheck(), newCompare(), newPort(), newHub(), newSensors(), newAnomalies(), newStates(), newInterfaces(), newVersion(), newMan())
+	root.AddCommand(newReplay(), newLive(), newExplain(), newCheck(), newCompare(), newPort(), newHub(), newSensors(), newAnomalies(), newStates(), newInterfaces(), newVersion(), newMan(), newAnswer())
 	profiles(root)
 	return root
 }

@@ -61,6 +61,8 @@ type EndRecord struct {
 	Listener    bool   // it accepted a SYN, as its SYN+ACK shows or what followed
 	OnHost      bool   // the capture was made on its host, as Config.TapOn or the packets say
 
+	Socket *tcp.Socket // what the kernel of its host says, if who reads the capture has asked; nil: nothing. It is not written to
+
 	Stack          tcp.StackID // whose timers and choices it is taken to have
 	StackCertainty tcp.StackCertainty
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -33,15 +34,16 @@ func confine(folder string, connects bool) error {
 	if folder != "" {
 		rules = append(rules, landlock.RWDirs(folder))
 	}
-	restrict := landlock.V5.BestEffort().Restrict
+	restrict, needed := landlock.V5.BestEffort().Restrict, []uint32(nil)
 	if connects {
+		needed = []uint32{unix.SYS_CONNECT}
 		restrict = landlock.V5.BestEffort().RestrictPaths
 		rules = append(rules, landlock.ROFiles("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf").IgnoreIfMissing())
 	}
 	if err := restrict(rules...); err != nil {
 		return fmt.Errorf("restricting files: %w", err)
 	}
-	if err := filterCalls(connects); err != nil {
+	if err := filterCalls(needed...); err != nil {
 		return fmt.Errorf("restricting system calls: %w", err)
 	}
 	return nil
@@ -72,9 +74,9 @@ var architectures = map[string]uint32{
 	"riscv64": unix.AUDIT_ARCH_RISCV64, "ppc64le": unix.AUDIT_ARCH_PPC64LE, "s390x": unix.AUDIT_ARCH_S390X, "loong64": unix.AUDIT_ARCH_LOONGARCH64,
 }
 
-// filterCalls has every thread fail in what is forbidden, as in what it has no
-// permission for, and in all calls by numbers of another architecture.
-func filterCalls(connects bool) error {
+// filterCalls has every thread fail in what is forbidden, except these calls, as in what
+// it has no permission for, and in all calls by numbers of another architecture.
+func filterCalls(except ...uint32) error {
 	architecture, known := architectures[runtime.GOARCH]
 	if !known {
 		return nil
@@ -90,7 +92,7 @@ func filterCalls(connects bool) error {
 		program = append(program, bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: x32, SkipTrue: 1}, deny)
 	}
 	for _, call := range forbidden {
-		if call == unix.SYS_CONNECT && connects {
+		if slices.Contains(except, call) {
 			continue
 		}
 		program = append(program, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: call, SkipTrue: 1}, deny)

@@ -34,6 +34,7 @@ type Live struct {
 	BoundBy  string        // the flag that bounds how many connections are kept
 	Buffer   string        // the size of the kernel's buffer, as it was asked for
 	User     string        // who root becomes once the capture is open
+	Who      bool          // the kernel is asked for the ends on this host
 	Listen   string        // the address at which a page is served; "": none is
 	Token    string        // that who asks for it has to know; "": nobody has
 	Cert     string        // the file of the certificate by which that is encrypted; "": it is not
@@ -92,6 +93,14 @@ func (l *Live) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.watch.Close()) }()
+	if l.Who {
+		a, err := startAsking(l.User, l.Stderr)
+		if err != nil {
+			return err
+		}
+		defer a.Close()
+		l.watch.Ask(a)
+	}
 	if err := l.listen(); err != nil {
 		return err
 	}

@@ -31,6 +31,50 @@ func clearCapabilities() error {
 	return nil
 }
 
+// whoNeeds are the capabilities with which the sockets of all processes are found: to see
+// the descriptors of other users' processes, and to enter network namespaces.
+var whoNeeds = []int{unix.CAP_SYS_PTRACE, unix.CAP_DAC_READ_SEARCH, unix.CAP_SYS_ADMIN}
+
+// keepForWho becomes the user, as dropPrivileges does, and keeps of all rights whoNeeds.
+func keepForWho(name string) error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var had, keep [2]unix.CapUserData
+	if err := unix.Capget(&header, &had[0]); err != nil {
+		return fmt.Errorf("reading capabilities: %w", err)
+	}
+	for _, c := range whoNeeds {
+		bit := uint32(1) << (c % 32)
+		keep[c/32].Permitted |= had[c/32].Permitted & bit
+		keep[c/32].Effective = keep[c/32].Permitted
+	}
+	if os.Geteuid() == 0 {
+		uid, gid, err := lookupUser(name)
+		if err != nil {
+			return err
+		}
+		if uid == 0 {
+			return nil
+		}
+		if _, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1, 0, 0, 0, 0); errno != 0 {
+			return fmt.Errorf("keeping capabilities: %w", errno)
+		}
+		if err := becomeUser(name, uid, gid); err != nil {
+			return err
+		}
+	}
+	_, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
+	if errno == 0 {
+		_, _, errno = psx.Syscall3(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&keep[0])), 0)
+	}
+	if errno != 0 {
+		return fmt.Errorf("dropping capabilities: %w", errno)
+	}
+	if err := filterCalls(unix.SYS_SETNS); err != nil {
+		return fmt.Errorf("restricting system calls: %w", err)
+	}
+	return nil
+}
+
 // handOver runs, in place of this process, the copy of tcpwatch that a package
 // installs beside it (bin/tcpwatch, lib/tcpwatch/tcpwatch). The copy has the
 // capability to capture, and only the members of its group can run it. A copy,

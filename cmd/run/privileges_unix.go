@@ -23,14 +23,21 @@ func dropPrivileges(name string) error {
 		if uid == 0 {
 			return nil
 		}
-		err = errors.Join(syscall.Setgroups([]int{gid}), syscall.Setgid(gid), syscall.Setuid(uid))
-		if err != nil {
-			return fmt.Errorf("switching to user %s: %w", name, err)
+		if err := becomeUser(name, uid, gid); err != nil {
+			return err
 		}
 	} else if name != DefaultUser && name != currentUser() {
 		return fmt.Errorf("--user %s: only root can switch to another user", name)
 	}
 	return clearCapabilities()
+}
+
+// becomeUser switches to a user, in all threads.
+func becomeUser(name string, uid, gid int) error {
+	if err := errors.Join(syscall.Setgroups([]int{gid}), syscall.Setgid(gid), syscall.Setuid(uid)); err != nil {
+		return fmt.Errorf("switching to user %s: %w", name, err)
+	}
+	return nil
 }
 
 // lookupUser finds a user by name or number.

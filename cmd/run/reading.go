@@ -155,7 +155,12 @@ func summaryOf(s watch.Summary) record.Summary {
 	for _, p := range c.Passed {
 		passed = append(passed, record.Passed{Header: p.Header, Why: p.Why, Packets: uint64(p.Packets)})
 	}
+	var kernel *record.Compared
+	if s.Witness != nil {
+		kernel = &record.Compared{Compared: s.Witness.Compared, Differed: s.Witness.Differed}
+	}
 	return record.Summary{
+		Kernel:  kernel,
 		Between: betweenOf(&s),
 		Packets: uint64(c.Packets), TCPPackets: uint64(c.Segments), Bytes: uint64(c.Bytes),
 		Filtered: uint64(c.Filtered), Tagged: uint64(c.Tagged), Earlier: uint64(c.Earlier), Later: uint64(c.Later),

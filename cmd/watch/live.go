@@ -108,6 +108,9 @@ func (w *Watch) runLive(ctx context.Context) error {
 			if w.observe(s); w.failed != nil {
 				return w.failed
 			}
+			if w.locals != nil {
+				w.glance()
+			}
 			continue
 		}
 		w.heedLoss()
@@ -125,6 +128,9 @@ func (w *Watch) runLive(ctx context.Context) error {
 			return err
 		}
 		now := time.Now()
+		if w.locals != nil {
+			w.turn(now)
+		}
 		if p.over(ctx, now, w.live.Idle(), w.live.Seal) {
 			return nil
 		}
@@ -137,7 +143,9 @@ func (w *Watch) runLive(ctx context.Context) error {
 				return err
 			}
 		}
-		deadline = p.next(now)
+		if deadline = p.next(now); w.locals != nil {
+			deadline = w.locals.due(deadline)
+		}
 	}
 }
 

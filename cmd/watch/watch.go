@@ -93,6 +93,8 @@ type Summary struct {
 	Learned     tracker.Learned
 	Interrupted bool // the context ended the run, and not the capture
 
+	Witness *Witness // nil: nobody asked for sockets
+
 	Taps    []taps.Tap    // where the captures of several places were made; nil: there is one
 	Between *taps.Between // what happened between these
 }
@@ -129,6 +131,7 @@ type Watch struct {
 	tracker     *tracker.Tracker
 	crowd       *crossflow.Detector
 	names       *names
+	locals      *locals              // nil: nobody asks for sockets
 	emit        func(*tracker.Event) // what the tracker tells
 	sink        Sink
 	failed      error // of sink
@@ -284,6 +287,9 @@ func (w *Watch) Now() tcp.Time { return w.tracker.Now() }
 func (w *Watch) Each(f func(*tracker.Record)) {
 	w.tracker.Each(func(r *tracker.Record) {
 		w.names.fill(r, false)
+		if w.locals != nil {
+			w.locals.fill(r, false)
+		}
 		f(r)
 	})
 }
@@ -291,6 +297,9 @@ func (w *Watch) Each(f func(*tracker.Record)) {
 // Summary returns what was counted so far.
 func (w *Watch) Summary() Summary {
 	sum := Summary{Capture: w.stats(), Tracker: w.tracker.Stats(), Learned: w.tracker.Learned(), Interrupted: w.interrupted}
+	if w.locals != nil {
+		sum.Witness = &w.locals.witness
+	}
 	if w.taps != nil {
 		sum.Taps, sum.Between = w.taps.list, w.taps.source.Between()
 	}
@@ -375,9 +384,15 @@ func (w *Watch) event(e *tracker.Event) {
 	if w.place != nil {
 		fillPlaces(e, w.place)
 	}
+	if w.locals != nil {
+		w.locals.event(e)
+	}
 	switch {
 	case e.Kind == tracker.EventConnection:
 		w.names.fill(e.Record, true)
+		if w.locals != nil {
+			w.locals.fill(e.Record, true)
+		}
 	case e.Kind == tracker.EventTransition && w.sink.Still:
 		return
 	}
@@ -414,6 +429,9 @@ func (w *Watch) end() (capture.Stats, error) {
 	if w.live != nil {
 		w.tellLoss(time.Time{})
 		w.tellClock()
+	}
+	if w.locals != nil {
+		w.finish()
 	}
 	if err := w.tick(true); err != nil {
 		return stats, err

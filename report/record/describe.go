@@ -39,6 +39,7 @@ type Group struct {
 
 // Certainties are how sure a state is.
 var Certainties = []Word{
+	{tcp.Kernel.String(), "the kernel of the end's own host says so (live --processes)"},
 	{tcp.Proved.String(), "the end's own segments show it"},
 	{tcp.Observed.String(), "the capture was made on the end's own host, and what changed the state came in there"},
 	{tcp.Settled.String(), "nothing contradicted it for longer than a retransmission would have taken, or a timer of a known stack implies it"},
@@ -109,6 +110,11 @@ var severities = []Word{
 	{anomaly.Error.String(), "a connection failed, data may be wrong, or what TIME_WAIT guards against happened"},
 }
 
+var ownerSources = []Word{
+	{tcp.FromSocket.String(), "the process has the connection's socket open"},
+	{tcp.FromListener.String(), "the process has the listening socket open to which the connection came"},
+}
+
 var endpoints = []Word{{tcp.Client.String(), ""}, {tcp.Server.String(), ""}}
 
 // stateWords are the states, and what stands where none is known.
@@ -131,6 +137,9 @@ const (
 	ofSeconds = "s"
 	ofBytes   = "bytes"
 	ofFrames  = "frame"
+
+	notAsked = "it is on another host, or not known"
+	noSocket = "no socket of it was found"
 )
 
 // typeIs is the first field of every line of jsonl.
@@ -202,6 +211,20 @@ func endDocs() []FieldDoc {
 		{Name: "stack_certainty", Type: "string", Is: "how sure the stack is", Words: stackCertainties},
 		{Name: "stack_reason", Type: "string", Is: "how the stack was recognised", Absent: "it was not recognised"},
 		{Name: "on_host", Type: "boolean", Is: "the capture was made on its host (--tap-on)", Absent: "it was not, or the packets do not show it"},
+		{Name: "process.name", Type: "string", Is: "the program that has the connection", More: "This and what follows, up to `socket.window`, is what the kernel of its host says (live --processes).", Absent: notAsked},
+		{Name: "process.pid", Type: "number", Is: "its process ID", Absent: notAsked + ", or several processes share a listening socket"},
+		{Name: "process.source", Type: "string", Is: "how the program is known", Words: ownerSources, Absent: notAsked},
+		{Name: "user", Type: "string", Is: "the user who opened the socket", Absent: notAsked},
+		{Name: "unit", Type: "string", Is: "its systemd unit", Absent: "it has none, or runs in a container"},
+		{Name: "container", Type: "string", Is: "its container: twelve digits of the ID", Absent: "it does not run in a container"},
+		{Name: "pod", Type: "string", Is: "its Kubernetes pod: namespace/name", More: "Its UID if the names cannot be read.", Absent: "it does not run in a pod"},
+		{Name: "kernel_state", Type: "string", Is: "its state, as the kernel says", Words: stateWords(), Absent: "nobody asked for it since its last packet"},
+		{Name: "kernel_differs", Type: "boolean", Is: "`kernel_state` is not what the packets show", Absent: "they agree, or were not compared"},
+		{Name: "socket.recv_queue", Type: "number", Unit: ofBytes, Is: "what the program has not read", Absent: "as for `kernel_state`"},
+		{Name: "socket.send_queue", Type: "number", Unit: ofBytes, Is: "what the peer has not acknowledged", Absent: "as for `kernel_state`"},
+		{Name: "socket.rtt", Type: "number", Unit: ofSeconds, Is: "the smoothed round-trip time", Absent: noSocket},
+		{Name: "socket.retransmits", Type: "number", Unit: "segments", Is: "retransmitted segments, as the kernel counts them", Absent: noSocket},
+		{Name: "socket.window", Type: "number", Unit: "segments", Is: "the congestion window", Absent: noSocket},
 		{Name: "timer.kind", Type: "string", Is: "the running timer: what happens when it fires", Words: timers, Absent: "no timer runs"},
 		{Name: "timer.remaining", Type: "number", Unit: ofSeconds, Is: "until that timer fires", Absent: "no timer runs"},
 		{Name: "history", Type: "array", Is: "the states that it went through", More: "Oldest first.", Holds: "history"},
@@ -301,6 +324,8 @@ func summaryDocs() []FieldDoc {
 		{Name: "evicted", Type: "number", Is: "connections evicted to stay within --max-connections or --max-memory"},
 		{Name: "services", Type: "array", Is: "connections by server address and port", Holds: "services"},
 		{Name: "hosts", Type: "array", Is: "connections by client host", Holds: "services"},
+		{Name: "kernel.compared", Type: "number", Is: "how often the state of an end was compared with what the kernel says (live --processes)", Absent: "the kernel was not asked"},
+		{Name: "kernel.differed", Type: "number", Is: "how often they differed", Absent: "the kernel was not asked"},
 		{Name: "taps", Type: "array", Is: "the captures, and what happened between them", Holds: "capture", Absent: "there is one capture"},
 	}
 }

@@ -161,6 +161,8 @@ func TestFieldsAreDescribed(t *testing.T) {
 	odd.Places = []tcp.Place{{Tap: "client", Packet: 1, Peer: 2}}
 	c.Ends[tcp.Client].History[0].Place = odd.Places[0]
 	c.Ends[tcp.Client].OnHost = true
+	c.Ends[tcp.Client].Certainty = tcp.Kernel
+	c.Ends[tcp.Client].Socket = &tcp.Socket{State: tcp.TimeWait, HasInfo: true, Differs: true, Owner: tcp.Owner{Source: tcp.FromSocket, PID: 1, Program: "p", User: "u", Unit: "s", Container: "c", Pod: "d"}}
 	leaves := sample.Sending()
 	leaves.Ends[tcp.Client].State, leaves.Ends[tcp.Server].State = tcp.TimeWait, tcp.CloseWait
 	events := append(sample.Events(),
@@ -181,7 +183,7 @@ func TestFieldsAreDescribed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := p.Close(record.Summary{Packets: 1, First: sample.At(0), Last: sample.At(1), Between: printtest.Between(), Passed: []record.Passed{{Header: "GTP-U", Why: "not opened", Packets: 1}}}); err != nil {
+	if err := p.Close(record.Summary{Packets: 1, First: sample.At(0), Last: sample.At(1), Kernel: &record.Compared{Compared: 2, Differed: 1}, Between: printtest.Between(), Passed: []record.Passed{{Header: "GTP-U", Why: "not opened", Packets: 1}}}); err != nil {
 		t.Fatal(err)
 	}
 	d := newDescribed(t)

@@ -56,6 +56,7 @@ func fullRecord() *tracker.Record {
 		x.HasISN, x.MSS, x.WindowScale, x.SACK, x.Timestamps = true, 1, 1, true, true
 		x.Timer = tracker.Timer{Kind: "fin", Remaining: 1}
 		x.StackCertainty, x.OnHost = tcp.StackKnown, true
+		x.Socket = &tcp.Socket{State: tcp.Established, HasInfo: true, Differs: true, Owner: tcp.Owner{Source: tcp.FromSocket, PID: 1, Program: "p", User: "u", Unit: "u", Container: "c", Pod: "p"}}
 		x.State, x.Since, x.TimeInState = tcp.Established, 1, 1
 	}
 	return r

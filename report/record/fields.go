@@ -115,11 +115,44 @@ var endFields = []struct {
 		return word(tcp.StackReason(e.Stack, e.StackCertainty))
 	}},
 	{"on_host", [2]string{}, false, func(e *tracker.EndRecord) value { return flag(e.OnHost).unless(!e.OnHost) }},
+	{"process.name", [2]string{}, false, ofOwner(func(o *tcp.Owner) value { return sentence(o.Program).unless(o.Program == "") })},
+	{"process.pid", [2]string{}, false, ofOwner(func(o *tcp.Owner) value { return count(o.PID).unless(o.PID == 0) })},
+	{"process.source", [2]string{}, false, ofOwner(func(o *tcp.Owner) value { return word(o.Source.String()) })},
+	{"user", [2]string{}, false, ofOwner(func(o *tcp.Owner) value { return sentence(o.User).unless(o.User == "") })},
+	{"unit", [2]string{}, false, ofOwner(func(o *tcp.Owner) value { return sentence(o.Unit).unless(o.Unit == "") })},
+	{"container", [2]string{}, false, ofOwner(func(o *tcp.Owner) value { return sentence(o.Container).unless(o.Container == "") })},
+	{"pod", [2]string{}, false, ofOwner(func(o *tcp.Owner) value { return sentence(o.Pod).unless(o.Pod == "") })},
+	{"kernel_state", [2]string{}, false, ofSocket(func(s *tcp.Socket) value { return stateValue(s.State).unless(s.State == tcp.Unknown) })},
+	{"kernel_differs", [2]string{}, false, ofSocket(func(s *tcp.Socket) value { return flag(s.Differs).unless(!s.Differs) })},
+	{"socket.recv_queue", [2]string{}, false, ofSocket(func(s *tcp.Socket) value {
+		return count(s.RecvQueue).unless(s.State == tcp.Unknown || s.State == tcp.Closed)
+	})},
+	{"socket.send_queue", [2]string{}, false, ofSocket(func(s *tcp.Socket) value {
+		return count(s.SendQueue).unless(s.State == tcp.Unknown || s.State == tcp.Closed)
+	})},
+	{"socket.rtt", [2]string{}, false, ofSocket(func(s *tcp.Socket) value { return span(s.RTT).unless(!s.HasInfo) })},
+	{"socket.retransmits", [2]string{}, false, ofSocket(func(s *tcp.Socket) value { return count(s.Retransmits).unless(!s.HasInfo) })},
+	{"socket.window", [2]string{}, false, ofSocket(func(s *tcp.Socket) value { return count(s.Window).unless(!s.HasInfo) })},
 	{"timer.kind", [2]string{}, false, func(e *tracker.EndRecord) value { return word(e.Timer.Kind) }},
 	{"timer.remaining", [2]string{}, false, func(e *tracker.EndRecord) value { return span(e.Timer.Remaining).unless(e.Timer.Kind == "") }},
 	{"history", [2]string{}, false, func(e *tracker.EndRecord) value {
 		return value{kind: steps, num: int64(len(e.History)), steps: &e.History}
 	}},
+}
+
+// ofSocket is a field of what the kernel says of an end, absent where it was not asked.
+func ofSocket(of func(*tcp.Socket) value) func(*tracker.EndRecord) value {
+	return func(e *tracker.EndRecord) value {
+		if e.Socket == nil {
+			return value{}
+		}
+		return of(e.Socket)
+	}
+}
+
+// ofOwner is one of whose its socket is.
+func ofOwner(of func(*tcp.Owner) value) func(*tracker.EndRecord) value {
+	return ofSocket(func(s *tcp.Socket) value { return of(&s.Owner) })
 }
 
 // stepFields are the fields of an entry of an end's history: first, stepOften of

@@ -288,6 +288,11 @@ func appendSummary(b []byte, s *Summary, t *Tally) []byte {
 	b = appendUint(appendKey(b, "evicted"), s.Evicted)
 	b = appendServices(appendKey(b, "services"), t.Services.Servers())
 	b = appendServices(appendKey(b, "hosts"), t.Services.Clients())
+	if s.Kernel != nil {
+		b = append(appendKey(b, "kernel"), '{')
+		b = appendUint(appendKey(b, "compared"), s.Kernel.Compared)
+		b = append(appendUint(appendKey(b, "differed"), s.Kernel.Differed), '}')
+	}
 	if s.Between != nil {
 		b = appendTaps(appendKey(b, "taps"), s.Between)
 	}

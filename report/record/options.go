@@ -29,6 +29,7 @@ type Options struct {
 	// CLOSED, or back in LISTEN). Records always list them.
 	Existing bool
 
+	Differing bool          // tables show only connections with an end of which the kernel says another state
 	Whole     bool          // the capture was read to its own end, and time runs no further: --at would say what follows
 	LeakAfter time.Duration // as of the tracker; 0: as usual
 
@@ -73,8 +74,14 @@ type Summary struct {
 	Sorted      uint64   // packets that were out of order, and were put in order
 	Evicted     uint64   // connections forgotten for want of memory
 
+	Kernel *Compared // nil: the kernel was not asked
+
 	Between *between.Report // of captures of several places; nil: there is one
 }
+
+// Compared counts how often the state of an end was compared with what the kernel of its
+// host says, and how often they differed.
+type Compared struct{ Compared, Differed uint64 }
 
 // Passed counts packets that were passed over for a header that is not opened.
 type Passed struct {
@@ -90,7 +97,15 @@ func (o *Options) Selects(r *tracker.Record, table bool) bool {
 }
 
 // Shows reports whether tables show r, if it is selected.
-func (o *Options) Shows(r *tracker.Record) bool { return !o.Existing || exists(r) }
+func (o *Options) Shows(r *tracker.Record) bool {
+	return (!o.Existing || exists(r)) && (!o.Differing || Differs(r))
+}
+
+// Differs reports whether the kernel of an end's host says another state of it than the
+// packets show.
+func Differs(r *tracker.Record) bool {
+	return slices.ContainsFunc(r.Ends[:], func(e tracker.EndRecord) bool { return e.Socket != nil && e.Socket.Differs })
+}
 
 // Anomalies returns the anomalies of r that people are told of: not those that another
 // one explains better, unless all are asked for, or their kind.

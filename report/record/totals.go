@@ -58,6 +58,15 @@ func TapNote(s *Summary, t *Tally) string {
 	return "Note: captured on " + host + ": what came in there has arrived (--tap-on none: do not rely on it)"
 }
 
+// KernelNote says how often the kernel's states were compared with those that packets
+// show; "" where it was not asked.
+func KernelNote(s *Summary) string {
+	if s.Kernel == nil {
+		return ""
+	}
+	return fmt.Sprintf("Kernel: %s compared with the kernel's own, %s", text.Plural(s.Kernel.Compared, "state", "states"), text.Plural(s.Kernel.Differed, "difference", "differences"))
+}
+
 // Shortfalls tell what makes what is shown less than the whole truth.
 func Shortfalls(s *Summary) (parts []string) {
 	parts = append(parts, passedOver(s)...)

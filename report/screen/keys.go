@@ -49,6 +49,7 @@ func allKeys() []key {
 		sorted("c", "number of the connection, the newest first", "-conn"),
 		{[]string{"/"}, "filter: only rows with all the words; enter keeps it, esc clears it", func(m *model) tea.Cmd { m.typing, m.help = true, false; m.close(); m.draw(); return nil }},
 		{[]string{"x"}, "show or hide closed connections", func(m *model) tea.Cmd { m.opts.Existing = !m.opts.Existing; m.draw(); return nil }},
+		{[]string{"d"}, "only connections that the kernel has in another state (-p); again: all", func(m *model) tea.Cmd { m.opts.Differing = !m.opts.Differing; m.draw(); return nil }},
 		{[]string{"p", "space"}, "pause, continue", (*model).pause},
 		moves("up", func(*model) int { return -1 }, "up", "k"),
 		moves("down", func(*model) int { return 1 }, "down", "j"),

@@ -84,6 +84,20 @@ func holds(t *testing.T, m *model, texts ...string) {
 	}
 }
 
+// d leaves what the kernel says otherwise than the packets.
+func TestDiffering(t *testing.T) {
+	s := crowd(3)
+	s.Records[1].Ends[1].Socket = &tcp.Socket{State: tcp.CloseWait, Differs: true}
+	m := at(t, s, 160, 24)
+	holds(t, m, "Kernel", ">CLOSE_WAIT", ":1081", ":1080")
+	press(m, "d")
+	if seen := strings.Join(screenOf(m), "\n"); !strings.Contains(seen, ">CLOSE_WAIT") || strings.Contains(seen, ":1080") {
+		t.Errorf("it shows\n%s", seen)
+	}
+	press(m, "d")
+	holds(t, m, ":1080")
+}
+
 func TestViews(t *testing.T) {
 	m := at(t, crowd(30), 120, 24)
 	holds(t, m, "both ends", "7 packets dropped by the capture, 30 connections, 8 TCP segments", "States: ESTABLISHED 54", "Client Address", ">   tcp    10.9.0.1:1109")

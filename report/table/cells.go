@@ -73,6 +73,28 @@ func stackColumn(in tables, title string, e tcp.Endpoint) column {
 	}}
 }
 
+// hostColumn is a column of what the kernels of the ends' hosts say, of the client before
+// that of the server: curl/812>nginx/90, or >nginx/90 if one is known. It has no blanks.
+func hostColumn(title string, of func(*tcp.Socket) string) column {
+	return column{everywhere, text.Column{Title: title, Drop: 6}, func(r *tracker.Record, _ *look) string {
+		var said [2]string
+		for e := range said {
+			if s := r.Ends[e].Socket; s != nil {
+				said[e] = text.HostName(of(s))
+			}
+		}
+		if said == [2]string{} {
+			return "-"
+		}
+		return said[0] + ">" + said[1]
+	}}
+}
+
+// ownerColumn is one of whose the sockets are.
+func ownerColumn(title string, of func(*tcp.Owner) string) column {
+	return hostColumn(title, func(s *tcp.Socket) string { return of(&s.Owner) })
+}
+
 func protocolCell(r *tracker.Record, _ *look) string { return text.Protocol(r.Ends[tcp.Client].Addr) }
 
 func idleCell(r *tracker.Record, l *look) string { return text.Human(max(l.now.Sub(r.End), 0)) }

@@ -65,11 +65,11 @@ func NewList(v View, s *record.Snapshot, o record.Options, match string) (*List,
 
 // connections fills the list with connections.
 func (l *List) connections(s *record.Snapshot, o *record.Options, by record.Order) {
-	columns := columnsOf(inLive)
+	rows := connectionsOf(s, o, by).Rows
+	columns := columnsOf(inLive, rows)
 	for _, c := range columns {
 		l.columns = append(l.columns, c.Column)
 	}
-	rows := connectionsOf(s, o, by).Rows
 	for _, r := range rows {
 		l.conns = append(l.conns, r.Conn)
 	}
@@ -185,5 +185,8 @@ func StatusLines(s *record.Snapshot, o record.Options) (totals, states string) {
 	parts := append(record.Shortfalls(&s.Summary), // first, where no terminal is too narrow for them
 		text.Plural(uint64(len(s.Records)), "connection", "connections"),
 		text.Plural(s.Summary.TCPPackets, "TCP segment", "TCP segments"))
+	if k := s.Summary.Kernel; k != nil && k.Differed > 0 {
+		parts = append(parts, text.Plural(k.Differed, "difference", "differences")+" from the kernel's states")
+	}
 	return strings.Join(parts, ", "), statesLine(t, o.Color)
 }

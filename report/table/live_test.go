@@ -129,3 +129,37 @@ func TestServiceLines(t *testing.T) {
 		t.Errorf("of nothing: %q", got)
 	}
 }
+
+// What kernels say has columns where it is known, and only there; what they say
+// otherwise than the packets can be picked out.
+func TestColumnsOfHosts(t *testing.T) {
+	titles := func(s *record.Snapshot, o record.Options) (*table.List, string) {
+		l, err := table.NewList(table.BothEnds, s, o, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l, strings.Join(l.Titles(), " ")
+	}
+	s := snapshot()
+	if _, all := titles(s, record.Options{}); strings.Contains(all, "Process") || strings.Contains(all, "Kernel") {
+		t.Errorf("columns without anything in them: %s", all)
+	}
+	r := s.Records[0]
+	r.Ends[tcp.Client].Socket = &tcp.Socket{State: tcp.Established, Owner: tcp.Owner{PID: 812, Program: "my curl", Unit: "cron.service"}}
+	r.Ends[tcp.Server].Socket = &tcp.Socket{State: tcp.CloseWait, Differs: true, Owner: tcp.Owner{Program: "nginx", Container: "0123456789ab", Pod: "shop/web"}}
+	l, all := titles(s, record.Options{})
+	if !strings.Contains(all, "Process Service Pod Kernel Anomalies") {
+		t.Errorf("columns %s", all)
+	}
+	cells := strings.Join(l.Cells(l.Find(r.Conn)), " ")
+	if want := `my\x20curl/812>nginx cron.service>0123456789ab >shop/web >CLOSE_WAIT`; !strings.Contains(cells, want) {
+		t.Errorf("cells %s, want %s", cells, want)
+	}
+	if l, _ := titles(s, record.Options{Differing: true}); l.Len() != 1 || l.Conn(0) != r.Conn {
+		t.Errorf("%d connections differ, want conn %d", l.Len(), r.Conn)
+	}
+	s.Summary.Kernel = &record.Compared{Compared: 9, Differed: 1}
+	if totals, _ := table.StatusLines(s, record.Options{}); !strings.Contains(totals, "1 difference from the kernel's states") {
+		t.Errorf("totals %s", totals)
+	}
+}

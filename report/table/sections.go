@@ -183,7 +183,7 @@ func writeWhole(out *bufio.Writer, o *record.Options, s *record.Summary, t *reco
 
 // notes are what has to be known beside what is printed.
 func notes(o *record.Options, s *record.Summary, t *record.Tally) []string {
-	return slices.DeleteFunc(append(tapNotes(s, o), record.NumbersNote(s), record.TapNote(s, t), record.PendingNote(s, t, o)), func(note string) bool { return note == "" })
+	return slices.DeleteFunc(append(tapNotes(s, o), record.NumbersNote(s), record.TapNote(s, t), record.KernelNote(s), record.PendingNote(s, t, o)), func(note string) bool { return note == "" })
 }
 
 // tapNotes say how the clocks of the taps run, and what happened between them; none where

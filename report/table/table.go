@@ -19,6 +19,7 @@ import (
 	"bufio"
 	"cmp"
 	"slices"
+	"strconv"
 
 	"github.com/tcpwatch/tcpwatch/report/findings"
 	"github.com/tcpwatch/tcpwatch/report/record"
@@ -49,6 +50,10 @@ type column struct {
 	text.Column
 	cell func(r *tracker.Record, l *look) string
 }
+
+// ofHosts are the columns of what the kernels of hosts say. They are there where a cell
+// of theirs is not "-".
+var ofHosts = []string{"Process", "Service", "Pod", "Kernel"}
 
 // tables is a set of the tables that a column is in.
 type tables uint8
@@ -90,30 +95,47 @@ var allColumns = []column{
 	stackColumn(inWide, "Client Stack", tcp.Client),
 	stackColumn(inWide, "Server Stack", tcp.Server),
 	{inWide, text.Column{Title: "Timers"}, timersCell},
+	ownerColumn("Process", func(o *tcp.Owner) string {
+		if o.PID == 0 {
+			return o.Program
+		}
+		return o.Program + "/" + strconv.Itoa(o.PID)
+	}),
+	ownerColumn("Service", func(o *tcp.Owner) string { return cmp.Or(o.Unit, o.Container) }),
+	ownerColumn("Pod", func(o *tcp.Owner) string { return o.Pod }),
+	hostColumn("Kernel", func(s *tcp.Socket) string {
+		if !s.Differs {
+			return ""
+		}
+		return s.State.String()
+	}),
 	{everywhere, text.Column{Title: "Anomalies"}, anomaliesCell},
 }
 
-// columnsOf returns the columns of one table.
-func columnsOf(t tables) []column {
-	return slices.DeleteFunc(slices.Clone(allColumns), func(c column) bool { return c.in&t == 0 })
+// columnsOf returns the columns of one table, of these rows.
+func columnsOf(t tables, rows []*Row) []column {
+	return slices.DeleteFunc(slices.Clone(allColumns), func(c column) bool {
+		known := func(r *Row) bool { return c.cell(r.Record, nil) != "-" }
+		return c.in&t == 0 || slices.Contains(ofHosts, c.Title) && !slices.ContainsFunc(rows, known)
+	})
 }
 
 // table prints the formats table and wide.
 type table struct {
 	listed
-	out     *bufio.Writer
-	columns []column
-	wide    bool
+	out  *bufio.Writer
+	in   tables
+	wide bool
 }
 
 // New makes the format table.
 func New(out *bufio.Writer, o *record.Options, by record.Order) record.Format {
-	return &table{listed: listedFor(o, by), out: out, columns: columnsOf(inTable)}
+	return &table{listed: listedFor(o, by), out: out, in: inTable}
 }
 
 // NewWide makes the format wide.
 func NewWide(out *bufio.Writer, o *record.Options, by record.Order) record.Format {
-	return &table{listed: listedFor(o, by), out: out, columns: columnsOf(inWide), wide: true}
+	return &table{listed: listedFor(o, by), out: out, in: inWide, wide: true}
 }
 
 // Close prints the table, and what stands below it. What matters most is on the
@@ -133,7 +155,7 @@ func (t *table) Close(s *record.Summary, tally *record.Tally) error {
 	if tally.Listed == 0 {
 		text.WriteLine(t.out, record.Nothing(s, tally, t.opts))
 	} else {
-		g := t.rows.grid(t.columns, t.opts, s)
+		g := t.rows.grid(columnsOf(t.in, t.rows.Rows), t.opts, s)
 		if t.wide {
 			g.Width = 0
 		}

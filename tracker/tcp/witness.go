@@ -32,11 +32,14 @@ const (
 	Settled                   // nothing contradicted it for longer than a retransmission would have taken, or a timer says so
 	Observed                  // the capture was made on the end's host, and shows what came in there
 	Proved                    // the end's own segments show it
+	Kernel                    // the kernel of the end's host says so, see Socket
 
 	NumCertainties
 )
 
-func (c Certainty) String() string { return [...]string{"assumed", "settled", "observed", "proved"}[c] }
+func (c Certainty) String() string {
+	return [...]string{"assumed", "settled", "observed", "proved", "kernel"}[c]
+}
 
 // Basis says why a step in an end's history was taken.
 type Basis uint8

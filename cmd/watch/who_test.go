@@ -1,0 +1,247 @@
+package watch
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/tcpwatch/tcpwatch/capture/who"
+	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+)
+
+// A played is who is asked in a test.
+type played struct {
+	asked   []who.Query
+	answers []who.Answer
+	missing []string
+	gone    bool
+}
+
+func (p *played) Ask(list []who.Query) bool {
+	p.asked = append(p.asked, list...)
+	return true
+}
+
+func (p *played) Answers() (list []who.Answer, gone bool) {
+	list, p.answers = p.answers, nil
+	return list, p.gone
+}
+
+func (p *played) Missing() []string { return p.missing }
+
+var (
+	whoClient = netip.MustParseAddrPort("10.0.0.1:40000")
+	whoServer = netip.MustParseAddrPort("10.0.0.2:80")
+)
+
+// A scene is locals with one pair of ends. Times are milliseconds.
+type whoScene struct {
+	*locals
+	play  *played
+	notes []string
+}
+
+func newWhoScene() *whoScene {
+	s := &whoScene{play: new(played)}
+	w := &Watch{notice: func(said string) { s.notes = append(s.notes, said) }}
+	w.Ask(s.play)
+	s.locals = w.locals
+	return s
+}
+
+func msec(n int) tcp.Time { return tcp.Time(time.Hour).Add(time.Duration(n) * time.Millisecond) }
+
+func (s *whoScene) opens(at int) {
+	s.event(&tracker.Event{Kind: tracker.EventOpen, Time: msec(at), Client: whoClient, Server: whoServer})
+}
+
+// answers has the kernel answer for the client, or the server.
+func (s *whoScene) answers(e tcp.Endpoint, at int, socket tcp.Socket) {
+	q := who.Query{Local: whoClient, Remote: whoServer}
+	if e == tcp.Server {
+		q = who.Query{Local: whoServer, Remote: whoClient}
+	}
+	s.play.answers = append(s.play.answers, who.Answer{Query: q, At: time.Unix(0, int64(msec(at))), Ours: true, Known: true, Socket: socket})
+	s.take(0)
+}
+
+// record is a connection with packets from one time to another.
+func whoRecord(first, last int, states ...tcp.State) *tracker.Record {
+	r := &tracker.Record{Start: msec(first), End: msec(last)}
+	for e, addr := range []netip.AddrPort{whoClient, whoServer} {
+		r.Ends[e] = tracker.EndRecord{Addr: addr, State: tcp.Established, Certainty: tcp.Assumed, Listener: e == 1}
+		if len(states) > e {
+			r.Ends[e].State = states[e]
+		}
+	}
+	return r
+}
+
+func owned(cookie uint64, program string) tcp.Socket {
+	return tcp.Socket{State: tcp.Established, Cookie: cookie, HasInfo: true, Owner: tcp.Owner{Source: tcp.FromSocket, PID: int(cookie), Program: program}}
+}
+
+// programOf is what is known of an end in the record, which is over or not.
+func (s *whoScene) programOf(r *tracker.Record, e tcp.Endpoint, over bool) string {
+	s.fill(r, over)
+	if x := r.Ends[e].Socket; x != nil {
+		return x.Owner.Program
+	}
+	return ""
+}
+
+// No connection has the owner of the one that had its addresses and ports before or
+// after, whichever is known first.
+func TestOwnersOfReusedPorts(t *testing.T) {
+	for name, row := range map[string]struct {
+		play          func(*whoScene)
+		first, second string
+	}{
+		"in turn": {func(s *whoScene) {
+			s.opens(0)
+			s.answers(tcp.Client, 5, owned(1, "a"))
+			s.opens(10)
+			s.answers(tcp.Client, 15, owned(2, "b"))
+		}, "a", "b"},
+		"the answer comes before the packet": {func(s *whoScene) {
+			s.opens(0)
+			s.answers(tcp.Client, 12, owned(2, "b"))
+			s.opens(10)
+		}, "", "b"},
+		"the answer comes late": {func(s *whoScene) {
+			s.opens(0)
+			s.opens(10)
+			s.answers(tcp.Client, 5, owned(1, "a"))
+		}, "a", ""},
+		"the other socket comes before the packet": {func(s *whoScene) {
+			s.opens(0)
+			s.answers(tcp.Client, 5, owned(1, "a"))
+			s.answers(tcp.Client, 12, owned(2, "b"))
+			s.opens(10)
+			s.answers(tcp.Client, 20, owned(2, "b"))
+		}, "a", "b"},
+		"from before both": {func(s *whoScene) {
+			s.opens(10)
+			s.answers(tcp.Client, 5, owned(1, "a"))
+			s.opens(20)
+		}, "", ""},
+	} {
+		s := newWhoScene()
+		row.play(s)
+		first := 0
+		if name == "from before both" {
+			first = 10
+		}
+		if got := s.programOf(whoRecord(first, first+5), tcp.Client, true); got != row.first {
+			t.Errorf("%s: the first is of %q, want %q", name, got, row.first)
+		}
+		if got := s.programOf(whoRecord(first+10, first+20), tcp.Client, true); got != row.second {
+			t.Errorf("%s: the second is of %q, want %q", name, got, row.second)
+		}
+		if len(s.flows) != 0 {
+			t.Errorf("%s: %d are kept of what is over", name, len(s.flows))
+		}
+	}
+}
+
+// What listens tells of the server alone, and only where it has answered.
+func TestOwnersByListener(t *testing.T) {
+	listener := tcp.Socket{State: tcp.Listen, Cookie: 9, HasInfo: true, Owner: tcp.Owner{Source: tcp.FromListener, Program: "nginx"}}
+	s := newWhoScene()
+	s.opens(0)
+	s.answers(tcp.Server, 5, listener)
+	s.answers(tcp.Client, 5, listener)
+	r := whoRecord(0, 5)
+	if got := s.programOf(r, tcp.Server, false); got != "nginx" || r.Ends[tcp.Server].Socket.State != tcp.Unknown {
+		t.Errorf("the server is of %q, %+v", got, r.Ends[tcp.Server].Socket)
+	}
+	if got := r.Ends[tcp.Client].Socket; got != nil {
+		t.Errorf("the client has %+v", got)
+	}
+	r.Ends[tcp.Server].Listener, r.Ends[tcp.Server].Socket = false, nil
+	if got := s.programOf(r, tcp.Server, false); got != "" {
+		t.Errorf("a server that has not answered is of %q", got)
+	}
+	// The connection's own socket tells better, and what listens no longer counts.
+	s.answers(tcp.Server, 10, owned(1, "worker"))
+	s.answers(tcp.Server, 20, listener)
+	r = whoRecord(0, 15, tcp.Closed, tcp.Closed)
+	if got := s.programOf(r, tcp.Server, false); got != "worker" || r.Ends[tcp.Server].Socket.State != tcp.Closed || r.Ends[tcp.Server].Certainty != tcp.Kernel {
+		t.Errorf("the server is of %q, %+v", got, r.Ends[tcp.Server])
+	}
+}
+
+// The kernel's state counts until the next packet, and is compared where nothing happened
+// around it.
+func TestWitness(t *testing.T) {
+	closeWait := owned(1, "a")
+	closeWait.State = tcp.CloseWait
+	for name, row := range map[string]struct {
+		says              tcp.Socket
+		last, asked, now  int // the last packet, the answer, and when it is looked at
+		compared, differs bool
+		certain           tcp.Certainty
+		known             bool // its state
+	}{
+		"agrees":                        {owned(1, "a"), 0, 100, 300, true, false, tcp.Kernel, true},
+		"differs":                       {closeWait, 0, 100, 300, true, true, tcp.Assumed, true},
+		"a packet just before":          {closeWait, 97, 100, 300, false, false, tcp.Assumed, true},
+		"a packet after":                {closeWait, 150, 100, 300, false, false, tcp.Assumed, false},
+		"packets before may still come": {closeWait, 0, 100, 150, false, false, tcp.Assumed, true},
+		"says nothing":                  {tcp.Socket{State: tcp.Closed}, 0, 100, 300, false, false, tcp.Assumed, false},
+	} {
+		s := newWhoScene()
+		s.opens(0)
+		s.answers(tcp.Client, row.asked, row.says)
+		r := whoRecord(0, row.last)
+		for range 3 { // each answer counts once
+			s.look(r, msec(row.now), false)
+		}
+		want := Witness{}
+		if row.compared {
+			want.Compared = 1
+		}
+		if row.differs {
+			want.Differed = 1
+		}
+		s.fill(r, false)
+		end := &r.Ends[tcp.Client]
+		known, differs := end.Socket != nil && end.Socket.State != tcp.Unknown, end.Socket != nil && end.Socket.Differs
+		if s.witness != want || end.Certainty != row.certain || known != row.known || differs != row.differs {
+			t.Errorf("%s: got %+v, %+v, %+v", name, s.witness, end, end.Socket)
+		}
+	}
+}
+
+// A connection that is open is asked for again, a stranger is not, and what is missing is
+// said once.
+func TestAskingAgain(t *testing.T) {
+	s := newWhoScene()
+	s.opens(0)
+	s.send()
+	if len(s.play.asked) != 2 || s.open != 2 {
+		t.Fatalf("asked %v", s.play.asked)
+	}
+	s.play.answers = append(s.play.answers, who.Answer{Query: who.Query{Local: whoServer, Remote: whoClient}, At: time.Now()})
+	unowned := owned(1, "")
+	unowned.Owner = tcp.Owner{}
+	s.answers(tcp.Client, 5, unowned)
+	if len(s.again) != 1 {
+		t.Errorf("%d are asked for again, want 1", len(s.again))
+	}
+	s.play.asked = nil
+	if n := s.look(whoRecord(0, 5), msec(2000), true); n != 2 {
+		t.Errorf("%d ends are asked for", n)
+	}
+	s.send()
+	if len(s.play.asked) != 1 || s.play.asked[0].Local != whoClient {
+		t.Errorf("asked %v, want the client alone", s.play.asked)
+	}
+	s.play.missing, s.play.gone = []string{"that"}, true
+	s.take(0)
+	s.take(0)
+	if len(s.notes) != 2 {
+		t.Errorf("said %q", s.notes)
+	}
+}
