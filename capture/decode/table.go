@@ -188,6 +188,15 @@ func rows() []header {
 		{name: "TZSP", as: "tzsp", follows: at(udpTo, 37008), min: 4, read: readTZSP},
 		{name: "GUE", as: "gue", follows: at(udpTo, 6080), min: 4, read: readGUE},
 		{name: "CAPWAP", as: "capwap.data", follows: either(5247), min: 4, read: readCAPWAP},
+		{name: "LWAPP", as: "lwapp", follows: append(at(etherType, 0x88bb, 0xbbbb), append(either(12222), place{udpFrom, 12223})...), min: 4, read: readLWAPP},
+		{name: "LWAPP", follows: at(udpTo, 12223), read: then(6, ether(0x88bb))}, // behind the address of who asks
+		{name: "LWAPP", follows: either(12220), read: then(0, aFrame)},
+		{name: "Juniper mirror", as: "jmirror", follows: either(30030), min: 9, read: func(f frame) (frame, place) {
+			if rest, in := userPacket(f.skip(8)); in != notOpened {
+				return rest, in
+			}
+			return f, aNothing // but what is inside tells what it is
+		}},
 		{name: "AYIYA", as: "ayiya", follows: either(5072), min: 4, read: readAYIYA},
 		{name: "Teredo", as: "teredo", follows: either(3544), min: 1, read: readTeredo},
 		{name: "ESP", follows: either(4500), min: 4, read: func(f frame) (frame, place) {
@@ -503,13 +512,13 @@ func Headers() iter.Seq2[string, []string] {
 			if slices.ContainsFunc(list[:i], func(r header) bool { return r.name == row.name }) {
 				continue
 			}
-			var follows []string
+			var all []place
 			for _, other := range list[i:] {
 				if other.name == row.name {
-					follows = append(follows, places(other.follows)...)
+					all = append(all, other.follows...)
 				}
 			}
-			if len(follows) > 0 && !yield(row.name, follows) {
+			if follows := places(all); len(follows) > 0 && !yield(row.name, follows) {
 				return
 			}
 		}
