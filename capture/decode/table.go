@@ -197,6 +197,19 @@ func rows() []header {
 			}
 			return f, aNothing // but what is inside tells what it is
 		}},
+		{name: "Microsoft cluster", as: "msrcp", follows: either(3343), read: surely(0, aFrame)}, // besides its own messages
+		{name: "batman", follows: either(4306), min: 1, read: func(f frame) (frame, place) {
+			if f.data[0] != 1 {
+				return f, aNothing
+			}
+			return surely(1, anIP)(f)
+		}},
+		{name: "PeekRemote", as: "peekremote", follows: either(5000), min: 9, read: func(f frame) (frame, place) {
+			if be32(f.data) != 0x00ffabcd {
+				return f, aNothing
+			}
+			return f.skip(int(min(be32(f.data[5:]), pcap.MaxRecord))), aWiFi
+		}},
 		{name: "AYIYA", as: "ayiya", follows: either(5072), min: 4, read: readAYIYA},
 		{name: "Teredo", as: "teredo", follows: either(3544), min: 1, read: readTeredo},
 		{name: "ESP", follows: either(4500), min: 4, read: func(f frame) (frame, place) {
@@ -206,10 +219,11 @@ func rows() []header {
 			return f, encrypted
 		}},
 		shutRow("sFlow", NotOpened, at(udpTo, 6343)),
+		shutRow("AudioCodes recording", NotOpened, at(udpTo, 925)),
 
 		// Behind a protocol of PPP.
-		{name: "IPv4", follows: at(pppType, 0x0021), read: then(0, anIPv4)},
-		{name: "IPv6", follows: at(pppType, 0x0057), read: then(0, anIPv6)},
+		{name: "IPv4", follows: at(pppType, 0x0021, inet.TypeIPv4), read: then(0, anIPv4)},
+		{name: "IPv6", follows: at(pppType, 0x0057, inet.TypeIPv6), read: then(0, anIPv6)},
 		{name: "PPP bridging", follows: at(pppType, 0x0031), min: 2, read: func(f frame) (frame, place) {
 			if f.data[1] != 1 { // of which only this is Ethernet (RFC 3518 §4.2)
 				return f, notOpened
@@ -233,12 +247,7 @@ func rows() []header {
 		{name: "Linux cooked", follows: on(pcap.LinkLinuxSLL2), min: 20, read: func(f frame) (frame, place) {
 			return readCookedAs(be16(f.data), f.skip(20))
 		}},
-		{name: "BSD loopback", as: "null", follows: on(pcap.LinkNull, pcap.LinkLoop), min: 4, read: func(f frame) (frame, place) {
-			if !ipFamily(f.data) {
-				return f, aNothing
-			}
-			return f.skip(4), anIP
-		}},
+		{name: "BSD loopback", as: "null", follows: on(pcap.LinkNull, pcap.LinkLoop), min: 4, read: readLoopback},
 		{name: "ENC", as: "enc", follows: on(pcap.LinkENC), min: 12, read: then(12, anIP)},
 		{name: "IP", follows: on(pcap.LinkRawBSD, pcap.LinkRawOpenBSD, pcap.LinkIPv4, pcap.LinkIPv6), read: then(0, anIP)},
 		{name: "PPP", as: "ppp", follows: on(pcap.LinkPPP), min: 1, read: readPPP},
@@ -312,6 +321,7 @@ func rows() []header {
 		{name: "Juniper PPP", follows: on(pcap.LinkJuniperPPP), min: 4, read: juniper(2, aPPP)},
 		{name: "Juniper Frame Relay", follows: on(pcap.LinkJuniperFrameRelay), min: 4, read: juniper(0, aRelay)},
 		{name: "Juniper HDLC", follows: on(pcap.LinkJuniperHDLC), min: 4, read: juniper(0, link(pcap.LinkCiscoHDLC))},
+		{name: "Juniper voice", follows: on(pcap.LinkJuniperVP), min: 4, read: juniper(18, anIPv4)},
 		{name: "Juniper ATM", follows: on(pcap.LinkJuniperATM1), min: 4, read: juniper(4, anLLC)},
 		{name: "Juniper ATM", follows: on(pcap.LinkJuniperATM2), min: 4, read: juniper(8, anLLC)},
 
