@@ -322,7 +322,7 @@ var headerCases = []struct {
 	{"erf-infiniband", link(pcap.LinkERF), "0000000000000000 15 04 0054 0000 0042", beforeIPv4, Shut},
 	{"prism", link(pcap.LinkPrism), "44000000 10000000 0000000000000000", beforeWiFi, TCP},
 	{"prism-in-network-order", link(pcap.LinkPrism), "00000044 00000010 0000000000000000", beforeWiFi, TCP},
-	{"prism-without-a-header", link(pcap.LinkPrism), "", beforeWiFi, TCP},
+	{"prism-without-a-header", link(pcap.LinkPrism), "0801 0000 020000000002 020000000001 020000000002 0000", beforeSNAP, TCP},
 	{"avs-as-prism", link(pcap.LinkPrism), "80211001 0000000c 00000000", beforeWiFi, TCP},
 	{"avs", link(pcap.LinkAVS), "80211002 0000000c 00000000", beforeWiFi, TCP},
 	{"pflog", link(pcap.LinkPFLog), "3d020000" + strings.Repeat("00", 60), beforeIPv4, TCP},
