@@ -27,7 +27,8 @@ import (
 // FabricPath, of which tshark takes the last four octets for a checksum, and ERF,
 // which it dates by the record. quiet-encapsulations.pcap has some that most such packets
 // have no TCP in: FCoE, Shim6, CAPWAP in UDP-Lite, the four ways of LWAPP, Juniper's
-// mirror with IPv4, IPv6 and PPP, Microsoft's cluster, batman, and PeekRemote.
+// mirror with IPv4, IPv6 and PPP, Cisco's metadata in GRE, Microsoft's cluster, batman,
+// and PeekRemote.
 // odd-link-layers.pcapng has what some link types seldom have: BSD loopback with Ethernet
 // types and PPP, 802.11 without the header of Prism, ATM without LLC, Juniper's voice
 // services, and an Ethernet type in PPP. The other captures were made by tcpdump.

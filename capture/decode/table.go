@@ -172,6 +172,9 @@ func rows() []header {
 		{name: "Frame Relay", follows: at(greType, 0x6559), read: then(0, aRelay)},
 		{name: "Cisco HDLC", follows: at(greType, 0x88d2, 0x8881), read: then(0, link(pcap.LinkPPPHDLC))},
 		{name: "Ethernet", follows: at(greType, 0x6400), read: then(0, aFrame)},
+		{name: "Cisco metadata", follows: at(greType, 0x8909), min: 4, read: func(f frame) (frame, place) { // the type is before it
+			return f.skip(4 + 4*max(int(f.data[3]), 1)), typed(be16(f.data))
+		}},
 
 		// Behind a UDP port.
 		{name: "VXLAN", as: "vxlan", follows: at(udpTo, portVXLAN, 8472), min: 4, read: readVXLAN},

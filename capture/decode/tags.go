@@ -72,11 +72,7 @@ func nextProtocol(n uint8) place {
 // readMetadata reads Cisco's metadata: version, how many words of options, these,
 // an Ethernet type.
 func readMetadata(f frame) (frame, place) {
-	words := int(f.data[1])
-	if words == 0 {
-		return f, notOpened
-	}
-	rest := f.skip(2 + 4*words)
+	rest := f.skip(2 + 4*max(int(f.data[1]), 1)) // one word if it says none
 	if len(rest.data) < 2 {
 		return cutOff, aNothing
 	}
