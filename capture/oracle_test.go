@@ -25,8 +25,13 @@ import (
 // on Ethernet. more-encapsulations.pcapng has the beginning of a connection in each
 // of 39 others, in the order of their names from AH to VXLAN-GPE; it lacks
 // FabricPath, of which tshark takes the last four octets for a checksum, and ERF,
-// which it dates by the record. quiet-encapsulations.pcap has three that most such packets
-// have no TCP in: FCoE, Shim6 and CAPWAP in UDP-Lite. The other captures were made by tcpdump.
+// which it dates by the record. quiet-encapsulations.pcap has some that most such packets
+// have no TCP in: FCoE, Shim6, CAPWAP in UDP-Lite, the four ways of LWAPP, Juniper's
+// mirror with IPv4, IPv6 and PPP, Cisco's metadata in GRE, Microsoft's cluster, batman,
+// and PeekRemote.
+// odd-link-layers.pcapng has what some link types seldom have: BSD loopback with Ethernet
+// types and PPP, 802.11 without the header of Prism, ATM without LLC, Juniper's voice
+// services, and an Ethernet type in PPP. The other captures were made by tcpdump.
 
 func TestTsharkAgrees(t *testing.T) {
 	captures, err := filepath.Glob("testdata/*.pcap*")

@@ -29,7 +29,7 @@ func (p *Decoder) fast(link pcap.LinkType, data []byte, wire int, s *tcp.Segment
 			return Undecodable
 		}
 		if !ipFamily(data) {
-			return NotTCP
+			return ask
 		}
 		return p.fastIP(data[4:], wire-4, s)
 	default:

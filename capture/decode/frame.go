@@ -85,15 +85,35 @@ func (f frame) isEthernet() bool {
 	return false
 }
 
+// known tells what a frame surely is: Ethernet, IP, or PPP with IP in it.
+func (f frame) known() place {
+	switch {
+	case f.isEthernet():
+		return aFrame
+	case f.isIP():
+		return anIP
+	case len(f.data) >= 2 && (be16(f.data) == 0x0021 || be16(f.data) == 0x0057) && f.skip(2).isIP():
+		return aPPP
+	}
+	return aNothing
+}
+
+// surely reads a header of n octets if there is surely this inside.
+func surely(n int, in place) func(frame) (frame, place) {
+	return func(f frame) (frame, place) {
+		if rest := f.skip(n); rest.known() == in {
+			return rest, in
+		}
+		return f, aNothing
+	}
+}
+
 // guess finds the frame behind a header whose length only the two ends know: of
 // cookies, sublayers, and the link layers of IP that have a multiple of four octets.
 func guess(f frame) (frame, place) {
 	for n := 0; n <= 16; n += 4 {
-		switch rest := f.skip(n); {
-		case rest.isEthernet():
-			return rest, aFrame
-		case rest.isIP():
-			return rest, anIP
+		if rest := f.skip(n); rest.known() != aNothing {
+			return rest, rest.known()
 		}
 	}
 	if f.wire < 0 {

@@ -32,6 +32,23 @@ func readCookedAs(kind uint16, rest frame) (frame, place) {
 	return rest, typed(kind)
 }
 
+// readLoopback reads the number of an address family. Some systems write an Ethernet
+// type in its place, or PPP.
+func readLoopback(f frame) (frame, place) {
+	h := f.data
+	switch {
+	case ipFamily(h):
+		return f.skip(4), anIP
+	case be16(h) == 0xff03:
+		return f, aPPP
+	case be16(h) == 0:
+		return f.skip(4), typed(be16(h[2:]))
+	case be16(h[2:]) == 0:
+		return f.skip(4), typed(binary.LittleEndian.Uint16(h))
+	}
+	return f, aNothing
+}
+
 // readPPP reads PPP, whose address and control octets, and the first octet of
 // whose protocol, may have been compressed away (RFC 1661 §6.5, §6.6).
 func readPPP(f frame) (frame, place) {
@@ -224,8 +241,12 @@ func readPrism(f frame) (frame, place) {
 	if isAVS(f) {
 		return readAVS(f)
 	}
-	length := binary.LittleEndian.Uint32(f.data[4:])
-	return f.skip(int(min(length, be32(f.data[4:]), pcap.MaxRecord))), aWiFi
+	switch kind := min(be32(f.data), binary.LittleEndian.Uint32(f.data)); kind {
+	case 0x41, 0x44:
+		length := binary.LittleEndian.Uint32(f.data[4:])
+		return f.skip(int(min(length, be32(f.data[4:]), pcap.MaxRecord))), aWiFi
+	}
+	return f, aWiFi // some wrote no header at all
 }
 
 func isAVS(f frame) bool { return be32(f.data)>>12 == 0x80211 }
@@ -270,6 +291,10 @@ func juniper(n int, in place) func(frame) (frame, place) {
 		case in == aNothing:
 			return guess(f)
 		}
-		return f.skip(n), in
+		f = f.skip(n)
+		if alone := f.known(); in == anLLC && alone != aNothing { // on a circuit of its own, which needs no LLC (RFC 2684 §6)
+			return f, alone
+		}
+		return f, in
 	}
 }

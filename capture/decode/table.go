@@ -172,6 +172,9 @@ func rows() []header {
 		{name: "Frame Relay", follows: at(greType, 0x6559), read: then(0, aRelay)},
 		{name: "Cisco HDLC", follows: at(greType, 0x88d2, 0x8881), read: then(0, link(pcap.LinkPPPHDLC))},
 		{name: "Ethernet", follows: at(greType, 0x6400), read: then(0, aFrame)},
+		{name: "Cisco metadata", follows: at(greType, 0x8909), min: 4, read: func(f frame) (frame, place) { // the type is before it
+			return f.skip(4 + 4*max(int(f.data[3]), 1)), typed(be16(f.data))
+		}},
 
 		// Behind a UDP port.
 		{name: "VXLAN", as: "vxlan", follows: at(udpTo, portVXLAN, 8472), min: 4, read: readVXLAN},
@@ -188,6 +191,28 @@ func rows() []header {
 		{name: "TZSP", as: "tzsp", follows: at(udpTo, 37008), min: 4, read: readTZSP},
 		{name: "GUE", as: "gue", follows: at(udpTo, 6080), min: 4, read: readGUE},
 		{name: "CAPWAP", as: "capwap.data", follows: either(5247), min: 4, read: readCAPWAP},
+		{name: "LWAPP", as: "lwapp", follows: append(at(etherType, 0x88bb, 0xbbbb), append(either(12222), place{udpFrom, 12223})...), min: 4, read: readLWAPP},
+		{name: "LWAPP", follows: at(udpTo, 12223), read: then(6, ether(0x88bb))}, // behind the address of who asks
+		{name: "LWAPP", follows: either(12220), read: then(0, aFrame)},
+		{name: "Juniper mirror", as: "jmirror", follows: either(30030), min: 9, read: func(f frame) (frame, place) {
+			if rest, in := userPacket(f.skip(8)); in != notOpened {
+				return rest, in
+			}
+			return f, aNothing // but what is inside tells what it is
+		}},
+		{name: "Microsoft cluster", as: "msrcp", follows: either(3343), read: surely(0, aFrame)}, // besides its own messages
+		{name: "batman", follows: either(4306), min: 1, read: func(f frame) (frame, place) {
+			if f.data[0] != 1 {
+				return f, aNothing
+			}
+			return surely(1, anIP)(f)
+		}},
+		{name: "PeekRemote", as: "peekremote", follows: either(5000), min: 9, read: func(f frame) (frame, place) {
+			if be32(f.data) != 0x00ffabcd {
+				return f, aNothing
+			}
+			return f.skip(int(min(be32(f.data[5:]), pcap.MaxRecord))), aWiFi
+		}},
 		{name: "AYIYA", as: "ayiya", follows: either(5072), min: 4, read: readAYIYA},
 		{name: "Teredo", as: "teredo", follows: either(3544), min: 1, read: readTeredo},
 		{name: "ESP", follows: either(4500), min: 4, read: func(f frame) (frame, place) {
@@ -197,10 +222,11 @@ func rows() []header {
 			return f, encrypted
 		}},
 		shutRow("sFlow", NotOpened, at(udpTo, 6343)),
+		shutRow("AudioCodes recording", NotOpened, at(udpTo, 925)),
 
 		// Behind a protocol of PPP.
-		{name: "IPv4", follows: at(pppType, 0x0021), read: then(0, anIPv4)},
-		{name: "IPv6", follows: at(pppType, 0x0057), read: then(0, anIPv6)},
+		{name: "IPv4", follows: at(pppType, 0x0021, inet.TypeIPv4), read: then(0, anIPv4)},
+		{name: "IPv6", follows: at(pppType, 0x0057, inet.TypeIPv6), read: then(0, anIPv6)},
 		{name: "PPP bridging", follows: at(pppType, 0x0031), min: 2, read: func(f frame) (frame, place) {
 			if f.data[1] != 1 { // of which only this is Ethernet (RFC 3518 §4.2)
 				return f, notOpened
@@ -224,12 +250,7 @@ func rows() []header {
 		{name: "Linux cooked", follows: on(pcap.LinkLinuxSLL2), min: 20, read: func(f frame) (frame, place) {
 			return readCookedAs(be16(f.data), f.skip(20))
 		}},
-		{name: "BSD loopback", as: "null", follows: on(pcap.LinkNull, pcap.LinkLoop), min: 4, read: func(f frame) (frame, place) {
-			if !ipFamily(f.data) {
-				return f, aNothing
-			}
-			return f.skip(4), anIP
-		}},
+		{name: "BSD loopback", as: "null", follows: on(pcap.LinkNull, pcap.LinkLoop), min: 4, read: readLoopback},
 		{name: "ENC", as: "enc", follows: on(pcap.LinkENC), min: 12, read: then(12, anIP)},
 		{name: "IP", follows: on(pcap.LinkRawBSD, pcap.LinkRawOpenBSD, pcap.LinkIPv4, pcap.LinkIPv6), read: then(0, anIP)},
 		{name: "PPP", as: "ppp", follows: on(pcap.LinkPPP), min: 1, read: readPPP},
@@ -303,6 +324,7 @@ func rows() []header {
 		{name: "Juniper PPP", follows: on(pcap.LinkJuniperPPP), min: 4, read: juniper(2, aPPP)},
 		{name: "Juniper Frame Relay", follows: on(pcap.LinkJuniperFrameRelay), min: 4, read: juniper(0, aRelay)},
 		{name: "Juniper HDLC", follows: on(pcap.LinkJuniperHDLC), min: 4, read: juniper(0, link(pcap.LinkCiscoHDLC))},
+		{name: "Juniper voice", follows: on(pcap.LinkJuniperVP), min: 4, read: juniper(18, anIPv4)},
 		{name: "Juniper ATM", follows: on(pcap.LinkJuniperATM1), min: 4, read: juniper(4, anLLC)},
 		{name: "Juniper ATM", follows: on(pcap.LinkJuniperATM2), min: 4, read: juniper(8, anLLC)},
 
@@ -503,13 +525,13 @@ func Headers() iter.Seq2[string, []string] {
 			if slices.ContainsFunc(list[:i], func(r header) bool { return r.name == row.name }) {
 				continue
 			}
-			var follows []string
+			var all []place
 			for _, other := range list[i:] {
 				if other.name == row.name {
-					follows = append(follows, places(other.follows)...)
+					all = append(all, other.follows...)
 				}
 			}
-			if len(follows) > 0 && !yield(row.name, follows) {
+			if follows := places(all); len(follows) > 0 && !yield(row.name, follows) {
 				return
 			}
 		}

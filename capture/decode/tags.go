@@ -34,8 +34,11 @@ func readMPLS(f frame) (frame, place) {
 
 // readPPPoE reads the header of a PPPoE session (RFC 2516 §4).
 func readPPPoE(f frame) (frame, place) {
-	if f.data[0] != 0x11 || f.data[1] != 0 { // version and type 1, session data
+	switch {
+	case f.data[1] != 0: // no session data
 		return f, aNothing
+	case f.data[0] != 0x11: // version and type
+		return f, notOpened
 	}
 	return f.skip(6).atMost(int(be16(f.data[4:]))), aPPP
 }
@@ -69,8 +72,7 @@ func nextProtocol(n uint8) place {
 // readMetadata reads Cisco's metadata: version, how many words of options, these,
 // an Ethernet type.
 func readMetadata(f frame) (frame, place) {
-	size := 2 + 4*int(f.data[1])
-	rest := f.skip(size)
+	rest := f.skip(2 + 4*max(int(f.data[1]), 1)) // one word if it says none
 	if len(rest.data) < 2 {
 		return cutOff, aNothing
 	}

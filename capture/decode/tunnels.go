@@ -253,6 +253,21 @@ func readCAPWAP(f frame) (frame, place) {
 	return rest, notOpened
 }
 
+// readLWAPP reads the header before a message of an access point's controller, or
+// before 802.11 (RFC 5412 §3.3).
+func readLWAPP(f frame) (frame, place) {
+	const version, isControl, isFragment = 0xc0, 0x04, 0x02
+	switch flags := f.data[0]; {
+	case flags&version != 0:
+		return f, notOpened
+	case flags&isControl != 0:
+		return f, aNothing
+	case flags&isFragment != 0:
+		return f, inPieces
+	}
+	return f.skip(6), wifiEither
+}
+
 // readAYIYA reads its header: an identity and a signature of the lengths that the
 // first octets say.
 func readAYIYA(f frame) (frame, place) {

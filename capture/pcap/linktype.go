@@ -39,9 +39,9 @@ const (
 	LinkJuniperES         LinkType = 132 // Juniper encryption services
 	LinkJuniperGGSN       LinkType = 133 // Juniper GGSN
 	LinkJuniperMFR        LinkType = 134 // Juniper, then a cookie and Frame Relay
-	LinkJuniperATM2       LinkType = 135 // Juniper, then a cookie of 8 bytes and LLC
+	LinkJuniperATM2       LinkType = 135 // Juniper, then a cookie of 8 bytes and LLC, IP or PPP
 	LinkJuniperServices   LinkType = 136 // Juniper services
-	LinkJuniperATM1       LinkType = 137 // Juniper, then a cookie of 4 bytes and LLC
+	LinkJuniperATM1       LinkType = 137 // Juniper, then a cookie of 4 bytes and LLC, IP or PPP
 	LinkFireWire          LinkType = 138 // Apple's IP over IEEE 1394
 	LinkDOCSIS            LinkType = 143 // DOCSIS
 	LinkAVS               LinkType = 163 // AVS header, then IEEE 802.11
@@ -54,6 +54,7 @@ const (
 	LinkJuniperFrameRelay LinkType = 180 // Juniper, then Frame Relay
 	LinkJuniperHDLC       LinkType = 181 // Juniper, then Cisco HDLC
 	LinkMFR               LinkType = 182 // multilink Frame Relay (FRF.16)
+	LinkJuniperVP         LinkType = 183 // Juniper voice services, then IPv4
 	LinkPPI               LinkType = 192 // per-packet information, then what it names
 	LinkERF               LinkType = 197 // Endace's record header, then what it names
 	LinkPPPWithDir        LinkType = 204 // one byte of direction, then PPP
@@ -190,6 +191,7 @@ var linkNames = map[LinkType]string{
 	LinkJuniperPPP:        "JUNIPER_PPP",
 	LinkJuniperFrameRelay: "JUNIPER_FRELAY",
 	LinkJuniperHDLC:       "JUNIPER_CHDLC",
+	LinkJuniperVP:         "JUNIPER_VP",
 	LinkBroadcomTag:       "DSA_TAG_BRCM",
 	LinkBroadcomPrepend:   "DSA_TAG_BRCM_PREPEND",
 	LinkDSA:               "DSA_TAG_DSA",
