@@ -39,7 +39,6 @@ type readFlags struct {
 	quiet, noProgress bool
 	maxConns          int
 	maxMemory         string
-	boundBy           string // the flag that bounds how many connections are kept
 	save              run.Save
 	tapFlags
 }
@@ -257,7 +256,8 @@ func (f *readFlags) config() (c tracker.Config, err error) {
 		return c, fmt.Errorf("--tap-on: %w", err)
 	}
 	c.Stack, c.TwoMSL, c.LeakAfter = f.stack, f.twoMSL, f.leakAfter
-	c.MaxConns, err = f.boundMemory()
+	m, err := f.boundMemory()
+	c.MaxConns, c.MaxMemory = f.maxConns, m.Conns
 	return c, err
 }
 
@@ -285,6 +285,5 @@ func (f *readFlags) reading(files []string, co capture.Options, stderr io.Writer
 		r.Bar = stderr
 	}
 	r.Tracker, err = f.config()
-	r.BoundBy = f.boundBy
 	return r, err
 }

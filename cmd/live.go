@@ -259,7 +259,7 @@ func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if l.Save, err = f.writeOptions(); err != nil {
 		return err
 	}
-	l.BoundBy, l.Buffer, l.Quiet, l.Stderr = f.boundBy, f.buffer, f.quiet, stderr
+	l.Buffer, l.Quiet, l.Stderr = f.buffer, f.quiet, stderr
 	l.User, l.Confine = f.user, confined
 	if err := f.listenOptions(l); err != nil {
 		return err

@@ -30,7 +30,6 @@ type Live struct {
 	Capture  capture.LiveOptions  // its Notice is set by Run
 	Save     capture.WriteOptions // where packets are kept; without a Path: nowhere
 	Tracker  tracker.Config
-	BoundBy  string        // the flag that bounds how many connections are kept
 	Buffer   string        // the size of the kernel's buffer, as it was asked for
 	User     string        // who root becomes once the capture is open
 	Listen   string        // the address at which a page is served; "": none is
@@ -129,7 +128,7 @@ func (l *Live) Run(ctx context.Context) (err error) {
 	for _, warning := range sum.Capture.Warnings {
 		text.Say(l.Stderr, "%s", warning)
 	}
-	gaveUp(l.Stderr, sum.Tracker.Evicted, l.BoundBy)
+	gaveUp(l.Stderr, sum.Tracker)
 	return l.printer.Close(summaryOf(sum))
 }
 
