@@ -38,6 +38,7 @@ type readFlags struct {
 	payload           bool
 	quiet, noProgress bool
 	maxConns          int
+	rows              int64 // octets that reports may keep to print them at the end; 0: any
 	maxMemory         string
 	save              run.Save
 	tapFlags
@@ -257,7 +258,7 @@ func (f *readFlags) config() (c tracker.Config, err error) {
 	}
 	c.Stack, c.TwoMSL, c.LeakAfter = f.stack, f.twoMSL, f.leakAfter
 	m, err := f.boundMemory()
-	c.MaxConns, c.MaxMemory = f.maxConns, m.Conns
+	c.MaxConns, c.MaxMemory, f.rows = f.maxConns, m.Conns, m.Rows
 	return c, err
 }
 

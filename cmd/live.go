@@ -246,13 +246,16 @@ func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	config, err := f.config()
+	if err != nil {
+		return err
+	}
+	o.Memory = f.rows
 	l, err := run.NewLive(f.output, o, stdout, tty && os.Getenv("TERM") != "dumb")
 	if err != nil {
 		return err
 	}
-	if l.Tracker, err = f.config(); err != nil {
-		return err
-	}
+	l.Tracker = config
 	if l.Capture, err = f.captureOptions(); err != nil {
 		return err
 	}

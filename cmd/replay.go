@@ -144,10 +144,11 @@ func (f *replayFlags) replay(files []string, o record.Options, stdout, stderr io
 	for i := range list {
 		o.Taps = append(o.Taps, list[i].Name)
 	}
-	if r.Printer, err = report.New(f.output, stdout, o); err != nil {
+	if r.Reading, err = f.reading(files, co, stderr); err != nil {
 		return nil, err
 	}
-	r.Reading, err = f.reading(files, co, stderr)
+	o.Memory = f.rows
+	r.Printer, err = report.New(f.output, stdout, o)
 	return r, err
 }
 

@@ -12,6 +12,7 @@ import (
 // has a bound of its own, a few MiB at most, and lies in what is left.
 type Memory struct {
 	Conns int64 // the connections that are tracked, with all that was found in them: half of what is not the program's own
+	Rows  int64 // what reports keep of connections to print it at the end: a quarter
 }
 
 // namesShare is which part of Conns the names of hosts take that the capture tells, beside
@@ -50,7 +51,7 @@ func ShareMemory(octets int64) (m Memory, err error) {
 	}
 	debug.SetMemoryLimit(octets - outside)
 	rest := octets - OwnMemory
-	return Memory{Conns: rest / 2}, nil
+	return Memory{Conns: rest / 2, Rows: rest / 4}, nil
 }
 
 // UsualMemory is how many octets a run takes at most where nobody says: half of what the
