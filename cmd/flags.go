@@ -38,8 +38,8 @@ type readFlags struct {
 	payload, names    bool
 	quiet, noProgress bool
 	maxConns          int
+	rows              int64 // octets that reports may keep to print them at the end; 0: any
 	maxMemory         string
-	boundBy           string // the flag that bounds how many connections are kept
 	save              run.Save
 	tapFlags
 	hub string
@@ -264,7 +264,8 @@ func (f *readFlags) config() (c tracker.Config, err error) {
 		return c, fmt.Errorf("--tap-on: %w", err)
 	}
 	c.Stack, c.TwoMSL, c.LeakAfter = f.stack, f.twoMSL, f.leakAfter
-	c.MaxConns, err = f.boundMemory()
+	m, err := f.boundMemory()
+	c.MaxConns, c.MaxMemory, f.rows = f.maxConns, m.Conns, m.Rows
 	return c, err
 }
 
@@ -298,6 +299,5 @@ func (f *readFlags) reading(files []string, co capture.Options, stderr io.Writer
 		r.Bar = stderr
 	}
 	r.Tracker, err = f.config()
-	r.BoundBy = f.boundBy
 	return r, err
 }

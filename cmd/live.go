@@ -282,13 +282,16 @@ func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	config, err := f.config()
+	if err != nil {
+		return err
+	}
+	o.Memory = f.rows
 	l, err := run.NewLive(f.output, o, stdout, tty && os.Getenv("TERM") != "dumb")
 	if err != nil {
 		return err
 	}
-	if l.Tracker, err = f.config(); err != nil {
-		return err
-	}
+	l.Tracker = config
 	if l.Hub, err = f.hubReading(); err != nil {
 		return err
 	}
@@ -308,7 +311,7 @@ func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if l.Save, err = f.writeOptions(); err != nil {
 		return err
 	}
-	l.BoundBy, l.Buffer, l.Quiet, l.Stderr = f.boundBy, f.buffer, f.quiet, stderr
+	l.Buffer, l.Quiet, l.Stderr = f.buffer, f.quiet, stderr
 	if f.who && len(l.Capture.Interfaces) == 0 {
 		return errors.New("--processes needs -i with an interface: a capture that another program makes may be of another host")
 	}

@@ -13,32 +13,28 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
-// boundMemory reads the flags that bound the memory, has the garbage collector
-// keep to them, and returns how many connections the tracker may keep; 0 leaves
-// that to it.
-func (f *readFlags) boundMemory() (conns int, err error) {
+// boundMemory reads the flags that bound the memory, and has the garbage collector
+// keep to them. Where nobody says, a run takes a share of what there is.
+func (f *readFlags) boundMemory() (m watch.Memory, err error) {
 	if f.maxConns < 0 {
-		return 0, fmt.Errorf("--max-connections %d: must not be negative", f.maxConns)
+		return m, fmt.Errorf("--max-connections %d: must not be negative", f.maxConns)
 	}
-	conns, f.boundBy = f.maxConns, "--max-connections"
-	if conns > 0 || f.maxMemory != "" {
+	if f.maxConns > 0 || f.maxMemory != "" {
 		watch.SaveMemory()
 	}
-	if f.maxMemory == "" {
-		return conns, nil
+	size := watch.UsualMemory()
+	if f.maxMemory != "" {
+		if size, err = parseSize(f.maxMemory); err != nil {
+			return m, run.WithHint(fmt.Errorf("--max-memory %q: %w", f.maxMemory, err), "--max-memory 512MiB, or 2GB")
+		}
 	}
-	size, err := parseSize(f.maxMemory)
-	if err != nil {
-		return 0, run.WithHint(fmt.Errorf("--max-memory %q: %w", f.maxMemory, err), "--max-memory 512MiB, or 2GB")
+	if size == 0 && f.maxMemory == "" {
+		return m, nil
 	}
-	most, err := watch.BoundMemory(size)
-	if err != nil {
-		return 0, fmt.Errorf("--max-memory %s: %w", f.maxMemory, err)
+	if m, err = watch.ShareMemory(size); err != nil {
+		return m, fmt.Errorf("--max-memory %s: %w", f.maxMemory, err)
 	}
-	if conns == 0 || most < conns {
-		conns, f.boundBy = most, "--max-memory"
-	}
-	return conns, nil
+	return m, nil
 }
 
 // sizeText is a number and a unit of memory.
@@ -76,6 +72,6 @@ func maxConnsUsage() string {
 
 // maxMemoryUsage is what the help says of --max-memory.
 func maxMemoryUsage() string {
-	return fmt.Sprintf("limit the tracker's memory to about this `size` (512MiB, 2GB): after the first %[2]d MiB, one connection for each %[1]d bytes. "+
-		"It does not limit what table and json formats keep to print at the end", watch.ConnMemory, watch.OwnMemory>>20)
+	return fmt.Sprintf("limit the memory of the process to about this `size` (512MiB, 2GB; at least %d MiB). Beyond it, connections are evicted, and tables and html "+
+		"list no more. Without it, half of the memory of the machine or control group. It does not limit what json keeps to print at the end", watch.MinMemory>>20)
 }

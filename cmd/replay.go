@@ -152,17 +152,16 @@ func (f *replayFlags) replay(files []string, o record.Options, stdout, stderr io
 	for i := range list {
 		o.Taps = append(o.Taps, list[i].Name)
 	}
-	printer := func() (record.Printer, error) { return report.New(f.output, stdout, o) }
-	if r.Printer, err = printer(); err != nil {
-		return nil, err
-	}
 	if r.Reading, err = f.reading(files, co, stderr); err != nil {
 		return nil, err
 	}
+	o.Memory = f.rows
+	printer := func() (record.Printer, error) { return report.New(f.output, stdout, o) }
 	if !report.Streams(f.output) && r.Save.Path == "" && len(r.Taps) == 0 {
 		r.Again = printer
 	}
-	return r, nil
+	r.Printer, err = printer()
+	return r, err
 }
 
 // errNoCommand says that there is no such command.

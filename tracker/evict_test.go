@@ -162,3 +162,50 @@ func TestFloodLeavesOpenConnections(t *testing.T) {
 		t.Errorf("%d connections are in the order, want %d", placed, most)
 	}
 }
+
+// Beyond so many octets connections are given up, those that take more the fewer. What
+// is given up is no longer counted.
+func TestMemoryOfConnections(t *testing.T) {
+	const most, many = 1 << 20, 3000
+	kept := func(play func(w *wire, i int)) int {
+		w := newWire(t)
+		tk, err := tracker.New(tracker.Config{MaxMemory: most}, func(*tracker.Event) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.tk = tk
+		m := tk.Machine()
+		for i := range many {
+			play(w, i)
+			if n := m.Memory(); n > most {
+				t.Fatalf("%d connections take %d octets, want %d at the most", m.Live, n, most)
+			}
+		}
+		if s := tk.Stats(); s.ForMemory == 0 || s.ForMemory != s.Evicted {
+			t.Errorf("%d are given up for memory of %d", s.ForMemory, s.Evicted)
+		}
+		live := m.Live
+		m.Max = 1
+		w.put(clientOf(many), true, tcp.SYN, 0, 0, 0)
+		if n := m.Memory(); n < 100 || n > 2000 {
+			t.Errorf("one SYN takes %d octets", n)
+		}
+		tk.Close()
+		if n := m.Memory(); n != 0 {
+			t.Errorf("%d octets are taken when all is over", n)
+		}
+		return live
+	}
+	syns := kept(func(w *wire, i int) { w.put(clientOf(i), true, tcp.SYN, 0, 0, 0) })
+	odd := kept(func(w *wire, i int) { // in the middle, with anomalies
+		seq := tcp.Seq(1000 * i)
+		w.put(clientOf(i), true, tcp.PSH|tcp.ACK, seq, 5001, 100)
+		w.put(clientOf(i), true, tcp.PSH|tcp.ACK, seq, 5001, 100)
+		w.put(clientOf(i), false, tcp.ACK, 5001, seq+100_000, 0)
+		w.put(clientOf(i), true, tcp.RST, seq+50, 0, 0)
+		w.put(clientOf(i), true, tcp.FIN|tcp.ACK, seq+100, 5001, 0)
+	})
+	if odd > syns*2/3 || odd < 10 {
+		t.Errorf("%d SYNs are kept, and %d connections with anomalies", syns, odd)
+	}
+}

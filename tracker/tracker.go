@@ -44,6 +44,11 @@ type Config struct {
 	// answer, then those idle for the longest time; all are told then, as at
 	// their end. 0 is DefaultMaxConns.
 	MaxConns int
+
+	// MaxMemory bounds how many octets the connections that are kept take, about, with
+	// all that was found in them. Beyond it some are given up, as beyond MaxConns. 0 is
+	// no bound.
+	MaxMemory int64
 }
 
 // DefaultLeakAfter is after how long CLOSE-WAIT is called stuck where nobody says.
@@ -59,6 +64,7 @@ type Stats struct {
 	Conns      uint64 // connections seen
 	Live       int    // of these, still kept
 	Evicted    uint64 // given up for want of room
+	ForMemory  uint64 // of these, beyond MaxMemory
 	ClockSteps uint64 // segments stamped earlier than the one before
 }
 
@@ -95,6 +101,7 @@ func New(cfg Config, emit func(*Event)) (*Tracker, error) {
 		LeakAfter: cmp.Or(cfg.LeakAfter, DefaultLeakAfter),
 		Cut:       cfg.Cut,
 		MaxConns:  cmp.Or(cfg.MaxConns, DefaultMaxConns),
+		MaxMemory: cfg.MaxMemory,
 		Segments:  cfg.Segments,
 		TapOn:     cfg.TapOn,
 		Listener:  t,
@@ -206,7 +213,10 @@ func (t *Tracker) Heeds(role tcp.Endpoint, m *conn.Move) bool {
 }
 
 // Happened has the checks look at what happened.
-func (t *Tracker) Happened(s *conn.Scene) { t.book.Examine(s) }
+func (t *Tracker) Happened(s *conn.Scene) {
+	t.book.Examine(s)
+	t.machine.Found = t.book.Octets
+}
 
 // TookBack has the book take back what rests on RSTs that were not sent, or not
 // taken.
@@ -242,6 +252,7 @@ func (t *Tracker) Over(c *conn.Conn) {
 	t.fill(&t.record, c)
 	t.tell(Event{Kind: EventConnection, Time: t.machine.Now, Conn: int(c.ID), Record: &t.record})
 	t.book.Forget(c, t.machine.Now)
+	t.machine.Found = t.book.Octets
 }
 
 // Faulty has the book say what is odd about the capture itself.

@@ -131,7 +131,7 @@ func (k *Check) say(r *judged) {
 		k.outcome = Unread
 	}
 	k.warn(r.sum)
-	gaveUp(k.Stderr, r.sum.Tracker.Evicted, k.BoundBy)
+	gaveUp(k.Stderr, r.sum.Tracker)
 	k.told = r.sum.Interrupted
 	if k.Judging.Strict && r.sum.Capture.Truncated && !k.told {
 		text.Say(k.Stderr, "%s: the capture is cut off (--strict)", text.Escape(r.Path))
@@ -278,6 +278,7 @@ func (k *Check) read(ctx context.Context, r *Reading, j *policy.Judge, s watch.S
 	if n := c.MaxConns; n > 0 {
 		c.MaxConns = max(n/k.workers, 1)
 	}
+	c.MaxMemory /= int64(k.workers)
 	w, err := r.open(ctx, c)
 	if err != nil {
 		return watch.Summary{}, err

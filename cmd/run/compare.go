@@ -31,7 +31,7 @@ func (c *Compare) Run(ctx context.Context) error {
 		return err
 	}
 	c.warn(sum)
-	gaveUp(c.Stderr, sum.Tracker.Evicted, c.BoundBy)
+	gaveUp(c.Stderr, sum.Tracker)
 	if w == nil {
 		return nil
 	}

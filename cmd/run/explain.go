@@ -50,7 +50,7 @@ func (x *Explain) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	gaveUp(x.Stderr, sum.Tracker.Evicted, x.BoundBy) // once, not at every pass
+	gaveUp(x.Stderr, sum.Tracker) // once, not at every pass
 	x.warn(sum)
 	if sum.Interrupted {
 		return saver.write(ctx, &x.Reading, spool, notes) // nothing is drawn of connections known in part

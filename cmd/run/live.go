@@ -31,7 +31,6 @@ type Live struct {
 	Hub      *Hub                 // in the place of Capture: what sensors send to a hub; nil: none
 	Save     capture.WriteOptions // where packets are kept; without a Path: nowhere
 	Tracker  tracker.Config
-	BoundBy  string        // the flag that bounds how many connections are kept
 	Buffer   string        // the size of the kernel's buffer, as it was asked for
 	User     string        // who root becomes once the capture is open
 	Who      bool          // the kernel is asked for the ends on this host
@@ -138,7 +137,7 @@ func (l *Live) Run(ctx context.Context) (err error) {
 	for _, warning := range sum.Capture.Warnings {
 		text.Say(l.Stderr, "%s", warning)
 	}
-	gaveUp(l.Stderr, sum.Tracker.Evicted, l.BoundBy)
+	gaveUp(l.Stderr, sum.Tracker)
 	return l.printer.Close(summaryOf(sum))
 }
 

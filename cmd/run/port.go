@@ -28,7 +28,7 @@ func (p *Port) Run(ctx context.Context) error {
 		return err
 	}
 	p.warn(sum)
-	gaveUp(p.Stderr, sum.Tracker.Evicted, p.BoundBy)
+	gaveUp(p.Stderr, sum.Tracker)
 	whole := summaryOf(sum)
 	return p.Holders.Print(p.Out, &p.Options, &whole)
 }

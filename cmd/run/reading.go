@@ -39,7 +39,6 @@ type Reading struct {
 	Capture capture.Options
 	Tracker tracker.Config
 	Save    Save
-	BoundBy string    // the flag that bounds how many connections are kept
 	Stderr  io.Writer // what is not output
 	Bar     io.Writer // the terminal on which a progress bar is drawn; nil: none
 }
@@ -138,13 +137,18 @@ func (r *Reading) warn(sum watch.Summary) {
 }
 
 // gaveUp says how many connections were given up, and what keeps them.
-func gaveUp(stderr io.Writer, evicted uint64, boundBy string) {
-	what := "connections were"
-	if evicted == 1 {
-		what = "connection was"
-	}
-	if evicted > 0 {
-		text.Say(stderr, "%d %s evicted to stay within %s; reported as far as seen", evicted, what, boundBy)
+func gaveUp(stderr io.Writer, s tracker.Stats) {
+	for _, of := range []struct {
+		evicted uint64
+		bound   string
+	}{{s.Evicted - s.ForMemory, "--max-connections"}, {s.ForMemory, "--max-memory"}} {
+		what := "connections were"
+		if of.evicted == 1 {
+			what = "connection was"
+		}
+		if of.evicted > 0 {
+			text.Say(stderr, "%d %s evicted to stay within %s; reported as far as seen", of.evicted, what, of.bound)
+		}
 	}
 }
 

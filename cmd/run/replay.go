@@ -116,7 +116,7 @@ func (r *Replay) run(ctx context.Context) (err error) {
 		}
 	}
 	r.warn(sum)
-	gaveUp(r.Stderr, sum.Tracker.Evicted, r.BoundBy)
+	gaveUp(r.Stderr, sum.Tracker)
 	if k := sum.Learned; r.Learned {
 		text.Say(r.Stderr, "%d of %d segments went by an edge: %d forms, %d edges, %d pairs that only the rules decide", k.Followed, sum.Tracker.Segments, k.Forms, k.Edges, k.Dead)
 	}

@@ -2,36 +2,64 @@ package watch
 
 import (
 	"fmt"
-	"math"
 	"runtime/debug"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-const (
-	// ConnMemory is what a connection is reckoned to cost, in octets. One that
-	// is closed has 481 of heap with its history, a SYN that nobody answers takes
-	// 375 of the process at its peak; the rest is for anomalies.
-	ConnMemory = 1 << 10
+// A Memory is how many octets a run may take, and how they are shared out. This is the
+// only place that says so: who keeps much is given its share. What is kept otherwise
+// has a bound of its own, a few MiB at most, and lies in what is left.
+type Memory struct {
+	Conns int64 // the connections that are tracked, with all that was found in them: half of what is not the program's own
+	Rows  int64 // what reports keep of connections to print it at the end: a quarter
+}
 
-	// OwnMemory is what a run takes before the first connection, and minMemory
-	// the least that can be asked for.
-	OwnMemory = 16 << 20
-	minMemory = 2 * OwnMemory
+// namesShare is which part of Conns the names of hosts take that the capture tells, beside
+// them.
+const namesShare = 4
+
+const (
+	// OwnMemory is what a run takes before the first connection: the program, of which
+	// 23 MiB lie in its file, and what it needs to read a capture.
+	OwnMemory = 32 << 20
+
+	// outside is what of that the garbage collector does not see.
+	outside = 26 << 20
+
+	// MinMemory is the least that can be asked for.
+	MinMemory = 40 << 20
 
 	// boundedGC is how much garbage may lie about where memory is short, in
 	// hundredths of what is used. A flood of SYNs that 100,000 connections are
 	// kept of takes 96 MB, and 109 MB at 50; the time differs by less than the noise.
 	boundedGC = 25
+
+	// usualShare is which part of the memory of the machine, or of the control group that
+	// the process is in, a run takes where nobody says.
+	usualShare = 2
 )
 
 // SaveMemory has the garbage collector work more, for runs that are to be small.
 func SaveMemory() { debug.SetGCPercent(boundedGC) }
 
-// BoundMemory has the process keep to about so many octets of memory, and returns
-// how many connections fit into them, see tracker.Config.
-func BoundMemory(octets int64) (conns int, err error) {
-	if octets < minMemory {
-		return 0, fmt.Errorf("too small; a replay needs %d MiB", minMemory>>20)
+// ShareMemory has the process keep to about so many octets of memory, and shares them
+// out.
+func ShareMemory(octets int64) (m Memory, err error) {
+	if octets < MinMemory {
+		return m, fmt.Errorf("too small; a replay needs %d MiB", MinMemory>>20)
 	}
-	debug.SetMemoryLimit(octets - OwnMemory)
-	return int(min((octets-OwnMemory)/ConnMemory, math.MaxInt32)), nil
+	debug.SetMemoryLimit(octets - outside)
+	rest := octets - OwnMemory
+	return Memory{Conns: rest / 2, Rows: rest / 4}, nil
+}
+
+// UsualMemory is how many octets a run takes at most where nobody says: half of what the
+// machine has, or the control group; 0 where that is not known.
+func UsualMemory() int64 {
+	octets, err := memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)()
+	if err != nil {
+		return 0
+	}
+	return max(int64(min(octets, 1<<62)/usualShare), MinMemory)
 }

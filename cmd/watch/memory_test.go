@@ -5,16 +5,29 @@ import (
 	"testing"
 )
 
-// As many connections may be kept as fit into the memory beside the rest.
-func TestBoundMemory(t *testing.T) {
+// The shares are no more than the whole, and leave an eighth for the rest.
+func TestMemoryIsShared(t *testing.T) {
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
-	if n, err := BoundMemory(OwnMemory + 40_000*ConnMemory); n != 40_000 || err != nil {
-		t.Errorf("%d connections and %v, want 40000", n, err)
+	for _, octets := range []int64{MinMemory, 64 << 20, 512 << 20, 1 << 40} {
+		m, err := ShareMemory(octets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sum := m.Conns + m.Rows + m.Conns/namesShare; sum > (octets-OwnMemory)*7/8 || m.Conns < sum/2 {
+			t.Errorf("of %d octets %+v are shared out", octets, m)
+		}
+		if limit := debug.SetMemoryLimit(-1); limit >= octets || limit < octets-OwnMemory {
+			t.Errorf("of %d octets the garbage collector keeps to %d", octets, limit)
+		}
 	}
-	if limit := debug.SetMemoryLimit(-1); limit != 40_000*ConnMemory {
-		t.Errorf("the process keeps to %d octets, want %d", limit, 40_000*ConnMemory)
+	if m, err := ShareMemory(MinMemory - 1); err == nil {
+		t.Errorf("too little memory is shared out: %+v", m)
 	}
-	if n, err := BoundMemory(minMemory - 1); err == nil {
-		t.Errorf("%d connections in too little memory", n)
+}
+
+// Where nobody says, a run takes no more than the machine has.
+func TestUsualMemory(t *testing.T) {
+	if n := UsualMemory(); n != 0 && (n < MinMemory || n > 1<<44) {
+		t.Errorf("a run takes %d octets", n)
 	}
 }

@@ -19,13 +19,10 @@ import (
 // called goes with it.
 
 const (
-	// mostOfNames is how many octets the names of hosts may take, and those of
-	// connections; nameMemory of one with its place is what is not its text. Where
-	// few connections are kept these have namesOfConn octets each, which fit into
-	// ConnMemory with what the tracker keeps.
-	mostOfNames = 32 << 20
+	// mostOfNames is how many octets the names of hosts and those of connections may
+	// take at most; nameMemory of one with its place is what is not its text.
+	mostOfNames = 64 << 20
 	nameMemory  = 512
-	namesOfConn = 256
 
 	maxChanges = 4 // names of one address, and of one pair of addresses and ports
 )
@@ -48,9 +45,9 @@ type names struct {
 	calls   bounded[callKey]
 }
 
-// newNames returns names beside so many connections that may be kept.
-func newNames(conns int) *names {
-	most := min(mostOfNames, conns*namesOfConn/2)
+// newNames returns names that take no more than so many octets.
+func newNames(octets int64) *names {
+	most := int(min(mostOfNames, octets)) / 2
 	return &names{
 		answers: bounded[answerKey]{lists: make(map[answerKey]*list.Element), most: most},
 		calls:   bounded[callKey]{lists: make(map[callKey]*list.Element), most: most},

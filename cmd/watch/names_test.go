@@ -41,7 +41,7 @@ func TestNames(t *testing.T) {
 		{"called-later", []told{{5, answer("a", client.Addr())}, {21, call("b")}}, "a"},
 		{"called-in-this-and-the-next", []told{{11, call("b")}, {21, call("c")}}, "b"},
 	} {
-		k := newNames(tracker.DefaultMaxConns)
+		k := newNames(mostOfNames)
 		for _, x := range row.told {
 			k.take(x.n, x.at)
 		}
@@ -67,12 +67,12 @@ func TestNames(t *testing.T) {
 
 // What is kept of names is bounded; what was told longest ago goes first.
 func TestNamesAreBounded(t *testing.T) {
-	const conns = 20_000
+	const octets = 5 << 20
 	at := func(i int) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 80)
 	}
 	const n = 100_000
-	k := newNames(conns)
+	k := newNames(octets)
 	before := heap()
 	told := 0
 	take := func(n capture.Named) {
@@ -93,10 +93,10 @@ func TestNamesAreBounded(t *testing.T) {
 		}
 	}
 	grown := heap() - before
-	if grown > conns*namesOfConn {
-		t.Errorf("names beside %d connections take %d octets, want %d at the most", conns, grown, conns*namesOfConn)
-	} else if grown < conns*namesOfConn/2 {
-		t.Errorf("%d octets are taken of %d", grown, conns*namesOfConn)
+	if grown > octets {
+		t.Errorf("names take %d octets, want %d at the most", grown, octets)
+	} else if grown < octets/2 {
+		t.Errorf("%d octets are taken of %d", grown, octets)
 	}
 	for i, want := range map[int]bool{0: false, n - 1: true, n: true} {
 		r := new(tracker.Record)
@@ -108,7 +108,7 @@ func TestNamesAreBounded(t *testing.T) {
 	if told := len(k.answers.of(answerKey{host: at(n).Addr()})); told != maxChanges {
 		t.Errorf("%d names of one host are kept", told)
 	}
-	if k = newNames(tracker.DefaultMaxConns); k.answers.most != mostOfNames || k.calls.most != mostOfNames {
+	if k = newNames(mostOfNames); k.answers.most+k.calls.most != mostOfNames {
 		t.Errorf("%d octets for names of hosts, %d for those of connections", k.answers.most, k.calls.most)
 	}
 }
@@ -124,7 +124,7 @@ func heap() int {
 // The name of a connection stays as long as that goes on, however many others begin
 // and end.
 func TestNamesOfLongConnections(t *testing.T) {
-	k := newNames(100)
+	k := newNames(50 << 10)
 	server := netip.MustParseAddrPort("192.0.2.7:443")
 	record := func(port uint16) *tracker.Record {
 		r := &tracker.Record{Start: 1, End: 2}

@@ -26,8 +26,8 @@
 // from the goroutine that called Run, one at a time.
 //
 // Beside it stands what several runs need: [Ordered] works on many files at once,
-// a [Spool] makes a pipe readable more than once, and [BoundMemory] tells how many
-// connections fit into the memory.
+// a [Spool] makes a pipe readable more than once, and [ShareMemory] says how
+// much memory each part of a run may take.
 package watch
 
 import (
@@ -222,7 +222,7 @@ func ownAddresses() (list []netip.Addr) {
 
 // newWatch makes a Watch of what open opens.
 func newWatch(t tracker.Config, open func(*Watch) error) (_ *Watch, err error) {
-	w := &Watch{names: newNames(cmp.Or(t.MaxConns, tracker.DefaultMaxConns))}
+	w := &Watch{names: newNames(cmp.Or(t.MaxMemory/namesShare, mostOfNames))}
 	w.crowd = crossflow.New(w.event)
 	if w.tracker, err = tracker.New(t, func(e *tracker.Event) { w.emit(e) }); err != nil {
 		return nil, err

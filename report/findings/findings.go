@@ -47,7 +47,7 @@ type Finding struct {
 	Same  bool            // all say the same sentence
 	First anomaly.Anomaly // the earliest
 	Last  anomaly.Anomaly // the newest
-	Hosts int             // how many client hosts; 0 where not All
+	Hosts int             // how many client hosts; 0: they were not counted
 
 	conns, hosts []sighting              // the first
 	seen         map[netip.Addr]struct{} // all client hosts
@@ -76,6 +76,9 @@ type Counts struct {
 	Each bool // each anomaly is a Finding
 	All  bool // there is no bound, each anomaly over many connections is a Finding, and client hosts are counted
 
+	Memory int64 // with Each or All: octets beyond which both end, about; 0: any
+	octets int64 // that are taken
+
 	found      map[Identity]*Finding
 	severities [anomaly.Error + 1]int
 }
@@ -87,6 +90,9 @@ func (c *Counts) Anomaly(a *anomaly.Anomaly, r *tracker.Record) {
 		return
 	}
 	c.severities[a.Severity]++
+	if c.Memory > 0 && c.octets > c.Memory && (c.Each || c.All) {
+		c.few()
+	}
 	id := identityOf(a, r)
 	if c.Each || c.All && id.Many {
 		id.alone = len(c.found) + 1
@@ -94,7 +100,23 @@ func (c *Counts) Anomaly(a *anomaly.Anomaly, r *tracker.Record) {
 	f := c.finding(id)
 	f.add(a)
 	if r != nil {
+		hosts := f.Hosts
 		f.sighted(sighting{a.Time, a.Conn, r.Ends[tcp.Client].Addr.Addr()}, c.All)
+		c.octets += int64(f.Hosts-hosts) * hostMemory
+	}
+}
+
+// What a Finding takes without its texts, and a client host of it, in octets.
+const (
+	findingMemory = 2048
+	hostMemory    = 64
+)
+
+// few has there be only as many Findings as are usual from now on, beside those that there are.
+func (c *Counts) few() {
+	c.Each, c.All = false, false
+	for _, f := range c.found {
+		f.Hosts, f.seen = 0, nil
 	}
 }
 
@@ -184,6 +206,7 @@ func (c *Counts) finding(id Identity) *Finding {
 	if f == nil {
 		f = &Finding{Identity: id}
 		c.found[id] = f
+		c.octets += findingMemory
 	}
 	return f
 }

@@ -195,3 +195,29 @@ func TestCopies(t *testing.T) {
 		t.Error("of nothing something was counted")
 	}
 }
+
+// Where there is no room for all, there are as many as are usual from then on, and
+// client hosts, of which not all would be counted, are not.
+func TestFindingsKeepToMemory(t *testing.T) {
+	const n = 4 * MostFindings
+	for _, c := range []*Counts{{All: true, Memory: 2 * MostFindings * findingMemory}, {Each: true, All: true, Memory: 2 * MostFindings * findingMemory}, {All: true, Memory: 100 * hostMemory}} {
+		for i := range n {
+			port := uint16(i)
+			if c.Memory < findingMemory*MostFindings {
+				port = 80
+			}
+			r := odd(i+1, port, anomaly.Anomaly{Kind: "reset", Time: tcp.Time(i)})
+			r.Ends[tcp.Client].Addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 1)
+			c.Anomaly(&r.Anomalies[0], r)
+		}
+		list, sum := c.List(), 0
+		for _, f := range list {
+			if sum += f.Count; f.Hosts != 0 || len(f.seen) != 0 {
+				t.Errorf("%d hosts are told of", f.Hosts)
+			}
+		}
+		if len(list) > 2*MostFindings+5 || sum != n {
+			t.Errorf("%d findings of %d anomalies, want at most %d of %d", len(list), sum, 2*MostFindings+5, n)
+		}
+	}
+}

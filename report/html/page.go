@@ -148,12 +148,12 @@ type page struct {
 
 // New makes the format html.
 func New(out *bufio.Writer, o *record.Options, by record.Order) record.Format {
-	return &page{out: out, opts: o, Connections: table.Connections{By: by}, history: make(map[int][2]string), moves: make(moveCounts)}
+	return &page{out: out, opts: o, Connections: table.Connections{By: by, Memory: o.Memory / 4}, history: make(map[int][2]string), moves: make(moveCounts)}
 }
 
 func (h *page) Connection(r *tracker.Record) error {
 	h.Connections.Connection(r)
-	if len(h.Rows) <= mostRows {
+	if h.Left == 0 && len(h.Rows) <= mostRows {
 		h.history[r.Conn] = [2]string{h.encodeHistory(r, tcp.Client), h.encodeHistory(r, tcp.Server)}
 	}
 	h.opts.Find(&h.found, r)
@@ -161,7 +161,9 @@ func (h *page) Connection(r *tracker.Record) error {
 		if r.Ends[e].Possible.Len() > 1 {
 			h.unsure++
 		}
-		h.changes = appendChanges(h.changes, r.Ends[e].History)
+		if h.Left == 0 {
+			h.changes = appendChanges(h.changes, r.Ends[e].History)
+		}
 		h.moves.count(r.Ends[e].History)
 	}
 	return nil
@@ -224,6 +226,7 @@ type view struct {
 	States                []stateCount
 	Groups                []kindGroup
 	Listed, Rows          int
+	Left                  bool // for want of memory
 	Drawn                 int
 	Ladders               bool
 	Segments              int
@@ -273,7 +276,7 @@ func (h *page) Close(s *record.Summary, t *record.Tally) error {
 	h.Sort()
 	v := &view{
 		Name: text.Escape(h.opts.Name), Totals: record.TotalsLine(s, t), Judged: h.judged, Rulings: h.rulings,
-		Listed: t.Listed, Rows: min(t.Listed, mostRows), Ladders: h.ladders != nil, Segments: mostSegments,
+		Listed: t.Listed, Rows: min(len(h.Rows), mostRows), Left: h.Left > 0, Ladders: h.ladders != nil, Segments: mostSegments,
 		Groups: h.kindGroups(s), Moves: h.moves.rows(), Machine: template.HTML(machineSVG(h.moves)),
 	}
 	if len(v.Groups) > 0 {

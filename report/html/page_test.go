@@ -2,6 +2,7 @@ package html_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/netip"
 	"regexp"
@@ -177,6 +178,23 @@ func TestPageGroupsFindings(t *testing.T) {
 		if got := strings.Count(page, text); got != n {
 			t.Errorf("the page has %q %d times, want %d", text, got, n)
 		}
+	}
+}
+
+// What there is no memory for is left out, and the page says so.
+func TestPageKeepsToMemory(t *testing.T) {
+	page := string(printtest.Print(t, "html", record.Options{Memory: 1 << 20}, func(p record.Printer) error {
+		r := sample.ClosedByClient()
+		for i := range 1000 {
+			r.Conn = i + 1
+			p.Record(&r)
+		}
+		return p.Close(printtest.Whole())
+	}))
+	n := len(pageData(t, page).Rows)
+	want := fmt.Sprintf("the first %d of 1,000 connections, in the order in which they ended. There is no room for more within --max-memory.", n)
+	if n < 10 || n > 500 || !strings.Contains(page, want) {
+		t.Errorf("%d connections are listed, and the page does not say %q", n, want)
 	}
 }
 

@@ -42,6 +42,8 @@ type Options struct {
 	Width    int // columns of the terminal; table leaves columns out to fit it. 0: no limit
 	Height   int // lines of the terminal. 0: 24
 
+	Memory int64 // octets that tables and html may keep of connections until the end, about; 0: any
+
 	AllAnomalies bool // tables list every anomaly: those that are equal, and those that another one explains
 
 	ByClient bool             // rows of services are of client hosts

@@ -15,6 +15,7 @@ import (
 type Tally struct {
 	Seen   int // connections that ended
 	Listed int // of these, those selected
+	Left   int // of these, those that there was no room for in a table; its format says so
 	States StateCounts
 	Kinds  map[string]int // anomalies
 

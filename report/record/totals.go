@@ -43,6 +43,16 @@ func NumbersNote(s *Summary) string {
 	return ""
 }
 
+// LeftNote says how many connections a table leaves out for want of memory; "" where it
+// has all.
+func LeftNote(t *Tally) string {
+	if t.Left == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Note: the first %s of %s connections are listed, in the order in which they ended, to stay within --max-memory; -o jsonl and -o csv list all. Times in TIME_WAIT are of these; the states count all",
+		text.Thousands(uint64(t.Listed-t.Left)), text.Thousands(uint64(t.Listed)))
+}
+
 // TapNote says on whose host the capture was made; "" where that is not known.
 func TapNote(s *Summary, t *Tally) string {
 	if !t.TapOn.IsValid() {

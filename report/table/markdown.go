@@ -23,6 +23,7 @@ func NewMarkdown(out *bufio.Writer, o *record.Options, by record.Order) record.F
 }
 
 func (m *markdown) Close(s *record.Summary, t *record.Tally) error {
+	t.Left = m.rows.Left
 	if t.Listed == 0 {
 		text.WriteLine(m.out, record.Nothing(s, t, m.opts))
 	} else if err := m.rows.grid(columnsOf(inTable, m.rows.Rows), m.opts, s).PrintMarkdown(m.out); err != nil {

@@ -105,7 +105,11 @@ func factsBy(f *findings.Finding, style text.TimeStyle, first tcp.Time, frames f
 		conns := f.Conns()
 		add("%s connections", text.Thousands(uint64(f.Count)))
 		add("conns %s", few(conns[:min(len(conns), shownConns)], ",", f.Count, strconv.Itoa))
-		add("from %s", few(f.FirstHosts(), ", ", f.Hosts, netip.Addr.String))
+		from := few(f.FirstHosts(), ", ", f.Hosts, netip.Addr.String)
+		if f.Hosts == 0 {
+			from += " and others"
+		}
+		add("from %s", from)
 	}
 	if len(a.Samples) > 0 {
 		add("conns %s", text.Frames(a.Samples))
@@ -183,7 +187,7 @@ func writeWhole(out *bufio.Writer, o *record.Options, s *record.Summary, t *reco
 
 // notes are what has to be known beside what is printed.
 func notes(o *record.Options, s *record.Summary, t *record.Tally) []string {
-	return slices.DeleteFunc(append(tapNotes(s, o), record.NumbersNote(s), record.TapNote(s, t), record.KernelNote(s), record.PendingNote(s, t, o)), func(note string) bool { return note == "" })
+	return slices.DeleteFunc(append(tapNotes(s, o), record.NumbersNote(s), record.LeftNote(t), record.TapNote(s, t), record.KernelNote(s), record.PendingNote(s, t, o)), func(note string) bool { return note == "" })
 }
 
 // tapNotes say how the clocks of the taps run, and what happened between them; none where

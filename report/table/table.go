@@ -20,6 +20,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"unsafe"
 
 	"github.com/tcpwatch/tcpwatch/report/findings"
 	"github.com/tcpwatch/tcpwatch/report/record"
@@ -142,6 +143,7 @@ func NewWide(out *bufio.Writer, o *record.Options, by record.Order) record.Forma
 // first screen: the anomalies stand above a table that takes more than half of it,
 // and above one that is longer than a screen the services.
 func (t *table) Close(s *record.Summary, tally *record.Tally) error {
+	tally.Left = t.rows.Left
 	height := cmp.Or(t.opts.Height, usualHeight)
 	above := tally.Listed > height/2
 	if above {
@@ -209,7 +211,7 @@ type listed struct {
 }
 
 func listedFor(o *record.Options, by record.Order) listed {
-	return listed{anomalies: anomalies{opts: o, found: findings.Counts{Each: o.AllAnomalies, All: true}}, rows: Connections{By: by}}
+	return listed{anomalies: anomalies{opts: o, found: findings.Counts{Each: o.AllAnomalies, All: true, Memory: o.Memory / 2}}, rows: Connections{By: by, Memory: o.Memory / 2}}
 }
 
 func (l *listed) Connection(r *tracker.Record) error {
@@ -220,8 +222,31 @@ func (l *listed) Connection(r *tracker.Record) error {
 // Connections keep the rows that a table will print.
 type Connections struct {
 	record.Quiet
-	By   record.Order
-	Rows []*Row
+	By     record.Order
+	Rows   []*Row
+	Memory int64 // octets that the rows may take, about; 0: any
+	Left   int   // connections that there was no room for
+
+	octets int64 // that the rows take
+}
+
+// rowMemory is what a row takes until it is printed, without the texts of its anomalies:
+// a copy of the record, and its cells.
+const rowMemory = int64(unsafe.Sizeof(Row{})+unsafe.Sizeof(tracker.Record{})) + 1000
+
+// room reports whether there is room for a row of r, and takes it.
+func (c *Connections) room(r *tracker.Record) bool {
+	n := rowMemory
+	for i := range r.Anomalies {
+		a := &r.Anomalies[i]
+		n += int64(unsafe.Sizeof(*a)) + int64(len(a.Text)+len(a.Next)+8*len(a.Evidence))
+	}
+	if c.Memory > 0 && (c.Left > 0 || c.octets+n > c.Memory) {
+		c.Left++
+		return false
+	}
+	c.octets += n
+	return true
 }
 
 // A Row is one connection to print.
@@ -230,8 +255,11 @@ type Row struct {
 	Record *tracker.Record // without its history
 }
 
-// Connection keeps a copy of r without its history.
+// Connection keeps a copy of r without its history, if there is room.
 func (c *Connections) Connection(r *tracker.Record) error {
+	if !c.room(r) {
+		return nil
+	}
 	kept := *r
 	for i := range kept.Ends {
 		kept.Ends[i].History = nil

@@ -148,3 +148,19 @@ func TestLongTablesAreCheap(t *testing.T) {
 		t.Errorf("%.0f allocations a row", perRow)
 	}
 }
+
+// What there is no room for is counted, and the table says so.
+func TestTablesKeepToMemory(t *testing.T) {
+	const n = 1000
+	for _, format := range []string{"table", "wide", "markdown"} {
+		out := string(printtest.Print(t, format, record.Options{Memory: 200 << 10}, many(n)))
+		rows := strings.Count(out, "10.0.")
+		said := fmt.Sprintf("Note: the first %d of 1,000 connections are listed, in the order in which they ended, to stay within --max-memory;", rows)
+		if rows < 10 || rows > 100 || !strings.Contains(out, said) || !strings.Contains(out, "1000") {
+			t.Errorf("%s: %d rows are listed, and it is not said by\n%s\n%s", format, rows, said, out)
+		}
+		if out = string(printtest.Print(t, format, record.Options{Memory: 100 << 20}, many(n))); strings.Count(out, "10.0.") < n || strings.Contains(out, "--max-memory") {
+			t.Errorf("%s: not all is listed where there is room", format)
+		}
+	}
+}

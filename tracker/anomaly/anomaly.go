@@ -282,8 +282,10 @@ func (b *Book) report(h *Case, k *Kind, f Finding) {
 		}
 		graver := severity > a.Severity
 		if f.More || f.Again || graver {
+			b.Octets -= a.memory()
 			a.Severity, a.Cause, a.Confidence, a.Text, a.Next = max(a.Severity, severity), f.Cause, f.Certain, k.textOf(c, &f), k.nextOf(c, &f)
 			a.Evidence = framesInOrder(append(f.Evidence, a.Evidence...))
+			b.Octets += a.memory()
 		}
 		if graver {
 			again := *a
@@ -301,6 +303,7 @@ func (b *Book) report(h *Case, k *Kind, f Finding) {
 		a.Packet = h.S.Packet
 	}
 	b.found[c.ID] = append(b.found[c.ID], a)
+	b.Octets += a.memory()
 	a.End = h.M.Role(c, a.End)
 	b.tell(c, &a)
 }

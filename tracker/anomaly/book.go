@@ -16,6 +16,8 @@ type Book struct {
 	// Thorough asks every check, whatever the guards are; for tests.
 	Thorough bool
 
+	Octets int64 // what is held of connections takes, about
+
 	tell    func(c *conn.Conn, a *Anomaly)         // c is nil where it was told of before, or is of no one connection
 	kinds   []*Kind                                // what is looked for
 	on      [32]triggers.Kinds                     // the kinds to be asked on each trigger; to look through the list for them cost 5 % of a short connection
@@ -93,6 +95,7 @@ func (b *Book) withdraw(c *conn.Conn, now tcp.Time, denied func(k *Kind, a *Anom
 			return false
 		}
 		gone = append(gone, a)
+		b.Octets -= a.memory()
 		return true
 	})
 	for _, a := range gone {
@@ -129,7 +132,16 @@ func (b *Book) Forget(c *conn.Conn, now tcp.Time) {
 	for e := range tcp.Endpoint(2) {
 		b.waiting.Gone(halfclosed.IDOf(c.ID, e), now)
 	}
+	for i := range b.found[c.ID] {
+		b.Octets -= b.found[c.ID][i].memory()
+	}
 	delete(b.found, c.ID)
+}
+
+// memory returns how many octets the anomaly takes in a Book, about.
+func (a *Anomaly) memory() int64 {
+	const itself = 512 // with its share of the map, and the room for a second one
+	return int64(itself + len(a.Text) + len(a.Next) + 8*cap(a.Evidence))
 }
 
 // PeerClosed counts, in the service that the end is of, the connections that the

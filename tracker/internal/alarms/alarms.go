@@ -3,6 +3,7 @@
 package alarms
 
 import (
+	"math"
 	"math/bits"
 
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -18,15 +19,18 @@ type Member interface {
 // is cut into ticks. What rings in a tick to come lies in a slot of the wheel, unsorted,
 // the farther away the coarser; when its tick comes it moves into a heap, which stays
 // small. A heap of all took a fifth of the time of a flood of SYNs, most of it waiting
-// for memory. An alarm that is taken away, or set anew, stays where it is until then:
-// the connection tells that it does not count. The zero Clock has none.
+// for memory. An alarm that is taken away, or set anew, stays where it is until then, or
+// until the wheel has twice as many as the last time that those were looked for: the
+// connection tells that it does not count. The zero Clock has none.
 type Clock[C Member] struct {
-	near   heap[C]                                // what rings by the end of the tick
-	wheel  [wheelLevels][1 << levelBits]*chunk[C] // a slot of level n+1 is as long as all of level n
-	far    [wheelLevels]int                       // alarms in a level
-	tick   int64                                  // up to which the time has come
-	spare  *chunk[C]
-	spares int
+	near    heap[C]                                // what rings by the end of the tick
+	wheel   [wheelLevels][1 << levelBits]*chunk[C] // a slot of level n+1 is as long as all of level n
+	far     [wheelLevels]int                       // alarms in a level
+	wheeled int                                    // alarms in all levels
+	most    int                                    // of these before those are looked for that do not count
+	tick    int64                                  // up to which the time has come
+	spare   *chunk[C]
+	spares  int
 }
 
 const (
@@ -34,6 +38,7 @@ const (
 	levelBits   = 8
 	mostSpares  = 64      // chunks that are kept for reuse
 	mostNear    = 1 << 14 // alarms that the heap keeps room for when it is empty
+	leastSwept  = 1 << 14 // alarms in the wheel among which none is looked for that does not count
 	wheelLevels = 4       // the last slot is two years away; what is later goes round again
 )
 
@@ -107,6 +112,20 @@ func (q *Clock[C]) put(a alarm[C]) {
 	k.list[k.n] = a
 	k.n++
 	q.far[level]++
+	if q.wheeled++; q.wheeled > max(q.most, leastSwept) {
+		q.sweep()
+	}
+}
+
+// sweep leaves in the wheel what counts.
+func (q *Clock[C]) sweep() {
+	q.most = math.MaxInt
+	for level := range q.wheel {
+		for slot := range q.wheel[level] {
+			q.empty(level, slot)
+		}
+	}
+	q.most = 2 * q.wheeled
 }
 
 // turn turns the wheel until the time has come to tick t.
@@ -136,6 +155,7 @@ func (q *Clock[C]) empty(level, slot int) {
 	q.wheel[level][slot] = nil
 	for k != nil {
 		q.far[level] -= k.n
+		q.wheeled -= k.n
 		for i := range k.list[:k.n] {
 			if a := &k.list[i]; a.counts() {
 				q.put(*a)

@@ -15,6 +15,29 @@ type member struct {
 func (m *member) Alarm() *tcp.Time { return &m.alarm }
 func (m *member) Number() uint32   { return m.id }
 
+// Alarms that were taken away, however far they were set, take no room for good.
+func TestClockForgetsWhatDoesNotCount(t *testing.T) {
+	var q Clock[*member]
+	members := make([]member, 1000)
+	for i := range members {
+		members[i].id = uint32(i)
+	}
+	const rounds = 1000
+	for round := range rounds {
+		for i := range members {
+			q.Set(&members[i], tcp.Time(round+1)<<tickBits+1<<50)
+		}
+	}
+	if q.wheeled > 2*leastSwept {
+		t.Errorf("%d alarms are kept of %d members", q.wheeled, len(members))
+	}
+	for i := range members {
+		if m, at := q.Due(1 << 51); m != &members[i] || at == 0 {
+			t.Fatalf("member %d rings at %d in place of member %d", m.id, at, i)
+		}
+	}
+}
+
 // A Clock rings what a list that is looked through would: in order, when it is due, and
 // whatever was set, set anew or taken away, near and far.
 func TestClockRingsInOrder(t *testing.T) {

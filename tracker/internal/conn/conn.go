@@ -145,6 +145,7 @@ type rareState struct {
 	silences           [2]silence
 	quickest           [2]time.Duration  // that a segment of the end was under way, by captures of several places; 0: unknown
 	arrived            *[2]holes.Arrived // of the end's octets, what came near its peer; nil: one capture has both
+	weighed            uint32            // the octets of all this that were counted
 	behindACK          uint8             // how often octets came behind their ACK, in turn: see outOfStep
 }
 

@@ -67,7 +67,9 @@ func (c *Conn) setSteps(list []history.Step) {
 func (m *Machine) keep(c *Conn, st history.Step) {
 	steps := c.Steps()
 	if len(steps) == cap(steps) {
+		m.rare -= longHistory(cap(steps))
 		steps = m.rooms.Grow(steps)
+		m.rare += longHistory(cap(steps))
 	}
 	c.setSteps(append(steps, st))
 	c.Past |= Past(st.Inputs())

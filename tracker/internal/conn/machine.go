@@ -3,6 +3,7 @@ package conn
 import (
 	"cmp"
 	"iter"
+	"math"
 	"slices"
 	"time"
 
@@ -64,6 +65,7 @@ type Setup struct {
 	LeakAfter time.Duration // how long an end may be silent in CLOSE-WAIT, or wait in FIN-WAIT-2, before somebody should look at it
 	Cut       bool          // the capture is cut on purpose: that is no fault of it
 	MaxConns  int           // how many connections are kept at once
+	MaxMemory int64         // how many octets these may take; 0: any
 	Segments  bool          // Listener.Seen is asked for
 	TapOn     tcp.TapOn     // on whose host the capture was made
 	Listener  Listener
@@ -76,6 +78,7 @@ type Counts struct {
 	Conns      uint64
 	Live       int
 	Evicted    uint64
+	ForMemory  uint64
 	ClockSteps uint64
 }
 
@@ -104,6 +107,9 @@ type Machine struct {
 	Waiting    int // of these, provisional
 	given      int // numbers given out
 	Max        int
+	maxMemory  int64 // see Setup
+	rare       int64 // octets of what only some of the connections need, and of long histories
+	Found      int64 // octets of what the listener keeps of the connections
 	stack      tcp.StackID
 	guess      bool
 	twoMSL     time.Duration
@@ -127,6 +133,7 @@ func NewMachine(s Setup) *Machine {
 		flows:     newFlows(),
 		Listeners: listeners.New(),
 		Max:       s.MaxConns,
+		maxMemory: cmp.Or(s.MaxMemory, math.MaxInt64),
 		health:    health.New(s.Listener.Faulty, s.Cut),
 		twoMSL:    s.TwoMSL,
 		LeakAfter: s.LeakAfter,
@@ -180,7 +187,7 @@ func (m *Machine) Observe(s *tcp.Segment) {
 	if newest != nil || !expected || s.Leg != tcp.Passing || !m.begins(c, s, from) {
 		m.byRules(c, s, from, jumped)
 	}
-	if m.Live > m.Max {
+	for m.Live > m.Max || m.Live > 1 && m.Memory() > m.maxMemory {
 		m.evict(c)
 	}
 }
@@ -198,6 +205,7 @@ func (m *Machine) byRules(c *Conn, s *tcp.Segment, from tcp.Endpoint, jumped boo
 	}
 	m.saw(c, from, s.Packet, v.Shown())
 	m.know(c)
+	m.weigh(c)
 }
 
 // tick moves the time on to that of the segment, and reports whether the clock
@@ -299,6 +307,7 @@ func (m *Machine) quoted(s *tcp.Segment) {
 	if c := m.NewestOf(k); c != nil {
 		v := m.observeICMP(c, s, c.EndOf(low))
 		m.saw(c, c.EndOf(low), s.Packet, v.Shown())
+		m.weigh(c)
 	}
 }
 
@@ -334,6 +343,7 @@ func (m *Machine) Close() {
 		m.over(c)
 	}
 	m.Pool, m.flows, m.Live, m.Waiting = conns{}, newFlows(), 0, 0
+	m.rare = 0
 }
 
 // over tells that the connection will not change any more.
@@ -380,5 +390,9 @@ func (m *Machine) remove(c *Conn) {
 		m.Order.Drop(c)
 	}
 	m.Recent.forget(c)
+	if c.Rare != nil {
+		m.rare -= int64(c.Rare.weighed)
+	}
+	m.rare -= longHistory(cap(c.Steps()))
 	m.Pool.giveBack(c)
 }

@@ -2,6 +2,7 @@ package recent
 
 import (
 	"slices"
+	"unsafe"
 
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -44,6 +45,9 @@ func (o *Own) Begin(seed []Segment) {
 		}
 	}
 }
+
+// Memory returns how many octets it takes.
+func (o *Own) Memory() uintptr { return uintptr(cap(o.list)) * unsafe.Sizeof(Segment{}) }
 
 // Begun reports whether there is such a memory.
 func (o *Own) Begun() bool { return o.list != nil }
