@@ -85,12 +85,13 @@ func (f flow) at(t tcp.Time) *spell {
 // A local is what is known of one end.
 type local struct {
 	socket   *tcp.Socket // the newest answer, with the newest known Owner; nil: none
-	event    *tcp.Owner  // that opened or closed it; nil: not known
-	cookie   uint64      // of its socket; 0: not known
-	tries    int         // how often it was asked for to find its owner
-	asked    tcp.Time    // when it was last asked for in a pass
-	compared tcp.Time    // At of the answer that was compared last
-	differs  bool        // that answer from what the packets show
+	event    *tcp.Owner  // that opened or closed it, at the time eventAt; nil: not known
+	eventAt  tcp.Time
+	cookie   uint64   // of its socket; 0: not known
+	tries    int      // how often it was asked for to find its owner
+	asked    tcp.Time // when it was last asked for in a pass
+	compared tcp.Time // At of the answer that was compared last
+	differs  bool     // that answer from what the packets show
 }
 
 // A Witness counts how often the kernel's state was compared with that which the packets
@@ -173,9 +174,17 @@ func (f *flow) begin(start tcp.Time) {
 	next := spell{start: start}
 	if n := len(*f); n > 0 {
 		for side := range next.ends {
-			if x := &(*f)[n-1].ends[side]; x.socket != nil && x.socket.At >= start {
+			x := &(*f)[n-1].ends[side]
+			event, at := x.event, x.eventAt
+			if x.socket != nil && x.socket.At >= start {
 				next.ends[side], *x = *x, local{}
 			}
+			to := x
+			if at >= start {
+				to = &next.ends[side]
+			}
+			x.event, next.ends[side].event = nil, nil
+			to.event, to.eventAt = event, at
 		}
 		if n == mostSpells {
 			*f = (*f)[1:]
@@ -260,7 +269,7 @@ func (l *locals) answer(a *who.Answer, ahead time.Duration) {
 	}
 	x := &at.ends[side]
 	if a.Event {
-		x.event = &s.Owner
+		x.event, x.eventAt = &s.Owner, s.At
 		return
 	}
 	unowned := a.Socket.Owner.Source == tcp.NoOwner && slices.Contains(withOwners, a.Socket.State)
