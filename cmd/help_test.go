@@ -17,7 +17,7 @@ import (
 // How many lines a topic may have: one screen or two. The fields are a list to look into.
 const (
 	mostTopic  = 50
-	mostFields = 130
+	mostFields = 120
 )
 
 // A topic is a page for a terminal; the help of tcpwatch and its manual page list it.

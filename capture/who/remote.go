@@ -12,9 +12,13 @@ type reply struct {
 	Missing []string
 }
 
-// Serve answers what is asked over r, to w, until r ends.
+// Serve answers what is asked over r, to w, until r ends. First of all it says that it is
+// ready.
 func Serve(a *Asker, r io.Reader, w io.Writer) error {
 	in, out := gob.NewDecoder(r), gob.NewEncoder(w)
+	if err := out.Encode(reply{}); err != nil {
+		return err
+	}
 	for {
 		var list []Query
 		if err := in.Decode(&list); errors.Is(err, io.EOF) {
@@ -33,6 +37,7 @@ func Serve(a *Asker, r io.Reader, w io.Writer) error {
 type Remote struct {
 	asked   chan []Query
 	replies chan reply
+	ready   chan struct{} // the first answer has come
 	closed  chan struct{} // by Close
 	ended   chan struct{} // nothing more will be answered
 	missing []string
@@ -43,7 +48,7 @@ const waiting = 256
 
 // NewRemote asks over w, and is answered over r.
 func NewRemote(r io.Reader, w io.WriteCloser) *Remote {
-	c := &Remote{asked: make(chan []Query, waiting), replies: make(chan reply, waiting), closed: make(chan struct{}), ended: make(chan struct{})}
+	c := &Remote{asked: make(chan []Query, waiting), replies: make(chan reply, waiting), ready: make(chan struct{}), closed: make(chan struct{}), ended: make(chan struct{})}
 	go func() {
 		defer w.Close()
 		out := gob.NewEncoder(w)
@@ -56,6 +61,10 @@ func NewRemote(r io.Reader, w io.WriteCloser) *Remote {
 		defer close(c.ended)
 		defer close(c.replies)
 		in := gob.NewDecoder(r)
+		if in.Decode(new(reply)) != nil {
+			return
+		}
+		close(c.ready)
 		for {
 			var got reply
 			if in.Decode(&got) != nil {
@@ -98,6 +107,16 @@ func (c *Remote) Answers() (list []Answer, gone bool) {
 
 // Missing is what the Asker's Missing said last.
 func (c *Remote) Missing() []string { return c.missing }
+
+// Ready waits until it is answered, and reports whether it will be.
+func (c *Remote) Ready() bool {
+	select {
+	case <-c.ready:
+		return true
+	case <-c.ended:
+		return false
+	}
+}
 
 // Wait waits until nothing more will be answered.
 func (c *Remote) Wait() { <-c.ended }

@@ -22,6 +22,7 @@ const (
 // A space is a network namespace.
 type space struct {
 	*diag
+	inode uint32
 	addrs map[netip.Addr]bool
 	there bool // at the last look
 }
@@ -82,6 +83,7 @@ func (s *spaces) look() {
 	if unix.Stat("/proc/thread-self/ns/net", &mine) != nil {
 		return
 	}
+	s.own.inode = uint32(mine.Ino)
 	for _, o := range s.others {
 		o.there = false
 	}
@@ -100,7 +102,7 @@ func (s *spaces) look() {
 			s.refused = s.refused || errors.Is(err, fs.ErrPermission)
 			continue
 		}
-		entered.there = true
+		entered.there, entered.inode = true, uint32(st.Ino)
 		s.others[st.Ino] = entered
 	}
 	for ino, o := range s.others {

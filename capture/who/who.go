@@ -5,6 +5,7 @@
 //	diag_linux.go   sockets, by sock_diag(7)
 //	spaces_linux.go network namespaces, and the addresses in them
 //	owners_linux.go processes, by /proc
+//	events_linux.go processes, by a program in the kernel
 //	place.go        units, containers and pods, by the path of a cgroup
 //	remote.go       the same asked of another process, which has the rights to
 //
@@ -32,4 +33,5 @@ type Answer struct {
 	Ours   bool       // Local is an address of this host
 	Known  bool       // the kernel was asked, and one namespace answered at most
 	Socket tcp.Socket // without At
+	Event  bool       // it was not asked for: at that time the Owner opened or closed the connection
 }

@@ -1,6 +1,7 @@
 package who
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 type Asker struct {
 	spaces *spaces
 	owners *owners
+	events *events // nil: there are none
 }
 
 // New returns an Asker for this host, as it is seen from the network namespace of the
@@ -22,11 +24,23 @@ func New() (*Asker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Asker{s, newOwners()}, nil
+	return &Asker{spaces: s, owners: newOwners()}, nil
+}
+
+// Listen has the kernel tell what processes do from now on. It needs rights that Ask does
+// not, for the call alone.
+func (a *Asker) Listen() (err error) {
+	a.events, err = newEvents()
+	return err
 }
 
 // Close ends it.
-func (a *Asker) Close() { a.spaces.close() }
+func (a *Asker) Close() {
+	a.spaces.close()
+	if a.events != nil {
+		a.events.close()
+	}
+}
 
 // Missing tells what the rights of the process do not suffice for, so far.
 func (a *Asker) Missing() (list []string) {
@@ -49,7 +63,7 @@ func capable(list ...int) bool {
 	return !slices.ContainsFunc(list, func(c int) bool { return has[c/32].Effective&(1<<(c%32)) == 0 })
 }
 
-// Ask answers queries, in their order.
+// Ask answers queries, in their order. Events of their connections follow.
 func (a *Asker) Ask(list []Query) []Answer {
 	answers, found := make([]Answer, len(list)), make([]socket, len(list))
 	in := make(map[*space][]int) // queries
@@ -73,7 +87,28 @@ func (a *Asker) Ask(list []Query) []Answer {
 		answers[i].Socket = found[i].Socket
 		answers[i].Socket.Owner = a.owners.of(&found[i])
 	}
+	if a.events != nil {
+		for s, of := range in {
+			for _, i := range of {
+				answers = append(answers, a.eventsOf(s, list[i])...)
+			}
+		}
+	}
 	return answers
+}
+
+// eventsOf returns what was told of a connection in a namespace.
+func (a *Asker) eventsOf(s *space, q Query) (list []Answer) {
+	told := a.events.of(happened{s.inode, plain(q.Local), plain(q.Remote)})
+	for i := range told {
+		list = append(list, Answer{Query: q, At: told[i].at, Ours: true, Known: true, Event: true, Socket: tcp.Socket{Owner: a.owners.ownerOf(&told[i])}})
+	}
+	return list
+}
+
+// plain is an address of IPv4 as such, and none with a zone.
+func plain(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
 }
 
 // askIn answers those queries whose local address is in a namespace. Where several have

@@ -287,3 +287,45 @@ func TestParseSocket(t *testing.T) {
 		t.Errorf("of a state that there is not: got %+v", got)
 	}
 }
+
+// A program in the kernel tells who opens and closes connections.
+func TestEvents(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		t.Run(address, func(t *testing.T) {
+			a := asker(t)
+			if err := a.Listen(); err != nil {
+				t.Skipf("SKIPPED: %v", err)
+			}
+			began := time.Now()
+			client, server, _ := pair(t, address)
+			both := []Query{queryOf(client), queryOf(server)}
+			server.Close()
+			client.Close()
+			comm, _ := os.ReadFile("/proc/self/comm")
+			me, _ := user.Current()
+			for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+				byEnd := [2]int{}
+				for _, got := range a.Ask(both)[2:] {
+					o := got.Socket.Owner
+					if !got.Event || o.Source != tcp.FromEvent || o.PID != os.Getpid() || o.Program != strings.TrimSpace(string(comm)) || o.User != me.Username {
+						t.Errorf("got %+v", got)
+					}
+					if got.At.Before(began.Add(-time.Second)) || got.At.After(time.Now().Add(time.Second)) {
+						t.Errorf("at %v, between %v and now", got.At, began)
+					}
+					if got.Query == both[0] {
+						byEnd[0]++
+					} else {
+						byEnd[1]++
+					}
+				}
+				if byEnd[0] > 0 && byEnd[1] > 0 {
+					break
+				}
+				if time.Now().After(end) {
+					t.Fatalf("events of the ends: %v", byEnd)
+				}
+			}
+		})
+	}
+}

@@ -14,6 +14,8 @@ func New() (*Asker, error) {
 
 func (*Asker) Close() {}
 
+func (*Asker) Listen() error { return nil }
+
 func (*Asker) Missing() []string { return nil }
 
 func (*Asker) Ask([]Query) []Answer { return nil }

@@ -223,6 +223,13 @@ func TestLiveWho(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d clients have an owner; %d states compared", owned, len(list), sum.Kernel.Compared)
+	if owned < len(list) {
+		if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
+			t.Logf("SKIPPED: those that are over soon: %v", err)
+		} else {
+			t.Errorf("%d of %d clients have an owner, and the kernel tells of all", owned, len(list))
+		}
+	}
 	if sum.Kernel.Differed > 0 {
 		t.Errorf("%d states differ", sum.Kernel.Differed)
 	}

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,6 +26,7 @@ func Answer(r io.Reader, w io.Writer, user string) error {
 		return err
 	}
 	defer a.Close()
+	_ = a.Listen() // without it, what is over too soon has no owner
 	if err := keepForWho(user); err != nil {
 		return err
 	}
@@ -67,6 +69,10 @@ func startAsking(user string, stderr io.Writer) (*asking, error) {
 		_ = c.Wait()
 		close(p.ended)
 	}()
+	if !p.Ready() { // it has said why
+		p.Close()
+		return nil, errors.New("-p: the process that asks the kernel has ended")
+	}
 	return p, nil
 }
 

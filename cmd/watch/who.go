@@ -85,11 +85,13 @@ func (f flow) at(t tcp.Time) *spell {
 // A local is what is known of one end.
 type local struct {
 	socket   *tcp.Socket // the newest answer, with the newest known Owner; nil: none
-	cookie   uint64      // of its socket; 0: not known
-	tries    int         // how often it was asked for to find its owner
-	asked    tcp.Time    // when it was last asked for in a pass
-	compared tcp.Time    // At of the answer that was compared last
-	differs  bool        // that answer from what the packets show
+	event    *tcp.Owner  // that opened or closed it, at the time eventAt; nil: not known
+	eventAt  tcp.Time
+	cookie   uint64   // of its socket; 0: not known
+	tries    int      // how often it was asked for to find its owner
+	asked    tcp.Time // when it was last asked for in a pass
+	compared tcp.Time // At of the answer that was compared last
+	differs  bool     // that answer from what the packets show
 }
 
 // A Witness counts how often the kernel's state was compared with that which the packets
@@ -172,9 +174,17 @@ func (f *flow) begin(start tcp.Time) {
 	next := spell{start: start}
 	if n := len(*f); n > 0 {
 		for side := range next.ends {
-			if x := &(*f)[n-1].ends[side]; x.socket != nil && x.socket.At >= start {
+			x := &(*f)[n-1].ends[side]
+			event, at := x.event, x.eventAt
+			if x.socket != nil && x.socket.At >= start {
 				next.ends[side], *x = *x, local{}
 			}
+			to := x
+			if at >= start {
+				to = &next.ends[side]
+			}
+			x.event, next.ends[side].event = nil, nil
+			to.event, to.eventAt = event, at
 		}
 		if n == mostSpells {
 			*f = (*f)[1:]
@@ -210,8 +220,10 @@ func (l *locals) send() {
 // ahead of the system's.
 func (l *locals) take(ahead time.Duration) {
 	list, gone := l.asked.Answers()
-	l.open -= len(list)
 	for i := range list {
+		if !list[i].Event {
+			l.open--
+		}
 		l.answer(&list[i], ahead)
 	}
 	for _, what := range l.asked.Missing() {
@@ -256,6 +268,10 @@ func (l *locals) answer(a *who.Answer, ahead time.Duration) {
 		return
 	}
 	x := &at.ends[side]
+	if a.Event {
+		x.event, x.eventAt = &s.Owner, s.At
+		return
+	}
 	unowned := a.Socket.Owner.Source == tcp.NoOwner && slices.Contains(withOwners, a.Socket.State)
 	if x.take(&s) && unowned && x.tries < againTimes {
 		x.tries++
@@ -405,7 +421,7 @@ func (l *locals) fill(r *tracker.Record, over bool) {
 	for e := range tcp.Endpoint(2) {
 		end := &r.Ends[e]
 		_, side := keyOf(end.Addr, r.Ends[e.Peer()].Addr)
-		if x := &at.ends[side]; x.socket != nil {
+		if x := &at.ends[side]; x.socket != nil || x.event != nil {
 			x.fill(end, e, max(r.End, end.Since))
 		}
 	}
@@ -421,9 +437,15 @@ func (l *locals) fill(r *tracker.Record, over bool) {
 // fill puts what is known of an end into its record, in which something last happened at
 // a time.
 func (x *local) fill(end *tracker.EndRecord, e tcp.Endpoint, last tcp.Time) {
-	s := *x.socket
+	var s tcp.Socket
+	if x.socket != nil {
+		s = *x.socket
+	}
 	if s.Owner.Source == tcp.FromListener && (e != tcp.Server || !end.Listener) {
 		s.Owner = tcp.Owner{} // it asked what listens on its own port
+	}
+	if x.event != nil && s.Owner.Source != tcp.FromSocket {
+		s.Owner = *x.event
 	}
 	if s.At < last {
 		s.State = tcp.Unknown // by now it may be another

@@ -66,6 +66,14 @@ func (s *whoScene) answers(e tcp.Endpoint, at int, socket tcp.Socket) {
 	s.take(0)
 }
 
+// happens has the kernel tell that a program opened the client's end.
+func (s *whoScene) happens(at int, program string) {
+	q := who.Query{Local: whoClient, Remote: whoServer}
+	owner := tcp.Owner{Source: tcp.FromEvent, PID: 1, Program: program}
+	s.play.answers = append(s.play.answers, who.Answer{Query: q, At: time.Unix(0, int64(msec(at))), Ours: true, Known: true, Event: true, Socket: tcp.Socket{Owner: owner}})
+	s.take(0)
+}
+
 // record is a connection with packets from one time to another.
 func whoRecord(first, last int, states ...tcp.State) *tracker.Record {
 	r := &tracker.Record{Start: msec(first), End: msec(last)}
@@ -121,6 +129,29 @@ func TestOwnersOfReusedPorts(t *testing.T) {
 			s.opens(10)
 			s.answers(tcp.Client, 20, owned(2, "b"))
 		}, "a", "b"},
+		"events in turn": {func(s *whoScene) {
+			s.opens(0)
+			s.happens(1, "a")
+			s.opens(10)
+			s.happens(11, "b")
+		}, "a", "b"},
+		"the event comes before the packet": {func(s *whoScene) {
+			s.opens(0)
+			s.happens(11, "b")
+			s.opens(10)
+		}, "", "b"},
+		"the event is of the first, the socket of the second": {func(s *whoScene) {
+			s.opens(0)
+			s.happens(1, "a")
+			s.answers(tcp.Client, 12, tcp.Socket{State: tcp.Established, Cookie: 2, HasInfo: true})
+			s.opens(10)
+		}, "a", ""},
+		"the socket tells more than the event": {func(s *whoScene) {
+			s.opens(0)
+			s.happens(1, "parent")
+			s.answers(tcp.Client, 5, owned(1, "a"))
+			s.opens(10)
+		}, "a", ""},
 		"from before both": {func(s *whoScene) {
 			s.opens(10)
 			s.answers(tcp.Client, 5, owned(1, "a"))

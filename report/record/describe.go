@@ -113,6 +113,7 @@ var severities = []Word{
 var ownerSources = []Word{
 	{tcp.FromSocket.String(), "the process has the connection's socket open"},
 	{tcp.FromListener.String(), "the process has the listening socket open to which the connection came"},
+	{tcp.FromEvent.String(), "the process was seen to open or close the connection (eBPF)"},
 }
 
 var endpoints = []Word{{tcp.Client.String(), ""}, {tcp.Server.String(), ""}}

@@ -158,6 +158,15 @@ func TestColumnsOfHosts(t *testing.T) {
 	if l, _ := titles(s, record.Options{Differing: true}); l.Len() != 1 || l.Conn(0) != r.Conn {
 		t.Errorf("%d connections differ, want conn %d", l.Len(), r.Conn)
 	}
+	r.Ends[tcp.Client].State, r.Ends[tcp.Client].Socket.RecvQueue = tcp.Established, 77
+	host := r.Ends[tcp.Client].Addr
+	l, err := table.NewList(table.OneHost, s, record.Options{On: host.Addr()}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(l.Cells(l.Find(r.Conn)), " "); !strings.HasPrefix(got, "tcp 77 0 "+host.String()) {
+		t.Errorf("the socket of the host is %s", got)
+	}
 	s.Summary.Kernel = &record.Compared{Compared: 9, Differed: 1}
 	if totals, _ := table.StatusLines(s, record.Options{}); !strings.Contains(totals, "1 difference from the kernel's states") {
 		t.Errorf("totals %s", totals)

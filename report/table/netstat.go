@@ -26,7 +26,7 @@ import (
 //
 // An end is listed unless it is CLOSED, or back in LISTEN. Send-Q is what the
 // host sent and nobody acknowledged yet. Recv-Q, what its application has not
-// read, no packet tells: it is always 0. A listening socket is one that
+// read, no packet tells: it is 0, unless the host's kernel was asked. A listening socket is one that
 // accepted a SYN, until it answers one with RST; it is listed with the address
 // that was called, though it may be bound to more.
 //
@@ -64,6 +64,7 @@ type socket struct {
 	names    []string       // of the local address
 	peerName string
 	state    string
+	recvQ    uint32
 	sendQ    uint64
 	accepted int // connections that a listening socket accepted
 }
@@ -86,7 +87,12 @@ func (k *sockets) Connection(r *tracker.Record) error {
 			continue
 		}
 		peer := &r.Ends[tcp.Endpoint(i).Peer()]
+		recvQ := uint32(0)
+		if e.Socket != nil && e.Socket.State != tcp.Unknown {
+			recvQ = e.Socket.RecvQueue
+		}
 		k.ends = append(k.ends, socket{
+			recvQ:    recvQ,
 			Key:      k.by.Key(r),
 			local:    e.Addr,
 			foreign:  peer.Addr,
@@ -175,7 +181,7 @@ func (k *sockets) cells(s *socket) []string {
 		local, peer = text.Named(local, s.names...), text.Named(peer, s.peerName)
 	}
 	if k.on.IsValid() {
-		return []string{text.Protocol(s.local), "0", strconv.FormatUint(s.sendQ, 10), local, peer, s.state}
+		return []string{text.Protocol(s.local), strconv.FormatUint(uint64(s.recvQ), 10), strconv.FormatUint(s.sendQ, 10), local, peer, s.state}
 	}
 	return []string{text.Protocol(s.local), local, s.state, strconv.Itoa(s.accepted)}
 }

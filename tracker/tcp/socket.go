@@ -37,8 +37,9 @@ const (
 	NoOwner      OwnerSource = iota
 	FromSocket               // the process has the socket open
 	FromListener             // the process has the listening socket open that the connection came to
+	FromEvent                // the kernel told that the process opened or closed the connection, when it did
 
 	NumOwnerSources
 )
 
-func (s OwnerSource) String() string { return [...]string{"", "socket", "listener"}[s] }
+func (s OwnerSource) String() string { return [...]string{"", "socket", "listener", "event"}[s] }
