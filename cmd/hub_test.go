@@ -114,6 +114,60 @@ func TestHubOfOneSensor(t *testing.T) {
 	}
 }
 
+// The same packets at two sensors are two legs: what is said of them is, octet for octet,
+// what is said of the files.
+func TestHubOfTwoPlaces(t *testing.T) {
+	url := serveHub(t, 4)
+	for _, dir := range []string{"final-ack-lost", "forged-rst"} {
+		clearHub(t, url)
+		files, named := []string{}, []string{}
+		for _, name := range []string{"client", "server"} {
+			path := filepath.Join("../pcaps", dir, name+".pcap")
+			mustRun(t, "replay", "--sensor", url, "--sensor-name", name, path)
+			files, named = append(files, "--tap", name+"="+path), append(named, "--tap", name)
+		}
+		mustRun(t, "replay", "--sensor", url, "--sensor-name", "other", "../pcaps/refused.pcap") // has nothing to do with it
+		for _, args := range [][]string{
+			{"replay"}, {"replay", "-o", "jsonl", "--events"}, {"replay", "-o", "packets"}, {"explain"}, {"replay", "--at-ends"}, {"compare", "-o", "json"},
+		} {
+			hub := append(append(slices.Clone(args), "--hub", url), named...)
+			file := append(slices.Clone(args), files...)
+			if args[0] == "compare" {
+				hub, file = []string{"compare", "-o", "json", "--hub", url, "client", "server"}, []string{"compare", "-o", "json", files[1], files[3]}
+			}
+			nameless := regexp.MustCompile(`"files":\[[^]]*\]|(client|server)\.pcap`)
+			clean := func(out string) string { return nameless.ReplaceAllString(out, "$1") }
+			if got, want := clean(mustRun(t, hub...)), clean(mustRun(t, file...)); got != want {
+				t.Errorf("%s, %v: %s", dir, args, difference(got, want))
+			}
+		}
+	}
+	if _, errs, status := ran(t, "replay", "--hub", url, "--tap", "client", "--tap", "proxy"); status == exitDone || !strings.Contains(errs, "nothing of a sensor proxy") {
+		t.Errorf("of a sensor that is not there: %s", errs)
+	}
+	if _, errs, status := ran(t, "replay", "--hub", url, "--tap", "client", "--tap", "other"); status == exitDone || !strings.Contains(errs, "client and other have no TCP segment in common") {
+		t.Errorf("of sensors of other traffic: %s", errs)
+	}
+}
+
+// A sensor that was started again counts its packets anew; no two are taken for one.
+func TestHubOfOneSensorTwice(t *testing.T) {
+	url := serveHub(t, 4)
+	for _, name := range []string{"refused", "time-wait"} {
+		mustRun(t, "replay", "--sensor", url, "--sensor-name", "a", "../pcaps/"+name+".pcap")
+	}
+	conns := map[string]string{} // by packet
+	for _, m := range regexp.MustCompile(`"packet":(\d+),.*?"conn":(\d+)`).FindAllStringSubmatch(mustRun(t, "replay", "-o", "jsonl", "--events", "--hub", url), -1) {
+		if conn, ok := conns[m[1]]; ok && conn != m[2] {
+			t.Errorf("packet %s is of connection %s, and of %s", m[1], conn, m[2])
+		}
+		conns[m[1]] = m[2]
+	}
+	if len(conns) < 8 {
+		t.Errorf("%d packets: %v", len(conns), conns)
+	}
+}
+
 // difference tells the first lines that differ.
 func difference(got, want string) string {
 	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
