@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,6 +24,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/capture/hub"
 	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+	"go.yaml.in/yaml/v3"
 )
 
 // serveHub starts a hub, and returns where it is.
@@ -411,5 +413,49 @@ func TestHubCommands(t *testing.T) {
 	}
 	if _, errs, status := ran(t, "replay", "--hub", url, "--since", "1ns"); status == exitDone || !strings.Contains(errs, "nothing came to the hub since") {
 		t.Errorf("since a moment ago: %s", errs)
+	}
+}
+
+// The examples of containers start tcpwatch with flags that there are.
+func TestReadmeContainers(t *testing.T) {
+	page, err := os.ReadFile("../capture/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type container struct {
+		Command string
+		Args    []string
+	}
+	var commands [][]string
+	for _, m := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(page, -1) {
+		var file struct {
+			Services map[string]container
+			Spec     struct {
+				Template struct {
+					Spec struct{ Containers []container }
+				}
+			}
+		}
+		if err := yaml.Unmarshal(m[1], &file); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range append(slices.Collect(maps.Values(file.Services)), file.Spec.Template.Spec.Containers...) {
+			commands = append(commands, append(strings.Fields(c.Command), c.Args...))
+		}
+	}
+	if len(commands) != 3 {
+		t.Errorf("%d containers, want 3", len(commands))
+	}
+	for _, args := range commands {
+		c, rest, err := newRoot().Find(args)
+		if err == nil {
+			err = c.ParseFlags(rest)
+		}
+		if err == nil {
+			err = c.ValidateArgs(c.Flags().Args())
+		}
+		if err != nil {
+			t.Errorf("%v: %v", args, err)
+		}
 	}
 }
