@@ -40,10 +40,12 @@ says. The sum of both ways does not depend on the clocks.
 
 Several files of one place have the same NAME. Frame numbers are those of each
 capture. "replay --tap" shows the connections of the same captures, "explain
---tap" draws them, and "replay --tap -o packets" lists the packets.`,
+--tap" draws them, and "replay --tap -o packets" lists the packets. With --hub the
+arguments are names of its sensors.`,
 		Example: `  tcpwatch compare client.pcap server.pcap
   tcpwatch compare client=a.pcap firewall=b.pcap server=c.pcap
   tcpwatch compare -f 'host 10.0.0.1' --at-ends client.pcap server.pcap
+  tcpwatch compare --hub nats://127.0.0.1:4222 client server
   tcpwatch compare -o json client.pcap server.pcap | jq '.summary.taps[1].forward.lost'`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) < 2 {
@@ -61,6 +63,7 @@ capture. "replay --tap" shows the connections of the same captures, "explain
 	f.filterFlags(c)
 	f.windowFlags(c)
 	f.trackingFlags(c)
+	f.hubFlag(c)
 	_ = fl.MarkHidden(tapsKey) // the arguments are the taps; the flag exists
 	fl.BoolVar(&f.noHeader, "no-header", false, "no column titles")
 	fl.StringVar(&f.times, "time", "utc", "times: utc, local, relative")
@@ -86,15 +89,15 @@ func (f *compareFlags) run(ctx context.Context, args []string, stdout, stderr io
 	if len(f.taps) > 0 {
 		return run.WithHint(fmt.Errorf("--tap %q: compare takes captures as arguments", f.taps[0]), "tcpwatch compare "+strings.Join(append(f.taps, args...), " "))
 	}
-	list, err := tapsOf(args)
-	if err != nil {
+	if f.hub != "" {
+		f.taps = args
+	} else if f.given, err = tapsOf(args); err != nil {
 		return err
 	}
 	var c run.Compare
 	if c.Printer, err = report.NewCompare(f.output, stdout, o); err != nil {
 		return err
 	}
-	f.given = list
 	if c.Reading, err = f.reading(nil, co, stderr); err != nil {
 		return err
 	}

@@ -283,7 +283,7 @@ func (f *readFlags) reading(files []string, co capture.Options, stderr io.Writer
 		return r, err
 	}
 	var called string
-	if r.Taps, called, err = f.tapFlags.read(); err != nil {
+	if r.Taps, called, err = f.tapList(); err != nil {
 		return r, err
 	}
 	if len(r.Taps) > 0 {

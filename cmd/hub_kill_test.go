@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -123,7 +124,7 @@ func TestHubKilled(t *testing.T) {
 		return start(t, "replay", "--sensor", url, "--sensor-name", string(rune('a'+i)), "--inner-filter", filters[i], path)
 	}
 	sensors := []*killable{sends(0), sends(1)}
-	hasStored(t, store, 64<<10)
+	hasStored(t, store, 16<<10+rand.Int64N(2<<20)) // of some 5 MB
 	for !strings.Contains(mustRun(t, "sensors", "--hub", url), "\nb ") {
 		time.Sleep(time.Millisecond)
 	}

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,6 +24,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/capture/hub"
 	"github.com/tcpwatch/tcpwatch/capture/pktgen"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
+	"go.yaml.in/yaml/v3"
 )
 
 // serveHub starts a hub, and returns where it is.
@@ -111,6 +113,60 @@ func TestHubOfOneSensor(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: %s", path, difference(got, want))
 		}
+	}
+}
+
+// The same packets at two sensors are two legs: what is said of them is, octet for octet,
+// what is said of the files.
+func TestHubOfTwoPlaces(t *testing.T) {
+	url := serveHub(t, 4)
+	for _, dir := range []string{"final-ack-lost", "forged-rst"} {
+		clearHub(t, url)
+		files, named := []string{}, []string{}
+		for _, name := range []string{"client", "server"} {
+			path := filepath.Join("../pcaps", dir, name+".pcap")
+			mustRun(t, "replay", "--sensor", url, "--sensor-name", name, path)
+			files, named = append(files, "--tap", name+"="+path), append(named, "--tap", name)
+		}
+		mustRun(t, "replay", "--sensor", url, "--sensor-name", "other", "../pcaps/refused.pcap") // has nothing to do with it
+		for _, args := range [][]string{
+			{"replay"}, {"replay", "-o", "jsonl", "--events"}, {"replay", "-o", "packets"}, {"explain"}, {"replay", "--at-ends"}, {"compare", "-o", "json"},
+		} {
+			hub := append(append(slices.Clone(args), "--hub", url), named...)
+			file := append(slices.Clone(args), files...)
+			if args[0] == "compare" {
+				hub, file = []string{"compare", "-o", "json", "--hub", url, "client", "server"}, []string{"compare", "-o", "json", files[1], files[3]}
+			}
+			nameless := regexp.MustCompile(`"files":\[[^]]*\]|(client|server)\.pcap`)
+			clean := func(out string) string { return nameless.ReplaceAllString(out, "$1") }
+			if got, want := clean(mustRun(t, hub...)), clean(mustRun(t, file...)); got != want {
+				t.Errorf("%s, %v: %s", dir, args, difference(got, want))
+			}
+		}
+	}
+	if _, errs, status := ran(t, "replay", "--hub", url, "--tap", "client", "--tap", "proxy"); status == exitDone || !strings.Contains(errs, "nothing of a sensor proxy") {
+		t.Errorf("of a sensor that is not there: %s", errs)
+	}
+	if _, errs, status := ran(t, "replay", "--hub", url, "--tap", "client", "--tap", "other"); status == exitDone || !strings.Contains(errs, "client and other have no TCP segment in common") {
+		t.Errorf("of sensors of other traffic: %s", errs)
+	}
+}
+
+// A sensor that was started again counts its packets anew; no two are taken for one.
+func TestHubOfOneSensorTwice(t *testing.T) {
+	url := serveHub(t, 4)
+	for _, name := range []string{"refused", "time-wait"} {
+		mustRun(t, "replay", "--sensor", url, "--sensor-name", "a", "../pcaps/"+name+".pcap")
+	}
+	conns := map[string]string{} // by packet
+	for _, m := range regexp.MustCompile(`"packet":(\d+),.*?"conn":(\d+)`).FindAllStringSubmatch(mustRun(t, "replay", "-o", "jsonl", "--events", "--hub", url), -1) {
+		if conn, ok := conns[m[1]]; ok && conn != m[2] {
+			t.Errorf("packet %s is of connection %s, and of %s", m[1], conn, m[2])
+		}
+		conns[m[1]] = m[2]
+	}
+	if len(conns) < 8 {
+		t.Errorf("%d packets: %v", len(conns), conns)
 	}
 }
 
@@ -208,8 +264,11 @@ func TestHubOfThreeSensors(t *testing.T) {
 	}
 }
 
-// hubPackets is how many packets TestHubOfMuchTraffic has.
-var hubPackets = flag.Int("hub-packets", 60_000, "packets of TestHubOfMuchTraffic")
+// fewPackets is how many packets TestHubOfMuchTraffic has. With more of them all divisions
+// are tried in all numbers of partitions.
+const fewPackets = 60_000
+
+var hubPackets = flag.Int("hub-packets", fewPackets, "packets of TestHubOfMuchTraffic")
 
 // Where sensors and partitions have many messages each, none gets ahead of another.
 func TestHubOfMuchTraffic(t *testing.T) {
@@ -227,10 +286,16 @@ func TestHubOfMuchTraffic(t *testing.T) {
 	frames, _ := mergedFrames(t, path)
 	want := normal(t, mustRun(t, "replay", "-o", "jsonl", path), nil)
 	for i, way := range divisions {
-		url := serveHub(t, []int{1, 4, 16}[i])
-		divide(t, url, path, way.of)
-		if got := normal(t, mustRun(t, "replay", "-o", "jsonl", "--hub", url), frames); !slices.Equal(got, want) {
-			t.Errorf("by %s: %s", way.name, difference(strings.Join(got, "\n"), strings.Join(want, "\n")))
+		for j, partitions := range []int{1, 4, 16} {
+			if *hubPackets <= fewPackets && i != j {
+				continue
+			}
+			url := serveHub(t, partitions)
+			divide(t, url, path, way.of)
+			if got := normal(t, mustRun(t, "replay", "-o", "jsonl", "--hub", url), frames); !slices.Equal(got, want) {
+				t.Errorf("by %s in %d partitions: %s", way.name, partitions, difference(strings.Join(got, "\n"), strings.Join(want, "\n")))
+			}
+			t.Logf("by %s in %d partitions: %d records", way.name, partitions, len(want))
 		}
 	}
 }
@@ -348,5 +413,49 @@ func TestHubCommands(t *testing.T) {
 	}
 	if _, errs, status := ran(t, "replay", "--hub", url, "--since", "1ns"); status == exitDone || !strings.Contains(errs, "nothing came to the hub since") {
 		t.Errorf("since a moment ago: %s", errs)
+	}
+}
+
+// The examples of containers start tcpwatch with flags that there are.
+func TestReadmeContainers(t *testing.T) {
+	page, err := os.ReadFile("../capture/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type container struct {
+		Command string
+		Args    []string
+	}
+	var commands [][]string
+	for _, m := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(page, -1) {
+		var file struct {
+			Services map[string]container
+			Spec     struct {
+				Template struct {
+					Spec struct{ Containers []container }
+				}
+			}
+		}
+		if err := yaml.Unmarshal(m[1], &file); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range append(slices.Collect(maps.Values(file.Services)), file.Spec.Template.Spec.Containers...) {
+			commands = append(commands, append(strings.Fields(c.Command), c.Args...))
+		}
+	}
+	if len(commands) != 3 {
+		t.Errorf("%d containers, want 3", len(commands))
+	}
+	for _, args := range commands {
+		c, rest, err := newRoot().Find(args)
+		if err == nil {
+			err = c.ParseFlags(rest)
+		}
+		if err == nil {
+			err = c.ValidateArgs(c.Flags().Args())
+		}
+		if err != nil {
+			t.Errorf("%v: %v", args, err)
+		}
 	}
 }

@@ -303,6 +303,7 @@ func (f *liveFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 			{"--follow", f.follow != "", "sensors read files: live --follow FILE --sensor URL"},
 			{"-w", f.write != "", "sensors send no packets"},
 			{"-c", f.count != 0, "--duration ends it"},
+			{"--tap", len(f.taps) > 0, "replay --hub URL --tap NAME follows sensors of one path"},
 		}))
 	}
 	if err != nil {

@@ -145,7 +145,7 @@ func (f *replayFlags) replay(files []string, o record.Options, stdout, stderr io
 	if err != nil {
 		return nil, err
 	}
-	list, _, err := f.tapFlags.read()
+	list, _, err := f.tapList()
 	if err != nil {
 		return nil, err
 	}

@@ -71,7 +71,6 @@ func (f *readFlags) hubReading() (*run.Hub, error) {
 	if err := apart("--hub", []barred{
 		{"-f", f.filter != "", where},
 		{"--inner-filter", f.inner != "", where},
-		{"--tap", len(f.taps) > 0, "each sensor is one"},
 		{"-w", f.save.Path != "", "sensors send no packets"},
 		{"--names", f.names, "sensors send headers only, and names are behind them"},
 		{"--at", f.at != "", "it needs a capture"},

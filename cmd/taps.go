@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/tcpwatch/tcpwatch/capture/hub"
 	"github.com/tcpwatch/tcpwatch/capture/taps"
 	"github.com/tcpwatch/tcpwatch/cmd/run"
 )
@@ -21,7 +23,7 @@ type tapFlags struct {
 // add adds the flags.
 func (f *tapFlags) add(c *cobra.Command) {
 	fl := c.Flags()
-	fl.StringArrayVar(&f.taps, "tap", nil, "instead of FILE, once for each place where the traffic was captured: its `NAME=FILE`, such as client=a.pcap; the same name again continues its capture")
+	fl.StringArrayVar(&f.taps, "tap", nil, "instead of FILE, once for each place where the traffic was captured: its `NAME=FILE`, such as client=a.pcap; the same name again continues its capture; with --hub the name of a sensor")
 	fl.BoolVar(&f.atEnds, "at-ends", false, "the captures of --tap were made on the two hosts themselves: what came in there has arrived")
 }
 
@@ -47,8 +49,34 @@ func needsCapture(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// read reads the flags. It returns no list where there is no --tap, and how the
+// sensors reads the flags where they name sensors of a hub.
+func (f *tapFlags) sensors() (list []taps.Tap, err error) {
+	for _, name := range f.taps {
+		list = append(list, taps.Tap{Name: name})
+		if hub.CheckName(name) != nil || slices.Index(f.taps, name) != len(list)-1 {
+			return nil, run.WithHint(fmt.Errorf("--tap %q: with --hub it must be the name of a sensor, once", name), "tcpwatch sensors --hub URL lists them")
+		}
+	}
+	switch {
+	case len(list) == 1:
+		return nil, run.WithHint(fmt.Errorf("--tap %q: give the --tap of another sensor that has the same traffic", f.taps[0]), "tcpwatch sensors --hub URL lists them")
+	case len(list) == 0 && f.atEnds:
+		return nil, errors.New("--at-ends needs --tap")
+	}
+	return list, nil
+}
+
+// tapList reads the flags. It returns no list where there is no --tap, and how the
 // captures are called together.
+func (f *readFlags) tapList() (list []taps.Tap, called string, err error) {
+	if f.hub == "" {
+		return f.tapFlags.read()
+	}
+	list, err = f.tapFlags.sensors()
+	return list, f.hub, err
+}
+
+// read is tapList for files.
 func (f *tapFlags) read() (list []taps.Tap, called string, err error) {
 	if len(f.given) > 0 {
 		var files []string

@@ -21,6 +21,7 @@
 //	follow.go  reads on, as it comes
 //	sensors.go  who sends
 //	serve.go   the server within tcpwatch
+//	store.go   starts it again when its disk was full
 //	keys.go    who has a key
 //	permit.go  and may do what
 package hub

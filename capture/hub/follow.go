@@ -212,7 +212,7 @@ func (f *Follow) ready() *tcp.Segment {
 		}
 		f.lent = best.next().Segment
 		late := best.key < f.last
-		f.places.put(&f.lent, best.id.sensor)
+		f.places.put(&f.lent, best.id)
 		best.pass()
 		f.forget(best)
 		if late {

@@ -343,4 +343,8 @@ type ServeOptions struct {
 	Keys     string // a folder that MakeKeys has filled; "": everybody may connect
 	Insecure bool   // without encryption also where others may listen
 	Keep     Keep
+
+	// Notice, unless nil, is told in a sentence that nothing can be stored, and that it can
+	// again. Another goroutine calls it.
+	Notice func(string)
 }

@@ -4,11 +4,11 @@ package hub
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -17,8 +17,13 @@ import (
 
 // A Server is a hub that runs within tcpwatch.
 type Server struct {
-	Conn   *Conn
-	server *server.Server
+	Conn    *Conn // of the first start
+	options ServeOptions
+	listens server.Options
+	server  *server.Server
+	broken  atomic.Pointer[string] // why nothing can be stored
+	closing chan struct{}
+	closed  sync.WaitGroup
 }
 
 // Serve starts a hub.
@@ -30,8 +35,8 @@ func Serve(ctx context.Context, o ServeOptions) (*Server, error) {
 	if port == 0 {
 		port = server.RANDOM_PORT
 	}
-	so := &server.Options{
-		ServerName: "tcpwatch", Host: host, Port: port, JetStream: true, StoreDir: o.Store, NoSigs: true, NoLog: true,
+	so := server.Options{
+		ServerName: "tcpwatch", Host: host, Port: port, JetStream: true, StoreDir: o.Store, NoSigs: true,
 		JetStreamMaxStore: o.Keep.Bytes, MaxPayload: 2 << 20, SyncInterval: time.Second,
 	}
 	if o.Keep.Bytes > 0 {
@@ -39,30 +44,51 @@ func Serve(ctx context.Context, o ServeOptions) (*Server, error) {
 	}
 	switch {
 	case o.Keys != "":
-		if err := useKeys(so, o.Keys); err != nil {
+		if err := useKeys(&so, o.Keys); err != nil {
 			return nil, err
 		}
 	case !o.Insecure && !isLoopback(host):
 		return nil, fmt.Errorf("%s: %w", o.Listen, ErrPlain)
 	}
-	if err := writable(o.Store); err != nil {
+	if o.Notice == nil {
+		o.Notice = func(string) {}
+	}
+	h := &Server{options: o, listens: so, closing: make(chan struct{})}
+	if err := writable(o.Store, 0); err != nil {
 		return nil, err
 	}
-	s, err := server.NewServer(so)
-	if err != nil {
+	if err := h.start(ctx); err != nil {
 		return nil, err
 	}
-	go s.Start()
-	if !s.ReadyForConnections(4 * patience) {
-		s.Shutdown()
-		return nil, fmt.Errorf("%s: the hub does not come up: is the address in use, or %s by another hub?", o.Listen, o.Store)
-	}
-	h := &Server{server: s}
-	if h.Conn, err = h.connect(ctx, o); err != nil {
-		s.Shutdown()
-		return nil, err
-	}
+	h.closed.Go(h.mend)
 	return h, nil
+}
+
+// start starts the server.
+func (h *Server) start(ctx context.Context) (err error) {
+	so := h.listens // the server changes it
+	if h.server, err = server.NewServer(&so); err != nil {
+		return err
+	}
+	h.server.SetLogger(complaints{h}, false, false)
+	go h.server.Start()
+	if !h.server.ReadyForConnections(4 * patience) {
+		h.server.Shutdown()
+		return fmt.Errorf("%s: the hub does not come up: is the address in use, or %s by another hub?", h.options.Listen, h.options.Store)
+	}
+	c, err := h.connect(ctx, h.options)
+	if err != nil {
+		h.server.Shutdown()
+		return err
+	}
+	if h.Conn != nil {
+		return c.Close()
+	}
+	h.Conn = c
+	if at, ok := h.server.Addr().(*net.TCPAddr); ok {
+		h.listens.Port = at.Port // also when it is started again
+	}
+	return nil
 }
 
 // connect makes the stream, from within the process.
@@ -82,26 +108,13 @@ func (h *Server) connect(ctx context.Context, o ServeOptions) (*Conn, error) {
 	return create(ctx, nc, o.Keep)
 }
 
-// writable reports whether files can be made in a folder, which is made.
-func writable(folder string) error {
-	if folder == "" {
-		return errors.New("no folder to store in")
-	}
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(folder, ".try-")
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
-}
-
 // URL returns where the hub is reached.
 func (h *Server) URL() string { return h.server.ClientURL() }
 
 // Close ends it.
 func (h *Server) Close() error {
+	close(h.closing)
+	h.closed.Wait()
 	h.Conn.Close()
 	h.server.Shutdown()
 	h.server.WaitForShutdown()

@@ -25,6 +25,10 @@ const mostRuns = 1024
 type Range struct {
 	From time.Time // when it came to the hub; zero: all that is there
 	To   uint64    // the number of the last message
+
+	// Sensor is whose segments are read; "": those of all. Times are then as its clock had
+	// them.
+	Sensor string
 }
 
 // Range returns what came to the hub in a time that ends now; 0: all that is there.
@@ -81,6 +85,9 @@ func (c *Conn) Read(ctx context.Context, g Range) (*Source, error) {
 	}
 	s := &Source{conn: c, list: g}
 	for _, id := range ids {
+		if g.Sensor != "" && g.Sensor != id.sensor {
+			continue
+		}
 		r, err := c.stored(ctx, id, g)
 		if err != nil {
 			s.Close()
@@ -90,10 +97,14 @@ func (c *Conn) Read(ctx context.Context, g Range) (*Source, error) {
 			s.runs = append(s.runs, r)
 		}
 	}
-	if len(s.runs) == 0 {
+	switch {
+	case len(s.runs) > 0:
+	case g.Sensor != "":
+		return nil, fmt.Errorf("the hub has nothing of a sensor %s in that time", g.Sensor)
+	default:
 		return nil, fmt.Errorf("nothing came to the hub since %s", g.From.Format(time.TimeOnly))
 	}
-	s.places = newPlaces(len(s.Sensors()) > 1)
+	s.places = newPlaces(len(s.runs) > 1)
 	return s, nil
 }
 
@@ -135,7 +146,9 @@ func (c *Conn) stored(ctx context.Context, id runID, g Range) (*stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &stored{strand: newStrand(id, c.partitions), messages: messages}, nil
+	r := &stored{strand: newStrand(id, c.partitions), messages: messages}
+	r.asIs = g.Sensor != ""
+	return r, nil
 }
 
 // more reads the next message of a run.
@@ -192,7 +205,7 @@ func (s *Source) Segments() iter.Seq2[*tcp.Segment, error] {
 				return
 			}
 			g := &r.next().Segment
-			s.places.put(g, r.id.sensor)
+			s.places.put(g, r.id)
 			s.count(g)
 			r.pass()
 			if !yield(g, nil) {
@@ -355,31 +368,31 @@ func (s *Source) Close() error {
 // Place returns where a packet is found.
 func (s *Source) Place(packet int) tcp.Place { return s.places.of(packet) }
 
-// places number the packets of all sensors together. Where there is one sensor its own
-// numbers stay.
+// places number the packets of all runs together. Where there is one its own numbers
+// stay.
 type places struct {
 	several bool
 	frames  frames.Frames // sensor and number there
 	names   []string
-	sensor  int // of the newest
+	run     runID // of the newest
 	packet  int
 	number  int
 }
 
 func newPlaces(several bool) places { return places{several: several, frames: frames.New(2)} }
 
-// put gives a segment of a sensor its number.
-func (p *places) put(g *tcp.Segment, sensor string) {
-	i := slices.Index(p.names, sensor)
+// put gives a segment of a run its number.
+func (p *places) put(g *tcp.Segment, run runID) {
+	i := slices.Index(p.names, run.sensor)
 	if i < 0 {
 		i = len(p.names)
-		p.names = append(p.names, sensor)
+		p.names = append(p.names, run.sensor)
 	}
 	if !p.several {
 		return
 	}
-	if i != p.sensor || g.Packet != p.packet || p.number == 0 {
-		p.sensor, p.packet = i, g.Packet
+	if run != p.run || g.Packet != p.packet || p.number == 0 {
+		p.run, p.packet = run, g.Packet
 		p.number = p.frames.Add([]uint32{uint32(i), uint32(g.Packet)})
 	}
 	g.Packet = p.number

@@ -23,6 +23,7 @@ type strand struct {
 	told  bool          // about is known
 	live  bool          // the sensor captures, or captured, as it sends
 	delay time.Duration // the least that a message was on its way, by the clocks of the sensor and of the hub
+	asIs  bool          // its times are not put right
 	shift time.Duration // is added to the times of the sensor, whose clock is wrong by so much
 }
 
@@ -54,7 +55,7 @@ func (s *strand) stamp(sent, stored tcp.Time) {
 		s.delay = d
 	}
 	s.live, s.shift = true, 0
-	if s.delay.Abs() > clockSlack {
+	if s.delay.Abs() > clockSlack && !s.asIs {
 		s.shift = s.delay
 	}
 }

@@ -5,8 +5,10 @@ package hub
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture/wire"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // Each message counts once, in the order of the numbers, however often and in whatever
@@ -57,5 +59,27 @@ func TestStrandOrdersMessages(t *testing.T) {
 	}
 	if err := s.take(&r, 2, first, 0); err == nil {
 		t.Error("there is no third partition")
+	}
+}
+
+// The clock of a sensor that is read with others is put right by that of the hub, that of
+// one which is read alone is left as it is: whoever reads it so fits the clocks.
+func TestStrandClocks(t *testing.T) {
+	for _, asIs := range []bool{false, true} {
+		s := newStrand(runID{"a", 1}, 1)
+		s.asIs = asIs
+		var w wire.Writer
+		w.Add(segmentAt(1000, 1), 1)
+		m, err := w.Message(wire.Head{Run: 1, N: 1, After: 1, Sent: 1000})
+		must(t, err)
+		var r wire.Reader
+		must(t, s.take(&r, 0, m, tcp.Time(1000).Add(time.Hour)))
+		want := tcp.Time(1000)
+		if !asIs {
+			want = want.Add(time.Hour)
+		}
+		if g := s.next(); g == nil || g.Time != want {
+			t.Errorf("as it is %t: %+v, want one at %v", asIs, g, want)
+		}
 	}
 }

@@ -39,7 +39,7 @@ const (
 
 // A queue is the records of one tap that wait, in its order.
 type queue struct {
-	source *capture.Source
+	source Capture
 	clock  *Clock
 	more   func() (bool, error) // reads a chunk; false: there is no more
 	stop   func()
@@ -119,7 +119,7 @@ func (m *merger) open(tap int) (err error) {
 	if named := o.Named; named != nil {
 		o.Named = func(n *capture.Named, at tcp.Time) { named(n, q.clock.Other(at)) }
 	}
-	if q.source, err = capture.Open(m.list[tap].Files, o); err != nil {
+	if q.source, err = m.list[tap].open(o); err != nil {
 		return err
 	}
 	next, stop := iter.Pull2(m.chunks(tap))

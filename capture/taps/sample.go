@@ -272,7 +272,7 @@ func (p *sample) jump(j jump) {
 func (p *sample) read(t *Tap, o capture.Options) error {
 	o.Named, o.Part, o.Payload = nil, nil, false
 	o.Since, o.Until, o.Ends = capture.Moment{}, capture.Moment{}, false
-	src, err := capture.Open(t.Files, o)
+	src, err := t.open(o)
 	if err != nil {
 		return err
 	}

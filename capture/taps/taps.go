@@ -20,6 +20,30 @@ const maxTaps = 8
 type Tap struct {
 	Name  string   // what messages call it; "": its first file
 	Files []string // its capture, as [capture.Open] takes it; regular files, as they are read twice
+
+	// Open, unless nil, opens what was captured there, in the place of Files; each time
+	// the same.
+	Open func() (Capture, error)
+}
+
+// A Capture is what was captured at a tap, as a [capture.Source] has it.
+type Capture interface {
+	Segments() iter.Seq2[*tcp.Segment, error]
+	Stats() capture.Stats
+	Stop()
+	Close() error
+}
+
+// open opens it.
+func (t *Tap) open(o capture.Options) (Capture, error) {
+	if t.Open != nil {
+		return t.Open()
+	}
+	src, err := capture.Open(t.Files, o)
+	if err != nil {
+		return nil, err // of a nil Source no Capture
+	}
+	return src, nil
 }
 
 // name returns what messages call the tap.
@@ -32,8 +56,11 @@ func (t *Tap) name() string {
 
 // label returns the tap and its files, for errors.
 func (t *Tap) label() string {
-	if t.Name == "" {
+	switch {
+	case t.Name == "":
 		return strings.Join(t.Files, ", ")
+	case t.Open != nil:
+		return t.Name
 	}
 	return fmt.Sprintf("%s (%s)", t.Name, strings.Join(t.Files, ", "))
 }
@@ -90,6 +117,9 @@ func Open(list []Tap, o Options) (*Source, error) {
 
 // check reports whether the files of a tap can be read twice.
 func (t *Tap) check() error {
+	if t.Open != nil {
+		return nil
+	}
 	if len(t.Files) == 0 {
 		return fmt.Errorf("tap %q has no files", t.Name)
 	}
@@ -128,6 +158,19 @@ func (s *Source) Stop() {
 	for i := range s.merger.queues {
 		s.merger.queues[i].source.Stop()
 	}
+}
+
+// Lost returns how many packets those captures have lost so far that say so, and by when
+// at the latest.
+func (s *Source) Lost() (packets int64, by tcp.Time) {
+	for i := range s.merger.queues {
+		q := &s.merger.queues[i]
+		if l, ok := q.source.(interface{ Lost() (int64, tcp.Time) }); ok {
+			n, at := l.Lost()
+			packets, by = packets+n, max(by, q.clock.Other(at))
+		}
+	}
+	return packets, by
 }
 
 // Frames returns the frames of a packet of the merged stream, in the order of the list

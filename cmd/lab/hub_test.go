@@ -3,11 +3,18 @@
 package lab
 
 import (
+	"bufio"
+	"bytes"
+	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tcpwatch/tcpwatch/capture/pktgen"
+	"golang.org/x/sys/unix"
 )
 
 // hubIn starts a hub in a namespace, and waits until it listens.
@@ -72,5 +79,57 @@ func TestHubWithoutRights(t *testing.T) {
 		if strings.Contains(said, "permitted") || strings.Contains(said, "denied") || !strings.Contains(said, "the hub is back") {
 			t.Errorf("%s did not go on as it should have", name)
 		}
+	}
+}
+
+// A hub whose disk is full says so, and goes on by itself when there is room again. What a
+// sensor sends meanwhile is all there in the end.
+func TestHubOnFullDisk(t *testing.T) {
+	here := newNetns(t, "10.77.0.1")
+	here.sh(t, "ip link set lo up")
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, disk := t.TempDir(), t.TempDir()
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=3m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Unmount(disk, unix.MNT_DETACH) })
+	file := filepath.Join(dir, "x.pcap")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := bufio.NewWriter(f)
+	_, err = pktgen.Traffic{Kind: pktgen.ShortConnections, Packets: 300_000, Seed: 1}.Write(w)
+	if err = errors.Join(err, w.Flush(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	const url = "nats://127.0.0.1:4222"
+	hub := hubIn(t, here, "--store", filepath.Join(disk, "store"))
+	sends := &run{cmd: exec.Command(path, "replay", "--sensor", url, "--sensor-name", "a", file), ended: make(chan error, 1)}
+	sends.cmd.Stderr = &sends.stderr
+	here.must(t, sends.cmd.Start)
+	go func() { sends.ended <- sends.cmd.Wait() }()
+	t.Cleanup(func() { sends.cmd.Process.Kill() })
+	eventually(t, func() bool { return strings.Contains(hub.stderr.String(), "nothing can be stored: ") })
+	if said := hub.stderr.String(); !strings.Contains(said, "no space left on device") {
+		t.Errorf("it does not say why: %s", said)
+	}
+	if err := unix.Mount("tmpfs", disk, "tmpfs", unix.MS_REMOUNT, "size=100m"); err != nil {
+		t.Fatal(err)
+	}
+	sends.waitFor(t, 30*time.Second)
+	t.Logf("%s%s", hub.stderr.String(), sends.stderr.String())
+	reads := func(args ...string) (out []byte) {
+		here.must(t, func() (err error) {
+			out, err = exec.Command(path, append([]string{"replay", "-o", "summary"}, args...)...).Output()
+			return err
+		})
+		return out
+	}
+	if got, want := reads("--hub", url), reads(file); !bytes.Equal(got, want) {
+		t.Errorf("the hub has\n%s\nwant\n%s", got, want)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/capture/hub"
+	"github.com/tcpwatch/tcpwatch/capture/taps"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
 	"github.com/tcpwatch/tcpwatch/report/table"
 	"github.com/tcpwatch/tcpwatch/report/text"
@@ -28,8 +29,8 @@ type Hub struct {
 	list *hub.Range // the same, however often it is read
 }
 
-// open begins to read.
-func (h *Hub) open(ctx context.Context, t tracker.Config) (*watch.Watch, error) {
+// connect connects, and finds out what is to be read.
+func (h *Hub) connect(ctx context.Context) (*hub.Conn, error) {
 	c, err := connect(ctx, h.Options)
 	if err != nil {
 		return nil, err
@@ -40,6 +41,29 @@ func (h *Hub) open(ctx context.Context, t tracker.Config) (*watch.Watch, error) 
 			return nil, errors.Join(err, c.Close())
 		}
 		h.list = &g
+	}
+	return c, nil
+}
+
+// taps has sensors read as captures of several places.
+func (h *Hub) taps(ctx context.Context, list []taps.Tap) (of []taps.Tap, err error) {
+	c, err := h.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range list {
+		g := *h.list
+		g.Sensor = t.Name
+		of = append(of, watch.SensorTap(ctx, g, func() (*hub.Conn, error) { return connect(ctx, h.Options) }))
+	}
+	return of, c.Close()
+}
+
+// open begins to read.
+func (h *Hub) open(ctx context.Context, t tracker.Config) (*watch.Watch, error) {
+	c, err := h.connect(ctx)
+	if err != nil {
+		return nil, err
 	}
 	return watch.Hub(ctx, c, *h.list, t)
 }

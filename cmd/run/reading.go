@@ -33,7 +33,7 @@ import (
 // A Reading is how captures are read.
 type Reading struct {
 	Files   []string   // "-" is standard input
-	Taps    []taps.Tap // in the place of Files: captures of several places
+	Taps    []taps.Tap // in the place of Files: captures of several places; with Hub: the sensors of these names
 	AtEnds  bool       // these were made on the hosts of the ends
 	Hub     *Hub       // in the place of Files: what a hub has of its sensors; nil: none
 	Capture capture.Options
@@ -75,10 +75,16 @@ func (r *Reading) take(ctx context.Context, segments bool, sink func(*watch.Watc
 
 // open opens the captures.
 func (r *Reading) open(ctx context.Context, c tracker.Config) (*watch.Watch, error) {
-	if r.Hub != nil {
+	switch {
+	case r.Hub != nil && len(r.Taps) > 0:
+		list, err := r.Hub.taps(ctx, r.Taps)
+		if err != nil {
+			return nil, err
+		}
+		return watch.Taps(list, taps.Options{AtEnds: r.AtEnds}, c)
+	case r.Hub != nil:
 		return r.Hub.open(ctx, c)
-	}
-	if len(r.Taps) > 0 {
+	case len(r.Taps) > 0:
 		return watch.Taps(r.Taps, taps.Options{Capture: r.Capture, AtEnds: r.AtEnds}, c)
 	}
 	return watch.Files(r.Files, r.Capture, c)

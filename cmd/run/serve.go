@@ -29,6 +29,7 @@ func (h *Serve) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
+	h.Own.Notice = func(said string) { text.Say(h.Stderr, "%s", said) }
 	s, err := hub.Serve(ctx, h.Own)
 	if err != nil {
 		if errors.Is(err, hub.ErrPlain) {

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture/hub"
+	"github.com/tcpwatch/tcpwatch/capture/taps"
 	"github.com/tcpwatch/tcpwatch/tracker"
+	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
 // A stored is what a hub has stored, and the connection to it.
@@ -18,6 +20,27 @@ type stored struct {
 
 func (s *stored) Close() error { return errors.Join(s.Source.Close(), s.conn.Close()) }
 
+// A losing is what knows of packets that it has lost.
+type losing interface {
+	Lost() (packets int64, by tcp.Time)
+}
+
+// SensorTap returns a tap of what a hub has of a sensor, see [hub.Range]. Connect makes
+// a connection to the hub for each time that it is read.
+func SensorTap(ctx context.Context, g hub.Range, connect func() (*hub.Conn, error)) taps.Tap {
+	return taps.Tap{Name: g.Sensor, Open: func() (taps.Capture, error) {
+		c, err := connect()
+		if err != nil {
+			return nil, err
+		}
+		s, err := c.Read(ctx, g)
+		if err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+		return &stored{s, c}, nil
+	}}
+}
+
 // Hub reads a part of what a hub has stored, see [hub.Conn.Read]. The connection is the
 // Watch's from then on.
 func Hub(ctx context.Context, c *hub.Conn, g hub.Range, t tracker.Config) (*Watch, error) {
@@ -26,14 +49,14 @@ func Hub(ctx context.Context, c *hub.Conn, g hub.Range, t tracker.Config) (*Watc
 		if err != nil {
 			return errors.Join(err, c.Close())
 		}
-		w.files, w.place, w.stored = &stored{s, c}, s.Place, s
+		w.files, w.place, w.losing = &stored{s, c}, s.Place, s
 		return nil
 	})
 }
 
 // heedSensors has the tracker know of packets that sensors have lost, and tells of it.
 func (w *Watch) heedSensors() {
-	lost, by := w.stored.Lost()
+	lost, by := w.losing.Lost()
 	if by == w.lostBy {
 		return
 	}

@@ -40,7 +40,6 @@ import (
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture"
-	"github.com/tcpwatch/tcpwatch/capture/hub"
 	"github.com/tcpwatch/tcpwatch/capture/taps"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/crossflow"
@@ -124,7 +123,7 @@ type Watch struct {
 	taps   *tapped // nil: it is one capture
 	files  source  // one of these is nil
 	live   liveSource
-	stored *hub.Source                // files, if they are those of a hub
+	losing losing                     // files, if they are those of sensors
 	lostBy tcp.Time                   // what the tracker knows of losses of its sensors
 	place  func(packet int) tcp.Place // says where a packet is found; nil: in the one capture
 
@@ -169,7 +168,7 @@ func Taps(list []taps.Tap, o taps.Options, t tracker.Config) (*Watch, error) {
 		if err != nil {
 			return err
 		}
-		w.files, w.taps = files, newTapped(list, files)
+		w.files, w.taps, w.losing = files, newTapped(list, files), files
 		w.place = w.taps.place
 		return nil
 	})
@@ -338,7 +337,7 @@ func (w *Watch) runFiles(ctx context.Context) error {
 				return err
 			}
 		}
-		if w.stored != nil {
+		if w.losing != nil {
 			w.heedSensors()
 		}
 		if w.observe(s); w.failed != nil {
@@ -419,7 +418,7 @@ func (w *Watch) end() (capture.Stats, error) {
 	if w.live != nil {
 		w.heedLoss()
 	}
-	if w.stored != nil {
+	if w.losing != nil {
 		w.heedSensors()
 	}
 	if w.files != nil {
