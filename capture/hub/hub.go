@@ -52,7 +52,6 @@ type Conn struct {
 	partitions int
 	key        [32]byte
 	written    int // the version that the hub asks for
-	name       string
 }
 
 // ErrPlain says that others could read along.
