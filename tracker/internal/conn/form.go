@@ -44,9 +44,14 @@ func formOf(c *Conn) (f form, ok bool) {
 	return f, true
 }
 
-// LikeFormOf makes what is known of the form of c what it is of o, so that the two can be
-// compared; for tests. The rules look at no form.
-func (c *Conn) LikeFormOf(o *Conn) { c.form = o.form }
+// LikeFormOf makes what is known of the form of c what it is of o, and what c was last
+// found to take, so that the two can be compared; for tests. The rules look at no form, and
+// an edge does not weigh.
+func (c *Conn) LikeFormOf(o *Conn) {
+	if c.form = o.form; c.Rare != nil && o.Rare != nil {
+		c.Rare.weighed = o.Rare.weighed
+	}
+}
 
 // is reports whether the connection, which had the form, has it still: a timer, an ICMP
 // error or another connection may have changed it. Its history changes nowhere without
