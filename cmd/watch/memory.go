@@ -22,13 +22,13 @@ const namesShare = 4
 const (
 	// OwnMemory is what a run takes before the first connection: the program, of which
 	// 23 MiB lie in its file, and what it needs to read a capture.
-	OwnMemory = 32 << 20
+	OwnMemory = 36 << 20
 
 	// outside is what of that the garbage collector does not see.
-	outside = 26 << 20
+	outside = 30 << 20
 
 	// MinMemory is the least that can be asked for.
-	MinMemory = 40 << 20
+	MinMemory = 44 << 20
 
 	// boundedGC is how much garbage may lie about where memory is short, in
 	// hundredths of what is used. A flood of SYNs that 100,000 connections are
