@@ -3,9 +3,9 @@ package conn
 import (
 	"unsafe"
 
-	"github.com/tcpwatch/tcpwatch/tracker/internal/history"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/holes"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/order"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/pool"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -31,14 +31,6 @@ func (c *Conn) Kept() *order.Place { return &c.Place }
 // connections up, and an ordinary history.
 const connMemory = 640
 
-// ordinarySteps is how long a history is that connMemory has room for.
-const ordinarySteps = 10
-
-// longHistory is what a history takes beyond that.
-func longHistory(room int) int64 {
-	return int64(max(room-ordinarySteps, 0)) * int64(unsafe.Sizeof(history.Step{}))
-}
-
 // Memory returns how many octets the connections take, about.
 func (m *Machine) Memory() int64 { return int64(m.Live)*connMemory + m.rare + m.Found }
 
@@ -53,28 +45,9 @@ func (m *Machine) weigh(c *Conn) {
 
 // memory returns how many octets it takes.
 func (o *rareState) memory() uint32 {
-	n := unsafe.Sizeof(*o)
+	n := unsafe.Sizeof(*o) + o.own.Memory() + pool.Size(o.staleSegments) + pool.Size(o.held) + pool.Size(o.denied) + pool.Size(o.stalls) + pool.Size(o.second) + pool.Size(o.arrived)
 	for e := range o.holes {
 		n += uintptr(cap(o.holes[e])) * unsafe.Sizeof(holes.Hole{})
-	}
-	n += o.own.Memory()
-	if o.staleSegments != nil {
-		n += unsafe.Sizeof(*o.staleSegments)
-	}
-	if o.held != nil {
-		n += unsafe.Sizeof(*o.held)
-	}
-	if o.denied != nil {
-		n += unsafe.Sizeof(*o.denied)
-	}
-	if o.stalls != nil {
-		n += unsafe.Sizeof(*o.stalls)
-	}
-	if o.second != nil {
-		n += unsafe.Sizeof(*o.second)
-	}
-	if o.arrived != nil {
-		n += unsafe.Sizeof(*o.arrived)
 	}
 	return uint32(n)
 }

@@ -67,9 +67,9 @@ func (c *Conn) setSteps(list []history.Step) {
 func (m *Machine) keep(c *Conn, st history.Step) {
 	steps := c.Steps()
 	if len(steps) == cap(steps) {
-		m.rare -= longHistory(cap(steps))
+		m.rare -= history.Beyond(cap(steps))
 		steps = m.rooms.Grow(steps)
-		m.rare += longHistory(cap(steps))
+		m.rare += history.Beyond(cap(steps))
 	}
 	c.setSteps(append(steps, st))
 	c.Past |= Past(st.Inputs())

@@ -393,6 +393,6 @@ func (m *Machine) remove(c *Conn) {
 	if c.Rare != nil {
 		m.rare -= int64(c.Rare.weighed)
 	}
-	m.rare -= longHistory(cap(c.Steps()))
+	m.rare -= history.Beyond(cap(c.Steps()))
 	m.Pool.giveBack(c)
 }

@@ -198,12 +198,7 @@ func (m *Machine) sawSYN(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 func (c *Conn) sentFirstSYNACK(e tcp.Endpoint, why cause) {
 	subject := &c.Ends[e]
 	subject.SetClock(why.at, false)
-	steps := c.Steps()
-	for i, st := range steps {
-		if st.End() == e && st.State() == tcp.SynReceived && st.Basis() == tcp.ByAssumption {
-			steps[i] = st.With(st.Inputs(), st.State(), tcp.ByProof)
-		}
-	}
+	c.Steps().ConfirmInto(e, tcp.SynReceived)
 }
 
 // leaveOlder ends the connections before, on the same addresses and ports, at an

@@ -51,7 +51,7 @@ func (m *Machine) keepStale(c *Conn, s *tcp.Segment, from tcp.Endpoint) bool {
 		o.staleSegments = new([2]recent.Stale)
 	}
 	o.staleSegments[from] = recent.Stale{
-		Packet: s.Packet, Original: g.Packet, Age: s.Time.Sub(g.At), Ended: old.newestMove(),
+		Packet: s.Packet, Original: g.Packet, Age: s.Time.Sub(g.At), Ended: old.Steps().Newest(),
 		Seq: s.Seq, End: s.End(), Nxt: c.Ends[from].Nxt,
 	}
 	return true

@@ -2,7 +2,6 @@ package conn
 
 import (
 	"cmp"
-	"slices"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/tracker/internal/endpoint"
@@ -171,7 +170,7 @@ func (m *Machine) expire(c *Conn, at tcp.Time) {
 		}
 		m.expireEnd(c, e, kind, cause{at: at, basis: tcp.ByTimer, sure: sure})
 	}
-	if at.Sub(max(c.Last(), c.newestMove())) < time.Duration(remembered) {
+	if at.Sub(max(c.Last(), c.Steps().Newest())) < time.Duration(remembered) {
 		return
 	}
 	if waits := c.Provisional(); waits || c.Ends[tcp.Client].Closed() && c.Ends[tcp.Server].Closed() {
@@ -180,17 +179,6 @@ func (m *Machine) expire(c *Conn, at tcp.Time) {
 		}
 		m.remove(c)
 	}
-}
-
-// newestMove returns when an end last changed its state, a new connection in
-// its place left aside.
-func (c *Conn) newestMove() tcp.Time {
-	for _, st := range slices.Backward(c.Steps()) {
-		if !st.Reopens() {
-			return st.At
-		}
-	}
-	return 0
 }
 
 // expireEnd lets a timer of an end fire.

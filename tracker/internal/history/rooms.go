@@ -1,6 +1,16 @@
 package history
 
-import "github.com/tcpwatch/tcpwatch/tracker/internal/pool"
+import (
+	"unsafe"
+
+	"github.com/tcpwatch/tcpwatch/tracker/internal/pool"
+)
+
+// Beyond is how many octets a room for so many steps takes beyond an ordinary one.
+func Beyond(room int) int64 {
+	const ordinary = 10
+	return int64(max(room-ordinary, 0)) * int64(unsafe.Sizeof(Step{}))
+}
 
 // Rooms are where histories lie: there are such as a lone SYN needs, and as a connection
 // does that is closed. Those between, and the few that are longer, lie elsewhere, so that

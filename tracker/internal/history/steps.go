@@ -29,6 +29,17 @@ func (s Steps) Before(t tcp.Time, e tcp.Endpoint, ins tcp.InputSet) (old tcp.Inp
 	return old
 }
 
+// Newest returns when an end last changed its state, a new connection in its place left
+// aside; 0: none did.
+func (s Steps) Newest() tcp.Time {
+	for _, st := range slices.Backward(s) {
+		if !st.Reopens() {
+			return st.At
+		}
+	}
+	return 0
+}
+
 // Passed reports whether the end went through the state.
 func (s Steps) Passed(e tcp.Endpoint, through tcp.State) bool {
 	return slices.ContainsFunc(s, func(st Step) bool { return st.End() == e && st.State() == through })
@@ -36,8 +47,17 @@ func (s Steps) Passed(e tcp.Endpoint, through tcp.State) bool {
 
 // Confirm marks the steps by which the inputs happened to the end as proved.
 func (s Steps) Confirm(e tcp.Endpoint, ins tcp.InputSet) {
+	s.confirm(e, func(st Step) bool { return st.Inputs()&ins != 0 })
+}
+
+// ConfirmInto marks the steps that led the end to the state as proved.
+func (s Steps) ConfirmInto(e tcp.Endpoint, to tcp.State) {
+	s.confirm(e, func(st Step) bool { return st.State() == to })
+}
+
+func (s Steps) confirm(e tcp.Endpoint, is func(Step) bool) {
 	for i, st := range s {
-		if st.End() == e && st.Inputs()&ins != 0 && st.Basis() == tcp.ByAssumption {
+		if st.End() == e && st.Basis() == tcp.ByAssumption && is(st) {
 			s[i] = st.With(st.Inputs(), st.State(), tcp.ByProof)
 		}
 	}

@@ -60,3 +60,11 @@ func (p *Pool[T]) All() iter.Seq[*T] {
 		}
 	}
 }
+
+// Size is how many octets x takes, which may be nil.
+func Size[T any](x *T) uintptr {
+	if x == nil {
+		return 0
+	}
+	return unsafe.Sizeof(*x)
+}
