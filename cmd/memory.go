@@ -73,5 +73,5 @@ func maxConnsUsage() string {
 // maxMemoryUsage is what the help says of --max-memory.
 func maxMemoryUsage() string {
 	return fmt.Sprintf("limit the memory of the process to about this `size` (512MiB, 2GB; at least %d MiB). Beyond it, connections are evicted, and tables and html "+
-		"list no more. Without it, half of the memory of the machine or control group. It does not limit what json keeps to print at the end", watch.MinMemory>>20)
+		"list no more. Without it, half of the memory of the machine or control group", watch.MinMemory>>20)
 }

@@ -2,11 +2,10 @@ package ladder
 
 import (
 	"encoding/binary"
-	"errors"
-	"os"
 	"slices"
 	"strings"
 
+	"github.com/tcpwatch/tcpwatch/report/internal/scratch"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
@@ -97,11 +96,8 @@ const (
 	octetsAtOnce = 4 << 20 // that are kept of what is drawn
 )
 
-// A spill is a temporary file of what is drawn, in blocks.
-type spill struct {
-	file *os.File // nil: none was needed yet
-	size int64
-}
+// A spill is what is drawn, in blocks in a temporary file.
+type spill struct{ file scratch.File }
 
 // blockHeader is the octets before what a block has of a ladder: where the block
 // before is, plus 1, and how long this one is.
@@ -110,20 +106,10 @@ const blockHeader = 16
 // write writes a block and returns where it is, plus 1. The block before it is at
 // before.
 func (s *spill) write(block []byte, before int64) (at int64, err error) {
-	if s.file == nil {
-		if s.file, err = os.CreateTemp("", "tcpwatch-*"); err != nil {
-			return 0, err
-		}
-		_ = os.Remove(s.file.Name()) // where that is possible while it is open
-	}
 	header := binary.LittleEndian.AppendUint64(nil, uint64(before))
 	header = binary.LittleEndian.AppendUint64(header, uint64(len(block)))
-	if _, err = s.file.WriteAt(append(header, block...), s.size); err != nil {
-		return 0, err
-	}
-	at = s.size + 1
-	s.size += blockHeader + int64(len(block))
-	return at, nil
+	at, err = s.file.Append(append(header, block...))
+	return at + 1, err
 }
 
 // read returns the block at a place that write returned, and where the one before
@@ -139,19 +125,6 @@ func (s *spill) read(at int64, whole bool) (block []byte, before int64, err erro
 		_, err = s.file.ReadAt(block, at-1+blockHeader)
 	}
 	return block, before, err
-}
-
-// close takes the file away.
-func (s *spill) close() error {
-	if s.file == nil {
-		return nil
-	}
-	err := s.file.Close()
-	if removed := os.Remove(s.file.Name()); removed != nil && !errors.Is(removed, os.ErrNotExist) {
-		err = errors.Join(err, removed)
-	}
-	s.file = nil
-	return err
 }
 
 // drawnRows are rows of one ladder: those in the file, then those in b.

@@ -57,7 +57,7 @@ func TestSpilledLadders(t *testing.T) {
 				l.Event(e)
 				l.settle(1, 1)
 			})
-			if l.spill.size == 0 {
+			if l.spill.file.Size() == 0 {
 				t.Error("nothing was put into a file")
 			}
 			return l.Close()

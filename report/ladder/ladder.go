@@ -374,7 +374,7 @@ func (l *Printer) Close() error {
 }
 
 // Discard takes away what the Printer keeps beside the memory. It may follow Close.
-func (l *Printer) Discard() error { return l.spill.close() }
+func (l *Printer) Discard() error { return l.spill.file.Close() }
 
 // finish returns the ladders, to which nothing comes any more.
 func (l *Printer) finish() []*ladder {

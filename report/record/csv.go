@@ -3,8 +3,9 @@ package record
 import (
 	"bufio"
 	"bytes"
-	"slices"
+	"errors"
 
+	"github.com/tcpwatch/tcpwatch/report/internal/scratch"
 	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
@@ -14,21 +15,15 @@ import (
 // asked for: then at the end.
 type csv struct {
 	Quiet
-	out  *bufio.Writer
-	by   Order
-	rows []csvRow // with an order
-	buf  []byte
-}
-
-// A csvRow is a line that waits to be sorted.
-type csvRow struct {
-	Key
-	line []byte
+	out      *bufio.Writer
+	by       Order
+	rows     scratch.Lines // with an order
+	key, buf []byte
 }
 
 // NewCSV makes the format csv.
 func NewCSV(out *bufio.Writer, o *Options, by Order) Format {
-	p := &csv{out: out, by: by}
+	p := &csv{out: out, by: by, rows: scratch.Lines{Memory: o.Memory}}
 	if !o.NoHeader {
 		p.out.Write(appendCSVHeader(nil))
 	}
@@ -38,21 +33,19 @@ func NewCSV(out *bufio.Writer, o *Options, by Order) Format {
 func (p *csv) Connection(r *tracker.Record) error {
 	p.buf = appendCSV(p.buf[:0], r)
 	if p.by.by != nil {
-		p.rows = append(p.rows, csvRow{p.by.Key(r), slices.Clone(p.buf)})
-		return nil
+		p.key = p.by.appendKey(p.key[:0], r)
+		return p.rows.Add(p.key, p.buf)
 	}
 	_, err := p.out.Write(p.buf)
 	return err
 }
 
 func (p *csv) Close(*Summary, *Tally) error {
-	slices.SortFunc(p.rows, func(a, b csvRow) int { return p.by.Compare(a.Key, b.Key) })
-	for _, r := range p.rows {
-		if _, err := p.out.Write(r.line); err != nil {
-			return err
-		}
-	}
-	return nil
+	err := p.rows.Each(func(line []byte) error {
+		_, err := p.out.Write(line)
+		return err
+	})
+	return errors.Join(err, p.rows.Close())
 }
 
 // appendCSVHeader appends the line of the column names.

@@ -304,6 +304,21 @@ func (o Order) Key(r *tracker.Record) Key {
 	return k
 }
 
+// appendKey appends octets that are ordered as Compare orders the keys of connections.
+func (o Order) appendKey(b []byte, r *tracker.Record) []byte {
+	if k := o.Key(r); k.value.kind == absent {
+		b = append(b, 1)
+	} else {
+		b = append(b, 0)
+		begin := len(b)
+		b = k.value.appendKey(b)
+		for i := begin; o.reverse && i < len(b); i++ {
+			b[i] = ^b[i]
+		}
+	}
+	return appendNumber(b, int64(r.Conn))
+}
+
 // Compare orders two keys: what is absent comes last in either direction, and
 // what is equal stays in the order of conn.
 func (o Order) Compare(a, b Key) int {

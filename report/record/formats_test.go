@@ -115,8 +115,24 @@ func TestSort(t *testing.T) {
 		}
 	}
 	for _, path := range record.SortFields() {
-		if got := connsBy(t, path); len(got) != len(sample.Records()) {
-			t.Errorf("sorted by %q: %d connections", path, len(got))
+		for _, by := range []string{path, "-" + path} {
+			if got := connsBy(t, by); len(got) != len(sample.Records()) {
+				t.Errorf("sorted by %q: %d connections", by, len(got))
+			}
+		}
+	}
+}
+
+// What has no room in memory is printed all the same, in the same order.
+func TestMemoryMakesNoDifference(t *testing.T) {
+	for _, format := range []string{"json", "csv"} {
+		for _, by := range []string{"-server.addr", "-duration", "closed_by"} {
+			o := record.Options{Sort: by, Events: format == "json"}
+			want := printtest.Print(t, format, o, printtest.Play)
+			o.Memory = 1
+			if got := printtest.Print(t, format, o, printtest.Play); !bytes.Equal(got, want) {
+				t.Errorf("%s by %s, in no memory:\n%s\nwant\n%s", format, by, got, want)
+			}
 		}
 	}
 }

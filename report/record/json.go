@@ -2,12 +2,14 @@ package record
 
 import (
 	"bufio"
-	"cmp"
+	"encoding/binary"
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
 	"sync/atomic"
 
+	"github.com/tcpwatch/tcpwatch/report/internal/scratch"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
@@ -24,49 +26,48 @@ type jsonObject struct {
 	eventLog
 	out       *bufio.Writer
 	by        Order
-	rows      []jsonRow
-	anomalies []jsonAnomaly
-	written   [][]byte // the events, as the eventLog gives them
-}
-
-// A jsonRow is a connection, encoded.
-type jsonRow struct {
-	Key
-	text []byte
-}
-
-// A jsonAnomaly is an anomaly, encoded.
-type jsonAnomaly struct {
-	time tcp.Time
-	conn int
-	text []byte
+	rows      scratch.Lines // by the order
+	anomalies scratch.Lines // by their times
+	written   scratch.Lines // the events, as the eventLog gives them
+	key       []byte        // of a line
+	n         uint64        // lines so far
 }
 
 // NewJSON makes the format json.
 func NewJSON(out *bufio.Writer, o *Options, by Order) Format {
 	p := &jsonObject{out: out, by: by}
+	for _, l := range []*scratch.Lines{&p.rows, &p.anomalies, &p.written} {
+		l.Memory = o.Memory / 4
+	}
 	if o.Events {
-		p.events = newEventLines(o, func(line []byte) error {
-			p.written = append(p.written, slices.Clone(line))
-			return nil
-		})
+		p.events = newEventLines(o, func(line []byte) error { return p.add(&p.written, p.key[:0], line) })
 	}
 	return p
 }
 
+// add adds a line, behind those that have the same key.
+func (p *jsonObject) add(to *scratch.Lines, key, text []byte) error {
+	p.n++
+	p.key = binary.BigEndian.AppendUint64(key, p.n)
+	return to.Add(p.key, text)
+}
+
 func (p *jsonObject) Connection(r *tracker.Record) error {
 	p.buf = appendConnection(p.buf[:0], r)
-	p.rows = append(p.rows, jsonRow{p.by.Key(r), slices.Clone(p.buf)})
+	if err := p.add(&p.rows, p.by.appendKey(p.key[:0], r), p.buf); err != nil {
+		return err
+	}
 	for i := range r.Anomalies {
-		p.Many(&r.Anomalies[i])
+		if err := p.Many(&r.Anomalies[i]); err != nil {
+			return err
+		}
 	}
 	return p.events.decide(r.Conn, true)
 }
 
 func (p *jsonObject) Many(a *anomaly.Anomaly) error {
 	p.buf = appendAnomalyLine(p.buf[:0], a)
-	p.anomalies = append(p.anomalies, jsonAnomaly{a.Time, a.Conn, slices.Clone(p.buf)})
-	return nil
+	return p.add(&p.anomalies, appendNumber(appendNumber(p.key[:0], int64(a.Time)), int64(a.Conn)), p.buf)
 }
 
 // Odd keeps the anomaly. One that is taken back goes with what it takes back: this
@@ -79,38 +80,33 @@ func (p *jsonObject) Odd(a *anomaly.Anomaly) error {
 }
 
 func (p *jsonObject) Close(s *Summary, t *Tally) error {
-	p.events.finish()
-	slices.SortFunc(p.rows, func(a, b jsonRow) int { return p.by.Compare(a.Key, b.Key) })
-	slices.SortStableFunc(p.anomalies, func(a, b jsonAnomaly) int {
-		return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.conn, b.conn))
-	})
-	p.out.WriteString(`{"connections":[`)
-	for i, r := range p.rows {
-		p.item(i, r.text)
-	}
-	p.out.WriteString("],\n\"anomalies\":[")
-	for i, a := range p.anomalies {
-		p.item(i, a.text)
-	}
+	err := p.events.finish()
+	p.out.WriteString("{")
+	err = errors.Join(err, p.array("connections", &p.rows), p.array("anomalies", &p.anomalies))
 	if p.events != nil {
-		p.out.WriteString("],\n\"events\":[")
-		for i, text := range p.written {
-			p.item(i, text)
-		}
+		err = errors.Join(err, p.array("events", &p.written))
 	}
-	p.out.WriteString("],\n\"summary\":")
+	if err != nil {
+		return err
+	}
+	p.out.WriteString(`"summary":`)
 	p.out.Write(appendSummary(p.buf[:0], s, t))
-	_, err := p.out.WriteString("}\n")
+	_, err = p.out.WriteString("}\n")
 	return err
 }
 
-// item writes item i of an array, on a line of its own.
-func (p *jsonObject) item(i int, text []byte) {
-	if i > 0 {
-		p.out.WriteByte(',')
-	}
-	p.out.WriteByte('\n')
-	p.out.Write(text)
+// array writes an array, each item on a line of its own, and forgets the items.
+func (p *jsonObject) array(name string, items *scratch.Lines) error {
+	p.out.WriteString(`"` + name + `":[`)
+	between := "\n"
+	err := items.Each(func(text []byte) error {
+		p.out.WriteString(between)
+		between = ",\n"
+		_, err := p.out.Write(text)
+		return err
+	})
+	p.out.WriteString("],\n")
+	return errors.Join(err, items.Close())
 }
 
 // appendConnection appends the record of a connection.

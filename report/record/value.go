@@ -2,6 +2,7 @@ package record
 
 import (
 	"cmp"
+	"encoding/binary"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -198,4 +199,29 @@ func (v value) compare(w value) int {
 		return cmp.Compare(tcp.StateSet(v.num).Len(), tcp.StateSet(w.num).Len())
 	}
 	return cmp.Compare(v.num, w.num)
+}
+
+// appendKey appends octets that are ordered as compare orders values.
+func (v value) appendKey(b []byte) []byte {
+	switch v.kind {
+	case name, phrase:
+		for i := range len(v.text) {
+			if b = append(b, v.text[i]); v.text[i] == 0 {
+				b = append(b, 1)
+			}
+		}
+		return append(b, 0, 0) // it ends before all that goes on
+	case address:
+		as16 := v.addr.As16()
+		b = append(append(b, byte(v.addr.BitLen())), as16[:]...)
+		return append(append(b, v.addr.Zone()...), 0)
+	case states:
+		return append(b, byte(tcp.StateSet(v.num).Len()))
+	}
+	return appendNumber(b, v.num)
+}
+
+// appendNumber appends octets that are ordered as numbers are.
+func appendNumber(b []byte, n int64) []byte {
+	return binary.BigEndian.AppendUint64(b, uint64(n)^1<<63)
 }
