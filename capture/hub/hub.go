@@ -57,6 +57,9 @@ type Conn struct {
 // ErrPlain says that others could read along.
 var ErrPlain = errors.New("is not on this host, and the connection is not encrypted")
 
+// ErrNobody says that no server is there.
+var ErrNobody = errors.New("no server answers there")
+
 // dial connects to a server.
 func dial(o Options) (*nats.Conn, error) {
 	secure := false
@@ -91,6 +94,9 @@ func dial(o Options) (*nats.Conn, error) {
 		}
 	}
 	nc, err := nats.Connect(o.URL, options...)
+	if errors.Is(err, nats.ErrNoServers) {
+		err = ErrNobody
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.URL, err)
 	}

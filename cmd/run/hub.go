@@ -89,6 +89,8 @@ func hubHint(err error) error {
 	switch {
 	case errors.Is(err, hub.ErrPlain):
 		return WithHint(err, "tls://HOST:PORT with --hub-key, or --insecure if nobody can listen between here and there")
+	case errors.Is(err, hub.ErrNobody):
+		return WithHint(err, "tcpwatch hub --store DIR starts a hub")
 	case errors.Is(err, hub.ErrNoHub):
 		return WithHint(err, "tcpwatch hub --nats URL makes one")
 	}
