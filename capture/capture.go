@@ -122,6 +122,7 @@ type Stats struct {
 	Misdated      int      // packets whose stamps were far from those before and behind them, and were put right
 	Sorted        int      // packets that are out of order in their file, and were put in order
 	Dropped       int64    // packets that the capturing hosts say they lost, in the files that were read to the end
+	Bounded       Bounded  // what was left out to stay within bounds
 
 	// DroppedBy is when the newest of these was lost, at the latest. Only a live
 	// capture has it.
@@ -260,7 +261,9 @@ func (s *Source) count() Stats {
 		stats.Read += s.current.position()
 		stats.Misdated += s.current.misdated().N
 		stats.Sorted += s.current.sorted()
+		stats.Bounded.Add(s.current.bounded())
 	}
+	stats.Bounded.Datagrams += s.decoder.GivenUp()
 	return stats
 }
 
@@ -465,6 +468,7 @@ func (s *Source) sayMisdated(in *input, before int) {
 func (s *Source) sayOrder(in *input) {
 	d, n := &in.disorder, in.sorted()
 	s.stats.Sorted += n
+	s.stats.Bounded.Add(in.bounded())
 	by := d.By.Round(time.Millisecond)
 	switch {
 	case n == 1:

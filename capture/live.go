@@ -278,6 +278,7 @@ func (l *Live) Stats() Stats {
 		l.stats.Dropped, l.stats.DroppedBy = n, l.present()
 	}
 	s := l.stats.clone()
+	s.Bounded.Datagrams += l.decoder.GivenUp()
 	s.Until = l.Now()
 	return s
 }

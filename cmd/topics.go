@@ -6,9 +6,14 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/cmd/run"
 	"github.com/tcpwatch/tcpwatch/report/catalogue"
+	"github.com/tcpwatch/tcpwatch/report/html"
+	"github.com/tcpwatch/tcpwatch/report/ladder"
 	"github.com/tcpwatch/tcpwatch/report/policy"
 	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/serve"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -28,6 +33,7 @@ var topics = []struct {
 	{"filters", "What -f takes: tcpdump filters", filtersTopic},
 	{"expressions", "What --where and the rules of check take", expressionsTopic},
 	{"fields", "The fields of records (-o json, jsonl, csv)", fieldsTopic},
+	{"limits", "What tcpwatch keeps at most, and what happens beyond", limitsTopic},
 	{"exit-status", "What the exit status means", exitTopic},
 }
 
@@ -187,6 +193,46 @@ A field without a value is omitted. csv names the fields of connections by their
 paths (client.state); --sort and --where take the same names. report/README.md
 lists all units and values, and when a field is absent.
 `
+}
+
+// otherLimits are those of which nothing is counted: what they leave out is said where it
+// would be, or is an error.
+func otherLimits() []record.Word {
+	number := func(n int) string { return text.Thousands(uint64(n)) }
+	return []record.Word{
+		{Name: "-B", Means: "buffer of live: packets that do not fit are lost, and counted (dropped)"},
+		{Name: "tunnels", Means: number(capture.MaxDepth) + " IP headers in a packet: deeper ones are not decoded, and counted (undecodable)"},
+		{Name: "-o html", Means: fmt.Sprintf("%s connections, %s segments drawn: the page says how many more there are", number(html.MostRows), number(html.MostSegments))},
+		{Name: "--listen", Means: fmt.Sprintf("%d connections, %d open pages: others wait, or are refused", serve.DefaultConns, serve.MaxClients)},
+		{Name: "page of live", Means: fmt.Sprintf("the newest %d segments of %s connections: of others it shows the history", ladder.RecentRungs, number(ladder.RecentConns))},
+		{Name: "--policy", Means: fmt.Sprintf("%d KiB, %s rules, %d regular expressions; time and memory of the expressions: an error that names the rule", policy.MaxSize>>10, number(policy.MaxRules), policy.MaxPatterns)},
+		{Name: "count", Means: number(policy.MaxSet) + " connections that a rule counts over: an error that names the rule"},
+	}
+}
+
+func limitsTopic() string {
+	var b strings.Builder
+	b.WriteString(`tcpwatch limits what it keeps, so that no traffic takes all memory of the host.
+What is left out is counted: in the line "Totals", in the field limits of the
+summary (-o json, jsonl), and in the metric tcpwatch_limited_total.
+
+`)
+	list := func(words []record.Word) {
+		for _, w := range words {
+			b.WriteString(wrapped("  "+w.Name, strings.Repeat(" ", 21), w.Means))
+		}
+	}
+	var words []record.Word
+	for _, l := range run.Limits() {
+		words = append(words, record.Word{Name: l.Name, Means: l.Most + ": " + l.Beyond})
+	}
+	list(words)
+	b.WriteString(`
+Other limits say it where they leave something out:
+
+`)
+	list(otherLimits())
+	return b.String()
 }
 
 // exitStatuses are what Main returns.

@@ -11,6 +11,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/tracker/internal/certain"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/conn"
 	"github.com/tcpwatch/tcpwatch/tracker/internal/health"
+	"github.com/tcpwatch/tcpwatch/tracker/internal/listeners"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -66,7 +67,11 @@ type Stats struct {
 	Evicted    uint64 // given up for want of room
 	ForMemory  uint64 // of these, beyond MaxMemory
 	ClockSteps uint64 // segments stamped earlier than the one before
+	Ports      uint64 // forgotten beyond MaxPorts
 }
+
+// MaxPorts is how many ports are known to listen: those that were used last.
+const MaxPorts = listeners.Max
 
 // A Tracker follows connections. It is pushed by its caller, who hands it
 // segments in capture order, and is not safe for concurrent use.
@@ -133,7 +138,10 @@ type moves [2][tcp.NumStates]tcp.StateSet
 func (t *Tracker) Now() tcp.Time { return t.machine.Now }
 
 // Stats returns what was counted so far.
-func (t *Tracker) Stats() Stats { return Stats(t.machine.Counts()) }
+func (t *Tracker) Stats() Stats {
+	n := t.machine.Counts()
+	return Stats{n.Segments, n.Duplicates, n.Conns, n.Live, n.Evicted, n.ForMemory, n.ClockSteps, t.machine.Listeners.Forgotten}
+}
 
 // Observe takes in the next segment of the capture. It keeps nothing of s. A
 // segment stamped earlier than the one before is taken at the present.

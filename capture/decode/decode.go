@@ -151,6 +151,10 @@ func (p *Decoder) Next(s *tcp.Segment) bool {
 	return p.guarded(s, p.next) == TCP
 }
 
+// GivenUp is how many fragmented datagrams were given up before they were whole, to stay
+// within MaxDatagrams, MaxPieces and MaxFragmentBytes.
+func (p *Decoder) GivenUp() int { return p.fragments.givenUp }
+
 // Number says which number the next packet has.
 func (p *Decoder) Number(n int) { p.number = n }
 

@@ -23,9 +23,9 @@ import (
 
 const (
 	maxDatagram      = 65535   // octets of a datagram without its header
-	maxDatagrams     = 16384   // datagrams that are kept or remembered
-	maxPieces        = 256     // fragments of a datagram
-	maxFragmentBytes = 8 << 20 // octets of memory in all, with what pieces take beside their data
+	MaxDatagrams     = 16384   // datagrams that are kept or remembered
+	MaxPieces        = 256     // fragments of a datagram
+	MaxFragmentBytes = 8 << 20 // octets of memory in all, with what pieces take beside their data
 	pieceOverhead    = 112     // octets that a piece takes beside its data: itself, room to grow, an allocation
 	maxParts         = 1024    // packets that are known to be part of a datagram
 
@@ -84,6 +84,7 @@ type fragments struct {
 	order     []*assembly // by when they were begun
 	kept      int         // octets of memory in all datagrams
 	whole     []byte      // the datagram handed out last
+	givenUp   int         // datagrams that were not whole, to stay within the bounds
 }
 
 // add takes a fragment of the datagram, which those packets are. If that is whole now it returns it, good
@@ -94,6 +95,9 @@ func (fs *fragments) add(d *assembly, g fragment, parts []int, now tcp.Time) (f 
 	}
 	before := d.kept
 	if !d.insert(g) {
+		if len(d.pieces) == MaxPieces {
+			fs.givenUp++
+		}
 		d.parts = nil
 		fs.finish(d, now.Add(fragmentTimeout))
 		return frame{}, 0, false
@@ -101,8 +105,8 @@ func (fs *fragments) add(d *assembly, g fragment, parts []int, now tcp.Time) (f 
 	parts = parts[:min(len(parts), maxParts-len(d.parts))]
 	d.parts = append(d.parts, parts...)
 	d.kept += 8 * len(parts)
-	for fs.kept += d.kept - before; fs.kept > maxFragmentBytes; {
-		fs.dropOldest()
+	for fs.kept += d.kept - before; fs.kept > MaxFragmentBytes; {
+		fs.giveUpOldest()
 	}
 	if fs.datagrams[d.key] != d { // it was the oldest
 		return frame{}, 0, false
@@ -130,8 +134,8 @@ func (fs *fragments) find(key fragmentKey, now tcp.Time) *assembly {
 	if d != nil && (!d.over || now <= d.until) {
 		return d
 	}
-	for len(fs.order) >= maxDatagrams {
-		fs.dropOldest()
+	for len(fs.order) >= MaxDatagrams {
+		fs.giveUpOldest()
 	}
 	if fs.datagrams == nil {
 		fs.datagrams = make(map[fragmentKey]*assembly)
@@ -147,6 +151,14 @@ func (fs *fragments) finish(d *assembly, until tcp.Time) {
 	fs.kept -= d.kept
 	d.pieces, d.kept = nil, 0
 	d.over, d.until = true, until
+}
+
+// giveUpOldest is dropOldest, for want of room.
+func (fs *fragments) giveUpOldest() {
+	if d := fs.order[0]; !d.over {
+		fs.givenUp++
+	}
+	fs.dropOldest()
 }
 
 // dropOldest forgets the datagram that was begun first.
@@ -172,7 +184,7 @@ func (d *assembly) insert(g fragment) bool {
 		return true
 	}
 	switch {
-	case found, len(d.pieces) == maxPieces,
+	case found, len(d.pieces) == MaxPieces,
 		at > 0 && d.pieces[at-1].end() > g.offset,
 		at < len(d.pieces) && d.pieces[at].offset < end,
 		d.length >= 0 && end > d.length,

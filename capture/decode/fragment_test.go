@@ -194,22 +194,25 @@ func TestFragmentsTimeOut(t *testing.T) {
 
 func TestFragmentsAreBounded(t *testing.T) {
 	d := newDefragmenter(t)
-	for i := range 3 * maxDatagrams {
+	for i := range 3 * MaxDatagrams {
 		ip := inIPv4Fragment(inet.ProtoTCP, 0x2000, make([]byte, 1480))
 		ip[4], ip[5], ip[15] = byte(i>>8), byte(i), byte(i>>16)
 		d.feed(0, ip, len(ip))
 		fs := &d.p.fragments
-		if len(fs.datagrams) > maxDatagrams || len(fs.order) > maxDatagrams || fs.kept > maxFragmentBytes {
+		if len(fs.datagrams) > MaxDatagrams || len(fs.order) > MaxDatagrams || fs.kept > MaxFragmentBytes {
 			t.Fatalf("%d datagrams, %d in order, %d octets", len(fs.datagrams), len(fs.order), fs.kept)
 		}
 	}
+	if want := 3*MaxDatagrams - len(d.p.fragments.datagrams); d.p.GivenUp() != want {
+		t.Errorf("%d datagrams are said to be given up, want %d", d.p.GivenUp(), want)
+	}
 	d = newDefragmenter(t)
-	for i := range 2 * maxPieces {
+	for i := range 2 * MaxPieces {
 		ip := inIPv4Fragment(inet.ProtoTCP, 0x2000|uint16(2*i), make([]byte, 8))
 		d.feed(0, ip, len(ip))
 	}
-	if d.p.fragments.kept != 0 {
-		t.Errorf("a datagram of too many pieces is kept: %d octets", d.p.fragments.kept)
+	if d.p.fragments.kept != 0 || d.p.GivenUp() != 1 {
+		t.Errorf("of a datagram of too many pieces %d octets are kept, and %d are said to be given up", d.p.fragments.kept, d.p.GivenUp())
 	}
 }
 
@@ -267,19 +270,19 @@ func TestPiecesAreCountedWhole(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	key := fragmentKey{v6: true}
-	for i := range 8 * maxDatagrams {
+	for i := range 8 * MaxDatagrams {
 		key.id = uint32(i)
 		d := fs.find(key, 1)
 		for k := range 64 {
 			fs.add(d, fragment{offset: 16 * k, more: true, frame: frame{[]byte{1, 2, 3, 4, 5, 6, 7, 8}, 8}}, []int{i}, 1)
 		}
-		if fs.kept > maxFragmentBytes || fs.kept < 0 {
+		if fs.kept > MaxFragmentBytes || fs.kept < 0 {
 			t.Fatalf("%d octets are kept", fs.kept)
 		}
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	if used := int64(after.HeapAlloc) - int64(before.HeapAlloc); used > 2*maxFragmentBytes {
+	if used := int64(after.HeapAlloc) - int64(before.HeapAlloc); used > 2*MaxFragmentBytes {
 		t.Errorf("%d MiB are in use, and %d are counted", used>>20, fs.kept>>20)
 	}
 	runtime.KeepAlive(fs)

@@ -37,7 +37,7 @@ func (p *Decoder) ipv4(f frame) Verdict {
 	if len(f.data) < inet.IPv4Size || f.data[0]>>4 != 4 {
 		return Undecodable
 	}
-	if p.depth++; p.depth > maxDepth {
+	if p.depth++; p.depth > MaxDepth {
 		return Undecodable
 	}
 	p.headers = 0
@@ -89,7 +89,7 @@ func (p *Decoder) ipv6(f frame) Verdict {
 	if len(f.data) < inet.IPv6Size || f.data[0]>>4 != 6 {
 		return Undecodable
 	}
-	if p.depth++; p.depth > maxDepth {
+	if p.depth++; p.depth > MaxDepth {
 		return Undecodable
 	}
 	p.headers = 0

@@ -24,7 +24,7 @@ func (p *Decoder) ipComp(f frame, n *network) Verdict {
 	if !ok {
 		return f.missing()
 	}
-	if p.depth++; p.depth > maxDepth { // what it is deflated to may be the same again
+	if p.depth++; p.depth > MaxDepth { // what it is deflated to may be the same again
 		return Undecodable
 	}
 	if !rest.whole() {

@@ -34,7 +34,7 @@ func TestIPsec(t *testing.T) {
 	v4 := summed(inIPv4(segment))
 	bomb := deflated(inet.ProtoTCP, append(bytes.Clone(segment), make([]byte, 1<<20)...))
 	many := segment
-	for i := range maxDepth + 1 {
+	for i := range MaxDepth + 1 {
 		proto := uint8(protoIPComp)
 		if i == 0 {
 			proto = inet.ProtoTCP

@@ -19,7 +19,7 @@ import (
 // deeper than the limits is counted as undecodable, not guessed at.
 
 const (
-	maxDepth   = 8  // IP headers in a packet
+	MaxDepth   = 8  // IP headers in a packet
 	maxHeaders = 64 // others that are looked behind, between two of them
 	maxTags    = 8  // VLAN tags that the fast path looks behind
 )

@@ -314,6 +314,7 @@ func addStats(to, s *capture.Stats, sensor string, several bool) {
 	to.Misdated += s.Misdated
 	to.Sorted += s.Sorted
 	to.Dropped += s.Dropped
+	to.Bounded.Add(s.Bounded)
 	to.DroppedBy = max(to.DroppedBy, s.DroppedBy)
 	for _, p := range s.Passed {
 		i := slices.IndexFunc(to.Passed, func(q capture.Passed) bool { return q.Header == p.Header && q.Why == p.Why })

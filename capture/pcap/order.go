@@ -31,8 +31,8 @@ const (
 	// such places are of packets that are out of order.
 	clockSteps = 2
 
-	// maxWaiting is how many octets wait to be put in order at once.
-	maxWaiting = 64 << 20
+	// MaxWaiting is how many octets wait to be put in order at once.
+	MaxWaiting = 64 << 20
 )
 
 // A Disorder is what the stamps of a capture say of its order. The zero Disorder has
@@ -102,6 +102,7 @@ type sort struct {
 	last    int      // the epoch of that
 	free    []*waiter
 	moved   int
+	left    int   // out of order
 	err     error // behind the records
 }
 
@@ -140,7 +141,7 @@ func (w *waiting) Pop() any {
 // Sort has Next return the records that are late, by no more than the Disorder says,
 // where they belong, and number all. Those that are not stay in the order that they
 // have. It keeps no more than 64 MiB.
-func (in *Reader) Sort(d Disorder) { in.sort = &sort{within: d.By, most: maxWaiting} }
+func (in *Reader) Sort(d Disorder) { in.sort = &sort{within: d.By, most: MaxWaiting} }
 
 // Sorted is how many records were returned in another place than they are at.
 func (in *Reader) Sorted() int {
@@ -148,6 +149,14 @@ func (in *Reader) Sorted() int {
 		return 0
 	}
 	return in.sort.moved
+}
+
+// Unsorted is how many late records could not be put in order: too many octets waited.
+func (in *Reader) Unsorted() int {
+	if in.sort == nil {
+		return 0
+	}
+	return in.sort.left
 }
 
 // next returns the next record in order.
@@ -208,6 +217,8 @@ func (s *sort) take(in *Reader) {
 	default:
 		if w.key = r.Time; s.last < s.epoch || s.key <= w.key {
 			s.moved++
+		} else {
+			s.left++ // what belongs behind it could not wait
 		}
 	}
 	w.epoch = s.epoch

@@ -137,7 +137,7 @@ func TestWaitingPacketsAreBounded(t *testing.T) {
 	}
 	in := open(t, b)
 	in.Sort(d)
-	if in.sort.most != maxWaiting {
+	if in.sort.most != MaxWaiting {
 		t.Errorf("%d octets may wait", in.sort.most)
 	}
 	in.sort.most = bound
@@ -146,7 +146,7 @@ func TestWaitingPacketsAreBounded(t *testing.T) {
 	for in.Next(&r) == nil {
 		most = max(most, in.sort.octets)
 	}
-	if most > bound+2*size || in.Sorted() != 0 {
-		t.Errorf("%d octets waited, %d packets were put in order", most, in.Sorted())
+	if most > bound+2*size || in.Sorted() != 0 || in.Unsorted() != 1 {
+		t.Errorf("%d octets waited, %d packets were put in order, %d could not be", most, in.Sorted(), in.Unsorted())
 	}
 }

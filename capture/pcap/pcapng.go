@@ -47,7 +47,7 @@ const (
 	blockOverhead     = 12 // type, length, length
 
 	maxInterfaces = 1 << 16 // of a section
-	maxNames      = 1 << 14 // of hosts, that nobody has asked for yet
+	MaxNames      = 1 << 14 // of hosts, that nobody has asked for yet
 	maxName       = 255
 )
 
@@ -58,6 +58,7 @@ type pcapngFile struct {
 	dropped    int64              // by the interfaces of past sections
 	end        tcp.Time           // when the capture ended, as far as it says
 	names      []HostName         // that nobody has asked for yet
+	unnamed    int                // names that there was no room for
 
 	seen func(kind uint32, block []byte) // is lent every whole block before it is looked at; nil: nobody asks
 }
@@ -270,8 +271,12 @@ func (f *pcapngFile) name(b []byte) {
 		}
 		host, _ := netip.AddrFromSlice(value[:size])
 		for name := range bytes.SplitSeq(value[size:], []byte{0}) {
-			if len(name) > 0 && len(name) <= maxName && len(f.names) < maxNames {
+			switch {
+			case len(name) == 0 || len(name) > maxName:
+			case len(f.names) < MaxNames:
 				f.names = append(f.names, HostName{host, string(name)})
+			default:
+				f.unnamed++
 			}
 		}
 	})
@@ -286,6 +291,14 @@ func (in *Reader) Names() []HostName {
 	names := f.names
 	f.names = nil
 	return names
+}
+
+// Unnamed is how many names of hosts were passed over to stay within MaxNames.
+func (in *Reader) Unnamed() int {
+	if f, is := in.format.(*pcapngFile); is {
+		return f.unnamed
+	}
+	return 0
 }
 
 func (f *pcapngFile) ended() tcp.Time { return f.end }

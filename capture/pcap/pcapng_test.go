@@ -243,7 +243,7 @@ func TestNamesOfHostsAreBounded(t *testing.T) {
 		f.block(blockNames, f.option(1, append([]byte{10, 0, 0, 1}, strings.Repeat("x\x00", 1000)...)))
 	}
 	in := open(t, f.packet(0, 1, "packet").bytes())
-	if all, damage := read(t, in); len(all) != 1 || damage != "" || len(in.Names()) != maxNames || in.Names() != nil {
-		t.Errorf("got %d packets, %s, and not %d names", len(all), damage, maxNames)
+	if all, damage := read(t, in); len(all) != 1 || damage != "" || len(in.Names()) != MaxNames || in.Names() != nil || in.Unnamed() != 40*1000-MaxNames {
+		t.Errorf("got %d packets, %s, and not %d names; %d were passed over", len(all), damage, MaxNames, in.Unnamed())
 	}
 }

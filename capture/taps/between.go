@@ -18,6 +18,9 @@ const (
 type Between struct {
 	Order []int // the taps, by their places in the list, as they lie on the path from most clients to most servers
 	Pairs []Pair
+
+	Forgotten int // connections that were forgotten for others, beyond MaxConns
+	Hurried   int // packets that were judged early, as more than MaxWaiting waited
 }
 
 // A Pair is what happened between two neighbours in Between.Order.
@@ -97,7 +100,7 @@ type worst struct{ rows [][]Connection }
 
 // between is Source.Between.
 func (m *merger) between() *Between {
-	b := &Between{Order: slices.Clone(m.survey.order)}
+	b := &Between{Order: slices.Clone(m.survey.order), Forgotten: m.conns.dropped, Hurried: m.hurried}
 	rows := make([][]Connection, len(m.tallies))
 	for i := range rows {
 		if i < len(m.worst.rows) {

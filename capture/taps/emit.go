@@ -148,6 +148,7 @@ func (m *merger) stats() (sum capture.Stats) {
 		sum.Undecodable += st.Undecodable
 		sum.Misdated += st.Misdated
 		sum.Dropped += st.Dropped
+		sum.Bounded.Add(st.Bounded)
 		sum.Read += st.Read
 		sum.Size += st.Size
 		sum.Truncated = sum.Truncated || st.Truncated

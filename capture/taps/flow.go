@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// maxConns is how many connections are known at a time, and maxIdle for how long one
+	// MaxConns is how many connections are known at a time, and maxIdle for how long one
 	// is known of which nothing comes. One takes about 2 KB.
-	maxConns = 1 << 16
+	MaxConns = 1 << 16
 	maxIdle  = 15 * time.Minute
 
 	// maxClosed is for how long one is known that was closed: longer than its last
@@ -135,6 +135,7 @@ type conns struct {
 	n              int
 	free           []*conn       // to be used again
 	forgot         func(c *conn) // is told of each that is forgotten
+	dropped        int           // that were forgotten for others
 }
 
 // cached is how many entries are found without the map.
@@ -281,7 +282,10 @@ func (t *conns) expire(now tcp.Time) {
 		switch {
 		case c.used != c.placed:
 			t.use(c, c.used)
-		case idle || t.n > maxConns:
+		case idle || t.n > MaxConns:
+			if !idle {
+				t.dropped++
+			}
 			t.forget(c)
 		default:
 			return

@@ -23,8 +23,8 @@ const (
 	// least: that its alleged sender goes on.
 	suspectWindow = 5 * time.Second
 
-	// maxWaiting is how many records wait at most, whatever the window: some 80 MB.
-	maxWaiting = 1 << 17
+	// MaxWaiting is how many records wait at most, whatever the window: some 80 MB.
+	MaxWaiting = 1 << 17
 
 	// chunk is how many records of a tap are read at a time, and slabSize how many are
 	// allocated at once.
@@ -72,6 +72,7 @@ type merger struct {
 	window, slack time.Duration
 
 	waiting   int
+	hurried   int      // packets of which it was said what became of them before the window had passed
 	now       tcp.Time // up to which everything was matched
 	last      tcp.Time // of the newest event
 	earlier   int      // records before Options.Capture.Since
@@ -289,14 +290,21 @@ func (m *merger) first() *record {
 
 // decided reports whether it can be said what became of a packet.
 func (m *merger) decided(p *packet) bool {
-	if p.judged || p.n == m.taps || p.isError || m.waiting > maxWaiting {
+	if p.judged || p.n == m.taps || p.isError {
 		return true
 	}
 	window := m.window
 	if p.suspect && m.window > 0 {
 		window = max(window, suspectWindow)
 	}
-	return m.now.Sub(p.first) > window
+	if m.now.Sub(p.first) > window {
+		return true
+	}
+	if m.waiting <= MaxWaiting {
+		return false
+	}
+	m.hurried++
+	return true
 }
 
 // due returns what has to be handed out before a record can be: what comes near its

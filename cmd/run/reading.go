@@ -175,6 +175,6 @@ func summaryOf(s watch.Summary) record.Summary {
 		Packets: uint64(c.Packets), TCPPackets: uint64(c.Segments), Bytes: uint64(c.Bytes),
 		Filtered: uint64(c.Filtered), Tagged: uint64(c.Tagged), Earlier: uint64(c.Earlier), Later: uint64(c.Later),
 		First: c.First, Last: c.Last, Now: c.Until,
-		Truncated: c.Truncated, Dropped: uint64(c.Dropped), Passed: passed, Undecodable: uint64(c.Undecodable), Misdated: uint64(c.Misdated), Sorted: uint64(c.Sorted), Evicted: s.Tracker.Evicted,
+		Truncated: c.Truncated, Dropped: uint64(c.Dropped), Passed: passed, Undecodable: uint64(c.Undecodable), Misdated: uint64(c.Misdated), Sorted: uint64(c.Sorted), Evicted: s.Tracker.Evicted, Limits: limits(&s),
 	}
 }

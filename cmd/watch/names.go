@@ -121,6 +121,7 @@ type bounded[K comparable] struct {
 	lists      map[K]*list.Element // of order
 	order      list.List           // of *toldOf[K], the one that was told longest ago first
 	size, most int
+	dropped    uint64 // that were told, and forgotten for others
 }
 
 // A toldOf is what was told of a key, the oldest first.
@@ -155,6 +156,7 @@ func (b *bounded[K]) add(key K, t toldName) {
 	b.keep(key, append(told, t))
 	for b.size > b.most {
 		b.keep(b.order.Front().Value.(*toldOf[K]).key, nil)
+		b.dropped++
 	}
 }
 

@@ -92,6 +92,9 @@ func TestNamesAreBounded(t *testing.T) {
 			k.take(&again, 1)
 		}
 	}
+	if kept := len(k.answers.lists) + len(k.calls.lists); int(k.answers.dropped+k.calls.dropped)+kept != 2*n+2 {
+		t.Errorf("%d hosts and %d connections are said to be forgotten, %d are kept", k.answers.dropped, k.calls.dropped, kept)
+	}
 	grown := heap() - before
 	if grown > octets {
 		t.Errorf("names take %d octets, want %d at the most", grown, octets)

@@ -90,6 +90,7 @@ type Summary struct {
 	Capture     capture.Stats
 	Tracker     tracker.Stats
 	Learned     tracker.Learned
+	Bounded     Bounded
 	Interrupted bool // the context ended the run, and not the capture
 
 	Witness *Witness // nil: nobody asked for sockets
@@ -295,7 +296,7 @@ func (w *Watch) Each(f func(*tracker.Record)) {
 
 // Summary returns what was counted so far.
 func (w *Watch) Summary() Summary {
-	sum := Summary{Capture: w.stats(), Tracker: w.tracker.Stats(), Learned: w.tracker.Learned(), Interrupted: w.interrupted}
+	sum := Summary{Capture: w.stats(), Tracker: w.tracker.Stats(), Learned: w.tracker.Learned(), Bounded: w.bounded(), Interrupted: w.interrupted}
 	if w.locals != nil {
 		sum.Witness = &w.locals.witness
 	}

@@ -126,6 +126,7 @@ type locals struct {
 	fresh     time.Duration
 	seen      int // segments since the last turn
 	witness   Witness
+	unasked   uint64 // connections of which the kernel was not asked: there were too many
 }
 
 // Ask has a live capture on interfaces ask for the sockets of this host. It is called
@@ -142,6 +143,7 @@ func (l *locals) event(e *tracker.Event) {
 		f := l.flows[key]
 		if f == nil {
 			if len(l.flows) >= mostFlows {
+				l.unasked++
 				return
 			}
 			f = new(flow)

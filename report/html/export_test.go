@@ -1,5 +1,3 @@
 package html
 
-const MostRows = mostRows
-
 var Style, Script, PolicyHash = style, script, policyHash

@@ -43,10 +43,10 @@ import (
 )
 
 const (
-	mostRows     = 100_000 // connections that are listed
+	MostRows     = 100_000 // connections that are listed
 	mostOfKind   = 100     // findings of one kind
 	mostServices = 100     // services that are listed
-	mostSegments = 10_000  // segments that are drawn, of all ladders
+	MostSegments = 10_000  // segments that are drawn, of all ladders
 	mostOfLadder = 2_000   // and of one, before what tells nothing is folded
 )
 
@@ -153,7 +153,7 @@ func New(out *bufio.Writer, o *record.Options, by record.Order) record.Format {
 
 func (h *page) Connection(r *tracker.Record) error {
 	h.Connections.Connection(r)
-	if h.Left == 0 && len(h.Rows) <= mostRows {
+	if h.Left == 0 && len(h.Rows) <= MostRows {
 		h.history[r.Conn] = [2]string{h.encodeHistory(r, tcp.Client), h.encodeHistory(r, tcp.Server)}
 	}
 	h.opts.Find(&h.found, r)
@@ -184,7 +184,7 @@ func (h *page) wanted() []*tracker.Record {
 	}
 	most := uint64(mostOfLadder)
 	if h.opts.All {
-		most = mostSegments
+		most = MostSegments
 	}
 	worst := func(r *tracker.Record) (n int) {
 		for i := range r.Anomalies {
@@ -195,7 +195,7 @@ func (h *page) wanted() []*tracker.Record {
 	slices.SortFunc(list, func(a, b *tracker.Record) int {
 		return cmp.Or(worst(b)-worst(a), a.Conn-b.Conn)
 	})
-	room := uint64(mostSegments)
+	room := uint64(MostSegments)
 	for i, r := range list {
 		n := min(r.Ends[tcp.Client].Packets+r.Ends[tcp.Server].Packets, most)
 		if n > room {
@@ -210,7 +210,7 @@ func (h *page) wanted() []*tracker.Record {
 // middle are folded.
 func (h *page) mostRungs() int {
 	if h.opts.All {
-		return mostSegments
+		return MostSegments
 	}
 	return 2 * mostOfLadder
 }
@@ -276,7 +276,7 @@ func (h *page) Close(s *record.Summary, t *record.Tally) error {
 	h.Sort()
 	v := &view{
 		Name: text.Escape(h.opts.Name), Totals: record.TotalsLine(s, t), Judged: h.judged, Rulings: h.rulings,
-		Listed: t.Listed, Rows: min(len(h.Rows), mostRows), Left: h.Left > 0, Ladders: h.ladders != nil, Segments: mostSegments,
+		Listed: t.Listed, Rows: min(len(h.Rows), MostRows), Left: h.Left > 0, Ladders: h.ladders != nil, Segments: MostSegments,
 		Groups: h.kindGroups(s), Moves: h.moves.rows(), Machine: template.HTML(machineSVG(h.moves)),
 	}
 	if len(v.Groups) > 0 {

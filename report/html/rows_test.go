@@ -19,11 +19,11 @@ func TestScriptReadsRows(t *testing.T) {
 func TestLaddersAreBounded(t *testing.T) {
 	h := New(nil, &record.Options{}, record.Order{}).(*page)
 	r := sample.ClosedByClient()
-	for i := range mostSegments {
+	for i := range MostSegments {
 		r.Conn = i + 1
 		h.Connection(&r)
 	}
-	if n := uint64(len(h.wanted())) * (r.Ends[0].Packets + r.Ends[1].Packets); n > mostSegments || n < mostSegments/2 {
-		t.Errorf("%d segments are to be drawn, want about %d", n, mostSegments)
+	if n := uint64(len(h.wanted())) * (r.Ends[0].Packets + r.Ends[1].Packets); n > MostSegments || n < MostSegments/2 {
+		t.Errorf("%d segments are to be drawn, want about %d", n, MostSegments)
 	}
 }

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	recentRungs = 8      // that are kept of a connection
-	recentConns = 10_000 // of which any are kept: 400 octets a rung, so 35 MB
+	RecentRungs = 8      // that are kept of a connection
+	RecentConns = 10_000 // of which any are kept: 400 octets a rung, so 35 MB
 )
 
 // A Recent keeps the newest segments of connections, for a Live to begin with: who
@@ -65,7 +65,7 @@ func (r *Recent) Event(e *tracker.Event) {
 // keep keeps a segment or a timer, and what came of it.
 func (r *Recent) keep(e *tracker.Event) {
 	c := r.conns[e.Conn]
-	if c == nil && e.Conn != 0 && len(r.conns) < recentConns {
+	if c == nil && e.Conn != 0 && len(r.conns) < RecentConns {
 		c = new(recentConn)
 		r.conns[e.Conn] = c
 	}
@@ -91,13 +91,13 @@ func (r *Recent) keep(e *tracker.Event) {
 
 // add returns the rung to write into.
 func (c *recentConn) add() *recentRung {
-	if len(c.rungs) < recentRungs {
+	if len(c.rungs) < RecentRungs {
 		c.rungs = append(c.rungs, recentRung{})
 		return &c.rungs[len(c.rungs)-1]
 	}
 	rung := &c.rungs[c.next]
 	rung.events = rung.events[:0]
-	c.next = (c.next + 1) % recentRungs
+	c.next = (c.next + 1) % RecentRungs
 	return rung
 }
 

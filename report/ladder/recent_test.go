@@ -38,13 +38,13 @@ func TestLiveBeginsWithWhatIsKept(t *testing.T) {
 	r, records := kept(t, segments)
 	lines := r.Open(records[1]).Lines(records[1], Options{})
 	drawn := strings.Join(lines, "\n")
-	for _, want := range []string{fmt.Sprintf("... %d segments ...", segments-recentRungs), "<CTL=FIN,ACK>", "client FIN_WAIT_1: it closes with #"} {
+	for _, want := range []string{fmt.Sprintf("... %d segments ...", segments-RecentRungs), "<CTL=FIN,ACK>", "client FIN_WAIT_1: it closes with #"} {
 		if !strings.Contains(drawn, want) {
 			t.Errorf("no %q in\n%s", want, drawn)
 		}
 	}
-	if n := strings.Count(drawn, "<SEQ="); n != recentRungs {
-		t.Errorf("%d segments are drawn, want %d:\n%s", n, recentRungs, drawn)
+	if n := strings.Count(drawn, "<SEQ="); n != RecentRungs {
+		t.Errorf("%d segments are drawn, want %d:\n%s", n, RecentRungs, drawn)
 	}
 	frames := r.Open(records[1]).ladder.rows
 	if !slices.IsSortedFunc(frames, func(a, b ladderRow) int { return a.packet - b.packet }) {
@@ -81,23 +81,23 @@ func TestRecentIsBounded(t *testing.T) {
 	r := NewRecent()
 	s := tcp.Segment{Packet: 1}
 	for range 2 {
-		for conn := range 2 * recentConns {
+		for conn := range 2 * RecentConns {
 			r.Take(&s)
 			r.Event(&tracker.Event{Kind: tracker.EventTransition, Conn: conn + 1, Packet: 1})
 			r.Event(&tracker.Event{Kind: tracker.EventSegment, Conn: conn + 1, Packet: 1})
 		}
 	}
-	if len(r.conns) != recentConns || len(r.pending) > 0 {
+	if len(r.conns) != RecentConns || len(r.pending) > 0 {
 		t.Errorf("%d connections and %d events are kept", len(r.conns), len(r.pending))
 	}
 	for range 100 {
 		r.Take(&s)
 		r.Event(&tracker.Event{Kind: tracker.EventSegment, Conn: 1, Packet: 1})
 	}
-	if n := len(r.conns[1].rungs); n != recentRungs {
-		t.Errorf("%d rungs are kept, want %d", n, recentRungs)
+	if n := len(r.conns[1].rungs); n != RecentRungs {
+		t.Errorf("%d rungs are kept, want %d", n, RecentRungs)
 	}
-	of := &tracker.Record{Conn: 2 * recentConns}
+	of := &tracker.Record{Conn: 2 * RecentConns}
 	of.Ends[0].Packets, of.Ends[1].Packets = 3, 4
 	if drawn := strings.Join(r.Open(of).Lines(of, Options{}), "\n"); !strings.Contains(drawn, "... 7 segments ...") {
 		t.Errorf("of a connection of which nothing is kept is drawn\n%s", drawn)

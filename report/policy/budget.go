@@ -33,7 +33,7 @@ const (
 	maxMade    = 1 << 20   // bytes of the texts that it makes
 	maxMadeOne = 4096      // bytes of one of them
 
-	maxPatterns     = 100  // regular expressions of a policy
+	MaxPatterns     = 100  // regular expressions of a policy
 	maxPattern      = 256  // bytes of one
 	maxInstructions = 2000 // that one is compiled to
 
@@ -300,8 +300,8 @@ func (f *patternFinder) Visit(node *ast.Node) {
 		refuse("a regular expression must not be longer than %d bytes", maxPattern)
 		return
 	}
-	if f.b.patterns++; f.b.patterns > maxPatterns {
-		refuse("there must not be more than %d regular expressions", maxPatterns)
+	if f.b.patterns++; f.b.patterns > MaxPatterns {
+		refuse("there must not be more than %d regular expressions", MaxPatterns)
 		return
 	}
 	parsed, err := syntax.Parse(pattern.Value, syntax.Perl)

@@ -105,13 +105,13 @@ func TestTheExpensiveRuleIsNamed(t *testing.T) {
 // However many rules there are, they share the steps of the run.
 func TestRulesShareTheSteps(t *testing.T) {
 	var texts []string
-	for range maxRules {
+	for range MaxRules {
 		texts = append(texts, `all(1..9000, # > 0)`)
 	}
 	j := policyOf(t, "require", texts...).Judge(t.Context(), "x.pcap", Options{})
 	j.Connection(connection(1, "CLOSED", "CLOSED"))
 	if _, err := j.Close(); err == nil {
-		t.Errorf("%d rules took 9,000 steps and more each", maxRules)
+		t.Errorf("%d rules took 9,000 steps and more each", MaxRules)
 	}
 }
 

@@ -50,7 +50,7 @@ func TestFaultsOfExpressions(t *testing.T) {
 		{`client.addr matches "["`, "missing closing ]"},
 		{`client.addr matches "` + strings.Repeat("x", maxPattern+1) + `"`, "must not be longer than 256 bytes\n"},
 		{`client.addr matches "(abc){900}"`, "the regular expression is too large: 4502 instructions, at most 2000 are allowed\n"},
-		{strings.Repeat(`client.addr matches "x" || `, maxPatterns) + `client.addr matches "x"`, "there must not be more than 100 regular expressions\n"},
+		{strings.Repeat(`client.addr matches "x" || `, MaxPatterns) + `client.addr matches "x"`, "there must not be more than 100 regular expressions\n"},
 		{`count(connections, .sever.port == 1) == 0`, `unknown field "sever", did you mean server? (type, conn,`},
 		{strings.Repeat("x", maxText+1), "longer than 4096 bytes"},
 		{strings.Repeat("true && ", 700) + "!false", "longer"},

@@ -21,9 +21,9 @@ const (
 	// full; the rest are counted.
 	maxFindings = 100
 
-	// maxSet is how many connections of one capture a rule can count over, at
+	// MaxSet is how many connections of one capture a rule can count over, at
 	// some 2 KB each.
-	maxSet = 100_000
+	MaxSet = 100_000
 )
 
 // A Judge judges one capture.

@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	maxSize  = 256 << 10 // octets of a policy
-	maxRules = 1000
+	MaxSize  = 256 << 10 // octets of a policy
+	MaxRules = 1000
 )
 
 // An Error is what is wrong with a policy, and where.
@@ -116,12 +116,12 @@ func (p *Policy) loadFile(path string) error {
 		return pathless(err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
 	if err != nil {
 		return pathless(err)
 	}
-	if len(data) > maxSize {
-		return fmt.Errorf("a policy must not be larger than %d KiB", maxSize>>10)
+	if len(data) > MaxSize {
+		return fmt.Errorf("a policy must not be larger than %d KiB", MaxSize>>10)
 	}
 	return p.parse(data, path)
 }
@@ -180,8 +180,8 @@ func (p *Policy) document(n *yaml.Node, path string) error {
 		return at(n, "the policy has no rules (allowed: rules)")
 	case rules.Kind != yaml.SequenceNode || len(rules.Content) == 0:
 		return at(rules, "rules must be a list of at least one rule, each with %s", strings.Join(names(), ", "))
-	case len(rules.Content) > maxRules:
-		return at(rules, "a policy must not have more than %d rules", maxRules)
+	case len(rules.Content) > MaxRules:
+		return at(rules, "a policy must not have more than %d rules", MaxRules)
 	}
 	for _, item := range rules.Content {
 		r := &rule{Rule: check.Rule{File: path, Line: item.Line}}

@@ -252,8 +252,8 @@ func (j *Judge) keep(i int, c *tracker.Record) {
 		j.set[n-1].rules = append(j.set[n-1].rules, i)
 		return
 	}
-	if len(j.set) == maxSet {
-		j.err = j.p.rules[i].fault(fmt.Errorf("%s has more than %d connections to count over", text.Escape(j.out.Path), maxSet))
+	if len(j.set) == MaxSet {
+		j.err = j.p.rules[i].fault(fmt.Errorf("%s has more than %d connections to count over", text.Escape(j.out.Path), MaxSet))
 		return
 	}
 	// What the environment lists must outlast the record, which is lent.

@@ -36,7 +36,7 @@ func Schema() []byte {
 		"required":             []string{"rules"},
 		"properties": map[string]any{
 			"rules": map[string]any{
-				"type": "array", "minItems": 1, "maxItems": maxRules,
+				"type": "array", "minItems": 1, "maxItems": MaxRules,
 				"items": map[string]any{
 					"type": "object", "additionalProperties": false, "required": []string{"name"},
 					"properties": properties, "oneOf": one,

@@ -166,6 +166,7 @@ func Groups() []Group {
 		{"rewriting", "a connection whose addresses or ports were translated between two captures", rewritingDocs()},
 		{"lossy", "a connection that lost packets between two captures", lossyDocs()},
 		{"not_opened", "one header of those that are not opened, and how many packets were passed over for it", passedDocs()},
+		{"limit", "a limit of what is kept, and how much was left out to stay within it", limitDocs()},
 	}
 }
 
@@ -323,6 +324,7 @@ func summaryDocs() []FieldDoc {
 		{Name: "misdated", Type: "number", Unit: "packets", Is: "packets whose wrong timestamps were corrected"},
 		{Name: "reordered", Type: "number", Unit: "packets", Is: "packets that were out of order in their file, and were put in the order of their timestamps"},
 		{Name: "evicted", Type: "number", Is: "connections evicted to stay within --max-connections or --max-memory"},
+		{Name: "limits", Type: "array", Is: "the limits by which something was left out", More: "Empty if nothing was. `tcpwatch help limits` lists all.", Holds: "limit"},
 		{Name: "services", Type: "array", Is: "connections by server address and port", Holds: "services"},
 		{Name: "hosts", Type: "array", Is: "connections by client host", Holds: "services"},
 		{Name: "kernel.compared", Type: "number", Is: "how often the state of an end was compared with what the kernel says (live --processes)", Absent: "the kernel was not asked"},
@@ -505,6 +507,14 @@ func FieldsText() string {
 		}
 	}
 	return b.String()
+}
+
+func limitDocs() []FieldDoc {
+	return []FieldDoc{
+		{Name: "limit", Type: "string", Is: "its name"},
+		{Name: "cut", Type: "number", Is: "how many were left out"},
+		{Name: "text", Type: "string", Is: "of what, and what became of them"},
+	}
 }
 
 func passedDocs() []FieldDoc {

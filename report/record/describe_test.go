@@ -183,7 +183,7 @@ func TestFieldsAreDescribed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := p.Close(record.Summary{Packets: 1, First: sample.At(0), Last: sample.At(1), Kernel: &record.Compared{Compared: 2, Differed: 1}, Between: printtest.Between(), Passed: []record.Passed{{Header: "GTP-U", Why: "not opened", Packets: 1}}}); err != nil {
+	if err := p.Close(record.Summary{Packets: 1, First: sample.At(0), Last: sample.At(1), Kernel: &record.Compared{Compared: 2, Differed: 1}, Between: printtest.Between(), Passed: []record.Passed{{Header: "GTP-U", Why: "not opened", Packets: 1}}, Limits: []record.Limit{{Name: "hosts", Cut: 1, Text: "1 host no longer watched"}}}); err != nil {
 		t.Fatal(err)
 	}
 	d := newDescribed(t)

@@ -282,6 +282,14 @@ func appendSummary(b []byte, s *Summary, t *Tally) []byte {
 	b = appendUint(appendKey(b, "misdated"), s.Misdated)
 	b = appendUint(appendKey(b, "reordered"), s.Sorted)
 	b = appendUint(appendKey(b, "evicted"), s.Evicted)
+	b = append(appendKey(b, "limits"), '[')
+	for _, l := range s.Limits {
+		b = append(text.AppendComma(b), '{')
+		b = text.AppendString(appendKey(b, "limit"), l.Name)
+		b = appendUint(appendKey(b, "cut"), l.Cut)
+		b = append(text.AppendString(appendKey(b, "text"), l.Text), '}')
+	}
+	b = append(b, ']')
 	b = appendServices(appendKey(b, "services"), t.Services.Servers())
 	b = appendServices(appendKey(b, "hosts"), t.Services.Clients())
 	if s.Kernel != nil {

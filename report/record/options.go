@@ -76,6 +76,8 @@ type Summary struct {
 	Sorted      uint64   // packets that were out of order, and were put in order
 	Evicted     uint64   // connections forgotten for want of memory
 
+	Limits []Limit // those of which something was cut
+
 	Kernel *Compared // nil: the kernel was not asked
 
 	Between *between.Report // of captures of several places; nil: there is one
@@ -84,6 +86,13 @@ type Summary struct {
 // Compared counts how often the state of an end was compared with what the kernel of its
 // host says, and how often they differed.
 type Compared struct{ Compared, Differed uint64 }
+
+// A Limit is one of what is kept of the traffic, and how much was cut to stay within it.
+type Limit struct {
+	Name string
+	Cut  uint64
+	Text string // what was cut: "2 connections evicted"
+}
 
 // Passed counts packets that were passed over for a header that is not opened.
 type Passed struct {

@@ -92,8 +92,8 @@ func Shortfalls(s *Summary) (parts []string) {
 	if s.Dropped > 0 {
 		parts = append(parts, text.Plural(s.Dropped, "packet", "packets")+" dropped by the capture")
 	}
-	if s.Evicted > 0 {
-		parts = append(parts, text.Plural(s.Evicted, "connection", "connections")+" evicted")
+	for _, l := range s.Limits {
+		parts = append(parts, fmt.Sprintf("%s (limit %s)", l.Text, l.Name))
 	}
 	if s.Truncated {
 		parts = append(parts, "cut off mid-packet")

@@ -25,6 +25,9 @@ type metric struct {
 	value func(*frame) float64
 }
 
+// limited is the metric of limits, which has a series for each that was reached.
+const limited = "tcpwatch_limited_total"
+
 var list = []metric{
 	{"tcpwatch_connections", "gauge", []string{"endpoint", "state"}, "Ends of the tracked connections, by state.", nil},
 	{"tcpwatch_connections_seen_total", "counter", []string{"origin"}, "Connections seen, by how they were first seen: SYN, SYN+ACK or midstream.", nil},
@@ -39,6 +42,7 @@ var list = []metric{
 	{"tcpwatch_misdated_packets_total", "counter", nil, "Of these packets, those whose wrong timestamps were corrected.", count(func(s *record.Summary) uint64 { return s.Misdated })},
 	{"tcpwatch_dropped_packets_total", "counter", nil, "Packets that the capture lost, not included in those delivered.", count(func(s *record.Summary) uint64 { return s.Dropped })},
 	{"tcpwatch_evicted_connections_total", "counter", nil, "Connections evicted to stay within --max-connections or --max-memory.", count(func(s *record.Summary) uint64 { return s.Evicted })},
+	{limited, "counter", []string{"limit"}, "What was left out to stay within a limit; tcpwatch help limits lists them.", nil},
 	{"tcpwatch_refresh_timestamp_seconds", "gauge", nil, "Time of the other values, by the capture's clock.", func(f *frame) float64 { return float64(f.snapshot.Time) / 1e9 }},
 	{"tcpwatch_memory_bytes", "gauge", nil, "Memory that the process has from the operating system.", func(*frame) float64 { return float64(memory()) }},
 }
@@ -151,7 +155,7 @@ func (m *serverMetrics) refresh(s *record.Snapshot) {
 func (m *serverMetrics) Describe(descs chan<- *prometheus.Desc) {
 	descs <- m.descs[0]
 	for i, row := range list {
-		if row.value != nil {
+		if row.value != nil || row.name == limited {
 			descs <- m.descs[i]
 		}
 	}
@@ -166,6 +170,11 @@ func (m *serverMetrics) Collect(to chan<- prometheus.Metric) {
 		}
 	}
 	for i, row := range list {
+		if row.name == limited {
+			for _, l := range f.snapshot.Summary.Limits {
+				to <- prometheus.MustNewConstMetric(m.descs[i], prometheus.CounterValue, float64(l.Cut), l.Name)
+			}
+		}
 		if row.value == nil {
 			continue
 		}

@@ -151,6 +151,9 @@ func TestMetricsKeepToTheConventions(t *testing.T) {
 	for _, name := range []string{"rst-instead-of-ack", "refused", "ipv6-cooked", "midstream"} {
 		play(t, s, name)
 	}
+	last := *s.frame.Load().snapshot
+	last.Summary.Limits = []record.Limit{{Name: "hosts", Cut: 9, Text: "9 hosts no longer watched"}}
+	s.Refresh(&last)
 	families, err := s.metrics.registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -495,11 +498,11 @@ func TestStuckClientHoldsNobodyUp(t *testing.T) {
 
 func TestTooManyClients(t *testing.T) {
 	s := server(t, Options{})
-	s.clients.Store(maxClients)
+	s.clients.Store(MaxClients)
 	if got := get(s.Handler(), "/events").StatusCode; got != http.StatusServiceUnavailable {
 		t.Errorf("got %d, want %d", got, http.StatusServiceUnavailable)
 	}
-	if s.clients.Load() != maxClients {
+	if s.clients.Load() != MaxClients {
 		t.Error("who was sent away is counted")
 	}
 }

@@ -19,7 +19,7 @@ const (
 	shownRows   = 500 // of the table, on the page
 	shownGroups = 100 // services, and findings
 	keptPoints  = 600 // in time: ten minutes, at a refresh a second
-	maxClients  = 64  // that are sent events at once
+	MaxClients  = 64  // that are sent events at once
 	mostMatch   = 100 // octets of the words that rows are to hold
 )
 
@@ -128,7 +128,7 @@ func (s *Server) drawTable(f *frame, match string) []byte {
 // events sends the page what is new, until the client goes or the Server is
 // shut down.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
-	if s.clients.Add(1) > maxClients {
+	if s.clients.Add(1) > MaxClients {
 		s.clients.Add(-1)
 		http.Error(w, "too many pages are open", http.StatusServiceUnavailable)
 		return

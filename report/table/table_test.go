@@ -159,7 +159,7 @@ func TestTablesKeepToMemory(t *testing.T) {
 		if rows < 10 || rows > 100 || !strings.Contains(out, said) || !strings.Contains(out, "1000") {
 			t.Errorf("%s: %d rows are listed, and it is not said by\n%s\n%s", format, rows, said, out)
 		}
-		if out = string(printtest.Print(t, format, record.Options{Memory: 100 << 20}, many(n))); strings.Count(out, "10.0.") < n || strings.Contains(out, "--max-memory") {
+		if out = string(printtest.Print(t, format, record.Options{Memory: 100 << 20}, many(n))); strings.Count(out, "10.0.") < n || strings.Contains(out, "to stay within --max-memory") {
 			t.Errorf("%s: not all is listed where there is room", format)
 		}
 	}

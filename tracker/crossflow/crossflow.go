@@ -46,6 +46,7 @@ type Detector struct {
 	legs        map[int]*leg   // by connection, of pairs that are to be judged
 	seed        flow.Seed      // of their indexes
 	targets     int            // in all scans together
+	bounded     Bounded        // of what is not in a table
 	verdicts    []verdict      // to be given
 	next        tcp.Time       // the earliest of them; 0: none
 }
@@ -80,12 +81,12 @@ type verdict struct {
 
 // Bounds of what a Detector keeps, see table.
 const (
-	maxHosts   = 1 << 14 // that are watched for scans, backscatter and floods, each
-	maxRoutes  = 1 << 16 // that are watched for ports in use and TIME-WAIT, each
-	maxTargets = 1 << 18 // of all scans and backscatter together
+	MaxHosts   = 1 << 14 // that are watched for scans, backscatter and floods, each
+	MaxRoutes  = 1 << 16 // that are watched for ports in use and TIME-WAIT, each
+	MaxTargets = 1 << 18 // of all scans and backscatter together
 	maxSamples = 5       // connections that are named in a finding
 	maxBegun   = 1 << 12 // connections whose twin behind a translation may follow, a power of two
-	maxLegs    = 1 << 15 // connections that are one of two sides, and to be judged
+	MaxLegs    = 1 << 15 // connections that are one of two sides, and to be judged
 )
 
 // New returns a Detector that passes every Event on to emit, and its own
@@ -100,12 +101,12 @@ func New(emit func(*tracker.Event)) *Detector {
 		}
 	}
 	awaited := func(s *scan) bool { return s.awaited }
-	c.scans = newTable(maxHosts, awaited, forget)
-	c.backscatter = newTable(maxHosts, awaited, forget)
-	c.floods = newTable(maxHosts, func(f *flood) bool { return f.awaited }, func(f *flood) { *f = flood{samples: f.samples[:0]} })
-	c.waits = newTable(maxRoutes, func(w *waits) bool { return w.awaited }, func(w *waits) { *w = waits{samples: w.samples[:0]} })
-	c.ports = newTable(maxRoutes, (*portUse).awaited, func(p *portUse) { *p = portUse{} })
-	c.sides = newTable(maxHosts, func(s *sides) bool { return s.awaited }, func(s *sides) { *s = sides{samples: s.samples[:0]} })
+	c.scans = newTable(MaxHosts, awaited, forget)
+	c.backscatter = newTable(MaxHosts, awaited, forget)
+	c.floods = newTable(MaxHosts, func(f *flood) bool { return f.awaited }, func(f *flood) { *f = flood{samples: f.samples[:0]} })
+	c.waits = newTable(MaxRoutes, func(w *waits) bool { return w.awaited }, func(w *waits) { *w = waits{samples: w.samples[:0]} })
+	c.ports = newTable(MaxRoutes, (*portUse).awaited, func(p *portUse) { *p = portUse{} })
+	c.sides = newTable(MaxHosts, func(s *sides) bool { return s.awaited }, func(s *sides) { *s = sides{samples: s.samples[:0]} })
 	c.legs = make(map[int]*leg)
 	return c
 }
@@ -195,6 +196,22 @@ func (c *Detector) Close() {
 	for len(c.verdicts) > 0 {
 		c.decide(c.verdicts[0].at)
 	}
+}
+
+// Bounded counts what a Detector left out to stay within its bounds.
+type Bounded struct {
+	Hosts   uint64 // that are no longer watched for scans, backscatter and floods
+	Routes  uint64 // that are no longer watched for TIME-WAIT and ports in use
+	Targets uint64 // of scans and backscatter that are no longer counted
+	Pairs   uint64 // of connections that may be one, and were not compared
+}
+
+// Bounded returns what was left out.
+func (c *Detector) Bounded() Bounded {
+	b := c.bounded
+	b.Hosts = c.scans.dropped + c.backscatter.dropped + c.floods.dropped + c.sides.dropped
+	b.Routes = c.waits.dropped + c.ports.dropped
+	return b
 }
 
 // Counted returns how many listeners have connections in TIME-WAIT, at either

@@ -21,7 +21,7 @@ func addrPort(i int) netip.AddrPort {
 
 func TestIsBounded(t *testing.T) {
 	c := New(func(*tracker.Event) {})
-	for i := range 3 * maxRoutes {
+	for i := range 3 * MaxRoutes {
 		a, b := addrPort(i*60_001), addrPort(i) // a new address each time
 		now := tcp.Time(1_000_000*time.Second) + tcp.Time(i)
 		c.Event(&tracker.Event{Kind: tracker.EventOpen, Time: now, Conn: i + 1, Client: a, Server: b, Incarnation: 1, Flags: tcp.SYN})
@@ -32,22 +32,27 @@ func TestIsBounded(t *testing.T) {
 		what      string
 		got, most int
 	}{
-		{"scans", c.scans.N, maxHosts},
-		{"floods", c.floods.N, maxHosts},
-		{"listeners in TIME-WAIT", c.waits.N, maxRoutes},
-		{"routes", c.ports.N, maxRoutes},
-		{"targets", c.targets, maxTargets},
+		{"scans", c.scans.N, MaxHosts},
+		{"floods", c.floods.N, MaxHosts},
+		{"listeners in TIME-WAIT", c.waits.N, MaxRoutes},
+		{"routes", c.ports.N, MaxRoutes},
+		{"targets", c.targets, MaxTargets},
 	} {
-		if tt.got != tt.most && (tt.what != "targets" || tt.got != maxHosts) {
+		if tt.got != tt.most && (tt.what != "targets" || tt.got != MaxHosts) {
 			t.Errorf("%d %s are kept, want %d", tt.got, tt.what, tt.most)
 		}
 	}
+	if got, want := c.Bounded(), (Bounded{Hosts: 2 * (3*MaxRoutes - MaxHosts), Routes: 2 * (3*MaxRoutes - MaxRoutes)}); got != want {
+		t.Errorf("left out are %+v, want %+v", got, want)
+	}
 	// One source with very many targets.
-	for i := range 3 * maxAttempts {
+	for i := range 3 * MaxAttempts {
 		c.Event(&tracker.Event{Kind: tracker.EventOpen, Time: c.now, Conn: 1, Client: netip.MustParseAddrPort("192.0.2.1:1024"), Server: addrPort(i), Incarnation: 1, Flags: tcp.SYN})
 	}
-	if s := c.scans.find(hostOf(netip.MustParseAddrPort("192.0.2.1:1024").Addr())); len(s.attempts) > maxAttempts+1 || s.index.N != len(s.attempts) {
-		t.Errorf("%d tries and %d targets are kept of one source, want %d", len(s.attempts), s.index.N, maxAttempts)
+	if s := c.scans.find(hostOf(netip.MustParseAddrPort("192.0.2.1:1024").Addr())); len(s.attempts) > MaxAttempts+1 || s.index.N != len(s.attempts) {
+		t.Errorf("%d tries and %d targets are kept of one source, want %d", len(s.attempts), s.index.N, MaxAttempts)
+	} else if got, want := c.Bounded().Targets, uint64(3*MaxAttempts-len(s.attempts)); got != want {
+		t.Errorf("%d targets are said to be left out, want %d", got, want)
 	}
 }
 

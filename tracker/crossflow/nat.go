@@ -141,7 +141,11 @@ func (b *begun) twinOf(o *begun) bool {
 // pair has two connections judged a little later, when both have shown what they
 // are.
 func (c *Detector) pair(one, two begun, judge func(c *Detector, one, two *leg)) *pair {
-	if len(c.legs) >= maxLegs || c.legs[one.conn] != nil {
+	if c.legs[one.conn] != nil {
+		return nil
+	}
+	if len(c.legs) >= MaxLegs {
+		c.bounded.Pairs++
 		return nil
 	}
 	p := new(pair)

@@ -13,8 +13,8 @@ import (
 // What one host attempts on many others, or answers to many: scans, and
 // backscatter, which is kept as a scan is.
 
-// maxAttempts is how many targets are remembered of a scan.
-const maxAttempts = 1 << 16
+// MaxAttempts is how many targets are remembered of a scan.
+const MaxAttempts = 1 << 16
 
 // An outcome says what came of an attempt.
 type outcome uint8
@@ -108,6 +108,9 @@ func (c *Detector) add(s *scan, t *attempt, i, h uint32) {
 func (c *Detector) purge(s *scan, before tcp.Time, most int) {
 	gone := 0
 	for ; gone < len(s.attempts) && (s.attempts[gone].at < before || len(s.attempts)-gone > most); gone++ {
+		if s.attempts[gone].at >= before {
+			c.bounded.Targets++
+		}
 		if s.index.N > 0 {
 			key := s.attempts[gone].key()
 			_, i, _ := c.find(s, &key)
@@ -151,7 +154,7 @@ func probeOf(e *tracker.Event) (how many.Probe, asks bool) {
 func (c *Detector) attempted(in *table[scan], host netip.Addr, target flow.Key, how many.Probe, e *tracker.Event, enough int, decide func(*Detector, netip.Addr, *scan)) {
 	row := in.rowAt(hostOf(host))
 	s := &in.row(row).value
-	c.purge(s, c.now.Add(-many.ScanWindow), maxAttempts)
+	c.purge(s, c.now.Add(-many.ScanWindow), MaxAttempts)
 	if len(s.attempts) < enough {
 		s.told = false
 	}
@@ -176,7 +179,7 @@ func (c *Detector) attempted(in *table[scan], host netip.Addr, target flow.Key, 
 		s.awaited = true
 		c.later(many.ScanPatience, func() { decide(c, host, s) })
 	}
-	if c.targets > maxTargets {
+	if c.targets > MaxTargets {
 		c.purge(s, 0, max(1, len(s.attempts)-1)) // one in place of another
 	}
 }

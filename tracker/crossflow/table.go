@@ -19,6 +19,7 @@ type table[V any] struct {
 	hand               uint32
 	awaited            func(*V) bool // a verdict is to be given of it
 	forget             func(*V)      // makes it as new
+	dropped            uint64        // rows that were forgotten for others
 }
 
 type row[V any] struct {
@@ -121,6 +122,7 @@ func (t *table[V]) dropUnused() bool {
 			r.used = false
 		default:
 			t.drop(r.key)
+			t.dropped++
 			return true
 		}
 	}

@@ -22,6 +22,7 @@ func Whole() record.Summary {
 		Packets: 1500, TCPPackets: 1400, Bytes: 1_400_000, First: sample.At(0), Last: sample.At(7_505_000),
 		Truncated: true, Dropped: 5, Passed: []record.Passed{{Header: "GTP-U", Why: "not opened", Packets: 9}, {Header: "802.11", Why: "encrypted", Packets: 4}},
 		Undecodable: 1, Misdated: 3, Sorted: 4, Evicted: 2,
+		Limits: []record.Limit{{Name: "--max-memory", Cut: 2, Text: "2 connections evicted"}, {Name: "hosts", Cut: 9, Text: "9 hosts no longer watched"}},
 	}
 }
 

@@ -10,11 +10,11 @@ import (
 // RST, whatever becomes of the connections meanwhile: so that is kept apart from
 // them, for the ports that were used last.
 
-// maxListeners is how many ports are kept, and keptAnswers how many of the newest
+// Max is how many ports are kept, and keptAnswers how many of the newest
 // answers of each.
 const (
-	maxListeners = 1 << 14
-	keptAnswers  = 4
+	Max         = 1 << 14
+	keptAnswers = 4
 )
 
 // A Table is the ports that listen.
@@ -23,6 +23,8 @@ type Table struct {
 	seed   flow.Seed
 	rows   []listener
 	hand   int // where a row to be forgotten is looked for next
+
+	Forgotten uint64 // ports, for others
 }
 
 type listener struct {
@@ -106,10 +108,11 @@ func (l *Table) Add(a netip.AddrPort, client netip.Addr, of flow.Key, at int64, 
 		return
 	}
 	n := len(l.rows)
-	if n < maxListeners {
+	if n < Max {
 		l.rows = append(l.rows, listener{})
 	} else {
 		n = l.forget()
+		l.Forgotten++
 		i, h = l.place(&key) // others moved up
 	}
 	l.rows[n] = listener{key: key, used: true}
