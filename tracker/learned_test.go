@@ -197,9 +197,13 @@ type pair [2]struct {
 }
 
 func newPair(t testing.TB, most int) *pair {
+	return newPairOf(t, tracker.Config{Segments: true, MaxConns: most})
+}
+
+func newPairOf(t testing.TB, config tracker.Config) *pair {
 	w := new(pair)
 	for i := range w {
-		tk, err := tracker.New(tracker.Config{Segments: true, MaxConns: most}, func(e *tracker.Event) {
+		tk, err := tracker.New(config, func(e *tracker.Event) {
 			if e.Record != nil {
 				e.Record = e.Record.Clone()
 			}
