@@ -115,8 +115,10 @@ func (c *conversation) mutated(plan []byte, others []*conversation) []tcp.Segmen
 			last, shift := list[len(list)-1].Time, time.Duration(1+how%100)*time.Second
 			for _, s := range o.segments[:min(len(o.segments), mostMutated-len(list))] {
 				s.Time = last.Add(shift + s.Time.Sub(o.segments[0].Time))
-				if s.Src, s.Dst = list[0].Src, list[0].Dst; o.segments[0].Src != s.Src && s.Packet%2 == 0 {
-					s.Src, s.Dst = s.Dst, s.Src
+				if s.Src == o.segments[0].Src {
+					s.Src, s.Dst = list[0].Src, list[0].Dst
+				} else {
+					s.Src, s.Dst = list[0].Dst, list[0].Src
 				}
 				list = append(list, s)
 			}

@@ -146,7 +146,7 @@ func (m *Machine) repeated(c *Conn, e tcp.Endpoint) {
 // the SYN came first, and does no longer, or that was given up with its client.
 func (m *Machine) freed(c *Conn, s *tcp.Segment, from tcp.Endpoint) {
 	subject := &c.Ends[tcp.Server]
-	if s.Flags&(tcp.SYN|tcp.ACK) != tcp.SYN || from != tcp.Client || subject.Seen() || c.Provisional() {
+	if s.Flags&(tcp.SYN|tcp.ACK) != tcp.SYN || from != tcp.Client || subject.Seen() || c.Provisional() || c.Happened(tcp.Server, tcp.RcvSYN) {
 		return
 	}
 	old := c.Older()
