@@ -198,5 +198,6 @@ func (f *checkFlags) prepare(files []string, stderr io.Writer) (k *run.Check, er
 		return nil, err
 	}
 	k.Reading, err = f.reading(files, co, stderr)
+	k.Judging.Memory = f.rows
 	return k, err
 }

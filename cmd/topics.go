@@ -206,7 +206,7 @@ func otherLimits() []record.Word {
 		{Name: "--listen", Means: fmt.Sprintf("%d connections, %d open pages: others wait, or are refused", serve.DefaultConns, serve.MaxClients)},
 		{Name: "page of live", Means: fmt.Sprintf("the newest %d segments of %s connections: of others it shows the history", ladder.RecentRungs, number(ladder.RecentConns))},
 		{Name: "--policy", Means: fmt.Sprintf("%d KiB, %s rules, %d regular expressions; time and memory of the expressions: an error that names the rule", policy.MaxSize>>10, number(policy.MaxRules), policy.MaxPatterns)},
-		{Name: "count", Means: number(policy.MaxSet) + " connections that a rule counts over: an error that names the rule"},
+		{Name: "count", Means: number(policy.MaxSet) + " connections, and a quarter of the memory, for rules that count: an error that names the rule"},
 	}
 }
 

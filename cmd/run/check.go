@@ -235,6 +235,7 @@ func (k *Check) worker() func(ctx context.Context, path string) *judged {
 func (k *Check) judge(ctx context.Context, path string, rules *policy.Policy, where *policy.Condition) *judged {
 	o := k.Judging
 	o.Captures = len(k.Files)
+	o.Memory /= int64(k.workers)
 	j := rules.Judge(ctx, path, o)
 	out := new(judged)
 	r := Reading{Files: []string{path}, Taps: k.Taps, AtEnds: k.AtEnds, Hub: k.Hub, Capture: k.Capture}

@@ -55,8 +55,9 @@ type Shape struct {
 
 func newShape() *Shape { return &Shape{make(map[string]int), make(map[string][2]tcp.StateSet)} }
 
-// add adds a connection, whose ends may be in other states besides.
-func (s *Shape) add(c *tracker.Record, others [2][]tcp.State) {
+// add adds a connection, whose ends may be in other states besides, and returns how many
+// octets more that takes.
+func (s *Shape) add(c *tracker.Record, others [2][]tcp.State) (octets int64) {
 	var ends []string
 	for e := range c.Ends {
 		x := &c.Ends[e]
@@ -77,7 +78,9 @@ func (s *Shape) add(c *tracker.Record, others [2][]tcp.State) {
 		kinds[c.Anomalies[i].Kind]++
 	}
 	line += kindText(kinds, "; ")
-	s.lines[line]++
+	if s.lines[line]++; s.lines[line] == 1 {
+		octets = lineMemory + int64(len(line))
+	}
 	maybe := s.maybe[line]
 	for e := range others {
 		for _, state := range others[e] {
@@ -85,6 +88,7 @@ func (s *Shape) add(c *tracker.Record, others [2][]tcp.State) {
 		}
 	}
 	s.maybe[line] = maybe
+	return octets
 }
 
 // many adds an anomaly over many connections.

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tcpwatch/tcpwatch/tracker"
 )
 
 // nested writes text around itself, often.
@@ -151,5 +154,60 @@ func TestAConditionThatTakesTooLong(t *testing.T) {
 	}
 	if c.Holds(connection(1, "CLOSED", "CLOSED")) || !errors.Is(c.Err(), errTooLong) {
 		t.Errorf("got %v, want %v", c.Err(), errTooLong)
+	}
+}
+
+// Rules that count keep to the memory: they are not asked of a part of the connections,
+// but an error that names the rule and the capture. So does a baseline.
+func TestWhatIsKeptOfACaptureKeepsToMemory(t *testing.T) {
+	const memory, most = 4 << 20, 30_000
+	records := func(yield func(*tracker.Record) bool) {
+		for i := range most {
+			r := odd(connection(1, "CLOSED", "TIME_WAIT?"), "rst-instead-of-ack", 0, 0)
+			r.Conn, r.Ends[1].Addr = i+1, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), 80)
+			if !yield(r) {
+				return
+			}
+		}
+	}
+	baseline, err := New("", nil, &Baseline{shapes: make(map[string]*Shape), update: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		p      *Policy
+		memory int64
+		want   string // "": no error
+	}{
+		{"count", policyOf(t, "count", "len(connections) > 2"), 0, ""},
+		{"count", policyOf(t, "count", "len(connections) > 2"), memory, `rule "rule 0": x.pcap has too many connections to count over (--max-memory)`},
+		{"baseline", baseline, 0, ""},
+		{"baseline", baseline, memory, "x.pcap has too many different connections for a baseline (--max-memory)"},
+	} {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		j, n := c.p.Judge(t.Context(), "x.pcap", Options{Captures: 1, Memory: c.memory}), 0
+		for r := range records {
+			if j.Connection(r); j.err != nil {
+				break
+			}
+			n++
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		used := int64(after.HeapAlloc) - int64(before.HeapAlloc)
+		_, err := j.Close()
+		switch {
+		case c.want == "" && (err != nil || n != most):
+			t.Errorf("%s: %v after %d connections, with any memory", c.name, err, n)
+		case c.want != "" && (err == nil || !strings.HasSuffix(err.Error(), c.want) || n < most/100 || n > most*3/4):
+			t.Errorf("%s: got %v after %d connections, want %s", c.name, err, n, c.want)
+		case c.want != "" && (used > memory*5/4 || used < memory/3):
+			t.Errorf("%s: %d octets are kept, want about %d", c.name, used, memory)
+		}
+		t.Logf("%s, %d octets: %d connections take %d", c.name, c.memory, n, used)
+		runtime.KeepAlive(j)
 	}
 }

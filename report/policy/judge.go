@@ -21,9 +21,18 @@ const (
 	// full; the rest are counted.
 	maxFindings = 100
 
-	// MaxSet is how many connections of one capture a rule can count over, at
-	// some 2 KB each.
+	// MaxSet is how many connections of one capture a rule can count over.
 	MaxSet = 100_000
+)
+
+// What is kept of a capture until its end takes about so many octets: a connection that a
+// rule counts over, each of its steps and of its anomalies, beside their texts, and a line of a
+// baseline beside its text.
+const (
+	memberMemory  = 1200
+	stepMemory    = 200
+	anomalyMemory = 500
+	lineMemory    = 150
 )
 
 // A Judge judges one capture.
@@ -34,6 +43,7 @@ type Judge struct {
 	o     Options
 	out   *check.Capture
 	set   []*member
+	kept  int64           // octets of the set and of the shape
 	shape *Shape          // nil: not wanted
 	err   error           // the rules cannot be asked, or the context is done
 	envs  map[reading]any // of the connection at hand, those that were made
@@ -73,7 +83,8 @@ func (j *Judge) Connection(c *tracker.Record) {
 	clear(j.envs)
 	j.p.budget.more()
 	if j.shape != nil {
-		j.shape.add(c, [2][]tcp.State{j.otherStates(c, tcp.Client), j.otherStates(c, tcp.Server)})
+		line := j.shape.add(c, [2][]tcp.State{j.otherStates(c, tcp.Client), j.otherStates(c, tcp.Server)})
+		j.keeps(line, "different connections for a baseline")
 	}
 	allowed := j.allowed(c)
 	for i, r := range j.p.rules {
@@ -97,6 +108,27 @@ func (j *Judge) Connection(c *tracker.Record) {
 		}
 		j.out.Tallies[i].Add(j.worst, 1)
 	}
+}
+
+// keeps counts octets that are kept until the end of the capture. Where there are too
+// many, that is an error: what is asked cannot be answered by a part.
+func (j *Judge) keeps(octets int64, what string) {
+	if j.kept += octets; j.o.Memory > 0 && j.kept > j.o.Memory {
+		j.err = cmp.Or(j.err, fmt.Errorf("%s has too many %s (--max-memory)", text.Escape(j.out.Path), what))
+	}
+}
+
+// memoryOf is how many octets a connection takes that a rule counts over.
+func memoryOf(c *tracker.Record) int64 {
+	n := int64(memberMemory)
+	for e := range c.Ends {
+		n += stepMemory * int64(len(c.Ends[e].History))
+	}
+	for i := range c.Anomalies {
+		a := &c.Anomalies[i]
+		n += anomalyMemory + int64(2*len(a.Text)+2*len(a.Next)+16*len(a.Evidence))
+	}
+	return n
 }
 
 // ask asks rule i of a connection that it is about, of which some anomalies are

@@ -38,6 +38,7 @@ type Options struct {
 	Strict    bool // a state that is assumed counts as it stands
 	Captures  int  // how many are judged in this run; they share what expressions may take
 	Undecided Undecided
+	Memory    int64 // octets that a capture may take for rules that count, and for a baseline; 0: any
 }
 
 // Undecided says what becomes of a rule that a capture cannot answer.

@@ -256,6 +256,10 @@ func (j *Judge) keep(i int, c *tracker.Record) {
 		j.err = j.p.rules[i].fault(fmt.Errorf("%s has more than %d connections to count over", text.Escape(j.out.Path), MaxSet))
 		return
 	}
+	if j.keeps(memoryOf(c), "connections to count over"); j.err != nil {
+		j.err = j.p.rules[i].fault(j.err)
+		return
+	}
 	// What the environment lists must outlast the record, which is lent.
 	m := &member{rules: []int{i}, as: record.EnvOf(c.Clone()).Addr(), partly: partly(c)}
 	m.sure = m.as

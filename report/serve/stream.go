@@ -154,9 +154,15 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 			drawn, _ := json.Marshal(points) // strings and numbers: no error
 			fmt.Fprintf(&b, "event: points\ndata: %s\n\n", drawn)
 		}
-		fmt.Fprintf(&b, "event: table\ndata: %s\n\n", s.tableOf(f, match))
+		b.WriteString("event: table\ndata: ")
 		_ = to.SetWriteDeadline(time.Now().Add(patience)) // a recorder of a test has none
-		if _, err := w.Write(b.Bytes()); err != nil || to.Flush() != nil {
+		// The table is that of all clients: a copy for each would take 10 MB of memory.
+		for _, part := range [][]byte{b.Bytes(), s.tableOf(f, match), []byte("\n\n")} {
+			if _, err := w.Write(part); err != nil {
+				return
+			}
+		}
+		if to.Flush() != nil {
 			return
 		}
 		select {
