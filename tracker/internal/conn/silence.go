@@ -152,7 +152,7 @@ func (c *Conn) captured(e tcp.Endpoint) bool {
 // may have lost it.
 func (m *Machine) unanswered(c *Conn, e tcp.Endpoint) tcp.Time {
 	subject := &c.Ends[e]
-	if subject.AwaitsSYNACK() {
+	if subject.AwaitsSYNACK() && !subject.Has(endpoint.IgnoresSYN) {
 		if st, ok := c.Find(e, tcp.RcvSYN); ok && st.Basis() != tcp.ByProof && st.At >= m.Lost {
 			if m.OnHost(c, e) {
 				return st.At.Add(noSYNACKHere)
@@ -173,7 +173,7 @@ func (m *Machine) unanswered(c *Conn, e tcp.Endpoint) tcp.Time {
 // with every one.
 func (m *Machine) deny(c *Conn, e tcp.Endpoint, why cause) {
 	subject := &c.Ends[e]
-	if subject.AwaitsSYNACK() {
+	if subject.AwaitsSYNACK() && !subject.Has(endpoint.IgnoresSYN) {
 		subject.Bits |= endpoint.IgnoresSYN
 		m.unlearn(c, e, tcp.RcvSYN.Set(), why)
 		return
