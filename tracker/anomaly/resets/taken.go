@@ -37,6 +37,7 @@ var RstIgnored = anomaly.Kind{
 	Thresholds: []anomaly.Threshold{{Name: "RSTs answered in a row that show that they arrive, at least", Value: answersInRow}},
 	On:         triggers.OnUnsettled,
 	Only:       triggers.IfWasClosed,
+	ByForm:     true,
 	Check: func(h *anomaly.Case) *anomaly.Finding {
 		subject, peer := h.From, h.From.Peer()
 		if h.S.Flags&tcp.RST != 0 || h.Before.States[subject] != tcp.Closed.Set() || h.X().Assumed&tcp.Closed.Set() != 0 {
