@@ -8,6 +8,7 @@
 // size of the whole.
 //
 //	crossflow.go  the Detector, its verdicts, and how it reports them
+//	counting.go   how what happens comes to be counted, on another core if there is one
 //	scan.go       by source: port scans and backscatter
 //	listener.go   by listener: floods of SYNs, TIME-WAIT; by client: ports in use
 //	nat.go        by tuples: one connection with two
@@ -32,8 +33,10 @@ import (
 // A Detector finds the anomalies over many connections. It is not safe for
 // concurrent use.
 type Detector struct {
-	emit func(*tracker.Event)
-	now  tcp.Time
+	emit   func(*tracker.Event)
+	queue  queue
+	now    tcp.Time // of what is counted
+	latest tcp.Time // of what was told
 
 	scans       table[scan]    // by who connects
 	seats       []seat         // of the newest connections, by their numbers, in scans
@@ -92,7 +95,7 @@ const (
 // New returns a Detector that passes every Event on to emit, and its own
 // findings among them.
 func New(emit func(*tracker.Event)) *Detector {
-	c := &Detector{emit: emit, seed: flow.NewSeed(), begun: newMemory()}
+	c := &Detector{emit: emit, seed: flow.NewSeed(), begun: newMemory(), queue: newQueue()}
 	forget := func(s *scan) {
 		c.targets -= len(s.attempts)
 		*s = scan{attempts: s.attempts[:0]}
@@ -156,18 +159,13 @@ var counted = func() (list [2][tcp.NumStates][tcp.NumStates]by) {
 // Event takes the next of the Tracker's Events.
 func (c *Detector) Event(e *tracker.Event) {
 	c.emit(e)
-	c.now = max(c.now, e.Time)
-	if c.next != 0 && c.next <= c.now {
-		c.decide(c.now)
+	c.latest = max(c.latest, e.Time)
+	if c.latest >= c.queue.due {
+		c.catchUp()
+		c.decide(c.latest)
+		c.queue.due = cmp.Or(c.next, never)
 	}
-	switch e.Kind {
-	case tracker.EventOpen:
-		c.opened(e)
-	case tracker.EventTransition:
-		c.moved(e)
-	case tracker.EventConnection:
-		c.over(e.Record)
-	}
+	c.enqueue(e)
 }
 
 // moved counts a move.
@@ -193,6 +191,7 @@ func (c *Detector) moved(e *tracker.Event) {
 // Close gives all verdicts that are still to be given. It is called after the
 // Tracker's Close.
 func (c *Detector) Close() {
+	c.catchUp()
 	for len(c.verdicts) > 0 {
 		c.decide(c.verdicts[0].at)
 	}
@@ -208,6 +207,7 @@ type Bounded struct {
 
 // Bounded returns what was left out.
 func (c *Detector) Bounded() Bounded {
+	c.catchUp()
 	b := c.bounded
 	b.Hosts = c.scans.dropped + c.backscatter.dropped + c.floods.dropped + c.sides.dropped
 	b.Routes = c.waits.dropped + c.ports.dropped
@@ -216,7 +216,10 @@ func (c *Detector) Bounded() Bounded {
 
 // Counted returns how many listeners have connections in TIME-WAIT, at either
 // end, and how many pairs of a client and a listener have ports in use.
-func (c *Detector) Counted() (listeners, clients int) { return int(c.waits.N), int(c.ports.N) }
+func (c *Detector) Counted() (listeners, clients int) {
+	c.catchUp()
+	return int(c.waits.N), int(c.ports.N)
+}
 
 // opened takes note of a connection that came into sight.
 func (c *Detector) opened(e *tracker.Event) {
@@ -228,15 +231,14 @@ func (c *Detector) opened(e *tracker.Event) {
 }
 
 // over takes a connection off what is counted.
-func (c *Detector) over(r *tracker.Record) {
-	client, server := &r.Ends[tcp.Client], &r.Ends[tcp.Server]
-	for e := range tcp.Endpoint(2) {
-		if r.Ends[e].State == tcp.TimeWait {
-			c.waited(server.Addr, e)
+func (c *Detector) over(h *happening) {
+	for e, state := range h.left {
+		if state == tcp.TimeWait {
+			c.waited(h.Server, tcp.Endpoint(e))
 		}
 	}
-	if !holdsNoPort(client.State) {
-		c.unused(routeOf(client.Addr.Addr(), server.Addr))
+	if !holdsNoPort(h.left[tcp.Client]) {
+		c.unused(routeOf(h.Client.Addr(), h.Server))
 	}
 }
 
@@ -250,6 +252,7 @@ func (c *Detector) later(d time.Duration, give func()) {
 
 // decide gives the verdicts that are due.
 func (c *Detector) decide(now tcp.Time) {
+	c.now = max(c.now, c.latest)
 	for len(c.verdicts) > 0 && c.verdicts[0].at <= now {
 		v := c.verdicts[0]
 		c.verdicts = c.verdicts[1:]
