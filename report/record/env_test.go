@@ -17,7 +17,7 @@ import (
 func TestEnvIsTheRecord(t *testing.T) {
 	for _, r := range append(sample.Records(), *fullRecord(), *bareRecord()) {
 		var object map[string]any
-		if err := json.Unmarshal(appendConnection(nil, &r), &object); err != nil {
+		if err := json.Unmarshal(new(skeletons).appendConnection(nil, &r), &object); err != nil {
 			t.Fatal(err)
 		}
 		want, got := map[string]string{}, map[string]string{}

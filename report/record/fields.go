@@ -22,6 +22,9 @@ type field struct {
 	// A derived field is a key to sort by, and not in the record itself.
 	derived bool
 
+	// A word that is another in each record.
+	each bool
+
 	// A field that counts, or dates, what was captured tells of the connection
 	// itself only where all of it was captured.
 	whole bool
@@ -37,7 +40,7 @@ func makeFields() []field {
 	list := []field{
 		{path: "type", value: func(*tracker.Record) value { return word("connection") }},
 		{path: "conn", title: "Conn", value: func(r *tracker.Record) value { return count(r.Conn) }},
-		{path: "community_id", value: func(r *tracker.Record) value {
+		{path: "community_id", each: true, value: func(r *tracker.Record) value {
 			return word(communityID(r.Ends[tcp.Client].Addr, r.Ends[tcp.Server].Addr))
 		}},
 		{path: "incarnation", value: func(r *tracker.Record) value { return count(r.Incarnation) }},

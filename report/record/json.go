@@ -53,7 +53,7 @@ func (p *jsonObject) add(to *scratch.Lines, key, text []byte) error {
 }
 
 func (p *jsonObject) Connection(r *tracker.Record) error {
-	p.buf = appendConnection(p.buf[:0], r)
+	p.buf = p.lines.appendConnection(p.buf[:0], r)
 	if err := p.add(&p.rows, p.by.appendKey(p.key[:0], r), p.buf); err != nil {
 		return err
 	}
@@ -107,27 +107,6 @@ func (p *jsonObject) array(name string, items *scratch.Lines) error {
 	})
 	p.out.WriteString("],\n")
 	return errors.Join(err, items.Close())
-}
-
-// appendConnection appends the record of a connection.
-func appendConnection(b []byte, r *tracker.Record) []byte {
-	b = append(b, '{')
-	var open []string // the objects that the last field stood in
-	for i := range fields {
-		f := &fields[i]
-		if f.derived {
-			continue
-		}
-		v := f.value(r)
-		if v.kind == absent {
-			continue
-		}
-		b = appendNesting(b, open, f.parents)
-		open = f.parents
-		b = v.appendJSON(appendKey(b, f.leaf))
-	}
-	b = appendNesting(b, open, nil)
-	return append(b, '}')
 }
 
 // appendNesting closes the objects of from that are not in to, and opens those

@@ -21,6 +21,7 @@ type jsonLines struct {
 // tell of every transition and anomaly as it happens.
 type eventLog struct {
 	events *eventLines // nil: without events
+	lines  skeletons
 	buf    []byte
 }
 
@@ -50,7 +51,7 @@ func NewJSONLines(out *bufio.Writer, o *Options, _ Order) Format {
 }
 
 func (p *jsonLines) Connection(r *tracker.Record) error {
-	p.buf = appendConnection(p.buf[:0], r)
+	p.buf = p.lines.appendConnection(p.buf[:0], r)
 	if p.events == nil {
 		return p.write(p.buf)
 	}

@@ -118,9 +118,11 @@ func (c *counter) row(at netip.AddrPort) *Row {
 	if len(c.rows) == MostRows {
 		c.fold()
 	}
-	r := new(Row)
+	var r *Row
 	if last := len(c.spare) - 1; last >= 0 {
 		r, c.spare = c.spare[last], c.spare[:last]
+	} else {
+		r = new(Row)
 	}
 	*r = Row{Addr: at}
 	add(&c.rows, r)
