@@ -3,6 +3,7 @@ package crossflow
 import (
 	"math"
 	"runtime"
+	"slices"
 
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly/many"
@@ -61,11 +62,15 @@ func (c *Detector) enqueue(e *tracker.Event) {
 		return
 	}
 	q := &c.queue
-	if len(q.filling) == 0 {
+	n := len(q.filling)
+	if n == 0 {
 		q.due = min(q.due, c.latest.Add(patience))
+		q.filling = slices.Grow(q.filling, q.size)
 	}
-	q.filling = append(q.filling, happening{*e, c.latest, left})
-	if h := &q.filling[len(q.filling)-1]; e.Record != nil {
+	q.filling = q.filling[:n+1]
+	h := &q.filling[n] // in its place: to append it copied it twice
+	h.Event, h.now, h.left = *e, c.latest, left
+	if e.Record != nil {
 		h.Client, h.Server, h.Record = e.Record.Ends[tcp.Client].Addr, e.Record.Ends[tcp.Server].Addr, nil
 	}
 	if len(q.filling) >= q.size {

@@ -141,7 +141,7 @@ const rtoAfterSYN = 3 * time.Second
 // there. A RST that answers in its name may be of a firewall of that host; where one was,
 // that may drop what comes in, too.
 func observed(m *conn.Machine, c *conn.Conn, e tcp.Endpoint) bool {
-	if c.RefutedBefore(e, tcp.SndRST) || c.RefutedBefore(e, tcp.NoTCB) {
+	if !m.OnHost(c, e) || c.RefutedBefore(e, tcp.SndRST) || c.RefutedBefore(e, tcp.NoTCB) {
 		return false
 	}
 	is := false
@@ -158,7 +158,7 @@ func observed(m *conn.Machine, c *conn.Conn, e tcp.Endpoint) bool {
 			is = is && taken(m, c, e, st.Inputs(), st.At, st.Sure())
 		}
 	}
-	return is && c.Ends[e].Proved.Len() == 1 && m.OnHost(c, e) && !c.Overdue(e, m.Now)
+	return is && c.Ends[e].Proved.Len() == 1 && !c.Overdue(e, m.Now)
 }
 
 // ignoredSYN reports whether a SYN came in on the host of the end, and no SYN+ACK left: it
@@ -169,19 +169,26 @@ func ignoredSYN(m *conn.Machine, c *conn.Conn, e tcp.Endpoint) bool {
 
 // BasisOf returns why a step was taken.
 func BasisOf(m *conn.Machine, c *conn.Conn, st history.Step) tcp.Basis {
-	return basisOf(m, c, st.End(), st.Inputs(), st.At, st.Sure(), st.Basis())
+	if b := st.Basis(); b != tcp.ByAssumption {
+		return b
+	}
+	return basisOf(m, c, st.End(), st.Inputs(), st.At, st.Sure())
 }
 
 // BasisOfMove is BasisOf for a move, as it is made.
 func BasisOfMove(m *conn.Machine, c *conn.Conn, mv *conn.Move) tcp.Basis {
-	return basisOf(m, c, mv.End, mv.Inputs, mv.At, mv.Sure, mv.Basis)
+	if mv.Basis != tcp.ByAssumption {
+		return mv.Basis
+	}
+	return basisOf(m, c, mv.End, mv.Inputs, mv.At, mv.Sure)
 }
 
-func basisOf(m *conn.Machine, c *conn.Conn, e tcp.Endpoint, ins tcp.InputSet, at tcp.Time, sure bool, b tcp.Basis) tcp.Basis {
-	if b == tcp.ByAssumption && taken(m, c, e, ins, at, sure) && m.OnHost(c, e) {
+// basisOf is BasisOf for what is assumed to have arrived.
+func basisOf(m *conn.Machine, c *conn.Conn, e tcp.Endpoint, ins tcp.InputSet, at tcp.Time, sure bool) tcp.Basis {
+	if taken(m, c, e, ins, at, sure) && m.OnHost(c, e) {
 		return tcp.ByArrival
 	}
-	return b
+	return tcp.ByAssumption
 }
 
 // taken reports whether the end had to take the inputs, if what had them came in on its

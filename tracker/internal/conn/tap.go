@@ -19,6 +19,6 @@ func (m *Machine) OnHost(c *Conn, e tcp.Endpoint) bool {
 	case on.Ends != [2]bool{}:
 		return on.Ends[m.Role(c, e)]
 	}
-	addr := c.Addr(e).Addr()
-	return addr.IsLoopback() || slices.Contains(m.TapOn.Hosts, addr) || endpoint.RecordedAt(&c.Ends[e], &c.Ends[e.Peer()])
+	return c.Key.Loopback((e == tcp.Client) == (c.Bits&ClientIsLow != 0)) || endpoint.RecordedAt(&c.Ends[e], &c.Ends[e.Peer()]) ||
+		len(m.TapOn.Hosts) > 0 && slices.Contains(m.TapOn.Hosts, c.Addr(e).Addr())
 }

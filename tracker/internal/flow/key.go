@@ -69,6 +69,16 @@ func (k *Key) Addr(low bool) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(o), port)
 }
 
+// Loopback reports whether the address of the lower, or the higher, end is one that only
+// its own host can use.
+func (k *Key) Loopback(low bool) bool {
+	a, b := k.HiA, k.HiB
+	if low {
+		a, b = k.LoA, k.LoB
+	}
+	return a == 0 && (b == 1 || b>>24 == 0xffff7f) // ::1, 127.0.0.0/8
+}
+
 // Self reports whether the flow leads from a port to the same port.
 func (k *Key) Self() bool {
 	return k.Ports>>16 == k.Ports&0xffff && k.LoA == k.HiA && k.LoB == k.HiB
