@@ -402,6 +402,9 @@ func wayOut(l pcap.LinkType) string {
 // segments was left.
 func (s *Source) readRecord(r *pcap.Record, yield func(*tcp.Segment, error) bool) (v decode.Verdict, more bool) {
 	s.decoder.Number(s.frame)
+	if r.Comment != "" && s.options.Named != nil {
+		s.tellNames([]Named{{Comment: r.Comment}}, r.Time)
+	}
 	v = s.decoder.Decode(r, s.segment)
 	for again := true; again; again = v == decode.TCP && s.decoder.Next(s.segment) {
 		if v == decode.TCP && !s.options.innerMatches(s.segment) {

@@ -443,7 +443,7 @@ func TestUnknownLinkTypes(t *testing.T) {
 	mixed.Interface("usb0", 249, 0)
 	mixed.Interface("tun0", pcap.LinkRaw, 0)
 	for i := range 2 {
-		mixed.Packet(i, &pcap.Record{Data: numbered(1), Wire: len(numbered(1))})
+		mixed.Packet(i, &pcap.Record{Data: numbered(1), Wire: len(numbered(1))}, "")
 	}
 	if st, err := readErr(mixed.Bytes()); err != nil || st.Undecodable != 1 || st.Segments != 1 {
 		t.Errorf("got %+v, %v", st, err)
@@ -467,7 +467,7 @@ func TestPacketsWithoutATime(t *testing.T) {
 	var b pcap.Blocks
 	b.Section("a test")
 	b.Interface("tun0", pcap.LinkRaw, 0)
-	b.Packet(0, &pcap.Record{Data: numbered(1), Wire: len(numbered(1)), Time: 5_000_000_000})
+	b.Packet(0, &pcap.Record{Data: numbered(1), Wire: len(numbered(1)), Time: 5_000_000_000}, "")
 	p, le := numbered(2), binary.LittleEndian
 	var simple []byte
 	for _, v := range []int{3, 16 + len(p), len(p)} { // its type, its length, that of the packet

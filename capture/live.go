@@ -69,6 +69,7 @@ type Live struct {
 	idle    bool
 	stopped tcp.Time // what Now returns since Stop; 0: not yet
 	file    *Writer  // nil: none
+	comment func(*tcp.Segment) string
 }
 
 // OpenLive begins a capture. Errors are ErrNotPermitted, ErrNoInterface, and
@@ -217,10 +218,26 @@ func (l *Live) take(r *pcap.Record) (decode.Verdict, error) {
 	}
 	st.countDecoded(v, &l.segment, l.decoder)
 	l.tell(r)
+	if r.Comment != "" && l.options.Named != nil {
+		l.options.Named(&Named{Comment: r.Comment}, r.Time)
+	}
 	if l.file != nil {
-		l.file.write(l, r)
+		l.file.write(l, r, l.commentOn(r, v))
 	}
 	return v, nil
+}
+
+// commentOn returns the comment that a packet gets in the file that is written: its own,
+// and what there is to say of the segment in it.
+func (l *Live) commentOn(r *pcap.Record, v decode.Verdict) string {
+	if v != decode.TCP || l.comment == nil {
+		return r.Comment
+	}
+	more := l.comment(&l.segment)
+	if r.Comment == "" || more == "" {
+		return r.Comment + more
+	}
+	return r.Comment + "\n" + more
 }
 
 // tell gives the segment its packet, and tells of names.
@@ -299,6 +316,9 @@ func (l *Live) Save(w *Writer) {
 		w.notice = l.options.Notice
 	}
 }
+
+// Comment has every TCP segment that is saved asked for a comment on it; "" is none.
+func (l *Live) Comment(on func(*tcp.Segment) string) { l.comment = on }
 
 // Wake has Next return at once, now or when it is called next. Any goroutine
 // may call it.

@@ -94,8 +94,8 @@ func (w *Writer) section() error {
 	return w.file.flush()
 }
 
-// write writes a packet of l, unless there was an error a moment ago.
-func (w *Writer) write(l *Live, r *pcap.Record) {
+// write writes a packet of l, with a comment unless that is empty, unless there was an error a moment ago.
+func (w *Writer) write(l *Live, r *pcap.Record, comment string) {
 	if !w.again.IsZero() {
 		if time.Now().Before(w.again) {
 			w.left++
@@ -108,7 +108,7 @@ func (w *Writer) write(l *Live, r *pcap.Record) {
 		}
 		w.notice(fmt.Sprintf("-w: writing again; %d packets were not written so far", w.told+w.left))
 	}
-	w.failing(w.add(l, r))
+	w.failing(w.add(l, r, comment))
 }
 
 // resume goes on after an error.
@@ -143,7 +143,7 @@ func (w *Writer) failing(err error) {
 }
 
 // add writes a packet.
-func (w *Writer) add(l *Live, r *pcap.Record) error {
+func (w *Writer) add(l *Live, r *pcap.Record, comment string) error {
 	if w.file == nil || w.o.Rotates() && w.full(r) {
 		if err := w.next(l, r.Time); err != nil {
 			w.left++
@@ -156,7 +156,7 @@ func (w *Writer) add(l *Live, r *pcap.Record) error {
 	w.last = max(w.last, r.Time)
 	i := w.interfaceOf(l, r)
 	w.devices[i].packets++
-	w.file.Packet(i, r)
+	w.file.Packet(i, r, comment)
 	return w.file.flushLarge()
 }
 

@@ -3,6 +3,7 @@ package cmd
 import (
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/tcpwatch/tcpwatch/capture/pcap"
+	"github.com/tcpwatch/tcpwatch/capture/who"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
 
@@ -42,7 +44,7 @@ func TestScripts(t *testing.T) {
 
 // writeCaptures writes into a directory what a capture would be otherwise: late.pcap,
 // whose first packet is behind the third, netmon.cap, of Network Monitor, and named.pcapng,
-// which calls 10.9.0.2 web.example behind its packets.
+// which calls 10.9.0.2 web.example behind its packets, and says whose the client is.
 func writeCaptures(dir, of string) error {
 	b, err := os.ReadFile(of)
 	if err != nil {
@@ -72,9 +74,15 @@ func writeCaptures(dir, of string) error {
 	var named pcap.Blocks
 	named.Section("a test")
 	named.Interface("", pcap.LinkEthernet, 0)
-	for _, r := range records {
+	for i, r := range records {
 		at := tcp.Time(le.Uint32(r))*1e9 + tcp.Time(le.Uint32(r[4:]))
-		named.Packet(0, &pcap.Record{Data: r[recordHeader:], Wire: int(le.Uint32(r[12:])), Time: at})
+		comment := ""
+		if i == 3 {
+			ports := records[0][recordHeader+34:]
+			client, server := netip.AddrPortFrom(netip.MustParseAddr("10.9.0.1"), binary.BigEndian.Uint16(ports)), netip.AddrPortFrom(netip.MustParseAddr("10.9.0.2"), binary.BigEndian.Uint16(ports[2:]))
+			comment = "a note\n" + who.Comment(tcp.Time(le.Uint32(records[0]))*1e9+tcp.Time(le.Uint32(records[0][4:])), client, server, &tcp.Owner{Source: tcp.FromSocket, PID: 1234, Program: "curl", User: "alice"})
+		}
+		named.Packet(0, &pcap.Record{Data: r[recordHeader:], Wire: int(le.Uint32(r[12:])), Time: at}, comment)
 	}
 	names := "\x04\x00\x00\x00\x20\x00\x00\x00" + "\x01\x00\x10\x00\x0a\x09\x00\x02web.example\x00" + "\x20\x00\x00\x00"
 	return errors.Join(

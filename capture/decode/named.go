@@ -20,7 +20,7 @@ import (
 // for. Memory is bounded: a few ClientHellos that wait for their next segment, each
 // of them at most maxHello octets.
 
-// A Named is a name that a packet tells.
+// A Named is a name that a packet tells, or what a file says beside a packet.
 type Named struct {
 	Name string     // lower case, without a dot at the end; it may hold anything
 	Host netip.Addr // that has it
@@ -29,6 +29,8 @@ type Named struct {
 	// has the name.
 	Asker          netip.Addr
 	Client, Server netip.AddrPort
+
+	Comment string // of a packet in a pcapng file; then there is nothing else
 }
 
 const (

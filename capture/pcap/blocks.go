@@ -73,9 +73,9 @@ func (b *Blocks) describe(name string, link LinkType, snap uint32, unit uint8) {
 	b.end()
 }
 
-// Packet is a packet of an interface. The link type and the device of the record
-// are not looked at.
-func (b *Blocks) Packet(number int, r *Record) { b.packet(number, r.Time, r, "") }
+// Packet is a packet of an interface, with a comment unless that is empty. The link type,
+// the device and the comment of the record are not looked at.
+func (b *Blocks) Packet(number int, r *Record, comment string) { b.packet(number, r.Time, r, comment) }
 
 // packet is a packet that was captured at that time, in the unit of the interface.
 func (b *Blocks) packet(number int, t tcp.Time, r *Record, comment string) {

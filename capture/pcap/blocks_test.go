@@ -1,6 +1,7 @@
 package pcap
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -21,7 +22,7 @@ func TestBlocksAreRead(t *testing.T) {
 	b.Interface("tun0", LinkRaw, 256)
 	for i := range packets {
 		before := len(b.Bytes())
-		b.Packet(1-i%2, &packets[i])
+		b.Packet(1-i%2, &packets[i], packets[i].Comment)
 		if size := len(b.Bytes()) - before; size > len(packets[i].Data)+PacketOverhead {
 			t.Errorf("a packet of %d octets takes %d", len(packets[i].Data), size)
 		}
@@ -43,5 +44,27 @@ func TestBlocksAreRead(t *testing.T) {
 	}
 	if b.Reset(); len(b.Bytes()) != 0 {
 		t.Errorf("after Reset there are %d octets", len(b.Bytes()))
+	}
+}
+
+// Comments are read as they were written, several as lines, and no more than so much.
+func TestComments(t *testing.T) {
+	var b Blocks
+	b.Section("a test")
+	b.Interface("", LinkEthernet, 0)
+	for _, comment := range []string{"", "one", strings.Repeat("x", 2*maxComment)} {
+		b.Packet(0, &Record{Data: []byte("data"), Wire: 4, Way: tcp.WayIn}, comment)
+	}
+	b.Packet(0, &Record{Data: []byte("data"), Wire: 4}, "")
+	f := section(false).iface(LinkEthernet)
+	with := f.numbers(uint32(0), uint32(0), uint32(0), uint32(4), uint32(4), []byte("data"))
+	with = append(append(with, f.option(optComment, []byte("one"))...), f.option(optComment, []byte("two"))...)
+	f.block(blockPacket, append(with, f.option(optEnd, nil)...))
+	got := append(whole(t, b.Bytes()), whole(t, f.bytes())...)
+	want := []string{"", "one", strings.Repeat("x", maxComment), "", "one\ntwo"}
+	for i := range want {
+		if got[i].Comment != want[i] {
+			t.Errorf("packet %d has the comment %.50q, want %.50q", i+1, got[i].Comment, want[i])
+		}
 	}
 }

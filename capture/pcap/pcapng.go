@@ -321,13 +321,22 @@ func (f *pcapngFile) packet(b []byte, r *Record) error {
 	}
 	if at := 20 + int(padded(uint32(len(r.Data)))); at+8 <= len(b) {
 		f.options(b[at:], func(code uint16, value []byte) {
-			if code == optFlags && len(value) >= 4 {
+			switch {
+			case code == optFlags && len(value) >= 4:
 				r.Way = wayOfFlags[f.order.u32(value)&3]
+			case code == optComment && len(r.Comment) < maxComment:
+				if r.Comment != "" {
+					r.Comment += "\n"
+				}
+				r.Comment += string(value[:min(len(value), maxComment-len(r.Comment))])
 			}
 		})
 	}
 	return nil
 }
+
+// maxComment is how many octets of comments are read of a packet.
+const maxComment = 4 << 10
 
 // wayOfFlags is which way a packet went, by the lowest bits of epb_flags.
 var wayOfFlags = [4]tcp.Way{1: tcp.WayIn, 2: tcp.WayOut}
@@ -357,7 +366,7 @@ func (f *pcapngFile) fill(r *Record, number uint32, b []byte) error {
 	r.Wire = max(int(wire), len(r.Data))
 	r.Time = i.clock.time(ticks)
 	r.Link = i.link
-	r.Way = tcp.WayUnknown
+	r.Way, r.Comment = tcp.WayUnknown, ""
 	return nil
 }
 
@@ -383,7 +392,7 @@ func (f *pcapngFile) simplePacket(b []byte, r *Record) error {
 	r.Wire = max(int(wire), len(r.Data))
 	r.Time = 0
 	r.Link = i.link
-	r.Way = tcp.WayUnknown
+	r.Way, r.Comment = tcp.WayUnknown, ""
 	return nil
 }
 

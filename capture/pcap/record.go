@@ -35,6 +35,8 @@ type Record struct {
 	Number int     // among the records of the file, from 1; 0: they come in its order
 	Device int     // of a live capture: the interface, as the tap numbers it
 	Way    tcp.Way // as the file says, beside the packet
+
+	Comment string // that the file has beside the packet; of several, a line each; cut to maxComment
 }
 
 // Heading returns which way the packet went past the host that recorded it, as the

@@ -424,7 +424,7 @@ var attacks = []attackKind{
 		g.blocks.Interface(fmt.Sprintf("interface-with-a-long-name-%d", i), pcap.LinkRaw, 0)
 		s := tcp.Segment{Src: stranger(i), Dst: end(victim, servicePort), Flags: tcp.SYN, Wnd: 1000}
 		data := Append(nil, &s)
-		g.blocks.Packet(i%2000, &pcap.Record{Data: data, Wire: len(data), Time: g.now})
+		g.blocks.Packet(i%2000, &pcap.Record{Data: data, Wire: len(data), Time: g.now}, "")
 		g.block()
 	}},
 	{name: "name-blocks", blocks: true, step: func(g *attacker, i int) {
@@ -438,7 +438,7 @@ var attacks = []attackKind{
 		}
 		s := tcp.Segment{Src: stranger(i), Dst: end(clientAt(g.IntN(1<<24)), servicePort), Flags: tcp.SYN, Wnd: 1000}
 		data := Append(nil, &s)
-		g.blocks.Packet(0, &pcap.Record{Data: data, Wire: len(data), Time: g.now})
+		g.blocks.Packet(0, &pcap.Record{Data: data, Wire: len(data), Time: g.now}, "")
 		g.block()
 	}},
 }

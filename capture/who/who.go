@@ -7,6 +7,7 @@
 //	owners_linux.go processes, by /proc
 //	events_linux.go processes, by a program in the kernel
 //	place.go        units, containers and pods, by the path of a cgroup
+//	comment.go      owners in the comments of a file that is written
 //	remote.go       the same asked of another process, which has the rights to
 //
 // A socket is asked for by its addresses and ports, so that a question costs the same

@@ -9,7 +9,7 @@ const (
 	MaxTargets     = crossflow.MaxTargets  //
 	MaxScanTargets = crossflow.MaxAttempts // of one scan
 	MaxPairs       = crossflow.MaxLegs / 2 //
-	MaxNames       = mostOfNames           // octets of names of hosts
+	MaxNames       = mostOfNames           // octets of names of hosts, and of owners that comments tell
 	MaxAsked       = mostFlows             // connections whose sockets are asked for
 )
 
@@ -17,13 +17,13 @@ const (
 // the tracker count.
 type Bounded struct {
 	crossflow.Bounded
-	Names   uint64 // of hosts, that were forgotten
+	Names   uint64 // of hosts, and owners, that were forgotten
 	Unasked uint64 // connections whose sockets were not asked for
 }
 
 // bounded returns what was left out.
 func (w *Watch) bounded() Bounded {
-	b := Bounded{Bounded: w.crowd.Bounded(), Names: w.names.answers.dropped + w.names.calls.dropped}
+	b := Bounded{Bounded: w.crowd.Bounded(), Names: w.names.answers.dropped + w.names.calls.dropped + w.names.owners.dropped}
 	if w.locals != nil {
 		b.Unasked = w.locals.unasked
 	}

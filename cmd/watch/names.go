@@ -4,8 +4,10 @@ import (
 	"container/list"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/tcpwatch/tcpwatch/capture"
+	"github.com/tcpwatch/tcpwatch/capture/who"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
@@ -43,19 +45,30 @@ type callKey struct{ client, server netip.AddrPort }
 type names struct {
 	answers bounded[answerKey]
 	calls   bounded[callKey]
+	owners  bounded[callKey] // comments that tell whose the end is that comes first
 }
 
 // newNames returns names that take no more than so many octets.
 func newNames(octets int64) *names {
-	most := int(min(mostOfNames, octets)) / 2
+	most := int(min(mostOfNames, octets)) / 3
 	return &names{
 		answers: bounded[answerKey]{lists: make(map[answerKey]*list.Element), most: most},
 		calls:   bounded[callKey]{lists: make(map[callKey]*list.Element), most: most},
+		owners:  bounded[callKey]{lists: make(map[callKey]*list.Element), most: most, each: true},
 	}
 }
 
 // take takes a name that a packet tells.
 func (k *names) take(n *capture.Named, at tcp.Time) {
+	for line := range strings.Lines(n.Comment) {
+		line = strings.TrimSuffix(line, "\n")
+		if o, ok := who.ParseComment(line); ok {
+			k.owners.add(callKey{o.Local, o.Remote}, toldName{line, o.Start})
+		}
+	}
+	if n.Comment != "" {
+		return
+	}
 	told := toldName{n.Name, at}
 	if n.Server.IsValid() {
 		k.calls.add(callKey{n.Client, n.Server}, told)
@@ -70,6 +83,9 @@ func (k *names) take(n *capture.Named, at tcp.Time) {
 
 // fill gives the ends of a connection their names.
 func (k *names) fill(r *tracker.Record, over bool) {
+	if len(k.owners.lists) > 0 {
+		k.own(r, over)
+	}
 	if len(k.answers.lists)+len(k.calls.lists) == 0 {
 		return
 	}
@@ -77,6 +93,24 @@ func (k *names) fill(r *tracker.Record, over bool) {
 		end, peer := &r.Ends[e], &r.Ends[e.Peer()]
 		if end.Name = k.called(callKey{peer.Addr, end.Addr}, r, over); end.Name == "" {
 			end.Name = k.answered(answerKey{end.Addr.Addr().Unmap(), peer.Addr.Addr().Unmap()}, r.Start)
+		}
+	}
+}
+
+// own gives the ends of a connection the owners that comments tell of it, the newest.
+func (k *names) own(r *tracker.Record, over bool) {
+	for e := range tcp.Endpoint(2) {
+		end, peer := &r.Ends[e], &r.Ends[e.Peer()]
+		key := callKey{end.Addr, peer.Addr}
+		told := slices.Clone(k.owners.of(key))
+		its := func(t toldName) bool { return t.at >= r.Start && t.at <= r.End }
+		for _, t := range slices.Backward(told) {
+			if o, ok := who.ParseComment(t.name); ok && its(t) && end.Socket == nil {
+				end.Socket = &tcp.Socket{Owner: ownerOf(o.Owner, end, e)}
+			}
+		}
+		if over && len(told) > 0 {
+			k.owners.keep(key, slices.DeleteFunc(told, its))
 		}
 	}
 }
@@ -122,6 +156,7 @@ type bounded[K comparable] struct {
 	order      list.List           // of *toldOf[K], the one that was told longest ago first
 	size, most int
 	dropped    uint64 // that were told, and forgotten for others
+	each       bool   // the same is kept again
 }
 
 // A toldOf is what was told of a key, the oldest first.
@@ -147,7 +182,7 @@ func (b *bounded[K]) add(key K, t toldName) {
 	}
 	b.order.MoveToBack(e)
 	told := e.Value.(*toldOf[K]).told
-	if n := len(told); n > 0 && told[n-1].name == t.name {
+	if n := len(told); n > 0 && told[n-1].name == t.name && !b.each {
 		return
 	}
 	if len(told) == maxChanges {

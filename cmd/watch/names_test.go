@@ -111,8 +111,8 @@ func TestNamesAreBounded(t *testing.T) {
 	if told := len(k.answers.of(answerKey{host: at(n).Addr()})); told != maxChanges {
 		t.Errorf("%d names of one host are kept", told)
 	}
-	if k = newNames(mostOfNames); k.answers.most+k.calls.most != mostOfNames {
-		t.Errorf("%d octets for names of hosts, %d for those of connections", k.answers.most, k.calls.most)
+	if k = newNames(mostOfNames); 3*k.answers.most != mostOfNames/3*3 || k.calls.most != k.answers.most || k.owners.most != k.answers.most {
+		t.Errorf("%d octets for names of hosts, %d for those of connections, %d for owners", k.answers.most, k.calls.most, k.owners.most)
 	}
 }
 

@@ -137,10 +137,12 @@ type Watch struct {
 	failed      error // of sink
 	interrupted bool
 
-	notice func(string) // of a live capture
-	saves  func(*capture.Writer)
-	loser  string // who loses packets of it, for a sentence
-	told   told
+	notice   func(string) // of a live capture
+	saves    func(*capture.Writer)
+	comments func(on func(*tcp.Segment) string) // has packets commented that are saved
+	saving   bool                               // there are such
+	loser    string                             // who loses packets of it, for a sentence
+	told     told
 }
 
 // Files opens capture files as one capture, see capture.Open; "-" is standard
@@ -203,7 +205,7 @@ func Live(c capture.LiveOptions, t tracker.Config) (*Watch, error) {
 		c.Named = w.names.take
 		live, err := capture.OpenLive(c)
 		if err == nil {
-			w.live, w.saves, w.loser = live, live.Save, "The kernel"
+			w.live, w.saves, w.comments, w.loser = live, live.Save, live.Comment, "The kernel"
 		}
 		return err
 	})
@@ -244,7 +246,10 @@ func (w *Watch) Close() error {
 
 // Save has a live capture write every packet to a file from now on. It is called
 // before Run.
-func (w *Watch) Save(file *capture.Writer) { w.saves(file) }
+func (w *Watch) Save(file *capture.Writer) {
+	w.saves(file)
+	w.saving = true
+}
 
 // Run reads the capture to its end and tells the sink. It is called once.
 //
@@ -262,6 +267,10 @@ func (w *Watch) Run(ctx context.Context, s Sink) (Summary, error) {
 			counts = func(tcp.Endpoint, tcp.State, tcp.State) bool { return false }
 		}
 		w.tracker.TellOnly(counts)
+	}
+	if w.saving && w.locals != nil {
+		w.locals.saying = true
+		w.comments(w.locals.comment)
 	}
 	run := w.runFiles
 	if w.live != nil {

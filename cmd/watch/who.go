@@ -3,6 +3,7 @@ package watch
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tcpwatch/tcpwatch/capture/who"
@@ -87,11 +88,12 @@ type local struct {
 	socket   *tcp.Socket // the newest answer, with the newest known Owner; nil: none
 	event    *tcp.Owner  // that opened or closed it, at the time eventAt; nil: not known
 	eventAt  tcp.Time
-	cookie   uint64   // of its socket; 0: not known
-	tries    int      // how often it was asked for to find its owner
-	asked    tcp.Time // when it was last asked for in a pass
-	compared tcp.Time // At of the answer that was compared last
-	differs  bool     // that answer from what the packets show
+	said     tcp.Owner // in a comment
+	cookie   uint64    // of its socket; 0: not known
+	tries    int       // how often it was asked for to find its owner
+	asked    tcp.Time  // when it was last asked for in a pass
+	compared tcp.Time  // At of the answer that was compared last
+	differs  bool      // that answer from what the packets show
 }
 
 // A Witness counts how often the kernel's state was compared with that which the packets
@@ -124,7 +126,9 @@ type locals struct {
 	again     []again
 	pass      time.Time // when the next is due
 	fresh     time.Duration
-	seen      int // segments since the last turn
+	seen      int  // segments since the last turn
+	saying    bool // a file that is written says what is known
+	unsaid    []unsaid
 	witness   Witness
 	unasked   uint64 // connections of which the kernel was not asked: there were too many
 }
@@ -154,7 +158,9 @@ func (l *locals) event(e *tracker.Event) {
 		if s, fresh := l.listener(e.Server); fresh {
 			_, side := keyOf(e.Server, e.Client)
 			s.At = e.Time
-			(*f)[len(*f)-1].ends[side].take(&s)
+			x := &(*f)[len(*f)-1].ends[side]
+			x.take(&s)
+			l.say(x, unsaid{key, e.Time, side})
 		} else {
 			l.ask(e.Server, e.Client)
 		}
@@ -270,6 +276,7 @@ func (l *locals) answer(a *who.Answer, ahead time.Duration) {
 		return
 	}
 	x := &at.ends[side]
+	defer func() { l.say(x, unsaid{key, at.start, side}) }() // what it is then
 	if a.Event {
 		x.event, x.eventAt = &s.Owner, s.At
 		return
@@ -436,6 +443,69 @@ func (l *locals) fill(r *tracker.Record, over bool) {
 	}
 }
 
+// owner returns what is known of who has the end.
+func (x *local) owner() (o tcp.Owner) {
+	if x.socket != nil {
+		o = x.socket.Owner
+	}
+	if x.event != nil && o.Source != tcp.FromSocket {
+		o = *x.event
+	}
+	return o
+}
+
+// ownerOf returns the owner of an end, unless that is only what listens on its own port.
+func ownerOf(o tcp.Owner, end *tracker.EndRecord, e tcp.Endpoint) tcp.Owner {
+	if o.Source == tcp.FromListener && (e != tcp.Server || !end.Listener) {
+		return tcp.Owner{}
+	}
+	return o
+}
+
+// An unsaid is an end whose owner became known, which the file that is written is to say.
+type unsaid struct {
+	key   flowKey
+	start tcp.Time // of the connection
+	side  int
+}
+
+// say has the owner of an end said, if there is a file and it is another than was said.
+func (l *locals) say(x *local, u unsaid) {
+	if o := x.owner(); l.saying && o != x.said && len(l.unsaid) < mostFlows {
+		l.unsaid = append(l.unsaid, u)
+	}
+}
+
+// mostSaid is how many owners the comment of one packet tells.
+const mostSaid = 8
+
+// comment returns the comment on the next packet of a file that is written: the owners
+// that became known. A connection may be over by then.
+func (l *locals) comment(*tcp.Segment) string {
+	if len(l.unsaid) == 0 {
+		return ""
+	}
+	var lines []string
+	for len(l.unsaid) > 0 && len(lines) < mostSaid {
+		u := l.unsaid[0]
+		l.unsaid = l.unsaid[1:]
+		f := l.flows[u.key]
+		if f == nil {
+			continue
+		}
+		at := f.at(u.start)
+		if at == nil || at.start != u.start {
+			continue
+		}
+		x := &at.ends[u.side]
+		if o := x.owner(); o != x.said && o != (tcp.Owner{}) {
+			lines = append(lines, who.Comment(u.start, u.key[u.side], u.key[1-u.side], &o))
+			x.said = o
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
 // fill puts what is known of an end into its record, in which something last happened at
 // a time.
 func (x *local) fill(end *tracker.EndRecord, e tcp.Endpoint, last tcp.Time) {
@@ -443,12 +513,7 @@ func (x *local) fill(end *tracker.EndRecord, e tcp.Endpoint, last tcp.Time) {
 	if x.socket != nil {
 		s = *x.socket
 	}
-	if s.Owner.Source == tcp.FromListener && (e != tcp.Server || !end.Listener) {
-		s.Owner = tcp.Owner{} // it asked what listens on its own port
-	}
-	if x.event != nil && s.Owner.Source != tcp.FromSocket {
-		s.Owner = *x.event
-	}
+	s.Owner = ownerOf(x.owner(), end, e)
 	if s.At < last {
 		s.State = tcp.Unknown // by now it may be another
 	}

@@ -2,9 +2,11 @@ package watch
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/capture/who"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -274,5 +276,79 @@ func TestAskingAgain(t *testing.T) {
 	s.take(0)
 	if len(s.notes) != 2 {
 		t.Errorf("said %q", s.notes)
+	}
+}
+
+// What comments tell is, to who reads them, of the connection that began then, and the
+// newest counts. They are on packets that follow, also of other connections.
+func TestOwnersInComments(t *testing.T) {
+	s := newWhoScene()
+	s.saying = true
+	read := newNames(1 << 20)
+	says := func(want ...string) {
+		t.Helper()
+		comment := s.comment(&tcp.Segment{})
+		if comment != "" {
+			read.take(&capture.Named{Comment: comment}, 0)
+		}
+		if got := strings.Count(comment, "tcpwatch {"); got != len(want) {
+			t.Errorf("%d lines in %q, want %d", got, comment, len(want))
+		}
+		for _, program := range want {
+			if !strings.Contains(comment, `"program":"`+program+`"`) {
+				t.Errorf("%q lacks %s", comment, program)
+			}
+		}
+	}
+	s.opens(0)
+	says()
+	s.answers(tcp.Server, 2, tcp.Socket{State: tcp.Established, Owner: tcp.Owner{Source: tcp.FromListener, PID: 1, Program: "systemd"}})
+	says("systemd")
+	s.answers(tcp.Server, 3, tcp.Socket{State: tcp.Established, Owner: tcp.Owner{Source: tcp.FromListener, PID: 1, Program: "systemd"}})
+	says() // it is said once
+	s.answers(tcp.Server, 5, owned(7, "nginx"))
+	s.answers(tcp.Client, 5, owned(8, "curl"))
+	says("nginx", "curl")
+	s.opens(20)
+	s.happens(21, "wget") // of the next, on the same ports
+	says("wget")
+	s.happens(22, "late")
+	s.fill(whoRecord(20, 30), true)
+	says() // it is over, and forgotten
+
+	read.take(&capture.Named{Comment: "of somebody else\ntcpwatch {"}, 0)
+	for _, want := range []struct {
+		first, last    int
+		client, server string
+	}{{0, 10, "curl", "nginx"}, {20, 30, "wget", ""}, {40, 50, "", ""}} {
+		r := whoRecord(want.first, want.last)
+		read.fill(r, true)
+		var got [2]string
+		for e := range r.Ends {
+			if x := r.Ends[e].Socket; x != nil {
+				got[e] = x.Owner.Program
+			}
+		}
+		if got != [2]string{want.client, want.server} {
+			t.Errorf("from %d to %d the ends are of %q, want %s and %s", want.first, want.last, got, want.client, want.server)
+		}
+	}
+	if len(read.owners.lists) != 0 {
+		t.Errorf("%d ends are remembered whose connections are over", len(read.owners.lists))
+	}
+}
+
+// A comment that tells what listens on the port of a client says nothing of it.
+func TestListenerInCommentOfClient(t *testing.T) {
+	read := newNames(1 << 20)
+	o := tcp.Owner{Source: tcp.FromListener, PID: 1, Program: "sshd"}
+	read.take(&capture.Named{Comment: who.Comment(msec(0), whoClient, whoServer, &o) + "\n" + who.Comment(msec(0), whoServer, whoClient, &o)}, 0)
+	r := whoRecord(0, 5)
+	read.fill(r, false)
+	if x := r.Ends[tcp.Client].Socket; x != nil && x.Owner.Program != "" {
+		t.Errorf("the client is of %s", x.Owner.Program)
+	}
+	if x := r.Ends[tcp.Server].Socket; x == nil || x.Owner != o {
+		t.Errorf("the server is of %+v", x)
 	}
 }
