@@ -118,16 +118,8 @@ func (f *readFlags) displayFlags(c *cobra.Command) {
 
 // byFlag adds the flag that says what rows of services are of.
 func byFlag(c *cobra.Command, by *string) {
-	c.Flags().StringVar(by, "by", "server", "group services by `server` (address and port) or by client (host)")
-	complete(c, "by", []string{"server", "client"})
-}
-
-// byClient reads the flag of byFlag.
-func byClient(by string) (bool, error) {
-	if by != "server" && by != "client" {
-		return false, fmt.Errorf("--by %q: must be server or client", by)
-	}
-	return by == "client", nil
+	c.Flags().StringVar(by, "by", "server", "group services by `server` (address and port), by client (host), or by process (program, where it is known)")
+	complete(c, "by", record.ServiceRows())
 }
 
 // namesFlag adds the flag that shows names.

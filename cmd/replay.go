@@ -112,7 +112,7 @@ func (f *replayFlags) reportOptions(stdout io.Writer) (o record.Options, err err
 	o.AllAnomalies = f.allAnomalies
 	o.Existing = f.at != ""
 	o.Width, o.Height = width(stdout), height(stdout)
-	o.ByClient, err = byClient(f.by)
+	o.By, err = record.ParseServiceRows(f.by)
 	return o, err
 }
 

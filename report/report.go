@@ -42,7 +42,7 @@ var formats = []struct {
 
 	streams  bool // it writes as it goes on
 	services bool // it tells of services
-	rows     bool // in rows, of which Options.ByClient says what they are of
+	rows     bool // in rows, of which Options.By says what they are of
 	packets  bool // of packets, not of connections: it needs Options.Taps, and cannot select
 }{
 	{name: "table", make: table.New, sockets: table.NewSockets, table: true, sorts: true, services: true, rows: true},
@@ -99,7 +99,7 @@ func New(name string, w io.Writer, o record.Options) (record.Printer, error) {
 			return nil, fmt.Errorf("%s cannot be sorted", name)
 		case o.Events && !f.events:
 			return nil, fmt.Errorf("%s prints no events; use json or jsonl", name)
-		case o.ByClient && !f.rows:
+		case o.By != 0 && !f.rows:
 			return nil, fmt.Errorf("%s has no rows of services for --by; use services, table, wide or html", name)
 		case f.packets && len(o.Taps) == 0:
 			return nil, fmt.Errorf("%s needs captures of two places: --tap client=a.pcap --tap server=b.pcap", name)

@@ -52,7 +52,7 @@ func TestEndedConnectionsAreCounted(t *testing.T) {
 		}
 		for i, s := range shown.list {
 			ended := 0
-			for _, r := range s.Ended.Servers() {
+			for _, r := range s.Ended.Rows(services.ByServer) {
 				ended += r.Connections
 			}
 			if expected := want * min(i, 1); ended != expected || len(s.Records) != 1-min(i, 1) {

@@ -375,11 +375,7 @@ func (h *page) betweenTaps(s *record.Summary) (list []betweenTwo) {
 // serviceTable is the table of package table.
 func (h *page) serviceTable(t *record.Tally) shownTable {
 	g, more := table.ServiceGrid(h.opts, t.Services, mostServices)
-	caption := "Servers"
-	if h.opts.ByClient {
-		caption = "Clients"
-	}
-	return shownTable{Caption: caption, Titles: g.Titles(), Rows: g.Rows, More: more}
+	return shownTable{Caption: table.ServicesTitle(h.opts), Titles: g.Titles(), Rows: g.Rows, More: more}
 }
 
 // timeWaitTables are the tables of package table.

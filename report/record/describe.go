@@ -159,7 +159,7 @@ func Groups() []Group {
 		{"transition", "a change of state, as it happens (--events)", transitionDocs()},
 		{"refused", "a segment that its receiver does not accept, as it happens (--events)", refusedDocs()},
 		{"summary", "the whole capture: the last line", summaryDocs()},
-		{"services", "the connections to one server address and port; in hosts, those of one client host", servicesDocs()},
+		{"services", "the connections to one server address and port; in hosts, those of one client host; in processes, those of one program", servicesDocs()},
 		{"capture", "one of several captures (--tap), in their order on the path from most clients to most servers, and what happened between it and the one before", captureDocs()},
 		{"step", "a moment at which a clock was set, or began to run at another speed", stepDocs()},
 		{"direction", "what happened to the packets of one direction between two captures", directionDocs()},
@@ -327,6 +327,7 @@ func summaryDocs() []FieldDoc {
 		{Name: "limits", Type: "array", Is: "the limits by which something was left out", More: "Empty if nothing was. `tcpwatch help limits` lists all.", Holds: "limit"},
 		{Name: "services", Type: "array", Is: "connections by server address and port", Holds: "services"},
 		{Name: "hosts", Type: "array", Is: "connections by client host", Holds: "services"},
+		{Name: "processes", Type: "array", Is: "connections by program, of the ends whose program is known (live --processes)", Holds: "services", Absent: "none is known"},
 		{Name: "kernel.compared", Type: "number", Is: "how often the state of an end was compared with what the kernel says (live --processes)", Absent: "the kernel was not asked"},
 		{Name: "kernel.differed", Type: "number", Is: "how often they differed", Absent: "the kernel was not asked"},
 		{Name: "taps", Type: "array", Is: "the captures, and what happened between them", Holds: "capture", Absent: "there is one capture"},
@@ -417,8 +418,9 @@ func lossyDocs() []FieldDoc {
 func servicesDocs() []FieldDoc {
 	const some, none = "in the row for all others", "there are none"
 	return []FieldDoc{
-		{Name: "addr", Type: "string", Is: "IP address", Absent: some},
-		{Name: "port", Type: "number", Is: "TCP port", Absent: "in hosts, and " + some},
+		{Name: "addr", Type: "string", Is: "IP address", Absent: "in processes, and " + some},
+		{Name: "port", Type: "number", Is: "TCP port", Absent: "in hosts and processes, and " + some},
+		{Name: "process", Type: "string", Is: "program", Absent: "in services and hosts, and " + some},
 		{Name: "names", Type: "array", Unit: "names", Is: "host names in the capture, at most ten", Absent: none},
 		{Name: "others", Type: "number", Is: "how many share this last row", Absent: "the row is for one"},
 		{Name: "connections", Type: "number", Is: "connections"},

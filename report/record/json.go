@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/tcpwatch/tcpwatch/report/internal/scratch"
+	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/anomaly"
@@ -269,8 +270,11 @@ func appendSummary(b []byte, s *Summary, t *Tally) []byte {
 		b = append(text.AppendString(appendKey(b, "text"), l.Text), '}')
 	}
 	b = append(b, ']')
-	b = appendServices(appendKey(b, "services"), t.Services.Servers())
-	b = appendServices(appendKey(b, "hosts"), t.Services.Clients())
+	b = appendServices(appendKey(b, "services"), t.Services.Rows(services.ByServer))
+	b = appendServices(appendKey(b, "hosts"), t.Services.Rows(services.ByClient))
+	if programs := t.Services.Rows(services.ByProcess); len(programs) > 0 {
+		b = appendServices(appendKey(b, "processes"), programs)
+	}
 	if s.Kernel != nil {
 		b = append(appendKey(b, "kernel"), '{')
 		b = appendUint(appendKey(b, "compared"), s.Kernel.Compared)

@@ -46,8 +46,8 @@ type Options struct {
 
 	AllAnomalies bool // tables list every anomaly: those that are equal, and those that another one explains
 
-	ByClient bool             // rows of services are of client hosts
-	Ended    *services.Counts // what services had before the connections that are told of, and all anomalies over many; nil: nothing
+	By    services.By      // what rows of services are of
+	Ended *services.Counts // what services had before the connections that are told of, and all anomalies over many; nil: nothing
 
 	Taps []string // the names of the captures, in the order in which frames are told; of packets
 

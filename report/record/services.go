@@ -1,14 +1,31 @@
 package record
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/report/text"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
 )
+
+// serviceRows are the words for what rows of services are of, by services.By.
+var serviceRows = []string{services.ByServer: "server", services.ByClient: "client", services.ByProcess: "process"}
+
+// ServiceRows returns what ParseServiceRows takes.
+func ServiceRows() []string { return slices.Clone(serviceRows) }
+
+// ParseServiceRows reads what rows of services are of.
+func ParseServiceRows(by string) (services.By, error) {
+	i := slices.Index(serviceRows, by)
+	if i < 0 {
+		return 0, fmt.Errorf("--by %q: must be %s", by, strings.Join(serviceRows, ", "))
+	}
+	return services.By(i), nil
+}
 
 // appendServices appends rows of services as an array.
 func appendServices(b []byte, rows []services.Row) []byte {
@@ -19,12 +36,14 @@ func appendServices(b []byte, rows []services.Row) []byte {
 	return append(b, ']')
 }
 
-// appendService appends a row: of a service with its port, of a client host without,
-// and of the others with how many they are.
+// appendService appends a row: of a service with its port, of a client host without, of a
+// program with its name, and of the others with how many they are.
 func appendService(b []byte, r *services.Row) []byte {
 	b = append(b, '{')
 	if r.Others > 0 {
 		b = appendInt(appendKey(b, "others"), r.Others)
+	} else if r.Program != "" {
+		b = text.AppendString(appendKey(b, "process"), r.Program)
 	} else {
 		b = text.AppendString(appendKey(b, "addr"), r.Addr.Addr().String())
 		if r.Addr.Port() != 0 {

@@ -37,7 +37,7 @@ func allKeys() []key {
 		view("3", "the listening sockets", table.Listeners),
 		view("4", "the connections in TIME_WAIT", table.TimeWaits),
 		view("5", "the anomalies, equal ones in one row", table.AnomalyLog),
-		{[]string{"6"}, "the services, the worst first; again: the client hosts", (*model).services},
+		{[]string{"6"}, "the services, the worst first; again: client hosts, programs", (*model).services},
 		{[]string{"tab"}, "the next view", func(m *model) tea.Cmd { return m.another(1) }},
 		{[]string{"shift+tab"}, "the previous view", func(m *model) tea.Cmd { return m.another(-1) }},
 		{[]string{"enter"}, "the ladder of the connection: its newest segments, and its history", (*model).open},

@@ -173,11 +173,11 @@ func (m *model) host() tea.Cmd {
 	return m.show(table.OneHost)
 }
 
-// services shows the services; if they are shown, the client hosts, and the other
-// way round.
+// services shows the services; if they are shown, the client hosts, then the programs, if
+// any are known, and then the services again.
 func (m *model) services() tea.Cmd {
 	if m.view == table.Services {
-		m.opts.ByClient = !m.opts.ByClient
+		m.opts.By = table.NextServices(m.now, &m.opts)
 	}
 	return m.show(table.Services)
 }

@@ -25,9 +25,10 @@ const MostRows = 1000
 // A Row is what is known of the connections to one service, or of one client host.
 // Pairs are by end of the connection.
 type Row struct {
-	Addr   netip.AddrPort // of the server; of a client the port is 0; not valid in the row of the others
-	Names  []string       // that it has in the connections, the first few
-	Others int            // in the row of the others, how many they are; else 0
+	Addr    netip.AddrPort // of the server; of a client the port is 0; not valid in the row of the others, or of a program
+	Program string         // that has an end of the connections; "": the row is of no program
+	Names   []string       // that it has in the connections, the first few
+	Others  int            // in the row of the others, how many they are; else 0
 
 	Connections     int
 	Open            int           // nobody has closed them, and nothing has ended them
@@ -55,11 +56,28 @@ func (r *Row) RetransmittedShare() float64 {
 	return float64(r.Retransmits) / float64(max(r.Segments, 1))
 }
 
-// Counts counts connections both ways. The zero Counts has counted none, and a nil
+// A By is what rows are of.
+type By uint8
+
+const (
+	ByServer  By = iota // an address and port
+	ByClient            // a host
+	ByProcess           // a program, as far as it is known whose the ends are
+)
+
+// Counts counts connections in all ways. The zero Counts has counted none, and a nil
 // one counts none.
 type Counts struct {
-	servers, clients counter
+	by [ByProcess + 1]counter
 }
+
+// A key is what a row is of: an address, or a program.
+type key struct {
+	addr    netip.AddrPort
+	program string
+}
+
+func keyOf(r *Row) key { return key{r.Addr, r.Program} }
 
 // Connection counts a connection. It keeps nothing of r.
 func (c *Counts) Connection(r *tracker.Record) {
@@ -67,8 +85,22 @@ func (c *Counts) Connection(r *tracker.Record) {
 		return
 	}
 	client, server := &r.Ends[tcp.Client], &r.Ends[tcp.Server]
-	c.servers.row(server.Addr).count(r, server.Name)
-	c.clients.row(netip.AddrPortFrom(client.Addr.Addr(), 0)).count(r, client.Name)
+	c.by[ByServer].row(key{addr: server.Addr}).count(r, server.Name)
+	c.by[ByClient].row(key{addr: netip.AddrPortFrom(client.Addr.Addr(), 0)}).count(r, client.Name)
+	programs := [2]string{programOf(client), programOf(server)}
+	for e, program := range programs {
+		if program != "" && (e == 0 || program != programs[0]) {
+			c.by[ByProcess].row(key{program: program}).count(r, "")
+		}
+	}
+}
+
+// programOf is the program that has the end; "": it is not known.
+func programOf(e *tracker.EndRecord) string {
+	if e.Socket == nil {
+		return ""
+	}
+	return e.Socket.Owner.Program
 }
 
 // Anomaly counts an anomaly over many connections: with the service that it is
@@ -77,11 +109,11 @@ func (c *Counts) Anomaly(a *anomaly.Anomaly) {
 	if c == nil || !a.Addr.IsValid() {
 		return
 	}
-	at := &c.clients
+	at := ByClient
 	if a.Port != 0 {
-		at = &c.servers
+		at = ByServer
 	}
-	at.odd(netip.AddrPortFrom(a.Addr, a.Port), a)
+	c.by[at].odd(netip.AddrPortFrom(a.Addr, a.Port), a)
 }
 
 // Clone returns a copy to count on in; a nil Counts gives one that has counted
@@ -90,28 +122,29 @@ func (c *Counts) Clone() *Counts {
 	if c == nil {
 		return new(Counts)
 	}
-	return &Counts{c.servers.clone(), c.clients.clone()}
+	d := new(Counts)
+	for by := range c.by {
+		d.by[by] = c.by[by].clone()
+	}
+	return d
 }
 
-// Servers returns the rows of the services, the worst first: by errors, then by
-// warnings, then by connections. What is unusual but harmless alone makes none
-// worse. The last is that of the others, if there are any.
-func (c *Counts) Servers() []Row { return c.servers.list() }
-
-// Clients returns the rows of the client hosts, in the same order.
-func (c *Counts) Clients() []Row { return c.clients.list() }
+// Rows returns the rows, the worst first: by errors, then by warnings, then by
+// connections. What is unusual but harmless alone makes none worse. The last is that of
+// the others, if there are any.
+func (c *Counts) Rows(by By) []Row { return c.by[by].list() }
 
 // A counter counts one way.
 type counter struct {
-	rows   map[netip.AddrPort]*Row
-	came   []*Row                  // the same, in the order in which they came
-	over   map[netip.AddrPort]*Row // the anomalies over many connections: a row shows them once it has a connection
+	rows   map[key]*Row
+	came   []*Row       // the same, in the order in which they came
+	over   map[key]*Row // the anomalies over many connections: a row shows them once it has a connection
 	others Row
 	spare  []*Row // that were folded
 }
 
 // row returns the row to count in.
-func (c *counter) row(at netip.AddrPort) *Row {
+func (c *counter) row(at key) *Row {
 	if r := c.rows[at]; r != nil {
 		return r
 	}
@@ -124,7 +157,7 @@ func (c *counter) row(at netip.AddrPort) *Row {
 	} else {
 		r = new(Row)
 	}
-	*r = Row{Addr: at}
+	*r = Row{Addr: at.addr, Program: at.program}
 	add(&c.rows, r)
 	c.came = append(c.came, r)
 	return r
@@ -133,7 +166,7 @@ func (c *counter) row(at netip.AddrPort) *Row {
 // odd counts an anomaly over many connections. There are few, but of one kind
 // somebody may make one for every address.
 func (c *counter) odd(at netip.AddrPort, a *anomaly.Anomaly) {
-	r := c.over[at]
+	r := c.over[key{addr: at}]
 	if r == nil {
 		if len(c.over) == MostRows {
 			return
@@ -145,11 +178,11 @@ func (c *counter) odd(at netip.AddrPort, a *anomaly.Anomaly) {
 }
 
 // add adds a row to rows.
-func add(rows *map[netip.AddrPort]*Row, r *Row) {
+func add(rows *map[key]*Row, r *Row) {
 	if *rows == nil {
-		*rows = make(map[netip.AddrPort]*Row)
+		*rows = make(map[key]*Row)
 	}
-	(*rows)[r.Addr] = r
+	(*rows)[keyOf(r)] = r
 }
 
 // fold puts the half of the rows with the fewest connections into that of the
@@ -172,17 +205,17 @@ func (c *counter) fold() {
 		}
 		c.others.add(r)
 		c.others.Others++
-		delete(c.rows, r.Addr)
+		delete(c.rows, keyOf(r))
 		c.spare = append(c.spare, r)
 		return true
 	})
 }
 
 func (c *counter) clone() counter {
-	d := counter{rows: make(map[netip.AddrPort]*Row, len(c.rows)), over: make(map[netip.AddrPort]*Row, len(c.over)), others: *c.others.clone()}
+	d := counter{rows: make(map[key]*Row, len(c.rows)), over: make(map[key]*Row, len(c.over)), others: *c.others.clone()}
 	for _, r := range c.came {
 		r = r.clone()
-		d.rows[r.Addr], d.came = r, append(d.came, r)
+		d.rows[keyOf(r)], d.came = r, append(d.came, r)
 	}
 	for at, r := range c.over {
 		d.over[at] = r.clone()
@@ -212,7 +245,8 @@ func compare(a, b *Row) int {
 		cmp.Compare(b.Severities[anomaly.Error], a.Severities[anomaly.Error]),
 		cmp.Compare(b.Severities[anomaly.Warning], a.Severities[anomaly.Warning]),
 		cmp.Compare(b.Connections, a.Connections),
-		a.Addr.Compare(b.Addr))
+		a.Addr.Compare(b.Addr),
+		cmp.Compare(a.Program, b.Program))
 }
 
 // count counts a connection, in which the service, or the host, has that name.

@@ -1,6 +1,7 @@
 package services
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"net/netip"
@@ -59,7 +60,7 @@ func TestRow(t *testing.T) {
 	} {
 		var c Counts
 		c.Connection(called("10.0.0.1:1000", "10.0.0.2:80", test.change))
-		for _, rows := range [][]Row{c.Servers(), c.Clients()} {
+		for _, rows := range [][]Row{c.Rows(ByServer), c.Rows(ByClient)} {
 			if len(rows) != 1 || rows[0].Connections != 1 || test.got(&rows[0]) != test.want {
 				t.Errorf("%s: %+v, want %d", test.name, rows, test.want)
 			}
@@ -75,7 +76,7 @@ func TestOldestCloseWait(t *testing.T) {
 			r.Ends[tcp.Client].State, r.Ends[tcp.Client].TimeInState = tcp.FinWait2, time.Hour
 		}))
 	}
-	if r := c.Servers()[0]; r.CloseWait != [2]int{0, 3} || r.OldestCloseWait != time.Minute {
+	if r := c.Rows(ByServer)[0]; r.CloseWait != [2]int{0, 3} || r.OldestCloseWait != time.Minute {
 		t.Errorf("%v in CLOSE_WAIT, the oldest for %v, want 3 of the server's, a minute", r.CloseWait, r.OldestCloseWait)
 	}
 }
@@ -108,7 +109,7 @@ func TestOrder(t *testing.T) {
 	c.Connection(called("10.0.0.1:1", "10.0.0.2:5", flagged(anomaly.Warning, anomaly.Warning)))
 	c.Connection(called("10.0.0.1:1", "10.0.0.2:6", nil))
 	want := []string{"10.0.0.2:3", "10.0.0.2:5", "10.0.0.2:2", "10.0.0.2:4", "10.0.0.2:1", "10.0.0.2:6"}
-	if got := addrsOf(c.Servers()); !slices.Equal(got, want) {
+	if got := addrsOf(c.Rows(ByServer)); !slices.Equal(got, want) {
 		t.Errorf("services are in the order %v, want %v", got, want)
 	}
 }
@@ -125,7 +126,7 @@ func TestAnomaliesOverMany(t *testing.T) {
 	c.Anomaly(&nobody)
 	c.Anomaly(&anomaly.Anomaly{Kind: "clock-step"})
 	c.Connection(called("10.0.0.1:1000", "10.0.0.2:80", nil))
-	servers, clients := c.Servers(), c.Clients()
+	servers, clients := c.Rows(ByServer), c.Rows(ByClient)
 	if len(servers) != 1 || servers[0].Kinds["syn-flood"] != 1 || len(servers[0].Kinds) != 1 {
 		t.Errorf("services are %+v, want one with the flood", servers)
 	}
@@ -145,11 +146,11 @@ func TestManyServices(t *testing.T) {
 		if port%1000 == 0 {
 			c.Connection(called("10.0.0.3:1000", busy, func(r *tracker.Record) { r.HandshakeRTT = time.Millisecond }))
 		}
-		if n := len(c.servers.rows); n > MostRows {
+		if n := len(c.by[ByServer].rows); n > MostRows {
 			t.Fatalf("%d rows", n)
 		}
 	}
-	rows := c.Servers()
+	rows := c.Rows(ByServer)
 	connections, services := 0, 0
 	for i := range rows {
 		connections += rows[i].Connections
@@ -179,7 +180,7 @@ func TestHalfGoes(t *testing.T) {
 	c.Connection(called("10.0.0.1:1000", server(1), nil))
 	for _, c := range []*Counts{c.Clone(), c} {
 		c.Connection(called("10.0.0.1:1000", server(MostRows+1), nil))
-		rows := c.Servers()
+		rows := c.Rows(ByServer)
 		has := func(n int) bool {
 			return slices.ContainsFunc(rows, func(r Row) bool { return r.Addr.String() == server(n) })
 		}
@@ -198,12 +199,12 @@ func TestClone(t *testing.T) {
 		flagged(anomaly.Error)(r)
 		r.HandshakeRTT = 1
 	}))
-	before, after := c.Servers()[0], on.Servers()[0]
+	before, after := c.Rows(ByServer)[0], on.Rows(ByServer)[0]
 	if before.Connections != 1 || before.Kinds["kind-error"] != 1 || before.Handshakes.N() != 0 || after.Connections != 2 || after.Kinds["kind-error"] != 2 || after.Handshakes.N() != 1 {
 		t.Errorf("%+v before, and %+v after", before, after)
 	}
 	var none *Counts
-	if rows := none.Clone().Servers(); len(rows) != 0 {
+	if rows := none.Clone().Rows(ByServer); len(rows) != 0 {
 		t.Errorf("%v of none", rows)
 	}
 }
@@ -290,5 +291,34 @@ func TestAddName(t *testing.T) {
 	}
 	if got, want := strings.Join(names, " "), "a 0 1 2 3 4 5 6 7 8"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// A program has a row as far as it is known, and a connection between two of its own
+// counts once.
+func TestByProcess(t *testing.T) {
+	var c Counts
+	of := func(client, server string) {
+		c.Connection(called("10.0.0.1:1000", "10.0.0.2:80", func(r *tracker.Record) {
+			for e, program := range [2]string{client, server} {
+				if program != "-" {
+					r.Ends[e].Socket = &tcp.Socket{Owner: tcp.Owner{Program: program}}
+				}
+			}
+		}))
+	}
+	of("curl", "nginx")
+	of("-", "nginx")
+	of("nginx", "nginx")
+	of("", "-")
+	want := []string{"nginx 3", "curl 1"}
+	for _, rows := range [][]Row{c.Rows(ByProcess), c.Clone().Rows(ByProcess)} {
+		var got []string
+		for _, r := range rows {
+			got = append(got, fmt.Sprint(r.Program, " ", r.Connections))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }

@@ -51,7 +51,9 @@ func TestGoldens(t *testing.T) {
 		{Name: "table-time-wait", Format: "table", Play: timeWaits},
 		{Name: "table-time-wait-relative-80", Format: "table", Options: record.Options{Time: text.Relative, Width: 80, NoHeader: true}, Play: timeWaits},
 		{Name: "services", Format: "services"},
-		{Name: "services-by-client", Format: "services", Options: record.Options{ByClient: true}},
+		{Name: "services-by-client", Format: "services", Options: record.Options{By: services.ByClient}},
+		{Name: "services-by-process", Format: "services", Options: record.Options{By: services.ByProcess}, Play: owned},
+		{Name: "services-by-process-unknown", Format: "services", Options: record.Options{By: services.ByProcess}},
 		{Name: "services-80", Format: "services", Options: record.Options{Width: 80}, Play: ipv4},
 		{Name: "services-60", Format: "services", Options: record.Options{Width: 60, Color: true, NoHeader: true}, Play: ipv4},
 		{Name: "services-none", Format: "services", Options: record.Options{Where: func(*tracker.Record) bool { return false }}},
@@ -59,7 +61,7 @@ func TestGoldens(t *testing.T) {
 		{Name: "services-ended", Format: "services", Options: record.Options{Ended: ended()}, Play: ipv4},
 		{Name: "table-long", Format: "table", Play: long(25)},
 		{Name: "table-long-80", Format: "table", Options: record.Options{Width: 80, Height: 12}, Play: long(13)},
-		{Name: "table-long-by-client", Format: "table", Options: record.Options{Height: 2, ByClient: true}},
+		{Name: "table-long-by-client", Format: "table", Options: record.Options{Height: 2, By: services.ByClient}},
 		{Name: "wide-long", Format: "wide", Options: record.Options{Height: 2, Width: 80}},
 		{Name: "table-long-existing", Format: "table", Options: record.Options{Height: 1, Existing: true}},
 		{Name: "wide", Format: "wide"},
@@ -190,4 +192,19 @@ func equal(p record.Printer) error {
 		p.Record(&r)
 	}
 	return p.Close(record.Summary{Packets: 11, TCPPackets: 11, First: sample.Begin, Last: sample.Begin.Add(time.Second)})
+}
+
+// owned are connections of which it is known what programs have them.
+func owned(p record.Printer) error {
+	r := sample.ClosedByClient()
+	for i, programs := range [][2]string{{"curl", "nginx"}, {"", "nginx"}, {"a\x1b[1m", "-"}} {
+		r.Conn = i + 1
+		for e, program := range programs {
+			r.Ends[e].Socket = &tcp.Socket{Owner: tcp.Owner{Program: program, PID: 7}}
+		}
+		if err := p.Record(&r); err != nil {
+			return err
+		}
+	}
+	return p.Close(printtest.Whole())
 }

@@ -26,7 +26,7 @@ const (
 	Listeners              // the listening sockets that the traffic gives away
 	TimeWaits              // who is left in TIME_WAIT, and for how long
 	AnomalyLog             // what went wrong, the worst first
-	Services               // a line for each service, or client host, as Options.ByClient says
+	Services               // a line for each service, or client host, as Options.By says
 )
 
 // Views returns all Views.

@@ -9,6 +9,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/report/internal/printtest"
 	"github.com/tcpwatch/tcpwatch/report/internal/sample"
 	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/services"
 	"github.com/tcpwatch/tcpwatch/report/table"
 	"github.com/tcpwatch/tcpwatch/tracker"
 	"github.com/tcpwatch/tcpwatch/tracker/tcp"
@@ -122,7 +123,7 @@ func TestServiceLines(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, lines)
 		}
 	}
-	if s.Ended.Servers()[0].Connections != 4 {
+	if s.Ended.Rows(services.ByServer)[0].Connections != 4 {
 		t.Error("what was counted before has changed")
 	}
 	if got := table.ServiceLines(&record.Snapshot{}, record.Options{}); len(got) != 1 || got[0] != "No connections." {

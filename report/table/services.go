@@ -89,11 +89,13 @@ var serviceColumns = []serviceColumn{
 	{text.Column{Title: "Anomalies"}, severities},
 }
 
-// serviceName is the server's address and port, or the client host.
+// serviceName is the server's address and port, the client host, or the program.
 func serviceName(r *services.Row) string {
 	switch {
 	case r.Others > 0:
 		return fmt.Sprintf("%d others", r.Others)
+	case r.Program != "":
+		return text.Escape(r.Program)
 	case r.Addr.Port() == 0:
 		return r.Addr.Addr().String()
 	}
@@ -134,13 +136,10 @@ func severities(r *services.Row) string {
 	return strings.Join(list, ", ")
 }
 
-// ServiceGrid lays out the rows of services, or of client hosts, as Options.ByClient
+// ServiceGrid lays out the rows of services, client hosts, or programs, as Options.By
 // says, but no more than shown; 0: all. More is how many it lacks.
 func ServiceGrid(o *record.Options, c *services.Counts, shown int) (g *text.Grid, more int) {
-	rows, title := c.Servers(), "Server Address"
-	if o.ByClient {
-		rows, title = c.Clients(), "Client Address"
-	}
+	rows := c.Rows(o.By)
 	if shown > 0 && len(rows) > shown {
 		for i := range rows[shown:] {
 			more += max(rows[shown+i].Others, 1)
@@ -151,7 +150,7 @@ func ServiceGrid(o *record.Options, c *services.Counts, shown int) (g *text.Grid
 	for _, col := range serviceColumns {
 		g.Columns = append(g.Columns, col.Column)
 	}
-	g.Columns[0].Title = title
+	g.Columns[0].Title = [...]string{services.ByServer: "Server Address", services.ByClient: "Client Address", services.ByProcess: "Process"}[o.By]
 	for i := range rows {
 		cells := make([]string, len(serviceColumns))
 		for j, col := range serviceColumns {
@@ -165,8 +164,29 @@ func ServiceGrid(o *record.Options, c *services.Counts, shown int) (g *text.Grid
 	return g, more
 }
 
+// ServicesTitle says what the rows of services are of.
+func ServicesTitle(o *record.Options) string {
+	return [...]string{services.ByServer: "Servers", services.ByClient: "Clients", services.ByProcess: "Processes"}[o.By]
+}
+
+// NextServices returns what rows of services are of that are shown after those of
+// Options.By: of programs only if one is known. The Snapshot may be nil.
+func NextServices(s *record.Snapshot, o *record.Options) services.By {
+	switch {
+	case o.By == services.ByServer:
+		return services.ByClient
+	case o.By == services.ByClient && s != nil && len(s.Services(o).Rows(services.ByProcess)) > 0:
+		return services.ByProcess
+	}
+	return services.ByServer
+}
+
 // writeServices writes the table, and below it what it lacks.
 func writeServices(out *bufio.Writer, o *record.Options, c *services.Counts, shown int) error {
+	if o.By == services.ByProcess && len(c.Rows(services.ByProcess)) == 0 {
+		text.WriteWrapped(out, "", "It is not known which programs have the connections. live -p learns it, and with -w keeps it for replay.", o.Width, text.Plain)
+		return nil
+	}
 	g, more := ServiceGrid(o, c, shown)
 	if err := g.Print(out); err != nil {
 		return err
@@ -190,7 +210,7 @@ func NewServices(out *bufio.Writer, o *record.Options, _ record.Order) record.Fo
 }
 
 func (p *serviceTable) Close(s *record.Summary, t *record.Tally) error {
-	if len(t.Services.Servers()) == 0 {
+	if len(t.Services.Rows(services.ByServer)) == 0 {
 		text.WriteLine(p.out, record.Nothing(s, t, p.opts))
 	} else if err := writeServices(p.out, p.opts, t.Services, 0); err != nil {
 		return err
@@ -206,13 +226,8 @@ func (p *serviceTable) Close(s *record.Summary, t *record.Tally) error {
 
 // ServiceLines returns the lines of the View Services, as wide as Options.Width.
 func ServiceLines(s *record.Snapshot, o record.Options) []string {
-	c := s.Ended.Clone()
-	for _, r := range s.Records {
-		if o.Selects(r, false) {
-			c.Connection(r)
-		}
-	}
-	if len(c.Servers()) == 0 {
+	c := s.Services(&o)
+	if len(c.Rows(services.ByServer)) == 0 {
 		return []string{"No connections."}
 	}
 	return text.Lines(func(out *bufio.Writer) { writeServices(out, &o, c, 0) })
