@@ -413,6 +413,11 @@ func (s *Source) readRecord(r *pcap.Record, yield func(*tcp.Segment, error) bool
 		}
 		s.stats.countDecoded(v, s.segment, s.decoder)
 		s.segment.Time, s.segment.Packet = r.Time, s.frame
+		if r.HasProcess() && v == decode.TCP && s.options.Named != nil {
+			if n, ok := processOf(r, s.segment); ok {
+				s.tellNames([]Named{n}, r.Time)
+			}
+		}
 		if s.decoder.Naming() {
 			s.tellNames(s.decoder.Named(s.segment, r.Time), r.Time)
 		}
@@ -421,6 +426,17 @@ func (s *Source) readRecord(r *pcap.Record, yield func(*tcp.Segment, error) bool
 		}
 	}
 	return v, true
+}
+
+// processOf returns the process that a segment is of, as the file says, with the end of
+// the connection that it has.
+func processOf(r *pcap.Record, s *tcp.Segment) (n Named, ok bool) {
+	p := r.Process()
+	n = Named{Client: s.Src, Server: s.Dst, Program: p.Name, PID: p.PID, Opens: s.Flags&tcp.SYN != 0}
+	if s.Way == tcp.WayIn {
+		n.Client, n.Server = s.Dst, s.Src
+	}
+	return n, p.Name != "" && s.Way != tcp.WayUnknown
 }
 
 // tellNames tells of names: now, or when the loop has come to the next segment.

@@ -221,6 +221,11 @@ func (l *Live) take(r *pcap.Record) (decode.Verdict, error) {
 	if r.Comment != "" && l.options.Named != nil {
 		l.options.Named(&Named{Comment: r.Comment}, r.Time)
 	}
+	if r.HasProcess() && v == decode.TCP && l.options.Named != nil {
+		if n, ok := processOf(r, &l.segment); ok {
+			l.options.Named(&n, r.Time)
+		}
+	}
 	if l.file != nil {
 		l.file.write(l, r, l.commentOn(r, v))
 	}

@@ -31,6 +31,12 @@ type Named struct {
 	Client, Server netip.AddrPort
 
 	Comment string // of a packet in a pcapng file; then there is nothing else
+
+	// The process that Client is of, as the file says beside a packet, which then opens the
+	// connection, or does not; then there is no Name.
+	Program string
+	PID     int
+	Opens   bool
 }
 
 const (

@@ -27,6 +27,12 @@ const (
 
 	byteOrderMagic = 0x1a2b3c4d
 
+	blockProcess = 0x80000001 // a process of macOS
+
+	optProcessName = 2      // in that
+	optProcess     = 0x8001 // the number of a process in the section, of a packet
+	optEffective   = 0x8003 // the same of the one that it works for
+
 	blockCustomHere = 0x40000bad // a custom block that who rewrites a file leaves out
 
 	optEnd         = 0
@@ -47,6 +53,7 @@ const (
 	blockOverhead     = 12 // type, length, length
 
 	maxInterfaces = 1 << 16 // of a section
+	maxProcesses  = 1 << 14 // of a section
 	MaxNames      = 1 << 14 // of hosts, that nobody has asked for yet
 	maxName       = 255
 )
@@ -55,6 +62,7 @@ type pcapngFile struct {
 	w          *window
 	order      byteOrder
 	interfaces []captureInterface // of the present section
+	processes  []Process          // likewise
 	dropped    int64              // by the interfaces of past sections
 	end        tcp.Time           // when the capture ended, as far as it says
 	names      []HostName         // that nobody has asked for yet
@@ -97,7 +105,7 @@ func (f *pcapngFile) next(r *Record) error {
 				return err
 			}
 			continue
-		case blockInterface, blockStatistics, blockNames, blockPacketObsolete, blockPacketSimple, blockPacket:
+		case blockInterface, blockStatistics, blockNames, blockProcess, blockPacketObsolete, blockPacketSimple, blockPacket:
 		default:
 			if length < blockOverhead {
 				return corrupt(fmt.Sprintf("a block of %d bytes", length))
@@ -118,6 +126,8 @@ func (f *pcapngFile) next(r *Record) error {
 			f.count(b)
 		case blockNames:
 			f.name(b)
+		case blockProcess:
+			f.process(b)
 		case blockPacket:
 			err = f.packet(b, r)
 		case blockPacketObsolete:
@@ -125,7 +135,7 @@ func (f *pcapngFile) next(r *Record) error {
 		case blockPacketSimple:
 			err = f.simplePacket(b, r)
 		}
-		if err != nil || kind != blockInterface && kind != blockStatistics && kind != blockNames {
+		if err != nil || kind != blockInterface && kind != blockStatistics && kind != blockNames && kind != blockProcess {
 			return err
 		}
 	}
@@ -184,7 +194,7 @@ func (f *pcapngFile) section() error {
 		return corrupt(fmt.Sprintf("a section header of %d bytes", length))
 	}
 	f.dropped = f.drops()
-	f.interfaces = f.interfaces[:0]
+	f.interfaces, f.processes = f.interfaces[:0], f.processes[:0]
 	return f.skip(blockSection, length)
 }
 
@@ -213,6 +223,24 @@ func (f *pcapngFile) describe(b []byte) error {
 	i.clock.shift = shift
 	f.interfaces = append(f.interfaces, i)
 	return nil
+}
+
+// process adds a process to the section. Malformed ones are passed over, and keep their
+// number.
+func (f *pcapngFile) process(b []byte) {
+	if len(f.processes) >= maxProcesses {
+		return
+	}
+	var p Process
+	if len(b) >= 4 {
+		p.PID = int(int32(f.order.u32(b)))
+		f.options(b[4:], func(code uint16, value []byte) {
+			if name, _, _ := bytes.Cut(value, []byte{0}); code == optProcessName && len(name) <= maxName {
+				p.Name = string(name)
+			}
+		})
+	}
+	f.processes = append(f.processes, p)
 }
 
 // options calls each for the options of a block, up to their end or to the
@@ -324,6 +352,10 @@ func (f *pcapngFile) packet(b []byte, r *Record) error {
 			switch {
 			case code == optFlags && len(value) >= 4:
 				r.Way = wayOfFlags[f.order.u32(value)&3]
+			case (code == optProcess && r.process == Process{} || code == optEffective) && len(value) >= 4:
+				if i := f.order.u32(value); int64(i) < int64(len(f.processes)) && f.processes[i].Name != "" {
+					r.process = f.processes[i]
+				}
 			case code == optComment && len(r.Comment) < maxComment:
 				if r.Comment != "" {
 					r.Comment += "\n"
@@ -366,7 +398,7 @@ func (f *pcapngFile) fill(r *Record, number uint32, b []byte) error {
 	r.Wire = max(int(wire), len(r.Data))
 	r.Time = i.clock.time(ticks)
 	r.Link = i.link
-	r.Way, r.Comment = tcp.WayUnknown, ""
+	r.Way, r.Comment, r.process = tcp.WayUnknown, "", Process{}
 	return nil
 }
 
@@ -392,7 +424,7 @@ func (f *pcapngFile) simplePacket(b []byte, r *Record) error {
 	r.Wire = max(int(wire), len(r.Data))
 	r.Time = 0
 	r.Link = i.link
-	r.Way, r.Comment = tcp.WayUnknown, ""
+	r.Way, r.Comment, r.process = tcp.WayUnknown, "", Process{}
 	return nil
 }
 

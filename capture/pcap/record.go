@@ -17,6 +17,7 @@
 package pcap
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -37,13 +38,53 @@ type Record struct {
 	Way    tcp.Way // as the file says, beside the packet
 
 	Comment string // that the file has beside the packet; of several, a line each; cut to maxComment
+
+	process Process // beside the packet, see Process
 }
 
+// A Process is the one that a packet is of, as macOS writes it.
+type Process struct {
+	PID  int
+	Name string // "": not known; it may hold anything
+}
+
+// Process returns the process of this host that sent the packet, or received it, as a
+// block of macOS beside the packet says, or its header (PKTAP). Of two, it is the one that
+// the other works for.
+func (r *Record) Process() Process {
+	if r.Link != LinkPktap {
+		return r.process
+	}
+	for _, at := range [...]int{pktapEffective, pktapPID} {
+		if len(r.Data) >= at+4+pktapName {
+			name, _, _ := bytes.Cut(r.Data[at+4:at+4+pktapName], []byte{0})
+			if len(name) > 0 {
+				return Process{int(int32(binary.LittleEndian.Uint32(r.Data[at:]))), string(name)}
+			}
+		}
+	}
+	return Process{}
+}
+
+// HasProcess reports whether Process may tell.
+func (r *Record) HasProcess() bool { return r.process.Name != "" || r.Link == LinkPktap }
+
+// Places in the header of PKTAP, whose numbers are little endian.
+const (
+	pktapFlags     = 36 // 1: the packet came in; 2: it went out
+	pktapPID       = 52 // and the name behind it
+	pktapEffective = 84 // the same of who that works for
+	pktapName      = 17
+)
+
 // Heading returns which way the packet went past the host that recorded it, as the
-// file says, or the header of a Linux cooked capture.
+// file says, or the header of a Linux cooked capture, or of PKTAP.
 func (r *Record) Heading() tcp.Way {
 	if r.Way != tcp.WayUnknown {
 		return r.Way
+	}
+	if r.Link == LinkPktap && len(r.Data) > pktapFlags {
+		return wayOfFlags[r.Data[pktapFlags]&3]
 	}
 	at := 0
 	switch r.Link.Layout().Kind {

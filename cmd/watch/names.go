@@ -66,7 +66,10 @@ func (k *names) take(n *capture.Named, at tcp.Time) {
 			k.owners.add(callKey{o.Local, o.Remote}, toldName{line, o.Start})
 		}
 	}
-	if n.Comment != "" {
+	if n.Program != "" {
+		k.takeProcess(n, at)
+	}
+	if n.Comment != "" || n.Program != "" {
 		return
 	}
 	told := toldName{n.Name, at}
@@ -79,6 +82,18 @@ func (k *names) take(n *capture.Named, at tcp.Time) {
 	if n.Asker.IsValid() {
 		k.answers.add(answerKey{host, n.Asker.Unmap()}, told)
 	}
+}
+
+// takeProcess takes the process that a packet is of, unless it is the same as before in
+// the connection.
+func (k *names) takeProcess(n *capture.Named, at tcp.Time) {
+	key, owner := callKey{n.Client, n.Server}, tcp.Owner{Source: tcp.FromFile, PID: max(n.PID, 0), Program: n.Program}
+	if told := k.owners.of(key); len(told) > 0 && !n.Opens {
+		if newest := told[len(told)-1]; newest.name == who.Comment(newest.at, n.Client, n.Server, &owner) {
+			return
+		}
+	}
+	k.owners.add(key, toldName{who.Comment(at, n.Client, n.Server, &owner), at})
 }
 
 // fill gives the ends of a connection their names.

@@ -352,3 +352,36 @@ func TestListenerInCommentOfClient(t *testing.T) {
 		t.Errorf("the server is of %+v", x)
 	}
 }
+
+// The process that a capture has beside packets is that of the connection in which they
+// are, also where ports are used again; what is the same in all of them is kept once.
+func TestProcessesBesidePackets(t *testing.T) {
+	read := newNames(1 << 20)
+	packet := func(at int, program string, opens bool) {
+		read.take(&capture.Named{Client: whoClient, Server: whoServer, Program: program, PID: 7, Opens: opens}, msec(at))
+	}
+	packet(0, "curl", true)
+	for at := 1; at < 10; at++ {
+		packet(at, "curl", false)
+	}
+	packet(20, "curl", true)
+	packet(21, "curl", false)
+	packet(40, "wget", true)
+	if n := len(read.owners.of(callKey{whoClient, whoServer})); n != 3 {
+		t.Errorf("%d are kept, want one for each connection", n)
+	}
+	for _, want := range []struct {
+		first, last int
+		program     string
+	}{{0, 10, "curl"}, {20, 30, "curl"}, {31, 39, ""}, {40, 50, "wget"}} {
+		r := whoRecord(want.first, want.last)
+		read.fill(r, true)
+		x := r.Ends[tcp.Client].Socket
+		if (x != nil) != (want.program != "") || x != nil && (x.Owner != tcp.Owner{Source: tcp.FromFile, PID: 7, Program: want.program}) {
+			t.Errorf("from %d on the client is of %+v, want %s", want.first, x, want.program)
+		}
+		if r.Ends[tcp.Server].Socket != nil {
+			t.Error("the server is of a program")
+		}
+	}
+}

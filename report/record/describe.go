@@ -114,6 +114,7 @@ var ownerSources = []Word{
 	{tcp.FromSocket.String(), "the process has the connection's socket open"},
 	{tcp.FromListener.String(), "the process has the listening socket open to which the connection came"},
 	{tcp.FromEvent.String(), "the process was seen to open or close the connection (eBPF)"},
+	{tcp.FromFile.String(), "the capture says so beside the packets (macOS)"},
 }
 
 var endpoints = []Word{{tcp.Client.String(), ""}, {tcp.Server.String(), ""}}

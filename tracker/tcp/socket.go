@@ -38,8 +38,11 @@ const (
 	FromSocket               // the process has the socket open
 	FromListener             // the process has the listening socket open that the connection came to
 	FromEvent                // the kernel told that the process opened or closed the connection, when it did
+	FromFile                 // the capture says beside the packets which process of its host they are of
 
 	NumOwnerSources
 )
 
-func (s OwnerSource) String() string { return [...]string{"", "socket", "listener", "event"}[s] }
+func (s OwnerSource) String() string {
+	return [...]string{"", "socket", "listener", "event", "file"}[s]
+}
