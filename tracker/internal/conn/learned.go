@@ -205,7 +205,7 @@ func (m *Machine) learn(c *Conn, s *tcp.Segment, from tcp.Endpoint, class uint32
 	e := &kept
 	e.to, e.arms, e.disarms, e.accepts = c.form, m.unset, m.disarmed, !accepted && c.Accepted()
 	after := c.Steps()
-	dead := w.more || e.to == 0 || len(after) < len(steps)
+	dead := w.more || e.to == 0 || len(after) < len(steps) || m.known.At(e.to).Form.steady != m.known.At(at).Form.steady // it has lost its form
 	for i := range after {
 		then := history.Of(0, m.Now, s.Packet)
 		if i < len(steps) {
