@@ -35,20 +35,24 @@ func TestLiveCountsEveryPacket(t *testing.T) {
 		took := time.Since(began)
 		sent -= lostByDevice(t, server) - before // these did not get to the other end
 		time.Sleep(200 * time.Millisecond)
-		totals := regexp.MustCompile(`(?m)^Totals: (\d+) packets?`).FindStringSubmatch(w.stop(t))
-		lost := regexp.MustCompile(`(\d+) packets? dropped by the capture`).FindStringSubmatch(w.stdout.String())
-		seen, dropped := 0, 0
-		if totals != nil {
-			seen, _ = strconv.Atoi(totals[1])
-		}
-		if lost != nil {
-			dropped, _ = strconv.Atoi(lost[1])
-		}
+		seen, dropped := countedIn(w.stop(t))
 		t.Logf("%v: %d sent at %.0f a second, %d seen, %d dropped", args, sent, float64(sent)/took.Seconds(), seen, dropped)
 		if seen+dropped != sent {
 			t.Errorf("%v: %d packets were sent, %d seen and %d dropped", args, sent, seen, dropped)
 		}
 	}
+}
+
+// countedIn returns how many packets the last summary says were seen, and were lost.
+func countedIn(summary string) (seen, dropped int) {
+	summary = summary[max(strings.LastIndex(summary, "Totals: "), 0):]
+	if m := regexp.MustCompile(`(?m)^Totals: (\d+) packets?`).FindStringSubmatch(summary); m != nil {
+		seen, _ = strconv.Atoi(m[1])
+	}
+	if m := regexp.MustCompile(`(\d+) packets? dropped by the capture`).FindStringSubmatch(summary); m != nil {
+		dropped, _ = strconv.Atoi(m[1])
+	}
+	return seen, dropped
 }
 
 // What is still in the ring when a capture is ended is taken in, however long that

@@ -51,7 +51,8 @@ type Live struct {
 	screen   bool // fills the terminal
 	displays []display
 	over     []*tracker.Record // since the last Snapshot
-	ended    *services.Counts  // those before that, and what was found over many connections
+	mostOver int               // records of these; 0: any
+	ended    *services.Counts  // those before that, those that there was no room for, and what was found over many connections
 	found    *findings.Counts  // the anomalies of the same
 	later    []string          // notices that wait until the screen is given back
 }
@@ -88,6 +89,9 @@ func (l *Live) Run(ctx context.Context) (err error) {
 	l.Capture.Notice = l.notice
 	c := l.Tracker
 	c.Segments = l.screen || l.Listen != "" // both draw ladders
+	if c.Segments || len(l.displays) > 0 {
+		l.share(&c)
+	}
 	if err := l.open(ctx, c); err != nil {
 		return err
 	}
@@ -139,6 +143,24 @@ func (l *Live) Run(ctx context.Context) (err error) {
 	}
 	gaveUp(l.Stderr, sum.Tracker)
 	return l.printer.Close(summaryOf(sum))
+}
+
+// What there is of memory is shared with the displays: a connection is also in the
+// Snapshot that they show, and in the one that is made meanwhile, which have those that are
+// over besides. What is left is for the newest segments.
+const (
+	connsShare   = 6 // the part of all that the connections take
+	overShare    = 16
+	recentShare  = 4   // with ladder.RecentShare
+	recordMemory = 800 // octets of a record
+)
+
+// share shares the memory with the displays.
+func (l *Live) share(c *tracker.Config) {
+	if all := c.MaxMemory + l.options.Memory; c.MaxMemory > 0 {
+		c.MaxMemory, l.options.Memory = all/connsShare, all/recentShare
+		l.mostOver = int(max(all/overShare/recordMemory, 1))
+	}
 }
 
 // open begins to capture.
@@ -213,6 +235,10 @@ func (l *Live) event(e *tracker.Event) error {
 	switch {
 	case len(l.displays) == 0:
 	case e.Kind == tracker.EventConnection:
+		if l.mostOver > 0 && len(l.over) >= l.mostOver {
+			l.end(e.Record)
+			break
+		}
 		l.over = append(l.over, e.Record.Clone())
 	case e.Kind == tracker.EventAnomaly && e.Conn == 0 && l.options.Filter.HasAnomaly(e.Anomaly):
 		l.ended.Anomaly(e.Anomaly)
@@ -243,15 +269,12 @@ func (l *Live) refresh(last bool) error {
 
 // show has the displays show how things stand.
 func (l *Live) show() error {
-	s := &record.Snapshot{Time: l.watch.Now(), Records: l.over, Summary: summaryOf(l.watch.Summary()), Ended: l.ended.Clone(), Found: l.found.Clone()}
+	s := &record.Snapshot{Time: l.watch.Now(), Records: l.over, Over: len(l.over), Summary: summaryOf(l.watch.Summary()), Ended: l.ended.Clone(), Found: l.found.Clone()}
 	if s.Time == 0 {
 		s.Time = tcp.Time(time.Now().UnixNano()) // no packet has told the time yet
 	}
 	for _, r := range l.over {
-		if l.options.Selects(r, false) {
-			l.ended.Connection(r)
-			l.options.Find(l.found, r)
-		}
+		l.end(r)
 	}
 	l.over = nil
 	l.watch.Each(func(r *tracker.Record) { s.Records = append(s.Records, r.Clone()) })
@@ -261,6 +284,14 @@ func (l *Live) show() error {
 		}
 	}
 	return nil
+}
+
+// end counts a connection that is in no Snapshot any more.
+func (l *Live) end(r *tracker.Record) {
+	if l.options.Selects(r, false) {
+		l.ended.Connection(r)
+		l.options.Find(l.found, r)
+	}
 }
 
 // close closes the displays, and tells what had to wait for that.

@@ -2,10 +2,13 @@ package run
 
 import (
 	"context"
+	"io"
+	"net/netip"
 	"testing"
 
 	"github.com/tcpwatch/tcpwatch/capture"
 	"github.com/tcpwatch/tcpwatch/cmd/watch"
+	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/report/findings"
 	"github.com/tcpwatch/tcpwatch/report/record"
 	"github.com/tcpwatch/tcpwatch/report/services"
@@ -19,9 +22,46 @@ type snapshots struct {
 	list []*record.Snapshot
 }
 
+func (s *snapshots) Event(*tracker.Event) {}
+
 func (s *snapshots) Refresh(snap *record.Snapshot) error {
 	s.list = append(s.list, snap)
 	return nil
+}
+
+// What is over while there is no room for it is counted at once.
+func TestEndedConnectionsKeepToMemory(t *testing.T) {
+	shown := new(snapshots)
+	w, err := watch.Files([]string{"../../pcaps/refused.pcap"}, capture.Options{}, tracker.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	p, err := report.New("summary", io.Discard, record.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &Live{watch: w, printer: p, ended: new(services.Counts), found: new(findings.Counts), displays: []display{shown}}
+	l.options.Memory = 1 << 20
+	c := tracker.Config{MaxMemory: 1 << 20}
+	if l.share(&c); c.MaxMemory == 0 || c.MaxMemory+l.options.Memory > 2<<20 || l.mostOver < 10 || l.mostOver > 1000 {
+		t.Fatalf("2 MiB are shared as %d for connections, %d for reports, %d records of what is over", c.MaxMemory, l.options.Memory, l.mostOver)
+	}
+	const extra = 7
+	for i := range l.mostOver + extra {
+		r := &tracker.Record{Conn: i + 1}
+		r.Ends[1].Addr = netip.MustParseAddrPort("192.0.2.1:80")
+		if err := l.event(&tracker.Event{Kind: tracker.EventConnection, Conn: r.Conn, Record: r}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.show(); err != nil {
+		t.Fatal(err)
+	}
+	s := shown.list[0]
+	if ended := s.Ended.Servers(); len(s.Records) != l.mostOver || s.Over != l.mostOver || len(ended) != 1 || ended[0].Connections != extra {
+		t.Errorf("%d records, %d of them over, and %v besides; want %d and %d", len(s.Records), s.Over, ended, l.mostOver, extra)
+	}
 }
 
 // A connection that is over is counted in every snapshot once: with its record, and

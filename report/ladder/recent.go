@@ -9,13 +9,17 @@ import (
 
 const (
 	RecentRungs = 8      // that are kept of a connection
-	RecentConns = 10_000 // of which any are kept: 400 octets a rung, so 35 MB
+	RecentConns = 10_000 // of which any are kept
+	RecentShare = 2      // which part of the memory of a report they may take
+
+	recentMemory = RecentRungs * 450 // octets that a connection takes
 )
 
 // A Recent keeps the newest segments of connections, for a Live to begin with: who
 // opens the ladder of an idle connection wants to see what was last. It is given
 // what a Printer is given, and is not safe for concurrent use.
 type Recent struct {
+	most    int
 	conns   map[int]*recentConn
 	segment *tcp.Segment    // the one being observed; nil: none
 	pending []tracker.Event // that no EventSegment followed yet
@@ -34,8 +38,15 @@ type recentRung struct {
 	events  []tracker.Event // its EventSegment is the last
 }
 
-// NewRecent returns a Recent that keeps nothing yet.
-func NewRecent() *Recent { return &Recent{conns: make(map[int]*recentConn)} }
+// NewRecent returns a Recent that keeps nothing yet, and never more than about so many
+// octets; 0: what it usually does.
+func NewRecent(octets int64) *Recent {
+	r := &Recent{most: RecentConns, conns: make(map[int]*recentConn)}
+	if octets > 0 {
+		r.most = int(min(octets/recentMemory, RecentConns))
+	}
+	return r
+}
 
 // Take takes the segment that the tracker will observe next. It is read until the
 // next call.
@@ -65,7 +76,7 @@ func (r *Recent) Event(e *tracker.Event) {
 // keep keeps a segment or a timer, and what came of it.
 func (r *Recent) keep(e *tracker.Event) {
 	c := r.conns[e.Conn]
-	if c == nil && e.Conn != 0 && len(r.conns) < RecentConns {
+	if c == nil && e.Conn != 0 && len(r.conns) < r.most {
 		c = new(recentConn)
 		r.conns[e.Conn] = c
 	}

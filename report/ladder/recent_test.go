@@ -15,7 +15,7 @@ import (
 // connections as they are then.
 func kept(t *testing.T, segments int) (*Recent, map[int]*tracker.Record) {
 	t.Helper()
-	r, records := NewRecent(), make(map[int]*tracker.Record)
+	r, records := NewRecent(0), make(map[int]*tracker.Record)
 	tk, err := tracker.New(tracker.Config{Segments: true}, r.Event)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestLiveBeginsWithWhatIsKept(t *testing.T) {
 
 // One that is opened while the tracker looks at a segment has that segment too.
 func TestLiveHasTheSegmentThatIsObserved(t *testing.T) {
-	r := NewRecent()
+	r := NewRecent(0)
 	of := sample.ClosedByClient()
 	var l *Live
 	tk, err := tracker.New(tracker.Config{Segments: true}, func(e *tracker.Event) {
@@ -78,7 +78,7 @@ func TestLiveHasTheSegmentThatIsObserved(t *testing.T) {
 
 // What is kept is bounded, by connection and in all, and goes with the connection.
 func TestRecentIsBounded(t *testing.T) {
-	r := NewRecent()
+	r := NewRecent(0)
 	s := tcp.Segment{Packet: 1}
 	for range 2 {
 		for conn := range 2 * RecentConns {
@@ -102,6 +102,9 @@ func TestRecentIsBounded(t *testing.T) {
 	if drawn := strings.Join(r.Open(of).Lines(of, Options{}), "\n"); !strings.Contains(drawn, "... 7 segments ...") {
 		t.Errorf("of a connection of which nothing is kept is drawn\n%s", drawn)
 	}
+	if few := NewRecent(10 * recentMemory); few.most != 10 {
+		t.Errorf("%d connections fit in the memory of 10", few.most)
+	}
 	r.Event(&tracker.Event{Kind: tracker.EventConnection, Conn: 1})
 	if r.conns[1] != nil {
 		t.Error("a connection that is over is kept")
@@ -110,7 +113,7 @@ func TestRecentIsBounded(t *testing.T) {
 
 // BenchmarkRecent is what it costs the tracker, by segment.
 func BenchmarkRecent(b *testing.B) {
-	r := NewRecent()
+	r := NewRecent(0)
 	s := tcp.Segment{Packet: 1}
 	b.ReportAllocs()
 	for b.Loop() {

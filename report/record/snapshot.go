@@ -12,11 +12,12 @@ import (
 // A Snapshot is all that a display that is refreshed shows of one moment.
 type Snapshot struct {
 	Time    tcp.Time
-	Records []*tracker.Record // of the connections that are kept, and of those over since the snapshot before; nobody else's
+	Records []*tracker.Record // of the connections that are kept, and of those over since the snapshot before, as far as there is room for these; nobody else's
+	Over    int               // of Records, so many at the front are over
 	Summary Summary           // of all so far
 
 	// Ended counts the selected connections that were over before the snapshot
-	// before, which are in no Records any more, and all anomalies over many
+	// before, or that there was no room for, which are in no Records any more, and all anomalies over many
 	// connections. Found has the anomalies of the same. Nobody counts on in them.
 	Ended *services.Counts
 	Found *findings.Counts

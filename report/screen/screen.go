@@ -60,7 +60,7 @@ type watched struct {
 
 // New returns a Display. The error tells a field to sort by that does not exist.
 func New(o Options) (*Display, error) {
-	d := &Display{refreshes: make(chan *record.Snapshot, 1), ended: make(chan struct{}), recent: ladder.NewRecent()}
+	d := &Display{refreshes: make(chan *record.Snapshot, 1), ended: make(chan struct{}), recent: ladder.NewRecent(o.Report.Memory / ladder.RecentShare)}
 	m, err := newModel(o.Report, d.next, d.watch)
 	if err != nil {
 		return nil, err

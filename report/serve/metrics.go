@@ -80,12 +80,12 @@ type serverMetrics struct {
 	transition  *prometheus.CounterVec
 	anomalies   *prometheus.CounterVec
 	rtt         prometheus.Histogram
-	timed       map[int]bool // connections of the newest frame whose handshake is in rtt
+	timed       map[int]bool // connections whose handshake is in rtt: of the newest frame, and over since
 }
 
 // newMetrics returns the metrics of a Server.
 func newMetrics(s *Server) *serverMetrics {
-	m := &serverMetrics{registry: prometheus.NewRegistry(), newest: s.frame.Load}
+	m := &serverMetrics{registry: prometheus.NewRegistry(), newest: s.frame.Load, timed: make(map[int]bool)}
 	for _, row := range list {
 		m.descs = append(m.descs, prometheus.NewDesc(row.name, row.help, row.labels, nil))
 		vec := func() *prometheus.CounterVec {
@@ -127,6 +127,11 @@ func (m *serverMetrics) event(e *tracker.Event) {
 			*c = m.transition.WithLabelValues(e.End.String(), e.From.String(), e.To.String())
 		}
 		(*c).Inc()
+	case tracker.EventConnection:
+		if e.Record.HandshakeRTT != 0 && !m.timed[e.Conn] { // it may be in no Snapshot
+			m.timed[e.Conn] = true
+			m.rtt.Observe(e.Record.HandshakeRTT.Seconds())
+		}
 	case tracker.EventAnomaly:
 		if e.Anomaly.Withdrawn {
 			return
@@ -135,8 +140,7 @@ func (m *serverMetrics) event(e *tracker.Event) {
 	}
 }
 
-// refresh counts the handshakes of a Snapshot that were not counted yet. Every
-// connection is in the Snapshots until it is over, and once after.
+// refresh counts the handshakes of a Snapshot that were not counted yet.
 func (m *serverMetrics) refresh(s *record.Snapshot) {
 	timed := make(map[int]bool)
 	for _, r := range s.Records {

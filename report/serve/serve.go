@@ -86,7 +86,6 @@ type Server struct {
 	frame   atomic.Pointer[frame] // the newest
 	clients atomic.Int32          // of /events
 	drawing sync.Mutex            // of what one client asks for: several at once would take the time of the capture
-	over    map[int]bool          // connections, since the newest frame
 	http    http.Server
 	done    chan struct{} // closed by Shutdown
 	stop    sync.Once
@@ -104,12 +103,12 @@ func New(o Options) (*Server, error) {
 	if _, err := table.NewList(table.BothEnds, &record.Snapshot{}, o.Report, ""); err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, over: make(map[int]bool), done: make(chan struct{}), recent: ladder.NewRecent()}
+	s := &Server{opts: o, done: make(chan struct{}), recent: ladder.NewRecent(o.Report.Memory / ladder.RecentShare)}
 	if o.Token != "" {
 		sum := sha256.Sum256([]byte("tcpwatch page\x00" + o.Token))
 		s.cookie = hex.EncodeToString(sum[:])
 	}
-	s.frame.Store(newFrame(&record.Snapshot{}, nil, nil))
+	s.frame.Store(newFrame(&record.Snapshot{}, nil))
 	s.metrics = newMetrics(s)
 	s.http.ReadHeaderTimeout, s.http.IdleTimeout = patience, idle
 	s.http.MaxHeaderBytes = maxPageBytes
@@ -135,17 +134,13 @@ func (s *Server) Event(e *tracker.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recent.Event(e)
-	if e.Kind == tracker.EventConnection {
-		s.over[e.Conn] = true
-	}
 }
 
 // Refresh shows a Snapshot. It keeps it, and changes nothing in it.
 func (s *Server) Refresh(snap *record.Snapshot) {
 	s.metrics.refresh(snap)
 	before := s.frame.Load()
-	s.frame.Store(newFrame(snap, s.over, before.points))
-	clear(s.over)
+	s.frame.Store(newFrame(snap, before.points))
 	close(before.outdated)
 }
 

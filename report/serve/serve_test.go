@@ -220,12 +220,14 @@ func TestWhatIsOverIsNotCounted(t *testing.T) {
 		t.Errorf("%d clients are in ESTABLISHED, want 1", kept())
 	}
 	s.Event(&tracker.Event{Kind: tracker.EventConnection, Conn: 1, Record: r})
-	s.Refresh(&record.Snapshot{Time: 2, Records: []*tracker.Record{r}})
+	s.Refresh(&record.Snapshot{Time: 2, Records: []*tracker.Record{r}, Over: 1})
 	if kept() != 0 {
 		t.Errorf("%d clients are in ESTABLISHED after the end, want 0", kept())
 	}
-	if text := body(t, get(s.Handler(), "/metrics")); !strings.Contains(text, "tcpwatch_handshake_rtt_seconds_count 1\n") {
-		t.Error("the handshake is not counted once")
+	s.Event(&tracker.Event{Kind: tracker.EventConnection, Conn: 2, Record: &tracker.Record{Conn: 2, HandshakeRTT: time.Second}}) // there was no room for it
+	s.Refresh(&record.Snapshot{Time: 3})
+	if text := body(t, get(s.Handler(), "/metrics")); !strings.Contains(text, "tcpwatch_handshake_rtt_seconds_count 2\n") {
+		t.Error("two handshakes are not counted once each")
 	}
 }
 

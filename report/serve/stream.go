@@ -42,13 +42,11 @@ type point struct {
 
 // newFrame returns the frame of a Snapshot, in which the connections that are
 // over are not kept any more, and which follows the points before it.
-func newFrame(s *record.Snapshot, over map[int]bool, before []point) *frame {
+func newFrame(s *record.Snapshot, before []point) *frame {
 	f := &frame{snapshot: s, outdated: make(chan struct{})}
-	for _, r := range s.Records {
-		if !over[r.Conn] {
-			for e := range r.Ends {
-				f.states[r.Ends[e].State][e]++
-			}
+	for _, r := range s.Records[s.Over:] {
+		for e := range r.Ends {
+			f.states[r.Ends[e].State][e]++
 		}
 	}
 	if s.Time == 0 {

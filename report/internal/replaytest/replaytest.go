@@ -51,7 +51,7 @@ func File(path string, interval time.Duration, d Display, take func(*tcp.Segment
 		Tick: func(last bool) error {
 			sum := w.Summary()
 			st := &sum.Capture
-			s := &record.Snapshot{Time: w.Now(), Records: over, Ended: ended.Clone(), Found: found.Clone(), Summary: record.Summary{
+			s := &record.Snapshot{Time: w.Now(), Records: over, Over: len(over), Ended: ended.Clone(), Found: found.Clone(), Summary: record.Summary{
 				Packets: uint64(st.Packets), TCPPackets: uint64(st.Segments), Bytes: uint64(st.Bytes),
 				First: st.First, Last: st.Last, Dropped: uint64(st.Dropped), Undecodable: uint64(st.Undecodable), Misdated: uint64(st.Misdated), Sorted: uint64(st.Sorted), Evicted: sum.Tracker.Evicted,
 			}}
