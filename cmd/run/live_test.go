@@ -59,7 +59,7 @@ func TestEndedConnectionsKeepToMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := shown.list[0]
-	if ended := s.Ended.Servers(); len(s.Records) != l.mostOver || s.Over != l.mostOver || len(ended) != 1 || ended[0].Connections != extra {
+	if ended := s.Ended.Rows(services.ByServer); len(s.Records) != l.mostOver || s.Over != l.mostOver || len(ended) != 1 || ended[0].Connections != extra {
 		t.Errorf("%d records, %d of them over, and %v besides; want %d and %d", len(s.Records), s.Over, ended, l.mostOver, extra)
 	}
 }
