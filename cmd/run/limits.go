@@ -47,7 +47,7 @@ func Limits() []Limit {
 			"order", size(capture.MaxWaiting) + " of packets to be put in time order", "later packets stay where they are",
 			[3]string{"packet", "packets", "left out of order"}, func(s *watch.Summary) uint64 { return uint64(s.Capture.Bounded.Unsorted) },
 		}, {
-			"names", fmt.Sprintf("%s of names of hosts; %s in a row in pcapng", size(watch.MaxNames), number(capture.MaxNames)),
+			"names", fmt.Sprintf("%s of names of hosts, and of programs that files tell; %s in a row in pcapng", size(watch.MaxNames), number(capture.MaxNames)),
 			"the oldest are forgotten", [3]string{"name of a host", "names of hosts", "forgotten"}, func(s *watch.Summary) uint64 { return s.Bounded.Names + uint64(s.Capture.Bounded.Unnamed) },
 		}, {
 			"ports", number(tracker.MaxPorts) + " listening ports", "those unused for longest are forgotten",
