@@ -17,6 +17,7 @@ import (
 	"github.com/tcpwatch/tcpwatch/cmd/run"
 	"github.com/tcpwatch/tcpwatch/report"
 	"github.com/tcpwatch/tcpwatch/report/record"
+	"github.com/tcpwatch/tcpwatch/report/serve"
 	"github.com/tcpwatch/tcpwatch/report/text"
 )
 
@@ -34,6 +35,7 @@ type liveFlags struct {
 	listen, token      string
 	tokenFile          string
 	tlsCert, tlsKey    string
+	metricsBy          string
 	rotateSize         string
 	rotateEvery        time.Duration
 	rotateKeep         int
@@ -97,6 +99,8 @@ as soon as the capture is open. If started as root, it switches to --user.`,
 	fl.StringVar(&f.tokenFile, "token-file", "", "with --listen: require the bearer token in this `file`")
 	fl.StringVar(&f.token, "token", "", "with --listen: require this bearer `token`; other users can read it in the list of processes")
 	fl.StringVar(&f.tlsCert, "tls-cert", "", "with --listen: serve HTTPS with the certificate in this `file` (PEM)")
+	fl.StringVar(&f.metricsBy, "metrics-by", "", "with --listen and -p: metrics also by `program`, or by service")
+	complete(c, "metrics-by", serve.MetricsBy())
 	fl.StringVar(&f.tlsKey, "tls-key", "", "with --tls-cert: its private key, in this `file` (PEM)")
 	fl.StringVar(&f.user, "user", run.DefaultUser, "switch to this `user` once the capture is open, if started as root")
 	f.trackingFlags(c)
@@ -210,7 +214,7 @@ func (f *liveFlags) writeOptions() (o capture.WriteOptions, err error) {
 // listenOptions reads the flags that say who sees the page of l, and how.
 func (f *liveFlags) listenOptions(l *run.Live) (err error) {
 	for _, needs := range []struct{ flag, value string }{
-		{"--token", f.token}, {"--token-file", f.tokenFile}, {"--tls-cert", f.tlsCert}, {"--tls-key", f.tlsKey},
+		{"--token", f.token}, {"--token-file", f.tokenFile}, {"--tls-cert", f.tlsCert}, {"--tls-key", f.tlsKey}, {"--metrics-by", f.metricsBy},
 	} {
 		if needs.value != "" && f.listen == "" {
 			return errors.New(needs.flag + " needs --listen")
@@ -222,7 +226,7 @@ func (f *liveFlags) listenOptions(l *run.Live) (err error) {
 	case (f.tlsCert == "") != (f.tlsKey == ""):
 		return errors.New("--tls-cert and --tls-key need each other")
 	}
-	l.Listen, l.Token, l.Cert, l.Key = f.listen, f.token, f.tlsCert, f.tlsKey
+	l.Listen, l.Token, l.Cert, l.Key, l.MetricsBy = f.listen, f.token, f.tlsCert, f.tlsKey, f.metricsBy
 	if f.tokenFile != "" {
 		if l.Token, err = readToken(f.tokenFile); err != nil {
 			return fmt.Errorf("--token-file: %w", err)

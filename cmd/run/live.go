@@ -27,22 +27,23 @@ import (
 // A Live shows what is captured while it goes on. It is made by NewLive; what is
 // not said there is set before Run.
 type Live struct {
-	Capture  capture.LiveOptions  // its Notice is set by Run
-	Hub      *Hub                 // in the place of Capture: what sensors send to a hub; nil: none
-	Save     capture.WriteOptions // where packets are kept; without a Path: nowhere
-	Tracker  tracker.Config
-	Buffer   string        // the size of the kernel's buffer, as it was asked for
-	User     string        // who root becomes once the capture is open
-	Who      bool          // the kernel is asked for the ends on this host
-	Listen   string        // the address at which a page is served; "": none is
-	Token    string        // that who asks for it has to know; "": nobody has
-	Cert     string        // the file of the certificate by which that is encrypted; "": it is not
-	Key      string        // the file of its key
-	Interval time.Duration // between two looks at how things stand
-	Duration time.Duration // after which the run ends; 0: when it is told to
-	Quiet    bool          // without notices
-	Confine  bool          // once all is open, the process gives up what it does not need
-	Stderr   io.Writer
+	Capture   capture.LiveOptions  // its Notice is set by Run
+	Hub       *Hub                 // in the place of Capture: what sensors send to a hub; nil: none
+	Save      capture.WriteOptions // where packets are kept; without a Path: nowhere
+	Tracker   tracker.Config
+	Buffer    string        // the size of the kernel's buffer, as it was asked for
+	User      string        // who root becomes once the capture is open
+	Who       bool          // the kernel is asked for the ends on this host
+	Listen    string        // the address at which a page is served; "": none is
+	Token     string        // that who asks for it has to know; "": nobody has
+	Cert      string        // the file of the certificate by which that is encrypted; "": it is not
+	Key       string        // the file of its key
+	MetricsBy string        // by what metrics also count ends, see serve.Options
+	Interval  time.Duration // between two looks at how things stand
+	Duration  time.Duration // after which the run ends; 0: when it is told to
+	Quiet     bool          // without notices
+	Confine   bool          // once all is open, the process gives up what it does not need
+	Stderr    io.Writer
 
 	watch   *watch.Watch
 	printer record.Printer // of a stream, or of the summary at the end
@@ -313,7 +314,7 @@ func (l *Live) listen() error {
 	if l.Listen == "" {
 		return nil
 	}
-	o := serve.Options{Report: l.options, Token: l.Token}
+	o := serve.Options{Report: l.options, Token: l.Token, MetricsBy: l.MetricsBy}
 	if l.Cert != "" {
 		pair, err := tls.LoadX509KeyPair(l.Cert, l.Key)
 		if err != nil {

@@ -1,8 +1,11 @@
 package serve
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"runtime/metrics"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,7 +17,8 @@ import (
 
 // A metric is one that is exported. The list of them is the only place where
 // one is named: report/README.md prints it. No label holds an address: how many
-// series there are does not depend on the traffic.
+// series there are does not depend on the traffic; of programs and services there are
+// no more than mostOwners.
 type metric struct {
 	name   string
 	kind   string // counter, gauge, histogram
@@ -27,6 +31,12 @@ type metric struct {
 
 // limited is the metric of limits, which has a series for each that was reached.
 const limited = "tcpwatch_limited_total"
+
+// The metrics by whose the ends are, one of which Options.MetricsBy asks for.
+const perProgram, perService = "tcpwatch_program_connections", "tcpwatch_service_connections"
+
+// mostOwners is how many programs, or services, have series of their own.
+const mostOwners = 100
 
 var list = []metric{
 	{"tcpwatch_connections", "gauge", []string{"endpoint", "state"}, "Ends of the tracked connections, by state.", nil},
@@ -42,6 +52,8 @@ var list = []metric{
 	{"tcpwatch_misdated_packets_total", "counter", nil, "Of these packets, those whose wrong timestamps were corrected.", count(func(s *record.Summary) uint64 { return s.Misdated })},
 	{"tcpwatch_dropped_packets_total", "counter", nil, "Packets that the capture lost, not included in those delivered.", count(func(s *record.Summary) uint64 { return s.Dropped })},
 	{"tcpwatch_evicted_connections_total", "counter", nil, "Connections evicted to stay within --max-connections or --max-memory.", count(func(s *record.Summary) uint64 { return s.Evicted })},
+	{perProgram, "gauge", []string{"endpoint", "program", "state"}, "With `--metrics-by program`: ends of the tracked connections whose program is known, by state. Of more than 100 programs the others are `other`.", nil},
+	{perService, "gauge", []string{"endpoint", "service", "state"}, "With `--metrics-by service`: the same by systemd unit, or container.", nil},
 	{limited, "counter", []string{"limit"}, "What was left out to stay within a limit; tcpwatch help limits lists them.", nil},
 	{"tcpwatch_refresh_timestamp_seconds", "gauge", nil, "Time of the other values, by the capture's clock.", func(f *frame) float64 { return float64(f.snapshot.Time) / 1e9 }},
 	{"tcpwatch_memory_bytes", "gauge", nil, "Memory that the process has from the operating system.", func(*frame) float64 { return float64(memory()) }},
@@ -74,6 +86,7 @@ func MetricsMarkdown() []byte {
 type serverMetrics struct {
 	registry    *prometheus.Registry
 	newest      func() *frame
+	owned       string             // perProgram, or perService; "": neither
 	descs       []*prometheus.Desc // of the list
 	seen        [3]prometheus.Counter
 	transitions [2][16][16]prometheus.Counter // by end, from, to; nil until there is one
@@ -85,7 +98,7 @@ type serverMetrics struct {
 
 // newMetrics returns the metrics of a Server.
 func newMetrics(s *Server) *serverMetrics {
-	m := &serverMetrics{registry: prometheus.NewRegistry(), newest: s.frame.Load, timed: make(map[int]bool)}
+	m := &serverMetrics{registry: prometheus.NewRegistry(), newest: s.frame.Load, timed: make(map[int]bool), owned: ownedMetrics[s.opts.MetricsBy]}
 	for _, row := range list {
 		m.descs = append(m.descs, prometheus.NewDesc(row.name, row.help, row.labels, nil))
 		vec := func() *prometheus.CounterVec {
@@ -159,7 +172,7 @@ func (m *serverMetrics) refresh(s *record.Snapshot) {
 func (m *serverMetrics) Describe(descs chan<- *prometheus.Desc) {
 	descs <- m.descs[0]
 	for i, row := range list {
-		if row.value != nil || row.name == limited {
+		if row.value != nil || row.name == limited || row.name == perProgram || row.name == perService {
 			descs <- m.descs[i]
 		}
 	}
@@ -179,6 +192,9 @@ func (m *serverMetrics) Collect(to chan<- prometheus.Metric) {
 				to <- prometheus.MustNewConstMetric(m.descs[i], prometheus.CounterValue, float64(l.Cut), l.Name)
 			}
 		}
+		if row.name == m.owned {
+			m.collectOwned(to, m.descs[i], f.snapshot)
+		}
 		if row.value == nil {
 			continue
 		}
@@ -187,5 +203,72 @@ func (m *serverMetrics) Collect(to chan<- prometheus.Metric) {
 			kind = prometheus.CounterValue
 		}
 		to <- prometheus.MustNewConstMetric(m.descs[i], kind, row.value(f))
+	}
+}
+
+// ownedMetrics are the metrics that Options.MetricsBy asks for.
+var ownedMetrics = map[string]string{"": "", "program": perProgram, "service": perService}
+
+// MetricsBy returns what Options.MetricsBy may be.
+func MetricsBy() []string { return []string{"program", "service"} }
+
+// collectOwned collects the ends of a Snapshot by whose they are, those with the most ends
+// by name.
+func (m *serverMetrics) collectOwned(to chan<- prometheus.Metric, desc *prometheus.Desc, s *record.Snapshot) {
+	type counts struct {
+		name string
+		ends int
+		by   [2][16]int
+	}
+	known := make(map[string]*counts)
+	for _, r := range s.Records {
+		for e := range r.Ends {
+			if r.Ends[e].Socket == nil {
+				continue
+			}
+			o := &r.Ends[e].Socket.Owner
+			name := o.Program
+			if m.owned == perService {
+				name = cmp.Or(o.Unit, o.Container)
+			}
+			if name == "" {
+				continue
+			}
+			c := known[name]
+			if c == nil {
+				c = &counts{name: strings.ToValidUTF8(name, "\uFFFD")}
+				known[name] = c
+			}
+			c.ends++
+			c.by[e][r.Ends[e].State]++
+		}
+	}
+	all := slices.SortedFunc(maps.Values(known), func(a, b *counts) int {
+		return cmp.Or(cmp.Compare(b.ends, a.ends), strings.Compare(a.name, b.name))
+	})
+	sums := make(map[string]*counts) // names that are the same once they are valid, too
+	for i, c := range all {
+		if i >= mostOwners {
+			c.name = "other"
+		}
+		sum := sums[c.name]
+		if sum == nil {
+			sum = &counts{name: c.name}
+			sums[c.name] = sum
+		}
+		for e := range c.by {
+			for state, n := range c.by[e] {
+				sum.by[e][state] += n
+			}
+		}
+	}
+	for _, c := range sums {
+		for e := range c.by {
+			for state, n := range c.by[e] {
+				if n > 0 {
+					to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(n), tcp.Endpoint(e).String(), c.name, tcp.State(state).String())
+				}
+			}
+		}
 	}
 }

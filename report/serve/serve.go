@@ -62,6 +62,10 @@ type Options struct {
 	// TLS, unless nil, has the certificate by which requests are encrypted.
 	TLS *tls.Config
 
+	// MetricsBy, unless empty, has metrics by whose the ends are, one of MetricsBy(), as far
+	// as that is known.
+	MetricsBy string
+
 	// Conns is how many connections are open at once; 0: DefaultConns. Others wait
 	// until one of them is closed, which those that ask nothing are.
 	Conns int
@@ -94,10 +98,14 @@ type Server struct {
 	recent *ladder.Recent
 }
 
-// New returns a Server. The error tells a field to sort by that does not exist.
+// New returns a Server. The error tells a field to sort by, or a MetricsBy, that does not
+// exist.
 func New(o Options) (*Server, error) {
 	if o.Report.Sort == "" {
 		o.Report.Sort = "-conn"
+	}
+	if _, known := ownedMetrics[o.MetricsBy]; !known {
+		return nil, fmt.Errorf("--metrics-by %q: must be %s", o.MetricsBy, strings.Join(MetricsBy(), " or "))
 	}
 	o.Report.Color = false
 	if _, err := table.NewList(table.BothEnds, &record.Snapshot{}, o.Report, ""); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -147,12 +148,21 @@ func TestMetricsTellWhatTheTrackerSaw(t *testing.T) {
 // What is exported is what the list names, in Prometheus's conventions, and
 // nothing in it says who talks to whom.
 func TestMetricsKeepToTheConventions(t *testing.T) {
-	s := server(t, Options{})
+	for _, by := range MetricsBy() {
+		t.Run(by, func(t *testing.T) { keepToTheConventions(t, by) })
+	}
+}
+
+func keepToTheConventions(t *testing.T, by string) {
+	s := server(t, Options{MetricsBy: by})
 	for _, name := range []string{"rst-instead-of-ack", "refused", "ipv6-cooked", "midstream"} {
 		play(t, s, name)
 	}
 	last := *s.frame.Load().snapshot
 	last.Summary.Limits = []record.Limit{{Name: "hosts", Cut: 9, Text: "9 hosts no longer watched"}}
+	owned := last.Records[0].Clone()
+	owned.Ends[tcp.Server].Socket = &tcp.Socket{Owner: tcp.Owner{Program: "nginx", Unit: "nginx.service"}}
+	last.Records = append(slices.Clone(last.Records), owned)
 	s.Refresh(&last)
 	families, err := s.metrics.registry.Gather()
 	if err != nil {
@@ -188,7 +198,7 @@ func TestMetricsKeepToTheConventions(t *testing.T) {
 			}
 		}
 	}
-	if len(names) != len(list) {
+	if len(names) != len(list)-1 { // the other that --metrics-by may ask for
 		t.Errorf("exported are %v, of %d in the list", names, len(list))
 	}
 	problems, err := testutil.GatherAndLint(s.metrics.registry, names...)
@@ -657,5 +667,49 @@ func BenchmarkEvent(b *testing.B) {
 	for b.Loop() {
 		s.Event(&tracker.Event{Kind: tracker.EventSegment})
 		s.Event(&tracker.Event{Kind: tracker.EventTransition, From: tcp.SynSent, To: tcp.Established})
+	}
+}
+
+// Ends are counted by whose they are where that was asked for, and no more names than so
+// many have series.
+func TestMetricsByOwner(t *testing.T) {
+	owned := func(program, unit string, state tcp.State) *tracker.Record {
+		r := new(tracker.Record)
+		r.Ends[tcp.Server].State = state
+		r.Ends[tcp.Server].Socket = &tcp.Socket{Owner: tcp.Owner{Program: program, Unit: unit}}
+		return r
+	}
+	records := []*tracker.Record{
+		owned("nginx", "web.service", tcp.Established), owned("nginx", "web.service", tcp.Established), owned("nginx", "", tcp.CloseWait),
+		owned("\xff", "", tcp.Listen), owned("", "", tcp.Listen),
+	}
+	for i := range 3 * mostOwners {
+		records = append(records, owned(fmt.Sprintf("one%03d", i), "web.service", tcp.TimeWait))
+	}
+	for by, want := range map[string][]string{
+		"": nil,
+		"program": {
+			`tcpwatch_program_connections{endpoint="server",program="nginx",state="ESTABLISHED"} 2`,
+			`tcpwatch_program_connections{endpoint="server",program="nginx",state="CLOSE_WAIT"} 1`,
+			`tcpwatch_program_connections{endpoint="server",program="one000",state="TIME_WAIT"} 1`,
+			`tcpwatch_program_connections{endpoint="server",program="other",state="TIME_WAIT"} 201`,
+			`tcpwatch_program_connections{endpoint="server",program="other",state="LISTEN"} 1`,
+		},
+		"service": {`tcpwatch_service_connections{endpoint="server",service="web.service",state="ESTABLISHED"} 2`},
+	} {
+		s := server(t, Options{MetricsBy: by})
+		s.Refresh(&record.Snapshot{Records: records})
+		text := body(t, get(s.Handler(), "/metrics"))
+		for _, line := range want {
+			if !strings.Contains(text, "\n"+line+"\n") {
+				t.Errorf("by %q: no %s in\n%s", by, line, text)
+			}
+		}
+		if n := strings.Count(text, "\ntcpwatch_program_connections{") + strings.Count(text, "\ntcpwatch_service_connections{"); n > mostOwners+3 || (n > 0) != (by != "") {
+			t.Errorf("by %q: %d series", by, n)
+		}
+	}
+	if _, err := New(Options{MetricsBy: "host"}); err == nil || !strings.Contains(err.Error(), "program or service") {
+		t.Errorf("by host: %v", err)
 	}
 }
