@@ -11,7 +11,7 @@ import (
 // only place that says so: who keeps much is given its share. What is kept otherwise
 // has a bound of its own, a few MiB at most, and lies in what is left.
 type Memory struct {
-	Conns int64 // the connections that are tracked, with all that was found in them: half of what is not the program's own
+	Conns int64 // the connections that are tracked, with all that was found in them: half of what is not the program's own, nor besides
 	Rows  int64 // what reports keep of connections to print it at the end: a quarter
 }
 
@@ -26,6 +26,11 @@ const (
 
 	// outside is what of that the garbage collector does not see.
 	outside = 30 << 20
+
+	// besides is what has bounds of its own where all of them are reached, half of it at
+	// the least: hosts and ports that are watched, fragments. Where it was not counted, a
+	// flood of flags took 98 MB of 64 MiB, and the garbage collector ran without end.
+	besides = 14 << 20
 
 	// MinMemory is the least that can be asked for.
 	MinMemory = 44 << 20
@@ -51,6 +56,7 @@ func ShareMemory(octets int64) (m Memory, err error) {
 	}
 	debug.SetMemoryLimit(octets - outside)
 	rest := octets - OwnMemory
+	rest -= min(besides, rest/2)
 	return Memory{Conns: rest / 2, Rows: rest / 4}, nil
 }
 
