@@ -476,8 +476,9 @@ func (l *locals) say(x *local, u unsaid) {
 	}
 }
 
-// mostSaid is how many owners the comment of one packet tells.
-const mostSaid = 8
+// mostSaid is how many owners the comment of one packet tells: what is longer than 4 KiB
+// is cut when it is read, and none takes more than a quarter of that.
+const mostSaid = 4
 
 // comment returns the comment on the next packet of a file that is written: the owners
 // that became known. A connection may be over by then.
