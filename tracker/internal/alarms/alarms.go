@@ -29,6 +29,9 @@ type Clock[C Member] struct {
 	wheeled int                                    // alarms in all levels
 	most    int                                    // of these before those are looked for that do not count
 	tick    int64                                  // up to which the time has come
+	rung    tcp.Time                               // when the last one rang
+	last    uint32                                 // and whose it was
+	rings   int                                    // that may ring then besides
 	spare   *chunk[C]
 	spares  int
 }
@@ -39,6 +42,7 @@ const (
 	mostSpares  = 64      // chunks that are kept for reuse
 	mostNear    = 1 << 14 // alarms that the heap keeps room for when it is empty
 	leastSwept  = 1 << 14 // alarms in the wheel among which none is looked for that does not count
+	mostRings   = 8       // times that one may ring at one time, on the average
 	wheelLevels = 4       // the last slot is two years away; what is later goes round again
 )
 
@@ -80,13 +84,27 @@ func (q *Clock[C]) Due(now tcp.Time) (c C, at tcp.Time) {
 	for len(q.near) > 0 && q.near[0].at <= now {
 		if a := q.near.pop(); a.counts() {
 			*a.conn.Alarm() = 0
-			return a.conn, a.at
+			if q.may(&a) {
+				return a.conn, a.at
+			}
 		}
 	}
 	if len(q.near) == 0 && cap(q.near) > mostNear {
 		q.near = nil
 	}
 	return c, 0
+}
+
+// may reports whether the alarm may ring. One that is set anew for the time at which it
+// rings, for ever, must not stop the time for all: it is dropped.
+func (q *Clock[C]) may(a *alarm[C]) bool {
+	if a.at != q.rung {
+		q.rung, q.rings = a.at, mostRings*(q.wheeled+len(q.near)+1)
+	}
+	again := a.conn.Number() == q.last
+	q.last = a.conn.Number()
+	q.rings--
+	return q.rings >= 0 || !again
 }
 
 // put puts an alarm where it belongs.

@@ -105,3 +105,29 @@ func TestClockRingsInOrder(t *testing.T) {
 		}
 	}
 }
+
+// Who sets an alarm anew for the time at which it rings does not stop the time: the others
+// ring, and it is given up.
+func TestClockGoesOn(t *testing.T) {
+	var q Clock[*member]
+	members := make([]member, 100)
+	for i := range members {
+		members[i].id = uint32(i)
+		q.Set(&members[i], 1000)
+	}
+	later := member{id: 100}
+	q.Set(&later, 1001)
+	rung := make(map[uint32]int)
+	for range 10_000 {
+		m, at := q.Due(2000)
+		if at == 0 {
+			break
+		}
+		if rung[m.id]++; m.id == 7 {
+			q.Set(m, at)
+		}
+	}
+	if _, at := q.Due(2000); at != 0 || len(rung) != 101 || rung[7] > mostRings*(len(members)+1) || rung[8] != 1 || rung[100] != 1 {
+		t.Errorf("rung %v, and then at %d", rung, at)
+	}
+}
